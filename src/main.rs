@@ -1,0 +1,3 @@
+//! The `kubecertd` program: see the library for everything it does.
+
+fn main() {}

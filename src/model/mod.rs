@@ -1,0 +1,15 @@
+//! The words of the project as types: what a credential, an authority and a service are, what can be observed of
+//! them, and what may be decided about them.
+//!
+//! Everything here is plain data that is valid once made. Nothing here reads a file, asks for the time or knows a
+//! file format; parsing into these types happens at the edges ([`crate::settings`], [`crate::observe`]).
+
+mod names;
+mod path;
+mod secret;
+mod time;
+
+pub use names::{AuthorityName, CredentialName, InvalidName, ServiceName};
+pub use path::{AbsolutePath, InvalidPath};
+pub use secret::Secret;
+pub use time::{Timestamp, days};
