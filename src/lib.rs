@@ -2,7 +2,7 @@
 //!
 //! The modules are layers: each imports only from the ones below it, in this order: [`model`] and [`sys`] at the
 //! bottom, then [`formats`], [`settings`], [`store`], [`plan`], [`observe`] and [`act`], `pass`, `cli`.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods))]
 
 pub mod formats;
 pub mod model;

@@ -4,12 +4,16 @@
 //! Everything here is plain data that is valid once made. Nothing here reads a file, asks for the time or knows a
 //! file format; parsing into these types happens at the edges ([`crate::settings`], [`crate::observe`]).
 
+mod credential;
 mod names;
 mod path;
 mod secret;
+mod service;
 mod time;
 
+pub use credential::{Authority, Credential, Location, Need, Renewal};
 pub use names::{AuthorityName, CredentialName, InvalidName, ServiceName};
 pub use path::{AbsolutePath, InvalidPath};
 pub use secret::Secret;
+pub use service::{Service, ServiceKind, Takes, Use};
 pub use time::{Timestamp, days};

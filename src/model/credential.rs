@@ -1,0 +1,98 @@
+//! What the catalog says of a credential or an authority: its name, where it lives and who renews it.
+
+use std::fmt;
+
+use super::{AbsolutePath, AuthorityName, CredentialName};
+
+/// A certificate and its private key, wherever they live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// The name used in output, configuration and on the command line.
+    pub name: CredentialName,
+    /// kubeadm's own name for it where that differs (`etcd-server` for `etcd/server`): accepted on the command line,
+    /// and used in the JSON that scripts written for kubeadm read.
+    pub kubeadm_name: Option<CredentialName>,
+    /// Where it lives.
+    pub location: Location,
+    /// Who signs it. `None` for one that is watched whoever signed it.
+    pub authority: Option<AuthorityName>,
+    /// Who renews it.
+    pub renewal: Renewal,
+    /// Whether this node needs it, and how that is known. An absent credential is an error only where it is needed.
+    pub need: Need,
+}
+
+/// Where a credential lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// Two PEM files.
+    Pair {
+        /// The certificate, perhaps followed by others.
+        certificate: AbsolutePath,
+        /// The private key.
+        key: AbsolutePath,
+    },
+    /// The user that a kubeconfig's current-context names: embedded, or as references to files.
+    Kubeconfig(AbsolutePath),
+    /// One PEM file with certificate and key.
+    Bundle(AbsolutePath),
+}
+
+impl Location {
+    /// The file that is named when one is enough: the certificate's.
+    #[must_use]
+    pub fn certificate_file(&self) -> &AbsolutePath {
+        match self {
+            Self::Pair { certificate, .. } => certificate,
+            Self::Kubeconfig(file) | Self::Bundle(file) => file,
+        }
+    }
+
+    /// Every file it lives in.
+    pub fn files(&self) -> impl Iterator<Item = &AbsolutePath> {
+        let (first, second) = match self {
+            Self::Pair { certificate, key } => (certificate, Some(key)),
+            Self::Kubeconfig(file) | Self::Bundle(file) => (file, None),
+        };
+        std::iter::once(first).chain(second)
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.certificate_file().fmt(f)
+    }
+}
+
+/// Who renews a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// We do.
+    Ours,
+    /// kubelet does; it is watched here.
+    Kubelet,
+}
+
+/// Whether this node needs a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// It may be absent: that is never due and never an error.
+    Optional,
+    /// The configuration says that it has to be there.
+    Configured,
+    /// A static pod's manifest names it; the file name of the manifest.
+    Manifest(String),
+}
+
+/// A CA certificate, with its key when this node has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// The name used in output, configuration and on the command line.
+    pub name: AuthorityName,
+    /// The certificate, perhaps a bundle of several.
+    pub certificate: AbsolutePath,
+    /// The private key. A missing file makes the authority an external one.
+    pub key: AbsolutePath,
+    /// Whether this node needs it, and how that is known.
+    pub need: Need,
+}
