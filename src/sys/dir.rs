@@ -1,0 +1,202 @@
+//! One folder, held by a descriptor: what is done in it can't be led elsewhere by a renamed or replaced parent.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{FileStat, Mode, SFlag};
+use nix::unistd::UnlinkatFlags;
+
+use super::FileError;
+
+/// An open folder. Names given to its methods are single components, never paths.
+#[derive(Debug)]
+pub struct Dir {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// Which folder or file it is, whatever its name: device and inode.
+pub type Identity = (u64, u64);
+
+impl Dir {
+    pub(super) fn new(fd: OwnedFd, path: PathBuf) -> Self {
+        Self { fd, path }
+    }
+
+    /// The folder's path, as seen from the root folder that is worked on.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Which folder it is.
+    ///
+    /// # Errors
+    /// When the system can't say.
+    pub fn identity(&self) -> Result<Identity, FileError> {
+        let stat = nix::sys::stat::fstat(&self.fd).map_err(|e| FileError::from_errno(&self.path, "examine", e))?;
+        Ok((stat.st_dev, stat.st_ino))
+    }
+
+    /// Creates a file that must not exist yet, readable by its owner alone, and opens it for reading and writing.
+    ///
+    /// # Errors
+    /// When it exists, or can't be created.
+    pub fn create_new(&self, name: &OsStr) -> Result<File, FileError> {
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        self.open_with(name, flags, "create")
+    }
+
+    /// Opens a file for reading and writing, created when it does not exist, never through a symlink.
+    ///
+    /// # Errors
+    /// When it is a symlink or can't be opened.
+    pub fn open_or_create(&self, name: &OsStr) -> Result<File, FileError> {
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        self.open_with(name, flags, "open")
+    }
+
+    /// Opens a file for reading, never through a symlink.
+    ///
+    /// # Errors
+    /// When it does not exist, is a symlink or can't be opened.
+    pub fn open(&self, name: &OsStr) -> Result<File, FileError> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        self.open_with(name, flags, "read")
+    }
+
+    fn open_with(&self, name: &OsStr, flags: OFlag, action: &'static str) -> Result<File, FileError> {
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        nix::fcntl::openat(&self.fd, name, flags, mode).map(File::from).map_err(|e| self.error(name, action, e))
+    }
+
+    /// What the system says of an entry, not following a symlink. `None` when nothing is there.
+    ///
+    /// # Errors
+    /// When the system can't say.
+    pub fn stat(&self, name: &OsStr) -> Result<Option<FileStat>, FileError> {
+        match nix::sys::stat::fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(e) => Err(self.error(name, "examine", e)),
+        }
+    }
+
+    /// Where an entry points to, when it is a symlink.
+    ///
+    /// # Errors
+    /// When the system can't say.
+    pub fn link_target(&self, name: &OsStr) -> Result<Option<PathBuf>, FileError> {
+        let is_link = self.stat(name)?.is_some_and(|stat| kind(&stat) == SFlag::S_IFLNK);
+        if !is_link {
+            return Ok(None);
+        }
+        nix::fcntl::readlinkat(&self.fd, name).map(|target| Some(target.into())).map_err(|e| self.error(name, "follow", e))
+    }
+
+    /// The names of all entries but `.` and `..`, sorted.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub fn names(&self) -> Result<Vec<OsString>, FileError> {
+        use std::os::unix::ffi::OsStringExt;
+        let failed = |e| FileError::from_errno(&self.path, "list", e);
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut listing = nix::dir::Dir::openat(&self.fd, ".", flags, Mode::empty()).map_err(failed)?;
+        let mut names = Vec::new();
+        for entry in listing.iter() {
+            let name = entry.map_err(failed)?.file_name().to_bytes().to_vec();
+            if name != b"." && name != b".." {
+                names.push(OsString::from_vec(name));
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Renames an entry of this folder, over whatever has the new name.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn rename(&self, from: &OsStr, to: &OsStr) -> Result<(), FileError> {
+        nix::fcntl::renameat(&self.fd, from, &self.fd, to).map_err(|e| self.error(to, "replace", e))
+    }
+
+    /// Removes a file. Nothing there is fine.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn remove(&self, name: &OsStr) -> Result<(), FileError> {
+        self.unlink(name, UnlinkatFlags::NoRemoveDir)
+    }
+
+    /// Removes an empty folder. Nothing there is fine.
+    ///
+    /// # Errors
+    /// When it is not empty, or the system refuses.
+    pub fn remove_folder(&self, name: &OsStr) -> Result<(), FileError> {
+        self.unlink(name, UnlinkatFlags::RemoveDir)
+    }
+
+    fn unlink(&self, name: &OsStr, what: UnlinkatFlags) -> Result<(), FileError> {
+        match nix::unistd::unlinkat(&self.fd, name, what) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(e) => Err(self.error(name, "remove", e)),
+        }
+    }
+
+    /// Opens a folder in this one, making it first, for its owner alone, where it is missing.
+    ///
+    /// # Errors
+    /// When it is not a folder, or can't be opened or created.
+    pub fn create_folder(&self, name: &OsStr) -> Result<Self, FileError> {
+        self.make_folder(name, Mode::S_IRWXU)?;
+        self.folder(name)
+    }
+
+    /// Makes a folder where it is missing, durably.
+    pub(super) fn make_folder(&self, name: &OsStr, mode: Mode) -> Result<(), FileError> {
+        match nix::sys::stat::mkdirat(&self.fd, name, mode) {
+            Ok(()) => self.sync(),
+            Err(Errno::EEXIST) => Ok(()),
+            Err(e) => Err(self.error(name, "create", e)),
+        }
+    }
+
+    /// Opens a folder in this one, never through a symlink.
+    ///
+    /// # Errors
+    /// When it does not exist, is not a folder, or can't be opened.
+    pub fn folder(&self, name: &OsStr) -> Result<Self, FileError> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = nix::fcntl::openat(&self.fd, name, flags, Mode::empty()).map_err(|e| self.error(name, "open", e))?;
+        Ok(Self::new(fd, self.path.join(name)))
+    }
+
+    /// Makes the entries' names durable: after it, a power cut can't undo a rename in this folder.
+    ///
+    /// # Errors
+    /// When the system reports that it could not.
+    pub fn sync(&self) -> Result<(), FileError> {
+        nix::unistd::fsync(self.fd.as_fd()).map_err(|e| FileError::from_errno(&self.path, "sync", e))
+    }
+
+    pub(super) fn error(&self, name: &OsStr, action: &'static str, errno: Errno) -> FileError {
+        FileError::from_errno(self.path.join(name), action, errno)
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The type bits of a file's mode.
+pub(super) fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}

@@ -1,0 +1,77 @@
+//! What can go wrong with a file, in words that name it.
+
+use std::io;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+
+/// A file that could not be used, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}", path.display())]
+pub struct FileError {
+    /// The file, as seen from the root folder that is worked on.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub problem: FileProblem,
+}
+
+/// What is wrong with a file.
+#[derive(Debug, thiserror::Error)]
+pub enum FileProblem {
+    /// Nothing is there.
+    #[error("does not exist")]
+    NotFound,
+    /// A symlink is there, but nothing where it points to.
+    #[error("is a symlink to {}, which does not exist", .0.display())]
+    DanglingLink(PathBuf),
+    /// Symlinks lead in a circle.
+    #[error("is a symlink that leads in a circle")]
+    LinkLoop,
+    /// Something else than a regular file is there.
+    #[error("is {0}, not a file")]
+    NotAFile(&'static str),
+    /// The file is larger than anything of its kind can be.
+    #[error("is larger than {limit} bytes, which no file of this kind is")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The system refused.
+    #[error("cannot {action}: {source}")]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl FileError {
+    /// From an error number of a system call.
+    pub(crate) fn from_errno(path: impl Into<PathBuf>, action: &'static str, errno: Errno) -> Self {
+        Self::from_io(path, action, errno.into())
+    }
+
+    /// From an error of the standard library.
+    pub(crate) fn from_io(path: impl Into<PathBuf>, action: &'static str, source: io::Error) -> Self {
+        let problem = match source.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ENOENT) => FileProblem::NotFound,
+            Some(Errno::ELOOP) => FileProblem::LinkLoop,
+            _ => FileProblem::Io { action, source },
+        };
+        Self { path: path.into(), problem }
+    }
+
+    /// Whether nothing is there at all.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.problem, FileProblem::NotFound)
+    }
+
+    /// Whether the file system is full, or a quota is.
+    #[must_use]
+    pub fn is_no_space(&self) -> bool {
+        let FileProblem::Io { source, .. } = &self.problem else { return false };
+        matches!(source.raw_os_error().map(Errno::from_raw), Some(Errno::ENOSPC | Errno::EDQUOT))
+    }
+}
