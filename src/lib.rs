@@ -6,4 +6,5 @@
 
 pub mod formats;
 pub mod model;
+pub mod store;
 pub mod sys;

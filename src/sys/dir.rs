@@ -149,7 +149,8 @@ impl Dir {
         }
     }
 
-    /// Opens a folder in this one, making it first, for its owner alone, where it is missing.
+    /// Opens a folder in this one, making it first, for its owner alone, where it is missing. The new name is durable
+    /// only after [`Self::sync`].
     ///
     /// # Errors
     /// When it is not a folder, or can't be opened or created.
@@ -158,11 +159,10 @@ impl Dir {
         self.folder(name)
     }
 
-    /// Makes a folder where it is missing, durably.
+    /// Makes a folder where it is missing.
     pub(super) fn make_folder(&self, name: &OsStr, mode: Mode) -> Result<(), FileError> {
         match nix::sys::stat::mkdirat(&self.fd, name, mode) {
-            Ok(()) => self.sync(),
-            Err(Errno::EEXIST) => Ok(()),
+            Ok(()) | Err(Errno::EEXIST) => Ok(()),
             Err(e) => Err(self.error(name, "create", e)),
         }
     }

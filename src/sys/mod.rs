@@ -11,4 +11,5 @@ mod root;
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use dir::{Dir, Identity};
 pub use error::{FileError, FileProblem};
+pub(crate) use root::read_regular;
 pub use root::{FileContent, Place, Root};

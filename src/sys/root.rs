@@ -118,7 +118,7 @@ impl Root {
         self.make_parents(parent)?;
         let parent = self.folder(parent)?;
         parent.make_folder(name, Mode::S_IRWXU)?;
-        // Not through the parent: what is there may be a symlink that somebody made in between.
+        parent.sync()?;
         self.folder(path.as_path())
     }
 
@@ -129,7 +129,9 @@ impl Root {
             result => return result.map(drop),
         }
         self.make_parents(parent)?;
-        self.folder(parent)?.make_folder(name, Mode::from_bits_truncate(0o755))
+        let parent = self.folder(parent)?;
+        parent.make_folder(name, Mode::from_bits_truncate(0o755))?;
+        parent.sync()
     }
 
     /// Follows every symlink of a path to the place where the file is, or would be created.

@@ -1,0 +1,163 @@
+//! Copies of the files that a change replaced, one folder a pass, mirroring the paths below it:
+//! `backups/20261121T000000Z/etc/kubernetes/pki/apiserver.crt`. Readable by root alone, whatever the originals were.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use super::{BACKUPS, LARGEST_FILE, StoreError};
+use crate::model::{AbsolutePath, Secret, Timestamp};
+use crate::sys::{Dir, FileError, Root, read_regular};
+
+/// The backups in a state folder. A node that never had any has none.
+#[derive(Debug)]
+pub struct Backups(Option<Dir>);
+
+/// The backup that one pass made.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Generation(OsString);
+
+impl std::fmt::Display for Generation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+impl Backups {
+    pub(super) fn of(state: &Dir) -> Self {
+        Self(state.folder(OsStr::new(BACKUPS)).ok())
+    }
+
+    /// The backups below a root folder, for reading, without taking the store's lock.
+    #[must_use]
+    pub fn look(root: &Root, state: &AbsolutePath) -> Self {
+        root.folder(state.as_path()).map_or(Self(None), |state| Self::of(&state))
+    }
+
+    /// All of them, newest first. A folder that can't be read holds none.
+    #[must_use]
+    pub fn generations(&self) -> Vec<Generation> {
+        let names = self.0.as_ref().and_then(|folder| folder.names().ok()).unwrap_or_default();
+        let mut generations: Vec<_> = names.into_iter().filter(|name| is_stamp(name)).map(Generation).collect();
+        generations.sort_by(|a, b| b.cmp(a));
+        generations
+    }
+
+    /// What a file held before the pass that made this backup. `None` when the pass did not replace it.
+    ///
+    /// # Errors
+    /// When the copy can't be read.
+    pub fn read(&self, generation: &Generation, path: &AbsolutePath) -> Result<Option<Secret>, FileError> {
+        let Some(backups) = &self.0 else { return Ok(None) };
+        match open_copy(backups, generation, path.as_path()) {
+            Ok((file, shown)) => read_regular(file, &shown, LARGEST_FILE).map(|content| Some(content.bytes)),
+            Err(e) if e.is_not_found() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+fn open_copy(backups: &Dir, generation: &Generation, path: &Path) -> Result<(File, std::path::PathBuf), FileError> {
+    let mut dir = backups.folder(&generation.0)?;
+    let (folders, name) = components(path);
+    for folder in folders {
+        dir = dir.folder(folder)?;
+    }
+    Ok((dir.open(name)?, dir.path().join(name)))
+}
+
+/// A backup in the making.
+#[derive(Debug)]
+pub(super) struct Making {
+    backups: Dir,
+    generation: Dir,
+    files: Vec<File>,
+    folders: Vec<Dir>,
+    seen: BTreeSet<std::path::PathBuf>,
+}
+
+impl Making {
+    /// Makes the folder of this pass's backup.
+    pub(super) fn begin(state: &Dir, now: Timestamp) -> Result<Self, StoreError> {
+        let backups = state.create_folder(OsStr::new(BACKUPS))?;
+        let generation = backups.create_folder(&next_name(state, now))?;
+        Ok(Self { backups, generation, files: Vec::new(), folders: Vec::new(), seen: BTreeSet::new() })
+    }
+
+    /// Adds a copy. It is durable only after [`Self::finish`].
+    pub(super) fn add(&mut self, path: &AbsolutePath, content: &Secret) -> Result<(), StoreError> {
+        if !self.seen.insert(path.as_path().to_owned()) {
+            return Ok(());
+        }
+        let (folders, name) = components(path.as_path());
+        let mut made: Vec<Dir> = Vec::new();
+        for folder in folders {
+            let parent = made.last().unwrap_or(&self.generation);
+            let next = parent.create_folder(folder)?;
+            made.push(next);
+        }
+        let parent = made.last().unwrap_or(&self.generation);
+        let mut file = parent.create_new(name)?;
+        file.write_all(content.expose()).map_err(|e| FileError::from_io(parent.path().join(name), "write", e))?;
+        self.files.push(file);
+        for folder in made {
+            if self.seen.insert(folder.path().to_owned()) {
+                self.folders.push(folder);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes all copies durable.
+    pub(super) fn finish(self) -> Result<(), StoreError> {
+        for file in &self.files {
+            file.sync_all().map_err(|e| FileError::from_io(self.generation.path(), "sync", e))?;
+        }
+        for folder in self.folders.iter().chain([&self.generation, &self.backups]) {
+            folder.sync()?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes all but the newest `keep` backups. What can't be removed is left for the next time.
+pub(super) fn prune(state: &Dir, keep: usize) -> Result<(), FileError> {
+    let backups = state.folder(OsStr::new(BACKUPS))?;
+    for old in Backups::of(state).generations().into_iter().skip(keep) {
+        remove_all(&backups, &old.0)?;
+    }
+    Ok(())
+}
+
+fn remove_all(parent: &Dir, name: &OsStr) -> Result<(), FileError> {
+    let dir = parent.folder(name)?;
+    for entry in dir.names()? {
+        match dir.folder(&entry) {
+            Ok(_) => remove_all(&dir, &entry)?,
+            Err(_) => dir.remove(&entry)?,
+        }
+    }
+    parent.remove_folder(name)
+}
+
+/// `20261121T000000Z`, or with a counter behind it, one past the newest, where a pass in the same second made one already.
+fn next_name(state: &Dir, now: Timestamp) -> OsString {
+    let stamp = now.civil().strftime("%Y%m%dT%H%M%SZ").to_string();
+    let newest = Backups::of(state).generations().into_iter().find(|made| made.0.as_encoded_bytes().starts_with(stamp.as_bytes()));
+    let Some(newest) = newest else { return stamp.into() };
+    let count = newest.to_string().rsplit_once('-').and_then(|(_, count)| count.parse::<u32>().ok()).unwrap_or(0);
+    format!("{stamp}-{:04}", count + 1).into()
+}
+
+fn is_stamp(name: &OsStr) -> bool {
+    let bytes = name.as_encoded_bytes();
+    let digits = |range: std::ops::Range<usize>| bytes.get(range).is_some_and(|part| part.iter().all(u8::is_ascii_digit));
+    digits(0..8) && bytes.get(8) == Some(&b'T') && digits(9..15) && bytes.get(15) == Some(&b'Z')
+}
+
+fn components(path: &Path) -> (Vec<&OsStr>, &OsStr) {
+    let folders = path.parent().into_iter().flatten().skip(1).collect();
+    (folders, path.file_name().unwrap_or_default())
+}

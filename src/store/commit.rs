@@ -1,0 +1,195 @@
+//! From checked files beside their targets to replaced ones: sync, back up, journal, rename, sync, clear the journal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::backup::{Making, prune};
+use super::journal::{Entry, Journal, ROOM};
+use super::stage::StagedFile;
+use super::{Backup, Checked, LARGEST_FILE, Store, StoreError};
+use crate::model::{CredentialName, Secret, Timestamp};
+use crate::sys::{Dir, FileError, Identity, read_regular};
+
+/// What became of the changes of one commit.
+#[derive(Debug, Default)]
+pub struct Commit {
+    /// One outcome a change, in their order.
+    pub outcomes: Vec<Outcome>,
+    /// What an operator should know though nothing failed: a backup that could not be made or pruned.
+    pub notes: Vec<String>,
+}
+
+/// What became of one change.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Whose files they are.
+    pub credential: CredentialName,
+    /// Whether they are replaced.
+    pub result: Result<(), StoreError>,
+}
+
+impl Store<'_> {
+    /// Replaces the files of all changes, each change whole or not at all. One that fails does not keep back the others.
+    pub fn commit(&mut self, changes: Vec<Checked>, now: Timestamp, keep_backups: usize) -> Commit {
+        let mut commit = Commit::default();
+        let ready = self.prepare(changes, now, &mut commit);
+        for batch in batches(ready) {
+            self.replace(batch, &mut commit);
+        }
+        if let Err(e) = prune(&self.folder, keep_backups)
+            && !e.is_not_found()
+        {
+            commit.notes.push(format!("an old backup could not be removed: {e}"));
+        }
+        commit
+    }
+
+    /// All that can still fail without harm: new files made durable, targets looked at again, old files backed up.
+    fn prepare(&self, changes: Vec<Checked>, now: Timestamp, commit: &mut Commit) -> Vec<Checked> {
+        let mut ready = Vec::new();
+        let mut old = Vec::new();
+        for change in changes {
+            match settle(&change) {
+                Ok(contents) => {
+                    ready.push(change);
+                    old.push(contents);
+                }
+                Err(e) => commit.outcomes.push(Outcome { credential: change.credential.clone(), result: Err(e) }),
+            }
+        }
+        if ready.is_empty() {
+            return ready;
+        }
+        match self.back_up(&ready, &old, now) {
+            Ok(()) => ready,
+            Err(e) => without_backup(ready, e, commit),
+        }
+    }
+
+    fn back_up(&self, changes: &[Checked], old: &[Vec<Option<Secret>>], now: Timestamp) -> Result<(), StoreError> {
+        let mut making = Making::begin(&self.folder, now)?;
+        for (change, contents) in changes.iter().zip(old) {
+            for (file, content) in change.files.iter().zip(contents) {
+                if let Some(content) = content {
+                    making.add(&file.target, content)?;
+                }
+            }
+        }
+        making.finish()
+    }
+
+    /// The point of no return: once the journal is written, the renames are made, now or at the next start.
+    fn replace(&mut self, mut batch: Vec<Checked>, commit: &mut Commit) {
+        let touched: BTreeSet<_> = batch.iter().map(|change| change.credential.clone()).collect();
+        // What an earlier pass could not finish stays journaled, unless this one replaces it.
+        let left: Vec<_> = self.journal.intent().iter().filter(|entry| !touched.contains(entry.credential())).cloned().collect();
+        let intent = left.iter().cloned().chain(batch.iter().flat_map(entries)).collect();
+        if let Err(e) = self.journal.write(intent) {
+            // It may have reached the disk though the system says it did not. Then the next start finishes the change
+            // and needs the staged files, unless the journal can be written back.
+            let keep = self.journal.write(left).is_err();
+            batch.iter_mut().for_each(|change| change.keep_staged(keep));
+            let error = Arc::new(e);
+            let failed =
+                |change: Checked| Outcome { credential: change.credential.clone(), result: Err(StoreError::Journal(Arc::clone(&error))) };
+            commit.outcomes.extend(batch.into_iter().map(failed));
+            return;
+        }
+        let mut unfinished = BTreeSet::new();
+        for mut change in batch {
+            let (begun, result) = rename(&change);
+            if result.is_err() && begun {
+                unfinished.insert(change.credential.clone());
+            }
+            change.keep_staged(begun);
+            let result = result.map_err(|source| if begun { StoreError::Unfinished { source } } else { source.into() });
+            commit.outcomes.push(Outcome { credential: change.credential.clone(), result });
+        }
+        let still_to_do = |entry: &&Entry| !touched.contains(entry.credential()) || unfinished.contains(entry.credential());
+        let left = self.journal.intent().iter().filter(still_to_do).cloned().collect();
+        if let Err(e) = self.journal.write(left) {
+            commit.notes.push(format!("the journal could not be cleared, which does no harm; the next start clears it: {e}"));
+        }
+    }
+}
+
+/// Makes the staged files durable and reads the old ones, if they are still what the change was decided on.
+fn settle(change: &Checked) -> Result<Vec<Option<Secret>>, StoreError> {
+    change.files.iter().map(settle_file).collect()
+}
+
+fn settle_file(staged: &StagedFile) -> Result<Option<Secret>, StoreError> {
+    let path = staged.place.path();
+    staged.file.sync_all().map_err(|e| FileError::from_io(staged.place.dir.path().join(&staged.name), "sync", e))?;
+    let old = match staged.place.dir.open(&staged.place.name) {
+        Ok(file) => Some(read_regular(file, &path, LARGEST_FILE)?.bytes),
+        Err(e) if e.is_not_found() => None,
+        Err(e) => return Err(e.into()),
+    };
+    let digest = old.as_ref().map(|bytes| crate::model::Digest::of(bytes.expose()));
+    if digest == staged.old { Ok(old) } else { Err(StoreError::Changed(path)) }
+}
+
+fn without_backup(changes: Vec<Checked>, error: StoreError, commit: &mut Commit) -> Vec<Checked> {
+    let (wanted, required): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| change.backup == Backup::Wanted);
+    if !wanted.is_empty() {
+        commit.notes.push(format!("no backup could be made; what has little or no time left is renewed without one: {error}"));
+    }
+    let error = Arc::new(error);
+    let failed = |change: Checked| Outcome { credential: change.credential.clone(), result: Err(StoreError::Backup(Arc::clone(&error))) };
+    commit.outcomes.extend(required.into_iter().map(failed));
+    wanted
+}
+
+/// Renames all files of a change, then makes the new names durable. Also says whether anything was renamed at all.
+fn rename(change: &Checked) -> (bool, Result<(), FileError>) {
+    let mut begun = false;
+    let mut folders: BTreeMap<Identity, &Dir> = BTreeMap::new();
+    for file in &change.files {
+        let dir = &file.place.dir;
+        let renamed = dir.identity().and_then(|identity| dir.rename(&file.name, &file.place.name).map(|()| identity));
+        match renamed {
+            Ok(identity) => drop(folders.insert(identity, dir)),
+            Err(e) => return (begun, Err(e)),
+        }
+        begun = true;
+    }
+    (begun, folders.values().try_for_each(|folder| folder.sync()))
+}
+
+/// Splits changes into as many journals as they need. A node's own need one.
+fn batches(changes: Vec<Checked>) -> Vec<Vec<Checked>> {
+    let mut batches: Vec<Vec<Checked>> = Vec::new();
+    let mut used = 0;
+    for change in changes {
+        let size = Journal::size(&entries(&change));
+        match batches.last_mut() {
+            Some(batch) if used + size <= ROOM => {
+                used += size;
+                batch.push(change);
+            }
+            _ => {
+                used = size;
+                batches.push(vec![change]);
+            }
+        }
+    }
+    batches
+}
+
+pub(super) fn entries(change: &Checked) -> Vec<Entry> {
+    change.files.iter().map(|file| entry(&change.credential, file)).collect()
+}
+
+fn entry(credential: &CredentialName, file: &StagedFile) -> Entry {
+    // Staging refused names that are not UTF-8.
+    let text = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
+    Entry::Replace {
+        credential: credential.clone(),
+        folder: file.place.dir.path().to_owned(),
+        name: text(&file.place.name),
+        staged: text(&file.name),
+        old: file.old,
+        new: file.new,
+    }
+}

@@ -1,0 +1,229 @@
+//! What is about to be renamed, on disk before the first rename: one small file, preallocated and overwritten in
+//! place, so that a full disk can't keep a change from being journaled or an unfinished one from being finished.
+//!
+//! Its first 128 bytes are a header line (format, length and digest of what follows, padded with spaces); the rest is
+//! JSON. A journal that does not match its own digest was never completely written, so nothing was renamed for it.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use nix::fcntl::FallocateFlags;
+use serde::{Deserialize, Serialize};
+
+use super::{Recovered, StoreError};
+use crate::model::{CredentialName, Digest};
+use crate::sys::{Dir, FileError};
+
+const NAME: &str = "journal";
+const MAGIC: &str = "kubecertd-journal";
+const FORMAT: u32 = 1;
+const HEADER: usize = 128;
+const CAPACITY: usize = 256 * 1024;
+/// How much one intent may take of it: about five hundred files, and as much again for what an earlier pass left.
+pub(super) const ROOM: usize = CAPACITY / 2;
+
+/// The open journal.
+#[derive(Debug)]
+pub(super) struct Journal {
+    file: File,
+    path: PathBuf,
+    intent: Vec<Entry>,
+}
+
+/// One thing that is about to be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) enum Entry {
+    /// A staged file is renamed over its target.
+    Replace {
+        /// Whose file it is: the files of one credential belong together.
+        credential: CredentialName,
+        /// The folder of both, with symlinks followed.
+        folder: PathBuf,
+        /// The target's name in it.
+        name: String,
+        /// The staged file's name in it.
+        staged: String,
+        /// What the target holds before; `None` when it does not exist.
+        old: Option<Digest>,
+        /// What the staged file holds.
+        new: Digest,
+    },
+}
+
+impl Entry {
+    /// Whose file it is.
+    pub(super) fn credential(&self) -> &CredentialName {
+        let Self::Replace { credential, .. } = self;
+        credential
+    }
+}
+
+impl Journal {
+    /// Opens or creates the journal and reads what an earlier process left in it.
+    pub(super) fn open(state: &Dir) -> Result<(Self, Recovered), StoreError> {
+        let mut recovered = Recovered::default();
+        let name = OsStr::new(NAME);
+        let mut journal = Self { file: state.open_or_create(name)?, path: state.path().join(name), intent: Vec::new() };
+        match journal.read()? {
+            Content::Nothing => {}
+            Content::Intent(intent) => journal.intent = intent,
+            Content::Torn => {
+                recovered.notes.push(format!("{}: was not completely written, so nothing was begun; ignored", journal.path.display()))
+            }
+            Content::Foreign(what) => {
+                let aside = format!("{NAME}.refused");
+                state.rename(name, OsStr::new(&aside))?;
+                recovered.notes.push(format!("{}: {what}; it is set aside as {aside} and not followed", journal.path.display()));
+                journal.file = state.create_new(name)?;
+            }
+        }
+        if journal.preallocate()? {
+            state.sync()?;
+        }
+        Ok((journal, recovered))
+    }
+
+    /// What is unfinished.
+    pub(super) fn intent(&self) -> &[Entry] {
+        &self.intent
+    }
+
+    /// Writes what is about to be done, durably. An empty intent clears the journal.
+    pub(super) fn write(&mut self, intent: Vec<Entry>) -> Result<(), StoreError> {
+        let bytes = encode(&intent).map_err(|reason| StoreError::JournalContent { path: self.path.clone(), reason })?;
+        self.file.write_all_at(&bytes, 0).map_err(|e| self.failed("write", e))?;
+        self.file.sync_data().map_err(|e| self.failed("sync", e))?;
+        self.intent = intent;
+        Ok(())
+    }
+
+    /// How many bytes of the journal's room these entries take.
+    pub(super) fn size(entries: &[Entry]) -> usize {
+        serde_json::to_vec(entries).map_or(usize::MAX, |json| json.len())
+    }
+
+    fn read(&self) -> Result<Content, StoreError> {
+        let size = self.file.metadata().map_err(|e| self.failed("examine", e))?.len();
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX).min(CAPACITY)];
+        self.file.read_exact_at(&mut bytes, 0).map_err(|e| self.failed("read", e))?;
+        Ok(decode(&bytes))
+    }
+
+    /// Whether room had to be made.
+    fn preallocate(&self) -> Result<bool, StoreError> {
+        let size = self.file.metadata().map_err(|e| self.failed("examine", e))?.len();
+        if size >= CAPACITY as u64 {
+            return Ok(false);
+        }
+        let length = i64::try_from(CAPACITY).unwrap_or(i64::MAX);
+        if nix::fcntl::fallocate(&self.file, FallocateFlags::empty(), 0, length).is_err() {
+            // Not every file system can reserve; written zeros are as good on those that do not copy on write.
+            self.file.write_all_at(&vec![0; CAPACITY], 0).map_err(|e| self.failed("make room for", e))?;
+        }
+        self.file.sync_all().map_err(|e| self.failed("sync", e))?;
+        Ok(true)
+    }
+
+    fn failed(&self, action: &'static str, error: std::io::Error) -> StoreError {
+        FileError::from_io(&self.path, action, error).into()
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Content {
+    Nothing,
+    Intent(Vec<Entry>),
+    /// Its digest does not match: the power went while it was written.
+    Torn,
+    /// It is no journal of this format.
+    Foreign(String),
+}
+
+fn encode(intent: &[Entry]) -> Result<Vec<u8>, String> {
+    let body = if intent.is_empty() { Vec::new() } else { serde_json::to_vec(intent).map_err(|e| e.to_string())? };
+    let header = format!("{MAGIC} {FORMAT} {} {}", body.len(), Digest::of(&body));
+    let mut bytes = format!("{header:<width$}\n", width = HEADER - 1).into_bytes();
+    bytes.extend_from_slice(&body);
+    if bytes.len() > CAPACITY { Err(format!("{} bytes are more than the {CAPACITY} reserved", bytes.len())) } else { Ok(bytes) }
+}
+
+fn decode(bytes: &[u8]) -> Content {
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Content::Nothing;
+    }
+    let Some((header, body)) = bytes.split_at_checked(HEADER) else { return Content::Torn };
+    let header = String::from_utf8_lossy(header);
+    let mut fields = header.split_whitespace();
+    if fields.next() != Some(MAGIC) {
+        return Content::Foreign("is not a journal".to_owned());
+    }
+    match fields.next().and_then(|format| format.parse::<u32>().ok()) {
+        Some(FORMAT) => {}
+        Some(newer) => return Content::Foreign(format!("has format {newer}, and this version knows format {FORMAT}")),
+        None => return Content::Torn,
+    }
+    let length = fields.next().and_then(|length| length.parse::<usize>().ok());
+    let Some(body) = length.and_then(|length| body.get(..length)) else { return Content::Torn };
+    if fields.next() != Some(Digest::of(body).to_string().as_str()) {
+        return Content::Torn;
+    }
+    if body.is_empty() {
+        return Content::Nothing;
+    }
+    serde_json::from_slice(body).map_or_else(|e| Content::Foreign(format!("does not say what is to be done: {e}")), Content::Intent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn intent() -> Vec<Entry> {
+        let name = CredentialName::new("apiserver").unwrap();
+        let (old, new) = (Some(Digest::of(b"old")), Digest::of(b"new"));
+        vec![Entry::Replace {
+            credential: name,
+            folder: "/etc".into(),
+            name: "a.crt".into(),
+            staged: ".a.crt.kubecertd-1".into(),
+            old,
+            new,
+        }]
+    }
+
+    #[test]
+    fn an_intent_goes_out_and_comes_back() {
+        assert_eq!(decode(&encode(&intent()).unwrap()), Content::Intent(intent()));
+        assert_eq!(decode(&encode(&[]).unwrap()), Content::Nothing);
+        assert_eq!(decode(&[0; 4096]), Content::Nothing);
+    }
+
+    #[test]
+    fn a_shorter_intent_over_a_longer_one_is_read_alone() {
+        let mut disk = encode(&[intent(), intent()].concat()).unwrap();
+        let shorter = encode(&intent()).unwrap();
+        disk[..shorter.len()].copy_from_slice(&shorter);
+        assert_eq!(decode(&disk), Content::Intent(intent()));
+    }
+
+    #[test]
+    fn every_torn_write_is_seen() {
+        let whole = encode(&intent()).unwrap();
+        for length in 1..whole.len() {
+            let mut disk = vec![0; CAPACITY];
+            disk[..length].copy_from_slice(&whole[..length]);
+            let content = decode(&disk);
+            assert!(!matches!(content, Content::Intent(_)), "{length} of {} bytes", whole.len());
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_refused() {
+        let mut bytes = encode(&intent()).unwrap();
+        let at = MAGIC.len() + 1;
+        bytes[at] = b'2';
+        assert_eq!(decode(&bytes), Content::Foreign("has format 2, and this version knows format 1".to_owned()));
+    }
+}

@@ -1,0 +1,54 @@
+//! A new file takes over what belongs to the old one besides its bytes: owner, mode, ACL, security label, user
+//! attributes.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::stat::{FileStat, Mode};
+use nix::unistd::{Gid, Uid};
+use xattr::FileExt;
+
+use crate::sys::FileError;
+
+/// The attributes that go over. Not security.ima and security.evm: they sign the content, and the old signature would
+/// be wrong for the new one. Not security.capability: it makes no sense on these files.
+fn goes_over(name: &[u8]) -> bool {
+    name == b"system.posix_acl_access" || name == b"security.selinux" || name.starts_with(b"user.")
+}
+
+/// Gives `new` (still empty, and readable by its owner alone) the owner, mode and attributes of `old`.
+///
+/// The order matters: owner first, since changing it clears mode bits; then the mode; then the ACL, which carries the
+/// mode's group bits. At no moment is access wider than the old file's.
+pub(super) fn copy(old: &File, stat: &FileStat, new: &File, path: &Path) -> Result<(), FileError> {
+    let own = nix::sys::stat::fstat(new).map_err(|e| FileError::from_errno(path, "examine", e))?;
+    if (own.st_uid, own.st_gid) != (stat.st_uid, stat.st_gid) {
+        let (owner, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+        nix::unistd::fchown(new, Some(owner), Some(group)).map_err(|e| FileError::from_errno(path, "keep the owner", e))?;
+    }
+    let mode = Mode::from_bits_truncate(stat.st_mode & 0o7777);
+    nix::sys::stat::fchmod(new, mode).map_err(|e| FileError::from_errno(path, "keep the mode", e))?;
+    copy_attributes(old, new).map_err(|e| FileError::from_io(path, "keep the ACL and attributes", e))
+}
+
+fn copy_attributes(old: &File, new: &File) -> io::Result<()> {
+    let names = match old.list_xattr() {
+        Ok(names) => names,
+        Err(e) if unsupported(&e) => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    for name in names.filter(|name| goes_over(name.as_encoded_bytes())) {
+        let value = old.get_xattr(&name)?;
+        // A label that the folder's policy gave already need not be set, which may not be allowed.
+        if let Some(value) = value.filter(|value| new.get_xattr(&name).ok().flatten().as_ref() != Some(value)) {
+            new.set_xattr(&name, &value)?;
+        }
+    }
+    Ok(())
+}
+
+fn unsupported(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EOPNOTSUPP | Errno::ENOSYS))
+}

@@ -1,0 +1,144 @@
+//! After a crash: what was journaled is finished, what was not is swept away.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use super::journal::Entry;
+use super::{LARGEST_FILE, Store, StoreError, staged_prefix};
+use crate::model::{AbsolutePath, CredentialName, Digest};
+use crate::sys::{Dir, FileError, Root, read_regular};
+
+/// What was found and done at the start.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Credentials whose replacement was begun by an earlier process and is finished now.
+    pub finished: Vec<CredentialName>,
+    /// Credentials whose replacement was journaled, but which somebody else has changed since: left as they are.
+    pub dropped: Vec<CredentialName>,
+    /// How many staged files that nobody waits for were removed.
+    pub swept: usize,
+    /// What an operator should know.
+    pub notes: Vec<String>,
+}
+
+impl Store<'_> {
+    /// Finishes what is in the journal, and sweeps away other staged files beside `targets`.
+    pub(super) fn recover(&mut self, targets: &[AbsolutePath], recovered: &mut Recovered) -> Result<(), StoreError> {
+        let intent = self.journal.intent().to_vec();
+        let mut changes: BTreeMap<CredentialName, Vec<Entry>> = BTreeMap::new();
+        for entry in &intent {
+            changes.entry(entry.credential().clone()).or_default().push(entry.clone());
+        }
+        let mut unfinished = Vec::new();
+        for (credential, entries) in changes {
+            match finish(self.root, &entries) {
+                Ok(true) => recovered.finished.push(credential),
+                Ok(false) => recovered.dropped.push(credential),
+                Err(e) => {
+                    recovered.notes.push(format!("{credential}: its replacement was begun earlier and still can't be finished: {e}"));
+                    unfinished.extend(entries);
+                }
+            }
+        }
+        let awaited = unfinished.iter().map(staged_path).collect();
+        if !intent.is_empty() {
+            self.journal.write(unfinished)?;
+        }
+        recovered.swept = sweep(self.root, targets, &awaited);
+        Ok(())
+    }
+}
+
+/// One file of a journaled change, as it is found.
+struct Found<'e> {
+    dir: Dir,
+    name: &'e OsStr,
+    staged: &'e OsStr,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The target holds the new content.
+    Done,
+    /// The target is still the old one, and the staged file waits beside it.
+    Waiting,
+    /// The target is neither, or there is nothing to put in its place.
+    Overtaken {
+        /// Whether the staged file is there and whole.
+        staged: bool,
+    },
+}
+
+/// Finishes the change of one credential. `false` when somebody else was faster and it is dropped instead.
+///
+/// Begun means finished: as soon as one file has its new content, only the others' new content makes the credential
+/// whole, whatever they hold now. Not begun and overtaken means dropped.
+fn finish(root: &Root, entries: &[Entry]) -> Result<bool, FileError> {
+    let found = entries.iter().map(|entry| look(root, entry)).collect::<Result<Vec<_>, _>>()?;
+    let begun = found.iter().any(|file| file.state == State::Done);
+    let overtaken = found.iter().any(|file| matches!(file.state, State::Overtaken { .. }));
+    let possible = found.iter().all(|file| file.state != State::Overtaken { staged: false });
+    let finish = possible && (begun || !overtaken);
+    for file in &found {
+        if finish && file.state != State::Done {
+            file.dir.rename(file.staged, file.name)?;
+        } else {
+            file.dir.remove(file.staged)?;
+        }
+    }
+    found.iter().try_for_each(|file| file.dir.sync())?;
+    Ok(finish)
+}
+
+fn look<'e>(root: &Root, entry: &'e Entry) -> Result<Found<'e>, FileError> {
+    let Entry::Replace { folder, name, staged, old, new, .. } = entry;
+    let dir = root.folder(folder)?;
+    let (name, staged) = (OsStr::new(name), OsStr::new(staged));
+    let target = digest(&dir, name)?;
+    let waiting = digest(&dir, staged)? == Some(*new);
+    let state = if target == Some(*new) {
+        State::Done
+    } else if target == *old && waiting {
+        State::Waiting
+    } else {
+        State::Overtaken { staged: waiting }
+    };
+    Ok(Found { dir, name, staged, state })
+}
+
+fn digest(dir: &Dir, name: &OsStr) -> Result<Option<Digest>, FileError> {
+    let file = match dir.open(name) {
+        Ok(file) => file,
+        Err(e) if e.is_not_found() => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    read_regular(file, &dir.path().join(name), LARGEST_FILE).map(|content| Some(Digest::of(content.bytes.expose())))
+}
+
+fn staged_path(entry: &Entry) -> PathBuf {
+    let Entry::Replace { folder, staged, .. } = entry;
+    folder.join(staged)
+}
+
+/// Removes staged files beside the targets that no journal waits for, and says how many. What can't be looked at or
+/// removed is left: it harms nobody, and the pass that meets the same file says what is wrong with it.
+fn sweep(root: &Root, targets: &[AbsolutePath], awaited: &BTreeSet<PathBuf>) -> usize {
+    let mut folders: BTreeMap<PathBuf, (Dir, Vec<OsString>)> = BTreeMap::new();
+    for place in targets.iter().filter_map(|target| root.locate(target).ok()) {
+        let prefix = staged_prefix(&place.name);
+        folders.entry(place.dir.path().to_owned()).or_insert_with(|| (place.dir, Vec::new())).1.push(prefix);
+    }
+    folders.values().map(|(dir, prefixes)| sweep_folder(dir, prefixes, awaited)).sum()
+}
+
+fn sweep_folder(dir: &Dir, prefixes: &[OsString], awaited: &BTreeSet<PathBuf>) -> usize {
+    let left_behind = |name: &OsString| {
+        let name = name.as_encoded_bytes();
+        prefixes.iter().any(|prefix| name.starts_with(prefix.as_encoded_bytes()))
+    };
+    let names = dir.names().unwrap_or_default();
+    let nobodys = names.iter().filter(|name| left_behind(name) && !awaited.contains(&dir.path().join(name)));
+    nobodys.filter(|name| dir.remove(name).is_ok()).count()
+}

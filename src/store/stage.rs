@@ -1,0 +1,187 @@
+//! New files beside their targets, under a dot-name, with the targets' owner, mode and attributes.
+//!
+//! The states of a change are types: [`Staged`] can only be checked or dropped, [`Checked`] can only be committed or
+//! dropped. Dropping one removes its files again.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+
+use nix::sys::stat::Mode;
+use zeroize::Zeroizing;
+
+use super::{LARGEST_FILE, Store, StoreError, metadata, staged_prefix};
+use crate::model::{AbsolutePath, CredentialName, Digest, Secret};
+use crate::sys::{FileError, Place, Root};
+
+/// The files of one credential that are to be replaced together.
+#[derive(Debug)]
+pub struct Change {
+    /// Whose files they are.
+    pub credential: CredentialName,
+    /// The files.
+    pub files: Vec<NewFile>,
+    /// Whether the change needs a backup of the old files.
+    pub backup: Backup,
+}
+
+/// Whether a change may be made when the old files can't be copied first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backup {
+    /// No backup, no change.
+    Required,
+    /// Try; a full disk must not keep an expired credential from being renewed.
+    Wanted,
+}
+
+/// One file's new content.
+#[derive(Debug)]
+pub struct NewFile {
+    /// The file as the catalog names it; symlinks are followed.
+    pub path: AbsolutePath,
+    /// All it will hold.
+    pub content: Secret,
+    /// What it held when the change was decided; `None` when it did not exist.
+    pub old: Option<Digest>,
+    /// What it is, for the mode of a file that did not exist.
+    pub kind: Kind,
+}
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Public: 0644.
+    Certificate,
+    /// Holds a private key: 0600.
+    Private,
+}
+
+/// A change whose new files lie beside their targets, not checked yet.
+#[derive(Debug)]
+pub struct Staged {
+    credential: CredentialName,
+    backup: Backup,
+    files: Vec<StagedFile>,
+}
+
+/// A staged change whose content was found right.
+#[derive(Debug)]
+pub struct Checked {
+    pub(super) credential: CredentialName,
+    pub(super) backup: Backup,
+    pub(super) files: Vec<StagedFile>,
+}
+
+/// One new file beside its target. Removed when dropped, unless it was handed to the journal.
+#[derive(Debug)]
+pub(super) struct StagedFile {
+    pub(super) target: AbsolutePath,
+    pub(super) place: Place,
+    pub(super) name: OsString,
+    pub(super) file: File,
+    pub(super) old: Option<Digest>,
+    pub(super) new: Digest,
+    pub(super) keep: bool,
+}
+
+impl Store<'_> {
+    /// Writes the new files beside their targets.
+    ///
+    /// # Errors
+    /// When a target is not what it was when the change was decided, or a file can't be written. Nothing stays behind.
+    pub fn stage(&self, change: Change) -> Result<Staged, StoreError> {
+        let files = change.files.iter().map(|file| stage_file(self.root, file)).collect::<Result<_, _>>()?;
+        Ok(Staged { credential: change.credential, backup: change.backup, files })
+    }
+}
+
+impl Staged {
+    /// Reads the staged files back and lets `check` say whether they are right, in the order of the change.
+    ///
+    /// # Errors
+    /// What `check` or reading said; the staged files are gone then.
+    pub fn check<E: From<StoreError>>(mut self, check: impl FnOnce(&[Secret]) -> Result<(), E>) -> Result<Checked, E> {
+        let contents = self.files.iter_mut().map(StagedFile::read_back).collect::<Result<Vec<_>, _>>()?;
+        check(&contents)?;
+        Ok(Checked { credential: self.credential, backup: self.backup, files: self.files })
+    }
+}
+
+impl Checked {
+    /// Whether the staged files outlive this value: once journaled, they are the next start's to finish or remove.
+    pub(super) fn keep_staged(&mut self, keep: bool) {
+        self.files.iter_mut().for_each(|file| file.keep = keep);
+    }
+}
+
+impl StagedFile {
+    fn read_back(&mut self) -> Result<Secret, StoreError> {
+        let failed = |e| FileError::from_io(self.place.dir.path().join(&self.name), "read back", e);
+        let size = self.file.metadata().map_err(failed)?.len();
+        let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(size.min(LARGEST_FILE)).unwrap_or(0) + 1));
+        self.file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        Read::by_ref(&mut self.file).take(LARGEST_FILE).read_to_end(&mut bytes).map_err(failed)?;
+        Ok(Secret::new(std::mem::take(&mut *bytes)))
+    }
+}
+
+impl Drop for StagedFile {
+    fn drop(&mut self) {
+        if !self.keep {
+            // Nothing to be done about a failure here; the next sweep tries again.
+            let _ = self.place.dir.remove(&self.name);
+        }
+    }
+}
+
+fn stage_file(root: &Root, new: &NewFile) -> Result<StagedFile, StoreError> {
+    let place = root.locate(&new.path)?;
+    if place.path().to_str().is_none() {
+        return Err(StoreError::NotUtf8(place.path()));
+    }
+    let old = match place.dir.open(&place.name) {
+        Ok(file) => Some(file),
+        Err(e) if e.is_not_found() => None,
+        Err(e) => return Err(e.into()),
+    };
+    let mut name = staged_prefix(&place.name);
+    name.push(random_suffix());
+    let file = place.dir.create_new(&name)?;
+    let mut staged =
+        StagedFile { target: new.path.clone(), place, name, file, old: new.old, new: Digest::of(new.content.expose()), keep: false };
+    let path = staged.place.dir.path().join(&staged.name);
+    match &old {
+        Some(old) => take_over(old, new, &staged.file)?,
+        None if new.old.is_some() => return Err(StoreError::Changed(new.path.as_path().to_owned())),
+        None => {
+            nix::sys::stat::fchmod(&staged.file, default_mode(new.kind)).map_err(|e| FileError::from_errno(&path, "set the mode of", e))?
+        }
+    }
+    staged.file.write_all(new.content.expose()).map_err(|e| FileError::from_io(&path, "write", e))?;
+    Ok(staged)
+}
+
+/// Makes sure that the old file is still the one that the change was decided on, and carries over what belongs to it.
+fn take_over(old: &File, new: &NewFile, staged: &File) -> Result<(), StoreError> {
+    let path = new.path.as_path();
+    let reader = old.try_clone().map_err(|e| FileError::from_io(path, "read", e))?;
+    let content = crate::sys::read_regular(reader, path, LARGEST_FILE)?;
+    if Some(Digest::of(content.bytes.expose())) != new.old {
+        return Err(StoreError::Changed(path.to_owned()));
+    }
+    Ok(metadata::copy(old, &content.stat, staged, path)?)
+}
+
+fn default_mode(kind: Kind) -> Mode {
+    match kind {
+        Kind::Certificate => Mode::from_bits_truncate(0o644),
+        Kind::Private => Mode::from_bits_truncate(0o600),
+    }
+}
+
+fn random_suffix() -> String {
+    let mut bytes = [0; 4];
+    // Only for a name of its own: create_new refuses one that exists, so a failing generator does no harm.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    format!("{:08x}", u32::from_ne_bytes(bytes))
+}
