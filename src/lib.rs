@@ -6,5 +6,6 @@
 
 pub mod formats;
 pub mod model;
+pub mod plan;
 pub mod store;
 pub mod sys;

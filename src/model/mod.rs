@@ -6,7 +6,9 @@
 
 mod credential;
 mod digest;
+mod judgement;
 mod names;
+mod observation;
 mod path;
 mod secret;
 mod service;
@@ -14,7 +16,9 @@ mod time;
 
 pub use credential::{Authority, Credential, Location, Need, Renewal};
 pub use digest::Digest;
+pub use judgement::{Action, AuthorityCondition, AuthorityJudgement, Condition, Judgement, LEAST_GAIN, Policy, Urgency};
 pub use names::{AuthorityName, CredentialName, InvalidName, ServiceName};
+pub use observation::{AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityState, CredentialFacts, Leaf, Material, Signer};
 pub use path::{AbsolutePath, InvalidPath};
 pub use secret::Secret;
 pub use service::{Service, ServiceKind, Takes, Use};

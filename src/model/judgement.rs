@@ -1,0 +1,171 @@
+//! What is thought of the facts: the condition of a credential or an authority, and what is to be done about it.
+
+use std::fmt;
+use std::time::Duration;
+
+/// When something is due. Valid once made: see the settings, which refuse what would renew for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// A credential with this much life left, or less, is due.
+    pub renew_before: Duration,
+    /// A credential with this much life left, or less, is urgent: nothing holds its renewal back any more.
+    pub urgent_before: Duration,
+    /// How long a renewed credential is valid, unless its authority ends earlier.
+    pub validity: Duration,
+    /// How far before the present a renewed credential's validity begins, for clients whose clocks are behind.
+    pub backdate: Duration,
+}
+
+/// Re-issuing must move a credential's end by at least this much to be worth it. Near the end of its authority nothing
+/// is due for that reason: whatever was issued would end with the authority, and be due again at once.
+pub const LEAST_GAIN: Duration = Duration::from_secs(86_400);
+
+macro_rules! conditions {
+    ($(#[$doc:meta])* $type:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $type { $($(#[$variant_doc])* $variant),* }
+
+        impl $type {
+            /// All of them, in the order of the written table.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The words used in output.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+conditions! {
+    /// The state of a credential.
+    Condition {
+        /// Enough life left.
+        Fresh = "fresh",
+        /// Little life left; there is time to wait for a better moment.
+        Due = "due",
+        /// Hardly any life left.
+        Urgent = "urgent",
+        /// No life left.
+        Expired = "expired",
+        /// Its validity begins in the future.
+        NotYetValid = "not yet valid",
+        /// Little life left, and its authority has no more to give.
+        EndsWithAuthority = "ends with its authority",
+        /// Not there, and need not be.
+        Absent = "absent",
+        /// Not there, and needed.
+        Missing = "missing",
+        /// A certificate without its key.
+        KeyMissing = "key missing",
+        /// A key without its certificate.
+        CertificateMissing = "certificate missing",
+        /// A certificate and a key that does not fit it or can't be used.
+        Mismatched = "key does not fit",
+        /// A file that holds no certificate.
+        Damaged = "damaged",
+        /// A file that can't be read, or in a form that is not touched.
+        Unreadable = "unreadable",
+        /// Signed by somebody else than its authority.
+        ForeignIssuer = "foreign issuer",
+        /// Signed by its own key.
+        SelfSigned = "self-signed",
+    }
+}
+
+conditions! {
+    /// The state of an authority.
+    AuthorityCondition {
+        /// It can sign.
+        Usable = "usable",
+        /// Its key is not on this node.
+        External = "external",
+        /// It is past its end.
+        Expired = "expired",
+        /// Its validity begins in the future.
+        NotYetValid = "not yet valid",
+        /// Its key is here and can't be used, or does not fit.
+        KeyUnusable = "key unusable",
+        /// Its certificate is not there.
+        Absent = "absent",
+        /// Its certificate can't be read.
+        Unreadable = "unreadable",
+        /// Its certificate is not one of a root authority.
+        NotARoot = "not a root",
+    }
+}
+
+conditions! {
+    /// What is done about a credential.
+    Action {
+        /// Nothing; all is well.
+        Nothing = "nothing",
+        /// Nothing by us; it is said, for somebody else to act on.
+        Report = "report",
+        /// It is issued anew, with a new key.
+        Renew = "renew",
+        /// It is issued anew after its latest backup.
+        Repair = "repair from backup",
+        /// Something is wrong that needs an operator.
+        Error = "error",
+    }
+}
+
+/// How much patience is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// Nothing needs to be done.
+    Comfortable,
+    /// It can wait for a better moment.
+    Due,
+    /// It can't wait.
+    Urgent,
+    /// It is too late already.
+    Expired,
+}
+
+impl Condition {
+    /// How much patience a credential in this state leaves. What is broken is as bad as what has ended.
+    #[must_use]
+    pub fn urgency(self) -> Urgency {
+        match self {
+            Self::Fresh | Self::Absent | Self::EndsWithAuthority | Self::ForeignIssuer | Self::SelfSigned => Urgency::Comfortable,
+            Self::Due => Urgency::Due,
+            Self::Urgent => Urgency::Urgent,
+            Self::Expired | Self::NotYetValid | Self::Missing | Self::KeyMissing | Self::CertificateMissing => Urgency::Expired,
+            Self::Mismatched | Self::Damaged | Self::Unreadable => Urgency::Expired,
+        }
+    }
+}
+
+/// What is thought of a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// Its state.
+    pub condition: Condition,
+    /// What is done about it.
+    pub action: Action,
+    /// Why, in words for an operator.
+    pub reason: String,
+    /// Whether somebody should look: it is due, or it is wrong.
+    pub attention: bool,
+}
+
+/// What is thought of an authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorityJudgement {
+    /// Its state.
+    pub condition: AuthorityCondition,
+    /// What to say of it; empty when there is nothing to say.
+    pub reason: String,
+    /// Whether somebody should look: it can't be used, or ends soon.
+    pub attention: bool,
+}

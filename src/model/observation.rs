@@ -1,0 +1,146 @@
+//! What is found on disk: the facts that a judgement rests on, free of any opinion about them.
+
+use super::{Authority, Credential, Digest, Timestamp};
+
+/// What is found of a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialFacts {
+    /// The catalog's entry.
+    pub credential: Credential,
+    /// What its files hold.
+    pub material: Material,
+    /// The newest backup that could repair it, by its name; looked for only where the files can't serve.
+    pub backup: Option<String>,
+    /// What else an operator should know about it, each a sentence.
+    pub notes: Vec<String>,
+}
+
+/// What the files of a credential hold. Texts name the file and the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Material {
+    /// None of its files exists.
+    Absent,
+    /// A file can't be read, or is in a form that is not touched: it may be fine.
+    Unreadable(String),
+    /// The certificate's file was read, and is no certificate.
+    Damaged(String),
+    /// There is a key, and no certificate.
+    CertificateMissing(String),
+    /// There is a certificate, and no key.
+    KeyMissing(Leaf, String),
+    /// There is a certificate, and the key does not fit it or can't be used.
+    Mismatched(Leaf, String),
+    /// Certificate and key fit.
+    Whole(Leaf),
+}
+
+impl Material {
+    /// The certificate, where there is one.
+    #[must_use]
+    pub fn leaf(&self) -> Option<&Leaf> {
+        match self {
+            Self::KeyMissing(leaf, _) | Self::Mismatched(leaf, _) | Self::Whole(leaf) => Some(leaf),
+            Self::Absent | Self::Unreadable(_) | Self::Damaged(_) | Self::CertificateMissing(_) => None,
+        }
+    }
+}
+
+/// What matters of a credential's certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    /// Its subject, for people.
+    pub subject: String,
+    /// Its issuer, for people.
+    pub issuer: String,
+    /// Its serial number, in hex.
+    pub serial: String,
+    /// From when on it is valid.
+    pub not_before: Timestamp,
+    /// Its last valid second.
+    pub not_after: Timestamp,
+    /// Its key's algorithm, as kubeadm spells it: `RSA-2048`.
+    pub key_algorithm: String,
+    /// The names and addresses it is valid for.
+    pub names: Vec<String>,
+    /// SHA-256 of the certificate.
+    pub fingerprint: Digest,
+    /// Who signed it.
+    pub signer: Signer,
+}
+
+/// Who signed a certificate, as proven by its signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signer {
+    /// The credential's authority.
+    Authority,
+    /// Its own key.
+    Itself,
+    /// Somebody else.
+    Foreign,
+    /// It can't be told: there is no authority to compare with, or it can't be read.
+    Unknown,
+}
+
+/// What is found of an authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorityFacts {
+    /// The catalog's entry.
+    pub authority: Authority,
+    /// What its files hold.
+    pub state: AuthorityState,
+}
+
+/// What the files of an authority hold. Texts name the file and the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthorityState {
+    /// There is no certificate.
+    Absent,
+    /// The certificate's file can't be read or is no certificate.
+    Unreadable(String),
+    /// It is a certificate, and not one of a root authority.
+    NotARoot(String),
+    /// It is an authority's certificate.
+    Present {
+        /// What matters of it; of several certificates, the one that fits the key, or else the first.
+        certificate: AuthorityCertificate,
+        /// Whether it can sign.
+        key: AuthorityKey,
+    },
+}
+
+impl AuthorityState {
+    /// The certificate, where there is one.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&AuthorityCertificate> {
+        match self {
+            Self::Present { certificate, .. } => Some(certificate),
+            Self::Absent | Self::Unreadable(_) | Self::NotARoot(_) => None,
+        }
+    }
+}
+
+/// What matters of an authority's certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorityCertificate {
+    /// Its subject, for people.
+    pub subject: String,
+    /// Its serial number, in hex.
+    pub serial: String,
+    /// From when on it is valid.
+    pub not_before: Timestamp,
+    /// Its last valid second.
+    pub not_after: Timestamp,
+    /// SHA-256 of the certificate.
+    pub fingerprint: Digest,
+}
+
+/// Whether an authority can sign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthorityKey {
+    /// Its key is here and fits.
+    Usable,
+    /// Its key is not on this node: the authority is an external one.
+    Absent,
+    /// Its key is here and can't be used.
+    Unusable(String),
+}

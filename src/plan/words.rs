@@ -1,0 +1,44 @@
+//! Durations in the words of an operator.
+
+use std::time::Duration;
+
+use crate::model::Timestamp;
+
+/// `364 days`, `36 hours`, `5 minutes`: the largest unit that keeps two of it, rounded down.
+#[must_use]
+pub fn span(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (count, unit) = match seconds {
+        172_800.. => (seconds / 86_400, "days"),
+        7_200.. => (seconds / 3_600, "hours"),
+        120.. => (seconds / 60, "minutes"),
+        _ => (seconds, "seconds"),
+    };
+    format!("{count} {unit}")
+}
+
+/// How long until then, or how long ago it was.
+#[must_use]
+pub fn remaining(now: Timestamp, end: Timestamp) -> String {
+    let seconds = end.seconds_since(now);
+    let size = span(Duration::from_secs(seconds.unsigned_abs()));
+    if seconds < 0 { format!("{size} ago") } else { format!("in {size}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_keeps_at_least_two() {
+        let shown = [0, 119, 120, 7_199, 7_200, 172_799, 172_800, 31_536_000].map(|s| span(Duration::from_secs(s)));
+        assert_eq!(shown, ["0 seconds", "119 seconds", "2 minutes", "119 minutes", "2 hours", "47 hours", "2 days", "365 days"]);
+    }
+
+    #[test]
+    fn the_past_is_told_from_the_future() {
+        let now = Timestamp::from_seconds(1_000_000);
+        assert_eq!(remaining(now, Timestamp::from_seconds(1_000_090)), "in 90 seconds");
+        assert_eq!(remaining(now, Timestamp::from_seconds(0)), "11 days ago");
+    }
+}
