@@ -1,0 +1,332 @@
+//! PEM, the text form of certificates and keys: the blocks of a file, and a block from its content.
+//!
+//! What lives here knows the armour only. What a block holds is for [`super::x509`] to say.
+//!
+//! Files written by people and scripts are read: text around the blocks, carriage returns, several blocks. A block
+//! that is not whole is an error rather than skipped, because Go, which reads these files in the end, would go on
+//! with the next one, and so it may take another certificate than the one that was meant.
+
+use std::ops::Range;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::prelude::BASE64_STANDARD;
+use zeroize::Zeroizing;
+
+use crate::model::Secret;
+
+/// Go ignores the bits after the last whole byte; so does this.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true).with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
+);
+
+/// The length of a line of base64.
+const COLUMNS: usize = 64;
+
+/// One `-----BEGIN ...-----` to `-----END ...-----`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// What it says it holds: `CERTIFICATE`, `RSA PRIVATE KEY`.
+    pub label: String,
+    /// What it holds.
+    pub der: Secret,
+    /// Whether the content is encrypted with a passphrase: by its label, or by the older `Proc-Type` header.
+    pub encrypted: bool,
+    /// Where it stands in the file, from the `-` of BEGIN to the end of the END line.
+    pub range: Range<usize>,
+}
+
+/// Why a file is not PEM.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PemError {
+    /// Nothing but white space.
+    #[error("the file is empty")]
+    Empty,
+    /// The binary form of a certificate or key.
+    #[error("the file looks like DER, the binary form; PEM is needed (openssl x509 -inform DER, or openssl pkey -inform DER, converts it)")]
+    LooksLikeDer,
+    /// Bytes that no text has. A file of zeros is what a power failure leaves.
+    #[error("the file is not text; it is damaged, or it is no PEM file")]
+    NotText,
+    /// Text without a block.
+    #[error("the file holds no PEM block: no line starts with -----BEGIN")]
+    NoBlock,
+    /// No END line, or another BEGIN before it.
+    #[error("the {label} block that begins on line {line} has no end; the file is cut off or damaged")]
+    Truncated {
+        /// What the block would hold.
+        label: String,
+        /// Where it begins.
+        line: usize,
+    },
+    /// An END line for something else.
+    #[error("the {label} block that begins on line {line} ends as {end:?}")]
+    WrongEnd {
+        /// What the BEGIN line says.
+        label: String,
+        /// What the END line says.
+        end: String,
+        /// Where the block begins.
+        line: usize,
+    },
+    /// Content that is not base64.
+    #[error("the content of the {label} block that begins on line {line} is not base64")]
+    BadBase64 {
+        /// What the block would hold.
+        label: String,
+        /// Where it begins.
+        line: usize,
+    },
+}
+
+/// The blocks of a file, in their order; never none.
+///
+/// # Errors
+/// When the file holds no block, or one that is not whole.
+pub fn blocks(file: &[u8]) -> Result<Vec<Block>, PemError> {
+    let mut blocks = Vec::new();
+    let mut open: Option<Open> = None;
+    let mut end = 0;
+    for (number, line) in file.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let start = end;
+        end += line.len();
+        open = match (open, Boundary::of(line)) {
+            (None, Some(Boundary::Begin(label))) => Some(Open { label, line: number + 1, start, content: end }),
+            (None, _) => None,
+            (Some(block), None) => Some(block),
+            (Some(block), Some(Boundary::Begin(_))) => return Err(block.truncated()),
+            (Some(block), Some(Boundary::End(label))) => {
+                blocks.push(block.close(file, start..end, label)?);
+                None
+            }
+        };
+    }
+    match open {
+        Some(block) => Err(block.truncated()),
+        None if blocks.is_empty() => Err(what_it_is_instead(file)),
+        None => Ok(blocks),
+    }
+}
+
+/// A block as Go writes it: 64 columns, line feeds, and one at the end.
+#[must_use]
+pub fn encode(label: &str, der: &[u8]) -> String {
+    let base64 = Zeroizing::new(BASE64_STANDARD.encode(der));
+    // Room for all of it at once: growing would leave copies of a key behind.
+    let mut text = String::with_capacity(base64.len() + base64.len() / COLUMNS + 2 * label.len() + 40);
+    text.push_str("-----BEGIN ");
+    text.push_str(label);
+    text.push_str("-----");
+    for (column, character) in base64.chars().enumerate() {
+        if column % COLUMNS == 0 {
+            text.push('\n');
+        }
+        text.push(character);
+    }
+    text.push_str("\n-----END ");
+    text.push_str(label);
+    text.push_str("-----\n");
+    text
+}
+
+/// A line that begins or ends a block, with its label.
+enum Boundary {
+    Begin(String),
+    End(String),
+}
+
+impl Boundary {
+    fn of(line: &[u8]) -> Option<Self> {
+        let marked = line.trim_ascii_end().strip_prefix(b"-----")?.strip_suffix(b"-----")?;
+        // Escaped, because labels are shown in error texts.
+        let label = |bytes: &[u8]| String::from_utf8_lossy(bytes).escape_debug().to_string();
+        match (marked.strip_prefix(b"BEGIN "), marked.strip_prefix(b"END ")) {
+            (Some(begun), _) => Some(Self::Begin(label(begun))),
+            (_, Some(ended)) => Some(Self::End(label(ended))),
+            (None, None) => None,
+        }
+    }
+}
+
+/// A block whose END line has not come yet.
+struct Open {
+    label: String,
+    line: usize,
+    start: usize,
+    content: usize,
+}
+
+impl Open {
+    fn close(self, file: &[u8], end_line: Range<usize>, end: String) -> Result<Block, PemError> {
+        if end != self.label {
+            return Err(PemError::WrongEnd { label: self.label, end, line: self.line });
+        }
+        let content = file.get(self.content..end_line.start).unwrap_or_default();
+        let (encrypted_by_header, base64) = split_headers(content);
+        match LENIENT.decode(base64.as_slice()) {
+            Ok(der) => Ok(Block {
+                encrypted: encrypted_by_header || self.label == "ENCRYPTED PRIVATE KEY",
+                label: self.label,
+                der: Secret::new(der),
+                range: self.start..end_line.end,
+            }),
+            Err(_) => Err(PemError::BadBase64 { label: self.label, line: self.line }),
+        }
+    }
+
+    fn truncated(self) -> PemError {
+        PemError::Truncated { label: self.label, line: self.line }
+    }
+}
+
+/// The content of a block without its headers and white space, and whether a header says that it is encrypted.
+///
+/// Base64 has no colon, so any line with one is a header.
+fn split_headers(content: &[u8]) -> (bool, Zeroizing<Vec<u8>>) {
+    let mut encrypted = false;
+    let mut base64 = Zeroizing::new(Vec::with_capacity(content.len()));
+    for line in content.split(|byte| *byte == b'\n') {
+        if line.contains(&b':') {
+            let header = String::from_utf8_lossy(line);
+            encrypted |= header.starts_with("Proc-Type:") && header.contains("ENCRYPTED");
+        } else {
+            base64.extend(line.iter().filter(|byte| !byte.is_ascii_whitespace()));
+        }
+    }
+    (encrypted, base64)
+}
+
+/// What a file without any block seems to be.
+fn what_it_is_instead(file: &[u8]) -> PemError {
+    match file.trim_ascii() {
+        [] => PemError::Empty,
+        // A SEQUENCE whose length takes one or two more bytes: every certificate and nearly every key.
+        [0x30, 0x81 | 0x82, ..] => PemError::LooksLikeDer,
+        // A short SEQUENCE whose length is that of the file: a key of a small curve.
+        [0x30, length, rest @ ..] if usize::from(*length) == rest.len() && *length >= 0x20 => PemError::LooksLikeDer,
+        text if text.iter().any(|byte| *byte < b'\t' || *byte == 0x7f) => PemError::NotText,
+        text if std::str::from_utf8(text).is_err() => PemError::NotText,
+        _ => PemError::NoBlock,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TWO: &str = "-----BEGIN A-----\nAQID\n-----END A-----\n-----BEGIN B C-----\nBAUG\n-----END B C-----\n";
+
+    fn contents(file: &str) -> Vec<(String, Vec<u8>)> {
+        blocks(file.as_bytes()).unwrap().into_iter().map(|block| (block.label, block.der.expose().to_vec())).collect()
+    }
+
+    fn both() -> Vec<(String, Vec<u8>)> {
+        vec![("A".to_owned(), vec![1, 2, 3]), ("B C".to_owned(), vec![4, 5, 6])]
+    }
+
+    #[test]
+    fn blocks_come_in_their_order_with_their_place() {
+        assert_eq!(contents(TWO), both());
+        let ranges: Vec<&str> = blocks(TWO.as_bytes()).unwrap().iter().map(|block| &TWO[block.range.clone()]).collect();
+        assert_eq!(ranges.concat(), TWO);
+        assert!(ranges[1].starts_with("-----BEGIN B C"));
+    }
+
+    #[test]
+    fn text_around_carriage_returns_and_trailing_white_space_do_no_harm() {
+        assert_eq!(contents(&TWO.replace('\n', "\r\n")), both());
+        assert_eq!(contents(&TWO.replace('\n', "  \t\n")), both());
+        assert_eq!(contents(&format!("subject=CN = x\n\n{TWO}\n\n# the end\n")), both());
+        assert_eq!(contents(TWO.trim_end()), both());
+        assert_eq!(contents("-----BEGIN A-----\nAQ\nID\n\n-----END A-----"), [("A".to_owned(), vec![1, 2, 3])]);
+        assert_eq!(blocks(&[b"\xe9t\xe9\n", TWO.as_bytes()].concat()).unwrap().len(), 2, "a Latin-1 comment");
+    }
+
+    #[test]
+    fn encrypted_blocks_are_known_by_label_and_by_header() {
+        let header =
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAQID\n-----END RSA PRIVATE KEY-----\n";
+        let block = &blocks(header.as_bytes()).unwrap()[0];
+        assert!(block.encrypted);
+        assert_eq!(block.der.expose(), [1, 2, 3]);
+        let label = encode("ENCRYPTED PRIVATE KEY", &[1]);
+        assert!(blocks(label.as_bytes()).unwrap()[0].encrypted);
+        assert!(!blocks(TWO.as_bytes()).unwrap()[0].encrypted);
+    }
+
+    #[test]
+    fn a_file_that_is_no_pem_is_told_apart() {
+        assert_eq!(blocks(b""), Err(PemError::Empty));
+        assert_eq!(blocks(b" \r\n\n"), Err(PemError::Empty));
+        assert_eq!(blocks(&[0; 512]), Err(PemError::NotText));
+        assert_eq!(blocks(b"\x7fELF\x02\x01"), Err(PemError::NotText));
+        assert_eq!(blocks(b"apiVersion: v1\n"), Err(PemError::NoBlock));
+        assert_eq!(blocks(b"0 is not DER"), Err(PemError::NoBlock));
+        let block = &blocks(include_bytes!("../../tests/fixtures/kubeadm-1.20-rsa2048/etc/kubernetes/pki/ca.crt")).unwrap()[0];
+        assert_eq!(blocks(block.der.expose()), Err(PemError::LooksLikeDer));
+        let block = &blocks(include_bytes!("../../tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes/pki/ca.key")).unwrap()[0];
+        assert_eq!(blocks(block.der.expose()), Err(PemError::LooksLikeDer));
+    }
+
+    #[test]
+    fn a_block_that_is_not_whole_is_an_error_and_not_skipped() {
+        let truncated = |label: &str, line| Err(PemError::Truncated { label: label.to_owned(), line });
+        assert_eq!(blocks(TWO.get(..80).unwrap().as_bytes()), truncated("B C", 4));
+        assert_eq!(blocks(b"-----BEGIN A-----\nAQID\n-----BEGIN A-----\nAQID\n-----END A-----\n"), truncated("A", 1));
+        assert_eq!(blocks(b"-----BEGIN A-----"), truncated("A", 1));
+        assert!(matches!(blocks(b"-----BEGIN A-----\nAQID\n-----END B-----\n"), Err(PemError::WrongEnd { line: 1, .. })));
+        let glued = TWO.replace("-----END A-----\n", "-----END A-----");
+        assert!(matches!(blocks(glued.as_bytes()), Err(PemError::WrongEnd { .. })), "files put together without a line feed");
+        for bad in ["AQ*D", "AQI", "AQID=", "A"] {
+            let file = format!("x\n-----BEGIN A-----\n{bad}\n-----END A-----\n");
+            assert_eq!(blocks(file.as_bytes()), Err(PemError::BadBase64 { label: "A".to_owned(), line: 2 }), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bits_after_the_last_byte_are_ignored_as_go_does() {
+        assert_eq!(contents("-----BEGIN A-----\nAR==\n-----END A-----\n"), [("A".to_owned(), vec![1])]);
+    }
+
+    #[test]
+    fn encoding_breaks_lines_after_64_columns_as_go_does() {
+        let file = include_str!("../../tests/fixtures/kubeadm-1.20-rsa2048/etc/kubernetes/pki/ca.crt");
+        assert_eq!(encode("CERTIFICATE", blocks(file.as_bytes()).unwrap()[0].der.expose()), file);
+        let full_line = encode("A", &[0; 48]);
+        assert_eq!(full_line, format!("-----BEGIN A-----\n{}\n-----END A-----\n", "A".repeat(64)));
+    }
+
+    #[test]
+    fn a_label_can_not_write_control_characters_to_a_terminal() {
+        let error = blocks(b"-----BEGIN CERTIFICATE\x1b[2J-----\n").unwrap_err();
+        assert!(error.to_string().contains("CERTIFICATE\\u{1b}[2J "), "{error}");
+    }
+
+    #[test]
+    fn no_error_shows_what_the_block_holds() {
+        let file = b"-----BEGIN RSA PRIVATE KEY-----\nc2VjcmV0*\n-----END RSA PRIVATE KEY-----\n";
+        let error = blocks(file).unwrap_err();
+        assert!(!error.to_string().contains("c2Vj") && !format!("{error:?}").contains("c2Vj"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = blocks(&bytes);
+            let armoured = [b"-----BEGIN A-----\n", bytes.as_slice(), b"\n-----END A-----\n"].concat();
+            let _ = blocks(&armoured);
+        }
+
+        #[test]
+        fn what_is_encoded_is_read_back(der in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let text = encode("CERTIFICATE", &der);
+            prop_assert_eq!(contents(&text), vec![("CERTIFICATE".to_owned(), der)]);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The kind and size of a key, in kubeadm's words.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Deserialize;
+use x509_parser::oid_registry::{
+    OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519,
+};
+use x509_parser::prelude::FromDer as _;
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
+
+/// The kind and size of a key, spelled as in `encryptionAlgorithm` of kubeadm's ClusterConfiguration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub enum KeyAlgorithm {
+    /// kubeadm's default.
+    Rsa2048,
+    /// RSA with a modulus of 3072 bits.
+    Rsa3072,
+    /// RSA with a modulus of 4096 bits.
+    Rsa4096,
+    /// ECDSA on the curve P-256.
+    EcdsaP256,
+    /// ECDSA on the curve P-384.
+    EcdsaP384,
+    /// Anything else that a file may hold, in words: `RSA-1024`, `Ed25519`. Never made for a leaf.
+    Other(String),
+}
+
+/// A word that names no key algorithm that kubeadm knows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no key algorithm; known are RSA-2048, RSA-3072, RSA-4096, ECDSA-P256 and ECDSA-P384")]
+pub struct UnknownKeyAlgorithm(String);
+
+impl KeyAlgorithm {
+    /// Whether a leaf may have such a key: one of the five that kubeadm knows.
+    #[must_use]
+    pub fn is_for_leaves(&self) -> bool {
+        !matches!(self, Self::Other(_))
+    }
+
+    /// That of a public key (a DER SubjectPublicKeyInfo).
+    pub(super) fn of_public_key(spki: &[u8]) -> Self {
+        match SubjectPublicKeyInfo::from_der(spki) {
+            Ok((_, spki)) => Self::of(&spki),
+            Err(_) => Self::Other("unreadable public key".to_owned()),
+        }
+    }
+
+    fn of(spki: &SubjectPublicKeyInfo<'_>) -> Self {
+        let oid = &spki.algorithm.algorithm;
+        if *oid == OID_PKCS1_RSAENCRYPTION {
+            rsa(modulus_bits(spki))
+        } else if *oid == OID_KEY_TYPE_EC_PUBLIC_KEY {
+            ecdsa(spki)
+        } else if *oid == OID_SIG_ED25519 {
+            Self::Other("Ed25519".to_owned())
+        } else {
+            Self::Other(oid.to_id_string())
+        }
+    }
+}
+
+fn rsa(bits: usize) -> KeyAlgorithm {
+    match bits {
+        2048 => KeyAlgorithm::Rsa2048,
+        3072 => KeyAlgorithm::Rsa3072,
+        4096 => KeyAlgorithm::Rsa4096,
+        bits => KeyAlgorithm::Other(format!("RSA-{bits}")),
+    }
+}
+
+/// Counted here, because x509-parser counts whole bytes.
+fn modulus_bits(spki: &SubjectPublicKeyInfo<'_>) -> usize {
+    let Ok(PublicKey::RSA(key)) = spki.parsed() else { return 0 };
+    let mut digits = key.modulus.iter().skip_while(|byte| **byte == 0);
+    match digits.next() {
+        Some(first) => (8 - usize::try_from(first.leading_zeros()).unwrap_or_default()) + 8 * digits.count(),
+        None => 0,
+    }
+}
+
+fn ecdsa(spki: &SubjectPublicKeyInfo<'_>) -> KeyAlgorithm {
+    match spki.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok()) {
+        Some(curve) if curve == OID_EC_P256 => KeyAlgorithm::EcdsaP256,
+        Some(curve) if curve == OID_NIST_EC_P384 => KeyAlgorithm::EcdsaP384,
+        Some(curve) if curve == OID_NIST_EC_P521 => KeyAlgorithm::Other("ECDSA-P521".to_owned()),
+        Some(curve) => KeyAlgorithm::Other(format!("ECDSA on curve {curve}")),
+        None => KeyAlgorithm::Other("ECDSA without a named curve".to_owned()),
+    }
+}
+
+impl fmt::Display for KeyAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rsa2048 => "RSA-2048",
+            Self::Rsa3072 => "RSA-3072",
+            Self::Rsa4096 => "RSA-4096",
+            Self::EcdsaP256 => "ECDSA-P256",
+            Self::EcdsaP384 => "ECDSA-P384",
+            Self::Other(text) => text,
+        })
+    }
+}
+
+impl FromStr for KeyAlgorithm {
+    type Err = UnknownKeyAlgorithm;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Rsa2048, Self::Rsa3072, Self::Rsa4096, Self::EcdsaP256, Self::EcdsaP384]
+            .into_iter()
+            .find(|algorithm| algorithm.to_string() == text)
+            .ok_or_else(|| UnknownKeyAlgorithm(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for KeyAlgorithm {
+    type Error = UnknownKeyAlgorithm;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_five_are_read_as_they_are_shown_and_nothing_else_is() {
+        for text in ["RSA-2048", "RSA-3072", "RSA-4096", "ECDSA-P256", "ECDSA-P384"] {
+            assert_eq!(text.parse::<KeyAlgorithm>().unwrap().to_string(), text);
+        }
+        assert!("RSA-1024".parse::<KeyAlgorithm>().unwrap_err().to_string().contains("ECDSA-P256"));
+        assert_eq!(serde_json::from_str::<KeyAlgorithm>("\"ECDSA-P384\"").unwrap(), KeyAlgorithm::EcdsaP384);
+        assert!(serde_json::from_str::<KeyAlgorithm>("\"rsa\"").is_err());
+    }
+
+    #[test]
+    fn junk_is_another_algorithm_and_not_a_panic() {
+        assert!(!KeyAlgorithm::of_public_key(b"junk").is_for_leaves());
+    }
+}

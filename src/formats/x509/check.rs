@@ -1,0 +1,53 @@
+//! Whether a key made the signature of a certificate.
+
+use der::asn1::{AnyRef, BitStringRef};
+use der::{Decode as _, Reader as _, SliceReader};
+
+/// Whether the owner of a public key (a DER SubjectPublicKeyInfo) signed a certificate.
+///
+/// The algorithms are those that `webpki` trusts: RSA of 2048 bits and more (PKCS#1 and PSS), ECDSA on P-256, P-384 and P-521, each
+/// with SHA-256, SHA-384 or SHA-512, and Ed25519. A signature that uses anything else, SHA-1 for one, can't be checked
+/// and so does not count.
+pub(super) fn is_signed_with(certificate: &[u8], spki: &[u8]) -> bool {
+    let (Some(signed), Some(key)) = (Signed::parse(certificate), Key::parse(spki)) else { return false };
+    webpki::ALL_VERIFICATION_ALGS
+        .iter()
+        .filter(|known| known.signature_alg_id().as_ref() == signed.algorithm && known.public_key_alg_id().as_ref() == key.algorithm)
+        .any(|known| known.verify_signature(key.bits, signed.message, signed.signature).is_ok())
+}
+
+/// The three parts of a certificate.
+struct Signed<'a> {
+    message: &'a [u8],
+    algorithm: &'a [u8],
+    signature: &'a [u8],
+}
+
+impl<'a> Signed<'a> {
+    fn parse(certificate: &'a [u8]) -> Option<Self> {
+        let mut reader = inside(certificate)?;
+        Some(Self {
+            message: reader.tlv_bytes().ok()?,
+            algorithm: AnyRef::decode(&mut reader).ok()?.value(),
+            signature: BitStringRef::decode(&mut reader).ok()?.as_bytes()?,
+        })
+    }
+}
+
+/// The two parts of a public key.
+pub(super) struct Key<'a> {
+    pub(super) algorithm: &'a [u8],
+    pub(super) bits: &'a [u8],
+}
+
+impl<'a> Key<'a> {
+    pub(super) fn parse(spki: &'a [u8]) -> Option<Self> {
+        let mut reader = inside(spki)?;
+        Some(Self { algorithm: AnyRef::decode(&mut reader).ok()?.value(), bits: BitStringRef::decode(&mut reader).ok()?.as_bytes()? })
+    }
+}
+
+/// A reader of what stands inside a SEQUENCE.
+fn inside(der: &[u8]) -> Option<SliceReader<'_>> {
+    SliceReader::new(AnyRef::from_der(der).ok()?.value()).ok()
+}

@@ -1,0 +1,107 @@
+//! Names and serial numbers: the bytes that count, and the text that people read.
+
+use std::fmt;
+
+use der::Decode as _;
+use x509_cert::name::Name;
+use x509_parser::x509::X509Name;
+
+/// The subject or issuer of a certificate.
+///
+/// Two names are the same when their bytes are: that is how Go's verifier compares them.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct DistinguishedName {
+    der: Vec<u8>,
+    text: String,
+}
+
+impl DistinguishedName {
+    pub(super) fn new(name: &X509Name<'_>) -> Self {
+        let der = name.as_raw().to_vec();
+        // The stricter parser writes RFC 4514 with everything escaped as it should be; where it can't read a name, the
+        // other one's rough text is still better than none.
+        let text = Name::from_der(&der).map_or_else(|_| name.to_string(), |name| name.to_string());
+        Self { der, text: printable(&text) }
+    }
+
+    /// The name as it stands in the certificate.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+}
+
+/// As RFC 4514 has it, the most specific part first: `CN=kubernetes-admin,O=system:masters`. A value of an outdated string
+/// type is shown as `#` and its bytes.
+impl fmt::Display for DistinguishedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for DistinguishedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DistinguishedName({})", self.text)
+    }
+}
+
+/// The serial number of a certificate.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Serial(Vec<u8>);
+
+impl Serial {
+    /// From the content of the INTEGER: the zero byte that keeps it positive is no part of the number.
+    pub(super) fn new(content: &[u8]) -> Self {
+        match content {
+            [0, number @ ..] if !number.is_empty() => Self(number.to_vec()),
+            number => Self(number.to_vec()),
+        }
+    }
+
+    /// The number, the most significant byte first.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// In hexadecimal, as `openssl x509 -serial` shows it: `0243A9B8FF200D8B`.
+impl fmt::Display for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
+    }
+}
+
+impl fmt::Debug for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Serial({self})")
+    }
+}
+
+/// Text that can do a terminal or a log no harm.
+pub(super) fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|character| {
+            let escaped = character.is_control().then(|| character.escape_unicode());
+            let plain = escaped.is_none().then_some(character);
+            plain.into_iter().chain(escaped.into_iter().flatten())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serials_are_shown_without_the_sign_byte() {
+        assert_eq!(Serial::new(&[0, 0xab, 0x01]).to_string(), "AB01");
+        assert_eq!(Serial::new(&[0]).to_string(), "00");
+        assert_eq!(Serial::new(&[]).to_string(), "");
+    }
+
+    #[test]
+    fn control_characters_are_escaped_and_letters_of_any_language_are_not() {
+        assert_eq!(printable("Zürich 東京\u{1b}[31m\n"), "Zürich 東京\\u{1b}[31m\\u{a}");
+    }
+}

@@ -1,0 +1,303 @@
+//! Certificates as they are found on disk, with the facts that everything else asks about.
+//!
+//! Reading is lenient: an extension that makes no sense does not hide the end of a certificate's life. What must not be
+//! lenient, re-issuing and verifying, lives next door.
+
+use std::net::IpAddr;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::der_parser::Oid;
+use x509_parser::extensions::{self, GeneralName, KeyUsage, ParsedExtension};
+use x509_parser::oid_registry::{OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_SUBJECT_KEY_IDENTIFIER};
+use x509_parser::prelude::FromDer as _;
+
+use super::check::is_signed_with;
+use super::name::printable;
+use super::{DistinguishedName, KeyAlgorithm, Serial};
+use crate::formats::pem::{self, PemError};
+use crate::model::Timestamp;
+
+/// A certificate, read once. It can only be made from its DER, and nothing else in it counts where bytes have to be equal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The SHA-256 digest of the DER: what tells two certificates apart.
+    pub fingerprint: [u8; 32],
+    /// Whose certificate it is.
+    pub subject: DistinguishedName,
+    /// Who signed it.
+    pub issuer: DistinguishedName,
+    /// Its number, unique within its issuer.
+    pub serial: Serial,
+    /// The first second of its life.
+    pub not_before: Timestamp,
+    /// The last second of its life.
+    pub not_after: Timestamp,
+    /// The kind of its key.
+    pub key_algorithm: KeyAlgorithm,
+    /// Whether it is a CA certificate (basicConstraints).
+    pub is_authority: bool,
+    /// Whether its key usage, where it has one, allows signing certificates.
+    pub may_sign: bool,
+    /// What its key is known by.
+    pub subject_key_identifier: Option<Vec<u8>>,
+    /// What its issuer's key is known by.
+    pub authority_key_identifier: Option<Vec<u8>>,
+    /// The DNS names in the subject alternative name, as they are written.
+    pub dns_names: Vec<String>,
+    /// The IP addresses in the subject alternative name.
+    pub ip_addresses: Vec<IpAddr>,
+    /// The other entries of the subject alternative name, as text.
+    pub other_names: Vec<String>,
+    /// What the key may be used for.
+    pub key_usage: Option<KeyUsage>,
+    /// What the certificate may be used for.
+    pub extended_key_usage: Option<ExtendedKeyUsage>,
+    /// Every extension, in order, as it stands in the certificate.
+    pub extensions: Vec<Extension>,
+    /// Whether it has the unique identifiers of X.509 version 2, which nothing uses.
+    pub(super) has_unique_identifiers: bool,
+    der: Vec<u8>,
+    spki: Vec<u8>,
+}
+
+/// What a certificate may be used for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExtendedKeyUsage {
+    /// As a TLS server.
+    pub server_auth: bool,
+    /// As a TLS client.
+    pub client_auth: bool,
+    /// For anything.
+    pub any: bool,
+    /// For something else, by name or number.
+    pub others: Vec<String>,
+}
+
+/// An extension as it stands in the certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extension {
+    /// Which one it is.
+    pub oid: Oid<'static>,
+    /// Whether one who does not know it must refuse the certificate.
+    pub critical: bool,
+    /// Its content.
+    pub value: Vec<u8>,
+}
+
+/// Why no certificate can be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The file is not PEM.
+    #[error(transparent)]
+    Pem(#[from] PemError),
+    /// The file is PEM, and holds something else.
+    #[error("the file holds no CERTIFICATE block, but {found}")]
+    NoCertificate {
+        /// The labels that it has.
+        found: String,
+    },
+    /// A certificate makes no sense.
+    #[error("certificate {number} of the file can't be read: {reason}")]
+    Malformed {
+        /// Which of the file's certificates, from 1.
+        number: usize,
+        /// What the parser says.
+        reason: String,
+    },
+}
+
+/// The certificates of a PEM file, in their order; never none. Blocks of other kinds are passed over.
+///
+/// # Errors
+/// When the file is not PEM, holds no certificate, or one of them can't be read.
+pub fn certificates(file: &[u8]) -> Result<Vec<Certificate>, ReadError> {
+    let blocks = pem::blocks(file)?;
+    let certificates: Vec<Certificate> = blocks
+        .iter()
+        .filter(|block| block.label == "CERTIFICATE")
+        .zip(1..)
+        .map(|(block, number)| Certificate::parse(block.der.expose()).map_err(|reason| ReadError::Malformed { number, reason }))
+        .collect::<Result<_, _>>()?;
+    if certificates.is_empty() {
+        let labels: Vec<&str> = blocks.iter().map(|block| block.label.as_str()).collect();
+        return Err(ReadError::NoCertificate { found: labels.join(", ") });
+    }
+    Ok(certificates)
+}
+
+impl Certificate {
+    /// Reads one certificate.
+    ///
+    /// # Errors
+    /// When the bytes are no certificate, or something follows it.
+    pub fn from_der(der: &[u8]) -> Result<Self, ReadError> {
+        Self::parse(der).map_err(|reason| ReadError::Malformed { number: 1, reason })
+    }
+
+    /// The certificate itself.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// Its public key: a DER SubjectPublicKeyInfo.
+    #[must_use]
+    pub fn public_key_der(&self) -> &[u8] {
+        &self.spki
+    }
+
+    /// The certificate as a PEM block.
+    #[must_use]
+    pub fn to_pem(&self) -> String {
+        pem::encode("CERTIFICATE", &self.der)
+    }
+
+    /// Whether it names itself as its issuer, and its own key made the signature.
+    #[must_use]
+    pub fn is_self_signed(&self) -> bool {
+        self.is_signed_by(self)
+    }
+
+    /// Whether it names that certificate's subject as its issuer, byte for byte, and that certificate's key made the
+    /// signature. A signature of an outdated kind (SHA-1, RSA below 2048 bits) does not count.
+    #[must_use]
+    pub fn is_signed_by(&self, issuer: &Self) -> bool {
+        self.issuer == issuer.subject && is_signed_with(&self.der, &issuer.spki)
+    }
+
+    /// Whether it is in its lifetime.
+    #[must_use]
+    pub fn is_valid_at(&self, time: Timestamp) -> bool {
+        self.not_before <= time && time <= self.not_after
+    }
+
+    fn parse(der: &[u8]) -> Result<Self, String> {
+        let (rest, parsed) = X509Certificate::from_der(der).map_err(|error| printable(&error.to_string()))?;
+        if !rest.is_empty() {
+            return Err(format!("{} more bytes follow it", rest.len()));
+        }
+        Ok(Self::from_parsed(der, &parsed))
+    }
+
+    fn from_parsed(der: &[u8], parsed: &X509Certificate<'_>) -> Self {
+        let names = AlternativeNames::of(parsed);
+        let key_usage = parsed.key_usage();
+        Self {
+            fingerprint: sha256(der),
+            subject: DistinguishedName::new(parsed.subject()),
+            issuer: DistinguishedName::new(parsed.issuer()),
+            serial: Serial::new(parsed.raw_serial()),
+            not_before: Timestamp::from_seconds(parsed.validity().not_before.timestamp()),
+            not_after: Timestamp::from_seconds(parsed.validity().not_after.timestamp()),
+            key_algorithm: KeyAlgorithm::of_public_key(parsed.public_key().raw),
+            is_authority: parsed.is_ca(),
+            may_sign: key_usage.as_ref().is_ok_and(|usage| usage.as_ref().is_none_or(|usage| usage.value.key_cert_sign())),
+            subject_key_identifier: subject_key_identifier(parsed),
+            authority_key_identifier: authority_key_identifier(parsed),
+            dns_names: names.dns,
+            ip_addresses: names.ip,
+            other_names: names.others,
+            key_usage: key_usage.ok().flatten().map(|usage| *usage.value),
+            extended_key_usage: extended_key_usage(parsed),
+            extensions: parsed.extensions().iter().map(Extension::new).collect(),
+            has_unique_identifiers: parsed.issuer_uid.is_some() || parsed.subject_uid.is_some(),
+            der: der.to_vec(),
+            spki: parsed.public_key().raw.to_vec(),
+        }
+    }
+}
+
+impl Extension {
+    fn new(extension: &extensions::X509Extension<'_>) -> Self {
+        Self { oid: extension.oid.to_owned(), critical: extension.critical, value: extension.value.to_vec() }
+    }
+
+    /// Whether it tells the issuer's or the subject's key, which are other ones in a renewed certificate.
+    pub(super) fn identifies_a_key(&self) -> bool {
+        self.is_authority_key_identifier() || self.is_subject_key_identifier()
+    }
+
+    pub(super) fn is_authority_key_identifier(&self) -> bool {
+        self.oid == OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER
+    }
+
+    pub(super) fn is_subject_key_identifier(&self) -> bool {
+        self.oid == OID_X509_EXT_SUBJECT_KEY_IDENTIFIER
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut fingerprint = [0; 32];
+    // The lengths are equal, always; zip can't panic if they were not.
+    fingerprint.iter_mut().zip(digest(&SHA256, bytes).as_ref()).for_each(|(to, from)| *to = *from);
+    fingerprint
+}
+
+fn subject_key_identifier(parsed: &X509Certificate<'_>) -> Option<Vec<u8>> {
+    parsed.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0.to_vec()),
+        _ => None,
+    })
+}
+
+fn authority_key_identifier(parsed: &X509Certificate<'_>) -> Option<Vec<u8>> {
+    parsed.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(identifier) => Some(identifier.key_identifier.as_ref()?.0.to_vec()),
+        _ => None,
+    })
+}
+
+fn extended_key_usage(parsed: &X509Certificate<'_>) -> Option<ExtendedKeyUsage> {
+    let usage = parsed.extended_key_usage().ok()??.value;
+    let named = [
+        (usage.code_signing, "code signing"),
+        (usage.email_protection, "e-mail protection"),
+        (usage.time_stamping, "time stamping"),
+        (usage.ocsp_signing, "OCSP signing"),
+    ];
+    let named = named.into_iter().filter(|(set, _)| *set).map(|(_, name)| name.to_owned());
+    Some(ExtendedKeyUsage {
+        server_auth: usage.server_auth,
+        client_auth: usage.client_auth,
+        any: usage.any,
+        others: named.chain(usage.other.iter().map(Oid::to_id_string)).collect(),
+    })
+}
+
+/// The entries of the subject alternative name.
+#[derive(Default)]
+struct AlternativeNames {
+    dns: Vec<String>,
+    ip: Vec<IpAddr>,
+    others: Vec<String>,
+}
+
+impl AlternativeNames {
+    fn of(parsed: &X509Certificate<'_>) -> Self {
+        let mut names = Self::default();
+        if let Ok(Some(extension)) = parsed.subject_alternative_name() {
+            extension.value.general_names.iter().for_each(|name| names.add(name));
+        }
+        names
+    }
+
+    fn add(&mut self, name: &GeneralName<'_>) {
+        match name {
+            GeneralName::DNSName(name) => self.dns.push(printable(name)),
+            GeneralName::IPAddress(bytes) => match ip_address(bytes) {
+                Some(address) => self.ip.push(address),
+                None => self.others.push(name.to_string()),
+            },
+            other => self.others.push(printable(&other.to_string())),
+        }
+    }
+}
+
+fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from).ok();
+    v4.or_else(|| <[u8; 16]>::try_from(bytes).map(IpAddr::from).ok())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! The judgement on a renewed certificate before it may replace the old one.
+//!
+//! It shares nothing with [`super::reissue`] but the reader: the path is validated by webpki, as a TLS client would, and
+//! everything that had to stay is compared as bytes with the certificate that it is to replace.
+
+use std::time::Duration;
+
+use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage};
+
+use super::{Certificate, DistinguishedName};
+use crate::model::Timestamp;
+
+/// What is wrong with a renewed certificate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// It names another issuer.
+    #[error("the new certificate names {new} as its issuer, and the authority is {authority}")]
+    Issuer {
+        /// The name in it.
+        new: DistinguishedName,
+        /// The name of the authority.
+        authority: DistinguishedName,
+    },
+    /// The authority is no CA certificate.
+    #[error("the certificate of the authority is no CA certificate, or may not sign certificates")]
+    NotAnAuthority,
+    /// The authority's own life begins later.
+    #[error("the authority is not valid before {0}")]
+    AuthorityNotYetValid(Timestamp),
+    /// It would live on when nothing trusts it any more.
+    #[error("the new certificate ends at {new}, after its authority ({authority})")]
+    OutlivesAuthority {
+        /// Its end.
+        new: Timestamp,
+        /// The end of the authority.
+        authority: Timestamp,
+    },
+    /// Its life begins later or is over.
+    #[error("the new certificate is valid from {0} to {1}, and not now")]
+    NotValidNow(Timestamp, Timestamp),
+    /// A key that leaves don't have.
+    #[error("the new certificate has a key of the kind {0}")]
+    KeyAlgorithm(String),
+    /// The old key was used again.
+    #[error("the new certificate has the key of the old one")]
+    SameKey,
+    /// The old number was used again.
+    #[error("the new certificate has the serial number of the old one")]
+    SameSerial,
+    /// It is someone else's.
+    #[error("the new certificate is for {new}, the old one for {old}")]
+    Subject {
+        /// The name in the new one.
+        new: DistinguishedName,
+        /// The name in the old one.
+        old: DistinguishedName,
+    },
+    /// The authority's key did not make the signature.
+    #[error("the signature of the new certificate was not made with the key of the authority")]
+    Signature,
+    /// It is itself a CA certificate, which webpki does not accept as a leaf.
+    #[error("the new certificate is a CA certificate, and can't be used as a server's or client's")]
+    IsAuthority,
+    /// Nobody who does not know the extension may accept it.
+    #[error("the new certificate has a critical extension that verifiers don't know, so that they have to refuse it")]
+    CriticalExtension,
+    /// The authority may not sign for these names.
+    #[error("the authority's name constraints don't allow the names in the new certificate")]
+    NameConstraints,
+    /// It can't be used as the old one could.
+    #[error("the new certificate can't be used for the {0} side of TLS, and the old one could")]
+    Usage(&'static str),
+    /// Something else that a verifier refuses.
+    #[error("the new certificate does not verify: {0}")]
+    Path(String),
+    /// A name that the old one was accepted for.
+    #[error("the new certificate is not valid for {0}, and the old one is")]
+    NameLost(String),
+    /// It no longer has an extension.
+    #[error("the new certificate lacks the extension {0}")]
+    ExtensionMissing(String),
+    /// It has an extension more.
+    #[error("the new certificate has the extension {0}, and the old one does not")]
+    ExtensionAdded(String),
+    /// An extension says something else, or is critical when it was not, or the reverse.
+    #[error("the extension {0} of the new certificate is not what it was")]
+    ExtensionChanged(String),
+    /// The same extensions, in another order or number.
+    #[error("the extensions of the new certificate are in another order, or some are repeated")]
+    ExtensionsReordered,
+    /// It points to another issuing key than that of the authority.
+    #[error("the authority key identifier of the new certificate is not the authority's")]
+    AuthorityKeyIdentifier,
+    /// It has a subject key identifier and the old one had none, or the reverse, or it is the old one.
+    #[error("the subject key identifier of the new certificate is missing, left from the old one, or was not there before")]
+    SubjectKeyIdentifier,
+}
+
+/// Judges whether `new` may replace `old` at the time `now`, with `issuer` as the only trust anchor.
+///
+/// The path is validated for each side of TLS that the old certificate names; for one that names neither, whatever usage
+/// it has is accepted, as webpki knows no other, and the comparison of the extensions sees to it. Each DNS name and IP address that
+/// webpki accepted the old one for has to be accepted for the new one; names that it can't judge (wildcards, odd characters) are
+/// compared with the rest of the extension.
+///
+/// # Errors
+/// The first thing that is wrong. webpki refuses some things that are legal, such as a CA certificate used as a leaf: this is an error
+/// too, because the components' own verifiers refuse most of them.
+pub fn verify_renewed(new: &Certificate, old: &Certificate, issuer: &Certificate, now: Timestamp) -> Result<(), VerifyError> {
+    issuer_is_right(new, issuer, now)?;
+    key_and_number_are_new(new, old)?;
+    if new.subject != old.subject {
+        return Err(VerifyError::Subject { new: new.subject.clone(), old: old.subject.clone() });
+    }
+    path_is_valid(new, old, issuer, now)?;
+    names_are_kept(new, old)?;
+    extensions_are_kept(new, old)?;
+    key_identifiers_are_right(new, old, issuer)
+}
+
+fn issuer_is_right(new: &Certificate, issuer: &Certificate, now: Timestamp) -> Result<(), VerifyError> {
+    if new.issuer != issuer.subject {
+        return Err(VerifyError::Issuer { new: new.issuer.clone(), authority: issuer.subject.clone() });
+    }
+    // webpki takes a trust anchor as it is: it looks neither at its lifetime nor at whether it is an authority.
+    if !issuer.is_authority || !issuer.may_sign {
+        return Err(VerifyError::NotAnAuthority);
+    }
+    if now < issuer.not_before {
+        return Err(VerifyError::AuthorityNotYetValid(issuer.not_before));
+    }
+    if new.not_after > issuer.not_after {
+        return Err(VerifyError::OutlivesAuthority { new: new.not_after, authority: issuer.not_after });
+    }
+    Ok(())
+}
+
+fn key_and_number_are_new(new: &Certificate, old: &Certificate) -> Result<(), VerifyError> {
+    if !new.key_algorithm.is_for_leaves() {
+        return Err(VerifyError::KeyAlgorithm(new.key_algorithm.to_string()));
+    }
+    if new.public_key_der() == old.public_key_der() {
+        return Err(VerifyError::SameKey);
+    }
+    if new.serial == old.serial {
+        return Err(VerifyError::SameSerial);
+    }
+    Ok(())
+}
+
+fn path_is_valid(new: &Certificate, old: &Certificate, issuer: &Certificate, now: Timestamp) -> Result<(), VerifyError> {
+    let path = Path::new(new, issuer, now)?;
+    let usage = old.extended_key_usage.clone().unwrap_or_default();
+    match (usage.server_auth, usage.client_auth) {
+        (false, false) => path.validate(AnyUsage, "other")?,
+        (server, client) => {
+            if server {
+                path.validate(KeyUsage::server_auth(), "server")?;
+            }
+            if client {
+                path.validate(KeyUsage::client_auth(), "client")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The one path there is: from the authority to the new certificate.
+struct Path<'a> {
+    new: &'a Certificate,
+    leaf: CertificateDer<'a>,
+    anchor: TrustAnchor<'static>,
+    now: UnixTime,
+}
+
+impl<'a> Path<'a> {
+    fn new(new: &'a Certificate, issuer: &Certificate, now: Timestamp) -> Result<Self, VerifyError> {
+        let not_now = |_| VerifyError::NotValidNow(new.not_before, new.not_after);
+        let seconds = u64::try_from(now.seconds()).map_err(not_now)?;
+        let anchor = CertificateDer::from(issuer.der());
+        let anchor = webpki::anchor_from_trusted_cert(&anchor).map_err(|error| VerifyError::Path(format!("the authority: {error:?}")))?;
+        Ok(Self {
+            new,
+            leaf: CertificateDer::from(new.der()),
+            anchor: anchor.to_owned(),
+            now: UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
+        })
+    }
+
+    fn validate(&self, usage: impl ExtendedKeyUsageValidator, side: &'static str) -> Result<(), VerifyError> {
+        let explain = |error| self.explain(&error, side);
+        let leaf = EndEntityCert::try_from(&self.leaf).map_err(explain)?;
+        let anchors = std::slice::from_ref(&self.anchor);
+        leaf.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, anchors, &[], self.now, usage, None, None).map(|_| ()).map_err(explain)
+    }
+
+    fn explain(&self, error: &webpki::Error, side: &'static str) -> VerifyError {
+        use webpki::Error;
+        match error {
+            Error::CertExpired { .. } | Error::CertNotValidYet { .. } => VerifyError::NotValidNow(self.new.not_before, self.new.not_after),
+            Error::InvalidSignatureForPublicKey
+            | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_)
+            | Error::UnsupportedSignatureAlgorithmContext(_) => VerifyError::Signature,
+            Error::CaUsedAsEndEntity => VerifyError::IsAuthority,
+            Error::UnsupportedCriticalExtension => VerifyError::CriticalExtension,
+            Error::NameConstraintViolation => VerifyError::NameConstraints,
+            Error::RequiredEkuNotFoundContext(_) => VerifyError::Usage(side),
+            other => VerifyError::Path(format!("{other:?}")),
+        }
+    }
+}
+
+/// For a certificate that is for neither side of TLS.
+struct AnyUsage;
+
+impl ExtendedKeyUsageValidator for AnyUsage {
+    fn validate(&self, _usages: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        Ok(())
+    }
+}
+
+fn names_are_kept(new: &Certificate, old: &Certificate) -> Result<(), VerifyError> {
+    let (new_der, old_der) = (CertificateDer::from(new.der()), CertificateDer::from(old.der()));
+    let new_leaf = EndEntityCert::try_from(&new_der).map_err(|error| VerifyError::Path(format!("{error:?}")))?;
+    // An old one that webpki can't read was not accepted for any name.
+    let Ok(old_leaf) = EndEntityCert::try_from(&old_der) else { return Ok(()) };
+    let dns = old.dns_names.iter().cloned();
+    let names = dns.chain(old.ip_addresses.iter().map(ToString::to_string));
+    for name in names {
+        let Ok(judged) = ServerName::try_from(name.as_str()) else { continue };
+        let accepted = old_leaf.verify_is_valid_for_subject_name(&judged).is_ok();
+        if accepted && new_leaf.verify_is_valid_for_subject_name(&judged).is_err() {
+            return Err(VerifyError::NameLost(name));
+        }
+    }
+    Ok(())
+}
+
+fn extensions_are_kept(new: &Certificate, old: &Certificate) -> Result<(), VerifyError> {
+    let kept = |certificate: &Certificate| -> Vec<_> {
+        certificate.extensions.iter().filter(|extension| !extension.identifies_a_key()).cloned().collect()
+    };
+    let (new, old) = (kept(new), kept(old));
+    for extension in &old {
+        match new.iter().find(|candidate| candidate.oid == extension.oid) {
+            None => return Err(VerifyError::ExtensionMissing(extension.oid.to_id_string())),
+            Some(_) if !new.contains(extension) => return Err(VerifyError::ExtensionChanged(extension.oid.to_id_string())),
+            Some(_) => {}
+        }
+    }
+    match new.iter().find(|extension| !old.contains(extension)) {
+        Some(added) => Err(VerifyError::ExtensionAdded(added.oid.to_id_string())),
+        None if new != old => Err(VerifyError::ExtensionsReordered),
+        None => Ok(()),
+    }
+}
+
+fn key_identifiers_are_right(new: &Certificate, old: &Certificate, issuer: &Certificate) -> Result<(), VerifyError> {
+    if new.authority_key_identifier != issuer.subject_key_identifier {
+        return Err(VerifyError::AuthorityKeyIdentifier);
+    }
+    match (&new.subject_key_identifier, &old.subject_key_identifier) {
+        (None, None) => Ok(()),
+        (Some(new), Some(old)) if new != old => Ok(()),
+        _ => Err(VerifyError::SubjectKeyIdentifier),
+    }
+}
+
+#[cfg(test)]
+mod tests;
