@@ -1,0 +1,77 @@
+//! What can be wrong with a kubeconfig, and why it cannot be changed.
+//!
+//! The texts hold names and line numbers, never a value of the file. They don't know the file's name: the caller adds it.
+
+/// Why a text is not a kubeconfig that a component could work with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum KubeconfigError {
+    #[error("line {line}: not UTF-8 text")]
+    NotUtf8 { line: u64 },
+    #[error("it is empty")]
+    Empty,
+    #[error("line {line}, column {column}: {reason}")]
+    Malformed { line: u64, column: u64, reason: String },
+    #[error("line {line}: too deeply nested, or too much repeated by aliases")]
+    TooComplex { line: u64 },
+    #[error("line {line}: a second document begins here, and Kubernetes reads only the first; keep one document in the file")]
+    SeveralDocuments { line: u64 },
+    #[error("line {line}: a key stands here for the second time in the same mapping; remove one of them")]
+    DuplicateKey { line: u64 },
+    #[error("it is not a kubeconfig: at its top there is no mapping")]
+    NotAKubeconfig,
+    #[error("line {line}: it is not a kubeconfig: {field} is not {expected:?}")]
+    OtherKind { line: u64, field: &'static str, expected: &'static str },
+    #[error("line {line}: there should be a mapping here, with {holding:?} in it")]
+    NotAMapping { line: u64, holding: &'static str },
+    #[error("line {line}: {field} is not a list")]
+    NotAList { line: u64, field: &'static str },
+    #[error("line {line}: {field} is not a string (quote it if it looks like a number or a boolean)")]
+    NotAString { line: u64, field: &'static str },
+    #[error("line {line}: {field} is not base64 as Kubernetes reads it (padded, no spaces); it would refuse the whole file")]
+    NotBase64 { line: u64, field: &'static str },
+    #[error("line {line}: {name:?} stands for the second time under {list}; Kubernetes refuses the whole file")]
+    DuplicateName { line: u64, list: &'static str, name: String },
+    #[error("it has no users")]
+    NoUsers,
+    #[error("it has no current-context")]
+    NoCurrentContext,
+    #[error("current-context is {name:?}, but there is no context of that name")]
+    MissingContext { name: String },
+    #[error("line {line}: the current context {context:?} names no user")]
+    NoUserInContext { line: u64, context: String },
+    #[error("line {line}: the current context {context:?} names the user {user:?}, but there is no user of that name")]
+    MissingUser { line: u64, context: String, user: String },
+}
+
+/// Why a renewed certificate cannot be written into a kubeconfig.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum SpliceError {
+    #[error(transparent)]
+    Unreadable(#[from] KubeconfigError),
+    #[error("the user {user:?} has no embedded {field}: there is nothing to replace")]
+    NotEmbedded { user: String, field: &'static str },
+    #[error("line {line}: {field} cannot be replaced without touching anything else: {obstacle}")]
+    Refused { line: u64, field: &'static str, obstacle: Obstacle },
+    #[error(
+        "line {line}: a line separator that not every YAML reader knows (U+0085, U+2028 or U+2029) makes the file ambiguous; remove it"
+    )]
+    Ambiguous { line: u64 },
+    #[error("the changed file, read again, is not the old one with a new certificate and key; it was left as it is")]
+    NotTheSame,
+}
+
+/// What stands in the way of replacing one value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// An alias, a merge key, or an anchor that one of them names.
+    #[error("an anchor shares it with another place; write it out")]
+    Shared,
+    /// `!!str`, `!!binary` or a tag of one's own.
+    #[error("it has a tag; remove the tag")]
+    Tagged,
+    /// What is read is not what is written: escapes.
+    #[error("it is written with escapes; write it as it is")]
+    Escaped,
+}

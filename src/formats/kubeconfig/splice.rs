@@ -1,0 +1,156 @@
+//! Writes a renewed certificate and key into a kubeconfig and leaves every other byte as it is.
+//!
+//! Nothing is guessed: the two values are found by the places that the parser reports and compared with what it read,
+//! and the outcome is read again and compared with the original before it is handed out.
+
+use std::ops::Range;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use super::read::{self, CERTIFICATE_DATA, KEY_DATA};
+use super::tree::{Node, Value};
+use super::{Kubeconfig, Obstacle, SpliceError};
+use crate::model::Secret;
+
+/// The text with the client certificate and key of the current user replaced, where both are embedded.
+///
+/// Each keeps its style: plain, quoted, or in a block of its own; in a block it becomes one line.
+///
+/// # Errors
+/// [`SpliceError`], when the text cannot be read, when one of the two is not embedded, or when it cannot be said with
+/// certainty that nothing else changes.
+pub fn splice(text: &[u8], certificate_pem: &[u8], key_pem: &Secret) -> Result<Secret, SpliceError> {
+    let before = Layout::of(read::utf8(text)?)?;
+    let spliced = before.with(certificate_pem, key_pem.expose());
+    let after = std::str::from_utf8(spliced.expose()).map_err(|_| SpliceError::NotTheSame)?;
+    let after = Layout::of(after).map_err(|_| SpliceError::NotTheSame)?;
+    let holds_the_new = after.certificate.bytes.expose() == certificate_pem && after.key.bytes == *key_pem;
+    if holds_the_new && before.differs_only_in_values(&after) { Ok(spliced) } else { Err(SpliceError::NotTheSame) }
+}
+
+/// A text, and where the two values stand in it.
+struct Layout<'t> {
+    text: &'t str,
+    root: Node,
+    certificate: Place,
+    key: Place,
+}
+
+/// Where a value stands.
+struct Place {
+    /// What the parser calls the value's bytes: with the quotes, and with the line break after a block.
+    node: Range<usize>,
+    /// The base64 alone.
+    base64: Range<usize>,
+    /// What it decodes to.
+    bytes: Secret,
+}
+
+impl<'t> Layout<'t> {
+    fn of(text: &'t str) -> Result<Self, SpliceError> {
+        refuse_ambiguous_lines(text)?;
+        let root = read::document(text)?;
+        // What a component would refuse for another reason stays as it is, too.
+        Kubeconfig::of(&root)?;
+        let current = read::current(&root)?;
+        let place = |field| Place::find(text, &root, &current, field);
+        let (certificate, key) = (place(CERTIFICATE_DATA)?, place(KEY_DATA)?);
+        Ok(Self { text, certificate, key, root })
+    }
+
+    /// The text with other values.
+    fn with(&self, certificate: &[u8], key: &[u8]) -> Secret {
+        let certificate = Zeroizing::new(STANDARD.encode(certificate));
+        let key = Zeroizing::new(STANDARD.encode(key));
+        let (first, second) = if self.certificate_first() { (&certificate, &key) } else { (&key, &certificate) };
+        let [before, between, after] = self.outside();
+        Secret::new([before, first, between, second, after].concat().into_bytes())
+    }
+
+    /// The text around the two values.
+    fn outside(&self) -> [&'t str; 3] {
+        let (certificate, key) = (&self.certificate.base64, &self.key.base64);
+        let (first, second) = if self.certificate_first() { (certificate, key) } else { (key, certificate) };
+        let part = |range: Range<usize>| self.text.get(range).unwrap_or_default();
+        [part(0..first.start), part(first.end..second.start), part(second.end..self.text.len())]
+    }
+
+    fn certificate_first(&self) -> bool {
+        self.certificate.base64.start < self.key.base64.start
+    }
+
+    /// Whether another text is this one but for the two values, to the byte and in what it says.
+    fn differs_only_in_values(&self, other: &Layout<'_>) -> bool {
+        let places = [(&self.certificate.node, &other.certificate.node), (&self.key.node, &other.key.node)];
+        self.outside() == other.outside()
+            && self.certificate_first() == other.certificate_first()
+            && same_but_for(&places, &self.root, &other.root)
+    }
+}
+
+impl Place {
+    fn find(text: &str, root: &Node, current: &read::Current<'_>, field: &'static str) -> Result<Self, SpliceError> {
+        let missing = || SpliceError::NotEmbedded { user: current.user.to_owned(), field };
+        let bytes = read::embedded(current.entry, field)?.ok_or_else(missing)?;
+        let node = current.entry.field(field)?.ok_or_else(missing)?;
+        let refused = |obstacle| SpliceError::Refused { line: node.line, field, obstacle };
+        let defined = node.defined.clone().ok_or(refused(Obstacle::Escaped))?;
+        if !node.in_place || root.uses_of(&defined) != 1 {
+            return Err(refused(Obstacle::Shared));
+        }
+        if node.tag.is_some() {
+            return Err(refused(Obstacle::Tagged));
+        }
+        let base64 = base64_in(text, &defined, node).ok_or(refused(Obstacle::Escaped))?;
+        Ok(Self { node: defined, base64, bytes })
+    }
+}
+
+/// The bytes of the base64 inside those of a scalar: without quotes and the space around it, and only if what stands
+/// there is what was read, but for the line breaks and indentation of a block.
+fn base64_in(text: &str, scalar: &Range<usize>, node: &Node) -> Option<Range<usize>> {
+    let whole = text.get(scalar.clone())?;
+    let inner = unquoted(whole.trim())?;
+    let Value::Text(value) = &node.value else { return None };
+    let solid = |byte: &u8| !byte.is_ascii_whitespace();
+    if !inner.bytes().filter(solid).eq(value.bytes().filter(solid)) {
+        return None;
+    }
+    let start = scalar.start + whole.find(inner)?;
+    Some(start..start + inner.len())
+}
+
+fn unquoted(scalar: &str) -> Option<&str> {
+    for quote in ['"', '\''] {
+        if let Some(rest) = scalar.strip_prefix(quote) {
+            return rest.strip_suffix(quote);
+        }
+    }
+    Some(scalar)
+}
+
+/// Whether two trees say the same, but for the nodes at these places.
+fn same_but_for(places: &[(&Range<usize>, &Range<usize>)], one: &Node, other: &Node) -> bool {
+    let same = |one: &Node, other: &Node| same_but_for(places, one, other);
+    if places.iter().any(|(before, after)| one.defined.as_ref() == Some(*before) && other.defined.as_ref() == Some(*after)) {
+        return one.tag == other.tag;
+    }
+    one.tag == other.tag
+        && match (&one.value, &other.value) {
+            (Value::List(one), Value::List(other)) => one.len() == other.len() && one.iter().zip(other).all(|(a, b)| same(a, b)),
+            (Value::Map(one), Value::Map(other)) => {
+                one.len() == other.len() && one.iter().zip(other).all(|(a, b)| same(&a.0, &b.0) && same(&a.1, &b.1))
+            }
+            (one, other) => one == other,
+        }
+}
+
+/// YAML 1.1, and with it Go's parser, breaks lines at three characters that YAML 1.2 does not: what is a comment for one
+/// may be a key for the other.
+fn refuse_ambiguous_lines(text: &str) -> Result<(), SpliceError> {
+    let Some(place) = text.find(['\u{85}', '\u{2028}', '\u{2029}']) else { return Ok(()) };
+    let before = text.get(..place).unwrap_or_default();
+    Err(SpliceError::Ambiguous { line: 1 + before.matches('\n').count() as u64 })
+}

@@ -1,0 +1,265 @@
+//! A YAML document as a tree in which every node knows where it stands in the text.
+//!
+//! Reading works on this tree instead of on derived structures: it needs the place of each value, its messages have
+//! to be its own (a library's may quote what it read, which can be a key), and comparing two documents "but for these
+//! two values" needs all of them. Nothing here knows what a kubeconfig is.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
+use serde_saphyr::{Error, Location, Options, Spanned, Tagged};
+use zeroize::Zeroizing;
+
+use super::KubeconfigError;
+
+/// One value, and where it stands.
+pub(super) struct Node {
+    /// The line of the value, or of the alias that stands for it, counted from one.
+    pub line: u64,
+    /// The bytes of the text that define the value. For a block scalar they begin after its header and indentation.
+    pub defined: Option<Range<usize>>,
+    /// Whether the value is written here, not brought here by an alias or a merge key.
+    pub in_place: bool,
+    /// An explicit tag, resolved: `tag:yaml.org,2002:binary`.
+    pub tag: Option<String>,
+    pub value: Value,
+}
+
+/// What a node holds.
+#[derive(PartialEq)]
+pub(super) enum Value {
+    Null,
+    /// Any of them may be a key.
+    Text(Zeroizing<String>),
+    /// A number or a boolean, as text.
+    Other(String),
+    List(Vec<Node>),
+    /// The entries in the order of the text.
+    Map(Vec<(Node, Node)>),
+}
+
+/// Equal in what they say, wherever they stand.
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        self.tag == other.tag && self.value == other.value
+    }
+}
+
+impl Node {
+    /// Reads a text of one document.
+    ///
+    /// # Errors
+    /// When it is not UTF-8, not YAML, nested or repeated beyond any honest use, or more than one document.
+    pub(super) fn parse(text: &str) -> Result<Self, KubeconfigError> {
+        serde_saphyr::from_str_with_options(without_last_markers(text), options()).map_err(|error| explain(&error))
+    }
+
+    /// The entry of a mapping; an entry that is null counts as absent, and so does any entry of a null.
+    ///
+    /// # Errors
+    /// When the node is something else than a mapping.
+    pub(super) fn field(&self, name: &'static str) -> Result<Option<&Self>, KubeconfigError> {
+        match &self.value {
+            Value::Null => Ok(None),
+            Value::Map(entries) => Ok(entries.iter().find(|(key, _)| key.is_text(name)).map(|(_, value)| value).filter(|v| !v.is_null())),
+            Value::Text(_) | Value::Other(_) | Value::List(_) => Err(KubeconfigError::NotAMapping { line: self.line, holding: name }),
+        }
+    }
+
+    /// The text of an entry; nothing when the entry is absent or empty.
+    ///
+    /// # Errors
+    /// When the node is not a mapping, or the entry is not a string.
+    pub(super) fn text(&self, name: &'static str) -> Result<Option<&str>, KubeconfigError> {
+        match self.field(name)? {
+            None => Ok(None),
+            Some(Self { value: Value::Text(text), tag, .. }) if tag.as_deref() != Some(BINARY) => {
+                Ok(Some(text.as_str()).filter(|text| !text.is_empty()))
+            }
+            Some(other) => Err(KubeconfigError::NotAString { line: other.line, field: name }),
+        }
+    }
+
+    /// The items of an entry; none when the entry is absent.
+    ///
+    /// # Errors
+    /// When the node is not a mapping, or the entry is not a list.
+    pub(super) fn list(&self, name: &'static str) -> Result<&[Self], KubeconfigError> {
+        match self.field(name)? {
+            None => Ok(&[]),
+            Some(Self { value: Value::List(items), .. }) => Ok(items),
+            Some(other) => Err(KubeconfigError::NotAList { line: other.line, field: name }),
+        }
+    }
+
+    pub(super) fn is_null(&self) -> bool {
+        matches!(self.value, Value::Null)
+    }
+
+    fn is_text(&self, text: &str) -> bool {
+        matches!(&self.value, Value::Text(own) if own.as_str() == text)
+    }
+
+    /// How many nodes of this tree are defined by the same bytes: more than one when aliases or merge keys repeat them.
+    pub(super) fn uses_of(&self, bytes: &Range<usize>) -> usize {
+        let own = usize::from(self.defined.as_ref() == Some(bytes));
+        let inner: usize = match &self.value {
+            Value::List(items) => items.iter().map(|item| item.uses_of(bytes)).sum(),
+            Value::Map(entries) => entries.iter().map(|(key, value)| key.uses_of(bytes) + value.uses_of(bytes)).sum(),
+            Value::Null | Value::Text(_) | Value::Other(_) => 0,
+        };
+        own + inner
+    }
+}
+
+/// The tag that says that a string is base64; what carries it is not the text that stands there.
+const BINARY: &str = "tag:yaml.org,2002:binary";
+
+/// Kubernetes reads the first document and leaves the rest: a marker at the end, with nothing but comments behind it,
+/// begins no second one.
+fn without_last_markers(text: &str) -> &str {
+    let (mut start, mut end) = (text.len(), text.len());
+    for line in text.split_inclusive('\n').rev() {
+        start -= line.len();
+        match line.trim_end() {
+            "---" => end = start,
+            "" | "..." => {}
+            comment if comment.trim_start().starts_with('#') => {}
+            _ => break,
+        }
+    }
+    text.get(..end).unwrap_or(text)
+}
+
+/// Limits far above any kubeconfig; what aliases repeat counts towards them. No snippets: they quote the file.
+fn options() -> Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            // The parser takes 50 KiB of stack a level in a debug build, and threads have 2 MiB.
+            max_depth: 16,
+            max_nodes: 50_000,
+            max_events: 200_000,
+            max_aliases: 1_000,
+            max_merge_keys: 1_000,
+            max_total_scalar_bytes: 16 * 1024 * 1024,
+            max_recorded_anchor_bytes: 16 * 1024 * 1024,
+        },
+        alias_limits: serde_saphyr::alias_limits! { max_replay_stack_depth: 8 },
+        // Comments that are reported are limited to 32 lines in a row; a licence at the top is longer than that.
+        emit_comments: false,
+        duplicate_keys: DuplicateKeyPolicy::Error,
+        non_finite_float_policy: NonFiniteFloatPolicy::AsString,
+        ignore_binary_tag_for_string: true,
+        with_snippet: false,
+    }
+}
+
+/// The library's error in our words: only the place is taken over, and the scanner's fixed phrases.
+fn explain(error: &Error) -> KubeconfigError {
+    let place = error.location().unwrap_or(Location::UNKNOWN);
+    let line = place.line();
+    let malformed = |reason: &str| KubeconfigError::Malformed { line, column: place.column(), reason: reason.to_owned() };
+    match error.without_snippet() {
+        Error::AliasError { error, .. } => explain(error),
+        Error::MultipleDocuments { .. } => KubeconfigError::SeveralDocuments { line },
+        Error::DuplicateMappingKey { .. } => KubeconfigError::DuplicateKey { line },
+        Error::Budget { .. }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => KubeconfigError::TooComplex { line },
+        Error::UnknownAnchor { .. } => malformed("an alias names an anchor that is not there"),
+        Error::RecursiveReferencesRequireWeakTypes { .. } => malformed("a value contains itself through an alias"),
+        Error::MergeValueNotMapOrSeqOfMaps { .. } => malformed("a merge key needs a mapping"),
+        // The only phrase of the scanner that quotes the file, if just one character of it.
+        Error::ExternalMessage { msg, .. } if msg.starts_with("unexpected character") => malformed("unexpected character"),
+        Error::ExternalMessage { msg, .. } => malformed(msg),
+        _ => malformed("not valid YAML"),
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Spanned { value: Tagged(value, tag), referenced, defined } = Spanned::<Tagged<Value>>::deserialize(deserializer)?;
+        Ok(Self { line: referenced.line(), defined: bytes(&defined), in_place: referenced == defined, tag, value })
+    }
+}
+
+fn bytes(place: &Location) -> Option<Range<usize>> {
+    let start = usize::try_from(place.span().byte_offset()?).ok()?;
+    let length = usize::try_from(place.span().byte_len()?).ok()?;
+    Some(start..start.checked_add(length)?)
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyValue)
+    }
+}
+
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Other(value.to_string()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Other(value.to_string()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Other(value.to_string()))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
+        Ok(Value::Other(value.to_string()))
+    }
+
+    fn visit_u128<E>(self, value: u128) -> Result<Value, E> {
+        Ok(Value::Other(value.to_string()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Other(format!("{value:?}")))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::Text(Zeroizing::new(text.to_owned())))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Value, E> {
+        Ok(Value::Text(Zeroizing::new(text)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            map.push(entry);
+        }
+        Ok(Value::Map(map))
+    }
+}
