@@ -4,6 +4,7 @@
 //! bottom, then [`formats`], [`settings`], [`store`], [`plan`], [`observe`] and [`act`], `pass`, `cli`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods))]
 
+pub mod credentials;
 pub mod formats;
 pub mod model;
 pub mod plan;

@@ -1,9 +1,7 @@
 //! The kind and size of a key, in kubeadm's words.
 
 use std::fmt;
-use std::str::FromStr;
 
-use serde::Deserialize;
 use x509_parser::oid_registry::{
     OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519,
 };
@@ -12,8 +10,7 @@ use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 /// The kind and size of a key, spelled as in `encryptionAlgorithm` of kubeadm's ClusterConfiguration.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum KeyAlgorithm {
     /// kubeadm's default.
     Rsa2048,
@@ -28,11 +25,6 @@ pub enum KeyAlgorithm {
     /// Anything else that a file may hold, in words: `RSA-1024`, `Ed25519`. Never made for a leaf.
     Other(String),
 }
-
-/// A word that names no key algorithm that kubeadm knows.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no key algorithm; known are RSA-2048, RSA-3072, RSA-4096, ECDSA-P256 and ECDSA-P384")]
-pub struct UnknownKeyAlgorithm(String);
 
 impl KeyAlgorithm {
     /// Whether a leaf may have such a key: one of the five that kubeadm knows.
@@ -105,38 +97,9 @@ impl fmt::Display for KeyAlgorithm {
     }
 }
 
-impl FromStr for KeyAlgorithm {
-    type Err = UnknownKeyAlgorithm;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Rsa2048, Self::Rsa3072, Self::Rsa4096, Self::EcdsaP256, Self::EcdsaP384]
-            .into_iter()
-            .find(|algorithm| algorithm.to_string() == text)
-            .ok_or_else(|| UnknownKeyAlgorithm(text.to_owned()))
-    }
-}
-
-impl TryFrom<String> for KeyAlgorithm {
-    type Error = UnknownKeyAlgorithm;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_five_are_read_as_they_are_shown_and_nothing_else_is() {
-        for text in ["RSA-2048", "RSA-3072", "RSA-4096", "ECDSA-P256", "ECDSA-P384"] {
-            assert_eq!(text.parse::<KeyAlgorithm>().unwrap().to_string(), text);
-        }
-        assert!("RSA-1024".parse::<KeyAlgorithm>().unwrap_err().to_string().contains("ECDSA-P256"));
-        assert_eq!(serde_json::from_str::<KeyAlgorithm>("\"ECDSA-P384\"").unwrap(), KeyAlgorithm::EcdsaP384);
-        assert!(serde_json::from_str::<KeyAlgorithm>("\"rsa\"").is_err());
-    }
 
     #[test]
     fn junk_is_another_algorithm_and_not_a_panic() {

@@ -17,7 +17,7 @@ mod verify;
 #[cfg(test)]
 mod fixtures;
 
-pub use algorithm::{KeyAlgorithm, UnknownKeyAlgorithm};
+pub use algorithm::KeyAlgorithm;
 pub use issue::{IssueError, Terms, random_serial, reissue};
 pub use keys::{KeyError, PrivateKey};
 pub use name::{DistinguishedName, Serial};

@@ -5,7 +5,6 @@
 
 use std::net::IpAddr;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::der_parser::Oid;
 use x509_parser::extensions::{self, GeneralName, KeyUsage, ParsedExtension};
@@ -16,13 +15,13 @@ use super::check::is_signed_with;
 use super::name::printable;
 use super::{DistinguishedName, KeyAlgorithm, Serial};
 use crate::formats::pem::{self, PemError};
-use crate::model::Timestamp;
+use crate::model::{Digest, Timestamp};
 
 /// A certificate, read once. It can only be made from its DER, and nothing else in it counts where bytes have to be equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// The SHA-256 digest of the DER: what tells two certificates apart.
-    pub fingerprint: [u8; 32],
+    pub fingerprint: Digest,
     /// Whose certificate it is.
     pub subject: DistinguishedName,
     /// Who signed it.
@@ -166,6 +165,13 @@ impl Certificate {
         self.issuer == issuer.subject && is_signed_with(&self.der, &issuer.spki)
     }
 
+    /// The names and addresses it is valid for, for people.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let addresses = self.ip_addresses.iter().map(ToString::to_string);
+        self.dns_names.iter().cloned().chain(addresses).chain(self.other_names.iter().cloned()).collect()
+    }
+
     /// Whether it is in its lifetime.
     #[must_use]
     pub fn is_valid_at(&self, time: Timestamp) -> bool {
@@ -184,7 +190,7 @@ impl Certificate {
         let names = AlternativeNames::of(parsed);
         let key_usage = parsed.key_usage();
         Self {
-            fingerprint: sha256(der),
+            fingerprint: Digest::of(der),
             subject: DistinguishedName::new(parsed.subject()),
             issuer: DistinguishedName::new(parsed.issuer()),
             serial: Serial::new(parsed.raw_serial()),
@@ -225,13 +231,6 @@ impl Extension {
     pub(super) fn is_subject_key_identifier(&self) -> bool {
         self.oid == OID_X509_EXT_SUBJECT_KEY_IDENTIFIER
     }
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut fingerprint = [0; 32];
-    // The lengths are equal, always; zip can't panic if they were not.
-    fingerprint.iter_mut().zip(digest(&SHA256, bytes).as_ref()).for_each(|(to, from)| *to = *from);
-    fingerprint
 }
 
 fn subject_key_identifier(parsed: &X509Certificate<'_>) -> Option<Vec<u8>> {

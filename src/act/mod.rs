@@ -1,0 +1,5 @@
+//! What is done about a plan. Services and kubelet's own certificate get their rooms here beside the renewal.
+
+mod renew;
+
+pub use renew::{Job, Progress, RenewError, Renewal, Renewed, renew};

@@ -1,0 +1,264 @@
+//! Renewal: new keys and certificates for everything that is due, proven right before any file is replaced.
+//!
+//! Keys are made on all cores at once; every call to the file system is made by one thread, in an order that does not
+//! vary. A credential that fails costs only itself.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::credentials::{Backup, ComposeError, Composed, Files, LoadedAuthority, LoadedKey, Stored, load, load_authority};
+use crate::formats::x509::{self, Certificate, IssueError, KeyError, PrivateKey, ReadError, VerifyError};
+use crate::model::{
+    AbsolutePath, Authority, AuthorityName, CredentialFacts, CredentialName, Digest, KeyAlgorithm, KeyChoice, Secret, Timestamp, Urgency,
+};
+use crate::plan::Terms;
+use crate::store::{self, Backups, Change, Checked, Store, StoreError};
+use crate::sys::{FileError, Root};
+
+/// One credential to be renewed.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// What was found of it when that was decided.
+    pub facts: CredentialFacts,
+    /// Who signs it.
+    pub authority: Authority,
+    /// The dates of the new certificate.
+    pub terms: Terms,
+    /// How much patience is left: what is only due is not replaced without a backup.
+    pub urgency: Urgency,
+}
+
+/// What all renewals of a pass have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Renewal {
+    /// The key to make.
+    pub key: KeyChoice,
+    /// The present time.
+    pub now: Timestamp,
+    /// How many backups to keep.
+    pub backups: usize,
+}
+
+/// A new certificate that is in place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewed {
+    /// Whose it is.
+    pub credential: CredentialName,
+    /// Its serial number, in hex.
+    pub serial: String,
+    /// Its last valid second.
+    pub not_after: Timestamp,
+    /// Its key's algorithm.
+    pub key_algorithm: String,
+    /// SHA-256 of it.
+    pub fingerprint: Digest,
+    /// The files that were replaced.
+    pub files: Vec<AbsolutePath>,
+}
+
+/// Told after each key that is made: how many are, and how many there will be.
+pub type Progress<'p> = &'p (dyn Fn(usize, usize) + Sync);
+
+/// Why a credential was not renewed. Nothing of it was replaced, unless the text says so.
+#[derive(Debug, thiserror::Error)]
+pub enum RenewError {
+    /// Its files are not what they were when its renewal was decided.
+    #[error("its files were changed by somebody else in the meantime; they are left as they are, and the next pass looks at them again")]
+    Changed,
+    /// Its files are another credential's too.
+    #[error("{path} belongs to {other} too, which is renewed in this pass; give each credential files of its own")]
+    Shared {
+        /// The file.
+        path: AbsolutePath,
+        /// The other credential.
+        other: CredentialName,
+    },
+    /// The authority can't sign any more.
+    #[error("its authority {name} could sign when this was decided, and can't now; the next pass looks at it again")]
+    Authority {
+        /// The authority.
+        name: AuthorityName,
+    },
+    /// A key could not be made or written.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A certificate could not be made.
+    #[error(transparent)]
+    Issue(#[from] IssueError),
+    /// What was made is no certificate, which should not happen.
+    #[error("the new certificate can't be read: {0}")]
+    Unreadable(#[from] ReadError),
+    /// The new files could not be put together.
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
+    /// The new certificate was found wrong before anything was replaced.
+    #[error("the new certificate was not accepted, and nothing was replaced: {0}")]
+    Refused(#[from] VerifyError),
+    /// The new key was found wrong before anything was replaced.
+    #[error("the new key, read back, does not fit the new certificate; nothing was replaced")]
+    KeyDoesNotFit,
+    /// A file could not be looked at.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The files could not be replaced.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A fault of ours.
+    #[error("a fault in kubecertd kept it from being renewed; please report it")]
+    Fault,
+}
+
+/// A new certificate and its files' new contents, not on disk yet.
+struct Prepared<'j> {
+    job: &'j Job,
+    stored: Stored,
+    issuer: &'j Certificate,
+    certificate: Certificate,
+    change: Change,
+}
+
+/// Renews all of them, and says for each what became of it, in their order; then what an operator should know besides.
+pub fn renew(root: &Root, store: &mut Store<'_>, jobs: &[Job], renewal: Renewal, progress: Progress<'_>) -> (Vec<(CredentialName, Result<Renewed, RenewError>)>, Vec<String>) {
+    let authorities = load_authorities(root, jobs);
+    let backups = store.backups();
+    let prepared = on_all_cores(jobs, |job| prepare(root, &backups, job, &authorities, renewal), progress);
+    let mut results: BTreeMap<CredentialName, Result<Renewed, RenewError>> = BTreeMap::new();
+    let mut checked = Vec::new();
+    let mut taken = BTreeMap::new();
+    for (job, prepared) in jobs.iter().zip(prepared) {
+        let name = job.facts.credential.name.clone();
+        match prepared.and_then(|prepared| stage(store, prepared, renewal.now, &mut taken)) {
+            Ok((renewed, change)) => {
+                results.insert(name, Ok(renewed));
+                checked.push(change);
+            }
+            Err(e) => drop(results.insert(name, Err(e))),
+        }
+    }
+    let commit = store.commit(checked, renewal.now, renewal.backups);
+    for outcome in commit.outcomes {
+        if let Err(e) = outcome.result {
+            results.insert(outcome.credential, Err(e.into()));
+        }
+    }
+    let order = jobs.iter().map(|job| &job.facts.credential.name);
+    (order.filter_map(|name| results.remove_entry(name)).collect(), commit.notes)
+}
+
+fn load_authorities(root: &Root, jobs: &[Job]) -> BTreeMap<AuthorityName, LoadedAuthority> {
+    let mut loaded = BTreeMap::new();
+    for authority in jobs.iter().map(|job| &job.authority) {
+        loaded.entry(authority.name.clone()).or_insert_with(|| load_authority(root, authority));
+    }
+    loaded
+}
+
+/// Works on the jobs with as many threads as there are cores, each taking the next one that nobody has. A panic costs
+/// the one job that met it.
+fn on_all_cores<'j>(
+    jobs: &'j [Job],
+    work: impl Fn(&'j Job) -> Result<Prepared<'j>, RenewError> + Sync,
+    progress: Progress<'_>,
+) -> Vec<Result<Prepared<'j>, RenewError>> {
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let take_turns = || {
+        let mut mine = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(job) = jobs.get(at) else { return mine };
+            mine.push((at, catch_unwind(AssertUnwindSafe(|| work(job))).unwrap_or(Err(RenewError::Fault))));
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1, jobs.len());
+        }
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
+    let mut results: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (1..workers).map(|_| scope.spawn(take_turns)).collect();
+        let own = take_turns();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).chain(own).collect()
+    });
+    results.sort_by_key(|(at, _)| *at);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+fn prepare<'j>(
+    root: &Root,
+    backups: &Backups,
+    job: &'j Job,
+    authorities: &'j BTreeMap<AuthorityName, LoadedAuthority>,
+    renewal: Renewal,
+) -> Result<Prepared<'j>, RenewError> {
+    let cannot_sign = || RenewError::Authority { name: job.authority.name.clone() };
+    let Some(LoadedAuthority::Present { signing, key: LoadedKey::Usable(authority_key), .. }) = authorities.get(&job.authority.name) else {
+        return Err(cannot_sign());
+    };
+    let stored = original(root, backups, job)?;
+    let old = &stored.certificate;
+    let key = PrivateKey::generate(&algorithm(renewal.key, old))?;
+    let terms = x509::Terms { serial: x509::random_serial()?, not_before: job.terms.not_before, not_after: job.terms.not_after };
+    let certificate = Certificate::from_der(&x509::reissue(old, signing, authority_key, &key, &terms)?)?;
+    let Composed { mut files } = stored.compose(&certificate, &key.to_pem()?)?;
+    if job.facts.backup.is_some() {
+        // The contents came from a backup; what is replaced is what is there now.
+        for file in &mut files {
+            file.old = digest(root, &file.path)?;
+        }
+    }
+    let backup = if job.urgency > Urgency::Due { store::Backup::Wanted } else { store::Backup::Required };
+    let change = Change { credential: job.facts.credential.name.clone(), files, backup };
+    Ok(Prepared { job, stored, issuer: signing, certificate, change })
+}
+
+/// The credential to issue anew: the one that was judged, or its backup where the plan says so.
+fn original(root: &Root, backups: &Backups, job: &Job) -> Result<Stored, RenewError> {
+    let loaded = match &job.facts.backup {
+        None => load(root, &job.facts.credential),
+        Some(name) => {
+            let generation = backups.generations().into_iter().find(|generation| generation.to_string() == *name);
+            load(&Backup { backups, generation: generation.ok_or(RenewError::Changed)? }, &job.facts.credential)
+        }
+    };
+    let stored = loaded.stored().ok_or(RenewError::Changed)?;
+    let judged = job.facts.material.leaf().map(|leaf| leaf.fingerprint);
+    if judged.is_some_and(|judged| judged != stored.certificate.fingerprint) { Err(RenewError::Changed) } else { Ok(stored) }
+}
+
+fn algorithm(choice: KeyChoice, old: &Certificate) -> KeyAlgorithm {
+    match choice {
+        KeyChoice::Keep => old.key_algorithm.clone(),
+        KeyChoice::Make(algorithm) => algorithm,
+    }
+}
+
+fn digest(root: &Root, path: &AbsolutePath) -> Result<Option<Digest>, FileError> {
+    Ok(Files::read(root, path)?.map(|content| Digest::of(content.expose())))
+}
+
+/// Puts the new files beside the old ones and proves, from what can be read there, that they are right.
+fn stage(store: &Store<'_>, prepared: Prepared<'_>, now: Timestamp, taken: &mut BTreeMap<AbsolutePath, CredentialName>) -> Result<(Renewed, Checked), RenewError> {
+    let Prepared { job, stored, issuer, certificate, change } = prepared;
+    let name = job.facts.credential.name.clone();
+    let files: Vec<AbsolutePath> = change.files.iter().map(|file| file.path.clone()).collect();
+    if let Some((path, other)) = files.iter().find_map(|path| taken.get_key_value(path)) {
+        return Err(RenewError::Shared { path: path.clone(), other: other.clone() });
+    }
+    let checked = store.stage(change)?.check(|contents| check(&stored, issuer, contents, now))?;
+    taken.extend(files.iter().map(|path| (path.clone(), name.clone())));
+    let renewed = Renewed {
+        credential: name,
+        serial: certificate.serial.to_string(),
+        not_after: certificate.not_after,
+        key_algorithm: certificate.key_algorithm.to_string(),
+        fingerprint: certificate.fingerprint,
+        files,
+    };
+    Ok((renewed, checked))
+}
+
+fn check(stored: &Stored, issuer: &Certificate, contents: &[Secret], now: Timestamp) -> Result<(), RenewError> {
+    let (certificate, key) = stored.read_back(contents)?;
+    if !key.fits(&certificate) {
+        return Err(RenewError::KeyDoesNotFit);
+    }
+    Ok(x509::verify_renewed(&certificate, &stored.certificate, issuer, now)?)
+}

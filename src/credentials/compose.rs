@@ -1,0 +1,131 @@
+//! Writing: from a new certificate and key to the new contents of a credential's files, and back for the check.
+
+use super::{Form, Source, Stored};
+use crate::formats::kubeconfig::{self, Kubeconfig};
+use crate::formats::x509::{Certificate, KeyError, PrivateKey, ReadError, certificates};
+use crate::model::{AbsolutePath, Digest, Secret};
+use crate::store::{Kind, NewFile};
+
+/// Why the new files could not be put together, or do not hold what they should.
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeError {
+    /// The kubeconfig has a form that can't be changed with certainty.
+    #[error("{path}: {source}")]
+    Splice {
+        /// The kubeconfig.
+        path: AbsolutePath,
+        /// What stands in the way.
+        source: kubeconfig::SpliceError,
+    },
+    /// A file, read back, holds no certificate.
+    #[error("{path}: read back: {source}")]
+    Certificate {
+        /// The file.
+        path: AbsolutePath,
+        /// What it holds instead.
+        source: ReadError,
+    },
+    /// A file, read back, holds no key.
+    #[error("{path}: read back: {source}")]
+    Key {
+        /// The file.
+        path: AbsolutePath,
+        /// What it holds instead.
+        source: KeyError,
+    },
+    /// A kubeconfig, read back, is none, or its current user is another one.
+    #[error("{path}: read back: its current user does not have the new certificate")]
+    NotInKubeconfig {
+        /// The kubeconfig.
+        path: AbsolutePath,
+    },
+}
+
+/// The new contents of a credential's files, in the order of [`Form::sources`].
+#[derive(Debug)]
+pub struct Composed {
+    /// The files.
+    pub files: Vec<NewFile>,
+}
+
+impl Stored {
+    /// The new contents of its files, around this certificate and key. What else the files hold stays: further
+    /// certificates of a pair or bundle, and every other byte of a kubeconfig.
+    ///
+    /// # Errors
+    /// When a kubeconfig has a form that can't be changed with certainty.
+    pub fn compose(&self, certificate: &Certificate, key: &Secret) -> Result<Composed, ComposeError> {
+        let leaf = certificate.to_pem();
+        let files = match &self.form {
+            Form::Pair { certificate: file, key: key_file } => {
+                let text = leaf + &further_certificates(file);
+                vec![new_file(file, text.into(), Kind::Certificate), new_file(key_file, key.clone(), Kind::Private)]
+            }
+            Form::Bundle(file) => {
+                let mut bytes = Vec::with_capacity(leaf.len() + key.expose().len());
+                let parts = if key_comes_first(file) { [key.expose(), leaf.as_bytes()] } else { [leaf.as_bytes(), key.expose()] };
+                parts.iter().for_each(|part| bytes.extend_from_slice(part));
+                bytes.extend_from_slice(further_certificates(file).as_bytes());
+                vec![new_file(file, Secret::new(bytes), Kind::Private)]
+            }
+            Form::Kubeconfig(file) => {
+                let text = file.content.as_ref().map(Secret::expose).unwrap_or_default();
+                let failed = |source| ComposeError::Splice { path: file.path.clone(), source };
+                let text = kubeconfig::splice(text, leaf.as_bytes(), key).map_err(failed)?;
+                vec![new_file(file, text, Kind::Private)]
+            }
+        };
+        Ok(Composed { files })
+    }
+
+    /// Reads certificate and key out of new contents, in the order of [`Form::sources`].
+    ///
+    /// # Errors
+    /// When they are not there.
+    pub fn read_back(&self, contents: &[Secret]) -> Result<(Certificate, PrivateKey), ComposeError> {
+        let bytes = |at: usize| contents.get(at).map(Secret::expose).unwrap_or_default();
+        match &self.form {
+            Form::Pair { certificate, key } => Ok((first(&certificate.path, bytes(0))?, private_key(&key.path, bytes(1))?)),
+            Form::Bundle(file) => Ok((first(&file.path, bytes(0))?, private_key(&file.path, bytes(0))?)),
+            Form::Kubeconfig(file) => {
+                let config = Kubeconfig::parse(bytes(0)).ok().map(|config| config.user.client);
+                let embedded = config.and_then(|client| Some((embedded(client.certificate)?, embedded(client.key)?)));
+                let (certificate, key) = embedded.ok_or_else(|| ComposeError::NotInKubeconfig { path: file.path.clone() })?;
+                Ok((first(&file.path, certificate.expose())?, private_key(&file.path, key.expose())?))
+            }
+        }
+    }
+}
+
+fn new_file(source: &Source, content: Secret, kind: Kind) -> NewFile {
+    let old = source.content.as_ref().map(|content| Digest::of(content.expose()));
+    NewFile { path: source.path.clone(), content, old, kind }
+}
+
+fn further_certificates(file: &Source) -> String {
+    let found = file.content.as_ref().and_then(|content| certificates(content.expose()).ok()).unwrap_or_default();
+    found.iter().skip(1).map(Certificate::to_pem).collect()
+}
+
+fn key_comes_first(file: &Source) -> bool {
+    let bytes = file.content.as_ref().map(Secret::expose).unwrap_or_default();
+    let blocks = crate::formats::pem::blocks(bytes).unwrap_or_default();
+    blocks.iter().find(|block| block.label != "EC PARAMETERS").is_some_and(|block| block.label.ends_with("PRIVATE KEY"))
+}
+
+fn first(path: &AbsolutePath, bytes: &[u8]) -> Result<Certificate, ComposeError> {
+    let failed = |source| ComposeError::Certificate { path: path.clone(), source };
+    let found = certificates(bytes).map_err(failed)?;
+    found.into_iter().next().ok_or_else(|| failed(ReadError::NoCertificate { found: String::new() }))
+}
+
+fn private_key(path: &AbsolutePath, bytes: &[u8]) -> Result<PrivateKey, ComposeError> {
+    PrivateKey::from_pem(bytes).map_err(|source| ComposeError::Key { path: path.clone(), source })
+}
+
+fn embedded(source: kubeconfig::Source) -> Option<Secret> {
+    match source {
+        kubeconfig::Source::Embedded(bytes) => Some(bytes),
+        kubeconfig::Source::File(_) | kubeconfig::Source::Missing => None,
+    }
+}

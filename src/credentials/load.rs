@@ -1,0 +1,212 @@
+//! Reading: from a catalog entry to a certificate, and whether its key fits.
+
+use super::Files;
+use crate::formats::kubeconfig::{self, Kubeconfig};
+use crate::formats::x509::{Certificate, KeyError, PrivateKey, certificates};
+use crate::model::{AbsolutePath, Credential, Location, Secret};
+use crate::sys::FileError;
+
+/// What the files of a credential hold. Texts name the file and the reason.
+#[derive(Debug)]
+pub enum Loaded {
+    /// None of its files exists.
+    Absent,
+    /// A file can't be read, or is in a form that is not touched.
+    Unreadable(String),
+    /// The certificate's file was read, and holds no certificate.
+    Damaged(String),
+    /// There is a key, and no certificate.
+    CertificateMissing(String),
+    /// There is a certificate, and no key.
+    KeyMissing(Box<Stored>, String),
+    /// There is a certificate, and the key does not fit or can't be used.
+    Mismatched(Box<Stored>, String),
+    /// Certificate and key fit.
+    Whole(Box<Stored>),
+}
+
+impl Loaded {
+    /// The credential, where there is a certificate to speak of.
+    #[must_use]
+    pub fn stored(self) -> Option<Stored> {
+        match self {
+            Self::KeyMissing(stored, _) | Self::Mismatched(stored, _) | Self::Whole(stored) => Some(*stored),
+            Self::Absent | Self::Unreadable(_) | Self::Damaged(_) | Self::CertificateMissing(_) => None,
+        }
+    }
+}
+
+/// A credential that has at least a certificate.
+#[derive(Debug)]
+pub struct Stored {
+    /// How it is kept.
+    pub form: Form,
+    /// The certificate.
+    pub certificate: Certificate,
+    /// What an operator should know about the files, each a sentence.
+    pub notes: Vec<String>,
+}
+
+/// How a credential is kept.
+#[derive(Debug)]
+pub enum Form {
+    /// In two files.
+    Pair {
+        /// The certificate's.
+        certificate: Source,
+        /// The key's.
+        key: Source,
+    },
+    /// Both in one PEM file.
+    Bundle(Source),
+    /// Both embedded in a kubeconfig.
+    Kubeconfig(Source),
+}
+
+/// A file with its content.
+#[derive(Debug)]
+pub struct Source {
+    /// The file.
+    pub path: AbsolutePath,
+    /// What it holds; `None` when it does not exist.
+    pub content: Option<Secret>,
+}
+
+impl Form {
+    /// Its files.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        let (first, second) = match self {
+            Self::Pair { certificate, key } => (certificate, Some(key)),
+            Self::Bundle(file) | Self::Kubeconfig(file) => (file, None),
+        };
+        std::iter::once(first).chain(second)
+    }
+}
+
+/// Reads a credential.
+#[must_use]
+pub fn load(files: &dyn Files, credential: &Credential) -> Loaded {
+    let loaded = match &credential.location {
+        Location::Pair { certificate, key } => pair(files, certificate, key),
+        Location::Bundle(file) => bundle(files, file),
+        Location::Kubeconfig(file) => kubeconfig(files, file),
+    };
+    loaded.unwrap_or_else(|e| Loaded::Unreadable(e.to_string()))
+}
+
+fn source(files: &dyn Files, path: &AbsolutePath) -> Result<Source, FileError> {
+    Ok(Source { path: path.clone(), content: files.read(path)? })
+}
+
+fn pair(files: &dyn Files, certificate: &AbsolutePath, key: &AbsolutePath) -> Result<Loaded, FileError> {
+    let certificate = source(files, certificate)?;
+    let key = source(files, key)?;
+    let (Some(content), key_content) = (&certificate.content, &key.content) else {
+        let missing = format!("{}: does not exist, and its key {} does", certificate.path, key.path);
+        return Ok(if key.content.is_some() { Loaded::CertificateMissing(missing) } else { Loaded::Absent });
+    };
+    let (leaf, notes) = match leaf(content) {
+        Ok(found) => found,
+        Err(reason) => return Ok(Loaded::Damaged(format!("{}: {reason}", certificate.path))),
+    };
+    let key_missing = key_content.is_none();
+    let trouble = match key_content {
+        None => Some(format!("{}: does not exist, and its certificate does", key.path)),
+        Some(content) => key_trouble(content, &leaf).map(|reason| format!("{}: {reason}", key.path)),
+    };
+    let stored = Box::new(Stored { form: Form::Pair { certificate, key }, certificate: leaf, notes });
+    Ok(match trouble {
+        None => Loaded::Whole(stored),
+        Some(text) if key_missing => Loaded::KeyMissing(stored, text),
+        Some(text) => Loaded::Mismatched(stored, text),
+    })
+}
+
+fn bundle(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileError> {
+    let file = source(files, path)?;
+    let Some(content) = &file.content else { return Ok(Loaded::Absent) };
+    let (leaf, notes) = match leaf(content) {
+        Ok(found) => found,
+        Err(reason) => return Ok(Loaded::Damaged(format!("{path}: {reason}"))),
+    };
+    let trouble = PrivateKey::from_pem(content.expose()).map(|key| key.fits(&leaf));
+    let stored = Box::new(Stored { certificate: leaf, notes, form: Form::Bundle(file) });
+    Ok(match trouble {
+        Ok(true) => Loaded::Whole(stored),
+        Ok(false) => Loaded::Mismatched(stored, format!("{path}: {DOES_NOT_FIT}")),
+        Err(e @ KeyError::NoKey) => Loaded::KeyMissing(stored, format!("{path}: {e}")),
+        Err(e) => Loaded::Mismatched(stored, format!("{path}: {e}")),
+    })
+}
+
+fn kubeconfig(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileError> {
+    let file = source(files, path)?;
+    let Some(content) = &file.content else { return Ok(Loaded::Absent) };
+    let config = match Kubeconfig::parse(content.expose()) {
+        Ok(config) => config,
+        Err(e) => return Ok(Loaded::Damaged(format!("{path}: {e}"))),
+    };
+    let user = &config.user.name;
+    use kubeconfig::Source as At;
+    let mut loaded = match (&config.user.client.certificate, &config.user.client.key) {
+        (At::Embedded(certificate), At::Embedded(key)) => embedded(certificate, key, file, path),
+        (At::File(certificate), At::File(key)) => match (path.sibling(certificate), path.sibling(key)) {
+            (Ok(certificate), Ok(key)) if certificate == key => bundle(files, &certificate)?,
+            (Ok(certificate), Ok(key)) => pair(files, &certificate, &key)?,
+            (Err(e), _) | (_, Err(e)) => Loaded::Unreadable(format!("{path}: {e}")),
+        },
+        (At::Missing, At::Missing) => Loaded::Unreadable(format!(
+            "{path}: its current user {user:?} has no client certificate (a token, a password or a program, perhaps), so there is none to keep"
+        )),
+        _ => Loaded::Unreadable(format!(
+            "{path}: one half of the client certificate of {user:?} is embedded and the other is a file or missing; embed both, or refer to files for both"
+        )),
+    };
+    if let Loaded::KeyMissing(stored, _) | Loaded::Mismatched(stored, _) | Loaded::Whole(stored) = &mut loaded {
+        stored.notes.extend(others(&config));
+    }
+    Ok(loaded)
+}
+
+fn embedded(certificate: &Secret, key: &Secret, file: Source, path: &AbsolutePath) -> Loaded {
+    let (leaf, notes) = match leaf(certificate) {
+        Ok(found) => found,
+        Err(reason) => return Loaded::Damaged(format!("{path}: client-certificate-data: {reason}")),
+    };
+    // A form that can't be written must be known before the day it is due.
+    if let Some(Err(e)) = file.content.as_ref().map(|text| kubeconfig::splice(text.expose(), certificate.expose(), key)) {
+        return Loaded::Unreadable(format!("{path}: {e}"));
+    }
+    let trouble = key_trouble(key, &leaf).map(|reason| format!("{path}: client-key-data: {reason}"));
+    let stored = Box::new(Stored { form: Form::Kubeconfig(file), certificate: leaf, notes });
+    match trouble {
+        None => Loaded::Whole(stored),
+        Some(text) => Loaded::Mismatched(stored, text),
+    }
+}
+
+fn others(config: &Kubeconfig) -> Option<String> {
+    let others = &config.others_with_certificates;
+    let names = others.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    (!others.is_empty())
+        .then(|| format!("only the user of the current context, {:?}, is looked after; also in the file: {names}", config.user.name))
+}
+
+const DOES_NOT_FIT: &str = "the key does not fit the certificate";
+
+fn leaf(content: &Secret) -> Result<(Certificate, Vec<String>), String> {
+    let mut found = certificates(content.expose()).map_err(|e| e.to_string())?;
+    let more = found.len().saturating_sub(1);
+    let leaf = if found.is_empty() { Err("the file holds no certificate".to_owned()) } else { Ok(found.swap_remove(0)) }?;
+    let notes =
+        if more == 0 { Vec::new() } else { vec![format!("the file holds {more} more certificates behind its own, which are kept")] };
+    Ok((leaf, notes))
+}
+
+fn key_trouble(content: &Secret, leaf: &Certificate) -> Option<String> {
+    match PrivateKey::from_pem(content.expose()) {
+        Ok(key) if key.fits(leaf) => None,
+        Ok(_) => Some(DOES_NOT_FIT.to_owned()),
+        Err(e) => Some(e.to_string()),
+    }
+}
