@@ -46,6 +46,13 @@ impl AbsolutePath {
         if clean.file_name().is_none() || nul { Err(InvalidPath::NoFile(path.to_owned())) } else { Ok(Self(clean)) }
     }
 
+    /// A path that is written in this program, as it is: absolute and clean, which the tests make sure of.
+    #[must_use]
+    pub fn constant(path: &'static str) -> Self {
+        debug_assert!(Self::new(path).is_ok_and(|clean| clean.0.as_os_str() == path), "{path:?}");
+        Self(PathBuf::from(path))
+    }
+
     /// The path, beginning with `/`.
     #[must_use]
     pub fn as_path(&self) -> &Path {

@@ -1,0 +1,184 @@
+//! A node's own words about itself: its configuration, its profile, its manifests and its kubelet.conf, read from disk
+//! and made into settings and a catalog.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::catalog::{Catalog, CatalogError, Found};
+use crate::formats::kubeconfig::{Kubeconfig, Source};
+use crate::model::{AbsolutePath, InvalidPath};
+use crate::settings::{Profile, Settings, SettingsError, drop_ins};
+use crate::store::LARGEST_FILE;
+use crate::sys::{FileError, FileProblem, Root};
+
+/// Where the configuration is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Config {
+    /// `/etc/kubecertd/kubecertd.toml` below the root folder, if it is there.
+    Usual,
+    /// A file of the running system that has to be there.
+    Given(PathBuf),
+}
+
+/// A node: its root folder, and what is known of it before any credential is looked at.
+#[derive(Debug)]
+pub struct Node {
+    /// The root folder.
+    pub root: Root,
+    /// The configuration.
+    pub settings: Settings,
+    /// What there is on the node.
+    pub catalog: Catalog,
+    /// Whether it belongs to a platform whose own profile does not exist yet.
+    pub platform: Platform,
+    /// What an operator should know about how the catalog came to be, each a sentence.
+    pub notes: Vec<String>,
+}
+
+/// What kind of installation a node belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Platform {
+    /// Kubernetes as kubeadm makes it.
+    Plain,
+    /// StarlingX, which keeps copies of credentials and restarts services in ways of its own.
+    StarlingX,
+}
+
+/// Why a node can't be worked on.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// A file can't be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file is not text.
+    #[error("{}: is not UTF-8 text", .0.display())]
+    NotText(PathBuf),
+    /// A path can't be used.
+    #[error("{}: {source}", .path.display())]
+    Path {
+        /// The path as given.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: InvalidPath,
+    },
+    /// The configuration or the profile is wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// An own entry is wrong.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+/// The usual configuration file, below the root folder.
+pub const USUAL_CONFIG: &str = "/etc/kubecertd/kubecertd.toml";
+
+impl Node {
+    /// Reads configuration, profile and manifests.
+    ///
+    /// # Errors
+    /// When the configuration can't be read or is wrong. What is wrong with a manifest is a note, never an error.
+    pub fn open(root: Root, config: &Config) -> Result<Self, NodeError> {
+        let settings = settings(&root, config)?;
+        let profile = profile(&root, &settings)?;
+        let mut notes = Vec::new();
+        let manifests = manifests(&root, &settings.paths.manifests, &mut notes);
+        let references = references(&root, &profile);
+        let exists = |path: &AbsolutePath| root.locate(path).is_ok_and(|place| place.dir.stat(&place.name).is_ok_and(|found| found.is_some()));
+        let catalog = Catalog::build(&settings, &profile, Found { manifests: &manifests, references: &references, exists: &exists })?;
+        notes.extend(catalog.notes.iter().map(ToString::to_string));
+        let platform = platform(&exists);
+        Ok(Self { root, settings, catalog, platform, notes })
+    }
+}
+
+fn settings(root: &Root, config: &Config) -> Result<Settings, NodeError> {
+    let files = match config {
+        Config::Usual => config_files(root, &absolute(Path::new(USUAL_CONFIG))?, false)?,
+        Config::Given(path) => {
+            let full = std::path::absolute(path).map_err(|e| FileError { path: path.clone(), problem: FileProblem::Io { action: "find", source: e } })?;
+            config_files(&Root::open(Path::new("/"))?, &absolute(&full)?, true)?
+        }
+    };
+    Ok(Settings::from_files(&files)?)
+}
+
+fn absolute(path: &Path) -> Result<AbsolutePath, NodeError> {
+    AbsolutePath::new(path).map_err(|source| NodeError::Path { path: path.to_owned(), source })
+}
+
+/// The file itself, then its drop-ins: for `kubecertd.toml` those in `kubecertd.d` beside it.
+fn config_files(root: &Root, file: &AbsolutePath, needed: bool) -> Result<Vec<(PathBuf, String)>, NodeError> {
+    let mut files = Vec::new();
+    match text(root, file) {
+        Err(NodeError::File(e)) if e.is_not_found() && !needed => {}
+        result => files.push((file.as_path().to_owned(), result?)),
+    }
+    let folder = file.as_path().with_extension("d");
+    let names = match root.folder(&folder).and_then(|folder| folder.names()) {
+        Ok(names) => names,
+        Err(e) if e.is_not_found() => Vec::new(),
+        Err(e) => return Err(e.into()),
+    };
+    for name in drop_ins(names.into_iter().filter_map(|name| name.into_string().ok())) {
+        let path = absolute(&folder.join(name))?;
+        files.push((path.as_path().to_owned(), text(root, &path)?));
+    }
+    Ok(files)
+}
+
+fn text(root: &Root, path: &AbsolutePath) -> Result<String, NodeError> {
+    let content = root.read(path, LARGEST_FILE)?;
+    String::from_utf8(content.bytes.expose().to_vec()).map_err(|_| NodeError::NotText(path.as_path().to_owned()))
+}
+
+fn profile(root: &Root, settings: &Settings) -> Result<Profile, NodeError> {
+    let file = settings.profile_file();
+    let own = match text(root, &file) {
+        Ok(text) => Some(text),
+        Err(NodeError::File(e)) if e.is_not_found() => None,
+        Err(e) => return Err(e),
+    };
+    Ok(Profile::load(settings, own.as_deref())?)
+}
+
+fn manifests(root: &Root, folder: &AbsolutePath, notes: &mut Vec<String>) -> Vec<(String, String)> {
+    let names = match root.folder(folder.as_path()).and_then(|folder| folder.names()) {
+        Ok(names) => names,
+        Err(e) if e.is_not_found() => return Vec::new(),
+        Err(e) => {
+            notes.push(format!("{e}; the usual paths are taken instead of the ones that the manifests say"));
+            return Vec::new();
+        }
+    };
+    // kubelet passes over hidden files and reads every other, whatever its ending.
+    let names = names.into_iter().filter_map(|name| name.into_string().ok()).filter(|name| !name.starts_with('.'));
+    let mut found = Vec::new();
+    for name in names {
+        match folder.join(&name).map_err(|source| NodeError::Path { path: name.clone().into(), source }).and_then(|path| text(root, &path)) {
+            Ok(text) => found.push((name, text)),
+            // kubelet does not look into folders either.
+            Err(NodeError::File(FileError { problem: FileProblem::NotAFile("a folder"), .. })) => {}
+            Err(e) => notes.push(format!("{e}; what this manifest says is not known")),
+        }
+    }
+    found
+}
+
+/// The files that the kubeconfigs of the profile name as their user's certificate.
+fn references(root: &Root, profile: &Profile) -> BTreeMap<AbsolutePath, AbsolutePath> {
+    let mut references = BTreeMap::new();
+    for path in profile.kubeconfig_references() {
+        let parsed = root.read(path, LARGEST_FILE).ok().and_then(|content| Kubeconfig::parse(content.bytes.expose()).ok());
+        if let Some(Source::File(file)) = parsed.map(|config| config.user.client.certificate)
+            && let Ok(file) = path.sibling(file)
+        {
+            references.insert(path.clone(), file);
+        }
+    }
+    references
+}
+
+fn platform(exists: &dyn Fn(&AbsolutePath) -> bool) -> Platform {
+    let marker = AbsolutePath::constant("/etc/platform/platform.conf");
+    if exists(&marker) { Platform::StarlingX } else { Platform::Plain }
+}
