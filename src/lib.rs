@@ -6,3 +6,5 @@
 
 pub mod formats;
 pub mod model;
+pub mod observe;
+pub mod settings;

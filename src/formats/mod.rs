@@ -2,3 +2,5 @@
 //!
 //! What lives here turns bytes into facts and facts into bytes. It opens no file, knows no path that it was not
 //! given, and decides nothing.
+
+pub mod manifest;

@@ -5,6 +5,7 @@
 //! file format; parsing into these types happens at the edges ([`crate::settings`], [`crate::observe`]).
 
 mod credential;
+mod key;
 mod names;
 mod path;
 mod secret;
@@ -12,6 +13,7 @@ mod service;
 mod time;
 
 pub use credential::{Authority, Credential, Location, Need, Renewal};
+pub use key::{InvalidKeyChoice, KeyChoice};
 pub use names::{AuthorityName, CredentialName, InvalidName, ServiceName};
 pub use path::{AbsolutePath, InvalidPath};
 pub use secret::Secret;
