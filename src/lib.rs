@@ -1,12 +1,19 @@
 //! kubecertd keeps the certificates of a Kubernetes controller node from expiring.
 //!
-//! The modules are layers: each imports only from the ones below it, in this order: [`model`] and [`sys`] at the
-//! bottom, then [`formats`], [`settings`], [`store`], [`plan`], [`observe`] and [`act`], `pass`, `cli`.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods))]
+//! The modules are layers, and each imports only from the ones below it: `cli`, [`pass`], [`observe`], [`act`],
+//! [`plan`], [`credentials`], [`store`], [`settings`], [`formats`], [`sys`], and [`model`] at the bottom.
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)
+)]
 
+pub mod act;
 pub mod credentials;
 pub mod formats;
 pub mod model;
+pub mod observe;
+pub mod pass;
 pub mod plan;
+pub mod settings;
 pub mod store;
 pub mod sys;

@@ -8,9 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::credentials::{Backup, ComposeError, Composed, Files, LoadedAuthority, LoadedKey, Stored, load, load_authority};
-use crate::formats::x509::{self, Certificate, IssueError, KeyError, PrivateKey, ReadError, VerifyError};
+use crate::formats::x509::{self, Certificate, IssueError, KeyAlgorithm, KeyError, PrivateKey, ReadError, VerifyError};
 use crate::model::{
-    AbsolutePath, Authority, AuthorityName, CredentialFacts, CredentialName, Digest, KeyAlgorithm, KeyChoice, Secret, Timestamp, Urgency,
+    AbsolutePath, Authority, AuthorityName, CredentialFacts, CredentialName, Digest, KeyChoice, Secret, Timestamp, Urgency,
 };
 use crate::plan::Terms;
 use crate::store::{self, Backups, Change, Checked, Store, StoreError};
@@ -226,7 +226,11 @@ fn original(root: &Root, backups: &Backups, job: &Job) -> Result<Stored, RenewEr
 fn algorithm(choice: KeyChoice, old: &Certificate) -> KeyAlgorithm {
     match choice {
         KeyChoice::Keep => old.key_algorithm.clone(),
-        KeyChoice::Make(algorithm) => algorithm,
+        KeyChoice::Rsa2048 => KeyAlgorithm::Rsa2048,
+        KeyChoice::Rsa3072 => KeyAlgorithm::Rsa3072,
+        KeyChoice::Rsa4096 => KeyAlgorithm::Rsa4096,
+        KeyChoice::EcdsaP256 => KeyAlgorithm::EcdsaP256,
+        KeyChoice::EcdsaP384 => KeyAlgorithm::EcdsaP384,
     }
 }
 

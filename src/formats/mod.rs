@@ -4,5 +4,6 @@
 //! given, and decides nothing.
 
 pub mod kubeconfig;
+pub mod manifest;
 pub mod pem;
 pub mod x509;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Deserialize;
+
 use super::{AbsolutePath, AuthorityName, CredentialName};
 
 /// A certificate and its private key, wherever they live.
@@ -65,12 +67,15 @@ impl fmt::Display for Location {
 }
 
 /// Who renews a credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Renewal {
     /// We do.
     Ours,
     /// kubelet does; it is watched here.
     Kubelet,
+    /// Something else does: an own entry without an authority. It is watched here.
+    Elsewhere,
 }
 
 /// Whether this node needs a credential.
@@ -93,6 +98,8 @@ pub struct Authority {
     pub certificate: AbsolutePath,
     /// The private key. A missing file makes the authority an external one.
     pub key: AbsolutePath,
+    /// Whether it is the root of the whole cluster: replacing it takes longest, so its end is told earlier.
+    pub root: bool,
     /// Whether this node needs it, and how that is known.
     pub need: Need,
 }

@@ -7,6 +7,7 @@
 mod credential;
 mod digest;
 mod judgement;
+mod key;
 mod names;
 mod observation;
 mod path;
@@ -17,6 +18,7 @@ mod time;
 pub use credential::{Authority, Credential, Location, Need, Renewal};
 pub use digest::Digest;
 pub use judgement::{Action, AuthorityCondition, AuthorityJudgement, Condition, Judgement, LEAST_GAIN, Policy, Urgency};
+pub use key::{InvalidKeyChoice, KeyChoice};
 pub use names::{AuthorityName, CredentialName, InvalidName, ServiceName};
 pub use observation::{AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityState, CredentialFacts, Leaf, Material, Signer};
 pub use path::{AbsolutePath, InvalidPath};

@@ -1,5 +1,7 @@
 //! What the catalog says of a service: what it is, where it can be asked, and how it takes a new credential.
 
+use serde::Deserialize;
+
 use super::{CredentialName, ServiceName};
 
 /// A thing that uses credentials.
@@ -32,7 +34,8 @@ pub enum ServiceKind {
 }
 
 /// One credential that a service uses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Use {
     /// The credential.
     pub credential: CredentialName,
@@ -41,7 +44,8 @@ pub struct Use {
 }
 
 /// How a service takes a new credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Takes {
     /// It reads the files again by itself.
     Reloads,

@@ -132,7 +132,7 @@ fn text(root: &Root, path: &AbsolutePath) -> Result<String, NodeError> {
 }
 
 fn profile(root: &Root, settings: &Settings) -> Result<Profile, NodeError> {
-    let file = settings.profile_file();
+    let file = settings.profile_file().map_err(|source| NodeError::Path { path: settings.profile.to_string().into(), source })?;
     let own = match text(root, &file) {
         Ok(text) => Some(text),
         Err(NodeError::File(e)) if e.is_not_found() => None,

@@ -1,0 +1,195 @@
+//! Manifests as kubeadm writes them, and as people change them.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const APISERVER_20: &str = include_str!("../../../tests/fixtures/kubeadm-1.20-rsa2048/etc/kubernetes/manifests/kube-apiserver.yaml");
+const APISERVER_36: &str = include_str!("../../../tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes/manifests/kube-apiserver.yaml");
+const ETCD_36: &str = include_str!("../../../tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes/manifests/etcd.yaml");
+
+/// A pod with these parts of a container and these volumes, in JSON, which is YAML too.
+fn pod(container: &str, spec: &str) -> Pod {
+    Pod::parse(&format!(
+        r#"{{"kind": "Pod", "metadata": {{"name": "x"}}, "spec": {{"containers": [{{"name": "x", {container}}}], {spec}}}}}"#
+    ))
+    .unwrap()
+}
+
+fn with_args(args: &[&str]) -> Pod {
+    pod(&format!("\"command\": [\"x\"], \"args\": {args:?}"), "\"volumes\": null")
+}
+
+#[test]
+fn manifests_of_kubeadm_are_read() {
+    for (text, name, health) in [
+        (APISERVER_20, "kube-apiserver", "https://10.200.0.1:6443/livez"),
+        (APISERVER_36, "kube-apiserver", "https://10.200.0.1:6443/livez"),
+        (ETCD_36, "etcd", "http://127.0.0.1:2381/livez"),
+    ] {
+        let pod = Pod::parse(text).unwrap();
+        assert_eq!(pod.name(), name);
+        assert_eq!(pod.health().as_deref(), Some(health));
+    }
+    let pod = Pod::parse(APISERVER_36).unwrap();
+    assert_eq!(pod.flag("secure-port"), Some("6443"));
+    assert_eq!(pod.flag("tls-cert-file"), Some("/etc/kubernetes/pki/apiserver.crt"));
+    assert_eq!(pod.flag("tls-cert"), None);
+    assert_eq!(pod.host_path("/etc/kubernetes/pki/apiserver.crt").unwrap().to_string(), "/etc/kubernetes/pki/apiserver.crt");
+}
+
+#[test]
+fn flags_are_found_in_every_way_of_writing_them() {
+    for args in [
+        &["--cert-file=/a"][..],
+        &["--cert-file", "/a"],
+        &["-cert-file=/a"],
+        &["--cert_file=/a"],
+        &["--cert-file=/old", "--cert-file=/a"],
+        &["--client-cert-auth", "--cert-file=/a"],
+        &["word", "--cert-file=/a", "--", "--cert-file=/b"],
+    ] {
+        assert_eq!(with_args(args).flag("cert-file"), Some("/a"), "{args:?}");
+    }
+}
+
+#[test]
+fn flags_without_a_value_are_not_there() {
+    for args in
+        [&[][..], &["--cert-file="], &["--cert-file"], &["--cert-file", "--other=1"], &["--peer-cert-file=/a"], &["--", "--cert-file=/a"]]
+    {
+        assert_eq!(with_args(args).flag("cert-file"), None, "{args:?}");
+    }
+}
+
+#[test]
+fn without_a_command_the_first_argument_is_a_flag() {
+    assert_eq!(pod(r#""args": ["--cert-file=/a"]"#, r#""volumes": []"#).flag("cert-file"), Some("/a"));
+    assert_eq!(pod(r#""command": ["--cert-file=/a"]"#, r#""volumes": []"#).flag("cert-file"), None);
+}
+
+#[test]
+fn a_value_may_hold_an_equals_sign() {
+    assert_eq!(with_args(&["--initial-cluster=cp1=https://a"]).flag("initial-cluster"), Some("cp1=https://a"));
+}
+
+#[test]
+fn the_container_with_the_pods_name_counts() {
+    let text = "
+kind: Pod
+metadata: {name: etcd}
+spec:
+  containers:
+  - {name: helper, command: [helper, --cert-file=/helper]}
+  - {name: etcd, command: [etcd, --cert-file=/etcd]}
+";
+    assert_eq!(Pod::parse(text).unwrap().flag("cert-file"), Some("/etcd"));
+}
+
+const MOUNTS: &str = r#"
+    "volumeMounts": [
+        {"name": "pki", "mountPath": "/etc/pki/"},
+        {"name": "etcd", "mountPath": "/etc/pki/etcd"},
+        {"name": "secret", "mountPath": "/etc/pki/secret"},
+        {"name": "tree", "mountPath": "/sub", "subPath": "a/b"},
+        {"name": "tree", "mountPath": "/file.crt", "subPath": "one.crt"},
+        {"name": "tree", "mountPath": "/expr", "subPathExpr": "$(NODE)"},
+        {"name": "root", "mountPath": "/host"},
+        {"name": "lost", "mountPath": "/lost"}
+    ]"#;
+const VOLUMES: &str = r#"
+    "volumes": [
+        {"name": "pki", "hostPath": {"path": "/srv/pki"}},
+        {"name": "etcd", "hostPath": {"path": "/srv/etcd-pki", "type": "Directory"}},
+        {"name": "secret", "secret": {"secretName": "s"}},
+        {"name": "tree", "hostPath": {"path": "/srv/tree/"}},
+        {"name": "root", "hostPath": {"path": "/"}}
+    ]"#;
+
+#[test]
+fn container_paths_are_mapped_to_host_paths() {
+    let pod = pod(MOUNTS, VOLUMES);
+    for (container, host) in [
+        ("/etc/pki/ca.crt", "/srv/pki/ca.crt"),
+        ("/etc/pki/./x/../ca.crt", "/srv/pki/ca.crt"),
+        ("/etc/pki/etcd/ca.crt", "/srv/etcd-pki/ca.crt"),
+        ("/etc/pki/etcd-old/ca.crt", "/srv/pki/etcd-old/ca.crt"),
+        ("/sub/c.crt", "/srv/tree/a/b/c.crt"),
+        ("/file.crt", "/srv/tree/one.crt"),
+        ("/host/etc/x.crt", "/etc/x.crt"),
+    ] {
+        assert_eq!(pod.host_path(container).map(|path| path.to_string()), Ok(host.to_owned()), "{container}");
+    }
+}
+
+#[test]
+fn paths_without_a_host_path_are_told_why() {
+    let pod = pod(MOUNTS, VOLUMES);
+    let other = |name: &str| NoHostPath::OtherVolume(name.to_owned());
+    for (container, why) in [
+        ("/usr/share/ca.crt", NoHostPath::NoMount),
+        ("/etc/pki-2/ca.crt", NoHostPath::NoMount),
+        ("/etc/pki/secret/ca.crt", other("secret")),
+        ("/expr/ca.crt", other("tree")),
+        ("/lost/ca.crt", other("lost")),
+        ("pki/ca.crt", NoHostPath::NotAbsolute),
+        ("/etc/pki/$(NODE).crt", NoHostPath::NotAbsolute),
+    ] {
+        assert_eq!(pod.host_path(container), Err(why), "{container}");
+    }
+}
+
+#[test]
+fn probes_become_urls() {
+    let host_network = r#""hostNetwork": true"#;
+    let probe = |get: &str| format!(r#""livenessProbe": {{"httpGet": {{{get}}}}}, "ports": [{{"name": "p", "containerPort": 70}}]"#);
+    for (get, url) in [
+        (r#""port": 6443, "scheme": "HTTPS", "path": "/livez", "host": "10.0.0.1""#, Some("https://10.0.0.1:6443/livez")),
+        (r#""port": "p", "path": "healthz""#, Some("http://127.0.0.1:70/healthz")),
+        (r#""port": "8080", "host": """#, Some("http://127.0.0.1:8080/")),
+        (r#""port": 1, "host": "::1", "path": "/x""#, Some("http://[::1]:1/x")),
+        (r#""port": "unknown""#, None),
+    ] {
+        assert_eq!(pod(&probe(get), host_network).health().as_deref(), url, "{get}");
+    }
+    assert_eq!(pod(&probe(r#""port": 1"#), r#""hostNetwork": false"#).health(), None);
+    let readiness = r#""livenessProbe": {"exec": {"command": ["x"]}}, "readinessProbe": {"httpGet": {"port": 1}}"#;
+    assert_eq!(pod(readiness, host_network).health().as_deref(), Some("http://127.0.0.1:1/"));
+}
+
+#[test]
+fn of_several_documents_the_first_counts_and_of_several_values_the_last() {
+    let text = "---\nkind: Pod\nmetadata: {name: old, name: x}\nspec: {containers: [{name: x}]}\n---\nkind: Other\n";
+    assert_eq!(Pod::parse(text).unwrap().name(), "x");
+}
+
+#[test]
+fn what_is_no_pod_is_refused() {
+    let table = [
+        ("", "it can't be read as a pod: it is empty"),
+        ("kind: Service\nmetadata: {name: x}\nspec: {containers: []}", "it is a Service, and kubelet takes only a Pod"),
+        ("kind: Pod\nmetadata: {name: x}\nspec: {containers: []}", "its pod has no container"),
+    ];
+    for (text, expected) in table {
+        assert_eq!(Pod::parse(text).unwrap_err().to_string(), expected);
+    }
+    for text in ["kind: Pod", "a: [", "\u{0}", "just text", "kind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: x, command: 3}]}"] {
+        let error = Pod::parse(text).unwrap_err();
+        assert!(matches!(&error, ManifestError::Unreadable(why) if !why.contains('\n')), "{text:?}: {error:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_path_leaves_its_volume(path in "(/(etc|pki|etcd|x|\\.\\.|\\.)){0,6}") {
+        let pod = pod(MOUNTS, VOLUMES);
+        if let Ok(host) = pod.host_path(&format!("/etc/pki{path}")) {
+            prop_assert!(host.as_path().starts_with("/srv"), "{host}");
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "(kind: Pod\n|metadata: |name: x|spec:|containers:|- |\n|  |\\{|\\[|\"|\\PC){0,30}") {
+        let _ = Pod::parse(&text);
+    }
+}

@@ -1,0 +1,61 @@
+//! The manifests of the node by the pods they are for.
+
+use std::collections::BTreeMap;
+
+use super::note::Note;
+use crate::formats::manifest::Pod;
+
+/// The manifests of the node.
+pub(super) struct Manifests {
+    pods: BTreeMap<String, (String, Pod)>,
+    unreadable: Vec<String>,
+}
+
+/// What is known of the manifest for a pod.
+pub(super) enum Manifest<'a> {
+    /// It was read.
+    Read { file: &'a str, pod: &'a Pod },
+    /// There is one by its file name, which could not be read.
+    Unreadable { file: &'a str },
+    /// There is none.
+    Absent,
+}
+
+impl Manifests {
+    /// Reads what kubelet would read: every file whose name does not begin with a dot, whatever its extension.
+    pub fn read(files: &[(String, String)], notes: &mut Vec<Note>) -> Self {
+        let mut files: Vec<&(String, String)> = files.iter().filter(|(file, _)| !file.starts_with('.')).collect();
+        files.sort();
+        let mut manifests = Self { pods: BTreeMap::new(), unreadable: Vec::new() };
+        for (file, text) in files {
+            match Pod::parse(text) {
+                Ok(pod) => manifests.add(file, pod, notes),
+                Err(error) => {
+                    manifests.unreadable.push(file.clone());
+                    notes.push(Note::Unreadable { file: file.clone(), error });
+                }
+            }
+        }
+        manifests
+    }
+
+    fn add(&mut self, file: &str, pod: Pod, notes: &mut Vec<Note>) {
+        match self.pods.get(pod.name()) {
+            Some((kept, _)) => {
+                notes.push(Note::SamePod { pod: pod.name().to_owned(), kept: kept.clone(), ignored: file.to_owned() });
+            }
+            None => drop(self.pods.insert(pod.name().to_owned(), (file.to_owned(), pod))),
+        }
+    }
+
+    /// The manifest for a pod. One that could not be read is known by its file name: `etcd.yaml` for `etcd`.
+    pub fn of(&self, pod: &str) -> Manifest<'_> {
+        if let Some((file, pod)) = self.pods.get(pod) {
+            return Manifest::Read { file, pod };
+        }
+        match self.unreadable.iter().find(|file| file.split('.').next() == Some(pod)) {
+            Some(file) => Manifest::Unreadable { file },
+            None => Manifest::Absent,
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The services of the node: where each serves, and where its health is asked.
+
+use super::manifests::{Manifest, Manifests};
+use crate::formats::manifest::Pod;
+use crate::model::{Service, ServiceKind};
+use crate::settings::{Profile, ProfileService, ProfileServiceKind, Serves};
+
+pub(super) fn all(profile: &Profile, manifests: &Manifests) -> Vec<Service> {
+    profile.services.iter().map(|service| one(service, manifests)).collect()
+}
+
+fn one(usual: &ProfileService, manifests: &Manifests) -> Service {
+    let (kind, serves, health) = match &usual.kind {
+        ProfileServiceKind::Unit(unit) => (ServiceKind::Unit(unit.clone()), serves(usual, None), usual.health.clone()),
+        ProfileServiceKind::Pod(name) => {
+            let pod = |manifest: Option<&str>| ServiceKind::StaticPod { pod: name.clone(), manifest: manifest.map(str::to_owned) };
+            match manifests.of(name) {
+                Manifest::Read { file, pod: read } => {
+                    (pod(Some(file)), serves(usual, Some(read)), read.health().or_else(|| usual.health.clone()))
+                }
+                Manifest::Unreadable { file } => (pod(Some(file)), serves(usual, None), usual.health.clone()),
+                Manifest::Absent => (pod(None), None, None),
+            }
+        }
+    };
+    Service { name: usual.name.clone(), kind, serves, health, uses: usual.uses.clone() }
+}
+
+/// `host:port`, where it can be reached from this node.
+fn serves(usual: &ProfileService, pod: Option<&Pod>) -> Option<String> {
+    let flag = |name: &str| pod.and_then(|pod| pod.flag(name));
+    match usual.serves.as_ref()? {
+        Serves::Address(address) => Some(address.clone()),
+        Serves::Urls(name) => first_https(flag(name)?),
+        Serves::Flags { hosts, port, default_port } => {
+            let port = flag(port).map_or(Some(*default_port), |text| text.parse().ok()).filter(|port| *port != 0)?;
+            let host = hosts.iter().filter_map(|name| flag(name)).find(|host| !is_every_address(host));
+            Some(format!("{}:{port}", bracketed(host.unwrap_or(LOOPBACK))))
+        }
+    }
+}
+
+const LOOPBACK: &str = "127.0.0.1";
+
+fn first_https(urls: &str) -> Option<String> {
+    let address = urls.split(',').find_map(|url| url.trim().strip_prefix("https://"))?;
+    let (host, port) = address.trim_end_matches('/').rsplit_once(':')?;
+    let host = if is_every_address(host.trim_start_matches('[').trim_end_matches(']')) { LOOPBACK } else { host };
+    Some(format!("{host}:{port}"))
+}
+
+/// An address that a server listens on and nobody can connect to: it stands for every address, loopback included.
+fn is_every_address(host: &str) -> bool {
+    host.parse().is_ok_and(|address: std::net::IpAddr| address.is_unspecified())
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
+}

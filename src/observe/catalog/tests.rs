@@ -1,0 +1,564 @@
+//! The catalog of nodes as kubeadm makes them, and as people change them.
+
+use std::fs;
+
+use super::*;
+use crate::model::{ServiceKind, Takes};
+
+const FIXTURES: [&str; 2] = ["kubeadm-1.20-rsa2048", "kubeadm-1.36-ecdsa-p256"];
+
+/// A node whose manifests can be changed before its catalog is made.
+struct Node {
+    manifests: Vec<(String, String)>,
+    references: BTreeMap<AbsolutePath, AbsolutePath>,
+    files: Vec<AbsolutePath>,
+    configuration: String,
+}
+
+impl Node {
+    fn fixture(name: &str) -> Self {
+        let folder = format!("{}/tests/fixtures/{name}/etc/kubernetes/manifests", env!("CARGO_MANIFEST_DIR"));
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+        let manifests =
+            entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read_to_string(entry.path()).unwrap())).collect();
+        Self { manifests, references: BTreeMap::new(), files: Vec::new(), configuration: String::new() }
+    }
+
+    fn new() -> Self {
+        Self::fixture(FIXTURES[1])
+    }
+
+    fn without_manifests() -> Self {
+        Self { manifests: Vec::new(), ..Self::new() }
+    }
+
+    /// Replaces a text in the manifest, which has to hold it.
+    fn change(mut self, file: &str, from: &str, to: &str) -> Self {
+        let (_, text) = self.manifests.iter_mut().find(|(name, _)| name == file).unwrap();
+        assert!(text.contains(from), "{from}");
+        *text = text.replace(from, to);
+        self
+    }
+
+    fn remove(mut self, file: &str) -> Self {
+        self.manifests.retain(|(name, _)| name != file);
+        self
+    }
+
+    fn add(mut self, file: &str, text: &str) -> Self {
+        self.manifests.push((file.to_owned(), text.to_owned()));
+        self
+    }
+
+    fn configured(mut self, text: &str) -> Self {
+        self.configuration = text.to_owned();
+        self
+    }
+
+    fn try_catalog(&self) -> Result<Catalog, CatalogError> {
+        let settings = Settings::from_files(&[("main.toml", &self.configuration)]).unwrap();
+        let exists = |path: &AbsolutePath| self.files.contains(path);
+        let found = Found { manifests: &self.manifests, references: &self.references, exists: &exists };
+        Catalog::build(&settings, &Profile::kubeadm().unwrap(), found)
+    }
+
+    fn catalog(&self) -> Catalog {
+        self.try_catalog().unwrap()
+    }
+}
+
+impl Catalog {
+    fn credential(&self, name: &str) -> &Credential {
+        self.credentials.iter().find(|credential| credential.name.as_str() == name).unwrap()
+    }
+
+    fn authority(&self, name: &str) -> &Authority {
+        self.authorities.iter().find(|authority| authority.name.as_str() == name).unwrap()
+    }
+
+    fn service(&self, name: &str) -> &Service {
+        self.services.iter().find(|service| service.name.as_str() == name).unwrap()
+    }
+
+    /// The files of a credential, one after the other.
+    fn files(&self, name: &str) -> String {
+        let files: Vec<String> = self.credential(name).location.files().map(ToString::to_string).collect();
+        files.join(" ")
+    }
+
+    fn authority_files(&self, name: &str) -> String {
+        let authority = self.authority(name);
+        format!("{} {}", authority.certificate, authority.key)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.notes.iter().map(ToString::to_string).collect()
+    }
+}
+
+fn path(path: &str) -> AbsolutePath {
+    AbsolutePath::new(path).unwrap()
+}
+
+fn manifest(file: &str) -> Need {
+    Need::Manifest(file.to_owned())
+}
+
+// ---- nodes as kubeadm makes them ----
+
+#[test]
+fn a_node_of_kubeadm_has_its_authorities() {
+    for fixture in FIXTURES {
+        let catalog = Node::fixture(fixture).catalog();
+        let pki = |name: &str| (path(&format!("/etc/kubernetes/pki/{name}.crt")), path(&format!("/etc/kubernetes/pki/{name}.key")));
+        let expected = [
+            ("ca", pki("ca"), true, manifest("kube-controller-manager.yaml")),
+            ("front-proxy-ca", pki("front-proxy-ca"), false, manifest("kube-apiserver.yaml")),
+            ("etcd-ca", pki("etcd/ca"), false, manifest("etcd.yaml")),
+        ];
+        let expected = expected.map(|(name, (certificate, key), root, need)| {
+            let name = AuthorityName::new(name).unwrap();
+            Authority { name, certificate, key, root, need }
+        });
+        assert_eq!(catalog.authorities, expected);
+        assert_eq!(catalog.notes, []);
+    }
+}
+
+#[test]
+fn a_node_of_kubeadm_has_its_credentials() {
+    for fixture in FIXTURES {
+        let catalog = Node::fixture(fixture).catalog();
+        let apiserver = || manifest("kube-apiserver.yaml");
+        let expected = [
+            ("apiserver", "pki/apiserver", Some("ca"), apiserver()),
+            ("apiserver-kubelet-client", "pki/apiserver-kubelet-client", Some("ca"), apiserver()),
+            ("apiserver-etcd-client", "pki/apiserver-etcd-client", Some("etcd-ca"), apiserver()),
+            ("front-proxy-client", "pki/front-proxy-client", Some("front-proxy-ca"), apiserver()),
+            ("etcd/server", "pki/etcd/server", Some("etcd-ca"), manifest("etcd.yaml")),
+            ("etcd/peer", "pki/etcd/peer", Some("etcd-ca"), manifest("etcd.yaml")),
+            ("etcd/healthcheck-client", "pki/etcd/healthcheck-client", Some("etcd-ca"), Need::Optional),
+            ("admin.conf", "", Some("ca"), Need::Optional),
+            ("super-admin.conf", "", Some("ca"), Need::Optional),
+            ("controller-manager.conf", "", Some("ca"), manifest("kube-controller-manager.yaml")),
+            ("scheduler.conf", "", Some("ca"), manifest("kube-scheduler.yaml")),
+        ];
+        let (ours, watched): (Vec<_>, Vec<_>) = catalog.credentials.iter().partition(|credential| credential.renewal == Renewal::Ours);
+        assert_eq!(ours.len(), expected.len());
+        for (credential, (name, file, authority, need)) in ours.into_iter().zip(expected) {
+            let location = match file {
+                "" => Location::Kubeconfig(path(&format!("/etc/kubernetes/{name}"))),
+                file => pair(path(&format!("/etc/kubernetes/{file}.crt")), path(&format!("/etc/kubernetes/{file}.key"))),
+            };
+            assert_eq!((credential.name.as_str(), &credential.location, &credential.need), (name, &location, &need));
+            assert_eq!(credential.authority.as_ref().map(AuthorityName::as_str), authority, "{name}");
+        }
+        let watched: Vec<_> = watched.iter().map(|credential| (credential.name.as_str(), credential.renewal, &credential.need)).collect();
+        assert_eq!(
+            watched,
+            [("kubelet-client", Renewal::Kubelet, &Need::Optional), ("kubelet-serving", Renewal::Kubelet, &Need::Optional)]
+        );
+        assert_eq!(catalog.credential("etcd/server").kubeadm_name, CredentialName::new("etcd-server").ok());
+    }
+}
+
+#[test]
+fn a_node_of_kubeadm_has_its_services() {
+    for (fixture, etcd_health, scheduler_health) in [
+        (FIXTURES[0], "http://127.0.0.1:2381/health", "https://127.0.0.1:10259/healthz"),
+        (FIXTURES[1], "http://127.0.0.1:2381/livez", "https://127.0.0.1:10259/livez"),
+    ] {
+        let catalog = Node::fixture(fixture).catalog();
+        let expected = [
+            ("etcd", "127.0.0.1:2379", etcd_health),
+            ("kube-apiserver", "10.200.0.1:6443", "https://10.200.0.1:6443/livez"),
+            ("kube-controller-manager", "127.0.0.1:10257", "https://127.0.0.1:10257/healthz"),
+            ("kube-scheduler", "127.0.0.1:10259", scheduler_health),
+            ("kubelet", "127.0.0.1:10250", "http://127.0.0.1:10248/healthz"),
+        ];
+        for (service, (name, serves, health)) in catalog.services.iter().zip(expected) {
+            let told = (service.name.as_str(), service.serves.as_deref(), service.health.as_deref());
+            assert_eq!(told, (name, Some(serves), Some(health)));
+            let kind = match name {
+                "kubelet" => ServiceKind::Unit("kubelet.service".to_owned()),
+                pod => ServiceKind::StaticPod { pod: pod.to_owned(), manifest: Some(format!("{pod}.yaml")) },
+            };
+            assert_eq!(service.kind, kind);
+        }
+        assert_eq!(catalog.services.len(), expected.len());
+    }
+}
+
+#[test]
+fn each_service_takes_a_new_credential_in_its_own_way() {
+    let catalog = Node::new().catalog();
+    let uses = |service: &Service| {
+        let name = service.name.to_string();
+        service.uses.iter().map(move |one| format!("{name} {} {:?}", one.credential, one.takes)).collect::<Vec<_>>()
+    };
+    let all: Vec<String> = catalog.services.iter().flat_map(uses).collect();
+    let expected = [
+        "etcd etcd/server Reloads",
+        "etcd etcd/peer Reloads",
+        "kube-apiserver apiserver Reloads",
+        "kube-apiserver apiserver-kubelet-client NewConnections",
+        "kube-apiserver apiserver-etcd-client Reloads",
+        "kube-apiserver front-proxy-client Reloads",
+        "kube-controller-manager controller-manager.conf Restart",
+        "kube-scheduler scheduler.conf Restart",
+        "kubelet kubelet-client Reloads",
+        "kubelet kubelet-serving Reloads",
+    ];
+    assert_eq!(all, expected);
+}
+
+// ---- other paths ----
+
+#[test]
+fn a_folder_of_the_host_that_is_mounted_elsewhere_is_followed() {
+    let node = FIXTURES_MANIFESTS
+        .iter()
+        .fold(Node::new(), |node, file| node.change(file, "      path: /etc/kubernetes/pki", "      path: /srv/pki"));
+    let catalog = node.catalog();
+    assert_eq!(catalog.authority_files("ca"), "/srv/pki/ca.crt /srv/pki/ca.key");
+    assert_eq!(catalog.authority_files("front-proxy-ca"), "/srv/pki/front-proxy-ca.crt /srv/pki/front-proxy-ca.key");
+    assert_eq!(catalog.authority_files("etcd-ca"), "/srv/pki/etcd/ca.crt /srv/pki/etcd/ca.key");
+    assert_eq!(catalog.files("apiserver"), "/srv/pki/apiserver.crt /srv/pki/apiserver.key");
+    assert_eq!(catalog.files("etcd/peer"), "/srv/pki/etcd/peer.crt /srv/pki/etcd/peer.key");
+    // No flag names this one; it lies beside the server's.
+    assert_eq!(catalog.files("etcd/healthcheck-client"), "/srv/pki/etcd/healthcheck-client.crt /srv/pki/etcd/healthcheck-client.key");
+    assert_eq!(catalog.credential("etcd/healthcheck-client").need, Need::Optional);
+    assert_eq!(catalog.files("admin.conf"), "/etc/kubernetes/admin.conf");
+    assert_eq!(catalog.notes, []);
+}
+
+/// The manifests that mount the certificates.
+const FIXTURES_MANIFESTS: [&str; 3] = ["etcd.yaml", "kube-apiserver.yaml", "kube-controller-manager.yaml"];
+
+#[test]
+fn flags_with_other_paths_are_followed() {
+    let catalog = Node::new()
+        .change("kube-apiserver.yaml", "--tls-cert-file=/etc/kubernetes/pki/apiserver.crt", "--tls-cert-file=/etc/ssl/certs/a.pem")
+        .change(
+            "kube-apiserver.yaml",
+            "--tls-private-key-file=/etc/kubernetes/pki/apiserver.key",
+            "--tls-private-key-file=/etc/ssl/certs/k.pem",
+        )
+        .catalog();
+    assert_eq!(catalog.files("apiserver"), "/etc/ssl/certs/a.pem /etc/ssl/certs/k.pem");
+    assert_eq!(
+        catalog.files("front-proxy-client"),
+        "/etc/kubernetes/pki/front-proxy-client.crt /etc/kubernetes/pki/front-proxy-client.key"
+    );
+}
+
+#[test]
+fn a_kubeconfig_mounted_as_a_single_file_or_by_sub_path_is_followed() {
+    let file = "kube-scheduler.yaml";
+    let single = Node::new().change(file, "      path: /etc/kubernetes/scheduler.conf", "      path: /srv/s.conf").catalog();
+    assert_eq!(single.files("scheduler.conf"), "/srv/s.conf");
+    let below = Node::new()
+        .change(file, "      path: /etc/kubernetes/scheduler.conf", "      path: /srv")
+        .change(file, "      name: kubeconfig\n", "      name: kubeconfig\n      subPath: conf/s.conf\n")
+        .catalog();
+    assert_eq!(below.files("scheduler.conf"), "/srv/conf/s.conf");
+}
+
+#[test]
+fn the_authority_that_signs_is_preferred_to_the_bundle_that_is_trusted() {
+    let node = Node::new().change(
+        "kube-apiserver.yaml",
+        "--client-ca-file=/etc/kubernetes/pki/ca.crt",
+        "--client-ca-file=/etc/kubernetes/pki/all.crt",
+    );
+    assert_eq!(node.catalog().authority_files("ca"), "/etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/ca.key");
+    let node = node.change("kube-controller-manager.yaml", "pki/ca.key", "pki/signer.key");
+    assert_eq!(node.catalog().authority_files("ca"), "/etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/signer.key");
+    let trusting = node.remove("kube-controller-manager.yaml").catalog();
+    assert_eq!(trusting.authority_files("ca"), "/etc/kubernetes/pki/all.crt /etc/kubernetes/pki/all.key");
+    assert_eq!(trusting.authority("ca").need, manifest("kube-apiserver.yaml"));
+}
+
+/// kubeadm gives empty flags where the authority is an external one.
+#[test]
+fn empty_signing_flags_leave_the_authority_to_the_others() {
+    let catalog = Node::new()
+        .change("kube-controller-manager.yaml", "--cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt", "--cluster-signing-cert-file=")
+        .change("kube-controller-manager.yaml", "--cluster-signing-key-file=/etc/kubernetes/pki/ca.key", "--cluster-signing-key-file=")
+        .catalog();
+    assert_eq!(catalog.authority_files("ca"), "/etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/ca.key");
+    assert_eq!(catalog.authority("ca").need, manifest("kube-apiserver.yaml"));
+}
+
+#[test]
+fn with_an_external_etcd_only_its_client_is_needed() {
+    let catalog = Node::new()
+        .remove("etcd.yaml")
+        .change("kube-apiserver.yaml", "/etc/kubernetes/pki/etcd/ca.crt", "/etc/kubernetes/pki/external/etcd-ca.crt")
+        .change("kube-apiserver.yaml", "/etc/kubernetes/pki/apiserver-etcd-client", "/etc/kubernetes/pki/external/client")
+        .catalog();
+    assert_eq!(catalog.files("apiserver-etcd-client"), "/etc/kubernetes/pki/external/client.crt /etc/kubernetes/pki/external/client.key");
+    assert_eq!(catalog.credential("apiserver-etcd-client").need, manifest("kube-apiserver.yaml"));
+    assert_eq!(catalog.authority_files("etcd-ca"), "/etc/kubernetes/pki/external/etcd-ca.crt /etc/kubernetes/pki/external/etcd-ca.key");
+    for name in ["etcd/server", "etcd/peer", "etcd/healthcheck-client"] {
+        assert_eq!(catalog.credential(name).need, Need::Optional, "{name}");
+    }
+    let etcd = catalog.service("etcd");
+    assert_eq!(etcd.kind, ServiceKind::StaticPod { pod: "etcd".to_owned(), manifest: None });
+    assert_eq!((&etcd.serves, &etcd.health), (&None, &None));
+}
+
+#[test]
+fn a_path_that_is_not_on_the_host_is_noted_and_the_usual_one_kept() {
+    let catalog = Node::new().change("kube-apiserver.yaml", "=/etc/kubernetes/pki/front-proxy-client.crt", "=/opt/f.crt").catalog();
+    assert_eq!(
+        catalog.files("front-proxy-client"),
+        "/etc/kubernetes/pki/front-proxy-client.crt /etc/kubernetes/pki/front-proxy-client.key"
+    );
+    assert_eq!(catalog.credential("front-proxy-client").need, Need::Optional);
+    assert_eq!(
+        catalog.notes(),
+        ["manifest kube-apiserver.yaml: --proxy-client-cert-file=/opt/f.crt: no hostPath volume is mounted there; the usual path is taken"]
+    );
+}
+
+#[test]
+fn one_file_under_two_names_is_one_credential() {
+    let catalog = Node::new()
+        .change("kube-scheduler.yaml", "/etc/kubernetes/scheduler.conf", "/etc/kubernetes/admin.conf")
+        .change("etcd.yaml", "pki/etcd/peer", "pki/etcd/server")
+        .catalog();
+    assert_eq!(catalog.credentials.len(), 11);
+    assert_eq!(catalog.service("kube-scheduler").uses[0].credential.as_str(), "admin.conf");
+    assert_eq!(catalog.service("kube-scheduler").uses[0].takes, Takes::Restart);
+    assert!(catalog.service("etcd").uses.iter().all(|one| one.credential.as_str() == "etcd/server"));
+    assert_eq!(
+        catalog.notes(),
+        [
+            "etcd/peer and etcd/server are the same credential (/etc/kubernetes/pki/etcd/server.crt): it is listed as etcd/server",
+            "scheduler.conf and admin.conf are the same credential (/etc/kubernetes/admin.conf): it is listed as admin.conf",
+        ]
+    );
+    assert_eq!(catalog.credential("admin.conf").need, manifest("kube-scheduler.yaml"));
+}
+
+// ---- kubelet's own ----
+
+#[test]
+fn the_file_that_kubelets_kubeconfig_names_is_taken() {
+    let mut node = Node::new();
+    assert_eq!(node.catalog().files("kubelet-client"), "/var/lib/kubelet/pki/kubelet-client-current.pem");
+    node.references.insert(path("/etc/kubernetes/kubelet.conf"), path("/srv/kubelet.pem"));
+    assert_eq!(node.catalog().credential("kubelet-client").location, Location::Bundle(path("/srv/kubelet.pem")));
+    let asked: Vec<String> = Profile::kubeadm().unwrap().kubeconfig_references().map(ToString::to_string).collect();
+    assert_eq!(asked, ["/etc/kubernetes/kubelet.conf"]);
+}
+
+#[test]
+fn kubelets_serving_pair_counts_only_without_a_bundle() {
+    let bundle = "/var/lib/kubelet/pki/kubelet-server-current.pem";
+    let own = "/var/lib/kubelet/pki/kubelet.crt /var/lib/kubelet/pki/kubelet.key";
+    for (files, expected) in [
+        (&[][..], bundle),
+        (&[path(bundle)], bundle),
+        (&[path("/var/lib/kubelet/pki/kubelet.crt")], own),
+        (&[path("/var/lib/kubelet/pki/kubelet.crt"), path(bundle)], bundle),
+    ] {
+        let node = Node { files: files.to_vec(), ..Node::new() };
+        assert_eq!(node.catalog().files("kubelet-serving"), expected, "{files:?}");
+    }
+}
+
+// ---- addresses ----
+
+#[test]
+fn other_addresses_and_ports_are_followed() {
+    let file = "kube-apiserver.yaml";
+    let serves = |from: &str, to: &str| Node::new().change(file, from, to).catalog().service("kube-apiserver").serves.clone();
+    assert_eq!(serves("--secure-port=6443", "--secure-port=16443").as_deref(), Some("10.200.0.1:16443"));
+    assert_eq!(serves("--secure-port=6443", "--secure-port=0"), None);
+    assert_eq!(serves("--advertise-address=10.200.0.1", "--advertise-address=fd00::1").as_deref(), Some("[fd00::1]:6443"));
+    assert_eq!(serves("--advertise-address=10.200.0.1", "--bind-address=0.0.0.0").as_deref(), Some("127.0.0.1:6443"));
+    let bound = "--advertise-address=10.200.0.1\n    - --bind-address=10.0.0.9";
+    assert_eq!(serves("--advertise-address=10.200.0.1", bound).as_deref(), Some("10.0.0.9:6443"));
+    let bound = "--advertise-address=10.200.0.1\n    - \"--bind-address=::\"";
+    assert_eq!(serves("--advertise-address=10.200.0.1", bound).as_deref(), Some("10.200.0.1:6443"));
+
+    let etcd = |urls: &str| {
+        let node = Node::new().change("etcd.yaml", "https://127.0.0.1:2379,https://10.200.0.1:2379", urls);
+        node.catalog().service("etcd").serves.clone()
+    };
+    assert_eq!(etcd("http://127.0.0.1:2379,https://10.200.0.1:12379/").as_deref(), Some("10.200.0.1:12379"));
+    assert_eq!(etcd("https://0.0.0.0:2379").as_deref(), Some("127.0.0.1:2379"));
+    assert_eq!(etcd("https://[::]:2379").as_deref(), Some("127.0.0.1:2379"));
+    assert_eq!(etcd("https://[fd00::1]:2379").as_deref(), Some("[fd00::1]:2379"));
+    assert_eq!(etcd("http://127.0.0.1:2379"), None);
+
+    let manager = Node::new()
+        .change("kube-controller-manager.yaml", "--bind-address=127.0.0.1", "--bind-address=0.0.0.0")
+        .change("kube-controller-manager.yaml", "--leader-elect=true", "--secure-port=20257")
+        .change("kube-controller-manager.yaml", "containerPort: 10257", "containerPort: 20257")
+        .catalog();
+    assert_eq!(manager.service("kube-controller-manager").serves.as_deref(), Some("127.0.0.1:20257"));
+    assert_eq!(manager.service("kube-controller-manager").health.as_deref(), Some("https://127.0.0.1:20257/healthz"));
+}
+
+// ---- the manifests folder ----
+
+#[test]
+fn without_manifests_nothing_is_needed_and_the_usual_places_are_kept() {
+    let catalog = Node::without_manifests().catalog();
+    assert_eq!(catalog.credentials.len(), 13);
+    assert!(catalog.credentials.iter().all(|credential| credential.need == Need::Optional));
+    assert!(catalog.authorities.iter().all(|authority| authority.need == Need::Optional));
+    assert_eq!(catalog.files("apiserver"), "/etc/kubernetes/pki/apiserver.crt /etc/kubernetes/pki/apiserver.key");
+    let serving: Vec<&str> =
+        catalog.services.iter().filter(|service| service.serves.is_some()).map(|service| service.name.as_str()).collect();
+    assert_eq!(serving, ["kubelet"]);
+    assert_eq!(catalog.notes, []);
+}
+
+#[test]
+fn a_manifest_in_json_and_with_args_counts() {
+    let json = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "kube-scheduler"}, "spec": {
+        "containers": [{"name": "kube-scheduler", "command": ["kube-scheduler"], "args": ["--kubeconfig", "/conf/s.conf"],
+                        "volumeMounts": [{"name": "k", "mountPath": "/conf"}]}],
+        "volumes": [{"name": "k", "hostPath": {"path": "/srv/conf"}}]}}"#;
+    let catalog = Node::new().remove("kube-scheduler.yaml").add("scheduler.json", json).catalog();
+    assert_eq!(catalog.files("scheduler.conf"), "/srv/conf/s.conf");
+    assert_eq!(catalog.credential("scheduler.conf").need, manifest("scheduler.json"));
+    // Without flags and probe, what is usual.
+    let scheduler = catalog.service("kube-scheduler");
+    assert_eq!(scheduler.serves.as_deref(), Some("127.0.0.1:10259"));
+    assert_eq!(scheduler.health.as_deref(), Some("https://127.0.0.1:10259/healthz"));
+}
+
+#[test]
+fn hidden_files_are_ignored_and_any_extension_counts() {
+    let node = Node::new();
+    let scheduler = node.manifests.iter().find(|(file, _)| file == "kube-scheduler.yaml").unwrap().1.clone();
+    let node = node.remove("kube-scheduler.yaml");
+    let hidden = node.add(".kube-scheduler.yaml", &scheduler).add(".broken", "[");
+    let catalog = hidden.catalog();
+    assert_eq!(catalog.credential("scheduler.conf").need, Need::Optional);
+    assert_eq!(catalog.notes, []);
+    let catalog = hidden.add("kube-scheduler.yaml.bak", &scheduler).catalog();
+    assert_eq!(catalog.credential("scheduler.conf").need, manifest("kube-scheduler.yaml.bak"));
+}
+
+#[test]
+fn a_backup_beside_a_manifest_is_noted_and_the_first_by_name_counts() {
+    let node = Node::new();
+    let etcd = node.manifests.iter().find(|(file, _)| file == "etcd.yaml").unwrap().1.clone();
+    let catalog = node.add("etcd.yaml.bak", &etcd.replace("/pki/etcd/server", "/pki/etcd/old")).catalog();
+    assert_eq!(catalog.files("etcd/server"), "/etc/kubernetes/pki/etcd/server.crt /etc/kubernetes/pki/etcd/server.key");
+    assert_eq!(
+        catalog.notes(),
+        [
+            "manifests etcd.yaml and etcd.yaml.bak are both for the pod etcd: the second is ignored here, but kubelet may run it; move it elsewhere"
+        ]
+    );
+}
+
+#[test]
+fn a_broken_manifest_is_noted_and_costs_nothing_else() {
+    let node = Node::new().remove("kube-apiserver.yaml").add("kube-apiserver.yaml", "kind: Pod\nmetadata: [");
+    let catalog = node.catalog();
+    assert_eq!(catalog.files("apiserver"), "/etc/kubernetes/pki/apiserver.crt /etc/kubernetes/pki/apiserver.key");
+    assert_eq!(catalog.credential("apiserver").need, Need::Optional);
+    assert_eq!(catalog.credential("etcd/server").need, manifest("etcd.yaml"));
+    let apiserver = catalog.service("kube-apiserver");
+    let kind = ServiceKind::StaticPod { pod: "kube-apiserver".to_owned(), manifest: Some("kube-apiserver.yaml".to_owned()) };
+    assert_eq!(apiserver.kind, kind);
+    assert_eq!(apiserver.serves.as_deref(), Some("127.0.0.1:6443"));
+    assert_eq!(apiserver.health.as_deref(), Some("https://127.0.0.1:6443/livez"));
+    let [note] = &catalog.notes()[..] else { panic!("{:?}", catalog.notes) };
+    assert!(note.starts_with("manifest kube-apiserver.yaml: it can't be read as a pod: "), "{note}");
+}
+
+#[test]
+fn other_pods_are_nothing_to_us() {
+    let text = "kind: Pod\nmetadata: {name: kube-vip}\nspec: {containers: [{name: kube-vip}]}";
+    assert_eq!(Node::new().add("kube-vip.yaml", text).catalog(), Node::new().catalog());
+}
+
+// ---- own entries ----
+
+#[test]
+fn own_entries_come_after_those_of_the_profile() {
+    let catalog = Node::new()
+        .configured(
+            r#"
+            authority = [{ name = "site-ca", certificate = "/s/ca.crt", key = "/s/ca.key" }]
+            [[credential]]
+            name = "site"
+            authority = "site-ca"
+            certificate = "/s/a.crt"
+            key = "/s/a.key"
+            [[credential]]
+            name = "watched"
+            optional = true
+            bundle = "/s/w.pem"
+            "#,
+        )
+        .catalog();
+    assert_eq!(catalog.authorities.last().unwrap().name.as_str(), "site-ca");
+    assert_eq!(catalog.authorities.last().unwrap().need, Need::Configured);
+    let [.., site, watched] = &catalog.credentials[..] else { panic!("{:?}", catalog.credentials) };
+    assert_eq!((site.name.as_str(), site.renewal, &site.need), ("site", Renewal::Ours, &Need::Configured));
+    assert_eq!((watched.name.as_str(), watched.renewal, &watched.need), ("watched", Renewal::Elsewhere, &Need::Optional));
+    assert_eq!(catalog.credentials.len(), 15);
+}
+
+#[test]
+fn an_own_entry_takes_the_place_of_the_profiles_whatever_the_manifests_say() {
+    let catalog = Node::new()
+        .change("etcd.yaml", "--cert-file=/etc/kubernetes/pki/etcd/server.crt", "--cert-file=/opt/not-mounted.crt")
+        .configured(
+            r#"
+            authority = [{ name = "ca", certificate = "/s/ca.crt", key = "/s/ca.key" }]
+            [[credential]]
+            name = "etcd/server"
+            certificate = "/s/a.crt"
+            key = "/s/a.key"
+            [[credential]]
+            name = "kubelet-client"
+            optional = true
+            bundle = "/s/w.pem"
+            "#,
+        )
+        .catalog();
+    assert_eq!(catalog.notes, []);
+    assert_eq!(catalog.authority_files("ca"), "/s/ca.crt /s/ca.key");
+    assert!(catalog.authority("ca").root);
+    assert_eq!(catalog.files("etcd/server"), "/s/a.crt /s/a.key");
+    let server = catalog.credential("etcd/server");
+    assert_eq!(server.authority, AuthorityName::new("etcd-ca").ok());
+    assert_eq!(server.kubeadm_name, CredentialName::new("etcd-server").ok());
+    assert_eq!((server.renewal, &server.need), (Renewal::Ours, &Need::Configured));
+    assert_eq!(catalog.credential("kubelet-client").renewal, Renewal::Kubelet);
+    assert_eq!(catalog.credentials.len(), 13);
+}
+
+#[test]
+fn own_entries_that_can_not_stand_beside_the_rest_are_refused() {
+    let table = [
+        (
+            "\n[[credential]]\nname = \"x\"\nauthority = \"acme\"\nbundle = \"/x\"",
+            "main.toml:2: [[credential]] \"x\": authority = \"acme\" is not known; there are ca, front-proxy-ca, etcd-ca",
+        ),
+        (
+            "[[credential]]\nname = \"etcd-server\"\nbundle = \"/x\"",
+            "main.toml:1: [[credential]] \"etcd-server\" is kubeadm's name for \"etcd/server\": use that one to take its place, or another \
+             for your own",
+        ),
+        (
+            "[[credential]]\nname = \"x\"\ncertificate = \"/x.crt\"\nkey = \"/etc/kubernetes/pki/apiserver.key\"",
+            "main.toml:1: [[credential]] \"x\" lives in /etc/kubernetes/pki/apiserver.key, and so does \"apiserver\": leave one of them \
+             out, or give this one the name of the other to take its place",
+        ),
+    ];
+    for (configuration, expected) in table {
+        assert_eq!(Node::new().configured(configuration).try_catalog().unwrap_err().to_string(), expected);
+    }
+}

@@ -1,0 +1,11 @@
+//! What is true on a node now: what should be there and where it really lives ([`catalog`]), and what is there.
+//!
+//! Nothing here decides what to do about it, and nothing here changes anything.
+
+pub mod catalog;
+mod facts;
+mod node;
+
+pub use catalog::Catalog;
+pub use facts::{Observation, observe};
+pub use node::{Config, Node, NodeError, Platform, USUAL_CONFIG};

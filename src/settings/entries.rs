@@ -1,0 +1,121 @@
+//! The operator's own authorities and credentials, and where a credential lives as configuration and profiles say it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::error::{Entry, EntryProblem, SettingsError};
+use super::source::{Origin, Source};
+use crate::model::{AbsolutePath, AuthorityName, CredentialName, Location};
+
+/// An authority that the operator lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnAuthority {
+    /// Its name.
+    pub name: AuthorityName,
+    /// The certificate.
+    pub certificate: AbsolutePath,
+    /// The private key; the file may be absent.
+    pub key: AbsolutePath,
+    /// Where it is listed.
+    pub origin: Origin,
+}
+
+/// A credential that the operator lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnCredential {
+    /// Its name.
+    pub name: CredentialName,
+    /// Who signs it. Without one it is watched and never renewed, except when it takes the place of a profile's entry:
+    /// then it keeps that entry's authority.
+    pub authority: Option<AuthorityName>,
+    /// Whether it may be absent.
+    pub optional: bool,
+    /// Where it lives.
+    pub location: Location,
+    /// Where it is listed.
+    pub origin: Origin,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct AuthorityFragment {
+    name: Option<AuthorityName>,
+    certificate: Option<AbsolutePath>,
+    key: Option<AbsolutePath>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct CredentialFragment {
+    name: Option<CredentialName>,
+    authority: Option<AuthorityName>,
+    #[serde(default)]
+    optional: bool,
+    certificate: Option<AbsolutePath>,
+    key: Option<AbsolutePath>,
+    kubeconfig: Option<AbsolutePath>,
+    bundle: Option<AbsolutePath>,
+}
+
+impl OwnAuthority {
+    pub(super) fn new(entry: Spanned<AuthorityFragment>, source: Source<'_>) -> Result<Self, SettingsError> {
+        let origin = source.origin(&entry.span());
+        let AuthorityFragment { name, certificate, key } = entry.into_inner();
+        let told = name.as_ref().map(ToString::to_string);
+        let wrong = |missing| wrong("authority", told.clone(), origin.clone(), EntryProblem::Missing(missing));
+        Ok(Self {
+            name: name.ok_or_else(|| wrong("name"))?,
+            certificate: certificate.ok_or_else(|| wrong("certificate"))?,
+            key: key.ok_or_else(|| wrong("key"))?,
+            origin,
+        })
+    }
+}
+
+impl OwnCredential {
+    pub(super) fn new(entry: Spanned<CredentialFragment>, source: Source<'_>) -> Result<Self, SettingsError> {
+        let origin = source.origin(&entry.span());
+        let CredentialFragment { name, authority, optional, certificate, key, kubeconfig, bundle } = entry.into_inner();
+        let told = name.as_ref().map(ToString::to_string);
+        let wrong = |problem| wrong("credential", told.clone(), origin.clone(), problem);
+        let location = location(certificate, key, kubeconfig, bundle).map_err(wrong)?;
+        let name = name.ok_or_else(|| wrong(EntryProblem::Missing("name")))?;
+        Ok(Self { name, authority, optional, location, origin })
+    }
+}
+
+pub(super) fn wrong(table: &'static str, name: Option<String>, origin: Origin, problem: EntryProblem) -> SettingsError {
+    SettingsError::Entry { origin, entry: Entry { table, name }, problem }
+}
+
+/// The one place that the four keys say, of which exactly one or the pair of the first two is to be given.
+pub(super) fn location(
+    certificate: Option<AbsolutePath>,
+    key: Option<AbsolutePath>,
+    kubeconfig: Option<AbsolutePath>,
+    bundle: Option<AbsolutePath>,
+) -> Result<Location, EntryProblem> {
+    match (certificate, key, kubeconfig, bundle) {
+        (Some(certificate), Some(key), None, None) => Ok(Location::Pair { certificate, key }),
+        (None, None, Some(file), None) => Ok(Location::Kubeconfig(file)),
+        (None, None, None, Some(file)) => Ok(Location::Bundle(file)),
+        (Some(_), None, None, None) => Err(EntryProblem::Missing("key")),
+        (None, Some(_), None, None) => Err(EntryProblem::Missing("certificate")),
+        (None, None, None, None) => Err(EntryProblem::NoLocation),
+        _ => Err(EntryProblem::ManyLocations),
+    }
+}
+
+/// Refuses the second entry of the same name.
+pub(super) fn unique<'a>(table: &'static str, entries: impl Iterator<Item = (&'a str, &'a Origin)>) -> Result<(), SettingsError> {
+    let mut seen = BTreeMap::new();
+    for (name, origin) in entries {
+        if let Some(first) = seen.insert(name, origin) {
+            let entry = Entry { table, name: Some(name.to_owned()) };
+            return Err(SettingsError::Duplicate { entry, first: first.clone(), second: origin.clone() });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! What can be wrong with the configuration or a profile. Every message names the place and what was expected there.
+
+use std::path::PathBuf;
+
+use super::source::Origin;
+
+/// What is wrong with the configuration or a profile.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SettingsError {
+    /// The text is not TOML, or a key or value is not one of ours.
+    #[error("{}:{line}:{column}: {}{message}", file.display(), quoted(excerpt))]
+    Text {
+        /// The file.
+        file: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// The character in the line, counted from 1.
+        column: usize,
+        /// The line itself.
+        excerpt: String,
+        /// What is wrong, and what was expected.
+        message: String,
+    },
+    /// Nothing would ever be renewed in time.
+    #[error("{0} is too short: a certificate has to be renewed before it expires")]
+    NeverDue(Stated),
+    /// The urgent stage would begin before the due one.
+    #[error("{urgent} is longer than {due}: a certificate is due first and urgent later, so it may be at most as long")]
+    UrgentBeforeDue {
+        /// `renewal.urgent_before`.
+        urgent: Box<Stated>,
+        /// `renewal.renew_before`.
+        due: Box<Stated>,
+    },
+    /// A renewed certificate would be due again at once.
+    #[error(
+        "{validity} is too short for {due}: a validity that does not clear the renewal threshold by more than a day would renew for ever"
+    )]
+    RenewsForEver {
+        /// `renewal.validity`.
+        validity: Box<Stated>,
+        /// `renewal.renew_before`.
+        due: Box<Stated>,
+    },
+    /// The start of a renewed certificate would lie further back than any clock needs.
+    #[error("{0} is too long: it covers small differences between clocks, and may be at most \"1d\"")]
+    BackdateTooLong(Stated),
+    /// An entry is incomplete or contradicts itself.
+    #[error("{origin}: {entry}: {problem}")]
+    Entry {
+        /// Where the entry begins.
+        origin: Origin,
+        /// Which entry.
+        entry: Entry,
+        /// What is wrong with it.
+        problem: EntryProblem,
+    },
+    /// Two entries of one kind have the same name.
+    #[error("{second}: {entry} has the name of the one at {first}: give each its own name")]
+    Duplicate {
+        /// Which entry.
+        entry: Entry,
+        /// Where the name is used first.
+        first: Origin,
+        /// Where it is used again.
+        second: Origin,
+    },
+    /// The file was made for another kubecertd.
+    #[error("{origin}: format = {found} is not the one that this kubecertd reads ({known}): a newer format needs a newer kubecertd")]
+    UnknownFormat {
+        /// Where the format is said.
+        origin: Origin,
+        /// The format of the file.
+        found: u32,
+        /// The format that can be read.
+        known: u32,
+    },
+    /// There is no such profile.
+    #[error("{stated}: there is no such profile: this kubecertd brings {known}; another one is read from {}", place.display())]
+    UnknownProfile {
+        /// `profile`.
+        stated: Stated,
+        /// The names of the profiles that come with this program.
+        known: &'static str,
+        /// The file that would hold the profile.
+        place: PathBuf,
+    },
+}
+
+/// A setting as an error message shows it: key, value and where it was set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stated {
+    pub(super) key: &'static str,
+    pub(super) value: String,
+    pub(super) origin: Origin,
+}
+
+impl std::fmt::Display for Stated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} = {} ({})", self.key, self.value, self.origin)
+    }
+}
+
+/// An entry of a list: its table and, when it has one, its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// `authority`, `credential` or `service`.
+    pub table: &'static str,
+    /// The name in it.
+    pub name: Option<String>,
+}
+
+impl std::fmt::Display for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "[[{}]] {name:?}", self.table),
+            None => write!(f, "[[{}]]", self.table),
+        }
+    }
+}
+
+/// What is wrong with an entry.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum EntryProblem {
+    /// A key that every such entry has is not there.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// It says nothing about where the credential lives.
+    #[error("where it lives is missing: give certificate and key, or kubeconfig, or bundle")]
+    NoLocation,
+    /// It says more than one thing about where the credential lives.
+    #[error("it lives in more than one place: give either certificate and key, or kubeconfig, or bundle")]
+    ManyLocations,
+    /// It refers to an entry that is not there.
+    #[error("{key} = {name:?} names nothing that is listed here")]
+    Unknown {
+        /// The key with the reference.
+        key: &'static str,
+        /// The name that is not there.
+        name: String,
+    },
+}
+
+fn quoted(excerpt: &str) -> String {
+    if excerpt.is_empty() { String::new() } else { format!("`{excerpt}`: ") }
+}
+
+/// Adds "did you mean" to serde's message about an unknown key, which quotes that key first and the known ones after it.
+pub(super) fn with_suggestion(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let near = match quoted.next() {
+        Some(wrong) if message.starts_with("unknown field") => {
+            quoted.map(|known| (distance(wrong, known), known)).min().filter(|(distance, _)| distance * 3 <= wrong.len().max(3))
+        }
+        _ => None,
+    };
+    match near {
+        Some((_, known)) => format!("{message}; did you mean `{known}`?"),
+        None => message.to_owned(),
+    }
+}
+
+/// The number of characters to insert, delete or replace to make one word of the other (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
+    for (line, a) in one.chars().enumerate() {
+        let mut left = line + 1;
+        let mut diagonal = line;
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (cell, b) in row.iter_mut().skip(1).zip(other.chars()) {
+            left = (left + 1).min(*cell + 1).min(diagonal + usize::from(a != b));
+            diagonal = std::mem::replace(cell, left);
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distance_counts_the_edits() {
+        for (one, other, edits) in [("", "abc", 3), ("abc", "", 3), ("key", "key", 0), ("keep", "kep", 1), ("kitten", "sitting", 3)] {
+            assert_eq!(distance(one, other), edits, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn only_a_near_key_is_suggested() {
+        let message = |wrong| format!("unknown field `{wrong}`, expected one of `renew_before`, `validity`");
+        assert!(with_suggestion(&message("renew_befor")).ends_with("; did you mean `renew_before`?"));
+        assert_eq!(with_suggestion(&message("colour")), message("colour"));
+        assert_eq!(with_suggestion("invalid `x` `x`"), "invalid `x` `x`");
+    }
+}

@@ -1,0 +1,219 @@
+//! The profile: the authorities, credentials and services of a kind of node, as data.
+//!
+//! What stands in a profile are the usual paths and the names of the manifest flags that give the real ones; finding
+//! the real ones on a node is the catalog's work.
+
+mod read;
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use self::read::Origins;
+use super::entries::{unique, wrong};
+use super::error::{EntryProblem, SettingsError};
+use super::source::Source;
+use super::{ProfileName, Settings};
+use crate::model::{AbsolutePath, AuthorityName, CredentialName, InvalidPath, Location, Renewal, ServiceName, Use};
+
+/// The profiles that come with this program.
+const KUBEADM: &str = include_str!("../../config/profiles/kubeadm.toml");
+
+/// The authorities, credentials and services of a kind of node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name.
+    pub name: ProfileName,
+    /// The authorities.
+    pub authorities: Vec<ProfileAuthority>,
+    /// The credentials.
+    pub credentials: Vec<ProfileCredential>,
+    /// The services, in the order in which they are restarted.
+    pub services: Vec<ProfileService>,
+}
+
+/// An authority and how its real place is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfileAuthority {
+    /// Its name.
+    pub name: AuthorityName,
+    /// The usual certificate.
+    pub certificate: AbsolutePath,
+    /// The usual key.
+    pub key: AbsolutePath,
+    /// Whether it is the root of the whole cluster.
+    pub root: bool,
+    /// The flags that name the real files; the first that is there wins.
+    pub flags: Vec<AuthorityFlags>,
+}
+
+/// The flags of a static pod that name an authority's files.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table of flags")]
+pub struct AuthorityFlags {
+    /// The pod.
+    pub pod: String,
+    /// The flag that names the certificate.
+    pub certificate: String,
+    /// The flag that names the key. Without one, the key lies beside the certificate.
+    pub key: Option<String>,
+}
+
+/// A credential and how its real place is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfileCredential {
+    /// Its name.
+    pub name: CredentialName,
+    /// kubeadm's name where that differs.
+    pub kubeadm_name: Option<CredentialName>,
+    /// Who signs it.
+    pub authority: Option<AuthorityName>,
+    /// Who renews it.
+    pub renewal: Renewal,
+    /// Where it usually lives.
+    pub location: Location,
+    /// Where it lives when nothing is at the usual place.
+    pub otherwise: Option<Location>,
+    /// The flags that name the real files, and thereby say that the node needs it.
+    pub flags: Option<CredentialFlags>,
+    /// The credential whose folder it shares: when that one lies in another folder than usual, this one does.
+    pub beside: Option<CredentialName>,
+    /// The kubeconfig whose user may name the real file.
+    pub referenced_by: Option<AbsolutePath>,
+}
+
+/// The flags of a static pod that name a credential's files.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "read::CredentialFlagsFragment")]
+pub struct CredentialFlags {
+    /// The pod.
+    pub pod: String,
+    /// The flags.
+    pub names: FlagNames,
+}
+
+/// The names of the flags for each kind of location.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FlagNames {
+    /// For a pair of files.
+    Pair {
+        /// The flag that names the certificate.
+        certificate: String,
+        /// The flag that names the key.
+        key: String,
+    },
+    /// For a kubeconfig.
+    Kubeconfig(String),
+}
+
+/// A service and how its real address is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfileService {
+    /// Its name.
+    pub name: ServiceName,
+    /// What kind of thing it is.
+    pub kind: ProfileServiceKind,
+    /// Where it serves TLS.
+    pub serves: Option<Serves>,
+    /// The usual URL of its health; a probe in the manifest says it better.
+    pub health: Option<String>,
+    /// The credentials it uses.
+    pub uses: Vec<Use>,
+}
+
+/// What kind of thing a service is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProfileServiceKind {
+    /// A static pod, by its name.
+    Pod(String),
+    /// A systemd unit, by its name.
+    Unit(String),
+}
+
+/// Where a service serves TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "read::ServesFragment")]
+pub enum Serves {
+    /// As flags for the host and for the port say.
+    Flags {
+        /// The flags that may name the address; the first that names one address and not all of them wins.
+        hosts: Vec<String>,
+        /// The flag that names the port.
+        port: String,
+        /// The port when the flag is not there.
+        default_port: u16,
+    },
+    /// At the first `https` URL of a flag with a list of URLs.
+    Urls(String),
+    /// Always there, `host:port`.
+    Address(String),
+}
+
+impl Profile {
+    /// The profile that the settings name: the text of [`Settings::profile_file`] when there is such a file, else the
+    /// one in this program.
+    ///
+    /// # Errors
+    /// [`SettingsError`], when there is no such profile, or for the first thing that is wrong in it.
+    pub fn load(settings: &Settings, own: Option<&str>) -> Result<Self, SettingsError> {
+        let file = settings.paths.profiles.as_path().join(format!("{}.toml", *settings.profile));
+        match (own, settings.profile.as_str()) {
+            (Some(text), _) => Self::parse(&file, text),
+            (None, "kubeadm") => Self::kubeadm(),
+            (None, _) => Err(SettingsError::UnknownProfile { stated: settings.profile.stated(), known: "kubeadm", place: file }),
+        }
+    }
+
+    /// The profile of a node made by kubeadm.
+    ///
+    /// # Errors
+    /// None that the tests of this program let pass: the text is part of it.
+    pub fn kubeadm() -> Result<Self, SettingsError> {
+        Self::parse(Path::new("the built-in profile kubeadm.toml"), KUBEADM)
+    }
+
+    /// Reads a profile.
+    ///
+    /// # Errors
+    /// [`SettingsError`] for the first thing that is wrong, with file and line.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, SettingsError> {
+        let (profile, origins) = read::profile(Source { file, text })?;
+        profile.check(&origins)?;
+        Ok(profile)
+    }
+
+    /// Names are given once, and every reference leads somewhere.
+    fn check(&self, origins: &Origins) -> Result<(), SettingsError> {
+        let authorities: Vec<&str> = self.authorities.iter().map(|entry| entry.name.as_str()).collect();
+        let credentials: Vec<&str> = self.credentials.iter().map(|entry| entry.name.as_str()).collect();
+        let services: Vec<&str> = self.services.iter().map(|entry| entry.name.as_str()).collect();
+        unique("authority", authorities.iter().copied().zip(&origins.authorities))?;
+        unique("credential", credentials.iter().copied().zip(&origins.credentials))?;
+        unique("service", services.iter().copied().zip(&origins.services))?;
+        for (entry, origin) in self.credentials.iter().zip(&origins.credentials) {
+            let authority = entry.authority.iter().map(|name| listed("authority", name.as_str(), &authorities));
+            let beside = entry.beside.iter().map(|name| listed("beside", name.as_str(), &credentials));
+            let all = authority.chain(beside).collect::<Result<(), _>>();
+            all.map_err(|problem| wrong("credential", Some(entry.name.to_string()), origin.clone(), problem))?;
+        }
+        for (entry, origin) in self.services.iter().zip(&origins.services) {
+            let all = entry.uses.iter().try_for_each(|one| listed("uses", one.credential.as_str(), &credentials));
+            all.map_err(|problem| wrong("service", Some(entry.name.to_string()), origin.clone(), problem))?;
+        }
+        Ok(())
+    }
+}
+
+fn listed(key: &'static str, name: &str, names: &[&str]) -> Result<(), EntryProblem> {
+    if names.contains(&name) { Ok(()) } else { Err(EntryProblem::Unknown { key, name: name.to_owned() }) }
+}
+
+impl Settings {
+    /// Where a profile lies that takes the place of the one in this program, or adds another.
+    ///
+    /// # Errors
+    /// None in practice: a folder's path and a profile's name make a path.
+    pub fn profile_file(&self) -> Result<AbsolutePath, InvalidPath> {
+        self.paths.profiles.join(format!("{}.toml", *self.profile))
+    }
+}

@@ -1,0 +1,459 @@
+//! The configuration as operators meet it: what is accepted, what is refused, and in which words.
+
+use proptest::prelude::*;
+use serde::Deserializer;
+use serde::de::value::Error as FieldError;
+use serde::de::{DeserializeOwned, Error as _, Visitor};
+use serde::forward_to_deserialize_any;
+
+use super::*;
+use crate::model::{AuthorityName, Location};
+
+const MAIN: &str = "/etc/kubecertd/kubecertd.toml";
+const SHIPPED: &str = include_str!("../../config/kubecertd.toml");
+
+fn read(text: &str) -> Result<Settings, SettingsError> {
+    Settings::from_files(&[(MAIN, text)])
+}
+
+fn refusal(text: &str) -> String {
+    read(text).unwrap_err().to_string()
+}
+
+#[test]
+fn an_empty_configuration_is_the_default() {
+    assert_eq!(read("").unwrap(), Settings::default());
+    assert_eq!(Settings::from_files::<&str, &str>(&[]).unwrap(), Settings::default());
+}
+
+#[test]
+fn values_are_taken_from_their_keys() {
+    let text = r#"
+        profile = "site"
+        [renewal]
+        renew_before = "20d"
+        urgent_before = "36h"
+        validity = "90d"
+        backdate = "0s"
+        key_algorithm = "ECDSA-P384"
+        [schedule]
+        cron = "0 30 3 * * MON"
+        time_zone = "UTC"
+        [alarms]
+        authority_expires_within = "60d"
+        root_authority_expires_within = "1d"
+        [paths]
+        state = "/srv/state"
+        manifests = "/srv/manifests"
+        profiles = "/srv/profiles"
+        [backups]
+        keep = 1000
+    "#;
+    let settings = read(text).unwrap();
+    assert_eq!(settings.profile.as_str(), "site");
+    assert_eq!(*settings.renewal.renew_before, Period::from_days(20));
+    assert_eq!(settings.renewal.urgent_before.to_string(), "1d12h");
+    assert_eq!(*settings.renewal.validity, Period::from_days(90));
+    assert_eq!(*settings.renewal.backdate, Period::ZERO);
+    assert_eq!(*settings.renewal.key_algorithm, KeyChoice::EcdsaP384);
+    assert_eq!(settings.schedule.cron.as_str(), "0 30 3 * * MON");
+    assert_eq!(settings.schedule.time_zone.to_string(), "UTC");
+    assert_eq!(*settings.alarms.authority_expires_within, Period::from_days(60));
+    assert_eq!(*settings.alarms.root_authority_expires_within, Period::from_days(1));
+    assert_eq!(settings.paths.state.to_string(), "/srv/state");
+    assert_eq!(settings.paths.manifests.to_string(), "/srv/manifests");
+    assert_eq!(settings.profile_file().unwrap().to_string(), "/srv/profiles/site.toml");
+    assert_eq!(settings.backups.keep.get(), 1000);
+}
+
+#[test]
+fn a_later_file_wins_key_by_key_and_lists_add_up() {
+    let own = |name: &str| format!("[[authority]]\nname = \"{name}\"\ncertificate = \"/a.crt\"\nkey = \"/a.key\"\n");
+    let settings = Settings::from_files(&[
+        ("main.toml", format!("[renewal]\nrenew_before = \"20d\"\nvalidity = \"100d\"\n{}", own("one"))),
+        ("d/10.toml", format!("renewal.renew_before = \"25d\"\n{}", own("two"))),
+        ("d/20.toml", "\n[renewal]\nrenew_before = \"30d\"".to_owned()),
+    ])
+    .unwrap();
+    assert_eq!(*settings.renewal.renew_before, Period::from_days(30));
+    assert_eq!(settings.renewal.renew_before.origin().to_string(), "d/20.toml:3");
+    assert_eq!(*settings.renewal.validity, Period::from_days(100));
+    assert_eq!(settings.renewal.validity.origin().to_string(), "main.toml:3");
+    let names: Vec<&str> = settings.authorities.iter().map(|authority| authority.name.as_str()).collect();
+    assert_eq!(names, ["one", "two"]);
+}
+
+#[test]
+fn drop_ins_count_by_name_and_leftovers_of_editors_do_not() {
+    let names = ["9.toml", "20-b.toml", "10-a.toml", ".10-a.toml", "10-a.toml~", "README", "10-a.toml.rpmsave"];
+    assert_eq!(drop_ins(names.map(str::to_owned)), ["10-a.toml", "20-b.toml", "9.toml"]);
+}
+
+#[test]
+fn own_credentials_live_in_a_pair_a_kubeconfig_or_a_bundle() {
+    let text = r#"
+        [[credential]]
+        name = "pair"
+        authority = "ca"
+        certificate = "/a.crt"
+        key = "/a.key"
+        [[credential]]
+        name = "kubeconfig"
+        kubeconfig = "/a.conf"
+        optional = true
+        [[credential]]
+        name = "bundle"
+        bundle = "/a.pem"
+    "#;
+    let [pair, kubeconfig, bundle] = <[OwnCredential; 3]>::try_from(read(text).unwrap().credentials).unwrap();
+    let path = |path| AbsolutePath::new(path).unwrap();
+    assert_eq!(pair.location, Location::Pair { certificate: path("/a.crt"), key: path("/a.key") });
+    assert_eq!(pair.authority, AuthorityName::new("ca").ok());
+    assert!(!pair.optional);
+    assert_eq!(pair.origin.to_string(), format!("{MAIN}:2"));
+    assert_eq!(kubeconfig.location, Location::Kubeconfig(path("/a.conf")));
+    assert!(kubeconfig.optional);
+    assert_eq!(bundle.location, Location::Bundle(path("/a.pem")));
+    assert_eq!(bundle.origin.to_string(), format!("{MAIN}:11"));
+}
+
+/// The whole text, so that a change of wording is seen here as an operator would see it.
+#[test]
+fn refusals_name_file_line_key_value_and_what_was_expected() {
+    let table = [
+        // Keys that are not ours.
+        (
+            "\n[renewal]\nrenew_befor = \"15d\"",
+            "/etc/kubecertd/kubecertd.toml:3:1: `renew_befor = \"15d\"`: unknown field `renew_befor`, expected one of \
+             `renew_before`, `urgent_before`, `validity`, `backdate`, `key_algorithm`; did you mean `renew_before`?",
+        ),
+        (
+            "[renewals]",
+            "/etc/kubecertd/kubecertd.toml:1:2: `[renewals]`: unknown field `renewals`, expected one of `profile`, `renewal`, \
+             `schedule`, `alarms`, `paths`, `backups`, `authority`, `credential`; did you mean `renewal`?",
+        ),
+        (
+            "[[credential]]\nname = \"x\"\npath = \"/x\"",
+            "/etc/kubecertd/kubecertd.toml:3:1: `path = \"/x\"`: unknown field `path`, expected one of `name`, `authority`, \
+             `optional`, `certificate`, `key`, `kubeconfig`, `bundle`",
+        ),
+        // Wrong types.
+        (
+            "[renewal]\nrenew_before = 15",
+            "/etc/kubecertd/kubecertd.toml:2:16: `renew_before = 15`: invalid type: integer `15`, expected a length of time such as \
+             \"15d\" in quotes",
+        ),
+        ("renewal = true", "/etc/kubecertd/kubecertd.toml:1:11: `renewal = true`: invalid type: boolean `true`, expected a table"),
+        (
+            "[backups]\nkeep = \"ten\"",
+            "/etc/kubecertd/kubecertd.toml:2:8: `keep = \"ten\"`: invalid type: string \"ten\", expected a whole number from 1 to 1000",
+        ),
+        // Wrong values.
+        (
+            "[renewal]\n  validity = \"1y\"  # a year",
+            "/etc/kubecertd/kubecertd.toml:2:14: `validity = \"1y\"  # a year`: \"1y\" is not a length of time: write whole days, hours, \
+             minutes and seconds, such as \"15d\", \"36h\", \"1d12h\", \"5m\" or \"90s\"",
+        ),
+        (
+            "[renewal]\nkey_algorithm = \"RSA\"",
+            "/etc/kubecertd/kubecertd.toml:2:17: `key_algorithm = \"RSA\"`: \"RSA\" is not a key algorithm: use keep, RSA-2048, RSA-3072, \
+             RSA-4096, ECDSA-P256 or ECDSA-P384",
+        ),
+        (
+            "[schedule]\ncron = \"0 0 * * *\"",
+            "/etc/kubecertd/kubecertd.toml:2:8: `cron = \"0 0 * * *\"`: \"0 0 * * *\" is not a cron expression of six fields (second, \
+             minute, hour, day of month, month, day of week), such as \"0 0 0 * * *\" for midnight",
+        ),
+        (
+            "[schedule]\ntime_zone = \"Mars/Olympus\"",
+            "/etc/kubecertd/kubecertd.toml:2:13: `time_zone = \"Mars/Olympus\"`: \"Mars/Olympus\" is not a time zone of this machine: use \
+             \"local\", \"UTC\" or a name such as \"Europe/Berlin\" (which needs the tzdata package)",
+        ),
+        ("[paths]\nstate = \"var/lib\"", "/etc/kubecertd/kubecertd.toml:2:9: `state = \"var/lib\"`: \"var/lib\" is not an absolute path"),
+        ("[backups]\nkeep = 0", "/etc/kubecertd/kubecertd.toml:2:8: `keep = 0`: 0 is out of range, expected a whole number from 1 to 1000"),
+        (
+            "[backups]\nkeep = 70000",
+            "/etc/kubecertd/kubecertd.toml:2:8: `keep = 70000`: 70000 is out of range, expected a whole number from 1 to 1000",
+        ),
+        (
+            "profile = \"../x\"",
+            "/etc/kubecertd/kubecertd.toml:1:11: `profile = \"../x\"`: \"../x\" is not the name of a profile: use 1 to 64 letters, digits, \
+             '-' and '_', such as \"kubeadm\"",
+        ),
+        // No TOML.
+        (
+            "[renewal]\nvalidity = 365d",
+            "/etc/kubecertd/kubecertd.toml:2:12: `validity = 365d`: string values must be quoted, expected literal string",
+        ),
+        ("[renewal]\nvalidity = \"1d\"\nvalidity = \"2d\"", "/etc/kubecertd/kubecertd.toml:3:1: `validity = \"2d\"`: duplicate key"),
+        // Entries.
+        ("\n[[authority]]\nname = \"x\"\ncertificate = \"/x\"", "/etc/kubecertd/kubecertd.toml:2: [[authority]] \"x\": key is missing"),
+        ("[[credential]]\nbundle = \"/x\"", "/etc/kubecertd/kubecertd.toml:1: [[credential]]: name is missing"),
+        (
+            "[[credential]]\nname = \"x\"",
+            "/etc/kubecertd/kubecertd.toml:1: [[credential]] \"x\": where it lives is missing: give certificate and key, or kubeconfig, or \
+             bundle",
+        ),
+        ("[[credential]]\nname = \"x\"\nkey = \"/x\"", "/etc/kubecertd/kubecertd.toml:1: [[credential]] \"x\": certificate is missing"),
+        (
+            "[[credential]]\nname = \"x\"\nkey = \"/x\"\ncertificate = \"/y\"\nbundle = \"/z\"",
+            "/etc/kubecertd/kubecertd.toml:1: [[credential]] \"x\": it lives in more than one place: give either certificate and key, or \
+             kubeconfig, or bundle",
+        ),
+        (
+            "[[credential]]\nname = \"x\"\nbundle = \"/x\"\n[[credential]]\nname = \"x\"\nbundle = \"/y\"",
+            "/etc/kubecertd/kubecertd.toml:4: [[credential]] \"x\" has the name of the one at /etc/kubecertd/kubecertd.toml:1: give each \
+             its own name",
+        ),
+        // Values that do not fit each other.
+        (
+            "[renewal]\nurgent_before = \"16d\"",
+            "renewal.urgent_before = \"16d\" (/etc/kubecertd/kubecertd.toml:2) is longer than renewal.renew_before = \"15d\" (the \
+             default): a certificate is due first and urgent later, so it may be at most as long",
+        ),
+        (
+            "[renewal]\nvalidity = \"16d\"",
+            "renewal.validity = \"16d\" (/etc/kubecertd/kubecertd.toml:2) is too short for renewal.renew_before = \"15d\" (the default): a \
+             validity that does not clear the renewal threshold by more than a day would renew for ever",
+        ),
+        (
+            "[renewal]\nbackdate = \"25h\"",
+            "renewal.backdate = \"1d1h\" (/etc/kubecertd/kubecertd.toml:2) is too long: it covers small differences between clocks, and may \
+             be at most \"1d\"",
+        ),
+        (
+            "[renewal]\nrenew_before = \"0s\"\nurgent_before = \"0s\"",
+            "renewal.renew_before = \"0s\" (/etc/kubecertd/kubecertd.toml:2) is too short: a certificate has to be renewed before it expires",
+        ),
+    ];
+    for (text, expected) in table {
+        assert_eq!(refusal(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn values_that_do_not_fit_are_told_where_each_was_set() {
+    let files = [("main.toml", "[renewal]\nurgent_before = \"9d\""), ("d/10.toml", "\n\n[renewal]\nrenew_before = \"8d\"")];
+    let error = Settings::from_files(&files).unwrap_err().to_string();
+    assert!(error.starts_with("renewal.urgent_before = \"9d\" (main.toml:2) is longer than renewal.renew_before = \"8d\" (d/10.toml:4)"));
+}
+
+#[test]
+fn the_limits_themselves_are_allowed() {
+    let text = "[renewal]\nrenew_before = \"15d\"\nurgent_before = \"15d\"\nvalidity = \"16d1s\"\nbackdate = \"1d\"\n[backups]\nkeep = 1";
+    assert_eq!(read(text).map(drop), Ok(()));
+}
+
+#[test]
+fn a_refusal_shows_no_control_characters_of_the_file() {
+    let error = refusal("profile = \"\"\"a\u{1b}[2J\"\"\"");
+    assert!(!error.contains('\u{1b}'), "{error:?}");
+}
+
+#[test]
+fn the_effective_configuration_tells_where_each_value_comes_from() {
+    let text = "profile = \"kubeadm\"\n[backups]\nkeep = 3\n[[credential]]\nname = \"x\"\nbundle = \"/x\"";
+    let shown = read(text).unwrap().show();
+    assert!(
+        shown.starts_with("profile = \"kubeadm\"  # /etc/kubecertd/kubecertd.toml:1\n\n[renewal]\nrenew_before = \"15d\"  # default\n")
+    );
+    assert!(shown.contains("[backups]\nkeep = 3  # /etc/kubecertd/kubecertd.toml:3\n"), "{shown}");
+    assert!(
+        shown.ends_with("\n[[credential]]  # /etc/kubecertd/kubecertd.toml:4\nname = \"x\"\noptional = false\nbundle = \"/x\"\n"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn the_effective_configuration_reads_back_as_itself() {
+    let examples = uncommented(SHIPPED, "#   ");
+    for text in ["", "[renewal]\nrenew_before = \"84h\"\n[schedule]\ntime_zone = \"UTC\"", &examples] {
+        let settings = read(text).unwrap();
+        let again = read(&settings.show()).unwrap();
+        assert_eq!(
+            again.show().lines().map(without_comment).collect::<Vec<_>>(),
+            settings.show().lines().map(without_comment).collect::<Vec<_>>()
+        );
+        assert_eq!(again.renewal, settings.renewal);
+        assert_eq!(again.credentials.len(), settings.credentials.len());
+    }
+}
+
+fn without_comment(line: &str) -> &str {
+    line.split("  # ").next().unwrap_or(line)
+}
+
+// ---- the configuration file that is shipped ----
+
+/// The file with every line that begins with the mark made a line of configuration.
+fn uncommented(text: &str, mark: &str) -> String {
+    let line = |line: &str| line.strip_prefix(mark).filter(|rest| !rest.starts_with(' ')).map_or(line.to_owned(), str::to_owned);
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_shipped_configuration_says_nothing_but_the_defaults() {
+    assert_eq!(read(SHIPPED).unwrap(), Settings::default());
+    let all = read(&uncommented(SHIPPED, "#")).unwrap();
+    assert_eq!(all, Settings::default());
+    assert!(!all.show().contains("# default"), "a key of the code is not in the shipped file:\n{}", all.show());
+}
+
+#[test]
+fn the_shipped_configuration_shows_every_key() {
+    let shown = |key: &str| SHIPPED.lines().any(|line| line.trim_start_matches(['#', ' ']).starts_with(&format!("{key} = ")));
+    let sections = [
+        fields::<RenewalFragment>(),
+        fields::<ScheduleFragment>(),
+        fields::<AlarmsFragment>(),
+        fields::<PathsFragment>(),
+        fields::<BackupsFragment>(),
+        fields::<AuthorityFragment>(),
+        fields::<CredentialFragment>(),
+    ];
+    for key in sections.concat() {
+        assert!(shown(key), "{key}");
+    }
+    for table in fields::<Fragment>().iter().filter(|table| **table != "profile") {
+        assert!(SHIPPED.contains(&format!("[{table}]")), "{table}");
+    }
+    assert!(shown("profile"));
+}
+
+#[test]
+fn the_examples_of_the_shipped_configuration_are_valid() {
+    let settings = read(&uncommented(SHIPPED, "#   ")).unwrap();
+    assert_eq!(settings.authorities.len(), 1);
+    assert_eq!(settings.credentials.len(), 3);
+}
+
+/// The fields that a derived `Deserialize` names when it asks for a struct.
+fn fields<T: DeserializeOwned>() -> Vec<&'static str> {
+    struct Ask<'a>(&'a mut Vec<&'static str>);
+    impl<'de> Deserializer<'de> for Ask<'_> {
+        type Error = FieldError;
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _name: &'static str,
+            fields: &'static [&'static str],
+            _visitor: V,
+        ) -> Result<V::Value, FieldError> {
+            self.0.extend(fields);
+            Err(FieldError::custom("the fields are known now"))
+        }
+
+        fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, FieldError> {
+            Err(FieldError::custom("not a struct"))
+        }
+
+        forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
+            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+    let mut names = Vec::new();
+    assert!(T::deserialize(Ask(&mut names)).is_err());
+    assert!(!names.is_empty());
+    names
+}
+
+// ---- profiles ----
+
+#[test]
+fn the_profile_of_kubeadm_lists_what_kubeadm_makes() {
+    let profile = Profile::kubeadm().unwrap();
+    let names: Vec<&str> = profile.authorities.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(names, ["ca", "front-proxy-ca", "etcd-ca"]);
+    let names: Vec<&str> = profile.services.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(names, ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"]);
+    assert_eq!(profile.credentials.len(), 13);
+    let ours = profile.credentials.iter().filter(|entry| entry.renewal == crate::model::Renewal::Ours);
+    assert!(ours.clone().all(|entry| entry.authority.is_some()));
+    assert_eq!(ours.count(), 11);
+}
+
+#[test]
+fn a_profile_file_takes_the_place_of_the_one_in_the_program() {
+    let own = "format = 1\nname = \"site\"\n";
+    assert_eq!(Profile::load(&Settings::default(), Some(own)).unwrap().name.as_str(), "site");
+    assert_eq!(Profile::load(&Settings::default(), None).unwrap().name.as_str(), "kubeadm");
+    let error = Profile::load(&read("profile = \"site\"").unwrap(), None).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "profile = \"site\" (/etc/kubecertd/kubecertd.toml:1): there is no such profile: this kubecertd brings kubeadm; another one is \
+         read from /etc/kubecertd/profiles/site.toml"
+    );
+}
+
+#[test]
+fn refusals_of_profiles_name_the_place() {
+    let table = [
+        (
+            "name = \"x\"\nformat = 2\nnew_key = 1",
+            "x.toml:2: format = 2 is not the one that this kubecertd reads (1): a newer format needs a newer kubecertd",
+        ),
+        ("format = 1", "x.toml:1:1: `format = 1`: missing field `name`"),
+        (
+            "format = 1\nname = \"x\"\n[[credential]]\nname = \"a\"\nauthority = \"b\"\nbundle = \"/x\"",
+            "x.toml:3: [[credential]] \"a\": authority = \"b\" names nothing that is listed here",
+        ),
+        (
+            "format = 1\nname = \"x\"\n[[service]]\nname = \"a\"\nunit = \"a.service\"\nuses = [{ credential = \"c\", takes = \"restart\" }]",
+            "x.toml:3: [[service]] \"a\": uses = \"c\" names nothing that is listed here",
+        ),
+        ("format = 1\nname = \"x\"\n[[service]]\nname = \"a\"", "x.toml:3: [[service]] \"a\": one of pod and unit is missing"),
+        (
+            "format = 1\nname = \"x\"\n[[service]]\nname = \"a\"\npod = \"a\"\nserves = { port = \"p\" }",
+            "x.toml:6:10: `serves = { port = \"p\" }`: expected hosts, port and default_port, or urls, or address",
+        ),
+        (
+            "format = 1\nname = \"x\"\n[[credential]]\nname = \"a\"\nbundle = \"/x\"\nflags = { pod = \"a\", key = \"k\" }",
+            "x.toml:6:9: `flags = { pod = \"a\", key = \"k\" }`: expected the flags for certificate and key, or the one for kubeconfig",
+        ),
+    ];
+    for (text, expected) in table {
+        assert_eq!(Profile::parse(Path::new("x.toml"), text).unwrap_err().to_string(), expected, "{text}");
+    }
+}
+
+// ---- any text ----
+
+/// Lines that look like a configuration, so that more than the TOML parser is reached.
+fn toml_like() -> impl Strategy<Value = String> {
+    let table = prop::sample::select(vec!["[renewal]", "[schedule]", "[backups]", "[paths]", "[[credential]]", "[[authority]]", "[x]"]);
+    let key = prop::sample::select(vec![
+        "renew_before",
+        "validity",
+        "backdate",
+        "urgent_before",
+        "cron",
+        "time_zone",
+        "keep",
+        "state",
+        "name",
+        "key",
+        "certificate",
+        "bundle",
+        "profile",
+    ]);
+    let value = prop_oneof![
+        "\"[0-9]{1,20}[a-z ]{0,3}\"",
+        "\"/?[a-z./]{0,8}\"",
+        "\\PC{0,12}",
+        any::<i64>().prop_map(|number| number.to_string()),
+        Just("[[]]".to_owned()),
+    ];
+    let line = prop_oneof![table.prop_map(str::to_owned), (key, value).prop_map(|(key, value)| format!("{key} = {value}")), "\\PC{0,20}"];
+    prop::collection::vec(line, 0..12).prop_map(|lines| lines.join("\n"))
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_configuration_panic(text in toml_like()) {
+        if let Err(error) = read(&text) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+        let _ = Profile::parse(Path::new("x.toml"), &format!("format = 1\n{text}"));
+    }
+}

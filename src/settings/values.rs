@@ -1,0 +1,335 @@
+//! The values that settings are made of and that nothing but the configuration knows: lengths of time, the schedule,
+//! the number of backups, the name of a profile. Each is valid once made.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::{Span, SpanRelativeTo};
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A length of time in whole seconds, written as `15d`, `36h` or `1d12h`. A day has 24 hours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(Duration);
+
+/// A text that is not a length of time.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "{0:?} is not a length of time: write whole days, hours, minutes and seconds, such as \"15d\", \"36h\", \"1d12h\", \"5m\" or \"90s\""
+)]
+pub struct InvalidPeriod(String);
+
+impl Period {
+    /// No time at all.
+    pub const ZERO: Self = Self(Duration::ZERO);
+
+    /// A number of days.
+    #[must_use]
+    pub const fn from_days(days: u32) -> Self {
+        Self(crate::model::days(days as u64))
+    }
+
+    /// A number of minutes.
+    #[must_use]
+    pub const fn from_minutes(minutes: u32) -> Self {
+        Self(Duration::from_secs(minutes as u64 * 60))
+    }
+
+    /// The same as the standard library has it.
+    #[must_use]
+    pub const fn as_duration(self) -> Duration {
+        self.0
+    }
+
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl FromStr for Period {
+    type Err = InvalidPeriod;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        whole_seconds(text).map(Self).ok_or_else(|| InvalidPeriod(text.to_owned()))
+    }
+}
+
+/// Months and years are refused, because they have no fixed length; "3d ago" is refused, because it is negative.
+fn whole_seconds(text: &str) -> Option<Duration> {
+    let span: Span = text.parse().ok()?;
+    let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+    let length = Duration::try_from(length).ok()?;
+    (length.subsec_nanos() == 0).then_some(length)
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        if seconds == 0 {
+            return f.write_str("0s");
+        }
+        let parts = [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+        parts.iter().filter(|(count, _)| *count > 0).try_for_each(|(count, unit)| write!(f, "{count}{unit}"))
+    }
+}
+
+/// When passes are made: a cron expression of six fields, seconds first. Kept as text; the scheduler reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cron(String);
+
+/// A text that can't be a cron expression.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "{0:?} is not a cron expression of six fields (second, minute, hour, day of month, month, day of week), such as \"0 0 0 * * *\" for midnight"
+)]
+pub struct InvalidCron(String);
+
+impl Cron {
+    /// Every midnight.
+    #[must_use]
+    pub fn midnight() -> Self {
+        Self("0 0 0 * * *".to_owned())
+    }
+
+    /// The expression as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Cron {
+    type Err = InvalidCron;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '*' | '/' | ',' | '-' | '?' | '#');
+        let six = text.split_ascii_whitespace().count() == 6;
+        if six && text.chars().all(allowed) { Ok(Self(text.to_owned())) } else { Err(InvalidCron(text.to_owned())) }
+    }
+}
+
+impl fmt::Display for Cron {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The time zone of the schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Zone {
+    /// The one of the machine, whatever it is at the time.
+    Local,
+    /// One by its IANA name.
+    Named(jiff::tz::TimeZone),
+}
+
+/// A text that names no time zone.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "{0:?} is not a time zone of this machine: use \"local\", \"UTC\" or a name such as \"Europe/Berlin\" (which needs the tzdata package)"
+)]
+pub struct UnknownZone(String);
+
+impl FromStr for Zone {
+    type Err = UnknownZone;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "local" => Ok(Self::Local),
+            name => jiff::tz::TimeZone::get(name).map(Self::Named).map_err(|_| UnknownZone(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local => f.write_str("local"),
+            Self::Named(zone) => f.write_str(zone.iana_name().unwrap_or("UTC")),
+        }
+    }
+}
+
+/// The name of a profile, which is also the name of its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfileName(String);
+
+/// A text that can't name a profile.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0:?} is not the name of a profile: use 1 to 64 letters, digits, '-' and '_', such as \"kubeadm\"")]
+pub struct InvalidProfileName(String);
+
+impl ProfileName {
+    /// The profile of a node made by kubeadm.
+    #[must_use]
+    pub fn kubeadm() -> Self {
+        Self("kubeadm".to_owned())
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ProfileName {
+    type Err = InvalidProfileName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let valid = (1..=64).contains(&text.len()) && text.chars().all(allowed);
+        if valid { Ok(Self(text.to_owned())) } else { Err(InvalidProfileName(text.to_owned())) }
+    }
+}
+
+impl fmt::Display for ProfileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How many backups are kept: 1 to 1000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct BackupCount(u16);
+
+impl BackupCount {
+    /// The number that is kept when nothing else is said.
+    pub const TEN: Self = Self(10);
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for BackupCount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Count;
+        impl Visitor<'_> for Count {
+            type Value = BackupCount;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number from 1 to 1000")
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<BackupCount, E> {
+                let count = u16::try_from(number).ok().filter(|count| (1..=1000).contains(count));
+                count.map(BackupCount).ok_or_else(|| E::custom(format!("{number} is out of range, expected a whole number from 1 to 1000")))
+            }
+        }
+        deserializer.deserialize_i64(Count)
+    }
+}
+
+/// Reads a value that is written as text; the wrong type is told what was expected in words an operator knows.
+struct Text<T> {
+    expected: &'static str,
+    value: PhantomData<T>,
+}
+
+impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in quotes", self.expected)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+macro_rules! written_as_text {
+    ($type:ty, $expected:literal) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(Text { expected: $expected, value: PhantomData })
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    };
+}
+
+written_as_text!(Period, "a length of time such as \"15d\"");
+written_as_text!(Cron, "a cron expression of six fields");
+written_as_text!(Zone, "a time zone");
+written_as_text!(ProfileName, "the name of a profile");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(text: &str) -> Result<u64, InvalidPeriod> {
+        text.parse::<Period>().map(|period| period.as_duration().as_secs())
+    }
+
+    #[test]
+    fn periods_are_read_in_the_ways_operators_write_them() {
+        let table = [
+            ("15d", 1_296_000),
+            ("36h", 129_600),
+            ("5m", 300),
+            ("90s", 90),
+            ("1d12h", 129_600),
+            ("1d 12h", 129_600),
+            ("15 days", 1_296_000),
+            ("2w", 1_209_600),
+            ("0s", 0),
+        ];
+        for (text, expected) in table {
+            assert_eq!(seconds(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn periods_without_a_fixed_whole_length_are_refused() {
+        for text in ["", "15", "d", "15q", "1mo", "1y", "-3d", "3d ago", "500ms", "1.5s", "999999999999d", "fifteen days"] {
+            assert_eq!(seconds(text), Err(InvalidPeriod(text.to_owned())));
+        }
+    }
+
+    #[test]
+    fn periods_read_back_as_they_are_shown() {
+        for (text, shown) in [("15d", "15d"), ("36h", "1d12h"), ("90s", "1m30s"), ("0d", "0s"), ("86399s", "23h59m59s")] {
+            let period: Period = text.parse().unwrap();
+            assert_eq!(period.to_string(), shown);
+            assert_eq!(shown.parse(), Ok(period));
+        }
+    }
+
+    #[test]
+    fn a_cron_expression_has_six_fields() {
+        for text in ["0 0 0 * * *", "0 */15 2-4 ? JAN,FEB MON#1"] {
+            assert_eq!(text.parse::<Cron>().map(|cron| cron.to_string()), Ok(text.to_owned()));
+        }
+        for text in ["", "0 0 * * *", "0 0 0 * * * *", "0 0 0 * * $", "@daily"] {
+            assert!(text.parse::<Cron>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn zones_are_local_or_known() {
+        assert_eq!("local".parse(), Ok(Zone::Local));
+        assert_eq!("UTC".parse::<Zone>().unwrap().to_string(), "UTC");
+        assert!("Mars/Olympus".parse::<Zone>().is_err());
+    }
+
+    #[test]
+    fn a_profile_name_can_not_leave_its_folder() {
+        for text in ["", "..", "../x", "a/b", "a.toml", "ä"] {
+            assert!(text.parse::<ProfileName>().is_err(), "{text}");
+        }
+    }
+}
