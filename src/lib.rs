@@ -2,10 +2,7 @@
 //!
 //! The modules are layers, and each imports only from the ones below it: `cli`, [`pass`], [`observe`], [`act`],
 //! [`plan`], [`credentials`], [`store`], [`settings`], [`formats`], [`sys`], and [`model`] at the bottom.
-#![cfg_attr(
-    test,
-    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)
-)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods))]
 
 pub mod act;
 pub mod credentials;

@@ -119,7 +119,13 @@ struct Prepared<'j> {
 }
 
 /// Renews all of them, and says for each what became of it, in their order; then what an operator should know besides.
-pub fn renew(root: &Root, store: &mut Store<'_>, jobs: &[Job], renewal: Renewal, progress: Progress<'_>) -> (Vec<(CredentialName, Result<Renewed, RenewError>)>, Vec<String>) {
+pub fn renew(
+    root: &Root,
+    store: &mut Store<'_>,
+    jobs: &[Job],
+    renewal: Renewal,
+    progress: Progress<'_>,
+) -> (Vec<(CredentialName, Result<Renewed, RenewError>)>, Vec<String>) {
     let authorities = load_authorities(root, jobs);
     let backups = store.backups();
     let prepared = on_all_cores(jobs, |job| prepare(root, &backups, job, &authorities, renewal), progress);
@@ -239,7 +245,12 @@ fn digest(root: &Root, path: &AbsolutePath) -> Result<Option<Digest>, FileError>
 }
 
 /// Puts the new files beside the old ones and proves, from what can be read there, that they are right.
-fn stage(store: &Store<'_>, prepared: Prepared<'_>, now: Timestamp, taken: &mut BTreeMap<AbsolutePath, CredentialName>) -> Result<(Renewed, Checked), RenewError> {
+fn stage(
+    store: &Store<'_>,
+    prepared: Prepared<'_>,
+    now: Timestamp,
+    taken: &mut BTreeMap<AbsolutePath, CredentialName>,
+) -> Result<(Renewed, Checked), RenewError> {
     let Prepared { job, stored, issuer, certificate, change } = prepared;
     let name = job.facts.credential.name.clone();
     let files: Vec<AbsolutePath> = change.files.iter().map(|file| file.path.clone()).collect();

@@ -8,8 +8,8 @@ use super::Catalog;
 use crate::credentials::{Backup, Loaded, LoadedAuthority, LoadedKey, Stored, load, load_authority};
 use crate::formats::x509::Certificate;
 use crate::model::{
-    AbsolutePath, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName, AuthorityState, Credential, CredentialFacts,
-    Digest, Leaf, Material, Need, Signer,
+    AbsolutePath, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName, AuthorityState, Credential,
+    CredentialFacts, Digest, Leaf, Material, Need, Signer,
 };
 use crate::store::Backups;
 use crate::sys::Root;
@@ -37,7 +37,8 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
     let mut loaded = BTreeMap::new();
     let mut authorities = Vec::new();
     for authority in &catalog.authorities {
-        let found = contained(|| load_authority(root, authority)).unwrap_or_else(|| LoadedAuthority::Unreadable(parser_failed(&authority.certificate)));
+        let found = contained(|| load_authority(root, authority))
+            .unwrap_or_else(|| LoadedAuthority::Unreadable(parser_failed(&authority.certificate)));
         authorities.push(AuthorityFacts { authority: authority.clone(), state: authority_state(&found) });
         loaded.insert(authority.name.clone(), found);
     }

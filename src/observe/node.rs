@@ -83,7 +83,8 @@ impl Node {
         let mut notes = Vec::new();
         let manifests = manifests(&root, &settings.paths.manifests, &mut notes);
         let references = references(&root, &profile);
-        let exists = |path: &AbsolutePath| root.locate(path).is_ok_and(|place| place.dir.stat(&place.name).is_ok_and(|found| found.is_some()));
+        let exists =
+            |path: &AbsolutePath| root.locate(path).is_ok_and(|place| place.dir.stat(&place.name).is_ok_and(|found| found.is_some()));
         let catalog = Catalog::build(&settings, &profile, Found { manifests: &manifests, references: &references, exists: &exists })?;
         notes.extend(catalog.notes.iter().map(ToString::to_string));
         let platform = platform(&exists);
@@ -95,7 +96,8 @@ fn settings(root: &Root, config: &Config) -> Result<Settings, NodeError> {
     let files = match config {
         Config::Usual => config_files(root, &absolute(Path::new(USUAL_CONFIG))?, false)?,
         Config::Given(path) => {
-            let full = std::path::absolute(path).map_err(|e| FileError { path: path.clone(), problem: FileProblem::Io { action: "find", source: e } })?;
+            let full = std::path::absolute(path)
+                .map_err(|e| FileError { path: path.clone(), problem: FileProblem::Io { action: "find", source: e } })?;
             config_files(&Root::open(Path::new("/"))?, &absolute(&full)?, true)?
         }
     };
@@ -154,7 +156,8 @@ fn manifests(root: &Root, folder: &AbsolutePath, notes: &mut Vec<String>) -> Vec
     let names = names.into_iter().filter_map(|name| name.into_string().ok()).filter(|name| !name.starts_with('.'));
     let mut found = Vec::new();
     for name in names {
-        match folder.join(&name).map_err(|source| NodeError::Path { path: name.clone().into(), source }).and_then(|path| text(root, &path)) {
+        match folder.join(&name).map_err(|source| NodeError::Path { path: name.clone().into(), source }).and_then(|path| text(root, &path))
+        {
             Ok(text) => found.push((name, text)),
             // kubelet does not look into folders either.
             Err(NodeError::File(FileError { problem: FileProblem::NotAFile("a folder"), .. })) => {}
