@@ -251,6 +251,11 @@ fn a_refusal_shows_no_control_characters_of_the_file() {
 }
 
 #[test]
+fn a_refusal_shows_no_more_than_the_beginning_of_a_long_line() {
+    assert!(refusal(&format!("x = '{}'", "long ".repeat(1000))).len() < 400);
+}
+
+#[test]
 fn the_effective_configuration_tells_where_each_value_comes_from() {
     let text = "profile = \"kubeadm\"\n[backups]\nkeep = 3\n[[credential]]\nname = \"x\"\nbundle = \"/x\"";
     let shown = read(text).unwrap().show();

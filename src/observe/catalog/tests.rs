@@ -342,6 +342,37 @@ fn one_file_under_two_names_is_one_credential() {
     assert_eq!(catalog.credential("admin.conf").need, manifest("kube-scheduler.yaml"));
 }
 
+/// A profile may pair files of any names; only a certificate elsewhere has its key beside it.
+#[test]
+fn a_certificate_at_its_usual_place_keeps_its_usual_key() {
+    let text = "
+        format = 1
+        name = 'site'
+        [[authority]]
+        name = 'ca'
+        certificate = '/etc/kubernetes/pki/ca.crt'
+        key = '/etc/kubernetes/private/signer.pem'
+        flags = [{ pod = 'kube-apiserver', certificate = 'client-ca-file' }]
+        [[credential]]
+        name = 'apiserver'
+        authority = 'ca'
+        certificate = '/etc/kubernetes/pki/apiserver.crt'
+        key = '/etc/kubernetes/private/apiserver.pem'
+        flags = { pod = 'kube-apiserver', certificate = 'tls-cert-file', key = 'no-such-flag' }
+    ";
+    let profile = Profile::parse(std::path::Path::new("site.toml"), text).unwrap();
+    let build = |node: &Node| {
+        let found = Found { manifests: &node.manifests, references: &node.references, exists: &|_| false };
+        Catalog::build(&Settings::default(), &profile, found).unwrap()
+    };
+    let usual = build(&Node::new());
+    assert_eq!(usual.authority_files("ca"), "/etc/kubernetes/pki/ca.crt /etc/kubernetes/private/signer.pem");
+    assert_eq!(usual.files("apiserver"), "/etc/kubernetes/pki/apiserver.crt /etc/kubernetes/private/apiserver.pem");
+    let moved = build(&Node::new().change("kube-apiserver.yaml", "=/etc/kubernetes/pki/", "=/etc/kubernetes/pki/new/"));
+    assert_eq!(moved.authority_files("ca"), "/etc/kubernetes/pki/new/ca.crt /etc/kubernetes/pki/new/ca.key");
+    assert_eq!(moved.files("apiserver"), "/etc/kubernetes/pki/new/apiserver.crt /etc/kubernetes/pki/new/apiserver.key");
+}
+
 // ---- kubelet's own ----
 
 #[test]
@@ -450,7 +481,9 @@ fn hidden_files_are_ignored_and_any_extension_counts() {
 fn a_backup_beside_a_manifest_is_noted_and_the_first_by_name_counts() {
     let node = Node::new();
     let etcd = node.manifests.iter().find(|(file, _)| file == "etcd.yaml").unwrap().1.clone();
-    let catalog = node.add("etcd.yaml.bak", &etcd.replace("/pki/etcd/server", "/pki/etcd/old")).catalog();
+    let mut node = node.add("etcd.yaml.bak", &etcd.replace("/pki/etcd/server", "/pki/etcd/old"));
+    node.manifests.sort_by(|one, other| other.cmp(one)); // a folder is listed in any order
+    let catalog = node.catalog();
     assert_eq!(catalog.files("etcd/server"), "/etc/kubernetes/pki/etcd/server.crt /etc/kubernetes/pki/etcd/server.key");
     assert_eq!(
         catalog.notes(),
