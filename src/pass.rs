@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::act::{Job, Progress, RenewError, Renewal, Renewed, renew};
+use crate::act::{Job, Outcome, Progress, RenewError, Renewal, Renewed, renew};
 use crate::model::{AbsolutePath, Action, AuthorityFacts, AuthorityJudgement, CredentialName, Material, Policy, Timestamp};
 use crate::observe::{Node, Observation, Platform, observe};
 use crate::plan::{Judged, Plan, Request, Step, judge, judge_authority, plan};
@@ -141,11 +141,7 @@ fn job(survey: &Survey, step: &Step) -> Option<Job> {
 }
 
 /// "Renewed" is said only after the new certificate was seen where the old one was.
-fn verify(
-    node: &Node,
-    renewed: Vec<(CredentialName, Result<Renewed, RenewError>)>,
-    now: Timestamp,
-) -> Vec<(CredentialName, Result<Renewed, PassError>)> {
+fn verify(node: &Node, renewed: Vec<Outcome>, now: Timestamp) -> Vec<(CredentialName, Result<Renewed, PassError>)> {
     if renewed.is_empty() {
         return Vec::new();
     }

@@ -2,4 +2,4 @@
 
 mod renew;
 
-pub use renew::{Job, Progress, RenewError, Renewal, Renewed, renew};
+pub use renew::{Job, Outcome, Progress, RenewError, Renewal, Renewed, renew};

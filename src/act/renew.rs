@@ -57,6 +57,9 @@ pub struct Renewed {
     pub files: Vec<AbsolutePath>,
 }
 
+/// A credential, and what became of its renewal.
+pub type Outcome = (CredentialName, Result<Renewed, RenewError>);
+
 /// Told after each key that is made: how many are, and how many there will be.
 pub type Progress<'p> = &'p (dyn Fn(usize, usize) + Sync);
 
@@ -119,13 +122,7 @@ struct Prepared<'j> {
 }
 
 /// Renews all of them, and says for each what became of it, in their order; then what an operator should know besides.
-pub fn renew(
-    root: &Root,
-    store: &mut Store<'_>,
-    jobs: &[Job],
-    renewal: Renewal,
-    progress: Progress<'_>,
-) -> (Vec<(CredentialName, Result<Renewed, RenewError>)>, Vec<String>) {
+pub fn renew(root: &Root, store: &mut Store<'_>, jobs: &[Job], renewal: Renewal, progress: Progress<'_>) -> (Vec<Outcome>, Vec<String>) {
     let authorities = load_authorities(root, jobs);
     let backups = store.backups();
     let prepared = on_all_cores(jobs, |job| prepare(root, &backups, job, &authorities, renewal), progress);

@@ -8,8 +8,8 @@ use super::Catalog;
 use crate::credentials::{Backup, Loaded, LoadedAuthority, LoadedKey, Stored, load, load_authority};
 use crate::formats::x509::Certificate;
 use crate::model::{
-    AbsolutePath, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName, AuthorityState, Credential,
-    CredentialFacts, Digest, Leaf, Material, Need, Signer,
+    AbsolutePath, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName, AuthorityState, Credential, CredentialFacts, Leaf,
+    Material, Need, Signer,
 };
 use crate::store::Backups;
 use crate::sys::Root;

@@ -50,6 +50,7 @@ fn authority(state: AuthorityState) -> AuthorityFacts {
         name: AuthorityName::new("ca").unwrap(),
         certificate: path("/etc/kubernetes/pki/ca.crt"),
         key: path("/etc/kubernetes/pki/ca.key"),
+        root: true,
         need: Need::Manifest("kube-apiserver.yaml".into()),
     };
     AuthorityFacts { authority, state }

@@ -95,11 +95,11 @@ section! {
     /// Where things are.
     Paths, PathsFragment, "paths" {
         /// The folder of the journal, the state file and the backups.
-        state: AbsolutePath = known_path("/var/lib/kubecertd"),
+        state: AbsolutePath = AbsolutePath::constant("/var/lib/kubecertd"),
         /// The folder of the static pod manifests.
-        manifests: AbsolutePath = known_path("/etc/kubernetes/manifests"),
+        manifests: AbsolutePath = AbsolutePath::constant("/etc/kubernetes/manifests"),
         /// The folder of profiles that take the place of the ones in the program, or add to them.
-        profiles: AbsolutePath = known_path("/etc/kubecertd/profiles"),
+        profiles: AbsolutePath = AbsolutePath::constant("/etc/kubecertd/profiles"),
     }
 }
 
@@ -211,10 +211,4 @@ pub fn drop_ins(names: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut names: Vec<String> = names.into_iter().filter(|name| name.ends_with(".toml") && !name.starts_with('.')).collect();
     names.sort();
     names
-}
-
-/// A path that is written in this program; the tests of the defaults make every one of them once.
-#[expect(clippy::expect_used, reason = "a constant that the tests evaluate")]
-fn known_path(path: &'static str) -> AbsolutePath {
-    AbsolutePath::new(path).expect("a constant path")
 }

@@ -146,9 +146,13 @@ fn an_issuer_without_an_identifier_leaves_none() {
 
 #[test]
 fn the_signature_follows_the_key_of_the_authority() {
-    let algorithms = [("RSA-3072", "1.2.840.113549.1.1.11"), ("ECDSA-P256", "1.2.840.10045.4.3.2"), ("ECDSA-P384", "1.2.840.10045.4.3.3")];
+    let algorithms = [
+        (KeyAlgorithm::Rsa3072, "1.2.840.113549.1.1.11"),
+        (KeyAlgorithm::EcdsaP256, "1.2.840.10045.4.3.2"),
+        (KeyAlgorithm::EcdsaP384, "1.2.840.10045.4.3.3"),
+    ];
     for (algorithm, oid) in algorithms {
-        let key = PrivateKey::generate(&algorithm.parse().unwrap()).unwrap();
+        let key = PrivateKey::generate(&algorithm).unwrap();
         let certificate = Draft::authority(name(&[&[(CN, UTF8, b"CA")]]), &[]).signed(&key, &key);
         let issuer = Issuer { certificate, key };
         let old = Draft::leaf(name(&[]), &issuer.certificate, &[]).signed(&p256(), &issuer.key);

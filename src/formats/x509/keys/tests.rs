@@ -48,8 +48,9 @@ fn every_leaf_of_the_trees_has_its_key() {
 
 #[test]
 fn a_new_key_of_each_kind_is_read_back_in_both_of_its_forms() {
-    for name in ["RSA-2048", "RSA-3072", "RSA-4096", "ECDSA-P256", "ECDSA-P384"] {
-        let algorithm: KeyAlgorithm = name.parse().unwrap();
+    use KeyAlgorithm as A;
+    for algorithm in [A::Rsa2048, A::Rsa3072, A::Rsa4096, A::EcdsaP256, A::EcdsaP384] {
+        let name = algorithm.to_string();
         let key = PrivateKey::generate(&algorithm).unwrap();
         assert_eq!(*key.algorithm(), algorithm);
         let label = if name.starts_with("RSA") { "RSA PRIVATE KEY" } else { "EC PRIVATE KEY" };

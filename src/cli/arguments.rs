@@ -1,0 +1,117 @@
+//! What can be asked for, and the help texts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::model::Timestamp;
+
+/// Keeps the certificates of a Kubernetes controller node from expiring.
+#[derive(Debug, Parser)]
+#[command(name = "kubecertd", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// Work on another root folder, such as the mounted disk of a node that is off: every path, absolute symlinks
+    /// included, resolves inside it
+    #[arg(long, global = true, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    /// Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root folder
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 failed; 2 wrong usage; 3 something is due or wrong (check); \
+4 partly done (renew); 75 another kubecertd is at work; 78 the configuration is wrong, or this kind of node is not supported.";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show every certificate, how long it is valid, and what should be done about it; changes nothing
+    Check(CheckOptions),
+    /// Renew what is due, and rewrite the kubeconfigs
+    Renew(RenewOptions),
+    /// Look at the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Build a throw-away controller node with certificates in every state, and do the whole job on it
+    Demo(DemoOptions),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Say whether the configuration is right, and if not, where it is wrong
+    Check,
+    /// Show every setting in force and where it comes from, and the files that are looked after
+    Show,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckOptions {
+    /// How to show it; json is what kubeadm certs check-expiration -o json prints, with more fields
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+    /// Judge as of another moment: 2027-03-01 or 2027-03-01T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub at: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// Columns for people
+    Table,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RenewOptions {
+    /// Only these, by the names that check shows; all that are due when none is given
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Show what would be done and why; changes nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Renew also what has enough life left
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DemoOptions {
+    /// Build it in this empty folder and leave it there, to be looked at with --root
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+}
+
+/// A date, meant as its first second in UTC, or a date and time with a zone.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    let seconds = match text.parse::<jiff::Timestamp>() {
+        Ok(time) => time.as_second(),
+        Err(_) => {
+            let date: jiff::civil::Date = text.parse().map_err(|_| "give a time such as 2027-03-01 or 2027-03-01T12:00:00Z".to_owned())?;
+            date.to_zoned(jiff::tz::TimeZone::UTC).map_err(|e| e.to_string())?.timestamp().as_second()
+        }
+    };
+    Ok(Timestamp::from_seconds(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn moments_are_dates_or_times() {
+        assert_eq!(moment("2027-11-21").map(|t| t.to_string()), Ok("2027-11-21T00:00:00Z".to_owned()));
+        assert_eq!(moment("2027-11-21T18:14:42+01:00").map(|t| t.to_string()), Ok("2027-11-21T17:14:42Z".to_owned()));
+        assert!(moment("tomorrow").is_err());
+    }
+}

@@ -1,0 +1,136 @@
+//! `kubecertd check`: every certificate, how long it is valid, and what should be done about it.
+
+use std::fmt::Write as _;
+
+use super::arguments::{CheckOptions, Format};
+use super::out::{self, BAD, HEADING, PLAIN, SOON, paint};
+use super::words::{count, date, left, style};
+use super::{Exit, Failure, json};
+use crate::model::{Action, AuthorityCondition, AuthorityFacts, AuthorityJudgement, Condition};
+use crate::observe::{Node, Platform};
+use crate::pass::{Survey, survey};
+use crate::plan::Judged;
+use crate::sys::Clock;
+
+pub(super) fn run(node: &Node, options: &CheckOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
+    let now = options.at.unwrap_or_else(|| clock.now());
+    let survey = survey(node, now);
+    match options.output {
+        Format::Table => out::say(&table(node, &survey)),
+        Format::Json => out::say(&json::render(&survey)),
+    }
+    let wrong = survey.credentials.iter().any(|judged| judged.judgement.attention) || survey.authorities.iter().any(|(_, judgement)| judgement.attention);
+    Ok(if wrong { Exit::Attention } else { Exit::Fine })
+}
+
+/// The tables, what needs attention, and a last line that sums it up.
+pub(super) fn table(node: &Node, survey: &Survey) -> String {
+    let mut text = credentials(survey);
+    text += "\n";
+    text += &authorities(survey);
+    text += &section("Needs attention", &attention(survey));
+    text += &section("Notes", &notes(node, survey));
+    let _ = writeln!(text, "\n{}", summary(survey));
+    text
+}
+
+fn credentials(survey: &Survey) -> String {
+    let row = |judged: &Judged| {
+        let Judged { facts, judgement, .. } = judged;
+        let end = facts.material.leaf().map(|leaf| leaf.not_after);
+        let cells = vec![
+            facts.credential.name.to_string(),
+            end.map_or_else(|| "-".to_owned(), date),
+            end.map_or_else(|| "-".to_owned(), |end| left(survey.now, end)),
+            facts.credential.authority.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+            judgement.condition.to_string(),
+            action(judgement.action).to_owned(),
+        ];
+        (style(judgement.condition, judgement.attention), cells)
+    };
+    let rows: Vec<_> = survey.credentials.iter().map(row).collect();
+    out::columns(&["CREDENTIAL", "EXPIRES", "LEFT", "AUTHORITY", "STATE", "TO DO"], &rows)
+}
+
+fn action(action: Action) -> &'static str {
+    match action {
+        Action::Nothing => "",
+        Action::Report => "see below",
+        Action::Renew => "renew",
+        Action::Repair => "repair from backup",
+        Action::Error => "needs an operator",
+    }
+}
+
+fn authorities(survey: &Survey) -> String {
+    let row = |(facts, judgement): &(AuthorityFacts, AuthorityJudgement)| {
+        let end = facts.state.certificate().map(|certificate| certificate.not_after);
+        let cells = vec![
+            facts.authority.name.to_string(),
+            end.map_or_else(|| "-".to_owned(), date),
+            end.map_or_else(|| "-".to_owned(), |end| left(survey.now, end)),
+            judgement.condition.to_string(),
+        ];
+        (authority_style(judgement), cells)
+    };
+    let rows: Vec<_> = survey.authorities.iter().map(row).collect();
+    out::columns(&["AUTHORITY", "EXPIRES", "LEFT", "STATE"], &rows)
+}
+
+fn authority_style(judgement: &AuthorityJudgement) -> anstyle::Style {
+    match judgement.condition {
+        _ if judgement.attention => BAD,
+        AuthorityCondition::Usable if judgement.reason.is_empty() => out::GOOD,
+        AuthorityCondition::Usable => SOON,
+        AuthorityCondition::Absent => out::QUIET,
+        _ => PLAIN,
+    }
+}
+
+fn section(title: &str, lines: &[String]) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("\n{}\n{}", paint(HEADING, title), lines.iter().map(|line| format!("  {line}\n")).collect::<String>())
+}
+
+fn attention(survey: &Survey) -> Vec<String> {
+    let authorities = survey.authorities.iter().filter(|(_, judgement)| judgement.attention);
+    let authorities = authorities.map(|(facts, judgement)| format!("{}: {}", paint(BAD, facts.authority.name.as_str()), judgement.reason));
+    let credentials = survey.credentials.iter().filter(|judged| judged.judgement.attention);
+    let credentials = credentials.map(|Judged { facts, judgement, .. }| {
+        format!("{}: {}", paint(style(judgement.condition, true), facts.credential.name.as_str()), judgement.reason)
+    });
+    authorities.chain(credentials).collect()
+}
+
+/// What is worth knowing though nothing is wrong.
+fn notes(node: &Node, survey: &Survey) -> Vec<String> {
+    let platform = match node.platform {
+        Platform::Plain => None,
+        Platform::StarlingX => Some(crate::pass::PassError::Platform.to_string()),
+    };
+    let authorities = survey.authorities.iter().filter(|(_, judgement)| !judgement.attention && !judgement.reason.is_empty());
+    let authorities = authorities.filter(|(_, judgement)| judgement.condition != AuthorityCondition::Absent);
+    let authorities = authorities.map(|(facts, judgement)| format!("{}: {}", facts.authority.name, judgement.reason));
+    let calm = survey.credentials.iter().filter(|judged| !judged.judgement.attention && judged.judgement.action == Action::Report);
+    let calm = calm.map(|judged| format!("{}: {}", judged.facts.credential.name, judged.judgement.reason));
+    let files = survey.credentials.iter().flat_map(|judged| judged.facts.notes.iter().map(|note| format!("{}: {note}", judged.facts.credential.name)));
+    platform.into_iter().chain(node.notes.iter().cloned()).chain(authorities).chain(calm).chain(files).collect()
+}
+
+fn summary(survey: &Survey) -> String {
+    let with = |wanted: fn(&Judged) -> bool| survey.credentials.iter().filter(|judged| wanted(judged)).count();
+    let present = with(|judged| judged.judgement.condition != Condition::Absent);
+    let renew = with(|judged| matches!(judged.judgement.action, Action::Renew | Action::Repair));
+    let operator = with(|judged| judged.judgement.attention) - renew + survey.authorities.iter().filter(|(_, judgement)| judgement.attention).count();
+    let mut text = format!("{} on this node", count(present, "credential"));
+    text += &match renew {
+        0 => ", none to renew".to_owned(),
+        renew => format!(", {renew} to renew: run kubecertd renew"),
+    };
+    match operator {
+        0 => text + ".",
+        operator => format!("{text}; {} an operator.", if operator == 1 { "1 needs".to_owned() } else { format!("{operator} need") }),
+    }
+}

@@ -1,0 +1,68 @@
+//! `kubecertd config`: is the configuration right, and what does it come to?
+
+use std::fmt::Write as _;
+
+use super::Exit;
+use super::out::{self, GOOD, HEADING, paint};
+use super::words::count;
+use crate::model::{Location, Need, Renewal, ServiceKind};
+use crate::observe::Node;
+
+/// By the time there is a node, its configuration was found right.
+pub(super) fn check(node: &Node) -> Exit {
+    let catalog = &node.catalog;
+    let mut text = format!(
+        "{}: {}, {} and {}\n",
+        paint(GOOD, "the configuration is right"),
+        count(catalog.authorities.len(), "authority").replace("authoritys", "authorities"),
+        count(catalog.credentials.len(), "credential"),
+        count(catalog.services.len(), "service"),
+    );
+    node.notes.iter().for_each(|note| drop(writeln!(text, "note: {note}")));
+    out::say(&text);
+    Exit::Fine
+}
+
+/// Every setting, then every file.
+pub(super) fn show(node: &Node) -> Exit {
+    let mut text = node.settings.show();
+    let _ = writeln!(text, "\n{}", paint(HEADING, "# What this node has, as the manifests and the settings say"));
+    for authority in &node.catalog.authorities {
+        let _ = writeln!(text, "# authority {}: {}, {}", authority.name, authority.certificate, authority.key);
+    }
+    for credential in &node.catalog.credentials {
+        let files: Vec<_> = credential.location.files().map(ToString::to_string).collect();
+        let kind = match credential.location {
+            Location::Pair { .. } => "pair",
+            Location::Kubeconfig(_) => "kubeconfig",
+            Location::Bundle(_) => "bundle",
+        };
+        let renewal = match credential.renewal {
+            Renewal::Ours => "",
+            Renewal::Kubelet => ", renewed by kubelet",
+            Renewal::Elsewhere => ", only watched",
+        };
+        let _ = writeln!(text, "# credential {}: {kind} {}{renewal}{}", credential.name, files.join(", "), need(&credential.need));
+    }
+    for service in &node.catalog.services {
+        let place = match &service.kind {
+            ServiceKind::StaticPod { manifest: Some(file), .. } => format!("static pod of {file}"),
+            ServiceKind::StaticPod { manifest: None, .. } => "no static pod here".to_owned(),
+            ServiceKind::Unit(unit) => format!("systemd unit {unit}"),
+        };
+        let serves = service.serves.as_ref().map(|address| format!(", serves at {address}")).unwrap_or_default();
+        let health = service.health.as_ref().map(|url| format!(", health at {url}")).unwrap_or_default();
+        let _ = writeln!(text, "# service {}: {place}{serves}{health}", service.name);
+    }
+    node.notes.iter().for_each(|note| drop(writeln!(text, "# note: {note}")));
+    out::say(&text);
+    Exit::Fine
+}
+
+fn need(need: &Need) -> String {
+    match need {
+        Need::Optional => String::new(),
+        Need::Configured => ", needed by the configuration".to_owned(),
+        Need::Manifest(file) => format!(", needed by {file}"),
+    }
+}

@@ -1,0 +1,135 @@
+//! The JSON of `kubecertd check -o json`: kubeadm's CertificateExpirationInfo (output.kubeadm.k8s.io/v1alpha3), so that
+//! scripts written for it go on working, with more fields added. What others than us renew stands in a list of its own.
+
+use serde::Serialize;
+
+use crate::model::{AuthorityCondition, AuthorityFacts, AuthorityJudgement, AuthorityKey, AuthorityState, Digest, Material, Renewal, Timestamp};
+use crate::pass::Survey;
+use crate::plan::Judged;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CertificateExpirationInfo<'s> {
+    kind: &'static str,
+    api_version: &'static str,
+    certificates: Vec<Certificate<'s>>,
+    certificate_authorities: Vec<Certificate<'s>>,
+    watched: Vec<Certificate<'s>>,
+}
+
+/// kubeadm's fields first, in its order and under its names; then ours.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Certificate<'s> {
+    name: &'s str,
+    expiration_date: Option<String>,
+    residual_time: i64,
+    externally_managed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_name: Option<&'s str>,
+    missing: bool,
+    /// The name that kubecertd uses, where kubeadm's is another.
+    credential: &'s str,
+    state: &'static str,
+    action: Option<&'static str>,
+    reason: &'s str,
+    attention: bool,
+    file: String,
+    #[serde(flatten)]
+    details: Option<Details<'s>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Details<'s> {
+    subject: &'s str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<&'s str>,
+    serial: &'s str,
+    not_before: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_algorithm: Option<&'s str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    names: Option<&'s [String]>,
+    sha256: Digest,
+}
+
+/// The whole document, with a line end.
+pub(super) fn render(survey: &Survey) -> String {
+    let (ours, watched): (Vec<_>, Vec<_>) = survey.credentials.iter().partition(|judged| judged.facts.credential.renewal == Renewal::Ours);
+    let info = CertificateExpirationInfo {
+        kind: "CertificateExpirationInfo",
+        api_version: "output.kubeadm.k8s.io/v1alpha3",
+        certificates: listed(ours, survey.now),
+        certificate_authorities: survey.authorities.iter().map(|(facts, judgement)| authority(facts, judgement, survey.now)).collect(),
+        watched: listed(watched, survey.now),
+    };
+    serde_json::to_string_pretty(&info).map_or_else(|e| format!("{{\"error\": {:?}}}\n", e.to_string()), |json| json + "\n")
+}
+
+fn listed(credentials: Vec<&Judged>, now: Timestamp) -> Vec<Certificate<'_>> {
+    let mut listed: Vec<_> = credentials.into_iter().map(|judged| credential(judged, now)).collect();
+    listed.sort_by_key(|one| one.name);
+    listed
+}
+
+fn credential(judged: &Judged, now: Timestamp) -> Certificate<'_> {
+    let Judged { facts, authority, judgement } = judged;
+    let leaf = facts.material.leaf();
+    let entry = &facts.credential;
+    Certificate {
+        name: entry.kubeadm_name.as_ref().unwrap_or(&entry.name).as_str(),
+        expiration_date: leaf.map(|leaf| leaf.not_after.to_string()),
+        residual_time: leaf.map_or(0, |leaf| leaf.not_after.seconds_since(now)),
+        externally_managed: authority.as_ref().is_some_and(is_external),
+        ca_name: entry.authority.as_ref().map(|name| name.as_str()),
+        missing: matches!(facts.material, Material::Absent),
+        credential: entry.name.as_str(),
+        state: judgement.condition.as_str(),
+        action: Some(judgement.action.as_str()),
+        reason: &judgement.reason,
+        attention: judgement.attention,
+        file: entry.location.to_string(),
+        details: leaf.map(|leaf| Details {
+            subject: &leaf.subject,
+            issuer: Some(&leaf.issuer),
+            serial: &leaf.serial,
+            not_before: leaf.not_before.to_string(),
+            key_algorithm: Some(&leaf.key_algorithm),
+            names: Some(&leaf.names),
+            sha256: leaf.fingerprint,
+        }),
+    }
+}
+
+fn authority<'s>(facts: &'s AuthorityFacts, judgement: &'s AuthorityJudgement, now: Timestamp) -> Certificate<'s> {
+    let certificate = facts.state.certificate();
+    Certificate {
+        name: facts.authority.name.as_str(),
+        expiration_date: certificate.map(|certificate| certificate.not_after.to_string()),
+        residual_time: certificate.map_or(0, |certificate| certificate.not_after.seconds_since(now)),
+        externally_managed: is_external(facts),
+        ca_name: None,
+        missing: judgement.condition == AuthorityCondition::Absent,
+        credential: facts.authority.name.as_str(),
+        state: judgement.condition.as_str(),
+        action: None,
+        reason: &judgement.reason,
+        attention: judgement.attention,
+        file: facts.authority.certificate.to_string(),
+        details: certificate.map(|certificate| Details {
+            subject: &certificate.subject,
+            issuer: None,
+            serial: &certificate.serial,
+            not_before: certificate.not_before.to_string(),
+            key_algorithm: None,
+            names: None,
+            sha256: certificate.fingerprint,
+        }),
+    }
+}
+
+/// External means here what it means to kubeadm: the certificate is on this node, and its key is not.
+fn is_external(facts: &AuthorityFacts) -> bool {
+    matches!(facts.state, AuthorityState::Present { key: AuthorityKey::Absent, .. })
+}

@@ -1,0 +1,66 @@
+//! The command line: one verb a file. What is decided is decided below; here it is asked for and shown.
+
+mod arguments;
+mod check;
+mod config;
+mod demo;
+mod exit;
+mod json;
+mod out;
+mod renew;
+mod words;
+
+pub use arguments::Arguments;
+pub use exit::Exit;
+
+use arguments::{Command, ConfigCommand};
+
+use crate::observe::{Config, Node, NodeError};
+use crate::sys::{FileError, Root, SystemClock};
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The root folder can't be used.
+    #[error("--root {0}")]
+    Root(FileError),
+    /// The node can't be worked on.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The pass could not be made.
+    #[error(transparent)]
+    Pass(#[from] crate::pass::PassError),
+    /// A name is not in the catalog.
+    #[error("there is no credential {name:?}; there are {known}")]
+    UnknownName {
+        /// The name.
+        name: String,
+        /// The ones there are.
+        known: String,
+    },
+    /// The demo could not be shown.
+    #[error(transparent)]
+    Demo(#[from] crate::demo::DemoError),
+}
+
+/// Does what the arguments ask for.
+#[must_use]
+pub fn run(arguments: &Arguments) -> Exit {
+    let result = match &arguments.command {
+        Command::Check(options) => open(arguments).and_then(|node| check::run(&node, options, &SystemClock)),
+        Command::Renew(options) => open(arguments).and_then(|node| renew::run(&node, options, &SystemClock)),
+        Command::Config { command: ConfigCommand::Check } => open(arguments).map(|node| config::check(&node)),
+        Command::Config { command: ConfigCommand::Show } => open(arguments).map(|node| config::show(&node)),
+        Command::Demo(options) => demo::run(options),
+    };
+    result.unwrap_or_else(|failure| {
+        out::complain(&failure.to_string());
+        Exit::from(&failure)
+    })
+}
+
+fn open(arguments: &Arguments) -> Result<Node, Failure> {
+    let root = Root::open(&arguments.root).map_err(Failure::Root)?;
+    let config = arguments.config.clone().map_or(Config::Usual, Config::Given);
+    Ok(Node::open(root, &config)?)
+}
