@@ -2,8 +2,8 @@
 //!
 //! `read` resolves current-context to a user and its certificate; `splice` replaces the two embedded values in the text
 //! and touches no other byte; both stand on `tree`, a YAML document whose nodes know their places. What is read follows
-//! client-go, so that a file is usable here exactly when it is for the components. No file is opened here: references
-//! are handed out as they are written, and it is the caller who knows what they are relative to.
+//! client-go, the loader of the components; `read` lists where it does not. No file is opened here: references are
+//! handed out as they are written, and it is the caller who knows what they are relative to.
 
 mod error;
 mod read;

@@ -1,7 +1,9 @@
 //! From the text of a kubeconfig to what it says: which user is the current one, and where its certificate is.
 //!
-//! It accepts what client-go accepts, with two exceptions that are refused: keys that stand twice in a mapping (there
-//! the last one wins) and further documents (there they are ignored). It opens none of the files that are named.
+//! It reads as client-go does, except that some of what is legal there is refused: keys that stand twice in a mapping
+//! (there the last one wins), further documents (there they are ignored), and values tagged `!!binary` (there they are
+//! decoded twice). The parser knows YAML 1.2, so a few texts that Go's older one refuses are read here, such as JSON
+//! with escaped slashes. It opens none of the files that are named.
 
 use std::collections::HashSet;
 

@@ -154,3 +154,39 @@ fn refuse_ambiguous_lines(text: &str) -> Result<(), SpliceError> {
     let before = text.get(..place).unwrap_or_default();
     Err(SpliceError::Ambiguous { line: 1 + before.matches('\n').count() as u64 })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(certificate: &str, rest: &str) -> String {
+        format!(
+            "current-context: c\ncontexts: [{{name: c, context: {{user: u}}}}]\nusers:\n- name: u\n  user:\n    client-certificate-data: {certificate}\n    client-key-data: ZGVm\n{rest}"
+        )
+    }
+
+    #[test]
+    fn the_last_check_sees_any_other_change_of_the_text() {
+        let before = text("YWJj", "a: b # c\n");
+        let differs_only_in_values = |after: String| Layout::of(&before).unwrap().differs_only_in_values(&Layout::of(&after).unwrap());
+        assert!(differs_only_in_values(text("YWJjZGVm", "a: b # c\n")));
+        for other in ["a: b # d\n", "a: b  # c\n", "a: b # c", "a: c # c\n", "a: b # c\nd: e\n"] {
+            assert!(!differs_only_in_values(text("YWJj", other)), "{other:?}");
+        }
+        assert!(!differs_only_in_values(text("'YWJj'", "a: b # c\n")));
+    }
+
+    #[test]
+    fn the_last_check_sees_any_other_change_of_the_meaning() {
+        let same = |one: &str, other: &str| {
+            // The three bytes at the beginning of the value of `v` may differ.
+            same_but_for(&[(&(3..6), &(3..6))], &Node::parse(one).unwrap(), &Node::parse(other).unwrap())
+        };
+        assert!(same("v: abc\nw: [1, {a: ~}]\n", "v: def\nw: [1, {a: ~}]\n"));
+        let others =
+            ["[2, {a: ~}]", "[1, {b: ~}]", "[1, {a: 5}]", "[1]", "[1, {a: ~}, 2]", "[1, {a: ~, b: ~}]", "['1', {a: ~}]", "!x [1, {a: ~}]"];
+        for other in others {
+            assert!(!same("v: abc\nw: [1, {a: ~}]\n", &format!("v: def\nw: {other}\n")), "{other}");
+        }
+    }
+}

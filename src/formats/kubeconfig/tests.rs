@@ -92,7 +92,7 @@ fn what_kubeadm_renewed_is_what_a_splice_makes_of_it() {
     assert!(splice(&before, certificate.expose(), &key).unwrap().expose() == renewed);
 }
 
-/// Every form in which only the two values may change. kubectl 1.20 reads each of them as we do.
+/// Forms in which only the two values may change; kubectl 1.20 reads each of them, before and after, as we do.
 fn forms() -> Vec<(&'static str, String)> {
     let json = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "c",
 	"contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
