@@ -19,7 +19,8 @@ pub(super) fn run(node: &Node, options: &CheckOptions, clock: &dyn Clock) -> Res
         Format::Table => out::say(&table(node, &survey)),
         Format::Json => out::say(&json::render(&survey)),
     }
-    let wrong = survey.credentials.iter().any(|judged| judged.judgement.attention) || survey.authorities.iter().any(|(_, judgement)| judgement.attention);
+    let wrong = survey.credentials.iter().any(|judged| judged.judgement.attention)
+        || survey.authorities.iter().any(|(_, judgement)| judgement.attention);
     Ok(if wrong { Exit::Attention } else { Exit::Fine })
 }
 
@@ -115,7 +116,10 @@ fn notes(node: &Node, survey: &Survey) -> Vec<String> {
     let authorities = authorities.map(|(facts, judgement)| format!("{}: {}", facts.authority.name, judgement.reason));
     let calm = survey.credentials.iter().filter(|judged| !judged.judgement.attention && judged.judgement.action == Action::Report);
     let calm = calm.map(|judged| format!("{}: {}", judged.facts.credential.name, judged.judgement.reason));
-    let files = survey.credentials.iter().flat_map(|judged| judged.facts.notes.iter().map(|note| format!("{}: {note}", judged.facts.credential.name)));
+    let files = survey
+        .credentials
+        .iter()
+        .flat_map(|judged| judged.facts.notes.iter().map(|note| format!("{}: {note}", judged.facts.credential.name)));
     platform.into_iter().chain(node.notes.iter().cloned()).chain(authorities).chain(calm).chain(files).collect()
 }
 
@@ -123,7 +127,8 @@ fn summary(survey: &Survey) -> String {
     let with = |wanted: fn(&Judged) -> bool| survey.credentials.iter().filter(|judged| wanted(judged)).count();
     let present = with(|judged| judged.judgement.condition != Condition::Absent);
     let renew = with(|judged| matches!(judged.judgement.action, Action::Renew | Action::Repair));
-    let operator = with(|judged| judged.judgement.attention) - renew + survey.authorities.iter().filter(|(_, judgement)| judgement.attention).count();
+    let operator =
+        with(|judged| judged.judgement.attention) - renew + survey.authorities.iter().filter(|(_, judgement)| judgement.attention).count();
     let mut text = format!("{} on this node", count(present, "credential"));
     text += &match renew {
         0 => ", none to renew".to_owned(),

@@ -18,7 +18,9 @@ pub(super) fn check(node: &Node) -> Exit {
         count(catalog.credentials.len(), "credential"),
         count(catalog.services.len(), "service"),
     );
-    node.notes.iter().for_each(|note| drop(writeln!(text, "note: {note}")));
+    for note in &node.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
     out::say(&text);
     Exit::Fine
 }
@@ -54,7 +56,9 @@ pub(super) fn show(node: &Node) -> Exit {
         let health = service.health.as_ref().map(|url| format!(", health at {url}")).unwrap_or_default();
         let _ = writeln!(text, "# service {}: {place}{serves}{health}", service.name);
     }
-    node.notes.iter().for_each(|note| drop(writeln!(text, "# note: {note}")));
+    for note in &node.notes {
+        let _ = writeln!(text, "# note: {note}");
+    }
     out::say(&text);
     Exit::Fine
 }

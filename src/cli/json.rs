@@ -3,7 +3,9 @@
 
 use serde::Serialize;
 
-use crate::model::{AuthorityCondition, AuthorityFacts, AuthorityJudgement, AuthorityKey, AuthorityState, Digest, Material, Renewal, Timestamp};
+use crate::model::{
+    AuthorityCondition, AuthorityFacts, AuthorityJudgement, AuthorityKey, AuthorityState, Digest, Material, Renewal, Timestamp,
+};
 use crate::pass::Survey;
 use crate::plan::Judged;
 

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, Table, TableStyle};
 
 /// Nothing is wrong.
 pub(super) const PLAIN: Style = Style::new();
@@ -37,7 +37,7 @@ pub(super) fn paint(style: Style, text: &str) -> String {
 /// Columns under a heading, each row in its style.
 pub(super) fn columns(heading: &[&str], rows: &[(Style, Vec<String>)]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(heading.iter().copied());
     table.add_rows(rows.iter().map(|(_, cells)| cells));
     for column in table.column_iter_mut() {

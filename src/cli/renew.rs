@@ -46,8 +46,12 @@ pub(super) fn preview(credentials: &[Judged], plan: &Plan, request: &Request) ->
     let mut text = String::new();
     for step in &plan.steps {
         let _ = match (&step.action, step.terms) {
-            (Action::Repair, Some(terms)) => writeln!(text, "{}  {}, until {}: {}", paint(SOON, "would repair"), step.credential, date(terms.not_after), step.reason),
-            (_, Some(terms)) => writeln!(text, "{}   {}, until {}: {}", paint(SOON, "would renew"), step.credential, date(terms.not_after), step.reason),
+            (Action::Repair, Some(terms)) => {
+                writeln!(text, "{}  {}, until {}: {}", paint(SOON, "would repair"), step.credential, date(terms.not_after), step.reason)
+            }
+            (_, Some(terms)) => {
+                writeln!(text, "{}   {}, until {}: {}", paint(SOON, "would renew"), step.credential, date(terms.not_after), step.reason)
+            }
             (_, None) => writeln!(text, "{}     {}", label(step), said(step)),
         };
     }
@@ -63,7 +67,8 @@ fn untouched(credentials: &[Judged], plan: &Plan, request: &Request) -> String {
     let asked = credentials.iter().filter(|judged| request.only.contains(&judged.facts.credential.name));
     let left = asked.filter(|judged| plan.steps.iter().all(|step| step.credential != judged.facts.credential.name));
     let advice = if request.force { "" } else { "; --force renews it all the same" };
-    left.map(|judged| format!("{}     {}: {}{advice}\n", paint(PLAIN, "untouched"), judged.facts.credential.name, judged.judgement.reason)).collect()
+    left.map(|judged| format!("{}     {}: {}{advice}\n", paint(PLAIN, "untouched"), judged.facts.credential.name, judged.judgement.reason))
+        .collect()
 }
 
 /// What a pass says: recovery first, then every step, then what is left for the operator.
@@ -71,7 +76,9 @@ pub(super) fn show(node: &Node, report: &Report, request: &Request) -> String {
     let mut text = recovery(report);
     for step in &report.plan.steps {
         let _ = match report.results.iter().find(|(name, _)| *name == step.credential) {
-            Some((name, Ok(renewed))) => writeln!(text, "{}     {name} until {}: {}", paint(GOOD, "renewed"), date(renewed.not_after), step.reason),
+            Some((name, Ok(renewed))) => {
+                writeln!(text, "{}     {name} until {}: {}", paint(GOOD, "renewed"), date(renewed.not_after), step.reason)
+            }
             Some((name, Err(e))) => writeln!(text, "{}      {name}: {e}", paint(BAD, "failed")),
             None => writeln!(text, "{}     {}", label(step), said(step)),
         };
@@ -101,7 +108,11 @@ fn recovery(report: &Report) -> String {
         let _ = writeln!(text, "{}    {name}: its renewal was cut short earlier, and is complete now", paint(GOOD, "finished"));
     }
     for name in &recovered.dropped {
-        let _ = writeln!(text, "{}     {name}: its renewal was cut short earlier, and somebody else has changed its files since: left as they are", paint(SOON, "skipped"));
+        let _ = writeln!(
+            text,
+            "{}     {name}: its renewal was cut short earlier, and somebody else has changed its files since: left as they are",
+            paint(SOON, "skipped")
+        );
     }
     for note in &recovered.notes {
         let _ = writeln!(text, "note        {note}");
@@ -128,7 +139,12 @@ fn restarts(node: &Node, renewed: &[&Renewed]) -> String {
     let mut text = String::new();
     for service in &node.catalog.services {
         let runs = !matches!(service.kind, ServiceKind::StaticPod { manifest: None, .. });
-        let stale: Vec<_> = service.uses.iter().filter(|one| one.takes != Takes::Reloads && is_renewed(&one.credential)).map(|one| one.credential.to_string()).collect();
+        let stale: Vec<_> = service
+            .uses
+            .iter()
+            .filter(|one| one.takes != Takes::Reloads && is_renewed(&one.credential))
+            .map(|one| one.credential.to_string())
+            .collect();
         if runs && !stale.is_empty() {
             let _ = writeln!(text, "{} has to be restarted to use the new {}.", service.name, stale.join(" and "));
         }
