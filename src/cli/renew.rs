@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::arguments::RenewOptions;
-use super::out::{self, BAD, GOOD, PLAIN, SOON, paint};
-use super::words::{count, date};
+use super::out::{self, BAD, GOOD, PLAIN, SOON};
+use super::words::{self, count, date};
 use super::{Exit, Failure};
 use crate::act::Renewed;
-use crate::model::{Action, CredentialName, ServiceKind, Takes};
+use crate::model::{Action, CredentialName, ServiceKind, Takes, Timestamp};
 use crate::observe::Node;
 use crate::pass::{self, PassError, Report};
 use crate::plan::{Judged, Plan, Request, Step};
@@ -43,81 +43,67 @@ fn find(node: &Node, name: &str) -> Result<CredentialName, Failure> {
 
 /// What a dry run says.
 pub(super) fn preview(credentials: &[Judged], plan: &Plan, request: &Request) -> String {
-    let mut text = String::new();
-    for step in &plan.steps {
-        let _ = match (&step.action, step.terms) {
-            (Action::Repair, Some(terms)) => {
-                writeln!(text, "{}  {}, until {}: {}", paint(SOON, "would repair"), step.credential, date(terms.not_after), step.reason)
-            }
-            (_, Some(terms)) => {
-                writeln!(text, "{}   {}, until {}: {}", paint(SOON, "would renew"), step.credential, date(terms.not_after), step.reason)
-            }
-            (_, None) => writeln!(text, "{}     {}", label(step), said(step)),
-        };
-    }
-    text += &untouched(credentials, plan, request);
-    if plan.issuing().count() == 0 {
-        text += "Nothing to renew.\n";
-    }
-    text
-}
-
-/// What was asked for by name and is left as it is.
-fn untouched(credentials: &[Judged], plan: &Plan, request: &Request) -> String {
-    let asked = credentials.iter().filter(|judged| request.only.contains(&judged.facts.credential.name));
-    let left = asked.filter(|judged| plan.steps.iter().all(|step| step.credential != judged.facts.credential.name));
-    let advice = if request.force { "" } else { "; --force renews it all the same" };
-    left.map(|judged| format!("{}     {}: {}{advice}\n", paint(PLAIN, "untouched"), judged.facts.credential.name, judged.judgement.reason))
-        .collect()
+    let row = |step: &Step| match (step.action, step.terms) {
+        (Action::Repair, Some(terms)) => line(SOON, "would repair", &step.credential, Some(terms.not_after), &step.reason),
+        (_, Some(terms)) => line(SOON, "would renew", &step.credential, Some(terms.not_after), &step.reason),
+        (_, None) => said(step),
+    };
+    let mut rows: Vec<_> = plan.steps.iter().map(row).collect();
+    rows.extend(untouched(credentials, plan, request));
+    let count = plan.issuing().count();
+    let end = if count == 0 {
+        "Nothing to renew.\n".to_owned()
+    } else {
+        format!("\n{} would be renewed; nothing was changed.\n", words::count(count, "credential"))
+    };
+    table(&rows) + &end
 }
 
 /// What a pass says: recovery first, then every step, then what is left for the operator.
 pub(super) fn show(node: &Node, report: &Report, request: &Request) -> String {
-    let mut text = recovery(report);
-    for step in &report.plan.steps {
-        let _ = match report.results.iter().find(|(name, _)| *name == step.credential) {
-            Some((name, Ok(renewed))) => {
-                writeln!(text, "{}     {name} until {}: {}", paint(GOOD, "renewed"), date(renewed.not_after), step.reason)
-            }
-            Some((name, Err(e))) => writeln!(text, "{}      {name}: {e}", paint(BAD, "failed")),
-            None => writeln!(text, "{}     {}", label(step), said(step)),
-        };
-    }
-    text += &untouched(&report.before.credentials, &report.plan, request);
-    for note in &report.notes {
-        let _ = writeln!(text, "note        {note}");
-    }
-    text + &summary(node, report)
+    let row = |step: &Step| match report.results.iter().find(|(name, _)| *name == step.credential) {
+        Some((name, Ok(renewed))) => line(GOOD, "renewed", name, Some(renewed.not_after), &step.reason),
+        Some((name, Err(e))) => line(BAD, "failed", name, None, &e.to_string()),
+        None => said(step),
+    };
+    let mut rows = recovery(report);
+    rows.extend(report.plan.steps.iter().map(row));
+    rows.extend(untouched(&report.before.credentials, &report.plan, request));
+    let notes = report.recovered.notes.iter().chain(&report.notes).map(|note| format!("note: {note}\n"));
+    table(&rows) + &notes.collect::<String>() + &summary(node, report)
 }
 
-fn label(step: &Step) -> String {
-    match step.action {
-        Action::Error => paint(BAD, "problem"),
-        _ => paint(SOON, "skipped"),
-    }
+type Row = (anstyle::Style, Vec<String>);
+
+fn table(rows: &[Row]) -> String {
+    if rows.is_empty() { String::new() } else { out::columns(&["RESULT", "CREDENTIAL", "VALID UNTIL", "WHY"], rows) }
 }
 
-fn said(step: &Step) -> String {
-    format!("{}: {}", step.credential, step.reason)
+fn line(style: anstyle::Style, result: &str, name: &CredentialName, until: Option<Timestamp>, why: &str) -> Row {
+    (style, vec![result.to_owned(), name.to_string(), until.map(date).unwrap_or_default(), why.to_owned()])
 }
 
-fn recovery(report: &Report) -> String {
-    let recovered = &report.recovered;
-    let mut text = String::new();
-    for name in &recovered.finished {
-        let _ = writeln!(text, "{}    {name}: its renewal was cut short earlier, and is complete now", paint(GOOD, "finished"));
-    }
-    for name in &recovered.dropped {
-        let _ = writeln!(
-            text,
-            "{}     {name}: its renewal was cut short earlier, and somebody else has changed its files since: left as they are",
-            paint(SOON, "skipped")
-        );
-    }
-    for note in &recovered.notes {
-        let _ = writeln!(text, "note        {note}");
-    }
-    text
+/// A step that issues nothing.
+fn said(step: &Step) -> Row {
+    let (style, result) = if step.action == Action::Error { (BAD, "problem") } else { (PLAIN, "left alone") };
+    line(style, result, &step.credential, None, &step.reason)
+}
+
+/// What was asked for by name and is left as it is.
+fn untouched(credentials: &[Judged], plan: &Plan, request: &Request) -> Vec<Row> {
+    let asked = credentials.iter().filter(|judged| request.only.contains(&judged.facts.credential.name));
+    let left = asked.filter(|judged| plan.steps.iter().all(|step| step.credential != judged.facts.credential.name));
+    let advice = if request.force { "" } else { "; --force renews it all the same" };
+    left.map(|judged| line(PLAIN, "left alone", &judged.facts.credential.name, None, &format!("{}{advice}", judged.judgement.reason)))
+        .collect()
+}
+
+fn recovery(report: &Report) -> Vec<Row> {
+    const FINISHED: &str = "its renewal was cut short earlier, and is complete now";
+    const DROPPED: &str = "its renewal was cut short earlier, and somebody else has changed its files since: they are left as they are";
+    let finished = report.recovered.finished.iter().map(|name| line(GOOD, "finished", name, None, FINISHED));
+    let dropped = report.recovered.dropped.iter().map(|name| line(SOON, "left alone", name, None, DROPPED));
+    finished.chain(dropped).collect()
 }
 
 fn summary(node: &Node, report: &Report) -> String {
@@ -133,20 +119,22 @@ fn summary(node: &Node, report: &Report) -> String {
     text + &restarts(node, &renewed)
 }
 
-/// Services that read a renewed credential only when they start.
+/// Services that go on with the old credential: what the operator has to do is part of what was done.
 fn restarts(node: &Node, renewed: &[&Renewed]) -> String {
     let is_renewed = |name: &CredentialName| renewed.iter().any(|renewed| renewed.credential == *name);
     let mut text = String::new();
     for service in &node.catalog.services {
         let runs = !matches!(service.kind, ServiceKind::StaticPod { manifest: None, .. });
-        let stale: Vec<_> = service
-            .uses
-            .iter()
-            .filter(|one| one.takes != Takes::Reloads && is_renewed(&one.credential))
-            .map(|one| one.credential.to_string())
-            .collect();
-        if runs && !stale.is_empty() {
-            let _ = writeln!(text, "{} has to be restarted to use the new {}.", service.name, stale.join(" and "));
+        for one in service.uses.iter().filter(|one| runs && is_renewed(&one.credential)) {
+            let _ = match one.takes {
+                Takes::Reloads => Ok(()),
+                Takes::NewConnections => writeln!(
+                    text,
+                    "{} uses the new {} for new connections only: restart it before the old one ends.",
+                    service.name, one.credential
+                ),
+                Takes::Restart => writeln!(text, "{} reads {} only when it starts: restart it.", service.name, one.credential),
+            };
         }
     }
     text
