@@ -149,6 +149,10 @@ fn kubeconfig(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileErro
     let user = &config.user.name;
     use kubeconfig::Source as At;
     let mut loaded = match (&config.user.client.certificate, &config.user.client.key) {
+        // A form that can't be written must be known before the day it is due.
+        (At::Embedded(_), At::Embedded(_)) if config.obstacle.is_some() => {
+            Loaded::Unreadable(format!("{path}: {}", config.obstacle.as_ref().map(ToString::to_string).unwrap_or_default()))
+        }
         (At::Embedded(certificate), At::Embedded(key)) => embedded(certificate, key, file, path),
         (At::File(certificate), At::File(key)) => match (path.sibling(certificate), path.sibling(key)) {
             (Ok(certificate), Ok(key)) if certificate == key => bundle(files, &certificate)?,
@@ -173,10 +177,6 @@ fn embedded(certificate: &Secret, key: &Secret, file: Source, path: &AbsolutePat
         Ok(found) => found,
         Err(reason) => return Loaded::Damaged(format!("{path}: client-certificate-data: {reason}")),
     };
-    // A form that can't be written must be known before the day it is due.
-    if let Some(Err(e)) = file.content.as_ref().map(|text| kubeconfig::splice(text.expose(), certificate.expose(), key)) {
-        return Loaded::Unreadable(format!("{path}: {e}"));
-    }
     let trouble = key_trouble(key, &leaf).map(|reason| format!("{path}: client-key-data: {reason}"));
     let stored = Box::new(Stored { form: Form::Kubeconfig(file), certificate: leaf, notes });
     match trouble {

@@ -31,6 +31,8 @@ pub struct Kubeconfig {
     pub others_with_certificates: Vec<String>,
     /// The cluster that the current context names; absent where it names none or one that is not there.
     pub cluster: Option<Cluster>,
+    /// Why a renewed certificate could not be written in, which is known long before there is one.
+    pub obstacle: Option<SpliceError>,
 }
 
 /// A user entry.

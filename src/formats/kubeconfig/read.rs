@@ -13,7 +13,7 @@ use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
 use super::tree::{Node, Value};
-use super::{ClientCertificate, Cluster, Kubeconfig, KubeconfigError, Source, User};
+use super::{ClientCertificate, Cluster, Kubeconfig, KubeconfigError, Source, User, splice};
 use crate::model::Secret;
 
 pub(super) const CERTIFICATE_DATA: &str = "client-certificate-data";
@@ -25,7 +25,10 @@ impl Kubeconfig {
     /// # Errors
     /// [`KubeconfigError`] says what is wrong and, where it can, in which line.
     pub fn parse(text: &[u8]) -> Result<Self, KubeconfigError> {
-        Self::of(&document(utf8(text)?)?)
+        let text = utf8(text)?;
+        let root = document(text)?;
+        let config = Self::of(&root)?;
+        Ok(Self { obstacle: splice::obstacle(text, &root), ..config })
     }
 
     /// What a tree says.
@@ -36,7 +39,7 @@ impl Kubeconfig {
         let user = User { name: current.user.to_owned(), client: client(current.entry)? };
         let others = users.into_iter().filter(|other| other.name != user.name && other.client.certificate != Source::Missing);
         let others_with_certificates = others.map(|other| other.name).collect();
-        Ok(Self { context: current.context.to_owned(), user, others_with_certificates, cluster })
+        Ok(Self { context: current.context.to_owned(), user, others_with_certificates, cluster, obstacle: None })
     }
 }
 

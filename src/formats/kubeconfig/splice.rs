@@ -30,6 +30,11 @@ pub fn splice(text: &[u8], certificate_pem: &[u8], key_pem: &Secret) -> Result<S
     if holds_the_new && before.differs_only_in_values(&after) { Ok(spliced) } else { Err(SpliceError::NotTheSame) }
 }
 
+/// Why the values of this tree, read from this text, could not be replaced; found without trying.
+pub(super) fn obstacle(text: &str, root: &Node) -> Option<SpliceError> {
+    refuse_ambiguous_lines(text).and_then(|()| places(text, root)).err()
+}
+
 /// A text, and where the two values stand in it.
 struct Layout<'t> {
     text: &'t str,
@@ -54,9 +59,7 @@ impl<'t> Layout<'t> {
         let root = read::document(text)?;
         // What a component would refuse for another reason stays as it is, too.
         Kubeconfig::of(&root)?;
-        let current = read::current(&root)?;
-        let place = |field| Place::find(text, &root, &current, field);
-        let (certificate, key) = (place(CERTIFICATE_DATA)?, place(KEY_DATA)?);
+        let (certificate, key) = places(text, &root)?;
         Ok(Self { text, certificate, key, root })
     }
 
@@ -88,6 +91,13 @@ impl<'t> Layout<'t> {
             && self.certificate_first() == other.certificate_first()
             && same_but_for(&places, &self.root, &other.root)
     }
+}
+
+/// The places of certificate and key.
+fn places(text: &str, root: &Node) -> Result<(Place, Place), SpliceError> {
+    let current = read::current(root)?;
+    let place = |field| Place::find(text, root, &current, field);
+    Ok((place(CERTIFICATE_DATA)?, place(KEY_DATA)?))
 }
 
 impl Place {

@@ -1,5 +1,0 @@
-//! placeholder
-/// placeholder
-#[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct DemoError;
