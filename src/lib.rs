@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods))]
 
 pub mod credentials;
+pub mod demo;
 pub mod formats;
 pub mod model;
 pub mod plan;
