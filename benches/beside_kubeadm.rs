@@ -18,9 +18,11 @@ use nix::sys::resource::{UsageWho, getrusage};
 const KUBECERTD: &str = env!("CARGO_BIN_EXE_kubecertd");
 
 fn main() {
+    // The peak of all children so far, so it is asked before kubeadm runs for the first time.
+    let our_peak = our_peak();
     let kubeadm = kubeadm();
     println!("kubeadm: {}", kubeadm.as_ref().map_or("none found; set KUBEADM".to_owned(), |kubeadm| kubeadm.version.clone()));
-    check(kubeadm.as_ref());
+    check(kubeadm.as_ref(), our_peak);
     for (key, rounds) in [(KeyAlgorithm::Rsa2048, 31), (KeyAlgorithm::Rsa4096, 7), (KeyAlgorithm::EcdsaP256, 31)] {
         renew(&key, rounds, kubeadm.as_ref());
     }
@@ -51,32 +53,36 @@ impl Kubeadm {
     }
 
     fn command(&self, folder: &Path, verb: &[&str], key: &KeyAlgorithm) -> Option<Command> {
-        let kubernetes = folder.join("etc/kubernetes");
-        let config = folder.join("kubeadm.yaml");
-        std::fs::write(&config, format!("{}certificatesDir: {}\n", self.configuration(key)?, kubernetes.join("pki").display())).unwrap();
-        let mut command = Command::new(&self.program);
-        command.arg("certs").args(verb).arg("--config").arg(config);
-        if verb.first() == Some(&"renew") {
-            command.arg("--kubeconfig-dir").arg(&kubernetes);
+        std::fs::write(folder.join("kubeadm.yaml"), self.configuration(key)?).unwrap();
+        if !folder.join("kubeadm").exists() {
+            std::fs::copy(&self.program, folder.join("kubeadm")).unwrap();
         }
+        // It knows no other place for kubeconfigs than /etc/kubernetes.
+        let mut command = Command::new("chroot");
+        command.arg(folder).args(["/kubeadm", "certs"]).args(verb).args(["--config", "/kubeadm.yaml"]);
         Some(command)
     }
 }
 
 fn kubeadm() -> Option<Kubeadm> {
-    let program: PathBuf = std::env::var_os("KUBEADM").unwrap_or_else(|| "kubeadm".into()).into();
+    let given = std::env::var_os("KUBEADM").map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let program = given.or_else(|| std::env::split_paths(&path).map(|folder| folder.join("kubeadm")).find(|file| file.exists()))?;
     let output = Command::new(&program).args(["version", "-o", "short"]).output().ok()?;
     let version = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     (!version.is_empty()).then_some(Kubeadm { program, version })
 }
 
-fn check(kubeadm: Option<&Kubeadm>) {
+fn our_peak() -> f64 {
+    let folder = node(&KeyAlgorithm::Rsa2048, Life::Days(300), Life::Days(300));
+    run(kubecertd(folder.path(), &["check"]));
+    peak()
+}
+
+fn check(kubeadm: Option<&Kubeadm>, our_peak: f64) {
     let folder = node(&KeyAlgorithm::Rsa2048, Life::Days(300), Life::Days(300));
     let ours = || kubecertd(folder.path(), &["check"]);
     let theirs = || kubeadm.and_then(|kubeadm| kubeadm.command(folder.path(), &["check-expiration"], &KeyAlgorithm::Rsa2048));
-    // The peak of all children so far: ours is measured before kubeadm runs for the first time.
-    run(ours());
-    let our_peak = peak();
     let (our_times, their_times) = paired(51, ours, theirs);
     println!("check, RSA-2048:        kubecertd {:>9}{}", millis(median(&our_times)), beside(&our_times, &their_times));
     print!("check, peak memory:     kubecertd {our_peak:>6.1} MiB");

@@ -7,6 +7,7 @@
 pub mod act;
 pub mod cli;
 pub mod credentials;
+pub mod daemon;
 pub mod demo;
 pub mod formats;
 pub mod model;

@@ -4,7 +4,6 @@
 //! vary. A credential that fails costs only itself.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::credentials::{Backup, ComposeError, Composed, Files, LoadedAuthority, LoadedKey, Stored, load, load_authority};
@@ -14,7 +13,7 @@ use crate::model::{
 };
 use crate::plan::Terms;
 use crate::store::{self, Backups, Change, Checked, Store, StoreError};
-use crate::sys::{FileError, Root};
+use crate::sys::{FileError, Root, on_all_cores};
 
 /// One credential to be renewed.
 #[derive(Clone, Debug)]
@@ -125,13 +124,18 @@ struct Prepared<'j> {
 pub fn renew(root: &Root, store: &mut Store<'_>, jobs: &[Job], renewal: Renewal, progress: Progress<'_>) -> (Vec<Outcome>, Vec<String>) {
     let authorities = load_authorities(root, jobs);
     let backups = store.backups();
-    let prepared = on_all_cores(jobs, |job| prepare(root, &backups, job, &authorities, renewal), progress);
+    let done = AtomicUsize::new(0);
+    let prepared = on_all_cores(jobs, |job| {
+        let prepared = prepare(root, &backups, job, &authorities, renewal);
+        progress(done.fetch_add(1, Ordering::Relaxed) + 1, jobs.len());
+        prepared
+    });
     let mut results: BTreeMap<CredentialName, Result<Renewed, RenewError>> = BTreeMap::new();
     let mut checked = Vec::new();
     let mut taken = BTreeMap::new();
     for (job, prepared) in jobs.iter().zip(prepared) {
         let name = job.facts.credential.name.clone();
-        match prepared.and_then(|prepared| stage(store, prepared, renewal.now, &mut taken)) {
+        match prepared.unwrap_or(Err(RenewError::Fault)).and_then(|prepared| stage(store, prepared, renewal.now, &mut taken)) {
             Ok((renewed, change)) => {
                 results.insert(name, Ok(renewed));
                 checked.push(change);
@@ -155,33 +159,6 @@ fn load_authorities(root: &Root, jobs: &[Job]) -> BTreeMap<AuthorityName, Loaded
         loaded.entry(authority.name.clone()).or_insert_with(|| load_authority(root, authority));
     }
     loaded
-}
-
-/// Works on the jobs with as many threads as there are cores, each taking the next one that nobody has. A panic costs
-/// the one job that met it.
-fn on_all_cores<'j>(
-    jobs: &'j [Job],
-    work: impl Fn(&'j Job) -> Result<Prepared<'j>, RenewError> + Sync,
-    progress: Progress<'_>,
-) -> Vec<Result<Prepared<'j>, RenewError>> {
-    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let take_turns = || {
-        let mut mine = Vec::new();
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(job) = jobs.get(at) else { return mine };
-            mine.push((at, catch_unwind(AssertUnwindSafe(|| work(job))).unwrap_or(Err(RenewError::Fault))));
-            progress(done.fetch_add(1, Ordering::Relaxed) + 1, jobs.len());
-        }
-    };
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
-    let mut results: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (1..workers).map(|_| scope.spawn(take_turns)).collect();
-        let own = take_turns();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).chain(own).collect()
-    });
-    results.sort_by_key(|(at, _)| *at);
-    results.into_iter().map(|(_, result)| result).collect()
 }
 
 fn prepare<'j>(

@@ -1,18 +1,17 @@
-//! From the catalog to the facts: every authority and credential is read, one after the other, and none can spoil
-//! another's turn.
+//! From the catalog to the facts: every authority and credential is read, and none can spoil another's turn: a parser's
+//! panic costs the one file that it met, never the pass.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Catalog;
 use crate::credentials::{Backup, Loaded, LoadedAuthority, LoadedKey, Stored, load, load_authority};
 use crate::formats::x509::Certificate;
 use crate::model::{
-    AbsolutePath, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName, AuthorityState, Credential, CredentialFacts, Leaf,
-    Material, Need, Signer,
+    AbsolutePath, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName, AuthorityState, Credential,
+    CredentialFacts, Leaf, Material, Need, Signer,
 };
 use crate::store::Backups;
-use crate::sys::Root;
+use crate::sys::{Root, on_all_cores};
 
 /// What is found on a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,28 +30,25 @@ impl Observation {
     }
 }
 
-/// Looks at everything in the catalog. `state` is where the backups are.
+/// Looks at everything in the catalog. `state` is where the backups are. On all cores: most of the time goes into
+/// making sure that RSA keys are sound, some 0.2 ms each.
 #[must_use]
 pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observation {
-    let mut loaded = BTreeMap::new();
-    let mut authorities = Vec::new();
-    for authority in &catalog.authorities {
-        let found = contained(|| load_authority(root, authority))
-            .unwrap_or_else(|| LoadedAuthority::Unreadable(parser_failed(&authority.certificate)));
-        authorities.push(AuthorityFacts { authority: authority.clone(), state: authority_state(&found) });
-        loaded.insert(authority.name.clone(), found);
-    }
+    let fault = |authority: &Authority| LoadedAuthority::Unreadable(parser_failed(&authority.certificate));
+    let found = on_all_cores(&catalog.authorities, |authority| load_authority(root, authority));
+    let found: Vec<_> = catalog.authorities.iter().zip(found).map(|(one, found)| found.unwrap_or_else(|| fault(one))).collect();
+    let authorities = catalog.authorities.iter().zip(&found);
+    let authorities = authorities.map(|(authority, found)| AuthorityFacts { authority: authority.clone(), state: authority_state(found) });
+    let authorities = authorities.collect();
+    let loaded: BTreeMap<_, _> = catalog.authorities.iter().map(|authority| authority.name.clone()).zip(found).collect();
     let backups = Backups::look(root, state);
     let look = |credential: &Credential| {
         let authority = credential.authority.as_ref().and_then(|name| loaded.get(name));
-        contained(|| facts(root, credential, authority, &backups)).unwrap_or_else(|| unreadable(credential))
+        facts(root, credential, authority, &backups)
     };
-    Observation { authorities, credentials: in_parallel(&catalog.credentials, look) }
-}
-
-/// A parser's panic costs the one file that it met, never the pass.
-fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(work)).ok()
+    let credentials = on_all_cores(&catalog.credentials, look);
+    let credentials = catalog.credentials.iter().zip(credentials).map(|(one, found)| found.unwrap_or_else(|| unreadable(one)));
+    Observation { authorities, credentials: credentials.collect() }
 }
 
 fn parser_failed(path: &AbsolutePath) -> String {
@@ -62,21 +58,6 @@ fn parser_failed(path: &AbsolutePath) -> String {
 fn unreadable(credential: &Credential) -> CredentialFacts {
     let material = Material::Unreadable(parser_failed(credential.location.certificate_file()));
     CredentialFacts { credential: credential.clone(), material, backup: None, notes: Vec::new() }
-}
-
-/// As many at once as there are cores, in the order given.
-fn in_parallel<I: Sync, O: Send>(items: &[I], work: impl Fn(&I) -> O + Sync) -> Vec<O> {
-    const FEW: usize = 64;
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    if items.len() < FEW || workers == 1 {
-        return items.iter().map(work).collect();
-    }
-    let share = items.len().div_ceil(workers);
-    std::thread::scope(|scope| {
-        let work = &work;
-        let threads: Vec<_> = items.chunks(share).map(|chunk| scope.spawn(move || chunk.iter().map(work).collect::<Vec<_>>())).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
-    })
 }
 
 fn facts(root: &Root, credential: &Credential, authority: Option<&LoadedAuthority>, backups: &Backups) -> CredentialFacts {

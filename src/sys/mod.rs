@@ -1,14 +1,16 @@
-//! The machine: the file system below a root folder, and the clock.
+//! The machine: the file system below a root folder, the clock, and the cores.
 //!
-//! These are the only doors to the machine for everything above, so that a test can put a folder or a time of its own
+//! The first two are the only doors to the machine for everything above, so that a test can put a folder or a time of its own
 //! behind them.
 
 mod clock;
+mod cores;
 mod dir;
 mod error;
 mod root;
 
 pub use clock::{Clock, FixedClock, SystemClock};
+pub use cores::on_all_cores;
 pub use dir::{Dir, Identity};
 pub use error::{FileError, FileProblem};
 pub(crate) use root::read_regular;

@@ -35,6 +35,19 @@ pub struct Kubeconfig {
     pub obstacle: Option<SpliceError>,
 }
 
+impl Kubeconfig {
+    /// Reads a kubeconfig, YAML or JSON.
+    ///
+    /// # Errors
+    /// [`KubeconfigError`] says what is wrong and, where it can, in which line.
+    pub fn parse(text: &[u8]) -> Result<Self, KubeconfigError> {
+        let text = read::utf8(text)?;
+        let root = read::document(text)?;
+        let config = Self::of(&root)?;
+        Ok(Self { obstacle: splice::obstacle(text, &root), ..config })
+    }
+}
+
 /// A user entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {

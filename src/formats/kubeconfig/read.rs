@@ -13,24 +13,13 @@ use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
 use super::tree::{Node, Value};
-use super::{ClientCertificate, Cluster, Kubeconfig, KubeconfigError, Source, User, splice};
+use super::{ClientCertificate, Cluster, Kubeconfig, KubeconfigError, Source, User};
 use crate::model::Secret;
 
 pub(super) const CERTIFICATE_DATA: &str = "client-certificate-data";
 pub(super) const KEY_DATA: &str = "client-key-data";
 
 impl Kubeconfig {
-    /// Reads a kubeconfig, YAML or JSON.
-    ///
-    /// # Errors
-    /// [`KubeconfigError`] says what is wrong and, where it can, in which line.
-    pub fn parse(text: &[u8]) -> Result<Self, KubeconfigError> {
-        let text = utf8(text)?;
-        let root = document(text)?;
-        let config = Self::of(&root)?;
-        Ok(Self { obstacle: splice::obstacle(text, &root), ..config })
-    }
-
     /// What a tree says.
     pub(super) fn of(root: &Node) -> Result<Self, KubeconfigError> {
         let current = current(root)?;

@@ -1,0 +1,1 @@
+//! The long-running process: when passes are made, and what else it listens to.
