@@ -1,1 +1,9 @@
 //! The long-running process: when passes are made, and what else it listens to.
+
+mod backoff;
+mod signals;
+mod supervisor;
+
+pub use backoff::Backoff;
+pub use signals::{Signals, Wish};
+pub use supervisor::Supervisor;

@@ -8,4 +8,4 @@ mod node;
 
 pub use catalog::Catalog;
 pub use facts::{Observation, observe};
-pub use node::{Config, Node, NodeError, Platform, USUAL_CONFIG};
+pub use node::{Config, ConfigFile, Node, NodeError, Platform, USUAL_CONFIG};

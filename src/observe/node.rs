@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::catalog::{Catalog, CatalogError, Found};
 use crate::formats::kubeconfig::{Kubeconfig, Source};
+use crate::formats::manifest::Pod;
 use crate::model::{AbsolutePath, InvalidPath};
 use crate::settings::{Profile, Settings, SettingsError, drop_ins};
 use crate::store::LARGEST_FILE;
@@ -31,6 +32,8 @@ pub struct Node {
     pub catalog: Catalog,
     /// Whether it belongs to a platform whose own profile does not exist yet.
     pub platform: Platform,
+    /// How many members etcd had when this node joined, as its manifest says; 0 without a manifest.
+    pub etcd_members: usize,
     /// What an operator should know about how the catalog came to be, each a sentence.
     pub notes: Vec<String>,
 }
@@ -78,7 +81,16 @@ impl Node {
     /// # Errors
     /// When the configuration can't be read or is wrong. What is wrong with a manifest is a note, never an error.
     pub fn open(root: Root, config: &Config) -> Result<Self, NodeError> {
-        let settings = settings(&root, config)?;
+        let files = config.read(&root)?;
+        Self::with_files(root, &files)
+    }
+
+    /// The same, with configuration files that were read already.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn with_files(root: Root, files: &[ConfigFile]) -> Result<Self, NodeError> {
+        let settings = Settings::from_files(files)?;
         let profile = profile(&root, &settings)?;
         let mut notes = Vec::new();
         let manifests = manifests(&root, &settings.paths.manifests, &mut notes);
@@ -88,20 +100,29 @@ impl Node {
         let catalog = Catalog::build(&settings, &profile, Found { manifests: &manifests, references: &references, exists: &exists })?;
         notes.extend(catalog.notes.iter().map(ToString::to_string));
         let platform = platform(&exists);
-        Ok(Self { root, settings, catalog, platform, notes })
+        let etcd_members = etcd_members(&manifests);
+        Ok(Self { root, settings, catalog, platform, etcd_members, notes })
     }
 }
 
-fn settings(root: &Root, config: &Config) -> Result<Settings, NodeError> {
-    let files = match config {
-        Config::Usual => config_files(root, &absolute(Path::new(USUAL_CONFIG))?, false)?,
-        Config::Given(path) => {
-            let full = std::path::absolute(path)
-                .map_err(|e| FileError { path: path.clone(), problem: FileProblem::Io { action: "find", source: e } })?;
-            config_files(&Root::open(Path::new("/"))?, &absolute(&full)?, true)?
+/// A configuration file: its name and its text.
+pub type ConfigFile = (PathBuf, String);
+
+impl Config {
+    /// Reads the configuration files.
+    ///
+    /// # Errors
+    /// When one is there and can't be read, or is not there and has to be.
+    pub fn read(&self, root: &Root) -> Result<Vec<ConfigFile>, NodeError> {
+        match self {
+            Self::Usual => config_files(root, &AbsolutePath::constant(USUAL_CONFIG), false),
+            Self::Given(path) => {
+                let failed = |source| FileError { path: path.clone(), problem: FileProblem::Io { action: "find", source } };
+                let full = std::path::absolute(path).map_err(failed)?;
+                config_files(&Root::open(Path::new("/"))?, &absolute(&full)?, true)
+            }
         }
-    };
-    Ok(Settings::from_files(&files)?)
+    }
 }
 
 fn absolute(path: &Path) -> Result<AbsolutePath, NodeError> {
@@ -109,7 +130,7 @@ fn absolute(path: &Path) -> Result<AbsolutePath, NodeError> {
 }
 
 /// The file itself, then its drop-ins: for `kubecertd.toml` those in `kubecertd.d` beside it.
-fn config_files(root: &Root, file: &AbsolutePath, needed: bool) -> Result<Vec<(PathBuf, String)>, NodeError> {
+fn config_files(root: &Root, file: &AbsolutePath, needed: bool) -> Result<Vec<ConfigFile>, NodeError> {
     let mut files = Vec::new();
     match text(root, file) {
         Err(NodeError::File(e)) if e.is_not_found() && !needed => {}
@@ -179,6 +200,14 @@ fn references(root: &Root, profile: &Profile) -> BTreeMap<AbsolutePath, Absolute
         }
     }
     references
+}
+
+/// kubeadm writes the members that were there at the time: the first node's manifest names only itself.
+fn etcd_members(manifests: &[(String, String)]) -> usize {
+    let pods = manifests.iter().filter_map(|(_, text)| Pod::parse(text).ok());
+    let members =
+        pods.filter(|pod| pod.name() == "etcd").filter_map(|pod| pod.flag("initial-cluster").map(|members| members.split(',').count()));
+    members.max().unwrap_or(0)
 }
 
 fn platform(exists: &dyn Fn(&AbsolutePath) -> bool) -> Platform {

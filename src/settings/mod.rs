@@ -78,6 +78,8 @@ section! {
         cron: Cron = Cron::midnight(),
         /// The time zone that the expression is meant in.
         time_zone: Zone = Zone::Local,
+        /// Over how long the passes of several controllers are spread: each adds a delay of its own, always the same.
+        spread: Period = Period::from_minutes(30),
     }
 }
 
