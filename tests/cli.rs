@@ -1,0 +1,224 @@
+//! The command line as scripts and operators meet it: exit codes, names, options, and what the README claims of them.
+
+mod common;
+
+use common::{ECDSA, Node};
+
+#[test]
+fn check_tells_what_is_due_by_its_exit_code() {
+    let node = Node::fresh(ECDSA);
+    assert_eq!(node.run(&["check"]).code, 0);
+    node.age("scheduler.conf", 10);
+    let run = node.run(&["check"]);
+    assert_eq!(run.code, 3, "{}", run.text);
+    assert!(run.text.contains("scheduler.conf: expires in 9 days, within 15 days"), "{}", run.text);
+    assert!(run.text.contains("11 credentials on this node, 1 to renew: run kubecertd renew."), "{}", run.text);
+}
+
+#[test]
+fn check_judges_as_of_another_day() {
+    let node = Node::fresh(ECDSA);
+    let run = node.run(&["check", "--at", "2027-11-19"]);
+    assert_eq!(run.code, 3);
+    assert!(run.text.contains("11 to renew"), "{}", run.text);
+    assert!(run.text.contains("apiserver: expires in 2 days, within 3 days"), "{}", run.text);
+    assert_eq!(node.run(&["check", "--at", "next week"]).code, 2);
+}
+
+#[test]
+fn only_the_named_credentials_that_are_due_are_renewed() {
+    let node = Node::due();
+    let run = node.run(&["renew", "apiserver", "etcd-server"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert!(run.text.contains("2 credentials renewed."), "{}", run.text);
+    let left = |name| node.certificate(name).not_after.seconds_since(common::now()) / 86_400;
+    assert!(left("apiserver") > 360 && left("etcd/server") > 360 && left("etcd/peer") < 11);
+    let again = node.run(&["renew", "apiserver"]);
+    assert_eq!(again.code, 0);
+    assert!(again.text.contains("--force renews it all the same"), "{}", again.text);
+    let before = node.certificate("apiserver");
+    assert_eq!(node.run(&["renew", "--force", "apiserver"]).code, 0);
+    assert_ne!(node.certificate("apiserver").serial, before.serial);
+}
+
+#[test]
+fn a_name_that_is_not_there_is_wrong_usage_and_the_right_ones_are_said() {
+    let run = Node::fresh(ECDSA).run(&["renew", "apisever"]);
+    assert_eq!(run.code, 2);
+    assert!(run.text.contains("there is no credential \"apisever\"; there are apiserver, apiserver-kubelet-client"), "{}", run.text);
+}
+
+#[test]
+fn a_root_folder_that_is_not_there_is_wrong_usage() {
+    let run = common::kubecertd(&["--root", "/no/such/folder", "check"]);
+    assert_eq!(run.code, 2);
+    assert!(run.text.contains("--root /no/such/folder: does not exist"), "{}", run.text);
+}
+
+#[test]
+fn what_fails_alone_is_failed_and_what_fails_among_others_is_partly_done() {
+    let node = Node::due();
+    node.write("etc/kubernetes/pki/apiserver.crt", "");
+    assert_eq!(node.run(&["renew", "apiserver"]).code, 1);
+    assert_eq!(node.run(&["renew"]).code, 4);
+}
+
+#[test]
+fn an_external_authority_is_reported_and_no_failure() {
+    let node = Node::due();
+    node.remove("etc/kubernetes/pki/front-proxy-ca.key");
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert!(run.text.contains("/etc/kubernetes/pki/front-proxy-ca.key is not on this node, so nothing is signed here"), "{}", run.text);
+    assert!(run.text.contains("10 credentials renewed."), "{}", run.text);
+    let json: serde_json::Value = serde_json::from_str(&node.run(&["check", "-o", "json"]).text).unwrap();
+    let client = json["certificates"].as_array().unwrap().iter().find(|one| one["name"] == "front-proxy-client").unwrap();
+    assert_eq!(client["externallyManaged"], true);
+}
+
+#[test]
+fn on_a_starlingx_host_only_check_works_and_says_so() {
+    let node = Node::due();
+    node.write("etc/platform/platform.conf", "nodetype=controller\n");
+    let before = node.snapshot();
+    let check = node.run(&["check"]);
+    assert_eq!(check.code, 3);
+    assert!(check.text.contains("this is a StarlingX host"), "{}", check.text);
+    let renew = node.run(&["renew"]);
+    assert_eq!(renew.code, 78);
+    assert!(renew.text.contains("renewing waits for a profile of its own"), "{}", renew.text);
+    assert_eq!(node.snapshot(), before);
+}
+
+#[test]
+fn another_process_at_work_is_waited_for_and_then_said() {
+    // The wait itself is the store's, and tested there with a shorter one.
+    let node = Node::due();
+    let state = kubecertd::model::AbsolutePath::new("/var/lib/kubecertd").unwrap();
+    let root = kubecertd::sys::Root::open(node.root()).unwrap();
+    let (store, _) = kubecertd::store::Store::open(&root, &state, std::time::Duration::ZERO, &[]).unwrap();
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 75, "{}", run.text);
+    assert!(run.text.contains("another kubecertd is at work"), "{}", run.text);
+    drop(store);
+    assert_eq!(node.run(&["renew"]).code, 0);
+}
+
+#[test]
+fn absolute_symlinks_resolve_inside_the_root_folder() {
+    let node = Node::due();
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(node.path("srv/keys")).unwrap();
+    for file in ["apiserver.crt", "apiserver.key"] {
+        std::fs::rename(node.path("etc/kubernetes/pki").join(file), node.path("srv/keys").join(file)).unwrap();
+        std::os::unix::fs::symlink(format!("/srv/keys/{file}"), node.path("etc/kubernetes/pki").join(file)).unwrap();
+    }
+    assert_eq!(node.run(&["renew", "apiserver"]).code, 0);
+    assert!(node.path("etc/kubernetes/pki/apiserver.crt").is_symlink());
+    let certificate = kubecertd::formats::x509::certificates(&node.read("srv/keys/apiserver.crt")).unwrap().remove(0);
+    assert_eq!(certificate.serial, node.certificate("apiserver").serial);
+    assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_paths_come_from_the_manifests() {
+    let node = Node::due();
+    for file in ["kube-apiserver", "kube-controller-manager", "etcd"] {
+        let manifest = format!("etc/kubernetes/manifests/{file}.yaml");
+        // The same paths in the container, other ones on the host.
+        node.edit(&manifest, "      path: /etc/kubernetes/pki", "      path: /srv/pki");
+    }
+    std::fs::create_dir_all(node.path("srv")).unwrap();
+    std::fs::rename(node.path("etc/kubernetes/pki"), node.path("srv/pki")).unwrap();
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert!(run.text.contains("11 credentials renewed."), "{}", run.text);
+    assert!(!node.path("etc/kubernetes/pki").exists());
+}
+
+#[test]
+fn own_entries_are_renewed_like_the_built_in_ones() {
+    let node = Node::due();
+    for (file, copy) in [("apiserver.crt", "web.crt"), ("apiserver.key", "web.key")] {
+        node.write(&format!("etc/own/{copy}"), node.read(&format!("etc/kubernetes/pki/{file}")));
+    }
+    let bundle = [node.read("etc/kubernetes/pki/etcd/peer.key"), node.read("etc/kubernetes/pki/etcd/peer.crt")].concat();
+    node.write("etc/own/bundle.pem", &bundle);
+    node.write("etc/own/admin.conf", node.read("etc/kubernetes/admin.conf"));
+    node.write(
+        "etc/kubecertd/kubecertd.d/own.toml",
+        r#"
+[[credential]]
+name = "web"
+authority = "ca"
+certificate = "/etc/own/web.crt"
+key = "/etc/own/web.key"
+[[credential]]
+name = "bundle"
+authority = "etcd-ca"
+bundle = "/etc/own/bundle.pem"
+[[credential]]
+name = "copy"
+authority = "ca"
+kubeconfig = "/etc/own/admin.conf"
+"#,
+    );
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert!(run.text.contains("14 credentials renewed."), "{}", run.text);
+    let whole = node.whole();
+    for name in ["web", "bundle", "copy"] {
+        assert!(whole[name].certificate.not_after.seconds_since(common::now()) > 360 * 86_400, "{name}");
+    }
+    assert!(node.text("etc/own/bundle.pem").starts_with("-----BEGIN EC PRIVATE KEY-----"), "the order in the bundle stays");
+}
+
+#[test]
+fn near_the_end_of_its_authority_nothing_loops() {
+    let node = Node::fresh(ECDSA);
+    node.shorten_authority("etc/kubernetes/pki/front-proxy-ca", 10);
+    node.age("front-proxy-client", 5);
+    let first = node.run(&["renew"]);
+    assert!(first.text.contains("1 credential renewed."), "{}", first.text);
+    let after = node.snapshot();
+    for _ in 0..3 {
+        let again = node.run(&["renew"]);
+        assert_eq!(again.code, 0, "{}", again.text);
+        assert!(again.text.contains("as its authority does: only a new authority helps"), "{}", again.text);
+    }
+    assert_eq!(node.snapshot(), after);
+}
+
+#[test]
+fn the_demo_shows_every_kind_of_state_and_leaves_nothing_behind() {
+    let run = common::kubecertd(&["demo"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    for word in ["fresh", "due", "urgent", "expired", "absent", "key does not fit", "damaged", "foreign issuer", "external"] {
+        assert!(run.text.contains(word), "{word}: {}", run.text);
+    }
+    assert!(run.text.contains("6 credentials renewed, 1 not."), "{}", run.text);
+    assert!(run.text.contains("none to renew; 2 need an operator."), "{}", run.text);
+    let folder = run.text.split_whitespace().find(|word| word.contains("kubecertd-demo-")).unwrap().trim_end_matches('.');
+    assert!(!std::path::Path::new(folder).exists());
+}
+
+#[test]
+fn the_readme_and_the_help_name_the_same_exit_codes() {
+    let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").replace('`', "");
+    let help = squeezed(&common::kubecertd(&["--help"]).text);
+    let readme = squeezed(include_str!("../README.md"));
+    let sentence = |text: &str| {
+        let from = text.find("Exit codes: ").unwrap();
+        text[from..].split_inclusive("supported.").next().unwrap().to_owned()
+    };
+    assert_eq!(sentence(&help), sentence(&readme));
+}
+
+#[test]
+fn the_readme_shows_what_a_typo_really_says() {
+    let node = Node::fresh(ECDSA);
+    node.write("etc/kubecertd/kubecertd.toml", "[renewal]\nrenew_befor = \"15d\"\n");
+    let run = node.run(&["config", "check"]);
+    assert_eq!(run.code, 78);
+    assert!(include_str!("../README.md").contains(run.text.trim()), "{}", run.text);
+}
