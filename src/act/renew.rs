@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::credentials::{Backup, ComposeError, Composed, Files, LoadedAuthority, LoadedKey, Stored, load, load_authority};
+use crate::credentials::{Backup, ComposeError, Composed, Files, LoadedAuthority, LoadedKey, Stored, load, load_authority, located};
 use crate::formats::x509::{self, Certificate, IssueError, KeyAlgorithm, KeyError, PrivateKey, ReadError, VerifyError};
 use crate::model::{
     AbsolutePath, Authority, AuthorityName, CredentialFacts, CredentialName, Digest, KeyChoice, Secret, Timestamp, Urgency,
@@ -218,7 +218,8 @@ fn original(root: &Root, backups: &Backups, job: &Job) -> Result<Stored, RenewEr
         None => load(root, &job.facts.credential),
         Some(name) => {
             let generation = backups.generations().into_iter().find(|generation| generation.to_string() == *name);
-            load(&Backup { backups, generation: generation.ok_or(RenewError::Changed)? }, &job.facts.credential)
+            let generation = generation.ok_or(RenewError::Changed)?;
+            load(&Backup { backups, generation }, &located(root, &job.facts.credential))
         }
     };
     let stored = loaded.stored().ok_or(RenewError::Changed)?;

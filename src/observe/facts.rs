@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Catalog;
-use crate::credentials::{Backup, Loaded, LoadedAuthority, LoadedKey, Stored, load, load_authority};
+use crate::credentials::{Backup, Loaded, LoadedAuthority, LoadedKey, Stored, load, load_authority, located};
 use crate::formats::x509::Certificate;
 use crate::model::{
     AbsolutePath, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName, AuthorityState, Credential, CredentialFacts, Leaf,
@@ -95,7 +95,7 @@ fn facts(root: &Root, credential: &Credential, authority: Option<&LoadedAuthorit
         Loaded::Mismatched(stored, text) => Material::Mismatched(leaf_of(stored), text),
         Loaded::Whole(stored) => Material::Whole(leaf_of(stored)),
     };
-    let backup = if wants_backup(&material, &credential.need) { usable_backup(credential, authority, backups) } else { None };
+    let backup = if wants_backup(&material, &credential.need) { usable_backup(root, credential, authority, backups) } else { None };
     CredentialFacts { credential: credential.clone(), material, backup, notes }
 }
 
@@ -108,11 +108,12 @@ fn wants_backup(material: &Material, need: &Need) -> bool {
 }
 
 /// The newest backup with a certificate of this authority, by its name.
-fn usable_backup(credential: &Credential, authority: Option<&LoadedAuthority>, backups: &Backups) -> Option<String> {
+fn usable_backup(root: &Root, credential: &Credential, authority: Option<&LoadedAuthority>, backups: &Backups) -> Option<String> {
     let authority = authority?;
+    let credential = located(root, credential);
     let usable = |generation: &crate::store::Generation| {
         let files = Backup { backups, generation: generation.clone() };
-        let stored = load(&files, credential).stored();
+        let stored = load(&files, &credential).stored();
         stored.is_some_and(|stored| authority.signer_of(&stored.certificate) == Signer::Authority)
     };
     backups.generations().into_iter().find(usable).map(|generation| generation.to_string())
