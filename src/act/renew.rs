@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::credentials::{Backup, ComposeError, Composed, Files, LoadedAuthority, LoadedKey, Stored, load, load_authority, located};
 use crate::formats::x509::{self, Certificate, IssueError, KeyAlgorithm, KeyError, PrivateKey, ReadError, VerifyError};
 use crate::model::{
-    AbsolutePath, Authority, AuthorityName, CredentialFacts, CredentialName, Digest, KeyChoice, Secret, Timestamp, Urgency,
+    AbsolutePath, Authority, AuthorityName, CredentialFacts, CredentialName, Digest, KeyChoice, Material, Secret, Timestamp, Urgency,
 };
 use crate::plan::Terms;
 use crate::store::{self, Backups, Change, Checked, Store, StoreError};
@@ -25,7 +25,7 @@ pub struct Job {
     pub authority: Authority,
     /// The dates of the new certificate.
     pub terms: Terms,
-    /// How much patience is left: what is only due is not replaced without a backup.
+    /// How much patience is left.
     pub urgency: Urgency,
 }
 
@@ -207,9 +207,15 @@ fn prepare<'j>(
             file.old = digest(root, &file.path)?;
         }
     }
-    let backup = if job.urgency > Urgency::Due { store::Backup::Wanted } else { store::Backup::Required };
-    let change = Change { credential: job.facts.credential.name.clone(), files, backup };
+    let change = Change { credential: job.facts.credential.name.clone(), files, backup: backup(job) };
     Ok(Prepared { job, stored, issuer: signing, certificate, change })
+}
+
+/// What has no time left is replaced even where the disk has no room for a backup. But a key that does not fit, or a damaged
+/// file, may be the only copy of something else.
+fn backup(job: &Job) -> store::Backup {
+    let worthless = matches!(job.facts.material, Material::Whole(_) | Material::KeyMissing(..) | Material::Absent);
+    if worthless && job.urgency > Urgency::Due { store::Backup::Wanted } else { store::Backup::Required }
 }
 
 /// The credential to issue anew: the one that was judged, or its backup where the plan says so.
