@@ -2,17 +2,18 @@
 //! another's turn.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Catalog;
 use crate::credentials::{Backup, Loaded, LoadedAuthority, LoadedKey, Stored, load, load_authority, located};
 use crate::formats::x509::Certificate;
 use crate::model::{
-    AbsolutePath, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName, AuthorityState, Credential, CredentialFacts, Leaf,
-    Material, Need, Signer,
+    AbsolutePath, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName, AuthorityState, Credential, CredentialFacts,
+    CredentialName, Leaf, Material, Need, Renewal, Signer,
 };
 use crate::store::Backups;
-use crate::sys::Root;
+use crate::sys::{Identity, Root};
 
 /// What is found on a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,7 +48,52 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
         let authority = credential.authority.as_ref().and_then(|name| loaded.get(name));
         contained(|| facts(root, credential, authority, &backups)).unwrap_or_else(|| unreadable(credential))
     };
-    Observation { authorities, credentials: in_parallel(&catalog.credentials, look) }
+    let mut credentials = in_parallel(&catalog.credentials, look);
+    refuse_half_shared(root, &mut credentials);
+    Observation { authorities, credentials }
+}
+
+/// Which file it is, whatever its name: its folder and its name there.
+type Place = (Identity, OsString);
+
+/// Two certificates for one key, or one certificate with two keys: a new key for one of them would break the other.
+fn refuse_half_shared(root: &Root, credentials: &mut [CredentialFacts]) {
+    let places: Vec<_> = credentials.iter().map(|facts| places(root, facts)).collect();
+    let mut users: BTreeMap<&Place, Vec<usize>> = BTreeMap::new();
+    for (user, place) in places.iter().enumerate().flat_map(|(user, own)| own.keys().map(move |place| (user, place))) {
+        users.entry(place).or_default().push(user);
+    }
+    let differs = |own: &BTreeMap<Place, AbsolutePath>, other: usize| places.get(other).is_some_and(|places| !places.keys().eq(own.keys()));
+    let troubles = places.iter().map(|own| {
+        own.iter().find_map(|(place, path)| {
+            let other = *users.get(place)?.iter().find(|other| differs(own, **other))?;
+            Some((path, &credentials.get(other)?.credential.name))
+        })
+    });
+    let texts: Vec<_> = troubles.map(|trouble| trouble.map(|(path, other)| half_shared(path, other))).collect();
+    for (facts, text) in credentials.iter_mut().zip(texts) {
+        if let (Renewal::Ours, Some(text)) = (facts.credential.renewal, text) {
+            facts.material = Material::Unreadable(text);
+        }
+    }
+}
+
+fn half_shared(path: &AbsolutePath, other: &CredentialName) -> String {
+    format!(
+        "{path}: {other} uses this file too, but not both files, so that renewing one would break the other; give each files of its own"
+    )
+}
+
+/// Where the files of a credential really are. None where nothing is there, or what is there is refused already.
+fn places(root: &Root, facts: &CredentialFacts) -> BTreeMap<Place, AbsolutePath> {
+    if matches!(facts.material, Material::Absent | Material::Unreadable(_)) {
+        return BTreeMap::new();
+    }
+    let place = |path: &AbsolutePath| {
+        let place = root.locate(path).ok()?;
+        Some(((place.dir.identity().ok()?, place.name), path.clone()))
+    };
+    located(root, &facts.credential).location.files().filter_map(place).collect()
 }
 
 /// A parser's panic costs the one file that it met, never the pass.
