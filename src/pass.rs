@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::act::{Job, Outcome, Progress, RenewError, Renewal, Renewed, renew};
+use crate::credentials::located;
 use crate::model::{AbsolutePath, Action, AuthorityFacts, AuthorityJudgement, CredentialName, Material, Policy, Timestamp};
 use crate::observe::{Node, Observation, Platform, observe};
 use crate::plan::{Judged, Plan, Request, Step, judge, judge_authority, plan};
@@ -123,7 +124,8 @@ pub fn run(node: &Node, request: &Request, clock: &dyn Clock, progress: Progress
 
 /// Every file that a pass may replace.
 fn files(node: &Node) -> Vec<AbsolutePath> {
-    node.catalog.credentials.iter().flat_map(|credential| credential.location.files().cloned()).collect()
+    let located = node.catalog.credentials.iter().map(|credential| located(&node.root, credential).location);
+    located.flat_map(|location| location.files().cloned().collect::<Vec<_>>()).collect()
 }
 
 fn jobs(survey: &Survey, plan: &Plan) -> Vec<Job> {

@@ -144,8 +144,12 @@ fn the_json_of_check_has_kubeadms_fields_for_every_credential() {
         let node = Node::fresh(tree);
         let run = node.run(&["check", "-o", "json"]);
         let json: serde_json::Value = serde_json::from_str(&run.text).unwrap();
-        assert_eq!((json["kind"].as_str(), json["apiVersion"].as_str()), (Some("CertificateExpirationInfo"), Some("output.kubeadm.k8s.io/v1alpha3")));
-        let names = |list: &str| json[list].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            (json["kind"].as_str(), json["apiVersion"].as_str()),
+            (Some("CertificateExpirationInfo"), Some("output.kubeadm.k8s.io/v1alpha3"))
+        );
+        let names =
+            |list: &str| json[list].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
         // In the order in which kubeadm lists them, under its names.
         let expected = [
             "admin.conf",

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::credentials::{Backup, ComposeError, Composed, Files, LoadedAuthority, LoadedKey, Stored, load, load_authority};
+use crate::credentials::{Backup, ComposeError, Composed, Files, LoadedAuthority, LoadedKey, Stored, load, load_authority, located};
 use crate::formats::x509::{self, Certificate, IssueError, KeyAlgorithm, KeyError, PrivateKey, ReadError, VerifyError};
 use crate::model::{
-    AbsolutePath, Authority, AuthorityName, CredentialFacts, CredentialName, Digest, KeyChoice, Secret, Timestamp, Urgency,
+    AbsolutePath, Authority, AuthorityName, CredentialFacts, CredentialName, Digest, KeyChoice, Material, Secret, Timestamp, Urgency,
 };
 use crate::plan::Terms;
 use crate::store::{self, Backups, Change, Checked, Store, StoreError};
@@ -24,7 +24,7 @@ pub struct Job {
     pub authority: Authority,
     /// The dates of the new certificate.
     pub terms: Terms,
-    /// How much patience is left: what is only due is not replaced without a backup.
+    /// How much patience is left.
     pub urgency: Urgency,
 }
 
@@ -184,9 +184,15 @@ fn prepare<'j>(
             file.old = digest(root, &file.path)?;
         }
     }
-    let backup = if job.urgency > Urgency::Due { store::Backup::Wanted } else { store::Backup::Required };
-    let change = Change { credential: job.facts.credential.name.clone(), files, backup };
+    let change = Change { credential: job.facts.credential.name.clone(), files, backup: backup(job) };
     Ok(Prepared { job, stored, issuer: signing, certificate, change })
+}
+
+/// What has no time left is replaced even where the disk has no room for a backup. But a key that does not fit, or a damaged
+/// file, may be the only copy of something else.
+fn backup(job: &Job) -> store::Backup {
+    let worthless = matches!(job.facts.material, Material::Whole(_) | Material::KeyMissing(..) | Material::Absent);
+    if worthless && job.urgency > Urgency::Due { store::Backup::Wanted } else { store::Backup::Required }
 }
 
 /// The credential to issue anew: the one that was judged, or its backup where the plan says so.
@@ -195,7 +201,8 @@ fn original(root: &Root, backups: &Backups, job: &Job) -> Result<Stored, RenewEr
         None => load(root, &job.facts.credential),
         Some(name) => {
             let generation = backups.generations().into_iter().find(|generation| generation.to_string() == *name);
-            load(&Backup { backups, generation: generation.ok_or(RenewError::Changed)? }, &job.facts.credential)
+            let generation = generation.ok_or(RenewError::Changed)?;
+            load(&Backup { backups, generation }, &located(root, &job.facts.credential))
         }
     };
     let stored = loaded.stored().ok_or(RenewError::Changed)?;

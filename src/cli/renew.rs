@@ -69,7 +69,7 @@ pub(super) fn show(node: &Node, report: &Report, request: &Request) -> String {
     let mut rows = recovery(report);
     rows.extend(report.plan.steps.iter().map(row));
     rows.extend(untouched(&report.before.credentials, &report.plan, request));
-    let notes = report.recovered.notes.iter().chain(&report.notes).map(|note| format!("note: {note}\n"));
+    let notes = node.notes.iter().chain(&report.recovered.notes).chain(&report.notes).map(|note| format!("note: {note}\n"));
     table(&rows) + &notes.collect::<String>() + &summary(node, report)
 }
 

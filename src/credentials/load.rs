@@ -15,7 +15,7 @@ pub enum Loaded {
     Unreadable(String),
     /// The certificate's file was read, and holds no certificate.
     Damaged(String),
-    /// There is a key, and no certificate.
+    /// There is a key, or a kubeconfig that refers to files, and no certificate.
     CertificateMissing(String),
     /// There is a certificate, and no key.
     KeyMissing(Box<Stored>, String),
@@ -94,11 +94,31 @@ pub fn load(files: &dyn Files, credential: &Credential) -> Loaded {
     loaded.unwrap_or_else(|e| Loaded::Unreadable(e.to_string()))
 }
 
+/// The credential as an entry for the files that really hold it: those that its kubeconfig refers to, where it does. A
+/// backup has only these, and not the kubeconfig, which no renewal changes then.
+#[must_use]
+pub fn located(files: &dyn Files, credential: &Credential) -> Credential {
+    let mut located = credential.clone();
+    if let Location::Kubeconfig(path) = &credential.location
+        && let Ok(Some(content)) = files.read(path)
+        && let Ok(config) = Kubeconfig::parse(content.expose())
+        && let (kubeconfig::Source::File(certificate), kubeconfig::Source::File(key)) =
+            (config.user.client.certificate, config.user.client.key)
+        && let (Ok(certificate), Ok(key)) = (path.sibling(certificate), path.sibling(key))
+    {
+        located.location = Location::Pair { certificate, key };
+    }
+    located
+}
+
 fn source(files: &dyn Files, path: &AbsolutePath) -> Result<Source, FileError> {
     Ok(Source { path: path.clone(), content: files.read(path)? })
 }
 
 fn pair(files: &dyn Files, certificate: &AbsolutePath, key: &AbsolutePath) -> Result<Loaded, FileError> {
+    if certificate == key {
+        return bundle(files, certificate);
+    }
     let certificate = source(files, certificate)?;
     let key = source(files, key)?;
     let (Some(content), key_content) = (&certificate.content, &key.content) else {
@@ -155,8 +175,10 @@ fn kubeconfig(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileErro
         }
         (At::Embedded(certificate), At::Embedded(key)) => embedded(certificate, key, file, path),
         (At::File(certificate), At::File(key)) => match (path.sibling(certificate), path.sibling(key)) {
-            (Ok(certificate), Ok(key)) if certificate == key => bundle(files, &certificate)?,
-            (Ok(certificate), Ok(key)) => pair(files, &certificate, &key)?,
+            (Ok(certificate), Ok(key)) => match pair(files, &certificate, &key)? {
+                Loaded::Absent => Loaded::CertificateMissing(format!("{path}: refers to {certificate}, which does not exist")),
+                loaded => loaded,
+            },
             (Err(e), _) | (_, Err(e)) => Loaded::Unreadable(format!("{path}: {e}")),
         },
         (At::Missing, At::Missing) => Loaded::Unreadable(format!(

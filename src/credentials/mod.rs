@@ -10,7 +10,7 @@ mod load;
 
 pub use authority::{LoadedAuthority, LoadedKey, load_authority};
 pub use compose::{ComposeError, Composed};
-pub use load::{Form, Loaded, Source, Stored, load};
+pub use load::{Form, Loaded, Source, Stored, load, located};
 
 use crate::model::{AbsolutePath, Secret};
 use crate::store::LARGEST_FILE;

@@ -1,6 +1,6 @@
 //! What is found on disk: the facts that a judgement rests on, free of any opinion about them.
 
-use super::{Authority, Credential, Digest, Timestamp};
+use super::{AbsolutePath, Authority, Credential, Digest, Timestamp};
 
 /// What is found of a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub struct CredentialFacts {
     pub credential: Credential,
     /// What its files hold.
     pub material: Material,
+    /// The files that hold it: those that its kubeconfig refers to, where it does.
+    pub files: Vec<AbsolutePath>,
     /// The newest backup that could repair it, by its name; looked for only where the files can't serve.
     pub backup: Option<String>,
     /// What else an operator should know about it, each a sentence.
@@ -24,7 +26,7 @@ pub enum Material {
     Unreadable(String),
     /// The certificate's file was read, and is no certificate.
     Damaged(String),
-    /// There is a key, and no certificate.
+    /// There is a key, or a kubeconfig that refers to files, and no certificate.
     CertificateMissing(String),
     /// There is a certificate, and no key.
     KeyMissing(Leaf, String),

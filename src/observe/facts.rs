@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::Catalog;
-use crate::credentials::{Backup, Loaded, LoadedAuthority, LoadedKey, Stored, load, load_authority};
+use super::shared::refuse_half_shared;
+use crate::credentials::{Backup, Loaded, LoadedAuthority, LoadedKey, Stored, load, load_authority, located};
 use crate::formats::x509::Certificate;
 use crate::model::{
     AbsolutePath, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName, AuthorityState, Credential,
@@ -48,7 +49,9 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
     };
     let credentials = on_all_cores(&catalog.credentials, look);
     let credentials = catalog.credentials.iter().zip(credentials).map(|(one, found)| found.unwrap_or_else(|| unreadable(one)));
-    Observation { authorities, credentials: credentials.collect() }
+    let mut credentials: Vec<_> = credentials.collect();
+    refuse_half_shared(root, &mut credentials);
+    Observation { authorities, credentials }
 }
 
 fn parser_failed(path: &AbsolutePath) -> String {
@@ -57,13 +60,15 @@ fn parser_failed(path: &AbsolutePath) -> String {
 
 fn unreadable(credential: &Credential) -> CredentialFacts {
     let material = Material::Unreadable(parser_failed(credential.location.certificate_file()));
-    CredentialFacts { credential: credential.clone(), material, backup: None, notes: Vec::new() }
+    CredentialFacts { credential: credential.clone(), material, files: Vec::new(), backup: None, notes: Vec::new() }
 }
 
 fn facts(root: &Root, credential: &Credential, authority: Option<&LoadedAuthority>, backups: &Backups) -> CredentialFacts {
+    let mut files: Vec<_> = credential.location.files().cloned().collect();
     let mut notes = Vec::new();
     let mut leaf_of = |stored: Box<Stored>| {
         let leaf = leaf(&stored.certificate, authority);
+        files = stored.form.sources().map(|source| source.path.clone()).collect();
         notes = stored.notes;
         leaf
     };
@@ -76,8 +81,8 @@ fn facts(root: &Root, credential: &Credential, authority: Option<&LoadedAuthorit
         Loaded::Mismatched(stored, text) => Material::Mismatched(leaf_of(stored), text),
         Loaded::Whole(stored) => Material::Whole(leaf_of(stored)),
     };
-    let backup = if wants_backup(&material, &credential.need) { usable_backup(credential, authority, backups) } else { None };
-    CredentialFacts { credential: credential.clone(), material, backup, notes }
+    let backup = if wants_backup(&material, &credential.need) { usable_backup(root, credential, authority, backups) } else { None };
+    CredentialFacts { credential: credential.clone(), material, files, backup, notes }
 }
 
 fn wants_backup(material: &Material, need: &Need) -> bool {
@@ -89,11 +94,12 @@ fn wants_backup(material: &Material, need: &Need) -> bool {
 }
 
 /// The newest backup with a certificate of this authority, by its name.
-fn usable_backup(credential: &Credential, authority: Option<&LoadedAuthority>, backups: &Backups) -> Option<String> {
+fn usable_backup(root: &Root, credential: &Credential, authority: Option<&LoadedAuthority>, backups: &Backups) -> Option<String> {
     let authority = authority?;
+    let credential = located(root, credential);
     let usable = |generation: &crate::store::Generation| {
         let files = Backup { backups, generation: generation.clone() };
-        let stored = load(&files, credential).stored();
+        let stored = load(&files, &credential).stored();
         stored.is_some_and(|stored| authority.signer_of(&stored.certificate) == Signer::Authority)
     };
     backups.generations().into_iter().find(usable).map(|generation| generation.to_string())

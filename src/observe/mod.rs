@@ -5,6 +5,7 @@
 pub mod catalog;
 mod facts;
 mod node;
+mod shared;
 
 pub use catalog::Catalog;
 pub use facts::{Observation, observe};

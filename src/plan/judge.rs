@@ -17,6 +17,8 @@ pub fn action(condition: Condition, authority: AuthorityCondition, backup: bool)
     use Condition as C;
     match (condition, authority) {
         (C::Fresh | C::Absent, _) => Action::Nothing,
+        // Foreign to an authority that does not fit its own key: it is the authority that looks wrong.
+        (C::ForeignIssuer | C::SelfSigned, A::KeyUnusable) => Action::Error,
         (C::EndsWithAuthority | C::ForeignIssuer | C::SelfSigned, _) => Action::Report,
         (C::Due | C::Urgent | C::Expired | C::NotYetValid, A::Usable) => Action::Renew,
         (C::Due | C::Urgent | C::Expired | C::NotYetValid, A::External) => Action::Report,
@@ -136,9 +138,15 @@ fn authority_reason(facts: &AuthorityFacts, condition: AuthorityCondition, now: 
     match (condition, &facts.state) {
         (AuthorityCondition::Usable, _) => String::new(),
         (AuthorityCondition::External, _) => format!("external: {} is not on this node, so nothing is signed here", authority.key),
-        (AuthorityCondition::Expired, _) => format!("expired {}: nothing is signed with it", remaining(now, date(|c| c.not_after))),
+        (AuthorityCondition::Expired, _) => {
+            format!("{} expired {}: nothing is signed with it", authority.certificate, remaining(now, date(|c| c.not_after)))
+        }
         (AuthorityCondition::NotYetValid, _) => {
-            format!("not valid before {}: nothing is signed with it; is the clock right?", date(|c| c.not_before))
+            format!(
+                "{} is not valid before {}: nothing is signed with it; is the clock right?",
+                authority.certificate,
+                date(|c| c.not_before)
+            )
         }
         (AuthorityCondition::Absent, _) => format!("{} does not exist", authority.certificate),
         (_, AuthorityState::Present { key: AuthorityKey::Unusable(text), .. }) => text.clone(),

@@ -41,7 +41,7 @@ fn facts(material: Material) -> CredentialFacts {
         renewal: Renewal::Ours,
         need: Need::Manifest("kube-apiserver.yaml".into()),
     };
-    CredentialFacts { credential, material, backup: None, notes: Vec::new() }
+    CredentialFacts { credential, material, files: Vec::new(), backup: None, notes: Vec::new() }
 }
 
 fn authority(state: AuthorityState) -> AuthorityFacts {
@@ -167,7 +167,11 @@ fn reasons_are_sentences_an_operator_can_act_on() {
             A::External,
             "expires in 15 days, within 15 days; its authority ca: external: /etc/kubernetes/pki/ca.key is not on this node, so nothing is signed here",
         ),
-        (C::Expired, A::Expired, "expired 24 hours ago; its authority ca: expired 24 hours ago: nothing is signed with it"),
+        (
+            C::Expired,
+            A::Expired,
+            "expired 24 hours ago; its authority ca: /etc/kubernetes/pki/ca.crt expired 24 hours ago: nothing is signed with it",
+        ),
         (C::Due, A::KeyUnusable, "expires in 15 days, within 15 days; its authority ca: ca.key: is encrypted"),
         (
             C::Missing,

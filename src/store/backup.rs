@@ -110,8 +110,15 @@ impl Making {
         Ok(())
     }
 
+    /// Removes it again. Half a backup would be kept in the place of a whole one.
+    pub(super) fn abandon(self) {
+        if let Some(name) = self.generation.path().file_name() {
+            let _ = remove_all(&self.backups, name);
+        }
+    }
+
     /// Makes all copies durable.
-    pub(super) fn finish(self) -> Result<(), StoreError> {
+    pub(super) fn finish(&self) -> Result<(), StoreError> {
         for file in &self.files {
             file.sync_all().map_err(|e| FileError::from_io(self.generation.path(), "sync", e))?;
         }

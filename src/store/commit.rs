@@ -68,14 +68,13 @@ impl Store<'_> {
 
     fn back_up(&self, changes: &[Checked], old: &[Vec<Option<Secret>>], now: Timestamp) -> Result<(), StoreError> {
         let mut making = Making::begin(&self.folder, now)?;
-        for (change, contents) in changes.iter().zip(old) {
-            for (file, content) in change.files.iter().zip(contents) {
-                if let Some(content) = content {
-                    making.add(&file.target, content)?;
-                }
-            }
+        let files = changes.iter().zip(old).flat_map(|(change, contents)| change.files.iter().zip(contents));
+        let mut copies = files.filter_map(|(file, content)| Some((&file.target, content.as_ref()?)));
+        let made = copies.try_for_each(|(path, content)| making.add(path, content)).and_then(|()| making.finish());
+        if made.is_err() {
+            making.abandon();
         }
-        making.finish()
+        made
     }
 
     /// The point of no return: once the journal is written, the renames are made, now or at the next start.

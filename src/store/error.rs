@@ -14,6 +14,9 @@ pub enum StoreError {
     /// Somebody else replaced a file after it was looked at.
     #[error("{}: was changed by somebody else in the meantime; it is left as it is, and the next pass looks at it again", .0.display())]
     Changed(PathBuf),
+    /// Two files of one credential are the same one.
+    #[error("{}: both the certificate and the key lead here by different names; use one name for both, or two files", .0.display())]
+    SameFile(PathBuf),
     /// Another process is at work.
     #[error("{}: another kubecertd is at work on this node; try again when it is done", .lock.display())]
     Busy {

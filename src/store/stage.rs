@@ -3,6 +3,7 @@
 //! The states of a change are types: [`Staged`] can only be checked or dropped, [`Checked`] can only be committed or
 //! dropped. Dropping one removes its files again.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -90,7 +91,13 @@ impl Store<'_> {
     /// # Errors
     /// When a target is not what it was when the change was decided, or a file can't be written. Nothing stays behind.
     pub fn stage(&self, change: Change) -> Result<Staged, StoreError> {
-        let files = change.files.iter().map(|file| stage_file(self.root, file)).collect::<Result<_, _>>()?;
+        let files = change.files.iter().map(|file| stage_file(self.root, file)).collect::<Result<Vec<_>, _>>()?;
+        let mut places = BTreeSet::new();
+        for StagedFile { place, .. } in &files {
+            if !places.insert((place.dir.identity()?, &place.name)) {
+                return Err(StoreError::SameFile(place.path()));
+            }
+        }
         Ok(Staged { credential: change.credential, backup: change.backup, files })
     }
 }

@@ -123,6 +123,18 @@ fn a_symlinked_target_is_replaced_where_it_points_and_the_link_stays() {
 }
 
 #[test]
+fn two_files_that_are_one_are_refused() {
+    let node = Node::new();
+    fs::remove_file(node.at("etc/pki/a.key")).unwrap();
+    symlink("a.crt", node.at("etc/pki/a.key")).unwrap();
+    let (store, _) = node.open();
+    let files = vec![new_file("/etc/pki/a.crt", Some("old crt"), "new crt"), new_file("/etc/pki/a.key", Some("old crt"), "new key")];
+    let refused = store.stage(Change { files, ..pair() });
+    assert!(matches!(refused, Err(StoreError::SameFile(path)) if path == Path::new("/etc/pki/a.crt")));
+    assert_eq!((node.get("etc/pki/a.crt").as_str(), node.dot_files()), ("old crt", Vec::new()));
+}
+
+#[test]
 fn a_new_file_gets_the_mode_of_its_kind() {
     let node = Node::new();
     fs::remove_file(node.at("etc/pki/a.crt")).unwrap();

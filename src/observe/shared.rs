@@ -1,0 +1,52 @@
+//! Credentials that share files: two certificates for one key, or one certificate with two keys. A new key for one of
+//! them would break the other, so both are refused. Two that share all their files are one thing under two names, and
+//! no harm comes of it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use crate::model::{AbsolutePath, CredentialFacts, CredentialName, Material, Renewal};
+use crate::sys::{Identity, Root};
+
+/// Which file it is, whatever its name: its folder and its name there.
+type Place = (Identity, OsString);
+
+/// Makes unreadable what shares only some of its files with another credential.
+pub(super) fn refuse_half_shared(root: &Root, credentials: &mut [CredentialFacts]) {
+    let places: Vec<_> = credentials.iter().map(|facts| places(root, facts)).collect();
+    let mut users: BTreeMap<&Place, Vec<usize>> = BTreeMap::new();
+    for (user, place) in places.iter().enumerate().flat_map(|(user, own)| own.keys().map(move |place| (user, place))) {
+        users.entry(place).or_default().push(user);
+    }
+    let differs = |own: &BTreeMap<Place, AbsolutePath>, other: usize| places.get(other).is_some_and(|places| !places.keys().eq(own.keys()));
+    let troubles = places.iter().map(|own| {
+        own.iter().find_map(|(place, path)| {
+            let other = *users.get(place)?.iter().find(|other| differs(own, **other))?;
+            Some((path, &credentials.get(other)?.credential.name))
+        })
+    });
+    let texts: Vec<_> = troubles.map(|trouble| trouble.map(|(path, other)| half_shared(path, other))).collect();
+    for (facts, text) in credentials.iter_mut().zip(texts) {
+        if let (Renewal::Ours, Some(text)) = (facts.credential.renewal, text) {
+            facts.material = Material::Unreadable(text);
+        }
+    }
+}
+
+fn half_shared(path: &AbsolutePath, other: &CredentialName) -> String {
+    format!(
+        "{path}: {other} uses this file too, but not both files, so that renewing one would break the other; give each files of its own"
+    )
+}
+
+/// Where the files of a credential really are. None where nothing is there, or what is there is refused already.
+fn places(root: &Root, facts: &CredentialFacts) -> BTreeMap<Place, AbsolutePath> {
+    if matches!(facts.material, Material::Absent | Material::Unreadable(_)) {
+        return BTreeMap::new();
+    }
+    let place = |path: &AbsolutePath| {
+        let place = root.locate(path).ok()?;
+        Some(((place.dir.identity().ok()?, place.name), path.clone()))
+    };
+    facts.files.iter().filter_map(place).collect()
+}

@@ -1,0 +1,132 @@
+//! Authorities that can't sign, or of which only one of several can.
+
+use kubecertd::formats::x509::{Certificate, PrivateKey, reissue};
+
+use super::common::{ECDSA, PKI, ending_in, fixture};
+use super::*;
+
+/// An authority made on the spot.
+struct Authority {
+    certificate: Certificate,
+    key: PrivateKey,
+    key_pem: String,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    /// `by`: who issued it; itself when nobody did.
+    fn new(name: &str, by: Option<&Self>) -> Self {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+        let key = rcgen::KeyPair::generate().unwrap();
+        let key_pem = key.serialize_pem();
+        let made = match by {
+            None => params.self_signed(&key),
+            Some(by) => params.signed_by(&key, &by.issuer),
+        };
+        Self {
+            certificate: Certificate::from_der(made.unwrap().der()).unwrap(),
+            key: PrivateKey::from_pem(key_pem.as_bytes()).unwrap(),
+            key_pem,
+            issuer: rcgen::Issuer::new(params, key),
+        }
+    }
+}
+
+/// The authority of a node, from its own files.
+pub fn authority(node: &Node, certificate: &str, key: &str) -> (Certificate, PrivateKey) {
+    (certificates(&node.read(certificate)).unwrap().remove(0), PrivateKey::from_pem(&node.read(key)).unwrap())
+}
+
+/// Gives the authority `ca` another life: same key, same name.
+fn redate_ca(node: &Node, days_left: i64) {
+    let (certificate, key) = authority(node, CA_CRT, CA_KEY);
+    let der = reissue(&certificate, &certificate, &key, &key, &ending_in(days_left)).unwrap();
+    node.write(CA_CRT, Certificate::from_der(&der).unwrap().to_pem());
+}
+
+#[test]
+fn an_expired_authority_signs_nothing() {
+    let node = Node::due();
+    redate_ca(&node, -5);
+    Expected { code: PARTLY, left: OF_CA, says: &["ca: expired", "ago: nothing is signed with it"] }.of("expired", &node);
+}
+
+#[test]
+fn an_authority_that_is_not_yet_valid_signs_nothing() {
+    let node = Node::due();
+    redate_ca(&node, 365 + 30);
+    Expected { code: PARTLY, left: OF_CA, says: &["ca: not valid before", "is the clock right?"] }.of("not yet valid", &node);
+}
+
+#[test]
+fn an_authority_that_is_not_there_signs_nothing() {
+    let node = Node::due();
+    node.remove(CA_CRT);
+    Expected { code: PARTLY, left: OF_CA, says: &["/etc/kubernetes/pki/ca.crt does not exist"] }.of("absent", &node);
+}
+
+#[test]
+fn an_authority_whose_key_is_elsewhere_is_external_which_is_no_failure() {
+    let node = Node::due();
+    node.remove(CA_KEY);
+    let says = &["external: /etc/kubernetes/pki/ca.key is not on this node"];
+    Expected { code: FINE, left: OF_CA, says }.of("external", &node);
+}
+
+#[test]
+fn an_intermediate_authority_signs_only_when_its_file_leads_to_the_root() {
+    let root = Authority::new("root", None);
+    let intermediate = Authority::new("intermediate", Some(&root));
+    let (own, above) = (intermediate.certificate.to_pem(), root.certificate.to_pem());
+    let left: &[&str] = &["front-proxy-client"];
+    let reason = "CN=intermediate is an intermediate authority, issued by CN=root, whose certificate is not in the file";
+    let alone = Expected { code: PARTLY, left, says: &["/etc/kubernetes/pki/front-proxy-ca.crt: ", reason] };
+    let led = Expected { code: FINE, left: &[], says: &["front-proxy-client"] };
+    for (case, file, expected) in
+        [("alone", own.clone(), &alone), ("root behind it", own.clone() + &above, &led), ("root before it", above + &own, &led)]
+    {
+        let node = Node::due();
+        node.sign_with("front-proxy-client", &intermediate.certificate, &intermediate.key, 10);
+        node.write(FRONT_CA_CRT, file);
+        node.write(FRONT_CA_KEY, &intermediate.key_pem);
+        expected.of(case, &node);
+    }
+}
+
+#[test]
+fn a_leafs_certificate_in_an_authoritys_place_signs_nothing() {
+    let node = Node::due();
+    for kind in ["crt", "key"] {
+        node.write(&format!("{PKI}/front-proxy-ca.{kind}"), node.read(&format!("{PKI}/apiserver.{kind}")));
+    }
+    let says = &["/etc/kubernetes/pki/front-proxy-ca.crt: CN=kube-apiserver is no CA certificate"];
+    Expected { code: PARTLY, left: &["front-proxy-client"], says }.of("a leaf", &node);
+}
+
+#[test]
+fn of_several_authorities_in_one_file_the_one_that_fits_the_key_signs() {
+    let new = Authority::new("kubernetes", None);
+    let old = String::from_utf8(fixture(ECDSA)[CA_CRT].clone()).unwrap();
+    let new_first = new.certificate.to_pem() + &old;
+    let old_first = old + &new.certificate.to_pem();
+    for (case, file, new_key) in [
+        ("new before old, the old key", &new_first, false),
+        ("old before new, the old key", &old_first, false),
+        ("new before old, the new key", &new_first, true),
+        ("old before new, the new key", &old_first, true),
+    ] {
+        let node = Node::due();
+        let (old, _) = authority(&node, CA_CRT, CA_KEY);
+        node.write(CA_CRT, file);
+        if new_key {
+            node.write(CA_KEY, &new.key_pem);
+        }
+        Expected { code: FINE, left: &[], says: &["apiserver"] }.of(case, &node);
+        let signer = if new_key { &new.certificate } else { &old };
+        assert!(node.certificate("apiserver").is_signed_by(signer), "{case}");
+    }
+}

@@ -1,0 +1,88 @@
+//! What is wrong with the configuration or a manifest.
+
+use std::fs;
+
+use super::ways::*;
+use super::*;
+
+#[test]
+fn a_wrong_configuration_is_told_with_file_line_and_key_and_nothing_is_done() {
+    const FILE: &str = "etc/kubecertd/kubecertd.toml";
+    const DROP_IN: &str = "etc/kubecertd/kubecertd.d/50-own.toml";
+    let cases: [(&str, &str, &[u8], &[&str]); 9] = [
+        (
+            "a typo",
+            FILE,
+            b"# ours\n[renewal]\nrenew_befor = \"20d\"\n",
+            &["/etc/kubecertd/kubecertd.toml:3:1", "renew_befor", "did you mean `renew_before`?"],
+        ),
+        ("a typo in a table", FILE, b"[renewl]\n", &["/etc/kubecertd/kubecertd.toml:1:", "renewl", "did you mean `renewal`?"]),
+        ("a wrong value", FILE, b"[renewal]\nrenew_before = \"soon\"\n", &["/etc/kubecertd/kubecertd.toml:2:", "renew_before", "soon"]),
+        ("no TOML", FILE, b"renew_before: 20d\n", &["/etc/kubecertd/kubecertd.toml:1:"]),
+        (
+            "a typo in a drop-in",
+            DROP_IN,
+            b"\n[backups]\nkep = 3\n",
+            &["/etc/kubecertd/kubecertd.d/50-own.toml:3:1", "kep", "did you mean `keep`?"],
+        ),
+        ("a contradiction", FILE, b"[renewal]\nurgent_before = \"30d\"\n", &["urgent_before", "30d", "/etc/kubecertd/kubecertd.toml:2"]),
+        (
+            "an unknown profile",
+            FILE,
+            b"profile = \"kubeadmin\"\n",
+            &["profile = \"kubeadmin\"", "/etc/kubecertd/kubecertd.toml:1", "there is no such profile"],
+        ),
+        ("no text", FILE, b"profile = \"\xff\"\n", &["/etc/kubecertd/kubecertd.toml: is not UTF-8 text"]),
+        (
+            "an unknown authority",
+            FILE,
+            b"[[credential]]\nname = \"own\"\nauthority = \"cq\"\nbundle = \"/etc/own.pem\"\n",
+            &["/etc/kubecertd/kubecertd.toml:1", "own", "cq"],
+        ),
+    ];
+    for (case, file, content, says) in cases {
+        let node = Node::due();
+        node.write(file, content);
+        is_refused(case, &node, says);
+    }
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_not_taken_for_none() {
+    for (case, spoil, reason) in UNREADABLE {
+        let node = Node::due();
+        node.write("etc/kubecertd/kubecertd.toml", "");
+        spoil(&node.path("etc/kubecertd/kubecertd.toml"));
+        is_refused(case, &node, &["/etc/kubecertd/kubecertd.toml", reason]);
+    }
+}
+
+fn is_refused(case: &str, node: &Node, says: &[&str]) {
+    let before = node.snapshot();
+    for command in [&["check"][..], &["renew"], &["renew", "--dry-run"], &["config", "check"], &["config", "show"]] {
+        let run = node.run(command);
+        assert_eq!(run.code, CONFIGURATION, "{case}: {command:?}: {}", run.text);
+        for said in says {
+            assert!(run.text.contains(said), "{case}: {command:?}: {said:?} is not in:\n{}", run.text);
+        }
+    }
+    unchanged(case, &before, &node.snapshot());
+}
+
+#[test]
+fn a_manifest_that_cannot_be_read_is_told_and_the_usual_paths_are_taken() {
+    const MANIFEST: &str = "etc/kubernetes/manifests/etcd.yaml";
+    const NO_MANIFEST: &[Way] = &[
+        ("empty", |path| fs::write(path, "").unwrap(), "etcd.yaml"),
+        ("zeros", |path| fs::write(path, [0; 600]).unwrap(), "etcd.yaml"),
+        ("binary", |path| fs::write(path, [0xff; 9]).unwrap(), "etcd.yaml: is not UTF-8 text"),
+        ("cut off", |path| with_text(path, |text| text[..text.len() / 2].to_owned()), "etcd.yaml"),
+    ];
+    for (case, spoil, reason) in UNREADABLE[1..].iter().chain(NO_MANIFEST) {
+        let node = Node::due();
+        spoil(&node.path(MANIFEST));
+        let check = node.run(&["check"]);
+        assert!(check.text.contains("etcd.yaml") && check.text.contains(reason), "{case}: {}", check.text);
+        Expected { code: FINE, left: &[], says: &["etcd/server"] }.of(case, &node);
+    }
+}

@@ -1,0 +1,173 @@
+//! Bad input: whatever is wrong with one file, the program says which and why, loses nothing, and renews everything
+//! else. The real program runs on a node where everything is due and one thing is broken.
+//!
+//! What every such case has to fulfil stands in [`Expected::of`]; the cases say what is broken, what that costs, and
+//! what is said about it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
+#![allow(clippy::disallowed_methods, reason = "tests break files on purpose, and ask openssl")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod authorities;
+mod configuration;
+mod disk;
+mod files;
+mod kubeconfigs;
+mod ownership;
+mod quiet;
+mod repair;
+mod unusual;
+mod ways;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{Node, STATE, Snapshot, now};
+use kubecertd::credentials::Stored;
+use kubecertd::formats::x509::certificates;
+use kubecertd::model::days;
+
+const APISERVER_CRT: &str = "etc/kubernetes/pki/apiserver.crt";
+const APISERVER_KEY: &str = "etc/kubernetes/pki/apiserver.key";
+const CA_CRT: &str = "etc/kubernetes/pki/ca.crt";
+const CA_KEY: &str = "etc/kubernetes/pki/ca.key";
+const FRONT_CRT: &str = "etc/kubernetes/pki/front-proxy-client.crt";
+const FRONT_KEY: &str = "etc/kubernetes/pki/front-proxy-client.key";
+const FRONT_CA_CRT: &str = "etc/kubernetes/pki/front-proxy-ca.crt";
+const FRONT_CA_KEY: &str = "etc/kubernetes/pki/front-proxy-ca.key";
+const ADMIN: &str = "etc/kubernetes/admin.conf";
+const SCHEDULER: &str = "etc/kubernetes/scheduler.conf";
+
+/// What the authority `ca` signs.
+const OF_CA: &[&str] =
+    &["admin.conf", "apiserver", "apiserver-kubelet-client", "controller-manager.conf", "scheduler.conf", "super-admin.conf"];
+
+/// The exit codes of `renew`.
+const FINE: i32 = 0;
+const FAILED: i32 = 1;
+const PARTLY: i32 = 4;
+/// And those of others.
+const ATTENTION: i32 = 3;
+const CONFIGURATION: i32 = 78;
+
+/// What a case comes to.
+struct Expected<'e> {
+    /// The exit code of `renew`.
+    code: i32,
+    /// The credentials that stay as they are. All others are renewed.
+    left: &'e [&'e str],
+    /// What both `check` and `renew` say.
+    says: &'e [&'e str],
+}
+
+impl Expected<'_> {
+    /// `check` says what is wrong, and changes nothing at all; `renew` says it too, renews the rest, loses nothing, and
+    /// leaves nothing lying about; and a second `renew` changes nothing any more.
+    fn of(&self, case: &str, node: &Node) {
+        let before = node.snapshot();
+        let old = node.whole();
+        let check = node.run(&["check"]);
+        assert_eq!(check.code, ATTENTION, "{case}: check: {}", check.text);
+        self.is_said(case, &check.text);
+        unchanged(case, &before, &node.snapshot());
+
+        let renew = node.run(&["renew"]);
+        assert_eq!(renew.code, self.code, "{case}: renew: {}", renew.text);
+        self.is_said(case, &renew.text);
+        for text in [&check.text, &renew.text] {
+            no_key_is_shown(case, text, &before);
+        }
+        let serials = old.values().map(|stored| stored.certificate.serial.to_string()).collect();
+        let (after, new) = (node.snapshot(), node.whole());
+        self.renewed(case, node, &serials, &new);
+        self.others_untouched(case, node, &new, &before, &after);
+        nothing_is_lost(case, node, &before, &after);
+        nothing_left_behind(case, &after);
+        assert_eq!(node.run(&["renew"]).code, if self.code == FINE { FINE } else { FAILED }, "{case}: the second time");
+        unchanged(&format!("{case}: the second time"), &after, &node.snapshot());
+    }
+
+    fn is_said(&self, case: &str, text: &str) {
+        for said in self.says {
+            assert!(text.contains(said), "{case}: {said:?} is not in:\n{text}");
+        }
+    }
+
+    /// Every credential that is not left has a new certificate that its authority signed, for a key that fits.
+    fn renewed(&self, case: &str, node: &Node, serials: &BTreeSet<String>, whole: &BTreeMap<String, Stored>) {
+        let authorities = node.observed().catalog.authorities;
+        for credential in node.ours() {
+            let name = credential.name.as_str();
+            if self.left.contains(&name) {
+                continue;
+            }
+            let stored = whole.get(name).unwrap_or_else(|| panic!("{case}: {name} is not whole"));
+            let leaf = &stored.certificate;
+            assert!(!serials.contains(&leaf.serial.to_string()), "{case}: {name} is not renewed");
+            let authority = authorities.iter().find(|one| Some(&one.name) == credential.authority.as_ref()).unwrap();
+            let issuers = certificates(&node.read(below(authority.certificate.as_path()))).unwrap();
+            assert!(issuers.iter().any(|issuer| leaf.is_signed_by(issuer)), "{case}: {name} is signed by another");
+            assert!(leaf.is_valid_at(now()) && leaf.not_after > now().plus(days(300)), "{case}: {name} ends {}", leaf.not_after);
+        }
+    }
+
+    /// What does not belong to a renewed credential is the same file as before; what does has its old mode and owner.
+    fn others_untouched(&self, case: &str, node: &Node, whole: &BTreeMap<String, Stored>, before: &Snapshot, after: &Snapshot) {
+        let renewed = whole.iter().filter(|(name, _)| !self.left.contains(&name.as_str()));
+        let replaced: BTreeSet<PathBuf> =
+            renewed.flat_map(|(_, stored)| stored.form.sources()).map(|source| real(node, below(source.path.as_path()))).collect();
+        for (path, old) in &before.0 {
+            let state = path.starts_with(STATE);
+            let new = after.0.get(path).unwrap_or_else(|| panic!("{case}: {} is gone", path.display()));
+            let same = match () {
+                () if old.is_folder() => new.mode == old.mode,
+                () if replaced.contains(path) => (new.mode, new.owner) == (old.mode, old.owner),
+                () => state || new == old,
+            };
+            assert!(same, "{case}: {}: {old:?} became {new:?}", path.display());
+        }
+    }
+}
+
+fn below(path: &Path) -> &str {
+    path.strip_prefix("/").unwrap().to_str().unwrap()
+}
+
+/// Where a file of the node really is.
+fn real(node: &Node, file: &str) -> PathBuf {
+    fs::canonicalize(node.path(file)).unwrap().strip_prefix(fs::canonicalize(node.root()).unwrap()).unwrap().to_owned()
+}
+
+fn unchanged(case: &str, before: &Snapshot, after: &Snapshot) {
+    let differences = before.differences(after);
+    assert!(differences.is_empty(), "{case}: {differences:#?}");
+}
+
+/// Whatever a file held is still there or in a backup.
+fn nothing_is_lost(case: &str, node: &Node, before: &Snapshot, after: &Snapshot) {
+    let backups = node.backups();
+    for (path, old) in before.0.iter().filter(|(path, old)| old.is_file() && !path.starts_with(STATE)) {
+        let same = after.0.get(path).is_some_and(|new| new.content == old.content && new.size == old.size);
+        assert!(same || backups.contains(&old.content), "{case}: what {} held is lost", path.display());
+    }
+}
+
+fn nothing_left_behind(case: &str, after: &Snapshot) {
+    for path in after.0.keys() {
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        assert!(!hidden, "{case}: {} was left behind", path.display());
+    }
+}
+
+/// No line of base64 of any file is in a text.
+fn no_key_is_shown(case: &str, text: &str, files: &Snapshot) {
+    for (path, file) in &files.0 {
+        let content = String::from_utf8_lossy(&file.content);
+        let long = content.split_ascii_whitespace().filter(|word| !word.contains(['-', ','])).filter_map(|word| word.get(..60));
+        for word in long {
+            assert!(!text.contains(word), "{case}: {} is shown in:\n{text}", path.display());
+        }
+    }
+}
