@@ -1,4 +1,6 @@
 //! Killed in the middle and started again, it finishes: the real program, killed at every rename and sync that it makes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+#![allow(clippy::disallowed_methods, reason = "tests write files of their own, and ask other programs")]
 
 mod common;
 
@@ -7,7 +9,6 @@ use common::Node;
 const STRACE: &str = "strace";
 
 /// Runs a renewal that is killed at the N-th call of this kind. `false` when it ended before there was an N-th.
-#[allow(clippy::disallowed_methods, reason = "an oracle")]
 fn killed_at(node: &Node, call: &str, number: usize) -> bool {
     let status = std::process::Command::new(STRACE)
         .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &format!("inject={call}:signal=KILL:when={number}")])

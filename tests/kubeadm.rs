@@ -1,5 +1,7 @@
 //! kubeadm's own renewal as the oracle: on trees that kubeadm 1.20 and 1.36 wrote, what kubecertd makes of a credential
 //! is what kubeadm made of it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+#![allow(clippy::disallowed_methods, reason = "tests write files of their own, and ask other programs")]
 
 mod common;
 
@@ -72,8 +74,10 @@ fn every_renewed_certificate_lives_a_year_from_now_with_a_new_key_and_serial() {
     }
 }
 
-/// Every file: its mode and owner, and of a PEM file the labels of its blocks.
-fn shape(node: &Node) -> BTreeMap<String, (u32, (u32, u32), Vec<String>)> {
+/// A file's mode, its owner, and of a PEM file the labels of its blocks.
+type Shape = (u32, (u32, u32), Vec<String>);
+
+fn shape(node: &Node) -> BTreeMap<String, Shape> {
     let mut shapes = BTreeMap::new();
     common::walk(&node.path("etc"), &mut |path: &Path| {
         let stat = path.metadata().unwrap();
@@ -112,7 +116,6 @@ fn in_a_kubeconfig_nothing_but_the_two_values_differs_from_kubeadms() {
 }
 
 fn openssl_verify(authority: &Path, certificate: &Path) {
-    #[allow(clippy::disallowed_methods, reason = "an oracle")]
     let output = std::process::Command::new("openssl")
         .args(["verify", "-x509_strict", "-CAfile"])
         .args([authority, certificate])

@@ -52,14 +52,14 @@ fn redate_ca(node: &Node, days_left: i64) {
 fn an_expired_authority_signs_nothing() {
     let node = Node::due();
     redate_ca(&node, -5);
-    Expected { code: PARTLY, left: OF_CA, says: &["ca: expired", "ago: nothing is signed with it"] }.of("expired", &node);
+    Expected { code: PARTLY, left: OF_CA, says: &["ca.crt expired", "ago: nothing is signed with it"] }.of("expired", &node);
 }
 
 #[test]
 fn an_authority_that_is_not_yet_valid_signs_nothing() {
     let node = Node::due();
     redate_ca(&node, 365 + 30);
-    Expected { code: PARTLY, left: OF_CA, says: &["ca: not valid before", "is the clock right?"] }.of("not yet valid", &node);
+    Expected { code: PARTLY, left: OF_CA, says: &["ca.crt is not valid before", "is the clock right?"] }.of("not yet valid", &node);
 }
 
 #[test]

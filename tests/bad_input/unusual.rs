@@ -111,7 +111,7 @@ fn a_pair_whose_two_files_are_one_keeps_both_halves() {
             symlink("apiserver.pem", node.path(APISERVER_KEY)).unwrap();
             let renew = node.run(&["renew"]);
             assert_eq!(renew.code, PARTLY, "{}", renew.text);
-            assert!(renew.text.contains("failed      apiserver: /etc/kubernetes/pki/apiserver.pem: "), "{}", renew.text);
+            assert!(renew.text.contains("/etc/kubernetes/pki/apiserver.pem: both"), "{}", renew.text);
             assert_eq!(node.text("etc/kubernetes/pki/apiserver.pem"), both);
         }
     }
