@@ -3,9 +3,11 @@
 //! Nothing here decides what to do about it, and nothing here changes anything.
 
 pub mod catalog;
+mod conditions;
 mod facts;
 mod node;
 
 pub use catalog::Catalog;
+pub use conditions::{Conditions, conditions};
 pub use facts::{Observation, observe};
 pub use node::{Config, Node, NodeError, Platform, USUAL_CONFIG};
