@@ -1,7 +1,7 @@
 //! kubecertd keeps the certificates of a Kubernetes controller node from expiring.
 //!
 //! The modules are layers, and each imports only from the ones below it: `cli`, [`pass`], [`observe`], [`act`],
-//! [`plan`], [`credentials`], [`store`], [`settings`], [`formats`], [`sys`], and [`model`] at the bottom.
+//! [`plan`], [`drivers`], [`credentials`], [`store`], [`settings`], [`formats`], [`sys`], and [`model`] at the bottom.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods))]
 
 pub mod act;
@@ -9,6 +9,7 @@ pub mod cli;
 pub mod credentials;
 pub mod daemon;
 pub mod demo;
+pub mod drivers;
 pub mod formats;
 pub mod model;
 pub mod observe;

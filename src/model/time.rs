@@ -1,10 +1,13 @@
 //! A point in time as certificates know it: whole seconds, UTC.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use jiff::civil::DateTime;
+use jiff::fmt::temporal::Pieces;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Whole seconds since 1970-01-01T00:00:00Z.
 ///
@@ -23,8 +26,14 @@ impl Timestamp {
 
     /// From seconds since the Unix epoch; values outside the years 1 to 9999 are clamped.
     #[must_use]
-    pub fn from_seconds(seconds: i64) -> Self {
-        Self(seconds.clamp(Self::MIN.0, Self::MAX.0))
+    pub const fn from_seconds(seconds: i64) -> Self {
+        if seconds < Self::MIN.0 {
+            Self::MIN
+        } else if seconds > Self::MAX.0 {
+            Self::MAX
+        } else {
+            Self(seconds)
+        }
     }
 
     /// Seconds since the Unix epoch.
@@ -54,10 +63,11 @@ impl Timestamp {
     /// The date and time of day in UTC.
     #[must_use]
     pub fn civil(self) -> DateTime {
-        let epoch = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
-        epoch.saturating_add(SignedDuration::from_secs(self.0))
+        EPOCH.saturating_add(SignedDuration::from_secs(self.0))
     }
 }
+
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 fn whole_seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
@@ -67,6 +77,37 @@ fn whole_seconds(duration: Duration) -> i64 {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.civil().strftime("%Y-%m-%dT%H:%M:%SZ"))
+    }
+}
+
+/// A text that is not a point in time.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0:?} is not a date and time with a zone, such as 2027-03-01T12:00:00Z")]
+pub struct InvalidTime(String);
+
+/// RFC 3339, with any offset; parts of a second are dropped.
+impl FromStr for Timestamp {
+    type Err = InvalidTime;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTime> {
+        let parts = || {
+            let pieces = Pieces::parse(text).ok()?;
+            Some((pieces.date().to_datetime(pieces.time()?), pieces.to_numeric_offset()?))
+        };
+        let (time, offset) = parts().ok_or_else(|| InvalidTime(text.to_owned()))?;
+        Ok(Self::from_seconds(time.duration_since(EPOCH).as_secs() - i64::from(offset.seconds())))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -85,6 +126,22 @@ mod tests {
         assert_eq!(Timestamp::from_seconds(0).to_string(), "1970-01-01T00:00:00Z");
         assert_eq!(Timestamp::from_seconds(1_826_817_282).to_string(), "2027-11-21T17:14:42Z");
         assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn reads_what_it_shows_and_other_offsets() {
+        for time in [Timestamp::MIN, Timestamp::from_seconds(-1), Timestamp::from_seconds(0), Timestamp::MAX] {
+            assert_eq!(time.to_string().parse(), Ok(time));
+            assert_eq!(serde_json::from_str::<Timestamp>(&serde_json::to_string(&time).unwrap()).unwrap(), time);
+        }
+        assert_eq!("2027-11-21T19:14:42.9+02:00".parse(), Ok(Timestamp::from_seconds(1_826_817_282)));
+    }
+
+    #[test]
+    fn a_time_without_a_zone_is_refused() {
+        for text in ["", "soon", "2027-11-21", "2027-11-21T19:14:42", "2027-13-21T19:14:42Z", "1826817282"] {
+            assert_eq!(text.parse::<Timestamp>(), Err(InvalidTime(text.to_owned())));
+        }
     }
 
     #[test]

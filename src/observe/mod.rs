@@ -3,10 +3,12 @@
 //! Nothing here decides what to do about it, and nothing here changes anything.
 
 pub mod catalog;
+mod conditions;
 mod facts;
 mod node;
 mod shared;
 
 pub use catalog::Catalog;
+pub use conditions::{Conditions, conditions};
 pub use facts::{Observation, observe};
 pub use node::{Config, ConfigFile, Node, NodeError, Platform, USUAL_CONFIG};

@@ -16,6 +16,7 @@ mod lock;
 mod metadata;
 mod recover;
 mod stage;
+mod state;
 
 use std::ffi::OsStr;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub use commit::{Commit, Outcome};
 pub use error::StoreError;
 pub use recover::Recovered;
 pub use stage::{Backup, Change, Checked, Kind, NewFile, Staged};
+pub use state::{State, read_hold, remove_hold, write_hold};
 
 use crate::model::AbsolutePath;
 use crate::sys::{Dir, Root};

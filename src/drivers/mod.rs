@@ -1,0 +1,5 @@
+//! The world outside the file system: one file for each thing that is talked to.
+//!
+//! What lives here asks and tells, with a limit on the time that it waits, and decides nothing.
+
+pub mod timedate;

@@ -1,0 +1,116 @@
+//! Whether a pass may act now: what the clock is worth, what there is to wait for, and which steps wait for it.
+
+use std::time::Duration;
+
+use super::steps::{Judged, Plan, Request, Step};
+use super::words::span;
+use crate::model::{AskedHold, Belief, Brakes, ClockFacts, Condition, Deferred, Hold, HoldFacts, Policy, QUIET, Timestamp, Urgency, days};
+
+/// The release of this version, 2026-11-01T00:00:00Z: a clock that says an earlier time is wrong.
+pub const RELEASED: Timestamp = Timestamp::from_seconds(1_793_491_200);
+
+/// Three years, leap day included. A node is rarely off for longer, and a clock that lost its battery rarely off by less.
+const LONGEST_ABSENCE: Duration = days(1_096);
+
+/// What a clock is worth. `trust` is an operator's word for a clock that would not be believed.
+///
+/// Where no last time is remembered, or one that can't be, the release counts as the last time.
+#[must_use]
+pub fn believe(clock: &ClockFacts, trust: bool) -> Belief {
+    let synchronised = clock.synchronised == Some(true);
+    match doubt(clock, synchronised) {
+        Some(_) if trust => Belief::BelievedUnsynchronised,
+        Some(doubt) => Belief::NotBelieved(format!(
+            "{doubt}: nothing is signed until it is right; set it, or let kubecertd renew --trust-clock believe it"
+        )),
+        None if synchronised => Belief::Believed,
+        None => Belief::BelievedUnsynchronised,
+    }
+}
+
+fn doubt(clock: &ClockFacts, synchronised: bool) -> Option<String> {
+    let now = clock.now;
+    if now < RELEASED {
+        return Some(format!("the clock says {now}, before kubecertd was released ({RELEASED})"));
+    }
+    let (last, what) = match clock.last_seen {
+        Some(last) if last > RELEASED => (last, "it was last believed"),
+        _ => (RELEASED, "kubecertd was released"),
+    };
+    let absence = Duration::from_secs(u64::try_from(now.seconds_since(last)).unwrap_or(0));
+    (!synchronised && absence > LONGEST_ABSENCE)
+        .then(|| format!("the clock says {now}, {} after {what} ({last}), and is not synchronised", span(absence)))
+}
+
+/// What is remembered as the last time seen: nothing of a clock that is not believed, and nothing earlier than before of
+/// one that may be behind.
+#[must_use]
+pub fn last_seen(clock: &ClockFacts, belief: &Belief) -> Option<Timestamp> {
+    match belief {
+        Belief::Believed => Some(clock.now),
+        Belief::BelievedUnsynchronised => Some(clock.last_seen.map_or(clock.now, |last| last.max(clock.now))),
+        Belief::NotBelieved(_) => clock.last_seen,
+    }
+}
+
+/// The policy for a plan made by this clock. Where it may be ahead, what is issued begins with its authority: no later
+/// beginning is sure to be in the past.
+#[must_use]
+pub fn policy_by(policy: Policy, belief: &Belief) -> Policy {
+    match belief {
+        Belief::Believed => policy,
+        // The plan lets nothing begin before its authority.
+        Belief::BelievedUnsynchronised | Belief::NotBelieved(_) => Policy { backdate: Duration::MAX, ..policy },
+    }
+}
+
+/// The reasons to wait.
+///
+/// A manifest from the future, left by a clock that was ahead, counts as changed only while that future is as near as the
+/// past would have to be: no file holds a renewal back for longer than twice that time.
+#[must_use]
+pub fn holds(facts: &HoldFacts, now: Timestamp) -> Vec<Hold> {
+    let kubeadm = facts.kubeadm.map(|pid| Hold::KubeadmRunning { pid });
+    let recent = facts.manifests.iter().filter(|(_, at)| at.seconds_since(now).unsigned_abs() < QUIET.as_secs());
+    let manifest = recent.max_by_key(|(_, at)| *at).map(|(file, at)| Hold::ManifestsChanged { file: file.clone(), at: *at });
+    let asked = facts.asked.as_ref().filter(|AskedHold { until, .. }| now < *until).map(|asked| Hold::Asked(asked.clone()));
+    kubeadm.into_iter().chain(manifest).chain(asked).collect()
+}
+
+/// Takes out of a plan what waits. By a clock that is not believed nothing is issued. While there is a reason to wait,
+/// nothing is issued that can wait, unless it was asked for with --force. What is only said stays.
+#[must_use]
+pub fn defer(plan: Plan, judged: &[Judged], request: &Request, policy: &Policy, brakes: &Brakes) -> (Plan, Vec<Deferred>) {
+    let mut deferred = Vec::new();
+    let mut goes_ahead = |step: &Step| {
+        let judged = judged.iter().find(|judged| judged.facts.credential.name == step.credential);
+        let waits = step.terms.and_then(|_| waits(step, judged, request, policy, brakes));
+        let goes_ahead = waits.is_none();
+        deferred.extend(waits);
+        goes_ahead
+    };
+    let steps = plan.steps.into_iter().filter(|step| goes_ahead(step)).collect();
+    (Plan { steps }, deferred)
+}
+
+fn waits(step: &Step, judged: Option<&Judged>, request: &Request, policy: &Policy, brakes: &Brakes) -> Option<Deferred> {
+    let credential = step.credential.clone();
+    if let Belief::NotBelieved(reason) = &brakes.belief {
+        return Some(Deferred { credential, reason: reason.clone(), urgent_from: None });
+    }
+    let urgency = judged.map_or(Urgency::Comfortable, |judged| judged.judgement.condition.urgency());
+    if brakes.holds.is_empty() || request.force || urgency > Urgency::Due {
+        return None;
+    }
+    let reasons: Vec<String> = brakes.holds.iter().map(ToString::to_string).collect();
+    Some(Deferred { credential, reason: reasons.join("; "), urgent_from: judged.and_then(|judged| urgent_from(judged, policy)) })
+}
+
+fn urgent_from(judged: &Judged, policy: &Policy) -> Option<Timestamp> {
+    let leaf = judged.facts.material.leaf().filter(|_| judged.judgement.condition == Condition::Due)?;
+    Some(leaf.not_after.minus(policy.urgent_before))
+}
+
+#[cfg(test)]
+#[path = "patience_tests.rs"]
+mod tests;

@@ -1,0 +1,286 @@
+use super::*;
+use crate::model::{
+    AbsolutePath, Action, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName, AuthorityState, Credential,
+    CredentialFacts, CredentialName, Digest, Judgement, Leaf, Location, Material, Need, Renewal, Signer,
+};
+use crate::plan::{Terms, judge, plan};
+use proptest::prelude::*;
+
+const YEAR: Duration = days(365);
+
+fn now() -> Timestamp {
+    RELEASED.plus(days(20))
+}
+
+fn clock(now: Timestamp, last_seen: Option<Timestamp>, synchronised: Option<bool>) -> ClockFacts {
+    ClockFacts { now, last_seen, synchronised }
+}
+
+fn policy() -> Policy {
+    Policy { renew_before: days(15), urgent_before: days(3), validity: YEAR, backdate: Duration::from_secs(300) }
+}
+
+fn path(path: &str) -> AbsolutePath {
+    AbsolutePath::new(path).unwrap()
+}
+
+/// A credential whose certificate ends in so many days, with an authority that has ten years.
+fn ends_in(ends: u64) -> Judged {
+    let name = AuthorityName::new("ca").unwrap();
+    let credential = Credential {
+        name: CredentialName::new("apiserver").unwrap(),
+        kubeadm_name: None,
+        location: Location::Pair { certificate: path("/pki/apiserver.crt"), key: path("/pki/apiserver.key") },
+        authority: Some(name.clone()),
+        renewal: Renewal::Ours,
+        need: Need::Configured,
+    };
+    let leaf = Leaf {
+        subject: String::new(),
+        issuer: String::new(),
+        serial: String::new(),
+        not_before: now().minus(YEAR),
+        not_after: now().plus(days(ends)),
+        key_algorithm: String::new(),
+        names: Vec::new(),
+        fingerprint: Digest::of(b"leaf"),
+        signer: Signer::Authority,
+    };
+    let certificate = AuthorityCertificate {
+        subject: String::new(),
+        serial: String::new(),
+        not_before: authority_begins(),
+        not_after: now().plus(10 * YEAR),
+        fingerprint: Digest::of(b"ca"),
+    };
+    let authority = AuthorityFacts {
+        authority: Authority { name, certificate: path("/pki/ca.crt"), key: path("/pki/ca.key"), root: true, need: Need::Configured },
+        state: AuthorityState::Present { certificate, key: AuthorityKey::Usable },
+    };
+    let facts = CredentialFacts { credential, material: Material::Whole(leaf), backup: None, notes: Vec::new() };
+    let judgement = judge(&facts, Some(&authority), &policy(), now());
+    Judged { facts, authority: Some(authority), judgement }
+}
+
+fn authority_begins() -> Timestamp {
+    now().minus(2 * YEAR)
+}
+
+fn held() -> Brakes {
+    Brakes { belief: Belief::Believed, holds: vec![Hold::KubeadmRunning { pid: 7 }] }
+}
+
+fn deferred(judged: &Judged, request: &Request, brakes: &Brakes) -> (usize, Vec<Deferred>) {
+    let judged = std::slice::from_ref(judged);
+    let (plan, deferred) = defer(plan(judged, request, &policy(), now()), judged, request, &policy(), brakes);
+    (plan.issuing().count(), deferred)
+}
+
+#[test]
+fn the_release_date_is_the_one_that_is_written_down() {
+    assert_eq!(RELEASED.to_string(), "2026-11-01T00:00:00Z");
+}
+
+#[test]
+fn a_synchronised_clock_is_believed_however_long_the_node_was_off() {
+    assert_eq!(believe(&clock(now().plus(20 * YEAR), Some(now()), Some(true)), false), Belief::Believed);
+    assert_eq!(believe(&clock(RELEASED, None, Some(true)), false), Belief::Believed);
+}
+
+#[test]
+fn before_the_release_no_clock_is_believed() {
+    let early = RELEASED.minus(Duration::from_secs(1));
+    for synchronised in [Some(true), Some(false), None] {
+        let Belief::NotBelieved(reason) = believe(&clock(early, Some(early), synchronised), false) else { panic!("{synchronised:?}") };
+        assert_eq!(
+            reason,
+            "the clock says 2026-10-31T23:59:59Z, before kubecertd was released (2026-11-01T00:00:00Z): nothing is signed until it is \
+             right; set it, or let kubecertd renew --trust-clock believe it"
+        );
+    }
+}
+
+#[test]
+fn an_unsynchronised_clock_is_believed_for_three_years_past_the_last_time_seen() {
+    let last = now().plus(YEAR);
+    let then = |absence| believe(&clock(last.plus(absence), Some(last), Some(false)), false);
+    assert_eq!(then(YEAR), Belief::BelievedUnsynchronised);
+    assert_eq!(then(days(1_096)), Belief::BelievedUnsynchronised);
+    let Belief::NotBelieved(reason) = then(days(1_096) + Duration::from_secs(1)) else { panic!() };
+    let begin = "the clock says 2030-11-21T00:00:01Z, 3 years after it was last believed (2027-11-21T00:00:00Z), and is not synchronised:";
+    assert!(reason.starts_with(begin), "{reason}");
+}
+
+#[test]
+fn where_it_is_unknown_a_clock_is_not_synchronised() {
+    assert_eq!(believe(&clock(now(), Some(now()), None), false), Belief::BelievedUnsynchronised);
+}
+
+#[test]
+fn without_a_usable_memory_the_release_is_the_last_time_seen() {
+    for last in [None, Some(Timestamp::from_seconds(0))] {
+        assert_eq!(believe(&clock(RELEASED.plus(days(1_096)), last, None), false), Belief::BelievedUnsynchronised);
+        let Belief::NotBelieved(reason) = believe(&clock(RELEASED.plus(days(1_097)), last, None), false) else { panic!("{last:?}") };
+        assert!(reason.contains("3 years after kubecertd was released (2026-11-01T00:00:00Z)"), "{reason}");
+    }
+}
+
+#[test]
+fn a_clock_behind_the_last_time_seen_is_believed() {
+    assert_eq!(believe(&clock(now(), Some(now().plus(YEAR)), None), false), Belief::BelievedUnsynchronised);
+}
+
+#[test]
+fn a_trusted_clock_is_believed_and_no_more_than_one_that_is_not_synchronised() {
+    let far = clock(now().plus(20 * YEAR), Some(now()), Some(false));
+    let early = clock(Timestamp::from_seconds(0), None, Some(true));
+    for facts in [far, early] {
+        assert_eq!(believe(&facts, true), Belief::BelievedUnsynchronised, "{facts:?}");
+    }
+    assert_eq!(believe(&clock(now(), None, Some(true)), true), Belief::Believed);
+}
+
+#[test]
+fn after_a_trusted_pass_the_next_one_believes_the_clock_by_itself() {
+    let mut facts = clock(now().plus(20 * YEAR), Some(now()), Some(false));
+    facts.last_seen = last_seen(&facts, &believe(&facts, true));
+    assert_eq!(believe(&facts, false), Belief::BelievedUnsynchronised);
+}
+
+#[test]
+fn only_a_believed_clock_is_remembered_and_only_a_synchronised_one_goes_back() {
+    let (early, late) = (now(), now().plus(YEAR));
+    let remembered = |now, last, belief: Belief| last_seen(&clock(now, last, None), &belief);
+    assert_eq!(remembered(early, Some(late), Belief::Believed), Some(early));
+    assert_eq!(remembered(early, Some(late), Belief::BelievedUnsynchronised), Some(late));
+    assert_eq!(remembered(late, Some(early), Belief::BelievedUnsynchronised), Some(late));
+    assert_eq!(remembered(late, None, Belief::BelievedUnsynchronised), Some(late));
+    assert_eq!(remembered(late, Some(early), Belief::NotBelieved(String::new())), Some(early));
+}
+
+#[test]
+fn by_an_unsynchronised_clock_a_certificate_begins_with_its_authority() {
+    let begins = |belief| {
+        let plan = plan(&[ends_in(10)], &Request::default(), &policy_by(policy(), &belief), now());
+        plan.steps[0].terms.unwrap()
+    };
+    let not_after = now().plus(YEAR);
+    assert_eq!(begins(Belief::Believed), Terms { not_before: now().minus(Duration::from_secs(300)), not_after });
+    assert_eq!(begins(Belief::BelievedUnsynchronised), Terms { not_before: authority_begins(), not_after });
+}
+
+#[test]
+fn every_reason_to_wait_is_found() {
+    let asked = AskedHold { until: now().plus(days(1)), reason: "upgrade".into() };
+    let facts = HoldFacts { kubeadm: Some(7), manifests: vec![(path("/m/etcd.yaml"), now())], asked: Some(asked.clone()) };
+    let changed = Hold::ManifestsChanged { file: path("/m/etcd.yaml"), at: now() };
+    assert_eq!(holds(&facts, now()), [Hold::KubeadmRunning { pid: 7 }, changed, Hold::Asked(asked)]);
+    assert_eq!(holds(&HoldFacts::default(), now()), []);
+}
+
+#[test]
+fn manifests_count_for_fifteen_minutes_in_either_direction() {
+    let holds_at = |seconds: i64| {
+        let at = Timestamp::from_seconds(now().seconds() + seconds);
+        let facts = HoldFacts { manifests: vec![(path("/m/etcd.yaml"), at)], ..HoldFacts::default() };
+        !holds(&facts, now()).is_empty()
+    };
+    assert_eq!([-900, -899, 0, 899, 900, i64::from(i32::MAX)].map(holds_at), [false, true, true, true, false, false]);
+}
+
+#[test]
+fn the_manifest_that_was_changed_last_is_named() {
+    let old = |seconds| now().minus(Duration::from_secs(seconds));
+    let manifests = vec![(path("/m/a"), old(600)), (path("/m/b"), old(60)), (path("/m/c"), old(6_000))];
+    let holds = holds(&HoldFacts { manifests, ..HoldFacts::default() }, now());
+    assert_eq!(holds, [Hold::ManifestsChanged { file: path("/m/b"), at: old(60) }]);
+    assert_eq!(holds[0].until(), Some(old(60).plus(QUIET)));
+}
+
+#[test]
+fn what_an_operator_asked_for_ends_by_itself() {
+    let asked = AskedHold { until: now(), reason: "upgrade".into() };
+    let facts = HoldFacts { asked: Some(asked), ..HoldFacts::default() };
+    assert_eq!(holds(&facts, now().minus(Duration::from_secs(1))).len(), 1);
+    assert_eq!(holds(&facts, now()).len(), 0);
+}
+
+#[test]
+fn what_is_due_waits_until_it_is_urgent() {
+    let due = ends_in(10);
+    let (issued, waiting) = deferred(&due, &Request::default(), &held());
+    assert_eq!(issued, 0);
+    let credential = due.facts.credential.name.clone();
+    let reason = "kubeadm is at work (process 7), until it ends".to_owned();
+    assert_eq!(waiting, [Deferred { credential, reason, urgent_from: Some(now().plus(days(7))) }]);
+    let then = judge(&due.facts, due.authority.as_ref(), &policy(), now().plus(days(7)));
+    assert_eq!(then.condition, Condition::Urgent, "it does go ahead at that moment");
+}
+
+#[test]
+fn what_is_urgent_or_has_no_hold_goes_ahead() {
+    assert_eq!(deferred(&ends_in(3), &Request::default(), &held()), (1, vec![]));
+    let free = Brakes { belief: Belief::BelievedUnsynchronised, holds: vec![] };
+    assert_eq!(deferred(&ends_in(10), &Request::default(), &free), (1, vec![]));
+}
+
+#[test]
+fn force_overrides_a_hold_and_never_the_clock() {
+    let force = Request { force: true, ..Request::default() };
+    assert_eq!(deferred(&ends_in(300), &force, &held()), (1, vec![]));
+    let wrong = Brakes { belief: Belief::NotBelieved("the clock is wrong".into()), holds: vec![] };
+    let (issued, waiting) = deferred(&ends_in(1), &force, &wrong);
+    assert_eq!((issued, waiting.len(), waiting[0].reason.as_str()), (0, 1, "the clock is wrong"));
+}
+
+fn any_brakes() -> impl Strategy<Value = Brakes> {
+    let belief = prop_oneof![Just(Belief::Believed), Just(Belief::BelievedUnsynchronised), Just(Belief::NotBelieved("wrong".into()))];
+    (belief, 0usize..3).prop_map(|(belief, count)| Brakes { belief, holds: vec![Hold::KubeadmRunning { pid: 7 }; count] })
+}
+
+/// A node of credentials in any condition, each with a step that does anything.
+fn any_node() -> impl Strategy<Value = (Vec<Judged>, Plan)> {
+    let action = prop_oneof![Just(Action::Report), Just(Action::Error), Just(Action::Renew), Just(Action::Repair)];
+    let one = (0..Condition::ALL.len(), action);
+    proptest::collection::vec(one, 0..8).prop_map(|node| {
+        let node = node.into_iter().enumerate().map(|(number, (condition, action))| {
+            let mut judged = ends_in(10);
+            judged.facts.credential.name = CredentialName::new(format!("credential-{number}")).unwrap();
+            judged.judgement = Judgement { condition: Condition::ALL[condition], action, reason: String::new(), attention: true };
+            let issues = matches!(action, Action::Renew | Action::Repair);
+            let terms = issues.then(|| Terms { not_before: now(), not_after: now() });
+            let step = Step { credential: judged.facts.credential.name.clone(), action, reason: String::new(), terms };
+            (judged, step)
+        });
+        let (judged, steps) = node.unzip();
+        (judged, Plan { steps })
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_step_goes_ahead_or_waits_as_it_should((judged, plan) in any_node(), brakes in any_brakes(), force: bool) {
+        let request = Request { force, ..Request::default() };
+        let (left, waiting) = defer(plan.clone(), &judged, &request, &policy(), &brakes);
+        let believed = !matches!(brakes.belief, Belief::NotBelieved(_));
+        prop_assert!(believed || left.issuing().count() == 0, "issued by a clock that is not believed");
+        for (step, judged) in plan.steps.iter().zip(&judged) {
+            let stays = left.steps.contains(step);
+            let waits = waiting.iter().filter(|one| one.credential == step.credential).count();
+            prop_assert_eq!(usize::from(stays) + waits, 1, "{:?} is either left or said to wait", step);
+            prop_assert!(stays || step.terms.is_some(), "{:?} issues nothing", step);
+            let can_wait = judged.judgement.condition.urgency() <= Urgency::Due;
+            prop_assert!(stays || can_wait || !believed, "{:?} can't wait", step);
+            prop_assert!(stays || !force || !believed, "{:?} was forced", step);
+            let held = step.terms.is_some() && can_wait && !force && !brakes.holds.is_empty();
+            prop_assert!(!(stays && held), "{:?} should wait", step);
+        }
+    }
+
+    #[test]
+    fn what_is_left_keeps_its_order((judged, plan) in any_node(), brakes in any_brakes()) {
+        let (left, _) = defer(plan.clone(), &judged, &Request::default(), &policy(), &brakes);
+        let kept: Vec<_> = plan.steps.into_iter().filter(|step| left.steps.contains(step)).collect();
+        prop_assert_eq!(left.steps, kept);
+    }
+}
