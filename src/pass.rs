@@ -1,15 +1,19 @@
-//! One pass, from top to bottom: take the store, look, decide, renew, look again.
+//! One pass, from top to bottom: take the store, look, decide, wait or renew, look again, remember.
 //!
 //! The story is told here and nowhere else; every step of it is a call into the layer that knows how.
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::act::{Job, Outcome, Progress, RenewError, Renewal, Renewed, renew};
 use crate::credentials::located;
-use crate::model::{AbsolutePath, Action, AuthorityFacts, AuthorityJudgement, CredentialName, Material, Policy, Timestamp};
-use crate::observe::{Node, Observation, Platform, observe};
-use crate::plan::{Judged, Plan, Request, Step, judge, judge_authority, plan};
-use crate::store::{Recovered, Store, StoreError};
+use crate::model::{
+    AbsolutePath, Action, AuthorityFacts, AuthorityJudgement, Belief, Brakes, ClockFacts, CredentialName, Deferred, Hold, Material, Policy,
+    Timestamp,
+};
+use crate::observe::{Conditions, Node, Observation, Platform, conditions, observe};
+use crate::plan::{Judged, Plan, Request, Step, believe, defer, holds, judge, judge_authority, last_seen, plan, policy_by};
+use crate::store::{Recovered, State, Store, StoreError};
 use crate::sys::Clock;
 
 /// How long another process that is at work on the same node is waited for.
@@ -26,6 +30,36 @@ pub struct Survey {
     pub credentials: Vec<Judged>,
 }
 
+/// What a pass is asked to do, and by which lights.
+#[derive(Clone, Copy)]
+pub struct Orders<'o> {
+    /// What is to be renewed.
+    pub request: &'o Request,
+    /// What time it is.
+    pub clock: &'o dyn Clock,
+    /// Whether the clock is synchronised; unknown counts as not.
+    pub synchronised: Option<bool>,
+    /// An operator vouches for the clock.
+    pub trust_clock: bool,
+    /// Reasons to wait besides those that are found on the node.
+    pub holds: &'o [Hold],
+    /// What to remember of the schedule, where the pass is the daemon's.
+    pub remember: Option<Remember>,
+    /// Set from outside when the pass is to end early: keys that are not made yet are not made any more.
+    pub stop: &'o AtomicBool,
+    /// Told how far the making of keys is.
+    pub progress: Progress<'o>,
+}
+
+/// What the daemon wants to find again after a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remember {
+    /// Up to which moment scheduled passes were made.
+    pub scheduled_until: Timestamp,
+    /// Until when it only looks.
+    pub observing_until: Option<Timestamp>,
+}
+
 /// What a pass did.
 #[derive(Debug)]
 pub struct Report {
@@ -35,6 +69,10 @@ pub struct Report {
     pub before: Survey,
     /// What was decided.
     pub plan: Plan,
+    /// What was due and waits.
+    pub deferred: Vec<Deferred>,
+    /// What was thought of the clock, and the reasons to wait.
+    pub brakes: Brakes,
     /// What became of each step that issues something, in the order of the plan.
     pub results: Vec<(CredentialName, Result<Renewed, PassError>)>,
     /// What an operator should know besides.
@@ -96,30 +134,77 @@ pub fn survey(node: &Node, now: Timestamp) -> Survey {
     Survey { now, authorities: authorities.collect(), credentials }
 }
 
+/// What would be done at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outlook {
+    /// What was found.
+    pub survey: Survey,
+    /// What would be done now.
+    pub plan: Plan,
+    /// What is due and would wait.
+    pub deferred: Vec<Deferred>,
+    /// What is thought of the clock, and the reasons to wait.
+    pub brakes: Brakes,
+    /// What could not be found out.
+    pub notes: Vec<String>,
+}
+
 /// What a pass would do. Changes nothing.
 #[must_use]
-pub fn preview(node: &Node, request: &Request, now: Timestamp) -> (Survey, Plan) {
+pub fn preview(node: &Node, orders: &Orders<'_>) -> Outlook {
+    let (state, note) = State::read(&node.root, &node.settings.paths.state);
+    outlook(node, orders, &state, note)
+}
+
+fn outlook(node: &Node, orders: &Orders<'_>, state: &State, note: Option<String>) -> Outlook {
+    let now = orders.clock.now();
+    let facts = ClockFacts { now, last_seen: state.last_seen, synchronised: orders.synchronised };
+    let belief = believe(&facts, orders.trust_clock);
+    let Conditions { holds: found, mut notes } = conditions(&node.root, &node.settings);
+    notes.extend(note);
+    let holds = holds(&found, now).into_iter().chain(orders.holds.iter().cloned()).collect();
+    let brakes = Brakes { belief, holds };
+    let policy = policy_by(policy(node), &brakes.belief);
     let survey = survey(node, now);
-    let plan = plan(&survey.credentials, request, &policy(node), now);
-    (survey, plan)
+    let plan = plan(&survey.credentials, orders.request, &policy, now);
+    let (plan, deferred) = defer(plan, &survey.credentials, orders.request, &policy, &brakes);
+    Outlook { survey, plan, deferred, brakes, notes }
 }
 
 /// Makes a pass.
 ///
 /// # Errors
 /// When it could not begin; what goes wrong with single credentials is in the report.
-pub fn run(node: &Node, request: &Request, clock: &dyn Clock, progress: Progress<'_>) -> Result<Report, PassError> {
+pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     if node.platform == Platform::StarlingX {
         return Err(PassError::Platform);
     }
     let (mut store, recovered) = Store::open(&node.root, &node.settings.paths.state, PATIENCE, &files(node))?;
-    let now = clock.now();
-    let (before, plan) = preview(node, request, now);
-    let jobs = jobs(&before, &plan);
-    let renewal = Renewal { key: *node.settings.renewal.key_algorithm, now, backups: usize::from(node.settings.backups.keep.get()) };
-    let (renewed, notes) = renew(&node.root, &mut store, &jobs, renewal, progress);
-    let results = verify(node, renewed, clock.now());
-    Ok(Report { recovered, before, plan, results, notes })
+    let (state, note) = State::read(&node.root, &node.settings.paths.state);
+    let Outlook { survey, plan, deferred, brakes, mut notes } = outlook(node, orders, &state, note);
+    let jobs = jobs(&survey, &plan);
+    let backups = usize::from(node.settings.backups.keep.get());
+    let renewal = Renewal { key: *node.settings.renewal.key_algorithm, now: survey.now, backups, stop: orders.stop };
+    let (renewed, more) = renew(&node.root, &mut store, &jobs, renewal, orders.progress);
+    notes.extend(more);
+    let results = verify(node, renewed, orders.clock.now());
+    let failed = results.iter().any(|(_, result)| result.is_err());
+    notes.extend(remember(node, orders, &state, &survey, &brakes.belief, failed));
+    Ok(Report { recovered, before: survey, plan, deferred, brakes, results, notes })
+}
+
+/// Writes down what the next pass should know. A disk that is full costs the memory, not the pass.
+fn remember(node: &Node, orders: &Orders<'_>, state: &State, survey: &Survey, belief: &Belief, failed: bool) -> Option<String> {
+    let facts = ClockFacts { now: orders.clock.now(), last_seen: state.last_seen, synchronised: orders.synchronised };
+    let next = State {
+        last_seen: last_seen(&facts, belief),
+        last_pass_began: Some(survey.now),
+        last_pass_succeeded: if failed { state.last_pass_succeeded } else { Some(survey.now) },
+        scheduled_until: orders.remember.map_or(state.scheduled_until, |remember| Some(remember.scheduled_until)),
+        observing_until: orders.remember.map_or(state.observing_until, |remember| remember.observing_until),
+    };
+    let written = next.write(&node.root, &node.settings.paths.state);
+    written.err().map(|e| format!("{e}; what this pass should have remembered is forgotten, which does no harm"))
 }
 
 /// Every file that a pass may replace.

@@ -4,7 +4,7 @@
 //! vary. A credential that fails costs only itself.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::credentials::{Backup, ComposeError, Composed, Files, LoadedAuthority, LoadedKey, Stored, load, load_authority, located};
 use crate::formats::x509::{self, Certificate, IssueError, KeyAlgorithm, KeyError, PrivateKey, ReadError, VerifyError};
@@ -30,13 +30,15 @@ pub struct Job {
 
 /// What all renewals of a pass have in common.
 #[derive(Clone, Copy, Debug)]
-pub struct Renewal {
+pub struct Renewal<'s> {
     /// The key to make.
     pub key: KeyChoice,
     /// The present time.
     pub now: Timestamp,
     /// How many backups to keep.
     pub backups: usize,
+    /// Set from outside when what is not begun is to be left.
+    pub stop: &'s AtomicBool,
 }
 
 /// A new certificate that is in place.
@@ -106,6 +108,9 @@ pub enum RenewError {
     /// The files could not be replaced.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The pass was ended before its turn came.
+    #[error("kubecertd was stopped before its turn came; the next pass renews it")]
+    Stopped,
     /// A fault of ours.
     #[error("a fault in kubecertd kept it from being renewed; please report it")]
     Fault,
@@ -166,8 +171,11 @@ fn prepare<'j>(
     backups: &Backups,
     job: &'j Job,
     authorities: &'j BTreeMap<AuthorityName, LoadedAuthority>,
-    renewal: Renewal,
+    renewal: Renewal<'_>,
 ) -> Result<Prepared<'j>, RenewError> {
+    if renewal.stop.load(Ordering::Relaxed) {
+        return Err(RenewError::Stopped);
+    }
     let cannot_sign = || RenewError::Authority { name: job.authority.name.clone() };
     let Some(LoadedAuthority::Present { signing, key: LoadedKey::Usable(authority_key), .. }) = authorities.get(&job.authority.name) else {
         return Err(cannot_sign());

@@ -23,7 +23,7 @@ pub struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 failed; 2 wrong usage; 3 something is due or wrong (check); \
-4 partly done (renew); 75 another kubecertd is at work; 78 the configuration is wrong, or this kind of node is not supported.";
+4 partly done (renew); 5 it waits for a better moment or for the clock (renew); 75 another kubecertd is at work; 78 the configuration is wrong, or this kind of node is not supported.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -74,9 +74,12 @@ pub(super) struct RenewOptions {
     /// Show what would be done and why; changes nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Renew also what has enough life left
+    /// Renew also what has enough life left, and wait for nothing
     #[arg(long)]
     pub force: bool,
+    /// Sign though the clock does not look right
+    #[arg(long)]
+    pub trust_clock: bool,
 }
 
 #[derive(Debug, Args)]

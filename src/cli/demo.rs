@@ -3,13 +3,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use super::arguments::DemoOptions;
 use super::out::{self, HEADING, QUIET, paint};
 use super::{Exit, Failure, check, renew};
 use crate::demo::{self, DemoError, NodePlan};
 use crate::observe::{Config, Node};
-use crate::pass;
+use crate::pass::{self, Orders};
 use crate::plan::Request;
 use crate::sys::{Clock, FixedClock, Root, SystemClock};
 
@@ -21,16 +22,25 @@ pub(super) fn run(options: &DemoOptions) -> Result<Exit, Failure> {
     out::say(&format!("A throw-away controller node, with certificates in every state, is in {}.\n", folder.path().display()));
     let node = || Ok::<_, Failure>(Node::open(Root::open(folder.path()).map_err(Failure::Root)?, &Config::Usual)?);
 
-    let request = Request::default();
+    let (request, stop) = (Request::default(), AtomicBool::new(false));
+    let orders = Orders {
+        request: &request,
+        clock: &clock,
+        synchronised: Some(true),
+        trust_clock: false,
+        holds: &[],
+        remember: None,
+        stop: &stop,
+        progress: &out::progress,
+    };
     step("1. What is there?", "check", folder.path());
     out::say(&check::table(&node()?, &pass::survey(&node()?, clock.now())));
 
     step("2. What would be done, and why? Nothing is changed yet.", "renew --dry-run", folder.path());
-    let (survey, plan) = pass::preview(&node()?, &request, clock.now());
-    out::say(&renew::preview(&survey.credentials, &plan, &request));
+    out::say(&renew::preview(&pass::preview(&node()?, &orders), &request));
 
     step("3. Do it. What needs an operator does not hold up the rest.", "renew", folder.path());
-    let report = pass::run(&node()?, &request, &clock, &out::progress)?;
+    let report = pass::run(&node()?, &orders)?;
     out::say(&renew::show(&node()?, &report, &request));
 
     step("4. And now?", "check", folder.path());

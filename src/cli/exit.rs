@@ -19,6 +19,8 @@ pub enum Exit {
     Attention = 3,
     /// Some of it was done.
     Partly = 4,
+    /// What is due waits for a better moment, or for the clock.
+    Waiting = 5,
     /// Another process is at work.
     Busy = 75,
     /// The configuration is wrong, or does not fit this kind of node.

@@ -2,29 +2,46 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use super::arguments::RenewOptions;
 use super::out::{self, BAD, GOOD, PLAIN, SOON};
 use super::words::{self, count, date};
 use super::{Exit, Failure};
 use crate::act::Renewed;
-use crate::model::{Action, CredentialName, ServiceKind, Takes, Timestamp};
+use crate::drivers::timedate;
+use crate::model::{Action, CredentialName, Deferred, ServiceKind, Takes, Timestamp};
 use crate::observe::Node;
-use crate::pass::{self, PassError, Report};
+use crate::pass::{self, Orders, Outlook, PassError, Report};
 use crate::plan::{Judged, Plan, Request, Step};
 use crate::sys::Clock;
 
 pub(super) fn run(node: &Node, options: &RenewOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
     let request = Request { only: names(node, &options.names)?, force: options.force };
+    let synchronised = timedate::synchronised_now(TIMEDATE_LIMIT);
+    let (stop, progress) = (AtomicBool::new(false), &out::progress);
+    let orders = Orders {
+        request: &request,
+        clock,
+        synchronised,
+        trust_clock: options.trust_clock,
+        holds: &[],
+        remember: None,
+        stop: &stop,
+        progress,
+    };
     if options.dry_run {
-        let (survey, plan) = pass::preview(node, &request, clock.now());
-        out::say(&preview(&survey.credentials, &plan, &request));
+        out::say(&preview(&pass::preview(node, &orders), &request));
         return Ok(Exit::Fine);
     }
-    let report = pass::run(node, &request, clock, &out::progress)?;
+    let report = pass::run(node, &orders)?;
     out::say(&show(node, &report, &request));
     Ok(exit(&report))
 }
+
+/// How long the service that knows whether the clock is synchronised may take to answer.
+const TIMEDATE_LIMIT: Duration = Duration::from_secs(2);
 
 fn names(node: &Node, asked: &[String]) -> Result<BTreeSet<CredentialName>, Failure> {
     asked.iter().map(|name| find(node, name)).collect()
@@ -42,14 +59,16 @@ fn find(node: &Node, name: &str) -> Result<CredentialName, Failure> {
 }
 
 /// What a dry run says.
-pub(super) fn preview(credentials: &[Judged], plan: &Plan, request: &Request) -> String {
+pub(super) fn preview(outlook: &Outlook, request: &Request) -> String {
+    let Outlook { survey, plan, deferred, .. } = outlook;
     let row = |step: &Step| match (step.action, step.terms) {
         (Action::Repair, Some(terms)) => line(SOON, "would repair", &step.credential, Some(terms.not_after), &step.reason),
         (_, Some(terms)) => line(SOON, "would renew", &step.credential, Some(terms.not_after), &step.reason),
         (_, None) => said(step),
     };
     let mut rows: Vec<_> = plan.steps.iter().map(row).collect();
-    rows.extend(untouched(credentials, plan, request));
+    rows.extend(deferred.iter().map(waits));
+    rows.extend(untouched(&survey.credentials, plan, deferred, request));
     let count = plan.issuing().count();
     let end = if count == 0 {
         "Nothing to renew.\n".to_owned()
@@ -68,7 +87,8 @@ pub(super) fn show(node: &Node, report: &Report, request: &Request) -> String {
     };
     let mut rows = recovery(report);
     rows.extend(report.plan.steps.iter().map(row));
-    rows.extend(untouched(&report.before.credentials, &report.plan, request));
+    rows.extend(report.deferred.iter().map(waits));
+    rows.extend(untouched(&report.before.credentials, &report.plan, &report.deferred, request));
     let notes = node.notes.iter().chain(&report.recovered.notes).chain(&report.notes).map(|note| format!("note: {note}\n"));
     table(&rows) + &notes.collect::<String>() + &summary(node, report)
 }
@@ -89,10 +109,16 @@ fn said(step: &Step) -> Row {
     line(style, result, &step.credential, None, &step.reason)
 }
 
+/// What is due and not renewed now.
+fn waits(deferred: &Deferred) -> Row {
+    line(SOON, "waiting", &deferred.credential, None, &deferred.to_string())
+}
+
 /// What was asked for by name and is left as it is.
-fn untouched(credentials: &[Judged], plan: &Plan, request: &Request) -> Vec<Row> {
+fn untouched(credentials: &[Judged], plan: &Plan, deferred: &[Deferred], request: &Request) -> Vec<Row> {
+    let said: BTreeSet<_> = plan.steps.iter().map(|step| &step.credential).chain(deferred.iter().map(|one| &one.credential)).collect();
     let asked = credentials.iter().filter(|judged| request.only.contains(&judged.facts.credential.name));
-    let left = asked.filter(|judged| plan.steps.iter().all(|step| step.credential != judged.facts.credential.name));
+    let left = asked.filter(|judged| !said.contains(&judged.facts.credential.name));
     let advice = if request.force { "" } else { "; --force renews it all the same" };
     left.map(|judged| line(PLAIN, "left alone", &judged.facts.credential.name, None, &format!("{}{advice}", judged.judgement.reason)))
         .collect()
@@ -108,10 +134,13 @@ fn recovery(report: &Report) -> Vec<Row> {
 
 fn summary(node: &Node, report: &Report) -> String {
     let renewed: Vec<&Renewed> = report.results.iter().filter_map(|(_, result)| result.as_ref().ok()).collect();
-    if report.plan.steps.is_empty() {
+    if report.plan.steps.is_empty() && report.deferred.is_empty() {
         return "Nothing to renew.\n".to_owned();
     }
     let mut text = format!("\n{} renewed", count(renewed.len(), "credential"));
+    if !report.deferred.is_empty() {
+        let _ = write!(text, ", {} waiting", report.deferred.len());
+    }
     match troubles(report) {
         0 => text += ".\n",
         troubles => text += &format!(", {troubles} not.\n"),
@@ -149,6 +178,7 @@ fn troubles(report: &Report) -> usize {
 fn exit(report: &Report) -> Exit {
     let renewed = report.results.iter().any(|(_, result)| result.is_ok());
     match (troubles(report), renewed) {
+        (0, _) if !report.deferred.is_empty() => Exit::Waiting,
         (0, _) => Exit::Fine,
         (_, true) => Exit::Partly,
         (_, false) => Exit::Failed,

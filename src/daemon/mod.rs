@@ -1,6 +1,7 @@
 //! The long-running process: when passes are made, and what else it listens to.
 
 mod backoff;
+pub mod schedule;
 mod signals;
 mod supervisor;
 

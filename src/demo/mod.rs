@@ -27,7 +27,7 @@ pub use node_plan::{AuthorityLife, Life, NodePlan};
 
 use crate::formats::pem;
 use crate::formats::x509::{IssueError, KeyError, PrivateKey};
-use crate::model::{AuthorityCondition, Condition, Timestamp};
+use crate::model::{AuthorityCondition, Condition, Timestamp, days};
 
 use folder::{Folder, PRIVATE, PUBLIC};
 use parts::Parts;
@@ -89,7 +89,7 @@ impl Node {
     /// When the folder is not empty, the plan names something that is not there, or something can't be made.
     pub fn build(folder: &Path, now: Timestamp, plan: &NodePlan) -> Result<Self, DemoError> {
         plan.check()?;
-        let maker = Maker { folder: Folder::empty(folder)?, now, plan };
+        let maker = Maker { folder: Folder::empty(folder, now.minus(days(1)))?, now, plan };
         let authorities = maker.authorities()?;
         for entry in plan.credentials() {
             maker.credential(entry, authorities.get(entry.authority).ok_or_else(|| unknown(entry.authority))?)?;

@@ -14,6 +14,13 @@ pub async fn synchronised(limit: Duration) -> Option<bool> {
     ask_within(limit, Builder::system()).await
 }
 
+/// The same, for a caller without a runtime of its own.
+#[must_use]
+pub fn synchronised_now(limit: Duration) -> Option<bool> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    runtime.block_on(synchronised(limit))
+}
+
 async fn ask_within(limit: Duration, bus: Builder<'_>) -> Option<bool> {
     tokio::time::timeout(limit, ask(bus)).await.ok()?.ok()
 }

@@ -68,6 +68,11 @@ pub enum Hold {
     },
     /// An operator said so.
     Asked(AskedHold),
+    /// The daemon is new on this node and only looks, so that nobody is surprised by what it does.
+    New {
+        /// Until its first scheduled pass.
+        until: Timestamp,
+    },
 }
 
 impl Hold {
@@ -78,6 +83,7 @@ impl Hold {
             Self::KubeadmRunning { .. } => None,
             Self::ManifestsChanged { at, .. } => Some(at.plus(QUIET)),
             Self::Asked(asked) => Some(asked.until),
+            Self::New { until } => Some(*until),
         }
     }
 }
@@ -88,6 +94,7 @@ impl fmt::Display for Hold {
             Self::KubeadmRunning { pid } => write!(f, "kubeadm is at work (process {pid}), until it ends"),
             Self::ManifestsChanged { file, at } => write!(f, "{file} was changed at {at}, and the node settles until {}", at.plus(QUIET)),
             Self::Asked(AskedHold { until, reason }) => write!(f, "an operator asked for it (kubecertd hold), until {until}: {reason}"),
+            Self::New { until } => write!(f, "kubecertd is new on this node and only looks until {until}"),
         }
     }
 }

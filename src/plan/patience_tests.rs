@@ -57,7 +57,7 @@ fn ends_in(ends: u64) -> Judged {
         authority: Authority { name, certificate: path("/pki/ca.crt"), key: path("/pki/ca.key"), root: true, need: Need::Configured },
         state: AuthorityState::Present { certificate, key: AuthorityKey::Usable },
     };
-    let facts = CredentialFacts { credential, material: Material::Whole(leaf), backup: None, notes: Vec::new() };
+    let facts = CredentialFacts { credential, material: Material::Whole(leaf), files: Vec::new(), backup: None, notes: Vec::new() };
     let judgement = judge(&facts, Some(&authority), &policy(), now());
     Judged { facts, authority: Some(authority), judgement }
 }
