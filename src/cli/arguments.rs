@@ -31,6 +31,12 @@ pub(super) enum Command {
     Check(CheckOptions),
     /// Renew what is due, and rewrite the kubeconfigs
     Renew(RenewOptions),
+    /// Run as a daemon: a pass every night, and whenever something changed
+    Run(RunOptions),
+    /// Show what the daemon did and will do, and what needs attention now; true also when it does not run
+    Status,
+    /// Ask that nothing is renewed for a while, unless it is urgent
+    Hold(HoldOptions),
     /// Look at the configuration
     Config {
         #[command(subcommand)]
@@ -87,6 +93,26 @@ pub(super) struct DemoOptions {
     /// Build it in this empty folder and leave it there, to be looked at with --root
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunOptions {
+    /// Make one pass and end, for a timer
+    #[arg(long)]
+    pub once: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HoldOptions {
+    /// When the hold ends by itself: 2027-03-01 or 2027-03-01T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment, required_unless_present = "end", requires = "reason")]
+    pub until: Option<Timestamp>,
+    /// Why, for whoever finds it
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// End a hold now
+    #[arg(long, conflicts_with_all = ["until", "reason"])]
+    pub end: bool,
 }
 
 /// A date, meant as its first second in UTC, or a date and time with a zone.

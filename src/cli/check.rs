@@ -19,9 +19,14 @@ pub(super) fn run(node: &Node, options: &CheckOptions, clock: &dyn Clock) -> Res
         Format::Table => out::say(&table(node, &survey)),
         Format::Json => out::say(&json::render(&survey)),
     }
-    let wrong = survey.credentials.iter().any(|judged| judged.judgement.attention)
-        || survey.authorities.iter().any(|(_, judgement)| judgement.attention);
-    Ok(if wrong { Exit::Attention } else { Exit::Fine })
+    Ok(exit(&survey))
+}
+
+/// Whether somebody should look.
+pub(super) fn exit(survey: &Survey) -> Exit {
+    let credentials = survey.credentials.iter().any(|judged| judged.judgement.attention);
+    let authorities = survey.authorities.iter().any(|(_, judgement)| judgement.attention);
+    if credentials || authorities { Exit::Attention } else { Exit::Fine }
 }
 
 /// The tables, what needs attention, and a last line that sums it up.
@@ -88,14 +93,14 @@ fn authority_style(judgement: &AuthorityJudgement) -> anstyle::Style {
     }
 }
 
-fn section(title: &str, lines: &[String]) -> String {
+pub(super) fn section(title: &str, lines: &[String]) -> String {
     if lines.is_empty() {
         return String::new();
     }
     format!("\n{}\n{}", paint(HEADING, title), lines.iter().map(|line| format!("  {line}\n")).collect::<String>())
 }
 
-fn attention(survey: &Survey) -> Vec<String> {
+pub(super) fn attention(survey: &Survey) -> Vec<String> {
     let authorities = survey.authorities.iter().filter(|(_, judgement)| judgement.attention);
     let authorities = authorities.map(|(facts, judgement)| format!("{}: {}", paint(BAD, facts.authority.name.as_str()), judgement.reason));
     let credentials = survey.credentials.iter().filter(|judged| judged.judgement.attention);
@@ -123,7 +128,7 @@ fn notes(node: &Node, survey: &Survey) -> Vec<String> {
     platform.into_iter().chain(node.notes.iter().cloned()).chain(authorities).chain(calm).chain(files).collect()
 }
 
-fn summary(survey: &Survey) -> String {
+pub(super) fn summary(survey: &Survey) -> String {
     let with = |wanted: fn(&Judged) -> bool| survey.credentials.iter().filter(|judged| wanted(judged)).count();
     let present = with(|judged| judged.judgement.condition != Condition::Absent);
     let renew = with(|judged| matches!(judged.judgement.action, Action::Renew | Action::Repair));

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::Failure;
+use crate::daemon::DaemonError;
 use crate::pass::PassError;
 use crate::store::StoreError;
 
@@ -36,10 +37,12 @@ impl From<Exit> for ExitCode {
 impl From<&Failure> for Exit {
     fn from(failure: &Failure) -> Self {
         match failure {
-            Failure::Root(_) | Failure::UnknownName { .. } => Self::Usage,
+            Failure::Root(_) | Failure::UnknownName { .. } | Failure::Hold(_) => Self::Usage,
+            Failure::Daemon(DaemonError::AlreadyRunning) => Self::Busy,
+            Failure::Daemon(DaemonError::Configuration(_)) => Self::Configuration,
             Failure::Node(_) | Failure::Pass(PassError::Platform) => Self::Configuration,
             Failure::Pass(PassError::Store(StoreError::Busy { .. })) => Self::Busy,
-            Failure::Pass(_) | Failure::Demo(_) => Self::Failed,
+            Failure::Pass(_) | Failure::Demo(_) | Failure::Daemon(_) | Failure::File(_) => Self::Failed,
         }
     }
 }

@@ -5,9 +5,12 @@ mod check;
 mod config;
 mod demo;
 mod exit;
+mod hold;
 mod json;
 mod out;
 mod renew;
+mod run;
+mod status;
 mod words;
 
 pub use arguments::Arguments;
@@ -38,6 +41,15 @@ enum Failure {
         /// The ones there are.
         known: String,
     },
+    /// The daemon could not start.
+    #[error(transparent)]
+    Daemon(#[from] crate::daemon::DaemonError),
+    /// A file could not be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A hold that would have no effect.
+    #[error("{0}")]
+    Hold(String),
     /// The demo could not be shown.
     #[error(transparent)]
     Demo(#[from] crate::demo::DemoError),
@@ -49,6 +61,9 @@ pub fn run(arguments: &Arguments) -> Exit {
     let result = match &arguments.command {
         Command::Check(options) => open(arguments).and_then(|node| check::run(&node, options, &SystemClock)),
         Command::Renew(options) => open(arguments).and_then(|node| renew::run(&node, options, &SystemClock)),
+        Command::Run(options) => run::run(arguments, options),
+        Command::Status => open(arguments).map(|node| status::run(&node, &SystemClock)),
+        Command::Hold(options) => open(arguments).and_then(|node| hold::run(&node, options, &SystemClock)),
         Command::Config { command: ConfigCommand::Check } => open(arguments).map(|node| config::check(&node)),
         Command::Config { command: ConfigCommand::Show } => open(arguments).map(|node| config::show(&node)),
         Command::Demo(options) => demo::run(options),

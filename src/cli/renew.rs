@@ -175,7 +175,8 @@ fn troubles(report: &Report) -> usize {
     errors + failed
 }
 
-fn exit(report: &Report) -> Exit {
+/// How a pass ends a command.
+pub(super) fn exit(report: &Report) -> Exit {
     let renewed = report.results.iter().any(|(_, result)| result.is_ok());
     match (troubles(report), renewed) {
         (0, _) if !report.deferred.is_empty() => Exit::Waiting,

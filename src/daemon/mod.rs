@@ -1,10 +1,46 @@
 //! The long-running process: when passes are made, and what else it listens to.
+//!
+//! [`run`] tells the story; each thing that wakes the daemon has a file of its own. What a pass does is not told here.
 
 mod backoff;
+mod duty;
+mod once;
+mod run;
 pub mod schedule;
 mod signals;
+mod status;
 mod supervisor;
+pub mod watch;
 
 pub use backoff::Backoff;
+pub use once::once;
+pub use run::{Options, run};
 pub use signals::{Signals, Wish};
+pub use status::{LastPass, Status};
 pub use supervisor::Supervisor;
+
+use crate::observe::NodeError;
+use crate::sys::FileError;
+
+/// Why the daemon can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The root folder, or a folder that is needed below it, can't be used.
+    #[error(transparent)]
+    Root(FileError),
+    /// There is one already.
+    #[error("a kubecertd daemon runs already on this node")]
+    AlreadyRunning,
+    /// Signals can't be listened to.
+    #[error("signals can't be listened to: {0}")]
+    Signals(std::io::Error),
+    /// The configuration is wrong, and there is no earlier one to fall back on.
+    #[error(transparent)]
+    Configuration(#[from] NodeError),
+    /// The scheduler does not start.
+    #[error(transparent)]
+    Schedule(#[from] schedule::SchedulerFailed),
+    /// The runtime does not start.
+    #[error("the runtime can't be started: {0}")]
+    Runtime(std::io::Error),
+}

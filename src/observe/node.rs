@@ -32,6 +32,8 @@ pub struct Node {
     pub catalog: Catalog,
     /// Whether it belongs to a platform whose own profile does not exist yet.
     pub platform: Platform,
+    /// The manifests that were read.
+    pub manifests: Vec<AbsolutePath>,
     /// How many members etcd had when this node joined, as its manifest says; 0 without a manifest.
     pub etcd_members: usize,
     /// What an operator should know about how the catalog came to be, each a sentence.
@@ -101,7 +103,9 @@ impl Node {
         notes.extend(catalog.notes.iter().map(ToString::to_string));
         let platform = platform(&exists);
         let etcd_members = etcd_members(&manifests);
-        Ok(Self { root, settings, catalog, platform, etcd_members, notes })
+        let folder = &settings.paths.manifests;
+        let manifests = manifests.iter().filter_map(|(name, _)| folder.join(name).ok()).collect();
+        Ok(Self { root, settings, catalog, platform, manifests, etcd_members, notes })
     }
 }
 

@@ -13,14 +13,22 @@ use crate::sys::{Dir, FileError};
 /// How often a lock that another process holds is tried again.
 const PACE: Duration = Duration::from_millis(50);
 
+const NAME: &str = "lock";
+
 /// The lock, for as long as the value lives.
 #[derive(Debug)]
-pub(super) struct Lock(#[allow(dead_code, reason = "held, not used")] Flock<File>);
+pub(crate) struct Lock(#[allow(dead_code, reason = "held, not used")] Flock<File>);
 
 impl Lock {
+    /// Whether a process has the lock. Changes nothing.
+    pub(crate) fn is_held(folder: &Dir) -> bool {
+        let Ok(file) = folder.open(OsStr::new(NAME)) else { return false };
+        matches!(Flock::lock(file, FlockArg::LockSharedNonblock), Err((_, Errno::EWOULDBLOCK)))
+    }
+
     /// Takes the lock, waiting at most `wait` for another process to let it go.
-    pub(super) fn take(folder: &Dir, wait: Duration) -> Result<Self, StoreError> {
-        let name = OsStr::new("lock");
+    pub(crate) fn take(folder: &Dir, wait: Duration) -> Result<Self, StoreError> {
+        let name = OsStr::new(NAME);
         let path = folder.path().join(name);
         let began = Instant::now();
         let mut file = folder.open_or_create(name)?;

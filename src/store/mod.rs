@@ -12,9 +12,10 @@ mod backup;
 mod commit;
 mod error;
 mod journal;
-mod lock;
+pub(crate) mod lock;
 mod metadata;
 mod recover;
+pub(crate) mod small;
 mod stage;
 mod state;
 
@@ -26,7 +27,7 @@ pub use commit::{Commit, Outcome};
 pub use error::StoreError;
 pub use recover::Recovered;
 pub use stage::{Backup, Change, Checked, Kind, NewFile, Staged};
-pub use state::{State, read_hold, remove_hold, write_hold};
+pub use state::{State, read_hold, read_last_good, remove_hold, write_hold, write_last_good};
 
 use crate::model::AbsolutePath;
 use crate::sys::{Dir, Root};

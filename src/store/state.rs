@@ -1,25 +1,18 @@
-//! Two small files in the state folder: what the daemon remembers, and an operator's hold.
-//!
-//! Both are JSON with a format number, written whole or not at all, and either may be deleted at any time without harm:
-//! what is remembered is only ever a brake. What can't be understood is said and counts as not there.
+//! What is kept in the state folder besides journal and backups: what the daemon remembers, an operator's hold, and the
+//! last configuration that was right. What is remembered is only ever a brake.
 
-use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::Write as _;
+use std::ffi::OsStr;
+use std::path::PathBuf;
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::small::{read, write};
 use crate::model::{AbsolutePath, AskedHold, Timestamp};
-use crate::sys::{Dir, FileError, Root};
+use crate::sys::{FileError, Root};
 
 const STATE: &str = "state.json";
 const HOLD: &str = "hold.json";
-const FORMAT: u32 = 1;
-/// Much more than either file holds.
-const LARGEST: u64 = 64 * 1024;
+const LAST_GOOD: &str = "last-good-configuration.json";
 
 /// What the daemon remembers. Each is unknown on a node that is new, or whose state file was deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,81 +80,24 @@ pub fn remove_hold(root: &Root, state: &AbsolutePath) -> Result<(), FileError> {
     }
 }
 
-/// A file's content under its format number.
-#[derive(Serialize)]
-struct Numbered<'c, T> {
-    format: u32,
-    #[serde(flatten)]
-    content: &'c T,
+#[derive(Serialize, Deserialize)]
+struct ConfigurationFile {
+    files: Vec<(PathBuf, String)>,
 }
 
-/// What is read first, whatever else there is.
-#[derive(Deserialize)]
-struct Number {
-    format: u32,
+/// Reads the configuration files that were in force last, by their names and texts.
+#[must_use]
+pub fn read_last_good(root: &Root, state: &AbsolutePath) -> (Option<Vec<(PathBuf, String)>>, Option<String>) {
+    let (found, note) = read(root, state, LAST_GOOD, "there is no configuration to fall back on");
+    (found.map(|ConfigurationFile { files }| files), note)
 }
 
-fn read<T: DeserializeOwned>(root: &Root, state: &AbsolutePath, name: &str, otherwise: &str) -> (Option<T>, Option<String>) {
-    let content = state.join(name).map_err(|e| e.to_string()).and_then(|path| match root.read(&path, LARGEST) {
-        Ok(content) => parse(content.bytes.expose()).map(Some).map_err(|problem| format!("{path}: {problem}")),
-        Err(e) if e.is_not_found() => Ok(None),
-        Err(e) => Err(e.to_string()),
-    });
-    match content {
-        Ok(content) => (content, None),
-        Err(problem) => (None, Some(format!("{problem}; {otherwise}"))),
-    }
-}
-
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    let not_understood = |e: serde_json::Error| format!("can't be understood: {e}");
-    let Number { format } = serde_json::from_slice(bytes).map_err(not_understood)?;
-    if format != FORMAT {
-        return Err(format!("has format {format}, and this version knows format {FORMAT}"));
-    }
-    serde_json::from_slice(bytes).map_err(not_understood)
-}
-
-fn write<T: Serialize>(root: &Root, state: &AbsolutePath, name: &str, content: &T) -> Result<(), FileError> {
-    let folder = root.create_folder(state)?;
-    let failed = |e: std::io::Error| FileError::from_io(folder.path().join(name), "write", e);
-    let mut bytes = serde_json::to_vec_pretty(&Numbered { format: FORMAT, content }).map_err(|e| failed(e.into()))?;
-    bytes.push(b'\n');
-    replace(&folder, OsStr::new(name), &bytes)
-}
-
-/// Written beside it under a dot-name, and renamed over it when it is on the disk.
-fn replace(folder: &Dir, name: &OsStr, bytes: &[u8]) -> Result<(), FileError> {
-    let mut draft = OsString::from(".");
-    draft.push(name);
-    draft.push(".new");
-    let mut file = draft_alone(folder, &draft)?;
-    let write = |file: &mut File| {
-        file.set_len(0)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write(&mut file).map_err(|e| FileError::from_io(folder.path().join(&draft), "write", e))?;
-    folder.rename(&draft, name)?;
-    folder.sync()
-}
-
-/// The draft, held alone: a command and the daemon may write at the same time, and a process that was killed may have
-/// left a draft behind.
-fn draft_alone(folder: &Dir, name: &OsStr) -> Result<Flock<File>, FileError> {
-    let failed = |errno| FileError::from_errno(folder.path().join(name), "lock", errno);
-    loop {
-        let file = match Flock::lock(folder.open_or_create(name)?, FlockArg::LockExclusive) {
-            Ok(file) => file,
-            Err((_, Errno::EINTR)) => continue,
-            Err((_, errno)) => return Err(failed(errno)),
-        };
-        let own = nix::sys::stat::fstat(&*file).map_err(failed)?;
-        // Whoever held it before has renamed it: then it is no draft any more, but the file itself.
-        if folder.stat(name)?.is_some_and(|named| (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)) {
-            return Ok(file);
-        }
-    }
+/// Keeps the configuration files that are in force.
+///
+/// # Errors
+/// When the file can't be written.
+pub fn write_last_good(root: &Root, state: &AbsolutePath, files: &[(PathBuf, String)]) -> Result<(), FileError> {
+    write(root, state, LAST_GOOD, &ConfigurationFile { files: files.to_vec() })
 }
 
 #[cfg(test)]
@@ -185,7 +121,7 @@ mod tests {
             Self { folder, root }
         }
 
-        fn file(&self, name: &str) -> std::path::PathBuf {
+        fn file(&self, name: &str) -> PathBuf {
             self.folder.path().join("var/lib/kubecertd").join(name)
         }
 

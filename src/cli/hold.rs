@@ -1,0 +1,24 @@
+//! `kubecertd hold`: an operator asks that nothing is renewed for a while.
+
+use super::arguments::HoldOptions;
+use super::words::date;
+use super::{Exit, Failure, out};
+use crate::model::AskedHold;
+use crate::observe::Node;
+use crate::store::{remove_hold, write_hold};
+use crate::sys::Clock;
+
+pub(super) fn run(node: &Node, options: &HoldOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
+    let state = &node.settings.paths.state;
+    let (Some(until), Some(reason)) = (options.until, options.reason.clone()) else {
+        remove_hold(&node.root, state)?;
+        out::say("Nothing is held any more.\n");
+        return Ok(Exit::Fine);
+    };
+    if until <= clock.now() {
+        return Err(Failure::Hold(format!("--until {}: that has passed already", date(until))));
+    }
+    write_hold(&node.root, state, &AskedHold { until, reason })?;
+    out::say(&format!("Nothing is renewed until {}, unless it is urgent. kubecertd hold --end ends it earlier.\n", date(until)));
+    Ok(Exit::Fine)
+}

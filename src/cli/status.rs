@@ -1,0 +1,80 @@
+//! `kubecertd status`: what the daemon did and will do, and what needs attention now. What the daemon said is only half
+//! of it: the files are looked at anew, so that it is true also when the daemon is dead.
+
+use std::fmt::Write as _;
+
+use super::Exit;
+use super::check::{attention, exit, section, summary};
+use super::out::{self, BAD, GOOD, SOON, paint};
+use super::words::date;
+use crate::daemon::{LastPass, Status};
+use crate::observe::{Node, conditions};
+use crate::pass::survey;
+use crate::plan::{holds, remaining};
+use crate::sys::Clock;
+
+pub(super) fn run(node: &Node, clock: &dyn Clock) -> Exit {
+    let now = clock.now();
+    let survey = survey(node, now);
+    let (status, runs, note) = Status::look(&node.root);
+    let mut text = match (&status, runs) {
+        (Some(status), true) => {
+            format!("{} since {} (process {}): {}\n", paint(GOOD, "kubecertd runs"), date(status.started), status.pid, status.line)
+        }
+        (None, true) => format!("{}, and has said nothing yet.\n", paint(GOOD, "kubecertd runs")),
+        (Some(status), false) => format!("{}; it last said something at {}.\n", paint(BAD, "kubecertd does not run"), date(status.updated)),
+        (None, false) => format!("{}, and has not run since the node was booted.\n", paint(BAD, "kubecertd does not run")),
+    };
+    if let Some(status) = &status {
+        text += &passes(status, runs);
+        if let Some(trouble) = &status.configuration {
+            let _ = writeln!(text, "{}: {trouble}", paint(BAD, "The configuration is refused, and an earlier one is in force"));
+        }
+    }
+    let found = conditions(&node.root, &node.settings);
+    let held: Vec<_> = holds(&found.holds, now).iter().map(ToString::to_string).collect();
+    text += &section("Held, unless it is urgent", &held);
+    text += &section("Needs attention", &attention(&survey));
+    let notes: Vec<_> = note.into_iter().chain(found.notes).chain(node.notes.iter().cloned()).collect();
+    text += &section("Notes", &notes);
+    let soonest =
+        survey.credentials.iter().filter_map(|judged| Some((judged.facts.material.leaf()?.not_after, &judged.facts.credential.name))).min();
+    if let Some((end, name)) = soonest {
+        let _ = writeln!(text, "\nThe next to end is {name}, {}.", remaining(now, end));
+    }
+    let _ = writeln!(text, "{}", summary(&survey));
+    out::say(&text);
+    if runs && status.is_none_or(|status| status.last_pass.is_none_or(|last| !last.is_bad())) { exit(&survey) } else { Exit::Attention }
+}
+
+fn passes(status: &Status, runs: bool) -> String {
+    let mut text = String::new();
+    if let Some(last) = &status.last_pass {
+        let _ = writeln!(text, "Last pass:  {} ({})", date(last.began), last.why);
+        text += &details(last);
+    }
+    if let Some(next) = status.next_pass.filter(|_| runs) {
+        let _ = writeln!(text, "Next pass:  {}", date(next));
+    }
+    if let Some(next) = status.next_try.filter(|_| runs) {
+        let _ = writeln!(text, "Next try:   {}", date(next));
+    }
+    text
+}
+
+fn details(last: &LastPass) -> String {
+    let mut text = String::new();
+    for trouble in last.trouble.iter().chain(&last.clock) {
+        let _ = writeln!(text, "  {}    {trouble}", paint(BAD, "failed"));
+    }
+    for name in &last.renewed {
+        let _ = writeln!(text, "  {}   {name}", paint(GOOD, "renewed"));
+    }
+    for (name, reason) in &last.failed {
+        let _ = writeln!(text, "  {}    {name}: {reason}", paint(BAD, "failed"));
+    }
+    for (name, reason) in &last.waiting {
+        let _ = writeln!(text, "  {}   {name}: {reason}", paint(SOON, "waiting"));
+    }
+    text
+}

@@ -1,0 +1,108 @@
+//! One pass of the daemon, on a thread of its own: the node as it is now, the pass, and what is to be said of it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tokio::task::JoinError;
+
+use super::status::LastPass;
+use crate::drivers::timedate;
+use crate::model::{Action, Belief, Hold, Timestamp};
+use crate::observe::{ConfigFile, Node};
+use crate::pass::{self, Orders, Remember, Report};
+use crate::plan::Request;
+use crate::sys::{Clock, Root};
+
+/// How long the service that knows whether the clock is synchronised may take to answer.
+const TIMEDATE_LIMIT: Duration = Duration::from_secs(2);
+
+/// What a pass needs to know.
+#[derive(Clone)]
+pub(super) struct Duty {
+    pub(super) root: PathBuf,
+    pub(super) configuration: Arc<Vec<ConfigFile>>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) stop: Arc<AtomicBool>,
+    pub(super) why: String,
+    pub(super) holds: Vec<Hold>,
+    pub(super) remember: Remember,
+}
+
+/// What came of it.
+pub(super) struct Done {
+    pub(super) last: LastPass,
+    /// The node as it was found; `None` when it could not be.
+    pub(super) node: Option<Node>,
+    pub(super) report: Option<Report>,
+}
+
+impl Done {
+    /// A pass that ended in a way that it should not.
+    pub(super) fn fault(error: &JoinError) -> Self {
+        Self { last: trouble(Timestamp::default(), String::new(), fault(error)), node: None, report: None }
+    }
+}
+
+fn fault(error: &JoinError) -> String {
+    format!("a fault in kubecertd ended the pass: {error}; please report it")
+}
+
+impl Duty {
+    /// Makes the pass. A panic in it is a failed pass and nothing more.
+    pub(super) async fn work(self) -> Done {
+        let synchronised = timedate::synchronised(TIMEDATE_LIMIT).await;
+        let (began, why) = (self.clock.now(), self.why.clone());
+        let work = tokio::task::spawn_blocking(move || self.make(synchronised));
+        work.await.unwrap_or_else(|e| Done { last: trouble(began, why, fault(&e)), node: None, report: None })
+    }
+
+    fn make(self, synchronised: Option<bool>) -> Done {
+        let began = self.clock.now();
+        let node = Root::open(&self.root).map_err(|e| e.to_string());
+        let node = match node.and_then(|root| Node::with_files(root, &self.configuration).map_err(|e| e.to_string())) {
+            Ok(node) => node,
+            Err(e) => return Done { last: trouble(began, self.why, e), node: None, report: None },
+        };
+        let request = Request::default();
+        let orders = Orders {
+            request: &request,
+            clock: &*self.clock,
+            synchronised,
+            trust_clock: false,
+            holds: &self.holds,
+            remember: Some(self.remember),
+            stop: &self.stop,
+            progress: &|_, _| {},
+        };
+        match pass::run(&node, &orders) {
+            Ok(report) => Done { last: summary(began, self.why, &report), node: Some(node), report: Some(report) },
+            Err(e) => Done { last: trouble(began, self.why, e.to_string()), node: Some(node), report: None },
+        }
+    }
+}
+
+fn trouble(began: Timestamp, why: String, trouble: String) -> LastPass {
+    let trouble = Some(trouble);
+    LastPass { began, why, trouble, renewed: Vec::new(), failed: Vec::new(), waiting: Vec::new(), holds: Vec::new(), clock: None }
+}
+
+fn summary(began: Timestamp, why: String, report: &Report) -> LastPass {
+    let errors = report.plan.steps.iter().filter(|step| step.action == Action::Error);
+    let errors = errors.map(|step| (step.credential.clone(), step.reason.clone()));
+    let failed = report.results.iter().filter_map(|(name, result)| Some((name.clone(), result.as_ref().err()?.to_string())));
+    LastPass {
+        began,
+        why,
+        trouble: None,
+        renewed: report.results.iter().filter(|(_, result)| result.is_ok()).map(|(name, _)| name.clone()).collect(),
+        failed: failed.chain(errors).collect(),
+        waiting: report.deferred.iter().map(|one| (one.credential.clone(), one.reason.clone())).collect(),
+        holds: report.brakes.holds.iter().map(ToString::to_string).collect(),
+        clock: match &report.brakes.belief {
+            Belief::Believed | Belief::BelievedUnsynchronised => None,
+            Belief::NotBelieved(reason) => Some(reason.clone()),
+        },
+    }
+}

@@ -1,0 +1,544 @@
+//! The main loop: what wakes the daemon, and what it does then.
+//!
+//! It does nothing itself that takes time. A pass runs on a thread of its own, one at a time; while it does, the loop goes
+//! on turning, so that systemd sees it alive and a signal is heard at once.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::duty::{Done, Duty};
+use super::schedule::{Schedule, Tick, Ticker, stable_delay};
+use super::status::{self, LastPass, Status};
+use super::watch::{Contents, Quiet, Watch};
+use super::{Backoff, DaemonError, Signals, Supervisor, Wish};
+use crate::model::{AbsolutePath, Deferred, Hold, Timestamp};
+use crate::observe::{Config, ConfigFile, Node, NodeError};
+use crate::pass::{Remember, Report};
+use crate::store::lock::Lock;
+use crate::store::{State, read_last_good, write_last_good};
+use crate::sys::{Clock, Root};
+
+/// What the daemon is started with.
+#[derive(Clone)]
+pub struct Options {
+    /// The root folder.
+    pub root: PathBuf,
+    /// Where the configuration is.
+    pub config: Config,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// How long a pass that is under way is waited for at the end. What it has not begun by then is left; what it has begun,
+/// the next start finishes.
+const LAST_WORDS: Duration = Duration::from_secs(20);
+
+/// How soon a pass is made again that waits for the clock.
+const CLOCK_PACE: Duration = Duration::from_secs(60);
+
+/// How soon a pass is made again that waits for something without a known end, and at the latest for what has one.
+const HOLD_PACE: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(3_600));
+
+/// How long before something urgent a hold is worth a warning.
+const WARN_BEFORE: i64 = 86_400;
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// When it can't start. Once it runs, nothing but a signal ends it.
+pub async fn run(options: Options) -> Result<(), DaemonError> {
+    let mut daemon = Daemon::start(options).await?;
+    daemon.supervisor.ready(&daemon.line());
+    daemon.begin();
+    loop {
+        daemon.tell();
+        match daemon.next().await {
+            Event::Wish(Wish::Stop) => break,
+            Event::Wish(Wish::Reload) => daemon.reload(),
+            Event::Wish(Wish::Pass) => daemon.want("asked for by a signal".to_owned()),
+            Event::Tick(tick) => daemon.tick(tick),
+            Event::Hint => daemon.hint(),
+            Event::Quiet => daemon.compare(),
+            Event::Retry => daemon.try_again(),
+            Event::Done(done) => daemon.digest(done),
+            Event::Alive => daemon.supervisor.alive(),
+        }
+    }
+    daemon.end().await;
+    Ok(())
+}
+
+enum Event {
+    Wish(Wish),
+    Tick(Tick),
+    Hint,
+    Quiet,
+    Retry,
+    Done(Box<Done>),
+    Alive,
+}
+
+struct Daemon {
+    options: Options,
+    supervisor: Supervisor,
+    signals: Signals,
+    ticker: Ticker,
+    schedule: Schedule,
+    watch: Watch,
+    quiet: Quiet,
+    contents: Contents,
+    node: Node,
+    configuration: Arc<Vec<ConfigFile>>,
+    /// Why the configuration on disk is not the one in force.
+    configuration_trouble: Option<String>,
+    remember: Remember,
+    first_pass: Option<String>,
+    pass: Option<JoinHandle<Done>>,
+    /// What a pass is wanted for when the present one has ended.
+    wanted: Option<String>,
+    stop: Arc<AtomicBool>,
+    backoff: Backoff,
+    retry: Option<(Instant, Timestamp)>,
+    last: Option<LastPass>,
+    /// What was said of each credential, so that it is said again only when it changes.
+    said: BTreeMap<String, String>,
+    alive: Option<Instant>,
+    started: Timestamp,
+    told: Option<Status>,
+    _alone: Lock,
+}
+
+impl Daemon {
+    async fn start(options: Options) -> Result<Self, DaemonError> {
+        let root = || Root::open(&options.root).map_err(DaemonError::Root);
+        let run = root()?.create_folder(&status::folder()).map_err(DaemonError::Root)?;
+        let alone = Lock::take(&run, Duration::ZERO).map_err(|_| DaemonError::AlreadyRunning)?;
+        let signals = Signals::listen().map_err(DaemonError::Signals)?;
+        let (configuration, node, trouble) = configuration(&options)?;
+        if let Some(trouble) = &trouble {
+            tracing::error!("the configuration is refused, and the last good one is in force: {trouble}");
+        }
+        let now = options.clock.now();
+        let schedule = schedule(&node);
+        let (state, note) = State::read(&node.root, &node.settings.paths.state);
+        note.iter().for_each(|note| tracing::warn!("{note}"));
+        let (remember, first_pass) = begin(&state, &schedule, now);
+        let ticker = Ticker::start(schedule.clone(), Arc::clone(&options.clock), remember.scheduled_until).await?;
+        let watch = Watch::new(&node.root);
+        let supervisor = Supervisor::find();
+        let mut daemon = Self {
+            supervisor,
+            signals,
+            ticker,
+            schedule,
+            watch,
+            quiet: Quiet::default(),
+            contents: Contents::default(),
+            node,
+            configuration: Arc::new(configuration),
+            configuration_trouble: trouble,
+            remember,
+            first_pass,
+            pass: None,
+            wanted: None,
+            stop: Arc::new(AtomicBool::new(false)),
+            backoff: Backoff::default(),
+            retry: None,
+            last: None,
+            said: BTreeMap::new(),
+            alive: supervisor.pace().map(|pace| Instant::now() + pace),
+            started: now,
+            told: None,
+            options,
+            _alone: alone,
+        };
+        daemon.contents = Contents::look(&daemon.node.root, &daemon.files());
+        Ok(daemon)
+    }
+
+    /// Watches, and makes the pass that is due at the start, if one is.
+    fn begin(&mut self) {
+        self.aim();
+        tracing::info!("kubecertd {} looks after {} credentials", env!("CARGO_PKG_VERSION"), self.node.catalog.credentials.len());
+        self.node.notes.iter().for_each(|note| tracing::warn!("{note}"));
+        if let Some(why) = self.first_pass.take() {
+            self.want(why);
+        }
+    }
+
+    /// Waits for whatever comes first. Nothing of what comes later is lost.
+    async fn next(&mut self) -> Event {
+        let Self { signals, ticker, watch, pass, quiet, retry, alive, supervisor, .. } = self;
+        let event = tokio::select! {
+            biased;
+            wish = signals.next() => Event::Wish(wish),
+            () = at(*alive) => Event::Alive,
+            done = ended(pass) => Event::Done(Box::new(done)),
+            tick = ticker.next_tick() => Event::Tick(tick),
+            () = at(retry.map(|(when, _)| when)) => Event::Retry,
+            () = at(quiet.due()) => Event::Quiet,
+            () = watch.hint() => Event::Hint,
+        };
+        if matches!(event, Event::Alive) {
+            *alive = supervisor.pace().map(|pace| Instant::now() + pace);
+        }
+        event
+    }
+
+    fn tick(&mut self, tick: Tick) {
+        let now = self.options.clock.now();
+        self.remember =
+            Remember { scheduled_until: now.max(tick.at), observing_until: self.remember.observing_until.filter(|until| now < *until) };
+        self.want(if tick.missed { format!("by schedule, missed at {}", tick.at) } else { "by schedule".to_owned() });
+    }
+
+    fn hint(&mut self) {
+        self.aim();
+        self.quiet.hint(Instant::now());
+    }
+
+    /// It has been quiet for a while: is anything different from what the last pass left?
+    fn compare(&mut self) {
+        self.quiet.reset();
+        if self.pass.is_some() {
+            // What the pass writes is its own; what somebody else writes meanwhile is looked at after it.
+            return self.quiet.hint(Instant::now());
+        }
+        let now = Contents::look(&self.node.root, &self.files());
+        let changed = self.contents.changed(&now);
+        if changed.is_empty() {
+            return;
+        }
+        self.contents = now;
+        let files = changed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        if self.backoff.failures() > 0 && self.retry.is_some() {
+            tracing::info!("{files} changed; the next try, after the failed one, looks at it");
+        } else {
+            self.want(format!("{files} changed"));
+        }
+    }
+
+    fn try_again(&mut self) {
+        self.retry = None;
+        self.want("tried again".to_owned());
+    }
+
+    /// Makes a pass now, or when the present one has ended.
+    fn want(&mut self, why: String) {
+        if self.pass.is_some() {
+            self.wanted.get_or_insert(why);
+            return;
+        }
+        tracing::debug!("a pass begins: {why}");
+        let now = self.options.clock.now();
+        let new = self.remember.observing_until.filter(|until| now < *until).map(|until| Hold::New { until });
+        let duty = Duty {
+            root: self.options.root.clone(),
+            configuration: Arc::clone(&self.configuration),
+            clock: Arc::clone(&self.options.clock),
+            stop: Arc::clone(&self.stop),
+            why,
+            holds: new.into_iter().collect(),
+            remember: self.remember,
+        };
+        self.retry = None;
+        self.pass = Some(tokio::spawn(duty.work()));
+    }
+
+    /// What a pass found and did, and when the next one is needed.
+    fn digest(&mut self, done: Box<Done>) {
+        self.pass = None;
+        let Done { last, node, report } = *done;
+        if let Some(node) = node {
+            self.node = node;
+        }
+        self.say(&last, report.as_ref());
+        if let Some(report) = &report {
+            let renewed = report.results.iter().filter_map(|(_, result)| result.as_ref().ok());
+            let files: Vec<AbsolutePath> = renewed.flat_map(|renewed| renewed.files.iter().cloned()).collect();
+            self.contents.look_again(&self.node.root, &files);
+        }
+        self.plan_retry(&last, report.as_ref());
+        self.last = Some(last);
+        self.aim();
+        if let Some(why) = self.wanted.take() {
+            self.want(why);
+        }
+    }
+
+    /// Failures are tried again with ever longer waits. What needs an operator is not: the change that mends it is seen,
+    /// or the next scheduled pass finds it.
+    fn plan_retry(&mut self, last: &LastPass, report: Option<&Report>) {
+        let failed = report.is_none_or(|report| report.results.iter().any(|(_, result)| result.is_err()));
+        let wait = if failed {
+            let wait = self.backoff.fail(jitter());
+            tracing::warn!("the pass failed ({}): it is tried again in {} s", last.why, wait.as_secs());
+            Some(wait)
+        } else {
+            self.backoff.reset();
+            report.and_then(|report| patience(report, self.options.clock.now()))
+        };
+        self.retry = wait.map(|wait| (Instant::now() + wait, self.options.clock.now().plus(wait)));
+    }
+
+    /// One line for each thing that is new since the last pass.
+    fn say(&mut self, last: &LastPass, report: Option<&Report>) {
+        let mut now = BTreeMap::new();
+        if let Some(trouble) = &last.trouble {
+            now.insert("pass".to_owned(), trouble.clone());
+        }
+        for (name, reason) in &last.failed {
+            now.insert(name.to_string(), reason.clone());
+        }
+        for (key, text) in &now {
+            if self.said.get(key) != Some(text) {
+                tracing::error!("{key}: {text}");
+            }
+        }
+        for deferred in report.map(|report| report.deferred.as_slice()).unwrap_or_default() {
+            self.say_waiting(deferred, &mut now);
+        }
+        if let Some(report) = report {
+            say_report(report);
+        }
+        for name in self.said.keys().filter(|name| !now.contains_key(*name)) {
+            tracing::info!("{name}: no longer so");
+        }
+        self.said = now;
+    }
+
+    fn say_waiting(&self, deferred: &Deferred, now: &mut BTreeMap<String, String>) {
+        let soon = deferred.urgent_from.is_some_and(|from| from.seconds_since(self.options.clock.now()) < WARN_BEFORE);
+        let text = deferred.to_string();
+        let key = deferred.credential.to_string();
+        if self.said.get(&key) != Some(&text) {
+            match soon || deferred.urgent_from.is_none() {
+                true => tracing::warn!("{key} {text}"),
+                false => tracing::info!("{key} {text}"),
+            }
+        }
+        now.insert(key, text);
+    }
+
+    /// Reads the configuration again. A bad one is refused, and the old one goes on.
+    fn reload(&mut self) {
+        self.supervisor.reloading();
+        match read(&self.options) {
+            Ok((files, node)) => {
+                keep(&node, &files);
+                self.configuration = Arc::new(files);
+                self.configuration_trouble = None;
+                self.schedule = schedule(&node);
+                self.ticker.replace(self.schedule.clone());
+                self.node = node;
+                self.contents = Contents::look(&self.node.root, &self.files());
+                self.aim();
+                tracing::info!("the configuration was read again and is in force");
+            }
+            Err(e) => {
+                tracing::error!("the configuration is refused, and the old one goes on: {e}");
+                self.configuration_trouble = Some(e.to_string());
+            }
+        }
+        self.supervisor.ready(&self.line());
+    }
+
+    fn aim(&mut self) {
+        let files = self.files();
+        for note in self.watch.aim(&self.node.root, &files) {
+            tracing::warn!("{note}");
+        }
+    }
+
+    /// The files whose content matters: credentials, authorities, and the manifests.
+    fn files(&self) -> Vec<AbsolutePath> {
+        let catalog = &self.node.catalog;
+        let credentials = catalog
+            .credentials
+            .iter()
+            .flat_map(|one| crate::credentials::located(&self.node.root, one).location.files().cloned().collect::<Vec<_>>());
+        let kubeconfigs = catalog.credentials.iter().flat_map(|one| one.location.files().cloned());
+        let authorities = catalog.authorities.iter().flat_map(|one| [one.certificate.clone(), one.key.clone()]);
+        let mut files: Vec<_> = credentials.chain(kubeconfigs).chain(authorities).chain(self.node.manifests.iter().cloned()).collect();
+        files.sort();
+        files.dedup();
+        files
+    }
+
+    /// Tells systemd and the status file, if there is something new.
+    fn tell(&mut self) {
+        let now = self.options.clock.now();
+        let status = Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started: self.started,
+            updated: self.told.as_ref().map_or(now, |told| told.updated),
+            line: self.line(),
+            configuration: self.configuration_trouble.clone(),
+            last_pass: self.last.clone(),
+            next_pass: self.schedule.next(now),
+            next_try: self.retry.map(|(_, when)| when),
+        };
+        if self.told.as_ref() == Some(&status) {
+            return;
+        }
+        self.supervisor.status(&status.line);
+        let status = Status { updated: now, ..status };
+        if let Err(e) = status.write(&self.node.root) {
+            tracing::warn!("{e}; kubecertd status shows what was said before");
+        }
+        self.told = Some(status);
+    }
+
+    /// What the daemon is doing, in one line that an operator understands.
+    fn line(&self) -> String {
+        let next = || {
+            let next = [self.schedule.next(self.options.clock.now()), self.retry.map(|(_, when)| when)];
+            next.into_iter().flatten().min().map_or_else(|| "no next pass".to_owned(), |next| format!("next pass {next}"))
+        };
+        match (&self.pass, &self.last) {
+            (Some(_), _) => "a pass is being made".to_owned(),
+            (None, None) => next(),
+            (None, Some(last)) => format!("last pass {}: {}; {}", last.began, outcome(last), next()),
+        }
+    }
+
+    /// Leaves in the middle of anything: a pass is asked to stop and waited for, and whatever it leaves, the next start
+    /// finishes.
+    async fn end(mut self) {
+        self.supervisor.stopping();
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(pass) = self.pass.take()
+            && tokio::time::timeout(LAST_WORDS, pass).await.is_err()
+        {
+            tracing::warn!("the pass under way did not end in time; the next start finishes what it began");
+        }
+        tracing::info!("kubecertd ends");
+    }
+}
+
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn ended(pass: &mut Option<JoinHandle<Done>>) -> Done {
+    match pass {
+        Some(pass) => pass.await.unwrap_or_else(|e| Done::fault(&e)),
+        None => std::future::pending().await,
+    }
+}
+
+/// What to go on from, and what the first pass is made for, if one is due at the start.
+fn begin(state: &State, schedule: &Schedule, now: Timestamp) -> (Remember, Option<String>) {
+    let Some(until) = state.scheduled_until else {
+        let observing_until = schedule.next(now);
+        return (Remember { scheduled_until: now, observing_until }, Some("first start on this node".to_owned()));
+    };
+    let remember = Remember { scheduled_until: until.min(now), observing_until: state.observing_until };
+    let ended_well = state.last_pass_began == state.last_pass_succeeded;
+    (remember, (!ended_well && !schedule.missed(until, now)).then(|| "the last pass before the start failed".to_owned()))
+}
+
+/// The configuration on disk, or else the last good one, with what is wrong with that on disk.
+pub(super) fn configuration(options: &Options) -> Result<(Vec<ConfigFile>, Node, Option<String>), DaemonError> {
+    match read(options) {
+        Ok((files, node)) => {
+            keep(&node, &files);
+            Ok((files, node, None))
+        }
+        Err(trouble) => {
+            let root = Root::open(&options.root).map_err(DaemonError::Root)?;
+            // The bad one may name another state folder, and then it can't be known: the usual one it is.
+            let (files, note) = read_last_good(&root, &AbsolutePath::constant("/var/lib/kubecertd"));
+            note.iter().for_each(|note| tracing::warn!("{note}"));
+            let Some(files) = files else { return Err(trouble.into()) };
+            let node = Node::with_files(root, &files)?;
+            Ok((files, node, Some(trouble.to_string())))
+        }
+    }
+}
+
+fn read(options: &Options) -> Result<(Vec<ConfigFile>, Node), NodeError> {
+    let root = Root::open(&options.root)?;
+    let files = options.config.read(&root)?;
+    let node = Node::with_files(root, &files)?;
+    Ok((files, node))
+}
+
+fn keep(node: &Node, files: &[ConfigFile]) {
+    let state = &node.settings.paths.state;
+    if read_last_good(&node.root, state).0.as_deref() != Some(files)
+        && let Err(e) = write_last_good(&node.root, state, files)
+    {
+        tracing::warn!("{e}; there is no configuration to fall back on");
+    }
+}
+
+fn schedule(node: &Node) -> Schedule {
+    let schedule = &node.settings.schedule;
+    let delay = if node.etcd_members > 1 { own_delay(node) } else { Duration::ZERO };
+    Schedule::new((*schedule.cron).clone(), (*schedule.time_zone).clone(), delay)
+}
+
+fn own_delay(node: &Node) -> Duration {
+    let id = node.root.read(&AbsolutePath::constant("/etc/machine-id"), 1024);
+    let id = id.map(|content| String::from_utf8_lossy(content.bytes.expose()).trim().to_owned()).unwrap_or_default();
+    stable_delay(&id, node.settings.schedule.spread.as_duration())
+}
+
+/// When a pass that left something waiting is made again.
+fn patience(report: &Report, now: Timestamp) -> Option<Duration> {
+    let until = |time: Timestamp| Duration::from_secs(u64::try_from(time.seconds_since(now)).unwrap_or(0).saturating_add(1));
+    let holds = report.brakes.holds.iter().map(|hold| hold.until().map_or(HOLD_PACE.0, until));
+    let wait = |deferred: &Deferred| match deferred.urgent_from {
+        None if report.brakes.holds.is_empty() => CLOCK_PACE,
+        from => from.map(until).into_iter().chain(holds.clone().max()).min().unwrap_or(CLOCK_PACE).min(HOLD_PACE.1),
+    };
+    report.deferred.iter().map(wait).min()
+}
+
+fn jitter() -> f64 {
+    let mut byte = [0_u8; 1];
+    // Without random numbers the waits are the same on every node, which is no harm.
+    let _ = aws_lc_rs::rand::fill(&mut byte);
+    f64::from(byte[0]) / 255.0
+}
+
+fn say_report(report: &Report) {
+    for name in &report.recovered.finished {
+        tracing::warn!("{name}: its renewal was cut short earlier, and is complete now");
+    }
+    for name in &report.recovered.dropped {
+        tracing::warn!(
+            "{name}: its renewal was cut short earlier, and somebody else has changed its files since: they are left as they are"
+        );
+    }
+    for (name, result) in &report.results {
+        if let Ok(renewed) = result {
+            let why = report.plan.steps.iter().find(|step| step.credential == *name).map_or("", |step| step.reason.as_str());
+            tracing::info!("{name}: renewed until {}, serial {}: {why}", renewed.not_after, renewed.serial);
+        }
+    }
+    for note in report.recovered.notes.iter().chain(&report.notes) {
+        tracing::warn!("{note}");
+    }
+}
+
+/// What came of a pass, in a few words.
+fn outcome(last: &LastPass) -> String {
+    if last.trouble.is_some() {
+        return "could not be made".to_owned();
+    }
+    let counts = [(last.renewed.len(), "renewed"), (last.failed.len(), "failed"), (last.waiting.len(), "waiting")];
+    let counts: Vec<_> = counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    if counts.is_empty() { "nothing to do".to_owned() } else { counts.join(", ") }
+}

@@ -1,0 +1,102 @@
+//! Small files that may be deleted at any time without harm: JSON with a format number, written whole or not at all.
+//!
+//! What can't be understood is said and counts as not there.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Write as _;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::model::AbsolutePath;
+use crate::sys::{Dir, FileError, Root};
+
+const FORMAT: u32 = 1;
+/// Much more than any of them holds.
+const LARGEST: u64 = 4 << 20;
+
+/// A file's content under its format number.
+#[derive(Serialize)]
+struct Numbered<'c, T> {
+    format: u32,
+    #[serde(flatten)]
+    content: &'c T,
+}
+
+/// What is read first, whatever else there is.
+#[derive(Deserialize)]
+struct Number {
+    format: u32,
+}
+
+/// Reads a small file. None where it does not exist; the text says what is wrong with it, if something is, and ends with
+/// what follows from it.
+pub(crate) fn read<T: DeserializeOwned>(root: &Root, state: &AbsolutePath, name: &str, otherwise: &str) -> (Option<T>, Option<String>) {
+    let content = state.join(name).map_err(|e| e.to_string()).and_then(|path| match root.read(&path, LARGEST) {
+        Ok(content) => parse(content.bytes.expose()).map(Some).map_err(|problem| format!("{path}: {problem}")),
+        Err(e) if e.is_not_found() => Ok(None),
+        Err(e) => Err(e.to_string()),
+    });
+    match content {
+        Ok(content) => (content, None),
+        Err(problem) => (None, Some(format!("{problem}; {otherwise}"))),
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let not_understood = |e: serde_json::Error| format!("can't be understood: {e}");
+    let Number { format } = serde_json::from_slice(bytes).map_err(not_understood)?;
+    if format != FORMAT {
+        return Err(format!("has format {format}, and this version knows format {FORMAT}"));
+    }
+    serde_json::from_slice(bytes).map_err(not_understood)
+}
+
+/// Writes a small file, whole or not at all.
+///
+/// # Errors
+/// When it can't be written; what was there before stays.
+pub(crate) fn write<T: Serialize>(root: &Root, state: &AbsolutePath, name: &str, content: &T) -> Result<(), FileError> {
+    let folder = root.create_folder(state)?;
+    let failed = |e: std::io::Error| FileError::from_io(folder.path().join(name), "write", e);
+    let mut bytes = serde_json::to_vec_pretty(&Numbered { format: FORMAT, content }).map_err(|e| failed(e.into()))?;
+    bytes.push(b'\n');
+    replace(&folder, OsStr::new(name), &bytes)
+}
+
+/// Written beside it under a dot-name, and renamed over it when it is on the disk.
+fn replace(folder: &Dir, name: &OsStr, bytes: &[u8]) -> Result<(), FileError> {
+    let mut draft = OsString::from(".");
+    draft.push(name);
+    draft.push(".new");
+    let mut file = draft_alone(folder, &draft)?;
+    let write = |file: &mut File| {
+        file.set_len(0)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write(&mut file).map_err(|e| FileError::from_io(folder.path().join(&draft), "write", e))?;
+    folder.rename(&draft, name)?;
+    folder.sync()
+}
+
+/// The draft, held alone: a command and the daemon may write at the same time, and a process that was killed may have
+/// left a draft behind.
+fn draft_alone(folder: &Dir, name: &OsStr) -> Result<Flock<File>, FileError> {
+    let failed = |errno| FileError::from_errno(folder.path().join(name), "lock", errno);
+    loop {
+        let file = match Flock::lock(folder.open_or_create(name)?, FlockArg::LockExclusive) {
+            Ok(file) => file,
+            Err((_, Errno::EINTR)) => continue,
+            Err((_, errno)) => return Err(failed(errno)),
+        };
+        let own = nix::sys::stat::fstat(&*file).map_err(failed)?;
+        // Whoever held it before has renamed it: then it is no draft any more, but the file itself.
+        if folder.stat(name)?.is_some_and(|named| (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)) {
+            return Ok(file);
+        }
+    }
+}
