@@ -11,8 +11,9 @@ use crate::daemon::{self, DaemonError};
 use crate::observe::Config;
 use crate::sys::SystemClock;
 
-/// What others than us have to say is only of interest when it is a warning.
-const LOG: &str = "warn,kubecertd=info";
+/// What others than us have to say is only of interest when it is a warning; and the scheduler calls it an error when it is
+/// asked less than it could answer.
+const LOG: &str = "warn,kubecertd=info,tokio_cron_scheduler=off";
 
 pub(super) fn run(arguments: &Arguments, options: &RunOptions) -> Result<Exit, Failure> {
     log();

@@ -27,7 +27,7 @@ pub(super) fn run(node: &Node, clock: &dyn Clock) -> Exit {
     };
     if let Some(status) = &status {
         text += &passes(status, runs);
-        if let Some(trouble) = &status.configuration {
+        if let Some(trouble) = status.configuration.as_ref().filter(|_| runs) {
             let _ = writeln!(text, "{}: {trouble}", paint(BAD, "The configuration is refused, and an earlier one is in force"));
         }
     }
