@@ -1,7 +1,7 @@
 //! Whether a key made the signature of a certificate.
 
 use der::asn1::{AnyRef, BitStringRef};
-use der::{Decode as _, Reader as _, SliceReader};
+use der::{Decode as _, Reader as _, SliceReader, Tag, Tagged as _};
 
 /// Whether the owner of a public key (a DER SubjectPublicKeyInfo) signed a certificate.
 ///
@@ -28,7 +28,7 @@ impl<'a> Signed<'a> {
         let mut reader = inside(certificate)?;
         Some(Self {
             message: reader.tlv_bytes().ok()?,
-            algorithm: AnyRef::decode(&mut reader).ok()?.value(),
+            algorithm: sequence(AnyRef::decode(&mut reader).ok()?)?,
             signature: BitStringRef::decode(&mut reader).ok()?.as_bytes()?,
         })
     }
@@ -43,11 +43,17 @@ pub(super) struct Key<'a> {
 impl<'a> Key<'a> {
     pub(super) fn parse(spki: &'a [u8]) -> Option<Self> {
         let mut reader = inside(spki)?;
-        Some(Self { algorithm: AnyRef::decode(&mut reader).ok()?.value(), bits: BitStringRef::decode(&mut reader).ok()?.as_bytes()? })
+        Some(Self { algorithm: sequence(AnyRef::decode(&mut reader).ok()?)?, bits: BitStringRef::decode(&mut reader).ok()?.as_bytes()? })
     }
 }
 
 /// A reader of what stands inside a SEQUENCE.
 fn inside(der: &[u8]) -> Option<SliceReader<'_>> {
-    SliceReader::new(AnyRef::from_der(der).ok()?.value()).ok()
+    SliceReader::new(sequence(AnyRef::from_der(der).ok()?)?).ok()
+}
+
+/// What stands inside, if it is a SEQUENCE. The signature covers neither this tag of a certificate nor that of its
+/// algorithm.
+fn sequence(any: AnyRef<'_>) -> Option<&[u8]> {
+    (any.tag() == Tag::Sequence).then(|| any.value())
 }

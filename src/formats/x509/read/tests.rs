@@ -151,6 +151,21 @@ proptest! {
     }
 
     #[test]
+    fn a_certificate_with_another_tag_is_not_signed(tag: u8, tree in prop::sample::select(vec![RSA_TREE, ECDSA_TREE])) {
+        // The signature does not cover the outer tag and that of its algorithm.
+        let good = certificate(tree, "apiserver.crt");
+        let second = 4 + 4 + usize::from(u16::from_be_bytes([good.der()[6], good.der()[7]]));
+        for at in [0, second] {
+            let mut der = good.der().to_vec();
+            prop_assert_eq!(der[at], 0x30);
+            der[at] = tag;
+            if let Ok(damaged) = Certificate::from_der(&der) {
+                prop_assert_eq!(damaged.is_signed_by(&certificate(tree, "ca.crt")), tag == 0x30);
+            }
+        }
+    }
+
+    #[test]
     fn a_damaged_certificate_is_read_or_refused(at in 0usize..800, byte: u8, tree in prop::sample::select(vec![RSA_TREE, ECDSA_TREE])) {
         let good = certificate(tree, "apiserver.crt");
         let mut der = good.der().to_vec();
