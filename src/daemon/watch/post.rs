@@ -1,6 +1,7 @@
 //! One watcher at work: the folders it watches, which of their events count, and its end.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,8 +68,7 @@ impl Post {
             }
             match self.watcher.watch(&below(prefix, folder), RecursiveMode::NonRecursive) {
                 Ok(()) => {}
-                // Gone since it was looked for.
-                Err(e) if matches!(e.kind, ErrorKind::PathNotFound) => self.state.lost.store(true, Ordering::Release),
+                Err(e) if is_gone(&e) => self.state.lost.store(true, Ordering::Release),
                 Err(e) => refused.entry(words(&e)).or_default().push(folder.display().to_string()),
             }
         }
@@ -103,6 +103,16 @@ impl Post {
 
 fn below(prefix: &Path, path: &Path) -> PathBuf {
     prefix.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// Whether a folder went away after it was looked for: no trouble, but to be looked for again. notify has two words for it,
+/// by when it went.
+fn is_gone(error: &notify::Error) -> bool {
+    match &error.kind {
+        ErrorKind::PathNotFound => true,
+        ErrorKind::Io(e) => matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+        _ => false,
+    }
 }
 
 /// Why the system refuses to watch, and what helps.
@@ -169,8 +179,6 @@ fn changes(kind: EventKind) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[test]
