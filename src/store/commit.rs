@@ -1,6 +1,6 @@
 //! From checked files beside their targets to replaced ones: sync, back up, journal, rename, sync, clear the journal.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::backup::{Making, prune};
@@ -94,14 +94,14 @@ impl Store<'_> {
             commit.outcomes.extend(batch.into_iter().map(failed));
             return;
         }
+        let mut results: Vec<_> = batch.iter().map(rename).collect();
+        sync_folders(&batch, &mut results);
         let mut unfinished = BTreeSet::new();
-        for mut change in batch {
-            let (begun, result) = rename(&change);
+        for (mut change, (begun, result)) in batch.into_iter().zip(results) {
             if result.is_err() && begun {
                 unfinished.insert(change.credential.clone());
             }
             change.keep_staged(begun);
-            let result = result.map_err(|source| if begun { StoreError::Unfinished { source } } else { source.into() });
             commit.outcomes.push(Outcome { credential: change.credential.clone(), result });
         }
         let still_to_do = |entry: &&Entry| !touched.contains(entry.credential()) || unfinished.contains(entry.credential());
@@ -140,20 +140,43 @@ fn without_backup(changes: Vec<Checked>, error: StoreError, commit: &mut Commit)
     wanted
 }
 
-/// Renames all files of a change, then makes the new names durable. Also says whether anything was renamed at all.
-fn rename(change: &Checked) -> (bool, Result<(), FileError>) {
+/// Whether anything of a change was renamed, and whether all of it was.
+type Renamed = (bool, Result<(), StoreError>);
+
+/// Renames all files of a change.
+fn rename(change: &Checked) -> Renamed {
     let mut begun = false;
-    let mut folders: BTreeMap<Identity, &Dir> = BTreeMap::new();
     for file in &change.files {
-        let dir = &file.place.dir;
-        let renamed = dir.identity().and_then(|identity| dir.rename(&file.name, &file.place.name).map(|()| identity));
-        match renamed {
-            Ok(identity) => drop(folders.insert(identity, dir)),
-            Err(e) => return (begun, Err(e)),
+        if let Err(source) = file.place.dir.rename(&file.name, &file.place.name) {
+            return (begun, Err(if begun { StoreError::Unfinished { source } } else { source.into() }));
         }
         begun = true;
     }
-    (begun, folders.values().try_for_each(|folder| folder.sync()))
+    (begun, Ok(()))
+}
+
+/// Makes the new names durable, each folder once. A change in a folder where that fails stays in the journal.
+fn sync_folders(batch: &[Checked], results: &mut [Renamed]) {
+    let mut synced = BTreeSet::new();
+    for (change, (_, result)) in batch.iter().zip(results).filter(|(_, (begun, _))| *begun) {
+        for dir in change.files.iter().map(|file| &file.place.dir) {
+            if let Err(source) = sync_once(dir, &mut synced)
+                && result.is_ok()
+            {
+                *result = Err(StoreError::Unfinished { source });
+            }
+        }
+    }
+}
+
+/// A folder that fails is asked again by the next change in it, which has to tell the error too.
+fn sync_once(dir: &Dir, synced: &mut BTreeSet<Identity>) -> Result<(), FileError> {
+    let identity = dir.identity()?;
+    if !synced.contains(&identity) {
+        dir.sync()?;
+        synced.insert(identity);
+    }
+    Ok(())
 }
 
 /// Splits changes into as many journals as they need. A node's own need one.
