@@ -1,7 +1,6 @@
 //! How fast credentials are judged: ten thousand at once, from the facts alone and from the files on.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a benchmark")]
 
-use std::fmt::Write as _;
 use std::hint::black_box;
 use std::path::Path;
 
@@ -21,18 +20,22 @@ fn many(folder: &Path, key: KeyAlgorithm) -> Node {
     let pki = folder.join("etc/kubernetes/pki");
     let pairs = folder.join("etc/pairs");
     std::fs::create_dir_all(&pairs).unwrap();
-    let mut config = String::new();
+    let drop_ins = folder.join("etc/kubecertd/kubecertd.d");
+    std::fs::create_dir_all(&drop_ins).unwrap();
     for number in 0..MANY {
         for kind in ["crt", "key"] {
             std::fs::copy(pki.join(format!("apiserver.{kind}")), pairs.join(format!("{number}.{kind}"))).unwrap();
         }
-        let _ = write!(
-            config,
-            "[[credential]]\nname = \"pair-{number}\"\nauthority = \"ca\"\ncertificate = \"/etc/pairs/{number}.crt\"\nkey = \"/etc/pairs/{number}.key\"\n"
-        );
     }
-    std::fs::create_dir_all(folder.join("etc/kubecertd")).unwrap();
-    std::fs::write(folder.join("etc/kubecertd/kubecertd.toml"), config).unwrap();
+    // No configuration file may be as large as all of them together.
+    for (part, numbers) in (0..MANY).collect::<Vec<_>>().chunks(1_000).enumerate() {
+        let entry = |number: &usize| {
+            format!(
+                "[[credential]]\nname = \"pair-{number}\"\nauthority = \"ca\"\ncertificate = \"/etc/pairs/{number}.crt\"\nkey = \"/etc/pairs/{number}.key\"\n"
+            )
+        };
+        std::fs::write(drop_ins.join(format!("{part}.toml")), numbers.iter().map(entry).collect::<String>()).unwrap();
+    }
     Node::open(Root::open(folder).unwrap(), &Config::Usual).unwrap()
 }
 

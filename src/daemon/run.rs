@@ -485,7 +485,7 @@ fn keep(node: &Node, files: &[ConfigFile]) {
 
 fn schedule(node: &Node) -> Schedule {
     let schedule = &node.settings.schedule;
-    let delay = if node.etcd_members > 1 { own_delay(node) } else { Duration::ZERO };
+    let delay = if node.catalog.etcd_members > 1 { own_delay(node) } else { Duration::ZERO };
     Schedule::new((*schedule.cron).clone(), (*schedule.time_zone).clone(), delay)
 }
 

@@ -28,6 +28,8 @@ pub struct Catalog {
     pub credentials: Vec<Credential>,
     /// The services, in the order in which they are restarted.
     pub services: Vec<Service>,
+    /// How many members etcd had when this node joined, as its manifest says; 0 without a manifest.
+    pub etcd_members: usize,
     /// What the operator should know about how the catalog came to be.
     pub notes: Vec<Note>,
 }
@@ -97,7 +99,8 @@ impl Catalog {
         let authorities = authorities(settings, profile, &mut places);
         let credentials = credentials(settings, profile, &mut places);
         check_own(settings, &authorities, &credentials)?;
-        let mut catalog = Self { authorities, credentials, services, notes };
+        let etcd_members = manifests.etcd_members();
+        let mut catalog = Self { authorities, credentials, services, etcd_members, notes };
         catalog.join_shared();
         Ok(catalog)
     }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use super::catalog::{Catalog, CatalogError, Found};
 use crate::formats::kubeconfig::{Kubeconfig, Source};
-use crate::formats::manifest::Pod;
 use crate::model::{AbsolutePath, InvalidPath};
 use crate::settings::{Profile, Settings, SettingsError, drop_ins};
 use crate::store::LARGEST_FILE;
@@ -34,8 +33,6 @@ pub struct Node {
     pub platform: Platform,
     /// The manifests that were read.
     pub manifests: Vec<AbsolutePath>,
-    /// How many members etcd had when this node joined, as its manifest says; 0 without a manifest.
-    pub etcd_members: usize,
     /// What an operator should know about how the catalog came to be, each a sentence.
     pub notes: Vec<String>,
 }
@@ -102,10 +99,9 @@ impl Node {
         let catalog = Catalog::build(&settings, &profile, Found { manifests: &manifests, references: &references, exists: &exists })?;
         notes.extend(catalog.notes.iter().map(ToString::to_string));
         let platform = platform(&exists);
-        let etcd_members = etcd_members(&manifests);
         let folder = &settings.paths.manifests;
         let manifests = manifests.iter().filter_map(|(name, _)| folder.join(name).ok()).collect();
-        Ok(Self { root, settings, catalog, platform, manifests, etcd_members, notes })
+        Ok(Self { root, settings, catalog, platform, manifests, notes })
     }
 }
 
@@ -204,14 +200,6 @@ fn references(root: &Root, profile: &Profile) -> BTreeMap<AbsolutePath, Absolute
         }
     }
     references
-}
-
-/// kubeadm writes the members that were there at the time: the first node's manifest names only itself.
-fn etcd_members(manifests: &[(String, String)]) -> usize {
-    let pods = manifests.iter().filter_map(|(_, text)| Pod::parse(text).ok());
-    let members =
-        pods.filter(|pod| pod.name() == "etcd").filter_map(|pod| pod.flag("initial-cluster").map(|members| members.split(',').count()));
-    members.max().unwrap_or(0)
 }
 
 fn platform(exists: &dyn Fn(&AbsolutePath) -> bool) -> Platform {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::note::Note;
-use crate::formats::manifest::Pod;
+use crate::formats::manifest::{ManifestError, Pod};
+use crate::sys::on_all_cores;
 
 /// The manifests of the node.
 pub(super) struct Manifests {
@@ -27,8 +28,10 @@ impl Manifests {
         let mut files: Vec<&(String, String)> = files.iter().filter(|(file, _)| !file.starts_with('.')).collect();
         files.sort();
         let mut manifests = Self { pods: BTreeMap::new(), unreadable: Vec::new() };
-        for (file, text) in files {
-            match Pod::parse(text) {
+        // Reading them is half the work of a look at a healthy node.
+        let pods = on_all_cores(&files, |(_, text)| Pod::parse(text));
+        for ((file, _), pod) in files.iter().zip(pods) {
+            match pod.unwrap_or_else(|| Err(ManifestError::Unreadable("a fault in kubecertd; please report it".to_owned()))) {
                 Ok(pod) => manifests.add(file, pod, notes),
                 Err(error) => {
                     manifests.unreadable.push(file.clone());
@@ -46,6 +49,13 @@ impl Manifests {
             }
             None => drop(self.pods.insert(pod.name().to_owned(), (file.to_owned(), pod))),
         }
+    }
+
+    /// How many members etcd had when this node joined; 0 without a manifest for it. kubeadm writes the members that were
+    /// there at the time, so the first node's manifest names only itself.
+    pub fn etcd_members(&self) -> usize {
+        let members = self.pods.get("etcd").and_then(|(_, pod)| pod.flag("initial-cluster"));
+        members.map_or(0, |members| members.split(',').count())
     }
 
     /// The manifest for a pod. One that could not be read is known by its file name: `etcd.yaml` for `etcd`.
