@@ -39,6 +39,9 @@ pub struct Options {
 /// the next start finishes.
 const LAST_WORDS: Duration = Duration::from_secs(20);
 
+/// How long the daemon's lock is tried for: `kubecertd status` has it for a moment when it asks whether a daemon runs.
+const ASKED: Duration = Duration::from_secs(2);
+
 /// How soon a pass is made again that waits for the clock.
 const CLOCK_PACE: Duration = Duration::from_secs(60);
 
@@ -118,7 +121,7 @@ impl Daemon {
     async fn start(options: Options) -> Result<Self, DaemonError> {
         let root = || Root::open(&options.root).map_err(DaemonError::Root);
         let run = root()?.create_folder(&status::folder()).map_err(DaemonError::Root)?;
-        let alone = Lock::take(&run, Duration::ZERO).map_err(|_| DaemonError::AlreadyRunning)?;
+        let alone = Lock::take(&run, ASKED).map_err(DaemonError::from_lock)?;
         let signals = Signals::listen().map_err(DaemonError::Signals)?;
         let (configuration, node, trouble) = configuration(&options)?;
         if let Some(trouble) = &trouble {
