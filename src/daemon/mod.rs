@@ -14,6 +14,7 @@ pub mod watch;
 
 pub use backoff::Backoff;
 pub use once::once;
+pub(crate) use run::last_good;
 pub use run::{Options, run};
 pub use signals::{Signals, Wish};
 pub use status::{LastPass, Status};

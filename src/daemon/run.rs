@@ -460,14 +460,20 @@ pub(super) fn configuration(options: &Options) -> Result<(Vec<ConfigFile>, Node,
         }
         Err(trouble) => {
             let root = Root::open(&options.root).map_err(DaemonError::Root)?;
-            // The bad one may name another state folder, and then it can't be known: the usual one it is.
-            let (files, note) = read_last_good(&root, &AbsolutePath::constant("/var/lib/kubecertd"));
-            note.iter().for_each(|note| tracing::warn!("{note}"));
-            let Some(files) = files else { return Err(trouble.into()) };
-            let node = Node::with_files(root, &files)?;
+            let Some((files, node)) = last_good(root)? else { return Err(trouble.into()) };
             Ok((files, node, Some(trouble.to_string())))
         }
     }
+}
+
+/// The last configuration that was right, and the node by it; `None` where there was none yet.
+pub(crate) fn last_good(root: Root) -> Result<Option<(Vec<ConfigFile>, Node)>, NodeError> {
+    // The bad one may name another state folder, and then it can't be known: the usual one it is.
+    let (files, note) = read_last_good(&root, &AbsolutePath::constant("/var/lib/kubecertd"));
+    note.iter().for_each(|note| tracing::warn!("{note}"));
+    let Some(files) = files else { return Ok(None) };
+    let node = Node::with_files(root, &files)?;
+    Ok(Some((files, node)))
 }
 
 fn read(options: &Options) -> Result<(Vec<ConfigFile>, Node), NodeError> {
