@@ -3,7 +3,7 @@
 //! It does nothing itself that takes time. A pass runs on a thread of its own, one at a time; while it does, the loop goes
 //! on turning, so that systemd sees it alive and a signal is heard at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -96,7 +96,11 @@ struct Daemon {
     watch: Watch,
     quiet: Quiet,
     contents: Contents,
+    /// What had changed when the configuration was read again, and was not quiet yet.
+    unanswered: BTreeSet<AbsolutePath>,
     node: Node,
+    /// The configuration was read again after the present pass began.
+    reloaded: bool,
     configuration: Arc<Vec<ConfigFile>>,
     /// Why the configuration on disk is not the one in force.
     configuration_trouble: Option<String>,
@@ -143,7 +147,9 @@ impl Daemon {
             watch,
             quiet: Quiet::default(),
             contents: Contents::default(),
+            unanswered: BTreeSet::new(),
             node,
+            reloaded: false,
             configuration: Arc::new(configuration),
             configuration_trouble: trouble,
             remember,
@@ -214,7 +220,8 @@ impl Daemon {
             return self.quiet.hint(Instant::now());
         }
         let now = Contents::look(&self.node.root, &self.files());
-        let changed = self.contents.changed(&now);
+        let mut changed = std::mem::take(&mut self.unanswered);
+        changed.extend(self.contents.changed(&now));
         if changed.is_empty() {
             return;
         }
@@ -251,6 +258,7 @@ impl Daemon {
             remember: self.remember,
         };
         self.retry = None;
+        self.reloaded = false;
         self.pass = Some(tokio::spawn(duty.work()));
     }
 
@@ -258,7 +266,8 @@ impl Daemon {
     fn digest(&mut self, done: Box<Done>) {
         self.pass = None;
         let Done { last, node, report } = *done;
-        if let Some(node) = node {
+        // One that was read while the pass was made is newer.
+        if let Some(node) = node.filter(|_| !self.reloaded) {
             self.node = node;
         }
         self.say(&last, report.as_ref());
@@ -266,6 +275,7 @@ impl Daemon {
             let renewed = report.results.iter().filter_map(|(_, result)| result.as_ref().ok());
             let files: Vec<AbsolutePath> = renewed.flat_map(|renewed| renewed.files.iter().cloned()).collect();
             self.contents.look_again(&self.node.root, &files);
+            self.unanswered.retain(|file| !files.contains(file));
         }
         self.plan_retry(&last, report.as_ref());
         self.last = Some(last);
@@ -339,9 +349,11 @@ impl Daemon {
                 self.configuration_trouble = None;
                 self.schedule = schedule(&node);
                 self.ticker.replace(self.schedule.clone());
+                self.reloaded = true;
+                self.unanswered.extend(self.contents.changed(&Contents::look(&self.node.root, &self.files())));
                 self.node = node;
                 self.contents = Contents::look(&self.node.root, &self.files());
-                self.aim();
+                self.hint();
                 tracing::info!("the configuration was read again and is in force");
             }
             Err(e) => {
