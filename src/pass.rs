@@ -183,6 +183,9 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     let (state, note) = State::read(&node.root, &node.settings.paths.state);
     let Outlook { survey, plan, deferred, brakes, mut notes } = outlook(node, orders, &state, note);
     let jobs = jobs(&survey, &plan);
+    if !jobs.is_empty() {
+        notes.extend(announce(node, &state, survey.now));
+    }
     let backups = usize::from(node.settings.backups.keep.get());
     let renewal = Renewal { key: *node.settings.renewal.key_algorithm, now: survey.now, backups, stop: orders.stop };
     let (renewed, more) = renew(&node.root, &mut store, &jobs, renewal, orders.progress);
@@ -191,6 +194,14 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     let failed = results.iter().any(|(_, result)| result.is_err());
     notes.extend(remember(node, orders, &state, &survey, &brakes.belief, failed));
     Ok(Report { recovered, before: survey, plan, deferred, brakes, results, notes })
+}
+
+/// Writes down that a pass has begun, before it replaces anything: where it is cut short, the daemon's next start finds one
+/// that began and did not end well, and makes it again.
+fn announce(node: &Node, state: &State, now: Timestamp) -> Option<String> {
+    let begun = State { last_pass_began: Some(now), ..state.clone() };
+    let written = begun.write(&node.root, &node.settings.paths.state);
+    written.err().map(|e| format!("{e}; a pass that is cut short now is finished by the next one only"))
 }
 
 /// Writes down what the next pass should know. A disk that is full costs the memory, not the pass.

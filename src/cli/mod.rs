@@ -62,7 +62,7 @@ pub fn run(arguments: &Arguments) -> Exit {
         Command::Check(options) => open(arguments).and_then(|node| check::run(&node, options, &SystemClock)),
         Command::Renew(options) => open(arguments).and_then(|node| renew::run(&node, options, &SystemClock)),
         Command::Run(options) => run::run(arguments, options),
-        Command::Status => open(arguments).map(|node| status::run(&node, &SystemClock)),
+        Command::Status => status::run(arguments, &SystemClock),
         Command::Hold(options) => open(arguments).and_then(|node| hold::run(&node, options, &SystemClock)),
         Command::Config { command: ConfigCommand::Check } => open(arguments).map(|node| config::check(&node)),
         Command::Config { command: ConfigCommand::Show } => open(arguments).map(|node| config::show(&node)),

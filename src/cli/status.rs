@@ -3,17 +3,32 @@
 
 use std::fmt::Write as _;
 
-use super::Exit;
+use super::arguments::Arguments;
 use super::check::{attention, exit, section, summary};
 use super::out::{self, BAD, GOOD, SOON, paint};
 use super::words::date;
-use crate::daemon::{LastPass, Status};
+use super::{Exit, Failure, open};
+use crate::daemon::{LastPass, Status, last_good};
 use crate::observe::{Node, conditions};
 use crate::pass::survey;
 use crate::plan::{holds, remaining};
-use crate::sys::Clock;
+use crate::sys::{Clock, Root};
 
-pub(super) fn run(node: &Node, clock: &dyn Clock) -> Exit {
+/// Where the configuration is wrong, the node is shown by the last good one, as the daemon goes by it.
+pub(super) fn run(arguments: &Arguments, clock: &dyn Clock) -> Result<Exit, Failure> {
+    match open(arguments) {
+        Err(Failure::Node(trouble)) => {
+            let Some((_, node)) = last_good(Root::open(&arguments.root).map_err(Failure::Root)?)? else {
+                return Err(Failure::Node(trouble));
+            };
+            Ok(show(&node, Some(trouble.to_string()), clock))
+        }
+        opened => Ok(show(&opened?, None, clock)),
+    }
+}
+
+/// `trouble` is what is wrong with the configuration on disk.
+fn show(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> Exit {
     let now = clock.now();
     let survey = survey(node, now);
     let (status, runs, note) = Status::look(&node.root);
@@ -27,9 +42,10 @@ pub(super) fn run(node: &Node, clock: &dyn Clock) -> Exit {
     };
     if let Some(status) = &status {
         text += &passes(status, runs);
-        if let Some(trouble) = status.configuration.as_ref().filter(|_| runs) {
-            let _ = writeln!(text, "{}: {trouble}", paint(BAD, "The configuration is refused, and an earlier one is in force"));
-        }
+    }
+    let trouble = trouble.or_else(|| status.as_ref().filter(|_| runs)?.configuration.clone());
+    if let Some(trouble) = &trouble {
+        let _ = writeln!(text, "{}: {trouble}", paint(BAD, "The configuration is refused, and an earlier one is in force"));
     }
     let found = conditions(&node.root, &node.settings);
     let held: Vec<_> = holds(&found.holds, now).iter().map(ToString::to_string).collect();
@@ -44,7 +60,8 @@ pub(super) fn run(node: &Node, clock: &dyn Clock) -> Exit {
     }
     let _ = writeln!(text, "{}", summary(&survey));
     out::say(&text);
-    if runs && status.is_none_or(|status| status.last_pass.is_none_or(|last| !last.is_bad())) { exit(&survey) } else { Exit::Attention }
+    let well = runs && trouble.is_none() && status.is_none_or(|status| status.last_pass.is_none_or(|last| !last.is_bad()));
+    if well { exit(&survey) } else { Exit::Attention }
 }
 
 fn passes(status: &Status, runs: bool) -> String {

@@ -14,12 +14,14 @@ pub mod watch;
 
 pub use backoff::Backoff;
 pub use once::once;
+pub(crate) use run::last_good;
 pub use run::{Options, run};
 pub use signals::{Signals, Wish};
 pub use status::{LastPass, Status};
 pub use supervisor::Supervisor;
 
 use crate::observe::NodeError;
+use crate::store::StoreError;
 use crate::sys::FileError;
 
 /// Why the daemon can't start.
@@ -31,6 +33,9 @@ pub enum DaemonError {
     /// There is one already.
     #[error("a kubecertd daemon runs already on this node")]
     AlreadyRunning,
+    /// Whether there is one already can't be found out.
+    #[error("whether a kubecertd daemon runs already is not known: {0}")]
+    Lock(StoreError),
     /// Signals can't be listened to.
     #[error("signals can't be listened to: {0}")]
     Signals(std::io::Error),
@@ -43,4 +48,10 @@ pub enum DaemonError {
     /// The runtime does not start.
     #[error("the runtime can't be started: {0}")]
     Runtime(std::io::Error),
+}
+
+impl DaemonError {
+    fn from_lock(error: StoreError) -> Self {
+        if matches!(error, StoreError::Busy { .. }) { Self::AlreadyRunning } else { Self::Lock(error) }
+    }
 }

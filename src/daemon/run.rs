@@ -3,7 +3,7 @@
 //! It does nothing itself that takes time. A pass runs on a thread of its own, one at a time; while it does, the loop goes
 //! on turning, so that systemd sees it alive and a signal is heard at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +38,9 @@ pub struct Options {
 /// How long a pass that is under way is waited for at the end. What it has not begun by then is left; what it has begun,
 /// the next start finishes.
 const LAST_WORDS: Duration = Duration::from_secs(20);
+
+/// How long the daemon's lock is tried for: `kubecertd status` has it for a moment when it asks whether a daemon runs.
+const ASKED: Duration = Duration::from_secs(2);
 
 /// How soon a pass is made again that waits for the clock.
 const CLOCK_PACE: Duration = Duration::from_secs(60);
@@ -93,7 +96,11 @@ struct Daemon {
     watch: Watch,
     quiet: Quiet,
     contents: Contents,
+    /// What had changed when the configuration was read again, and was not quiet yet.
+    unanswered: BTreeSet<AbsolutePath>,
     node: Node,
+    /// The configuration was read again after the present pass began.
+    reloaded: bool,
     configuration: Arc<Vec<ConfigFile>>,
     /// Why the configuration on disk is not the one in force.
     configuration_trouble: Option<String>,
@@ -118,7 +125,7 @@ impl Daemon {
     async fn start(options: Options) -> Result<Self, DaemonError> {
         let root = || Root::open(&options.root).map_err(DaemonError::Root);
         let run = root()?.create_folder(&status::folder()).map_err(DaemonError::Root)?;
-        let alone = Lock::take(&run, Duration::ZERO).map_err(|_| DaemonError::AlreadyRunning)?;
+        let alone = Lock::take(&run, ASKED).map_err(DaemonError::from_lock)?;
         let signals = Signals::listen().map_err(DaemonError::Signals)?;
         let (configuration, node, trouble) = configuration(&options)?;
         if let Some(trouble) = &trouble {
@@ -140,7 +147,9 @@ impl Daemon {
             watch,
             quiet: Quiet::default(),
             contents: Contents::default(),
+            unanswered: BTreeSet::new(),
             node,
+            reloaded: false,
             configuration: Arc::new(configuration),
             configuration_trouble: trouble,
             remember,
@@ -211,7 +220,8 @@ impl Daemon {
             return self.quiet.hint(Instant::now());
         }
         let now = Contents::look(&self.node.root, &self.files());
-        let changed = self.contents.changed(&now);
+        let mut changed = std::mem::take(&mut self.unanswered);
+        changed.extend(self.contents.changed(&now));
         if changed.is_empty() {
             return;
         }
@@ -248,6 +258,7 @@ impl Daemon {
             remember: self.remember,
         };
         self.retry = None;
+        self.reloaded = false;
         self.pass = Some(tokio::spawn(duty.work()));
     }
 
@@ -255,7 +266,8 @@ impl Daemon {
     fn digest(&mut self, done: Box<Done>) {
         self.pass = None;
         let Done { last, node, report } = *done;
-        if let Some(node) = node {
+        // One that was read while the pass was made is newer.
+        if let Some(node) = node.filter(|_| !self.reloaded) {
             self.node = node;
         }
         self.say(&last, report.as_ref());
@@ -263,6 +275,7 @@ impl Daemon {
             let renewed = report.results.iter().filter_map(|(_, result)| result.as_ref().ok());
             let files: Vec<AbsolutePath> = renewed.flat_map(|renewed| renewed.files.iter().cloned()).collect();
             self.contents.look_again(&self.node.root, &files);
+            self.unanswered.retain(|file| !files.contains(file));
         }
         self.plan_retry(&last, report.as_ref());
         self.last = Some(last);
@@ -336,9 +349,11 @@ impl Daemon {
                 self.configuration_trouble = None;
                 self.schedule = schedule(&node);
                 self.ticker.replace(self.schedule.clone());
+                self.reloaded = true;
+                self.unanswered.extend(self.contents.changed(&Contents::look(&self.node.root, &self.files())));
                 self.node = node;
                 self.contents = Contents::look(&self.node.root, &self.files());
-                self.aim();
+                self.hint();
                 tracing::info!("the configuration was read again and is in force");
             }
             Err(e) => {
@@ -457,14 +472,20 @@ pub(super) fn configuration(options: &Options) -> Result<(Vec<ConfigFile>, Node,
         }
         Err(trouble) => {
             let root = Root::open(&options.root).map_err(DaemonError::Root)?;
-            // The bad one may name another state folder, and then it can't be known: the usual one it is.
-            let (files, note) = read_last_good(&root, &AbsolutePath::constant("/var/lib/kubecertd"));
-            note.iter().for_each(|note| tracing::warn!("{note}"));
-            let Some(files) = files else { return Err(trouble.into()) };
-            let node = Node::with_files(root, &files)?;
+            let Some((files, node)) = last_good(root)? else { return Err(trouble.into()) };
             Ok((files, node, Some(trouble.to_string())))
         }
     }
+}
+
+/// The last configuration that was right, and the node by it; `None` where there was none yet.
+pub(crate) fn last_good(root: Root) -> Result<Option<(Vec<ConfigFile>, Node)>, NodeError> {
+    // The bad one may name another state folder, and then it can't be known: the usual one it is.
+    let (files, note) = read_last_good(&root, &AbsolutePath::constant("/var/lib/kubecertd"));
+    note.iter().for_each(|note| tracing::warn!("{note}"));
+    let Some(files) = files else { return Ok(None) };
+    let node = Node::with_files(root, &files)?;
+    Ok(Some((files, node)))
 }
 
 fn read(options: &Options) -> Result<(Vec<ConfigFile>, Node), NodeError> {
