@@ -3,7 +3,9 @@
 //! [`run`] tells the story; each thing that wakes the daemon has a file of its own. What a pass does is not told here.
 
 mod backoff;
+mod configuration;
 mod duty;
+mod log;
 mod once;
 mod run;
 pub mod schedule;
@@ -13,9 +15,10 @@ mod supervisor;
 pub mod watch;
 
 pub use backoff::Backoff;
+pub use configuration::Options;
+pub(crate) use configuration::last_good;
 pub use once::once;
-pub(crate) use run::last_good;
-pub use run::{Options, run};
+pub use run::run;
 pub use signals::{Signals, Wish};
 pub use status::{LastPass, Status};
 pub use supervisor::Supervisor;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::configuration::{Options, configuration};
 use super::duty::{Done, Duty};
-use super::run::{Options, configuration};
 use super::status::LastPass;
 use super::{DaemonError, Supervisor};
 use crate::pass::{Remember, Report};

@@ -3,8 +3,7 @@
 //! It does nothing itself that takes time. A pass runs on a thread of its own, one at a time; while it does, the loop goes
 //! on turning, so that systemd sees it alive and a signal is heard at once.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,28 +11,19 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::configuration::{Options, configuration, keep, read, schedule};
 use super::duty::{Done, Duty};
-use super::schedule::{Schedule, Tick, Ticker, stable_delay};
+use super::log::{Said, outcome};
+use super::schedule::{Schedule, Tick, Ticker};
 use super::status::{self, LastPass, Status};
 use super::watch::{Contents, Quiet, Watch};
 use super::{Backoff, DaemonError, Signals, Supervisor, Wish};
 use crate::model::{AbsolutePath, Deferred, Hold, Timestamp};
-use crate::observe::{Config, ConfigFile, Node, NodeError};
+use crate::observe::{ConfigFile, Node};
 use crate::pass::{Remember, Report};
+use crate::store::State;
 use crate::store::lock::Lock;
-use crate::store::{State, read_last_good, write_last_good};
-use crate::sys::{Clock, Root};
-
-/// What the daemon is started with.
-#[derive(Clone)]
-pub struct Options {
-    /// The root folder.
-    pub root: PathBuf,
-    /// Where the configuration is.
-    pub config: Config,
-    /// What time it is.
-    pub clock: Arc<dyn Clock>,
-}
+use crate::sys::Root;
 
 /// How long a pass that is under way is waited for at the end. What it has not begun by then is left; what it has begun,
 /// the next start finishes.
@@ -47,9 +37,6 @@ const CLOCK_PACE: Duration = Duration::from_secs(60);
 
 /// How soon a pass is made again that waits for something without a known end, and at the latest for what has one.
 const HOLD_PACE: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(3_600));
-
-/// How long before something urgent a hold is worth a warning.
-const WARN_BEFORE: i64 = 86_400;
 
 /// Runs until it is told to stop.
 ///
@@ -113,8 +100,7 @@ struct Daemon {
     backoff: Backoff,
     retry: Option<(Instant, Timestamp)>,
     last: Option<LastPass>,
-    /// What was said of each credential, so that it is said again only when it changes.
-    said: BTreeMap<String, String>,
+    said: Said,
     alive: Option<Instant>,
     started: Timestamp,
     told: Option<Status>,
@@ -160,7 +146,7 @@ impl Daemon {
             backoff: Backoff::default(),
             retry: None,
             last: None,
-            said: BTreeMap::new(),
+            said: Said::default(),
             alive: supervisor.pace().map(|pace| Instant::now() + pace),
             started: now,
             told: None,
@@ -270,7 +256,7 @@ impl Daemon {
         if let Some(node) = node.filter(|_| !self.reloaded) {
             self.node = node;
         }
-        self.say(&last, report.as_ref());
+        self.said.pass(&last, report.as_ref(), self.options.clock.now());
         if let Some(report) = &report {
             let renewed = report.results.iter().filter_map(|(_, result)| result.as_ref().ok());
             let files: Vec<AbsolutePath> = renewed.flat_map(|renewed| renewed.files.iter().cloned()).collect();
@@ -298,45 +284,6 @@ impl Daemon {
             report.and_then(|report| patience(report, self.options.clock.now()))
         };
         self.retry = wait.map(|wait| (Instant::now() + wait, self.options.clock.now().plus(wait)));
-    }
-
-    /// One line for each thing that is new since the last pass.
-    fn say(&mut self, last: &LastPass, report: Option<&Report>) {
-        let mut now = BTreeMap::new();
-        if let Some(trouble) = &last.trouble {
-            now.insert("pass".to_owned(), trouble.clone());
-        }
-        for (name, reason) in &last.failed {
-            now.insert(name.to_string(), reason.clone());
-        }
-        for (key, text) in &now {
-            if self.said.get(key) != Some(text) {
-                tracing::error!("{key}: {text}");
-            }
-        }
-        for deferred in report.map(|report| report.deferred.as_slice()).unwrap_or_default() {
-            self.say_waiting(deferred, &mut now);
-        }
-        if let Some(report) = report {
-            say_report(report);
-        }
-        for name in self.said.keys().filter(|name| !now.contains_key(*name)) {
-            tracing::info!("{name}: no longer so");
-        }
-        self.said = now;
-    }
-
-    fn say_waiting(&self, deferred: &Deferred, now: &mut BTreeMap<String, String>) {
-        let soon = deferred.urgent_from.is_some_and(|from| from.seconds_since(self.options.clock.now()) < WARN_BEFORE);
-        let text = deferred.to_string();
-        let key = deferred.credential.to_string();
-        if self.said.get(&key) != Some(&text) {
-            match soon || deferred.urgent_from.is_none() {
-                true => tracing::warn!("{key} {text}"),
-                false => tracing::info!("{key} {text}"),
-            }
-        }
-        now.insert(key, text);
     }
 
     /// Reads the configuration again. A bad one is refused, and the old one goes on.
@@ -463,59 +410,6 @@ fn begin(state: &State, schedule: &Schedule, now: Timestamp) -> (Remember, Optio
     (remember, (!ended_well && !schedule.missed(until, now)).then(|| "the last pass before the start failed".to_owned()))
 }
 
-/// The configuration on disk, or else the last good one, with what is wrong with that on disk.
-pub(super) fn configuration(options: &Options) -> Result<(Vec<ConfigFile>, Node, Option<String>), DaemonError> {
-    match read(options) {
-        Ok((files, node)) => {
-            keep(&node, &files);
-            Ok((files, node, None))
-        }
-        Err(trouble) => {
-            let root = Root::open(&options.root).map_err(DaemonError::Root)?;
-            let Some((files, node)) = last_good(root)? else { return Err(trouble.into()) };
-            Ok((files, node, Some(trouble.to_string())))
-        }
-    }
-}
-
-/// The last configuration that was right, and the node by it; `None` where there was none yet.
-pub(crate) fn last_good(root: Root) -> Result<Option<(Vec<ConfigFile>, Node)>, NodeError> {
-    // The bad one may name another state folder, and then it can't be known: the usual one it is.
-    let (files, note) = read_last_good(&root, &AbsolutePath::constant("/var/lib/kubecertd"));
-    note.iter().for_each(|note| tracing::warn!("{note}"));
-    let Some(files) = files else { return Ok(None) };
-    let node = Node::with_files(root, &files)?;
-    Ok(Some((files, node)))
-}
-
-fn read(options: &Options) -> Result<(Vec<ConfigFile>, Node), NodeError> {
-    let root = Root::open(&options.root)?;
-    let files = options.config.read(&root)?;
-    let node = Node::with_files(root, &files)?;
-    Ok((files, node))
-}
-
-fn keep(node: &Node, files: &[ConfigFile]) {
-    let state = &node.settings.paths.state;
-    if read_last_good(&node.root, state).0.as_deref() != Some(files)
-        && let Err(e) = write_last_good(&node.root, state, files)
-    {
-        tracing::warn!("{e}; there is no configuration to fall back on");
-    }
-}
-
-fn schedule(node: &Node) -> Schedule {
-    let schedule = &node.settings.schedule;
-    let delay = if node.catalog.etcd_members > 1 { own_delay(node) } else { Duration::ZERO };
-    Schedule::new((*schedule.cron).clone(), (*schedule.time_zone).clone(), delay)
-}
-
-fn own_delay(node: &Node) -> Duration {
-    let id = node.root.read(&AbsolutePath::constant("/etc/machine-id"), 1024);
-    let id = id.map(|content| String::from_utf8_lossy(content.bytes.expose()).trim().to_owned()).unwrap_or_default();
-    stable_delay(&id, node.settings.schedule.spread.as_duration())
-}
-
 /// When a pass that left something waiting is made again.
 fn patience(report: &Report, now: Timestamp) -> Option<Duration> {
     let until = |time: Timestamp| Duration::from_secs(u64::try_from(time.seconds_since(now)).unwrap_or(0).saturating_add(1));
@@ -532,34 +426,4 @@ fn jitter() -> f64 {
     // Without random numbers the waits are the same on every node, which is no harm.
     let _ = aws_lc_rs::rand::fill(&mut byte);
     f64::from(byte[0]) / 255.0
-}
-
-fn say_report(report: &Report) {
-    for name in &report.recovered.finished {
-        tracing::warn!("{name}: its renewal was cut short earlier, and is complete now");
-    }
-    for name in &report.recovered.dropped {
-        tracing::warn!(
-            "{name}: its renewal was cut short earlier, and somebody else has changed its files since: they are left as they are"
-        );
-    }
-    for (name, result) in &report.results {
-        if let Ok(renewed) = result {
-            let why = report.plan.steps.iter().find(|step| step.credential == *name).map_or("", |step| step.reason.as_str());
-            tracing::info!("{name}: renewed until {}, serial {}: {why}", renewed.not_after, renewed.serial);
-        }
-    }
-    for note in report.recovered.notes.iter().chain(&report.notes) {
-        tracing::warn!("{note}");
-    }
-}
-
-/// What came of a pass, in a few words.
-fn outcome(last: &LastPass) -> String {
-    if last.trouble.is_some() {
-        return "could not be made".to_owned();
-    }
-    let counts = [(last.renewed.len(), "renewed"), (last.failed.len(), "failed"), (last.waiting.len(), "waiting")];
-    let counts: Vec<_> = counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
-    if counts.is_empty() { "nothing to do".to_owned() } else { counts.join(", ") }
 }

@@ -1,0 +1,85 @@
+//! What the journal is told of a pass: a line for each thing that was done, and for each trouble when it is new.
+
+use std::collections::BTreeMap;
+
+use super::LastPass;
+use crate::model::{Deferred, Timestamp};
+use crate::pass::Report;
+
+/// How long before something urgent a hold is worth a warning.
+const WARN_BEFORE: i64 = 86_400;
+
+/// What was said of each credential, so that it is said again only when it changes.
+#[derive(Debug, Default)]
+pub(super) struct Said(BTreeMap<String, String>);
+
+impl Said {
+    /// One line for each thing that is new since the last pass.
+    pub(super) fn pass(&mut self, last: &LastPass, report: Option<&Report>, clock: Timestamp) {
+        let mut now = BTreeMap::new();
+        if let Some(trouble) = &last.trouble {
+            now.insert("pass".to_owned(), trouble.clone());
+        }
+        for (name, reason) in &last.failed {
+            now.insert(name.to_string(), reason.clone());
+        }
+        for (key, text) in &now {
+            if self.0.get(key) != Some(text) {
+                tracing::error!("{key}: {text}");
+            }
+        }
+        for deferred in report.map(|report| report.deferred.as_slice()).unwrap_or_default() {
+            self.waiting(deferred, clock, &mut now);
+        }
+        if let Some(report) = report {
+            say_report(report);
+        }
+        for name in self.0.keys().filter(|name| !now.contains_key(*name)) {
+            tracing::info!("{name}: no longer so");
+        }
+        self.0 = now;
+    }
+
+    fn waiting(&self, deferred: &Deferred, clock: Timestamp, now: &mut BTreeMap<String, String>) {
+        let soon = deferred.urgent_from.is_some_and(|from| from.seconds_since(clock) < WARN_BEFORE);
+        let text = deferred.to_string();
+        let key = deferred.credential.to_string();
+        if self.0.get(&key) != Some(&text) {
+            match soon || deferred.urgent_from.is_none() {
+                true => tracing::warn!("{key} {text}"),
+                false => tracing::info!("{key} {text}"),
+            }
+        }
+        now.insert(key, text);
+    }
+}
+
+fn say_report(report: &Report) {
+    for name in &report.recovered.finished {
+        tracing::warn!("{name}: its renewal was cut short earlier, and is complete now");
+    }
+    for name in &report.recovered.dropped {
+        tracing::warn!(
+            "{name}: its renewal was cut short earlier, and somebody else has changed its files since: they are left as they are"
+        );
+    }
+    for (name, result) in &report.results {
+        if let Ok(renewed) = result {
+            let why = report.plan.steps.iter().find(|step| step.credential == *name).map_or("", |step| step.reason.as_str());
+            tracing::info!("{name}: renewed until {}, serial {}: {why}", renewed.not_after, renewed.serial);
+        }
+    }
+    for note in report.recovered.notes.iter().chain(&report.notes) {
+        tracing::warn!("{note}");
+    }
+}
+
+/// What came of a pass, in a few words.
+pub(super) fn outcome(last: &LastPass) -> String {
+    if last.trouble.is_some() {
+        return "could not be made".to_owned();
+    }
+    let counts = [(last.renewed.len(), "renewed"), (last.failed.len(), "failed"), (last.waiting.len(), "waiting")];
+    let counts: Vec<_> = counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    if counts.is_empty() { "nothing to do".to_owned() } else { counts.join(", ") }
+}
