@@ -192,7 +192,11 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     notes.extend(more);
     let results = verify(node, renewed, orders.clock.now());
     let failed = results.iter().any(|(_, result)| result.is_err());
-    notes.extend(remember(node, orders, &state, &survey, &brakes.belief, failed));
+    // A command that had nothing to do leaves nothing behind, unless the pass before it was cut short.
+    let cut_short = state.last_pass_began != state.last_pass_succeeded;
+    if orders.remember.is_some() || !jobs.is_empty() || cut_short {
+        notes.extend(remember(node, orders, &state, &survey, &brakes.belief, failed));
+    }
     Ok(Report { recovered, before: survey, plan, deferred, brakes, results, notes })
 }
 

@@ -78,8 +78,12 @@ fn replace(folder: &Dir, name: &OsStr, bytes: &[u8]) -> Result<(), FileError> {
         file.write_all(bytes)?;
         file.sync_all()
     };
-    write(&mut file).map_err(|e| FileError::from_io(folder.path().join(&draft), "write", e))?;
-    folder.rename(&draft, name)?;
+    let written = write(&mut file).map_err(|e| FileError::from_io(folder.path().join(&draft), "write", e));
+    if let Err(e) = written.and_then(|()| folder.rename(&draft, name)) {
+        // On a full disk half a draft would take room for nothing.
+        let _ = folder.remove(&draft);
+        return Err(e);
+    }
     folder.sync()
 }
 

@@ -81,6 +81,7 @@ fn a_manifest_that_cannot_be_read_is_told_and_the_usual_paths_are_taken() {
     for (case, spoil, reason) in UNREADABLE[1..].iter().chain(NO_MANIFEST) {
         let node = Node::due();
         spoil(&node.path(MANIFEST));
+        node.settle();
         let check = node.run(&["check"]);
         assert!(check.text.contains("etcd.yaml") && check.text.contains(reason), "{case}: {}", check.text);
         Expected { code: FINE, left: &[], says: &["etcd/server"] }.of(case, &node);

@@ -83,8 +83,9 @@ impl Node {
 
     /// Makes the manifests look as if nobody had changed them lately, which would be a reason to wait.
     pub fn settle(&self) {
-        for manifest in fs::read_dir(self.path("etc/kubernetes/manifests")).into_iter().flatten() {
-            let file = fs::File::options().append(true).open(manifest.unwrap().path()).unwrap();
+        let manifests = fs::read_dir(self.path("etc/kubernetes/manifests")).into_iter().flatten().map(Result::unwrap);
+        for manifest in manifests.filter(|manifest| manifest.file_type().unwrap().is_file()) {
+            let file = fs::File::options().append(true).open(manifest.path()).unwrap();
             file.set_modified(std::time::SystemTime::now() - days(1)).unwrap();
         }
     }
