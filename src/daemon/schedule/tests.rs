@@ -99,8 +99,9 @@ fn a_midnight_that_the_spring_leaves_out_comes_with_the_first_instant_of_the_day
 
 #[test]
 fn a_midnight_that_the_autumn_has_twice_counts_once() {
-    let found = occurrences("0 0 0 * * *", "America/Havana", "2026-10-31T12:00:00", "2026-11-02T12:00:00");
-    assert_eq!(found, ["11-01 00:00:00 -04:00", "11-02 00:00:00 -05:00"]);
+    // In the past, because what a zone will do in future is for its government to change.
+    let found = occurrences("0 0 0 * * *", "America/Havana", "2025-11-01T12:00:00", "2025-11-03T12:00:00");
+    assert_eq!(found, ["11-02 00:00:00 -04:00", "11-03 00:00:00 -05:00"]);
 }
 
 #[test]
