@@ -222,8 +222,9 @@ fn remember(node: &Node, orders: &Orders<'_>, state: &State, survey: &Survey, be
     written.err().map(|e| format!("{e}; what this pass should have remembered is forgotten, which does no harm"))
 }
 
-/// Every file that a pass may replace.
-fn files(node: &Node) -> Vec<AbsolutePath> {
+/// Every file that a pass may replace: those that a kubeconfig refers to, where it does.
+#[must_use]
+pub fn files(node: &Node) -> Vec<AbsolutePath> {
     let located = node.catalog.credentials.iter().map(|credential| located(&node.root, credential).location);
     located.flat_map(|location| location.files().cloned().collect::<Vec<_>>()).collect()
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use super::arguments::RenewOptions;
 use super::out::{self, BAD, GOOD, PLAIN, SOON};
@@ -19,7 +18,7 @@ use crate::sys::Clock;
 
 pub(super) fn run(node: &Node, options: &RenewOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
     let request = Request { only: names(node, &options.names)?, force: options.force };
-    let synchronised = timedate::synchronised_now(TIMEDATE_LIMIT);
+    let synchronised = timedate::synchronised_now(timedate::LIMIT);
     let (stop, progress) = (AtomicBool::new(false), &out::progress);
     let orders = Orders {
         request: &request,
@@ -39,9 +38,6 @@ pub(super) fn run(node: &Node, options: &RenewOptions, clock: &dyn Clock) -> Res
     out::say(&show(node, &report, &request));
     Ok(exit(&report))
 }
-
-/// How long the service that knows whether the clock is synchronised may take to answer.
-const TIMEDATE_LIMIT: Duration = Duration::from_secs(2);
 
 fn names(node: &Node, asked: &[String]) -> Result<BTreeSet<CredentialName>, Failure> {
     asked.iter().map(|name| find(node, name)).collect()

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use tokio::task::JoinError;
 
@@ -14,9 +13,6 @@ use crate::observe::{ConfigFile, Node};
 use crate::pass::{self, Orders, Remember, Report};
 use crate::plan::Request;
 use crate::sys::{Clock, Root};
-
-/// How long the service that knows whether the clock is synchronised may take to answer.
-const TIMEDATE_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a pass needs to know.
 #[derive(Clone)]
@@ -52,7 +48,7 @@ fn fault(error: &JoinError) -> String {
 impl Duty {
     /// Makes the pass. A panic in it is a failed pass and nothing more.
     pub(super) async fn work(self) -> Done {
-        let synchronised = timedate::synchronised(TIMEDATE_LIMIT).await;
+        let synchronised = timedate::synchronised(timedate::LIMIT).await;
         let (began, why) = (self.clock.now(), self.why.clone());
         let work = tokio::task::spawn_blocking(move || self.make(synchronised));
         work.await.unwrap_or_else(|e| Done { last: trouble(began, why, fault(&e)), node: None, report: None })

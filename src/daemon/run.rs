@@ -20,7 +20,7 @@ use super::watch::{Contents, Quiet, Watch};
 use super::{Backoff, DaemonError, Signals, Supervisor, Wish};
 use crate::model::{AbsolutePath, Deferred, Hold, Timestamp};
 use crate::observe::{ConfigFile, Node};
-use crate::pass::{Remember, Report};
+use crate::pass::{self, Remember, Report};
 use crate::store::State;
 use crate::store::lock::Lock;
 use crate::sys::Root;
@@ -321,12 +321,9 @@ impl Daemon {
     /// The files whose content matters: credentials, authorities, and the manifests.
     fn files(&self) -> Vec<AbsolutePath> {
         let catalog = &self.node.catalog;
-        let credentials = catalog
-            .credentials
-            .iter()
-            .flat_map(|one| crate::credentials::located(&self.node.root, one).location.files().cloned().collect::<Vec<_>>());
         let kubeconfigs = catalog.credentials.iter().flat_map(|one| one.location.files().cloned());
         let authorities = catalog.authorities.iter().flat_map(|one| [one.certificate.clone(), one.key.clone()]);
+        let credentials = pass::files(&self.node).into_iter();
         let mut files: Vec<_> = credentials.chain(kubeconfigs).chain(authorities).chain(self.node.manifests.iter().cloned()).collect();
         files.sort();
         files.dedup();

@@ -7,6 +7,9 @@ use std::time::Duration;
 use zbus::OwnedVariant;
 use zbus::connection::Builder;
 
+/// How long the service that knows it may take to answer: it is started when it is asked.
+pub const LIMIT: Duration = Duration::from_secs(2);
+
 /// Whether the clock is synchronised with other clocks; `None` when that can't be found out within the limit.
 ///
 /// Needs a tokio runtime with its timers and its I/O enabled; one thread is enough.
