@@ -193,8 +193,7 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     let results = verify(node, renewed, orders.clock.now());
     let failed = results.iter().any(|(_, result)| result.is_err());
     // A command that had nothing to do leaves nothing behind, unless the pass before it was cut short.
-    let cut_short = state.last_pass_began != state.last_pass_succeeded;
-    if orders.remember.is_some() || !jobs.is_empty() || cut_short {
+    if orders.remember.is_some() || !jobs.is_empty() || state.unfinished {
         notes.extend(remember(node, orders, &state, &survey, &brakes.belief, failed));
     }
     Ok(Report { recovered, before: survey, plan, deferred, brakes, results, notes })
@@ -203,7 +202,7 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
 /// Writes down that a pass has begun, before it replaces anything: where it is cut short, the daemon's next start finds one
 /// that began and did not end well, and makes it again.
 fn announce(node: &Node, state: &State, now: Timestamp) -> Option<String> {
-    let begun = State { last_pass_began: Some(now), ..state.clone() };
+    let begun = State { last_pass_began: Some(now), unfinished: true, ..state.clone() };
     let written = begun.write(&node.root, &node.settings.paths.state);
     written.err().map(|e| format!("{e}; a pass that is cut short now is finished by the next one only"))
 }
@@ -215,6 +214,7 @@ fn remember(node: &Node, orders: &Orders<'_>, state: &State, survey: &Survey, be
         last_seen: last_seen(&facts, belief),
         last_pass_began: Some(survey.now),
         last_pass_succeeded: if failed { state.last_pass_succeeded } else { Some(survey.now) },
+        unfinished: failed,
         scheduled_until: orders.remember.map_or(state.scheduled_until, |remember| Some(remember.scheduled_until)),
         observing_until: orders.remember.map_or(state.observing_until, |remember| remember.observing_until),
     };

@@ -21,8 +21,8 @@ use super::{Backoff, DaemonError, Signals, Supervisor, Wish};
 use crate::model::{AbsolutePath, Deferred, Hold, Timestamp};
 use crate::observe::{ConfigFile, Node};
 use crate::pass::{self, Remember, Report};
-use crate::store::State;
 use crate::store::lock::Lock;
+use crate::store::{State, is_unfinished};
 use crate::sys::Root;
 
 /// How long a pass that is under way is waited for at the end. What it has not begun by then is left; what it has begun,
@@ -121,7 +121,8 @@ impl Daemon {
         let schedule = schedule(&node);
         let (state, note) = State::read(&node.root, &node.settings.paths.state);
         note.iter().for_each(|note| tracing::warn!("{note}"));
-        let (remember, first_pass) = begin(&state, &schedule, now);
+        let unfinished = state.unfinished || is_unfinished(&node.root, &node.settings.paths.state);
+        let (remember, first_pass) = begin(&state, unfinished, &schedule, now);
         let ticker = Ticker::start(schedule.clone(), Arc::clone(&options.clock), remember.scheduled_until).await?;
         let watch = Watch::new(&node.root);
         let supervisor = Supervisor::find();
@@ -397,14 +398,13 @@ async fn ended(pass: &mut Option<JoinHandle<Done>>) -> Done {
 }
 
 /// What to go on from, and what the first pass is made for, if one is due at the start.
-fn begin(state: &State, schedule: &Schedule, now: Timestamp) -> (Remember, Option<String>) {
+fn begin(state: &State, unfinished: bool, schedule: &Schedule, now: Timestamp) -> (Remember, Option<String>) {
     let Some(until) = state.scheduled_until else {
         let observing_until = schedule.next(now);
         return (Remember { scheduled_until: now, observing_until }, Some("first start on this node".to_owned()));
     };
     let remember = Remember { scheduled_until: until.min(now), observing_until: state.observing_until };
-    let ended_well = state.last_pass_began == state.last_pass_succeeded;
-    (remember, (!ended_well && !schedule.missed(until, now)).then(|| "the last pass before the start failed".to_owned()))
+    (remember, (unfinished && !schedule.missed(until, now)).then(|| "the last pass before the start failed".to_owned()))
 }
 
 /// When a pass that left something waiting is made again.

@@ -86,6 +86,13 @@ impl Journal {
         Ok((journal, recovered))
     }
 
+    /// Whether the journal in this folder holds an intent. One that is not there or can't be read holds none that could be followed.
+    pub(super) fn has_intent(state: &Dir) -> bool {
+        let file = state.open(OsStr::new(NAME));
+        let content = file.ok().and_then(|file| Self { file, path: state.path().join(NAME), intent: Vec::new() }.read().ok());
+        matches!(content, Some(Content::Intent(_)))
+    }
+
     /// What is unfinished.
     pub(super) fn intent(&self) -> &[Entry] {
         &self.intent

@@ -69,6 +69,12 @@ impl<'r> Store<'r> {
     }
 }
 
+/// Whether a change was journaled that is not finished: its files may be half old, half new. Changes nothing, and takes no lock.
+#[must_use]
+pub fn is_unfinished(root: &Root, state: &AbsolutePath) -> bool {
+    root.folder(state.as_path()).is_ok_and(|folder| Journal::has_intent(&folder))
+}
+
 /// The name under which the backups' folder stands in the state folder.
 pub(crate) const BACKUPS: &str = "backups";
 

@@ -24,6 +24,8 @@ pub struct State {
     pub last_pass_began: Option<Timestamp>,
     /// When a pass last ended well.
     pub last_pass_succeeded: Option<Timestamp>,
+    /// A pass began and did not end well: it was cut short, or something in it failed.
+    pub unfinished: bool,
     /// Up to which moment scheduled passes were made: one between it and now was missed.
     pub scheduled_until: Option<Timestamp>,
     /// Until when the daemon, new on this node, only looks.
@@ -148,7 +150,14 @@ mod tests {
     }
 
     fn state() -> State {
-        State { last_seen: at(1), last_pass_began: at(2), last_pass_succeeded: at(3), scheduled_until: at(4), observing_until: None }
+        State {
+            last_seen: at(1),
+            last_pass_began: at(2),
+            last_pass_succeeded: at(3),
+            unfinished: true,
+            scheduled_until: at(4),
+            observing_until: None,
+        }
     }
 
     fn hold() -> AskedHold {

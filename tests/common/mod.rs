@@ -28,9 +28,11 @@ pub const PKI: &str = "etc/kubernetes/pki";
 /// The folder of journal and backups.
 pub const STATE: &str = "var/lib/kubecertd";
 
-/// A controller node below a folder that goes away with it.
+/// The files of a controller node.
 pub struct Node {
-    folder: TempDir,
+    root: PathBuf,
+    /// Goes away with the value, where the node was made for the test.
+    _folder: Option<TempDir>,
 }
 
 /// What the program said, on either stream, and its exit code.
@@ -42,7 +44,13 @@ pub struct Run {
 impl Node {
     /// A folder without anything in it.
     pub fn empty() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        let folder = tempfile::tempdir().unwrap();
+        Self { root: folder.path().to_owned(), _folder: Some(folder) }
+    }
+
+    /// A node that is there already.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), _folder: None }
     }
 
     /// A node as kubeadm left it: everything is fresh.
@@ -91,7 +99,7 @@ impl Node {
     }
 
     pub fn root(&self) -> &Path {
-        self.folder.path()
+        &self.root
     }
 
     /// Where a file of the node is for the test.

@@ -68,7 +68,14 @@ pub fn remember(node: &Node, state: &State) {
 /// The state after a pass that went well at this time.
 pub fn well_until(time: Timestamp) -> State {
     let time = Some(time);
-    State { last_seen: time, last_pass_began: time, last_pass_succeeded: time, scheduled_until: time, observing_until: None }
+    State {
+        last_seen: time,
+        last_pass_began: time,
+        last_pass_succeeded: time,
+        unfinished: false,
+        scheduled_until: time,
+        observing_until: None,
+    }
 }
 
 /// A node with this schedule that the daemon has looked after until now.

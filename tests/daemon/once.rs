@@ -16,7 +16,7 @@ fn it_makes_one_pass_and_remembers_it() {
     assert_eq!(fresh(&node, 300), all(&node));
     let state = remembered(&node);
     assert!(state.scheduled_until.is_some_and(|until| until >= began), "{state:?}");
-    assert!(state.last_pass_succeeded.is_some() && state.last_pass_succeeded == state.last_pass_began, "{state:?}");
+    assert!(state.last_pass_succeeded.is_some() && state.last_pass_succeeded == state.last_pass_began && !state.unfinished, "{state:?}");
     assert!(state.last_seen.is_some_and(|seen| seen >= began), "{state:?}");
 
     let second = once(&node);

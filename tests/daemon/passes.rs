@@ -78,7 +78,7 @@ fn a_pass_that_was_missed_is_caught_up_at_the_start_and_only_once() {
 fn a_pass_that_failed_before_the_start_is_made_again() {
     let node = known(Node::due(), NEVER);
     let state = remembered(&node);
-    remember(&node, &kubecertd::store::State { last_pass_succeeded: Some(now().minus(days(1))), ..state });
+    remember(&node, &kubecertd::store::State { unfinished: true, ..state });
     let daemon = Daemon::start(&node);
     daemon.passed("the last pass before the start failed");
     assert_eq!(fresh(&node, 300), all(&node));
@@ -108,6 +108,8 @@ fn what_was_cut_short_is_finished_at_the_start() {
         remember(&node, &well_until(now().minus(days(1))));
     }
     assert!(torn);
+    // Whatever is remembered: the journal itself tells.
+    remember(&node, &well_until(now()));
     let daemon = Daemon::start(&node);
     let last = daemon.passed("the last pass before the start failed");
     assert!(!last.is_bad(), "{last:?}");

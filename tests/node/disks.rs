@@ -1,0 +1,52 @@
+//! A disk that takes nothing more: it is said, nothing is lost, and when there is room again the work is done.
+
+use super::common::{self, Snapshot};
+use super::harness::Node;
+
+/// /etc/kubernetes on a disk of half a MiB, and that full.
+pub fn full(node: &mut Node) {
+    node.install_settled();
+    node.age_all(10);
+    node.exec(
+        "mkdir /run/small
+         mount -t tmpfs -o size=512k,mode=755 tmpfs /run/small
+         cp --archive /etc/kubernetes/. /run/small/
+         mount --bind /run/small /etc/kubernetes
+         umount --lazy /run/small && rmdir /run/small
+         dd if=/dev/zero of=/etc/kubernetes/ballast bs=4k 2>/dev/null || true",
+    );
+    refuses(node, "No space left on device", "rm /etc/kubernetes/ballast");
+}
+
+pub fn read_only(node: &mut Node) {
+    node.install_settled();
+    node.age_all(10);
+    node.exec("mount --bind /etc/kubernetes /etc/kubernetes && mount -o remount,bind,ro /etc/kubernetes");
+    refuses(node, "Read-only file system", "umount /etc/kubernetes");
+}
+
+/// Not the folders: what was tried and swept away again has changed the times of some.
+fn files(node: &Node) -> Snapshot {
+    let mut all = common::Node::at(node.path("etc/kubernetes")).snapshot();
+    all.0.retain(|_, entry| entry.is_file());
+    all
+}
+
+fn refuses(node: &Node, reason: &str, remedy: &str) {
+    let before = files(node);
+    let pass = node.pass();
+    assert!(pass.renewed.is_empty() && pass.failed.len() == 10, "{pass:?}");
+    let journal = node.journal("kubecertd");
+    for (name, why) in &pass.failed {
+        assert!(why.contains(reason) && why.contains("/etc/kubernetes/"), "{name}: {why}");
+        assert!(journal.contains(&format!("{name}: ")) && journal.contains(why.as_str()), "{name} is not in the journal: {journal}");
+    }
+    assert_eq!(before.differences(&files(node)), Vec::<String>::new());
+    assert!(node.status().unwrap().next_try.is_some(), "it does not try again");
+
+    node.exec(remedy);
+    let pass = node.pass();
+    assert!(pass.renewed.len() == 10 && pass.failed.is_empty(), "{pass:?}");
+    node.assert_whole();
+    node.assert_accepted();
+}

@@ -1,0 +1,55 @@
+//! kubecertd on a real controller node: systemd, journald, containerd, kubelet and the static pods of `kubeadm init`.
+//!
+//! `tests/node/run` prepares all of it and runs the cases; plain `cargo test` passes them over. Every case is run on a
+//! node whose keys are RSA and on one whose keys are ECDSA, and is given it as kubeadm left it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+#![allow(clippy::disallowed_methods, reason = "tests write files of their own, and ask other programs")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod harness;
+mod probes;
+
+mod disks;
+mod passes;
+mod patience;
+mod power;
+mod same;
+
+/// A module of tests for each kind of key.
+macro_rules! cases {
+    ($($name:ident = $case:path;)*) => {
+        mod rsa {
+            $(
+                #[test]
+                #[ignore = "needs a controller node: tests/node/run"]
+                fn $name() {
+                    $case(&mut crate::harness::Node::of(crate::harness::Keys::Rsa));
+                }
+            )*
+        }
+        mod ecdsa {
+            $(
+                #[test]
+                #[ignore = "needs a controller node: tests/node/run"]
+                fn $name() {
+                    $case(&mut crate::harness::Node::of(crate::harness::Keys::Ecdsa));
+                }
+            )*
+        }
+    };
+}
+
+cases! {
+    all_ten_that_are_due_are_renewed_by_the_schedule = crate::passes::all_ten_that_are_due_are_renewed_by_the_schedule;
+    a_changed_file_makes_a_pass = crate::passes::a_changed_file_makes_a_pass;
+    a_signal_makes_a_pass = crate::passes::a_signal_makes_a_pass;
+    where_nothing_is_due_nothing_is_touched = crate::same::where_nothing_is_due_nothing_is_touched;
+    an_authority_near_its_end_makes_no_loop = crate::same::an_authority_near_its_end_makes_no_loop;
+    kubeadm_says_the_same_of_every_certificate = crate::same::kubeadm_says_the_same_of_every_certificate;
+    a_power_cut_while_files_are_staged_leaves_everything_whole = crate::power::cut_while_files_are_staged;
+    a_power_cut_while_files_are_replaced_leaves_everything_whole = crate::power::cut_while_files_are_replaced;
+    a_full_disk_is_said_and_loses_nothing = crate::disks::full;
+    a_read_only_disk_is_said_and_loses_nothing = crate::disks::read_only;
+    while_kubeadm_runs_what_has_time_waits = crate::patience::while_kubeadm_runs_what_has_time_waits;
+}

@@ -1,0 +1,24 @@
+//! Reasons to wait that only a real node has.
+
+use super::harness::Node;
+
+/// A kubeadm that is at work for as long as nobody writes its configuration for it.
+pub fn while_kubeadm_runs_what_has_time_waits(node: &mut Node) {
+    node.install_settled();
+    node.age_all(10);
+    node.age("front-proxy-client", 2);
+    node.exec("mkfifo /run/never && systemd-run --quiet --unit upgrade kubeadm certs renew all --config /run/never");
+    node.until("kubeadm runs", |node| node.try_exec("pgrep --exact kubeadm").status.success().then_some(()));
+    let pass = node.pass();
+    assert_eq!(pass.renewed.iter().map(ToString::to_string).collect::<Vec<_>>(), ["front-proxy-client"], "what is urgent goes ahead");
+    assert_eq!(pass.waiting.len(), 9, "{pass:?}");
+    assert!(pass.holds.iter().any(|hold| hold.contains("kubeadm")), "{pass:?}");
+    assert!(node.exec("kubecertd status || true").contains("kubeadm"));
+
+    node.exec("systemctl stop upgrade && rm /run/never");
+    // Nobody has to ask.
+    let pass = node.until_passed("tried again");
+    assert_eq!(pass.renewed.len(), 9, "{pass:?}");
+    node.assert_whole();
+    node.assert_accepted();
+}
