@@ -2,4 +2,5 @@
 //!
 //! What lives here asks and tells, with a limit on the time that it waits, and decides nothing.
 
+pub mod command;
 pub mod timedate;
