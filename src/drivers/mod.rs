@@ -2,4 +2,9 @@
 //!
 //! What lives here asks and tells, with a limit on the time that it waits, and decides nothing.
 
+pub mod command;
+pub mod cri;
+pub mod systemd;
+#[cfg(test)]
+mod test_bus;
 pub mod timedate;

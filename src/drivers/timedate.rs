@@ -40,93 +40,33 @@ async fn ask(bus: Builder<'_>) -> zbus::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-    use std::path::{Path, PathBuf};
-    use std::pin::Pin;
-    use std::process::{Child, Command, Stdio};
     use std::time::Instant;
 
-    use zbus::export::futures_core::Stream;
-    use zbus::{MessageStream, Variant};
+    use zbus::Variant;
 
+    use super::super::test_bus::{Bus, LIMIT, builder, socket};
     use super::*;
 
-    const LIMIT: Duration = Duration::from_secs(10);
-
-    /// A bus of its own, gone with the value.
-    struct Bus {
-        folder: tempfile::TempDir,
-        daemon: Child,
-    }
-
-    impl Bus {
-        /// `None`, said aloud, where there is no dbus-daemon.
-        async fn start() -> Option<Self> {
-            let folder = tempfile::tempdir().unwrap();
-            let config = folder.path().join("bus.conf");
-            let text = format!(
-                "<busconfig><listen>unix:path={}</listen><policy context=\"default\"><allow send_destination=\"*\"/>\
-                 <allow receive_sender=\"*\"/><allow own=\"*\"/></policy></busconfig>",
-                socket(folder.path()).display()
-            );
-            std::fs::write(&config, text).unwrap();
-            let mut command = Command::new("dbus-daemon");
-            command.arg("--nofork").arg("--config-file").arg(&config).stdin(Stdio::null()).stderr(Stdio::null());
-            let Ok(daemon) = command.spawn() else {
-                eprintln!("SKIPPED: there is no dbus-daemon here");
-                return None;
-            };
-            let bus = Self { folder, daemon };
-            let began = Instant::now();
-            while bus.builder().build().await.is_err() {
-                assert!(began.elapsed() < LIMIT, "dbus-daemon does not answer");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            Some(bus)
-        }
-
-        fn builder(&self) -> Builder<'static> {
-            builder(self.folder.path())
-        }
-
-        /// Answers every call as timedate1 with this value.
-        async fn serve(&self, value: Variant<'static>) {
-            let connection = self.builder().build().await.unwrap();
-            let mut calls = MessageStream::from(&connection);
-            connection.request_name("org.freedesktop.timedate1").await.unwrap();
-            tokio::spawn(async move {
-                while let Some(Ok(call)) = poll_fn(|context| Pin::new(&mut calls).poll_next(context)).await {
-                    let header = call.header();
-                    if header.member().is_some_and(|member| member == "Get") {
-                        let asked: (String, String) = call.body().deserialize().unwrap();
-                        assert_eq!(asked, ("org.freedesktop.timedate1".into(), "NTPSynchronized".into()));
-                        connection.reply(&header, &value).await.unwrap();
-                    }
+    /// Answers every call as timedate1 with this value.
+    async fn serve(bus: &Bus, value: Variant<'static>) {
+        let mut timedate = bus.serve("org.freedesktop.timedate1").await;
+        tokio::spawn(async move {
+            while let Some(call) = timedate.next().await {
+                let header = call.header();
+                if header.member().is_some_and(|member| member == "Get") {
+                    let asked: (String, String) = call.body().deserialize().unwrap();
+                    assert_eq!(asked, ("org.freedesktop.timedate1".into(), "NTPSynchronized".into()));
+                    timedate.connection.reply(&header, &value).await.unwrap();
                 }
-            });
-        }
-    }
-
-    impl Drop for Bus {
-        fn drop(&mut self) {
-            let _ = self.daemon.kill();
-            let _ = self.daemon.wait();
-        }
-    }
-
-    fn socket(folder: &Path) -> PathBuf {
-        folder.join("bus")
-    }
-
-    fn builder(folder: &Path) -> Builder<'static> {
-        Builder::address(format!("unix:path={}", socket(folder).display()).as_str())
+            }
+        });
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn it_is_known_what_timedate_says() {
         for said in [true, false] {
             let Some(bus) = Bus::start().await else { return };
-            bus.serve(said.into()).await;
+            serve(&bus, said.into()).await;
             assert_eq!(ask_within(LIMIT, bus.builder()).await, Some(said));
         }
     }
@@ -134,7 +74,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn an_answer_that_is_no_yes_or_no_is_none() {
         let Some(bus) = Bus::start().await else { return };
-        bus.serve("yes".into()).await;
+        serve(&bus, "yes".into()).await;
         assert_eq!(ask_within(LIMIT, bus.builder()).await, None);
     }
 

@@ -1,0 +1,85 @@
+//! What a program wrote: its beginning and its end.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+/// Bytes that are kept from the beginning, and from the end.
+const KEPT: usize = 4096;
+
+/// The first and the last of what a program wrote, to both its outputs, in the order in which it did; the rest is counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    first: Vec<u8>,
+    last: VecDeque<u8>,
+    omitted: u64,
+}
+
+impl Output {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        let (first, rest) = bytes.split_at_checked(KEPT - self.first.len()).unwrap_or((bytes, &[]));
+        self.first.extend_from_slice(first);
+        self.last.extend(rest);
+        let surplus = self.last.len().saturating_sub(KEPT);
+        self.last.drain(..surplus);
+        self.omitted = self.omitted.saturating_add(surplus as u64);
+    }
+
+    /// How many bytes are left out in the middle.
+    #[must_use]
+    pub fn omitted(&self) -> u64 {
+        self.omitted
+    }
+
+    /// Whether nothing was written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+}
+
+/// As text, with a note where something is left out. It is as the program wrote it: control characters are not taken out.
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last: Vec<u8> = self.last.iter().copied().collect();
+        if self.omitted == 0 {
+            return f.write_str(&String::from_utf8_lossy(&[self.first.as_slice(), &last].concat()));
+        }
+        let (first, last) = (String::from_utf8_lossy(&self.first), String::from_utf8_lossy(&last));
+        write!(f, "{first}\n[{} bytes left out]\n{last}", self.omitted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(bytes: &[u8], by: usize) -> Output {
+        let mut output = Output::default();
+        bytes.chunks(by).for_each(|chunk| output.push(chunk));
+        output
+    }
+
+    #[test]
+    fn up_to_the_limit_everything_is_kept() {
+        let text = "aä\n".repeat(2048);
+        for by in [1, 7, 4096, 9000] {
+            assert_eq!(text.len(), 2 * KEPT);
+            assert_eq!((of(text.as_bytes(), by).to_string(), of(text.as_bytes(), by).omitted()), (text.clone(), 0));
+        }
+    }
+
+    #[test]
+    fn beyond_it_the_first_and_the_last_are_kept_and_the_rest_is_counted() {
+        let text: Vec<u8> = [vec![b'a'; KEPT], vec![b'x'; 5000], vec![b'z'; KEPT]].concat();
+        for by in [1, 7, 4096, 20_000] {
+            let expected = format!("{}\n[5000 bytes left out]\n{}", "a".repeat(KEPT), "z".repeat(KEPT));
+            assert_eq!(of(&text, by).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn nothing_is_empty() {
+        assert!(Output::default().is_empty());
+        assert!(!of(b"\n", 1).is_empty());
+    }
+}

@@ -1,0 +1,362 @@
+//! Against a stand-in that speaks the interface over a real socket, answers that a real containerd gave, and, when told where one
+//! is, a real runtime.
+
+use std::convert::Infallible;
+use std::future::{Ready, pending, ready};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::UnixListener;
+use tonic::body::Body;
+use tonic::server::{Grpc, UnaryService};
+use tonic_prost::ProstCodec;
+
+use super::*;
+
+const LIMIT: Duration = Duration::from_secs(10);
+const V1: &str = "runtime.v1.RuntimeService";
+const V1ALPHA2: &str = "runtime.v1alpha2.RuntimeService";
+
+/// A runtime that knows one version of the interface and answers calls as it is told.
+struct StandIn {
+    folder: tempfile::TempDir,
+    behaviour: Behaviour,
+    stops: Mutex<Vec<messages::StopContainerRequest>>,
+}
+
+struct Behaviour {
+    service: &'static str,
+    containers: fn() -> Result<messages::ListContainersResponse, Status>,
+    status: fn() -> Result<messages::ContainerStatusResponse, Status>,
+    hangs_in: &'static str,
+}
+
+const NORMAL: Behaviour = Behaviour {
+    service: V1,
+    containers: || Ok(recorded(include_bytes!("../../../tests/fixtures/cri/containerd-1.6-containers.bin"))),
+    status: || Ok(recorded(include_bytes!("../../../tests/fixtures/cri/containerd-1.6-status.bin"))),
+    hangs_in: "",
+};
+
+fn recorded<M: Message + Default>(bytes: &[u8]) -> M {
+    M::decode(bytes).unwrap()
+}
+
+impl StandIn {
+    fn start(behaviour: Behaviour) -> Arc<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let stand_in = Arc::new(Self { folder, behaviour, stops: Mutex::default() });
+        let listener = UnixListener::bind(stand_in.socket()).unwrap();
+        tokio::spawn(Arc::clone(&stand_in).serve(listener));
+        stand_in
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("cri.sock")
+    }
+
+    async fn serve(self: Arc<Self>, listener: UnixListener) {
+        while let Ok((stream, _)) = listener.accept().await {
+            let stand_in = Arc::clone(&self);
+            let service = service_fn(move |request| Arc::clone(&stand_in).answer(request));
+            tokio::spawn(http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service));
+        }
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let path = request.uri().path().to_owned();
+        let Some(call) = path.strip_prefix(&format!("/{}/", self.behaviour.service)) else {
+            return Ok(unary(request, |_: messages::VersionRequest| {
+                Err::<messages::VersionResponse, _>(Status::unimplemented("unknown service"))
+            })
+            .await);
+        };
+        if call == self.behaviour.hangs_in {
+            pending::<()>().await;
+        }
+        Ok(match call {
+            "Version" => {
+                let answer = messages::VersionResponse { runtime_name: "stand-in".into(), runtime_version: "v7.8.9".into() };
+                unary(request, move |_: messages::VersionRequest| Ok(answer.clone())).await
+            }
+            "ListContainers" => unary(request, |_: messages::ListContainersRequest| (self.behaviour.containers)()).await,
+            "ListPodSandbox" => {
+                let answer = recorded(include_bytes!("../../../tests/fixtures/cri/containerd-1.6-sandboxes.bin"));
+                unary(request, move |_: messages::ListPodSandboxRequest| Ok::<messages::ListPodSandboxResponse, _>(Clone::clone(&answer)))
+                    .await
+            }
+            "ContainerStatus" => {
+                unary(request, |question: messages::ContainerStatusRequest| {
+                    assert!(question.verbose, "only the verbose answer has the pid");
+                    (self.behaviour.status)()
+                })
+                .await
+            }
+            "StopContainer" => {
+                unary(request, |question| {
+                    self.stops.lock().unwrap().push(question);
+                    Ok(messages::StopContainerResponse {})
+                })
+                .await
+            }
+            other => panic!("unexpected call {other}"),
+        })
+    }
+}
+
+/// One call, answered by a closure.
+struct Answer<F>(F);
+
+impl<F, Q, A> UnaryService<Q> for Answer<F>
+where
+    F: FnMut(Q) -> Result<A, Status>,
+{
+    type Response = A;
+    type Future = Ready<Result<tonic::Response<A>, Status>>;
+
+    fn call(&mut self, request: tonic::Request<Q>) -> Self::Future {
+        ready((self.0)(request.into_inner()).map(tonic::Response::new))
+    }
+}
+
+async fn unary<Q, A, F>(request: Request<Incoming>, answer: F) -> Response<Body>
+where
+    Q: Message + Default + 'static,
+    A: Message + Default + 'static,
+    F: FnMut(Q) -> Result<A, Status>,
+{
+    Grpc::new(ProstCodec::<A, Q>::default()).unary(Answer(answer), request).await
+}
+
+async fn connected(behaviour: Behaviour) -> (Arc<StandIn>, Runtime) {
+    let stand_in = StandIn::start(behaviour);
+    let runtime = Runtime::connect(&stand_in.socket(), LIMIT).await.unwrap();
+    (stand_in, runtime)
+}
+
+/// One that waits for a moment only.
+async fn impatient(behaviour: Behaviour) -> (Arc<StandIn>, Runtime) {
+    let stand_in = StandIn::start(behaviour);
+    let runtime = Runtime::connect(&stand_in.socket(), Duration::from_secs(1)).await.unwrap();
+    (stand_in, runtime)
+}
+
+#[tokio::test]
+async fn the_newer_interface_is_spoken_where_it_is_known() {
+    let (_stand_in, runtime) = connected(NORMAL).await;
+    assert_eq!((runtime.service, runtime.name.as_str(), runtime.version.as_str()), (V1, "stand-in", "v7.8.9"));
+}
+
+#[tokio::test]
+async fn the_older_interface_is_spoken_where_only_that_is_known() {
+    let (_stand_in, runtime) = connected(Behaviour { service: V1ALPHA2, ..NORMAL }).await;
+    assert_eq!(runtime.service, V1ALPHA2);
+    assert!(!runtime.containers().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_runtime_is_called_that() {
+    let stand_in = StandIn::start(Behaviour { service: "another.Service", ..NORMAL });
+    let error = Runtime::connect(&stand_in.socket(), LIMIT).await.unwrap_err();
+    assert!(matches!(error, CriError::NotARuntime(_)), "{error}");
+}
+
+#[tokio::test]
+async fn no_socket_and_one_that_nobody_listens_at_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("cri.sock");
+    let error = Runtime::connect(&socket, LIMIT).await.unwrap_err();
+    assert!(matches!(error, CriError::NoSocket(_)), "{error}");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let error = Runtime::connect(&socket, LIMIT).await.unwrap_err();
+    assert!(matches!(error, CriError::NotListening(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_runtime_that_never_answers_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("cri.sock");
+    let _silent = UnixListener::bind(&socket).unwrap();
+    let began = Instant::now();
+    let error = Runtime::connect(&socket, Duration::from_millis(200)).await.unwrap_err();
+    assert!(matches!(error, CriError::Limit { call: "Version", .. }), "{error}");
+    assert!(began.elapsed() < LIMIT);
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_ends_at_the_limit_and_the_next_one_works() {
+    let (_stand_in, runtime) = impatient(Behaviour { hangs_in: "ContainerStatus", ..NORMAL }).await;
+    let error = runtime.status("a").await.unwrap_err();
+    assert!(matches!(error, CriError::Limit { call: "ContainerStatus", .. }), "{error}");
+    assert!(runtime.containers().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_refusal_says_the_call_and_the_runtimes_words() {
+    let behaviour = Behaviour { containers: || Err(Status::internal("the disk is on fire")), ..NORMAL };
+    let (_stand_in, runtime) = connected(behaviour).await;
+    let error = runtime.containers().await.unwrap_err();
+    assert_eq!(error.to_string(), "the container runtime refused ListContainers: the disk is on fire (Internal)");
+}
+
+#[tokio::test]
+async fn a_container_that_was_removed_is_told_from_a_refusal() {
+    let behaviour = Behaviour { status: || Err(Status::not_found("gone")), ..NORMAL };
+    let (_stand_in, runtime) = connected(behaviour).await;
+    let error = runtime.status("abc").await.unwrap_err();
+    assert!(matches!(&error, CriError::NoContainer(id) if id == "abc"), "{error}");
+}
+
+#[tokio::test]
+async fn a_runtime_that_ends_during_a_call_has_broken_the_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("cri.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    tokio::spawn(async move { drop(listener.accept().await) });
+    let error = Runtime::connect(&socket, LIMIT).await.unwrap_err();
+    assert!(matches!(error, CriError::Broken { call: "Version", .. }), "{error}");
+}
+
+#[tokio::test]
+async fn the_grace_is_told_in_whole_seconds_rounded_up() {
+    let (stand_in, runtime) = connected(NORMAL).await;
+    for grace in [0, 1, 1000, 2001] {
+        runtime.stop("abc", Duration::from_millis(grace)).await.unwrap();
+    }
+    let told: Vec<_> = stand_in.stops.lock().unwrap().iter().map(|stop| (stop.container_id.clone(), stop.timeout)).collect();
+    assert_eq!(told, [0, 1, 1, 3].map(|seconds| ("abc".to_owned(), seconds)));
+}
+
+#[tokio::test]
+async fn a_stop_is_waited_for_as_long_as_the_grace_lasts_besides() {
+    let (_stand_in, runtime) = impatient(Behaviour { hangs_in: "StopContainer", ..NORMAL }).await;
+    let began = Instant::now();
+    let error = runtime.stop("abc", Duration::from_secs(1)).await.unwrap_err();
+    assert!(matches!(error, CriError::Limit { limit, .. } if limit == Duration::from_secs(2)), "{error}");
+    assert!(began.elapsed() >= Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn what_a_real_containerd_said_of_its_containers_is_understood() {
+    let (_stand_in, runtime) = connected(NORMAL).await;
+    let mut containers = runtime.containers().await.unwrap();
+    containers.sort_by(|a, b| a.name.cmp(&b.name));
+    let names: Vec<_> = containers.iter().map(|container| container.name.as_str()).collect();
+    assert_eq!(names, ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"]);
+    assert!(containers.iter().all(|container| container.pod.as_ref().unwrap().is_static));
+    let text = |text: &str| text.to_owned();
+    let scheduler = Container {
+        id: text("fb4f0af3dd59371fac46ffafc9becf1a6398c2f0031c19e6ce8fa3c2a93b55d6"),
+        name: text("kube-scheduler"),
+        attempt: 0,
+        sandbox: text("c7064ee24312ae5be24ae736e9df5557a49a1a6c4a8ab2766e8821992fffb802"),
+        pod: Some(Pod {
+            name: text("kube-scheduler-cri"),
+            namespace: text("kube-system"),
+            uid: text("69cd289b4ed80ced4f95a59ff60fa102"),
+            is_static: true,
+        }),
+        state: State::Running,
+        created: Some(UNIX_EPOCH + Duration::new(1_795_299_300, 288_734_640)),
+    };
+    assert_eq!(containers.pop().unwrap(), scheduler);
+}
+
+#[tokio::test]
+async fn what_a_real_containerd_said_of_one_container_is_understood() {
+    let (_stand_in, runtime) = connected(NORMAL).await;
+    let status = runtime.status("any").await.unwrap();
+    let config = Path::new("/etc/kubernetes/scheduler.conf");
+    let mount = Mount { host: config.to_owned(), container: config.to_owned(), readonly: true };
+    assert_eq!(status.state, State::Running);
+    assert_eq!(status.started, Some(UNIX_EPOCH + Duration::new(1_795_299_700, 674_042_578)));
+    assert_eq!((status.pid, status.ended.as_ref()), (Some(2432), None));
+    assert_eq!((status.mounts.len(), status.mounts.first()), (3, Some(&mount)));
+    assert!(!status.mounts.last().unwrap().readonly);
+}
+
+#[tokio::test]
+async fn what_a_real_containerd_said_of_one_that_has_ended_is_understood() {
+    let behaviour =
+        Behaviour { status: || Ok(recorded(include_bytes!("../../../tests/fixtures/cri/containerd-1.6-status-exited.bin"))), ..NORMAL };
+    let (_stand_in, runtime) = connected(behaviour).await;
+    let status = runtime.status("any").await.unwrap();
+    let ended = Ended { at: UNIX_EPOCH + Duration::new(1_795_299_700, 172_816_534), exit_code: 2, reason: "Error".into() };
+    assert_eq!((status.state, status.ended, status.pid), (State::Exited, Some(ended), None));
+}
+
+#[tokio::test]
+async fn one_that_has_ended_has_no_process_whatever_else_is_said() {
+    let behaviour = Behaviour { status: || Ok(exited_with_pid()), ..NORMAL };
+    let (_stand_in, runtime) = connected(behaviour).await;
+    assert_eq!(runtime.status("any").await.unwrap().pid, None);
+}
+
+fn exited_with_pid() -> messages::ContainerStatusResponse {
+    let status = messages::ContainerStatus { state: messages::ContainerState::Exited.into(), ..Default::default() };
+    messages::ContainerStatusResponse { status: Some(status), info: [("info".into(), r#"{"pid": 12}"#.into())].into() }
+}
+
+#[test]
+fn a_pid_that_is_not_told_is_none() {
+    for info in ["", "no json", "{}", r#"{"pid": 0}"#, r#"{"pid": "12"}"#, r#"{"pid": -1}"#] {
+        assert_eq!(first_process(info), None, "{info}");
+    }
+    assert_eq!(first_process(r#"{"sandboxID": "a", "pid": 1234, "config": {}}"#), Some(1234));
+}
+
+#[test]
+fn a_container_that_kubelet_did_not_make_has_no_pod() {
+    let container = messages::Container { id: "a".into(), state: 77, ..Default::default() };
+    let container = read_container(container, &HashSet::new());
+    assert_eq!((container.pod, container.state, container.created), (None, State::Unknown, None));
+}
+
+#[tokio::test]
+#[ignore = "needs CRI_SOCKET: the socket of a runtime that runs a controller node"]
+async fn a_real_controller_node_is_understood() {
+    let runtime = Runtime::connect(Path::new(&std::env::var("CRI_SOCKET").unwrap()), LIMIT).await.unwrap();
+    eprintln!("{} {} {}", runtime.name, runtime.version, runtime.service);
+    let containers = runtime.containers().await.unwrap();
+    let mut seen = Vec::new();
+    for container in &containers {
+        let status = runtime.status(&container.id).await.unwrap();
+        eprintln!("{container:?}\n    {status:?}");
+        if container.state == State::Running && container.pod.as_ref().unwrap().is_static {
+            assert!(status.pid.is_some() && !status.mounts.is_empty() && status.started.is_some() && status.ended.is_none());
+            seen.push(container.name.as_str());
+        }
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"]);
+}
+
+#[tokio::test]
+#[ignore = "needs CRI_SOCKET and CRI_STOP, the name of a container that is stopped there"]
+async fn a_real_container_is_stopped_and_has_a_successor() {
+    let runtime = Runtime::connect(Path::new(&std::env::var("CRI_SOCKET").unwrap()), LIMIT).await.unwrap();
+    let name = std::env::var("CRI_STOP").unwrap();
+    let running = async || {
+        let containers = runtime.containers().await.unwrap();
+        containers.into_iter().find(|container| container.name == name && container.state == State::Running)
+    };
+    let old = running().await.expect("it runs");
+    let began = Instant::now();
+    runtime.stop(&old.id, Duration::from_secs(3)).await.unwrap();
+    eprintln!("stopped after {:?}: {:?}", began.elapsed(), runtime.status(&old.id).await);
+    let new = loop {
+        if let Some(new) = running().await {
+            break new;
+        }
+        assert!(began.elapsed() < Duration::from_secs(120), "no successor");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    eprintln!("after {:?}: {new:?}\n{:?}", began.elapsed(), runtime.status(&new.id).await);
+    assert_ne!(new.id, old.id);
+    assert_eq!((new.sandbox, new.attempt), (old.sandbox, old.attempt + 1));
+}
