@@ -2,4 +2,8 @@
 //!
 //! What lives here asks and tells, with a limit on the time that it waits, and decides nothing.
 
+pub mod http;
+pub mod processes;
+pub mod sockets;
 pub mod timedate;
+pub mod tls;
