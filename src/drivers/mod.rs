@@ -4,7 +4,11 @@
 
 pub mod command;
 pub mod cri;
+pub mod http;
+pub mod processes;
+pub mod sockets;
 pub mod systemd;
 #[cfg(test)]
 mod test_bus;
 pub mod timedate;
+pub mod tls;

@@ -1,0 +1,208 @@
+//! One small HTTP request: is a service healthy, and does the API server accept a client certificate?
+//!
+//! A GET on a connection of its own, and nothing around it: no redirects are followed, no proxy is asked, nothing is kept.
+
+#[cfg(test)]
+mod tests;
+
+use std::error::Error as StdError;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
+use hyper::{Request, Response, Uri};
+use hyper_util::rt::TokioIo;
+use rustls::{AlertDescription, ClientConfig};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
+
+use super::tls::{self, AnyCertificate, ClientIdentity, Endpoint, ProbeError, Stage};
+use crate::formats::x509::Certificate;
+
+/// How much of an answer is of interest.
+const LARGEST_BODY: usize = 64 * 1024;
+
+/// An answer, of whatever status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status, such as 200 or 401.
+    pub status: u16,
+    /// What it says, up to 64 KiB; what is longer is cut off there.
+    pub body: Vec<u8>,
+}
+
+/// Which certificate a server may have.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// Any: for a health check on this machine, where nothing secret is sent.
+    AnyCertificate,
+    /// One that is signed by one of these, valid by the machine's clock, and for the server's name.
+    Authorities(Vec<Certificate>),
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// There is no way to ask.
+    #[error("{0:?} is no URL that can be asked; http://host:port/path or https://host:port/path is needed")]
+    Url(String),
+    /// Nothing can be trusted.
+    #[error("the authorities that the server is to be trusted by can't be used: {0}")]
+    Authorities(String),
+    /// There is no connection to the server, or it broke.
+    #[error(transparent)]
+    Connection(ProbeError),
+    /// The server looked at the client certificate, or missed one, and ended the connection for it.
+    #[error("the server refuses the client certificate, or the lack of one: it ended the TLS connection with the alert {0:?}")]
+    CertificateRefused(AlertDescription),
+    /// Something else is spoken there.
+    #[error("what answers there does not speak HTTP: {0}")]
+    NotHttp(String),
+}
+
+/// Asks for an `http` or `https` URL, and shows the identity to a server that asks for one.
+///
+/// An answer of any status is an answer: a server that refuses a client certificate when it looks at the request says so with 401.
+/// One that refuses it in the TLS handshake is told apart by [`HttpError::CertificateRefused`].
+///
+/// # Errors
+/// When there is no answer within the limit.
+pub async fn get(url: &str, trust: &Trust, identity: Option<&ClientIdentity>, limit: Duration) -> Result<Answer, HttpError> {
+    let deadline = Instant::now() + limit;
+    let target = Target::parse(url)?;
+    let config = target.secure.then(|| config(trust, identity)).transpose()?;
+    let stream = target.endpoint.connect(deadline).await?;
+    let Some(config) = config else { return exchange(stream, target.request, deadline).await };
+    let stream = tls::handshake(config, target.endpoint.server_name(), stream, deadline).await?;
+    exchange(stream, target.request, deadline).await
+}
+
+/// Where to ask, and what.
+struct Target {
+    secure: bool,
+    endpoint: Endpoint,
+    request: Request<Empty<Bytes>>,
+}
+
+impl Target {
+    fn parse(url: &str) -> Result<Self, HttpError> {
+        Self::from_uri(url).ok_or_else(|| HttpError::Url(url.to_owned()))
+    }
+
+    fn from_uri(url: &str) -> Option<Self> {
+        let uri: Uri = url.parse().ok()?;
+        let (secure, default_port) = match uri.scheme_str()? {
+            "http" => (false, 80),
+            "https" => (true, 443),
+            _ => return None,
+        };
+        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'))?;
+        let port = match authority.as_str().strip_prefix(authority.host())? {
+            "" => default_port,
+            port => port.strip_prefix(':')?.parse().ok()?,
+        };
+        let request = Request::get(uri.path_and_query()?.as_str())
+            .header(HOST, authority.as_str())
+            .header(USER_AGENT, concat!("kubecertd/", env!("CARGO_PKG_VERSION")))
+            .header(ACCEPT, "*/*")
+            .header(CONNECTION, "close")
+            .body(Empty::new());
+        Some(Self { secure, endpoint: Endpoint::new(authority.host(), port).ok()?, request: request.ok()? })
+    }
+}
+
+fn config(trust: &Trust, identity: Option<&ClientIdentity>) -> Result<ClientConfig, HttpError> {
+    let verifier = match trust {
+        Trust::AnyCertificate => Arc::new(AnyCertificate::new()),
+        Trust::Authorities(authorities) => tls::authorities(authorities).map_err(|e| HttpError::Authorities(e.to_string()))?,
+    };
+    tls::config(verifier, identity).map_err(|e| ProbeError::Handshake(e.to_string()).into())
+}
+
+async fn exchange<S>(stream: S, request: Request<Empty<Bytes>>, deadline: Instant) -> Result<Answer, HttpError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let exchange = ask(stream, request);
+    timeout_at(deadline, exchange).await.map_err(|_| ProbeError::TimedOut(Stage::Answer))?
+}
+
+async fn ask<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<Answer, HttpError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| HttpError::from_hyper(&e))?;
+    let answer = async { read(sender.send_request(request).await?).await };
+    tokio::pin!(answer, connection);
+    // The connection does the work; either of the two may be the one that is told why it broke. Under TLS 1.3 the client
+    // learns only here, after its own part of the handshake, that the server does not want its certificate.
+    let ended = tokio::select! {
+        biased;
+        answer = &mut answer => return answer.map_err(|e| HttpError::from_hyper(&e)),
+        ended = &mut connection => ended,
+    };
+    match (answer.await, ended) {
+        (Ok(answer), _) => Ok(answer),
+        (Err(_), Err(reason)) | (Err(reason), Ok(())) => Err(HttpError::from_hyper(&reason)),
+    }
+}
+
+async fn read(response: Response<Incoming>) -> hyper::Result<Answer> {
+    let status = response.status().as_u16();
+    let mut incoming = response.into_body();
+    let mut body = Vec::new();
+    while body.len() < LARGEST_BODY
+        && let Some(frame) = incoming.frame().await
+    {
+        if let Ok(data) = frame?.into_data() {
+            body.extend(data.into_iter().take(LARGEST_BODY - body.len()));
+        }
+    }
+    Ok(Answer { status, body })
+}
+
+impl HttpError {
+    fn from_hyper(error: &hyper::Error) -> Self {
+        if let Some(stream) = cause(error) {
+            return stream.into();
+        }
+        if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+            return ProbeError::Closed(Stage::Answer).into();
+        }
+        Self::NotHttp(error.to_string())
+    }
+}
+
+/// What the stream reported, if that is why.
+fn cause(error: &hyper::Error) -> Option<ProbeError> {
+    let stream: &io::Error = error.source()?.downcast_ref()?;
+    let copy = match stream.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(tls) => io::Error::new(stream.kind(), tls.clone()),
+        None => io::Error::new(stream.kind(), stream.to_string()),
+    };
+    Some(ProbeError::from_stream(copy, Stage::Answer))
+}
+
+/// An alert about a certificate can only be about the client's: the server has no other reason for it.
+impl From<ProbeError> for HttpError {
+    fn from(error: ProbeError) -> Self {
+        match error {
+            ProbeError::Alert(
+                alert @ (AlertDescription::NoCertificate
+                | AlertDescription::BadCertificate
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnknownCA
+                | AlertDescription::AccessDenied
+                | AlertDescription::CertificateRequired),
+            ) => Self::CertificateRefused(alert),
+            error => Self::Connection(error),
+        }
+    }
+}

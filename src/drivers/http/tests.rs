@@ -1,0 +1,207 @@
+//! Requests to servers in this process.
+
+use std::time::Instant as Began;
+
+use rustls::SupportedProtocolVersion;
+use tokio::task::LocalSet;
+
+use super::super::tls::servers::*;
+use super::*;
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const UNAUTHORIZED: &[u8] = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 12\r\n\r\nUnauthorized";
+
+async fn plain(url: &str) -> Result<Answer, HttpError> {
+    get(url, &Trust::AnyCertificate, None, LIMIT).await
+}
+
+fn ok() -> Answer {
+    Answer { status: 200, body: b"ok".to_vec() }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_answer_of_any_status_is_an_answer() {
+    LocalSet::new()
+        .run_until(async {
+            let address = serve_plain(OK).await;
+            assert_eq!(plain(&format!("http://{address}/health")).await.unwrap(), ok());
+            let address = serve_plain(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n").await;
+            assert_eq!(plain(&format!("http://{address}/")).await.unwrap(), Answer { status: 302, body: Vec::new() });
+            let pair = Authority::new("one").pair();
+            let address = serve(server(&pair, VERSIONS[1], None), UNAUTHORIZED).await;
+            assert_eq!(plain(&format!("https://{address}/livez")).await.unwrap(), Answer { status: 401, body: b"Unauthorized".to_vec() });
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_is_sent_is_what_a_server_needs() {
+    LocalSet::new()
+        .run_until(async {
+            let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+            let address = accept(async move |mut stream| {
+                use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+                let mut request = vec![0; 4096];
+                let length = stream.read(&mut request).await.unwrap();
+                tell.send(String::from_utf8_lossy(&request[..length]).into_owned()).unwrap();
+                stream.write_all(OK).await.unwrap();
+            })
+            .await;
+            plain(&format!("http://{address}/livez?verbose")).await.unwrap();
+            let request = told.recv().await.unwrap();
+            assert!(request.starts_with("GET /livez?verbose HTTP/1.1\r\n"), "{request}");
+            assert!(request.contains(&format!("\r\nhost: {address}\r\n")), "{request}");
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_long_answer_is_cut_off() {
+    LocalSet::new()
+        .run_until(async {
+            let text = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(LARGEST_BODY + 1));
+            let address = serve_plain(text.leak().as_bytes()).await;
+            assert_eq!(plain(&format!("http://{address}/")).await.unwrap().body.len(), LARGEST_BODY);
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_server_is_trusted_by_its_authority_and_its_name() {
+    let (authority, other) = (Authority::new("one"), Authority::new("another"));
+    let (good, expired) = (authority.pair(), authority.pair_until(2001));
+    LocalSet::new()
+        .run_until(async {
+            let address = serve(server(&good, VERSIONS[1], None), OK).await;
+            let expired = serve(server(&expired, VERSIONS[1], None), OK).await;
+            let elsewhere = serve(server(&authority.pair_for(&["127.0.0.2", "elsewhere"], 4000), VERSIONS[1], None), OK).await;
+            let port = address.rsplit_once(':').unwrap().1;
+            let trust = Trust::Authorities(vec![other.certificate(), authority.certificate()]);
+            for url in [format!("https://{address}/"), format!("https://localhost:{port}/")] {
+                assert_eq!(get(&url, &trust, None, LIMIT).await.unwrap(), ok());
+            }
+            let stranger = Trust::Authorities(vec![other.certificate()]);
+            let cases = [
+                (format!("https://{address}/"), &stranger),
+                (format!("https://{expired}/"), &trust),
+                (format!("https://{elsewhere}/"), &trust),
+            ];
+            for (url, trust) in cases {
+                let result = get(&url, trust, None, LIMIT).await;
+                assert!(matches!(result, Err(HttpError::Connection(ProbeError::NotAccepted(_)))), "{result:?}");
+            }
+            let none = get(&format!("https://{address}/"), &Trust::Authorities(Vec::new()), None, LIMIT).await;
+            assert!(matches!(none, Err(HttpError::Authorities(_))), "{none:?}");
+        })
+        .await;
+}
+
+/// What a server that knows `clients` says to this identity.
+async fn shown(
+    version: &'static SupportedProtocolVersion,
+    clients: &Authority,
+    identity: Option<ClientIdentity>,
+) -> Result<Answer, HttpError> {
+    let pair = clients.pair();
+    let address = serve(server(&pair, version, Some(clients)), OK).await;
+    let trust = Trust::Authorities(vec![clients.certificate()]);
+    get(&format!("https://{address}/"), &trust, identity.as_ref(), LIMIT).await
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_client_certificate_is_shown() {
+    let authority = Authority::new("one");
+    LocalSet::new()
+        .run_until(async {
+            for version in VERSIONS {
+                assert_eq!(shown(version, &authority, Some(authority.pair().identity())).await.unwrap(), ok());
+            }
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_refused_client_certificate_is_told_from_other_failures() {
+    let (authority, other) = (Authority::new("one"), Authority::new("another"));
+    LocalSet::new()
+        .run_until(async {
+            for version in VERSIONS {
+                let identities = [Some(other.pair().identity()), Some(authority.pair_until(2001).identity()), None];
+                for identity in identities {
+                    let result = shown(version, &authority, identity).await;
+                    assert!(matches!(result, Err(HttpError::CertificateRefused(_))), "{version:?}: {result:?}");
+                }
+            }
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_server_that_fails_refuses_nothing() {
+    let pair = Authority::new("one").pair();
+    LocalSet::new()
+        .run_until(async {
+            let closes = serve(server(&pair, VERSIONS[1], None), b"").await;
+            let result = plain(&format!("https://{closes}/")).await;
+            assert!(matches!(result, Err(HttpError::Connection(ProbeError::Closed(Stage::Answer)))), "{result:?}");
+            let babbles = serve_plain(b"SSH-2.0-OpenSSH_9.2\r\n").await;
+            let result = plain(&format!("http://{babbles}/")).await;
+            assert!(matches!(result, Err(HttpError::NotHttp(_))), "{result:?}");
+            let result = plain(&format!("https://{babbles}/")).await;
+            assert!(matches!(result, Err(HttpError::Connection(ProbeError::NotTls))), "{result:?}");
+            let cut = serve_plain(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nok").await;
+            let result = plain(&format!("http://{cut}/")).await;
+            assert!(matches!(result, Err(HttpError::Connection(ProbeError::Closed(Stage::Answer)))), "{result:?}");
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_server_that_hangs_is_not_waited_for() {
+    let pair = Authority::new("one").pair();
+    LocalSet::new()
+        .run_until(async {
+            let silent = accept(async |_stream| std::future::pending().await).await;
+            let config = server(&pair, VERSIONS[1], None);
+            let after_tls = accept(async move |stream| {
+                let _stream = tokio_rustls::TlsAcceptor::from(config.clone()).accept(stream).await;
+                std::future::pending().await
+            })
+            .await;
+            let drips = accept(async |mut stream| {
+                use tokio::io::AsyncWriteExt as _;
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nok").await.unwrap();
+                std::future::pending().await
+            })
+            .await;
+            let cases = [
+                (format!("http://{silent}/"), Stage::Answer),
+                (format!("https://{silent}/"), Stage::Handshake),
+                (format!("https://{after_tls}/"), Stage::Answer),
+                (format!("http://{drips}/"), Stage::Answer),
+            ];
+            for (url, stage) in cases {
+                let began = Began::now();
+                let result = get(&url, &Trust::AnyCertificate, None, Duration::from_millis(500)).await;
+                assert!(matches!(&result, Err(HttpError::Connection(ProbeError::TimedOut(at))) if *at == stage), "{url}: {result:?}");
+                assert!(began.elapsed() < LIMIT);
+            }
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_can_not_be_asked_is_no_url() {
+    for url in [
+        "",
+        "/livez",
+        "127.0.0.1:2381/health",
+        "ftp://127.0.0.1/",
+        "http://user@127.0.0.1/",
+        "http://a b/",
+        "http://127.0.0.1:99999/",
+        "http:///x",
+    ] {
+        assert!(matches!(plain(url).await, Err(HttpError::Url(_))), "{url}");
+    }
+}

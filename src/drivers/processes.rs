@@ -1,0 +1,211 @@
+//! Other processes, by what /proc says of them: which one it is, since when, whose socket, in which container, what files it sees; and
+//! signals to them.
+//!
+//! A number alone is no process: it goes to another one when the process ends. Everything here is about a [`Process`], which is known by
+//! its number and its start, and what was found out is dropped when it turns out to be about another one.
+
+mod cgroup;
+mod stat;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::{SysconfVar, sysconf};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+
+pub use cgroup::Cgroup;
+pub use rustix::process::Signal;
+
+use crate::model::{AbsolutePath, Timestamp};
+use crate::sys::{Clock, FileContent, FileError, FileProblem, Root};
+
+/// The files of /proc that are read here hold a few lines.
+const LARGEST: u64 = 64 * 1024;
+
+/// A process, and no other one that gets its number later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// When it was started, in clock ticks after the machine was. It says nothing after a reboot.
+    pub start_ticks: u64,
+}
+
+/// Why something is not known of a process, or could not be done to it.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// It is no more, though its number may be another one's by now.
+    #[error("process {0} has ended")]
+    Ended(u32),
+    /// What /proc says can't be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The system can't say what time it is for processes.
+    #[error("the machine's clock for processes can't be read: {0}")]
+    Clock(#[source] io::Error),
+    /// The system did not let the signal through.
+    #[error("process {pid} can't be sent a signal: {source}")]
+    Signal {
+        /// Its number.
+        pid: u32,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// The processes that there are. One that ends meanwhile may be among them or not.
+///
+/// # Errors
+/// When /proc can't be read.
+pub fn all(root: &Root) -> Result<Vec<Process>, FileError> {
+    let names = root.folder(Path::new("/proc"))?.names()?;
+    let pids = names.iter().filter_map(|name| name.to_str()?.parse().ok());
+    Ok(pids.filter_map(|pid| Process::find(root, pid).ok().flatten()).collect())
+}
+
+/// The processes that have the socket with this number, such as [`super::sockets::Listener::inode`]. Several have it where one has inherited it
+/// from another.
+///
+/// # Errors
+/// When /proc can't be read; or when nobody has it, and there are processes whose descriptors this one may not see, so that
+/// it may be one of them.
+pub fn owners_of(root: &Root, socket: u64) -> Result<Vec<Process>, FileError> {
+    let target = PathBuf::from(format!("socket:[{socket}]"));
+    let mut owners = Vec::new();
+    let mut hidden = None;
+    for process in all(root)? {
+        match process.has_open(root, &target) {
+            Ok(true) => owners.push(process),
+            Ok(false) => {}
+            Err(e) => hidden = hidden.or(Some(e)),
+        }
+    }
+    match hidden {
+        Some(e) if owners.is_empty() => Err(e),
+        _ => Ok(owners),
+    }
+}
+
+impl Process {
+    /// The process that has this number now; `None` when there is none, or it has ended and only its parent does not know yet.
+    ///
+    /// # Errors
+    /// When /proc can't be read.
+    pub fn find(root: &Root, pid: u32) -> Result<Option<Self>, FileError> {
+        let path = proc_file(pid, "stat")?;
+        let text = match root.read(&path, LARGEST) {
+            Ok(content) => content,
+            Err(e) if is_ended(&e) => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let alive = stat::parse(text.bytes.expose()).filter(|stat| !stat.ended);
+        Ok(alive.map(|stat| Self { pid, start_ticks: stat.start_ticks }))
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Errors
+    /// When /proc can't be read.
+    pub fn runs(self, root: &Root) -> Result<bool, FileError> {
+        Ok(Self::find(root, self.pid)? == Some(self))
+    }
+
+    /// For how long it has been there, also while the machine slept, whatever became of the machine's time of day.
+    ///
+    /// # Errors
+    /// When the system can't say.
+    pub fn age(self) -> Result<Duration, ProcessError> {
+        let failed = |errno: Errno| ProcessError::Clock(errno.into());
+        let since_boot = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).map_err(failed)?);
+        let ticks = sysconf(SysconfVar::CLK_TCK).map_err(failed)?.and_then(|ticks| u32::try_from(ticks).ok());
+        let ticks = ticks.filter(|ticks| *ticks > 0).ok_or_else(|| failed(Errno::EINVAL))?;
+        Ok(since_boot.saturating_sub(stat::since_boot(self.start_ticks, ticks)))
+    }
+
+    /// When it was started, to about a second, as the clock tells time now: where the clock was set since, not what it told then.
+    ///
+    /// # Errors
+    /// When the system can't say.
+    pub fn started_at(self, clock: &dyn Clock) -> Result<Timestamp, ProcessError> {
+        Ok(clock.now().minus(self.age()?))
+    }
+
+    /// Its container and systemd unit, by its control group.
+    ///
+    /// # Errors
+    /// When it has ended, or /proc can't be read.
+    pub fn cgroup(self, root: &Root) -> Result<Cgroup, ProcessError> {
+        let content = self.while_it_runs(root, || root.read(&proc_file(self.pid, "cgroup")?, LARGEST))?;
+        Ok(Cgroup::parse(&String::from_utf8_lossy(content.bytes.expose())))
+    }
+
+    /// Reads a file as the process sees it: below its own root folder, through its own mounts. Symlinks are followed there and don't
+    /// lead out of it.
+    ///
+    /// # Errors
+    /// When it has ended, or the file can't be read.
+    pub fn read_in(self, root: &Root, path: &AbsolutePath, limit: u64) -> Result<FileContent, ProcessError> {
+        // The link is the kernel's own: it leads to the folder itself and not to what has its name here, and only opening it by
+        // its plain path follows it.
+        let link = root.shown().join(format!("proc/{}/root", self.pid));
+        self.while_it_runs(root, || Root::open(&link)?.read(path, limit))
+    }
+
+    /// Sends a signal, to this process or to none.
+    ///
+    /// # Errors
+    /// When it has ended, or the system refuses.
+    pub fn signal(self, root: &Root, signal: Signal) -> Result<(), ProcessError> {
+        let failed = |e: rustix::io::Errno| match Errno::from_raw(e.raw_os_error()) {
+            Errno::ESRCH => ProcessError::Ended(self.pid),
+            errno => ProcessError::Signal { pid: self.pid, source: errno.into() },
+        };
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).ok_or(ProcessError::Ended(self.pid))?;
+        // From here on the descriptor stands for one process, which may be another one already: so it is looked at afterwards.
+        let descriptor = pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
+        if !self.runs(root)? {
+            return Err(ProcessError::Ended(self.pid));
+        }
+        pidfd_send_signal(&descriptor, signal).map_err(failed)
+    }
+
+    /// Does something by its number, and makes sure afterwards that it was still this process.
+    fn while_it_runs<T>(self, root: &Root, work: impl FnOnce() -> Result<T, FileError>) -> Result<T, ProcessError> {
+        let result = work();
+        if !self.runs(root)? {
+            return Err(ProcessError::Ended(self.pid));
+        }
+        Ok(result?)
+    }
+
+    fn has_open(self, root: &Root, target: &Path) -> Result<bool, FileError> {
+        match self.while_it_runs(root, || self.finds_open(root, target)) {
+            Ok(found) => Ok(found),
+            Err(ProcessError::File(e)) => Err(e),
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn finds_open(self, root: &Root, target: &Path) -> Result<bool, FileError> {
+        let folder = root.folder(proc_file(self.pid, "fd")?.as_path())?;
+        // A descriptor that is closed meanwhile is none.
+        Ok(folder.names()?.iter().any(|name| folder.link_target(name).is_ok_and(|found| found.as_deref() == Some(target))))
+    }
+}
+
+fn proc_file(pid: u32, name: &str) -> Result<AbsolutePath, FileError> {
+    let path = format!("/proc/{pid}/{name}");
+    AbsolutePath::new(&path).map_err(|_| FileError { path: path.into(), problem: FileProblem::NotFound })
+}
+
+/// Reading says "no such process" where it ends between opening and reading.
+fn is_ended(error: &FileError) -> bool {
+    let no_process = |source: &io::Error| source.raw_os_error() == Some(Errno::ESRCH as i32);
+    error.is_not_found() || matches!(&error.problem, FileProblem::Io { source, .. } if no_process(source))
+}

@@ -1,0 +1,228 @@
+//! This process, its children, and processes that a folder pretends to have.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use super::*;
+use crate::sys::FixedClock;
+
+const STAT: &str = "17 (x) S 1 17 17 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4242 9 10";
+
+fn host() -> Root {
+    Root::open(Path::new("/")).unwrap()
+}
+
+fn own() -> Process {
+    Process::find(&host(), std::process::id()).unwrap().unwrap()
+}
+
+/// A child of this test, gone with the value.
+struct Sleeper(Child);
+
+impl Sleeper {
+    fn new() -> Self {
+        Self::of(Command::new("sleep").arg("1000"))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        Self(command.stdin(Stdio::piped()).spawn().unwrap())
+    }
+
+    fn process(&self) -> Option<Process> {
+        Process::find(&host(), self.0.id()).unwrap()
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(10), "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn path(text: &str) -> AbsolutePath {
+    AbsolutePath::new(text).unwrap()
+}
+
+#[test]
+fn a_process_is_found_whatever_its_name() {
+    let named = Sleeper::of(Command::new("sh").args(["-c", "printf '%s' 'a) Z (b c' > /proc/$$/comm; read _"]));
+    wait_until("the name", || fs::read_to_string(format!("/proc/{}/comm", named.0.id())).unwrap() == "a) Z (b c\n");
+    let process = named.process().unwrap();
+    assert!(process.start_ticks >= own().start_ticks);
+    assert!(all(&host()).unwrap().contains(&process));
+}
+
+#[test]
+fn one_that_has_ended_is_no_process_even_before_its_parent_knows() {
+    let mut sleeper = Sleeper::new();
+    let process = sleeper.process().unwrap();
+    sleeper.0.kill().unwrap();
+    wait_until("its end", || !process.runs(&host()).unwrap());
+    assert!(Path::new(&format!("/proc/{}/stat", process.pid)).exists());
+    sleeper.0.wait().unwrap();
+    assert_eq!(Process::find(&host(), process.pid).unwrap(), None);
+    assert!(matches!(process.cgroup(&host()), Err(ProcessError::Ended(pid)) if pid == process.pid));
+}
+
+#[test]
+fn its_age_is_measured_from_the_machines_start() {
+    let sleeper = Sleeper::new();
+    let young = sleeper.process().unwrap().age().unwrap();
+    assert!(young < Duration::from_secs(10), "{young:?}");
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(sleeper.process().unwrap().age().unwrap() >= young + Duration::from_millis(50));
+    let uptime = fs::read_to_string("/proc/uptime").unwrap();
+    let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+    let first = Process { pid: 1, start_ticks: 0 };
+    assert!((first.age().unwrap().as_secs_f64() - uptime).abs() < 5.0);
+    let now = Timestamp::from_seconds(1_000_000);
+    assert!(now.seconds_since(sleeper.process().unwrap().started_at(&FixedClock(now)).unwrap()) < 10);
+}
+
+#[test]
+fn a_socket_is_its_owners() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let inode = nix::sys::stat::fstat(&listener).unwrap().st_ino;
+    assert_eq!(owners_of(&host(), inode).unwrap(), [own()]);
+    let port = listener.local_addr().unwrap().port();
+    assert_eq!(super::super::sockets::listeners(port).unwrap()[0].inode, inode);
+    // As a service's child has what its parent has not closed.
+    let inherited = Sleeper::of(Command::new("sleep").arg("1000").stdout(std::os::fd::OwnedFd::from(listener.try_clone().unwrap())));
+    let mut owners = vec![own(), inherited.process().unwrap()];
+    owners.sort();
+    let mut found = owners_of(&host(), inode).unwrap();
+    found.sort();
+    assert_eq!(found, owners);
+    drop(listener);
+    assert_eq!(owners_of(&host(), inode).unwrap(), [inherited.process().unwrap()]);
+}
+
+#[test]
+fn a_socket_that_nobody_has_is_nobodys() {
+    let pretended = Pretended::new();
+    pretended.file("proc/17/stat", STAT);
+    fs::create_dir(pretended.folder.path().join("proc/17/fd")).unwrap();
+    symlink("socket:[99]", pretended.folder.path().join("proc/17/fd/3")).unwrap();
+    assert_eq!(owners_of(&pretended.root, 9).unwrap(), []);
+    assert_eq!(owners_of(&pretended.root, 99).unwrap(), [Process { pid: 17, start_ticks: 4242 }]);
+}
+
+#[test]
+fn hidden_descriptors_are_not_taken_for_none() {
+    let pretended = Pretended::new();
+    pretended.file("proc/17/stat", STAT);
+    // What can't be listed, whoever runs this.
+    pretended.file("proc/17/fd", "");
+    assert!(owners_of(&pretended.root, 9).is_err());
+}
+
+#[test]
+fn a_control_group_is_read() {
+    let cgroup = own().cgroup(&host()).unwrap();
+    assert_eq!(cgroup, Cgroup::parse(&fs::read_to_string("/proc/self/cgroup").unwrap()));
+    let pretended = Pretended::new();
+    pretended.file("proc/17/stat", STAT);
+    pretended.file("proc/17/cgroup", "0::/system.slice/kubelet.service\n");
+    let process = Process { pid: 17, start_ticks: 4242 };
+    assert_eq!(process.cgroup(&pretended.root).unwrap().unit.as_deref(), Some("kubelet.service"));
+    let earlier = Process { pid: 17, start_ticks: 4241 };
+    assert!(matches!(earlier.cgroup(&pretended.root), Err(ProcessError::Ended(17))));
+}
+
+#[test]
+fn a_file_is_read_as_the_process_sees_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "the same for both").unwrap();
+    let sleeper = Sleeper::new();
+    let read = |process: Process, file: &str| process.read_in(&host(), &path(file), 100).map(|content| content.bytes.expose().to_vec());
+    let process = sleeper.process().unwrap();
+    assert_eq!(read(process, file.to_str().unwrap()).unwrap(), b"the same for both");
+    let other = Process { start_ticks: process.start_ticks - 1, ..process };
+    assert!(matches!(read(other, file.to_str().unwrap()), Err(ProcessError::Ended(_))));
+    let missing = read(process, "/no/such/file");
+    assert!(matches!(missing, Err(ProcessError::File(e)) if e.is_not_found()));
+}
+
+/// A process with a root folder and mounts of its own, as a container's has. `None`, said aloud, where it can't be had.
+fn contained(folder: &Path) -> Option<Sleeper> {
+    const SCRIPT: &str = "set -e; cd $0; for d in usr bin lib lib64; do mkdir -p $d; [ ! -e /$d ] || mount --bind /$d $d; done; \
+        echo -n mounted > ../new; mount --bind ../new etc/mounted; exec chroot . /bin/sleep 1000";
+    let sleeper = Sleeper::of(Command::new("unshare").args(["--mount", "sh", "-c", SCRIPT]).arg(folder).stderr(Stdio::null()));
+    let pid = sleeper.0.id();
+    wait_until("its root", || fs::read_link(format!("/proc/{pid}/root")).map_or(true, |root| root == folder));
+    if !sleeper.process().is_some_and(|process| process.runs(&host()).unwrap()) {
+        eprintln!("SKIPPED: no process with another root folder can be made here");
+        return None;
+    }
+    Some(sleeper)
+}
+
+#[test]
+fn in_a_container_its_own_mounts_are_seen_and_symlinks_stay_inside() {
+    let outer = tempfile::tempdir().unwrap();
+    let folder = outer.path().join("container");
+    fs::create_dir_all(folder.join("etc")).unwrap();
+    fs::write(folder.join("etc/secret"), "the container's").unwrap();
+    fs::write(folder.join("etc/mounted"), "covered").unwrap();
+    fs::write(outer.path().join("outside"), "the host's").unwrap();
+    for (link, target) in [("absolute", "/etc/secret"), ("up", "../../../../etc/secret"), ("out", "../outside")] {
+        symlink(target, folder.join(link)).unwrap();
+    }
+    let Some(sleeper) = contained(&folder) else { return };
+    let process = sleeper.process().unwrap();
+    let read = |file: &str| process.read_in(&host(), &path(file), 100).map(|content| content.bytes.expose().to_vec());
+    for file in ["/etc/secret", "/absolute", "/up"] {
+        assert_eq!(read(file).unwrap(), b"the container's", "{file}");
+    }
+    assert_eq!(read("/etc/mounted").unwrap(), b"mounted");
+    assert!(read("/out").is_err());
+}
+
+#[test]
+fn a_signal_reaches_its_process_and_no_other() {
+    let mut sleeper = Sleeper::new();
+    let process = sleeper.process().unwrap();
+    let earlier = Process { start_ticks: process.start_ticks - 1, ..process };
+    assert!(matches!(earlier.signal(&host(), Signal::KILL), Err(ProcessError::Ended(_))));
+    assert!(process.runs(&host()).unwrap());
+    process.signal(&host(), Signal::TERM).unwrap();
+    assert_eq!(sleeper.0.wait().unwrap().signal(), Some(15));
+    assert!(matches!(process.signal(&host(), Signal::TERM), Err(ProcessError::Ended(_))));
+    for pid in [0, u32::MAX] {
+        assert!(matches!(Process { pid, start_ticks: 1 }.signal(&host(), Signal::TERM), Err(ProcessError::Ended(_))), "{pid}");
+    }
+}
+
+/// A folder with a /proc of its own.
+struct Pretended {
+    folder: tempfile::TempDir,
+    root: Root,
+}
+
+impl Pretended {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::open(folder.path()).unwrap();
+        Self { folder, root }
+    }
+
+    fn file(&self, name: &str, text: &str) {
+        let path = self.folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+}

@@ -1,0 +1,184 @@
+//! TLS: which certificate a server really serves, whoever it is signed by.
+//!
+//! The probe accepts every certificate, because its question is not whether the server can be trusted but what it serves. It
+//! sends nothing. What it does insist on is the server's proof that it has the certificate's key. The parts that [`super::http`]
+//! needs too (addresses, configurations, client identities) live below.
+
+mod client;
+mod endpoint;
+mod identity;
+
+#[cfg(test)]
+pub(super) mod servers;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::AlertDescription;
+use rustls::pki_types::ServerName;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+pub(super) use client::{AnyCertificate, authorities, config};
+pub(super) use endpoint::Endpoint;
+pub use identity::{ClientIdentity, IdentityError};
+
+use crate::formats::x509::{Certificate, ReadError};
+
+/// What a server serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The server's own certificate, the first of its chain.
+    pub certificate: Certificate,
+    /// This side of the connection that was used.
+    pub local: SocketAddr,
+    /// The server's side: the address and port that the name led to.
+    pub peer: SocketAddr,
+}
+
+/// Why it is not known what a server serves, or why there is no connection to it.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// There is nowhere to connect to.
+    #[error("{0:?} is no address to connect to; host:port is needed, with an IPv6 address in brackets")]
+    Address(String),
+    /// The name leads nowhere.
+    #[error("the name {name} can't be resolved: {source}")]
+    Name {
+        /// The name.
+        name: String,
+        /// The resolver's reason.
+        source: io::Error,
+    },
+    /// Nothing listens there.
+    #[error("the connection was refused: nothing listens there")]
+    Refused,
+    /// The time was over.
+    #[error("{0} did not come about within the time limit")]
+    TimedOut(Stage),
+    /// The other side went away.
+    #[error("the server closed the connection before {0} had come about")]
+    Closed(Stage),
+    /// Something else is spoken there.
+    #[error("what answers there does not speak TLS")]
+    NotTls,
+    /// The server says no.
+    #[error("the server ended the TLS connection with the alert {0:?}")]
+    Alert(AlertDescription),
+    /// The certificate is not good enough for this connection, or the server did not prove that it has the key.
+    #[error("the server's certificate, or its proof of having the key, is not accepted: {0}")]
+    NotAccepted(String),
+    /// The server's certificate can't be read.
+    #[error("the server's certificate makes no sense: {0}")]
+    Unreadable(#[from] ReadError),
+    /// Client and server found no common ground, or one of them broke the rules.
+    #[error("the TLS handshake failed: {0}")]
+    Handshake(String),
+    /// The system says no.
+    #[error("the connection failed: {0}")]
+    Io(io::Error),
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Name resolution and TCP.
+    Connection,
+    /// TLS.
+    Handshake,
+    /// The answer to a request.
+    Answer,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connection => "a TCP connection",
+            Self::Handshake => "a TLS handshake",
+            Self::Answer => "an answer",
+        })
+    }
+}
+
+/// Which certificate is served at `host:port` (an IPv6 address in brackets).
+///
+/// A server that demands a client certificate, which it does not get here, ends the handshake after it has shown its own: this is
+/// an answer too. The server name indication is sent for names only, as all TLS clients do, so a server that has several
+/// certificates shows an address and a name different ones. A resolver that hangs is not waited for, but keeps a runtime from ending.
+///
+/// # Errors
+/// When there is no TLS server, or it shows no certificate, or does not prove within the limit that it has the key.
+pub async fn served(address: &str, limit: Duration) -> Result<Served, ProbeError> {
+    let deadline = Instant::now() + limit;
+    let endpoint = Endpoint::parse(address)?;
+    let stream = endpoint.connect(deadline).await?;
+    let (local, peer) = (stream.local_addr().map_err(ProbeError::Io)?, stream.peer_addr().map_err(ProbeError::Io)?);
+    let verifier = Arc::new(AnyCertificate::new());
+    let config = config(verifier.clone(), None).map_err(|e| ProbeError::Handshake(e.to_string()))?;
+    let result = handshake(config, endpoint.server_name(), stream, deadline).await;
+    let failure = match result {
+        Ok(stream) => {
+            say_goodbye(stream).await;
+            None
+        }
+        Err(e) => Some(e),
+    };
+    match (verifier.proven(), failure) {
+        (Some(certificate), _) => Ok(Served { certificate: Certificate::from_der(certificate)?, local, peer }),
+        (None, Some(failure)) => Err(failure),
+        (None, None) => Err(ProbeError::Handshake("the server showed no certificate".to_owned())),
+    }
+}
+
+/// Makes a TLS connection of a TCP one.
+pub(super) async fn handshake(
+    config: rustls::ClientConfig,
+    name: ServerName<'static>,
+    stream: TcpStream,
+    deadline: Instant,
+) -> Result<TlsStream<TcpStream>, ProbeError> {
+    let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
+    let result = timeout_at(deadline, handshake).await.map_err(|_| ProbeError::TimedOut(Stage::Handshake))?;
+    result.map_err(|e| ProbeError::from_stream(e, Stage::Handshake))
+}
+
+/// Ends the connection in the way that servers don't log as an error.
+async fn say_goodbye(mut stream: TlsStream<TcpStream>) {
+    // A server that does not take it in time loses nothing.
+    let _ = timeout(Duration::from_millis(100), stream.shutdown()).await;
+}
+
+impl ProbeError {
+    /// From what a TLS stream reports while it is at that stage.
+    pub(super) fn from_stream(error: io::Error, stage: Stage) -> Self {
+        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return Self::from_tls(error);
+        }
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::Refused,
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::BrokenPipe => Self::Closed(stage),
+            _ => Self::Io(error),
+        }
+    }
+
+    fn from_tls(error: &rustls::Error) -> Self {
+        match error {
+            rustls::Error::AlertReceived(alert) => Self::Alert(*alert),
+            rustls::Error::InvalidMessage(_) => Self::NotTls,
+            rustls::Error::InvalidCertificate(reason) => Self::NotAccepted(reason.to_string()),
+            other => Self::Handshake(other.to_string()),
+        }
+    }
+}

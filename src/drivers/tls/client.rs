@@ -1,0 +1,100 @@
+//! The two ways of looking at a server's certificate, and the configuration of a client.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ClientConfig, Resumption, VerifierBuilderError, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use super::ClientIdentity;
+use crate::formats::x509::Certificate;
+
+/// The library's cryptography, the one of the whole program.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// A client that looks at servers through this verifier, and shows this identity to those who ask for one.
+pub fn config(verifier: Arc<dyn ServerCertVerifier>, identity: Option<&ClientIdentity>) -> Result<ClientConfig, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    let mut config = match identity {
+        Some(identity) => builder.with_client_cert_resolver(identity.resolver()),
+        None => builder.with_no_client_auth(),
+    };
+    // A resumed session would show no certificate.
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+/// Accepts servers whose certificate is signed by one of these authorities, valid now, and for the server's name.
+pub fn authorities(authorities: &[Certificate]) -> Result<Arc<dyn ServerCertVerifier>, VerifierBuilderError> {
+    let mut roots = RootCertStore::empty();
+    // One that webpki can't read accepts nothing, and does not keep the others from it.
+    roots.add_parsable_certificates(authorities.iter().map(|authority| CertificateDer::from(authority.der())));
+    Ok(WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build()?)
+}
+
+/// Accepts every certificate, and remembers it once the server has proven to have its key.
+#[derive(Debug)]
+pub struct AnyCertificate {
+    algorithms: WebPkiSupportedAlgorithms,
+    proven: OnceLock<CertificateDer<'static>>,
+}
+
+impl AnyCertificate {
+    /// One that has seen nothing yet. It is for one connection.
+    pub fn new() -> Self {
+        Self { algorithms: aws_lc_rs::default_provider().signature_verification_algorithms, proven: OnceLock::new() }
+    }
+
+    /// The certificate whose key the server has proven to have.
+    pub fn proven(&self) -> Option<&[u8]> {
+        self.proven.get().map(AsRef::as_ref)
+    }
+
+    fn keep(&self, certificate: &CertificateDer<'_>) {
+        self.proven.get_or_init(|| certificate.clone().into_owned());
+    }
+}
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let valid = verify_tls12_signature(message, certificate, signature, &self.algorithms)?;
+        self.keep(certificate);
+        Ok(valid)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let valid = verify_tls13_signature(message, certificate, signature, &self.algorithms)?;
+        self.keep(certificate);
+        Ok(valid)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,145 @@
+//! TLS servers for the tests of this module and of [`super::super::http`]: on the loopback, in this process, gone with the test.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use super::client::provider;
+use crate::drivers::tls::ClientIdentity;
+use crate::formats::x509::{Certificate, PrivateKey};
+
+pub const LIMIT: Duration = Duration::from_secs(10);
+pub const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
+
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// A certificate and its key.
+#[derive(Clone)]
+pub struct Pair {
+    pub certificate: Certificate,
+    pub key_pem: String,
+}
+
+impl Authority {
+    pub fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
+    }
+
+    pub fn certificate(&self) -> Certificate {
+        Certificate::from_der(self.issuer.der()).unwrap()
+    }
+
+    /// Valid for the loopback and its name until the end of that year.
+    pub fn pair_until(&self, year: i32) -> Pair {
+        self.pair_for(&["localhost", "127.0.0.1"], year)
+    }
+
+    pub fn pair_for(&self, names: &[&str], year: i32) -> Pair {
+        let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        params.not_before = date_time_ymd(1990, 1, 1);
+        params.not_after = date_time_ymd(year, 12, 31);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Pair { certificate: Certificate::from_der(certificate.der()).unwrap(), key_pem: key.serialize_pem() }
+    }
+
+    pub fn pair(&self) -> Pair {
+        self.pair_until(4000)
+    }
+}
+
+impl Pair {
+    pub fn identity(&self) -> ClientIdentity {
+        ClientIdentity::new(std::slice::from_ref(&self.certificate), &self.key()).unwrap()
+    }
+
+    pub fn key(&self) -> PrivateKey {
+        PrivateKey::from_pem(self.key_pem.as_bytes()).unwrap()
+    }
+
+    fn key_der(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::try_from(KeyPair::from_pem(&self.key_pem).unwrap().serialize_der()).unwrap()
+    }
+}
+
+/// A server's configuration that demands a client certificate of `clients`, or asks for none.
+pub fn server(pair: &Pair, version: &'static SupportedProtocolVersion, clients: Option<&Authority>) -> Arc<ServerConfig> {
+    let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[version]).unwrap();
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(authority.issuer.der().clone()).unwrap();
+            builder.with_client_cert_verifier(WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build().unwrap())
+        }
+    };
+    let chain = vec![CertificateDer::from(pair.certificate.der().to_vec())];
+    Arc::new(builder.with_single_cert(chain, pair.key_der()).unwrap())
+}
+
+/// A server that shows one pair's certificate and has the other's key.
+pub fn server_without_check(shown: &Pair, other: &Pair, version: &'static SupportedProtocolVersion) -> Arc<ServerConfig> {
+    let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[version]).unwrap().with_no_client_auth();
+    let chain = vec![CertificateDer::from(shown.certificate.der().to_vec())];
+    let key = CertifiedKey::new(chain, any_supported_type(&other.key_der()).unwrap());
+    Arc::new(builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(key))))
+}
+
+/// Speaks TLS, and answers every request with these bytes; `host:port`.
+pub async fn serve(config: Arc<ServerConfig>, answer: &'static [u8]) -> String {
+    accept(async move |stream| {
+        let Ok(mut stream) = TlsAcceptor::from(config.clone()).accept(stream).await else { return };
+        if read_request(&mut stream).await {
+            let _ = stream.write_all(answer).await;
+            let _ = stream.shutdown().await;
+        }
+    })
+    .await
+}
+
+/// The same in plain text; `host:port`.
+pub async fn serve_plain(answer: &'static [u8]) -> String {
+    accept(async move |mut stream| {
+        if read_request(&mut stream).await {
+            let _ = stream.write_all(answer).await;
+        }
+    })
+    .await
+}
+
+/// Does this with every connection, one after the other; `host:port`.
+pub async fn accept(mut with: impl AsyncFnMut(TcpStream) + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::task::spawn_local(async move {
+        loop {
+            with(listener.accept().await.unwrap().0).await;
+        }
+    });
+    address
+}
+
+/// Whether there was one, or a TLS client's first message, which has no end that is looked for here.
+async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> bool {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") && !request.starts_with(&[22]) {
+        if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+            return false;
+        }
+    }
+    true
+}
