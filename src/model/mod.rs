@@ -6,24 +6,30 @@
 
 mod credential;
 mod digest;
+mod freshness;
 mod judgement;
 mod key;
 mod names;
 mod observation;
 mod path;
 mod patience;
+mod running;
 mod secret;
 mod service;
 mod time;
+mod uptime;
 
 pub use credential::{Authority, Credential, Location, Need, Renewal};
 pub use digest::Digest;
+pub use freshness::{Appeared, Evidence, Freshness, RefreshStep, Remedy, Restarted};
 pub use judgement::{Action, AuthorityCondition, AuthorityJudgement, Condition, Judgement, LEAST_GAIN, Policy, Urgency};
 pub use key::{InvalidKeyChoice, KeyChoice};
 pub use names::{AuthorityName, CredentialName, InvalidName, ServiceName};
 pub use observation::{AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityState, CredentialFacts, Leaf, Material, Signer};
 pub use path::{AbsolutePath, InvalidPath};
 pub use patience::{AskedHold, Belief, Brakes, ClockFacts, Deferred, Hold, HoldFacts, QUIET};
+pub use running::{Consumer, Health, Holding, Instance, Presence, Sees, Serves, ServiceFacts};
 pub use secret::Secret;
 pub use service::{Service, ServiceKind, Takes, Use};
 pub use time::{InvalidTime, Timestamp, days};
+pub use uptime::{BootId, Uptime};

@@ -1,0 +1,126 @@
+//! What is found of a service: whether it runs, how it is, and what it holds of each credential that it uses. Facts, free of any
+//! opinion about them; the opinion is [`super::Freshness`].
+
+use std::time::Duration;
+
+use super::{AbsolutePath, CredentialName, Digest, Service, Takes, Timestamp, Uptime};
+
+/// What is found of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceFacts {
+    /// The catalog's entry.
+    pub service: Service,
+    /// Whether it runs.
+    pub presence: Presence,
+    /// How it says that it is.
+    pub health: Health,
+    /// What it holds, for each of [`Service::uses`], in that order.
+    pub holds: Vec<Holding>,
+}
+
+/// Whether a service runs. Texts say what was found, or what could not be found out and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It is not on this node: it has no manifest, or there is no such unit.
+    Absent,
+    /// It is on this node, and does not run now.
+    Down(String),
+    /// It runs.
+    Running(Instance),
+    /// It can't be found out: the container runtime does not answer, say.
+    Unknown(String),
+}
+
+impl Presence {
+    /// What runs, if it does.
+    #[must_use]
+    pub fn instance(&self) -> Option<&Instance> {
+        match self {
+            Self::Running(instance) => Some(instance),
+            Self::Absent | Self::Down(_) | Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// A service that runs: this one container or process, and not its successor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Tells it from every other: the container's id, or the process's id and start.
+    pub id: String,
+    /// The process that leads it, in this machine's numbers; `None` where the runtime does not say.
+    pub pid: Option<u32>,
+    /// When it started.
+    pub started: Uptime,
+    /// The same by the wall clock as it is now.
+    pub started_at: Timestamp,
+    /// How long it has been running.
+    pub age: Duration,
+}
+
+/// How a service says that it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It said that it is well.
+    Healthy,
+    /// It said that it is not, or did not answer: the reason.
+    Unhealthy(String),
+    /// Nothing says where it can be asked, or it does not run.
+    NotAsked,
+}
+
+/// What a service holds of one credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// The credential.
+    pub credential: CredentialName,
+    /// How the service takes a new one.
+    pub takes: Takes,
+    /// What it serves on its own socket; `None` where it serves nothing by this credential, or does not run.
+    pub serves: Option<Serves>,
+    /// The credential's files as it sees them, compared with the host's; empty where that can't be compared.
+    pub sees: Vec<(AbsolutePath, Sees)>,
+    /// Open connections on which it may have shown an earlier certificate, by the kernel's cookies.
+    pub connections: Vec<u64>,
+}
+
+/// What was served to somebody who connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// This certificate, on a socket that is the service's own.
+    Certificate {
+        /// SHA-256 of it.
+        fingerprint: Digest,
+        /// Its serial number, in hex.
+        serial: String,
+    },
+    /// The socket at its address belongs to something else, such as a proxy: what is served there proves nothing.
+    NotItsOwn(String),
+    /// Nothing that could be read: the reason.
+    Nothing(String),
+}
+
+/// What a service sees at a file's path, compared with what the host has there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sees {
+    /// The same content.
+    Same,
+    /// Another content: the mount still holds the file that was replaced.
+    Another,
+    /// No file.
+    Nothing,
+    /// It can't be found out: the reason.
+    Unknown(String),
+}
+
+/// A container that mounts a credential's file and is no service of the catalog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consumer {
+    /// The container's name.
+    pub container: String,
+    /// Its pod, as `namespace/name`.
+    pub pod: String,
+    /// Whether kubelet runs it from a manifest on this node: then it can be restarted as the catalog's are.
+    pub is_static: bool,
+    /// The credentials whose files it mounts.
+    pub uses: Vec<CredentialName>,
+}
