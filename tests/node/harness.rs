@@ -17,6 +17,9 @@ use super::common;
 /// How long anything is waited for. A static pod may take most of a minute to start.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// What the status line says while a pass is made.
+pub const AT_WORK: &str = "a pass is being made";
+
 /// The kind of keys that kubeadm made on a node.
 #[derive(Clone, Copy)]
 pub enum Keys {
@@ -167,12 +170,13 @@ impl Node {
         }
     }
 
-    /// Kills everything on it at once, as the end of its power does; what was written stays, synced or not. Then boots it,
-    /// and waits until its containers may start; not until it is Ready.
-    pub fn power_cut(&mut self) {
+    /// Kills everything on it at once, as the end of its power does; what was written stays, synced or not. Lets somebody look
+    /// at the disk as it lies there, then boots it and waits until its containers may start; not until it is Ready.
+    pub fn power_cut(&mut self, look: impl FnOnce(&common::Node)) {
         // Here and not by the script, which would take some milliseconds to begin: when its pid 1 dies, so does all else.
         kill(self.pid, Signal::SIGKILL).unwrap();
         machine(&["cut", self.name]);
+        look(&common::Node::at(disk(self.name)));
         machine(&["boot", self.name]);
         *self = Self { cursor: std::mem::take(&mut self.cursor), ..Self::running(self.name) };
     }

@@ -33,7 +33,6 @@ pub fn all_ten_that_are_due_are_renewed_by_the_schedule(node: &mut Node) {
     let (ready, running) = (node.ready_since(), node.exec(kubelet));
     node.age_all(10);
     let old: Vec<_> = ALL.map(|name| node.serial(name)).into();
-    node.until_serving("kube-apiserver", "apiserver");
 
     node.install(&in_seconds(10));
     let first = node.until_passed("first start");

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::harness::Node;
+use super::common;
+use super::harness::{AT_WORK, Node};
 
 const PKI: &str = "etc/kubernetes/pki";
 
@@ -34,21 +35,20 @@ fn cut_when(node: &mut Node, is_the_moment: impl Fn(&Node) -> bool) {
         assert!(Instant::now() < limit, "the moment did not come");
         std::thread::sleep(Duration::from_millis(1));
     }
-    node.power_cut();
-    assert!(staged(node) > 0 || node.journal("kubecertd").contains("cut short"), "the pass had ended before");
+    node.power_cut(|disk| assert!(staged(disk) > 0, "the pass had ended before"));
     // It is up to kubecertd to go on with it: it is started by systemd, and nobody asks for anything.
     node.until("all is renewed", |node| {
-        let far = super::common::now().plus(kubecertd::model::days(300));
+        let far = common::now().plus(kubecertd::model::days(300));
         let whole = node.whole();
         (whole.len() == 10 && whole.values().all(|stored| stored.certificate.not_after > far)).then_some(())
     });
-    node.until("the pass ends", |node| (node.status()?.line != "a pass is being made").then_some(()));
+    node.until("the pass ends", |node| (node.status()?.line != AT_WORK).then_some(()));
     node.assert_whole();
     node.until("it is Ready", |node| node.is_ready().then_some(()));
     node.assert_accepted();
 }
 
-fn staged(node: &Node) -> usize {
+fn staged(node: &common::Node) -> usize {
     let names = std::fs::read_dir(node.path(PKI)).unwrap();
     names.filter(|entry| entry.as_ref().unwrap().file_name().as_encoded_bytes().starts_with(b".")).count()
 }
