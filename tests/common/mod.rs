@@ -167,6 +167,11 @@ impl Node {
 
     /// Gives a credential this many days to live: same key, same names, other dates and serial number. Negative: expired.
     pub fn age(&self, name: &str, days_left: i64) {
+        self.age_seconds(name, days_left * 86_400);
+    }
+
+    /// The same, by the second.
+    pub fn age_seconds(&self, name: &str, seconds_left: i64) {
         let node = self.observed();
         let credential = node.catalog.credentials.iter().find(|one| one.name.as_str() == name).unwrap();
         let authority = node.catalog.authorities.iter().find(|one| Some(&one.name) == credential.authority.as_ref()).unwrap();
@@ -175,12 +180,17 @@ impl Node {
         else {
             panic!("the authority of {name} can't sign")
         };
-        self.replace(credential, &signing, &key, &ending_in(days_left));
+        self.replace(credential, &signing, &key, &ending_in_seconds(seconds_left));
     }
 
     /// All that is there, but what is broken: see [`Self::age`].
     pub fn age_all(&self, days_left: i64) {
-        self.whole().keys().for_each(|name| self.age(name, days_left));
+        self.age_all_seconds(days_left * 86_400);
+    }
+
+    /// The same, by the second.
+    pub fn age_all_seconds(&self, seconds_left: i64) {
+        self.whole().keys().for_each(|name| self.age_seconds(name, seconds_left));
     }
 
     /// Has a credential signed by another issuer.
@@ -271,7 +281,11 @@ pub fn now() -> Timestamp {
 
 /// Terms of a certificate that was made a year before its end.
 pub fn ending_in(days_left: i64) -> Terms {
-    let not_after = Timestamp::from_seconds(now().seconds() + days_left * 86_400);
+    ending_in_seconds(days_left * 86_400)
+}
+
+fn ending_in_seconds(seconds_left: i64) -> Terms {
+    let not_after = Timestamp::from_seconds(now().seconds() + seconds_left);
     Terms { serial: random_serial().unwrap(), not_before: not_after.minus(days(365)), not_after }
 }
 

@@ -181,6 +181,11 @@ impl Node {
         *self = Self { cursor: std::mem::take(&mut self.cursor), ..Self::running(self.name) };
     }
 
+    /// Where it can be reached from this machine.
+    pub fn address(&self) -> String {
+        self.exec("hostname --ip-address").trim().to_owned()
+    }
+
     /// Its name, which is its host name too.
     pub fn name(&self) -> &'static str {
         self.name

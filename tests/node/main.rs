@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod harness;
+mod meter;
 mod probes;
 
 mod disks;
@@ -15,6 +16,7 @@ mod passes;
 mod patience;
 mod power;
 mod same;
+mod services;
 
 /// A module of tests for each kind of key.
 macro_rules! cases {
@@ -51,5 +53,11 @@ cases! {
     a_power_cut_while_files_are_replaced_leaves_everything_whole = crate::power::cut_while_files_are_replaced;
     a_full_disk_is_said_and_loses_nothing = crate::disks::full;
     a_read_only_disk_is_said_and_loses_nothing = crate::disks::read_only;
+    services_take_what_was_renewed = crate::services::take_what_was_renewed;
+    services_are_refreshed_after_kubeadm_at_their_time = crate::services::refreshes_what_kubeadm_renewed_at_its_own_time;
+    services_are_refreshed_though_the_daemon_was_killed = crate::services::are_refreshed_though_the_daemon_was_killed_in_between;
+    services_are_fresh_after_a_boot = crate::services::are_fresh_after_a_boot;
+    services_wait_for_a_container_runtime_that_is_down = crate::services::wait_for_a_container_runtime_that_is_down;
+    services_live_on_when_the_old_certificates_end = crate::services::live_on_when_the_old_certificates_end;
     while_kubeadm_runs_what_has_time_waits = crate::patience::while_kubeadm_runs_what_has_time_waits;
 }

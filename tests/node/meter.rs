@@ -1,0 +1,70 @@
+//! What a client of the API server notices: a new TLS connection every 20 ms, from outside the node, as long as it is measured.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use kubecertd::drivers::http::{Trust, get};
+
+const PACE: Duration = Duration::from_millis(20);
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// A client that asks and asks.
+pub struct Meter {
+    stop: Arc<AtomicBool>,
+    client: JoinHandle<Figures>,
+}
+
+/// What it noticed.
+#[derive(Debug, Default)]
+pub struct Figures {
+    pub requests: usize,
+    pub failed: usize,
+    /// Between two answers, the longest time.
+    pub longest_gap: Duration,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} requests failed, longest gap {:.2} s", self.failed, self.requests, self.longest_gap.as_secs_f64())
+    }
+}
+
+impl Meter {
+    /// Begins to ask for /readyz at this address.
+    pub fn start(address: &str) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, url) = (Arc::clone(&stop), format!("https://{address}:6443/readyz"));
+        let client = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(ask(&url, &stopped))
+        });
+        Self { stop, client }
+    }
+
+    /// Ends it.
+    pub fn stop(self) -> Figures {
+        self.stop.store(true, Ordering::Relaxed);
+        self.client.join().unwrap()
+    }
+}
+
+async fn ask(url: &str, stop: &AtomicBool) -> Figures {
+    let (mut figures, mut answered) = (Figures::default(), Instant::now());
+    while !stop.load(Ordering::Relaxed) {
+        let began = Instant::now();
+        let answer = get(url, &Trust::AnyCertificate, None, LIMIT).await;
+        figures.requests += 1;
+        if answer.is_ok_and(|answer| answer.status == 200) {
+            figures.longest_gap = figures.longest_gap.max(answered.elapsed());
+            answered = Instant::now();
+        } else {
+            figures.failed += 1;
+        }
+        tokio::time::sleep(PACE.saturating_sub(began.elapsed())).await;
+    }
+    figures.longest_gap = figures.longest_gap.max(answered.elapsed());
+    figures
+}
