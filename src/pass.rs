@@ -1,10 +1,13 @@
-//! One pass, from top to bottom: take the store, look, decide, wait or renew, look again, remember.
+//! One pass, from top to bottom: take the store, look, decide, wait or renew, look again, see to the services, remember.
 //!
 //! The story is told here and nowhere else; every step of it is a call into the layer that knows how.
+
+pub mod services;
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+pub use self::services::{Services, ServicesReport};
 use crate::act::{Job, Outcome, Progress, RenewError, Renewal, Renewed, renew};
 use crate::credentials::located;
 use crate::model::{
@@ -12,7 +15,7 @@ use crate::model::{
     Timestamp,
 };
 use crate::observe::{Conditions, Node, Observation, Platform, conditions, observe};
-use crate::plan::{Judged, Plan, Request, Step, believe, defer, holds, judge, judge_authority, last_seen, plan, policy_by};
+use crate::plan::{Judged, Occasion, Plan, Request, Step, believe, defer, holds, judge, judge_authority, last_seen, plan, policy_by};
 use crate::store::{Recovered, State, Store, StoreError};
 use crate::sys::Clock;
 
@@ -35,6 +38,8 @@ pub struct Survey {
 pub struct Orders<'o> {
     /// What is to be renewed.
     pub request: &'o Request,
+    /// What makes it take place, and with it what it may do to services.
+    pub occasion: Occasion,
     /// What time it is.
     pub clock: &'o dyn Clock,
     /// Whether the clock is synchronised; unknown counts as not.
@@ -73,6 +78,8 @@ pub struct Report {
     pub deferred: Vec<Deferred>,
     /// What was thought of the clock, and the reasons to wait.
     pub brakes: Brakes,
+    /// What became of the services that use the credentials.
+    pub services: ServicesReport,
     /// What became of each step that issues something, in the order of the plan.
     pub results: Vec<(CredentialName, Result<Renewed, PassError>)>,
     /// What an operator should know besides.
@@ -190,13 +197,17 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     let renewal = Renewal { key: *node.settings.renewal.key_algorithm, now: survey.now, backups, stop: orders.stop };
     let (renewed, more) = renew(&node.root, &mut store, &jobs, renewal, orders.progress);
     notes.extend(more);
-    let results = verify(node, renewed, orders.clock.now());
-    let failed = results.iter().any(|(_, result)| result.is_err());
+    let after = if renewed.is_empty() { None } else { Some(self::survey(node, orders.clock.now())) };
+    let after = after.as_ref().unwrap_or(&survey);
+    let results = verify(after, renewed);
+    let done: Vec<_> = results.iter().filter_map(|(_, result)| result.as_ref().ok()).collect();
+    let services = services::make(node, orders, &survey, after, &brakes, &done);
+    let failed = results.iter().any(|(_, result)| result.is_err()) || services.outcomes.iter().any(|outcome| outcome.result.is_err());
     // A command that had nothing to do leaves nothing behind, unless the pass before it was cut short.
     if orders.remember.is_some() || !jobs.is_empty() || state.unfinished {
         notes.extend(remember(node, orders, &state, &survey, &brakes.belief, failed));
     }
-    Ok(Report { recovered, before: survey, plan, deferred, brakes, results, notes })
+    Ok(Report { recovered, before: survey, plan, deferred, brakes, services, results, notes })
 }
 
 /// Writes down that a pass has begun, before it replaces anything: where it is cut short, the daemon's next start finds one
@@ -244,11 +255,7 @@ fn job(survey: &Survey, step: &Step) -> Option<Job> {
 }
 
 /// "Renewed" is said only after the new certificate was seen where the old one was.
-fn verify(node: &Node, renewed: Vec<Outcome>, now: Timestamp) -> Vec<(CredentialName, Result<Renewed, PassError>)> {
-    if renewed.is_empty() {
-        return Vec::new();
-    }
-    let after = survey(node, now);
+fn verify(after: &Survey, renewed: Vec<Outcome>) -> Vec<(CredentialName, Result<Renewed, PassError>)> {
     let check = |renewed: Renewed| {
         let judged = after.credentials.iter().find(|judged| judged.facts.credential.name == renewed.credential);
         match judged.map(|judged| (&judged.facts.material, &judged.judgement)) {

@@ -68,6 +68,8 @@ pub(super) struct CheckOptions {
 pub(super) enum Format {
     /// Columns for people
     Table,
+    /// The same, and the services that use the certificates
+    Wide,
     /// For programs
     Json,
 }

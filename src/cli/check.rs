@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::arguments::{CheckOptions, Format};
 use super::out::{self, BAD, HEADING, PLAIN, SOON, paint};
 use super::words::{count, date, left, style};
-use super::{Exit, Failure, json};
+use super::{Exit, Failure, json, services};
 use crate::model::{Action, AuthorityCondition, AuthorityFacts, AuthorityJudgement, Condition};
 use crate::observe::{Node, Platform};
 use crate::pass::{Survey, survey};
@@ -17,6 +17,12 @@ pub(super) fn run(node: &Node, options: &CheckOptions, clock: &dyn Clock) -> Res
     let survey = survey(node, now);
     match options.output {
         Format::Table => out::say(&table(node, &survey)),
+        Format::Wide => {
+            let services = services::now(node, &survey, clock);
+            out::say(&format!("{}\n{}", services::table(&services), table(node, &survey)));
+            out::say(&section("Services that need attention", &services::attention(&services)));
+            return Ok(if services::is_well(&services) { exit(&survey) } else { Exit::Attention });
+        }
         Format::Json => out::say(&json::render(&survey)),
     }
     Ok(exit(&survey))

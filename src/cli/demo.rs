@@ -27,6 +27,7 @@ pub(super) fn run(options: &DemoOptions) -> Result<Exit, Failure> {
         request: &request,
         clock: &clock,
         synchronised: Some(true),
+        occasion: crate::plan::Occasion::Asked,
         trust_clock: false,
         holds: &[],
         remember: None,

@@ -9,6 +9,7 @@ mod hold;
 mod json;
 mod out;
 mod renew;
+mod services;
 mod run;
 mod status;
 mod words;

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::arguments::RenewOptions;
 use super::out::{self, BAD, GOOD, PLAIN, SOON};
+use super::check::section;
 use super::words::{self, count, date};
 use super::{Exit, Failure};
 use crate::act::Renewed;
@@ -22,6 +23,7 @@ pub(super) fn run(node: &Node, options: &RenewOptions, clock: &dyn Clock) -> Res
     let (stop, progress) = (AtomicBool::new(false), &out::progress);
     let orders = Orders {
         request: &request,
+        occasion: Occasion::Asked,
         clock,
         synchronised,
         trust_clock: options.trust_clock,
@@ -86,7 +88,23 @@ pub(super) fn show(node: &Node, report: &Report, request: &Request) -> String {
     rows.extend(report.deferred.iter().map(waits));
     rows.extend(untouched(&report.before.credentials, &report.plan, &report.deferred, request));
     let notes = node.notes.iter().chain(&report.recovered.notes).chain(&report.notes).map(|note| format!("note: {note}\n"));
-    table(&rows) + &notes.collect::<String>() + &summary(node, report)
+    table(&rows) + &notes.collect::<String>() + &summary(node, report) + &services(report)
+}
+
+/// What became of the services, what waits, and what somebody should know.
+fn services(report: &Report) -> String {
+    let outcomes = report.services.outcomes.iter().map(|outcome| match &outcome.result {
+        Ok(refreshed) => format!("{}: {refreshed}", out::paint(GOOD, outcome.service.as_str())),
+        Err(e) => format!("{}: {e}", out::paint(BAD, outcome.service.as_str())),
+    });
+    let found = &report.services.found;
+    let waiting = found.steps.iter().filter_map(|step| {
+        let waits = step.waits.as_ref()?;
+        Some(format!("{} waits: it {}; {waits}", out::paint(SOON, step.service.as_str()), step.reason))
+    });
+    let findings = found.findings.iter().map(ToString::to_string);
+    let notes = found.notes.iter().map(|note| format!("note: {note}"));
+    section("Services", &outcomes.chain(waiting).chain(findings).chain(notes).collect::<Vec<_>>())
 }
 
 type Row = (anstyle::Style, Vec<String>);
@@ -130,7 +148,7 @@ fn recovery(report: &Report) -> Vec<Row> {
 
 fn summary(node: &Node, report: &Report) -> String {
     let renewed: Vec<&Renewed> = report.results.iter().filter_map(|(_, result)| result.as_ref().ok()).collect();
-    if report.plan.steps.is_empty() && report.deferred.is_empty() {
+    if report.plan.steps.is_empty() && report.deferred.is_empty() && report.services.outcomes.is_empty() {
         return "Nothing to renew.\n".to_owned();
     }
     let mut text = format!("\n{} renewed", count(renewed.len(), "credential"));
@@ -141,10 +159,10 @@ fn summary(node: &Node, report: &Report) -> String {
         0 => text += ".\n",
         troubles => text += &format!(", {troubles} not.\n"),
     }
-    text + &restarts(node, &renewed)
+    if node.root.is_host() { text } else { text + &restarts(node, &renewed) }
 }
 
-/// Services that go on with the old credential: what the operator has to do is part of what was done.
+/// On another root folder nothing runs that could be refreshed: what there is to do where it runs.
 fn restarts(node: &Node, renewed: &[&Renewed]) -> String {
     let is_renewed = |name: &CredentialName| renewed.iter().any(|renewed| renewed.credential == *name);
     let mut text = String::new();
@@ -168,7 +186,8 @@ fn restarts(node: &Node, renewed: &[&Renewed]) -> String {
 fn troubles(report: &Report) -> usize {
     let errors = report.plan.steps.iter().filter(|step| step.action == Action::Error).count();
     let failed = report.results.iter().filter(|(_, result): &&(CredentialName, Result<Renewed, PassError>)| result.is_err()).count();
-    errors + failed
+    let services = report.services.outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
+    errors + failed + services
 }
 
 /// How a pass ends a command.

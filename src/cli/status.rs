@@ -7,7 +7,7 @@ use super::arguments::Arguments;
 use super::check::{attention, exit, section, summary};
 use super::out::{self, BAD, GOOD, SOON, paint};
 use super::words::date;
-use super::{Exit, Failure, open};
+use super::{Exit, Failure, open, services};
 use crate::daemon::{LastPass, Status, last_good};
 use crate::observe::{Node, conditions};
 use crate::pass::survey;
@@ -50,7 +50,13 @@ fn show(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> Exit {
     let found = conditions(&node.root, &node.settings);
     let held: Vec<_> = holds(&found.holds, now).iter().map(ToString::to_string).collect();
     text += &section("Held, unless it is urgent", &held);
-    text += &section("Needs attention", &attention(&survey));
+    let services = services::now(node, &survey, clock);
+    let shown = services::table(&services);
+    if !services.list.is_empty() {
+        text += &format!("\n{shown}");
+    }
+    let both = attention(&survey).into_iter().chain(services::attention(&services));
+    text += &section("Needs attention", &both.collect::<Vec<_>>());
     let notes: Vec<_> = note.into_iter().chain(found.notes).chain(node.notes.iter().cloned()).collect();
     text += &section("Notes", &notes);
     let soonest =
@@ -61,7 +67,7 @@ fn show(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> Exit {
     let _ = writeln!(text, "{}", summary(&survey));
     out::say(&text);
     let well = runs && trouble.is_none() && status.is_none_or(|status| status.last_pass.is_none_or(|last| !last.is_bad()));
-    if well { exit(&survey) } else { Exit::Attention }
+    if well && services::is_well(&services) { exit(&survey) } else { Exit::Attention }
 }
 
 fn passes(status: &Status, runs: bool) -> String {
@@ -86,6 +92,15 @@ fn details(last: &LastPass) -> String {
     }
     for name in &last.renewed {
         let _ = writeln!(text, "  {}   {name}", paint(GOOD, "renewed"));
+    }
+    for (name, how) in &last.refreshed {
+        let _ = writeln!(text, "  {} {name}: {how}", paint(GOOD, "refreshed"));
+    }
+    for (name, reason) in &last.not_refreshed {
+        let _ = writeln!(text, "  {}    {name}: {reason}", paint(BAD, "failed"));
+    }
+    for (name, reason) in &last.services_waiting {
+        let _ = writeln!(text, "  {}   {name}: {reason}", paint(SOON, "waiting"));
     }
     for (name, reason) in &last.failed {
         let _ = writeln!(text, "  {}    {name}: {reason}", paint(BAD, "failed"));

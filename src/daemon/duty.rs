@@ -8,10 +8,11 @@ use tokio::task::JoinError;
 
 use super::status::LastPass;
 use crate::drivers::timedate;
-use crate::model::{Action, Belief, Hold, Timestamp};
+use crate::act::{RefreshError, Refreshed};
+use crate::model::{Action, Belief, Hold, ServiceName, Timestamp};
 use crate::observe::{ConfigFile, Node};
 use crate::pass::{self, Orders, Remember, Report};
-use crate::plan::Request;
+use crate::plan::{Occasion, Request};
 use crate::sys::{Clock, Root};
 
 /// What a pass needs to know.
@@ -22,6 +23,7 @@ pub(super) struct Duty {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) why: String,
+    pub(super) occasion: Occasion,
     pub(super) holds: Vec<Hold>,
     pub(super) remember: Remember,
 }
@@ -64,6 +66,7 @@ impl Duty {
         let request = Request::default();
         let orders = Orders {
             request: &request,
+            occasion: self.occasion,
             clock: &*self.clock,
             synchronised,
             trust_clock: false,
@@ -81,7 +84,11 @@ impl Duty {
 
 fn trouble(began: Timestamp, why: String, trouble: String) -> LastPass {
     let trouble = Some(trouble);
-    LastPass { began, why, trouble, renewed: Vec::new(), failed: Vec::new(), waiting: Vec::new(), holds: Vec::new(), clock: None }
+    LastPass { began, why, trouble, ..LastPass::default() }
+}
+
+fn outcomes(report: &Report, text: fn(&Result<Refreshed, RefreshError>) -> Option<String>) -> Vec<(ServiceName, String)> {
+    report.services.outcomes.iter().filter_map(|outcome| Some((outcome.service.clone(), text(&outcome.result)?))).collect()
 }
 
 fn summary(began: Timestamp, why: String, report: &Report) -> LastPass {
@@ -94,6 +101,10 @@ fn summary(began: Timestamp, why: String, report: &Report) -> LastPass {
         trouble: None,
         renewed: report.results.iter().filter(|(_, result)| result.is_ok()).map(|(name, _)| name.clone()).collect(),
         failed: failed.chain(errors).collect(),
+        refreshed: outcomes(report, |result| result.as_ref().ok().map(ToString::to_string)),
+        not_refreshed: outcomes(report, |result| result.as_ref().err().map(ToString::to_string)),
+        services_waiting: report.services.found.steps.iter().filter_map(|step| Some((step.service.clone(), step.waits.clone()?))).collect(),
+        findings: report.services.found.findings.iter().map(ToString::to_string).collect(),
         waiting: report.deferred.iter().map(|one| (one.credential.clone(), one.reason.clone())).collect(),
         holds: report.brakes.holds.iter().map(ToString::to_string).collect(),
         clock: match &report.brakes.belief {

@@ -23,6 +23,9 @@ impl Said {
         for (name, reason) in &last.failed {
             now.insert(name.to_string(), reason.clone());
         }
+        for (name, reason) in &last.not_refreshed {
+            now.insert(name.to_string(), reason.clone());
+        }
         for (key, text) in &now {
             if self.0.get(key) != Some(text) {
                 tracing::error!("{key}: {text}");
@@ -31,6 +34,12 @@ impl Said {
         for deferred in report.map(|report| report.deferred.as_slice()).unwrap_or_default() {
             self.waiting(deferred, clock, &mut now);
         }
+        for (name, reason) in &last.services_waiting {
+            self.news(name.to_string(), format!("waits: {reason}"), &mut now, |key, text| tracing::info!("{key} {text}"));
+        }
+        for finding in &last.findings {
+            self.news(finding.clone(), String::new(), &mut now, |finding, _| tracing::warn!("{finding}"));
+        }
         if let Some(report) = report {
             say_report(report);
         }
@@ -38,6 +47,14 @@ impl Said {
             tracing::info!("{name}: no longer so");
         }
         self.0 = now;
+    }
+
+    /// Says what was not said before.
+    fn news(&self, key: String, text: String, now: &mut BTreeMap<String, String>, say: impl FnOnce(&str, &str)) {
+        if self.0.get(&key) != Some(&text) {
+            say(&key, &text);
+        }
+        now.insert(key, text);
     }
 
     fn waiting(&self, deferred: &Deferred, clock: Timestamp, now: &mut BTreeMap<String, String>) {
@@ -69,7 +86,12 @@ fn say_report(report: &Report) {
             tracing::info!("{name}: renewed until {}, serial {}: {why}", renewed.not_after, renewed.serial);
         }
     }
-    for note in report.recovered.notes.iter().chain(&report.notes) {
+    for outcome in &report.services.outcomes {
+        if let Ok(refreshed) = &outcome.result {
+            tracing::info!("{}: {refreshed}", outcome.service);
+        }
+    }
+    for note in report.recovered.notes.iter().chain(&report.notes).chain(&report.services.found.notes) {
         tracing::warn!("{note}");
     }
 }
@@ -79,7 +101,12 @@ pub(super) fn outcome(last: &LastPass) -> String {
     if last.trouble.is_some() {
         return "could not be made".to_owned();
     }
-    let counts = [(last.renewed.len(), "renewed"), (last.failed.len(), "failed"), (last.waiting.len(), "waiting")];
+    let counts = [
+        (last.renewed.len(), "renewed"),
+        (last.refreshed.len(), "refreshed"),
+        (last.failed.len() + last.not_refreshed.len(), "failed"),
+        (last.waiting.len() + last.services_waiting.len(), "waiting"),
+    ];
     let counts: Vec<_> = counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
     if counts.is_empty() { "nothing to do".to_owned() } else { counts.join(", ") }
 }

@@ -8,6 +8,7 @@ use super::duty::{Done, Duty};
 use super::status::LastPass;
 use super::{DaemonError, Supervisor};
 use crate::pass::{Remember, Report};
+use crate::plan::Occasion;
 
 /// Makes one pass.
 ///
@@ -27,6 +28,7 @@ pub async fn once(options: Options) -> Result<(LastPass, Option<Report>), Daemon
         clock: options.clock,
         stop: Arc::new(AtomicBool::new(false)),
         why: "run --once".to_owned(),
+        occasion: Occasion::Scheduled,
         holds: Vec::new(),
     };
     let Done { last, report, .. } = duty.work().await;

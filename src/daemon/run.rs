@@ -21,6 +21,7 @@ use super::{Backoff, DaemonError, Signals, Supervisor, Wish};
 use crate::model::{AbsolutePath, Deferred, Hold, Timestamp};
 use crate::observe::{ConfigFile, Node};
 use crate::pass::{self, Remember, Report};
+use crate::plan::Occasion;
 use crate::store::lock::Lock;
 use crate::store::{State, is_unfinished};
 use crate::sys::Root;
@@ -51,7 +52,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
         match daemon.next().await {
             Event::Wish(Wish::Stop) => break,
             Event::Wish(Wish::Reload) => daemon.reload(),
-            Event::Wish(Wish::Pass) => daemon.want("asked for by a signal".to_owned()),
+            Event::Wish(Wish::Pass) => daemon.want("asked for by a signal".to_owned(), Occasion::Asked),
             Event::Tick(tick) => daemon.tick(tick),
             Event::Hint => daemon.hint(),
             Event::Quiet => daemon.compare(),
@@ -92,10 +93,12 @@ struct Daemon {
     /// Why the configuration on disk is not the one in force.
     configuration_trouble: Option<String>,
     remember: Remember,
-    first_pass: Option<String>,
+    first_pass: Option<(String, Occasion)>,
     pass: Option<JoinHandle<Done>>,
     /// What a pass is wanted for when the present one has ended.
-    wanted: Option<String>,
+    wanted: Option<(String, Occasion)>,
+    /// What the last pass was made for, and with it what it may do.
+    occasion: Occasion,
     stop: Arc<AtomicBool>,
     backoff: Backoff,
     retry: Option<(Instant, Timestamp)>,
@@ -143,6 +146,7 @@ impl Daemon {
             first_pass,
             pass: None,
             wanted: None,
+            occasion: Occasion::Other,
             stop: Arc::new(AtomicBool::new(false)),
             backoff: Backoff::default(),
             retry: None,
@@ -163,8 +167,8 @@ impl Daemon {
         self.aim();
         tracing::info!("kubecertd {} looks after {} credentials", env!("CARGO_PKG_VERSION"), self.node.catalog.credentials.len());
         self.node.notes.iter().for_each(|note| tracing::warn!("{note}"));
-        if let Some(why) = self.first_pass.take() {
-            self.want(why);
+        if let Some((why, occasion)) = self.first_pass.take() {
+            self.want(why, occasion);
         }
     }
 
@@ -191,7 +195,8 @@ impl Daemon {
         let now = self.options.clock.now();
         self.remember =
             Remember { scheduled_until: now.max(tick.at), observing_until: self.remember.observing_until.filter(|until| now < *until) };
-        self.want(if tick.missed { format!("by schedule, missed at {}", tick.at) } else { "by schedule".to_owned() });
+        let why = if tick.missed { format!("by schedule, missed at {}", tick.at) } else { "by schedule".to_owned() };
+        self.want(why, Occasion::Scheduled);
     }
 
     fn hint(&mut self) {
@@ -217,21 +222,26 @@ impl Daemon {
         if self.backoff.failures() > 0 && self.retry.is_some() {
             tracing::info!("{files} changed; the next try, after the failed one, looks at it");
         } else {
-            self.want(format!("{files} changed"));
+            self.want(format!("{files} changed"), Occasion::Other);
         }
     }
 
     fn try_again(&mut self) {
         self.retry = None;
-        self.want("tried again".to_owned());
+        let occasion = self.occasion;
+        self.want("tried again".to_owned(), occasion);
     }
 
     /// Makes a pass now, or when the present one has ended.
-    fn want(&mut self, why: String) {
+    fn want(&mut self, why: String, occasion: Occasion) {
         if self.pass.is_some() {
-            self.wanted.get_or_insert(why);
+            // What an operator or the schedule wants is more than what a change of files does.
+            if self.wanted.as_ref().is_none_or(|(_, wanted)| *wanted == Occasion::Other) {
+                self.wanted = Some((why, occasion));
+            }
             return;
         }
+        self.occasion = occasion;
         tracing::debug!("a pass begins: {why}");
         let now = self.options.clock.now();
         let new = self.remember.observing_until.filter(|until| now < *until).map(|until| Hold::New { until });
@@ -241,6 +251,7 @@ impl Daemon {
             clock: Arc::clone(&self.options.clock),
             stop: Arc::clone(&self.stop),
             why,
+            occasion,
             holds: new.into_iter().collect(),
             remember: self.remember,
         };
@@ -267,15 +278,18 @@ impl Daemon {
         self.plan_retry(&last, report.as_ref());
         self.last = Some(last);
         self.aim();
-        if let Some(why) = self.wanted.take() {
-            self.want(why);
+        if let Some((why, occasion)) = self.wanted.take() {
+            self.want(why, occasion);
         }
     }
 
     /// Failures are tried again with ever longer waits. What needs an operator is not: the change that mends it is seen,
     /// or the next scheduled pass finds it.
     fn plan_retry(&mut self, last: &LastPass, report: Option<&Report>) {
-        let failed = report.is_none_or(|report| report.results.iter().any(|(_, result)| result.is_err()));
+        let failed = report.is_none_or(|report| {
+            let services = report.services.outcomes.iter().any(|outcome| outcome.result.is_err());
+            services || report.results.iter().any(|(_, result)| result.is_err())
+        });
         let wait = if failed {
             let wait = self.backoff.fail(jitter());
             tracing::warn!("the pass failed ({}): it is tried again in {} s", last.why, wait.as_secs());
@@ -398,13 +412,14 @@ async fn ended(pass: &mut Option<JoinHandle<Done>>) -> Done {
 }
 
 /// What to go on from, and what the first pass is made for, if one is due at the start.
-fn begin(state: &State, unfinished: bool, schedule: &Schedule, now: Timestamp) -> (Remember, Option<String>) {
+fn begin(state: &State, unfinished: bool, schedule: &Schedule, now: Timestamp) -> (Remember, Option<(String, Occasion)>) {
     let Some(until) = state.scheduled_until else {
         let observing_until = schedule.next(now);
-        return (Remember { scheduled_until: now, observing_until }, Some("first start on this node".to_owned()));
+        return (Remember { scheduled_until: now, observing_until }, Some(("first start on this node".to_owned(), Occasion::Other)));
     };
     let remember = Remember { scheduled_until: until.min(now), observing_until: state.observing_until };
-    (remember, (unfinished && !schedule.missed(until, now)).then(|| "the last pass before the start failed".to_owned()))
+    // It was cut short or failed: what it was there for, its services included, is done now.
+    (remember, (unfinished && !schedule.missed(until, now)).then(|| ("the last pass before the start failed".to_owned(), Occasion::Scheduled)))
 }
 
 /// When a pass that left something waiting is made again.

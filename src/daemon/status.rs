@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AbsolutePath, CredentialName, Timestamp};
+use crate::model::{AbsolutePath, CredentialName, ServiceName, Timestamp};
 use crate::store::lock::Lock;
 use crate::store::small;
 use crate::sys::{FileError, Root};
@@ -41,7 +41,7 @@ pub struct Status {
 }
 
 /// What became of a pass.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastPass {
     /// When it began.
     pub began: Timestamp,
@@ -53,6 +53,18 @@ pub struct LastPass {
     pub renewed: Vec<CredentialName>,
     /// What was not, and why.
     pub failed: Vec<(CredentialName, String)>,
+    /// Services that were made to work with what was renewed, and how.
+    #[serde(default)]
+    pub refreshed: Vec<(ServiceName, String)>,
+    /// Services that were not, and why.
+    #[serde(default)]
+    pub not_refreshed: Vec<(ServiceName, String)>,
+    /// Services that wait for that, and what for.
+    #[serde(default)]
+    pub services_waiting: Vec<(ServiceName, String)>,
+    /// What somebody should know of services.
+    #[serde(default)]
+    pub findings: Vec<String>,
     /// What waits, and what for.
     pub waiting: Vec<(CredentialName, String)>,
     /// The reasons to wait, whether or not anything does.
@@ -65,7 +77,7 @@ impl LastPass {
     /// Whether something went wrong.
     #[must_use]
     pub fn is_bad(&self) -> bool {
-        self.trouble.is_some() || !self.failed.is_empty()
+        self.trouble.is_some() || !self.failed.is_empty() || !self.not_refreshed.is_empty()
     }
 }
 

@@ -1,0 +1,125 @@
+//! How services are shown: one line for each credential that one uses, and by what it is known that it works with it.
+
+use std::sync::atomic::AtomicBool;
+
+use anstyle::Style;
+
+use super::out::{self, BAD, GOOD, PLAIN, QUIET, SOON};
+use super::words::date;
+use crate::model::{Consumer, Freshness, Health, Presence, ServiceFacts};
+use crate::observe::Node;
+use crate::pass::{self, Orders, Services, Survey};
+use crate::plan::{JudgedService, Occasion, Request};
+use crate::sys::Clock;
+
+/// What is true of the services now. It is what a pass would find that an operator asks for.
+pub(super) fn now(node: &Node, survey: &Survey, clock: &dyn Clock) -> Services {
+    let (request, stop) = (Request::default(), AtomicBool::new(false));
+    let orders = Orders {
+        request: &request,
+        occasion: Occasion::Asked,
+        clock,
+        synchronised: None,
+        trust_clock: false,
+        holds: &[],
+        remember: None,
+        stop: &stop,
+        progress: &|_, _| {},
+    };
+    pass::services::look(node, &orders, survey)
+}
+
+/// Whether every service works with what is on the disk, as far as that can be told.
+pub(super) fn is_well(services: &Services) -> bool {
+    attention(services).is_empty()
+}
+
+/// The table of services, and what mounts their credentials besides.
+pub(super) fn table(services: &Services) -> String {
+    let rows: Vec<_> = services.list.iter().filter(|one| one.facts.presence != Presence::Absent).flat_map(rows).collect();
+    let mut text = out::columns(&["SERVICE", "SINCE", "HEALTH", "CREDENTIAL", "STATE"], &rows);
+    if !services.consumers.is_empty() {
+        let consumers: Vec<_> = services.consumers.iter().map(consumer).collect();
+        text += "\n";
+        text += &out::columns(&["ALSO MOUNTED BY", "POD", "CREDENTIALS"], &consumers);
+    }
+    text
+}
+
+/// The services that work with an earlier credential, a sentence each.
+pub(super) fn attention(services: &Services) -> Vec<String> {
+    let stale = services.list.iter().flat_map(|one| {
+        let stale = one.freshness.iter().filter(|(_, freshness)| matches!(freshness, Freshness::Stale(_)));
+        stale.map(|(credential, freshness)| format!("{}: {}", one.facts.service.name, sentence(credential.as_str(), freshness)))
+    });
+    stale.chain(services.findings.iter().map(ToString::to_string)).collect()
+}
+
+fn sentence(credential: &str, freshness: &Freshness) -> String {
+    format!("works with an earlier {credential} ({})", words(freshness))
+}
+
+fn rows(one: &JudgedService) -> Vec<(Style, Vec<String>)> {
+    let facts = &one.facts;
+    let first = [facts.service.name.to_string(), since(facts), health(facts)];
+    let mut rows: Vec<_> = one
+        .freshness
+        .iter()
+        .map(|(credential, freshness)| (style(freshness), vec![credential.to_string(), words(freshness)]))
+        .collect();
+    if rows.is_empty() {
+        rows.push((PLAIN, vec![String::new(), String::new()]));
+    }
+    let with_first = |(index, (style, cells)): (usize, (Style, Vec<String>))| {
+        // The service itself stands in the first of its lines only.
+        let left = if index == 0 { first.to_vec() } else { vec![String::new(); first.len()] };
+        (style, [left, cells].concat())
+    };
+    rows.into_iter().enumerate().map(with_first).collect()
+}
+
+fn since(facts: &ServiceFacts) -> String {
+    match &facts.presence {
+        Presence::Running(instance) => date(instance.started_at),
+        Presence::Down(_) => "down".to_owned(),
+        Presence::Unknown(_) => "unknown".to_owned(),
+        Presence::Absent => "-".to_owned(),
+    }
+}
+
+fn health(facts: &ServiceFacts) -> String {
+    match &facts.health {
+        Health::Healthy => "healthy".to_owned(),
+        Health::Unhealthy(_) => "unhealthy".to_owned(),
+        Health::NotAsked => "-".to_owned(),
+    }
+}
+
+fn style(freshness: &Freshness) -> Style {
+    match freshness {
+        Freshness::Fresh(_) => GOOD,
+        Freshness::Stale(_) => BAD,
+        Freshness::Lingering { .. } | Freshness::Unknown(_) => SOON,
+        Freshness::ByItself => PLAIN,
+        Freshness::NotRunning => QUIET,
+    }
+}
+
+/// What is thought of it, in a few words.
+pub(super) fn words(freshness: &Freshness) -> String {
+    match freshness {
+        Freshness::Fresh(evidence) => format!("fresh, {evidence}"),
+        Freshness::Stale(evidence) => format!("stale, {evidence}"),
+        Freshness::Lingering { connections, until } => {
+            format!("fresh, but for {connections} open connections, closed by {}", date(*until))
+        }
+        Freshness::ByItself => "reads it anew by itself".to_owned(),
+        Freshness::NotRunning => "does not run".to_owned(),
+        Freshness::Unknown(reason) => format!("unknown: {reason}"),
+    }
+}
+
+fn consumer(consumer: &Consumer) -> (Style, Vec<String>) {
+    let credentials = consumer.uses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    (PLAIN, vec![consumer.container.clone(), consumer.pod.clone(), credentials])
+}

@@ -1,0 +1,197 @@
+//! The services' part of a pass: look at them, judge, decide, refresh one after the other, look again, remember.
+//!
+//! The store is the pass's all the while, so that no two processes refresh the same services.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use super::{Orders, Survey, policy};
+use crate::act::{Answer, Caller, Limits, RefreshOutcome, Refreshing, Renewed, Seen, refresh};
+use crate::model::{AbsolutePath, Belief, Brakes, Consumer, RefreshStep, ServiceMemory, ServiceName, Timestamp};
+use crate::observe::{Node, ServicesSeen, runtime_socket, service, services};
+use crate::plan::{
+    Content, Finding, JudgedService, Judged, Moment, Refresh, Situation, judge_service, note_connections, note_contents, note_renewed,
+    note_restarted, plan_refresh,
+};
+use crate::store::{read_services, write_services};
+use crate::sys::{Clock, Root, uptime};
+
+/// What is known and thought of the services at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Services {
+    /// The services, in the order of the catalog.
+    pub list: Vec<JudgedService>,
+    /// What mounts a credential's file besides.
+    pub consumers: Vec<Consumer>,
+    /// What somebody should know, and nothing is done about.
+    pub findings: Vec<Finding>,
+    /// What is to be done, now or later.
+    pub steps: Vec<RefreshStep>,
+    /// What could not be found out.
+    pub notes: Vec<String>,
+}
+
+/// What became of the services in a pass.
+#[derive(Debug, Default)]
+pub struct ServicesReport {
+    /// What was found, and decided.
+    pub found: Services,
+    /// What became of each step that was not to wait.
+    pub outcomes: Vec<RefreshOutcome>,
+}
+
+/// Looks at the services, and says what a pass that an operator asks for would do. Changes nothing.
+#[must_use]
+pub fn look(node: &Node, orders: &Orders<'_>, survey: &Survey) -> Services {
+    let brakes = &Brakes { belief: Belief::Believed, holds: Vec::new() };
+    let (memory, note) = read_services(&node.root, &node.settings.paths.state);
+    let mut found = on_a_runtime(node, async |node| look_with(node, orders, survey, brakes, memory, &[]).await.0);
+    found.notes.extend(note);
+    found
+}
+
+/// Makes the services work with what is on the disk, as far as it is time for that.
+///
+/// `before` is what was found before anything was renewed, so that it is known what the services may still hold.
+pub(super) fn make(
+    node: &Node,
+    orders: &Orders<'_>,
+    before: &Survey,
+    survey: &Survey,
+    brakes: &Brakes,
+    renewed: &[&Renewed],
+) -> ServicesReport {
+    let (mut memory, note) = read_services(&node.root, &node.settings.paths.state);
+    let mut report = on_a_runtime(node, async |node| {
+        if let Ok(uptime) = uptime(&node.root) {
+            take_note(node, before, &mut memory, &[], &Moment { uptime, at: before.now });
+        }
+        make_with(node, orders, survey, brakes, memory, renewed).await
+    });
+    report.found.notes.extend(note);
+    report
+}
+
+/// The services of another root folder, such as a disk, do not run.
+fn on_a_runtime<T: Default>(node: &Node, work: impl AsyncFnOnce(&Node) -> T) -> T {
+    if !node.root.is_host() {
+        return T::default();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_or_else(|_| T::default(), |runtime| runtime.block_on(work(node)))
+}
+
+async fn look_with(
+    node: &Node,
+    orders: &Orders<'_>,
+    survey: &Survey,
+    brakes: &Brakes,
+    mut memory: ServiceMemory,
+    renewed: &[&Renewed],
+) -> (Services, ServiceMemory) {
+    let clock = orders.clock;
+    let mut notes = Vec::new();
+    match uptime(&node.root) {
+        Ok(uptime) => take_note(node, survey, &mut memory, renewed, &Moment { uptime, at: clock.now() }),
+        Err(e) => notes.push(format!("{e}; which services began before a certificate is not known")),
+    }
+    let ServicesSeen { services: seen, consumers, notes: more } = services(node, clock).await;
+    notes.extend(more);
+    note_connections(&mut memory, &seen);
+    let now = clock.now();
+    let list: Vec<_> = seen.iter().map(|facts| judge_service(facts, &survey.credentials, &memory, now)).collect();
+    let situation = Situation {
+        credentials: &survey.credentials,
+        memory: &memory,
+        occasion: orders.occasion,
+        request: orders.request,
+        policy: &policy(node),
+        brakes,
+        etcd_members: node.catalog.etcd_members,
+        now,
+    };
+    let Refresh { steps, findings } = plan_refresh(&list, &situation);
+    (Services { list, consumers, findings, steps, notes }, memory)
+}
+
+/// When each certificate came to be where it is.
+fn take_note(node: &Node, survey: &Survey, memory: &mut ServiceMemory, renewed: &[&Renewed], now: &Moment) {
+    for one in renewed {
+        note_renewed(memory, &one.credential, &one.fingerprint, one.not_after, now);
+    }
+    let content = |judged: &'_ Judged| changed_ago(&node.root, &judged.facts.files, now.at);
+    let ages: Vec<_> = survey.credentials.iter().map(content).collect();
+    let contents = survey.credentials.iter().zip(ages).map(|(judged, changed_ago)| Content { facts: &judged.facts, changed_ago });
+    note_contents(memory, &contents.collect::<Vec<_>>(), now);
+}
+
+/// How long ago the youngest of the files was changed. The time of the change of the inode: a rename sets it, and nobody can
+/// set it to what he likes.
+fn changed_ago(root: &Root, files: &[AbsolutePath], now: Timestamp) -> Option<Duration> {
+    let changed = files.iter().map(|path| {
+        let place = root.locate(path).ok()?;
+        Some(Timestamp::from_seconds(place.dir.stat(&place.name).ok()??.st_ctime))
+    });
+    let youngest = changed.collect::<Option<Vec<_>>>()?.into_iter().max()?;
+    u64::try_from(now.seconds_since(youngest)).ok().map(Duration::from_secs)
+}
+
+async fn make_with(
+    node: &Node,
+    orders: &Orders<'_>,
+    survey: &Survey,
+    brakes: &Brakes,
+    memory: ServiceMemory,
+    renewed: &[&Renewed],
+) -> ServicesReport {
+    let (mut found, memory) = look_with(node, orders, survey, brakes, memory, renewed).await;
+    let caller = Eyes { node, survey, clock: orders.clock, memory: RefCell::new(memory) };
+    found.notes.extend(caller.remember().err());
+    let kubelet = node.catalog.services.iter().find(|service| service.name.as_str() == "kubelet").map(|service| &service.name);
+    let remote_port = node.catalog.services.iter().flat_map(|service| &service.uses).find_map(|one| one.to_port);
+    let with = Refreshing {
+        caller: &caller,
+        root: &node.root,
+        clock: orders.clock,
+        runtime: &runtime_socket(node),
+        kubelet,
+        remote_port: remote_port.unwrap_or_default(),
+        limits: Limits::USUAL,
+        stop: orders.stop,
+    };
+    let outcomes = refresh(&found.steps, &node.catalog.services, &with).await;
+    ServicesReport { found, outcomes }
+}
+
+/// Looks at a service while it is refreshed, and writes down what is about to be done to it.
+struct Eyes<'a> {
+    node: &'a Node,
+    survey: &'a Survey,
+    clock: &'a dyn Clock,
+    memory: RefCell<ServiceMemory>,
+}
+
+impl Eyes<'_> {
+    fn remember(&self) -> Result<(), String> {
+        let written = write_services(&self.node.root, &self.node.settings.paths.state, &self.memory.borrow());
+        written.map_err(|e| format!("{e}; what is done to services can't be remembered"))
+    }
+}
+
+impl Caller for Eyes<'_> {
+    fn look<'a>(&'a self, name: &'a ServiceName) -> Answer<'a, Seen> {
+        Box::pin(async move {
+            let facts = service(self.node, self.clock, name).await;
+            let judged = judge_service(&facts, &self.survey.credentials, &self.memory.borrow(), self.clock.now());
+            Seen { facts: judged.facts, freshness: judged.freshness }
+        })
+    }
+
+    /// What can't be written down is not done: it might be done again and again.
+    fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> Answer<'a, Result<(), String>> {
+        Box::pin(async move {
+            note_restarted(&mut self.memory.borrow_mut(), step, self.clock.now());
+            self.remember()
+        })
+    }
+}
