@@ -9,8 +9,8 @@ mod hold;
 mod json;
 mod out;
 mod renew;
-mod services;
 mod run;
+mod services;
 mod status;
 mod words;
 

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::sync::atomic::AtomicBool;
 
 use super::arguments::RenewOptions;
-use super::out::{self, BAD, GOOD, PLAIN, SOON};
 use super::check::section;
+use super::out::{self, BAD, GOOD, PLAIN, SOON};
 use super::words::{self, count, date};
 use super::{Exit, Failure};
 use crate::act::Renewed;

@@ -62,11 +62,8 @@ fn sentence(credential: &str, freshness: &Freshness) -> String {
 fn rows(one: &JudgedService) -> Vec<(Style, Vec<String>)> {
     let facts = &one.facts;
     let first = [facts.service.name.to_string(), since(facts), health(facts)];
-    let mut rows: Vec<_> = one
-        .freshness
-        .iter()
-        .map(|(credential, freshness)| (style(freshness), vec![credential.to_string(), words(freshness)]))
-        .collect();
+    let mut rows: Vec<_> =
+        one.freshness.iter().map(|(credential, freshness)| (style(freshness), vec![credential.to_string(), words(freshness)])).collect();
     if rows.is_empty() {
         rows.push((PLAIN, vec![String::new(), String::new()]));
     }

@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicBool;
 use tokio::task::JoinError;
 
 use super::status::LastPass;
-use crate::drivers::timedate;
 use crate::act::{RefreshError, Refreshed};
+use crate::drivers::timedate;
 use crate::model::{Action, Belief, Hold, ServiceName, Timestamp};
 use crate::observe::{ConfigFile, Node};
 use crate::pass::{self, Orders, Remember, Report};

@@ -419,7 +419,10 @@ fn begin(state: &State, unfinished: bool, schedule: &Schedule, now: Timestamp) -
     };
     let remember = Remember { scheduled_until: until.min(now), observing_until: state.observing_until };
     // It was cut short or failed: what it was there for, its services included, is done now.
-    (remember, (unfinished && !schedule.missed(until, now)).then(|| ("the last pass before the start failed".to_owned(), Occasion::Scheduled)))
+    (
+        remember,
+        (unfinished && !schedule.missed(until, now)).then(|| ("the last pass before the start failed".to_owned(), Occasion::Scheduled)),
+    )
 }
 
 /// When a pass that left something waiting is made again.

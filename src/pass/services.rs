@@ -10,7 +10,7 @@ use crate::act::{Answer, Caller, Limits, RefreshOutcome, Refreshing, Renewed, Se
 use crate::model::{AbsolutePath, Belief, Brakes, Consumer, RefreshStep, ServiceMemory, ServiceName, Timestamp};
 use crate::observe::{Node, ServicesSeen, runtime_socket, service, services};
 use crate::plan::{
-    Content, Finding, JudgedService, Judged, Moment, Refresh, Situation, judge_service, note_connections, note_contents, note_renewed,
+    Content, Finding, Judged, JudgedService, Moment, Refresh, Situation, judge_service, note_connections, note_contents, note_renewed,
     note_restarted, plan_refresh,
 };
 use crate::store::{read_services, write_services};

@@ -146,11 +146,16 @@ impl Node {
 
     /// Has a pass made, as an operator does, and waits for its end.
     pub fn pass(&self) -> LastPass {
+        self.pass_within(LIMIT)
+    }
+
+    /// The same for one that takes long.
+    pub fn pass_within(&self, limit: Duration) -> LastPass {
         let asked = common::now();
         // The beginning of a pass is known by the second.
         std::thread::sleep(Duration::from_secs(1));
         self.exec("systemctl kill --kill-who main --signal USR1 kubecertd");
-        self.until("a pass", |node| node.status()?.last_pass.filter(|last| last.began > asked))
+        self.until_within("a pass", limit, |node| node.status()?.last_pass.filter(|last| last.began > asked))
     }
 
     /// Waits until kubecertd has written this to the journal.
@@ -159,13 +164,17 @@ impl Node {
     }
 
     /// Looks until there is something to be seen. When it takes too long, the journal of kubecertd tells why.
-    pub fn until<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+    pub fn until<T>(&self, what: &str, look: impl FnMut(&Self) -> Option<T>) -> T {
+        self.until_within(what, LIMIT, look)
+    }
+
+    fn until_within<T>(&self, what: &str, limit: Duration, mut look: impl FnMut(&Self) -> Option<T>) -> T {
         let began = Instant::now();
         loop {
             if let Some(seen) = look(self) {
                 return seen;
             }
-            assert!(began.elapsed() < LIMIT, "{}: in vain: {what}\n{}", self.name, self.journal("kubecertd"));
+            assert!(began.elapsed() < limit, "{}: in vain: {what}\n{}", self.name, self.journal("kubecertd"));
             std::thread::sleep(Duration::from_millis(200));
         }
     }

@@ -18,46 +18,53 @@ mod power;
 mod same;
 mod services;
 
-/// A module of tests for each kind of key.
+/// A module of tests for a kind of keys.
 macro_rules! cases {
-    ($($name:ident = $case:path;)*) => {
-        mod rsa {
+    ($module:ident, $keys:ident: $($name:ident = $case:path;)*) => {
+        mod $module {
             $(
                 #[test]
                 #[ignore = "needs a controller node: tests/node/run"]
                 fn $name() {
-                    $case(&mut crate::harness::Node::of(crate::harness::Keys::Rsa));
-                }
-            )*
-        }
-        mod ecdsa {
-            $(
-                #[test]
-                #[ignore = "needs a controller node: tests/node/run"]
-                fn $name() {
-                    $case(&mut crate::harness::Node::of(crate::harness::Keys::Ecdsa));
+                    $case(&mut crate::harness::Node::of(crate::harness::Keys::$keys));
                 }
             )*
         }
     };
 }
 
-cases! {
-    all_ten_that_are_due_are_renewed_by_the_schedule = crate::passes::all_ten_that_are_due_are_renewed_by_the_schedule;
-    a_changed_file_makes_a_pass = crate::passes::a_changed_file_makes_a_pass;
-    a_signal_makes_a_pass = crate::passes::a_signal_makes_a_pass;
-    where_nothing_is_due_nothing_is_touched = crate::same::where_nothing_is_due_nothing_is_touched;
-    an_authority_near_its_end_makes_no_loop = crate::same::an_authority_near_its_end_makes_no_loop;
-    kubeadm_says_the_same_of_every_certificate = crate::same::kubeadm_says_the_same_of_every_certificate;
-    a_power_cut_while_files_are_staged_leaves_everything_whole = crate::power::cut_while_files_are_staged;
-    a_power_cut_while_files_are_replaced_leaves_everything_whole = crate::power::cut_while_files_are_replaced;
-    a_full_disk_is_said_and_loses_nothing = crate::disks::full;
-    a_read_only_disk_is_said_and_loses_nothing = crate::disks::read_only;
-    services_take_what_was_renewed = crate::services::take_what_was_renewed;
-    services_are_refreshed_after_kubeadm_at_their_time = crate::services::refreshes_what_kubeadm_renewed_at_its_own_time;
-    services_are_refreshed_though_the_daemon_was_killed = crate::services::are_refreshed_though_the_daemon_was_killed_in_between;
-    services_are_fresh_after_a_boot = crate::services::are_fresh_after_a_boot;
-    services_wait_for_a_container_runtime_that_is_down = crate::services::wait_for_a_container_runtime_that_is_down;
-    services_live_on_when_the_old_certificates_end = crate::services::live_on_when_the_old_certificates_end;
-    while_kubeadm_runs_what_has_time_waits = crate::patience::while_kubeadm_runs_what_has_time_waits;
+/// What is the same for both kinds of keys, and what is more on one of the nodes: what does not depend on keys.
+macro_rules! both {
+    ({ $($both:tt)* } rsa { $($rsa:tt)* } ecdsa { $($ecdsa:tt)* }) => {
+        cases! { rsa, Rsa: $($both)* $($rsa)* }
+        cases! { ecdsa, Ecdsa: $($both)* $($ecdsa)* }
+    };
+}
+
+both! {
+    {
+        all_ten_that_are_due_are_renewed_by_the_schedule = crate::passes::all_ten_that_are_due_are_renewed_by_the_schedule;
+        a_changed_file_makes_a_pass = crate::passes::a_changed_file_makes_a_pass;
+        a_signal_makes_a_pass = crate::passes::a_signal_makes_a_pass;
+        where_nothing_is_due_nothing_is_touched = crate::same::where_nothing_is_due_nothing_is_touched;
+        an_authority_near_its_end_makes_no_loop = crate::same::an_authority_near_its_end_makes_no_loop;
+        kubeadm_says_the_same_of_every_certificate = crate::same::kubeadm_says_the_same_of_every_certificate;
+        a_power_cut_while_files_are_staged_leaves_everything_whole = crate::power::cut_while_files_are_staged;
+        a_power_cut_while_files_are_replaced_leaves_everything_whole = crate::power::cut_while_files_are_replaced;
+        a_full_disk_is_said_and_loses_nothing = crate::disks::full;
+        a_read_only_disk_is_said_and_loses_nothing = crate::disks::read_only;
+        while_kubeadm_runs_what_has_time_waits = crate::patience::while_kubeadm_runs_what_has_time_waits;
+        services_take_what_was_renewed = crate::services::take_what_was_renewed;
+    }
+    rsa {
+        services_live_on_when_the_old_certificates_end = crate::services::live_on_when_the_old_certificates_end;
+        services_are_fresh_after_a_boot = crate::services::are_fresh_after_a_boot;
+        services_wait_for_a_container_runtime_that_is_down = crate::services::wait_for_a_container_runtime_that_is_down;
+    }
+    ecdsa {
+        services_are_refreshed_after_kubeadm_at_their_time = crate::services::refreshes_what_kubeadm_renewed_at_its_own_time;
+        services_are_refreshed_though_the_daemon_was_killed = crate::services::are_refreshed_though_the_daemon_was_killed_in_between;
+        services_without_a_successor_are_reported = crate::services::say_so_when_there_is_no_successor;
+        a_credential_that_the_server_refuses_is_not_replaced = crate::services::keep_the_old_one_where_the_server_refuses_the_new;
+    }
 }
