@@ -52,7 +52,8 @@ pub(super) fn show(node: &Node) -> Exit {
             ServiceKind::StaticPod { manifest: None, .. } => "no static pod here".to_owned(),
             ServiceKind::Unit(unit) => format!("systemd unit {unit}"),
         };
-        let serves = service.serves.as_ref().map(|address| format!(", serves at {address}")).unwrap_or_default();
+        let served = service.uses.iter().filter_map(|one| Some(format!(", serves {} at {}", one.credential, one.served_at.as_ref()?)));
+        let serves: String = served.collect();
         let health = service.health.as_ref().map(|url| format!(", health at {url}")).unwrap_or_default();
         let _ = writeln!(text, "# service {}: {place}{serves}{health}", service.name);
     }

@@ -10,6 +10,7 @@ mod stat;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -123,9 +124,18 @@ impl Process {
     pub fn age(self) -> Result<Duration, ProcessError> {
         let failed = |errno: Errno| ProcessError::Clock(errno.into());
         let since_boot = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).map_err(failed)?);
+        Ok(since_boot.saturating_sub(self.since_boot()?))
+    }
+
+    /// How long after the machine it was started: always the same for one process.
+    ///
+    /// # Errors
+    /// When the system can't say.
+    pub fn since_boot(self) -> Result<Duration, ProcessError> {
+        let failed = |errno: Errno| ProcessError::Clock(errno.into());
         let ticks = sysconf(SysconfVar::CLK_TCK).map_err(failed)?.and_then(|ticks| u32::try_from(ticks).ok());
         let ticks = ticks.filter(|ticks| *ticks > 0).ok_or_else(|| failed(Errno::EINVAL))?;
-        Ok(since_boot.saturating_sub(stat::since_boot(self.start_ticks, ticks)))
+        Ok(stat::since_boot(self.start_ticks, ticks))
     }
 
     /// When it was started, to about a second, as the clock tells time now: where the clock was set since, not what it told then.
@@ -143,6 +153,28 @@ impl Process {
     pub fn cgroup(self, root: &Root) -> Result<Cgroup, ProcessError> {
         let content = self.while_it_runs(root, || root.read(&proc_file(self.pid, "cgroup")?, LARGEST))?;
         Ok(Cgroup::parse(&String::from_utf8_lossy(content.bytes.expose())))
+    }
+
+    /// What it calls itself: up to 15 bytes, which it can set.
+    ///
+    /// # Errors
+    /// When it has ended, or /proc can't be read.
+    pub fn name(self, root: &Root) -> Result<String, ProcessError> {
+        let content = self.while_it_runs(root, || root.read(&proc_file(self.pid, "comm")?, LARGEST))?;
+        Ok(String::from_utf8_lossy(content.bytes.expose()).trim_end().to_owned())
+    }
+
+    /// The sockets that it has open, by the numbers that [`owners_of`] takes.
+    ///
+    /// # Errors
+    /// When it has ended, or its descriptors may not be seen.
+    pub fn sockets(self, root: &Root) -> Result<BTreeSet<u64>, ProcessError> {
+        let number = |target: PathBuf| target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
+        self.while_it_runs(root, || {
+            let folder = root.folder(proc_file(self.pid, "fd")?.as_path())?;
+            let targets = folder.names()?.into_iter().filter_map(|name| folder.link_target(&name).ok().flatten()).collect::<Vec<_>>();
+            Ok(targets.into_iter().filter_map(number).collect())
+        })
     }
 
     /// Reads a file as the process sees it: below its own root folder, through its own mounts. Symlinks are followed there and don't

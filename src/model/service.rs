@@ -11,8 +11,6 @@ pub struct Service {
     pub name: ServiceName,
     /// What kind of thing it is.
     pub kind: ServiceKind,
-    /// Where it serves TLS, `host:port`, as its manifest says. `None` when it serves none, or does not run here.
-    pub serves: Option<String>,
     /// Where its health is asked, as an URL. `None` when nothing says so.
     pub health: Option<String>,
     /// The credentials it uses.
@@ -34,13 +32,17 @@ pub enum ServiceKind {
 }
 
 /// One credential that a service uses.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Use {
     /// The credential.
     pub credential: CredentialName,
     /// How the service takes a new one.
     pub takes: Takes,
+    /// Where the service serves TLS with it, `host:port`, as its manifest says. `None` when it serves nothing with it, or does not
+    /// run here.
+    pub served_at: Option<String>,
+    /// The remote port of the connections that the service opens with it, where these matter.
+    pub to_port: Option<u16>,
 }
 
 /// How a service takes a new credential.

@@ -6,9 +6,11 @@ pub mod catalog;
 mod conditions;
 mod facts;
 mod node;
+pub mod services;
 mod shared;
 
 pub use catalog::Catalog;
 pub use conditions::{Conditions, conditions};
 pub use facts::{Observation, observe};
 pub use node::{Config, ConfigFile, Node, NodeError, Platform, USUAL_CONFIG};
+pub use services::{ServicesSeen, services, services_now};

@@ -25,7 +25,8 @@ use entries::{AuthorityFragment, CredentialFragment};
 pub use entries::{OwnAuthority, OwnCredential};
 pub use error::{Entry, EntryProblem, SettingsError, Stated};
 pub use profile::{
-    AuthorityFlags, CredentialFlags, FlagNames, Profile, ProfileAuthority, ProfileCredential, ProfileService, ProfileServiceKind, Serves,
+    AuthorityFlags, CredentialFlags, FlagNames, Profile, ProfileAuthority, ProfileCredential, ProfileService, ProfileServiceKind,
+    ProfileUse, ServedAt,
 };
 pub use section::Setting;
 use section::section;

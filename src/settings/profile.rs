@@ -14,7 +14,7 @@ use super::entries::{unique, wrong};
 use super::error::{EntryProblem, SettingsError};
 use super::source::Source;
 use super::{ProfileName, Settings};
-use crate::model::{AbsolutePath, AuthorityName, CredentialName, InvalidPath, Location, Renewal, ServiceName, Use};
+use crate::model::{AbsolutePath, AuthorityName, CredentialName, InvalidPath, Location, Renewal, ServiceName, Takes};
 
 /// The profiles that come with this program.
 const KUBEADM: &str = include_str!("../../config/profiles/kubeadm.toml");
@@ -113,12 +113,24 @@ pub struct ProfileService {
     pub name: ServiceName,
     /// What kind of thing it is.
     pub kind: ProfileServiceKind,
-    /// Where it serves TLS.
-    pub serves: Option<Serves>,
     /// The usual URL of its health; a probe in the manifest says it better.
     pub health: Option<String>,
     /// The credentials it uses.
-    pub uses: Vec<Use>,
+    pub uses: Vec<ProfileUse>,
+}
+
+/// One credential that a service uses.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub struct ProfileUse {
+    /// The credential.
+    pub credential: CredentialName,
+    /// How the service takes a new one.
+    pub takes: Takes,
+    /// Where the service serves TLS with it.
+    pub served_at: Option<ServedAt>,
+    /// The remote port of the connections that the service opens with it.
+    pub to_port: Option<u16>,
 }
 
 /// What kind of thing a service is.
@@ -130,10 +142,10 @@ pub enum ProfileServiceKind {
     Unit(String),
 }
 
-/// Where a service serves TLS.
+/// Where a service serves TLS with a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "read::ServesFragment")]
-pub enum Serves {
+#[serde(try_from = "read::ServedAtFragment")]
+pub enum ServedAt {
     /// As flags for the host and for the port say.
     Flags {
         /// The flags that may name the address; the first that names one address and not all of them wins.

@@ -409,8 +409,9 @@ fn refusals_of_profiles_name_the_place() {
         ),
         ("format = 1\nname = \"x\"\n[[service]]\nname = \"a\"", "x.toml:3: [[service]] \"a\": one of pod and unit is missing"),
         (
-            "format = 1\nname = \"x\"\n[[service]]\nname = \"a\"\npod = \"a\"\nserves = { port = \"p\" }",
-            "x.toml:6:10: `serves = { port = \"p\" }`: expected hosts, port and default_port, or urls, or address",
+            "format = 1\nname = \"x\"\n[[service]]\nname = \"a\"\npod = \"a\"\nuses = [{ credential = \"c\", takes = \"reloads\", \
+             served_at = { port = \"p\" } }]",
+            "x.toml:6:60: `uses = [{ credential = \"c\", takes = \"reloads\", served_at = { port = \"p\" } }]`: expected hosts, port and default_port, or urls, or address",
         ),
         (
             "format = 1\nname = \"x\"\n[[credential]]\nname = \"a\"\nbundle = \"/x\"\nflags = { pod = \"a\", key = \"k\" }",

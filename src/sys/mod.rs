@@ -8,6 +8,7 @@ mod cores;
 mod dir;
 mod error;
 mod root;
+mod uptime;
 
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use cores::on_all_cores;
@@ -15,3 +16,4 @@ pub use dir::{Dir, Identity};
 pub use error::{FileError, FileProblem};
 pub(crate) use root::read_regular;
 pub use root::{FileContent, Place, Root};
+pub use uptime::uptime;

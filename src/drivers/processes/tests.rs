@@ -111,6 +111,29 @@ fn a_socket_is_its_owners() {
 }
 
 #[test]
+fn a_process_has_the_sockets_that_it_has_open() {
+    let pretended = Pretended::new();
+    pretended.file("proc/17/stat", STAT);
+    let folder = pretended.folder.path().join("proc/17/fd");
+    fs::create_dir(&folder).unwrap();
+    for (name, target) in [("0", "/dev/null"), ("1", "socket:[99]"), ("2", "pipe:[7]"), ("3", "socket:[8]"), ("4", "socket:[99]")] {
+        symlink(target, folder.join(name)).unwrap();
+    }
+    let process = Process { pid: 17, start_ticks: 4242 };
+    assert_eq!(process.sockets(&pretended.root).unwrap().into_iter().collect::<Vec<_>>(), [8, 99]);
+    assert!(matches!(Process { start_ticks: 1, ..process }.sockets(&pretended.root), Err(ProcessError::Ended(17))));
+}
+
+#[test]
+fn a_process_has_a_name_and_a_start() {
+    let sleeper = Sleeper::new().process().unwrap();
+    let own = own();
+    assert_eq!(own.name(&host()).unwrap(), fs::read_to_string("/proc/self/comm").unwrap().trim_end());
+    assert!(own.since_boot().unwrap() <= sleeper.since_boot().unwrap());
+    assert_eq!(own.since_boot().unwrap(), own.since_boot().unwrap());
+}
+
+#[test]
 fn a_socket_that_nobody_has_is_nobodys() {
     let pretended = Pretended::new();
     pretended.file("proc/17/stat", STAT);

@@ -2,37 +2,52 @@
 
 use super::manifests::{Manifest, Manifests};
 use crate::formats::manifest::Pod;
-use crate::model::{Service, ServiceKind};
-use crate::settings::{Profile, ProfileService, ProfileServiceKind, Serves};
+use crate::model::{Service, ServiceKind, Use};
+use crate::settings::{Profile, ProfileService, ProfileServiceKind, ProfileUse, ServedAt};
 
 pub(super) fn all(profile: &Profile, manifests: &Manifests) -> Vec<Service> {
     profile.services.iter().map(|service| one(service, manifests)).collect()
 }
 
 fn one(usual: &ProfileService, manifests: &Manifests) -> Service {
-    let (kind, serves, health) = match &usual.kind {
-        ProfileServiceKind::Unit(unit) => (ServiceKind::Unit(unit.clone()), serves(usual, None), usual.health.clone()),
+    let (kind, uses, health) = match &usual.kind {
+        ProfileServiceKind::Unit(unit) => (ServiceKind::Unit(unit.clone()), uses(usual, None), usual.health.clone()),
         ProfileServiceKind::Pod(name) => {
             let pod = |manifest: Option<&str>| ServiceKind::StaticPod { pod: name.clone(), manifest: manifest.map(str::to_owned) };
             match manifests.of(name) {
                 Manifest::Read { file, pod: read } => {
-                    (pod(Some(file)), serves(usual, Some(read)), read.health().or_else(|| usual.health.clone()))
+                    (pod(Some(file)), uses(usual, Some(read)), read.health().or_else(|| usual.health.clone()))
                 }
-                Manifest::Unreadable { file } => (pod(Some(file)), serves(usual, None), usual.health.clone()),
-                Manifest::Absent => (pod(None), None, None),
+                Manifest::Unreadable { file } => (pod(Some(file)), uses(usual, None), usual.health.clone()),
+                Manifest::Absent => (pod(None), served_nowhere(uses(usual, None)), None),
             }
         }
     };
-    Service { name: usual.name.clone(), kind, serves, health, uses: usual.uses.clone() }
+    Service { name: usual.name.clone(), kind, health, uses }
+}
+
+fn uses(usual: &ProfileService, pod: Option<&Pod>) -> Vec<Use> {
+    let with_address = |usual: &ProfileUse| Use {
+        credential: usual.credential.clone(),
+        takes: usual.takes,
+        served_at: usual.served_at.as_ref().and_then(|place| address(place, pod)),
+        to_port: usual.to_port,
+    };
+    usual.uses.iter().map(with_address).collect()
+}
+
+fn served_nowhere(mut uses: Vec<Use>) -> Vec<Use> {
+    uses.iter_mut().for_each(|one| one.served_at = None);
+    uses
 }
 
 /// `host:port`, where it can be reached from this node.
-fn serves(usual: &ProfileService, pod: Option<&Pod>) -> Option<String> {
+fn address(place: &ServedAt, pod: Option<&Pod>) -> Option<String> {
     let flag = |name: &str| pod.and_then(|pod| pod.flag(name));
-    match usual.serves.as_ref()? {
-        Serves::Address(address) => Some(address.clone()),
-        Serves::Urls(name) => first_https(flag(name)?),
-        Serves::Flags { hosts, port, default_port } => {
+    match place {
+        ServedAt::Address(address) => Some(address.clone()),
+        ServedAt::Urls(name) => first_https(flag(name)?),
+        ServedAt::Flags { hosts, port, default_port } => {
             let port = flag(port).map_or(Some(*default_port), |text| text.parse().ok()).filter(|port| *port != 0)?;
             let host = hosts.iter().filter_map(|name| flag(name)).find(|host| !is_every_address(host));
             Some(format!("{}:{port}", bracketed(host.unwrap_or(LOOPBACK))))

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::model::{ServiceKind, Takes};
+use crate::model::{ServiceKind, Takes, Use};
 
 const FIXTURES: [&str; 2] = ["kubeadm-1.20-rsa2048", "kubeadm-1.36-ecdsa-p256"];
 
@@ -78,6 +78,11 @@ impl Catalog {
 
     fn service(&self, name: &str) -> &Service {
         self.services.iter().find(|service| service.name.as_str() == name).unwrap()
+    }
+
+    fn served_at(&self, service: &str, credential: &str) -> Option<String> {
+        let mut uses = self.service(service).uses.iter();
+        uses.find(|one| one.credential.as_str() == credential).unwrap().served_at.clone()
     }
 
     /// The files of a credential, one after the other.
@@ -170,15 +175,14 @@ fn a_node_of_kubeadm_has_its_services() {
     ] {
         let catalog = Node::fixture(fixture).catalog();
         let expected = [
-            ("etcd", "127.0.0.1:2379", etcd_health),
-            ("kube-apiserver", "10.200.0.1:6443", "https://10.200.0.1:6443/livez"),
-            ("kube-controller-manager", "127.0.0.1:10257", "https://127.0.0.1:10257/healthz"),
-            ("kube-scheduler", "127.0.0.1:10259", scheduler_health),
-            ("kubelet", "127.0.0.1:10250", "http://127.0.0.1:10248/healthz"),
+            ("etcd", etcd_health),
+            ("kube-apiserver", "https://10.200.0.1:6443/livez"),
+            ("kube-controller-manager", "https://127.0.0.1:10257/healthz"),
+            ("kube-scheduler", scheduler_health),
+            ("kubelet", "http://127.0.0.1:10248/healthz"),
         ];
-        for (service, (name, serves, health)) in catalog.services.iter().zip(expected) {
-            let told = (service.name.as_str(), service.serves.as_deref(), service.health.as_deref());
-            assert_eq!(told, (name, Some(serves), Some(health)));
+        for (service, (name, health)) in catalog.services.iter().zip(expected) {
+            assert_eq!((service.name.as_str(), service.health.as_deref()), (name, Some(health)));
             let kind = match name {
                 "kubelet" => ServiceKind::Unit("kubelet.service".to_owned()),
                 pod => ServiceKind::StaticPod { pod: pod.to_owned(), manifest: Some(format!("{pod}.yaml")) },
@@ -194,20 +198,25 @@ fn each_service_takes_a_new_credential_in_its_own_way() {
     let catalog = Node::new().catalog();
     let uses = |service: &Service| {
         let name = service.name.to_string();
-        service.uses.iter().map(move |one| format!("{name} {} {:?}", one.credential, one.takes)).collect::<Vec<_>>()
+        let told = move |one: &Use| {
+            let address = one.served_at.as_ref().map(|address| format!(" at {address}")).unwrap_or_default();
+            let port = one.to_port.map(|port| format!(" to {port}")).unwrap_or_default();
+            format!("{name} {} {:?}{address}{port}", one.credential, one.takes)
+        };
+        service.uses.iter().map(told).collect::<Vec<_>>()
     };
     let all: Vec<String> = catalog.services.iter().flat_map(uses).collect();
     let expected = [
-        "etcd etcd/server Reloads",
-        "etcd etcd/peer Reloads",
-        "kube-apiserver apiserver Reloads",
-        "kube-apiserver apiserver-kubelet-client NewConnections",
+        "etcd etcd/server Reloads at 127.0.0.1:2379",
+        "etcd etcd/peer Reloads at 10.200.0.1:2380",
+        "kube-apiserver apiserver Reloads at 10.200.0.1:6443",
+        "kube-apiserver apiserver-kubelet-client NewConnections to 10250",
         "kube-apiserver apiserver-etcd-client Reloads",
         "kube-apiserver front-proxy-client Reloads",
         "kube-controller-manager controller-manager.conf Restart",
         "kube-scheduler scheduler.conf Restart",
         "kubelet kubelet-client Reloads",
-        "kubelet kubelet-serving Reloads",
+        "kubelet kubelet-serving Reloads at 127.0.0.1:10250",
     ];
     assert_eq!(all, expected);
 }
@@ -305,7 +314,8 @@ fn with_an_external_etcd_only_its_client_is_needed() {
     }
     let etcd = catalog.service("etcd");
     assert_eq!(etcd.kind, ServiceKind::StaticPod { pod: "etcd".to_owned(), manifest: None });
-    assert_eq!((&etcd.serves, &etcd.health), (&None, &None));
+    assert!(etcd.uses.iter().all(|one| one.served_at.is_none()));
+    assert_eq!(etcd.health, None);
 }
 
 #[test]
@@ -405,7 +415,7 @@ fn kubelets_serving_pair_counts_only_without_a_bundle() {
 #[test]
 fn other_addresses_and_ports_are_followed() {
     let file = "kube-apiserver.yaml";
-    let serves = |from: &str, to: &str| Node::new().change(file, from, to).catalog().service("kube-apiserver").serves.clone();
+    let serves = |from: &str, to: &str| Node::new().change(file, from, to).catalog().served_at("kube-apiserver", "apiserver");
     assert_eq!(serves("--secure-port=6443", "--secure-port=16443").as_deref(), Some("10.200.0.1:16443"));
     assert_eq!(serves("--secure-port=6443", "--secure-port=0"), None);
     assert_eq!(serves("--advertise-address=10.200.0.1", "--advertise-address=fd00::1").as_deref(), Some("[fd00::1]:6443"));
@@ -417,7 +427,7 @@ fn other_addresses_and_ports_are_followed() {
 
     let etcd = |urls: &str| {
         let node = Node::new().change("etcd.yaml", "https://127.0.0.1:2379,https://10.200.0.1:2379", urls);
-        node.catalog().service("etcd").serves.clone()
+        node.catalog().served_at("etcd", "etcd/server")
     };
     assert_eq!(etcd("http://127.0.0.1:2379,https://10.200.0.1:12379/").as_deref(), Some("10.200.0.1:12379"));
     assert_eq!(etcd("https://0.0.0.0:2379").as_deref(), Some("127.0.0.1:2379"));
@@ -430,7 +440,6 @@ fn other_addresses_and_ports_are_followed() {
         .change("kube-controller-manager.yaml", "--leader-elect=true", "--secure-port=20257")
         .change("kube-controller-manager.yaml", "containerPort: 10257", "containerPort: 20257")
         .catalog();
-    assert_eq!(manager.service("kube-controller-manager").serves.as_deref(), Some("127.0.0.1:20257"));
     assert_eq!(manager.service("kube-controller-manager").health.as_deref(), Some("https://127.0.0.1:20257/healthz"));
 }
 
@@ -443,9 +452,9 @@ fn without_manifests_nothing_is_needed_and_the_usual_places_are_kept() {
     assert!(catalog.credentials.iter().all(|credential| credential.need == Need::Optional));
     assert!(catalog.authorities.iter().all(|authority| authority.need == Need::Optional));
     assert_eq!(catalog.files("apiserver"), "/etc/kubernetes/pki/apiserver.crt /etc/kubernetes/pki/apiserver.key");
-    let serving: Vec<&str> =
-        catalog.services.iter().filter(|service| service.serves.is_some()).map(|service| service.name.as_str()).collect();
-    assert_eq!(serving, ["kubelet"]);
+    let uses = catalog.services.iter().flat_map(|service| &service.uses);
+    let served: Vec<&str> = uses.filter(|one| one.served_at.is_some()).map(|one| one.credential.as_str()).collect();
+    assert_eq!(served, ["kubelet-serving"]);
     assert_eq!(catalog.notes, []);
 }
 
@@ -460,7 +469,6 @@ fn a_manifest_in_json_and_with_args_counts() {
     assert_eq!(catalog.credential("scheduler.conf").need, manifest("scheduler.json"));
     // Without flags and probe, what is usual.
     let scheduler = catalog.service("kube-scheduler");
-    assert_eq!(scheduler.serves.as_deref(), Some("127.0.0.1:10259"));
     assert_eq!(scheduler.health.as_deref(), Some("https://127.0.0.1:10259/healthz"));
 }
 
@@ -503,7 +511,7 @@ fn a_broken_manifest_is_noted_and_costs_nothing_else() {
     let apiserver = catalog.service("kube-apiserver");
     let kind = ServiceKind::StaticPod { pod: "kube-apiserver".to_owned(), manifest: Some("kube-apiserver.yaml".to_owned()) };
     assert_eq!(apiserver.kind, kind);
-    assert_eq!(apiserver.serves.as_deref(), Some("127.0.0.1:6443"));
+    assert_eq!(catalog.served_at("kube-apiserver", "apiserver").as_deref(), Some("127.0.0.1:6443"));
     assert_eq!(apiserver.health.as_deref(), Some("https://127.0.0.1:6443/livez"));
     let [note] = &catalog.notes()[..] else { panic!("{:?}", catalog.notes) };
     assert!(note.starts_with("manifest kube-apiserver.yaml: it can't be read as a pod: "), "{note}");

@@ -4,9 +4,10 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    AuthorityFlags, CredentialFlags, FlagNames, Profile, ProfileAuthority, ProfileCredential, ProfileService, ProfileServiceKind, Serves,
+    AuthorityFlags, CredentialFlags, FlagNames, Profile, ProfileAuthority, ProfileCredential, ProfileService, ProfileServiceKind,
+    ProfileUse, ServedAt,
 };
-use crate::model::{AbsolutePath, AuthorityName, CredentialName, Renewal, ServiceName, Use};
+use crate::model::{AbsolutePath, AuthorityName, CredentialName, Renewal, ServiceName};
 use crate::settings::ProfileName;
 use crate::settings::entries::{location, wrong};
 use crate::settings::error::{EntryProblem, SettingsError};
@@ -87,15 +88,14 @@ struct ServiceFragment {
     name: Option<ServiceName>,
     pod: Option<String>,
     unit: Option<String>,
-    serves: Option<Serves>,
     health: Option<String>,
     #[serde(default)]
-    uses: Vec<Use>,
+    uses: Vec<ProfileUse>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
-pub(super) struct ServesFragment {
+pub(super) struct ServedAtFragment {
     hosts: Option<Vec<String>>,
     port: Option<String>,
     default_port: Option<u16>,
@@ -203,13 +203,7 @@ fn service(entry: ServiceFragment, wrong: Wrong<'_>) -> Result<ProfileService, S
         (None, Some(unit)) => ProfileServiceKind::Unit(unit),
         _ => return Err(missing("one of pod and unit")),
     };
-    Ok(ProfileService {
-        name: entry.name.ok_or_else(|| missing("name"))?,
-        kind,
-        serves: entry.serves,
-        health: entry.health,
-        uses: entry.uses,
-    })
+    Ok(ProfileService { name: entry.name.ok_or_else(|| missing("name"))?, kind, health: entry.health, uses: entry.uses })
 }
 
 impl TryFrom<CredentialFlagsFragment> for CredentialFlags {
@@ -225,16 +219,16 @@ impl TryFrom<CredentialFlagsFragment> for CredentialFlags {
     }
 }
 
-impl TryFrom<ServesFragment> for Serves {
+impl TryFrom<ServedAtFragment> for ServedAt {
     type Error = &'static str;
 
-    fn try_from(serves: ServesFragment) -> Result<Self, Self::Error> {
-        match serves {
-            ServesFragment { hosts: Some(hosts), port: Some(port), default_port: Some(default_port), urls: None, address: None } => {
+    fn try_from(place: ServedAtFragment) -> Result<Self, Self::Error> {
+        match place {
+            ServedAtFragment { hosts: Some(hosts), port: Some(port), default_port: Some(default_port), urls: None, address: None } => {
                 Ok(Self::Flags { hosts, port, default_port })
             }
-            ServesFragment { hosts: None, port: None, default_port: None, urls: Some(flag), address: None } => Ok(Self::Urls(flag)),
-            ServesFragment { hosts: None, port: None, default_port: None, urls: None, address: Some(address) } => {
+            ServedAtFragment { hosts: None, port: None, default_port: None, urls: Some(flag), address: None } => Ok(Self::Urls(flag)),
+            ServedAtFragment { hosts: None, port: None, default_port: None, urls: None, address: Some(address) } => {
                 Ok(Self::Address(address))
             }
             _ => Err("expected hosts, port and default_port, or urls, or address"),

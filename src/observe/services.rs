@@ -1,0 +1,161 @@
+//! What is true now of each service of the catalog: whether it runs, since when, how it says that it is, and what it holds of each
+//! credential that it uses.
+//!
+//! Looking never fails: what can't be found out is said in the facts. Every question has a limit, and the services are looked at side
+//! by side, so that one that hangs costs its own limit and no other's. Nothing here is changed or judged.
+
+mod connections;
+mod consumers;
+mod health;
+mod look;
+mod moment;
+mod pods;
+mod runtime;
+mod seeing;
+mod serving;
+mod together;
+mod units;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Node;
+use crate::model::{Consumer, Health, Holding, Presence, Service, ServiceFacts, ServiceKind, Use};
+use crate::sys::Clock;
+use look::{Look, Running};
+use together::together;
+
+/// How long one question may take.
+const LIMIT: Duration = Duration::from_secs(2);
+
+const ANOTHER_ROOT: &str = "these are the files of another root folder, where nothing runs";
+
+/// What is found of the services, and of others that use their credentials.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServicesSeen {
+    /// The services, in the order of the catalog.
+    pub services: Vec<ServiceFacts>,
+    /// Other containers that use credentials which are renewed here.
+    pub consumers: Vec<Consumer>,
+    /// What could not be found out and has no place in the facts, each a sentence.
+    pub notes: Vec<String>,
+}
+
+/// Looks at all services, and at all other containers. Needs a tokio runtime with its timers and its I/O enabled.
+pub async fn services(node: &Node, clock: &dyn Clock) -> ServicesSeen {
+    let look = match begin(node, clock) {
+        Ok(look) => Arc::new(look),
+        Err(reason) => return unseen(node, &reason),
+    };
+    let all = &node.catalog.services;
+    let each = together(all.iter().map(|service| facts(Arc::clone(&look), service.clone())));
+    let (each, (consumers, note)) = tokio::join!(each, consumers::consumers(&look, all));
+    let mut notes: Vec<String> = note.into_iter().collect();
+    let each = all.iter().zip(each).map(|(service, seen)| {
+        let (facts, more) = seen.unwrap_or_else(|| (unknown(service, together::FAULT), Vec::new()));
+        notes.extend(more);
+        facts
+    });
+    ServicesSeen { services: each.collect(), consumers, notes }
+}
+
+/// The same for a caller that is in no tokio runtime, or in one that it may block.
+#[must_use]
+pub fn services_now(node: &Node, clock: &dyn Clock) -> ServicesSeen {
+    // On a thread of its own, which may begin a runtime whatever the caller's may, and whose panic is not the caller's.
+    let looked = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("services".to_owned()).spawn_scoped(scope, || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+            let seen = runtime.block_on(services(node, clock));
+            // What still hangs in the kernel is not waited for.
+            runtime.shutdown_background();
+            Ok(seen)
+        });
+        let thread = thread.map_err(|e| e.to_string())?;
+        thread.join().unwrap_or_else(|_| Err(together::FAULT.to_owned()))
+    });
+    looked.unwrap_or_else(|reason| unseen(node, &format!("it could not be looked at: {reason}")))
+}
+
+/// Looks at one service, such as one that was told to take something new.
+pub async fn one(node: &Node, clock: &dyn Clock, service: &Service) -> ServiceFacts {
+    match begin(node, clock) {
+        Ok(look) => facts(Arc::new(look), service.clone()).await.0,
+        Err(reason) => unknown(service, &reason),
+    }
+}
+
+fn begin(node: &Node, clock: &dyn Clock) -> Result<Look, String> {
+    if node.root.is_host() { Look::begin(node, clock) } else { Err(ANOTHER_ROOT.to_owned()) }
+}
+
+fn unseen(node: &Node, reason: &str) -> ServicesSeen {
+    let services = node.catalog.services.iter().map(|service| unknown(service, reason)).collect();
+    ServicesSeen { services, ..ServicesSeen::default() }
+}
+
+fn unknown(service: &Service, reason: &str) -> ServiceFacts {
+    let presence = match &service.kind {
+        ServiceKind::StaticPod { manifest: None, .. } => Presence::Absent,
+        _ => Presence::Unknown(reason.to_owned()),
+    };
+    not_running(service, presence)
+}
+
+fn not_running(service: &Service, presence: Presence) -> ServiceFacts {
+    let nothing = |one: &Use| Holding {
+        credential: one.credential.clone(),
+        takes: one.takes,
+        serves: None,
+        sees: Vec::new(),
+        connections: Vec::new(),
+    };
+    ServiceFacts { service: service.clone(), presence, health: Health::NotAsked, holds: service.uses.iter().map(nothing).collect() }
+}
+
+async fn facts(look: Arc<Look>, service: Service) -> (ServiceFacts, Vec<String>) {
+    let found = match &service.kind {
+        ServiceKind::StaticPod { manifest: None, .. } => Err(Presence::Absent),
+        ServiceKind::StaticPod { pod, manifest: Some(manifest) } => pods::find(&look, pod, manifest).await,
+        ServiceKind::Unit(unit) => units::find(&look, unit).await,
+    };
+    let running = match found {
+        Ok(running) => Arc::new(running),
+        Err(presence) => return (not_running(&service, presence), Vec::new()),
+    };
+    let holds = together(service.uses.iter().map(|one| holds(Arc::clone(&look), Arc::clone(&running), one.clone())));
+    let (health, holds) = tokio::join!(health::ask(service.health.as_deref()), holds);
+    let mut facts = not_running(&service, Presence::Running(running.instance.clone()));
+    facts.health = health;
+    let mut notes = Vec::new();
+    for (place, held) in facts.holds.iter_mut().zip(holds) {
+        let (holding, note) = held.unwrap_or_else(|| (place.clone(), Some(together::FAULT.to_owned())));
+        notes.extend(note.map(|note| format!("{}, {}: {note}", service.name, holding.credential)));
+        *place = holding;
+    }
+    (facts, notes)
+}
+
+async fn holds(look: Arc<Look>, running: Arc<Running>, one: Use) -> (Holding, Option<String>) {
+    let serves = async {
+        match &one.served_at {
+            Some(address) => Some(serving::serves(&look, &running, address).await),
+            None => None,
+        }
+    };
+    let connections = async {
+        match one.to_port {
+            Some(port) => connections::of(&look, &running, port).await,
+            None => Ok(Vec::new()),
+        }
+    };
+    let (serves, sees, connections) = tokio::join!(serves, seeing::sees(&look, &running, &one.credential), connections);
+    let (connections, note) = match connections {
+        Ok(connections) => (connections, None),
+        Err(reason) => (Vec::new(), Some(format!("which of its connections are open is not known: {reason}"))),
+    };
+    (Holding { credential: one.credential, takes: one.takes, serves, sees, connections }, note)
+}
+
+#[cfg(test)]
+mod tests;

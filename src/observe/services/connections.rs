@@ -1,0 +1,40 @@
+//! Open connections on which a service may have shown a credential.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::look::{Look, Running};
+use super::together::aside;
+use crate::drivers::processes::{ProcessError, all};
+use crate::drivers::sockets::established;
+use crate::sys::Root;
+
+/// The service's connections to a port of whatever machine, by the kernel's cookies.
+pub(super) async fn of(look: &Look, running: &Arc<Running>, port: u16) -> Result<Vec<u64>, String> {
+    let (root, running) = (Arc::clone(&look.root), Arc::clone(running));
+    aside(move || {
+        let open = established(port).map_err(|e| e.to_string())?;
+        if open.is_empty() {
+            return Ok(Vec::new());
+        }
+        let own = sockets(&root, &running)?;
+        Ok(open.into_iter().filter(|connection| own.contains(&connection.inode)).map(|connection| connection.cookie).collect())
+    })
+    .await
+}
+
+/// All sockets of all its processes.
+fn sockets(root: &Root, running: &Running) -> Result<BTreeSet<u64>, String> {
+    let mut sockets = BTreeSet::new();
+    for process in all(root).map_err(|e| e.to_string())? {
+        if !running.has(root, process) {
+            continue;
+        }
+        match process.sockets(root) {
+            Ok(more) => sockets.extend(more),
+            Err(ProcessError::Ended(_)) => {}
+            Err(e) => return Err(e.to_string()),
+        }
+    }
+    Ok(sockets)
+}

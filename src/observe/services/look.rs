@@ -1,0 +1,103 @@
+//! One look at the services: what all of them are asked through, and what is known of one that runs.
+
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
+use super::moment::Moment;
+use super::pods::Containers;
+use super::{LIMIT, Node};
+use crate::credentials::located;
+use crate::drivers::cri::Mount;
+use crate::drivers::processes::Process;
+use crate::drivers::systemd::Systemd;
+use crate::model::{AbsolutePath, Credential, CredentialName, Instance, ServiceKind};
+use crate::sys::{Clock, Root};
+
+/// One look. Whoever is asked is asked when the first service needs it, and once.
+pub(super) struct Look {
+    pub root: Arc<Root>,
+    pub moment: Moment,
+    pub credentials: Vec<Credential>,
+    pods: Vec<String>,
+    containers: OnceCell<Result<Containers, String>>,
+    systemd: OnceCell<Result<Systemd, String>>,
+}
+
+impl Look {
+    pub fn begin(node: &Node, clock: &dyn Clock) -> Result<Self, String> {
+        let root = Root::open(node.root.shown()).map_err(|e| e.to_string())?;
+        let moment = Moment::present(&root, clock)?;
+        let pods = node.catalog.services.iter().filter_map(|service| match &service.kind {
+            ServiceKind::StaticPod { pod, .. } => Some(pod.clone()),
+            ServiceKind::Unit(_) => None,
+        });
+        Ok(Self {
+            root: Arc::new(root),
+            moment,
+            credentials: node.catalog.credentials.clone(),
+            pods: pods.collect(),
+            containers: OnceCell::new(),
+            systemd: OnceCell::new(),
+        })
+    }
+
+    /// The container runtime's containers, or why they are not known.
+    pub async fn containers(&self) -> Result<&Containers, String> {
+        let containers = self.containers.get_or_init(|| Containers::ask(&self.root, &self.pods)).await;
+        containers.as_ref().map_err(Clone::clone)
+    }
+
+    /// systemd, or why it can't be asked.
+    pub async fn systemd(&self) -> Result<&Systemd, String> {
+        let connect = async || Systemd::connect(LIMIT).await.map_err(|e| format!("systemd can't be asked: {e}; is dbus.service running?"));
+        self.systemd.get_or_init(connect).await.as_ref().map_err(Clone::clone)
+    }
+
+    pub fn credential(&self, name: &CredentialName) -> Option<&Credential> {
+        self.credentials.iter().find(|credential| credential.name == *name)
+    }
+}
+
+/// The files that hold a credential now.
+pub(super) fn files(root: &Root, credential: &Credential) -> Vec<AbsolutePath> {
+    located(root, credential).location.files().cloned().collect()
+}
+
+/// A service that runs, and what is needed to look into it.
+#[derive(Clone, Debug)]
+pub(super) struct Running {
+    pub instance: Instance,
+    /// The process that leads it, when it is sure that it is its own.
+    pub process: Option<Process>,
+    /// By what other processes are known to be its own.
+    pub group: Group,
+    /// What it sees of the host; `None` for one that sees all of it.
+    pub mounts: Option<Vec<Mount>>,
+}
+
+/// What all processes of a service have in common.
+#[derive(Clone, Debug)]
+pub(super) enum Group {
+    /// The container.
+    Container(String),
+    /// The systemd unit.
+    Unit(String),
+}
+
+impl Running {
+    /// Whether a process belongs to it.
+    pub fn has(&self, root: &Root, process: Process) -> bool {
+        self.process == Some(process) || self.group.has(root, process)
+    }
+}
+
+impl Group {
+    pub fn has(&self, root: &Root, process: Process) -> bool {
+        let Ok(found) = process.cgroup(root) else { return false };
+        match self {
+            Self::Container(id) => found.container.as_ref() == Some(id),
+            Self::Unit(unit) => found.unit.as_ref() == Some(unit),
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Static pods, as the container runtime has them.
+
+use std::collections::BTreeMap;
+
+use super::LIMIT;
+use super::look::{Group, Look, Running};
+use super::moment::Moment;
+use super::runtime::socket;
+use crate::drivers::cri::{Container, ContainerStatus, CriError, Ended, Runtime, State};
+use crate::drivers::processes::Process;
+use crate::model::Presence;
+use crate::sys::Root;
+
+/// What the container runtime runs.
+pub(super) struct Containers {
+    pub runtime: Runtime,
+    pub all: Vec<Container>,
+    /// The node's name, by which the names of static pods end.
+    node: Option<String>,
+}
+
+impl Containers {
+    /// Asks for all containers. `pods` are the names of static pods without the node's.
+    pub async fn ask(root: &Root, pods: &[String]) -> Result<Self, String> {
+        let runtime = Runtime::connect(&socket(root), LIMIT).await.map_err(|e| e.to_string())?;
+        let all = tokio::time::timeout(LIMIT, runtime.containers()).await;
+        let all = all.map_err(|_| format!("the container runtime did not list its containers within {} s", LIMIT.as_secs()))?;
+        let all = all.map_err(|e| e.to_string())?;
+        let node = node_name(&all, pods);
+        Ok(Self { runtime, all, node })
+    }
+
+    /// All containers of a static pod, those that have ended included.
+    pub fn of_pod(&self, pod: &str) -> Vec<&Container> {
+        let Some(name) = self.node.as_ref().map(|node| format!("{pod}-{node}")) else { return Vec::new() };
+        self.all.iter().filter(|container| static_pod(container) == Some(name.as_str())).collect()
+    }
+}
+
+/// What the names of the static pods have in common at their end. The name that fits the most: `etcd-events-x` is no `etcd` of the
+/// node `events-x` where there is a `kube-scheduler-x`.
+fn node_name(containers: &[Container], pods: &[String]) -> Option<String> {
+    let mut fitting: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for name in containers.iter().filter_map(static_pod) {
+        for pod in pods {
+            if let Some(node) = name.strip_prefix(pod.as_str()).and_then(|rest| rest.strip_prefix('-')) {
+                let names = fitting.entry(node).or_default();
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+    }
+    let most = fitting.into_iter().max_by_key(|(node, names)| (names.len(), std::cmp::Reverse(node.len())));
+    most.map(|(node, _)| node.to_owned())
+}
+
+fn static_pod(container: &Container) -> Option<&str> {
+    container.pod.as_ref().filter(|pod| pod.is_static).map(|pod| pod.name.as_str())
+}
+
+/// The pod's main container, if it runs; else what is known of it.
+pub(super) async fn find(look: &Look, pod: &str, manifest: &str) -> Result<Running, Presence> {
+    let containers = look.containers().await.map_err(Presence::Unknown)?;
+    let container = match main_container(pod, &containers.of_pod(pod)) {
+        Main::Is(container) => container.clone(),
+        Main::None => {
+            let found = format!("{manifest} is there, and no container of it: kubelet has not started one; see journalctl -u kubelet");
+            return Err(Presence::Down(found));
+        }
+        Main::Unclear => {
+            return Err(Presence::Unknown(format!(
+                "none of the containers of {manifest} is named {pod}, so it is not known which is meant"
+            )));
+        }
+    };
+    let status = match containers.runtime.status(&container.id).await {
+        Ok(status) => status,
+        Err(CriError::NoContainer(_)) => {
+            return Err(Presence::Down("its container was just removed; kubelet starts the next one".to_owned()));
+        }
+        Err(e) => return Err(Presence::Unknown(e.to_string())),
+    };
+    match status.state {
+        State::Running => running(look, container.id, status).map_err(Presence::Unknown),
+        state => Err(not_running(&look.moment, state, status.ended.as_ref())),
+    }
+}
+
+/// Which container of a pod is the service.
+#[derive(Debug, PartialEq, Eq)]
+enum Main<'c> {
+    /// This one: of several in a row, the last.
+    Is(&'c Container),
+    /// There is none.
+    None,
+    /// There are several, and none has the pod's name.
+    Unclear,
+}
+
+fn main_container<'c>(pod: &str, containers: &[&'c Container]) -> Main<'c> {
+    let same_name = |name: &str| {
+        let named = containers.iter().filter(|container| container.name == name).copied();
+        // One that runs, else the last one that was made: after a reboot attempts are counted anew in another sandbox.
+        named.max_by_key(|container| (container.state == State::Running, container.created, container.attempt))
+    };
+    if let Some(container) = same_name(pod) {
+        return Main::Is(container);
+    }
+    let Some(first) = containers.first() else { return Main::None };
+    if containers.iter().any(|container| container.name != first.name) {
+        return Main::Unclear;
+    }
+    same_name(&first.name).map_or(Main::None, Main::Is)
+}
+
+/// Whether a container is the service's, or was.
+pub(super) fn is_main(containers: &Containers, pod: &str, container: &Container) -> bool {
+    match main_container(pod, &containers.of_pod(pod)) {
+        Main::Is(main) => main.name == container.name && main.pod == container.pod,
+        Main::None | Main::Unclear => false,
+    }
+}
+
+fn running(look: &Look, id: String, status: ContainerStatus) -> Result<Running, String> {
+    let group = Group::Container(id.clone());
+    let process = status.pid.and_then(|pid| own_process(&look.root, &group, pid));
+    let instance = match (process, status.started) {
+        (Some(process), _) => look.moment.of_process(id, process)?,
+        (None, Some(started)) => look.moment.of_wall_clock(id, started),
+        (None, None) => return Err("the container runtime does not say when its container was started".to_owned()),
+    };
+    Ok(Running { instance, process, group, mounts: Some(status.mounts) })
+}
+
+/// The runtime may be in another pid namespace, where the number stands for another process: its control group says which it is.
+fn own_process(root: &Root, group: &Group, pid: u32) -> Option<Process> {
+    Process::find(root, pid).ok().flatten().filter(|process| group.has(root, *process))
+}
+
+fn not_running(moment: &Moment, state: State, ended: Option<&Ended>) -> Presence {
+    match (state, ended) {
+        (State::Created, _) => Presence::Down("its container was made, and is not started yet".to_owned()),
+        (State::Unknown, _) => Presence::Unknown("the container runtime does not know the state of its container".to_owned()),
+        (_, Some(ended)) => Presence::Down(told(moment, ended)),
+        (_, None) => Presence::Down("its container has ended, and kubelet has not started the next one yet".to_owned()),
+    }
+}
+
+fn told(moment: &Moment, ended: &Ended) -> String {
+    let Ended { at, exit_code, reason } = ended;
+    let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+    let ago = moment.since(*at).as_secs();
+    format!("its container ended {ago} s ago with exit code {exit_code}{reason}, and kubelet has not started the next one yet")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+    use crate::drivers::cri::Pod;
+    use crate::model::{BootId, Timestamp, Uptime};
+
+    fn container(name: &str, pod: &str, is_static: bool) -> Container {
+        let pod = Pod { name: pod.to_owned(), namespace: "kube-system".to_owned(), uid: "u".to_owned(), is_static };
+        let (id, sandbox) = (format!("{name} of {}", pod.name), "s".to_owned());
+        Container { id, name: name.to_owned(), attempt: 0, sandbox, pod: Some(pod), state: State::Running, created: Some(UNIX_EPOCH) }
+    }
+
+    fn node(pods: &[&str]) -> Option<String> {
+        let containers: Vec<_> = pods.iter().map(|pod| container("x", pod, true)).collect();
+        node_name(&containers, &["etcd", "kube-scheduler", "kube-apiserver"].map(str::to_owned))
+    }
+
+    #[test]
+    fn the_nodes_name_is_what_the_pods_names_end_with() {
+        assert_eq!(node(&["etcd-a.b", "kube-scheduler-a.b"]).as_deref(), Some("a.b"));
+        assert_eq!(node(&["etcd-a", "etcd-events-a"]).as_deref(), Some("a"));
+        assert_eq!(node(&["etcd-events-a", "kube-scheduler-a"]).as_deref(), Some("a"));
+        // A pod has a line for each of its containers, also for those that have ended.
+        assert_eq!(
+            node(&["etcd-events-a", "etcd-events-a", "etcd-events-a", "kube-scheduler-a", "kube-apiserver-a"]).as_deref(),
+            Some("a")
+        );
+        assert_eq!(node(&["kube-vip-a"]), None);
+        assert_eq!(node(&[]), None);
+    }
+
+    #[test]
+    fn a_pod_that_is_not_static_is_no_service() {
+        let containers = [container("etcd", "etcd-a", false), container("etcd", "etcd-b", true)];
+        assert_eq!(node_name(&containers, &["etcd".to_owned()]).as_deref(), Some("b"));
+        let without = Container { pod: None, ..container("etcd", "etcd-a", true) };
+        assert_eq!(node_name(&[without], &["etcd".to_owned()]), None);
+    }
+
+    fn after(container: Container, seconds: u64, state: State) -> Container {
+        let created = Some(UNIX_EPOCH + Duration::from_secs(seconds));
+        Container { id: format!("{} {seconds}", container.name), created, state, ..container }
+    }
+
+    #[test]
+    fn the_container_that_runs_is_meant_else_the_last_one() {
+        let etcd = || container("etcd", "etcd-a", true);
+        let pick = |containers: &[Container]| match main_container("etcd", &containers.iter().collect::<Vec<_>>()) {
+            Main::Is(container) => container.id.clone(),
+            other => format!("{other:?}"),
+        };
+        let ended = Container { attempt: 7, ..after(etcd(), 30, State::Exited) };
+        assert_eq!(pick(&[ended.clone(), after(etcd(), 20, State::Running), after(etcd(), 10, State::Exited)]), "etcd 20");
+        assert_eq!(pick(&[ended.clone(), after(etcd(), 40, State::Exited)]), "etcd 40");
+        // An old sandbox that is on its way out beside the new one.
+        assert_eq!(pick(&[after(etcd(), 20, State::Running), after(etcd(), 50, State::Running)]), "etcd 50");
+        assert_eq!(pick(&[]), "None");
+    }
+
+    #[test]
+    fn helpers_beside_the_main_container_are_not_taken_for_it() {
+        let main = |names: &[&str]| {
+            let containers: Vec<_> = names.iter().map(|name| container(name, "etcd-a", true)).collect();
+            match main_container("etcd", &containers.iter().collect::<Vec<_>>()) {
+                Main::Is(container) => container.name.clone(),
+                other => format!("{other:?}"),
+            }
+        };
+        assert_eq!(main(&["helper", "etcd", "zz"]), "etcd");
+        assert_eq!(main(&["etcd-manager", "etcd-manager"]), "etcd-manager");
+        assert_eq!(main(&["one", "two"]), "Unclear");
+    }
+
+    #[test]
+    fn why_it_does_not_run_is_said() {
+        let uptime = Uptime { boot: BootId("b".to_owned()), since_boot: Duration::from_secs(1_000) };
+        let moment = Moment { at: Timestamp::from_seconds(100), uptime };
+        let ended = Ended { at: UNIX_EPOCH + Duration::from_secs(88), exit_code: 137, reason: "OOMKilled".to_owned() };
+        let text = "its container ended 12 s ago with exit code 137 (OOMKilled), and kubelet has not started the next one yet";
+        assert_eq!(not_running(&moment, State::Exited, Some(&ended)), Presence::Down(text.to_owned()));
+        assert!(matches!(not_running(&moment, State::Exited, None), Presence::Down(_)));
+        assert!(matches!(not_running(&moment, State::Created, None), Presence::Down(_)));
+        assert!(matches!(not_running(&moment, State::Unknown, None), Presence::Unknown(_)));
+    }
+
+    #[test]
+    fn a_process_of_another_container_is_not_its_own() {
+        let host = Root::open(std::path::Path::new("/")).unwrap();
+        let group = Group::Container("0".repeat(64));
+        assert_eq!(own_process(&host, &group, std::process::id()), None);
+        assert_eq!(own_process(&host, &group, u32::MAX), None);
+    }
+}

@@ -1,0 +1,60 @@
+//! Looks at machines where nothing of a node runs, and at another root folder.
+
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::model::Timestamp;
+use crate::observe::Config;
+use crate::sys::{FixedClock, Root};
+
+const CLOCK: FixedClock = FixedClock(Timestamp::MIN);
+
+fn fixture() -> Node {
+    let folder = format!("{}/tests/fixtures/kubeadm-1.36-ecdsa-p256", env!("CARGO_MANIFEST_DIR"));
+    Node::open(Root::open(Path::new(&folder)).unwrap(), &Config::Usual).unwrap()
+}
+
+fn unknown_everywhere(seen: &ServicesSeen, reason: &str) {
+    assert_eq!(seen.services.len(), 5);
+    for facts in &seen.services {
+        assert_eq!(facts.presence, Presence::Unknown(reason.to_owned()));
+        assert_eq!(facts.health, Health::NotAsked);
+        let held: Vec<_> = facts.holds.iter().map(|held| (&held.credential, held.takes)).collect();
+        let used: Vec<_> = facts.service.uses.iter().map(|one| (&one.credential, one.takes)).collect();
+        assert_eq!(held, used);
+        assert!(facts.holds.iter().all(|held| held.serves.is_none() && held.sees.is_empty() && held.connections.is_empty()));
+    }
+}
+
+#[test]
+fn another_root_folder_is_not_asked() {
+    let node = fixture();
+    let seen = services_now(&node, &CLOCK);
+    unknown_everywhere(&seen, ANOTHER_ROOT);
+    assert_eq!((seen.consumers, seen.notes), (vec![], vec![]));
+}
+
+#[test]
+fn a_service_without_a_manifest_is_absent_on_any_root() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("etc/kubernetes/manifests")).unwrap();
+    let node = Node::open(Root::open(folder.path()).unwrap(), &Config::Usual).unwrap();
+    let seen = services_now(&node, &CLOCK);
+    let absent = seen.services.iter().filter(|facts| facts.presence == Presence::Absent);
+    assert_eq!(
+        absent.map(|facts| facts.service.name.as_str()).collect::<Vec<_>>(),
+        ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"]
+    );
+}
+
+#[tokio::test]
+async fn one_can_look_from_inside_a_runtime() {
+    let expected = services(&fixture(), &CLOCK).await;
+    let blocked = tokio::task::spawn_blocking(|| services_now(&fixture(), &CLOCK)).await.unwrap();
+    assert_eq!(blocked, expected);
+    assert_eq!(services_now(&fixture(), &CLOCK), expected);
+    let node = fixture();
+    let alone = one(&node, &CLOCK, &node.catalog.services[1]).await;
+    assert_eq!(alone, expected.services[1]);
+}

@@ -1,0 +1,70 @@
+//! Several things at once, and things that block their thread, each in its own time.
+
+use std::time::Duration;
+
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::timeout;
+
+/// What is said of work that ended in a panic.
+pub(super) const FAULT: &str = "a fault in kubecertd kept it from being found out; please report it";
+
+/// How long the system may take to answer where it can't be asked with a limit.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// Does all at once. The results are in the order of the work; a panic costs the one that met it, whose result is `None`.
+pub(super) async fn together<T: Send + 'static>(
+    work: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Vec<Option<T>> {
+    let mut tasks = JoinSet::new();
+    for (at, one) in work.into_iter().enumerate() {
+        tasks.spawn(async move { (at, one.await) });
+    }
+    let mut results: Vec<Option<T>> = std::iter::repeat_with(|| None).take(tasks.len()).collect();
+    while let Some(done) = tasks.join_next().await {
+        if let Ok((at, result)) = done
+            && let Some(place) = results.get_mut(at)
+        {
+            *place = Some(result);
+        }
+    }
+    results
+}
+
+/// Does what blocks on a thread of its own, and leaves it alone there when it takes too long.
+pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+    match timeout(LIMIT, spawn_blocking(work)).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(FAULT.to_owned()),
+        Err(_) => Err(format!("the system did not answer within {} s", LIMIT.as_secs())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn results_keep_their_order_and_a_panic_its_place() {
+        let work = [30, 0, 10].map(|milliseconds| async move {
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+            assert!(milliseconds > 0);
+            milliseconds
+        });
+        assert_eq!(together(work).await, [Some(30), None, Some(10)]);
+    }
+
+    #[test]
+    fn what_hangs_is_left_alone() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let began = Instant::now();
+        let hangs = aside(|| {
+            std::thread::sleep(Duration::from_secs(60));
+            Ok(())
+        });
+        assert_eq!(runtime.block_on(hangs), Err("the system did not answer within 3 s".to_owned()));
+        runtime.shutdown_background();
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
+}
