@@ -23,7 +23,8 @@ fn one(usual: &ProfileService, manifests: &Manifests) -> Service {
             }
         }
     };
-    Service { name: usual.name.clone(), kind, serves, health, uses: usual.uses.clone() }
+    let (ages, quorum) = (usual.ages, usual.quorum);
+    Service { name: usual.name.clone(), kind, serves, health, uses: usual.uses.clone(), ages, quorum }
 }
 
 /// `host:port`, where it can be reached from this node.

@@ -91,6 +91,10 @@ struct ServiceFragment {
     health: Option<String>,
     #[serde(default)]
     uses: Vec<Use>,
+    #[serde(default)]
+    ages: bool,
+    #[serde(default)]
+    quorum: bool,
 }
 
 #[derive(Deserialize)]
@@ -209,6 +213,8 @@ fn service(entry: ServiceFragment, wrong: Wrong<'_>) -> Result<ProfileService, S
         serves: entry.serves,
         health: entry.health,
         uses: entry.uses,
+        ages: entry.ages,
+        quorum: entry.quorum,
     })
 }
 
