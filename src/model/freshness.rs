@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CredentialName, ServiceName, Timestamp, Uptime};
+use super::{CredentialName, ServiceName, Timestamp};
 
 /// By what it is known which credential a service works with, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -53,30 +53,6 @@ pub enum Freshness {
     Unknown(String),
 }
 
-/// When a credential's present content came to be where it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Appeared {
-    /// SHA-256 of its certificate, in hex.
-    pub fingerprint: String,
-    /// When, by the clock that no step moves.
-    pub at: Uptime,
-    /// The certificate's last valid second.
-    pub not_after: Timestamp,
-}
-
-/// What was done to a service for the sake of one certificate. Memory of it is only a brake.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Restarted {
-    /// The service.
-    pub service: ServiceName,
-    /// The credential that it held an earlier one of.
-    pub credential: CredentialName,
-    /// The certificate that it should have taken, by its fingerprint in hex.
-    pub fingerprint: String,
-    /// When.
-    pub at: Timestamp,
-}
-
 /// What is to be done so that a service works with the credentials on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
@@ -93,12 +69,20 @@ pub enum Remedy {
 pub struct RefreshStep {
     /// The service.
     pub service: ServiceName,
+    /// The instance that was looked at, by [`super::Instance::id`]: its successor is not meant.
+    pub instance: String,
     /// What is to be done.
     pub remedy: Remedy,
-    /// The credentials that it is done for, with the fingerprints (in hex) that are on the disk.
+    /// The credentials that it is done for, with the fingerprints (in hex) that are on the disk. None where a service is
+    /// restarted for its age alone.
     pub credentials: Vec<(CredentialName, String)>,
+    /// The connections that are to be closed, by the kernel's cookies: with [`Remedy::CloseConnections`], and with
+    /// [`Remedy::Await`] where both are needed.
+    pub closing: Vec<u64>,
     /// Why, in one sentence without a stop.
     pub reason: String,
     /// Why it waits; `None` when it is done now.
     pub waits: Option<String>,
+    /// For the remedies that end in a restart where they do not help: why that one would have to wait.
+    pub restart_waits: Option<String>,
 }

@@ -79,8 +79,9 @@ pub struct Holding {
     pub serves: Option<Serves>,
     /// The credential's files as it sees them, compared with the host's; empty where that can't be compared.
     pub sees: Vec<(AbsolutePath, Sees)>,
-    /// Open connections on which it may have shown an earlier certificate, by the kernel's cookies.
-    pub connections: Vec<u64>,
+    /// Its open connections on which it shows the credential, by the kernel's cookies, whichever certificate it was at the time;
+    /// empty for other ways of taking a new one than [`Takes::NewConnections`], `None` where they can't be looked at.
+    pub connections: Option<Vec<u64>>,
 }
 
 /// What was served to somebody who connected.

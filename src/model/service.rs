@@ -15,6 +15,10 @@ pub struct Service {
     pub health: Option<String>,
     /// The credentials it uses.
     pub uses: Vec<Use>,
+    /// Whether it keeps certificates in memory that end a year after its start, so that it has to be restarted before.
+    pub ages: bool,
+    /// Whether the whole cluster lives on it, so that it is stopped only where its like on other nodes carry on.
+    pub quorum: bool,
 }
 
 /// What kind of thing a service is.

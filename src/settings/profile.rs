@@ -117,6 +117,10 @@ pub struct ProfileService {
     pub health: Option<String>,
     /// The credentials it uses.
     pub uses: Vec<ProfileUse>,
+    /// Whether certificates that it keeps in memory end a year after its start.
+    pub ages: bool,
+    /// Whether it is stopped only where its like on other nodes carry on.
+    pub quorum: bool,
 }
 
 /// One credential that a service uses.

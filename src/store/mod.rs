@@ -15,6 +15,7 @@ mod journal;
 pub(crate) mod lock;
 mod metadata;
 mod recover;
+mod services;
 pub(crate) mod small;
 mod stage;
 mod state;
@@ -26,6 +27,7 @@ pub use backup::{Backups, Generation};
 pub use commit::{Commit, Outcome};
 pub use error::StoreError;
 pub use recover::Recovered;
+pub use services::{read_services, write_services};
 pub use stage::{Backup, Change, Checked, Kind, NewFile, Staged};
 pub use state::{State, read_hold, read_last_good, remove_hold, write_hold, write_last_good};
 

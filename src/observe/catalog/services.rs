@@ -23,7 +23,7 @@ fn one(usual: &ProfileService, manifests: &Manifests) -> Service {
             }
         }
     };
-    Service { name: usual.name.clone(), kind, health, uses }
+    Service { name: usual.name.clone(), kind, health, uses, ages: usual.ages, quorum: usual.quorum }
 }
 
 fn uses(usual: &ProfileService, pod: Option<&Pod>) -> Vec<Use> {

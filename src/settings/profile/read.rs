@@ -91,6 +91,10 @@ struct ServiceFragment {
     health: Option<String>,
     #[serde(default)]
     uses: Vec<ProfileUse>,
+    #[serde(default)]
+    ages: bool,
+    #[serde(default)]
+    quorum: bool,
 }
 
 #[derive(Deserialize)]
@@ -203,7 +207,14 @@ fn service(entry: ServiceFragment, wrong: Wrong<'_>) -> Result<ProfileService, S
         (None, Some(unit)) => ProfileServiceKind::Unit(unit),
         _ => return Err(missing("one of pod and unit")),
     };
-    Ok(ProfileService { name: entry.name.ok_or_else(|| missing("name"))?, kind, health: entry.health, uses: entry.uses })
+    Ok(ProfileService {
+        name: entry.name.ok_or_else(|| missing("name"))?,
+        kind,
+        health: entry.health,
+        uses: entry.uses,
+        ages: entry.ages,
+        quorum: entry.quorum,
+    })
 }
 
 impl TryFrom<CredentialFlagsFragment> for CredentialFlags {

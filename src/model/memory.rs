@@ -1,0 +1,98 @@
+//! What is remembered of services from one pass to the next. It may be lost at any time: what was renewed by others before is
+//! then judged by the files' own times, and what was done once may be done once more.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{BootId, CredentialName, ServiceName, Timestamp, Uptime};
+
+/// What is remembered of services and of the contents that they should work with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServiceMemory {
+    /// Since when each credential is what it is.
+    pub appeared: BTreeMap<CredentialName, Appeared>,
+    /// What was done for the sake of certificates that are still in place.
+    pub restarted: Vec<Restarted>,
+    /// The instance of each service that was stopped last, by its id: it should be gone.
+    pub stopped: BTreeMap<ServiceName, String>,
+    /// Connections that carry certificates which were replaced.
+    pub connections: Vec<NotedConnections>,
+}
+
+/// When a credential's present content came to be where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Appeared {
+    /// SHA-256 of its certificate, in hex.
+    pub fingerprint: String,
+    /// When, by the clock that no step moves.
+    pub at: Uptime,
+    /// The certificate's last valid second.
+    pub not_after: Timestamp,
+    /// Whether it was renewed here, and not by somebody else.
+    pub ours: bool,
+    /// When it was last seen there.
+    pub seen: Uptime,
+    /// The same by the wall clock of that moment, which tells whether that clock was moved since.
+    pub seen_at: Timestamp,
+    /// What was there before in this run of the machine, the oldest first: what runs since then may hold it.
+    pub earlier: Vec<Earlier>,
+}
+
+/// What a credential was before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Earlier {
+    /// SHA-256 of its certificate, in hex.
+    pub fingerprint: String,
+    /// The certificate's last valid second.
+    pub not_after: Timestamp,
+    /// Until when it was there.
+    pub until: Uptime,
+}
+
+impl Appeared {
+    /// The end of the earlier certificate that something which started then may hold; of several, the one that ends first.
+    /// `None` where no earlier one is remembered.
+    #[must_use]
+    pub fn held_until(&self, started: &Uptime) -> Option<Timestamp> {
+        let held = self.earlier.iter().filter(|earlier| earlier.until.boot == started.boot && started.is_before(&earlier.until));
+        held.map(|earlier| earlier.not_after).min()
+    }
+
+    /// The end of an earlier certificate, by its fingerprint.
+    #[must_use]
+    pub fn end_of(&self, fingerprint: &str) -> Option<Timestamp> {
+        self.earlier.iter().find(|earlier| earlier.fingerprint == fingerprint).map(|earlier| earlier.not_after)
+    }
+}
+
+/// What was done to a service for the sake of one certificate. Memory of it is only a brake.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restarted {
+    /// The service.
+    pub service: ServiceName,
+    /// The credential that it held an earlier one of.
+    pub credential: CredentialName,
+    /// The certificate that it should have taken, by its fingerprint in hex.
+    pub fingerprint: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Connections that were open when the certificate that they were opened with was replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotedConnections {
+    /// Whose connections they are.
+    pub service: ServiceName,
+    /// The credential.
+    pub credential: CredentialName,
+    /// The certificate that was new then, by its fingerprint in hex.
+    pub fingerprint: String,
+    /// The connections, by the kernel's cookies.
+    pub cookies: Vec<u64>,
+    /// The run of the machine in which the cookies mean something.
+    pub boot: BootId,
+    /// The last valid second of the certificate that they carry, where that is known.
+    pub end: Option<Timestamp>,
+}

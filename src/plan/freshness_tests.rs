@@ -1,0 +1,177 @@
+use super::super::service_fixtures::*;
+use super::*;
+use crate::model::{Digest, days};
+
+const AT: u64 = 5_000;
+
+fn memory() -> ServiceMemory {
+    ServiceMemory { appeared: [(name("one"), appeared_at("new", AT, Some(now().plus(days(10)))))].into(), ..ServiceMemory::default() }
+}
+
+fn look(facts: &ServiceFacts, memory: &ServiceMemory) -> Freshness {
+    let judged = judge_service(facts, &[judged("one", "new")], memory, now());
+    assert_eq!(judged.facts, *facts);
+    assert_eq!(judged.freshness.len(), 1);
+    judged.freshness[0].1.clone()
+}
+
+/// A service that started at that time and takes the credential so.
+fn with(takes: Takes, started: u64, change: impl FnOnce(&mut Holding)) -> ServiceFacts {
+    let mut facts = service("api", "one", takes, started);
+    change(&mut facts.holds[0]);
+    facts
+}
+
+fn unknown(reason: &str) -> Freshness {
+    Freshness::Unknown(reason.into())
+}
+
+#[test]
+fn what_is_served_outweighs_everything_else() {
+    for takes in [Takes::Reloads, Takes::Restart, Takes::NewConnections] {
+        for started in [AT - 1, AT + 1] {
+            let served = |content| {
+                with(takes, started, |holding| {
+                    holding.serves = served(content);
+                    holding.sees = vec![seen(Sees::Another)];
+                })
+            };
+            assert_eq!(look(&served("new"), &memory()), Freshness::Fresh(Evidence::Serves), "{takes:?}");
+            assert_eq!(look(&served("old"), &memory()), Freshness::Stale(Evidence::Serves), "{takes:?}");
+        }
+    }
+}
+
+#[test]
+fn what_reloads_by_itself_is_never_judged_by_time() {
+    for started in [AT - 1, AT + 1] {
+        assert_eq!(look(&with(Takes::Reloads, started, |_| {}), &memory()), Freshness::ByItself);
+        for (serves, reason) in [(Serves::NotItsOwn("haproxy".into()), "haproxy"), (Serves::Nothing("refused".into()), "refused")] {
+            let facts = with(Takes::Reloads, started, |holding| holding.serves = Some(serves));
+            assert_eq!(look(&facts, &memory()), unknown(reason));
+        }
+    }
+}
+
+#[test]
+fn a_probe_that_proves_nothing_leaves_it_to_other_evidence() {
+    let facts = with(Takes::Restart, AT - 1, |holding| holding.serves = Some(Serves::NotItsOwn("haproxy".into())));
+    assert_eq!(look(&facts, &memory()), Freshness::Stale(Evidence::Started));
+}
+
+#[test]
+fn one_file_that_is_seen_otherwise_makes_it_stale_whenever_it_started() {
+    for takes in [Takes::Reloads, Takes::Restart, Takes::NewConnections] {
+        let facts = with(takes, AT + 1, |holding| holding.sees = vec![seen(Sees::Same), seen(Sees::Another)]);
+        assert_eq!(look(&facts, &memory()), Freshness::Stale(Evidence::Sees), "{takes:?}");
+    }
+}
+
+#[test]
+fn the_start_decides_where_nothing_is_seen_otherwise() {
+    for sees in [vec![], vec![seen(Sees::Same)], vec![seen(Sees::Nothing)], vec![seen(Sees::Unknown("gone".into()))]] {
+        let started = |at| look(&with(Takes::Restart, at, |holding| holding.sees = sees.clone()), &memory());
+        assert_eq!(started(AT - 1), Freshness::Stale(Evidence::Started), "{sees:?}");
+        assert_eq!(started(AT), Freshness::Fresh(Evidence::Started), "{sees:?}");
+    }
+}
+
+#[test]
+fn what_appeared_before_the_machine_started_is_older_than_all_that_runs() {
+    let mut memory = memory();
+    memory.appeared.get_mut(&name("one")).unwrap().at.boot = crate::model::BootId("earlier".into());
+    assert_eq!(look(&with(Takes::Restart, AT - 1, |_| {}), &memory), Freshness::Fresh(Evidence::Started));
+}
+
+#[test]
+fn without_memory_of_this_very_content_time_tells_nothing() {
+    let mut other = memory();
+    other.appeared.get_mut(&name("one")).unwrap().fingerprint = Digest::of(b"other").to_string();
+    for memory in [ServiceMemory::default(), other] {
+        for takes in [Takes::Restart, Takes::NewConnections] {
+            assert_eq!(look(&with(takes, AT, |_| {}), &memory), unknown("since when one is what it is now is not known"));
+        }
+    }
+}
+
+#[test]
+fn noted_connections_that_are_still_open_linger_until_shortly_before_the_end_of_what_they_carry() {
+    let end = now().plus(days(10));
+    let mut memory = memory();
+    memory.connections.push(noted("api", "one", "new", &[7, 8, 9], Some(end)));
+    let open =
+        |cookies: &[u64]| look(&with(Takes::NewConnections, AT - 1, |holding| holding.connections = Some(cookies.to_vec())), &memory);
+    assert_eq!(open(&[8, 9, 10]), Freshness::Lingering { connections: 2, until: end.minus(CLOSE_BEFORE) });
+    assert_eq!(open(&[10, 11]), Freshness::Fresh(Evidence::Connections));
+    assert_eq!(open(&[]), Freshness::Fresh(Evidence::Connections));
+}
+
+#[test]
+fn a_connection_that_outlived_two_renewals_ends_with_the_first() {
+    let mut memory = memory();
+    memory.connections.push(noted("api", "one", "older", &[7], Some(now().plus(days(3)))));
+    memory.connections.push(noted("api", "one", "new", &[7, 8], Some(now().plus(days(9)))));
+    let open =
+        |cookies: &[u64]| look(&with(Takes::NewConnections, AT - 1, |holding| holding.connections = Some(cookies.to_vec())), &memory);
+    let until = |end| now().plus(days(end)).minus(CLOSE_BEFORE);
+    assert_eq!(open(&[7, 8]), Freshness::Lingering { connections: 2, until: until(3) });
+    assert_eq!(open(&[8]), Freshness::Lingering { connections: 1, until: until(9) });
+}
+
+#[test]
+fn notes_of_others_or_of_another_run_of_the_machine_count_for_nothing() {
+    let mut memory = memory();
+    memory.connections.push(noted("other", "one", "new", &[7], None));
+    memory.connections.push(noted("api", "other", "new", &[7], None));
+    let mut elsewhere = noted("api", "one", "new", &[7], None);
+    elsewhere.boot = crate::model::BootId("earlier".into());
+    memory.connections.push(elsewhere);
+    let facts = with(Takes::NewConnections, AT, |holding| holding.connections = Some(vec![7]));
+    assert_eq!(look(&facts, &memory), Freshness::Fresh(Evidence::Connections));
+}
+
+#[test]
+fn without_a_note_all_connections_of_what_was_there_before_count() {
+    let open = |started, memory: &ServiceMemory| {
+        look(&with(Takes::NewConnections, started, |holding| holding.connections = Some(vec![7, 8])), memory)
+    };
+    let until = now().plus(days(10)).minus(CLOSE_BEFORE);
+    assert_eq!(open(AT - 1, &memory()), Freshness::Lingering { connections: 2, until });
+    assert_eq!(open(AT, &memory()), Freshness::Fresh(Evidence::Connections));
+    let mut forgotten = memory();
+    forgotten.appeared.get_mut(&name("one")).unwrap().earlier.clear();
+    assert_eq!(open(AT - 1, &forgotten), Freshness::Lingering { connections: 2, until: now() }, "no end is known");
+}
+
+#[test]
+fn connections_that_can_not_be_looked_at_are_not_taken_for_none() {
+    let facts = with(Takes::NewConnections, AT + 1, |holding| holding.connections = None);
+    assert_eq!(look(&facts, &memory()), unknown("its open connections can't be looked at"));
+}
+
+#[test]
+fn what_does_not_run_or_is_not_seen_is_neither_fresh_nor_stale() {
+    let presence = |presence| look(&ServiceFacts { presence, ..with(Takes::Restart, AT, |_| {}) }, &memory());
+    assert_eq!(presence(Presence::Absent), Freshness::NotRunning);
+    assert_eq!(presence(Presence::Down("exited".into())), Freshness::NotRunning);
+    assert_eq!(presence(Presence::Unknown("no answer".into())), unknown("no answer"));
+}
+
+#[test]
+fn a_credential_that_is_not_whole_is_nothing_to_compare_with() {
+    let facts = with(Takes::Reloads, AT, |holding| holding.serves = served("new"));
+    let mut broken = judged("one", "new");
+    broken.facts.material = Material::Damaged("no certificate".into());
+    broken.judgement.reason = "the reason of its judgement".into();
+    let found = judge_service(&facts, &[broken], &memory(), now());
+    assert_eq!(found.freshness, [(name("one"), unknown("the reason of its judgement"))]);
+    let found = judge_service(&facts, &[], &memory(), now());
+    assert_eq!(found.freshness, [(name("one"), unknown("one is not among the credentials of this node"))]);
+}
+
+#[test]
+fn a_use_that_nothing_was_found_of_is_not_passed_over() {
+    let mut facts = with(Takes::Restart, AT, |_| {});
+    facts.holds.clear();
+    assert_eq!(look(&facts, &memory()), unknown("nothing was found out about it"));
+}

@@ -1,0 +1,178 @@
+//! What is taken note of: since when each credential is what it is, which connections were open at that moment, and what was
+//! restarted for it.
+//!
+//! Since when: by the fingerprint, so that a file that was touched, or restored to what it was, is no news. The time of a change
+//! is the file's own where it can be believed, by a clock that no step moves; where it can't, it is the moment when the change
+//! was found: then what started before it is stale, and at worst is restarted once without need.
+
+use std::time::Duration;
+
+use super::freshness::started_before;
+use crate::model::{
+    Appeared, CredentialFacts, CredentialName, Digest, Earlier, Holding, Instance, Material, NotedConnections, RefreshStep, Restarted,
+    ServiceFacts, ServiceMemory, ServiceName, Takes, Timestamp, Uptime,
+};
+
+/// How far the wall clock may have moved against the other one without having been set.
+const JITTER: Duration = Duration::from_secs(2);
+
+// More than a node ever has; what is beyond is forgotten, the oldest first.
+const MOST_EARLIER: usize = 8;
+const MOST_RESTARTED: usize = 256;
+const MOST_NOTES: usize = 16;
+/// A note of more connections is not made: then all of them count.
+const MOST_COOKIES: usize = 4_096;
+
+/// A credential as it was found.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'f> {
+    /// What its files hold.
+    pub facts: &'f CredentialFacts,
+    /// How long ago its files were last changed (`st_ctime`, of several the latest), by the wall clock as it is now. `None`
+    /// where that is in the future, or not known.
+    pub changed_ago: Option<Duration>,
+}
+
+/// One moment by both clocks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// By the clock that no step moves.
+    pub uptime: Uptime,
+    /// By the wall clock.
+    pub at: Timestamp,
+}
+
+/// Takes note of all credentials of the catalog. The moment is one before they were read.
+pub fn note_contents(memory: &mut ServiceMemory, contents: &[Content<'_>], now: &Moment) {
+    let mut known = std::mem::take(&mut memory.appeared);
+    for content in contents {
+        let name = &content.facts.credential.name;
+        if let Some(next) = next(known.remove(name), content, now) {
+            memory.appeared.insert(name.clone(), next);
+        }
+    }
+    let in_place = |one: &Restarted| memory.appeared.get(&one.credential).is_some_and(|known| known.fingerprint == one.fingerprint);
+    memory.restarted.retain(in_place);
+    memory.connections.retain(|note| note.boot == now.uptime.boot && memory.appeared.contains_key(&note.credential));
+}
+
+fn next(known: Option<Appeared>, content: &Content<'_>, now: &Moment) -> Option<Appeared> {
+    let known = known.map(|known| in_this_boot(known, &now.uptime));
+    // What can't be read, or is half written, is no news yet.
+    let Material::Whole(leaf) = &content.facts.material else { return known };
+    let (fingerprint, not_after) = (leaf.fingerprint.to_string(), leaf.not_after);
+    let (seen, seen_at) = (now.uptime.clone(), now.at);
+    Some(match known {
+        Some(known) if known.fingerprint == fingerprint => Appeared { seen, seen_at, ..known },
+        Some(known) => {
+            let at = changed_at(&known, content.changed_ago, now).unwrap_or_else(|| now.uptime.clone());
+            Appeared { fingerprint, not_after, ours: false, seen, seen_at, earlier: earlier(known, &at), at }
+        }
+        None => {
+            let at = first_seen(content.changed_ago, &now.uptime);
+            Appeared { fingerprint, not_after, ours: false, seen, seen_at, earlier: Vec::new(), at }
+        }
+    })
+}
+
+/// What was there in an earlier run of the machine was there before this one began, and nothing holds what was before it.
+/// Only when it was seen remains what it was.
+fn in_this_boot(known: Appeared, now: &Uptime) -> Appeared {
+    let earlier = known.earlier.into_iter().filter(|earlier| earlier.until.boot == now.boot).collect();
+    let at = if known.at.boot == now.boot { known.at } else { since_boot(now, Duration::ZERO) };
+    Appeared { at, earlier, ..known }
+}
+
+fn since_boot(now: &Uptime, since_boot: Duration) -> Uptime {
+    Uptime { boot: now.boot.clone(), since_boot }
+}
+
+/// When a content took the place of one that was seen there before, by the file's own time. `None` where that is not plausible.
+fn changed_at(known: &Appeared, changed_ago: Option<Duration>, now: &Moment) -> Option<Uptime> {
+    let ago = changed_ago?;
+    let at = now.uptime.since_boot.saturating_sub(ago);
+    if known.seen.boot != now.uptime.boot {
+        let after_it_was_seen = now.at.minus(ago).plus(JITTER) >= known.seen_at;
+        return after_it_was_seen.then(|| since_boot(&now.uptime, at));
+    }
+    let passed = now.uptime.since_boot.checked_sub(known.seen.since_boot)?;
+    let shown = now.at.seconds_since(known.seen_at);
+    let clock_was_set = shown.abs_diff(i64::try_from(passed.as_secs()).ok()?) > JITTER.as_secs();
+    (!clock_was_set && ago <= passed + JITTER).then(|| since_boot(&now.uptime, at.max(known.seen.since_boot)))
+}
+
+/// When a content appeared that is seen for the first time ever. Nothing is known against its services, so a time that makes no
+/// sense must not make them stale: other evidence has to.
+fn first_seen(changed_ago: Option<Duration>, now: &Uptime) -> Uptime {
+    since_boot(now, changed_ago.map_or(Duration::ZERO, |ago| now.since_boot.saturating_sub(ago)))
+}
+
+fn earlier(known: Appeared, until: &Uptime) -> Vec<Earlier> {
+    let mut all = known.earlier;
+    all.push(Earlier { fingerprint: known.fingerprint, not_after: known.not_after, until: until.clone() });
+    keep_last(&mut all, MOST_EARLIER);
+    all
+}
+
+fn keep_last<T>(all: &mut Vec<T>, most: usize) {
+    all.drain(..all.len().saturating_sub(most));
+}
+
+/// Takes note of a renewal of our own. The moment is one after its files were replaced.
+pub fn note_renewed(memory: &mut ServiceMemory, credential: &CredentialName, fingerprint: &Digest, not_after: Timestamp, now: &Moment) {
+    let known = memory.appeared.remove(credential).map(|known| in_this_boot(known, &now.uptime));
+    let earlier = known.map_or_else(Vec::new, |known| earlier(known, &now.uptime));
+    let (at, seen, seen_at) = (now.uptime.clone(), now.uptime.clone(), now.at);
+    let renewed = Appeared { fingerprint: fingerprint.to_string(), at, not_after, ours: true, seen, seen_at, earlier };
+    memory.appeared.insert(credential.clone(), renewed);
+}
+
+/// Takes note of the connections that were open when a new content was first seen, once for each content, whoever made it.
+/// To be called after the contents were taken note of, and for a renewal of our own after it; the sooner, the fewer of
+/// those that were opened since are taken for older ones. What was closed meanwhile stays in a note: the kernel gives no
+/// cookie twice.
+pub fn note_connections(memory: &mut ServiceMemory, services: &[ServiceFacts]) {
+    for facts in services {
+        let Some(instance) = facts.presence.instance() else { continue };
+        for holding in facts.holds.iter().filter(|holding| holding.takes == Takes::NewConnections) {
+            memory.connections.extend(note(memory, &facts.service.name, holding, instance));
+        }
+    }
+    keep_last(&mut memory.connections, MOST_NOTES);
+}
+
+fn note(memory: &ServiceMemory, service: &ServiceName, holding: &Holding, instance: &Instance) -> Option<NotedConnections> {
+    let credential = &holding.credential;
+    let appeared = memory.appeared.get(credential)?;
+    let same =
+        |note: &NotedConnections| note.service == *service && note.credential == *credential && note.fingerprint == appeared.fingerprint;
+    let open = holding.connections.as_ref().filter(|open| open.len() <= MOST_COOKIES)?;
+    if !started_before(instance, appeared) || memory.connections.iter().any(same) {
+        return None;
+    }
+    Some(NotedConnections {
+        service: service.clone(),
+        credential: credential.clone(),
+        fingerprint: appeared.fingerprint.clone(),
+        cookies: open.clone(),
+        boot: instance.started.boot.clone(),
+        end: appeared.held_until(&instance.started),
+    })
+}
+
+/// Takes note of a restart. To be called, and written down, before it is made: cut short in between, it is not made at all,
+/// which an alarm tells, rather than again and again.
+pub fn note_restarted(memory: &mut ServiceMemory, step: &RefreshStep, at: Timestamp) {
+    let service = &step.service;
+    memory.stopped.insert(service.clone(), step.instance.clone());
+    for (credential, fingerprint) in &step.credentials {
+        memory.restarted.retain(|one| one.service != *service || one.credential != *credential);
+        let (service, credential, fingerprint) = (service.clone(), credential.clone(), fingerprint.clone());
+        memory.restarted.push(Restarted { service, credential, fingerprint, at });
+    }
+    keep_last(&mut memory.restarted, MOST_RESTARTED);
+}
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;

@@ -1,0 +1,424 @@
+//! From what is thought of the services to steps: which of them is to do what so that it works with the credentials on the
+//! disk, when, and what is only said.
+//!
+//! One step a service, in the order of the catalog, for all of its credentials together, so that it restarts once. A restart is
+//! made once for a certificate and never again: what is stale even so is told to somebody. And it is made only where the
+//! credential on the disk is a good one: a service that holds a better one is left alone.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::freshness::{JudgedService, lingering, on_disk};
+use super::steps::{Judged, Request};
+use super::words::{remaining, span};
+use crate::model::{
+    Belief, Brakes, Condition, CredentialName, Evidence, Freshness, Health, Holding, Instance, Policy, Presence, RefreshStep, Remedy,
+    Renewal, Restarted, ServiceFacts, ServiceMemory, ServiceName, Takes, Timestamp, Urgency, days,
+};
+
+/// How long a certificate lives that a service makes for itself in memory when it starts.
+const LIFE_IN_MEMORY: Duration = days(365);
+
+/// How old a service with such a certificate becomes: 11 months.
+const OLDEST: Duration = days(334);
+
+/// What makes a pass take place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// The schedule, or a pass of it that was missed.
+    Scheduled,
+    /// An operator: a command, or a signal.
+    Asked,
+    /// Anything else: the daemon's start, a change of files, a pass before that failed.
+    Other,
+}
+
+/// What a plan depends on besides the services.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'s> {
+    /// What is thought of the credentials.
+    pub credentials: &'s [Judged],
+    /// What is remembered, these services and credentials included.
+    pub memory: &'s ServiceMemory,
+    /// Why there is a pass.
+    pub occasion: Occasion,
+    /// What was asked for.
+    pub request: &'s Request,
+    /// What counts as urgent.
+    pub policy: &'s Policy,
+    /// The reasons to wait.
+    pub brakes: &'s Brakes,
+    /// How many members etcd had when this node joined; 0 where it runs elsewhere.
+    pub etcd_members: usize,
+    /// The present time.
+    pub now: Timestamp,
+}
+
+/// What is to be done about services.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refresh {
+    /// The steps, in the order of the catalog, at most one a service.
+    pub steps: Vec<RefreshStep>,
+    /// What nothing is done about, and somebody should know.
+    pub findings: Vec<Finding>,
+}
+
+/// Something about a service that somebody should know, and that no step helps against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It works with an earlier certificate still, after the restart that was made for the new one.
+    StillStale {
+        /// The service.
+        service: ServiceName,
+        /// The credential.
+        credential: CredentialName,
+        /// By what that is known.
+        evidence: Evidence,
+        /// When it was restarted.
+        restarted: Timestamp,
+    },
+    /// It works with an earlier certificate, and the one on the disk is of no use: a restart would do harm.
+    Worse {
+        /// The service.
+        service: ServiceName,
+        /// The credential.
+        credential: CredentialName,
+        /// What is wrong with the one on the disk.
+        condition: Condition,
+    },
+    /// It works with an earlier certificate of a credential that kubelet looks after; kubelet is not restarted for it.
+    LeftToKubelet {
+        /// The service.
+        service: ServiceName,
+        /// The credential.
+        credential: CredentialName,
+    },
+    /// Which certificate it works with can't be told.
+    Unknown {
+        /// The service.
+        service: ServiceName,
+        /// The credential.
+        credential: CredentialName,
+        /// Why.
+        reason: String,
+    },
+    /// It does not run, and should.
+    Down {
+        /// The service.
+        service: ServiceName,
+        /// What was found.
+        reason: String,
+    },
+    /// Whether it runs can't be told.
+    Unseen {
+        /// The service.
+        service: ServiceName,
+        /// Why.
+        reason: String,
+    },
+    /// The very process that was to be restarted for its age still runs.
+    StillOld {
+        /// The service.
+        service: ServiceName,
+        /// How long it has been running.
+        age: Duration,
+    },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StillStale { service, credential, evidence, restarted } => write!(
+                f,
+                "{service} still works with an earlier {credential}, {evidence}, though it was restarted for it at {restarted}: it is not restarted again"
+            ),
+            Self::Worse { service, credential, condition } => {
+                write!(f, "{service} works with an earlier {credential}, and the one on the disk is {condition}: it is left alone")
+            }
+            Self::LeftToKubelet { service, credential } => {
+                write!(f, "{service} works with an earlier {credential}: it is for kubelet to take the new one")
+            }
+            Self::Unknown { service, credential, reason } => {
+                write!(f, "whether {service} works with the present {credential} is not known: {reason}")
+            }
+            Self::Down { service, reason } => write!(f, "{service} does not run: {reason}"),
+            Self::Unseen { service, reason } => write!(f, "whether {service} runs is not known: {reason}"),
+            Self::StillOld { service, age } => {
+                write!(f, "{service} has been running for {}, though it was to be restarted for it: it is not restarted again", span(*age))
+            }
+        }
+    }
+}
+
+/// Decides what is to be done about all services, given in the order of the catalog.
+#[must_use]
+pub fn plan_refresh(services: &[JudgedService], situation: &Situation<'_>) -> Refresh {
+    let mut refresh = Refresh::default();
+    let mut one_is_old = false;
+    for JudgedService { facts, freshness } in services {
+        let service = facts.service.name.clone();
+        match &facts.presence {
+            Presence::Absent => {}
+            Presence::Down(reason) => refresh.findings.push(Finding::Down { service, reason: reason.clone() }),
+            Presence::Unknown(reason) => refresh.findings.push(Finding::Unseen { service, reason: reason.clone() }),
+            Presence::Running(instance) => {
+                let running = Running { facts, instance, situation };
+                let mut wants = running.wants(freshness, &mut refresh.findings);
+                let restarts = wants.iter().any(|want| want.remedy == Remedy::Restart);
+                let old = if restarts || one_is_old { None } else { running.too_old(&mut refresh.findings) };
+                let is_old = old.is_some();
+                wants.extend(old);
+                let step = running.step(wants);
+                one_is_old |= is_old && step.as_ref().is_some_and(|step| step.waits.is_none());
+                refresh.steps.extend(step);
+            }
+        }
+    }
+    refresh
+}
+
+/// One thing that is wanted of a service.
+struct Want {
+    /// For this credential, with the fingerprint on the disk; `None` for the service's age.
+    credential: Option<(CredentialName, String)>,
+    remedy: Remedy,
+    closing: Vec<u64>,
+    why: String,
+    /// How much patience the certificate in use leaves.
+    urgency: Urgency,
+    /// Whether this is the time for it, apart from reasons to wait.
+    timely: bool,
+}
+
+/// A service that runs, and what a plan for it depends on.
+struct Running<'s> {
+    facts: &'s ServiceFacts,
+    instance: &'s Instance,
+    situation: &'s Situation<'s>,
+}
+
+impl Running<'_> {
+    fn wants(&self, freshness: &[(CredentialName, Freshness)], findings: &mut Vec<Finding>) -> Vec<Want> {
+        let want = |(credential, freshness): &(CredentialName, Freshness)| {
+            match freshness {
+                Freshness::Fresh(_) | Freshness::ByItself | Freshness::NotRunning => None,
+                Freshness::Unknown(reason) => {
+                    findings.extend(self.unknown(credential, reason));
+                    None
+                }
+                // By a clock that is not believed nothing ends.
+                Freshness::Lingering { until, .. } if self.situation.now < *until || !self.believed() => None,
+                Freshness::Lingering { .. } => self.close(credential),
+                Freshness::Stale(evidence) => match self.in_the_way(credential, *evidence) {
+                    Some(finding) => {
+                        findings.push(finding);
+                        None
+                    }
+                    None => self.refresh(credential, *evidence),
+                },
+            }
+        };
+        freshness.iter().filter_map(want).collect()
+    }
+
+    /// What is wrong with the credential itself is told where that one is judged.
+    fn unknown(&self, credential: &CredentialName, reason: &str) -> Option<Finding> {
+        on_disk(self.situation.credentials, credential).ok()?;
+        Some(Finding::Unknown { service: self.name(), credential: credential.clone(), reason: reason.to_owned() })
+    }
+
+    /// Why a service that is stale is left alone.
+    fn in_the_way(&self, credential: &CredentialName, evidence: Evidence) -> Option<Finding> {
+        let judged = self.judged(credential)?;
+        let (service, credential) = (self.name(), credential.clone());
+        let condition = judged.judgement.condition;
+        if let Some(done) = self.restarted(judged) {
+            Some(Finding::StillStale { service, credential, evidence, restarted: done.at })
+        } else if judged.facts.credential.renewal == Renewal::Kubelet {
+            Some(Finding::LeftToKubelet { service, credential })
+        } else if matches!(condition, Condition::Expired | Condition::NotYetValid) {
+            Some(Finding::Worse { service, credential, condition })
+        } else {
+            None
+        }
+    }
+
+    fn refresh(&self, credential: &CredentialName, evidence: Evidence) -> Option<Want> {
+        let fingerprint = self.fingerprint(credential)?;
+        let holding = self.holding(credential)?;
+        let appeared = self.situation.memory.appeared.get(credential);
+        let end = appeared.and_then(|known| match &holding.serves {
+            Some(crate::model::Serves::Certificate { fingerprint, .. }) => known.end_of(&fingerprint.to_string()),
+            _ => known.held_until(&self.instance.started),
+        });
+        Some(Want {
+            remedy: if holding.takes == Takes::Reloads { Remedy::Await } else { Remedy::Restart },
+            closing: Vec::new(),
+            why: format!("works with an earlier {credential}, {evidence}"),
+            urgency: self.urgency(end),
+            timely: self.timely(credential),
+            credential: Some((credential.clone(), fingerprint)),
+        })
+    }
+
+    fn close(&self, credential: &CredentialName) -> Option<Want> {
+        let fingerprint = self.fingerprint(credential)?;
+        let appeared = self.situation.memory.appeared.get(credential)?;
+        let lingering = lingering(&self.facts.service.name, self.holding(credential)?, self.instance, appeared, self.situation.memory)?;
+        let end = lingering.end.map_or_else(String::new, |end| format!(", which ends {}", remaining(self.situation.now, end)));
+        Some(Want {
+            remedy: Remedy::CloseConnections,
+            why: format!("{} of its connections carry an earlier {credential}{end}", lingering.cookies.len()),
+            closing: lingering.cookies,
+            urgency: self.urgency(lingering.end),
+            timely: self.timely(credential),
+            credential: Some((credential.clone(), fingerprint)),
+        })
+    }
+
+    /// At the scheduled time only, and one service a pass: there is a month for all of them.
+    fn too_old(&self, findings: &mut Vec<Finding>) -> Option<Want> {
+        let age = self.instance.age;
+        if !self.facts.service.ages || age < OLDEST {
+            return None;
+        }
+        if self.situation.memory.stopped.get(&self.facts.service.name) == Some(&self.instance.id) {
+            findings.push(Finding::StillOld { service: self.name(), age });
+            return None;
+        }
+        (self.situation.occasion == Occasion::Scheduled).then(|| Want {
+            credential: None,
+            remedy: Remedy::Restart,
+            closing: Vec::new(),
+            why: format!("has been running for {}, and certificates that it keeps in memory end a year after its start", span(age)),
+            urgency: self.left(LIFE_IN_MEMORY.checked_sub(age)),
+            timely: true,
+        })
+    }
+
+    /// All that is wanted of the service in one step.
+    fn step(&self, mut wants: Vec<Want>) -> Option<RefreshStep> {
+        let urgency = wants.iter().map(|want| want.urgency).max()?;
+        let later = self.later(urgency, wants.iter().any(|want| want.timely));
+        let others = self.others(urgency);
+        let any = |remedy: Remedy| wants.iter().any(|want| want.remedy == remedy);
+        let both = || join(later.iter().chain(&others));
+        let (remedy, waits, restart_waits) = if any(Remedy::Restart) {
+            (Remedy::Restart, both(), None)
+        } else if any(Remedy::Await) {
+            // Looking does no harm; closing connections in the middle of somebody's work might.
+            wants.retain(|want| want.remedy == Remedy::Await || later.is_none());
+            (Remedy::Await, None, both())
+        } else {
+            (Remedy::CloseConnections, later.clone(), join(others.iter().chain(&self.restarted_for(&wants))))
+        };
+        let closes = remedy != Remedy::Restart;
+        Some(RefreshStep {
+            service: self.name(),
+            instance: self.instance.id.clone(),
+            remedy,
+            credentials: wants.iter().filter_map(|want| want.credential.clone()).collect(),
+            closing: wants.iter().filter(|_| closes).flat_map(|want| &want.closing).copied().collect(),
+            reason: self.reason(&wants),
+            waits,
+            restart_waits,
+        })
+    }
+
+    fn reason(&self, wants: &[Want]) -> String {
+        let mut reasons: Vec<String> = wants.iter().map(|want| want.why.clone()).collect();
+        if let Health::Unhealthy(why) = &self.facts.health {
+            reasons.push(format!("is not well already: {why}"));
+        }
+        reasons.join("; ")
+    }
+
+    /// Why it is not done in this pass. What is urgent waits for nothing.
+    fn later(&self, urgency: Urgency, timely: bool) -> Option<String> {
+        if urgency > Urgency::Due {
+            return None;
+        }
+        let holds = if self.situation.request.force { &[] } else { self.situation.brakes.holds.as_slice() };
+        let holds: Vec<String> = holds.iter().map(ToString::to_string).collect();
+        let time = (!timely).then(|| "somebody else renewed it: its turn comes at the next scheduled time".to_owned());
+        join(holds.iter().chain(&time))
+    }
+
+    /// Why a restart has to wait for others.
+    fn others(&self, urgency: Urgency) -> Option<String> {
+        let members = self.situation.etcd_members;
+        (self.facts.service.quorum && members > 1 && urgency < Urgency::Expired)
+            .then(|| format!("etcd has {members} members, and whether the other nodes carry on without this one is not known"))
+    }
+
+    /// Where connections can't be closed, the service is restarted, and for a certificate only once.
+    fn restarted_for(&self, wants: &[Want]) -> Option<String> {
+        let credentials = wants.iter().filter_map(|want| want.credential.as_ref());
+        let done = credentials.filter_map(|(credential, _)| self.restarted(self.judged(credential)?)).next()?;
+        Some(format!("it was restarted for it already, at {}", done.at))
+    }
+
+    fn restarted(&self, judged: &Judged) -> Option<&Restarted> {
+        let fingerprint = judged.facts.material.leaf()?.fingerprint.to_string();
+        let credential = &judged.facts.credential.name;
+        let same = |done: &&Restarted| {
+            done.service == self.facts.service.name && done.credential == *credential && done.fingerprint == fingerprint
+        };
+        self.situation.memory.restarted.iter().find(same)
+    }
+
+    /// What was renewed here is to be used at once; what others renewed at the scheduled time, or when somebody asks for it.
+    fn timely(&self, credential: &CredentialName) -> bool {
+        let only = &self.situation.request.only;
+        let ours = self.situation.memory.appeared.get(credential).is_some_and(|known| known.ours);
+        match self.situation.occasion {
+            Occasion::Scheduled => true,
+            Occasion::Asked => ours || only.is_empty() || only.contains(credential),
+            Occasion::Other => ours,
+        }
+    }
+
+    fn urgency(&self, end: Option<Timestamp>) -> Urgency {
+        match end.filter(|_| self.believed()) {
+            None => Urgency::Comfortable,
+            Some(end) => self.left(u64::try_from(end.seconds_since(self.situation.now)).ok().map(Duration::from_secs)),
+        }
+    }
+
+    fn left(&self, left: Option<Duration>) -> Urgency {
+        match left {
+            None => Urgency::Expired,
+            Some(left) if left <= self.situation.policy.urgent_before => Urgency::Urgent,
+            Some(_) => Urgency::Comfortable,
+        }
+    }
+
+    fn believed(&self) -> bool {
+        !matches!(self.situation.brakes.belief, Belief::NotBelieved(_))
+    }
+
+    fn judged(&self, credential: &CredentialName) -> Option<&Judged> {
+        self.situation.credentials.iter().find(|judged| judged.facts.credential.name == *credential)
+    }
+
+    fn fingerprint(&self, credential: &CredentialName) -> Option<String> {
+        Some(on_disk(self.situation.credentials, credential).ok()?.fingerprint.to_string())
+    }
+
+    fn holding(&self, credential: &CredentialName) -> Option<&Holding> {
+        self.facts.holds.iter().find(|holding| holding.credential == *credential)
+    }
+
+    fn name(&self) -> ServiceName {
+        self.facts.service.name.clone()
+    }
+}
+
+fn join<'r>(reasons: impl Iterator<Item = &'r String>) -> Option<String> {
+    let reasons: Vec<&str> = reasons.map(String::as_str).collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+#[cfg(test)]
+#[path = "refresh_tests.rs"]
+mod tests;

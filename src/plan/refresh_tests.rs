@@ -1,0 +1,535 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::super::service_fixtures::*;
+use super::*;
+use crate::model::{Hold, Sees, Serves};
+use crate::plan::{judge_service, note_restarted};
+
+const AT: u64 = 5_000;
+
+/// Services, and all that a plan for them depends on.
+#[derive(Clone, Debug)]
+struct Node {
+    services: Vec<ServiceFacts>,
+    credentials: Vec<Judged>,
+    memory: ServiceMemory,
+    occasion: Occasion,
+    request: Request,
+    brakes: Brakes,
+    etcd_members: usize,
+    now: Timestamp,
+}
+
+impl Node {
+    /// A scheduled pass on a node with these services. Every credential's content appeared at [`AT`] by our own doing, and the one
+    /// before has ten days left.
+    fn new(services: Vec<ServiceFacts>) -> Self {
+        let names: BTreeSet<_> = services.iter().flat_map(|facts| &facts.service.uses).map(|one| one.credential.clone()).collect();
+        let appeared = names.iter().map(|name| (name.clone(), appeared_at("new", AT, Some(now().plus(days(10)))))).collect();
+        Self {
+            credentials: names.iter().map(|name| judged(name.as_str(), "new")).collect(),
+            memory: ServiceMemory { appeared, ..ServiceMemory::default() },
+            services,
+            occasion: Occasion::Scheduled,
+            request: Request::default(),
+            brakes: Brakes { belief: Belief::Believed, holds: Vec::new() },
+            etcd_members: 1,
+            now: now(),
+        }
+    }
+
+    fn plan(&self) -> Refresh {
+        let judge = |facts| judge_service(facts, &self.credentials, &self.memory, self.now);
+        let judged: Vec<_> = self.services.iter().map(judge).collect();
+        let policy = Policy { renew_before: days(15), urgent_before: days(3), validity: days(365), backdate: Duration::ZERO };
+        let situation = Situation {
+            credentials: &self.credentials,
+            memory: &self.memory,
+            occasion: self.occasion,
+            request: &self.request,
+            policy: &policy,
+            brakes: &self.brakes,
+            etcd_members: self.etcd_members,
+            now: self.now,
+        };
+        plan_refresh(&judged, &situation)
+    }
+
+    /// The one step that there is.
+    fn step(&self) -> RefreshStep {
+        let Refresh { mut steps, findings } = self.plan();
+        assert_eq!((steps.len(), findings), (1, vec![]));
+        steps.remove(0)
+    }
+
+    fn waits(&self) -> Option<String> {
+        self.step().waits
+    }
+
+    /// The only thing found, where nothing is done.
+    fn finding(&self) -> String {
+        let Refresh { steps, findings } = self.plan();
+        assert_eq!((steps, findings.len()), (vec![], 1));
+        findings[0].to_string()
+    }
+
+    fn by_somebody_else(mut self) -> Self {
+        self.memory.appeared.values_mut().for_each(|known| known.ours = false);
+        self
+    }
+
+    /// The certificates before these end then.
+    fn old_ones_end(mut self, end: Timestamp) -> Self {
+        for known in self.memory.appeared.values_mut() {
+            known.earlier.iter_mut().for_each(|earlier| earlier.not_after = end);
+        }
+        self
+    }
+
+    fn on(mut self, occasion: Occasion) -> Self {
+        self.occasion = occasion;
+        self
+    }
+
+    fn held(mut self) -> Self {
+        self.brakes.holds.push(Hold::KubeadmRunning { pid: 7 });
+        self
+    }
+
+    fn members(mut self, members: usize) -> Self {
+        self.etcd_members = members;
+        self
+    }
+
+    fn restarted(mut self, service: &str, credential: &str) -> Self {
+        let (service, fingerprint) = (ServiceName::new(service).unwrap(), fingerprint("new").to_string());
+        self.memory.restarted.push(Restarted { service, credential: name(credential), fingerprint, at: now().minus(DAY) });
+        self
+    }
+}
+
+fn stale() -> ServiceFacts {
+    service("scheduler", "scheduler.conf", Takes::Restart, AT - 1)
+}
+
+fn serving(content: &str) -> ServiceFacts {
+    let mut facts = service("api", "apiserver", Takes::Reloads, AT - 1);
+    facts.holds[0].serves = served(content);
+    facts
+}
+
+/// It shows the credential on these connections, and was there before its present content.
+fn connected(cookies: &[u64]) -> ServiceFacts {
+    let mut facts = service("api", "kubelet-client", Takes::NewConnections, AT - 1);
+    facts.holds[0].connections = Some(cookies.to_vec());
+    facts
+}
+
+/// One service with the uses of both.
+fn both(mut one: ServiceFacts, other: ServiceFacts) -> ServiceFacts {
+    one.service.uses.extend(other.service.uses);
+    one.holds.extend(other.holds);
+    one
+}
+
+fn aged(name: &str, days_old: u32) -> ServiceFacts {
+    let mut facts = service(name, "one", Takes::Reloads, AT);
+    facts.service.ages = true;
+    let Presence::Running(instance) = &mut facts.presence else { panic!() };
+    instance.age = DAY * days_old;
+    facts
+}
+
+const LATER: &str = "somebody else renewed it: its turn comes at the next scheduled time";
+const HELD: &str = "kubeadm is at work (process 7), until it ends";
+const OTHERS: &str = "etcd has 3 members, and whether the other nodes carry on without this one is not known";
+
+#[test]
+fn a_stale_service_is_restarted_for_the_certificate_on_the_disk() {
+    let step = RefreshStep {
+        service: ServiceName::new("scheduler").unwrap(),
+        instance: "scheduler-4999".into(),
+        remedy: Remedy::Restart,
+        credentials: vec![(name("scheduler.conf"), fingerprint("new").to_string())],
+        closing: Vec::new(),
+        reason: "works with an earlier scheduler.conf, by its start".into(),
+        waits: None,
+        restart_waits: None,
+    };
+    assert_eq!(Node::new(vec![stale()]).plan(), Refresh { steps: vec![step], findings: vec![] });
+}
+
+#[test]
+fn what_reloads_by_itself_is_waited_for() {
+    let node = Node::new(vec![serving("old")]);
+    let step = node.step();
+    assert_eq!((step.remedy, step.reason.as_str()), (Remedy::Await, "works with an earlier apiserver, by what it serves"));
+    assert_eq!((step.waits, step.restart_waits), (None, None));
+    assert_eq!(Node::new(vec![serving("new")]).plan(), Refresh::default());
+}
+
+#[test]
+fn all_that_is_stale_of_a_service_is_one_restart() {
+    let two = both(stale(), service("scheduler", "other", Takes::Restart, AT - 1));
+    let step = Node::new(vec![both(two, serving("old"))]).step();
+    assert_eq!((step.remedy, step.credentials.len()), (Remedy::Restart, 3));
+    assert_eq!(step.reason.matches("; ").count(), 2);
+}
+
+#[test]
+fn what_was_not_well_before_is_said_and_restarted_all_the_same() {
+    let step = Node::new(vec![ServiceFacts { health: Health::Unhealthy("connection refused".into()), ..stale() }]).step();
+    assert_eq!(step.waits, None);
+    assert_eq!(step.reason, "works with an earlier scheduler.conf, by its start; is not well already: connection refused");
+}
+
+#[test]
+fn what_was_restarted_for_a_certificate_is_not_restarted_for_it_again() {
+    let done = Node::new(vec![stale()]).restarted("scheduler", "scheduler.conf");
+    let text = "scheduler still works with an earlier scheduler.conf, by its start, though it was restarted for it at \
+                2027-01-14T08:00:00Z: it is not restarted again";
+    assert_eq!(done.finding(), text);
+    assert!(
+        Node::new(vec![serving("old")]).restarted("api", "apiserver").finding().starts_with("api still works with an earlier apiserver")
+    );
+    let others = [("other", "scheduler.conf"), ("scheduler", "other")];
+    for (service, credential) in others {
+        assert_eq!(Node::new(vec![stale()]).restarted(service, credential).step().remedy, Remedy::Restart);
+    }
+}
+
+#[test]
+fn what_others_renewed_waits_for_its_time() {
+    let node = Node::new(vec![stale()]).by_somebody_else();
+    for (occasion, waits) in [(Occasion::Scheduled, None), (Occasion::Asked, None), (Occasion::Other, Some(LATER.to_owned()))] {
+        assert_eq!(node.clone().on(occasion).waits(), waits, "{occasion:?}");
+    }
+    let mut other = node.on(Occasion::Asked);
+    other.request.only = [name("apiserver")].into();
+    assert_eq!(other.waits(), Some(LATER.to_owned()), "something else was asked for");
+    other.request.only.insert(name("scheduler.conf"));
+    assert_eq!(other.waits(), None);
+}
+
+#[test]
+fn what_was_renewed_here_and_what_is_urgent_waits_for_no_time() {
+    assert_eq!(Node::new(vec![stale()]).on(Occasion::Other).waits(), None);
+    let others = Node::new(vec![stale()]).by_somebody_else().on(Occasion::Other);
+    assert_eq!(others.clone().old_ones_end(now().plus(days(3))).waits(), None);
+    assert_eq!(others.clone().old_ones_end(now().plus(days(3)).plus(Duration::from_secs(1))).waits(), Some(LATER.to_owned()));
+    let mut wrong = others.old_ones_end(now().plus(days(3)));
+    wrong.brakes.belief = Belief::NotBelieved("the clock is wrong".into());
+    assert_eq!(wrong.waits(), Some(LATER.to_owned()), "nothing is urgent by a wrong clock");
+}
+
+#[test]
+fn a_hold_holds_what_has_time() {
+    let node = Node::new(vec![stale()]).held();
+    assert_eq!(node.waits(), Some(HELD.to_owned()));
+    assert_eq!(node.clone().old_ones_end(now().plus(days(2))).waits(), None);
+    let mut forced = node.clone();
+    forced.request.force = true;
+    assert_eq!(forced.waits(), None);
+    assert_eq!(node.by_somebody_else().on(Occasion::Other).waits(), Some(format!("{HELD}; {LATER}")));
+}
+
+#[test]
+fn looking_waits_for_nothing_and_the_restart_after_it_does() {
+    let step = Node::new(vec![serving("old")]).by_somebody_else().held().on(Occasion::Other).step();
+    assert_eq!((step.remedy, step.waits, step.restart_waits), (Remedy::Await, None, Some(format!("{HELD}; {LATER}"))));
+}
+
+#[test]
+fn what_the_cluster_lives_on_is_stopped_only_where_the_node_is_alone_or_it_is_too_late() {
+    let mut facts = stale();
+    facts.service.quorum = true;
+    let node = Node::new(vec![facts.clone()]);
+    assert_eq!(node.clone().members(1).waits(), None);
+    assert_eq!(node.clone().members(3).waits(), Some(OTHERS.to_owned()));
+    assert_eq!(node.clone().members(3).old_ones_end(now()).waits(), Some(OTHERS.to_owned()), "urgent is not too late");
+    assert_eq!(node.members(3).old_ones_end(now().minus(Duration::from_secs(1))).waits(), None);
+    assert_eq!(Node::new(vec![stale()]).members(3).waits(), None, "the others are stopped at will");
+    let mut facts = serving("old");
+    facts.service.quorum = true;
+    let step = Node::new(vec![facts]).members(3).step();
+    assert_eq!((step.remedy, step.waits, step.restart_waits), (Remedy::Await, None, Some(OTHERS.to_owned())));
+}
+
+#[test]
+fn connections_are_closed_only_when_what_they_carry_nears_its_end() {
+    let node = |end: Timestamp| {
+        let mut node = Node::new(vec![connected(&[7, 8, 9])]);
+        node.memory.connections.push(noted("api", "kubelet-client", "new", &[7, 8], Some(end)));
+        node
+    };
+    assert_eq!(node(now().plus(days(2))).plan(), Refresh::default(), "deferred is not failed");
+    let step = node(now().plus(DAY)).step();
+    assert_eq!((step.remedy, step.closing, step.waits), (Remedy::CloseConnections, vec![7, 8], None));
+    assert_eq!(step.reason, "2 of its connections carry an earlier kubelet-client, which ends in 24 hours");
+    assert_eq!(node(now().plus(DAY)).by_somebody_else().held().on(Occasion::Other).waits(), None, "it is urgent");
+}
+
+#[test]
+fn connections_with_an_unknown_end_are_closed_when_it_is_time() {
+    let mut node = Node::new(vec![connected(&[7, 8])]).by_somebody_else();
+    node.memory.appeared.values_mut().for_each(|known| known.earlier.clear());
+    let step = node.step();
+    assert_eq!((step.remedy, step.closing, step.waits), (Remedy::CloseConnections, vec![7, 8], None));
+    assert_eq!(node.on(Occasion::Other).waits(), Some(LATER.to_owned()));
+}
+
+#[test]
+fn where_connections_can_not_be_closed_the_restart_has_its_own_reasons_to_wait() {
+    let mut node = Node::new(vec![connected(&[7])]).old_ones_end(now().plus(DAY)).members(3);
+    node.services[0].service.quorum = true;
+    let step = node.step();
+    assert_eq!((step.waits, step.restart_waits), (None, Some(OTHERS.to_owned())));
+    let step = Node::new(vec![connected(&[7])]).old_ones_end(now()).restarted("api", "kubelet-client").step();
+    assert_eq!(step.restart_waits, Some("it was restarted for it already, at 2027-01-14T08:00:00Z".into()));
+}
+
+#[test]
+fn a_service_is_waited_for_and_its_connections_closed_in_one_step() {
+    let node = Node::new(vec![both(serving("old"), connected(&[7]))]);
+    let urgent = node.clone().old_ones_end(now().plus(DAY)).step();
+    assert_eq!((urgent.remedy, urgent.closing, urgent.credentials.len()), (Remedy::Await, vec![7], 2));
+    let mut unknown = node.held();
+    unknown.memory.appeared.values_mut().for_each(|known| known.earlier.clear());
+    let step = unknown.step();
+    assert_eq!((step.remedy, step.closing, step.credentials.len()), (Remedy::Await, vec![], 1), "closing waits, looking does not");
+}
+
+#[test]
+fn a_restart_closes_all_connections_anyway() {
+    let node = Node::new(vec![both(stale(), connected(&[7]))]).old_ones_end(now());
+    let mut node = node;
+    node.services[0].service.name = ServiceName::new("api").unwrap();
+    let step = node.step();
+    assert_eq!((step.remedy, step.closing, step.credentials.len()), (Remedy::Restart, vec![], 2));
+}
+
+#[test]
+fn a_service_that_holds_a_better_one_is_left_alone() {
+    for condition in [Condition::Expired, Condition::NotYetValid] {
+        let mut node = Node::new(vec![stale()]);
+        node.credentials[0].judgement.condition = condition;
+        let text = format!("scheduler works with an earlier scheduler.conf, and the one on the disk is {condition}: it is left alone");
+        assert_eq!(node.finding(), text);
+    }
+}
+
+#[test]
+fn kubelet_is_not_restarted_for_what_it_looks_after_itself() {
+    let mut node = Node::new(vec![serving("old")]);
+    node.credentials[0].facts.credential.renewal = Renewal::Kubelet;
+    assert_eq!(node.finding(), "api works with an earlier apiserver: it is for kubelet to take the new one");
+}
+
+#[test]
+fn what_does_not_run_or_is_not_seen_is_found_and_not_touched() {
+    let with = |presence| Node::new(vec![ServiceFacts { presence, ..stale() }]);
+    assert_eq!(with(Presence::Down("its container exited".into())).finding(), "scheduler does not run: its container exited");
+    assert_eq!(with(Presence::Unknown("no answer".into())).finding(), "whether scheduler runs is not known: no answer");
+    assert_eq!(with(Presence::Absent).plan(), Refresh::default());
+}
+
+#[test]
+fn what_can_not_be_told_is_found_unless_the_credential_itself_is_at_fault() {
+    let mut facts = serving("old");
+    facts.holds[0].serves = Some(Serves::NotItsOwn("haproxy has the port".into()));
+    let mut node = Node::new(vec![facts]);
+    assert_eq!(node.finding(), "whether api works with the present apiserver is not known: haproxy has the port");
+    node.credentials[0].facts.material = crate::model::Material::Absent;
+    assert_eq!(node.plan(), Refresh::default());
+}
+
+#[test]
+fn a_service_grows_eleven_months_old_and_no_older() {
+    let node = |days_old| Node::new(vec![aged("api", days_old)]);
+    assert_eq!(node(333).plan(), Refresh::default());
+    let step = node(334).step();
+    assert_eq!((step.remedy, step.credentials.len(), step.waits), (Remedy::Restart, 0, None));
+    assert_eq!(step.reason, "has been running for 334 days, and certificates that it keeps in memory end a year after its start");
+    for occasion in [Occasion::Asked, Occasion::Other] {
+        assert_eq!(node(334).on(occasion).plan(), Refresh::default(), "only at the scheduled time");
+    }
+    let mut ageless = aged("api", 400);
+    ageless.service.ages = false;
+    assert_eq!(Node::new(vec![ageless]).plan(), Refresh::default());
+}
+
+#[test]
+fn one_service_a_pass_is_restarted_for_its_age() {
+    let services = || vec![aged("api", 340), aged("manager", 350), aged("scheduler", 360)];
+    let names = |node: &Node| node.plan().steps.iter().map(|step| step.service.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(&Node::new(services())), ["api"]);
+    let mut waiting = Node::new(services()).members(3);
+    waiting.services[0].service.quorum = true;
+    assert_eq!(names(&waiting), ["api", "manager"], "one that waits does not keep the others from it");
+    assert_eq!(waiting.plan().steps[0].waits, Some(OTHERS.to_owned()));
+    let mut held = Node::new(vec![aged("api", 340)]).held();
+    assert_eq!(held.waits(), Some(HELD.to_owned()));
+    held.services = vec![aged("api", 362)];
+    assert_eq!(held.waits(), None, "three days before the end");
+}
+
+#[test]
+fn a_restart_for_age_that_came_to_nothing_is_not_made_again() {
+    let mut node = Node::new(vec![aged("api", 340)]);
+    let step = node.step();
+    note_restarted(&mut node.memory, &step, now());
+    assert_eq!(node.finding(), "api has been running for 340 days, though it was to be restarted for it: it is not restarted again");
+    let Presence::Running(instance) = &mut node.services[0].presence else { panic!() };
+    instance.id = "its successor".into();
+    assert_eq!(node.step().remedy, Remedy::Restart);
+}
+
+fn any_holding() -> impl Strategy<Value = (Takes, Option<Serves>, Option<Sees>, Option<Vec<u64>>)> {
+    let takes = prop_oneof![Just(Takes::Reloads), Just(Takes::NewConnections), Just(Takes::Restart)];
+    let serves = prop_oneof![
+        3 => Just(None),
+        1 => Just(served("new")),
+        1 => Just(served("old")),
+        1 => Just(Some(Serves::Nothing("no answer".into()))),
+    ];
+    let sees = prop_oneof![Just(None), Just(Some(Sees::Same)), Just(Some(Sees::Another))];
+    let connections = proptest::option::weighted(0.9, proptest::collection::vec(0u64..5, 0..4));
+    (takes, serves, sees, connections)
+}
+
+prop_compose! {
+    fn any_service(number: usize)(
+        holdings in proptest::collection::vec(any_holding(), 1..4),
+        started in AT - 2..AT + 2,
+        presence in 0..8,
+        ages: bool,
+        quorum: bool,
+        old in proptest::option::of(330u32..370),
+    ) -> ServiceFacts {
+        let mut facts = service(&format!("service-{number}"), "none", Takes::Restart, started);
+        facts.service.uses.clear();
+        facts.holds.clear();
+        for (use_number, (takes, serves, sees, connections)) in holdings.into_iter().enumerate() {
+            let credential = name(&format!("credential-{}", (number + use_number) % 4));
+            facts.service.uses.push(crate::model::Use { credential: credential.clone(), takes });
+            facts.holds.push(Holding { credential, takes, serves, sees: sees.into_iter().map(seen).collect(), connections });
+        }
+        facts.service.ages = ages;
+        facts.service.quorum = quorum;
+        if let (Presence::Running(instance), Some(old)) = (&mut facts.presence, old) {
+            instance.age = DAY * old;
+        }
+        facts.presence = match presence {
+            0 => Presence::Absent,
+            1 => Presence::Down("exited".into()),
+            2 => Presence::Unknown("no answer".into()),
+            _ => facts.presence,
+        };
+        facts
+    }
+}
+
+prop_compose! {
+    fn any_node()(
+        services in (any_service(0), any_service(1), any_service(2)),
+        occasion in prop_oneof![Just(Occasion::Scheduled), Just(Occasion::Asked), Just(Occasion::Other)],
+        conditions in proptest::collection::vec(prop_oneof![4 => Just(Condition::Fresh), 1 => Just(Condition::Expired)], 4),
+        old_end in -2i64..20,
+        ours: bool,
+        force: bool,
+        held: bool,
+        members in 0usize..4,
+        noted_cookies in proptest::option::of(proptest::collection::vec(0u64..5, 0..4)),
+    ) -> Node {
+        let end = Timestamp::from_seconds(now().seconds() + old_end * 86_400);
+        let mut node = Node::new(vec![services.0, services.1, services.2]).on(occasion).members(members).old_ones_end(end);
+        node = if ours { node } else { node.by_somebody_else() };
+        node = if held { node.held() } else { node };
+        node.request.force = force;
+        for (judged, condition) in node.credentials.iter_mut().zip(conditions) {
+            judged.judgement.condition = condition;
+        }
+        if let Some(cookies) = noted_cookies {
+            node.memory.connections.push(noted("service-0", "credential-0", "new", &cookies, Some(end)));
+        }
+        node
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn there_is_one_step_a_service_in_the_order_of_the_catalog(node in any_node()) {
+        let order: Vec<_> = node.services.iter().map(|facts| &facts.service.name).collect();
+        let places: Vec<_> = node.plan().steps.iter().map(|step| order.iter().position(|name| **name == step.service)).collect();
+        prop_assert!(places.iter().all(Option::is_some) && places.windows(2).all(|two| two[0] < two[1]), "{places:?}");
+    }
+
+    #[test]
+    fn only_what_runs_and_is_not_fresh_has_a_step(node in any_node()) {
+        for step in node.plan().steps {
+            let facts = node.services.iter().find(|facts| facts.service.name == step.service).unwrap();
+            prop_assert_eq!(facts.presence.instance().map(|instance| &instance.id), Some(&step.instance));
+            let judged = judge_service(facts, &node.credentials, &node.memory, node.now);
+            let is_behind = |credential: &CredentialName| judged.freshness.iter().any(|(name, freshness)| {
+                name == credential && matches!(freshness, Freshness::Stale(_) | Freshness::Lingering { .. })
+            });
+            prop_assert!(step.credentials.iter().all(|(credential, _)| is_behind(credential)));
+            let is_old = facts.service.ages && facts.presence.instance().is_some_and(|instance| instance.age >= OLDEST);
+            prop_assert!(!step.credentials.is_empty() || (is_old && node.occasion == Occasion::Scheduled));
+        }
+    }
+
+    #[test]
+    fn what_is_fresh_and_young_leaves_nothing_to_do(node in any_node()) {
+        let mut node = node;
+        for facts in &mut node.services {
+            if let Presence::Running(instance) = &mut facts.presence {
+                (instance.started, instance.age) = (up(AT), DAY);
+            }
+            for holding in &mut facts.holds {
+                holding.serves = holding.serves.take().and_then(|_| served("new"));
+                holding.sees.clear();
+                holding.connections = Some(vec![]);
+            }
+        }
+        prop_assert_eq!(node.plan().steps, vec![]);
+    }
+
+    #[test]
+    fn once_restarted_nothing_is_restarted_again_whatever_is_seen(node in any_node(), seconds in 0i64..1_000_000) {
+        let mut node = node;
+        let first = node.plan().steps;
+        for step in first.iter().filter(|step| step.waits.is_none()) {
+            note_restarted(&mut node.memory, step, now());
+        }
+        node.now = Timestamp::from_seconds(now().seconds() + seconds);
+        for step in node.plan().steps {
+            let Some(before) = first.iter().find(|before| before.service == step.service && before.waits.is_none()) else { continue };
+            let again = step.credentials.iter().any(|one| before.credentials.contains(one));
+            let may_restart = step.remedy == Remedy::Restart || step.restart_waits.is_none();
+            prop_assert!(!(again && may_restart) || step.credentials.is_empty(), "{before:?} and again {step:?}");
+            prop_assert!(!(step.credentials.is_empty() && before.remedy == Remedy::Restart), "for its age, and again");
+        }
+    }
+
+    #[test]
+    fn nothing_waits_that_is_too_late_and_nothing_goes_ahead_that_is_held(node in any_node()) {
+        for step in node.plan().steps {
+            let facts = node.services.iter().find(|facts| facts.service.name == step.service).unwrap();
+            let may_restart = step.waits.is_none() && (step.remedy == Remedy::Restart || step.restart_waits.is_none());
+            let ends = |name| node.memory.appeared[name].earlier[0].not_after;
+            let too_late = step.credentials.iter().any(|(name, _)| ends(name) < now());
+            let started_before = facts.presence.instance().is_some_and(|instance| instance.started.is_before(&up(AT)));
+            let served = facts.holds.iter().any(|holding| holding.serves.is_some());
+            prop_assert!(may_restart || !too_late || !started_before || served || step.remedy == Remedy::CloseConnections, "{step:?}");
+            let young = facts.presence.instance().is_some_and(|instance| instance.age < OLDEST);
+            let far = step.credentials.iter().all(|(name, _)| ends(name) > now().plus(days(3)));
+            prop_assert!(!(may_restart && far && young && !node.brakes.holds.is_empty() && !node.request.force), "{step:?} should be held");
+            prop_assert!(!(may_restart && far && young && facts.service.quorum && node.etcd_members > 1), "{step:?} needs the others");
+        }
+    }
+}
