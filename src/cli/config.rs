@@ -50,7 +50,9 @@ pub(super) fn show(node: &Node) -> Exit {
         let place = match &service.kind {
             ServiceKind::StaticPod { manifest: Some(file), .. } => format!("static pod of {file}"),
             ServiceKind::StaticPod { manifest: None, .. } => "no static pod here".to_owned(),
-            ServiceKind::Unit(unit) => format!("systemd unit {unit}"),
+            ServiceKind::Unit { unit, .. } => format!("systemd unit {unit}"),
+            ServiceKind::Process { pid_file, signal } => format!("process of {pid_file}, sent {signal}"),
+            ServiceKind::Command { command, .. } => format!("reached by the command {command:?}"),
         };
         let serves = service.serves.as_ref().map(|address| format!(", serves at {address}")).unwrap_or_default();
         let health = service.health.as_ref().map(|url| format!(", health at {url}")).unwrap_or_default();

@@ -1,5 +1,7 @@
 //! The services of the node: where each serves, and where its health is asked.
 
+use std::time::Duration;
+
 use super::manifests::{Manifest, Manifests};
 use crate::formats::manifest::Pod;
 use crate::model::{Service, ServiceKind};
@@ -10,20 +12,26 @@ pub(super) fn all(profile: &Profile, manifests: &Manifests) -> Vec<Service> {
 }
 
 fn one(usual: &ProfileService, manifests: &Manifests) -> Service {
-    let (kind, serves, health) = match &usual.kind {
-        ProfileServiceKind::Unit(unit) => (ServiceKind::Unit(unit.clone()), serves(usual, None), usual.health.clone()),
-        ProfileServiceKind::Pod(name) => {
-            let pod = |manifest: Option<&str>| ServiceKind::StaticPod { pod: name.clone(), manifest: manifest.map(str::to_owned) };
-            match manifests.of(name) {
-                Manifest::Read { file, pod: read } => {
-                    (pod(Some(file)), serves(usual, Some(read)), read.health().or_else(|| usual.health.clone()))
-                }
-                Manifest::Unreadable { file } => (pod(Some(file)), serves(usual, None), usual.health.clone()),
-                Manifest::Absent => (pod(None), None, None),
-            }
-        }
+    let elsewhere = |kind| (kind, serves(usual, None), usual.health.clone());
+    let (kind, serves, health) = match usual.kind.clone() {
+        ProfileServiceKind::Pod { pod, grace } => static_pod(usual, &pod, grace, manifests),
+        ProfileServiceKind::Unit { unit, refresh } => elsewhere(ServiceKind::Unit { unit, refresh }),
+        ProfileServiceKind::Process { pid_file, signal } => elsewhere(ServiceKind::Process { pid_file, signal }),
+        ProfileServiceKind::Command { command, limit } => elsewhere(ServiceKind::Command { command, limit }),
     };
-    Service { name: usual.name.clone(), kind, serves, health, uses: usual.uses.clone() }
+    Service { name: usual.name.clone(), kind, serves, health, essential: usual.essential, uses: usual.uses.clone() }
+}
+
+/// Its kind, where it serves, and where its health is asked.
+type Found = (ServiceKind, Option<String>, Option<String>);
+
+fn static_pod(usual: &ProfileService, pod: &str, grace: Duration, manifests: &Manifests) -> Found {
+    let kind = |manifest: Option<&str>| ServiceKind::StaticPod { pod: pod.to_owned(), manifest: manifest.map(str::to_owned), grace };
+    match manifests.of(pod) {
+        Manifest::Read { file, pod: read } => (kind(Some(file)), serves(usual, Some(read)), read.health().or_else(|| usual.health.clone())),
+        Manifest::Unreadable { file } => (kind(Some(file)), serves(usual, None), usual.health.clone()),
+        Manifest::Absent => (kind(None), None, None),
+    }
 }
 
 /// `host:port`, where it can be reached from this node.

@@ -3,10 +3,9 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{
-    AuthorityFlags, CredentialFlags, FlagNames, Profile, ProfileAuthority, ProfileCredential, ProfileService, ProfileServiceKind, Serves,
-};
-use crate::model::{AbsolutePath, AuthorityName, CredentialName, Renewal, ServiceName, Use};
+use super::service::{ServiceFragment, service};
+use super::{AuthorityFlags, CredentialFlags, FlagNames, Profile, ProfileAuthority, ProfileCredential, Serves};
+use crate::model::{AbsolutePath, AuthorityName, CredentialName, Renewal};
 use crate::settings::ProfileName;
 use crate::settings::entries::{location, wrong};
 use crate::settings::error::{EntryProblem, SettingsError};
@@ -83,18 +82,6 @@ pub(super) struct CredentialFlagsFragment {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
-struct ServiceFragment {
-    name: Option<ServiceName>,
-    pod: Option<String>,
-    unit: Option<String>,
-    serves: Option<Serves>,
-    health: Option<String>,
-    #[serde(default)]
-    uses: Vec<Use>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct ServesFragment {
     hosts: Option<Vec<String>>,
     port: Option<String>,
@@ -133,7 +120,7 @@ fn check_format(source: Source<'_>) -> Result<(), SettingsError> {
     if found == FORMAT { Ok(()) } else { Err(unknown()) }
 }
 
-type Wrong<'a> = &'a dyn Fn(Option<String>, EntryProblem) -> SettingsError;
+pub(super) type Wrong<'a> = &'a dyn Fn(Option<String>, EntryProblem) -> SettingsError;
 
 fn collect<F: TableName, T>(
     entries: Vec<Spanned<F>>,
@@ -192,23 +179,6 @@ fn credential(entry: CredentialFragment, wrong: Wrong<'_>) -> Result<ProfileCred
         flags: entry.flags,
         beside: entry.beside,
         referenced_by: entry.referenced_by,
-    })
-}
-
-fn service(entry: ServiceFragment, wrong: Wrong<'_>) -> Result<ProfileService, SettingsError> {
-    let told = entry.name.as_ref().map(ToString::to_string);
-    let missing = |key| wrong(told.clone(), EntryProblem::Missing(key));
-    let kind = match (entry.pod, entry.unit) {
-        (Some(pod), None) => ProfileServiceKind::Pod(pod),
-        (None, Some(unit)) => ProfileServiceKind::Unit(unit),
-        _ => return Err(missing("one of pod and unit")),
-    };
-    Ok(ProfileService {
-        name: entry.name.ok_or_else(|| missing("name"))?,
-        kind,
-        serves: entry.serves,
-        health: entry.health,
-        uses: entry.uses,
     })
 }
 
