@@ -50,7 +50,9 @@ pub(super) fn show(node: &Node) -> Exit {
         let place = match &service.kind {
             ServiceKind::StaticPod { manifest: Some(file), .. } => format!("static pod of {file}"),
             ServiceKind::StaticPod { manifest: None, .. } => "no static pod here".to_owned(),
-            ServiceKind::Unit(unit) => format!("systemd unit {unit}"),
+            ServiceKind::Unit { unit, .. } => format!("systemd unit {unit}"),
+            ServiceKind::Process { pid_file, signal } => format!("process of {pid_file}, sent {signal}"),
+            ServiceKind::Command { command, .. } => format!("reached by the command {command:?}"),
         };
         let served = service.uses.iter().filter_map(|one| Some(format!(", serves {} at {}", one.credential, one.served_at.as_ref()?)));
         let serves: String = served.collect();

@@ -32,6 +32,6 @@ pub use path::{AbsolutePath, InvalidPath};
 pub use patience::{AskedHold, Belief, Brakes, ClockFacts, Deferred, Hold, HoldFacts, QUIET};
 pub use running::{Consumer, Health, Holding, Instance, Presence, Sees, Serves, ServiceFacts};
 pub use secret::Secret;
-pub use service::{Service, ServiceKind, Takes, Use};
+pub use service::{Service, ServiceKind, Signal, Takes, UnitRefresh, Use};
 pub use time::{InvalidTime, Timestamp, days};
 pub use uptime::{BootId, Uptime};

@@ -1,8 +1,11 @@
 //! What the catalog says of a service: what it is, where it can be asked, and how it takes a new credential.
 
+use std::fmt;
+use std::time::Duration;
+
 use serde::Deserialize;
 
-use super::{CredentialName, ServiceName};
+use super::{AbsolutePath, CredentialName, ServiceName};
 
 /// A thing that uses credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,15 +16,16 @@ pub struct Service {
     pub kind: ServiceKind,
     /// Where its health is asked, as an URL. `None` when nothing says so.
     pub health: Option<String>,
+    /// Whether the others live on it: it is stopped only where its like on other nodes carry on, and where it is not healthy again,
+    /// what comes after it is left alone.
+    pub essential: bool,
     /// The credentials it uses.
     pub uses: Vec<Use>,
     /// Whether it keeps certificates in memory that end a year after its start, so that it has to be restarted before.
     pub ages: bool,
-    /// Whether the whole cluster lives on it, so that it is stopped only where its like on other nodes carry on.
-    pub quorum: bool,
 }
 
-/// What kind of thing a service is.
+/// What kind of thing a service is, and how that is made to take what it does not take by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServiceKind {
     /// A static pod, by the name in its manifest.
@@ -30,9 +34,71 @@ pub enum ServiceKind {
         pod: String,
         /// The manifest's file name, when there is one on this node.
         manifest: Option<String>,
+        /// How long its container may take to end by itself when it is stopped.
+        grace: Duration,
     },
     /// A systemd unit.
-    Unit(String),
+    Unit {
+        /// Its full name.
+        unit: String,
+        /// What is done to it.
+        refresh: UnitRefresh,
+    },
+    /// A process that is no unit.
+    Process {
+        /// The file that holds its number.
+        pid_file: AbsolutePath,
+        /// The signal that makes it read its files again.
+        signal: Signal,
+    },
+    /// Something that only a command reaches.
+    Command {
+        /// The program and its arguments.
+        command: Vec<String>,
+        /// How long it may take.
+        limit: Duration,
+    },
+}
+
+/// What is done to a systemd unit so that it takes something new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnitRefresh {
+    /// It is restarted.
+    Restart,
+    /// It is told to reload.
+    Reload,
+    /// It is told to reload where it can, and else restarted.
+    ReloadOrRestart,
+    /// Its main process is sent a signal.
+    Signal(Signal),
+}
+
+/// A signal that programs take for an order to read their files again, or to make way for their successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Signal {
+    /// SIGHUP.
+    #[serde(rename = "HUP")]
+    Hup,
+    /// SIGUSR1.
+    #[serde(rename = "USR1")]
+    Usr1,
+    /// SIGUSR2.
+    #[serde(rename = "USR2")]
+    Usr2,
+    /// SIGTERM.
+    #[serde(rename = "TERM")]
+    Term,
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Hup => "SIGHUP",
+            Self::Usr1 => "SIGUSR1",
+            Self::Usr2 => "SIGUSR2",
+            Self::Term => "SIGTERM",
+        })
+    }
 }
 
 /// One credential that a service uses.

@@ -347,7 +347,7 @@ impl Running<'_> {
     /// Why a restart has to wait for others.
     fn others(&self, urgency: Urgency) -> Option<String> {
         let members = self.situation.etcd_members;
-        (self.facts.service.quorum && members > 1 && urgency < Urgency::Expired)
+        (self.facts.service.essential && members > 1 && urgency < Urgency::Expired)
             .then(|| format!("etcd has {members} members, and whether the other nodes carry on without this one is not known"))
     }
 

@@ -244,7 +244,7 @@ fn looking_waits_for_nothing_and_the_restart_after_it_does() {
 #[test]
 fn what_the_cluster_lives_on_is_stopped_only_where_the_node_is_alone_or_it_is_too_late() {
     let mut facts = stale();
-    facts.service.quorum = true;
+    facts.service.essential = true;
     let node = Node::new(vec![facts.clone()]);
     assert_eq!(node.clone().members(1).waits(), None);
     assert_eq!(node.clone().members(3).waits(), Some(OTHERS.to_owned()));
@@ -252,7 +252,7 @@ fn what_the_cluster_lives_on_is_stopped_only_where_the_node_is_alone_or_it_is_to
     assert_eq!(node.members(3).old_ones_end(now().minus(Duration::from_secs(1))).waits(), None);
     assert_eq!(Node::new(vec![stale()]).members(3).waits(), None, "the others are stopped at will");
     let mut facts = serving("old");
-    facts.service.quorum = true;
+    facts.service.essential = true;
     let step = Node::new(vec![facts]).members(3).step();
     assert_eq!((step.remedy, step.waits, step.restart_waits), (Remedy::Await, None, Some(OTHERS.to_owned())));
 }
@@ -283,7 +283,7 @@ fn connections_with_an_unknown_end_are_closed_when_it_is_time() {
 #[test]
 fn where_connections_can_not_be_closed_the_restart_has_its_own_reasons_to_wait() {
     let mut node = Node::new(vec![connected(&[7])]).old_ones_end(now().plus(DAY)).members(3);
-    node.services[0].service.quorum = true;
+    node.services[0].service.essential = true;
     let step = node.step();
     assert_eq!((step.waits, step.restart_waits), (None, Some(OTHERS.to_owned())));
     let step = Node::new(vec![connected(&[7])]).old_ones_end(now()).restarted("api", "kubelet-client").step();
@@ -366,7 +366,7 @@ fn one_service_a_pass_is_restarted_for_its_age() {
     let names = |node: &Node| node.plan().steps.iter().map(|step| step.service.to_string()).collect::<Vec<_>>();
     assert_eq!(names(&Node::new(services())), ["api"]);
     let mut waiting = Node::new(services()).members(3);
-    waiting.services[0].service.quorum = true;
+    waiting.services[0].service.essential = true;
     assert_eq!(names(&waiting), ["api", "manager"], "one that waits does not keep the others from it");
     assert_eq!(waiting.plan().steps[0].waits, Some(OTHERS.to_owned()));
     let mut held = Node::new(vec![aged("api", 340)]).held();
@@ -405,7 +405,7 @@ prop_compose! {
         started in AT - 2..AT + 2,
         presence in 0..8,
         ages: bool,
-        quorum: bool,
+        essential: bool,
         old in proptest::option::of(330u32..370),
     ) -> ServiceFacts {
         let mut facts = service(&format!("service-{number}"), "none", Takes::Restart, started);
@@ -417,7 +417,7 @@ prop_compose! {
             facts.holds.push(Holding { credential, takes, serves, sees: sees.into_iter().map(seen).collect(), connections });
         }
         facts.service.ages = ages;
-        facts.service.quorum = quorum;
+        facts.service.essential = essential;
         if let (Presence::Running(instance), Some(old)) = (&mut facts.presence, old) {
             instance.age = DAY * old;
         }
@@ -529,7 +529,7 @@ proptest! {
             let young = facts.presence.instance().is_some_and(|instance| instance.age < OLDEST);
             let far = step.credentials.iter().all(|(name, _)| ends(name) > now().plus(days(3)));
             prop_assert!(!(may_restart && far && young && !node.brakes.holds.is_empty() && !node.request.force), "{step:?} should be held");
-            prop_assert!(!(may_restart && far && young && facts.service.quorum && node.etcd_members > 1), "{step:?} needs the others");
+            prop_assert!(!(may_restart && far && young && facts.service.essential && node.etcd_members > 1), "{step:?} needs the others");
         }
     }
 }

@@ -131,6 +131,28 @@ pub enum EntryProblem {
     /// It says more than one thing about where the credential lives.
     #[error("it lives in more than one place: give either certificate and key, or kubeconfig, or bundle")]
     ManyLocations,
+    /// It says that it is more than one kind of thing.
+    #[error("it is more than one kind of thing: give one of pod, unit, pid_file and command")]
+    ManyKinds,
+    /// A key that means nothing here.
+    #[error("{key} does not go with {other}")]
+    NotWith {
+        /// The key.
+        key: &'static str,
+        /// The key that it does not go with.
+        other: &'static str,
+    },
+    /// Words that can't be run.
+    #[error("command is no command: give the program and its arguments as a list of words, such as [\"/usr/bin/thing\", \"reload\"]")]
+    NoCommand,
+    /// A length of time that a pass would not wait.
+    #[error("{key} is too long: it may be at most {most:?}")]
+    TooLong {
+        /// The key.
+        key: &'static str,
+        /// The longest.
+        most: &'static str,
+    },
     /// It refers to an entry that is not there.
     #[error("{key} = {name:?} names nothing that is listed here")]
     Unknown {

@@ -4,8 +4,10 @@
 //! the real ones on a node is the catalog's work.
 
 mod read;
+mod service;
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -14,7 +16,7 @@ use super::entries::{unique, wrong};
 use super::error::{EntryProblem, SettingsError};
 use super::source::Source;
 use super::{ProfileName, Settings};
-use crate::model::{AbsolutePath, AuthorityName, CredentialName, InvalidPath, Location, Renewal, ServiceName, Takes};
+use crate::model::{AbsolutePath, AuthorityName, CredentialName, InvalidPath, Location, Renewal, ServiceName, Signal, Takes, UnitRefresh};
 
 /// The profiles that come with this program.
 const KUBEADM: &str = include_str!("../../config/profiles/kubeadm.toml");
@@ -115,12 +117,13 @@ pub struct ProfileService {
     pub kind: ProfileServiceKind,
     /// The usual URL of its health; a probe in the manifest says it better.
     pub health: Option<String>,
+    /// Whether the others live on it: it is stopped only where its like on other nodes carry on, and what comes after it can do
+    /// nothing without it.
+    pub essential: bool,
     /// The credentials it uses.
     pub uses: Vec<ProfileUse>,
     /// Whether certificates that it keeps in memory end a year after its start.
     pub ages: bool,
-    /// Whether it is stopped only where its like on other nodes carry on.
-    pub quorum: bool,
 }
 
 /// One credential that a service uses.
@@ -137,13 +140,37 @@ pub struct ProfileUse {
     pub to_port: Option<u16>,
 }
 
-/// What kind of thing a service is.
+/// What kind of thing a service is, and how that is made to take something new.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProfileServiceKind {
-    /// A static pod, by its name.
-    Pod(String),
-    /// A systemd unit, by its name.
-    Unit(String),
+    /// A static pod.
+    Pod {
+        /// Its name.
+        pod: String,
+        /// How long its container may take to end by itself when it is stopped.
+        grace: Duration,
+    },
+    /// A systemd unit.
+    Unit {
+        /// Its name.
+        unit: String,
+        /// What is done to it.
+        refresh: UnitRefresh,
+    },
+    /// A process that is no unit.
+    Process {
+        /// The file that holds its number.
+        pid_file: AbsolutePath,
+        /// The signal that it is sent.
+        signal: Signal,
+    },
+    /// Something that only a command reaches.
+    Command {
+        /// The program and its arguments.
+        command: Vec<String>,
+        /// How long it may take.
+        limit: Duration,
+    },
 }
 
 /// Where a service serves TLS with a credential.

@@ -407,7 +407,10 @@ fn refusals_of_profiles_name_the_place() {
             "format = 1\nname = \"x\"\n[[service]]\nname = \"a\"\nunit = \"a.service\"\nuses = [{ credential = \"c\", takes = \"restart\" }]",
             "x.toml:3: [[service]] \"a\": uses = \"c\" names nothing that is listed here",
         ),
-        ("format = 1\nname = \"x\"\n[[service]]\nname = \"a\"", "x.toml:3: [[service]] \"a\": one of pod and unit is missing"),
+        (
+            "format = 1\nname = \"x\"\n[[service]]\nname = \"a\"",
+            "x.toml:3: [[service]] \"a\": one of pod, unit, pid_file and command is missing",
+        ),
         (
             "format = 1\nname = \"x\"\n[[service]]\nname = \"a\"\npod = \"a\"\nuses = [{ credential = \"c\", takes = \"reloads\", \
              served_at = { port = \"p\" } }]",

@@ -1,5 +1,7 @@
 //! The services of the node: where each serves, and where its health is asked.
 
+use std::time::Duration;
+
 use super::manifests::{Manifest, Manifests};
 use crate::formats::manifest::Pod;
 use crate::model::{Service, ServiceKind, Use};
@@ -10,20 +12,26 @@ pub(super) fn all(profile: &Profile, manifests: &Manifests) -> Vec<Service> {
 }
 
 fn one(usual: &ProfileService, manifests: &Manifests) -> Service {
-    let (kind, uses, health) = match &usual.kind {
-        ProfileServiceKind::Unit(unit) => (ServiceKind::Unit(unit.clone()), uses(usual, None), usual.health.clone()),
-        ProfileServiceKind::Pod(name) => {
-            let pod = |manifest: Option<&str>| ServiceKind::StaticPod { pod: name.clone(), manifest: manifest.map(str::to_owned) };
-            match manifests.of(name) {
-                Manifest::Read { file, pod: read } => {
-                    (pod(Some(file)), uses(usual, Some(read)), read.health().or_else(|| usual.health.clone()))
-                }
-                Manifest::Unreadable { file } => (pod(Some(file)), uses(usual, None), usual.health.clone()),
-                Manifest::Absent => (pod(None), served_nowhere(uses(usual, None)), None),
-            }
-        }
+    let elsewhere = |kind| (kind, uses(usual, None), usual.health.clone());
+    let (kind, uses, health) = match usual.kind.clone() {
+        ProfileServiceKind::Pod { pod, grace } => static_pod(usual, &pod, grace, manifests),
+        ProfileServiceKind::Unit { unit, refresh } => elsewhere(ServiceKind::Unit { unit, refresh }),
+        ProfileServiceKind::Process { pid_file, signal } => elsewhere(ServiceKind::Process { pid_file, signal }),
+        ProfileServiceKind::Command { command, limit } => elsewhere(ServiceKind::Command { command, limit }),
     };
-    Service { name: usual.name.clone(), kind, health, uses, ages: usual.ages, quorum: usual.quorum }
+    Service { name: usual.name.clone(), kind, health, essential: usual.essential, ages: usual.ages, uses }
+}
+
+/// Its kind, what it uses, and where its health is asked.
+type Found = (ServiceKind, Vec<Use>, Option<String>);
+
+fn static_pod(usual: &ProfileService, pod: &str, grace: Duration, manifests: &Manifests) -> Found {
+    let kind = |manifest: Option<&str>| ServiceKind::StaticPod { pod: pod.to_owned(), manifest: manifest.map(str::to_owned), grace };
+    match manifests.of(pod) {
+        Manifest::Read { file, pod: read } => (kind(Some(file)), uses(usual, Some(read)), read.health().or_else(|| usual.health.clone())),
+        Manifest::Unreadable { file } => (kind(Some(file)), uses(usual, None), usual.health.clone()),
+        Manifest::Absent => (kind(None), served_nowhere(uses(usual, None)), None),
+    }
 }
 
 fn uses(usual: &ProfileService, pod: Option<&Pod>) -> Vec<Use> {

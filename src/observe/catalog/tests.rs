@@ -1,9 +1,10 @@
 //! The catalog of nodes as kubeadm makes them, and as people change them.
 
 use std::fs;
+use std::time::Duration;
 
 use super::*;
-use crate::model::{ServiceKind, Takes, Use};
+use crate::model::{ServiceKind, Takes, UnitRefresh, Use};
 
 const FIXTURES: [&str; 2] = ["kubeadm-1.20-rsa2048", "kubeadm-1.36-ecdsa-p256"];
 
@@ -184,13 +185,25 @@ fn a_node_of_kubeadm_has_its_services() {
         for (service, (name, health)) in catalog.services.iter().zip(expected) {
             assert_eq!((service.name.as_str(), service.health.as_deref()), (name, Some(health)));
             let kind = match name {
-                "kubelet" => ServiceKind::Unit("kubelet.service".to_owned()),
-                pod => ServiceKind::StaticPod { pod: pod.to_owned(), manifest: Some(format!("{pod}.yaml")) },
+                "kubelet" => ServiceKind::Unit { unit: "kubelet.service".to_owned(), refresh: UnitRefresh::ReloadOrRestart },
+                pod => ServiceKind::StaticPod { pod: pod.to_owned(), manifest: Some(format!("{pod}.yaml")), grace: grace(pod) },
             };
             assert_eq!(service.kind, kind);
         }
         assert_eq!(catalog.services.len(), expected.len());
     }
+}
+
+/// A long one would keep the API server's listener closed.
+fn grace(pod: &str) -> Duration {
+    Duration::from_secs(if pod == "kube-apiserver" { 1 } else { 30 })
+}
+
+#[test]
+fn what_the_others_need_is_marked() {
+    let catalog = Node::new().catalog();
+    let essential = catalog.services.iter().filter(|service| service.essential);
+    assert_eq!(essential.map(|service| service.name.as_str()).collect::<Vec<_>>(), ["etcd", "kube-apiserver"]);
 }
 
 #[test]
@@ -313,7 +326,7 @@ fn with_an_external_etcd_only_its_client_is_needed() {
         assert_eq!(catalog.credential(name).need, Need::Optional, "{name}");
     }
     let etcd = catalog.service("etcd");
-    assert_eq!(etcd.kind, ServiceKind::StaticPod { pod: "etcd".to_owned(), manifest: None });
+    assert_eq!(etcd.kind, ServiceKind::StaticPod { pod: "etcd".to_owned(), manifest: None, grace: grace("etcd") });
     assert!(etcd.uses.iter().all(|one| one.served_at.is_none()));
     assert_eq!(etcd.health, None);
 }
@@ -509,7 +522,11 @@ fn a_broken_manifest_is_noted_and_costs_nothing_else() {
     assert_eq!(catalog.credential("apiserver").need, Need::Optional);
     assert_eq!(catalog.credential("etcd/server").need, manifest("etcd.yaml"));
     let apiserver = catalog.service("kube-apiserver");
-    let kind = ServiceKind::StaticPod { pod: "kube-apiserver".to_owned(), manifest: Some("kube-apiserver.yaml".to_owned()) };
+    let kind = ServiceKind::StaticPod {
+        pod: "kube-apiserver".to_owned(),
+        manifest: Some("kube-apiserver.yaml".to_owned()),
+        grace: grace("kube-apiserver"),
+    };
     assert_eq!(apiserver.kind, kind);
     assert_eq!(catalog.served_at("kube-apiserver", "apiserver").as_deref(), Some("127.0.0.1:6443"));
     assert_eq!(apiserver.health.as_deref(), Some("https://127.0.0.1:6443/livez"));

@@ -3,11 +3,9 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{
-    AuthorityFlags, CredentialFlags, FlagNames, Profile, ProfileAuthority, ProfileCredential, ProfileService, ProfileServiceKind,
-    ProfileUse, ServedAt,
-};
-use crate::model::{AbsolutePath, AuthorityName, CredentialName, Renewal, ServiceName};
+use super::service::{ServiceFragment, service};
+use super::{AuthorityFlags, CredentialFlags, FlagNames, Profile, ProfileAuthority, ProfileCredential, ServedAt};
+use crate::model::{AbsolutePath, AuthorityName, CredentialName, Renewal};
 use crate::settings::ProfileName;
 use crate::settings::entries::{location, wrong};
 use crate::settings::error::{EntryProblem, SettingsError};
@@ -84,21 +82,6 @@ pub(super) struct CredentialFlagsFragment {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
-struct ServiceFragment {
-    name: Option<ServiceName>,
-    pod: Option<String>,
-    unit: Option<String>,
-    health: Option<String>,
-    #[serde(default)]
-    uses: Vec<ProfileUse>,
-    #[serde(default)]
-    ages: bool,
-    #[serde(default)]
-    quorum: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct ServedAtFragment {
     hosts: Option<Vec<String>>,
     port: Option<String>,
@@ -137,7 +120,7 @@ fn check_format(source: Source<'_>) -> Result<(), SettingsError> {
     if found == FORMAT { Ok(()) } else { Err(unknown()) }
 }
 
-type Wrong<'a> = &'a dyn Fn(Option<String>, EntryProblem) -> SettingsError;
+pub(super) type Wrong<'a> = &'a dyn Fn(Option<String>, EntryProblem) -> SettingsError;
 
 fn collect<F: TableName, T>(
     entries: Vec<Spanned<F>>,
@@ -196,24 +179,6 @@ fn credential(entry: CredentialFragment, wrong: Wrong<'_>) -> Result<ProfileCred
         flags: entry.flags,
         beside: entry.beside,
         referenced_by: entry.referenced_by,
-    })
-}
-
-fn service(entry: ServiceFragment, wrong: Wrong<'_>) -> Result<ProfileService, SettingsError> {
-    let told = entry.name.as_ref().map(ToString::to_string);
-    let missing = |key| wrong(told.clone(), EntryProblem::Missing(key));
-    let kind = match (entry.pod, entry.unit) {
-        (Some(pod), None) => ProfileServiceKind::Pod(pod),
-        (None, Some(unit)) => ProfileServiceKind::Unit(unit),
-        _ => return Err(missing("one of pod and unit")),
-    };
-    Ok(ProfileService {
-        name: entry.name.ok_or_else(|| missing("name"))?,
-        kind,
-        health: entry.health,
-        uses: entry.uses,
-        ages: entry.ages,
-        quorum: entry.quorum,
     })
 }
 

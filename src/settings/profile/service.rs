@@ -1,0 +1,192 @@
+//! A service of a profile as TOML: which of its keys go together, and what they become.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::read::Wrong;
+use super::{ProfileService, ProfileServiceKind, ProfileUse};
+use crate::model::{AbsolutePath, ServiceName, Signal, UnitRefresh};
+use crate::settings::Period;
+use crate::settings::error::{EntryProblem, SettingsError};
+
+/// What kubelet itself gives a container whose pod says nothing.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Long for a program that only tells another one to reload.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A pass waits that long in the worst case, so there is an end to it.
+const LONGEST: Duration = Duration::from_secs(600);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct ServiceFragment {
+    name: Option<ServiceName>,
+    pod: Option<String>,
+    grace: Option<Period>,
+    unit: Option<String>,
+    refresh: Option<Verb>,
+    pid_file: Option<AbsolutePath>,
+    signal: Option<Signal>,
+    command: Option<Vec<String>>,
+    limit: Option<Period>,
+    #[serde(default)]
+    essential: bool,
+    #[serde(default)]
+    ages: bool,
+    health: Option<String>,
+    #[serde(default)]
+    uses: Vec<ProfileUse>,
+}
+
+/// What systemd is told.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Verb {
+    Restart,
+    Reload,
+    ReloadOrRestart,
+}
+
+pub(super) fn service(mut entry: ServiceFragment, wrong: Wrong<'_>) -> Result<ProfileService, SettingsError> {
+    let told = entry.name.as_ref().map(ToString::to_string);
+    let wrong = |problem| wrong(told.clone(), problem);
+    let kind = kind(&mut entry).map_err(wrong)?;
+    Ok(ProfileService {
+        name: entry.name.ok_or_else(|| wrong(EntryProblem::Missing("name")))?,
+        kind,
+        health: entry.health,
+        essential: entry.essential,
+        ages: entry.ages,
+        uses: entry.uses,
+    })
+}
+
+/// One key says what kind of thing it is; which of the others may stand beside it depends on that.
+fn kind(entry: &mut ServiceFragment) -> Result<ProfileServiceKind, EntryProblem> {
+    let kinds = (entry.pod.take(), entry.unit.take(), entry.pid_file.take(), entry.command.take());
+    match kinds {
+        (Some(pod), None, None, None) => {
+            fits(entry, "pod", &["grace"])?;
+            Ok(ProfileServiceKind::Pod { pod, grace: bounded("grace", entry.grace, GRACE)? })
+        }
+        (None, Some(unit), None, None) => {
+            fits(entry, "unit", &["refresh", "signal"])?;
+            Ok(ProfileServiceKind::Unit { unit, refresh: unit_refresh(entry.refresh, entry.signal)? })
+        }
+        (None, None, Some(pid_file), None) => {
+            fits(entry, "pid_file", &["signal"])?;
+            Ok(ProfileServiceKind::Process { pid_file, signal: entry.signal.ok_or(EntryProblem::Missing("signal"))? })
+        }
+        (None, None, None, Some(command)) => {
+            fits(entry, "command", &["limit"])?;
+            Ok(ProfileServiceKind::Command { command: words(command)?, limit: bounded("limit", entry.limit, LIMIT)? })
+        }
+        (None, None, None, None) => Err(EntryProblem::Missing("one of pod, unit, pid_file and command")),
+        _ => Err(EntryProblem::ManyKinds),
+    }
+}
+
+/// A key that would be passed over in silence is a mistake.
+fn fits(entry: &ServiceFragment, kind: &'static str, allowed: &[&str]) -> Result<(), EntryProblem> {
+    let given = [
+        ("grace", entry.grace.is_some()),
+        ("refresh", entry.refresh.is_some()),
+        ("signal", entry.signal.is_some()),
+        ("limit", entry.limit.is_some()),
+    ];
+    match given.into_iter().find(|(key, given)| *given && !allowed.contains(key)) {
+        Some((key, _)) => Err(EntryProblem::NotWith { key, other: kind }),
+        None => Ok(()),
+    }
+}
+
+fn unit_refresh(verb: Option<Verb>, signal: Option<Signal>) -> Result<UnitRefresh, EntryProblem> {
+    match (verb, signal) {
+        (Some(_), Some(_)) => Err(EntryProblem::NotWith { key: "signal", other: "refresh" }),
+        (None, Some(signal)) => Ok(UnitRefresh::Signal(signal)),
+        (Some(Verb::Restart), None) => Ok(UnitRefresh::Restart),
+        (Some(Verb::Reload), None) => Ok(UnitRefresh::Reload),
+        (Some(Verb::ReloadOrRestart) | None, None) => Ok(UnitRefresh::ReloadOrRestart),
+    }
+}
+
+/// Words that can be run: there is a program, and no word holds a zero byte, at which the system would end it.
+fn words(command: Vec<String>) -> Result<Vec<String>, EntryProblem> {
+    let has_program = command.first().is_some_and(|program| !program.is_empty());
+    if has_program && !command.iter().any(|word| word.contains('\0')) { Ok(command) } else { Err(EntryProblem::NoCommand) }
+}
+
+fn bounded(key: &'static str, given: Option<Period>, usual: Duration) -> Result<Duration, EntryProblem> {
+    match given.map_or(usual, Period::as_duration) {
+        length if length > LONGEST => Err(EntryProblem::TooLong { key, most: "10m" }),
+        length => Ok(length),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::settings::Profile;
+
+    fn read(keys: &str) -> Result<ProfileServiceKind, String> {
+        let text = format!("format = 1\nname = \"x\"\n[[service]]\nname = \"a\"\n{keys}");
+        let profile = Profile::parse(Path::new("x.toml"), &text).map_err(|e| e.to_string())?;
+        Ok(profile.services[0].kind.clone())
+    }
+
+    #[test]
+    fn each_kind_has_keys_of_its_own() {
+        let second = Duration::from_secs(1);
+        let unit = |refresh| ProfileServiceKind::Unit { unit: "a.service".to_owned(), refresh };
+        let command = vec!["/usr/bin/thing".to_owned(), String::new()];
+        for (keys, kind) in [
+            ("pod = 'a'", ProfileServiceKind::Pod { pod: "a".to_owned(), grace: 30 * second }),
+            ("pod = 'a'\ngrace = '0s'", ProfileServiceKind::Pod { pod: "a".to_owned(), grace: Duration::ZERO }),
+            ("unit = 'a.service'", unit(UnitRefresh::ReloadOrRestart)),
+            ("unit = 'a.service'\nrefresh = 'reload-or-restart'", unit(UnitRefresh::ReloadOrRestart)),
+            ("unit = 'a.service'\nrefresh = 'reload'", unit(UnitRefresh::Reload)),
+            ("unit = 'a.service'\nrefresh = 'restart'", unit(UnitRefresh::Restart)),
+            ("unit = 'a.service'\nsignal = 'USR2'", unit(UnitRefresh::Signal(Signal::Usr2))),
+            (
+                "pid_file = '/run/a.pid'\nsignal = 'HUP'",
+                ProfileServiceKind::Process { pid_file: AbsolutePath::new("/run/a.pid").unwrap(), signal: Signal::Hup },
+            ),
+            ("command = ['/usr/bin/thing', '']", ProfileServiceKind::Command { command: command.clone(), limit: 30 * second }),
+            ("command = ['/usr/bin/thing', '']\nlimit = '10m'", ProfileServiceKind::Command { command, limit: 600 * second }),
+        ] {
+            assert_eq!(read(keys), Ok(kind), "{keys}");
+        }
+    }
+
+    #[test]
+    fn keys_that_do_not_go_together_are_refused() {
+        let command =
+            "command is no command: give the program and its arguments as a list of words, such as [\"/usr/bin/thing\", \"reload\"]";
+        for (keys, problem) in [
+            ("pod = 'a'\nunit = 'b'", "it is more than one kind of thing: give one of pod, unit, pid_file and command"),
+            ("pod = 'a'\nrefresh = 'restart'", "refresh does not go with pod"),
+            ("unit = 'a'\ngrace = '1s'", "grace does not go with unit"),
+            ("unit = 'a'\nrefresh = 'reload'\nsignal = 'HUP'", "signal does not go with refresh"),
+            ("pid_file = '/a'", "signal is missing"),
+            ("pid_file = '/a'\nsignal = 'HUP'\nlimit = '1s'", "limit does not go with pid_file"),
+            ("command = ['a']\nsignal = 'HUP'", "signal does not go with command"),
+            ("command = []", command),
+            ("command = ['']", command),
+            ("command = ['a', \"b\\u0000\"]", command),
+            ("pod = 'a'\ngrace = '601s'", "grace is too long: it may be at most \"10m\""),
+            ("command = ['a']\nlimit = '1h'", "limit is too long: it may be at most \"10m\""),
+        ] {
+            assert_eq!(read(keys), Err(format!("x.toml:3: [[service]] \"a\": {problem}")), "{keys}");
+        }
+    }
+
+    #[test]
+    fn a_signal_that_can_not_be_sent_is_told_with_those_that_can() {
+        let error = read("unit = 'a'\nsignal = 'KILL'").unwrap_err();
+        assert_eq!(error, "x.toml:6:10: `signal = 'KILL'`: unknown variant `KILL`, expected one of `HUP`, `USR1`, `USR2`, `TERM`");
+    }
+}
