@@ -1,5 +1,6 @@
-//! What is done about a plan. Services and kubelet's own certificate get their rooms here beside the renewal.
+//! What is done about a plan. Kubelet's own certificate gets its room here beside the renewal and the refresh of services.
 
+pub mod refresh;
 mod renew;
 
 pub use renew::{Job, Outcome, Progress, RenewError, Renewal, Renewed, renew};

@@ -9,6 +9,6 @@ pub mod processes;
 pub mod sockets;
 pub mod systemd;
 #[cfg(test)]
-mod test_bus;
+pub(crate) mod test_bus;
 pub mod timedate;
 pub mod tls;

@@ -6,6 +6,8 @@
 mod error;
 mod messages;
 #[cfg(test)]
+pub(crate) mod stand_in;
+#[cfg(test)]
 mod tests;
 mod transport;
 

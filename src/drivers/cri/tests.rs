@@ -1,137 +1,16 @@
 //! Against a stand-in that speaks the interface over a real socket, answers that a real containerd gave, and, when told where one
 //! is, a real runtime.
 
-use std::convert::Infallible;
-use std::future::{Ready, pending, ready};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
-use hyper::body::Incoming;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::UnixListener;
-use tonic::body::Body;
-use tonic::server::{Grpc, UnaryService};
-use tonic_prost::ProstCodec;
 
+use super::stand_in::{Behaviour, NORMAL, StandIn, V1, recorded};
 use super::*;
 
 const LIMIT: Duration = Duration::from_secs(10);
-const V1: &str = "runtime.v1.RuntimeService";
 const V1ALPHA2: &str = "runtime.v1alpha2.RuntimeService";
-
-/// A runtime that knows one version of the interface and answers calls as it is told.
-struct StandIn {
-    folder: tempfile::TempDir,
-    behaviour: Behaviour,
-    stops: Mutex<Vec<messages::StopContainerRequest>>,
-}
-
-struct Behaviour {
-    service: &'static str,
-    containers: fn() -> Result<messages::ListContainersResponse, Status>,
-    status: fn() -> Result<messages::ContainerStatusResponse, Status>,
-    hangs_in: &'static str,
-}
-
-const NORMAL: Behaviour = Behaviour {
-    service: V1,
-    containers: || Ok(recorded(include_bytes!("../../../tests/fixtures/cri/containerd-1.6-containers.bin"))),
-    status: || Ok(recorded(include_bytes!("../../../tests/fixtures/cri/containerd-1.6-status.bin"))),
-    hangs_in: "",
-};
-
-fn recorded<M: Message + Default>(bytes: &[u8]) -> M {
-    M::decode(bytes).unwrap()
-}
-
-impl StandIn {
-    fn start(behaviour: Behaviour) -> Arc<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let stand_in = Arc::new(Self { folder, behaviour, stops: Mutex::default() });
-        let listener = UnixListener::bind(stand_in.socket()).unwrap();
-        tokio::spawn(Arc::clone(&stand_in).serve(listener));
-        stand_in
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("cri.sock")
-    }
-
-    async fn serve(self: Arc<Self>, listener: UnixListener) {
-        while let Ok((stream, _)) = listener.accept().await {
-            let stand_in = Arc::clone(&self);
-            let service = service_fn(move |request| Arc::clone(&stand_in).answer(request));
-            tokio::spawn(http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service));
-        }
-    }
-
-    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-        let path = request.uri().path().to_owned();
-        let Some(call) = path.strip_prefix(&format!("/{}/", self.behaviour.service)) else {
-            return Ok(unary(request, |_: messages::VersionRequest| {
-                Err::<messages::VersionResponse, _>(Status::unimplemented("unknown service"))
-            })
-            .await);
-        };
-        if call == self.behaviour.hangs_in {
-            pending::<()>().await;
-        }
-        Ok(match call {
-            "Version" => {
-                let answer = messages::VersionResponse { runtime_name: "stand-in".into(), runtime_version: "v7.8.9".into() };
-                unary(request, move |_: messages::VersionRequest| Ok(answer.clone())).await
-            }
-            "ListContainers" => unary(request, |_: messages::ListContainersRequest| (self.behaviour.containers)()).await,
-            "ListPodSandbox" => {
-                let answer = recorded(include_bytes!("../../../tests/fixtures/cri/containerd-1.6-sandboxes.bin"));
-                unary(request, move |_: messages::ListPodSandboxRequest| Ok::<messages::ListPodSandboxResponse, _>(Clone::clone(&answer)))
-                    .await
-            }
-            "ContainerStatus" => {
-                unary(request, |question: messages::ContainerStatusRequest| {
-                    assert!(question.verbose, "only the verbose answer has the pid");
-                    (self.behaviour.status)()
-                })
-                .await
-            }
-            "StopContainer" => {
-                unary(request, |question| {
-                    self.stops.lock().unwrap().push(question);
-                    Ok(messages::StopContainerResponse {})
-                })
-                .await
-            }
-            other => panic!("unexpected call {other}"),
-        })
-    }
-}
-
-/// One call, answered by a closure.
-struct Answer<F>(F);
-
-impl<F, Q, A> UnaryService<Q> for Answer<F>
-where
-    F: FnMut(Q) -> Result<A, Status>,
-{
-    type Response = A;
-    type Future = Ready<Result<tonic::Response<A>, Status>>;
-
-    fn call(&mut self, request: tonic::Request<Q>) -> Self::Future {
-        ready((self.0)(request.into_inner()).map(tonic::Response::new))
-    }
-}
-
-async fn unary<Q, A, F>(request: Request<Incoming>, answer: F) -> Response<Body>
-where
-    Q: Message + Default + 'static,
-    A: Message + Default + 'static,
-    F: FnMut(Q) -> Result<A, Status>,
-{
-    Grpc::new(ProstCodec::<A, Q>::default()).unary(Answer(answer), request).await
-}
 
 async fn connected(behaviour: Behaviour) -> (Arc<StandIn>, Runtime) {
     let stand_in = StandIn::start(behaviour);
@@ -228,8 +107,7 @@ async fn the_grace_is_told_in_whole_seconds_rounded_up() {
     for grace in [0, 1, 1000, 2001] {
         runtime.stop("abc", Duration::from_millis(grace)).await.unwrap();
     }
-    let told: Vec<_> = stand_in.stops.lock().unwrap().iter().map(|stop| (stop.container_id.clone(), stop.timeout)).collect();
-    assert_eq!(told, [0, 1, 1, 3].map(|seconds| ("abc".to_owned(), seconds)));
+    assert_eq!(stand_in.stops(), [0, 1, 1, 3].map(|seconds| ("abc".to_owned(), seconds)));
 }
 
 #[tokio::test]

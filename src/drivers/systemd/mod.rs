@@ -116,7 +116,7 @@ impl Systemd {
         Self::connect_to(Builder::system(), limit).await
     }
 
-    async fn connect_to(bus: Builder<'_>, limit: Duration) -> Result<Self, SystemdError> {
+    pub(crate) async fn connect_to(bus: Builder<'_>, limit: Duration) -> Result<Self, SystemdError> {
         let bus = tokio::time::timeout(limit, bus.build()).await.map_err(|_| SystemdError::NoAnswer(limit))?;
         Ok(Self { bus: bus.map_err(|e| SystemdError::NoBus(e.to_string()))?, limit })
     }

@@ -1,0 +1,152 @@
+//! What can keep a service from working with a new credential, and what an operator should do about it.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::drivers::command::{CommandError, Ending, InvalidArgv, Output};
+use crate::drivers::cri::CriError;
+use crate::drivers::processes::ProcessError;
+use crate::drivers::sockets::SocketError;
+use crate::drivers::systemd::SystemdError;
+use crate::model::{AbsolutePath, CredentialName, Evidence, ServiceName};
+use crate::sys::FileError;
+
+/// Why a service was not seen to work with a new credential. The name of the service is the caller's to add.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// It does not run, so there is nothing to refresh.
+    #[error("it does not run ({0}), and reads what is there when it starts")]
+    NotRunning(String),
+    /// It can't be found out whether it runs.
+    #[error("it is not known whether it runs: {0}; it was left alone")]
+    NotKnown(String),
+    /// There is no manifest, so kubelet would not start a successor.
+    #[error("it has no manifest on this node, so kubelet would not start it again; it was left running")]
+    NoManifest,
+    /// kubelet, which would start the successor, is not at work.
+    #[error("kubelet, which starts its successor, is not at work ({0}); it was left running: see to kubelet first")]
+    KubeletDown(String),
+    /// Whoever ordered the refresh says no.
+    #[error("it was not restarted: {0}")]
+    Held(String),
+    /// The container runtime did not do what it was told.
+    #[error(transparent)]
+    Runtime(#[from] CriError),
+    /// Its container was stopped, and no other one is there.
+    #[error(
+        "its container was stopped, and kubelet has not started another one within {} s ({found}): it waits for up to five minutes after repeated restarts; if that is not it, see `journalctl -u kubelet` and restart kubelet",
+        within.as_secs()
+    )]
+    NoSuccessor {
+        /// How long it was waited for.
+        within: Duration,
+        /// What was found last.
+        found: String,
+    },
+    /// It was restarted or told, and is not healthy.
+    #[error("it is not healthy {} s after it was refreshed: {found}; see its log", within.as_secs())]
+    NeverHealthy {
+        /// How long it was waited for.
+        within: Duration,
+        /// What was found last.
+        found: String,
+    },
+    /// It was restarted or told, is well, and works with the old credential.
+    #[error("it was refreshed and still works with an earlier {0}; it is not refreshed again for the same certificate: restart it by hand")]
+    StillStale(StaleList),
+    /// It could not be seen whether it took a credential that it should take by itself.
+    #[error("it can't be told whether it took the new certificate: {0}; it was not restarted for that")]
+    NotSeen(String),
+    /// systemd did not do what it was told.
+    #[error(transparent)]
+    Systemd(#[from] SystemdError),
+    /// The unit has no main process.
+    #[error("{0} has no main process that a signal could be sent to")]
+    NoMainProcess(String),
+    /// The unit's main process changed meanwhile.
+    #[error("the main process of {0} ended while it was looked at; no signal was sent")]
+    MainProcessChanged(String),
+    /// A pid file can't be read.
+    #[error("its pid file: {0}")]
+    PidFile(#[from] FileError),
+    /// A pid file holds something else than a number.
+    #[error("its pid file {0} does not hold the number of a process and nothing else; no signal was sent")]
+    NoPid(AbsolutePath),
+    /// A pid file's process has ended.
+    #[error("its pid file {path} names process {pid}, which does not run; no signal was sent")]
+    PidEnded {
+        /// The file.
+        path: AbsolutePath,
+        /// The number in it.
+        pid: u32,
+    },
+    /// The number in a pid file is another process's by now.
+    #[error(
+        "its pid file {path} is older than process {pid}, which must be another one that has its number now; no signal was sent: restart the service, which writes the file anew"
+    )]
+    PidReused {
+        /// The file.
+        path: AbsolutePath,
+        /// The number in it.
+        pid: u32,
+    },
+    /// A process could not be looked at or sent a signal.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The words are no command.
+    #[error(transparent)]
+    InvalidCommand(#[from] InvalidArgv),
+    /// The command could not be run to its end.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The command ended badly.
+    #[error("its command {program} ended with {ending}{}", said(output))]
+    CommandFailed {
+        /// The program.
+        program: String,
+        /// How it ended.
+        ending: Ending,
+        /// What it wrote.
+        output: Box<Output>,
+    },
+    /// The kernel's list of connections is not known.
+    #[error(transparent)]
+    Sockets(#[from] SocketError),
+    /// A service that this one can't do without is not well.
+    #[error("it was left alone, because {because} is not healthy after its refresh")]
+    Skipped {
+        /// That service.
+        because: ServiceName,
+    },
+    /// The pass was ended.
+    #[error("kubecertd was stopped before it was seen to work with the new certificate; the next pass looks again")]
+    Stopped,
+    /// The step names a service that is not in the catalog, which should not happen.
+    #[error("a fault in kubecertd: this service is not in the catalog; please report it")]
+    NotInCatalog,
+}
+
+/// Credentials of which a service works with an earlier certificate, and by what that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaleList(pub Vec<(CredentialName, Evidence)>);
+
+impl fmt::Display for StaleList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> = self.0.iter().map(|(credential, evidence)| format!("{credential} ({evidence})")).collect();
+        f.write_str(&all.join(", "))
+    }
+}
+
+/// The end of what a command wrote, on one line and without control characters.
+fn said(output: &Output) -> String {
+    const SHOWN: usize = 300;
+    let text = output.to_string();
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let skipped = line.chars().count().saturating_sub(SHOWN);
+    let end: String = line.chars().skip(skipped).filter(|c| !c.is_control()).collect();
+    match (end.is_empty(), skipped) {
+        (true, _) => String::new(),
+        (false, 0) => format!(": {end}"),
+        (false, _) => format!(": ...{end}"),
+    }
+}

@@ -1,0 +1,306 @@
+//! Against a caller that shows what a script says, a container runtime's stand-in, and systemd's on a bus of the test's own.
+
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::*;
+use crate::drivers::cri::stand_in::{Behaviour, NORMAL, StandIn};
+use crate::model::{
+    AbsolutePath, BootId, Evidence, Health, Holding, Instance, Presence, Remedy, ServiceKind, Signal, Takes, Timestamp, UnitRefresh,
+    Uptime, Use,
+};
+use crate::sys::SystemClock;
+
+mod pods;
+mod told;
+
+/// Ends what would be waited for on a real node in a moment.
+const SHORT: Limits = Limits {
+    call: Duration::from_secs(5),
+    look: Duration::from_millis(500),
+    pause: Duration::from_millis(5),
+    takes: Duration::from_millis(100),
+    successor: Duration::from_millis(200),
+    well: Duration::from_millis(200),
+    proof: Duration::from_millis(50),
+    job: Duration::from_secs(5),
+};
+
+const CREDENTIAL: &str = "the.conf";
+
+fn name(name: &str) -> ServiceName {
+    ServiceName::new(name).unwrap()
+}
+
+fn credential() -> CredentialName {
+    CredentialName::new(CREDENTIAL).unwrap()
+}
+
+fn service(of: &str, kind: ServiceKind) -> Service {
+    let uses = vec![Use { credential: credential(), takes: Takes::Restart }];
+    Service { name: name(of), kind, serves: None, health: None, essential: false, uses }
+}
+
+fn pod(of: &str) -> Service {
+    service(of, ServiceKind::StaticPod { pod: of.to_owned(), manifest: Some(format!("{of}.yaml")), grace: Duration::from_secs(7) })
+}
+
+fn step(of: &str, remedy: Remedy) -> RefreshStep {
+    let credentials = vec![(credential(), "ab12".to_owned())];
+    RefreshStep { service: name(of), remedy, credentials, reason: "because".to_owned(), waits: None }
+}
+
+/// How one that runs is seen.
+fn seen(id: &str, health: Health, freshness: Freshness) -> Seen {
+    let started = Uptime { boot: BootId("boot".to_owned()), since_boot: Duration::ZERO };
+    let instance = Instance { id: id.to_owned(), pid: None, started, started_at: Timestamp::default(), age: Duration::ZERO };
+    let holds = vec![Holding { credential: credential(), takes: Takes::Restart, serves: None, sees: Vec::new(), connections: Vec::new() }];
+    let service = pod("any");
+    let facts = ServiceFacts { service, presence: Presence::Running(instance), health, holds };
+    Seen { facts, freshness: vec![(credential(), freshness)] }
+}
+
+fn fresh(id: &str) -> Seen {
+    seen(id, Health::Healthy, Freshness::Fresh(Evidence::Started))
+}
+
+fn stale(id: &str) -> Seen {
+    seen(id, Health::Healthy, Freshness::Stale(Evidence::Sees))
+}
+
+fn down(reason: &str) -> Seen {
+    let mut seen = seen("", Health::NotAsked, Freshness::NotRunning);
+    seen.facts.presence = Presence::Down(reason.to_owned());
+    seen
+}
+
+/// Shows a service as a script says, which is told how often the service was looked at before and whether it may be restarted by now.
+struct Scripted<'s> {
+    script: &'s dyn Fn(&str, usize, bool) -> Seen,
+    refuses: Option<&'static str>,
+    looks: RefCell<Vec<String>>,
+    restarted: RefCell<Vec<String>>,
+    hangs: Cell<bool>,
+}
+
+impl<'s> Scripted<'s> {
+    fn new(script: &'s dyn Fn(&str, usize, bool) -> Seen) -> Self {
+        Self { script, refuses: None, looks: RefCell::default(), restarted: RefCell::default(), hangs: Cell::new(false) }
+    }
+
+    fn restarted(&self) -> Vec<String> {
+        self.restarted.borrow().clone()
+    }
+
+    fn looks(&self) -> Vec<String> {
+        self.looks.borrow().clone()
+    }
+}
+
+impl Caller for Scripted<'_> {
+    fn look<'a>(&'a self, service: &'a ServiceName) -> Answer<'a, Seen> {
+        Box::pin(async move {
+            if self.hangs.get() {
+                std::future::pending::<()>().await;
+            }
+            let of = service.as_str();
+            let before = self.looks.borrow().iter().filter(|looked| *looked == of).count();
+            let restarted = self.restarted.borrow().iter().any(|one| one == of);
+            self.looks.borrow_mut().push(of.to_owned());
+            (self.script)(of, before, restarted)
+        })
+    }
+
+    fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> Answer<'a, Result<(), String>> {
+        Box::pin(async move {
+            if let Some(reason) = self.refuses {
+                return Err(reason.to_owned());
+            }
+            self.restarted.borrow_mut().push(step.service.to_string());
+            Ok(())
+        })
+    }
+}
+
+/// What else a refresh needs, with a container runtime that may be there or not.
+struct Setting {
+    root: Root,
+    runtime: PathBuf,
+    stand_in: Option<Arc<StandIn>>,
+    stop: AtomicBool,
+    limits: Limits,
+}
+
+impl Setting {
+    fn new() -> Self {
+        let root = Root::open(Path::new("/")).unwrap();
+        Self { root, runtime: PathBuf::from("/no/such.sock"), stand_in: None, stop: AtomicBool::new(false), limits: SHORT }
+    }
+
+    fn with_runtime(behaviour: Behaviour) -> Self {
+        let stand_in = StandIn::start(behaviour);
+        Self { runtime: stand_in.socket(), stand_in: Some(stand_in), ..Self::new() }
+    }
+
+    fn stops(&self) -> Vec<(String, i64)> {
+        self.stand_in.as_ref().unwrap().stops()
+    }
+
+    async fn refresh(&self, caller: &Scripted<'_>, steps: &[RefreshStep], services: &[Service]) -> Vec<RefreshOutcome> {
+        self.refresh_beside(caller, steps, services, None).await
+    }
+
+    async fn refresh_beside(
+        &self,
+        caller: &Scripted<'_>,
+        steps: &[RefreshStep],
+        services: &[Service],
+        kubelet: Option<&ServiceName>,
+    ) -> Vec<RefreshOutcome> {
+        let (root, runtime, limits, stop) = (&self.root, self.runtime.as_path(), self.limits, &self.stop);
+        refresh(steps, services, &Refreshing { caller, root, clock: &SystemClock, runtime, kubelet, remote_port: 1, limits, stop }).await
+    }
+
+    /// One step for one service.
+    async fn one(&self, caller: &Scripted<'_>, remedy: Remedy, service: Service) -> RefreshOutcome {
+        let step = step(service.name.as_str(), remedy);
+        self.refresh(caller, &[step], &[service]).await.pop().unwrap()
+    }
+}
+
+fn error(outcome: RefreshOutcome) -> String {
+    outcome.result.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn what_is_taken_by_itself_is_waited_for_and_nothing_is_restarted() {
+    let script = |_: &str, looks: usize, _: bool| match looks {
+        0..3 => seen("a", Health::Healthy, Freshness::Stale(Evidence::Serves)),
+        3 => seen("a", Health::Healthy, Freshness::Unknown("a moment".to_owned())),
+        _ => seen("a", Health::Healthy, Freshness::Fresh(Evidence::Serves)),
+    };
+    let caller = Scripted::new(&script);
+    let outcome = Setting::new().one(&caller, Remedy::Await, pod("a")).await;
+    let result = outcome.result.unwrap();
+    assert!(matches!(result, Refreshed::TookIt { by: Some(Evidence::Serves), .. }), "{result:?}");
+    assert_eq!((outcome.restarted, caller.looks().len(), caller.restarted().len()), (false, 5, 0));
+}
+
+#[tokio::test]
+async fn what_nobody_can_see_is_believed_without_evidence() {
+    for freshness in [Freshness::ByItself, Freshness::Lingering { connections: 3, until: Timestamp::default() }] {
+        let script = |_: &str, _: usize, _: bool| seen("a", Health::Healthy, freshness.clone());
+        let outcome = Setting::new().one(&Scripted::new(&script), Remedy::Await, pod("a")).await;
+        let result = outcome.result.unwrap();
+        assert!(matches!(result, Refreshed::TookIt { by: None, .. }), "{result:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_taken_within_the_limit_is_restarted_and_that_counts() {
+    let setting = Setting::with_runtime(NORMAL);
+    let script = |_: &str, _: usize, restarted: bool| if restarted { fresh("b") } else { stale("a") };
+    let outcome = setting.one(&Scripted::new(&script), Remedy::Await, pod("a")).await;
+    let Refreshed::Restarted { instead: Some(reason), by: Some(Evidence::Started), .. } = outcome.result.unwrap() else { panic!() };
+    assert_eq!(reason, "it had not taken the new the.conf (by the file it sees) by itself within 0.1 s");
+    assert!(outcome.restarted);
+    assert_eq!(setting.stops(), [("a".to_owned(), 7)]);
+}
+
+#[tokio::test]
+async fn what_can_not_be_told_is_no_reason_for_a_restart() {
+    let script = |_: &str, _: usize, _: bool| seen("a", Health::Healthy, Freshness::Unknown("a proxy is on its port".to_owned()));
+    let caller = Scripted::new(&script);
+    let outcome = Setting::new().one(&caller, Remedy::Await, pod("a")).await;
+    assert!(!outcome.restarted && caller.restarted().is_empty());
+    assert_eq!(
+        error(outcome),
+        "it can't be told whether it took the new certificate: the.conf: a proxy is on its port; it was not restarted for that"
+    );
+}
+
+#[tokio::test]
+async fn a_look_that_hangs_ends() {
+    let script = |_: &str, _: usize, _: bool| fresh("a");
+    let caller = Scripted::new(&script);
+    caller.hangs.set(true);
+    for remedy in [Remedy::Await, Remedy::Restart, Remedy::CloseConnections] {
+        let outcome = Setting::new().one(&caller, remedy, pod("a")).await;
+        assert!(error(outcome).contains("it could not be looked at within 0.5 s"));
+    }
+}
+
+#[tokio::test]
+async fn without_noted_connections_nothing_is_closed() {
+    let script = |_: &str, _: usize, _: bool| stale("a");
+    let outcome = Setting::new().one(&Scripted::new(&script), Remedy::CloseConnections, pod("a")).await;
+    assert_eq!((outcome.result.unwrap(), outcome.restarted), (Refreshed::Closed { connections: 0 }, false));
+}
+
+#[tokio::test]
+async fn what_waits_is_left_out() {
+    let waits = RefreshStep { waits: Some("until midnight".to_owned()), ..step("a", Remedy::Restart) };
+    let script = |_: &str, _: usize, _: bool| stale("a");
+    let caller = Scripted::new(&script);
+    assert!(Setting::new().refresh(&caller, &[waits], &[pod("a")]).await.is_empty());
+    assert!(caller.looks().is_empty());
+}
+
+#[tokio::test]
+async fn a_pass_that_is_to_end_leaves_what_is_not_begun() {
+    let long = Duration::from_secs(60);
+    let setting = Setting { limits: Limits { successor: long, ..SHORT }, ..Setting::with_runtime(NORMAL) };
+    let script = |of: &str, _: usize, restarted: bool| {
+        setting.stop.store(restarted, Ordering::Relaxed);
+        if restarted { down("not yet") } else { stale(of) }
+    };
+    let caller = Scripted::new(&script);
+    let steps = [step("a", Remedy::Restart), step("b", Remedy::Restart)];
+    let began = Instant::now();
+    let outcomes = setting.refresh(&caller, &steps, &[pod("a"), pod("b")]).await;
+    assert!(began.elapsed() < long);
+    assert!(outcomes.iter().all(|outcome| matches!(outcome.result, Err(RefreshError::Stopped))), "{outcomes:?}");
+    assert_eq!(outcomes.iter().map(|outcome| outcome.restarted).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(setting.stops(), [("a".to_owned(), 7)]);
+}
+
+#[tokio::test]
+async fn waiting_for_what_is_taken_by_itself_ends_with_the_pass() {
+    let setting = Setting { limits: Limits { takes: Duration::from_secs(60), ..SHORT }, ..Setting::new() };
+    let script = |_: &str, looks: usize, _: bool| {
+        setting.stop.store(looks > 2, Ordering::Relaxed);
+        stale("a")
+    };
+    let outcome = setting.one(&Scripted::new(&script), Remedy::Await, pod("a")).await;
+    assert!(!outcome.restarted && matches!(outcome.result, Err(RefreshError::Stopped)));
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_in_the_catalog_costs_only_itself() {
+    let script = |of: &str, _: usize, _: bool| fresh(of);
+    let caller = Scripted::new(&script);
+    let outcomes = Setting::new().refresh(&caller, &[step("a", Remedy::Await), step("b", Remedy::Await)], &[pod("b")]).await;
+    let [a, b] = <[RefreshOutcome; 2]>::try_from(outcomes).unwrap();
+    assert!(matches!(a.result, Err(RefreshError::NotInCatalog)) && b.result.is_ok());
+}
+
+#[test]
+fn what_was_done_is_told() {
+    let second = Duration::from_secs(1);
+    let took = Refreshed::TookIt { after: 2 * second, by: Some(Evidence::Serves) };
+    assert_eq!(took.to_string(), "it took the new certificate by itself within 2.0 s, known by what it serves");
+    let restarted = Refreshed::Restarted {
+        after: 9 * second,
+        unready: 8 * second,
+        by: None,
+        instead: Some("this and that".to_owned()),
+        unwell: Some("no quorum".to_owned()),
+    };
+    assert_eq!(
+        restarted.to_string(),
+        "it was refreshed in 9.0 s, 8.0 s of them not ready, and works with the new certificate, which nobody can see; this and that; it \
+         was unhealthy before and still is: no quorum"
+    );
+}

@@ -1,0 +1,221 @@
+//! Units, processes and commands: what is told to take something new, and shows by itself whether it did.
+
+use std::collections::HashMap;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+
+use zbus::{OwnedObjectPath, Variant};
+
+use super::*;
+use crate::act::refresh::unit;
+use crate::drivers::systemd::{Systemd, SystemdError};
+use crate::drivers::test_bus::{Bus, LIMIT};
+
+struct Sleeper(Child);
+
+impl Sleeper {
+    #[allow(clippy::disallowed_methods, reason = "a process to send signals to")]
+    fn start() -> Self {
+        Self(Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    fn ended_by(&mut self) -> Option<i32> {
+        self.0.wait().unwrap().signal()
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "what a service writes by itself")]
+fn process(folder: &Path, pid: u32, signal: Signal) -> Service {
+    let pid_file = folder.join("a.pid");
+    std::fs::write(&pid_file, format!("{pid}\n")).unwrap();
+    service("a", ServiceKind::Process { pid_file: AbsolutePath::new(pid_file.to_str().unwrap()).unwrap(), signal })
+}
+
+fn command(words: &[&str]) -> Service {
+    let command = words.iter().map(|word| (*word).to_owned()).collect();
+    service("a", ServiceKind::Command { command, limit: Duration::from_secs(5) })
+}
+
+#[tokio::test]
+async fn the_process_of_the_pid_file_is_told_and_may_be_the_same_afterwards() {
+    let (folder, mut sleeper) = (tempfile::tempdir().unwrap(), Sleeper::start());
+    let script = |_: &str, _: usize, restarted: bool| match restarted {
+        true => seen("same", Health::Healthy, Freshness::Fresh(Evidence::Serves)),
+        false => stale("same"),
+    };
+    let outcome = Setting::new().one(&Scripted::new(&script), Remedy::Restart, process(folder.path(), sleeper.0.id(), Signal::Usr2)).await;
+    let result = outcome.result.unwrap();
+    assert!(matches!(result, Refreshed::Restarted { by: Some(Evidence::Serves), unready: Duration::ZERO, .. }), "{result:?}");
+    assert_eq!(sleeper.ended_by(), Some(nix::sys::signal::Signal::SIGUSR2 as i32));
+}
+
+#[tokio::test]
+async fn the_start_of_a_process_that_goes_on_says_nothing_against_it() {
+    let (folder, sleeper) = (tempfile::tempdir().unwrap(), Sleeper::start());
+    let script = |_: &str, _: usize, _: bool| seen("same", Health::Healthy, Freshness::Stale(Evidence::Started));
+    let outcome = Setting::new().one(&Scripted::new(&script), Remedy::Restart, process(folder.path(), sleeper.0.id(), Signal::Hup)).await;
+    let result = outcome.result.unwrap();
+    assert!(matches!(result, Refreshed::Restarted { by: None, .. }), "{result:?}");
+}
+
+#[tokio::test]
+async fn one_that_was_asked_to_make_way_needs_a_successor() {
+    let (folder, sleeper) = (tempfile::tempdir().unwrap(), Sleeper::start());
+    let script = |_: &str, _: usize, _: bool| seen("same", Health::Healthy, Freshness::Stale(Evidence::Started));
+    let outcome = Setting::new().one(&Scripted::new(&script), Remedy::Restart, process(folder.path(), sleeper.0.id(), Signal::Term)).await;
+    assert!(outcome.restarted);
+    assert_eq!(error(outcome), "it is not healthy 0 s after it was refreshed: the old one still runs; see its log");
+}
+
+#[tokio::test]
+async fn a_pid_file_that_names_nobody_uses_nothing_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let pid = Sleeper::start().0.id();
+    let script = |_: &str, _: usize, _: bool| stale("same");
+    let outcome = Setting::new().one(&Scripted::new(&script), Remedy::Restart, process(folder.path(), pid, Signal::Hup)).await;
+    assert!(!outcome.restarted && matches!(outcome.result, Err(RefreshError::PidEnded { .. })), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_command_is_run_and_what_it_reaches_need_not_be_seen_to_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    let script = |_: &str, _: usize, _: bool| {
+        let mut seen = seen("", Health::NotAsked, Freshness::Unknown("nobody can see it".to_owned()));
+        seen.facts.presence = Presence::Unknown("nobody can see it".to_owned());
+        seen
+    };
+    let outcome = Setting::new().one(&Scripted::new(&script), Remedy::Restart, command(&["touch", file.to_str().unwrap()])).await;
+    assert!(matches!(outcome.result.unwrap(), Refreshed::Restarted { by: None, .. }));
+    assert!(file.exists());
+}
+
+#[tokio::test]
+async fn a_command_that_ends_badly_counts_as_the_one_time() {
+    let script = |_: &str, _: usize, _: bool| stale("same");
+    let outcome = Setting::new().one(&Scripted::new(&script), Remedy::Restart, command(&["false"])).await;
+    assert!(outcome.restarted);
+    assert_eq!(error(outcome), "its command false ended with exit code 1");
+}
+
+#[tokio::test]
+async fn what_a_command_reaches_is_seen_to_take_it_or_not() {
+    let script = |_: &str, _: usize, _: bool| seen("same", Health::Healthy, Freshness::Stale(Evidence::Serves));
+    let outcome = Setting::new().one(&Scripted::new(&script), Remedy::Restart, command(&["true"])).await;
+    assert!(matches!(outcome.result, Err(RefreshError::StillStale(_))), "{outcome:?}");
+}
+
+// ---- systemd ----
+
+const UNIT: &str = "thing.service";
+const PATH: &str = "/org/freedesktop/systemd1";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+
+/// Does every job at once, and writes down which; its unit has these main processes, one after the other.
+async fn systemd(bus: &Bus, active: &'static str, mut pids: Vec<u32>) -> (Systemd, Arc<Mutex<Vec<String>>>) {
+    let mut served = bus.serve("org.freedesktop.systemd1").await;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&told);
+    let connected = Systemd::connect_to(bus.builder(), LIMIT).await.unwrap();
+    tokio::spawn(async move {
+        while let Some(call) = served.next().await {
+            let (header, systemd) = (call.header(), &served.connection);
+            let path = |path: &str| OwnedObjectPath::try_from(format!("{PATH}/{path}")).unwrap();
+            match header.member().map(ToString::to_string).unwrap_or_default().as_str() {
+                "LoadUnit" => systemd.reply(&header, &path("unit/there")).await.unwrap(),
+                "GetAll" => {
+                    let interface: String = call.body().deserialize().unwrap();
+                    let is_service = interface.ends_with("Service");
+                    let pid = if is_service && pids.len() > 1 { pids.remove(0) } else { pids.first().copied().unwrap_or_default() };
+                    systemd.reply(&header, &properties(active, pid)).await.unwrap();
+                }
+                "Subscribe" => systemd.reply(&header, &()).await.unwrap(),
+                method if method.ends_with("Unit") => {
+                    noted.lock().unwrap().push(method.to_owned());
+                    systemd.reply(&header, &path("job/42")).await.unwrap();
+                    let end = (42_u32, path("job/42"), UNIT, "done");
+                    systemd.emit_signal(None::<&str>, PATH, MANAGER, "JobRemoved", &end).await.unwrap();
+                }
+                _ => {}
+            }
+        }
+    });
+    (connected, told)
+}
+
+fn properties(active: &'static str, pid: u32) -> HashMap<&'static str, Variant<'static>> {
+    HashMap::from([
+        ("LoadState", "loaded".into()),
+        ("ActiveState", active.into()),
+        ("SubState", "dead".into()),
+        ("CanReload", true.into()),
+        ("ActiveEnterTimestamp", 0_u64.into()),
+        ("ActiveEnterTimestampMonotonic", 0_u64.into()),
+        ("MainPID", pid.into()),
+        ("ExecMainStartTimestamp", 0_u64.into()),
+        ("ExecMainStartTimestampMonotonic", 0_u64.into()),
+    ])
+}
+
+fn host() -> Root {
+    Root::open(Path::new("/")).unwrap()
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_unit_is_told_in_the_way_that_its_entry_says() {
+    for (refresh, method) in [
+        (UnitRefresh::Restart, "TryRestartUnit"),
+        (UnitRefresh::Reload, "ReloadUnit"),
+        (UnitRefresh::ReloadOrRestart, "ReloadOrTryRestartUnit"),
+    ] {
+        let Some(bus) = Bus::start().await else { return };
+        let (systemd, told) = systemd(&bus, "active", vec![]).await;
+        unit::refresh(&systemd, &host(), UNIT, refresh, LIMIT).await.unwrap();
+        assert_eq!(*told.lock().unwrap(), [method]);
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_unit_that_does_not_run_is_left_alone() {
+    let Some(bus) = Bus::start().await else { return };
+    let (systemd, told) = systemd(&bus, "inactive", vec![]).await;
+    let error = unit::refresh(&systemd, &host(), UNIT, UnitRefresh::Restart, LIMIT).await.unwrap_err();
+    assert!(matches!(error, RefreshError::Systemd(SystemdError::NotActive { .. })), "{error}");
+    assert!(told.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_main_process_of_a_unit_gets_the_signal() {
+    let Some(bus) = Bus::start().await else { return };
+    let mut sleeper = Sleeper::start();
+    let (systemd, told) = systemd(&bus, "active", vec![sleeper.0.id()]).await;
+    unit::refresh(&systemd, &host(), UNIT, UnitRefresh::Signal(Signal::Hup), LIMIT).await.unwrap();
+    assert_eq!(sleeper.ended_by(), Some(nix::sys::signal::Signal::SIGHUP as i32));
+    assert!(told.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_main_process_that_changes_meanwhile_gets_no_signal() {
+    let Some(bus) = Bus::start().await else { return };
+    let (mut first, mut second) = (Sleeper::start(), Sleeper::start());
+    let (systemd, _) = systemd(&bus, "active", vec![first.0.id(), second.0.id()]).await;
+    let error = unit::refresh(&systemd, &host(), UNIT, UnitRefresh::Signal(Signal::Hup), LIMIT).await.unwrap_err();
+    assert!(matches!(error, RefreshError::MainProcessChanged(_)), "{error}");
+    assert!(first.0.try_wait().unwrap().is_none() && second.0.try_wait().unwrap().is_none());
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_unit_without_a_main_process_is_called_that() {
+    let Some(bus) = Bus::start().await else { return };
+    let (systemd, _) = systemd(&bus, "active", vec![]).await;
+    let error = unit::refresh(&systemd, &host(), UNIT, UnitRefresh::Signal(Signal::Hup), LIMIT).await.unwrap_err();
+    assert_eq!(error.to_string(), "thing.service has no main process that a signal could be sent to");
+}

@@ -1,0 +1,237 @@
+//! One service's turn: look, do what its remedy and its kind ask for, and look until it is seen to have worked.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::connections::{self, Closing};
+use super::error::StaleList;
+use super::wait::{self, Yet};
+use super::{RefreshError, Refreshed, Refreshing, Seen, command, pod, process, unit};
+use crate::drivers::cri::CriError;
+use crate::drivers::systemd::Systemd;
+use crate::model::{Evidence, Health, Presence, RefreshStep, Remedy, Service, ServiceKind, Signal, UnitRefresh};
+
+pub struct Turn<'t> {
+    step: &'t RefreshStep,
+    service: &'t Service,
+    with: &'t Refreshing<'t>,
+    restarted: bool,
+}
+
+/// How a service was found before anything was done to it.
+struct Before {
+    /// What ran.
+    instance: Option<String>,
+    /// Whether it was well.
+    well: bool,
+}
+
+/// A service that was restarted or told.
+struct Told {
+    began: Instant,
+    before: Before,
+    /// Whether another container or process has to take its place.
+    successor: bool,
+    /// What went wrong on the way, and may not matter.
+    trouble: Option<CriError>,
+}
+
+impl<'t> Turn<'t> {
+    pub fn new(step: &'t RefreshStep, service: &'t Service, with: &'t Refreshing<'t>) -> Self {
+        Self { step, service, with, restarted: false }
+    }
+
+    /// Makes it; and says whether the service was restarted or told on the way.
+    pub async fn make(mut self) -> (bool, Result<Refreshed, RefreshError>) {
+        let result = match self.step.remedy {
+            Remedy::Await => self.wait_for_it().await,
+            Remedy::Restart => self.restart(None).await,
+            Remedy::CloseConnections => self.close_connections().await,
+        };
+        (self.restarted, result)
+    }
+
+    async fn wait_for_it(&mut self) -> Result<Refreshed, RefreshError> {
+        let began = Instant::now();
+        let limit = self.with.limits.takes;
+        match wait::until(self.with, &self.service.name, limit, |seen| wait::fresh(seen, &self.step.credentials, false)).await {
+            Ok(by) => Ok(Refreshed::TookIt { after: began.elapsed(), by }),
+            Err(Yet::Stale(list)) => {
+                self.restart(Some(format!("it had not taken the new {list} by itself within {} s", limit.as_secs_f32()))).await
+            }
+            Err(Yet::Stopped) => Err(RefreshError::Stopped),
+            Err(yet) => Err(RefreshError::NotSeen(yet.found())),
+        }
+    }
+
+    async fn close_connections(&mut self) -> Result<Refreshed, RefreshError> {
+        let seen = wait::look(self.with, &self.service.name).await.map_err(|yet| RefreshError::NotSeen(yet.found()))?;
+        match connections::close(self.with.remote_port, &noted(&seen, self.step))? {
+            Closing::Closed(connections) => Ok(Refreshed::Closed { connections }),
+            Closing::Impossible(reason) => self.restart(Some(reason.to_owned())).await,
+        }
+    }
+
+    async fn restart(&mut self, instead: Option<String>) -> Result<Refreshed, RefreshError> {
+        let before = self.find().await?;
+        let was_well = before.well;
+        let told = self.tell(before).await?;
+        let began = told.began;
+        let unready_until = self.see_it_back(&told).await;
+        match unready_until {
+            Ok((well_at, by)) => {
+                let unready = if told.successor { well_at.duration_since(began) } else { Duration::ZERO };
+                Ok(Refreshed::Restarted { after: began.elapsed(), unready, by, instead, unwell: None })
+            }
+            Err(RefreshError::NeverHealthy { found, .. }) if !was_well => {
+                let by = self.see_it_fresh_though_unwell(&told).await?;
+                let after = began.elapsed();
+                Ok(Refreshed::Restarted { after, unready: after, by, instead, unwell: Some(found) })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What runs now. A command may reach something that can't be seen from here.
+    async fn find(&self) -> Result<Before, RefreshError> {
+        let seen = wait::look(self.with, &self.service.name).await.map_err(|yet| RefreshError::NotKnown(yet.found()))?;
+        let well = !matches!(seen.facts.health, Health::Unhealthy(_));
+        let instance = match (seen.facts.presence, &self.service.kind) {
+            (Presence::Running(instance), _) => Some(instance.id),
+            (_, ServiceKind::Command { .. }) => None,
+            (Presence::Absent, _) => return Err(RefreshError::NotRunning("it is not on this node".to_owned())),
+            (Presence::Down(reason), _) => return Err(RefreshError::NotRunning(reason)),
+            (Presence::Unknown(reason), _) => return Err(RefreshError::NotKnown(reason)),
+        };
+        Ok(Before { instance, well })
+    }
+
+    /// Everything that can be found wrong beforehand is, before the service is touched and the one time is used up.
+    async fn tell(&mut self, before: Before) -> Result<Told, RefreshError> {
+        let (service, with) = (self.service, self.with);
+        let (mut began, mut trouble) = (Instant::now(), None);
+        match &service.kind {
+            ServiceKind::StaticPod { manifest, grace, .. } => {
+                let runtime = pod::prepare(with, manifest.as_deref()).await?;
+                self.ask_leave().await?;
+                began = Instant::now();
+                trouble = pod::stop(&runtime, before.instance.as_deref().unwrap_or_default(), *grace).await?;
+            }
+            ServiceKind::Unit { unit, refresh } => {
+                let systemd = Systemd::connect(with.limits.call).await?;
+                self.ask_leave().await?;
+                // Whatever becomes of this side, systemd sees the job through.
+                let job = unit::refresh(&systemd, with.root, unit, *refresh, with.limits.job);
+                wait::unless_stopped(with.stop, job).await.unwrap_or(Err(RefreshError::Stopped))?;
+            }
+            ServiceKind::Process { pid_file, signal } => {
+                let process = process::of_pid_file(with.root, with.clock, pid_file)?;
+                self.ask_leave().await?;
+                process::send(with.root, process, *signal)?;
+            }
+            ServiceKind::Command { command, limit } => {
+                self.ask_leave().await?;
+                command::run(command, *limit).await?;
+            }
+        }
+        Ok(Told { began, before, successor: needs_successor(&service.kind), trouble })
+    }
+
+    async fn ask_leave(&mut self) -> Result<(), RefreshError> {
+        self.with.caller.may_restart(self.step).await.map_err(RefreshError::Held)?;
+        self.restarted = true;
+        Ok(())
+    }
+
+    /// First something else runs, then it is well, then it shows what it uses. Says since when it was well, and by what it is fresh.
+    async fn see_it_back(&self, told: &Told) -> Result<(Instant, Option<Evidence>), RefreshError> {
+        let limits = self.with.limits;
+        if told.successor {
+            let found = wait::until(self.with, &self.service.name, limits.successor, |seen| self.runs_anew(seen, told)).await;
+            found.map_err(|yet| self.no_successor(yet, told))?;
+        }
+        let well = |seen: &Seen| self.runs_anew(seen, told).and_then(|()| wait::well(seen));
+        let found = wait::until(self.with, &self.service.name, limits.well, well).await;
+        found.map_err(|yet| not_back(yet, limits.well))?;
+        let well_at = Instant::now();
+        Ok((well_at, self.see_it_fresh(told).await?))
+    }
+
+    /// What can't be told is waited for a little, and then left at that: it is well, and did what makes it take the new one.
+    async fn see_it_fresh(&self, told: &Told) -> Result<Option<Evidence>, RefreshError> {
+        let limits = self.with.limits;
+        let began = Instant::now();
+        let judge = |seen: &Seen| {
+            self.runs_anew(seen, told).and_then(|()| wait::well(seen))?;
+            match self.is_fresh(seen, told) {
+                Err(Yet::Unknown(_)) if began.elapsed() >= limits.proof => Ok(None),
+                result => result,
+            }
+        };
+        match wait::until(self.with, &self.service.name, limits.well, judge).await {
+            Err(Yet::Unknown(_)) => Ok(None),
+            result => result.map_err(|yet| not_back(yet, limits.well)),
+        }
+    }
+
+    /// For one that was unhealthy before: that it is so still is no fault of the refresh.
+    async fn see_it_fresh_though_unwell(&self, told: &Told) -> Result<Option<Evidence>, RefreshError> {
+        let judge = |seen: &Seen| self.runs_anew(seen, told).and_then(|()| self.is_fresh(seen, told));
+        match wait::until(self.with, &self.service.name, self.with.limits.proof, judge).await {
+            Err(Yet::Unknown(_)) => Ok(None),
+            result => result.map_err(|yet| not_back(yet, self.with.limits.proof)),
+        }
+    }
+
+    fn no_successor(&self, yet: Yet, told: &Told) -> RefreshError {
+        let within = self.with.limits.successor;
+        match (yet, &self.service.kind, &told.trouble) {
+            (Yet::Stopped, ..) => RefreshError::Stopped,
+            (yet, ServiceKind::StaticPod { .. }, None) => RefreshError::NoSuccessor { within, found: yet.found() },
+            (yet, _, Some(trouble)) => RefreshError::NoSuccessor { within, found: format!("{}; {trouble}", yet.found()) },
+            (yet, ..) => not_back(yet, within),
+        }
+    }
+
+    fn runs_anew(&self, seen: &Seen, told: &Told) -> Result<(), Yet> {
+        let instance = match (wait::running(seen), &self.service.kind) {
+            (Err(_), ServiceKind::Command { .. }) => return Ok(()),
+            (instance, _) => instance?,
+        };
+        let same = told.before.instance.as_deref() == Some(instance.id.as_str());
+        if told.successor && same { Err(Yet::Missing("the old one still runs".to_owned())) } else { Ok(()) }
+    }
+
+    fn is_fresh(&self, seen: &Seen, told: &Told) -> Result<Option<Evidence>, Yet> {
+        let instance = seen.facts.presence.instance().map(|instance| instance.id.as_str());
+        let same_process = instance.is_none() || instance == told.before.instance.as_deref();
+        wait::fresh(seen, &self.step.credentials, same_process)
+    }
+}
+
+/// The connections on which the service may have shown an earlier one of the step's certificates.
+fn noted(seen: &Seen, step: &RefreshStep) -> BTreeSet<u64> {
+    let is_meant = |name| step.credentials.iter().any(|(credential, _)| credential == name);
+    let holdings = seen.facts.holds.iter().filter(|holding| is_meant(&holding.credential));
+    holdings.flat_map(|holding| holding.connections.iter().copied()).collect()
+}
+
+/// Whether what was done ends what runs.
+fn needs_successor(kind: &ServiceKind) -> bool {
+    match kind {
+        ServiceKind::StaticPod { .. } => true,
+        ServiceKind::Unit { refresh, .. } => matches!(refresh, UnitRefresh::Restart | UnitRefresh::Signal(Signal::Term)),
+        ServiceKind::Process { signal, .. } => *signal == Signal::Term,
+        ServiceKind::Command { .. } => false,
+    }
+}
+
+fn not_back(yet: Yet, within: Duration) -> RefreshError {
+    match yet {
+        Yet::Stopped => RefreshError::Stopped,
+        Yet::Stale(StaleList(list)) => RefreshError::StillStale(StaleList(list)),
+        Yet::Missing(found) | Yet::Unwell(found) | Yet::Unknown(found) => RefreshError::NeverHealthy { within, found },
+    }
+}

@@ -1,0 +1,35 @@
+//! A systemd unit: told by systemd, or its main process sent a signal.
+
+use std::time::Duration;
+
+use super::{RefreshError, process};
+use crate::drivers::processes::Process;
+use crate::drivers::systemd::Systemd;
+use crate::model::{Signal, UnitRefresh};
+use crate::sys::Root;
+
+/// Does to a unit what its entry says. That systemd is done does not mean that the unit is well.
+///
+/// # Errors
+/// When it does not run, systemd refuses, or it takes longer than the limit.
+pub async fn refresh(systemd: &Systemd, root: &Root, unit: &str, refresh: UnitRefresh, limit: Duration) -> Result<(), RefreshError> {
+    match refresh {
+        UnitRefresh::Restart => systemd.restart(unit, limit).await?,
+        UnitRefresh::Reload => systemd.reload(unit, limit).await?,
+        UnitRefresh::ReloadOrRestart => systemd.reload_or_restart(unit, limit).await?,
+        UnitRefresh::Signal(signal) => main_process(systemd, root, unit, signal).await?,
+    }
+    Ok(())
+}
+
+/// systemd knows its main process for as long as the number belongs to it: so, where it says the same number before and after the
+/// process was looked up, this is the one.
+async fn main_process(systemd: &Systemd, root: &Root, unit: &str, signal: Signal) -> Result<(), RefreshError> {
+    let pid = async || Ok::<_, RefreshError>(systemd.unit(unit).await?.process.map(|process| process.pid));
+    let before = pid().await?.ok_or_else(|| RefreshError::NoMainProcess(unit.to_owned()))?;
+    let found = Process::find(root, before)?;
+    match found {
+        Some(found) if pid().await? == Some(before) => process::send(root, found, signal),
+        _ => Err(RefreshError::MainProcessChanged(unit.to_owned())),
+    }
+}
