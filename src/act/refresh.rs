@@ -42,7 +42,7 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 /// Who ordered the refresh, and is asked while it goes on.
 pub trait Caller {
     /// What is true of a service now.
-    fn look<'a>(&'a self, service: &'a ServiceName) -> Answer<'a, Seen>;
+    fn look<'a>(&'a self, service: &'a Service) -> Answer<'a, Seen>;
 
     /// Asked right before a service is restarted, or told in whatever way its kind is; an `Err` says why that may not be. After an `Ok`
     /// it is done: this is the moment to write it down.
@@ -61,7 +61,7 @@ pub struct Refreshing<'a> {
     /// The container runtime's socket.
     pub runtime: &'a Path,
     /// The service that starts static pods: while it is not at work, none is stopped. `None` where it can't be looked at.
-    pub kubelet: Option<&'a ServiceName>,
+    pub kubelet: Option<&'a Service>,
     /// The remote port of the connections that may have to be closed.
     pub remote_port: u16,
     /// How long what may take.

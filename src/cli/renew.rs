@@ -14,7 +14,7 @@ use crate::drivers::timedate;
 use crate::model::{Action, CredentialName, Deferred, ServiceKind, Takes, Timestamp};
 use crate::observe::Node;
 use crate::pass::{self, Orders, Outlook, PassError, Report};
-use crate::plan::{Judged, Plan, Request, Step};
+use crate::plan::{Judged, Occasion, Plan, Request, Step};
 use crate::sys::Clock;
 
 pub(super) fn run(node: &Node, options: &RenewOptions, clock: &dyn Clock) -> Result<Exit, Failure> {

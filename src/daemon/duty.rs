@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use tokio::task::JoinError;
 
 use super::status::LastPass;
-use crate::act::{RefreshError, Refreshed};
+use crate::act::refresh::{RefreshError, Refreshed};
 use crate::drivers::timedate;
 use crate::model::{Action, Belief, Hold, ServiceName, Timestamp};
 use crate::observe::{ConfigFile, Node};

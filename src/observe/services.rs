@@ -23,10 +23,13 @@ use super::Node;
 use crate::model::{Consumer, Health, Holding, Presence, Service, ServiceFacts, ServiceKind, Use};
 use crate::sys::Clock;
 use look::{Look, Running};
+pub use runtime::socket as runtime_socket;
 use together::together;
 
 /// How long one question may take.
 const LIMIT: Duration = Duration::from_secs(2);
+
+const BY_ITS_OWN: &str = "a service that is reached by a pid file or a command is not looked at";
 
 const ANOTHER_ROOT: &str = "these are the files of another root folder, where nothing runs";
 
@@ -108,7 +111,7 @@ fn not_running(service: &Service, presence: Presence) -> ServiceFacts {
         takes: one.takes,
         serves: None,
         sees: Vec::new(),
-        connections: Vec::new(),
+        connections: Some(Vec::new()),
     };
     ServiceFacts { service: service.clone(), presence, health: Health::NotAsked, holds: service.uses.iter().map(nothing).collect() }
 }
@@ -116,8 +119,9 @@ fn not_running(service: &Service, presence: Presence) -> ServiceFacts {
 async fn facts(look: Arc<Look>, service: Service) -> (ServiceFacts, Vec<String>) {
     let found = match &service.kind {
         ServiceKind::StaticPod { manifest: None, .. } => Err(Presence::Absent),
-        ServiceKind::StaticPod { pod, manifest: Some(manifest) } => pods::find(&look, pod, manifest).await,
-        ServiceKind::Unit(unit) => units::find(&look, unit).await,
+        ServiceKind::StaticPod { pod, manifest: Some(manifest), .. } => pods::find(&look, pod, manifest).await,
+        ServiceKind::Unit { unit, .. } => units::find(&look, unit).await,
+        ServiceKind::Process { .. } | ServiceKind::Command { .. } => Err(Presence::Unknown(BY_ITS_OWN.to_owned())),
     };
     let running = match found {
         Ok(running) => Arc::new(running),
@@ -151,8 +155,8 @@ async fn holds(look: Arc<Look>, running: Arc<Running>, one: Use) -> (Holding, Op
     };
     let (serves, sees, connections) = tokio::join!(serves, seeing::sees(&look, &running, &one.credential), connections);
     let (connections, note) = match connections {
-        Ok(connections) => (connections, None),
-        Err(reason) => (Vec::new(), Some(format!("which of its connections are open is not known: {reason}"))),
+        Ok(connections) => (Some(connections), None),
+        Err(reason) => (None, Some(format!("which of its connections are open is not known: {reason}"))),
     };
     (Holding { credential: one.credential, takes: one.takes, serves, sees, connections }, note)
 }

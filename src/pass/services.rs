@@ -6,8 +6,9 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use super::{Orders, Survey, policy};
-use crate::act::{Answer, Caller, Limits, RefreshOutcome, Refreshing, Renewed, Seen, refresh};
-use crate::model::{AbsolutePath, Belief, Brakes, Consumer, RefreshStep, ServiceMemory, ServiceName, Timestamp};
+use crate::act::Renewed;
+use crate::act::refresh::{Answer, Caller, Limits, RefreshOutcome, Refreshing, Seen, refresh};
+use crate::model::{AbsolutePath, Belief, Brakes, Consumer, RefreshStep, Service, ServiceMemory, Timestamp};
 use crate::observe::{Node, ServicesSeen, runtime_socket, service, services};
 use crate::plan::{
     Content, Finding, Judged, JudgedService, Moment, Refresh, Situation, judge_service, note_connections, note_contents, note_renewed,
@@ -77,8 +78,11 @@ fn on_a_runtime<T: Default>(node: &Node, work: impl AsyncFnOnce(&Node) -> T) -> 
     if !node.root.is_host() {
         return T::default();
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_or_else(|_| T::default(), |runtime| runtime.block_on(work(node)))
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return T::default() };
+    let done = runtime.block_on(work(node));
+    // What still hangs in the kernel, such as the lookup of a name, is not waited for.
+    runtime.shutdown_background();
+    done
 }
 
 async fn look_with(
@@ -147,13 +151,13 @@ async fn make_with(
     let (mut found, memory) = look_with(node, orders, survey, brakes, memory, renewed).await;
     let caller = Eyes { node, survey, clock: orders.clock, memory: RefCell::new(memory) };
     found.notes.extend(caller.remember().err());
-    let kubelet = node.catalog.services.iter().find(|service| service.name.as_str() == "kubelet").map(|service| &service.name);
+    let kubelet = node.catalog.services.iter().find(|service| service.name.as_str() == "kubelet");
     let remote_port = node.catalog.services.iter().flat_map(|service| &service.uses).find_map(|one| one.to_port);
     let with = Refreshing {
         caller: &caller,
         root: &node.root,
         clock: orders.clock,
-        runtime: &runtime_socket(node),
+        runtime: &runtime_socket(&node.root),
         kubelet,
         remote_port: remote_port.unwrap_or_default(),
         limits: Limits::USUAL,
@@ -179,9 +183,9 @@ impl Eyes<'_> {
 }
 
 impl Caller for Eyes<'_> {
-    fn look<'a>(&'a self, name: &'a ServiceName) -> Answer<'a, Seen> {
+    fn look<'a>(&'a self, asked: &'a Service) -> Answer<'a, Seen> {
         Box::pin(async move {
-            let facts = service(self.node, self.clock, name).await;
+            let facts = service(self.node, self.clock, asked).await;
             let judged = judge_service(&facts, &self.survey.credentials, &self.memory.borrow(), self.clock.now());
             Seen { facts: judged.facts, freshness: judged.freshness }
         })
@@ -190,6 +194,9 @@ impl Caller for Eyes<'_> {
     /// What can't be written down is not done: it might be done again and again.
     fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> Answer<'a, Result<(), String>> {
         Box::pin(async move {
+            if let Some(reason) = &step.restart_waits {
+                return Err(reason.clone());
+            }
             note_restarted(&mut self.memory.borrow_mut(), step, self.clock.now());
             self.remember()
         })

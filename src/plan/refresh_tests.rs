@@ -413,7 +413,7 @@ prop_compose! {
         facts.holds.clear();
         for (use_number, (takes, serves, sees, connections)) in holdings.into_iter().enumerate() {
             let credential = name(&format!("credential-{}", (number + use_number) % 4));
-            facts.service.uses.push(crate::model::Use { credential: credential.clone(), takes });
+            facts.service.uses.push(crate::model::Use { credential: credential.clone(), takes, served_at: None, to_port: None });
             facts.holds.push(Holding { credential, takes, serves, sees: sees.into_iter().map(seen).collect(), connections });
         }
         facts.service.ages = ages;

@@ -79,10 +79,10 @@ pub fn appeared_at(content: &str, at: u64, before: Option<Timestamp>) -> Appeare
 
 /// A service that has been running since then and uses one credential.
 pub fn service(service: &str, credential: &str, takes: Takes, started: u64) -> ServiceFacts {
-    let uses = vec![Use { credential: name(credential), takes }];
+    let uses = vec![Use { credential: name(credential), takes, served_at: None, to_port: None }];
     let holds = vec![Holding { credential: name(credential), takes, serves: None, sees: Vec::new(), connections: Some(Vec::new()) }];
     let age = Duration::from_secs(UP - started);
-    let kind = ServiceKind::StaticPod { pod: service.into(), manifest: None };
+    let kind = ServiceKind::StaticPod { pod: service.into(), manifest: None, grace: Duration::ZERO };
     let service = Service { name: ServiceName::new(service).unwrap(), kind, health: None, essential: false, ages: false, uses };
     let id = format!("{}-{started}", service.name);
     let presence = Presence::Running(Instance { id, pid: None, started: up(started), started_at: now().minus(age), age });

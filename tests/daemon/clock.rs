@@ -41,6 +41,7 @@ impl Clock {
         let clock = FixedClock(self.now);
         let (request, stop) = (Request::default(), AtomicBool::new(false));
         let orders = Orders {
+            occasion: kubecertd::plan::Occasion::Asked,
             request: &request,
             clock: &clock,
             synchronised: self.synchronised,

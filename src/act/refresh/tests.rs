@@ -39,8 +39,8 @@ fn credential() -> CredentialName {
 }
 
 fn service(of: &str, kind: ServiceKind) -> Service {
-    let uses = vec![Use { credential: credential(), takes: Takes::Restart }];
-    Service { name: name(of), kind, serves: None, health: None, essential: false, uses }
+    let uses = vec![Use { credential: credential(), takes: Takes::Restart, served_at: None, to_port: None }];
+    Service { name: name(of), kind, health: None, essential: false, ages: false, uses }
 }
 
 fn pod(of: &str) -> Service {
@@ -49,14 +49,24 @@ fn pod(of: &str) -> Service {
 
 fn step(of: &str, remedy: Remedy) -> RefreshStep {
     let credentials = vec![(credential(), "ab12".to_owned())];
-    RefreshStep { service: name(of), remedy, credentials, reason: "because".to_owned(), waits: None }
+    RefreshStep {
+        service: name(of),
+        instance: "old".to_owned(),
+        remedy,
+        credentials,
+        closing: Vec::new(),
+        reason: "because".to_owned(),
+        waits: None,
+        restart_waits: None,
+    }
 }
 
 /// How one that runs is seen.
 fn seen(id: &str, health: Health, freshness: Freshness) -> Seen {
     let started = Uptime { boot: BootId("boot".to_owned()), since_boot: Duration::ZERO };
     let instance = Instance { id: id.to_owned(), pid: None, started, started_at: Timestamp::default(), age: Duration::ZERO };
-    let holds = vec![Holding { credential: credential(), takes: Takes::Restart, serves: None, sees: Vec::new(), connections: Vec::new() }];
+    let holds =
+        vec![Holding { credential: credential(), takes: Takes::Restart, serves: None, sees: Vec::new(), connections: Some(Vec::new()) }];
     let service = pod("any");
     let facts = ServiceFacts { service, presence: Presence::Running(instance), health, holds };
     Seen { facts, freshness: vec![(credential(), freshness)] }
@@ -100,12 +110,12 @@ impl<'s> Scripted<'s> {
 }
 
 impl Caller for Scripted<'_> {
-    fn look<'a>(&'a self, service: &'a ServiceName) -> Answer<'a, Seen> {
+    fn look<'a>(&'a self, service: &'a Service) -> Answer<'a, Seen> {
         Box::pin(async move {
             if self.hangs.get() {
                 std::future::pending::<()>().await;
             }
-            let of = service.as_str();
+            let of = service.name.as_str();
             let before = self.looks.borrow().iter().filter(|looked| *looked == of).count();
             let restarted = self.restarted.borrow().iter().any(|one| one == of);
             self.looks.borrow_mut().push(of.to_owned());
@@ -157,7 +167,7 @@ impl Setting {
         caller: &Scripted<'_>,
         steps: &[RefreshStep],
         services: &[Service],
-        kubelet: Option<&ServiceName>,
+        kubelet: Option<&Service>,
     ) -> Vec<RefreshOutcome> {
         let (root, runtime, limits, stop) = (&self.root, self.runtime.as_path(), self.limits, &self.stop);
         refresh(steps, services, &Refreshing { caller, root, clock: &SystemClock, runtime, kubelet, remote_port: 1, limits, stop }).await

@@ -1,6 +1,5 @@
 //! One service's turn: look, do what its remedy and its kind ask for, and look until it is seen to have worked.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -56,7 +55,8 @@ impl<'t> Turn<'t> {
     async fn wait_for_it(&mut self) -> Result<Refreshed, RefreshError> {
         let began = Instant::now();
         let limit = self.with.limits.takes;
-        match wait::until(self.with, &self.service.name, limit, |seen| wait::fresh(seen, &self.step.credentials, false)).await {
+        match wait::until(self.with, self.service, limit, |seen| wait::fresh(seen, &self.step.credentials, false)).await {
+            Ok(_) if !self.step.closing.is_empty() => self.close_connections().await,
             Ok(by) => Ok(Refreshed::TookIt { after: began.elapsed(), by }),
             Err(Yet::Stale(list)) => {
                 self.restart(Some(format!("it had not taken the new {list} by itself within {} s", limit.as_secs_f32()))).await
@@ -67,8 +67,7 @@ impl<'t> Turn<'t> {
     }
 
     async fn close_connections(&mut self) -> Result<Refreshed, RefreshError> {
-        let seen = wait::look(self.with, &self.service.name).await.map_err(|yet| RefreshError::NotSeen(yet.found()))?;
-        match connections::close(self.with.remote_port, &noted(&seen, self.step))? {
+        match connections::close(self.with.remote_port, &self.step.closing.iter().copied().collect())? {
             Closing::Closed(connections) => Ok(Refreshed::Closed { connections }),
             Closing::Impossible(reason) => self.restart(Some(reason.to_owned())).await,
         }
@@ -76,6 +75,10 @@ impl<'t> Turn<'t> {
 
     async fn restart(&mut self, instead: Option<String>) -> Result<Refreshed, RefreshError> {
         let before = self.find().await?;
+        if self.is_successor(&before) {
+            // Somebody else has restarted it since that was decided, so it has read what is there.
+            return Ok(Refreshed::TookIt { after: Duration::ZERO, by: None });
+        }
         let was_well = before.well;
         let told = self.tell(before).await?;
         let began = told.began;
@@ -94,9 +97,13 @@ impl<'t> Turn<'t> {
         }
     }
 
+    fn is_successor(&self, before: &Before) -> bool {
+        before.instance.as_ref().is_some_and(|instance| *instance != self.step.instance)
+    }
+
     /// What runs now. A command may reach something that can't be seen from here.
     async fn find(&self) -> Result<Before, RefreshError> {
-        let seen = wait::look(self.with, &self.service.name).await.map_err(|yet| RefreshError::NotKnown(yet.found()))?;
+        let seen = wait::look(self.with, self.service).await.map_err(|yet| RefreshError::NotKnown(yet.found()))?;
         let well = !matches!(seen.facts.health, Health::Unhealthy(_));
         let instance = match (seen.facts.presence, &self.service.kind) {
             (Presence::Running(instance), _) => Some(instance.id),
@@ -149,11 +156,11 @@ impl<'t> Turn<'t> {
     async fn see_it_back(&self, told: &Told) -> Result<(Instant, Option<Evidence>), RefreshError> {
         let limits = self.with.limits;
         if told.successor {
-            let found = wait::until(self.with, &self.service.name, limits.successor, |seen| self.runs_anew(seen, told)).await;
+            let found = wait::until(self.with, self.service, limits.successor, |seen| self.runs_anew(seen, told)).await;
             found.map_err(|yet| self.no_successor(yet, told))?;
         }
         let well = |seen: &Seen| self.runs_anew(seen, told).and_then(|()| wait::well(seen));
-        let found = wait::until(self.with, &self.service.name, limits.well, well).await;
+        let found = wait::until(self.with, self.service, limits.well, well).await;
         found.map_err(|yet| not_back(yet, limits.well))?;
         let well_at = Instant::now();
         Ok((well_at, self.see_it_fresh(told).await?))
@@ -170,7 +177,7 @@ impl<'t> Turn<'t> {
                 result => result,
             }
         };
-        match wait::until(self.with, &self.service.name, limits.well, judge).await {
+        match wait::until(self.with, self.service, limits.well, judge).await {
             Err(Yet::Unknown(_)) => Ok(None),
             result => result.map_err(|yet| not_back(yet, limits.well)),
         }
@@ -179,7 +186,7 @@ impl<'t> Turn<'t> {
     /// For one that was unhealthy before: that it is so still is no fault of the refresh.
     async fn see_it_fresh_though_unwell(&self, told: &Told) -> Result<Option<Evidence>, RefreshError> {
         let judge = |seen: &Seen| self.runs_anew(seen, told).and_then(|()| self.is_fresh(seen, told));
-        match wait::until(self.with, &self.service.name, self.with.limits.proof, judge).await {
+        match wait::until(self.with, self.service, self.with.limits.proof, judge).await {
             Err(Yet::Unknown(_)) => Ok(None),
             result => result.map_err(|yet| not_back(yet, self.with.limits.proof)),
         }
@@ -209,13 +216,6 @@ impl<'t> Turn<'t> {
         let same_process = instance.is_none() || instance == told.before.instance.as_deref();
         wait::fresh(seen, &self.step.credentials, same_process)
     }
-}
-
-/// The connections on which the service may have shown an earlier one of the step's certificates.
-fn noted(seen: &Seen, step: &RefreshStep) -> BTreeSet<u64> {
-    let is_meant = |name| step.credentials.iter().any(|(credential, _)| credential == name);
-    let holdings = seen.facts.holds.iter().filter(|holding| is_meant(&holding.credential));
-    holdings.flat_map(|holding| holding.connections.iter().copied()).collect()
 }
 
 /// Whether what was done ends what runs.

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::error::StaleList;
 use super::{Refreshing, Seen};
-use crate::model::{CredentialName, Evidence, Freshness, Health, Instance, Presence, ServiceName};
+use crate::model::{CredentialName, Evidence, Freshness, Health, Instance, Presence, Service};
 
 /// After so many looks there is more time between them.
 const QUICK_LOOKS: u32 = 40;
@@ -44,7 +44,7 @@ impl Yet {
 /// Looks until the judge is content, at least once; at the limit it is told what was lacking last.
 pub async fn until<T>(
     with: &Refreshing<'_>,
-    service: &ServiceName,
+    service: &Service,
     limit: Duration,
     mut judge: impl FnMut(&Seen) -> Result<T, Yet>,
 ) -> Result<T, Yet> {
@@ -68,7 +68,7 @@ pub async fn until<T>(
 }
 
 /// One look, which has its limit too.
-pub async fn look(with: &Refreshing<'_>, service: &ServiceName) -> Result<Seen, Yet> {
+pub async fn look(with: &Refreshing<'_>, service: &Service) -> Result<Seen, Yet> {
     let limit = with.limits.look;
     let over = |_| Yet::Missing(format!("it could not be looked at within {} s", limit.as_secs_f32()));
     timeout(limit, with.caller.look(service)).await.map_err(over)

@@ -32,8 +32,11 @@ pub(super) async fn consumers(look: &Look, services: &[Service]) -> (Vec<Consume
 
 fn pod(service: &Service) -> Option<&str> {
     match &service.kind {
-        ServiceKind::StaticPod { pod, manifest: Some(_) } => Some(pod),
-        ServiceKind::StaticPod { manifest: None, .. } | ServiceKind::Unit(_) => None,
+        ServiceKind::StaticPod { pod, manifest: Some(_), .. } => Some(pod),
+        ServiceKind::StaticPod { manifest: None, .. }
+        | ServiceKind::Unit { .. }
+        | ServiceKind::Process { .. }
+        | ServiceKind::Command { .. } => None,
     }
 }
 

@@ -30,7 +30,7 @@ impl Look {
         let moment = Moment::present(&root, clock)?;
         let pods = node.catalog.services.iter().filter_map(|service| match &service.kind {
             ServiceKind::StaticPod { pod, .. } => Some(pod.clone()),
-            ServiceKind::Unit(_) => None,
+            ServiceKind::Unit { .. } | ServiceKind::Process { .. } | ServiceKind::Command { .. } => None,
         });
         Ok(Self {
             root: Arc::new(root),

@@ -20,7 +20,7 @@ const USUAL: [&str; 3] = ["/run/containerd/containerd.sock", "/run/crio/crio.soc
 const LARGEST: u64 = 1024 * 1024;
 
 /// The runtime's socket: what kubelet is told, else the first usual one that is there, else the most usual one.
-pub(super) fn socket(root: &Root) -> PathBuf {
+pub fn socket(root: &Root) -> PathBuf {
     let text = |file: &'static str| {
         let content = root.read(&AbsolutePath::constant(file), LARGEST).ok()?;
         Some(String::from_utf8_lossy(content.bytes.expose()).into_owned())

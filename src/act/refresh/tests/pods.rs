@@ -104,7 +104,7 @@ async fn nothing_is_stopped_that_nobody_would_start_again() {
         _ => stale("old"),
     };
     let outage = |of: &str, _: usize, _: bool| if of == "kubelet" { down("inactive") } else { stale("old") };
-    let kubelet = name("kubelet");
+    let kubelet = pod("kubelet");
     for script in [&ill as &dyn Fn(&str, usize, bool) -> Seen, &outage] {
         let caller = Scripted::new(script);
         let outcomes = setting.refresh_beside(&caller, &[step("a", Remedy::Restart)], &[pod("a")], Some(&kubelet)).await;
@@ -126,7 +126,7 @@ async fn kubelets_own_word_that_it_is_well_counts_where_systemd_does_not_answer(
         (_, false) => stale("old"),
         (_, true) => fresh("new"),
     };
-    let (caller, kubelet) = (Scripted::new(&script), name("kubelet"));
+    let (caller, kubelet) = (Scripted::new(&script), pod("kubelet"));
     let outcomes = setting.refresh_beside(&caller, &[step("a", Remedy::Restart)], &[pod("a")], Some(&kubelet)).await;
     assert!(outcomes[0].result.is_ok(), "{outcomes:?}");
 }
