@@ -5,6 +5,7 @@ use toml::Spanned;
 
 use super::{
     AuthorityFlags, CredentialFlags, FlagNames, Profile, ProfileAuthority, ProfileCredential, ProfileService, ProfileServiceKind, Serves,
+    Trial,
 };
 use crate::model::{AbsolutePath, AuthorityName, CredentialName, Renewal, ServiceName, Use};
 use crate::settings::ProfileName;
@@ -61,6 +62,7 @@ struct CredentialFragment {
     flags: Option<CredentialFlags>,
     beside: Option<CredentialName>,
     referenced_by: Option<AbsolutePath>,
+    trial: Option<Trial>,
 }
 
 #[derive(Deserialize)]
@@ -196,6 +198,7 @@ fn credential(entry: CredentialFragment, wrong: Wrong<'_>) -> Result<ProfileCred
         flags: entry.flags,
         beside: entry.beside,
         referenced_by: entry.referenced_by,
+        trial: entry.trial,
     })
 }
 
