@@ -189,7 +189,7 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     let (mut store, recovered) = Store::open(&node.root, &node.settings.paths.state, PATIENCE, &files(node))?;
     let (state, note) = State::read(&node.root, &node.settings.paths.state);
     let Outlook { survey, plan, deferred, brakes, mut notes } = outlook(node, orders, &state, note);
-    let jobs = jobs(&survey, &plan);
+    let jobs = jobs(node, &survey, &plan);
     if !jobs.is_empty() {
         notes.extend(announce(node, &state, survey.now));
     }
@@ -240,18 +240,20 @@ pub fn files(node: &Node) -> Vec<AbsolutePath> {
     located.flat_map(|location| location.files().cloned().collect::<Vec<_>>()).collect()
 }
 
-fn jobs(survey: &Survey, plan: &Plan) -> Vec<Job> {
-    plan.issuing().filter_map(|step| job(survey, step)).collect()
+fn jobs(node: &Node, survey: &Survey, plan: &Plan) -> Vec<Job> {
+    plan.issuing().filter_map(|step| job(node, survey, step)).collect()
 }
 
-fn job(survey: &Survey, step: &Step) -> Option<Job> {
+fn job(node: &Node, survey: &Survey, step: &Step) -> Option<Job> {
     let judged = survey.credentials.iter().find(|judged| judged.facts.credential.name == step.credential)?;
     let mut facts = judged.facts.clone();
     if step.action != Action::Repair {
         facts.backup = None;
     }
     let authority = judged.authority.as_ref()?.authority.clone();
-    Some(Job { facts, authority, terms: step.terms?, urgency: judged.judgement.condition.urgency() })
+    // The servers of this machine have nothing to do with the disk of another one.
+    let trial = node.catalog.trials.get(&step.credential).filter(|_| node.root.is_host()).cloned();
+    Some(Job { facts, authority, terms: step.terms?, urgency: judged.judgement.condition.urgency(), trial })
 }
 
 /// "Renewed" is said only after the new certificate was seen where the old one was.

@@ -2,5 +2,6 @@
 
 pub mod refresh;
 mod renew;
+mod trial;
 
 pub use renew::{Job, Outcome, Progress, RenewError, Renewal, Renewed, renew};

@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use super::trial::{self, Candidate, Refusal, Verdicts};
 use crate::credentials::{Backup, ComposeError, Composed, Files, LoadedAuthority, LoadedKey, Stored, load, load_authority, located};
 use crate::formats::x509::{self, Certificate, IssueError, KeyAlgorithm, KeyError, PrivateKey, ReadError, VerifyError};
 use crate::model::{
-    AbsolutePath, Authority, AuthorityName, CredentialFacts, CredentialName, Digest, KeyChoice, Material, Secret, Timestamp, Urgency,
+    AbsolutePath, Authority, AuthorityName, CredentialFacts, CredentialName, Digest, KeyChoice, Material, Secret, Timestamp, TrialAt,
+    Urgency,
 };
 use crate::plan::Terms;
 use crate::store::{self, Backups, Change, Checked, Store, StoreError};
@@ -26,6 +28,8 @@ pub struct Job {
     pub terms: Terms,
     /// How much patience is left.
     pub urgency: Urgency,
+    /// Where the new one is tried before it takes the place of the old one.
+    pub trial: Option<TrialAt>,
 }
 
 /// What all renewals of a pass have in common.
@@ -99,6 +103,14 @@ pub enum RenewError {
     /// The new certificate was found wrong before anything was replaced.
     #[error("the new certificate was not accepted, and nothing was replaced: {0}")]
     Refused(#[from] VerifyError),
+    /// The server that looks at it does not accept it.
+    #[error("{server} refused the new certificate ({answer}) and accepts the old one, which stays in place")]
+    RefusedBy {
+        /// The server.
+        server: String,
+        /// What it said.
+        answer: String,
+    },
     /// The new key was found wrong before anything was replaced.
     #[error("the new key, read back, does not fit the new certificate; nothing was replaced")]
     KeyDoesNotFit,
@@ -136,17 +148,20 @@ pub fn renew(root: &Root, store: &mut Store<'_>, jobs: &[Job], renewal: Renewal,
         prepared
     });
     let mut results: BTreeMap<CredentialName, Result<Renewed, RenewError>> = BTreeMap::new();
-    let mut checked = Vec::new();
+    let mut staged = Vec::new();
     let mut taken = BTreeMap::new();
     for (job, prepared) in jobs.iter().zip(prepared) {
         let name = job.facts.credential.name.clone();
-        match prepared.unwrap_or(Err(RenewError::Fault)).and_then(|prepared| stage(store, prepared, renewal.now, &mut taken)) {
-            Ok((renewed, change)) => {
-                results.insert(name, Ok(renewed));
-                checked.push(change);
-            }
+        match prepared.unwrap_or(Err(RenewError::Fault)).and_then(|prepared| stage(root, store, prepared, renewal.now, &mut taken)) {
+            Ok(one) => staged.push(one),
             Err(e) => drop(results.insert(name, Err(e))),
         }
+    }
+    let (accepted, mut notes) = try_out(staged, &mut results);
+    let mut checked = Vec::new();
+    for (renewed, change) in accepted {
+        results.insert(renewed.credential.clone(), Ok(renewed));
+        checked.push(change);
     }
     let commit = store.commit(checked, renewal.now, renewal.backups);
     for outcome in commit.outcomes {
@@ -155,7 +170,34 @@ pub fn renew(root: &Root, store: &mut Store<'_>, jobs: &[Job], renewal: Renewal,
         }
     }
     let order = jobs.iter().map(|job| &job.facts.credential.name);
-    (order.filter_map(|name| results.remove_entry(name)).collect(), commit.notes)
+    notes.extend(commit.notes);
+    (order.filter_map(|name| results.remove_entry(name)).collect(), notes)
+}
+
+/// A new certificate whose files lie checked beside their targets.
+struct StagedOne {
+    renewed: Renewed,
+    change: Checked,
+    trial: Option<Candidate>,
+}
+
+/// Shows the new client certificates to the servers that look at them. The files of one that is refused are removed again.
+fn try_out(
+    mut staged: Vec<StagedOne>,
+    results: &mut BTreeMap<CredentialName, Result<Renewed, RenewError>>,
+) -> (Vec<(Renewed, Checked)>, Vec<String>) {
+    let candidates = staged.iter_mut().filter_map(|one| Some((one.renewed.credential.clone(), one.trial.take()?))).collect();
+    let Verdicts { refused, notes } = trial::try_out(candidates);
+    let mut accepted = Vec::new();
+    for StagedOne { renewed, change, .. } in staged {
+        match refused.get(&renewed.credential).cloned() {
+            None => accepted.push((renewed, change)),
+            Some(Refusal { server, answer }) => {
+                results.insert(renewed.credential, Err(RenewError::RefusedBy { server, answer }));
+            }
+        }
+    }
+    (accepted, notes)
 }
 
 fn load_authorities(root: &Root, jobs: &[Job]) -> BTreeMap<AuthorityName, LoadedAuthority> {
@@ -235,18 +277,24 @@ fn digest(root: &Root, path: &AbsolutePath) -> Result<Option<Digest>, FileError>
 
 /// Puts the new files beside the old ones and proves, from what can be read there, that they are right.
 fn stage(
+    root: &Root,
     store: &Store<'_>,
     prepared: Prepared<'_>,
     now: Timestamp,
     taken: &mut BTreeMap<AbsolutePath, CredentialName>,
-) -> Result<(Renewed, Checked), RenewError> {
+) -> Result<StagedOne, RenewError> {
     let Prepared { job, stored, issuer, certificate, change } = prepared;
     let name = job.facts.credential.name.clone();
     let files: Vec<AbsolutePath> = change.files.iter().map(|file| file.path.clone()).collect();
     if let Some((path, other)) = files.iter().find_map(|path| taken.get_key_value(path)) {
         return Err(RenewError::Shared { path: path.clone(), other: other.clone() });
     }
-    let checked = store.stage(change)?.check(|contents| check(&stored, issuer, contents, now))?;
+    let mut trial = None;
+    let change = store.stage(change)?.check(|contents| {
+        let (certificate, key) = check(&stored, issuer, contents, now)?;
+        trial = Candidate::new(root, job, &stored, &certificate, &key);
+        Ok::<_, RenewError>(())
+    })?;
     taken.extend(files.iter().map(|path| (path.clone(), name.clone())));
     let renewed = Renewed {
         credential: name,
@@ -256,13 +304,14 @@ fn stage(
         fingerprint: certificate.fingerprint,
         files,
     };
-    Ok((renewed, checked))
+    Ok(StagedOne { renewed, change, trial })
 }
 
-fn check(stored: &Stored, issuer: &Certificate, contents: &[Secret], now: Timestamp) -> Result<(), RenewError> {
+fn check(stored: &Stored, issuer: &Certificate, contents: &[Secret], now: Timestamp) -> Result<(Certificate, PrivateKey), RenewError> {
     let (certificate, key) = stored.read_back(contents)?;
     if !key.fits(&certificate) {
         return Err(RenewError::KeyDoesNotFit);
     }
-    Ok(x509::verify_renewed(&certificate, &stored.certificate, issuer, now)?)
+    x509::verify_renewed(&certificate, &stored.certificate, issuer, now)?;
+    Ok((certificate, key))
 }

@@ -9,7 +9,7 @@ mod endpoint;
 mod identity;
 
 #[cfg(test)]
-pub(super) mod servers;
+pub(crate) mod servers;
 #[cfg(test)]
 mod tests;
 

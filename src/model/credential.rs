@@ -66,6 +66,15 @@ impl fmt::Display for Location {
     }
 }
 
+/// Where a new client certificate is tried before it takes the place of the old one, so that one that is refused never does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrialAt {
+    /// At the server that its own kubeconfig names, with this path.
+    Kubeconfig(String),
+    /// At this URL, of a server on this node.
+    Url(String),
+}
+
 /// Who renews a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]

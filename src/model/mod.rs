@@ -20,7 +20,7 @@ mod service;
 mod time;
 mod uptime;
 
-pub use credential::{Authority, Credential, Location, Need, Renewal};
+pub use credential::{Authority, Credential, Location, Need, Renewal, TrialAt};
 pub use digest::Digest;
 pub use freshness::{Evidence, Freshness, RefreshStep, Remedy};
 pub use judgement::{Action, AuthorityCondition, AuthorityJudgement, Condition, Judgement, LEAST_GAIN, Policy, Urgency};

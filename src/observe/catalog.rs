@@ -13,8 +13,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::model::{AbsolutePath, Authority, AuthorityName, Credential, CredentialName, Location, Need, Renewal, Service};
-use crate::settings::{Origin, OwnAuthority, OwnCredential, Profile, Settings};
+use crate::model::{AbsolutePath, Authority, AuthorityName, Credential, CredentialName, Location, Need, Renewal, Service, TrialAt};
+use crate::settings::{Origin, OwnAuthority, OwnCredential, Profile, Settings, Trial};
 use manifests::Manifests;
 pub use note::Note;
 use places::Places;
@@ -28,6 +28,8 @@ pub struct Catalog {
     pub credentials: Vec<Credential>,
     /// The services, in the order in which they are restarted.
     pub services: Vec<Service>,
+    /// Where new client certificates are tried before they take the place of the old ones.
+    pub trials: BTreeMap<CredentialName, TrialAt>,
     /// How many members etcd had when this node joined, as its manifest says; 0 without a manifest.
     pub etcd_members: usize,
     /// What the operator should know about how the catalog came to be.
@@ -100,7 +102,8 @@ impl Catalog {
         let credentials = credentials(settings, profile, &mut places);
         check_own(settings, &authorities, &credentials)?;
         let etcd_members = manifests.etcd_members();
-        let mut catalog = Self { authorities, credentials, services, etcd_members, notes };
+        let trials = trials(profile, &services);
+        let mut catalog = Self { authorities, credentials, services, trials, etcd_members, notes };
         catalog.join_shared();
         Ok(catalog)
     }
@@ -164,6 +167,19 @@ fn credentials(settings: &Settings, profile: &Profile, places: &mut Places<'_>) 
     }
     all.extend(own.into_iter().map(own_credential));
     all
+}
+
+/// None where the service is not on this node.
+fn trials(profile: &Profile, services: &[Service]) -> BTreeMap<CredentialName, TrialAt> {
+    let at = |trial: &Trial| match &trial.service {
+        None => Some(TrialAt::Kubeconfig(trial.path.clone())),
+        Some(name) => {
+            let service = services.iter().find(|service| service.name == *name)?;
+            let address = service.uses.iter().find_map(|one| one.served_at.as_ref())?;
+            Some(TrialAt::Url(format!("https://{address}{}", trial.path)))
+        }
+    };
+    profile.credentials.iter().filter_map(|usual| Some((usual.name.clone(), at(usual.trial.as_ref()?)?))).collect()
 }
 
 fn own_credential(entry: &OwnCredential) -> Credential {

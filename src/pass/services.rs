@@ -6,6 +6,8 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use super::{Orders, Survey, policy};
+use nix::sys::stat::FileStat;
+
 use crate::act::Renewed;
 use crate::act::refresh::{Answer, Caller, Limits, RefreshOutcome, Refreshing, Seen, refresh};
 use crate::model::{AbsolutePath, Belief, Brakes, Consumer, RefreshStep, Service, ServiceMemory, Timestamp};
@@ -123,21 +125,26 @@ fn take_note(node: &Node, survey: &Survey, memory: &mut ServiceMemory, renewed: 
     for one in renewed {
         note_renewed(memory, &one.credential, &one.fingerprint, one.not_after, now);
     }
-    let content = |judged: &'_ Judged| changed_ago(&node.root, &judged.facts.files, now.at);
-    let ages: Vec<_> = survey.credentials.iter().map(content).collect();
-    let contents = survey.credentials.iter().zip(ages).map(|(judged, changed_ago)| Content { facts: &judged.facts, changed_ago });
-    note_contents(memory, &contents.collect::<Vec<_>>(), now);
+    let content = |judged| content(&node.root, judged, now.at);
+    note_contents(memory, &survey.credentials.iter().map(content).collect::<Vec<_>>(), now);
 }
 
-/// How long ago the youngest of the files was changed. The time of the change of the inode: a rename sets it, and nobody can
-/// set it to what he likes.
-fn changed_ago(root: &Root, files: &[AbsolutePath], now: Timestamp) -> Option<Duration> {
-    let changed = files.iter().map(|path| {
+fn content<'j>(root: &Root, judged: &'j Judged, now: Timestamp) -> Content<'j> {
+    let files = &judged.facts.files;
+    let ago = |time: fn(&FileStat) -> i64| youngest(root, files, time).and_then(|youngest| since(youngest, now));
+    Content { facts: &judged.facts, changed_ago: ago(|stat| stat.st_ctime), written_ago: ago(|stat| stat.st_mtime) }
+}
+
+fn youngest(root: &Root, files: &[AbsolutePath], time: fn(&FileStat) -> i64) -> Option<Timestamp> {
+    let times = files.iter().map(|path| {
         let place = root.locate(path).ok()?;
-        Some(Timestamp::from_seconds(place.dir.stat(&place.name).ok()??.st_ctime))
+        Some(Timestamp::from_seconds(time(&place.dir.stat(&place.name).ok()??)))
     });
-    let youngest = changed.collect::<Option<Vec<_>>>()?.into_iter().max()?;
-    u64::try_from(now.seconds_since(youngest)).ok().map(Duration::from_secs)
+    times.collect::<Option<Vec<_>>>()?.into_iter().max()
+}
+
+fn since(earlier: Timestamp, now: Timestamp) -> Option<Duration> {
+    u64::try_from(now.seconds_since(earlier)).ok().map(Duration::from_secs)
 }
 
 async fn make_with(

@@ -31,6 +31,9 @@ pub struct Content<'f> {
     /// How long ago its files were last changed (`st_ctime`, of several the latest), by the wall clock as it is now. `None`
     /// where that is in the future, or not known.
     pub changed_ago: Option<Duration>,
+    /// The same of what they hold (`st_mtime`), which anybody can set to what he likes: used only where nothing else is known, since
+    /// a change of owner or mode changes the other one too.
+    pub written_ago: Option<Duration>,
 }
 
 /// One moment by both clocks.
@@ -69,7 +72,7 @@ fn next(known: Option<Appeared>, content: &Content<'_>, now: &Moment) -> Option<
             Appeared { fingerprint, not_after, ours: false, seen, seen_at, earlier: earlier(known, &at), at }
         }
         None => {
-            let at = first_seen(content.changed_ago, &now.uptime);
+            let at = first_seen(content.changed_ago.max(content.written_ago), &now.uptime);
             Appeared { fingerprint, not_after, ours: false, seen, seen_at, earlier: Vec::new(), at }
         }
     })

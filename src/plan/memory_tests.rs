@@ -9,7 +9,7 @@ fn seconds(seconds: u64) -> Option<Duration> {
 
 /// Takes note of the credential "one" as it is.
 fn look(memory: &mut ServiceMemory, judged: &Judged, changed_ago: Option<Duration>, now: &Moment) -> Appeared {
-    note_contents(memory, &[Content { facts: &judged.facts, changed_ago }], now);
+    note_contents(memory, &[Content { facts: &judged.facts, changed_ago, written_ago: None }], now);
     memory.appeared[&name("one")].clone()
 }
 
@@ -190,7 +190,7 @@ fn the_connections_of_an_earlier_content_are_noted_once() {
     look(&mut memory, &judged("one", "new"), seconds(60), &moment());
     note_connections(&mut memory, &[api(100, Some(vec![7, 8]))]);
     let note = noted("api", "one", "new", &[7, 8], Some(now().plus(days(365))));
-    assert_eq!(memory.connections, [note.clone()]);
+    assert_eq!(memory.connections, std::slice::from_ref(&note));
     note_connections(&mut memory, &[api(100, Some(vec![8, 9]))]);
     assert_eq!(memory.connections, [note], "those that were opened since are not its");
 }

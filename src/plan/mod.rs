@@ -3,6 +3,7 @@
 //! Everything here is a function of its arguments: no file is opened, no clock asked, nothing waited for. That is what
 //! makes a dry run and a real pass decide alike, and the decisions testable by the thousand.
 
+mod finding;
 mod freshness;
 mod judge;
 mod memory;
@@ -13,10 +14,11 @@ mod service_fixtures;
 mod steps;
 mod words;
 
+pub use finding::Finding;
 pub use freshness::{JudgedService, judge_service};
 pub use judge::{action, judge, judge_authority};
 pub use memory::{Content, Moment, note_connections, note_contents, note_renewed, note_restarted};
 pub use patience::{RELEASED, believe, defer, holds, last_seen, policy_by};
-pub use refresh::{Finding, Occasion, Refresh, Situation, plan_refresh};
+pub use refresh::{Occasion, Refresh, Situation, plan_refresh};
 pub use steps::{Judged, Plan, Request, Step, Terms, plan};
 pub use words::{remaining, span};

@@ -5,9 +5,9 @@
 //! made once for a certificate and never again: what is stale even so is told to somebody. And it is made only where the
 //! credential on the disk is a good one: a service that holds a better one is left alone.
 
-use std::fmt;
 use std::time::Duration;
 
+use super::finding::Finding;
 use super::freshness::{JudgedService, lingering, on_disk};
 use super::steps::{Judged, Request};
 use super::words::{remaining, span};
@@ -61,93 +61,6 @@ pub struct Refresh {
     pub steps: Vec<RefreshStep>,
     /// What nothing is done about, and somebody should know.
     pub findings: Vec<Finding>,
-}
-
-/// Something about a service that somebody should know, and that no step helps against.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finding {
-    /// It works with an earlier certificate still, after the restart that was made for the new one.
-    StillStale {
-        /// The service.
-        service: ServiceName,
-        /// The credential.
-        credential: CredentialName,
-        /// By what that is known.
-        evidence: Evidence,
-        /// When it was restarted.
-        restarted: Timestamp,
-    },
-    /// It works with an earlier certificate, and the one on the disk is of no use: a restart would do harm.
-    Worse {
-        /// The service.
-        service: ServiceName,
-        /// The credential.
-        credential: CredentialName,
-        /// What is wrong with the one on the disk.
-        condition: Condition,
-    },
-    /// It works with an earlier certificate of a credential that kubelet looks after; kubelet is not restarted for it.
-    LeftToKubelet {
-        /// The service.
-        service: ServiceName,
-        /// The credential.
-        credential: CredentialName,
-    },
-    /// Which certificate it works with can't be told.
-    Unknown {
-        /// The service.
-        service: ServiceName,
-        /// The credential.
-        credential: CredentialName,
-        /// Why.
-        reason: String,
-    },
-    /// It does not run, and should.
-    Down {
-        /// The service.
-        service: ServiceName,
-        /// What was found.
-        reason: String,
-    },
-    /// Whether it runs can't be told.
-    Unseen {
-        /// The service.
-        service: ServiceName,
-        /// Why.
-        reason: String,
-    },
-    /// The very process that was to be restarted for its age still runs.
-    StillOld {
-        /// The service.
-        service: ServiceName,
-        /// How long it has been running.
-        age: Duration,
-    },
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::StillStale { service, credential, evidence, restarted } => write!(
-                f,
-                "{service} still works with an earlier {credential}, {evidence}, though it was restarted for it at {restarted}: it is not restarted again"
-            ),
-            Self::Worse { service, credential, condition } => {
-                write!(f, "{service} works with an earlier {credential}, and the one on the disk is {condition}: it is left alone")
-            }
-            Self::LeftToKubelet { service, credential } => {
-                write!(f, "{service} works with an earlier {credential}: it is for kubelet to take the new one")
-            }
-            Self::Unknown { service, credential, reason } => {
-                write!(f, "whether {service} works with the present {credential} is not known: {reason}")
-            }
-            Self::Down { service, reason } => write!(f, "{service} does not run: {reason}"),
-            Self::Unseen { service, reason } => write!(f, "whether {service} runs is not known: {reason}"),
-            Self::StillOld { service, age } => {
-                write!(f, "{service} has been running for {}, though it was to be restarted for it: it is not restarted again", span(*age))
-            }
-        }
-    }
 }
 
 /// Decides what is to be done about all services, given in the order of the catalog.

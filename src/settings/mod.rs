@@ -26,7 +26,7 @@ pub use entries::{OwnAuthority, OwnCredential};
 pub use error::{Entry, EntryProblem, SettingsError, Stated};
 pub use profile::{
     AuthorityFlags, CredentialFlags, FlagNames, Profile, ProfileAuthority, ProfileCredential, ProfileService, ProfileServiceKind,
-    ProfileUse, ServedAt,
+    ProfileUse, ServedAt, Trial,
 };
 pub use section::Setting;
 use section::section;

@@ -82,6 +82,18 @@ pub struct ProfileCredential {
     pub beside: Option<CredentialName>,
     /// The kubeconfig whose user may name the real file.
     pub referenced_by: Option<AbsolutePath>,
+    /// Where a new one is tried before it takes the place of the old one.
+    pub trial: Option<Trial>,
+}
+
+/// Where a new client certificate is tried.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with a path, and perhaps a service")]
+pub struct Trial {
+    /// The service of this node that looks at it; none for a kubeconfig, which names its own server.
+    pub service: Option<ServiceName>,
+    /// The path of a request that has to be authenticated.
+    pub path: String,
 }
 
 /// The flags of a static pod that name a credential's files.
@@ -236,7 +248,9 @@ impl Profile {
         for (entry, origin) in self.credentials.iter().zip(&origins.credentials) {
             let authority = entry.authority.iter().map(|name| listed("authority", name.as_str(), &authorities));
             let beside = entry.beside.iter().map(|name| listed("beside", name.as_str(), &credentials));
-            let all = authority.chain(beside).collect::<Result<(), _>>();
+            let trial = entry.trial.iter().filter_map(|trial| trial.service.as_ref());
+            let trial = trial.map(|name| listed("trial", name.as_str(), &services));
+            let all = authority.chain(beside).chain(trial).collect::<Result<(), _>>();
             all.map_err(|problem| wrong("credential", Some(entry.name.to_string()), origin.clone(), problem))?;
         }
         for (entry, origin) in self.services.iter().zip(&origins.services) {

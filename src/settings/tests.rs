@@ -420,6 +420,10 @@ fn refusals_of_profiles_name_the_place() {
             "format = 1\nname = \"x\"\n[[credential]]\nname = \"a\"\nbundle = \"/x\"\nflags = { pod = \"a\", key = \"k\" }",
             "x.toml:6:9: `flags = { pod = \"a\", key = \"k\" }`: expected the flags for certificate and key, or the one for kubeconfig",
         ),
+        (
+            "format = 1\nname = \"x\"\n[[credential]]\nname = \"a\"\nbundle = \"/x\"\ntrial = { service = \"s\", path = \"/\" }",
+            "x.toml:3: [[credential]] \"a\": trial = \"s\" names nothing that is listed here",
+        ),
     ];
     for (text, expected) in table {
         assert_eq!(Profile::parse(Path::new("x.toml"), text).unwrap_err().to_string(), expected, "{text}");

@@ -39,6 +39,10 @@ impl Authority {
         Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
     }
 
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     pub fn certificate(&self) -> Certificate {
         Certificate::from_der(self.issuer.der()).unwrap()
     }

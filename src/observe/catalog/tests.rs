@@ -207,6 +207,16 @@ fn what_the_others_need_is_marked() {
 }
 
 #[test]
+fn some_services_age_and_some_the_cluster_lives_on() {
+    let catalog = Node::new().catalog();
+    let named = |pick: fn(&Service) -> bool| {
+        catalog.services.iter().filter(|service| pick(service)).map(|service| service.name.as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!(named(|service| service.essential), ["etcd", "kube-apiserver"]);
+    assert_eq!(named(|service| service.ages), ["kube-apiserver", "kube-controller-manager", "kube-scheduler"]);
+}
+
+#[test]
 fn each_service_takes_a_new_credential_in_its_own_way() {
     let catalog = Node::new().catalog();
     let uses = |service: &Service| {
@@ -235,6 +245,26 @@ fn each_service_takes_a_new_credential_in_its_own_way() {
 }
 
 // ---- other paths ----
+
+#[test]
+fn new_client_certificates_are_tried_where_they_are_looked_at() {
+    let shown = |node: &Node| {
+        let trials = node.catalog().trials;
+        trials.iter().map(|(name, at)| format!("{name}: {at:?}")).collect::<Vec<_>>()
+    };
+    let kubeconfigs = ["admin.conf", "controller-manager.conf", "scheduler.conf", "super-admin.conf"];
+    let kubeconfigs: Vec<_> = kubeconfigs.iter().map(|name| format!("{name}: Kubeconfig(\"/api\")")).collect();
+    let with = |others: &[&str]| {
+        let mut all: Vec<String> = others.iter().map(|text| (*text).to_owned()).chain(kubeconfigs.clone()).collect();
+        all.sort();
+        all
+    };
+    let kubelet = "apiserver-kubelet-client: Url(\"https://127.0.0.1:10250/pods\")";
+    let etcd = "apiserver-etcd-client: Url(\"https://127.0.0.1:2379/health\")";
+    let check = "etcd/healthcheck-client: Url(\"https://127.0.0.1:2379/health\")";
+    assert_eq!(shown(&Node::new()), with(&[kubelet, etcd, check]));
+    assert_eq!(shown(&Node::new().remove("etcd.yaml")), with(&[kubelet]), "no etcd here to ask");
+}
 
 #[test]
 fn a_folder_of_the_host_that_is_mounted_elsewhere_is_followed() {

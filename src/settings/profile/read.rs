@@ -4,7 +4,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::service::{ServiceFragment, service};
-use super::{AuthorityFlags, CredentialFlags, FlagNames, Profile, ProfileAuthority, ProfileCredential, ServedAt};
+use super::{AuthorityFlags, CredentialFlags, FlagNames, Profile, ProfileAuthority, ProfileCredential, ServedAt, Trial};
 use crate::model::{AbsolutePath, AuthorityName, CredentialName, Renewal};
 use crate::settings::ProfileName;
 use crate::settings::entries::{location, wrong};
@@ -60,6 +60,7 @@ struct CredentialFragment {
     flags: Option<CredentialFlags>,
     beside: Option<CredentialName>,
     referenced_by: Option<AbsolutePath>,
+    trial: Option<Trial>,
 }
 
 #[derive(Deserialize)]
@@ -179,6 +180,7 @@ fn credential(entry: CredentialFragment, wrong: Wrong<'_>) -> Result<ProfileCred
         flags: entry.flags,
         beside: entry.beside,
         referenced_by: entry.referenced_by,
+        trial: entry.trial,
     })
 }
 
