@@ -170,11 +170,7 @@ impl Process {
     /// When it has ended, or its descriptors may not be seen.
     pub fn sockets(self, root: &Root) -> Result<BTreeSet<u64>, ProcessError> {
         let number = |target: PathBuf| target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
-        self.while_it_runs(root, || {
-            let folder = root.folder(proc_file(self.pid, "fd")?.as_path())?;
-            let targets = folder.names()?.into_iter().filter_map(|name| folder.link_target(&name).ok().flatten()).collect::<Vec<_>>();
-            Ok(targets.into_iter().filter_map(number).collect())
-        })
+        self.while_it_runs(root, || Ok(self.open_files(root)?.into_iter().filter_map(number).collect()))
     }
 
     /// Reads a file as the process sees it: below its own root folder, through its own mounts. Symlinks are followed there and don't
@@ -225,9 +221,22 @@ impl Process {
     }
 
     fn finds_open(self, root: &Root, target: &Path) -> Result<bool, FileError> {
+        Ok(self.open_files(root)?.iter().any(|found| found == target))
+    }
+
+    /// What its descriptors lead to. With some capabilities they can be listed and not looked at, which is no answer.
+    fn open_files(self, root: &Root) -> Result<Vec<PathBuf>, FileError> {
         let folder = root.folder(proc_file(self.pid, "fd")?.as_path())?;
-        // A descriptor that is closed meanwhile is none.
-        Ok(folder.names()?.iter().any(|name| folder.link_target(name).is_ok_and(|found| found.as_deref() == Some(target))))
+        let mut targets = Vec::new();
+        for name in folder.names()? {
+            match folder.link_target(&name) {
+                Ok(target) => targets.extend(target),
+                // A descriptor that is closed meanwhile is none.
+                Err(e) if is_ended(&e) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(targets)
     }
 }
 

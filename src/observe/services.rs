@@ -10,6 +10,7 @@ mod health;
 mod look;
 mod moment;
 mod pods;
+mod refused;
 mod runtime;
 mod seeing;
 mod serving;

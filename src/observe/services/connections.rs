@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::look::{Look, Running};
+use super::refused::explain;
 use super::together::aside;
 use crate::drivers::processes::{ProcessError, all};
 use crate::drivers::sockets::established;
@@ -33,7 +34,7 @@ fn sockets(root: &Root, running: &Running) -> Result<BTreeSet<u64>, String> {
         match process.sockets(root) {
             Ok(more) => sockets.extend(more),
             Err(ProcessError::Ended(_)) => {}
-            Err(e) => return Err(e.to_string()),
+            Err(e) => return Err(explain(&e)),
         }
     }
     Ok(sockets)

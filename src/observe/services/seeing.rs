@@ -1,10 +1,10 @@
 //! The files of a credential as a service sees them, compared with the host's: by digest, and nothing of them is kept.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::look::{Look, Running, files};
+use super::refused::explain;
 use super::together::aside;
 use crate::drivers::cri::Mount;
 use crate::drivers::processes::{Process, ProcessError};
@@ -77,7 +77,7 @@ fn compare_once(root: &Root, process: Process, file: &AbsolutePath, inside: &Abs
     let seen = match process.read_in(root, inside, LARGEST_FILE) {
         Ok(content) => Some(Digest::of(content.bytes.expose())),
         Err(ProcessError::File(e)) if is_nothing(&e) => None,
-        Err(e) => return Some(Sees::Unknown(told(&e))),
+        Err(e) => return Some(Sees::Unknown(explain(&e))),
     };
     match (host, seen) {
         (None, None) => None,
@@ -89,17 +89,6 @@ fn compare_once(root: &Root, process: Process, file: &AbsolutePath, inside: &Abs
 
 fn is_nothing(error: &FileError) -> bool {
     error.is_not_found() || matches!(error.problem, FileProblem::DanglingLink(_))
-}
-
-fn told(error: &ProcessError) -> String {
-    match error {
-        ProcessError::File(FileError { problem: FileProblem::Io { source, .. }, .. })
-            if source.kind() == io::ErrorKind::PermissionDenied =>
-        {
-            format!("{error}; looking into another process needs CAP_SYS_PTRACE")
-        }
-        error => error.to_string(),
-    }
 }
 
 #[cfg(test)]
@@ -177,12 +166,5 @@ mod tests {
         assert_eq!(compare(&root, own, &none, &gone), None);
         let ended = Process { start_ticks: own.start_ticks + 1, ..own };
         assert!(matches!(compare(&root, ended, &first, &same), Some(Sees::Unknown(_))));
-    }
-
-    #[test]
-    fn a_missing_capability_is_named() {
-        let refused = FileError::from_io("/proc/1/root", "open", io::Error::from_raw_os_error(nix::errno::Errno::EACCES as i32));
-        assert!(told(&refused.into()).ends_with("; looking into another process needs CAP_SYS_PTRACE"));
-        assert_eq!(told(&ProcessError::Ended(7)), "process 7 has ended");
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::LIMIT;
 use super::look::{Look, Running};
+use super::refused::explain;
 use super::together::aside;
 use crate::drivers::processes::{Process, owners_of};
 use crate::drivers::sockets::{Listener, listeners};
@@ -37,7 +38,7 @@ fn stranger(root: &Root, running: &Running, peer: SocketAddr) -> Result<Option<S
         return Ok(Some("nothing on this machine listens there: connections are led elsewhere".to_owned()));
     }
     for listener in reached {
-        let owners = owners_of(root, listener.inode).map_err(|e| e.to_string())?;
+        let owners = owners_of(root, listener.inode).map_err(|e| explain(&e.into()))?;
         if owners.is_empty() {
             return Ok(Some("no process that can be seen from here has the socket".to_owned()));
         }
