@@ -1,12 +1,14 @@
 //! Against a caller that shows what a script says, a container runtime's stand-in, and systemd's on a bus of the test's own.
 
 use std::cell::{Cell, RefCell};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::*;
 use crate::drivers::cri::stand_in::{Behaviour, NORMAL, StandIn};
+use crate::drivers::sockets::established;
 use crate::model::{
     AbsolutePath, BootId, Evidence, Health, Holding, Instance, Presence, Remedy, ServiceKind, Signal, Takes, Timestamp, UnitRefresh,
     Uptime, Use,
@@ -128,6 +130,7 @@ impl Caller for Scripted<'_> {
 struct Setting {
     root: Root,
     runtime: PathBuf,
+    remote_port: u16,
     stand_in: Option<Arc<StandIn>>,
     stop: AtomicBool,
     limits: Limits,
@@ -136,7 +139,7 @@ struct Setting {
 impl Setting {
     fn new() -> Self {
         let root = Root::open(Path::new("/")).unwrap();
-        Self { root, runtime: PathBuf::from("/no/such.sock"), stand_in: None, stop: AtomicBool::new(false), limits: SHORT }
+        Self { root, runtime: PathBuf::from("/no/such.sock"), remote_port: 1, stand_in: None, stop: AtomicBool::new(false), limits: SHORT }
     }
 
     fn with_runtime(behaviour: Behaviour) -> Self {
@@ -159,8 +162,9 @@ impl Setting {
         services: &[Service],
         kubelet: Option<&ServiceName>,
     ) -> Vec<RefreshOutcome> {
-        let (root, runtime, limits, stop) = (&self.root, self.runtime.as_path(), self.limits, &self.stop);
-        refresh(steps, services, &Refreshing { caller, root, clock: &SystemClock, runtime, kubelet, remote_port: 1, limits, stop }).await
+        let Self { root, runtime, remote_port, limits, stop, .. } = self;
+        let (remote_port, limits) = (*remote_port, *limits);
+        refresh(steps, services, &Refreshing { caller, root, clock: &SystemClock, runtime, kubelet, remote_port, limits, stop }).await
     }
 
     /// One step for one service.
@@ -237,6 +241,29 @@ async fn without_noted_connections_nothing_is_closed() {
     let script = |_: &str, _: usize, _: bool| stale("a");
     let outcome = Setting::new().one(&Scripted::new(&script), Remedy::CloseConnections, pod("a")).await;
     assert_eq!((outcome.result.unwrap(), outcome.restarted), (Refreshed::Closed { connections: 0 }, false));
+}
+
+#[tokio::test]
+async fn of_the_noted_connections_only_those_of_the_steps_credentials_are_closed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let _streams = [(); 2].map(|()| TcpStream::connect(address).unwrap());
+    let open = || established(address.port()).unwrap().into_iter().map(|one| one.cookie).collect::<Vec<_>>();
+    let [ours, others] = <[u64; 2]>::try_from(open()).unwrap();
+    let script = |_: &str, _: usize, restarted: bool| {
+        let mut seen = if restarted { fresh("new") } else { stale("old") };
+        let other = Holding { credential: CredentialName::new("other").unwrap(), ..seen.facts.holds[0].clone() };
+        seen.facts.holds = vec![Holding { connections: vec![ours], ..other.clone() }, Holding { connections: vec![others], ..other }];
+        seen.facts.holds[0].credential = credential();
+        seen
+    };
+    let setting = Setting { remote_port: address.port(), ..Setting::with_runtime(NORMAL) };
+    let outcome = setting.one(&Scripted::new(&script), Remedy::CloseConnections, pod("a")).await;
+    match outcome.result.unwrap() {
+        Refreshed::Closed { connections } => assert_eq!((connections, open(), outcome.restarted), (1, vec![others], false)),
+        // Without the right to close them, or a kernel that can, it is restarted.
+        restarted => assert!(matches!(restarted, Refreshed::Restarted { instead: Some(_), .. }), "{restarted:?}"),
+    }
 }
 
 #[tokio::test]
