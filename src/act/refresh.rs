@@ -7,6 +7,7 @@
 mod command;
 mod connections;
 mod error;
+mod how;
 mod pod;
 mod process;
 #[cfg(test)]
@@ -45,7 +46,7 @@ pub trait Caller {
     fn look<'a>(&'a self, service: &'a Service) -> Answer<'a, Seen>;
 
     /// Asked right before a service is restarted, or told in whatever way its kind is; an `Err` says why that may not be. After an `Ok`
-    /// it is done: this is the moment to write it down.
+    /// it is done, so this is the moment to write it down; where nothing came of it, [`RefreshOutcome::restarted`] says so in the end.
     fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> Answer<'a, Result<(), String>>;
 }
 
@@ -115,7 +116,7 @@ impl Limits {
 pub struct RefreshOutcome {
     /// The service.
     pub service: ServiceName,
-    /// Whether it was restarted or told, well or not: that counts as the one time.
+    /// Whether it was restarted or told, or may have been, well or not: that counts as the one time.
     pub restarted: bool,
     /// How it ended.
     pub result: Result<Refreshed, RefreshError>,

@@ -58,7 +58,9 @@ fn the_command_works_beside_the_daemon() {
     assert_eq!(fresh(&node, 300), ["apiserver"]);
     let last = daemon.pass();
     assert_eq!(last.renewed.len(), all(&node).len() - 1, "what the command did is done: {last:?}");
-    assert_eq!(remembered(&node).last_pass_succeeded, Some(last.began));
+    // It took the time once more after it had begun.
+    let succeeded = remembered(&node).last_pass_succeeded.unwrap();
+    assert!((0..=2).contains(&succeeded.seconds_since(last.began)), "{succeeded} {last:?}");
 }
 
 #[test]

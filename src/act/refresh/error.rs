@@ -126,6 +126,26 @@ pub enum RefreshError {
     NotInCatalog,
 }
 
+impl RefreshError {
+    /// For what went wrong while a service was restarted or told: whether it may have come to the service all the same.
+    pub(super) fn may_have_reached_it(&self) -> bool {
+        match self {
+            Self::Stopped | Self::CommandFailed { .. } => true,
+            Self::Command(error) => matches!(error, CommandError::Limit { .. } | CommandError::Follow { .. }),
+            Self::Systemd(error) => matches!(
+                error,
+                SystemdError::Unfinished { .. }
+                    | SystemdError::Job { .. }
+                    | SystemdError::Broken
+                    | SystemdError::NoAnswer(_)
+                    | SystemdError::Incomplete(_)
+                    | SystemdError::Bus(_)
+            ),
+            _ => false,
+        }
+    }
+}
+
 /// Credentials of which a service works with an earlier certificate, and by what that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaleList(pub Vec<(CredentialName, Evidence)>);

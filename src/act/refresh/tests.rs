@@ -1,12 +1,14 @@
 //! Against a caller that shows what a script says, a container runtime's stand-in, and systemd's on a bus of the test's own.
 
 use std::cell::{Cell, RefCell};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::*;
 use crate::drivers::cri::stand_in::{Behaviour, NORMAL, StandIn};
+use crate::drivers::sockets::established;
 use crate::model::{
     AbsolutePath, BootId, Evidence, Health, Holding, Instance, Presence, Remedy, ServiceKind, Signal, Takes, Timestamp, UnitRefresh,
     Uptime, Use,
@@ -51,7 +53,7 @@ fn step(of: &str, remedy: Remedy) -> RefreshStep {
     let credentials = vec![(credential(), "ab12".to_owned())];
     RefreshStep {
         service: name(of),
-        instance: "old".to_owned(),
+        instance: String::new(),
         remedy,
         credentials,
         closing: Vec::new(),
@@ -138,6 +140,7 @@ impl Caller for Scripted<'_> {
 struct Setting {
     root: Root,
     runtime: PathBuf,
+    remote_port: u16,
     stand_in: Option<Arc<StandIn>>,
     stop: AtomicBool,
     limits: Limits,
@@ -146,7 +149,7 @@ struct Setting {
 impl Setting {
     fn new() -> Self {
         let root = Root::open(Path::new("/")).unwrap();
-        Self { root, runtime: PathBuf::from("/no/such.sock"), stand_in: None, stop: AtomicBool::new(false), limits: SHORT }
+        Self { root, runtime: PathBuf::from("/no/such.sock"), remote_port: 1, stand_in: None, stop: AtomicBool::new(false), limits: SHORT }
     }
 
     fn with_runtime(behaviour: Behaviour) -> Self {
@@ -169,8 +172,16 @@ impl Setting {
         services: &[Service],
         kubelet: Option<&Service>,
     ) -> Vec<RefreshOutcome> {
-        let (root, runtime, limits, stop) = (&self.root, self.runtime.as_path(), self.limits, &self.stop);
-        refresh(steps, services, &Refreshing { caller, root, clock: &SystemClock, runtime, kubelet, remote_port: 1, limits, stop }).await
+        let Self { root, runtime, remote_port, limits, stop, .. } = self;
+        // What was decided on is what runs at first, where the test says nothing else.
+        let decided = |step: &RefreshStep| {
+            let found = (caller.script)(step.service.as_str(), 0, false);
+            let found = found.facts.presence.instance().map(|instance| instance.id.clone()).unwrap_or_default();
+            RefreshStep { instance: if step.instance.is_empty() { found } else { step.instance.clone() }, ..step.clone() }
+        };
+        let steps: &[_] = &steps.iter().map(decided).collect::<Vec<_>>();
+        let (remote_port, limits) = (*remote_port, *limits);
+        refresh(steps, services, &Refreshing { caller, root, clock: &SystemClock, runtime, kubelet, remote_port, limits, stop }).await
     }
 
     /// One step for one service.
@@ -236,7 +247,7 @@ async fn a_look_that_hangs_ends() {
     let script = |_: &str, _: usize, _: bool| fresh("a");
     let caller = Scripted::new(&script);
     caller.hangs.set(true);
-    for remedy in [Remedy::Await, Remedy::Restart, Remedy::CloseConnections] {
+    for remedy in [Remedy::Await, Remedy::Restart] {
         let outcome = Setting::new().one(&caller, remedy, pod("a")).await;
         assert!(error(outcome).contains("it could not be looked at within 0.5 s"));
     }
@@ -247,6 +258,34 @@ async fn without_noted_connections_nothing_is_closed() {
     let script = |_: &str, _: usize, _: bool| stale("a");
     let outcome = Setting::new().one(&Scripted::new(&script), Remedy::CloseConnections, pod("a")).await;
     assert_eq!((outcome.result.unwrap(), outcome.restarted), (Refreshed::Closed { connections: 0 }, false));
+}
+
+#[tokio::test]
+async fn only_the_connections_that_the_step_names_are_closed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let _streams = [(); 2].map(|()| TcpStream::connect(address).unwrap());
+    let open = || established(address.port()).unwrap().into_iter().map(|one| one.cookie).collect::<Vec<_>>();
+    let [ours, others] = <[u64; 2]>::try_from(open()).unwrap();
+    let script = |_: &str, _: usize, restarted: bool| if restarted { fresh("new") } else { stale("old") };
+    let setting = Setting { remote_port: address.port(), ..Setting::with_runtime(NORMAL) };
+    let step = RefreshStep { closing: vec![ours], ..step("a", Remedy::CloseConnections) };
+    let outcome = setting.refresh(&Scripted::new(&script), &[step], &[pod("a")]).await.pop().unwrap();
+    match outcome.result.unwrap() {
+        Refreshed::Closed { connections } => assert_eq!((connections, open(), outcome.restarted), (1, vec![others], false)),
+        // Without the right to close them, or a kernel that can, it is restarted.
+        restarted => assert!(matches!(restarted, Refreshed::Restarted { instead: Some(_), .. }), "{restarted:?}"),
+    }
+}
+
+#[tokio::test]
+async fn one_that_somebody_else_has_restarted_meanwhile_is_left_alone() {
+    let script = |_: &str, _: usize, _: bool| stale("another");
+    let caller = Scripted::new(&script);
+    let step = RefreshStep { instance: "old".to_owned(), ..step("a", Remedy::Restart) };
+    let outcome = Setting::with_runtime(NORMAL).refresh(&caller, &[step], &[pod("a")]).await.pop().unwrap();
+    assert!(!outcome.restarted && caller.restarted().is_empty());
+    assert_eq!(outcome.result.unwrap(), Refreshed::TookIt { after: Duration::ZERO, by: None });
 }
 
 #[tokio::test]

@@ -6,11 +6,11 @@ use tokio::time::Instant;
 
 use super::connections::{self, Closing};
 use super::error::StaleList;
+use super::how::How;
 use super::wait::{self, Yet};
-use super::{RefreshError, Refreshed, Refreshing, Seen, command, pod, process, unit};
+use super::{RefreshError, Refreshed, Refreshing, Seen};
 use crate::drivers::cri::CriError;
-use crate::drivers::systemd::Systemd;
-use crate::model::{Evidence, Health, Presence, RefreshStep, Remedy, Service, ServiceKind, Signal, UnitRefresh};
+use crate::model::{Evidence, Health, Presence, RefreshStep, Remedy, Service, ServiceKind};
 
 pub struct Turn<'t> {
     step: &'t RefreshStep,
@@ -82,8 +82,7 @@ impl<'t> Turn<'t> {
         let was_well = before.well;
         let told = self.tell(before).await?;
         let began = told.began;
-        let unready_until = self.see_it_back(&told).await;
-        match unready_until {
+        match self.see_it_back(&told).await {
             Ok((well_at, by)) => {
                 let unready = if told.successor { well_at.duration_since(began) } else { Duration::ZERO };
                 Ok(Refreshed::Restarted { after: began.elapsed(), unready, by, instead, unwell: None })
@@ -115,41 +114,14 @@ impl<'t> Turn<'t> {
         Ok(Before { instance, well })
     }
 
-    /// Everything that can be found wrong beforehand is, before the service is touched and the one time is used up.
+    /// What can be found wrong beforehand is, before the one time is used up; and where nothing came of it, it is not.
     async fn tell(&mut self, before: Before) -> Result<Told, RefreshError> {
-        let (service, with) = (self.service, self.with);
-        let (mut began, mut trouble) = (Instant::now(), None);
-        match &service.kind {
-            ServiceKind::StaticPod { manifest, grace, .. } => {
-                let runtime = pod::prepare(with, manifest.as_deref()).await?;
-                self.ask_leave().await?;
-                began = Instant::now();
-                trouble = pod::stop(&runtime, before.instance.as_deref().unwrap_or_default(), *grace).await?;
-            }
-            ServiceKind::Unit { unit, refresh } => {
-                let systemd = Systemd::connect(with.limits.call).await?;
-                self.ask_leave().await?;
-                // Whatever becomes of this side, systemd sees the job through.
-                let job = unit::refresh(&systemd, with.root, unit, *refresh, with.limits.job);
-                wait::unless_stopped(with.stop, job).await.unwrap_or(Err(RefreshError::Stopped))?;
-            }
-            ServiceKind::Process { pid_file, signal } => {
-                let process = process::of_pid_file(with.root, with.clock, pid_file)?;
-                self.ask_leave().await?;
-                process::send(with.root, process, *signal)?;
-            }
-            ServiceKind::Command { command, limit } => {
-                self.ask_leave().await?;
-                command::run(command, *limit).await?;
-            }
-        }
-        Ok(Told { began, before, successor: needs_successor(&service.kind), trouble })
-    }
-
-    async fn ask_leave(&mut self) -> Result<(), RefreshError> {
+        let how = How::prepare(&self.service.kind, before.instance.as_deref(), self.with).await?;
         self.with.caller.may_restart(self.step).await.map_err(RefreshError::Held)?;
-        self.restarted = true;
-        Ok(())
+        let (began, successor) = (Instant::now(), how.ends_it());
+        let done = how.carry_out(self.with).await;
+        self.restarted = done.as_ref().err().is_none_or(RefreshError::may_have_reached_it);
+        Ok(Told { began, before, successor, trouble: done? })
     }
 
     /// First something else runs, then it is well, then it shows what it uses. Says since when it was well, and by what it is fresh.
@@ -215,16 +187,6 @@ impl<'t> Turn<'t> {
         let instance = seen.facts.presence.instance().map(|instance| instance.id.as_str());
         let same_process = instance.is_none() || instance == told.before.instance.as_deref();
         wait::fresh(seen, &self.step.credentials, same_process)
-    }
-}
-
-/// Whether what was done ends what runs.
-fn needs_successor(kind: &ServiceKind) -> bool {
-    match kind {
-        ServiceKind::StaticPod { .. } => true,
-        ServiceKind::Unit { refresh, .. } => matches!(refresh, UnitRefresh::Restart | UnitRefresh::Signal(Signal::Term)),
-        ServiceKind::Process { signal, .. } => *signal == Signal::Term,
-        ServiceKind::Command { .. } => false,
     }
 }
 

@@ -4,9 +4,24 @@ use std::time::Duration;
 
 use super::{RefreshError, process};
 use crate::drivers::processes::Process;
-use crate::drivers::systemd::Systemd;
+use crate::drivers::systemd::{Systemd, SystemdError};
 use crate::model::{Signal, UnitRefresh};
 use crate::sys::Root;
+
+/// Whether that can be done to a unit at all. A unit that does not run is left like that.
+///
+/// # Errors
+/// When it can't, or systemd does not say.
+pub async fn check(systemd: &Systemd, unit: &str, refresh: UnitRefresh) -> Result<(), RefreshError> {
+    let found = systemd.unit(unit).await?;
+    let unit = unit.to_owned();
+    match refresh {
+        _ if !found.active.runs() => Err(SystemdError::NotActive { unit, sub: found.sub }.into()),
+        UnitRefresh::Reload if !found.can_reload => Err(SystemdError::CannotReload(unit).into()),
+        UnitRefresh::Signal(_) if found.process.is_none() => Err(RefreshError::NoMainProcess(unit)),
+        _ => Ok(()),
+    }
+}
 
 /// Does to a unit what its entry says. That systemd is done does not mean that the unit is well.
 ///

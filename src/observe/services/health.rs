@@ -12,6 +12,8 @@ pub(super) async fn ask(url: Option<&str>) -> Health {
     let Some(url) = url else { return Health::NotAsked };
     match get(url, &Trust::AnyCertificate, None, LIMIT).await {
         Ok(Answer { status: 200, .. }) => Health::Healthy,
+        // It answers, and lets nobody ask who is not known to it, as with --anonymous-auth=false.
+        Ok(Answer { status: 401 | 403, .. }) => Health::NotAsked,
         Ok(answer) => Health::Unhealthy(format!("{url} answers {}", told(&answer))),
         Err(e) => Health::Unhealthy(format!("{url}: {e}")),
     }

@@ -262,6 +262,7 @@ async fn a_runtime_that_refuses_is_quoted() {
     let setting = Setting::with_runtime(Behaviour { stop: || Err(Status::internal("the disk is on fire")), ..NORMAL });
     let script = |_: &str, _: usize, _: bool| stale("old");
     let outcome = setting.one(&Scripted::new(&script), Remedy::Restart, pod("a")).await;
+    assert!(!outcome.restarted);
     assert_eq!(error(outcome), "the container runtime refused StopContainer: the disk is on fire (Internal)");
 }
 
@@ -273,7 +274,7 @@ async fn a_runtime_that_does_not_say_that_it_stopped_may_have_done_it() {
         let script = |_: &str, _: usize, restarted: bool| if restarted && succeeds { fresh("new") } else { stale("old") };
         let kind = ServiceKind::StaticPod { pod: "a".to_owned(), manifest: Some("a.yaml".to_owned()), grace: Duration::ZERO };
         let outcome = setting.one(&Scripted::new(&script), Remedy::Restart, service("a", kind)).await;
-        assert_eq!(outcome.result.is_ok(), succeeds, "{outcome:?}");
+        assert_eq!((outcome.restarted, outcome.result.is_ok()), (true, succeeds), "{outcome:?}");
         if !succeeds {
             let error = error(outcome);
             assert!(error.contains("the old one still runs; the container runtime did not answer StopContainer within 0.3 s"), "{error}");

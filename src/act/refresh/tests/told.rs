@@ -107,6 +107,15 @@ async fn a_command_that_ends_badly_counts_as_the_one_time() {
 }
 
 #[tokio::test]
+async fn a_command_that_is_not_there_uses_nothing_up() {
+    let script = |_: &str, _: usize, _: bool| stale("same");
+    let caller = Scripted::new(&script);
+    let outcome = Setting::new().one(&caller, Remedy::Restart, command(&["/no/such/program"])).await;
+    assert!(!outcome.restarted && caller.restarted() == ["a"]);
+    assert!(matches!(outcome.result, Err(RefreshError::Command(_))), "{outcome:?}");
+}
+
+#[tokio::test]
 async fn what_a_command_reaches_is_seen_to_take_it_or_not() {
     let script = |_: &str, _: usize, _: bool| seen("same", Health::Healthy, Freshness::Stale(Evidence::Serves));
     let outcome = Setting::new().one(&Scripted::new(&script), Remedy::Restart, command(&["true"])).await;
@@ -120,7 +129,11 @@ const PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 
 /// Does every job at once, and writes down which; its unit has these main processes, one after the other.
-async fn systemd(bus: &Bus, active: &'static str, mut pids: Vec<u32>) -> (Systemd, Arc<Mutex<Vec<String>>>) {
+async fn systemd(bus: &Bus, active: &'static str, pids: Vec<u32>) -> (Systemd, Arc<Mutex<Vec<String>>>) {
+    systemd_that(bus, active, true, pids).await
+}
+
+async fn systemd_that(bus: &Bus, active: &'static str, can_reload: bool, mut pids: Vec<u32>) -> (Systemd, Arc<Mutex<Vec<String>>>) {
     let mut served = bus.serve("org.freedesktop.systemd1").await;
     let told = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&told);
@@ -135,7 +148,7 @@ async fn systemd(bus: &Bus, active: &'static str, mut pids: Vec<u32>) -> (System
                     let interface: String = call.body().deserialize().unwrap();
                     let is_service = interface.ends_with("Service");
                     let pid = if is_service && pids.len() > 1 { pids.remove(0) } else { pids.first().copied().unwrap_or_default() };
-                    systemd.reply(&header, &properties(active, pid)).await.unwrap();
+                    systemd.reply(&header, &properties(active, can_reload, pid)).await.unwrap();
                 }
                 "Subscribe" => systemd.reply(&header, &()).await.unwrap(),
                 method if method.ends_with("Unit") => {
@@ -151,12 +164,12 @@ async fn systemd(bus: &Bus, active: &'static str, mut pids: Vec<u32>) -> (System
     (connected, told)
 }
 
-fn properties(active: &'static str, pid: u32) -> HashMap<&'static str, Variant<'static>> {
+fn properties(active: &'static str, can_reload: bool, pid: u32) -> HashMap<&'static str, Variant<'static>> {
     HashMap::from([
         ("LoadState", "loaded".into()),
         ("ActiveState", active.into()),
         ("SubState", "dead".into()),
-        ("CanReload", true.into()),
+        ("CanReload", can_reload.into()),
         ("ActiveEnterTimestamp", 0_u64.into()),
         ("ActiveEnterTimestampMonotonic", 0_u64.into()),
         ("MainPID", pid.into()),
@@ -184,11 +197,23 @@ async fn a_unit_is_told_in_the_way_that_its_entry_says() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_unit_that_does_not_run_is_left_alone() {
+async fn what_can_not_be_done_to_a_unit_is_found_before_it_is_told() {
     let Some(bus) = Bus::start().await else { return };
     let (systemd, told) = systemd(&bus, "inactive", vec![]).await;
-    let error = unit::refresh(&systemd, &host(), UNIT, UnitRefresh::Restart, LIMIT).await.unwrap_err();
-    assert!(matches!(error, RefreshError::Systemd(SystemdError::NotActive { .. })), "{error}");
+    for refresh in [UnitRefresh::Restart, UnitRefresh::Reload, UnitRefresh::ReloadOrRestart, UnitRefresh::Signal(Signal::Hup)] {
+        let error = unit::check(&systemd, UNIT, refresh).await.unwrap_err();
+        assert!(matches!(error, RefreshError::Systemd(SystemdError::NotActive { .. })), "{error}");
+    }
+    let Some(bus) = Bus::start().await else { return };
+    let (systemd, _) = systemd_that(&bus, "active", false, vec![]).await;
+    for (refresh, problem) in [
+        (UnitRefresh::Reload, Some("thing.service can't reload: it has no ExecReload; restart it instead")),
+        (UnitRefresh::Signal(Signal::Hup), Some("thing.service has no main process that a signal could be sent to")),
+        (UnitRefresh::Restart, None),
+        (UnitRefresh::ReloadOrRestart, None),
+    ] {
+        assert_eq!(unit::check(&systemd, UNIT, refresh).await.err().map(|e| e.to_string()).as_deref(), problem);
+    }
     assert!(told.lock().unwrap().is_empty());
 }
 
