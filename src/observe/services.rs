@@ -37,7 +37,7 @@ const ANOTHER_ROOT: &str = "these are the files of another root folder, where no
 /// What is found of the services, and of others that use their credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServicesSeen {
-    /// The services, in the order of the catalog.
+    /// The services, in the order of the catalog; then other static pods that use credentials which are renewed here.
     pub services: Vec<ServiceFacts>,
     /// Other containers that use credentials which are renewed here.
     pub consumers: Vec<Consumer>,
@@ -60,7 +60,30 @@ pub async fn services(node: &Node, clock: &dyn Clock) -> ServicesSeen {
         notes.extend(more);
         facts
     });
-    ServicesSeen { services: each.collect(), consumers, notes }
+    let mut services: Vec<_> = each.collect();
+    let (pods, consumers) = static_pods(&look, consumers).await;
+    let seen = together(pods.iter().map(|service| facts(Arc::clone(&look), service.clone()))).await;
+    for (service, seen) in pods.iter().zip(seen) {
+        let (facts, more) = seen.unwrap_or_else(|| (unknown(service, together::FAULT), Vec::new()));
+        notes.extend(more);
+        services.push(facts);
+    }
+    ServicesSeen { services, consumers, notes }
+}
+
+/// Consumers that are static pods are handled as the catalog's are; the others stay what they are.
+async fn static_pods(look: &Look, consumers: Vec<Consumer>) -> (Vec<Service>, Vec<Consumer>) {
+    let Ok(containers) = look.containers().await else { return (Vec::new(), consumers) };
+    let (mut pods, mut others) = (Vec::new(), Vec::new());
+    for consumer in consumers {
+        match consumers::as_service(containers, &consumer) {
+            // Several containers of one pod are restarted together, by its main one.
+            Some(service) if pods.iter().any(|pod: &Service| pod.name == service.name) => {}
+            Some(service) => pods.push(service),
+            None => others.push(consumer),
+        }
+    }
+    (pods, others)
 }
 
 /// The same for a caller that is in no tokio runtime, or in one that it may block.

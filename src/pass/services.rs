@@ -10,11 +10,11 @@ use nix::sys::stat::FileStat;
 
 use crate::act::Renewed;
 use crate::act::refresh::{Answer, Caller, Limits, RefreshOutcome, Refreshing, Seen, refresh};
-use crate::model::{AbsolutePath, Belief, Brakes, Consumer, RefreshStep, Service, ServiceMemory, Timestamp};
+use crate::model::{AbsolutePath, Belief, Brakes, Consumer, RefreshStep, Service, ServiceMemory, ServiceName, Timestamp};
 use crate::observe::{Node, ServicesSeen, runtime_socket, service, services};
 use crate::plan::{
-    Content, Finding, Judged, JudgedService, Moment, Refresh, Situation, judge_service, note_connections, note_contents, note_renewed,
-    note_restarted, plan_refresh,
+    Content, Finding, Judged, JudgedService, Moment, Refresh, Situation, forget_restarted, judge_service, note_connections, note_contents,
+    note_renewed, note_restarted, plan_refresh,
 };
 use crate::store::{read_services, write_services};
 use crate::sys::{Clock, Root, uptime};
@@ -156,7 +156,7 @@ async fn make_with(
     renewed: &[&Renewed],
 ) -> ServicesReport {
     let (mut found, memory) = look_with(node, orders, survey, brakes, memory, renewed).await;
-    let caller = Eyes { node, survey, clock: orders.clock, memory: RefCell::new(memory) };
+    let caller = Eyes { node, survey, clock: orders.clock, memory: RefCell::new(memory), noted: RefCell::default() };
     found.notes.extend(caller.remember().err());
     let kubelet = node.catalog.services.iter().find(|service| service.name.as_str() == "kubelet");
     let remote_port = node.catalog.services.iter().flat_map(|service| &service.uses).find_map(|one| one.to_port);
@@ -170,7 +170,10 @@ async fn make_with(
         limits: Limits::USUAL,
         stop: orders.stop,
     };
-    let outcomes = refresh(&found.steps, &node.catalog.services, &with).await;
+    let known: Vec<_> = found.list.iter().map(|judged| judged.facts.service.clone()).collect();
+    let outcomes = refresh(&found.steps, &known, &with).await;
+    caller.take_back(&found.steps, &outcomes);
+    found.notes.extend(caller.remember().err());
     ServicesReport { found, outcomes }
 }
 
@@ -180,12 +183,25 @@ struct Eyes<'a> {
     survey: &'a Survey,
     clock: &'a dyn Clock,
     memory: RefCell<ServiceMemory>,
+    /// What was written down as about to be restarted.
+    noted: RefCell<Vec<ServiceName>>,
 }
 
 impl Eyes<'_> {
     fn remember(&self) -> Result<(), String> {
         let written = write_services(&self.node.root, &self.node.settings.paths.state, &self.memory.borrow());
         written.map_err(|e| format!("{e}; what is done to services can't be remembered"))
+    }
+}
+
+impl Eyes<'_> {
+    /// What was written down and then not done, because a runtime refused it, say, has not used up the one time.
+    fn take_back(&self, steps: &[RefreshStep], outcomes: &[RefreshOutcome]) {
+        let undone = |step: &&RefreshStep| {
+            let noted = self.noted.borrow().contains(&step.service);
+            noted && outcomes.iter().any(|outcome| outcome.service == step.service && !outcome.restarted)
+        };
+        steps.iter().filter(undone).for_each(|step| forget_restarted(&mut self.memory.borrow_mut(), step));
     }
 }
 
@@ -204,6 +220,7 @@ impl Caller for Eyes<'_> {
             if let Some(reason) = &step.restart_waits {
                 return Err(reason.clone());
             }
+            self.noted.borrow_mut().push(step.service.clone());
             note_restarted(&mut self.memory.borrow_mut(), step, self.clock.now());
             self.remember()
         })

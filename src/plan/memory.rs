@@ -176,6 +176,16 @@ pub fn note_restarted(memory: &mut ServiceMemory, step: &RefreshStep, at: Timest
     keep_last(&mut memory.restarted, MOST_RESTARTED);
 }
 
+/// Takes the note of a restart back that turned out not to be made: it has not used up the one time.
+pub fn forget_restarted(memory: &mut ServiceMemory, step: &RefreshStep) {
+    memory.stopped.remove(&step.service);
+    let is_meant = |one: &Restarted| {
+        let named = |(credential, fingerprint): &(CredentialName, String)| *credential == one.credential && *fingerprint == one.fingerprint;
+        one.service == step.service && step.credentials.iter().any(named)
+    };
+    memory.restarted.retain(|one| !is_meant(one));
+}
+
 #[cfg(test)]
 #[path = "memory_tests.rs"]
 mod tests;

@@ -221,3 +221,26 @@ fn notes_end_with_the_run_of_the_machine_and_have_a_limit() {
     look(&mut memory, &judged("one", "39"), None, &after_a_reboot(10, now()));
     assert_eq!(memory.connections, []);
 }
+
+#[test]
+fn a_restart_that_was_not_made_leaves_its_one_time() {
+    let mut memory = known();
+    let step = |fingerprint: &str| RefreshStep {
+        service: ServiceName::new("kube-scheduler").unwrap(),
+        instance: "i".to_owned(),
+        remedy: Remedy::Restart,
+        credentials: vec![(CredentialName::new("scheduler.conf").unwrap(), fingerprint.to_owned())],
+        closing: Vec::new(),
+        reason: String::new(),
+        waits: None,
+        restart_waits: None,
+    };
+    let before = memory.clone();
+    note_restarted(&mut memory, &step("one"), Timestamp::default());
+    let noted = memory.clone();
+    assert_ne!(noted, before);
+    forget_restarted(&mut memory, &step("another"));
+    assert_eq!(memory.restarted, noted.restarted, "that one was made");
+    forget_restarted(&mut memory, &step("one"));
+    assert_eq!(memory, before);
+}

@@ -17,7 +17,7 @@ mod words;
 pub use finding::Finding;
 pub use freshness::{JudgedService, judge_service};
 pub use judge::{action, judge, judge_authority};
-pub use memory::{Content, Moment, note_connections, note_contents, note_renewed, note_restarted};
+pub use memory::{Content, Moment, forget_restarted, note_connections, note_contents, note_renewed, note_restarted};
 pub use patience::{RELEASED, believe, defer, holds, last_seen, policy_by};
 pub use refresh::{Occasion, Refresh, Situation, plan_refresh};
 pub use steps::{Judged, Plan, Request, Step, Terms, plan};

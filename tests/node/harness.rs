@@ -114,6 +114,15 @@ impl Node {
         String::from_utf8(output.stdout).unwrap().strip_prefix("True ").map(str::to_owned)
     }
 
+    /// Has kubelet forget that containers ended lately: it lets the next one wait, longer each time, up to minutes.
+    pub fn calm_kubelet(&self) {
+        self.exec("systemctl restart kubelet");
+        self.until("kubelet is healthy", |node| {
+            node.try_exec("curl --fail --silent http://127.0.0.1:10248/healthz").status.success().then_some(())
+        });
+        self.until("it is Ready", |node| node.is_ready().then_some(()));
+    }
+
     /// What a unit wrote to the journal since the case began.
     pub fn journal(&self, unit: &str) -> String {
         self.exec(&format!("journalctl --sync; journalctl --output cat --unit {unit} --after-cursor '{}'", self.cursor))

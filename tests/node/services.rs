@@ -36,6 +36,7 @@ fn assert_in_use(node: &Node) {
 }
 
 pub fn take_what_was_renewed(node: &mut Node) {
+    node.calm_kubelet();
     node.age_all(10);
     node.until_serving("kube-apiserver", "apiserver");
     node.install(&in_seconds(5));
@@ -62,6 +63,7 @@ pub fn take_what_was_renewed(node: &mut Node) {
 }
 
 pub fn refreshes_what_kubeadm_renewed_at_its_own_time(node: &mut Node) {
+    node.calm_kubelet();
     node.install_settled();
     let before = processes(node);
     node.exec("kubeadm certs renew all");
@@ -78,6 +80,7 @@ pub fn refreshes_what_kubeadm_renewed_at_its_own_time(node: &mut Node) {
 
 /// The daemon dies when all is renewed and nothing is refreshed yet. systemd starts it again, and it finds out.
 pub fn are_refreshed_though_the_daemon_was_killed_in_between(node: &mut Node) {
+    node.calm_kubelet();
     node.install_settled();
     let before = processes(node);
     node.age_all(10);
@@ -94,15 +97,17 @@ pub fn are_refreshed_though_the_daemon_was_killed_in_between(node: &mut Node) {
     assert_in_use(node);
 }
 
-/// A boot starts everything anew: nothing is stale, whatever the dates of the files say.
+/// A boot starts everything anew, and what was once seen is known by its content: nothing is stale, whatever the dates of the files
+/// say.
 pub fn are_fresh_after_a_boot(node: &mut Node) {
     node.install_settled();
     node.exec("kubeadm certs renew all");
     node.power_cut(|_| ());
     node.until("it is Ready", |node| node.is_ready().then_some(()));
-    node.exec("find /etc/kubernetes -type f -exec touch {} +");
     let before = processes(node);
     node.until("the daemon runs", |node| node.status().map(drop));
+    node.pass();
+    node.exec("find /etc/kubernetes -type f -exec touch {} +");
     node.pass();
     assert_eq!(changed(&before, &processes(node)), Vec::<String>::new());
     let shown = node.exec("kubecertd check --output wide");
@@ -111,6 +116,7 @@ pub fn are_fresh_after_a_boot(node: &mut Node) {
 
 /// With containerd down nothing can be restarted, nor seen; it is said, and made good when it is back.
 pub fn wait_for_a_container_runtime_that_is_down(node: &mut Node) {
+    node.calm_kubelet();
     node.install_settled();
     node.age("scheduler.conf", 10);
     let before = processes(node);
@@ -127,13 +133,16 @@ pub fn wait_for_a_container_runtime_that_is_down(node: &mut Node) {
 
 /// The old client certificates end, and nobody notices.
 pub fn live_on_when_the_old_certificates_end(node: &mut Node) {
+    node.calm_kubelet();
     node.age_all_seconds(180);
     let end = common::now().plus(Duration::from_secs(180));
     // What reads its certificate only when it starts has to have read the old one.
     node.exec("for name in kube-apiserver kube-controller-manager kube-scheduler; do pkill --signal KILL --full \"^$name \"; done");
+    node.calm_kubelet();
     node.until("all run again", |node| processes(node).values().all(|pid| !pid.is_empty()).then_some(()));
     node.until("it is Ready", |node| node.is_ready().then_some(()));
     node.exec("kubectl --namespace kube-system logs kube-scheduler-$(hostname) --tail 1");
+    node.calm_kubelet();
     node.install(&in_seconds(3));
     let pass = node.until("all is renewed", |node| node.status()?.last_pass.filter(|pass| pass.renewed.len() == 10));
     assert!(pass.failed.is_empty(), "{pass:?}");
@@ -176,6 +185,7 @@ pub fn keep_the_old_one_where_the_server_refuses_the_new(node: &mut Node) {
 /// kubelet can't start another container, because the image is gone: that is said, it is not tried again and again, and no other
 /// service suffers.
 pub fn say_so_when_there_is_no_successor(node: &mut Node) {
+    node.calm_kubelet();
     node.install_settled();
     node.age("scheduler.conf", 10);
     let image = node.exec("ctr --namespace k8s.io images list --quiet | grep '/kube-scheduler:'").trim().to_owned();

@@ -9,11 +9,14 @@ use super::pods::{Containers, is_main};
 use super::seeing::{inside, real};
 use super::together::aside;
 use crate::drivers::cri::{Container, CriError, Mount, State};
-use crate::model::{AbsolutePath, Consumer, CredentialName, Renewal, Service, ServiceKind};
+use crate::model::{AbsolutePath, Consumer, CredentialName, Renewal, Service, ServiceKind, ServiceName, Takes, Use};
 use crate::sys::Root;
 
 /// How long it may take to ask for all containers, one after the other.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// What kubelet itself gives a container whose pod says nothing.
+const GRACE: Duration = Duration::from_secs(30);
 
 type Files = Vec<(CredentialName, AbsolutePath)>;
 
@@ -28,6 +31,27 @@ pub(super) async fn consumers(look: &Look, services: &[Service]) -> (Vec<Consume
         Ok(found) => found,
         Err(reason) => (Vec::new(), Some(told(&reason))),
     }
+}
+
+/// A static pod that is no service of the catalog, as if it were one: kubelet starts it again, and what it does with a new credential
+/// nobody knows, so it takes one by a restart.
+pub(super) fn as_service(containers: &Containers, consumer: &Consumer) -> Option<Service> {
+    let (_, name) = consumer.pod.split_once('/').filter(|_| consumer.is_static)?;
+    let pod = containers.without_node(name)?.to_owned();
+    let uses = consumer.uses.iter().map(|credential| Use {
+        credential: credential.clone(),
+        takes: Takes::Restart,
+        served_at: None,
+        to_port: None,
+    });
+    Some(Service {
+        name: ServiceName::new(pod.clone()).ok()?,
+        kind: ServiceKind::StaticPod { manifest: Some(pod.clone()), pod, grace: GRACE },
+        health: None,
+        essential: false,
+        ages: false,
+        uses: uses.collect(),
+    })
 }
 
 fn pod(service: &Service) -> Option<&str> {

@@ -30,6 +30,11 @@ impl Containers {
         Ok(Self { runtime, all, node })
     }
 
+    /// The name of a static pod without the node's.
+    pub fn without_node<'n>(&self, name: &'n str) -> Option<&'n str> {
+        name.strip_suffix(self.node.as_deref()?)?.strip_suffix('-')
+    }
+
     /// All containers of a static pod, those that have ended included.
     pub fn of_pod(&self, pod: &str) -> Vec<&Container> {
         let Some(name) = self.node.as_ref().map(|node| format!("{pod}-{node}")) else { return Vec::new() };
