@@ -220,9 +220,12 @@ fn leaf(content: &Secret) -> Result<(Certificate, Vec<String>), String> {
     let mut found = certificates(content.expose()).map_err(|e| e.to_string())?;
     let more = found.len().saturating_sub(1);
     let leaf = if found.is_empty() { Err("the file holds no certificate".to_owned()) } else { Ok(found.swap_remove(0)) }?;
-    let notes =
-        if more == 0 { Vec::new() } else { vec![format!("the file holds {more} more certificates behind its own, which are kept")] };
-    Ok((leaf, notes))
+    let note = match more {
+        0 => None,
+        1 => Some("the file holds another certificate behind its own, which is kept".to_owned()),
+        more => Some(format!("the file holds {more} more certificates behind its own, which are kept")),
+    };
+    Ok((leaf, note.into_iter().collect()))
 }
 
 fn key_trouble(content: &Secret, leaf: &Certificate) -> Option<String> {

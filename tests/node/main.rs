@@ -43,7 +43,7 @@ macro_rules! both {
 
 both! {
     {
-        all_ten_that_are_due_are_renewed_by_the_schedule = crate::passes::all_ten_that_are_due_are_renewed_by_the_schedule;
+        all_ten_that_are_due_are_renewed_and_in_use = crate::passes::all_ten_that_are_due_are_renewed_and_in_use;
         a_changed_file_makes_a_pass = crate::passes::a_changed_file_makes_a_pass;
         a_signal_makes_a_pass = crate::passes::a_signal_makes_a_pass;
         where_nothing_is_due_nothing_is_touched = crate::same::where_nothing_is_due_nothing_is_touched;
@@ -54,7 +54,6 @@ both! {
         a_full_disk_is_said_and_loses_nothing = crate::disks::full;
         a_read_only_disk_is_said_and_loses_nothing = crate::disks::read_only;
         while_kubeadm_runs_what_has_time_waits = crate::patience::while_kubeadm_runs_what_has_time_waits;
-        services_take_what_was_renewed = crate::services::take_what_was_renewed;
     }
     rsa {
         services_live_on_when_the_old_certificates_end = crate::services::live_on_when_the_old_certificates_end;

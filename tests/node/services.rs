@@ -7,10 +7,11 @@ use super::common;
 use super::harness::{AT_WORK, Node, in_seconds};
 use super::meter::Meter;
 
-const RESTARTED: [&str; 2] = ["kube-controller-manager", "kube-scheduler"];
+/// What reads its credential only when it starts.
+pub const RESTARTED: [&str; 2] = ["kube-controller-manager", "kube-scheduler"];
 
 /// The processes of the control plane and of kubelet: another number, another process.
-fn processes(node: &Node) -> BTreeMap<String, String> {
+pub fn processes(node: &Node) -> BTreeMap<String, String> {
     let names = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
     let pid = |name: &str| node.exec(&format!("pgrep --full '^{name} ' || true")).trim().to_owned();
     let mut found: BTreeMap<String, String> = names.iter().map(|name| ((*name).to_owned(), pid(name))).collect();
@@ -18,48 +19,23 @@ fn processes(node: &Node) -> BTreeMap<String, String> {
     found
 }
 
-fn changed(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<String> {
+/// Which of them are not the same any more.
+pub fn changed(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<String> {
     before.iter().filter(|(name, pid)| after.get(*name) != Some(pid)).map(|(name, _)| name.clone()).collect()
 }
 
-fn figure(text: &str) {
+/// Shown by `tests/node/run` below the name of the case.
+pub fn figure(text: &str) {
     println!("figure: {text}");
 }
 
 /// Says and sees: every server serves what is on the disk, and every client is accepted.
-fn assert_in_use(node: &Node) {
+pub fn assert_in_use(node: &Node) {
     for (service, credential) in [("etcd", "etcd/server"), ("etcd's peers", "etcd/peer"), ("kube-apiserver", "apiserver")] {
         assert_eq!(node.serving(service), Some(node.serial(credential)), "{service}");
     }
     node.assert_whole();
     node.assert_accepted();
-}
-
-pub fn take_what_was_renewed(node: &mut Node) {
-    node.calm_kubelet();
-    node.age_all(10);
-    node.until_serving("kube-apiserver", "apiserver");
-    node.install(&in_seconds(5));
-    node.until_passed("first start");
-    let before = processes(node);
-    let meter = Meter::start(&node.address());
-    let began = Instant::now();
-    let pass = node.until_passed("by schedule");
-    let took = began.elapsed();
-    // Whatever comes later is part of it too.
-    std::thread::sleep(Duration::from_secs(10));
-    let figures = meter.stop();
-    figure(&format!("all renewed and in use after {:.1} s: {figures}", took.as_secs_f64()));
-    assert!(pass.failed.is_empty() && pass.renewed.len() == 10, "{pass:?}");
-    assert_eq!(changed(&before, &processes(node)), RESTARTED);
-    assert_in_use(node);
-    assert_eq!(figures.failed, 0, "{figures}");
-    let shown = node.exec("kubecertd check --output wide");
-    assert!(!shown.contains("stale"), "{shown}");
-
-    let after = processes(node);
-    node.pass();
-    assert_eq!(changed(&after, &processes(node)), Vec::<String>::new(), "a second pass does nothing");
 }
 
 pub fn refreshes_what_kubeadm_renewed_at_its_own_time(node: &mut Node) {
@@ -134,8 +110,8 @@ pub fn wait_for_a_container_runtime_that_is_down(node: &mut Node) {
 /// The old client certificates end, and nobody notices.
 pub fn live_on_when_the_old_certificates_end(node: &mut Node) {
     node.calm_kubelet();
-    node.age_all_seconds(180);
-    let end = common::now().plus(Duration::from_secs(180));
+    node.age_all_seconds(130);
+    let end = common::now().plus(Duration::from_secs(130));
     // What reads its certificate only when it starts has to have read the old one.
     node.exec("for name in kube-apiserver kube-controller-manager kube-scheduler; do pkill --signal KILL --full \"^$name \"; done");
     node.calm_kubelet();
