@@ -64,6 +64,5 @@ both! {
         services_are_refreshed_after_kubeadm_at_their_time = crate::services::refreshes_what_kubeadm_renewed_at_its_own_time;
         services_are_refreshed_though_the_daemon_was_killed = crate::services::are_refreshed_though_the_daemon_was_killed_in_between;
         services_without_a_successor_are_reported = crate::services::say_so_when_there_is_no_successor;
-        a_credential_that_the_server_refuses_is_not_replaced = crate::services::keep_the_old_one_where_the_server_refuses_the_new;
     }
 }

@@ -137,27 +137,6 @@ pub fn live_on_when_the_old_certificates_end(node: &mut Node) {
     assert_in_use(node);
 }
 
-/// The API server believes in another authority: what it refuses does not replace what may still be good elsewhere.
-pub fn keep_the_old_one_where_the_server_refuses_the_new(node: &mut Node) {
-    node.install_settled();
-    let manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml";
-    node.exec(&format!(
-        "sed 's#=/etc/kubernetes/pki/ca.crt#=/etc/kubernetes/pki/front-proxy-ca.crt#' {manifest} >/run/changed.yaml
-         touch --date='2 days ago' /run/changed.yaml && cp --preserve=timestamps /run/changed.yaml {manifest}"
-    ));
-    let answer = "curl --silent --output /dev/null --write-out '%{http_code}' --insecure \
-                  --cert /etc/kubernetes/pki/apiserver-kubelet-client.crt --key /etc/kubernetes/pki/apiserver-kubelet-client.key \
-                  https://127.0.0.1:6443/api";
-    node.until("the API server refuses the node's clients", |node| (node.exec(&format!("{answer} || true")) == "401").then_some(()));
-    node.age("admin.conf", 10);
-    let old = node.serial("admin.conf");
-    let pass = node.pass();
-    let (_, why) = pass.failed.iter().find(|(name, _)| name.as_str() == "admin.conf").expect("it is not said that it failed");
-    assert!(why.contains("401") && why.contains("6443"), "{why}");
-    assert_eq!(node.serial("admin.conf"), old, "the old one stays");
-    assert!(node.journal("kubecertd").contains("admin.conf: "), "{}", node.journal("kubecertd"));
-}
-
 /// kubelet can't start another container, because the image is gone: that is said, it is not tried again and again, and no other
 /// service suffers.
 pub fn say_so_when_there_is_no_successor(node: &mut Node) {
@@ -171,6 +150,7 @@ pub fn say_so_when_there_is_no_successor(node: &mut Node) {
     node.exec(&format!("ctr --namespace k8s.io images tag kept:1 {image} && ctr --namespace k8s.io images remove kept:1"));
     let (name, why) = pass.not_refreshed.first().expect("it is not said");
     assert!(name.as_str() == "kube-scheduler" && why.contains("kubelet has not started another one"), "{pass:?}");
+    node.calm_kubelet();
     node.until("kubelet starts it after all", |node| node.try_exec("pgrep --full '^kube-scheduler '").status.success().then_some(()));
     let after = processes(node);
     assert_eq!(changed(&before, &after), ["kube-scheduler"]);
