@@ -120,3 +120,65 @@ fn consumer(consumer: &Consumer) -> (Style, Vec<String>) {
     let credentials = consumer.uses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     (PLAIN, vec![consumer.container.clone(), consumer.pod.clone(), credentials])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::{BootId, CredentialName, Evidence, Instance, Service, ServiceKind, ServiceName, Timestamp, Uptime};
+
+    fn judged(name: &str, presence: Presence, health: Health, freshness: &[(&str, Freshness)]) -> JudgedService {
+        let kind = ServiceKind::StaticPod { pod: name.to_owned(), manifest: None, grace: Duration::ZERO };
+        let name = ServiceName::new(name).unwrap();
+        let service = Service { name, kind, health: None, essential: false, uses: Vec::new(), ages: false };
+        let freshness = freshness.iter().map(|(name, freshness)| (CredentialName::new(*name).unwrap(), freshness.clone()));
+        JudgedService { facts: ServiceFacts { service, presence, health, holds: Vec::new() }, freshness: freshness.collect() }
+    }
+
+    fn running() -> Presence {
+        let started = Uptime { boot: BootId("boot".to_owned()), since_boot: Duration::ZERO };
+        Presence::Running(Instance { id: "i".to_owned(), pid: None, started, started_at: Timestamp::default(), age: Duration::ZERO })
+    }
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn every_service_on_the_node_is_shown_with_the_evidence() {
+        let lingering = Freshness::Lingering { connections: 2, until: Timestamp::default() };
+        let list = vec![
+            judged("etcd", Presence::Absent, Health::NotAsked, &[("etcd/server", Freshness::NotRunning)]),
+            judged(
+                "kube-apiserver",
+                running(),
+                Health::Healthy,
+                &[("apiserver", Freshness::Fresh(Evidence::Serves)), ("apiserver-kubelet-client", lingering)],
+            ),
+            judged(
+                "kube-scheduler",
+                running(),
+                Health::Unhealthy("503".to_owned()),
+                &[("scheduler.conf", Freshness::Stale(Evidence::Sees))],
+            ),
+            judged("kubelet", Presence::Down("dead".to_owned()), Health::NotAsked, &[("kubelet-client", Freshness::NotRunning)]),
+        ];
+        let uses = vec![CredentialName::new("admin.conf").unwrap()];
+        let consumer = Consumer { container: "tool".to_owned(), pod: "default/tool".to_owned(), is_static: false, uses };
+        let services = Services { list, consumers: vec![consumer], ..Services::default() };
+        let expected = "\
+SERVICE          SINCE                  HEALTH      CREDENTIAL                 STATE
+kube-apiserver   1970-01-01 00:00 UTC   healthy     apiserver                  fresh, by what it serves
+                                                    apiserver-kubelet-client   fresh, but for 2 open connections, closed by 1970-01-01 00:00 UTC
+kube-scheduler   1970-01-01 00:00 UTC   unhealthy   scheduler.conf             stale, by the file it sees
+kubelet          down                   -           kubelet-client             does not run
+
+ALSO MOUNTED BY   POD            CREDENTIALS
+tool              default/tool   admin.conf
+";
+        assert_eq!(plain(&table(&services)), expected);
+        assert_eq!(attention(&services), ["kube-scheduler: works with an earlier scheduler.conf (stale, by the file it sees)"]);
+        assert!(!is_well(&services));
+    }
+}

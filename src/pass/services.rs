@@ -3,11 +3,12 @@
 //! The store is the pass's all the while, so that no two processes refresh the same services.
 
 use std::cell::RefCell;
+use std::io;
 use std::time::Duration;
 
-use super::{Orders, Survey, policy};
 use nix::sys::stat::FileStat;
 
+use super::{Orders, Survey, policy};
 use crate::act::Renewed;
 use crate::act::refresh::{Answer, Caller, Limits, RefreshOutcome, Refreshing, Seen, refresh};
 use crate::model::{AbsolutePath, Belief, Brakes, Consumer, RefreshStep, Service, ServiceMemory, ServiceName, Timestamp};
@@ -48,7 +49,8 @@ pub struct ServicesReport {
 pub fn look(node: &Node, orders: &Orders<'_>, survey: &Survey) -> Services {
     let brakes = &Brakes { belief: Belief::Believed, holds: Vec::new() };
     let (memory, note) = read_services(&node.root, &node.settings.paths.state);
-    let mut found = on_a_runtime(node, async |node| look_with(node, orders, survey, brakes, memory, &[]).await.0);
+    let found = on_a_runtime(node, async |node| look_with(node, orders, survey, brakes, memory, &[]).await.0);
+    let mut found = found.unwrap_or_else(Services::unseen);
     found.notes.extend(note);
     found
 }
@@ -65,26 +67,33 @@ pub(super) fn make(
     renewed: &[&Renewed],
 ) -> ServicesReport {
     let (mut memory, note) = read_services(&node.root, &node.settings.paths.state);
-    let mut report = on_a_runtime(node, async |node| {
+    let report = on_a_runtime(node, async |node| {
         if let Ok(uptime) = uptime(&node.root) {
             take_note(node, before, &mut memory, &[], &Moment { uptime, at: before.now });
         }
         make_with(node, orders, survey, brakes, memory, renewed).await
     });
+    let mut report = report.unwrap_or_else(|e| ServicesReport { found: Services::unseen(e), outcomes: Vec::new() });
     report.found.notes.extend(note);
     report
 }
 
 /// The services of another root folder, such as a disk, do not run.
-fn on_a_runtime<T: Default>(node: &Node, work: impl AsyncFnOnce(&Node) -> T) -> T {
+fn on_a_runtime<T: Default>(node: &Node, work: impl AsyncFnOnce(&Node) -> T) -> Result<T, io::Error> {
     if !node.root.is_host() {
-        return T::default();
+        return Ok(T::default());
     }
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return T::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(work(node));
     // What still hangs in the kernel, such as the lookup of a name, is not waited for.
     runtime.shutdown_background();
-    done
+    Ok(done)
+}
+
+impl Services {
+    fn unseen(error: io::Error) -> Self {
+        Self { notes: vec![format!("the services can't be looked at: {error}; the next pass tries again")], ..Self::default() }
+    }
 }
 
 async fn look_with(
