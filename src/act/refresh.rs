@@ -160,7 +160,11 @@ impl fmt::Display for Refreshed {
                 write!(f, "it took the new certificate by itself within {:.1} s, {}", after.as_secs_f32(), by(evidence))
             }
             Self::Restarted { after, unready, by: evidence, instead, unwell } => {
-                write!(f, "it was refreshed in {:.1} s, {:.1} s of them not ready, and ", after.as_secs_f32(), unready.as_secs_f32())?;
+                if unready.is_zero() {
+                    write!(f, "it was told, and after {:.1} s ", after.as_secs_f32())?;
+                } else {
+                    write!(f, "it was restarted, was not ready for {:.1} s, and ", unready.as_secs_f32())?;
+                }
                 write!(f, "works with the new certificate, {}", by(evidence))?;
                 instead.iter().try_for_each(|reason| write!(f, "; {reason}"))?;
                 unwell.iter().try_for_each(|reason| write!(f, "; it was unhealthy before and still is: {reason}"))

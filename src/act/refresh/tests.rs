@@ -349,7 +349,7 @@ fn what_was_done_is_told() {
     };
     assert_eq!(
         restarted.to_string(),
-        "it was refreshed in 9.0 s, 8.0 s of them not ready, and works with the new certificate, which nobody can see; this and that; it \
+        "it was restarted, was not ready for 8.0 s, and works with the new certificate, which nobody can see; this and that; it \
          was unhealthy before and still is: no quorum"
     );
 }
