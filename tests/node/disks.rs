@@ -1,12 +1,12 @@
 //! A disk that takes nothing more: it is said, nothing is lost, and when there is room again the work is done.
 
 use super::common::{self, Snapshot};
-use super::harness::Node;
+use super::harness::{Node, QUIET};
 
 /// /etc/kubernetes on a disk of half a MiB, and that full.
 pub fn full(node: &mut Node) {
     node.install_settled();
-    node.age_all(10);
+    node.age_quiet(10);
     node.exec(
         "mkdir /run/small
          mount -t tmpfs -o size=512k,mode=755 tmpfs /run/small
@@ -20,7 +20,7 @@ pub fn full(node: &mut Node) {
 
 pub fn read_only(node: &mut Node) {
     node.install_settled();
-    node.age_all(10);
+    node.age_quiet(10);
     node.exec("mount --bind /etc/kubernetes /etc/kubernetes && mount -o remount,bind,ro /etc/kubernetes");
     refuses(node, "Read-only file system", "umount /etc/kubernetes");
 }
@@ -35,7 +35,7 @@ fn files(node: &Node) -> Snapshot {
 fn refuses(node: &Node, reason: &str, remedy: &str) {
     let before = files(node);
     let pass = node.pass();
-    assert!(pass.renewed.is_empty() && pass.failed.len() == 10, "{pass:?}");
+    assert!(pass.renewed.is_empty() && pass.failed.len() == QUIET.len(), "{pass:?}");
     let journal = node.journal("kubecertd");
     for (name, why) in &pass.failed {
         assert!(why.contains(reason) && why.contains("/etc/kubernetes/"), "{name}: {why}");
@@ -46,7 +46,7 @@ fn refuses(node: &Node, reason: &str, remedy: &str) {
 
     node.exec(remedy);
     let pass = node.pass();
-    assert!(pass.renewed.len() == 10 && pass.failed.is_empty(), "{pass:?}");
+    assert!(pass.renewed.len() == QUIET.len() && pass.failed.is_empty(), "{pass:?}");
     node.assert_whole();
     node.assert_accepted();
 }

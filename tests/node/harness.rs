@@ -20,6 +20,17 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// What the status line says while a pass is made.
 pub const AT_WORK: &str = "a pass is being made";
 
+/// Credentials that no service has to be restarted for, or is slow to take: what is not about services is shown with these.
+pub const QUIET: [&str; 7] = [
+    "admin.conf",
+    "apiserver-etcd-client",
+    "apiserver-kubelet-client",
+    "etcd/healthcheck-client",
+    "etcd/peer",
+    "etcd/server",
+    "front-proxy-client",
+];
+
 /// The kind of keys that kubeadm made on a node.
 #[derive(Clone, Copy)]
 pub enum Keys {
@@ -100,6 +111,11 @@ impl Node {
     /// What kubectl writes, as the administrator.
     pub fn kubectl(&self, arguments: &str) -> String {
         self.exec(&format!("kubectl --request-timeout=20s {arguments}"))
+    }
+
+    /// Gives the [`QUIET`] credentials this many days to live.
+    pub fn age_quiet(&self, days_left: i64) {
+        QUIET.iter().for_each(|name| self.age(name, days_left));
     }
 
     /// Whether Kubernetes says that the node is Ready.

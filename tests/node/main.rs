@@ -43,7 +43,7 @@ macro_rules! both {
 
 both! {
     {
-        all_ten_that_are_due_are_renewed_and_in_use = crate::passes::all_ten_that_are_due_are_renewed_and_in_use;
+        services_take_all_ten_that_are_due = crate::passes::all_ten_that_are_due_are_renewed_and_in_use;
         a_changed_file_makes_a_pass = crate::passes::a_changed_file_makes_a_pass;
         a_signal_makes_a_pass = crate::passes::a_signal_makes_a_pass;
         where_nothing_is_due_nothing_is_touched = crate::same::where_nothing_is_due_nothing_is_touched;

@@ -86,9 +86,9 @@ pub fn a_changed_file_makes_a_pass(node: &mut Node) {
 pub fn a_signal_makes_a_pass(node: &mut Node) {
     node.install_settled();
     node.age("front-proxy-client", 10);
-    node.age("scheduler.conf", 2);
+    node.age("admin.conf", 2);
     let pass = node.pass();
-    assert_eq!((pass.why.as_str(), sorted(&pass.renewed)), ("asked for by a signal", sorted(["front-proxy-client", "scheduler.conf"])));
+    assert_eq!((pass.why.as_str(), sorted(&pass.renewed)), ("asked for by a signal", sorted(["admin.conf", "front-proxy-client"])));
     node.assert_accepted();
     assert!(node.pass().renewed.is_empty(), "nothing is left to do");
 }
