@@ -202,7 +202,7 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     let results = verify(after, renewed);
     let done: Vec<_> = results.iter().filter_map(|(_, result)| result.as_ref().ok()).collect();
     let services = services::make(node, orders, &survey, after, &brakes, &done);
-    let failed = results.iter().any(|(_, result)| result.is_err()) || services.outcomes.iter().any(|outcome| outcome.result.is_err());
+    let failed = results.iter().any(|(_, result)| result.is_err()) || services.outcomes.iter().any(|outcome| outcome.failure().is_some());
     // A command that had nothing to do leaves nothing behind, unless the pass before it was cut short.
     if orders.remember.is_some() || !jobs.is_empty() || state.unfinished {
         notes.extend(remember(node, orders, &state, &survey, &brakes.belief, failed));

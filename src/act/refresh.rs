@@ -122,6 +122,14 @@ pub struct RefreshOutcome {
     pub result: Result<Refreshed, RefreshError>,
 }
 
+impl RefreshOutcome {
+    /// What went wrong; that it has to wait for a restart is nothing wrong.
+    #[must_use]
+    pub fn failure(&self) -> Option<&RefreshError> {
+        self.result.as_ref().err().filter(|error| !matches!(error, RefreshError::Held(_)))
+    }
+}
+
 /// A service that works with the new credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refreshed {

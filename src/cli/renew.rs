@@ -186,7 +186,7 @@ fn restarts(node: &Node, renewed: &[&Renewed]) -> String {
 fn troubles(report: &Report) -> usize {
     let errors = report.plan.steps.iter().filter(|step| step.action == Action::Error).count();
     let failed = report.results.iter().filter(|(_, result): &&(CredentialName, Result<Renewed, PassError>)| result.is_err()).count();
-    let services = report.services.outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
+    let services = report.services.outcomes.iter().filter(|outcome| outcome.failure().is_some()).count();
     errors + failed + services
 }
 

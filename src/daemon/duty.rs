@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use tokio::task::JoinError;
 
 use super::status::LastPass;
-use crate::act::refresh::{RefreshError, Refreshed};
+use crate::act::refresh::{RefreshError, RefreshOutcome};
 use crate::drivers::timedate;
 use crate::model::{Action, Belief, Hold, ServiceName, Timestamp};
 use crate::observe::{ConfigFile, Node};
@@ -87,23 +87,32 @@ fn trouble(began: Timestamp, why: String, trouble: String) -> LastPass {
     LastPass { began, why, trouble, ..LastPass::default() }
 }
 
-fn outcomes(report: &Report, text: fn(&Result<Refreshed, RefreshError>) -> Option<String>) -> Vec<(ServiceName, String)> {
-    report.services.outcomes.iter().filter_map(|outcome| Some((outcome.service.clone(), text(&outcome.result)?))).collect()
+fn outcomes(report: &Report, text: fn(&RefreshOutcome) -> Option<String>) -> Vec<(ServiceName, String)> {
+    report.services.outcomes.iter().filter_map(|outcome| Some((outcome.service.clone(), text(outcome)?))).collect()
+}
+
+fn held(outcome: &RefreshOutcome) -> Option<String> {
+    match &outcome.result {
+        Err(error @ RefreshError::Held(_)) => Some(error.to_string()),
+        _ => None,
+    }
 }
 
 fn summary(began: Timestamp, why: String, report: &Report) -> LastPass {
     let errors = report.plan.steps.iter().filter(|step| step.action == Action::Error);
     let errors = errors.map(|step| (step.credential.clone(), step.reason.clone()));
     let failed = report.results.iter().filter_map(|(name, result)| Some((name.clone(), result.as_ref().err()?.to_string())));
+    let steps = report.services.found.steps.iter();
+    let waiting: Vec<_> = steps.filter_map(|step| Some((step.service.clone(), step.waits.clone()?))).collect();
     LastPass {
         began,
         why,
         trouble: None,
         renewed: report.results.iter().filter(|(_, result)| result.is_ok()).map(|(name, _)| name.clone()).collect(),
         failed: failed.chain(errors).collect(),
-        refreshed: outcomes(report, |result| result.as_ref().ok().map(ToString::to_string)),
-        not_refreshed: outcomes(report, |result| result.as_ref().err().map(ToString::to_string)),
-        services_waiting: report.services.found.steps.iter().filter_map(|step| Some((step.service.clone(), step.waits.clone()?))).collect(),
+        refreshed: outcomes(report, |outcome| outcome.result.as_ref().ok().map(ToString::to_string)),
+        not_refreshed: outcomes(report, |outcome| outcome.failure().map(ToString::to_string)),
+        services_waiting: [waiting, outcomes(report, held)].concat(),
         findings: report.services.found.findings.iter().map(ToString::to_string).collect(),
         waiting: report.deferred.iter().map(|one| (one.credential.clone(), one.reason.clone())).collect(),
         holds: report.brakes.holds.iter().map(ToString::to_string).collect(),

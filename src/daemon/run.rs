@@ -287,7 +287,7 @@ impl Daemon {
     /// or the next scheduled pass finds it.
     fn plan_retry(&mut self, last: &LastPass, report: Option<&Report>) {
         let failed = report.is_none_or(|report| {
-            let services = report.services.outcomes.iter().any(|outcome| outcome.result.is_err());
+            let services = report.services.outcomes.iter().any(|outcome| outcome.failure().is_some());
             services || report.results.iter().any(|(_, result)| result.is_err())
         });
         let wait = if failed {

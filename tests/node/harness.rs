@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use super::common;
 
 /// How long anything is waited for. A static pod may take most of a minute to start.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// What the status line says while a pass is made.
 pub const AT_WORK: &str = "a pass is being made";
@@ -171,16 +171,11 @@ impl Node {
 
     /// Has a pass made, as an operator does, and waits for its end.
     pub fn pass(&self) -> LastPass {
-        self.pass_within(LIMIT)
-    }
-
-    /// The same for one that takes long.
-    pub fn pass_within(&self, limit: Duration) -> LastPass {
         let asked = common::now();
         // The beginning of a pass is known by the second.
         std::thread::sleep(Duration::from_secs(1));
         self.exec("systemctl kill --kill-who main --signal USR1 kubecertd");
-        self.until_within("a pass", limit, |node| node.status()?.last_pass.filter(|last| last.began > asked))
+        self.until("a pass", |node| node.status()?.last_pass.filter(|last| last.began > asked))
     }
 
     /// Waits until kubecertd has written this to the journal.
@@ -189,17 +184,13 @@ impl Node {
     }
 
     /// Looks until there is something to be seen. When it takes too long, the journal of kubecertd tells why.
-    pub fn until<T>(&self, what: &str, look: impl FnMut(&Self) -> Option<T>) -> T {
-        self.until_within(what, LIMIT, look)
-    }
-
-    fn until_within<T>(&self, what: &str, limit: Duration, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+    pub fn until<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
         let began = Instant::now();
         loop {
             if let Some(seen) = look(self) {
                 return seen;
             }
-            assert!(began.elapsed() < limit, "{}: in vain: {what}\n{}", self.name, self.journal("kubecertd"));
+            assert!(began.elapsed() < LIMIT, "{}: in vain: {what}\n{}", self.name, self.journal("kubecertd"));
             std::thread::sleep(Duration::from_millis(200));
         }
     }

@@ -57,12 +57,11 @@ both! {
     }
     rsa {
         services_live_on_when_the_old_certificates_end = crate::services::live_on_when_the_old_certificates_end;
-        services_are_fresh_after_a_boot = crate::services::are_fresh_after_a_boot;
         services_wait_for_a_container_runtime_that_is_down = crate::services::wait_for_a_container_runtime_that_is_down;
     }
     ecdsa {
+        services_are_fresh_after_a_boot = crate::services::are_fresh_after_a_boot;
         services_are_refreshed_after_kubeadm_at_their_time = crate::services::refreshes_what_kubeadm_renewed_at_its_own_time;
         services_are_refreshed_though_the_daemon_was_killed = crate::services::are_refreshed_though_the_daemon_was_killed_in_between;
-        services_without_a_successor_are_reported = crate::services::say_so_when_there_is_no_successor;
     }
 }

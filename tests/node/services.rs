@@ -136,27 +136,3 @@ pub fn live_on_when_the_old_certificates_end(node: &mut Node) {
     }
     assert_in_use(node);
 }
-
-/// kubelet can't start another container, because the image is gone: that is said, it is not tried again and again, and no other
-/// service suffers.
-pub fn say_so_when_there_is_no_successor(node: &mut Node) {
-    node.calm_kubelet();
-    node.install_settled();
-    node.age("scheduler.conf", 10);
-    let image = node.exec("ctr --namespace k8s.io images list --quiet | grep '/kube-scheduler:'").trim().to_owned();
-    node.exec(&format!("ctr --namespace k8s.io images tag {image} kept:1 && ctr --namespace k8s.io images remove {image}"));
-    let before = processes(node);
-    let pass = node.pass_within(Duration::from_secs(240));
-    node.exec(&format!("ctr --namespace k8s.io images tag kept:1 {image} && ctr --namespace k8s.io images remove kept:1"));
-    let (name, why) = pass.not_refreshed.first().expect("it is not said");
-    assert!(name.as_str() == "kube-scheduler" && why.contains("kubelet has not started another one"), "{pass:?}");
-    // containerd finds the image again when it starts; kubelet has been waiting longer and longer.
-    node.exec("systemctl restart containerd");
-    node.calm_kubelet();
-    node.until("kubelet starts it after all", |node| node.try_exec("pgrep --full '^kube-scheduler '").status.success().then_some(()));
-    let after = processes(node);
-    assert_eq!(changed(&before, &after), ["kube-scheduler"]);
-    let pass = node.pass();
-    assert!(pass.not_refreshed.is_empty() && pass.refreshed.is_empty(), "{pass:?}");
-    assert_eq!(changed(&after, &processes(node)), Vec::<String>::new());
-}

@@ -70,6 +70,7 @@ async fn a_refusal_of_the_caller_is_final() {
     let caller = Scripted { refuses: Some("the other controller is down"), ..Scripted::new(&script) };
     let outcome = setting.one(&caller, Remedy::Restart, pod("a")).await;
     assert!(!outcome.restarted && setting.stops().is_empty());
+    assert!(outcome.failure().is_none(), "it waits, and nothing is wrong");
     assert_eq!(error(outcome), "it was not restarted: the other controller is down");
 }
 
