@@ -202,12 +202,24 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     let results = verify(after, renewed);
     let done: Vec<_> = results.iter().filter_map(|(_, result)| result.as_ref().ok()).collect();
     let services = services::make(node, orders, &survey, after, &brakes, &done);
-    let failed = results.iter().any(|(_, result)| result.is_err()) || services.outcomes.iter().any(|outcome| outcome.failure().is_some());
+    let failed = failed(&results, &services);
     // A command that had nothing to do leaves nothing behind, unless the pass before it was cut short.
     if orders.remember.is_some() || !jobs.is_empty() || state.unfinished {
         notes.extend(remember(node, orders, &state, &survey, &brakes.belief, failed));
     }
     Ok(Report { recovered, before: survey, plan, deferred, brakes, services, results, notes })
+}
+
+impl Report {
+    /// Whether something that was to be done went wrong.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        failed(&self.results, &self.services)
+    }
+}
+
+fn failed(results: &[(CredentialName, Result<Renewed, PassError>)], services: &ServicesReport) -> bool {
+    results.iter().any(|(_, result)| result.is_err()) || services.outcomes.iter().any(|outcome| outcome.failure().is_some())
 }
 
 /// Writes down that a pass has begun, before it replaces anything: where it is cut short, the daemon's next start finds one

@@ -16,7 +16,7 @@ use crate::drivers::tls::ClientIdentity;
 use crate::formats::kubeconfig::{Kubeconfig, Source};
 use crate::formats::x509::{Certificate, PrivateKey, certificates};
 use crate::model::{AbsolutePath, CredentialName, Location, Material, Secret, TrialAt};
-use crate::sys::Root;
+use crate::sys::{Root, block_on};
 
 /// How long one answer is waited for.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -179,23 +179,14 @@ fn note(server: &str, reason: &str, names: &[CredentialName]) -> String {
 type Asked = (CredentialName, String, Ready);
 type Answered = (CredentialName, String, Trial);
 
-/// On a thread of its own, because a thread that runs an asynchronous task can't begin another runtime.
 fn ask_all(asked: Vec<Asked>) -> Vec<Answered> {
     if asked.is_empty() {
         return Vec::new();
     }
     let named: Vec<_> = asked.iter().map(|(name, server, _)| (name.clone(), server.clone())).collect();
-    let mut trials = std::thread::scope(|scope| scope.spawn(|| in_a_runtime(asked)).join()).unwrap_or_default();
+    let mut trials = block_on(|| until_the_limit(asked)).unwrap_or_default();
     let missing = || Trial::NotTried(format!("no answer within {} seconds", LIMIT_FOR_ALL.as_secs()));
     named.into_iter().enumerate().map(|(at, (name, server))| (name, server, trials.remove(&at).unwrap_or_else(missing))).collect()
-}
-
-fn in_a_runtime(asked: Vec<Asked>) -> BTreeMap<usize, Trial> {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return BTreeMap::new() };
-    let trials = runtime.block_on(until_the_limit(asked));
-    // A resolver that hangs is not waited for.
-    runtime.shutdown_background();
-    trials
 }
 
 async fn until_the_limit(asked: Vec<Asked>) -> BTreeMap<usize, Trial> {

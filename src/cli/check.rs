@@ -8,6 +8,7 @@ use super::words::{count, date, left, style};
 use super::{Exit, Failure, json, services};
 use crate::model::{Action, AuthorityCondition, AuthorityFacts, AuthorityJudgement, Condition};
 use crate::observe::{Node, Platform};
+use crate::pass::services::look;
 use crate::pass::{Survey, survey};
 use crate::plan::Judged;
 use crate::sys::Clock;
@@ -18,7 +19,7 @@ pub(super) fn run(node: &Node, options: &CheckOptions, clock: &dyn Clock) -> Res
     match options.output {
         Format::Table => out::say(&table(node, &survey)),
         Format::Wide => {
-            let services = services::now(node, &survey, clock);
+            let services = look(node, clock, &survey);
             out::say(&format!("{}\n{}", services::table(&services), table(node, &survey)));
             out::say(&section("Services that need attention", &services::attention(&services)));
             return Ok(if services::is_well(&services) { exit(&survey) } else { Exit::Attention });

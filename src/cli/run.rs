@@ -34,6 +34,9 @@ async fn once(options: daemon::Options) -> Result<Exit, DaemonError> {
     for (name, reason) in &last.failed {
         out::complain(&format!("{name}: {reason}"));
     }
+    for (name, reason) in &last.not_refreshed {
+        out::complain(&format!("{name}: {reason}"));
+    }
     let renewed: Vec<_> = last.renewed.iter().map(ToString::to_string).collect();
     let waiting = last.waiting.iter().map(|(name, reason)| format!("{name} waits: {reason}\n"));
     let renewed = if renewed.is_empty() { "Nothing renewed.\n".to_owned() } else { format!("Renewed: {}.\n", renewed.join(", ")) };

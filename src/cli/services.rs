@@ -1,33 +1,12 @@
 //! How services are shown: one line for each credential that one uses, and by what it is known that it works with it.
 
-use std::sync::atomic::AtomicBool;
-
 use anstyle::Style;
 
 use super::out::{self, BAD, GOOD, PLAIN, QUIET, SOON};
 use super::words::date;
 use crate::model::{Consumer, Freshness, Health, Presence, ServiceFacts};
-use crate::observe::Node;
-use crate::pass::{self, Orders, Services, Survey};
-use crate::plan::{JudgedService, Occasion, Request};
-use crate::sys::Clock;
-
-/// What is true of the services now. It is what a pass would find that an operator asks for.
-pub(super) fn now(node: &Node, survey: &Survey, clock: &dyn Clock) -> Services {
-    let (request, stop) = (Request::default(), AtomicBool::new(false));
-    let orders = Orders {
-        request: &request,
-        occasion: Occasion::Asked,
-        clock,
-        synchronised: None,
-        trust_clock: false,
-        holds: &[],
-        remember: None,
-        stop: &stop,
-        progress: &|_, _| {},
-    };
-    pass::services::look(node, &orders, survey)
-}
+use crate::pass::Services;
+use crate::plan::JudgedService;
 
 /// Whether every service works with what is on the disk, as far as that can be told.
 pub(super) fn is_well(services: &Services) -> bool {

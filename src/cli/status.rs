@@ -10,6 +10,7 @@ use super::words::date;
 use super::{Exit, Failure, open, services};
 use crate::daemon::{LastPass, Status, last_good};
 use crate::observe::{Node, conditions};
+use crate::pass::services::look;
 use crate::pass::survey;
 use crate::plan::{holds, remaining};
 use crate::sys::{Clock, Root};
@@ -50,7 +51,7 @@ fn show(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> Exit {
     let found = conditions(&node.root, &node.settings);
     let held: Vec<_> = holds(&found.holds, now).iter().map(ToString::to_string).collect();
     text += &section("Held, unless it is urgent", &held);
-    let services = services::now(node, &survey, clock);
+    let services = look(node, clock, &survey);
     let shown = services::table(&services);
     if !services.list.is_empty() {
         text += &format!("\n{shown}");

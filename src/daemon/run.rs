@@ -286,10 +286,7 @@ impl Daemon {
     /// Failures are tried again with ever longer waits. What needs an operator is not: the change that mends it is seen,
     /// or the next scheduled pass finds it.
     fn plan_retry(&mut self, last: &LastPass, report: Option<&Report>) {
-        let failed = report.is_none_or(|report| {
-            let services = report.services.outcomes.iter().any(|outcome| outcome.failure().is_some());
-            services || report.results.iter().any(|(_, result)| result.is_err())
-        });
+        let failed = report.is_none_or(Report::failed);
         let wait = if failed {
             let wait = self.backoff.fail(jitter());
             tracing::warn!("the pass failed ({}): it is tried again in {} s", last.why, wait.as_secs());

@@ -7,6 +7,8 @@ use std::time::Duration;
 use zbus::OwnedVariant;
 use zbus::connection::Builder;
 
+use crate::sys::block_on;
+
 /// How long the service that knows it may take to answer: it is started when it is asked.
 pub const LIMIT: Duration = Duration::from_secs(2);
 
@@ -20,8 +22,7 @@ pub async fn synchronised(limit: Duration) -> Option<bool> {
 /// The same, for a caller without a runtime of its own.
 #[must_use]
 pub fn synchronised_now(limit: Duration) -> Option<bool> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-    runtime.block_on(synchronised(limit))
+    block_on(|| synchronised(limit)).ok()?
 }
 
 async fn ask_within(limit: Duration, bus: Builder<'_>) -> Option<bool> {

@@ -52,23 +52,21 @@ pub async fn services(node: &Node, clock: &dyn Clock) -> ServicesSeen {
         Err(reason) => return unseen(node, &reason),
     };
     let all = &node.catalog.services;
-    let each = together(all.iter().map(|service| facts(Arc::clone(&look), service.clone())));
-    let (each, (consumers, note)) = tokio::join!(each, consumers::consumers(&look, all));
-    let mut notes: Vec<String> = note.into_iter().collect();
-    let each = all.iter().zip(each).map(|(service, seen)| {
-        let (facts, more) = seen.unwrap_or_else(|| (unknown(service, together::FAULT), Vec::new()));
-        notes.extend(more);
-        facts
-    });
-    let mut services: Vec<_> = each.collect();
+    let ((mut services, mut notes), (consumers, note)) = tokio::join!(each(&look, all), consumers::consumers(&look, all));
+    notes.extend(note);
     let (pods, consumers) = static_pods(&look, consumers).await;
-    let seen = together(pods.iter().map(|service| facts(Arc::clone(&look), service.clone()))).await;
-    for (service, seen) in pods.iter().zip(seen) {
-        let (facts, more) = seen.unwrap_or_else(|| (unknown(service, together::FAULT), Vec::new()));
-        notes.extend(more);
-        services.push(facts);
-    }
+    let (more, more_notes) = each(&look, &pods).await;
+    services.extend(more);
+    notes.extend(more_notes);
     ServicesSeen { services, consumers, notes }
+}
+
+/// All of these at the same time.
+async fn each(look: &Arc<Look>, services: &[Service]) -> (Vec<ServiceFacts>, Vec<String>) {
+    let seen = together(services.iter().map(|service| facts(Arc::clone(look), service.clone()))).await;
+    let seen = services.iter().zip(seen).map(|(service, seen)| seen.unwrap_or_else(|| (unknown(service, together::FAULT), Vec::new())));
+    let (facts, notes): (Vec<_>, Vec<_>) = seen.unzip();
+    (facts, notes.concat())
 }
 
 /// Consumers that are static pods are handled as the catalog's are; the others stay what they are.
@@ -84,24 +82,6 @@ async fn static_pods(look: &Look, consumers: Vec<Consumer>) -> (Vec<Service>, Ve
         }
     }
     (pods, others)
-}
-
-/// The same for a caller that is in no tokio runtime, or in one that it may block.
-#[must_use]
-pub fn services_now(node: &Node, clock: &dyn Clock) -> ServicesSeen {
-    // On a thread of its own, which may begin a runtime whatever the caller's may, and whose panic is not the caller's.
-    let looked = std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("services".to_owned()).spawn_scoped(scope, || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-            let seen = runtime.block_on(services(node, clock));
-            // What still hangs in the kernel is not waited for.
-            runtime.shutdown_background();
-            Ok(seen)
-        });
-        let thread = thread.map_err(|e| e.to_string())?;
-        thread.join().unwrap_or_else(|_| Err(together::FAULT.to_owned()))
-    });
-    looked.unwrap_or_else(|reason| unseen(node, &format!("it could not be looked at: {reason}")))
 }
 
 /// Looks at one service, such as one that was told to take something new.

@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use nix::sys::stat::FileStat;
@@ -14,11 +15,11 @@ use crate::act::refresh::{Answer, Caller, Limits, RefreshOutcome, Refreshing, Se
 use crate::model::{AbsolutePath, Belief, Brakes, Consumer, RefreshStep, Service, ServiceMemory, ServiceName, Timestamp};
 use crate::observe::{Node, ServicesSeen, runtime_socket, service, services};
 use crate::plan::{
-    Content, Finding, Judged, JudgedService, Moment, Refresh, Situation, forget_restarted, judge_service, note_connections, note_contents,
-    note_renewed, note_restarted, plan_refresh,
+    Content, Finding, Judged, JudgedService, Moment, Occasion, Refresh, Request, Situation, forget_restarted, judge_service,
+    note_connections, note_contents, note_renewed, note_restarted, plan_refresh,
 };
 use crate::store::{read_services, write_services};
-use crate::sys::{Clock, Root, uptime};
+use crate::sys::{Clock, Root, block_on, uptime};
 
 /// What is known and thought of the services at one moment.
 #[derive(Clone, Debug, Default)]
@@ -46,16 +47,21 @@ pub struct ServicesReport {
 
 /// Looks at the services, and says what a pass that an operator asks for would do. Changes nothing.
 #[must_use]
-pub fn look(node: &Node, orders: &Orders<'_>, survey: &Survey) -> Services {
-    let brakes = &Brakes { belief: Belief::Believed, holds: Vec::new() };
+pub fn look(node: &Node, clock: &dyn Clock, survey: &Survey) -> Services {
+    if !node.root.is_host() {
+        return Services::default();
+    }
+    let brakes = Brakes { belief: Belief::Believed, holds: Vec::new() };
+    let (request, occasion) = (&Request::default(), Occasion::Asked);
+    let light = Light { node, survey, clock, request, occasion, brakes: &brakes };
     let (memory, note) = read_services(&node.root, &node.settings.paths.state);
-    let found = on_a_runtime(node, async |node| look_with(node, orders, survey, brakes, memory, &[]).await.0);
-    let mut found = found.unwrap_or_else(Services::unseen);
+    let mut found = block_on(|| light.look(memory, &[])).map_or_else(Services::unseen, |(found, _)| found);
     found.notes.extend(note);
     found
 }
 
-/// Makes the services work with what is on the disk, as far as it is time for that.
+/// Makes the services work with what is on the disk, as far as it is time for that. Those of another root folder, such as a disk, do not
+/// run.
 ///
 /// `before` is what was found before anything was renewed, so that it is known what the services may still hold.
 pub(super) fn make(
@@ -66,28 +72,18 @@ pub(super) fn make(
     brakes: &Brakes,
     renewed: &[&Renewed],
 ) -> ServicesReport {
+    if !node.root.is_host() {
+        return ServicesReport::default();
+    }
     let (mut memory, note) = read_services(&node.root, &node.settings.paths.state);
-    let report = on_a_runtime(node, async |node| {
-        if let Ok(uptime) = uptime(&node.root) {
-            take_note(node, before, &mut memory, &[], &Moment { uptime, at: before.now });
-        }
-        make_with(node, orders, survey, brakes, memory, renewed).await
-    });
+    if let Ok(uptime) = uptime(&node.root) {
+        take_note(node, before, &mut memory, &[], &Moment { uptime, at: before.now });
+    }
+    let light = Light { node, survey, clock: orders.clock, request: orders.request, occasion: orders.occasion, brakes };
+    let report = block_on(|| light.make(orders.stop, memory, renewed));
     let mut report = report.unwrap_or_else(|e| ServicesReport { found: Services::unseen(e), outcomes: Vec::new() });
     report.found.notes.extend(note);
     report
-}
-
-/// The services of another root folder, such as a disk, do not run.
-fn on_a_runtime<T: Default>(node: &Node, work: impl AsyncFnOnce(&Node) -> T) -> Result<T, io::Error> {
-    if !node.root.is_host() {
-        return Ok(T::default());
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let done = runtime.block_on(work(node));
-    // What still hangs in the kernel, such as the lookup of a name, is not waited for.
-    runtime.shutdown_background();
-    Ok(done)
 }
 
 impl Services {
@@ -96,37 +92,59 @@ impl Services {
     }
 }
 
-async fn look_with(
-    node: &Node,
-    orders: &Orders<'_>,
-    survey: &Survey,
-    brakes: &Brakes,
-    mut memory: ServiceMemory,
-    renewed: &[&Renewed],
-) -> (Services, ServiceMemory) {
-    let clock = orders.clock;
-    let mut notes = Vec::new();
-    match uptime(&node.root) {
-        Ok(uptime) => take_note(node, survey, &mut memory, renewed, &Moment { uptime, at: clock.now() }),
-        Err(e) => notes.push(format!("{e}; which services began before a certificate is not known")),
+/// What a look depends on.
+#[derive(Clone, Copy)]
+struct Light<'l> {
+    node: &'l Node,
+    survey: &'l Survey,
+    clock: &'l dyn Clock,
+    request: &'l Request,
+    occasion: Occasion,
+    brakes: &'l Brakes,
+}
+
+impl Light<'_> {
+    async fn look(self, mut memory: ServiceMemory, renewed: &[&Renewed]) -> (Services, ServiceMemory) {
+        let Self { node, survey, clock, request, occasion, brakes } = self;
+        let mut notes = Vec::new();
+        match uptime(&node.root) {
+            Ok(uptime) => take_note(node, survey, &mut memory, renewed, &Moment { uptime, at: clock.now() }),
+            Err(e) => notes.push(format!("{e}; which services began before a certificate is not known")),
+        }
+        let ServicesSeen { services: seen, consumers, notes: more } = services(node, clock).await;
+        notes.extend(more);
+        note_connections(&mut memory, &seen);
+        let now = clock.now();
+        let credentials = &survey.credentials;
+        let list: Vec<_> = seen.iter().map(|facts| judge_service(facts, credentials, &memory, now)).collect();
+        let (policy, etcd_members) = (&policy(node), node.catalog.etcd_members);
+        let situation = Situation { credentials, memory: &memory, occasion, request, policy, brakes, etcd_members, now };
+        let Refresh { steps, findings } = plan_refresh(&list, &situation);
+        (Services { list, consumers, findings, steps, notes }, memory)
     }
-    let ServicesSeen { services: seen, consumers, notes: more } = services(node, clock).await;
-    notes.extend(more);
-    note_connections(&mut memory, &seen);
-    let now = clock.now();
-    let list: Vec<_> = seen.iter().map(|facts| judge_service(facts, &survey.credentials, &memory, now)).collect();
-    let situation = Situation {
-        credentials: &survey.credentials,
-        memory: &memory,
-        occasion: orders.occasion,
-        request: orders.request,
-        policy: &policy(node),
-        brakes,
-        etcd_members: node.catalog.etcd_members,
-        now,
-    };
-    let Refresh { steps, findings } = plan_refresh(&list, &situation);
-    (Services { list, consumers, findings, steps, notes }, memory)
+
+    async fn make(self, stop: &AtomicBool, memory: ServiceMemory, renewed: &[&Renewed]) -> ServicesReport {
+        let Self { node, survey, clock, .. } = self;
+        let (mut found, memory) = self.look(memory, renewed).await;
+        let caller = Eyes { node, survey, clock, memory: RefCell::new(memory), noted: RefCell::default() };
+        found.notes.extend(caller.remember().err());
+        let services = &node.catalog.services;
+        let with = Refreshing {
+            caller: &caller,
+            root: &node.root,
+            clock,
+            runtime: &runtime_socket(&node.root),
+            kubelet: services.iter().find(|service| service.name.as_str() == "kubelet"),
+            remote_port: services.iter().flat_map(|service| &service.uses).find_map(|one| one.to_port).unwrap_or_default(),
+            limits: Limits::USUAL,
+            stop,
+        };
+        let known: Vec<_> = found.list.iter().map(|judged| judged.facts.service.clone()).collect();
+        let outcomes = refresh(&found.steps, &known, &with).await;
+        caller.take_back(&found.steps, &outcomes);
+        found.notes.extend(caller.remember().err());
+        ServicesReport { found, outcomes }
+    }
 }
 
 /// When each certificate came to be where it is.
@@ -154,36 +172,6 @@ fn youngest(root: &Root, files: &[AbsolutePath], time: fn(&FileStat) -> i64) -> 
 
 fn since(earlier: Timestamp, now: Timestamp) -> Option<Duration> {
     u64::try_from(now.seconds_since(earlier)).ok().map(Duration::from_secs)
-}
-
-async fn make_with(
-    node: &Node,
-    orders: &Orders<'_>,
-    survey: &Survey,
-    brakes: &Brakes,
-    memory: ServiceMemory,
-    renewed: &[&Renewed],
-) -> ServicesReport {
-    let (mut found, memory) = look_with(node, orders, survey, brakes, memory, renewed).await;
-    let caller = Eyes { node, survey, clock: orders.clock, memory: RefCell::new(memory), noted: RefCell::default() };
-    found.notes.extend(caller.remember().err());
-    let kubelet = node.catalog.services.iter().find(|service| service.name.as_str() == "kubelet");
-    let remote_port = node.catalog.services.iter().flat_map(|service| &service.uses).find_map(|one| one.to_port);
-    let with = Refreshing {
-        caller: &caller,
-        root: &node.root,
-        clock: orders.clock,
-        runtime: &runtime_socket(&node.root),
-        kubelet,
-        remote_port: remote_port.unwrap_or_default(),
-        limits: Limits::USUAL,
-        stop: orders.stop,
-    };
-    let known: Vec<_> = found.list.iter().map(|judged| judged.facts.service.clone()).collect();
-    let outcomes = refresh(&found.steps, &known, &with).await;
-    caller.take_back(&found.steps, &outcomes);
-    found.notes.extend(caller.remember().err());
-    ServicesReport { found, outcomes }
 }
 
 /// Looks at a service while it is refreshed, and writes down what is about to be done to it.

@@ -3,6 +3,7 @@
 //! The first two are the only doors to the machine for everything above, so that a test can put a folder or a time of its own
 //! behind them.
 
+mod asynchronous;
 mod clock;
 mod cores;
 mod dir;
@@ -10,6 +11,7 @@ mod error;
 mod root;
 mod uptime;
 
+pub use asynchronous::block_on;
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use cores::on_all_cores;
 pub use dir::{Dir, Identity};

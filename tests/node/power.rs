@@ -1,6 +1,5 @@
 //! The power goes in the middle of a pass. What was written is not lost here, synced or not: only the processes are.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::common;
@@ -55,5 +54,5 @@ fn staged(node: &common::Node) -> usize {
 
 fn inode(node: &Node) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata(node.path(PKI).join(Path::new("apiserver-kubelet-client.crt"))).unwrap().ino()
+    std::fs::metadata(node.path(PKI).join("apiserver-kubelet-client.crt")).unwrap().ino()
 }

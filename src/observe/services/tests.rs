@@ -6,13 +6,17 @@ use std::path::Path;
 use super::*;
 use crate::model::Timestamp;
 use crate::observe::Config;
-use crate::sys::{FixedClock, Root};
+use crate::sys::{FixedClock, Root, block_on};
 
 const CLOCK: FixedClock = FixedClock(Timestamp::MIN);
 
 fn fixture() -> Node {
     let folder = format!("{}/tests/fixtures/kubeadm-1.36-ecdsa-p256", env!("CARGO_MANIFEST_DIR"));
     Node::open(Root::open(Path::new(&folder)).unwrap(), &Config::Usual).unwrap()
+}
+
+fn now(node: &Node) -> ServicesSeen {
+    block_on(|| services(node, &CLOCK)).unwrap()
 }
 
 fn unknown_everywhere(seen: &ServicesSeen, reason: &str) {
@@ -30,7 +34,7 @@ fn unknown_everywhere(seen: &ServicesSeen, reason: &str) {
 #[test]
 fn another_root_folder_is_not_asked() {
     let node = fixture();
-    let seen = services_now(&node, &CLOCK);
+    let seen = now(&node);
     unknown_everywhere(&seen, ANOTHER_ROOT);
     assert_eq!((seen.consumers, seen.notes), (vec![], vec![]));
 }
@@ -40,7 +44,7 @@ fn a_service_without_a_manifest_is_absent_on_any_root() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join("etc/kubernetes/manifests")).unwrap();
     let node = Node::open(Root::open(folder.path()).unwrap(), &Config::Usual).unwrap();
-    let seen = services_now(&node, &CLOCK);
+    let seen = now(&node);
     let absent = seen.services.iter().filter(|facts| facts.presence == Presence::Absent);
     assert_eq!(
         absent.map(|facts| facts.service.name.as_str()).collect::<Vec<_>>(),
@@ -51,9 +55,9 @@ fn a_service_without_a_manifest_is_absent_on_any_root() {
 #[tokio::test]
 async fn one_can_look_from_inside_a_runtime() {
     let expected = services(&fixture(), &CLOCK).await;
-    let blocked = tokio::task::spawn_blocking(|| services_now(&fixture(), &CLOCK)).await.unwrap();
+    let blocked = tokio::task::spawn_blocking(|| now(&fixture())).await.unwrap();
     assert_eq!(blocked, expected);
-    assert_eq!(services_now(&fixture(), &CLOCK), expected);
+    assert_eq!(now(&fixture()), expected);
     let node = fixture();
     let alone = one(&node, &CLOCK, &node.catalog.services[1]).await;
     assert_eq!(alone, expected.services[1]);
