@@ -2,20 +2,23 @@
 //!
 //! The story is told here and nowhere else; every step of it is a call into the layer that knows how.
 
+mod back;
 pub mod services;
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 pub use self::services::{Services, ServicesReport};
-use crate::act::{Job, Outcome, Progress, RenewError, Renewal, Renewed, renew};
+use crate::act::{BackError, Job, Outcome, Progress, RenewError, Renewal, Renewed, renew};
 use crate::credentials::located;
 use crate::model::{
     AbsolutePath, Action, AuthorityFacts, AuthorityJudgement, Belief, Brakes, ClockFacts, CredentialName, Deferred, Hold, Material, Policy,
-    Timestamp,
+    Refused, Replaced, Timestamp,
 };
 use crate::observe::{Conditions, Node, Observation, Platform, conditions, observe};
-use crate::plan::{Judged, Occasion, Plan, Request, Step, believe, defer, holds, judge, judge_authority, last_seen, plan, policy_by};
+use crate::plan::{
+    Judged, Occasion, Plan, Request, Step, believe, defer, holds, judge, judge_authority, last_seen, not_yet_again, plan, policy_by,
+};
 use crate::store::{Recovered, State, Store, StoreError};
 use crate::sys::Clock;
 
@@ -80,8 +83,11 @@ pub struct Report {
     pub brakes: Brakes,
     /// What became of the services that use the credentials.
     pub services: ServicesReport,
-    /// What became of each step that issues something, in the order of the plan.
+    /// What became of each step that issues something, in the order of the plan; then of what was issued by an earlier pass and
+    /// turned out to be refused.
     pub results: Vec<(CredentialName, Result<Renewed, PassError>)>,
+    /// The files of credentials that were replaced.
+    pub written: Vec<AbsolutePath>,
     /// What an operator should know besides.
     pub notes: Vec<String>,
 }
@@ -100,6 +106,24 @@ pub enum PassError {
     /// A credential was not renewed.
     #[error(transparent)]
     Renew(#[from] RenewError),
+    /// A certificate that was put in place here is refused by its server, and the one before it is in place again.
+    #[error("{server} refuses the new certificate ({answer}) and accepts the one before it, which is back in place")]
+    WentBack {
+        /// The server.
+        server: String,
+        /// What it said.
+        answer: String,
+    },
+    /// The same, and the one before it could not be put back.
+    #[error("{server} refuses the new certificate ({answer}); the one before it, which it accepts, could not be put back: {source}")]
+    NotBack {
+        /// The server.
+        server: String,
+        /// What it said.
+        answer: String,
+        /// Why not.
+        source: Box<BackError>,
+    },
     /// A credential was renewed, and what is on disk now is something else.
     #[error("it was renewed, but what is on disk now is not the new certificate: {found}")]
     NotThere {
@@ -170,7 +194,7 @@ fn outlook(node: &Node, orders: &Orders<'_>, state: &State, note: Option<String>
     let Conditions { holds: found, mut notes } = conditions(&node.root, &node.settings);
     notes.extend(note);
     let holds = holds(&found, now).into_iter().chain(orders.holds.iter().cloned()).collect();
-    let brakes = Brakes { belief, holds };
+    let brakes = Brakes { belief, holds, refused: not_yet_again(&state.refused, now) };
     let policy = policy_by(policy(node), &brakes.belief);
     let survey = survey(node, now);
     let plan = plan(&survey.credentials, orders.request, &policy, now);
@@ -199,15 +223,31 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     notes.extend(more);
     let after = if renewed.is_empty() { None } else { Some(self::survey(node, orders.clock.now())) };
     let after = after.as_ref().unwrap_or(&survey);
-    let results = verify(after, renewed);
+    let mut results = verify(after, renewed);
     let done: Vec<_> = results.iter().filter_map(|(_, result)| result.as_ref().ok()).collect();
-    let services = services::make(node, orders, &survey, after, &brakes, &done);
+    let mut written: Vec<AbsolutePath> = done.iter().flat_map(|renewed| renewed.files.iter().cloned()).collect();
+    let replaced: Vec<_> = done.iter().map(|renewed| replaced(renewed)).collect();
+    let mut services = services::make(node, orders, &survey, after, &brakes, &replaced);
+    let went_back = back::go_back(node, &mut store, after, orders.clock.now());
+    if !went_back.is_empty() {
+        let in_place: Vec<_> = went_back.iter().filter_map(|one| one.result.as_ref().ok().cloned()).collect();
+        let now = self::survey(node, orders.clock.now());
+        written.extend(back::files(&now, &in_place));
+        services = services.then(services::make(node, orders, after, &now, &brakes, &in_place));
+    }
+    let refused = back::refusals(&survey, &brakes, &results, &went_back, orders.clock.now());
+    back::take_back(&mut results, went_back);
     let failed = failed(&results, &services);
     // A command that had nothing to do leaves nothing behind, unless the pass before it was cut short.
-    if orders.remember.is_some() || !jobs.is_empty() || state.unfinished {
-        notes.extend(remember(node, orders, &state, &survey, &brakes.belief, failed));
+    if orders.remember.is_some() || !results.is_empty() || state.unfinished {
+        notes.extend(remember(node, orders, &state, &survey, &brakes.belief, refused, failed));
     }
-    Ok(Report { recovered, before: survey, plan, deferred, brakes, services, results, notes })
+    Ok(Report { recovered, before: survey, plan, deferred, brakes, services, results, written, notes })
+}
+
+fn replaced(renewed: &Renewed) -> Replaced {
+    let Renewed { credential, fingerprint, not_after, .. } = renewed;
+    Replaced { credential: credential.clone(), fingerprint: *fingerprint, not_after: *not_after }
 }
 
 impl Report {
@@ -231,7 +271,15 @@ fn announce(node: &Node, state: &State, now: Timestamp) -> Option<String> {
 }
 
 /// Writes down what the next pass should know. A disk that is full costs the memory, not the pass.
-fn remember(node: &Node, orders: &Orders<'_>, state: &State, survey: &Survey, belief: &Belief, failed: bool) -> Option<String> {
+fn remember(
+    node: &Node,
+    orders: &Orders<'_>,
+    state: &State,
+    survey: &Survey,
+    belief: &Belief,
+    refused: Vec<Refused>,
+    failed: bool,
+) -> Option<String> {
     let facts = ClockFacts { now: orders.clock.now(), last_seen: state.last_seen, synchronised: orders.synchronised };
     let next = State {
         last_seen: last_seen(&facts, belief),
@@ -240,6 +288,7 @@ fn remember(node: &Node, orders: &Orders<'_>, state: &State, survey: &Survey, be
         unfinished: failed,
         scheduled_until: orders.remember.map_or(state.scheduled_until, |remember| Some(remember.scheduled_until)),
         observing_until: orders.remember.map_or(state.observing_until, |remember| remember.observing_until),
+        refused,
     };
     let written = next.write(&node.root, &node.settings.paths.state);
     written.err().map(|e| format!("{e}; what this pass should have remembered is forgotten, which does no harm"))

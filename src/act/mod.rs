@@ -1,7 +1,9 @@
 //! What is done about a plan. Kubelet's own certificate gets its room here beside the renewal and the refresh of services.
 
+mod back;
 pub mod refresh;
 mod renew;
 mod trial;
 
+pub use back::{BackError, Suspect, WentBack, go_back};
 pub use renew::{Job, Outcome, Progress, RenewError, Renewal, Renewed, renew};

@@ -65,14 +65,27 @@ impl Candidate {
         if job.facts.backup.is_some() || !matches!(job.facts.material, Material::Whole(_)) {
             return None;
         }
-        let place = match place(root, at, &job.facts.credential.location) {
+        Some(Self::of(root, at, &job.facts.credential.location, || Ok((identity(certificate, key)?, identity_of(stored)?))))
+    }
+
+    /// One that is in place already, and the one that it took the place of.
+    pub fn in_place(root: &Root, at: &TrialAt, location: &Location, new: &Stored, old: &Stored) -> Self {
+        Self::of(root, at, location, || Ok((identity_of(new)?, identity_of(old)?)))
+    }
+
+    fn of(
+        root: &Root,
+        at: &TrialAt,
+        location: &Location,
+        identities: impl FnOnce() -> Result<(ClientIdentity, ClientIdentity), String>,
+    ) -> Self {
+        let place = match place(root, at, location) {
             Ok(place) => place,
-            Err(reason) => return Some(Self { server: "its server".to_owned(), ready: Err(reason) }),
+            Err(reason) => return Self { server: "its server".to_owned(), ready: Err(reason) },
         };
         let server = place.server.clone();
-        let identities = || Ok((identity(certificate, key)?, old_identity(stored)?));
         let ready = identities().map(|(new, old)| Ready { place, new, old });
-        Some(Self { server, ready })
+        Self { server, ready }
     }
 }
 
@@ -80,9 +93,9 @@ fn identity(certificate: &Certificate, key: &PrivateKey) -> Result<ClientIdentit
     ClientIdentity::new(std::slice::from_ref(certificate), key).map_err(|e| e.to_string())
 }
 
-fn old_identity(stored: &Stored) -> Result<ClientIdentity, String> {
+fn identity_of(stored: &Stored) -> Result<ClientIdentity, String> {
     let contents = stored.form.sources().map(|source| source.content.clone()).collect::<Option<Vec<Secret>>>();
-    let contents = contents.ok_or("a file of the old one is not there")?;
+    let contents = contents.ok_or("one of its files is not there")?;
     let (certificate, key) = stored.read_back(&contents).map_err(|e| e.to_string())?;
     identity(&certificate, &key)
 }
@@ -240,4 +253,4 @@ impl Place {
 
 #[cfg(test)]
 #[path = "trial_tests.rs"]
-mod tests;
+pub(super) mod tests;

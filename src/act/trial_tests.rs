@@ -34,7 +34,7 @@ fn on_a_thread<F: Future<Output = String>>(serve: impl FnOnce() -> F + Send + 's
 }
 
 /// A server that demands a client certificate and answers with a status by whose it is.
-fn answers(config: Arc<ServerConfig>, status: impl Fn(Digest) -> u16 + Send + Clone + 'static) -> String {
+pub fn answers(config: Arc<ServerConfig>, status: impl Fn(Digest) -> u16 + Send + Clone + 'static) -> String {
     on_a_thread(async move || {
         accept(async move |stream| {
             let Ok(mut stream) = TlsAcceptor::from(config.clone()).accept(stream).await else { return };
@@ -49,21 +49,21 @@ fn answers(config: Arc<ServerConfig>, status: impl Fn(Digest) -> u16 + Send + Cl
 }
 
 /// An old certificate, a new one, and the authority of both and of the server.
-struct Client {
-    authority: Authority,
-    old: Pair,
-    new: Pair,
+pub struct Client {
+    pub authority: Authority,
+    pub old: Pair,
+    pub new: Pair,
 }
 
 impl Client {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let authority = Authority::new("ca");
         let (old, new) = (authority.pair(), authority.pair());
         Self { authority, old, new }
     }
 
     /// A server that answers the old and the new one so.
-    fn server(&self, old: u16, new: u16) -> String {
+    pub fn server(&self, old: u16, new: u16) -> String {
         let first = self.old.certificate.fingerprint;
         let config = server(&self.authority.pair(), VERSIONS[1], Some(&self.authority));
         answers(config, move |shown| if shown == first { old } else { new })
@@ -170,13 +170,13 @@ fn a_server_is_named_by_where_it_is() {
 }
 
 /// A node with a pair and a kubeconfig that hold the old certificate. The kubeconfig names that server.
-struct Node {
-    folder: tempfile::TempDir,
-    root: Root,
-    catalog: Catalog,
+pub struct Node {
+    pub folder: tempfile::TempDir,
+    pub root: Root,
+    pub catalog: Catalog,
 }
 
-fn path(path: &str) -> AbsolutePath {
+pub fn path(path: &str) -> AbsolutePath {
     AbsolutePath::new(path).unwrap()
 }
 
@@ -187,7 +187,7 @@ fn credential(name: &str, location: Location) -> Credential {
 }
 
 impl Node {
-    fn new(client: &Client, server: &str) -> Self {
+    pub fn new(client: &Client, server: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text).unwrap();
         write("ca.crt", client.authority.certificate().to_pem());
@@ -217,12 +217,12 @@ impl Node {
         Self { root: Root::open(folder.path()).unwrap(), folder, catalog }
     }
 
-    fn facts(&self) -> Vec<CredentialFacts> {
+    pub fn facts(&self) -> Vec<CredentialFacts> {
         observe(&self.root, &self.catalog, &path("/state")).credentials
     }
 
     /// Renews both, each tried there.
-    fn renew(&self, trials: [TrialAt; 2]) -> (Vec<Outcome>, Vec<String>) {
+    pub fn renew(&self, trials: [TrialAt; 2]) -> (Vec<Outcome>, Vec<String>) {
         let now = Timestamp::from_seconds(1_800_000_000);
         let terms = Terms { not_before: Timestamp::from_seconds(1_000_000_000), not_after: now.plus(days(365_000)) };
         let job = |(facts, trial)| {
@@ -239,7 +239,7 @@ impl Node {
         self.facts()[number].material.leaf().unwrap().fingerprint != client.old.certificate.fingerprint
     }
 
-    fn files(&self) -> Vec<String> {
+    pub fn files(&self) -> Vec<String> {
         let names = std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<_> = names.collect();
         names.sort();

@@ -85,6 +85,7 @@ pub(super) fn show(node: &Node, report: &Report, request: &Request) -> String {
     };
     let mut rows = recovery(report);
     rows.extend(report.plan.steps.iter().map(row));
+    rows.extend(unplanned(report));
     rows.extend(report.deferred.iter().map(waits));
     rows.extend(untouched(&report.before.credentials, &report.plan, &report.deferred, request));
     let notes = node.notes.iter().chain(&report.recovered.notes).chain(&report.notes).map(|note| format!("note: {note}\n"));
@@ -136,6 +137,13 @@ fn untouched(credentials: &[Judged], plan: &Plan, deferred: &[Deferred], request
     let advice = if request.force { "" } else { "; --force renews it all the same" };
     left.map(|judged| line(PLAIN, "left alone", &judged.facts.credential.name, None, &format!("{}{advice}", judged.judgement.reason)))
         .collect()
+}
+
+/// What went wrong with certificates that an earlier pass put in place.
+fn unplanned(report: &Report) -> impl Iterator<Item = Row> {
+    let planned = |name: &CredentialName| report.plan.steps.iter().any(|step| step.credential == *name);
+    let failed = report.results.iter().filter(move |(name, _)| !planned(name));
+    failed.filter_map(|(name, result)| Some(line(BAD, "failed", name, None, &result.as_ref().err()?.to_string())))
 }
 
 fn recovery(report: &Report) -> Vec<Row> {

@@ -18,7 +18,7 @@ use super::schedule::{Schedule, Tick, Ticker};
 use super::status::{self, LastPass, Status};
 use super::watch::{Contents, Quiet, Watch};
 use super::{Backoff, DaemonError, Signals, Supervisor, Wish};
-use crate::model::{AbsolutePath, Deferred, Hold, Timestamp};
+use crate::model::{AbsolutePath, Awaited, Deferred, Hold, Timestamp};
 use crate::observe::{ConfigFile, Node};
 use crate::pass::{self, Remember, Report};
 use crate::plan::Occasion;
@@ -270,10 +270,8 @@ impl Daemon {
         }
         self.said.pass(&last, report.as_ref(), self.options.clock.now());
         if let Some(report) = &report {
-            let renewed = report.results.iter().filter_map(|(_, result)| result.as_ref().ok());
-            let files: Vec<AbsolutePath> = renewed.flat_map(|renewed| renewed.files.iter().cloned()).collect();
-            self.contents.look_again(&self.node.root, &files);
-            self.unanswered.retain(|file| !files.contains(file));
+            self.contents.look_again(&self.node.root, &report.written);
+            self.unanswered.retain(|file| !report.written.contains(file));
         }
         self.plan_retry(&last, report.as_ref());
         self.last = Some(last);
@@ -425,10 +423,12 @@ fn begin(state: &State, unfinished: bool, schedule: &Schedule, now: Timestamp) -
 /// When a pass that left something waiting is made again.
 fn patience(report: &Report, now: Timestamp) -> Option<Duration> {
     let until = |time: Timestamp| Duration::from_secs(u64::try_from(time.seconds_since(now)).unwrap_or(0).saturating_add(1));
-    let holds = report.brakes.holds.iter().map(|hold| hold.until().map_or(HOLD_PACE.0, until));
-    let wait = |deferred: &Deferred| match deferred.urgent_from {
-        None if report.brakes.holds.is_empty() => CLOCK_PACE,
-        from => from.map(until).into_iter().chain(holds.clone().max()).min().unwrap_or(CLOCK_PACE).min(HOLD_PACE.1),
+    let wait = |deferred: &Deferred| match deferred.awaits {
+        Awaited::Clock => CLOCK_PACE,
+        Awaited::Moment | Awaited::AnotherDay => {
+            let end = deferred.until.map_or(HOLD_PACE.0, until);
+            deferred.urgent_from.map_or(end, |from| until(from).min(end)).min(HOLD_PACE.1)
+        }
     };
     report.deferred.iter().map(wait).min()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BootId, CredentialName, ServiceName, Timestamp, Uptime};
+use super::{BootId, CredentialName, Digest, ServiceName, Timestamp, Uptime};
 
 /// What is remembered of services and of the contents that they should work with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,17 @@ pub struct Appeared {
     pub seen_at: Timestamp,
     /// What was there before in this run of the machine, the oldest first: what runs since then may hold it.
     pub earlier: Vec<Earlier>,
+}
+
+/// A credential that was given another certificate here, and which.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    /// The credential.
+    pub credential: CredentialName,
+    /// SHA-256 of the certificate that is in place now.
+    pub fingerprint: Digest,
+    /// Its last valid second.
+    pub not_after: Timestamp,
 }
 
 /// What a credential was before.

@@ -3,10 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{AbsolutePath, CredentialName, Timestamp};
 
 /// How long a node gets to settle after one of its manifests was changed.
 pub const QUIET: Duration = Duration::from_secs(15 * 60);
+
+/// How long a renewal waits that ended in a refusal.
+const TRY_AGAIN: Duration = super::days(1);
 
 /// What is known of the machine's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +111,49 @@ pub struct Brakes {
     pub belief: Belief,
     /// The reasons to wait.
     pub holds: Vec<Hold>,
+    /// What was refused and is not tried again yet.
+    pub refused: Vec<Refused>,
+}
+
+/// A new certificate that the server which looks at it refused, while it accepted the old one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The credential.
+    pub credential: CredentialName,
+    /// SHA-256, in hex, of the certificate that is in place: the old one. Beside any other the refusal means nothing any more.
+    pub fingerprint: String,
+    /// The server.
+    pub server: String,
+    /// What it said.
+    pub answer: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Refused {
+    /// From when on it is worth trying again.
+    #[must_use]
+    pub fn until(&self) -> Timestamp {
+        self.at.plus(TRY_AGAIN)
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { server, answer, at, .. } = self;
+        write!(f, "{server} refused a new certificate at {at} ({answer}) and accepts the old one: it is tried again after {}", self.until())
+    }
+}
+
+/// What kind of thing is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// A clock that can be believed.
+    Clock,
+    /// A better moment: see [`Hold`].
+    Moment,
+    /// Another day, after a server refused a new certificate.
+    AnotherDay,
 }
 
 /// A credential that would be issued now, and isn't.
@@ -113,8 +161,12 @@ pub struct Brakes {
 pub struct Deferred {
     /// The credential.
     pub credential: CredentialName,
-    /// What it waits for.
+    /// What it waits for, by its kind.
+    pub awaits: Awaited,
+    /// What it waits for, in words for an operator.
     pub reason: String,
+    /// When that ends, as far as it can be said.
+    pub until: Option<Timestamp>,
     /// From when on it is urgent and waits no longer; `None` where no time helps, as with a clock that can't be believed.
     pub urgent_from: Option<Timestamp>,
 }
@@ -151,7 +203,8 @@ mod tests {
     #[test]
     fn what_waits_says_when_it_waits_no_longer() {
         let credential = CredentialName::new("apiserver").unwrap();
-        let mut deferred = Deferred { credential, reason: "a good reason".to_owned(), urgent_from: Some(Timestamp::from_seconds(0)) };
+        let (awaits, reason, until) = (Awaited::Moment, "a good reason".to_owned(), None);
+        let mut deferred = Deferred { credential, awaits, reason, until, urgent_from: Some(Timestamp::from_seconds(0)) };
         assert_eq!(deferred.to_string(), "waits: a good reason; from 1970-01-01T00:00:00Z on it goes ahead in any case");
         deferred.urgent_from = None;
         assert_eq!(deferred.to_string(), "waits: a good reason");

@@ -10,13 +10,12 @@ use std::time::Duration;
 use nix::sys::stat::FileStat;
 
 use super::{Orders, Survey, policy};
-use crate::act::Renewed;
 use crate::act::refresh::{Answer, Caller, Limits, RefreshOutcome, Refreshing, Seen, refresh};
-use crate::model::{AbsolutePath, Belief, Brakes, Consumer, RefreshStep, Service, ServiceMemory, ServiceName, Timestamp};
+use crate::model::{AbsolutePath, Belief, Brakes, Consumer, RefreshStep, Replaced, Service, ServiceMemory, ServiceName, Timestamp};
 use crate::observe::{Node, ServicesSeen, runtime_socket, service, services};
 use crate::plan::{
     Content, Finding, Judged, JudgedService, Moment, Occasion, Refresh, Request, Situation, forget_restarted, judge_service,
-    note_connections, note_contents, note_renewed, note_restarted, plan_refresh,
+    note_connections, note_contents, note_replaced, note_restarted, plan_refresh,
 };
 use crate::store::{read_services, write_services};
 use crate::sys::{Clock, Root, block_on, uptime};
@@ -51,7 +50,7 @@ pub fn look(node: &Node, clock: &dyn Clock, survey: &Survey) -> Services {
     if !node.root.is_host() {
         return Services::default();
     }
-    let brakes = Brakes { belief: Belief::Believed, holds: Vec::new() };
+    let brakes = Brakes { belief: Belief::Believed, holds: Vec::new(), refused: Vec::new() };
     let (request, occasion) = (&Request::default(), Occasion::Asked);
     let light = Light { node, survey, clock, request, occasion, brakes: &brakes };
     let (memory, note) = read_services(&node.root, &node.settings.paths.state);
@@ -70,7 +69,7 @@ pub(super) fn make(
     before: &Survey,
     survey: &Survey,
     brakes: &Brakes,
-    renewed: &[&Renewed],
+    replaced: &[Replaced],
 ) -> ServicesReport {
     if !node.root.is_host() {
         return ServicesReport::default();
@@ -80,10 +79,19 @@ pub(super) fn make(
         take_note(node, before, &mut memory, &[], &Moment { uptime, at: before.now });
     }
     let light = Light { node, survey, clock: orders.clock, request: orders.request, occasion: orders.occasion, brakes };
-    let report = block_on(|| light.make(orders.stop, memory, renewed));
+    let report = block_on(|| light.make(orders.stop, memory, replaced));
     let mut report = report.unwrap_or_else(|e| ServicesReport { found: Services::unseen(e), outcomes: Vec::new() });
     report.found.notes.extend(note);
     report
+}
+
+impl ServicesReport {
+    /// With what was done after it in the same pass.
+    pub(super) fn then(mut self, later: Self) -> Self {
+        self.outcomes.extend(later.outcomes);
+        let notes = [self.found.notes, later.found.notes.clone()].concat();
+        Self { found: Services { notes, ..later.found }, outcomes: self.outcomes }
+    }
 }
 
 impl Services {
@@ -104,11 +112,11 @@ struct Light<'l> {
 }
 
 impl Light<'_> {
-    async fn look(self, mut memory: ServiceMemory, renewed: &[&Renewed]) -> (Services, ServiceMemory) {
+    async fn look(self, mut memory: ServiceMemory, replaced: &[Replaced]) -> (Services, ServiceMemory) {
         let Self { node, survey, clock, request, occasion, brakes } = self;
         let mut notes = Vec::new();
         match uptime(&node.root) {
-            Ok(uptime) => take_note(node, survey, &mut memory, renewed, &Moment { uptime, at: clock.now() }),
+            Ok(uptime) => take_note(node, survey, &mut memory, replaced, &Moment { uptime, at: clock.now() }),
             Err(e) => notes.push(format!("{e}; which services began before a certificate is not known")),
         }
         let ServicesSeen { services: seen, consumers, notes: more } = services(node, clock).await;
@@ -123,9 +131,9 @@ impl Light<'_> {
         (Services { list, consumers, findings, steps, notes }, memory)
     }
 
-    async fn make(self, stop: &AtomicBool, memory: ServiceMemory, renewed: &[&Renewed]) -> ServicesReport {
+    async fn make(self, stop: &AtomicBool, memory: ServiceMemory, replaced: &[Replaced]) -> ServicesReport {
         let Self { node, survey, clock, .. } = self;
-        let (mut found, memory) = self.look(memory, renewed).await;
+        let (mut found, memory) = self.look(memory, replaced).await;
         let caller = Eyes { node, survey, clock, memory: RefCell::new(memory), noted: RefCell::default() };
         found.notes.extend(caller.remember().err());
         let services = &node.catalog.services;
@@ -148,10 +156,8 @@ impl Light<'_> {
 }
 
 /// When each certificate came to be where it is.
-fn take_note(node: &Node, survey: &Survey, memory: &mut ServiceMemory, renewed: &[&Renewed], now: &Moment) {
-    for one in renewed {
-        note_renewed(memory, &one.credential, &one.fingerprint, one.not_after, now);
-    }
+fn take_note(node: &Node, survey: &Survey, memory: &mut ServiceMemory, replaced: &[Replaced], now: &Moment) {
+    replaced.iter().for_each(|one| note_replaced(memory, one, now));
     let content = |judged| content(&node.root, judged, now.at);
     note_contents(memory, &survey.credentials.iter().map(content).collect::<Vec<_>>(), now);
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::freshness::started_before;
 use crate::model::{
-    Appeared, CredentialFacts, CredentialName, Digest, Earlier, Holding, Instance, Material, NotedConnections, RefreshStep, Restarted,
+    Appeared, CredentialFacts, CredentialName, Earlier, Holding, Instance, Material, NotedConnections, RefreshStep, Replaced, Restarted,
     ServiceFacts, ServiceMemory, ServiceName, Takes, Timestamp, Uptime,
 };
 
@@ -121,13 +121,14 @@ fn keep_last<T>(all: &mut Vec<T>, most: usize) {
     all.drain(..all.len().saturating_sub(most));
 }
 
-/// Takes note of a renewal of our own. The moment is one after its files were replaced.
-pub fn note_renewed(memory: &mut ServiceMemory, credential: &CredentialName, fingerprint: &Digest, not_after: Timestamp, now: &Moment) {
+/// Takes note of what we replaced ourselves. The moment is one after its files were replaced.
+pub fn note_replaced(memory: &mut ServiceMemory, replaced: &Replaced, now: &Moment) {
+    let Replaced { credential, fingerprint, not_after } = replaced;
     let known = memory.appeared.remove(credential).map(|known| in_this_boot(known, &now.uptime));
     let earlier = known.map_or_else(Vec::new, |known| earlier(known, &now.uptime));
     let (at, seen, seen_at) = (now.uptime.clone(), now.uptime.clone(), now.at);
-    let renewed = Appeared { fingerprint: fingerprint.to_string(), at, not_after, ours: true, seen, seen_at, earlier };
-    memory.appeared.insert(credential.clone(), renewed);
+    let appeared = Appeared { fingerprint: fingerprint.to_string(), at, not_after: *not_after, ours: true, seen, seen_at, earlier };
+    memory.appeared.insert(credential.clone(), appeared);
 }
 
 /// Takes note of the connections that were open when a new content was first seen, once for each content, whoever made it.

@@ -119,7 +119,8 @@ fn what_is_half_written_is_no_news_yet() {
 #[test]
 fn a_renewal_of_our_own_is_known_to_the_moment_and_stays_ours() {
     let mut memory = known();
-    note_renewed(&mut memory, &name("one"), &fingerprint("new"), now().plus(days(365)), &moment());
+    let replaced = Replaced { credential: name("one"), fingerprint: fingerprint("new"), not_after: now().plus(days(365)) };
+    note_replaced(&mut memory, &replaced, &moment());
     let noted = memory.appeared[&name("one")].clone();
     assert!(noted.ours);
     assert_eq!((noted.at, noted.earlier.len()), (up(UP), 1));

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::steps::{Judged, Plan, Request, Step};
 use super::words::span;
-use crate::model::{AskedHold, Belief, Brakes, ClockFacts, Condition, Deferred, Hold, HoldFacts, Policy, QUIET, Timestamp, Urgency, days};
+use crate::model::{
+    AskedHold, Awaited, Belief, Brakes, ClockFacts, Condition, Deferred, Hold, HoldFacts, Policy, QUIET, Refused, Timestamp, Urgency, days,
+};
 
 /// The release of this version, 2026-11-01T00:00:00Z: a clock that says an earlier time is wrong.
 pub const RELEASED: Timestamp = Timestamp::from_seconds(1_793_491_200);
@@ -78,7 +80,8 @@ pub fn holds(facts: &HoldFacts, now: Timestamp) -> Vec<Hold> {
 }
 
 /// Takes out of a plan what waits. By a clock that is not believed nothing is issued. While there is a reason to wait,
-/// nothing is issued that can wait, unless it was asked for with --force. What is only said stays.
+/// nothing is issued that can wait, unless it was asked for with --force; nor is, for a day, what a server refused. What is
+/// only said stays.
 #[must_use]
 pub fn defer(plan: Plan, judged: &[Judged], request: &Request, policy: &Policy, brakes: &Brakes) -> (Plan, Vec<Deferred>) {
     let mut deferred = Vec::new();
@@ -96,14 +99,35 @@ pub fn defer(plan: Plan, judged: &[Judged], request: &Request, policy: &Policy, 
 fn waits(step: &Step, judged: Option<&Judged>, request: &Request, policy: &Policy, brakes: &Brakes) -> Option<Deferred> {
     let credential = step.credential.clone();
     if let Belief::NotBelieved(reason) = &brakes.belief {
-        return Some(Deferred { credential, reason: reason.clone(), urgent_from: None });
+        return Some(Deferred { credential, awaits: Awaited::Clock, reason: reason.clone(), until: None, urgent_from: None });
     }
     let urgency = judged.map_or(Urgency::Comfortable, |judged| judged.judgement.condition.urgency());
-    if brakes.holds.is_empty() || request.force || urgency > Urgency::Due {
+    if request.force || urgency > Urgency::Due {
         return None;
     }
+    let urgent_from = judged.and_then(|judged| urgent_from(judged, policy));
+    if let Some(refused) = judged.and_then(|judged| refusal(judged, brakes)) {
+        let (reason, until) = (refused.to_string(), Some(refused.until()));
+        return Some(Deferred { credential, awaits: Awaited::AnotherDay, reason, until, urgent_from });
+    }
     let reasons: Vec<String> = brakes.holds.iter().map(ToString::to_string).collect();
-    Some(Deferred { credential, reason: reasons.join("; "), urgent_from: judged.and_then(|judged| urgent_from(judged, policy)) })
+    let ends: Option<Vec<Timestamp>> = brakes.holds.iter().map(Hold::until).collect();
+    let until = ends.and_then(|ends| ends.into_iter().max());
+    (!reasons.is_empty()).then(|| Deferred { credential, awaits: Awaited::Moment, reason: reasons.join("; "), until, urgent_from })
+}
+
+/// What was refused beside the certificate that is in place.
+fn refusal<'b>(judged: &Judged, brakes: &'b Brakes) -> Option<&'b Refused> {
+    let in_place = judged.facts.material.leaf()?.fingerprint.to_string();
+    let name = &judged.facts.credential.name;
+    brakes.refused.iter().find(|refused| refused.credential == *name && refused.fingerprint == in_place)
+}
+
+/// Of the refusals that are remembered, those that still keep something from being tried again.
+#[must_use]
+pub fn not_yet_again(refused: &[Refused], now: Timestamp) -> Vec<Refused> {
+    // One from the future was noted by a clock that was ahead.
+    refused.iter().filter(|refused| refused.at <= now && now < refused.until()).cloned().collect()
 }
 
 fn urgent_from(judged: &Judged, policy: &Policy) -> Option<Timestamp> {

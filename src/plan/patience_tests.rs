@@ -67,7 +67,7 @@ fn authority_begins() -> Timestamp {
 }
 
 fn held() -> Brakes {
-    Brakes { belief: Belief::Believed, holds: vec![Hold::KubeadmRunning { pid: 7 }] }
+    Brakes { belief: Belief::Believed, holds: vec![Hold::KubeadmRunning { pid: 7 }], refused: Vec::new() }
 }
 
 fn deferred(judged: &Judged, request: &Request, brakes: &Brakes) -> (usize, Vec<Deferred>) {
@@ -212,7 +212,7 @@ fn what_is_due_waits_until_it_is_urgent() {
     assert_eq!(issued, 0);
     let credential = due.facts.credential.name.clone();
     let reason = "kubeadm is at work (process 7), until it ends".to_owned();
-    assert_eq!(waiting, [Deferred { credential, reason, urgent_from: Some(now().plus(days(7))) }]);
+    assert_eq!(waiting, [Deferred { credential, awaits: Awaited::Moment, reason, until: None, urgent_from: Some(now().plus(days(7))) }]);
     let then = judge(&due.facts, due.authority.as_ref(), &policy(), now().plus(days(7)));
     assert_eq!(then.condition, Condition::Urgent, "it does go ahead at that moment");
 }
@@ -220,22 +220,51 @@ fn what_is_due_waits_until_it_is_urgent() {
 #[test]
 fn what_is_urgent_or_has_no_hold_goes_ahead() {
     assert_eq!(deferred(&ends_in(3), &Request::default(), &held()), (1, vec![]));
-    let free = Brakes { belief: Belief::BelievedUnsynchronised, holds: vec![] };
+    let free = Brakes { belief: Belief::BelievedUnsynchronised, holds: vec![], refused: vec![] };
     assert_eq!(deferred(&ends_in(10), &Request::default(), &free), (1, vec![]));
+}
+
+#[test]
+fn what_was_refused_waits_a_day_while_the_old_one_is_in_place() {
+    let due = ends_in(10);
+    let refused = Refused {
+        credential: due.facts.credential.name.clone(),
+        fingerprint: due.facts.material.leaf().unwrap().fingerprint.to_string(),
+        server: "https://10.0.0.1:6443".to_owned(),
+        answer: "status 401".to_owned(),
+        at: now().minus(days(1)).plus(Duration::from_secs(1)),
+    };
+    let brakes = |refused: &Refused| {
+        let refused = not_yet_again(std::slice::from_ref(refused), now());
+        Brakes { belief: Belief::Believed, holds: vec![], refused }
+    };
+    let (issued, waiting) = deferred(&due, &Request::default(), &brakes(&refused));
+    assert_eq!((issued, waiting.len()), (0, 1));
+    assert_eq!((waiting[0].awaits, waiting[0].until), (Awaited::AnotherDay, Some(now().plus(Duration::from_secs(1)))));
+    assert!(waiting[0].reason.starts_with("https://10.0.0.1:6443 refused a new certificate at "), "{}", waiting[0].reason);
+    let force = Request { force: true, ..Request::default() };
+    assert_eq!(deferred(&due, &force, &brakes(&refused)).0, 1);
+    assert_eq!(deferred(&ends_in(3), &Request::default(), &brakes(&refused)).0, 1, "what is urgent does not wait");
+    let a_day_ago = Refused { at: now().minus(days(1)), ..refused.clone() };
+    let another = Refused { fingerprint: "00".to_owned(), ..refused.clone() };
+    let from_the_future = Refused { at: now().plus(Duration::from_secs(1)), ..refused };
+    for refused in [a_day_ago, another, from_the_future] {
+        assert_eq!(deferred(&due, &Request::default(), &brakes(&refused)).0, 1, "{refused:?}");
+    }
 }
 
 #[test]
 fn force_overrides_a_hold_and_never_the_clock() {
     let force = Request { force: true, ..Request::default() };
     assert_eq!(deferred(&ends_in(300), &force, &held()), (1, vec![]));
-    let wrong = Brakes { belief: Belief::NotBelieved("the clock is wrong".into()), holds: vec![] };
+    let wrong = Brakes { belief: Belief::NotBelieved("the clock is wrong".into()), holds: vec![], refused: vec![] };
     let (issued, waiting) = deferred(&ends_in(1), &force, &wrong);
     assert_eq!((issued, waiting.len(), waiting[0].reason.as_str()), (0, 1, "the clock is wrong"));
 }
 
 fn any_brakes() -> impl Strategy<Value = Brakes> {
     let belief = prop_oneof![Just(Belief::Believed), Just(Belief::BelievedUnsynchronised), Just(Belief::NotBelieved("wrong".into()))];
-    (belief, 0usize..3).prop_map(|(belief, count)| Brakes { belief, holds: vec![Hold::KubeadmRunning { pid: 7 }; count] })
+    (belief, 0usize..3).prop_map(|(belief, count)| Brakes { belief, holds: vec![Hold::KubeadmRunning { pid: 7 }; count], refused: vec![] })
 }
 
 /// A node of credentials in any condition, each with a step that does anything.

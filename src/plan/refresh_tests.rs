@@ -34,7 +34,7 @@ impl Node {
             services,
             occasion: Occasion::Scheduled,
             request: Request::default(),
-            brakes: Brakes { belief: Belief::Believed, holds: Vec::new() },
+            brakes: Brakes { belief: Belief::Believed, holds: Vec::new(), refused: Vec::new() },
             etcd_members: 1,
             now: now(),
         }

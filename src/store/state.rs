@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::small::{read, write};
-use crate::model::{AbsolutePath, AskedHold, Timestamp};
+use crate::model::{AbsolutePath, AskedHold, Refused, Timestamp};
 use crate::sys::{FileError, Root};
 
 const STATE: &str = "state.json";
@@ -30,6 +30,8 @@ pub struct State {
     pub scheduled_until: Option<Timestamp>,
     /// Until when the daemon, new on this node, only looks.
     pub observing_until: Option<Timestamp>,
+    /// The new certificates that servers refused of late.
+    pub refused: Vec<Refused>,
 }
 
 impl State {
@@ -108,6 +110,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::model::CredentialName;
 
     const FOLDER: &str = "/var/lib/kubecertd";
 
@@ -157,6 +160,13 @@ mod tests {
             unfinished: true,
             scheduled_until: at(4),
             observing_until: None,
+            refused: vec![Refused {
+                credential: CredentialName::new("admin.conf").unwrap(),
+                fingerprint: "00".to_owned(),
+                server: "https://10.0.0.1:6443".to_owned(),
+                answer: "status 401".to_owned(),
+                at: Timestamp::from_seconds(5),
+            }],
         }
     }
 

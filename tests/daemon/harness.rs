@@ -75,6 +75,7 @@ pub fn well_until(time: Timestamp) -> State {
         unfinished: false,
         scheduled_until: time,
         observing_until: None,
+        refused: Vec::new(),
     }
 }
 

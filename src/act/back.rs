@@ -1,0 +1,114 @@
+//! Back to the old: where the server that looks at a new certificate refuses it, and accepts the one that it took the place of,
+//! that one is put back.
+//!
+//! A trial before the renewal should have shown it. It can't where the server was down at that moment, or trusts something else by
+//! now. Only what was renewed here and not changed by anybody since is taken back, and only for something that still has a life.
+
+use super::trial::{self, Candidate, Refusal};
+use crate::credentials::{Backup, ComposeError, Loaded, Stored, load, located};
+use crate::formats::x509::KeyError;
+use crate::model::{Credential, Digest, Refused, Replaced, Secret, Timestamp, TrialAt};
+use crate::store::{self, Backups, Change, Store, StoreError};
+use crate::sys::Root;
+
+/// A credential that was renewed here, and whose old certificate may still be at hand.
+#[derive(Clone, Debug)]
+pub struct Suspect {
+    /// The credential.
+    pub credential: Credential,
+    /// What was put in its place: SHA-256 of the certificate.
+    pub fingerprint: Digest,
+    /// Where it is shown.
+    pub trial: TrialAt,
+}
+
+/// A certificate that its server refuses, and what became of it.
+#[derive(Debug)]
+pub struct WentBack {
+    /// The refusal, beside the old certificate.
+    pub refused: Refused,
+    /// The old one, where it is in place again.
+    pub result: Result<Replaced, BackError>,
+}
+
+/// Why the old one could not be put back.
+#[derive(Debug, thiserror::Error)]
+pub enum BackError {
+    /// The old key can't be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The files could not be put together.
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
+    /// What was staged does not hold together.
+    #[error("the old key, read back, does not fit the old certificate")]
+    KeyDoesNotFit,
+    /// The files could not be replaced.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The two certificates of a suspect.
+struct Two<'s> {
+    suspect: &'s Suspect,
+    new: Stored,
+    old: Stored,
+}
+
+/// Shows each suspect's new certificate to its server, and puts the old one back where that refuses the new and accepts the old.
+/// What the servers accept, and what nobody can say anything of, is not in the answer.
+pub fn go_back(root: &Root, store: &mut Store<'_>, suspects: &[Suspect], now: Timestamp, keep_backups: usize) -> Vec<WentBack> {
+    let backups = store.backups();
+    let pairs: Vec<Two<'_>> = suspects.iter().filter_map(|suspect| two(root, &backups, suspect, now)).collect();
+    let candidate = |Two { suspect, new, old }: &Two<'_>| {
+        let Credential { name, location, .. } = &suspect.credential;
+        (name.clone(), Candidate::in_place(root, &suspect.trial, location, new, old))
+    };
+    let refused = trial::try_out(pairs.iter().map(candidate).collect()).refused;
+    let of = |two: &Two<'_>| refused.get(&two.suspect.credential.name).cloned();
+    pairs.iter().filter_map(|two| Some(back(store, two, of(two)?, now, keep_backups))).collect()
+}
+
+/// The newest backup of it that is whole and valid, and another certificate.
+fn two<'s>(root: &Root, backups: &Backups, suspect: &'s Suspect, now: Timestamp) -> Option<Two<'s>> {
+    let Loaded::Whole(new) = load(root, &suspect.credential) else { return None };
+    if new.certificate.fingerprint != suspect.fingerprint {
+        return None;
+    }
+    let credential = located(root, &suspect.credential);
+    let earlier = backups.generations().into_iter().find_map(|generation| match load(&Backup { backups, generation }, &credential) {
+        Loaded::Whole(old) if old.certificate.fingerprint != suspect.fingerprint => Some(old),
+        _ => None,
+    });
+    let old = earlier.filter(|old| now <= old.certificate.not_after)?;
+    Some(Two { suspect, new: *new, old: *old })
+}
+
+fn back(store: &mut Store<'_>, two: &Two<'_>, refusal: Refusal, now: Timestamp, keep_backups: usize) -> WentBack {
+    let Refusal { server, answer } = refusal;
+    let credential = two.suspect.credential.name.clone();
+    let Stored { certificate: old, .. } = &two.old;
+    let refused = Refused { credential: credential.clone(), fingerprint: old.fingerprint.to_string(), server, answer, at: now };
+    let in_place = Replaced { credential, fingerprint: old.fingerprint, not_after: old.not_after };
+    WentBack { refused, result: put_back(store, two, now, keep_backups).map(|()| in_place) }
+}
+
+fn put_back(store: &mut Store<'_>, two: &Two<'_>, now: Timestamp, keep_backups: usize) -> Result<(), BackError> {
+    let Two { suspect, new, old } = two;
+    let contents: Vec<Secret> = old.form.sources().filter_map(|source| source.content.clone()).collect();
+    let (certificate, key) = old.read_back(&contents)?;
+    // Around what the files hold now: a kubeconfig may have been edited since, in what is not the certificate's.
+    let files = new.compose(&certificate, &key.to_pem()?)?.files;
+    let name = suspect.credential.name.clone();
+    let staged = store.stage(Change { credential: name, files, backup: store::Backup::Wanted })?;
+    let change = staged.check(|contents| {
+        let (certificate, key) = new.read_back(contents)?;
+        if key.fits(&certificate) { Ok(()) } else { Err(BackError::KeyDoesNotFit) }
+    })?;
+    let commit = store.commit(vec![change], now, keep_backups);
+    commit.outcomes.into_iter().try_for_each(|outcome| outcome.result.map_err(BackError::from))
+}
+
+#[cfg(test)]
+#[path = "back_tests.rs"]
+mod tests;
