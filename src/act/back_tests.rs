@@ -15,7 +15,7 @@ fn nowhere() -> String {
 }
 
 fn at(server: &str) -> TrialAt {
-    TrialAt::Url(format!("https://{server}/"))
+    TrialAt::Url { url: format!("https://{server}/"), user: None }
 }
 
 /// A node whose two credentials were renewed without a trial.

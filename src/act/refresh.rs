@@ -199,7 +199,7 @@ pub async fn refresh(steps: &[RefreshStep], services: &[Service], with: &Refresh
             (Some(_), Some(because)) => (false, Err(RefreshError::Skipped { because: because.clone() })),
             (Some(service), None) => Turn::new(step, service, with).make().await,
         };
-        if service.is_some_and(|service| service.essential) && restarted && is_unwell(&result) {
+        if service.is_some_and(|service| service.essential.is_some()) && restarted && is_unwell(&result) {
             unwell = Some(step.service.clone());
         }
         outcomes.push(RefreshOutcome { service: step.service.clone(), restarted, result });

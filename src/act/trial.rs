@@ -10,18 +10,20 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::renew::Job;
-use crate::credentials::{Files, Stored};
-use crate::drivers::http::{self, HttpError, Trust};
+use crate::credentials::{Server, Stored, identity, identity_of, server};
+use crate::drivers::http::{self, Call, HttpError, Trust};
 use crate::drivers::tls::ClientIdentity;
-use crate::formats::kubeconfig::{Kubeconfig, Source};
-use crate::formats::x509::{Certificate, PrivateKey, certificates};
-use crate::model::{AbsolutePath, CredentialName, Location, Material, Secret, TrialAt};
+use crate::formats::x509::{Certificate, PrivateKey};
+use crate::model::{CredentialName, Location, Material, TrialAt};
 use crate::sys::{Root, block_on};
 
 /// How long one answer is waited for.
 const LIMIT: Duration = Duration::from_secs(3);
 /// How long all of them are.
 const LIMIT_FOR_ALL: Duration = Duration::from_secs(5);
+
+/// The header by which somebody who vouches for others says for whom: what kubeadm's manifest has the API server look at.
+const REMOTE_USER: &str = "X-Remote-User";
 
 /// What a server says of a new certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +55,7 @@ struct Ready {
 struct Place {
     server: String,
     url: String,
+    user: Option<String>,
     trust: Trust,
     /// What "forbidden" means there: who it is was seen, and may not. The API server says so to those that it does not know.
     forbidden_is_known: bool,
@@ -89,54 +92,25 @@ impl Candidate {
     }
 }
 
-fn identity(certificate: &Certificate, key: &PrivateKey) -> Result<ClientIdentity, String> {
-    ClientIdentity::new(std::slice::from_ref(certificate), key).map_err(|e| e.to_string())
-}
-
-fn identity_of(stored: &Stored) -> Result<ClientIdentity, String> {
-    let contents = stored.form.sources().map(|source| source.content.clone()).collect::<Option<Vec<Secret>>>();
-    let contents = contents.ok_or("one of its files is not there")?;
-    let (certificate, key) = stored.read_back(&contents).map_err(|e| e.to_string())?;
-    identity(&certificate, &key)
-}
-
 fn place(root: &Root, at: &TrialAt, location: &Location) -> Result<Place, String> {
     match (at, location) {
-        (TrialAt::Url(url), _) => Ok(Place {
+        (TrialAt::Url { url, user }, _) => Ok(Place {
             server: server_of(url).to_owned(),
             url: url.clone(),
+            user: user.clone(),
             // It is on this machine, and is told nothing that is secret.
             trust: Trust::AnyCertificate,
             forbidden_is_known: true,
         }),
-        (TrialAt::Kubeconfig(path), Location::Kubeconfig(file)) => in_kubeconfig(root, file, path),
+        (TrialAt::Kubeconfig(path), Location::Kubeconfig(file)) => {
+            let Server { url, trust } = server(root, file)?;
+            let (server, url) = (server_of(&url).to_owned(), format!("{url}{path}"));
+            Ok(Place { server, url, user: None, trust, forbidden_is_known: false })
+        }
         (TrialAt::Kubeconfig(_), Location::Pair { .. } | Location::Bundle(_)) => {
             Err("it is not in a kubeconfig, so that its server is not known".to_owned())
         }
     }
-}
-
-fn in_kubeconfig(root: &Root, file: &AbsolutePath, path: &str) -> Result<Place, String> {
-    let text = Files::read(root, file).map_err(|e| e.to_string())?.ok_or_else(|| format!("{file} does not exist"))?;
-    let config = Kubeconfig::parse(text.expose()).map_err(|e| format!("{file}: {e}"))?;
-    let cluster = config.cluster.ok_or_else(|| format!("{file} names no cluster"))?;
-    let server = cluster.server.ok_or_else(|| format!("{file} names no server"))?;
-    let authority = match cluster.authority {
-        Source::Embedded(bytes) => Some(bytes),
-        Source::File(name) => {
-            let authority = file.sibling(name).map_err(|e| e.to_string())?;
-            Files::read(root, &authority).map_err(|e| e.to_string())?
-        }
-        Source::Missing => None,
-    };
-    let authority = authority.ok_or_else(|| format!("{file} has no certificate-authority to know its server by"))?;
-    let authorities = certificates(authority.expose()).map_err(|e| format!("{file}: certificate-authority: {e}"))?;
-    Ok(Place {
-        url: format!("{}{path}", server.trim_end_matches('/')),
-        server: server_of(&server).to_owned(),
-        trust: Trust::Authorities(authorities),
-        forbidden_is_known: false,
-    })
 }
 
 /// `https://host:port` of an URL.
@@ -239,7 +213,9 @@ impl Ready {
 
 impl Place {
     async fn show(&self, identity: &ClientIdentity) -> Answer {
-        match http::get(&self.url, &self.trust, Some(identity), LIMIT).await.map(|answer| answer.status) {
+        let headers: Vec<_> = self.user.iter().map(|user| (REMOTE_USER, user.as_str())).collect();
+        let call = Call { url: &self.url, headers: &headers, json: None };
+        match http::call(call, &self.trust, Some(identity), LIMIT).await.map(|answer| answer.status) {
             Ok(200..=299) => Answer::Accepted,
             Ok(403) if self.forbidden_is_known => Answer::Accepted,
             Ok(status @ 401) => Answer::Refused(format!("status {status}")),

@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use super::super::{Outcome, RenewError, Renewal, renew};
 use super::*;
 use crate::drivers::tls::servers::{Authority, Pair, VERSIONS, accept, server};
-use crate::model::{AuthorityName, Credential, CredentialFacts, Digest, KeyChoice, Need, Timestamp, Urgency, days};
+use crate::model::{AbsolutePath, AuthorityName, Credential, CredentialFacts, Digest, KeyChoice, Need, Timestamp, Urgency, days};
 use crate::observe::{Catalog, observe};
 use crate::plan::Terms;
 use crate::store::Store;
@@ -72,7 +72,7 @@ impl Client {
     fn ready(&self, address: &str, forbidden_is_known: bool) -> Ready {
         let url = format!("https://{address}/api");
         let trust = Trust::Authorities(vec![self.authority.certificate()]);
-        let place = Place { server: server_of(&url).to_owned(), url, trust, forbidden_is_known };
+        let place = Place { server: server_of(&url).to_owned(), url, user: None, trust, forbidden_is_known };
         Ready { place, new: self.new.identity(), old: self.old.identity() }
     }
 
@@ -176,6 +176,11 @@ pub struct Node {
     pub catalog: Catalog,
 }
 
+/// At a server of this node.
+fn at(url: String) -> TrialAt {
+    TrialAt::Url { url, user: None }
+}
+
 pub fn path(path: &str) -> AbsolutePath {
     AbsolutePath::new(path).unwrap()
 }
@@ -213,7 +218,7 @@ impl Node {
         let pair = Location::Pair { certificate: path("/one.crt"), key: path("/one.key") };
         let credentials = vec![credential("one", pair), credential("admin.conf", Location::Kubeconfig(path("/admin.conf")))];
         let (authorities, services, trials, notes) = (vec![authority], Vec::new(), BTreeMap::new(), Vec::new());
-        let catalog = Catalog { authorities, credentials, services, trials, etcd_members: 0, notes };
+        let catalog = Catalog { authorities, credentials, services, trials, etcd_members: 0, api_server_address: None, notes };
         Self { root: Root::open(folder.path()).unwrap(), folder, catalog }
     }
 
@@ -252,7 +257,7 @@ fn what_is_refused_stays_as_it_was_and_the_others_are_renewed() {
     let client = Client::new();
     let (accepts, refuses) = (client.server(200, 200), client.server(200, 401));
     let node = Node::new(&client, &accepts);
-    let (outcomes, notes) = node.renew([TrialAt::Url(format!("https://{refuses}/pods")), TrialAt::Kubeconfig("/api".to_owned())]);
+    let (outcomes, notes) = node.renew([at(format!("https://{refuses}/pods")), TrialAt::Kubeconfig("/api".to_owned())]);
     let error = outcomes[0].1.as_ref().unwrap_err();
     let text = format!("https://{refuses} refused the new certificate (status 401) and accepts the old one, which stays in place");
     assert_eq!(error.to_string(), text);
@@ -266,7 +271,7 @@ fn what_is_refused_stays_as_it_was_and_the_others_are_renewed() {
 fn a_kubeconfigs_own_server_may_refuse_it_too() {
     let client = Client::new();
     let node = Node::new(&client, &client.server(200, 401));
-    let (outcomes, _) = node.renew([TrialAt::Url(format!("https://{}/", client.server(200, 200))), TrialAt::Kubeconfig("/api".to_owned())]);
+    let (outcomes, _) = node.renew([at(format!("https://{}/", client.server(200, 200))), TrialAt::Kubeconfig("/api".to_owned())]);
     assert!(matches!(outcomes[1].1, Err(RenewError::RefusedBy { .. })), "{outcomes:?}");
     assert_eq!([0, 1].map(|number| node.is_renewed(number, &client)), [true, false]);
 }
@@ -276,7 +281,7 @@ fn a_server_that_is_down_keeps_nothing_from_being_renewed_and_is_noted_once() {
     let client = Client::new();
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let node = Node::new(&client, &address);
-    let (outcomes, notes) = node.renew([TrialAt::Url(format!("https://{address}/pods")), TrialAt::Kubeconfig("/api".to_owned())]);
+    let (outcomes, notes) = node.renew([at(format!("https://{address}/pods")), TrialAt::Kubeconfig("/api".to_owned())]);
     assert!(outcomes.iter().all(|(_, result)| result.is_ok()), "{outcomes:?}");
     let reason = "the connection was refused: nothing listens there";
     assert_eq!(notes, [format!("renewed without a trial at https://{address}: one, admin.conf; {reason}")]);
@@ -298,7 +303,7 @@ fn without_an_old_one_that_works_there_is_no_trial() {
     let node = Node::new(&client, "");
     std::fs::write(node.folder.path().join("one.key"), client.new.key_pem.clone()).unwrap();
     assert!(matches!(node.facts()[0].material, Material::Mismatched(..)));
-    let refuses = TrialAt::Url(format!("https://{}/", client.server(200, 401)));
+    let refuses = at(format!("https://{}/", client.server(200, 401)));
     let (outcomes, _) = node.renew([refuses.clone(), refuses]);
     assert!(outcomes[0].1.is_ok() && outcomes[1].1.is_err(), "{outcomes:?}");
 }

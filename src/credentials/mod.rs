@@ -1,13 +1,15 @@
 //! Credentials and authorities as files: read from wherever they live, taken apart, and put together again around a new
-//! certificate and key.
+//! certificate and key; and as a client uses them.
 //!
 //! Where a credential lives (a pair, a bundle, a kubeconfig that embeds it or points to files) is known here and nowhere
 //! else; to everything above it is one certificate and one key. Nothing here judges, and nothing is written.
 
+mod access;
 mod authority;
 mod compose;
 mod load;
 
+pub use access::{Server, identity, identity_of, server};
 pub use authority::{LoadedAuthority, LoadedKey, load_authority};
 pub use compose::{ComposeError, Composed};
 pub use load::{Form, Loaded, Source, Stored, load, located};

@@ -1,6 +1,7 @@
-//! One small HTTP request: is a service healthy, and does the API server accept a client certificate?
+//! One small HTTP request: is a service healthy, does the API server accept a client certificate, who else is in the cluster?
 //!
-//! A GET on a connection of its own, and nothing around it: no redirects are followed, no proxy is asked, nothing is kept.
+//! A GET, or a POST of JSON, on a connection of its own, and nothing around it: no redirects are followed, no proxy is asked,
+//! nothing is kept.
 
 #[cfg(test)]
 mod tests;
@@ -10,11 +11,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
-use hyper::{Request, Response, Uri};
+use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::{AlertDescription, ClientConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -25,6 +26,17 @@ use crate::formats::x509::Certificate;
 
 /// How much of an answer is of interest.
 const LARGEST_BODY: usize = 64 * 1024;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Call<'c> {
+    /// Where: an `http` or `https` URL.
+    pub url: &'c str,
+    /// What goes along besides what every request has.
+    pub headers: &'c [(&'c str, &'c str)],
+    /// What is posted, as JSON; without it the request is a GET.
+    pub json: Option<&'c str>,
+}
 
 /// An answer, of whatever status.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,16 +76,24 @@ pub enum HttpError {
     NotHttp(String),
 }
 
-/// Asks for an `http` or `https` URL, and shows the identity to a server that asks for one.
+/// Asks for a URL. See [`call`].
+///
+/// # Errors
+/// When there is no answer within the limit.
+pub async fn get(url: &str, trust: &Trust, identity: Option<&ClientIdentity>, limit: Duration) -> Result<Answer, HttpError> {
+    call(Call { url, ..Call::default() }, trust, identity, limit).await
+}
+
+/// Asks, and shows the identity to a server that asks for one.
 ///
 /// An answer of any status is an answer: a server that refuses a client certificate when it looks at the request says so with 401.
 /// One that refuses it in the TLS handshake is told apart by [`HttpError::CertificateRefused`].
 ///
 /// # Errors
 /// When there is no answer within the limit.
-pub async fn get(url: &str, trust: &Trust, identity: Option<&ClientIdentity>, limit: Duration) -> Result<Answer, HttpError> {
+pub async fn call(call: Call<'_>, trust: &Trust, identity: Option<&ClientIdentity>, limit: Duration) -> Result<Answer, HttpError> {
     let deadline = Instant::now() + limit;
-    let target = Target::parse(url)?;
+    let target = Target::parse(call)?;
     let config = target.secure.then(|| config(trust, identity)).transpose()?;
     let stream = target.endpoint.connect(deadline).await?;
     let Some(config) = config else { return exchange(stream, target.request, deadline).await };
@@ -85,16 +105,16 @@ pub async fn get(url: &str, trust: &Trust, identity: Option<&ClientIdentity>, li
 struct Target {
     secure: bool,
     endpoint: Endpoint,
-    request: Request<Empty<Bytes>>,
+    request: Request<Full<Bytes>>,
 }
 
 impl Target {
-    fn parse(url: &str) -> Result<Self, HttpError> {
-        Self::from_uri(url).ok_or_else(|| HttpError::Url(url.to_owned()))
+    fn parse(call: Call<'_>) -> Result<Self, HttpError> {
+        Self::of(call).ok_or_else(|| HttpError::Url(call.url.to_owned()))
     }
 
-    fn from_uri(url: &str) -> Option<Self> {
-        let uri: Uri = url.parse().ok()?;
+    fn of(call: Call<'_>) -> Option<Self> {
+        let uri: Uri = call.url.parse().ok()?;
         let (secure, default_port) = match uri.scheme_str()? {
             "http" => (false, 80),
             "https" => (true, 443),
@@ -105,12 +125,17 @@ impl Target {
             "" => default_port,
             port => port.strip_prefix(':')?.parse().ok()?,
         };
-        let request = Request::get(uri.path_and_query()?.as_str())
+        let method = if call.json.is_some() { Method::POST } else { Method::GET };
+        let request = Request::builder()
+            .method(method)
+            .uri(uri.path_and_query()?.as_str())
             .header(HOST, authority.as_str())
             .header(USER_AGENT, concat!("kubecertd/", env!("CARGO_PKG_VERSION")))
             .header(ACCEPT, "*/*")
-            .header(CONNECTION, "close")
-            .body(Empty::new());
+            .header(CONNECTION, "close");
+        let request = call.headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let request = if call.json.is_some() { request.header(CONTENT_TYPE, "application/json") } else { request };
+        let request = request.body(Full::from(call.json.unwrap_or_default().to_owned()));
         Some(Self { secure, endpoint: Endpoint::new(authority.host(), port).ok()?, request: request.ok()? })
     }
 }
@@ -123,7 +148,7 @@ fn config(trust: &Trust, identity: Option<&ClientIdentity>) -> Result<ClientConf
     tls::config(verifier, identity).map_err(|e| ProbeError::Handshake(e.to_string()).into())
 }
 
-async fn exchange<S>(stream: S, request: Request<Empty<Bytes>>, deadline: Instant) -> Result<Answer, HttpError>
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>, deadline: Instant) -> Result<Answer, HttpError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -131,7 +156,7 @@ where
     timeout_at(deadline, exchange).await.map_err(|_| ProbeError::TimedOut(Stage::Answer))?
 }
 
-async fn ask<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<Answer, HttpError>
+async fn ask<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, HttpError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -71,8 +71,13 @@ impl fmt::Display for Location {
 pub enum TrialAt {
     /// At the server that its own kubeconfig names, with this path.
     Kubeconfig(String),
-    /// At this URL, of a server on this node.
-    Url(String),
+    /// At a server on this node.
+    Url {
+        /// The URL.
+        url: String,
+        /// For whom: a certificate that vouches for others proves nothing without a name.
+        user: Option<String>,
+    },
 }
 
 /// Who renews a credential.

@@ -85,4 +85,6 @@ pub struct RefreshStep {
     pub waits: Option<String>,
     /// For the remedies that end in a restart where they do not help: why that one would have to wait.
     pub restart_waits: Option<String>,
+    /// Whether what the service works with has ended: then it waits for nobody, not even for other nodes.
+    pub too_late: bool,
 }

@@ -16,13 +16,23 @@ pub struct Service {
     pub kind: ServiceKind,
     /// Where its health is asked, as an URL. `None` when nothing says so.
     pub health: Option<String>,
-    /// Whether the others live on it: it is stopped only where its like on other nodes carry on, and where it is not healthy again,
-    /// what comes after it is left alone.
-    pub essential: bool,
+    /// What the others live on: it is stopped only where its like on other nodes carry on, and where it is not healthy again, what
+    /// comes after it is left alone. `None` for what nobody else lives on.
+    pub essential: Option<Essential>,
     /// The credentials it uses.
     pub uses: Vec<Use>,
     /// Whether it keeps certificates in memory that end a year after its start, so that it has to be restarted before.
     pub ages: bool,
+}
+
+/// What a whole cluster lives on, by how its like on other nodes are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Essential {
+    /// A member of etcd: more than half of them have to carry on.
+    EtcdMember,
+    /// An API server: another one has to carry on.
+    ApiServer,
 }
 
 /// What kind of thing a service is, and how that is made to take what it does not take by itself.

@@ -32,6 +32,8 @@ pub struct Catalog {
     pub trials: BTreeMap<CredentialName, TrialAt>,
     /// How many members etcd had when this node joined, as its manifest says; 0 without a manifest.
     pub etcd_members: usize,
+    /// By which address the API server of this node is known to the cluster, as its manifest says.
+    pub api_server_address: Option<String>,
     /// What the operator should know about how the catalog came to be.
     pub notes: Vec<Note>,
 }
@@ -102,8 +104,9 @@ impl Catalog {
         let credentials = credentials(settings, profile, &mut places);
         check_own(settings, &authorities, &credentials)?;
         let etcd_members = manifests.etcd_members();
+        let api_server_address = manifests.api_server_address().map(str::to_owned);
         let trials = trials(profile, &services);
-        let mut catalog = Self { authorities, credentials, services, trials, etcd_members, notes };
+        let mut catalog = Self { authorities, credentials, services, trials, etcd_members, api_server_address, notes };
         catalog.join_shared();
         Ok(catalog)
     }
@@ -176,7 +179,7 @@ fn trials(profile: &Profile, services: &[Service]) -> BTreeMap<CredentialName, T
         Some(name) => {
             let service = services.iter().find(|service| service.name == *name)?;
             let address = service.uses.iter().find_map(|one| one.served_at.as_ref())?;
-            Some(TrialAt::Url(format!("https://{address}{}", trial.path)))
+            Some(TrialAt::Url { url: format!("https://{address}{}", trial.path), user: trial.user.clone() })
         }
     };
     profile.credentials.iter().filter_map(|usual| Some((usual.name.clone(), at(usual.trial.as_ref()?)?))).collect()

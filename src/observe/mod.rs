@@ -13,4 +13,4 @@ pub use catalog::Catalog;
 pub use conditions::{Conditions, conditions};
 pub use facts::{Observation, observe};
 pub use node::{Config, ConfigFile, Node, NodeError, Platform, USUAL_CONFIG};
-pub use services::{ServicesSeen, one as service, runtime_socket, services};
+pub use services::{ServicesSeen, neighbours, one as service, runtime_socket, services};

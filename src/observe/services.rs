@@ -9,6 +9,7 @@ mod consumers;
 mod health;
 mod look;
 mod moment;
+mod neighbours;
 mod pods;
 mod refused;
 mod runtime;
@@ -24,6 +25,7 @@ use super::Node;
 use crate::model::{Consumer, Health, Holding, Presence, Service, ServiceFacts, ServiceKind, Use};
 use crate::sys::Clock;
 use look::{Look, Running};
+pub use neighbours::neighbours;
 pub use runtime::socket as runtime_socket;
 use together::together;
 

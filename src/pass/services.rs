@@ -12,9 +12,9 @@ use nix::sys::stat::FileStat;
 use super::{Orders, Survey, policy};
 use crate::act::refresh::{Answer, Caller, Limits, RefreshOutcome, Refreshing, Seen, refresh};
 use crate::model::{AbsolutePath, Belief, Brakes, Consumer, RefreshStep, Replaced, Service, ServiceMemory, ServiceName, Timestamp};
-use crate::observe::{Node, ServicesSeen, runtime_socket, service, services};
+use crate::observe::{Node, ServicesSeen, neighbours, runtime_socket, service, services};
 use crate::plan::{
-    Content, Finding, Judged, JudgedService, Moment, Occasion, Refresh, Request, Situation, forget_restarted, judge_service,
+    Content, Finding, Judged, JudgedService, Moment, Occasion, Refresh, Request, Situation, forget_restarted, judge_service, may_stop,
     note_connections, note_contents, note_replaced, note_restarted, plan_refresh,
 };
 use crate::store::{read_services, write_services};
@@ -125,8 +125,8 @@ impl Light<'_> {
         let now = clock.now();
         let credentials = &survey.credentials;
         let list: Vec<_> = seen.iter().map(|facts| judge_service(facts, credentials, &memory, now)).collect();
-        let (policy, etcd_members) = (&policy(node), node.catalog.etcd_members);
-        let situation = Situation { credentials, memory: &memory, occasion, request, policy, brakes, etcd_members, now };
+        let policy = &policy(node);
+        let situation = Situation { credentials, memory: &memory, occasion, request, policy, brakes, now };
         let Refresh { steps, findings } = plan_refresh(&list, &situation);
         (Services { list, consumers, findings, steps, notes }, memory)
     }
@@ -198,6 +198,15 @@ impl Eyes<'_> {
 }
 
 impl Eyes<'_> {
+    /// What the cluster lives on is stopped only where its like on other nodes carry on, unless it is too late already.
+    async fn others_carry_on(&self, step: &RefreshStep) -> Result<(), String> {
+        let service = self.node.catalog.services.iter().find(|service| service.name == step.service);
+        match service.and_then(|service| service.essential).filter(|_| !step.too_late) {
+            Some(essential) => may_stop(&neighbours(self.node, essential).await, self.node.catalog.etcd_members),
+            None => Ok(()),
+        }
+    }
+
     /// What was written down and then not done, because a runtime refused it, say, has not used up the one time.
     fn take_back(&self, steps: &[RefreshStep], outcomes: &[RefreshOutcome]) {
         let undone = |step: &&RefreshStep| {
@@ -223,6 +232,7 @@ impl Caller for Eyes<'_> {
             if let Some(reason) = &step.restart_waits {
                 return Err(reason.clone());
             }
+            self.others_carry_on(step).await?;
             self.noted.borrow_mut().push(step.service.clone());
             note_restarted(&mut self.memory.borrow_mut(), step, self.clock.now());
             self.remember()

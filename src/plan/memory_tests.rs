@@ -160,6 +160,7 @@ fn restart(content: &str) -> RefreshStep {
         reason: String::new(),
         waits: None,
         restart_waits: None,
+        too_late: false,
     }
 }
 
@@ -235,6 +236,7 @@ fn a_restart_that_was_not_made_leaves_its_one_time() {
         reason: String::new(),
         waits: None,
         restart_waits: None,
+        too_late: false,
     };
     let before = memory.clone();
     note_restarted(&mut memory, &step("one"), Timestamp::default());

@@ -7,6 +7,7 @@ mod finding;
 mod freshness;
 mod judge;
 mod memory;
+mod neighbours;
 mod patience;
 mod refresh;
 #[cfg(test)]
@@ -18,6 +19,7 @@ pub use finding::Finding;
 pub use freshness::{JudgedService, judge_service};
 pub use judge::{action, judge, judge_authority};
 pub use memory::{Content, Moment, forget_restarted, note_connections, note_contents, note_replaced, note_restarted};
+pub use neighbours::may_stop;
 pub use patience::{RELEASED, believe, defer, holds, last_seen, not_yet_again, policy_by};
 pub use refresh::{Occasion, Refresh, Situation, plan_refresh};
 pub use steps::{Judged, Plan, Request, Step, Terms, plan};

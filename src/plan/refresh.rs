@@ -48,8 +48,6 @@ pub struct Situation<'s> {
     pub policy: &'s Policy,
     /// The reasons to wait.
     pub brakes: &'s Brakes,
-    /// How many members etcd had when this node joined; 0 where it runs elsewhere.
-    pub etcd_members: usize,
     /// The present time.
     pub now: Timestamp,
 }
@@ -67,7 +65,6 @@ pub struct Refresh {
 #[must_use]
 pub fn plan_refresh(services: &[JudgedService], situation: &Situation<'_>) -> Refresh {
     let mut refresh = Refresh::default();
-    let mut one_is_old = false;
     for JudgedService { facts, freshness } in services {
         let service = facts.service.name.clone();
         match &facts.presence {
@@ -78,12 +75,10 @@ pub fn plan_refresh(services: &[JudgedService], situation: &Situation<'_>) -> Re
                 let running = Running { facts, instance, situation };
                 let mut wants = running.wants(freshness, &mut refresh.findings);
                 let restarts = wants.iter().any(|want| want.remedy == Remedy::Restart);
-                let old = if restarts || one_is_old { None } else { running.too_old(&mut refresh.findings) };
-                let is_old = old.is_some();
-                wants.extend(old);
-                let step = running.step(wants);
-                one_is_old |= is_old && step.as_ref().is_some_and(|step| step.waits.is_none());
-                refresh.steps.extend(step);
+                if !restarts {
+                    wants.extend(running.too_old(&mut refresh.findings));
+                }
+                refresh.steps.extend(running.step(wants));
             }
         }
     }
@@ -189,7 +184,7 @@ impl Running<'_> {
         })
     }
 
-    /// At the scheduled time only, and one service a pass: there is a month for all of them.
+    /// At the scheduled time only.
     fn too_old(&self, findings: &mut Vec<Finding>) -> Option<Want> {
         let age = self.instance.age;
         if !self.facts.service.ages || age < OLDEST {
@@ -213,17 +208,15 @@ impl Running<'_> {
     fn step(&self, mut wants: Vec<Want>) -> Option<RefreshStep> {
         let urgency = wants.iter().map(|want| want.urgency).max()?;
         let later = self.later(urgency, wants.iter().any(|want| want.timely));
-        let others = self.others(urgency);
         let any = |remedy: Remedy| wants.iter().any(|want| want.remedy == remedy);
-        let both = || join(later.iter().chain(&others));
         let (remedy, waits, restart_waits) = if any(Remedy::Restart) {
-            (Remedy::Restart, both(), None)
+            (Remedy::Restart, later, None)
         } else if any(Remedy::Await) {
             // Looking does no harm; closing connections in the middle of somebody's work might.
             wants.retain(|want| want.remedy == Remedy::Await || later.is_none());
-            (Remedy::Await, None, both())
+            (Remedy::Await, None, later)
         } else {
-            (Remedy::CloseConnections, later.clone(), join(others.iter().chain(&self.restarted_for(&wants))))
+            (Remedy::CloseConnections, later, self.restarted_for(&wants))
         };
         let closes = remedy != Remedy::Restart;
         Some(RefreshStep {
@@ -235,6 +228,7 @@ impl Running<'_> {
             reason: self.reason(&wants),
             waits,
             restart_waits,
+            too_late: urgency == Urgency::Expired,
         })
     }
 
@@ -255,13 +249,6 @@ impl Running<'_> {
         let holds: Vec<String> = holds.iter().map(ToString::to_string).collect();
         let time = (!timely).then(|| "somebody else renewed it: its turn comes at the next scheduled time".to_owned());
         join(holds.iter().chain(&time))
-    }
-
-    /// Why a restart has to wait for others.
-    fn others(&self, urgency: Urgency) -> Option<String> {
-        let members = self.situation.etcd_members;
-        (self.facts.service.essential && members > 1 && urgency < Urgency::Expired)
-            .then(|| format!("etcd has {members} members, and whether the other nodes carry on without this one is not known"))
     }
 
     /// Where connections can't be closed, the service is restarted, and for a certificate only once.

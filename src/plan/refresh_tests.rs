@@ -18,7 +18,6 @@ struct Node {
     occasion: Occasion,
     request: Request,
     brakes: Brakes,
-    etcd_members: usize,
     now: Timestamp,
 }
 
@@ -35,7 +34,6 @@ impl Node {
             occasion: Occasion::Scheduled,
             request: Request::default(),
             brakes: Brakes { belief: Belief::Believed, holds: Vec::new(), refused: Vec::new() },
-            etcd_members: 1,
             now: now(),
         }
     }
@@ -51,7 +49,6 @@ impl Node {
             request: &self.request,
             policy: &policy,
             brakes: &self.brakes,
-            etcd_members: self.etcd_members,
             now: self.now,
         };
         plan_refresh(&judged, &situation)
@@ -98,11 +95,6 @@ impl Node {
         self
     }
 
-    fn members(mut self, members: usize) -> Self {
-        self.etcd_members = members;
-        self
-    }
-
     fn restarted(mut self, service: &str, credential: &str) -> Self {
         let (service, fingerprint) = (ServiceName::new(service).unwrap(), fingerprint("new").to_string());
         self.memory.restarted.push(Restarted { service, credential: name(credential), fingerprint, at: now().minus(DAY) });
@@ -144,7 +136,6 @@ fn aged(name: &str, days_old: u32) -> ServiceFacts {
 
 const LATER: &str = "somebody else renewed it: its turn comes at the next scheduled time";
 const HELD: &str = "kubeadm is at work (process 7), until it ends";
-const OTHERS: &str = "etcd has 3 members, and whether the other nodes carry on without this one is not known";
 
 #[test]
 fn a_stale_service_is_restarted_for_the_certificate_on_the_disk() {
@@ -157,6 +148,7 @@ fn a_stale_service_is_restarted_for_the_certificate_on_the_disk() {
         reason: "works with an earlier scheduler.conf, by its start".into(),
         waits: None,
         restart_waits: None,
+        too_late: false,
     };
     assert_eq!(Node::new(vec![stale()]).plan(), Refresh { steps: vec![step], findings: vec![] });
 }
@@ -242,19 +234,10 @@ fn looking_waits_for_nothing_and_the_restart_after_it_does() {
 }
 
 #[test]
-fn what_the_cluster_lives_on_is_stopped_only_where_the_node_is_alone_or_it_is_too_late() {
-    let mut facts = stale();
-    facts.service.essential = true;
-    let node = Node::new(vec![facts.clone()]);
-    assert_eq!(node.clone().members(1).waits(), None);
-    assert_eq!(node.clone().members(3).waits(), Some(OTHERS.to_owned()));
-    assert_eq!(node.clone().members(3).old_ones_end(now()).waits(), Some(OTHERS.to_owned()), "urgent is not too late");
-    assert_eq!(node.members(3).old_ones_end(now().minus(Duration::from_secs(1))).waits(), None);
-    assert_eq!(Node::new(vec![stale()]).members(3).waits(), None, "the others are stopped at will");
-    let mut facts = serving("old");
-    facts.service.essential = true;
-    let step = Node::new(vec![facts]).members(3).step();
-    assert_eq!((step.remedy, step.waits, step.restart_waits), (Remedy::Await, None, Some(OTHERS.to_owned())));
+fn what_has_ended_waits_for_nobody() {
+    let too_late = |end| Node::new(vec![stale()]).old_ones_end(end).step().too_late;
+    assert!(!too_late(now()), "urgent is not too late");
+    assert!(too_late(now().minus(Duration::from_secs(1))));
 }
 
 #[test]
@@ -282,10 +265,6 @@ fn connections_with_an_unknown_end_are_closed_when_it_is_time() {
 
 #[test]
 fn where_connections_can_not_be_closed_the_restart_has_its_own_reasons_to_wait() {
-    let mut node = Node::new(vec![connected(&[7])]).old_ones_end(now().plus(DAY)).members(3);
-    node.services[0].service.essential = true;
-    let step = node.step();
-    assert_eq!((step.waits, step.restart_waits), (None, Some(OTHERS.to_owned())));
     let step = Node::new(vec![connected(&[7])]).old_ones_end(now()).restarted("api", "kubelet-client").step();
     assert_eq!(step.restart_waits, Some("it was restarted for it already, at 2027-01-14T08:00:00Z".into()));
 }
@@ -361,14 +340,10 @@ fn a_service_grows_eleven_months_old_and_no_older() {
 }
 
 #[test]
-fn one_service_a_pass_is_restarted_for_its_age() {
-    let services = || vec![aged("api", 340), aged("manager", 350), aged("scheduler", 360)];
+fn services_are_restarted_for_their_age_in_the_order_of_the_catalog() {
+    let services = vec![aged("api", 340), aged("manager", 333), aged("scheduler", 360)];
     let names = |node: &Node| node.plan().steps.iter().map(|step| step.service.to_string()).collect::<Vec<_>>();
-    assert_eq!(names(&Node::new(services())), ["api"]);
-    let mut waiting = Node::new(services()).members(3);
-    waiting.services[0].service.essential = true;
-    assert_eq!(names(&waiting), ["api", "manager"], "one that waits does not keep the others from it");
-    assert_eq!(waiting.plan().steps[0].waits, Some(OTHERS.to_owned()));
+    assert_eq!(names(&Node::new(services)), ["api", "scheduler"]);
     let mut held = Node::new(vec![aged("api", 340)]).held();
     assert_eq!(held.waits(), Some(HELD.to_owned()));
     held.services = vec![aged("api", 362)];
@@ -405,7 +380,6 @@ prop_compose! {
         started in AT - 2..AT + 2,
         presence in 0..8,
         ages: bool,
-        essential: bool,
         old in proptest::option::of(330u32..370),
     ) -> ServiceFacts {
         let mut facts = service(&format!("service-{number}"), "none", Takes::Restart, started);
@@ -417,7 +391,6 @@ prop_compose! {
             facts.holds.push(Holding { credential, takes, serves, sees: sees.into_iter().map(seen).collect(), connections });
         }
         facts.service.ages = ages;
-        facts.service.essential = essential;
         if let (Presence::Running(instance), Some(old)) = (&mut facts.presence, old) {
             instance.age = DAY * old;
         }
@@ -440,11 +413,10 @@ prop_compose! {
         ours: bool,
         force: bool,
         held: bool,
-        members in 0usize..4,
         noted_cookies in proptest::option::of(proptest::collection::vec(0u64..5, 0..4)),
     ) -> Node {
         let end = Timestamp::from_seconds(now().seconds() + old_end * 86_400);
-        let mut node = Node::new(vec![services.0, services.1, services.2]).on(occasion).members(members).old_ones_end(end);
+        let mut node = Node::new(vec![services.0, services.1, services.2]).on(occasion).old_ones_end(end);
         node = if ours { node } else { node.by_somebody_else() };
         node = if held { node.held() } else { node };
         node.request.force = force;
@@ -529,7 +501,6 @@ proptest! {
             let young = facts.presence.instance().is_some_and(|instance| instance.age < OLDEST);
             let far = step.credentials.iter().all(|(name, _)| ends(name) > now().plus(days(3)));
             prop_assert!(!(may_restart && far && young && !node.brakes.holds.is_empty() && !node.request.force), "{step:?} should be held");
-            prop_assert!(!(may_restart && far && young && facts.service.essential && node.etcd_members > 1), "{step:?} needs the others");
         }
     }
 }

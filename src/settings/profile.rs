@@ -16,7 +16,9 @@ use super::entries::{unique, wrong};
 use super::error::{EntryProblem, SettingsError};
 use super::source::Source;
 use super::{ProfileName, Settings};
-use crate::model::{AbsolutePath, AuthorityName, CredentialName, InvalidPath, Location, Renewal, ServiceName, Signal, Takes, UnitRefresh};
+use crate::model::{
+    AbsolutePath, AuthorityName, CredentialName, Essential, InvalidPath, Location, Renewal, ServiceName, Signal, Takes, UnitRefresh,
+};
 
 /// The profiles that come with this program.
 const KUBEADM: &str = include_str!("../../config/profiles/kubeadm.toml");
@@ -94,6 +96,8 @@ pub struct Trial {
     pub service: Option<ServiceName>,
     /// The path of a request that has to be authenticated.
     pub path: String,
+    /// For whom it is asked, where the certificate is one that vouches for others.
+    pub user: Option<String>,
 }
 
 /// The flags of a static pod that name a credential's files.
@@ -131,7 +135,7 @@ pub struct ProfileService {
     pub health: Option<String>,
     /// Whether the others live on it: it is stopped only where its like on other nodes carry on, and what comes after it can do
     /// nothing without it.
-    pub essential: bool,
+    pub essential: Option<Essential>,
     /// The credentials it uses.
     pub uses: Vec<ProfileUse>,
     /// Whether certificates that it keeps in memory end a year after its start.

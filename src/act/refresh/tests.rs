@@ -42,7 +42,7 @@ fn credential() -> CredentialName {
 
 fn service(of: &str, kind: ServiceKind) -> Service {
     let uses = vec![Use { credential: credential(), takes: Takes::Restart, served_at: None, to_port: None }];
-    Service { name: name(of), kind, health: None, essential: false, ages: false, uses }
+    Service { name: name(of), kind, health: None, essential: None, ages: false, uses }
 }
 
 fn pod(of: &str) -> Service {
@@ -60,6 +60,7 @@ fn step(of: &str, remedy: Remedy) -> RefreshStep {
         reason: "because".to_owned(),
         waits: None,
         restart_waits: None,
+        too_late: false,
     }
 }
 

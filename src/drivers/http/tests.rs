@@ -56,6 +56,33 @@ async fn what_is_sent_is_what_a_server_needs() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn what_is_posted_goes_along_with_its_headers() {
+    LocalSet::new()
+        .run_until(async {
+            let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+            let address = accept(async move |mut stream| {
+                use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+                let mut request = Vec::new();
+                while !request.ends_with(b"{\"a\":1}") {
+                    stream.read_buf(&mut request).await.unwrap();
+                }
+                tell.send(String::from_utf8_lossy(&request).into_owned()).unwrap();
+                stream.write_all(OK).await.unwrap();
+            })
+            .await;
+            let url = format!("http://{address}/v3/cluster/member/list");
+            let asked = Call { url: &url, headers: &[("X-Remote-User", "somebody")], json: Some("{\"a\":1}") };
+            call(asked, &Trust::AnyCertificate, None, LIMIT).await.unwrap();
+            let request = told.recv().await.unwrap();
+            assert!(request.starts_with("POST /v3/cluster/member/list HTTP/1.1\r\n"), "{request}");
+            for line in ["x-remote-user: somebody", "content-type: application/json", "content-length: 7"] {
+                assert!(request.to_lowercase().contains(&format!("\r\n{line}\r\n")), "{request}");
+            }
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn a_long_answer_is_cut_off() {
     LocalSet::new()
         .run_until(async {

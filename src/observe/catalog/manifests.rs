@@ -58,6 +58,11 @@ impl Manifests {
         members.map_or(0, |members| members.split(',').count())
     }
 
+    /// By which address the API server of this node is known to the cluster.
+    pub fn api_server_address(&self) -> Option<&str> {
+        self.pods.get("kube-apiserver").and_then(|(_, pod)| pod.flag("advertise-address"))
+    }
+
     /// The manifest for a pod. One that could not be read is known by its file name: `etcd.yaml` for `etcd`.
     pub fn of(&self, pod: &str) -> Manifest<'_> {
         if let Some((file, pod)) = self.pods.get(pod) {

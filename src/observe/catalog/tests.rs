@@ -202,7 +202,7 @@ fn grace(pod: &str) -> Duration {
 #[test]
 fn what_the_others_need_is_marked() {
     let catalog = Node::new().catalog();
-    let essential = catalog.services.iter().filter(|service| service.essential);
+    let essential = catalog.services.iter().filter(|service| service.essential.is_some());
     assert_eq!(essential.map(|service| service.name.as_str()).collect::<Vec<_>>(), ["etcd", "kube-apiserver"]);
 }
 
@@ -212,7 +212,7 @@ fn some_services_age_and_some_the_cluster_lives_on() {
     let named = |pick: fn(&Service) -> bool| {
         catalog.services.iter().filter(|service| pick(service)).map(|service| service.name.as_str()).collect::<Vec<_>>()
     };
-    assert_eq!(named(|service| service.essential), ["etcd", "kube-apiserver"]);
+    assert_eq!(named(|service| service.essential.is_some()), ["etcd", "kube-apiserver"]);
     assert_eq!(named(|service| service.ages), ["kube-apiserver", "kube-controller-manager", "kube-scheduler"]);
 }
 
@@ -250,20 +250,26 @@ fn each_service_takes_a_new_credential_in_its_own_way() {
 fn new_client_certificates_are_tried_where_they_are_looked_at() {
     let shown = |node: &Node| {
         let trials = node.catalog().trials;
-        trials.iter().map(|(name, at)| format!("{name}: {at:?}")).collect::<Vec<_>>()
+        let text = |at: &TrialAt| match at {
+            TrialAt::Kubeconfig(path) => format!("its own server, {path}"),
+            TrialAt::Url { url, user: None } => url.clone(),
+            TrialAt::Url { url, user: Some(user) } => format!("{url} for {user}"),
+        };
+        trials.iter().map(|(name, at)| format!("{name}: {}", text(at))).collect::<Vec<_>>()
     };
     let kubeconfigs = ["admin.conf", "controller-manager.conf", "scheduler.conf", "super-admin.conf"];
-    let kubeconfigs: Vec<_> = kubeconfigs.iter().map(|name| format!("{name}: Kubeconfig(\"/api\")")).collect();
+    let kubeconfigs: Vec<_> = kubeconfigs.iter().map(|name| format!("{name}: its own server, /api")).collect();
     let with = |others: &[&str]| {
         let mut all: Vec<String> = others.iter().map(|text| (*text).to_owned()).chain(kubeconfigs.clone()).collect();
         all.sort();
         all
     };
-    let kubelet = "apiserver-kubelet-client: Url(\"https://127.0.0.1:10250/pods\")";
-    let etcd = "apiserver-etcd-client: Url(\"https://127.0.0.1:2379/health\")";
-    let check = "etcd/healthcheck-client: Url(\"https://127.0.0.1:2379/health\")";
-    assert_eq!(shown(&Node::new()), with(&[kubelet, etcd, check]));
-    assert_eq!(shown(&Node::new().remove("etcd.yaml")), with(&[kubelet]), "no etcd here to ask");
+    let kubelet = "apiserver-kubelet-client: https://127.0.0.1:10250/pods";
+    let etcd = "apiserver-etcd-client: https://127.0.0.1:2379/health";
+    let check = "etcd/healthcheck-client: https://127.0.0.1:2379/health";
+    let front = "front-proxy-client: https://10.200.0.1:6443/api for kubecertd";
+    assert_eq!(shown(&Node::new()), with(&[kubelet, etcd, check, front]));
+    assert_eq!(shown(&Node::new().remove("etcd.yaml")), with(&[kubelet, front]), "no etcd here to ask");
 }
 
 #[test]

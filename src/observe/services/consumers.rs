@@ -48,7 +48,7 @@ pub(super) fn as_service(containers: &Containers, consumer: &Consumer) -> Option
         name: ServiceName::new(pod.clone()).ok()?,
         kind: ServiceKind::StaticPod { manifest: Some(pod.clone()), pod, grace: GRACE },
         health: None,
-        essential: false,
+        essential: None,
         ages: false,
         uses: uses.collect(),
     })

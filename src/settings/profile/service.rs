@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::read::Wrong;
 use super::{ProfileService, ProfileServiceKind, ProfileUse};
-use crate::model::{AbsolutePath, ServiceName, Signal, UnitRefresh};
+use crate::model::{AbsolutePath, Essential, ServiceName, Signal, UnitRefresh};
 use crate::settings::Period;
 use crate::settings::error::{EntryProblem, SettingsError};
 
@@ -31,8 +31,7 @@ pub(super) struct ServiceFragment {
     signal: Option<Signal>,
     command: Option<Vec<String>>,
     limit: Option<Period>,
-    #[serde(default)]
-    essential: bool,
+    essential: Option<Essential>,
     #[serde(default)]
     ages: bool,
     health: Option<String>,

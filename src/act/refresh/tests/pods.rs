@@ -3,6 +3,7 @@
 use tonic::Status;
 
 use super::*;
+use crate::model::Essential;
 
 #[tokio::test]
 async fn the_container_is_stopped_with_its_grace_and_the_successor_waited_for() {
@@ -224,7 +225,7 @@ async fn after_an_essential_one_that_is_not_well_the_rest_is_left_alone() {
     for essential in [true, false] {
         let setting = Setting::with_runtime(NORMAL);
         let caller = Scripted::new(&script);
-        let services = [pod("a"), Service { essential, ..pod("b") }, pod("c")];
+        let services = [pod("a"), Service { essential: essential.then_some(Essential::EtcdMember), ..pod("b") }, pod("c")];
         let steps = ["a", "b", "c"].map(|of| step(of, Remedy::Restart));
         let outcomes = setting.refresh(&caller, &steps, &services).await;
         let [a, b, c] = <[RefreshOutcome; 3]>::try_from(outcomes).unwrap();
@@ -245,7 +246,7 @@ async fn an_essential_one_that_could_not_be_touched_holds_nobody_up() {
         (_, true) => fresh("new"),
     };
     let setting = Setting::with_runtime(NORMAL);
-    let services = [Service { essential: true, ..pod("a") }, pod("b")];
+    let services = [Service { essential: Some(Essential::EtcdMember), ..pod("a") }, pod("b")];
     let outcomes = setting.refresh(&Scripted::new(&script), &["a", "b"].map(|of| step(of, Remedy::Restart)), &services).await;
     assert!(outcomes[0].result.is_err() && outcomes[1].result.is_ok(), "{outcomes:?}");
 }

@@ -1,0 +1,59 @@
+//! A credential as a client uses it: the server that a kubeconfig names, what that server is known by, and who one is there.
+
+use super::{Files, Stored};
+use crate::drivers::http::Trust;
+use crate::drivers::tls::ClientIdentity;
+use crate::formats::kubeconfig::{Kubeconfig, Source};
+use crate::formats::x509::{Certificate, PrivateKey, certificates};
+use crate::model::{AbsolutePath, Secret};
+use crate::sys::Root;
+
+/// The server that a kubeconfig names.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Its URL, as it is written there, without a slash at its end.
+    pub url: String,
+    /// What it is known by.
+    pub trust: Trust,
+}
+
+/// The server of a kubeconfig's current cluster.
+///
+/// # Errors
+/// A text that names the file and the reason.
+pub fn server(root: &Root, file: &AbsolutePath) -> Result<Server, String> {
+    let text = Files::read(root, file).map_err(|e| e.to_string())?.ok_or_else(|| format!("{file} does not exist"))?;
+    let config = Kubeconfig::parse(text.expose()).map_err(|e| format!("{file}: {e}"))?;
+    let cluster = config.cluster.ok_or_else(|| format!("{file} names no cluster"))?;
+    let url = cluster.server.ok_or_else(|| format!("{file} names no server"))?;
+    let authority = match cluster.authority {
+        Source::Embedded(bytes) => Some(bytes),
+        Source::File(name) => {
+            let authority = file.sibling(name).map_err(|e| e.to_string())?;
+            Files::read(root, &authority).map_err(|e| e.to_string())?
+        }
+        Source::Missing => None,
+    };
+    let authority = authority.ok_or_else(|| format!("{file} has no certificate-authority to know its server by"))?;
+    let authorities = certificates(authority.expose()).map_err(|e| format!("{file}: certificate-authority: {e}"))?;
+    Ok(Server { url: url.trim_end_matches('/').to_owned(), trust: Trust::Authorities(authorities) })
+}
+
+/// Who one is with this certificate and key.
+///
+/// # Errors
+/// When they make no identity.
+pub fn identity(certificate: &Certificate, key: &PrivateKey) -> Result<ClientIdentity, String> {
+    ClientIdentity::new(std::slice::from_ref(certificate), key).map_err(|e| e.to_string())
+}
+
+/// Who one is with a credential as it is kept.
+///
+/// # Errors
+/// When it is not whole.
+pub fn identity_of(stored: &Stored) -> Result<ClientIdentity, String> {
+    let contents = stored.form.sources().map(|source| source.content.clone()).collect::<Option<Vec<Secret>>>();
+    let contents = contents.ok_or("one of its files is not there")?;
+    let (certificate, key) = stored.read_back(&contents).map_err(|e| e.to_string())?;
+    identity(&certificate, &key)
+}
