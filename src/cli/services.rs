@@ -59,7 +59,7 @@ fn since(facts: &ServiceFacts) -> String {
         Presence::Running(instance) => date(instance.started_at),
         Presence::Down(_) => "down".to_owned(),
         Presence::Unknown(_) => "unknown".to_owned(),
-        Presence::Absent => "-".to_owned(),
+        Presence::Absent | Presence::OutOfSight => "-".to_owned(),
     }
 }
 

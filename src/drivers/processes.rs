@@ -5,6 +5,7 @@
 //! its number and its start, and what was found out is dropped when it turns out to be about another one.
 
 mod cgroup;
+mod pid_file;
 mod stat;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ use nix::unistd::{SysconfVar, sysconf};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 pub use cgroup::Cgroup;
+pub use pid_file::{PidFileError, of_pid_file};
 pub use rustix::process::Signal;
 
 use crate::model::{AbsolutePath, Timestamp};

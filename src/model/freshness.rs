@@ -18,6 +18,8 @@ pub enum Evidence {
     Started,
     /// Connections that were open when the credential was replaced.
     Connections,
+    /// What it was told of last, and took without complaint.
+    Told,
 }
 
 impl fmt::Display for Evidence {
@@ -27,6 +29,7 @@ impl fmt::Display for Evidence {
             Self::Sees => "by the file it sees",
             Self::Started => "by its start",
             Self::Connections => "by its connections",
+            Self::Told => "by what it was told last",
         })
     }
 }

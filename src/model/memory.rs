@@ -19,6 +19,8 @@ pub struct ServiceMemory {
     pub stopped: BTreeMap<ServiceName, String>,
     /// Connections that carry certificates which were replaced.
     pub connections: Vec<NotedConnections>,
+    /// What services that go on running were told of last.
+    pub told: Vec<Told>,
 }
 
 /// When a credential's present content came to be where it is.
@@ -89,6 +91,17 @@ pub struct Restarted {
     pub fingerprint: String,
     /// When.
     pub at: Timestamp,
+}
+
+/// The certificate that a service was told of last, well: it shows nobody what it works with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// The service.
+    pub service: ServiceName,
+    /// The credential.
+    pub credential: CredentialName,
+    /// Its certificate, by its fingerprint in hex.
+    pub fingerprint: String,
 }
 
 /// Connections that were open when the certificate that they were opened with was replaced.

@@ -26,7 +26,7 @@ pub use digest::Digest;
 pub use freshness::{Evidence, Freshness, RefreshStep, Remedy};
 pub use judgement::{Action, AuthorityCondition, AuthorityJudgement, Condition, Judgement, LEAST_GAIN, Policy, Urgency};
 pub use key::{InvalidKeyChoice, KeyChoice};
-pub use memory::{Appeared, Earlier, NotedConnections, Replaced, Restarted, ServiceMemory};
+pub use memory::{Appeared, Earlier, NotedConnections, Replaced, Restarted, ServiceMemory, Told};
 pub use names::{AuthorityName, CredentialName, InvalidName, ServiceName};
 pub use neighbours::Neighbours;
 pub use observation::{AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityState, CredentialFacts, Leaf, Material, Signer};

@@ -29,6 +29,8 @@ pub enum Presence {
     Running(Instance),
     /// It can't be found out: the container runtime does not answer, say.
     Unknown(String),
+    /// Nobody can see it from here: only a command reaches it.
+    OutOfSight,
 }
 
 impl Presence {
@@ -37,7 +39,7 @@ impl Presence {
     pub fn instance(&self) -> Option<&Instance> {
         match self {
             Self::Running(instance) => Some(instance),
-            Self::Absent | Self::Down(_) | Self::Unknown(_) => None,
+            Self::Absent | Self::Down(_) | Self::Unknown(_) | Self::OutOfSight => None,
         }
     }
 }

@@ -70,6 +70,19 @@ pub enum ServiceKind {
     },
 }
 
+impl ServiceKind {
+    /// Whether what runs goes on running when it is told of a new credential: then its start says nothing about what it works with.
+    #[must_use]
+    pub fn keeps_running(&self) -> bool {
+        match self {
+            Self::StaticPod { .. } => false,
+            Self::Unit { refresh, .. } => !matches!(refresh, UnitRefresh::Restart | UnitRefresh::Signal(Signal::Term)),
+            Self::Process { signal, .. } => *signal != Signal::Term,
+            Self::Command { .. } => true,
+        }
+    }
+}
+
 /// What is done to a systemd unit so that it takes something new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnitRefresh {

@@ -11,6 +11,7 @@ mod look;
 mod moment;
 mod neighbours;
 mod pods;
+mod processes;
 mod refused;
 mod runtime;
 mod seeing;
@@ -31,8 +32,6 @@ use together::together;
 
 /// How long one question may take.
 const LIMIT: Duration = Duration::from_secs(2);
-
-const BY_ITS_OWN: &str = "a service that is reached by a pid file or a command is not looked at";
 
 const ANOTHER_ROOT: &str = "these are the files of another root folder, where nothing runs";
 
@@ -127,10 +126,16 @@ async fn facts(look: Arc<Look>, service: Service) -> (ServiceFacts, Vec<String>)
         ServiceKind::StaticPod { manifest: None, .. } => Err(Presence::Absent),
         ServiceKind::StaticPod { pod, manifest: Some(manifest), .. } => pods::find(&look, pod, manifest).await,
         ServiceKind::Unit { unit, .. } => units::find(&look, unit).await,
-        ServiceKind::Process { .. } | ServiceKind::Command { .. } => Err(Presence::Unknown(BY_ITS_OWN.to_owned())),
+        ServiceKind::Process { pid_file, .. } => processes::find(&look, pid_file),
+        ServiceKind::Command { .. } => Err(Presence::OutOfSight),
     };
     let running = match found {
         Ok(running) => Arc::new(running),
+        // Where nobody says whether it runs, it may say so itself.
+        Err(presence @ (Presence::Unknown(_) | Presence::OutOfSight)) => {
+            let health = health::ask(service.health.as_deref()).await;
+            return (ServiceFacts { health, ..not_running(&service, presence) }, Vec::new());
+        }
         Err(presence) => return (not_running(&service, presence), Vec::new()),
     };
     let holds = together(service.uses.iter().map(|one| holds(Arc::clone(&look), Arc::clone(&running), one.clone())));

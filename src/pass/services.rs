@@ -15,7 +15,7 @@ use crate::model::{AbsolutePath, Belief, Brakes, Consumer, RefreshStep, Replaced
 use crate::observe::{Node, ServicesSeen, neighbours, runtime_socket, service, services};
 use crate::plan::{
     Content, Finding, Judged, JudgedService, Moment, Occasion, Refresh, Request, Situation, forget_restarted, judge_service, may_stop,
-    note_connections, note_contents, note_replaced, note_restarted, plan_refresh,
+    note_connections, note_contents, note_out_of_sight, note_replaced, note_restarted, note_told, plan_refresh,
 };
 use crate::store::{read_services, write_services};
 use crate::sys::{Clock, Root, block_on, uptime};
@@ -122,6 +122,7 @@ impl Light<'_> {
         let ServicesSeen { services: seen, consumers, notes: more } = services(node, clock).await;
         notes.extend(more);
         note_connections(&mut memory, &seen);
+        note_out_of_sight(&mut memory, &seen);
         let now = clock.now();
         let credentials = &survey.credentials;
         let list: Vec<_> = seen.iter().map(|facts| judge_service(facts, credentials, &memory, now)).collect();
@@ -150,6 +151,7 @@ impl Light<'_> {
         let known: Vec<_> = found.list.iter().map(|judged| judged.facts.service.clone()).collect();
         let outcomes = refresh(&found.steps, &known, &with).await;
         caller.take_back(&found.steps, &outcomes);
+        caller.note_told(&found.steps, &outcomes);
         found.notes.extend(caller.remember().err());
         ServicesReport { found, outcomes }
     }
@@ -205,6 +207,14 @@ impl Eyes<'_> {
             Some(essential) => may_stop(&neighbours(self.node, essential).await, self.node.catalog.etcd_members),
             None => Ok(()),
         }
+    }
+
+    /// What took it well, and shows nobody what it works with.
+    fn note_told(&self, steps: &[RefreshStep], outcomes: &[RefreshOutcome]) {
+        let well = |step: &&RefreshStep| {
+            outcomes.iter().any(|outcome| outcome.service == step.service && outcome.restarted && outcome.result.is_ok())
+        };
+        steps.iter().filter(well).for_each(|step| note_told(&mut self.memory.borrow_mut(), step));
     }
 
     /// What was written down and then not done, because a runtime refused it, say, has not used up the one time.

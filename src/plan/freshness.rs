@@ -47,6 +47,7 @@ fn freshness(
         Presence::Running(instance) => instance,
         Presence::Absent | Presence::Down(_) => return Ok(Freshness::NotRunning),
         Presence::Unknown(reason) => return Err(reason.clone()),
+        Presence::OutOfSight => return out_of_sight(facts, name, on_disk(credentials, name)?, memory),
     };
     let leaf = on_disk(credentials, name)?;
     let holding = facts.holds.iter().find(|holding| holding.credential == *name).ok_or("nothing was found out about it")?;
@@ -61,12 +62,30 @@ fn freshness(
         (Takes::Reloads, None) => Ok(Freshness::ByItself),
         (Takes::Reloads, Some(Serves::NotItsOwn(reason) | Serves::Nothing(reason))) => Err(reason.clone()),
         (Takes::Reloads, Some(Serves::Certificate { .. })) => Ok(Freshness::ByItself), // decided above
+        (Takes::Restart, _) if facts.service.kind.keeps_running() && was_told(facts, name, leaf, memory) == Some(true) => {
+            Ok(Freshness::Fresh(Evidence::Told))
+        }
         (Takes::Restart, _) => Ok(by_start(instance, appeared()?)),
         (Takes::NewConnections, _) => {
             let carry = lingering(&facts.service.name, holding, instance, appeared()?, memory);
             Ok(by_connections(&carry.ok_or("its open connections can't be looked at")?, now))
         }
     }
+}
+
+/// It works with what it was told of last.
+fn out_of_sight(facts: &ServiceFacts, name: &CredentialName, leaf: &Leaf, memory: &ServiceMemory) -> Result<Freshness, String> {
+    match was_told(facts, name, leaf, memory) {
+        Some(true) => Ok(Freshness::Fresh(Evidence::Told)),
+        Some(false) => Ok(Freshness::Stale(Evidence::Told)),
+        None => Err("what it was told last is not known".to_owned()),
+    }
+}
+
+/// Whether the last that a service was told of is this certificate; `None` where it was never told of any.
+fn was_told(facts: &ServiceFacts, name: &CredentialName, leaf: &Leaf, memory: &ServiceMemory) -> Option<bool> {
+    let told = memory.told.iter().find(|told| told.service == facts.service.name && told.credential == *name)?;
+    Some(told.fingerprint == leaf.fingerprint.to_string())
 }
 
 /// The certificate that a service should work with.

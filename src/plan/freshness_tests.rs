@@ -1,6 +1,7 @@
 use super::super::service_fixtures::*;
 use super::*;
-use crate::model::{Digest, days};
+use crate::model::{Digest, RefreshStep, Remedy, ServiceKind, UnitRefresh, days};
+use crate::plan::{note_out_of_sight, note_told};
 
 const AT: u64 = 5_000;
 
@@ -174,4 +175,58 @@ fn a_use_that_nothing_was_found_of_is_not_passed_over() {
     let mut facts = with(Takes::Restart, AT, |_| {});
     facts.holds.clear();
     assert_eq!(look(&facts, &memory()), unknown("nothing was found out about it"));
+}
+
+/// A service that goes on running when it is told of something new.
+fn told_in_place(started: u64) -> ServiceFacts {
+    let mut facts = with(Takes::Restart, started, |_| {});
+    facts.service.kind = ServiceKind::Unit { unit: "haproxy.service".into(), refresh: UnitRefresh::Reload };
+    facts
+}
+
+fn step_for(facts: &ServiceFacts, content: &str) -> RefreshStep {
+    RefreshStep {
+        service: facts.service.name.clone(),
+        instance: String::new(),
+        remedy: Remedy::Restart,
+        credentials: vec![(name("one"), fingerprint(content).to_string())],
+        closing: Vec::new(),
+        reason: String::new(),
+        waits: None,
+        restart_waits: None,
+        too_late: false,
+    }
+}
+
+#[test]
+fn what_goes_on_running_works_with_what_it_was_told_of() {
+    let facts = told_in_place(AT - 1);
+    let mut memory = memory();
+    assert_eq!(look(&facts, &memory), Freshness::Stale(Evidence::Started));
+    note_told(&mut memory, &step_for(&facts, "new"));
+    assert_eq!(look(&facts, &memory), Freshness::Fresh(Evidence::Told));
+    note_told(&mut memory, &step_for(&facts, "older"));
+    assert_eq!(look(&facts, &memory), Freshness::Stale(Evidence::Started), "it was told of another one");
+    assert_eq!(look(&told_in_place(AT + 1), &memory), Freshness::Fresh(Evidence::Started), "it began anew since");
+    let restarted = with(Takes::Restart, AT - 1, |_| {});
+    note_told(&mut memory, &step_for(&restarted, "new"));
+    assert_eq!(look(&restarted, &memory), Freshness::Stale(Evidence::Started), "a container that is the same was not restarted");
+}
+
+#[test]
+fn what_only_a_command_reaches_is_told_of_each_change_and_of_nothing_else() {
+    let mut facts = with(Takes::Restart, AT, |_| {});
+    facts.service.kind = ServiceKind::Command { command: vec!["/bin/true".into()], limit: Duration::ZERO };
+    facts.presence = Presence::OutOfSight;
+    let mut memory = memory();
+    assert_eq!(look(&facts, &memory), unknown("what it was told last is not known"));
+    note_out_of_sight(&mut memory, std::slice::from_ref(&facts));
+    assert_eq!(look(&facts, &memory), Freshness::Fresh(Evidence::Told), "nothing is known against it");
+    let newer = |memory: &ServiceMemory| judge_service(&facts, &[judged("one", "newer")], memory, now()).freshness[0].1.clone();
+    assert_eq!(newer(&memory), Freshness::Stale(Evidence::Told));
+    memory.appeared.insert(name("one"), appeared_at("newer", AT + 1, None));
+    note_out_of_sight(&mut memory, std::slice::from_ref(&facts));
+    assert_eq!(newer(&memory), Freshness::Stale(Evidence::Told), "it was told of an earlier one, whenever that was");
+    note_told(&mut memory, &step_for(&facts, "newer"));
+    assert_eq!(newer(&memory), Freshness::Fresh(Evidence::Told));
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::freshness::started_before;
 use crate::model::{
-    Appeared, CredentialFacts, CredentialName, Earlier, Holding, Instance, Material, NotedConnections, RefreshStep, Replaced, Restarted,
-    ServiceFacts, ServiceMemory, ServiceName, Takes, Timestamp, Uptime,
+    Appeared, CredentialFacts, CredentialName, Earlier, Holding, Instance, Material, NotedConnections, Presence, RefreshStep, Replaced,
+    Restarted, ServiceFacts, ServiceMemory, ServiceName, Takes, Timestamp, Told, Uptime,
 };
 
 /// How far the wall clock may have moved against the other one without having been set.
@@ -175,6 +175,33 @@ pub fn note_restarted(memory: &mut ServiceMemory, step: &RefreshStep, at: Timest
         memory.restarted.push(Restarted { service, credential, fingerprint, at });
     }
     keep_last(&mut memory.restarted, MOST_RESTARTED);
+}
+
+/// Takes note of what a service was told, well, and goes on running with.
+pub fn note_told(memory: &mut ServiceMemory, step: &RefreshStep) {
+    for (credential, fingerprint) in &step.credentials {
+        tell(memory, &step.service, credential, fingerprint.clone());
+    }
+}
+
+/// What can't be seen is taken to work with what is there when it is first heard of: nothing is known against it. To be called after the
+/// contents were taken note of.
+pub fn note_out_of_sight(memory: &mut ServiceMemory, services: &[ServiceFacts]) {
+    for facts in services.iter().filter(|facts| facts.presence == Presence::OutOfSight) {
+        for one in &facts.service.uses {
+            let known = memory.told.iter().any(|told| told.service == facts.service.name && told.credential == one.credential);
+            if let Some(appeared) = memory.appeared.get(&one.credential).filter(|_| !known) {
+                let fingerprint = appeared.fingerprint.clone();
+                tell(memory, &facts.service.name, &one.credential, fingerprint);
+            }
+        }
+    }
+}
+
+fn tell(memory: &mut ServiceMemory, service: &ServiceName, credential: &CredentialName, fingerprint: String) {
+    memory.told.retain(|told| told.service != *service || told.credential != *credential);
+    memory.told.push(Told { service: service.clone(), credential: credential.clone(), fingerprint });
+    keep_last(&mut memory.told, MOST_RESTARTED);
 }
 
 /// Takes the note of a restart back that turned out not to be made: it has not used up the one time.

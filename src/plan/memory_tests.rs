@@ -202,7 +202,7 @@ fn no_note_is_made_of_what_began_with_the_content_or_could_not_be_looked_at() {
     let mut memory = known();
     look(&mut memory, &judged("one", "new"), seconds(60), &moment());
     let mut down = api(100, Some(vec![7]));
-    down.presence = crate::model::Presence::Down(String::new());
+    down.presence = Presence::Down(String::new());
     let many = (0..=MOST_COOKIES as u64).collect();
     let reloads = service("api", "one", Takes::Reloads, 100);
     note_connections(&mut memory, &[api(UP - 60, Some(vec![7])), api(100, None), api(100, Some(many)), down, reloads]);

@@ -18,7 +18,9 @@ mod words;
 pub use finding::Finding;
 pub use freshness::{JudgedService, judge_service};
 pub use judge::{action, judge, judge_authority};
-pub use memory::{Content, Moment, forget_restarted, note_connections, note_contents, note_replaced, note_restarted};
+pub use memory::{
+    Content, Moment, forget_restarted, note_connections, note_contents, note_out_of_sight, note_replaced, note_restarted, note_told,
+};
 pub use neighbours::may_stop;
 pub use patience::{RELEASED, believe, defer, holds, last_seen, not_yet_again, policy_by};
 pub use refresh::{Occasion, Refresh, Situation, plan_refresh};

@@ -71,8 +71,8 @@ pub fn plan_refresh(services: &[JudgedService], situation: &Situation<'_>) -> Re
             Presence::Absent => {}
             Presence::Down(reason) => refresh.findings.push(Finding::Down { service, reason: reason.clone() }),
             Presence::Unknown(reason) => refresh.findings.push(Finding::Unseen { service, reason: reason.clone() }),
-            Presence::Running(instance) => {
-                let running = Running { facts, instance, situation };
+            Presence::Running(_) | Presence::OutOfSight => {
+                let running = Running { facts, instance: facts.presence.instance(), situation };
                 let mut wants = running.wants(freshness, &mut refresh.findings);
                 let restarts = wants.iter().any(|want| want.remedy == Remedy::Restart);
                 if !restarts {
@@ -98,10 +98,10 @@ struct Want {
     timely: bool,
 }
 
-/// A service that runs, and what a plan for it depends on.
+/// A service that runs, as far as that can be seen, and what a plan for it depends on.
 struct Running<'s> {
     facts: &'s ServiceFacts,
-    instance: &'s Instance,
+    instance: Option<&'s Instance>,
     situation: &'s Situation<'s>,
 }
 
@@ -157,7 +157,7 @@ impl Running<'_> {
         let appeared = self.situation.memory.appeared.get(credential);
         let end = appeared.and_then(|known| match &holding.serves {
             Some(crate::model::Serves::Certificate { fingerprint, .. }) => known.end_of(&fingerprint.to_string()),
-            _ => known.held_until(&self.instance.started),
+            _ => self.instance.and_then(|instance| known.held_until(&instance.started)),
         });
         Some(Want {
             remedy: if holding.takes == Takes::Reloads { Remedy::Await } else { Remedy::Restart },
@@ -172,7 +172,7 @@ impl Running<'_> {
     fn close(&self, credential: &CredentialName) -> Option<Want> {
         let fingerprint = self.fingerprint(credential)?;
         let appeared = self.situation.memory.appeared.get(credential)?;
-        let lingering = lingering(&self.facts.service.name, self.holding(credential)?, self.instance, appeared, self.situation.memory)?;
+        let lingering = lingering(&self.facts.service.name, self.holding(credential)?, self.instance?, appeared, self.situation.memory)?;
         let end = lingering.end.map_or_else(String::new, |end| format!(", which ends {}", remaining(self.situation.now, end)));
         Some(Want {
             remedy: Remedy::CloseConnections,
@@ -186,11 +186,12 @@ impl Running<'_> {
 
     /// At the scheduled time only.
     fn too_old(&self, findings: &mut Vec<Finding>) -> Option<Want> {
-        let age = self.instance.age;
+        let instance = self.instance?;
+        let age = instance.age;
         if !self.facts.service.ages || age < OLDEST {
             return None;
         }
-        if self.situation.memory.stopped.get(&self.facts.service.name) == Some(&self.instance.id) {
+        if self.situation.memory.stopped.get(&self.facts.service.name) == Some(&instance.id) {
             findings.push(Finding::StillOld { service: self.name(), age });
             return None;
         }
@@ -221,7 +222,7 @@ impl Running<'_> {
         let closes = remedy != Remedy::Restart;
         Some(RefreshStep {
             service: self.name(),
-            instance: self.instance.id.clone(),
+            instance: self.instance.map_or_else(String::new, |instance| instance.id.clone()),
             remedy,
             credentials: wants.iter().filter_map(|want| want.credential.clone()).collect(),
             closing: wants.iter().filter(|_| closes).flat_map(|want| &want.closing).copied().collect(),

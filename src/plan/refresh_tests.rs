@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::super::service_fixtures::*;
 use super::*;
-use crate::model::{Hold, Sees, Serves};
+use crate::model::{Hold, Sees, Serves, ServiceKind};
+use crate::plan::note_out_of_sight;
 use crate::plan::{judge_service, note_restarted};
 
 const AT: u64 = 5_000;
@@ -231,6 +232,19 @@ fn a_hold_holds_what_has_time() {
 fn looking_waits_for_nothing_and_the_restart_after_it_does() {
     let step = Node::new(vec![serving("old")]).by_somebody_else().held().on(Occasion::Other).step();
     assert_eq!((step.remedy, step.waits, step.restart_waits), (Remedy::Await, None, Some(format!("{HELD}; {LATER}"))));
+}
+
+#[test]
+fn what_nobody_can_see_is_told_like_the_others() {
+    let mut facts = stale();
+    facts.presence = Presence::OutOfSight;
+    facts.service.kind = ServiceKind::Command { command: vec!["/bin/true".into()], limit: Duration::ZERO };
+    let mut node = Node::new(vec![facts.clone()]);
+    note_out_of_sight(&mut node.memory, &[facts]);
+    assert_eq!(node.plan(), Refresh::default(), "it works with what is there, as far as anybody knows");
+    node.memory.told.iter_mut().for_each(|told| told.fingerprint = fingerprint("old").to_string());
+    let step = node.step();
+    assert_eq!((step.remedy, step.instance.as_str(), step.waits), (Remedy::Restart, "", None));
 }
 
 #[test]

@@ -27,7 +27,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{Appeared, BootId, CredentialName, Earlier, NotedConnections, Restarted, ServiceName, Timestamp, Uptime};
+    use crate::model::{Appeared, BootId, CredentialName, Earlier, NotedConnections, Restarted, ServiceName, Timestamp, Told, Uptime};
 
     fn memory() -> ServiceMemory {
         let boot = BootId("6bc0a1f2".to_owned());
@@ -46,7 +46,9 @@ mod tests {
             boot,
             end: None,
         };
+        let told = vec![Told { service: service.clone(), credential: credential.clone(), fingerprint: "02".to_owned() }];
         ServiceMemory {
+            told,
             appeared: BTreeMap::from([(credential.clone(), appeared)]),
             stopped: BTreeMap::from([(service.clone(), "abc".to_owned())]),
             restarted: vec![Restarted { service, credential, fingerprint, at: now }],

@@ -1,7 +1,7 @@
 //! A controller node in the hands of a test: run something on it, age its certificates, install kubecertd, cut the power.
 //!
-//! There is one node for each kind of key, and it stays up from case to case; what a case finds is the node as kubeadm
-//! made it. Making, booting and killing it is the work of the script `machine` beside this file.
+//! There is one node for each kind of key, and one more for what goes wrong; each stays up from case to case, and what a case finds is
+//! the node as kubeadm made it. Making, booting and killing it is the work of the script `machine` beside this file.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -31,11 +31,15 @@ pub const QUIET: [&str; 7] = [
     "front-proxy-client",
 ];
 
-/// The kind of keys that kubeadm made on a node.
+/// Which node it is.
 #[derive(Clone, Copy)]
-pub enum Keys {
+pub enum Which {
+    /// kubeadm made RSA keys there.
     Rsa,
+    /// kubeadm made ECDSA keys there.
     Ecdsa,
+    /// The same, for cases that leave more behind.
+    Troubled,
 }
 
 /// A node that runs. What can be done with its files alone is done through [`common::Node`].
@@ -57,11 +61,12 @@ impl Deref for Node {
 }
 
 impl Node {
-    /// The node with such keys, as kubeadm made it. It is made, or booted, where that was not done yet.
-    pub fn of(keys: Keys) -> Self {
-        let (name, address, algorithm) = match keys {
-            Keys::Rsa => ("kubecertd-rsa", "10.210.0.1", "rsa"),
-            Keys::Ecdsa => ("kubecertd-ecdsa", "10.210.0.2", "ecdsa"),
+    /// The node as kubeadm made it. It is made, or booted, where that was not done yet.
+    pub fn of(which: Which) -> Self {
+        let (name, address, algorithm) = match which {
+            Which::Rsa => ("kubecertd-rsa", "10.210.0.1", "rsa"),
+            Which::Ecdsa => ("kubecertd-ecdsa", "10.210.0.2", "ecdsa"),
+            Which::Troubled => ("kubecertd-troubled", "10.210.0.3", "ecdsa"),
         };
         if !disk(name).join("as-made").exists() {
             machine(&["up", name, address, algorithm]);
@@ -88,6 +93,7 @@ impl Node {
             "systemctl disable --quiet --now kubecertd 2>/dev/null || true
              systemctl reset-failed
              pkill --exact kubeadm || true
+             systemctl stop stand-in 2>/dev/null || true
              awk '$2 ~ \"^/(etc/kubernetes|var/lib/kubecertd)\" { print $2 }' /proc/mounts | tac | xargs --no-run-if-empty umount
              rm -rf /run/kubecertd /run/never /etc/kubecertd /var/lib/kubecertd /etc/systemd/system/kubecertd.service /usr/sbin/kubecertd
              rsync --archive --acls --checksum --delete /as-made/kubernetes/ /etc/kubernetes/

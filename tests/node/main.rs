@@ -17,16 +17,17 @@ mod patience;
 mod power;
 mod same;
 mod services;
+mod trouble;
 
-/// A module of tests for a kind of keys.
+/// A module of tests for a node.
 macro_rules! cases {
-    ($module:ident, $keys:ident: $($name:ident = $case:path;)*) => {
+    ($module:ident, $which:ident: $($name:ident = $case:path;)*) => {
         mod $module {
             $(
                 #[test]
                 #[ignore = "needs a controller node: tests/node/run"]
                 fn $name() {
-                    $case(&mut crate::harness::Node::of(crate::harness::Keys::$keys));
+                    $case(&mut crate::harness::Node::of(crate::harness::Which::$which));
                 }
             )*
         }
@@ -35,9 +36,10 @@ macro_rules! cases {
 
 /// What is the same for both kinds of keys, and what is more on one of the nodes: what does not depend on keys.
 macro_rules! both {
-    ({ $($both:tt)* } rsa { $($rsa:tt)* } ecdsa { $($ecdsa:tt)* }) => {
+    ({ $($both:tt)* } rsa { $($rsa:tt)* } ecdsa { $($ecdsa:tt)* } troubled { $($troubled:tt)* }) => {
         cases! { rsa, Rsa: $($both)* $($rsa)* }
         cases! { ecdsa, Ecdsa: $($both)* $($ecdsa)* }
+        cases! { troubled, Troubled: $($troubled)* }
     };
 }
 
@@ -57,11 +59,19 @@ both! {
     }
     rsa {
         services_live_on_when_the_old_certificates_end = crate::services::live_on_when_the_old_certificates_end;
-        services_wait_for_a_container_runtime_that_is_down = crate::services::wait_for_a_container_runtime_that_is_down;
     }
     ecdsa {
         services_are_fresh_after_a_boot = crate::services::are_fresh_after_a_boot;
         services_are_refreshed_after_kubeadm_at_their_time = crate::services::refreshes_what_kubeadm_renewed_at_its_own_time;
+    }
+    troubled {
+        a_refused_certificate_is_not_used = crate::trouble::a_refused_certificate_is_not_used;
+        an_api_server_that_hangs_holds_nothing_up = crate::trouble::an_api_server_that_hangs_holds_nothing_up;
+        a_proxy_on_the_port_proves_nothing = crate::trouble::a_proxy_on_the_port_proves_nothing;
+        without_dbus_it_goes_on = crate::trouble::without_dbus_it_goes_on;
+        what_a_restored_disk_makes_stale_is_found = crate::trouble::what_a_restored_disk_makes_stale_is_found;
+        services_wait_for_a_container_runtime_that_is_down = crate::services::wait_for_a_container_runtime_that_is_down;
         services_are_refreshed_though_the_daemon_was_killed = crate::services::are_refreshed_though_the_daemon_was_killed_in_between;
+        services_that_never_become_healthy_are_restarted_once = crate::trouble::a_service_that_never_becomes_healthy_is_restarted_once;
     }
 }

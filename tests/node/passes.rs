@@ -59,6 +59,7 @@ pub fn all_ten_that_are_due_are_renewed_and_in_use(node: &mut Node) {
         assert_ne!(node.serial(name), *old, "{name}");
         assert!(journal.contains(&format!("{name}: renewed until ")), "{name} is not in the journal: {journal}");
     }
+    assert!(!journal.contains("without a trial"), "each client certificate was tried at its server: {journal}");
     assert_eq!(renewed(node), ALL);
     assert_in_use(node);
     assert!(node.kubectl("get nodes").contains(" Ready "));

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use crate::drivers::command::{CommandError, Ending, InvalidArgv, Output};
 use crate::drivers::cri::CriError;
-use crate::drivers::processes::ProcessError;
+use crate::drivers::processes::{PidFileError, ProcessError};
 use crate::drivers::sockets::SocketError;
 use crate::drivers::systemd::SystemdError;
-use crate::model::{AbsolutePath, CredentialName, Evidence, ServiceName};
-use crate::sys::FileError;
+use crate::model::{CredentialName, Evidence, ServiceName};
 
 /// Why a service was not seen to work with a new credential. The name of the service is the caller's to add.
 #[derive(Debug, thiserror::Error)]
@@ -66,30 +65,9 @@ pub enum RefreshError {
     /// The unit's main process changed meanwhile.
     #[error("the main process of {0} ended while it was looked at; no signal was sent")]
     MainProcessChanged(String),
-    /// A pid file can't be read.
-    #[error("its pid file: {0}")]
-    PidFile(#[from] FileError),
-    /// A pid file holds something else than a number.
-    #[error("its pid file {0} does not hold the number of a process and nothing else; no signal was sent")]
-    NoPid(AbsolutePath),
-    /// A pid file's process has ended.
-    #[error("its pid file {path} names process {pid}, which does not run; no signal was sent")]
-    PidEnded {
-        /// The file.
-        path: AbsolutePath,
-        /// The number in it.
-        pid: u32,
-    },
-    /// The number in a pid file is another process's by now.
-    #[error(
-        "its pid file {path} is older than process {pid}, which must be another one that has its number now; no signal was sent: restart the service, which writes the file anew"
-    )]
-    PidReused {
-        /// The file.
-        path: AbsolutePath,
-        /// The number in it.
-        pid: u32,
-    },
+    /// A pid file leads to no process.
+    #[error("{0}; no signal was sent")]
+    PidFile(#[from] PidFileError),
     /// A process could not be looked at or sent a signal.
     #[error(transparent)]
     Process(#[from] ProcessError),

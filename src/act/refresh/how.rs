@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{RefreshError, Refreshing, command, pod, process, unit, wait};
 use crate::drivers::cri::{CriError, Runtime};
-use crate::drivers::processes::Process;
+use crate::drivers::processes::{Process, of_pid_file};
 use crate::drivers::systemd::Systemd;
 use crate::model::{ServiceKind, Signal, UnitRefresh};
 
@@ -37,7 +37,7 @@ impl<'h> How<'h> {
                 Self::Unit { systemd, unit, refresh: *refresh }
             }
             ServiceKind::Process { pid_file, signal } => {
-                Self::Signal { process: process::of_pid_file(with.root, with.clock, pid_file)?, signal: *signal }
+                Self::Signal { process: of_pid_file(with.root, with.clock, pid_file)?, signal: *signal }
             }
             ServiceKind::Command { command, limit } => Self::Command { words: command, limit: *limit },
         })

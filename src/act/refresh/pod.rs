@@ -27,7 +27,7 @@ async fn kubelet_works(with: &Refreshing<'_>) -> Result<(), RefreshError> {
         (_, Health::Unhealthy(reason)) | (Presence::Down(reason) | Presence::Unknown(reason), Health::NotAsked) => {
             Err(RefreshError::KubeletDown(reason.clone()))
         }
-        (Presence::Absent, Health::NotAsked) => Err(RefreshError::KubeletDown("there is none".to_owned())),
+        (Presence::Absent | Presence::OutOfSight, Health::NotAsked) => Err(RefreshError::KubeletDown("there is none".to_owned())),
     }
 }
 

@@ -107,6 +107,7 @@ impl<'t> Turn<'t> {
         let instance = match (seen.facts.presence, &self.service.kind) {
             (Presence::Running(instance), _) => Some(instance.id),
             (_, ServiceKind::Command { .. }) => None,
+            (Presence::OutOfSight, _) => return Err(RefreshError::NotKnown("nobody can see it from here".to_owned())),
             (Presence::Absent, _) => return Err(RefreshError::NotRunning("it is not on this node".to_owned())),
             (Presence::Down(reason), _) => return Err(RefreshError::NotRunning(reason)),
             (Presence::Unknown(reason), _) => return Err(RefreshError::NotKnown(reason)),

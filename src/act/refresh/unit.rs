@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{RefreshError, process};
-use crate::drivers::processes::Process;
+use crate::drivers::processes::{Process, ProcessError};
 use crate::drivers::systemd::{Systemd, SystemdError};
 use crate::model::{Signal, UnitRefresh};
 use crate::sys::Root;
@@ -42,7 +42,7 @@ pub async fn refresh(systemd: &Systemd, root: &Root, unit: &str, refresh: UnitRe
 async fn main_process(systemd: &Systemd, root: &Root, unit: &str, signal: Signal) -> Result<(), RefreshError> {
     let pid = async || Ok::<_, RefreshError>(systemd.unit(unit).await?.process.map(|process| process.pid));
     let before = pid().await?.ok_or_else(|| RefreshError::NoMainProcess(unit.to_owned()))?;
-    let found = Process::find(root, before)?;
+    let found = Process::find(root, before).map_err(ProcessError::from)?;
     match found {
         Some(found) if pid().await? == Some(before) => process::send(root, found, signal),
         _ => Err(RefreshError::MainProcessChanged(unit.to_owned())),

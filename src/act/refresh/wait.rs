@@ -94,6 +94,7 @@ pub fn running(seen: &Seen) -> Result<&Instance, Yet> {
         Presence::Running(instance) => Ok(instance),
         Presence::Absent => Err(Yet::Missing("it is not on this node".to_owned())),
         Presence::Down(reason) | Presence::Unknown(reason) => Err(Yet::Missing(reason.clone())),
+        Presence::OutOfSight => Err(Yet::Missing("nobody can see it from here".to_owned())),
     }
 }
 
@@ -115,7 +116,9 @@ pub fn fresh(seen: &Seen, credentials: &[(CredentialName, String)], same_process
     for (name, _) in credentials {
         match seen.freshness.iter().find(|(credential, _)| credential == name).map(|(_, freshness)| freshness) {
             Some(Freshness::Fresh(evidence)) => by = by.max(Some(*evidence)),
-            Some(Freshness::Stale(Evidence::Started)) if same_process => unknown = Some(format!("{name}: it does not show what it uses")),
+            Some(Freshness::Stale(Evidence::Started | Evidence::Told)) if same_process => {
+                unknown = Some(format!("{name}: it does not show what it uses"))
+            }
             Some(Freshness::Stale(evidence)) => stale.push((name.clone(), *evidence)),
             Some(Freshness::Lingering { .. } | Freshness::ByItself) => {}
             Some(Freshness::NotRunning) => unknown = Some("it does not run".to_owned()),

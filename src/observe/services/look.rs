@@ -83,6 +83,8 @@ pub(super) enum Group {
     Container(String),
     /// The systemd unit.
     Unit(String),
+    /// Nothing: it is the one process.
+    Alone,
 }
 
 impl Running {
@@ -98,6 +100,7 @@ impl Group {
         match self {
             Self::Container(id) => found.container.as_ref() == Some(id),
             Self::Unit(unit) => found.unit.as_ref() == Some(unit),
+            Self::Alone => false,
         }
     }
 }

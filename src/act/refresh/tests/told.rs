@@ -9,6 +9,7 @@ use zbus::{OwnedObjectPath, Variant};
 
 use super::*;
 use crate::act::refresh::unit;
+use crate::drivers::processes::PidFileError;
 use crate::drivers::systemd::{Systemd, SystemdError};
 use crate::drivers::test_bus::{Bus, LIMIT};
 
@@ -81,7 +82,7 @@ async fn a_pid_file_that_names_nobody_uses_nothing_up() {
     let pid = Sleeper::start().0.id();
     let script = |_: &str, _: usize, _: bool| stale("same");
     let outcome = Setting::new().one(&Scripted::new(&script), Remedy::Restart, process(folder.path(), pid, Signal::Hup)).await;
-    assert!(!outcome.restarted && matches!(outcome.result, Err(RefreshError::PidEnded { .. })), "{outcome:?}");
+    assert!(!outcome.restarted && matches!(outcome.result, Err(RefreshError::PidFile(PidFileError::Ended { .. }))), "{outcome:?}");
 }
 
 #[tokio::test]

@@ -1,0 +1,51 @@
+//! Processes that are no units, as their pid files name them.
+
+use super::look::{Group, Look, Running};
+use crate::drivers::processes::{PidFileError, of_pid_file};
+use crate::model::{AbsolutePath, Presence};
+use crate::sys::FixedClock;
+
+/// The process, if it runs; else what is known of it.
+pub(super) fn find(look: &Look, pid_file: &AbsolutePath) -> Result<Running, Presence> {
+    let process = of_pid_file(&look.root, &FixedClock(look.moment.at), pid_file).map_err(|e| match e {
+        PidFileError::File(e) if e.is_not_found() => Presence::Down(format!("it has no pid file ({pid_file})")),
+        e @ (PidFileError::Ended { .. } | PidFileError::Reused { .. }) => Presence::Down(e.to_string()),
+        e => Presence::Unknown(e.to_string()),
+    })?;
+    let instance = look.moment.of_process(format!("{}@{}", process.pid, process.start_ticks), process).map_err(Presence::Unknown)?;
+    Ok(Running { instance, process: Some(process), group: Group::Alone, mounts: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::observe::{Config, Node};
+    use crate::sys::{Root, SystemClock};
+
+    #[allow(clippy::disallowed_methods, reason = "what a service writes by itself")]
+    fn found(content: Option<&str>) -> Result<Running, Presence> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.pid");
+        content.iter().for_each(|content| std::fs::write(&file, content).unwrap());
+        let node = Node::open(Root::open(Path::new("/")).unwrap(), &Config::Usual).unwrap();
+        let look = Look::begin(&node, &SystemClock).unwrap();
+        find(&look, &AbsolutePath::new(file.to_str().unwrap()).unwrap())
+    }
+
+    #[test]
+    fn the_process_of_a_pid_file_is_the_service() {
+        let running = found(Some(&format!("{}\n", std::process::id()))).unwrap();
+        assert_eq!(running.instance.pid, Some(std::process::id()));
+        let root = Root::open(Path::new("/")).unwrap();
+        assert!(running.has(&root, running.process.unwrap()));
+    }
+
+    #[test]
+    fn one_without_a_pid_file_is_down_and_what_is_no_number_is_not_known() {
+        assert!(matches!(found(None), Err(Presence::Down(reason)) if reason.starts_with("it has no pid file (/")));
+        assert!(matches!(found(Some("4194304999")), Err(Presence::Unknown(_) | Presence::Down(_))));
+        assert!(matches!(found(Some("eleven")), Err(Presence::Unknown(reason)) if reason.ends_with("and nothing else")));
+    }
+}

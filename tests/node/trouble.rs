@@ -1,0 +1,197 @@
+//! Something is wrong with a service or with what it is asked through: it is said clearly, nothing is restarted twice, and what worked
+//! goes on working.
+
+use std::time::{Duration, Instant};
+
+use super::harness::Node;
+use super::services::{RESTARTED, changed, processes};
+
+/// Where the server stands that is put in the place of the API server.
+const STAND_IN: &str = "127.0.0.1:7443";
+
+impl Node {
+    /// Does something to its files while the daemon is not there to see it.
+    fn behind_its_back(&self, deed: impl FnOnce(&Self)) {
+        self.exec("systemctl stop kubecertd");
+        deed(self);
+        self.exec("systemctl start kubecertd");
+    }
+
+    /// Gives a key of a kubeconfig another value. The file stays the same file, or what has mounted it would notice.
+    fn put(&self, kubeconfig: &str, key: &str, value: &str) {
+        let file = format!("/etc/kubernetes/{kubeconfig}");
+        self.exec(&format!("sed 's#{key}: .*#{key}: {value}#' {file} >/run/other && cat /run/other >{file} && rm /run/other"));
+    }
+
+    /// A server that the cluster's authority vouches for and that accepts no other client certificate than the administrator's
+    /// present one.
+    fn stand_in_that_knows_the_present_one(&self) {
+        self.exec(&format!(
+            "cd /run && kubectl config view --raw -o jsonpath='{{.users[0].user.client-certificate-data}}' | base64 -d >known.pem
+             openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=stand-in -keyout stand-in.key -out stand-in.csr 2>/dev/null
+             echo subjectAltName=IP:127.0.0.1 >stand-in.ext
+             openssl x509 -req -in stand-in.csr -CA /etc/kubernetes/pki/ca.crt -CAkey /etc/kubernetes/pki/ca.key -days 1 -extfile stand-in.ext -out stand-in.crt 2>/dev/null
+             {}",
+            stand_in()
+        ));
+        self.until("the stand-in listens", |node| {
+            node.try_exec("ss --listening --tcp --numeric | grep -q 127.0.0.1:7443").status.success().then_some(())
+        });
+    }
+}
+
+fn stand_in() -> String {
+    format!(
+        "systemctl reset-failed; systemd-run --quiet --unit=stand-in --working-directory=/run openssl s_server -accept {STAND_IN} \\
+           -cert stand-in.crt -key stand-in.key -Verify 1 -verify_return_error -partial_chain -CAfile known.pem -www"
+    )
+}
+
+/// A client certificate that its server refuses never takes the place of the one that it accepts; and where that came out only
+/// afterwards, it is taken back.
+pub fn a_refused_certificate_is_not_used(node: &mut Node) {
+    node.install_settled();
+    node.behind_its_back(|node| {
+        node.age("admin.conf", 10);
+        node.stand_in_that_knows_the_present_one();
+        node.put("admin.conf", "server", &format!("https://{STAND_IN}"));
+    });
+    let old = node.serial("admin.conf");
+    let pass = node.pass();
+    assert_eq!((pass.renewed.len(), pass.failed.len()), (0, 1), "{pass:?}");
+    let (name, reason) = &pass.failed[0];
+    assert!(name.as_str() == "admin.conf" && reason.starts_with(&format!("https://{STAND_IN} refused the new certificate (")), "{reason}");
+    assert!(reason.ends_with("and accepts the old one, which stays in place"), "{reason}");
+    assert_eq!(node.serial("admin.conf"), old);
+    let again = node.pass();
+    assert!(again.renewed.is_empty() && again.failed.is_empty(), "for a day nothing new is tried: {again:?}");
+    assert!(
+        again.waiting.iter().any(|(name, reason)| name.as_str() == "admin.conf" && reason.contains("is tried again after")),
+        "{again:?}"
+    );
+
+    node.exec("systemctl stop stand-in");
+    let renewed = node.exec("kubecertd renew admin.conf --force");
+    assert!(renewed.contains("renewed without a trial"), "{renewed}");
+    assert_ne!(node.serial("admin.conf"), old);
+    node.exec(&stand_in());
+    let back = node.until("it is back", |node| {
+        let pass = node.pass();
+        (!pass.failed.is_empty()).then_some(pass)
+    });
+    assert!(back.failed[0].1.ends_with("and accepts the one before it, which is back in place"), "{back:?}");
+    assert_eq!(node.serial("admin.conf"), old);
+    node.exec("systemctl stop stand-in");
+}
+
+/// It was restarted once, is not healthy, and is not restarted again.
+pub fn a_service_that_never_becomes_healthy_is_restarted_once(node: &mut Node) {
+    node.calm_kubelet();
+    node.install_settled();
+    node.behind_its_back(|node| {
+        node.age("scheduler.conf", 10);
+        // With an authority that is none it ends as soon as it has started.
+        node.put("scheduler.conf", "certificate-authority-data", "eA==");
+    });
+    let before = processes(node);
+    let pass = node.pass();
+    assert_eq!((pass.renewed.len(), pass.failed.len(), pass.not_refreshed.len()), (1, 0, 1), "{pass:?}");
+    let (service, reason) = &pass.not_refreshed[0];
+    assert!(service.as_str() == "kube-scheduler" && reason.starts_with("it"), "{reason}");
+    assert!(reason.contains("is not healthy") || reason.contains("kubelet has not started another one"), "{reason}");
+    let restarts = |node: &Node| {
+        let memory: serde_json::Value = serde_json::from_slice(&node.read("var/lib/kubecertd/services.json")).unwrap();
+        memory["restarted"].clone()
+    };
+    let noted = restarts(node);
+    assert_eq!(noted.as_array().map(Vec::len), Some(1), "{noted}");
+    let again = node.pass();
+    assert!(again.refreshed.is_empty(), "{again:?}");
+    assert_eq!(restarts(node), noted);
+    assert!(!again.findings.is_empty() || !again.not_refreshed.is_empty(), "it is still said: {again:?}");
+    let others: Vec<_> = changed(&before, &processes(node)).into_iter().filter(|name| name != "kube-scheduler").collect();
+    assert_eq!(others, Vec::<String>::new());
+}
+
+/// The API server is there and does not answer: neither trials nor probes hold the pass up, and nothing is done to it on suspicion.
+pub fn an_api_server_that_hangs_holds_nothing_up(node: &mut Node) {
+    node.calm_kubelet();
+    node.install_settled();
+    node.behind_its_back(|node| {
+        node.age("apiserver", 10);
+        node.age("admin.conf", 10);
+    });
+    let before = processes(node);
+    node.exec("pkill --signal STOP --full '^kube-apiserver '");
+    let began = Instant::now();
+    let pass = node.pass();
+    let took = began.elapsed();
+    node.exec("pkill --signal CONT --full '^kube-apiserver '");
+    assert_eq!((pass.renewed.len(), pass.failed.len()), (2, 0), "{pass:?}");
+    assert!(took < Duration::from_secs(60), "{took:?}");
+    let told = pass.findings.iter().chain(pass.not_refreshed.iter().map(|(_, reason)| reason)).cloned().collect::<Vec<_>>().join("\n");
+    assert!(told.contains("kube-apiserver") && told.contains("time limit"), "{told}");
+    assert!(pass.refreshed.is_empty(), "{pass:?}");
+    node.until_serving("kube-apiserver", "apiserver");
+    node.until("it is Ready", |node| node.is_ready().then_some(()));
+    let after = node.pass();
+    assert!(after.failed.is_empty() && after.findings.is_empty(), "{after:?}");
+    // The two that keep a lease end by themselves while they can't renew it.
+    let others: Vec<_> = changed(&before, &processes(node)).into_iter().filter(|name| !RESTARTED.contains(&name.as_str())).collect();
+    assert_eq!(others, Vec::<String>::new());
+}
+
+/// What answers at the address is not the service: it proves nothing, and is said.
+pub fn a_proxy_on_the_port_proves_nothing(node: &mut Node) {
+    node.install_settled();
+    let address = node.address();
+    node.exec(&format!(
+        "cp /var/lib/kubelet/config.yaml /run/kubelet.yaml
+         sed -i '/^address:/d' /var/lib/kubelet/config.yaml && echo 'address: {address}' >>/var/lib/kubelet/config.yaml
+         systemctl restart kubelet
+         systemd-run --quiet --unit=in-between --socket-property=ListenStream=127.0.0.1:10250 /lib/systemd/systemd-socket-proxyd {address}:10250"
+    ));
+    node.until("kubelet answers through the proxy", |node| node.serving("kubelet").map(drop));
+    let shown = node.exec("kubecertd check --output wide || true");
+    node.exec("systemctl stop in-between.socket in-between; cp /run/kubelet.yaml /var/lib/kubelet/config.yaml; systemctl restart kubelet");
+    let line = shown.lines().find(|line| line.contains("kubelet-serving")).unwrap_or_default();
+    assert!(line.contains("the socket is that of systemd"), "{shown}");
+    node.until("it is Ready", |node| node.is_ready().then_some(()));
+}
+
+/// Without D-Bus neither kubelet's unit nor the clock can be asked about; the renewal and the restarts don't need it.
+pub fn without_dbus_it_goes_on(node: &mut Node) {
+    node.calm_kubelet();
+    node.install_settled();
+    node.behind_its_back(|node| node.age("scheduler.conf", 10));
+    let before = processes(node);
+    node.exec("systemctl stop dbus.socket dbus.service");
+    let pass = node.pass();
+    node.exec("systemctl start dbus.socket dbus.service");
+    assert_eq!((pass.renewed.len(), pass.failed.len()), (1, 0), "{pass:?}");
+    assert!(pass.not_refreshed.is_empty(), "{pass:?}");
+    assert!(pass.findings.iter().any(|finding| finding.contains("is dbus.service running?")), "{pass:?}");
+    assert_eq!(changed(&before, &processes(node)), ["kube-scheduler"]);
+}
+
+/// The files are those of an earlier day again: what holds the later ones is found, and restarted at the scheduled time.
+pub fn what_a_restored_disk_makes_stale_is_found(node: &mut Node) {
+    node.calm_kubelet();
+    node.install_settled();
+    node.exec("kubeadm certs renew all");
+    let first = processes(node);
+    node.until("it is refreshed", |node| (node.pass().refreshed.len() >= 2).then_some(()));
+    assert_eq!(changed(&first, &processes(node)), RESTARTED);
+    node.until_serving("kube-apiserver", "apiserver");
+    node.calm_kubelet();
+    let second = processes(node);
+    node.behind_its_back(|node| drop(node.exec("rsync --archive --acls --checksum /as-made/kubernetes/ /etc/kubernetes/")));
+    let shown = node.exec("kubecertd check --output wide || true");
+    for name in RESTARTED {
+        let is_stale = |line: &str| line.contains(name) && line.contains("stale");
+        assert!(shown.lines().any(is_stale), "{name}: {shown}");
+    }
+    node.until("it is refreshed", |node| (node.pass().refreshed.len() >= 2).then_some(()));
+    assert_eq!(changed(&second, &processes(node)), RESTARTED);
+    node.until_serving("kube-apiserver", "apiserver");
+}
