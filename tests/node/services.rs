@@ -119,14 +119,27 @@ pub fn live_on_when_the_old_certificates_end(node: &mut Node) {
     node.until("it is Ready", |node| node.is_ready().then_some(()));
     node.exec("kubectl --namespace kube-system logs kube-scheduler-$(hostname) --tail 1");
     node.calm_kubelet();
+    // What an operator has open meanwhile: it goes through the API server's connections to kubelet, by its old certificate.
+    node.exec(
+        "systemctl reset-failed
+         systemd-run --quiet --unit=following kubectl --namespace kube-system logs --follow etcd-$(hostname)
+         systemd-run --quiet --unit=inside kubectl --namespace kube-system exec etcd-$(hostname) -- etcd --data-dir /tmp/other \
+           --listen-client-urls http://127.0.0.1:12379 --advertise-client-urls http://127.0.0.1:12379 --listen-peer-urls http://127.0.0.1:12380",
+    );
+    node.until("it runs inside", |node| node.try_exec("pgrep --full data-dir./tmp/other").status.success().then_some(()));
     node.install(&in_seconds(3));
     let pass = node.until("all is renewed", |node| node.status()?.last_pass.filter(|pass| pass.renewed.len() == 10));
     assert!(pass.failed.is_empty(), "{pass:?}");
+    let closed = pass.refreshed.iter().find(|(_, what)| what.contains("connections that carried the old certificate were closed"));
+    let open = |unit: &str| node.try_exec(&format!("systemctl is-active --quiet {unit}")).status.success();
+    let ended: Vec<_> = ["following", "inside"].into_iter().filter(|unit| !open(unit)).collect();
+    figure(&format!("kubectl logs --follow and exec at that moment: {} of 2 ended; {closed:?}", ended.len()));
     let meter = Meter::start(&node.address());
     node.until("the old ones have ended", |_| (common::now() > end.plus(Duration::from_secs(20))).then_some(()));
     let figures = meter.stop();
     figure(&format!("past the end of the old ones: {figures}"));
     assert_eq!(figures.failed, 0, "{figures}");
+    node.exec("systemctl stop following inside 2>/dev/null; pkill --full data-dir./tmp/other; true");
     node.exec("kubectl --namespace kube-system logs kube-scheduler-$(hostname) --tail 1");
     node.exec("kubectl --namespace kube-system exec etcd-$(hostname) -- etcd --version");
     for name in RESTARTED {
