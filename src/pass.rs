@@ -72,6 +72,8 @@ pub struct Report {
     pub recovered: Recovered,
     /// What was found before.
     pub before: Survey,
+    /// What was found at the end, where anything was renewed.
+    pub after: Option<Survey>,
     /// What was decided.
     pub plan: Plan,
     /// What was due and waits.
@@ -198,19 +200,25 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     let (renewed, more) = renew(&node.root, &mut store, &jobs, renewal, orders.progress);
     notes.extend(more);
     let after = if renewed.is_empty() { None } else { Some(self::survey(node, orders.clock.now())) };
-    let after = after.as_ref().unwrap_or(&survey);
-    let results = verify(after, renewed);
+    let at_end = after.as_ref().unwrap_or(&survey);
+    let results = verify(at_end, renewed);
     let done: Vec<_> = results.iter().filter_map(|(_, result)| result.as_ref().ok()).collect();
-    let services = services::make(node, orders, &survey, after, &brakes, &done);
+    let services = services::make(node, orders, &survey, at_end, &brakes, &done);
     let failed = failed(&results, &services);
     // A command that had nothing to do leaves nothing behind, unless the pass before it was cut short.
     if orders.remember.is_some() || !jobs.is_empty() || state.unfinished {
         notes.extend(remember(node, orders, &state, &survey, &brakes.belief, failed));
     }
-    Ok(Report { recovered, before: survey, plan, deferred, brakes, services, results, notes })
+    Ok(Report { recovered, before: survey, after, plan, deferred, brakes, services, results, notes })
 }
 
 impl Report {
+    /// What was found at the end.
+    #[must_use]
+    pub fn at_end(&self) -> &Survey {
+        self.after.as_ref().unwrap_or(&self.before)
+    }
+
     /// Whether something that was to be done went wrong.
     #[must_use]
     pub fn failed(&self) -> bool {

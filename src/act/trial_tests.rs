@@ -213,7 +213,7 @@ impl Node {
         let pair = Location::Pair { certificate: path("/one.crt"), key: path("/one.key") };
         let credentials = vec![credential("one", pair), credential("admin.conf", Location::Kubeconfig(path("/admin.conf")))];
         let (authorities, services, trials, notes) = (vec![authority], Vec::new(), BTreeMap::new(), Vec::new());
-        let catalog = Catalog { authorities, credentials, services, trials, etcd_members: 0, notes };
+        let catalog = Catalog { authorities, credentials, services, trials, wanted_names: BTreeMap::new(), etcd_members: 0, notes };
         Self { root: Root::open(folder.path()).unwrap(), folder, catalog }
     }
 
