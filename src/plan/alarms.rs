@@ -266,16 +266,13 @@ fn names_differ(situation: &AlarmSituation<'_>, seen: &Seen<'_>, judged: &Judged
     if lacking.is_empty() {
         return None;
     }
-    let reason = format!(
-        "the manifests say that it is served at {}, and {} is not valid for that",
-        lacking.join(", "),
-        judged.facts.credential.location
-    );
+    let lacking = lacking.join(", ");
+    let reason = format!("the manifests say that it is served there, and {} lacks that", judged.facts.credential.location);
     Some(situation.alarm(
         AlarmKind::NamesDiffer,
         format!("credential={name}"),
-        lacking,
-        format!("The certificate {name} lacks names or addresses that it is served at."),
+        vec![name.to_string()],
+        format!("The certificate {name} is not valid for {lacking}, where it is served."),
         reason,
         "A renewal keeps the names as they are: move the old certificate and key away, make them anew with kubeadm init phase certs (with the right --config), and restart what serves them.".to_owned(),
     ))

@@ -173,6 +173,3 @@ fn end(outcome: &RefreshOutcome) -> ServiceEnd {
         Err(error) => ServiceEnd::NotUpdated(error.to_string()),
     }
 }
-
-#[cfg(test)]
-mod tests;

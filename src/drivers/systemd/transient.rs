@@ -80,3 +80,76 @@ impl Systemd {
         self.job("StartTransientUnit", &(once.unit, "fail", properties, Vec::new() as NoOthers<'_>)).await.map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::io::{Read as _, Write as _};
+    use std::sync::{Arc, Mutex};
+
+    use zbus::{Message, OwnedVariant};
+
+    use super::super::{MANAGER, NAME, PATH};
+    use super::*;
+    use crate::drivers::test_bus::{Bus, LIMIT, Served};
+
+    const UNIT: &str = "kubecertd-alarm-1.service";
+
+    type Asked = (String, String, Vec<(String, OwnedVariant)>, Vec<(String, Vec<(String, OwnedVariant)>)>);
+
+    /// systemd, as far as it is asked: it "runs" what writes a word, and ends like this.
+    async fn serve(mut served: Served, result: &'static str, told: Arc<Mutex<Vec<String>>>) {
+        while let Some(call) = served.next().await {
+            let member = call.header().member().map(ToString::to_string).unwrap_or_default();
+            let (connection, header) = (&served.connection, call.header());
+            match member.as_str() {
+                "Subscribe" => connection.reply(&header, &()).await.unwrap(),
+                "StartTransientUnit" => start(&served, &call, &told).await,
+                "GetUnit" => connection.reply(&header, &OwnedObjectPath::try_from(format!("{PATH}/unit/one")).unwrap()).await.unwrap(),
+                "GetAll" => {
+                    let properties: HashMap<&str, Variant<'_>> =
+                        HashMap::from([("Result", result.into()), ("ExecMainStatus", 3_i32.into())]);
+                    connection.reply(&header, &properties).await.unwrap();
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn start(served: &Served, call: &Message, told: &Arc<Mutex<Vec<String>>>) {
+        let body = call.body();
+        let (unit, mode, properties, _): Asked = body.deserialize().unwrap();
+        assert_eq!((unit.as_str(), mode.as_str()), (UNIT, "fail"));
+        let mut names = told.lock().unwrap().clone();
+        for (name, value) in properties {
+            if name == "StandardOutputFileDescriptor" {
+                let fd = zbus::OwnedFd::try_from(value).unwrap();
+                std::fs::File::from(OwnedFd::from(fd)).write_all(b"a word").unwrap();
+            }
+            names.push(name);
+        }
+        *told.lock().unwrap() = names;
+        let job = OwnedObjectPath::try_from(format!("{PATH}/job/7")).unwrap();
+        served.connection.reply(&call.header(), &job).await.unwrap();
+        served.connection.emit_signal(None::<&str>, PATH, MANAGER, "JobRemoved", &(7_u32, job, UNIT, "failed")).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_program_is_run_in_a_unit_of_its_own() {
+        let Some(bus) = Bus::start().await else { return };
+        let told = Arc::new(Mutex::new(Vec::new()));
+        tokio::spawn(serve(bus.serve(NAME).await, "exit-code", Arc::clone(&told)));
+        let systemd = Systemd::connect_to(bus.builder(), LIMIT).await.unwrap();
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let words = ["/usr/bin/thing".to_owned(), "a b".to_owned()];
+        let stdin = std::fs::File::open("/dev/null").unwrap().into();
+        let once = Once { unit: UNIT, description: "a thing", words: &words, stdin, output: writer.into(), limit: LIMIT };
+        let ended = systemd.run_once(once).await.unwrap();
+        assert_eq!(ended, Ended { result: "exit-code".to_owned(), status: 3 });
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "a word", "and nobody holds its output open");
+        let expected = ["Description", "Type", "ExecStart", "TimeoutStartUSec", "TimeoutStopUSec", "CollectMode", "AddRef"];
+        assert_eq!(told.lock().unwrap()[..7], expected);
+    }
+}

@@ -104,7 +104,7 @@ fn credential(situation: &AlarmSituation<'_>, seen: &Seen<'_>, memory: &AlarmMem
 
 /// kubelet asks for a new certificate when 70 to 90 hundredths of the old one's life have passed, at a random moment between the two
 /// (`jitteryDuration` in client-go's certificate manager). What is left after that is for the answer: a day of it is patience.
-fn kubelet_is_late(begin: Timestamp, end: Timestamp) -> Timestamp {
+pub(super) fn kubelet_is_late(begin: Timestamp, end: Timestamp) -> Timestamp {
     let life = Duration::from_secs(u64::try_from(end.seconds_since(begin)).unwrap_or(0));
     begin.plus(life / 10 * 9).plus(days(1).min(life / 20))
 }
