@@ -172,10 +172,16 @@ mod tests {
             let argv = Argv::new(words.iter().copied()).unwrap();
             Runner::Systemd.run(&argv, b"{\"an\": \"alarm\"}\n", Duration::from_secs(limit)).await
         };
-        let told = run(&["/bin/sh", "-c", "cat; cat /proc/self/cgroup; echo \"$1\" >&2", "sh", "a word"], 5).await.unwrap();
+        let told =
+            run(&["/bin/sh", "-c", "cat; cat /proc/self/cgroup; echo \"$1\" >&2", "sh", "a $HOME ${HOME} $$ %n word"], 5).await.unwrap();
         assert_eq!(told.ending, Ending::Code(0));
         let text = told.output.to_string();
-        assert!(text.starts_with("{\"an\": \"alarm\"}\n") && text.contains("/kubecertd-alarm-") && text.ends_with("a word\n"), "{text}");
+        assert!(
+            text.starts_with("{\"an\": \"alarm\"}\n")
+                && text.contains("/kubecertd-alarm-")
+                && text.ends_with("a $HOME ${HOME} $$ %n word\n"),
+            "{text}"
+        );
         assert_eq!(run(&["/bin/sh", "-c", "echo not found; exit 255"], 5).await.unwrap().ending, Ending::Code(255));
         assert_eq!(run(&["/bin/sh", "-c", "kill -KILL $$"], 5).await.unwrap().ending, Ending::Signal(9));
         let began = std::time::Instant::now();

@@ -66,7 +66,8 @@ impl Systemd {
         let properties: Vec<(&str, Variant<'_>)> = vec![
             ("Description", once.description.into()),
             ("Type", "oneshot".into()),
-            ("ExecStart", vec![(program, once.words.to_vec(), false)].into()),
+            // Else `$$` and `${NAME}` in a word would be something else than what was asked for.
+            ("ExecStartEx", vec![(program, once.words.to_vec(), vec!["no-env-expand".to_owned()])].into()),
             ("TimeoutStartUSec", microseconds(once.limit)),
             ("TimeoutStopUSec", microseconds(GRACE)),
             ("CollectMode", "inactive-or-failed".into()),
@@ -123,8 +124,8 @@ mod tests {
         let mut names = told.lock().unwrap().clone();
         for (name, value) in properties {
             if name == "StandardOutputFileDescriptor" {
-                let fd = zbus::OwnedFd::try_from(value).unwrap();
-                std::fs::File::from(OwnedFd::from(fd)).write_all(b"a word").unwrap();
+                let Variant::Fd(fd) = &*value else { panic!("{value:?}") };
+                std::fs::File::from(fd.as_fd().try_clone_to_owned().unwrap()).write_all(b"a word").unwrap();
             }
             names.push(name);
         }
@@ -149,7 +150,7 @@ mod tests {
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
         assert_eq!(text, "a word", "and nobody holds its output open");
-        let expected = ["Description", "Type", "ExecStart", "TimeoutStartUSec", "TimeoutStopUSec", "CollectMode", "AddRef"];
+        let expected = ["Description", "Type", "ExecStartEx", "TimeoutStartUSec", "TimeoutStopUSec", "CollectMode", "AddRef"];
         assert_eq!(told.lock().unwrap()[..7], expected);
     }
 }

@@ -1,5 +1,7 @@
 //! What becomes of the alarms that were in force.
 
+use std::cmp::Reverse;
+
 use super::Picture;
 use crate::model::{Alarm, AlarmEvent};
 
@@ -40,7 +42,7 @@ pub fn diff(before: &[Alarm], now: Picture) -> Diff {
     }
     in_force.extend(kept);
     in_force.sort_by(|a, b| b.kind.severity().cmp(&a.kind.severity()).then_with(|| a.key().cmp(&b.key())));
-    events.sort_by(|a, b| b.alarm().kind.severity().cmp(&a.alarm().kind.severity()));
+    events.sort_by_key(|event| Reverse(event.alarm().kind.severity()));
     events.extend(over.into_iter().cloned().map(AlarmEvent::Cleared));
     Diff { in_force, events }
 }

@@ -125,11 +125,11 @@ fn two_alarms_with_one_number_are_one() {
     message.apply(&mut told);
     assert_eq!(next(&fm(), &told, &both), None);
     // One of them is over: it is told anew, not cleared.
-    let message = next(&fm(), &told, &[stale.clone()]).unwrap();
+    let message = next(&fm(), &told, std::slice::from_ref(&stale)).unwrap();
     let (way, said) = fields(&message);
     assert_eq!((way.as_str(), said[7].as_str()), ("-c", "A text."));
     message.apply(&mut told);
-    assert_eq!(told, [stale.clone()]);
+    assert_eq!(told, std::slice::from_ref(&stale));
     assert_eq!(next(&fm(), &told, &[stale]), None);
     let message = next(&fm(), &told, &[]).unwrap();
     assert_eq!(message.argv.words()[1], "-d");
