@@ -1,6 +1,6 @@
 //! kubecertd keeps the certificates of a Kubernetes controller node from expiring.
 //!
-//! The modules are layers, and each imports only from the ones below it: `cli`, [`pass`], [`observe`], [`act`],
+//! The modules are layers, and each imports only from the ones below it: `cli`, [`daemon`], [`report`], [`pass`], [`observe`], [`act`],
 //! [`plan`], [`drivers`], [`credentials`], [`store`], [`settings`], [`formats`], [`sys`], and [`model`] at the bottom.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods))]
 
@@ -15,6 +15,7 @@ pub mod model;
 pub mod observe;
 pub mod pass;
 pub mod plan;
+pub mod report;
 pub mod settings;
 pub mod store;
 pub mod sys;

@@ -75,6 +75,8 @@ pub struct Report {
     pub recovered: Recovered,
     /// What was found before.
     pub before: Survey,
+    /// What was found at the end, where anything was renewed.
+    pub after: Option<Survey>,
     /// What was decided.
     pub plan: Plan,
     /// What was due and waits.
@@ -221,19 +223,20 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     let renewal = Renewal { key: *node.settings.renewal.key_algorithm, now: survey.now, backups, stop: orders.stop };
     let (renewed, more) = renew(&node.root, &mut store, &jobs, renewal, orders.progress);
     notes.extend(more);
-    let after = if renewed.is_empty() { None } else { Some(self::survey(node, orders.clock.now())) };
-    let after = after.as_ref().unwrap_or(&survey);
-    let mut results = verify(after, renewed);
+    let mut after = if renewed.is_empty() { None } else { Some(self::survey(node, orders.clock.now())) };
+    let at_end = after.as_ref().unwrap_or(&survey);
+    let mut results = verify(at_end, renewed);
     let done: Vec<_> = results.iter().filter_map(|(_, result)| result.as_ref().ok()).collect();
     let mut written: Vec<AbsolutePath> = done.iter().flat_map(|renewed| renewed.files.iter().cloned()).collect();
     let replaced: Vec<_> = done.iter().map(|renewed| replaced(renewed)).collect();
-    let mut services = services::make(node, orders, &survey, after, &brakes, &replaced);
-    let went_back = back::go_back(node, &mut store, after, orders.clock.now());
+    let mut services = services::make(node, orders, &survey, at_end, &brakes, &replaced);
+    let went_back = back::go_back(node, &mut store, at_end, orders.clock.now());
     if !went_back.is_empty() {
         let in_place: Vec<_> = went_back.iter().filter_map(|one| one.result.as_ref().ok().cloned()).collect();
         let now = self::survey(node, orders.clock.now());
         written.extend(back::files(&now, &in_place));
-        services = services.then(services::make(node, orders, after, &now, &brakes, &in_place));
+        services = services.then(services::make(node, orders, at_end, &now, &brakes, &in_place));
+        after = Some(now);
     }
     let refused = back::refusals(&survey, &brakes, &results, &went_back, orders.clock.now());
     back::take_back(&mut results, went_back);
@@ -242,7 +245,7 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     if orders.remember.is_some() || !results.is_empty() || state.unfinished {
         notes.extend(remember(node, orders, &state, &survey, &brakes.belief, refused, failed));
     }
-    Ok(Report { recovered, before: survey, plan, deferred, brakes, services, results, written, notes })
+    Ok(Report { recovered, before: survey, after, plan, deferred, brakes, services, results, written, notes })
 }
 
 fn replaced(renewed: &Renewed) -> Replaced {
@@ -251,6 +254,12 @@ fn replaced(renewed: &Renewed) -> Replaced {
 }
 
 impl Report {
+    /// What was found at the end.
+    #[must_use]
+    pub fn at_end(&self) -> &Survey {
+        self.after.as_ref().unwrap_or(&self.before)
+    }
+
     /// Whether something that was to be done went wrong.
     #[must_use]
     pub fn failed(&self) -> bool {

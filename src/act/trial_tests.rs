@@ -218,7 +218,8 @@ impl Node {
         let pair = Location::Pair { certificate: path("/one.crt"), key: path("/one.key") };
         let credentials = vec![credential("one", pair), credential("admin.conf", Location::Kubeconfig(path("/admin.conf")))];
         let (authorities, services, trials, notes) = (vec![authority], Vec::new(), BTreeMap::new(), Vec::new());
-        let catalog = Catalog { authorities, credentials, services, trials, etcd_members: 0, api_server_address: None, notes };
+        let (wanted_names, etcd_members, api_server_address) = (BTreeMap::new(), 0, None);
+        let catalog = Catalog { authorities, credentials, services, trials, wanted_names, etcd_members, api_server_address, notes };
         Self { root: Root::open(folder.path()).unwrap(), folder, catalog }
     }
 

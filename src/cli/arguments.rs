@@ -22,7 +22,7 @@ pub struct Arguments {
     pub(super) command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 failed; 2 wrong usage; 3 something is due or wrong (check); \
+const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 failed; 2 wrong usage; 3 something is due or wrong (check, status), or an alarm is in force (alarms); \
 4 partly done (renew); 5 it waits for a better moment or for the clock (renew); 75 another kubecertd is at work; 78 the configuration is wrong, or this kind of node is not supported.";
 
 #[derive(Debug, Subcommand)]
@@ -35,6 +35,8 @@ pub(super) enum Command {
     Run(RunOptions),
     /// Show what the daemon did and will do, and what needs attention now; true also when it does not run
     Status,
+    /// Show the alarms that are in force, why, and what to do about each
+    Alarms(AlarmsOptions),
     /// Ask that nothing is renewed for a while, unless it is urgent
     Hold(HoldOptions),
     /// Look at the configuration
@@ -70,6 +72,21 @@ pub(super) enum Format {
     Table,
     /// The same, and the services that use the certificates
     Wide,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AlarmsOptions {
+    /// How to show them
+    #[arg(short, long, value_enum, default_value_t = ListFormat::List)]
+    pub output: ListFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ListFormat {
+    /// A paragraph each, for people
+    List,
     /// For programs
     Json,
 }

@@ -1,5 +1,6 @@
 //! The command line: one verb a file. What is decided is decided below; here it is asked for and shown.
 
+mod alarms;
 mod arguments;
 mod check;
 mod config;
@@ -19,6 +20,7 @@ pub use exit::Exit;
 
 use arguments::{Command, ConfigCommand};
 
+use crate::daemon::last_good;
 use crate::observe::{Config, Node, NodeError};
 use crate::sys::{FileError, Root, SystemClock};
 
@@ -64,6 +66,7 @@ pub fn run(arguments: &Arguments) -> Exit {
         Command::Renew(options) => open(arguments).and_then(|node| renew::run(&node, options, &SystemClock)),
         Command::Run(options) => run::run(arguments, options),
         Command::Status => status::run(arguments, &SystemClock),
+        Command::Alarms(options) => alarms::run(arguments, options, &SystemClock),
         Command::Hold(options) => open(arguments).and_then(|node| hold::run(&node, options, &SystemClock)),
         Command::Config { command: ConfigCommand::Check } => open(arguments).map(|node| config::check(&node)),
         Command::Config { command: ConfigCommand::Show } => open(arguments).map(|node| config::show(&node)),
@@ -79,4 +82,15 @@ fn open(arguments: &Arguments) -> Result<Node, Failure> {
     let root = Root::open(&arguments.root).map_err(Failure::Root)?;
     let config = arguments.config.clone().map_or(Config::Usual, Config::Given);
     Ok(Node::open(root, &config)?)
+}
+
+/// The node, or where the configuration is wrong, the node by the last good one with what is wrong.
+fn open_or_last_good(arguments: &Arguments) -> Result<(Node, Option<String>), Failure> {
+    match open(arguments) {
+        Err(Failure::Node(trouble)) => match last_good(Root::open(&arguments.root).map_err(Failure::Root)?)? {
+            Some((_, node)) => Ok((node, Some(trouble.to_string()))),
+            None => Err(Failure::Node(trouble)),
+        },
+        opened => Ok((opened?, None)),
+    }
 }

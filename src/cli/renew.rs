@@ -14,7 +14,9 @@ use crate::drivers::timedate;
 use crate::model::{Action, CredentialName, Deferred, ServiceKind, Takes, Timestamp};
 use crate::observe::Node;
 use crate::pass::{self, Orders, Outlook, PassError, Report};
-use crate::plan::{Judged, Occasion, Plan, Request, Step};
+use crate::plan::{Configuration, Judged, Occasion, Plan, Request, Step};
+use crate::report::Ledger;
+use crate::report::alarms::{Made, after_pass};
 use crate::sys::Clock;
 
 pub(super) fn run(node: &Node, options: &RenewOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
@@ -36,9 +38,23 @@ pub(super) fn run(node: &Node, options: &RenewOptions, clock: &dyn Clock) -> Res
         out::say(&preview(&pass::preview(node, &orders), &request));
         return Ok(Exit::Fine);
     }
-    let report = pass::run(node, &orders)?;
+    let made = pass::run(node, &orders);
+    alarms(node, &orders, &made, clock);
+    let report = made?;
     out::say(&show(node, &report, &request));
     Ok(exit(&report))
+}
+
+/// The daemon tells others of what is new of alarms at its next pass, which the changed files make; here it is written down.
+fn alarms(node: &Node, orders: &Orders<'_>, made: &Result<Report, PassError>, clock: &dyn Clock) {
+    let settle = |made| after_pass(&Ledger::default(), node, made, orders.request, Configuration::NotLookedAt, clock.now());
+    let news = match made {
+        Ok(report) => settle(Made::Well(report)),
+        // There is nothing here that could be looked after.
+        Err(PassError::Platform) => return,
+        Err(error) => settle(Made::Not(error, &pass::preview(node, orders))),
+    };
+    news.notes.iter().for_each(|note| out::complain(note));
 }
 
 fn names(node: &Node, asked: &[String]) -> Result<BTreeSet<CredentialName>, Failure> {

@@ -7,25 +7,18 @@ use super::arguments::Arguments;
 use super::check::{attention, exit, section, summary};
 use super::out::{self, BAD, GOOD, SOON, paint};
 use super::words::date;
-use super::{Exit, Failure, open, services};
-use crate::daemon::{LastPass, Status, last_good};
+use super::{Exit, Failure, open_or_last_good, services};
+use crate::daemon::{LastPass, Status};
 use crate::observe::{Node, conditions};
 use crate::pass::services::look;
 use crate::pass::survey;
 use crate::plan::{holds, remaining};
-use crate::sys::{Clock, Root};
+use crate::sys::Clock;
 
 /// Where the configuration is wrong, the node is shown by the last good one, as the daemon goes by it.
 pub(super) fn run(arguments: &Arguments, clock: &dyn Clock) -> Result<Exit, Failure> {
-    match open(arguments) {
-        Err(Failure::Node(trouble)) => {
-            let Some((_, node)) = last_good(Root::open(&arguments.root).map_err(Failure::Root)?)? else {
-                return Err(Failure::Node(trouble));
-            };
-            Ok(show(&node, Some(trouble.to_string()), clock))
-        }
-        opened => Ok(show(&opened?, None, clock)),
-    }
+    let (node, trouble) = open_or_last_good(arguments)?;
+    Ok(show(&node, trouble, clock))
 }
 
 /// `trouble` is what is wrong with the configuration on disk.

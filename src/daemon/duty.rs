@@ -9,10 +9,12 @@ use tokio::task::JoinError;
 use super::status::LastPass;
 use crate::act::refresh::{RefreshError, RefreshOutcome};
 use crate::drivers::timedate;
-use crate::model::{Action, Belief, Hold, ServiceName, Timestamp};
+use crate::model::{AbsolutePath, Action, Belief, Hold, ServiceName, Timestamp};
 use crate::observe::{ConfigFile, Node};
-use crate::pass::{self, Orders, Remember, Report};
-use crate::plan::{Occasion, Request};
+use crate::pass::{self, Orders, Outlook, PassError, Remember, Report};
+use crate::plan::{Configuration, Occasion, Request};
+use crate::report::Ledger;
+use crate::report::alarms::{Made, News, after_fault, after_pass};
 use crate::sys::{Clock, Root};
 
 /// What a pass needs to know.
@@ -26,6 +28,12 @@ pub(super) struct Duty {
     pub(super) occasion: Occasion,
     pub(super) holds: Vec<Hold>,
     pub(super) remember: Remember,
+    /// The state folder.
+    pub(super) state: AbsolutePath,
+    /// What is remembered of alarms.
+    pub(super) ledger: Ledger,
+    /// Why the configuration on disk is not the one in force.
+    pub(super) configuration_trouble: Option<String>,
 }
 
 /// What came of it.
@@ -34,12 +42,27 @@ pub(super) struct Done {
     /// The node as it was found; `None` when it could not be.
     pub(super) node: Option<Node>,
     pub(super) report: Option<Report>,
+    /// What is new of alarms.
+    pub(super) alarms: News,
 }
 
 impl Done {
     /// A pass that ended in a way that it should not.
     pub(super) fn fault(error: &JoinError) -> Self {
-        Self { last: trouble(Timestamp::default(), String::new(), fault(error)), node: None, report: None }
+        Self { last: trouble(Timestamp::default(), String::new(), fault(error)), node: None, report: None, alarms: News::default() }
+    }
+}
+
+/// What was made, before alarms are made of it.
+struct Attempt {
+    last: LastPass,
+    node: Option<Node>,
+    report: Result<Report, Option<(PassError, Outlook)>>,
+}
+
+impl Attempt {
+    fn none(last: LastPass, node: Option<Node>) -> Self {
+        Self { last, node, report: Err(None) }
     }
 }
 
@@ -48,20 +71,51 @@ fn fault(error: &JoinError) -> String {
 }
 
 impl Duty {
-    /// Makes the pass. A panic in it is a failed pass and nothing more.
+    /// Makes the pass, and alarms of what it found. A panic in it is a failed pass and nothing more; one in what follows costs
+    /// the news of alarms.
     pub(super) async fn work(self) -> Done {
         let synchronised = timedate::synchronised(timedate::LIMIT).await;
         let (began, why) = (self.clock.now(), self.why.clone());
+        let afterwards = self.clone();
         let work = tokio::task::spawn_blocking(move || self.make(synchronised));
-        work.await.unwrap_or_else(|e| Done { last: trouble(began, why, fault(&e)), node: None, report: None })
+        let attempt = Arc::new(work.await.unwrap_or_else(|e| Attempt::none(trouble(began, why, fault(&e)), None)));
+        let of = Arc::clone(&attempt);
+        let alarms = tokio::task::spawn_blocking(move || afterwards.alarms(&of)).await.unwrap_or_else(|e| {
+            tracing::error!("a fault in kubecertd kept alarms from being raised or cleared: {e}; please report it");
+            News::default()
+        });
+        match Arc::into_inner(attempt) {
+            Some(Attempt { last, node, report }) => Done { last, node, report: report.ok(), alarms },
+            // Nobody else has it any more.
+            None => {
+                Done { last: trouble(began, String::new(), "what the pass did is not known".to_owned()), node: None, report: None, alarms }
+            }
+        }
     }
 
-    fn make(self, synchronised: Option<bool>) -> Done {
+    fn alarms(&self, attempt: &Attempt) -> News {
+        let (ledger, now) = (&self.ledger, self.clock.now());
+        let made = match &attempt.report {
+            Ok(report) => Some(Made::Well(report)),
+            Err(failed) => failed.as_ref().map(|(error, outlook)| Made::Not(error, outlook)),
+        };
+        if let Some((node, made)) = attempt.node.as_ref().zip(made) {
+            let configuration = self.configuration_trouble.as_deref().map_or(Configuration::Right, Configuration::Refused);
+            return after_pass(ledger, node, made, &Request::default(), configuration, now);
+        }
+        let trouble = attempt.last.trouble.as_deref().unwrap_or_default();
+        match Root::open(&self.root) {
+            Ok(root) => after_fault(ledger, &root, &self.state, trouble, now),
+            Err(e) => News { notes: vec![e.to_string()], ..News::default() },
+        }
+    }
+
+    fn make(self, synchronised: Option<bool>) -> Attempt {
         let began = self.clock.now();
         let node = Root::open(&self.root).map_err(|e| e.to_string());
         let node = match node.and_then(|root| Node::with_files(root, &self.configuration).map_err(|e| e.to_string())) {
             Ok(node) => node,
-            Err(e) => return Done { last: trouble(began, self.why, e), node: None, report: None },
+            Err(e) => return Attempt::none(trouble(began, self.why, e), None),
         };
         let request = Request::default();
         let orders = Orders {
@@ -76,8 +130,11 @@ impl Duty {
             progress: &|_, _| {},
         };
         match pass::run(&node, &orders) {
-            Ok(report) => Done { last: summary(began, self.why, &report), node: Some(node), report: Some(report) },
-            Err(e) => Done { last: trouble(began, self.why, e.to_string()), node: Some(node), report: None },
+            Ok(report) => Attempt { last: summary(began, self.why, &report), node: Some(node), report: Ok(report) },
+            Err(e) => {
+                let (last, outlook) = (trouble(began, self.why, e.to_string()), pass::preview(&node, &orders));
+                Attempt { last, node: Some(node), report: Err(Some((e, outlook))) }
+            }
         }
     }
 }

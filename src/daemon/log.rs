@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::LastPass;
-use crate::model::{Deferred, Timestamp};
+use crate::model::{Alarm, AlarmEvent, Deferred, Severity, Timestamp};
 use crate::pass::Report;
+use crate::report::alarms::News;
 
 /// How long before something urgent a hold is worth a warning.
 const WARN_BEFORE: i64 = 86_400;
@@ -68,6 +69,26 @@ impl Said {
             }
         }
         now.insert(key, text);
+    }
+}
+
+/// A line for each alarm that is new or over.
+pub(super) fn alarms(news: &News) {
+    for event in &news.events {
+        let Alarm { kind, entity, text, reason, repair, .. } = event.alarm();
+        let severity = kind.severity();
+        match (event, severity) {
+            (AlarmEvent::Cleared(_), _) => tracing::info!("alarm {kind} ({entity}) is cleared: no longer so: {text}"),
+            (_, Severity::Critical | Severity::Major) => {
+                tracing::error!("alarm {kind} ({entity}), {severity}, {}: {text} {reason}. What to do: {repair}", event.word());
+            }
+            (_, Severity::Minor | Severity::Warning) => {
+                tracing::warn!("alarm {kind} ({entity}), {severity}, {}: {text} {reason}. What to do: {repair}", event.word());
+            }
+        }
+    }
+    for note in &news.notes {
+        tracing::warn!("{note}");
     }
 }
 

@@ -6,9 +6,12 @@ use std::sync::atomic::AtomicBool;
 use super::configuration::{Options, configuration};
 use super::duty::{Done, Duty};
 use super::status::LastPass;
-use super::{DaemonError, Supervisor};
+use super::{DaemonError, Supervisor, log};
 use crate::pass::{Remember, Report};
 use crate::plan::Occasion;
+use crate::report::Ledger;
+use crate::report::sinks::tell_once;
+use crate::sys::Root;
 
 /// Makes one pass.
 ///
@@ -16,21 +19,29 @@ use crate::plan::Occasion;
 /// When the configuration is wrong and there is no earlier one. What goes wrong in the pass is in what it returns.
 pub async fn once(options: Options) -> Result<(LastPass, Option<Report>), DaemonError> {
     let (configuration, node, trouble) = configuration(&options)?;
-    if let Some(trouble) = trouble {
+    if let Some(trouble) = &trouble {
         tracing::error!("the configuration is refused, and the last good one is in force: {trouble}");
     }
-    drop(node);
     Supervisor::find().ready("a pass is being made");
+    let ledger = Ledger::default();
     let duty = Duty {
-        root: options.root,
+        root: options.root.clone(),
         configuration: Arc::new(configuration),
         remember: Remember { scheduled_until: options.clock.now(), observing_until: None },
-        clock: options.clock,
+        clock: Arc::clone(&options.clock),
         stop: Arc::new(AtomicBool::new(false)),
         why: "run --once".to_owned(),
         occasion: Occasion::Scheduled,
         holds: Vec::new(),
+        state: (*node.settings.paths.state).clone(),
+        ledger: ledger.clone(),
+        configuration_trouble: trouble,
     };
-    let Done { last, report, .. } = duty.work().await;
+    let Done { last, node: found, report, alarms } = duty.work().await;
+    log::alarms(&alarms);
+    match Root::open(&options.root) {
+        Ok(root) => tell_once(found.as_ref().unwrap_or(&node), root, &ledger, options.clock).await,
+        Err(e) => tracing::warn!("{e}; nobody is told of alarms"),
+    }
     Ok((last, report))
 }

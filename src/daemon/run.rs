@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::configuration::{Options, configuration, keep, read, schedule};
 use super::duty::{Done, Duty};
-use super::log::{Said, outcome};
+use super::log::{self, Said, outcome};
 use super::schedule::{Schedule, Tick, Ticker};
 use super::status::{self, LastPass, Status};
 use super::watch::{Contents, Quiet, Watch};
@@ -22,6 +22,9 @@ use crate::model::{AbsolutePath, Awaited, Deferred, Hold, Timestamp};
 use crate::observe::{ConfigFile, Node};
 use crate::pass::{self, Remember, Report};
 use crate::plan::Occasion;
+use crate::report::Ledger;
+use crate::report::alarms::after_configuration;
+use crate::report::sinks::Sinks;
 use crate::store::lock::Lock;
 use crate::store::{State, is_unfinished};
 use crate::sys::Root;
@@ -104,6 +107,9 @@ struct Daemon {
     retry: Option<(Instant, Timestamp)>,
     last: Option<LastPass>,
     said: Said,
+    ledger: Ledger,
+    /// Those that are told of alarms.
+    sinks: Option<Sinks>,
     alive: Option<Instant>,
     started: Timestamp,
     told: Option<Status>,
@@ -152,6 +158,8 @@ impl Daemon {
             retry: None,
             last: None,
             said: Said::default(),
+            ledger: Ledger::default(),
+            sinks: None,
             alive: supervisor.pace().map(|pace| Instant::now() + pace),
             started: now,
             told: None,
@@ -167,6 +175,7 @@ impl Daemon {
         self.aim();
         tracing::info!("kubecertd {} looks after {} credentials", env!("CARGO_PKG_VERSION"), self.node.catalog.credentials.len());
         self.node.notes.iter().for_each(|note| tracing::warn!("{note}"));
+        self.told_of_configuration();
         if let Some((why, occasion)) = self.first_pass.take() {
             self.want(why, occasion);
         }
@@ -254,6 +263,9 @@ impl Daemon {
             occasion,
             holds: new.into_iter().collect(),
             remember: self.remember,
+            state: (*self.node.settings.paths.state).clone(),
+            ledger: self.ledger.clone(),
+            configuration_trouble: self.configuration_trouble.clone(),
         };
         self.retry = None;
         self.reloaded = false;
@@ -263,12 +275,16 @@ impl Daemon {
     /// What a pass found and did, and when the next one is needed.
     fn digest(&mut self, done: Box<Done>) {
         self.pass = None;
-        let Done { last, node, report } = *done;
+        let Done { last, node, report, alarms } = *done;
         // One that was read while the pass was made is newer.
         if let Some(node) = node.filter(|_| !self.reloaded) {
             self.node = node;
         }
         self.said.pass(&last, report.as_ref(), self.options.clock.now());
+        log::alarms(&alarms);
+        if let Some(sinks) = &self.sinks {
+            sinks.wake();
+        }
         if let Some(report) = &report {
             self.contents.look_again(&self.node.root, &report.written);
             self.unanswered.retain(|file| !report.written.contains(file));
@@ -318,7 +334,21 @@ impl Daemon {
                 self.configuration_trouble = Some(e.to_string());
             }
         }
+        self.told_of_configuration();
         self.supervisor.ready(&self.line());
+    }
+
+    /// The configuration was read: whether it is in force is an alarm or the end of one, and who is told of alarms stands in it.
+    fn told_of_configuration(&mut self) {
+        let trouble = self.configuration_trouble.as_deref();
+        log::alarms(&after_configuration(&self.ledger, &self.node, trouble, self.options.clock.now()));
+        self.sinks = match Root::open(&self.options.root) {
+            Ok(root) => Some(Sinks::start(&self.node, root, &self.ledger, Arc::clone(&self.options.clock))),
+            Err(e) => {
+                tracing::warn!("{e}; nobody is told of alarms");
+                None
+            }
+        };
     }
 
     fn aim(&mut self) {

@@ -4,6 +4,7 @@
 //! Everything here is plain data that is valid once made. Nothing here reads a file, asks for the time or knows a
 //! file format; parsing into these types happens at the edges ([`crate::settings`], [`crate::observe`]).
 
+mod alarm;
 mod credential;
 mod digest;
 mod freshness;
@@ -21,15 +22,18 @@ mod service;
 mod time;
 mod uptime;
 
+pub use alarm::{Alarm, AlarmEvent, AlarmKind, AlarmMemory, LongHold, Severity};
 pub use credential::{Authority, Credential, Location, Need, Renewal, TrialAt};
 pub use digest::Digest;
 pub use freshness::{Evidence, Freshness, RefreshStep, Remedy};
 pub use judgement::{Action, AuthorityCondition, AuthorityJudgement, Condition, Judgement, LEAST_GAIN, Policy, Urgency};
 pub use key::{InvalidKeyChoice, KeyChoice};
 pub use memory::{Appeared, Earlier, NotedConnections, Replaced, Restarted, ServiceMemory, Told};
-pub use names::{AuthorityName, CredentialName, InvalidName, ServiceName};
+pub use names::{AuthorityName, CredentialName, InvalidName, ServiceName, SinkName};
 pub use neighbours::Neighbours;
-pub use observation::{AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityState, CredentialFacts, Leaf, Material, Signer};
+pub use observation::{
+    AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityState, CredentialFacts, Leaf, Material, OtherRenewer, Signer,
+};
 pub use path::{AbsolutePath, InvalidPath};
 pub use patience::{AskedHold, Awaited, Belief, Brakes, ClockFacts, Deferred, Hold, HoldFacts, QUIET, Refused};
 pub use running::{Consumer, Health, Holding, Instance, Presence, Sees, Serves, ServiceFacts};

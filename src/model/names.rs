@@ -74,6 +74,10 @@ name!(
     /// The name of a service: `kube-apiserver`.
     ServiceName
 );
+name!(
+    /// The name of somebody who is told of alarms: `pager`.
+    SinkName
+);
 
 #[cfg(test)]
 mod tests {

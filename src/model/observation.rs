@@ -146,3 +146,12 @@ pub enum AuthorityKey {
     /// Its key is here and can't be used.
     Unusable(String),
 }
+
+/// Something besides this program that renews the same certificates on a schedule of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherRenewer {
+    /// The file that says so.
+    pub file: AbsolutePath,
+    /// What it does, in a sentence without a stop.
+    pub what: String,
+}

@@ -4,6 +4,7 @@
 //! the operator's own entries (which have the last word). Making it is a pure function of their texts.
 
 mod manifests;
+mod names;
 mod note;
 mod places;
 mod services;
@@ -30,6 +31,8 @@ pub struct Catalog {
     pub services: Vec<Service>,
     /// Where new client certificates are tried before they take the place of the old ones.
     pub trials: BTreeMap<CredentialName, TrialAt>,
+    /// The names and addresses that credentials are served at, as far as the manifests say.
+    pub wanted_names: BTreeMap<CredentialName, Vec<String>>,
     /// How many members etcd had when this node joined, as its manifest says; 0 without a manifest.
     pub etcd_members: usize,
     /// By which address the API server of this node is known to the cluster, as its manifest says.
@@ -99,6 +102,7 @@ impl Catalog {
         let mut notes = Vec::new();
         let manifests = Manifests::read(found.manifests, &mut notes);
         let services = services::all(profile, &manifests);
+        let wanted_names = names::wanted(profile, &manifests);
         let mut places = Places::new(&manifests, found, &mut notes);
         let authorities = authorities(settings, profile, &mut places);
         let credentials = credentials(settings, profile, &mut places);
@@ -106,7 +110,7 @@ impl Catalog {
         let etcd_members = manifests.etcd_members();
         let api_server_address = manifests.api_server_address().map(str::to_owned);
         let trials = trials(profile, &services);
-        let mut catalog = Self { authorities, credentials, services, trials, etcd_members, api_server_address, notes };
+        let mut catalog = Self { authorities, credentials, services, trials, wanted_names, etcd_members, api_server_address, notes };
         catalog.join_shared();
         Ok(catalog)
     }
@@ -120,6 +124,8 @@ impl Catalog {
                 Some(other) => {
                     let uses = self.services.iter_mut().flat_map(|service| &mut service.uses);
                     uses.filter(|one| one.credential == credential.name).for_each(|one| one.credential = other.name.clone());
+                    let wanted = self.wanted_names.remove(&credential.name).unwrap_or_default();
+                    self.wanted_names.entry(other.name.clone()).or_default().extend(wanted);
                     if other.need == Need::Optional {
                         other.need = credential.need;
                     }

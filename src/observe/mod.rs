@@ -6,11 +6,13 @@ pub mod catalog;
 mod conditions;
 mod facts;
 mod node;
+mod renewers;
 pub mod services;
 mod shared;
 
 pub use catalog::Catalog;
 pub use conditions::{Conditions, conditions};
 pub use facts::{Observation, observe};
-pub use node::{Config, ConfigFile, Node, NodeError, Platform, USUAL_CONFIG};
+pub use node::{Config, ConfigFile, Node, NodeError, Platform, USUAL_CONFIG, host_name};
+pub use renewers::other_renewers;
 pub use services::{ServicesSeen, neighbours, one as service, runtime_socket, services};

@@ -202,6 +202,15 @@ fn references(root: &Root, profile: &Profile) -> BTreeMap<AbsolutePath, Absolute
     references
 }
 
+/// The name of the host: of this one as the kernel knows it, of another root folder's as its file says.
+#[must_use]
+pub fn host_name(root: &Root) -> String {
+    let file = if root.is_host() { "/proc/sys/kernel/hostname" } else { "/etc/hostname" };
+    let read = root.read(&AbsolutePath::constant(file), 4096).ok();
+    let name = read.map(|content| String::from_utf8_lossy(content.bytes.expose()).trim().to_owned());
+    name.filter(|name| !name.is_empty() && !name.contains(char::is_whitespace)).unwrap_or_else(|| "localhost".to_owned())
+}
+
 fn platform(exists: &dyn Fn(&AbsolutePath) -> bool) -> Platform {
     let marker = AbsolutePath::constant("/etc/platform/platform.conf");
     if exists(&marker) { Platform::StarlingX } else { Platform::Plain }

@@ -3,6 +3,7 @@
 //! Everything here is a function of its arguments: no file is opened, no clock asked, nothing waited for. That is what
 //! makes a dry run and a real pass decide alike, and the decisions testable by the thousand.
 
+mod alarms;
 mod finding;
 mod freshness;
 mod judge;
@@ -15,6 +16,10 @@ mod service_fixtures;
 mod steps;
 mod words;
 
+pub use alarms::{
+    AlarmSituation, Configuration, Diff, Picture, Renewals, Seen, ServiceEnd, alarms, configuration_alarms, diff, note_pass_failed,
+    note_renewals, note_services,
+};
 pub use finding::Finding;
 pub use freshness::{JudgedService, judge_service};
 pub use judge::{action, judge, judge_authority};

@@ -45,6 +45,14 @@ pub enum SettingsError {
     /// The start of a renewed certificate would lie further back than any clock needs.
     #[error("{0} is too long: it covers small differences between clocks, and may be at most \"1d\"")]
     BackdateTooLong(Stated),
+    /// A program would be given no time, or a pass's worth of it.
+    #[error("{stated} can't be: give a time from \"1s\" to {most:?}")]
+    Timeout {
+        /// The setting.
+        stated: Box<Stated>,
+        /// The longest.
+        most: &'static str,
+    },
     /// An entry is incomplete or contradicts itself.
     #[error("{origin}: {entry}: {problem}")]
     Entry {
@@ -104,7 +112,7 @@ impl std::fmt::Display for Stated {
 /// An entry of a list: its table and, when it has one, its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// `authority`, `credential` or `service`.
+    /// `authority`, `credential`, `service` or `alarms.command`.
     pub table: &'static str,
     /// The name in it.
     pub name: Option<String>,
@@ -145,6 +153,19 @@ pub enum EntryProblem {
     /// Words that can't be run.
     #[error("command is no command: give the program and its arguments as a list of words, such as [\"/usr/bin/thing\", \"reload\"]")]
     NoCommand,
+    /// Words that can't be run from anywhere.
+    #[error(
+        "run is no command: give the program with its full path and its arguments as a list of words, such as [\"/usr/bin/thing\", \"--now\"]"
+    )]
+    NoProgram,
+    /// A length of time that is none, or longer than anything should take.
+    #[error("{key} has to be from \"1s\" to {most:?}")]
+    NotWithin {
+        /// The key.
+        key: &'static str,
+        /// The longest.
+        most: &'static str,
+    },
     /// A length of time that a pass would not wait.
     #[error("{key} is too long: it may be at most {most:?}")]
     TooLong {

@@ -9,6 +9,7 @@ mod error;
 mod profile;
 mod section;
 mod show;
+mod sinks;
 mod source;
 mod values;
 
@@ -25,11 +26,13 @@ use entries::{AuthorityFragment, CredentialFragment};
 pub use entries::{OwnAuthority, OwnCredential};
 pub use error::{Entry, EntryProblem, SettingsError, Stated};
 pub use profile::{
-    AuthorityFlags, CredentialFlags, FlagNames, Profile, ProfileAuthority, ProfileCredential, ProfileService, ProfileServiceKind,
-    ProfileUse, ServedAt, Trial,
+    AuthorityFlags, CredentialFlags, FlagNames, NameFlags, Profile, ProfileAuthority, ProfileCredential, ProfileService,
+    ProfileServiceKind, ProfileUse, ServedAt, Trial,
 };
 pub use section::Setting;
 use section::section;
+pub use sinks::AlarmCommand;
+use sinks::AlarmCommandFragment;
 pub use source::Origin;
 use source::Source;
 pub use values::{BackupCount, Cron, InvalidCron, InvalidPeriod, InvalidProfileName, Period, ProfileName, UnknownZone, Zone};
@@ -46,6 +49,10 @@ pub struct Settings {
     pub schedule: Schedule,
     /// What is worth an alarm.
     pub alarms: Alarms,
+    /// Whether and how Fault Management is told of alarms.
+    pub fault_management: FaultManagement,
+    /// Commands that are told of alarms.
+    pub alarm_commands: Vec<AlarmCommand>,
     /// Where things are.
     pub paths: Paths,
     /// What is kept of replaced files.
@@ -91,6 +98,21 @@ section! {
         authority_expires_within: Period = Period::from_days(30),
         /// The same for the root authority of Kubernetes, whose rotation takes longer.
         root_authority_expires_within: Period = Period::from_days(180),
+    } below {
+        fm: FaultManagementFragment,
+        command: Vec<Spanned<AlarmCommandFragment>>,
+    }
+}
+
+section! {
+    /// Alarms for StarlingX's Fault Management.
+    FaultManagement, FaultManagementFragment, "alarms.fm" {
+        /// Whether it is told of alarms.
+        enabled: bool = false,
+        /// The program that tells it.
+        command: AbsolutePath = AbsolutePath::constant("/usr/local/bin/fmClientCli"),
+        /// How long that may take.
+        timeout: Period = AlarmCommand::USUAL_TIMEOUT,
     }
 }
 
@@ -138,6 +160,8 @@ impl Default for Settings {
             renewal: Renewal::default(),
             schedule: Schedule::default(),
             alarms: Alarms::default(),
+            fault_management: FaultManagement::default(),
+            alarm_commands: Vec::new(),
             paths: Paths::default(),
             backups: Backups::default(),
             authorities: Vec::new(),
@@ -162,11 +186,15 @@ impl Settings {
 
 impl Merged {
     fn add(&mut self, source: Source<'_>) -> Result<(), SettingsError> {
-        let fragment: Fragment = source.parse()?;
+        let mut fragment: Fragment = source.parse()?;
         let Self(settings) = self;
         settings.profile.take(fragment.profile, source);
         settings.renewal.take(fragment.renewal, source);
         settings.schedule.take(fragment.schedule, source);
+        settings.fault_management.take(std::mem::take(&mut fragment.alarms.fm), source);
+        for command in std::mem::take(&mut fragment.alarms.command) {
+            settings.alarm_commands.push(AlarmCommand::new(command, source)?);
+        }
         settings.alarms.take(fragment.alarms, source);
         settings.paths.take(fragment.paths, source);
         settings.backups.take(fragment.backups, source);
@@ -181,6 +209,8 @@ impl Merged {
 
     fn check(self) -> Result<Settings, SettingsError> {
         self.0.renewal.check()?;
+        sinks::check(&self.0.fault_management)?;
+        entries::unique("alarms.command", self.0.alarm_commands.iter().map(|entry| (entry.name.as_str(), &entry.origin)))?;
         entries::unique("authority", self.0.authorities.iter().map(|entry| (entry.name.as_str(), &entry.origin)))?;
         entries::unique("credential", self.0.credentials.iter().map(|entry| (entry.name.as_str(), &entry.origin)))?;
         Ok(self.0)

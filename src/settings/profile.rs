@@ -86,6 +86,20 @@ pub struct ProfileCredential {
     pub referenced_by: Option<AbsolutePath>,
     /// Where a new one is tried before it takes the place of the old one.
     pub trial: Option<Trial>,
+    /// The flags of the same pod that say at which names and addresses it is served.
+    pub names: Option<NameFlags>,
+}
+
+/// The flags of a static pod that say for which names and addresses a certificate has to be valid.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table of lists of flags")]
+pub struct NameFlags {
+    /// Flags with an address each.
+    pub addresses: Vec<String>,
+    /// Flags with a list of URLs each, of which those with `https` count.
+    pub urls: Vec<String>,
+    /// Flags with a list of networks each: the first address of the first of them counts.
+    pub first_of: Vec<String>,
 }
 
 /// Where a new client certificate is tried.
@@ -250,6 +264,9 @@ impl Profile {
         unique("credential", credentials.iter().copied().zip(&origins.credentials))?;
         unique("service", services.iter().copied().zip(&origins.services))?;
         for (entry, origin) in self.credentials.iter().zip(&origins.credentials) {
+            if entry.names.is_some() && entry.flags.is_none() {
+                return Err(wrong("credential", Some(entry.name.to_string()), origin.clone(), EntryProblem::Missing("flags")));
+            }
             let authority = entry.authority.iter().map(|name| listed("authority", name.as_str(), &authorities));
             let beside = entry.beside.iter().map(|name| listed("beside", name.as_str(), &credentials));
             let trial = entry.trial.iter().filter_map(|trial| trial.service.as_ref());

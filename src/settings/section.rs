@@ -60,11 +60,12 @@ impl<T: PartialEq> PartialEq for Setting<T> {
     }
 }
 
-/// Declares a table of the configuration: the settings with their defaults, and the fragment that one file may give.
+/// Declares a table of the configuration: the settings with their defaults, and the fragment that one file may give. Tables
+/// that stand below it in the file are settings of their own.
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident, $fragment:ident, $table:literal {
         $($(#[$key_doc:meta])* $key:ident: $type:ty = $default:expr,)*
-    }) => {
+    } $(below { $($below:ident: $below_type:ty,)* })?) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq)]
         pub struct $name {
@@ -75,6 +76,7 @@ macro_rules! section {
         #[serde(deny_unknown_fields, default, expecting = "a table")]
         struct $fragment {
             $($key: Option<toml::Spanned<$type>>,)*
+            $($($below: $below_type,)*)?
         }
 
         impl Default for $name {

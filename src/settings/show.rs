@@ -5,7 +5,7 @@ use std::fmt::Display;
 use toml::Value;
 
 use super::error::Stated;
-use super::{Origin, OwnAuthority, OwnCredential, Settings};
+use super::{AlarmCommand, Origin, OwnAuthority, OwnCredential, Settings};
 use crate::model::Location;
 
 impl Settings {
@@ -16,6 +16,7 @@ impl Settings {
             ("renewal", self.renewal.stated()),
             ("schedule", self.schedule.stated()),
             ("alarms", self.alarms.stated()),
+            ("alarms.fm", self.fault_management.stated()),
             ("paths", self.paths.stated()),
             ("backups", self.backups.stated()),
         ];
@@ -24,6 +25,7 @@ impl Settings {
             lines.extend([String::new(), format!("[{table}]")]);
             lines.extend(settings.iter().map(setting));
         }
+        lines.extend(self.alarm_commands.iter().flat_map(alarm_command));
         lines.extend(self.authorities.iter().flat_map(authority));
         lines.extend(self.credentials.iter().flat_map(credential));
         lines.join("\n") + "\n"
@@ -33,6 +35,14 @@ impl Settings {
 fn setting(Stated { key, value, origin }: &Stated) -> String {
     let key = key.rsplit('.').next().unwrap_or(key);
     format!("{key} = {value}{}", comment(origin))
+}
+
+fn alarm_command(entry: &AlarmCommand) -> Vec<String> {
+    let mut lines = header("alarms.command", &entry.origin);
+    lines.push(text("name", &entry.name));
+    lines.push(format!("run = {}", Value::from(entry.run.clone())));
+    lines.push(text("timeout", &entry.timeout));
+    lines
 }
 
 fn authority(entry: &OwnAuthority) -> Vec<String> {

@@ -310,7 +310,9 @@ fn the_shipped_configuration_shows_every_key() {
     let sections = [
         fields::<RenewalFragment>(),
         fields::<ScheduleFragment>(),
-        fields::<AlarmsFragment>(),
+        fields::<AlarmsFragment>().into_iter().filter(|key| !["fm", "command"].contains(key)).collect(),
+        fields::<FaultManagementFragment>(),
+        fields::<AlarmCommandFragment>(),
         fields::<PathsFragment>(),
         fields::<BackupsFragment>(),
         fields::<AuthorityFragment>(),
@@ -322,6 +324,7 @@ fn the_shipped_configuration_shows_every_key() {
     for table in fields::<Fragment>().iter().filter(|table| **table != "profile") {
         assert!(SHIPPED.contains(&format!("[{table}]")), "{table}");
     }
+    assert!(SHIPPED.contains("\n[alarms.fm]\n") && SHIPPED.contains("[[alarms.command]]"));
     assert!(shown("profile"));
 }
 
@@ -330,6 +333,51 @@ fn the_examples_of_the_shipped_configuration_are_valid() {
     let settings = read(&uncommented(SHIPPED, "#   ")).unwrap();
     assert_eq!(settings.authorities.len(), 1);
     assert_eq!(settings.credentials.len(), 3);
+    assert_eq!(settings.alarm_commands.len(), 1);
+}
+
+#[test]
+fn those_who_are_told_of_alarms_are_taken_from_their_keys() {
+    let text = r#"
+        [alarms.fm]
+        enabled = true
+        command = "/usr/bin/fm"
+        timeout = "5m"
+        [[alarms.command]]
+        name = "pager"
+        run = ["/usr/bin/page", "--who", ""]
+        [[alarms.command]]
+        name = "mail"
+        run = ["/usr/bin/mail"]
+        timeout = "1s"
+    "#;
+    let settings = read(text).unwrap();
+    let fm = &settings.fault_management;
+    assert_eq!((*fm.enabled, fm.command.to_string(), fm.timeout.to_string()), (true, "/usr/bin/fm".to_owned(), "5m".to_owned()));
+    let commands: Vec<_> = settings.alarm_commands.iter().map(|one| (one.name.as_str(), one.run.len(), one.timeout.to_string())).collect();
+    assert_eq!(commands, [("pager", 3, "30s".to_owned()), ("mail", 1, "1s".to_owned())]);
+}
+
+#[test]
+fn those_who_could_not_be_told_of_alarms_are_refused() {
+    let run = "run is no command: give the program with its full path and its arguments as a list of words, such as [\"/usr/bin/thing\", \"--now\"]";
+    for (keys, problem) in [
+        ("name = 'a'", "run is missing"),
+        ("name = 'a'\nrun = []", run),
+        ("name = 'a'\nrun = ['mail']", run),
+        ("name = 'a'\nrun = ['/usr/bin/mail', \"a\\u0000\"]", run),
+        ("name = 'a'\nrun = ['/usr/bin/mail']\ntimeout = '0s'", "timeout has to be from \"1s\" to \"5m\""),
+        ("name = 'a'\nrun = ['/usr/bin/mail']\ntimeout = '301s'", "timeout has to be from \"1s\" to \"5m\""),
+    ] {
+        assert_eq!(refusal(&format!("[[alarms.command]]\n{keys}")), format!("{MAIN}:1: [[alarms.command]] \"a\": {problem}"), "{keys}");
+    }
+    let twice = "[[alarms.command]]\nname = 'a'\nrun = ['/a']\n".repeat(2);
+    assert!(refusal(&twice).contains("[[alarms.command]] \"a\" has the name of the one at "));
+    assert_eq!(
+        refusal("[alarms.fm]\ntimeout = \"0s\""),
+        format!("alarms.fm.timeout = \"0s\" ({MAIN}:2) can't be: give a time from \"1s\" to \"5m\"")
+    );
+    assert!(refusal("[alarms.fm]\nenable = true").contains("did you mean `enabled`?"));
 }
 
 /// The fields that a derived `Deserialize` names when it asks for a struct.

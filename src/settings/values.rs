@@ -34,6 +34,12 @@ impl Period {
         Self(crate::model::days(days as u64))
     }
 
+    /// A number of seconds.
+    #[must_use]
+    pub const fn from_seconds(seconds: u32) -> Self {
+        Self(Duration::from_secs(seconds as u64))
+    }
+
     /// A number of minutes.
     #[must_use]
     pub const fn from_minutes(minutes: u32) -> Self {

@@ -28,7 +28,12 @@ impl Lock {
 
     /// Takes the lock, waiting at most `wait` for another process to let it go.
     pub(crate) fn take(folder: &Dir, wait: Duration) -> Result<Self, StoreError> {
-        let name = OsStr::new(NAME);
+        Self::take_named(folder, NAME, wait)
+    }
+
+    /// The same for a lock of another name.
+    pub(super) fn take_named(folder: &Dir, name: &str, wait: Duration) -> Result<Self, StoreError> {
+        let name = OsStr::new(name);
         let path = folder.path().join(name);
         let began = Instant::now();
         let mut file = folder.open_or_create(name)?;

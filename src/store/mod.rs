@@ -8,6 +8,7 @@
 //! What lives here knows files and bytes. It does not know what a certificate is: whether a staged file is right is
 //! for the caller's check to say.
 
+mod alarms;
 mod backup;
 mod commit;
 mod error;
@@ -23,6 +24,7 @@ mod state;
 use std::ffi::OsStr;
 use std::time::Duration;
 
+pub use alarms::{AlarmState, read_alarms, update_alarms};
 pub use backup::{Backups, Generation};
 pub use commit::{Commit, Outcome};
 pub use error::StoreError;

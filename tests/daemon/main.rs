@@ -10,6 +10,7 @@ mod common;
 mod ears;
 mod harness;
 
+mod alarms;
 mod alone;
 mod changes;
 mod clock;

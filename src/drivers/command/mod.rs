@@ -1,6 +1,6 @@
 //! A program run with arguments, for what no other driver reaches: no shell, a limit, and of its output no more than is worth reading.
 //!
-//! This is the only place from where programs are started.
+//! This is the only place from where programs are started by this process; [`super::outside`] has systemd start them.
 
 mod output;
 #[cfg(test)]
@@ -62,6 +62,11 @@ impl Argv {
             return Err(InvalidArgv::ZeroByte);
         }
         Ok(Self { program, arguments })
+    }
+
+    /// All words, the program first.
+    pub(crate) fn words(&self) -> Vec<String> {
+        std::iter::once(&self.program).chain(&self.arguments).cloned().collect()
     }
 
     /// The program, as it was named.

@@ -15,7 +15,7 @@ pub struct Output {
 }
 
 impl Output {
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         let (first, rest) = bytes.split_at_checked(KEPT - self.first.len()).unwrap_or((bytes, &[]));
         self.first.extend_from_slice(first);
         self.last.extend(rest);

@@ -1,10 +1,11 @@
 //! systemd's units, over the system bus: what state they are in, and to have them take something new.
 //!
-//! A unit that is not active is never started from here.
+//! A unit that is not active is never started from here; what is run once gets a unit of its own.
 
 mod error;
 #[cfg(test)]
 mod tests;
+mod transient;
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -19,6 +20,7 @@ use zbus::names::OwnedUniqueName;
 use zbus::{Connection, MatchRule, Message, MessageStream, OwnedObjectPath, OwnedVariant, Type as Signed};
 
 pub use error::{JobResult, SystemdError};
+pub use transient::{Ended, Once};
 
 const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
@@ -167,12 +169,17 @@ impl Systemd {
         tokio::time::timeout(limit, self.enqueue_and_wait(job, name)).await.unwrap_or_else(|_| Err(unfinished()))
     }
 
-    /// Listens before it speaks: a job can be over before systemd has answered that it began.
     async fn enqueue_and_wait(&self, job: Job, name: &str) -> Result<(), SystemdError> {
+        self.job(job.method(), &(name, "replace")).await?.judge(job, name)
+    }
+
+    /// Has systemd make a job, and waits for its end.
+    ///
+    /// Listens before it speaks: a job can be over before systemd has answered that it began.
+    async fn job<A: Serialize + Signed>(&self, method: &str, arguments: &A) -> Result<JobEnd, SystemdError> {
         let mut ends = JobEnds::listen(&self.bus).await?;
         self.subscribe().await?;
-        let arguments = (name, "replace");
-        let mut call = pin!(self.tell_manager(job.method(), &arguments));
+        let mut call = pin!(self.tell_manager(method, arguments));
         let mut early = Vec::new();
         // The ends have to be taken meanwhile: where they pile up, the answer does not get through.
         let reply = loop {
@@ -189,7 +196,7 @@ impl Systemd {
                 None => ends.next().await?,
             };
             if end.job == path && self.is_systemd(&end.sender).await? {
-                return end.judge(job, name);
+                return Ok(end);
             }
         }
     }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::service::{ServiceFragment, service};
-use super::{AuthorityFlags, CredentialFlags, FlagNames, Profile, ProfileAuthority, ProfileCredential, ServedAt, Trial};
+use super::{AuthorityFlags, CredentialFlags, FlagNames, NameFlags, Profile, ProfileAuthority, ProfileCredential, ServedAt, Trial};
 use crate::model::{AbsolutePath, AuthorityName, CredentialName, Renewal};
 use crate::settings::ProfileName;
 use crate::settings::entries::{location, wrong};
@@ -61,6 +61,7 @@ struct CredentialFragment {
     beside: Option<CredentialName>,
     referenced_by: Option<AbsolutePath>,
     trial: Option<Trial>,
+    names: Option<NameFlags>,
 }
 
 #[derive(Deserialize)]
@@ -181,6 +182,7 @@ fn credential(entry: CredentialFragment, wrong: Wrong<'_>) -> Result<ProfileCred
         beside: entry.beside,
         referenced_by: entry.referenced_by,
         trial: entry.trial,
+        names: entry.names,
     })
 }
 

@@ -1,0 +1,130 @@
+//! `kubecertd alarms`: what an operator has to see to, as the last pass found it.
+
+use std::fmt::Write as _;
+
+use anstyle::Style;
+use serde::Serialize;
+
+use super::arguments::{AlarmsOptions, Arguments, ListFormat};
+use super::out::{self, BAD, GOOD, SOON, paint};
+use super::words::{count, date};
+use super::{Exit, Failure, open_or_last_good};
+use crate::model::{Alarm, Severity, Timestamp};
+use crate::observe::host_name;
+use crate::plan::remaining;
+use crate::report::alarms::in_force;
+use crate::sys::Clock;
+
+/// Where the configuration is wrong, the alarms are those of the last good one, as the daemon goes by it.
+pub(super) fn run(arguments: &Arguments, options: &AlarmsOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
+    let (node, _) = open_or_last_good(arguments)?;
+    let (alarms, note) = in_force(&node);
+    match options.output {
+        ListFormat::List => out::say(&list(&alarms, clock.now())),
+        ListFormat::Json => out::say(&json(&alarms, &host_name(&node.root))),
+    }
+    note.iter().for_each(|note| out::complain(note));
+    Ok(if alarms.is_empty() && note.is_none() { Exit::Fine } else { Exit::Attention })
+}
+
+pub(super) fn style(severity: Severity) -> Style {
+    match severity {
+        Severity::Critical | Severity::Major => BAD,
+        Severity::Minor | Severity::Warning => SOON,
+    }
+}
+
+/// A paragraph for each, the worst first.
+fn list(alarms: &[Alarm], now: Timestamp) -> String {
+    if alarms.is_empty() {
+        return format!("{}\n", paint(GOOD, "No alarms."));
+    }
+    let mut text = String::new();
+    for alarm in alarms {
+        let severity = alarm.kind.severity();
+        let number = alarm.kind.number().map_or_else(String::new, |number| format!(" ({number})"));
+        let _ = writeln!(
+            text,
+            "{} {}{number} on {}, since {} ({})",
+            paint(style(severity).bold(), &severity.as_str().to_uppercase()),
+            alarm.kind,
+            alarm.entity,
+            date(alarm.raised),
+            remaining(now, alarm.raised),
+        );
+        let _ = writeln!(text, "  {}", alarm.text);
+        let _ = writeln!(text, "  Why:    {}", alarm.reason);
+        let _ = writeln!(text, "  To do:  {}\n", alarm.repair);
+    }
+    text + &format!("{} in force.\n", count(alarms.len(), "alarm"))
+}
+
+#[derive(Serialize)]
+struct Alarms<'a> {
+    format: u32,
+    host: &'a str,
+    alarms: Vec<Shown<'a>>,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: &'a str,
+    number: Option<&'a str>,
+    severity: &'a str,
+    entity: &'a str,
+    about: &'a [String],
+    text: &'a str,
+    reason: &'a str,
+    repair: &'a str,
+    raised: String,
+}
+
+fn json(alarms: &[Alarm], host: &str) -> String {
+    let shown = alarms.iter().map(|alarm| Shown {
+        id: alarm.kind.id(),
+        number: alarm.kind.number(),
+        severity: alarm.kind.severity().as_str(),
+        entity: &alarm.entity,
+        about: &alarm.about,
+        text: &alarm.text,
+        reason: &alarm.reason,
+        repair: &alarm.repair,
+        raised: alarm.raised.to_string(),
+    });
+    let alarms = Alarms { format: 1, host, alarms: shown.collect() };
+    serde_json::to_string_pretty(&alarms).map_or_else(|e| format!("{{\"error\": {:?}}}\n", e.to_string()), |json| json + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::AlarmKind;
+
+    #[test]
+    fn an_operator_reads_what_is_so_since_when_why_and_what_to_do() {
+        let raised = Timestamp::from_seconds(1_800_000_000);
+        let alarm = Alarm {
+            kind: AlarmKind::ExpiringSoon,
+            entity: "system.certificate.ca".to_owned(),
+            about: vec!["ca".to_owned()],
+            text: "Certificate ca is expiring soon on 2027-03-01, 00:00:00".to_owned(),
+            reason: "because".to_owned(),
+            repair: "Do it.".to_owned(),
+            raised,
+        };
+        let now = Timestamp::from_seconds(1_800_010_800);
+        let text = list(&[alarm], now);
+        assert_eq!(
+            anstream::adapter::strip_str(&text).to_string(),
+            "\
+MAJOR expiring-soon (500.200) on system.certificate.ca, since 2027-01-15 08:00 UTC (3 hours ago)
+  Certificate ca is expiring soon on 2027-03-01, 00:00:00
+  Why:    because
+  To do:  Do it.
+
+1 alarm in force.
+"
+        );
+        assert_eq!(anstream::adapter::strip_str(&list(&[], now)).to_string(), "No alarms.\n");
+    }
+}

@@ -1,0 +1,197 @@
+//! A site's own program, run outside of this process's confinement where there is a systemd to run it, and else as a child.
+//!
+//! What confines this process would confine its children too, and break scripts that nobody here knows.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+use tokio::time::timeout;
+
+use super::command::{self, Argv, CommandError, Ending, Finished, Output};
+use super::systemd::{Ended, Once, Systemd, SystemdError};
+
+/// How long systemd may take to answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// How long what was written last is waited for when the program has ended.
+const DRAIN: Duration = Duration::from_millis(200);
+
+/// systemd's exit code for a program that can't be started.
+const NO_EXEC: i32 = 203;
+
+/// Who runs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runner {
+    /// systemd, in a unit of its own.
+    Systemd,
+    /// This process.
+    Child,
+}
+
+/// Why a program could not be run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum OutsideError {
+    /// As a child.
+    #[error(transparent)]
+    Child(#[from] CommandError),
+    /// By systemd.
+    #[error(transparent)]
+    Systemd(#[from] SystemdError),
+    /// systemd could not start it.
+    #[error("systemd can't start {0}: is it there, and can it be executed?")]
+    NoExec(String),
+    /// It was not over in time.
+    #[error("{program} was not over after {} s and was killed", limit.as_secs_f32())]
+    Limit {
+        /// The program.
+        program: String,
+        /// The limit.
+        limit: Duration,
+    },
+    /// What it should read or write could not be prepared.
+    #[error("what it should read and write can't be prepared: {0}")]
+    Prepare(#[from] io::Error),
+}
+
+impl Runner {
+    /// systemd where it is what runs this machine.
+    #[must_use]
+    pub fn of_this_machine() -> Self {
+        if Path::new("/run/systemd/system").is_dir() { Self::Systemd } else { Self::Child }
+    }
+
+    /// Runs a program until it ends or its limit does, and keeps of its output what is worth reading.
+    ///
+    /// Needs a tokio runtime with its timers and its I/O enabled; one thread is enough.
+    ///
+    /// # Errors
+    /// [`OutsideError`], when it can't be started, or is not over in time. That it ended badly is none.
+    pub async fn run(self, argv: &Argv, stdin: &[u8], limit: Duration) -> Result<Finished, OutsideError> {
+        match self {
+            Self::Child => Ok(command::run(argv, Some(stdin), limit).await?),
+            Self::Systemd => by(&Systemd::connect(ANSWER).await?, argv, stdin, limit).await,
+        }
+    }
+}
+
+async fn by(systemd: &Systemd, argv: &Argv, stdin: &[u8], limit: Duration) -> Result<Finished, OutsideError> {
+    let (reader, writer) = io::pipe()?;
+    let mut pipe = Receiver::from_owned_fd(OwnedFd::from(reader))?;
+    let (unit, words) = (unit_name(), argv.words());
+    let description = "A command of the site, told of an alarm by kubecertd";
+    let once = Once { unit: &unit, description, words: &words, stdin: prepared(stdin)?, output: writer.into(), limit };
+    let mut output = Output::default();
+    let ended = {
+        let mut reads = std::pin::pin!(read_all(&mut pipe, &mut output));
+        let mut runs = std::pin::pin!(systemd.run_once(once));
+        tokio::select! {
+            ended = &mut runs => {
+                // A child that it left behind may hold the output open.
+                let _ = timeout(DRAIN, reads).await;
+                ended?
+            }
+            () = &mut reads => runs.await?,
+        }
+    };
+    judge(argv, ended, output, limit)
+}
+
+fn judge(argv: &Argv, ended: Ended, output: Output, limit: Duration) -> Result<Finished, OutsideError> {
+    let program = argv.program().to_owned();
+    let ending = match (ended.result.as_str(), ended.status) {
+        ("timeout", _) => return Err(OutsideError::Limit { program, limit }),
+        ("exit-code", NO_EXEC) if output.is_empty() => return Err(OutsideError::NoExec(program)),
+        ("signal" | "core-dump", signal) => Ending::Signal(signal),
+        ("success", code) => Ending::Code(code),
+        (_, code) => Ending::Code(if code == 0 { 1 } else { code }),
+    };
+    Ok(Finished { ending, output })
+}
+
+async fn read_all(pipe: &mut Receiver, output: &mut Output) {
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
+        output.push(buffer.get(..length).unwrap_or_default());
+    }
+}
+
+/// A file in memory, so that nobody has to write while the program reads.
+fn prepared(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = File::from(memfd_create(c"kubecertd-alarm", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(file.into())
+}
+
+fn unit_name() -> String {
+    let mut bytes = [0_u8; 8];
+    // Without random numbers the second of two at the same time is refused by systemd, and tried again.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    format!("kubecertd-alarm-{:016x}.service", u64::from_ne_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(result: &str, status: i32) -> Result<Ending, String> {
+        let argv = Argv::new(["/usr/bin/thing"]).unwrap();
+        let judged = judge(&argv, Ended { result: result.to_owned(), status }, Output::default(), Duration::from_secs(1));
+        judged.map(|finished| finished.ending).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_words_of_systemd_are_understood() {
+        assert_eq!(ended("success", 0), Ok(Ending::Code(0)));
+        assert_eq!(ended("exit-code", 255), Ok(Ending::Code(255)));
+        assert_eq!(ended("signal", 9), Ok(Ending::Signal(9)));
+        assert_eq!(ended("oom-kill", 0), Ok(Ending::Code(1)), "never well");
+        assert_eq!(ended("timeout", 15), Err("/usr/bin/thing was not over after 1 s and was killed".to_owned()));
+        assert_eq!(ended("exit-code", 203), Err("systemd can't start /usr/bin/thing: is it there, and can it be executed?".to_owned()));
+    }
+
+    #[test]
+    fn what_is_to_be_read_is_there_from_its_beginning() {
+        use std::io::Read as _;
+        let mut text = String::new();
+        File::from(prepared(b"an alarm").unwrap()).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "an alarm");
+    }
+
+    /// For looking at, on a machine whose pid 1 is systemd: `kubecertd-...::real_systemd --ignored`.
+    #[tokio::test(flavor = "current_thread")]
+    #[ignore = "needs a systemd to run programs with"]
+    async fn real_systemd_runs_programs_in_units_of_their_own() {
+        let run = async |words: &[&str], limit: u64| {
+            let argv = Argv::new(words.iter().copied()).unwrap();
+            Runner::Systemd.run(&argv, b"{\"an\": \"alarm\"}\n", Duration::from_secs(limit)).await
+        };
+        let told =
+            run(&["/bin/sh", "-c", "cat; cat /proc/self/cgroup; echo \"$1\" >&2", "sh", "a $HOME ${HOME} $$ %n word"], 5).await.unwrap();
+        assert_eq!(told.ending, Ending::Code(0));
+        let text = told.output.to_string();
+        assert!(
+            text.starts_with("{\"an\": \"alarm\"}\n")
+                && text.contains("/kubecertd-alarm-")
+                && text.ends_with("a $HOME ${HOME} $$ %n word\n"),
+            "{text}"
+        );
+        assert_eq!(run(&["/bin/sh", "-c", "echo not found; exit 255"], 5).await.unwrap().ending, Ending::Code(255));
+        assert_eq!(run(&["/bin/sh", "-c", "kill -KILL $$"], 5).await.unwrap().ending, Ending::Signal(9));
+        let began = std::time::Instant::now();
+        let error = run(&["/bin/sh", "-c", "sleep 60 & sleep 60"], 1).await.unwrap_err();
+        assert!(matches!(error, OutsideError::Limit { .. }) && began.elapsed() < Duration::from_secs(6), "{error}");
+        let error = run(&["/nonexistent/program"], 5).await.unwrap_err();
+        assert!(matches!(error, OutsideError::NoExec(_)), "{error}");
+        let large = run(&["/bin/sh", "-c", "head -c 300000 /dev/zero"], 5).await.unwrap();
+        assert_eq!((large.ending, large.output.omitted()), (Ending::Code(0), 300_000 - 8192));
+        let left = run(&["/bin/sh", "-c", "systemctl list-units --all 'kubecertd-alarm-*' --no-legend | wc -l"], 5).await.unwrap();
+        assert_eq!(left.output.to_string().trim(), "1", "only its own unit is there");
+    }
+}

@@ -1,0 +1,292 @@
+//! Which alarms are true at the end of a pass, and what becomes of those that were in force before.
+//!
+//! What could not be seen in a pass changes nothing: an alarm about it is neither raised nor cleared.
+
+mod diff;
+mod expiry;
+mod memory;
+mod names;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+pub use diff::{Diff, diff};
+pub use memory::{Renewals, ServiceEnd, note_pass_failed, note_renewals, note_services};
+
+use super::Judged;
+use crate::model::{
+    Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityJudgement, Awaited, Belief, CredentialName, Deferred, Hold,
+    LongHold, OtherRenewer, Policy, Renewal, Timestamp, days,
+};
+
+/// How long something may wait, or how near it may come to being urgent, before somebody is told.
+const LASTING: Duration = days(1);
+
+/// What alarms depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct AlarmSituation<'s> {
+    /// The host's name.
+    pub host: &'s str,
+    /// The present time.
+    pub now: Timestamp,
+    /// What was found of the certificates; `None` where they could not be looked at.
+    pub seen: Option<Seen<'s>>,
+    /// What is thought of the clock.
+    pub belief: &'s Belief,
+    /// Why no pass could be made, if none could.
+    pub trouble: Option<&'s str>,
+    /// What is thought of the configuration on disk.
+    pub configuration: Configuration<'s>,
+}
+
+/// What was found at the end of a pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'s> {
+    /// The authorities, and what is thought of them.
+    pub authorities: &'s [(AuthorityFacts, AuthorityJudgement)],
+    /// The credentials, and what is thought of them.
+    pub credentials: &'s [Judged],
+    /// What the pass was asked for; all where that is empty.
+    pub only: &'s BTreeSet<CredentialName>,
+    /// What was due and waits.
+    pub deferred: &'s [Deferred],
+    /// The reasons to wait.
+    pub holds: &'s [Hold],
+    /// The names and addresses that the manifests want in certificates.
+    pub wanted_names: &'s BTreeMap<CredentialName, Vec<String>>,
+    /// What else renews certificates here.
+    pub renewers: &'s [OtherRenewer],
+    /// When something is due.
+    pub policy: &'s Policy,
+    /// How long before its end the root authority is told of.
+    pub root_authority_within: Duration,
+    /// The same for other authorities, and for what nobody here renews.
+    pub within: Duration,
+}
+
+/// What is thought of the configuration on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Configuration<'s> {
+    /// Nothing was found out.
+    NotLookedAt,
+    /// It is the one in force.
+    Right,
+    /// It is wrong, and an earlier one is in force: why.
+    Refused(&'s str),
+}
+
+/// The alarms that are true, and those of which nothing was learnt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Picture {
+    /// The true ones.
+    pub alarms: Vec<Alarm>,
+    /// Kinds, or single ones of a kind by their entity, that stay as they are where they are not true for sure.
+    pub unseen: Vec<(AlarmKind, Option<String>)>,
+}
+
+impl Picture {
+    fn unseen(&mut self, kinds: impl IntoIterator<Item = AlarmKind>) {
+        self.unseen.extend(kinds.into_iter().map(|kind| (kind, None)));
+    }
+
+    pub(super) fn is_unseen(&self, alarm: &Alarm) -> bool {
+        self.unseen.iter().any(|(kind, entity)| *kind == alarm.kind && entity.as_ref().is_none_or(|entity| *entity == alarm.entity))
+    }
+}
+
+/// Says which alarms are true now. The memory has taken note of the pass already.
+#[must_use]
+pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Picture {
+    let mut picture = Picture::default();
+    configuration(situation, &mut picture);
+    picture.alarms.extend(pass_failed(situation));
+    picture.alarms.extend(renewal_failed(situation, memory));
+    picture.alarms.extend(services_not_updated(situation, memory));
+    let Some(seen) = &situation.seen else {
+        use AlarmKind::*;
+        picture.unseen([Expired, ExpiringSoon, ClockNotBelieved, AuthorityExternal, HeldTooLong, NamesDiffer, OtherRenewer]);
+        return picture;
+    };
+    if let Belief::NotBelieved(reason) = situation.belief {
+        // By this clock nothing can be said of any date.
+        picture.unseen([AlarmKind::Expired, AlarmKind::ExpiringSoon, AlarmKind::AuthorityExternal, AlarmKind::HeldTooLong]);
+        picture.alarms.extend(clock(situation, seen, reason));
+    } else {
+        expiry::add(situation, seen, memory, &mut picture);
+        picture.alarms.extend(seen.authorities.iter().filter_map(|(facts, judgement)| external(situation, seen, facts, judgement)));
+        picture.alarms.extend(held(situation, seen, memory));
+    }
+    picture.alarms.extend(seen.credentials.iter().filter_map(|judged| names_differ(situation, seen, judged)));
+    picture.alarms.extend(seen.renewers.iter().map(|renewer| other_renewer(situation, renewer)));
+    picture
+}
+
+/// Says which alarms are true as far as the configuration alone goes.
+#[must_use]
+pub fn configuration_alarms(host: &str, now: Timestamp, trouble: Option<&str>) -> Picture {
+    let configured = trouble.map_or(Configuration::Right, Configuration::Refused);
+    let situation = AlarmSituation { host, now, seen: None, belief: &Belief::Believed, trouble: None, configuration: configured };
+    let mut picture = Picture::default();
+    configuration(&situation, &mut picture);
+    picture.unseen(AlarmKind::ALL.iter().copied().filter(|kind| *kind != AlarmKind::ConfigurationRefused));
+    picture
+}
+
+impl AlarmSituation<'_> {
+    /// An alarm that is new.
+    fn alarm(&self, kind: AlarmKind, entity: String, about: Vec<String>, text: String, reason: String, repair: String) -> Alarm {
+        Alarm { kind, entity, about, text, reason, repair, raised: self.now }
+    }
+
+    fn on_host(&self, kind: AlarmKind, about: Vec<String>, text: &str, reason: String, repair: &str) -> Alarm {
+        self.alarm(kind, format!("host={}", self.host), about, text.to_owned(), reason, repair.to_owned())
+    }
+}
+
+fn configuration(situation: &AlarmSituation<'_>, picture: &mut Picture) {
+    match situation.configuration {
+        Configuration::NotLookedAt => picture.unseen([AlarmKind::ConfigurationRefused]),
+        Configuration::Right => {}
+        Configuration::Refused(trouble) => picture.alarms.push(situation.on_host(
+            AlarmKind::ConfigurationRefused,
+            Vec::new(),
+            "The configuration of kubecertd is refused, and an earlier one is in force.",
+            trouble.to_owned(),
+            "Put right what the reason names, look at it with kubecertd config check, and take it with systemctl reload kubecertd.",
+        )),
+    }
+}
+
+fn pass_failed(situation: &AlarmSituation<'_>) -> Option<Alarm> {
+    Some(situation.on_host(
+        AlarmKind::PassFailed,
+        Vec::new(),
+        "kubecertd can't look after the certificates: no pass can be made.",
+        situation.trouble?.to_owned(),
+        "Put right what the reason says; kubecertd tries again by itself, and sooner with systemctl kill -s USR1 kubecertd.",
+    ))
+}
+
+fn renewal_failed(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Option<Alarm> {
+    if memory.failed.is_empty() {
+        return None;
+    }
+    Some(situation.on_host(
+        AlarmKind::RenewalFailed,
+        memory.failed.keys().map(ToString::to_string).collect(),
+        "Kubernetes certificates renewal failed.",
+        joined(&memory.failed),
+        "Put right what the reason says, then run kubecertd renew; kubecertd check shows what is left. What can mend by itself is tried again.",
+    ))
+}
+
+fn services_not_updated(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Option<Alarm> {
+    if memory.not_updated.is_empty() {
+        return None;
+    }
+    Some(situation.on_host(
+        AlarmKind::ServicesNotUpdated,
+        memory.not_updated.keys().map(ToString::to_string).collect(),
+        "Kubernetes certificates have been renewed but not all services have been updated.",
+        joined(&memory.not_updated),
+        "Look at the services with kubecertd check -o wide and at their logs, and restart those that the reason names by hand; on StarlingX, lock and unlock the host.",
+    ))
+}
+
+fn joined<N: std::fmt::Display>(reasons: &BTreeMap<N, String>) -> String {
+    reasons.iter().map(|(name, reason)| format!("{name}: {reason}")).collect::<Vec<_>>().join("; ")
+}
+
+fn clock(situation: &AlarmSituation<'_>, seen: &Seen<'_>, reason: &str) -> Option<Alarm> {
+    let about: Vec<_> = seen.deferred.iter().map(|deferred| deferred.credential.to_string()).collect();
+    (!about.is_empty()).then(|| {
+        situation.on_host(
+            AlarmKind::ClockNotBelieved,
+            about,
+            "Certificates are due, and nothing is signed because the clock can't be right.",
+            reason.to_owned(),
+            "Set the clock (timedatectl), or where it is right run kubecertd renew --trust-clock once.",
+        )
+    })
+}
+
+/// Not for being external, which is a way to run a cluster: only when somebody has to use the key.
+fn external(situation: &AlarmSituation<'_>, seen: &Seen<'_>, facts: &AuthorityFacts, judgement: &AuthorityJudgement) -> Option<Alarm> {
+    let name = &facts.authority.name;
+    let ends_soon = |judged: &&Judged| {
+        let credential = &judged.facts.credential;
+        let leaf = judged.facts.material.leaf();
+        credential.renewal == Renewal::Ours
+            && credential.authority.as_ref() == Some(name)
+            && leaf.is_some_and(|leaf| leaf.not_after <= situation.now.plus(seen.within))
+    };
+    let about: Vec<_> = seen.credentials.iter().filter(ends_soon).map(|judged| judged.facts.credential.name.to_string()).collect();
+    if judgement.condition != AuthorityCondition::External || about.is_empty() {
+        return None;
+    }
+    let reason = format!("{} is not on this node, so {} can't be renewed here", facts.authority.key, about.join(", "));
+    Some(situation.alarm(
+        AlarmKind::AuthorityExternal,
+        format!("authority={name}"),
+        about,
+        format!("Certificates of the external authority {name} end soon."),
+        reason,
+        "Have them signed where the key is, and put certificates and keys in the place of the old ones; kubecertd check shows their files.".to_owned(),
+    ))
+}
+
+/// What waits is told of in time for somebody to do something about it: a day before it goes ahead in any case, or when the reason to
+/// wait has no end of its own and lasts.
+fn held(situation: &AlarmSituation<'_>, seen: &Seen<'_>, memory: &AlarmMemory) -> Option<Alarm> {
+    let soon = |deferred: &&Deferred| {
+        deferred.awaits == Awaited::Moment && deferred.urgent_from.is_some_and(|from| from <= situation.now.plus(LASTING))
+    };
+    let about: Vec<_> = seen.deferred.iter().filter(soon).map(|deferred| deferred.credential.to_string()).collect();
+    let lasts = |hold: &LongHold| situation.now >= hold.since.plus(LASTING);
+    let stuck = memory.kubeadm.as_ref().filter(|hold| lasts(hold));
+    if about.is_empty() && stuck.is_none() {
+        return None;
+    }
+    let mut reasons: Vec<String> = seen.holds.iter().map(ToString::to_string).collect();
+    reasons.extend(stuck.map(|hold| format!("kubeadm (process {}) was first seen at {}", hold.pid, hold.since)));
+    Some(situation.on_host(
+        AlarmKind::HeldTooLong,
+        about,
+        "The renewal of certificates is held back, and that lasts.",
+        reasons.join("; "),
+        "End what it waits for: kubecertd hold --end for an operator's hold, or the kubeadm that hangs. What is urgent goes ahead in any case.",
+    ))
+}
+
+/// Names too many are fine.
+fn names_differ(situation: &AlarmSituation<'_>, seen: &Seen<'_>, judged: &Judged) -> Option<Alarm> {
+    let name = &judged.facts.credential.name;
+    let lacking = names::lacking(seen.wanted_names.get(name)?, &judged.facts.material.leaf()?.names);
+    if lacking.is_empty() {
+        return None;
+    }
+    let lacking = lacking.join(", ");
+    let reason = format!("the manifests say that it is served there, and {} lacks that", judged.facts.credential.location);
+    Some(situation.alarm(
+        AlarmKind::NamesDiffer,
+        format!("credential={name}"),
+        vec![name.to_string()],
+        format!("The certificate {name} is not valid for {lacking}, where it is served."),
+        reason,
+        "A renewal keeps the names as they are: move the old certificate and key away, make them anew with kubeadm init phase certs (with the right --config), and restart what serves them.".to_owned(),
+    ))
+}
+
+fn other_renewer(situation: &AlarmSituation<'_>, renewer: &OtherRenewer) -> Alarm {
+    situation.alarm(
+        AlarmKind::OtherRenewer,
+        format!("file={}", renewer.file),
+        vec![renewer.file.to_string()],
+        format!("Something else renews the certificates on a schedule of its own: {}.", renewer.file),
+        renewer.what.clone(),
+        "Take one of the two out of service: remove the cron entry or systemctl disable --now the timer, so that services are not restarted twice.".to_owned(),
+    )
+}

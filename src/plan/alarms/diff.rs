@@ -1,0 +1,48 @@
+//! What becomes of the alarms that were in force.
+
+use std::cmp::Reverse;
+
+use super::Picture;
+use crate::model::{Alarm, AlarmEvent};
+
+/// The alarms that are in force from now on, and what is new of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// The alarms, the worst first.
+    pub in_force: Vec<Alarm>,
+    /// What happened, in the same order; what is over comes last.
+    pub events: Vec<AlarmEvent>,
+}
+
+/// Compares what was in force with what is true now. One that stays keeps the time when it was raised; of what could not be seen,
+/// everything stays.
+#[must_use]
+pub fn diff(before: &[Alarm], now: Picture) -> Diff {
+    let (over, kept): (Vec<_>, Vec<_>) = before
+        .iter()
+        .filter(|alarm| !now.alarms.iter().any(|true_now| true_now.key() == alarm.key()))
+        .partition(|alarm| !now.is_unseen(alarm));
+    let kept: Vec<Alarm> = kept.into_iter().cloned().collect();
+    let mut events = Vec::new();
+    let mut in_force: Vec<Alarm> = Vec::new();
+    for mut alarm in now.alarms {
+        if in_force.iter().any(|other| other.key() == alarm.key()) {
+            continue;
+        }
+        match before.iter().find(|known| known.key() == alarm.key()) {
+            None => events.push(AlarmEvent::Raised(alarm.clone())),
+            Some(known) => {
+                alarm.raised = known.raised;
+                if !alarm.says_the_same(known) {
+                    events.push(AlarmEvent::Changed(alarm.clone()));
+                }
+            }
+        }
+        in_force.push(alarm);
+    }
+    in_force.extend(kept);
+    in_force.sort_by(|a, b| b.kind.severity().cmp(&a.kind.severity()).then_with(|| a.key().cmp(&b.key())));
+    events.sort_by_key(|event| Reverse(event.alarm().kind.severity()));
+    events.extend(over.into_iter().cloned().map(AlarmEvent::Cleared));
+    Diff { in_force, events }
+}

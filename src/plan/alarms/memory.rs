@@ -1,0 +1,108 @@
+//! What went wrong stays remembered until it is seen to be right: that a later pass had nothing to do proves nothing.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Action, AlarmMemory, CredentialName, Freshness, Hold, LongHold, Presence, ServiceName, Timestamp};
+use crate::plan::{Finding, Judged, JudgedService};
+
+/// What a pass did about credentials.
+#[derive(Clone, Copy, Debug)]
+pub struct Renewals<'r> {
+    /// What was tried and went wrong, and why.
+    pub failed: &'r BTreeMap<CredentialName, String>,
+    /// The credentials at its end.
+    pub credentials: &'r [Judged],
+    /// Whether the clock they were judged by is believed.
+    pub by_a_believed_clock: bool,
+    /// The reasons to wait.
+    pub holds: &'r [Hold],
+    /// The present time.
+    pub now: Timestamp,
+}
+
+/// What came of one service in a pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServiceEnd {
+    /// It works with what is on the disk.
+    Updated,
+    /// It does not, and should: why.
+    NotUpdated(String),
+    /// It could not be told, or was not its turn.
+    Open,
+}
+
+/// Takes note of what became of credentials. One that failed is forgotten when it needs no renewal any more.
+pub fn note_renewals(memory: &mut AlarmMemory, renewals: &Renewals<'_>) {
+    let mut before = std::mem::take(&mut memory.failed);
+    for judged in renewals.credentials {
+        let name = &judged.facts.credential.name;
+        let known = before.remove(name);
+        let reason = match judged.judgement.action {
+            Action::Error => Some(judged.judgement.reason.clone()),
+            Action::Renew | Action::Repair => renewals.failed.get(name).cloned().or(known),
+            Action::Nothing | Action::Report => known.filter(|_| !renewals.by_a_believed_clock),
+        };
+        memory.failed.extend(reason.map(|reason| (name.clone(), reason)));
+    }
+    memory.kubeadm = renewals.holds.iter().find_map(|hold| match hold {
+        Hold::KubeadmRunning { pid } => Some(since(*pid, memory.kubeadm.as_ref(), renewals.now)),
+        _ => None,
+    });
+}
+
+/// Of a clock that was set back, the earlier time would be in the future.
+fn since(pid: u32, known: Option<&LongHold>, now: Timestamp) -> LongHold {
+    let since = known.filter(|known| known.pid == pid).map_or(now, |known| known.since.min(now));
+    LongHold { pid, since }
+}
+
+/// Takes note that what was to be renewed was not, because no pass could be made.
+pub fn note_pass_failed(memory: &mut AlarmMemory, due: impl IntoIterator<Item = CredentialName>, trouble: &str) {
+    memory.failed.extend(due.into_iter().map(|name| (name, trouble.to_owned())));
+}
+
+/// Takes note of what became of services. `treated` are those that something was done for.
+pub fn note_services(memory: &mut AlarmMemory, seen: &[JudgedService], findings: &[Finding], treated: &BTreeMap<ServiceName, ServiceEnd>) {
+    if seen.is_empty() {
+        // They were not looked at.
+        return;
+    }
+    let mut before = std::mem::take(&mut memory.not_updated);
+    for one in seen {
+        let name = &one.facts.service.name;
+        let known = before.remove(name);
+        let end = match (treated.get(name), still_stale(name, findings)) {
+            (Some(end @ ServiceEnd::NotUpdated(_)), _) => end.clone(),
+            (_, Some(reason)) => ServiceEnd::NotUpdated(reason),
+            (Some(end), None) => end.clone(),
+            (None, None) => as_found(one),
+        };
+        let reason = match end {
+            ServiceEnd::Updated => None,
+            ServiceEnd::NotUpdated(reason) => Some(reason),
+            ServiceEnd::Open => known,
+        };
+        memory.not_updated.extend(reason.map(|reason| (name.clone(), reason)));
+    }
+}
+
+fn still_stale(name: &ServiceName, findings: &[Finding]) -> Option<String> {
+    let stale = findings.iter().find(|finding| match finding {
+        Finding::StillStale { service, .. } | Finding::StillOld { service, .. } => service == name,
+        _ => false,
+    });
+    stale.map(ToString::to_string)
+}
+
+fn as_found(one: &JudgedService) -> ServiceEnd {
+    match &one.facts.presence {
+        Presence::Absent => ServiceEnd::Updated,
+        Presence::Down(_) | Presence::Unknown(_) => ServiceEnd::Open,
+        Presence::Running(_) | Presence::OutOfSight => {
+            let settled = |freshness: &Freshness| {
+                matches!(freshness, Freshness::Fresh(_) | Freshness::ByItself | Freshness::Lingering { .. } | Freshness::NotRunning)
+            };
+            if one.freshness.iter().all(|(_, freshness)| settled(freshness)) { ServiceEnd::Updated } else { ServiceEnd::Open }
+        }
+    }
+}

@@ -1,0 +1,451 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::*;
+use crate::plan::service_fixtures::{judged, name, now};
+use crate::plan::{Finding, JudgedService, judge, judge_authority};
+
+const DAY: i64 = 86_400;
+
+fn at(days: i64) -> Timestamp {
+    Timestamp::from_seconds(now().seconds() + days * DAY)
+}
+
+fn policy() -> Policy {
+    Policy { renew_before: days(15), urgent_before: days(3), validity: days(365), backdate: Duration::ZERO }
+}
+
+/// An authority with this many days left.
+fn authority(name: &str, left: i64, key: AuthorityKey) -> AuthorityFacts {
+    let certificate = AuthorityCertificate {
+        subject: String::new(),
+        serial: String::new(),
+        not_before: at(-1_000),
+        not_after: at(left),
+        fingerprint: Digest::of(b"ca"),
+    };
+    let path = AbsolutePath::constant("/etc/kubernetes/pki/ca.crt");
+    let authority = Authority {
+        name: AuthorityName::new(name).unwrap(),
+        certificate: path.clone(),
+        key: path,
+        root: name == "ca",
+        need: Need::Configured,
+    };
+    AuthorityFacts { authority, state: AuthorityState::Present { certificate, key } }
+}
+
+/// A credential that lived a year in all, or longer where it has more left, judged as a pass would.
+fn ends_in(credential: &str, left: i64, change: impl FnOnce(&mut Judged)) -> Judged {
+    let mut one = judged(credential, credential);
+    one.authority = Some(authority("ca", 3_000, AuthorityKey::Usable));
+    if let Material::Whole(leaf) = &mut one.facts.material {
+        (leaf.not_before, leaf.not_after) = (at((left - 365).min(-1)), at(left));
+    }
+    change(&mut one);
+    one.judgement = judge(&one.facts, one.authority.as_ref(), &policy(), now());
+    one
+}
+
+fn nothing(_: &mut Judged) {}
+
+fn by_kubelet(one: &mut Judged) {
+    one.facts.credential.renewal = Renewal::Kubelet;
+    one.facts.credential.location = Location::Bundle(AbsolutePath::constant("/var/lib/kubelet/pki/kubelet-client-current.pem"));
+}
+
+fn external(one: &mut Judged) {
+    one.authority = Some(authority("ca", 3_000, AuthorityKey::Absent));
+}
+
+/// A node at the end of a pass; fresh at first.
+struct Case {
+    authorities: Vec<AuthorityFacts>,
+    credentials: Vec<Judged>,
+    only: BTreeSet<CredentialName>,
+    deferred: Vec<Deferred>,
+    holds: Vec<Hold>,
+    belief: Belief,
+    wanted_names: BTreeMap<CredentialName, Vec<String>>,
+    renewers: Vec<OtherRenewer>,
+    memory: AlarmMemory,
+}
+
+impl Case {
+    fn fresh() -> Self {
+        Self {
+            authorities: vec![authority("ca", 3_000, AuthorityKey::Usable)],
+            credentials: vec![ends_in("apiserver", 364, nothing)],
+            only: BTreeSet::new(),
+            deferred: Vec::new(),
+            holds: Vec::new(),
+            belief: Belief::Believed,
+            wanted_names: BTreeMap::new(),
+            renewers: Vec::new(),
+            memory: AlarmMemory::default(),
+        }
+    }
+
+    fn with(credentials: Vec<Judged>) -> Self {
+        Self { credentials, ..Self::fresh() }
+    }
+
+    fn picture(&self) -> Picture {
+        let authorities: Vec<_> =
+            self.authorities.iter().map(|facts| (facts.clone(), judge_authority(facts, Duration::ZERO, now()))).collect();
+        let seen = Seen {
+            authorities: &authorities,
+            credentials: &self.credentials,
+            only: &self.only,
+            deferred: &self.deferred,
+            holds: &self.holds,
+            wanted_names: &self.wanted_names,
+            renewers: &self.renewers,
+            policy: &policy(),
+            root_authority_within: days(180),
+            within: days(30),
+        };
+        let (belief, configuration) = (&self.belief, Configuration::Right);
+        let situation = AlarmSituation { host: "cp1", now: now(), seen: Some(seen), belief, trouble: None, configuration };
+        alarms(&situation, &self.memory)
+    }
+
+    fn raised(&self) -> Vec<String> {
+        self.picture().alarms.iter().map(|alarm| format!("{} {}", alarm.kind, alarm.entity)).collect()
+    }
+}
+
+fn failed(credential: &str) -> AlarmMemory {
+    AlarmMemory { failed: BTreeMap::from([(name(credential), "the disk is full".to_owned())]), ..AlarmMemory::default() }
+}
+
+const SOON: &str = "expiring-soon system.certificate.";
+const EXPIRED: &str = "expired system.certificate.";
+
+#[test]
+fn a_node_where_all_is_well_has_no_alarm() {
+    assert_eq!(Case::fresh().picture(), Picture::default());
+}
+
+#[test]
+fn authorities_are_told_of_by_days_and_the_root_long_before() {
+    for (name, left, expected) in [
+        ("ca", 181, None),
+        ("ca", 180, Some(SOON)),
+        ("ca", -1, Some(EXPIRED)),
+        ("etcd-ca", 31, None),
+        ("etcd-ca", 30, Some(SOON)),
+        ("etcd-ca", 0, Some(SOON)),
+        ("etcd-ca", -1, Some(EXPIRED)),
+    ] {
+        let case = Case { authorities: vec![authority(name, left, AuthorityKey::Usable)], ..Case::fresh() };
+        let expected: Vec<String> = expected.map(|kind| format!("{kind}{name}")).into_iter().collect();
+        assert_eq!(case.raised(), expected, "{name} {left}");
+    }
+}
+
+/// What is renewed here is told of only when that did not happen; what others renew when they are late.
+#[test]
+fn credentials_are_told_of_by_whoever_is_to_renew_them() {
+    let foreign = |one: &mut Judged| {
+        if let Material::Whole(leaf) = &mut one.facts.material {
+            leaf.signer = Signer::Foreign;
+        }
+    };
+    let watched = |one: &mut Judged| (one.facts.credential.renewal, one.authority) = (Renewal::Elsewhere, None);
+    let kubelets_own_pair = |one: &mut Judged| {
+        by_kubelet(one);
+        one.facts.credential.location = Location::Kubeconfig(AbsolutePath::constant("/var/lib/kubelet/pki/kubelet.crt"));
+    };
+    let with_authority = |one: &mut Judged| one.authority = Some(authority("ca", 2, AuthorityKey::Usable));
+    type Change<'c> = &'c dyn Fn(&mut Judged);
+    let table: [(&str, Change<'_>, i64, Option<&str>); 20] = [
+        ("ours, due", &nothing, 10, None),
+        ("ours, urgent", &nothing, 2, Some(SOON)),
+        ("ours, expired", &nothing, -1, Some(EXPIRED)),
+        ("external, comfortable", &external, 31, None),
+        ("external, not due", &external, 16, None),
+        ("external, due", &external, 14, Some(SOON)),
+        ("external, expired", &external, -1, Some(EXPIRED)),
+        ("foreign, comfortable", &foreign, 31, None),
+        ("foreign, soon", &foreign, 30, Some(SOON)),
+        ("foreign, expired", &foreign, -1, Some(EXPIRED)),
+        ("watched, comfortable", &watched, 31, None),
+        ("watched, soon", &watched, 30, Some(SOON)),
+        ("kubelet's, at 89 % of a year", &by_kubelet, 40, None),
+        ("kubelet's, at 90 % and a bit", &by_kubelet, 36, None),
+        ("kubelet's, a day later", &by_kubelet, 35, Some(SOON)),
+        ("kubelet's, expired", &by_kubelet, -1, Some(EXPIRED)),
+        ("kubelet's own pair, which it never renews", &kubelets_own_pair, 35, None),
+        ("kubelet's own pair, soon", &kubelets_own_pair, 29, Some(SOON)),
+        ("ends with its authority", &with_authority, 2, None),
+        ("ended with its authority", &with_authority, -1, Some(EXPIRED)),
+    ];
+    for (case, change, left, expected) in table {
+        let one = ends_in("apiserver", left, |one| change(one));
+        let raised: Vec<String> = Case::with(vec![one]).raised().into_iter().filter(|alarm| !alarm.starts_with("authority-")).collect();
+        let expected: Vec<String> = expected.map(|kind| format!("{kind}apiserver")).into_iter().collect();
+        assert_eq!(raised, expected, "{case}");
+    }
+}
+
+/// One that is used for an hour in a test gets no day of patience.
+#[test]
+fn kubelet_has_patience_in_proportion() {
+    let begin = now();
+    let late = |life: u64| expiry::kubelet_is_late(begin, begin.plus(Duration::from_secs(life))).seconds_since(begin);
+    assert_eq!(late(3_600), 3_240 + 180);
+    assert_eq!(late(365 * 86_400), 365 * 86_400 / 10 * 9 + 86_400);
+}
+
+#[test]
+fn what_is_due_and_failed_is_told_of() {
+    let case = Case { memory: failed("apiserver"), ..Case::with(vec![ends_in("apiserver", 10, nothing)]) };
+    assert_eq!(case.raised(), ["renewal-failed host=cp1", "expiring-soon system.certificate.apiserver"]);
+    let alarm = &case.picture().alarms[0];
+    assert_eq!(alarm.text, "Kubernetes certificates renewal failed.");
+    assert_eq!(alarm.reason, "apiserver: the disk is full");
+    assert_eq!(alarm.about, ["apiserver"]);
+    let text = &case.picture().alarms[1].text;
+    assert_eq!(*text, format!("Certificate apiserver is expiring soon on {}", at(10).civil().strftime("%Y-%m-%d, %H:%M:%S")));
+}
+
+#[test]
+fn an_external_authority_is_told_of_when_somebody_has_to_use_its_key() {
+    let case = |left| Case {
+        authorities: vec![authority("ca", 3_000, AuthorityKey::Absent)],
+        ..Case::with(vec![ends_in("apiserver", left, external)])
+    };
+    assert_eq!(case(31).raised(), [""; 0]);
+    assert_eq!(case(30).raised(), ["authority-external authority=ca"]);
+}
+
+fn deferred(urgent_in: Option<i64>) -> Deferred {
+    Deferred {
+        credential: name("apiserver"),
+        awaits: Awaited::Moment,
+        reason: "a good reason".to_owned(),
+        until: None,
+        urgent_from: urgent_in.map(at),
+    }
+}
+
+#[test]
+fn what_is_held_back_is_told_of_a_day_before_it_goes_ahead() {
+    let hold = Hold::Asked(AskedHold { until: at(1_000), reason: "upgrade".to_owned() });
+    let case = |urgent_in| Case {
+        deferred: vec![deferred(Some(urgent_in))],
+        holds: vec![hold.clone()],
+        ..Case::with(vec![ends_in("apiserver", 10, nothing)])
+    };
+    assert_eq!(case(7).raised(), [""; 0], "that is what a hold is for");
+    assert_eq!(case(1).raised(), ["held-too-long host=cp1"]);
+}
+
+#[test]
+fn a_kubeadm_that_hangs_is_told_of_after_a_day() {
+    let holds = vec![Hold::KubeadmRunning { pid: 7 }];
+    let mut memory = AlarmMemory::default();
+    let renewals = |now| Renewals { failed: const { &BTreeMap::new() }, credentials: &[], by_a_believed_clock: true, holds: &holds, now };
+    note_renewals(&mut memory, &renewals(at(-1).plus(Duration::from_secs(1))));
+    note_renewals(&mut memory, &renewals(now()));
+    let case = |memory: &AlarmMemory| Case { memory: memory.clone(), holds: holds.clone(), ..Case::fresh() };
+    assert_eq!(case(&memory).raised(), [""; 0], "not yet");
+    memory.kubeadm = Some(LongHold { pid: 7, since: at(-1) });
+    note_renewals(&mut memory, &renewals(now()));
+    assert_eq!(case(&memory).raised(), ["held-too-long host=cp1"]);
+    memory.kubeadm = Some(LongHold { pid: 6, since: at(-1) });
+    note_renewals(&mut memory, &renewals(now()));
+    assert_eq!(case(&memory).raised(), [""; 0], "another one");
+    note_renewals(&mut memory, &Renewals { holds: &[], ..renewals(now()) });
+    assert_eq!(memory.kubeadm, None);
+}
+
+/// By a clock that can't be right, nothing is said of any date, and what was said of them stays.
+#[test]
+fn a_wrong_clock_is_told_of_when_something_waits_for_it() {
+    let belief = || Belief::NotBelieved("it is 1970".to_owned());
+    let case = Case { belief: belief(), deferred: vec![deferred(None)], ..Case::with(vec![ends_in("apiserver", -1, nothing)]) };
+    assert_eq!(case.raised(), ["clock-not-believed host=cp1"]);
+    let before = Case::with(vec![ends_in("apiserver", -1, nothing)]).picture().alarms;
+    let diff = diff(&before, case.picture());
+    assert_eq!(diff.events.iter().map(AlarmEvent::word).collect::<Vec<_>>(), ["raised"]);
+    assert_eq!(diff.in_force.len(), 2);
+    assert_eq!(Case { belief: belief(), ..Case::fresh() }.raised(), [""; 0]);
+}
+
+#[test]
+fn names_that_are_lacking_and_other_renewers_are_told_of() {
+    let wanted_names = BTreeMap::from([(name("apiserver"), vec!["10.0.0.1".to_owned()])]);
+    let file = AbsolutePath::constant("/etc/cron.d/certs");
+    let renewers = vec![OtherRenewer { file, what: "cron runs it".to_owned() }];
+    let case = Case { wanted_names, renewers, ..Case::fresh() };
+    assert_eq!(case.raised(), ["names-differ credential=apiserver", "other-renewer file=/etc/cron.d/certs"]);
+}
+
+/// A pass for some of them says nothing of the others, except that they have ended.
+#[test]
+fn what_was_not_asked_for_is_not_alarmed_before_it_ends() {
+    let only = BTreeSet::from([name("etcd/server")]);
+    let case = |left| Case { only: only.clone(), ..Case::with(vec![ends_in("apiserver", left, nothing)]) };
+    assert_eq!(case(2).raised(), [""; 0]);
+    assert_eq!(case(-1).raised(), ["expired system.certificate.apiserver"]);
+    let before = Case::with(vec![ends_in("apiserver", 2, nothing)]).picture().alarms;
+    assert_eq!(diff(&before, case(2).picture()).events, [], "nor is it cleared");
+}
+
+// ---- what is remembered ----
+
+fn tried(memory: &mut AlarmMemory, errors: &[&str], credentials: &[Judged]) {
+    let failed = errors.iter().map(|one| (name(one), "it failed".to_owned())).collect();
+    note_renewals(memory, &Renewals { failed: &failed, credentials, by_a_believed_clock: true, holds: &[], now: now() });
+}
+
+#[test]
+fn a_failure_is_forgotten_when_it_is_seen_to_be_over_and_not_before() {
+    let mut memory = AlarmMemory::default();
+    let due = ends_in("apiserver", 10, nothing);
+    tried(&mut memory, &["apiserver"], std::slice::from_ref(&due));
+    assert_eq!(memory.failed.keys().collect::<Vec<_>>(), [&name("apiserver")]);
+    tried(&mut memory, &[], std::slice::from_ref(&due));
+    assert_eq!(memory.failed.len(), 1, "it was not its turn, or it waits");
+    tried(&mut memory, &[], &[ends_in("apiserver", 364, nothing)]);
+    assert_eq!(memory.failed.len(), 0);
+}
+
+#[test]
+fn what_needs_an_operator_has_failed_and_a_forced_renewal_of_a_fresh_one_has_not() {
+    let mut memory = AlarmMemory::default();
+    let damaged = ends_in("admin.conf", 364, |one| one.facts.material = Material::Damaged("admin.conf: is empty".to_owned()));
+    tried(&mut memory, &["apiserver"], &[damaged, ends_in("apiserver", 364, nothing)]);
+    assert_eq!(memory.failed.keys().collect::<Vec<_>>(), [&name("admin.conf")]);
+    assert!(memory.failed[&name("admin.conf")].starts_with("admin.conf: is empty"));
+    tried(&mut memory, &[], &[]);
+    assert_eq!(memory.failed.len(), 0, "it is no longer looked after");
+}
+
+fn service(presence: Presence, freshness: Freshness) -> JudgedService {
+    let service = Service {
+        name: ServiceName::new("kube-scheduler").unwrap(),
+        kind: ServiceKind::Unit { unit: "a.service".to_owned(), refresh: UnitRefresh::Restart },
+        health: None,
+        essential: None,
+        uses: Vec::new(),
+        ages: false,
+    };
+    let facts = ServiceFacts { service, presence, health: Health::NotAsked, holds: Vec::new() };
+    JudgedService { facts, freshness: vec![(name("scheduler.conf"), freshness)] }
+}
+
+fn running() -> Presence {
+    let started = Uptime { boot: BootId("boot".to_owned()), since_boot: Duration::ZERO };
+    Presence::Running(Instance { id: "i".to_owned(), pid: None, started, started_at: now(), age: Duration::ZERO })
+}
+
+/// What a service was before (not updated or not), what was found and done, and whether it counts as not updated then.
+#[test]
+fn a_service_is_not_updated_until_it_is_seen_to_be() {
+    let name = ServiceName::new("kube-scheduler").unwrap();
+    let stale = || Freshness::Stale(Evidence::Sees);
+    let fresh = || Freshness::Fresh(Evidence::Sees);
+    let unknown = || Freshness::Unknown("it can't be told".to_owned());
+    let (down, unseen) = (|| Presence::Down("exited".to_owned()), || Presence::Unknown("containerd does not answer".to_owned()));
+    let failed = || Some(ServiceEnd::NotUpdated("kubelet has not started another one".to_owned()));
+    let table = [
+        ("fails", running(), stale(), failed(), [true, true]),
+        ("is refreshed", running(), stale(), Some(ServiceEnd::Updated), [false, false]),
+        ("waits", running(), stale(), None, [false, true]),
+        ("waits for its restart", running(), stale(), Some(ServiceEnd::Open), [false, true]),
+        ("is fresh", running(), fresh(), None, [false, false]),
+        ("reads it by itself", running(), Freshness::ByItself, None, [false, false]),
+        ("can't be told", running(), unknown(), None, [false, true]),
+        ("is down", down(), Freshness::NotRunning, None, [false, true]),
+        ("is not seen", unseen(), unknown(), None, [false, true]),
+        ("is gone", Presence::Absent, Freshness::NotRunning, None, [false, false]),
+    ];
+    for (case, presence, freshness, end, expected) in table {
+        for (before, expected) in [false, true].into_iter().zip(expected) {
+            let mut memory = AlarmMemory::default();
+            memory.not_updated.extend(before.then(|| (name.clone(), "earlier".to_owned())));
+            let treated = end.iter().map(|end| (name.clone(), end.clone())).collect();
+            note_services(&mut memory, &[service(presence.clone(), freshness.clone())], &[], &treated);
+            assert_eq!(memory.not_updated.contains_key(&name), expected, "{case}, before: {before}");
+        }
+    }
+}
+
+#[test]
+fn a_service_that_is_still_stale_after_its_restart_is_not_updated() {
+    let seen = [service(running(), Freshness::Stale(Evidence::Sees))];
+    let (service, credential) = (ServiceName::new("kube-scheduler").unwrap(), name("scheduler.conf"));
+    let still = Finding::StillStale { service, credential, evidence: Evidence::Sees, restarted: now() };
+    let mut memory = AlarmMemory::default();
+    note_services(&mut memory, &seen, std::slice::from_ref(&still), &BTreeMap::new());
+    let case = Case { memory: memory.clone(), ..Case::fresh() };
+    assert_eq!(case.raised(), ["services-not-updated host=cp1"]);
+    assert_eq!(case.picture().alarms[0].text, "Kubernetes certificates have been renewed but not all services have been updated.");
+    note_services(&mut memory, &[], &[], &BTreeMap::new());
+    assert_eq!(memory.not_updated.len(), 1, "they were not looked at");
+}
+
+// ---- what becomes of them ----
+
+fn alarm(kind: AlarmKind, entity: &str, about: &[&str], raised: i64) -> Alarm {
+    Alarm {
+        kind,
+        entity: entity.to_owned(),
+        about: about.iter().map(ToString::to_string).collect(),
+        text: "A text.".to_owned(),
+        reason: raised.to_string(),
+        repair: String::new(),
+        raised: at(raised),
+    }
+}
+
+#[test]
+fn an_alarm_keeps_its_time_and_another_reason_is_no_news() {
+    let before = [alarm(AlarmKind::RenewalFailed, "host=cp1", &["a"], 0)];
+    let now = |about: &[&str]| Picture { alarms: vec![alarm(AlarmKind::RenewalFailed, "host=cp1", about, 5)], unseen: Vec::new() };
+    let same = diff(&before, now(&["a"]));
+    assert_eq!(same.events, []);
+    assert_eq!((same.in_force[0].raised, same.in_force[0].reason.as_str()), (at(0), "5"), "the reason is the newest");
+    let more = diff(&before, now(&["a", "b"]));
+    assert!(matches!(more.events.as_slice(), [AlarmEvent::Changed(alarm)] if alarm.raised == at(0)));
+    assert!(matches!(diff(&before, Picture::default()).events.as_slice(), [AlarmEvent::Cleared(_)]));
+    let (alarms, configuration) = (&AlarmKind::ALL[1..], configuration_alarms("cp1", at(0), None));
+    let others: Vec<_> = alarms.iter().map(|kind| alarm(*kind, "host=cp1", &[], 0)).collect();
+    let cleared: Vec<_> = diff(&others, configuration).events.iter().map(|event| event.alarm().kind).collect();
+    assert_eq!(cleared, [AlarmKind::ConfigurationRefused], "the configuration says nothing of anything else");
+}
+
+fn any_alarms() -> impl Strategy<Value = Vec<Alarm>> {
+    let one = (0..AlarmKind::ALL.len(), "[ab]", "[cd]", 0_i64..9);
+    let one = one.prop_map(|(kind, entity, about, raised)| alarm(AlarmKind::ALL[kind], &entity, &[&about], raised));
+    prop::collection::vec(one, 0..8)
+}
+
+proptest! {
+    /// Whatever happens: each alarm is in force once, every event is one that happened, and the same picture again is no news.
+    #[test]
+    fn nothing_flaps(before in any_alarms(), now in any_alarms(), unseen in prop::collection::vec(0..AlarmKind::ALL.len(), 0..4)) {
+        let before = diff(&[], Picture { alarms: before, unseen: Vec::new() }).in_force;
+        let picture = Picture { alarms: now.clone(), unseen: unseen.iter().map(|kind| (AlarmKind::ALL[*kind], None)).collect() };
+        let first = diff(&before, picture.clone());
+        let has = |list: &[Alarm], alarm: &Alarm| list.iter().filter(|other| other.key() == alarm.key()).count();
+        for event in &first.events {
+            let (was, is) = (has(&before, event.alarm()), has(&first.in_force, event.alarm()));
+            let expected = match event { AlarmEvent::Raised(_) => (0, 1), AlarmEvent::Changed(_) => (1, 1), AlarmEvent::Cleared(_) => (1, 0) };
+            prop_assert_eq!((was, is), expected);
+        }
+        for alarm in &now {
+            prop_assert_eq!(has(&first.in_force, alarm), 1);
+        }
+        for alarm in &before {
+            let kept = has(&now, alarm) > 0 || picture.unseen.iter().any(|(kind, _)| *kind == alarm.kind);
+            prop_assert_eq!(has(&first.in_force, alarm), usize::from(kept));
+        }
+        let again = diff(&first.in_force, picture);
+        prop_assert_eq!(again.events, []);
+        prop_assert_eq!(again.in_force, first.in_force);
+    }
+}

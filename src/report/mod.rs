@@ -1,0 +1,10 @@
+//! What operators and other programs are told of a pass: alarms, and those that are told of them.
+//!
+//! It takes what a pass found and did, and changes nothing on the node but its own memory. Nothing below calls it, and nothing that
+//! goes wrong in it holds up a renewal.
+
+pub mod alarms;
+mod ledger;
+pub mod sinks;
+
+pub use ledger::Ledger;

@@ -1,0 +1,69 @@
+//! Who is told of alarms.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::entries::wrong;
+use super::error::{EntryProblem, SettingsError};
+use super::source::{Origin, Source};
+use super::{FaultManagement, Period};
+use crate::model::{AbsolutePath, SinkName};
+
+/// A command that is told of alarms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlarmCommand {
+    /// Its name: what it was told is remembered by it.
+    pub name: SinkName,
+    /// The program, with its full path, and its arguments.
+    pub run: Vec<String>,
+    /// How long it may take.
+    pub timeout: Period,
+    /// Where it is listed.
+    pub origin: Origin,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct AlarmCommandFragment {
+    name: Option<SinkName>,
+    run: Option<Vec<String>>,
+    timeout: Option<Period>,
+}
+
+/// The longest that telling somebody may take.
+const LONGEST: Period = Period::from_minutes(5);
+const LONGEST_WORDS: &str = "5m";
+
+impl AlarmCommand {
+    /// How long telling somebody may take where nothing is said.
+    pub const USUAL_TIMEOUT: Period = Period::from_seconds(30);
+
+    pub(super) fn new(entry: Spanned<AlarmCommandFragment>, source: Source<'_>) -> Result<Self, SettingsError> {
+        let origin = source.origin(&entry.span());
+        let AlarmCommandFragment { name, run, timeout } = entry.into_inner();
+        let told = name.as_ref().map(ToString::to_string);
+        let wrong = |problem| wrong("alarms.command", told.clone(), origin.clone(), problem);
+        let timeout = timeout.unwrap_or(Self::USUAL_TIMEOUT);
+        if !is_sensible(timeout) {
+            return Err(wrong(EntryProblem::NotWithin { key: "timeout", most: LONGEST_WORDS }));
+        }
+        let name = name.ok_or_else(|| wrong(EntryProblem::Missing("name")))?;
+        let run = run.ok_or_else(|| wrong(EntryProblem::Missing("run")))?;
+        // systemd, which starts it, looks for no program in any list of folders.
+        let program = run.first().is_some_and(|program| AbsolutePath::new(program).is_ok());
+        if !program || run.iter().any(|word| word.contains('\0')) {
+            return Err(wrong(EntryProblem::NoProgram));
+        }
+        Ok(Self { name, run, timeout, origin })
+    }
+}
+
+pub(super) fn check(fault_management: &FaultManagement) -> Result<(), SettingsError> {
+    let timeout = &fault_management.timeout;
+    let wrong = || SettingsError::Timeout { stated: Box::new(timeout.stated()), most: LONGEST_WORDS };
+    if is_sensible(**timeout) { Ok(()) } else { Err(wrong()) }
+}
+
+fn is_sensible(timeout: Period) -> bool {
+    (Period::from_seconds(1)..=LONGEST).contains(&timeout)
+}
