@@ -193,10 +193,11 @@ impl Node {
         self.whole().keys().for_each(|name| self.age_seconds(name, seconds_left));
     }
 
-    /// Has a credential signed by another issuer.
+    /// Has a credential signed by another issuer, with so many days left and half a day more: what is said of it does not change from one
+    /// second to the next.
     pub fn sign_with(&self, name: &str, issuer: &Certificate, key: &PrivateKey, days_left: i64) {
         let credential = self.ours().into_iter().find(|one| one.name.as_str() == name).unwrap();
-        self.replace(&credential, issuer, key, &ending_in(days_left));
+        self.replace(&credential, issuer, key, &ending_in_seconds(days_left * 86_400 + 43_200));
     }
 
     fn replace(&self, credential: &Credential, issuer: &Certificate, issuer_key: &PrivateKey, terms: &Terms) {
