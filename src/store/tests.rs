@@ -265,3 +265,13 @@ fn only_the_newest_backups_are_kept() {
     assert_eq!(shown, ["20261121T000000Z-0004", "20261121T000000Z-0003", "20261121T000000Z-0002"]);
     assert_eq!(store.backups().read(&generations[0], &absolute("/etc/pki/a.crt")).unwrap(), Some(secret("crt 3")));
 }
+
+#[test]
+fn half_a_backup_is_no_backup_and_is_swept_away() {
+    let node = Node::new();
+    fs::create_dir_all(node.at("var/lib/kubecertd/backups/.half/etc/pki")).unwrap();
+    node.put("var/lib/kubecertd/backups/.half/etc/pki/a.crt", "old crt", 0o600);
+    assert!(Backups::look(&node.root, &absolute("/var/lib/kubecertd")).generations().is_empty());
+    let (_store, _) = node.open();
+    assert_eq!(fs::read_dir(node.at("var/lib/kubecertd/backups")).unwrap().count(), 0);
+}
