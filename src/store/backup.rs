@@ -11,6 +11,9 @@ use super::{BACKUPS, LARGEST_FILE, StoreError};
 use crate::model::{AbsolutePath, Secret, Timestamp};
 use crate::sys::{Dir, FileError, Root, read_regular};
 
+/// The name of a backup that is not whole, because it is being made or removed.
+const HALF: &str = ".half";
+
 /// The backups in a state folder. A node that never had any has none.
 #[derive(Debug)]
 pub struct Backups(Option<Dir>);
@@ -68,11 +71,12 @@ fn open_copy(backups: &Dir, generation: &Generation, path: &Path) -> Result<(Fil
     Ok((dir.open(name)?, dir.path().join(name)))
 }
 
-/// A backup in the making.
+/// A backup in the making. It gets its name when it is whole and durable.
 #[derive(Debug)]
 pub(super) struct Making {
     backups: Dir,
     generation: Dir,
+    name: OsString,
     files: Vec<File>,
     folders: Vec<Dir>,
     seen: BTreeSet<std::path::PathBuf>,
@@ -82,8 +86,12 @@ impl Making {
     /// Makes the folder of this pass's backup.
     pub(super) fn begin(state: &Dir, now: Timestamp) -> Result<Self, StoreError> {
         let backups = state.create_folder(OsStr::new(BACKUPS))?;
-        let generation = backups.create_folder(&next_name(state, now))?;
-        Ok(Self { backups, generation, files: Vec::new(), folders: Vec::new(), seen: BTreeSet::new() })
+        // The folder of the backups may be new itself.
+        state.sync()?;
+        remove_all(&backups, OsStr::new(HALF))?;
+        let generation = backups.create_folder(OsStr::new(HALF))?;
+        let name = next_name(state, now);
+        Ok(Self { backups, generation, name, files: Vec::new(), folders: Vec::new(), seen: BTreeSet::new() })
     }
 
     /// Adds a copy. It is durable only after [`Self::finish`].
@@ -110,36 +118,57 @@ impl Making {
         Ok(())
     }
 
-    /// Removes it again. Half a backup would be kept in the place of a whole one.
+    /// Removes it again: it would be kept in the place of one that is needed.
     pub(super) fn abandon(self) {
-        if let Some(name) = self.generation.path().file_name() {
-            let _ = remove_all(&self.backups, name);
-        }
+        let _ = remove_all(&self.backups, OsStr::new(HALF));
+        let _ = remove(&self.backups, &self.name);
     }
 
-    /// Makes all copies durable.
+    /// Makes all copies durable, and a backup of them.
     pub(super) fn finish(&self) -> Result<(), StoreError> {
         for file in &self.files {
             file.sync_all().map_err(|e| FileError::from_io(self.generation.path(), "sync", e))?;
         }
-        for folder in self.folders.iter().chain([&self.generation, &self.backups]) {
+        for folder in self.folders.iter().chain([&self.generation]) {
             folder.sync()?;
         }
-        Ok(())
+        self.backups.rename(OsStr::new(HALF), &self.name)?;
+        Ok(self.backups.sync()?)
     }
+}
+
+/// Removes what a process left behind that was killed while it made or removed a backup. What can't be removed is left
+/// for the next backup, which says why.
+pub(super) fn sweep(state: &Dir) {
+    let _ = state.folder(OsStr::new(BACKUPS)).and_then(|backups| remove_all(&backups, OsStr::new(HALF)));
 }
 
 /// Removes all but the newest `keep` backups. What can't be removed is left for the next time.
 pub(super) fn prune(state: &Dir, keep: usize) -> Result<(), FileError> {
     let backups = state.folder(OsStr::new(BACKUPS))?;
     for old in Backups::of(state).generations().into_iter().skip(keep) {
-        remove_all(&backups, &old.0)?;
+        remove(&backups, &old.0)?;
     }
     Ok(())
 }
 
+/// Removes a backup. Half removed it is no backup any more.
+fn remove(backups: &Dir, name: &OsStr) -> Result<(), FileError> {
+    let half = OsStr::new(HALF);
+    if backups.stat(name)?.is_none() {
+        return Ok(());
+    }
+    remove_all(backups, half)?;
+    backups.rename(name, half)?;
+    remove_all(backups, half)
+}
+
+/// Removes a folder and what is in it. Nothing there is fine.
 fn remove_all(parent: &Dir, name: &OsStr) -> Result<(), FileError> {
-    let dir = parent.folder(name)?;
+    let dir = match parent.folder(name) {
+        Err(e) if e.is_not_found() => return Ok(()),
+        dir => dir?,
+    };
     for entry in dir.names()? {
         match dir.folder(&entry) {
             Ok(_) => remove_all(&dir, &entry)?,

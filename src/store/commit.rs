@@ -48,8 +48,9 @@ impl Store<'_> {
     fn prepare(&self, changes: Vec<Checked>, now: Timestamp, commit: &mut Commit) -> Vec<Checked> {
         let mut ready = Vec::new();
         let mut old = Vec::new();
+        let mut synced = BTreeSet::new();
         for change in changes {
-            match settle(&change) {
+            match settle(&change, &mut synced) {
                 Ok(contents) => {
                     ready.push(change);
                     old.push(contents);
@@ -113,13 +114,15 @@ impl Store<'_> {
 }
 
 /// Makes the staged files durable and reads the old ones, if they are still what the change was decided on.
-fn settle(change: &Checked) -> Result<Vec<Option<Secret>>, StoreError> {
-    change.files.iter().map(settle_file).collect()
+fn settle(change: &Checked, synced: &mut BTreeSet<Identity>) -> Result<Vec<Option<Secret>>, StoreError> {
+    change.files.iter().map(|file| settle_file(file, synced)).collect()
 }
 
-fn settle_file(staged: &StagedFile) -> Result<Option<Secret>, StoreError> {
+fn settle_file(staged: &StagedFile, synced: &mut BTreeSet<Identity>) -> Result<Option<Secret>, StoreError> {
     let path = staged.place.path();
     staged.file.sync_all().map_err(|e| FileError::from_io(staged.place.dir.path().join(&staged.name), "sync", e))?;
+    // Its name too: once one file of a change is renamed, the power may go, and the next start needs the others.
+    sync_once(&staged.place.dir, synced)?;
     let old = match staged.place.dir.open(&staged.place.name) {
         Ok(file) => Some(read_regular(file, &path, LARGEST_FILE)?.bytes),
         Err(e) if e.is_not_found() => None,

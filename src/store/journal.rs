@@ -162,6 +162,10 @@ fn decode(bytes: &[u8]) -> Content {
         return Content::Nothing;
     }
     let Some((header, body)) = bytes.split_at_checked(HEADER) else { return Content::Torn };
+    if header.iter().all(|byte| *byte == 0) {
+        // The disk need not write the beginning first.
+        return Content::Torn;
+    }
     let header = String::from_utf8_lossy(header);
     let mut fields = header.split_whitespace();
     if fields.next() != Some(MAGIC) {
@@ -224,6 +228,13 @@ mod tests {
             let content = decode(&disk);
             assert!(!matches!(content, Content::Intent(_)), "{length} of {} bytes", whole.len());
         }
+    }
+
+    #[test]
+    fn a_write_whose_end_reached_the_disk_before_its_beginning_is_seen() {
+        let mut disk = encode(&intent()).unwrap();
+        disk[..HEADER].fill(0);
+        assert_eq!(decode(&disk), Content::Torn);
     }
 
     #[test]

@@ -1,11 +1,9 @@
 //! One process at a time: an advisory lock that ends with the process that holds it, so that none is ever stale.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
-
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 
 use super::StoreError;
 use crate::sys::{Dir, FileError};
@@ -15,15 +13,15 @@ const PACE: Duration = Duration::from_millis(50);
 
 const NAME: &str = "lock";
 
-/// The lock, for as long as the value lives.
+/// The lock, for as long as the value lives: closing the file lets it go.
 #[derive(Debug)]
-pub(crate) struct Lock(#[allow(dead_code, reason = "held, not used")] Flock<File>);
+pub(crate) struct Lock(#[allow(dead_code, reason = "held, not used")] File);
 
 impl Lock {
     /// Whether a process has the lock. Changes nothing.
     pub(crate) fn is_held(folder: &Dir) -> bool {
         let Ok(file) = folder.open(OsStr::new(NAME)) else { return false };
-        matches!(Flock::lock(file, FlockArg::LockSharedNonblock), Err((_, Errno::EWOULDBLOCK)))
+        matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 
     /// Takes the lock, waiting at most `wait` for another process to let it go.
@@ -36,13 +34,13 @@ impl Lock {
         let name = OsStr::new(name);
         let path = folder.path().join(name);
         let began = Instant::now();
-        let mut file = folder.open_or_create(name)?;
+        let file = folder.open_or_create(name)?;
         loop {
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => return Ok(Self(lock)),
-                Err((back, Errno::EWOULDBLOCK | Errno::EINTR)) if began.elapsed() < wait => file = back,
-                Err((_, Errno::EWOULDBLOCK | Errno::EINTR)) => return Err(StoreError::Busy { lock: path }),
-                Err((_, errno)) => return Err(FileError::from_errno(path, "lock", errno).into()),
+            match file.try_lock() {
+                Ok(()) => return Ok(Self(file)),
+                Err(TryLockError::Error(e)) if e.kind() != ErrorKind::Interrupted => return Err(FileError::from_io(path, "lock", e).into()),
+                Err(_) if began.elapsed() < wait => {}
+                Err(_) => return Err(StoreError::Busy { lock: path }),
             }
             std::thread::sleep(PACE);
         }

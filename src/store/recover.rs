@@ -46,6 +46,7 @@ impl Store<'_> {
             self.journal.write(unfinished)?;
         }
         recovered.swept = sweep(self.root, targets, &awaited);
+        super::backup::sweep(&self.folder);
         Ok(())
     }
 }

@@ -4,10 +4,8 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -89,15 +87,15 @@ fn replace(folder: &Dir, name: &OsStr, bytes: &[u8]) -> Result<(), FileError> {
 
 /// The draft, held alone: a command and the daemon may write at the same time, and a process that was killed may have
 /// left a draft behind.
-fn draft_alone(folder: &Dir, name: &OsStr) -> Result<Flock<File>, FileError> {
-    let failed = |errno| FileError::from_errno(folder.path().join(name), "lock", errno);
+fn draft_alone(folder: &Dir, name: &OsStr) -> Result<File, FileError> {
+    let failed = |e| FileError::from_io(folder.path().join(name), "lock", e);
     loop {
-        let file = match Flock::lock(folder.open_or_create(name)?, FlockArg::LockExclusive) {
-            Ok(file) => file,
-            Err((_, Errno::EINTR)) => continue,
-            Err((_, errno)) => return Err(failed(errno)),
-        };
-        let own = nix::sys::stat::fstat(&*file).map_err(failed)?;
+        let file = folder.open_or_create(name)?;
+        match file.lock() {
+            Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+            locked => locked.map_err(failed)?,
+        }
+        let own = nix::sys::stat::fstat(&file).map_err(|e| failed(e.into()))?;
         // Whoever held it before has renamed it: then it is no draft any more, but the file itself.
         if folder.stat(name)?.is_some_and(|named| (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)) {
             return Ok(file);

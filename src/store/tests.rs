@@ -111,6 +111,24 @@ fn mode_owner_acl_and_attributes_stay_and_the_label_of_the_content_does_not() {
 }
 
 #[test]
+fn an_acl_that_the_folder_gives_to_new_files_lets_nobody_else_read() {
+    let node = Node::new();
+    node.put("etc/pki/a.key", "old key", 0o640);
+    // u::rw- u:1234:r-- g::r-- m::r-- o::---
+    let acl = [
+        2u8, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 210, 4, 0, 0, 4, 0, 4, 0, 255, 255, 255, 255, 16, 0, 4, 0, 255, 255, 255,
+        255, 32, 0, 0, 0, 255, 255, 255, 255,
+    ];
+    xattr::set(node.at("etc/pki"), "system.posix_acl_default", &acl).unwrap();
+    let (mut store, _) = node.open();
+    commit(&mut store, pair());
+    let key = node.at("etc/pki/a.key");
+    assert_eq!(node.get("etc/pki/a.key"), "new key");
+    assert_eq!(fs::metadata(&key).unwrap().mode() & 0o7777, 0o640);
+    assert_eq!(xattr::get(&key, "system.posix_acl_access").unwrap(), None);
+}
+
+#[test]
 fn a_symlinked_target_is_replaced_where_it_points_and_the_link_stays() {
     let node = Node::new();
     fs::create_dir(node.at("srv")).unwrap();
@@ -264,4 +282,14 @@ fn only_the_newest_backups_are_kept() {
     let shown: Vec<_> = generations.iter().map(ToString::to_string).collect();
     assert_eq!(shown, ["20261121T000000Z-0004", "20261121T000000Z-0003", "20261121T000000Z-0002"]);
     assert_eq!(store.backups().read(&generations[0], &absolute("/etc/pki/a.crt")).unwrap(), Some(secret("crt 3")));
+}
+
+#[test]
+fn half_a_backup_is_no_backup_and_is_swept_away() {
+    let node = Node::new();
+    fs::create_dir_all(node.at("var/lib/kubecertd/backups/.half/etc/pki")).unwrap();
+    node.put("var/lib/kubecertd/backups/.half/etc/pki/a.crt", "old crt", 0o600);
+    assert!(Backups::look(&node.root, &absolute("/var/lib/kubecertd")).generations().is_empty());
+    let (_store, _) = node.open();
+    assert_eq!(fs::read_dir(node.at("var/lib/kubecertd/backups")).unwrap().count(), 0);
 }

@@ -1,0 +1,226 @@
+//! What the program asks of the system, and answers of ours in the place of the system's.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Calls that change what is on the disk, or make it durable, or wait for another process.
+pub const CHANGING: [&str; 14] = [
+    "mkdirat",
+    "write",
+    "pwrite64",
+    "fchmod",
+    "fchown",
+    "fsetxattr",
+    "fremovexattr",
+    "renameat",
+    "unlinkat",
+    "fsync",
+    "fdatasync",
+    "ftruncate",
+    "fallocate",
+    "flock",
+];
+
+/// Calls that change something only when they create a file.
+pub const OPENING: [&str; 2] = ["openat", "openat2"];
+
+/// Calls that only look.
+pub const LOOKING: [&str; 14] = [
+    "read",
+    "pread64",
+    "close",
+    "fcntl",
+    "newfstatat",
+    "statx",
+    "getdents64",
+    "lseek",
+    "readlinkat",
+    "flistxattr",
+    "fgetxattr",
+    "ioctl",
+    "fstat",
+    "fstatfs",
+];
+
+/// No run takes nearly as long.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// One call, as it was recorded.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub name: String,
+    /// Which of the calls of this name that this thread made: what the injection counts.
+    pub number: usize,
+    pub arguments: Vec<String>,
+    pub result: i64,
+    /// The file that was opened.
+    pub opened: Option<PathBuf>,
+    /// Whether the process's first thread made it.
+    pub first_thread: bool,
+}
+
+impl Call {
+    /// The file behind the descriptor that is this argument.
+    pub fn file(&self, argument: usize) -> PathBuf {
+        annotated(&self.arguments[argument]).unwrap_or_else(|| panic!("no descriptor: {self:?}"))
+    }
+
+    /// A string argument's bytes.
+    pub fn bytes(&self, argument: usize) -> Vec<u8> {
+        let text = self.arguments[argument].split('"').nth(1).unwrap_or_else(|| panic!("no string: {self:?}"));
+        unescaped(text)
+    }
+
+    /// The entry of a folder that two arguments name.
+    pub fn entry(&self, folder: usize) -> PathBuf {
+        self.file(folder).join(OsString::from_vec(self.bytes(folder + 1)))
+    }
+
+    /// A number, which is an octal one where it begins with a zero.
+    pub fn number(&self, argument: usize) -> u64 {
+        let text = &self.arguments[argument];
+        if text.starts_with('0') { u64::from_str_radix(text, 8).unwrap() } else { text.parse().unwrap() }
+    }
+
+    /// Whether it is about a file below this folder.
+    pub fn is_below(&self, root: &Path) -> bool {
+        let named = self.arguments.iter().filter_map(|argument| annotated(argument)).chain(self.opened.clone());
+        named.into_iter().any(|path| path.starts_with(root))
+    }
+
+    pub fn creates(&self) -> bool {
+        OPENING.contains(&self.name.as_str()) && self.arguments.iter().any(|argument| argument.contains("O_CREAT"))
+    }
+
+    /// Whether the disk may be another one after it.
+    pub fn is_changing(&self) -> bool {
+        CHANGING.contains(&self.name.as_str()) || self.creates()
+    }
+}
+
+/// Runs the program to its end, and says what it called.
+pub fn record(root: &Path, arguments: &[&str]) -> Vec<Call> {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let options = ["-y", "-xx", "-s", "2000000", "-e", "trace=%file,%desc,io_uring_setup"];
+    let output = traced(log.path(), &options, root, arguments, 0);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    parse(&std::fs::read_to_string(log.path()).unwrap())
+}
+
+/// How a run ended in which one call was answered by us.
+pub struct Injected {
+    /// None where the process was killed.
+    pub code: Option<i32>,
+    pub text: String,
+    pub took: Duration,
+    /// The call that was answered, where there was one.
+    pub hit: Option<String>,
+}
+
+/// Runs the program, and answers the N-th call of this name, in each thread: `signal=KILL`, or `error=EIO`.
+pub fn inject(root: &Path, call: &str, number: usize, answer: &str, core: usize) -> Injected {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let options =
+        ["-y".to_owned(), "-e".to_owned(), format!("trace={call}"), "-e".to_owned(), format!("inject={call}:{answer}:when={number}")];
+    let began = Instant::now();
+    let output = traced(log.path(), &options.each_ref().map(String::as_str), root, &["renew"], core);
+    let took = began.elapsed();
+    let log = std::fs::read_to_string(log.path()).unwrap();
+    let hit = log.lines().find(|line| line.contains("(INJECTED)")).map(str::to_owned);
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    Injected { code: output.status.code(), text, took, hit }
+}
+
+fn traced(log: &Path, options: &[&str], root: &Path, arguments: &[&str], core: usize) -> std::process::Output {
+    let mut command = assert_cmd::Command::new("taskset");
+    command.args(["-c", &core.to_string(), "strace", "-f", "-qq", "-o"]).arg(log).args(options);
+    command.arg(env!("CARGO_BIN_EXE_kubecertd")).arg("--root").arg(root).args(arguments);
+    command.timeout(LIMIT).output().expect("taskset and strace are installed")
+}
+
+/// Does it for all cases, on all cores, each thread with a core of its own. Says at the end how many failed.
+pub fn on_each_core<T: Sync>(cases: &[T], check: impl Fn(&T, usize) + Sync) {
+    let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let cores = std::thread::available_parallelism().unwrap().get();
+    std::thread::scope(|scope| {
+        for core in 0..cores {
+            let (next, failed, check) = (&next, &failed, &check);
+            scope.spawn(move || {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    // The message of the panic is on the screen already.
+                    if catch_unwind(AssertUnwindSafe(|| check(case, core))).is_err() {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner();
+    assert_eq!(failed, 0, "{failed} of {} cases failed", cases.len());
+}
+
+fn parse(log: &str) -> Vec<Call> {
+    let mut unfinished: HashMap<&str, &str> = HashMap::new();
+    let mut counts: HashMap<(String, String), usize> = HashMap::new();
+    let mut calls = Vec::new();
+    let first = log.split_whitespace().next().unwrap_or_default();
+    for line in log.lines() {
+        let (thread, text) = line.split_once(' ').unwrap();
+        let text = text.trim_start();
+        let whole = if let Some(begun) = text.strip_suffix("<unfinished ...>") {
+            unfinished.insert(thread, begun);
+            continue;
+        } else if let Some(rest) = text.strip_prefix("<... ") {
+            let rest = rest.split_once("resumed>").unwrap().1;
+            unfinished.remove(thread).unwrap().to_owned() + rest
+        } else if text.starts_with("+++") || text.starts_with("---") {
+            continue;
+        } else {
+            text.to_owned()
+        };
+        let name = whole.split('(').next().unwrap().to_owned();
+        let count = counts.entry((thread.to_owned(), name.clone())).or_default();
+        *count += 1;
+        let (arguments, result) = split(&whole[name.len() + 1..]);
+        let opened = annotated(result).filter(|_| OPENING.contains(&name.as_str()));
+        let result = result.split([' ', '<']).next().unwrap().parse().unwrap_or(-1);
+        calls.push(Call { name, number: *count, arguments, result, opened, first_thread: thread == first });
+    }
+    calls
+}
+
+/// Arguments and result of `a, b) = c`. Strings and paths are written in hex, and hold no signs of their own.
+fn split(text: &str) -> (Vec<String>, &str) {
+    let mut depth = 0;
+    let mut arguments = vec![String::new()];
+    for (at, sign) in text.char_indices() {
+        match sign {
+            ')' if depth == 0 => return (arguments, text[at + 1..].trim_start().trim_start_matches("= ")),
+            ',' if depth == 0 => {
+                arguments.push(String::new());
+                continue;
+            }
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth -= 1,
+            ' ' if arguments.last().unwrap().is_empty() => continue,
+            _ => {}
+        }
+        arguments.last_mut().unwrap().push(sign);
+    }
+    panic!("a call without an end: {text}")
+}
+
+/// The path behind `3<\x2f\x65>`.
+fn annotated(text: &str) -> Option<PathBuf> {
+    let hex = text.split_once('<')?.1.split('>').next()?;
+    hex.starts_with("\\x").then(|| OsString::from_vec(unescaped(hex)).into())
+}
+
+fn unescaped(hex: &str) -> Vec<u8> {
+    hex.split("\\x").skip(1).map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+}
