@@ -2,6 +2,7 @@
 //!
 //! The story is told here and nowhere else; every step of it is a call into the layer that knows how.
 
+pub mod restore;
 pub mod services;
 
 use std::sync::atomic::AtomicBool;

@@ -8,6 +8,7 @@
 //! What lives here knows files and bytes. It does not know what a certificate is: whether a staged file is right is
 //! for the caller's check to say.
 
+mod aside;
 mod backup;
 mod commit;
 mod error;
@@ -19,6 +20,7 @@ mod services;
 pub(crate) mod small;
 mod stage;
 mod state;
+mod trust;
 
 use std::ffi::OsStr;
 use std::time::Duration;

@@ -230,7 +230,10 @@ mod tests {
         node.write(&state()).unwrap();
         std::os::unix::fs::symlink("elsewhere", node.file(".state.json.new")).unwrap();
         let error = node.write(&State::default()).unwrap_err();
-        assert_eq!(error.to_string(), format!("{FOLDER}/.state.json.new: is a symlink that leads in a circle"));
+        assert_eq!(
+            error.to_string(),
+            format!("{FOLDER}/.state.json.new: is a symlink, which is not followed here; remove it, or put the thing itself in its place")
+        );
         assert_eq!(node.read(), (state(), None));
         assert!(!node.file("elsewhere").exists());
     }

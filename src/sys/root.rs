@@ -122,6 +122,14 @@ impl Root {
         self.folder(path.as_path())
     }
 
+    /// Makes the missing folders above a file, for all to pass.
+    ///
+    /// # Errors
+    /// When a part of the path is not a folder, or can't be created.
+    pub fn make_parents_of(&self, path: &AbsolutePath) -> Result<(), FileError> {
+        self.make_parents(path.as_path().parent().unwrap_or(Path::new("/")))
+    }
+
     fn make_parents(&self, path: &Path) -> Result<(), FileError> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
         match self.folder(path) {
