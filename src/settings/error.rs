@@ -45,6 +45,14 @@ pub enum SettingsError {
     /// The start of a renewed certificate would lie further back than any clock needs.
     #[error("{0} is too long: it covers small differences between clocks, and may be at most \"1d\"")]
     BackdateTooLong(Stated),
+    /// kubelet would run what lies in the state folder.
+    #[error("{state} lies in {manifests}: kubelet runs whatever lies there; choose a folder that nothing else reads")]
+    StateAmongManifests {
+        /// `paths.state`.
+        state: Box<Stated>,
+        /// `paths.manifests`.
+        manifests: Box<Stated>,
+    },
     /// An entry is incomplete or contradicts itself.
     #[error("{origin}: {entry}: {problem}")]
     Entry {

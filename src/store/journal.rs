@@ -186,7 +186,7 @@ fn not_ours(file: &File, path: &Path) -> Result<Option<String>, FileError> {
 }
 
 #[derive(Debug, PartialEq)]
-enum Content {
+pub(super) enum Content {
     Nothing,
     Intent(Vec<Entry>),
     /// Its digest does not match: the power went while it was written.
@@ -195,15 +195,20 @@ enum Content {
     Foreign(String),
 }
 
-fn encode(intent: &[Entry]) -> Result<Vec<u8>, String> {
+pub(super) fn encode(intent: &[Entry]) -> Result<Vec<u8>, String> {
     let body = if intent.is_empty() { Vec::new() } else { serde_json::to_vec(intent).map_err(|e| e.to_string())? };
-    let header = format!("{MAGIC} {FORMAT} {} {}", body.len(), Digest::of(&body));
-    let mut bytes = format!("{header:<width$}\n", width = HEADER - 1).into_bytes();
-    bytes.extend_from_slice(&body);
+    let bytes = with_header(&body);
     if bytes.len() > CAPACITY { Err(format!("{} bytes are more than the {CAPACITY} reserved", bytes.len())) } else { Ok(bytes) }
 }
 
-fn decode(bytes: &[u8]) -> Content {
+pub(super) fn with_header(body: &[u8]) -> Vec<u8> {
+    let header = format!("{MAGIC} {FORMAT} {} {}", body.len(), Digest::of(body));
+    let mut bytes = format!("{header:<width$}\n", width = HEADER - 1).into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Content {
     if bytes.iter().all(|byte| *byte == 0) {
         return Content::Nothing;
     }

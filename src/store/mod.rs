@@ -12,6 +12,8 @@ mod aside;
 mod backup;
 mod commit;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod journal;
 pub(crate) mod lock;
 mod metadata;

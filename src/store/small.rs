@@ -79,9 +79,14 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 pub(crate) fn write<T: Serialize>(root: &Root, state: &AbsolutePath, name: &str, content: &T) -> Result<(), FileError> {
     let folder = root.create_folder(state)?;
     let failed = |e: std::io::Error| FileError::from_io(folder.path().join(name), "write", e);
-    let mut bytes = serde_json::to_vec_pretty(&Numbered { format: FORMAT, content }).map_err(|e| failed(e.into()))?;
-    bytes.push(b'\n');
+    let bytes = text(content).map_err(|e| failed(e.into()))?;
     replace(&folder, OsStr::new(name), &bytes)
+}
+
+pub(super) fn text<T: Serialize>(content: &T) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(&Numbered { format: FORMAT, content })?;
+    bytes.push(b'\n');
+    Ok(bytes)
 }
 
 /// Written beside it under a dot-name, and renamed over it when it is on the disk.

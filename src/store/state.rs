@@ -50,7 +50,7 @@ impl State {
 }
 
 #[derive(Serialize, Deserialize)]
-struct HoldFile {
+pub(super) struct HoldFile {
     until: Timestamp,
     reason: String,
 }
@@ -83,7 +83,7 @@ pub fn remove_hold(root: &Root, state: &AbsolutePath) -> Result<(), FileError> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct ConfigurationFile {
+pub(super) struct ConfigurationFile {
     files: Vec<(PathBuf, String)>,
 }
 
