@@ -192,8 +192,9 @@ fn obstacle(node: &Node, credential: &Credential, generation: &Generation, loade
     }
     let authority = credential.authority.as_ref()?;
     let known = node.catalog.authorities.iter().find(|one| one.name == *authority)?;
-    let signed = load_authority(&node.root, known).signer_of(leaf) == Signer::Authority;
-    (!signed).then(|| RestoreError::Foreign { generation, authority: authority.to_string() })
+    // Of an authority that is gone nothing can be said.
+    let foreign = matches!(load_authority(&node.root, known).signer_of(leaf), Signer::Foreign | Signer::Itself);
+    foreign.then(|| RestoreError::Foreign { generation, authority: authority.to_string() })
 }
 
 /// Puts back what is wanted, each credential whole or not at all.
