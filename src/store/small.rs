@@ -59,8 +59,7 @@ fn own(root: &Root, state: &AbsolutePath, name: &OsStr) -> Result<(FileContent, 
 
 /// A file with another name may be somebody else's: it is neither believed nor written to.
 pub(super) fn alone(stat: &FileStat, path: &Path) -> Result<(), FileError> {
-    let names = u64::from(stat.st_nlink);
-    if names > 1 { Err(FileError { path: path.to_owned(), problem: FileProblem::ManyNames(names) }) } else { Ok(()) }
+    if stat.st_nlink > 1 { Err(FileError { path: path.to_owned(), problem: FileProblem::ManyNames(stat.st_nlink) }) } else { Ok(()) }
 }
 
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {

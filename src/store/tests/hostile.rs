@@ -132,15 +132,15 @@ fn moved(path: &Path, put: fn(&Path, &Path)) {
 }
 
 /// A node with a journal that was written for these entries, and whatever they name.
-fn journaled(node: &Node, entries: Vec<super::super::journal::Entry>) -> Recovered {
+fn journaled(node: &Node, entries: Vec<journal::Entry>) -> Recovered {
     let (mut store, _) = node.open();
     store.journal.write(entries).unwrap();
     drop(store);
     node.open().1
 }
 
-fn entry(folder: &str, name: &str, staged: &str, old: &str, new: &str) -> super::super::journal::Entry {
-    super::super::journal::Entry::Replace {
+fn entry(folder: &str, name: &str, staged: &str, old: &str, new: &str) -> journal::Entry {
+    journal::Entry::Replace {
         credential: CredentialName::new("a").unwrap(),
         folder: folder.into(),
         name: name.into(),
