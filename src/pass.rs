@@ -3,12 +3,15 @@
 //! The story is told here and nowhere else; every step of it is a call into the layer that knows how.
 
 mod back;
+pub mod restore;
 pub mod services;
+mod settle;
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 pub use self::services::{Services, ServicesReport};
+use self::settle::Settling;
 use crate::act::{BackError, Job, Outcome, Progress, RenewError, Renewal, Renewed, renew};
 use crate::credentials::located;
 use crate::model::{
@@ -186,11 +189,11 @@ pub struct Outlook {
 #[must_use]
 pub fn preview(node: &Node, orders: &Orders<'_>) -> Outlook {
     let (state, note) = State::read(&node.root, &node.settings.paths.state);
-    outlook(node, orders, &state, note)
+    outlook(node, orders, survey(node, orders.clock.now()), &state, note)
 }
 
-fn outlook(node: &Node, orders: &Orders<'_>, state: &State, note: Option<String>) -> Outlook {
-    let now = orders.clock.now();
+fn outlook(node: &Node, orders: &Orders<'_>, survey: Survey, state: &State, note: Option<String>) -> Outlook {
+    let now = survey.now;
     let facts = ClockFacts { now, last_seen: state.last_seen, synchronised: orders.synchronised };
     let belief = believe(&facts, orders.trust_clock);
     let Conditions { holds: found, mut notes } = conditions(&node.root, &node.settings);
@@ -198,7 +201,6 @@ fn outlook(node: &Node, orders: &Orders<'_>, state: &State, note: Option<String>
     let holds = holds(&found, now).into_iter().chain(orders.holds.iter().cloned()).collect();
     let brakes = Brakes { belief, holds, refused: not_yet_again(&state.refused, now) };
     let policy = policy_by(policy(node), &brakes.belief);
-    let survey = survey(node, now);
     let plan = plan(&survey.credentials, orders.request, &policy, now);
     let (plan, deferred) = defer(plan, &survey.credentials, orders.request, &policy, &brakes);
     Outlook { survey, plan, deferred, brakes, notes }
@@ -214,7 +216,8 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     }
     let (mut store, recovered) = Store::open(&node.root, &node.settings.paths.state, PATIENCE, &files(node))?;
     let (state, note) = State::read(&node.root, &node.settings.paths.state);
-    let Outlook { survey, plan, deferred, brakes, mut notes } = outlook(node, orders, &state, note);
+    let settled = Settling::USUAL.survey(node, orders.clock, orders.request, orders.stop);
+    let Outlook { survey, plan, deferred, brakes, mut notes } = outlook(node, orders, settled, &state, note);
     let jobs = jobs(node, &survey, &plan);
     if !jobs.is_empty() {
         notes.extend(announce(node, &state, survey.now));

@@ -23,7 +23,15 @@ pub struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 failed; 2 wrong usage; 3 something is due or wrong (check, status), or an alarm is in force (alarms); \
-4 partly done (renew); 5 it waits for a better moment or for the clock (renew); 75 another kubecertd is at work; 78 the configuration is wrong, or this kind of node is not supported.";
+4 partly done (renew, restore); 5 it waits for a better moment or for the clock (renew); 75 another kubecertd is at work; 78 the configuration is wrong, or this kind of node is not supported.";
+
+const RESTORE: &str = "\
+A restore goes the way of a renewal: it is checked before anything is replaced, and what it replaces is backed up in its turn, so that it can be \
+undone. Only a certificate with the key that fits it is restored.
+
+  kubecertd restore --list                    what there is
+  kubecertd restore scheduler.conf            the newest backup of it that is whole
+  kubecertd restore --from 20261121T000000Z   all that this backup holds";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -31,6 +39,9 @@ pub(super) enum Command {
     Check(CheckOptions),
     /// Renew what is due, and rewrite the kubeconfigs
     Renew(RenewOptions),
+    /// Put back what a renewal replaced, from the backups
+    #[command(after_help = RESTORE)]
+    Restore(RestoreOptions),
     /// Run as a daemon: a pass every night, and whenever something changed
     Run(RunOptions),
     /// Show what the daemon did and will do, and what needs attention now; true also when it does not run
@@ -105,6 +116,22 @@ pub(super) struct RenewOptions {
     /// Sign though the clock does not look right
     #[arg(long)]
     pub trust_clock: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreOptions {
+    /// Only these, by the names that check shows
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Show the backups, the newest first, and what each holds; changes nothing
+    #[arg(long)]
+    pub list: bool,
+    /// Take this backup, by the name that --list shows, instead of the newest one that holds the credential whole
+    #[arg(long, value_name = "BACKUP")]
+    pub from: Option<String>,
+    /// Restore also what is expired, or what the present authority did not sign
+    #[arg(long)]
+    pub force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ mod hold;
 mod json;
 mod out;
 mod renew;
+mod restore;
 mod run;
 mod services;
 mod status;
@@ -53,6 +54,9 @@ enum Failure {
     /// A hold that would have no effect.
     #[error("{0}")]
     Hold(String),
+    /// A restore of nothing, or of what is not there.
+    #[error("{0}")]
+    Restore(String),
     /// The demo could not be shown.
     #[error(transparent)]
     Demo(#[from] crate::demo::DemoError),
@@ -64,6 +68,7 @@ pub fn run(arguments: &Arguments) -> Exit {
     let result = match &arguments.command {
         Command::Check(options) => open(arguments).and_then(|node| check::run(&node, options, &SystemClock)),
         Command::Renew(options) => open(arguments).and_then(|node| renew::run(&node, options, &SystemClock)),
+        Command::Restore(options) => open(arguments).and_then(|node| restore::run(&node, options, &SystemClock)),
         Command::Run(options) => run::run(arguments, options),
         Command::Status => status::run(arguments, &SystemClock),
         Command::Alarms(options) => alarms::run(arguments, options, &SystemClock),

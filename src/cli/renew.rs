@@ -11,7 +11,7 @@ use super::words::{self, count, date};
 use super::{Exit, Failure};
 use crate::act::Renewed;
 use crate::drivers::timedate;
-use crate::model::{Action, CredentialName, Deferred, ServiceKind, Takes, Timestamp};
+use crate::model::{Action, CredentialName, Deferred, Service, ServiceKind, ServiceName, Takes, Timestamp};
 use crate::observe::Node;
 use crate::pass::{self, Orders, Outlook, PassError, Report};
 use crate::plan::{Configuration, Judged, Occasion, Plan, Request, Step};
@@ -57,7 +57,7 @@ fn alarms(node: &Node, orders: &Orders<'_>, made: &Result<Report, PassError>, cl
     news.notes.iter().for_each(|note| out::complain(note));
 }
 
-fn names(node: &Node, asked: &[String]) -> Result<BTreeSet<CredentialName>, Failure> {
+pub(super) fn names(node: &Node, asked: &[String]) -> Result<BTreeSet<CredentialName>, Failure> {
     asked.iter().map(|name| find(node, name)).collect()
 }
 
@@ -188,23 +188,25 @@ fn summary(node: &Node, report: &Report) -> String {
 
 /// On another root folder nothing runs that could be refreshed: what there is to do where it runs.
 fn restarts(node: &Node, renewed: &[&Renewed]) -> String {
-    let is_renewed = |name: &CredentialName| renewed.iter().any(|renewed| renewed.credential == *name);
-    let mut text = String::new();
-    for service in &node.catalog.services {
-        let runs = !matches!(service.kind, ServiceKind::StaticPod { manifest: None, .. });
-        for one in service.uses.iter().filter(|one| runs && is_renewed(&one.credential)) {
-            let _ = match one.takes {
-                Takes::Reloads => Ok(()),
-                Takes::NewConnections => writeln!(
-                    text,
-                    "{} uses the new {} for new connections only: restart it before the old one ends.",
-                    service.name, one.credential
-                ),
-                Takes::Restart => writeln!(text, "{} reads {} only when it starts: restart it.", service.name, one.credential),
-            };
+    let line = |(service, credential, takes)| match takes {
+        Takes::Reloads => None,
+        Takes::NewConnections => {
+            Some(format!("{service} uses the new {credential} for new connections only: restart it before the old one ends.\n"))
         }
-    }
-    text
+        Takes::Restart => Some(format!("{service} reads {credential} only when it starts: restart it.\n")),
+    };
+    services_that(node, &|name| renewed.iter().any(|renewed| renewed.credential == *name)).filter_map(line).collect()
+}
+
+/// The services that run here and use one of these credentials, and how each takes a new one.
+pub(super) fn services_that<'n>(
+    node: &'n Node,
+    is_one: &dyn Fn(&CredentialName) -> bool,
+) -> impl Iterator<Item = (&'n ServiceName, &'n CredentialName, Takes)> {
+    let runs = |service: &&Service| !matches!(service.kind, ServiceKind::StaticPod { manifest: None, .. });
+    let uses = |service: &'n Service| service.uses.iter().map(|one| (&service.name, &one.credential, one.takes));
+    let found = node.catalog.services.iter().filter(runs).flat_map(uses);
+    found.filter(|(_, credential, _)| is_one(credential)).collect::<Vec<_>>().into_iter()
 }
 
 fn troubles(report: &Report) -> usize {

@@ -25,7 +25,7 @@ pub use supervisor::Supervisor;
 
 use crate::observe::NodeError;
 use crate::store::StoreError;
-use crate::sys::FileError;
+use crate::sys::{FileError, Root};
 
 /// Why the daemon can't start.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +34,8 @@ pub enum DaemonError {
     #[error(transparent)]
     Root(FileError),
     /// There is one already.
-    #[error("a kubecertd daemon runs already on this node")]
-    AlreadyRunning,
+    #[error("a kubecertd daemon runs already on this node{}", .0.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
+    AlreadyRunning(Option<u32>),
     /// Whether there is one already can't be found out.
     #[error("whether a kubecertd daemon runs already is not known: {0}")]
     Lock(StoreError),
@@ -54,7 +54,9 @@ pub enum DaemonError {
 }
 
 impl DaemonError {
-    fn from_lock(error: StoreError) -> Self {
-        if matches!(error, StoreError::Busy { .. }) { Self::AlreadyRunning } else { Self::Lock(error) }
+    /// Who has the lock has written its status, or is about to.
+    fn from_lock(error: StoreError, root: &Root) -> Self {
+        let who = || Status::look(root).0.map(|status| status.pid);
+        if matches!(error, StoreError::Busy { .. }) { Self::AlreadyRunning(who()) } else { Self::Lock(error) }
     }
 }

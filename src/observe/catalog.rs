@@ -13,9 +13,10 @@ mod services;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use crate::model::{AbsolutePath, Authority, AuthorityName, Credential, CredentialName, Location, Need, Renewal, Service, TrialAt};
-use crate::settings::{Origin, OwnAuthority, OwnCredential, Profile, Settings, Trial};
+use crate::settings::{Origin, OwnAuthority, OwnCredential, Profile, Settings, Stated, Trial};
 use manifests::Manifests;
 pub use note::Note;
 use places::Places;
@@ -78,6 +79,16 @@ pub enum CatalogError {
         /// The name that the credential has here.
         name: CredentialName,
     },
+    /// Pods mount the folders of certificates, and would see the backups.
+    #[error("{state} lies in {folder}, where {authority} has its certificate, and which pods mount: choose a folder that nothing else reads", folder = folder.display())]
+    StateAmongCertificates {
+        /// `paths.state`.
+        state: Box<Stated>,
+        /// The folder.
+        folder: PathBuf,
+        /// The authority in it.
+        authority: AuthorityName,
+    },
     /// The same file would be renewed under two names.
     #[error("{origin}: [[credential]] {credential:?} lives in {file}, and so does {other:?}: leave one of them out, or give this one the name of the other to take its place", credential = credential.as_str(), other = other.as_str())]
     SharedFile {
@@ -107,6 +118,7 @@ impl Catalog {
         let authorities = authorities(settings, profile, &mut places);
         let credentials = credentials(settings, profile, &mut places);
         check_own(settings, &authorities, &credentials)?;
+        check_state(settings, &authorities)?;
         let etcd_members = manifests.etcd_members();
         let api_server_address = manifests.api_server_address().map(str::to_owned);
         let trials = trials(profile, &services);
@@ -196,6 +208,20 @@ fn own_credential(entry: &OwnCredential) -> Credential {
     let renewal = if authority.is_some() { Renewal::Ours } else { Renewal::Elsewhere };
     let need = if optional { Need::Optional } else { Need::Configured };
     Credential { name, kubeadm_name: None, location, authority, renewal, need }
+}
+
+fn check_state(settings: &Settings, authorities: &[Authority]) -> Result<(), CatalogError> {
+    let state = &settings.paths.state;
+    if *state.origin() == Origin::Default {
+        // Nobody chose it, and who has a certificate in /var/lib itself has done nothing wrong.
+        return Ok(());
+    }
+    let folder_of = |authority: &Authority| authority.certificate.as_path().parent().map(Path::to_owned);
+    let inside = authorities.iter().find_map(|one| {
+        let folder = folder_of(one).filter(|folder| folder.parent().is_some() && state.as_path().starts_with(folder))?;
+        Some(CatalogError::StateAmongCertificates { state: Box::new(state.stated()), folder, authority: one.name.clone() })
+    });
+    inside.map_or(Ok(()), Err)
 }
 
 fn check_own(settings: &Settings, authorities: &[Authority], credentials: &[Credential]) -> Result<(), CatalogError> {

@@ -53,6 +53,14 @@ pub enum SettingsError {
         /// The longest.
         most: &'static str,
     },
+    /// kubelet would run what lies in the state folder.
+    #[error("{state} lies in {manifests}: kubelet runs whatever lies there; choose a folder that nothing else reads")]
+    StateAmongManifests {
+        /// `paths.state`.
+        state: Box<Stated>,
+        /// `paths.manifests`.
+        manifests: Box<Stated>,
+    },
     /// An entry is incomplete or contradicts itself.
     #[error("{origin}: {entry}: {problem}")]
     Entry {

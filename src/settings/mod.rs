@@ -211,6 +211,7 @@ impl Merged {
         self.0.renewal.check()?;
         sinks::check(&self.0.fault_management)?;
         entries::unique("alarms.command", self.0.alarm_commands.iter().map(|entry| (entry.name.as_str(), &entry.origin)))?;
+        self.0.paths.check()?;
         entries::unique("authority", self.0.authorities.iter().map(|entry| (entry.name.as_str(), &entry.origin)))?;
         entries::unique("credential", self.0.credentials.iter().map(|entry| (entry.name.as_str(), &entry.origin)))?;
         Ok(self.0)
@@ -232,6 +233,17 @@ impl Renewal {
         }
         if *self.backdate > day {
             return Err(SettingsError::BackdateTooLong(self.backdate.stated()));
+        }
+        Ok(())
+    }
+}
+
+impl Paths {
+    /// A backup among the manifests would run as a pod. kubelet does not look into folders, but who cleans up there may.
+    fn check(&self) -> Result<(), SettingsError> {
+        if self.state.as_path().starts_with(self.manifests.as_path()) {
+            let (state, manifests) = (Box::new(self.state.stated()), Box::new(self.manifests.stated()));
+            return Err(SettingsError::StateAmongManifests { state, manifests });
         }
         Ok(())
     }

@@ -38,7 +38,8 @@ impl<T> Setting<T> {
 
 impl<T: Serialize> Setting<T> {
     /// Key, value and origin, as messages show them.
-    pub(super) fn stated(&self) -> Stated {
+    #[must_use]
+    pub fn stated(&self) -> Stated {
         // Every setting is a text or a number, so that writing it as TOML can't fail.
         let value = toml::Value::try_from(&self.value).map_or_else(|_| String::new(), |value| value.to_string());
         Stated { key: self.key, value, origin: self.origin.clone() }

@@ -518,3 +518,13 @@ proptest! {
         let _ = Profile::parse(Path::new("x.toml"), &format!("format = 1\n{text}"));
     }
 }
+
+#[test]
+fn the_state_folder_is_not_where_kubelet_reads() {
+    let text = |state: &str| format!("[paths]\nmanifests = \"/etc/kubernetes/manifests\"\nstate = \"{state}\"\n");
+    for state in ["/etc/kubernetes/manifests", "/etc/kubernetes/manifests/kubecertd", "/etc/kubernetes/../kubernetes/manifests/a/b"] {
+        let error = Settings::from_files(&[("a.toml", text(state))]).unwrap_err().to_string();
+        assert!(error.starts_with("paths.state = ") && error.contains("kubelet runs whatever lies there"), "{error}");
+    }
+    assert!(Settings::from_files(&[("a.toml", text("/etc/kubernetes/manifests-of-ours"))]).is_ok());
+}

@@ -39,6 +39,18 @@ impl Backups {
         root.folder(state.as_path()).map_or(Self(None), |state| Self::of(&state))
     }
 
+    /// The same, and says when they are there and can't be read.
+    ///
+    /// # Errors
+    /// When the folder can't be opened: where something else stands in its place, or a symlink, which is not followed.
+    pub fn open(root: &Root, state: &AbsolutePath) -> Result<Self, FileError> {
+        match root.folder(state.as_path()).and_then(|state| state.folder(OsStr::new(BACKUPS))) {
+            Ok(folder) => Ok(Self(Some(folder))),
+            Err(e) if e.is_not_found() => Ok(Self(None)),
+            Err(e) => Err(e),
+        }
+    }
+
     /// All of them, newest first. A folder that can't be read holds none.
     #[must_use]
     pub fn generations(&self) -> Vec<Generation> {
@@ -86,10 +98,13 @@ impl Making {
     /// Makes the folder of this pass's backup.
     pub(super) fn begin(state: &Dir, now: Timestamp) -> Result<Self, StoreError> {
         let backups = state.create_folder(OsStr::new(BACKUPS))?;
+        backups.close_to_others()?;
         // The folder of the backups may be new itself.
         state.sync()?;
         remove_all(&backups, OsStr::new(HALF))?;
         let generation = backups.create_folder(OsStr::new(HALF))?;
+        // The umask of whoever started us is not the reason for a folder that we can't use.
+        generation.close_to_others()?;
         let name = next_name(state, now);
         Ok(Self { backups, generation, name, files: Vec::new(), folders: Vec::new(), seen: BTreeSet::new() })
     }

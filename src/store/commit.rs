@@ -68,9 +68,13 @@ impl Store<'_> {
     }
 
     fn back_up(&self, changes: &[Checked], old: &[Vec<Option<Secret>>], now: Timestamp) -> Result<(), StoreError> {
-        let mut making = Making::begin(&self.folder, now)?;
         let files = changes.iter().zip(old).flat_map(|(change, contents)| change.files.iter().zip(contents));
-        let mut copies = files.filter_map(|(file, content)| Some((&file.target, content.as_ref()?)));
+        let mut copies = files.filter_map(|(file, content)| Some((&file.target, content.as_ref()?))).peekable();
+        if copies.peek().is_none() {
+            // An empty backup would push out one that holds something.
+            return Ok(());
+        }
+        let mut making = Making::begin(&self.folder, now)?;
         let made = copies.try_for_each(|(path, content)| making.add(path, content)).and_then(|()| making.finish());
         if made.is_err() {
             making.abandon();

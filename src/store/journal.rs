@@ -6,13 +6,14 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileExt, MetadataExt as _};
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::FallocateFlags;
+use nix::sys::stat::SFlag;
 use serde::{Deserialize, Serialize};
 
-use super::{Recovered, StoreError};
+use super::{Recovered, StoreError, aside};
 use crate::model::{CredentialName, Digest};
 use crate::sys::{Dir, FileError};
 
@@ -30,6 +31,7 @@ pub(super) struct Journal {
     file: File,
     path: PathBuf,
     intent: Vec<Entry>,
+    lost: bool,
 }
 
 /// One thing that is about to be done.
@@ -66,16 +68,20 @@ impl Journal {
     pub(super) fn open(state: &Dir) -> Result<(Self, Recovered), StoreError> {
         let mut recovered = Recovered::default();
         let name = OsStr::new(NAME);
-        let mut journal = Self { file: state.open_or_create(name)?, path: state.path().join(name), intent: Vec::new() };
+        let path = state.path().join(name);
+        let (file, stranger) = open_own(state, name)?;
+        let mut journal = Self { file, path, intent: Vec::new(), lost: stranger.is_some() };
+        recovered.notes.extend(stranger.map(|what| format!("{}: {what}", journal.path.display())));
         match journal.read()? {
             Content::Nothing => {}
             Content::Intent(intent) => journal.intent = intent,
             Content::Torn => {
-                recovered.notes.push(format!("{}: was not completely written, so nothing was begun; ignored", journal.path.display()))
+                journal.lost = true;
+                recovered.notes.push(format!("{}: was not completely written, or is damaged; it is not followed", journal.path.display()));
             }
             Content::Foreign(what) => {
-                let aside = format!("{NAME}.refused");
-                state.rename(name, OsStr::new(&aside))?;
+                journal.lost = true;
+                let aside = aside::rename(state, NAME)?;
                 recovered.notes.push(format!("{}: {what}; it is set aside as {aside} and not followed", journal.path.display()));
                 journal.file = state.create_new(name)?;
             }
@@ -89,8 +95,20 @@ impl Journal {
     /// Whether the journal in this folder holds an intent. One that is not there or can't be read holds none that could be followed.
     pub(super) fn has_intent(state: &Dir) -> bool {
         let file = state.open(OsStr::new(NAME));
-        let content = file.ok().and_then(|file| Self { file, path: state.path().join(NAME), intent: Vec::new() }.read().ok());
+        let content = file.ok().and_then(|file| Self { file, path: state.path().join(NAME), intent: Vec::new(), lost: false }.read().ok());
         matches!(content, Some(Content::Intent(_)))
+    }
+
+    /// Whether something stood in it that could not be understood: then it is not known what it was about.
+    pub(super) fn was_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Keeps a copy of what it says, and says where.
+    pub(super) fn keep_copy(&self, state: &Dir) -> Option<String> {
+        let bytes = encode(&self.intent).ok()?;
+        let kept = aside::keep(state, NAME, &bytes).ok()?;
+        Some(format!("{}: what it said is kept as {kept}", self.path.display()))
     }
 
     /// What is unfinished.
@@ -139,8 +157,36 @@ impl Journal {
     }
 }
 
+/// Opens or creates the journal. What stands in its place and is not a file of ours alone is set aside: nothing is written
+/// through a symlink, or into a file that has another name elsewhere. The text says what that was.
+fn open_own(state: &Dir, name: &OsStr) -> Result<(File, Option<String>), StoreError> {
+    let what = match state.open_or_create(name) {
+        Ok(file) => match not_ours(&file, &state.path().join(name))? {
+            None => return Ok((file, None)),
+            Some(what) => what,
+        },
+        Err(e) => match state.stat(name)?.map(|stat| SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())) {
+            None | Some(SFlag::S_IFREG) => return Err(e.into()),
+            Some(SFlag::S_IFLNK) => "is a symlink".to_owned(),
+            Some(SFlag::S_IFDIR) => "is a folder".to_owned(),
+            Some(_) => "is a socket or a device".to_owned(),
+        },
+    };
+    let aside = aside::rename(state, NAME)?;
+    Ok((state.create_new(name)?, Some(format!("{what}, not a journal; it is set aside as {aside} and not followed"))))
+}
+
+fn not_ours(file: &File, path: &Path) -> Result<Option<String>, FileError> {
+    let found = file.metadata().map_err(|e| FileError::from_io(path, "examine", e))?;
+    Ok(match found.nlink() {
+        _ if !found.is_file() => Some("is a pipe or a device".to_owned()),
+        0 | 1 => None,
+        names => Some(format!("has {names} names (hard links)")),
+    })
+}
+
 #[derive(Debug, PartialEq)]
-enum Content {
+pub(super) enum Content {
     Nothing,
     Intent(Vec<Entry>),
     /// Its digest does not match: the power went while it was written.
@@ -149,15 +195,20 @@ enum Content {
     Foreign(String),
 }
 
-fn encode(intent: &[Entry]) -> Result<Vec<u8>, String> {
+pub(super) fn encode(intent: &[Entry]) -> Result<Vec<u8>, String> {
     let body = if intent.is_empty() { Vec::new() } else { serde_json::to_vec(intent).map_err(|e| e.to_string())? };
-    let header = format!("{MAGIC} {FORMAT} {} {}", body.len(), Digest::of(&body));
-    let mut bytes = format!("{header:<width$}\n", width = HEADER - 1).into_bytes();
-    bytes.extend_from_slice(&body);
+    let bytes = with_header(&body);
     if bytes.len() > CAPACITY { Err(format!("{} bytes are more than the {CAPACITY} reserved", bytes.len())) } else { Ok(bytes) }
 }
 
-fn decode(bytes: &[u8]) -> Content {
+pub(super) fn with_header(body: &[u8]) -> Vec<u8> {
+    let header = format!("{MAGIC} {FORMAT} {} {}", body.len(), Digest::of(body));
+    let mut bytes = format!("{header:<width$}\n", width = HEADER - 1).into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Content {
     if bytes.iter().all(|byte| *byte == 0) {
         return Content::Nothing;
     }

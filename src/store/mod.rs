@@ -9,9 +9,12 @@
 //! for the caller's check to say.
 
 mod alarms;
+mod aside;
 mod backup;
 mod commit;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod journal;
 pub(crate) mod lock;
 mod metadata;
@@ -20,6 +23,7 @@ mod services;
 pub(crate) mod small;
 mod stage;
 mod state;
+mod trust;
 
 use std::ffi::OsStr;
 use std::time::Duration;

@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::rc::Rc;
 
+use super::aside;
 use super::journal::Entry;
+use super::trust::Known;
 use super::{LARGEST_FILE, Store, StoreError, staged_prefix};
 use crate::model::{AbsolutePath, CredentialName, Digest};
 use crate::sys::{Dir, FileError, Root, read_regular};
@@ -25,7 +28,13 @@ pub struct Recovered {
 impl Store<'_> {
     /// Finishes what is in the journal, and sweeps away other staged files beside `targets`.
     pub(super) fn recover(&mut self, targets: &[AbsolutePath], recovered: &mut Recovered) -> Result<(), StoreError> {
-        let intent = self.journal.intent().to_vec();
+        let journaled = self.journal.intent().to_vec();
+        let (intent, refused) = Known::new(self.root, targets).split(journaled.clone());
+        let doubt = self.journal.was_lost() || !refused.is_empty();
+        if !refused.is_empty() {
+            recovered.notes.extend(refused.iter().map(|why| format!("{why}; it is not followed")));
+            recovered.notes.extend(self.journal.keep_copy(&self.folder));
+        }
         let mut changes: BTreeMap<CredentialName, Vec<Entry>> = BTreeMap::new();
         for entry in &intent {
             changes.entry(entry.credential().clone()).or_default().push(entry.clone());
@@ -42,10 +51,19 @@ impl Store<'_> {
             }
         }
         let awaited = unfinished.iter().map(staged_path).collect();
-        if !intent.is_empty() {
+        let left = left_behind(self.root, targets, &awaited);
+        if doubt && !left.is_empty() {
+            recovered.notes.push(format!(
+                "{} staged files that the journal may have been about are kept in {}: they may hold a key; remove them when all is well",
+                left.len(),
+                self.folder.path().join(aside::FOLDER).display()
+            ));
+            left.iter().for_each(|(dir, name)| aside::keep_staged(dir, name, &self.folder));
+        }
+        recovered.swept = left.iter().filter(|(dir, name)| dir.remove(name).is_ok()).count();
+        if !journaled.is_empty() || self.journal.was_lost() {
             self.journal.write(unfinished)?;
         }
-        recovered.swept = sweep(self.root, targets, &awaited);
         super::backup::sweep(&self.folder);
         Ok(())
     }
@@ -123,23 +141,22 @@ fn staged_path(entry: &Entry) -> PathBuf {
     folder.join(staged)
 }
 
-/// Removes staged files beside the targets that no journal waits for, and says how many. What can't be looked at or
-/// removed is left: it harms nobody, and the pass that meets the same file says what is wrong with it.
-fn sweep(root: &Root, targets: &[AbsolutePath], awaited: &BTreeSet<PathBuf>) -> usize {
-    let mut folders: BTreeMap<PathBuf, (Dir, Vec<OsString>)> = BTreeMap::new();
+/// The staged files beside the targets that no journal waits for. What can't be looked at is left: it harms nobody, and the
+/// pass that meets the same file says what is wrong with it.
+fn left_behind(root: &Root, targets: &[AbsolutePath], awaited: &BTreeSet<PathBuf>) -> Vec<(Rc<Dir>, OsString)> {
+    let mut folders: BTreeMap<PathBuf, (Rc<Dir>, Vec<OsString>)> = BTreeMap::new();
     for place in targets.iter().filter_map(|target| root.locate(target).ok()) {
         let prefix = staged_prefix(&place.name);
-        folders.entry(place.dir.path().to_owned()).or_insert_with(|| (place.dir, Vec::new())).1.push(prefix);
+        folders.entry(place.dir.path().to_owned()).or_insert_with(|| (Rc::new(place.dir), Vec::new())).1.push(prefix);
     }
-    folders.values().map(|(dir, prefixes)| sweep_folder(dir, prefixes, awaited)).sum()
+    folders.into_values().flat_map(|(dir, prefixes)| left_behind_in(&dir, &prefixes, awaited)).collect()
 }
 
-fn sweep_folder(dir: &Dir, prefixes: &[OsString], awaited: &BTreeSet<PathBuf>) -> usize {
+fn left_behind_in(dir: &Rc<Dir>, prefixes: &[OsString], awaited: &BTreeSet<PathBuf>) -> Vec<(Rc<Dir>, OsString)> {
     let left_behind = |name: &OsString| {
         let name = name.as_encoded_bytes();
         prefixes.iter().any(|prefix| name.starts_with(prefix.as_encoded_bytes()))
     };
-    let names = dir.names().unwrap_or_default();
-    let nobodys = names.iter().filter(|name| left_behind(name) && !awaited.contains(&dir.path().join(name)));
-    nobodys.filter(|name| dir.remove(name).is_ok()).count()
+    let names = dir.names().unwrap_or_default().into_iter();
+    names.filter(|name| left_behind(name) && !awaited.contains(&dir.path().join(name))).map(|name| (Rc::clone(dir), name)).collect()
 }

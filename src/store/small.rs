@@ -5,12 +5,14 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 
+use nix::sys::stat::FileStat;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::model::AbsolutePath;
-use crate::sys::{Dir, FileError, Root};
+use crate::sys::{Dir, FileContent, FileError, FileProblem, Root, read_regular};
 
 const FORMAT: u32 = 1;
 /// Much more than any of them holds.
@@ -33,18 +35,32 @@ struct Number {
 /// Reads a small file. None where it does not exist; the text says what is wrong with it, if something is, and ends with
 /// what follows from it.
 pub(crate) fn read<T: DeserializeOwned>(root: &Root, state: &AbsolutePath, name: &str, otherwise: &str) -> (Option<T>, Option<String>) {
-    let content = state.join(name).map_err(|e| e.to_string()).and_then(|path| match root.read(&path, LARGEST) {
-        Ok(content) => parse(content.bytes.expose()).map(Some).map_err(|problem| format!("{path}: {problem}")),
+    let content = match own(root, state, OsStr::new(name)) {
+        Ok((content, path)) => parse(content.bytes.expose()).map(Some).map_err(|problem| format!("{}: {problem}", path.display())),
         Err(e) if e.is_not_found() => Ok(None),
         Err(e) => Err(e.to_string()),
-    });
+    };
     match content {
         Ok(content) => (content, None),
         Err(problem) => (None, Some(format!("{problem}; {otherwise}"))),
     }
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+/// Reads a file of ours: never through a symlink, and not one that has another name elsewhere.
+fn own(root: &Root, state: &AbsolutePath, name: &OsStr) -> Result<(FileContent, PathBuf), FileError> {
+    let folder = root.folder(state.as_path())?;
+    let path = folder.path().join(name);
+    let content = read_regular(folder.open(name)?, &path, LARGEST)?;
+    alone(&content.stat, &path)?;
+    Ok((content, path))
+}
+
+/// A file with another name may be somebody else's: it is neither believed nor written to.
+pub(super) fn alone(stat: &FileStat, path: &Path) -> Result<(), FileError> {
+    if stat.st_nlink > 1 { Err(FileError { path: path.to_owned(), problem: FileProblem::ManyNames(stat.st_nlink) }) } else { Ok(()) }
+}
+
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let not_understood = |e: serde_json::Error| format!("can't be understood: {e}");
     let Number { format } = serde_json::from_slice(bytes).map_err(not_understood)?;
     if format != FORMAT {
@@ -60,9 +76,14 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 pub(crate) fn write<T: Serialize>(root: &Root, state: &AbsolutePath, name: &str, content: &T) -> Result<(), FileError> {
     let folder = root.create_folder(state)?;
     let failed = |e: std::io::Error| FileError::from_io(folder.path().join(name), "write", e);
-    let mut bytes = serde_json::to_vec_pretty(&Numbered { format: FORMAT, content }).map_err(|e| failed(e.into()))?;
-    bytes.push(b'\n');
+    let bytes = text(content).map_err(|e| failed(e.into()))?;
     replace(&folder, OsStr::new(name), &bytes)
+}
+
+pub(super) fn text<T: Serialize>(content: &T) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(&Numbered { format: FORMAT, content })?;
+    bytes.push(b'\n');
+    Ok(bytes)
 }
 
 /// Written beside it under a dot-name, and renamed over it when it is on the disk.
@@ -98,6 +119,7 @@ fn draft_alone(folder: &Dir, name: &OsStr) -> Result<File, FileError> {
         let own = nix::sys::stat::fstat(&file).map_err(|e| failed(e.into()))?;
         // Whoever held it before has renamed it: then it is no draft any more, but the file itself.
         if folder.stat(name)?.is_some_and(|named| (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)) {
+            alone(&own, &folder.path().join(name))?;
             return Ok(file);
         }
     }

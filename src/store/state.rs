@@ -52,7 +52,7 @@ impl State {
 }
 
 #[derive(Serialize, Deserialize)]
-struct HoldFile {
+pub(super) struct HoldFile {
     until: Timestamp,
     reason: String,
 }
@@ -85,7 +85,7 @@ pub fn remove_hold(root: &Root, state: &AbsolutePath) -> Result<(), FileError> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct ConfigurationFile {
+pub(super) struct ConfigurationFile {
     files: Vec<(PathBuf, String)>,
 }
 
@@ -240,7 +240,10 @@ mod tests {
         node.write(&state()).unwrap();
         std::os::unix::fs::symlink("elsewhere", node.file(".state.json.new")).unwrap();
         let error = node.write(&State::default()).unwrap_err();
-        assert_eq!(error.to_string(), format!("{FOLDER}/.state.json.new: is a symlink that leads in a circle"));
+        assert_eq!(
+            error.to_string(),
+            format!("{FOLDER}/.state.json.new: is a symlink, which is not followed here; remove it, or put the thing itself in its place")
+        );
         assert_eq!(node.read(), (state(), None));
         assert!(!node.file("elsewhere").exists());
     }

@@ -5,6 +5,8 @@ use std::path::Path;
 use super::*;
 use crate::model::{CredentialName, Digest, Secret, Timestamp};
 
+mod hostile;
+
 const NOW: i64 = 1_795_219_200;
 
 struct Node {

@@ -10,7 +10,7 @@ use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag};
 use nix::unistd::UnlinkatFlags;
 
-use super::FileError;
+use super::{FileError, FileProblem};
 
 /// An open folder. Names given to its methods are single components, never paths.
 #[derive(Debug)]
@@ -167,6 +167,16 @@ impl Dir {
         }
     }
 
+    /// Makes it its owner's alone, where it is not: a folder that was there before may be anybody's to read.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn close_to_others(&self) -> Result<(), FileError> {
+        let failed = |e| FileError::from_errno(&self.path, "set the mode of", e);
+        let stat = nix::sys::stat::fstat(&self.fd).map_err(failed)?;
+        if stat.st_mode & 0o7777 == 0o700 { Ok(()) } else { nix::sys::stat::fchmod(&self.fd, Mode::S_IRWXU).map_err(failed) }
+    }
+
     /// Opens a folder in this one, never through a symlink.
     ///
     /// # Errors
@@ -185,7 +195,12 @@ impl Dir {
         nix::unistd::fsync(self.fd.as_fd()).map_err(|e| FileError::from_errno(&self.path, "sync", e))
     }
 
+    /// What the system says of a symlink that was not to be followed is not what an operator understands.
     pub(super) fn error(&self, name: &OsStr, action: &'static str, errno: Errno) -> FileError {
+        let is_link = || matches!(self.stat(name), Ok(Some(stat)) if kind(&stat) == SFlag::S_IFLNK);
+        if matches!(errno, Errno::ELOOP) || (errno == Errno::ENOTDIR && is_link()) {
+            return FileError { path: self.path.join(name), problem: FileProblem::Link };
+        }
         FileError::from_errno(self.path.join(name), action, errno)
     }
 }

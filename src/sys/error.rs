@@ -27,6 +27,15 @@ pub enum FileProblem {
     /// Symlinks lead in a circle.
     #[error("is a symlink that leads in a circle")]
     LinkLoop,
+    /// A symlink is there, where none is followed.
+    #[error("is a symlink, which is not followed here; remove it, or put the thing itself in its place")]
+    Link,
+    /// Somebody else than us made the symlink, and it leads to a file that is not his.
+    #[error("is a symlink that belongs to user {0} and leads to a file that does not: nothing is replaced through it")]
+    ForeignLink(u32),
+    /// The file has another name besides, so that it may be somebody else's too.
+    #[error("has {0} names (hard links), so that it may be somebody else's file; remove this one")]
+    ManyNames(u64),
     /// Something else than a regular file is there.
     #[error("is {0}, not a file")]
     NotAFile(&'static str),

@@ -122,6 +122,14 @@ impl Root {
         self.folder(path.as_path())
     }
 
+    /// Makes the missing folders above a file, for all to pass.
+    ///
+    /// # Errors
+    /// When a part of the path is not a folder, or can't be created.
+    pub fn make_parents_of(&self, path: &AbsolutePath) -> Result<(), FileError> {
+        self.make_parents(path.as_path().parent().unwrap_or(Path::new("/")))
+    }
+
     fn make_parents(&self, path: &Path) -> Result<(), FileError> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
         match self.folder(path) {
@@ -134,20 +142,27 @@ impl Root {
         parent.sync()
     }
 
-    /// Follows every symlink of a path to the place where the file is, or would be created.
+    /// Follows every symlink of a path to the place where the file is, or would be created. What is there may be replaced: so
+    /// somebody who is not root, and may make symlinks in a folder of his, leads us to files of his own only.
     ///
     /// # Errors
-    /// When the folder does not exist, or symlinks lead in a circle.
+    /// When the folder does not exist, symlinks lead in a circle, or one of them belongs to somebody else than the file.
     pub fn locate(&self, path: &AbsolutePath) -> Result<Place, FileError> {
         let mut path = path.as_path().to_owned();
+        let mut strangers = Vec::new();
         for _ in 0..MOST_LINKS {
             let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
             let name = path.file_name().unwrap_or_default().to_owned();
             let dir = self.folder(&folder)?;
+            let stat = dir.stat(&name)?;
             match dir.link_target(&name)? {
-                None => return Ok(Place { dir, name }),
+                None => return by_strangers(&strangers, stat.as_ref()).map(|()| Place { dir, name }),
                 // Not cleaned: the kernel resolves `..` after the symlinks before it.
-                Some(target) => path = folder.join(target),
+                Some(target) => {
+                    let owner = stat.map(|stat| stat.st_uid).filter(|owner| *owner != 0 && *owner != nix::unistd::geteuid().as_raw());
+                    strangers.extend(owner.map(|owner| (path, owner)));
+                    path = folder.join(target);
+                }
             }
             if path.file_name().is_none() {
                 return Err(FileError { path, problem: FileProblem::NotAFile("a folder") });
@@ -183,6 +198,12 @@ impl Root {
             None => plain,
         }
     }
+}
+
+/// Refuses a file that symlinks of others than us and root lead to, unless it is theirs.
+fn by_strangers(links: &[(PathBuf, u32)], found: Option<&FileStat>) -> Result<(), FileError> {
+    let foreign = links.iter().find(|(_, owner)| found.is_none_or(|stat| stat.st_uid != *owner));
+    foreign.map_or(Ok(()), |(path, owner)| Err(FileError { path: path.clone(), problem: FileProblem::ForeignLink(*owner) }))
 }
 
 /// Reads an open file to its end, if it is a regular one and not larger than `limit`.
@@ -258,6 +279,35 @@ mod tests {
         symlink("/etc/first", folder.path().join("second")).unwrap();
         assert_eq!(root.locate(&path("/second")).unwrap().path(), Path::new("/etc/pki/real"));
         assert_eq!(root.locate(&path("/etc/pki/new")).unwrap().path(), Path::new("/etc/pki/new"));
+    }
+
+    #[test]
+    fn a_symlink_of_somebody_else_leads_only_to_files_of_his_own() {
+        use std::os::unix::fs::{chown, lchown};
+        let (folder, root) = root();
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        for (file, owner) in [("roots", 0), ("his", 1234), ("anothers", 4321)] {
+            fs::write(folder.path().join("etc/pki").join(file), "x").unwrap();
+            chown(folder.path().join("etc/pki").join(file), Some(owner), None).unwrap();
+            symlink(format!("pki/{file}"), folder.path().join("etc").join(file)).unwrap();
+            lchown(folder.path().join("etc").join(file), Some(1234), None).unwrap();
+            // A link of root's own behind it changes nothing.
+            symlink(format!("etc/{file}"), folder.path().join(file)).unwrap();
+        }
+        symlink("pki/none", folder.path().join("etc/none")).unwrap();
+        lchown(folder.path().join("etc/none"), Some(1234), None).unwrap();
+        let located = |file: &str| root.locate(&path(file)).map(|place| place.path()).map_err(|e| e.to_string());
+        assert_eq!(located("/etc/his"), Ok("/etc/pki/his".into()));
+        let refusal = |file: &str| {
+            Err(format!("{file}: is a symlink that belongs to user 1234 and leads to a file that does not: nothing is replaced through it"))
+        };
+        for file in ["roots", "anothers"] {
+            assert_eq!(located(&format!("/etc/{file}")), refusal(&format!("/etc/{file}")));
+            assert_eq!(located(&format!("/{file}")), refusal(&format!("/etc/{file}")));
+        }
+        assert_eq!(located("/etc/none"), refusal("/etc/none"));
     }
 
     #[test]

@@ -66,6 +66,7 @@ impl Expected<'_> {
     /// `check` says what is wrong, and changes nothing at all; `renew` says it too, renews the rest, loses nothing, and
     /// leaves nothing lying about; and a second `renew` changes nothing any more.
     fn of(&self, case: &str, node: &Node) {
+        node.rest();
         let before = node.snapshot();
         let old = node.whole();
         let check = node.run(&["check"]);

@@ -98,6 +98,18 @@ impl Node {
         }
     }
 
+    /// Makes all files look as if nobody were writing them just now, which would be a reason to look again before anything is
+    /// repaired.
+    pub fn rest(&self) {
+        let minute = std::time::SystemTime::now() - Duration::from_secs(60);
+        walk(&self.path("etc"), &mut |path| {
+            let is_file = fs::symlink_metadata(path).unwrap().is_file();
+            if is_file && fs::metadata(path).unwrap().modified().unwrap() > minute {
+                fs::File::options().append(true).open(path).unwrap().set_modified(minute).unwrap();
+            }
+        });
+    }
+
     pub fn root(&self) -> &Path {
         &self.root
     }

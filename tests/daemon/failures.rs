@@ -14,21 +14,17 @@ fn wait(daemon: &Daemon<'_>) -> i64 {
 #[test]
 fn a_pass_that_can_not_be_made_is_tried_again_ever_later_and_the_daemon_lives() {
     let node = known(Node::due(), NEVER);
-    let journal = node.path(STATE).join("journal");
-    fs::create_dir(&journal).unwrap();
+    let lock = node.path(STATE).join("lock");
+    fs::create_dir(&lock).unwrap();
     let mut daemon = Daemon::start(&node);
     let last = daemon.pass();
-    assert!(last.trouble.as_ref().is_some_and(|trouble| trouble.contains("/var/lib/kubecertd/journal")), "{last:?}");
+    assert!(last.trouble.as_ref().is_some_and(|trouble| trouble.contains("/var/lib/kubecertd/lock")), "{last:?}");
     assert!((47..=74).contains(&wait(&daemon)), "about a minute: {}", wait(&daemon));
     let line = daemon.status().unwrap().line;
     let next = daemon.status().unwrap().next_try.unwrap();
     assert!(line.ends_with(&format!("could not be made; next pass {next}")), "the retry comes before the schedule: {line}");
     let shown = node.run(&["status"]);
-    assert!(
-        shown.code == 3 && shown.text.contains("\nNext try:   ") && shown.text.contains("/var/lib/kubecertd/journal"),
-        "{}",
-        shown.text
-    );
+    assert!(shown.code == 3 && shown.text.contains("\nNext try:   ") && shown.text.contains("/var/lib/kubecertd/lock"), "{}", shown.text);
     assert!(daemon.log().contains("ERROR pass: ") && daemon.log().contains(": it is tried again in "), "{}", daemon.log());
 
     daemon.pass();
@@ -37,13 +33,13 @@ fn a_pass_that_can_not_be_made_is_tried_again_ever_later_and_the_daemon_lives() 
     assert!(daemon.runs());
     assert_eq!(fresh(&node, 300), [""; 0]);
 
-    fs::remove_dir(&journal).unwrap();
+    fs::remove_dir(&lock).unwrap();
     assert_eq!(names(&daemon.pass().renewed), all(&node));
     assert_eq!(daemon.status().unwrap().next_try, None);
     assert_eq!(node.run(&["status"]).code, 0);
 
-    fs::remove_file(&journal).unwrap();
-    fs::create_dir(&journal).unwrap();
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
     daemon.pass();
     assert!((47..=74).contains(&wait(&daemon)), "after a success it begins anew: {}", wait(&daemon));
 }

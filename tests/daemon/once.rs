@@ -44,14 +44,14 @@ fn it_ends_as_renew_does() {
     let held = Node::due();
     assert_eq!(held.run(&["hold", "--until", "2100-01-01", "--reason", "a test"]).code, 0);
     let no_store = Node::due();
-    std::fs::create_dir_all(no_store.path(STATE).join("journal")).unwrap();
+    std::fs::create_dir_all(no_store.path(STATE).join("lock")).unwrap();
     let wrong = Node::due();
     wrong.write(CONFIG, "nonsense");
     for (code, node, said) in [
         (4, part, "scheduler.conf"),
         (1, nothing, "scheduler.conf"),
         (5, held, "waits: an operator asked for it"),
-        (1, no_store, "journal"),
+        (1, no_store, "kubecertd/lock"),
         (78, wrong, "kubecertd.toml:1"),
     ] {
         let run = once(&node);

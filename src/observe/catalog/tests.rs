@@ -419,7 +419,7 @@ fn a_certificate_at_its_usual_place_keeps_its_usual_key() {
         key = '/etc/kubernetes/private/apiserver.pem'
         flags = { pod = 'kube-apiserver', certificate = 'tls-cert-file', key = 'no-such-flag' }
     ";
-    let profile = Profile::parse(std::path::Path::new("site.toml"), text).unwrap();
+    let profile = Profile::parse(Path::new("site.toml"), text).unwrap();
     let build = |node: &Node| {
         let found = Found { manifests: &node.manifests, references: &node.references, exists: &|_| false };
         Catalog::build(&Settings::default(), &profile, found).unwrap()

@@ -1,0 +1,328 @@
+//! Restoring: what a backup holds takes the place of what is there now.
+//!
+//! It is a change like a renewal and goes the same way through the store: staged, read back, checked, backed up, journaled. So
+//! a restore can be restored from in its turn.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{PATIENCE, PassError, files};
+use crate::credentials::{Backup, ComposeError, Files, Loaded, Source, Stored, load, load_authority, located};
+use crate::formats::x509::Certificate;
+use crate::model::{AbsolutePath, Credential, CredentialName, Digest, Location, Signer, Timestamp};
+use crate::observe::{Node, Platform};
+use crate::plan::remaining;
+use crate::store::{self, Backups, Change, Checked, Generation, Kind, NewFile, Recovered, Store, StoreError};
+use crate::sys::FileError;
+
+/// What is to be restored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Only these; all that the backup holds when empty.
+    pub only: BTreeSet<CredentialName>,
+    /// From this backup; from the newest that holds it whole when `None`.
+    pub from: Option<Generation>,
+    /// Also what is expired, or what the present authority did not sign.
+    pub force: bool,
+}
+
+/// One credential in one backup.
+#[derive(Debug)]
+pub struct Held {
+    /// The backup.
+    pub generation: Generation,
+    /// The credential.
+    pub credential: CredentialName,
+    /// Its serial number in hex and its last valid second, where there is a certificate.
+    pub certificate: Option<(String, Timestamp)>,
+    /// Why it can't be restored, or not without force.
+    pub obstacle: Option<RestoreError>,
+}
+
+/// What was put back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// The backup that it came from.
+    pub generation: Generation,
+    /// Its last valid second.
+    pub not_after: Timestamp,
+    /// Whether anything had to be replaced for it: what is there may be the same already.
+    pub replaced: bool,
+}
+
+/// What a restore did.
+#[derive(Debug)]
+pub struct RestoreReport {
+    /// What an earlier process had left unfinished.
+    pub recovered: Recovered,
+    /// What became of each, in the order of the catalog.
+    pub results: Vec<(CredentialName, Result<Restored, RestoreError>)>,
+    /// The backup of what was replaced.
+    pub backup: Option<Generation>,
+    /// What an operator should know besides.
+    pub notes: Vec<String>,
+}
+
+/// Why a credential was not restored. Nothing of it was replaced, unless the text says so.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// There is no copy of it.
+    #[error("no backup holds it")]
+    NoBackup,
+    /// Not in the backup that was asked for.
+    #[error("the backup {0} does not hold it")]
+    NotIn(Generation),
+    /// The copy is not a certificate with the key that fits it.
+    #[error("the backup {generation} does not hold it whole: {reason}")]
+    NotWhole {
+        /// The backup.
+        generation: Generation,
+        /// What is wrong with the copy.
+        reason: String,
+    },
+    /// It has no life left.
+    #[error("the certificate in the backup {generation} expired {ago}: nothing accepts it any more; --force restores it all the same")]
+    Expired {
+        /// The backup.
+        generation: Generation,
+        /// How long ago.
+        ago: String,
+    },
+    /// Its life has not begun.
+    #[error(
+        "the certificate in the backup {generation} is not valid before {not_before}: is the clock right? --force restores it all the same"
+    )]
+    NotYetValid {
+        /// The backup.
+        generation: Generation,
+        /// When it begins.
+        not_before: Timestamp,
+    },
+    /// The authority has been replaced since, or is not here.
+    #[error(
+        "the certificate in the backup {generation} was not signed by the authority {authority} as it is now: who trusts only that refuses it; --force restores it all the same"
+    )]
+    Foreign {
+        /// The backup.
+        generation: Generation,
+        /// The authority.
+        authority: String,
+    },
+    /// Its files are another credential's too.
+    #[error("{path} belongs to {other} too, which is restored at the same time; restore one of them")]
+    Shared {
+        /// The file.
+        path: AbsolutePath,
+        /// The other credential.
+        other: CredentialName,
+    },
+    /// What was staged is not what the backup holds.
+    #[error("what was written, read back, is not what the backup holds; nothing was replaced")]
+    ReadBack,
+    /// What was staged can't be read as a credential.
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
+    /// A file could not be looked at.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The files could not be replaced.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl RestoreError {
+    /// Whether it is only a reason to think twice.
+    #[must_use]
+    pub fn yields_to_force(&self) -> bool {
+        matches!(self, Self::Expired { .. } | Self::NotYetValid { .. } | Self::Foreign { .. })
+    }
+}
+
+/// What the backups hold of the credentials of this node, the newest backup first. Changes nothing.
+///
+/// # Errors
+/// When the backups can't be read.
+pub fn list(node: &Node, wanted: &Wanted, now: Timestamp) -> Result<Vec<Held>, FileError> {
+    let backups = Backups::open(&node.root, &node.settings.paths.state)?;
+    let generations = backups.generations().into_iter().filter(|one| wanted.from.as_ref().is_none_or(|from| from == one));
+    let asked = |one: &&Credential| wanted.only.is_empty() || wanted.only.contains(&one.name);
+    let held = generations.flat_map(|generation| {
+        let here = node.catalog.credentials.iter().filter(asked);
+        here.filter_map(|credential| held(node, &backups, &generation, credential, now)).collect::<Vec<_>>()
+    });
+    Ok(held.collect())
+}
+
+fn held(node: &Node, backups: &Backups, generation: &Generation, credential: &Credential, now: Timestamp) -> Option<Held> {
+    let loaded = copy(node, backups, generation, credential);
+    let obstacle = obstacle(node, credential, generation, &loaded, now);
+    if matches!(loaded, Loaded::Absent) {
+        return None;
+    }
+    let certificate = loaded.stored().map(|stored| (stored.certificate.serial.to_string(), stored.certificate.not_after));
+    Some(Held { generation: generation.clone(), credential: credential.name.clone(), certificate, obstacle })
+}
+
+/// A credential as one backup holds it: in the files where it lives now, or else in its own kubeconfig, where it lived then.
+fn copy(node: &Node, backups: &Backups, generation: &Generation, credential: &Credential) -> Loaded {
+    let files = Backup { backups, generation: generation.clone() };
+    match load(&files, &located(&node.root, credential)) {
+        Loaded::Absent => load(&files, credential),
+        loaded => loaded,
+    }
+}
+
+fn obstacle(node: &Node, credential: &Credential, generation: &Generation, loaded: &Loaded, now: Timestamp) -> Option<RestoreError> {
+    let generation = generation.clone();
+    let stored = match loaded {
+        Loaded::Whole(stored) => stored,
+        Loaded::Absent => return Some(RestoreError::NotIn(generation)),
+        Loaded::Unreadable(reason) | Loaded::Damaged(reason) | Loaded::CertificateMissing(reason) => {
+            return Some(RestoreError::NotWhole { generation, reason: reason.clone() });
+        }
+        Loaded::KeyMissing(_, reason) | Loaded::Mismatched(_, reason) => {
+            return Some(RestoreError::NotWhole { generation, reason: reason.clone() });
+        }
+    };
+    let leaf = &stored.certificate;
+    if now > leaf.not_after {
+        return Some(RestoreError::Expired { generation, ago: remaining(now, leaf.not_after) });
+    }
+    if now < leaf.not_before {
+        return Some(RestoreError::NotYetValid { generation, not_before: leaf.not_before });
+    }
+    let authority = credential.authority.as_ref()?;
+    let known = node.catalog.authorities.iter().find(|one| one.name == *authority)?;
+    // Of an authority that is gone nothing can be said.
+    let foreign = matches!(load_authority(&node.root, known).signer_of(leaf), Signer::Foreign | Signer::Itself);
+    foreign.then(|| RestoreError::Foreign { generation, authority: authority.to_string() })
+}
+
+/// Puts back what is wanted, each credential whole or not at all.
+///
+/// # Errors
+/// When it could not begin; what goes wrong with single credentials is in the report.
+pub fn restore(node: &Node, wanted: &Wanted, now: Timestamp) -> Result<RestoreReport, PassError> {
+    if node.platform == Platform::StarlingX {
+        return Err(PassError::Platform);
+    }
+    let (mut store, recovered) = Store::open(&node.root, &node.settings.paths.state, PATIENCE, &files(node))?;
+    let backups = Backups::open(&node.root, &node.settings.paths.state).map_err(StoreError::from)?;
+    let mut results = BTreeMap::new();
+    let mut staged: Vec<Checked> = Vec::new();
+    let mut taken = BTreeMap::new();
+    let (mut order, mut notes) = (Vec::new(), Vec::new());
+    for credential in &node.catalog.credentials {
+        let name = &credential.name;
+        let chosen = match choose(node, &backups, credential, wanted, now) {
+            Ok(None) => continue,
+            Ok(Some(chosen)) => stage(node, &store, credential, chosen, &mut taken, &mut notes),
+            Err(e) => Err(e),
+        };
+        let result = chosen.map(|(restored, change)| {
+            staged.extend(change);
+            restored
+        });
+        order.push(name.clone());
+        results.insert(name.clone(), result);
+    }
+    let before = store.backups().generations();
+    let commit = store.commit(staged, now, usize::from(node.settings.backups.keep.get()));
+    for outcome in commit.outcomes {
+        if let Err(e) = outcome.result {
+            results.insert(outcome.credential, Err(e.into()));
+        }
+    }
+    let backup = store.backups().generations().into_iter().next().filter(|newest| !before.contains(newest));
+    notes.extend(commit.notes);
+    let results = order.iter().filter_map(|name| results.remove_entry(name)).collect();
+    Ok(RestoreReport { recovered, results, backup, notes })
+}
+
+/// A copy that may be restored.
+struct Chosen {
+    generation: Generation,
+    stored: Stored,
+}
+
+/// The copy to restore; `None` for a credential that nobody asked for.
+fn choose(
+    node: &Node,
+    backups: &Backups,
+    credential: &Credential,
+    wanted: &Wanted,
+    now: Timestamp,
+) -> Result<Option<Chosen>, RestoreError> {
+    let named = wanted.only.contains(&credential.name);
+    if !named && !wanted.only.is_empty() {
+        return Ok(None);
+    }
+    let mut trouble = None;
+    let generations = backups.generations().into_iter().filter(|one| wanted.from.as_ref().is_none_or(|from| from == one));
+    for generation in generations {
+        let loaded = copy(node, backups, &generation, credential);
+        if matches!(loaded, Loaded::Absent) {
+            continue;
+        }
+        match (obstacle(node, credential, &generation, &loaded, now), loaded) {
+            // The newest that is whole is taken, or nothing: an older one is no better.
+            (Some(e), _) if e.yields_to_force() && !wanted.force => return Err(e),
+            (None, Loaded::Whole(stored)) => return Ok(Some(Chosen { generation, stored: *stored })),
+            (Some(e), Loaded::Whole(stored)) if e.yields_to_force() => return Ok(Some(Chosen { generation, stored: *stored })),
+            (e, _) => trouble = trouble.or(e),
+        }
+    }
+    match (trouble, &wanted.from) {
+        (Some(e), _) => Err(e),
+        (None, _) if !named => Ok(None),
+        (None, Some(from)) => Err(RestoreError::NotIn(from.clone())),
+        (None, None) => Err(RestoreError::NoBackup),
+    }
+}
+
+/// Puts the copies beside what is there now, and makes sure that they are what the backup holds. No change where that is there
+/// already.
+fn stage(
+    node: &Node,
+    store: &Store<'_>,
+    credential: &Credential,
+    chosen: Chosen,
+    taken: &mut BTreeMap<AbsolutePath, CredentialName>,
+    notes: &mut Vec<String>,
+) -> Result<(Restored, Option<Checked>), RestoreError> {
+    let Chosen { generation, stored } = chosen;
+    let sources: Vec<&Source> = stored.form.sources().collect();
+    if let Some((path, other)) = sources.iter().find_map(|source| taken.get_key_value(&source.path)) {
+        return Err(RestoreError::Shared { path: path.clone(), other: other.clone() });
+    }
+    let files = sources.iter().map(|source| new_file(node, credential, source)).collect::<Result<Vec<_>, _>>()?;
+    let same = files.iter().all(|file| file.old == Some(Digest::of(file.content.expose())));
+    let not_after = stored.certificate.not_after;
+    let restored = Restored { generation, not_after, replaced: !same };
+    if same {
+        return Ok((restored, None));
+    }
+    let new: Vec<_> = files.iter().filter(|file| file.old.is_none()).map(|file| file.path.clone()).collect();
+    let change = Change { credential: credential.name.clone(), files, backup: store::Backup::Required };
+    let change = store.stage(change)?.check(|contents| check(&stored, contents))?;
+    notes
+        .extend(new.iter().map(|path| format!("{path} was not there any more; it is made anew, with the usual mode, and belongs to root")));
+    taken.extend(sources.iter().map(|source| (source.path.clone(), credential.name.clone())));
+    Ok((restored, Some(change)))
+}
+
+fn new_file(node: &Node, credential: &Credential, source: &Source) -> Result<NewFile, RestoreError> {
+    let public = matches!(&credential.location, Location::Pair { certificate, .. } if *certificate == source.path);
+    let old = Files::read(&node.root, &source.path)?.map(|content| Digest::of(content.expose()));
+    if old.is_none() {
+        node.root.make_parents_of(&source.path)?;
+    }
+    let content = source.content.clone().ok_or(RestoreError::ReadBack)?;
+    let kind = if public { Kind::Certificate } else { Kind::Private };
+    Ok(NewFile { path: source.path.clone(), content, old, kind })
+}
+
+fn check(stored: &Stored, contents: &[crate::model::Secret]) -> Result<(), RestoreError> {
+    let (certificate, key): (Certificate, _) = stored.read_back(contents)?;
+    let same = certificate.fingerprint == stored.certificate.fingerprint && key.fits(&certificate);
+    if same { Ok(()) } else { Err(RestoreError::ReadBack) }
+}

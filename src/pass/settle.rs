@@ -1,0 +1,138 @@
+//! A pair that somebody is just writing is not broken: kubeadm writes the key first and then the certificate, in place, and
+//! whoever looks in between sees two files that do not fit. It is looked at again for a while before it is judged.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::stat::FileStat;
+
+use super::{Survey, survey};
+use crate::model::{Action, Material, Timestamp};
+use crate::observe::Node;
+use crate::plan::{Judged, Request};
+use crate::sys::{Clock, Root};
+
+/// How long something unsettled is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settling {
+    /// What was changed this short a time ago may not be complete yet.
+    pub(super) quiet: Duration,
+    /// However often it changes, after this time it is judged as it is: somebody who writes without end must not keep the
+    /// rest from being renewed.
+    pub(super) limit: Duration,
+    /// How often it is looked at.
+    pub(super) pace: Duration,
+}
+
+impl Settling {
+    pub(super) const USUAL: Self = Self { quiet: Duration::from_secs(5), limit: Duration::from_secs(10), pace: Duration::from_millis(100) };
+
+    /// Looks at everything; again and again, as long as something that would be repaired may only be half written.
+    pub(super) fn survey(self, node: &Node, clock: &dyn Clock, request: &Request, stop: &AtomicBool) -> Survey {
+        let began = Instant::now();
+        loop {
+            let survey = survey(node, clock.now());
+            let asked = |judged: &&Judged| request.only.is_empty() || request.only.contains(&judged.facts.credential.name);
+            let unsettled = survey.credentials.iter().filter(asked).any(|judged| self.is_unsettled(&node.root, judged, survey.now));
+            if !unsettled || began.elapsed() >= self.limit || stop.load(Ordering::Relaxed) {
+                return survey;
+            }
+            std::thread::sleep(self.pace);
+        }
+    }
+
+    fn is_unsettled(self, root: &Root, judged: &Judged, now: Timestamp) -> bool {
+        let broken = match judged.facts.material {
+            Material::KeyMissing(..) | Material::Mismatched(..) | Material::Damaged(_) | Material::CertificateMissing(_) => true,
+            Material::Whole(_) | Material::Absent | Material::Unreadable(_) => false,
+        };
+        // What is only reported can be reported now.
+        let repaired = matches!(judged.judgement.action, Action::Renew | Action::Repair);
+        broken && repaired && judged.facts.files.iter().any(|path| self.is_recent(&stat(root, path), now))
+    }
+
+    fn is_recent(self, stat: &Option<FileStat>, now: Timestamp) -> bool {
+        let written = stat.as_ref().map(|stat| Timestamp::from_seconds(stat.st_mtime));
+        written.is_some_and(|written| written.seconds_since(now).unsigned_abs() < self.quiet.as_secs())
+    }
+}
+
+fn stat(root: &Root, path: &crate::model::AbsolutePath) -> Option<FileStat> {
+    let place = root.locate(path).ok()?;
+    place.dir.stat(&place.name).ok()?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::observe::Config;
+    use crate::sys::SystemClock;
+
+    const CERTIFICATE: &str = "etc/kubernetes/pki/apiserver.crt";
+    const KEY: &str = "etc/kubernetes/pki/apiserver.key";
+    const SHORT: Settling =
+        Settling { quiet: Duration::from_secs(1_000), limit: Duration::from_millis(400), pace: Duration::from_millis(10) };
+
+    /// A node of kubeadm's, with a key of the API server that fits nothing.
+    fn half_written() -> (tempfile::TempDir, Node) {
+        let folder = tempfile::tempdir().unwrap();
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes");
+        fs::create_dir_all(folder.path().join("etc/kubernetes/pki/etcd")).unwrap();
+        for file in ["pki/ca.crt", "pki/ca.key", "pki/apiserver.crt", "pki/apiserver.key", "pki/front-proxy-client.key"] {
+            fs::copy(fixture.join(file), folder.path().join("etc/kubernetes").join(file)).unwrap();
+        }
+        let kubernetes = folder.path().join("etc/kubernetes/pki");
+        fs::rename(folder.path().join(KEY), kubernetes.join("kept")).unwrap();
+        fs::rename(kubernetes.join("front-proxy-client.key"), folder.path().join(KEY)).unwrap();
+        touch(&folder, KEY, Duration::ZERO);
+        let node = Node::open(Root::open(folder.path()).unwrap(), &Config::Usual).unwrap();
+        (folder, node)
+    }
+
+    fn touch(folder: &tempfile::TempDir, file: &str, ago: Duration) {
+        let file = fs::File::options().append(true).open(folder.path().join(file)).unwrap();
+        file.set_modified(std::time::SystemTime::now() - ago).unwrap();
+    }
+
+    fn apiserver(node: &Node, settling: Settling, request: &Request) -> (Duration, bool) {
+        let began = Instant::now();
+        let survey = settling.survey(node, &SystemClock, request, &AtomicBool::new(false));
+        let judged = survey.credentials.iter().find(|judged| judged.facts.credential.name.as_str() == "apiserver").unwrap();
+        (began.elapsed(), matches!(judged.facts.material, Material::Whole(_)))
+    }
+
+    #[test]
+    fn a_pair_that_is_just_being_written_is_waited_for_up_to_a_limit() {
+        let (_folder, node) = half_written();
+        let (waited, whole) = apiserver(&node, SHORT, &Request::default());
+        assert!(!whole && waited >= SHORT.limit && waited < SHORT.limit * 10, "{waited:?}");
+    }
+
+    #[test]
+    fn as_soon_as_it_fits_it_goes_on() {
+        let (folder, node) = half_written();
+        let kept = folder.path().join("etc/kubernetes/pki/kept");
+        let key = folder.path().join(KEY);
+        let other = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            fs::rename(kept, key).unwrap();
+        });
+        let (waited, whole) = apiserver(&node, Settling { limit: Duration::from_secs(60), ..SHORT }, &Request::default());
+        assert!(whole && waited >= Duration::from_millis(150) && waited < Duration::from_secs(30), "{waited:?}");
+        other.join().unwrap();
+    }
+
+    #[test]
+    fn what_rests_is_judged_at_once_and_so_is_what_nobody_asked_for() {
+        let (folder, node) = half_written();
+        let long = Settling { limit: Duration::from_secs(60), ..SHORT };
+        let other = Request { only: [crate::model::CredentialName::new("admin.conf").unwrap()].into(), force: false };
+        assert!(apiserver(&node, long, &other).0 < Duration::from_secs(20));
+        touch(&folder, KEY, Duration::from_secs(2_000));
+        touch(&folder, CERTIFICATE, Duration::from_secs(2_000));
+        assert!(apiserver(&node, long, &Request::default()).0 < Duration::from_secs(20));
+    }
+}

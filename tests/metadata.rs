@@ -1,0 +1,193 @@
+//! What belongs to a file besides its bytes survives a renewal, by the real program: owner, mode, ACL, security label, user
+//! attributes, and symlinks of every kind. What would be wrong for the new content does not.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+#![allow(clippy::disallowed_methods, reason = "tests write files of their own, and ask other programs")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::Node;
+
+const CERTIFICATE: &str = "etc/kubernetes/pki/apiserver.crt";
+const KEY: &str = "etc/kubernetes/pki/apiserver.key";
+const ADMIN: &str = "etc/kubernetes/admin.conf";
+const FILES: [&str; 3] = [CERTIFICATE, KEY, ADMIN];
+const LABEL: &[u8] = b"system_u:object_r:cert_t:s0\0";
+
+/// All that belongs to a file but its bytes, times and inode.
+#[derive(Debug, PartialEq, Eq)]
+struct Metadata {
+    mode: u32,
+    owner: (u32, u32),
+    attributes: BTreeMap<String, Vec<u8>>,
+}
+
+fn metadata(path: &Path) -> Metadata {
+    let stat = fs::symlink_metadata(path).unwrap();
+    let names = xattr::list(path).unwrap().map(|name| name.into_string().unwrap());
+    let attributes = names.map(|name| (name.clone(), xattr::get(path, name).unwrap().unwrap())).collect();
+    Metadata { mode: stat.mode(), owner: (stat.uid(), stat.gid()), attributes }
+}
+
+fn renew(node: &Node) {
+    let old = FILES.map(|file| node.read(file));
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    let new = FILES.map(|file| node.read(file));
+    assert!(old.iter().zip(&new).all(|(old, new)| old != new), "nothing was renewed");
+    assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
+}
+
+fn setfacl(entry: &str, path: &Path) {
+    let status = Command::new("setfacl").args(["-m", entry]).arg(path).status().expect("setfacl is installed");
+    assert!(status.success(), "{entry} {}", path.display());
+}
+
+/// Whether such an attribute can be set here at all.
+fn set(path: &Path, name: &str, value: &[u8]) -> bool {
+    let set = xattr::set(path, name, value);
+    if let Err(e) = &set {
+        println!("SKIPPED: {name} can't be set here: {e}");
+    }
+    set.is_ok()
+}
+
+#[test]
+fn acls_labels_owners_modes_and_attributes_survive() {
+    let node = Node::due();
+    for (file, mode, entry) in [(CERTIFICATE, 0o644, "u:1234:r"), (KEY, 0o640, "u:1234:r,g:4321:r"), (ADMIN, 0o600, "g:4321:r")] {
+        let path = node.path(file);
+        if nix::unistd::geteuid().is_root() {
+            chown(&path, Some(1001), Some(1002)).unwrap();
+            set(&path, "security.selinux", LABEL);
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        setfacl(entry, &path);
+        set(&path, "user.note", b"mine");
+        set(&path, "user.empty", b"");
+    }
+    let before = FILES.map(|file| metadata(&node.path(file)));
+    assert!(before[2].attributes.contains_key("system.posix_acl_access"), "{before:?}");
+    renew(&node);
+    assert_eq!(FILES.map(|file| metadata(&node.path(file))), before);
+    let said = Command::new("getfacl").args(["-cpn"]).arg(node.path(ADMIN)).output().unwrap();
+    assert!(String::from_utf8(said.stdout).unwrap().contains("group:4321:r--"), "operators can still read it");
+    // And once more, through a restore.
+    assert_eq!(node.run(&["restore", "apiserver", "admin.conf"]).code, 0);
+    assert_eq!(FILES.map(|file| metadata(&node.path(file))), before);
+}
+
+#[test]
+fn what_signs_the_old_content_does_not_go_over() {
+    let node = Node::due();
+    for file in FILES {
+        for (name, value) in [("security.ima", &b"\x01digest"[..]), ("security.evm", b"\x02digest"), ("user.note", b"mine")] {
+            set(&node.path(file), name, value);
+        }
+    }
+    let had: Vec<_> = FILES.iter().flat_map(|file| metadata(&node.path(file)).attributes.into_keys()).collect();
+    renew(&node);
+    for file in FILES {
+        let left: Vec<_> = metadata(&node.path(file)).attributes.into_keys().collect();
+        let expected: &[&str] = if had.iter().any(|name| name == "user.note") { &["user.note"] } else { &[] };
+        assert_eq!(left, expected, "{file}");
+    }
+}
+
+#[test]
+fn unusual_modes_survive() {
+    for mode in [0o400, 0o440, 0o604, 0o660, 0o4600, 0o1644] {
+        let node = Node::due();
+        FILES.iter().for_each(|file| fs::set_permissions(node.path(file), fs::Permissions::from_mode(mode)).unwrap());
+        let before = FILES.map(|file| metadata(&node.path(file)));
+        renew(&node);
+        assert_eq!(FILES.map(|file| metadata(&node.path(file))), before, "{mode:o}");
+    }
+}
+
+/// Puts the files of the node elsewhere, and links in their places.
+fn linked(link: impl Fn(&Node, &str)) -> Node {
+    let node = Node::due();
+    fs::create_dir_all(node.path("srv/real")).unwrap();
+    FILES.iter().for_each(|file| link(&node, file));
+    node
+}
+
+fn name(file: &str) -> &str {
+    file.rsplit('/').next().unwrap()
+}
+
+fn moved(node: &Node, file: &str) -> PathBuf {
+    let real = node.path("srv/real").join(name(file));
+    fs::rename(node.path(file), &real).unwrap();
+    real
+}
+
+#[test]
+fn symlinks_stay_and_what_they_lead_to_is_replaced() {
+    type Way = (&'static str, fn(&Node, &str));
+    let ways: [Way; 4] = [
+        ("absolute", |node, file| {
+            moved(node, file);
+            symlink(format!("/srv/real/{}", name(file)), node.path(file)).unwrap();
+        }),
+        ("relative", |node, file| {
+            moved(node, file);
+            let up = "../".repeat(file.matches('/').count());
+            symlink(format!("{up}srv/real/{}", name(file)), node.path(file)).unwrap();
+        }),
+        ("a chain", |node, file| {
+            moved(node, file);
+            symlink(name(file), node.path("srv/real").join(format!("first-{}", name(file)))).unwrap();
+            symlink(format!("/srv/real/first-{}", name(file)), node.path("srv").join(name(file))).unwrap();
+            symlink(format!("/srv/{}", name(file)), node.path(file)).unwrap();
+        }),
+        ("up beyond the root", |node, file| {
+            moved(node, file);
+            symlink(format!("{}srv/real/{}", "../".repeat(30), name(file)), node.path(file)).unwrap();
+        }),
+    ];
+    for (way, link) in ways {
+        let node = linked(link);
+        let links = FILES.map(|file| fs::read_link(node.path(file)).unwrap());
+        let before = FILES.map(|file| metadata(&node.path("srv/real").join(name(file))));
+        let names = |node: &Node| {
+            let mut names: Vec<_> = fs::read_dir(node.path("srv/real")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        let listed = names(&node);
+        let old = FILES.map(|file| fs::read(node.path("srv/real").join(name(file))).unwrap());
+        let run = node.run(&["renew"]);
+        assert_eq!(run.code, 0, "{way}: {}", run.text);
+        assert_eq!(FILES.map(|file| fs::read_link(node.path(file)).unwrap()), links, "{way}");
+        for (file, old) in FILES.iter().zip(old) {
+            assert_ne!(fs::read(node.path("srv/real").join(name(file))).unwrap(), old, "{way}: {file}");
+        }
+        assert_eq!(FILES.map(|file| metadata(&node.path("srv/real").join(name(file)))), before, "{way}");
+        assert_eq!(names(&node), listed, "{way}: nothing was left beside them");
+        assert_eq!(node.whole().len(), 11, "{way}");
+    }
+}
+
+#[test]
+fn folders_may_be_symlinks_too() {
+    for target in ["/srv/pki", "../../srv/pki"] {
+        let node = Node::due();
+        fs::create_dir_all(node.path("srv")).unwrap();
+        fs::rename(node.path("etc/kubernetes/pki"), node.path("srv/pki")).unwrap();
+        symlink(target, node.path("etc/kubernetes/pki")).unwrap();
+        let old = node.certificate("apiserver").serial;
+        let run = node.run(&["renew"]);
+        assert_eq!(run.code, 0, "{}", run.text);
+        assert_ne!(node.certificate("apiserver").serial, old);
+        assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
+        assert_eq!(fs::read_link(node.path("etc/kubernetes/pki")).unwrap(), Path::new(target));
+        assert!(node.whole().len() == 11 && !node.path("srv/pki/apiserver.key").is_symlink());
+    }
+}

@@ -1,0 +1,321 @@
+//! `kubecertd restore`: what a renewal replaced is put back whole, or refused with a clear word.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+#![allow(clippy::disallowed_methods, reason = "tests write files of their own")]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
+use std::process::Command;
+
+use common::{ECDSA, Node, STATE, now};
+
+const CERTIFICATE: &str = "etc/kubernetes/pki/apiserver.crt";
+const KEY: &str = "etc/kubernetes/pki/apiserver.key";
+const SCHEDULER: &str = "etc/kubernetes/scheduler.conf";
+
+/// A node where everything was due and is renewed.
+fn renewed() -> Node {
+    let node = Node::due();
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    node
+}
+
+/// The backups, newest first.
+fn generations(node: &Node) -> Vec<String> {
+    let found = fs::read_dir(node.path(STATE).join("backups")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut found: Vec<_> = found.collect();
+    found.sort_by(|a, b| b.cmp(a));
+    found
+}
+
+fn pair(node: &Node) -> [Vec<u8>; 2] {
+    [node.read(CERTIFICATE), node.read(KEY)]
+}
+
+#[test]
+fn a_pair_and_a_kubeconfig_are_put_back_byte_for_byte_and_can_be_taken_back() {
+    let node = Node::due();
+    let old = (pair(&node), node.read(SCHEDULER));
+    assert_eq!(node.run(&["renew"]).code, 0);
+    let new = (pair(&node), node.read(SCHEDULER));
+    let run = node.run(&["restore", "apiserver", "scheduler.conf"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert_eq!((pair(&node), node.read(SCHEDULER)), old);
+    assert!(run.text.contains("2 credentials restored; what was there before is the backup "), "{}", run.text);
+    assert!(run.text.contains("kube-scheduler reads scheduler.conf only when it starts: restart it."), "{}", run.text);
+    assert!(run.text.contains("within 15 days: the next pass renews it again."), "{}", run.text);
+    assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
+    // What it replaced is the newest backup now.
+    let newest = &generations(&node)[0];
+    let back = node.run(&["restore", "--from", newest]);
+    assert_eq!(back.code, 0, "{}", back.text);
+    assert!(back.text.contains("2 credentials restored"), "{}", back.text);
+    assert_eq!((pair(&node), node.read(SCHEDULER)), new);
+    assert_eq!(node.run(&["check"]).code, 0);
+}
+
+#[test]
+fn mode_owner_and_symlinks_stay_what_they_are_now() {
+    let node = Node::due();
+    let old = node.read(KEY);
+    assert_eq!(node.run(&["renew"]).code, 0);
+    fs::create_dir(node.path("srv")).unwrap();
+    fs::rename(node.path(KEY), node.path("srv/real.key")).unwrap();
+    symlink("/srv/real.key", node.path(KEY)).unwrap();
+    fs::set_permissions(node.path("srv/real.key"), PermissionsExt::from_mode(0o640)).unwrap();
+    assert_eq!(node.run(&["restore", "apiserver"]).code, 0);
+    assert!(node.path(KEY).is_symlink());
+    assert_eq!(node.read("srv/real.key"), old);
+    assert_eq!(fs::metadata(node.path("srv/real.key")).unwrap().mode() & 0o7777, 0o640);
+}
+
+#[test]
+fn what_is_gone_with_its_folder_is_made_anew_with_sane_modes() {
+    let node = renewed();
+    fs::remove_dir_all(node.path("etc/kubernetes/pki/etcd")).unwrap();
+    node.remove("etc/kubernetes/admin.conf");
+    let status = Command::new("sh")
+        .args(["-c", "umask 0; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_kubecertd"), "--root"])
+        .arg(node.root())
+        .args(["restore", "etcd/server", "admin.conf"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&status.stdout);
+    assert_eq!(status.status.code(), Some(0), "{text}");
+    assert!(text.contains("/etc/kubernetes/admin.conf was not there any more; it is made anew"), "{text}");
+    let mode = |file: &str| fs::metadata(node.path(file)).unwrap().mode() & 0o7777;
+    let modes = ["etc/kubernetes/pki/etcd/server.crt", "etc/kubernetes/pki/etcd/server.key", "etc/kubernetes/admin.conf"].map(mode);
+    assert_eq!(modes, [0o644, 0o600, 0o600]);
+    assert_eq!(mode("etc/kubernetes/pki/etcd"), 0o755);
+    assert_eq!(node.whole().len(), 9, "all but the two of etcd that were not asked for");
+}
+
+#[test]
+fn without_a_word_of_what_nothing_is_restored_and_it_says_what_to_do() {
+    let node = renewed();
+    let before = node.snapshot();
+    let cases: [(&[&str], &str); 4] = [
+        (&["restore"], "say what is to be restored: kubecertd restore --list shows what there is"),
+        (&["restore", "--force"], "say what is to be restored"),
+        (&["restore", "apisever"], "there is no credential \"apisever\"; there are apiserver"),
+        (&["restore", "--from", "20200101T000000Z"], "there is no backup \"20200101T000000Z\"; kubecertd restore --list shows"),
+    ];
+    for (arguments, says) in cases {
+        let run = node.run(arguments);
+        assert_eq!(run.code, 2, "{arguments:?}: {}", run.text);
+        assert!(run.text.contains(says), "{arguments:?}: {}", run.text);
+    }
+    assert_eq!(node.snapshot(), before);
+    let fresh = Node::fresh(ECDSA);
+    let run = fresh.run(&["restore", "apiserver"]);
+    assert_eq!(run.code, 1);
+    assert!(run.text.contains("no backup holds it") && run.text.contains("Nothing was replaced."), "{}", run.text);
+}
+
+#[test]
+fn the_list_shows_the_newest_first_and_what_each_holds() {
+    let node = Node::due();
+    let old = node.certificate("apiserver");
+    assert_eq!(node.run(&["renew", "apiserver"]).code, 0);
+    let renewed = node.certificate("apiserver");
+    assert_eq!(node.run(&["renew", "--force", "apiserver", "scheduler.conf"]).code, 0);
+    let run = node.run(&["restore", "--list"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    let lines: Vec<Vec<&str>> = run.text.lines().map(|line| line.split_whitespace().collect()).collect();
+    let names = generations(&node);
+    assert_eq!(lines[0], ["BACKUP", "CREDENTIAL", "SERIAL", "EXPIRES", "STATE"]);
+    assert_eq!(lines[1][..3], [names[0].as_str(), "apiserver", renewed.serial.to_string().as_str()]);
+    assert_eq!(lines[2][0], "scheduler.conf", "the backup is named once");
+    assert_eq!(lines[3][..3], [names[1].as_str(), "apiserver", old.serial.to_string().as_str()]);
+    assert!(lines[1..].iter().all(|line| line.last() == Some(&"whole")), "{}", run.text);
+    assert_eq!(lines.len(), 4, "{}", run.text);
+    let columns: Vec<_> = run
+        .text
+        .lines()
+        .map(|line| line.find("EXPIRES").or_else(|| line.find("202").filter(|at| *at > 20)).unwrap_or_else(|| line.rfind("20").unwrap()))
+        .collect();
+    assert!(columns.len() == 4, "{columns:?}");
+    let one = node.run(&["restore", "--list", "scheduler.conf"]);
+    assert_eq!(one.text.lines().count(), 2, "{}", one.text);
+    let from = node.run(&["restore", "--list", "--from", &names[1]]);
+    assert_eq!(from.text.lines().count(), 2, "{}", from.text);
+    let none = Node::fresh(ECDSA).run(&["restore", "--list"]);
+    assert_eq!((none.code, none.text.as_str()), (0, "There is no such backup in /var/lib/kubecertd.\n"));
+}
+
+#[test]
+fn the_newest_backup_that_is_whole_is_taken() {
+    let node = Node::due();
+    let first = pair(&node);
+    assert_eq!(node.run(&["renew", "apiserver"]).code, 0);
+    // A pair that does not fit is renewed too, and its backup is no use.
+    fs::copy(node.path("etc/kubernetes/pki/front-proxy-client.key"), node.path(KEY)).unwrap();
+    assert_eq!(node.run(&["renew", "apiserver"]).code, 0);
+    let run = node.run(&["restore", "--list", "apiserver"]);
+    assert!(
+        run.text.lines().nth(1).unwrap().ends_with("not whole") && run.text.contains("the key does not fit the certificate"),
+        "{}",
+        run.text
+    );
+    let newest = generations(&node)[0].clone();
+    let refused = node.run(&["restore", "apiserver", "--from", &newest, "--force"]);
+    assert_eq!(refused.code, 1, "{}", refused.text);
+    assert!(refused.text.contains("does not hold it whole: /etc/kubernetes/pki/apiserver.key: the key does not fit"), "{}", refused.text);
+    assert_eq!(node.run(&["restore", "apiserver"]).code, 0);
+    assert_eq!(pair(&node), first);
+    let other = node.run(&["restore", "scheduler.conf", "--from", &newest]);
+    assert!(other.code == 1 && other.text.contains(&format!("the backup {newest} does not hold it")), "{}", other.text);
+}
+
+#[test]
+fn what_is_expired_or_of_another_authority_needs_force() {
+    let node = Node::due();
+    node.age("apiserver", -2);
+    assert_eq!(node.run(&["renew"]).code, 0);
+    let after = pair(&node);
+    let run = node.run(&["restore", "apiserver", "scheduler.conf"]);
+    assert_eq!(run.code, 4, "{}", run.text);
+    assert!(run.text.contains("expired 2 days ago: nothing accepts it any more; --force restores it all the same"), "{}", run.text);
+    assert_eq!(pair(&node), after);
+    let forced = node.run(&["restore", "--force", "apiserver"]);
+    assert_eq!(forced.code, 0, "{}", forced.text);
+    assert!(forced.text.contains("apiserver expired 2 days ago: the next pass renews it again."), "{}", forced.text);
+    assert!(node.certificate("apiserver").not_after < now());
+
+    // The authority is replaced: the backups are of the old one.
+    let node = renewed();
+    for file in ["ca.crt", "ca.key"] {
+        fs::copy(node.path("etc/kubernetes/pki/etcd").join(file), node.path("etc/kubernetes/pki").join(file)).unwrap();
+    }
+    let run = node.run(&["restore", "apiserver"]);
+    assert_eq!(run.code, 1, "{}", run.text);
+    assert!(run.text.contains("was not signed by the authority ca as it is now: who trusts only that refuses it"), "{}", run.text);
+    assert!(node.run(&["restore", "--list", "apiserver"]).text.contains("foreign issuer"));
+    assert_eq!(node.run(&["restore", "--force", "apiserver"]).code, 0);
+}
+
+#[test]
+fn what_is_there_already_is_left_alone() {
+    let node = renewed();
+    assert_eq!(node.run(&["restore", "apiserver"]).code, 0);
+    let from = generations(&node)[1].clone();
+    let before = node.snapshot();
+    let run = node.run(&["restore", "apiserver", "--from", &from]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert!(run.text.contains("the same") && run.text.contains("Nothing was replaced."), "{}", run.text);
+    assert!(
+        before.differences(&node.snapshot()).iter().all(|one| !one.starts_with("etc/") || !one.contains("inode")),
+        "nothing is replaced"
+    );
+    assert_eq!(generations(&node).len(), 2);
+}
+
+#[test]
+fn on_a_starlingx_host_nothing_is_restored() {
+    let node = renewed();
+    node.write("etc/platform/platform.conf", "nodetype=controller\n");
+    let run = node.run(&["restore", "apiserver"]);
+    assert_eq!(run.code, 78, "{}", run.text);
+}
+
+/// As of a renewal: whatever moment it is killed at, the next start finishes or sweeps.
+#[test]
+fn killed_at_any_rename_or_sync_it_leaves_everything_whole() {
+    for call in ["renameat", "fsync", "fdatasync"] {
+        let mut points = 0;
+        for number in 1.. {
+            let node = renewed();
+            let status = Command::new("strace")
+                .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")])
+                .args(["-e", &format!("inject={call}:signal=KILL:when={number}"), env!("CARGO_BIN_EXE_kubecertd"), "--root"])
+                .arg(node.root())
+                .args(["restore", "apiserver", "scheduler.conf"])
+                .output()
+                .expect("strace is installed")
+                .status;
+            if status.code() == Some(0) {
+                break;
+            }
+            points += 1;
+            assert_eq!(node.run(&["renew"]).code, 0, "{call} {number}");
+            assert_eq!(node.whole().len(), 11, "{call} {number}");
+            assert!(node.dot_files().is_empty(), "{call} {number}: {:?}", node.dot_files());
+        }
+        println!("{call}: {points} points");
+        assert!(points > 0, "{call}");
+    }
+}
+
+#[test]
+fn only_as_many_backups_are_kept_as_the_configuration_says_and_nobody_else_can_read_them() {
+    let node = Node::due();
+    node.write("etc/kubecertd/kubecertd.toml", "[backups]\nkeep = 3\n");
+    for (round, umask) in ["000", "022", "077", "027", "000"].into_iter().enumerate() {
+        fs::set_permissions(node.path(KEY), PermissionsExt::from_mode(0o666)).unwrap();
+        let output = Command::new("sh")
+            .args(["-c", &format!("umask {umask}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_kubecertd"), "--root"])
+            .arg(node.root())
+            .args(["renew", "--force", "apiserver", "admin.conf"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+        assert_eq!(generations(&node).len(), (round + 1).min(3));
+        let mut copies = 0;
+        common::walk(&node.path(STATE), &mut |path| {
+            let stat = fs::symlink_metadata(path).unwrap();
+            let expected = if stat.is_dir() { 0o700 } else { 0o600 };
+            assert_eq!(stat.mode() & 0o7777, expected, "umask {umask}: {}", path.display());
+            copies += usize::from(stat.is_file());
+        });
+        assert!(copies >= 3);
+    }
+    // What was there first is pruned.
+    assert!(!node.backups().contains(&Node::files_due()[KEY]));
+}
+
+#[test]
+fn backups_never_lie_where_a_component_reads() {
+    for (state, says) in [
+        ("/etc/kubernetes/manifests/backups", "kubelet runs whatever lies there"),
+        ("/etc/kubernetes/pki/kubecertd", "where ca has its certificate, and which pods mount"),
+        ("/etc/kubernetes/pki/etcd/x", "which pods mount"),
+    ] {
+        let node = Node::due();
+        node.write("etc/kubecertd/kubecertd.toml", format!("[paths]\nstate = \"{state}\"\n"));
+        let before = node.snapshot();
+        for command in ["renew", "check", "config"] {
+            let arguments: &[&str] = if command == "config" { &["config", "check"] } else { &[command] };
+            let run = node.run(arguments);
+            assert_eq!(run.code, 78, "{}", run.text);
+            assert!(run.text.contains(says) && run.text.contains("/etc/kubecertd/kubecertd.toml:2"), "{}", run.text);
+        }
+        assert_eq!(node.snapshot(), before);
+    }
+}
+
+/// What differs from run to run, made the same: times, serial numbers and the names of backups.
+fn masked(text: &str) -> String {
+    let mask = |word: &str| match word {
+        word if word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit()) => "SERIAL".to_owned(),
+        word => word.split(|c: char| c.is_ascii_digit()).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("0"),
+    };
+    text.lines().map(|line| line.split_whitespace().map(mask).collect::<Vec<_>>().join(" ") + "\n").collect()
+}
+
+#[test]
+fn the_readme_shows_what_it_really_says() {
+    let node = Node::due();
+    assert_eq!(node.run(&["renew", "apiserver", "scheduler.conf"]).code, 0);
+    let list = node.run(&["restore", "--list"]).text;
+    let restored = node
+        .run(&["restore", "scheduler.conf"])
+        .text
+        .replace("restart it.", "the next scheduled pass sees to it, kubecertd renew at once.");
+    let readme = masked(include_str!("../README.md"));
+    for (command, said) in [("# kubecertd restore --list", &list), ("# kubecertd restore scheduler.conf", &restored)] {
+        let expected = format!("{command}\n{}", masked(said));
+        assert!(readme.contains(&expected), "not in the README:\n{command}\n{said}");
+    }
+}

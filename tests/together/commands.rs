@@ -1,0 +1,87 @@
+//! Commands at the same time, and one that was killed.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use super::common::{Node, STATE};
+use super::harness::*;
+
+fn renew(node: &Node) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kubecertd"));
+    command.arg("--root").arg(node.root()).args(["renew"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+#[test]
+fn commands_at_the_same_time_renew_everything_once() {
+    for _ in 0..3 {
+        let node = Node::due();
+        let began = Instant::now();
+        let outputs: Vec<_> = [(); 4].map(|()| renew(&node)).into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+        assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
+        let said: Vec<_> = outputs.iter().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).collect();
+        assert!(outputs.iter().all(|output| output.status.code() == Some(0)), "{said:?}");
+        let renewed: usize = said.iter().map(|text| text.lines().filter(|line| line.starts_with("renewed ")).count()).sum();
+        assert_eq!(renewed, all(&node).len(), "{said:?}");
+        assert_eq!(fresh(&node, 300), all(&node));
+        assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
+        assert_eq!(std::fs::read_dir(node.path(STATE).join("backups")).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_daemon_and_a_command_in_a_loop_do_not_get_in_each_others_way() {
+    let node = known(Node::due(), EVERY_SECOND);
+    let mut daemon = Daemon::start(&node);
+    for round in 0..8 {
+        let run = node.run(&["renew", "--force", "apiserver", "scheduler.conf"]);
+        assert_eq!(run.code, 0, "round {round}: {}", run.text);
+        assert_eq!(all(&node).len(), 11, "round {round}: something is torn");
+    }
+    daemon.until("the daemon goes on", |_| fresh(&node, 300) == all(&node));
+    assert!(daemon.runs() && daemon.stop().success(), "{}", daemon.log());
+    assert!(!daemon.log().contains("panicked") && !daemon.log().contains("fault"), "{}", daemon.log());
+    assert_eq!(node.run(&["check"]).code, 0);
+    assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
+}
+
+/// The lock is the kernel's: it ends with the process, however that ends.
+#[test]
+fn the_lock_of_a_process_that_was_killed_holds_nobody() {
+    let node = Node::due();
+    for _ in 0..5 {
+        let mut holder = Command::new(env!("CARGO_BIN_EXE_kubecertd"))
+            .arg("--root")
+            .arg(node.root())
+            .args(["renew", "--force"])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        until("it has the lock", || is_locked(&node).then_some(()));
+        holder.kill().unwrap();
+        holder.wait().unwrap();
+        let began = Instant::now();
+        let run = node.run(&["renew"]);
+        assert_eq!(run.code, 0, "{}", run.text);
+        assert!(began.elapsed().as_secs() < 10, "{:?}: it waited for a dead process", began.elapsed());
+    }
+    assert_eq!(fresh(&node, 300), all(&node));
+    assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
+}
+
+fn is_locked(node: &Node) -> bool {
+    use nix::fcntl::{Flock, FlockArg};
+    let Ok(file) = std::fs::File::open(node.path(STATE).join("lock")) else { return false };
+    Flock::lock(file, FlockArg::LockSharedNonblock).is_err()
+}
+
+#[test]
+fn a_second_daemon_is_told_who_the_first_is() {
+    let node = known(Node::due(), NEVER);
+    let first = Daemon::start(&node);
+    first.settled();
+    let mut second = Daemon::start(&node);
+    assert_eq!(second.ended().code(), Some(75));
+    let who = format!("a kubecertd daemon runs already on this node (process {})", first.pid());
+    until("it says who", || second.log().contains(&who).then_some(()));
+}

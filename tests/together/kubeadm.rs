@@ -1,0 +1,185 @@
+//! kubeadm writes the key and then the certificate, each in place, and knows nothing of locks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use kubecertd::credentials::{LoadedAuthority, LoadedKey, load_authority};
+use kubecertd::formats::x509::{Certificate, PrivateKey, reissue};
+use kubecertd::sys::Root;
+
+use super::common::{Node, PKI, ending_in};
+use super::harness::*;
+
+const CERTIFICATE: &str = "etc/kubernetes/pki/apiserver.crt";
+const KEY: &str = "etc/kubernetes/pki/apiserver.key";
+
+/// What kubeadm does to one pair: a new key and a certificate for it, to be written in place.
+struct Stand<'n> {
+    node: &'n Node,
+    old: Certificate,
+    signing: Certificate,
+    key: PrivateKey,
+}
+
+impl<'n> Stand<'n> {
+    fn new(node: &'n Node) -> Self {
+        let catalog = node.observed().catalog;
+        let authority = catalog.authorities.iter().find(|one| one.name.as_str() == "ca").unwrap();
+        let LoadedAuthority::Present { signing, key: LoadedKey::Usable(key), .. } =
+            load_authority(&Root::open(node.root()).unwrap(), authority)
+        else {
+            panic!("the authority can't sign")
+        };
+        Self { node, old: node.certificate("apiserver"), signing: *signing, key }
+    }
+
+    fn renew(&self, days: i64, pause: Duration) {
+        let new = PrivateKey::generate(&self.old.key_algorithm).unwrap();
+        let der = reissue(&self.old, &self.signing, &self.key, &new, &ending_in(days)).unwrap();
+        in_place(&self.node.path(KEY), new.to_pem().unwrap().expose());
+        std::thread::sleep(pause);
+        in_place(&self.node.path(CERTIFICATE), Certificate::from_der(&der).unwrap().to_pem().as_bytes());
+    }
+}
+
+/// As Go's WriteFile does it: the file that is there is cut off and written again.
+fn in_place(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap();
+}
+
+fn is_whole(node: &Node) -> bool {
+    node.whole().contains_key("apiserver")
+}
+
+#[test]
+fn a_pair_that_is_just_being_written_is_waited_for_and_left_as_it_is() {
+    let node = Node::due();
+    assert_eq!(node.run(&["renew"]).code, 0);
+    let stand = Stand::new(&node);
+    let run = std::thread::scope(|scope| {
+        scope.spawn(|| stand.renew(200, Duration::from_secs(2)));
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(!is_whole(&node), "the test is about the moment in between");
+        node.run(&["renew"])
+    });
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert!(run.text.contains("Nothing to renew"), "{}", run.text);
+    assert!(is_whole(&node));
+    let left = node.certificate("apiserver").not_after.seconds_since(super::common::now()) / 86_400;
+    assert!((198..=200).contains(&left), "kubeadm's own is there: {left} days");
+}
+
+#[test]
+fn a_pair_that_stays_broken_is_repaired_after_a_while() {
+    let node = Node::due();
+    assert_eq!(node.run(&["renew"]).code, 0);
+    in_place(&node.path(KEY), &node.read("etc/kubernetes/pki/front-proxy-client.key"));
+    let began = Instant::now();
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert!((4..25).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert!(run.text.contains("the key does not fit the certificate") && is_whole(&node), "{}", run.text);
+}
+
+/// Both write as fast as they can. While they do, a pair may be mixed; every pass ends in time; and the next pass after the last
+/// word of kubeadm leaves everything whole.
+#[test]
+fn once_the_other_has_stopped_the_next_pass_leaves_no_mixed_pair() {
+    let node = Node::due();
+    let stand = Stand::new(&node);
+    for pause in [Duration::ZERO, Duration::from_millis(30)] {
+        let (done, passes) = (AtomicBool::new(false), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let began = Instant::now();
+                while began.elapsed() < Duration::from_secs(8) {
+                    stand.renew(10, pause);
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                done.store(true, Ordering::Relaxed);
+            });
+            while !done.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                let run = node.run(&["renew"]);
+                assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
+                assert!([0, 1, 4].contains(&run.code), "{}: {}", run.code, run.text);
+                passes.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let run = node.run(&["renew"]);
+        assert_eq!(run.code, 0, "{}", run.text);
+        assert_eq!(fresh(&node, 300), all(&node), "{}", run.text);
+        assert_eq!(all(&node).len(), 11);
+        assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
+        println!("a pause of {pause:?}: {} passes beside it", passes.load(Ordering::Relaxed));
+    }
+}
+
+#[test]
+fn a_daemon_lives_beside_it() {
+    let node = known(Node::due(), EVERY_SECOND);
+    let stand = Stand::new(&node);
+    let mut daemon = Daemon::start(&node);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(6) {
+        stand.renew(10, Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    daemon.until("all is renewed", |_| fresh(&node, 300).len() == 11);
+    assert!(daemon.stop().success(), "{}", daemon.log());
+    assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
+    assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
+}
+
+/// A kubeadm that is at hand, if one is.
+fn kubeadm() -> Option<PathBuf> {
+    let places = [
+        std::env::var_os("KUBEADM").map(PathBuf::from),
+        Some("/opt/kube/bin/kubeadm".into()),
+        Some("/var/cache/kubecertd-node/kubernetes/kubeadm".into()),
+    ];
+    places.into_iter().flatten().find(|path| path.exists())
+}
+
+/// The real one, renewing everything over and over while kubecertd does.
+#[test]
+fn the_real_kubeadm_and_kubecertd_do_not_break_each_others_work() {
+    let Some(kubeadm) = kubeadm() else {
+        println!("SKIPPED: no kubeadm is here; KUBEADM names one");
+        return;
+    };
+    let node = Node::due();
+    let done = AtomicBool::new(false);
+    let (rounds, passes) = std::thread::scope(|scope| {
+        let theirs = scope.spawn(|| {
+            let (began, mut rounds) = (Instant::now(), 0);
+            while began.elapsed() < Duration::from_secs(8) {
+                let dir = node.path(PKI);
+                let mut command = Command::new(&kubeadm);
+                command.args(["certs", "renew", "apiserver", "--cert-dir"]).arg(&dir);
+                let output = command.env("KUBECONFIG", "/nonexistent").output().unwrap();
+                // It may read a pair that is just being replaced: two renames can't be one. Then it says so and stops.
+                rounds += usize::from(output.status.success());
+            }
+            done.store(true, Ordering::Relaxed);
+            rounds
+        });
+        let mut passes = 0;
+        while !done.load(Ordering::Relaxed) {
+            let run = node.run(&["renew", "--force", "apiserver"]);
+            assert!([0, 1].contains(&run.code), "{}", run.text);
+            passes += 1;
+        }
+        (theirs.join().unwrap(), passes)
+    });
+    println!("{rounds} renewals by {}, {passes} of ours", kubeadm.display());
+    assert!(rounds > 0 && passes > 0);
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert_eq!(fresh(&node, 300), all(&node));
+    assert_eq!(all(&node).len(), 11);
+    assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
+}

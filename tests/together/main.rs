@@ -1,0 +1,17 @@
+//! Two at once: daemons, commands, and kubeadm's way of renewing, at work on the same node. Nothing is lost, nothing hangs, and
+//! when they are done nothing is left half made.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+#![allow(clippy::disallowed_methods, reason = "tests write files of their own, and run other programs")]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[allow(dead_code, reason = "a part of it is used here")]
+#[path = "../daemon/ears.rs"]
+mod ears;
+#[allow(dead_code, reason = "a part of it is used here")]
+#[path = "../daemon/harness.rs"]
+mod harness;
+
+mod commands;
+mod kubeadm;
+mod onlookers;

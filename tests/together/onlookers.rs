@@ -1,0 +1,91 @@
+//! What only looks never recovers, sweeps or writes, whatever lies about.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+
+use super::common::{Node, STATE, walk};
+
+const LOOKS: &[&[&str]] = &[
+    &["check"],
+    &["check", "-o", "wide"],
+    &["check", "-o", "json"],
+    &["status"],
+    &["renew", "--dry-run"],
+    &["renew", "--dry-run", "--force"],
+    &["restore", "--list"],
+    &["config", "check"],
+    &["config", "show"],
+];
+
+/// Everything with its times, that of a change of owner or mode included.
+type Listing = BTreeMap<PathBuf, (u64, u32, u64, (i64, i64), (i64, i64))>;
+
+fn listing(node: &Node) -> Listing {
+    let mut found = BTreeMap::new();
+    walk(node.root(), &mut |path| {
+        let stat = std::fs::symlink_metadata(path).unwrap();
+        let times = ((stat.mtime(), stat.mtime_nsec()), (stat.ctime(), stat.ctime_nsec()));
+        found.insert(path.to_owned(), (stat.ino(), stat.mode(), stat.size(), times.0, times.1));
+    });
+    found
+}
+
+fn nothing_is_written(node: &Node, case: &str) {
+    let before = listing(node);
+    for look in LOOKS {
+        let run = node.run(look);
+        assert!([0, 3, 5].contains(&run.code), "{case}: {look:?}: {}", run.text);
+        assert_eq!(listing(node), before, "{case}: {look:?}");
+    }
+}
+
+#[test]
+fn on_a_node_without_a_state_folder_none_is_made() {
+    let node = Node::due();
+    nothing_is_written(&node, "no state folder");
+    assert!(!node.path("var").exists() && !node.path("run").exists());
+}
+
+#[test]
+fn an_unfinished_change_is_left_to_a_pass() {
+    let node = Node::due();
+    let status = std::process::Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat", "-e", "inject=renameat:signal=KILL:when=4"])
+        .arg(env!("CARGO_BIN_EXE_kubecertd"))
+        .arg("--root")
+        .arg(node.root())
+        .arg("renew")
+        .output()
+        .expect("strace is installed")
+        .status;
+    assert_ne!(status.code(), Some(0));
+    assert!(!node.dot_files().is_empty(), "staged files lie about");
+    assert!(node.text_of_journal().contains("\"do\":\"replace\""), "and a journal says what is unfinished");
+    nothing_is_written(&node, "unfinished");
+    assert_eq!(node.run(&["renew"]).code, 0);
+    assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
+}
+
+#[test]
+fn what_is_damaged_in_the_state_folder_is_left_to_a_pass() {
+    let node = Node::due();
+    assert_eq!(node.run(&["renew"]).code, 0);
+    node.age_all(10);
+    node.write(&format!("{STATE}/journal"), "kubecertd-journal 2 and so on");
+    for file in ["state.json", "services.json", "hold.json", "last-good-configuration.json"] {
+        node.write(&format!("{STATE}/{file}"), "{");
+    }
+    node.write("etc/kubernetes/pki/.apiserver.key.kubecertd-0badcafe", "left behind");
+    nothing_is_written(&node, "damaged");
+}
+
+trait Journal {
+    fn text_of_journal(&self) -> String;
+}
+
+impl Journal for Node {
+    fn text_of_journal(&self) -> String {
+        String::from_utf8_lossy(&self.read(&format!("{STATE}/journal"))).into_owned()
+    }
+}
