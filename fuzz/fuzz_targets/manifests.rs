@@ -2,12 +2,12 @@
 //! to anything but an absolute path of the host.
 #![no_main]
 
-use kubecertd::formats::manifest::Manifest;
+use kubecertd::formats::manifest::Pod;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let Ok(manifest) = Manifest::parse(text) else { return };
+    let Ok(manifest) = Pod::parse(text) else { return };
     let _ = (manifest.name(), manifest.health());
     for flag in ["tls-cert-file", "client-ca-file", "kubeconfig", "etcd-servers", "data-dir"] {
         let Some(path) = manifest.flag(flag) else { continue };

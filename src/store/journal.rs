@@ -235,7 +235,11 @@ pub(super) fn decode(bytes: &[u8]) -> Content {
     if body.is_empty() {
         return Content::Nothing;
     }
-    serde_json::from_slice(body).map_or_else(|e| Content::Foreign(format!("does not say what is to be done: {e}")), Content::Intent)
+    match serde_json::from_slice::<Vec<Entry>>(body) {
+        Ok(intent) if intent.is_empty() => Content::Nothing,
+        Ok(intent) => Content::Intent(intent),
+        Err(e) => Content::Foreign(format!("does not say what is to be done: {e}")),
+    }
 }
 
 #[cfg(test)]
@@ -260,6 +264,7 @@ mod tests {
         assert_eq!(decode(&encode(&intent()).unwrap()), Content::Intent(intent()));
         assert_eq!(decode(&encode(&[]).unwrap()), Content::Nothing);
         assert_eq!(decode(&[0; 4096]), Content::Nothing);
+        assert_eq!(decode(&with_header(b"[]")), Content::Nothing);
     }
 
     #[test]
