@@ -39,6 +39,15 @@ fn list(alarms: &[Alarm], now: Timestamp) -> String {
     if alarms.is_empty() {
         return format!("{}\n", paint(GOOD, "No alarms."));
     }
+    paragraphs(alarms, now) + &format!("{} in force.\n", count(alarms.len(), "alarm"))
+}
+
+/// The same as a part of something larger.
+pub(super) fn section(alarms: &[Alarm], now: Timestamp) -> String {
+    if alarms.is_empty() { String::new() } else { format!("\n{}", paragraphs(alarms, now).trim_end().to_owned() + "\n") }
+}
+
+fn paragraphs(alarms: &[Alarm], now: Timestamp) -> String {
     let mut text = String::new();
     for alarm in alarms {
         let severity = alarm.kind.severity();
@@ -56,7 +65,7 @@ fn list(alarms: &[Alarm], now: Timestamp) -> String {
         let _ = writeln!(text, "  Why:    {}", alarm.reason);
         let _ = writeln!(text, "  To do:  {}\n", alarm.repair);
     }
-    text + &format!("{} in force.\n", count(alarms.len(), "alarm"))
+    text
 }
 
 #[derive(Serialize)]

@@ -45,7 +45,7 @@ pub(super) enum Command {
     /// Run as a daemon: a pass every night, and whenever something changed
     Run(RunOptions),
     /// Show what the daemon did and will do, and what needs attention now; true also when it does not run
-    Status,
+    Status(StatusOptions),
     /// Show the alarms that are in force, why, and what to do about each
     Alarms(AlarmsOptions),
     /// Ask that nothing is renewed for a while, unless it is urgent
@@ -85,6 +85,13 @@ pub(super) enum Format {
     Wide,
     /// For programs
     Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusOptions {
+    /// Show it again every two seconds, until interrupted
+    #[arg(long)]
+    pub(super) watch: bool,
 }
 
 #[derive(Debug, Args)]

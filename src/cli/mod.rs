@@ -70,7 +70,7 @@ pub fn run(arguments: &Arguments) -> Exit {
         Command::Renew(options) => open(arguments).and_then(|node| renew::run(&node, options, &SystemClock)),
         Command::Restore(options) => open(arguments).and_then(|node| restore::run(&node, options, &SystemClock)),
         Command::Run(options) => run::run(arguments, options),
-        Command::Status => status::run(arguments, &SystemClock),
+        Command::Status(options) => status::run(arguments, options, &SystemClock),
         Command::Alarms(options) => alarms::run(arguments, options, &SystemClock),
         Command::Hold(options) => open(arguments).and_then(|node| hold::run(&node, options, &SystemClock)),
         Command::Config { command: ConfigCommand::Check } => open(arguments).map(|node| config::check(&node)),

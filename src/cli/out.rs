@@ -20,8 +20,13 @@ pub(super) const HEADING: Style = Style::new().bold();
 
 /// Writes to standard output. A reader that went away is no reason to fail.
 pub(super) fn say(text: &str) {
+    tell(text);
+}
+
+/// The same, and whether it was taken.
+pub(super) fn tell(text: &str) -> bool {
     let mut out = anstream::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
 /// Says on standard error what went wrong.

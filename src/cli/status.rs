@@ -1,67 +1,126 @@
-//! `kubecertd status`: what the daemon did and will do, and what needs attention now. What the daemon said is only half
+//! `kubecertd status`: what the daemon did and will do, and what needs attention now, on one screen. What the daemon said is only half
 //! of it: the files are looked at anew, so that it is true also when the daemon is dead.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::time::Duration;
 
-use super::arguments::Arguments;
+use super::arguments::{Arguments, StatusOptions};
 use super::check::{attention, exit, section, summary};
 use super::out::{self, BAD, GOOD, SOON, paint};
-use super::words::date;
-use super::{Exit, Failure, open_or_last_good, services};
+use super::words::{self, date};
+use super::{Exit, Failure, alarms, open_or_last_good, services};
 use crate::daemon::{LastPass, Status};
-use crate::observe::{Node, conditions};
+use crate::model::{Alarm, Renewal, Timestamp};
+use crate::observe::{Node, conditions, host_name};
 use crate::pass::services::look;
-use crate::pass::survey;
-use crate::plan::{holds, remaining};
+use crate::pass::{Survey, survey};
+use crate::plan::{Judged, holds};
+use crate::report::alarms::in_force;
 use crate::sys::Clock;
 
+/// How often the screen is made anew with `--watch`.
+const BEAT: Duration = Duration::from_secs(2);
+
+/// Back to the upper left corner, and away with what was there.
+const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
+
 /// Where the configuration is wrong, the node is shown by the last good one, as the daemon goes by it.
-pub(super) fn run(arguments: &Arguments, clock: &dyn Clock) -> Result<Exit, Failure> {
-    let (node, trouble) = open_or_last_good(arguments)?;
-    Ok(show(&node, trouble, clock))
+pub(super) fn run(arguments: &Arguments, options: &StatusOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
+    let once = || {
+        let (node, trouble) = open_or_last_good(arguments)?;
+        Ok::<_, Failure>(screen(&node, trouble, clock))
+    };
+    let (mut text, mut exit) = once()?;
+    if !options.watch {
+        out::say(&text);
+        return Ok(exit);
+    }
+    // Until it is interrupted, or whoever reads it goes away.
+    while out::tell(&if std::io::stdout().is_terminal() { format!("{CLEAR}{text}") } else { text }) {
+        std::thread::sleep(BEAT);
+        (text, exit) = once()?;
+    }
+    Ok(exit)
 }
 
-/// `trouble` is what is wrong with the configuration on disk.
-fn show(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> Exit {
+/// The whole screen: how it is first, then the alarms, then what is due when, then the services, then everything else that is worth
+/// knowing. `trouble` is what is wrong with the configuration on disk.
+fn screen(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> (String, Exit) {
     let now = clock.now();
     let survey = survey(node, now);
     let (status, runs, note) = Status::look(&node.root);
-    let mut text = match (&status, runs) {
+    let trouble = trouble.or_else(|| status.as_ref().filter(|_| runs)?.configuration.clone());
+    let (alarms, alarm_note) = in_force(node);
+    let found = conditions(&node.root, &node.settings);
+    let services = look(node, clock, &survey);
+    let attention: Vec<_> = attention(&survey).into_iter().chain(services::attention(&services)).collect();
+    let well = runs && trouble.is_none() && alarms.is_empty() && status.as_ref().is_none_or(|status| !is_bad(status));
+    let exit = if well && services::is_well(&services) { exit(&survey) } else { Exit::Attention };
+
+    let mut text = health(&host_name(&node.root), now, &alarms, exit);
+    text += &daemon(status.as_ref(), runs);
+    if let Some(status) = &status {
+        text += &passes(status, runs);
+    }
+    if let Some(trouble) = &trouble {
+        let _ = writeln!(text, "{}: {trouble}", paint(BAD, "The configuration is refused, and an earlier one is in force"));
+    }
+    text += &alarms::section(&alarms, now);
+    text += &section("Needs attention", &attention);
+    let held: Vec<_> = holds(&found.holds, now).iter().map(ToString::to_string).collect();
+    text += &section("Held, unless it is urgent", &held);
+    text += &format!("\n{}", due(node, &survey));
+    if !services.list.is_empty() {
+        text += &format!("\n{}", services::table(&services));
+    }
+    let notes: Vec<_> = note.into_iter().chain(alarm_note).chain(found.notes).chain(node.notes.iter().cloned()).collect();
+    text += &section("Notes", &notes);
+    let _ = writeln!(text, "\n{}", summary(&survey));
+    (text, exit)
+}
+
+fn is_bad(status: &Status) -> bool {
+    status.last_pass.as_ref().is_some_and(LastPass::is_bad)
+}
+
+/// What somebody wants to know who was woken by it.
+fn health(host: &str, now: Timestamp, alarms: &[Alarm], exit: Exit) -> String {
+    let word = match (alarms.len(), exit) {
+        (0, Exit::Fine) => paint(GOOD.bold(), "All is well"),
+        (0, _) => paint(SOON.bold(), "Something needs attention"),
+        (number, _) => paint(BAD.bold(), &format!("{} in force", words::count(number, "alarm"))),
+    };
+    format!("{word} on {host}, {}\n\n", date(now))
+}
+
+fn daemon(status: Option<&Status>, runs: bool) -> String {
+    match (status, runs) {
         (Some(status), true) => {
             format!("{} since {} (process {}): {}\n", paint(GOOD, "kubecertd runs"), date(status.started), status.pid, status.line)
         }
         (None, true) => format!("{}, and has said nothing yet.\n", paint(GOOD, "kubecertd runs")),
         (Some(status), false) => format!("{}; it last said something at {}.\n", paint(BAD, "kubecertd does not run"), date(status.updated)),
         (None, false) => format!("{}, and has not run since the node was booted.\n", paint(BAD, "kubecertd does not run")),
+    }
+}
+
+/// What ends when, the next one first, and from when on it is renewed.
+fn due(node: &Node, survey: &Survey) -> String {
+    let mut rows: Vec<_> = survey.credentials.iter().filter_map(|judged| Some((judged.facts.material.leaf()?.not_after, judged))).collect();
+    rows.sort_by_key(|(end, judged)| (*end, judged.facts.credential.name.clone()));
+    let renew_before = node.settings.renewal.renew_before.as_duration();
+    let row = |(end, judged): &(Timestamp, &Judged)| {
+        let from = match judged.facts.credential.renewal {
+            Renewal::Ours => date(end.minus(renew_before)),
+            Renewal::Kubelet => "by kubelet".to_owned(),
+            Renewal::Elsewhere => "elsewhere".to_owned(),
+        };
+        let Judged { facts, judgement, .. } = judged;
+        let cells = vec![facts.credential.name.to_string(), date(*end), words::left(survey.now, *end), from];
+        (words::style(judgement.condition, judgement.attention), cells)
     };
-    if let Some(status) = &status {
-        text += &passes(status, runs);
-    }
-    let trouble = trouble.or_else(|| status.as_ref().filter(|_| runs)?.configuration.clone());
-    if let Some(trouble) = &trouble {
-        let _ = writeln!(text, "{}: {trouble}", paint(BAD, "The configuration is refused, and an earlier one is in force"));
-    }
-    let found = conditions(&node.root, &node.settings);
-    let held: Vec<_> = holds(&found.holds, now).iter().map(ToString::to_string).collect();
-    text += &section("Held, unless it is urgent", &held);
-    let services = look(node, clock, &survey);
-    let shown = services::table(&services);
-    if !services.list.is_empty() {
-        text += &format!("\n{shown}");
-    }
-    let both = attention(&survey).into_iter().chain(services::attention(&services));
-    text += &section("Needs attention", &both.collect::<Vec<_>>());
-    let notes: Vec<_> = note.into_iter().chain(found.notes).chain(node.notes.iter().cloned()).collect();
-    text += &section("Notes", &notes);
-    let soonest =
-        survey.credentials.iter().filter_map(|judged| Some((judged.facts.material.leaf()?.not_after, &judged.facts.credential.name))).min();
-    if let Some((end, name)) = soonest {
-        let _ = writeln!(text, "\nThe next to end is {name}, {}.", remaining(now, end));
-    }
-    let _ = writeln!(text, "{}", summary(&survey));
-    out::say(&text);
-    let well = runs && trouble.is_none() && status.is_none_or(|status| status.last_pass.is_none_or(|last| !last.is_bad()));
-    if well && services::is_well(&services) { exit(&survey) } else { Exit::Attention }
+    out::columns(&["CREDENTIAL", "EXPIRES", "LEFT", "RENEWED FROM"], &rows.iter().map(row).collect::<Vec<_>>())
 }
 
 fn passes(status: &Status, runs: bool) -> String {
