@@ -1,6 +1,7 @@
 //! Private keys, and the search for them where they must not be: in every form in which a program may let one slip.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
+use std::ops::Range;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -18,8 +19,8 @@ const BYTES: usize = 16;
 pub struct Keys {
     /// How many keys were found.
     pub count: usize,
-    /// Windows of base64, of PEM and of `client-key-data`, and of hex.
-    texts: BTreeMap<usize, HashSet<Vec<u8>>>,
+    /// Windows of base64, also of base64 of PEM, and of hex.
+    texts: HashSet<Vec<u8>>,
     /// Windows of DER and of the secret numbers in it.
     bytes: HashSet<Vec<u8>>,
     /// The secret numbers as `{:?}` shows bytes.
@@ -38,69 +39,71 @@ impl Keys {
 
     fn file(&mut self, path: &Path) {
         let Some(text) = path.is_file().then(|| std::fs::read_to_string(path).ok()).flatten() else { return };
-        for line in text.lines() {
-            if let Some((_, data)) = line.split_once("client-key-data: ") {
-                self.windows(TEXT, data.as_bytes());
-                self.pems(&String::from_utf8(BASE64_STANDARD.decode(data.trim()).unwrap()).unwrap());
-            }
+        for data in text.lines().filter_map(|line| Some(line.split_once("client-key-data: ")?.1)) {
+            // One that a test has spoilt is not in use.
+            let Ok(pem) = BASE64_STANDARD.decode(data.trim()) else { continue };
+            self.pems(&String::from_utf8(pem).unwrap());
         }
         self.pems(&text);
     }
 
     /// The keys among some PEM blocks.
-    pub fn pems(&mut self, text: &str) {
-        for block in text
-            .split("-----BEGIN ")
-            .skip(1)
-            .filter(|block| block.split("-----").next().is_some_and(|label| label.ends_with("PRIVATE KEY")))
-        {
-            let body: String = block.lines().skip(1).take_while(|line| !line.starts_with('-')).map(str::trim).collect();
-            let der = BASE64_STANDARD.decode(&body).unwrap();
+    fn pems(&mut self, text: &str) {
+        for block in text.split("-----BEGIN ").skip(1) {
+            let Some((label, rest)) = block.split_once("-----\n").filter(|(label, _)| label.ends_with("PRIVATE KEY")) else { continue };
+            let body: String = rest.lines().take_while(|line| !line.starts_with('-')).map(str::trim).collect();
+            // Half a key is a secret too, but is not taken apart.
+            let Ok(der) = BASE64_STANDARD.decode(&body) else { continue };
             let mut parts = Parts::default();
-            assert!(parts.take_apart(&der) && !parts.secret().is_empty(), "a key without a secret number");
-            self.secret(&der, &parts.public());
-            parts.secret().iter().for_each(|number| self.secret(number, &[]));
+            if !parts.take_apart(&der) {
+                continue;
+            }
+            let place = |number: &Vec<u8>| {
+                let start = der.windows(number.len()).position(|window| window == number).unwrap();
+                start..start + number.len()
+            };
+            let places: Vec<_> = parts.secret().iter().map(place).collect();
+            assert!(!places.is_empty(), "a key without a secret number");
+            self.secret(&der, &places);
+            // As client-key-data has it: a text in base64 once more.
+            let head = format!("-----BEGIN {label}-----\n");
+            let shown = |byte: usize| head.len() + byte * 4 / 3 * 65 / 64;
+            let texts: Vec<_> = places.iter().map(|place| shown(place.start)..shown(place.end)).collect();
+            self.secret(format!("{head}{rest}").as_bytes(), &texts);
             self.count += 1;
         }
     }
 
-    /// In every form, but for the windows that lie in something public, which a certificate has too.
-    fn secret(&mut self, bytes: &[u8], public: &[Vec<u8>]) {
-        let place = |part: &Vec<u8>| bytes.windows(part.len()).position(|window| window == part).map(|start| (start, start + part.len()));
-        let public: Vec<_> = public.iter().filter_map(place).collect();
-        let hidden = |from: usize, to: usize| !public.iter().any(|(start, end)| *start <= from && to <= *end);
-        let starts = 0..=bytes.len().saturating_sub(BYTES);
-        self.bytes.extend(starts.filter(|at| hidden(*at, at + BYTES)).map(|at| bytes[at..at + BYTES].to_vec()));
+    /// What is at these places among other bytes, in every form. A window that has little of it has only what every key has, or
+    /// what is public.
+    fn secret(&mut self, bytes: &[u8], places: &[Range<usize>]) {
+        let tells =
+            |from: usize, to: usize| places.iter().any(|place| place.end.min(to).saturating_sub(place.start.max(from)) >= BYTES / 2);
+        self.bytes.extend(bytes.windows(BYTES).enumerate().filter(|(at, _)| tells(*at, at + BYTES)).map(|(_, window)| window.to_vec()));
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let texts = self.texts.entry(TEXT).or_default();
         for hex in [hex.to_uppercase(), hex] {
-            let shown = hex.as_bytes().windows(TEXT).enumerate();
-            texts.extend(shown.filter(|(at, _)| hidden(at / 2, (at + TEXT).div_ceil(2))).map(|(_, text)| text.to_vec()));
+            self.text(&hex, |at| tells(at / 2, (at + TEXT) / 2));
         }
         // A text may begin at any byte.
         for skipped in 0..3 {
             let base64 = BASE64_STANDARD.encode(&bytes[skipped..]);
-            let shown = base64.as_bytes().windows(TEXT).enumerate();
-            let range = |at: usize| (skipped + at * 3 / 4, skipped + ((at + TEXT) * 3).div_ceil(4));
-            texts.extend(shown.filter(|(at, _)| hidden(range(*at).0, range(*at).1)).map(|(_, text)| text.to_vec()));
+            self.text(&base64, |at| tells(skipped + at * 3 / 4, skipped + (at + TEXT) * 3 / 4));
         }
         for (index, part) in bytes.chunks_exact(BYTES).enumerate() {
-            if hidden(index * BYTES, (index + 1) * BYTES) {
+            if tells(index * BYTES, (index + 1) * BYTES) {
                 self.lists.insert(format!("{part:?}").trim_matches(['[', ']']).to_owned());
             }
         }
     }
 
-    fn windows(&mut self, length: usize, text: &[u8]) {
-        self.texts.entry(length).or_default().extend(text.windows(length).map(<[u8]>::to_vec));
+    fn text(&mut self, text: &str, tells: impl Fn(usize) -> bool) {
+        self.texts.extend(text.as_bytes().windows(TEXT).enumerate().filter(|(at, _)| tells(*at)).map(|(_, window)| window.to_vec()));
     }
 
     /// A part of a key that is in there, if one is.
     pub fn found_in(&self, content: &[u8]) -> Option<String> {
-        for (length, texts) in &self.texts {
-            if let Some(found) = content.windows(*length).find(|window| texts.contains(*window)) {
-                return Some(String::from_utf8_lossy(found).into_owned());
-            }
+        if let Some(found) = content.windows(TEXT).find(|window| self.texts.contains(*window)) {
+            return Some(String::from_utf8_lossy(found).into_owned());
         }
         if let Some(found) = content.windows(BYTES).find(|window| self.bytes.contains(*window)) {
             return Some(format!("{found:02x?}"));
@@ -115,22 +118,13 @@ impl Keys {
 #[derive(Default)]
 struct Parts {
     numbers: Vec<Vec<u8>>,
-    points: Vec<Vec<u8>>,
 }
 
 impl Parts {
-    /// An RSA key has several; its modulus, which comes first, is public.
-    fn is_rsa(&self) -> bool {
-        self.numbers.len() > 1
-    }
-
-    /// The scalar of an elliptic curve; or exponent, primes and what is computed from them.
+    /// The scalar of an elliptic curve; or an RSA key's exponent, primes and what is computed from them. Its modulus, which comes
+    /// first, is public.
     fn secret(&self) -> &[Vec<u8>] {
-        &self.numbers[usize::from(self.is_rsa())..]
-    }
-
-    fn public(&self) -> Vec<Vec<u8>> {
-        [&self.points[..], &self.numbers[..usize::from(self.is_rsa())]].concat()
+        &self.numbers[usize::from(self.numbers.len() > 1)..]
     }
 
     /// Takes apart what is DER, also where it is wrapped in an octet string.
@@ -138,12 +132,8 @@ impl Parts {
         while let Some(tag) = der.first() {
             let Some((value, rest)) = value(der) else { return false };
             match tag {
-                // Sequences, and what is tagged explicitly: the public key of an elliptic one.
-                0x30 | 0xa0 | 0xa1 => {
-                    self.take_apart(value);
-                }
+                0x30 if !self.take_apart(value) => return false,
                 0x02 if value.len() >= 32 => self.numbers.push(value.strip_prefix(&[0]).unwrap_or(value).to_vec()),
-                0x03 if value.len() >= 32 => self.points.push(value[1..].to_vec()),
                 0x04 if value.first() == Some(&0x30) && self.take_apart(value) => {}
                 0x04 if value.len() >= 32 => self.numbers.push(value.to_vec()),
                 _ => {}

@@ -40,8 +40,8 @@ fn systemd_takes_the_catalog() {
 fn assert_no_key(node: &Node, keys: &Keys, what: &str, said: &str) {
     assert_eq!(keys.found_in(said.as_bytes()), None, "{what}: what was said");
     let backups = node.path(STATE).join("backups");
-    for folder in [STATE, "run/kubecertd"] {
-        walk(&node.path(folder), &mut |path| {
+    for folder in [STATE, "run/kubecertd"].map(|folder| node.path(folder)).iter().filter(|folder| folder.exists()) {
+        walk(folder, &mut |path| {
             if path.is_file() && !path.starts_with(&backups) {
                 assert_eq!(keys.found_in(&std::fs::read(path).unwrap()), None, "{what}: {}", path.display());
             }
@@ -148,6 +148,7 @@ fn no_key_is_in_what_a_crash_says() {
         let output = command.env(CRASHING, node.root()).env("RUST_BACKTRACE", "full").output().unwrap();
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         keys.collect(&node);
+        println!("{} characters", said.len());
         assert!(!output.status.success() && said.contains("Secret(") && said.contains("stack backtrace"), "{said}");
         assert_no_key(&node, &keys, "a panic", &said);
     }
@@ -161,7 +162,7 @@ fn the_search_for_keys_finds_them_in_every_form() {
     let mut keys = Keys::default();
     keys.collect(&node);
     let pem = node.text("etc/kubernetes/pki/apiserver.key");
-    let line = pem.lines().nth(2).unwrap();
+    let line = pem.lines().nth(1).unwrap();
     let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
     let der = base64::prelude::BASE64_STANDARD.decode(body).unwrap();
     // The scalar of a SEC 1 key: after the version, an octet string.
