@@ -51,7 +51,7 @@ fn assert_no_key(node: &Node, keys: &Keys, what: &str, said: &str) {
 
 const VERBOSE: [(&str, &str); 2] = [("KUBECERTD_LOG", "trace"), ("RUST_BACKTRACE", "full")];
 
-/// Renewals, failures with damaged files, alarms, a refused configuration, recovery, and an end by a signal that leaves a core elsewhere.
+/// Renewals, failures with damaged files, alarms, a refused configuration, a crash by a signal, and recovery from it.
 fn a_whole_run(tree: &str) {
     let node = Node::fresh(tree);
     let mut keys = Keys::default();
@@ -64,7 +64,7 @@ fn a_whole_run(tree: &str) {
     node.write("etc/kubernetes/pki/apiserver.key", &whole[..whole.len() / 2]);
     let kubeconfig = node.text("etc/kubernetes/scheduler.conf");
     node.write("etc/kubernetes/scheduler.conf", kubeconfig.replace("client-key-data: ", "client-key-data: !"));
-    // A key in the place of a certificate, and one in the place of the configuration.
+    // A key in the place of a certificate; later one in the place of the configuration.
     node.write("etc/kubernetes/pki/front-proxy-client.crt", node.read("etc/kubernetes/pki/front-proxy-client.key"));
 
     let mut daemon = Daemon::start_with(&node, super::ears::Ears::new(), &VERBOSE);
@@ -130,7 +130,7 @@ fn crashes_in_the_middle_of_a_pass() {
         holds: &[],
         remember: None,
         stop: &stop,
-        progress: &|done, _| assert!(done < 3, "{loaded:?} {loaded:#?} {authorities:?} {authorities:#?} {keys:?} {keys:#?} {file:?}"),
+        progress: &|done, _| assert!(done < 3, "{loaded:?} {authorities:?} {keys:?} {file:#?}"),
     };
     let report = pass::run(&observed, &orders);
     panic!("it went on: {report:#?}");
@@ -148,7 +148,6 @@ fn no_key_is_in_what_a_crash_says() {
         let output = command.env(CRASHING, node.root()).env("RUST_BACKTRACE", "full").output().unwrap();
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         keys.collect(&node);
-        println!("{} characters", said.len());
         assert!(!output.status.success() && said.contains("Secret(") && said.contains("stack backtrace"), "{said}");
         assert_no_key(&node, &keys, "a panic", &said);
     }
