@@ -7,7 +7,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::{Node, walk};
+use super::{Node, STATE, walk};
 
 /// So many characters of base64 in a row are no accident.
 const TEXT: usize = 40;
@@ -98,6 +98,21 @@ impl Keys {
 
     fn text(&mut self, text: &str, tells: impl Fn(usize) -> bool) {
         self.texts.extend(text.as_bytes().windows(TEXT).enumerate().filter(|(at, _)| tells(*at)).map(|(_, window)| window.to_vec()));
+    }
+
+    /// A file of the daemon that has a part of a key in it, if one has; but for the backups, which hold keys on purpose.
+    pub fn found_in_files(&self, node: &Node) -> Option<String> {
+        let mut found = None;
+        let backups = node.path(STATE).join("backups");
+        for folder in [STATE, "run/kubecertd"].map(|folder| node.path(folder)).iter().filter(|folder| folder.exists()) {
+            walk(folder, &mut |path| {
+                if path.is_file() && !path.starts_with(&backups) {
+                    let part = self.found_in(&std::fs::read(path).unwrap());
+                    found = found.take().or(part.map(|part| format!("{}: {part}", path.display())));
+                }
+            });
+        }
+        found
     }
 
     /// A part of a key that is in there, if one is.

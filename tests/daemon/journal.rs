@@ -11,7 +11,7 @@ use kubecertd::report::Message;
 use kubecertd::sys::{Root, SystemClock};
 
 use super::common::keys::Keys;
-use super::common::{ECDSA, Node, RSA, STATE, key_of, walk};
+use super::common::{ECDSA, Node, RSA, key_of};
 use super::harness::*;
 
 /// systemd itself takes the catalog, and finds every message there.
@@ -39,14 +39,7 @@ fn systemd_takes_the_catalog() {
 /// No key is in what was said, nor in any file of the daemon but the backups, which hold them on purpose.
 fn assert_no_key(node: &Node, keys: &Keys, what: &str, said: &str) {
     assert_eq!(keys.found_in(said.as_bytes()), None, "{what}: what was said");
-    let backups = node.path(STATE).join("backups");
-    for folder in [STATE, "run/kubecertd"].map(|folder| node.path(folder)).iter().filter(|folder| folder.exists()) {
-        walk(folder, &mut |path| {
-            if path.is_file() && !path.starts_with(&backups) {
-                assert_eq!(keys.found_in(&std::fs::read(path).unwrap()), None, "{what}: {}", path.display());
-            }
-        });
-    }
+    assert_eq!(keys.found_in_files(node), None, "{what}");
 }
 
 const VERBOSE: [(&str, &str); 2] = [("KUBECERTD_LOG", "trace"), ("RUST_BACKTRACE", "full")];

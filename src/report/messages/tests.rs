@@ -43,3 +43,25 @@ fn every_entry_has_a_subject_and_a_text_and_names_only_fields_that_there_are() {
         }
     }
 }
+
+/// The README shows a renewal as journalctl does.
+#[test]
+fn the_readme_is_true() {
+    let readme = include_str!("../../../README.md");
+    assert!(readme.contains(&format!("MESSAGE_ID={} ", Message::Renewed.id())));
+    for field in crate::report::line::FIELDS {
+        assert!(readme.contains(&format!("`{field}`")), "{field}");
+    }
+    let (_, head, text) = entries().into_iter().find(|(id, ..)| id == Message::Renewed.id()).unwrap();
+    let mut shown: String = format!("{head}\n\n{}", text.trim_end()).lines().map(|line| format!("░░ {line}\n")).collect();
+    for (field, value) in [
+        ("CREDENTIAL", "front-proxy-client"),
+        ("AUTHORITY", "front-proxy-ca"),
+        ("SERIAL", "5A13D718532AB8B20E13329A35E551BC"),
+        ("NOT_AFTER", "2027-11-22T03:21:52Z"),
+        ("REASON", "expires in 9 days, within 15 days"),
+    ] {
+        shown = shown.replace(&format!("@KUBECERTD_{field}@"), value);
+    }
+    assert!(readme.contains(&shown), "the README does not show:\n{shown}");
+}
