@@ -8,6 +8,7 @@ mod demo;
 mod exit;
 mod hold;
 mod json;
+mod log;
 mod out;
 mod renew;
 mod restore;

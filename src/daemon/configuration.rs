@@ -8,6 +8,7 @@ use super::DaemonError;
 use super::schedule::{Schedule, stable_delay};
 use crate::model::AbsolutePath;
 use crate::observe::{Config, ConfigFile, Node, NodeError};
+use crate::report::line;
 use crate::store::{read_last_good, write_last_good};
 use crate::sys::{Clock, Root};
 
@@ -41,7 +42,7 @@ pub(super) fn configuration(options: &Options) -> Result<(Vec<ConfigFile>, Node,
 pub(crate) fn last_good(root: Root) -> Result<Option<(Vec<ConfigFile>, Node)>, NodeError> {
     // The bad one may name another state folder, and then it can't be known: the usual one it is.
     let (files, note) = read_last_good(&root, &AbsolutePath::constant("/var/lib/kubecertd"));
-    note.iter().for_each(|note| tracing::warn!("{note}"));
+    note.iter().for_each(line::note);
     let Some(files) = files else { return Ok(None) };
     let node = Node::with_files(root, &files)?;
     Ok(Some((files, node)))
@@ -61,7 +62,7 @@ pub(super) fn keep(node: &Node, files: &[ConfigFile]) {
     if read_last_good(&node.root, state).0.as_deref() != Some(files)
         && let Err(e) = write_last_good(&node.root, state, files)
     {
-        tracing::warn!("{e}; there is no configuration to fall back on");
+        line::note(format_args!("{e}; there is no configuration to fall back on"));
     }
 }
 

@@ -13,8 +13,8 @@ use crate::model::{AbsolutePath, Action, Belief, Hold, ServiceName, Timestamp};
 use crate::observe::{ConfigFile, Node};
 use crate::pass::{self, Orders, Outlook, PassError, Remember, Report};
 use crate::plan::{Configuration, Occasion, Request};
-use crate::report::Ledger;
 use crate::report::alarms::{Made, News, after_fault, after_pass};
+use crate::report::{Ledger, line};
 use crate::sys::{Clock, Root};
 
 /// What a pass needs to know.
@@ -81,7 +81,7 @@ impl Duty {
         let attempt = Arc::new(work.await.unwrap_or_else(|e| Attempt::none(trouble(began, why, fault(&e)), None)));
         let of = Arc::clone(&attempt);
         let alarms = tokio::task::spawn_blocking(move || afterwards.alarms(&of)).await.unwrap_or_else(|e| {
-            tracing::error!("a fault in kubecertd kept alarms from being raised or cleared: {e}; please report it");
+            line::fault(format_args!("a fault in kubecertd kept alarms from being raised or cleared: {e}; please report it"));
             News::default()
         });
         match Arc::into_inner(attempt) {

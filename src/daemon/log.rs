@@ -1,120 +1,195 @@
 //! What the journal is told of a pass: a line for each thing that was done, and for each trouble when it is new.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::LastPass;
-use crate::model::{Alarm, AlarmEvent, Deferred, Severity, Timestamp};
-use crate::pass::Report;
+use crate::act::refresh::Refreshed;
+use crate::model::{Alarm, AlarmEvent, AuthorityName, Awaited, CredentialName, Deferred, ServiceName, Severity, Timestamp};
+use crate::pass::{PassError, Report};
 use crate::report::alarms::News;
+use crate::report::{Line, Message, PassId};
 
 /// How long before something urgent a hold is worth a warning.
 const WARN_BEFORE: i64 = 86_400;
 
-/// What was said of each credential, so that it is said again only when it changes.
+/// What something is said of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Topic {
+    Pass,
+    Credential(CredentialName),
+    Service(ServiceName),
+    Finding(String),
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pass => f.write_str("pass"),
+            Self::Credential(name) => name.fmt(f),
+            Self::Service(name) => name.fmt(f),
+            Self::Finding(finding) => f.write_str(finding),
+        }
+    }
+}
+
+/// What was said of each thing, so that it is said again only when it changes.
 #[derive(Debug, Default)]
-pub(super) struct Said(BTreeMap<String, String>);
+pub(super) struct Said(BTreeMap<Topic, String>);
 
 impl Said {
     /// One line for each thing that is new since the last pass.
-    pub(super) fn pass(&mut self, last: &LastPass, report: Option<&Report>, clock: Timestamp) {
+    pub(super) fn pass(&mut self, id: PassId, last: &LastPass, report: Option<&Report>, clock: Timestamp) {
+        let speaker = Speaker { id, report };
         let mut now = BTreeMap::new();
-        if let Some(trouble) = &last.trouble {
-            now.insert("pass".to_owned(), trouble.clone());
-        }
-        for (name, reason) in &last.failed {
-            now.insert(name.to_string(), reason.clone());
-        }
-        for (name, reason) in &last.not_refreshed {
-            now.insert(name.to_string(), reason.clone());
-        }
-        for (key, text) in &now {
-            if self.0.get(key) != Some(text) {
-                tracing::error!("{key}: {text}");
+        for (topic, words, line) in speaker.lasting(last, clock) {
+            if self.0.get(&topic) != Some(&words) {
+                line.say(&words);
             }
+            now.insert(topic, words);
         }
-        for deferred in report.map(|report| report.deferred.as_slice()).unwrap_or_default() {
-            self.waiting(deferred, clock, &mut now);
-        }
-        for (name, reason) in &last.services_waiting {
-            self.news(name.to_string(), format!("waits: {reason}"), &mut now, |key, text| tracing::info!("{key} {text}"));
-        }
-        for finding in &last.findings {
-            self.news(finding.clone(), String::new(), &mut now, |finding, _| tracing::warn!("{finding}"));
-        }
-        if let Some(report) = report {
-            say_report(report);
-        }
-        for name in self.0.keys().filter(|name| !now.contains_key(*name)) {
-            tracing::info!("{name}: no longer so");
+        speaker.done();
+        for topic in self.0.keys().filter(|topic| !now.contains_key(*topic)) {
+            speaker.about(Line::info(Message::Over), topic).say(format_args!("{topic}: no longer so"));
         }
         self.0 = now;
     }
+}
 
-    /// Says what was not said before.
-    fn news(&self, key: String, text: String, now: &mut BTreeMap<String, String>, say: impl FnOnce(&str, &str)) {
-        if self.0.get(&key) != Some(&text) {
-            say(&key, &text);
+/// Says what one pass found and did.
+struct Speaker<'r> {
+    id: PassId,
+    report: Option<&'r Report>,
+}
+
+impl Speaker<'_> {
+    /// What stays so until something changes: of what, in which words, and what kind of line it is.
+    fn lasting(&self, last: &LastPass, clock: Timestamp) -> Vec<(Topic, String, Line)> {
+        let mut lines = Vec::new();
+        let mut add = |line: Line, topic: Topic, reason: &str, words: String| {
+            let line = self.about(line, &topic).reason(reason);
+            lines.push((topic, words, line));
+        };
+        if let Some(trouble) = &last.trouble {
+            add(Line::error(Message::PassNotMade), Topic::Pass, trouble, format!("pass: {trouble}"));
         }
-        now.insert(key, text);
+        for (name, reason) in &last.failed {
+            add(Line::error(self.failure(name)), Topic::Credential(name.clone()), reason, format!("{name}: {reason}"));
+        }
+        for (name, reason) in &last.not_refreshed {
+            add(Line::error(Message::ServiceNotUpdated), Topic::Service(name.clone()), reason, format!("{name}: {reason}"));
+        }
+        for deferred in self.report.map(|report| report.deferred.as_slice()).unwrap_or_default() {
+            let name = &deferred.credential;
+            add(waiting(deferred, clock), Topic::Credential(name.clone()), &deferred.reason, format!("{name} {deferred}"));
+        }
+        for (name, reason) in &last.services_waiting {
+            add(Line::info(Message::ServiceWaiting), Topic::Service(name.clone()), reason, format!("{name} waits: {reason}"));
+        }
+        for finding in &last.findings {
+            add(Line::warn(Message::Finding), Topic::Finding(finding.clone()), finding, finding.clone());
+        }
+        lines
     }
 
-    fn waiting(&self, deferred: &Deferred, clock: Timestamp, now: &mut BTreeMap<String, String>) {
-        let soon = deferred.urgent_from.is_some_and(|from| from.seconds_since(clock) < WARN_BEFORE);
-        let text = deferred.to_string();
-        let key = deferred.credential.to_string();
-        if self.0.get(&key) != Some(&text) {
-            match soon || deferred.urgent_from.is_none() {
-                true => tracing::warn!("{key} {text}"),
-                false => tracing::info!("{key} {text}"),
+    /// A line for each thing that was done, once.
+    fn done(&self) {
+        let Some(report) = self.report else { return };
+        for name in &report.recovered.finished {
+            let line = self.credential(Line::warn(Message::RecoveryFinished), name);
+            line.say(format_args!("{name}: its renewal was cut short earlier, and is complete now"));
+        }
+        for name in &report.recovered.dropped {
+            let line = self.credential(Line::warn(Message::RecoveryDropped), name);
+            line.say(format_args!(
+                "{name}: its renewal was cut short earlier, and somebody else has changed its files since: they are left as they are"
+            ));
+        }
+        for (name, result) in &report.results {
+            if let Ok(renewed) = result {
+                let why = report.plan.steps.iter().find(|step| step.credential == *name).map_or("", |step| step.reason.as_str());
+                let line = self.credential(Line::info(Message::Renewed), name).certificate(&renewed.serial, renewed.not_after).reason(why);
+                line.say(format_args!("{name}: renewed until {}, serial {}: {why}", renewed.not_after, renewed.serial));
             }
         }
-        now.insert(key, text);
+        for outcome in &report.services.outcomes {
+            if let Ok(refreshed) = &outcome.result {
+                let line = Line::info(how(refreshed)).pass(self.id).service(&outcome.service);
+                line.say(format_args!("{}: {refreshed}", outcome.service));
+            }
+        }
+        for note in report.recovered.notes.iter().chain(&report.notes).chain(&report.services.found.notes) {
+            Line::warn(Message::Note).pass(self.id).say(note);
+        }
+    }
+
+    fn about(&self, line: Line, topic: &Topic) -> Line {
+        match topic {
+            Topic::Pass | Topic::Finding(_) => line.pass(self.id),
+            Topic::Credential(name) => self.credential(line, name),
+            Topic::Service(name) => line.pass(self.id).service(name),
+        }
+    }
+
+    fn credential(&self, line: Line, name: &CredentialName) -> Line {
+        line.pass(self.id).credential(name, self.authority(name))
+    }
+
+    fn authority(&self, name: &CredentialName) -> Option<&AuthorityName> {
+        let mut credentials = self.report?.before.credentials.iter().map(|judged| &judged.facts.credential);
+        credentials.find(|credential| credential.name == *name)?.authority.as_ref()
+    }
+
+    fn failure(&self, name: &CredentialName) -> Message {
+        let results = self.report.map(|report| report.results.as_slice()).unwrap_or_default();
+        match results.iter().find(|(of, _)| of == name) {
+            Some((_, Err(PassError::WentBack { .. } | PassError::NotBack { .. }))) => Message::WentBack,
+            _ => Message::NotRenewed,
+        }
     }
 }
 
-/// A line for each alarm that is new or over.
-pub(super) fn alarms(news: &News) {
+fn waiting(deferred: &Deferred, clock: Timestamp) -> Line {
+    let message = if deferred.awaits == Awaited::Clock { Message::ClockNotBelieved } else { Message::Waiting };
+    // Where no time helps, somebody has to.
+    let calm = deferred.urgent_from.is_some_and(|from| from.seconds_since(clock) >= WARN_BEFORE);
+    if calm { Line::info(message) } else { Line::warn(message) }
+}
+
+fn how(refreshed: &Refreshed) -> Message {
+    match refreshed {
+        Refreshed::TookIt { .. } | Refreshed::Closed { .. } => Message::ServiceTookIt,
+        Refreshed::Restarted { .. } => Message::ServiceRestarted,
+    }
+}
+
+/// A line for each alarm that is new or over, by what a pass found or besides.
+pub(super) fn alarms(pass: Option<PassId>, news: &News) {
+    let of = |line: Line| pass.into_iter().fold(line, Line::pass);
     for event in &news.events {
-        let Alarm { kind, entity, text, reason, repair, .. } = event.alarm();
+        let alarm = event.alarm();
+        let Alarm { kind, entity, text, reason, repair, .. } = alarm;
         let severity = kind.severity();
-        match (event, severity) {
-            (AlarmEvent::Cleared(_), _) => tracing::info!("alarm {kind} ({entity}) is cleared: no longer so: {text}"),
-            (_, Severity::Critical | Severity::Major) => {
-                tracing::error!("alarm {kind} ({entity}), {severity}, {}: {text} {reason}. What to do: {repair}", event.word());
+        let line = match (event, severity) {
+            (AlarmEvent::Cleared(_), _) => {
+                let line = of(Line::info(Message::AlarmCleared)).alarm(alarm);
+                line.say(format_args!("alarm {kind} ({entity}) is cleared: no longer so: {text}"));
+                continue;
             }
-            (_, Severity::Minor | Severity::Warning) => {
-                tracing::warn!("alarm {kind} ({entity}), {severity}, {}: {text} {reason}. What to do: {repair}", event.word());
-            }
-        }
+            (_, Severity::Critical | Severity::Major) => Line::error(Message::AlarmRaised),
+            (_, Severity::Minor | Severity::Warning) => Line::warn(Message::AlarmRaised),
+        };
+        let word = event.word();
+        of(line).alarm(alarm).say(format_args!("alarm {kind} ({entity}), {severity}, {word}: {text} {reason}. What to do: {repair}"));
     }
     for note in &news.notes {
-        tracing::warn!("{note}");
+        of(Line::warn(Message::Note)).say(note);
     }
 }
 
-fn say_report(report: &Report) {
-    for name in &report.recovered.finished {
-        tracing::warn!("{name}: its renewal was cut short earlier, and is complete now");
-    }
-    for name in &report.recovered.dropped {
-        tracing::warn!(
-            "{name}: its renewal was cut short earlier, and somebody else has changed its files since: they are left as they are"
-        );
-    }
-    for (name, result) in &report.results {
-        if let Ok(renewed) = result {
-            let why = report.plan.steps.iter().find(|step| step.credential == *name).map_or("", |step| step.reason.as_str());
-            tracing::info!("{name}: renewed until {}, serial {}: {why}", renewed.not_after, renewed.serial);
-        }
-    }
-    for outcome in &report.services.outcomes {
-        if let Ok(refreshed) = &outcome.result {
-            tracing::info!("{}: {refreshed}", outcome.service);
-        }
-    }
-    for note in report.recovered.notes.iter().chain(&report.notes).chain(&report.services.found.notes) {
-        tracing::warn!("{note}");
-    }
+/// The configuration on disk is wrong; what is done instead.
+pub(super) fn refused(instead: &str, trouble: &str) {
+    Line::error(Message::ConfigurationRefused).reason(trouble).say(format_args!("the configuration is refused, and {instead}: {trouble}"));
 }
 
 /// What came of a pass, in a few words.

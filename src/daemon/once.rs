@@ -5,12 +5,13 @@ use std::sync::atomic::AtomicBool;
 
 use super::configuration::{Options, configuration};
 use super::duty::{Done, Duty};
+use super::log::{self, Said};
 use super::status::LastPass;
-use super::{DaemonError, Supervisor, log};
+use super::{DaemonError, Supervisor};
 use crate::pass::{Remember, Report};
 use crate::plan::Occasion;
-use crate::report::Ledger;
 use crate::report::sinks::tell_once;
+use crate::report::{Ledger, PassId, line};
 use crate::sys::Root;
 
 /// Makes one pass.
@@ -20,7 +21,7 @@ use crate::sys::Root;
 pub async fn once(options: Options) -> Result<(LastPass, Option<Report>), DaemonError> {
     let (configuration, node, trouble) = configuration(&options)?;
     if let Some(trouble) = &trouble {
-        tracing::error!("the configuration is refused, and the last good one is in force: {trouble}");
+        log::refused("the last good one is in force", trouble);
     }
     Supervisor::find().ready("a pass is being made");
     let ledger = Ledger::default();
@@ -38,10 +39,12 @@ pub async fn once(options: Options) -> Result<(LastPass, Option<Report>), Daemon
         configuration_trouble: trouble,
     };
     let Done { last, node: found, report, alarms } = duty.work().await;
-    log::alarms(&alarms);
+    let id = PassId::new();
+    Said::default().pass(id, &last, report.as_ref(), options.clock.now());
+    log::alarms(Some(id), &alarms);
     match Root::open(&options.root) {
         Ok(root) => tell_once(found.as_ref().unwrap_or(&node), root, &ledger, options.clock).await,
-        Err(e) => tracing::warn!("{e}; nobody is told of alarms"),
+        Err(e) => line::note(format_args!("{e}; nobody is told of alarms")),
     }
     Ok((last, report))
 }

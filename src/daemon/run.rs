@@ -22,9 +22,9 @@ use crate::model::{AbsolutePath, Awaited, Deferred, Hold, Timestamp};
 use crate::observe::{ConfigFile, Node};
 use crate::pass::{self, Remember, Report};
 use crate::plan::Occasion;
-use crate::report::Ledger;
 use crate::report::alarms::after_configuration;
 use crate::report::sinks::Sinks;
+use crate::report::{Ledger, Line, Message, PassId, line};
 use crate::store::lock::Lock;
 use crate::store::{State, is_unfinished};
 use crate::sys::Root;
@@ -98,6 +98,8 @@ struct Daemon {
     remember: Remember,
     first_pass: Option<(String, Occasion)>,
     pass: Option<JoinHandle<Done>>,
+    /// Of the present pass, or else of the last one.
+    pass_id: PassId,
     /// What a pass is wanted for when the present one has ended.
     wanted: Option<(String, Occasion)>,
     /// What the last pass was made for, and with it what it may do.
@@ -124,12 +126,12 @@ impl Daemon {
         let signals = Signals::listen().map_err(DaemonError::Signals)?;
         let (configuration, node, trouble) = configuration(&options)?;
         if let Some(trouble) = &trouble {
-            tracing::error!("the configuration is refused, and the last good one is in force: {trouble}");
+            log::refused("the last good one is in force", trouble);
         }
         let now = options.clock.now();
         let schedule = schedule(&node);
         let (state, note) = State::read(&node.root, &node.settings.paths.state);
-        note.iter().for_each(|note| tracing::warn!("{note}"));
+        note.iter().for_each(line::note);
         let unfinished = state.unfinished || is_unfinished(&node.root, &node.settings.paths.state);
         let (remember, first_pass) = begin(&state, unfinished, &schedule, now);
         let ticker = Ticker::start(schedule.clone(), Arc::clone(&options.clock), remember.scheduled_until).await?;
@@ -151,6 +153,7 @@ impl Daemon {
             remember,
             first_pass,
             pass: None,
+            pass_id: PassId::default(),
             wanted: None,
             occasion: Occasion::Other,
             stop: Arc::new(AtomicBool::new(false)),
@@ -173,8 +176,9 @@ impl Daemon {
     /// Watches, and makes the pass that is due at the start, if one is.
     fn begin(&mut self) {
         self.aim();
-        tracing::info!("kubecertd {} looks after {} credentials", env!("CARGO_PKG_VERSION"), self.node.catalog.credentials.len());
-        self.node.notes.iter().for_each(|note| tracing::warn!("{note}"));
+        let (version, count) = (env!("CARGO_PKG_VERSION"), self.node.catalog.credentials.len());
+        Line::info(Message::Started).say(format_args!("kubecertd {version} looks after {count} credentials"));
+        self.node.notes.iter().for_each(line::note);
         self.told_of_configuration();
         if let Some((why, occasion)) = self.first_pass.take() {
             self.want(why, occasion);
@@ -251,7 +255,8 @@ impl Daemon {
             return;
         }
         self.occasion = occasion;
-        tracing::debug!("a pass begins: {why}");
+        self.pass_id = PassId::new();
+        Line::debug(Message::PassBegun).pass(self.pass_id).reason(&why).say(format_args!("a pass begins: {why}"));
         let now = self.options.clock.now();
         let new = self.remember.observing_until.filter(|until| now < *until).map(|until| Hold::New { until });
         let duty = Duty {
@@ -280,8 +285,8 @@ impl Daemon {
         if let Some(node) = node.filter(|_| !self.reloaded) {
             self.node = node;
         }
-        self.said.pass(&last, report.as_ref(), self.options.clock.now());
-        log::alarms(&alarms);
+        self.said.pass(self.pass_id, &last, report.as_ref(), self.options.clock.now());
+        log::alarms(Some(self.pass_id), &alarms);
         if let Some(sinks) = &self.sinks {
             sinks.wake();
         }
@@ -303,7 +308,9 @@ impl Daemon {
         let failed = report.is_none_or(Report::failed);
         let wait = if failed {
             let wait = self.backoff.fail(jitter());
-            tracing::warn!("the pass failed ({}): it is tried again in {} s", last.why, wait.as_secs());
+            let (why, seconds) = (&last.why, wait.as_secs());
+            let line = Line::warn(Message::PassFailed).pass(self.pass_id);
+            line.say(format_args!("the pass failed ({why}): it is tried again in {seconds} s"));
             Some(wait)
         } else {
             self.backoff.reset();
@@ -327,11 +334,12 @@ impl Daemon {
                 self.node = node;
                 self.contents = Contents::look(&self.node.root, &self.files());
                 self.hint();
-                tracing::info!("the configuration was read again and is in force");
+                Line::info(Message::ConfigurationInForce).say("the configuration was read again and is in force");
             }
             Err(e) => {
-                tracing::error!("the configuration is refused, and the old one goes on: {e}");
-                self.configuration_trouble = Some(e.to_string());
+                let trouble = e.to_string();
+                log::refused("the old one goes on", &trouble);
+                self.configuration_trouble = Some(trouble);
             }
         }
         self.told_of_configuration();
@@ -341,11 +349,11 @@ impl Daemon {
     /// The configuration was read: whether it is in force is an alarm or the end of one, and who is told of alarms stands in it.
     fn told_of_configuration(&mut self) {
         let trouble = self.configuration_trouble.as_deref();
-        log::alarms(&after_configuration(&self.ledger, &self.node, trouble, self.options.clock.now()));
+        log::alarms(None, &after_configuration(&self.ledger, &self.node, trouble, self.options.clock.now()));
         self.sinks = match Root::open(&self.options.root) {
             Ok(root) => Some(Sinks::start(&self.node, root, &self.ledger, Arc::clone(&self.options.clock))),
             Err(e) => {
-                tracing::warn!("{e}; nobody is told of alarms");
+                line::note(format_args!("{e}; nobody is told of alarms"));
                 None
             }
         };
@@ -354,7 +362,7 @@ impl Daemon {
     fn aim(&mut self) {
         let files = self.files();
         for note in self.watch.aim(&self.node.root, &files) {
-            tracing::warn!("{note}");
+            line::note(note);
         }
     }
 
@@ -390,7 +398,7 @@ impl Daemon {
         self.supervisor.status(&status.line);
         let status = Status { updated: now, ..status };
         if let Err(e) = status.write(&self.node.root) {
-            tracing::warn!("{e}; kubecertd status shows what was said before");
+            line::note(format_args!("{e}; kubecertd status shows what was said before"));
         }
         self.told = Some(status);
     }
@@ -416,9 +424,9 @@ impl Daemon {
         if let Some(pass) = self.pass.take()
             && tokio::time::timeout(LAST_WORDS, pass).await.is_err()
         {
-            tracing::warn!("the pass under way did not end in time; the next start finishes what it began");
+            line::note("the pass under way did not end in time; the next start finishes what it began");
         }
-        tracing::info!("kubecertd ends");
+        Line::info(Message::Ended).say("kubecertd ends");
     }
 }
 

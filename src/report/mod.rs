@@ -1,10 +1,14 @@
-//! What operators and other programs are told of a pass: alarms, and those that are told of them.
+//! What operators and other programs are told of a pass: alarms, those that are told of them, and the lines of the journal.
 //!
 //! It takes what a pass found and did, and changes nothing on the node but its own memory. Nothing below calls it, and nothing that
 //! goes wrong in it holds up a renewal.
 
 pub mod alarms;
 mod ledger;
+pub mod line;
+mod messages;
 pub mod sinks;
 
 pub use ledger::Ledger;
+pub use line::{Line, PassId};
+pub use messages::Message;

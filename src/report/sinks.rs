@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::Ledger;
+use super::{Ledger, Line, line};
 use crate::drivers::command::{Argv, Ending, Finished, InvalidArgv, Output};
 use crate::drivers::outside::Runner;
 use crate::model::{AbsolutePath, Alarm, AlarmKind, Timestamp};
@@ -141,11 +141,14 @@ impl Office {
             let finished = self.runner.run(&message.argv, &message.stdin, sink.limit()).await.map_err(|e| e.to_string())?;
             match sink.answer(&finished) {
                 Answer::Told => {}
-                Answer::Never(why) => tracing::error!("{name} does not take an alarm, and is not told of it again: {why}"),
+                Answer::Never(why) => {
+                    let line = Line::error(super::Message::SinkNotTold).reason(&why);
+                    line.say(format_args!("{name} does not take an alarm, and is not told of it again: {why}"));
+                }
                 Answer::Later(why) => return Err(why),
             }
             let changed = self.ledger.change(&self.root, &self.state, |now| message.apply(now.told.entry(name.clone()).or_default()));
-            changed.note.iter().for_each(|note| tracing::warn!("{note}"));
+            changed.note.iter().for_each(line::note);
         }
     }
 
@@ -153,7 +156,7 @@ impl Office {
     fn forget_others(&self, sinks: &[Sink]) {
         let names: Vec<String> = sinks.iter().map(Sink::name).collect();
         let changed = self.ledger.change(&self.root, &self.state, |now| now.told.retain(|name, _| names.contains(name)));
-        changed.note.iter().for_each(|note| tracing::warn!("{note}"));
+        changed.note.iter().for_each(line::note);
     }
 }
 
@@ -198,7 +201,7 @@ pub async fn tell_once(node: &Node, root: Root, ledger: &Ledger, clock: Arc<dyn 
     for sink in &sinks {
         let told = tokio::time::timeout(AT_ONCE, office.tell(sink)).await;
         if let Err(why) = told.unwrap_or_else(|_| Err(format!("it takes more than {} s", AT_ONCE.as_secs()))) {
-            tracing::warn!("{} could not be told of alarms: {why}; the next pass tries again", sink.name());
+            not_told(sink, &why, "the next pass tries again");
         }
     }
 }
@@ -211,7 +214,7 @@ async fn serve(sink: Sink, office: Arc<Office>, mut news: watch::Receiver<()>) {
         let pause = match office.tell(&sink).await {
             Ok(()) => {
                 if said.take().is_some() {
-                    tracing::info!("{} was told of all alarms", sink.name());
+                    Line::info(super::Message::SinkTold).say(format_args!("{} was told of all alarms", sink.name()));
                 }
                 wait = FIRST;
                 None
@@ -221,7 +224,7 @@ async fn serve(sink: Sink, office: Arc<Office>, mut news: watch::Receiver<()>) {
                 wait = (wait * 2).min(LONGEST);
                 // The same again and again would be only noise.
                 if said.as_ref() != Some(&why) {
-                    tracing::warn!("{} could not be told of alarms: {why}; it is tried again in {} s", sink.name(), pause.as_secs());
+                    not_told(&sink, &why, &format!("it is tried again in {} s", pause.as_secs()));
                     said = Some(why);
                 }
                 Some(pause)
@@ -232,6 +235,11 @@ async fn serve(sink: Sink, office: Arc<Office>, mut news: watch::Receiver<()>) {
             () = after(pause) => {}
         }
     }
+}
+
+fn not_told(sink: &Sink, why: &str, then: &str) {
+    let line = Line::warn(super::Message::SinkNotTold).reason(why);
+    line.say(format_args!("{} could not be told of alarms: {why}; {then}", sink.name()));
 }
 
 async fn after(pause: Option<Duration>) {

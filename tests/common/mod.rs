@@ -2,6 +2,8 @@
 //! real program makes of it. What a test claims stands in the test.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod keys;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;

@@ -19,6 +19,7 @@ mod failures;
 mod first;
 mod growth;
 mod holds;
+mod journal;
 mod killed;
 mod notify;
 mod once;

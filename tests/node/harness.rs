@@ -95,7 +95,7 @@ impl Node {
              pkill --exact kubeadm || true
              systemctl stop stand-in 2>/dev/null || true
              awk '$2 ~ \"^/(etc/kubernetes|var/lib/kubecertd)\" { print $2 }' /proc/mounts | tac | xargs --no-run-if-empty umount
-             rm -rf /run/kubecertd /run/never /etc/kubecertd /var/lib/kubecertd /etc/systemd/system/kubecertd.service /usr/sbin/kubecertd
+             rm -rf /run/kubecertd /run/never /etc/kubecertd /var/lib/kubecertd /etc/systemd/system/kubecertd.service* /usr/sbin/kubecertd
              rsync --archive --acls --checksum --delete /as-made/kubernetes/ /etc/kubernetes/
              systemctl daemon-reload",
         );
@@ -147,16 +147,25 @@ impl Node {
 
     /// What a unit wrote to the journal since the case began.
     pub fn journal(&self, unit: &str) -> String {
-        self.exec(&format!("journalctl --sync; journalctl --output cat --unit {unit} --after-cursor '{}'", self.cursor))
+        String::from_utf8(self.journal_as("cat", unit)).unwrap()
+    }
+
+    /// The same in another form of journalctl.
+    pub fn journal_as(&self, form: &str, unit: &str) -> Vec<u8> {
+        let command = format!("journalctl --sync; journalctl --all --output {form} --unit {unit} --after-cursor '{}'", self.cursor);
+        let output = self.try_exec(&command);
+        assert!(output.status.success(), "{}: {command}: {}", self.name, both(&output));
+        output.stdout
     }
 
     /// Installs kubecertd as the README says, with this configuration, and starts it.
     pub fn install(&self, configuration: &str) {
         let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/kubecertd.service");
+        self.write("usr/lib/systemd/catalog/kubecertd.catalog", include_str!("../../packaging/kubecertd.catalog"));
         std::fs::copy(env!("CARGO_BIN_EXE_kubecertd"), self.path("usr/sbin/kubecertd")).unwrap();
         std::fs::copy(unit, self.path("etc/systemd/system/kubecertd.service")).unwrap();
         self.write("etc/kubecertd/kubecertd.toml", configuration);
-        self.exec("systemctl daemon-reload && systemctl enable --quiet --now kubecertd");
+        self.exec("journalctl --update-catalog && systemctl daemon-reload && systemctl enable --quiet --now kubecertd");
     }
 
     /// The same, by the time that its first schedule has come and gone: from then on it does more than look.

@@ -12,6 +12,7 @@ mod meter;
 mod probes;
 
 mod disks;
+mod journal;
 mod passes;
 mod patience;
 mod power;
@@ -61,6 +62,7 @@ both! {
         services_live_on_when_the_old_certificates_end = crate::services::live_on_when_the_old_certificates_end;
     }
     ecdsa {
+        the_journal_says_and_explains_a_renewal = crate::journal::says_and_explains_a_renewal_and_has_no_key;
         services_are_fresh_after_a_boot = crate::services::are_fresh_after_a_boot;
         services_are_refreshed_after_kubeadm_at_their_time = crate::services::refreshes_what_kubeadm_renewed_at_its_own_time;
     }

@@ -1,0 +1,81 @@
+//! The kinds of lines that the journal is told: each has an id of its own, by which `journalctl -x` finds what it means in the
+//! catalog, and programs find the line whatever its words are.
+//!
+//! What the lines say stands where they are said; what they mean, in `packaging/kubecertd.catalog`.
+
+macro_rules! messages {
+    ($($(#[$doc:meta])* $message:ident = $id:literal;)*) => {
+        /// What kind of line it is. The catalog explains them all; a test holds the two together.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Message { $($(#[$doc])* $message),* }
+
+        impl Message {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$message),*];
+
+            /// The id, which never changes: a random one of 128 bits, in hex.
+            #[must_use]
+            pub fn id(self) -> &'static str {
+                match self { $(Self::$message => $id),* }
+            }
+        }
+    };
+}
+
+messages! {
+    /// The daemon has started.
+    Started = "5612a1713456402c971f73ed97342f79";
+    /// The daemon ends.
+    Ended = "84510c8220e3441ca2c50a357e17e2f5";
+    /// The configuration was read again and is in force.
+    ConfigurationInForce = "1d5248a085f04914ae38d707e0e86484";
+    /// The configuration is wrong, and an earlier one is in force.
+    ConfigurationRefused = "ae530a6b235f4e6c93b73fa48037026f";
+    /// A pass begins.
+    PassBegun = "62371c7c9bef401ab823eb4ebe639cb4";
+    /// A pass could not be made at all.
+    PassNotMade = "a226b5aa4ad8423c959a643c923f6cd1";
+    /// Something in a pass failed, and when it is tried again.
+    PassFailed = "db769250063944218bf6e37d13a606ce";
+    /// A credential was renewed.
+    Renewed = "f9b82007b0ff4aea855993b06bf7d9fb";
+    /// A credential was to be renewed, and was not; or something is wrong with it.
+    NotRenewed = "bafaf687d05e4a7ba37a45daef2fda70";
+    /// The server of a new certificate refuses it.
+    WentBack = "ddf7a88844894a4aa2c87f346bbd9f08";
+    /// A credential is due and waits.
+    Waiting = "c51815fec7d64c79acd6ef1f2c921f1b";
+    /// A credential is due, and nothing is signed by this clock.
+    ClockNotBelieved = "6b7d4b9aad374af4ae7b05f79aeb2245";
+    /// A service works with what was renewed, without a restart.
+    ServiceTookIt = "5b33ca2b6bf5495cb4260cbb61a23975";
+    /// A service was restarted, or told, and works with what was renewed.
+    ServiceRestarted = "e16836d7d5bf4b38bda457477bdb4e9f";
+    /// A service does not work with what was renewed.
+    ServiceNotUpdated = "4a06deaf5d5a49c4b448019d57f8b405";
+    /// A service has to be restarted, and that waits.
+    ServiceWaiting = "a593612a3986481893810edd10c121a7";
+    /// A renewal that was cut short is complete now.
+    RecoveryFinished = "3925f5bc4153447e9eaf2a159bde2d44";
+    /// A renewal that was cut short was given up, because of what somebody else did since.
+    RecoveryDropped = "612575330a22405c86326916e93a9a8d";
+    /// Something about services that an operator should look at.
+    Finding = "2fe867524eaf43fea8816dd1b2244073";
+    /// What was said before is no longer so.
+    Over = "cbd9808bf6a9400ea544d2683321cfbc";
+    /// An alarm is new, or is about more than before, or less.
+    AlarmRaised = "0349ba26a3ac4d449a77bd5d96736ad2";
+    /// An alarm is over.
+    AlarmCleared = "df7dd78f0779477998f745b6dd492829";
+    /// Somebody could not be told of alarms.
+    SinkNotTold = "bfffb77a46bd4a7da27a46b781ae707c";
+    /// Somebody who could not be told of alarms knows them all now.
+    SinkTold = "22eae80ef6f946d0baaf46d207799121";
+    /// A fault in kubecertd itself.
+    Fault = "6cf2732594c2498eb4bba590fd225ce0";
+    /// What an operator should know besides.
+    Note = "b2c5b749ea414b198f2a26a8a97c9a98";
+}
+
+#[cfg(test)]
+mod tests;
