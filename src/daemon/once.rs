@@ -5,12 +5,14 @@ use std::sync::atomic::AtomicBool;
 
 use super::configuration::{Options, configuration};
 use super::duty::{Done, Duty};
+use super::metrics::Metrics;
 use super::status::LastPass;
 use super::{DaemonError, Supervisor, log};
 use crate::pass::{Remember, Report};
 use crate::plan::Occasion;
 use crate::report::Ledger;
 use crate::report::sinks::tell_once;
+use crate::store::State;
 use crate::sys::Root;
 
 /// Makes one pass.
@@ -37,7 +39,12 @@ pub async fn once(options: Options) -> Result<(LastPass, Option<Report>), Daemon
         ledger: ledger.clone(),
         configuration_trouble: trouble,
     };
-    let Done { last, node: found, report, alarms } = duty.work().await;
+    let mut metrics = Metrics::new(&options, &State::read(&node.root, &node.settings.paths.state).0, &ledger);
+    metrics.pass_begins();
+    let done = duty.work().await;
+    metrics.passed(&done, &node);
+    metrics.write_once(&node);
+    let Done { last, node: found, report, alarms, .. } = done;
     log::alarms(&alarms);
     match Root::open(&options.root) {
         Ok(root) => tell_once(found.as_ref().unwrap_or(&node), root, &ledger, options.clock).await,

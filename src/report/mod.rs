@@ -5,6 +5,7 @@
 
 pub mod alarms;
 mod ledger;
+pub mod metrics;
 pub mod sinks;
 
 pub use ledger::Ledger;

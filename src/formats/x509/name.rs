@@ -13,6 +13,7 @@ use x509_parser::x509::X509Name;
 pub struct DistinguishedName {
     der: Vec<u8>,
     text: String,
+    parts: Vec<(&'static str, String)>,
 }
 
 impl DistinguishedName {
@@ -21,7 +22,7 @@ impl DistinguishedName {
         // The stricter parser writes RFC 4514 with everything escaped as it should be; where it can't read a name, the
         // other one's rough text is still better than none.
         let text = Name::from_der(&der).map_or_else(|_| name.to_string(), |name| name.to_string());
-        Self { der, text: printable(&text) }
+        Self { der, text: printable(&text), parts: parts(name) }
     }
 
     /// The name as it stands in the certificate.
@@ -29,6 +30,25 @@ impl DistinguishedName {
     pub fn der(&self) -> &[u8] {
         &self.der
     }
+
+    /// Its parts of the usual kinds, each with the short name of its kind. Of several of one kind it is the one that Go's
+    /// `pkix.Name` shows: the last common name, the first of every other.
+    #[must_use]
+    pub fn parts(&self) -> &[(&'static str, String)] {
+        &self.parts
+    }
+}
+
+fn parts(name: &X509Name<'_>) -> Vec<(&'static str, String)> {
+    let parts = [
+        ("C", name.iter_country().next()),
+        ("ST", name.iter_state_or_province().next()),
+        ("L", name.iter_locality().next()),
+        ("O", name.iter_organization().next()),
+        ("OU", name.iter_organizational_unit().next()),
+        ("CN", name.iter_common_name().last()),
+    ];
+    parts.into_iter().filter_map(|(kind, part)| Some((kind, printable(part?.as_str().ok()?)))).collect()
 }
 
 /// As RFC 4514 has it, the most specific part first: `CN=kubernetes-admin,O=system:masters`. A value of an outdated string
