@@ -51,7 +51,13 @@ pub(super) struct Done {
 impl Done {
     /// A pass that ended in a way that it should not.
     pub(super) fn fault(error: &JoinError) -> Self {
-        Self { last: trouble(Timestamp::default(), String::new(), fault(error)), node: None, report: None, seen: None, alarms: News::default() }
+        Self {
+            last: trouble(Timestamp::default(), String::new(), fault(error)),
+            node: None,
+            report: None,
+            seen: None,
+            alarms: News::default(),
+        }
     }
 }
 

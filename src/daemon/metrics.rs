@@ -161,12 +161,7 @@ impl Metrics {
         };
         let (known, clock) = (self.known.subscribe(), Arc::clone(&self.clock));
         let page = Arc::new(move |format| page(&known, &*clock, format));
-        self.server = Some((
-            listen.clone(),
-            Task(tokio::spawn(async move {
-                match serve::serve(listener, page).await {}
-            })),
-        ));
+        self.server = Some((listen.clone(), Task(tokio::spawn(async move { match serve::serve(listener, page).await {} }))));
         tracing::info!("metrics are served at {listen}");
     }
 }

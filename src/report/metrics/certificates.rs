@@ -27,8 +27,16 @@ pub(super) fn families(survey: &Survey, now: Timestamp) -> Vec<Family> {
     let each = |value: &dyn Fn(&Found) -> Value| found.iter().map(|one| Sample { labels: one.labels.clone(), value: value(one) }).collect();
     let unreadable = i64::try_from(unreadable(survey)).unwrap_or(i64::MAX);
     vec![
-        Family::gauge("x509_cert_not_after", "The last second of the certificate's life.", each(&|one| Value::Whole(one.not_after.seconds()))),
-        Family::gauge("x509_cert_not_before", "The first second of the certificate's life.", each(&|one| Value::Whole(one.not_before.seconds()))),
+        Family::gauge(
+            "x509_cert_not_after",
+            "The last second of the certificate's life.",
+            each(&|one| Value::Whole(one.not_after.seconds())),
+        ),
+        Family::gauge(
+            "x509_cert_not_before",
+            "The first second of the certificate's life.",
+            each(&|one| Value::Whole(one.not_before.seconds())),
+        ),
         Family::gauge("x509_cert_expired", "Whether the certificate has ended.", each(&|one| Value::flag(one.not_after < now))),
         Family::gauge("x509_read_errors", "How many certificates can't be read.", vec![Sample::alone(Value::Whole(unreadable))]),
     ]
@@ -90,7 +98,8 @@ fn subject_label(kind: &str) -> Option<&'static str> {
 }
 
 fn unreadable(survey: &Survey) -> usize {
-    let credentials = survey.credentials.iter().filter(|judged| matches!(judged.facts.material, Material::Unreadable(_) | Material::Damaged(_)));
+    let credentials =
+        survey.credentials.iter().filter(|judged| matches!(judged.facts.material, Material::Unreadable(_) | Material::Damaged(_)));
     let authorities = survey.authorities.iter().filter(|(facts, _)| matches!(facts.state, AuthorityState::Unreadable(_)));
     credentials.count() + authorities.count()
 }

@@ -138,17 +138,9 @@ fn passes(known: &Known) -> Vec<Family> {
     let one = |name, help, value: Option<Value>| Family::gauge(name, help, value.map(Sample::alone).into_iter().collect());
     vec![
         one("kubecertd_last_pass_timestamp_seconds", "When the last pass began that came to its end.", time(known.last_pass)),
-        one(
-            "kubecertd_last_pass_success_timestamp_seconds",
-            "When the last pass began in which nothing failed.",
-            time(known.last_success),
-        ),
+        one("kubecertd_last_pass_success_timestamp_seconds", "When the last pass began in which nothing failed.", time(known.last_success)),
         one("kubecertd_next_pass_timestamp_seconds", "When the next pass is made.", time(known.next_pass)),
-        one(
-            "kubecertd_pass_duration_seconds",
-            "How long the last pass took.",
-            known.took.map(|took| Value::Fraction(took.as_secs_f64())),
-        ),
+        one("kubecertd_pass_duration_seconds", "How long the last pass took.", known.took.map(|took| Value::Fraction(took.as_secs_f64()))),
         Family::counter("kubecertd_passes", "Passes since the start of the daemon.", known.passes.samples(&[]).into()),
         one(
             "kubecertd_clock_believed",

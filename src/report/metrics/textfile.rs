@@ -24,7 +24,8 @@ pub fn write(root: &Root, file: &AbsolutePath, text: &str) -> Result<(), FileErr
     let mut new = folder.create_new(&draft)?;
     let failed = |action, e| FileError::from_io(folder.path().join(&draft), action, e);
     let written = new.write_all(text.as_bytes()).map_err(|e| failed("write", e));
-    let written = written.and_then(|()| fchmod(&new, Mode::from_bits_truncate(0o644)).map_err(|e| failed("open for all to read", e.into())));
+    let written =
+        written.and_then(|()| fchmod(&new, Mode::from_bits_truncate(0o644)).map_err(|e| failed("open for all to read", e.into())));
     let replaced = written.and_then(|()| folder.rename(&draft, &name));
     if replaced.is_err() {
         let _ = folder.remove(&draft);
