@@ -121,7 +121,7 @@ fn leaf(certificate: &Certificate, authority: Option<&LoadedAuthority>) -> Leaf 
 }
 
 fn parts(certificate: &Certificate) -> NameParts {
-    NameParts { subject: certificate.subject.parts().to_vec(), issuer: certificate.issuer.parts().to_vec() }
+    NameParts { subject: certificate.subject.parts(), issuer: certificate.issuer.parts() }
 }
 
 fn authority_state(loaded: &LoadedAuthority) -> AuthorityState {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use der::Decode as _;
 use x509_cert::name::Name;
+use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::X509Name;
 
 /// The subject or issuer of a certificate.
@@ -13,7 +14,6 @@ use x509_parser::x509::X509Name;
 pub struct DistinguishedName {
     der: Vec<u8>,
     text: String,
-    parts: Vec<(&'static str, String)>,
 }
 
 impl DistinguishedName {
@@ -22,7 +22,7 @@ impl DistinguishedName {
         // The stricter parser writes RFC 4514 with everything escaped as it should be; where it can't read a name, the
         // other one's rough text is still better than none.
         let text = Name::from_der(&der).map_or_else(|_| name.to_string(), |name| name.to_string());
-        Self { der, text: printable(&text), parts: parts(name) }
+        Self { der, text: printable(&text) }
     }
 
     /// The name as it stands in the certificate.
@@ -34,8 +34,8 @@ impl DistinguishedName {
     /// Its parts of the usual kinds, each with the short name of its kind. Of several of one kind it is the one that Go's
     /// `pkix.Name` shows: the last common name, the first of every other.
     #[must_use]
-    pub fn parts(&self) -> &[(&'static str, String)] {
-        &self.parts
+    pub fn parts(&self) -> Vec<(&'static str, String)> {
+        X509Name::from_der(&self.der).map(|(_, name)| parts(&name)).unwrap_or_default()
     }
 }
 
