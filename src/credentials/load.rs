@@ -43,6 +43,8 @@ pub struct Stored {
     pub form: Form,
     /// The certificate.
     pub certificate: Certificate,
+    /// The user of the kubeconfig that it was found by, if it was.
+    pub user: Option<String>,
     /// What an operator should know about the files, each a sentence.
     pub notes: Vec<String>,
 }
@@ -134,7 +136,7 @@ fn pair(files: &dyn Files, certificate: &AbsolutePath, key: &AbsolutePath) -> Re
         None => Some(format!("{}: does not exist, and its certificate does", key.path)),
         Some(content) => key_trouble(content, &leaf).map(|reason| format!("{}: {reason}", key.path)),
     };
-    let stored = Box::new(Stored { form: Form::Pair { certificate, key }, certificate: leaf, notes });
+    let stored = Box::new(Stored { form: Form::Pair { certificate, key }, certificate: leaf, user: None, notes });
     Ok(match trouble {
         None => Loaded::Whole(stored),
         Some(text) if key_missing => Loaded::KeyMissing(stored, text),
@@ -150,7 +152,7 @@ fn bundle(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileError> {
         Err(reason) => return Ok(Loaded::Damaged(format!("{path}: {reason}"))),
     };
     let trouble = PrivateKey::from_pem(content.expose()).map(|key| key.fits(&leaf));
-    let stored = Box::new(Stored { certificate: leaf, notes, form: Form::Bundle(file) });
+    let stored = Box::new(Stored { certificate: leaf, user: None, notes, form: Form::Bundle(file) });
     Ok(match trouble {
         Ok(true) => Loaded::Whole(stored),
         Ok(false) => Loaded::Mismatched(stored, format!("{path}: {DOES_NOT_FIT}")),
@@ -190,6 +192,7 @@ fn kubeconfig(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileErro
     };
     if let Loaded::KeyMissing(stored, _) | Loaded::Mismatched(stored, _) | Loaded::Whole(stored) = &mut loaded {
         stored.notes.extend(others(&config));
+        stored.user = Some(config.user.name);
     }
     Ok(loaded)
 }
@@ -200,7 +203,7 @@ fn embedded(certificate: &Secret, key: &Secret, file: Source, path: &AbsolutePat
         Err(reason) => return Loaded::Damaged(format!("{path}: client-certificate-data: {reason}")),
     };
     let trouble = key_trouble(key, &leaf).map(|reason| format!("{path}: client-key-data: {reason}"));
-    let stored = Box::new(Stored { form: Form::Kubeconfig(file), certificate: leaf, notes });
+    let stored = Box::new(Stored { form: Form::Kubeconfig(file), certificate: leaf, user: None, notes });
     match trouble {
         None => Loaded::Whole(stored),
         Some(text) => Loaded::Mismatched(stored, text),

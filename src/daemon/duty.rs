@@ -11,7 +11,7 @@ use crate::act::refresh::{RefreshError, RefreshOutcome};
 use crate::drivers::timedate;
 use crate::model::{AbsolutePath, Action, Belief, Hold, ServiceName, Timestamp};
 use crate::observe::{ConfigFile, Node};
-use crate::pass::{self, Orders, Outlook, PassError, Remember, Report};
+use crate::pass::{self, Orders, Outlook, PassError, Remember, Report, Survey};
 use crate::plan::{Configuration, Occasion, Request};
 use crate::report::alarms::{Made, News, after_fault, after_pass};
 use crate::report::{Ledger, line};
@@ -42,6 +42,8 @@ pub(super) struct Done {
     /// The node as it was found; `None` when it could not be.
     pub(super) node: Option<Node>,
     pub(super) report: Option<Report>,
+    /// What was found at the end, whether or not the pass could be made.
+    pub(super) seen: Option<(Survey, Belief)>,
     /// What is new of alarms.
     pub(super) alarms: News,
 }
@@ -49,7 +51,13 @@ pub(super) struct Done {
 impl Done {
     /// A pass that ended in a way that it should not.
     pub(super) fn fault(error: &JoinError) -> Self {
-        Self { last: trouble(Timestamp::default(), String::new(), fault(error)), node: None, report: None, alarms: News::default() }
+        Self {
+            last: trouble(Timestamp::default(), String::new(), fault(error)),
+            node: None,
+            report: None,
+            seen: None,
+            alarms: News::default(),
+        }
     }
 }
 
@@ -63,6 +71,13 @@ struct Attempt {
 impl Attempt {
     fn none(last: LastPass, node: Option<Node>) -> Self {
         Self { last, node, report: Err(None) }
+    }
+
+    fn seen(&self) -> Option<(Survey, Belief)> {
+        match &self.report {
+            Ok(report) => Some((report.at_end().clone(), report.brakes.belief.clone())),
+            Err(failed) => failed.as_ref().map(|(_, outlook)| (outlook.survey.clone(), outlook.brakes.belief.clone())),
+        }
     }
 }
 
@@ -85,10 +100,14 @@ impl Duty {
             News::default()
         });
         match Arc::into_inner(attempt) {
-            Some(Attempt { last, node, report }) => Done { last, node, report: report.ok(), alarms },
+            Some(attempt) => {
+                let seen = attempt.seen();
+                Done { last: attempt.last, node: attempt.node, report: attempt.report.ok(), seen, alarms }
+            }
             // Nobody else has it any more.
             None => {
-                Done { last: trouble(began, String::new(), "what the pass did is not known".to_owned()), node: None, report: None, alarms }
+                let last = trouble(began, String::new(), "what the pass did is not known".to_owned());
+                Done { last, node: None, report: None, seen: None, alarms }
             }
         }
     }

@@ -6,6 +6,7 @@ mod backoff;
 mod configuration;
 mod duty;
 mod log;
+mod metrics;
 mod once;
 mod run;
 pub mod schedule;

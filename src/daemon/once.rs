@@ -6,12 +6,14 @@ use std::sync::atomic::AtomicBool;
 use super::configuration::{Options, configuration};
 use super::duty::{Done, Duty};
 use super::log::{self, Said};
+use super::metrics::Metrics;
 use super::status::LastPass;
 use super::{DaemonError, Supervisor};
 use crate::pass::{Remember, Report};
 use crate::plan::Occasion;
 use crate::report::sinks::tell_once;
 use crate::report::{Ledger, PassId, line};
+use crate::store::State;
 use crate::sys::Root;
 
 /// Makes one pass.
@@ -38,7 +40,12 @@ pub async fn once(options: Options) -> Result<(LastPass, Option<Report>), Daemon
         ledger: ledger.clone(),
         configuration_trouble: trouble,
     };
-    let Done { last, node: found, report, alarms } = duty.work().await;
+    let mut metrics = Metrics::new(&options, &State::read(&node.root, &node.settings.paths.state).0, &ledger);
+    metrics.pass_begins();
+    let done = duty.work().await;
+    metrics.passed(&done, &node);
+    metrics.write_once(&node);
+    let Done { last, node: found, report, alarms, .. } = done;
     let id = PassId::new();
     Said::default().pass(id, &last, report.as_ref(), options.clock.now());
     log::alarms(Some(id), &alarms);

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::configuration::{Options, configuration, keep, read, schedule};
 use super::duty::{Done, Duty};
 use super::log::{self, Said, outcome};
+use super::metrics::Metrics;
 use super::schedule::{Schedule, Tick, Ticker};
 use super::status::{self, LastPass, Status};
 use super::watch::{Contents, Quiet, Watch};
@@ -112,6 +113,7 @@ struct Daemon {
     ledger: Ledger,
     /// Those that are told of alarms.
     sinks: Option<Sinks>,
+    metrics: Metrics,
     alive: Option<Instant>,
     started: Timestamp,
     told: Option<Status>,
@@ -137,6 +139,8 @@ impl Daemon {
         let ticker = Ticker::start(schedule.clone(), Arc::clone(&options.clock), remember.scheduled_until).await?;
         let watch = Watch::new(&node.root);
         let supervisor = Supervisor::find();
+        let ledger = Ledger::default();
+        let metrics = Metrics::new(&options, &state, &ledger);
         let mut daemon = Self {
             supervisor,
             signals,
@@ -161,8 +165,9 @@ impl Daemon {
             retry: None,
             last: None,
             said: Said::default(),
-            ledger: Ledger::default(),
+            ledger,
             sinks: None,
+            metrics,
             alive: supervisor.pace().map(|pace| Instant::now() + pace),
             started: now,
             told: None,
@@ -274,13 +279,15 @@ impl Daemon {
         };
         self.retry = None;
         self.reloaded = false;
+        self.metrics.pass_begins();
         self.pass = Some(tokio::spawn(duty.work()));
     }
 
     /// What a pass found and did, and when the next one is needed.
     fn digest(&mut self, done: Box<Done>) {
         self.pass = None;
-        let Done { last, node, report, alarms } = *done;
+        self.metrics.passed(&done, &self.node);
+        let Done { last, node, report, alarms, .. } = *done;
         // One that was read while the pass was made is newer.
         if let Some(node) = node.filter(|_| !self.reloaded) {
             self.node = node;
@@ -357,6 +364,7 @@ impl Daemon {
                 None
             }
         };
+        self.metrics.set_up(&self.node, &self.configuration);
     }
 
     fn aim(&mut self) {
@@ -392,6 +400,7 @@ impl Daemon {
             next_pass: self.schedule.next(now),
             next_try: self.retry.map(|(_, when)| when),
         };
+        self.metrics.next_pass([status.next_pass, status.next_try].into_iter().flatten().min());
         if self.told.as_ref() == Some(&status) {
             return;
         }

@@ -5,6 +5,7 @@
 pub mod command;
 pub mod cri;
 pub mod http;
+pub mod listen;
 pub mod outside;
 pub mod processes;
 pub mod sockets;

@@ -13,6 +13,8 @@ pub struct CredentialFacts {
     pub files: Vec<AbsolutePath>,
     /// The newest backup that could repair it, by its name; looked for only where the files can't serve.
     pub backup: Option<String>,
+    /// The user that its kubeconfig's current-context names, where it is kept in one and has a certificate.
+    pub user: Option<String>,
     /// What else an operator should know about it, each a sentence.
     pub notes: Vec<String>,
 }
@@ -54,6 +56,8 @@ pub struct Leaf {
     pub subject: String,
     /// Its issuer, for people.
     pub issuer: String,
+    /// Subject and issuer in parts.
+    pub parts: NameParts,
     /// Its serial number, in hex.
     pub serial: String,
     /// From when on it is valid.
@@ -68,6 +72,15 @@ pub struct Leaf {
     pub fingerprint: Digest,
     /// Who signed it.
     pub signer: Signer,
+}
+
+/// Subject and issuer of a certificate in parts: each with the short name of its kind (`CN`, `O`), as far as these are the usual ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameParts {
+    /// Whose certificate it is.
+    pub subject: Vec<(&'static str, String)>,
+    /// Who signed it.
+    pub issuer: Vec<(&'static str, String)>,
 }
 
 /// Who signed a certificate, as proven by its signature.
@@ -126,6 +139,8 @@ impl AuthorityState {
 pub struct AuthorityCertificate {
     /// Its subject, for people.
     pub subject: String,
+    /// Its subject and issuer in parts.
+    pub parts: NameParts,
     /// Its serial number, in hex.
     pub serial: String,
     /// From when on it is valid.

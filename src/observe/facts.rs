@@ -9,7 +9,7 @@ use crate::credentials::{Backup, Loaded, LoadedAuthority, LoadedKey, Stored, loa
 use crate::formats::x509::Certificate;
 use crate::model::{
     AbsolutePath, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName, AuthorityState, Credential,
-    CredentialFacts, Leaf, Material, Need, Signer,
+    CredentialFacts, Leaf, Material, NameParts, Need, Signer,
 };
 use crate::store::Backups;
 use crate::sys::{Root, on_all_cores};
@@ -60,16 +60,16 @@ fn parser_failed(path: &AbsolutePath) -> String {
 
 fn unreadable(credential: &Credential) -> CredentialFacts {
     let material = Material::Unreadable(parser_failed(credential.location.certificate_file()));
-    CredentialFacts { credential: credential.clone(), material, files: Vec::new(), backup: None, notes: Vec::new() }
+    CredentialFacts { credential: credential.clone(), material, files: Vec::new(), backup: None, user: None, notes: Vec::new() }
 }
 
 fn facts(root: &Root, credential: &Credential, authority: Option<&LoadedAuthority>, backups: &Backups) -> CredentialFacts {
     let mut files: Vec<_> = credential.location.files().cloned().collect();
-    let mut notes = Vec::new();
+    let (mut user, mut notes) = (None, Vec::new());
     let mut leaf_of = |stored: Box<Stored>| {
         let leaf = leaf(&stored.certificate, authority);
         files = stored.form.sources().map(|source| source.path.clone()).collect();
-        notes = stored.notes;
+        (user, notes) = (stored.user, stored.notes);
         leaf
     };
     let material = match load(root, credential) {
@@ -82,7 +82,7 @@ fn facts(root: &Root, credential: &Credential, authority: Option<&LoadedAuthorit
         Loaded::Whole(stored) => Material::Whole(leaf_of(stored)),
     };
     let backup = if wants_backup(&material, &credential.need) { usable_backup(root, credential, authority, backups) } else { None };
-    CredentialFacts { credential: credential.clone(), material, files, backup, notes }
+    CredentialFacts { credential: credential.clone(), material, files, backup, user, notes }
 }
 
 fn wants_backup(material: &Material, need: &Need) -> bool {
@@ -109,6 +109,7 @@ fn leaf(certificate: &Certificate, authority: Option<&LoadedAuthority>) -> Leaf 
     Leaf {
         subject: certificate.subject.to_string(),
         issuer: certificate.issuer.to_string(),
+        parts: parts(certificate),
         serial: certificate.serial.to_string(),
         not_before: certificate.not_before,
         not_after: certificate.not_after,
@@ -119,6 +120,10 @@ fn leaf(certificate: &Certificate, authority: Option<&LoadedAuthority>) -> Leaf 
     }
 }
 
+fn parts(certificate: &Certificate) -> NameParts {
+    NameParts { subject: certificate.subject.parts(), issuer: certificate.issuer.parts() }
+}
+
 fn authority_state(loaded: &LoadedAuthority) -> AuthorityState {
     match loaded {
         LoadedAuthority::Absent => AuthorityState::Absent,
@@ -127,6 +132,7 @@ fn authority_state(loaded: &LoadedAuthority) -> AuthorityState {
         LoadedAuthority::Present { signing, key, .. } => AuthorityState::Present {
             certificate: AuthorityCertificate {
                 subject: signing.subject.to_string(),
+                parts: parts(signing),
                 serial: signing.serial.to_string(),
                 not_before: signing.not_before,
                 not_after: signing.not_after,

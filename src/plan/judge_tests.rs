@@ -1,5 +1,7 @@
 use super::*;
-use crate::model::{AbsolutePath, Authority, AuthorityCertificate, AuthorityName, Credential, CredentialName, Digest, Location, days};
+use crate::model::{
+    AbsolutePath, Authority, AuthorityCertificate, AuthorityName, Credential, CredentialName, Digest, Location, NameParts, days,
+};
 use crate::plan::{Judged, Request, plan};
 use proptest::prelude::*;
 
@@ -21,6 +23,7 @@ fn leaf(signer: Signer, not_before: Timestamp, not_after: Timestamp) -> Leaf {
     Leaf {
         subject: "CN=kube-apiserver".into(),
         issuer: "CN=somebody".into(),
+        parts: NameParts::default(),
         serial: "01".into(),
         not_before,
         not_after,
@@ -41,7 +44,7 @@ fn facts(material: Material) -> CredentialFacts {
         renewal: Renewal::Ours,
         need: Need::Manifest("kube-apiserver.yaml".into()),
     };
-    CredentialFacts { credential, material, files: Vec::new(), backup: None, notes: Vec::new() }
+    CredentialFacts { credential, material, files: Vec::new(), backup: None, user: None, notes: Vec::new() }
 }
 
 fn authority(state: AuthorityState) -> AuthorityFacts {
@@ -57,7 +60,14 @@ fn authority(state: AuthorityState) -> AuthorityFacts {
 }
 
 fn certificate(not_before: Timestamp, not_after: Timestamp) -> AuthorityCertificate {
-    AuthorityCertificate { subject: "CN=kubernetes".into(), serial: "00".into(), not_before, not_after, fingerprint: Digest::of(b"ca") }
+    AuthorityCertificate {
+        subject: "CN=kubernetes".into(),
+        parts: NameParts::default(),
+        serial: "00".into(),
+        not_before,
+        not_after,
+        fingerprint: Digest::of(b"ca"),
+    }
 }
 
 fn present(key: AuthorityKey, not_before: i64, not_after: i64) -> AuthorityState {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::{
     AbsolutePath, Action, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName, AuthorityState, Credential,
-    CredentialFacts, CredentialName, Digest, Judgement, Leaf, Location, Material, Need, Renewal, Signer,
+    CredentialFacts, CredentialName, Digest, Judgement, Leaf, Location, Material, NameParts, Need, Renewal, Signer,
 };
 use crate::plan::{Terms, judge, plan};
 use proptest::prelude::*;
@@ -38,6 +38,7 @@ fn ends_in(ends: u64) -> Judged {
     let leaf = Leaf {
         subject: String::new(),
         issuer: String::new(),
+        parts: NameParts::default(),
         serial: String::new(),
         not_before: now().minus(YEAR),
         not_after: now().plus(days(ends)),
@@ -48,6 +49,7 @@ fn ends_in(ends: u64) -> Judged {
     };
     let certificate = AuthorityCertificate {
         subject: String::new(),
+        parts: NameParts::default(),
         serial: String::new(),
         not_before: authority_begins(),
         not_after: now().plus(10 * YEAR),
@@ -57,7 +59,8 @@ fn ends_in(ends: u64) -> Judged {
         authority: Authority { name, certificate: path("/pki/ca.crt"), key: path("/pki/ca.key"), root: true, need: Need::Configured },
         state: AuthorityState::Present { certificate, key: AuthorityKey::Usable },
     };
-    let facts = CredentialFacts { credential, material: Material::Whole(leaf), files: Vec::new(), backup: None, notes: Vec::new() };
+    let facts =
+        CredentialFacts { credential, material: Material::Whole(leaf), files: Vec::new(), backup: None, user: None, notes: Vec::new() };
     let judgement = judge(&facts, Some(&authority), &policy(), now());
     Judged { facts, authority: Some(authority), judgement }
 }

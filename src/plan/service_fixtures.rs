@@ -49,6 +49,7 @@ pub fn judged(credential: &str, content: &str) -> Judged {
     let leaf = Leaf {
         subject: String::new(),
         issuer: String::new(),
+        parts: NameParts::default(),
         serial: String::new(),
         not_before: now().minus(DAY),
         not_after: now().plus(days(365)),
@@ -57,7 +58,14 @@ pub fn judged(credential: &str, content: &str) -> Judged {
         fingerprint: fingerprint(content),
         signer: Signer::Authority,
     };
-    let facts = CredentialFacts { credential: entry, material: Material::Whole(leaf), files: Vec::new(), backup: None, notes: Vec::new() };
+    let facts = CredentialFacts {
+        credential: entry,
+        material: Material::Whole(leaf),
+        files: Vec::new(),
+        backup: None,
+        user: None,
+        notes: Vec::new(),
+    };
     let judgement =
         Judgement { condition: Condition::Fresh, action: Action::Nothing, reason: "expires in 1 years".into(), attention: false };
     Judged { facts, authority: None, judgement }

@@ -7,6 +7,7 @@ pub mod alarms;
 mod ledger;
 pub mod line;
 mod messages;
+pub mod metrics;
 pub mod sinks;
 
 pub use ledger::Ledger;

@@ -6,6 +6,7 @@
 
 mod entries;
 mod error;
+mod metrics;
 mod profile;
 mod section;
 mod show;
@@ -25,6 +26,7 @@ use crate::model::{AbsolutePath, KeyChoice};
 use entries::{AuthorityFragment, CredentialFragment};
 pub use entries::{OwnAuthority, OwnCredential};
 pub use error::{Entry, EntryProblem, SettingsError, Stated};
+pub use metrics::{InvalidListen, InvalidTextfile, Listen, Textfile};
 pub use profile::{
     AuthorityFlags, CredentialFlags, FlagNames, NameFlags, Profile, ProfileAuthority, ProfileCredential, ProfileService,
     ProfileServiceKind, ProfileUse, ServedAt, Trial,
@@ -53,6 +55,8 @@ pub struct Settings {
     pub fault_management: FaultManagement,
     /// Commands that are told of alarms.
     pub alarm_commands: Vec<AlarmCommand>,
+    /// Where numbers for Prometheus can be had.
+    pub metrics: Metrics,
     /// Where things are.
     pub paths: Paths,
     /// What is kept of replaced files.
@@ -117,6 +121,16 @@ section! {
 }
 
 section! {
+    /// Where numbers for Prometheus can be had.
+    Metrics, MetricsFragment, "metrics" {
+        /// The file that node_exporter's textfile collector reads.
+        textfile: Textfile = Textfile::Off,
+        /// Where they are served over HTTP.
+        listen: Listen = Listen::Off,
+    }
+}
+
+section! {
     /// Where things are.
     Paths, PathsFragment, "paths" {
         /// The folder of the journal, the state file and the backups.
@@ -144,6 +158,7 @@ struct Fragment {
     renewal: RenewalFragment,
     schedule: ScheduleFragment,
     alarms: AlarmsFragment,
+    metrics: MetricsFragment,
     paths: PathsFragment,
     backups: BackupsFragment,
     authority: Vec<Spanned<AuthorityFragment>>,
@@ -162,6 +177,7 @@ impl Default for Settings {
             alarms: Alarms::default(),
             fault_management: FaultManagement::default(),
             alarm_commands: Vec::new(),
+            metrics: Metrics::default(),
             paths: Paths::default(),
             backups: Backups::default(),
             authorities: Vec::new(),
@@ -196,6 +212,7 @@ impl Merged {
             settings.alarm_commands.push(AlarmCommand::new(command, source)?);
         }
         settings.alarms.take(fragment.alarms, source);
+        settings.metrics.take(fragment.metrics, source);
         settings.paths.take(fragment.paths, source);
         settings.backups.take(fragment.backups, source);
         for authority in fragment.authority {

@@ -17,6 +17,7 @@ impl Settings {
             ("schedule", self.schedule.stated()),
             ("alarms", self.alarms.stated()),
             ("alarms.fm", self.fault_management.stated()),
+            ("metrics", self.metrics.stated()),
             ("paths", self.paths.stated()),
             ("backups", self.backups.stated()),
         ];

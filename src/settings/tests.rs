@@ -130,7 +130,7 @@ fn refusals_name_file_line_key_value_and_what_was_expected() {
         (
             "[renewals]",
             "/etc/kubecertd/kubecertd.toml:1:2: `[renewals]`: unknown field `renewals`, expected one of `profile`, `renewal`, \
-             `schedule`, `alarms`, `paths`, `backups`, `authority`, `credential`; did you mean `renewal`?",
+             `schedule`, `alarms`, `metrics`, `paths`, `backups`, `authority`, `credential`; did you mean `renewal`?",
         ),
         (
             "[[credential]]\nname = \"x\"\npath = \"/x\"",
@@ -313,6 +313,7 @@ fn the_shipped_configuration_shows_every_key() {
         fields::<AlarmsFragment>().into_iter().filter(|key| !["fm", "command"].contains(key)).collect(),
         fields::<FaultManagementFragment>(),
         fields::<AlarmCommandFragment>(),
+        fields::<MetricsFragment>(),
         fields::<PathsFragment>(),
         fields::<BackupsFragment>(),
         fields::<AuthorityFragment>(),

@@ -11,7 +11,7 @@ use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{Span, SpanRelativeTo};
 use serde::de::{Error, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A length of time in whole seconds, written as `15d`, `36h` or `1d12h`. A day has 24 hours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -305,9 +305,15 @@ impl<'de> Deserialize<'de> for BackupCount {
 }
 
 /// Reads a value that is written as text; the wrong type is told what was expected in words an operator knows.
-struct Text<T> {
+pub(super) struct Text<T> {
     expected: &'static str,
     value: PhantomData<T>,
+}
+
+impl<T> Text<T> {
+    pub(super) fn new(expected: &'static str) -> Self {
+        Self { expected, value: PhantomData }
+    }
 }
 
 impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
@@ -322,21 +328,23 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
     }
 }
 
+/// For a type that is read from and written as text in the configuration.
 macro_rules! written_as_text {
     ($type:ty, $expected:literal) => {
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_str(Text { expected: $expected, value: PhantomData })
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str($crate::settings::values::Text::new($expected))
             }
         }
 
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
             }
         }
     };
 }
+pub(super) use written_as_text;
 
 written_as_text!(Period, "a length of time such as \"15d\"");
 written_as_text!(Cron, "a cron expression of six fields");

@@ -4,6 +4,7 @@ use std::fmt;
 
 use der::Decode as _;
 use x509_cert::name::Name;
+use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::X509Name;
 
 /// The subject or issuer of a certificate.
@@ -29,6 +30,25 @@ impl DistinguishedName {
     pub fn der(&self) -> &[u8] {
         &self.der
     }
+
+    /// Its parts of the usual kinds, each with the short name of its kind. Of several of one kind it is the one that Go's
+    /// `pkix.Name` shows: the last common name, the first of every other.
+    #[must_use]
+    pub fn parts(&self) -> Vec<(&'static str, String)> {
+        X509Name::from_der(&self.der).map(|(_, name)| parts(&name)).unwrap_or_default()
+    }
+}
+
+fn parts(name: &X509Name<'_>) -> Vec<(&'static str, String)> {
+    let parts = [
+        ("C", name.iter_country().next()),
+        ("ST", name.iter_state_or_province().next()),
+        ("L", name.iter_locality().next()),
+        ("O", name.iter_organization().next()),
+        ("OU", name.iter_organizational_unit().next()),
+        ("CN", name.iter_common_name().last()),
+    ];
+    parts.into_iter().filter_map(|(kind, part)| Some((kind, printable(part?.as_str().ok()?)))).collect()
 }
 
 /// As RFC 4514 has it, the most specific part first: `CN=kubernetes-admin,O=system:masters`. A value of an outdated string

@@ -19,6 +19,7 @@ fn policy() -> Policy {
 fn authority(name: &str, left: i64, key: AuthorityKey) -> AuthorityFacts {
     let certificate = AuthorityCertificate {
         subject: String::new(),
+        parts: NameParts::default(),
         serial: String::new(),
         not_before: at(-1_000),
         not_after: at(left),

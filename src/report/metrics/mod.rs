@@ -1,0 +1,212 @@
+//! What Prometheus is told: what is true of certificates, passes, services and alarms, as numbers.
+//!
+//! The families are a pure function of what is known; in which of the two text formats they are written is another matter, and so
+//! is who reads them. Those about certificates have the names and labels of x509-certificate-exporter, so that dashboards and
+//! alerts which were made for it go on working.
+
+mod certificates;
+mod format;
+pub mod serve;
+#[cfg(test)]
+mod tests;
+pub mod textfile;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub use format::{Family, Format, Kind, Labels, Sample, Value, text};
+
+use crate::act::RenewError;
+use crate::model::{Alarm, Belief, CredentialName, Freshness, Policy, Renewal, ServiceName, Timestamp, Urgency};
+use crate::pass::{PassError, Report, ServicesReport, Survey};
+
+/// Which services work with which credential, and whether it is an earlier one than the one on the disk.
+type Stale = BTreeMap<(ServiceName, CredentialName), bool>;
+
+/// What is known, and counted since the start.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// What was found of certificates.
+    pub survey: Option<Survey>,
+    /// Whether the clock was believed.
+    pub believed: Option<bool>,
+    /// When something is due.
+    pub policy: Option<Policy>,
+    /// When the last pass began that came to an end.
+    pub last_pass: Option<Timestamp>,
+    /// When the last one began in which nothing failed.
+    pub last_success: Option<Timestamp>,
+    /// How long the last one took.
+    pub took: Option<Duration>,
+    /// When the next one is made, by schedule or because the last one failed or waits.
+    pub next_pass: Option<Timestamp>,
+    /// The alarms in force.
+    pub alarms: Vec<Alarm>,
+    passes: Outcomes,
+    renewals: BTreeMap<CredentialName, Outcomes>,
+    restarts: BTreeMap<ServiceName, u64>,
+    stale: Stale,
+}
+
+/// How often something went well, and how often not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Outcomes {
+    ok: u64,
+    failed: u64,
+}
+
+impl Outcomes {
+    fn count(&mut self, ok: bool) {
+        let number = if ok { &mut self.ok } else { &mut self.failed };
+        *number = number.saturating_add(1);
+    }
+
+    fn samples(self, labels: &[(&'static str, String)]) -> [Sample; 2] {
+        [("ok", self.ok), ("failed", self.failed)].map(|(result, number)| {
+            let labels = [labels, &[("result", result.to_owned())]].concat();
+            Sample { labels, value: Value::Count(number) }
+        })
+    }
+}
+
+impl Known {
+    /// What is known from before the start: when the last pass began, and the last in which nothing failed.
+    #[must_use]
+    pub fn remembered(last_pass: Option<Timestamp>, last_success: Option<Timestamp>) -> Self {
+        Self { last_pass, last_success, ..Self::default() }
+    }
+
+    /// What was found on the node, at the end of a pass or without one.
+    pub fn seen(&mut self, survey: Survey, belief: Option<&Belief>) {
+        for judged in survey.credentials.iter().filter(|judged| judged.facts.credential.renewal == Renewal::Ours) {
+            self.renewals.entry(judged.facts.credential.name.clone()).or_default();
+        }
+        self.survey = Some(survey);
+        self.believed = belief.map(|belief| !matches!(belief, Belief::NotBelieved(_)));
+    }
+
+    /// A pass came to its end; there is a report where it could be made.
+    pub fn passed(&mut self, began: Timestamp, took: Duration, report: Option<&Report>) {
+        let ok = report.is_some_and(|report| !report.failed());
+        self.passes.count(ok);
+        (self.last_pass, self.took) = (Some(began), Some(took));
+        if ok {
+            self.last_success = Some(began);
+        }
+        for (name, result) in report.iter().flat_map(|report| &report.results) {
+            // What was left for the next pass is neither.
+            if !matches!(result, Err(PassError::Renew(RenewError::Stopped | RenewError::Changed))) {
+                self.renewals.entry(name.clone()).or_default().count(result.is_ok());
+            }
+        }
+        if let Some(report) = report {
+            self.services(&report.services);
+        }
+    }
+
+    fn services(&mut self, report: &ServicesReport) {
+        self.stale.clear();
+        for judged in &report.found.list {
+            let service = &judged.facts.service.name;
+            self.restarts.entry(service.clone()).or_default();
+            let updated = report.outcomes.iter().any(|outcome| outcome.service == *service && outcome.result.is_ok());
+            for (credential, freshness) in &judged.freshness {
+                // Whether what is out of sight is stale can't be told.
+                if !matches!(freshness, Freshness::Unknown(_)) {
+                    let stale = matches!(freshness, Freshness::Stale(_)) && !updated;
+                    self.stale.insert((service.clone(), credential.clone()), stale);
+                }
+            }
+        }
+        for outcome in report.outcomes.iter().filter(|outcome| outcome.restarted) {
+            let number = self.restarts.entry(outcome.service.clone()).or_default();
+            *number = number.saturating_add(1);
+        }
+    }
+}
+
+/// All that is told, at one moment.
+#[must_use]
+pub fn families(known: &Known, now: Timestamp) -> Vec<Family> {
+    let certificates = known.survey.iter().flat_map(|survey| certificates::families(survey, now));
+    certificates.chain(passes(known)).chain(services(known)).chain([due(known), alarms(known), build()]).collect()
+}
+
+fn passes(known: &Known) -> Vec<Family> {
+    let time = |time: Option<Timestamp>| time.map(|time| Value::Whole(time.seconds()));
+    let length = |length: Option<Duration>| length.map(|length| Value::Whole(i64::try_from(length.as_secs()).unwrap_or(i64::MAX)));
+    let one = |name, help, value: Option<Value>| Family::gauge(name, help, value.map(Sample::alone).into_iter().collect());
+    vec![
+        one("kubecertd_last_pass_timestamp_seconds", "When the last pass began that came to its end.", time(known.last_pass)),
+        one("kubecertd_last_pass_success_timestamp_seconds", "When the last pass began in which nothing failed.", time(known.last_success)),
+        one("kubecertd_next_pass_timestamp_seconds", "When the next pass is made.", time(known.next_pass)),
+        one("kubecertd_pass_duration_seconds", "How long the last pass took.", known.took.map(|took| Value::Fraction(took.as_secs_f64()))),
+        Family::counter("kubecertd_passes", "Passes since the start of the daemon.", known.passes.samples(&[]).into()),
+        one(
+            "kubecertd_clock_believed",
+            "Whether the clock was believed at the last pass: nothing is signed by one that is not.",
+            known.believed.map(Value::flag),
+        ),
+        one(
+            "kubecertd_renew_before_seconds",
+            "How long before its end a credential is due.",
+            length(known.policy.map(|policy| policy.renew_before)),
+        ),
+        one(
+            "kubecertd_urgent_before_seconds",
+            "How long before its end nothing holds the renewal of a credential back any more.",
+            length(known.policy.map(|policy| policy.urgent_before)),
+        ),
+    ]
+}
+
+fn services(known: &Known) -> Vec<Family> {
+    let renewals = known.renewals.iter().flat_map(|(name, outcomes)| outcomes.samples(&[("name", name.to_string())]));
+    let restarts = known
+        .restarts
+        .iter()
+        .map(|(service, number)| Sample { labels: vec![("service", service.to_string())], value: Value::Count(*number) });
+    let stale = known.stale.iter().map(|((service, credential), stale)| {
+        let labels = vec![("service", service.to_string()), ("name", credential.to_string())];
+        Sample { labels, value: Value::flag(*stale) }
+    });
+    vec![
+        Family::counter("kubecertd_renewals", "Renewals since the start of the daemon.", renewals.collect()),
+        Family::counter(
+            "kubecertd_service_restarts",
+            "How often a service was restarted or told, since the start of the daemon.",
+            restarts.collect(),
+        ),
+        Family::gauge(
+            "kubecertd_service_stale",
+            "Whether a service works with an earlier credential than the one on the disk.",
+            stale.collect(),
+        ),
+    ]
+}
+
+fn due(known: &Known) -> Family {
+    let credentials = known.survey.iter().flat_map(|survey| &survey.credentials);
+    let samples = credentials.filter(|judged| judged.facts.credential.renewal == Renewal::Ours).map(|judged| {
+        let due = judged.judgement.condition.urgency() != Urgency::Comfortable;
+        Sample { labels: vec![("name", judged.facts.credential.name.to_string())], value: Value::flag(due) }
+    });
+    Family::gauge("kubecertd_credential_due", "Whether a credential that is renewed here is due, or broken.", samples.collect())
+}
+
+fn alarms(known: &Known) -> Family {
+    let samples = known.alarms.iter().map(|alarm| {
+        let labels = vec![
+            ("id", alarm.kind.id().to_owned()),
+            ("severity", alarm.kind.severity().as_str().to_owned()),
+            ("entity", alarm.entity.clone()),
+        ];
+        Sample { labels, value: Value::Whole(1) }
+    });
+    Family::gauge("kubecertd_alarm", "An alarm that is in force; see kubecertd alarms.", samples.collect())
+}
+
+fn build() -> Family {
+    let labels = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+    Family::gauge("kubecertd_build_info", "The version that runs.", vec![Sample { labels, value: Value::Whole(1) }])
+}

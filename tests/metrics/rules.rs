@@ -1,0 +1,34 @@
+//! The shipped alert rules.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::programs::installed;
+
+fn promtool(arguments: &[&str]) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/alerts");
+    let run = Command::new("promtool").args(arguments).current_dir(folder).output().unwrap();
+    let said = [run.stdout, run.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+    assert!(run.status.success(), "{said}");
+    println!("{said}");
+}
+
+#[test]
+fn the_rules_are_right_and_say_what_their_tests_say() {
+    if installed(&["promtool"]) {
+        promtool(&["check", "rules", "kubecertd.rules.yml"]);
+        promtool(&["test", "rules", "kubecertd.test.yml"]);
+    }
+}
+
+/// Each rule is raised in one test at least.
+#[test]
+fn every_rule_has_a_test() {
+    let (rules, tests) =
+        (include_str!("../../packaging/alerts/kubecertd.rules.yml"), include_str!("../../packaging/alerts/kubecertd.test.yml"));
+    let names: Vec<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(names.len() > 5);
+    for name in names {
+        assert!(tests.contains(&format!("alertname: {name}\n        exp_alerts:\n")), "{name}");
+    }
+}

@@ -1,0 +1,87 @@
+//! The real Prometheus and node_exporter read what a real daemon tells.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::common::{ECDSA, Node};
+use super::harness::{CONFIG, Daemon, NEVER, known, schedule};
+use super::programs::{Program, free_port, installed, page, query, until};
+
+#[test]
+fn prometheus_and_node_exporter_read_what_the_daemon_tells() {
+    if !installed(&["prometheus", "prometheus-node-exporter"]) {
+        return;
+    }
+    let (port, own, exporter) = (free_port(), free_port(), free_port());
+    let node = known(Node::fresh(ECDSA), NEVER);
+    std::fs::create_dir(node.path("textfile")).unwrap();
+    let metrics = format!("[metrics]\nlisten = \"127.0.0.1:{port}\"\ntextfile = \"/textfile/kubecertd.prom\"\n");
+    node.write(CONFIG, schedule(NEVER) + &metrics);
+    let daemon = Daemon::start(&node);
+    daemon.pass();
+
+    let disk = tempfile::tempdir().unwrap();
+    let log = disk.path().join("exporter.log");
+    let textfiles = node.path("textfile");
+    let arguments = [
+        "--collector.disable-defaults".to_owned(),
+        "--collector.textfile".to_owned(),
+        format!("--collector.textfile.directory={}", textfiles.display()),
+        format!("--web.listen-address=127.0.0.1:{exporter}"),
+    ];
+    let _exporter = Program::start("prometheus-node-exporter", &arguments, &log);
+    let read = until("node_exporter has read the file", &log, || {
+        page(exporter, "/metrics").filter(|text| text.contains("kubecertd_passes_total{result=\"ok\"} 1"))
+    });
+    assert!(read.contains("\nnode_textfile_scrape_error 0\n"), "{read}");
+    assert!(read.contains("# TYPE kubecertd_passes_total counter\n"), "a counter is known to be one");
+
+    let log = disk.path().join("prometheus.log");
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/alerts/kubecertd.rules.yml");
+    let config = format!(
+        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [\"{rules}\"]\nscrape_configs:\n\
+         - {{job_name: kubecertd, static_configs: [{{targets: [\"127.0.0.1:{port}\"]}}]}}\n\
+         - {{job_name: textfile, static_configs: [{{targets: [\"127.0.0.1:{exporter}\"]}}]}}\n"
+    );
+    std::fs::write(disk.path().join("prometheus.yml"), config).unwrap();
+    let arguments = [
+        format!("--config.file={}", disk.path().join("prometheus.yml").display()),
+        format!("--storage.tsdb.path={}", disk.path().join("data").display()),
+        format!("--web.listen-address=127.0.0.1:{own}"),
+    ];
+    let _prometheus = Program::start("prometheus", &arguments, &log);
+
+    let expected: BTreeSet<String> = node.whole().into_keys().collect();
+    for job in ["kubecertd", "textfile"] {
+        let found = until("Prometheus has the certificates", &log, || {
+            let found = query(own, &format!("x509_cert_not_after{{job=%22{job}%22,renewed_by=%22kubecertd%22}}"));
+            (!found.is_empty()).then_some(found)
+        });
+        let names: BTreeSet<String> = found.iter().map(|one| one["metric"]["name"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(names, expected, "{job}");
+        for one in &found {
+            let name = one["metric"]["name"].as_str().unwrap();
+            let seconds: i64 = one["value"][1].as_str().unwrap().parse().unwrap();
+            assert_eq!(seconds, node.certificate(name).not_after.seconds(), "{name}");
+        }
+        let last = until("Prometheus has the last pass", &log, || {
+            query(own, &format!("kubecertd_last_pass_timestamp_seconds{{job=%22{job}%22}}")).into_iter().next()
+        });
+        let began = daemon.status().unwrap().last_pass.unwrap().began;
+        assert_eq!(last["value"][1].as_str().unwrap().parse::<i64>().unwrap(), began.seconds());
+    }
+
+    let rules: Vec<Value> = until("the rules were evaluated", &log, || {
+        let answer: Value = serde_json::from_str(&page(own, "/api/v1/rules?type=alert")?).unwrap();
+        let rules = answer["data"]["groups"][0]["rules"].as_array()?.clone();
+        let evaluated = |rule: &Value| rule["health"] == "ok";
+        rules.iter().all(evaluated).then_some(rules)
+    });
+    assert!(rules.len() > 5);
+    let up = query(own, "sum(up)");
+    assert_eq!(up[0]["value"][1], "2", "the daemon's OpenMetrics and node_exporter's text are both understood");
+    // Not even one that waits to be raised.
+    let unquiet: Vec<_> = rules.iter().filter(|rule| rule["state"] != "inactive").collect();
+    assert!(unquiet.is_empty(), "{unquiet:#?}");
+}
