@@ -7,7 +7,9 @@ use crate::strace::{Injected, inject, on_each_core, record};
 use crate::tree::{Copy, Tree};
 
 /// What a disk may say at any call that changes something.
-const REFUSALS: [&str; 5] = ["ENOSPC", "EIO", "EROFS", "EACCES", "EINTR"];
+const REFUSALS: [&str; 3] = ["ENOSPC", "EIO", "EINTR"];
+/// Of these, one at each in turn: the program makes no difference between them and the second of the others.
+const FORBIDDEN: [&str; 2] = ["EROFS", "EACCES"];
 /// What it may say at a call that looks.
 const MISREADINGS: [&str; 3] = ["EIO", "EACCES", "EINTR"];
 /// Longer than any run takes, and shorter than the patience with another process.
@@ -35,7 +37,10 @@ fn cases(points: Vec<Point>) -> Vec<Case> {
     // Nothing is asked of these that could matter: what a descriptor is, and where it stands. Nobody hears of a failed close.
     let asked = points.iter().filter(|point| !["close", "fcntl", "lseek", "ioctl"].contains(&point.call.as_str()));
     let each = asked.flat_map(|point| match point.changing {
-        true => REFUSALS.iter().map(|error| case(point, *error)).collect::<Vec<_>>(),
+        true => {
+            let forbidden = FORBIDDEN[point.number % FORBIDDEN.len()];
+            REFUSALS.into_iter().chain([forbidden]).map(|error| case(point, error)).collect::<Vec<_>>()
+        }
         false => vec![case(point, MISREADINGS[point.number % MISREADINGS.len()])],
     });
     each.collect()
