@@ -7,8 +7,6 @@
 mod certificates;
 mod format;
 pub mod serve;
-#[cfg(test)]
-mod tests;
 pub mod textfile;
 
 use std::collections::BTreeMap;
