@@ -218,6 +218,38 @@ fn the_readme_and_the_help_name_the_same_exit_codes() {
 }
 
 #[test]
+fn the_readme_shows_the_screen_as_it_is() {
+    let run = Node::due().run(&["status"]);
+    assert_eq!(run.code, 3, "no daemon runs: {}", run.text);
+    let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let readme = squeezed(include_str!("../README.md"));
+    let table: Vec<_> = run.text.lines().skip_while(|line| !line.starts_with("CREDENTIAL ")).take_while(|line| !line.is_empty()).collect();
+    assert!(readme.contains(&squeezed(table[0])), "{}", run.text);
+    assert_eq!(table.len(), 12, "each credential has a line: {}", run.text);
+    assert!(run.text.starts_with("Something needs attention on "), "how it is comes first: {}", run.text);
+    for said in ["kubecertd does not run", "11 credentials on this node, 11 to renew"] {
+        assert!(run.text.contains(said), "{said:?} is not in:\n{}", run.text);
+    }
+}
+
+#[test]
+fn status_is_shown_again_until_nobody_reads_it() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+    let node = Node::due();
+    let mut shown = Command::new(env!("CARGO_BIN_EXE_kubecertd"))
+        .args(["--root", node.root().to_str().unwrap(), "status", "--watch"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(shown.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let screens = lines.by_ref().filter(|line| line.starts_with("Something needs attention on ")).take(2);
+    assert_eq!(screens.count(), 2);
+    drop(lines);
+    assert!(shown.wait().unwrap().code().is_some(), "it ends by itself");
+}
+
+#[test]
 fn the_readme_shows_what_a_typo_really_says() {
     let node = Node::fresh(ECDSA);
     node.write("etc/kubecertd/kubecertd.toml", "[renewal]\nrenew_befor = \"15d\"\n");

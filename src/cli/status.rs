@@ -11,7 +11,7 @@ use super::out::{self, BAD, GOOD, SOON, paint};
 use super::words::{self, date};
 use super::{Exit, Failure, alarms, open_or_last_good, services};
 use crate::daemon::{LastPass, Status};
-use crate::model::{Alarm, Renewal, Timestamp};
+use crate::model::{Alarm, Condition, Renewal, Timestamp};
 use crate::observe::{Node, conditions, host_name};
 use crate::pass::services::look;
 use crate::pass::{Survey, survey};
@@ -112,6 +112,7 @@ fn due(node: &Node, survey: &Survey) -> String {
     let renew_before = node.settings.renewal.renew_before.as_duration();
     let row = |(end, judged): &(Timestamp, &Judged)| {
         let from = match judged.facts.credential.renewal {
+            Renewal::Ours if judged.judgement.condition == Condition::EndsWithAuthority => "with its authority".to_owned(),
             Renewal::Ours => date(end.minus(renew_before)),
             Renewal::Kubelet => "by kubelet".to_owned(),
             Renewal::Elsewhere => "elsewhere".to_owned(),
