@@ -126,7 +126,7 @@ pub fn live_on_when_the_old_certificates_end(node: &mut Node) {
          systemd-run --quiet --unit=inside kubectl --namespace kube-system exec etcd-$(hostname) -- etcd --data-dir /tmp/other \
            --listen-client-urls http://127.0.0.1:12379 --advertise-client-urls http://127.0.0.1:12379 --listen-peer-urls http://127.0.0.1:12380",
     );
-    node.until("it runs inside", |node| node.try_exec("pgrep --full data-dir./tmp/other").status.success().then_some(()));
+    node.until("it runs inside", |node| node.try_exec("pgrep --full '[d]ata-dir /tmp/other'").status.success().then_some(()));
     node.install(&in_seconds(3));
     let pass = node.until("all is renewed", |node| node.status()?.last_pass.filter(|pass| pass.renewed.len() == 10));
     assert!(pass.failed.is_empty(), "{pass:?}");
@@ -139,7 +139,7 @@ pub fn live_on_when_the_old_certificates_end(node: &mut Node) {
     let figures = meter.stop();
     figure(&format!("past the end of the old ones: {figures}"));
     assert_eq!(figures.failed, 0, "{figures}");
-    node.exec("systemctl stop following inside 2>/dev/null; pkill --full data-dir./tmp/other; true");
+    node.exec("systemctl stop following inside 2>/dev/null; pkill --full '[d]ata-dir /tmp/other'; true");
     node.exec("kubectl --namespace kube-system logs kube-scheduler-$(hostname) --tail 1");
     node.exec("kubectl --namespace kube-system exec etcd-$(hostname) -- etcd --version");
     for name in RESTARTED {
