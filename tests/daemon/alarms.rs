@@ -99,8 +99,8 @@ fn a_failure_is_raised_once_survives_a_restart_and_is_cleared_when_it_is_over() 
 #[test]
 fn a_pass_that_can_not_be_made_is_told_of() {
     let node = known(named(Node::fresh(ECDSA)), NEVER);
-    let journal = node.path(STATE).join("journal");
-    std::fs::create_dir(&journal).unwrap();
+    let lock = node.path(STATE).join("lock");
+    std::fs::create_dir(&lock).unwrap();
     let daemon = Daemon::start(&node);
     pass(&daemon);
     assert_eq!(in_force(&node), ["pass-failed host=cp1"], "nothing was due");
@@ -108,7 +108,7 @@ fn a_pass_that_can_not_be_made_is_told_of() {
     pass(&daemon);
     let all = ["renewal-failed host=cp1", "expiring-soon system.certificate.apiserver", "pass-failed host=cp1"];
     assert_eq!(in_force(&node), all);
-    std::fs::remove_dir(&journal).unwrap();
+    std::fs::remove_dir(&lock).unwrap();
     pass(&daemon);
     assert_eq!(in_force(&node), [""; 0]);
 }

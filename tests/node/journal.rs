@@ -16,9 +16,11 @@ pub fn says_and_explains_a_renewal_and_has_no_key(node: &mut Node) {
     node.write("etc/systemd/system/kubecertd.service.d/verbose.conf", VERBOSE);
     node.install_settled();
     // The one with a server to be tried at, and one without.
+    node.exec("systemctl stop kubecertd");
     for name in ["apiserver-etcd-client", "front-proxy-client"] {
         node.age(name, 10);
     }
+    node.exec("systemctl start kubecertd");
     let pass = node.pass();
     assert_eq!(pass.renewed.len(), 2, "{pass:?}");
     keys.collect(node);

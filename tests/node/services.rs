@@ -117,7 +117,10 @@ pub fn live_on_when_the_old_certificates_end(node: &mut Node) {
     node.calm_kubelet();
     node.until("all run again", |node| processes(node).values().all(|pid| !pid.is_empty()).then_some(()));
     node.until("it is Ready", |node| node.is_ready().then_some(()));
-    node.exec("kubectl --namespace kube-system logs kube-scheduler-$(hostname) --tail 1");
+    node.until("the log of the one that started last can be read", |node| {
+        let read = node.try_exec("kubectl --namespace kube-system logs kube-scheduler-$(hostname) --tail 1");
+        read.status.success().then_some(())
+    });
     node.calm_kubelet();
     // What an operator has open meanwhile: it goes through the API server's connections to kubelet, by its old certificate.
     node.exec(
