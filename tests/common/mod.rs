@@ -179,9 +179,10 @@ impl Node {
         self.whole().remove(name).unwrap_or_else(|| panic!("{name} is not whole")).certificate
     }
 
-    /// Gives a credential this many days to live: same key, same names, other dates and serial number. Negative: expired.
+    /// Gives a credential this many days to live, and half a day more, so that what is said of it is the same from one second to
+    /// the next: same key, same names, other dates and serial number. Negative: expired.
     pub fn age(&self, name: &str, days_left: i64) {
-        self.age_seconds(name, days_left * 86_400);
+        self.age_seconds(name, in_seconds(days_left));
     }
 
     /// The same, by the second.
@@ -199,7 +200,7 @@ impl Node {
 
     /// All that is there, but what is broken: see [`Self::age`].
     pub fn age_all(&self, days_left: i64) {
-        self.age_all_seconds(days_left * 86_400);
+        self.age_all_seconds(in_seconds(days_left));
     }
 
     /// The same, by the second.
@@ -207,11 +208,10 @@ impl Node {
         self.whole().keys().for_each(|name| self.age_seconds(name, seconds_left));
     }
 
-    /// Has a credential signed by another issuer, with so many days left and half a day more: what is said of it does not change from one
-    /// second to the next.
+    /// Has a credential signed by another issuer, with as many days left as for [`Self::age`].
     pub fn sign_with(&self, name: &str, issuer: &Certificate, key: &PrivateKey, days_left: i64) {
         let credential = self.ours().into_iter().find(|one| one.name.as_str() == name).unwrap();
-        self.replace(&credential, issuer, key, &ending_in_seconds(days_left * 86_400 + 43_200));
+        self.replace(&credential, issuer, key, &ending_in(days_left));
     }
 
     fn replace(&self, credential: &Credential, issuer: &Certificate, issuer_key: &PrivateKey, terms: &Terms) {
@@ -294,9 +294,13 @@ pub fn now() -> Timestamp {
     SystemClock.now()
 }
 
-/// Terms of a certificate that was made a year before its end.
+/// Terms of a certificate that was made a year before its end, which is half a day after these days.
 pub fn ending_in(days_left: i64) -> Terms {
-    ending_in_seconds(days_left * 86_400)
+    ending_in_seconds(in_seconds(days_left))
+}
+
+fn in_seconds(days_left: i64) -> i64 {
+    days_left * 86_400 + 43_200
 }
 
 fn ending_in_seconds(seconds_left: i64) -> Terms {
