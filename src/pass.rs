@@ -318,7 +318,7 @@ fn jobs(node: &Node, survey: &Survey, plan: &Plan) -> Vec<Job> {
 }
 
 fn job(node: &Node, survey: &Survey, step: &Step) -> Option<Job> {
-    let judged = survey.credentials.iter().find(|judged| judged.facts.credential.name == step.credential)?;
+    let judged = Judged::find(&survey.credentials, &step.credential)?;
     let mut facts = judged.facts.clone();
     if step.action != Action::Repair {
         facts.backup = None;
@@ -331,13 +331,12 @@ fn job(node: &Node, survey: &Survey, step: &Step) -> Option<Job> {
 
 /// "Renewed" is said only after the new certificate was seen where the old one was.
 fn verify(after: &Survey, renewed: Vec<Outcome>) -> Vec<(CredentialName, Result<Renewed, PassError>)> {
-    let check = |renewed: Renewed| {
-        let judged = after.credentials.iter().find(|judged| judged.facts.credential.name == renewed.credential);
-        match judged.map(|judged| (&judged.facts.material, &judged.judgement)) {
-            Some((Material::Whole(leaf), _)) if leaf.fingerprint == renewed.fingerprint => Ok(renewed),
-            Some((_, judgement)) => Err(PassError::NotThere { found: judgement.reason.clone() }),
-            None => Err(PassError::NotThere { found: "nothing".to_owned() }),
-        }
+    let check = |renewed: Renewed| match Judged::find(&after.credentials, &renewed.credential)
+        .map(|judged| (&judged.facts.material, &judged.judgement))
+    {
+        Some((Material::Whole(leaf), _)) if leaf.fingerprint == renewed.fingerprint => Ok(renewed),
+        Some((_, judgement)) => Err(PassError::NotThere { found: judgement.reason.clone() }),
+        None => Err(PassError::NotThere { found: "nothing".to_owned() }),
     };
     renewed.into_iter().map(|(name, result)| (name, result.map_err(PassError::from).and_then(check))).collect()
 }

@@ -12,6 +12,7 @@ use super::{Exit, Failure, open_or_last_good};
 use crate::model::{Alarm, Severity, Timestamp};
 use crate::observe::host_name;
 use crate::plan::remaining;
+use crate::report::AlarmJson;
 use crate::report::alarms::in_force;
 use crate::sys::Clock;
 
@@ -72,34 +73,11 @@ fn paragraphs(alarms: &[Alarm], now: Timestamp) -> String {
 struct Alarms<'a> {
     format: u32,
     host: &'a str,
-    alarms: Vec<Shown<'a>>,
-}
-
-#[derive(Serialize)]
-struct Shown<'a> {
-    id: &'a str,
-    number: Option<&'a str>,
-    severity: &'a str,
-    entity: &'a str,
-    about: &'a [String],
-    text: &'a str,
-    reason: &'a str,
-    repair: &'a str,
-    raised: String,
+    alarms: Vec<AlarmJson<'a>>,
 }
 
 fn json(alarms: &[Alarm], host: &str) -> String {
-    let shown = alarms.iter().map(|alarm| Shown {
-        id: alarm.kind.id(),
-        number: alarm.kind.number(),
-        severity: alarm.kind.severity().as_str(),
-        entity: &alarm.entity,
-        about: &alarm.about,
-        text: &alarm.text,
-        reason: &alarm.reason,
-        repair: &alarm.repair,
-        raised: alarm.raised.to_string(),
-    });
+    let shown = alarms.iter().map(|alarm| AlarmJson::new(alarm, None));
     let alarms = Alarms { format: 1, host, alarms: shown.collect() };
     serde_json::to_string_pretty(&alarms).map_or_else(|e| format!("{{\"error\": {:?}}}\n", e.to_string()), |json| json + "\n")
 }

@@ -14,8 +14,8 @@ use crate::drivers::listen::{ListenError, Listener};
 use crate::model::{AbsolutePath, Timestamp};
 use crate::observe::{ConfigFile, Node};
 use crate::pass::{policy, survey};
-use crate::report::Ledger;
 use crate::report::metrics::{Format, Known, families, serve, text, textfile};
+use crate::report::{Ledger, line};
 use crate::settings::{Listen, Textfile};
 use crate::store::State;
 use crate::sys::{Clock, FileError, Root};
@@ -95,7 +95,7 @@ impl Metrics {
         let Textfile::File(file) = &*node.settings.metrics.textfile else { return };
         let text = page(&self.known.subscribe(), &*self.clock, Format::Classic);
         if let Err(e) = textfile::write(&node.root, file, &text) {
-            tracing::warn!("{e}; the metrics there are out of date");
+            line::note(format_args!("{e}; the metrics there are out of date"));
         }
     }
 
@@ -138,7 +138,7 @@ impl Metrics {
             let root = self.root.clone();
             spawn_blocking(move || {
                 if let Err(e) = Root::open(&root).and_then(|root| textfile::remove(&root, &file)) {
-                    tracing::warn!("{e}; the metrics there are out of date");
+                    line::note(format_args!("{e}; the metrics there are out of date"));
                 }
             });
         }
@@ -157,7 +157,7 @@ impl Metrics {
         let listener = match bind(&node.root, listen) {
             Ok(Some(listener)) => listener,
             Ok(None) => return,
-            Err(e) => return tracing::warn!("{e}; the metrics are not served until the configuration is read again"),
+            Err(e) => return line::note(format_args!("{e}; the metrics are not served until the configuration is read again")),
         };
         let (known, clock) = (self.known.subscribe(), Arc::clone(&self.clock));
         let page = Arc::new(move |format| page(&known, &*clock, format));
@@ -196,7 +196,7 @@ impl Writer {
             let trouble = self.once(text).await.err().map(|e| e.to_string());
             match &trouble {
                 // The same again and again would be only noise.
-                Some(trouble) if said.as_ref() != Some(trouble) => tracing::warn!("{trouble}; the metrics there are out of date"),
+                Some(trouble) if said.as_ref() != Some(trouble) => line::note(format_args!("{trouble}; the metrics there are out of date")),
                 None if said.is_some() => tracing::info!("{} is written again", self.file),
                 _ => {}
             }

@@ -15,11 +15,12 @@ use super::configuration::{Options, configuration, keep, read, schedule};
 use super::duty::{Done, Duty};
 use super::log::{self, Said, outcome};
 use super::metrics::Metrics;
+use super::pace::{begin, jitter, patience};
 use super::schedule::{Schedule, Tick, Ticker};
 use super::status::{self, LastPass, Status};
 use super::watch::{Contents, Quiet, Watch};
 use super::{Backoff, DaemonError, Signals, Supervisor, Wish};
-use crate::model::{AbsolutePath, Awaited, Deferred, Hold, Timestamp};
+use crate::model::{AbsolutePath, Hold, Timestamp};
 use crate::observe::{ConfigFile, Node};
 use crate::pass::{self, Remember, Report};
 use crate::plan::Occasion;
@@ -36,12 +37,6 @@ const LAST_WORDS: Duration = Duration::from_secs(20);
 
 /// How long the daemon's lock is tried for: `kubecertd status` has it for a moment when it asks whether a daemon runs.
 const ASKED: Duration = Duration::from_secs(2);
-
-/// How soon a pass is made again that waits for the clock.
-const CLOCK_PACE: Duration = Duration::from_secs(60);
-
-/// How soon a pass is made again that waits for something without a known end, and at the latest for what has one.
-const HOLD_PACE: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(3_600));
 
 /// Runs until it is told to stop.
 ///
@@ -451,38 +446,4 @@ async fn ended(pass: &mut Option<JoinHandle<Done>>) -> Done {
         Some(pass) => pass.await.unwrap_or_else(|e| Done::fault(&e)),
         None => std::future::pending().await,
     }
-}
-
-/// What to go on from, and what the first pass is made for, if one is due at the start.
-fn begin(state: &State, unfinished: bool, schedule: &Schedule, now: Timestamp) -> (Remember, Option<(String, Occasion)>) {
-    let Some(until) = state.scheduled_until else {
-        let observing_until = schedule.next(now);
-        return (Remember { scheduled_until: now, observing_until }, Some(("first start on this node".to_owned(), Occasion::Other)));
-    };
-    let remember = Remember { scheduled_until: until.min(now), observing_until: state.observing_until };
-    // It was cut short or failed: what it was there for, its services included, is done now.
-    (
-        remember,
-        (unfinished && !schedule.missed(until, now)).then(|| ("the last pass before the start failed".to_owned(), Occasion::Scheduled)),
-    )
-}
-
-/// When a pass that left something waiting is made again.
-fn patience(report: &Report, now: Timestamp) -> Option<Duration> {
-    let until = |time: Timestamp| Duration::from_secs(u64::try_from(time.seconds_since(now)).unwrap_or(0).saturating_add(1));
-    let wait = |deferred: &Deferred| match deferred.awaits {
-        Awaited::Clock => CLOCK_PACE,
-        Awaited::Moment | Awaited::AnotherDay => {
-            let end = deferred.until.map_or(HOLD_PACE.0, until);
-            deferred.urgent_from.map_or(end, |from| until(from).min(end)).min(HOLD_PACE.1)
-        }
-    };
-    report.deferred.iter().map(wait).min()
-}
-
-fn jitter() -> f64 {
-    let mut byte = [0_u8; 1];
-    // Without random numbers the waits are the same on every node, which is no harm.
-    let _ = aws_lc_rs::rand::fill(&mut byte);
-    f64::from(byte[0]) / 255.0
 }

@@ -67,8 +67,7 @@ fn manifests(root: &Root, folder: &AbsolutePath) -> Result<Vec<(AbsolutePath, Ti
 
 /// When a file was last changed; `None` for what is no file, or is gone again.
 fn changed(root: &Root, path: AbsolutePath) -> Option<(AbsolutePath, Timestamp)> {
-    let place = root.locate(&path).ok()?;
-    let stat = place.dir.stat(&place.name).ok()??;
+    let stat = root.stat(&path).ok()??;
     is_file(&stat).then(|| (path, Timestamp::from_seconds(stat.st_mtime)))
 }
 

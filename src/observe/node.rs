@@ -94,8 +94,7 @@ impl Node {
         let mut notes = Vec::new();
         let manifests = manifests(&root, &settings.paths.manifests, &mut notes);
         let references = references(&root, &profile);
-        let exists =
-            |path: &AbsolutePath| root.locate(path).is_ok_and(|place| place.dir.stat(&place.name).is_ok_and(|found| found.is_some()));
+        let exists = |path: &AbsolutePath| root.stat(path).is_ok_and(|found| found.is_some());
         let catalog = Catalog::build(&settings, &profile, Found { manifests: &manifests, references: &references, exists: &exists })?;
         notes.extend(catalog.notes.iter().map(ToString::to_string));
         let platform = platform(&exists);

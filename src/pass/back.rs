@@ -46,7 +46,7 @@ pub(super) fn refusals(
 ) -> Vec<Refused> {
     let refused = |(name, result): &(CredentialName, Result<Renewed, PassError>)| {
         let Err(PassError::Renew(RenewError::RefusedBy { server, answer })) = result else { return None };
-        let judged = survey.credentials.iter().find(|judged| judged.facts.credential.name == *name)?;
+        let judged = Judged::find(&survey.credentials, name)?;
         let fingerprint = judged.facts.material.leaf()?.fingerprint.to_string();
         Some(Refused { credential: name.clone(), fingerprint, server: server.clone(), answer: answer.clone(), at: now })
     };

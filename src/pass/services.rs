@@ -171,10 +171,7 @@ fn content<'j>(root: &Root, judged: &'j Judged, now: Timestamp) -> Content<'j> {
 }
 
 fn youngest(root: &Root, files: &[AbsolutePath], time: fn(&FileStat) -> i64) -> Option<Timestamp> {
-    let times = files.iter().map(|path| {
-        let place = root.locate(path).ok()?;
-        Some(Timestamp::from_seconds(time(&place.dir.stat(&place.name).ok()??)))
-    });
+    let times = files.iter().map(|path| root.stat(path).ok()?.map(|stat| Timestamp::from_seconds(time(&stat))));
     times.collect::<Option<Vec<_>>>()?.into_iter().max()
 }
 

@@ -32,8 +32,8 @@ impl Settling {
         let began = Instant::now();
         loop {
             let survey = survey(node, clock.now());
-            let asked = |judged: &&Judged| request.only.is_empty() || request.only.contains(&judged.facts.credential.name);
-            let unsettled = survey.credentials.iter().filter(asked).any(|judged| self.is_unsettled(&node.root, judged, survey.now));
+            let mut asked = survey.credentials.iter().filter(|judged| request.covers(&judged.facts.credential.name));
+            let unsettled = asked.any(|judged| self.is_unsettled(&node.root, judged, survey.now));
             if !unsettled || began.elapsed() >= self.limit || stop.load(Ordering::Relaxed) {
                 return survey;
             }
@@ -48,18 +48,13 @@ impl Settling {
         };
         // What is only reported can be reported now.
         let repaired = matches!(judged.judgement.action, Action::Renew | Action::Repair);
-        broken && repaired && judged.facts.files.iter().any(|path| self.is_recent(&stat(root, path), now))
+        broken && repaired && judged.facts.files.iter().any(|path| self.is_recent(root.stat(path).ok().flatten(), now))
     }
 
-    fn is_recent(self, stat: &Option<FileStat>, now: Timestamp) -> bool {
-        let written = stat.as_ref().map(|stat| Timestamp::from_seconds(stat.st_mtime));
+    fn is_recent(self, stat: Option<FileStat>, now: Timestamp) -> bool {
+        let written = stat.map(|stat| Timestamp::from_seconds(stat.st_mtime));
         written.is_some_and(|written| written.seconds_since(now).unsigned_abs() < self.quiet.as_secs())
     }
-}
-
-fn stat(root: &Root, path: &crate::model::AbsolutePath) -> Option<FileStat> {
-    let place = root.locate(path).ok()?;
-    place.dir.stat(&place.name).ok()?
 }
 
 #[cfg(test)]

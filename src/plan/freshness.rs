@@ -90,8 +90,7 @@ fn was_told(facts: &ServiceFacts, name: &CredentialName, leaf: &Leaf, memory: &S
 
 /// The certificate that a service should work with.
 pub(super) fn on_disk<'j>(credentials: &'j [Judged], name: &CredentialName) -> Result<&'j Leaf, String> {
-    let judged = credentials.iter().find(|judged| judged.facts.credential.name == *name);
-    let judged = judged.ok_or_else(|| format!("{name} is not among the credentials of this node"))?;
+    let judged = Judged::find(credentials, name).ok_or_else(|| format!("{name} is not among the credentials of this node"))?;
     match &judged.facts.material {
         Material::Whole(leaf) => Ok(leaf),
         _ => Err(judged.judgement.reason.clone()),

@@ -1,6 +1,6 @@
 use super::super::service_fixtures::*;
 use super::*;
-use crate::model::{Digest, RefreshStep, Remedy, ServiceKind, UnitRefresh, days};
+use crate::model::{Digest, RefreshStep, ServiceKind, UnitRefresh, days};
 use crate::plan::{note_out_of_sight, note_told};
 
 const AT: u64 = 5_000;
@@ -185,17 +185,7 @@ fn told_in_place(started: u64) -> ServiceFacts {
 }
 
 fn step_for(facts: &ServiceFacts, content: &str) -> RefreshStep {
-    RefreshStep {
-        service: facts.service.name.clone(),
-        instance: String::new(),
-        remedy: Remedy::Restart,
-        credentials: vec![(name("one"), fingerprint(content).to_string())],
-        closing: Vec::new(),
-        reason: String::new(),
-        waits: None,
-        restart_waits: None,
-        too_late: false,
-    }
+    restart_of(facts.service.name.as_str(), "", "one", &fingerprint(content).to_string())
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use super::super::service_fixtures::*;
 use super::*;
-use crate::model::{BootId, Remedy, days};
+use crate::model::{BootId, days};
 use crate::plan::Judged;
 
 fn seconds(seconds: u64) -> Option<Duration> {
@@ -151,17 +151,7 @@ fn something_may_hold_what_was_there_since_it_started_and_nothing_else() {
 }
 
 fn restart(content: &str) -> RefreshStep {
-    RefreshStep {
-        service: ServiceName::new("api").unwrap(),
-        instance: "abc".into(),
-        remedy: Remedy::Restart,
-        credentials: vec![(name("one"), fingerprint(content).to_string())],
-        closing: Vec::new(),
-        reason: String::new(),
-        waits: None,
-        restart_waits: None,
-        too_late: false,
-    }
+    restart_of("api", "abc", "one", &fingerprint(content).to_string())
 }
 
 #[test]
@@ -227,17 +217,7 @@ fn notes_end_with_the_run_of_the_machine_and_have_a_limit() {
 #[test]
 fn a_restart_that_was_not_made_leaves_its_one_time() {
     let mut memory = known();
-    let step = |fingerprint: &str| RefreshStep {
-        service: ServiceName::new("kube-scheduler").unwrap(),
-        instance: "i".to_owned(),
-        remedy: Remedy::Restart,
-        credentials: vec![(CredentialName::new("scheduler.conf").unwrap(), fingerprint.to_owned())],
-        closing: Vec::new(),
-        reason: String::new(),
-        waits: None,
-        restart_waits: None,
-        too_late: false,
-    };
+    let step = |fingerprint: &str| restart_of("kube-scheduler", "i", "scheduler.conf", fingerprint);
     let before = memory.clone();
     note_restarted(&mut memory, &step("one"), Timestamp::default());
     let noted = memory.clone();

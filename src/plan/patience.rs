@@ -86,7 +86,7 @@ pub fn holds(facts: &HoldFacts, now: Timestamp) -> Vec<Hold> {
 pub fn defer(plan: Plan, judged: &[Judged], request: &Request, policy: &Policy, brakes: &Brakes) -> (Plan, Vec<Deferred>) {
     let mut deferred = Vec::new();
     let mut goes_ahead = |step: &Step| {
-        let judged = judged.iter().find(|judged| judged.facts.credential.name == step.credential);
+        let judged = Judged::find(judged, &step.credential);
         let waits = step.terms.and_then(|_| waits(step, judged, request, policy, brakes));
         let goes_ahead = waits.is_none();
         deferred.extend(waits);

@@ -299,7 +299,7 @@ impl Running<'_> {
     }
 
     fn judged(&self, credential: &CredentialName) -> Option<&Judged> {
-        self.situation.credentials.iter().find(|judged| judged.facts.credential.name == *credential)
+        Judged::find(self.situation.credentials, credential)
     }
 
     fn fingerprint(&self, credential: &CredentialName) -> Option<String> {

@@ -115,3 +115,18 @@ pub fn noted(service: &str, credential: &str, content: &str, cookies: &[u64], en
         end,
     }
 }
+
+/// A restart for one new certificate.
+pub fn restart_of(service: &str, instance: &str, credential: &str, fingerprint: &str) -> RefreshStep {
+    RefreshStep {
+        service: ServiceName::new(service).unwrap(),
+        instance: instance.to_owned(),
+        remedy: Remedy::Restart,
+        credentials: vec![(name(credential), fingerprint.to_owned())],
+        closing: Vec::new(),
+        reason: String::new(),
+        waits: None,
+        restart_waits: None,
+        too_late: false,
+    }
+}

@@ -16,6 +16,14 @@ pub struct Judged {
     pub judgement: Judgement,
 }
 
+impl Judged {
+    /// The one of that name.
+    #[must_use]
+    pub fn find<'j>(all: &'j [Self], name: &CredentialName) -> Option<&'j Self> {
+        all.iter().find(|judged| judged.facts.credential.name == *name)
+    }
+}
+
 /// What an operator, or the schedule, asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
@@ -23,6 +31,14 @@ pub struct Request {
     pub only: BTreeSet<CredentialName>,
     /// Also what has enough life left.
     pub force: bool,
+}
+
+impl Request {
+    /// Whether a credential is among what was asked for.
+    #[must_use]
+    pub fn covers(&self, name: &CredentialName) -> bool {
+        self.only.is_empty() || self.only.contains(name)
+    }
 }
 
 /// What is to be done.
@@ -64,8 +80,8 @@ pub struct Terms {
 /// Turns judgements into steps.
 #[must_use]
 pub fn plan(judged: &[Judged], request: &Request, policy: &Policy, now: Timestamp) -> Plan {
-    let asked = |judged: &&Judged| request.only.is_empty() || request.only.contains(&judged.facts.credential.name);
-    Plan { steps: judged.iter().filter(asked).filter_map(|judged| step(judged, request, policy, now)).collect() }
+    let asked = judged.iter().filter(|judged| request.covers(&judged.facts.credential.name));
+    Plan { steps: asked.filter_map(|judged| step(judged, request, policy, now)).collect() }
 }
 
 fn step(judged: &Judged, request: &Request, policy: &Policy, now: Timestamp) -> Option<Step> {

@@ -4,12 +4,14 @@
 //! goes wrong in it holds up a renewal.
 
 pub mod alarms;
+mod json;
 mod ledger;
 pub mod line;
 mod messages;
 pub mod metrics;
 pub mod sinks;
 
+pub use json::AlarmJson;
 pub use ledger::Ledger;
 pub use line::{Line, PassId};
 pub use messages::Message;

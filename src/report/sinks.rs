@@ -251,9 +251,6 @@ async fn after(pause: Option<Duration>) {
 
 /// How a program ended badly, with the end of what it wrote.
 fn badly(ending: Ending, output: &Output) -> String {
-    const SHOWN: usize = 300;
-    let text: String = output.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-    let skipped = text.chars().count().saturating_sub(SHOWN);
-    let end: String = text.chars().skip(skipped).filter(|c| !c.is_control()).collect();
-    if end.is_empty() { format!("it ended with {ending}") } else { format!("it ended with {ending}: {end}") }
+    let words = output.last_words().map_or_else(String::new, |words| format!(": {words}"));
+    format!("it ended with {ending}{words}")
 }

@@ -7,6 +7,7 @@
 mod entries;
 mod error;
 mod metrics;
+mod moments;
 mod profile;
 mod section;
 mod show;
@@ -27,9 +28,10 @@ use entries::{AuthorityFragment, CredentialFragment};
 pub use entries::{OwnAuthority, OwnCredential};
 pub use error::{Entry, EntryProblem, SettingsError, Stated};
 pub use metrics::{InvalidListen, InvalidTextfile, Listen, Textfile};
+pub use moments::{Cron, InvalidCron, UnknownZone, Zone};
 pub use profile::{
-    AuthorityFlags, CredentialFlags, FlagNames, NameFlags, Profile, ProfileAuthority, ProfileCredential, ProfileService,
-    ProfileServiceKind, ProfileUse, ServedAt, Trial,
+    AuthorityFlags, CredentialFlags, FlagNames, NameFlags, Profile, ProfileAuthority, ProfileCredential, ProfileService, ProfileUse,
+    ServedAt, Trial,
 };
 pub use section::Setting;
 use section::section;
@@ -37,7 +39,7 @@ pub use sinks::AlarmCommand;
 use sinks::AlarmCommandFragment;
 pub use source::Origin;
 use source::Source;
-pub use values::{BackupCount, Cron, InvalidCron, InvalidPeriod, InvalidProfileName, Period, ProfileName, UnknownZone, Zone};
+pub use values::{BackupCount, InvalidPeriod, InvalidProfileName, Period, ProfileName};
 
 /// The whole configuration, checked. The default is what an empty file means.
 #[derive(Clone, Debug, PartialEq)]

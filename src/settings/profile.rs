@@ -7,7 +7,6 @@ mod read;
 mod service;
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -17,7 +16,7 @@ use super::error::{EntryProblem, SettingsError};
 use super::source::Source;
 use super::{ProfileName, Settings};
 use crate::model::{
-    AbsolutePath, AuthorityName, CredentialName, Essential, InvalidPath, Location, Renewal, ServiceName, Signal, Takes, UnitRefresh,
+    AbsolutePath, AuthorityName, CredentialName, Essential, InvalidPath, Location, Renewal, ServiceKind, ServiceName, Takes,
 };
 
 /// The profiles that come with this program.
@@ -143,8 +142,8 @@ pub enum FlagNames {
 pub struct ProfileService {
     /// Its name.
     pub name: ServiceName,
-    /// What kind of thing it is.
-    pub kind: ProfileServiceKind,
+    /// What kind of thing it is; a static pod without its manifest.
+    pub kind: ServiceKind,
     /// The usual URL of its health; a probe in the manifest says it better.
     pub health: Option<String>,
     /// Whether the others live on it: it is stopped only where its like on other nodes carry on, and what comes after it can do
@@ -168,39 +167,6 @@ pub struct ProfileUse {
     pub served_at: Option<ServedAt>,
     /// The remote port of the connections that the service opens with it.
     pub to_port: Option<u16>,
-}
-
-/// What kind of thing a service is, and how that is made to take something new.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProfileServiceKind {
-    /// A static pod.
-    Pod {
-        /// Its name.
-        pod: String,
-        /// How long its container may take to end by itself when it is stopped.
-        grace: Duration,
-    },
-    /// A systemd unit.
-    Unit {
-        /// Its name.
-        unit: String,
-        /// What is done to it.
-        refresh: UnitRefresh,
-    },
-    /// A process that is no unit.
-    Process {
-        /// The file that holds its number.
-        pid_file: AbsolutePath,
-        /// The signal that it is sent.
-        signal: Signal,
-    },
-    /// Something that only a command reaches.
-    Command {
-        /// The program and its arguments.
-        command: Vec<String>,
-        /// How long it may take.
-        limit: Duration,
-    },
 }
 
 /// Where a service serves TLS with a credential.

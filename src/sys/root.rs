@@ -171,6 +171,15 @@ impl Root {
         Err(FileError { path, problem: FileProblem::LinkLoop })
     }
 
+    /// What the system says of a file, with every symlink followed as for [`Self::locate`]; `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`Self::locate`].
+    pub fn stat(&self, path: &AbsolutePath) -> Result<Option<FileStat>, FileError> {
+        let place = self.locate(path)?;
+        place.dir.stat(&place.name)
+    }
+
     fn open_at(&self, path: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
         let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
         let mut result = Err(Errno::EAGAIN);

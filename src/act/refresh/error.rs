@@ -135,16 +135,7 @@ impl fmt::Display for StaleList {
     }
 }
 
-/// The end of what a command wrote, on one line and without control characters.
+/// The end of what a command wrote.
 fn said(output: &Output) -> String {
-    const SHOWN: usize = 300;
-    let text = output.to_string();
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let skipped = line.chars().count().saturating_sub(SHOWN);
-    let end: String = line.chars().skip(skipped).filter(|c| !c.is_control()).collect();
-    match (end.is_empty(), skipped) {
-        (true, _) => String::new(),
-        (false, 0) => format!(": {end}"),
-        (false, _) => format!(": ...{end}"),
-    }
+    output.last_words().map_or_else(String::new, |words| format!(": {words}"))
 }

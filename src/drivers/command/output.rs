@@ -30,6 +30,18 @@ impl Output {
         self.omitted
     }
 
+    /// The end of it, on one line and without control characters, as it is quoted in an error; `None` where nothing was written.
+    #[must_use]
+    pub fn last_words(&self) -> Option<String> {
+        const SHOWN: usize = 300;
+        let text = self.to_string();
+        let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let skipped = line.chars().count().saturating_sub(SHOWN);
+        let end: String = line.chars().skip(skipped).filter(|c| !c.is_control()).collect();
+        let dots = if skipped == 0 { "" } else { "..." };
+        (!end.is_empty()).then(|| format!("{dots}{end}"))
+    }
+
     /// Whether nothing was written.
     #[must_use]
     pub fn is_empty(&self) -> bool {

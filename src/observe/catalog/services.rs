@@ -5,19 +5,16 @@ use std::time::Duration;
 use super::manifests::{Manifest, Manifests};
 use crate::formats::manifest::Pod;
 use crate::model::{Service, ServiceKind, Use};
-use crate::settings::{Profile, ProfileService, ProfileServiceKind, ProfileUse, ServedAt};
+use crate::settings::{Profile, ProfileService, ProfileUse, ServedAt};
 
 pub(super) fn all(profile: &Profile, manifests: &Manifests) -> Vec<Service> {
     profile.services.iter().map(|service| one(service, manifests)).collect()
 }
 
 fn one(usual: &ProfileService, manifests: &Manifests) -> Service {
-    let elsewhere = |kind| (kind, uses(usual, None), usual.health.clone());
-    let (kind, uses, health) = match usual.kind.clone() {
-        ProfileServiceKind::Pod { pod, grace } => static_pod(usual, &pod, grace, manifests),
-        ProfileServiceKind::Unit { unit, refresh } => elsewhere(ServiceKind::Unit { unit, refresh }),
-        ProfileServiceKind::Process { pid_file, signal } => elsewhere(ServiceKind::Process { pid_file, signal }),
-        ProfileServiceKind::Command { command, limit } => elsewhere(ServiceKind::Command { command, limit }),
+    let (kind, uses, health) = match &usual.kind {
+        ServiceKind::StaticPod { pod, grace, .. } => static_pod(usual, pod, *grace, manifests),
+        elsewhere => (elsewhere.clone(), uses(usual, None), usual.health.clone()),
     };
     Service { name: usual.name.clone(), kind, health, essential: usual.essential, ages: usual.ages, uses }
 }

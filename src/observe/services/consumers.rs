@@ -74,7 +74,7 @@ async fn find(look: &Look, pods: &[&str]) -> Result<(Vec<Consumer>, Option<Strin
     let files: Files = aside(move || {
         let ours = credentials.iter().filter(|credential| credential.renewal == Renewal::Ours);
         let all = ours.flat_map(|credential| files(&root, credential).into_iter().map(|file| (credential.name.clone(), file)));
-        Ok(all.filter(|(_, file)| is_there(&root, file)).collect())
+        Ok(all.filter(|(_, file)| root.stat(file).is_ok_and(|found| found.is_some())).collect())
     })
     .await?;
     let (mounted, note) = mounts(containers, pods).await;
@@ -82,10 +82,6 @@ async fn find(look: &Look, pods: &[&str]) -> Result<(Vec<Consumer>, Option<Strin
     let found =
         aside(move || Ok(mounted.into_iter().filter_map(|(container, mounts)| consumer(&root, container, &mounts, &files)).collect()));
     Ok((found.await?, note))
-}
-
-fn is_there(root: &Root, file: &AbsolutePath) -> bool {
-    root.locate(file).is_ok_and(|place| place.dir.stat(&place.name).is_ok_and(|found| found.is_some()))
 }
 
 /// What the containers that run and are no services see of the host, as far as it becomes known in time.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{Answer, Circumstances, Message, badly};
 use crate::drivers::command::{Argv, Ending, Finished, InvalidArgv};
 use crate::model::{Alarm, AlarmEvent, SinkName};
+use crate::report::AlarmJson;
 use crate::settings::AlarmCommand;
 
 /// The format of what it reads.
@@ -23,16 +24,8 @@ pub(super) struct CommandSink {
 struct Told<'a> {
     format: u32,
     event: &'a str,
-    id: &'a str,
-    number: Option<&'a str>,
-    severity: &'a str,
-    host: &'a str,
-    entity: &'a str,
-    about: &'a [String],
-    text: &'a str,
-    reason: &'a str,
-    repair: &'a str,
-    raised: String,
+    #[serde(flatten)]
+    alarm: AlarmJson<'a>,
     at: String,
 }
 
@@ -48,21 +41,7 @@ impl CommandSink {
 
     fn message(&self, event: &AlarmEvent, Circumstances { host, now }: Circumstances<'_>) -> Result<Message, InvalidArgv> {
         let alarm = event.alarm();
-        let words = Told {
-            format: FORMAT,
-            event: event.word(),
-            id: alarm.kind.id(),
-            number: alarm.kind.number(),
-            severity: alarm.kind.severity().as_str(),
-            host,
-            entity: &alarm.entity,
-            about: &alarm.about,
-            text: &alarm.text,
-            reason: &alarm.reason,
-            repair: &alarm.repair,
-            raised: alarm.raised.to_string(),
-            at: now.to_string(),
-        };
+        let words = Told { format: FORMAT, event: event.word(), alarm: AlarmJson::new(alarm, Some(host)), at: now.to_string() };
         // Texts and numbers: nothing of it can fail to be written.
         let mut stdin = serde_json::to_vec(&words).unwrap_or_default();
         stdin.push(b'\n');

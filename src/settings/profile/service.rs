@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::read::Wrong;
-use super::{ProfileService, ProfileServiceKind, ProfileUse};
-use crate::model::{AbsolutePath, Essential, ServiceName, Signal, UnitRefresh};
+use super::{ProfileService, ProfileUse};
+use crate::model::{AbsolutePath, Essential, ServiceKind, ServiceName, Signal, UnitRefresh};
 use crate::settings::Period;
 use crate::settings::error::{EntryProblem, SettingsError};
 
@@ -63,24 +63,24 @@ pub(super) fn service(mut entry: ServiceFragment, wrong: Wrong<'_>) -> Result<Pr
 }
 
 /// One key says what kind of thing it is; which of the others may stand beside it depends on that.
-fn kind(entry: &mut ServiceFragment) -> Result<ProfileServiceKind, EntryProblem> {
+fn kind(entry: &mut ServiceFragment) -> Result<ServiceKind, EntryProblem> {
     let kinds = (entry.pod.take(), entry.unit.take(), entry.pid_file.take(), entry.command.take());
     match kinds {
         (Some(pod), None, None, None) => {
             fits(entry, "pod", &["grace"])?;
-            Ok(ProfileServiceKind::Pod { pod, grace: bounded("grace", entry.grace, GRACE)? })
+            Ok(ServiceKind::StaticPod { pod, manifest: None, grace: bounded("grace", entry.grace, GRACE)? })
         }
         (None, Some(unit), None, None) => {
             fits(entry, "unit", &["refresh", "signal"])?;
-            Ok(ProfileServiceKind::Unit { unit, refresh: unit_refresh(entry.refresh, entry.signal)? })
+            Ok(ServiceKind::Unit { unit, refresh: unit_refresh(entry.refresh, entry.signal)? })
         }
         (None, None, Some(pid_file), None) => {
             fits(entry, "pid_file", &["signal"])?;
-            Ok(ProfileServiceKind::Process { pid_file, signal: entry.signal.ok_or(EntryProblem::Missing("signal"))? })
+            Ok(ServiceKind::Process { pid_file, signal: entry.signal.ok_or(EntryProblem::Missing("signal"))? })
         }
         (None, None, None, Some(command)) => {
             fits(entry, "command", &["limit"])?;
-            Ok(ProfileServiceKind::Command { command: words(command)?, limit: bounded("limit", entry.limit, LIMIT)? })
+            Ok(ServiceKind::Command { command: words(command)?, limit: bounded("limit", entry.limit, LIMIT)? })
         }
         (None, None, None, None) => Err(EntryProblem::Missing("one of pod, unit, pid_file and command")),
         _ => Err(EntryProblem::ManyKinds),
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use crate::settings::Profile;
 
-    fn read(keys: &str) -> Result<ProfileServiceKind, String> {
+    fn read(keys: &str) -> Result<ServiceKind, String> {
         let text = format!("format = 1\nname = \"x\"\n[[service]]\nname = \"a\"\n{keys}");
         let profile = Profile::parse(Path::new("x.toml"), &text).map_err(|e| e.to_string())?;
         Ok(profile.services[0].kind.clone())
@@ -140,11 +140,11 @@ mod tests {
     #[test]
     fn each_kind_has_keys_of_its_own() {
         let second = Duration::from_secs(1);
-        let unit = |refresh| ProfileServiceKind::Unit { unit: "a.service".to_owned(), refresh };
+        let unit = |refresh| ServiceKind::Unit { unit: "a.service".to_owned(), refresh };
         let command = vec!["/usr/bin/thing".to_owned(), String::new()];
         for (keys, kind) in [
-            ("pod = 'a'", ProfileServiceKind::Pod { pod: "a".to_owned(), grace: 30 * second }),
-            ("pod = 'a'\ngrace = '0s'", ProfileServiceKind::Pod { pod: "a".to_owned(), grace: Duration::ZERO }),
+            ("pod = 'a'", ServiceKind::StaticPod { pod: "a".to_owned(), manifest: None, grace: 30 * second }),
+            ("pod = 'a'\ngrace = '0s'", ServiceKind::StaticPod { pod: "a".to_owned(), manifest: None, grace: Duration::ZERO }),
             ("unit = 'a.service'", unit(UnitRefresh::ReloadOrRestart)),
             ("unit = 'a.service'\nrefresh = 'reload-or-restart'", unit(UnitRefresh::ReloadOrRestart)),
             ("unit = 'a.service'\nrefresh = 'reload'", unit(UnitRefresh::Reload)),
@@ -152,10 +152,10 @@ mod tests {
             ("unit = 'a.service'\nsignal = 'USR2'", unit(UnitRefresh::Signal(Signal::Usr2))),
             (
                 "pid_file = '/run/a.pid'\nsignal = 'HUP'",
-                ProfileServiceKind::Process { pid_file: AbsolutePath::new("/run/a.pid").unwrap(), signal: Signal::Hup },
+                ServiceKind::Process { pid_file: AbsolutePath::new("/run/a.pid").unwrap(), signal: Signal::Hup },
             ),
-            ("command = ['/usr/bin/thing', '']", ProfileServiceKind::Command { command: command.clone(), limit: 30 * second }),
-            ("command = ['/usr/bin/thing', '']\nlimit = '10m'", ProfileServiceKind::Command { command, limit: 600 * second }),
+            ("command = ['/usr/bin/thing', '']", ServiceKind::Command { command: command.clone(), limit: 30 * second }),
+            ("command = ['/usr/bin/thing', '']\nlimit = '10m'", ServiceKind::Command { command, limit: 600 * second }),
         ] {
             assert_eq!(read(keys), Ok(kind), "{keys}");
         }

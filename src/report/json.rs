@@ -1,0 +1,41 @@
+//! An alarm as programs read it: `kubecertd alarms -o json` and the commands of a site are shown the same.
+
+use serde::Serialize;
+
+use crate::model::Alarm;
+
+/// `docs/alarms.md` explains each.
+#[derive(Serialize)]
+pub struct AlarmJson<'a> {
+    id: &'a str,
+    number: Option<&'a str>,
+    severity: &'a str,
+    /// Where several hosts' alarms may come together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<&'a str>,
+    entity: &'a str,
+    about: &'a [String],
+    text: &'a str,
+    reason: &'a str,
+    repair: &'a str,
+    raised: String,
+}
+
+impl<'a> AlarmJson<'a> {
+    /// Of one alarm, with its host where that is not said elsewhere.
+    #[must_use]
+    pub fn new(alarm: &'a Alarm, host: Option<&'a str>) -> Self {
+        Self {
+            id: alarm.kind.id(),
+            number: alarm.kind.number(),
+            severity: alarm.kind.severity().as_str(),
+            host,
+            entity: &alarm.entity,
+            about: &alarm.about,
+            text: &alarm.text,
+            reason: &alarm.reason,
+            repair: &alarm.repair,
+            raised: alarm.raised.to_string(),
+        }
+    }
+}
