@@ -22,7 +22,7 @@ pub struct Arguments {
     pub(super) command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 failed; 2 wrong usage; 3 something is due or wrong (check, status), or an alarm is in force (alarms); \
+const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 failed; 2 wrong usage; 3 something is due or wrong (check, status, ca verify), or an alarm is in force (alarms); \
 4 partly done (renew, restore); 5 it waits for a better moment or for the clock (renew); 75 another kubecertd is at work; 78 the configuration is wrong, or this kind of node is not supported.";
 
 const RESTORE: &str = "\
@@ -50,6 +50,11 @@ pub(super) enum Command {
     Alarms(AlarmsOptions),
     /// Ask that nothing is renewed for a while, unless it is urgent
     Hold(HoldOptions),
+    /// Show or hand out an authority's certificate, and see who trusts it; changes nothing
+    Ca {
+        #[command(subcommand)]
+        command: CaCommand,
+    },
     /// Look at the configuration
     Config {
         #[command(subcommand)]
@@ -65,6 +70,29 @@ pub(super) enum ConfigCommand {
     Check,
     /// Show every setting in force and where it comes from, and the files that are looked after
     Show,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CaCommand {
+    /// Show the certificate, its fingerprint, the hash that kubeadm join wants, and how long it is valid
+    Show(CaOptions),
+    /// Print the certificate as PEM, for servers elsewhere that have to trust it; never its key
+    Export(CaOptions),
+    /// Say whether a file or a server trusts the authority and is signed by it
+    Verify {
+        /// A file with certificates, a kubeconfig, or the host:port of a TLS server
+        #[arg(value_name = "FILE|HOST:PORT")]
+        target: String,
+        #[command(flatten)]
+        options: CaOptions,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CaOptions {
+    /// Another authority than the root of the cluster, by the name that check shows
+    #[arg(long, value_name = "NAME")]
+    pub authority: Option<String>,
 }
 
 #[derive(Debug, Args)]

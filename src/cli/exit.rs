@@ -37,12 +37,14 @@ impl From<Exit> for ExitCode {
 impl From<&Failure> for Exit {
     fn from(failure: &Failure) -> Self {
         match failure {
-            Failure::Root(_) | Failure::UnknownName { .. } | Failure::Hold(_) | Failure::Restore(_) => Self::Usage,
+            Failure::Root(_) | Failure::UnknownName { .. } | Failure::UnknownAuthority { .. } | Failure::Hold(_) | Failure::Restore(_) => {
+                Self::Usage
+            }
             Failure::Daemon(DaemonError::AlreadyRunning(_)) => Self::Busy,
             Failure::Daemon(DaemonError::Configuration(_)) => Self::Configuration,
             Failure::Node(_) | Failure::Pass(PassError::Platform) => Self::Configuration,
             Failure::Pass(PassError::Store(StoreError::Busy { .. })) => Self::Busy,
-            Failure::Pass(_) | Failure::Demo(_) | Failure::Daemon(_) | Failure::File(_) => Self::Failed,
+            Failure::Pass(_) | Failure::Demo(_) | Failure::Daemon(_) | Failure::File(_) | Failure::Authority(_) => Self::Failed,
         }
     }
 }

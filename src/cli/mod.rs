@@ -2,6 +2,7 @@
 
 mod alarms;
 mod arguments;
+mod ca;
 mod check;
 mod config;
 mod demo;
@@ -55,6 +56,17 @@ enum Failure {
     /// A hold that would have no effect.
     #[error("{0}")]
     Hold(String),
+    /// There is no such authority on this node.
+    #[error("there is no authority {name:?}; there are {known}")]
+    UnknownAuthority {
+        /// The name.
+        name: String,
+        /// The ones there are.
+        known: String,
+    },
+    /// An authority, or what is to be compared with it, can't be read.
+    #[error("{0}")]
+    Authority(String),
     /// A restore of nothing, or of what is not there.
     #[error("{0}")]
     Restore(String),
@@ -74,6 +86,7 @@ pub fn run(arguments: &Arguments) -> Exit {
         Command::Status(options) => status::run(arguments, options, &SystemClock),
         Command::Alarms(options) => alarms::run(arguments, options, &SystemClock),
         Command::Hold(options) => open(arguments).and_then(|node| hold::run(&node, options, &SystemClock)),
+        Command::Ca { command } => open(arguments).and_then(|node| ca::run(&node, command, &SystemClock)),
         Command::Config { command: ConfigCommand::Check } => open(arguments).map(|node| config::check(&node)),
         Command::Config { command: ConfigCommand::Show } => open(arguments).map(|node| config::show(&node)),
         Command::Demo(options) => demo::run(options),

@@ -2,17 +2,20 @@
 //! certificate and key; and as a client uses them.
 //!
 //! Where a credential lives (a pair, a bundle, a kubeconfig that embeds it or points to files) is known here and nowhere
-//! else; to everything above it is one certificate and one key. Nothing here judges, and nothing is written.
+//! else; to everything above it is one certificate and one key. Nothing is written here, and nothing judged but who trusts an
+//! authority.
 
 mod access;
 mod authority;
 mod compose;
 mod load;
+mod trust;
 
 pub use access::{Server, identity, identity_of, server};
 pub use authority::{LoadedAuthority, LoadedKey, load_authority};
 pub use compose::{ComposeError, Composed};
 pub use load::{Form, Loaded, Source, Stored, load, located};
+pub use trust::{Question, Verdict};
 
 use crate::model::{AbsolutePath, Secret};
 use crate::store::LARGEST_FILE;

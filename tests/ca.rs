@@ -1,0 +1,154 @@
+//! The public side of the authorities: what `kubecertd ca` hands out is what openssl and kubeadm take it for, and who trusts it is told
+//! right.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+#![allow(clippy::disallowed_methods, reason = "tests write files of their own, and ask other programs")]
+
+mod common;
+
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{ECDSA, Node, RSA};
+
+const CA: &str = "etc/kubernetes/pki/ca.crt";
+
+/// What a pipe of programs writes, with `$CA` as the certificate of the cluster's root.
+fn shell(node: &Node, script: &str) -> String {
+    let output = Command::new("sh").args(["-ec", script]).env("CA", node.path(CA)).output().unwrap();
+    assert!(output.status.success(), "{script}: {output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn the_fingerprints_are_those_of_openssl() {
+    for tree in [RSA, ECDSA] {
+        let node = Node::fresh(tree);
+        let shown = node.run(&["ca", "show"]);
+        assert_eq!(shown.code, 0, "{}", shown.text);
+        let fingerprint = shell(&node, "openssl x509 -in $CA -noout -fingerprint -sha256 | cut -d = -f 2");
+        assert!(shown.text.contains(&format!("SHA-256:         {fingerprint}\n")), "{}\n{fingerprint}", shown.text);
+        // As kubeadm's documentation has it.
+        let hash =
+            shell(&node, "openssl x509 -pubkey -in $CA | openssl pkey -pubin -outform der | openssl dgst -sha256 -hex | sed 's/^.* //'");
+        assert!(shown.text.contains(&format!("Discovery hash:  sha256:{hash}\n")), "{}\n{hash}", shown.text);
+        assert!(shown.text.contains("Subject:         CN=kubernetes\n"), "{}", shown.text);
+    }
+}
+
+#[test]
+fn the_certificate_is_handed_out_and_never_its_key() {
+    let node = Node::fresh(ECDSA);
+    // As in a file that somebody put together.
+    let key = node.read("etc/kubernetes/pki/ca.key");
+    let certificate = node.read(CA);
+    node.write(CA, [b"of the cluster\n".as_slice(), &key, &certificate].concat());
+    let run = node.run(&["ca", "export"]);
+    assert_eq!((run.code, run.text.as_bytes()), (0, certificate.as_slice()));
+    let other = node.run(&["ca", "export", "--authority", "etcd-ca"]);
+    assert_eq!(other.text.as_bytes(), node.read("etc/kubernetes/pki/etcd/ca.crt"));
+    let unknown = node.run(&["ca", "export", "--authority", "ct"]);
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.text.contains("there is no authority \"ct\"; there are ca, "), "{}", unknown.text);
+}
+
+/// What is said of a file, and the exit code.
+fn verdict(node: &Node, file: &str) -> (i32, String) {
+    let run = node.run(&["ca", "verify", file]);
+    (run.code, run.text)
+}
+
+#[test]
+fn who_trusts_it_and_what_it_signed_is_told() {
+    let node = Node::fresh(ECDSA);
+    for (file, words) in [
+        ("/etc/kubernetes/pki/ca.crt", "it trusts ca until "),
+        ("/etc/kubernetes/pki/apiserver.crt", "it (CN=kube-apiserver) is signed by ca and valid until "),
+        ("/etc/kubernetes/admin.conf", "it trusts ca until "),
+        (
+            "/etc/kubernetes/admin.conf",
+            "its client certificate (CN=kubernetes-admin,O=kubeadm:cluster-admins) is signed by ca and valid until ",
+        ),
+    ] {
+        let (code, text) = verdict(&node, file);
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains(&format!("yes   {file}: {words}")), "{text}");
+    }
+    for (file, words) in [
+        ("/etc/kubernetes/pki/etcd/ca.crt", "it does not trust ca, but CN=etcd-ca, SHA-256 "),
+        ("/etc/kubernetes/pki/etcd/server.crt", "is not signed by ca, but by CN=etcd-ca"),
+    ] {
+        let (code, text) = verdict(&node, file);
+        assert_eq!(code, 3, "{text}");
+        assert!(text.starts_with(&format!("no    {file}: ")) && text.contains(words), "{text}");
+    }
+    node.age("apiserver", -3);
+    let (code, text) = verdict(&node, "/etc/kubernetes/pki/apiserver.crt");
+    assert_eq!(code, 3);
+    assert!(text.contains("is signed by ca, but ended at "), "{text}");
+    assert_eq!(node.run(&["ca", "verify", "/etc/kubernetes/pki/etcd/server.crt", "--authority", "etcd-ca"]).code, 0);
+    for (file, words) in [("/none", "no such file"), ("/etc/kubernetes/pki/sa.key", "neither certificates in PEM")] {
+        let (code, text) = verdict(&node, file);
+        assert!(code == 1 && text.contains(words), "{text}");
+        assert!(!text.contains("BEGIN"), "{text}");
+    }
+}
+
+/// After a cluster was made anew, old kubeconfigs look right by their names.
+#[test]
+fn an_authority_of_the_same_name_with_another_key_is_another_one() {
+    let (node, other) = (Node::fresh(ECDSA), Node::fresh(RSA));
+    node.write("old.crt", other.read(CA));
+    let (code, text) = verdict(&node, "/old.crt");
+    assert!(code == 3 && text.contains("it does not trust ca, but CN=kubernetes, SHA-256 "), "{text}");
+    node.write("old-leaf.crt", other.read("etc/kubernetes/pki/apiserver.crt"));
+    let (code, text) = verdict(&node, "/old-leaf.crt");
+    assert!(code == 3 && text.contains("is not signed by ca, but by another key with the same name"), "{text}");
+    node.write("old.conf", other.read("etc/kubernetes/admin.conf"));
+    let (code, text) = verdict(&node, "/old.conf");
+    assert!(code == 3 && text.matches("no    /old.conf: ").count() == 2, "{text}");
+}
+
+#[test]
+fn what_a_kubeconfig_refers_to_is_looked_at() {
+    let node = Node::fresh(ECDSA);
+    node.write(
+        "home/refers.conf",
+        "apiVersion: v1\nkind: Config\nclusters:\n- {name: a, cluster: {server: 'https://a', certificate-authority: ../etc/kubernetes/pki/ca.crt}}\n\
+         contexts:\n- {name: a, context: {cluster: a, user: a}}\ncurrent-context: a\nusers:\n- {name: a, user: {token: t}}\n",
+    );
+    let (code, text) = verdict(&node, "/home/refers.conf");
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(text.lines().count(), 1, "a token is signed by nobody: {text}");
+    node.remove(CA);
+    assert_eq!(verdict(&node, "/home/refers.conf").0, 1);
+}
+
+#[test]
+fn a_server_is_asked_what_it_serves() {
+    let node = Node::fresh(ECDSA);
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut server = Command::new("openssl")
+        .args(["s_server", "-quiet", "-accept", &address])
+        .arg("-cert")
+        .arg(node.path("etc/kubernetes/pki/apiserver.crt"))
+        .arg("-key")
+        .arg(node.path("etc/kubernetes/pki/apiserver.key"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begin = Instant::now();
+    while TcpStream::connect(&address).is_err() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "openssl does not listen");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let (code, text) = verdict(&node, &address);
+    assert!(code == 0 && text.contains("what is served there (CN=kube-apiserver) is signed by ca"), "{text}");
+    let other = node.run(&["ca", "verify", &address, "--authority", "etcd-ca"]);
+    assert!(other.code == 3 && other.text.contains("is not signed by etcd-ca, but by CN=kubernetes"), "{}", other.text);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let (code, text) = verdict(&node, &address);
+    assert!(code == 1 && text.contains("nothing listens there"), "{text}");
+}
