@@ -3,6 +3,7 @@
 //! The story is told here and nowhere else; every step of it is a call into the layer that knows how.
 
 mod back;
+pub mod requests;
 pub mod restore;
 pub mod services;
 mod settle;

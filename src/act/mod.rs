@@ -6,4 +6,4 @@ mod renew;
 mod trial;
 
 pub use back::{BackError, Suspect, WentBack, go_back};
-pub use renew::{Job, Outcome, Progress, RenewError, Renewal, Renewed, renew};
+pub use renew::{Job, Outcome, Progress, RenewError, Renewal, Renewed, algorithm, renew};

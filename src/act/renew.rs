@@ -260,7 +260,9 @@ fn original(root: &Root, backups: &Backups, job: &Job) -> Result<Stored, RenewEr
     if judged.is_some_and(|judged| judged != stored.certificate.fingerprint) { Err(RenewError::Changed) } else { Ok(stored) }
 }
 
-fn algorithm(choice: KeyChoice, old: &Certificate) -> KeyAlgorithm {
+/// What kind of key is made, where the old certificate has this one.
+#[must_use]
+pub fn algorithm(choice: KeyChoice, old: &Certificate) -> KeyAlgorithm {
     match choice {
         KeyChoice::Keep => old.key_algorithm.clone(),
         KeyChoice::Rsa2048 => KeyAlgorithm::Rsa2048,

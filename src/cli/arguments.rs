@@ -55,6 +55,10 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: CaCommand,
     },
+    /// Make a new key and a signing request, for an authority whose key is elsewhere; the new key stays on this node
+    Csr(CsrOptions),
+    /// Put the signed answer to such a request in the place of the old certificate
+    Install(InstallOptions),
     /// Look at the configuration
     Config {
         #[command(subcommand)]
@@ -70,6 +74,25 @@ pub(super) enum ConfigCommand {
     Check,
     /// Show every setting in force and where it comes from, and the files that are looked after
     Show,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CsrOptions {
+    /// What is to be signed, by the names that check shows
+    #[arg(value_name = "NAME", conflicts_with = "all")]
+    pub names: Vec<String>,
+    /// Everything whose authority has its key elsewhere
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InstallOptions {
+    /// What was signed, by the name that check shows
+    pub name: String,
+    /// The signed certificate, in PEM
+    #[arg(value_name = "CERT")]
+    pub certificate: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]

@@ -37,9 +37,12 @@ impl From<Exit> for ExitCode {
 impl From<&Failure> for Exit {
     fn from(failure: &Failure) -> Self {
         match failure {
-            Failure::Root(_) | Failure::UnknownName { .. } | Failure::UnknownAuthority { .. } | Failure::Hold(_) | Failure::Restore(_) => {
-                Self::Usage
-            }
+            Failure::Root(_)
+            | Failure::UnknownName { .. }
+            | Failure::UnknownAuthority { .. }
+            | Failure::Hold(_)
+            | Failure::Restore(_)
+            | Failure::Request(_) => Self::Usage,
             Failure::Daemon(DaemonError::AlreadyRunning(_)) => Self::Busy,
             Failure::Daemon(DaemonError::Configuration(_)) => Self::Configuration,
             Failure::Node(_) | Failure::Pass(PassError::Platform) => Self::Configuration,

@@ -12,6 +12,7 @@ mod json;
 mod log;
 mod out;
 mod renew;
+mod request;
 mod restore;
 mod run;
 mod services;
@@ -70,6 +71,9 @@ enum Failure {
     /// A restore of nothing, or of what is not there.
     #[error("{0}")]
     Restore(String),
+    /// A request for nothing, or an answer that can't be read.
+    #[error("{0}")]
+    Request(String),
     /// The demo could not be shown.
     #[error(transparent)]
     Demo(#[from] crate::demo::DemoError),
@@ -87,6 +91,8 @@ pub fn run(arguments: &Arguments) -> Exit {
         Command::Alarms(options) => alarms::run(arguments, options, &SystemClock),
         Command::Hold(options) => open(arguments).and_then(|node| hold::run(&node, options, &SystemClock)),
         Command::Ca { command } => open(arguments).and_then(|node| ca::run(&node, command, &SystemClock)),
+        Command::Csr(options) => open(arguments).and_then(|node| request::csr(&node, options)),
+        Command::Install(options) => open(arguments).and_then(|node| request::put(&node, options, &SystemClock)),
         Command::Config { command: ConfigCommand::Check } => open(arguments).map(|node| config::check(&node)),
         Command::Config { command: ConfigCommand::Show } => open(arguments).map(|node| config::show(&node)),
         Command::Demo(options) => demo::run(options),

@@ -34,6 +34,11 @@ pub(super) fn complain(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{BAD}kubecertd:{BAD:#} {text}");
 }
 
+/// Says on standard error what is worth knowing besides what standard output is for.
+pub(super) fn inform(text: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
 /// Text in a style.
 pub(super) fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")

@@ -109,7 +109,7 @@ pub(super) fn show(node: &Node, report: &Report, request: &Request) -> String {
 }
 
 /// What became of the services, what waits, and what somebody should know.
-fn services(report: &Report) -> String {
+pub(super) fn services(report: &Report) -> String {
     let outcomes = report.services.outcomes.iter().map(|outcome| match &outcome.result {
         Ok(refreshed) => format!("{}: {refreshed}", out::paint(GOOD, outcome.service.as_str())),
         Err(e) => format!("{}: {e}", out::paint(BAD, outcome.service.as_str())),

@@ -15,8 +15,9 @@ use crate::model::{Alarm, Condition, Renewal, Timestamp};
 use crate::observe::{Node, conditions, host_name};
 use crate::pass::services::look;
 use crate::pass::{Survey, survey};
-use crate::plan::{Judged, holds};
+use crate::plan::{Judged, holds, remaining};
 use crate::report::alarms::in_force;
+use crate::store::pending;
 use crate::sys::Clock;
 
 /// How often the screen is made anew with `--watch`.
@@ -70,6 +71,7 @@ fn screen(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> (String, E
     text += &section("Needs attention", &attention);
     let held: Vec<_> = holds(&found.holds, now).iter().map(ToString::to_string).collect();
     text += &section("Held, unless it is urgent", &held);
+    text += &section("Requests without an answer", &unanswered(node, now));
     text += &format!("\n{}", due(node, &survey));
     if !services.list.is_empty() {
         text += &format!("\n{}", services::table(&services));
@@ -78,6 +80,17 @@ fn screen(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> (String, E
     text += &section("Notes", &notes);
     let _ = writeln!(text, "\n{}", summary(&survey));
     (text, exit)
+}
+
+/// What waits for an authority elsewhere.
+fn unanswered(node: &Node, now: Timestamp) -> Vec<String> {
+    let names: Vec<_> = node.catalog.credentials.iter().map(|credential| credential.name.clone()).collect();
+    match pending(&node.root, &node.settings.paths.state, &names) {
+        Ok(found) => {
+            found.iter().map(|one| format!("{}: asked for {}: {}", one.credential, remaining(now, one.made), one.file.display())).collect()
+        }
+        Err(e) => vec![e.to_string()],
+    }
 }
 
 fn is_bad(status: &Status) -> bool {

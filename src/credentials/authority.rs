@@ -36,6 +36,12 @@ pub enum LoadedKey {
 }
 
 impl LoadedAuthority {
+    /// Whether it is somewhere else that it signs.
+    #[must_use]
+    pub fn is_external(&self) -> bool {
+        matches!(self, Self::Present { key: LoadedKey::Absent, .. })
+    }
+
     /// Who signed a certificate, seen from this authority. Any certificate of its file counts: while an authority is
     /// being replaced, the old one's credentials are its own too.
     #[must_use]

@@ -87,7 +87,7 @@ pub(super) fn text<T: Serialize>(content: &T) -> serde_json::Result<Vec<u8>> {
 }
 
 /// Written beside it under a dot-name, and renamed over it when it is on the disk.
-fn replace(folder: &Dir, name: &OsStr, bytes: &[u8]) -> Result<(), FileError> {
+pub(super) fn replace(folder: &Dir, name: &OsStr, bytes: &[u8]) -> Result<(), FileError> {
     let mut draft = OsString::from(".");
     draft.push(name);
     draft.push(".new");

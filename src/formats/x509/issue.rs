@@ -153,7 +153,7 @@ impl BuilderProfile for Content {
 }
 
 /// The name as x509-cert has it, when that is written as the same bytes.
-fn exactly(name: &DistinguishedName, what: &str) -> Result<Name, IssueError> {
+pub(super) fn exactly(name: &DistinguishedName, what: &str) -> Result<Name, IssueError> {
     let same = |read: &Name| read.to_der().is_ok_and(|written| written == name.der());
     Name::from_der(name.der()).ok().filter(same).ok_or_else(|| IssueError::NotReproducible(format!("{what} ({name})")))
 }
@@ -178,7 +178,7 @@ fn extensions(old: &Certificate, issuer: &Certificate, new_key: &PrivateKey) -> 
     Ok(extensions)
 }
 
-fn with_value(extension: &Extension, value: &[u8]) -> Result<x509_cert::ext::Extension, IssueError> {
+pub(super) fn with_value(extension: &Extension, value: &[u8]) -> Result<x509_cert::ext::Extension, IssueError> {
     let extn_id = ObjectIdentifier::from_bytes(extension.oid.as_bytes())
         .map_err(|_| IssueError::NotReproducible(format!("the extension {}", extension.oid)))?;
     Ok(x509_cert::ext::Extension { extn_id, critical: extension.critical, extn_value: OctetString::new(value).map_err(library)? })
@@ -190,7 +190,7 @@ fn authority_key_identifier(issuer: &[u8]) -> Result<Vec<u8>, IssueError> {
 }
 
 /// SHA-1 is what RFC 5280 names. It identifies the key and protects nothing.
-fn subject_key_identifier(key: &PrivateKey) -> Result<Vec<u8>, IssueError> {
+pub(super) fn subject_key_identifier(key: &PrivateKey) -> Result<Vec<u8>, IssueError> {
     let bits = Key::parse(key.public_key_der()).ok_or_else(|| IssueError::Library("unreadable public key".to_owned()))?.bits;
     let identifier = OctetString::new(digest(&SHA1_FOR_LEGACY_USE_ONLY, bits).as_ref()).map_err(library)?;
     SubjectKeyIdentifier(identifier).to_der().map_err(library)
@@ -202,7 +202,7 @@ fn time(at: Timestamp) -> Option<Time> {
     Some(Time::from(der::DateTime::from_unix_duration(since_1970).ok()?))
 }
 
-fn library(error: impl std::fmt::Display) -> IssueError {
+pub(super) fn library(error: impl std::fmt::Display) -> IssueError {
     IssueError::Library(error.to_string())
 }
 

@@ -11,6 +11,7 @@ mod issue;
 mod keys;
 mod name;
 mod read;
+mod request;
 mod signer;
 mod verify;
 
@@ -22,7 +23,8 @@ pub use issue::{IssueError, Terms, random_serial, reissue};
 pub use keys::{KeyError, PrivateKey};
 pub use name::{DistinguishedName, Serial};
 pub use read::{Certificate, ExtendedKeyUsage, Extension, ReadError, certificates};
+pub use request::request;
 pub use signer::{PublicKey, Signature};
-pub use verify::{VerifyError, verify_renewed};
+pub use verify::{VerifyError, verify_answer, verify_renewed};
 pub use x509_parser::der_parser::Oid;
 pub use x509_parser::extensions::KeyUsage;

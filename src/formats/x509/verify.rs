@@ -71,6 +71,17 @@ pub enum VerifyError {
     /// It can't be used as the old one could.
     #[error("the new certificate can't be used for the {0} side of TLS, and the old one could")]
     Usage(&'static str),
+    /// It gains nothing.
+    #[error("the new certificate ends at {new}, and the old one not before {old}")]
+    NoLonger {
+        /// The end of the new one.
+        new: Timestamp,
+        /// The end of the old one.
+        old: Timestamp,
+    },
+    /// Its names or usages are not the old one's.
+    #[error("the new certificate does not have the {0} of the old one: {1}")]
+    NotTheSame(&'static str, String),
     /// Something else that a verifier refuses.
     #[error("the new certificate does not verify: {0}")]
     Path(String),
@@ -117,6 +128,25 @@ pub fn verify_renewed(new: &Certificate, old: &Certificate, issuer: &Certificate
     names_are_kept(new, old)?;
     extensions_are_kept(new, old)?;
     key_identifiers_are_right(new, old, issuer)
+}
+
+/// The same for a certificate that an authority elsewhere signed. It may write other extensions of its own, as its rules are; what
+/// the certificate can be used for, by the old one's usages and names, has to be the same, and its life has to be longer.
+///
+/// # Errors
+/// As [`verify_renewed`].
+pub fn verify_answer(new: &Certificate, old: &Certificate, issuer: &Certificate, now: Timestamp) -> Result<(), VerifyError> {
+    issuer_is_right(new, issuer, now)?;
+    key_and_number_are_new(new, old)?;
+    if new.subject != old.subject {
+        return Err(VerifyError::Subject { new: new.subject.clone(), old: old.subject.clone() });
+    }
+    if new.not_after <= old.not_after {
+        return Err(VerifyError::NoLonger { new: new.not_after, old: old.not_after });
+    }
+    path_is_valid(new, old, issuer, now)?;
+    names_are_kept(new, old)?;
+    usages_are_kept(new, old)
 }
 
 fn issuer_is_right(new: &Certificate, issuer: &Certificate, now: Timestamp) -> Result<(), VerifyError> {
@@ -235,6 +265,27 @@ fn names_are_kept(new: &Certificate, old: &Certificate) -> Result<(), VerifyErro
         }
     }
     Ok(())
+}
+
+/// By their meaning and not by their bytes: an authority writes them in its own way.
+fn usages_are_kept(new: &Certificate, old: &Certificate) -> Result<(), VerifyError> {
+    let differ = |what, old: String| Err(VerifyError::NotTheSame(what, old));
+    let lost: Vec<String> = old.names().into_iter().filter(|name| !new.names().contains(name)).collect();
+    if !lost.is_empty() {
+        return differ("names", lost.join(", "));
+    }
+    if new.key_usage != old.key_usage {
+        return differ("key usage", old.key_usage.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string));
+    }
+    match (&new.extended_key_usage, &old.extended_key_usage) {
+        (new, old) if new == old => Ok(()),
+        (_, old) => differ("extended key usage", old.as_ref().map_or_else(|| "none".to_owned(), usage)),
+    }
+}
+
+fn usage(usage: &super::ExtendedKeyUsage) -> String {
+    let sides = [(usage.server_auth, "server"), (usage.client_auth, "client")];
+    sides.iter().filter(|(is, _)| *is).map(|(_, side)| *side).collect::<Vec<_>>().join(" and ")
 }
 
 fn extensions_are_kept(new: &Certificate, old: &Certificate) -> Result<(), VerifyError> {

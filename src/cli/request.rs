@@ -1,0 +1,120 @@
+//! `kubecertd csr` and `kubecertd install`: what an authority elsewhere signs.
+
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::sync::atomic::AtomicBool;
+
+use super::arguments::{CsrOptions, InstallOptions};
+use super::out::{self, GOOD, paint};
+use super::renew::{names, services};
+use super::words::date;
+use super::{Exit, Failure};
+use crate::drivers::timedate;
+use crate::model::CredentialName;
+use crate::observe::Node;
+use crate::pass::requests::{Installed, install, requests, signed_elsewhere};
+use crate::pass::{self, Orders};
+use crate::plan::{Occasion, Request};
+use crate::sys::Clock;
+
+/// No certificate with its chain is larger.
+const LARGEST: u64 = 1 << 20;
+
+/// The requests go to standard output, what there is to know of them to standard error: `kubecertd csr apiserver > apiserver.csr`.
+pub(super) fn csr(node: &Node, options: &CsrOptions) -> Result<Exit, Failure> {
+    let names: Vec<CredentialName> = if options.all { signed_elsewhere(node) } else { names(node, &options.names)?.into_iter().collect() };
+    if names.is_empty() {
+        let text = if options.all {
+            "there is nothing to sign elsewhere: every authority has its key on this node"
+        } else {
+            "say what is to be signed: kubecertd csr NAME, or --all for everything whose authority has its key elsewhere"
+        };
+        return Err(Failure::Request(text.to_owned()));
+    }
+    let made = requests(node, &names)?;
+    let mut failed = 0;
+    for (name, result) in &made {
+        match result {
+            Ok(requested) => {
+                let again = if requested.again { "; it is for the key of the earlier one, which has no answer yet" } else { "" };
+                out::inform(&format!("{name}: the request is {} too, and its key waits beside it{again}", requested.file.display()));
+                out::say(&requested.request);
+            }
+            Err(e) => {
+                failed += 1;
+                out::complain(&format!("{name}: {e}"));
+            }
+        }
+    }
+    Ok(match failed {
+        0 => Exit::Fine,
+        failed if failed < made.len() => Exit::Partly,
+        _ => Exit::Failed,
+    })
+}
+
+pub(super) fn put(node: &Node, options: &InstallOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
+    let asked = names(node, std::slice::from_ref(&options.name))?;
+    let Some(name) = asked.into_iter().next() else { return Ok(Exit::Usage) };
+    let answer = read(options)?;
+    match install(node, &name, &answer, clock.now())? {
+        Ok(installed) => {
+            out::say(&show(&name, &installed));
+            Ok(refresh(node, name, clock))
+        }
+        Err(e) => {
+            out::complain(&format!("{name}: {e}"));
+            Ok(Exit::Failed)
+        }
+    }
+}
+
+/// The answer lies where the operator put it, on this machine, whatever root folder is worked on.
+fn read(options: &InstallOptions) -> Result<Vec<u8>, Failure> {
+    let failed = |e: std::io::Error| Failure::Request(format!("{}: {e}", options.certificate.display()));
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(&options.certificate).map_err(failed)?;
+    file.take(LARGEST).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+fn show(name: &CredentialName, installed: &Installed) -> String {
+    let mut text = format!("{} {name}: valid until {}, serial {}", paint(GOOD, "installed"), date(installed.not_after), installed.serial);
+    let _ = match &installed.backup {
+        Some(backup) => writeln!(text, "; what was there before is the backup {backup}."),
+        None => writeln!(text, "."),
+    };
+    for note in installed.recovered.notes.iter().chain(&installed.notes) {
+        let _ = writeln!(text, "note: {note}");
+    }
+    text
+}
+
+/// A pass that finds this one credential fresh and its services stale.
+fn refresh(node: &Node, name: CredentialName, clock: &dyn Clock) -> Exit {
+    if !node.root.is_host() {
+        return Exit::Fine;
+    }
+    let request = Request { only: [name].into(), force: false };
+    let orders = Orders {
+        request: &request,
+        occasion: Occasion::Asked,
+        clock,
+        synchronised: timedate::synchronised_now(timedate::LIMIT),
+        trust_clock: false,
+        holds: &[],
+        remember: None,
+        stop: &AtomicBool::new(false),
+        progress: &out::progress,
+    };
+    match pass::run(node, &orders) {
+        Ok(report) => {
+            out::say(&services(&report));
+            if report.failed() { Exit::Partly } else { Exit::Fine }
+        }
+        Err(e) => {
+            out::complain(&format!("the services could not be looked at: {e}; kubecertd renew does it again"));
+            Exit::Partly
+        }
+    }
+}
