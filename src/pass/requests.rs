@@ -23,6 +23,9 @@ pub struct Requested {
     pub again: bool,
 }
 
+/// A credential, and what became of its request.
+pub type Outcome = (CredentialName, Result<Requested, RequestError>);
+
 /// An answer that is in place.
 #[derive(Debug)]
 pub struct Installed {
@@ -86,7 +89,7 @@ pub enum RequestError {
 ///
 /// # Errors
 /// When it could not begin; what goes wrong with single credentials is in the results.
-pub fn requests(node: &Node, names: &[CredentialName]) -> Result<Vec<(CredentialName, Result<Requested, RequestError>)>, PassError> {
+pub fn requests(node: &Node, names: &[CredentialName]) -> Result<Vec<Outcome>, PassError> {
     let (store, _) = open(node)?;
     let asked = node.catalog.credentials.iter().filter(|credential| names.contains(&credential.name));
     Ok(asked.map(|credential| (credential.name.clone(), make(node, &store, credential))).collect())
