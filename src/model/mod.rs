@@ -17,6 +17,7 @@ mod observation;
 mod path;
 mod patience;
 mod running;
+mod san;
 mod secret;
 mod service;
 mod time;
@@ -37,6 +38,7 @@ pub use observation::{
 pub use path::{AbsolutePath, InvalidPath};
 pub use patience::{AskedHold, Awaited, Belief, Brakes, ClockFacts, Deferred, Hold, HoldFacts, QUIET, Refused};
 pub use running::{Consumer, Health, Holding, Instance, Presence, Sees, Serves, ServiceFacts};
+pub use san::{InvalidSan, San, SanChange};
 pub use secret::Secret;
 pub use service::{Essential, Service, ServiceKind, Signal, Takes, UnitRefresh, Use};
 pub use time::{InvalidTime, Timestamp, days};

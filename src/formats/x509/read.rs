@@ -8,7 +8,9 @@ use std::net::IpAddr;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::der_parser::Oid;
 use x509_parser::extensions::{self, GeneralName, KeyUsage, ParsedExtension};
-use x509_parser::oid_registry::{OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_SUBJECT_KEY_IDENTIFIER};
+use x509_parser::oid_registry::{
+    OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_SUBJECT_ALT_NAME, OID_X509_EXT_SUBJECT_KEY_IDENTIFIER,
+};
 use x509_parser::prelude::FromDer as _;
 
 use super::check::is_signed_with;
@@ -222,6 +224,10 @@ impl Extension {
     /// Whether it tells the issuer's or the subject's key, which are other ones in a renewed certificate.
     pub(super) fn identifies_a_key(&self) -> bool {
         self.is_authority_key_identifier() || self.is_subject_key_identifier()
+    }
+
+    pub(super) fn is_subject_alternative_name(&self) -> bool {
+        self.oid == OID_X509_EXT_SUBJECT_ALT_NAME
     }
 
     pub(super) fn is_authority_key_identifier(&self) -> bool {
