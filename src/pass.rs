@@ -310,7 +310,8 @@ fn remember(
 #[must_use]
 pub fn files(node: &Node) -> Vec<AbsolutePath> {
     let located = node.catalog.credentials.iter().map(|credential| located(&node.root, credential).location);
-    located.flat_map(|location| location.files().cloned().collect::<Vec<_>>()).collect()
+    let kubeconfigs = node.catalog.kubeconfigs.values().cloned();
+    located.flat_map(|location| location.files().cloned().collect::<Vec<_>>()).chain(kubeconfigs).collect()
 }
 
 fn jobs(node: &Node, survey: &Survey, plan: &Plan) -> Vec<Job> {

@@ -2,6 +2,7 @@
 
 mod back;
 pub mod refresh;
+mod kubelet;
 mod renew;
 mod trial;
 

@@ -44,7 +44,7 @@ fn facts(material: Material) -> CredentialFacts {
         renewal: Renewal::Ours,
         need: Need::Manifest("kube-apiserver.yaml".into()),
     };
-    CredentialFacts { credential, material, files: Vec::new(), backup: None, user: None, notes: Vec::new() }
+    CredentialFacts { credential, material, files: Vec::new(), backup: None, user: None, notes: Vec::new(), kubelet: None }
 }
 
 fn authority(state: AuthorityState) -> AuthorityFacts {

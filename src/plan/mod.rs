@@ -7,6 +7,7 @@ mod alarms;
 mod finding;
 mod freshness;
 mod judge;
+mod kubelet;
 mod memory;
 mod neighbours;
 mod patience;
@@ -23,6 +24,7 @@ pub use alarms::{
 pub use finding::Finding;
 pub use freshness::{JudgedService, judge_service};
 pub use judge::{action, judge, judge_authority};
+pub use kubelet::kubelet_action;
 pub use memory::{
     Content, Moment, forget_restarted, note_connections, note_contents, note_out_of_sight, note_replaced, note_restarted, note_told,
 };

@@ -60,7 +60,7 @@ fn ends_in(ends: u64) -> Judged {
         state: AuthorityState::Present { certificate, key: AuthorityKey::Usable },
     };
     let facts =
-        CredentialFacts { credential, material: Material::Whole(leaf), files: Vec::new(), backup: None, user: None, notes: Vec::new() };
+        CredentialFacts { credential, material: Material::Whole(leaf), files: Vec::new(), backup: None, user: None, notes: Vec::new(), kubelet: None };
     let judgement = judge(&facts, Some(&authority), &policy(), now());
     Judged { facts, authority: Some(authority), judgement }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::judge::new_end;
+use super::kubelet::healed_here;
 use crate::model::{Action, AuthorityFacts, CredentialFacts, CredentialName, Judgement, Policy, Renewal, Signer, Timestamp};
 
 /// A credential with all that is known and thought of it.
@@ -87,8 +88,10 @@ fn can_be_forced(judged: &Judged, now: Timestamp) -> bool {
     let usable = |facts: &AuthorityFacts| {
         super::judge_authority(facts, std::time::Duration::ZERO, now).condition == crate::model::AuthorityCondition::Usable
     };
-    judged.facts.credential.renewal == Renewal::Ours
-        && judged.facts.material.leaf().is_some_and(|leaf| leaf.signer == Signer::Authority)
+    let ours = judged.facts.credential.renewal == Renewal::Ours
+        && judged.facts.material.leaf().is_some_and(|leaf| leaf.signer == Signer::Authority);
+    let kubelets = healed_here(&judged.facts).is_some_and(|client| client.node.is_ok());
+    (ours || kubelets)
         && judged.authority.as_ref().is_some_and(usable)
 }
 

@@ -62,7 +62,7 @@ fn new_file(path: &str, old: Option<&str>, new: &str) -> NewFile {
 
 fn pair() -> Change {
     let files = vec![new_file("/etc/pki/a.crt", Some("old crt"), "new crt"), new_file("/etc/pki/a.key", Some("old key"), "new key")];
-    Change { credential: CredentialName::new("a").unwrap(), files, backup: Backup::Required }
+    Change { credential: CredentialName::new("a").unwrap(), files, link: None, backup: Backup::Required }
 }
 
 fn fine(_: &[Secret]) -> Result<(), StoreError> {

@@ -202,7 +202,7 @@ fn time(at: Timestamp) -> Option<Time> {
     Some(Time::from(der::DateTime::from_unix_duration(since_1970).ok()?))
 }
 
-fn library(error: impl std::fmt::Display) -> IssueError {
+pub(super) fn library(error: impl std::fmt::Display) -> IssueError {
     IssueError::Library(error.to_string())
 }
 
