@@ -20,9 +20,9 @@ use crate::model::{
 };
 use crate::observe::{Conditions, Node, Observation, Platform, conditions, observe};
 use crate::plan::{
-    Judged, Occasion, Plan, Request, Step, believe, defer, holds, judge, judge_authority, last_seen, not_yet_again, plan, policy_by,
+    Judged, Occasion, Plan, Request, Step, believe, defer, holds, judge, judge_authority, last_seen, long_gone, not_yet_again, plan, policy_by,
 };
-use crate::store::{Recovered, State, Store, StoreError};
+use crate::store::{Recovered, State, Store, StoreError, read_services};
 use crate::sys::Clock;
 
 /// How long another process that is at work on the same node is waited for.
@@ -199,7 +199,10 @@ fn outlook(node: &Node, orders: &Orders<'_>, survey: Survey, state: &State, note
     let Conditions { holds: found, mut notes } = conditions(&node.root, &node.settings);
     notes.extend(note);
     let holds = holds(&found, now).into_iter().chain(orders.holds.iter().cloned()).collect();
-    let brakes = Brakes { belief, holds, refused: not_yet_again(&state.refused, now) };
+    let (memory, _) = read_services(&node.root, &node.settings.paths.state);
+    let members = node.catalog.etcd_members.max(memory.etcd_members.unwrap_or(0));
+    let long_gone = long_gone(&survey.credentials, members, now);
+    let brakes = Brakes { belief, holds, refused: not_yet_again(&state.refused, now), long_gone };
     let policy = policy_by(policy(node), &brakes.belief);
     let plan = plan(&survey.credentials, orders.request, &policy, now);
     let (plan, deferred) = defer(plan, &survey.credentials, orders.request, &policy, &brakes);

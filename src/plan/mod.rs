@@ -29,7 +29,7 @@ pub use memory::{
     Content, Moment, forget_restarted, note_connections, note_contents, note_out_of_sight, note_replaced, note_restarted, note_told,
 };
 pub use neighbours::may_stop;
-pub use patience::{RELEASED, believe, defer, holds, last_seen, not_yet_again, policy_by};
+pub use patience::{RELEASED, believe, defer, holds, last_seen, long_gone, not_yet_again, policy_by};
 pub use refresh::{Occasion, Refresh, Situation, plan_refresh};
 pub use steps::{Judged, Plan, Request, Step, Terms, plan};
 pub use words::{remaining, span};

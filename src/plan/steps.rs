@@ -24,6 +24,8 @@ pub struct Request {
     pub only: BTreeSet<CredentialName>,
     /// Also what has enough life left.
     pub force: bool,
+    /// Also what ended long ago on one controller of several.
+    pub revive: bool,
 }
 
 /// What is to be done.
