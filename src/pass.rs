@@ -20,7 +20,8 @@ use crate::model::{
 };
 use crate::observe::{Conditions, Node, Observation, Platform, conditions, observe};
 use crate::plan::{
-    Judged, Occasion, Plan, Request, Step, believe, defer, holds, judge, judge_authority, last_seen, long_gone, not_yet_again, plan, policy_by,
+    Judged, Occasion, Plan, Request, Step, believe, defer, holds, judge, judge_authority, last_seen, long_gone, not_yet_again, plan,
+    policy_by,
 };
 use crate::store::{Recovered, State, Store, StoreError, read_services};
 use crate::sys::Clock;

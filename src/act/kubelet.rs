@@ -64,7 +64,13 @@ pub(super) struct Replacing {
 }
 
 /// The files that change: for a link the new pem, else the file itself; and kubelet.conf where it has to be pointed there.
-pub(super) fn files(root: &Root, job: &Job, client: &KubeletClient, mut files: Vec<NewFile>, now: Timestamp) -> Result<Replacing, RenewError> {
+pub(super) fn files(
+    root: &Root,
+    job: &Job,
+    client: &KubeletClient,
+    mut files: Vec<NewFile>,
+    now: Timestamp,
+) -> Result<Replacing, RenewError> {
     let location = &job.facts.credential.location;
     let path = location.certificate_file();
     let mut new_link = None;
@@ -95,7 +101,8 @@ fn free_name(root: &Root, path: &AbsolutePath, now: Timestamp) -> Result<String,
 fn pointed(root: &Root, client: &KubeletClient, location: &Location) -> Result<Option<NewFile>, RenewError> {
     let path = &client.kubeconfig;
     let Some(text) = Files::read(root, path)? else { return Err(RenewError::Changed) };
-    let embeds = Kubeconfig::parse(text.expose()).is_ok_and(|config| matches!(config.user.client.certificate, kubeconfig::Source::Embedded(_)));
+    let embeds =
+        Kubeconfig::parse(text.expose()).is_ok_and(|config| matches!(config.user.client.certificate, kubeconfig::Source::Embedded(_)));
     if !embeds {
         return Ok(None);
     }

@@ -1,8 +1,8 @@
 //! What is done about a plan. Kubelet's own certificate gets its room here beside the renewal and the refresh of services.
 
 mod back;
-pub mod refresh;
 mod kubelet;
+pub mod refresh;
 mod renew;
 mod trial;
 

@@ -220,7 +220,8 @@ impl Node {
         let (authorities, services, trials, notes) = (vec![authority], Vec::new(), BTreeMap::new(), Vec::new());
         let (wanted_names, etcd_members, api_server_address) = (BTreeMap::new(), 0, None);
         let kubeconfigs = std::collections::BTreeMap::new();
-        let catalog = Catalog { authorities, credentials, services, kubeconfigs, trials, wanted_names, etcd_members, api_server_address, notes };
+        let catalog =
+            Catalog { authorities, credentials, services, kubeconfigs, trials, wanted_names, etcd_members, api_server_address, notes };
         Self { root: Root::open(folder.path()).unwrap(), folder, catalog }
     }
 

@@ -139,7 +139,8 @@ impl Catalog {
         let api_server_address = manifests.api_server_address().map(str::to_owned);
         let trials = trials(profile, &services);
         let kubeconfigs = kubeconfigs(settings, profile, found);
-        let mut catalog = Self { authorities, credentials, services, kubeconfigs, trials, wanted_names, etcd_members, api_server_address, notes };
+        let mut catalog =
+            Self { authorities, credentials, services, kubeconfigs, trials, wanted_names, etcd_members, api_server_address, notes };
         catalog.join_shared();
         Ok(catalog)
     }

@@ -64,7 +64,15 @@ fn parser_failed(path: &AbsolutePath) -> String {
 
 fn unreadable(credential: &Credential) -> CredentialFacts {
     let material = Material::Unreadable(parser_failed(credential.location.certificate_file()));
-    CredentialFacts { credential: credential.clone(), material, files: Vec::new(), backup: None, user: None, notes: Vec::new(), kubelet: None }
+    CredentialFacts {
+        credential: credential.clone(),
+        material,
+        files: Vec::new(),
+        backup: None,
+        user: None,
+        notes: Vec::new(),
+        kubelet: None,
+    }
 }
 
 fn facts(root: &Root, credential: &Credential, authority: Option<&LoadedAuthority>, backups: &Backups) -> CredentialFacts {

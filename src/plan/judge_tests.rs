@@ -213,8 +213,14 @@ fn kubelet_starts_with_what_its_kubeconfig_embeds_where_that_is_of_no_use() {
 fn where_the_key_is_elsewhere_the_command_is_said() {
     let judgement = judge(&kubelets(Condition::Expired), Some(&authority_in(AuthorityCondition::External)), &policy(), now());
     assert_eq!((judgement.action, judgement.attention), (Action::Report, true));
-    let command = "run `kubeadm kubeconfig user --org system:nodes --client-name system:node:cp1 > kubelet.conf`";
-    for part in ["expired 24 hours ago; kubelet can't renew it any more", "/etc/kubernetes/pki/ca.key is not on this node", command, "copy the file here to /etc/kubernetes/kubelet.conf", "systemctl restart kubelet"] {
+    let command = "`kubeadm kubeconfig user --config kubeadm.yaml --org system:nodes --client-name system:node:cp1 > kubelet.conf`";
+    for part in [
+        "expired 24 hours ago; kubelet can't renew it any more",
+        "/etc/kubernetes/pki/ca.key is not on this node",
+        command,
+        "copy that file here to /etc/kubernetes/kubelet.conf",
+        "systemctl restart kubelet",
+    ] {
         assert!(judgement.reason.contains(part), "{part}: {}", judgement.reason);
     }
     let due = judge(&kubelets(Condition::Due), Some(&authority_in(AuthorityCondition::External)), &policy(), now());

@@ -2,9 +2,7 @@
 //! that: it shows the old certificate when it asks for a new one. Only then it is issued here.
 
 use super::judge::authority_trouble;
-use crate::model::{
-    Action, AuthorityCondition, AuthorityFacts, Condition, CredentialFacts, KubeletClient, Material, Renewal, Timestamp,
-};
+use crate::model::{Action, AuthorityCondition, AuthorityFacts, Condition, CredentialFacts, KubeletClient, Material, Renewal, Timestamp};
 
 /// What is done about kubelet's client certificate in this state, with its authority in that state. `known` tells whether it is known
 /// which node it is for. `docs/judging.md` is this table in print; a test holds the two together.
@@ -54,6 +52,6 @@ pub(super) fn left_to_others(facts: &CredentialFacts, authority: Option<&Authori
 pub(super) fn by_hand(client: &KubeletClient) -> String {
     let (name, conf) = (client.node.as_deref().unwrap_or("NAME"), &client.kubeconfig);
     format!(
-        "on a controller that has the key, run `kubeadm kubeconfig user --org system:nodes --client-name system:node:{name} > kubelet.conf` (up to Kubernetes 1.20 `kubeadm alpha kubeconfig user`), copy the file here to {conf}, and run `systemctl restart kubelet`"
+        "on a controller that has the key, run `kubectl -n kube-system get configmap kubeadm-config -o jsonpath='{{.data.ClusterConfiguration}}' > kubeadm.yaml` and `kubeadm kubeconfig user --config kubeadm.yaml --org system:nodes --client-name system:node:{name} > kubelet.conf` (up to Kubernetes 1.20 `kubeadm alpha kubeconfig user`), copy that file here to {conf}, and run `systemctl restart kubelet`"
     )
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::steps::{Judged, Plan, Request, Step};
 use super::words::{remaining, span};
 use crate::model::{
-    AskedHold, Awaited, Belief, Brakes, ClockFacts, Condition, CredentialName, Deferred, Hold, HoldFacts, Policy, QUIET, Refused, Timestamp, Urgency, days,
+    AskedHold, Awaited, Belief, Brakes, ClockFacts, Condition, CredentialName, Deferred, Hold, HoldFacts, Policy, QUIET, Refused,
+    Timestamp, Urgency, days,
 };
 
 /// The release of this version, 2026-11-01T00:00:00Z: a clock that says an earlier time is wrong.

@@ -61,8 +61,15 @@ fn ends_in(ends: u64) -> Judged {
         authority: Authority { name, certificate: path("/pki/ca.crt"), key: path("/pki/ca.key"), root: true, need: Need::Configured },
         state: AuthorityState::Present { certificate, key: AuthorityKey::Usable },
     };
-    let facts =
-        CredentialFacts { credential, material: Material::Whole(leaf), files: Vec::new(), backup: None, user: None, notes: Vec::new(), kubelet: None };
+    let facts = CredentialFacts {
+        credential,
+        material: Material::Whole(leaf),
+        files: Vec::new(),
+        backup: None,
+        user: None,
+        notes: Vec::new(),
+        kubelet: None,
+    };
     let judgement = judge(&facts, Some(&authority), &policy(), now());
     Judged { facts, authority: Some(authority), judgement }
 }
@@ -262,14 +269,20 @@ fn what_was_refused_waits_a_day_while_the_old_one_is_in_place() {
 fn force_overrides_a_hold_and_never_the_clock() {
     let force = Request { force: true, ..Request::default() };
     assert_eq!(deferred(&ends_in(300), &force, &held()), (1, vec![]));
-    let wrong = Brakes { belief: Belief::NotBelieved("the clock is wrong".into()), holds: vec![], refused: vec![], long_gone: BTreeMap::new() };
+    let wrong =
+        Brakes { belief: Belief::NotBelieved("the clock is wrong".into()), holds: vec![], refused: vec![], long_gone: BTreeMap::new() };
     let (issued, waiting) = deferred(&ends_in(1), &force, &wrong);
     assert_eq!((issued, waiting.len(), waiting[0].reason.as_str()), (0, 1, "the clock is wrong"));
 }
 
 fn any_brakes() -> impl Strategy<Value = Brakes> {
     let belief = prop_oneof![Just(Belief::Believed), Just(Belief::BelievedUnsynchronised), Just(Belief::NotBelieved("wrong".into()))];
-    (belief, 0usize..3).prop_map(|(belief, count)| Brakes { belief, holds: vec![Hold::KubeadmRunning { pid: 7 }; count], refused: vec![], long_gone: BTreeMap::new() })
+    (belief, 0usize..3).prop_map(|(belief, count)| Brakes {
+        belief,
+        holds: vec![Hold::KubeadmRunning { pid: 7 }; count],
+        refused: vec![],
+        long_gone: BTreeMap::new(),
+    })
 }
 
 /// A node of credentials in any condition, each with a step that does anything.
@@ -366,7 +379,10 @@ fn what_is_long_gone_waits_for_a_word_and_for_nothing_else() {
         let (issued, waiting) = deferred(&judged, &Request { force, ..Request::default() }, &brakes);
         assert_eq!((issued, waiting.len(), waiting[0].awaits, waiting[0].until), (0, 1, Awaited::Word, None));
         let reason = &waiting[0].reason;
-        assert!(reason.starts_with("it ended 400 days ago, and etcd has 3 members: ") && reason.contains("kubecertd renew --revive"), "{reason}");
+        assert!(
+            reason.starts_with("it ended 400 days ago, and etcd has 3 members: ") && reason.contains("kubecertd renew --revive"),
+            "{reason}"
+        );
     }
     assert_eq!(deferred(&judged, &Request { revive: true, ..Request::default() }, &brakes), (1, vec![]));
     let wrong = Brakes { belief: Belief::NotBelieved("the clock is wrong".into()), ..brakes };

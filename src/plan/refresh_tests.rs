@@ -34,7 +34,12 @@ impl Node {
             services,
             occasion: Occasion::Scheduled,
             request: Request::default(),
-            brakes: Brakes { belief: Belief::Believed, holds: Vec::new(), refused: Vec::new(), long_gone: std::collections::BTreeMap::new() },
+            brakes: Brakes {
+                belief: Belief::Believed,
+                holds: Vec::new(),
+                refused: Vec::new(),
+                long_gone: std::collections::BTreeMap::new(),
+            },
             now: now(),
         }
     }

@@ -93,8 +93,7 @@ fn can_be_forced(judged: &Judged, now: Timestamp) -> bool {
     let ours = judged.facts.credential.renewal == Renewal::Ours
         && judged.facts.material.leaf().is_some_and(|leaf| leaf.signer == Signer::Authority);
     let kubelets = healed_here(&judged.facts).is_some_and(|client| client.node.is_ok());
-    (ours || kubelets)
-        && judged.authority.as_ref().is_some_and(usable)
+    (ours || kubelets) && judged.authority.as_ref().is_some_and(usable)
 }
 
 /// Valid from a little before now, so that clients whose clocks are behind accept it, but never from before its

@@ -323,6 +323,11 @@ fn swap() -> Change {
     Change { credential: CredentialName::new("own").unwrap(), files, link: Some(link), backup: Backup::Required }
 }
 
+/// What the link leads to, below the node's own root.
+fn pem(node: &Node) -> String {
+    node.get(leads(node).trim_start_matches('/'))
+}
+
 fn leads(node: &Node) -> String {
     fs::read_link(node.at(LINK)).unwrap().to_str().unwrap().to_owned()
 }
@@ -341,7 +346,10 @@ fn a_link_is_swapped_to_a_new_file_and_the_old_one_stays() {
     let done = store.commit(vec![checked.unwrap()], Timestamp::from_seconds(NOW), 3);
     assert!(done.outcomes[0].result.is_ok() && done.notes.is_empty(), "{done:?}");
     assert_eq!(leads(&node), format!("/etc/pki/{NEW}"), "the whole path, as kubelet has it");
-    assert_eq!((node.get(LINK), node.get(&format!("etc/pki/{OLD}")), node.get("etc/pki/conf")), ("new pem".into(), "old pem".into(), "points".into()));
+    assert_eq!(
+        (pem(&node), node.get(&format!("etc/pki/{OLD}")), node.get("etc/pki/conf")),
+        ("new pem".into(), "old pem".into(), "points".into())
+    );
     assert_eq!(fs::metadata(node.at(&format!("etc/pki/{NEW}"))).unwrap().mode() & 0o7777, 0o600);
     assert_eq!(node.dot_files(), Vec::<String>::new());
     drop(store);
@@ -358,13 +366,14 @@ fn a_link_that_leads_elsewhere_by_now_is_left_alone() {
     symlink("/etc/pki/client-2026-02-02-00-00-00.pem", node.at(LINK)).unwrap();
     let done = store.commit(vec![checked], Timestamp::from_seconds(NOW), 3);
     assert!(matches!(done.outcomes[0].result, Err(StoreError::Changed(_))), "{done:?}");
-    assert_eq!((node.get(LINK), node.get("etc/pki/conf")), ("kubelet's own".into(), "embeds".into()));
+    assert_eq!((pem(&node), node.get("etc/pki/conf")), ("kubelet's own".into(), "embeds".into()));
     drop(done);
     assert_eq!(node.dot_files(), Vec::<String>::new());
     assert!(!node.at(&format!("etc/pki/{NEW}")).exists());
     let elsewhere = store.stage(swap());
     assert!(matches!(elsewhere, Err(StoreError::Changed(_))), "{elsewhere:?}");
-    let taken = store.stage(Change { link: Some(NewLink { name: "client-2026-02-02-00-00-00.pem".into(), ..swap().link.unwrap() }), ..swap() });
+    let taken =
+        store.stage(Change { link: Some(NewLink { name: "client-2026-02-02-00-00-00.pem".into(), ..swap().link.unwrap() }), ..swap() });
     assert!(taken.is_err());
     let other = store.stage(Change { link: Some(NewLink { name: "passwd".into(), ..swap().link.unwrap() }), ..swap() });
     assert!(matches!(other, Err(StoreError::NotALink(_))), "{other:?}");
@@ -378,7 +387,7 @@ fn a_link_that_was_not_there_is_made() {
     let change = Change { link: Some(NewLink { old: None, ..swap().link.unwrap() }), ..swap() };
     let done = commit(&mut store, change);
     assert!(done.outcomes[0].result.is_ok(), "{done:?}");
-    assert_eq!(node.get(LINK), "new pem");
+    assert_eq!(pem(&node), "new pem");
 }
 
 /// The journal is written, and the power goes after each of the steps that follow.
@@ -409,7 +418,11 @@ fn a_swap_that_was_cut_short_is_finished_from_wherever_it_was() {
         drop((checked, store));
         let (store, recovered) = open_linked(&node);
         assert_eq!(recovered.finished.len(), 1, "{steps}: {recovered:?}");
-        assert_eq!((leads(&node), node.get(LINK), node.get("etc/pki/conf")), (format!("/etc/pki/{NEW}"), "new pem".into(), "points".into()), "{steps}");
+        assert_eq!(
+            (leads(&node), pem(&node), node.get("etc/pki/conf")),
+            (format!("/etc/pki/{NEW}"), "new pem".into(), "points".into()),
+            "{steps}"
+        );
         assert_eq!(node.dot_files(), Vec::<String>::new(), "{steps}");
         drop(store);
         assert_eq!(open_linked(&node).1, Recovered::default(), "{steps}");
@@ -426,7 +439,10 @@ fn a_swap_that_was_overtaken_leaves_nothing_behind() {
         store.journal.write(commit::entries(&checked)).unwrap();
         checked.keep_staged(true);
         if named {
-            let file = node.dot_files().into_iter().find(|name| fs::read_to_string(node.at(&format!("etc/pki/{name}"))).is_ok_and(|text| text == "new pem"));
+            let file = node
+                .dot_files()
+                .into_iter()
+                .find(|name| fs::read_to_string(node.at(&format!("etc/pki/{name}"))).is_ok_and(|text| text == "new pem"));
             fs::rename(node.at(&format!("etc/pki/{}", file.unwrap())), node.at(&format!("etc/pki/{NEW}"))).unwrap();
         }
         node.put("etc/pki/client-2026-02-02-00-00-00.pem", "kubelet's own", 0o600);
@@ -435,7 +451,7 @@ fn a_swap_that_was_overtaken_leaves_nothing_behind() {
         drop((checked, store));
         let (_store, recovered) = open_linked(&node);
         assert_eq!(recovered.dropped.len(), 1, "{recovered:?}");
-        assert_eq!((node.get(LINK), node.get("etc/pki/conf")), ("kubelet's own".into(), "embeds".into()));
+        assert_eq!((pem(&node), node.get("etc/pki/conf")), ("kubelet's own".into(), "embeds".into()));
         assert!(!node.at(&format!("etc/pki/{NEW}")).exists() && node.dot_files().is_empty(), "{:?}", node.dot_files());
     }
 }
@@ -466,13 +482,21 @@ fn a_journal_that_would_make_a_link_lead_anywhere_is_not_followed() {
     };
     let current = "client-current.pem";
     let staged = ".client-current.pem.kubecertd-2";
-    for hostile in [entry(current, "../../passwd", staged), entry(current, "a.crt", staged), entry("other-current.pem", "other-2026.pem", ".other-current.pem.kubecertd-2"), entry(current, NEW, "a.key")] {
+    for hostile in [
+        entry(current, "../../passwd", staged),
+        entry(current, "a.crt", staged),
+        entry("other-current.pem", "other-2026.pem", ".other-current.pem.kubecertd-2"),
+        entry(current, NEW, "a.key"),
+    ] {
         let node = linked();
         let (mut store, _) = open_linked(&node);
         store.journal.write(vec![hostile]).unwrap();
         drop(store);
         let (_store, recovered) = open_linked(&node);
         assert!(recovered.finished.is_empty() && recovered.notes[0].contains("it is not followed"), "{recovered:?}");
-        assert_eq!((leads(&node), node.get("etc/pki/a.crt"), node.get("etc/pki/a.key")), (format!("/etc/pki/{OLD}"), "old crt".into(), "old key".into()));
+        assert_eq!(
+            (leads(&node), node.get("etc/pki/a.crt"), node.get("etc/pki/a.key")),
+            (format!("/etc/pki/{OLD}"), "old crt".into(), "old key".into())
+        );
     }
 }

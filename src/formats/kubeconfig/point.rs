@@ -129,7 +129,9 @@ mod tests {
     }
 
     fn text(user: &str) -> String {
-        format!("# mine\ncurrent-context: c\ncontexts: [{{name: c, context: {{user: u}}}}]\nusers:\n- name: u\n  user:\n{user}extra: 1 # kept\n")
+        format!(
+            "# mine\ncurrent-context: c\ncontexts: [{{name: c, context: {{user: u}}}}]\nusers:\n- name: u\n  user:\n{user}extra: 1 # kept\n"
+        )
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{AlarmSituation, Picture, Seen};
 use crate::model::{
-    Action, Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityState, Condition, Location, Material, Renewal, Timestamp,
-    days,
+    Action, Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityState, Condition, Location, Material, Renewal,
+    Timestamp, days,
 };
 use crate::plan::kubelet::{by_hand, healed_here};
 use crate::plan::{Judged, judge_authority};
