@@ -23,7 +23,7 @@ impl Node {
     pub fn give_kubelet(&self, days_left: i64) {
         let pem = format!("{FOLDER}/kubelet-client-2025-10-01-12-00-00.pem");
         self.write(&pem, self.kubelet_pem(days_left));
-        fs::set_permissions(self.path(&pem), PermissionsExt::from_mode(0o600)).unwrap();
+        fs::set_permissions(self.path(&pem), fs::Permissions::from_mode(0o600)).unwrap();
         let _ = fs::remove_file(self.path(CURRENT));
         symlink(format!("/{pem}"), self.path(CURRENT)).unwrap();
     }
