@@ -16,7 +16,7 @@ use crate::act::{BackError, Job, Outcome, Progress, RenewError, Renewal, Renewed
 use crate::credentials::located;
 use crate::model::{
     AbsolutePath, Action, AuthorityFacts, AuthorityJudgement, Belief, Brakes, ClockFacts, CredentialName, Deferred, Hold, Material, Policy,
-    Refused, Replaced, Timestamp,
+    Refused, Replaced, Timestamp, Urgency,
 };
 use crate::observe::{Conditions, Node, Observation, Platform, conditions, observe};
 use crate::plan::{
@@ -169,6 +169,13 @@ pub fn survey(node: &Node, now: Timestamp) -> Survey {
         (facts, judgement)
     });
     Survey { now, authorities: authorities.collect(), credentials }
+}
+
+/// Whether something is to be renewed that can't wait for the next scheduled pass: on a machine that was off, say.
+#[must_use]
+pub fn cannot_wait(node: &Node, now: Timestamp) -> bool {
+    let renews = |judged: &Judged| matches!(judged.judgement.action, Action::Renew | Action::Repair);
+    survey(node, now).credentials.iter().any(|judged| renews(judged) && judged.judgement.condition.urgency() > Urgency::Due)
 }
 
 /// What would be done at one moment.
