@@ -3,13 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::common;
-use super::common::kubelet::{CONF, CURRENT, FOLDER};
+use super::common::kubelet::{CONF, CURRENT};
 use super::harness::Node;
 use super::services::{assert_in_use, figure};
 
 /// The power goes, everything has ended 30 days ago, and nobody is there.
 pub fn a_node_on_which_everything_expired_comes_back(node: &mut Node) {
-    let kept = keep_kubelet(node);
     node.install_settled();
     node.exec("systemctl stop kubecertd");
     node.age_all(-30);
@@ -23,12 +22,10 @@ pub fn a_node_on_which_everything_expired_comes_back(node: &mut Node) {
     for service in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
         assert!(!said.contains(&format!("{service}: it was restarted")), "{service}: {said}");
     }
-    restore_kubelet(node, kept);
 }
 
 /// kubelet's alone, on a node that runs, and then with the power gone.
 pub fn a_kubelet_whose_own_certificate_expired_comes_back(node: &mut Node) {
-    let kept = keep_kubelet(node);
     node.install_settled();
     let began = kubelet_starts(node);
     node.age("kubelet-client", -30);
@@ -48,7 +45,6 @@ pub fn a_kubelet_whose_own_certificate_expired_comes_back(node: &mut Node) {
     node.embed_in_kubelet_conf(-30);
     comes_back(node, "the one that kubelet.conf embeds");
     assert!(node.text(CONF).contains(&format!("client-certificate: /{CURRENT}")), "{}", node.text(CONF));
-    restore_kubelet(node, kept);
 }
 
 /// The others, one kind after the other; kubelet works all the while.
@@ -125,15 +121,4 @@ fn all_run(node: &Node) -> bool {
 
 fn kubelet_starts(node: &Node) -> usize {
     node.exec("journalctl --unit kubelet --output cat").lines().filter(|line| line.starts_with("Started kubelet")).count()
-}
-
-/// kubelet's own folder is not among what every case finds as kubeadm made it.
-fn keep_kubelet(node: &Node) -> &'static str {
-    let kept = "/as-made/kubelet-pki";
-    node.exec(&format!("test -d {kept} || cp -a /{FOLDER} {kept}"));
-    kept
-}
-
-fn restore_kubelet(node: &Node, kept: &str) {
-    node.exec(&format!("systemctl stop kubecertd; rsync --archive --delete {kept}/ /{FOLDER}/ && systemctl restart kubelet"));
 }
