@@ -74,6 +74,18 @@ fn a_pass_that_was_missed_is_caught_up_at_the_start_and_only_once() {
     assert_eq!(daemon.status().unwrap().last_pass, None, "nothing was missed since");
 }
 
+/// A disk that comes from elsewhere, or a battery that was empty: no scheduled pass was missed, and all the same nothing can wait.
+#[test]
+fn what_is_urgent_or_has_ended_at_the_start_is_renewed_at_once() {
+    for days_left in [-30, 1] {
+        let node = known(Node::fresh(ECDSA), NEVER);
+        node.age("apiserver", days_left);
+        let daemon = Daemon::start(&node);
+        let last = daemon.passed("something is urgent or has ended");
+        assert_eq!(names(&last.renewed), ["apiserver"]);
+    }
+}
+
 #[test]
 fn a_pass_that_failed_before_the_start_is_made_again() {
     let node = known(Node::due(), NEVER);
