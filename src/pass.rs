@@ -171,11 +171,12 @@ pub fn survey(node: &Node, now: Timestamp) -> Survey {
     Survey { now, authorities: authorities.collect(), credentials }
 }
 
-/// Whether something is to be renewed that can't wait for the next scheduled pass: on a machine that was off, say.
+/// Whether something is to be renewed that serves nobody any more, and so can't wait for the next scheduled pass: on a machine that was
+/// off, say.
 #[must_use]
 pub fn cannot_wait(node: &Node, now: Timestamp) -> bool {
     let renews = |judged: &Judged| matches!(judged.judgement.action, Action::Renew | Action::Repair);
-    survey(node, now).credentials.iter().any(|judged| renews(judged) && judged.judgement.condition.urgency() > Urgency::Due)
+    survey(node, now).credentials.iter().any(|judged| renews(judged) && judged.judgement.condition.urgency() == Urgency::Expired)
 }
 
 /// What would be done at one moment.

@@ -136,7 +136,7 @@ impl Daemon {
         note.iter().for_each(line::note);
         let unfinished = state.unfinished || is_unfinished(&node.root, &node.settings.paths.state);
         let (remember, first_pass) = begin(&state, unfinished, &schedule, now);
-        let cannot_wait = || pass::cannot_wait(&node, now).then(|| ("something is urgent or has ended".to_owned(), Occasion::Other));
+        let cannot_wait = || pass::cannot_wait(&node, now).then(|| ("something has ended or is broken".to_owned(), Occasion::Other));
         let first_pass = first_pass.or_else(cannot_wait);
         let ticker = Ticker::start(schedule.clone(), Arc::clone(&options.clock), remember.scheduled_until).await?;
         let watch = Watch::new(&node.root);

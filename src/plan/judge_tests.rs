@@ -329,12 +329,14 @@ fn force_renews_what_is_well_and_never_what_is_not_ours_to_sign() {
         let judgement = judge(&facts, Some(&authority), &policy(), now());
         Judged { facts, authority: Some(authority), judgement }
     };
-    let counted = |facts: CredentialFacts, force| {
-        plan(&[judged(facts)], &Request { force, ..Request::default() }, &policy(), now()).issuing().count()
+    let counted = |facts: CredentialFacts, only: &[&CredentialName]| {
+        let request = Request { only: only.iter().copied().cloned().collect(), force: true, revive: false };
+        plan(&[judged(facts)], &request, &policy(), now()).issuing().count()
     };
-    assert_eq!((counted(kubelets(Condition::Fresh), false), counted(kubelets(Condition::Fresh), true)), (0, 1));
+    let name = kubelets(Condition::Fresh).credential.name;
+    assert_eq!((counted(kubelets(Condition::Fresh), &[]), counted(kubelets(Condition::Fresh), &[&name])), (0, 1));
     let watched = CredentialFacts { kubelet: None, ..kubelets(Condition::Fresh) };
-    assert_eq!(counted(watched, true), 0);
+    assert_eq!(counted(watched, &[&name]), 0);
     for condition in [Condition::ForeignIssuer, Condition::SelfSigned, Condition::Absent, Condition::Unreadable] {
         assert_eq!(forced(condition, AuthorityCondition::Usable), 0, "{condition}");
     }

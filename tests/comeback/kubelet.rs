@@ -75,10 +75,13 @@ fn never_because_it_is_due() {
     assert_ne!(assert_healed(&node, &files).serial, old.serial);
 }
 
+/// Does something to the pem of this name.
+type Damage = fn(&Node, &str);
+
 #[test]
 fn whatever_makes_it_useless_it_is_issued_anew() {
     let pem = format!("{FOLDER}/kubelet-client-2025-10-01-12-00-00.pem");
-    let damage: [(&str, fn(&Node, &str)); 7] = [
+    let damage: [(&str, Damage); 7] = [
         ("the link leads nowhere", |node, pem| node.remove(pem)),
         ("there is no link", |node, _| node.remove(CURRENT)),
         ("half of it is lost", |node, pem| {

@@ -76,12 +76,13 @@ fn a_pass_that_was_missed_is_caught_up_at_the_start_and_only_once() {
 
 /// A disk that comes from elsewhere, or a battery that was empty: no scheduled pass was missed, and all the same nothing can wait.
 #[test]
-fn what_is_urgent_or_has_ended_at_the_start_is_renewed_at_once() {
-    for days_left in [-30, 1] {
+fn what_has_ended_or_is_broken_at_the_start_is_renewed_at_once() {
+    let broken: [fn(&Node); 2] = [|node| node.age("apiserver", -30), |node| node.remove("etc/kubernetes/pki/apiserver.key")];
+    for broken in broken {
         let node = known(Node::fresh(ECDSA), NEVER);
-        node.age("apiserver", days_left);
+        broken(&node);
         let daemon = Daemon::start(&node);
-        let last = daemon.passed("something is urgent or has ended");
+        let last = daemon.passed("something has ended or is broken");
         assert_eq!(names(&last.renewed), ["apiserver"]);
     }
 }
