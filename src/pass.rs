@@ -17,13 +17,14 @@ use crate::act::{BackError, Job, Outcome, Progress, RenewError, Renewal, Renewed
 use crate::credentials::located;
 use crate::model::{
     AbsolutePath, Action, AuthorityFacts, AuthorityJudgement, Belief, Brakes, ClockFacts, CredentialName, Deferred, Hold, Material, Policy,
-    Refused, Replaced, Timestamp,
+    Refused, Replaced, Timestamp, Urgency,
 };
 use crate::observe::{Conditions, Node, Observation, Platform, conditions, observe};
 use crate::plan::{
-    Judged, Occasion, Plan, Request, Step, believe, defer, holds, judge, judge_authority, last_seen, not_yet_again, plan, policy_by,
+    Judged, Occasion, Plan, Request, Step, believe, defer, holds, judge, judge_authority, last_seen, long_gone, not_yet_again, plan,
+    policy_by,
 };
-use crate::store::{Recovered, State, Store, StoreError};
+use crate::store::{Recovered, State, Store, StoreError, read_services};
 use crate::sys::Clock;
 
 /// How long another process that is at work on the same node is waited for.
@@ -171,6 +172,14 @@ pub fn survey(node: &Node, now: Timestamp) -> Survey {
     Survey { now, authorities: authorities.collect(), credentials }
 }
 
+/// Whether something is to be renewed that serves nobody any more, and so can't wait for the next scheduled pass: on a machine that was
+/// off, say.
+#[must_use]
+pub fn cannot_wait(node: &Node, now: Timestamp) -> bool {
+    let renews = |judged: &Judged| matches!(judged.judgement.action, Action::Renew | Action::Repair);
+    survey(node, now).credentials.iter().any(|judged| renews(judged) && judged.judgement.condition.urgency() == Urgency::Expired)
+}
+
 /// What would be done at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outlook {
@@ -200,7 +209,10 @@ fn outlook(node: &Node, orders: &Orders<'_>, survey: Survey, state: &State, note
     let Conditions { holds: found, mut notes } = conditions(&node.root, &node.settings);
     notes.extend(note);
     let holds = holds(&found, now).into_iter().chain(orders.holds.iter().cloned()).collect();
-    let brakes = Brakes { belief, holds, refused: not_yet_again(&state.refused, now) };
+    let (memory, _) = read_services(&node.root, &node.settings.paths.state);
+    let members = node.catalog.etcd_members.max(memory.etcd_members.unwrap_or(0));
+    let long_gone = long_gone(&survey.credentials, members, now);
+    let brakes = Brakes { belief, holds, refused: not_yet_again(&state.refused, now), long_gone };
     let policy = policy_by(policy(node), &brakes.belief);
     let plan = plan(&survey.credentials, orders.request, &policy, now);
     let (plan, deferred) = defer(plan, &survey.credentials, orders.request, &policy, &brakes);
@@ -311,7 +323,8 @@ fn remember(
 #[must_use]
 pub fn files(node: &Node) -> Vec<AbsolutePath> {
     let located = node.catalog.credentials.iter().map(|credential| located(&node.root, credential).location);
-    located.flat_map(|location| location.files().cloned().collect::<Vec<_>>()).collect()
+    let kubeconfigs = node.catalog.kubeconfigs.values().cloned();
+    located.flat_map(|location| location.files().cloned().collect::<Vec<_>>()).chain(kubeconfigs).collect()
 }
 
 fn jobs(node: &Node, survey: &Survey, plan: &Plan) -> Vec<Job> {

@@ -15,7 +15,7 @@ fn check_tells_what_is_due_by_its_exit_code() {
     assert_eq!(run.code, 3, "{}", run.text);
     let said = run.text.lines().find(|line| line.contains("scheduler.conf: expires in "));
     assert!(said.is_some_and(|line| line.ends_with(" days, within 15 days")), "{}", run.text);
-    assert!(run.text.contains("11 credentials on this node, 1 to renew: run kubecertd renew."), "{}", run.text);
+    assert!(run.text.contains("12 credentials on this node, 1 to renew: run kubecertd renew."), "{}", run.text);
 }
 
 #[test]
@@ -225,9 +225,9 @@ fn the_readme_shows_the_screen_as_it_is() {
     let readme = squeezed(include_str!("../README.md"));
     let table: Vec<_> = run.text.lines().skip_while(|line| !line.starts_with("CREDENTIAL ")).take_while(|line| !line.is_empty()).collect();
     assert!(readme.contains(&squeezed(table[0])), "{}", run.text);
-    assert_eq!(table.len(), 12, "each credential has a line: {}", run.text);
+    assert_eq!(table.len(), 13, "each credential has a line: {}", run.text);
     assert!(run.text.starts_with("Something needs attention on "), "how it is comes first: {}", run.text);
-    for said in ["kubecertd does not run", "11 credentials on this node, 11 to renew"] {
+    for said in ["kubecertd does not run", "12 credentials on this node, 11 to renew"] {
         assert!(run.text.contains(said), "{said:?} is not in:\n{}", run.text);
     }
 }

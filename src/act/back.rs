@@ -100,7 +100,7 @@ fn put_back(store: &mut Store<'_>, two: &Two<'_>, now: Timestamp, keep_backups: 
     // Around what the files hold now: a kubeconfig may have been edited since, in what is not the certificate's.
     let files = new.compose(&certificate, &key.to_pem()?)?.files;
     let name = suspect.credential.name.clone();
-    let staged = store.stage(Change { credential: name, files, backup: store::Backup::Wanted })?;
+    let staged = store.stage(Change { credential: name, files, link: None, backup: store::Backup::Wanted })?;
     let change = staged.check(|contents| {
         let (certificate, key) = new.read_back(contents)?;
         if key.fits(&certificate) { Ok(()) } else { Err(BackError::KeyDoesNotFit) }

@@ -1,6 +1,7 @@
 //! What is done about a plan. Kubelet's own certificate gets its room here beside the renewal and the refresh of services.
 
 mod back;
+mod kubelet;
 pub mod refresh;
 mod renew;
 mod trial;

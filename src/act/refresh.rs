@@ -207,6 +207,18 @@ pub async fn refresh(steps: &[RefreshStep], services: &[Service], with: &Refresh
     outcomes
 }
 
+/// Waits for services that did not run to be well, one after the other: whoever starts them has just been started again himself.
+/// What does not come back is for the next look to find.
+pub async fn come_back(services: &[Service], limit: Duration, with: &Refreshing<'_>) {
+    let all = async {
+        for service in services {
+            let well = |seen: &Seen| wait::running(seen).and_then(|_| wait::well(seen));
+            let _ = wait::until(with, service, limit, well).await;
+        }
+    };
+    let _ = tokio::time::timeout(limit, all).await;
+}
+
 /// One that is healthy and works with the old certificate holds nobody up.
 fn is_unwell(result: &Result<Refreshed, RefreshError>) -> bool {
     match result {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use super::kubelet;
 use super::trial::{self, Candidate, Refusal, Verdicts};
 use crate::credentials::{Backup, ComposeError, Composed, Files, LoadedAuthority, LoadedKey, Stored, load, load_authority, located};
 use crate::formats::x509::{self, Certificate, IssueError, KeyAlgorithm, KeyError, PrivateKey, ReadError, VerifyError};
@@ -88,6 +89,9 @@ pub enum RenewError {
         /// The authority.
         name: AuthorityName,
     },
+    /// Nothing tells which node it is for.
+    #[error("{0}")]
+    NodeNotKnown(String),
     /// A key could not be made or written.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -219,10 +223,13 @@ fn prepare<'j>(
         return Err(RenewError::Stopped);
     }
     let cannot_sign = || RenewError::Authority { name: job.authority.name.clone() };
-    let Some(LoadedAuthority::Present { signing, key: LoadedKey::Usable(authority_key), .. }) = authorities.get(&job.authority.name) else {
-        return Err(cannot_sign());
+    let authority = authorities.get(&job.authority.name).ok_or_else(cannot_sign)?;
+    let LoadedAuthority::Present { signing, key: LoadedKey::Usable(authority_key), .. } = authority else { return Err(cannot_sign()) };
+    let kubelets = job.facts.kubelet.as_ref();
+    let stored = match kubelets {
+        Some(client) => kubelet::original(root, job, client, authority)?,
+        None => original(root, backups, job)?,
     };
-    let stored = original(root, backups, job)?;
     let old = &stored.certificate;
     let key = PrivateKey::generate(&algorithm(renewal.key, old))?;
     let terms = x509::Terms { serial: x509::random_serial()?, not_before: job.terms.not_before, not_after: job.terms.not_after };
@@ -234,7 +241,11 @@ fn prepare<'j>(
             file.old = digest(root, &file.path)?;
         }
     }
-    let change = Change { credential: job.facts.credential.name.clone(), files, backup: backup(job) };
+    let mut link = None;
+    if let Some(client) = kubelets {
+        kubelet::Replacing { files, link } = kubelet::files(root, job, client, files, renewal.now)?;
+    }
+    let change = Change { credential: job.facts.credential.name.clone(), files, link, backup: backup(job) };
     Ok(Prepared { job, stored, issuer: signing, certificate, change })
 }
 
@@ -287,7 +298,8 @@ fn stage(
 ) -> Result<StagedOne, RenewError> {
     let Prepared { job, stored, issuer, certificate, change } = prepared;
     let name = job.facts.credential.name.clone();
-    let files: Vec<AbsolutePath> = change.files.iter().map(|file| file.path.clone()).collect();
+    let link = change.link.iter().map(|link| link.path.clone());
+    let files: Vec<AbsolutePath> = link.chain(change.files.iter().map(|file| file.path.clone())).collect();
     if let Some((path, other)) = files.iter().find_map(|path| taken.get_key_value(path)) {
         return Err(RenewError::Shared { path: path.clone(), other: other.clone() });
     }

@@ -219,7 +219,9 @@ impl Node {
         let credentials = vec![credential("one", pair), credential("admin.conf", Location::Kubeconfig(path("/admin.conf")))];
         let (authorities, services, trials, notes) = (vec![authority], Vec::new(), BTreeMap::new(), Vec::new());
         let (wanted_names, etcd_members, api_server_address) = (BTreeMap::new(), 0, None);
-        let catalog = Catalog { authorities, credentials, services, trials, wanted_names, etcd_members, api_server_address, notes };
+        let kubeconfigs = std::collections::BTreeMap::new();
+        let catalog =
+            Catalog { authorities, credentials, services, kubeconfigs, trials, wanted_names, etcd_members, api_server_address, notes };
         Self { root: Root::open(folder.path()).unwrap(), folder, catalog }
     }
 

@@ -171,6 +171,9 @@ pub(super) struct RenewOptions {
     /// Renew also what has enough life left, and wait for nothing
     #[arg(long)]
     pub force: bool,
+    /// Renew also what ended more than 30 days ago on one controller of several, which may have been removed from its cluster since
+    #[arg(long)]
+    pub revive: bool,
     /// Sign though the clock does not look right
     #[arg(long)]
     pub trust_clock: bool,

@@ -71,5 +71,6 @@ fn need(need: &Need) -> String {
         Need::Optional => String::new(),
         Need::Configured => ", needed by the configuration".to_owned(),
         Need::Manifest(file) => format!(", needed by {file}"),
+        Need::Kubeconfig(file) => format!(", needed by {file}"),
     }
 }

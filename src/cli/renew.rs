@@ -20,7 +20,7 @@ use crate::report::alarms::{Made, after_pass};
 use crate::sys::Clock;
 
 pub(super) fn run(node: &Node, options: &RenewOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
-    let request = Request { only: names(node, &options.names)?, force: options.force };
+    let request = Request { only: names(node, &options.names)?, force: options.force, revive: options.revive };
     let synchronised = timedate::synchronised_now(timedate::LIMIT);
     let (stop, progress) = (AtomicBool::new(false), &out::progress);
     let orders = Orders {

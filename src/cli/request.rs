@@ -95,7 +95,7 @@ fn refresh(node: &Node, name: CredentialName, clock: &dyn Clock) -> Exit {
     if !node.root.is_host() {
         return Exit::Fine;
     }
-    let request = Request { only: [name].into(), force: false };
+    let request = Request { only: [name].into(), ..Request::default() };
     let orders = Orders {
         request: &request,
         occasion: Occasion::Asked,

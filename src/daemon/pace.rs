@@ -33,6 +33,8 @@ pub(super) fn patience(report: &Report, now: Timestamp) -> Option<Duration> {
     let until = |time: Timestamp| Duration::from_secs(u64::try_from(time.seconds_since(now)).unwrap_or(0).saturating_add(1));
     let wait = |deferred: &Deferred| match deferred.awaits {
         Awaited::Clock => CLOCK_PACE,
+        // His command changes files, which is seen.
+        Awaited::Word => HOLD_PACE.1,
         Awaited::Moment | Awaited::AnotherDay => {
             let end = deferred.until.map_or(HOLD_PACE.0, until);
             deferred.urgent_from.map_or(end, |from| until(from).min(end)).min(HOLD_PACE.1)

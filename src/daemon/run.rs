@@ -131,6 +131,8 @@ impl Daemon {
         note.iter().for_each(line::note);
         let unfinished = state.unfinished || is_unfinished(&node.root, &node.settings.paths.state);
         let (remember, first_pass) = begin(&state, unfinished, &schedule, now);
+        let cannot_wait = || pass::cannot_wait(&node, now).then(|| ("something has ended or is broken".to_owned(), Occasion::Other));
+        let first_pass = first_pass.or_else(cannot_wait);
         let ticker = Ticker::start(schedule.clone(), Arc::clone(&options.clock), remember.scheduled_until).await?;
         let watch = Watch::new(&node.root);
         let supervisor = Supervisor::find();

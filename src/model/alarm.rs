@@ -86,6 +86,8 @@ alarm_kinds! {
     ClockNotBelieved = "clock-not-believed", Major;
     /// Certificates end soon that only somebody with the key of their authority can renew.
     AuthorityExternal = "authority-external", Major;
+    /// What ended long ago on one controller of several is not renewed without an operator's word.
+    NotRevived = "not-revived", Major;
     /// A reason to wait lasts.
     HeldTooLong = "held-too-long", Minor;
     /// The configuration on disk is wrong, and an earlier one is in force.

@@ -101,6 +101,8 @@ pub enum Need {
     Configured,
     /// A static pod's manifest names it; the file name of the manifest.
     Manifest(String),
+    /// A kubeconfig of this node points to it.
+    Kubeconfig(AbsolutePath),
 }
 
 /// A CA certificate, with its key when this node has it.

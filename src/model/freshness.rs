@@ -59,6 +59,8 @@ pub enum Freshness {
 /// What is to be done so that a service works with the credentials on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
+    /// It does not run, because it could not with what was there before: it is started again.
+    Revive,
     /// It is looked at until it serves the new one, which it does by itself; where it does not within the limit, it is restarted.
     Await,
     /// It is restarted.

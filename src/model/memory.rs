@@ -21,6 +21,8 @@ pub struct ServiceMemory {
     pub connections: Vec<NotedConnections>,
     /// What services that go on running were told of last.
     pub told: Vec<Told>,
+    /// How many members etcd had when it was last asked.
+    pub etcd_members: Option<usize>,
 }
 
 /// When a credential's present content came to be where it is.

@@ -33,7 +33,8 @@ pub use memory::{Appeared, Earlier, NotedConnections, Replaced, Restarted, Servi
 pub use names::{AuthorityName, CredentialName, InvalidName, ServiceName, SinkName};
 pub use neighbours::Neighbours;
 pub use observation::{
-    AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityState, CredentialFacts, Leaf, Material, NameParts, OtherRenewer, Signer,
+    AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityState, CredentialFacts, KubeletClient, Leaf, Material, NameParts,
+    OtherRenewer, Signer,
 };
 pub use path::{AbsolutePath, InvalidPath};
 pub use patience::{AskedHold, Awaited, Belief, Brakes, ClockFacts, Deferred, Hold, HoldFacts, QUIET, Refused};

@@ -17,6 +17,19 @@ pub struct CredentialFacts {
     pub user: Option<String>,
     /// What else an operator should know about it, each a sentence.
     pub notes: Vec<String>,
+    /// How kubelet comes to it, where it is kubelet's own client certificate.
+    pub kubelet: Option<KubeletClient>,
+}
+
+/// What is found of kubelet's way to its own client certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KubeletClient {
+    /// Its kubeconfig.
+    pub kubeconfig: AbsolutePath,
+    /// The certificate that the kubeconfig embeds, where it does not point to the file that kubelet renews.
+    pub embedded: Option<Material>,
+    /// The name of this node, as something here tells it; else why that can't be told, and what to do.
+    pub node: Result<String, String>,
 }
 
 /// What the files of a credential hold. Texts name the file and the reason.

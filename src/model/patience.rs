@@ -1,5 +1,6 @@
 //! What can hold a pass back: a clock that can't be believed, and reasons to wait for a better moment.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -113,6 +114,8 @@ pub struct Brakes {
     pub holds: Vec<Hold>,
     /// What was refused and is not tried again yet.
     pub refused: Vec<Refused>,
+    /// What ended so long ago, on one controller of several, that it takes an operator's word to revive it; and why, in words for him.
+    pub long_gone: BTreeMap<CredentialName, String>,
 }
 
 /// A new certificate that the server which looks at it refused, while it accepted the old one.
@@ -154,6 +157,8 @@ pub enum Awaited {
     Moment,
     /// Another day, after a server refused a new certificate.
     AnotherDay,
+    /// An operator who says that the node still belongs to its cluster.
+    Word,
 }
 
 /// A credential that would be issued now, and isn't.

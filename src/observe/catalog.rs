@@ -30,6 +30,8 @@ pub struct Catalog {
     pub credentials: Vec<Credential>,
     /// The services, in the order in which they are restarted.
     pub services: Vec<Service>,
+    /// The kubeconfigs by which kubelet comes to the client certificate that it renews itself.
+    pub kubeconfigs: BTreeMap<CredentialName, AbsolutePath>,
     /// Where new client certificates are tried before they take the place of the old ones.
     pub trials: BTreeMap<CredentialName, TrialAt>,
     /// The names and addresses that credentials are served at, as far as the manifests say.
@@ -47,11 +49,25 @@ pub struct Catalog {
 pub struct Found<'a> {
     /// The files of the manifests folder: name and text. None, when there is no such folder.
     pub manifests: &'a [(String, String)],
-    /// For each kubeconfig of [`Profile::kubeconfig_references`]: the file that its user's `client-certificate` names.
-    /// None for one that embeds the certificate or is not there.
-    pub references: &'a BTreeMap<AbsolutePath, AbsolutePath>,
+    /// For each kubeconfig of [`Profile::kubeconfig_references`]: where its user's certificate is. None for one that has none, or is
+    /// not there.
+    pub references: &'a BTreeMap<AbsolutePath, Reference>,
     /// Whether there is a file at a path.
     pub exists: &'a dyn Fn(&AbsolutePath) -> bool,
+}
+
+/// Where a kubeconfig has the client certificate of its user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// In files; often one file for both.
+    Files {
+        /// The certificate's.
+        certificate: AbsolutePath,
+        /// The key's.
+        key: AbsolutePath,
+    },
+    /// In itself.
+    Embedded,
 }
 
 /// Entries of the operator that can't stand beside the rest of the catalog.
@@ -122,7 +138,9 @@ impl Catalog {
         let etcd_members = manifests.etcd_members();
         let api_server_address = manifests.api_server_address().map(str::to_owned);
         let trials = trials(profile, &services);
-        let mut catalog = Self { authorities, credentials, services, trials, wanted_names, etcd_members, api_server_address, notes };
+        let kubeconfigs = kubeconfigs(settings, profile, found);
+        let mut catalog =
+            Self { authorities, credentials, services, kubeconfigs, trials, wanted_names, etcd_members, api_server_address, notes };
         catalog.join_shared();
         Ok(catalog)
     }
@@ -188,6 +206,13 @@ fn credentials(settings: &Settings, profile: &Profile, places: &mut Places<'_>) 
     }
     all.extend(own.into_iter().map(own_credential));
     all
+}
+
+/// None where the operator has an entry of his own, or the kubeconfig has no certificate.
+fn kubeconfigs(settings: &Settings, profile: &Profile, found: Found<'_>) -> BTreeMap<CredentialName, AbsolutePath> {
+    let usual = profile.credentials.iter().filter(|usual| !settings.credentials.iter().any(|own| own.name == usual.name));
+    let referenced = usual.filter_map(|usual| Some((usual.name.clone(), usual.referenced_by.clone()?)));
+    referenced.filter(|(_, kubeconfig)| found.references.contains_key(kubeconfig)).collect()
 }
 
 /// None where the service is not on this node.

@@ -45,7 +45,11 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
     let backups = Backups::look(root, state);
     let look = |credential: &Credential| {
         let authority = credential.authority.as_ref().and_then(|name| loaded.get(name));
-        facts(root, credential, authority, &backups)
+        let mut facts = facts(root, credential, authority, &backups);
+        if let Some(kubeconfig) = catalog.kubeconfigs.get(&credential.name) {
+            add_kubelet(root, &mut facts, kubeconfig, authority);
+        }
+        facts
     };
     let credentials = on_all_cores(&catalog.credentials, look);
     let credentials = catalog.credentials.iter().zip(credentials).map(|(one, found)| found.unwrap_or_else(|| unreadable(one)));
@@ -60,19 +64,37 @@ fn parser_failed(path: &AbsolutePath) -> String {
 
 fn unreadable(credential: &Credential) -> CredentialFacts {
     let material = Material::Unreadable(parser_failed(credential.location.certificate_file()));
-    CredentialFacts { credential: credential.clone(), material, files: Vec::new(), backup: None, user: None, notes: Vec::new() }
+    CredentialFacts {
+        credential: credential.clone(),
+        material,
+        files: Vec::new(),
+        backup: None,
+        user: None,
+        notes: Vec::new(),
+        kubelet: None,
+    }
 }
 
 fn facts(root: &Root, credential: &Credential, authority: Option<&LoadedAuthority>, backups: &Backups) -> CredentialFacts {
     let mut files: Vec<_> = credential.location.files().cloned().collect();
     let (mut user, mut notes) = (None, Vec::new());
-    let mut leaf_of = |stored: Box<Stored>| {
-        let leaf = leaf(&stored.certificate, authority);
+    let mut look = |stored: Stored| {
         files = stored.form.sources().map(|source| source.path.clone()).collect();
         (user, notes) = (stored.user, stored.notes);
+    };
+    let material = material(load(root, credential), authority, &mut look);
+    let backup = if wants_backup(&material, &credential.need) { usable_backup(root, credential, authority, backups) } else { None };
+    CredentialFacts { credential: credential.clone(), material, files, backup, user, notes, kubelet: None }
+}
+
+/// What was loaded, as facts; the rest of it is handed to `look`.
+pub(super) fn material(loaded: Loaded, authority: Option<&LoadedAuthority>, look: &mut dyn FnMut(Stored)) -> Material {
+    let mut leaf_of = |stored: Box<Stored>| {
+        let leaf = leaf(&stored.certificate, authority);
+        look(*stored);
         leaf
     };
-    let material = match load(root, credential) {
+    match loaded {
         Loaded::Absent => Material::Absent,
         Loaded::Unreadable(text) => Material::Unreadable(text),
         Loaded::Damaged(text) => Material::Damaged(text),
@@ -80,9 +102,17 @@ fn facts(root: &Root, credential: &Credential, authority: Option<&LoadedAuthorit
         Loaded::KeyMissing(stored, text) => Material::KeyMissing(leaf_of(stored), text),
         Loaded::Mismatched(stored, text) => Material::Mismatched(leaf_of(stored), text),
         Loaded::Whole(stored) => Material::Whole(leaf_of(stored)),
-    };
-    let backup = if wants_backup(&material, &credential.need) { usable_backup(root, credential, authority, backups) } else { None };
-    CredentialFacts { credential: credential.clone(), material, files, backup, user, notes }
+    }
+}
+
+/// Where kubelet.conf embeds a certificate and there is no other one yet, that is the one which kubelet works with.
+fn add_kubelet(root: &Root, facts: &mut CredentialFacts, kubeconfig: &AbsolutePath, authority: Option<&LoadedAuthority>) {
+    let client = super::kubelet::client(root, &facts.credential, kubeconfig, &facts.material, authority);
+    if let Some(embedded) = client.as_ref().and_then(|client| client.embedded.as_ref()).filter(|_| facts.material == Material::Absent) {
+        facts.material = embedded.clone();
+        facts.files = vec![kubeconfig.clone()];
+    }
+    facts.kubelet = client;
 }
 
 fn wants_backup(material: &Material, need: &Need) -> bool {

@@ -5,6 +5,7 @@
 pub mod catalog;
 mod conditions;
 mod facts;
+mod kubelet;
 mod node;
 mod renewers;
 pub mod services;

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::catalog::{Catalog, CatalogError, Found};
-use crate::formats::kubeconfig::{Kubeconfig, Source};
+use super::catalog::{Catalog, CatalogError, Found, Reference};
+use crate::formats::kubeconfig::{ClientCertificate, Kubeconfig, Source};
 use crate::model::{AbsolutePath, InvalidPath};
 use crate::settings::{Profile, Settings, SettingsError, drop_ins};
 use crate::store::LARGEST_FILE;
@@ -187,18 +187,26 @@ fn manifests(root: &Root, folder: &AbsolutePath, notes: &mut Vec<String>) -> Vec
     found
 }
 
-/// The files that the kubeconfigs of the profile name as their user's certificate.
-fn references(root: &Root, profile: &Profile) -> BTreeMap<AbsolutePath, AbsolutePath> {
+/// Where the kubeconfigs of the profile have the certificates of their users.
+fn references(root: &Root, profile: &Profile) -> BTreeMap<AbsolutePath, Reference> {
     let mut references = BTreeMap::new();
     for path in profile.kubeconfig_references() {
         let parsed = root.read(path, LARGEST_FILE).ok().and_then(|content| Kubeconfig::parse(content.bytes.expose()).ok());
-        if let Some(Source::File(file)) = parsed.map(|config| config.user.client.certificate)
-            && let Ok(file) = path.sibling(file)
-        {
-            references.insert(path.clone(), file);
-        }
+        let client = parsed.map(|config| config.user.client);
+        references.extend(client.and_then(|client| reference(path, client)).map(|reference| (path.clone(), reference)));
     }
     references
+}
+
+fn reference(kubeconfig: &AbsolutePath, client: ClientCertificate) -> Option<Reference> {
+    match (client.certificate, client.key) {
+        (Source::Embedded(_), _) => Some(Reference::Embedded),
+        (Source::File(certificate), Source::File(key)) => {
+            let file = |name| kubeconfig.sibling(name).ok();
+            Some(Reference::Files { certificate: file(certificate)?, key: file(key)? })
+        }
+        _ => None,
+    }
 }
 
 /// The name of the host: of this one as the kernel knows it, of another root folder's as its file says.

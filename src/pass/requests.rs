@@ -172,7 +172,7 @@ fn put(
     // Before anything is written, and again by what was.
     verify_answer(&certificate, &stored.certificate, &issuer, now)?;
     let files = stored.compose(&certificate, &key.to_pem()?)?.files;
-    let change = Change { credential: credential.name.clone(), files, backup: store::Backup::Required };
+    let change = Change { credential: credential.name.clone(), files, link: None, backup: store::Backup::Required };
     let change = store.stage(change)?.check(|contents| check(&stored, &issuer, contents, now))?;
     let before = store.backups().generations();
     let commit = store.commit(vec![change], now, usize::from(node.settings.backups.keep.get()));

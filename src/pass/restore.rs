@@ -302,7 +302,7 @@ fn stage(
         return Ok((restored, None));
     }
     let new: Vec<_> = files.iter().filter(|file| file.old.is_none()).map(|file| file.path.clone()).collect();
-    let change = Change { credential: credential.name.clone(), files, backup: store::Backup::Required };
+    let change = Change { credential: credential.name.clone(), files, link: None, backup: store::Backup::Required };
     let change = store.stage(change)?.check(|contents| check(&stored, contents))?;
     notes
         .extend(new.iter().map(|path| format!("{path} was not there any more; it is made anew, with the usual mode, and belongs to root")));

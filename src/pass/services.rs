@@ -10,8 +10,11 @@ use std::time::Duration;
 use nix::sys::stat::FileStat;
 
 use super::{Orders, Survey, policy};
-use crate::act::refresh::{Answer, Caller, Limits, RefreshOutcome, Refreshing, Seen, refresh};
-use crate::model::{AbsolutePath, Belief, Brakes, Consumer, RefreshStep, Replaced, Service, ServiceMemory, ServiceName, Timestamp};
+use crate::act::refresh::{Answer, Caller, Limits, RefreshOutcome, Refreshing, Seen, come_back, refresh};
+use crate::model::{
+    AbsolutePath, Belief, Brakes, Consumer, Essential, Health, Neighbours, Presence, RefreshStep, Remedy, Replaced, Service, ServiceKind,
+    ServiceMemory, ServiceName, Timestamp,
+};
 use crate::observe::{Node, ServicesSeen, neighbours, runtime_socket, service, services};
 use crate::plan::{
     Content, Finding, Judged, JudgedService, Moment, Occasion, Refresh, Request, Situation, forget_restarted, judge_service, may_stop,
@@ -19,6 +22,9 @@ use crate::plan::{
 };
 use crate::store::{read_services, write_services};
 use crate::sys::{Clock, Root, block_on, uptime};
+
+/// How long the static pods are waited for after kubelet was started again.
+const COMES_BACK: Duration = Duration::from_secs(120);
 
 /// What is known and thought of the services at one moment.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +56,7 @@ pub fn look(node: &Node, clock: &dyn Clock, survey: &Survey) -> Services {
     if !node.root.is_host() {
         return Services::default();
     }
-    let brakes = Brakes { belief: Belief::Believed, holds: Vec::new(), refused: Vec::new() };
+    let brakes = Brakes { belief: Belief::Believed, holds: Vec::new(), refused: Vec::new(), long_gone: std::collections::BTreeMap::new() };
     let (request, occasion) = (&Request::default(), Occasion::Asked);
     let light = Light { node, survey, clock, request, occasion, brakes: &brakes };
     let (memory, note) = read_services(&node.root, &node.settings.paths.state);
@@ -152,8 +158,45 @@ impl Light<'_> {
         let outcomes = refresh(&found.steps, &known, &with).await;
         caller.take_back(&found.steps, &outcomes);
         caller.note_told(&found.steps, &outcomes);
+        note_members(node, &found, &caller).await;
         found.notes.extend(caller.remember().err());
+        if kubelet_came_back(&found.steps, &outcomes) {
+            found = {
+                let memory = caller.memory.borrow().clone();
+                self.after_kubelet(found, &with, memory).await
+            };
+        }
         ServicesReport { found, outcomes }
+    }
+
+    /// Where kubelet had to be started first, what it starts is waited for, and looked at again: what was found before is history.
+    async fn after_kubelet(self, before: Services, with: &Refreshing<'_>, memory: ServiceMemory) -> Services {
+        let down = |judged: &&JudgedService| {
+            matches!(judged.facts.presence, Presence::Down(_)) && matches!(judged.facts.service.kind, ServiceKind::StaticPod { .. })
+        };
+        let down: Vec<Service> = before.list.iter().filter(down).map(|judged| judged.facts.service.clone()).collect();
+        come_back(&down, COMES_BACK, with).await;
+        let (found, _) = self.look(memory, &[]).await;
+        let notes = [before.notes, found.notes].concat();
+        // What was to wait still does.
+        Services { steps: before.steps, notes, ..found }
+    }
+}
+
+fn kubelet_came_back(steps: &[RefreshStep], outcomes: &[RefreshOutcome]) -> bool {
+    let is_it = |step: &&RefreshStep| step.remedy == Remedy::Revive || (step.remedy == Remedy::Restart && step.too_late);
+    let well = |name: &ServiceName| outcomes.iter().any(|outcome| outcome.service == *name && outcome.result.is_ok());
+    steps.first().filter(is_it).is_some_and(|step| well(&step.service))
+}
+
+/// While etcd is well it is asked how many it is: the manifest of a cluster's first node names only itself, and after a long absence
+/// nobody answers.
+async fn note_members(node: &Node, found: &Services, eyes: &Eyes<'_>) {
+    let is_etcd = |judged: &&JudgedService| judged.facts.service.essential == Some(Essential::EtcdMember);
+    if found.list.iter().find(is_etcd).is_some_and(|judged| judged.facts.health == Health::Healthy)
+        && let Ok(Neighbours::Members { all, .. }) = neighbours(node, Essential::EtcdMember).await
+    {
+        eyes.memory.borrow_mut().etcd_members = Some(all);
     }
 }
 

@@ -107,16 +107,18 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Picture {
     picture.alarms.extend(services_not_updated(situation, memory));
     let Some(seen) = &situation.seen else {
         use AlarmKind::*;
-        picture.unseen([Expired, ExpiringSoon, ClockNotBelieved, AuthorityExternal, HeldTooLong, NamesDiffer, OtherRenewer]);
+        picture.unseen([Expired, ExpiringSoon, ClockNotBelieved, AuthorityExternal, NotRevived, HeldTooLong, NamesDiffer, OtherRenewer]);
         return picture;
     };
     if let Belief::NotBelieved(reason) = situation.belief {
         // By this clock nothing can be said of any date.
         picture.unseen([AlarmKind::Expired, AlarmKind::ExpiringSoon, AlarmKind::AuthorityExternal, AlarmKind::HeldTooLong]);
+        picture.unseen([AlarmKind::NotRevived]);
         picture.alarms.extend(clock(situation, seen, reason));
     } else {
         expiry::add(situation, seen, memory, &mut picture);
         picture.alarms.extend(seen.authorities.iter().filter_map(|(facts, judgement)| external(situation, seen, facts, judgement)));
+        picture.alarms.extend(not_revived(situation, seen));
         picture.alarms.extend(held(situation, seen, memory));
     }
     picture.alarms.extend(seen.credentials.iter().filter_map(|judged| names_differ(situation, seen, judged)));
@@ -235,6 +237,19 @@ fn external(situation: &AlarmSituation<'_>, seen: &Seen<'_>, facts: &AuthorityFa
         format!("Certificates of the external authority {name} end soon."),
         reason,
         "Have them signed where the key is, and put certificates and keys in the place of the old ones; kubecertd check shows their files.".to_owned(),
+    ))
+}
+
+/// A controller of several that was off for long: it may not belong to its cluster any more.
+fn not_revived(situation: &AlarmSituation<'_>, seen: &Seen<'_>) -> Option<Alarm> {
+    let waiting: Vec<_> = seen.deferred.iter().filter(|deferred| deferred.awaits == Awaited::Word).collect();
+    let reason = waiting.first()?.reason.clone();
+    Some(situation.on_host(
+        AlarmKind::NotRevived,
+        waiting.iter().map(|deferred| deferred.credential.to_string()).collect(),
+        "What ended long ago on this controller of several is not renewed without an operator's word.",
+        reason,
+        "See on another controller whether this node still belongs to the cluster (kubectl get nodes; etcdctl member list): if so, run kubecertd renew --revive here; if not, take it out of service (kubeadm reset).",
     ))
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::kubelet::{as_kubelet_starts, healed_here, kubelet_action, left_to_others};
 use super::words::{remaining, span};
 use crate::model::{
     Action, AuthorityCondition, AuthorityFacts, AuthorityJudgement, AuthorityKey, AuthorityState, Condition, CredentialFacts, Judgement,
@@ -31,10 +32,23 @@ pub fn action(condition: Condition, authority: AuthorityCondition, backup: bool)
 /// What is thought of a credential. `authority` is the one its entry names, if it names one.
 #[must_use]
 pub fn judge(facts: &CredentialFacts, authority: Option<&AuthorityFacts>, policy: &Policy, now: Timestamp) -> Judgement {
+    match (as_kubelet_starts(facts, now), &facts.kubelet) {
+        (Some(embedded), Some(client)) => {
+            let judgement = judge_as_found(&embedded, authority, policy, now);
+            let reason = format!("{} embeds a client certificate of its own: {}", client.kubeconfig, judgement.reason);
+            Judgement { reason, ..judgement }
+        }
+        _ => judge_as_found(facts, authority, policy, now),
+    }
+}
+
+fn judge_as_found(facts: &CredentialFacts, authority: Option<&AuthorityFacts>, policy: &Policy, now: Timestamp) -> Judgement {
     let ours = facts.credential.renewal == Renewal::Ours && facts.credential.authority.is_some();
     let condition = condition(facts, authority, policy, now, ours);
     let state = authority.map_or(AuthorityCondition::Absent, |facts| authority_condition(&facts.state, now));
+    let healed = healed_here(facts);
     let action = match action(condition, state, facts.backup.is_some()) {
+        _ if let Some(client) = healed => kubelet_action(condition, state, client.node.is_ok()),
         Action::Nothing => Action::Nothing,
         _ if !ours => Action::Report,
         // A broken one can be issued anew only on the strength of a certificate that its authority signed.
@@ -56,10 +70,16 @@ fn condition(facts: &CredentialFacts, authority: Option<&AuthorityFacts>, policy
         Material::CertificateMissing(_) => Condition::CertificateMissing,
         Material::KeyMissing(..) => Condition::KeyMissing,
         Material::Mismatched(..) => Condition::Mismatched,
-        Material::Whole(leaf) if ours && leaf.signer == Signer::Itself => Condition::SelfSigned,
-        Material::Whole(leaf) if ours && leaf.signer == Signer::Foreign => Condition::ForeignIssuer,
+        // Past its end it serves nobody, whoever signed it.
+        Material::Whole(leaf) if healed_here(facts).is_some() && now > leaf.not_after => by_time(leaf, authority, policy, now),
+        Material::Whole(leaf) if may_sign(facts, ours) && leaf.signer == Signer::Itself => Condition::SelfSigned,
+        Material::Whole(leaf) if may_sign(facts, ours) && leaf.signer == Signer::Foreign => Condition::ForeignIssuer,
         Material::Whole(leaf) => by_time(leaf, authority.filter(|_| ours), policy, now),
     }
+}
+
+fn may_sign(facts: &CredentialFacts, ours: bool) -> bool {
+    ours || healed_here(facts).is_some()
 }
 
 fn by_time(leaf: &Leaf, authority: Option<&AuthorityFacts>, policy: &Policy, now: Timestamp) -> Condition {
@@ -170,15 +190,22 @@ fn reason(
         Action::Nothing => what,
         Action::Renew => what,
         Action::Repair => format!("{what}; the backup {} serves to issue it anew", facts.backup.as_deref().unwrap_or_default()),
+        Action::Report | Action::Error if let Some(why) = beyond_kubelet(facts, authority, condition, now) => format!("{what}; {why}"),
+        Action::Report if condition == Condition::EndsWithAuthority => what,
         Action::Report if facts.credential.renewal == Renewal::Kubelet => format!("{what}; kubelet renews it, not kubecertd"),
         Action::Report if facts.credential.authority.is_none() => {
             format!("{what}; no authority is configured for it, so it is only watched")
         }
-        Action::Report if condition == Condition::EndsWithAuthority => what,
         Action::Report if matches!(condition, Condition::ForeignIssuer | Condition::SelfSigned) => format!("{what}; it is never re-signed"),
         Action::Report => format!("{what}; {}", why_not()),
         Action::Error => format!("{what}; {}", error_advice(facts, &why_not())),
     }
+}
+
+/// What is to be said of kubelet's client certificate when kubelet can't renew it any more.
+fn beyond_kubelet(facts: &CredentialFacts, authority: Option<&AuthorityFacts>, condition: Condition, now: Timestamp) -> Option<String> {
+    let too_late = kubelet_action(condition, AuthorityCondition::Usable, true) == Action::Renew;
+    if too_late { left_to_others(facts, authority, now) } else { None }
 }
 
 fn describe(facts: &CredentialFacts, condition: Condition, policy: &Policy, now: Timestamp) -> String {
@@ -187,6 +214,7 @@ fn describe(facts: &CredentialFacts, condition: Condition, policy: &Policy, now:
             Need::Optional => "not on this node, and not needed".to_owned(),
             Need::Configured => format!("{} does not exist, and the configuration names it", facts.credential.location),
             Need::Manifest(file) => format!("{} does not exist, and {file} names it", facts.credential.location),
+            Need::Kubeconfig(file) => format!("{} does not exist, and {file} points to it", facts.credential.location),
         },
         Material::Unreadable(text) | Material::Damaged(text) | Material::CertificateMissing(text) => text.clone(),
         Material::KeyMissing(_, text) | Material::Mismatched(_, text) => text.clone(),
@@ -208,7 +236,7 @@ fn describe_leaf(leaf: &Leaf, condition: Condition, policy: &Policy, now: Timest
     }
 }
 
-fn authority_trouble(facts: &AuthorityFacts, now: Timestamp) -> String {
+pub(super) fn authority_trouble(facts: &AuthorityFacts, now: Timestamp) -> String {
     let reason = authority_reason(facts, authority_condition(&facts.state, now), now);
     if reason.is_empty() { String::new() } else { format!("its authority {}: {reason}", facts.authority.name) }
 }

@@ -44,7 +44,7 @@ fn facts(material: Material) -> CredentialFacts {
         renewal: Renewal::Ours,
         need: Need::Manifest("kube-apiserver.yaml".into()),
     };
-    CredentialFacts { credential, material, files: Vec::new(), backup: None, user: None, notes: Vec::new() }
+    CredentialFacts { credential, material, files: Vec::new(), backup: None, user: None, notes: Vec::new(), kubelet: None }
 }
 
 fn authority(state: AuthorityState) -> AuthorityFacts {
@@ -134,6 +134,97 @@ fn the_written_table_is_the_one_that_is_followed() {
     let table = table.replace("| \n", "|\n").trim_end().to_owned();
     let page = include_str!("../../docs/judging.md");
     assert!(page.contains(&table), "docs/judging.md does not hold this table:\n\n{table}\n");
+}
+
+#[test]
+fn the_written_table_of_kubelets_own_is_the_one_that_is_followed() {
+    let mut table = String::from("| kubelet's client certificate that is | ");
+    AuthorityCondition::ALL.iter().for_each(|state| table += &format!("{state} | "));
+    table += "\n|---|";
+    table += &"---|".repeat(AuthorityCondition::ALL.len());
+    for condition in Condition::ALL {
+        table += &format!("\n| {condition} | ");
+        for state in AuthorityCondition::ALL {
+            let [known, unknown] = [true, false].map(|known| kubelet_action(*condition, *state, known));
+            let cell = if known == unknown { known.to_string() } else { format!("{known}, or else {unknown}") };
+            table += &format!("{cell} | ");
+        }
+    }
+    let table = table.replace("| \n", "|\n").trim_end().to_owned();
+    let page = include_str!("../../docs/judging.md");
+    assert!(page.contains(&table), "docs/judging.md does not hold this table:\n\n{table}\n");
+}
+
+/// kubelet's client certificate as it would be in this state.
+fn kubelets(condition: Condition) -> CredentialFacts {
+    let mut facts = facts_in(condition);
+    facts.credential.renewal = Renewal::Kubelet;
+    let kubeconfig = AbsolutePath::new("/etc/kubernetes/kubelet.conf").unwrap();
+    facts.kubelet = Some(crate::model::KubeletClient { kubeconfig, embedded: None, node: Ok("cp1".into()) });
+    facts
+}
+
+#[test]
+fn kubelets_own_in_every_state_is_judged_by_its_table() {
+    for condition in Condition::ALL.iter().filter(|condition| **condition != Condition::EndsWithAuthority) {
+        for state in AuthorityCondition::ALL {
+            for node in [Ok("cp1".to_owned()), Err("nothing tells which node this is".to_owned())] {
+                let known = node.is_ok();
+                let mut facts = kubelets(*condition);
+                facts.kubelet.as_mut().unwrap().node = node;
+                let judgement = judge(&facts, Some(&authority_in(*state)), &policy(), now());
+                let expected = kubelet_action(*condition, *state, known);
+                assert_eq!((judgement.condition, judgement.action), (*condition, expected), "{state} {known}");
+                let said = judgement.reason.contains("nothing tells");
+                assert_eq!(said, expected == Action::Error && *state == AuthorityCondition::Usable, "{}", judgement.reason);
+            }
+        }
+    }
+}
+
+#[test]
+fn past_its_end_kubelets_own_serves_nobody_whoever_signed_it() {
+    let mut facts = kubelets(Condition::Expired);
+    for signer in [Signer::Foreign, Signer::Itself, Signer::Unknown, Signer::Authority] {
+        facts.material = Material::Whole(leaf(signer, at(-400), at(-1)));
+        let judgement = judge(&facts, Some(&authority_in(AuthorityCondition::Usable)), &policy(), now());
+        assert_eq!((judgement.condition, judgement.action), (Condition::Expired, Action::Renew), "{signer:?}");
+    }
+}
+
+#[test]
+fn kubelet_starts_with_what_its_kubeconfig_embeds_where_that_is_of_no_use() {
+    let judged = |embedded: Material| {
+        let mut facts = kubelets(Condition::Fresh);
+        facts.kubelet.as_mut().unwrap().embedded = Some(embedded);
+        judge(&facts, Some(&authority_in(AuthorityCondition::Usable)), &policy(), now())
+    };
+    let old = judged(Material::Whole(leaf(Signer::Authority, at(-400), at(-30))));
+    assert_eq!((old.condition, old.action), (Condition::Expired, Action::Renew));
+    assert_eq!(old.reason, "/etc/kubernetes/kubelet.conf embeds a client certificate of its own: expired 30 days ago");
+    let broken = judged(Material::Mismatched(leaf(Signer::Authority, at(-400), at(30)), "does not fit".into()));
+    assert_eq!(broken.action, Action::Renew);
+    let good = judged(Material::Whole(leaf(Signer::Authority, at(-400), at(1))));
+    assert_eq!((good.condition, good.action), (Condition::Fresh, Action::Nothing), "kubelet renews the other one");
+    assert_eq!(judged(Material::Unreadable("odd".into())).action, Action::Nothing);
+}
+
+#[test]
+fn where_the_key_is_elsewhere_the_command_is_said() {
+    let judgement = judge(&kubelets(Condition::Expired), Some(&authority_in(AuthorityCondition::External)), &policy(), now());
+    assert_eq!((judgement.action, judgement.attention), (Action::Report, true));
+    let command = "`kubeadm kubeconfig user --config kubeadm.yaml --org system:nodes --client-name system:node:cp1 > kubelet.conf`";
+    for part in [
+        "expired 24 hours ago; kubelet can't renew it any more",
+        "/etc/kubernetes/pki/ca.key is not on this node",
+        command,
+        "copy that file here to /etc/kubernetes/kubelet.conf",
+        "systemctl restart kubelet",
+    ] {
+        assert!(judgement.reason.contains(part), "{part}: {}", judgement.reason);
+    }
+    let due = judge(&kubelets(Condition::Due), Some(&authority_in(AuthorityCondition::External)), &policy(), now());
+    assert_eq!(due.reason, "expires in 15 days, within 15 days; kubelet renews it, not kubecertd");
 }
 
 #[test]
@@ -233,6 +324,19 @@ fn force_renews_what_is_well_and_never_what_is_not_ours_to_sign() {
         plan.issuing().count()
     };
     assert_eq!(forced(Condition::Fresh, AuthorityCondition::Usable), 1);
+    let judged = |facts: CredentialFacts| {
+        let authority = authority_in(AuthorityCondition::Usable);
+        let judgement = judge(&facts, Some(&authority), &policy(), now());
+        Judged { facts, authority: Some(authority), judgement }
+    };
+    let counted = |facts: CredentialFacts, only: &[&CredentialName]| {
+        let request = Request { only: only.iter().copied().cloned().collect(), force: true, revive: false };
+        plan(&[judged(facts)], &request, &policy(), now()).issuing().count()
+    };
+    let name = kubelets(Condition::Fresh).credential.name;
+    assert_eq!((counted(kubelets(Condition::Fresh), &[]), counted(kubelets(Condition::Fresh), &[&name])), (0, 1));
+    let watched = CredentialFacts { kubelet: None, ..kubelets(Condition::Fresh) };
+    assert_eq!(counted(watched, &[&name]), 0);
     for condition in [Condition::ForeignIssuer, Condition::SelfSigned, Condition::Absent, Condition::Unreadable] {
         assert_eq!(forced(condition, AuthorityCondition::Usable), 0, "{condition}");
     }

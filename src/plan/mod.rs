@@ -7,6 +7,7 @@ mod alarms;
 mod finding;
 mod freshness;
 mod judge;
+mod kubelet;
 mod memory;
 mod neighbours;
 mod patience;
@@ -23,11 +24,12 @@ pub use alarms::{
 pub use finding::Finding;
 pub use freshness::{JudgedService, judge_service};
 pub use judge::{action, judge, judge_authority};
+pub use kubelet::kubelet_action;
 pub use memory::{
     Content, Moment, forget_restarted, note_connections, note_contents, note_out_of_sight, note_replaced, note_restarted, note_told,
 };
 pub use neighbours::may_stop;
-pub use patience::{RELEASED, believe, defer, holds, last_seen, not_yet_again, policy_by};
+pub use patience::{RELEASED, believe, defer, holds, last_seen, long_gone, not_yet_again, policy_by};
 pub use refresh::{Occasion, Refresh, Situation, plan_refresh};
 pub use steps::{Judged, Plan, Request, Step, Terms, plan};
 pub use words::{remaining, span};

@@ -1,11 +1,13 @@
 //! Whether a pass may act now: what the clock is worth, what there is to wait for, and which steps wait for it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::steps::{Judged, Plan, Request, Step};
-use super::words::span;
+use super::words::{remaining, span};
 use crate::model::{
-    AskedHold, Awaited, Belief, Brakes, ClockFacts, Condition, Deferred, Hold, HoldFacts, Policy, QUIET, Refused, Timestamp, Urgency, days,
+    AskedHold, Awaited, Belief, Brakes, ClockFacts, Condition, CredentialName, Deferred, Hold, HoldFacts, Policy, QUIET, Refused,
+    Timestamp, Urgency, days,
 };
 
 /// The release of this version, 2026-11-01T00:00:00Z: a clock that says an earlier time is wrong.
@@ -13,6 +15,9 @@ pub const RELEASED: Timestamp = Timestamp::from_seconds(1_793_491_200);
 
 /// Three years, leap day included. A node is rarely off for longer, and a clock that lost its battery rarely off by less.
 const LONGEST_ABSENCE: Duration = days(1_096);
+
+/// For how long after its end a controller of several comes back without being asked about.
+const LONG: Duration = days(30);
 
 /// What a clock is worth. `trust` is an operator's word for a clock that would not be believed.
 ///
@@ -80,7 +85,8 @@ pub fn holds(facts: &HoldFacts, now: Timestamp) -> Vec<Hold> {
 }
 
 /// Takes out of a plan what waits. By a clock that is not believed nothing is issued. While there is a reason to wait,
-/// nothing is issued that can wait, unless it was asked for with --force; nor is, for a day, what a server refused. What is
+/// nothing is issued that can wait, unless it was asked for with --force; nor is, for a day, what a server refused; nor, without an operator's
+/// word, what ended long ago on one controller of several. What is
 /// only said stays.
 #[must_use]
 pub fn defer(plan: Plan, judged: &[Judged], request: &Request, policy: &Policy, brakes: &Brakes) -> (Plan, Vec<Deferred>) {
@@ -100,6 +106,9 @@ fn waits(step: &Step, judged: Option<&Judged>, request: &Request, policy: &Polic
     let credential = step.credential.clone();
     if let Belief::NotBelieved(reason) = &brakes.belief {
         return Some(Deferred { credential, awaits: Awaited::Clock, reason: reason.clone(), until: None, urgent_from: None });
+    }
+    if let Some(reason) = brakes.long_gone.get(&credential).filter(|_| !request.revive) {
+        return Some(Deferred { credential, awaits: Awaited::Word, reason: reason.clone(), until: None, urgent_from: None });
     }
     let urgency = judged.map_or(Urgency::Comfortable, |judged| judged.judgement.condition.urgency());
     if request.force || urgency > Urgency::Due {
@@ -128,6 +137,37 @@ fn refusal<'b>(judged: &Judged, brakes: &'b Brakes) -> Option<&'b Refused> {
 pub fn not_yet_again(refused: &[Refused], now: Timestamp) -> Vec<Refused> {
     // One from the future was noted by a clock that was ahead.
     refused.iter().filter(|refused| refused.at <= now && now < refused.until()).cloned().collect()
+}
+
+/// What ended more than 30 days ago on one controller of several: such a node may have been removed from its cluster meanwhile, or
+/// restored elsewhere, and must not come back as if nothing had happened. What has no date any more is as old as the rest of the node.
+#[must_use]
+pub fn long_gone(judged: &[Judged], members: usize, now: Timestamp) -> BTreeMap<CredentialName, String> {
+    if members < 2 {
+        return BTreeMap::new();
+    }
+    let ended_long_ago = |end: Timestamp| now > end.plus(LONG);
+    let ends: Vec<Timestamp> = judged.iter().filter(|one| one.authority.is_some()).filter_map(end).collect();
+    let node_is = !ends.is_empty() && ends.iter().all(|end| now > *end) && ends.iter().copied().any(ended_long_ago);
+    let reason = |when: String| {
+        format!(
+            "{when}, and etcd has {members} members: this controller may have been removed from its cluster since, or restored elsewhere; where it still belongs to it, kubecertd renew --revive renews it"
+        )
+    };
+    let gone = judged.iter().filter_map(|one| {
+        let when = match end(one) {
+            Some(end) => ended_long_ago(end).then(|| format!("it ended {}", remaining(now, end)))?,
+            None => node_is.then(|| "nothing on this node is valid any more".to_owned())?,
+        };
+        Some((one.facts.credential.name.clone(), reason(when)))
+    });
+    gone.collect()
+}
+
+/// When a credential ended or will end; of kubelet's two, the later one.
+fn end(judged: &Judged) -> Option<Timestamp> {
+    let embedded = judged.facts.kubelet.as_ref().and_then(|client| client.embedded.as_ref());
+    [Some(&judged.facts.material), embedded].into_iter().flatten().filter_map(|material| Some(material.leaf()?.not_after)).max()
 }
 
 fn urgent_from(judged: &Judged, policy: &Policy) -> Option<Timestamp> {

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::model::{
     AbsolutePath, Action, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName, AuthorityState, Credential,
@@ -59,8 +61,15 @@ fn ends_in(ends: u64) -> Judged {
         authority: Authority { name, certificate: path("/pki/ca.crt"), key: path("/pki/ca.key"), root: true, need: Need::Configured },
         state: AuthorityState::Present { certificate, key: AuthorityKey::Usable },
     };
-    let facts =
-        CredentialFacts { credential, material: Material::Whole(leaf), files: Vec::new(), backup: None, user: None, notes: Vec::new() };
+    let facts = CredentialFacts {
+        credential,
+        material: Material::Whole(leaf),
+        files: Vec::new(),
+        backup: None,
+        user: None,
+        notes: Vec::new(),
+        kubelet: None,
+    };
     let judgement = judge(&facts, Some(&authority), &policy(), now());
     Judged { facts, authority: Some(authority), judgement }
 }
@@ -70,7 +79,7 @@ fn authority_begins() -> Timestamp {
 }
 
 fn held() -> Brakes {
-    Brakes { belief: Belief::Believed, holds: vec![Hold::KubeadmRunning { pid: 7 }], refused: Vec::new() }
+    Brakes { belief: Belief::Believed, holds: vec![Hold::KubeadmRunning { pid: 7 }], refused: Vec::new(), long_gone: BTreeMap::new() }
 }
 
 fn deferred(judged: &Judged, request: &Request, brakes: &Brakes) -> (usize, Vec<Deferred>) {
@@ -223,7 +232,7 @@ fn what_is_due_waits_until_it_is_urgent() {
 #[test]
 fn what_is_urgent_or_has_no_hold_goes_ahead() {
     assert_eq!(deferred(&ends_in(3), &Request::default(), &held()), (1, vec![]));
-    let free = Brakes { belief: Belief::BelievedUnsynchronised, holds: vec![], refused: vec![] };
+    let free = Brakes { belief: Belief::BelievedUnsynchronised, holds: vec![], refused: vec![], long_gone: BTreeMap::new() };
     assert_eq!(deferred(&ends_in(10), &Request::default(), &free), (1, vec![]));
 }
 
@@ -239,7 +248,7 @@ fn what_was_refused_waits_a_day_while_the_old_one_is_in_place() {
     };
     let brakes = |refused: &Refused| {
         let refused = not_yet_again(std::slice::from_ref(refused), now());
-        Brakes { belief: Belief::Believed, holds: vec![], refused }
+        Brakes { belief: Belief::Believed, holds: vec![], refused, long_gone: BTreeMap::new() }
     };
     let (issued, waiting) = deferred(&due, &Request::default(), &brakes(&refused));
     assert_eq!((issued, waiting.len()), (0, 1));
@@ -260,14 +269,20 @@ fn what_was_refused_waits_a_day_while_the_old_one_is_in_place() {
 fn force_overrides_a_hold_and_never_the_clock() {
     let force = Request { force: true, ..Request::default() };
     assert_eq!(deferred(&ends_in(300), &force, &held()), (1, vec![]));
-    let wrong = Brakes { belief: Belief::NotBelieved("the clock is wrong".into()), holds: vec![], refused: vec![] };
+    let wrong =
+        Brakes { belief: Belief::NotBelieved("the clock is wrong".into()), holds: vec![], refused: vec![], long_gone: BTreeMap::new() };
     let (issued, waiting) = deferred(&ends_in(1), &force, &wrong);
     assert_eq!((issued, waiting.len(), waiting[0].reason.as_str()), (0, 1, "the clock is wrong"));
 }
 
 fn any_brakes() -> impl Strategy<Value = Brakes> {
     let belief = prop_oneof![Just(Belief::Believed), Just(Belief::BelievedUnsynchronised), Just(Belief::NotBelieved("wrong".into()))];
-    (belief, 0usize..3).prop_map(|(belief, count)| Brakes { belief, holds: vec![Hold::KubeadmRunning { pid: 7 }; count], refused: vec![] })
+    (belief, 0usize..3).prop_map(|(belief, count)| Brakes {
+        belief,
+        holds: vec![Hold::KubeadmRunning { pid: 7 }; count],
+        refused: vec![],
+        long_gone: BTreeMap::new(),
+    })
 }
 
 /// A node of credentials in any condition, each with a step that does anything.
@@ -315,4 +330,61 @@ proptest! {
         let kept: Vec<_> = plan.steps.into_iter().filter(|step| left.steps.contains(step)).collect();
         prop_assert_eq!(left.steps, kept);
     }
+}
+
+/// A credential that ended so many days ago.
+fn ended(days_ago: u64) -> Judged {
+    let mut judged = ends_in(0);
+    let Material::Whole(leaf) = &mut judged.facts.material else { panic!() };
+    leaf.not_after = now().minus(days(days_ago));
+    judged.judgement = judge(&judged.facts, judged.authority.as_ref(), &policy(), now());
+    judged
+}
+
+#[test]
+fn one_controller_of_several_comes_back_by_itself_for_thirty_days() {
+    let gone = |ago: u64, members| long_gone(&[ended(ago)], members, now()).len();
+    assert_eq!((gone(31, 2), gone(30, 2), gone(400, 3)), (1, 0, 1));
+    assert_eq!((gone(400, 1), gone(400, 0)), (0, 0), "a controller that is alone comes back after any time");
+}
+
+#[test]
+fn what_has_no_date_any_more_is_as_old_as_its_node() {
+    let mut broken = ended(400);
+    broken.facts.credential.name = CredentialName::new("broken").unwrap();
+    broken.facts.material = Material::Damaged("is empty".into());
+    let names = |node: &[Judged]| long_gone(node, 3, now()).into_keys().map(|name| name.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(&[ended(400), broken.clone()]), ["apiserver", "broken"]);
+    let mut alive = ends_in(5);
+    alive.facts.credential.name = CredentialName::new("alive").unwrap();
+    assert_eq!(names(&[ended(400), broken.clone(), alive]), ["apiserver"], "the node was not away");
+    assert_eq!(names(&[ended(20), broken]), Vec::<String>::new());
+}
+
+#[test]
+fn what_kubelet_conf_embeds_from_long_ago_says_nothing_of_the_node() {
+    let mut kubelets = ends_in(100);
+    let embedded = Some(ended(400).facts.material);
+    let kubeconfig = path("/etc/kubernetes/kubelet.conf");
+    kubelets.facts.kubelet = Some(crate::model::KubeletClient { kubeconfig, embedded, node: Ok("cp1".into()) });
+    assert_eq!(long_gone(&[kubelets], 3, now()).len(), 0);
+}
+
+#[test]
+fn what_is_long_gone_waits_for_a_word_and_for_nothing_else() {
+    let judged = ended(400);
+    let long_gone = long_gone(std::slice::from_ref(&judged), 3, now());
+    let brakes = Brakes { long_gone, holds: Vec::new(), ..held() };
+    for force in [false, true] {
+        let (issued, waiting) = deferred(&judged, &Request { force, ..Request::default() }, &brakes);
+        assert_eq!((issued, waiting.len(), waiting[0].awaits, waiting[0].until), (0, 1, Awaited::Word, None));
+        let reason = &waiting[0].reason;
+        assert!(
+            reason.starts_with("it ended 400 days ago, and etcd has 3 members: ") && reason.contains("kubecertd renew --revive"),
+            "{reason}"
+        );
+    }
+    assert_eq!(deferred(&judged, &Request { revive: true, ..Request::default() }, &brakes), (1, vec![]));
+    let wrong = Brakes { belief: Belief::NotBelieved("the clock is wrong".into()), ..brakes };
+    assert_eq!(deferred(&judged, &Request { revive: true, ..Request::default() }, &wrong).0, 0, "never by a wrong clock");
 }

@@ -8,7 +8,8 @@
 use std::time::Duration;
 
 use super::finding::Finding;
-use super::freshness::{JudgedService, lingering, on_disk};
+use super::freshness::{JudgedService, lingering, on_disk, started_before};
+use super::kubelet::healed_here;
 use super::steps::{Judged, Request};
 use super::words::{remaining, span};
 use crate::model::{
@@ -18,6 +19,9 @@ use crate::model::{
 
 /// How long a certificate lives that a service makes for itself in memory when it starts.
 const LIFE_IN_MEMORY: Duration = days(365);
+
+/// How soon after it kubelet is restarted for a certificate that was issued for it. Later, something else ails it.
+const HEALING: Duration = Duration::from_secs(3_600);
 
 /// How old a service with such a certificate becomes: 11 months.
 const OLDEST: Duration = days(334);
@@ -69,12 +73,19 @@ pub fn plan_refresh(services: &[JudgedService], situation: &Situation<'_>) -> Re
         let service = facts.service.name.clone();
         match &facts.presence {
             Presence::Absent => {}
-            Presence::Down(reason) => refresh.findings.push(Finding::Down { service, reason: reason.clone() }),
+            Presence::Down(reason) => {
+                let step = Running { facts, instance: None, situation }.revival();
+                if step.is_none() {
+                    refresh.findings.push(Finding::Down { service, reason: reason.clone() });
+                }
+                refresh.steps.extend(step);
+            }
             Presence::Unknown(reason) => refresh.findings.push(Finding::Unseen { service, reason: reason.clone() }),
             Presence::Running(_) | Presence::OutOfSight => {
                 let running = Running { facts, instance: facts.presence.instance(), situation };
                 let mut wants = running.wants(freshness, &mut refresh.findings);
                 let restarts = wants.iter().any(|want| want.remedy == Remedy::Restart);
+                wants.extend(running.issued_for_it());
                 if !restarts {
                     wants.extend(running.too_old(&mut refresh.findings));
                 }
@@ -82,7 +93,20 @@ pub fn plan_refresh(services: &[JudgedService], situation: &Situation<'_>) -> Re
             }
         }
     }
+    // Who starts the others again comes last while he is well, and first where he is not: nothing else can start then.
+    if let Some(first) = refresh.steps.iter().position(|step| is_down(services, situation, step)) {
+        refresh.steps.get_mut(..=first).into_iter().for_each(|before| before.rotate_right(1));
+    }
     refresh
+}
+
+/// Whether it is kubelet, which is to be restarted for its own certificate, and is not at work.
+fn is_down(services: &[JudgedService], situation: &Situation<'_>, step: &RefreshStep) -> bool {
+    let facts = services.iter().map(|judged| &judged.facts).find(|facts| facts.service.name == step.service);
+    let unwell = facts.is_some_and(|facts| matches!(facts.health, Health::Unhealthy(_)));
+    let is_kubelets = |judged: &&Judged| step.credentials.iter().any(|(name, _)| judged.facts.credential.name == *name);
+    let kubelets = situation.credentials.iter().filter(is_kubelets).any(|judged| healed_here(&judged.facts).is_some());
+    kubelets && (step.remedy == Remedy::Revive || unwell)
 }
 
 /// One thing that is wanted of a service.
@@ -184,6 +208,33 @@ impl Running<'_> {
         })
     }
 
+    /// kubelet looks at its own certificate when it starts. One that was issued here, because kubelet had none that was of any use, is
+    /// what it is restarted for, once; for nothing else, and not later than within the hour.
+    fn issued_for_it(&self) -> Option<Want> {
+        self.facts.service.uses.iter().find_map(|one| {
+            let judged = self.judged(&one.credential)?;
+            healed_here(&judged.facts)?;
+            let fingerprint = self.fingerprint(&one.credential)?;
+            let known = self.situation.memory.appeared.get(&one.credential)?;
+            let just_now = known.seen.since_boot.saturating_sub(known.at.since_boot) <= HEALING;
+            let not_seen = self.instance.is_none_or(|instance| started_before(instance, known));
+            let wanted = known.ours && known.fingerprint == fingerprint && just_now && not_seen && self.restarted(judged).is_none();
+            wanted.then(|| Want {
+                remedy: if self.instance.is_some() { Remedy::Restart } else { Remedy::Revive },
+                closing: Vec::new(),
+                why: format!("began before its {} was issued here", one.credential),
+                urgency: Urgency::Expired,
+                timely: true,
+                credential: Some((one.credential.clone(), fingerprint)),
+            })
+        })
+    }
+
+    /// For a service that does not run.
+    fn revival(&self) -> Option<RefreshStep> {
+        self.step(self.issued_for_it().into_iter().collect())
+    }
+
     /// At the scheduled time only.
     fn too_old(&self, findings: &mut Vec<Finding>) -> Option<Want> {
         let instance = self.instance?;
@@ -210,7 +261,9 @@ impl Running<'_> {
         let urgency = wants.iter().map(|want| want.urgency).max()?;
         let later = self.later(urgency, wants.iter().any(|want| want.timely));
         let any = |remedy: Remedy| wants.iter().any(|want| want.remedy == remedy);
-        let (remedy, waits, restart_waits) = if any(Remedy::Restart) {
+        let (remedy, waits, restart_waits) = if any(Remedy::Revive) {
+            (Remedy::Revive, later, None)
+        } else if any(Remedy::Restart) {
             (Remedy::Restart, later, None)
         } else if any(Remedy::Await) {
             // Looking does no harm; closing connections in the middle of somebody's work might.
@@ -219,7 +272,7 @@ impl Running<'_> {
         } else {
             (Remedy::CloseConnections, later, self.restarted_for(&wants))
         };
-        let closes = remedy != Remedy::Restart;
+        let closes = !matches!(remedy, Remedy::Restart | Remedy::Revive);
         Some(RefreshStep {
             service: self.name(),
             instance: self.instance.map_or_else(String::new, |instance| instance.id.clone()),

@@ -34,7 +34,12 @@ impl Node {
             services,
             occasion: Occasion::Scheduled,
             request: Request::default(),
-            brakes: Brakes { belief: Belief::Believed, holds: Vec::new(), refused: Vec::new() },
+            brakes: Brakes {
+                belief: Belief::Believed,
+                holds: Vec::new(),
+                refused: Vec::new(),
+                long_gone: std::collections::BTreeMap::new(),
+            },
             now: now(),
         }
     }
@@ -137,6 +142,66 @@ fn aged(name: &str, days_old: u32) -> ServiceFacts {
 
 const LATER: &str = "somebody else renewed it: its turn comes at the next scheduled time";
 const HELD: &str = "kubeadm is at work (process 7), until it ends";
+
+/// A node whose kubelet was given a certificate here a minute ago.
+fn healed(kubelet: ServiceFacts, others: Vec<ServiceFacts>) -> Node {
+    let mut node = Node::new(others.into_iter().chain([kubelet]).collect());
+    let own = node.credentials.iter_mut().find(|judged| judged.facts.credential.name == name("own")).unwrap();
+    own.facts.credential.renewal = Renewal::Kubelet;
+    let kubeconfig = crate::model::AbsolutePath::constant("/etc/kubernetes/kubelet.conf");
+    own.facts.kubelet = Some(crate::model::KubeletClient { kubeconfig, embedded: None, node: Ok("cp1".into()) });
+    let known = node.memory.appeared.get_mut(&name("own")).unwrap();
+    (known.at, known.seen) = (up(AT), up(AT + 60));
+    node
+}
+
+fn kubelet(started: u64) -> ServiceFacts {
+    let mut facts = service("kubelet", "own", Takes::Reloads, started);
+    facts.service.kind = ServiceKind::Unit { unit: "kubelet.service".into(), refresh: crate::model::UnitRefresh::Restart };
+    facts
+}
+
+fn kubelet_down() -> ServiceFacts {
+    ServiceFacts { presence: Presence::Down("systemd has it as auto-restart".into()), health: Health::NotAsked, ..kubelet(AT - 1) }
+}
+
+#[test]
+fn kubelet_is_restarted_once_for_a_certificate_that_was_issued_for_it() {
+    let step = healed(kubelet(AT - 1), vec![]).held().on(Occasion::Other).step();
+    assert_eq!((step.remedy, step.waits, step.reason.as_str()), (Remedy::Restart, None, "began before its own was issued here"));
+    assert_eq!(step.credentials, [(name("own"), fingerprint("new").to_string())]);
+    assert_eq!(healed(kubelet(AT - 1), vec![]).restarted("kubelet", "own").plan().steps, []);
+    assert_eq!(healed(kubelet(AT + 1), vec![]).plan().steps, [], "it began with it");
+    assert_eq!(healed(kubelet(AT - 1), vec![]).by_somebody_else().plan().steps, [], "kubelet made it itself");
+    let mut later = healed(kubelet(AT - 1), vec![]);
+    later.memory.appeared.get_mut(&name("own")).unwrap().seen = up(AT + 4_000);
+    assert_eq!(later.plan().steps, [], "whatever ails it now, it is not that");
+    let mut ours = healed(kubelet(AT - 1), vec![]);
+    ours.credentials[0].facts.kubelet = None;
+    assert_eq!(ours.plan().steps, [], "it is not kubelet's own");
+}
+
+#[test]
+fn a_kubelet_that_could_not_start_is_started_and_nothing_else_is() {
+    let node = healed(kubelet_down(), vec![ServiceFacts { presence: Presence::Down("no container".into()), ..stale() }]);
+    let Refresh { steps, findings } = node.plan();
+    assert_eq!(steps.iter().map(|step| (step.service.as_str(), step.remedy)).collect::<Vec<_>>(), [("kubelet", Remedy::Revive)]);
+    assert_eq!(findings.len(), 1, "what waits for it is not restarted in vain: {findings:?}");
+    let again = node.restarted("kubelet", "own").plan();
+    assert_eq!((again.steps.len(), again.findings.len()), (0, 2));
+}
+
+#[test]
+fn kubelet_comes_last_while_it_works_and_first_where_it_does_not() {
+    let order = |kubelet: ServiceFacts| {
+        let steps = healed(kubelet, vec![stale()]).plan().steps;
+        steps.iter().map(|step| step.service.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(order(kubelet(AT - 1)), ["scheduler", "kubelet"]);
+    assert_eq!(order(kubelet_down()), ["kubelet", "scheduler"]);
+    let unwell = ServiceFacts { health: Health::Unhealthy("refused".into()), ..kubelet(AT - 1) };
+    assert_eq!(order(unwell), ["kubelet", "scheduler"]);
+}
 
 #[test]
 fn a_stale_service_is_restarted_for_the_certificate_on_the_disk() {

@@ -65,6 +65,7 @@ pub fn judged(credential: &str, content: &str) -> Judged {
         backup: None,
         user: None,
         notes: Vec::new(),
+        kubelet: None,
     };
     let judgement =
         Judgement { condition: Condition::Fresh, action: Action::Nothing, reason: "expires in 1 years".into(), attention: false };

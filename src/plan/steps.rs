@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::judge::new_end;
+use super::kubelet::healed_here;
 use crate::model::{Action, AuthorityFacts, CredentialFacts, CredentialName, Judgement, Policy, Renewal, Signer, Timestamp};
 
 /// A credential with all that is known and thought of it.
@@ -31,6 +32,8 @@ pub struct Request {
     pub only: BTreeSet<CredentialName>,
     /// Also what has enough life left.
     pub force: bool,
+    /// Also what ended long ago on one controller of several.
+    pub revive: bool,
 }
 
 impl Request {
@@ -86,7 +89,7 @@ pub fn plan(judged: &[Judged], request: &Request, policy: &Policy, now: Timestam
 
 fn step(judged: &Judged, request: &Request, policy: &Policy, now: Timestamp) -> Option<Step> {
     let (mut action, mut reason) = (judged.judgement.action, judged.judgement.reason.clone());
-    if request.force && can_be_forced(judged, now) && !matches!(action, Action::Renew | Action::Repair) {
+    if request.force && can_be_forced(judged, request, now) && !matches!(action, Action::Renew | Action::Repair) {
         action = Action::Renew;
         reason = format!("asked for with --force; {reason}");
     }
@@ -98,14 +101,17 @@ fn step(judged: &Judged, request: &Request, policy: &Policy, now: Timestamp) -> 
     Some(Step { credential: judged.facts.credential.name.clone(), action, reason, terms })
 }
 
-/// Whether a credential that is well can be issued anew all the same: never a foreign one, never without a usable authority.
-fn can_be_forced(judged: &Judged, now: Timestamp) -> bool {
+/// Whether a credential that is well can be issued anew all the same: never a foreign one but kubelet's, never without a usable authority.
+fn can_be_forced(judged: &Judged, request: &Request, now: Timestamp) -> bool {
     let usable = |facts: &AuthorityFacts| {
         super::judge_authority(facts, std::time::Duration::ZERO, now).condition == crate::model::AuthorityCondition::Usable
     };
-    judged.facts.credential.renewal == Renewal::Ours
-        && judged.facts.material.leaf().is_some_and(|leaf| leaf.signer == Signer::Authority)
-        && judged.authority.as_ref().is_some_and(usable)
+    let ours = judged.facts.credential.renewal == Renewal::Ours
+        && judged.facts.material.leaf().is_some_and(|leaf| leaf.signer == Signer::Authority);
+    // kubelet's own is kubelet's business: only by its name.
+    let kubelets =
+        request.only.contains(&judged.facts.credential.name) && healed_here(&judged.facts).is_some_and(|client| client.node.is_ok());
+    (ours || kubelets) && judged.authority.as_ref().is_some_and(usable)
 }
 
 /// Valid from a little before now, so that clients whose clocks are behind accept it, but never from before its

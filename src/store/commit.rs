@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::backup::{Making, prune};
 use super::journal::{Entry, Journal, ROOM};
+use super::link::StagedLink;
 use super::stage::StagedFile;
 use super::{Backup, Checked, LARGEST_FILE, Store, StoreError};
 use crate::model::{CredentialName, Secret, Timestamp};
@@ -119,6 +120,7 @@ impl Store<'_> {
 
 /// Makes the staged files durable and reads the old ones, if they are still what the change was decided on.
 fn settle(change: &Checked, synced: &mut BTreeSet<Identity>) -> Result<Vec<Option<Secret>>, StoreError> {
+    change.link.iter().try_for_each(|link| link.settle().and_then(|()| Ok(sync_once(&link.dir, synced)?)))?;
     change.files.iter().map(|file| settle_file(file, synced)).collect()
 }
 
@@ -150,9 +152,12 @@ fn without_backup(changes: Vec<Checked>, error: StoreError, commit: &mut Commit)
 /// Whether anything of a change was renamed, and whether all of it was.
 type Renamed = (bool, Result<(), StoreError>);
 
-/// Renames all files of a change.
+/// Swaps the link of a change, and renames all its files.
 fn rename(change: &Checked) -> Renamed {
-    let mut begun = false;
+    if let Some(Err(source)) = change.link.as_ref().map(StagedLink::swap) {
+        return (false, Err(source.into()));
+    }
+    let mut begun = change.link.is_some();
     for file in &change.files {
         if let Err(source) = file.place.dir.rename(&file.name, &file.place.name) {
             return (begun, Err(if begun { StoreError::Unfinished { source } } else { source.into() }));
@@ -166,7 +171,7 @@ fn rename(change: &Checked) -> Renamed {
 fn sync_folders(batch: &[Checked], results: &mut [Renamed]) {
     let mut synced = BTreeSet::new();
     for (change, (_, result)) in batch.iter().zip(results).filter(|(_, (begun, _))| *begun) {
-        for dir in change.files.iter().map(|file| &file.place.dir) {
+        for dir in change.link.iter().map(|link| &link.dir).chain(change.files.iter().map(|file| &file.place.dir)) {
             if let Err(source) = sync_once(dir, &mut synced)
                 && result.is_ok()
             {
@@ -207,7 +212,8 @@ fn batches(changes: Vec<Checked>) -> Vec<Vec<Checked>> {
 }
 
 pub(super) fn entries(change: &Checked) -> Vec<Entry> {
-    change.files.iter().map(|file| entry(&change.credential, file)).collect()
+    let link = change.link.iter().map(|link| link.entry(&change.credential));
+    link.chain(change.files.iter().map(|file| entry(&change.credential, file))).collect()
 }
 
 fn entry(credential: &CredentialName, file: &StagedFile) -> Entry {

@@ -17,6 +17,9 @@ pub enum StoreError {
     /// Two files of one credential are the same one.
     #[error("{}: both the certificate and the key lead here by different names; use one name for both, or two files", .0.display())]
     SameFile(PathBuf),
+    /// What is to be swapped is no symlink of the kind that is.
+    #[error("{}: is no symlink to a dated file, so it is not made to lead to another one", .0.display())]
+    NotALink(PathBuf),
     /// Another process is at work.
     #[error("{}: another kubecertd is at work on this node; try again when it is done", .lock.display())]
     Busy {

@@ -53,13 +53,33 @@ pub(super) enum Entry {
         /// What the staged file holds.
         new: Digest,
     },
+    /// A staged file gets its name, and a staged symlink to it is renamed over the old symlink.
+    Link {
+        /// Whose they are.
+        credential: CredentialName,
+        /// The folder of all of them, with symlinks followed.
+        folder: PathBuf,
+        /// The symlink's name in it.
+        name: String,
+        /// The staged symlink's name in it.
+        staged: String,
+        /// The staged file's name in it.
+        file: String,
+        /// The name that the file gets, and that the staged symlink leads to already.
+        dated: String,
+        /// Where the symlink leads before; `None` when it does not exist.
+        old: Option<PathBuf>,
+        /// What the file holds.
+        new: Digest,
+    },
 }
 
 impl Entry {
     /// Whose file it is.
     pub(super) fn credential(&self) -> &CredentialName {
-        let Self::Replace { credential, .. } = self;
-        credential
+        match self {
+            Self::Replace { credential, .. } | Self::Link { credential, .. } => credential,
+        }
     }
 }
 

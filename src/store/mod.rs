@@ -16,6 +16,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod journal;
+mod link;
 pub(crate) mod lock;
 mod metadata;
 mod recover;
@@ -33,6 +34,7 @@ pub use alarms::{AlarmState, read_alarms, update_alarms};
 pub use backup::{Backups, Generation};
 pub use commit::{Commit, Outcome};
 pub use error::StoreError;
+pub use link::NewLink;
 pub use recover::Recovered;
 pub use requests::{Pending, pending};
 pub use services::{read_services, write_services};

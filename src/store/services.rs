@@ -49,6 +49,7 @@ mod tests {
         let told = vec![Told { service: service.clone(), credential: credential.clone(), fingerprint: "02".to_owned() }];
         ServiceMemory {
             told,
+            etcd_members: Some(3),
             appeared: BTreeMap::from([(credential.clone(), appeared)]),
             stopped: BTreeMap::from([(service.clone(), "abc".to_owned())]),
             restarted: vec![Restarted { service, credential, fingerprint, at: now }],

@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
 
 use nix::sys::stat::Mode;
 use zeroize::Zeroizing;
 
+use super::link::{NewLink, StagedLink};
 use super::{LARGEST_FILE, Store, StoreError, metadata, staged_prefix};
 use crate::model::{AbsolutePath, CredentialName, Digest, Secret};
 use crate::sys::{FileError, Place, Root};
@@ -22,6 +24,8 @@ pub struct Change {
     pub credential: CredentialName,
     /// The files.
     pub files: Vec<NewFile>,
+    /// A symlink that is swapped, before the files are replaced.
+    pub link: Option<NewLink>,
     /// Whether the change needs a backup of the old files.
     pub backup: Backup,
 }
@@ -63,6 +67,7 @@ pub struct Staged {
     credential: CredentialName,
     backup: Backup,
     files: Vec<StagedFile>,
+    link: Option<StagedLink>,
 }
 
 /// A staged change whose content was found right.
@@ -71,6 +76,7 @@ pub struct Checked {
     pub(super) credential: CredentialName,
     pub(super) backup: Backup,
     pub(super) files: Vec<StagedFile>,
+    pub(super) link: Option<StagedLink>,
 }
 
 /// One new file beside its target. Removed when dropped, unless it was handed to the journal.
@@ -98,19 +104,22 @@ impl Store<'_> {
                 return Err(StoreError::SameFile(place.path()));
             }
         }
-        Ok(Staged { credential: change.credential, backup: change.backup, files })
+        let link = change.link.as_ref().map(|link| StagedLink::new(self.root, link)).transpose()?;
+        Ok(Staged { credential: change.credential, backup: change.backup, files, link })
     }
 }
 
 impl Staged {
-    /// Reads the staged files back and lets `check` say whether they are right, in the order of the change.
+    /// Reads the staged files back and lets `check` say whether they are right: that of the symlink first, then in the order of
+    /// the change.
     ///
     /// # Errors
     /// What `check` or reading said; the staged files are gone then.
     pub fn check<E: From<StoreError>>(mut self, check: impl FnOnce(&[Secret]) -> Result<(), E>) -> Result<Checked, E> {
-        let contents = self.files.iter_mut().map(StagedFile::read_back).collect::<Result<Vec<_>, _>>()?;
+        let link = self.link.iter_mut().map(StagedLink::read_back);
+        let contents = link.chain(self.files.iter_mut().map(StagedFile::read_back)).collect::<Result<Vec<_>, _>>()?;
         check(&contents)?;
-        Ok(Checked { credential: self.credential, backup: self.backup, files: self.files })
+        Ok(Checked { credential: self.credential, backup: self.backup, files: self.files, link: self.link })
     }
 }
 
@@ -118,17 +127,13 @@ impl Checked {
     /// Whether the staged files outlive this value: once journaled, they are the next start's to finish or remove.
     pub(super) fn keep_staged(&mut self, keep: bool) {
         self.files.iter_mut().for_each(|file| file.keep = keep);
+        self.link.iter_mut().for_each(|link| link.keep = keep);
     }
 }
 
 impl StagedFile {
     fn read_back(&mut self) -> Result<Secret, StoreError> {
-        let failed = |e| FileError::from_io(self.place.dir.path().join(&self.name), "read back", e);
-        let size = self.file.metadata().map_err(failed)?.len();
-        let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(size.min(LARGEST_FILE)).unwrap_or(0) + 1));
-        self.file.seek(SeekFrom::Start(0)).map_err(failed)?;
-        Read::by_ref(&mut self.file).take(LARGEST_FILE).read_to_end(&mut bytes).map_err(failed)?;
-        Ok(Secret::new(std::mem::take(&mut *bytes)))
+        read_all(&mut self.file, &self.place.dir.path().join(&self.name))
     }
 }
 
@@ -139,6 +144,16 @@ impl Drop for StagedFile {
             let _ = self.place.dir.remove(&self.name);
         }
     }
+}
+
+/// All that an open file holds.
+pub(super) fn read_all(file: &mut File, path: &Path) -> Result<Secret, StoreError> {
+    let failed = |e| FileError::from_io(path, "read back", e);
+    let size = file.metadata().map_err(failed)?.len();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(size.min(LARGEST_FILE)).unwrap_or(0) + 1));
+    file.seek(SeekFrom::Start(0)).map_err(failed)?;
+    Read::by_ref(file).take(LARGEST_FILE).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(Secret::new(std::mem::take(&mut *bytes)))
 }
 
 fn stage_file(root: &Root, new: &NewFile) -> Result<StagedFile, StoreError> {
@@ -186,7 +201,7 @@ fn default_mode(kind: Kind) -> Mode {
     }
 }
 
-fn random_suffix() -> String {
+pub(super) fn random_suffix() -> String {
     let mut bytes = [0; 4];
     // Only for a name of its own: create_new refuses one that exists, so a failing generator does no harm.
     let _ = aws_lc_rs::rand::fill(&mut bytes);

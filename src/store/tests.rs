@@ -62,7 +62,7 @@ fn new_file(path: &str, old: Option<&str>, new: &str) -> NewFile {
 
 fn pair() -> Change {
     let files = vec![new_file("/etc/pki/a.crt", Some("old crt"), "new crt"), new_file("/etc/pki/a.key", Some("old key"), "new key")];
-    Change { credential: CredentialName::new("a").unwrap(), files, backup: Backup::Required }
+    Change { credential: CredentialName::new("a").unwrap(), files, link: None, backup: Backup::Required }
 }
 
 fn fine(_: &[Secret]) -> Result<(), StoreError> {
@@ -294,4 +294,209 @@ fn half_a_backup_is_no_backup_and_is_swept_away() {
     assert!(Backups::look(&node.root, &absolute("/var/lib/kubecertd")).generations().is_empty());
     let (_store, _) = node.open();
     assert_eq!(fs::read_dir(node.at("var/lib/kubecertd/backups")).unwrap().count(), 0);
+}
+
+// ---- a symlink that is swapped ----
+
+const LINK: &str = "etc/pki/client-current.pem";
+const OLD: &str = "client-2025-01-01-00-00-00.pem";
+const NEW: &str = "client-2026-11-21-00-00-00.pem";
+
+/// The link, its old file, and a kubeconfig that changes with it.
+fn linked() -> Node {
+    let node = Node::new();
+    node.put(&format!("etc/pki/{OLD}"), "old pem", 0o600);
+    node.put("etc/pki/conf", "embeds", 0o600);
+    symlink(format!("/etc/pki/{OLD}"), node.at(LINK)).unwrap();
+    node
+}
+
+fn open_linked(node: &Node) -> (Store<'_>, Recovered) {
+    let targets = [absolute("/etc/pki/client-current.pem"), absolute("/etc/pki/conf")];
+    Store::open(&node.root, &absolute("/var/lib/kubecertd"), Duration::ZERO, &targets).unwrap()
+}
+
+fn swap() -> Change {
+    let old = Some(format!("/etc/pki/{OLD}").into());
+    let link = NewLink { path: absolute("/etc/pki/client-current.pem"), old, name: NEW.to_owned(), content: secret("new pem") };
+    let files = vec![new_file("/etc/pki/conf", Some("embeds"), "points")];
+    Change { credential: CredentialName::new("own").unwrap(), files, link: Some(link), backup: Backup::Required }
+}
+
+/// What the link leads to, below the node's own root.
+fn pem(node: &Node) -> String {
+    node.get(leads(node).trim_start_matches('/'))
+}
+
+fn leads(node: &Node) -> String {
+    fs::read_link(node.at(LINK)).unwrap().to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_link_is_swapped_to_a_new_file_and_the_old_one_stays() {
+    let node = linked();
+    let (mut store, _) = open_linked(&node);
+    let staged = store.stage(swap()).unwrap();
+    let mut seen = Vec::new();
+    let checked = staged.check(|contents| {
+        seen.extend(contents.iter().map(|content| String::from_utf8(content.expose().to_vec()).unwrap()));
+        Ok::<_, StoreError>(())
+    });
+    assert_eq!(seen, ["new pem", "points"], "the link's comes first");
+    let done = store.commit(vec![checked.unwrap()], Timestamp::from_seconds(NOW), 3);
+    assert!(done.outcomes[0].result.is_ok() && done.notes.is_empty(), "{done:?}");
+    assert_eq!(leads(&node), format!("/etc/pki/{NEW}"), "the whole path, as kubelet has it");
+    assert_eq!(
+        (pem(&node), node.get(&format!("etc/pki/{OLD}")), node.get("etc/pki/conf")),
+        ("new pem".into(), "old pem".into(), "points".into())
+    );
+    assert_eq!(fs::metadata(node.at(&format!("etc/pki/{NEW}"))).unwrap().mode() & 0o7777, 0o600);
+    assert_eq!(node.dot_files(), Vec::<String>::new());
+    drop(store);
+    assert_eq!(open_linked(&node).1, Recovered::default());
+}
+
+#[test]
+fn a_link_that_leads_elsewhere_by_now_is_left_alone() {
+    let node = linked();
+    let (mut store, _) = open_linked(&node);
+    let checked = store.stage(swap()).unwrap().check(fine).unwrap();
+    node.put("etc/pki/client-2026-02-02-00-00-00.pem", "kubelet's own", 0o600);
+    fs::remove_file(node.at(LINK)).unwrap();
+    symlink("/etc/pki/client-2026-02-02-00-00-00.pem", node.at(LINK)).unwrap();
+    let done = store.commit(vec![checked], Timestamp::from_seconds(NOW), 3);
+    assert!(matches!(done.outcomes[0].result, Err(StoreError::Changed(_))), "{done:?}");
+    assert_eq!((pem(&node), node.get("etc/pki/conf")), ("kubelet's own".into(), "embeds".into()));
+    drop(done);
+    assert_eq!(node.dot_files(), Vec::<String>::new());
+    assert!(!node.at(&format!("etc/pki/{NEW}")).exists());
+    let elsewhere = store.stage(swap());
+    assert!(matches!(elsewhere, Err(StoreError::Changed(_))), "{elsewhere:?}");
+    let taken =
+        store.stage(Change { link: Some(NewLink { name: "client-2026-02-02-00-00-00.pem".into(), ..swap().link.unwrap() }), ..swap() });
+    assert!(taken.is_err());
+    let other = store.stage(Change { link: Some(NewLink { name: "passwd".into(), ..swap().link.unwrap() }), ..swap() });
+    assert!(matches!(other, Err(StoreError::NotALink(_))), "{other:?}");
+}
+
+#[test]
+fn a_link_that_was_not_there_is_made() {
+    let node = linked();
+    fs::remove_file(node.at(LINK)).unwrap();
+    let (mut store, _) = open_linked(&node);
+    let change = Change { link: Some(NewLink { old: None, ..swap().link.unwrap() }), ..swap() };
+    let done = commit(&mut store, change);
+    assert!(done.outcomes[0].result.is_ok(), "{done:?}");
+    assert_eq!(pem(&node), "new pem");
+}
+
+/// The journal is written, and the power goes after each of the steps that follow.
+#[test]
+fn a_swap_that_was_cut_short_is_finished_from_wherever_it_was() {
+    for steps in 0..=3 {
+        let node = linked();
+        let (mut store, _) = open_linked(&node);
+        let mut checked = store.stage(swap()).unwrap().check(fine).unwrap();
+        store.journal.write(commit::entries(&checked)).unwrap();
+        checked.keep_staged(true);
+        let staged = |content: &str, link: bool| {
+            let name = node.dot_files().into_iter().find(|name| {
+                let path = node.at(&format!("etc/pki/{name}"));
+                fs::read_link(&path).is_ok() == link && (link || fs::read_to_string(&path).unwrap() == content)
+            });
+            node.at(&format!("etc/pki/{}", name.unwrap()))
+        };
+        if steps > 0 {
+            fs::rename(staged("new pem", false), node.at(&format!("etc/pki/{NEW}"))).unwrap();
+        }
+        if steps > 1 {
+            fs::rename(staged("", true), node.at(LINK)).unwrap();
+        }
+        if steps > 2 {
+            fs::rename(staged("points", false), node.at("etc/pki/conf")).unwrap();
+        }
+        drop((checked, store));
+        let (store, recovered) = open_linked(&node);
+        assert_eq!(recovered.finished.len(), 1, "{steps}: {recovered:?}");
+        assert_eq!(
+            (leads(&node), pem(&node), node.get("etc/pki/conf")),
+            (format!("/etc/pki/{NEW}"), "new pem".into(), "points".into()),
+            "{steps}"
+        );
+        assert_eq!(node.dot_files(), Vec::<String>::new(), "{steps}");
+        drop(store);
+        assert_eq!(open_linked(&node).1, Recovered::default(), "{steps}");
+    }
+}
+
+/// kubelet was faster: nothing of the change is left, and no key lies about that nothing leads to.
+#[test]
+fn a_swap_that_was_overtaken_leaves_nothing_behind() {
+    for named in [false, true] {
+        let node = linked();
+        let (mut store, _) = open_linked(&node);
+        let mut checked = store.stage(swap()).unwrap().check(fine).unwrap();
+        store.journal.write(commit::entries(&checked)).unwrap();
+        checked.keep_staged(true);
+        if named {
+            let file = node
+                .dot_files()
+                .into_iter()
+                .find(|name| fs::read_to_string(node.at(&format!("etc/pki/{name}"))).is_ok_and(|text| text == "new pem"));
+            fs::rename(node.at(&format!("etc/pki/{}", file.unwrap())), node.at(&format!("etc/pki/{NEW}"))).unwrap();
+        }
+        node.put("etc/pki/client-2026-02-02-00-00-00.pem", "kubelet's own", 0o600);
+        fs::remove_file(node.at(LINK)).unwrap();
+        symlink("/etc/pki/client-2026-02-02-00-00-00.pem", node.at(LINK)).unwrap();
+        drop((checked, store));
+        let (_store, recovered) = open_linked(&node);
+        assert_eq!(recovered.dropped.len(), 1, "{recovered:?}");
+        assert_eq!((pem(&node), node.get("etc/pki/conf")), ("kubelet's own".into(), "embeds".into()));
+        assert!(!node.at(&format!("etc/pki/{NEW}")).exists() && node.dot_files().is_empty(), "{:?}", node.dot_files());
+    }
+}
+
+#[test]
+fn what_lies_staged_without_a_journal_is_swept_away() {
+    let node = linked();
+    let (store, _) = open_linked(&node);
+    let mut checked = store.stage(swap()).unwrap().check(fine).unwrap();
+    checked.keep_staged(true);
+    drop((checked, store));
+    assert_eq!(node.dot_files().len(), 3);
+    let (_store, recovered) = open_linked(&node);
+    assert_eq!((recovered.swept, node.dot_files().len(), leads(&node)), (3, 0, format!("/etc/pki/{OLD}")));
+}
+
+#[test]
+fn a_journal_that_would_make_a_link_lead_anywhere_is_not_followed() {
+    let entry = |name: &str, dated: &str, file: &str| journal::Entry::Link {
+        credential: CredentialName::new("own").unwrap(),
+        folder: "/etc/pki".into(),
+        name: name.into(),
+        staged: format!(".{name}.kubecertd-1"),
+        file: file.into(),
+        dated: dated.into(),
+        old: None,
+        new: Digest::of(b"x"),
+    };
+    let current = "client-current.pem";
+    let staged = ".client-current.pem.kubecertd-2";
+    for hostile in [
+        entry(current, "../../passwd", staged),
+        entry(current, "a.crt", staged),
+        entry("other-current.pem", "other-2026.pem", ".other-current.pem.kubecertd-2"),
+        entry(current, NEW, "a.key"),
+    ] {
+        let node = linked();
+        let (mut store, _) = open_linked(&node);
+        store.journal.write(vec![hostile]).unwrap();
+        drop(store);
+        let (_store, recovered) = open_linked(&node);
+        assert!(recovered.finished.is_empty() && recovered.notes[0].contains("it is not followed"), "{recovered:?}");
+        assert_eq!(
+            (leads(&node), node.get("etc/pki/a.crt"), node.get("etc/pki/a.key")),
+            (format!("/etc/pki/{OLD}"), "old crt".into(), "old key".into())
+        );
+    }
 }

@@ -6,6 +6,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
 use super::journal::Entry;
+use super::link::may_lead_to;
+use super::recover::own_place;
 use super::staged_prefix;
 use crate::model::{AbsolutePath, CredentialName};
 use crate::sys::{Identity, Root};
@@ -15,6 +17,8 @@ pub(super) struct Known<'r> {
     root: &'r Root,
     /// Where they really are.
     places: BTreeSet<(Identity, OsString)>,
+    /// Where their names stand, be they symlinks.
+    links: BTreeSet<(Identity, OsString)>,
     /// Their names, for those in a folder that can't be looked at now.
     paths: BTreeSet<PathBuf>,
 }
@@ -25,8 +29,10 @@ impl<'r> Known<'r> {
             let place = root.locate(target).ok()?;
             Some((place.dir.identity().ok()?, place.name))
         };
+        let link = |target: &AbsolutePath| own_place(root, target).and_then(|place| Some((place.dir.identity().ok()?, place.name)));
         let paths = targets.iter().map(|target| target.as_path().to_owned()).collect();
-        Self { root, places: targets.iter().filter_map(place).collect(), paths }
+        let (places, links) = (targets.iter().filter_map(place).collect(), targets.iter().filter_map(link).collect());
+        Self { root, places, links, paths }
     }
 
     /// Takes out of an intent what is not ours to do, whole credentials at a time, and says why.
@@ -39,14 +45,21 @@ impl<'r> Known<'r> {
     }
 
     fn refusal(&self, entry: &Entry) -> Option<String> {
-        let Entry::Replace { folder, name, staged, .. } = entry;
+        let (folder, name, staged, places) = match entry {
+            Entry::Replace { folder, name, staged, .. } => (folder, name, vec![staged], &self.places),
+            Entry::Link { folder, name, dated, .. } if !may_lead_to(name, dated) => {
+                let link = folder.join(name);
+                return Some(format!("the journal would make {} lead to {dated:?}, which kubecertd never does", link.display()));
+            }
+            Entry::Link { folder, name, staged, file, .. } => (folder, name, vec![staged, file], &self.links),
+        };
         let shown = folder.join(name);
-        let ours = staged.as_bytes().starts_with(staged_prefix(OsStr::new(name)).as_encoded_bytes());
-        if !is_name(name) || !is_name(staged) || !ours {
+        let ours = |staged: &str| is_name(staged) && staged.as_bytes().starts_with(staged_prefix(OsStr::new(name)).as_encoded_bytes());
+        if let Some(staged) = staged.into_iter().find(|staged| !is_name(name) || !ours(staged)) {
             return Some(format!("the journal would put {staged:?} in the place of {}, which kubecertd never does", shown.display()));
         }
         let known = match self.root.folder(folder).and_then(|dir| dir.identity()) {
-            Ok(identity) => self.places.contains(&(identity, OsString::from(name))),
+            Ok(identity) => places.contains(&(identity, OsString::from(name))),
             // It may only be away for now; nothing can be done in it either.
             Err(_) => self.paths.contains(&shown),
         };

@@ -25,6 +25,15 @@ impl Clock for SystemClock {
     }
 }
 
+/// The date and the time of day where this machine is, as a part of a file's name: `2026-11-22-05-30-00`. On another machine's disk
+/// it is in UTC.
+#[must_use]
+pub fn local_stamp(root: &super::Root, at: Timestamp) -> String {
+    let here = jiff::Timestamp::from_second(at.seconds()).ok().filter(|_| root.is_host());
+    let civil = here.map_or_else(|| at.civil(), |at| at.to_zoned(jiff::tz::TimeZone::system()).datetime());
+    civil.strftime("%Y-%m-%d-%H-%M-%S").to_string()
+}
+
 /// A clock that stands still: for `--at TIME` and for tests.
 #[derive(Clone, Copy, Debug)]
 pub struct FixedClock(pub Timestamp);

@@ -98,6 +98,14 @@ impl Dir {
         nix::fcntl::readlinkat(&self.fd, name).map(|target| Some(target.into())).map_err(|e| self.error(name, "follow", e))
     }
 
+    /// Makes a symlink that must not exist yet.
+    ///
+    /// # Errors
+    /// When something of that name is there, or it can't be made.
+    pub fn symlink(&self, target: &Path, name: &OsStr) -> Result<(), FileError> {
+        nix::unistd::symlinkat(target, &self.fd, name).map_err(|e| self.error(name, "create", e))
+    }
+
     /// The names of all entries but `.` and `..`, sorted.
     ///
     /// # Errors

@@ -12,7 +12,8 @@ mod root;
 mod uptime;
 
 pub use asynchronous::block_on;
-pub use clock::{Clock, FixedClock, SystemClock};
+
+pub use clock::{Clock, FixedClock, SystemClock, local_stamp};
 pub use cores::on_all_cores;
 pub use dir::{Dir, Identity};
 pub use error::{FileError, FileProblem};

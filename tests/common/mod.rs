@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub mod keys;
+pub mod kubelet;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -10,6 +10,7 @@
 mod common;
 mod disk;
 mod errors;
+mod kubelet;
 mod points;
 mod power;
 mod room;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Calls that change what is on the disk, or make it durable, or wait for another process.
-pub const CHANGING: [&str; 14] = [
+pub const CHANGING: [&str; 15] = [
     "mkdirat",
     "write",
     "pwrite64",
@@ -18,6 +18,7 @@ pub const CHANGING: [&str; 14] = [
     "fsetxattr",
     "fremovexattr",
     "renameat",
+    "symlinkat",
     "unlinkat",
     "fsync",
     "fdatasync",

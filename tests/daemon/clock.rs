@@ -10,6 +10,7 @@ use kubecertd::plan::{RELEASED, Request};
 use kubecertd::store::State;
 use kubecertd::sys::FixedClock;
 
+use super::common::kubelet::CONF;
 use super::common::{ECDSA, Node, PKI, now};
 use super::harness::*;
 
@@ -57,6 +58,7 @@ impl Clock {
     /// Nothing is signed, and this is said of everything that is due.
     #[track_caller]
     fn signs_nothing(self, node: &Node, says: &str) {
+        without_kubelets(node);
         let before = node.snapshot();
         let (outlook, report) = self.pass(node);
         assert_eq!((outlook.plan.issuing().count(), report.plan.issuing().count(), report.results.len()), (0, 0, 0));
@@ -77,6 +79,7 @@ impl Clock {
     /// Everything is signed, and begins when it should.
     #[track_caller]
     fn signs_from(self, node: &Node, beginning: impl Fn(&str) -> Timestamp) {
+        without_kubelets(node);
         let (outlook, report) = self.pass(node);
         assert_eq!(names(outlook.plan.issuing().map(|step| &step.credential)), all(node));
         assert!(report.deferred.is_empty() && report.results.len() == all(node).len(), "{report:?}");
@@ -87,6 +90,13 @@ impl Clock {
             assert_eq!(certificate.not_after, self.now.plus(days(365)), "{name}");
         }
         assert_eq!(remembered(node).last_seen, Some(self.now));
+    }
+}
+
+/// kubelet's own certificate, which kubelet.conf embeds here, has tests of its own.
+fn without_kubelets(node: &Node) {
+    if node.path(CONF).exists() {
+        node.remove(CONF);
     }
 }
 
@@ -180,4 +190,25 @@ fn a_clock_that_comes_back_is_believed_and_remembered_when_it_is_synchronised() 
     let node = Node::due();
     Clock::at(now()).unsynchronised_since(ahead).pass(&node);
     assert_eq!(remembered(&node).last_seen, Some(ahead));
+}
+
+/// A node whose battery was empty: kubelet's own certificate, without which nothing starts, waits for the clock, and then goes on.
+#[test]
+fn kubelets_own_waits_for_a_clock_that_can_be_believed_and_then_goes_on() {
+    let node = Node::fresh(ECDSA);
+    node.give_kubelet(-30);
+    node.point_kubelet();
+    let link = node.kubelet_link();
+    let years_ahead = Clock::at(now().plus(days(1_097))).unsynchronised_since(now());
+    let in_1970 = Clock { synchronised: Some(false), ..Clock::at(Timestamp::from_seconds(1_000)) };
+    for wrong in [years_ahead, in_1970, Clock { synchronised: None, ..in_1970 }] {
+        let (_, report) = wrong.pass(&node);
+        assert!(report.results.is_empty(), "{:?}", report.results);
+        assert_eq!(node.kubelet_link(), link);
+    }
+    let (_, report) = Clock::at(now()).unsynchronised_since(now().minus(days(400))).pass(&node);
+    assert_eq!(names(report.results.iter().map(|(name, _)| name)), ["kubelet-client"]);
+    assert_ne!(node.kubelet_link(), link);
+    let authority = certificates(&node.read(&format!("{PKI}/ca.crt"))).unwrap()[0].not_before;
+    assert_eq!(node.kubelet_certificate().not_before, authority, "the clock may be ahead");
 }

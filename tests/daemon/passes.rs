@@ -74,6 +74,19 @@ fn a_pass_that_was_missed_is_caught_up_at_the_start_and_only_once() {
     assert_eq!(daemon.status().unwrap().last_pass, None, "nothing was missed since");
 }
 
+/// A disk that comes from elsewhere, or a battery that was empty: no scheduled pass was missed, and all the same nothing can wait.
+#[test]
+fn what_has_ended_or_is_broken_at_the_start_is_renewed_at_once() {
+    let broken: [fn(&Node); 2] = [|node| node.age("apiserver", -30), |node| node.remove("etc/kubernetes/pki/apiserver.key")];
+    for broken in broken {
+        let node = known(Node::fresh(ECDSA), NEVER);
+        broken(&node);
+        let daemon = Daemon::start(&node);
+        let last = daemon.passed("something has ended or is broken");
+        assert_eq!(names(&last.renewed), ["apiserver"]);
+    }
+}
+
 #[test]
 fn a_pass_that_failed_before_the_start_is_made_again() {
     let node = known(Node::due(), NEVER);

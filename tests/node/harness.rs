@@ -71,7 +71,7 @@ impl Node {
         if !disk(name).join("as-made").exists() {
             machine(&["up", name, address, algorithm]);
             let node = Self::running(name);
-            node.exec("mkdir /as-made && cp -a /etc/kubernetes /as-made/");
+            node.exec("mkdir /as-made && cp -a /etc/kubernetes /as-made/ && cp -a /var/lib/kubelet/pki /as-made/kubelet-pki");
         } else if try_machine(&["pid", name]).is_none() {
             machine(&["boot", name]);
         }
@@ -97,6 +97,8 @@ impl Node {
              awk '$2 ~ \"^/(etc/kubernetes|var/lib/kubecertd)\" { print $2 }' /proc/mounts | tac | xargs --no-run-if-empty umount
              rm -rf /run/kubecertd /run/never /etc/kubecertd /var/lib/kubecertd /etc/systemd/system/kubecertd.service* /usr/sbin/kubecertd
              rsync --archive --acls --checksum --delete /as-made/kubernetes/ /etc/kubernetes/
+             pki=/var/lib/kubelet/pki
+             if [ -n \"$(rsync --archive --checksum --delete --itemize-changes /as-made/kubelet-pki/ $pki/)\" ]; then systemctl restart kubelet; fi
              systemctl daemon-reload",
         );
         self.until("it is Ready", |node| node.is_ready().then_some(()));

@@ -11,6 +11,7 @@ mod harness;
 mod meter;
 mod probes;
 
+mod comeback;
 mod disks;
 mod journal;
 mod passes;
@@ -59,9 +60,13 @@ both! {
         while_kubeadm_runs_what_has_time_waits = crate::patience::while_kubeadm_runs_what_has_time_waits;
     }
     rsa {
+        everything_expired_comes_back = crate::comeback::a_node_on_which_everything_expired_comes_back;
+        what_expired_alone_comes_back = crate::comeback::what_expired_alone_comes_back;
+        an_expired_authority_signs_nothing = crate::comeback::under_an_authority_that_expired_nothing_is_signed;
         services_live_on_when_the_old_certificates_end = crate::services::live_on_when_the_old_certificates_end;
     }
     ecdsa {
+        an_expired_kubelet_comes_back = crate::comeback::a_kubelet_whose_own_certificate_expired_comes_back;
         the_journal_says_and_explains_a_renewal = crate::journal::says_and_explains_a_renewal_and_has_no_key;
         services_are_fresh_after_a_boot = crate::services::are_fresh_after_a_boot;
         services_are_refreshed_after_kubeadm_at_their_time = crate::services::refreshes_what_kubeadm_renewed_at_its_own_time;

@@ -10,6 +10,7 @@ use super::how::How;
 use super::wait::{self, Yet};
 use super::{RefreshError, Refreshed, Refreshing, Seen};
 use crate::drivers::cri::CriError;
+use crate::drivers::systemd::Systemd;
 use crate::model::{Evidence, Health, Presence, RefreshStep, Remedy, Service, ServiceKind};
 
 pub struct Turn<'t> {
@@ -45,11 +46,40 @@ impl<'t> Turn<'t> {
     /// Makes it; and says whether the service was restarted or told on the way.
     pub async fn make(mut self) -> (bool, Result<Refreshed, RefreshError>) {
         let result = match self.step.remedy {
+            Remedy::Revive => self.revive().await,
             Remedy::Await => self.wait_for_it().await,
             Remedy::Restart => self.restart(None).await,
             Remedy::CloseConnections => self.close_connections().await,
         };
         (self.restarted, result)
+    }
+
+    /// What fails again and again may have been started just now, by whoever looks after it: then there is nothing left to do.
+    async fn revive(&mut self) -> Result<Refreshed, RefreshError> {
+        let began = Instant::now();
+        let seen = wait::look(self.with, self.service).await.map_err(|yet| RefreshError::NotKnown(yet.found()))?;
+        match (&seen.facts.presence, &self.service.kind) {
+            (Presence::Running(_), _) => {}
+            (Presence::Down(_), ServiceKind::Unit { unit, .. }) => {
+                let systemd = Systemd::connect(self.with.limits.call).await?;
+                self.with.caller.may_restart(self.step).await.map_err(RefreshError::Held)?;
+                let told = wait::unless_stopped(self.with.stop, systemd.revive(unit, self.with.limits.job)).await;
+                let told = told.map_or(Err(RefreshError::Stopped), |told| told.map_err(RefreshError::from));
+                self.restarted = told.as_ref().err().is_none_or(RefreshError::may_have_reached_it);
+                told?;
+            }
+            (Presence::Down(reason), _) => return Err(RefreshError::NotRunning(reason.clone())),
+            (Presence::Unknown(reason), _) => return Err(RefreshError::NotKnown(reason.clone())),
+            (Presence::Absent | Presence::OutOfSight, _) => return Err(RefreshError::NotRunning("it is not on this node".to_owned())),
+        }
+        let limit = self.with.limits.well;
+        let well = wait::until(self.with, self.service, limit, |seen| wait::running(seen).and_then(|_| wait::well(seen))).await;
+        well.map_err(|yet| not_back(yet, limit))?;
+        let after = began.elapsed();
+        Ok(match self.restarted {
+            true => Refreshed::Restarted { after, unready: after, by: None, instead: None, unwell: None },
+            false => Refreshed::TookIt { after, by: None },
+        })
     }
 
     async fn wait_for_it(&mut self) -> Result<Refreshed, RefreshError> {

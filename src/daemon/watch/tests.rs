@@ -383,7 +383,7 @@ async fn our_own_transaction_gives_a_hint_and_no_change() {
         kind: Kind::Private,
     };
     let files = vec![file("/etc/pki/a.crt"), file("/etc/pki/a.key")];
-    let change = Change { credential: CredentialName::new("a").unwrap(), files, backup: Backup::Required };
+    let change = Change { credential: CredentialName::new("a").unwrap(), files, link: None, backup: Backup::Required };
     let (mut store, _) = Store::open(&node.root, &AbsolutePath::constant("/var/lib/kubecertd"), Duration::ZERO, &node.files).unwrap();
     let checked = store.stage(change).unwrap().check(|_: &[Secret]| Ok::<_, crate::store::StoreError>(())).unwrap();
     let done = store.commit(vec![checked], Timestamp::from_seconds(1_795_219_200), 3);

@@ -1,6 +1,6 @@
 //! systemd's units, over the system bus: what state they are in, and to have them take something new.
 //!
-//! A unit that is not active is never started from here; what is run once gets a unit of its own.
+//! A unit that was stopped is never started from here; what is run once gets a unit of its own.
 
 mod error;
 #[cfg(test)]
@@ -157,6 +157,24 @@ impl Systemd {
         self.run(Job::ReloadOrRestart, name, limit).await
     }
 
+    /// Starts a unit again that failed, or waits to be started again after a failure; one that runs is restarted. What was stopped stays
+    /// stopped: somebody wanted that.
+    ///
+    /// # Errors
+    /// [`SystemdError`]: it was stopped, it did not come up, or it took longer than the limit.
+    pub async fn revive(&self, name: &str, limit: Duration) -> Result<(), SystemdError> {
+        if self.unit(name).await?.active != Active::Failed {
+            return self.restart(name, limit).await;
+        }
+        let unfinished = || SystemdError::Unfinished { job: Job::Start.word(), unit: name.to_owned(), limit };
+        let start = async {
+            // It may have failed too often to be started once more.
+            self.tell_manager("ResetFailedUnit", &name).await?;
+            self.enqueue_and_wait(Job::Start, name).await
+        };
+        tokio::time::timeout(limit, start).await.unwrap_or_else(|_| Err(unfinished()))
+    }
+
     async fn run(&self, job: Job, name: &str, limit: Duration) -> Result<(), SystemdError> {
         let unit = self.unit(name).await?;
         if !unit.active.runs() {
@@ -253,6 +271,7 @@ impl Systemd {
 
 #[derive(Clone, Copy)]
 enum Job {
+    Start,
     Reload,
     Restart,
     ReloadOrRestart,
@@ -263,6 +282,7 @@ impl Job {
     /// refuses it for a unit that does not run.
     fn method(self) -> &'static str {
         match self {
+            Self::Start => "StartUnit",
             Self::Reload => "ReloadUnit",
             Self::Restart => "TryRestartUnit",
             Self::ReloadOrRestart => "ReloadOrTryRestartUnit",
@@ -271,6 +291,7 @@ impl Job {
 
     fn word(self) -> &'static str {
         match self {
+            Self::Start => "the start",
             Self::Reload => "the reload",
             Self::Restart => "the restart",
             Self::ReloadOrRestart => "the reload or restart",

@@ -51,6 +51,10 @@ impl StandIn {
                 match member.as_str() {
                     "LoadUnit" => self.load(&served, &call).await,
                     "GetAll" => self.properties(&served, &call).await,
+                    "ResetFailedUnit" => {
+                        self.told.lock().unwrap().push(member);
+                        served.connection.reply(&call.header(), &()).await.unwrap();
+                    }
                     "Subscribe" => served.connection.reply(&call.header(), &()).await.unwrap(),
                     method if method.ends_with("Unit") => self.job(&served, &other_peer, &call, method).await,
                     _ => {}
@@ -170,6 +174,20 @@ async fn a_unit_that_does_not_run_is_left_alone() {
         let error = stand_in.serve(&bus).await.restart(UNIT, LIMIT).await.unwrap_err();
         assert!(matches!(error, SystemdError::NotActive { .. }), "{active}: {error}");
         assert!(told.lock().unwrap().is_empty());
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_failed_is_started_again_and_what_was_stopped_is_not() {
+    let start = ["ResetFailedUnit".to_owned(), format!("StartUnit {UNIT} replace")];
+    let restart = [format!("TryRestartUnit {UNIT} replace")];
+    for (active, expected) in [("failed", &start[..]), ("activating", &restart), ("active", &restart), ("inactive", &[])] {
+        let Some(bus) = Bus::start().await else { return };
+        let stand_in = StandIn { active, ..NORMAL() };
+        let told = Arc::clone(&stand_in.told);
+        let done = stand_in.serve(&bus).await.revive(UNIT, LIMIT).await;
+        assert_eq!(*told.lock().unwrap(), expected, "{active}");
+        assert_eq!(done.is_ok(), active != "inactive", "{active}: {done:?}");
     }
 }
 

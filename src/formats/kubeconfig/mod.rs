@@ -1,11 +1,12 @@
 //! Kubeconfigs: which client certificate the current user has, and how a renewed one is written in.
 //!
 //! `read` resolves current-context to a user and its certificate; `splice` replaces the two embedded values in the text
-//! and touches no other byte; both stand on `tree`, a YAML document whose nodes know their places. What is read follows
+//! and touches no other byte, `point` puts a file's name in their place; all stand on `tree`, a YAML document whose nodes know their places. What is read follows
 //! client-go, the loader of the components; `read` lists where it does not. No file is opened here: references are
 //! handed out as they are written, and it is the caller who knows what they are relative to.
 
 mod error;
+mod point;
 mod read;
 mod splice;
 mod tree;
@@ -16,6 +17,7 @@ mod proptests;
 mod tests;
 
 pub use error::{KubeconfigError, Obstacle, SpliceError};
+pub use point::point;
 pub use splice::splice;
 
 use crate::model::Secret;

@@ -159,7 +159,7 @@ fn same_but_for(places: &[(&Range<usize>, &Range<usize>)], one: &Node, other: &N
 
 /// YAML 1.1, and with it Go's parser, breaks lines at three characters that YAML 1.2 does not: what is a comment for one
 /// may be a key for the other.
-fn refuse_ambiguous_lines(text: &str) -> Result<(), SpliceError> {
+pub(super) fn refuse_ambiguous_lines(text: &str) -> Result<(), SpliceError> {
     let Some(place) = text.find(['\u{85}', '\u{2028}', '\u{2029}']) else { return Ok(()) };
     let before = text.get(..place).unwrap_or_default();
     Err(SpliceError::Ambiguous { line: 1 + before.matches('\n').count() as u64 })

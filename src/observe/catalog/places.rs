@@ -2,7 +2,7 @@
 
 use super::manifests::{Manifest, Manifests};
 use super::note::Note;
-use super::{Found, pair};
+use super::{Found, Reference, pair};
 use crate::formats::manifest::Pod;
 use crate::model::{AbsolutePath, Authority, Credential, Location, Need};
 use crate::settings::{AuthorityFlags, CredentialFlags, FlagNames, ProfileAuthority, ProfileCredential};
@@ -49,7 +49,8 @@ impl<'a> Places<'a> {
     /// `before` are the entries that are made already: one that shares another's folder comes after it in the profile.
     pub fn credential(&mut self, usual: &ProfileCredential, before: &[Credential], profile: &[ProfileCredential]) -> Credential {
         let named = usual.flags.as_ref().and_then(|flags| self.named_credential(usual, flags));
-        let (location, need) = named.unwrap_or_else(|| (self.unnamed(usual, before, profile), Need::Optional));
+        let (location, need) =
+            named.or_else(|| self.referenced(usual)).unwrap_or_else(|| (self.unnamed(usual, before, profile), Need::Optional));
         Credential {
             name: usual.name.clone(),
             kubeadm_name: usual.kubeadm_name.clone(),
@@ -76,12 +77,16 @@ impl<'a> Places<'a> {
         Some((location, Need::Manifest(file.to_owned())))
     }
 
+    /// Where a kubeconfig points to.
+    fn referenced(&self, usual: &ProfileCredential) -> Option<(Location, Need)> {
+        let kubeconfig = usual.referenced_by.as_ref()?;
+        let Reference::Files { certificate, key } = self.found.references.get(kubeconfig)?.clone() else { return None };
+        let location = if certificate == key { Location::Bundle(certificate) } else { pair(certificate, key) };
+        Some((location, Need::Kubeconfig(kubeconfig.clone())))
+    }
+
     /// Where a credential lives that no flag names.
     fn unnamed(&self, usual: &ProfileCredential, before: &[Credential], profile: &[ProfileCredential]) -> Location {
-        let referenced = usual.referenced_by.as_ref().and_then(|kubeconfig| self.found.references.get(kubeconfig));
-        if let Some(file) = referenced {
-            return Location::Bundle(file.clone());
-        }
         if let Some(moved) = moved_with_neighbour(usual, before, profile) {
             return moved;
         }

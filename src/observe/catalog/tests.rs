@@ -11,7 +11,7 @@ const FIXTURES: [&str; 2] = ["kubeadm-1.20-rsa2048", "kubeadm-1.36-ecdsa-p256"];
 /// A node whose manifests can be changed before its catalog is made.
 struct Node {
     manifests: Vec<(String, String)>,
-    references: BTreeMap<AbsolutePath, AbsolutePath>,
+    references: BTreeMap<AbsolutePath, Reference>,
     files: Vec<AbsolutePath>,
     configuration: String,
 }
@@ -438,8 +438,22 @@ fn a_certificate_at_its_usual_place_keeps_its_usual_key() {
 fn the_file_that_kubelets_kubeconfig_names_is_taken() {
     let mut node = Node::new();
     assert_eq!(node.catalog().files("kubelet-client"), "/var/lib/kubelet/pki/kubelet-client-current.pem");
-    node.references.insert(path("/etc/kubernetes/kubelet.conf"), path("/srv/kubelet.pem"));
-    assert_eq!(node.catalog().credential("kubelet-client").location, Location::Bundle(path("/srv/kubelet.pem")));
+    assert_eq!(node.catalog().credential("kubelet-client").need, Need::Optional);
+    assert_eq!(node.catalog().kubeconfigs.len(), 0, "there is no kubelet.conf");
+    let conf = path("/etc/kubernetes/kubelet.conf");
+    let (pem, other) = (path("/srv/kubelet.pem"), path("/srv/kubelet.key"));
+    node.references.insert(conf.clone(), Reference::Files { certificate: pem.clone(), key: pem.clone() });
+    let catalog = node.catalog();
+    assert_eq!(catalog.credential("kubelet-client").location, Location::Bundle(pem.clone()));
+    assert_eq!(catalog.credential("kubelet-client").need, Need::Kubeconfig(conf.clone()));
+    assert_eq!(catalog.kubeconfigs.values().collect::<Vec<_>>(), [&conf]);
+    node.references.insert(conf.clone(), Reference::Files { certificate: pem.clone(), key: other.clone() });
+    assert_eq!(node.catalog().credential("kubelet-client").location, pair(pem, other));
+    node.references.insert(conf.clone(), Reference::Embedded);
+    assert_eq!(node.catalog().files("kubelet-client"), "/var/lib/kubelet/pki/kubelet-client-current.pem");
+    assert_eq!(node.catalog().kubeconfigs.len(), 1);
+    let own = node.configured("[[credential]]\nname = \"kubelet-client\"\nbundle = \"/srv/own.pem\"\n").catalog();
+    assert_eq!(own.kubeconfigs.len(), 0, "the operator has the last word");
     let asked: Vec<String> = Profile::kubeadm().unwrap().kubeconfig_references().map(ToString::to_string).collect();
     assert_eq!(asked, ["/etc/kubernetes/kubelet.conf"]);
 }

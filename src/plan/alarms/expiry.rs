@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::{AlarmSituation, Picture, Seen};
 use crate::model::{
-    Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityState, Condition, Location, Material, Renewal, Timestamp,
-    days,
+    Action, Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityState, Condition, Location, Material, Renewal,
+    Timestamp, days,
 };
+use crate::plan::kubelet::{by_hand, healed_here};
 use crate::plan::{Judged, judge_authority};
 
 pub(super) fn add(situation: &AlarmSituation<'_>, seen: &Seen<'_>, memory: &AlarmMemory, picture: &mut Picture) {
@@ -88,7 +89,8 @@ fn credential(situation: &AlarmSituation<'_>, seen: &Seen<'_>, memory: &AlarmMem
     let (why, repair) = words(&turn);
     let file = &judged.facts.credential.location;
     if now > end {
-        return Some(expired(situation, name.as_str(), format!("{file} ended at {end}; {why}"), repair));
+        let (why, repair) = ended(judged, &turn).unwrap_or_else(|| (why.to_owned(), repair.to_owned()));
+        return Some(expired(situation, name.as_str(), format!("{file} ended at {end}; {why}"), &repair));
     }
     let left = |length: Duration| end <= now.plus(length);
     let late = match turn {
@@ -126,6 +128,21 @@ fn words(turn: &Turn) -> (&'static str, &'static str) {
         ),
         Turn::Authority => ("its authority ends with it", "Replace the authority first; then run kubecertd renew."),
     }
+}
+
+/// What kubelet can't renew any more is issued here, or by somebody who has the key.
+fn ended(judged: &Judged, turn: &Turn) -> Option<(String, String)> {
+    let client = healed_here(&judged.facts).filter(|_| matches!(turn, Turn::Kubelet | Turn::Nobody))?;
+    let reason = judged.judgement.reason.clone();
+    Some(match judged.judgement.action {
+        Action::Renew => (reason, words(&Turn::Ours).1.to_owned()),
+        _ => (reason, capitalised(&by_hand(client))),
+    })
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).chain(['.']).collect()).unwrap_or_default()
 }
 
 fn soon(situation: &AlarmSituation<'_>, name: &str, end: Timestamp, reason: String, repair: &str) -> Alarm {

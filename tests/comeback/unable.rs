@@ -1,0 +1,81 @@
+//! A node that can't sign says what it can't do, and what to run where.
+
+use crate::common::{ECDSA, Node, PKI};
+
+/// A worker: kubelet's files and the authority's certificate, nothing else.
+fn worker(days_left: i64) -> Node {
+    let node = Node::fresh(ECDSA);
+    node.give_kubelet(days_left);
+    node.point_kubelet();
+    for gone in ["manifests", "pki", "admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf"] {
+        let path = node.path("etc/kubernetes").join(gone);
+        if gone == "pki" {
+            let authority = node.read(&format!("{PKI}/ca.crt"));
+            std::fs::remove_dir_all(&path).unwrap();
+            node.write(&format!("{PKI}/ca.crt"), authority);
+        } else if path.is_dir() {
+            std::fs::remove_dir_all(&path).unwrap();
+        } else {
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+    node
+}
+
+const COMMAND: &str = "kubeadm kubeconfig user --config kubeadm.yaml --org system:nodes --client-name system:node:cp1 > kubelet.conf";
+
+#[test]
+fn a_worker_whose_kubelet_is_too_late_says_the_command_everywhere() {
+    let node = worker(-30);
+    let link = node.kubelet_link();
+    for arguments in [&["check"][..], &["renew"], &["status"]] {
+        let run = node.run(arguments);
+        for part in [
+            "ca.key is not on this node",
+            "on a controller that has the key",
+            COMMAND,
+            "/etc/kubernetes/kubelet.conf",
+            "systemctl restart kubelet",
+        ] {
+            assert!(run.text.contains(part), "{arguments:?}: {part}: {}", run.text);
+        }
+    }
+    assert_eq!(node.run(&["check"]).code, 3);
+    let alarms = node.run(&["alarms"]);
+    assert!(
+        alarms.text.contains("expired (500.210) on system.certificate.kubelet-client") && alarms.text.contains(COMMAND),
+        "{}",
+        alarms.text
+    );
+    assert_eq!(node.run(&["renew", "kubelet-client", "--force"]).code, 0);
+    assert_eq!(node.kubelet_link(), link, "nothing was signed");
+}
+
+#[test]
+fn a_worker_that_is_well_has_nothing_to_do() {
+    let node = worker(100);
+    assert_eq!(node.run(&["check"]).code, 0);
+    assert_eq!(node.run(&["renew"]).code, 0);
+    assert_eq!(node.run(&["alarms"]).code, 0);
+}
+
+#[test]
+fn under_an_authority_that_has_ended_nothing_is_signed_and_the_alarm_says_so() {
+    let node = Node::fresh(ECDSA);
+    node.age_all(-30);
+    node.give_kubelet(-30);
+    node.point_kubelet();
+    node.shorten_authority(&format!("{PKI}/ca"), -20);
+    let link = node.kubelet_link();
+    let run = node.run(&["renew", "--force"]);
+    assert_ne!(run.code, 0, "{}", run.text);
+    assert_eq!(node.kubelet_link(), link);
+    let alarms = node.run(&["alarms"]);
+    assert!(
+        alarms.text.contains("CRITICAL expired (500.210) on system.certificate.ca,") && alarms.text.contains("Replace the authority"),
+        "{}",
+        alarms.text
+    );
+    let check = node.run(&["check"]);
+    assert!(check.text.contains("nothing is signed with it"), "{}", check.text);
+}
