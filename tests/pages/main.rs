@@ -1,5 +1,5 @@
-//! The manual pages and the completions of shells: made from the program and its configuration, and lying below packaging/ as
-//! they are installed. `UPDATE_PAGES=1 cargo test --test pages` writes them anew.
+//! What packages bring besides the program. The manual pages and the completions of shells are made from the program and its
+//! configuration, and lie below packaging/ as they are installed: `UPDATE_PAGES=1 cargo test --test pages` writes them anew.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 #![allow(clippy::disallowed_methods, reason = "tests write files of their own, and ask other programs")]
 
@@ -68,6 +68,23 @@ fn the_pages_are_right_by_mandoc_and_have_all_they_should() {
     for key in shipped.lines().filter_map(|line| line.strip_prefix('#')).filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase())) {
         assert!(shown.lines().any(|line| line.trim() == key), "{key}\n{shown}");
     }
+}
+
+/// The service of the timer makes the same passes as the daemon, and is confined in the same way.
+#[test]
+fn the_service_of_the_timer_is_confined_as_the_daemon_is() {
+    let of_a_daemon =
+        ["Type", "NotifyAccess", "ExecStart", "ExecReload", "Restart", "RestartSec", "WatchdogSec", "SuccessExitStatus", "TimeoutStartSec"];
+    let confined = |unit: &str| -> Vec<String> {
+        let joined = unit.replace("\\\n", " ");
+        let service = joined.split_once("[Service]\n").unwrap().1.split("\n[").next().unwrap();
+        let settings = service.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let confining = settings.filter(|line| !of_a_daemon.contains(&line.split('=').next().unwrap()));
+        confining.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    };
+    let daemon = confined(include_str!("../../systemd/kubecertd.service"));
+    assert!(daemon.contains(&"UMask=0077".to_owned()), "{daemon:?}");
+    assert_eq!(daemon, confined(include_str!("../../systemd/kubecertd-once.service")));
 }
 
 /// The page as a terminal shows it, with as much room as it wants.
