@@ -17,15 +17,16 @@ pub fn are_installed_upgraded_and_purged(node: &mut Node) {
     assert_eq!(states(node), "enabled active", "{said}");
     assert!(!said.contains("kubecertd-once"), "what is not enabled is not spoken of: {said}");
     node.until_passed("first start on this node");
+    assert_eq!(changed(&before, &processes(node)), Vec::<String>::new(), "no service of Kubernetes was restarted");
     node.exec("kubecertd config check && journalctl --list-catalog | grep --quiet 'kubecertd looks after'");
 
     node.edit(CONFIGURATION, "#keep = 10", "keep = 7");
     let edited = node.read(CONFIGURATION);
     node.age("front-proxy-client", 10);
     node.exec("kubecertd renew front-proxy-client");
-    let backups = node.backups();
+    let (backups, before) = (node.backups(), processes(node));
     assert!(!backups.is_empty());
-    // What is asked in vain fails: there is nobody to answer.
+    // Where dpkg had a question about the configuration, it would fail: nobody answers.
     for (package, version) in [(&second, "0.2.0-1"), (&first, "0.1.0-1")] {
         let old = main_process(node);
         node.exec(&format!("dpkg --install {package}"));
@@ -80,7 +81,6 @@ pub fn restart_nothing_that_is_stale(node: &mut Node) {
 /// One pass a day without a daemon; a day that was missed is made good.
 pub fn have_a_timer_in_place_of_the_daemon(node: &mut Node) {
     let package = package(node, "0.1.0");
-    let before = processes(node);
     node.exec(&format!("dpkg --install {package}"));
     assert_eq!(state(node, "kubecertd-once.timer"), "disabled inactive");
     node.until_passed("first start on this node");
@@ -105,7 +105,6 @@ pub fn have_a_timer_in_place_of_the_daemon(node: &mut Node) {
     assert_eq!(state(node, "kubecertd-once.timer"), "enabled inactive", "one of the two");
     node.exec("systemctl start kubecertd-once.timer");
     assert_eq!(states(node), "disabled inactive", "one of the two");
-    assert_eq!(changed(&before, &processes(node)), Vec::<String>::new());
 }
 
 /// Makes the package of a version of the program under test, and gives its path on the node.
