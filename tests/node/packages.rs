@@ -45,6 +45,7 @@ pub fn are_installed_upgraded_and_purged(node: &mut Node) {
         assert!(!node.path(gone).exists(), "{gone}");
     }
     assert_eq!((node.read(CONFIGURATION), node.backups()), (edited.clone(), backups.clone()));
+    assert!(node.path("var/lib/kubecertd/state.json").exists());
 
     node.exec(&format!("dpkg --install {first}"));
     assert_eq!(states(node), "enabled active", "installed again");
@@ -139,6 +140,6 @@ fn main_process(node: &Node) -> String {
 
 /// All files with a name like the program's; not those of the node, which has such a name itself.
 fn named_like_it(node: &Node) -> BTreeSet<String> {
-    let found = node.exec(&format!("find / -xdev -path /proc -prune -o -iname '*kubecertd*' ! -name '*{}*' -print", node.name()));
+    let found = node.exec(&format!("find / /run -xdev -path /proc -prune -o -iname '*kubecertd*' ! -name '*{}*' -print", node.name()));
     found.lines().map(str::to_owned).collect()
 }
