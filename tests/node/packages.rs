@@ -67,7 +67,7 @@ pub fn restart_nothing_that_is_stale(node: &mut Node) {
     node.calm_kubelet();
     node.exec("kubeadm certs renew all");
     let before = processes(node);
-    node.write("etc/kubecertd/kubecertd.d/soon.toml", in_seconds(60));
+    node.write("etc/kubecertd/kubecertd.d/soon.toml", in_seconds(90));
     node.exec(&format!("dpkg --install {package}"));
     let pass = node.until_passed("first start on this node");
     assert!(pass.failed.is_empty() && pass.renewed.is_empty(), "{pass:?}");
