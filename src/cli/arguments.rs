@@ -121,7 +121,7 @@ pub(super) struct CaOptions {
 #[derive(Debug, Args)]
 pub(super) struct CheckOptions {
     /// How to show it; json is what kubeadm certs check-expiration -o json prints, with more fields
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
     pub output: Format,
     /// Judge as of another moment: 2027-03-01 or 2027-03-01T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = moment)]
@@ -148,7 +148,7 @@ pub(super) struct StatusOptions {
 #[derive(Debug, Args)]
 pub(super) struct AlarmsOptions {
     /// How to show them
-    #[arg(short, long, value_enum, default_value_t = ListFormat::List)]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = ListFormat::List)]
     pub output: ListFormat,
 }
 

@@ -90,12 +90,14 @@ impl Node {
     /// Takes away what an earlier case left.
     fn as_made(&self) {
         self.exec(
-            "systemctl disable --quiet --now kubecertd 2>/dev/null || true
+            "dpkg --purge --force-all kubecertd >/dev/null 2>&1 || true
+             systemctl disable --quiet --now kubecertd kubecertd-once.timer 2>/dev/null || true
              systemctl reset-failed
              pkill --exact kubeadm || true
              systemctl stop stand-in 2>/dev/null || true
              awk '$2 ~ \"^/(etc/kubernetes|var/lib/kubecertd)\" { print $2 }' /proc/mounts | tac | xargs --no-run-if-empty umount
-             rm -rf /run/kubecertd /run/never /etc/kubecertd /var/lib/kubecertd /etc/systemd/system/kubecertd.service* /usr/sbin/kubecertd
+             rm -rf /run/kubecertd /run/never /etc/kubecertd /var/lib/kubecertd /etc/systemd/system/kubecertd* /usr/sbin/kubecertd
+             rm -f /usr/lib/systemd/catalog/kubecertd.catalog /var/lib/systemd/timers/stamp-kubecertd* /var/tmp/*.deb
              rsync --archive --acls --checksum --delete /as-made/kubernetes/ /etc/kubernetes/
              pki=/var/lib/kubelet/pki
              if [ -n \"$(rsync --archive --checksum --delete --itemize-changes /as-made/kubelet-pki/ $pki/)\" ]; then systemctl restart kubelet; fi

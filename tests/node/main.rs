@@ -14,6 +14,7 @@ mod probes;
 mod comeback;
 mod disks;
 mod journal;
+mod packages;
 mod passes;
 mod patience;
 mod power;
@@ -68,6 +69,9 @@ both! {
     ecdsa {
         an_expired_kubelet_comes_back = crate::comeback::a_kubelet_whose_own_certificate_expired_comes_back;
         the_journal_says_and_explains_a_renewal = crate::journal::says_and_explains_a_renewal_and_has_no_key;
+        packages_are_installed_upgraded_and_purged = crate::packages::are_installed_upgraded_and_purged;
+        packages_restart_nothing_that_is_stale = crate::packages::restart_nothing_that_is_stale;
+        packages_have_a_timer_in_place_of_the_daemon = crate::packages::have_a_timer_in_place_of_the_daemon;
         services_are_fresh_after_a_boot = crate::services::are_fresh_after_a_boot;
         services_are_refreshed_after_kubeadm_at_their_time = crate::services::refreshes_what_kubeadm_renewed_at_its_own_time;
     }

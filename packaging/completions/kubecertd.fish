@@ -1,0 +1,109 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_kubecertd_global_optspecs
+    string join \n root= config= h/help V/version
+end
+
+function __fish_kubecertd_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_kubecertd_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_kubecertd_using_subcommand
+    set -l cmd (__fish_kubecertd_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -l root -d 'Work on another root folder, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root folder' -r -F
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -s h -l help -d 'Print help'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -s V -l version -d 'Print version'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "check" -d 'Show every certificate, how long it is valid, and what should be done about it; changes nothing'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "renew" -d 'Renew what is due, and rewrite the kubeconfigs'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "restore" -d 'Put back what a renewal replaced, from the backups'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "run" -d 'Run as a daemon: a pass every night, and whenever something changed'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "status" -d 'Show what the daemon did and will do, and what needs attention now; true also when it does not run'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "alarms" -d 'Show the alarms that are in force, why, and what to do about each'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "hold" -d 'Ask that nothing is renewed for a while, unless it is urgent'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "config" -d 'Look at the configuration'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "demo" -d 'Build a throw-away controller node with certificates in every state, and do the whole job on it'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand check" -s o -l output -d 'How to show it; json is what kubeadm certs check-expiration -o json prints, with more fields' -r -f -a "table\t'Columns for people'
+wide\t'The same, and the services that use the certificates'
+json\t'For programs'"
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand check" -l at -d 'Judge as of another moment: 2027-03-01 or 2027-03-01T12:00:00Z' -r
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand check" -l root -d 'Work on another root folder, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand check" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root folder' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l root -d 'Work on another root folder, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root folder' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l dry-run -d 'Show what would be done and why; changes nothing'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l force -d 'Renew also what has enough life left, and wait for nothing'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l trust-clock -d 'Sign though the clock does not look right'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -s h -l help -d 'Print help'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -l from -d 'Take this backup, by the name that --list shows, instead of the newest one that holds the credential whole' -r
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -l root -d 'Work on another root folder, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root folder' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -l list -d 'Show the backups, the newest first, and what each holds; changes nothing'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -l force -d 'Restore also what is expired, or what the present authority did not sign'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -s h -l help -d 'Print help'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand run" -l root -d 'Work on another root folder, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand run" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root folder' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand run" -l once -d 'Make one pass and end, for a timer'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand run" -s h -l help -d 'Print help'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand status" -l root -d 'Work on another root folder, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand status" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root folder' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand status" -l watch -d 'Show it again every two seconds, until interrupted'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand status" -s h -l help -d 'Print help'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand alarms" -s o -l output -d 'How to show them' -r -f -a "list\t'A paragraph each, for people'
+json\t'For programs'"
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand alarms" -l root -d 'Work on another root folder, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand alarms" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root folder' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand alarms" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -l until -d 'When the hold ends by itself: 2027-03-01 or 2027-03-01T12:00:00Z' -r
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -l reason -d 'Why, for whoever finds it' -r
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -l root -d 'Work on another root folder, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root folder' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -l end -d 'End a hold now'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -s h -l help -d 'Print help'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -l root -d 'Work on another root folder, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root folder' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -s h -l help -d 'Print help'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -f -a "check" -d 'Say whether the configuration is right, and if not, where it is wrong'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -f -a "show" -d 'Show every setting in force and where it comes from, and the files that are looked after'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from check" -l root -d 'Work on another root folder, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from check" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root folder' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from show" -l root -d 'Work on another root folder, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from show" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root folder' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "check" -d 'Say whether the configuration is right, and if not, where it is wrong'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show every setting in force and where it comes from, and the files that are looked after'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand demo" -l keep -d 'Build it in this empty folder and leave it there, to be looked at with --root' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand demo" -l root -d 'Work on another root folder, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand demo" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root folder' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand demo" -s h -l help -d 'Print help'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold config demo help" -f -a "check" -d 'Show every certificate, how long it is valid, and what should be done about it; changes nothing'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold config demo help" -f -a "renew" -d 'Renew what is due, and rewrite the kubeconfigs'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold config demo help" -f -a "restore" -d 'Put back what a renewal replaced, from the backups'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold config demo help" -f -a "run" -d 'Run as a daemon: a pass every night, and whenever something changed'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold config demo help" -f -a "status" -d 'Show what the daemon did and will do, and what needs attention now; true also when it does not run'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold config demo help" -f -a "alarms" -d 'Show the alarms that are in force, why, and what to do about each'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold config demo help" -f -a "hold" -d 'Ask that nothing is renewed for a while, unless it is urgent'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold config demo help" -f -a "config" -d 'Look at the configuration'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold config demo help" -f -a "demo" -d 'Build a throw-away controller node with certificates in every state, and do the whole job on it'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold config demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "check" -d 'Say whether the configuration is right, and if not, where it is wrong'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "show" -d 'Show every setting in force and where it comes from, and the files that are looked after'

@@ -1,0 +1,145 @@
+//! The package on a node: installed, upgraded, removed and purged, it minds its own business; and the timer in place of the
+//! daemon.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::harness::{Node, in_seconds};
+use super::services::{RESTARTED, changed, processes};
+
+const CONFIGURATION: &str = "etc/kubecertd/kubecertd.toml";
+
+pub fn are_installed_upgraded_and_purged(node: &mut Node) {
+    let (first, second) = (package(node, "0.1.0"), package(node, "0.2.0"));
+    let (files, before) = (named_like_it(node), processes(node));
+    let said = node.exec(&format!("dpkg --install {first} 2>&1"));
+    assert_eq!(states(node), "enabled active", "{said}");
+    assert!(!said.contains("kubecertd-once"), "what is not enabled is not spoken of: {said}");
+    node.until_passed("first start on this node");
+    assert_eq!(changed(&before, &processes(node)), Vec::<String>::new(), "no service of Kubernetes was restarted");
+    node.exec("kubecertd config check && journalctl --list-catalog | grep --quiet 'kubecertd looks after'");
+
+    node.edit(CONFIGURATION, "#keep = 10", "keep = 7");
+    let edited = node.read(CONFIGURATION);
+    node.age("front-proxy-client", 10);
+    node.exec("kubecertd renew front-proxy-client");
+    let (backups, before) = (node.backups(), processes(node));
+    assert!(!backups.is_empty());
+    // Where dpkg had a question about the configuration, it would fail: nobody answers.
+    for (package, version) in [(&second, "0.2.0-1"), (&first, "0.1.0-1")] {
+        let old = main_process(node);
+        node.exec(&format!("dpkg --install {package}"));
+        assert_eq!(node.exec("dpkg-query --show --showformat '${Version}' kubecertd"), version);
+        assert_eq!(states(node), "enabled active");
+        assert_ne!(main_process(node), old, "restarted for {version}");
+        assert_eq!((node.read(CONFIGURATION), node.backups()), (edited.clone(), backups.clone()));
+    }
+
+    node.exec(&format!("systemctl stop kubecertd && dpkg --install {second}"));
+    assert_eq!(states(node), "enabled inactive", "who has stopped it has a reason");
+
+    node.exec("systemctl start kubecertd && dpkg --remove kubecertd");
+    assert_eq!(node.try_exec("systemctl is-active kubecertd").status.code(), Some(3));
+    for gone in ["usr/sbin/kubecertd", "usr/lib/systemd/system/kubecertd.service", "usr/lib/systemd/system/kubecertd-once.timer"] {
+        assert!(!node.path(gone).exists(), "{gone}");
+    }
+    assert_eq!((node.read(CONFIGURATION), node.backups()), (edited.clone(), backups.clone()));
+    assert!(node.path("var/lib/kubecertd/state.json").exists());
+
+    node.exec(&format!("dpkg --install {first}"));
+    assert_eq!(states(node), "enabled active", "installed again");
+    assert_eq!((node.read(CONFIGURATION), node.backups()), (edited, backups));
+
+    node.exec("systemctl disable --quiet --now kubecertd && systemctl enable --quiet --now kubecertd-once.timer");
+    node.exec("dpkg --purge kubecertd");
+    let left: Vec<_> = named_like_it(node).difference(&files).cloned().collect();
+    assert_eq!(left, Vec::<String>::new());
+    assert!(!node.exec("journalctl --list-catalog").contains("kubecertd"));
+    assert_eq!(node.exec("systemctl list-unit-files --no-legend 'kubecertd*'; pgrep --exact kubecertd || true"), "");
+    assert_eq!(changed(&before, &processes(node)), Vec::<String>::new(), "no service of Kubernetes was restarted");
+}
+
+/// The files were renewed by somebody else, and the services still have the old ones. Who installs kubecertd now is not
+/// surprised by restarts; they come at the scheduled time.
+pub fn restart_nothing_that_is_stale(node: &mut Node) {
+    let package = package(node, "0.1.0");
+    node.calm_kubelet();
+    node.exec("kubeadm certs renew all");
+    let before = processes(node);
+    node.write("etc/kubecertd/kubecertd.d/soon.toml", in_seconds(90));
+    node.exec(&format!("dpkg --install {package}"));
+    let pass = node.until_passed("first start on this node");
+    assert!(pass.failed.is_empty() && pass.renewed.is_empty(), "{pass:?}");
+    let shown = node.exec("kubecertd check --output wide || true");
+    assert!(shown.contains("stale"), "{shown}");
+    assert_eq!(changed(&before, &processes(node)), Vec::<String>::new());
+    let pass = node.until_passed("by schedule");
+    assert!(pass.failed.is_empty(), "{pass:?}");
+    assert_eq!(changed(&before, &processes(node)), RESTARTED);
+}
+
+/// One pass a day without a daemon; a day that was missed is made good.
+pub fn have_a_timer_in_place_of_the_daemon(node: &mut Node) {
+    let package = package(node, "0.1.0");
+    node.exec(&format!("dpkg --install {package}"));
+    assert_eq!(state(node, "kubecertd-once.timer"), "disabled inactive");
+    node.until_passed("first start on this node");
+    node.exec("systemctl disable --quiet --now kubecertd");
+
+    node.age("front-proxy-client", 10);
+    let old = node.serial("front-proxy-client");
+    // As if it had last run two days ago; but here nobody waits for the delay.
+    node.exec("touch --date='2 days ago' /var/lib/systemd/timers/stamp-kubecertd-once.timer");
+    node.write("etc/systemd/system/kubecertd-once.timer.d/now.conf", "[Timer]\nRandomizedDelaySec=0\n");
+    node.exec("systemctl daemon-reload && systemctl enable --quiet --now kubecertd-once.timer");
+    node.until("it renews", |node| (node.serial("front-proxy-client") != old).then_some(()));
+    node.until("it ends", |node| (state(node, "kubecertd-once.service") == "static inactive").then_some(()));
+    assert_eq!(node.exec("systemctl show kubecertd-once.service --property Result --value").trim(), "success");
+    assert!(node.journal("kubecertd-once").contains("front-proxy-client: renewed"), "{}", node.journal("kubecertd-once"));
+
+    node.exec(&format!("dpkg --install {package}"));
+    assert_eq!((states(node), state(node, "kubecertd-once.timer")), ("disabled inactive".to_owned(), "enabled active".to_owned()));
+    node.exec(&format!("dpkg --remove kubecertd && dpkg --install {package}"));
+    assert_eq!((states(node), state(node, "kubecertd-once.timer")), ("disabled inactive".to_owned(), "enabled active".to_owned()));
+    node.exec("systemctl start kubecertd");
+    assert_eq!(state(node, "kubecertd-once.timer"), "enabled inactive", "one of the two");
+    node.exec("systemctl start kubecertd-once.timer");
+    assert_eq!(states(node), "disabled inactive", "one of the two");
+}
+
+/// Makes the package of a version of the program under test, and gives its path on the node.
+fn package(node: &Node, version: &str) -> String {
+    let output = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("packages");
+    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/build");
+    let run = Command::new(build)
+        .args(["--program", env!("CARGO_BIN_EXE_kubecertd"), "--version", version, "--output"])
+        .arg(&output)
+        .arg("deb")
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let made = String::from_utf8(run.stdout).unwrap();
+    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join(made.trim());
+    std::fs::copy(made, node.path(&format!("var/tmp/{version}.deb"))).unwrap();
+    format!("/var/tmp/{version}.deb")
+}
+
+fn states(node: &Node) -> String {
+    state(node, "kubecertd.service")
+}
+
+/// Whether a unit is enabled and whether it is active, in the words of systemctl.
+fn state(node: &Node, unit: &str) -> String {
+    node.exec(&format!("echo $(systemctl is-enabled {unit}) $(systemctl is-active {unit})")).trim().to_owned()
+}
+
+fn main_process(node: &Node) -> String {
+    node.exec("systemctl show kubecertd --property MainPID --value")
+}
+
+/// All files with a name like the program's; not those of the node, which has such a name itself.
+fn named_like_it(node: &Node) -> BTreeSet<String> {
+    let found = node.exec(&format!("find / /run -xdev -path /proc -prune -o -iname '*kubecertd*' ! -name '*{}*' -print", node.name()));
+    found.lines().map(str::to_owned).collect()
+}
