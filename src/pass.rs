@@ -231,7 +231,7 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     let (state, note) = State::read(&node.root, &node.settings.paths.state);
     let settled = Settling::USUAL.survey(node, orders.clock, orders.request, orders.stop);
     let Outlook { survey, plan, deferred, brakes, mut notes } = outlook(node, orders, settled, &state, note);
-    let jobs = jobs(node, &survey, &plan);
+    let jobs = jobs(node, &survey, &plan, orders.request);
     if !jobs.is_empty() {
         notes.extend(announce(node, &state, survey.now));
     }
@@ -327,11 +327,11 @@ pub fn files(node: &Node) -> Vec<AbsolutePath> {
     located.flat_map(|location| location.files().cloned().collect::<Vec<_>>()).chain(kubeconfigs).collect()
 }
 
-fn jobs(node: &Node, survey: &Survey, plan: &Plan) -> Vec<Job> {
-    plan.issuing().filter_map(|step| job(node, survey, step)).collect()
+fn jobs(node: &Node, survey: &Survey, plan: &Plan, request: &Request) -> Vec<Job> {
+    plan.issuing().filter_map(|step| job(node, survey, step, request)).collect()
 }
 
-fn job(node: &Node, survey: &Survey, step: &Step) -> Option<Job> {
+fn job(node: &Node, survey: &Survey, step: &Step, request: &Request) -> Option<Job> {
     let judged = Judged::find(&survey.credentials, &step.credential)?;
     let mut facts = judged.facts.clone();
     if step.action != Action::Repair {
@@ -340,7 +340,8 @@ fn job(node: &Node, survey: &Survey, step: &Step) -> Option<Job> {
     let authority = judged.authority.as_ref()?.authority.clone();
     // The servers of this machine have nothing to do with the disk of another one.
     let trial = node.catalog.trials.get(&step.credential).filter(|_| node.root.is_host()).cloned();
-    Some(Job { facts, authority, terms: step.terms?, urgency: judged.judgement.condition.urgency(), trial })
+    let names = request.names.clone();
+    Some(Job { facts, authority, terms: step.terms?, names, urgency: judged.judgement.condition.urgency(), trial })
 }
 
 /// "Renewed" is said only after the new certificate was seen where the old one was.

@@ -257,3 +257,42 @@ fn the_readme_shows_what_a_typo_really_says() {
     assert_eq!(run.code, 78);
     assert!(include_str!("../README.md").contains(run.text.trim()), "{}", run.text);
 }
+
+/// What nobody's renewal does: another name in one command, and everything else as it was.
+#[test]
+fn names_are_added_and_removed_by_a_renewal() {
+    let node = Node::fresh(ECDSA);
+    let old = node.certificate("apiserver");
+    let asked = ["renew", "apiserver", "--add-san", "API.example.com", "--add-san", "192.0.2.7", "--remove-san", "kubernetes.default"];
+    let dry = node.run(&[&asked[..], &["--dry-run"]].concat());
+    assert!(dry.text.contains("asked for with api.example.com, with 192.0.2.7, without kubernetes.default"), "{}", dry.text);
+    assert_eq!(node.certificate("apiserver").serial, old.serial);
+
+    let run = node.run(&asked);
+    assert_eq!(run.code, 0, "{}", run.text);
+    let new = node.certificate("apiserver");
+    let has = |name: &str| new.names().iter().any(|one| one == name);
+    assert!(has("api.example.com") && has("192.0.2.7") && has("kubernetes.default.svc") && !has("kubernetes.default"), "{:?}", new.names());
+    assert_eq!(new.names().len(), old.names().len() + 1);
+    assert_eq!((&new.subject, &new.key_algorithm, &new.extended_key_usage), (&old.subject, &old.key_algorithm, &old.extended_key_usage));
+    assert_eq!(node.run(&["check"]).code, 0);
+
+    // The next renewal keeps them.
+    assert_eq!(node.run(&["renew", "apiserver", "--force"]).code, 0);
+    assert_eq!(node.certificate("apiserver").names(), new.names());
+
+    let before = node.snapshot();
+    for (arguments, code, words) in [
+        (&["renew", "apiserver", "--add-san", "api.example.com"][..], 1, "there is nothing to change"),
+        (&["renew", "apiserver", "--remove-san", "none.example.com"], 1, "none.example.com is not among its names"),
+        (&["renew", "--add-san", "a.example.com"], 2, "are for one credential"),
+        (&["renew", "apiserver", "etcd/server", "--add-san", "a.example.com"], 2, "are for one credential"),
+        (&["renew", "apiserver", "--add-san", "https://a"], 2, "is neither an IP address nor a DNS name"),
+    ] {
+        let run = node.run(arguments);
+        assert_eq!(run.code, code, "{arguments:?}: {}", run.text);
+        assert!(run.text.contains(words), "{arguments:?}: {}", run.text);
+    }
+    let changed = before.differences(&node.snapshot());
+    assert!(changed.iter().all(|line| line.starts_with("var/lib/kubecertd")), "{changed:#?}");
+}

@@ -11,8 +11,8 @@ use super::trial::{self, Candidate, Refusal, Verdicts};
 use crate::credentials::{Backup, ComposeError, Composed, Files, LoadedAuthority, LoadedKey, Stored, load, load_authority, located};
 use crate::formats::x509::{self, Certificate, IssueError, KeyAlgorithm, KeyError, PrivateKey, ReadError, VerifyError};
 use crate::model::{
-    AbsolutePath, Authority, AuthorityName, CredentialFacts, CredentialName, Digest, KeyChoice, Material, Secret, Timestamp, TrialAt,
-    Urgency,
+    AbsolutePath, Authority, AuthorityName, CredentialFacts, CredentialName, Digest, KeyChoice, Material, SanChange, Secret, Timestamp,
+    TrialAt, Urgency,
 };
 use crate::plan::Terms;
 use crate::store::{self, Backups, Change, Checked, Store, StoreError};
@@ -27,6 +27,8 @@ pub struct Job {
     pub authority: Authority,
     /// The dates of the new certificate.
     pub terms: Terms,
+    /// What is to be different about its names.
+    pub names: SanChange,
     /// How much patience is left.
     pub urgency: Urgency,
     /// Where the new one is tried before it takes the place of the old one.
@@ -95,6 +97,9 @@ pub enum RenewError {
     /// A key could not be made or written.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The names can't be changed in this way.
+    #[error("the names are left as they are: {0}")]
+    Names(#[from] x509::NamesError),
     /// A certificate could not be made.
     #[error(transparent)]
     Issue(#[from] IssueError),
@@ -226,12 +231,15 @@ fn prepare<'j>(
     let authority = authorities.get(&job.authority.name).ok_or_else(cannot_sign)?;
     let LoadedAuthority::Present { signing, key: LoadedKey::Usable(authority_key), .. } = authority else { return Err(cannot_sign()) };
     let kubelets = job.facts.kubelet.as_ref();
-    let stored = match kubelets {
+    let mut stored = match kubelets {
         Some(client) => kubelet::original(root, job, client, authority)?,
         None => original(root, backups, job)?,
     };
+    let key = PrivateKey::generate(&algorithm(renewal.key, &stored.certificate))?;
+    if !job.names.is_empty() {
+        stored.certificate = x509::with_names(&stored.certificate, &job.names)?;
+    }
     let old = &stored.certificate;
-    let key = PrivateKey::generate(&algorithm(renewal.key, old))?;
     let terms = x509::Terms { serial: x509::random_serial()?, not_before: job.terms.not_before, not_after: job.terms.not_after };
     let certificate = Certificate::from_der(&x509::reissue(old, signing, authority_key, &key, &terms)?)?;
     let Composed { mut files } = stored.compose(&certificate, &key.to_pem()?)?;

@@ -235,7 +235,7 @@ impl Node {
         let terms = Terms { not_before: Timestamp::from_seconds(1_000_000_000), not_after: now.plus(days(365_000)) };
         let job = |(facts, trial)| {
             let authority = self.catalog.authorities[0].clone();
-            Job { facts, authority, terms, urgency: Urgency::Comfortable, trial: Some(trial) }
+            Job { facts, authority, terms, names: crate::model::SanChange::default(), urgency: Urgency::Comfortable, trial: Some(trial) }
         };
         let jobs: Vec<_> = self.facts().into_iter().zip(trials).map(job).collect();
         let (mut store, _) = Store::open(&self.root, &path("/state"), Duration::ZERO, &[]).unwrap();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::model::Timestamp;
+use crate::model::{San, Timestamp};
 
 /// Keeps the certificates of a Kubernetes controller node from expiring.
 #[derive(Debug, Parser)]
@@ -174,6 +174,12 @@ pub(super) struct RenewOptions {
     /// Renew also what ended more than 30 days ago on one controller of several, which may have been removed from its cluster since
     #[arg(long)]
     pub revive: bool,
+    /// Have this DNS name or IP address in the new certificate too; may be given several times, with one NAME
+    #[arg(long, value_name = "SAN")]
+    pub add_san: Vec<San>,
+    /// Have this one no more
+    #[arg(long, value_name = "SAN")]
+    pub remove_san: Vec<San>,
     /// Sign though the clock does not look right
     #[arg(long)]
     pub trust_clock: bool,

@@ -11,7 +11,7 @@ use super::words::{self, count, date};
 use super::{Exit, Failure};
 use crate::act::Renewed;
 use crate::drivers::timedate;
-use crate::model::{Action, CredentialName, Deferred, Service, ServiceKind, ServiceName, Takes, Timestamp};
+use crate::model::{Action, CredentialName, Deferred, SanChange, Service, ServiceKind, ServiceName, Takes, Timestamp};
 use crate::observe::Node;
 use crate::pass::{self, Orders, Outlook, PassError, Report};
 use crate::plan::{Configuration, Judged, Occasion, Plan, Request, Step};
@@ -20,7 +20,7 @@ use crate::report::alarms::{Made, after_pass};
 use crate::sys::Clock;
 
 pub(super) fn run(node: &Node, options: &RenewOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
-    let request = Request { only: names(node, &options.names)?, force: options.force, revive: options.revive };
+    let request = request(node, options)?;
     let synchronised = timedate::synchronised_now(timedate::LIMIT);
     let (stop, progress) = (AtomicBool::new(false), &out::progress);
     let orders = Orders {
@@ -43,6 +43,15 @@ pub(super) fn run(node: &Node, options: &RenewOptions, clock: &dyn Clock) -> Res
     let report = made?;
     out::say(&show(node, &report, &request));
     Ok(exit(&report))
+}
+
+fn request(node: &Node, options: &RenewOptions) -> Result<Request, Failure> {
+    let change = SanChange { add: options.add_san.clone(), remove: options.remove_san.clone() };
+    let only = names(node, &options.names)?;
+    if !change.is_empty() && only.len() != 1 {
+        return Err(Failure::Request("--add-san and --remove-san are for one credential: kubecertd renew NAME --add-san SAN".to_owned()));
+    }
+    Ok(Request { only, force: options.force || !change.is_empty(), revive: options.revive, names: change })
 }
 
 /// The daemon tells others of what is new of alarms at its next pass, which the changed files make; here it is written down.

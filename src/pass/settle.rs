@@ -124,7 +124,7 @@ mod tests {
     fn what_rests_is_judged_at_once_and_so_is_what_nobody_asked_for() {
         let (folder, node) = half_written();
         let long = Settling { limit: Duration::from_secs(60), ..SHORT };
-        let other = Request { only: [crate::model::CredentialName::new("admin.conf").unwrap()].into(), force: false, revive: false };
+        let other = Request { only: [crate::model::CredentialName::new("admin.conf").unwrap()].into(), ..Request::default() };
         assert!(apiserver(&node, long, &other).0 < Duration::from_secs(20));
         touch(&folder, KEY, Duration::from_secs(2_000));
         touch(&folder, CERTIFICATE, Duration::from_secs(2_000));

@@ -236,7 +236,7 @@ fn external(situation: &AlarmSituation<'_>, seen: &Seen<'_>, facts: &AuthorityFa
         about,
         format!("Certificates of the external authority {name} end soon."),
         reason,
-        "Have them signed where the key is, and put certificates and keys in the place of the old ones; kubecertd check shows their files.".to_owned(),
+        "kubecertd csr --all makes a request for each; have them signed where the key is, and put each answer in place with kubecertd install NAME CERT.".to_owned(),
     ))
 }
 
@@ -283,6 +283,7 @@ fn names_differ(situation: &AlarmSituation<'_>, seen: &Seen<'_>, judged: &Judged
     if lacking.is_empty() {
         return None;
     }
+    let wanted: String = lacking.iter().map(|name| format!(" --add-san {name}")).collect();
     let lacking = lacking.join(", ");
     let reason = format!("the manifests say that it is served there, and {} lacks that", judged.facts.credential.location);
     Some(situation.alarm(
@@ -291,7 +292,7 @@ fn names_differ(situation: &AlarmSituation<'_>, seen: &Seen<'_>, judged: &Judged
         vec![name.to_string()],
         format!("The certificate {name} is not valid for {lacking}, where it is served."),
         reason,
-        "A renewal keeps the names as they are: move the old certificate and key away, make them anew with kubeadm init phase certs (with the right --config), and restart what serves them.".to_owned(),
+        format!("A renewal keeps the names as they are, unless they are named: kubecertd renew {name}{wanted}"),
     ))
 }
 

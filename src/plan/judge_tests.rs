@@ -330,7 +330,7 @@ fn force_renews_what_is_well_and_never_what_is_not_ours_to_sign() {
         Judged { facts, authority: Some(authority), judgement }
     };
     let counted = |facts: CredentialFacts, only: &[&CredentialName]| {
-        let request = Request { only: only.iter().copied().cloned().collect(), force: true, revive: false };
+        let request = Request { only: only.iter().copied().cloned().collect(), force: true, ..Request::default() };
         plan(&[judged(facts)], &request, &policy(), now()).issuing().count()
     };
     let name = kubelets(Condition::Fresh).credential.name;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::judge::new_end;
 use super::kubelet::healed_here;
-use crate::model::{Action, AuthorityFacts, CredentialFacts, CredentialName, Judgement, Policy, Renewal, Signer, Timestamp};
+use crate::model::{Action, AuthorityFacts, CredentialFacts, CredentialName, Judgement, Policy, Renewal, SanChange, Signer, Timestamp};
 
 /// A credential with all that is known and thought of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct Request {
     pub force: bool,
     /// Also what ended long ago on one controller of several.
     pub revive: bool,
+    /// With other names than it had; then it is for one credential, and forced.
+    pub names: SanChange,
 }
 
 impl Request {
@@ -91,7 +93,11 @@ fn step(judged: &Judged, request: &Request, policy: &Policy, now: Timestamp) -> 
     let (mut action, mut reason) = (judged.judgement.action, judged.judgement.reason.clone());
     if request.force && can_be_forced(judged, request, now) && !matches!(action, Action::Renew | Action::Repair) {
         action = Action::Renew;
-        reason = format!("asked for with --force; {reason}");
+        reason = if request.names.is_empty() {
+            format!("asked for with --force; {reason}")
+        } else {
+            format!("asked for {}; {reason}", request.names)
+        };
     }
     if action == Action::Nothing {
         return None;
