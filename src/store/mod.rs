@@ -18,6 +18,7 @@ pub mod fuzzing;
 mod journal;
 pub(crate) mod lock;
 mod metadata;
+mod ours;
 mod recover;
 mod services;
 pub(crate) mod small;
@@ -32,6 +33,7 @@ pub use alarms::{AlarmState, read_alarms, update_alarms};
 pub use backup::{Backups, Generation};
 pub use commit::{Commit, Outcome};
 pub use error::StoreError;
+pub use ours::not_trusted;
 pub use recover::Recovered;
 pub use services::{read_services, write_services};
 pub use stage::{Backup, Change, Checked, Kind, NewFile, Staged};
@@ -62,7 +64,8 @@ impl<'r> Store<'r> {
     /// [`StoreError::Busy`] when another process still has the lock after `wait`; otherwise when the state folder can't
     /// be used or an unfinished change can't be finished.
     pub fn open(root: &'r Root, state: &AbsolutePath, wait: Duration, targets: &[AbsolutePath]) -> Result<(Self, Recovered), StoreError> {
-        let folder = root.create_folder(state)?;
+        root.create_folder(state)?;
+        let folder = root.trusted_folder(state.as_path())?;
         let lock = Lock::take(&folder, wait)?;
         let (journal, mut recovered) = Journal::open(&folder)?;
         let mut store = Self { root, folder, journal, _lock: lock };
