@@ -4,6 +4,7 @@ mod alarms;
 mod arguments;
 mod check;
 mod config;
+mod confinement;
 mod demo;
 mod exit;
 mod hold;
