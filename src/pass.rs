@@ -24,7 +24,7 @@ use crate::plan::{
     Judged, Occasion, Plan, Request, Step, believe, defer, holds, judge, judge_authority, last_seen, long_gone, not_yet_again, plan,
     policy_by,
 };
-use crate::store::{Recovered, State, Store, StoreError, read_services};
+use crate::store::{Recovered, State, Store, StoreError, not_trusted, read_services};
 use crate::sys::Clock;
 
 /// How long another process that is at work on the same node is waited for.
@@ -95,6 +95,8 @@ pub struct Report {
     pub results: Vec<(CredentialName, Result<Renewed, PassError>)>,
     /// The files of credentials that were replaced.
     pub written: Vec<AbsolutePath>,
+    /// What others than root can have changed in the state folder, as it was before the pass.
+    pub not_trusted: Vec<String>,
     /// What an operator should know besides.
     pub notes: Vec<String>,
 }
@@ -227,6 +229,8 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     if node.platform == Platform::StarlingX {
         return Err(PassError::Platform);
     }
+    // Before what is not used is replaced by what is.
+    let not_trusted = not_trusted(&node.root, &node.settings.paths.state);
     let (mut store, recovered) = Store::open(&node.root, &node.settings.paths.state, PATIENCE, &files(node))?;
     let (state, note) = State::read(&node.root, &node.settings.paths.state);
     let settled = Settling::USUAL.survey(node, orders.clock, orders.request, orders.stop);
@@ -261,7 +265,7 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     if orders.remember.is_some() || !results.is_empty() || state.unfinished {
         notes.extend(remember(node, orders, &state, &survey, &brakes.belief, refused, failed));
     }
-    Ok(Report { recovered, before: survey, after, plan, deferred, brakes, services, results, written, notes })
+    Ok(Report { recovered, before: survey, after, plan, deferred, brakes, services, results, written, not_trusted, notes })
 }
 
 fn replaced(renewed: &Renewed) -> Replaced {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Exit;
+use super::confinement;
 use super::out::{self, GOOD, HEADING, paint};
 use super::words::count;
 use crate::model::{Location, Need, Renewal, ServiceKind};
@@ -21,9 +22,17 @@ pub(super) fn check(node: &Node) -> Exit {
     for note in &node.notes {
         let _ = writeln!(text, "note: {note}");
     }
+    if let Some(drop_in) = confinement::drop_in(node) {
+        let _ = write!(text, "\n{UNIT_LACKS}\n\n{drop_in}");
+    }
     out::say(&text);
     Exit::Fine
 }
+
+/// What goes before the drop-in.
+const UNIT_LACKS: &str = "The daemon's unit opens only the usual folders to it, and this configuration has files elsewhere. Folders that are not there yet \
+    have to be made first; then put this into /etc/systemd/system/kubecertd.service.d/folders.conf, and \
+    systemctl daemon-reload && systemctl restart kubecertd:";
 
 /// Every setting, then every file.
 pub(super) fn show(node: &Node) -> Exit {

@@ -5,6 +5,7 @@ mod arguments;
 mod ca;
 mod check;
 mod config;
+mod confinement;
 mod demo;
 mod exit;
 mod hold;

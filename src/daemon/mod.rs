@@ -8,6 +8,7 @@ mod duty;
 mod log;
 mod metrics;
 mod once;
+mod opened;
 mod pace;
 mod run;
 pub mod schedule;

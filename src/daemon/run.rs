@@ -15,6 +15,7 @@ use super::configuration::{Options, configuration, keep, read, schedule};
 use super::duty::{Done, Duty};
 use super::log::{self, Said, outcome};
 use super::metrics::Metrics;
+use super::opened::Opened;
 use super::pace::{begin, jitter, patience};
 use super::schedule::{Schedule, Tick, Ticker};
 use super::status::{self, LastPass, Status};
@@ -56,7 +57,12 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
             Event::Hint => daemon.hint(),
             Event::Quiet => daemon.compare(),
             Event::Retry => daemon.try_again(),
-            Event::Done(done) => daemon.digest(done),
+            Event::Done(done) => {
+                daemon.digest(done);
+                if daemon.is_shut_out() {
+                    break;
+                }
+            }
             Event::Alive => daemon.supervisor.alive(),
         }
     }
@@ -109,6 +115,7 @@ struct Daemon {
     /// Those that are told of alarms.
     sinks: Option<Sinks>,
     metrics: Metrics,
+    opened: Opened,
     alive: Option<Instant>,
     started: Timestamp,
     told: Option<Status>,
@@ -138,6 +145,7 @@ impl Daemon {
         let supervisor = Supervisor::find();
         let ledger = Ledger::default();
         let metrics = Metrics::new(&options, &state, &ledger);
+        let opened = Opened::look(&node.root, &pass::files(&node));
         let mut daemon = Self {
             supervisor,
             signals,
@@ -165,6 +173,7 @@ impl Daemon {
             ledger,
             sinks: None,
             metrics,
+            opened,
             alive: supervisor.pace().map(|pace| Instant::now() + pace),
             started: now,
             told: None,
@@ -304,6 +313,19 @@ impl Daemon {
         if let Some((why, occasion)) = self.wanted.take() {
             self.want(why, occasion);
         }
+    }
+
+    /// Whether a pass failed because a folder is another one now than the unit opened. Then only systemd can help, which starts what
+    /// ended; once, since the next start finds it open, or takes it for closed.
+    fn is_shut_out(&self) -> bool {
+        let lost = if self.backoff.failures() > 0 { self.opened.lost(&self.node.root, &pass::files(&self.node)) } else { None };
+        if let Some(folder) = &lost {
+            let folder = folder.display();
+            line::note(format_args!(
+                "{folder} is not the folder any more that the unit opened to kubecertd, which ends for that: systemd starts it again"
+            ));
+        }
+        lost.is_some()
     }
 
     /// Failures are tried again with ever longer waits. What needs an operator is not: the change that mends it is seen,

@@ -92,6 +92,8 @@ alarm_kinds! {
     HeldTooLong = "held-too-long", Minor;
     /// The configuration on disk is wrong, and an earlier one is in force.
     ConfigurationRefused = "configuration-refused", Minor;
+    /// Others than root can have changed what is kept in the state folder.
+    NotTrusted = "not-trusted", Major;
     /// A certificate is not valid for a name or an address that it is served at.
     NamesDiffer = "names-differ", Minor;
     /// Something else renews the same certificates on a schedule of its own.

@@ -9,7 +9,7 @@ use crate::formats::kubeconfig::{ClientCertificate, Kubeconfig, Source};
 use crate::model::{AbsolutePath, InvalidPath};
 use crate::settings::{Profile, Settings, SettingsError, drop_ins};
 use crate::store::LARGEST_FILE;
-use crate::sys::{FileError, FileProblem, Root};
+use crate::sys::{FileContent, FileError, FileProblem, Root};
 
 /// Where the configuration is read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,31 +131,39 @@ fn absolute(path: &Path) -> Result<AbsolutePath, NodeError> {
 /// The file itself, then its drop-ins: for `kubecertd.toml` those in `kubecertd.d` beside it.
 fn config_files(root: &Root, file: &AbsolutePath, needed: bool) -> Result<Vec<ConfigFile>, NodeError> {
     let mut files = Vec::new();
-    match text(root, file) {
+    match own_text(root, file) {
         Err(NodeError::File(e)) if e.is_not_found() && !needed => {}
         result => files.push((file.as_path().to_owned(), result?)),
     }
     let folder = file.as_path().with_extension("d");
-    let names = match root.folder(&folder).and_then(|folder| folder.names()) {
+    let names = match root.trusted_folder(&folder).and_then(|folder| folder.names()) {
         Ok(names) => names,
         Err(e) if e.is_not_found() => Vec::new(),
         Err(e) => return Err(e.into()),
     };
     for name in drop_ins(names.into_iter().filter_map(|name| name.into_string().ok())) {
         let path = absolute(&folder.join(name))?;
-        files.push((path.as_path().to_owned(), text(root, &path)?));
+        files.push((path.as_path().to_owned(), own_text(root, &path)?));
     }
     Ok(files)
 }
 
+/// A file that says what is done here, which only root may.
+fn own_text(root: &Root, path: &AbsolutePath) -> Result<String, NodeError> {
+    as_text(path, &root.read_trusted(path, LARGEST_FILE)?)
+}
+
 fn text(root: &Root, path: &AbsolutePath) -> Result<String, NodeError> {
-    let content = root.read(path, LARGEST_FILE)?;
+    as_text(path, &root.read(path, LARGEST_FILE)?)
+}
+
+fn as_text(path: &AbsolutePath, content: &FileContent) -> Result<String, NodeError> {
     String::from_utf8(content.bytes.expose().to_vec()).map_err(|_| NodeError::NotText(path.as_path().to_owned()))
 }
 
 fn profile(root: &Root, settings: &Settings) -> Result<Profile, NodeError> {
     let file = settings.profile_file().map_err(|source| NodeError::Path { path: settings.profile.to_string().into(), source })?;
-    let own = match text(root, &file) {
+    let own = match own_text(root, &file) {
         Ok(text) => Some(text),
         Err(NodeError::File(e)) if e.is_not_found() => None,
         Err(e) => return Err(e),

@@ -59,6 +59,8 @@ pub struct Seen<'s> {
     pub wanted_names: &'s BTreeMap<CredentialName, Vec<String>>,
     /// What else renews certificates here.
     pub renewers: &'s [OtherRenewer],
+    /// What others than root can have changed in the state folder, where that was looked at.
+    pub not_trusted: Option<&'s [String]>,
     /// When something is due.
     pub policy: &'s Policy,
     /// How long before its end the root authority is told of.
@@ -107,7 +109,8 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Picture {
     picture.alarms.extend(services_not_updated(situation, memory));
     let Some(seen) = &situation.seen else {
         use AlarmKind::*;
-        picture.unseen([Expired, ExpiringSoon, ClockNotBelieved, AuthorityExternal, NotRevived, HeldTooLong, NamesDiffer, OtherRenewer]);
+        picture.unseen([Expired, ExpiringSoon, ClockNotBelieved, AuthorityExternal, NotRevived, HeldTooLong]);
+        picture.unseen([NotTrusted, NamesDiffer, OtherRenewer]);
         return picture;
     };
     if let Belief::NotBelieved(reason) = situation.belief {
@@ -120,6 +123,10 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Picture {
         picture.alarms.extend(seen.authorities.iter().filter_map(|(facts, judgement)| external(situation, seen, facts, judgement)));
         picture.alarms.extend(not_revived(situation, seen));
         picture.alarms.extend(held(situation, seen, memory));
+    }
+    match seen.not_trusted {
+        Some(files) => picture.alarms.extend(not_trusted(situation, files)),
+        None => picture.unseen([AlarmKind::NotTrusted]),
     }
     picture.alarms.extend(seen.credentials.iter().filter_map(|judged| names_differ(situation, seen, judged)));
     picture.alarms.extend(seen.renewers.iter().map(|renewer| other_renewer(situation, renewer)));
@@ -273,6 +280,20 @@ fn held(situation: &AlarmSituation<'_>, seen: &Seen<'_>, memory: &AlarmMemory) -
         "The renewal of certificates is held back, and that lasts.",
         reasons.join("; "),
         "End what it waits for: kubecertd hold --end for an operator's hold, or the kubeadm that hangs. What is urgent goes ahead in any case.",
+    ))
+}
+
+/// None of it was used; but somebody may have tried something, or a backup is worth nothing when it is needed.
+fn not_trusted(situation: &AlarmSituation<'_>, files: &[String]) -> Option<Alarm> {
+    if files.is_empty() {
+        return None;
+    }
+    Some(situation.on_host(
+        AlarmKind::NotTrusted,
+        Vec::new(),
+        "What kubecertd remembers, or its backups, can have been changed by others than root, and is not used.",
+        files.join("; "),
+        "Find out how that came to be. Then do what the reason says, or remove the files: all but the backups is made anew.",
     ))
 }
 

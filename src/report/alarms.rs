@@ -51,7 +51,7 @@ pub fn after_pass(
         return unchanged(ledger, node);
     }
     let (host, renewers, policy) = (host_name(&node.root), other_renewers(&node.root), policy(node));
-    let View { survey, deferred, brakes, trouble } = View::of(made);
+    let View { survey, deferred, brakes, not_trusted, trouble } = View::of(made);
     let limits = &node.settings.alarms;
     let seen = Seen {
         authorities: &survey.authorities,
@@ -61,6 +61,7 @@ pub fn after_pass(
         holds: &brakes.holds,
         wanted_names: &node.catalog.wanted_names,
         renewers: &renewers,
+        not_trusted,
         policy: &policy,
         root_authority_within: limits.root_authority_expires_within.as_duration(),
         within: limits.authority_expires_within.as_duration(),
@@ -117,16 +118,27 @@ struct View<'m> {
     survey: &'m Survey,
     deferred: &'m [Deferred],
     brakes: &'m Brakes,
+    not_trusted: Option<&'m [String]>,
     trouble: Option<String>,
 }
 
 impl<'m> View<'m> {
     fn of(made: Made<'m>) -> Self {
         match made {
-            Made::Well(report) => Self { survey: report.at_end(), deferred: &report.deferred, brakes: &report.brakes, trouble: None },
-            Made::Not(error, outlook) => {
-                Self { survey: &outlook.survey, deferred: &outlook.deferred, brakes: &outlook.brakes, trouble: Some(error.to_string()) }
-            }
+            Made::Well(report) => Self {
+                survey: report.at_end(),
+                deferred: &report.deferred,
+                brakes: &report.brakes,
+                not_trusted: Some(&report.not_trusted),
+                trouble: None,
+            },
+            Made::Not(error, outlook) => Self {
+                survey: &outlook.survey,
+                deferred: &outlook.deferred,
+                brakes: &outlook.brakes,
+                not_trusted: None,
+                trouble: Some(error.to_string()),
+            },
         }
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::{BACKUPS, LARGEST_FILE, StoreError};
 use crate::model::{AbsolutePath, Secret, Timestamp};
-use crate::sys::{Dir, FileError, Root, read_regular};
+use crate::sys::{Dir, FileError, Root, read_regular, trusted};
 
 /// The name of a backup that is not whole, because it is being made or removed.
 const HALF: &str = ".half";
@@ -63,11 +63,14 @@ impl Backups {
     /// What a file held before the pass that made this backup. `None` when the pass did not replace it.
     ///
     /// # Errors
-    /// When the copy can't be read.
+    /// When the copy can't be read, or others than root can have written it.
     pub fn read(&self, generation: &Generation, path: &AbsolutePath) -> Result<Option<Secret>, FileError> {
         let Some(backups) = &self.0 else { return Ok(None) };
         match open_copy(backups, generation, path.as_path()) {
-            Ok((file, shown)) => read_regular(file, &shown, LARGEST_FILE).map(|content| Some(content.bytes)),
+            Ok((file, shown)) => {
+                let content = read_regular(file, &shown, LARGEST_FILE)?;
+                trusted(&content.stat, &shown).map(|()| Some(content.bytes))
+            }
             Err(e) if e.is_not_found() => Ok(None),
             Err(e) => Err(e),
         }
@@ -75,10 +78,13 @@ impl Backups {
 }
 
 fn open_copy(backups: &Dir, generation: &Generation, path: &Path) -> Result<(File, std::path::PathBuf), FileError> {
+    trusted(&backups.examine()?, backups.path())?;
     let mut dir = backups.folder(&generation.0)?;
+    trusted(&dir.examine()?, dir.path())?;
     let (folders, name) = components(path);
     for folder in folders {
         dir = dir.folder(folder)?;
+        trusted(&dir.examine()?, dir.path())?;
     }
     Ok((dir.open(name)?, dir.path().join(name)))
 }

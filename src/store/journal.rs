@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Recovered, StoreError, aside};
 use crate::model::{CredentialName, Digest};
-use crate::sys::{Dir, FileError};
+use crate::sys::{Dir, FileError, trusted};
 
 const NAME: &str = "journal";
 const MAGIC: &str = "kubecertd-journal";
@@ -177,7 +177,7 @@ impl Journal {
     }
 }
 
-/// Opens or creates the journal. What stands in its place and is not a file of ours alone is set aside: nothing is written
+/// Opens or creates the journal. What stands in its place and is not a file of ours alone, or can be another's work, is set aside: nothing is written
 /// through a symlink, or into a file that has another name elsewhere. The text says what that was.
 fn open_own(state: &Dir, name: &OsStr) -> Result<(File, Option<String>), StoreError> {
     let what = match state.open_or_create(name) {
@@ -187,21 +187,24 @@ fn open_own(state: &Dir, name: &OsStr) -> Result<(File, Option<String>), StoreEr
         },
         Err(e) => match state.stat(name)?.map(|stat| SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())) {
             None | Some(SFlag::S_IFREG) => return Err(e.into()),
-            Some(SFlag::S_IFLNK) => "is a symlink".to_owned(),
-            Some(SFlag::S_IFDIR) => "is a folder".to_owned(),
-            Some(_) => "is a socket or a device".to_owned(),
+            Some(SFlag::S_IFLNK) => "is a symlink, not a journal".to_owned(),
+            Some(SFlag::S_IFDIR) => "is a folder, not a journal".to_owned(),
+            Some(_) => "is a socket or a device, not a journal".to_owned(),
         },
     };
     let aside = aside::rename(state, NAME)?;
-    Ok((state.create_new(name)?, Some(format!("{what}, not a journal; it is set aside as {aside} and not followed"))))
+    Ok((state.create_new(name)?, Some(format!("{what}; it is set aside as {aside} and not followed"))))
 }
 
 fn not_ours(file: &File, path: &Path) -> Result<Option<String>, FileError> {
     let found = file.metadata().map_err(|e| FileError::from_io(path, "examine", e))?;
     Ok(match found.nlink() {
-        _ if !found.is_file() => Some("is a pipe or a device".to_owned()),
-        0 | 1 => None,
-        names => Some(format!("has {names} names (hard links)")),
+        _ if !found.is_file() => Some("is a pipe or a device, not a journal".to_owned()),
+        0 | 1 => {
+            let stat = nix::sys::stat::fstat(file).map_err(|e| FileError::from_errno(path, "examine", e))?;
+            trusted(&stat, path).err().map(|_| "can have been written by others than root".to_owned())
+        }
+        names => Some(format!("has {names} names (hard links), not a journal")),
     })
 }
 

@@ -14,10 +14,12 @@ use crate::sys::FileError;
 
 const ACL: &str = "system.posix_acl_access";
 
+const LABEL: &str = "security.selinux";
+
 /// The attributes that go over. Not security.ima and security.evm: they sign the content, and the old signature would
 /// be wrong for the new one. Not security.capability: it makes no sense on these files.
 fn goes_over(name: &[u8]) -> bool {
-    name == ACL.as_bytes() || name == b"security.selinux" || name.starts_with(b"user.")
+    name == ACL.as_bytes() || name == LABEL.as_bytes() || name.starts_with(b"user.")
 }
 
 /// Gives `new` (still empty, and readable by its owner alone) the owner, mode and attributes of `old`.
@@ -31,8 +33,13 @@ pub(super) fn copy(old: &File, stat: &FileStat, new: &File, path: &Path) -> Resu
         nix::unistd::fchown(new, Some(owner), Some(group)).map_err(|e| FileError::from_errno(path, "keep the owner", e))?;
     }
     copy_attributes(old, new).map_err(|e| FileError::from_io(path, "keep the ACL and attributes", e))?;
-    let mode = Mode::from_bits_truncate(stat.st_mode & 0o7777);
-    nix::sys::stat::fchmod(new, mode).map_err(|e| FileError::from_errno(path, "keep the mode", e))
+    let set = |mode| nix::sys::stat::fchmod(new, Mode::from_bits_truncate(mode));
+    let set = match set(stat.st_mode & 0o7777) {
+        // The bits for programs mean nothing on these files, and the daemon's unit may not set them.
+        Err(Errno::EPERM) if stat.st_mode & 0o6000 != 0 => set(stat.st_mode & 0o1777),
+        result => result,
+    };
+    set.map_err(|e| FileError::from_errno(path, "keep the mode", e))
 }
 
 fn copy_attributes(old: &File, new: &File) -> io::Result<()> {
@@ -49,7 +56,11 @@ fn copy_attributes(old: &File, new: &File) -> io::Result<()> {
         let value = old.get_xattr(&name)?;
         // A label that the folder's policy gave already need not be set, which may not be allowed.
         if let Some(value) = value.filter(|value| new.get_xattr(&name).ok().flatten().as_ref() != Some(value)) {
-            new.set_xattr(&name, &value)?;
+            match new.set_xattr(&name, &value) {
+                // Where nothing reads labels, none can be given without CAP_SYS_ADMIN, which the daemon's unit does not have.
+                Err(e) if name == LABEL && e.raw_os_error().map(Errno::from_raw) == Some(Errno::EPERM) => {}
+                result => result?,
+            }
         }
     }
     Ok(())

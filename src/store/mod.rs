@@ -19,6 +19,7 @@ mod journal;
 mod link;
 pub(crate) mod lock;
 mod metadata;
+mod ours;
 mod recover;
 mod requests;
 mod services;
@@ -35,6 +36,7 @@ pub use backup::{Backups, Generation};
 pub use commit::{Commit, Outcome};
 pub use error::StoreError;
 pub use link::NewLink;
+pub use ours::not_trusted;
 pub use recover::Recovered;
 pub use requests::{Pending, pending};
 pub use services::{read_services, write_services};
@@ -66,7 +68,8 @@ impl<'r> Store<'r> {
     /// [`StoreError::Busy`] when another process still has the lock after `wait`; otherwise when the state folder can't
     /// be used or an unfinished change can't be finished.
     pub fn open(root: &'r Root, state: &AbsolutePath, wait: Duration, targets: &[AbsolutePath]) -> Result<(Self, Recovered), StoreError> {
-        let folder = root.create_folder(state)?;
+        root.create_folder(state)?;
+        let folder = root.trusted_folder(state.as_path())?;
         let lock = Lock::take(&folder, wait)?;
         let (journal, mut recovered) = Journal::open(&folder)?;
         let mut store = Self { root, folder, journal, _lock: lock };

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::model::AbsolutePath;
-use crate::sys::{Dir, FileContent, FileError, FileProblem, Root, read_regular};
+use crate::sys::{Dir, FileContent, FileError, FileProblem, Root, read_regular, trusted};
 
 const FORMAT: u32 = 1;
 /// Much more than any of them holds.
@@ -46,12 +46,13 @@ pub(crate) fn read<T: DeserializeOwned>(root: &Root, state: &AbsolutePath, name:
     }
 }
 
-/// Reads a file of ours: never through a symlink, and not one that has another name elsewhere.
+/// Reads a file of ours: never through a symlink, and not one that has another name elsewhere or that others can have written.
 fn own(root: &Root, state: &AbsolutePath, name: &OsStr) -> Result<(FileContent, PathBuf), FileError> {
-    let folder = root.folder(state.as_path())?;
+    let folder = root.trusted_folder(state.as_path())?;
     let path = folder.path().join(name);
     let content = read_regular(folder.open(name)?, &path, LARGEST)?;
     alone(&content.stat, &path)?;
+    trusted(&content.stat, &path)?;
     Ok((content, path))
 }
 
@@ -74,7 +75,8 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 /// # Errors
 /// When it can't be written; what was there before stays.
 pub(crate) fn write<T: Serialize>(root: &Root, state: &AbsolutePath, name: &str, content: &T) -> Result<(), FileError> {
-    let folder = root.create_folder(state)?;
+    root.create_folder(state)?;
+    let folder = root.trusted_folder(state.as_path())?;
     let failed = |e: std::io::Error| FileError::from_io(folder.path().join(name), "write", e);
     let bytes = text(content).map_err(|e| failed(e.into()))?;
     replace(&folder, OsStr::new(name), &bytes)

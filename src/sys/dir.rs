@@ -38,8 +38,15 @@ impl Dir {
     /// # Errors
     /// When the system can't say.
     pub fn identity(&self) -> Result<Identity, FileError> {
-        let stat = nix::sys::stat::fstat(&self.fd).map_err(|e| FileError::from_errno(&self.path, "examine", e))?;
-        Ok((stat.st_dev, stat.st_ino))
+        self.examine().map(|stat| (stat.st_dev, stat.st_ino))
+    }
+
+    /// What the system says of the folder itself.
+    ///
+    /// # Errors
+    /// When the system can't say.
+    pub fn examine(&self) -> Result<FileStat, FileError> {
+        nix::sys::stat::fstat(&self.fd).map_err(|e| FileError::from_errno(&self.path, "examine", e))
     }
 
     /// Creates a file that must not exist yet, readable by its owner alone, and opens it for reading and writing.

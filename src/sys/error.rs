@@ -36,6 +36,14 @@ pub enum FileProblem {
     /// The file has another name besides, so that it may be somebody else's too.
     #[error("has {0} names (hard links), so that it may be somebody else's file; remove this one")]
     ManyNames(u64),
+    /// Others than root can have written it, or put something else in its place.
+    #[error("{how}, so that others than root can have changed it: it is not used; see that all is right there, then {remedy}")]
+    NotTrusted {
+        /// Whose it is, or its mode.
+        how: String,
+        /// The command that gives it to root alone.
+        remedy: String,
+    },
     /// Something else than a regular file is there.
     #[error("is {0}, not a file")]
     NotAFile(&'static str),
@@ -44,6 +52,16 @@ pub enum FileProblem {
     TooLarge {
         /// The limit in bytes.
         limit: u64,
+    },
+    /// The unit of the daemon does not open the folder to it, or something else was put in the folder's place since it was started.
+    #[error(
+        "cannot {action}: {source}; the host may see that otherwise: the unit opens only some folders to the daemon, as they were when it started. `kubecertd config check` prints the drop-in that is missing, if one is; else systemctl restart kubecertd"
+    )]
+    Confined {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The system's reason.
+        source: io::Error,
     },
     /// The system refused.
     #[error("cannot {action}: {source}")]
@@ -66,9 +84,28 @@ impl FileError {
         let problem = match source.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ENOENT) => FileProblem::NotFound,
             Some(Errno::ELOOP) => FileProblem::LinkLoop,
+            Some(Errno::EROFS) if is_confined() => FileProblem::Confined { action, source },
             _ => FileProblem::Io { action, source },
         };
         Self { path: path.into(), problem }
+    }
+
+    /// Whether others than root can have changed it.
+    #[must_use]
+    pub fn is_not_trusted(&self) -> bool {
+        matches!(self.problem, FileProblem::NotTrusted { .. })
+    }
+
+    /// What the system would have said.
+    pub(super) fn errno(&self) -> Errno {
+        match &self.problem {
+            FileProblem::NotFound | FileProblem::DanglingLink(_) => Errno::ENOENT,
+            FileProblem::LinkLoop | FileProblem::Link => Errno::ELOOP,
+            FileProblem::Confined { source, .. } | FileProblem::Io { source, .. } => {
+                source.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+            }
+            _ => Errno::EACCES,
+        }
     }
 
     /// Whether nothing is there at all.
@@ -83,4 +120,11 @@ impl FileError {
         let FileProblem::Io { source, .. } = &self.problem else { return false };
         matches!(source.raw_os_error().map(Errno::from_raw), Some(Errno::ENOSPC | Errno::EDQUOT))
     }
+}
+
+/// Whether this process sees other mounts than pid 1 does, as a unit's does for which folders are read-only.
+#[allow(clippy::disallowed_methods, reason = "it is about this process, whatever root folder is worked on")]
+fn is_confined() -> bool {
+    let mounts = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    mounts("self").zip(mounts("1")).is_some_and(|(own, others)| own != others)
 }

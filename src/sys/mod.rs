@@ -8,7 +8,9 @@ mod clock;
 mod cores;
 mod dir;
 mod error;
+mod privacy;
 mod root;
+mod trust;
 mod uptime;
 
 pub use asynchronous::block_on;
@@ -17,6 +19,8 @@ pub use clock::{Clock, FixedClock, SystemClock, local_stamp};
 pub use cores::on_all_cores;
 pub use dir::{Dir, Identity};
 pub use error::{FileError, FileProblem};
+pub use privacy::keep_memory_private;
 pub(crate) use root::read_regular;
 pub use root::{FileContent, Place, Root};
+pub(crate) use trust::trusted;
 pub use uptime::uptime;

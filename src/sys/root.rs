@@ -52,7 +52,7 @@ impl Place {
 }
 
 /// As many symlinks in a row as the kernel itself follows.
-const MOST_LINKS: usize = 40;
+pub(super) const MOST_LINKS: usize = 40;
 
 impl Root {
     /// Opens a folder as the root.
@@ -180,7 +180,7 @@ impl Root {
         place.dir.stat(&place.name)
     }
 
-    fn open_at(&self, path: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
+    pub(super) fn open_at(&self, path: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
         let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
         let mut result = Err(Errno::EAGAIN);
         // The kernel asks to try again when a rename elsewhere kept it from being sure about a `..`.
@@ -190,7 +190,15 @@ impl Root {
                 break;
             }
         }
-        result
+        // Not in kernels before 5.6, nor where a filter of system calls can't see what would be asked for: `RestrictSUIDSGID=`.
+        if matches!(result, Err(Errno::ENOSYS)) { self.open_by_steps(path, flags) } else { result }
+    }
+
+    /// The root folder itself.
+    pub(super) fn top(&self) -> Result<Dir, FileError> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let fd = nix::fcntl::openat(&self.fd, ".", flags, Mode::empty()).map_err(|e| FileError::from_errno("/", "open", e))?;
+        Ok(Dir::new(fd, PathBuf::from("/")))
     }
 
     fn explain(&self, path: &AbsolutePath, errno: Errno) -> FileError {

@@ -25,6 +25,10 @@ pub struct Keys {
     bytes: HashSet<Vec<u8>>,
     /// The secret numbers as `{:?}` shows bytes.
     lists: HashSet<String>,
+    /// Windows of the secret numbers as a library computes with them: the last byte first.
+    limbs: HashSet<Vec<u8>>,
+    /// The first key in each form.
+    samples: Vec<Vec<u8>>,
 }
 
 impl Keys {
@@ -64,6 +68,21 @@ impl Keys {
             };
             let places: Vec<_> = parts.secret().iter().map(place).collect();
             assert!(!places.is_empty(), "a key without a secret number");
+            for number in parts.secret() {
+                let turned: Vec<u8> = number.iter().rev().copied().collect();
+                self.limbs.extend(turned.windows(BYTES).map(<[u8]>::to_vec));
+                if self.count == 0 {
+                    self.samples.extend([number.clone(), turned]);
+                }
+            }
+            if self.count == 0 {
+                self.samples.extend([
+                    der.clone(),
+                    body.clone().into_bytes(),
+                    block.as_bytes().to_vec(),
+                    BASE64_STANDARD.encode(block).into_bytes(),
+                ]);
+            }
             self.secret(&der, &places);
             // As client-key-data has it: a text in base64 once more.
             let head = format!("-----BEGIN {label}-----\n");
@@ -115,6 +134,20 @@ impl Keys {
         found
     }
 
+    /// One key in every form in which it may be in memory.
+    pub fn samples(&self) -> &[Vec<u8>] {
+        &self.samples
+    }
+
+    /// For the search of memory, of which there is much.
+    pub fn search(&self) -> Search<'_> {
+        let mut begins = vec![false; 1 << 24];
+        for window in self.texts.iter().chain(&self.bytes).chain(&self.limbs) {
+            begins[start(window)] = true;
+        }
+        Search { keys: self, begins }
+    }
+
     /// A part of a key that is in there, if one is.
     pub fn found_in(&self, content: &[u8]) -> Option<String> {
         if let Some(found) = content.windows(TEXT).find(|window| self.texts.contains(*window)) {
@@ -126,6 +159,38 @@ impl Keys {
         // One line of `{:?}`, or one of `{:#?}`.
         let text: String = String::from_utf8_lossy(content).split_whitespace().collect::<Vec<_>>().join(" ");
         self.lists.iter().find(|list| text.contains(*list)).cloned()
+    }
+}
+
+/// The search of memory for keys.
+pub struct Search<'k> {
+    keys: &'k Keys,
+    /// Whether anything that is looked for begins with these three bytes.
+    begins: Vec<bool>,
+}
+
+fn start(window: &[u8]) -> usize {
+    usize::from(window[0]) << 16 | usize::from(window[1]) << 8 | usize::from(window[2])
+}
+
+impl Search<'_> {
+    /// Where in some memory parts of keys are, and in which form.
+    pub fn find(&self, content: &[u8]) -> Vec<String> {
+        let Keys { texts, bytes, limbs, .. } = self.keys;
+        let mut found: Vec<String> = Vec::new();
+        let mut after = 0;
+        for (at, begin) in content.windows(3).enumerate() {
+            if at < after || !self.begins[start(begin)] {
+                continue;
+            }
+            let is_in = |set: &HashSet<Vec<u8>>, length: usize| content.get(at..at + length).is_some_and(|window| set.contains(window));
+            let forms = [("text", texts, TEXT), ("bytes", bytes, BYTES), ("limbs", limbs, BYTES)];
+            if let Some((form, _, length)) = forms.into_iter().find(|(_, set, length)| is_in(set, *length)) {
+                found.push(format!("{form} at {at:#x}"));
+                after = at + length;
+            }
+        }
+        found
     }
 }
 

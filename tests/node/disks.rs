@@ -21,10 +21,19 @@ pub fn full(node: &mut Node) {
     refuses(node, "No space left on device", "rm /etc/kubernetes/ballast");
 }
 
+/// The file system itself, as after an error of the disk: that one mount of it is read-only is not seen through another, such as the
+/// daemon's own.
 pub fn read_only(node: &mut Node) {
     node.install_settled();
     UNUSED.iter().for_each(|name| node.age(name, 10));
-    node.exec("mount --bind /etc/kubernetes /etc/kubernetes && mount -o remount,bind,ro /etc/kubernetes");
+    node.exec(
+        "mkdir /run/small
+         mount -t tmpfs -o mode=755 tmpfs /run/small
+         cp --archive /etc/kubernetes/. /run/small/
+         mount --bind /run/small /etc/kubernetes
+         mount -o remount,ro /run/small
+         umount --lazy /run/small && rmdir /run/small",
+    );
     refuses(node, "Read-only file system", "umount /etc/kubernetes");
 }
 

@@ -181,8 +181,10 @@ impl Node {
             // On a machine that is busy it may have started later than that.
             if !passed(node) && asked.elapsed() > Duration::from_secs(15) {
                 asked = Instant::now();
-                node.write("etc/kubecertd/kubecertd.toml", in_seconds(3));
-                node.exec("systemctl reload kubecertd");
+                // And then it would only look until the next occurrence, which is in a year: it begins anew.
+                node.exec("systemctl stop kubecertd && rm -f /var/lib/kubecertd/state.json");
+                node.write("etc/kubecertd/kubecertd.toml", in_seconds(8));
+                node.exec("systemctl start kubecertd");
             }
             passed(node).then_some(())
         });

@@ -14,6 +14,7 @@ mod probes;
 mod comeback;
 mod disks;
 mod journal;
+mod locked;
 mod packages;
 mod passes;
 mod patience;
@@ -76,6 +77,9 @@ both! {
         services_are_refreshed_after_kubeadm_at_their_time = crate::services::refreshes_what_kubeadm_renewed_at_its_own_time;
     }
     troubled {
+        the_unit_is_locked_down = crate::locked::the_unit_is_locked_down;
+        a_folder_put_in_the_place_of_another_is_written_to = crate::locked::a_folder_put_in_the_place_of_another_is_written_to;
+        files_elsewhere_need_the_drop_in = crate::locked::files_elsewhere_need_the_drop_in;
         a_refused_certificate_is_not_used = crate::trouble::a_refused_certificate_is_not_used;
         an_api_server_that_hangs_holds_nothing_up = crate::trouble::an_api_server_that_hangs_holds_nothing_up;
         a_proxy_on_the_port_proves_nothing = crate::trouble::a_proxy_on_the_port_proves_nothing;

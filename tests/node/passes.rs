@@ -7,7 +7,7 @@ use super::meter::Meter;
 use super::services::{RESTARTED, assert_in_use, changed, figure, processes};
 
 /// The ten credentials that kubeadm 1.20 makes and kubecertd renews.
-const ALL: [&str; 10] = [
+pub const ALL: [&str; 10] = [
     "admin.conf",
     "apiserver",
     "apiserver-etcd-client",

@@ -69,6 +69,7 @@ struct Case {
     belief: Belief,
     wanted_names: BTreeMap<CredentialName, Vec<String>>,
     renewers: Vec<OtherRenewer>,
+    not_trusted: Option<Vec<String>>,
     memory: AlarmMemory,
 }
 
@@ -83,6 +84,7 @@ impl Case {
             belief: Belief::Believed,
             wanted_names: BTreeMap::new(),
             renewers: Vec::new(),
+            not_trusted: Some(Vec::new()),
             memory: AlarmMemory::default(),
         }
     }
@@ -102,6 +104,7 @@ impl Case {
             holds: &self.holds,
             wanted_names: &self.wanted_names,
             renewers: &self.renewers,
+            not_trusted: self.not_trusted.as_deref(),
             policy: &policy(),
             root_authority_within: days(180),
             within: days(30),
@@ -417,6 +420,15 @@ fn an_alarm_keeps_its_time_and_another_reason_is_no_news() {
     let others: Vec<_> = alarms.iter().map(|kind| alarm(*kind, "host=cp1", &[], 0)).collect();
     let cleared: Vec<_> = diff(&others, configuration).events.iter().map(|event| event.alarm().kind).collect();
     assert_eq!(cleared, [AlarmKind::ConfigurationRefused], "the configuration says nothing of anything else");
+}
+
+#[test]
+fn what_others_can_have_changed_is_told_of_and_what_was_not_looked_at_is_not() {
+    let case = Case { not_trusted: Some(vec!["/s/state.json: has mode 0666".to_owned(), "/s/x: belongs".to_owned()]), ..Case::fresh() };
+    assert_eq!(case.raised(), ["not-trusted host=cp1"]);
+    assert_eq!(case.picture().alarms[0].reason, "/s/state.json: has mode 0666; /s/x: belongs");
+    let unseen = Case { not_trusted: None, ..Case::fresh() }.picture();
+    assert_eq!((unseen.alarms, unseen.unseen), (Vec::new(), vec![(AlarmKind::NotTrusted, None)]));
 }
 
 fn any_alarms() -> impl Strategy<Value = Vec<Alarm>> {
