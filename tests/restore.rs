@@ -172,7 +172,7 @@ fn the_newest_backup_that_is_whole_is_taken() {
 #[test]
 fn what_is_expired_or_of_another_authority_needs_force() {
     let node = Node::due();
-    node.age("apiserver", -2);
+    node.age("apiserver", -3);
     assert_eq!(node.run(&["renew"]).code, 0);
     let after = pair(&node);
     let run = node.run(&["restore", "apiserver", "scheduler.conf"]);
