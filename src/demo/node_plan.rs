@@ -235,8 +235,6 @@ fn condition(entry: &CredentialEntry, life: Life, authority: i64) -> Condition {
         (Life::CertificateMissing, _) => Condition::CertificateMissing,
         (Life::Mismatched, _) => Condition::Mismatched,
         (Life::Damaged, _) => Condition::Damaged,
-        // What kubelet renews is only watched, whoever signed it.
-        (Life::ForeignIssuer | Life::SelfSigned, Place::KubeletBundle) => Condition::Fresh,
         (Life::ForeignIssuer, _) => Condition::ForeignIssuer,
         (Life::SelfSigned, _) => Condition::SelfSigned,
         (Life::NotYetValid, _) => Condition::NotYetValid,

@@ -194,7 +194,7 @@ pub(super) const CREDENTIALS: [CredentialEntry; 14] = [
         organization: Some("system:nodes"),
         common_name: "system:node:cp1",
         place: Place::KubeletBundle,
-        needed: false,
+        needed: true,
         ..CLIENT
     },
     CredentialEntry {
