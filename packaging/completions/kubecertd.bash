@@ -19,11 +19,17 @@ _kubecertd() {
             kubecertd,alarms)
                 cmd="kubecertd__subcmd__alarms"
                 ;;
+            kubecertd,ca)
+                cmd="kubecertd__subcmd__ca"
+                ;;
             kubecertd,check)
                 cmd="kubecertd__subcmd__check"
                 ;;
             kubecertd,config)
                 cmd="kubecertd__subcmd__config"
+                ;;
+            kubecertd,csr)
+                cmd="kubecertd__subcmd__csr"
                 ;;
             kubecertd,demo)
                 cmd="kubecertd__subcmd__demo"
@@ -33,6 +39,9 @@ _kubecertd() {
                 ;;
             kubecertd,hold)
                 cmd="kubecertd__subcmd__hold"
+                ;;
+            kubecertd,install)
+                cmd="kubecertd__subcmd__install"
                 ;;
             kubecertd,renew)
                 cmd="kubecertd__subcmd__renew"
@@ -45,6 +54,30 @@ _kubecertd() {
                 ;;
             kubecertd,status)
                 cmd="kubecertd__subcmd__status"
+                ;;
+            kubecertd__subcmd__ca,export)
+                cmd="kubecertd__subcmd__ca__subcmd__export"
+                ;;
+            kubecertd__subcmd__ca,help)
+                cmd="kubecertd__subcmd__ca__subcmd__help"
+                ;;
+            kubecertd__subcmd__ca,show)
+                cmd="kubecertd__subcmd__ca__subcmd__show"
+                ;;
+            kubecertd__subcmd__ca,verify)
+                cmd="kubecertd__subcmd__ca__subcmd__verify"
+                ;;
+            kubecertd__subcmd__ca__subcmd__help,export)
+                cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__export"
+                ;;
+            kubecertd__subcmd__ca__subcmd__help,help)
+                cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__help"
+                ;;
+            kubecertd__subcmd__ca__subcmd__help,show)
+                cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__show"
+                ;;
+            kubecertd__subcmd__ca__subcmd__help,verify)
+                cmd="kubecertd__subcmd__ca__subcmd__help__subcmd__verify"
                 ;;
             kubecertd__subcmd__config,check)
                 cmd="kubecertd__subcmd__config__subcmd__check"
@@ -67,11 +100,17 @@ _kubecertd() {
             kubecertd__subcmd__help,alarms)
                 cmd="kubecertd__subcmd__help__subcmd__alarms"
                 ;;
+            kubecertd__subcmd__help,ca)
+                cmd="kubecertd__subcmd__help__subcmd__ca"
+                ;;
             kubecertd__subcmd__help,check)
                 cmd="kubecertd__subcmd__help__subcmd__check"
                 ;;
             kubecertd__subcmd__help,config)
                 cmd="kubecertd__subcmd__help__subcmd__config"
+                ;;
+            kubecertd__subcmd__help,csr)
+                cmd="kubecertd__subcmd__help__subcmd__csr"
                 ;;
             kubecertd__subcmd__help,demo)
                 cmd="kubecertd__subcmd__help__subcmd__demo"
@@ -81,6 +120,9 @@ _kubecertd() {
                 ;;
             kubecertd__subcmd__help,hold)
                 cmd="kubecertd__subcmd__help__subcmd__hold"
+                ;;
+            kubecertd__subcmd__help,install)
+                cmd="kubecertd__subcmd__help__subcmd__install"
                 ;;
             kubecertd__subcmd__help,renew)
                 cmd="kubecertd__subcmd__help__subcmd__renew"
@@ -93,6 +135,15 @@ _kubecertd() {
                 ;;
             kubecertd__subcmd__help,status)
                 cmd="kubecertd__subcmd__help__subcmd__status"
+                ;;
+            kubecertd__subcmd__help__subcmd__ca,export)
+                cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__export"
+                ;;
+            kubecertd__subcmd__help__subcmd__ca,show)
+                cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__show"
+                ;;
+            kubecertd__subcmd__help__subcmd__ca,verify)
+                cmd="kubecertd__subcmd__help__subcmd__ca__subcmd__verify"
                 ;;
             kubecertd__subcmd__help__subcmd__config,check)
                 cmd="kubecertd__subcmd__help__subcmd__config__subcmd__check"
@@ -107,7 +158,7 @@ _kubecertd() {
 
     case "${cmd}" in
         kubecertd)
-            opts="-h -V --root --config --help --version check renew restore run status alarms hold config demo help"
+            opts="-h -V --root --config --help --version check renew restore run status alarms hold ca csr install config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -141,6 +192,176 @@ _kubecertd() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "list json" -- "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca)
+            opts="-h --root --config --help show export verify help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__export)
+            opts="-h --authority --root --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --authority)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__help)
+            opts="show export verify help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__help__subcmd__export)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__help__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__help__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__show)
+            opts="-h --authority --root --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --authority)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__ca__subcmd__verify)
+            opts="-h --authority --root --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --authority)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --root)
@@ -314,6 +535,28 @@ _kubecertd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        kubecertd__subcmd__csr)
+            opts="-h --all --root --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         kubecertd__subcmd__demo)
             opts="-h --keep --root --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -341,7 +584,7 @@ _kubecertd() {
             return 0
             ;;
         kubecertd__subcmd__help)
-            opts="check renew restore run status alarms hold config demo help"
+            opts="check renew restore run status alarms hold ca csr install config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -357,6 +600,62 @@ _kubecertd() {
         kubecertd__subcmd__help__subcmd__alarms)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__help__subcmd__ca)
+            opts="show export verify"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__help__subcmd__ca__subcmd__export)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__help__subcmd__ca__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__help__subcmd__ca__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -424,6 +723,20 @@ _kubecertd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        kubecertd__subcmd__help__subcmd__csr)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         kubecertd__subcmd__help__subcmd__demo)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -453,6 +766,20 @@ _kubecertd() {
             return 0
             ;;
         kubecertd__subcmd__help__subcmd__hold)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__help__subcmd__install)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -552,13 +879,43 @@ _kubecertd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        kubecertd__subcmd__renew)
-            opts="-h --dry-run --force --trust-clock --root --config --help"
+        kubecertd__subcmd__install)
+            opts="-h --root --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__renew)
+            opts="-h --dry-run --force --revive --add-san --remove-san --trust-clock --root --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --add-san)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --remove-san)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

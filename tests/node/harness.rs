@@ -1,6 +1,6 @@
 //! A controller node in the hands of a test: run something on it, age its certificates, install kubecertd, cut the power.
 //!
-//! There is one node for each kind of key, and one more for what goes wrong; each stays up from case to case, and what a case finds is
+//! There is one node for each kind of key, one more for ordinary days, and one for what goes wrong; each stays up from case to case, and what a case finds is
 //! the node as kubeadm made it. Making, booting and killing it is the work of the script `machine` beside this file.
 
 use std::ops::Deref;
@@ -38,6 +38,8 @@ pub enum Which {
     Rsa,
     /// kubeadm made ECDSA keys there.
     Ecdsa,
+    /// The same, for what a node sees on ordinary days.
+    Daily,
     /// The same, for cases that leave more behind.
     Troubled,
 }
@@ -67,6 +69,7 @@ impl Node {
             Which::Rsa => ("kubecertd-rsa", "10.210.0.1", "rsa"),
             Which::Ecdsa => ("kubecertd-ecdsa", "10.210.0.2", "ecdsa"),
             Which::Troubled => ("kubecertd-troubled", "10.210.0.3", "ecdsa"),
+            Which::Daily => ("kubecertd-daily", "10.210.0.4", "ecdsa"),
         };
         if !disk(name).join("as-made").exists() {
             machine(&["up", name, address, algorithm]);

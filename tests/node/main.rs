@@ -1,7 +1,7 @@
 //! kubecertd on a real controller node: systemd, journald, containerd, kubelet and the static pods of `kubeadm init`.
 //!
-//! `tests/node/run` prepares all of it and runs the cases; plain `cargo test` passes them over. Every case is run on a
-//! node whose keys are RSA and on one whose keys are ECDSA, and is given it as kubeadm left it.
+//! `tests/node/run` prepares all of it and runs the cases; plain `cargo test` passes them over. Every case is given its node as kubeadm
+//! left it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 #![allow(clippy::disallowed_methods, reason = "tests write files of their own, and ask other programs")]
 
@@ -15,6 +15,7 @@ mod comeback;
 mod disks;
 mod journal;
 mod locked;
+mod manual;
 mod packages;
 mod passes;
 mod patience;
@@ -38,28 +39,22 @@ macro_rules! cases {
     };
 }
 
-/// What is the same for both kinds of keys, and what is more on one of the nodes: what does not depend on keys.
-macro_rules! both {
-    ({ $($both:tt)* } rsa { $($rsa:tt)* } ecdsa { $($ecdsa:tt)* } troubled { $($troubled:tt)* }) => {
+/// What depends on keys is for both kinds of them; the rest is for one node, as much for each as it has time for.
+macro_rules! nodes {
+    (both { $($both:tt)* } rsa { $($rsa:tt)* } ecdsa { $($ecdsa:tt)* } daily { $($daily:tt)* } troubled { $($troubled:tt)* }) => {
         cases! { rsa, Rsa: $($both)* $($rsa)* }
         cases! { ecdsa, Ecdsa: $($both)* $($ecdsa)* }
+        cases! { daily, Daily: $($daily)* }
         cases! { troubled, Troubled: $($troubled)* }
     };
 }
 
-both! {
-    {
+nodes! {
+    both {
         services_take_all_ten_that_are_due = crate::passes::all_ten_that_are_due_are_renewed_and_in_use;
-        a_changed_file_makes_a_pass = crate::passes::a_changed_file_makes_a_pass;
-        a_signal_makes_a_pass = crate::passes::a_signal_makes_a_pass;
-        where_nothing_is_due_nothing_is_touched = crate::same::where_nothing_is_due_nothing_is_touched;
         an_authority_near_its_end_makes_no_loop = crate::same::an_authority_near_its_end_makes_no_loop;
         kubeadm_says_the_same_of_every_certificate = crate::same::kubeadm_says_the_same_of_every_certificate;
         a_power_cut_while_files_are_staged_leaves_everything_whole = crate::power::cut_while_files_are_staged;
-        a_power_cut_while_files_are_replaced_leaves_everything_whole = crate::power::cut_while_files_are_replaced;
-        a_full_disk_is_said_and_loses_nothing = crate::disks::full;
-        a_read_only_disk_is_said_and_loses_nothing = crate::disks::read_only;
-        while_kubeadm_runs_what_has_time_waits = crate::patience::while_kubeadm_runs_what_has_time_waits;
     }
     rsa {
         everything_expired_comes_back = crate::comeback::a_node_on_which_everything_expired_comes_back;
@@ -69,12 +64,22 @@ both! {
     }
     ecdsa {
         an_expired_kubelet_comes_back = crate::comeback::a_kubelet_whose_own_certificate_expired_comes_back;
-        the_journal_says_and_explains_a_renewal = crate::journal::says_and_explains_a_renewal_and_has_no_key;
         packages_are_installed_upgraded_and_purged = crate::packages::are_installed_upgraded_and_purged;
         packages_restart_nothing_that_is_stale = crate::packages::restart_nothing_that_is_stale;
         packages_have_a_timer_in_place_of_the_daemon = crate::packages::have_a_timer_in_place_of_the_daemon;
         services_are_fresh_after_a_boot = crate::services::are_fresh_after_a_boot;
         services_are_refreshed_after_kubeadm_at_their_time = crate::services::refreshes_what_kubeadm_renewed_at_its_own_time;
+    }
+    daily {
+        a_changed_file_makes_a_pass = crate::passes::a_changed_file_makes_a_pass;
+        a_signal_makes_a_pass = crate::passes::a_signal_makes_a_pass;
+        where_nothing_is_due_nothing_is_touched = crate::same::where_nothing_is_due_nothing_is_touched;
+        a_power_cut_while_files_are_replaced_leaves_everything_whole = crate::power::cut_while_files_are_replaced;
+        a_full_disk_is_said_and_loses_nothing = crate::disks::full;
+        a_read_only_disk_is_said_and_loses_nothing = crate::disks::read_only;
+        the_journal_says_and_explains_a_renewal = crate::journal::says_and_explains_a_renewal_and_has_no_key;
+        while_kubeadm_runs_what_has_time_waits = crate::patience::while_kubeadm_runs_what_has_time_waits;
+        the_manual_is_followed = crate::manual::is_followed;
     }
     troubled {
         the_unit_is_locked_down = crate::locked::the_unit_is_locked_down;

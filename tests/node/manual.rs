@@ -1,7 +1,7 @@
 //! What docs/operations.md tells an operator to do, done in that order: each of its commands, as it stands there.
 
 use super::harness::Node;
-use super::{comeback, packages};
+use super::packages;
 
 const MANUAL: &str = include_str!("../../docs/operations.md");
 
@@ -47,7 +47,6 @@ fn done(node: &Node, command: &str) -> String {
 
 /// From the first installation to the last trace; the recovery is of a node on which everything has expired, and its power was gone.
 pub fn is_followed(node: &mut Node) {
-    let kept = comeback::keep_kubelet(node);
     let package = packages::package(node, "0.1.0");
     node.exec(&format!("cp {package} /root/kubecertd_0.1.0-1_amd64.deb"));
     node.age("front-proxy-client", 10);
@@ -91,5 +90,4 @@ pub fn is_followed(node: &mut Node) {
 
     follow(node, "Uninstall");
     assert!(!node.path("var/lib/kubecertd").exists() && !node.path("etc/kubecertd").exists());
-    comeback::restore_kubelet(node, kept);
 }

@@ -109,7 +109,7 @@ pub fn have_a_timer_in_place_of_the_daemon(node: &mut Node) {
 }
 
 /// Makes the package of a version of the program under test, and gives its path on the node.
-fn package(node: &Node, version: &str) -> String {
+pub fn package(node: &Node, version: &str) -> String {
     let output = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("packages");
     let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/build");
     let run = Command::new(build)
