@@ -1,6 +1,6 @@
 //! kubecertd(8), from the definitions of the command line.
 
-use clap::{Arg, Command, CommandFactory as _};
+use clap::{Arg, ArgAction, Command, CommandFactory as _};
 use clap_mangen::Man;
 use kubecertd::cli::Arguments;
 
@@ -42,12 +42,14 @@ fn synopsis(name: &str, command: &Command) -> String {
 
 fn argument(argument: &Arg) -> String {
     let value = || argument.get_value_names().unwrap_or_default().join(" ");
+    let more = if matches!(argument.get_action(), ArgAction::Append) { " ..." } else { "" };
     let option = match (argument.get_short(), argument.get_long()) {
         (Some(short), _) => format!("\\fB\\-{short}\\fR"),
         (None, Some(long)) => format!("\\fB{}\\fR", text(&format!("--{long}"))),
-        (None, None) => return format!(" [\\fI{}\\fR ...]", value()),
+        (None, None) if argument.is_required_set() => return format!(" \\fI{}\\fR{more}", value()),
+        (None, None) => return format!(" [\\fI{}\\fR{more}]", value()),
     };
-    if argument.get_action().takes_values() { format!(" [{option} \\fI{}\\fR]", value()) } else { format!(" [{option}]") }
+    if argument.get_action().takes_values() { format!(" [{option} \\fI{}\\fR]{more}", value()) } else { format!(" [{option}]") }
 }
 
 fn described(name: &str, command: &Command) -> String {
