@@ -266,7 +266,7 @@ fn reasons_are_sentences_an_operator_can_act_on() {
         (
             C::Due,
             A::External,
-            "expires in 15 days, within 15 days; its authority ca: external: /etc/kubernetes/pki/ca.key is not on this node, so nothing is signed here",
+            "expires in 15 days, within 15 days; its authority ca: external: /etc/kubernetes/pki/ca.key is not on this node, so nothing is signed here; kubecertd csr makes a request for who has it",
         ),
         (
             C::Expired,

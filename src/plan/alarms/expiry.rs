@@ -116,7 +116,7 @@ fn words(turn: &Turn) -> (&'static str, &'static str) {
         Turn::Ours => ("it should have been renewed by now", "Run kubecertd renew, and see what it says; kubecertd check shows the state."),
         Turn::External => (
             "the key of its authority is not on this node",
-            "Have it signed where the key of its authority is, and put certificate and key in the place of the old ones.",
+            "Have it signed where the key of its authority is: kubecertd csr makes the request, kubecertd install puts the answer in place.",
         ),
         Turn::Kubelet => (
             "kubelet should have renewed it by now",
