@@ -157,7 +157,10 @@ fn authority_reason(facts: &AuthorityFacts, condition: AuthorityCondition, now: 
     let date = |pick: fn(&crate::model::AuthorityCertificate) -> Timestamp| facts.state.certificate().map(pick).unwrap_or_default();
     match (condition, &facts.state) {
         (AuthorityCondition::Usable, _) => String::new(),
-        (AuthorityCondition::External, _) => format!("external: {} is not on this node, so nothing is signed here; kubecertd csr makes a request for who has it", authority.key),
+        (AuthorityCondition::External, _) => format!(
+            "external: {} is not on this node, so nothing is signed here; kubecertd csr makes a request for who has it",
+            authority.key
+        ),
         (AuthorityCondition::Expired, _) => {
             format!("{} expired {}: nothing is signed with it", authority.certificate, remaining(now, date(|c| c.not_after)))
         }
