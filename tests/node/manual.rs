@@ -63,8 +63,8 @@ pub fn is_followed(node: &mut Node) {
     assert!(node.serial("front-proxy-client") != old && node.serial("apiserver") == other);
 
     let said = follow(node, "Day by day");
-    assert!(said[0].contains("kubecertd runs since") && said[1].contains("No alarms"), "{said:#?}");
-    assert!(said[3].contains("kubecertd looks after"), "{said:#?}");
+    assert!(said[0].contains("kubecertd runs since") && said[1].contains("No alarms"), "{}\n{}", said[0], said[1]);
+    assert!(said[3].contains("looks after"), "{}", said[3]);
 
     let said = follow(node, "Tuning");
     let shown = &said[4];
