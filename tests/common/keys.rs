@@ -126,7 +126,8 @@ impl Keys {
         for folder in [STATE, "run/kubecertd"].map(|folder| node.path(folder)).iter().filter(|folder| folder.exists()) {
             walk(folder, &mut |path| {
                 if path.is_file() && !path.starts_with(&backups) {
-                    let part = self.found_in(&std::fs::read(path).unwrap());
+                    // What is written beside a file, and renamed over it, is looked at there.
+                    let part = std::fs::read(path).ok().and_then(|content| self.found_in(&content));
                     found = found.take().or(part.map(|part| format!("{}: {part}", path.display())));
                 }
             });

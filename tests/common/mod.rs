@@ -377,10 +377,14 @@ impl Snapshot {
     }
 }
 
-/// The folder itself, then everything in it, symlinks not followed.
+/// The folder itself, then everything in it, symlinks not followed; but for what a daemon has taken away meanwhile.
 pub fn walk(path: &Path, visit: &mut dyn FnMut(&Path)) {
+    let metadata = match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return,
+        found => found.unwrap(),
+    };
     visit(path);
-    if fs::symlink_metadata(path).unwrap().is_dir() {
+    if metadata.is_dir() {
         let mut entries: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
         entries.sort();
         entries.iter().for_each(|entry| walk(entry, visit));
