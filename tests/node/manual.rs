@@ -29,7 +29,8 @@ fn follow(node: &Node, heading: &str) -> Vec<String> {
 
 /// Where the API server is asked, it may take its time to come up: that is what the manual says.
 fn done(node: &Node, command: &str) -> String {
-    let here = format!("cd /root && {command}");
+    // Who types it is asked whether he means it.
+    let here = format!("cd /root && {}", command.replace("apt ", "apt --yes "));
     if command.starts_with("kubectl ") {
         return node.until(command, |node| {
             let output = node.try_exec(&here);
