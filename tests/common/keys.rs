@@ -126,8 +126,14 @@ impl Keys {
         for folder in [STATE, "run/kubecertd"].map(|folder| node.path(folder)).iter().filter(|folder| folder.exists()) {
             walk(folder, &mut |path| {
                 if path.is_file() && !path.starts_with(&backups) {
-                    // What is written beside a file, and renamed over it, is looked at there.
-                    let part = std::fs::read(path).ok().and_then(|content| self.found_in(&content));
+                    let part = match std::fs::read(path) {
+                        Ok(content) => self.found_in(&content),
+                        // What was written beside a file, and renamed over it by now, is looked at there.
+                        Err(error) => {
+                            assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{}: {error}", path.display());
+                            None
+                        }
+                    };
                     found = found.take().or(part.map(|part| format!("{}: {part}", path.display())));
                 }
             });

@@ -14,8 +14,8 @@ use nix::unistd::Pid;
 
 use super::common;
 
-/// How long anything is waited for. A static pod may take most of a minute to start.
-const LIMIT: Duration = Duration::from_secs(180);
+/// How long anything is waited for. A static pod may take most of a minute to start, and longer on a machine that is busy.
+pub const LIMIT: Duration = Duration::from_secs(300);
 
 /// What the status line says while a pass is made.
 pub const AT_WORK: &str = "a pass is being made";
@@ -182,11 +182,11 @@ impl Node {
         let mut asked = Instant::now();
         self.until("its first schedule has come", |node| {
             // On a machine that is busy it may have started later than that.
-            if !passed(node) && asked.elapsed() > Duration::from_secs(15) {
+            if !passed(node) && asked.elapsed() > Duration::from_secs(25) {
                 asked = Instant::now();
                 // And then it would only look until the next occurrence, which is in a year: it begins anew.
                 node.exec("systemctl stop kubecertd && rm -f /var/lib/kubecertd/state.json");
-                node.write("etc/kubecertd/kubecertd.toml", in_seconds(8));
+                node.write("etc/kubecertd/kubecertd.toml", in_seconds(20));
                 node.exec("systemctl start kubecertd");
             }
             passed(node).then_some(())

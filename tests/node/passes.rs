@@ -39,7 +39,7 @@ pub fn all_ten_that_are_due_are_renewed_and_in_use(node: &mut Node) {
     node.age_all(10);
     let old: Vec<_> = ALL.map(|name| node.serial(name)).into();
     let (ready, before) = (node.ready_since(), processes(node));
-    node.install(&in_seconds(8));
+    node.install(&in_seconds(20));
     let first = node.until_passed("first start");
     assert!(first.renewed.is_empty(), "the first start only looks: {first:?}");
     assert_eq!(changed(&before, &processes(node)), Vec::<String>::new(), "and restarts nothing");

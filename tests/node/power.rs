@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::common;
-use super::harness::{AT_WORK, Node, QUIET};
+use super::harness::{AT_WORK, LIMIT, Node, QUIET};
 
 const PKI: &str = "etc/kubernetes/pki";
 
@@ -29,7 +29,7 @@ fn cut_when(node: &mut Node, is_the_moment: impl Fn(&Node) -> bool) {
         (node.exec("grep TracerPid /proc/$(pidof kubecertd)/status").trim() != "TracerPid:\t0").then_some(())
     });
     node.exec("systemctl kill --kill-who main --signal USR1 kubecertd");
-    let limit = Instant::now() + Duration::from_secs(30);
+    let limit = Instant::now() + LIMIT;
     while !is_the_moment(node) {
         assert!(Instant::now() < limit, "the moment did not come");
         std::thread::sleep(Duration::from_millis(1));

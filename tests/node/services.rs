@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::common;
-use super::harness::{AT_WORK, Node, in_seconds};
+use super::harness::{AT_WORK, LIMIT, Node, in_seconds};
 use super::meter::Meter;
 
 /// What reads its credential only when it starts.
@@ -62,7 +62,7 @@ pub fn are_refreshed_though_the_daemon_was_killed_in_between(node: &mut Node) {
     node.age_all(10);
     let old = node.serial("scheduler.conf");
     node.exec("systemctl kill --kill-who main --signal USR1 kubecertd");
-    let limit = Instant::now() + Duration::from_secs(20);
+    let limit = Instant::now() + LIMIT;
     while node.whole().get("scheduler.conf").is_none_or(|_| node.serial("scheduler.conf") == old) {
         assert!(Instant::now() < limit, "nothing was renewed");
     }
