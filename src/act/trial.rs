@@ -14,7 +14,7 @@ use crate::credentials::{Server, Stored, identity, identity_of, server};
 use crate::drivers::http::{self, Call, HttpError, Trust};
 use crate::drivers::tls::ClientIdentity;
 use crate::formats::x509::{Certificate, PrivateKey};
-use crate::model::{CredentialName, Location, Material, TrialAt};
+use crate::model::{Credential, CredentialName, Location, Material, TrialAt};
 use crate::sys::{Root, block_on};
 
 /// How long one answer is waited for.
@@ -68,7 +68,12 @@ impl Candidate {
         if job.facts.backup.is_some() || !matches!(job.facts.material, Material::Whole(_)) {
             return None;
         }
-        Some(Self::of(root, at, &job.facts.credential.location, || Ok((identity(certificate, key)?, identity_of(stored)?))))
+        Some(Self::staged(root, at, &job.facts.credential.location, (certificate, key), stored))
+    }
+
+    /// One that is to take the place of another.
+    fn staged(root: &Root, at: &TrialAt, location: &Location, new: (&Certificate, &PrivateKey), old: &Stored) -> Self {
+        Self::of(root, at, location, || Ok((identity(new.0, new.1)?, identity_of(old)?)))
     }
 
     /// One that is in place already, and the one that it took the place of.
@@ -131,9 +136,28 @@ pub(super) struct Verdicts {
 
 /// Who refused a certificate, and with what answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub struct Refusal {
+    /// The server.
     pub server: String,
+    /// What it said.
     pub answer: String,
+}
+
+/// Shows one new certificate that is checked and not in place yet; the old one works. What an operator should know besides. To be called
+/// from a thread that may wait.
+///
+/// # Errors
+/// The refusal: it must not take the place of the old one.
+pub fn show(
+    root: &Root,
+    at: &TrialAt,
+    credential: &Credential,
+    new: (&Certificate, &PrivateKey),
+    old: &Stored,
+) -> Result<Vec<String>, Refusal> {
+    let candidate = Candidate::staged(root, at, &credential.location, new, old);
+    let mut verdicts = try_out(vec![(credential.name.clone(), candidate)]);
+    verdicts.refused.remove(&credential.name).map_or(Ok(verdicts.notes), Err)
 }
 
 /// Tries all of them at the same time. To be called from a thread that may wait.

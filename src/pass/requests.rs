@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use super::{PATIENCE, PassError, files};
+use crate::act::{self, Refusal};
 use crate::credentials::{ComposeError, Loaded, LoadedAuthority, LoadedKey, Stored, load, load_authority};
 use crate::formats::x509::{Certificate, IssueError, KeyError, PrivateKey, ReadError, VerifyError, certificates, request, verify_answer};
 use crate::model::{Authority, Credential, CredentialName, Secret, Timestamp};
@@ -71,6 +72,9 @@ pub enum RequestError {
     /// The answer is not good enough.
     #[error("the certificate was not accepted, and nothing was replaced: {0}")]
     Refused(#[from] VerifyError),
+    /// The server that looks at it does not accept it.
+    #[error("{} refused the new certificate ({}) and accepts the old one, which stays in place; the request waits on", .0.server, .0.answer)]
+    RefusedBy(Refusal),
     /// A key could not be made or read.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -120,7 +124,7 @@ fn make(node: &Node, store: &Store<'_>, credential: &Credential) -> Result<Reque
     let stored = stored(node, credential)?;
     let (key, again) = match store.requested_key(&credential.name)? {
         Some(key) => (PrivateKey::from_pem(key.expose())?, true),
-        None => (PrivateKey::generate(&crate::act::algorithm(*node.settings.renewal.key_algorithm, &stored.certificate))?, false),
+        None => (PrivateKey::generate(&act::algorithm(*node.settings.renewal.key_algorithm, &stored.certificate))?, false),
     };
     let request = request(&stored.certificate, &key)?;
     let file = store.keep_request(&credential.name, &key.to_pem()?, &request)?;
@@ -174,15 +178,26 @@ fn put(
     let files = stored.compose(&certificate, &key.to_pem()?)?.files;
     let change = Change { credential: credential.name.clone(), files, link: None, backup: store::Backup::Required };
     let change = store.stage(change)?.check(|contents| check(&stored, &issuer, contents, now))?;
+    let mut notes = trial(node, credential, &certificate, &key)?;
     let before = store.backups().generations();
     let commit = store.commit(vec![change], now, usize::from(node.settings.backups.keep.get()));
     commit.outcomes.into_iter().try_for_each(|outcome| outcome.result)?;
     let backup = store.backups().generations().into_iter().next().filter(|newest| !before.contains(newest));
-    let mut notes = commit.notes;
+    notes.extend(commit.notes);
     if let Err(e) = store.forget_request(&credential.name) {
         notes.push(format!("{e}; the request is answered all the same"));
     }
     Ok(Installed { not_after: certificate.not_after, serial: certificate.serial.to_string(), backup, recovered, notes })
+}
+
+/// Shows it to the server that looks at it, as a renewed one is. Without an old one that works there is nothing to compare it with; and
+/// the servers of this machine have nothing to do with the disk of another one.
+fn trial(node: &Node, credential: &Credential, certificate: &Certificate, key: &PrivateKey) -> Result<Vec<String>, RequestError> {
+    let at = node.catalog.trials.get(&credential.name).filter(|_| node.root.is_host());
+    match (at, load(&node.root, credential)) {
+        (Some(at), Loaded::Whole(old)) => act::show(&node.root, at, credential, (certificate, key), &old).map_err(RequestError::RefusedBy),
+        _ => Ok(Vec::new()),
+    }
 }
 
 fn issuer(certificate: &Certificate, authority: &Authority, loaded: LoadedAuthority) -> Result<Certificate, RequestError> {

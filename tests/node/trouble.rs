@@ -71,7 +71,25 @@ pub fn a_refused_certificate_is_not_used(node: &mut Node) {
         "{again:?}"
     );
 
+    // Nor is what an authority elsewhere answers.
+    node.exec(
+        "mv /etc/kubernetes/pki/ca.key /run/elsewhere.key
+         kubecertd csr admin.conf >/run/admin.csr
+         openssl x509 -req -in /run/admin.csr -CA /etc/kubernetes/pki/ca.crt -CAkey /run/elsewhere.key -days 365 -copy_extensions copyall -out /run/admin.crt",
+    );
+    let install = "kubecertd install admin.conf /run/admin.crt";
+    let tried = node.try_exec(install);
+    let text = String::from_utf8(tried.stderr).unwrap();
+    assert_eq!(tried.status.code(), Some(1), "{text}");
+    assert!(text.contains(&format!("https://{STAND_IN} refused the new certificate (")), "{text}");
+    assert_eq!(node.serial("admin.conf"), old);
     node.exec("systemctl stop stand-in");
+    let installed = node.exec(install);
+    assert!(installed.contains("installed admin.conf") && installed.contains("renewed without a trial"), "{installed}");
+    assert_ne!(node.serial("admin.conf"), old);
+    node.exec("mv /run/elsewhere.key /etc/kubernetes/pki/ca.key && kubecertd restore admin.conf");
+    assert_eq!(node.serial("admin.conf"), old);
+
     let renewed = node.exec("kubecertd renew admin.conf --force");
     assert!(renewed.contains("renewed without a trial"), "{renewed}");
     assert_ne!(node.serial("admin.conf"), old);
