@@ -8,4 +8,4 @@ mod trial;
 
 pub use back::{BackError, Suspect, WentBack, go_back};
 pub use renew::{Job, Outcome, Progress, RenewError, Renewal, Renewed, algorithm, renew};
-pub use trial::{Refusal, show};
+pub use trial::{Refusal, try_one};

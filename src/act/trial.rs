@@ -148,7 +148,7 @@ pub struct Refusal {
 ///
 /// # Errors
 /// The refusal: it must not take the place of the old one.
-pub fn show(
+pub fn try_one(
     root: &Root,
     at: &TrialAt,
     credential: &Credential,

@@ -3,6 +3,7 @@
 //! [`run`] tells the story; each thing that wakes the daemon has a file of its own. What a pass does is not told here.
 
 mod backoff;
+mod changes;
 mod configuration;
 mod duty;
 mod log;

@@ -3,7 +3,6 @@
 //! It does nothing itself that takes time. A pass runs on a thread of its own, one at a time; while it does, the loop goes
 //! on turning, so that systemd sees it alive and a signal is heard at once.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::changes::Changes;
 use super::configuration::{Options, configuration, keep, read, schedule};
 use super::duty::{Done, Duty};
 use super::log::{self, Said, outcome};
@@ -19,9 +19,8 @@ use super::opened::Opened;
 use super::pace::{begin, jitter, patience};
 use super::schedule::{Schedule, Tick, Ticker};
 use super::status::{self, LastPass, Status};
-use super::watch::{Contents, Quiet, Watch};
 use super::{Backoff, DaemonError, Signals, Supervisor, Wish};
-use crate::model::{AbsolutePath, Hold, Timestamp};
+use crate::model::{Hold, Timestamp};
 use crate::observe::{ConfigFile, Node};
 use crate::pass::{self, Remember, Report};
 use crate::plan::Occasion;
@@ -86,11 +85,7 @@ struct Daemon {
     signals: Signals,
     ticker: Ticker,
     schedule: Schedule,
-    watch: Watch,
-    quiet: Quiet,
-    contents: Contents,
-    /// What had changed when the configuration was read again, and was not quiet yet.
-    unanswered: BTreeSet<AbsolutePath>,
+    changes: Changes,
     node: Node,
     /// The configuration was read again after the present pass began.
     reloaded: bool,
@@ -141,20 +136,17 @@ impl Daemon {
         let cannot_wait = || pass::cannot_wait(&node, now).then(|| ("something has ended or is broken".to_owned(), Occasion::Other));
         let first_pass = first_pass.or_else(cannot_wait);
         let ticker = Ticker::start(schedule.clone(), Arc::clone(&options.clock), remember.scheduled_until).await?;
-        let watch = Watch::new(&node.root);
+        let changes = Changes::from_now(&node);
         let supervisor = Supervisor::find();
         let ledger = Ledger::default();
         let metrics = Metrics::new(&options, &state, &ledger);
         let opened = Opened::look(&node.root, &pass::files(&node));
-        let mut daemon = Self {
+        Ok(Self {
             supervisor,
             signals,
             ticker,
             schedule,
-            watch,
-            quiet: Quiet::default(),
-            contents: Contents::default(),
-            unanswered: BTreeSet::new(),
+            changes,
             node,
             reloaded: false,
             configuration: Arc::new(configuration),
@@ -179,14 +171,12 @@ impl Daemon {
             told: None,
             options,
             _alone: alone,
-        };
-        daemon.contents = Contents::look(&daemon.node.root, &daemon.files());
-        Ok(daemon)
+        })
     }
 
     /// Watches, and makes the pass that is due at the start, if one is.
     fn begin(&mut self) {
-        self.aim();
+        self.changes.aim(&self.node);
         let (version, count) = (env!("CARGO_PKG_VERSION"), self.node.catalog.credentials.len());
         Line::info(Message::Started).say(format_args!("kubecertd {version} looks after {count} credentials"));
         self.node.notes.iter().for_each(line::note);
@@ -198,7 +188,8 @@ impl Daemon {
 
     /// Waits for whatever comes first. Nothing of what comes later is lost.
     async fn next(&mut self) -> Event {
-        let Self { signals, ticker, watch, pass, quiet, retry, alive, supervisor, .. } = self;
+        let Self { signals, ticker, changes, pass, retry, alive, supervisor, .. } = self;
+        let quiet = changes.quiet();
         let event = tokio::select! {
             biased;
             wish = signals.next() => Event::Wish(wish),
@@ -206,8 +197,8 @@ impl Daemon {
             done = ended(pass) => Event::Done(Box::new(done)),
             tick = ticker.next_tick() => Event::Tick(tick),
             () = at(retry.map(|(when, _)| when)) => Event::Retry,
-            () = at(quiet.due()) => Event::Quiet,
-            () = watch.hint() => Event::Hint,
+            () = at(quiet) => Event::Quiet,
+            () = changes.hinted() => Event::Hint,
         };
         if matches!(event, Event::Alive) {
             *alive = supervisor.pace().map(|pace| Instant::now() + pace);
@@ -224,24 +215,20 @@ impl Daemon {
     }
 
     fn hint(&mut self) {
-        self.aim();
-        self.quiet.hint(Instant::now());
+        self.changes.aim(&self.node);
+        self.changes.hint();
     }
 
     /// It has been quiet for a while: is anything different from what the last pass left?
     fn compare(&mut self) {
-        self.quiet.reset();
         if self.pass.is_some() {
             // What the pass writes is its own; what somebody else writes meanwhile is looked at after it.
-            return self.quiet.hint(Instant::now());
+            return self.changes.put_off();
         }
-        let now = Contents::look(&self.node.root, &self.files());
-        let mut changed = std::mem::take(&mut self.unanswered);
-        changed.extend(self.contents.changed(&now));
+        let changed = self.changes.take(&self.node);
         if changed.is_empty() {
             return;
         }
-        self.contents = now;
         let files = changed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         if self.backoff.failures() > 0 && self.retry.is_some() {
             tracing::info!("{files} changed; the next try, after the failed one, looks at it");
@@ -304,12 +291,11 @@ impl Daemon {
             sinks.wake();
         }
         if let Some(report) = &report {
-            self.contents.look_again(&self.node.root, &report.written);
-            self.unanswered.retain(|file| !report.written.contains(file));
+            self.changes.are_ours(&self.node, &report.written);
         }
         self.plan_retry(&last, report.as_ref());
         self.last = Some(last);
-        self.aim();
+        self.changes.aim(&self.node);
         if let Some((why, occasion)) = self.wanted.take() {
             self.want(why, occasion);
         }
@@ -356,9 +342,8 @@ impl Daemon {
                 self.schedule = schedule(&node);
                 self.ticker.replace(self.schedule.clone());
                 self.reloaded = true;
-                self.unanswered.extend(self.contents.changed(&Contents::look(&self.node.root, &self.files())));
+                self.changes.look_at(&self.node, &node);
                 self.node = node;
-                self.contents = Contents::look(&self.node.root, &self.files());
                 self.hint();
                 Line::info(Message::ConfigurationInForce).say("the configuration was read again and is in force");
             }
@@ -384,25 +369,6 @@ impl Daemon {
             }
         };
         self.metrics.set_up(&self.node, &self.configuration);
-    }
-
-    fn aim(&mut self) {
-        let files = self.files();
-        for note in self.watch.aim(&self.node.root, &files) {
-            line::note(note);
-        }
-    }
-
-    /// The files whose content matters: credentials, authorities, and the manifests.
-    fn files(&self) -> Vec<AbsolutePath> {
-        let catalog = &self.node.catalog;
-        let kubeconfigs = catalog.credentials.iter().flat_map(|one| one.location.files().cloned());
-        let authorities = catalog.authorities.iter().flat_map(|one| [one.certificate.clone(), one.key.clone()]);
-        let credentials = pass::files(&self.node).into_iter();
-        let mut files: Vec<_> = credentials.chain(kubeconfigs).chain(authorities).chain(self.node.manifests.iter().cloned()).collect();
-        files.sort();
-        files.dedup();
-        files
     }
 
     /// Tells systemd and the status file, if there is something new.

@@ -195,7 +195,9 @@ fn put(
 fn trial(node: &Node, credential: &Credential, certificate: &Certificate, key: &PrivateKey) -> Result<Vec<String>, RequestError> {
     let at = node.catalog.trials.get(&credential.name).filter(|_| node.root.is_host());
     match (at, load(&node.root, credential)) {
-        (Some(at), Loaded::Whole(old)) => act::show(&node.root, at, credential, (certificate, key), &old).map_err(RequestError::RefusedBy),
+        (Some(at), Loaded::Whole(old)) => {
+            act::try_one(&node.root, at, credential, (certificate, key), &old).map_err(RequestError::RefusedBy)
+        }
         _ => Ok(Vec::new()),
     }
 }

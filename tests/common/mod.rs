@@ -274,7 +274,7 @@ impl Node {
 /// Runs the program.
 pub fn kubecertd(arguments: &[&str]) -> Run {
     let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_kubecertd"));
-    let output = command.args(arguments).timeout(Duration::from_secs(60)).output().unwrap();
+    let output = command.args(arguments).timeout(Duration::from_secs(180)).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     Run { code: output.status.code().expect("it was killed"), text: String::from_utf8(text).unwrap() }
 }

@@ -49,7 +49,7 @@ pub const LOOKING: [&str; 14] = [
 ];
 
 /// No run takes nearly as long.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// One call, as it was recorded.
 #[derive(Clone, Debug)]

@@ -1,9 +1,8 @@
 //! A daemon under test, and the node that it is started on.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kubecertd::daemon::{LastPass, Status};
@@ -16,7 +15,7 @@ use super::common::{Node, STATE, now};
 use super::ears::Ears;
 
 /// How long anything is waited for: much longer than it takes, because the machine may be busy.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_secs(90);
 
 /// A schedule without an occurrence while a test runs.
 pub const NEVER: &str = "0 0 0 1 1 *";
@@ -106,7 +105,7 @@ impl StoreTaken {
 pub struct Daemon<'n> {
     node: &'n Node,
     child: Child,
-    log: Arc<Mutex<Vec<u8>>>,
+    log: File,
     pub ears: Ears,
 }
 
@@ -122,15 +121,9 @@ impl<'n> Daemon<'n> {
         command.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent").env("NOTIFY_SOCKET", ears.path());
         command.env_remove("WATCHDOG_USEC").env_remove("WATCHDOG_PID").env_remove("KUBECERTD_LOG").env_remove("JOURNAL_STREAM");
         command.envs(environment.iter().copied());
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let (mut stderr, copy) = (child.stderr.take().unwrap(), Arc::clone(&log));
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(length @ 1..) = stderr.read(&mut buffer) {
-                copy.lock().unwrap().extend_from_slice(&buffer[..length]);
-            }
-        });
+        // A file and no pipe: what was written is there at once.
+        let log = tempfile::tempfile().unwrap();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.try_clone().unwrap()).spawn().unwrap();
         Self { node, child, log, ears }
     }
 
@@ -139,7 +132,9 @@ impl<'n> Daemon<'n> {
     }
 
     pub fn log(&self) -> String {
-        String::from_utf8(self.log.lock().unwrap().clone()).unwrap()
+        let mut text = vec![0; usize::try_from(self.log.metadata().unwrap().len()).unwrap()];
+        self.log.read_exact_at(&mut text, 0).unwrap();
+        String::from_utf8(text).unwrap()
     }
 
     pub fn signal(&self, name: &str) {

@@ -33,14 +33,6 @@ impl Quiet {
         self.0.map(|heard| (heard.last + QUIET).min(heard.first + PATIENCE))
     }
 
-    /// Waits until the hints are to be acted on: for ever while there are none. To be followed by [`Self::reset`].
-    pub async fn over(&self) {
-        match self.due() {
-            Some(due) => tokio::time::sleep_until(due).await,
-            None => std::future::pending().await,
-        }
-    }
-
     /// Forgets the hints: they are being acted on.
     pub fn reset(&mut self) {
         self.0 = None;
