@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::credentials::located;
-use crate::model::{AbsolutePath, Renewal};
+use crate::model::{AbsolutePath, Location, Renewal};
 use crate::observe::Node;
-use crate::settings::{Listen, Textfile};
+use crate::settings::{Listen, OwnCopy, Textfile};
 use crate::store::LARGEST_FILE;
 
 /// The unit as it is shipped, for where none is installed yet.
@@ -57,6 +57,7 @@ fn written(node: &Node) -> Vec<PathBuf> {
     let files: Vec<AbsolutePath> = locations.flat_map(|location| location.files().cloned().collect::<Vec<_>>()).collect();
     let mut folders: Vec<_> =
         files.iter().map(|file| node.root.locate(file).map_or_else(|_| folder_of(file), |place| place.dir.path().to_owned())).collect();
+    folders.extend(node.settings.copies.iter().flat_map(|own| of_copies(node, own)));
     folders.push(node.settings.paths.state.as_path().to_owned());
     if let Textfile::File(file) = &*node.settings.metrics.textfile {
         folders.push(folder_of(file));
@@ -65,6 +66,18 @@ fn written(node: &Node) -> Vec<PathBuf> {
         folders.push(folder_of(socket));
     }
     folders
+}
+
+/// The folders that copies need: where others have a file in their hands, the last one on the way that stays the same whatever they do;
+/// for a path that means several files, the one that they are all below, for those too that come later.
+fn of_copies(node: &Node, own: &OwnCopy) -> Vec<PathBuf> {
+    let of_all = |file: &AbsolutePath| file.as_path().iter().take_while(|name| *name != "*").collect::<PathBuf>();
+    let folder = |file: &AbsolutePath| node.root.last_folder_of_roots(file).unwrap_or_else(|_| folder_of(file));
+    match &own.location {
+        Location::Kubeconfig(pattern) if own.means_several() && of_all(pattern) != Path::new("/") => vec![of_all(pattern)],
+        Location::Kubeconfig(pattern) if own.means_several() => node.root.matching(pattern).iter().map(folder).collect(),
+        location => location.files().map(folder).collect(),
+    }
 }
 
 /// Paths that it reads besides, where the configuration may name any.

@@ -145,7 +145,7 @@ impl Daemon {
         let supervisor = Supervisor::find();
         let ledger = Ledger::default();
         let metrics = Metrics::new(&options, &state, &ledger);
-        let opened = Opened::look(&node.root, &pass::files(&node));
+        let opened = Opened::look(&node.root, &originals(&node));
         let mut daemon = Self {
             supervisor,
             signals,
@@ -318,7 +318,7 @@ impl Daemon {
     /// Whether a pass failed because a folder is another one now than the unit opened. Then only systemd can help, which starts what
     /// ended; once, since the next start finds it open, or takes it for closed.
     fn is_shut_out(&self) -> bool {
-        let lost = if self.backoff.failures() > 0 { self.opened.lost(&self.node.root, &pass::files(&self.node)) } else { None };
+        let lost = if self.backoff.failures() > 0 { self.opened.lost(&self.node.root, &originals(&self.node)) } else { None };
         if let Some(folder) = &lost {
             let folder = folder.display();
             line::note(format_args!(
@@ -393,13 +393,17 @@ impl Daemon {
         }
     }
 
-    /// The files whose content matters: credentials, authorities, and the manifests.
+    /// The files whose content matters: credentials, authorities, and the manifests. Not those that others have in their hands: whoever changes
+    /// one without end must neither keep us at work nor from it.
     fn files(&self) -> Vec<AbsolutePath> {
         let catalog = &self.node.catalog;
+        let copies = catalog.credentials.iter().filter(|one| one.copy_of().is_some()).flat_map(|one| one.location.files());
+        let others: BTreeSet<_> = copies.filter(|file| self.node.root.is_in_other_hands(file).unwrap_or(true)).collect();
         let kubeconfigs = catalog.credentials.iter().flat_map(|one| one.location.files().cloned());
         let authorities = catalog.authorities.iter().flat_map(|one| [one.certificate.clone(), one.key.clone()]);
         let credentials = pass::files(&self.node).into_iter();
-        let mut files: Vec<_> = credentials.chain(kubeconfigs).chain(authorities).chain(self.node.manifests.iter().cloned()).collect();
+        let all = credentials.chain(kubeconfigs).chain(authorities).chain(self.node.manifests.iter().cloned());
+        let mut files: Vec<_> = all.filter(|file| !others.contains(file)).collect();
         files.sort();
         files.dedup();
         files
@@ -456,6 +460,13 @@ impl Daemon {
         }
         Line::info(Message::Ended).say("kubecertd ends");
     }
+}
+
+/// Every file that a pass may replace, but for copies: for those the daemon does not end and begin anew.
+fn originals(node: &Node) -> Vec<AbsolutePath> {
+    let copies: BTreeSet<_> =
+        node.catalog.credentials.iter().filter(|one| one.copy_of().is_some()).flat_map(|one| one.location.files()).collect();
+    pass::files(node).into_iter().filter(|file| !copies.contains(file)).collect()
 }
 
 async fn at(when: Option<Instant>) {

@@ -69,6 +69,7 @@ struct Case {
     belief: Belief,
     wanted_names: BTreeMap<CredentialName, Vec<String>>,
     renewers: Vec<OtherRenewer>,
+    not_copied: BTreeMap<CredentialName, String>,
     not_trusted: Option<Vec<String>>,
     memory: AlarmMemory,
 }
@@ -84,6 +85,7 @@ impl Case {
             belief: Belief::Believed,
             wanted_names: BTreeMap::new(),
             renewers: Vec::new(),
+            not_copied: BTreeMap::new(),
             not_trusted: Some(Vec::new()),
             memory: AlarmMemory::default(),
         }
@@ -104,6 +106,7 @@ impl Case {
             holds: &self.holds,
             wanted_names: &self.wanted_names,
             renewers: &self.renewers,
+            not_copied: &self.not_copied,
             not_trusted: self.not_trusted.as_deref(),
             policy: &policy(),
             root_authority_within: days(180),
