@@ -295,7 +295,7 @@ fn in_order(file: &Source, original: &Original) -> Secret {
     let blocks = pem::blocks(old).unwrap_or_default();
     let is_other = |label: &str| !label.ends_with("PRIVATE KEY") && !label.ends_with("CERTIFICATE") && label != "EC PARAMETERS";
     let others = blocks.iter().filter(|block| is_other(&block.label)).filter_map(|block| old.get(block.range.clone()));
-    let others: Vec<u8> = others.flat_map(|block| [block, b"\n"].concat()).collect();
+    let others: Vec<u8> = others.flat_map(|block| [block.trim_ascii_end(), b"\n"].concat()).collect();
     let parts = if key_comes_first(file) {
         [original.key.expose(), chain.as_bytes(), &others]
     } else {
