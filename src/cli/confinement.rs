@@ -19,6 +19,9 @@ const NAME: &str = "kubecertd.service";
 /// The folders of which a unit with `PrivateTmp=` has its own.
 const TMP: [&str; 2] = ["/tmp", "/var/tmp"];
 
+/// The folders that `ProtectHome=` is about.
+const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
+
 /// What is to be put into a drop-in of the unit, if anything is.
 pub(super) fn drop_in(node: &Node) -> Option<String> {
     let real = |path: PathBuf| node.root.real_folder(&path).unwrap_or(path);
@@ -100,6 +103,8 @@ struct Unit {
     strict: bool,
     /// It has a `/tmp` of its own.
     own_tmp: bool,
+    /// The folders of users are kept from it, beyond what is said of others.
+    no_homes: bool,
     /// The folders that it opens.
     opened: Vec<PathBuf>,
     /// Those that systemd makes for it.
@@ -113,6 +118,7 @@ impl Unit {
             match (key.trim_end(), value.trim()) {
                 ("ProtectSystem", value) => self.strict = value == "strict",
                 ("PrivateTmp", value) => self.own_tmp = matches!(value, "yes" | "true" | "on" | "1"),
+                ("ProtectHome", value) => self.no_homes = !matches!(value, "no" | "false" | "off" | "0"),
                 ("ReadWritePaths", "") => self.opened.clear(),
                 ("ReadWritePaths", value) => self.opened.extend(folders("", value)),
                 ("StateDirectory", value) => self.own.extend(folders("/var/lib/", value)),
@@ -128,6 +134,10 @@ impl Unit {
         let in_tmp = |path: &PathBuf| TMP.iter().any(|tmp| path.starts_with(tmp));
         if self.own_tmp && written.iter().chain(read).any(in_tmp) {
             lines.push_str("PrivateTmp=no\n");
+        }
+        // Of the two that speak of the same folder, systemd takes the one that closes it.
+        if self.no_homes && written.iter().any(|folder| HOMES.iter().any(|home| folder == Path::new(home))) {
+            lines.push_str("ProtectHome=no\n");
         }
         let mut opened = [self.opened.clone(), self.own.clone()].concat();
         // A folder comes before what is below it.
@@ -194,6 +204,15 @@ mod tests {
         let closed = lacks(&[SHIPPED, "ReadWritePaths=\n"], &["/etc/kubernetes", "/var/lib/kubecertd"], &[]);
         assert_eq!(closed.as_deref(), Some("[Service]\nReadWritePaths=-/etc/kubernetes\n"), "a drop-in that takes away");
         assert_eq!(lacks(&[SHIPPED, "[Service]\nProtectSystem=full\n"], &written, &[]), None, "a site's own choice");
+    }
+
+    #[test]
+    fn the_folders_of_users_are_opened_only_where_nothing_else_closes_them() {
+        let all = "[Service]\nProtectHome=no\nReadWritePaths=-/home\n";
+        assert_eq!(lacks(&[SHIPPED], &["/home"], &[]).as_deref(), Some(all));
+        assert_eq!(lacks(&[SHIPPED, all], &["/home", "/home/alice"], &[]), None);
+        let one = "[Service]\nReadWritePaths=-/home/alice\n";
+        assert_eq!(lacks(&[SHIPPED], &["/home/alice"], &[]).as_deref(), Some(one));
     }
 
     #[test]
