@@ -135,9 +135,13 @@ impl Unit {
         if self.own_tmp && written.iter().chain(read).any(in_tmp) {
             lines.push_str("PrivateTmp=no\n");
         }
-        // Of the two that speak of the same folder, systemd takes the one that closes it.
-        if self.no_homes && written.iter().any(|folder| HOMES.iter().any(|home| folder == Path::new(home))) {
+        // Of two that speak of the same folder, systemd takes the one that closes it; and without it all of these are open.
+        let is_written = |home: &&&str| written.contains(Path::new(home));
+        if self.no_homes && HOMES.iter().any(|home| is_written(&home)) {
             lines.push_str("ProtectHome=no\n");
+            HOMES.iter().filter(|home| !is_written(home)).for_each(|home| {
+                let _ = writeln!(lines, "ReadOnlyPaths=-{home}");
+            });
         }
         let mut opened = [self.opened.clone(), self.own.clone()].concat();
         // A folder comes before what is below it.
@@ -208,7 +212,7 @@ mod tests {
 
     #[test]
     fn the_folders_of_users_are_opened_only_where_nothing_else_closes_them() {
-        let all = "[Service]\nProtectHome=no\nReadWritePaths=-/home\n";
+        let all = "[Service]\nProtectHome=no\nReadOnlyPaths=-/root\nReadOnlyPaths=-/run/user\nReadWritePaths=-/home\n";
         assert_eq!(lacks(&[SHIPPED], &["/home"], &[]).as_deref(), Some(all));
         assert_eq!(lacks(&[SHIPPED, all], &["/home", "/home/alice"], &[]), None);
         let one = "[Service]\nReadWritePaths=-/home/alice\n";

@@ -305,7 +305,3 @@ fn in_order(file: &Source, original: &Original) -> Secret {
     parts.iter().for_each(|part| bytes.extend_from_slice(part));
     Secret::new(bytes)
 }
-
-#[cfg(test)]
-#[path = "copy_tests.rs"]
-mod tests;

@@ -130,7 +130,7 @@ fn refusals_name_file_line_key_value_and_what_was_expected() {
         (
             "[renewals]",
             "/etc/kubecertd/kubecertd.toml:1:2: `[renewals]`: unknown field `renewals`, expected one of `profile`, `renewal`, \
-             `schedule`, `alarms`, `metrics`, `paths`, `backups`, `authority`, `credential`; did you mean `renewal`?",
+             `schedule`, `alarms`, `metrics`, `paths`, `backups`, `authority`, `credential`, `copy`; did you mean `renewal`?",
         ),
         (
             "[[credential]]\nname = \"x\"\npath = \"/x\"",

@@ -254,7 +254,7 @@ fn the_configuration_says_which_files_and_the_unit_needs_a_drop_in_for_them() {
         ),
     );
     let check = node.run(&["config", "check"]);
-    let drop_in = "[Service]\nProtectHome=no\nReadWritePaths=-/home\nReadWritePaths=-/root/.kube\nReadWritePaths=-/srv/proxy\n";
+    let drop_in = "[Service]\nProtectHome=no\nReadOnlyPaths=-/root\nReadOnlyPaths=-/run/user\nReadWritePaths=-/home\nReadWritePaths=-/root/.kube\nReadWritePaths=-/srv/proxy\n";
     assert!(check.code == 0 && check.text.ends_with(drop_in), "{}", check.text);
     let show = node.run(&["config", "show"]);
     for expected in [

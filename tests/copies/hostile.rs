@@ -86,7 +86,10 @@ fn what_a_user_puts_in_the_place_of_his_copy_leads_nowhere_and_holds_up_nothing(
         assert!(check.code == 3 && check.text.contains(says), "{what}: {}", check.text);
         assert!(check.text.contains("/home/alice/.kube"), "{what}: {}", check.text);
         let drop_in = node.run(&["config", "check"]).text;
-        assert!(drop_in.ends_with("[Service]\nProtectHome=no\nReadWritePaths=-/home\n"), "{what}: {drop_in}");
+        assert!(
+            drop_in.ends_with("[Service]\nProtectHome=no\nReadOnlyPaths=-/root\nReadOnlyPaths=-/run/user\nReadWritePaths=-/home\n"),
+            "{what}: {drop_in}"
+        );
         assert_eq!(victims(&node), before, "{what}");
         assert_ne!(admins(&node), embedded(&node, "root/.kube/config"));
     }

@@ -4,6 +4,7 @@
 use kubecertd::model::Digest;
 
 use super::harness::{Node, schedule};
+use super::locked::can_write;
 
 const COPIES: &str = r#"
 [[copy]]
@@ -119,12 +120,15 @@ pub fn follow_their_originals_whoever_owns_them(node: &mut Node) {
     let drop_in = &said[said.find("[Service]").unwrap()..];
     assert_eq!(
         drop_in,
-        "[Service]\nProtectHome=no\nReadWritePaths=-/home\nReadWritePaths=-/root/.kube\nReadWritePaths=-/srv/etcd-client\nReadWritePaths=-/srv/site\n"
+        "[Service]\nProtectHome=no\nReadOnlyPaths=-/root\nReadOnlyPaths=-/run/user\nReadWritePaths=-/home\nReadWritePaths=-/root/.kube\nReadWritePaths=-/srv/etcd-client\nReadWritePaths=-/srv/site\n"
     );
     node.exec("mkdir -p /etc/systemd/system/kubecertd.service.d");
     node.write(DROP_IN, drop_in);
     node.exec("systemctl daemon-reload && systemctl restart kubecertd");
     assert!(!node.exec("kubecertd config check").contains("ReadWritePaths"), "it is there");
+    for (folder, open) in [("/home", true), ("/root/.kube", true), ("/root", false), ("/srv", false), ("/etc", false)] {
+        assert_eq!(can_write(node, folder), open, "{folder}");
+    }
     node.until("it has started", |node| node.status().filter(|status| status.line != super::harness::AT_WORK));
     let in_step = |node: &Node| {
         let check = node.exec("kubecertd check || true");
