@@ -204,6 +204,19 @@ fn a_chain_behind_the_original_is_copied_and_one_behind_a_copy_stays() {
     assert!(node.text("srv/own.pem").ends_with("PRIVATE KEY-----\n"), "the certificates come first, as before");
 }
 
+/// What most administrators have: nothing is to be done for it.
+#[test]
+fn a_link_of_roots_to_the_original_is_always_in_step_and_stays_a_link() {
+    let node = Node::due();
+    fs::create_dir_all(node.path("root/.kube")).unwrap();
+    std::os::unix::fs::symlink("/etc/kubernetes/admin.conf", node.path("root/.kube/config")).unwrap();
+    let node = configured(node, "[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n");
+    let run = node.run(&["renew"]);
+    assert!(run.code == 0 && run.text.contains("11 credentials renewed."), "{}", run.text);
+    assert!(line(&node, "root").contains("in step"));
+    assert_eq!(fs::read_link(node.path("root/.kube/config")).unwrap().to_str(), Some("/etc/kubernetes/admin.conf"));
+}
+
 /// A copy in root's own hands is backed up and restored as any credential; one in the hands of others is his own to see to, and he can
 /// push no backup out by having it copied again and again.
 #[test]

@@ -16,6 +16,8 @@ fn with_alice() -> Node {
     give(&node, ALICE, alices(&admin), ALICES, 0o600);
     // As good a copy as hers.
     give(&node, "root/.kube/config", &admin, 0, 0o600);
+    // Beside one of hers it would be swept away.
+    give(&node, "root/.kube/.config.kubecertd-0badcafe", "of root's", 0, 0o600);
     configured(node, HOMES)
 }
 
@@ -164,7 +166,11 @@ fn a_copy_that_is_swapped_for_links_while_it_follows_leads_nowhere_else() {
         assert!(line(&node, "home/alice/.kube/config").contains("in step"), "{what}");
         let owner = fs::metadata(node.path(ALICE)).unwrap();
         assert_eq!((owner.uid(), owner.mode() & 0o7777), (ALICES, 0o600), "{what}");
-        let left: Vec<_> = node.dot_files().into_iter().filter(|path| path.to_str().unwrap().contains("kubecertd-")).collect();
+        let left: Vec<_> = node
+            .dot_files()
+            .into_iter()
+            .filter(|path| path.starts_with(node.path("home")) && path.to_str().unwrap().contains("kubecertd-"))
+            .collect();
         assert!(left.is_empty(), "{what}: {left:?}");
     }
 }
@@ -220,7 +226,11 @@ fn what_is_finished_after_a_crash_is_finished_in_the_same_folder_or_not_at_all()
                 "{at}: {alice:?} {}",
                 run.text
             );
-            let left: Vec<_> = node.dot_files().into_iter().filter(|path| path.to_str().unwrap().contains("kubecertd-")).collect();
+            let left: Vec<_> = node
+                .dot_files()
+                .into_iter()
+                .filter(|path| path.starts_with(node.path("home")) && path.to_str().unwrap().contains("kubecertd-"))
+                .collect();
             assert!(left.is_empty(), "{at}: {left:?}");
         }
     }
