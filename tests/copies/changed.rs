@@ -144,7 +144,7 @@ fn while_its_original_is_broken_nothing_is_said_or_done_of_a_copy() {
     for (broken, says) in [("nonsense", "is not a kubeconfig"), (&foreign, "its certificate was not issued by ca")] {
         node.write(ADMIN, broken);
         let check = node.run(&["check"]);
-        assert!(check.text.contains(&format!("root: follows admin.conf, which can't be copied now: ")), "{}", check.text);
+        assert!(check.text.contains("root: follows admin.conf, which can't be copied now: "), "{}", check.text);
         assert!(check.text.contains(says), "{says}: {}", check.text);
         node.rest();
         drop(node.run(&["renew", "root"]));

@@ -255,7 +255,7 @@ fn nothing_that_a_copy_holds_is_told_to_anybody_else() {
         foreign.replace("kind: Config", "kind: s3cret-token"),
         foreign.replace("client-certificate-data: ", "client-certificate-data: s3cret-token"),
         format!("{foreign}- name: alices-user\n  user: {{}}\n"),
-        format!("-----BEGIN s3cret-token-----\nAliceSubject\n"),
+        "-----BEGIN s3cret-token-----\nAliceSubject\n".to_owned(),
         "\u{1}AliceSubject".to_owned(),
     ];
     for (number, text) in bad.iter().enumerate() {
