@@ -3,6 +3,7 @@
 //! The story is told here and nowhere else; every step of it is a call into the layer that knows how.
 
 mod back;
+mod copies;
 pub mod requests;
 pub mod restore;
 pub mod services;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 pub use self::services::{Services, ServicesReport};
 use self::settle::Settling;
-use crate::act::{BackError, Job, Outcome, Progress, RenewError, Renewal, Renewed, renew};
+use crate::act::{BackError, Copied, Job, Outcome, Progress, RenewError, Renewal, Renewed, renew};
 use crate::credentials::located;
 use crate::model::{
     AbsolutePath, Action, AuthorityFacts, AuthorityJudgement, Belief, Brakes, ClockFacts, CredentialName, Deferred, Hold, Material, Policy,
@@ -22,7 +23,7 @@ use crate::model::{
 use crate::observe::{Conditions, Node, Observation, Platform, conditions, observe};
 use crate::plan::{
     Judged, Occasion, Plan, Request, Step, believe, defer, holds, judge, judge_authority, last_seen, long_gone, not_yet_again, plan,
-    policy_by,
+    policy_by, with_copies,
 };
 use crate::store::{Recovered, State, Store, StoreError, not_trusted, read_services};
 use crate::sys::Clock;
@@ -93,6 +94,8 @@ pub struct Report {
     /// What became of each step that issues something, in the order of the plan; then of what was issued by an earlier pass and
     /// turned out to be refused.
     pub results: Vec<(CredentialName, Result<Renewed, PassError>)>,
+    /// What became of each copy that was to follow its original.
+    pub copies: Vec<Copied>,
     /// The files of credentials that were replaced.
     pub written: Vec<AbsolutePath>,
     /// What others than root can have changed in the state folder, as it was before the pass.
@@ -217,7 +220,8 @@ fn outlook(node: &Node, orders: &Orders<'_>, survey: Survey, state: &State, note
     let brakes = Brakes { belief, holds, refused: not_yet_again(&state.refused, now), long_gone };
     let policy = policy_by(policy(node), &brakes.belief);
     let plan = plan(&survey.credentials, orders.request, &policy, now);
-    let (plan, deferred) = defer(plan, &survey.credentials, orders.request, &policy, &brakes);
+    let decided = defer(plan, &survey.credentials, orders.request, &policy, &brakes);
+    let (plan, deferred) = with_copies(decided, &survey.credentials, orders.request, &policy, &brakes, now);
     Outlook { survey, plan, deferred, brakes, notes }
 }
 
@@ -235,6 +239,7 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     let (state, note) = State::read(&node.root, &node.settings.paths.state);
     let settled = Settling::USUAL.survey(node, orders.clock, orders.request, orders.stop);
     let Outlook { survey, plan, deferred, brakes, mut notes } = outlook(node, orders, settled, &state, note);
+    notes.extend(copies::remember(node, &survey));
     let jobs = jobs(node, &survey, &plan, orders.request);
     if !jobs.is_empty() {
         notes.extend(announce(node, &state, survey.now));
@@ -246,14 +251,25 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     let mut after = if renewed.is_empty() { None } else { Some(self::survey(node, orders.clock.now())) };
     let at_end = after.as_ref().unwrap_or(&survey);
     let mut results = verify(at_end, renewed);
-    let done: Vec<_> = results.iter().filter_map(|(_, result)| result.as_ref().ok()).collect();
+    let mut followed = copies::follow(node, &mut store, orders, at_end, &brakes, &plan);
+    notes.append(&mut followed.notes);
+    after = followed.after.take().or(after);
+    let at_end = after.as_ref().unwrap_or(&survey);
+    let copied = followed.results.iter().filter_map(|(_, result)| result.as_ref().ok());
+    let done: Vec<_> = results.iter().filter_map(|(_, result)| result.as_ref().ok()).chain(copied).collect();
     let mut written: Vec<AbsolutePath> = done.iter().flat_map(|renewed| renewed.files.iter().cloned()).collect();
-    let replaced: Vec<_> = done.iter().map(|renewed| replaced(renewed)).collect();
-    let mut services = services::make(node, orders, &survey, at_end, &brakes, &replaced);
+    let new: Vec<_> = done.iter().map(|renewed| replaced(renewed)).collect();
+    let mut services = services::make(node, orders, &survey, at_end, &brakes, &new);
     let went_back = back::go_back(node, &mut store, at_end, orders.clock.now());
     if !went_back.is_empty() {
-        let in_place: Vec<_> = went_back.iter().filter_map(|one| one.result.as_ref().ok().cloned()).collect();
-        let now = self::survey(node, orders.clock.now());
+        let mut in_place: Vec<_> = went_back.iter().filter_map(|one| one.result.as_ref().ok().cloned()).collect();
+        let mut now = self::survey(node, orders.clock.now());
+        let mut again = copies::follow(node, &mut store, orders, &now, &brakes, &plan);
+        notes.append(&mut again.notes);
+        now = again.after.take().unwrap_or(now);
+        in_place.extend(again.results.iter().filter_map(|(_, result)| result.as_ref().ok()).map(replaced));
+        followed.results.retain(|(name, _)| !again.results.iter().any(|(other, _)| other == name));
+        followed.results.append(&mut again.results);
         written.extend(back::files(&now, &in_place));
         services = services.then(services::make(node, orders, at_end, &now, &brakes, &in_place));
         after = Some(now);
@@ -265,7 +281,20 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     if orders.remember.is_some() || !results.is_empty() || state.unfinished {
         notes.extend(remember(node, orders, &state, &survey, &brakes.belief, refused, failed));
     }
-    Ok(Report { recovered, before: survey, after, plan, deferred, brakes, services, results, written, not_trusted, notes })
+    Ok(Report {
+        recovered,
+        before: survey,
+        after,
+        plan,
+        deferred,
+        brakes,
+        services,
+        results,
+        copies: followed.results,
+        written,
+        not_trusted,
+        notes,
+    })
 }
 
 fn replaced(renewed: &Renewed) -> Replaced {

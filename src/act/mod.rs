@@ -1,11 +1,13 @@
 //! What is done about a plan. Kubelet's own certificate gets its room here beside the renewal and the refresh of services.
 
 mod back;
+mod copy;
 mod kubelet;
 pub mod refresh;
 mod renew;
 mod trial;
 
 pub use back::{BackError, Suspect, WentBack, go_back};
+pub use copy::{Copied, CopyError, Following, follow};
 pub use renew::{Job, Outcome, Progress, RenewError, Renewal, Renewed, algorithm, renew};
 pub use trial::{Refusal, try_one};

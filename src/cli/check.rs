@@ -6,7 +6,7 @@ use super::arguments::{CheckOptions, Format};
 use super::out::{self, BAD, HEADING, PLAIN, SOON, paint};
 use super::words::{count, date, left, style};
 use super::{Exit, Failure, json, services};
-use crate::model::{Action, AuthorityCondition, AuthorityFacts, AuthorityJudgement, Condition};
+use crate::model::{Action, AuthorityCondition, AuthorityFacts, AuthorityJudgement, Condition, CredentialFacts};
 use crate::observe::{Node, Platform};
 use crate::pass::services::look;
 use crate::pass::{Survey, survey};
@@ -55,7 +55,7 @@ fn credentials(survey: &Survey) -> String {
             facts.credential.name.to_string(),
             end.map_or_else(|| "-".to_owned(), date),
             end.map_or_else(|| "-".to_owned(), |end| left(survey.now, end)),
-            facts.credential.authority.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+            authority(facts),
             judgement.condition.to_string(),
             action(judgement.action).to_owned(),
         ];
@@ -65,11 +65,20 @@ fn credentials(survey: &Survey) -> String {
     out::columns(&["CREDENTIAL", "EXPIRES", "LEFT", "AUTHORITY", "STATE", "TO DO"], &rows)
 }
 
+fn authority(facts: &CredentialFacts) -> String {
+    match (&facts.credential.authority, facts.credential.copy_of()) {
+        (_, Some(of)) => format!("as {}", of.original),
+        (Some(authority), None) => authority.to_string(),
+        (None, None) => "-".to_owned(),
+    }
+}
+
 fn action(action: Action) -> &'static str {
     match action {
         Action::Nothing => "",
         Action::Report => "see below",
         Action::Renew => "renew",
+        Action::Copy => "copy",
         Action::Repair => "repair from backup",
         Action::Error => "needs an operator",
     }
@@ -139,12 +148,18 @@ pub(super) fn summary(survey: &Survey) -> String {
     let with = |wanted: fn(&Judged) -> bool| survey.credentials.iter().filter(|judged| wanted(judged)).count();
     let present = with(|judged| judged.judgement.condition != Condition::Absent);
     let renew = with(|judged| matches!(judged.judgement.action, Action::Renew | Action::Repair));
-    let operator =
-        with(|judged| judged.judgement.attention) - renew + survey.authorities.iter().filter(|(_, judgement)| judgement.attention).count();
+    let copy = with(|judged| judged.judgement.action == Action::Copy);
+    let operator = with(|judged| judged.judgement.attention) - renew - copy
+        + survey.authorities.iter().filter(|(_, judgement)| judgement.attention).count();
     let mut text = format!("{} on this node", count(present, "credential"));
     text += &match renew {
         0 => ", none to renew".to_owned(),
         renew => format!(", {renew} to renew: run kubecertd renew"),
+    };
+    text += &match copy {
+        0 => String::new(),
+        1 => ", 1 copy to bring up to date".to_owned(),
+        copies => format!(", {copies} copies to bring up to date"),
     };
     match operator {
         0 => text + ".",

@@ -48,10 +48,11 @@ pub(super) fn show(node: &Node) -> Exit {
             Location::Kubeconfig(_) => "kubeconfig",
             Location::Bundle(_) => "bundle",
         };
-        let renewal = match credential.renewal {
-            Renewal::Ours => "",
-            Renewal::Kubelet => ", renewed by kubelet",
-            Renewal::Elsewhere => ", only watched",
+        let renewal = match &credential.renewal {
+            Renewal::Ours => String::new(),
+            Renewal::Kubelet => ", renewed by kubelet".to_owned(),
+            Renewal::Elsewhere => ", only watched".to_owned(),
+            Renewal::Copy(of) => format!(", a copy of {}", of.original),
         };
         let _ = writeln!(text, "# credential {}: {kind} {}{renewal}{}", credential.name, files.join(", "), need(&credential.need));
     }

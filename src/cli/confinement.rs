@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::credentials::located;
-use crate::model::{AbsolutePath, Renewal};
+use crate::model::{AbsolutePath, Location, Renewal};
 use crate::observe::Node;
-use crate::settings::{Listen, Textfile};
+use crate::settings::{Listen, OwnCopy, Textfile};
 use crate::store::LARGEST_FILE;
 
 /// The unit as it is shipped, for where none is installed yet.
@@ -18,6 +18,9 @@ const UNITS: [&str; 4] = ["/etc/systemd/system", "/run/systemd/system", "/usr/li
 const NAME: &str = "kubecertd.service";
 /// The folders of which a unit with `PrivateTmp=` has its own.
 const TMP: [&str; 2] = ["/tmp", "/var/tmp"];
+
+/// The folders that `ProtectHome=` is about.
+const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
 
 /// What is to be put into a drop-in of the unit, if anything is.
 pub(super) fn drop_in(node: &Node) -> Option<String> {
@@ -57,6 +60,7 @@ fn written(node: &Node) -> Vec<PathBuf> {
     let files: Vec<AbsolutePath> = locations.flat_map(|location| location.files().cloned().collect::<Vec<_>>()).collect();
     let mut folders: Vec<_> =
         files.iter().map(|file| node.root.locate(file).map_or_else(|_| folder_of(file), |place| place.dir.path().to_owned())).collect();
+    folders.extend(node.settings.copies.iter().flat_map(|own| of_copies(node, own)));
     folders.push(node.settings.paths.state.as_path().to_owned());
     if let Textfile::File(file) = &*node.settings.metrics.textfile {
         folders.push(folder_of(file));
@@ -65,6 +69,18 @@ fn written(node: &Node) -> Vec<PathBuf> {
         folders.push(folder_of(socket));
     }
     folders
+}
+
+/// The folders that copies need: where others have a file in their hands, the last one on the way that stays the same whatever they do;
+/// for a path that means several files, the one that they are all below, for those too that come later.
+fn of_copies(node: &Node, own: &OwnCopy) -> Vec<PathBuf> {
+    let of_all = |file: &AbsolutePath| file.as_path().iter().take_while(|name| *name != "*").collect::<PathBuf>();
+    let folder = |file: &AbsolutePath| node.root.last_folder_of_roots(file).unwrap_or_else(|_| folder_of(file));
+    match &own.location {
+        Location::Kubeconfig(pattern) if own.means_several() && of_all(pattern) != Path::new("/") => vec![of_all(pattern)],
+        Location::Kubeconfig(pattern) if own.means_several() => node.root.matching(pattern).iter().map(folder).collect(),
+        location => location.files().map(folder).collect(),
+    }
 }
 
 /// Paths that it reads besides, where the configuration may name any.
@@ -87,6 +103,8 @@ struct Unit {
     strict: bool,
     /// It has a `/tmp` of its own.
     own_tmp: bool,
+    /// The folders of users are kept from it, beyond what is said of others.
+    no_homes: bool,
     /// The folders that it opens.
     opened: Vec<PathBuf>,
     /// Those that systemd makes for it.
@@ -100,6 +118,7 @@ impl Unit {
             match (key.trim_end(), value.trim()) {
                 ("ProtectSystem", value) => self.strict = value == "strict",
                 ("PrivateTmp", value) => self.own_tmp = matches!(value, "yes" | "true" | "on" | "1"),
+                ("ProtectHome", value) => self.no_homes = !matches!(value, "no" | "false" | "off" | "0"),
                 ("ReadWritePaths", "") => self.opened.clear(),
                 ("ReadWritePaths", value) => self.opened.extend(folders("", value)),
                 ("StateDirectory", value) => self.own.extend(folders("/var/lib/", value)),
@@ -115,6 +134,14 @@ impl Unit {
         let in_tmp = |path: &PathBuf| TMP.iter().any(|tmp| path.starts_with(tmp));
         if self.own_tmp && written.iter().chain(read).any(in_tmp) {
             lines.push_str("PrivateTmp=no\n");
+        }
+        // Of two that speak of the same folder, systemd takes the one that closes it; and without it all of these are open.
+        let is_written = |home: &&&str| written.contains(Path::new(home));
+        if self.no_homes && HOMES.iter().any(|home| is_written(&home)) {
+            lines.push_str("ProtectHome=no\n");
+            HOMES.iter().filter(|home| !is_written(home)).for_each(|home| {
+                let _ = writeln!(lines, "ReadOnlyPaths=-{home}");
+            });
         }
         let mut opened = [self.opened.clone(), self.own.clone()].concat();
         // A folder comes before what is below it.
@@ -181,6 +208,15 @@ mod tests {
         let closed = lacks(&[SHIPPED, "ReadWritePaths=\n"], &["/etc/kubernetes", "/var/lib/kubecertd"], &[]);
         assert_eq!(closed.as_deref(), Some("[Service]\nReadWritePaths=-/etc/kubernetes\n"), "a drop-in that takes away");
         assert_eq!(lacks(&[SHIPPED, "[Service]\nProtectSystem=full\n"], &written, &[]), None, "a site's own choice");
+    }
+
+    #[test]
+    fn the_folders_of_users_are_opened_only_where_nothing_else_closes_them() {
+        let all = "[Service]\nProtectHome=no\nReadOnlyPaths=-/root\nReadOnlyPaths=-/run/user\nReadWritePaths=-/home\n";
+        assert_eq!(lacks(&[SHIPPED], &["/home"], &[]).as_deref(), Some(all));
+        assert_eq!(lacks(&[SHIPPED, all], &["/home", "/home/alice"], &[]), None);
+        let one = "[Service]\nReadWritePaths=-/home/alice\n";
+        assert_eq!(lacks(&[SHIPPED], &["/home/alice"], &[]).as_deref(), Some(one));
     }
 
     #[test]

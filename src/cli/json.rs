@@ -32,6 +32,9 @@ struct Certificate<'s> {
     missing: bool,
     /// The name that kubecertd uses, where kubeadm's is another.
     credential: &'s str,
+    /// What it is a copy of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copy_of: Option<&'s str>,
     state: &'static str,
     action: Option<&'static str>,
     reason: &'s str,
@@ -87,6 +90,7 @@ fn credential(judged: &Judged, now: Timestamp) -> Certificate<'_> {
         ca_name: entry.authority.as_ref().map(|name| name.as_str()),
         missing: matches!(facts.material, Material::Absent),
         credential: entry.name.as_str(),
+        copy_of: entry.copy_of().map(|of| of.original.as_str()),
         state: judgement.condition.as_str(),
         action: Some(judgement.action.as_str()),
         reason: &judgement.reason,
@@ -114,6 +118,7 @@ fn authority<'s>(facts: &'s AuthorityFacts, judgement: &'s AuthorityJudgement, n
         ca_name: None,
         missing: judgement.condition == AuthorityCondition::Absent,
         credential: facts.authority.name.as_str(),
+        copy_of: None,
         state: judgement.condition.as_str(),
         action: None,
         reason: &judgement.reason,

@@ -9,7 +9,7 @@ use super::check::section;
 use super::out::{self, BAD, GOOD, PLAIN, SOON};
 use super::words::{self, count, date};
 use super::{Exit, Failure};
-use crate::act::Renewed;
+use crate::act::{Copied, Renewed};
 use crate::drivers::timedate;
 use crate::model::{Action, CredentialName, Deferred, SanChange, Service, ServiceKind, ServiceName, Takes, Timestamp};
 use crate::observe::Node;
@@ -85,6 +85,7 @@ fn find(node: &Node, name: &str) -> Result<CredentialName, Failure> {
 pub(super) fn preview(outlook: &Outlook, request: &Request) -> String {
     let Outlook { survey, plan, deferred, .. } = outlook;
     let row = |step: &Step| match (step.action, step.terms) {
+        (Action::Copy, _) => line(SOON, "would copy", &step.credential, None, &step.reason),
         (Action::Repair, Some(terms)) => line(SOON, "would repair", &step.credential, Some(terms.not_after), &step.reason),
         (_, Some(terms)) => line(SOON, "would renew", &step.credential, Some(terms.not_after), &step.reason),
         (_, None) => said(step),
@@ -92,11 +93,14 @@ pub(super) fn preview(outlook: &Outlook, request: &Request) -> String {
     let mut rows: Vec<_> = plan.steps.iter().map(row).collect();
     rows.extend(deferred.iter().map(waits));
     rows.extend(untouched(&survey.credentials, plan, deferred, request));
-    let count = plan.issuing().count();
-    let end = if count == 0 {
-        "Nothing to renew.\n".to_owned()
-    } else {
-        format!("\n{} would be renewed; nothing was changed.\n", words::count(count, "credential"))
+    let copies = plan.steps.iter().filter(|step| step.action == Action::Copy).count();
+    let end = match (plan.issuing().count(), copies) {
+        (0, 0) => "Nothing to renew.\n".to_owned(),
+        (count, 0) => format!("\n{} would be renewed; nothing was changed.\n", words::count(count, "credential")),
+        (count, copies) => {
+            let copies = if copies == 1 { "1 copy".to_owned() } else { format!("{copies} copies") };
+            format!("\n{} would be renewed, and {copies} would follow; nothing was changed.\n", words::count(count, "credential"))
+        }
     };
     table(&rows) + &end
 }
@@ -106,11 +110,14 @@ pub(super) fn show(node: &Node, report: &Report, request: &Request) -> String {
     let row = |step: &Step| match report.results.iter().find(|(name, _)| *name == step.credential) {
         Some((name, Ok(renewed))) => line(GOOD, "renewed", name, Some(renewed.not_after), &step.reason),
         Some((name, Err(e))) => line(BAD, "failed", name, None, &e.to_string()),
+        None if step.action == Action::Copy => copied(report, step),
         None => said(step),
     };
     let mut rows = recovery(report);
     rows.extend(report.plan.steps.iter().map(row));
     rows.extend(unplanned(report));
+    let is_planned = |name: &CredentialName| report.plan.steps.iter().any(|step| step.credential == *name);
+    rows.extend(report.copies.iter().filter(|(name, _)| !is_planned(name)).map(|one| copied_row(one, "follows its original")));
     rows.extend(report.deferred.iter().map(waits));
     rows.extend(untouched(&report.before.credentials, &report.plan, &report.deferred, request));
     let notes = node.notes.iter().chain(&report.recovered.notes).chain(&report.notes).map(|note| format!("note: {note}\n"));
@@ -149,6 +156,21 @@ fn said(step: &Step) -> Row {
     line(style, result, &step.credential, None, &step.reason)
 }
 
+/// What became of a copy that was to follow: nothing, where its original did not change after all.
+fn copied(report: &Report, step: &Step) -> Row {
+    match report.copies.iter().find(|(name, _)| *name == step.credential) {
+        Some(one) => copied_row(one, &step.reason),
+        None => line(PLAIN, "left alone", &step.credential, None, "its original is what it was, so there is nothing to copy"),
+    }
+}
+
+fn copied_row((name, result): &Copied, why: &str) -> Row {
+    match result {
+        Ok(renewed) => line(GOOD, "copied", name, Some(renewed.not_after), why),
+        Err(e) => line(BAD, "failed", name, None, &e.to_string()),
+    }
+}
+
 /// What is due and not renewed now.
 fn waits(deferred: &Deferred) -> Row {
     line(SOON, "waiting", &deferred.credential, None, &deferred.to_string())
@@ -185,6 +207,13 @@ fn summary(node: &Node, report: &Report) -> String {
         return "Nothing to renew.\n".to_owned();
     }
     let mut text = format!("\n{} renewed", count(renewed.len(), "credential"));
+    match report.copies.iter().filter(|(_, result)| result.is_ok()).count() {
+        0 => {}
+        1 => text += ", 1 copy brought up to date",
+        copies => {
+            let _ = write!(text, ", {copies} copies brought up to date");
+        }
+    }
     if !report.deferred.is_empty() {
         let _ = write!(text, ", {} waiting", report.deferred.len());
     }
@@ -222,12 +251,13 @@ fn troubles(report: &Report) -> usize {
     let errors = report.plan.steps.iter().filter(|step| step.action == Action::Error).count();
     let failed = report.results.iter().filter(|(_, result): &&(CredentialName, Result<Renewed, PassError>)| result.is_err()).count();
     let services = report.services.outcomes.iter().filter(|outcome| outcome.failure().is_some()).count();
-    errors + failed + services
+    let copies = report.copies.iter().filter(|(_, result)| result.is_err()).count();
+    errors + failed + services + copies
 }
 
 /// How a pass ends a command.
 pub(super) fn exit(report: &Report) -> Exit {
-    let renewed = report.results.iter().any(|(_, result)| result.is_ok());
+    let renewed = report.results.iter().any(|(_, result)| result.is_ok()) || report.copies.iter().any(|(_, result)| result.is_ok());
     match (troubles(report), renewed) {
         (0, _) if !report.deferred.is_empty() => Exit::Waiting,
         (0, _) => Exit::Fine,

@@ -22,7 +22,9 @@ pub(super) fn run(arguments: &Arguments, options: &RunOptions) -> Result<Exit, F
 async fn once(options: daemon::Options) -> Result<Exit, DaemonError> {
     let (last, report) = daemon::once(options).await?;
     let renewed: Vec<_> = last.renewed.iter().map(ToString::to_string).collect();
+    let copied: Vec<_> = last.copied.iter().map(ToString::to_string).collect();
     let renewed = if renewed.is_empty() { "Nothing renewed.\n".to_owned() } else { format!("Renewed: {}.\n", renewed.join(", ")) };
-    out::say(&renewed);
+    let copied = if copied.is_empty() { String::new() } else { format!("Copied: {}.\n", copied.join(", ")) };
+    out::say(&(renewed + &copied));
     Ok(report.as_ref().map_or(Exit::Failed, renew::exit))
 }

@@ -124,11 +124,12 @@ fn due(node: &Node, survey: &Survey) -> String {
     rows.sort_by_key(|(end, judged)| (*end, judged.facts.credential.name.clone()));
     let renew_before = node.settings.renewal.renew_before.as_duration();
     let row = |(end, judged): &(Timestamp, &Judged)| {
-        let from = match judged.facts.credential.renewal {
+        let from = match &judged.facts.credential.renewal {
             Renewal::Ours if judged.judgement.condition == Condition::EndsWithAuthority => "with its authority".to_owned(),
             Renewal::Ours => date(end.minus(renew_before)),
             Renewal::Kubelet => "by kubelet".to_owned(),
             Renewal::Elsewhere => "elsewhere".to_owned(),
+            Renewal::Copy(of) => format!("with {}", of.original),
         };
         let Judged { facts, judgement, .. } = judged;
         let cells = vec![facts.credential.name.to_string(), date(*end), words::left(survey.now, *end), from];
@@ -159,6 +160,9 @@ fn details(last: &LastPass) -> String {
     }
     for name in &last.renewed {
         let _ = writeln!(text, "  {}   {name}", paint(GOOD, "renewed"));
+    }
+    for name in &last.copied {
+        let _ = writeln!(text, "  {}    {name}", paint(GOOD, "copied"));
     }
     for (name, how) in &last.refreshed {
         let _ = writeln!(text, "  {} {name}: {how}", paint(GOOD, "refreshed"));

@@ -23,9 +23,9 @@ pub(super) fn left(now: Timestamp, end: Timestamp) -> String {
 /// How a state is shown.
 pub(super) fn style(condition: Condition, attention: bool) -> Style {
     match condition {
-        Condition::Fresh => GOOD,
+        Condition::Fresh | Condition::InStep => GOOD,
         Condition::Absent => QUIET,
-        Condition::Due | Condition::EndsWithAuthority => SOON,
+        Condition::Due | Condition::EndsWithAuthority | Condition::Behind => SOON,
         _ if attention => BAD,
         _ => PLAIN,
     }

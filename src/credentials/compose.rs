@@ -97,29 +97,29 @@ impl Stored {
     }
 }
 
-fn new_file(source: &Source, content: Secret, kind: Kind) -> NewFile {
+pub(super) fn new_file(source: &Source, content: Secret, kind: Kind) -> NewFile {
     let old = source.content.as_ref().map(|content| Digest::of(content.expose()));
     NewFile { path: source.path.clone(), content, old, kind }
 }
 
-fn further_certificates(file: &Source) -> String {
+pub(super) fn further_certificates(file: &Source) -> String {
     let found = file.content.as_ref().and_then(|content| certificates(content.expose()).ok()).unwrap_or_default();
     found.iter().skip(1).map(Certificate::to_pem).collect()
 }
 
-fn key_comes_first(file: &Source) -> bool {
+pub(super) fn key_comes_first(file: &Source) -> bool {
     let bytes = file.content.as_ref().map(Secret::expose).unwrap_or_default();
     let blocks = crate::formats::pem::blocks(bytes).unwrap_or_default();
     blocks.iter().find(|block| block.label != "EC PARAMETERS").is_some_and(|block| block.label.ends_with("PRIVATE KEY"))
 }
 
-fn first(path: &AbsolutePath, bytes: &[u8]) -> Result<Certificate, ComposeError> {
+pub(super) fn first(path: &AbsolutePath, bytes: &[u8]) -> Result<Certificate, ComposeError> {
     let failed = |source| ComposeError::Certificate { path: path.clone(), source };
     let found = certificates(bytes).map_err(failed)?;
     found.into_iter().next().ok_or_else(|| failed(ReadError::NoCertificate { found: String::new() }))
 }
 
-fn private_key(path: &AbsolutePath, bytes: &[u8]) -> Result<PrivateKey, ComposeError> {
+pub(super) fn private_key(path: &AbsolutePath, bytes: &[u8]) -> Result<PrivateKey, ComposeError> {
     PrivateKey::from_pem(bytes).map_err(|source| ComposeError::Key { path: path.clone(), source })
 }
 

@@ -101,6 +101,10 @@ pub fn load(files: &dyn Files, credential: &Credential) -> Loaded {
 #[must_use]
 pub fn located(files: &dyn Files, credential: &Credential) -> Credential {
     let mut located = credential.clone();
+    // Where a copy refers to is the word of whoever has it in his hands.
+    if credential.copy_of().is_some() {
+        return located;
+    }
     if let Location::Kubeconfig(path) = &credential.location
         && let Ok(Some(content)) = files.read(path)
         && let Ok(config) = Kubeconfig::parse(content.expose())
@@ -113,7 +117,7 @@ pub fn located(files: &dyn Files, credential: &Credential) -> Credential {
     located
 }
 
-fn source(files: &dyn Files, path: &AbsolutePath) -> Result<Source, FileError> {
+pub(super) fn source(files: &dyn Files, path: &AbsolutePath) -> Result<Source, FileError> {
     Ok(Source { path: path.clone(), content: files.read(path)? })
 }
 
@@ -229,6 +233,11 @@ fn leaf(content: &Secret) -> Result<(Certificate, Vec<String>), String> {
         more => Some(format!("the file holds {more} more certificates behind its own, which are kept")),
     };
     Ok((leaf, note.into_iter().collect()))
+}
+
+/// The first certificate of a file, if it is one.
+pub(super) fn leaf_of(content: &Secret) -> Option<Certificate> {
+    certificates(content.expose()).ok()?.into_iter().next()
 }
 
 fn key_trouble(content: &Secret, leaf: &Certificate) -> Option<String> {

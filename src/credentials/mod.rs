@@ -8,12 +8,14 @@
 mod access;
 mod authority;
 mod compose;
+mod copy;
 mod load;
 mod trust;
 
 pub use access::{Server, identity, identity_of, server};
 pub use authority::{LoadedAuthority, LoadedKey, load_authority};
 pub use compose::{ComposeError, Composed};
+pub use copy::{Held, Lineage, LoadedCopy, Original, load_copy};
 pub use load::{Form, Loaded, Source, Stored, load, located};
 pub use trust::{Question, Verdict};
 

@@ -78,13 +78,17 @@ impl Changes {
     }
 }
 
-/// The files whose content matters: credentials, authorities, and the manifests.
+/// The files whose content matters: credentials, authorities, and the manifests. Not those that others have in their hands: whoever changes
+/// one without end must neither keep us at work nor from it.
 fn files(node: &Node) -> Vec<AbsolutePath> {
     let catalog = &node.catalog;
+    let copies = catalog.credentials.iter().filter(|one| one.copy_of().is_some()).flat_map(|one| one.location.files());
+    let others: BTreeSet<_> = copies.filter(|file| node.root.is_in_other_hands(file).unwrap_or(true)).collect();
     let kubeconfigs = catalog.credentials.iter().flat_map(|one| one.location.files().cloned());
     let authorities = catalog.authorities.iter().flat_map(|one| [one.certificate.clone(), one.key.clone()]);
     let credentials = pass::files(node).into_iter();
-    let mut files: Vec<_> = credentials.chain(kubeconfigs).chain(authorities).chain(node.manifests.iter().cloned()).collect();
+    let all = credentials.chain(kubeconfigs).chain(authorities).chain(node.manifests.iter().cloned());
+    let mut files: Vec<_> = all.filter(|file| !others.contains(file)).collect();
     files.sort();
     files.dedup();
     files

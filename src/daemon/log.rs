@@ -112,6 +112,14 @@ impl Speaker<'_> {
                 line.say(format_args!("{name}: renewed until {}, serial {}: {why}", renewed.not_after, renewed.serial));
             }
         }
+        for (name, result) in &report.copies {
+            if let Ok(renewed) = result {
+                let why =
+                    report.plan.steps.iter().find(|step| step.credential == *name).map_or("follows its original", |step| &step.reason);
+                let line = self.credential(Line::info(Message::Renewed), name).certificate(&renewed.serial, renewed.not_after).reason(why);
+                line.say(format_args!("{name}: copied, valid until {}, serial {}: {why}", renewed.not_after, renewed.serial));
+            }
+        }
         for outcome in &report.services.outcomes {
             if let Ok(refreshed) = &outcome.result {
                 let line = Line::info(how(refreshed)).pass(self.id).service(&outcome.service);
@@ -199,6 +207,7 @@ pub(super) fn outcome(last: &LastPass) -> String {
     }
     let counts = [
         (last.renewed.len(), "renewed"),
+        (last.copied.len(), "copied"),
         (last.refreshed.len(), "refreshed"),
         (last.failed.len() + last.not_refreshed.len(), "failed"),
         (last.waiting.len() + last.services_waiting.len(), "waiting"),

@@ -3,6 +3,7 @@
 //! It does nothing itself that takes time. A pass runs on a thread of its own, one at a time; while it does, the loop goes
 //! on turning, so that systemd sees it alive and a signal is heard at once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use super::pace::{begin, jitter, patience};
 use super::schedule::{Schedule, Tick, Ticker};
 use super::status::{self, LastPass, Status};
 use super::{Backoff, DaemonError, Signals, Supervisor, Wish};
-use crate::model::{Hold, Timestamp};
+use crate::model::{AbsolutePath, Hold, Timestamp};
 use crate::observe::{ConfigFile, Node};
 use crate::pass::{self, Remember, Report};
 use crate::plan::Occasion;
@@ -140,7 +141,7 @@ impl Daemon {
         let supervisor = Supervisor::find();
         let ledger = Ledger::default();
         let metrics = Metrics::new(&options, &state, &ledger);
-        let opened = Opened::look(&node.root, &pass::files(&node));
+        let opened = Opened::look(&node.root, &originals(&node));
         Ok(Self {
             supervisor,
             signals,
@@ -304,7 +305,7 @@ impl Daemon {
     /// Whether a pass failed because a folder is another one now than the unit opened. Then only systemd can help, which starts what
     /// ended; once, since the next start finds it open, or takes it for closed.
     fn is_shut_out(&self) -> bool {
-        let lost = if self.backoff.failures() > 0 { self.opened.lost(&self.node.root, &pass::files(&self.node)) } else { None };
+        let lost = if self.backoff.failures() > 0 { self.opened.lost(&self.node.root, &originals(&self.node)) } else { None };
         if let Some(folder) = &lost {
             let folder = folder.display();
             line::note(format_args!(
@@ -422,6 +423,13 @@ impl Daemon {
         }
         Line::info(Message::Ended).say("kubecertd ends");
     }
+}
+
+/// Every file that a pass may replace, but for copies: for those the daemon does not end and begin anew.
+fn originals(node: &Node) -> Vec<AbsolutePath> {
+    let copies: BTreeSet<_> =
+        node.catalog.credentials.iter().filter(|one| one.copy_of().is_some()).flat_map(|one| one.location.files()).collect();
+    pass::files(node).into_iter().filter(|file| !copies.contains(file)).collect()
 }
 
 async fn at(when: Option<Instant>) {

@@ -51,6 +51,9 @@ pub struct LastPass {
     pub trouble: Option<String>,
     /// What was renewed.
     pub renewed: Vec<CredentialName>,
+    /// The copies that were brought up to date.
+    #[serde(default)]
+    pub copied: Vec<CredentialName>,
     /// What was not, and why.
     pub failed: Vec<(CredentialName, String)>,
     /// Services that were made to work with what was renewed, and how.

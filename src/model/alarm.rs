@@ -96,6 +96,8 @@ alarm_kinds! {
     NotTrusted = "not-trusted", Major;
     /// A certificate is not valid for a name or an address that it is served at.
     NamesDiffer = "names-differ", Minor;
+    /// A copy of a credential does not follow it.
+    CopyNotUpdated = "copy-not-updated", Minor;
     /// Something else renews the same certificates on a schedule of its own.
     OtherRenewer = "other-renewer", Warning;
 }

@@ -81,7 +81,7 @@ pub enum TrialAt {
 }
 
 /// Who renews a credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Renewal {
     /// We do.
@@ -90,6 +90,29 @@ pub enum Renewal {
     Kubelet,
     /// Something else does: an own entry without an authority. It is watched here.
     Elsewhere,
+    /// Nobody: it follows another credential.
+    #[serde(skip)]
+    Copy(CopyOf),
+}
+
+/// What a copy follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyOf {
+    /// The credential that it is a copy of.
+    pub original: CredentialName,
+    /// Whether it was found by a path that means several files, of which not all need be copies.
+    pub found: bool,
+}
+
+impl Credential {
+    /// What it follows, where it is a copy.
+    #[must_use]
+    pub fn copy_of(&self) -> Option<&CopyOf> {
+        match &self.renewal {
+            Renewal::Copy(of) => Some(of),
+            Renewal::Ours | Renewal::Kubelet | Renewal::Elsewhere => None,
+        }
+    }
 }
 
 /// Whether this node needs a credential.

@@ -78,6 +78,22 @@ conditions! {
         ForeignIssuer = "foreign issuer",
         /// Signed by its own key.
         SelfSigned = "self-signed",
+        /// A copy that holds what its original holds.
+        InStep = "in step",
+        /// A copy that holds an earlier certificate of its original.
+        Behind = "behind",
+        /// A copy that holds something else.
+        Changed = "changed by somebody else",
+    }
+}
+
+impl Condition {
+    /// Those that a copy can be in and nothing else.
+    pub const OF_COPIES: &[Self] = &[Self::InStep, Self::Behind, Self::Changed];
+
+    /// Those that a credential can be in which is no copy, in the order of the written table.
+    pub fn of_originals() -> impl Iterator<Item = &'static Self> {
+        Self::ALL.iter().filter(|condition| !Self::OF_COPIES.contains(condition))
     }
 }
 
@@ -114,6 +130,8 @@ conditions! {
         Renew = "renew",
         /// It is issued anew after its latest backup.
         Repair = "repair from backup",
+        /// It is a copy, and its original is copied again.
+        Copy = "copy",
         /// Something is wrong that needs an operator.
         Error = "error",
     }
@@ -138,6 +156,7 @@ impl Condition {
     pub fn urgency(self) -> Urgency {
         match self {
             Self::Fresh | Self::Absent | Self::EndsWithAuthority | Self::ForeignIssuer | Self::SelfSigned => Urgency::Comfortable,
+            Self::InStep | Self::Behind | Self::Changed => Urgency::Comfortable,
             Self::Due => Urgency::Due,
             Self::Urgent => Urgency::Urgent,
             Self::Expired | Self::NotYetValid | Self::Missing | Self::KeyMissing | Self::CertificateMissing => Urgency::Expired,

@@ -24,7 +24,7 @@ mod time;
 mod uptime;
 
 pub use alarm::{Alarm, AlarmEvent, AlarmKind, AlarmMemory, LongHold, Severity};
-pub use credential::{Authority, Credential, Location, Need, Renewal, TrialAt};
+pub use credential::{Authority, CopyOf, Credential, Location, Need, Renewal, TrialAt};
 pub use digest::Digest;
 pub use freshness::{Evidence, Freshness, RefreshStep, Remedy};
 pub use judgement::{Action, AuthorityCondition, AuthorityJudgement, Condition, Judgement, LEAST_GAIN, Policy, Urgency};
@@ -33,8 +33,8 @@ pub use memory::{Appeared, Earlier, NotedConnections, Replaced, Restarted, Servi
 pub use names::{AuthorityName, CredentialName, InvalidName, ServiceName, SinkName};
 pub use neighbours::Neighbours;
 pub use observation::{
-    AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityState, CredentialFacts, KubeletClient, Leaf, Material, NameParts,
-    OtherRenewer, Signer,
+    AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityState, CopyFacts, CredentialFacts, KubeletClient, Leaf, Material,
+    NameParts, OtherRenewer, Signer,
 };
 pub use path::{AbsolutePath, InvalidPath};
 pub use patience::{AskedHold, Awaited, Belief, Brakes, ClockFacts, Deferred, Hold, HoldFacts, QUIET, Refused};

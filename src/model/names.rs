@@ -41,6 +41,13 @@ macro_rules! name {
                 if valid(&name) { Ok(Self(name)) } else { Err(InvalidName { name }) }
             }
 
+            /// A name that is written in this program.
+            #[must_use]
+            pub fn constant(name: &'static str) -> Self {
+                debug_assert!(valid(name), "{name:?}");
+                Self(name.to_owned())
+            }
+
             /// The name as text.
             #[must_use]
             pub fn as_str(&self) -> &str {

@@ -19,6 +19,15 @@ pub struct CredentialFacts {
     pub notes: Vec<String>,
     /// How kubelet comes to it, where it is kubelet's own client certificate.
     pub kubelet: Option<KubeletClient>,
+    /// What it is to hold, where it is a copy.
+    pub copy: Option<CopyFacts>,
+}
+
+/// What is found of a copy's original.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyFacts {
+    /// The certificate that the copy is to have: SHA-256 of it. Else why none can be copied now.
+    pub original: Result<Digest, String>,
 }
 
 /// What is found of kubelet's way to its own client certificate.
@@ -47,8 +56,10 @@ pub enum Material {
     KeyMissing(Leaf, String),
     /// There is a certificate, and the key does not fit it or can't be used.
     Mismatched(Leaf, String),
-    /// Certificate and key fit.
+    /// Certificate and key fit. Of a copy: they are its original's, or were.
     Whole(Leaf),
+    /// It is a copy's, and holds something that its original never held, or not all of it. What it is instead is nobody's business.
+    Changed(String),
 }
 
 impl Material {
@@ -57,7 +68,7 @@ impl Material {
     pub fn leaf(&self) -> Option<&Leaf> {
         match self {
             Self::KeyMissing(leaf, _) | Self::Mismatched(leaf, _) | Self::Whole(leaf) => Some(leaf),
-            Self::Absent | Self::Unreadable(_) | Self::Damaged(_) | Self::CertificateMissing(_) => None,
+            Self::Absent | Self::Unreadable(_) | Self::Damaged(_) | Self::CertificateMissing(_) | Self::Changed(_) => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! It is made of the profile (the usual places), the static pod manifests that are really there (the real places) and
 //! the operator's own entries (which have the last word). Making it is a pure function of their texts.
 
+mod copies;
 mod manifests;
 mod names;
 mod note;
@@ -105,6 +106,34 @@ pub enum CatalogError {
         /// The authority in it.
         authority: AuthorityName,
     },
+    /// There is nothing of that name to copy.
+    #[error("{origin}: [[copy]]: of = {of:?} is not known, or is a copy itself; there are {known}", of = of.as_str())]
+    UnknownOriginal {
+        /// Where the entry is.
+        origin: Origin,
+        /// What it would be a copy of.
+        of: CredentialName,
+        /// What there is.
+        known: String,
+    },
+    /// The name of a copy is another credential's.
+    #[error("{origin}: [[copy]] {name:?} has the name of a credential: give it one of its own, or none", name = name.as_str())]
+    CopyNamed {
+        /// Where the entry is.
+        origin: Origin,
+        /// The name.
+        name: CredentialName,
+    },
+    /// A copy would take the place of a credential.
+    #[error("{origin}: [[copy]]: {file} is where {other:?} lives: a copy is another file", other = other.as_str())]
+    CopyInPlace {
+        /// Where the entry is.
+        origin: Origin,
+        /// The file.
+        file: AbsolutePath,
+        /// The credential, or the other copy.
+        other: CredentialName,
+    },
     /// The same file would be renewed under two names.
     #[error("{origin}: [[credential]] {credential:?} lives in {file}, and so does {other:?}: leave one of them out, or give this one the name of the other to take its place", credential = credential.as_str(), other = other.as_str())]
     SharedFile {
@@ -197,7 +226,7 @@ fn credentials(settings: &Settings, profile: &Profile, places: &mut Places<'_>) 
                 Credential {
                     kubeadm_name: usual.kubeadm_name.clone(),
                     authority: own.authority.or_else(|| usual.authority.clone()),
-                    renewal: usual.renewal,
+                    renewal: usual.renewal.clone(),
                     ..own
                 }
             }

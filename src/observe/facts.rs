@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Catalog;
+use super::copies::Copies;
 use super::shared::refuse_half_shared;
 use crate::credentials::{Backup, Loaded, LoadedAuthority, LoadedKey, Stored, load, load_authority, located};
 use crate::formats::x509::Certificate;
@@ -43,7 +44,11 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
     let authorities = authorities.collect();
     let loaded: BTreeMap<_, _> = catalog.authorities.iter().map(|authority| authority.name.clone()).zip(found).collect();
     let backups = Backups::look(root, state);
+    let copies = Copies::of(root, catalog, &loaded, &backups, state);
     let look = |credential: &Credential| {
+        if let Some(of) = credential.copy_of() {
+            return copies.facts(credential, of);
+        }
         let authority = credential.authority.as_ref().and_then(|name| loaded.get(name));
         let mut facts = facts(root, credential, authority, &backups);
         if let Some(kubeconfig) = catalog.kubeconfigs.get(&credential.name) {
@@ -62,7 +67,7 @@ fn parser_failed(path: &AbsolutePath) -> String {
     format!("{path}: could not be parsed because of a fault in kubecertd; please report it")
 }
 
-fn unreadable(credential: &Credential) -> CredentialFacts {
+pub(super) fn unreadable(credential: &Credential) -> CredentialFacts {
     let material = Material::Unreadable(parser_failed(credential.location.certificate_file()));
     CredentialFacts {
         credential: credential.clone(),
@@ -72,6 +77,7 @@ fn unreadable(credential: &Credential) -> CredentialFacts {
         user: None,
         notes: Vec::new(),
         kubelet: None,
+        copy: None,
     }
 }
 
@@ -84,7 +90,7 @@ fn facts(root: &Root, credential: &Credential, authority: Option<&LoadedAuthorit
     };
     let material = material(load(root, credential), authority, &mut look);
     let backup = if wants_backup(&material, &credential.need) { usable_backup(root, credential, authority, backups) } else { None };
-    CredentialFacts { credential: credential.clone(), material, files, backup, user, notes, kubelet: None }
+    CredentialFacts { credential: credential.clone(), material, files, backup, user, notes, kubelet: None, copy: None }
 }
 
 /// What was loaded, as facts; the rest of it is handed to `look`.
@@ -135,7 +141,7 @@ fn usable_backup(root: &Root, credential: &Credential, authority: Option<&Loaded
     backups.generations().into_iter().find(usable).map(|generation| generation.to_string())
 }
 
-fn leaf(certificate: &Certificate, authority: Option<&LoadedAuthority>) -> Leaf {
+pub(super) fn leaf(certificate: &Certificate, authority: Option<&LoadedAuthority>) -> Leaf {
     Leaf {
         subject: certificate.subject.to_string(),
         issuer: certificate.issuer.to_string(),

@@ -4,6 +4,7 @@
 
 pub mod catalog;
 mod conditions;
+mod copies;
 mod facts;
 mod kubelet;
 mod node;

@@ -88,18 +88,21 @@ impl Node {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn with_files(root: Root, files: &[ConfigFile]) -> Result<Self, NodeError> {
+    pub fn with_files(mut root: Root, files: &[ConfigFile]) -> Result<Self, NodeError> {
         let settings = Settings::from_files(files)?;
         let profile = profile(&root, &settings)?;
         let mut notes = Vec::new();
         let manifests = manifests(&root, &settings.paths.manifests, &mut notes);
         let references = references(&root, &profile);
         let exists = |path: &AbsolutePath| root.stat(path).is_ok_and(|found| found.is_some());
-        let catalog = Catalog::build(&settings, &profile, Found { manifests: &manifests, references: &references, exists: &exists })?;
+        let mut catalog = Catalog::build(&settings, &profile, Found { manifests: &manifests, references: &references, exists: &exists })?;
+        catalog.add_copies(&settings, &|pattern| root.matching(pattern))?;
         notes.extend(catalog.notes.iter().map(ToString::to_string));
         let platform = platform(&exists);
         let folder = &settings.paths.manifests;
         let manifests = manifests.iter().filter_map(|(name, _)| folder.join(name).ok()).collect();
+        let copies = catalog.credentials.iter().filter(|one| one.copy_of().is_some());
+        root.be_wary_of(copies.flat_map(|copy| copy.location.files()));
         Ok(Self { root, settings, catalog, platform, manifests, notes })
     }
 }

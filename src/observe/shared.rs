@@ -27,7 +27,7 @@ pub(super) fn refuse_half_shared(root: &Root, credentials: &mut [CredentialFacts
     });
     let texts: Vec<_> = troubles.map(|trouble| trouble.map(|(path, other)| half_shared(path, other))).collect();
     for (facts, text) in credentials.iter_mut().zip(texts) {
-        if let (Renewal::Ours, Some(text)) = (facts.credential.renewal, text) {
+        if let (Renewal::Ours, Some(text)) = (&facts.credential.renewal, text) {
             facts.material = Material::Unreadable(text);
         }
     }
@@ -39,9 +39,10 @@ fn half_shared(path: &AbsolutePath, other: &CredentialName) -> String {
     )
 }
 
-/// Where the files of a credential really are. None where nothing is there, or what is there is refused already.
+/// Where the files of a credential really are. None where nothing is there, or what is there is refused already. A copy has a share in
+/// nothing: it may be a link of root's to its original.
 fn places(root: &Root, facts: &CredentialFacts) -> BTreeMap<Place, AbsolutePath> {
-    if matches!(facts.material, Material::Absent | Material::Unreadable(_)) {
+    if matches!(facts.material, Material::Absent | Material::Unreadable(_)) || facts.credential.copy_of().is_some() {
         return BTreeMap::new();
     }
     let place = |path: &AbsolutePath| {

@@ -6,12 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{PATIENCE, PassError, files};
-use crate::credentials::{Backup, ComposeError, Files, Loaded, Source, Stored, load, load_authority, located};
+use crate::credentials::{
+    Backup, ComposeError, Files, Lineage, Loaded, LoadedCopy, Source, Stored, load, load_authority, load_copy, located,
+};
 use crate::formats::x509::Certificate;
-use crate::model::{AbsolutePath, Credential, CredentialName, Digest, Location, Signer, Timestamp};
+use crate::model::{AbsolutePath, CopyOf, Credential, CredentialName, Digest, Location, Signer, Timestamp};
 use crate::observe::{Node, Platform};
 use crate::plan::remaining;
-use crate::store::{self, Backups, Change, Checked, Generation, Kind, NewFile, Recovered, Store, StoreError};
+use crate::store::{self, Backups, Change, Checked, Generation, Kind, Lineages, NewFile, Recovered, Store, StoreError};
 use crate::sys::FileError;
 
 /// What is to be restored.
@@ -115,6 +117,9 @@ pub enum RestoreError {
         /// The other credential.
         other: CredentialName,
     },
+    /// A copy is never made.
+    #[error("it is a copy that is not there any more, and a copy is not made where there is none: make it by hand")]
+    NoCopy,
     /// What was staged is not what the backup holds.
     #[error("what was written, read back, is not what the backup holds; nothing was replaced")]
     ReadBack,
@@ -165,9 +170,23 @@ fn held(node: &Node, backups: &Backups, generation: &Generation, credential: &Cr
 /// A credential as one backup holds it: in the files where it lives now, or else in its own kubeconfig, where it lived then.
 fn copy(node: &Node, backups: &Backups, generation: &Generation, credential: &Credential) -> Loaded {
     let files = Backup { backups, generation: generation.clone() };
+    if let Some(of) = credential.copy_of() {
+        return as_copy(node, &files, credential, of);
+    }
     match load(&files, &located(&node.root, credential)) {
         Loaded::Absent => load(&files, credential),
         loaded => loaded,
+    }
+}
+
+/// A copy is whole where it holds anything that its original is known to have held.
+fn as_copy(node: &Node, files: &Backup<'_>, credential: &Credential, of: &CopyOf) -> Loaded {
+    let (lineages, _) = Lineages::read(&node.root, &node.settings.paths.state);
+    let held = |fingerprint: &Digest| lineages.has(&of.original, fingerprint);
+    match load_copy(files, credential, of, &Lineage { current: None, authority: None, like: None, held: &held }) {
+        LoadedCopy::Absent => Loaded::Absent,
+        LoadedCopy::Unreadable(text) | LoadedCopy::Changed(text) => Loaded::Unreadable(text),
+        LoadedCopy::Held(held) => Loaded::Whole(Box::new(held.stored)),
     }
 }
 
@@ -253,7 +272,8 @@ fn choose(
     now: Timestamp,
 ) -> Result<Option<Chosen>, RestoreError> {
     let named = wanted.only.contains(&credential.name);
-    if !named && !wanted.only.is_empty() {
+    // A copy follows its original by itself, and may hold more than that by now.
+    if !named && (!wanted.only.is_empty() || credential.copy_of().is_some()) {
         return Ok(None);
     }
     let mut trouble = None;
@@ -295,6 +315,9 @@ fn stage(
         return Err(RestoreError::Shared { path: path.clone(), other: other.clone() });
     }
     let files = sources.iter().map(|source| new_file(node, credential, source)).collect::<Result<Vec<_>, _>>()?;
+    if credential.copy_of().is_some() && files.iter().any(|file| file.old.is_none()) {
+        return Err(RestoreError::NoCopy);
+    }
     let same = files.iter().all(|file| file.old == Some(Digest::of(file.content.expose())));
     let not_after = stored.certificate.not_after;
     let restored = Restored { generation, not_after, replaced: !same };
@@ -303,7 +326,11 @@ fn stage(
     }
     let new: Vec<_> = files.iter().filter(|file| file.old.is_none()).map(|file| file.path.clone()).collect();
     let change = Change { credential: credential.name.clone(), files, link: None, backup: store::Backup::Required };
-    let change = store.stage(change)?.check(|contents| check(&stored, contents))?;
+    let change = store.stage(change)?.check(|contents| match credential.copy_of() {
+        Some(_) if stored.form.sources().map(|source| source.content.as_ref()).eq(contents.iter().map(Some)) => Ok(()),
+        Some(_) => Err(RestoreError::ReadBack),
+        None => check(&stored, contents),
+    })?;
     notes
         .extend(new.iter().map(|path| format!("{path} was not there any more; it is made anew, with the usual mode, and belongs to root")));
     taken.extend(sources.iter().map(|source| (source.path.clone(), credential.name.clone())));
@@ -313,7 +340,7 @@ fn stage(
 fn new_file(node: &Node, credential: &Credential, source: &Source) -> Result<NewFile, RestoreError> {
     let public = matches!(&credential.location, Location::Pair { certificate, .. } if *certificate == source.path);
     let old = Files::read(&node.root, &source.path)?.map(|content| Digest::of(content.expose()));
-    if old.is_none() {
+    if old.is_none() && credential.copy_of().is_none() {
         node.root.make_parents_of(&source.path)?;
     }
     let content = source.content.clone().ok_or(RestoreError::ReadBack)?;

@@ -44,7 +44,7 @@ impl Settling {
     fn is_unsettled(self, root: &Root, judged: &Judged, now: Timestamp) -> bool {
         let broken = match judged.facts.material {
             Material::KeyMissing(..) | Material::Mismatched(..) | Material::Damaged(_) | Material::CertificateMissing(_) => true,
-            Material::Whole(_) | Material::Absent | Material::Unreadable(_) => false,
+            Material::Whole(_) | Material::Absent | Material::Unreadable(_) | Material::Changed(_) => false,
         };
         // What is only reported can be reported now.
         let repaired = matches!(judged.judgement.action, Action::Renew | Action::Repair);

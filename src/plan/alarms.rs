@@ -18,8 +18,8 @@ pub use memory::{Renewals, ServiceEnd, note_pass_failed, note_renewals, note_ser
 
 use super::Judged;
 use crate::model::{
-    Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityJudgement, Awaited, Belief, CredentialName, Deferred, Hold,
-    LongHold, OtherRenewer, Policy, Renewal, Timestamp, days,
+    Action, Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityJudgement, Awaited, Belief, Condition,
+    CredentialName, Deferred, Hold, LongHold, OtherRenewer, Policy, Renewal, Timestamp, days,
 };
 
 /// How long something may wait, or how near it may come to being urgent, before somebody is told.
@@ -59,6 +59,8 @@ pub struct Seen<'s> {
     pub wanted_names: &'s BTreeMap<CredentialName, Vec<String>>,
     /// What else renews certificates here.
     pub renewers: &'s [OtherRenewer],
+    /// Copies that could not be brought up to date, and why.
+    pub not_copied: &'s BTreeMap<CredentialName, String>,
     /// What others than root can have changed in the state folder, where that was looked at.
     pub not_trusted: Option<&'s [String]>,
     /// When something is due.
@@ -110,7 +112,7 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Picture {
     let Some(seen) = &situation.seen else {
         use AlarmKind::*;
         picture.unseen([Expired, ExpiringSoon, ClockNotBelieved, AuthorityExternal, NotRevived, HeldTooLong]);
-        picture.unseen([NotTrusted, NamesDiffer, OtherRenewer]);
+        picture.unseen([NotTrusted, NamesDiffer, CopyNotUpdated, OtherRenewer]);
         return picture;
     };
     if let Belief::NotBelieved(reason) = situation.belief {
@@ -129,6 +131,17 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Picture {
         None => picture.unseen([AlarmKind::NotTrusted]),
     }
     picture.alarms.extend(seen.credentials.iter().filter_map(|judged| names_differ(situation, seen, judged)));
+    for judged in seen.credentials {
+        let Some(of) = judged.facts.credential.copy_of() else { continue };
+        let name = &judged.facts.credential.name;
+        match copy_not_updated(situation, seen, judged, &of.original) {
+            // What was not to be copied in this pass says nothing about whether it could be.
+            None if !is_in_step(judged) && !seen.only.is_empty() => {
+                picture.unseen.push((AlarmKind::CopyNotUpdated, Some(format!("copy={name}"))))
+            }
+            alarm => picture.alarms.extend(alarm),
+        }
+    }
     picture.alarms.extend(seen.renewers.iter().map(|renewer| other_renewer(situation, renewer)));
     picture
 }
@@ -314,6 +327,32 @@ fn names_differ(situation: &AlarmSituation<'_>, seen: &Seen<'_>, judged: &Judged
         format!("The certificate {name} is not valid for {lacking}, where it is served."),
         reason,
         format!("A renewal keeps the names as they are, unless they are named: kubecertd renew {name}{wanted}"),
+    ))
+}
+
+fn is_in_step(judged: &Judged) -> bool {
+    matches!(judged.judgement.condition, Condition::InStep | Condition::Absent)
+}
+
+/// Not while it only waits for a better moment.
+fn copy_not_updated(situation: &AlarmSituation<'_>, seen: &Seen<'_>, judged: &Judged, original: &CredentialName) -> Option<Alarm> {
+    let name = &judged.facts.credential.name;
+    let waits = seen.deferred.iter().any(|deferred| deferred.credential == *name);
+    let asked = seen.only.is_empty() || seen.only.contains(name) || seen.only.contains(original);
+    match (judged.judgement.condition, judged.judgement.action) {
+        (Condition::Changed | Condition::Unreadable, _) => {}
+        (_, Action::Copy) if asked && !waits => {}
+        _ => return None,
+    }
+    let reason =
+        seen.not_copied.get(name).map_or_else(|| judged.judgement.reason.clone(), |why| format!("{}; {why}", judged.judgement.reason));
+    Some(situation.alarm(
+        AlarmKind::CopyNotUpdated,
+        format!("copy={name}"),
+        vec![name.to_string()],
+        format!("{} does not follow {original}, whose copy it is.", judged.facts.credential.location),
+        reason,
+        format!("Put what {original} holds into it, key included, and it follows again; or take the copy out of the configuration. kubecertd check shows the state."),
     ))
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::copies::judge_copy;
 use super::kubelet::{as_kubelet_starts, healed_here, kubelet_action, left_to_others};
 use super::words::{remaining, span};
 use crate::model::{
@@ -32,6 +33,9 @@ pub fn action(condition: Condition, authority: AuthorityCondition, backup: bool)
 /// What is thought of a credential. `authority` is the one its entry names, if it names one.
 #[must_use]
 pub fn judge(facts: &CredentialFacts, authority: Option<&AuthorityFacts>, policy: &Policy, now: Timestamp) -> Judgement {
+    if let Some(of) = facts.credential.copy_of() {
+        return judge_copy(facts, of, now);
+    }
     match (as_kubelet_starts(facts, now), &facts.kubelet) {
         (Some(embedded), Some(client)) => {
             let judgement = judge_as_found(&embedded, authority, policy, now);
@@ -75,6 +79,7 @@ fn condition(facts: &CredentialFacts, authority: Option<&AuthorityFacts>, policy
         Material::Whole(leaf) if may_sign(facts, ours) && leaf.signer == Signer::Itself => Condition::SelfSigned,
         Material::Whole(leaf) if may_sign(facts, ours) && leaf.signer == Signer::Foreign => Condition::ForeignIssuer,
         Material::Whole(leaf) => by_time(leaf, authority.filter(|_| ours), policy, now),
+        Material::Changed(_) => Condition::Changed,
     }
 }
 
@@ -191,7 +196,7 @@ fn reason(
     let why_not = || authority.map_or_else(String::new, |facts| authority_trouble(facts, now));
     match action {
         Action::Nothing => what,
-        Action::Renew => what,
+        Action::Renew | Action::Copy => what,
         Action::Repair => format!("{what}; the backup {} serves to issue it anew", facts.backup.as_deref().unwrap_or_default()),
         Action::Report | Action::Error if let Some(why) = beyond_kubelet(facts, authority, condition, now) => format!("{what}; {why}"),
         Action::Report if condition == Condition::EndsWithAuthority => what,
@@ -220,7 +225,7 @@ fn describe(facts: &CredentialFacts, condition: Condition, policy: &Policy, now:
             Need::Kubeconfig(file) => format!("{} does not exist, and {file} points to it", facts.credential.location),
         },
         Material::Unreadable(text) | Material::Damaged(text) | Material::CertificateMissing(text) => text.clone(),
-        Material::KeyMissing(_, text) | Material::Mismatched(_, text) => text.clone(),
+        Material::KeyMissing(_, text) | Material::Mismatched(_, text) | Material::Changed(text) => text.clone(),
         Material::Whole(leaf) => describe_leaf(leaf, condition, policy, now),
     }
 }

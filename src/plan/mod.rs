@@ -4,6 +4,7 @@
 //! makes a dry run and a real pass decide alike, and the decisions testable by the thousand.
 
 mod alarms;
+mod copies;
 mod finding;
 mod freshness;
 mod judge;
@@ -21,6 +22,7 @@ pub use alarms::{
     AlarmSituation, Configuration, Diff, Picture, Renewals, Seen, ServiceEnd, alarms, configuration_alarms, diff, note_pass_failed,
     note_renewals, note_services,
 };
+pub use copies::with_copies;
 pub use finding::Finding;
 pub use freshness::{JudgedService, judge_service};
 pub use judge::{action, judge, judge_authority};

@@ -69,6 +69,7 @@ fn ends_in(ends: u64) -> Judged {
         user: None,
         notes: Vec::new(),
         kubelet: None,
+        copy: None,
     };
     let judgement = judge(&facts, Some(&authority), &policy(), now());
     Judged { facts, authority: Some(authority), judgement }

@@ -66,6 +66,7 @@ pub fn judged(credential: &str, content: &str) -> Judged {
         user: None,
         notes: Vec::new(),
         kubelet: None,
+        copy: None,
     };
     let judgement =
         Judgement { condition: Condition::Fresh, action: Action::Nothing, reason: "expires in 1 years".into(), attention: false };

@@ -53,6 +53,7 @@ pub fn after_pass(
     let (host, renewers, policy) = (host_name(&node.root), other_renewers(&node.root), policy(node));
     let View { survey, deferred, brakes, not_trusted, trouble } = View::of(made);
     let limits = &node.settings.alarms;
+    let not_copied = not_copied(made);
     let seen = Seen {
         authorities: &survey.authorities,
         credentials: &survey.credentials,
@@ -61,6 +62,7 @@ pub fn after_pass(
         holds: &brakes.holds,
         wanted_names: &node.catalog.wanted_names,
         renewers: &renewers,
+        not_copied: &not_copied,
         not_trusted,
         policy: &policy,
         root_authority_within: limits.root_authority_expires_within.as_duration(),
@@ -160,6 +162,15 @@ fn take_note(memory: &mut AlarmMemory, made: Made<'_>, survey: &Survey, brakes: 
             let due: BTreeSet<CredentialName> = outlook.plan.issuing().map(|step| step.credential.clone()).collect();
             note_pass_failed(memory, due, &error.to_string());
         }
+    }
+}
+
+fn not_copied(made: Made<'_>) -> BTreeMap<CredentialName, String> {
+    match made {
+        Made::Well(report) => {
+            report.copies.iter().filter_map(|(name, result)| Some((name.clone(), result.as_ref().err()?.to_string()))).collect()
+        }
+        Made::Not(..) => BTreeMap::new(),
     }
 }
 

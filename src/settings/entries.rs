@@ -38,6 +38,30 @@ pub struct OwnCredential {
     pub origin: Origin,
 }
 
+/// A copy of a credential that the operator lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnCopy {
+    /// Its name, where it has one of its own.
+    pub name: Option<CredentialName>,
+    /// What it is a copy of.
+    pub of: CredentialName,
+    /// Where it lives. The path of a kubeconfig may have `*` for whole names.
+    pub location: Location,
+    /// Where it is listed.
+    pub origin: Origin,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct CopyFragment {
+    name: Option<CredentialName>,
+    of: Option<CredentialName>,
+    certificate: Option<AbsolutePath>,
+    key: Option<AbsolutePath>,
+    kubeconfig: Option<AbsolutePath>,
+    bundle: Option<AbsolutePath>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct AuthorityFragment {
@@ -83,6 +107,27 @@ impl OwnCredential {
         let location = location(certificate, key, kubeconfig, bundle).map_err(wrong)?;
         let name = name.ok_or_else(|| wrong(EntryProblem::Missing("name")))?;
         Ok(Self { name, authority, optional, location, origin })
+    }
+}
+
+impl OwnCopy {
+    pub(super) fn new(entry: Spanned<CopyFragment>, source: Source<'_>) -> Result<Self, SettingsError> {
+        let origin = source.origin(&entry.span());
+        let CopyFragment { name, of, certificate, key, kubeconfig, bundle } = entry.into_inner();
+        let told = name.as_ref().map(ToString::to_string);
+        let wrong = |problem| wrong("copy", told.clone(), origin.clone(), problem);
+        let location = location(certificate, key, kubeconfig, bundle).map_err(wrong)?;
+        let copy = Self { name, of: of.ok_or_else(|| wrong(EntryProblem::Missing("of")))?, location, origin: origin.clone() };
+        if copy.means_several() && !matches!(copy.location, Location::Kubeconfig(_)) {
+            return Err(wrong(EntryProblem::Star));
+        }
+        Ok(copy)
+    }
+
+    /// Whether its path has `*` for a name.
+    #[must_use]
+    pub fn means_several(&self) -> bool {
+        self.location.files().any(|file| file.as_path().iter().any(|name| name == "*"))
     }
 }
 

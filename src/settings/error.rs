@@ -120,7 +120,7 @@ impl std::fmt::Display for Stated {
 /// An entry of a list: its table and, when it has one, its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// `authority`, `credential`, `service` or `alarms.command`.
+    /// `authority`, `credential`, `copy`, `service` or `alarms.command`.
     pub table: &'static str,
     /// The name in it.
     pub name: Option<String>,
@@ -182,6 +182,9 @@ pub enum EntryProblem {
         /// The longest.
         most: &'static str,
     },
+    /// Only of kubeconfigs is there one for each user.
+    #[error("only the path of a kubeconfig may have * for a name")]
+    Star,
     /// It refers to an entry that is not there.
     #[error("{key} = {name:?} names nothing that is listed here")]
     Unknown {

@@ -24,8 +24,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::model::{AbsolutePath, KeyChoice};
-use entries::{AuthorityFragment, CredentialFragment};
-pub use entries::{OwnAuthority, OwnCredential};
+use entries::{AuthorityFragment, CopyFragment, CredentialFragment};
+pub use entries::{OwnAuthority, OwnCopy, OwnCredential};
 pub use error::{Entry, EntryProblem, SettingsError, Stated};
 pub use metrics::{InvalidListen, InvalidTextfile, Listen, Textfile};
 pub use moments::{Cron, InvalidCron, UnknownZone, Zone};
@@ -67,6 +67,8 @@ pub struct Settings {
     pub authorities: Vec<OwnAuthority>,
     /// Credentials that the operator adds to the profile, or puts in the place of the profile's by the same name.
     pub credentials: Vec<OwnCredential>,
+    /// Copies of credentials that the operator lists.
+    pub copies: Vec<OwnCopy>,
 }
 
 section! {
@@ -165,6 +167,7 @@ struct Fragment {
     backups: BackupsFragment,
     authority: Vec<Spanned<AuthorityFragment>>,
     credential: Vec<Spanned<CredentialFragment>>,
+    copy: Vec<Spanned<CopyFragment>>,
 }
 
 /// All files together, over the defaults, not yet checked as a whole.
@@ -184,6 +187,7 @@ impl Default for Settings {
             backups: Backups::default(),
             authorities: Vec::new(),
             credentials: Vec::new(),
+            copies: Vec::new(),
         }
     }
 }
@@ -223,6 +227,9 @@ impl Merged {
         for credential in fragment.credential {
             settings.credentials.push(OwnCredential::new(credential, source)?);
         }
+        for copy in fragment.copy {
+            settings.copies.push(OwnCopy::new(copy, source)?);
+        }
         Ok(())
     }
 
@@ -233,6 +240,7 @@ impl Merged {
         self.0.paths.check()?;
         entries::unique("authority", self.0.authorities.iter().map(|entry| (entry.name.as_str(), &entry.origin)))?;
         entries::unique("credential", self.0.credentials.iter().map(|entry| (entry.name.as_str(), &entry.origin)))?;
+        entries::unique("copy", self.0.copies.iter().filter_map(|entry| Some((entry.name.as_ref()?.as_str(), &entry.origin))))?;
         Ok(self.0)
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use toml::Value;
 
 use super::error::Stated;
-use super::{AlarmCommand, Origin, OwnAuthority, OwnCredential, Settings};
+use super::{AlarmCommand, Origin, OwnAuthority, OwnCopy, OwnCredential, Settings};
 use crate::model::Location;
 
 impl Settings {
@@ -29,6 +29,7 @@ impl Settings {
         lines.extend(self.alarm_commands.iter().flat_map(alarm_command));
         lines.extend(self.authorities.iter().flat_map(authority));
         lines.extend(self.credentials.iter().flat_map(credential));
+        lines.extend(self.copies.iter().flat_map(copy));
         lines.join("\n") + "\n"
     }
 }
@@ -59,12 +60,24 @@ fn credential(entry: &OwnCredential) -> Vec<String> {
     lines.push(text("name", &entry.name));
     lines.extend(entry.authority.as_ref().map(|authority| text("authority", authority)));
     lines.push(format!("optional = {}", entry.optional));
-    match &entry.location {
-        Location::Pair { certificate, key } => lines.extend([text("certificate", certificate), text("key", key)]),
-        Location::Kubeconfig(file) => lines.push(text("kubeconfig", file)),
-        Location::Bundle(file) => lines.push(text("bundle", file)),
-    }
+    lines.extend(location(&entry.location));
     lines
+}
+
+fn copy(entry: &OwnCopy) -> Vec<String> {
+    let mut lines = header("copy", &entry.origin);
+    lines.extend(entry.name.as_ref().map(|name| text("name", name)));
+    lines.push(text("of", &entry.of));
+    lines.extend(location(&entry.location));
+    lines
+}
+
+fn location(location: &Location) -> Vec<String> {
+    match location {
+        Location::Pair { certificate, key } => vec![text("certificate", certificate), text("key", key)],
+        Location::Kubeconfig(file) => vec![text("kubeconfig", file)],
+        Location::Bundle(file) => vec![text("bundle", file)],
+    }
 }
 
 fn header(table: &str, origin: &Origin) -> Vec<String> {

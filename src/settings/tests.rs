@@ -130,7 +130,7 @@ fn refusals_name_file_line_key_value_and_what_was_expected() {
         (
             "[renewals]",
             "/etc/kubecertd/kubecertd.toml:1:2: `[renewals]`: unknown field `renewals`, expected one of `profile`, `renewal`, \
-             `schedule`, `alarms`, `metrics`, `paths`, `backups`, `authority`, `credential`; did you mean `renewal`?",
+             `schedule`, `alarms`, `metrics`, `paths`, `backups`, `authority`, `credential`, `copy`; did you mean `renewal`?",
         ),
         (
             "[[credential]]\nname = \"x\"\npath = \"/x\"",
@@ -281,6 +281,8 @@ fn the_effective_configuration_reads_back_as_itself() {
         );
         assert_eq!(again.renewal, settings.renewal);
         assert_eq!(again.credentials.len(), settings.credentials.len());
+        let places = |settings: &Settings| settings.copies.iter().map(|copy| (copy.of.clone(), copy.location.clone())).collect::<Vec<_>>();
+        assert_eq!(places(&again), places(&settings));
     }
 }
 
@@ -318,6 +320,7 @@ fn the_shipped_configuration_shows_every_key() {
         fields::<BackupsFragment>(),
         fields::<AuthorityFragment>(),
         fields::<CredentialFragment>(),
+        fields::<CopyFragment>(),
     ];
     for key in sections.concat() {
         assert!(shown(key), "{key}");
@@ -334,6 +337,7 @@ fn the_examples_of_the_shipped_configuration_are_valid() {
     let settings = read(&uncommented(SHIPPED, "#   ")).unwrap();
     assert_eq!(settings.authorities.len(), 1);
     assert_eq!(settings.credentials.len(), 3);
+    assert_eq!(settings.copies.len(), 3);
     assert_eq!(settings.alarm_commands.len(), 1);
 }
 

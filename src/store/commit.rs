@@ -69,7 +69,8 @@ impl Store<'_> {
     }
 
     fn back_up(&self, changes: &[Checked], old: &[Vec<Option<Secret>>], now: Timestamp) -> Result<(), StoreError> {
-        let files = changes.iter().zip(old).flat_map(|(change, contents)| change.files.iter().zip(contents));
+        let backed_up = changes.iter().zip(old).filter(|(change, _)| change.backup != Backup::Unwanted);
+        let files = backed_up.flat_map(|(change, contents)| change.files.iter().zip(contents));
         let mut copies = files.filter_map(|(file, content)| Some((&file.target, content.as_ref()?))).peekable();
         if copies.peek().is_none() {
             // An empty backup would push out one that holds something.
@@ -139,8 +140,8 @@ fn settle_file(staged: &StagedFile, synced: &mut BTreeSet<Identity>) -> Result<O
 }
 
 fn without_backup(changes: Vec<Checked>, error: StoreError, commit: &mut Commit) -> Vec<Checked> {
-    let (wanted, required): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| change.backup == Backup::Wanted);
-    if !wanted.is_empty() {
+    let (wanted, required): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| change.backup != Backup::Required);
+    if wanted.iter().any(|change| change.backup == Backup::Wanted) {
         commit.notes.push(format!("no backup could be made; what has little or no time left is renewed without one: {error}"));
     }
     let error = Arc::new(error);

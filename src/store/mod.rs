@@ -12,6 +12,7 @@ mod alarms;
 mod aside;
 mod backup;
 mod commit;
+mod copies;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -34,6 +35,7 @@ use std::time::Duration;
 pub use alarms::{AlarmState, read_alarms, update_alarms};
 pub use backup::{Backups, Generation};
 pub use commit::{Commit, Outcome};
+pub use copies::Lineages;
 pub use error::StoreError;
 pub use link::NewLink;
 pub use ours::not_trusted;

@@ -210,10 +210,9 @@ pub(super) fn own_place(root: &Root, target: &AbsolutePath) -> Option<Place> {
 }
 
 fn left_behind_in(dir: &Rc<Dir>, prefixes: &[OsString], awaited: &BTreeSet<PathBuf>) -> Vec<(Rc<Dir>, OsString)> {
-    let left_behind = |name: &OsString| {
-        let name = name.as_encoded_bytes();
-        prefixes.iter().any(|prefix| name.starts_with(prefix.as_encoded_bytes()))
+    let left_behind = |name: &OsStr| {
+        let bytes = name.as_encoded_bytes();
+        prefixes.iter().any(|prefix| bytes.starts_with(prefix.as_encoded_bytes())) && !awaited.contains(&dir.path().join(name))
     };
-    let names = dir.names().unwrap_or_default().into_iter();
-    names.filter(|name| left_behind(name) && !awaited.contains(&dir.path().join(name))).map(|name| (Rc::clone(dir), name)).collect()
+    dir.names_that(left_behind).unwrap_or_default().into_iter().map(|name| (Rc::clone(dir), name)).collect()
 }

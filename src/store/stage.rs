@@ -37,6 +37,8 @@ pub enum Backup {
     Required,
     /// Try; a full disk must not keep an expired credential from being renewed.
     Wanted,
+    /// None: what is replaced is somebody else's, who could push out the backups of everything else by having it replaced again and again.
+    Unwanted,
 }
 
 /// One file's new content.

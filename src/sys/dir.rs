@@ -12,6 +12,9 @@ use nix::unistd::UnlinkatFlags;
 
 use super::{FileError, FileProblem};
 
+/// As many entries of a folder in somebody's hands are looked at.
+const MOST_NAMES: usize = 65_536;
+
 /// An open folder. Names given to its methods are single components, never paths.
 #[derive(Debug)]
 pub struct Dir {
@@ -93,6 +96,20 @@ impl Dir {
         }
     }
 
+    /// Whether something is mounted at this name. Nobody is asked for it but the kernel: a file system of a user's own may never answer.
+    ///
+    /// # Errors
+    /// When the system can't say.
+    pub(super) fn is_mount(&self, name: &OsStr) -> Result<bool, FileError> {
+        use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+        match statx(&self.fd, name, flags, StatxFlags::empty()) {
+            Ok(found) => Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
+            Err(rustix::io::Errno::NOENT) => Ok(false),
+            Err(e) => Err(FileError::from_io(self.path.join(name), "examine", e.into())),
+        }
+    }
+
     /// Where an entry points to, when it is a symlink.
     ///
     /// # Errors
@@ -118,15 +135,29 @@ impl Dir {
     /// # Errors
     /// When the folder can't be read.
     pub fn names(&self) -> Result<Vec<OsString>, FileError> {
-        use std::os::unix::ffi::OsStringExt;
+        self.list(usize::MAX, |_| true)
+    }
+
+    /// The names of those entries that are wanted, sorted, among the first [`MOST_NAMES`] that the system gives: whoever the folder belongs
+    /// to can have made any number of them.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub fn names_that(&self, wanted: impl Fn(&OsStr) -> bool) -> Result<Vec<OsString>, FileError> {
+        self.list(MOST_NAMES, wanted)
+    }
+
+    fn list(&self, most: usize, wanted: impl Fn(&OsStr) -> bool) -> Result<Vec<OsString>, FileError> {
+        use std::os::unix::ffi::OsStrExt;
         let failed = |e| FileError::from_errno(&self.path, "list", e);
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut listing = nix::dir::Dir::openat(&self.fd, ".", flags, Mode::empty()).map_err(failed)?;
         let mut names = Vec::new();
-        for entry in listing.iter() {
-            let name = entry.map_err(failed)?.file_name().to_bytes().to_vec();
-            if name != b"." && name != b".." {
-                names.push(OsString::from_vec(name));
+        for entry in listing.iter().take(most) {
+            let entry = entry.map_err(failed)?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name != "." && name != ".." && wanted(name) {
+                names.push(name.to_owned());
             }
         }
         names.sort();

@@ -30,6 +30,9 @@ pub enum FileProblem {
     /// A symlink is there, where none is followed.
     #[error("is a symlink, which is not followed here; remove it, or put the thing itself in its place")]
     Link,
+    /// Something is mounted in a folder that others have in their hands: who answers there is anybody's guess.
+    #[error("is a mount in a folder of somebody else, which is not entered")]
+    Mount,
     /// Somebody else than us made the symlink, and it leads to a file that is not his.
     #[error("is a symlink that belongs to user {0} and leads to a file that does not: nothing is replaced through it")]
     ForeignLink(u32),

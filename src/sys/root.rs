@@ -3,6 +3,7 @@
 //! Every path is resolved inside it by the kernel (openat2 with RESOLVE_IN_ROOT): absolute symlinks point into it, and
 //! no `..` or hostile symlink leads out of it.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
@@ -23,6 +24,8 @@ use crate::model::{AbsolutePath, Secret};
 pub struct Root {
     fd: OwnedFd,
     shown: PathBuf,
+    /// The files that others may have in their hands, and the folders of these.
+    wary_of: (BTreeSet<PathBuf>, BTreeSet<PathBuf>),
 }
 
 /// A file's content, with what the system says of it.
@@ -62,7 +65,32 @@ impl Root {
     pub fn open(folder: &Path) -> Result<Self, FileError> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let fd = nix::fcntl::open(folder, flags, Mode::empty()).map_err(|e| FileError::from_errno(folder, "open", e))?;
-        Ok(Self { fd, shown: folder.to_owned() })
+        Ok(Self { fd, shown: folder.to_owned(), wary_of: Default::default() })
+    }
+
+    /// The same root folder once more, as wary as this one.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn again(&self) -> Result<Self, FileError> {
+        Ok(Self { wary_of: self.wary_of.clone(), ..Self::open(&self.shown)? })
+    }
+
+    /// From now on, whoever reads or replaces one of these files through this root reaches it in a way that nobody can lead astray who
+    /// has the file in his hands: from the first folder on that others than root can put something into, no symlink is followed,
+    /// no mount entered, and no file read that has another name besides.
+    pub fn be_wary_of<'f>(&mut self, files: impl IntoIterator<Item = &'f AbsolutePath>) {
+        for file in files {
+            let real = self.locate_warily(file).ok().map(|place| place.path());
+            for path in real.into_iter().chain([file.as_path().to_owned()]) {
+                self.wary_of.1.extend(path.parent().map(Path::to_owned));
+                self.wary_of.0.insert(path);
+            }
+        }
+    }
+
+    fn is_wary_of(&self, file: &AbsolutePath) -> bool {
+        self.wary_of.0.contains(file.as_path())
     }
 
     /// The folder, as the operator named it.
@@ -87,6 +115,9 @@ impl Root {
     /// When it does not exist, is not a regular file, is larger than `limit` bytes, or can't be read. A device or a
     /// pipe is refused without being waited for.
     pub fn read(&self, path: &AbsolutePath, limit: u64) -> Result<FileContent, FileError> {
+        if self.is_wary_of(path) {
+            return self.read_warily(path, limit);
+        }
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let fd = match self.open_at(path.as_path(), flags) {
             Ok(fd) => fd,
@@ -100,6 +131,9 @@ impl Root {
     /// # Errors
     /// When it does not exist or is not a folder.
     pub fn folder(&self, path: &Path) -> Result<Dir, FileError> {
+        if self.wary_of.1.contains(path) {
+            return self.folder_warily(path);
+        }
         let fd = self.open_at(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY).map_err(|e| FileError::from_errno(path, "open", e))?;
         Ok(Dir::new(fd, path.to_owned()))
     }
@@ -148,6 +182,9 @@ impl Root {
     /// # Errors
     /// When the folder does not exist, symlinks lead in a circle, or one of them belongs to somebody else than the file.
     pub fn locate(&self, path: &AbsolutePath) -> Result<Place, FileError> {
+        if self.is_wary_of(path) {
+            return self.locate_warily(path);
+        }
         let mut path = path.as_path().to_owned();
         let mut strangers = Vec::new();
         for _ in 0..MOST_LINKS {

@@ -1,5 +1,7 @@
 //! Whom a file is from. What root does here is said by files, and those are believed only if nobody but root can have written them:
 //! the file itself and every folder on the way to it, from the root folder on.
+//!
+//! And how a file is reached that is in the hands of others, who may put anything on the way to it at any moment.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -11,7 +13,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag};
 
 use super::dir::kind;
 use super::root::MOST_LINKS;
-use super::{Dir, FileContent, FileError, FileProblem, Root, read_regular};
+use super::{Dir, FileContent, FileError, FileProblem, Place, Root, read_regular};
 use crate::model::AbsolutePath;
 
 /// The bits by which others than the owner may write.
@@ -24,6 +26,8 @@ const STICKY: u32 = 0o1000;
 enum Eye {
     /// Others than root may not have changed them.
     Strict,
+    /// Others than root may have, and then no symlink is followed from there on, and no mount entered.
+    Wary,
     /// Whoever they belong to.
     Blind,
 }
@@ -54,6 +58,58 @@ impl Root {
         let (dir, name) = Walk { root: self, eye: Eye::Blind }.to_file(path).map_err(|e| e.errno())?;
         let name = if name.is_empty() { OsStr::new(".") } else { &name };
         nix::fcntl::openat(&dir, name, flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+    }
+
+    /// Reads a regular file that others than root may have in their hands: see [`Root::be_wary_of`].
+    pub(super) fn read_warily(&self, path: &AbsolutePath, limit: u64) -> Result<FileContent, FileError> {
+        let Place { dir, name } = self.locate_warily(path)?;
+        let path = dir.path().join(&name);
+        let content = read_regular(dir.open(&name)?, &path, limit)?;
+        match content.stat.st_nlink {
+            // Under its other name it may be anybody's.
+            names if names > 1 => Err(FileError { path, problem: FileProblem::ManyNames(names) }),
+            _ => Ok(content),
+        }
+    }
+
+    /// The place of such a file, whether or not it is there.
+    pub(super) fn locate_warily(&self, path: &AbsolutePath) -> Result<Place, FileError> {
+        let (dir, name) = Walk { root: self, eye: Eye::Wary }.to_file(path.as_path())?;
+        if name.is_empty() {
+            return Err(FileError { path: path.as_path().to_owned(), problem: FileProblem::NotAFile("a folder") });
+        }
+        Ok(Place { dir, name })
+    }
+
+    /// The folder of such a file.
+    pub(super) fn folder_warily(&self, path: &Path) -> Result<Dir, FileError> {
+        Walk { root: self, eye: Eye::Wary }.to_folder(path)
+    }
+
+    /// The last folder on the way to a file that nobody but root can put something else in the place of: its own folder, or the first
+    /// one on the way that is in the hands of others.
+    ///
+    /// # Errors
+    /// When there is no way.
+    pub fn last_folder_of_roots(&self, path: &AbsolutePath) -> Result<PathBuf, FileError> {
+        let real = self.folder_warily(path.as_path().parent().unwrap_or(Path::new("/")))?.path().to_owned();
+        let mut last = PathBuf::from("/");
+        for name in names(&real).iter().rev() {
+            last.push(name);
+            if is_in_other_hands(&self.folder_warily(&last)?)? {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    /// Whether others than root can do as they like in a folder on the way to this file.
+    ///
+    /// # Errors
+    /// When there is no way.
+    pub fn is_in_other_hands(&self, path: &AbsolutePath) -> Result<bool, FileError> {
+        let last = self.last_folder_of_roots(path)?;
+        Ok(last != Path::new("/") && is_in_other_hands(&self.folder_warily(&last)?)?)
     }
 
     /// Where a folder really is, with every symlink followed.
@@ -118,13 +174,23 @@ impl Walk<'_> {
                 continue;
             }
             let shown = dir.path().join(&name);
+            let others = self.eye == Eye::Wary && any_in_other_hands(&open)?;
+            if others && dir.is_mount(&name)? {
+                return Err(FileError { path: shown, problem: FileProblem::Mount });
+            }
             let Some(stat) = dir.stat(&name)? else {
+                if self.eye == Eye::Wary && ahead.is_empty() {
+                    return Ok((last(open, path)?, name));
+                }
                 return Err(match dangling {
                     Some((path, target)) => FileError { path, problem: FileProblem::DanglingLink(target) },
                     None => FileError { path: shown, problem: FileProblem::NotFound },
                 });
             };
             if kind(&stat) == SFlag::S_IFLNK {
+                if others {
+                    return Err(FileError { path: shown, problem: FileProblem::Link });
+                }
                 self.judge(&stat, &shown)?;
                 links += 1;
                 let target = dir.link_target(&name)?.unwrap_or_default();
@@ -156,6 +222,22 @@ impl Walk<'_> {
     fn judge(&self, stat: &FileStat, path: &Path) -> Result<(), FileError> {
         if self.eye == Eye::Strict { trusted(stat, path) } else { Ok(()) }
     }
+}
+
+fn any_in_other_hands(open: &[Dir]) -> Result<bool, FileError> {
+    // The first is the root folder that was given, which is the operator's choice.
+    for dir in open.iter().skip(1) {
+        if is_in_other_hands(dir)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether others than root can put something into it, be it a folder where each can take away only what is his own.
+fn is_in_other_hands(dir: &Dir) -> Result<bool, FileError> {
+    let stat = dir.examine()?;
+    Ok(!is_ours(&stat) || stat.st_mode & OTHERS_WRITE != 0)
 }
 
 /// The folder that the walk has come to. It always stands somewhere: at least in the root folder.

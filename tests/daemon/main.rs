@@ -15,6 +15,7 @@ mod alone;
 mod changes;
 mod clock;
 mod configuration;
+mod copies;
 mod failures;
 mod first;
 mod growth;

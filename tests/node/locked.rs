@@ -19,7 +19,7 @@ fn of_process(node: &Node, key: &str) -> String {
 }
 
 /// Whether the daemon could make a file there: tried where it lives, with all of root's powers.
-fn can_write(node: &Node, folder: &str) -> bool {
+pub(super) fn can_write(node: &Node, folder: &str) -> bool {
     let pid = node.exec("systemctl show --property MainPID --value kubecertd");
     let file = format!("{folder}/written-by-a-test");
     let tried = node.try_exec(&format!("nsenter --target {} --mount sh -c 'echo >{file} && rm {file}'", pid.trim()));

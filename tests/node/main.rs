@@ -12,6 +12,7 @@ mod meter;
 mod probes;
 
 mod comeback;
+mod copies;
 mod disks;
 mod journal;
 mod locked;
@@ -84,6 +85,7 @@ nodes! {
     troubled {
         the_unit_is_locked_down = crate::locked::the_unit_is_locked_down;
         a_folder_put_in_the_place_of_another_is_written_to = crate::locked::a_folder_put_in_the_place_of_another_is_written_to;
+        copies_follow_their_originals_whoever_owns_them = crate::copies::follow_their_originals_whoever_owns_them;
         files_elsewhere_need_the_drop_in = crate::locked::files_elsewhere_need_the_drop_in;
         a_refused_certificate_is_not_used = crate::trouble::a_refused_certificate_is_not_used;
         an_api_server_that_hangs_holds_nothing_up = crate::trouble::an_api_server_that_hangs_holds_nothing_up;

@@ -44,6 +44,29 @@ pub enum KubeconfigError {
     MissingUser { line: u64, context: String, user: String },
 }
 
+impl KubeconfigError {
+    /// The line that it is about.
+    #[must_use]
+    pub fn line(&self) -> Option<u64> {
+        match self {
+            Self::NotUtf8 { line }
+            | Self::Malformed { line, .. }
+            | Self::TooComplex { line }
+            | Self::SeveralDocuments { line }
+            | Self::DuplicateKey { line }
+            | Self::OtherKind { line, .. }
+            | Self::NotAMapping { line, .. }
+            | Self::NotAList { line, .. }
+            | Self::NotAString { line, .. }
+            | Self::NotBase64 { line, .. }
+            | Self::DuplicateName { line, .. }
+            | Self::NoUserInContext { line, .. }
+            | Self::MissingUser { line, .. } => Some(*line),
+            Self::Empty | Self::NotAKubeconfig | Self::NoUsers | Self::NoCurrentContext | Self::MissingContext { .. } => None,
+        }
+    }
+}
+
 /// Why a renewed certificate cannot be written into a kubeconfig.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]

@@ -18,7 +18,7 @@ mod tests;
 
 pub use error::{KubeconfigError, Obstacle, SpliceError};
 pub use point::point;
-pub use splice::splice;
+pub use splice::{obstacle_for, splice, splice_user};
 
 use crate::model::Secret;
 
@@ -48,6 +48,14 @@ impl Kubeconfig {
         let config = Self::of(&root)?;
         Ok(Self { obstacle: splice::obstacle(text, &root), ..config })
     }
+}
+
+/// All users of a kubeconfig, YAML or JSON, whichever is the current one.
+///
+/// # Errors
+/// [`KubeconfigError`] says what is wrong and, where it can, in which line.
+pub fn users(text: &[u8]) -> Result<Vec<User>, KubeconfigError> {
+    read::all_users(&read::document(read::utf8(text)?)?)
 }
 
 /// A user entry.

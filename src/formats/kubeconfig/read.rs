@@ -67,6 +67,34 @@ pub(super) struct Current<'t> {
     pub cluster: Option<&'t str>,
 }
 
+/// An entry of a user.
+pub(super) struct Whose<'t> {
+    pub user: &'t str,
+    /// A mapping or null.
+    pub entry: &'t Node,
+}
+
+impl<'t> Current<'t> {
+    pub(super) fn whose(&self) -> Whose<'t> {
+        Whose { user: self.user, entry: self.entry }
+    }
+}
+
+/// All users of a text, whether or not a context names them. What client-go would refuse is refused, but for its contexts.
+pub(super) fn all_users(root: &Node) -> Result<Vec<User>, KubeconfigError> {
+    Named::all(root, "contexts", "context")?;
+    cluster(root, None)?;
+    users(root)
+}
+
+/// The entry of the user of a name.
+pub(super) fn user<'t>(root: &'t Node, name: &str) -> Result<Whose<'t>, KubeconfigError> {
+    all_users(root)?;
+    let users = Named::all(root, "users", "user")?;
+    let found = users.iter().find(|user| user.name == name).ok_or(KubeconfigError::NoUsers)?;
+    Ok(Whose { user: found.name, entry: found.entry })
+}
+
 /// Follows current-context to a user.
 pub(super) fn current(root: &Node) -> Result<Current<'_>, KubeconfigError> {
     let users = Named::all(root, "users", "user")?;

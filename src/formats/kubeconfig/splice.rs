@@ -22,17 +22,35 @@ use crate::model::Secret;
 /// [`SpliceError`], when the text cannot be read, when one of the two is not embedded, or when it cannot be said with
 /// certainty that nothing else changes.
 pub fn splice(text: &[u8], certificate_pem: &[u8], key_pem: &Secret) -> Result<Secret, SpliceError> {
-    let before = Layout::of(read::utf8(text)?)?;
+    spliced(text, None, certificate_pem, key_pem)
+}
+
+/// The same for the user of a name, whichever is the current one.
+///
+/// # Errors
+/// As [`splice`].
+pub fn splice_user(text: &[u8], user: &str, certificate_pem: &[u8], key_pem: &Secret) -> Result<Secret, SpliceError> {
+    spliced(text, Some(user), certificate_pem, key_pem)
+}
+
+/// Why the two values of a user could not be replaced, found without trying.
+#[must_use]
+pub fn obstacle_for(text: &[u8], user: &str) -> Option<SpliceError> {
+    read::utf8(text).map_err(SpliceError::from).and_then(|text| Layout::of(text, Some(user)).map(drop)).err()
+}
+
+fn spliced(text: &[u8], user: Option<&str>, certificate_pem: &[u8], key_pem: &Secret) -> Result<Secret, SpliceError> {
+    let before = Layout::of(read::utf8(text)?, user)?;
     let spliced = before.with(certificate_pem, key_pem.expose());
     let after = std::str::from_utf8(spliced.expose()).map_err(|_| SpliceError::NotTheSame)?;
-    let after = Layout::of(after).map_err(|_| SpliceError::NotTheSame)?;
+    let after = Layout::of(after, user).map_err(|_| SpliceError::NotTheSame)?;
     let holds_the_new = after.certificate.bytes.expose() == certificate_pem && after.key.bytes == *key_pem;
     if holds_the_new && before.differs_only_in_values(&after) { Ok(spliced) } else { Err(SpliceError::NotTheSame) }
 }
 
 /// Why the values of this tree, read from this text, could not be replaced; found without trying.
 pub(super) fn obstacle(text: &str, root: &Node) -> Option<SpliceError> {
-    refuse_ambiguous_lines(text).and_then(|()| places(text, root)).err()
+    refuse_ambiguous_lines(text).and_then(|()| Ok(read::current(root)?.whose())).and_then(|whose| places(text, root, &whose)).err()
 }
 
 /// A text, and where the two values stand in it.
@@ -54,12 +72,19 @@ struct Place {
 }
 
 impl<'t> Layout<'t> {
-    fn of(text: &'t str) -> Result<Self, SpliceError> {
+    /// With the values of this user, or else of the current one.
+    fn of(text: &'t str, user: Option<&str>) -> Result<Self, SpliceError> {
         refuse_ambiguous_lines(text)?;
         let root = read::document(text)?;
         // What a component would refuse for another reason stays as it is, too.
-        Kubeconfig::of(&root)?;
-        let (certificate, key) = places(text, &root)?;
+        let entry = match user {
+            None => {
+                Kubeconfig::of(&root)?;
+                read::current(&root)?.whose()
+            }
+            Some(name) => read::user(&root, name)?,
+        };
+        let (certificate, key) = places(text, &root, &entry)?;
         Ok(Self { text, certificate, key, root })
     }
 
@@ -94,17 +119,16 @@ impl<'t> Layout<'t> {
 }
 
 /// The places of certificate and key.
-fn places(text: &str, root: &Node) -> Result<(Place, Place), SpliceError> {
-    let current = read::current(root)?;
-    let place = |field| Place::find(text, root, &current, field);
+fn places(text: &str, root: &Node, whose: &read::Whose<'_>) -> Result<(Place, Place), SpliceError> {
+    let place = |field| Place::find(text, root, whose, field);
     Ok((place(CERTIFICATE_DATA)?, place(KEY_DATA)?))
 }
 
 impl Place {
-    fn find(text: &str, root: &Node, current: &read::Current<'_>, field: &'static str) -> Result<Self, SpliceError> {
-        let missing = || SpliceError::NotEmbedded { user: current.user.to_owned(), field };
-        let bytes = read::embedded(current.entry, field)?.ok_or_else(missing)?;
-        let node = current.entry.field(field)?.ok_or_else(missing)?;
+    fn find(text: &str, root: &Node, whose: &read::Whose<'_>, field: &'static str) -> Result<Self, SpliceError> {
+        let missing = || SpliceError::NotEmbedded { user: whose.user.to_owned(), field };
+        let bytes = read::embedded(whose.entry, field)?.ok_or_else(missing)?;
+        let node = whose.entry.field(field)?.ok_or_else(missing)?;
         let refused = |obstacle| SpliceError::Refused { line: node.line, field, obstacle };
         let defined = node.defined.clone().ok_or(refused(Obstacle::Escaped))?;
         if !node.in_place || root.uses_of(&defined) != 1 {
@@ -178,7 +202,8 @@ mod tests {
     #[test]
     fn the_last_check_sees_any_other_change_of_the_text() {
         let before = text("YWJj", "a: b # c\n");
-        let differs_only_in_values = |after: String| Layout::of(&before).unwrap().differs_only_in_values(&Layout::of(&after).unwrap());
+        let differs_only_in_values =
+            |after: String| Layout::of(&before, None).unwrap().differs_only_in_values(&Layout::of(&after, None).unwrap());
         assert!(differs_only_in_values(text("YWJjZGVm", "a: b # c\n")));
         for other in ["a: b # d\n", "a: b  # c\n", "a: b # c", "a: c # c\n", "a: b # c\nd: e\n"] {
             assert!(!differs_only_in_values(text("YWJj", other)), "{other:?}");

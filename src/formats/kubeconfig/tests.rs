@@ -464,3 +464,17 @@ fn no_error_shows_what_stands_in_the_file() {
         }
     }
 }
+
+#[test]
+fn the_values_of_a_user_change_whichever_is_the_current_one() {
+    let text = "users:\n- name: a\n  user: {client-certificate-data: YWJj, client-key-data: ZGVm}\n- name: b\n  user:\n    client-key-data: 'ZGVm' # mine\n    client-certificate-data: YWJj\n";
+    let key = Secret::new(b"key".to_vec());
+    let after = splice_user(text.as_bytes(), "b", b"certificate", &key).unwrap();
+    let expected = text.replace("'ZGVm'", "'a2V5'").replace("data: YWJj\n", "data: Y2VydGlmaWNhdGU=\n");
+    assert_eq!(std::str::from_utf8(after.expose()).unwrap(), expected);
+    let names: Vec<_> = users(after.expose()).unwrap().into_iter().map(|user| user.name).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert!(splice_user(text.as_bytes(), "c", b"certificate", &key).is_err());
+    let shared = text.replace("- name: a\n  user:", "- name: a\n  user: &x").replace("- name: b\n", "- {name: c, user: *x}\n- name: b\n");
+    assert!(obstacle_for(shared.as_bytes(), "a").is_some() && obstacle_for(shared.as_bytes(), "b").is_none());
+}

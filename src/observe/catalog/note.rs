@@ -1,7 +1,7 @@
 //! What the operator should know about how the catalog came to be. Nothing here stops a pass.
 
 use crate::formats::manifest::{ManifestError, NoHostPath};
-use crate::model::{CredentialName, Location};
+use crate::model::{AbsolutePath, CredentialName, Location};
 
 /// Something about a manifest that the operator should know.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -37,6 +37,14 @@ pub enum Note {
         value: String,
         /// Why there is no file of the host.
         problem: NoHostPath,
+    },
+    /// A path means more files than anybody has.
+    #[error("{pattern} means more than {most} files: only the first {most} are looked after")]
+    TooMany {
+        /// The path.
+        pattern: AbsolutePath,
+        /// How many are looked after.
+        most: usize,
     },
     /// Two credentials turned out to be one.
     #[error("{joined} and {kept} are the same credential ({file}): it is listed as {kept}")]

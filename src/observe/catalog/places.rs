@@ -56,7 +56,7 @@ impl<'a> Places<'a> {
             kubeadm_name: usual.kubeadm_name.clone(),
             location,
             authority: usual.authority.clone(),
-            renewal: usual.renewal,
+            renewal: usual.renewal.clone(),
             need,
         }
     }

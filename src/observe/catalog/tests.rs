@@ -159,7 +159,8 @@ fn a_node_of_kubeadm_has_its_credentials() {
             assert_eq!((credential.name.as_str(), &credential.location, &credential.need), (name, &location, &need));
             assert_eq!(credential.authority.as_ref().map(AuthorityName::as_str), authority, "{name}");
         }
-        let watched: Vec<_> = watched.iter().map(|credential| (credential.name.as_str(), credential.renewal, &credential.need)).collect();
+        let watched: Vec<_> =
+            watched.iter().map(|credential| (credential.name.as_str(), credential.renewal.clone(), &credential.need)).collect();
         assert_eq!(
             watched,
             [("kubelet-client", Renewal::Kubelet, &Need::Optional), ("kubelet-serving", Renewal::Kubelet, &Need::Optional)]
@@ -613,8 +614,8 @@ fn own_entries_come_after_those_of_the_profile() {
     assert_eq!(catalog.authorities.last().unwrap().name.as_str(), "site-ca");
     assert_eq!(catalog.authorities.last().unwrap().need, Need::Configured);
     let [.., site, watched] = &catalog.credentials[..] else { panic!("{:?}", catalog.credentials) };
-    assert_eq!((site.name.as_str(), site.renewal, &site.need), ("site", Renewal::Ours, &Need::Configured));
-    assert_eq!((watched.name.as_str(), watched.renewal, &watched.need), ("watched", Renewal::Elsewhere, &Need::Optional));
+    assert_eq!((site.name.as_str(), site.renewal.clone(), &site.need), ("site", Renewal::Ours, &Need::Configured));
+    assert_eq!((watched.name.as_str(), watched.renewal.clone(), &watched.need), ("watched", Renewal::Elsewhere, &Need::Optional));
     assert_eq!(catalog.credentials.len(), 15);
 }
 
@@ -643,7 +644,7 @@ fn an_own_entry_takes_the_place_of_the_profiles_whatever_the_manifests_say() {
     let server = catalog.credential("etcd/server");
     assert_eq!(server.authority, AuthorityName::new("etcd-ca").ok());
     assert_eq!(server.kubeadm_name, CredentialName::new("etcd-server").ok());
-    assert_eq!((server.renewal, &server.need), (Renewal::Ours, &Need::Configured));
+    assert_eq!((server.renewal.clone(), &server.need), (Renewal::Ours, &Need::Configured));
     assert_eq!(catalog.credential("kubelet-client").renewal, Renewal::Kubelet);
     assert_eq!(catalog.credentials.len(), 13);
 }

@@ -17,7 +17,8 @@ pub(super) fn add(situation: &AlarmSituation<'_>, seen: &Seen<'_>, memory: &Alar
             _ => picture.alarms.extend(authority(situation, seen, facts)),
         }
     }
-    for judged in seen.credentials {
+    // What is to be said of a copy's end is said of its original.
+    for judged in seen.credentials.iter().filter(|judged| judged.facts.credential.copy_of().is_none()) {
         let name = &judged.facts.credential.name;
         let told = credential(situation, seen, memory, judged);
         let asked = seen.only.is_empty() || seen.only.contains(name);

@@ -40,6 +40,8 @@ pub fn note_renewals(memory: &mut AlarmMemory, renewals: &Renewals<'_>) {
         let reason = match judged.judgement.action {
             Action::Error => Some(judged.judgement.reason.clone()),
             Action::Renew | Action::Repair => renewals.failed.get(name).cloned().or(known),
+            // Whose files others have in their hands can make it fail; it has an alarm of its own.
+            Action::Copy => None,
             Action::Nothing | Action::Report => known.filter(|_| !renewals.by_a_believed_clock),
         };
         memory.failed.extend(reason.map(|reason| (name.clone(), reason)));

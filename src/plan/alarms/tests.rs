@@ -69,6 +69,7 @@ struct Case {
     belief: Belief,
     wanted_names: BTreeMap<CredentialName, Vec<String>>,
     renewers: Vec<OtherRenewer>,
+    not_copied: BTreeMap<CredentialName, String>,
     not_trusted: Option<Vec<String>>,
     memory: AlarmMemory,
 }
@@ -84,6 +85,7 @@ impl Case {
             belief: Belief::Believed,
             wanted_names: BTreeMap::new(),
             renewers: Vec::new(),
+            not_copied: BTreeMap::new(),
             not_trusted: Some(Vec::new()),
             memory: AlarmMemory::default(),
         }
@@ -104,6 +106,7 @@ impl Case {
             holds: &self.holds,
             wanted_names: &self.wanted_names,
             renewers: &self.renewers,
+            not_copied: &self.not_copied,
             not_trusted: self.not_trusted.as_deref(),
             policy: &policy(),
             root_authority_within: days(180),
@@ -125,6 +128,44 @@ fn failed(credential: &str) -> AlarmMemory {
 
 const SOON: &str = "expiring-soon system.certificate.";
 const EXPIRED: &str = "expired system.certificate.";
+
+/// A copy of the API server's pair with this certificate, judged as a pass would.
+fn copy(material: Material) -> Judged {
+    ends_in("copy", -5, |one| {
+        one.facts.credential.renewal = Renewal::Copy(CopyOf { original: name("apiserver"), found: false });
+        one.facts.copy = Some(CopyFacts { original: Ok(Digest::of(b"the newest")) });
+        if let Some(leaf) = material.leaf() {
+            one.facts.material = Material::Whole(leaf.clone());
+        } else {
+            one.facts.material = material;
+        }
+    })
+}
+
+#[test]
+fn a_copy_that_does_not_follow_is_told_of_and_its_end_is_its_originals_business() {
+    const TOLD: &str = "copy-not-updated copy=copy";
+    let old = match copy(Material::Absent).facts.material {
+        Material::Absent => ends_in("other", -5, nothing).facts.material,
+        other => panic!("{other:?}"),
+    };
+    for material in [Material::Changed("x".into()), Material::Unreadable("x".into()), old.clone()] {
+        assert_eq!(Case::with(vec![copy(material)]).raised(), [TOLD], "and not that it has expired");
+    }
+    assert_eq!(Case::with(vec![copy(Material::Absent)]).raised(), [""; 0]);
+    let mut case = Case::with(vec![copy(old)]);
+    case.not_copied.insert(name("copy"), "the disk is full".to_owned());
+    let alarm = case.picture().alarms.remove(0);
+    assert!(alarm.reason.ends_with("; the disk is full") && alarm.text.contains("does not follow apiserver"), "{alarm:?}");
+    case.deferred =
+        vec![Deferred { credential: name("copy"), awaits: Awaited::Moment, reason: String::new(), until: None, urgent_from: None }];
+    assert_eq!(case.raised(), [""; 0], "it waits");
+    // A pass that was about something else says nothing of it.
+    (case.deferred, case.only) = (Vec::new(), [name("etcd/peer")].into());
+    let picture = case.picture();
+    assert_eq!(picture.alarms, []);
+    assert!(picture.is_unseen(&alarm));
+}
 
 #[test]
 fn a_node_where_all_is_well_has_no_alarm() {

@@ -45,10 +45,11 @@ pub(super) fn families(survey: &Survey, now: Timestamp) -> Vec<Family> {
 fn credential(judged: &Judged) -> Option<Found> {
     let credential = &judged.facts.credential;
     let leaf = judged.facts.material.leaf()?;
-    let renewed_by = match credential.renewal {
+    let renewed_by = match &credential.renewal {
         Renewal::Ours => "kubecertd",
         Renewal::Kubelet => "kubelet",
         Renewal::Elsewhere => "elsewhere",
+        Renewal::Copy(_) => "copy",
     };
     let own = vec![("kind", "credential".to_owned()), ("name", credential.name.to_string()), ("renewed_by", renewed_by.to_owned())];
     let embedded = match (&credential.location, &judged.facts.user) {
@@ -98,8 +99,10 @@ fn subject_label(kind: &str) -> Option<&'static str> {
 }
 
 fn unreadable(survey: &Survey) -> usize {
-    let credentials =
-        survey.credentials.iter().filter(|judged| matches!(judged.facts.material, Material::Unreadable(_) | Material::Damaged(_)));
+    // A copy is what others make of it, and has an alarm of its own.
+    let credentials = survey.credentials.iter().filter(|judged| {
+        matches!(judged.facts.material, Material::Unreadable(_) | Material::Damaged(_)) && judged.facts.credential.copy_of().is_none()
+    });
     let authorities = survey.authorities.iter().filter(|(facts, _)| matches!(facts.state, AuthorityState::Unreadable(_)));
     credentials.count() + authorities.count()
 }

@@ -1,0 +1,307 @@
+//! Copies: which of its original's certificates one holds, and what it is to hold instead.
+//!
+//! A copy may be in the hands of somebody else. So no text from here says what it holds, and it is one only with the private key: a
+//! certificate is no secret, and whoever has nothing else must not be given the next key for it.
+
+use super::compose::{first, further_certificates, key_comes_first, new_file, private_key};
+use super::load::{leaf_of, source};
+use super::{ComposeError, Files, Form, LoadedAuthority, Source, Stored};
+use crate::formats::kubeconfig::{self, SpliceError, User};
+use crate::formats::pem;
+use crate::formats::x509::{Certificate, PrivateKey, certificates};
+use crate::model::{AbsolutePath, CopyOf, Credential, Digest, Location, Secret, Signer};
+use crate::store::{Kind, NewFile};
+use crate::sys::FileError;
+
+/// What is copied.
+#[derive(Debug)]
+pub struct Original {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// It and those behind it, in PEM.
+    chain: String,
+    further: bool,
+    /// The key, in PEM.
+    key: Secret,
+}
+
+impl Original {
+    /// What a credential that is whole holds.
+    ///
+    /// # Errors
+    /// When it can't be taken out of its files.
+    pub fn of(stored: &Stored) -> Result<Self, ComposeError> {
+        let contents: Vec<Secret> = stored.form.sources().filter_map(|source| source.content.clone()).collect();
+        let (certificate, key) = stored.read_back(&contents)?;
+        let path = stored.form.sources().next().map(|source| &source.path);
+        let text = contents.first().map(Secret::expose).unwrap_or_default();
+        let chain = match &stored.form {
+            Form::Pair { .. } | Form::Bundle(_) => certificates(text).unwrap_or_default(),
+            Form::Kubeconfig(_) => embedded_chain(text, &certificate),
+        };
+        let failed = |source| ComposeError::Key { path: path.cloned().unwrap_or_else(|| AbsolutePath::constant("/original")), source };
+        let further = chain.len() > 1;
+        let key = key.to_pem().map_err(failed)?;
+        Ok(Self { chain: chain.iter().map(Certificate::to_pem).collect(), further, key, certificate })
+    }
+
+    /// Its chain, or where it has none, its certificate and what stood behind the one that it takes the place of.
+    fn chain_over(&self, old: &Source) -> String {
+        if self.further { self.chain.clone() } else { self.chain.clone() + &further_certificates(old) }
+    }
+}
+
+fn embedded_chain(text: &[u8], certificate: &Certificate) -> Vec<Certificate> {
+    let current = kubeconfig::Kubeconfig::parse(text).ok().map(|config| config.user.client.certificate);
+    match current {
+        Some(kubeconfig::Source::Embedded(pem)) => certificates(pem.expose()).unwrap_or_default(),
+        _ => vec![certificate.clone()],
+    }
+}
+
+/// What the files of a copy hold. Texts name the file and say nothing of what is in it.
+#[derive(Debug)]
+pub enum LoadedCopy {
+    /// Nothing is there; or by a path that means many files, one that is no copy.
+    Absent,
+    /// A file can't be read, or is in a form that is not touched.
+    Unreadable(String),
+    /// It holds something that its original never held, or not all of it.
+    Changed(String),
+    /// It holds what its original holds or held.
+    Held(Box<Held>),
+}
+
+/// A copy that holds what its original holds or held.
+#[derive(Debug)]
+pub struct Held {
+    /// The files, and the certificate: of several users of a kubeconfig, that of one who does not have the newest.
+    pub stored: Stored,
+    /// The users of the kubeconfig that are copies.
+    users: Vec<String>,
+}
+
+/// By what a copy is known.
+pub struct Lineage<'l> {
+    /// What its original holds now, where that is known.
+    pub current: Option<Digest>,
+    /// The authority of the original.
+    pub authority: Option<&'l LoadedAuthority>,
+    /// The certificate of the original, where it has one.
+    pub like: Option<&'l Certificate>,
+    /// Whether its original holds a certificate, or held it once.
+    pub held: &'l dyn Fn(&Digest) -> bool,
+}
+
+/// Reads a copy.
+#[must_use]
+pub fn load_copy(files: &dyn Files, credential: &Credential, of: &CopyOf, lineage: &Lineage<'_>) -> LoadedCopy {
+    let loaded = match &credential.location {
+        Location::Pair { certificate, key } => pair(files, certificate, key, lineage),
+        Location::Bundle(file) => bundle(files, file, lineage),
+        Location::Kubeconfig(file) => in_kubeconfig(files, file, of, lineage),
+    };
+    loaded.unwrap_or_else(|e| LoadedCopy::Unreadable(e.to_string()))
+}
+
+fn pair(files: &dyn Files, certificate: &AbsolutePath, key: &AbsolutePath, lineage: &Lineage<'_>) -> Result<LoadedCopy, FileError> {
+    if certificate == key {
+        return bundle(files, certificate, lineage);
+    }
+    let (certificate, key) = (source(files, certificate)?, source(files, key)?);
+    let found = match (&certificate.content, &key.content) {
+        (None, None) => return Ok(LoadedCopy::Absent),
+        (Some(found), Some(private)) => identified(found, private, lineage),
+        _ => return Ok(LoadedCopy::Changed(format!("{}: one of the two files of this copy is missing", certificate.path))),
+    };
+    let path = certificate.path.clone();
+    Ok(held(found, Form::Pair { certificate, key }, &path))
+}
+
+fn bundle(files: &dyn Files, path: &AbsolutePath, lineage: &Lineage<'_>) -> Result<LoadedCopy, FileError> {
+    let file = source(files, path)?;
+    let Some(content) = &file.content else { return Ok(LoadedCopy::Absent) };
+    let keys = pem::blocks(content.expose()).unwrap_or_default().into_iter().filter(|block| block.label.ends_with("PRIVATE KEY"));
+    if keys.count() > 1 {
+        return Ok(LoadedCopy::Unreadable(format!(
+            "{path}: holds several private keys, and it can't be said which of them is to be replaced"
+        )));
+    }
+    let found = identified(content, content, lineage);
+    Ok(held(found, Form::Bundle(file), path))
+}
+
+fn held(found: Result<Certificate, NotHeld>, form: Form, path: &AbsolutePath) -> LoadedCopy {
+    match found {
+        Ok(certificate) => {
+            let stored = Stored { form, certificate, user: None, notes: Vec::new() };
+            LoadedCopy::Held(Box::new(Held { stored, users: Vec::new() }))
+        }
+        Err(why) => LoadedCopy::Changed(why.text(path)),
+    }
+}
+
+/// Why something is no copy.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NotHeld {
+    /// It has no certificate of its original's.
+    Certificate,
+    /// It has one, and not its key.
+    Key,
+}
+
+impl NotHeld {
+    fn text(self, path: &AbsolutePath) -> String {
+        match self {
+            Self::Certificate => format!("{path}: holds no certificate that its original is known to have held"),
+            Self::Key => format!("{path}: holds a certificate of its original's without the private key for it"),
+        }
+    }
+}
+
+fn identified(certificate: &Secret, key: &Secret, lineage: &Lineage<'_>) -> Result<Certificate, NotHeld> {
+    let leaf = leaf_of(certificate).filter(|leaf| lineage.knows(leaf)).ok_or(NotHeld::Certificate)?;
+    let fits = PrivateKey::from_pem(key.expose()).is_ok_and(|key| key.fits(&leaf));
+    if fits { Ok(leaf) } else { Err(NotHeld::Key) }
+}
+
+impl Lineage<'_> {
+    fn knows(&self, leaf: &Certificate) -> bool {
+        self.current == Some(leaf.fingerprint) || (self.held)(&leaf.fingerprint)
+    }
+
+    /// Whether a certificate that is not known can only be an earlier one: from the same authority, for the same subject.
+    fn could_have_held(&self, leaf: &Certificate) -> bool {
+        let signed = self.authority.is_some_and(|authority| authority.signer_of(leaf) == Signer::Authority);
+        signed && self.like.is_none_or(|like| like.subject == leaf.subject)
+    }
+}
+
+fn in_kubeconfig(files: &dyn Files, path: &AbsolutePath, of: &CopyOf, lineage: &Lineage<'_>) -> Result<LoadedCopy, FileError> {
+    let file = source(files, path)?;
+    let Some(text) = file.content.clone() else { return Ok(LoadedCopy::Absent) };
+    let all = match kubeconfig::users(text.expose()) {
+        Ok(all) => all,
+        Err(e) => {
+            let line = e.line().map(|line| format!(", line {line}")).unwrap_or_default();
+            return Ok(LoadedCopy::Unreadable(format!("{path}{line}: is no kubeconfig that can be read")));
+        }
+    };
+    let (mut copies, mut worst) = (Vec::new(), None);
+    for user in &all {
+        match of_user(user, lineage) {
+            Some(Ok(certificate)) => copies.push((user.name.clone(), certificate)),
+            // A certificate without its key says more than one that is not known.
+            Some(Err(why)) if worst != Some(NotHeld::Key) => worst = Some(why),
+            Some(Err(_)) => {}
+            None => {}
+        }
+    }
+    if copies.is_empty() {
+        return Ok(no_copy(path, &all, of, worst));
+    }
+    let obstacles = copies.iter().find_map(|(user, _)| kubeconfig::obstacle_for(text.expose(), user));
+    if let Some(e) = obstacles {
+        return Ok(LoadedCopy::Unreadable(format!("{path}: {}", without_names(&e))));
+    }
+    let (users, found): (Vec<_>, Vec<_>) = copies.into_iter().unzip();
+    let old = found.iter().find(|leaf| Some(leaf.fingerprint) != lineage.current).or(found.first()).cloned();
+    let Some(certificate) = old else { return Ok(LoadedCopy::Absent) };
+    let stored = Stored { form: Form::Kubeconfig(file), certificate, user: None, notes: Vec::new() };
+    Ok(LoadedCopy::Held(Box::new(Held { stored, users })))
+}
+
+/// What a user has of the original; nothing where it is somebody else.
+fn of_user(user: &User, lineage: &Lineage<'_>) -> Option<Result<Certificate, NotHeld>> {
+    let kubeconfig::Source::Embedded(certificate) = &user.client.certificate else { return None };
+    let none = Secret::new(Vec::new());
+    let key = if let kubeconfig::Source::Embedded(key) = &user.client.key { key } else { &none };
+    match identified(certificate, key, lineage) {
+        Err(NotHeld::Certificate) => leaf_of(certificate).filter(|leaf| lineage.could_have_held(leaf)).map(|_| Err(NotHeld::Certificate)),
+        found => Some(found),
+    }
+}
+
+fn no_copy(path: &AbsolutePath, all: &[User], of: &CopyOf, worst: Option<NotHeld>) -> LoadedCopy {
+    let refers = all.iter().any(|user| matches!(user.client.certificate, kubeconfig::Source::File(_)));
+    match worst {
+        Some(why) => LoadedCopy::Changed(why.text(path)),
+        None if of.found => LoadedCopy::Absent,
+        None if refers => LoadedCopy::Changed(format!(
+            "{path}: embeds no certificate of its original's, and refers to files, which are not followed from here: name those in the configuration, as certificate and key"
+        )),
+        None => LoadedCopy::Changed(NotHeld::Certificate.text(path)),
+    }
+}
+
+fn without_names(error: &SpliceError) -> String {
+    match error {
+        SpliceError::Refused { .. } | SpliceError::Ambiguous { .. } | SpliceError::NotTheSame => error.to_string(),
+        SpliceError::Unreadable(_) | SpliceError::NotEmbedded { .. } => "is no kubeconfig that can be changed".to_owned(),
+    }
+}
+
+impl Held {
+    /// What its files are to hold: all that they hold now, around what its original holds.
+    ///
+    /// # Errors
+    /// When a kubeconfig has a form that can't be changed with certainty.
+    pub fn follow(&self, original: &Original) -> Result<Vec<NewFile>, ComposeError> {
+        Ok(match &self.stored.form {
+            Form::Pair { certificate: file, key } => {
+                let chain = original.chain_over(file).into();
+                vec![new_file(file, chain, Kind::Certificate), new_file(key, original.key.clone(), Kind::Private)]
+            }
+            Form::Bundle(file) => vec![new_file(file, in_order(file, original), Kind::Private)],
+            Form::Kubeconfig(file) => {
+                let mut text = file.content.clone().unwrap_or_else(|| Secret::new(Vec::new()));
+                for user in &self.users {
+                    let failed = |_| ComposeError::NotInKubeconfig { path: file.path.clone() };
+                    let spliced = kubeconfig::splice_user(text.expose(), user, original.chain.as_bytes(), &original.key);
+                    text = spliced.map_err(failed)?;
+                }
+                vec![new_file(file, text, Kind::Private)]
+            }
+        })
+    }
+
+    /// Whether new contents, in the order of its files, hold what its original holds, the key included.
+    #[must_use]
+    pub fn follows(&self, contents: &[Secret], original: &Original) -> bool {
+        let bytes = |at: usize| contents.get(at).map(Secret::expose).unwrap_or_default();
+        let is_it = |path: &AbsolutePath, certificate: &[u8], key: &[u8]| match (first(path, certificate), private_key(path, key)) {
+            (Ok(found), Ok(key)) => found.fingerprint == original.certificate.fingerprint && key.fits(&found),
+            _ => false,
+        };
+        match &self.stored.form {
+            Form::Pair { certificate, .. } => is_it(&certificate.path, bytes(0), bytes(1)),
+            Form::Bundle(file) => is_it(&file.path, bytes(0), bytes(0)),
+            Form::Kubeconfig(file) => {
+                let all = kubeconfig::users(bytes(0)).unwrap_or_default();
+                self.users.iter().all(|name| {
+                    let user = all.iter().find(|user| user.name == *name).map(|user| (&user.client.certificate, &user.client.key));
+                    let Some((kubeconfig::Source::Embedded(certificate), kubeconfig::Source::Embedded(key))) = user else { return false };
+                    is_it(&file.path, certificate.expose(), key.expose())
+                })
+            }
+        }
+    }
+}
+
+/// Key and certificate in the order that the file has them, and behind them what else is in it: parameters, say.
+fn in_order(file: &Source, original: &Original) -> Secret {
+    let chain = original.chain_over(file);
+    let old = file.content.as_ref().map(Secret::expose).unwrap_or_default();
+    let blocks = pem::blocks(old).unwrap_or_default();
+    let is_other = |label: &str| !label.ends_with("PRIVATE KEY") && !label.ends_with("CERTIFICATE") && label != "EC PARAMETERS";
+    let others = blocks.iter().filter(|block| is_other(&block.label)).filter_map(|block| old.get(block.range.clone()));
+    let others: Vec<u8> = others.flat_map(|block| [block.trim_ascii_end(), b"\n"].concat()).collect();
+    let parts = if key_comes_first(file) {
+        [original.key.expose(), chain.as_bytes(), &others]
+    } else {
+        [chain.as_bytes(), original.key.expose(), &others]
+    };
+    let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+    parts.iter().for_each(|part| bytes.extend_from_slice(part));
+    Secret::new(bytes)
+}

@@ -1,0 +1,83 @@
+//! The copies' part of a pass: which certificates originals have held is remembered, and what is behind is brought up to date.
+
+use std::sync::atomic::Ordering;
+
+use super::{Orders, Survey, policy, survey};
+use crate::act::{self, Copied, CopyError, Following};
+use crate::model::{Action, Brakes, Credential, CredentialName, Digest, Material, Signer};
+use crate::observe::Node;
+use crate::plan::{Judged, Plan, with_copies};
+use crate::store::{Lineages, Store};
+
+/// What became of copies.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    /// What became of each.
+    pub results: Vec<Copied>,
+    /// What is found after that, where anything was replaced.
+    pub after: Option<Survey>,
+    /// What an operator should know besides.
+    pub notes: Vec<String>,
+}
+
+/// Writes down what the originals hold, before it is replaced: a copy that was made of it is known by that.
+pub(super) fn remember(node: &Node, survey: &Survey) -> Option<String> {
+    let state = &node.settings.paths.state;
+    let mut originals: Vec<&CredentialName> = node.catalog.credentials.iter().filter_map(|one| Some(&one.copy_of()?.original)).collect();
+    originals.sort();
+    originals.dedup();
+    if originals.is_empty() {
+        return None;
+    }
+    let known = Lineages::read(&node.root, state).0;
+    let held = |name: &CredentialName| holds(&Judged::find(&survey.credentials, name)?.facts.material);
+    let now = known.clone().with(originals.into_iter().map(|name| (name, held(name))));
+    let written = if now == known { Ok(()) } else { now.write(&node.root, state) };
+    written.err().map(|e| format!("{e}; copies that are made from now on may not be known for what they are"))
+}
+
+/// What may be copied.
+fn holds(material: &Material) -> Option<Digest> {
+    match material {
+        Material::Whole(leaf) if matches!(leaf.signer, Signer::Authority | Signer::Unknown) => Some(leaf.fingerprint),
+        _ => None,
+    }
+}
+
+/// Has the copies follow that are behind. `at_end` is what was found after everything else was renewed, `plan` what was decided before.
+pub(super) fn follow(node: &Node, store: &mut Store<'_>, orders: &Orders<'_>, at_end: &Survey, brakes: &Brakes, plan: &Plan) -> Followed {
+    let mut notes: Vec<String> = remember(node, at_end).into_iter().collect();
+    // What was decided before the renewals goes ahead; and what they have left behind.
+    let of_this_pass = |judged: &Judged| {
+        let of = judged.facts.credential.copy_of();
+        of.is_some_and(|of| plan.issuing().any(|step| step.credential == of.original))
+            || plan.steps.iter().any(|step| step.action == Action::Copy && step.credential == judged.facts.credential.name)
+    };
+    let (late, _) = with_copies((Plan::default(), Vec::new()), &at_end.credentials, orders.request, &policy(node), brakes, at_end.now);
+    let is_late = |judged: &Judged| late.steps.iter().any(|step| step.credential == judged.facts.credential.name);
+    let behind = at_end.credentials.iter().filter(|judged| judged.judgement.action == Action::Copy);
+    let all: Vec<_> =
+        behind.filter(|judged| of_this_pass(judged) || is_late(judged)).filter_map(|one| following(node, at_end, one)).collect();
+    if all.is_empty() || orders.stop.load(Ordering::Relaxed) {
+        return Followed { notes, ..Followed::default() };
+    }
+    let (results, more) = act::follow(&node.root, store, &all, orders.clock.now(), usize::from(node.settings.backups.keep.get()));
+    notes.extend(more);
+    let after = survey(node, orders.clock.now());
+    let results = results.into_iter().map(|(name, result)| {
+        let seen = Judged::find(&after.credentials, &name).and_then(|judged| judged.facts.material.leaf()).map(|leaf| leaf.fingerprint);
+        let result = result.and_then(|renewed| if seen == Some(renewed.fingerprint) { Ok(renewed) } else { Err(CopyError::Changed) });
+        (name, result)
+    });
+    Followed { results: results.collect(), after: Some(after), notes }
+}
+
+fn following(node: &Node, survey: &Survey, judged: &Judged) -> Option<Following> {
+    let copy = judged.facts.credential.clone();
+    let credential = |name: &CredentialName| -> Option<&Credential> { node.catalog.credentials.iter().find(|one| one.name == *name) };
+    let original = credential(&copy.copy_of()?.original)?.clone();
+    let wanted = Judged::find(&survey.credentials, &original.name)?.facts.material.leaf()?.fingerprint;
+    let found = judged.facts.material.leaf()?.fingerprint;
+    let authority = original.authority.as_ref().and_then(|name| node.catalog.authorities.iter().find(|one| one.name == *name)).cloned();
+    Some(Following { copy, found, original, wanted, authority })
+}
