@@ -3,6 +3,7 @@
 //! It is made of the profile (the usual places), the static pod manifests that are really there (the real places) and
 //! the operator's own entries (which have the last word). Making it is a pure function of their texts.
 
+mod checks;
 mod manifests;
 mod names;
 mod note;
@@ -13,10 +14,10 @@ mod services;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
-use crate::model::{AbsolutePath, Authority, AuthorityName, Credential, CredentialName, Location, Need, Renewal, Service, TrialAt};
-use crate::settings::{Origin, OwnAuthority, OwnCredential, Profile, Settings, Stated, Trial};
+use crate::model::{AbsolutePath, Authority, Credential, CredentialName, Location, Need, Renewal, Service, TrialAt};
+use crate::settings::{OwnAuthority, OwnCredential, Profile, Settings, Trial};
+pub use checks::CatalogError;
 use manifests::Manifests;
 pub use note::Note;
 use places::Places;
@@ -70,55 +71,6 @@ pub enum Reference {
     Embedded,
 }
 
-/// Entries of the operator that can't stand beside the rest of the catalog.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum CatalogError {
-    /// Nobody is known to sign it.
-    #[error("{origin}: [[credential]] {credential:?}: authority = {authority:?} is not known; there are {known}", credential = credential.as_str(), authority = authority.as_str())]
-    UnknownAuthority {
-        /// Where the entry is.
-        origin: Origin,
-        /// Its name.
-        credential: CredentialName,
-        /// The authority it names.
-        authority: AuthorityName,
-        /// The ones there are.
-        known: String,
-    },
-    /// The name is kubeadm's for something that has another one here.
-    #[error("{origin}: [[credential]] {taken:?} is kubeadm's name for {name:?}: use that one to take its place, or another for your own", taken = taken.as_str(), name = name.as_str())]
-    NameTaken {
-        /// Where the entry is.
-        origin: Origin,
-        /// The name of the entry.
-        taken: CredentialName,
-        /// The name that the credential has here.
-        name: CredentialName,
-    },
-    /// Pods mount the folders of certificates, and would see the backups.
-    #[error("{state} lies in {folder}, where {authority} has its certificate, and which pods mount: choose a folder that nothing else reads", folder = folder.display())]
-    StateAmongCertificates {
-        /// `paths.state`.
-        state: Box<Stated>,
-        /// The folder.
-        folder: PathBuf,
-        /// The authority in it.
-        authority: AuthorityName,
-    },
-    /// The same file would be renewed under two names.
-    #[error("{origin}: [[credential]] {credential:?} lives in {file}, and so does {other:?}: leave one of them out, or give this one the name of the other to take its place", credential = credential.as_str(), other = other.as_str())]
-    SharedFile {
-        /// Where the entry is.
-        origin: Origin,
-        /// Its name.
-        credential: CredentialName,
-        /// The file.
-        file: AbsolutePath,
-        /// The other credential.
-        other: CredentialName,
-    },
-}
-
 impl Catalog {
     /// Makes the catalog.
     ///
@@ -128,16 +80,16 @@ impl Catalog {
     pub fn build(settings: &Settings, profile: &Profile, found: Found<'_>) -> Result<Self, CatalogError> {
         let mut notes = Vec::new();
         let manifests = Manifests::read(found.manifests, &mut notes);
-        let services = services::all(profile, &manifests);
+        let services = services::all(settings, profile, &manifests);
         let wanted_names = names::wanted(profile, &manifests);
         let mut places = Places::new(&manifests, found, &mut notes);
         let authorities = authorities(settings, profile, &mut places);
         let credentials = credentials(settings, profile, &mut places);
-        check_own(settings, &authorities, &credentials)?;
-        check_state(settings, &authorities)?;
+        checks::own(settings, &authorities, &credentials, &services)?;
+        checks::state(settings, &authorities)?;
         let etcd_members = manifests.etcd_members();
         let api_server_address = manifests.api_server_address().map(str::to_owned);
-        let trials = trials(profile, &services);
+        let trials = trials(settings, profile, &services);
         let kubeconfigs = kubeconfigs(settings, profile, found);
         let mut catalog =
             Self { authorities, credentials, services, kubeconfigs, trials, wanted_names, etcd_members, api_server_address, notes };
@@ -215,8 +167,9 @@ fn kubeconfigs(settings: &Settings, profile: &Profile, found: Found<'_>) -> BTre
     referenced.filter(|(_, kubeconfig)| found.references.contains_key(kubeconfig)).collect()
 }
 
-/// None where the service is not on this node.
-fn trials(profile: &Profile, services: &[Service]) -> BTreeMap<CredentialName, TrialAt> {
+/// None where the service is not on this node. An own entry in the place of the profile's is tried where that one would be, unless it
+/// says something else.
+fn trials(settings: &Settings, profile: &Profile, services: &[Service]) -> BTreeMap<CredentialName, TrialAt> {
     let at = |trial: &Trial| match &trial.service {
         None => Some(TrialAt::Kubeconfig(trial.path.clone())),
         Some(name) => {
@@ -225,7 +178,9 @@ fn trials(profile: &Profile, services: &[Service]) -> BTreeMap<CredentialName, T
             Some(TrialAt::Url { url: format!("https://{address}{}", trial.path), user: trial.user.clone() })
         }
     };
-    profile.credentials.iter().filter_map(|usual| Some((usual.name.clone(), at(usual.trial.as_ref()?)?))).collect()
+    let usual = profile.credentials.iter().map(|usual| (&usual.name, &usual.trial));
+    let own = settings.credentials.iter().map(|own| (&own.name, &own.trial));
+    usual.chain(own).filter_map(|(name, trial)| Some((name.clone(), at(trial.as_ref()?)?))).collect()
 }
 
 fn own_credential(entry: &OwnCredential) -> Credential {
@@ -233,60 +188,6 @@ fn own_credential(entry: &OwnCredential) -> Credential {
     let renewal = if authority.is_some() { Renewal::Ours } else { Renewal::Elsewhere };
     let need = if optional { Need::Optional } else { Need::Configured };
     Credential { name, kubeadm_name: None, location, authority, renewal, need }
-}
-
-fn check_state(settings: &Settings, authorities: &[Authority]) -> Result<(), CatalogError> {
-    let state = &settings.paths.state;
-    if *state.origin() == Origin::Default {
-        // Nobody chose it, and who has a certificate in /var/lib itself has done nothing wrong.
-        return Ok(());
-    }
-    let folder_of = |authority: &Authority| authority.certificate.as_path().parent().map(Path::to_owned);
-    let inside = authorities.iter().find_map(|one| {
-        let folder = folder_of(one).filter(|folder| folder.parent().is_some() && state.as_path().starts_with(folder))?;
-        Some(CatalogError::StateAmongCertificates { state: Box::new(state.stated()), folder, authority: one.name.clone() })
-    });
-    inside.map_or(Ok(()), Err)
-}
-
-fn check_own(settings: &Settings, authorities: &[Authority], credentials: &[Credential]) -> Result<(), CatalogError> {
-    for own in &settings.credentials {
-        check_authority(own, authorities)?;
-        check_name(own, credentials)?;
-        check_files(own, credentials)?;
-    }
-    Ok(())
-}
-
-fn check_authority(own: &OwnCredential, authorities: &[Authority]) -> Result<(), CatalogError> {
-    let Some(named) = &own.authority else { return Ok(()) };
-    if authorities.iter().any(|authority| authority.name == *named) {
-        return Ok(());
-    }
-    let known: Vec<&str> = authorities.iter().map(|authority| authority.name.as_str()).collect();
-    let (credential, authority) = (own.name.clone(), named.clone());
-    Err(CatalogError::UnknownAuthority { origin: own.origin.clone(), credential, authority, known: known.join(", ") })
-}
-
-fn check_name(own: &OwnCredential, credentials: &[Credential]) -> Result<(), CatalogError> {
-    match credentials.iter().find(|credential| credential.kubeadm_name.as_ref() == Some(&own.name)) {
-        Some(other) => Err(CatalogError::NameTaken { origin: own.origin.clone(), taken: own.name.clone(), name: other.name.clone() }),
-        None => Ok(()),
-    }
-}
-
-fn check_files(own: &OwnCredential, credentials: &[Credential]) -> Result<(), CatalogError> {
-    let others = credentials.iter().filter(|other| other.name != own.name);
-    let mut shared = others.flat_map(|other| other.location.files().map(move |file| (other, file)));
-    match shared.find(|(_, file)| own.location.files().any(|mine| mine == *file)) {
-        Some((other, file)) => Err(CatalogError::SharedFile {
-            origin: own.origin.clone(),
-            credential: own.name.clone(),
-            file: file.clone(),
-            other: other.name.clone(),
-        }),
-        None => Ok(()),
-    }
 }
 
 impl Profile {

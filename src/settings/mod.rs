@@ -25,10 +25,11 @@ use toml::Spanned;
 
 use crate::model::{AbsolutePath, KeyChoice};
 use entries::{AuthorityFragment, CredentialFragment};
-pub use entries::{OwnAuthority, OwnCredential};
+pub use entries::{OwnAuthority, OwnCredential, OwnService};
 pub use error::{Entry, EntryProblem, SettingsError, Stated};
 pub use metrics::{InvalidListen, InvalidTextfile, Listen, Textfile};
 pub use moments::{Cron, InvalidCron, UnknownZone, Zone};
+use profile::service::ServiceFragment;
 pub use profile::{
     AuthorityFlags, CredentialFlags, FlagNames, NameFlags, Profile, ProfileAuthority, ProfileCredential, ProfileService, ProfileUse,
     ServedAt, Trial,
@@ -67,6 +68,8 @@ pub struct Settings {
     pub authorities: Vec<OwnAuthority>,
     /// Credentials that the operator adds to the profile, or puts in the place of the profile's by the same name.
     pub credentials: Vec<OwnCredential>,
+    /// Services that the operator adds to the profile, or puts in the place of the profile's by the same name.
+    pub services: Vec<OwnService>,
 }
 
 section! {
@@ -165,6 +168,7 @@ struct Fragment {
     backups: BackupsFragment,
     authority: Vec<Spanned<AuthorityFragment>>,
     credential: Vec<Spanned<CredentialFragment>>,
+    service: Vec<Spanned<ServiceFragment>>,
 }
 
 /// All files together, over the defaults, not yet checked as a whole.
@@ -184,6 +188,7 @@ impl Default for Settings {
             backups: Backups::default(),
             authorities: Vec::new(),
             credentials: Vec::new(),
+            services: Vec::new(),
         }
     }
 }
@@ -223,6 +228,9 @@ impl Merged {
         for credential in fragment.credential {
             settings.credentials.push(OwnCredential::new(credential, source)?);
         }
+        for service in fragment.service {
+            settings.services.push(OwnService::new(service, source)?);
+        }
         Ok(())
     }
 
@@ -233,6 +241,7 @@ impl Merged {
         self.0.paths.check()?;
         entries::unique("authority", self.0.authorities.iter().map(|entry| (entry.name.as_str(), &entry.origin)))?;
         entries::unique("credential", self.0.credentials.iter().map(|entry| (entry.name.as_str(), &entry.origin)))?;
+        entries::unique("service", self.0.services.iter().map(|entry| (entry.service.name.as_str(), &entry.origin)))?;
         Ok(self.0)
     }
 }

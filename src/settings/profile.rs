@@ -4,7 +4,7 @@
 //! the real ones on a node is the catalog's work.
 
 mod read;
-mod service;
+pub(in crate::settings) mod service;
 
 use std::path::Path;
 

@@ -336,6 +336,7 @@ fn service(presence: Presence, freshness: Freshness) -> JudgedService {
         essential: None,
         uses: Vec::new(),
         ages: false,
+        configured: false,
     };
     let facts = ServiceFacts { service, presence, health: Health::NotAsked, holds: Vec::new() };
     JudgedService { facts, freshness: vec![(name("scheduler.conf"), freshness)] }
