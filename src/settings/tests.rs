@@ -130,7 +130,7 @@ fn refusals_name_file_line_key_value_and_what_was_expected() {
         (
             "[renewals]",
             "/etc/kubecertd/kubecertd.toml:1:2: `[renewals]`: unknown field `renewals`, expected one of `profile`, `renewal`, \
-             `schedule`, `alarms`, `metrics`, `paths`, `backups`, `authority`, `credential`; did you mean `renewal`?",
+             `schedule`, `alarms`, `metrics`, `paths`, `backups`, `authority`, `credential`, `service`; did you mean `renewal`?",
         ),
         (
             "[[credential]]\nname = \"x\"\npath = \"/x\"",
@@ -322,7 +322,7 @@ fn own_services_are_of_every_kind_that_a_profile_has() {
     );
     let own: Vec<_> = settings.services.iter().map(|own| own.service.clone()).collect();
     assert_eq!(own, profile.unwrap().services);
-    assert_eq!(settings.services[1].origin.to_string(), format!("{MAIN}:7"));
+    assert_eq!(settings.services[1].origin.to_string(), format!("{MAIN}:8"));
 }
 
 #[test]
@@ -372,7 +372,8 @@ fn without_comment(line: &str) -> &str {
 
 /// The file with every line that begins with the mark made a line of configuration.
 fn uncommented(text: &str, mark: &str) -> String {
-    let line = |line: &str| line.strip_prefix(mark).filter(|rest| mark != "#" || !rest.starts_with(' ')).map_or(line.to_owned(), str::to_owned);
+    let line =
+        |line: &str| line.strip_prefix(mark).filter(|rest| mark != "#" || !rest.starts_with(' ')).map_or(line.to_owned(), str::to_owned);
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 

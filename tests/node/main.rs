@@ -16,6 +16,7 @@ mod disks;
 mod journal;
 mod locked;
 mod manual;
+mod own;
 mod packages;
 mod passes;
 mod patience;
@@ -80,6 +81,7 @@ nodes! {
         the_journal_says_and_explains_a_renewal = crate::journal::says_and_explains_a_renewal_and_has_no_key;
         while_kubeadm_runs_what_has_time_waits = crate::patience::while_kubeadm_runs_what_has_time_waits;
         the_manual_is_followed = crate::manual::is_followed;
+        own_entries_are_looked_after = crate::own::a_webhook_and_a_monitoring_client_are_looked_after;
     }
     troubled {
         the_unit_is_locked_down = crate::locked::the_unit_is_locked_down;
