@@ -13,6 +13,7 @@ mod probes;
 
 mod comeback;
 mod disks;
+mod external;
 mod journal;
 mod locked;
 mod manual;
@@ -65,6 +66,9 @@ nodes! {
     }
     ecdsa {
         an_expired_kubelet_comes_back = crate::comeback::a_kubelet_whose_own_certificate_expired_comes_back;
+        an_authority_elsewhere_signs = crate::external::an_authority_elsewhere_signs;
+        authorities_are_shown_and_verified = crate::external::authorities_are_shown_and_verified;
+        names_are_added_and_removed_on_the_wire = crate::external::names_are_added_and_removed_on_the_wire;
         packages_are_installed_upgraded_and_purged = crate::packages::are_installed_upgraded_and_purged;
         packages_restart_nothing_that_is_stale = crate::packages::restart_nothing_that_is_stale;
         packages_have_a_timer_in_place_of_the_daemon = crate::packages::have_a_timer_in_place_of_the_daemon;
