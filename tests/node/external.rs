@@ -35,6 +35,8 @@ fn take_the_keys_away(node: &Node) -> tempfile::TempDir {
     node.until("the controller manager runs without the keys", |node| {
         node.try_exec("pgrep --full '^kube-controller-manager .*--cluster-signing-key-file= '").status.success().then_some(())
     });
+    // Else services would wait for whoever has changed the manifest.
+    node.settle();
     outside
 }
 
