@@ -39,6 +39,8 @@ pub struct Survey {
     pub authorities: Vec<(AuthorityFacts, AuthorityJudgement)>,
     /// The credentials, in the order of the catalog.
     pub credentials: Vec<Judged>,
+    /// The names and addresses for which certificates are wanted and not valid.
+    pub lacking: BTreeMap<CredentialName, Vec<String>>,
 }
 
 /// What a pass is asked to do, and by which lights.
@@ -164,14 +166,26 @@ pub fn survey(node: &Node, now: Timestamp) -> Survey {
         let judgement = judge(&facts, authority.as_ref(), &policy, now);
         Judged { facts, authority, judgement }
     });
-    let credentials = credentials.collect();
+    let credentials: Vec<Judged> = credentials.collect();
     let alarms = &node.settings.alarms;
     let authorities = authorities.into_iter().map(|facts| {
         let within = if facts.authority.root { &alarms.root_authority_expires_within } else { &alarms.authority_expires_within };
         let judgement = judge_authority(&facts, within.as_duration(), now);
         (facts, judgement)
     });
-    Survey { now, authorities: authorities.collect(), credentials }
+    Survey { now, authorities: authorities.collect(), lacking: names_lacking(node, &credentials), credentials }
+}
+
+/// Of those that are renewed here: nobody else's can be given other names.
+fn names_lacking(node: &Node, credentials: &[Judged]) -> BTreeMap<CredentialName, Vec<String>> {
+    let wanted = wanted_names(node, &credentials.iter().map(|judged| &judged.facts).collect::<Vec<_>>());
+    let of = |judged: &Judged| {
+        let credential = &judged.facts.credential;
+        let has = &judged.facts.material.leaf()?.names;
+        let lacking = lacking(wanted.get(&credential.name)?, has);
+        (credential.renewal == Renewal::Ours && !lacking.is_empty()).then(|| (credential.name.clone(), lacking))
+    };
+    credentials.iter().filter_map(of).collect()
 }
 
 /// Whether something is to be renewed that serves nobody any more, and so can't wait for the next scheduled pass: on a machine that was

@@ -5,7 +5,7 @@
 
 mod checks;
 mod manifests;
-mod names;
+pub(super) mod names;
 mod note;
 mod places;
 mod services;
@@ -19,6 +19,7 @@ use crate::model::{AbsolutePath, Authority, Credential, CredentialName, Location
 use crate::settings::{OwnAuthority, OwnCredential, Profile, Settings, Trial};
 pub use checks::CatalogError;
 use manifests::Manifests;
+pub use names::Wanted;
 pub use note::Note;
 use places::Places;
 
@@ -35,8 +36,8 @@ pub struct Catalog {
     pub kubeconfigs: BTreeMap<CredentialName, AbsolutePath>,
     /// Where new client certificates are tried before they take the place of the old ones.
     pub trials: BTreeMap<CredentialName, TrialAt>,
-    /// The names and addresses that credentials are served at, as far as the manifests say.
-    pub wanted_names: BTreeMap<CredentialName, Vec<String>>,
+    /// For which names and addresses certificates are wanted, where something says that.
+    pub wanted_names: BTreeMap<CredentialName, Wanted>,
     /// How many members etcd had when this node joined, as its manifest says; 0 without a manifest.
     pub etcd_members: usize,
     /// By which address the API server of this node is known to the cluster, as its manifest says.
@@ -107,7 +108,7 @@ impl Catalog {
                     let uses = self.services.iter_mut().flat_map(|service| &mut service.uses);
                     uses.filter(|one| one.credential == credential.name).for_each(|one| one.credential = other.name.clone());
                     let wanted = self.wanted_names.remove(&credential.name).unwrap_or_default();
-                    self.wanted_names.entry(other.name.clone()).or_default().extend(wanted);
+                    self.wanted_names.entry(other.name.clone()).or_default().join(wanted);
                     if other.need == Need::Optional {
                         other.need = credential.need;
                     }
