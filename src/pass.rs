@@ -3,14 +3,17 @@
 //! The story is told here and nowhere else; every step of it is a call into the layer that knows how.
 
 mod back;
+mod names;
 pub mod requests;
 pub mod restore;
 pub mod services;
 mod settle;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use self::names::names_lacking;
 pub use self::services::{Services, ServicesReport};
 use self::settle::Settling;
 use crate::act::{BackError, Job, Outcome, Progress, RenewError, Renewal, Renewed, renew};
@@ -174,18 +177,6 @@ pub fn survey(node: &Node, now: Timestamp) -> Survey {
         (facts, judgement)
     });
     Survey { now, authorities: authorities.collect(), lacking: names_lacking(node, &credentials), credentials }
-}
-
-/// Of those that are renewed here: nobody else's can be given other names.
-fn names_lacking(node: &Node, credentials: &[Judged]) -> BTreeMap<CredentialName, Vec<String>> {
-    let wanted = wanted_names(node, &credentials.iter().map(|judged| &judged.facts).collect::<Vec<_>>());
-    let of = |judged: &Judged| {
-        let credential = &judged.facts.credential;
-        let has = &judged.facts.material.leaf()?.names;
-        let lacking = lacking(wanted.get(&credential.name)?, has);
-        (credential.renewal == Renewal::Ours && !lacking.is_empty()).then(|| (credential.name.clone(), lacking))
-    };
-    credentials.iter().filter_map(of).collect()
 }
 
 /// Whether something is to be renewed that serves nobody any more, and so can't wait for the next scheduled pass: on a machine that was

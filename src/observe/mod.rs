@@ -17,5 +17,5 @@ pub use conditions::{Conditions, conditions};
 pub use facts::{Observation, observe};
 pub use node::{Config, ConfigFile, Node, NodeError, Platform, USUAL_CONFIG, host_name};
 pub use renewers::other_renewers;
-pub use wanted::wanted_names;
 pub use services::{ServicesSeen, neighbours, one as service, runtime_socket, services};
+pub use wanted::wanted_names;

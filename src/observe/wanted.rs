@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 
 use super::Node;
 use super::catalog::names::host;
-use crate::credentials::{LoadedAuthority, load_authority};
 use crate::formats::kubeconfig::{Cluster, Kubeconfig, Source};
 use crate::formats::x509::certificates;
 use crate::model::{CredentialFacts, CredentialName, Location};
@@ -42,8 +41,9 @@ fn server(node: &Node, kubeconfig: &CredentialName, credential: &CredentialName)
     };
     let signer = node.catalog.credentials.iter().find(|one| one.name == *credential)?.authority.as_ref()?;
     let signer = node.catalog.authorities.iter().find(|one| one.name == *signer)?;
-    let LoadedAuthority::Present { certificate, .. } = load_authority(&node.root, signer) else { return None };
-    let trusts = certificates(trusted.expose()).ok()?.iter().any(|one| one.fingerprint == certificate.fingerprint);
+    let signers = node.root.read(&signer.certificate, LARGEST_FILE).ok()?;
+    let signers = certificates(signers.bytes.expose()).ok()?;
+    let trusts = certificates(trusted.expose()).ok()?.iter().any(|one| signers.iter().any(|signer| signer.fingerprint == one.fingerprint));
     let name = server_name.filter(|name| !name.is_empty()).or_else(|| host(&server?));
     name.filter(|_| trusts)
 }

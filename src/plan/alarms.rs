@@ -15,8 +15,8 @@ use std::time::Duration;
 pub use diff::{Diff, diff};
 pub use memory::{Renewals, ServiceEnd, note_pass_failed, note_renewals, note_services};
 
-use super::names::with_names;
 use super::Judged;
+use super::names::with_names;
 use crate::model::{
     Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityJudgement, Awaited, Belief, CredentialName, Deferred, Hold,
     LongHold, OtherRenewer, Policy, Renewal, Timestamp, days,
@@ -301,8 +301,10 @@ fn not_trusted(situation: &AlarmSituation<'_>, files: &[String]) -> Option<Alarm
 fn names_differ(situation: &AlarmSituation<'_>, seen: &Seen<'_>, judged: &Judged) -> Option<Alarm> {
     let name = &judged.facts.credential.name;
     let lacking = seen.lacking.get(name)?;
-    let reason =
-        format!("the manifests, the kubeconfigs and the name of the node say that it is reached there, and {} lacks that", judged.facts.credential.location);
+    let reason = format!(
+        "the manifests, the kubeconfigs and the name of the node say that it is reached there, and {} lacks that",
+        judged.facts.credential.location
+    );
     Some(situation.alarm(
         AlarmKind::NamesDiffer,
         format!("credential={name}"),

@@ -135,7 +135,7 @@ fn refusals_name_file_line_key_value_and_what_was_expected() {
         (
             "[[credential]]\nname = \"x\"\npath = \"/x\"",
             "/etc/kubecertd/kubecertd.toml:3:1: `path = \"/x\"`: unknown field `path`, expected one of `name`, `authority`, \
-             `optional`, `certificate`, `key`, `kubeconfig`, `bundle`",
+             `optional`, `certificate`, `key`, `kubeconfig`, `bundle`, `trial`",
         ),
         // Wrong types.
         (
