@@ -297,6 +297,9 @@ fn names_are_added_and_removed_by_a_renewal() {
     assert!(changed.iter().all(|line| line.starts_with("var/lib/kubecertd")), "{changed:#?}");
 }
 
+/// What is done to a node.
+type Edit<'e> = &'e dyn Fn(&Node);
+
 /// Whatever says by which names the API server is asked for: the manifest, admin.conf, the name of the node.
 #[test]
 fn names_that_drifted_are_told_with_the_command_that_mends_them() {
@@ -317,7 +320,7 @@ fn names_that_drifted_are_told_with_the_command_that_mends_them() {
     };
     let manifest = "etc/kubernetes/manifests/kube-apiserver.yaml";
     let server = |node: &Node, to: &str| node.edit("etc/kubernetes/admin.conf", "server: https://k8s-api.example.com:6443", to);
-    let told: [(&dyn Fn(&Node), &str); 5] = [
+    let told: [(Edit<'_>, &str); 5] = [
         (&|node| node.edit(manifest, "--advertise-address=10.200.0.1", "--advertise-address=10.200.0.9"), "10.200.0.9"),
         (
             &|node| {
@@ -358,7 +361,7 @@ fn names_that_drifted_are_told_with_the_command_that_mends_them() {
     // What is no business of the certificate's, or can't be known.
     let other = String::from_utf8(Node::fresh(common::RSA).read("etc/kubernetes/admin.conf")).unwrap();
     let authority = |text: &str| text.lines().find(|line| line.contains("certificate-authority-data")).unwrap().to_owned();
-    let calm: [&dyn Fn(&Node); 4] = [
+    let calm: [Edit<'_>; 4] = [
         &|node| node.edit(manifest, "issuer=https://kubernetes.default.svc.cluster.local", "issuer=https://issuer.example.com/keys"),
         &|node| {
             // Somebody answers there who is trusted by an authority of his own.
