@@ -198,3 +198,23 @@ fn a_mistake_in_an_entry_is_told_with_its_file_and_line_before_anything_is_done(
     assert!(shown.contains("# service site: systemd unit site.service, sent SIGUSR1, health at http://127.0.0.1:1/"), "{shown}");
     assert!(node.run(&["config", "check"]).text.contains("18 credentials and 6 services"), "{}", node.run(&["config", "check"]).text);
 }
+
+/// The daemon has a /tmp of its own, and would look for the pid file there.
+#[test]
+fn the_drop_in_opens_what_own_services_need() {
+    let node = node();
+    let drop_in = || {
+        let text = node.run(&["config", "check"]).text;
+        text[text.find("[Service]").unwrap()..].to_owned()
+    };
+    assert_eq!(drop_in(), "[Service]\nReadWritePaths=-/etc/site\n");
+    let service = |pid_file: &str| {
+        format!(
+            "[[service]]\nname = 'x'\npid_file = '{pid_file}'\nsignal = 'HUP'\nuses = [{{ credential = 'client', takes = 'restart' }}]\n"
+        )
+    };
+    node.write("etc/kubecertd/kubecertd.d/x.toml", service("/run/x.pid"));
+    assert_eq!(drop_in(), "[Service]\nReadWritePaths=-/etc/site\n");
+    node.write("etc/kubecertd/kubecertd.d/x.toml", service("/tmp/x.pid"));
+    assert_eq!(drop_in(), "[Service]\nPrivateTmp=no\nReadWritePaths=-/etc/site\n");
+}

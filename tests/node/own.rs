@@ -236,6 +236,9 @@ pub fn a_webhook_and_a_monitoring_client_are_looked_after(node: &mut Node) {
         ("fresh, by what it serves".to_owned(), "fresh, by what it was told last".to_owned())
     );
 
+    let status = node.exec("kubecertd status || true");
+    assert!(["webhook ", "monitoring "].iter().all(|name| status.matches(name).count() >= 2), "{status}");
+
     // A restore goes the same way back.
     let restored = webhook.run(node, "kubecertd restore webhook");
     assert_eq!(node.serial("webhook"), old.0, "{restored}");
