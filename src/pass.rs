@@ -4,14 +4,17 @@
 
 mod back;
 mod copies;
+mod names;
 pub mod requests;
 pub mod restore;
 pub mod services;
 mod settle;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use self::names::names_lacking;
 pub use self::services::{Services, ServicesReport};
 use self::settle::Settling;
 use crate::act::{BackError, Copied, Job, Outcome, Progress, RenewError, Renewal, Renewed, renew};
@@ -40,6 +43,8 @@ pub struct Survey {
     pub authorities: Vec<(AuthorityFacts, AuthorityJudgement)>,
     /// The credentials, in the order of the catalog.
     pub credentials: Vec<Judged>,
+    /// The names and addresses for which certificates are wanted and not valid.
+    pub lacking: BTreeMap<CredentialName, Vec<String>>,
 }
 
 /// What a pass is asked to do, and by which lights.
@@ -167,14 +172,14 @@ pub fn survey(node: &Node, now: Timestamp) -> Survey {
         let judgement = judge(&facts, authority.as_ref(), &policy, now);
         Judged { facts, authority, judgement }
     });
-    let credentials = credentials.collect();
+    let credentials: Vec<Judged> = credentials.collect();
     let alarms = &node.settings.alarms;
     let authorities = authorities.into_iter().map(|facts| {
         let within = if facts.authority.root { &alarms.root_authority_expires_within } else { &alarms.authority_expires_within };
         let judgement = judge_authority(&facts, within.as_duration(), now);
         (facts, judgement)
     });
-    Survey { now, authorities: authorities.collect(), credentials }
+    Survey { now, authorities: authorities.collect(), lacking: names_lacking(node, &credentials), credentials }
 }
 
 /// Whether something is to be renewed that serves nobody any more, and so can't wait for the next scheduled pass: on a machine that was

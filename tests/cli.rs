@@ -296,3 +296,88 @@ fn names_are_added_and_removed_by_a_renewal() {
     let changed = before.differences(&node.snapshot());
     assert!(changed.iter().all(|line| line.starts_with("var/lib/kubecertd")), "{changed:#?}");
 }
+
+/// What is done to a node.
+type Edit<'e> = &'e dyn Fn(&Node);
+
+/// Whatever says by which names the API server is asked for: the manifest, admin.conf, the name of the node.
+#[test]
+fn names_that_drifted_are_told_with_the_command_that_mends_them() {
+    for tree in [common::RSA, ECDSA] {
+        let node = Node::fresh(tree);
+        node.give_kubelet(300);
+        node.point_kubelet();
+        let run = node.run(&["check"]);
+        assert!(run.code == 0 && !run.text.contains("--add-san"), "as kubeadm made it nothing is lacking: {}", run.text);
+    }
+
+    let drifted = |edit: &dyn Fn(&Node)| {
+        let node = Node::fresh(ECDSA);
+        node.give_kubelet(300);
+        node.point_kubelet();
+        edit(&node);
+        node
+    };
+    let manifest = "etc/kubernetes/manifests/kube-apiserver.yaml";
+    let server = |node: &Node, to: &str| node.edit("etc/kubernetes/admin.conf", "server: https://k8s-api.example.com:6443", to);
+    let told: [(Edit<'_>, &str); 5] = [
+        (&|node| node.edit(manifest, "--advertise-address=10.200.0.1", "--advertise-address=10.200.0.9"), "10.200.0.9"),
+        (
+            &|node| {
+                node.edit(
+                    manifest,
+                    "issuer=https://kubernetes.default.svc.cluster.local",
+                    "issuer=https://kubernetes.default.svc.corp.test",
+                )
+            },
+            "kubernetes.default.svc.corp.test",
+        ),
+        (&|node| server(node, "server: https://vip.example.com:6443"), "vip.example.com"),
+        (&|node| server(node, "tls-server-name: sni.example.com\n    server: https://k8s-api.example.com:6443"), "sni.example.com"),
+        (
+            &|node| {
+                let run = node.run(&["renew", "apiserver", "--remove-san", "cp1"]);
+                assert_eq!(run.code, 0, "{}", run.text);
+            },
+            "cp1",
+        ),
+    ];
+    for (edit, name) in told {
+        let node = drifted(edit);
+        node.settle();
+        let run = node.run(&["check"]);
+        let line = format!("apiserver: it is not valid for {name}: kubecertd renew apiserver --add-san {name}\n");
+        assert!(run.code == 3 && run.text.contains(&line) && run.text.contains("1 needs an operator."), "{}", run.text);
+        let json: serde_json::Value = serde_json::from_str(&node.run(&["check", "-o", "json"]).text).unwrap();
+        let entry = json["certificates"].as_array().unwrap().iter().find(|one| one["name"] == "apiserver").unwrap();
+        assert_eq!(entry["missingNames"], serde_json::json!([name]));
+        // And the command that is named does mend it.
+        let run = node.run(&["renew", "apiserver", "--add-san", name]);
+        assert_eq!(run.code, 0, "{}", run.text);
+        let run = node.run(&["check"]);
+        assert!(run.code == 0 && !run.text.contains("--add-san"), "{}", run.text);
+    }
+
+    // What is no business of the certificate's, or can't be known.
+    let other = String::from_utf8(Node::fresh(common::RSA).read("etc/kubernetes/admin.conf")).unwrap();
+    let authority = |text: &str| text.lines().find(|line| line.contains("certificate-authority-data")).unwrap().to_owned();
+    let calm: [Edit<'_>; 4] = [
+        &|node| node.edit(manifest, "issuer=https://kubernetes.default.svc.cluster.local", "issuer=https://issuer.example.com/keys"),
+        &|node| {
+            // Somebody answers there who is trusted by an authority of his own.
+            server(node, "server: https://vip.example.com:6443");
+            let text = node.text("etc/kubernetes/admin.conf");
+            node.write("etc/kubernetes/admin.conf", text.replace(&authority(&text), &authority(&other)));
+        },
+        &|node| {
+            server(node, "server: https://vip.example.com:6443");
+            node.edit("etc/kubernetes/admin.conf", "current-context:", "current-contexts:");
+        },
+        &|node| node.remove("etc/kubernetes/manifests/kube-apiserver.yaml"),
+    ];
+    for (index, edit) in calm.into_iter().enumerate() {
+        let node = drifted(edit);
+        let text = node.run(&["check"]).text;
+        assert!(!text.contains("it is not valid for"), "{index}: {text}");
+    }
+}

@@ -10,7 +10,7 @@ use crate::model::{Action, AuthorityCondition, AuthorityFacts, AuthorityJudgemen
 use crate::observe::{Node, Platform};
 use crate::pass::services::look;
 use crate::pass::{Survey, survey};
-use crate::plan::Judged;
+use crate::plan::{Judged, with_names};
 use crate::sys::Clock;
 
 pub(super) fn run(node: &Node, options: &CheckOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
@@ -33,7 +33,7 @@ pub(super) fn run(node: &Node, options: &CheckOptions, clock: &dyn Clock) -> Res
 pub(super) fn exit(survey: &Survey) -> Exit {
     let credentials = survey.credentials.iter().any(|judged| judged.judgement.attention);
     let authorities = survey.authorities.iter().any(|(_, judgement)| judgement.attention);
-    if credentials || authorities { Exit::Attention } else { Exit::Fine }
+    if credentials || authorities || !survey.lacking.is_empty() { Exit::Attention } else { Exit::Fine }
 }
 
 /// The tables, what needs attention, and a last line that sums it up.
@@ -123,7 +123,10 @@ pub(super) fn attention(survey: &Survey) -> Vec<String> {
     let credentials = credentials.map(|Judged { facts, judgement, .. }| {
         format!("{}: {}", paint(style(judgement.condition, true), facts.credential.name.as_str()), judgement.reason)
     });
-    authorities.chain(credentials).collect()
+    let lacking = survey.lacking.iter().map(|(name, lacking)| {
+        format!("{}: it is not valid for {}: {}", paint(SOON, name.as_str()), lacking.join(", "), with_names(name, lacking))
+    });
+    authorities.chain(credentials).chain(lacking).collect()
 }
 
 /// What is worth knowing though nothing is wrong.
@@ -149,7 +152,10 @@ pub(super) fn summary(survey: &Survey) -> String {
     let present = with(|judged| judged.judgement.condition != Condition::Absent);
     let renew = with(|judged| matches!(judged.judgement.action, Action::Renew | Action::Repair));
     let copy = with(|judged| judged.judgement.action == Action::Copy);
-    let operator = with(|judged| judged.judgement.attention) - renew - copy
+    // What is renewed anyway, with its names as they are, is counted there.
+    let lacking = survey.credentials.iter().filter(|judged| !judged.judgement.attention);
+    let lacking = lacking.filter(|judged| survey.lacking.contains_key(&judged.facts.credential.name)).count();
+    let operator = lacking + with(|judged| judged.judgement.attention) - renew - copy
         + survey.authorities.iter().filter(|(_, judgement)| judgement.attention).count();
     let mut text = format!("{} on this node", count(present, "credential"));
     text += &match renew {

@@ -6,7 +6,7 @@ use super::Exit;
 use super::confinement;
 use super::out::{self, GOOD, HEADING, paint};
 use super::words::count;
-use crate::model::{Location, Need, Renewal, ServiceKind};
+use crate::model::{Location, Need, Renewal, ServiceKind, UnitRefresh};
 use crate::observe::Node;
 
 /// By the time there is a node, its configuration was found right.
@@ -60,7 +60,7 @@ pub(super) fn show(node: &Node) -> Exit {
         let place = match &service.kind {
             ServiceKind::StaticPod { manifest: Some(file), .. } => format!("static pod of {file}"),
             ServiceKind::StaticPod { manifest: None, .. } => "no static pod here".to_owned(),
-            ServiceKind::Unit { unit, .. } => format!("systemd unit {unit}"),
+            ServiceKind::Unit { unit, refresh } => format!("systemd unit {unit}{}", told(*refresh)),
             ServiceKind::Process { pid_file, signal } => format!("process of {pid_file}, sent {signal}"),
             ServiceKind::Command { command, .. } => format!("reached by the command {command:?}"),
         };
@@ -74,6 +74,16 @@ pub(super) fn show(node: &Node) -> Exit {
     }
     out::say(&text);
     Exit::Fine
+}
+
+/// What is done to a unit, where that is not what is done to most.
+fn told(refresh: UnitRefresh) -> String {
+    match refresh {
+        UnitRefresh::ReloadOrRestart => String::new(),
+        UnitRefresh::Restart => ", restarted".to_owned(),
+        UnitRefresh::Reload => ", told to reload".to_owned(),
+        UnitRefresh::Signal(signal) => format!(", sent {signal}"),
+    }
 }
 
 fn need(need: &Need) -> String {

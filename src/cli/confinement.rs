@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::credentials::located;
-use crate::model::{AbsolutePath, Location, Renewal};
+use crate::model::{AbsolutePath, Location, Renewal, ServiceKind};
 use crate::observe::Node;
 use crate::settings::{Listen, OwnCopy, Textfile};
 use crate::store::LARGEST_FILE;
@@ -88,8 +88,12 @@ fn read(node: &Node) -> Vec<PathBuf> {
     let catalog = &node.catalog;
     let authorities = catalog.authorities.iter().flat_map(|one| [one.certificate.as_path().to_owned(), one.key.as_path().to_owned()]);
     let watched = catalog.credentials.iter().flat_map(|one| one.location.files().map(|file| file.as_path().to_owned()));
+    let pid_files = catalog.services.iter().filter_map(|service| match &service.kind {
+        ServiceKind::Process { pid_file, .. } => Some(pid_file.as_path().to_owned()),
+        ServiceKind::StaticPod { .. } | ServiceKind::Unit { .. } | ServiceKind::Command { .. } => None,
+    });
     let paths = &node.settings.paths;
-    authorities.chain(watched).chain([&paths.profiles, &paths.manifests].map(|path| path.as_path().to_owned())).collect()
+    authorities.chain(watched).chain(pid_files).chain([&paths.profiles, &paths.manifests].map(|path| path.as_path().to_owned())).collect()
 }
 
 fn folder_of(file: &AbsolutePath) -> PathBuf {

@@ -39,6 +39,9 @@ struct Certificate<'s> {
     action: Option<&'static str>,
     reason: &'s str,
     attention: bool,
+    /// Names and addresses for which it is wanted and not valid.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    missing_names: &'s [String],
     file: String,
     #[serde(flatten)]
     details: Option<Details<'s>>,
@@ -65,27 +68,27 @@ pub(super) fn render(survey: &Survey) -> String {
     let info = CertificateExpirationInfo {
         kind: "CertificateExpirationInfo",
         api_version: "output.kubeadm.k8s.io/v1alpha3",
-        certificates: listed(ours, survey.now),
+        certificates: listed(ours, survey),
         certificate_authorities: survey.authorities.iter().map(|(facts, judgement)| authority(facts, judgement, survey.now)).collect(),
-        watched: listed(watched, survey.now),
+        watched: listed(watched, survey),
     };
     serde_json::to_string_pretty(&info).map_or_else(|e| format!("{{\"error\": {:?}}}\n", e.to_string()), |json| json + "\n")
 }
 
-fn listed(credentials: Vec<&Judged>, now: Timestamp) -> Vec<Certificate<'_>> {
-    let mut listed: Vec<_> = credentials.into_iter().map(|judged| credential(judged, now)).collect();
+fn listed<'s>(credentials: Vec<&'s Judged>, survey: &'s Survey) -> Vec<Certificate<'s>> {
+    let mut listed: Vec<_> = credentials.into_iter().map(|judged| credential(judged, survey)).collect();
     listed.sort_by_key(|one| one.name);
     listed
 }
 
-fn credential(judged: &Judged, now: Timestamp) -> Certificate<'_> {
+fn credential<'s>(judged: &'s Judged, survey: &'s Survey) -> Certificate<'s> {
     let Judged { facts, authority, judgement } = judged;
     let leaf = facts.material.leaf();
     let entry = &facts.credential;
     Certificate {
         name: entry.kubeadm_name.as_ref().unwrap_or(&entry.name).as_str(),
         expiration_date: leaf.map(|leaf| leaf.not_after.to_string()),
-        residual_time: leaf.map_or(0, |leaf| leaf.not_after.seconds_since(now)),
+        residual_time: leaf.map_or(0, |leaf| leaf.not_after.seconds_since(survey.now)),
         externally_managed: authority.as_ref().is_some_and(is_external),
         ca_name: entry.authority.as_ref().map(|name| name.as_str()),
         missing: matches!(facts.material, Material::Absent),
@@ -95,6 +98,7 @@ fn credential(judged: &Judged, now: Timestamp) -> Certificate<'_> {
         action: Some(judgement.action.as_str()),
         reason: &judgement.reason,
         attention: judgement.attention,
+        missing_names: survey.lacking.get(&entry.name).map_or(&[], Vec::as_slice),
         file: entry.location.to_string(),
         details: leaf.map(|leaf| Details {
             subject: &leaf.subject,
@@ -123,6 +127,7 @@ fn authority<'s>(facts: &'s AuthorityFacts, judgement: &'s AuthorityJudgement, n
         action: None,
         reason: &judgement.reason,
         attention: judgement.attention,
+        missing_names: &[],
         file: facts.authority.certificate.to_string(),
         details: certificate.map(|certificate| Details {
             subject: &certificate.subject,

@@ -110,7 +110,7 @@ mod tests {
     fn judged(name: &str, presence: Presence, health: Health, freshness: &[(&str, Freshness)]) -> JudgedService {
         let kind = ServiceKind::StaticPod { pod: name.to_owned(), manifest: None, grace: Duration::ZERO };
         let name = ServiceName::new(name).unwrap();
-        let service = Service { name, kind, health: None, essential: None, uses: Vec::new(), ages: false };
+        let service = Service { name, kind, health: None, essential: None, uses: Vec::new(), ages: false, configured: false };
         let freshness = freshness.iter().map(|(name, freshness)| (CredentialName::new(*name).unwrap(), freshness.clone()));
         JudgedService { facts: ServiceFacts { service, presence, health, holds: Vec::new() }, freshness: freshness.collect() }
     }

@@ -34,6 +34,31 @@ pub enum Runner {
     Child,
 }
 
+/// What a program is run for, as systemctl shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It is told of an alarm.
+    Alarm,
+    /// It has a service take a new credential.
+    Refresh,
+}
+
+impl Purpose {
+    fn description(self) -> &'static str {
+        match self {
+            Self::Alarm => "A command of the site, told of an alarm by kubecertd",
+            Self::Refresh => "A command of the site, by which kubecertd has a service take a new credential",
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Alarm => "alarm",
+            Self::Refresh => "refresh",
+        }
+    }
+}
+
 /// Why a program could not be run to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum OutsideError {
@@ -72,19 +97,19 @@ impl Runner {
     ///
     /// # Errors
     /// [`OutsideError`], when it can't be started, or is not over in time. That it ended badly is none.
-    pub async fn run(self, argv: &Argv, stdin: &[u8], limit: Duration) -> Result<Finished, OutsideError> {
+    pub async fn run(self, argv: &Argv, purpose: Purpose, stdin: &[u8], limit: Duration) -> Result<Finished, OutsideError> {
         match self {
             Self::Child => Ok(command::run(argv, Some(stdin), limit).await?),
-            Self::Systemd => by(&Systemd::connect(ANSWER).await?, argv, stdin, limit).await,
+            Self::Systemd => by(&Systemd::connect(ANSWER).await?, argv, purpose, stdin, limit).await,
         }
     }
 }
 
-async fn by(systemd: &Systemd, argv: &Argv, stdin: &[u8], limit: Duration) -> Result<Finished, OutsideError> {
+async fn by(systemd: &Systemd, argv: &Argv, purpose: Purpose, stdin: &[u8], limit: Duration) -> Result<Finished, OutsideError> {
     let (reader, writer) = io::pipe()?;
     let mut pipe = Receiver::from_owned_fd(OwnedFd::from(reader))?;
-    let (unit, words) = (unit_name(), argv.words());
-    let description = "A command of the site, told of an alarm by kubecertd";
+    let (unit, words) = (unit_name(purpose), argv.words());
+    let description = purpose.description();
     let once = Once { unit: &unit, description, words: &words, stdin: prepared(stdin)?, output: writer.into(), limit };
     let mut output = Output::default();
     let ended = {
@@ -123,17 +148,17 @@ async fn read_all(pipe: &mut Receiver, output: &mut Output) {
 
 /// A file in memory, so that nobody has to write while the program reads.
 fn prepared(bytes: &[u8]) -> io::Result<OwnedFd> {
-    let mut file = File::from(memfd_create(c"kubecertd-alarm", MFdFlags::MFD_CLOEXEC)?);
+    let mut file = File::from(memfd_create(c"kubecertd-stdin", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(bytes)?;
     file.seek(SeekFrom::Start(0))?;
     Ok(file.into())
 }
 
-fn unit_name() -> String {
+fn unit_name(purpose: Purpose) -> String {
     let mut bytes = [0_u8; 8];
     // Without random numbers the second of two at the same time is refused by systemd, and tried again.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
-    format!("kubecertd-alarm-{:016x}.service", u64::from_ne_bytes(bytes))
+    format!("kubecertd-{}-{:016x}.service", purpose.word(), u64::from_ne_bytes(bytes))
 }
 
 #[cfg(test)]
@@ -170,7 +195,7 @@ mod tests {
     async fn real_systemd_runs_programs_in_units_of_their_own() {
         let run = async |words: &[&str], limit: u64| {
             let argv = Argv::new(words.iter().copied()).unwrap();
-            Runner::Systemd.run(&argv, b"{\"an\": \"alarm\"}\n", Duration::from_secs(limit)).await
+            Runner::Systemd.run(&argv, Purpose::Alarm, b"{\"an\": \"alarm\"}\n", Duration::from_secs(limit)).await
         };
         let told =
             run(&["/bin/sh", "-c", "cat; cat /proc/self/cgroup; echo \"$1\" >&2", "sh", "a $HOME ${HOME} $$ %n word"], 5).await.unwrap();

@@ -23,6 +23,8 @@ pub struct Service {
     pub uses: Vec<Use>,
     /// Whether it keeps certificates in memory that end a year after its start, so that it has to be restarted before.
     pub ages: bool,
+    /// Whether the operator lists it: then it has to be on this node.
+    pub configured: bool,
 }
 
 /// What a whole cluster lives on, by how its like on other nodes are found.

@@ -3,9 +3,10 @@
 //! It is made of the profile (the usual places), the static pod manifests that are really there (the real places) and
 //! the operator's own entries (which have the last word). Making it is a pure function of their texts.
 
+mod checks;
 mod copies;
 mod manifests;
-mod names;
+pub(super) mod names;
 mod note;
 mod places;
 mod services;
@@ -13,12 +14,13 @@ mod services;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{AbsolutePath, Authority, AuthorityName, Credential, CredentialName, Location, Need, Renewal, Service, TrialAt};
-use crate::settings::{Origin, OwnAuthority, OwnCredential, Profile, Settings, Stated, Trial};
+use crate::model::{AbsolutePath, Authority, Credential, CredentialName, Location, Need, Renewal, Service, TrialAt};
+use crate::settings::{OwnAuthority, OwnCredential, Profile, Settings, Trial};
+pub use checks::CatalogError;
 use manifests::Manifests;
+pub use names::Wanted;
 pub use note::Note;
 use places::Places;
 
@@ -35,8 +37,8 @@ pub struct Catalog {
     pub kubeconfigs: BTreeMap<CredentialName, AbsolutePath>,
     /// Where new client certificates are tried before they take the place of the old ones.
     pub trials: BTreeMap<CredentialName, TrialAt>,
-    /// The names and addresses that credentials are served at, as far as the manifests say.
-    pub wanted_names: BTreeMap<CredentialName, Vec<String>>,
+    /// For which names and addresses certificates are wanted, where something says that.
+    pub wanted_names: BTreeMap<CredentialName, Wanted>,
     /// How many members etcd had when this node joined, as its manifest says; 0 without a manifest.
     pub etcd_members: usize,
     /// By which address the API server of this node is known to the cluster, as its manifest says.
@@ -55,6 +57,8 @@ pub struct Found<'a> {
     pub references: &'a BTreeMap<AbsolutePath, Reference>,
     /// Whether there is a file at a path.
     pub exists: &'a dyn Fn(&AbsolutePath) -> bool,
+    /// The files that a path with `*` for whole names means.
+    pub matching: &'a dyn Fn(&AbsolutePath) -> Vec<AbsolutePath>,
 }
 
 /// Where a kubeconfig has the client certificate of its user.
@@ -71,83 +75,6 @@ pub enum Reference {
     Embedded,
 }
 
-/// Entries of the operator that can't stand beside the rest of the catalog.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum CatalogError {
-    /// Nobody is known to sign it.
-    #[error("{origin}: [[credential]] {credential:?}: authority = {authority:?} is not known; there are {known}", credential = credential.as_str(), authority = authority.as_str())]
-    UnknownAuthority {
-        /// Where the entry is.
-        origin: Origin,
-        /// Its name.
-        credential: CredentialName,
-        /// The authority it names.
-        authority: AuthorityName,
-        /// The ones there are.
-        known: String,
-    },
-    /// The name is kubeadm's for something that has another one here.
-    #[error("{origin}: [[credential]] {taken:?} is kubeadm's name for {name:?}: use that one to take its place, or another for your own", taken = taken.as_str(), name = name.as_str())]
-    NameTaken {
-        /// Where the entry is.
-        origin: Origin,
-        /// The name of the entry.
-        taken: CredentialName,
-        /// The name that the credential has here.
-        name: CredentialName,
-    },
-    /// Pods mount the folders of certificates, and would see the backups.
-    #[error("{state} lies in {folder}, where {authority} has its certificate, and which pods mount: choose a folder that nothing else reads", folder = folder.display())]
-    StateAmongCertificates {
-        /// `paths.state`.
-        state: Box<Stated>,
-        /// The folder.
-        folder: PathBuf,
-        /// The authority in it.
-        authority: AuthorityName,
-    },
-    /// There is nothing of that name to copy.
-    #[error("{origin}: [[copy]]: of = {of:?} is not known, or is a copy itself; there are {known}", of = of.as_str())]
-    UnknownOriginal {
-        /// Where the entry is.
-        origin: Origin,
-        /// What it would be a copy of.
-        of: CredentialName,
-        /// What there is.
-        known: String,
-    },
-    /// The name of a copy is another credential's.
-    #[error("{origin}: [[copy]] {name:?} has the name of a credential: give it one of its own, or none", name = name.as_str())]
-    CopyNamed {
-        /// Where the entry is.
-        origin: Origin,
-        /// The name.
-        name: CredentialName,
-    },
-    /// A copy would take the place of a credential.
-    #[error("{origin}: [[copy]]: {file} is where {other:?} lives: a copy is another file", other = other.as_str())]
-    CopyInPlace {
-        /// Where the entry is.
-        origin: Origin,
-        /// The file.
-        file: AbsolutePath,
-        /// The credential, or the other copy.
-        other: CredentialName,
-    },
-    /// The same file would be renewed under two names.
-    #[error("{origin}: [[credential]] {credential:?} lives in {file}, and so does {other:?}: leave one of them out, or give this one the name of the other to take its place", credential = credential.as_str(), other = other.as_str())]
-    SharedFile {
-        /// Where the entry is.
-        origin: Origin,
-        /// Its name.
-        credential: CredentialName,
-        /// The file.
-        file: AbsolutePath,
-        /// The other credential.
-        other: CredentialName,
-    },
-}
-
 impl Catalog {
     /// Makes the catalog.
     ///
@@ -157,20 +84,23 @@ impl Catalog {
     pub fn build(settings: &Settings, profile: &Profile, found: Found<'_>) -> Result<Self, CatalogError> {
         let mut notes = Vec::new();
         let manifests = Manifests::read(found.manifests, &mut notes);
-        let services = services::all(profile, &manifests);
+        let services = services::all(settings, profile, &manifests);
         let wanted_names = names::wanted(profile, &manifests);
         let mut places = Places::new(&manifests, found, &mut notes);
         let authorities = authorities(settings, profile, &mut places);
         let credentials = credentials(settings, profile, &mut places);
-        check_own(settings, &authorities, &credentials)?;
-        check_state(settings, &authorities)?;
+        checks::own(settings, &authorities, &credentials, &services)?;
+        let listed: BTreeSet<_> = credentials.iter().map(|credential| credential.name.clone()).collect();
+        checks::state(settings, &authorities)?;
         let etcd_members = manifests.etcd_members();
         let api_server_address = manifests.api_server_address().map(str::to_owned);
-        let trials = trials(profile, &services);
+        let trials = trials(settings, profile, &services);
         let kubeconfigs = kubeconfigs(settings, profile, found);
         let mut catalog =
             Self { authorities, credentials, services, kubeconfigs, trials, wanted_names, etcd_members, api_server_address, notes };
         catalog.join_shared();
+        catalog.add_copies(settings, found.matching)?;
+        checks::uses(settings, &listed, &catalog.credentials)?;
         Ok(catalog)
     }
 
@@ -184,7 +114,7 @@ impl Catalog {
                     let uses = self.services.iter_mut().flat_map(|service| &mut service.uses);
                     uses.filter(|one| one.credential == credential.name).for_each(|one| one.credential = other.name.clone());
                     let wanted = self.wanted_names.remove(&credential.name).unwrap_or_default();
-                    self.wanted_names.entry(other.name.clone()).or_default().extend(wanted);
+                    self.wanted_names.entry(other.name.clone()).or_default().join(wanted);
                     if other.need == Need::Optional {
                         other.need = credential.need;
                     }
@@ -244,8 +174,9 @@ fn kubeconfigs(settings: &Settings, profile: &Profile, found: Found<'_>) -> BTre
     referenced.filter(|(_, kubeconfig)| found.references.contains_key(kubeconfig)).collect()
 }
 
-/// None where the service is not on this node.
-fn trials(profile: &Profile, services: &[Service]) -> BTreeMap<CredentialName, TrialAt> {
+/// None where the service is not on this node. An own entry in the place of the profile's is tried where that one would be, unless it
+/// says something else.
+fn trials(settings: &Settings, profile: &Profile, services: &[Service]) -> BTreeMap<CredentialName, TrialAt> {
     let at = |trial: &Trial| match &trial.service {
         None => Some(TrialAt::Kubeconfig(trial.path.clone())),
         Some(name) => {
@@ -254,7 +185,9 @@ fn trials(profile: &Profile, services: &[Service]) -> BTreeMap<CredentialName, T
             Some(TrialAt::Url { url: format!("https://{address}{}", trial.path), user: trial.user.clone() })
         }
     };
-    profile.credentials.iter().filter_map(|usual| Some((usual.name.clone(), at(usual.trial.as_ref()?)?))).collect()
+    let usual = profile.credentials.iter().map(|usual| (&usual.name, &usual.trial));
+    let own = settings.credentials.iter().map(|own| (&own.name, &own.trial));
+    usual.chain(own).filter_map(|(name, trial)| Some((name.clone(), at(trial.as_ref()?)?))).collect()
 }
 
 fn own_credential(entry: &OwnCredential) -> Credential {
@@ -262,60 +195,6 @@ fn own_credential(entry: &OwnCredential) -> Credential {
     let renewal = if authority.is_some() { Renewal::Ours } else { Renewal::Elsewhere };
     let need = if optional { Need::Optional } else { Need::Configured };
     Credential { name, kubeadm_name: None, location, authority, renewal, need }
-}
-
-fn check_state(settings: &Settings, authorities: &[Authority]) -> Result<(), CatalogError> {
-    let state = &settings.paths.state;
-    if *state.origin() == Origin::Default {
-        // Nobody chose it, and who has a certificate in /var/lib itself has done nothing wrong.
-        return Ok(());
-    }
-    let folder_of = |authority: &Authority| authority.certificate.as_path().parent().map(Path::to_owned);
-    let inside = authorities.iter().find_map(|one| {
-        let folder = folder_of(one).filter(|folder| folder.parent().is_some() && state.as_path().starts_with(folder))?;
-        Some(CatalogError::StateAmongCertificates { state: Box::new(state.stated()), folder, authority: one.name.clone() })
-    });
-    inside.map_or(Ok(()), Err)
-}
-
-fn check_own(settings: &Settings, authorities: &[Authority], credentials: &[Credential]) -> Result<(), CatalogError> {
-    for own in &settings.credentials {
-        check_authority(own, authorities)?;
-        check_name(own, credentials)?;
-        check_files(own, credentials)?;
-    }
-    Ok(())
-}
-
-fn check_authority(own: &OwnCredential, authorities: &[Authority]) -> Result<(), CatalogError> {
-    let Some(named) = &own.authority else { return Ok(()) };
-    if authorities.iter().any(|authority| authority.name == *named) {
-        return Ok(());
-    }
-    let known: Vec<&str> = authorities.iter().map(|authority| authority.name.as_str()).collect();
-    let (credential, authority) = (own.name.clone(), named.clone());
-    Err(CatalogError::UnknownAuthority { origin: own.origin.clone(), credential, authority, known: known.join(", ") })
-}
-
-fn check_name(own: &OwnCredential, credentials: &[Credential]) -> Result<(), CatalogError> {
-    match credentials.iter().find(|credential| credential.kubeadm_name.as_ref() == Some(&own.name)) {
-        Some(other) => Err(CatalogError::NameTaken { origin: own.origin.clone(), taken: own.name.clone(), name: other.name.clone() }),
-        None => Ok(()),
-    }
-}
-
-fn check_files(own: &OwnCredential, credentials: &[Credential]) -> Result<(), CatalogError> {
-    let others = credentials.iter().filter(|other| other.name != own.name);
-    let mut shared = others.flat_map(|other| other.location.files().map(move |file| (other, file)));
-    match shared.find(|(_, file)| own.location.files().any(|mine| mine == *file)) {
-        Some((other, file)) => Err(CatalogError::SharedFile {
-            origin: own.origin.clone(),
-            credential: own.name.clone(),
-            file: file.clone(),
-            other: other.name.clone(),
-        }),
-        None => Ok(()),
-    }
 }
 
 impl Profile {

@@ -11,6 +11,7 @@ mod node;
 mod renewers;
 pub mod services;
 mod shared;
+mod wanted;
 
 pub use catalog::Catalog;
 pub use conditions::{Conditions, conditions};
@@ -18,3 +19,4 @@ pub use facts::{Observation, observe};
 pub use node::{Config, ConfigFile, Node, NodeError, Platform, USUAL_CONFIG, host_name};
 pub use renewers::other_renewers;
 pub use services::{ServicesSeen, neighbours, one as service, runtime_socket, services};
+pub use wanted::wanted_names;

@@ -95,8 +95,9 @@ impl Node {
         let manifests = manifests(&root, &settings.paths.manifests, &mut notes);
         let references = references(&root, &profile);
         let exists = |path: &AbsolutePath| root.stat(path).is_ok_and(|found| found.is_some());
-        let mut catalog = Catalog::build(&settings, &profile, Found { manifests: &manifests, references: &references, exists: &exists })?;
-        catalog.add_copies(&settings, &|pattern| root.matching(pattern))?;
+        let matching = |pattern: &AbsolutePath| root.matching(pattern);
+        let found = Found { manifests: &manifests, references: &references, exists: &exists, matching: &matching };
+        let catalog = Catalog::build(&settings, &profile, found)?;
         notes.extend(catalog.notes.iter().map(ToString::to_string));
         let platform = platform(&exists);
         let folder = &settings.paths.manifests;

@@ -136,6 +136,7 @@ async fn facts(look: Arc<Look>, service: Service) -> (ServiceFacts, Vec<String>)
             let health = health::ask(service.health.as_deref()).await;
             return (ServiceFacts { health, ..not_running(&service, presence) }, Vec::new());
         }
+        Err(Presence::Absent) if service.configured => return (not_running(&service, Presence::Down(not_here(&service))), Vec::new()),
         Err(presence) => return (not_running(&service, presence), Vec::new()),
     };
     let holds = together(service.uses.iter().map(|one| holds(Arc::clone(&look), Arc::clone(&running), one.clone())));
@@ -149,6 +150,15 @@ async fn facts(look: Arc<Look>, service: Service) -> (ServiceFacts, Vec<String>)
         *place = holding;
     }
     (facts, notes)
+}
+
+/// What the operator lists is missed; what only the profile knows of need not be on every node.
+fn not_here(service: &Service) -> String {
+    match &service.kind {
+        ServiceKind::StaticPod { pod, .. } => format!("the configuration lists it, and no manifest here is for a pod {pod}"),
+        ServiceKind::Unit { unit, .. } => format!("the configuration lists it, and systemd has no unit {unit}"),
+        ServiceKind::Process { .. } | ServiceKind::Command { .. } => "the configuration lists it, and it is not here".to_owned(),
+    }
 }
 
 async fn holds(look: Arc<Look>, running: Arc<Running>, one: Use) -> (Holding, Option<String>) {

@@ -9,7 +9,7 @@ use super::{PATIENCE, PassError, files};
 use crate::act::{self, Refusal};
 use crate::credentials::{ComposeError, Loaded, LoadedAuthority, LoadedKey, Stored, load, load_authority};
 use crate::formats::x509::{Certificate, IssueError, KeyError, PrivateKey, ReadError, VerifyError, certificates, request, verify_answer};
-use crate::model::{Authority, Credential, CredentialName, Secret, Timestamp};
+use crate::model::{Authority, Credential, CredentialName, Renewal, Secret, Timestamp};
 use crate::observe::{Node, Platform};
 use crate::store::{self, Change, Generation, Recovered, Store, StoreError};
 
@@ -99,10 +99,13 @@ pub fn requests(node: &Node, names: &[CredentialName]) -> Result<Vec<Outcome>, P
     Ok(asked.map(|credential| (credential.name.clone(), make(node, &store, credential))).collect())
 }
 
-/// The credentials whose authority has its key elsewhere.
+/// The credentials whose authority has its key elsewhere; what kubelet asks for by itself is its business.
 #[must_use]
 pub fn signed_elsewhere(node: &Node) -> Vec<CredentialName> {
     let elsewhere = |credential: &&Credential| {
+        if credential.renewal != Renewal::Ours {
+            return false;
+        }
         let is_there = load(&node.root, credential).stored().is_some();
         is_there && authority(node, credential).is_ok_and(|(_, loaded)| loaded.is_external())
     };

@@ -128,7 +128,7 @@ impl Light<'_> {
         let ServicesSeen { services: seen, consumers, notes: more } = services(node, clock).await;
         notes.extend(more);
         note_connections(&mut memory, &seen);
-        note_out_of_sight(&mut memory, &seen);
+        note_out_of_sight(&mut memory, &seen, replaced);
         let now = clock.now();
         let credentials = &survey.credentials;
         let list: Vec<_> = seen.iter().map(|facts| judge_service(facts, credentials, &memory, now)).collect();

@@ -5,7 +5,6 @@
 mod diff;
 mod expiry;
 mod memory;
-mod names;
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +16,7 @@ pub use diff::{Diff, diff};
 pub use memory::{Renewals, ServiceEnd, note_pass_failed, note_renewals, note_services};
 
 use super::Judged;
+use super::names::with_names;
 use crate::model::{
     Action, Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityJudgement, Awaited, Belief, Condition,
     CredentialName, Deferred, Hold, LongHold, OtherRenewer, Policy, Renewal, Timestamp, days,
@@ -55,8 +55,8 @@ pub struct Seen<'s> {
     pub deferred: &'s [Deferred],
     /// The reasons to wait.
     pub holds: &'s [Hold],
-    /// The names and addresses that the manifests want in certificates.
-    pub wanted_names: &'s BTreeMap<CredentialName, Vec<String>>,
+    /// The names and addresses that certificates lack.
+    pub lacking: &'s BTreeMap<CredentialName, Vec<String>>,
     /// What else renews certificates here.
     pub renewers: &'s [OtherRenewer],
     /// Copies that could not be brought up to date, and why.
@@ -313,20 +313,18 @@ fn not_trusted(situation: &AlarmSituation<'_>, files: &[String]) -> Option<Alarm
 /// Names too many are fine.
 fn names_differ(situation: &AlarmSituation<'_>, seen: &Seen<'_>, judged: &Judged) -> Option<Alarm> {
     let name = &judged.facts.credential.name;
-    let lacking = names::lacking(seen.wanted_names.get(name)?, &judged.facts.material.leaf()?.names);
-    if lacking.is_empty() {
-        return None;
-    }
-    let wanted: String = lacking.iter().map(|name| format!(" --add-san {name}")).collect();
-    let lacking = lacking.join(", ");
-    let reason = format!("the manifests say that it is served there, and {} lacks that", judged.facts.credential.location);
+    let lacking = seen.lacking.get(name)?;
+    let reason = format!(
+        "the manifests, the kubeconfigs and the name of the node say that it is reached there, and {} lacks that",
+        judged.facts.credential.location
+    );
     Some(situation.alarm(
         AlarmKind::NamesDiffer,
         format!("credential={name}"),
         vec![name.to_string()],
-        format!("The certificate {name} is not valid for {lacking}, where it is served."),
+        format!("The certificate {name} is not valid for {}, where it is served.", lacking.join(", ")),
         reason,
-        format!("A renewal keeps the names as they are, unless they are named: kubecertd renew {name}{wanted}"),
+        format!("A renewal keeps the names as they are, unless they are named: {}", with_names(name, lacking)),
     ))
 }
 

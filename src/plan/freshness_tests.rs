@@ -1,6 +1,6 @@
 use super::super::service_fixtures::*;
 use super::*;
-use crate::model::{Digest, RefreshStep, ServiceKind, UnitRefresh, days};
+use crate::model::{Digest, RefreshStep, Replaced, ServiceKind, UnitRefresh, days};
 use crate::plan::{note_out_of_sight, note_told};
 
 const AT: u64 = 5_000;
@@ -203,6 +203,21 @@ fn what_goes_on_running_works_with_what_it_was_told_of() {
     assert_eq!(look(&restarted, &memory), Freshness::Stale(Evidence::Started), "a container that is the same was not restarted");
 }
 
+/// It may have been configured an hour ago, and the first pass that hears of it renews.
+#[test]
+fn what_only_a_command_reaches_is_told_of_what_was_renewed_before_it_was_ever_heard_of() {
+    let mut facts = with(Takes::Restart, AT, |_| {});
+    facts.service.kind = ServiceKind::Command { command: vec!["/bin/true".into()], limit: Duration::ZERO };
+    facts.presence = Presence::OutOfSight;
+    let mut memory = memory();
+    let leaf = judged("one", "new").facts.material.leaf().unwrap().clone();
+    let replaced = [Replaced { credential: name("one"), fingerprint: leaf.fingerprint, not_after: leaf.not_after }];
+    note_out_of_sight(&mut memory, std::slice::from_ref(&facts), &replaced);
+    assert_eq!(look(&facts, &memory), Freshness::Stale(Evidence::Told));
+    note_told(&mut memory, &step_for(&facts, "new"));
+    assert_eq!(look(&facts, &memory), Freshness::Fresh(Evidence::Told));
+}
+
 #[test]
 fn what_only_a_command_reaches_is_told_of_each_change_and_of_nothing_else() {
     let mut facts = with(Takes::Restart, AT, |_| {});
@@ -210,12 +225,12 @@ fn what_only_a_command_reaches_is_told_of_each_change_and_of_nothing_else() {
     facts.presence = Presence::OutOfSight;
     let mut memory = memory();
     assert_eq!(look(&facts, &memory), unknown("what it was told last is not known"));
-    note_out_of_sight(&mut memory, std::slice::from_ref(&facts));
+    note_out_of_sight(&mut memory, std::slice::from_ref(&facts), &[]);
     assert_eq!(look(&facts, &memory), Freshness::Fresh(Evidence::Told), "nothing is known against it");
     let newer = |memory: &ServiceMemory| judge_service(&facts, &[judged("one", "newer")], memory, now()).freshness[0].1.clone();
     assert_eq!(newer(&memory), Freshness::Stale(Evidence::Told));
     memory.appeared.insert(name("one"), appeared_at("newer", AT + 1, None));
-    note_out_of_sight(&mut memory, std::slice::from_ref(&facts));
+    note_out_of_sight(&mut memory, std::slice::from_ref(&facts), &[]);
     assert_eq!(newer(&memory), Freshness::Stale(Evidence::Told), "it was told of an earlier one, whenever that was");
     note_told(&mut memory, &step_for(&facts, "newer"));
     assert_eq!(newer(&memory), Freshness::Fresh(Evidence::Told));

@@ -184,19 +184,23 @@ pub fn note_told(memory: &mut ServiceMemory, step: &RefreshStep) {
     }
 }
 
-/// What can't be seen is taken to work with what is there when it is first heard of: nothing is known against it. To be called after the
-/// contents were taken note of.
-pub fn note_out_of_sight(memory: &mut ServiceMemory, services: &[ServiceFacts]) {
+/// What can't be seen is taken to work with what is there when it is first heard of: nothing is known against it, unless that was put
+/// there in this very pass. To be called after the contents were taken note of.
+pub fn note_out_of_sight(memory: &mut ServiceMemory, services: &[ServiceFacts], replaced: &[Replaced]) {
     for facts in services.iter().filter(|facts| facts.presence == Presence::OutOfSight) {
         for one in &facts.service.uses {
             let known = memory.told.iter().any(|told| told.service == facts.service.name && told.credential == one.credential);
             if let Some(appeared) = memory.appeared.get(&one.credential).filter(|_| !known) {
-                let fingerprint = appeared.fingerprint.clone();
+                let just_now = replaced.iter().any(|replaced| replaced.credential == one.credential);
+                let fingerprint = if just_now { BEFORE.to_owned() } else { appeared.fingerprint.clone() };
                 tell(memory, &facts.service.name, &one.credential, fingerprint);
             }
         }
     }
 }
+
+/// In place of the fingerprint of whatever was there before.
+const BEFORE: &str = "an earlier one";
 
 fn tell(memory: &mut ServiceMemory, service: &ServiceName, credential: &CredentialName, fingerprint: String) {
     memory.told.retain(|told| told.service != *service || told.credential != *credential);

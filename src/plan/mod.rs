@@ -10,6 +10,7 @@ mod freshness;
 mod judge;
 mod kubelet;
 mod memory;
+mod names;
 mod neighbours;
 mod patience;
 mod refresh;
@@ -30,6 +31,7 @@ pub use kubelet::kubelet_action;
 pub use memory::{
     Content, Moment, forget_restarted, note_connections, note_contents, note_out_of_sight, note_replaced, note_restarted, note_told,
 };
+pub use names::{lacking, with_names};
 pub use neighbours::may_stop;
 pub use patience::{RELEASED, believe, defer, holds, last_seen, long_gone, not_yet_again, policy_by};
 pub use refresh::{Occasion, Refresh, Situation, plan_refresh};

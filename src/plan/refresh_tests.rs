@@ -305,7 +305,7 @@ fn what_nobody_can_see_is_told_like_the_others() {
     facts.presence = Presence::OutOfSight;
     facts.service.kind = ServiceKind::Command { command: vec!["/bin/true".into()], limit: Duration::ZERO };
     let mut node = Node::new(vec![facts.clone()]);
-    note_out_of_sight(&mut node.memory, &[facts]);
+    note_out_of_sight(&mut node.memory, &[facts], &[]);
     assert_eq!(node.plan(), Refresh::default(), "it works with what is there, as far as anybody knows");
     node.memory.told.iter_mut().for_each(|told| told.fingerprint = fingerprint("old").to_string());
     let step = node.step();

@@ -93,7 +93,8 @@ pub fn service(service: &str, credential: &str, takes: Takes, started: u64) -> S
     let holds = vec![Holding { credential: name(credential), takes, serves: None, sees: Vec::new(), connections: Some(Vec::new()) }];
     let age = Duration::from_secs(UP - started);
     let kind = ServiceKind::StaticPod { pod: service.into(), manifest: None, grace: Duration::ZERO };
-    let service = Service { name: ServiceName::new(service).unwrap(), kind, health: None, essential: None, ages: false, uses };
+    let service =
+        Service { name: ServiceName::new(service).unwrap(), kind, health: None, essential: None, ages: false, configured: false, uses };
     let id = format!("{}-{started}", service.name);
     let presence = Presence::Running(Instance { id, pid: None, started: up(started), started_at: now().minus(age), age });
     ServiceFacts { service, presence, health: Health::Healthy, holds }

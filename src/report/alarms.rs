@@ -60,7 +60,7 @@ pub fn after_pass(
         only: &request.only,
         deferred,
         holds: &brakes.holds,
-        wanted_names: &node.catalog.wanted_names,
+        lacking: &survey.lacking,
         renewers: &renewers,
         not_copied: &not_copied,
         not_trusted,

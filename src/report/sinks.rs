@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::{Ledger, Line, line};
 use crate::drivers::command::{Argv, Ending, Finished, InvalidArgv, Output};
-use crate::drivers::outside::Runner;
+use crate::drivers::outside::{Purpose, Runner};
 use crate::model::{AbsolutePath, Alarm, AlarmKind, Timestamp};
 use crate::observe::{Node, host_name};
 use crate::settings::Settings;
@@ -138,7 +138,7 @@ impl Office {
             let told = state.told.get(&name).map(Vec::as_slice).unwrap_or_default();
             let Some(message) = sink.next(told, &state.in_force, circumstances) else { return Ok(()) };
             let message = message.map_err(|e| e.to_string())?;
-            let finished = self.runner.run(&message.argv, &message.stdin, sink.limit()).await.map_err(|e| e.to_string())?;
+            let finished = self.runner.run(&message.argv, Purpose::Alarm, &message.stdin, sink.limit()).await.map_err(|e| e.to_string())?;
             match sink.answer(&finished) {
                 Answer::Told => {}
                 Answer::Never(why) => {

@@ -1,4 +1,4 @@
-//! The operator's own authorities and credentials, and where a credential lives as configuration and profiles say it.
+//! The operator's own authorities, credentials and services, and where a credential lives as configuration and profiles say it.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::error::{Entry, EntryProblem, SettingsError};
+use super::profile::service::{ServiceFragment, service};
+use super::profile::{ProfileService, Trial};
 use super::source::{Origin, Source};
 use crate::model::{AbsolutePath, AuthorityName, CredentialName, Location};
 
@@ -34,6 +36,17 @@ pub struct OwnCredential {
     pub optional: bool,
     /// Where it lives.
     pub location: Location,
+    /// Where a new one is tried before it takes the place of the old one.
+    pub trial: Option<Trial>,
+    /// Where it is listed.
+    pub origin: Origin,
+}
+
+/// A service that the operator lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnService {
+    /// What it is and what it uses, as a profile says it.
+    pub service: ProfileService,
     /// Where it is listed.
     pub origin: Origin,
 }
@@ -81,6 +94,7 @@ pub(super) struct CredentialFragment {
     key: Option<AbsolutePath>,
     kubeconfig: Option<AbsolutePath>,
     bundle: Option<AbsolutePath>,
+    trial: Option<Trial>,
 }
 
 impl OwnAuthority {
@@ -101,12 +115,34 @@ impl OwnAuthority {
 impl OwnCredential {
     pub(super) fn new(entry: Spanned<CredentialFragment>, source: Source<'_>) -> Result<Self, SettingsError> {
         let origin = source.origin(&entry.span());
-        let CredentialFragment { name, authority, optional, certificate, key, kubeconfig, bundle } = entry.into_inner();
+        let CredentialFragment { name, authority, optional, certificate, key, kubeconfig, bundle, trial } = entry.into_inner();
         let told = name.as_ref().map(ToString::to_string);
         let wrong = |problem| wrong("credential", told.clone(), origin.clone(), problem);
         let location = location(certificate, key, kubeconfig, bundle).map_err(wrong)?;
         let name = name.ok_or_else(|| wrong(EntryProblem::Missing("name")))?;
-        Ok(Self { name, authority, optional, location, origin })
+        match (&trial, &location) {
+            (Some(Trial { service: Some(_), .. }), Location::Kubeconfig(_)) => {
+                return Err(wrong(EntryProblem::NotWith { key: "a service in trial", other: "kubeconfig, which names its own server" }));
+            }
+            (Some(Trial { service: None, .. }), Location::Pair { .. } | Location::Bundle(_)) => {
+                return Err(wrong(EntryProblem::Missing("a service in trial")));
+            }
+            _ => {}
+        }
+        Ok(Self { name, authority, optional, location, trial, origin })
+    }
+}
+
+impl OwnService {
+    pub(super) fn new(entry: Spanned<ServiceFragment>, source: Source<'_>) -> Result<Self, SettingsError> {
+        let origin = source.origin(&entry.span());
+        let entry = entry.into_inner();
+        let wrong = |name, problem| wrong("service", name, origin.clone(), problem);
+        let service = service(entry, &wrong)?;
+        if service.uses.is_empty() {
+            return Err(wrong(Some(service.name.to_string()), EntryProblem::Missing("uses")));
+        }
+        Ok(Self { service, origin })
     }
 }
 

@@ -159,8 +159,16 @@ pub enum EntryProblem {
         other: &'static str,
     },
     /// Words that can't be run.
-    #[error("command is no command: give the program and its arguments as a list of words, such as [\"/usr/bin/thing\", \"reload\"]")]
+    #[error(
+        "command is no command: give the program with its full path and its arguments as a list of words, such as [\"/usr/bin/thing\", \"reload\"]"
+    )]
     NoCommand,
+    /// Not the name of a unit that can be restarted.
+    #[error("unit is no service's unit: give its full name, such as \"haproxy.service\"")]
+    NoUnit,
+    /// Nothing that can be asked.
+    #[error("health is no URL: give one that begins with http:// or https://")]
+    NoUrl,
     /// Words that can't be run from anywhere.
     #[error(
         "run is no command: give the program with its full path and its arguments as a list of words, such as [\"/usr/bin/thing\", \"--now\"]"
@@ -185,6 +193,14 @@ pub enum EntryProblem {
     /// Only of kubeconfigs is there one for each user.
     #[error("only the path of a kubeconfig may have * for a name")]
     Star,
+    /// It names the same thing twice.
+    #[error("{key} names {name:?} twice")]
+    Twice {
+        /// The key.
+        key: &'static str,
+        /// The name.
+        name: String,
+    },
     /// It refers to an entry that is not there.
     #[error("{key} = {name:?} names nothing that is listed here")]
     Unknown {

@@ -25,10 +25,11 @@ use toml::Spanned;
 
 use crate::model::{AbsolutePath, KeyChoice};
 use entries::{AuthorityFragment, CopyFragment, CredentialFragment};
-pub use entries::{OwnAuthority, OwnCopy, OwnCredential};
+pub use entries::{OwnAuthority, OwnCopy, OwnCredential, OwnService};
 pub use error::{Entry, EntryProblem, SettingsError, Stated};
 pub use metrics::{InvalidListen, InvalidTextfile, Listen, Textfile};
 pub use moments::{Cron, InvalidCron, UnknownZone, Zone};
+use profile::service::ServiceFragment;
 pub use profile::{
     AuthorityFlags, CredentialFlags, FlagNames, NameFlags, Profile, ProfileAuthority, ProfileCredential, ProfileService, ProfileUse,
     ServedAt, Trial,
@@ -69,6 +70,8 @@ pub struct Settings {
     pub credentials: Vec<OwnCredential>,
     /// Copies of credentials that the operator lists.
     pub copies: Vec<OwnCopy>,
+    /// Services that the operator adds to the profile, or puts in the place of the profile's by the same name.
+    pub services: Vec<OwnService>,
 }
 
 section! {
@@ -168,6 +171,7 @@ struct Fragment {
     authority: Vec<Spanned<AuthorityFragment>>,
     credential: Vec<Spanned<CredentialFragment>>,
     copy: Vec<Spanned<CopyFragment>>,
+    service: Vec<Spanned<ServiceFragment>>,
 }
 
 /// All files together, over the defaults, not yet checked as a whole.
@@ -188,6 +192,7 @@ impl Default for Settings {
             authorities: Vec::new(),
             credentials: Vec::new(),
             copies: Vec::new(),
+            services: Vec::new(),
         }
     }
 }
@@ -230,6 +235,9 @@ impl Merged {
         for copy in fragment.copy {
             settings.copies.push(OwnCopy::new(copy, source)?);
         }
+        for service in fragment.service {
+            settings.services.push(OwnService::new(service, source)?);
+        }
         Ok(())
     }
 
@@ -241,6 +249,7 @@ impl Merged {
         entries::unique("authority", self.0.authorities.iter().map(|entry| (entry.name.as_str(), &entry.origin)))?;
         entries::unique("credential", self.0.credentials.iter().map(|entry| (entry.name.as_str(), &entry.origin)))?;
         entries::unique("copy", self.0.copies.iter().filter_map(|entry| Some((entry.name.as_ref()?.as_str(), &entry.origin))))?;
+        entries::unique("service", self.0.services.iter().map(|entry| (entry.service.name.as_str(), &entry.origin)))?;
         Ok(self.0)
     }
 }

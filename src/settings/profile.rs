@@ -4,7 +4,7 @@
 //! the real ones on a node is the catalog's work.
 
 mod read;
-mod service;
+pub(in crate::settings) mod service;
 
 use std::path::Path;
 
@@ -99,6 +99,14 @@ pub struct NameFlags {
     pub urls: Vec<String>,
     /// Flags with a list of networks each: the first address of the first of them counts.
     pub first_of: Vec<String>,
+    /// Names that every client in the cluster may use.
+    pub always: Vec<String>,
+    /// Flags with an URL each, whose host counts where it is one of `always` with a domain behind it.
+    pub in_domain_of: Vec<String>,
+    /// Kubeconfigs whose server it is, as far as they trust its authority.
+    pub servers: Vec<CredentialName>,
+    /// The credential that says which node this is: its name counts too.
+    pub node_of: Option<CredentialName>,
 }
 
 /// Where a new client certificate is tried.

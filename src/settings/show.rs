@@ -1,12 +1,15 @@
 //! The effective configuration as TOML, each value with the place that set it. It can be read back as a configuration.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use toml::Value;
 
 use super::error::Stated;
-use super::{AlarmCommand, Origin, OwnAuthority, OwnCopy, OwnCredential, Settings};
-use crate::model::Location;
+use super::{
+    AlarmCommand, Origin, OwnAuthority, OwnCopy, OwnCredential, OwnService, ProfileService, ProfileUse, ServedAt, Settings, Trial,
+};
+use crate::model::{Essential, Location, ServiceKind, Signal, Takes, UnitRefresh};
 
 impl Settings {
     /// The effective configuration as TOML; a comment beside each value says where it comes from.
@@ -30,6 +33,7 @@ impl Settings {
         lines.extend(self.authorities.iter().flat_map(authority));
         lines.extend(self.credentials.iter().flat_map(credential));
         lines.extend(self.copies.iter().flat_map(copy));
+        lines.extend(self.services.iter().flat_map(service));
         lines.join("\n") + "\n"
     }
 }
@@ -61,6 +65,7 @@ fn credential(entry: &OwnCredential) -> Vec<String> {
     lines.extend(entry.authority.as_ref().map(|authority| text("authority", authority)));
     lines.push(format!("optional = {}", entry.optional));
     lines.extend(location(&entry.location));
+    lines.extend(entry.trial.as_ref().map(trial));
     lines
 }
 
@@ -78,6 +83,79 @@ fn location(location: &Location) -> Vec<String> {
         Location::Kubeconfig(file) => vec![text("kubeconfig", file)],
         Location::Bundle(file) => vec![text("bundle", file)],
     }
+}
+
+fn trial(trial: &Trial) -> String {
+    let service = trial.service.as_ref().map(|service| text("service", service));
+    let user = trial.user.as_ref().map(|user| text("user", user));
+    let keys: Vec<String> = service.into_iter().chain([text("path", &trial.path)]).chain(user).collect();
+    format!("trial = {{ {} }}", keys.join(", "))
+}
+
+fn service(OwnService { service, origin }: &OwnService) -> Vec<String> {
+    let ProfileService { name, kind, health, essential, uses, ages } = service;
+    let mut lines = header("service", origin);
+    lines.push(text("name", name));
+    lines.extend(kind_of_service(kind));
+    lines.extend(essential.map(|essential| {
+        let word = match essential {
+            Essential::EtcdMember => "etcd-member",
+            Essential::ApiServer => "api-server",
+        };
+        text("essential", &word)
+    }));
+    lines.push(format!("ages = {ages}"));
+    lines.extend(health.as_ref().map(|url| text("health", url)));
+    lines.push("uses = [".to_owned());
+    lines.extend(uses.iter().map(|one| format!("  {{ {} }},", one_use(one))));
+    lines.push("]".to_owned());
+    lines
+}
+
+fn kind_of_service(kind: &ServiceKind) -> Vec<String> {
+    match kind {
+        ServiceKind::StaticPod { pod, grace, .. } => vec![text("pod", pod), text("grace", &seconds(*grace))],
+        ServiceKind::Unit { unit, refresh } => {
+            let refresh = match refresh {
+                UnitRefresh::Restart => text("refresh", &"restart"),
+                UnitRefresh::Reload => text("refresh", &"reload"),
+                UnitRefresh::ReloadOrRestart => text("refresh", &"reload-or-restart"),
+                UnitRefresh::Signal(signal) => text("signal", &word(*signal)),
+            };
+            vec![text("unit", unit), refresh]
+        }
+        ServiceKind::Process { pid_file, signal } => vec![text("pid_file", pid_file), text("signal", &word(*signal))],
+        ServiceKind::Command { command, limit } => {
+            vec![format!("command = {}", Value::from(command.clone())), text("limit", &seconds(*limit))]
+        }
+    }
+}
+
+fn seconds(length: Duration) -> String {
+    format!("{}s", length.as_secs())
+}
+
+fn word(signal: Signal) -> String {
+    signal.to_string().trim_start_matches("SIG").to_owned()
+}
+
+fn one_use(ProfileUse { credential, takes, served_at, to_port }: &ProfileUse) -> String {
+    let takes = match takes {
+        Takes::Reloads => "reloads",
+        Takes::NewConnections => "new-connections",
+        Takes::Restart => "restart",
+    };
+    let place = served_at.as_ref().map(|place| match place {
+        ServedAt::Flags { hosts, port, default_port } => {
+            format!("hosts = {}, {}, default_port = {default_port}", Value::from(hosts.clone()), text("port", port))
+        }
+        ServedAt::Urls(flag) => text("urls", flag),
+        ServedAt::Address(address) => text("address", address),
+    });
+    let place = place.map(|place| format!("served_at = {{ {place} }}"));
+    let to_port = to_port.map(|port| format!("to_port = {port}"));
+    let keys = [text("credential", credential), text("takes", &takes)].into_iter().chain(place).chain(to_port);
+    keys.collect::<Vec<_>>().join(", ")
 }
 
 fn header(table: &str, origin: &Origin) -> Vec<String> {

@@ -130,12 +130,12 @@ fn refusals_name_file_line_key_value_and_what_was_expected() {
         (
             "[renewals]",
             "/etc/kubecertd/kubecertd.toml:1:2: `[renewals]`: unknown field `renewals`, expected one of `profile`, `renewal`, \
-             `schedule`, `alarms`, `metrics`, `paths`, `backups`, `authority`, `credential`, `copy`; did you mean `renewal`?",
+             `schedule`, `alarms`, `metrics`, `paths`, `backups`, `authority`, `credential`, `copy`, `service`; did you mean `renewal`?",
         ),
         (
             "[[credential]]\nname = \"x\"\npath = \"/x\"",
             "/etc/kubecertd/kubecertd.toml:3:1: `path = \"/x\"`: unknown field `path`, expected one of `name`, `authority`, \
-             `optional`, `certificate`, `key`, `kubeconfig`, `bundle`",
+             `optional`, `certificate`, `key`, `kubeconfig`, `bundle`, `trial`",
         ),
         // Wrong types.
         (
@@ -272,7 +272,7 @@ fn the_effective_configuration_tells_where_each_value_comes_from() {
 #[test]
 fn the_effective_configuration_reads_back_as_itself() {
     let examples = uncommented(SHIPPED, "#   ");
-    for text in ["", "[renewal]\nrenew_before = \"84h\"\n[schedule]\ntime_zone = \"UTC\"", &examples] {
+    for text in ["", "[renewal]\nrenew_before = \"84h\"\n[schedule]\ntime_zone = \"UTC\"", &examples, &every_service()] {
         let settings = read(text).unwrap();
         let again = read(&settings.show()).unwrap();
         assert_eq!(
@@ -283,6 +283,86 @@ fn the_effective_configuration_reads_back_as_itself() {
         assert_eq!(again.credentials.len(), settings.credentials.len());
         let places = |settings: &Settings| settings.copies.iter().map(|copy| (copy.of.clone(), copy.location.clone())).collect::<Vec<_>>();
         assert_eq!(places(&again), places(&settings));
+        let services = |settings: &Settings| settings.services.iter().map(|own| own.service.clone()).collect::<Vec<_>>();
+        assert_eq!(services(&again), services(&settings));
+    }
+}
+
+/// Services of each kind, each with all that it may say.
+fn every_service() -> String {
+    let kinds = [
+        "pod = 'a'\ngrace = '1m30s'\nages = true\nessential = 'etcd-member'",
+        "pod = 'a'\nessential = 'api-server'",
+        "unit = 'a.service'",
+        "unit = 'a.service'\nrefresh = 'restart'\nhealth = 'http://127.0.0.1/\"x\"'",
+        "unit = 'a.service'\nrefresh = 'reload'",
+        "unit = 'a.service'\nsignal = 'HUP'",
+        "pid_file = '/run/a b.pid'\nsignal = 'TERM'",
+        "command = ['/bin/a', '', 'b \"c\"', '$d']\nlimit = '5m'",
+    ];
+    let uses = "{ credential = 'a', takes = 'restart', served_at = { address = '[::1]:1' } }, { credential = 'b', takes = 'reloads' }, \
+                { credential = 'c', takes = 'new-connections', to_port = 1 }";
+    let flags = "{ credential = 'd', takes = 'reloads', served_at = { urls = 'u' } }, \
+                 { credential = 'e', takes = 'reloads', served_at = { hosts = ['h', 'i'], port = 'p', default_port = 1 } }";
+    let entry = |(index, kind): (usize, &&str)| {
+        let flags = if kind.starts_with("pod") { flags } else { "" };
+        format!("[[service]]\nname = 's{index}'\n{kind}\nuses = [{uses}, {flags}]\n")
+    };
+    kinds.iter().enumerate().map(entry).collect()
+}
+
+#[test]
+fn own_services_are_of_every_kind_that_a_profile_has() {
+    let settings = read(&every_service()).unwrap();
+    let profile = Profile::parse(
+        Path::new("x.toml"),
+        &format!(
+            "format = 1\nname = \"x\"\n{}{}",
+            ["a", "b", "c", "d", "e"].map(|name| format!("[[credential]]\nname = '{name}'\nbundle = '/{name}'\n")).concat(),
+            every_service(),
+        ),
+    );
+    let own: Vec<_> = settings.services.iter().map(|own| own.service.clone()).collect();
+    assert_eq!(own, profile.unwrap().services);
+    assert_eq!(settings.services[1].origin.to_string(), format!("{MAIN}:8"));
+}
+
+#[test]
+fn own_services_and_trials_that_can_not_be_are_refused_with_their_place() {
+    let uses = "uses = [{ credential = 'a', takes = 'restart' }]";
+    for (keys, problem) in [
+        (
+            format!("unit = 'a.service'\npod = 'a'\n{uses}"),
+            "it is more than one kind of thing: give one of pod, unit, pid_file and command",
+        ),
+        (uses.to_owned(), "one of pod, unit, pid_file and command is missing"),
+        ("unit = 'a.service'".to_owned(), "uses is missing"),
+        (
+            format!("command = ['a']\n{uses}"),
+            "command is no command: give the program with its full path and its arguments as a list of words, such as \
+             [\"/usr/bin/thing\", \"reload\"]",
+        ),
+    ] {
+        let expected = format!("{MAIN}:2: [[service]] \"s\": {problem}");
+        assert_eq!(refusal(&format!("\n[[service]]\nname = 's'\n{keys}")), expected);
+    }
+    assert_eq!(refusal(&format!("[[service]]\nunit = 'a.service'\n{uses}")), format!("{MAIN}:1: [[service]]: name is missing"));
+    let twice = format!("[[service]]\nname = 's'\nunit = 'a.service'\n{uses}\n");
+    let said = refusal(&format!("{twice}{twice}"));
+    assert_eq!(said, format!("{MAIN}:5: [[service]] \"s\" has the name of the one at {MAIN}:1: give each its own name"));
+    let unknown = refusal(&format!("[[service]]\nname = 's'\nunits = 'a.service'\n{uses}"));
+    assert!(unknown.starts_with(&format!("{MAIN}:3:1: ")) && unknown.ends_with("did you mean `unit`?"), "{unknown}");
+    let relative = refusal(&format!("[[service]]\nname = 's'\npid_file = 'a.pid'\nsignal = 'HUP'\n{uses}"));
+    assert!(relative.starts_with(&format!("{MAIN}:3:")), "{relative}");
+
+    for (keys, problem) in [
+        ("bundle = '/a'\ntrial = { path = '/api' }", "a service in trial is missing"),
+        (
+            "kubeconfig = '/a'\ntrial = { path = '/api', service = 's' }",
+            "a service in trial does not go with kubeconfig, which names its own server",
+        ),
+    ] {
+        assert_eq!(refusal(&format!("[[credential]]\nname = 'c'\n{keys}")), format!("{MAIN}:1: [[credential]] \"c\": {problem}"));
     }
 }
 
@@ -294,7 +374,8 @@ fn without_comment(line: &str) -> &str {
 
 /// The file with every line that begins with the mark made a line of configuration.
 fn uncommented(text: &str, mark: &str) -> String {
-    let line = |line: &str| line.strip_prefix(mark).filter(|rest| !rest.starts_with(' ')).map_or(line.to_owned(), str::to_owned);
+    let line =
+        |line: &str| line.strip_prefix(mark).filter(|rest| mark != "#" || !rest.starts_with(' ')).map_or(line.to_owned(), str::to_owned);
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
@@ -321,6 +402,7 @@ fn the_shipped_configuration_shows_every_key() {
         fields::<AuthorityFragment>(),
         fields::<CredentialFragment>(),
         fields::<CopyFragment>(),
+        fields::<ServiceFragment>().into_iter().filter(|key| !["essential", "ages"].contains(key)).collect(),
     ];
     for key in sections.concat() {
         assert!(shown(key), "{key}");
@@ -338,6 +420,7 @@ fn the_examples_of_the_shipped_configuration_are_valid() {
     assert_eq!(settings.authorities.len(), 1);
     assert_eq!(settings.credentials.len(), 3);
     assert_eq!(settings.copies.len(), 3);
+    assert_eq!(settings.services.len(), 4);
     assert_eq!(settings.alarm_commands.len(), 1);
 }
 

@@ -14,9 +14,11 @@ mod probes;
 mod comeback;
 mod copies;
 mod disks;
+mod external;
 mod journal;
 mod locked;
 mod manual;
+mod own;
 mod packages;
 mod passes;
 mod patience;
@@ -65,6 +67,9 @@ nodes! {
     }
     ecdsa {
         an_expired_kubelet_comes_back = crate::comeback::a_kubelet_whose_own_certificate_expired_comes_back;
+        an_authority_elsewhere_signs = crate::external::an_authority_elsewhere_signs;
+        authorities_are_shown_and_verified = crate::external::authorities_are_shown_and_verified;
+        names_are_added_and_removed_on_the_wire = crate::external::names_are_added_and_removed_on_the_wire;
         packages_are_installed_upgraded_and_purged = crate::packages::are_installed_upgraded_and_purged;
         packages_restart_nothing_that_is_stale = crate::packages::restart_nothing_that_is_stale;
         packages_have_a_timer_in_place_of_the_daemon = crate::packages::have_a_timer_in_place_of_the_daemon;
@@ -81,6 +86,8 @@ nodes! {
         the_journal_says_and_explains_a_renewal = crate::journal::says_and_explains_a_renewal_and_has_no_key;
         while_kubeadm_runs_what_has_time_waits = crate::patience::while_kubeadm_runs_what_has_time_waits;
         the_manual_is_followed = crate::manual::is_followed;
+        own_entries_are_looked_after = crate::own::a_webhook_and_a_monitoring_client_are_looked_after;
+        own_entries_may_use_copies = crate::own::a_bundle_for_haproxy_follows;
     }
     troubled {
         the_unit_is_locked_down = crate::locked::the_unit_is_locked_down;

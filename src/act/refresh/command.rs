@@ -1,9 +1,10 @@
-//! A command, for what nothing else reaches.
+//! A command, for what nothing else reaches: the site's own, so it is run outside of what confines this process.
 
 use std::time::Duration;
 
 use super::RefreshError;
-use crate::drivers::command::{self, Argv, Ending};
+use crate::drivers::command::{Argv, Ending};
+use crate::drivers::outside::{Purpose, Runner};
 
 /// Runs it to its end, well or not: it is never left halfway, because nobody knows what it does there.
 ///
@@ -11,7 +12,7 @@ use crate::drivers::command::{self, Argv, Ending};
 /// When it can't be run, is not over in time, or ends badly.
 pub async fn run(words: &[String], limit: Duration) -> Result<(), RefreshError> {
     let argv = Argv::new(words.iter().cloned())?;
-    let finished = command::run(&argv, None, limit).await?;
+    let finished = Runner::of_this_machine().run(&argv, Purpose::Refresh, &[], limit).await?;
     match finished.ending {
         Ending::Code(0) => Ok(()),
         ending => Err(RefreshError::CommandFailed { program: argv.program().to_owned(), ending, output: Box::new(finished.output) }),
@@ -29,23 +30,23 @@ mod tests {
 
     #[tokio::test]
     async fn only_exit_code_0_is_good() {
-        run_words(&["true"]).await.unwrap();
-        let error = run_words(&["sh", "-c", "echo one; echo '\u{1b}two' >&2; exit 3"]).await.unwrap_err();
-        assert_eq!(error.to_string(), "its command sh ended with exit code 3: one two");
-        let error = run_words(&["false"]).await.unwrap_err();
-        assert_eq!(error.to_string(), "its command false ended with exit code 1");
+        run_words(&["/bin/true"]).await.unwrap();
+        let error = run_words(&["/bin/sh", "-c", "echo one; echo '\u{1b}two' >&2; exit 3"]).await.unwrap_err();
+        assert_eq!(error.to_string(), "its command /bin/sh ended with exit code 3: one two");
+        let error = run_words(&["/bin/false"]).await.unwrap_err();
+        assert_eq!(error.to_string(), "its command /bin/false ended with exit code 1");
     }
 
     #[tokio::test]
     async fn of_much_output_the_end_is_shown() {
-        let error = run_words(&["sh", "-c", "seq 1 2000; exit 1"]).await.unwrap_err().to_string();
-        assert!(error.starts_with("its command sh ended with exit code 1: ...") && error.ends_with(" 1999 2000"), "{error}");
+        let error = run_words(&["/bin/sh", "-c", "seq 1 2000; exit 1"]).await.unwrap_err().to_string();
+        assert!(error.starts_with("its command /bin/sh ended with exit code 1: ...") && error.ends_with(" 1999 2000"), "{error}");
         assert!(error.len() < 400);
     }
 
     #[tokio::test]
     async fn one_that_takes_too_long_is_ended() {
-        let error = run_words(&["sleep", "60"]).await.unwrap_err();
-        assert_eq!(error.to_string(), "sleep was not over after 1 s and was killed");
+        let error = run_words(&["/bin/sleep", "60"]).await.unwrap_err();
+        assert_eq!(error.to_string(), "/bin/sleep was not over after 1 s and was killed");
     }
 }

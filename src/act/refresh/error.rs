@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::drivers::command::{CommandError, Ending, InvalidArgv, Output};
 use crate::drivers::cri::CriError;
+use crate::drivers::outside::OutsideError;
 use crate::drivers::processes::{PidFileError, ProcessError};
 use crate::drivers::sockets::SocketError;
 use crate::drivers::systemd::SystemdError;
@@ -76,7 +77,7 @@ pub enum RefreshError {
     InvalidCommand(#[from] InvalidArgv),
     /// The command could not be run to its end.
     #[error(transparent)]
-    Command(#[from] CommandError),
+    Command(#[from] OutsideError),
     /// The command ended badly.
     #[error("its command {program} ended with {ending}{}", said(output))]
     CommandFailed {
@@ -109,19 +110,24 @@ impl RefreshError {
     pub(super) fn may_have_reached_it(&self) -> bool {
         match self {
             Self::Stopped | Self::CommandFailed { .. } => true,
-            Self::Command(error) => matches!(error, CommandError::Limit { .. } | CommandError::Follow { .. }),
-            Self::Systemd(error) => matches!(
-                error,
-                SystemdError::Unfinished { .. }
-                    | SystemdError::Job { .. }
-                    | SystemdError::Broken
-                    | SystemdError::NoAnswer(_)
-                    | SystemdError::Incomplete(_)
-                    | SystemdError::Bus(_)
-            ),
+            Self::Command(OutsideError::Limit { .. }) => true,
+            Self::Command(OutsideError::Child(error)) => matches!(error, CommandError::Limit { .. } | CommandError::Follow { .. }),
+            Self::Command(OutsideError::Systemd(error)) | Self::Systemd(error) => may_have_done_it(error),
             _ => false,
         }
     }
+}
+
+fn may_have_done_it(error: &SystemdError) -> bool {
+    matches!(
+        error,
+        SystemdError::Unfinished { .. }
+            | SystemdError::Job { .. }
+            | SystemdError::Broken
+            | SystemdError::NoAnswer(_)
+            | SystemdError::Incomplete(_)
+            | SystemdError::Bus(_)
+    )
 }
 
 /// Credentials of which a service works with an earlier certificate, and by what that is known.

@@ -42,7 +42,7 @@ fn credential() -> CredentialName {
 
 fn service(of: &str, kind: ServiceKind) -> Service {
     let uses = vec![Use { credential: credential(), takes: Takes::Restart, served_at: None, to_port: None }];
-    Service { name: name(of), kind, health: None, essential: None, ages: false, uses }
+    Service { name: name(of), kind, health: None, essential: None, ages: false, configured: false, uses }
 }
 
 fn pod(of: &str) -> Service {

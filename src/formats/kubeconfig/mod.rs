@@ -84,6 +84,8 @@ pub struct Cluster {
     pub name: String,
     /// The URL of the API server.
     pub server: Option<String>,
+    /// The name that the API server's certificate has to be for, where that is another than the URL's.
+    pub server_name: Option<String>,
     /// What the API server's certificate is verified with.
     pub authority: Source,
 }

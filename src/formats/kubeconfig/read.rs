@@ -151,9 +151,10 @@ fn cluster(root: &Node, name: Option<&str>) -> Result<Option<Cluster>, Kubeconfi
     let mut found = None;
     for cluster in Named::all(root, "clusters", "cluster")? {
         let server = cluster.entry.text("server")?.map(str::to_owned);
+        let server_name = cluster.entry.text("tls-server-name")?.map(str::to_owned);
         let authority = source(cluster.entry, "certificate-authority-data", "certificate-authority")?;
         if Some(cluster.name) == name {
-            found = Some(Cluster { name: cluster.name.to_owned(), server, authority });
+            found = Some(Cluster { name: cluster.name.to_owned(), server, server_name, authority });
         }
     }
     Ok(found)

@@ -10,10 +10,11 @@ const LONGEST_NAME: usize = 64;
 
 impl Catalog {
     /// Adds the copies. `matching` says which files a path with `*` means.
-    ///
-    /// # Errors
-    /// [`CatalogError`], when an entry can't stand beside the rest.
-    pub fn add_copies(&mut self, settings: &Settings, matching: &dyn Fn(&AbsolutePath) -> Vec<AbsolutePath>) -> Result<(), CatalogError> {
+    pub(super) fn add_copies(
+        &mut self,
+        settings: &Settings,
+        matching: &dyn Fn(&AbsolutePath) -> Vec<AbsolutePath>,
+    ) -> Result<(), CatalogError> {
         let originals = self.credentials.len();
         for own in &settings.copies {
             let original = self.original(own, originals)?;

@@ -1,5 +1,5 @@
-//! The names and addresses that certificates are wanted for, as the flags in the manifests say. What can't be understood is not
-//! wanted.
+//! The names and addresses that certificates are wanted for, as the flags in the manifests say, and what else says some. What can't be
+//! understood is not wanted.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,13 +9,33 @@ use crate::formats::manifest::Pod;
 use crate::model::CredentialName;
 use crate::settings::{NameFlags, Profile};
 
+/// For which names and addresses a certificate is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Those that the manifests say.
+    pub names: Vec<String>,
+    /// Kubeconfigs whose server it is.
+    pub servers: Vec<CredentialName>,
+    /// The credential that says which node this is.
+    pub node_of: Option<CredentialName>,
+}
+
+impl Wanted {
+    /// Where two credentials turned out to be one.
+    pub(super) fn join(&mut self, other: Self) {
+        self.names.extend(other.names);
+        self.servers.extend(other.servers);
+        self.node_of = self.node_of.take().or(other.node_of);
+    }
+}
+
 /// For each credential of the profile whose pod has a manifest here.
-pub(super) fn wanted(profile: &Profile, manifests: &Manifests) -> BTreeMap<CredentialName, Vec<String>> {
+pub(super) fn wanted(profile: &Profile, manifests: &Manifests) -> BTreeMap<CredentialName, Wanted> {
     let wanted = profile.credentials.iter().filter_map(|usual| {
         let (flags, names) = (usual.flags.as_ref()?, usual.names.as_ref()?);
         let Manifest::Read { pod, .. } = manifests.of(&flags.pod) else { return None };
-        let found = found(pod, names);
-        (!found.is_empty()).then(|| (usual.name.clone(), found))
+        let (servers, node_of) = (names.servers.clone(), names.node_of.clone());
+        Some((usual.name.clone(), Wanted { names: found(pod, names), servers, node_of }))
     });
     wanted.collect()
 }
@@ -25,8 +45,10 @@ fn found(pod: &Pod, names: &NameFlags) -> Vec<String> {
     let addresses = values(&names.addresses).into_iter().filter(|text| text.parse::<IpAddr>().is_ok());
     let urls = values(&names.urls).into_iter().flat_map(|urls| urls.split(',').filter_map(host).collect::<Vec<_>>());
     let first_of = values(&names.first_of).into_iter().filter_map(|networks| first_address(networks.split(',').next()?.trim()));
+    let below = |host: &String| names.always.iter().any(|name| host.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')));
+    let in_domain_of = values(&names.in_domain_of).into_iter().filter_map(|url| host(&url)).filter(below);
     let mut all: Vec<String> = Vec::new();
-    for name in addresses.chain(urls).chain(first_of) {
+    for name in addresses.chain(urls).chain(first_of).chain(names.always.clone()).chain(in_domain_of) {
         let stands_for_all = name.parse().is_ok_and(|address: IpAddr| address.is_unspecified());
         if !stands_for_all && !all.contains(&name) {
             all.push(name);
@@ -36,7 +58,7 @@ fn found(pod: &Pod, names: &NameFlags) -> Vec<String> {
 }
 
 /// Of an `https` URL; without TLS no certificate is wanted.
-fn host(url: &str) -> Option<String> {
+pub(in crate::observe) fn host(url: &str) -> Option<String> {
     let rest = url.trim().strip_prefix("https://")?;
     let place = rest.split('/').next()?;
     let host = match place.strip_prefix('[') {

@@ -5,10 +5,30 @@ use std::time::Duration;
 use super::manifests::{Manifest, Manifests};
 use crate::formats::manifest::Pod;
 use crate::model::{Service, ServiceKind, Use};
-use crate::settings::{Profile, ProfileService, ProfileUse, ServedAt};
+use crate::settings::{OwnService, Profile, ProfileService, ProfileUse, ServedAt, Settings};
 
-pub(super) fn all(profile: &Profile, manifests: &Manifests) -> Vec<Service> {
-    profile.services.iter().map(|service| one(service, manifests)).collect()
+/// Those of the profile, each in its place also where the operator has an entry of the same name; then his others.
+pub(super) fn all(settings: &Settings, profile: &Profile, manifests: &Manifests) -> Vec<Service> {
+    let mut own: Vec<&OwnService> = settings.services.iter().collect();
+    let mut all = Vec::new();
+    for usual in &profile.services {
+        let replaced = own.iter().position(|entry| entry.service.name == usual.name).map(|index| own.remove(index));
+        all.push(match replaced {
+            Some(entry) => in_place_of(usual, own_service(entry, manifests)),
+            None => one(usual, manifests),
+        });
+    }
+    all.extend(own.into_iter().map(|entry| own_service(entry, manifests)));
+    all
+}
+
+/// What protects the cluster stays, whatever else the operator's entry says.
+fn in_place_of(usual: &ProfileService, own: Service) -> Service {
+    Service { essential: own.essential.or(usual.essential), ages: own.ages || usual.ages, ..own }
+}
+
+fn own_service(entry: &OwnService, manifests: &Manifests) -> Service {
+    Service { configured: true, ..one(&entry.service, manifests) }
 }
 
 fn one(usual: &ProfileService, manifests: &Manifests) -> Service {
@@ -16,7 +36,7 @@ fn one(usual: &ProfileService, manifests: &Manifests) -> Service {
         ServiceKind::StaticPod { pod, grace, .. } => static_pod(usual, pod, *grace, manifests),
         elsewhere => (elsewhere.clone(), uses(usual, None), usual.health.clone()),
     };
-    Service { name: usual.name.clone(), kind, health, essential: usual.essential, ages: usual.ages, uses }
+    Service { name: usual.name.clone(), kind, health, essential: usual.essential, ages: usual.ages, configured: false, uses }
 }
 
 /// Its kind, what it uses, and where its health is asked.

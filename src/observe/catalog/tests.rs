@@ -1,10 +1,11 @@
 //! The catalog of nodes as kubeadm makes them, and as people change them.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::model::{ServiceKind, Takes, UnitRefresh, Use};
+use crate::model::{AuthorityName, Essential, ServiceKind, Signal, Takes, UnitRefresh, Use};
 
 const FIXTURES: [&str; 2] = ["kubeadm-1.20-rsa2048", "kubeadm-1.36-ecdsa-p256"];
 
@@ -59,7 +60,7 @@ impl Node {
     fn try_catalog(&self) -> Result<Catalog, CatalogError> {
         let settings = Settings::from_files(&[("main.toml", &self.configuration)]).unwrap();
         let exists = |path: &AbsolutePath| self.files.contains(path);
-        let found = Found { manifests: &self.manifests, references: &self.references, exists: &exists };
+        let found = Found { manifests: &self.manifests, references: &self.references, exists: &exists, matching: &|_| Vec::new() };
         Catalog::build(&settings, &Profile::kubeadm().unwrap(), found)
     }
 
@@ -422,7 +423,7 @@ fn a_certificate_at_its_usual_place_keeps_its_usual_key() {
     ";
     let profile = Profile::parse(Path::new("site.toml"), text).unwrap();
     let build = |node: &Node| {
-        let found = Found { manifests: &node.manifests, references: &node.references, exists: &|_| false };
+        let found = Found { manifests: &node.manifests, references: &node.references, exists: &|_| false, matching: &|_| Vec::new() };
         Catalog::build(&Settings::default(), &profile, found).unwrap()
     };
     let usual = build(&Node::new());
@@ -669,5 +670,128 @@ fn own_entries_that_can_not_stand_beside_the_rest_are_refused() {
     ];
     for (configuration, expected) in table {
         assert_eq!(Node::new().configured(configuration).try_catalog().unwrap_err().to_string(), expected);
+    }
+}
+
+const OWN_SERVICES: &str = r#"
+    [[credential]]
+    name = "site"
+    authority = "ca"
+    certificate = "/s/a.crt"
+    key = "/s/a.key"
+    trial = { service = "site", path = "/x", user = "u" }
+    [[credential]]
+    name = "client"
+    authority = "ca"
+    kubeconfig = "/s/k.conf"
+    trial = { path = "/api" }
+    [[service]]
+    name = "site"
+    unit = "site.service"
+    refresh = "reload"
+    health = "http://127.0.0.1:8080/healthz"
+    uses = [
+      { credential = "site", takes = "restart", served_at = { address = "127.0.0.1:8443" } },
+      { credential = "admin.conf", takes = "reloads" },
+    ]
+    [[service]]
+    name = "kube-scheduler"
+    pod = "kube-scheduler"
+    grace = "5s"
+    uses = [{ credential = "scheduler.conf", takes = "restart" }]
+    [[service]]
+    name = "vip"
+    pod = "kube-vip"
+    uses = [{ credential = "admin.conf", takes = "restart" }]
+    [[service]]
+    name = "etcd"
+    unit = "etcd.service"
+    uses = [{ credential = "etcd/server", takes = "reloads", served_at = { address = "127.0.0.1:2379" } }]
+"#;
+
+#[test]
+fn own_services_come_after_those_of_the_profile_or_in_their_place() {
+    let vip = "kind: Pod\nmetadata: {name: kube-vip}\nspec: {containers: [{name: kube-vip}]}";
+    let catalog = Node::new().add("vip.yaml", vip).configured(OWN_SERVICES).catalog();
+    let names: Vec<&str> = catalog.services.iter().map(|service| service.name.as_str()).collect();
+    assert_eq!(names, ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "site", "vip"]);
+    let configured = |name: &str| catalog.service(name).configured;
+    assert_eq!(names.iter().filter(|name| configured(name)).collect::<Vec<_>>(), [&"etcd", &"kube-scheduler", &"site", &"vip"]);
+    assert_eq!(catalog.served_at("site", "site").as_deref(), Some("127.0.0.1:8443"));
+    assert_eq!(catalog.service("site").kind, ServiceKind::Unit { unit: "site.service".to_owned(), refresh: UnitRefresh::Reload });
+    let pod = |pod: &str, manifest: &str, grace| ServiceKind::StaticPod {
+        pod: pod.to_owned(),
+        manifest: Some(manifest.to_owned()),
+        grace: Duration::from_secs(grace),
+    };
+    assert_eq!(catalog.service("vip").kind, pod("kube-vip", "vip.yaml", 30));
+    assert_eq!(catalog.service("kube-scheduler").kind, pod("kube-scheduler", "kube-scheduler.yaml", 5));
+    // What protects the cluster stays.
+    assert_eq!(catalog.service("etcd").essential, Some(Essential::EtcdMember));
+    assert!(catalog.service("kube-scheduler").ages && !catalog.service("site").ages);
+    let trial = |name: &str| catalog.trials.get(&CredentialName::new(name).unwrap()).cloned();
+    assert_eq!(trial("client"), Some(TrialAt::Kubeconfig("/api".to_owned())));
+    assert_eq!(trial("site"), Some(TrialAt::Url { url: "https://127.0.0.1:8443/x".to_owned(), user: Some("u".to_owned()) }));
+    assert_eq!(trial("apiserver-etcd-client"), Some(TrialAt::Url { url: "https://127.0.0.1:2379/health".to_owned(), user: None }));
+}
+
+/// The others that use it are told of the one that is kept.
+#[test]
+fn an_own_service_follows_a_credential_that_turned_out_to_be_another() {
+    let own = "[[service]]\nname = \"x\"\npid_file = \"/run/x.pid\"\nsignal = \"USR1\"\nuses = [{ credential = \"etcd/peer\", takes = \"restart\" }]";
+    let same = |node: Node, name: &str| {
+        node.change(
+            "etcd.yaml",
+            &format!("--peer-{name}-file=/etc/kubernetes/pki/etcd/peer."),
+            &format!("--peer-{name}-file=/etc/kubernetes/pki/etcd/server."),
+        )
+    };
+    let catalog = same(same(Node::new(), "cert"), "key").configured(own).catalog();
+    let uses = &catalog.service("x").uses;
+    assert_eq!(uses.iter().map(|one| one.credential.as_str()).collect::<Vec<_>>(), ["etcd/server"]);
+    let kind = ServiceKind::Process { pid_file: path("/run/x.pid"), signal: Signal::Usr1 };
+    assert_eq!(catalog.service("x").kind, kind);
+}
+
+#[test]
+fn own_services_that_can_not_stand_beside_the_rest_are_refused() {
+    let uses = |name: &str| format!("uses = [{{ credential = \"{name}\", takes = \"restart\" }}]");
+    let refused = |text: String| Node::new().configured(&text).try_catalog().unwrap_err().to_string();
+    let said = refused(format!("\n[[service]]\nname = \"x\"\nunit = \"x.service\"\n{}", uses("admin.config")));
+    let expected = "main.toml:2: [[service]] \"x\": uses names \"admin.config\", which is no credential; there are admin.conf, ";
+    assert!(said.starts_with(expected), "{said}");
+    let said = refused(format!("[[service]]\nname = \"x\"\nunit = \"kubelet.service\"\n{}", uses("admin.conf")));
+    assert_eq!(
+        said,
+        "main.toml:1: [[service]] \"x\" is the unit kubelet.service, and so is \"kubelet\": leave one of them out, or give this one the \
+         name of the other to take its place"
+    );
+    let said = refused(format!("[[service]]\nname = \"x\"\npod = \"etcd\"\n{}", uses("admin.conf")));
+    assert!(said.contains("is the static pod etcd, and so is \"etcd\""), "{said}");
+    let trial = |service: &str| {
+        format!("[[credential]]\nname = \"c\"\nauthority = \"ca\"\nbundle = \"/c\"\ntrial = {{ service = \"{service}\", path = \"/\" }}")
+    };
+    assert_eq!(refused(trial("xx")), "main.toml:1: [[credential]] \"c\": trial names the service \"xx\", which is not known");
+    let own = format!("\n[[service]]\nname = \"x\"\nunit = \"x.service\"\n{}", uses("admin.conf"));
+    let said = refused(trial("x") + &own);
+    assert_eq!(said, "main.toml:1: [[credential]] \"c\": trial names the service \"x\", of which nothing says where it serves");
+}
+
+#[test]
+fn a_service_may_use_a_copy_and_one_that_may_come() {
+    let using = |credential: &str| {
+        Node::new().configured(&format!(
+            "[[copy]]\nname = 'one'\nof = 'admin.conf'\nbundle = '/etc/one.pem'\n\
+             [[copy]]\nname = 'several'\nof = 'admin.conf'\nkubeconfig = '/home/*/.kube/config'\n\
+             [[copy]]\nof = 'admin.conf'\nkubeconfig = '/srv/*/config'\n\
+             [[service]]\nname = 's'\nunit = 's.service'\nuses = [{{ credential = '{credential}', takes = 'restart' }}]\n"
+        ))
+    };
+    for known in ["one", "several/alice", "srv/alice/config"] {
+        assert!(using(known).try_catalog().is_ok(), "{known}");
+    }
+    for unknown in ["two", "several", "severals/alice", "srv/alice/other", "srv/config"] {
+        let error = using(unknown).try_catalog().unwrap_err().to_string();
+        assert!(error.contains(&format!("uses names \"{unknown}\", which is no credential")) && error.contains("one, "), "{error}");
     }
 }

@@ -50,6 +50,7 @@ pub(super) fn as_service(containers: &Containers, consumer: &Consumer) -> Option
         health: None,
         essential: None,
         ages: false,
+        configured: false,
         uses: uses.collect(),
     })
 }

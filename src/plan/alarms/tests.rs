@@ -67,7 +67,7 @@ struct Case {
     deferred: Vec<Deferred>,
     holds: Vec<Hold>,
     belief: Belief,
-    wanted_names: BTreeMap<CredentialName, Vec<String>>,
+    lacking: BTreeMap<CredentialName, Vec<String>>,
     renewers: Vec<OtherRenewer>,
     not_copied: BTreeMap<CredentialName, String>,
     not_trusted: Option<Vec<String>>,
@@ -83,7 +83,7 @@ impl Case {
             deferred: Vec::new(),
             holds: Vec::new(),
             belief: Belief::Believed,
-            wanted_names: BTreeMap::new(),
+            lacking: BTreeMap::new(),
             renewers: Vec::new(),
             not_copied: BTreeMap::new(),
             not_trusted: Some(Vec::new()),
@@ -104,7 +104,7 @@ impl Case {
             only: &self.only,
             deferred: &self.deferred,
             holds: &self.holds,
-            wanted_names: &self.wanted_names,
+            lacking: &self.lacking,
             renewers: &self.renewers,
             not_copied: &self.not_copied,
             not_trusted: self.not_trusted.as_deref(),
@@ -321,10 +321,10 @@ fn a_wrong_clock_is_told_of_when_something_waits_for_it() {
 
 #[test]
 fn names_that_are_lacking_and_other_renewers_are_told_of() {
-    let wanted_names = BTreeMap::from([(name("apiserver"), vec!["10.0.0.1".to_owned()])]);
+    let lacking = BTreeMap::from([(name("apiserver"), vec!["10.0.0.1".to_owned()])]);
     let file = AbsolutePath::constant("/etc/cron.d/certs");
     let renewers = vec![OtherRenewer { file, what: "cron runs it".to_owned() }];
-    let case = Case { wanted_names, renewers, ..Case::fresh() };
+    let case = Case { lacking, renewers, ..Case::fresh() };
     assert_eq!(case.raised(), ["names-differ credential=apiserver", "other-renewer file=/etc/cron.d/certs"]);
 }
 
@@ -377,6 +377,7 @@ fn service(presence: Presence, freshness: Freshness) -> JudgedService {
         essential: None,
         uses: Vec::new(),
         ages: false,
+        configured: false,
     };
     let facts = ServiceFacts { service, presence, health: Health::NotAsked, holds: Vec::new() };
     JudgedService { facts, freshness: vec![(name("scheduler.conf"), freshness)] }

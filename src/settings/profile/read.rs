@@ -122,7 +122,7 @@ fn check_format(source: Source<'_>) -> Result<(), SettingsError> {
     if found == FORMAT { Ok(()) } else { Err(unknown()) }
 }
 
-pub(super) type Wrong<'a> = &'a dyn Fn(Option<String>, EntryProblem) -> SettingsError;
+pub(in crate::settings) type Wrong<'a> = &'a dyn Fn(Option<String>, EntryProblem) -> SettingsError;
 
 fn collect<F: TableName, T>(
     entries: Vec<Spanned<F>>,
@@ -209,9 +209,22 @@ impl TryFrom<ServedAtFragment> for ServedAt {
             }
             ServedAtFragment { hosts: None, port: None, default_port: None, urls: Some(flag), address: None } => Ok(Self::Urls(flag)),
             ServedAtFragment { hosts: None, port: None, default_port: None, urls: None, address: Some(address) } => {
-                Ok(Self::Address(address))
+                if is_address(&address) {
+                    Ok(Self::Address(address))
+                } else {
+                    Err("expected address to be HOST:PORT, such as 127.0.0.1:8443")
+                }
             }
             _ => Err("expected hosts, port and default_port, or urls, or address"),
         }
     }
+}
+
+/// A name, an address, or an address of IPv6 in brackets; then a port.
+fn is_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let plain = |host: &str| !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host = in_brackets.map_or_else(|| plain(host), |host| host.parse::<std::net::Ipv6Addr>().is_ok());
+    host && port.parse::<u16>().is_ok_and(|port| port != 0)
 }

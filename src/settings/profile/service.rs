@@ -1,12 +1,12 @@
-//! A service of a profile as TOML: which of its keys go together, and what they become.
+//! A service as TOML, of a profile or of the configuration: which of its keys go together, and what they become.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::read::Wrong;
-use super::{ProfileService, ProfileUse};
-use crate::model::{AbsolutePath, Essential, ServiceKind, ServiceName, Signal, UnitRefresh};
+use super::{ProfileService, ProfileUse, ServedAt};
+use crate::model::{AbsolutePath, Essential, ServiceKind, ServiceName, Signal, Takes, UnitRefresh};
 use crate::settings::Period;
 use crate::settings::error::{EntryProblem, SettingsError};
 
@@ -21,8 +21,8 @@ const LONGEST: Duration = Duration::from_secs(600);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
-pub(super) struct ServiceFragment {
-    name: Option<ServiceName>,
+pub(in crate::settings) struct ServiceFragment {
+    pub name: Option<ServiceName>,
     pod: Option<String>,
     grace: Option<Period>,
     unit: Option<String>,
@@ -48,10 +48,12 @@ enum Verb {
     ReloadOrRestart,
 }
 
-pub(super) fn service(mut entry: ServiceFragment, wrong: Wrong<'_>) -> Result<ProfileService, SettingsError> {
+pub(in crate::settings) fn service(mut entry: ServiceFragment, wrong: Wrong<'_>) -> Result<ProfileService, SettingsError> {
     let told = entry.name.as_ref().map(ToString::to_string);
     let wrong = |problem| wrong(told.clone(), problem);
     let kind = kind(&mut entry).map_err(wrong)?;
+    uses(&entry.uses, &kind).map_err(wrong)?;
+    url(entry.health.as_deref()).map_err(wrong)?;
     Ok(ProfileService {
         name: entry.name.ok_or_else(|| wrong(EntryProblem::Missing("name")))?,
         kind,
@@ -72,7 +74,7 @@ fn kind(entry: &mut ServiceFragment) -> Result<ServiceKind, EntryProblem> {
         }
         (None, Some(unit), None, None) => {
             fits(entry, "unit", &["refresh", "signal"])?;
-            Ok(ServiceKind::Unit { unit, refresh: unit_refresh(entry.refresh, entry.signal)? })
+            Ok(ServiceKind::Unit { unit: unit_name(unit)?, refresh: unit_refresh(entry.refresh, entry.signal)? })
         }
         (None, None, Some(pid_file), None) => {
             fits(entry, "pid_file", &["signal"])?;
@@ -85,6 +87,46 @@ fn kind(entry: &mut ServiceFragment) -> Result<ServiceKind, EntryProblem> {
         (None, None, None, None) => Err(EntryProblem::Missing("one of pod, unit, pid_file and command")),
         _ => Err(EntryProblem::ManyKinds),
     }
+}
+
+/// What is said of one credential fits together, and each is named once.
+fn uses(uses: &[ProfileUse], kind: &ServiceKind) -> Result<(), EntryProblem> {
+    let no_pod = match kind {
+        ServiceKind::StaticPod { .. } => None,
+        ServiceKind::Unit { .. } => Some("unit"),
+        ServiceKind::Process { .. } => Some("pid_file"),
+        ServiceKind::Command { .. } => Some("command"),
+    };
+    for (index, one) in uses.iter().enumerate() {
+        match (&one.served_at, no_pod, one.takes, one.to_port) {
+            // They are the flags of a pod.
+            (Some(ServedAt::Flags { .. } | ServedAt::Urls(_)), Some(other), ..) => {
+                return Err(EntryProblem::NotWith { key: "served_at by flags", other });
+            }
+            // Nothing would be looked at, and it would pass for fresh.
+            (_, _, Takes::NewConnections, None) => return Err(EntryProblem::Missing("to_port of what takes new-connections")),
+            (_, _, Takes::Reloads | Takes::Restart, Some(_)) => {
+                return Err(EntryProblem::NotWith { key: "to_port", other: "what takes anything but new-connections" });
+            }
+            _ => {}
+        }
+        if uses.iter().take(index).any(|other| other.credential == one.credential) {
+            return Err(EntryProblem::Twice { key: "uses", name: one.credential.to_string() });
+        }
+    }
+    Ok(())
+}
+
+fn url(health: Option<&str>) -> Result<(), EntryProblem> {
+    let asked = |url: &str| url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).is_some_and(|rest| !rest.is_empty());
+    if health.is_none_or(asked) { Ok(()) } else { Err(EntryProblem::NoUrl) }
+}
+
+/// Of a service, as systemd has it: of what other units are there is nothing to be restarted.
+fn unit_name(unit: String) -> Result<String, EntryProblem> {
+    let stem = unit.strip_suffix(".service").unwrap_or_default();
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '\\' | '@');
+    if !stem.is_empty() && stem.chars().all(known) { Ok(unit) } else { Err(EntryProblem::NoUnit) }
 }
 
 /// A key that would be passed over in silence is a mistake.
@@ -111,9 +153,10 @@ fn unit_refresh(verb: Option<Verb>, signal: Option<Signal>) -> Result<UnitRefres
     }
 }
 
-/// Words that can be run: there is a program, and no word holds a zero byte, at which the system would end it.
+/// Words that can be run: there is a program with its full path, since systemd, which starts it, looks for none in any list of folders;
+/// and no word holds a zero byte, at which the system would end it.
 fn words(command: Vec<String>) -> Result<Vec<String>, EntryProblem> {
-    let has_program = command.first().is_some_and(|program| !program.is_empty());
+    let has_program = command.first().is_some_and(|program| AbsolutePath::new(program).is_ok());
     if has_program && !command.iter().any(|word| word.contains('\0')) { Ok(command) } else { Err(EntryProblem::NoCommand) }
 }
 
@@ -163,23 +206,59 @@ mod tests {
 
     #[test]
     fn keys_that_do_not_go_together_are_refused() {
-        let command =
-            "command is no command: give the program and its arguments as a list of words, such as [\"/usr/bin/thing\", \"reload\"]";
+        let command = "command is no command: give the program with its full path and its arguments as a list of words, such as [\"/usr/bin/thing\", \"reload\"]";
+        let unit = "unit is no service's unit: give its full name, such as \"haproxy.service\"";
         for (keys, problem) in [
-            ("pod = 'a'\nunit = 'b'", "it is more than one kind of thing: give one of pod, unit, pid_file and command"),
+            ("pod = 'a'\nunit = 'b.service'", "it is more than one kind of thing: give one of pod, unit, pid_file and command"),
             ("pod = 'a'\nrefresh = 'restart'", "refresh does not go with pod"),
-            ("unit = 'a'\ngrace = '1s'", "grace does not go with unit"),
-            ("unit = 'a'\nrefresh = 'reload'\nsignal = 'HUP'", "signal does not go with refresh"),
+            ("unit = 'a.service'\ngrace = '1s'", "grace does not go with unit"),
+            ("unit = 'a.service'\nrefresh = 'reload'\nsignal = 'HUP'", "signal does not go with refresh"),
             ("pid_file = '/a'", "signal is missing"),
             ("pid_file = '/a'\nsignal = 'HUP'\nlimit = '1s'", "limit does not go with pid_file"),
-            ("command = ['a']\nsignal = 'HUP'", "signal does not go with command"),
+            ("command = ['/a']\nsignal = 'HUP'", "signal does not go with command"),
             ("command = []", command),
             ("command = ['']", command),
-            ("command = ['a', \"b\\u0000\"]", command),
+            ("command = ['a']", command),
+            ("command = ['bin/a']", command),
+            ("command = ['/a', \"b\\u0000\"]", command),
+            ("unit = 'a'", unit),
+            ("unit = 'a.socket'", unit),
+            ("unit = '.service'", unit),
+            ("unit = 'a b.service'", unit),
+            ("unit = 'a.service'\nhealth = 'localhost'", "health is no URL: give one that begins with http:// or https://"),
+            (
+                "unit = 'a.service'\nuses = [{ credential = 'c', takes = 'reloads', served_at = { urls = 'f' } }]",
+                "served_at by flags does not go with unit",
+            ),
+            ("pod = 'a'\nuses = [{ credential = 'c', takes = 'new-connections' }]", "to_port of what takes new-connections is missing"),
+            (
+                "pod = 'a'\nuses = [{ credential = 'c', takes = 'restart', to_port = 1 }]",
+                "to_port does not go with what takes anything but new-connections",
+            ),
+            (
+                "pod = 'a'\nuses = [{ credential = 'c', takes = 'restart' }, { credential = 'c', takes = 'reloads' }]",
+                "uses names \"c\" twice",
+            ),
             ("pod = 'a'\ngrace = '601s'", "grace is too long: it may be at most \"10m\""),
-            ("command = ['a']\nlimit = '1h'", "limit is too long: it may be at most \"10m\""),
+            ("command = ['/a']\nlimit = '1h'", "limit is too long: it may be at most \"10m\""),
         ] {
             assert_eq!(read(keys), Err(format!("x.toml:3: [[service]] \"a\": {problem}")), "{keys}");
+        }
+    }
+
+    #[test]
+    fn an_address_has_a_host_and_a_port() {
+        let served = |address: &str| {
+            read(&format!(
+                "unit = 'a.service'\nuses = [{{ credential = 'c', takes = 'restart', served_at = {{ address = '{address}' }} }}]"
+            ))
+        };
+        for address in ["8443", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:70000", ":8443", "https://a:1", "fd00::1:8443"] {
+            assert!(served(address).unwrap_err().contains("expected address to be HOST:PORT"), "{address}");
+        }
+        // The credential is not there, which is looked at last.
+        for address in ["127.0.0.1:8443", "[fd00::1]:8443", "webhook.example.com:443"] {
+            assert!(served(address).unwrap_err().contains("names nothing that is listed here"), "{address}");
         }
     }
 

@@ -2,9 +2,19 @@
 
 use std::net::IpAddr;
 
-/// The wanted names that the certificate does not have. An address is the same however it is written.
-pub(super) fn lacking(wanted: &[String], has: &[String]) -> Vec<String> {
+use crate::model::CredentialName;
+
+/// The wanted names and addresses for which a certificate with these is not valid. An address is the same however it is written.
+#[must_use]
+pub fn lacking(wanted: &[String], has: &[String]) -> Vec<String> {
     wanted.iter().filter(|name| !has.iter().any(|own| covers(own, name))).cloned().collect()
+}
+
+/// The command that renews a credential with these names besides.
+#[must_use]
+pub fn with_names(credential: &CredentialName, lacking: &[String]) -> String {
+    let names: String = lacking.iter().map(|name| format!(" --add-san {name}")).collect();
+    format!("kubecertd renew {credential}{names}")
 }
 
 fn covers(own: &str, wanted: &str) -> bool {

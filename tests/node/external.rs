@@ -1,0 +1,172 @@
+//! Authorities whose keys are elsewhere, and what can be asked of an authority: openssl, outside of the node, plays the one, and says
+//! what is true of the other.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::harness::Node;
+use super::passes::ALL;
+use super::services::{RESTARTED, assert_in_use, changed, processes};
+
+/// The authorities of the node, by their files without their endings, and what each signs.
+const AUTHORITIES: [(&str, &[&str]); 3] = [
+    ("ca", &["admin.conf", "apiserver", "apiserver-kubelet-client", "controller-manager.conf", "scheduler.conf"]),
+    ("etcd/ca", &["apiserver-etcd-client", "etcd/healthcheck-client", "etcd/peer", "etcd/server"]),
+    ("front-proxy-ca", &["front-proxy-client"]),
+];
+
+/// Takes the keys off the node, into a folder outside of it. The controller manager signs nothing from then on, as where kubeadm finds
+/// no key.
+fn take_the_keys_away(node: &Node) -> tempfile::TempDir {
+    let outside = tempfile::tempdir().unwrap();
+    for (authority, _) in AUTHORITIES {
+        let name = authority.replace('/', "-");
+        for kind in ["crt", "key"] {
+            let file = format!("etc/kubernetes/pki/{authority}.{kind}");
+            fs::write(outside.path().join(format!("{name}.{kind}")), node.read(&file)).unwrap();
+        }
+    }
+    let manifest = "/etc/kubernetes/manifests/kube-controller-manager.yaml";
+    node.exec(&format!(
+        "sed -i 's|\\(--cluster-signing-[a-z]*-file=\\).*|\\1|' {manifest}
+         rm /etc/kubernetes/pki/ca.key /etc/kubernetes/pki/etcd/ca.key /etc/kubernetes/pki/front-proxy-ca.key"
+    ));
+    node.until("the controller manager runs without the keys", |node| {
+        node.try_exec("pgrep --full '^kube-controller-manager .*--cluster-signing-key-file= '").status.success().then_some(())
+    });
+    // Else services would wait for whoever has changed the manifest.
+    node.settle();
+    outside
+}
+
+/// The answer to a request, as an authority makes it elsewhere.
+fn sign(outside: &Path, authority: &str, request: &[u8]) -> Vec<u8> {
+    let authority = authority.replace('/', "-");
+    fs::write(outside.join("request.csr"), request).unwrap();
+    let output = Command::new("openssl")
+        .args(["x509", "-req", "-in", "request.csr", "-days", "365", "-copy_extensions", "copyall", "-out", "answer.crt"])
+        .args(["-CA", &format!("{authority}.crt"), "-CAkey", &format!("{authority}.key")])
+        .current_dir(outside)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    fs::read(outside.join("answer.crt")).unwrap()
+}
+
+/// Without any key on the node everything that is due is asked for, signed outside, put in place and in use.
+pub fn an_authority_elsewhere_signs(node: &mut Node) {
+    node.calm_kubelet();
+    node.install_settled();
+    node.exec("systemctl stop kubecertd");
+    node.age_all(10);
+    let old = ALL.map(|name| node.serial(name));
+    let outside = take_the_keys_away(node);
+    node.calm_kubelet();
+    node.exec("systemctl start kubecertd");
+    let pass = node.pass();
+    assert!(pass.renewed.is_empty(), "nothing can be signed here: {pass:?}");
+    let alarms = node.exec("kubecertd alarms || true");
+    assert!(alarms.contains("kubecertd csr --all makes a request for each"), "{alarms}");
+    assert!(!node.exec("kubecertd status || true").contains("Requests without an answer"));
+
+    node.exec("kubecertd csr --all >/root/requests.pem");
+    let requests = node.exec("ls /var/lib/kubecertd/requests");
+    assert_eq!(requests.lines().filter(|file| file.ends_with(".csr")).count(), ALL.len(), "{requests}");
+    assert_eq!(node.exec("stat -c %a /var/lib/kubecertd/requests/*.key | sort -u").trim(), "600");
+    assert!(!node.exec("cat /root/requests.pem").contains("PRIVATE KEY"));
+    node.exec("sleep 2");
+    let status = node.exec("kubecertd status || true");
+    let waiting = status.split("Requests without an answer\n").nth(1).unwrap_or_else(|| panic!("{status}"));
+    for name in ALL {
+        let line = waiting.lines().find(|line| line.trim_start().starts_with(&format!("{name}: asked for ")));
+        assert!(line.is_some_and(|line| line.contains(" ago")), "{name}\n{status}");
+    }
+
+    let before = processes(node);
+    let ready = node.ready_since();
+    for (authority, names) in AUTHORITIES {
+        for name in names {
+            let request = node.read(&format!("var/lib/kubecertd/requests/{}.csr", name.replace('/', "-")));
+            node.write("root/answer.crt", sign(outside.path(), authority, &request));
+            let said = node.exec(&format!("kubecertd install {name} /root/answer.crt"));
+            assert!(said.starts_with(&format!("installed {name}: valid until ")), "{said}");
+        }
+    }
+    for (name, old) in ALL.iter().zip(old) {
+        assert!(node.serial(name) != old, "{name} is a new one");
+    }
+    node.until_serving("kube-apiserver", "apiserver");
+    node.until_serving("etcd", "etcd/server");
+    node.until_serving("etcd's peers", "etcd/peer");
+    assert_in_use(node);
+    assert_eq!(changed(&before, &processes(node)), RESTARTED);
+    let status = node.exec("kubecertd status || true");
+    assert!(!status.contains("Requests without an answer"), "{status}");
+    assert_eq!(node.exec("ls /var/lib/kubecertd/requests"), "", "the keys wait no longer");
+    let shown = node.exec("kubecertd check -o wide || true");
+    assert!(!shown.contains("stale") && !shown.contains(" due "), "{shown}");
+    // The next pass finds nothing to do, and the cluster never noticed.
+    let pass = node.pass();
+    assert!(pass.renewed.is_empty() && pass.refreshed.is_empty() && pass.failed.is_empty(), "{pass:?}");
+    assert_eq!(node.ready_since(), ready);
+}
+
+/// The names in what the API server serves, as openssl reads them.
+fn names_served(node: &Node) -> String {
+    let asked = "openssl s_client -connect 127.0.0.1:6443 </dev/null 2>/dev/null | openssl x509 -noout -ext subjectAltName";
+    String::from_utf8(node.try_exec(asked).stdout).unwrap()
+}
+
+/// A name more, and then without it again: each a renewal, and on the wire before the command is over.
+pub fn names_are_added_and_removed_on_the_wire(node: &mut Node) {
+    node.install_settled();
+    let name = "api.names.example.com";
+    let before = names_served(node);
+    assert!(before.contains("DNS:kubernetes.default.svc.cluster.local") && !before.contains(name), "{before}");
+    for (option, is_there) in [("--add-san", true), ("--remove-san", false)] {
+        let serial = node.serial("apiserver");
+        let said = node.exec(&format!("kubecertd renew apiserver {option} {name}"));
+        assert!(said.contains("1 credential renewed."), "{said}");
+        assert!(node.serial("apiserver") != serial);
+        assert_eq!(node.serving("kube-apiserver"), Some(node.serial("apiserver")), "{said}");
+        assert_eq!(names_served(node).contains(&format!("DNS:{name}")), is_there);
+        let asked = format!("curl --silent --cacert /etc/kubernetes/pki/ca.crt --resolve {name}:6443:127.0.0.1 https://{name}:6443/livez");
+        assert_eq!(node.try_exec(&asked).status.success(), is_there, "{option}");
+    }
+    let order = |names: &str| names.lines().nth(1).unwrap_or_default().trim().to_owned();
+    assert_eq!(order(&names_served(node)), order(&before), "all others are as they were");
+    assert_in_use(node);
+}
+
+/// What is said of authorities is what openssl says, and of who trusts them what the running servers show.
+pub fn authorities_are_shown_and_verified(node: &mut Node) {
+    node.install_settled();
+    let shown = node.exec("kubecertd ca show");
+    // As kubeadm's documentation has it.
+    let hash = node.exec(
+        "openssl x509 -pubkey -in /etc/kubernetes/pki/ca.crt | openssl pkey -pubin -outform der | openssl dgst -sha256 -hex | sed 's/^.* //'",
+    );
+    assert!(shown.contains(&format!("Discovery hash:  sha256:{}\n", hash.trim())), "{shown}\n{hash}");
+    let joined = node.exec("kubeadm token create --print-join-command 2>/dev/null");
+    assert!(joined.contains(&format!("--discovery-token-ca-cert-hash sha256:{}", hash.trim())), "{joined}");
+    node.exec("kubecertd ca export | cmp - /etc/kubernetes/pki/ca.crt");
+
+    let verified = |asked: &str| {
+        let output = node.try_exec(&format!("kubecertd ca verify {asked}"));
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    for (asked, code) in [
+        ("127.0.0.1:6443", 0),
+        ("127.0.0.1:10250", 3), // kubelet's, which it signed itself
+        ("127.0.0.1:2379", 3),
+        ("127.0.0.1:2379 --authority etcd-ca", 0),
+        ("/etc/kubernetes/admin.conf", 0),
+        ("/etc/kubernetes/kubelet.conf", 0),
+        ("/etc/kubernetes/admin.conf --authority etcd-ca", 3),
+    ] {
+        let (found, text) = verified(asked);
+        assert_eq!(found, code, "{asked}: {text}");
+        assert_eq!(text.starts_with("yes   "), code == 0, "{asked}: {text}");
+    }
+}
