@@ -34,8 +34,9 @@ const KUBELET_CLIENT_KEY: &str = "apiserver-kubelet-client.key";
 const KUBELET_CLIENT_REAL_KEY: &str = "srv/keys/kubelet-client.pem";
 const BUNDLE: &str = "etc/proxy/proxy.pem";
 
-const CONFIGURATION: &str =
-    "[backups]\nkeep = 3\n[[credential]]\nname = \"proxy\"\nauthority = \"front-proxy-ca\"\nbundle = \"/etc/proxy/proxy.pem\"\n";
+/// Own entries: a bundle, and the authority that signs it.
+const CONFIGURATION: &str = "[backups]\nkeep = 3\n[[authority]]\nname = \"proxy-ca\"\ncertificate = \"/etc/proxy/ca.crt\"\nkey = \"/etc/proxy/ca.key\"\n\
+    [[credential]]\nname = \"proxy\"\nauthority = \"proxy-ca\"\nbundle = \"/etc/proxy/proxy.pem\"\n";
 
 /// All that is in the state folder when nobody is at work.
 const STATE_FILES: [&str; 8] = ["alarms.json", "alarms.lock", "backups", "journal", "lock", "services.json", "set-aside", "state.json"];
@@ -111,6 +112,9 @@ impl Tree {
         let due = Node::files_due();
         let pair = ["front-proxy-client.key", "front-proxy-client.crt"].map(|name| due[&format!("{PKI}/{name}")].clone());
         node.write(BUNDLE, pair.concat());
+        for kind in ["crt", "key"] {
+            node.write(&format!("etc/proxy/ca.{kind}"), &due[&format!("{PKI}/front-proxy-ca.{kind}")]);
+        }
         node.write("etc/kubecertd/kubecertd.toml", CONFIGURATION);
         node.write(KUBELET_CLIENT_REAL_KEY, "");
         let named = node.path(PKI).join(KUBELET_CLIENT_KEY);
@@ -118,6 +122,7 @@ impl Tree {
         symlink(format!("/{KUBELET_CLIENT_REAL_KEY}"), named).unwrap();
         let set = |file: &str, mode| fs::set_permissions(node.path(file), fs::Permissions::from_mode(mode)).unwrap();
         set(BUNDLE, 0o400);
+        set("etc/proxy/ca.key", 0o600);
         set(&format!("{PKI}/{KUBELET_CLIENT_CRT}"), 0o640);
         chown(node.path(KUBELET_CLIENT_REAL_KEY), Some(1234), Some(4321)).unwrap();
         Self::at(node, folder)

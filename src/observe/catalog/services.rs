@@ -27,8 +27,14 @@ fn in_place_of(usual: &ProfileService, own: Service) -> Service {
     Service { essential: own.essential.or(usual.essential), ages: own.ages || usual.ages, ..own }
 }
 
+/// The operator has the last word about where its health is asked.
 fn own_service(entry: &OwnService, manifests: &Manifests) -> Service {
-    Service { configured: true, ..one(&entry.service, manifests) }
+    let service = one(&entry.service, manifests);
+    let health = match &service.kind {
+        ServiceKind::StaticPod { manifest: None, .. } => None,
+        _ => entry.service.health.clone().or(service.health),
+    };
+    Service { configured: true, health, ..service }
 }
 
 fn one(usual: &ProfileService, manifests: &Manifests) -> Service {

@@ -698,6 +698,7 @@ const OWN_SERVICES: &str = r#"
     name = "kube-scheduler"
     pod = "kube-scheduler"
     grace = "5s"
+    health = "http://127.0.0.1:1/"
     uses = [{ credential = "scheduler.conf", takes = "restart" }]
     [[service]]
     name = "vip"
@@ -726,6 +727,8 @@ fn own_services_come_after_those_of_the_profile_or_in_their_place() {
     };
     assert_eq!(catalog.service("vip").kind, pod("kube-vip", "vip.yaml", 30));
     assert_eq!(catalog.service("kube-scheduler").kind, pod("kube-scheduler", "kube-scheduler.yaml", 5));
+    let health = |name: &str| catalog.service(name).health.clone().unwrap_or_default();
+    assert_eq!((health("kube-scheduler").as_str(), health("vip").as_str()), ("http://127.0.0.1:1/", ""), "whatever the manifest says");
     // What protects the cluster stays.
     assert_eq!(catalog.service("etcd").essential, Some(Essential::EtcdMember));
     assert!(catalog.service("kube-scheduler").ages && !catalog.service("site").ages);
