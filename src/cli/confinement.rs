@@ -10,6 +10,7 @@ use crate::model::{AbsolutePath, Location, Renewal, ServiceKind};
 use crate::observe::Node;
 use crate::settings::{Listen, OwnCopy, Textfile};
 use crate::store::LARGEST_FILE;
+use crate::sys::Root;
 
 /// The unit as it is shipped, for where none is installed yet.
 const SHIPPED: &str = include_str!("../../systemd/kubecertd.service");
@@ -75,11 +76,26 @@ fn written(node: &Node) -> Vec<PathBuf> {
 /// for a path that means several files, the one that they are all below, for those too that come later.
 fn of_copies(node: &Node, own: &OwnCopy) -> Vec<PathBuf> {
     let of_all = |file: &AbsolutePath| file.as_path().iter().take_while(|name| *name != "*").collect::<PathBuf>();
-    let folder = |file: &AbsolutePath| node.root.last_folder_of_roots(file).unwrap_or_else(|_| folder_of(file));
+    let folder = |file: &AbsolutePath| of_copy(&node.root, file);
     match &own.location {
         Location::Kubeconfig(pattern) if own.means_several() && of_all(pattern) != Path::new("/") => vec![of_all(pattern)],
-        Location::Kubeconfig(pattern) if own.means_several() => node.root.matching(pattern).iter().map(folder).collect(),
-        location => location.files().map(folder).collect(),
+        Location::Kubeconfig(pattern) if own.means_several() => node.root.matching(pattern).iter().filter_map(folder).collect(),
+        location => location.files().filter_map(folder).collect(),
+    }
+}
+
+/// The folder that is opened for a copy. Where others lead astray on the way, none is.
+fn of_copy(root: &Root, file: &AbsolutePath) -> Option<PathBuf> {
+    match root.last_folder_of_roots(file) {
+        Ok(folder) => Some(folder),
+        // It may be made later: by root, or by who has a folder above it in his hands.
+        Err(e) if e.is_not_found() => {
+            let parent = AbsolutePath::new(file.as_path().parent()?).ok()?;
+            let above = of_copy(root, &parent)?;
+            let inside = AbsolutePath::new(above.join("file")).ok()?;
+            Some(if root.is_in_other_hands(&inside).unwrap_or(false) { above } else { parent.as_path().to_owned() })
+        }
+        Err(_) => None,
     }
 }
 

@@ -81,7 +81,9 @@ impl Root {
     /// no mount entered, and no file read that has another name besides.
     pub fn be_wary_of<'f>(&mut self, files: impl IntoIterator<Item = &'f AbsolutePath>) {
         for file in files {
-            let real = self.locate_warily(file).ok().map(|place| place.path());
+            // Where root's own links lead to what is root's own, that is reached as ever under its own name.
+            let others = self.is_in_other_hands(file).unwrap_or(true);
+            let real = self.locate_warily(file).ok().filter(|_| others).map(|place| place.path());
             for path in real.into_iter().chain([file.as_path().to_owned()]) {
                 self.wary_of.1.extend(path.parent().map(Path::to_owned));
                 self.wary_of.0.insert(path);

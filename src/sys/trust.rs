@@ -65,11 +65,12 @@ impl Root {
         let Place { dir, name } = self.locate_warily(path)?;
         let path = dir.path().join(&name);
         let content = read_regular(dir.open(&name)?, &path, limit)?;
-        match content.stat.st_nlink {
-            // Under its other name it may be anybody's.
-            names if names > 1 => Err(FileError { path, problem: FileProblem::ManyNames(names) }),
-            _ => Ok(content),
+        let names = content.stat.st_nlink;
+        // Under another name it may be anybody's, where others can have given it one.
+        if names > 1 && AbsolutePath::new(&path).is_ok_and(|path| self.is_in_other_hands(&path).unwrap_or(true)) {
+            return Err(FileError { path, problem: FileProblem::ManyNames(names) });
         }
+        Ok(content)
     }
 
     /// The place of such a file, whether or not it is there.
@@ -92,7 +93,7 @@ impl Root {
     /// # Errors
     /// When there is no way.
     pub fn last_folder_of_roots(&self, path: &AbsolutePath) -> Result<PathBuf, FileError> {
-        let real = self.folder_warily(path.as_path().parent().unwrap_or(Path::new("/")))?.path().to_owned();
+        let real = self.locate_warily(path)?.dir.path().to_owned();
         let mut last = PathBuf::from("/");
         for name in names(&real).iter().rev() {
             last.push(name);
@@ -379,5 +380,60 @@ mod tests {
             };
             assert_eq!(by(Root::open_by_steps), by(Root::open_at), "{path}");
         }
+    }
+
+    #[test]
+    fn warily_roots_own_links_are_followed_until_others_have_a_say() {
+        if !is_root() {
+            return;
+        }
+        let (disk, mut root) = disk();
+        let at = |path: &str| disk.path().join(path);
+        fs::create_dir_all(at("home/alice/deep")).unwrap();
+        fs::create_dir_all(at("tmp")).unwrap();
+        chown(at("home/alice"), Some(1234), None).unwrap();
+        mode(&disk, "tmp", 0o1777);
+        for path in ["home/alice/deep/file", "tmp/file"] {
+            fs::write(at(path), "text").unwrap();
+        }
+        symlink("/etc/own", at("etc/roots")).unwrap();
+        symlink("/home/alice/deep/file", at("etc/leads-there")).unwrap();
+        symlink("/etc/own/file", at("home/alice/link")).unwrap();
+        symlink("file", at("tmp/link")).unwrap();
+        fs::hard_link(at("etc/own/file"), at("home/alice/hard")).unwrap();
+        fs::hard_link(at("etc/own/file"), at("etc/hard")).unwrap();
+        let files = [
+            ("/etc/roots/file", "/etc/own", false),
+            ("/etc/hard", "/etc", false),
+            ("/etc/leads-there", "/home/alice", true),
+            ("/home/alice/deep/file", "/home/alice", true),
+            ("/tmp/file", "/tmp", true),
+        ];
+        for (file, last, others) in files {
+            let file = AbsolutePath::new(file).unwrap();
+            root.be_wary_of([&file]);
+            assert_eq!(root.last_folder_of_roots(&file).unwrap(), Path::new(last), "{file}");
+            assert_eq!(root.is_in_other_hands(&file).unwrap(), others, "{file}");
+            assert_eq!(root.read(&file, 9).unwrap().bytes.expose(), b"text", "{file}");
+            assert!(root.stat(&file).unwrap().is_some(), "{file}");
+        }
+        for (file, says) in [
+            ("/home/alice/link", "is a symlink, which is not followed here"),
+            ("/tmp/link", "is a symlink, which is not followed here"),
+            ("/home/alice/hard", "has 3 names (hard links)"),
+        ] {
+            let file = AbsolutePath::new(file).unwrap();
+            assert!(root.read(&file, 9).is_ok(), "{file}: nobody has said that it is in anybody's hands");
+            root.be_wary_of([&file]);
+            for wary in [&root, &root.again().unwrap()] {
+                let error = wary.read(&file, 9).unwrap_err().to_string();
+                assert!(error.contains(says), "{error}");
+            }
+        }
+        // The folder of such a file is reached in the same way.
+        assert!(root.folder(Path::new("/home/alice/deep")).is_ok());
+        fs::rename(at("home/alice/deep"), at("home/alice/away")).unwrap();
+        symlink("/etc/own", at("home/alice/deep")).unwrap();
+        assert!(root.folder(Path::new("/home/alice/deep")).unwrap_err().to_string().contains("is a symlink"));
     }
 }

@@ -182,6 +182,31 @@ fn a_copy_that_is_not_there_is_not_made_and_one_that_can_not_be_written_costs_on
 }
 
 #[test]
+fn a_pair_of_a_kubeconfigs_user_and_several_users_of_one_kubeconfig_follow() {
+    let node = Node::due();
+    let admin = node.text(ADMIN);
+    let (values, _) = apart(&admin);
+    node.write("srv/admin.crt", &values[0]);
+    node.write("srv/admin.key", &values[1]);
+    let user = admin[admin.find("- name: kubernetes-admin\n  user:").unwrap_or_else(|| admin.find("users:\n").unwrap() + 7)..].to_owned();
+    node.write("srv/two.conf", format!("{}\n{}", admin.trim_end(), user.replacen("kubernetes-admin", "second", 1)));
+    let (before, _) = apart(&node.text("srv/two.conf"));
+    assert_eq!(before.len(), 4, "two users");
+    let node = configured(
+        node,
+        "[[copy]]\nof = 'admin.conf'\ncertificate = '/srv/admin.crt'\nkey = '/srv/admin.key'\n[[copy]]\nof = 'admin.conf'\nkubeconfig = '/srv/two.conf'\n",
+    );
+    let run = node.run(&["renew", "admin.conf"]);
+    assert!(run.code == 0 && run.text.contains("1 credential renewed, 2 copies brought up to date."), "{}", run.text);
+    let new = admins(&node);
+    assert_eq!(whole(&[&node.read("srv/admin.crt"), &node.read("srv/admin.key")]).unwrap().fingerprint, new);
+    let (values, _) = apart(&node.text("srv/two.conf"));
+    for user in values.chunks(2) {
+        assert_eq!(whole(&[&user[0], &user[1]]).unwrap().fingerprint, new);
+    }
+}
+
+#[test]
 fn a_chain_behind_the_original_is_copied_and_one_behind_a_copy_stays() {
     let node = Node::due();
     let (ca, front) = (node.text("etc/kubernetes/pki/ca.crt"), node.text("etc/kubernetes/pki/front-proxy-ca.crt"));
@@ -209,6 +234,8 @@ fn a_chain_behind_the_original_is_copied_and_one_behind_a_copy_stays() {
 fn a_link_of_roots_to_the_original_is_always_in_step_and_stays_a_link() {
     let node = Node::due();
     fs::create_dir_all(node.path("root/.kube")).unwrap();
+    // A second name of the original's is no business of the copy's.
+    fs::hard_link(node.path(ADMIN), node.path("etc/kubernetes/admin.conf.old")).unwrap();
     std::os::unix::fs::symlink("/etc/kubernetes/admin.conf", node.path("root/.kube/config")).unwrap();
     let node = configured(node, "[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n");
     let run = node.run(&["renew"]);
@@ -269,6 +296,13 @@ fn the_configuration_says_which_files_and_the_unit_needs_a_drop_in_for_them() {
     let check = node.run(&["config", "check"]);
     let drop_in = "[Service]\nProtectHome=no\nReadOnlyPaths=-/root\nReadOnlyPaths=-/run/user\nReadWritePaths=-/home\nReadWritePaths=-/root/.kube\nReadWritePaths=-/srv/proxy\n";
     assert!(check.code == 0 && check.text.ends_with(drop_in), "{}", check.text);
+    // Where there is nothing yet, it is the folder that root will make, or the one in which somebody else will.
+    let later = "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/root/new/deep/config'\n[[copy]]\nof = 'admin.conf'\nkubeconfig = '/home/alice/.other/deep/config'\n";
+    let right = node.text("etc/kubecertd/kubecertd.toml");
+    node.write("etc/kubecertd/kubecertd.toml", later);
+    let check = node.run(&["config", "check"]);
+    assert!(check.text.ends_with("[Service]\nReadWritePaths=-/home/alice\nReadWritePaths=-/root/new/deep\n"), "{}", check.text);
+    node.write("etc/kubecertd/kubecertd.toml", right);
     let show = node.run(&["config", "show"]);
     for expected in [
         "# credential home/alice/.kube/config: kubeconfig /home/alice/.kube/config, a copy of admin.conf",

@@ -92,6 +92,10 @@ fn what_a_user_puts_in_the_place_of_his_copy_leads_nowhere_and_holds_up_nothing(
             drop_in.ends_with("[Service]\nProtectHome=no\nReadOnlyPaths=-/root\nReadOnlyPaths=-/run/user\nReadWritePaths=-/home\n"),
             "{what}: {drop_in}"
         );
+        // Nor does the drop-in for this one file alone.
+        node.write("etc/kubecertd/kubecertd.toml", "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/home/alice/.kube/config'\n");
+        let drop_in = node.run(&["config", "check"]).text;
+        assert!(drop_in.ends_with("[Service]\nReadWritePaths=-/home/alice\n") || !drop_in.contains("ReadWritePaths"), "{what}: {drop_in}");
         assert_eq!(victims(&node), before, "{what}");
         assert_ne!(admins(&node), embedded(&node, "root/.kube/config"));
     }
