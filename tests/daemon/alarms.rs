@@ -234,7 +234,7 @@ fn what_was_not_told_before_the_end_is_told_after_the_start() {
     // One that ends between the command's end and this would tell it again: rather twice than never.
     until("that is remembered", || {
         let text = node.read(&format!("{STATE}/alarms.json"));
-        let told = serde_json::from_slice::<serde_json::Value>(&text).unwrap()["told"]["command/works"].clone();
+        let told = serde_json::from_slice::<Value>(&text).unwrap()["told"]["command/works"].clone();
         told.as_array().is_some_and(|told| told.len() == 1).then_some(())
     });
     daemon.stop();
