@@ -32,8 +32,12 @@ fn take_the_keys_away(node: &Node) -> tempfile::TempDir {
         "sed -i 's|\\(--cluster-signing-[a-z]*-file=\\).*|\\1|' {manifest}
          rm /etc/kubernetes/pki/ca.key /etc/kubernetes/pki/etcd/ca.key /etc/kubernetes/pki/front-proxy-ca.key"
     ));
+    // Seen through the API server too: a kubelet that is restarted before it has told that starts another one beside it.
+    let pod = "kubectl --namespace kube-system get pod kube-controller-manager-$(hostname) \
+               -o jsonpath='{.spec.containers[0].command}{.status.containerStatuses[0].ready}'";
     node.until("the controller manager runs without the keys", |node| {
-        node.try_exec("pgrep --full '^kube-controller-manager .*--cluster-signing-key-file= '").status.success().then_some(())
+        let seen = String::from_utf8(node.try_exec(pod).stdout).unwrap();
+        (seen.contains("\"--cluster-signing-key-file=\"") && seen.ends_with("true")).then_some(())
     });
     // Else services would wait for whoever has changed the manifest.
     node.settle();
