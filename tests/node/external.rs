@@ -146,6 +146,9 @@ pub fn names_are_added_and_removed_on_the_wire(node: &mut Node) {
 /// What is said of authorities is what openssl says, and of who trusts them what the running servers show.
 pub fn authorities_are_shown_and_verified(node: &mut Node) {
     node.install_settled();
+    for server in ["kube-apiserver", "kubelet", "etcd"] {
+        node.until(&format!("{server} serves"), |node| node.serving(server));
+    }
     let shown = node.exec("kubecertd ca show");
     // As kubeadm's documentation has it.
     let hash = node.exec(
