@@ -108,13 +108,13 @@ pub fn wait_for_a_container_runtime_that_is_down(node: &mut Node) {
 }
 
 /// How long the old ones live: on a busy machine it takes most of that until all is prepared.
-const REST: u64 = 240;
+const REST: i64 = 240;
 
 /// The old client certificates end, and nobody notices.
 pub fn live_on_when_the_old_certificates_end(node: &mut Node) {
     node.calm_kubelet();
     node.age_all_seconds(REST);
-    let end = common::now().plus(Duration::from_secs(REST));
+    let end = common::now().plus(Duration::from_secs(REST.unsigned_abs()));
     // What reads its certificate only when it starts has to have read the old one.
     node.exec("for name in kube-apiserver kube-controller-manager kube-scheduler; do pkill --signal KILL --full \"^$name \"; done");
     node.calm_kubelet();
