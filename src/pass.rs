@@ -314,6 +314,11 @@ impl Report {
         self.after.as_ref().unwrap_or(&self.before)
     }
 
+    /// The copies that could not be brought up to date, and why.
+    pub fn not_copied(&self) -> impl Iterator<Item = (CredentialName, String)> {
+        self.copies.iter().filter_map(|(name, result)| Some((name.clone(), result.as_ref().err()?.to_string())))
+    }
+
     /// Whether something that was to be done went wrong.
     #[must_use]
     pub fn failed(&self) -> bool {

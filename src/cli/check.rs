@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::arguments::{CheckOptions, Format};
 use super::out::{self, BAD, HEADING, PLAIN, SOON, paint};
-use super::words::{count, date, left, style};
+use super::words::{copies, count, date, left, style};
 use super::{Exit, Failure, json, services};
 use crate::model::{Action, AuthorityCondition, AuthorityFacts, AuthorityJudgement, Condition, CredentialFacts};
 use crate::observe::{Node, Platform};
@@ -164,8 +164,7 @@ pub(super) fn summary(survey: &Survey) -> String {
     };
     text += &match copy {
         0 => String::new(),
-        1 => ", 1 copy to bring up to date".to_owned(),
-        copies => format!(", {copies} copies to bring up to date"),
+        copy => format!(", {} to bring up to date", copies(copy)),
     };
     match operator {
         0 => text + ".",

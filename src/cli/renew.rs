@@ -97,10 +97,11 @@ pub(super) fn preview(outlook: &Outlook, request: &Request) -> String {
     let end = match (plan.issuing().count(), copies) {
         (0, 0) => "Nothing to renew.\n".to_owned(),
         (count, 0) => format!("\n{} would be renewed; nothing was changed.\n", words::count(count, "credential")),
-        (count, copies) => {
-            let copies = if copies == 1 { "1 copy".to_owned() } else { format!("{copies} copies") };
-            format!("\n{} would be renewed, and {copies} would follow; nothing was changed.\n", words::count(count, "credential"))
-        }
+        (count, copies) => format!(
+            "\n{} would be renewed, and {} would follow; nothing was changed.\n",
+            words::count(count, "credential"),
+            words::copies(copies)
+        ),
     };
     table(&rows) + &end
 }
@@ -207,12 +208,9 @@ fn summary(node: &Node, report: &Report) -> String {
         return "Nothing to renew.\n".to_owned();
     }
     let mut text = format!("\n{} renewed", count(renewed.len(), "credential"));
-    match report.copies.iter().filter(|(_, result)| result.is_ok()).count() {
-        0 => {}
-        1 => text += ", 1 copy brought up to date",
-        copies => {
-            let _ = write!(text, ", {copies} copies brought up to date");
-        }
+    let copied = report.copies.iter().filter(|(_, result)| result.is_ok()).count();
+    if copied > 0 {
+        let _ = write!(text, ", {} brought up to date", words::copies(copied));
     }
     if !report.deferred.is_empty() {
         let _ = write!(text, ", {} waiting", report.deferred.len());

@@ -32,6 +32,10 @@ pub(super) fn style(condition: Condition, attention: bool) -> Style {
 }
 
 /// `1 credential`, `2 credentials`.
+pub(super) fn copies(number: usize) -> String {
+    if number == 1 { "1 copy".to_owned() } else { format!("{number} copies") }
+}
+
 pub(super) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }

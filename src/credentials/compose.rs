@@ -2,6 +2,7 @@
 
 use super::{Form, Source, Stored};
 use crate::formats::kubeconfig::{self, Kubeconfig};
+use crate::formats::pem;
 use crate::formats::x509::{Certificate, KeyError, PrivateKey, ReadError, certificates};
 use crate::model::{AbsolutePath, Digest, Secret};
 use crate::store::{Kind, NewFile};
@@ -109,8 +110,8 @@ pub(super) fn further_certificates(file: &Source) -> String {
 
 pub(super) fn key_comes_first(file: &Source) -> bool {
     let bytes = file.content.as_ref().map(Secret::expose).unwrap_or_default();
-    let blocks = crate::formats::pem::blocks(bytes).unwrap_or_default();
-    blocks.iter().find(|block| block.label != "EC PARAMETERS").is_some_and(|block| block.label.ends_with("PRIVATE KEY"))
+    let blocks = pem::blocks(bytes).unwrap_or_default();
+    blocks.iter().find(|block| block.label != "EC PARAMETERS").is_some_and(pem::Block::is_private_key)
 }
 
 pub(super) fn first(path: &AbsolutePath, bytes: &[u8]) -> Result<Certificate, ComposeError> {

@@ -121,8 +121,8 @@ fn pair(files: &dyn Files, certificate: &AbsolutePath, key: &AbsolutePath, linea
 fn bundle(files: &dyn Files, path: &AbsolutePath, lineage: &Lineage<'_>) -> Result<LoadedCopy, FileError> {
     let file = source(files, path)?;
     let Some(content) = &file.content else { return Ok(LoadedCopy::Absent) };
-    let keys = pem::blocks(content.expose()).unwrap_or_default().into_iter().filter(|block| block.label.ends_with("PRIVATE KEY"));
-    if keys.count() > 1 {
+    let blocks = pem::blocks(content.expose()).unwrap_or_default();
+    if blocks.iter().filter(|block| block.is_private_key()).count() > 1 {
         return Ok(LoadedCopy::Unreadable(format!(
             "{path}: holds several private keys, and it can't be said which of them is to be replaced"
         )));
@@ -293,8 +293,8 @@ fn in_order(file: &Source, original: &Original) -> Secret {
     let chain = original.chain_over(file);
     let old = file.content.as_ref().map(Secret::expose).unwrap_or_default();
     let blocks = pem::blocks(old).unwrap_or_default();
-    let is_other = |label: &str| !label.ends_with("PRIVATE KEY") && !label.ends_with("CERTIFICATE") && label != "EC PARAMETERS";
-    let others = blocks.iter().filter(|block| is_other(&block.label)).filter_map(|block| old.get(block.range.clone()));
+    let is_other = |block: &pem::Block| !block.is_private_key() && !block.label.ends_with("CERTIFICATE") && block.label != "EC PARAMETERS";
+    let others = blocks.iter().filter(|block| is_other(block)).filter_map(|block| old.get(block.range.clone()));
     let others: Vec<u8> = others.flat_map(|block| [block.trim_ascii_end(), b"\n"].concat()).collect();
     let parts = if key_comes_first(file) {
         [original.key.expose(), chain.as_bytes(), &others]

@@ -82,7 +82,7 @@ impl Changes {
 /// one without end must neither keep us at work nor from it.
 fn files(node: &Node) -> Vec<AbsolutePath> {
     let catalog = &node.catalog;
-    let copies = catalog.credentials.iter().filter(|one| one.copy_of().is_some()).flat_map(|one| one.location.files());
+    let copies = catalog.copies().flat_map(|copy| copy.location.files());
     let others: BTreeSet<_> = copies.filter(|file| node.root.is_in_other_hands(file).unwrap_or(true)).collect();
     let kubeconfigs = catalog.credentials.iter().flat_map(|one| one.location.files().cloned());
     let authorities = catalog.authorities.iter().flat_map(|one| [one.certificate.clone(), one.key.clone()]);

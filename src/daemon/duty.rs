@@ -178,7 +178,6 @@ fn summary(began: Timestamp, why: String, report: &Report) -> LastPass {
     let errors = report.plan.steps.iter().filter(|step| step.action == Action::Error);
     let errors = errors.map(|step| (step.credential.clone(), step.reason.clone()));
     let failed = report.results.iter().filter_map(|(name, result)| Some((name.clone(), result.as_ref().err()?.to_string())));
-    let not_copied = report.copies.iter().filter_map(|(name, result)| Some((name.clone(), result.as_ref().err()?.to_string())));
     let copied = report.copies.iter().filter(|(_, result)| result.is_ok()).map(|(name, _)| name.clone());
     let steps = report.services.found.steps.iter();
     let waiting: Vec<_> = steps.filter_map(|step| Some((step.service.clone(), step.waits.clone()?))).collect();
@@ -188,7 +187,7 @@ fn summary(began: Timestamp, why: String, report: &Report) -> LastPass {
         trouble: None,
         renewed: report.results.iter().filter(|(_, result)| result.is_ok()).map(|(name, _)| name.clone()).collect(),
         copied: copied.collect(),
-        failed: failed.chain(errors).chain(not_copied).collect(),
+        failed: failed.chain(errors).chain(report.not_copied()).collect(),
         refreshed: outcomes(report, |outcome| outcome.result.as_ref().ok().map(ToString::to_string)),
         not_refreshed: outcomes(report, |outcome| outcome.failure().map(ToString::to_string)),
         services_waiting: [waiting, outcomes(report, held)].concat(),

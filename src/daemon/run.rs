@@ -427,8 +427,7 @@ impl Daemon {
 
 /// Every file that a pass may replace, but for copies: for those the daemon does not end and begin anew.
 fn originals(node: &Node) -> Vec<AbsolutePath> {
-    let copies: BTreeSet<_> =
-        node.catalog.credentials.iter().filter(|one| one.copy_of().is_some()).flat_map(|one| one.location.files()).collect();
+    let copies: BTreeSet<_> = node.catalog.copies().flat_map(|copy| copy.location.files()).collect();
     pass::files(node).into_iter().filter(|file| !copies.contains(file)).collect()
 }
 

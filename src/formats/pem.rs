@@ -38,6 +38,14 @@ pub struct Block {
     pub range: Range<usize>,
 }
 
+impl Block {
+    /// Whether it says that it holds a private key, in whichever form.
+    #[must_use]
+    pub fn is_private_key(&self) -> bool {
+        self.label.ends_with("PRIVATE KEY")
+    }
+}
+
 /// Why a file is not PEM.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PemError {

@@ -76,6 +76,24 @@ pub enum Reference {
 }
 
 impl Catalog {
+    /// The copies among the credentials.
+    pub fn copies(&self) -> impl Iterator<Item = &Credential> {
+        self.credentials.iter().filter(|credential| credential.copy_of().is_some())
+    }
+
+    /// What has copies, each once.
+    #[must_use]
+    pub fn originals(&self) -> BTreeSet<&CredentialName> {
+        self.credentials.iter().filter_map(|credential| Some(&credential.copy_of()?.original)).collect()
+    }
+
+    /// The authority that a credential names, if it is listed.
+    #[must_use]
+    pub fn authority_of(&self, credential: &Credential) -> Option<&Authority> {
+        let name = credential.authority.as_ref()?;
+        self.authorities.iter().find(|authority| authority.name == *name)
+    }
+
     /// Makes the catalog.
     ///
     /// # Errors
@@ -130,14 +148,18 @@ fn authorities(settings: &Settings, profile: &Profile, places: &mut Places<'_>) 
     let mut own: Vec<&OwnAuthority> = settings.authorities.iter().collect();
     let mut all = Vec::new();
     for usual in &profile.authorities {
-        let replaced = own.iter().position(|entry| entry.name == usual.name).map(|index| own.remove(index));
-        all.push(match replaced {
+        all.push(match take(&mut own, |entry| entry.name == usual.name) {
             Some(entry) => Authority { root: usual.root, ..own_authority(entry) },
             None => places.authority(usual),
         });
     }
     all.extend(own.into_iter().map(own_authority));
     all
+}
+
+/// The operator's entry that takes the place of one of the profile's; it is gone from the list then.
+fn take<'e, T>(own: &mut Vec<&'e T>, takes_its_place: impl Fn(&T) -> bool) -> Option<&'e T> {
+    own.iter().position(|entry| takes_its_place(entry)).map(|index| own.remove(index))
 }
 
 fn own_authority(entry: &OwnAuthority) -> Authority {
@@ -149,8 +171,7 @@ fn credentials(settings: &Settings, profile: &Profile, places: &mut Places<'_>) 
     let mut own: Vec<&OwnCredential> = settings.credentials.iter().collect();
     let mut all = Vec::new();
     for usual in &profile.credentials {
-        let replaced = own.iter().position(|entry| entry.name == usual.name).map(|index| own.remove(index));
-        all.push(match replaced {
+        all.push(match take(&mut own, |entry| entry.name == usual.name) {
             Some(entry) => {
                 let own = own_credential(entry);
                 Credential {

@@ -38,7 +38,7 @@ impl<'c> Copies<'c> {
         backups: &'c Backups,
         state: &AbsolutePath,
     ) -> Self {
-        let named: BTreeSet<_> = catalog.credentials.iter().filter_map(|one| Some(&one.copy_of()?.original)).collect();
+        let named = catalog.originals();
         let remembered = if named.is_empty() { Lineages::default() } else { Lineages::read(root, state).0 };
         let credentials: Vec<_> = catalog.credentials.iter().filter(|one| named.contains(&one.name)).collect();
         let compared = on_all_cores(&credentials, |credential| {

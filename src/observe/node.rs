@@ -102,8 +102,7 @@ impl Node {
         let platform = platform(&exists);
         let folder = &settings.paths.manifests;
         let manifests = manifests.iter().filter_map(|(name, _)| folder.join(name).ok()).collect();
-        let copies = catalog.credentials.iter().filter(|one| one.copy_of().is_some());
-        root.be_wary_of(copies.flat_map(|copy| copy.location.files()));
+        root.be_wary_of(catalog.copies().flat_map(|copy| copy.location.files()));
         Ok(Self { root, settings, catalog, platform, manifests, notes })
     }
 }

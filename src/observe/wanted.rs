@@ -39,8 +39,7 @@ fn server(node: &Node, kubeconfig: &CredentialName, credential: &CredentialName)
     else {
         return None;
     };
-    let signer = node.catalog.credentials.iter().find(|one| one.name == *credential)?.authority.as_ref()?;
-    let signer = node.catalog.authorities.iter().find(|one| one.name == *signer)?;
+    let signer = node.catalog.authority_of(node.catalog.credentials.iter().find(|one| one.name == *credential)?)?;
     let signers = node.root.read(&signer.certificate, LARGEST_FILE).ok()?;
     let signers = certificates(signers.bytes.expose()).ok()?;
     let trusts = certificates(trusted.expose()).ok()?.iter().any(|one| signers.iter().any(|signer| signer.fingerprint == one.fingerprint));

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Orders, Survey, policy, survey};
 use crate::act::{self, Copied, CopyError, Following};
-use crate::model::{Action, Brakes, Credential, CredentialName, Digest, Material, Signer};
+use crate::model::{Action, Brakes, CredentialName, Digest, Material, Signer};
 use crate::observe::Node;
 use crate::plan::{Judged, Plan, with_copies};
 use crate::store::{Lineages, Store};
@@ -23,9 +23,7 @@ pub(super) struct Followed {
 /// Writes down what the originals hold, before it is replaced: a copy that was made of it is known by that.
 pub(super) fn remember(node: &Node, survey: &Survey) -> Option<String> {
     let state = &node.settings.paths.state;
-    let mut originals: Vec<&CredentialName> = node.catalog.credentials.iter().filter_map(|one| Some(&one.copy_of()?.original)).collect();
-    originals.sort();
-    originals.dedup();
+    let originals = node.catalog.originals();
     if originals.is_empty() {
         return None;
     }
@@ -74,10 +72,9 @@ pub(super) fn follow(node: &Node, store: &mut Store<'_>, orders: &Orders<'_>, at
 
 fn following(node: &Node, survey: &Survey, judged: &Judged) -> Option<Following> {
     let copy = judged.facts.credential.clone();
-    let credential = |name: &CredentialName| -> Option<&Credential> { node.catalog.credentials.iter().find(|one| one.name == *name) };
-    let original = credential(&copy.copy_of()?.original)?.clone();
-    let wanted = Judged::find(&survey.credentials, &original.name)?.facts.material.leaf()?.fingerprint;
+    let held = &Judged::find(&survey.credentials, &copy.copy_of()?.original)?.facts;
+    let (original, wanted) = (held.credential.clone(), held.material.leaf()?.fingerprint);
     let found = judged.facts.material.leaf()?.fingerprint;
-    let authority = original.authority.as_ref().and_then(|name| node.catalog.authorities.iter().find(|one| one.name == *name)).cloned();
+    let authority = node.catalog.authority_of(&original).cloned();
     Some(Following { copy, found, original, wanted, authority })
 }

@@ -124,7 +124,7 @@ fn make(node: &Node, store: &Store<'_>, credential: &Credential) -> Result<Reque
     if matches!(loaded, LoadedAuthority::Present { key: LoadedKey::Usable(_), .. }) {
         return Err(RequestError::SignedHere(authority.name.to_string()));
     }
-    let stored = stored(node, credential)?;
+    let stored = stored(load(&node.root, credential))?;
     let (key, again) = match store.requested_key(&credential.name)? {
         Some(key) => (PrivateKey::from_pem(key.expose())?, true),
         None => (PrivateKey::generate(&act::algorithm(*node.settings.renewal.key_algorithm, &stored.certificate))?, false),
@@ -135,13 +135,12 @@ fn make(node: &Node, store: &Store<'_>, credential: &Credential) -> Result<Reque
 }
 
 fn authority<'n>(node: &'n Node, credential: &Credential) -> Result<(&'n Authority, LoadedAuthority), RequestError> {
-    let name = credential.authority.as_ref().ok_or(RequestError::NoAuthority)?;
-    let authority = node.catalog.authorities.iter().find(|one| one.name == *name).ok_or(RequestError::NoAuthority)?;
+    let authority = node.catalog.authority_of(credential).ok_or(RequestError::NoAuthority)?;
     Ok((authority, load_authority(&node.root, authority)))
 }
 
-fn stored(node: &Node, credential: &Credential) -> Result<Stored, RequestError> {
-    let trouble = match load(&node.root, credential) {
+fn stored(loaded: Loaded) -> Result<Stored, RequestError> {
+    let trouble = match loaded {
         Loaded::KeyMissing(stored, _) | Loaded::Mismatched(stored, _) | Loaded::Whole(stored) => return Ok(*stored),
         Loaded::Absent => "its files do not exist".to_owned(),
         Loaded::Unreadable(reason) | Loaded::Damaged(reason) | Loaded::CertificateMissing(reason) => reason,
@@ -175,13 +174,15 @@ fn put(
     }
     let (authority, loaded) = authority(node, credential)?;
     let issuer = issuer(&certificate, authority, loaded)?;
-    let stored = stored(node, credential)?;
+    let old = load(&node.root, credential);
+    let works = matches!(old, Loaded::Whole(_));
+    let stored = stored(old)?;
     // Before anything is written, and again by what was.
     verify_answer(&certificate, &stored.certificate, &issuer, now)?;
     let files = stored.compose(&certificate, &key.to_pem()?)?.files;
     let change = Change { credential: credential.name.clone(), files, link: None, backup: store::Backup::Required };
     let change = store.stage(change)?.check(|contents| check(&stored, &issuer, contents, now))?;
-    let mut notes = trial(node, credential, &certificate, &key)?;
+    let mut notes = if works { trial(node, credential, (&certificate, &key), &stored)? } else { Vec::new() };
     let before = store.backups().generations();
     let commit = store.commit(vec![change], now, usize::from(node.settings.backups.keep.get()));
     commit.outcomes.into_iter().try_for_each(|outcome| outcome.result)?;
@@ -193,15 +194,12 @@ fn put(
     Ok(Installed { not_after: certificate.not_after, serial: certificate.serial.to_string(), backup, recovered, notes })
 }
 
-/// Shows it to the server that looks at it, as a renewed one is. Without an old one that works there is nothing to compare it with; and
-/// the servers of this machine have nothing to do with the disk of another one.
-fn trial(node: &Node, credential: &Credential, certificate: &Certificate, key: &PrivateKey) -> Result<Vec<String>, RequestError> {
-    let at = node.catalog.trials.get(&credential.name).filter(|_| node.root.is_host());
-    match (at, load(&node.root, credential)) {
-        (Some(at), Loaded::Whole(old)) => {
-            act::try_one(&node.root, at, credential, (certificate, key), &old).map_err(RequestError::RefusedBy)
-        }
-        _ => Ok(Vec::new()),
+/// Shows it to the server that looks at it, as a renewed one is, beside the old one, which works. The servers of this machine have nothing
+/// to do with the disk of another one.
+fn trial(node: &Node, credential: &Credential, new: (&Certificate, &PrivateKey), old: &Stored) -> Result<Vec<String>, RequestError> {
+    match node.catalog.trials.get(&credential.name).filter(|_| node.root.is_host()) {
+        Some(at) => act::try_one(&node.root, at, credential, new, old).map_err(RequestError::RefusedBy),
+        None => Ok(Vec::new()),
     }
 }
 

@@ -209,11 +209,10 @@ fn obstacle(node: &Node, credential: &Credential, generation: &Generation, loade
     if now < leaf.not_before {
         return Some(RestoreError::NotYetValid { generation, not_before: leaf.not_before });
     }
-    let authority = credential.authority.as_ref()?;
-    let known = node.catalog.authorities.iter().find(|one| one.name == *authority)?;
+    let known = node.catalog.authority_of(credential)?;
     // Of an authority that is gone nothing can be said.
     let foreign = matches!(load_authority(&node.root, known).signer_of(leaf), Signer::Foreign | Signer::Itself);
-    foreign.then(|| RestoreError::Foreign { generation, authority: authority.to_string() })
+    foreign.then(|| RestoreError::Foreign { generation, authority: known.name.to_string() })
 }
 
 /// Puts back what is wanted, each credential whole or not at all.

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::patience::held;
 use super::steps::{Judged, Plan, Request, Step};
 use super::words::remaining;
-use crate::model::{
-    Action, Awaited, Brakes, Condition, CopyOf, CredentialFacts, CredentialName, Deferred, Hold, Judgement, Material, Policy, Timestamp,
-};
+use crate::model::{Action, Brakes, Condition, CopyOf, CredentialFacts, CredentialName, Deferred, Judgement, Material, Policy, Timestamp};
 
 /// What is thought of a copy. Its dates are its original's business.
 pub(super) fn judge_copy(facts: &CredentialFacts, of: &CopyOf, now: Timestamp) -> Judgement {
@@ -55,19 +54,16 @@ pub fn with_copies(
     now: Timestamp,
 ) -> (Plan, Vec<Deferred>) {
     let renewed: BTreeSet<CredentialName> = plan.issuing().map(|step| step.credential.clone()).collect();
-    // They have steps already, by what was thought of them alone.
-    plan.steps.retain(|step| step.action != Action::Copy);
     for one in judged {
         let Some(of) = one.facts.credential.copy_of().filter(|of| covers(request, one, of)) else { continue };
         let follows = renewed.contains(&of.original) && matches!(one.facts.material, Material::Whole(_));
-        let (credential, judgement) = (one.facts.credential.name.clone(), &one.judgement);
+        let step = |reason| Step { credential: one.facts.credential.name.clone(), action: Action::Copy, reason, terms: None };
         if follows {
-            let reason = format!("follows {}, which is renewed", of.original);
-            plan.steps.push(Step { credential, action: Action::Copy, reason, terms: None });
-        } else if judgement.action == Action::Copy {
+            plan.steps.push(step(format!("follows {}, which is renewed", of.original)));
+        } else if one.judgement.action == Action::Copy {
             match waits(one, request, policy, brakes, now) {
                 Some(waits) => deferred.push(waits),
-                None => plan.steps.push(Step { credential, action: Action::Copy, reason: judgement.reason.clone(), terms: None }),
+                None => plan.steps.push(step(one.judgement.reason.clone())),
             }
         }
     }
@@ -81,14 +77,10 @@ fn covers(request: &Request, judged: &Judged, of: &CopyOf) -> bool {
 
 fn waits(judged: &Judged, request: &Request, policy: &Policy, brakes: &Brakes, now: Timestamp) -> Option<Deferred> {
     let urgent_from = judged.facts.material.leaf()?.not_after.minus(policy.urgent_before);
-    if brakes.holds.is_empty() || request.force || urgent_from <= now {
+    if request.force || urgent_from <= now {
         return None;
     }
-    let reason = brakes.holds.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    let ends: Option<Vec<Timestamp>> = brakes.holds.iter().map(Hold::until).collect();
-    let until = ends.and_then(|ends| ends.into_iter().max());
-    let credential = judged.facts.credential.name.clone();
-    Some(Deferred { credential, awaits: Awaited::Moment, reason, until, urgent_from: Some(urgent_from) })
+    held(judged.facts.credential.name.clone(), &brakes.holds, Some(urgent_from))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{AbsolutePath, Belief, CopyFacts, Credential, Digest, Leaf, Location, NameParts, Need, Renewal, Signer, days};
+use crate::model::{AbsolutePath, Belief, CopyFacts, Credential, Digest, Hold, Leaf, Location, NameParts, Need, Renewal, Signer, days};
 use crate::plan::judge;
 
 fn now() -> Timestamp {

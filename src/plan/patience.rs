@@ -119,8 +119,13 @@ fn waits(step: &Step, judged: Option<&Judged>, request: &Request, policy: &Polic
         let (reason, until) = (refused.to_string(), Some(refused.until()));
         return Some(Deferred { credential, awaits: Awaited::AnotherDay, reason, until, urgent_from });
     }
-    let reasons: Vec<String> = brakes.holds.iter().map(ToString::to_string).collect();
-    let ends: Option<Vec<Timestamp>> = brakes.holds.iter().map(Hold::until).collect();
+    held(credential, &brakes.holds, urgent_from)
+}
+
+/// Something waits for all that holds it back, if anything does.
+pub(super) fn held(credential: CredentialName, holds: &[Hold], urgent_from: Option<Timestamp>) -> Option<Deferred> {
+    let reasons: Vec<String> = holds.iter().map(ToString::to_string).collect();
+    let ends: Option<Vec<Timestamp>> = holds.iter().map(Hold::until).collect();
     let until = ends.and_then(|ends| ends.into_iter().max());
     (!reasons.is_empty()).then(|| Deferred { credential, awaits: Awaited::Moment, reason: reasons.join("; "), until, urgent_from })
 }

@@ -82,7 +82,7 @@ pub struct Terms {
     pub not_after: Timestamp,
 }
 
-/// Turns judgements into steps.
+/// Turns judgements into steps, but for what is copied: that follows from the others.
 #[must_use]
 pub fn plan(judged: &[Judged], request: &Request, policy: &Policy, now: Timestamp) -> Plan {
     let asked = judged.iter().filter(|judged| request.covers(&judged.facts.credential.name));
@@ -99,7 +99,7 @@ fn step(judged: &Judged, request: &Request, policy: &Policy, now: Timestamp) -> 
             format!("asked for {}; {reason}", request.names)
         };
     }
-    if action == Action::Nothing {
+    if matches!(action, Action::Nothing | Action::Copy) {
         return None;
     }
     let issues = matches!(action, Action::Renew | Action::Repair);

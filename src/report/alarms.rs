@@ -167,9 +167,7 @@ fn take_note(memory: &mut AlarmMemory, made: Made<'_>, survey: &Survey, brakes: 
 
 fn not_copied(made: Made<'_>) -> BTreeMap<CredentialName, String> {
     match made {
-        Made::Well(report) => {
-            report.copies.iter().filter_map(|(name, result)| Some((name.clone(), result.as_ref().err()?.to_string()))).collect()
-        }
+        Made::Well(report) => report.not_copied().collect(),
         Made::Not(..) => BTreeMap::new(),
     }
 }

@@ -170,13 +170,14 @@ fn a_copy_that_is_swapped_for_links_while_it_follows_leads_nowhere_else() {
         assert!(line(&node, "home/alice/.kube/config").contains("in step"), "{what}");
         let owner = fs::metadata(node.path(ALICE)).unwrap();
         assert_eq!((owner.uid(), owner.mode() & 0o7777), (ALICES, 0o600), "{what}");
-        let left: Vec<_> = node
-            .dot_files()
-            .into_iter()
-            .filter(|path| path.starts_with(node.path("home")) && path.to_str().unwrap().contains("kubecertd-"))
-            .collect();
-        assert!(left.is_empty(), "{what}: {left:?}");
+        assert_eq!(left_in_homes(&node), [""; 0], "{what}");
     }
+}
+
+/// What is staged, and was left behind where users have their folders.
+fn left_in_homes(node: &Node) -> Vec<String> {
+    let staged = node.dot_files().into_iter().filter(|path| path.starts_with(node.path("home")));
+    staged.map(|path| path.to_str().unwrap().to_owned()).filter(|path| path.contains("kubecertd-")).collect()
 }
 
 /// Killed at each rename of a pass; and by the next start a user has put somebody else's folder in the place of his own.
@@ -230,12 +231,7 @@ fn what_is_finished_after_a_crash_is_finished_in_the_same_folder_or_not_at_all()
                 "{at}: {alice:?} {}",
                 run.text
             );
-            let left: Vec<_> = node
-                .dot_files()
-                .into_iter()
-                .filter(|path| path.starts_with(node.path("home")) && path.to_str().unwrap().contains("kubecertd-"))
-                .collect();
-            assert!(left.is_empty(), "{at}: {left:?}");
+            assert_eq!(left_in_homes(&node), [""; 0], "{at}");
         }
     }
     assert!(finished.iter().all(|times| *times > 0), "it was never killed in between: {finished:?}");

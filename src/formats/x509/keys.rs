@@ -74,7 +74,7 @@ impl PrivateKey {
     /// # Errors
     /// When the file is not PEM, or does not hold exactly one key that is whole, known and not encrypted.
     pub fn from_pem(file: &[u8]) -> Result<Self, KeyError> {
-        let keys: Vec<Block> = pem::blocks(file)?.into_iter().filter(|block| block.label.ends_with("PRIVATE KEY")).collect();
+        let keys: Vec<Block> = pem::blocks(file)?.into_iter().filter(Block::is_private_key).collect();
         match keys.as_slice() {
             [] => Err(KeyError::NoKey),
             [key] => Self::from_block(key),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::manifests::{Manifest, Manifests};
+use super::take;
 use crate::formats::manifest::Pod;
 use crate::model::{Service, ServiceKind, Use};
 use crate::settings::{OwnService, Profile, ProfileService, ProfileUse, ServedAt, Settings};
@@ -12,8 +13,7 @@ pub(super) fn all(settings: &Settings, profile: &Profile, manifests: &Manifests)
     let mut own: Vec<&OwnService> = settings.services.iter().collect();
     let mut all = Vec::new();
     for usual in &profile.services {
-        let replaced = own.iter().position(|entry| entry.service.name == usual.name).map(|index| own.remove(index));
-        all.push(match replaced {
+        all.push(match take(&mut own, |entry| entry.service.name == usual.name) {
             Some(entry) => in_place_of(usual, own_service(entry, manifests)),
             None => one(usual, manifests),
         });
