@@ -1,4 +1,5 @@
-//! How fast credentials are judged: ten thousand at once, from the facts alone and from the files on.
+//! How fast credentials are judged: ten thousand at once, from the facts alone and from the files
+//! on.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a benchmark")]
 
 use std::hint::black_box;
@@ -14,9 +15,15 @@ use kubecertd::sys::{Clock, Root, SystemClock};
 
 const MANY: usize = 10_000;
 
-/// A node with ten thousand pairs of its own, each in files of its own, due and signed by the cluster's authority.
+/// A node with ten thousand pairs of its own, each in files of its own, due and signed by the
+/// cluster's authority.
 fn many(folder: &Path, key: KeyAlgorithm) -> Node {
-    demo::Node::build(folder, SystemClock.now(), &NodePlan::everything(Life::Days(10)).with_key(key)).unwrap();
+    demo::Node::build(
+        folder,
+        SystemClock.now(),
+        &NodePlan::everything(Life::Days(10)).with_key(key),
+    )
+    .unwrap();
     let pki = folder.join("etc/kubernetes/pki");
     let pairs = folder.join("etc/pairs");
     std::fs::create_dir_all(&pairs).unwrap();
@@ -24,17 +31,26 @@ fn many(folder: &Path, key: KeyAlgorithm) -> Node {
     std::fs::create_dir_all(&drop_ins).unwrap();
     for number in 0..MANY {
         for kind in ["crt", "key"] {
-            std::fs::copy(pki.join(format!("apiserver.{kind}")), pairs.join(format!("{number}.{kind}"))).unwrap();
+            std::fs::copy(
+                pki.join(format!("apiserver.{kind}")),
+                pairs.join(format!("{number}.{kind}")),
+            )
+            .unwrap();
         }
     }
     // No configuration file may be as large as all of them together.
     for (part, numbers) in (0..MANY).collect::<Vec<_>>().chunks(1_000).enumerate() {
         let entry = |number: &usize| {
             format!(
-                "[[credential]]\nname = \"pair-{number}\"\nauthority = \"ca\"\ncertificate = \"/etc/pairs/{number}.crt\"\nkey = \"/etc/pairs/{number}.key\"\n"
+                "[[credential]]\nname = \"pair-{number}\"\nauthority = \"ca\"\ncertificate = \
+                 \"/etc/pairs/{number}.crt\"\nkey = \"/etc/pairs/{number}.key\"\n"
             )
         };
-        std::fs::write(drop_ins.join(format!("{part}.toml")), numbers.iter().map(entry).collect::<String>()).unwrap();
+        std::fs::write(
+            drop_ins.join(format!("{part}.toml")),
+            numbers.iter().map(entry).collect::<String>(),
+        )
+        .unwrap();
     }
     Node::open(Root::open(folder).unwrap(), &Config::Usual).unwrap()
 }
@@ -49,15 +65,20 @@ fn judging(criterion: &mut Criterion) {
     group.bench_function("judged, from facts", |bencher| {
         bencher.iter(|| {
             for one in &facts.credentials {
-                let authority = one.credential.authority.as_ref().and_then(|name| facts.authority(name));
+                let authority =
+                    one.credential.authority.as_ref().and_then(|name| facts.authority(name));
                 black_box(judge(one, authority, &policy, now));
             }
         });
     });
-    group.bench_function("read and judged, ECDSA-P256", |bencher| bencher.iter(|| black_box(survey(&node, now))));
+    group.bench_function("read and judged, ECDSA-P256", |bencher| {
+        bencher.iter(|| black_box(survey(&node, now)))
+    });
     let rsa_folder = tempfile::tempdir().unwrap();
     let rsa = many(rsa_folder.path(), KeyAlgorithm::Rsa2048);
-    group.bench_function("read and judged, RSA-2048", |bencher| bencher.iter(|| black_box(survey(&rsa, now))));
+    group.bench_function("read and judged, RSA-2048", |bencher| {
+        bencher.iter(|| black_box(survey(&rsa, now)))
+    });
     group.finish();
 }
 

@@ -1,8 +1,18 @@
 //! kubecertd keeps the certificates of a Kubernetes controller node from expiring.
 //!
-//! The modules are layers, and each imports only from the ones below it: `cli`, [`daemon`], [`report`], [`pass`], [`observe`], [`act`],
-//! [`plan`], [`drivers`], [`credentials`], [`store`], [`settings`], [`formats`], [`sys`], and [`model`] at the bottom.
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods))]
+//! The modules are layers, and each imports only from the ones below it: `cli`, [`daemon`],
+//! [`report`], [`pass`], [`observe`], [`act`], [`plan`], [`drivers`], [`credentials`], [`store`],
+//! [`settings`], [`formats`], [`sys`], and [`model`] at the bottom.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::disallowed_methods
+    )
+)]
 
 pub mod act;
 pub mod cli;

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use zeroizing_alloc::ZeroAlloc;
 
-/// What is freed is wiped: private keys pass through buffers of libraries that know nothing of keys.
+/// What is freed is wiped: private keys pass through buffers of libraries that know nothing of
+/// keys.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 

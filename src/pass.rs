@@ -1,6 +1,8 @@
-//! One pass, from top to bottom: take the store, look, decide, wait or renew, look again, see to the services, remember.
+//! One pass, from top to bottom: take the store, look, decide, wait or renew, look again, see to
+//! the services, remember.
 //!
-//! The story is told here and nowhere else; every step of it is a call into the layer that knows how.
+//! The story is told here and nowhere else; every step of it is a call into the layer that knows
+//! how.
 
 mod back;
 mod copies;
@@ -20,13 +22,13 @@ use self::settle::Settling;
 use crate::act::{BackError, Copied, Job, Outcome, Progress, RenewError, Renewal, Renewed, renew};
 use crate::credentials::located;
 use crate::model::{
-    AbsolutePath, Action, AuthorityFacts, AuthorityJudgement, Belief, Brakes, ClockFacts, CredentialName, Deferred, Hold, Material, Policy,
-    Refused, Replaced, Timestamp, Urgency,
+    AbsolutePath, Action, AuthorityFacts, AuthorityJudgement, Belief, Brakes, ClockFacts,
+    CredentialName, Deferred, Hold, Material, Policy, Refused, Replaced, Timestamp, Urgency,
 };
 use crate::observe::{Conditions, Node, Observation, Platform, conditions, observe};
 use crate::plan::{
-    Judged, Occasion, Plan, Request, Step, believe, defer, holds, judge, judge_authority, last_seen, long_gone, not_yet_again, plan,
-    policy_by, with_copies,
+    Judged, Occasion, Plan, Request, Step, believe, defer, holds, judge, judge_authority,
+    last_seen, long_gone, not_yet_again, plan, policy_by, with_copies,
 };
 use crate::store::{Recovered, State, Store, StoreError, not_trusted, read_services};
 use crate::sys::Clock;
@@ -64,7 +66,8 @@ pub struct Orders<'o> {
     pub holds: &'o [Hold],
     /// What to remember of the schedule, where the pass is the daemon's.
     pub remember: Option<Remember>,
-    /// Set from outside when the pass is to end early: keys that are not made yet are not made any more.
+    /// Set from outside when the pass is to end early: keys that are not made yet are not made any
+    /// more.
     pub stop: &'o AtomicBool,
     /// Told how far the making of keys is.
     pub progress: Progress<'o>,
@@ -96,8 +99,8 @@ pub struct Report {
     pub brakes: Brakes,
     /// What became of the services that use the credentials.
     pub services: ServicesReport,
-    /// What became of each step that issues something, in the order of the plan; then of what was issued by an earlier pass and
-    /// turned out to be refused.
+    /// What became of each step that issues something, in the order of the plan; then of what was
+    /// issued by an earlier pass and turned out to be refused.
     pub results: Vec<(CredentialName, Result<Renewed, PassError>)>,
     /// What became of each copy that was to follow its original.
     pub copies: Vec<Copied>,
@@ -114,7 +117,9 @@ pub struct Report {
 pub enum PassError {
     /// The node belongs to a platform that needs a profile of its own.
     #[error(
-        "this is a StarlingX host (/etc/platform/platform.conf), where credentials have copies and services that the kubeadm profile does not know: `kubecertd check` works here, renewing waits for a profile of its own"
+        "this is a StarlingX host (/etc/platform/platform.conf), where credentials have copies and \
+         services that the kubeadm profile does not know: `kubecertd check` works here, renewing \
+         waits for a profile of its own"
     )]
     Platform,
     /// The store can't be used.
@@ -123,8 +128,12 @@ pub enum PassError {
     /// A credential was not renewed.
     #[error(transparent)]
     Renew(#[from] RenewError),
-    /// A certificate that was put in place here is refused by its server, and the one before it is in place again.
-    #[error("{server} refuses the new certificate ({answer}) and accepts the one before it, which is back in place")]
+    /// A certificate that was put in place here is refused by its server, and the one before it is
+    /// in place again.
+    #[error(
+        "{server} refuses the new certificate ({answer}) and accepts the one before it, which is \
+         back in place"
+    )]
     WentBack {
         /// The server.
         server: String,
@@ -132,7 +141,10 @@ pub enum PassError {
         answer: String,
     },
     /// The same, and the one before it could not be put back.
-    #[error("{server} refuses the new certificate ({answer}); the one before it, which it accepts, could not be put back: {source}")]
+    #[error(
+        "{server} refuses the new certificate ({answer}); the one before it, which it accepts, \
+         could not be put back: {source}"
+    )]
     NotBack {
         /// The server.
         server: String,
@@ -164,30 +176,45 @@ pub fn policy(node: &Node) -> Policy {
 /// Looks at everything and judges it. Changes nothing.
 #[must_use]
 pub fn survey(node: &Node, now: Timestamp) -> Survey {
-    let Observation { authorities, credentials } = observe(&node.root, &node.catalog, &node.settings.paths.state);
+    let Observation { authorities, credentials } =
+        observe(&node.root, &node.catalog, &node.settings.paths.state);
     let policy = policy(node);
     let credentials = credentials.into_iter().map(|facts| {
         let named = facts.credential.authority.as_ref();
-        let authority = authorities.iter().find(|found| named == Some(&found.authority.name)).cloned();
+        let authority =
+            authorities.iter().find(|found| named == Some(&found.authority.name)).cloned();
         let judgement = judge(&facts, authority.as_ref(), &policy, now);
         Judged { facts, authority, judgement }
     });
     let credentials: Vec<Judged> = credentials.collect();
     let alarms = &node.settings.alarms;
     let authorities = authorities.into_iter().map(|facts| {
-        let within = if facts.authority.root { &alarms.root_authority_expires_within } else { &alarms.authority_expires_within };
+        let within = if facts.authority.root {
+            &alarms.root_authority_expires_within
+        } else {
+            &alarms.authority_expires_within
+        };
         let judgement = judge_authority(&facts, within.as_duration(), now);
         (facts, judgement)
     });
-    Survey { now, authorities: authorities.collect(), lacking: names_lacking(node, &credentials), credentials }
+    Survey {
+        now,
+        authorities: authorities.collect(),
+        lacking: names_lacking(node, &credentials),
+        credentials,
+    }
 }
 
-/// Whether something is to be renewed that serves nobody any more, and so can't wait for the next scheduled pass: on a machine that was
-/// off, say.
+/// Whether something is to be renewed that serves nobody any more, and so can't wait for the next
+/// scheduled pass: on a machine that was off, say.
 #[must_use]
 pub fn cannot_wait(node: &Node, now: Timestamp) -> bool {
-    let renews = |judged: &Judged| matches!(judged.judgement.action, Action::Renew | Action::Repair);
-    survey(node, now).credentials.iter().any(|judged| renews(judged) && judged.judgement.condition.urgency() == Urgency::Expired)
+    let renews =
+        |judged: &Judged| matches!(judged.judgement.action, Action::Renew | Action::Repair);
+    survey(node, now)
+        .credentials
+        .iter()
+        .any(|judged| renews(judged) && judged.judgement.condition.urgency() == Urgency::Expired)
 }
 
 /// What would be done at one moment.
@@ -212,7 +239,13 @@ pub fn preview(node: &Node, orders: &Orders<'_>) -> Outlook {
     outlook(node, orders, survey(node, orders.clock.now()), &state, note)
 }
 
-fn outlook(node: &Node, orders: &Orders<'_>, survey: Survey, state: &State, note: Option<String>) -> Outlook {
+fn outlook(
+    node: &Node,
+    orders: &Orders<'_>,
+    survey: Survey,
+    state: &State,
+    note: Option<String>,
+) -> Outlook {
     let now = survey.now;
     let facts = ClockFacts { now, last_seen: state.last_seen, synchronised: orders.synchronised };
     let belief = believe(&facts, orders.trust_clock);
@@ -226,7 +259,8 @@ fn outlook(node: &Node, orders: &Orders<'_>, survey: Survey, state: &State, note
     let policy = policy_by(policy(node), &brakes.belief);
     let plan = plan(&survey.credentials, orders.request, &policy, now);
     let decided = defer(plan, &survey.credentials, orders.request, &policy, &brakes);
-    let (plan, deferred) = with_copies(decided, &survey.credentials, orders.request, &policy, &brakes, now);
+    let (plan, deferred) =
+        with_copies(decided, &survey.credentials, orders.request, &policy, &brakes, now);
     Outlook { survey, plan, deferred, brakes, notes }
 }
 
@@ -240,20 +274,28 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     }
     // Before what is not used is replaced by what is.
     let not_trusted = not_trusted(&node.root, &node.settings.paths.state);
-    let (mut store, recovered) = Store::open(&node.root, &node.settings.paths.state, PATIENCE, &files(node))?;
+    let (mut store, recovered) =
+        Store::open(&node.root, &node.settings.paths.state, PATIENCE, &files(node))?;
     let (state, note) = State::read(&node.root, &node.settings.paths.state);
     let settled = Settling::USUAL.survey(node, orders.clock, orders.request, orders.stop);
-    let Outlook { survey, plan, deferred, brakes, mut notes } = outlook(node, orders, settled, &state, note);
+    let Outlook { survey, plan, deferred, brakes, mut notes } =
+        outlook(node, orders, settled, &state, note);
     notes.extend(copies::remember(node, &survey));
     let jobs = jobs(node, &survey, &plan, orders.request);
     if !jobs.is_empty() {
         notes.extend(announce(node, &state, survey.now));
     }
     let backups = usize::from(node.settings.backups.keep.get());
-    let renewal = Renewal { key: *node.settings.renewal.key_algorithm, now: survey.now, backups, stop: orders.stop };
+    let renewal = Renewal {
+        key: *node.settings.renewal.key_algorithm,
+        now: survey.now,
+        backups,
+        stop: orders.stop,
+    };
     let (renewed, more) = renew(&node.root, &mut store, &jobs, renewal, orders.progress);
     notes.extend(more);
-    let mut after = if renewed.is_empty() { None } else { Some(self::survey(node, orders.clock.now())) };
+    let mut after =
+        if renewed.is_empty() { None } else { Some(self::survey(node, orders.clock.now())) };
     let at_end = after.as_ref().unwrap_or(&survey);
     let mut results = verify(at_end, renewed);
     let mut followed = copies::follow(node, &mut store, orders, at_end, &brakes, &plan);
@@ -261,18 +303,23 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     after = followed.after.take().or(after);
     let at_end = after.as_ref().unwrap_or(&survey);
     let copied = followed.results.iter().filter_map(|(_, result)| result.as_ref().ok());
-    let done: Vec<_> = results.iter().filter_map(|(_, result)| result.as_ref().ok()).chain(copied).collect();
-    let mut written: Vec<AbsolutePath> = done.iter().flat_map(|renewed| renewed.files.iter().cloned()).collect();
+    let done: Vec<_> =
+        results.iter().filter_map(|(_, result)| result.as_ref().ok()).chain(copied).collect();
+    let mut written: Vec<AbsolutePath> =
+        done.iter().flat_map(|renewed| renewed.files.iter().cloned()).collect();
     let new: Vec<_> = done.iter().map(|renewed| replaced(renewed)).collect();
     let mut services = services::make(node, orders, &survey, at_end, &brakes, &new);
     let went_back = back::go_back(node, &mut store, at_end, orders.clock.now());
     if !went_back.is_empty() {
-        let mut in_place: Vec<_> = went_back.iter().filter_map(|one| one.result.as_ref().ok().cloned()).collect();
+        let mut in_place: Vec<_> =
+            went_back.iter().filter_map(|one| one.result.as_ref().ok().cloned()).collect();
         let mut now = self::survey(node, orders.clock.now());
         let mut again = copies::follow(node, &mut store, orders, &now, &brakes, &plan);
         notes.append(&mut again.notes);
         now = again.after.take().unwrap_or(now);
-        in_place.extend(again.results.iter().filter_map(|(_, result)| result.as_ref().ok()).map(replaced));
+        in_place.extend(
+            again.results.iter().filter_map(|(_, result)| result.as_ref().ok()).map(replaced),
+        );
         followed.results.retain(|(name, _)| !again.results.iter().any(|(other, _)| other == name));
         followed.results.append(&mut again.results);
         written.extend(back::files(&now, &in_place));
@@ -282,7 +329,8 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
     let refused = back::refusals(&survey, &brakes, &results, &went_back, orders.clock.now());
     back::take_back(&mut results, went_back);
     let failed = failed(&results, &services);
-    // A command that had nothing to do leaves nothing behind, unless the pass before it was cut short.
+    // A command that had nothing to do leaves nothing behind, unless the pass before it was cut
+    // short.
     if orders.remember.is_some() || !results.is_empty() || state.unfinished {
         notes.extend(remember(node, orders, &state, &survey, &brakes.belief, refused, failed));
     }
@@ -316,7 +364,9 @@ impl Report {
 
     /// The copies that could not be brought up to date, and why.
     pub fn not_copied(&self) -> impl Iterator<Item = (CredentialName, String)> {
-        self.copies.iter().filter_map(|(name, result)| Some((name.clone(), result.as_ref().err()?.to_string())))
+        self.copies
+            .iter()
+            .filter_map(|(name, result)| Some((name.clone(), result.as_ref().err()?.to_string())))
     }
 
     /// Whether something that was to be done went wrong.
@@ -326,16 +376,22 @@ impl Report {
     }
 }
 
-fn failed(results: &[(CredentialName, Result<Renewed, PassError>)], services: &ServicesReport) -> bool {
-    results.iter().any(|(_, result)| result.is_err()) || services.outcomes.iter().any(|outcome| outcome.failure().is_some())
+fn failed(
+    results: &[(CredentialName, Result<Renewed, PassError>)],
+    services: &ServicesReport,
+) -> bool {
+    results.iter().any(|(_, result)| result.is_err())
+        || services.outcomes.iter().any(|outcome| outcome.failure().is_some())
 }
 
-/// Writes down that a pass has begun, before it replaces anything: where it is cut short, the daemon's next start finds one
-/// that began and did not end well, and makes it again.
+/// Writes down that a pass has begun, before it replaces anything: where it is cut short, the
+/// daemon's next start finds one that began and did not end well, and makes it again.
 fn announce(node: &Node, state: &State, now: Timestamp) -> Option<String> {
     let begun = State { last_pass_began: Some(now), unfinished: true, ..state.clone() };
     let written = begun.write(&node.root, &node.settings.paths.state);
-    written.err().map(|e| format!("{e}; a pass that is cut short now is finished by the next one only"))
+    written
+        .err()
+        .map(|e| format!("{e}; a pass that is cut short now is finished by the next one only"))
 }
 
 /// Writes down what the next pass should know. A disk that is full costs the memory, not the pass.
@@ -348,26 +404,40 @@ fn remember(
     refused: Vec<Refused>,
     failed: bool,
 ) -> Option<String> {
-    let facts = ClockFacts { now: orders.clock.now(), last_seen: state.last_seen, synchronised: orders.synchronised };
+    let facts = ClockFacts {
+        now: orders.clock.now(),
+        last_seen: state.last_seen,
+        synchronised: orders.synchronised,
+    };
     let next = State {
         last_seen: last_seen(&facts, belief),
         last_pass_began: Some(survey.now),
         last_pass_succeeded: if failed { state.last_pass_succeeded } else { Some(survey.now) },
         unfinished: failed,
-        scheduled_until: orders.remember.map_or(state.scheduled_until, |remember| Some(remember.scheduled_until)),
-        observing_until: orders.remember.map_or(state.observing_until, |remember| remember.observing_until),
+        scheduled_until: orders
+            .remember
+            .map_or(state.scheduled_until, |remember| Some(remember.scheduled_until)),
+        observing_until: orders
+            .remember
+            .map_or(state.observing_until, |remember| remember.observing_until),
         refused,
     };
     let written = next.write(&node.root, &node.settings.paths.state);
-    written.err().map(|e| format!("{e}; what this pass should have remembered is forgotten, which does no harm"))
+    written.err().map(|e| {
+        format!("{e}; what this pass should have remembered is forgotten, which does no harm")
+    })
 }
 
 /// Every file that a pass may replace: those that a kubeconfig refers to, where it does.
 #[must_use]
 pub fn files(node: &Node) -> Vec<AbsolutePath> {
-    let located = node.catalog.credentials.iter().map(|credential| located(&node.root, credential).location);
+    let located =
+        node.catalog.credentials.iter().map(|credential| located(&node.root, credential).location);
     let kubeconfigs = node.catalog.kubeconfigs.values().cloned();
-    located.flat_map(|location| location.files().cloned().collect::<Vec<_>>()).chain(kubeconfigs).collect()
+    located
+        .flat_map(|location| location.files().cloned().collect::<Vec<_>>())
+        .chain(kubeconfigs)
+        .collect()
 }
 
 fn jobs(node: &Node, survey: &Survey, plan: &Plan, request: &Request) -> Vec<Job> {
@@ -384,11 +454,21 @@ fn job(node: &Node, survey: &Survey, step: &Step, request: &Request) -> Option<J
     // The servers of this machine have nothing to do with the disk of another one.
     let trial = node.catalog.trials.get(&step.credential).filter(|_| node.root.is_host()).cloned();
     let names = request.names.clone();
-    Some(Job { facts, authority, terms: step.terms?, names, urgency: judged.judgement.condition.urgency(), trial })
+    Some(Job {
+        facts,
+        authority,
+        terms: step.terms?,
+        names,
+        urgency: judged.judgement.condition.urgency(),
+        trial,
+    })
 }
 
 /// "Renewed" is said only after the new certificate was seen where the old one was.
-fn verify(after: &Survey, renewed: Vec<Outcome>) -> Vec<(CredentialName, Result<Renewed, PassError>)> {
+fn verify(
+    after: &Survey,
+    renewed: Vec<Outcome>,
+) -> Vec<(CredentialName, Result<Renewed, PassError>)> {
     let check = |renewed: Renewed| match Judged::find(&after.credentials, &renewed.credential)
         .map(|judged| (&judged.facts.material, &judged.judgement))
     {
@@ -396,5 +476,8 @@ fn verify(after: &Survey, renewed: Vec<Outcome>) -> Vec<(CredentialName, Result<
         Some((_, judgement)) => Err(PassError::NotThere { found: judgement.reason.clone() }),
         None => Err(PassError::NotThere { found: "nothing".to_owned() }),
     };
-    renewed.into_iter().map(|(name, result)| (name, result.map_err(PassError::from).and_then(check))).collect()
+    renewed
+        .into_iter()
+        .map(|(name, result)| (name, result.map_err(PassError::from).and_then(check)))
+        .collect()
 }

@@ -1,7 +1,16 @@
-//! The public side of the authorities: what `kubecertd ca` hands out is what openssl and kubeadm take it for, and who trusts it is told
-//! right.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
-#![allow(clippy::disallowed_methods, reason = "tests write files of their own, and ask other programs")]
+//! The public side of the authorities: what `kubecertd ca` hands out is what openssl and kubeadm
+//! take it for, and who trusts it is told right.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests write files of their own, and ask other programs"
+)]
 
 mod common;
 
@@ -15,7 +24,8 @@ const CA: &str = "etc/kubernetes/pki/ca.crt";
 
 /// What a pipe of programs writes, with `$CA` as the certificate of the cluster's root.
 fn shell(node: &Node, script: &str) -> String {
-    let output = Command::new("sh").args(["-ec", script]).env("CA", node.path(CA)).output().unwrap();
+    let output =
+        Command::new("sh").args(["-ec", script]).env("CA", node.path(CA)).output().unwrap();
     assert!(output.status.success(), "{script}: {output:?}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
@@ -26,12 +36,24 @@ fn the_fingerprints_are_those_of_openssl() {
         let node = Node::fresh(tree);
         let shown = node.run(&["ca", "show"]);
         assert_eq!(shown.code, 0, "{}", shown.text);
-        let fingerprint = shell(&node, "openssl x509 -in $CA -noout -fingerprint -sha256 | cut -d = -f 2");
-        assert!(shown.text.contains(&format!("SHA-256:         {fingerprint}\n")), "{}\n{fingerprint}", shown.text);
+        let fingerprint =
+            shell(&node, "openssl x509 -in $CA -noout -fingerprint -sha256 | cut -d = -f 2");
+        assert!(
+            shown.text.contains(&format!("SHA-256:         {fingerprint}\n")),
+            "{}\n{fingerprint}",
+            shown.text
+        );
         // As kubeadm's documentation has it.
-        let hash =
-            shell(&node, "openssl x509 -pubkey -in $CA | openssl pkey -pubin -outform der | openssl dgst -sha256 -hex | sed 's/^.* //'");
-        assert!(shown.text.contains(&format!("Discovery hash:  sha256:{hash}\n")), "{}\n{hash}", shown.text);
+        let hash = shell(
+            &node,
+            "openssl x509 -pubkey -in $CA | openssl pkey -pubin -outform der | openssl dgst \
+             -sha256 -hex | sed 's/^.* //'",
+        );
+        assert!(
+            shown.text.contains(&format!("Discovery hash:  sha256:{hash}\n")),
+            "{}\n{hash}",
+            shown.text
+        );
         assert!(shown.text.contains("Subject:         CN=kubernetes\n"), "{}", shown.text);
     }
 }
@@ -49,7 +71,11 @@ fn the_certificate_is_handed_out_and_never_its_key() {
     assert_eq!(other.text.as_bytes(), node.read("etc/kubernetes/pki/etcd/ca.crt"));
     let unknown = node.run(&["ca", "export", "--authority", "ct"]);
     assert_eq!(unknown.code, 2);
-    assert!(unknown.text.contains("there is no authority \"ct\"; there are ca, "), "{}", unknown.text);
+    assert!(
+        unknown.text.contains("there is no authority \"ct\"; there are ca, "),
+        "{}",
+        unknown.text
+    );
 }
 
 /// What is said of a file, and the exit code.
@@ -63,11 +89,15 @@ fn who_trusts_it_and_what_it_signed_is_told() {
     let node = Node::fresh(ECDSA);
     for (file, words) in [
         ("/etc/kubernetes/pki/ca.crt", "it trusts ca until "),
-        ("/etc/kubernetes/pki/apiserver.crt", "it (CN=kube-apiserver) is signed by ca and valid until "),
+        (
+            "/etc/kubernetes/pki/apiserver.crt",
+            "it (CN=kube-apiserver) is signed by ca and valid until ",
+        ),
         ("/etc/kubernetes/admin.conf", "it trusts ca until "),
         (
             "/etc/kubernetes/admin.conf",
-            "its client certificate (CN=kubernetes-admin,O=kubeadm:cluster-admins) is signed by ca and valid until ",
+            "its client certificate (CN=kubernetes-admin,O=kubeadm:cluster-admins) is signed by ca \
+             and valid until ",
         ),
     ] {
         let (code, text) = verdict(&node, file);
@@ -86,8 +116,20 @@ fn who_trusts_it_and_what_it_signed_is_told() {
     let (code, text) = verdict(&node, "/etc/kubernetes/pki/apiserver.crt");
     assert_eq!(code, 3);
     assert!(text.contains("is signed by ca, but ended at "), "{text}");
-    assert_eq!(node.run(&["ca", "verify", "/etc/kubernetes/pki/etcd/server.crt", "--authority", "etcd-ca"]).code, 0);
-    for (file, words) in [("/none", "no such file"), ("/etc/kubernetes/pki/sa.key", "neither certificates in PEM")] {
+    assert_eq!(
+        node.run(&[
+            "ca",
+            "verify",
+            "/etc/kubernetes/pki/etcd/server.crt",
+            "--authority",
+            "etcd-ca"
+        ])
+        .code,
+        0
+    );
+    for (file, words) in
+        [("/none", "no such file"), ("/etc/kubernetes/pki/sa.key", "neither certificates in PEM")]
+    {
         let (code, text) = verdict(&node, file);
         assert!(code == 1 && text.contains(words), "{text}");
         assert!(!text.contains("BEGIN"), "{text}");
@@ -100,10 +142,16 @@ fn an_authority_of_the_same_name_with_another_key_is_another_one() {
     let (node, other) = (Node::fresh(ECDSA), Node::fresh(RSA));
     node.write("old.crt", other.read(CA));
     let (code, text) = verdict(&node, "/old.crt");
-    assert!(code == 3 && text.contains("it does not trust ca, but CN=kubernetes, SHA-256 "), "{text}");
+    assert!(
+        code == 3 && text.contains("it does not trust ca, but CN=kubernetes, SHA-256 "),
+        "{text}"
+    );
     node.write("old-leaf.crt", other.read("etc/kubernetes/pki/apiserver.crt"));
     let (code, text) = verdict(&node, "/old-leaf.crt");
-    assert!(code == 3 && text.contains("is not signed by ca, but by another key with the same name"), "{text}");
+    assert!(
+        code == 3 && text.contains("is not signed by ca, but by another key with the same name"),
+        "{text}"
+    );
     node.write("old.conf", other.read("etc/kubernetes/admin.conf"));
     let (code, text) = verdict(&node, "/old.conf");
     assert!(code == 3 && text.matches("no    /old.conf: ").count() == 2, "{text}");
@@ -114,8 +162,10 @@ fn what_a_kubeconfig_refers_to_is_looked_at() {
     let node = Node::fresh(ECDSA);
     node.write(
         "home/refers.conf",
-        "apiVersion: v1\nkind: Config\nclusters:\n- {name: a, cluster: {server: 'https://a', certificate-authority: ../etc/kubernetes/pki/ca.crt}}\n\
-         contexts:\n- {name: a, context: {cluster: a, user: a}}\ncurrent-context: a\nusers:\n- {name: a, user: {token: t}}\n",
+        "apiVersion: v1\nkind: Config\nclusters:\n- {name: a, cluster: {server: 'https://a', \
+         certificate-authority: ../etc/kubernetes/pki/ca.crt}}\n\
+         contexts:\n- {name: a, context: {cluster: a, user: a}}\ncurrent-context: a\nusers:\n- \
+         {name: a, user: {token: t}}\n",
     );
     let (code, text) = verdict(&node, "/home/refers.conf");
     assert_eq!(code, 0, "{text}");
@@ -144,9 +194,16 @@ fn a_server_is_asked_what_it_serves() {
         std::thread::sleep(Duration::from_millis(50));
     }
     let (code, text) = verdict(&node, &address);
-    assert!(code == 0 && text.contains("what is served there (CN=kube-apiserver) is signed by ca"), "{text}");
+    assert!(
+        code == 0 && text.contains("what is served there (CN=kube-apiserver) is signed by ca"),
+        "{text}"
+    );
     let other = node.run(&["ca", "verify", &address, "--authority", "etcd-ca"]);
-    assert!(other.code == 3 && other.text.contains("is not signed by etcd-ca, but by CN=kubernetes"), "{}", other.text);
+    assert!(
+        other.code == 3 && other.text.contains("is not signed by etcd-ca, but by CN=kubernetes"),
+        "{}",
+        other.text
+    );
     server.kill().unwrap();
     server.wait().unwrap();
     let (code, text) = verdict(&node, &address);

@@ -1,6 +1,16 @@
-//! The command line as scripts and operators meet it: exit codes, names, options, and what the README claims of them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
-#![allow(clippy::disallowed_methods, reason = "tests write files of their own, and ask other programs")]
+//! The command line as scripts and operators meet it: exit codes, names, options, and what the
+//! README claims of them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests write files of their own, and ask other programs"
+)]
 
 mod common;
 
@@ -15,7 +25,11 @@ fn check_tells_what_is_due_by_its_exit_code() {
     assert_eq!(run.code, 3, "{}", run.text);
     let said = run.text.lines().find(|line| line.contains("scheduler.conf: expires in "));
     assert!(said.is_some_and(|line| line.ends_with(" days, within 15 days")), "{}", run.text);
-    assert!(run.text.contains("12 credentials on this node, 1 to renew: run kubecertd renew."), "{}", run.text);
+    assert!(
+        run.text.contains("12 credentials on this node, 1 to renew: run kubecertd renew."),
+        "{}",
+        run.text
+    );
 }
 
 #[test]
@@ -48,7 +62,13 @@ fn only_the_named_credentials_that_are_due_are_renewed() {
 fn a_name_that_is_not_there_is_wrong_usage_and_the_right_ones_are_said() {
     let run = Node::fresh(ECDSA).run(&["renew", "apisever"]);
     assert_eq!(run.code, 2);
-    assert!(run.text.contains("there is no credential \"apisever\"; there are apiserver, apiserver-kubelet-client"), "{}", run.text);
+    assert!(
+        run.text.contains(
+            "there is no credential \"apisever\"; there are apiserver, apiserver-kubelet-client"
+        ),
+        "{}",
+        run.text
+    );
 }
 
 #[test]
@@ -72,10 +92,22 @@ fn an_external_authority_is_reported_and_no_failure() {
     node.remove("etc/kubernetes/pki/front-proxy-ca.key");
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 0, "{}", run.text);
-    assert!(run.text.contains("/etc/kubernetes/pki/front-proxy-ca.key is not on this node, so nothing is signed here"), "{}", run.text);
+    assert!(
+        run.text.contains(
+            "/etc/kubernetes/pki/front-proxy-ca.key is not on this node, so nothing is signed here"
+        ),
+        "{}",
+        run.text
+    );
     assert!(run.text.contains("10 credentials renewed."), "{}", run.text);
-    let json: serde_json::Value = serde_json::from_str(&node.run(&["check", "-o", "json"]).text).unwrap();
-    let client = json["certificates"].as_array().unwrap().iter().find(|one| one["name"] == "front-proxy-client").unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(&node.run(&["check", "-o", "json"]).text).unwrap();
+    let client = json["certificates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["name"] == "front-proxy-client")
+        .unwrap();
     assert_eq!(client["externallyManaged"], true);
 }
 
@@ -99,7 +131,8 @@ fn another_process_at_work_is_waited_for_and_then_said() {
     let node = Node::due();
     let state = kubecertd::model::AbsolutePath::new("/var/lib/kubecertd").unwrap();
     let root = kubecertd::sys::Root::open(node.root()).unwrap();
-    let (store, _) = kubecertd::store::Store::open(&root, &state, std::time::Duration::ZERO, &[]).unwrap();
+    let (store, _) =
+        kubecertd::store::Store::open(&root, &state, std::time::Duration::ZERO, &[]).unwrap();
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 75, "{}", run.text);
     assert!(run.text.contains("another kubecertd is at work"), "{}", run.text);
@@ -113,12 +146,22 @@ fn absolute_symlinks_resolve_inside_the_root_folder() {
     let outside = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(node.path("srv/keys")).unwrap();
     for file in ["apiserver.crt", "apiserver.key"] {
-        std::fs::rename(node.path("etc/kubernetes/pki").join(file), node.path("srv/keys").join(file)).unwrap();
-        std::os::unix::fs::symlink(format!("/srv/keys/{file}"), node.path("etc/kubernetes/pki").join(file)).unwrap();
+        std::fs::rename(
+            node.path("etc/kubernetes/pki").join(file),
+            node.path("srv/keys").join(file),
+        )
+        .unwrap();
+        std::os::unix::fs::symlink(
+            format!("/srv/keys/{file}"),
+            node.path("etc/kubernetes/pki").join(file),
+        )
+        .unwrap();
     }
     assert_eq!(node.run(&["renew", "apiserver"]).code, 0);
     assert!(node.path("etc/kubernetes/pki/apiserver.crt").is_symlink());
-    let certificate = kubecertd::formats::x509::certificates(&node.read("srv/keys/apiserver.crt")).unwrap().remove(0);
+    let certificate = kubecertd::formats::x509::certificates(&node.read("srv/keys/apiserver.crt"))
+        .unwrap()
+        .remove(0);
     assert_eq!(certificate.serial, node.certificate("apiserver").serial);
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
 }
@@ -145,7 +188,11 @@ fn own_entries_are_renewed_like_the_built_in_ones() {
     for (file, copy) in [("apiserver.crt", "web.crt"), ("apiserver.key", "web.key")] {
         node.write(&format!("etc/own/{copy}"), node.read(&format!("etc/kubernetes/pki/{file}")));
     }
-    let bundle = [node.read("etc/kubernetes/pki/etcd/peer.key"), node.read("etc/kubernetes/pki/etcd/peer.crt")].concat();
+    let bundle = [
+        node.read("etc/kubernetes/pki/etcd/peer.key"),
+        node.read("etc/kubernetes/pki/etcd/peer.crt"),
+    ]
+    .concat();
     node.write("etc/own/bundle.pem", &bundle);
     node.write("etc/own/admin.conf", node.read("etc/kubernetes/admin.conf"));
     node.write(
@@ -171,9 +218,15 @@ kubeconfig = "/etc/own/admin.conf"
     assert!(run.text.contains("14 credentials renewed."), "{}", run.text);
     let whole = node.whole();
     for name in ["web", "bundle", "copy"] {
-        assert!(whole[name].certificate.not_after.seconds_since(common::now()) > 360 * 86_400, "{name}");
+        assert!(
+            whole[name].certificate.not_after.seconds_since(common::now()) > 360 * 86_400,
+            "{name}"
+        );
     }
-    assert!(node.text("etc/own/bundle.pem").starts_with("-----BEGIN EC PRIVATE KEY-----"), "the order in the bundle stays");
+    assert!(
+        node.text("etc/own/bundle.pem").starts_with("-----BEGIN EC PRIVATE KEY-----"),
+        "the order in the bundle stays"
+    );
 }
 
 #[test]
@@ -187,7 +240,11 @@ fn near_the_end_of_its_authority_nothing_loops() {
     for _ in 0..3 {
         let again = node.run(&["renew"]);
         assert_eq!(again.code, 0, "{}", again.text);
-        assert!(again.text.contains("as its authority does: only a new authority helps"), "{}", again.text);
+        assert!(
+            again.text.contains("as its authority does: only a new authority helps"),
+            "{}",
+            again.text
+        );
     }
     assert_eq!(node.snapshot(), after);
 }
@@ -196,18 +253,34 @@ fn near_the_end_of_its_authority_nothing_loops() {
 fn the_demo_shows_every_kind_of_state_and_leaves_nothing_behind() {
     let run = common::kubecertd(&["demo"]);
     assert_eq!(run.code, 0, "{}", run.text);
-    for word in ["fresh", "due", "urgent", "expired", "absent", "key does not fit", "damaged", "foreign issuer", "external"] {
+    for word in [
+        "fresh",
+        "due",
+        "urgent",
+        "expired",
+        "absent",
+        "key does not fit",
+        "damaged",
+        "foreign issuer",
+        "external",
+    ] {
         assert!(run.text.contains(word), "{word}: {}", run.text);
     }
     assert!(run.text.contains("6 credentials renewed, 1 not."), "{}", run.text);
     assert!(run.text.contains("none to renew; 2 need an operator."), "{}", run.text);
-    let folder = run.text.split_whitespace().find(|word| word.contains("kubecertd-demo-")).unwrap().trim_end_matches('.');
+    let folder = run
+        .text
+        .split_whitespace()
+        .find(|word| word.contains("kubecertd-demo-"))
+        .unwrap()
+        .trim_end_matches('.');
     assert!(!std::path::Path::new(folder).exists());
 }
 
 #[test]
 fn the_readme_and_the_help_name_the_same_exit_codes() {
-    let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").replace('`', "");
+    let squeezed =
+        |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").replace('`', "");
     let help = squeezed(&common::kubecertd(&["--help"]).text);
     let readme = squeezed(include_str!("../README.md"));
     let sentence = |text: &str| {
@@ -223,10 +296,19 @@ fn the_readme_shows_the_screen_as_it_is() {
     assert_eq!(run.code, 3, "no daemon runs: {}", run.text);
     let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let readme = squeezed(include_str!("../README.md"));
-    let table: Vec<_> = run.text.lines().skip_while(|line| !line.starts_with("CREDENTIAL ")).take_while(|line| !line.is_empty()).collect();
+    let table: Vec<_> = run
+        .text
+        .lines()
+        .skip_while(|line| !line.starts_with("CREDENTIAL "))
+        .take_while(|line| !line.is_empty())
+        .collect();
     assert!(readme.contains(&squeezed(table[0])), "{}", run.text);
     assert_eq!(table.len(), 13, "each credential has a line: {}", run.text);
-    assert!(run.text.starts_with("Something needs attention on "), "how it is comes first: {}", run.text);
+    assert!(
+        run.text.starts_with("Something needs attention on "),
+        "how it is comes first: {}",
+        run.text
+    );
     for said in ["kubecertd does not run", "12 credentials on this node, 11 to renew"] {
         assert!(run.text.contains(said), "{said:?} is not in:\n{}", run.text);
     }
@@ -243,7 +325,8 @@ fn status_is_shown_again_until_nobody_reads_it() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(shown.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let screens = lines.by_ref().filter(|line| line.starts_with("Something needs attention on ")).take(2);
+    let screens =
+        lines.by_ref().filter(|line| line.starts_with("Something needs attention on ")).take(2);
     assert_eq!(screens.count(), 2);
     drop(lines);
     assert!(shown.wait().unwrap().code().is_some(), "it ends by itself");
@@ -263,18 +346,42 @@ fn the_readme_shows_what_a_typo_really_says() {
 fn names_are_added_and_removed_by_a_renewal() {
     let node = Node::fresh(ECDSA);
     let old = node.certificate("apiserver");
-    let asked = ["renew", "apiserver", "--add-san", "API.example.com", "--add-san", "192.0.2.7", "--remove-san", "kubernetes.default"];
+    let asked = [
+        "renew",
+        "apiserver",
+        "--add-san",
+        "API.example.com",
+        "--add-san",
+        "192.0.2.7",
+        "--remove-san",
+        "kubernetes.default",
+    ];
     let dry = node.run(&[&asked[..], &["--dry-run"]].concat());
-    assert!(dry.text.contains("asked for with api.example.com, with 192.0.2.7, without kubernetes.default"), "{}", dry.text);
+    assert!(
+        dry.text
+            .contains("asked for with api.example.com, with 192.0.2.7, without kubernetes.default"),
+        "{}",
+        dry.text
+    );
     assert_eq!(node.certificate("apiserver").serial, old.serial);
 
     let run = node.run(&asked);
     assert_eq!(run.code, 0, "{}", run.text);
     let new = node.certificate("apiserver");
     let has = |name: &str| new.names().iter().any(|one| one == name);
-    assert!(has("api.example.com") && has("192.0.2.7") && has("kubernetes.default.svc") && !has("kubernetes.default"), "{:?}", new.names());
+    assert!(
+        has("api.example.com")
+            && has("192.0.2.7")
+            && has("kubernetes.default.svc")
+            && !has("kubernetes.default"),
+        "{:?}",
+        new.names()
+    );
     assert_eq!(new.names().len(), old.names().len() + 1);
-    assert_eq!((&new.subject, &new.key_algorithm, &new.extended_key_usage), (&old.subject, &old.key_algorithm, &old.extended_key_usage));
+    assert_eq!(
+        (&new.subject, &new.key_algorithm, &new.extended_key_usage),
+        (&old.subject, &old.key_algorithm, &old.extended_key_usage)
+    );
     assert_eq!(node.run(&["check"]).code, 0);
 
     // The next renewal keeps them.
@@ -283,11 +390,27 @@ fn names_are_added_and_removed_by_a_renewal() {
 
     let before = node.snapshot();
     for (arguments, code, words) in [
-        (&["renew", "apiserver", "--add-san", "api.example.com"][..], 1, "there is nothing to change"),
-        (&["renew", "apiserver", "--remove-san", "none.example.com"], 1, "none.example.com is not among its names"),
+        (
+            &["renew", "apiserver", "--add-san", "api.example.com"][..],
+            1,
+            "there is nothing to change",
+        ),
+        (
+            &["renew", "apiserver", "--remove-san", "none.example.com"],
+            1,
+            "none.example.com is not among its names",
+        ),
         (&["renew", "--add-san", "a.example.com"], 2, "are for one credential"),
-        (&["renew", "apiserver", "etcd/server", "--add-san", "a.example.com"], 2, "are for one credential"),
-        (&["renew", "apiserver", "--add-san", "https://a"], 2, "is neither an IP address nor a DNS name"),
+        (
+            &["renew", "apiserver", "etcd/server", "--add-san", "a.example.com"],
+            2,
+            "are for one credential",
+        ),
+        (
+            &["renew", "apiserver", "--add-san", "https://a"],
+            2,
+            "is neither an IP address nor a DNS name",
+        ),
     ] {
         let run = node.run(arguments);
         assert_eq!(run.code, code, "{arguments:?}: {}", run.text);
@@ -300,7 +423,8 @@ fn names_are_added_and_removed_by_a_renewal() {
 /// What is done to a node.
 type Edit<'e> = &'e dyn Fn(&Node);
 
-/// Whatever says by which names the API server is asked for: the manifest, admin.conf, the name of the node.
+/// Whatever says by which names the API server is asked for: the manifest, admin.conf, the name of
+/// the node.
 #[test]
 fn names_that_drifted_are_told_with_the_command_that_mends_them() {
     for tree in [common::RSA, ECDSA] {
@@ -308,7 +432,11 @@ fn names_that_drifted_are_told_with_the_command_that_mends_them() {
         node.give_kubelet(300);
         node.point_kubelet();
         let run = node.run(&["check"]);
-        assert!(run.code == 0 && !run.text.contains("--add-san"), "as kubeadm made it nothing is lacking: {}", run.text);
+        assert!(
+            run.code == 0 && !run.text.contains("--add-san"),
+            "as kubeadm made it nothing is lacking: {}",
+            run.text
+        );
     }
 
     let drifted = |edit: &dyn Fn(&Node)| {
@@ -319,9 +447,20 @@ fn names_that_drifted_are_told_with_the_command_that_mends_them() {
         node
     };
     let manifest = "etc/kubernetes/manifests/kube-apiserver.yaml";
-    let server = |node: &Node, to: &str| node.edit("etc/kubernetes/admin.conf", "server: https://k8s-api.example.com:6443", to);
+    let server = |node: &Node, to: &str| {
+        node.edit("etc/kubernetes/admin.conf", "server: https://k8s-api.example.com:6443", to)
+    };
     let told: [(Edit<'_>, &str); 5] = [
-        (&|node| node.edit(manifest, "--advertise-address=10.200.0.1", "--advertise-address=10.200.0.9"), "10.200.0.9"),
+        (
+            &|node| {
+                node.edit(
+                    manifest,
+                    "--advertise-address=10.200.0.1",
+                    "--advertise-address=10.200.0.9",
+                )
+            },
+            "10.200.0.9",
+        ),
         (
             &|node| {
                 node.edit(
@@ -333,7 +472,16 @@ fn names_that_drifted_are_told_with_the_command_that_mends_them() {
             "kubernetes.default.svc.corp.test",
         ),
         (&|node| server(node, "server: https://vip.example.com:6443"), "vip.example.com"),
-        (&|node| server(node, "tls-server-name: sni.example.com\n    server: https://k8s-api.example.com:6443"), "sni.example.com"),
+        (
+            &|node| {
+                server(
+                    node,
+                    "tls-server-name: sni.example.com\n    server: \
+                     https://k8s-api.example.com:6443",
+                )
+            },
+            "sni.example.com",
+        ),
         (
             &|node| {
                 let run = node.run(&["renew", "apiserver", "--remove-san", "cp1"]);
@@ -346,10 +494,22 @@ fn names_that_drifted_are_told_with_the_command_that_mends_them() {
         let node = drifted(edit);
         node.settle();
         let run = node.run(&["check"]);
-        let line = format!("apiserver: it is not valid for {name}: kubecertd renew apiserver --add-san {name}\n");
-        assert!(run.code == 3 && run.text.contains(&line) && run.text.contains("1 needs an operator."), "{}", run.text);
-        let json: serde_json::Value = serde_json::from_str(&node.run(&["check", "-o", "json"]).text).unwrap();
-        let entry = json["certificates"].as_array().unwrap().iter().find(|one| one["name"] == "apiserver").unwrap();
+        let line = format!(
+            "apiserver: it is not valid for {name}: kubecertd renew apiserver --add-san {name}\n"
+        );
+        assert!(
+            run.code == 3 && run.text.contains(&line) && run.text.contains("1 needs an operator."),
+            "{}",
+            run.text
+        );
+        let json: serde_json::Value =
+            serde_json::from_str(&node.run(&["check", "-o", "json"]).text).unwrap();
+        let entry = json["certificates"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one["name"] == "apiserver")
+            .unwrap();
         assert_eq!(entry["missingNames"], serde_json::json!([name]));
         // And the command that is named does mend it.
         let run = node.run(&["renew", "apiserver", "--add-san", name]);
@@ -359,15 +519,27 @@ fn names_that_drifted_are_told_with_the_command_that_mends_them() {
     }
 
     // What is no business of the certificate's, or can't be known.
-    let other = String::from_utf8(Node::fresh(common::RSA).read("etc/kubernetes/admin.conf")).unwrap();
-    let authority = |text: &str| text.lines().find(|line| line.contains("certificate-authority-data")).unwrap().to_owned();
+    let other =
+        String::from_utf8(Node::fresh(common::RSA).read("etc/kubernetes/admin.conf")).unwrap();
+    let authority = |text: &str| {
+        text.lines().find(|line| line.contains("certificate-authority-data")).unwrap().to_owned()
+    };
     let calm: [Edit<'_>; 4] = [
-        &|node| node.edit(manifest, "issuer=https://kubernetes.default.svc.cluster.local", "issuer=https://issuer.example.com/keys"),
+        &|node| {
+            node.edit(
+                manifest,
+                "issuer=https://kubernetes.default.svc.cluster.local",
+                "issuer=https://issuer.example.com/keys",
+            )
+        },
         &|node| {
             // Somebody answers there who is trusted by an authority of his own.
             server(node, "server: https://vip.example.com:6443");
             let text = node.text("etc/kubernetes/admin.conf");
-            node.write("etc/kubernetes/admin.conf", text.replace(&authority(&text), &authority(&other)));
+            node.write(
+                "etc/kubernetes/admin.conf",
+                text.replace(&authority(&text), &authority(&other)),
+            );
         },
         &|node| {
             server(node, "server: https://vip.example.com:6443");

@@ -1,7 +1,16 @@
-//! kubeadm's own renewal as the oracle: on trees that kubeadm 1.20 and 1.36 wrote, what kubecertd makes of a credential
-//! is what kubeadm made of it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
-#![allow(clippy::disallowed_methods, reason = "tests write files of their own, and ask other programs")]
+//! kubeadm's own renewal as the oracle: on trees that kubeadm 1.20 and 1.36 wrote, what kubecertd
+//! makes of a credential is what kubeadm made of it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests write files of their own, and ask other programs"
+)]
 
 mod common;
 
@@ -40,7 +49,8 @@ fn extension<'c>(certificate: &'c Certificate, oid: &str) -> Option<&'c Extensio
 #[test]
 fn every_renewed_certificate_says_what_kubeadms_says() {
     for (tree, count) in TREES {
-        let (ours, theirs) = (renewed_by_kubecertd(tree, count).whole(), renewed_by_kubeadm(tree).whole());
+        let (ours, theirs) =
+            (renewed_by_kubecertd(tree, count).whole(), renewed_by_kubeadm(tree).whole());
         assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
         assert_eq!(ours.len(), count);
         for (name, ours) in &ours {
@@ -49,7 +59,8 @@ fn every_renewed_certificate_says_what_kubeadms_says() {
             assert_eq!(ours.issuer, theirs.issuer, "{name}");
             assert_eq!(ours.key_algorithm, theirs.key_algorithm, "{name}");
             assert_eq!(ours.names(), theirs.names(), "{name}");
-            // Key usage, extended key usage, alternative names, basic constraints, authority key identifier.
+            // Key usage, extended key usage, alternative names, basic constraints, authority key
+            // identifier.
             for oid in ["2.5.29.15", "2.5.29.37", "2.5.29.17", "2.5.29.19", "2.5.29.35"] {
                 assert_eq!(extension(ours, oid), extension(theirs, oid), "{name} {oid}");
             }
@@ -62,16 +73,19 @@ fn every_renewed_certificate_says_what_kubeadms_says() {
 fn every_renewed_certificate_lives_a_year_from_now_with_a_new_key_and_serial() {
     for (tree, count) in TREES {
         let fresh = Node::fresh(tree);
-        let authorities =
-            ["ca", "front-proxy-ca", "etcd/ca"].map(|name| certificates(&fresh.read(&format!("{PKI}/{name}.crt"))).unwrap().remove(0));
+        let authorities = ["ca", "front-proxy-ca", "etcd/ca"]
+            .map(|name| certificates(&fresh.read(&format!("{PKI}/{name}.crt"))).unwrap().remove(0));
         let before = fresh.whole();
         for (name, stored) in renewed_by_kubecertd(tree, count).whole() {
             let (old, new) = (&before[&name].certificate, &stored.certificate);
             let left = new.not_after.seconds_since(common::now());
             assert!((365 * 86_400 - 120..=365 * 86_400).contains(&left), "{name}: {left} s");
-            // Five minutes ago; or with its authority, where the clock is not known to be synchronised.
+            // Five minutes ago; or with its authority, where the clock is not known to be
+            // synchronised.
             let begun = common::now().seconds_since(new.not_before);
-            if kubecertd::drivers::timedate::synchronised_now(std::time::Duration::from_secs(2)) == Some(true) {
+            if kubecertd::drivers::timedate::synchronised_now(std::time::Duration::from_secs(2))
+                == Some(true)
+            {
                 assert!((300..420).contains(&begun), "{name}: began {begun} s ago");
             } else {
                 let authority = authorities.iter().find(|one| one.subject == new.issuer).unwrap();
@@ -90,7 +104,8 @@ fn shape(node: &Node) -> BTreeMap<String, Shape> {
     let mut shapes = BTreeMap::new();
     common::walk(&node.path("etc"), &mut |path: &Path| {
         let stat = path.metadata().unwrap();
-        let labels = kubecertd::formats::pem::blocks(&std::fs::read(path).unwrap_or_default()).unwrap_or_default();
+        let labels = kubecertd::formats::pem::blocks(&std::fs::read(path).unwrap_or_default())
+            .unwrap_or_default();
         let labels = labels.into_iter().map(|block| block.label).collect();
         let name = path.strip_prefix(node.root()).unwrap().to_str().unwrap().to_owned();
         shapes.insert(name, (stat.permissions().mode(), (stat.uid(), stat.gid()), labels));
@@ -120,7 +135,10 @@ fn in_a_kubeconfig_nothing_but_the_two_values_differs_from_kubeadms() {
             let conf = format!("etc/kubernetes/{conf}");
             assert_eq!(masked(ours.text(&conf)), masked(theirs.text(&conf)), "{conf}");
         }
-        assert_eq!(ours.read(&format!("{PKI}/sa.key")), Node::fresh(tree).read(&format!("{PKI}/sa.key")));
+        assert_eq!(
+            ours.read(&format!("{PKI}/sa.key")),
+            Node::fresh(tree).read(&format!("{PKI}/sa.key"))
+        );
     }
 }
 
@@ -130,7 +148,12 @@ fn openssl_verify(authority: &Path, certificate: &Path) {
         .args([authority, certificate])
         .output()
         .expect("openssl is installed");
-    assert!(output.status.success(), "{}: {}", certificate.display(), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}: {}",
+        certificate.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]
@@ -160,8 +183,14 @@ fn the_json_of_check_has_kubeadms_fields_for_every_credential() {
             (json["kind"].as_str(), json["apiVersion"].as_str()),
             (Some("CertificateExpirationInfo"), Some("output.kubeadm.k8s.io/v1alpha3"))
         );
-        let names =
-            |list: &str| json[list].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+        let names = |list: &str| {
+            json[list]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|one| one["name"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
         // In the order in which kubeadm lists them, under its names.
         let expected = [
             "admin.conf",
@@ -178,15 +207,30 @@ fn the_json_of_check_has_kubeadms_fields_for_every_credential() {
         ];
         assert_eq!(names("certificates"), expected);
         assert_eq!(names("certificateAuthorities").len(), 3);
-        for one in json["certificates"].as_array().unwrap().iter().chain(json["certificateAuthorities"].as_array().unwrap()) {
+        for one in json["certificates"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .chain(json["certificateAuthorities"].as_array().unwrap())
+        {
             let missing = one["missing"].as_bool().unwrap();
             assert_eq!(missing, tree == RSA && one["name"] == "super-admin.conf");
             assert_eq!(one["externallyManaged"], false);
-            assert!(one["residualTime"].is_i64() && (missing || one["residualTime"].as_i64() > Some(0)));
+            assert!(
+                one["residualTime"].is_i64() && (missing || one["residualTime"].as_i64() > Some(0))
+            );
             assert_eq!(one["expirationDate"].is_string(), !missing);
         }
         let end = node.certificate("apiserver").not_after.to_string();
-        let apiserver = json["certificates"].as_array().unwrap().iter().find(|one| one["name"] == "apiserver").unwrap();
-        assert_eq!((apiserver["expirationDate"].as_str(), apiserver["caName"].as_str()), (Some(end.as_str()), Some("ca")));
+        let apiserver = json["certificates"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one["name"] == "apiserver")
+            .unwrap();
+        assert_eq!(
+            (apiserver["expirationDate"].as_str(), apiserver["caName"].as_str()),
+            (Some(end.as_str()), Some("ca"))
+        );
     }
 }

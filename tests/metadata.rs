@@ -1,7 +1,17 @@
-//! What belongs to a file besides its bytes survives a renewal, by the real program: owner, mode, ACL, security label, user
-//! attributes, and symlinks of every kind. What would be wrong for the new content does not.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
-#![allow(clippy::disallowed_methods, reason = "tests write files of their own, and ask other programs")]
+//! What belongs to a file besides its bytes survives a renewal, by the real program: owner, mode,
+//! ACL, security label, user attributes, and symlinks of every kind. What would be wrong for the
+//! new content does not.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests write files of their own, and ask other programs"
+)]
 
 mod common;
 
@@ -30,7 +40,8 @@ struct Metadata {
 fn metadata(path: &Path) -> Metadata {
     let stat = fs::symlink_metadata(path).unwrap();
     let names = xattr::list(path).unwrap().map(|name| name.into_string().unwrap());
-    let attributes = names.map(|name| (name.clone(), xattr::get(path, name).unwrap().unwrap())).collect();
+    let attributes =
+        names.map(|name| (name.clone(), xattr::get(path, name).unwrap().unwrap())).collect();
     Metadata { mode: stat.mode(), owner: (stat.uid(), stat.gid()), attributes }
 }
 
@@ -44,7 +55,11 @@ fn renew(node: &Node) {
 }
 
 fn setfacl(entry: &str, path: &Path) {
-    let status = Command::new("setfacl").args(["-m", entry]).arg(path).status().expect("setfacl is installed");
+    let status = Command::new("setfacl")
+        .args(["-m", entry])
+        .arg(path)
+        .status()
+        .expect("setfacl is installed");
     assert!(status.success(), "{entry} {}", path.display());
 }
 
@@ -60,7 +75,11 @@ fn set(path: &Path, name: &str, value: &[u8]) -> bool {
 #[test]
 fn acls_labels_owners_modes_and_attributes_survive() {
     let node = Node::due();
-    for (file, mode, entry) in [(CERTIFICATE, 0o644, "u:1234:r"), (KEY, 0o640, "u:1234:r,g:4321:r"), (ADMIN, 0o600, "g:4321:r")] {
+    for (file, mode, entry) in [
+        (CERTIFICATE, 0o644, "u:1234:r"),
+        (KEY, 0o640, "u:1234:r,g:4321:r"),
+        (ADMIN, 0o600, "g:4321:r"),
+    ] {
         let path = node.path(file);
         if nix::unistd::geteuid().is_root() {
             chown(&path, Some(1001), Some(1002)).unwrap();
@@ -76,7 +95,10 @@ fn acls_labels_owners_modes_and_attributes_survive() {
     renew(&node);
     assert_eq!(FILES.map(|file| metadata(&node.path(file))), before);
     let said = Command::new("getfacl").args(["-cpn"]).arg(node.path(ADMIN)).output().unwrap();
-    assert!(String::from_utf8(said.stdout).unwrap().contains("group:4321:r--"), "operators can still read it");
+    assert!(
+        String::from_utf8(said.stdout).unwrap().contains("group:4321:r--"),
+        "operators can still read it"
+    );
     // And once more, through a restore.
     assert_eq!(node.run(&["restore", "apiserver", "admin.conf"]).code, 0);
     assert_eq!(FILES.map(|file| metadata(&node.path(file))), before);
@@ -86,15 +108,21 @@ fn acls_labels_owners_modes_and_attributes_survive() {
 fn what_signs_the_old_content_does_not_go_over() {
     let node = Node::due();
     for file in FILES {
-        for (name, value) in [("security.ima", &b"\x01digest"[..]), ("security.evm", b"\x02digest"), ("user.note", b"mine")] {
+        for (name, value) in [
+            ("security.ima", &b"\x01digest"[..]),
+            ("security.evm", b"\x02digest"),
+            ("user.note", b"mine"),
+        ] {
             set(&node.path(file), name, value);
         }
     }
-    let had: Vec<_> = FILES.iter().flat_map(|file| metadata(&node.path(file)).attributes.into_keys()).collect();
+    let had: Vec<_> =
+        FILES.iter().flat_map(|file| metadata(&node.path(file)).attributes.into_keys()).collect();
     renew(&node);
     for file in FILES {
         let left: Vec<_> = metadata(&node.path(file)).attributes.into_keys().collect();
-        let expected: &[&str] = if had.iter().any(|name| name == "user.note") { &["user.note"] } else { &[] };
+        let expected: &[&str] =
+            if had.iter().any(|name| name == "user.note") { &["user.note"] } else { &[] };
         assert_eq!(left, expected, "{file}");
     }
 }
@@ -103,7 +131,9 @@ fn what_signs_the_old_content_does_not_go_over() {
 fn unusual_modes_survive() {
     for mode in [0o400, 0o440, 0o604, 0o660, 0o4600, 0o1644] {
         let node = Node::due();
-        FILES.iter().for_each(|file| fs::set_permissions(node.path(file), fs::Permissions::from_mode(mode)).unwrap());
+        FILES.iter().for_each(|file| {
+            fs::set_permissions(node.path(file), fs::Permissions::from_mode(mode)).unwrap()
+        });
         let before = FILES.map(|file| metadata(&node.path(file)));
         renew(&node);
         assert_eq!(FILES.map(|file| metadata(&node.path(file))), before, "{mode:o}");
@@ -143,13 +173,16 @@ fn symlinks_stay_and_what_they_lead_to_is_replaced() {
         }),
         ("a chain", |node, file| {
             moved(node, file);
-            symlink(name(file), node.path("srv/real").join(format!("first-{}", name(file)))).unwrap();
-            symlink(format!("/srv/real/first-{}", name(file)), node.path("srv").join(name(file))).unwrap();
+            symlink(name(file), node.path("srv/real").join(format!("first-{}", name(file))))
+                .unwrap();
+            symlink(format!("/srv/real/first-{}", name(file)), node.path("srv").join(name(file)))
+                .unwrap();
             symlink(format!("/srv/{}", name(file)), node.path(file)).unwrap();
         }),
         ("up beyond the root", |node, file| {
             moved(node, file);
-            symlink(format!("{}srv/real/{}", "../".repeat(30), name(file)), node.path(file)).unwrap();
+            symlink(format!("{}srv/real/{}", "../".repeat(30), name(file)), node.path(file))
+                .unwrap();
         }),
     ];
     for (way, link) in ways {
@@ -157,7 +190,10 @@ fn symlinks_stay_and_what_they_lead_to_is_replaced() {
         let links = FILES.map(|file| fs::read_link(node.path(file)).unwrap());
         let before = FILES.map(|file| metadata(&node.path("srv/real").join(name(file))));
         let names = |node: &Node| {
-            let mut names: Vec<_> = fs::read_dir(node.path("srv/real")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            let mut names: Vec<_> = fs::read_dir(node.path("srv/real"))
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name())
+                .collect();
             names.sort();
             names
         };
@@ -167,9 +203,17 @@ fn symlinks_stay_and_what_they_lead_to_is_replaced() {
         assert_eq!(run.code, 0, "{way}: {}", run.text);
         assert_eq!(FILES.map(|file| fs::read_link(node.path(file)).unwrap()), links, "{way}");
         for (file, old) in FILES.iter().zip(old) {
-            assert_ne!(fs::read(node.path("srv/real").join(name(file))).unwrap(), old, "{way}: {file}");
+            assert_ne!(
+                fs::read(node.path("srv/real").join(name(file))).unwrap(),
+                old,
+                "{way}: {file}"
+            );
         }
-        assert_eq!(FILES.map(|file| metadata(&node.path("srv/real").join(name(file)))), before, "{way}");
+        assert_eq!(
+            FILES.map(|file| metadata(&node.path("srv/real").join(name(file)))),
+            before,
+            "{way}"
+        );
         assert_eq!(names(&node), listed, "{way}: nothing was left beside them");
         assert_eq!(node.whole().len(), 11, "{way}");
     }

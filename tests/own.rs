@@ -1,6 +1,16 @@
-//! Entries of the operator's own: an authority, pairs, kubeconfigs and bundles that kubeadm knows nothing of, looked after as its own are.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
-#![allow(clippy::disallowed_methods, reason = "tests write files of their own, and ask other programs")]
+//! Entries of the operator's own: an authority, pairs, kubeconfigs and bundles that kubeadm knows
+//! nothing of, looked after as its own are.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests write files of their own, and ask other programs"
+)]
 
 mod common;
 
@@ -40,20 +50,29 @@ key = "/etc/site/watched.key"
 "#;
 
 /// The files of the entries above that are renewed.
-const FILES: [&str; 5] =
-    ["etc/site/server.crt", "etc/site/server.key", "etc/site/bundle.pem", "etc/site/reversed.pem", "etc/site/client.conf"];
+const FILES: [&str; 5] = [
+    "etc/site/server.crt",
+    "etc/site/server.key",
+    "etc/site/bundle.pem",
+    "etc/site/reversed.pem",
+    "etc/site/client.conf",
+];
 const NAMES: [&str; 4] = ["server", "bundle", "reversed", "client"];
 
 /// A node of kubeadm with all of that, made by openssl, ten days before the end.
 fn node() -> Node {
     let node = Node::fresh(ECDSA);
     fs::create_dir_all(node.path("etc/site")).unwrap();
-    let pair = "openssl req -newkey rsa:2048 -nodes -subj /DC=com/DC=example/CN=$name -keyout $name.key -out $name.csr 2>/dev/null
-        printf 'subjectAltName=DNS:%s.example.com\nextendedKeyUsage=serverAuth,clientAuth\n1.2.3.4=ASN1:UTF8String:site\n' $name >ext
-        openssl x509 -req -in $name.csr -CA ca.crt -CAkey ca.key -set_serial 0x77 -days $days -extfile ext -out $name.crt 2>/dev/null";
+    let pair = "openssl req -newkey rsa:2048 -nodes -subj /DC=com/DC=example/CN=$name -keyout \
+        $name.key -out $name.csr 2>/dev/null
+        printf 'subjectAltName=DNS:%s.example.com\nextendedKeyUsage=serverAuth,clientAuth\n\
+        1.2.3.4=ASN1:UTF8String:site\n' $name >ext
+        openssl x509 -req -in $name.csr -CA ca.crt -CAkey ca.key -set_serial 0x77 -days $days \
+        -extfile ext -out $name.crt 2>/dev/null";
     let script = format!(
         "set -e
-         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-384 -nodes -days 3650 -subj /DC=com/DC=example/CN=site \
+         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-384 -nodes -days 3650 -subj \
+         /DC=com/DC=example/CN=site \
            -keyout ca.key -out ca.crt 2>/dev/null
          for name in server bundle reversed watched; do
            days=300; [ $name != watched ] || days=11
@@ -63,7 +82,11 @@ fn node() -> Node {
          (echo 'what is said here stays'; cat reversed.crt reversed.key) >reversed.pem
          rm bundle.key bundle.crt reversed.key reversed.crt *.csr ext"
     );
-    let run = Command::new("sh").args(["-c", &script]).current_dir(node.path("etc/site")).output().unwrap();
+    let run = Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(node.path("etc/site"))
+        .output()
+        .unwrap();
     assert!(run.status.success(), "{run:?}");
     let mut client = node.text("etc/kubernetes/admin.conf");
     client.insert_str(0, "# kept by hand\n");
@@ -72,14 +95,20 @@ fn node() -> Node {
     for (index, file) in FILES.iter().enumerate() {
         let index = u32::try_from(index).unwrap();
         chown(node.path(file), Some(1000 + index), Some(2000 + index)).unwrap();
-        fs::set_permissions(node.path(file), fs::Permissions::from_mode(0o600 + (index % 2) * 0o40)).unwrap();
+        fs::set_permissions(
+            node.path(file),
+            fs::Permissions::from_mode(0o600 + (index % 2) * 0o40),
+        )
+        .unwrap();
     }
     NAMES.iter().for_each(|name| node.age(name, 10));
     node
 }
 
 fn traits(node: &Node) -> Vec<(u32, u32, u32)> {
-    let of = |file: &&str| fs::metadata(node.path(file)).map(|found| (found.uid(), found.gid(), found.mode())).unwrap();
+    let of = |file: &&str| {
+        fs::metadata(node.path(file)).map(|found| (found.uid(), found.gid(), found.mode())).unwrap()
+    };
     FILES.iter().map(of).collect()
 }
 
@@ -105,17 +134,28 @@ fn own_entries_have_the_guarantees_of_the_built_in_ones() {
     assert!(run.text.contains("4 credentials renewed."), "{}", run.text);
 
     assert_eq!(traits(&node), old_traits, "owner and mode");
-    assert_eq!(node.read("etc/site/watched.crt"), watched, "without an authority it is only watched");
+    assert_eq!(
+        node.read("etc/site/watched.crt"),
+        watched,
+        "without an authority it is only watched"
+    );
     for (name, old) in NAMES.iter().zip(&old_certificates) {
         let new = node.certificate(name);
         assert!(new.not_after > now().plus(days(364)), "{name} ends {}", new.not_after);
         assert_eq!(new.subject.der(), old.subject.der(), "{name}");
         let site = |certificate: &kubecertd::formats::x509::Certificate| {
-            certificate.extensions.iter().find(|one| one.oid.to_id_string() == "1.2.3.4").map(|one| one.value.clone())
+            certificate
+                .extensions
+                .iter()
+                .find(|one| one.oid.to_id_string() == "1.2.3.4")
+                .map(|one| one.value.clone())
         };
         assert_eq!(site(&new), site(old), "{name}: an extension that nobody here knows");
     }
-    for (file, order) in [("etc/site/bundle.pem", ["key", "certificate"]), ("etc/site/reversed.pem", ["certificate", "key"])] {
+    for (file, order) in [
+        ("etc/site/bundle.pem", ["key", "certificate"]),
+        ("etc/site/reversed.pem", ["certificate", "key"]),
+    ] {
         assert_eq!(blocks(&node, file), order, "{file}");
     }
     assert!(node.text("etc/site/client.conf").starts_with("# kept by hand\n"));
@@ -149,9 +189,23 @@ fn an_own_authority_whose_key_is_elsewhere_answers_requests() {
         let run = node.run(&["csr", name]);
         assert_eq!(run.code, 0, "{}", run.text);
         let pem = &run.text[run.text.find("-----BEGIN").unwrap()..];
-        node.write("request.csr", &pem[..pem.find("-----END CERTIFICATE REQUEST-----").unwrap() + 34]);
+        node.write(
+            "request.csr",
+            &pem[..pem.find("-----END CERTIFICATE REQUEST-----").unwrap() + 34],
+        );
         let signed = Command::new("openssl")
-            .args(["x509", "-req", "-in", "request.csr", "-CA", "etc/site/ca.crt", "-CAkey", "outside.key", "-days", "365"])
+            .args([
+                "x509",
+                "-req",
+                "-in",
+                "request.csr",
+                "-CA",
+                "etc/site/ca.crt",
+                "-CAkey",
+                "outside.key",
+                "-days",
+                "365",
+            ])
             .args(["-set_serial", "0x99", "-copy_extensions", "copyall", "-out", "answer.crt"])
             .current_dir(node.root())
             .output()
@@ -172,31 +226,61 @@ fn a_mistake_in_an_entry_is_told_with_its_file_and_line_before_anything_is_done(
     let line = CONFIGURATION.lines().count() + 1;
     for (entry, said) in [
         (
-            "unit = 'site.service'\nuses = [{ credential = 'srever', takes = 'restart' }]".to_owned(),
+            "unit = 'site.service'\nuses = [{ credential = 'srever', takes = 'restart' }]"
+                .to_owned(),
             "uses names \"srever\", which is no credential",
         ),
-        (format!("unit = 'site.service'\npod = 'site'\n{uses}"), "it is more than one kind of thing"),
+        (
+            format!("unit = 'site.service'\npod = 'site'\n{uses}"),
+            "it is more than one kind of thing",
+        ),
         (format!("unit = 'site'\n{uses}"), "unit is no service's unit: give its full name"),
-        (format!("command = ['reload-site']\n{uses}"), "command is no command: give the program with its full path"),
-        (format!("unit = 'kubelet.service'\n{uses}"), "is the unit kubelet.service, and so is \"kubelet\""),
+        (
+            format!("command = ['reload-site']\n{uses}"),
+            "command is no command: give the program with its full path",
+        ),
+        (
+            format!("unit = 'kubelet.service'\n{uses}"),
+            "is the unit kubelet.service, and so is \"kubelet\"",
+        ),
     ] {
-        node.write(file.trim_start_matches('/'), format!("{CONFIGURATION}[[service]]\nname = 'site'\n{entry}\n"));
+        node.write(
+            file.trim_start_matches('/'),
+            format!("{CONFIGURATION}[[service]]\nname = 'site'\n{entry}\n"),
+        );
         let before = node.snapshot();
         for command in [&["config", "check"][..], &["renew"]] {
             let run = node.run(command);
             assert_eq!(run.code, 78, "{}", run.text);
             let place = format!("{file}:{line}: [[service]] \"site\"");
-            assert!(run.text.contains(&place) && run.text.contains(said), "{place} {said}\n{}", run.text);
+            assert!(
+                run.text.contains(&place) && run.text.contains(said),
+                "{place} {said}\n{}",
+                run.text
+            );
         }
         assert_eq!(before.differences(&node.snapshot()), Vec::<String>::new());
     }
-    let right = "[[service]]\nname = 'site'\nunit = 'site.service'\nsignal = 'USR1'\nhealth = 'http://127.0.0.1:1/'\n";
+    let right = "[[service]]\nname = 'site'\nunit = 'site.service'\nsignal = 'USR1'\nhealth = \
+        'http://127.0.0.1:1/'\n";
     node.write(file.trim_start_matches('/'), format!("{CONFIGURATION}{right}{uses}\n"));
     let shown = node.run(&["config", "show"]).text;
-    let place = format!("[[service]]  # {file}:{line}\nname = \"site\"\nunit = \"site.service\"\nsignal = \"USR1\"\n");
+    let place = format!(
+        "[[service]]  # {file}:{line}\nname = \"site\"\nunit = \"site.service\"\nsignal = \
+         \"USR1\"\n"
+    );
     assert!(shown.contains(&place), "{shown}");
-    assert!(shown.contains("# service site: systemd unit site.service, sent SIGUSR1, health at http://127.0.0.1:1/"), "{shown}");
-    assert!(node.run(&["config", "check"]).text.contains("18 credentials and 6 services"), "{}", node.run(&["config", "check"]).text);
+    assert!(
+        shown.contains(
+            "# service site: systemd unit site.service, sent SIGUSR1, health at http://127.0.0.1:1/"
+        ),
+        "{shown}"
+    );
+    assert!(
+        node.run(&["config", "check"]).text.contains("18 credentials and 6 services"),
+        "{}",
+        node.run(&["config", "check"]).text
+    );
 }
 
 /// The daemon has a /tmp of its own, and would look for the pid file there.
@@ -210,7 +294,8 @@ fn the_drop_in_opens_what_own_services_need() {
     assert_eq!(drop_in(), "[Service]\nReadWritePaths=-/etc/site\n");
     let service = |pid_file: &str| {
         format!(
-            "[[service]]\nname = 'x'\npid_file = '{pid_file}'\nsignal = 'HUP'\nuses = [{{ credential = 'client', takes = 'restart' }}]\n"
+            "[[service]]\nname = 'x'\npid_file = '{pid_file}'\nsignal = 'HUP'\nuses = [{{ \
+             credential = 'client', takes = 'restart' }}]\n"
         )
     };
     node.write("etc/kubecertd/kubecertd.d/x.toml", service("/run/x.pid"));

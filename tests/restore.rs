@@ -1,5 +1,11 @@
 //! `kubecertd restore`: what a renewal replaced is put back whole, or refused with a clear word.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
 #![allow(clippy::disallowed_methods, reason = "tests write files of their own")]
 
 mod common;
@@ -24,7 +30,9 @@ fn renewed() -> Node {
 
 /// The backups, newest first.
 fn generations(node: &Node) -> Vec<String> {
-    let found = fs::read_dir(node.path(STATE).join("backups")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let found = fs::read_dir(node.path(STATE).join("backups"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut found: Vec<_> = found.collect();
     found.sort_by(|a, b| b.cmp(a));
     found
@@ -43,8 +51,16 @@ fn a_pair_and_a_kubeconfig_are_put_back_byte_for_byte_and_can_be_taken_back() {
     let run = node.run(&["restore", "apiserver", "scheduler.conf"]);
     assert_eq!(run.code, 0, "{}", run.text);
     assert_eq!((pair(&node), node.read(SCHEDULER)), old);
-    assert!(run.text.contains("2 credentials restored; what was there before is the backup "), "{}", run.text);
-    assert!(run.text.contains("kube-scheduler reads scheduler.conf only when it starts: restart it."), "{}", run.text);
+    assert!(
+        run.text.contains("2 credentials restored; what was there before is the backup "),
+        "{}",
+        run.text
+    );
+    assert!(
+        run.text.contains("kube-scheduler reads scheduler.conf only when it starts: restart it."),
+        "{}",
+        run.text
+    );
     assert!(run.text.contains("within 15 days: the next pass renews it again."), "{}", run.text);
     assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
     // What it replaced is the newest backup now.
@@ -84,9 +100,17 @@ fn what_is_gone_with_its_folder_is_made_anew_with_sane_modes() {
         .unwrap();
     let text = String::from_utf8_lossy(&status.stdout);
     assert_eq!(status.status.code(), Some(0), "{text}");
-    assert!(text.contains("/etc/kubernetes/admin.conf was not there any more; it is made anew"), "{text}");
+    assert!(
+        text.contains("/etc/kubernetes/admin.conf was not there any more; it is made anew"),
+        "{text}"
+    );
     let mode = |file: &str| fs::metadata(node.path(file)).unwrap().mode() & 0o7777;
-    let modes = ["etc/kubernetes/pki/etcd/server.crt", "etc/kubernetes/pki/etcd/server.key", "etc/kubernetes/admin.conf"].map(mode);
+    let modes = [
+        "etc/kubernetes/pki/etcd/server.crt",
+        "etc/kubernetes/pki/etcd/server.key",
+        "etc/kubernetes/admin.conf",
+    ]
+    .map(mode);
     assert_eq!(modes, [0o644, 0o600, 0o600]);
     assert_eq!(mode("etc/kubernetes/pki/etcd"), 0o755);
     assert_eq!(node.whole().len(), 9, "all but the two of etcd that were not asked for");
@@ -100,7 +124,10 @@ fn without_a_word_of_what_nothing_is_restored_and_it_says_what_to_do() {
         (&["restore"], "say what is to be restored: kubecertd restore --list shows what there is"),
         (&["restore", "--force"], "say what is to be restored"),
         (&["restore", "apisever"], "there is no credential \"apisever\"; there are apiserver"),
-        (&["restore", "--from", "20200101T000000Z"], "there is no backup \"20200101T000000Z\"; kubecertd restore --list shows"),
+        (
+            &["restore", "--from", "20200101T000000Z"],
+            "there is no backup \"20200101T000000Z\"; kubecertd restore --list shows",
+        ),
     ];
     for (arguments, says) in cases {
         let run = node.run(arguments);
@@ -111,7 +138,11 @@ fn without_a_word_of_what_nothing_is_restored_and_it_says_what_to_do() {
     let fresh = Node::fresh(ECDSA);
     let run = fresh.run(&["restore", "apiserver"]);
     assert_eq!(run.code, 1);
-    assert!(run.text.contains("no backup holds it") && run.text.contains("Nothing was replaced."), "{}", run.text);
+    assert!(
+        run.text.contains("no backup holds it") && run.text.contains("Nothing was replaced."),
+        "{}",
+        run.text
+    );
 }
 
 #[test]
@@ -123,10 +154,14 @@ fn the_list_shows_the_newest_first_and_what_each_holds() {
     assert_eq!(node.run(&["renew", "--force", "apiserver", "scheduler.conf"]).code, 0);
     let run = node.run(&["restore", "--list"]);
     assert_eq!(run.code, 0, "{}", run.text);
-    let lines: Vec<Vec<&str>> = run.text.lines().map(|line| line.split_whitespace().collect()).collect();
+    let lines: Vec<Vec<&str>> =
+        run.text.lines().map(|line| line.split_whitespace().collect()).collect();
     let names = generations(&node);
     assert_eq!(lines[0], ["BACKUP", "CREDENTIAL", "SERIAL", "EXPIRES", "STATE"]);
-    assert_eq!(lines[1][..3], [names[0].as_str(), "apiserver", renewed.serial.to_string().as_str()]);
+    assert_eq!(
+        lines[1][..3],
+        [names[0].as_str(), "apiserver", renewed.serial.to_string().as_str()]
+    );
     assert_eq!(lines[2][0], "scheduler.conf", "the backup is named once");
     assert_eq!(lines[3][..3], [names[1].as_str(), "apiserver", old.serial.to_string().as_str()]);
     assert!(lines[1..].iter().all(|line| line.last() == Some(&"whole")), "{}", run.text);
@@ -134,7 +169,11 @@ fn the_list_shows_the_newest_first_and_what_each_holds() {
     let columns: Vec<_> = run
         .text
         .lines()
-        .map(|line| line.find("EXPIRES").or_else(|| line.find("202").filter(|at| *at > 20)).unwrap_or_else(|| line.rfind("20").unwrap()))
+        .map(|line| {
+            line.find("EXPIRES")
+                .or_else(|| line.find("202").filter(|at| *at > 20))
+                .unwrap_or_else(|| line.rfind("20").unwrap())
+        })
         .collect();
     assert!(columns.len() == 4, "{columns:?}");
     let one = node.run(&["restore", "--list", "scheduler.conf"]);
@@ -142,7 +181,10 @@ fn the_list_shows_the_newest_first_and_what_each_holds() {
     let from = node.run(&["restore", "--list", "--from", &names[1]]);
     assert_eq!(from.text.lines().count(), 2, "{}", from.text);
     let none = Node::fresh(ECDSA).run(&["restore", "--list"]);
-    assert_eq!((none.code, none.text.as_str()), (0, "There is no such backup in /var/lib/kubecertd.\n"));
+    assert_eq!(
+        (none.code, none.text.as_str()),
+        (0, "There is no such backup in /var/lib/kubecertd.\n")
+    );
 }
 
 #[test]
@@ -155,18 +197,29 @@ fn the_newest_backup_that_is_whole_is_taken() {
     assert_eq!(node.run(&["renew", "apiserver"]).code, 0);
     let run = node.run(&["restore", "--list", "apiserver"]);
     assert!(
-        run.text.lines().nth(1).unwrap().ends_with("not whole") && run.text.contains("the key does not fit the certificate"),
+        run.text.lines().nth(1).unwrap().ends_with("not whole")
+            && run.text.contains("the key does not fit the certificate"),
         "{}",
         run.text
     );
     let newest = generations(&node)[0].clone();
     let refused = node.run(&["restore", "apiserver", "--from", &newest, "--force"]);
     assert_eq!(refused.code, 1, "{}", refused.text);
-    assert!(refused.text.contains("does not hold it whole: /etc/kubernetes/pki/apiserver.key: the key does not fit"), "{}", refused.text);
+    assert!(
+        refused.text.contains(
+            "does not hold it whole: /etc/kubernetes/pki/apiserver.key: the key does not fit"
+        ),
+        "{}",
+        refused.text
+    );
     assert_eq!(node.run(&["restore", "apiserver"]).code, 0);
     assert_eq!(pair(&node), first);
     let other = node.run(&["restore", "scheduler.conf", "--from", &newest]);
-    assert!(other.code == 1 && other.text.contains(&format!("the backup {newest} does not hold it")), "{}", other.text);
+    assert!(
+        other.code == 1 && other.text.contains(&format!("the backup {newest} does not hold it")),
+        "{}",
+        other.text
+    );
 }
 
 #[test]
@@ -177,21 +230,41 @@ fn what_is_expired_or_of_another_authority_needs_force() {
     let after = pair(&node);
     let run = node.run(&["restore", "apiserver", "scheduler.conf"]);
     assert_eq!(run.code, 4, "{}", run.text);
-    assert!(run.text.contains("expired 2 days ago: nothing accepts it any more; --force restores it all the same"), "{}", run.text);
+    assert!(
+        run.text.contains(
+            "expired 2 days ago: nothing accepts it any more; --force restores it all the same"
+        ),
+        "{}",
+        run.text
+    );
     assert_eq!(pair(&node), after);
     let forced = node.run(&["restore", "--force", "apiserver"]);
     assert_eq!(forced.code, 0, "{}", forced.text);
-    assert!(forced.text.contains("apiserver expired 2 days ago: the next pass renews it again."), "{}", forced.text);
+    assert!(
+        forced.text.contains("apiserver expired 2 days ago: the next pass renews it again."),
+        "{}",
+        forced.text
+    );
     assert!(node.certificate("apiserver").not_after < now());
 
     // The authority is replaced: the backups are of the old one.
     let node = renewed();
     for file in ["ca.crt", "ca.key"] {
-        fs::copy(node.path("etc/kubernetes/pki/etcd").join(file), node.path("etc/kubernetes/pki").join(file)).unwrap();
+        fs::copy(
+            node.path("etc/kubernetes/pki/etcd").join(file),
+            node.path("etc/kubernetes/pki").join(file),
+        )
+        .unwrap();
     }
     let run = node.run(&["restore", "apiserver"]);
     assert_eq!(run.code, 1, "{}", run.text);
-    assert!(run.text.contains("was not signed by the authority ca as it is now: who trusts only that refuses it"), "{}", run.text);
+    assert!(
+        run.text.contains(
+            "was not signed by the authority ca as it is now: who trusts only that refuses it"
+        ),
+        "{}",
+        run.text
+    );
     assert!(node.run(&["restore", "--list", "apiserver"]).text.contains("foreign issuer"));
     assert_eq!(node.run(&["restore", "--force", "apiserver"]).code, 0);
 }
@@ -204,9 +277,16 @@ fn what_is_there_already_is_left_alone() {
     let before = node.snapshot();
     let run = node.run(&["restore", "apiserver", "--from", &from]);
     assert_eq!(run.code, 0, "{}", run.text);
-    assert!(run.text.contains("the same") && run.text.contains("Nothing was replaced."), "{}", run.text);
     assert!(
-        before.differences(&node.snapshot()).iter().all(|one| !one.starts_with("etc/") || !one.contains("inode")),
+        run.text.contains("the same") && run.text.contains("Nothing was replaced."),
+        "{}",
+        run.text
+    );
+    assert!(
+        before
+            .differences(&node.snapshot())
+            .iter()
+            .all(|one| !one.starts_with("etc/") || !one.contains("inode")),
         "nothing is replaced"
     );
     assert_eq!(generations(&node).len(), 2);
@@ -229,7 +309,12 @@ fn killed_at_any_rename_or_sync_it_leaves_everything_whole() {
             let node = renewed();
             let status = Command::new("strace")
                 .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")])
-                .args(["-e", &format!("inject={call}:signal=KILL:when={number}"), env!("CARGO_BIN_EXE_kubecertd"), "--root"])
+                .args([
+                    "-e",
+                    &format!("inject={call}:signal=KILL:when={number}"),
+                    env!("CARGO_BIN_EXE_kubecertd"),
+                    "--root",
+                ])
                 .arg(node.root())
                 .args(["restore", "apiserver", "scheduler.conf"])
                 .output()
@@ -255,7 +340,13 @@ fn only_as_many_backups_are_kept_as_the_configuration_says_and_nobody_else_can_r
     for (round, umask) in ["000", "022", "077", "027", "000"].into_iter().enumerate() {
         fs::set_permissions(node.path(KEY), PermissionsExt::from_mode(0o666)).unwrap();
         let output = Command::new("sh")
-            .args(["-c", &format!("umask {umask}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_kubecertd"), "--root"])
+            .args([
+                "-c",
+                &format!("umask {umask}; exec \"$@\""),
+                "sh",
+                env!("CARGO_BIN_EXE_kubecertd"),
+                "--root",
+            ])
             .arg(node.root())
             .args(["renew", "--force", "apiserver", "admin.conf"])
             .output()
@@ -286,23 +377,37 @@ fn backups_never_lie_where_a_component_reads() {
         node.write("etc/kubecertd/kubecertd.toml", format!("[paths]\nstate = \"{state}\"\n"));
         let before = node.snapshot();
         for command in ["renew", "check", "config"] {
-            let arguments: &[&str] = if command == "config" { &["config", "check"] } else { &[command] };
+            let arguments: &[&str] =
+                if command == "config" { &["config", "check"] } else { &[command] };
             let run = node.run(arguments);
             assert_eq!(run.code, 78, "{}", run.text);
-            assert!(run.text.contains(says) && run.text.contains("/etc/kubecertd/kubecertd.toml:2"), "{}", run.text);
+            assert!(
+                run.text.contains(says) && run.text.contains("/etc/kubecertd/kubecertd.toml:2"),
+                "{}",
+                run.text
+            );
         }
         assert_eq!(node.snapshot(), before);
     }
 }
 
-/// What differs from run to run, made the same: times, serial numbers and the names of backups, with a number where two are made in a
-/// second.
+/// What differs from run to run, made the same: times, serial numbers and the names of backups,
+/// with a number where two are made in a second.
 fn masked(text: &str) -> String {
     let mask = |word: &str| match word {
-        word if word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit()) => "SERIAL".to_owned(),
-        word => word.split(|c: char| c.is_ascii_digit()).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("0").replace("Z-0", "Z"),
+        word if word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            "SERIAL".to_owned()
+        }
+        word => word
+            .split(|c: char| c.is_ascii_digit())
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join("0")
+            .replace("Z-0", "Z"),
     };
-    text.lines().map(|line| line.split_whitespace().map(mask).collect::<Vec<_>>().join(" ") + "\n").collect()
+    text.lines()
+        .map(|line| line.split_whitespace().map(mask).collect::<Vec<_>>().join(" ") + "\n")
+        .collect()
 }
 
 #[test]
@@ -315,7 +420,9 @@ fn the_readme_shows_what_it_really_says() {
         .text
         .replace("restart it.", "the next scheduled pass sees to it, kubecertd renew at once.");
     let readme = masked(include_str!("../README.md"));
-    for (command, said) in [("# kubecertd restore --list", &list), ("# kubecertd restore scheduler.conf", &restored)] {
+    for (command, said) in
+        [("# kubecertd restore --list", &list), ("# kubecertd restore scheduler.conf", &restored)]
+    {
         let expected = format!("{command}\n{}", masked(said));
         assert!(readme.contains(&expected), "not in the README:\n{command}\n{said}");
     }

@@ -18,8 +18,14 @@ fn sources(folder: &Path, text: &mut String) {
 
 /// Whether there is a test of this name, or a case of the real nodes.
 fn exists(sources: &str, name: &str) -> bool {
-    let is_test =
-        |before: &str| before.trim_end().lines().rev().take(3).any(|line| line.contains("#[test]") || line.contains("#[tokio::test"));
+    let is_test = |before: &str| {
+        before
+            .trim_end()
+            .lines()
+            .rev()
+            .take(3)
+            .any(|line| line.contains("#[test]") || line.contains("#[tokio::test"))
+    };
     let function = format!("fn {name}(");
     let mut found = sources.match_indices(&function).map(|(at, _)| &sources[..at]);
     found.any(is_test) || sources.contains(&format!("\n        {name} = crate::"))
@@ -39,7 +45,11 @@ fn every_test_that_the_threat_model_names_exists() {
     for paragraph in &paragraphs {
         let lists = paragraph.starts_with("- `");
         claims += usize::from(!lists);
-        let names = paragraph.split('`').skip(1).step_by(2).filter(|word| lists && word.contains('_') && !word.contains(['/', '.', '=']));
+        let names = paragraph
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|word| lists && word.contains('_') && !word.contains(['/', '.', '=']));
         for name in names {
             named += 1;
             assert!(exists(&all, name), "docs/threat-model.md names {name}, which is no test");

@@ -1,4 +1,5 @@
-//! Any text may be given as the configuration or as a profile: none may make the readers panic, and what is right can be shown.
+//! Any text may be given as the configuration or as a profile: none may make the readers panic, and
+//! what is right can be shown.
 #![no_main]
 
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Any bytes may stand where the journal is expected, and behind a header that fits them: none may make its reader panic,
-//! and what is understood is written so that it is understood again.
+//! Any bytes may stand where the journal is expected, and behind a header that fits them: none may
+//! make its reader panic, and what is understood is written so that it is understood again.
 #![no_main]
 
 use kubecertd::store::fuzzing;

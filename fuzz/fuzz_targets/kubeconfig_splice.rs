@@ -1,6 +1,6 @@
-//! Splices a fixed certificate and key into arbitrary bytes. Where that succeeds, the outcome has to hold the new
-//! values; and where the old ones were one line of base64 as everybody writes it, splicing them back has to give the
-//! original, byte for byte.
+//! Splices a fixed certificate and key into arbitrary bytes. Where that succeeds, the outcome has
+//! to hold the new values; and where the old ones were one line of base64 as everybody writes it,
+//! splicing them back has to give the original, byte for byte.
 #![no_main]
 
 use base64::Engine;
@@ -38,8 +38,8 @@ fn encoded(bytes: &Secret) -> usize {
     STANDARD.encode(bytes.expose()).len()
 }
 
-/// Whether the text holds these bytes as one line of canonical base64, long enough to be there on purpose, and
-/// beginning as PEM does, so that no YAML parser takes it for a number.
+/// Whether the text holds these bytes as one line of canonical base64, long enough to be there on
+/// purpose, and beginning as PEM does, so that no YAML parser takes it for a number.
 fn stands_in(text: &[u8], bytes: &Secret) -> bool {
     let line = STANDARD.encode(bytes.expose());
     line.len() >= 16 && line.starts_with("LS0t") && text.windows(line.len()).any(|window| window == line.as_bytes())

@@ -1,5 +1,5 @@
-//! Any text may lie in the folder of static pod manifests: none may make the reader panic, and no path that a pod names leads
-//! to anything but an absolute path of the host.
+//! Any text may lie in the folder of static pod manifests: none may make the reader panic, and no
+//! path that a pod names leads to anything but an absolute path of the host.
 #![no_main]
 
 use kubecertd::formats::manifest::Pod;

@@ -1,5 +1,5 @@
-//! Any bytes may stand in the state folder's small files: the daemon's memory, a hold, the last good configuration, what is
-//! remembered of services, and the daemon's status.
+//! Any bytes may stand in the state folder's small files: the daemon's memory, a hold, the last
+//! good configuration, what is remembered of services, and the daemon's status.
 #![no_main]
 
 use kubecertd::daemon::Status;

@@ -1,8 +1,9 @@
-//! Back to the old: where the server that looks at a new certificate refuses it, and accepts the one that it took the place of,
-//! that one is put back.
+//! Back to the old: where the server that looks at a new certificate refuses it, and accepts the
+//! one that it took the place of, that one is put back.
 //!
-//! A trial before the renewal should have shown it. It can't where the server was down at that moment, or trusts something else by
-//! now. Only what was renewed here and not changed by anybody since is taken back, and only for something that still has a life.
+//! A trial before the renewal should have shown it. It can't where the server was down at that
+//! moment, or trusts something else by now. Only what was renewed here and not changed by anybody
+//! since is taken back, and only for something that still has a life.
 
 use super::trial::{self, Candidate, Refusal};
 use crate::credentials::{Backup, ComposeError, Loaded, Stored, load, located};
@@ -55,11 +56,19 @@ struct Two<'s> {
     old: Stored,
 }
 
-/// Shows each suspect's new certificate to its server, and puts the old one back where that refuses the new and accepts the old.
-/// What the servers accept, and what nobody can say anything of, is not in the answer.
-pub fn go_back(root: &Root, store: &mut Store<'_>, suspects: &[Suspect], now: Timestamp, keep_backups: usize) -> Vec<WentBack> {
+/// Shows each suspect's new certificate to its server, and puts the old one back where that refuses
+/// the new and accepts the old. What the servers accept, and what nobody can say anything of, is
+/// not in the answer.
+pub fn go_back(
+    root: &Root,
+    store: &mut Store<'_>,
+    suspects: &[Suspect],
+    now: Timestamp,
+    keep_backups: usize,
+) -> Vec<WentBack> {
     let backups = store.backups();
-    let pairs: Vec<Two<'_>> = suspects.iter().filter_map(|suspect| two(root, &backups, suspect, now)).collect();
+    let pairs: Vec<Two<'_>> =
+        suspects.iter().filter_map(|suspect| two(root, &backups, suspect, now)).collect();
     let candidate = |Two { suspect, new, old }: &Two<'_>| {
         let Credential { name, location, .. } = &suspect.credential;
         (name.clone(), Candidate::in_place(root, &suspect.trial, location, new, old))
@@ -70,37 +79,68 @@ pub fn go_back(root: &Root, store: &mut Store<'_>, suspects: &[Suspect], now: Ti
 }
 
 /// The newest backup of it that is whole and valid, and another certificate.
-fn two<'s>(root: &Root, backups: &Backups, suspect: &'s Suspect, now: Timestamp) -> Option<Two<'s>> {
+fn two<'s>(
+    root: &Root,
+    backups: &Backups,
+    suspect: &'s Suspect,
+    now: Timestamp,
+) -> Option<Two<'s>> {
     let Loaded::Whole(new) = load(root, &suspect.credential) else { return None };
     if new.certificate.fingerprint != suspect.fingerprint {
         return None;
     }
     let credential = located(root, &suspect.credential);
-    let earlier = backups.generations().into_iter().find_map(|generation| match load(&Backup { backups, generation }, &credential) {
-        Loaded::Whole(old) if old.certificate.fingerprint != suspect.fingerprint => Some(old),
-        _ => None,
+    let earlier = backups.generations().into_iter().find_map(|generation| {
+        match load(&Backup { backups, generation }, &credential) {
+            Loaded::Whole(old) if old.certificate.fingerprint != suspect.fingerprint => Some(old),
+            _ => None,
+        }
     });
     let old = earlier.filter(|old| now <= old.certificate.not_after)?;
     Some(Two { suspect, new: *new, old: *old })
 }
 
-fn back(store: &mut Store<'_>, two: &Two<'_>, refusal: Refusal, now: Timestamp, keep_backups: usize) -> WentBack {
+fn back(
+    store: &mut Store<'_>,
+    two: &Two<'_>,
+    refusal: Refusal,
+    now: Timestamp,
+    keep_backups: usize,
+) -> WentBack {
     let Refusal { server, answer } = refusal;
     let credential = two.suspect.credential.name.clone();
     let Stored { certificate: old, .. } = &two.old;
-    let refused = Refused { credential: credential.clone(), fingerprint: old.fingerprint.to_string(), server, answer, at: now };
+    let refused = Refused {
+        credential: credential.clone(),
+        fingerprint: old.fingerprint.to_string(),
+        server,
+        answer,
+        at: now,
+    };
     let in_place = Replaced { credential, fingerprint: old.fingerprint, not_after: old.not_after };
     WentBack { refused, result: put_back(store, two, now, keep_backups).map(|()| in_place) }
 }
 
-fn put_back(store: &mut Store<'_>, two: &Two<'_>, now: Timestamp, keep_backups: usize) -> Result<(), BackError> {
+fn put_back(
+    store: &mut Store<'_>,
+    two: &Two<'_>,
+    now: Timestamp,
+    keep_backups: usize,
+) -> Result<(), BackError> {
     let Two { suspect, new, old } = two;
-    let contents: Vec<Secret> = old.form.sources().filter_map(|source| source.content.clone()).collect();
+    let contents: Vec<Secret> =
+        old.form.sources().filter_map(|source| source.content.clone()).collect();
     let (certificate, key) = old.read_back(&contents)?;
-    // Around what the files hold now: a kubeconfig may have been edited since, in what is not the certificate's.
+    // Around what the files hold now: a kubeconfig may have been edited since, in what is not the
+    // certificate's.
     let files = new.compose(&certificate, &key.to_pem()?)?.files;
     let name = suspect.credential.name.clone();
-    let staged = store.stage(Change { credential: name, files, link: None, backup: store::Backup::Wanted })?;
+    let staged = store.stage(Change {
+        credential: name,
+        files,
+        link: None,
+        backup: store::Backup::Wanted,
+    })?;
     let change = staged.check(|contents| {
         let (certificate, key) = new.read_back(contents)?;
         if key.fits(&certificate) { Ok(()) } else { Err(BackError::KeyDoesNotFit) }

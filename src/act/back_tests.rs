@@ -51,12 +51,24 @@ fn the_old_one_comes_back_where_it_is_accepted_and_the_new_one_is_not() {
     let (old, node) = (client.old.certificate.fingerprint, renewed(&client));
     let server = client.server(200, 401);
     let back = node.back(&node.suspects(&server), NOW);
-    let told: Vec<_> = back.iter().map(|one| (one.refused.credential.as_str(), one.refused.answer.as_str())).collect();
+    let told: Vec<_> = back
+        .iter()
+        .map(|one| (one.refused.credential.as_str(), one.refused.answer.as_str()))
+        .collect();
     assert_eq!(told, [("one", "status 401"), ("admin.conf", "status 401")]);
     assert!(back.iter().all(|one| one.result.as_ref().unwrap().fingerprint == old), "{back:?}");
-    assert!(back.iter().all(|one| one.refused.fingerprint == old.to_string() && one.refused.server == format!("https://{server}")));
-    assert_eq!(node.in_place(), [old; 2], "keys and certificates fit, or they would have no certificate");
-    assert_eq!(node.files(), ["admin.conf", "ca.crt", "ca.key", "one.crt", "one.key", "state"], "nothing stays behind");
+    assert!(back.iter().all(|one| one.refused.fingerprint == old.to_string()
+        && one.refused.server == format!("https://{server}")));
+    assert_eq!(
+        node.in_place(),
+        [old; 2],
+        "keys and certificates fit, or they would have no certificate"
+    );
+    assert_eq!(
+        node.files(),
+        ["admin.conf", "ca.crt", "ca.key", "one.crt", "one.key", "state"],
+        "nothing stays behind"
+    );
 }
 
 #[test]
@@ -76,7 +88,9 @@ fn nothing_is_taken_back_without_proof() {
     let node = renewed(&client);
     let new = node.in_place();
     // Accepts the new one, refuses both, is broken, is down.
-    for server in [client.server(401, 200), client.server(401, 401), client.server(200, 500), nowhere()] {
+    for server in
+        [client.server(401, 200), client.server(401, 401), client.server(200, 500), nowhere()]
+    {
         let back = node.back(&node.suspects(&server), NOW);
         assert!(back.is_empty(), "{back:?}");
     }
@@ -90,7 +104,10 @@ fn what_has_ended_or_was_changed_by_somebody_else_is_not_taken_back() {
     let (new, server) = (node.in_place(), client.server(200, 401));
     let after_its_end = client.old.certificate.not_after.plus(Duration::from_secs(1));
     assert!(node.back(&node.suspects(&server), after_its_end).is_empty());
-    let suspects = node.suspects(&server).into_iter().map(|one| Suspect { fingerprint: Digest::of(b"ours"), ..one });
+    let suspects = node
+        .suspects(&server)
+        .into_iter()
+        .map(|one| Suspect { fingerprint: Digest::of(b"ours"), ..one });
     assert!(node.back(&suspects.collect::<Vec<_>>(), NOW).is_empty());
     assert_eq!(node.in_place(), new);
 }

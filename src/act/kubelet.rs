@@ -1,5 +1,6 @@
-//! kubelet's own client certificate, issued here because kubelet can't get another one itself: a new pem beside the old ones, and the
-//! link swapped to it, as kubelet does it; and kubelet.conf pointed to the link where it embeds an old certificate instead.
+//! kubelet's own client certificate, issued here because kubelet can't get another one itself: a
+//! new pem beside the old ones, and the link swapped to it, as kubelet does it; and kubelet.conf
+//! pointed to the link where it embeds an old certificate instead.
 
 use super::renew::{Job, RenewError};
 use crate::credentials::{ComposeError, Files, Form, LoadedAuthority, Source, Stored, load};
@@ -9,26 +10,51 @@ use crate::model::{AbsolutePath, Credential, Digest, KubeletClient, Location, Si
 use crate::store::{Kind, NewFile, NewLink};
 use crate::sys::{FileError, Root, local_stamp};
 
-/// What to issue again: the old certificate where it can be read and this cluster's authority signed it, else what one for this node
-/// has to say.
-pub(super) fn original(root: &Root, job: &Job, client: &KubeletClient, authority: &LoadedAuthority) -> Result<Stored, RenewError> {
+/// What to issue again: the old certificate where it can be read and this cluster's authority
+/// signed it, else what one for this node has to say.
+pub(super) fn original(
+    root: &Root,
+    job: &Job,
+    client: &KubeletClient,
+    authority: &LoadedAuthority,
+) -> Result<Stored, RenewError> {
     let credential = &job.facts.credential;
     let own = load(root, credential).stored();
     let found = own.as_ref().map(|stored| stored.certificate.fingerprint);
-    if client.embedded.is_none() && found != job.facts.material.leaf().map(|leaf| leaf.fingerprint) {
+    if client.embedded.is_none() && found != job.facts.material.leaf().map(|leaf| leaf.fingerprint)
+    {
         return Err(RenewError::Changed);
     }
-    let embedded = || load(root, &Credential { location: Location::Kubeconfig(client.kubeconfig.clone()), ..credential.clone() }).stored();
+    let embedded = || {
+        load(
+            root,
+            &Credential {
+                location: Location::Kubeconfig(client.kubeconfig.clone()),
+                ..credential.clone()
+            },
+        )
+        .stored()
+    };
     let node = client.node.as_ref().map_err(|reason| RenewError::NodeNotKnown(reason.clone()))?;
-    let is_its_own = |stored: &Stored| authority.signer_of(&stored.certificate) == Signer::Authority && is_for(&stored.certificate, node);
+    let is_its_own = |stored: &Stored| {
+        authority.signer_of(&stored.certificate) == Signer::Authority
+            && is_for(&stored.certificate, node)
+    };
     let old = own.filter(is_its_own).or_else(|| embedded().filter(is_its_own));
-    let certificate = old.map_or_else(|| kubelet_template(node), |stored| Ok(stored.certificate))?;
-    Ok(Stored { form: form(root, &credential.location, &client.kubeconfig)?, certificate, user: None, notes: Vec::new() })
+    let certificate =
+        old.map_or_else(|| kubelet_template(node), |stored| Ok(stored.certificate))?;
+    Ok(Stored {
+        form: form(root, &credential.location, &client.kubeconfig)?,
+        certificate,
+        user: None,
+        notes: Vec::new(),
+    })
 }
 
 fn is_for(certificate: &Certificate, node: &str) -> bool {
     let subject = certificate.subject.parts();
-    let has = |kind: &str, value: &str| subject.iter().any(|(own, text)| *own == kind && text == value);
+    let has =
+        |kind: &str, value: &str| subject.iter().any(|(own, text)| *own == kind && text == value);
     has("O", NODES) && has("CN", &format!("{NODE_PREFIX}{node}"))
 }
 
@@ -40,13 +66,20 @@ fn form(root: &Root, location: &Location, kubeconfig: &AbsolutePath) -> Result<F
         Ok::<_, RenewError>(Source { path: path.clone(), content })
     };
     Ok(match location {
-        Location::Pair { certificate, key } => Form::Pair { certificate: source(certificate)?, key: source(key)? },
+        Location::Pair { certificate, key } => {
+            Form::Pair { certificate: source(certificate)?, key: source(key)? }
+        }
         Location::Bundle(file) => Form::Bundle(source(file)?),
-        Location::Kubeconfig(_) => return Err(RenewError::NodeNotKnown(format!("{kubeconfig} leads to another kubeconfig"))),
+        Location::Kubeconfig(_) => {
+            return Err(RenewError::NodeNotKnown(format!(
+                "{kubeconfig} leads to another kubeconfig"
+            )));
+        }
     })
 }
 
-/// Where a link leads that is swapped, or `Some(None)` where there will be one. `None` for what is replaced as a file.
+/// Where a link leads that is swapped, or `Some(None)` where there will be one. `None` for what is
+/// replaced as a file.
 fn link(root: &Root, path: &AbsolutePath) -> Result<Option<Option<std::path::PathBuf>>, FileError> {
     if !NewLink::is_for(path) {
         return Ok(None);
@@ -63,7 +96,8 @@ pub(super) struct Replacing {
     pub(super) link: Option<NewLink>,
 }
 
-/// The files that change: for a link the new pem, else the file itself; and kubelet.conf where it has to be pointed there.
+/// The files that change: for a link the new pem, else the file itself; and kubelet.conf where it
+/// has to be pointed there.
 pub(super) fn files(
     root: &Root,
     job: &Job,
@@ -76,7 +110,8 @@ pub(super) fn files(
     let mut new_link = None;
     if let (Some(old), Location::Bundle(_)) = (link(root, path)?, location) {
         let content = files.drain(..).next().map(|file| file.content).ok_or(RenewError::Fault)?;
-        new_link = Some(NewLink { path: path.clone(), old, name: free_name(root, path, now)?, content });
+        new_link =
+            Some(NewLink { path: path.clone(), old, name: free_name(root, path, now)?, content });
     }
     if client.embedded.is_some() {
         files.extend(pointed(root, client, location)?);
@@ -84,7 +119,8 @@ pub(super) fn files(
     Ok(Replacing { files, link: new_link })
 }
 
-/// With the time in it, as kubelet does it: the machine's own. A name that is taken is somebody's file.
+/// With the time in it, as kubelet does it: the machine's own. A name that is taken is somebody's
+/// file.
 fn free_name(root: &Root, path: &AbsolutePath, now: Timestamp) -> Result<String, RenewError> {
     let folder = root.folder(path.as_path().parent().unwrap_or(path.as_path()))?;
     for later in 0..60 {
@@ -98,15 +134,26 @@ fn free_name(root: &Root, path: &AbsolutePath, now: Timestamp) -> Result<String,
 }
 
 /// Nothing where it points there by now.
-fn pointed(root: &Root, client: &KubeletClient, location: &Location) -> Result<Option<NewFile>, RenewError> {
+fn pointed(
+    root: &Root,
+    client: &KubeletClient,
+    location: &Location,
+) -> Result<Option<NewFile>, RenewError> {
     let path = &client.kubeconfig;
     let Some(text) = Files::read(root, path)? else { return Err(RenewError::Changed) };
-    let embeds =
-        Kubeconfig::parse(text.expose()).is_ok_and(|config| matches!(config.user.client.certificate, kubeconfig::Source::Embedded(_)));
+    let embeds = Kubeconfig::parse(text.expose()).is_ok_and(|config| {
+        matches!(config.user.client.certificate, kubeconfig::Source::Embedded(_))
+    });
     if !embeds {
         return Ok(None);
     }
     let failed = |source| ComposeError::Splice { path: path.clone(), source };
-    let content = kubeconfig::point(text.expose(), location.certificate_file().as_path()).map_err(failed)?;
-    Ok(Some(NewFile { path: path.clone(), content, old: Some(Digest::of(text.expose())), kind: Kind::Private }))
+    let content =
+        kubeconfig::point(text.expose(), location.certificate_file().as_path()).map_err(failed)?;
+    Ok(Some(NewFile {
+        path: path.clone(),
+        content,
+        old: Some(Digest::of(text.expose())),
+        kind: Kind::Private,
+    }))
 }

@@ -1,4 +1,5 @@
-//! What is done about a plan. Kubelet's own certificate gets its room here beside the renewal and the refresh of services.
+//! What is done about a plan. Kubelet's own certificate gets its room here beside the renewal and
+//! the refresh of services.
 
 mod back;
 mod copy;

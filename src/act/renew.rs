@@ -1,18 +1,24 @@
-//! Renewal: new keys and certificates for everything that is due, proven right before any file is replaced.
+//! Renewal: new keys and certificates for everything that is due, proven right before any file is
+//! replaced.
 //!
-//! Keys are made on all cores at once; every call to the file system is made by one thread, in an order that does not
-//! vary. A credential that fails costs only itself.
+//! Keys are made on all cores at once; every call to the file system is made by one thread, in an
+//! order that does not vary. A credential that fails costs only itself.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::kubelet;
 use super::trial::{self, Candidate, Refusal, Verdicts};
-use crate::credentials::{Backup, ComposeError, Composed, Files, LoadedAuthority, LoadedKey, Stored, load, load_authority, located};
-use crate::formats::x509::{self, Certificate, IssueError, KeyAlgorithm, KeyError, PrivateKey, ReadError, VerifyError};
+use crate::credentials::{
+    Backup, ComposeError, Composed, Files, LoadedAuthority, LoadedKey, Stored, load,
+    load_authority, located,
+};
+use crate::formats::x509::{
+    self, Certificate, IssueError, KeyAlgorithm, KeyError, PrivateKey, ReadError, VerifyError,
+};
 use crate::model::{
-    AbsolutePath, Authority, AuthorityName, CredentialFacts, CredentialName, Digest, KeyChoice, Material, SanChange, Secret, Timestamp,
-    TrialAt, Urgency,
+    AbsolutePath, Authority, AuthorityName, CredentialFacts, CredentialName, Digest, KeyChoice,
+    Material, SanChange, Secret, Timestamp, TrialAt, Urgency,
 };
 use crate::plan::Terms;
 use crate::store::{self, Backups, Change, Checked, Store, StoreError};
@@ -75,10 +81,16 @@ pub type Progress<'p> = &'p (dyn Fn(usize, usize) + Sync);
 #[derive(Debug, thiserror::Error)]
 pub enum RenewError {
     /// Its files are not what they were when its renewal was decided.
-    #[error("its files were changed by somebody else in the meantime; they are left as they are, and the next pass looks at them again")]
+    #[error(
+        "its files were changed by somebody else in the meantime; they are left as they are, and \
+         the next pass looks at them again"
+    )]
     Changed,
     /// Its files are another credential's too.
-    #[error("{path} belongs to {other} too, which is renewed in this pass; give each credential files of its own")]
+    #[error(
+        "{path} belongs to {other} too, which is renewed in this pass; give each credential files \
+         of its own"
+    )]
     Shared {
         /// The file.
         path: AbsolutePath,
@@ -86,7 +98,10 @@ pub enum RenewError {
         other: CredentialName,
     },
     /// The authority can't sign any more.
-    #[error("its authority {name} could sign when this was decided, and can't now; the next pass looks at it again")]
+    #[error(
+        "its authority {name} could sign when this was decided, and can't now; the next pass looks \
+         at it again"
+    )]
     Authority {
         /// The authority.
         name: AuthorityName,
@@ -113,7 +128,10 @@ pub enum RenewError {
     #[error("the new certificate was not accepted, and nothing was replaced: {0}")]
     Refused(#[from] VerifyError),
     /// The server that looks at it does not accept it.
-    #[error("{server} refused the new certificate ({answer}) and accepts the old one, which stays in place")]
+    #[error(
+        "{server} refused the new certificate ({answer}) and accepts the old one, which stays in \
+         place"
+    )]
     RefusedBy {
         /// The server.
         server: String,
@@ -146,8 +164,15 @@ struct Prepared<'j> {
     change: Change,
 }
 
-/// Renews all of them, and says for each what became of it, in their order; then what an operator should know besides.
-pub fn renew(root: &Root, store: &mut Store<'_>, jobs: &[Job], renewal: Renewal, progress: Progress<'_>) -> (Vec<Outcome>, Vec<String>) {
+/// Renews all of them, and says for each what became of it, in their order; then what an operator
+/// should know besides.
+pub fn renew(
+    root: &Root,
+    store: &mut Store<'_>,
+    jobs: &[Job],
+    renewal: Renewal,
+    progress: Progress<'_>,
+) -> (Vec<Outcome>, Vec<String>) {
     let authorities = load_authorities(root, jobs);
     let backups = store.backups();
     let done = AtomicUsize::new(0);
@@ -161,7 +186,10 @@ pub fn renew(root: &Root, store: &mut Store<'_>, jobs: &[Job], renewal: Renewal,
     let mut taken = BTreeMap::new();
     for (job, prepared) in jobs.iter().zip(prepared) {
         let name = job.facts.credential.name.clone();
-        match prepared.unwrap_or(Err(RenewError::Fault)).and_then(|prepared| stage(root, store, prepared, renewal.now, &mut taken)) {
+        match prepared
+            .unwrap_or(Err(RenewError::Fault))
+            .and_then(|prepared| stage(root, store, prepared, renewal.now, &mut taken))
+        {
             Ok(one) => staged.push(one),
             Err(e) => drop(results.insert(name, Err(e))),
         }
@@ -190,12 +218,16 @@ struct StagedOne {
     trial: Option<Candidate>,
 }
 
-/// Shows the new client certificates to the servers that look at them. The files of one that is refused are removed again.
+/// Shows the new client certificates to the servers that look at them. The files of one that is
+/// refused are removed again.
 fn try_out(
     mut staged: Vec<StagedOne>,
     results: &mut BTreeMap<CredentialName, Result<Renewed, RenewError>>,
 ) -> (Vec<(Renewed, Checked)>, Vec<String>) {
-    let candidates = staged.iter_mut().filter_map(|one| Some((one.renewed.credential.clone(), one.trial.take()?))).collect();
+    let candidates = staged
+        .iter_mut()
+        .filter_map(|one| Some((one.renewed.credential.clone(), one.trial.take()?)))
+        .collect();
     let Verdicts { refused, notes } = trial::try_out(candidates);
     let mut accepted = Vec::new();
     for StagedOne { renewed, change, .. } in staged {
@@ -229,7 +261,10 @@ fn prepare<'j>(
     }
     let cannot_sign = || RenewError::Authority { name: job.authority.name.clone() };
     let authority = authorities.get(&job.authority.name).ok_or_else(cannot_sign)?;
-    let LoadedAuthority::Present { signing, key: LoadedKey::Usable(authority_key), .. } = authority else { return Err(cannot_sign()) };
+    let LoadedAuthority::Present { signing, key: LoadedKey::Usable(authority_key), .. } = authority
+    else {
+        return Err(cannot_sign());
+    };
     let kubelets = job.facts.kubelet.as_ref();
     let mut stored = match kubelets {
         Some(client) => kubelet::original(root, job, client, authority)?,
@@ -240,8 +275,13 @@ fn prepare<'j>(
         stored.certificate = x509::with_names(&stored.certificate, &job.names)?;
     }
     let old = &stored.certificate;
-    let terms = x509::Terms { serial: x509::random_serial()?, not_before: job.terms.not_before, not_after: job.terms.not_after };
-    let certificate = Certificate::from_der(&x509::reissue(old, signing, authority_key, &key, &terms)?)?;
+    let terms = x509::Terms {
+        serial: x509::random_serial()?,
+        not_before: job.terms.not_before,
+        not_after: job.terms.not_after,
+    };
+    let certificate =
+        Certificate::from_der(&x509::reissue(old, signing, authority_key, &key, &terms)?)?;
     let Composed { mut files } = stored.compose(&certificate, &key.to_pem()?)?;
     if job.facts.backup.is_some() {
         // The contents came from a backup; what is replaced is what is there now.
@@ -253,15 +293,23 @@ fn prepare<'j>(
     if let Some(client) = kubelets {
         kubelet::Replacing { files, link } = kubelet::files(root, job, client, files, renewal.now)?;
     }
-    let change = Change { credential: job.facts.credential.name.clone(), files, link, backup: backup(job) };
+    let change =
+        Change { credential: job.facts.credential.name.clone(), files, link, backup: backup(job) };
     Ok(Prepared { job, stored, issuer: signing, certificate, change })
 }
 
-/// What has no time left is replaced even where the disk has no room for a backup. But a key that does not fit, or a damaged
-/// file, may be the only copy of something else.
+/// What has no time left is replaced even where the disk has no room for a backup. But a key that
+/// does not fit, or a damaged file, may be the only copy of something else.
 fn backup(job: &Job) -> store::Backup {
-    let worthless = matches!(job.facts.material, Material::Whole(_) | Material::KeyMissing(..) | Material::Absent);
-    if worthless && job.urgency > Urgency::Due { store::Backup::Wanted } else { store::Backup::Required }
+    let worthless = matches!(
+        job.facts.material,
+        Material::Whole(_) | Material::KeyMissing(..) | Material::Absent
+    );
+    if worthless && job.urgency > Urgency::Due {
+        store::Backup::Wanted
+    } else {
+        store::Backup::Required
+    }
 }
 
 /// The credential to issue anew: the one that was judged, or its backup where the plan says so.
@@ -269,14 +317,21 @@ fn original(root: &Root, backups: &Backups, job: &Job) -> Result<Stored, RenewEr
     let loaded = match &job.facts.backup {
         None => load(root, &job.facts.credential),
         Some(name) => {
-            let generation = backups.generations().into_iter().find(|generation| generation.to_string() == *name);
+            let generation = backups
+                .generations()
+                .into_iter()
+                .find(|generation| generation.to_string() == *name);
             let generation = generation.ok_or(RenewError::Changed)?;
             load(&Backup { backups, generation }, &located(root, &job.facts.credential))
         }
     };
     let stored = loaded.stored().ok_or(RenewError::Changed)?;
     let judged = job.facts.material.leaf().map(|leaf| leaf.fingerprint);
-    if judged.is_some_and(|judged| judged != stored.certificate.fingerprint) { Err(RenewError::Changed) } else { Ok(stored) }
+    if judged.is_some_and(|judged| judged != stored.certificate.fingerprint) {
+        Err(RenewError::Changed)
+    } else {
+        Ok(stored)
+    }
 }
 
 /// What kind of key is made, where the old certificate has this one.
@@ -296,7 +351,8 @@ fn digest(root: &Root, path: &AbsolutePath) -> Result<Option<Digest>, FileError>
     Ok(Files::read(root, path)?.map(|content| Digest::of(content.expose())))
 }
 
-/// Puts the new files beside the old ones and proves, from what can be read there, that they are right.
+/// Puts the new files beside the old ones and proves, from what can be read there, that they are
+/// right.
 fn stage(
     root: &Root,
     store: &Store<'_>,
@@ -307,7 +363,8 @@ fn stage(
     let Prepared { job, stored, issuer, certificate, change } = prepared;
     let name = job.facts.credential.name.clone();
     let link = change.link.iter().map(|link| link.path.clone());
-    let files: Vec<AbsolutePath> = link.chain(change.files.iter().map(|file| file.path.clone())).collect();
+    let files: Vec<AbsolutePath> =
+        link.chain(change.files.iter().map(|file| file.path.clone())).collect();
     if let Some((path, other)) = files.iter().find_map(|path| taken.get_key_value(path)) {
         return Err(RenewError::Shared { path: path.clone(), other: other.clone() });
     }
@@ -329,7 +386,12 @@ fn stage(
     Ok(StagedOne { renewed, change, trial })
 }
 
-fn check(stored: &Stored, issuer: &Certificate, contents: &[Secret], now: Timestamp) -> Result<(Certificate, PrivateKey), RenewError> {
+fn check(
+    stored: &Stored,
+    issuer: &Certificate,
+    contents: &[Secret],
+    now: Timestamp,
+) -> Result<(Certificate, PrivateKey), RenewError> {
     let (certificate, key) = stored.read_back(contents)?;
     if !key.fits(&certificate) {
         return Err(RenewError::KeyDoesNotFit);

@@ -1,7 +1,9 @@
-//! The trial: a new client certificate is shown to the server that looks at it, before it takes the place of the old one.
+//! The trial: a new client certificate is shown to the server that looks at it, before it takes the
+//! place of the old one.
 //!
-//! Only a server that refuses the new one and accepts the old one proves anything. Whatever else happens (it is down, it hangs, it
-//! refuses both, something stands in between) must not keep a credential from being renewed.
+//! Only a server that refuses the new one and accepts the old one proves anything. Whatever else
+//! happens (it is down, it hangs, it refuses both, something stands in between) must not keep a
+//! credential from being renewed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +24,8 @@ const LIMIT: Duration = Duration::from_secs(3);
 /// How long all of them are.
 const LIMIT_FOR_ALL: Duration = Duration::from_secs(5);
 
-/// The header by which somebody who vouches for others says for whom: what kubeadm's manifest has the API server look at.
+/// The header by which somebody who vouches for others says for whom: what kubeadm's manifest has
+/// the API server look at.
 const REMOTE_USER: &str = "X-Remote-User";
 
 /// What a server says of a new certificate.
@@ -36,7 +39,8 @@ enum Trial {
     Refused(String),
 }
 
-/// A new certificate, the old one, and where they are shown. What can't be tried is one too, so that it is told.
+/// A new certificate, the old one, and where they are shown. What can't be tried is one too, so
+/// that it is told.
 #[derive(Debug)]
 pub(super) struct Candidate {
     server: String,
@@ -57,13 +61,21 @@ struct Place {
     url: String,
     user: Option<String>,
     trust: Trust,
-    /// What "forbidden" means there: who it is was seen, and may not. The API server says so to those that it does not know.
+    /// What "forbidden" means there: who it is was seen, and may not. The API server says so to
+    /// those that it does not know.
     forbidden_is_known: bool,
 }
 
 impl Candidate {
-    /// `None` for what is not tried anywhere. Without an old one that works there is nothing to lose, and nothing to compare with.
-    pub fn new(root: &Root, job: &Job, stored: &Stored, certificate: &Certificate, key: &PrivateKey) -> Option<Self> {
+    /// `None` for what is not tried anywhere. Without an old one that works there is nothing to
+    /// lose, and nothing to compare with.
+    pub fn new(
+        root: &Root,
+        job: &Job,
+        stored: &Stored,
+        certificate: &Certificate,
+        key: &PrivateKey,
+    ) -> Option<Self> {
         let at = job.trial.as_ref()?;
         if job.facts.backup.is_some() || !matches!(job.facts.material, Material::Whole(_)) {
             return None;
@@ -72,12 +84,24 @@ impl Candidate {
     }
 
     /// One that is to take the place of another.
-    fn staged(root: &Root, at: &TrialAt, location: &Location, new: (&Certificate, &PrivateKey), old: &Stored) -> Self {
+    fn staged(
+        root: &Root,
+        at: &TrialAt,
+        location: &Location,
+        new: (&Certificate, &PrivateKey),
+        old: &Stored,
+    ) -> Self {
         Self::of(root, at, location, || Ok((identity(new.0, new.1)?, identity_of(old)?)))
     }
 
     /// One that is in place already, and the one that it took the place of.
-    pub fn in_place(root: &Root, at: &TrialAt, location: &Location, new: &Stored, old: &Stored) -> Self {
+    pub fn in_place(
+        root: &Root,
+        at: &TrialAt,
+        location: &Location,
+        new: &Stored,
+        old: &Stored,
+    ) -> Self {
         Self::of(root, at, location, || Ok((identity_of(new)?, identity_of(old)?)))
     }
 
@@ -143,11 +167,10 @@ pub struct Refusal {
     pub answer: String,
 }
 
-/// Shows one new certificate that is checked and not in place yet; the old one works. What an operator should know besides. To be called
-/// from a thread that may wait.
+/// Shows one new certificate that is checked and not in place yet; the old one works. What an
+/// operator should know besides. To be called from a thread that may wait.
 ///
-/// # Errors
-/// The refusal: it must not take the place of the old one.
+/// # Errors The refusal: it must not take the place of the old one.
 pub fn try_one(
     root: &Root,
     at: &TrialAt,
@@ -175,10 +198,15 @@ pub(super) fn try_out(candidates: Vec<(CredentialName, Candidate)>) -> Verdicts 
         match trial {
             Trial::Accepted => {}
             Trial::NotTried(reason) => not_tried.entry((server, reason)).or_default().push(name),
-            Trial::Refused(answer) => drop(verdicts.refused.insert(name, Refusal { server, answer })),
+            Trial::Refused(answer) => {
+                drop(verdicts.refused.insert(name, Refusal { server, answer }))
+            }
         }
     }
-    verdicts.notes = not_tried.into_iter().map(|((server, reason), names)| note(&server, &reason, &names)).collect();
+    verdicts.notes = not_tried
+        .into_iter()
+        .map(|((server, reason), names)| note(&server, &reason, &names))
+        .collect();
     verdicts
 }
 
@@ -194,10 +222,16 @@ fn ask_all(asked: Vec<Asked>) -> Vec<Answered> {
     if asked.is_empty() {
         return Vec::new();
     }
-    let named: Vec<_> = asked.iter().map(|(name, server, _)| (name.clone(), server.clone())).collect();
+    let named: Vec<_> =
+        asked.iter().map(|(name, server, _)| (name.clone(), server.clone())).collect();
     let mut trials = block_on(|| until_the_limit(asked)).unwrap_or_default();
-    let missing = || Trial::NotTried(format!("no answer within {} seconds", LIMIT_FOR_ALL.as_secs()));
-    named.into_iter().enumerate().map(|(at, (name, server))| (name, server, trials.remove(&at).unwrap_or_else(missing))).collect()
+    let missing =
+        || Trial::NotTried(format!("no answer within {} seconds", LIMIT_FOR_ALL.as_secs()));
+    named
+        .into_iter()
+        .enumerate()
+        .map(|(at, (name, server))| (name, server, trials.remove(&at).unwrap_or_else(missing)))
+        .collect()
 }
 
 async fn until_the_limit(asked: Vec<Asked>) -> BTreeMap<usize, Trial> {
@@ -229,8 +263,12 @@ impl Ready {
         };
         match self.place.show(&self.old).await {
             Answer::Accepted => Trial::Refused(refused),
-            Answer::Refused(_) => Trial::NotTried(format!("it refuses the old certificate too ({refused})")),
-            Answer::Nothing(reason) => Trial::NotTried(format!("it said {refused}, and of the old certificate nothing: {reason}")),
+            Answer::Refused(_) => {
+                Trial::NotTried(format!("it refuses the old certificate too ({refused})"))
+            }
+            Answer::Nothing(reason) => Trial::NotTried(format!(
+                "it said {refused}, and of the old certificate nothing: {reason}"
+            )),
         }
     }
 }
@@ -239,13 +277,18 @@ impl Place {
     async fn show(&self, identity: &ClientIdentity) -> Answer {
         let headers: Vec<_> = self.user.iter().map(|user| (REMOTE_USER, user.as_str())).collect();
         let call = Call { url: &self.url, headers: &headers, json: None };
-        match http::call(call, &self.trust, Some(identity), LIMIT).await.map(|answer| answer.status) {
+        match http::call(call, &self.trust, Some(identity), LIMIT).await.map(|answer| answer.status)
+        {
             Ok(200..=299) => Answer::Accepted,
             Ok(403) if self.forbidden_is_known => Answer::Accepted,
             Ok(status @ 401) => Answer::Refused(format!("status {status}")),
-            Ok(403) => Answer::Nothing("it answers as to somebody it does not know (status 403)".to_owned()),
+            Ok(403) => Answer::Nothing(
+                "it answers as to somebody it does not know (status 403)".to_owned(),
+            ),
             Ok(status) => Answer::Nothing(format!("it answers with status {status}")),
-            Err(HttpError::CertificateRefused(alert)) => Answer::Refused(format!("TLS alert {alert:?}")),
+            Err(HttpError::CertificateRefused(alert)) => {
+                Answer::Refused(format!("TLS alert {alert:?}"))
+            }
             Err(e) => Answer::Nothing(e.to_string()),
         }
     }

@@ -15,7 +15,10 @@ use tokio_rustls::TlsAcceptor;
 use super::super::{Outcome, RenewError, Renewal, renew};
 use super::*;
 use crate::drivers::tls::servers::{Authority, Pair, VERSIONS, accept, server};
-use crate::model::{AbsolutePath, AuthorityName, Credential, CredentialFacts, Digest, KeyChoice, Need, Timestamp, Urgency, days};
+use crate::model::{
+    AbsolutePath, AuthorityName, Credential, CredentialFacts, Digest, KeyChoice, Need, Timestamp,
+    Urgency, days,
+};
 use crate::observe::{Catalog, observe};
 use crate::plan::Terms;
 use crate::store::Store;
@@ -34,11 +37,17 @@ fn on_a_thread<F: Future<Output = String>>(serve: impl FnOnce() -> F + Send + 's
 }
 
 /// A server that demands a client certificate and answers with a status by whose it is.
-pub fn answers(config: Arc<ServerConfig>, status: impl Fn(Digest) -> u16 + Send + Clone + 'static) -> String {
+pub fn answers(
+    config: Arc<ServerConfig>,
+    status: impl Fn(Digest) -> u16 + Send + Clone + 'static,
+) -> String {
     on_a_thread(async move || {
         accept(async move |stream| {
-            let Ok(mut stream) = TlsAcceptor::from(config.clone()).accept(stream).await else { return };
-            let shown = stream.get_ref().1.peer_certificates().map(|chain| Digest::of(&chain[0])).unwrap();
+            let Ok(mut stream) = TlsAcceptor::from(config.clone()).accept(stream).await else {
+                return;
+            };
+            let shown =
+                stream.get_ref().1.peer_certificates().map(|chain| Digest::of(&chain[0])).unwrap();
             let _ = stream.read(&mut [0; 4_096]).await;
             let answer = format!("HTTP/1.1 {} X\r\nContent-Length: 0\r\n\r\n", status(shown));
             let _ = stream.write_all(answer.as_bytes()).await;
@@ -72,7 +81,13 @@ impl Client {
     fn ready(&self, address: &str, forbidden_is_known: bool) -> Ready {
         let url = format!("https://{address}/api");
         let trust = Trust::Authorities(vec![self.authority.certificate()]);
-        let place = Place { server: server_of(&url).to_owned(), url, user: None, trust, forbidden_is_known };
+        let place = Place {
+            server: server_of(&url).to_owned(),
+            url,
+            user: None,
+            trust,
+            forbidden_is_known,
+        };
         Ready { place, new: self.new.identity(), old: self.old.identity() }
     }
 
@@ -98,7 +113,14 @@ fn only_a_refusal_of_the_new_one_alone_is_one() {
         (200, 200, Trial::Accepted),
         (200, 401, Trial::Refused("status 401".to_owned())),
         (401, 401, not_tried("it refuses the old certificate too (status 401)")),
-        (500, 401, not_tried("it said status 401, and of the old certificate nothing: it answers with status 500")),
+        (
+            500,
+            401,
+            not_tried(
+                "it said status 401, and of the old certificate nothing: it answers with status \
+                 500",
+            ),
+        ),
         (200, 403, not_tried("it answers as to somebody it does not know (status 403)")),
         (200, 503, not_tried("it answers with status 503")),
         (200, 404, not_tried("it answers with status 404")),
@@ -112,18 +134,33 @@ fn only_a_refusal_of_the_new_one_alone_is_one() {
 fn kubelet_knows_whom_it_forbids_something() {
     let client = Client::new();
     assert_eq!(run(client.ready(&client.server(200, 403), true)), Trial::Accepted);
-    assert_eq!(run(client.ready(&client.server(403, 401), true)), Trial::Refused("status 401".to_owned()));
+    assert_eq!(
+        run(client.ready(&client.server(403, 401), true)),
+        Trial::Refused("status 401".to_owned())
+    );
 }
 
 #[test]
 fn a_server_that_refuses_it_in_the_handshake_refuses_it() {
     for version in VERSIONS {
         let (client, other) = (Client::new(), Authority::new("another"));
-        let address = answers(server(&client.authority.pair(), version, Some(&client.authority)), |_| 200);
-        let Trial::Refused(answer) = run(Ready { new: other.pair().identity(), ..client.ready(&address, false) }) else { panic!() };
+        let address =
+            answers(server(&client.authority.pair(), version, Some(&client.authority)), |_| 200);
+        let Trial::Refused(answer) =
+            run(Ready { new: other.pair().identity(), ..client.ready(&address, false) })
+        else {
+            panic!()
+        };
         assert!(answer.starts_with("TLS alert "), "{answer}");
-        let ready = Ready { new: other.pair().identity(), old: other.pair().identity(), ..client.ready(&address, false) };
-        assert_eq!(run(ready), not_tried(&format!("it refuses the old certificate too ({answer})")));
+        let ready = Ready {
+            new: other.pair().identity(),
+            old: other.pair().identity(),
+            ..client.ready(&address, false)
+        };
+        assert_eq!(
+            run(ready),
+            not_tried(&format!("it refuses the old certificate too ({answer})"))
+        );
     }
 }
 
@@ -140,7 +177,10 @@ fn a_server_that_is_down_costs_no_time_and_one_that_hangs_not_much() {
     let client = Client::new();
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let began = Began::now();
-    assert_eq!(client.trial(&address.to_string()), not_tried("the connection was refused: nothing listens there"));
+    assert_eq!(
+        client.trial(&address.to_string()),
+        not_tried("the connection was refused: nothing listens there")
+    );
     assert!(began.elapsed() < Duration::from_secs(1));
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let began = Began::now();
@@ -150,7 +190,8 @@ fn a_server_that_is_down_costs_no_time_and_one_that_hangs_not_much() {
     });
     let answers = ask_all(asked.collect());
     assert!(
-        answers.iter().all(|(_, _, trial)| *trial == not_tried("a TLS handshake did not come about within the time limit")),
+        answers.iter().all(|(_, _, trial)| *trial
+            == not_tried("a TLS handshake did not come about within the time limit")),
         "{answers:?}"
     );
     assert!(began.elapsed() < LIMIT_FOR_ALL, "all at the same time");
@@ -169,7 +210,8 @@ fn a_server_is_named_by_where_it_is() {
     }
 }
 
-/// A node with a pair and a kubeconfig that hold the old certificate. The kubeconfig names that server.
+/// A node with a pair and a kubeconfig that hold the old certificate. The kubeconfig names that
+/// server.
 pub struct Node {
     pub folder: tempfile::TempDir,
     pub root: Root,
@@ -188,22 +230,33 @@ pub fn path(path: &str) -> AbsolutePath {
 fn credential(name: &str, location: Location) -> Credential {
     let authority = Some(AuthorityName::new("ca").unwrap());
     let name = CredentialName::new(name).unwrap();
-    Credential { name, kubeadm_name: None, location, authority, renewal: crate::model::Renewal::Ours, need: Need::Configured }
+    Credential {
+        name,
+        kubeadm_name: None,
+        location,
+        authority,
+        renewal: crate::model::Renewal::Ours,
+        need: Need::Configured,
+    }
 }
 
 impl Node {
     pub fn new(client: &Client, server: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text).unwrap();
+        let write =
+            |name: &str, text: String| std::fs::write(folder.path().join(name), text).unwrap();
         write("ca.crt", client.authority.certificate().to_pem());
         write("ca.key", client.authority.key_pem());
         write("one.crt", client.old.certificate.to_pem());
         write("one.key", client.old.key_pem.clone());
         let data = |pem: &str| BASE64_STANDARD.encode(pem);
         let config = format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts:\n- name: c\n  context: {{cluster: k, user: u}}\n\
-             clusters:\n- name: k\n  cluster:\n    certificate-authority: ca.crt\n    server: https://{server}\n\
-             users:\n- name: u\n  user:\n    client-certificate-data: {}\n    client-key-data: {}\n",
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts:\n- name: c\n  context: \
+             {{cluster: k, user: u}}\n\
+             clusters:\n- name: k\n  cluster:\n    certificate-authority: ca.crt\n    server: \
+             https://{server}\n\
+             users:\n- name: u\n  user:\n    client-certificate-data: {}\n    client-key-data: \
+             {}\n",
             data(&client.old.certificate.to_pem()),
             data(&client.old.key_pem),
         );
@@ -216,12 +269,25 @@ impl Node {
             need: Need::Configured,
         };
         let pair = Location::Pair { certificate: path("/one.crt"), key: path("/one.key") };
-        let credentials = vec![credential("one", pair), credential("admin.conf", Location::Kubeconfig(path("/admin.conf")))];
-        let (authorities, services, trials, notes) = (vec![authority], Vec::new(), BTreeMap::new(), Vec::new());
+        let credentials = vec![
+            credential("one", pair),
+            credential("admin.conf", Location::Kubeconfig(path("/admin.conf"))),
+        ];
+        let (authorities, services, trials, notes) =
+            (vec![authority], Vec::new(), BTreeMap::new(), Vec::new());
         let (wanted_names, etcd_members, api_server_address) = (BTreeMap::new(), 0, None);
         let kubeconfigs = std::collections::BTreeMap::new();
-        let catalog =
-            Catalog { authorities, credentials, services, kubeconfigs, trials, wanted_names, etcd_members, api_server_address, notes };
+        let catalog = Catalog {
+            authorities,
+            credentials,
+            services,
+            kubeconfigs,
+            trials,
+            wanted_names,
+            etcd_members,
+            api_server_address,
+            notes,
+        };
         Self { root: Root::open(folder.path()).unwrap(), folder, catalog }
     }
 
@@ -232,23 +298,37 @@ impl Node {
     /// Renews both, each tried there.
     pub fn renew(&self, trials: [TrialAt; 2]) -> (Vec<Outcome>, Vec<String>) {
         let now = Timestamp::from_seconds(1_800_000_000);
-        let terms = Terms { not_before: Timestamp::from_seconds(1_000_000_000), not_after: now.plus(days(365_000)) };
+        let terms = Terms {
+            not_before: Timestamp::from_seconds(1_000_000_000),
+            not_after: now.plus(days(365_000)),
+        };
         let job = |(facts, trial)| {
             let authority = self.catalog.authorities[0].clone();
-            Job { facts, authority, terms, names: crate::model::SanChange::default(), urgency: Urgency::Comfortable, trial: Some(trial) }
+            Job {
+                facts,
+                authority,
+                terms,
+                names: crate::model::SanChange::default(),
+                urgency: Urgency::Comfortable,
+                trial: Some(trial),
+            }
         };
         let jobs: Vec<_> = self.facts().into_iter().zip(trials).map(job).collect();
         let (mut store, _) = Store::open(&self.root, &path("/state"), Duration::ZERO, &[]).unwrap();
-        let renewal = Renewal { key: KeyChoice::EcdsaP256, now, backups: 3, stop: &AtomicBool::new(false) };
+        let renewal =
+            Renewal { key: KeyChoice::EcdsaP256, now, backups: 3, stop: &AtomicBool::new(false) };
         renew(&self.root, &mut store, &jobs, renewal, &|_, _| {})
     }
 
     fn is_renewed(&self, number: usize, client: &Client) -> bool {
-        self.facts()[number].material.leaf().unwrap().fingerprint != client.old.certificate.fingerprint
+        self.facts()[number].material.leaf().unwrap().fingerprint
+            != client.old.certificate.fingerprint
     }
 
     pub fn files(&self) -> Vec<String> {
-        let names = std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let names = std::fs::read_dir(self.folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<_> = names.collect();
         names.sort();
         names
@@ -260,21 +340,32 @@ fn what_is_refused_stays_as_it_was_and_the_others_are_renewed() {
     let client = Client::new();
     let (accepts, refuses) = (client.server(200, 200), client.server(200, 401));
     let node = Node::new(&client, &accepts);
-    let (outcomes, notes) = node.renew([at(format!("https://{refuses}/pods")), TrialAt::Kubeconfig("/api".to_owned())]);
+    let (outcomes, notes) =
+        node.renew([at(format!("https://{refuses}/pods")), TrialAt::Kubeconfig("/api".to_owned())]);
     let error = outcomes[0].1.as_ref().unwrap_err();
-    let text = format!("https://{refuses} refused the new certificate (status 401) and accepts the old one, which stays in place");
+    let text = format!(
+        "https://{refuses} refused the new certificate (status 401) and accepts the old one, which \
+         stays in place"
+    );
     assert_eq!(error.to_string(), text);
     assert!(outcomes[1].1.is_ok(), "{outcomes:?}");
     assert_eq!(notes, Vec::<String>::new());
     assert_eq!([0, 1].map(|number| node.is_renewed(number, &client)), [false, true]);
-    assert_eq!(node.files(), ["admin.conf", "ca.crt", "ca.key", "one.crt", "one.key", "state"], "nothing stays behind");
+    assert_eq!(
+        node.files(),
+        ["admin.conf", "ca.crt", "ca.key", "one.crt", "one.key", "state"],
+        "nothing stays behind"
+    );
 }
 
 #[test]
 fn a_kubeconfigs_own_server_may_refuse_it_too() {
     let client = Client::new();
     let node = Node::new(&client, &client.server(200, 401));
-    let (outcomes, _) = node.renew([at(format!("https://{}/", client.server(200, 200))), TrialAt::Kubeconfig("/api".to_owned())]);
+    let (outcomes, _) = node.renew([
+        at(format!("https://{}/", client.server(200, 200))),
+        TrialAt::Kubeconfig("/api".to_owned()),
+    ]);
     assert!(matches!(outcomes[1].1, Err(RenewError::RefusedBy { .. })), "{outcomes:?}");
     assert_eq!([0, 1].map(|number| node.is_renewed(number, &client)), [true, false]);
 }
@@ -282,22 +373,32 @@ fn a_kubeconfigs_own_server_may_refuse_it_too() {
 #[test]
 fn a_server_that_is_down_keeps_nothing_from_being_renewed_and_is_noted_once() {
     let client = Client::new();
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let address =
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let node = Node::new(&client, &address);
-    let (outcomes, notes) = node.renew([at(format!("https://{address}/pods")), TrialAt::Kubeconfig("/api".to_owned())]);
+    let (outcomes, notes) =
+        node.renew([at(format!("https://{address}/pods")), TrialAt::Kubeconfig("/api".to_owned())]);
     assert!(outcomes.iter().all(|(_, result)| result.is_ok()), "{outcomes:?}");
     let reason = "the connection was refused: nothing listens there";
-    assert_eq!(notes, [format!("renewed without a trial at https://{address}: one, admin.conf; {reason}")]);
+    assert_eq!(
+        notes,
+        [format!("renewed without a trial at https://{address}: one, admin.conf; {reason}")]
+    );
 }
 
 #[test]
 fn where_no_server_is_known_it_is_renewed_and_said() {
     let client = Client::new();
     let node = Node::new(&client, "");
-    let (outcomes, notes) = node.renew([TrialAt::Kubeconfig("/api".to_owned()), TrialAt::Kubeconfig("/api".to_owned())]);
+    let (outcomes, notes) = node
+        .renew([TrialAt::Kubeconfig("/api".to_owned()), TrialAt::Kubeconfig("/api".to_owned())]);
     assert!(outcomes.iter().all(|(_, result)| result.is_ok()), "{outcomes:?}");
     assert_eq!(notes.len(), 2, "{notes:?}");
-    assert!(notes.iter().any(|note| note.ends_with("its server: one; it is not in a kubeconfig, so that its server is not known")));
+    assert!(notes.iter().any(|note| {
+        note.ends_with(
+            "its server: one; it is not in a kubeconfig, so that its server is not known",
+        )
+    }));
 }
 
 #[test]

@@ -16,8 +16,13 @@ use crate::report::AlarmJson;
 use crate::report::alarms::in_force;
 use crate::sys::Clock;
 
-/// Where the configuration is wrong, the alarms are those of the last good one, as the daemon goes by it.
-pub(super) fn run(arguments: &Arguments, options: &AlarmsOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
+/// Where the configuration is wrong, the alarms are those of the last good one, as the daemon goes
+/// by it.
+pub(super) fn run(
+    arguments: &Arguments,
+    options: &AlarmsOptions,
+    clock: &dyn Clock,
+) -> Result<Exit, Failure> {
     let (node, _) = open_or_last_good(arguments)?;
     let (alarms, note) = in_force(&node);
     match options.output {
@@ -45,7 +50,11 @@ fn list(alarms: &[Alarm], now: Timestamp) -> String {
 
 /// The same as a part of something larger.
 pub(super) fn section(alarms: &[Alarm], now: Timestamp) -> String {
-    if alarms.is_empty() { String::new() } else { format!("\n{}", paragraphs(alarms, now).trim_end().to_owned() + "\n") }
+    if alarms.is_empty() {
+        String::new()
+    } else {
+        format!("\n{}", paragraphs(alarms, now).trim_end().to_owned() + "\n")
+    }
 }
 
 fn paragraphs(alarms: &[Alarm], now: Timestamp) -> String {
@@ -79,7 +88,8 @@ struct Alarms<'a> {
 fn json(alarms: &[Alarm], host: &str) -> String {
     let shown = alarms.iter().map(|alarm| AlarmJson::new(alarm, None));
     let alarms = Alarms { format: 1, host, alarms: shown.collect() };
-    serde_json::to_string_pretty(&alarms).map_or_else(|e| format!("{{\"error\": {:?}}}\n", e.to_string()), |json| json + "\n")
+    serde_json::to_string_pretty(&alarms)
+        .map_or_else(|e| format!("{{\"error\": {:?}}}\n", e.to_string()), |json| json + "\n")
 }
 
 #[cfg(test)]

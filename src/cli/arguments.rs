@@ -10,11 +10,12 @@ use crate::model::{San, Timestamp};
 #[derive(Debug, Parser)]
 #[command(name = "kubecertd", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub struct Arguments {
-    /// Work on another root folder, such as the mounted disk of a node that is off: every path, absolute symlinks
-    /// included, resolves inside it
+    /// Work on another root folder, such as the mounted disk of a node that is off: every path,
+    /// absolute symlinks included, resolves inside it
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
-    /// Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root folder
+    /// Read this configuration, and the drop-ins beside it, instead of
+    /// /etc/kubecertd/kubecertd.toml below the root folder
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// What to do
@@ -22,11 +23,15 @@ pub struct Arguments {
     pub(super) command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 failed; 2 wrong usage; 3 something is due or wrong (check, status, ca verify), or an alarm is in force (alarms); \
-4 partly done (renew, restore); 5 it waits for a better moment or for the clock (renew); 75 another kubecertd is at work; 78 the configuration is wrong, or this kind of node is not supported.";
+const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 failed; 2 wrong usage; 3 something is due \
+    or wrong (check, status, ca verify), or an alarm is in force (alarms); \
+4 partly done (renew, restore); 5 it waits for a better moment or for the clock (renew); 75 \
+another kubecertd is at work; 78 the configuration is wrong, or this kind of node is not \
+supported.";
 
 const RESTORE: &str = "\
-A restore goes the way of a renewal: it is checked before anything is replaced, and what it replaces is backed up in its turn, so that it can be \
+A restore goes the way of a renewal: it is checked before anything is replaced, and what it \
+replaces is backed up in its turn, so that it can be \
 undone. Only a certificate with the key that fits it is restored.
 
   kubecertd restore --list                    what there is
@@ -35,7 +40,8 @@ undone. Only a certificate with the key that fits it is restored.
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Show every certificate, how long it is valid, and what should be done about it; changes nothing
+    /// Show every certificate, how long it is valid, and what should be done about it; changes
+    /// nothing
     Check(CheckOptions),
     /// Renew what is due, and rewrite the kubeconfigs
     Renew(RenewOptions),
@@ -44,7 +50,8 @@ pub(super) enum Command {
     Restore(RestoreOptions),
     /// Run as a daemon: a pass every night, and whenever something changed
     Run(RunOptions),
-    /// Show what the daemon did and will do, and what needs attention now; true also when it does not run
+    /// Show what the daemon did and will do, and what needs attention now; true also when it does
+    /// not run
     Status(StatusOptions),
     /// Show the alarms that are in force, why, and what to do about each
     Alarms(AlarmsOptions),
@@ -55,7 +62,8 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: CaCommand,
     },
-    /// Make a new key and a signing request, for an authority whose key is elsewhere; the new key stays on this node
+    /// Make a new key and a signing request, for an authority whose key is elsewhere; the new key
+    /// stays on this node
     Csr(CsrOptions),
     /// Put the signed answer to such a request in the place of the old certificate
     Install(InstallOptions),
@@ -64,7 +72,8 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Build a throw-away controller node with certificates in every state, and do the whole job on it
+    /// Build a throw-away controller node with certificates in every state, and do the whole job on
+    /// it
     Demo(DemoOptions),
 }
 
@@ -97,7 +106,8 @@ pub(super) struct InstallOptions {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CaCommand {
-    /// Show the certificate, its fingerprint, the hash that kubeadm join wants, and how long it is valid
+    /// Show the certificate, its fingerprint, the hash that kubeadm join wants, and how long it is
+    /// valid
     Show(CaOptions),
     /// Print the certificate as PEM, for servers elsewhere that have to trust it; never its key
     Export(CaOptions),
@@ -171,10 +181,12 @@ pub(super) struct RenewOptions {
     /// Renew also what has enough life left, and wait for nothing
     #[arg(long)]
     pub force: bool,
-    /// Renew also what ended more than 30 days ago on one controller of several, which may have been removed from its cluster since
+    /// Renew also what ended more than 30 days ago on one controller of several, which may have
+    /// been removed from its cluster since
     #[arg(long)]
     pub revive: bool,
-    /// Have this DNS name or IP address in the new certificate too; may be given several times, with one NAME
+    /// Have this DNS name or IP address in the new certificate too; may be given several times,
+    /// with one NAME
     #[arg(long, value_name = "SAN")]
     pub add_san: Vec<San>,
     /// Have this one no more
@@ -193,7 +205,8 @@ pub(super) struct RestoreOptions {
     /// Show the backups, the newest first, and what each holds; changes nothing
     #[arg(long)]
     pub list: bool,
-    /// Take this backup, by the name that --list shows, instead of the newest one that holds the credential whole
+    /// Take this backup, by the name that --list shows, instead of the newest one that holds the
+    /// credential whole
     #[arg(long, value_name = "BACKUP")]
     pub from: Option<String>,
     /// Restore also what is expired, or what the present authority did not sign
@@ -233,8 +246,13 @@ fn moment(text: &str) -> Result<Timestamp, String> {
     let seconds = match text.parse::<jiff::Timestamp>() {
         Ok(time) => time.as_second(),
         Err(_) => {
-            let date: jiff::civil::Date = text.parse().map_err(|_| "give a time such as 2027-03-01 or 2027-03-01T12:00:00Z".to_owned())?;
-            date.to_zoned(jiff::tz::TimeZone::UTC).map_err(|e| e.to_string())?.timestamp().as_second()
+            let date: jiff::civil::Date = text
+                .parse()
+                .map_err(|_| "give a time such as 2027-03-01 or 2027-03-01T12:00:00Z".to_owned())?;
+            date.to_zoned(jiff::tz::TimeZone::UTC)
+                .map_err(|e| e.to_string())?
+                .timestamp()
+                .as_second()
         }
     };
     Ok(Timestamp::from_seconds(seconds))
@@ -252,8 +270,14 @@ mod tests {
 
     #[test]
     fn moments_are_dates_or_times() {
-        assert_eq!(moment("2027-11-21").map(|t| t.to_string()), Ok("2027-11-21T00:00:00Z".to_owned()));
-        assert_eq!(moment("2027-11-21T18:14:42+01:00").map(|t| t.to_string()), Ok("2027-11-21T17:14:42Z".to_owned()));
+        assert_eq!(
+            moment("2027-11-21").map(|t| t.to_string()),
+            Ok("2027-11-21T00:00:00Z".to_owned())
+        );
+        assert_eq!(
+            moment("2027-11-21T18:14:42+01:00").map(|t| t.to_string()),
+            Ok("2027-11-21T17:14:42Z".to_owned())
+        );
         assert!(moment("tomorrow").is_err());
     }
 }

@@ -1,4 +1,5 @@
-//! `kubecertd ca`: an authority's certificate for those elsewhere who have to trust it, and whether they do.
+//! `kubecertd ca`: an authority's certificate for those elsewhere who have to trust it, and whether
+//! they do.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -32,27 +33,47 @@ pub(super) fn run(node: &Node, command: &CaCommand, clock: &dyn Clock) -> Result
         }
         CaCommand::Verify { target, options } => {
             let (authority, certificates) = find(node, options)?;
-            let question = Question { name: authority.name.as_str(), authority: &certificates, now: clock.now() };
-            let verdicts = verify(node, target, question).map_err(|reason| Failure::Authority(format!("{target}: {reason}")))?;
+            let question = Question {
+                name: authority.name.as_str(),
+                authority: &certificates,
+                now: clock.now(),
+            };
+            let verdicts = verify(node, target, question)
+                .map_err(|reason| Failure::Authority(format!("{target}: {reason}")))?;
             out::say(&shown(target, &verdicts));
-            Ok(if verdicts.iter().all(|verdict| verdict.well) { Exit::Fine } else { Exit::Attention })
+            Ok(if verdicts.iter().all(|verdict| verdict.well) {
+                Exit::Fine
+            } else {
+                Exit::Attention
+            })
         }
     }
 }
 
 /// The authority that is asked for; without a name, the root of the cluster.
-fn find<'n>(node: &'n Node, options: &CaOptions) -> Result<(&'n Authority, Vec<Certificate>), Failure> {
+fn find<'n>(
+    node: &'n Node,
+    options: &CaOptions,
+) -> Result<(&'n Authority, Vec<Certificate>), Failure> {
     let authorities = &node.catalog.authorities;
-    let is_meant = |one: &&Authority| options.authority.as_ref().map_or(one.root, |name| one.name.as_str() == name);
+    let is_meant = |one: &&Authority| {
+        options.authority.as_ref().map_or(one.root, |name| one.name.as_str() == name)
+    };
     let Some(authority) = authorities.iter().find(is_meant) else {
-        let known = authorities.iter().map(|one| one.name.to_string()).collect::<Vec<_>>().join(", ");
+        let known =
+            authorities.iter().map(|one| one.name.to_string()).collect::<Vec<_>>().join(", ");
         let asked = options.authority.as_deref().unwrap_or("root of the cluster");
         return Err(Failure::UnknownAuthority { name: asked.to_owned(), known });
     };
     match load_authority(&node.root, authority) {
         LoadedAuthority::Present { certificates, .. } => Ok((authority, certificates)),
-        LoadedAuthority::Absent => Err(Failure::Authority(format!("{}: there is no such file on this node", authority.certificate))),
-        LoadedAuthority::Unreadable(reason) | LoadedAuthority::NotARoot(reason) => Err(Failure::Authority(reason)),
+        LoadedAuthority::Absent => Err(Failure::Authority(format!(
+            "{}: there is no such file on this node",
+            authority.certificate
+        ))),
+        LoadedAuthority::Unreadable(reason) | LoadedAuthority::NotARoot(reason) => {
+            Err(Failure::Authority(reason))
+        }
     }
 }
 
@@ -60,11 +81,24 @@ fn show(authority: &Authority, certificates: &[Certificate], now: Timestamp) -> 
     let paragraph = |certificate: &Certificate| {
         let mut text = String::new();
         let style = if certificate.is_valid_at(now) { PLAIN } else { BAD };
-        let _ = writeln!(text, "{}", paint(HEADING, &format!("{} ({})", authority.name, authority.certificate)));
+        let _ = writeln!(
+            text,
+            "{}",
+            paint(HEADING, &format!("{} ({})", authority.name, authority.certificate))
+        );
         let _ = writeln!(text, "  Subject:         {}", certificate.subject);
         let _ = writeln!(text, "  Serial number:   {}", certificate.serial);
-        let _ = writeln!(text, "  Valid:           {} to {}", date(certificate.not_before), date(certificate.not_after));
-        let _ = writeln!(text, "  Left:            {}", paint(style, &left(now, certificate.not_after)));
+        let _ = writeln!(
+            text,
+            "  Valid:           {} to {}",
+            date(certificate.not_before),
+            date(certificate.not_after)
+        );
+        let _ = writeln!(
+            text,
+            "  Left:            {}",
+            paint(style, &left(now, certificate.not_after))
+        );
         let _ = writeln!(text, "  Key:             {}", certificate.key_algorithm);
         let _ = writeln!(text, "  SHA-256:         {}", colons(certificate.fingerprint));
         let _ = writeln!(text, "  Discovery hash:  {}", discovery_hash(certificate));
@@ -80,7 +114,8 @@ fn colons(digest: Digest) -> String {
     bytes.join(":")
 }
 
-/// What `kubeadm join --discovery-token-ca-cert-hash` takes: the digest of the public key alone (RFC 7469, section 2.4).
+/// What `kubeadm join --discovery-token-ca-cert-hash` takes: the digest of the public key alone
+/// (RFC 7469, section 2.4).
 fn discovery_hash(certificate: &Certificate) -> String {
     format!("sha256:{}", Digest::of(certificate.public_key_der()))
 }
@@ -90,17 +125,22 @@ fn verify(node: &Node, target: &str, question: Question<'_>) -> Result<Vec<Verdi
     match Files::read(&node.root, &file).map_err(|e| e.to_string())? {
         Some(content) => question.about_file(content.expose(), |name| referred(node, &file, name)),
         None if is_address(target) => {
-            let served = block_on(|| served(target, LIMIT)).map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+            let served = block_on(|| served(target, LIMIT))
+                .map_err(|e| e.to_string())?
+                .map_err(|e| e.to_string())?;
             Ok(vec![question.about_server(&served.certificate)])
         }
-        None => Err("there is no such file, and it is no address either: an address is host:port".to_owned()),
+        None => Err("there is no such file, and it is no address either: an address is host:port"
+            .to_owned()),
     }
 }
 
 fn referred(node: &Node, kubeconfig: &AbsolutePath, name: &str) -> Result<Vec<u8>, String> {
     let file = kubeconfig.sibling(name).map_err(|e| e.to_string())?;
     let content = Files::read(&node.root, &file).map_err(|e| e.to_string())?;
-    content.map(|content| content.expose().to_vec()).ok_or_else(|| format!("it refers to {file}, which does not exist"))
+    content
+        .map(|content| content.expose().to_vec())
+        .ok_or_else(|| format!("it refers to {file}, which does not exist"))
 }
 
 fn absolute(target: &str) -> Result<AbsolutePath, String> {
@@ -109,7 +149,9 @@ fn absolute(target: &str) -> Result<AbsolutePath, String> {
 }
 
 fn is_address(target: &str) -> bool {
-    target.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok())
+    target.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok()
+    })
 }
 
 fn shown(target: &str, verdicts: &[Verdict]) -> String {

@@ -6,7 +6,9 @@ use super::arguments::{CheckOptions, Format};
 use super::out::{self, BAD, HEADING, PLAIN, SOON, paint};
 use super::words::{copies, count, date, left, style};
 use super::{Exit, Failure, json, services};
-use crate::model::{Action, AuthorityCondition, AuthorityFacts, AuthorityJudgement, Condition, CredentialFacts};
+use crate::model::{
+    Action, AuthorityCondition, AuthorityFacts, AuthorityJudgement, Condition, CredentialFacts,
+};
 use crate::observe::{Node, Platform};
 use crate::pass::services::look;
 use crate::pass::{Survey, survey};
@@ -33,7 +35,11 @@ pub(super) fn run(node: &Node, options: &CheckOptions, clock: &dyn Clock) -> Res
 pub(super) fn exit(survey: &Survey) -> Exit {
     let credentials = survey.credentials.iter().any(|judged| judged.judgement.attention);
     let authorities = survey.authorities.iter().any(|(_, judgement)| judgement.attention);
-    if credentials || authorities || !survey.lacking.is_empty() { Exit::Attention } else { Exit::Fine }
+    if credentials || authorities || !survey.lacking.is_empty() {
+        Exit::Attention
+    } else {
+        Exit::Fine
+    }
 }
 
 /// The tables, what needs attention, and a last line that sums it up.
@@ -113,18 +119,33 @@ pub(super) fn section(title: &str, lines: &[String]) -> String {
     if lines.is_empty() {
         return String::new();
     }
-    format!("\n{}\n{}", paint(HEADING, title), lines.iter().map(|line| format!("  {line}\n")).collect::<String>())
+    format!(
+        "\n{}\n{}",
+        paint(HEADING, title),
+        lines.iter().map(|line| format!("  {line}\n")).collect::<String>()
+    )
 }
 
 pub(super) fn attention(survey: &Survey) -> Vec<String> {
     let authorities = survey.authorities.iter().filter(|(_, judgement)| judgement.attention);
-    let authorities = authorities.map(|(facts, judgement)| format!("{}: {}", paint(BAD, facts.authority.name.as_str()), judgement.reason));
+    let authorities = authorities.map(|(facts, judgement)| {
+        format!("{}: {}", paint(BAD, facts.authority.name.as_str()), judgement.reason)
+    });
     let credentials = survey.credentials.iter().filter(|judged| judged.judgement.attention);
     let credentials = credentials.map(|Judged { facts, judgement, .. }| {
-        format!("{}: {}", paint(style(judgement.condition, true), facts.credential.name.as_str()), judgement.reason)
+        format!(
+            "{}: {}",
+            paint(style(judgement.condition, true), facts.credential.name.as_str()),
+            judgement.reason
+        )
     });
     let lacking = survey.lacking.iter().map(|(name, lacking)| {
-        format!("{}: it is not valid for {}: {}", paint(SOON, name.as_str()), lacking.join(", "), with_names(name, lacking))
+        format!(
+            "{}: it is not valid for {}: {}",
+            paint(SOON, name.as_str()),
+            lacking.join(", "),
+            with_names(name, lacking)
+        )
     });
     authorities.chain(credentials).chain(lacking).collect()
 }
@@ -135,26 +156,43 @@ fn notes(node: &Node, survey: &Survey) -> Vec<String> {
         Platform::Plain => None,
         Platform::StarlingX => Some(crate::pass::PassError::Platform.to_string()),
     };
-    let authorities = survey.authorities.iter().filter(|(_, judgement)| !judgement.attention && !judgement.reason.is_empty());
-    let authorities = authorities.filter(|(_, judgement)| judgement.condition != AuthorityCondition::Absent);
-    let authorities = authorities.map(|(facts, judgement)| format!("{}: {}", facts.authority.name, judgement.reason));
-    let calm = survey.credentials.iter().filter(|judged| !judged.judgement.attention && judged.judgement.action == Action::Report);
-    let calm = calm.map(|judged| format!("{}: {}", judged.facts.credential.name, judged.judgement.reason));
-    let files = survey
+    let authorities = survey
+        .authorities
+        .iter()
+        .filter(|(_, judgement)| !judgement.attention && !judgement.reason.is_empty());
+    let authorities =
+        authorities.filter(|(_, judgement)| judgement.condition != AuthorityCondition::Absent);
+    let authorities = authorities
+        .map(|(facts, judgement)| format!("{}: {}", facts.authority.name, judgement.reason));
+    let calm = survey
         .credentials
         .iter()
-        .flat_map(|judged| judged.facts.notes.iter().map(|note| format!("{}: {note}", judged.facts.credential.name)));
-    platform.into_iter().chain(node.notes.iter().cloned()).chain(authorities).chain(calm).chain(files).collect()
+        .filter(|judged| !judged.judgement.attention && judged.judgement.action == Action::Report);
+    let calm =
+        calm.map(|judged| format!("{}: {}", judged.facts.credential.name, judged.judgement.reason));
+    let files = survey.credentials.iter().flat_map(|judged| {
+        judged.facts.notes.iter().map(|note| format!("{}: {note}", judged.facts.credential.name))
+    });
+    platform
+        .into_iter()
+        .chain(node.notes.iter().cloned())
+        .chain(authorities)
+        .chain(calm)
+        .chain(files)
+        .collect()
 }
 
 pub(super) fn summary(survey: &Survey) -> String {
-    let with = |wanted: fn(&Judged) -> bool| survey.credentials.iter().filter(|judged| wanted(judged)).count();
+    let with = |wanted: fn(&Judged) -> bool| {
+        survey.credentials.iter().filter(|judged| wanted(judged)).count()
+    };
     let present = with(|judged| judged.judgement.condition != Condition::Absent);
     let renew = with(|judged| matches!(judged.judgement.action, Action::Renew | Action::Repair));
     let copy = with(|judged| judged.judgement.action == Action::Copy);
     // What is renewed anyway, with its names as they are, is counted there.
     let lacking = survey.credentials.iter().filter(|judged| !judged.judgement.attention);
-    let lacking = lacking.filter(|judged| survey.lacking.contains_key(&judged.facts.credential.name)).count();
+    let lacking =
+        lacking.filter(|judged| survey.lacking.contains_key(&judged.facts.credential.name)).count();
     let operator = lacking + with(|judged| judged.judgement.attention) - renew - copy
         + survey.authorities.iter().filter(|(_, judgement)| judgement.attention).count();
     let mut text = format!("{} on this node", count(present, "credential"));
@@ -168,6 +206,9 @@ pub(super) fn summary(survey: &Survey) -> String {
     };
     match operator {
         0 => text + ".",
-        operator => format!("{text}; {} an operator.", if operator == 1 { "1 needs".to_owned() } else { format!("{operator} need") }),
+        operator => format!(
+            "{text}; {} an operator.",
+            if operator == 1 { "1 needs".to_owned() } else { format!("{operator} need") }
+        ),
     }
 }

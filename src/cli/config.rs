@@ -30,16 +30,26 @@ pub(super) fn check(node: &Node) -> Exit {
 }
 
 /// What goes before the drop-in.
-const UNIT_LACKS: &str = "The daemon's unit opens only the usual folders to it, and this configuration has files elsewhere. Folders that are not there yet \
-    have to be made first; then put this into /etc/systemd/system/kubecertd.service.d/folders.conf, and \
+const UNIT_LACKS: &str = "The daemon's unit opens only the usual folders to it, and this \
+    configuration has files elsewhere. Folders that are not there yet \
+    have to be made first; then put this into \
+    /etc/systemd/system/kubecertd.service.d/folders.conf, and \
     systemctl daemon-reload && systemctl restart kubecertd:";
 
 /// Every setting, then every file.
 pub(super) fn show(node: &Node) -> Exit {
     let mut text = node.settings.show();
-    let _ = writeln!(text, "\n{}", paint(HEADING, "# What this node has, as the manifests and the settings say"));
+    let _ = writeln!(
+        text,
+        "\n{}",
+        paint(HEADING, "# What this node has, as the manifests and the settings say")
+    );
     for authority in &node.catalog.authorities {
-        let _ = writeln!(text, "# authority {}: {}, {}", authority.name, authority.certificate, authority.key);
+        let _ = writeln!(
+            text,
+            "# authority {}: {}, {}",
+            authority.name, authority.certificate, authority.key
+        );
     }
     for credential in &node.catalog.credentials {
         let files: Vec<_> = credential.location.files().map(ToString::to_string).collect();
@@ -54,19 +64,30 @@ pub(super) fn show(node: &Node) -> Exit {
             Renewal::Elsewhere => ", only watched".to_owned(),
             Renewal::Copy(of) => format!(", a copy of {}", of.original),
         };
-        let _ = writeln!(text, "# credential {}: {kind} {}{renewal}{}", credential.name, files.join(", "), need(&credential.need));
+        let _ = writeln!(
+            text,
+            "# credential {}: {kind} {}{renewal}{}",
+            credential.name,
+            files.join(", "),
+            need(&credential.need)
+        );
     }
     for service in &node.catalog.services {
         let place = match &service.kind {
             ServiceKind::StaticPod { manifest: Some(file), .. } => format!("static pod of {file}"),
             ServiceKind::StaticPod { manifest: None, .. } => "no static pod here".to_owned(),
             ServiceKind::Unit { unit, refresh } => format!("systemd unit {unit}{}", told(*refresh)),
-            ServiceKind::Process { pid_file, signal } => format!("process of {pid_file}, sent {signal}"),
+            ServiceKind::Process { pid_file, signal } => {
+                format!("process of {pid_file}, sent {signal}")
+            }
             ServiceKind::Command { command, .. } => format!("reached by the command {command:?}"),
         };
-        let served = service.uses.iter().filter_map(|one| Some(format!(", serves {} at {}", one.credential, one.served_at.as_ref()?)));
+        let served = service.uses.iter().filter_map(|one| {
+            Some(format!(", serves {} at {}", one.credential, one.served_at.as_ref()?))
+        });
         let serves: String = served.collect();
-        let health = service.health.as_ref().map(|url| format!(", health at {url}")).unwrap_or_default();
+        let health =
+            service.health.as_ref().map(|url| format!(", health at {url}")).unwrap_or_default();
         let _ = writeln!(text, "# service {}: {place}{serves}{health}", service.name);
     }
     for note in &node.notes {

@@ -1,5 +1,5 @@
-//! What the daemon's unit does not open to it, and a configuration needs: the unit lets it write to the folders of a usual node, and
-//! to no other.
+//! What the daemon's unit does not open to it, and a configuration needs: the unit lets it write to
+//! the folders of a usual node, and to no other.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -15,7 +15,12 @@ use crate::sys::Root;
 /// The unit as it is shipped, for where none is installed yet.
 const SHIPPED: &str = include_str!("../../systemd/kubecertd.service");
 /// Where systemd looks for units, the first one first; drop-ins of all of them count.
-const UNITS: [&str; 4] = ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+const UNITS: [&str; 4] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
 const NAME: &str = "kubecertd.service";
 /// The folders of which a unit with `PrivateTmp=` has its own.
 const TMP: [&str; 2] = ["/tmp", "/var/tmp"];
@@ -46,7 +51,10 @@ fn texts(node: &Node) -> Vec<String> {
     for folder in UNITS.map(|folder| Path::new(folder).join(format!("{NAME}.d"))) {
         let names = node.root.folder(&folder).and_then(|folder| folder.names()).unwrap_or_default();
         files.extend(
-            names.into_iter().filter(|name| name.as_encoded_bytes().ends_with(b".conf")).map(|name| (name.clone(), folder.join(name))),
+            names
+                .into_iter()
+                .filter(|name| name.as_encoded_bytes().ends_with(b".conf"))
+                .map(|name| (name.clone(), folder.join(name))),
         );
     }
     files.sort();
@@ -56,11 +64,19 @@ fn texts(node: &Node) -> Vec<String> {
 
 /// The folders that the daemon writes to.
 fn written(node: &Node) -> Vec<PathBuf> {
-    let ours = node.catalog.credentials.iter().filter(|credential| credential.renewal == Renewal::Ours);
+    let ours =
+        node.catalog.credentials.iter().filter(|credential| credential.renewal == Renewal::Ours);
     let locations = ours.map(|credential| located(&node.root, credential).location);
-    let files: Vec<AbsolutePath> = locations.flat_map(|location| location.files().cloned().collect::<Vec<_>>()).collect();
-    let mut folders: Vec<_> =
-        files.iter().map(|file| node.root.locate(file).map_or_else(|_| folder_of(file), |place| place.dir.path().to_owned())).collect();
+    let files: Vec<AbsolutePath> =
+        locations.flat_map(|location| location.files().cloned().collect::<Vec<_>>()).collect();
+    let mut folders: Vec<_> = files
+        .iter()
+        .map(|file| {
+            node.root
+                .locate(file)
+                .map_or_else(|_| folder_of(file), |place| place.dir.path().to_owned())
+        })
+        .collect();
     folders.extend(node.settings.copies.iter().flat_map(|own| of_copies(node, own)));
     folders.push(node.settings.paths.state.as_path().to_owned());
     if let Textfile::File(file) = &*node.settings.metrics.textfile {
@@ -72,14 +88,23 @@ fn written(node: &Node) -> Vec<PathBuf> {
     folders
 }
 
-/// The folders that copies need: where others have a file in their hands, the last one on the way that stays the same whatever they do;
-/// for a path that means several files, the one that they are all below, for those too that come later.
+/// The folders that copies need: where others have a file in their hands, the last one on the way
+/// that stays the same whatever they do; for a path that means several files, the one that they are
+/// all below, for those too that come later.
 fn of_copies(node: &Node, own: &OwnCopy) -> Vec<PathBuf> {
-    let of_all = |file: &AbsolutePath| file.as_path().iter().take_while(|name| *name != "*").collect::<PathBuf>();
+    let of_all = |file: &AbsolutePath| {
+        file.as_path().iter().take_while(|name| *name != "*").collect::<PathBuf>()
+    };
     let folder = |file: &AbsolutePath| of_copy(&node.root, file);
     match &own.location {
-        Location::Kubeconfig(pattern) if own.means_several() && of_all(pattern) != Path::new("/") => vec![of_all(pattern)],
-        Location::Kubeconfig(pattern) if own.means_several() => node.root.matching(pattern).iter().filter_map(folder).collect(),
+        Location::Kubeconfig(pattern)
+            if own.means_several() && of_all(pattern) != Path::new("/") =>
+        {
+            vec![of_all(pattern)]
+        }
+        Location::Kubeconfig(pattern) if own.means_several() => {
+            node.root.matching(pattern).iter().filter_map(folder).collect()
+        }
         location => location.files().filter_map(folder).collect(),
     }
 }
@@ -93,7 +118,11 @@ fn of_copy(root: &Root, file: &AbsolutePath) -> Option<PathBuf> {
             let parent = AbsolutePath::new(file.as_path().parent()?).ok()?;
             let above = of_copy(root, &parent)?;
             let inside = AbsolutePath::new(above.join("file")).ok()?;
-            Some(if root.is_in_other_hands(&inside).unwrap_or(false) { above } else { parent.as_path().to_owned() })
+            Some(if root.is_in_other_hands(&inside).unwrap_or(false) {
+                above
+            } else {
+                parent.as_path().to_owned()
+            })
         }
         Err(_) => None,
     }
@@ -102,14 +131,26 @@ fn of_copy(root: &Root, file: &AbsolutePath) -> Option<PathBuf> {
 /// Paths that it reads besides, where the configuration may name any.
 fn read(node: &Node) -> Vec<PathBuf> {
     let catalog = &node.catalog;
-    let authorities = catalog.authorities.iter().flat_map(|one| [one.certificate.as_path().to_owned(), one.key.as_path().to_owned()]);
-    let watched = catalog.credentials.iter().flat_map(|one| one.location.files().map(|file| file.as_path().to_owned()));
+    let authorities = catalog
+        .authorities
+        .iter()
+        .flat_map(|one| [one.certificate.as_path().to_owned(), one.key.as_path().to_owned()]);
+    let watched = catalog
+        .credentials
+        .iter()
+        .flat_map(|one| one.location.files().map(|file| file.as_path().to_owned()));
     let pid_files = catalog.services.iter().filter_map(|service| match &service.kind {
         ServiceKind::Process { pid_file, .. } => Some(pid_file.as_path().to_owned()),
-        ServiceKind::StaticPod { .. } | ServiceKind::Unit { .. } | ServiceKind::Command { .. } => None,
+        ServiceKind::StaticPod { .. } | ServiceKind::Unit { .. } | ServiceKind::Command { .. } => {
+            None
+        }
     });
     let paths = &node.settings.paths;
-    authorities.chain(watched).chain(pid_files).chain([&paths.profiles, &paths.manifests].map(|path| path.as_path().to_owned())).collect()
+    authorities
+        .chain(watched)
+        .chain(pid_files)
+        .chain([&paths.profiles, &paths.manifests].map(|path| path.as_path().to_owned()))
+        .collect()
 }
 
 fn folder_of(file: &AbsolutePath) -> PathBuf {
@@ -137,8 +178,12 @@ impl Unit {
         for (key, value) in text.lines().filter_map(|line| line.trim().split_once('=')) {
             match (key.trim_end(), value.trim()) {
                 ("ProtectSystem", value) => self.strict = value == "strict",
-                ("PrivateTmp", value) => self.own_tmp = matches!(value, "yes" | "true" | "on" | "1"),
-                ("ProtectHome", value) => self.no_homes = !matches!(value, "no" | "false" | "off" | "0"),
+                ("PrivateTmp", value) => {
+                    self.own_tmp = matches!(value, "yes" | "true" | "on" | "1")
+                }
+                ("ProtectHome", value) => {
+                    self.no_homes = !matches!(value, "no" | "false" | "off" | "0")
+                }
                 ("ReadWritePaths", "") => self.opened.clear(),
                 ("ReadWritePaths", value) => self.opened.extend(folders("", value)),
                 ("StateDirectory", value) => self.own.extend(folders("/var/lib/", value)),
@@ -155,7 +200,8 @@ impl Unit {
         if self.own_tmp && written.iter().chain(read).any(in_tmp) {
             lines.push_str("PrivateTmp=no\n");
         }
-        // Of two that speak of the same folder, systemd takes the one that closes it; and without it all of these are open.
+        // Of two that speak of the same folder, systemd takes the one that closes it; and without
+        // it all of these are open.
         let is_written = |home: &&&str| written.contains(Path::new(home));
         if self.no_homes && HOMES.iter().any(|home| is_written(&home)) {
             lines.push_str("ProtectHome=no\n");
@@ -176,12 +222,18 @@ impl Unit {
 }
 
 fn folders(below: &str, value: &str) -> Vec<PathBuf> {
-    words(value).into_iter().map(|word| PathBuf::from(format!("{below}{}", word.trim_start_matches(['-', '+'])))).collect()
+    words(value)
+        .into_iter()
+        .map(|word| PathBuf::from(format!("{below}{}", word.trim_start_matches(['-', '+']))))
+        .collect()
 }
 
 /// A path as a unit has it. `-`: a folder that is not there must not keep the daemon from starting.
 fn quoted(path: &Path) -> String {
-    let word = format!("-{}", path.display()).replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
+    let word = format!("-{}", path.display())
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('%', "%%");
     if word.contains([' ', '\t', '\\', '\'', '"']) { format!("\"{word}\"") } else { word }
 }
 
@@ -210,29 +262,57 @@ mod tests {
     fn lacks(texts: &[&str], written: &[&str], read: &[&str]) -> Option<String> {
         let mut unit = Unit::default();
         texts.iter().for_each(|text| unit.read(text));
-        unit.lacks(&written.iter().map(PathBuf::from).collect(), &read.iter().map(PathBuf::from).collect::<Vec<_>>())
+        unit.lacks(
+            &written.iter().map(PathBuf::from).collect(),
+            &read.iter().map(PathBuf::from).collect::<Vec<_>>(),
+        )
     }
 
     #[test]
     fn the_shipped_unit_opens_what_a_usual_node_needs() {
-        let usual = ["/etc/kubernetes", "/etc/kubernetes/pki/etcd", "/var/lib/kubelet/pki", "/var/lib/kubecertd", "/run/kubecertd"];
-        assert_eq!(lacks(&[SHIPPED], &usual, &["/etc/kubecertd/profiles", "/root/.kube/config"]), None);
+        let usual = [
+            "/etc/kubernetes",
+            "/etc/kubernetes/pki/etcd",
+            "/var/lib/kubelet/pki",
+            "/var/lib/kubecertd",
+            "/run/kubecertd",
+        ];
+        assert_eq!(
+            lacks(&[SHIPPED], &usual, &["/etc/kubecertd/profiles", "/root/.kube/config"]),
+            None
+        );
     }
 
     #[test]
     fn what_lies_elsewhere_is_opened_once_and_no_more_than_it() {
-        let written = ["/etc/kubernetes-old", "/srv/pki", "/srv/pki/below", "/srv/pki2", "/var/lib/kubelet"];
-        let expected = "[Service]\nReadWritePaths=-/etc/kubernetes-old\nReadWritePaths=-/srv/pki\nReadWritePaths=-/srv/pki2\nReadWritePaths=-/var/lib/kubelet\n";
+        let written =
+            ["/etc/kubernetes-old", "/srv/pki", "/srv/pki/below", "/srv/pki2", "/var/lib/kubelet"];
+        let expected = "[Service]\nReadWritePaths=-/etc/kubernetes-old\nReadWritePaths=-/srv/pki\n\
+            ReadWritePaths=-/srv/pki2\nReadWritePaths=-/var/lib/kubelet\n";
         assert_eq!(lacks(&[SHIPPED], &written, &[]).as_deref(), Some(expected));
-        assert_eq!(lacks(&[SHIPPED, expected], &written, &[]), None, "by the drop-in that was printed");
-        let closed = lacks(&[SHIPPED, "ReadWritePaths=\n"], &["/etc/kubernetes", "/var/lib/kubecertd"], &[]);
-        assert_eq!(closed.as_deref(), Some("[Service]\nReadWritePaths=-/etc/kubernetes\n"), "a drop-in that takes away");
-        assert_eq!(lacks(&[SHIPPED, "[Service]\nProtectSystem=full\n"], &written, &[]), None, "a site's own choice");
+        assert_eq!(
+            lacks(&[SHIPPED, expected], &written, &[]),
+            None,
+            "by the drop-in that was printed"
+        );
+        let closed =
+            lacks(&[SHIPPED, "ReadWritePaths=\n"], &["/etc/kubernetes", "/var/lib/kubecertd"], &[]);
+        assert_eq!(
+            closed.as_deref(),
+            Some("[Service]\nReadWritePaths=-/etc/kubernetes\n"),
+            "a drop-in that takes away"
+        );
+        assert_eq!(
+            lacks(&[SHIPPED, "[Service]\nProtectSystem=full\n"], &written, &[]),
+            None,
+            "a site's own choice"
+        );
     }
 
     #[test]
     fn the_folders_of_users_are_opened_only_where_nothing_else_closes_them() {
-        let all = "[Service]\nProtectHome=no\nReadOnlyPaths=-/root\nReadOnlyPaths=-/run/user\nReadWritePaths=-/home\n";
+        let all = "[Service]\nProtectHome=no\nReadOnlyPaths=-/root\nReadOnlyPaths=-/run/user\n\
+            ReadWritePaths=-/home\n";
         assert_eq!(lacks(&[SHIPPED], &["/home"], &[]).as_deref(), Some(all));
         assert_eq!(lacks(&[SHIPPED, all], &["/home", "/home/alice"], &[]), None);
         let one = "[Service]\nReadWritePaths=-/home/alice\n";
@@ -241,9 +321,15 @@ mod tests {
 
     #[test]
     fn a_folder_below_tmp_is_not_the_one_that_others_see() {
-        assert_eq!(lacks(&[SHIPPED], &[], &["/var/tmp/profiles"]).as_deref(), Some("[Service]\nPrivateTmp=no\n"));
+        assert_eq!(
+            lacks(&[SHIPPED], &[], &["/var/tmp/profiles"]).as_deref(),
+            Some("[Service]\nPrivateTmp=no\n")
+        );
         assert_eq!(lacks(&[SHIPPED, "PrivateTmp=no"], &[], &["/var/tmp/profiles"]), None);
-        assert_eq!(lacks(&[SHIPPED], &["/tmp/x"], &[]).as_deref(), Some("[Service]\nPrivateTmp=no\nReadWritePaths=-/tmp/x\n"));
+        assert_eq!(
+            lacks(&[SHIPPED], &["/tmp/x"], &[]).as_deref(),
+            Some("[Service]\nPrivateTmp=no\nReadWritePaths=-/tmp/x\n")
+        );
     }
 
     #[test]

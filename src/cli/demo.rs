@@ -1,5 +1,5 @@
-//! `kubecertd demo`: a throw-away controller node with certificates in every state, and the whole job before the
-//! reader's eyes.
+//! `kubecertd demo`: a throw-away controller node with certificates in every state, and the whole
+//! job before the reader's eyes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,8 +19,16 @@ pub(super) fn run(options: &DemoOptions) -> Result<Exit, Failure> {
     // One moment for the whole demonstration, so that twelve days stay twelve days.
     let clock = FixedClock(SystemClock.now());
     demo::Node::build(folder.path(), clock.now(), &NodePlan::every_state())?;
-    out::say(&format!("A throw-away controller node, with certificates in every state, is in {}.\n", folder.path().display()));
-    let node = || Ok::<_, Failure>(Node::open(Root::open(folder.path()).map_err(Failure::Root)?, &Config::Usual)?);
+    out::say(&format!(
+        "A throw-away controller node, with certificates in every state, is in {}.\n",
+        folder.path().display()
+    ));
+    let node = || {
+        Ok::<_, Failure>(Node::open(
+            Root::open(folder.path()).map_err(Failure::Root)?,
+            &Config::Usual,
+        )?)
+    };
 
     let (request, stop) = (Request::default(), AtomicBool::new(false));
     let orders = Orders {
@@ -37,7 +45,11 @@ pub(super) fn run(options: &DemoOptions) -> Result<Exit, Failure> {
     step("1. What is there?", "check", folder.path());
     out::say(&check::table(&node()?, &pass::survey(&node()?, clock.now())));
 
-    step("2. What would be done, and why? Nothing is changed yet.", "renew --dry-run", folder.path());
+    step(
+        "2. What would be done, and why? Nothing is changed yet.",
+        "renew --dry-run",
+        folder.path(),
+    );
     out::say(&renew::preview(&pass::preview(&node()?, &orders), &request));
 
     step("3. Do it. What needs an operator does not hold up the rest.", "renew", folder.path());
@@ -65,13 +77,16 @@ struct Folder {
 impl Folder {
     fn throw_away() -> Result<Self, DemoError> {
         let template = std::env::temp_dir().join("kubecertd-demo-XXXXXX");
-        let path = nix::unistd::mkdtemp(&template).map_err(|e| DemoError::Create { path: template, source: e.into() })?;
+        let path = nix::unistd::mkdtemp(&template)
+            .map_err(|e| DemoError::Create { path: template, source: e.into() })?;
         Ok(Self { path, keep: false })
     }
 
     fn kept(path: PathBuf) -> Result<Self, DemoError> {
         match std::fs::create_dir(&path) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(DemoError::Create { path, source: e }),
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                Err(DemoError::Create { path, source: e })
+            }
             _ => Ok(Self { path, keep: true }),
         }
     }
@@ -83,7 +98,10 @@ impl Folder {
     fn farewell(&self) -> String {
         if self.keep {
             let path = self.path.display();
-            format!("\nThe node stays in {path}: look around with --root {path}, and remove it when you are done.\n")
+            format!(
+                "\nThe node stays in {path}: look around with --root {path}, and remove it when \
+                 you are done.\n"
+            )
         } else {
             "\nThe node is gone again; with --keep DIR it stays.\n".to_owned()
         }

@@ -47,7 +47,11 @@ impl From<&Failure> for Exit {
             Failure::Daemon(DaemonError::Configuration(_)) => Self::Configuration,
             Failure::Node(_) | Failure::Pass(PassError::Platform) => Self::Configuration,
             Failure::Pass(PassError::Store(StoreError::Busy { .. })) => Self::Busy,
-            Failure::Pass(_) | Failure::Demo(_) | Failure::Daemon(_) | Failure::File(_) | Failure::Authority(_) => Self::Failed,
+            Failure::Pass(_)
+            | Failure::Demo(_)
+            | Failure::Daemon(_)
+            | Failure::File(_)
+            | Failure::Authority(_) => Self::Failed,
         }
     }
 }

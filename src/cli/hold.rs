@@ -19,6 +19,9 @@ pub(super) fn run(node: &Node, options: &HoldOptions, clock: &dyn Clock) -> Resu
         return Err(Failure::Hold(format!("--until {}: that has passed already", date(until))));
     }
     write_hold(&node.root, state, &AskedHold { until, reason })?;
-    out::say(&format!("Nothing is renewed until {}, unless it is urgent. kubecertd hold --end ends it earlier.\n", date(until)));
+    out::say(&format!(
+        "Nothing is renewed until {}, unless it is urgent. kubecertd hold --end ends it earlier.\n",
+        date(until)
+    ));
     Ok(Exit::Fine)
 }

@@ -1,10 +1,12 @@
-//! The JSON of `kubecertd check -o json`: kubeadm's CertificateExpirationInfo (output.kubeadm.k8s.io/v1alpha3), so that
-//! scripts written for it go on working, with more fields added. What others than us renew stands in a list of its own.
+//! The JSON of `kubecertd check -o json`: kubeadm's CertificateExpirationInfo
+//! (output.kubeadm.k8s.io/v1alpha3), so that scripts written for it go on working, with more fields
+//! added. What others than us renew stands in a list of its own.
 
 use serde::Serialize;
 
 use crate::model::{
-    AuthorityCondition, AuthorityFacts, AuthorityJudgement, AuthorityKey, AuthorityState, Digest, Material, Renewal, Timestamp,
+    AuthorityCondition, AuthorityFacts, AuthorityJudgement, AuthorityKey, AuthorityState, Digest,
+    Material, Renewal, Timestamp,
 };
 use crate::pass::Survey;
 use crate::plan::Judged;
@@ -64,19 +66,28 @@ struct Details<'s> {
 
 /// The whole document, with a line end.
 pub(super) fn render(survey: &Survey) -> String {
-    let (ours, watched): (Vec<_>, Vec<_>) = survey.credentials.iter().partition(|judged| judged.facts.credential.renewal == Renewal::Ours);
+    let (ours, watched): (Vec<_>, Vec<_>) = survey
+        .credentials
+        .iter()
+        .partition(|judged| judged.facts.credential.renewal == Renewal::Ours);
     let info = CertificateExpirationInfo {
         kind: "CertificateExpirationInfo",
         api_version: "output.kubeadm.k8s.io/v1alpha3",
         certificates: listed(ours, survey),
-        certificate_authorities: survey.authorities.iter().map(|(facts, judgement)| authority(facts, judgement, survey.now)).collect(),
+        certificate_authorities: survey
+            .authorities
+            .iter()
+            .map(|(facts, judgement)| authority(facts, judgement, survey.now))
+            .collect(),
         watched: listed(watched, survey),
     };
-    serde_json::to_string_pretty(&info).map_or_else(|e| format!("{{\"error\": {:?}}}\n", e.to_string()), |json| json + "\n")
+    serde_json::to_string_pretty(&info)
+        .map_or_else(|e| format!("{{\"error\": {:?}}}\n", e.to_string()), |json| json + "\n")
 }
 
 fn listed<'s>(credentials: Vec<&'s Judged>, survey: &'s Survey) -> Vec<Certificate<'s>> {
-    let mut listed: Vec<_> = credentials.into_iter().map(|judged| credential(judged, survey)).collect();
+    let mut listed: Vec<_> =
+        credentials.into_iter().map(|judged| credential(judged, survey)).collect();
     listed.sort_by_key(|one| one.name);
     listed
 }
@@ -112,12 +123,17 @@ fn credential<'s>(judged: &'s Judged, survey: &'s Survey) -> Certificate<'s> {
     }
 }
 
-fn authority<'s>(facts: &'s AuthorityFacts, judgement: &'s AuthorityJudgement, now: Timestamp) -> Certificate<'s> {
+fn authority<'s>(
+    facts: &'s AuthorityFacts,
+    judgement: &'s AuthorityJudgement,
+    now: Timestamp,
+) -> Certificate<'s> {
     let certificate = facts.state.certificate();
     Certificate {
         name: facts.authority.name.as_str(),
         expiration_date: certificate.map(|certificate| certificate.not_after.to_string()),
-        residual_time: certificate.map_or(0, |certificate| certificate.not_after.seconds_since(now)),
+        residual_time: certificate
+            .map_or(0, |certificate| certificate.not_after.seconds_since(now)),
         externally_managed: is_external(facts),
         ca_name: None,
         missing: judgement.condition == AuthorityCondition::Absent,
@@ -141,7 +157,8 @@ fn authority<'s>(facts: &'s AuthorityFacts, judgement: &'s AuthorityJudgement, n
     }
 }
 
-/// External means here what it means to kubeadm: the certificate is on this node, and its key is not.
+/// External means here what it means to kubeadm: the certificate is on this node, and its key is
+/// not.
 fn is_external(facts: &AuthorityFacts) -> bool {
     matches!(facts.state, AuthorityState::Present { key: AuthorityKey::Absent, .. })
 }

@@ -1,5 +1,5 @@
-//! Where the daemon's lines go: to the journal, with their fields, where standard error is connected to it; else to standard error,
-//! as text.
+//! Where the daemon's lines go: to the journal, with their fields, where standard error is
+//! connected to it; else to standard error, as text.
 
 use std::fmt;
 use std::io::IsTerminal as _;
@@ -18,8 +18,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::report::line::FIELDS;
 
-/// What others than us have to say is only of interest when it is a warning; and the scheduler calls it an error when it is
-/// asked less than it could answer.
+/// What others than us have to say is only of interest when it is a warning; and the scheduler
+/// calls it an error when it is asked less than it could answer.
 const LOG: &str = "warn,kubecertd=info,tokio_cron_scheduler=off";
 
 /// From now on, lines are said.
@@ -38,19 +38,27 @@ pub(super) fn start() {
     };
 }
 
-/// Whether this is the stream that systemd connected to the journal: it says which one that was by device and inode, since
-/// what it started may have redirected it since.
+/// Whether this is the stream that systemd connected to the journal: it says which one that was by
+/// device and inode, since what it started may have redirected it since.
 fn is_journal(stream: Option<&str>, file: impl AsFd) -> bool {
-    let said =
-        stream.and_then(|stream| stream.split_once(':')).and_then(|(device, inode)| Some((device.parse().ok()?, inode.parse().ok()?)));
+    let said = stream
+        .and_then(|stream| stream.split_once(':'))
+        .and_then(|(device, inode)| Some((device.parse().ok()?, inode.parse().ok()?)));
     let found = fstat(file).ok().map(|found| (found.st_dev, found.st_ino));
     said.is_some() && said == found
 }
 
 fn journal_layer(journal: tracing_journald::Layer) -> tracing_journald::Layer {
-    let priorities = PriorityMappings { info: Priority::Informational, debug: Priority::Debug, ..PriorityMappings::new() };
+    let priorities = PriorityMappings {
+        info: Priority::Informational,
+        debug: Priority::Debug,
+        ..PriorityMappings::new()
+    };
     // Our fields have their whole name already.
-    journal.with_field_prefix(None).with_syslog_identifier("kubecertd".to_owned()).with_priority_mappings(priorities)
+    journal
+        .with_field_prefix(None)
+        .with_syslog_identifier("kubecertd".to_owned())
+        .with_priority_mappings(priorities)
 }
 
 /// How a field is written.
@@ -61,10 +69,14 @@ where
     S: Subscriber + for<'s> LookupSpan<'s>,
     W: for<'w> MakeWriter<'w> + 'static,
 {
-    tracing_subscriber::fmt::layer().fmt_fields(debug_fn(words as Words)).with_writer(writer).with_target(false)
+    tracing_subscriber::fmt::layer()
+        .fmt_fields(debug_fn(words as Words))
+        .with_writer(writer)
+        .with_target(false)
 }
 
-/// The words alone: our fields say the same for programs. What libraries say comes first with them, and their fields behind it.
+/// The words alone: our fields say the same for programs. What libraries say comes first with them,
+/// and their fields behind it.
 fn words(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     match field.name() {
         "message" => write!(writer, "{value:?}"),
@@ -88,7 +100,12 @@ mod tests {
         let found = file.metadata().unwrap();
         let (device, inode) = (found.dev(), found.ino());
         assert!(is_journal(Some(&format!("{device}:{inode}")), &file));
-        for other in [format!("{device}:{}", inode + 1), format!("{}:{inode}", device + 1), format!("{device}"), String::new()] {
+        for other in [
+            format!("{device}:{}", inode + 1),
+            format!("{}:{inode}", device + 1),
+            format!("{device}"),
+            String::new(),
+        ] {
             assert!(!is_journal(Some(&other), &file), "{other:?}");
         }
         assert!(!is_journal(None, &file));
@@ -111,11 +128,14 @@ mod tests {
     fn text_has_the_words_and_of_our_fields_none() {
         let written = Written::default();
         let writer = written.clone();
-        let log = tracing_subscriber::registry().with(text(move || writer.clone()).without_time().with_ansi(false));
+        let log = tracing_subscriber::registry()
+            .with(text(move || writer.clone()).without_time().with_ansi(false));
         tracing::subscriber::with_default(log, || {
             let name = CredentialName::new("apiserver").unwrap();
             let line = Line::info(Message::Renewed).pass(PassId::new()).credential(&name, None);
-            line.certificate("4f", Timestamp::default()).reason("expires").say("apiserver: renewed");
+            line.certificate("4f", Timestamp::default())
+                .reason("expires")
+                .say("apiserver: renewed");
             tracing::warn!(answer = 42, "a library speaks");
         });
         let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();

@@ -1,4 +1,5 @@
-//! The command line: one verb a file. What is decided is decided below; here it is asked for and shown.
+//! The command line: one verb a file. What is decided is decided below; here it is asked for and
+//! shown.
 
 mod alarms;
 mod arguments;
@@ -84,18 +85,34 @@ enum Failure {
 #[must_use]
 pub fn run(arguments: &Arguments) -> Exit {
     let result = match &arguments.command {
-        Command::Check(options) => open(arguments).and_then(|node| check::run(&node, options, &SystemClock)),
-        Command::Renew(options) => open(arguments).and_then(|node| renew::run(&node, options, &SystemClock)),
-        Command::Restore(options) => open(arguments).and_then(|node| restore::run(&node, options, &SystemClock)),
+        Command::Check(options) => {
+            open(arguments).and_then(|node| check::run(&node, options, &SystemClock))
+        }
+        Command::Renew(options) => {
+            open(arguments).and_then(|node| renew::run(&node, options, &SystemClock))
+        }
+        Command::Restore(options) => {
+            open(arguments).and_then(|node| restore::run(&node, options, &SystemClock))
+        }
         Command::Run(options) => run::run(arguments, options),
         Command::Status(options) => status::run(arguments, options, &SystemClock),
         Command::Alarms(options) => alarms::run(arguments, options, &SystemClock),
-        Command::Hold(options) => open(arguments).and_then(|node| hold::run(&node, options, &SystemClock)),
-        Command::Ca { command } => open(arguments).and_then(|node| ca::run(&node, command, &SystemClock)),
+        Command::Hold(options) => {
+            open(arguments).and_then(|node| hold::run(&node, options, &SystemClock))
+        }
+        Command::Ca { command } => {
+            open(arguments).and_then(|node| ca::run(&node, command, &SystemClock))
+        }
         Command::Csr(options) => open(arguments).and_then(|node| request::csr(&node, options)),
-        Command::Install(options) => open(arguments).and_then(|node| request::put(&node, options, &SystemClock)),
-        Command::Config { command: ConfigCommand::Check } => open(arguments).map(|node| config::check(&node)),
-        Command::Config { command: ConfigCommand::Show } => open(arguments).map(|node| config::show(&node)),
+        Command::Install(options) => {
+            open(arguments).and_then(|node| request::put(&node, options, &SystemClock))
+        }
+        Command::Config { command: ConfigCommand::Check } => {
+            open(arguments).map(|node| config::check(&node))
+        }
+        Command::Config { command: ConfigCommand::Show } => {
+            open(arguments).map(|node| config::show(&node))
+        }
         Command::Demo(options) => demo::run(options),
     };
     result.unwrap_or_else(|failure| {
@@ -113,10 +130,12 @@ fn open(arguments: &Arguments) -> Result<Node, Failure> {
 /// The node, or where the configuration is wrong, the node by the last good one with what is wrong.
 fn open_or_last_good(arguments: &Arguments) -> Result<(Node, Option<String>), Failure> {
     match open(arguments) {
-        Err(Failure::Node(trouble)) => match last_good(Root::open(&arguments.root).map_err(Failure::Root)?)? {
-            Some((_, node)) => Ok((node, Some(trouble.to_string()))),
-            None => Err(Failure::Node(trouble)),
-        },
+        Err(Failure::Node(trouble)) => {
+            match last_good(Root::open(&arguments.root).map_err(Failure::Root)?)? {
+                Some((_, node)) => Ok((node, Some(trouble.to_string()))),
+                None => Err(Failure::Node(trouble)),
+            }
+        }
         opened => Ok((opened?, None)),
     }
 }

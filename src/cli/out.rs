@@ -62,7 +62,11 @@ pub(super) fn columns(heading: &[&str], rows: &[(Style, Vec<String>)]) -> String
 pub(super) fn progress(done: usize, all: usize) {
     let mut err = std::io::stderr().lock();
     if err.is_terminal() {
-        let line = if done < all { format!("\r\x1b[Kmaking keys: {done} of {all}") } else { "\r\x1b[K".to_owned() };
+        let line = if done < all {
+            format!("\r\x1b[Kmaking keys: {done} of {all}")
+        } else {
+            "\r\x1b[K".to_owned()
+        };
         let _ = err.write_all(line.as_bytes()).and_then(|()| err.flush());
     }
 }

@@ -11,7 +11,10 @@ use super::words::{self, count, date};
 use super::{Exit, Failure};
 use crate::act::{Copied, Renewed};
 use crate::drivers::timedate;
-use crate::model::{Action, CredentialName, Deferred, SanChange, Service, ServiceKind, ServiceName, Takes, Timestamp};
+use crate::model::{
+    Action, CredentialName, Deferred, SanChange, Service, ServiceKind, ServiceName, Takes,
+    Timestamp,
+};
 use crate::observe::Node;
 use crate::pass::{self, Orders, Outlook, PassError, Report};
 use crate::plan::{Configuration, Judged, Occasion, Plan, Request, Step};
@@ -49,14 +52,32 @@ fn request(node: &Node, options: &RenewOptions) -> Result<Request, Failure> {
     let change = SanChange { add: options.add_san.clone(), remove: options.remove_san.clone() };
     let only = names(node, &options.names)?;
     if !change.is_empty() && only.len() != 1 {
-        return Err(Failure::Request("--add-san and --remove-san are for one credential: kubecertd renew NAME --add-san SAN".to_owned()));
+        return Err(Failure::Request(
+            "--add-san and --remove-san are for one credential: kubecertd renew NAME --add-san SAN"
+                .to_owned(),
+        ));
     }
-    Ok(Request { only, force: options.force || !change.is_empty(), revive: options.revive, names: change })
+    Ok(Request {
+        only,
+        force: options.force || !change.is_empty(),
+        revive: options.revive,
+        names: change,
+    })
 }
 
-/// The daemon tells others of what is new of alarms at its next pass, which the changed files make; here it is written down.
+/// The daemon tells others of what is new of alarms at its next pass, which the changed files make;
+/// here it is written down.
 fn alarms(node: &Node, orders: &Orders<'_>, made: &Result<Report, PassError>, clock: &dyn Clock) {
-    let settle = |made| after_pass(&Ledger::default(), node, made, orders.request, Configuration::NotLookedAt, clock.now());
+    let settle = |made| {
+        after_pass(
+            &Ledger::default(),
+            node,
+            made,
+            orders.request,
+            Configuration::NotLookedAt,
+            clock.now(),
+        )
+    };
     let news = match made {
         Ok(report) => settle(Made::Well(report)),
         // There is nothing here that could be looked after.
@@ -86,8 +107,12 @@ pub(super) fn preview(outlook: &Outlook, request: &Request) -> String {
     let Outlook { survey, plan, deferred, .. } = outlook;
     let row = |step: &Step| match (step.action, step.terms) {
         (Action::Copy, _) => line(SOON, "would copy", &step.credential, None, &step.reason),
-        (Action::Repair, Some(terms)) => line(SOON, "would repair", &step.credential, Some(terms.not_after), &step.reason),
-        (_, Some(terms)) => line(SOON, "would renew", &step.credential, Some(terms.not_after), &step.reason),
+        (Action::Repair, Some(terms)) => {
+            line(SOON, "would repair", &step.credential, Some(terms.not_after), &step.reason)
+        }
+        (_, Some(terms)) => {
+            line(SOON, "would renew", &step.credential, Some(terms.not_after), &step.reason)
+        }
         (_, None) => said(step),
     };
     let mut rows: Vec<_> = plan.steps.iter().map(row).collect();
@@ -96,7 +121,10 @@ pub(super) fn preview(outlook: &Outlook, request: &Request) -> String {
     let copies = plan.steps.iter().filter(|step| step.action == Action::Copy).count();
     let end = match (plan.issuing().count(), copies) {
         (0, 0) => "Nothing to renew.\n".to_owned(),
-        (count, 0) => format!("\n{} would be renewed; nothing was changed.\n", words::count(count, "credential")),
+        (count, 0) => format!(
+            "\n{} would be renewed; nothing was changed.\n",
+            words::count(count, "credential")
+        ),
         (count, copies) => format!(
             "\n{} would be renewed, and {} would follow; nothing was changed.\n",
             words::count(count, "credential"),
@@ -109,7 +137,9 @@ pub(super) fn preview(outlook: &Outlook, request: &Request) -> String {
 /// What a pass says: recovery first, then every step, then what is left for the operator.
 pub(super) fn show(node: &Node, report: &Report, request: &Request) -> String {
     let row = |step: &Step| match report.results.iter().find(|(name, _)| *name == step.credential) {
-        Some((name, Ok(renewed))) => line(GOOD, "renewed", name, Some(renewed.not_after), &step.reason),
+        Some((name, Ok(renewed))) => {
+            line(GOOD, "renewed", name, Some(renewed.not_after), &step.reason)
+        }
         Some((name, Err(e))) => line(BAD, "failed", name, None, &e.to_string()),
         None if step.action == Action::Copy => copied(report, step),
         None => said(step),
@@ -117,11 +147,23 @@ pub(super) fn show(node: &Node, report: &Report, request: &Request) -> String {
     let mut rows = recovery(report);
     rows.extend(report.plan.steps.iter().map(row));
     rows.extend(unplanned(report));
-    let is_planned = |name: &CredentialName| report.plan.steps.iter().any(|step| step.credential == *name);
-    rows.extend(report.copies.iter().filter(|(name, _)| !is_planned(name)).map(|one| copied_row(one, "follows its original")));
+    let is_planned =
+        |name: &CredentialName| report.plan.steps.iter().any(|step| step.credential == *name);
+    rows.extend(
+        report
+            .copies
+            .iter()
+            .filter(|(name, _)| !is_planned(name))
+            .map(|one| copied_row(one, "follows its original")),
+    );
     rows.extend(report.deferred.iter().map(waits));
     rows.extend(untouched(&report.before.credentials, &report.plan, &report.deferred, request));
-    let notes = node.notes.iter().chain(&report.recovered.notes).chain(&report.notes).map(|note| format!("note: {note}\n"));
+    let notes = node
+        .notes
+        .iter()
+        .chain(&report.recovered.notes)
+        .chain(&report.notes)
+        .map(|note| format!("note: {note}\n"));
     table(&rows) + &notes.collect::<String>() + &summary(node, report) + &services(report)
 }
 
@@ -134,7 +176,11 @@ pub(super) fn services(report: &Report) -> String {
     let found = &report.services.found;
     let waiting = found.steps.iter().filter_map(|step| {
         let waits = step.waits.as_ref()?;
-        Some(format!("{} waits: it {}; {waits}", out::paint(SOON, step.service.as_str()), step.reason))
+        Some(format!(
+            "{} waits: it {}; {waits}",
+            out::paint(SOON, step.service.as_str()),
+            step.reason
+        ))
     });
     let findings = found.findings.iter().map(ToString::to_string);
     let notes = found.notes.iter().map(|note| format!("note: {note}"));
@@ -144,16 +190,35 @@ pub(super) fn services(report: &Report) -> String {
 type Row = (anstyle::Style, Vec<String>);
 
 fn table(rows: &[Row]) -> String {
-    if rows.is_empty() { String::new() } else { out::columns(&["RESULT", "CREDENTIAL", "VALID UNTIL", "WHY"], rows) }
+    if rows.is_empty() {
+        String::new()
+    } else {
+        out::columns(&["RESULT", "CREDENTIAL", "VALID UNTIL", "WHY"], rows)
+    }
 }
 
-fn line(style: anstyle::Style, result: &str, name: &CredentialName, until: Option<Timestamp>, why: &str) -> Row {
-    (style, vec![result.to_owned(), name.to_string(), until.map(date).unwrap_or_default(), why.to_owned()])
+fn line(
+    style: anstyle::Style,
+    result: &str,
+    name: &CredentialName,
+    until: Option<Timestamp>,
+    why: &str,
+) -> Row {
+    (
+        style,
+        vec![
+            result.to_owned(),
+            name.to_string(),
+            until.map(date).unwrap_or_default(),
+            why.to_owned(),
+        ],
+    )
 }
 
 /// A step that issues nothing.
 fn said(step: &Step) -> Row {
-    let (style, result) = if step.action == Action::Error { (BAD, "problem") } else { (PLAIN, "left alone") };
+    let (style, result) =
+        if step.action == Action::Error { (BAD, "problem") } else { (PLAIN, "left alone") };
     line(style, result, &step.credential, None, &step.reason)
 }
 
@@ -161,7 +226,13 @@ fn said(step: &Step) -> Row {
 fn copied(report: &Report, step: &Step) -> Row {
     match report.copies.iter().find(|(name, _)| *name == step.credential) {
         Some(one) => copied_row(one, &step.reason),
-        None => line(PLAIN, "left alone", &step.credential, None, "its original is what it was, so there is nothing to copy"),
+        None => line(
+            PLAIN,
+            "left alone",
+            &step.credential,
+            None,
+            "its original is what it was, so there is nothing to copy",
+        ),
     }
 }
 
@@ -178,33 +249,62 @@ fn waits(deferred: &Deferred) -> Row {
 }
 
 /// What was asked for by name and is left as it is.
-fn untouched(credentials: &[Judged], plan: &Plan, deferred: &[Deferred], request: &Request) -> Vec<Row> {
-    let said: BTreeSet<_> = plan.steps.iter().map(|step| &step.credential).chain(deferred.iter().map(|one| &one.credential)).collect();
-    let asked = credentials.iter().filter(|judged| request.only.contains(&judged.facts.credential.name));
+fn untouched(
+    credentials: &[Judged],
+    plan: &Plan,
+    deferred: &[Deferred],
+    request: &Request,
+) -> Vec<Row> {
+    let said: BTreeSet<_> = plan
+        .steps
+        .iter()
+        .map(|step| &step.credential)
+        .chain(deferred.iter().map(|one| &one.credential))
+        .collect();
+    let asked =
+        credentials.iter().filter(|judged| request.only.contains(&judged.facts.credential.name));
     let left = asked.filter(|judged| !said.contains(&judged.facts.credential.name));
     let advice = if request.force { "" } else { "; --force renews it all the same" };
-    left.map(|judged| line(PLAIN, "left alone", &judged.facts.credential.name, None, &format!("{}{advice}", judged.judgement.reason)))
-        .collect()
+    left.map(|judged| {
+        line(
+            PLAIN,
+            "left alone",
+            &judged.facts.credential.name,
+            None,
+            &format!("{}{advice}", judged.judgement.reason),
+        )
+    })
+    .collect()
 }
 
 /// What went wrong with certificates that an earlier pass put in place.
 fn unplanned(report: &Report) -> impl Iterator<Item = Row> {
-    let planned = |name: &CredentialName| report.plan.steps.iter().any(|step| step.credential == *name);
+    let planned =
+        |name: &CredentialName| report.plan.steps.iter().any(|step| step.credential == *name);
     let failed = report.results.iter().filter(move |(name, _)| !planned(name));
-    failed.filter_map(|(name, result)| Some(line(BAD, "failed", name, None, &result.as_ref().err()?.to_string())))
+    failed.filter_map(|(name, result)| {
+        Some(line(BAD, "failed", name, None, &result.as_ref().err()?.to_string()))
+    })
 }
 
 fn recovery(report: &Report) -> Vec<Row> {
     const FINISHED: &str = "its renewal was cut short earlier, and is complete now";
-    const DROPPED: &str = "its renewal was cut short earlier, and somebody else has changed its files since: they are left as they are";
-    let finished = report.recovered.finished.iter().map(|name| line(GOOD, "finished", name, None, FINISHED));
-    let dropped = report.recovered.dropped.iter().map(|name| line(SOON, "left alone", name, None, DROPPED));
+    const DROPPED: &str = "its renewal was cut short earlier, and somebody else has changed its \
+        files since: they are left as they are";
+    let finished =
+        report.recovered.finished.iter().map(|name| line(GOOD, "finished", name, None, FINISHED));
+    let dropped =
+        report.recovered.dropped.iter().map(|name| line(SOON, "left alone", name, None, DROPPED));
     finished.chain(dropped).collect()
 }
 
 fn summary(node: &Node, report: &Report) -> String {
-    let renewed: Vec<&Renewed> = report.results.iter().filter_map(|(_, result)| result.as_ref().ok()).collect();
-    if report.plan.steps.is_empty() && report.deferred.is_empty() && report.services.outcomes.is_empty() {
+    let renewed: Vec<&Renewed> =
+        report.results.iter().filter_map(|(_, result)| result.as_ref().ok()).collect();
+    if report.plan.steps.is_empty()
+        && report.deferred.is_empty()
+        && report.services.outcomes.is_empty()
+    {
         return "Nothing to renew.\n".to_owned();
     }
     let mut text = format!("\n{} renewed", count(renewed.len(), "credential"));
@@ -226,12 +326,17 @@ fn summary(node: &Node, report: &Report) -> String {
 fn restarts(node: &Node, renewed: &[&Renewed]) -> String {
     let line = |(service, credential, takes)| match takes {
         Takes::Reloads => None,
-        Takes::NewConnections => {
-            Some(format!("{service} uses the new {credential} for new connections only: restart it before the old one ends.\n"))
+        Takes::NewConnections => Some(format!(
+            "{service} uses the new {credential} for new connections only: restart it before the \
+             old one ends.\n"
+        )),
+        Takes::Restart => {
+            Some(format!("{service} reads {credential} only when it starts: restart it.\n"))
         }
-        Takes::Restart => Some(format!("{service} reads {credential} only when it starts: restart it.\n")),
     };
-    services_that(node, &|name| renewed.iter().any(|renewed| renewed.credential == *name)).filter_map(line).collect()
+    services_that(node, &|name| renewed.iter().any(|renewed| renewed.credential == *name))
+        .filter_map(line)
+        .collect()
 }
 
 /// The services that run here and use one of these credentials, and how each takes a new one.
@@ -239,23 +344,32 @@ pub(super) fn services_that<'n>(
     node: &'n Node,
     is_one: &dyn Fn(&CredentialName) -> bool,
 ) -> impl Iterator<Item = (&'n ServiceName, &'n CredentialName, Takes)> {
-    let runs = |service: &&Service| !matches!(service.kind, ServiceKind::StaticPod { manifest: None, .. });
-    let uses = |service: &'n Service| service.uses.iter().map(|one| (&service.name, &one.credential, one.takes));
+    let runs =
+        |service: &&Service| !matches!(service.kind, ServiceKind::StaticPod { manifest: None, .. });
+    let uses = |service: &'n Service| {
+        service.uses.iter().map(|one| (&service.name, &one.credential, one.takes))
+    };
     let found = node.catalog.services.iter().filter(runs).flat_map(uses);
     found.filter(|(_, credential, _)| is_one(credential)).collect::<Vec<_>>().into_iter()
 }
 
 fn troubles(report: &Report) -> usize {
     let errors = report.plan.steps.iter().filter(|step| step.action == Action::Error).count();
-    let failed = report.results.iter().filter(|(_, result): &&(CredentialName, Result<Renewed, PassError>)| result.is_err()).count();
-    let services = report.services.outcomes.iter().filter(|outcome| outcome.failure().is_some()).count();
+    let failed = report
+        .results
+        .iter()
+        .filter(|(_, result): &&(CredentialName, Result<Renewed, PassError>)| result.is_err())
+        .count();
+    let services =
+        report.services.outcomes.iter().filter(|outcome| outcome.failure().is_some()).count();
     let copies = report.copies.iter().filter(|(_, result)| result.is_err()).count();
     errors + failed + services + copies
 }
 
 /// How a pass ends a command.
 pub(super) fn exit(report: &Report) -> Exit {
-    let renewed = report.results.iter().any(|(_, result)| result.is_ok()) || report.copies.iter().any(|(_, result)| result.is_ok());
+    let renewed = report.results.iter().any(|(_, result)| result.is_ok())
+        || report.copies.iter().any(|(_, result)| result.is_ok());
     match (troubles(report), renewed) {
         (0, _) if !report.deferred.is_empty() => Exit::Waiting,
         (0, _) => Exit::Fine,

@@ -20,14 +20,20 @@ use crate::sys::Clock;
 /// No certificate with its chain is larger.
 const LARGEST: u64 = 1 << 20;
 
-/// The requests go to standard output, what there is to know of them to standard error: `kubecertd csr apiserver > apiserver.csr`.
+/// The requests go to standard output, what there is to know of them to standard error:
+/// `kubecertd csr apiserver > apiserver.csr`.
 pub(super) fn csr(node: &Node, options: &CsrOptions) -> Result<Exit, Failure> {
-    let names: Vec<CredentialName> = if options.all { signed_elsewhere(node) } else { names(node, &options.names)?.into_iter().collect() };
+    let names: Vec<CredentialName> = if options.all {
+        signed_elsewhere(node)
+    } else {
+        names(node, &options.names)?.into_iter().collect()
+    };
     if names.is_empty() {
         let text = if options.all {
             "there is nothing to sign elsewhere: every authority has its key on this node"
         } else {
-            "say what is to be signed: kubecertd csr NAME, or --all for everything whose authority has its key elsewhere"
+            "say what is to be signed: kubecertd csr NAME, or --all for everything whose authority \
+             has its key elsewhere"
         };
         return Err(Failure::Request(text.to_owned()));
     }
@@ -36,8 +42,15 @@ pub(super) fn csr(node: &Node, options: &CsrOptions) -> Result<Exit, Failure> {
     for (name, result) in &made {
         match result {
             Ok(requested) => {
-                let again = if requested.again { "; it is for the key of the earlier one, which has no answer yet" } else { "" };
-                out::inform(&format!("{name}: the request is {} too, and its key waits beside it{again}", requested.file.display()));
+                let again = if requested.again {
+                    "; it is for the key of the earlier one, which has no answer yet"
+                } else {
+                    ""
+                };
+                out::inform(&format!(
+                    "{name}: the request is {} too, and its key waits beside it{again}",
+                    requested.file.display()
+                ));
                 out::say(&requested.request);
             }
             Err(e) => {
@@ -53,7 +66,11 @@ pub(super) fn csr(node: &Node, options: &CsrOptions) -> Result<Exit, Failure> {
     })
 }
 
-pub(super) fn put(node: &Node, options: &InstallOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
+pub(super) fn put(
+    node: &Node,
+    options: &InstallOptions,
+    clock: &dyn Clock,
+) -> Result<Exit, Failure> {
     let asked = names(node, std::slice::from_ref(&options.name))?;
     let Some(name) = asked.into_iter().next() else { return Ok(Exit::Usage) };
     let answer = read(options)?;
@@ -71,7 +88,8 @@ pub(super) fn put(node: &Node, options: &InstallOptions, clock: &dyn Clock) -> R
 
 /// The answer lies where the operator put it, on this machine, whatever root folder is worked on.
 fn read(options: &InstallOptions) -> Result<Vec<u8>, Failure> {
-    let failed = |e: std::io::Error| Failure::Request(format!("{}: {e}", options.certificate.display()));
+    let failed =
+        |e: std::io::Error| Failure::Request(format!("{}: {e}", options.certificate.display()));
     let mut bytes = Vec::new();
     let file = std::fs::File::open(&options.certificate).map_err(failed)?;
     file.take(LARGEST).read_to_end(&mut bytes).map_err(failed)?;
@@ -79,7 +97,12 @@ fn read(options: &InstallOptions) -> Result<Vec<u8>, Failure> {
 }
 
 fn show(name: &CredentialName, installed: &Installed) -> String {
-    let mut text = format!("{} {name}: valid until {}, serial {}", paint(GOOD, "installed"), date(installed.not_after), installed.serial);
+    let mut text = format!(
+        "{} {name}: valid until {}, serial {}",
+        paint(GOOD, "installed"),
+        date(installed.not_after),
+        installed.serial
+    );
     let _ = match &installed.backup {
         Some(backup) => writeln!(text, "; what was there before is the backup {backup}."),
         None => writeln!(text, "."),
@@ -113,7 +136,9 @@ fn refresh(node: &Node, name: CredentialName, clock: &dyn Clock) -> Exit {
             if report.failed() { Exit::Partly } else { Exit::Fine }
         }
         Err(e) => {
-            out::complain(&format!("the services could not be looked at: {e}; kubecertd renew does it again"));
+            out::complain(&format!(
+                "the services could not be looked at: {e}; kubecertd renew does it again"
+            ));
             Exit::Partly
         }
     }

@@ -15,10 +15,15 @@ use crate::pass::survey;
 use crate::store::{Backups, Generation};
 use crate::sys::Clock;
 
-const WHAT: &str = "say what is to be restored: kubecertd restore --list shows what there is, kubecertd restore NAME takes the newest \
+const WHAT: &str = "say what is to be restored: kubecertd restore --list shows what there is, \
+    kubecertd restore NAME takes the newest \
 backup of it, and kubecertd restore --from BACKUP restores all that this one holds";
 
-pub(super) fn run(node: &Node, options: &RestoreOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
+pub(super) fn run(
+    node: &Node,
+    options: &RestoreOptions,
+    clock: &dyn Clock,
+) -> Result<Exit, Failure> {
     let from = options.from.as_deref().map(|name| find(node, name)).transpose()?;
     let wanted = Wanted { only: names(node, &options.names)?, from, force: options.force };
     if options.list {
@@ -37,7 +42,11 @@ pub(super) fn run(node: &Node, options: &RestoreOptions, clock: &dyn Clock) -> R
 fn find(node: &Node, name: &str) -> Result<Generation, Failure> {
     let backups = Backups::open(&node.root, &node.settings.paths.state)?;
     let found = backups.generations().into_iter().find(|generation| generation.to_string() == name);
-    found.ok_or_else(|| Failure::Restore(format!("there is no backup {name:?}; kubecertd restore --list shows those there are")))
+    found.ok_or_else(|| {
+        Failure::Restore(format!(
+            "there is no backup {name:?}; kubecertd restore --list shows those there are"
+        ))
+    })
 }
 
 /// Each backup once, with what it holds behind and below it.
@@ -52,13 +61,20 @@ fn table(node: &Node, held: &[Held]) -> String {
         } else {
             one.generation.to_string()
         };
-        let (serial, end) = one.certificate.clone().map_or_else(|| ("-".to_owned(), "-".to_owned()), |(serial, end)| (serial, date(end)));
+        let (serial, end) = one
+            .certificate
+            .clone()
+            .map_or_else(|| ("-".to_owned(), "-".to_owned()), |(serial, end)| (serial, date(end)));
         let (style, state) = state(one.obstacle.as_ref());
         (style, vec![name, one.credential.to_string(), serial, end, state.to_owned()])
     };
     let rows: Vec<_> = held.iter().map(row).collect();
-    let obstacles = held.iter().filter_map(|one| Some(format!("{}: {}", one.credential, one.obstacle.as_ref()?))).collect::<Vec<_>>();
-    out::columns(&["BACKUP", "CREDENTIAL", "SERIAL", "EXPIRES", "STATE"], &rows) + &section("Notes", &obstacles)
+    let obstacles = held
+        .iter()
+        .filter_map(|one| Some(format!("{}: {}", one.credential, one.obstacle.as_ref()?)))
+        .collect::<Vec<_>>();
+    out::columns(&["BACKUP", "CREDENTIAL", "SERIAL", "EXPIRES", "STATE"], &rows)
+        + &section("Notes", &obstacles)
 }
 
 fn state(obstacle: Option<&RestoreError>) -> (anstyle::Style, &'static str) {
@@ -72,8 +88,13 @@ fn state(obstacle: Option<&RestoreError>) -> (anstyle::Style, &'static str) {
 }
 
 fn show(node: &Node, report: &RestoreReport, clock: &dyn Clock) -> String {
-    let rows: Vec<_> = report.results.iter().map(|(name, result)| row(name, result.as_ref())).collect();
-    let mut text = if rows.is_empty() { String::new() } else { out::columns(&["RESULT", "CREDENTIAL", "VALID UNTIL", "BACKUP"], &rows) };
+    let rows: Vec<_> =
+        report.results.iter().map(|(name, result)| row(name, result.as_ref())).collect();
+    let mut text = if rows.is_empty() {
+        String::new()
+    } else {
+        out::columns(&["RESULT", "CREDENTIAL", "VALID UNTIL", "BACKUP"], &rows)
+    };
     for note in report.recovered.notes.iter().chain(&report.notes) {
         let _ = writeln!(text, "note: {note}");
     }
@@ -89,27 +110,45 @@ fn show(node: &Node, report: &RestoreReport, clock: &dyn Clock) -> String {
     text + &services(node, &restored) + &again(node, &restored, clock)
 }
 
-fn row(name: &CredentialName, result: Result<&Restored, &RestoreError>) -> (anstyle::Style, Vec<String>) {
+fn row(
+    name: &CredentialName,
+    result: Result<&Restored, &RestoreError>,
+) -> (anstyle::Style, Vec<String>) {
     match result {
         Ok(Restored { generation, not_after, replaced }) => {
             let (style, word) = if *replaced { (GOOD, "restored") } else { (PLAIN, "the same") };
-            (style, vec![word.to_owned(), name.to_string(), date(*not_after), generation.to_string()])
+            (
+                style,
+                vec![word.to_owned(), name.to_string(), date(*not_after), generation.to_string()],
+            )
         }
         Err(e) => (BAD, vec!["failed".to_owned(), name.to_string(), String::new(), e.to_string()]),
     }
 }
 
 fn replaced(report: &RestoreReport) -> impl Iterator<Item = &CredentialName> {
-    report.results.iter().filter(|(_, result)| result.as_ref().is_ok_and(|restored| restored.replaced)).map(|(name, _)| name)
+    report
+        .results
+        .iter()
+        .filter(|(_, result)| result.as_ref().is_ok_and(|restored| restored.replaced))
+        .map(|(name, _)| name)
 }
 
 /// Who has to take what was restored. It is found stale by the next pass, which makes it take it.
 fn services(node: &Node, restored: &[&CredentialName]) -> String {
-    let who = if node.root.is_host() { "the next scheduled pass sees to it, kubecertd renew at once" } else { "restart it" };
+    let who = if node.root.is_host() {
+        "the next scheduled pass sees to it, kubecertd renew at once"
+    } else {
+        "restart it"
+    };
     let line = |(service, credential, takes)| match takes {
         Takes::Reloads => None,
-        Takes::NewConnections => Some(format!("{service} uses {credential} for new connections only: {who}.\n")),
-        Takes::Restart => Some(format!("{service} reads {credential} only when it starts: {who}.\n")),
+        Takes::NewConnections => {
+            Some(format!("{service} uses {credential} for new connections only: {who}.\n"))
+        }
+        Takes::Restart => {
+            Some(format!("{service} reads {credential} only when it starts: {who}.\n"))
+        }
     };
     services_that(node, &|name| restored.contains(&name)).filter_map(line).collect()
 }
@@ -117,9 +156,16 @@ fn services(node: &Node, restored: &[&CredentialName]) -> String {
 /// What the next pass would make of it.
 fn again(node: &Node, restored: &[&CredentialName], clock: &dyn Clock) -> String {
     let survey = survey(node, clock.now());
-    let due =
-        survey.credentials.iter().filter(|one| restored.contains(&&one.facts.credential.name) && one.judgement.action == Action::Renew);
-    due.map(|one| format!("{} {}: the next pass renews it again.\n", one.facts.credential.name, one.judgement.reason)).collect()
+    let due = survey.credentials.iter().filter(|one| {
+        restored.contains(&&one.facts.credential.name) && one.judgement.action == Action::Renew
+    });
+    due.map(|one| {
+        format!(
+            "{} {}: the next pass renews it again.\n",
+            one.facts.credential.name, one.judgement.reason
+        )
+    })
+    .collect()
 }
 
 fn exit(report: &RestoreReport) -> Exit {

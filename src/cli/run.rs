@@ -11,10 +11,19 @@ use crate::sys::SystemClock;
 pub(super) fn run(arguments: &Arguments, options: &RunOptions) -> Result<Exit, Failure> {
     log::start();
     let config = arguments.config.clone().map_or(Config::Usual, Config::Given);
-    let daemon = daemon::Options { root: arguments.root.clone(), config, clock: Arc::new(SystemClock) };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DaemonError::Runtime)?;
-    let exit = if options.once { runtime.block_on(once(daemon))? } else { runtime.block_on(daemon::run(daemon)).map(|()| Exit::Fine)? };
-    // A pass that did not end in time is not waited for: whatever it leaves, the next start finishes.
+    let daemon =
+        daemon::Options { root: arguments.root.clone(), config, clock: Arc::new(SystemClock) };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(DaemonError::Runtime)?;
+    let exit = if options.once {
+        runtime.block_on(once(daemon))?
+    } else {
+        runtime.block_on(daemon::run(daemon)).map(|()| Exit::Fine)?
+    };
+    // A pass that did not end in time is not waited for: whatever it leaves, the next start
+    // finishes.
     runtime.shutdown_background();
     Ok(exit)
 }
@@ -23,8 +32,13 @@ async fn once(options: daemon::Options) -> Result<Exit, DaemonError> {
     let (last, report) = daemon::once(options).await?;
     let renewed: Vec<_> = last.renewed.iter().map(ToString::to_string).collect();
     let copied: Vec<_> = last.copied.iter().map(ToString::to_string).collect();
-    let renewed = if renewed.is_empty() { "Nothing renewed.\n".to_owned() } else { format!("Renewed: {}.\n", renewed.join(", ")) };
-    let copied = if copied.is_empty() { String::new() } else { format!("Copied: {}.\n", copied.join(", ")) };
+    let renewed = if renewed.is_empty() {
+        "Nothing renewed.\n".to_owned()
+    } else {
+        format!("Renewed: {}.\n", renewed.join(", "))
+    };
+    let copied =
+        if copied.is_empty() { String::new() } else { format!("Copied: {}.\n", copied.join(", ")) };
     out::say(&(renewed + &copied));
     Ok(report.as_ref().map_or(Exit::Failed, renew::exit))
 }

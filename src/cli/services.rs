@@ -1,4 +1,5 @@
-//! How services are shown: one line for each credential that one uses, and by what it is known that it works with it.
+//! How services are shown: one line for each credential that one uses, and by what it is known that
+//! it works with it.
 
 use anstyle::Style;
 
@@ -15,7 +16,12 @@ pub(super) fn is_well(services: &Services) -> bool {
 
 /// The table of services, and what mounts their credentials besides.
 pub(super) fn table(services: &Services) -> String {
-    let rows: Vec<_> = services.list.iter().filter(|one| one.facts.presence != Presence::Absent).flat_map(rows).collect();
+    let rows: Vec<_> = services
+        .list
+        .iter()
+        .filter(|one| one.facts.presence != Presence::Absent)
+        .flat_map(rows)
+        .collect();
     let mut text = out::columns(&["SERVICE", "SINCE", "HEALTH", "CREDENTIAL", "STATE"], &rows);
     if !services.consumers.is_empty() {
         let consumers: Vec<_> = services.consumers.iter().map(consumer).collect();
@@ -28,8 +34,11 @@ pub(super) fn table(services: &Services) -> String {
 /// The services that work with an earlier credential, a sentence each.
 pub(super) fn attention(services: &Services) -> Vec<String> {
     let stale = services.list.iter().flat_map(|one| {
-        let stale = one.freshness.iter().filter(|(_, freshness)| matches!(freshness, Freshness::Stale(_)));
-        stale.map(|(credential, freshness)| format!("{}: {}", one.facts.service.name, sentence(credential.as_str(), freshness)))
+        let stale =
+            one.freshness.iter().filter(|(_, freshness)| matches!(freshness, Freshness::Stale(_)));
+        stale.map(|(credential, freshness)| {
+            format!("{}: {}", one.facts.service.name, sentence(credential.as_str(), freshness))
+        })
     });
     stale.chain(services.findings.iter().map(ToString::to_string)).collect()
 }
@@ -41,8 +50,13 @@ fn sentence(credential: &str, freshness: &Freshness) -> String {
 fn rows(one: &JudgedService) -> Vec<(Style, Vec<String>)> {
     let facts = &one.facts;
     let first = [facts.service.name.to_string(), since(facts), health(facts)];
-    let mut rows: Vec<_> =
-        one.freshness.iter().map(|(credential, freshness)| (style(freshness), vec![credential.to_string(), words(freshness)])).collect();
+    let mut rows: Vec<_> = one
+        .freshness
+        .iter()
+        .map(|(credential, freshness)| {
+            (style(freshness), vec![credential.to_string(), words(freshness)])
+        })
+        .collect();
     if rows.is_empty() {
         rows.push((PLAIN, vec![String::new(), String::new()]));
     }
@@ -105,19 +119,47 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{BootId, CredentialName, Evidence, Instance, Service, ServiceKind, ServiceName, Timestamp, Uptime};
+    use crate::model::{
+        BootId, CredentialName, Evidence, Instance, Service, ServiceKind, ServiceName, Timestamp,
+        Uptime,
+    };
 
-    fn judged(name: &str, presence: Presence, health: Health, freshness: &[(&str, Freshness)]) -> JudgedService {
-        let kind = ServiceKind::StaticPod { pod: name.to_owned(), manifest: None, grace: Duration::ZERO };
+    fn judged(
+        name: &str,
+        presence: Presence,
+        health: Health,
+        freshness: &[(&str, Freshness)],
+    ) -> JudgedService {
+        let kind =
+            ServiceKind::StaticPod { pod: name.to_owned(), manifest: None, grace: Duration::ZERO };
         let name = ServiceName::new(name).unwrap();
-        let service = Service { name, kind, health: None, essential: None, uses: Vec::new(), ages: false, configured: false };
-        let freshness = freshness.iter().map(|(name, freshness)| (CredentialName::new(*name).unwrap(), freshness.clone()));
-        JudgedService { facts: ServiceFacts { service, presence, health, holds: Vec::new() }, freshness: freshness.collect() }
+        let service = Service {
+            name,
+            kind,
+            health: None,
+            essential: None,
+            uses: Vec::new(),
+            ages: false,
+            configured: false,
+        };
+        let freshness = freshness
+            .iter()
+            .map(|(name, freshness)| (CredentialName::new(*name).unwrap(), freshness.clone()));
+        JudgedService {
+            facts: ServiceFacts { service, presence, health, holds: Vec::new() },
+            freshness: freshness.collect(),
+        }
     }
 
     fn running() -> Presence {
         let started = Uptime { boot: BootId("boot".to_owned()), since_boot: Duration::ZERO };
-        Presence::Running(Instance { id: "i".to_owned(), pid: None, started, started_at: Timestamp::default(), age: Duration::ZERO })
+        Presence::Running(Instance {
+            id: "i".to_owned(),
+            pid: None,
+            started,
+            started_at: Timestamp::default(),
+            age: Duration::ZERO,
+        })
     }
 
     fn plain(text: &str) -> String {
@@ -128,12 +170,20 @@ mod tests {
     fn every_service_on_the_node_is_shown_with_the_evidence() {
         let lingering = Freshness::Lingering { connections: 2, until: Timestamp::default() };
         let list = vec![
-            judged("etcd", Presence::Absent, Health::NotAsked, &[("etcd/server", Freshness::NotRunning)]),
+            judged(
+                "etcd",
+                Presence::Absent,
+                Health::NotAsked,
+                &[("etcd/server", Freshness::NotRunning)],
+            ),
             judged(
                 "kube-apiserver",
                 running(),
                 Health::Healthy,
-                &[("apiserver", Freshness::Fresh(Evidence::Serves)), ("apiserver-kubelet-client", lingering)],
+                &[
+                    ("apiserver", Freshness::Fresh(Evidence::Serves)),
+                    ("apiserver-kubelet-client", lingering),
+                ],
             ),
             judged(
                 "kube-scheduler",
@@ -141,23 +191,39 @@ mod tests {
                 Health::Unhealthy("503".to_owned()),
                 &[("scheduler.conf", Freshness::Stale(Evidence::Sees))],
             ),
-            judged("kubelet", Presence::Down("dead".to_owned()), Health::NotAsked, &[("kubelet-client", Freshness::NotRunning)]),
+            judged(
+                "kubelet",
+                Presence::Down("dead".to_owned()),
+                Health::NotAsked,
+                &[("kubelet-client", Freshness::NotRunning)],
+            ),
         ];
         let uses = vec![CredentialName::new("admin.conf").unwrap()];
-        let consumer = Consumer { container: "tool".to_owned(), pod: "default/tool".to_owned(), is_static: false, uses };
+        let consumer = Consumer {
+            container: "tool".to_owned(),
+            pod: "default/tool".to_owned(),
+            is_static: false,
+            uses,
+        };
         let services = Services { list, consumers: vec![consumer], ..Services::default() };
         let expected = "\
 SERVICE          SINCE                  HEALTH      CREDENTIAL                 STATE
-kube-apiserver   1970-01-01 00:00 UTC   healthy     apiserver                  fresh, by what it serves
-                                                    apiserver-kubelet-client   fresh, but for 2 open connections, closed by 1970-01-01 00:00 UTC
-kube-scheduler   1970-01-01 00:00 UTC   unhealthy   scheduler.conf             stale, by the file it sees
+kube-apiserver   1970-01-01 00:00 UTC   healthy     apiserver                  fresh, by what it \
+serves
+                                                    apiserver-kubelet-client   fresh, but for 2 \
+                                                    open connections, closed by 1970-01-01 00:00 UTC
+kube-scheduler   1970-01-01 00:00 UTC   unhealthy   scheduler.conf             stale, by the file \
+it sees
 kubelet          down                   -           kubelet-client             does not run
 
 ALSO MOUNTED BY   POD            CREDENTIALS
 tool              default/tool   admin.conf
 ";
         assert_eq!(plain(&table(&services)), expected);
-        assert_eq!(attention(&services), ["kube-scheduler: works with an earlier scheduler.conf (stale, by the file it sees)"]);
+        assert_eq!(
+            attention(&services),
+            ["kube-scheduler: works with an earlier scheduler.conf (stale, by the file it sees)"]
+        );
         assert!(!is_well(&services));
     }
 }

@@ -1,5 +1,6 @@
-//! `kubecertd status`: what the daemon did and will do, and what needs attention now, on one screen. What the daemon said is only half
-//! of it: the files are looked at anew, so that it is true also when the daemon is dead.
+//! `kubecertd status`: what the daemon did and will do, and what needs attention now, on one
+//! screen. What the daemon said is only half of it: the files are looked at anew, so that it is
+//! true also when the daemon is dead.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -26,8 +27,13 @@ const BEAT: Duration = Duration::from_secs(2);
 /// Back to the upper left corner, and away with what was there.
 const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
 
-/// Where the configuration is wrong, the node is shown by the last good one, as the daemon goes by it.
-pub(super) fn run(arguments: &Arguments, options: &StatusOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
+/// Where the configuration is wrong, the node is shown by the last good one, as the daemon goes by
+/// it.
+pub(super) fn run(
+    arguments: &Arguments,
+    options: &StatusOptions,
+    clock: &dyn Clock,
+) -> Result<Exit, Failure> {
     let once = || {
         let (node, trouble) = open_or_last_good(arguments)?;
         Ok::<_, Failure>(screen(&node, trouble, clock))
@@ -38,15 +44,17 @@ pub(super) fn run(arguments: &Arguments, options: &StatusOptions, clock: &dyn Cl
         return Ok(exit);
     }
     // Until it is interrupted, or whoever reads it goes away.
-    while out::tell(&if std::io::stdout().is_terminal() { format!("{CLEAR}{text}") } else { text }) {
+    while out::tell(&if std::io::stdout().is_terminal() { format!("{CLEAR}{text}") } else { text })
+    {
         std::thread::sleep(BEAT);
         (text, exit) = once()?;
     }
     Ok(exit)
 }
 
-/// The whole screen: how it is first, then the alarms, then what is due when, then the services, then everything else that is worth
-/// knowing. `trouble` is what is wrong with the configuration on disk.
+/// The whole screen: how it is first, then the alarms, then what is due when, then the services,
+/// then everything else that is worth knowing. `trouble` is what is wrong with the configuration on
+/// disk.
 fn screen(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> (String, Exit) {
     let now = clock.now();
     let survey = survey(node, now);
@@ -55,8 +63,12 @@ fn screen(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> (String, E
     let (alarms, alarm_note) = in_force(node);
     let found = conditions(&node.root, &node.settings);
     let services = look(node, clock, &survey);
-    let attention: Vec<_> = attention(&survey).into_iter().chain(services::attention(&services)).collect();
-    let well = runs && trouble.is_none() && alarms.is_empty() && status.as_ref().is_none_or(|status| !is_bad(status));
+    let attention: Vec<_> =
+        attention(&survey).into_iter().chain(services::attention(&services)).collect();
+    let well = runs
+        && trouble.is_none()
+        && alarms.is_empty()
+        && status.as_ref().is_none_or(|status| !is_bad(status));
     let exit = if well && services::is_well(&services) { exit(&survey) } else { Exit::Attention };
 
     let mut text = health(&host_name(&node.root), now, &alarms, exit);
@@ -65,7 +77,11 @@ fn screen(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> (String, E
         text += &passes(status, runs);
     }
     if let Some(trouble) = &trouble {
-        let _ = writeln!(text, "{}: {trouble}", paint(BAD, "The configuration is refused, and an earlier one is in force"));
+        let _ = writeln!(
+            text,
+            "{}: {trouble}",
+            paint(BAD, "The configuration is refused, and an earlier one is in force")
+        );
     }
     text += &alarms::section(&alarms, now);
     text += &section("Needs attention", &attention);
@@ -76,7 +92,12 @@ fn screen(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> (String, E
     if !services.list.is_empty() {
         text += &format!("\n{}", services::table(&services));
     }
-    let notes: Vec<_> = note.into_iter().chain(alarm_note).chain(found.notes).chain(node.notes.iter().cloned()).collect();
+    let notes: Vec<_> = note
+        .into_iter()
+        .chain(alarm_note)
+        .chain(found.notes)
+        .chain(node.notes.iter().cloned())
+        .collect();
     text += &section("Notes", &notes);
     let _ = writeln!(text, "\n{}", summary(&survey));
     (text, exit)
@@ -84,11 +105,20 @@ fn screen(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> (String, E
 
 /// What waits for an authority elsewhere.
 fn unanswered(node: &Node, now: Timestamp) -> Vec<String> {
-    let names: Vec<_> = node.catalog.credentials.iter().map(|credential| credential.name.clone()).collect();
+    let names: Vec<_> =
+        node.catalog.credentials.iter().map(|credential| credential.name.clone()).collect();
     match pending(&node.root, &node.settings.paths.state, &names) {
-        Ok(found) => {
-            found.iter().map(|one| format!("{}: asked for {}: {}", one.credential, remaining(now, one.made), one.file.display())).collect()
-        }
+        Ok(found) => found
+            .iter()
+            .map(|one| {
+                format!(
+                    "{}: asked for {}: {}",
+                    one.credential,
+                    remaining(now, one.made),
+                    one.file.display()
+                )
+            })
+            .collect(),
         Err(e) => vec![e.to_string()],
     }
 }
@@ -110,32 +140,59 @@ fn health(host: &str, now: Timestamp, alarms: &[Alarm], exit: Exit) -> String {
 fn daemon(status: Option<&Status>, runs: bool) -> String {
     match (status, runs) {
         (Some(status), true) => {
-            format!("{} since {} (process {}): {}\n", paint(GOOD, "kubecertd runs"), date(status.started), status.pid, status.line)
+            format!(
+                "{} since {} (process {}): {}\n",
+                paint(GOOD, "kubecertd runs"),
+                date(status.started),
+                status.pid,
+                status.line
+            )
         }
         (None, true) => format!("{}, and has said nothing yet.\n", paint(GOOD, "kubecertd runs")),
-        (Some(status), false) => format!("{}; it last said something at {}.\n", paint(BAD, "kubecertd does not run"), date(status.updated)),
-        (None, false) => format!("{}, and has not run since the node was booted.\n", paint(BAD, "kubecertd does not run")),
+        (Some(status), false) => format!(
+            "{}; it last said something at {}.\n",
+            paint(BAD, "kubecertd does not run"),
+            date(status.updated)
+        ),
+        (None, false) => format!(
+            "{}, and has not run since the node was booted.\n",
+            paint(BAD, "kubecertd does not run")
+        ),
     }
 }
 
 /// What ends when, the next one first, and from when on it is renewed.
 fn due(node: &Node, survey: &Survey) -> String {
-    let mut rows: Vec<_> = survey.credentials.iter().filter_map(|judged| Some((judged.facts.material.leaf()?.not_after, judged))).collect();
+    let mut rows: Vec<_> = survey
+        .credentials
+        .iter()
+        .filter_map(|judged| Some((judged.facts.material.leaf()?.not_after, judged)))
+        .collect();
     rows.sort_by_key(|(end, judged)| (*end, judged.facts.credential.name.clone()));
     let renew_before = node.settings.renewal.renew_before.as_duration();
     let row = |(end, judged): &(Timestamp, &Judged)| {
         let from = match &judged.facts.credential.renewal {
-            Renewal::Ours if judged.judgement.condition == Condition::EndsWithAuthority => "with its authority".to_owned(),
+            Renewal::Ours if judged.judgement.condition == Condition::EndsWithAuthority => {
+                "with its authority".to_owned()
+            }
             Renewal::Ours => date(end.minus(renew_before)),
             Renewal::Kubelet => "by kubelet".to_owned(),
             Renewal::Elsewhere => "elsewhere".to_owned(),
             Renewal::Copy(of) => format!("with {}", of.original),
         };
         let Judged { facts, judgement, .. } = judged;
-        let cells = vec![facts.credential.name.to_string(), date(*end), words::left(survey.now, *end), from];
+        let cells = vec![
+            facts.credential.name.to_string(),
+            date(*end),
+            words::left(survey.now, *end),
+            from,
+        ];
         (words::style(judgement.condition, judgement.attention), cells)
     };
-    out::columns(&["CREDENTIAL", "EXPIRES", "LEFT", "RENEWED FROM"], &rows.iter().map(row).collect::<Vec<_>>())
+    out::columns(
+        &["CREDENTIAL", "EXPIRES", "LEFT", "RENEWED FROM"],
+        &rows.iter().map(row).collect::<Vec<_>>(),
+    )
 }
 
 fn passes(status: &Status, runs: bool) -> String {

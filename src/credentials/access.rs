@@ -1,4 +1,5 @@
-//! A credential as a client uses it: the server that a kubeconfig names, what that server is known by, and who one is there.
+//! A credential as a client uses it: the server that a kubeconfig names, what that server is known
+//! by, and who one is there.
 
 use super::{Files, Stored};
 use crate::drivers::http::Trust;
@@ -22,7 +23,9 @@ pub struct Server {
 /// # Errors
 /// A text that names the file and the reason.
 pub fn server(root: &Root, file: &AbsolutePath) -> Result<Server, String> {
-    let text = Files::read(root, file).map_err(|e| e.to_string())?.ok_or_else(|| format!("{file} does not exist"))?;
+    let text = Files::read(root, file)
+        .map_err(|e| e.to_string())?
+        .ok_or_else(|| format!("{file} does not exist"))?;
     let config = Kubeconfig::parse(text.expose()).map_err(|e| format!("{file}: {e}"))?;
     let cluster = config.cluster.ok_or_else(|| format!("{file} names no cluster"))?;
     let url = cluster.server.ok_or_else(|| format!("{file} names no server"))?;
@@ -34,8 +37,10 @@ pub fn server(root: &Root, file: &AbsolutePath) -> Result<Server, String> {
         }
         Source::Missing => None,
     };
-    let authority = authority.ok_or_else(|| format!("{file} has no certificate-authority to know its server by"))?;
-    let authorities = certificates(authority.expose()).map_err(|e| format!("{file}: certificate-authority: {e}"))?;
+    let authority = authority
+        .ok_or_else(|| format!("{file} has no certificate-authority to know its server by"))?;
+    let authorities = certificates(authority.expose())
+        .map_err(|e| format!("{file}: certificate-authority: {e}"))?;
     Ok(Server { url: url.trim_end_matches('/').to_owned(), trust: Trust::Authorities(authorities) })
 }
 
@@ -52,7 +57,8 @@ pub fn identity(certificate: &Certificate, key: &PrivateKey) -> Result<ClientIde
 /// # Errors
 /// When it is not whole.
 pub fn identity_of(stored: &Stored) -> Result<ClientIdentity, String> {
-    let contents = stored.form.sources().map(|source| source.content.clone()).collect::<Option<Vec<Secret>>>();
+    let contents =
+        stored.form.sources().map(|source| source.content.clone()).collect::<Option<Vec<Secret>>>();
     let contents = contents.ok_or("one of its files is not there")?;
     let (certificate, key) = stored.read_back(&contents).map_err(|e| e.to_string())?;
     identity(&certificate, &key)

@@ -17,7 +17,8 @@ pub enum LoadedAuthority {
     Present {
         /// All certificates of the file.
         certificates: Vec<Certificate>,
-        /// The one that signs: that which fits the key, or the first where there is no key that fits any.
+        /// The one that signs: that which fits the key, or the first where there is no key that
+        /// fits any.
         signing: Box<Certificate>,
         /// Its key.
         key: LoadedKey,
@@ -42,12 +43,14 @@ impl LoadedAuthority {
         matches!(self, Self::Present { key: LoadedKey::Absent, .. })
     }
 
-    /// Who signed a certificate, seen from this authority. Any certificate of its file counts: while an authority is
-    /// being replaced, the old one's credentials are its own too.
+    /// Who signed a certificate, seen from this authority. Any certificate of its file counts:
+    /// while an authority is being replaced, the old one's credentials are its own too.
     #[must_use]
     pub fn signer_of(&self, leaf: &Certificate) -> Signer {
         match self {
-            Self::Present { certificates, .. } if certificates.iter().any(|certificate| leaf.is_signed_by(certificate)) => {
+            Self::Present { certificates, .. }
+                if certificates.iter().any(|certificate| leaf.is_signed_by(certificate)) =>
+            {
                 Signer::Authority
             }
             _ if leaf.is_self_signed() => Signer::Itself,
@@ -92,13 +95,21 @@ fn key(files: &dyn Files, authority: &Authority) -> LoadedKey {
     }
 }
 
-/// While an authority is being replaced, its file may begin with the new certificate when the key is still the old one.
-fn choose<'c>(certificates: &'c [Certificate], key: LoadedKey, authority: &Authority) -> (Option<&'c Certificate>, LoadedKey) {
+/// While an authority is being replaced, its file may begin with the new certificate when the key
+/// is still the old one.
+fn choose<'c>(
+    certificates: &'c [Certificate],
+    key: LoadedKey,
+    authority: &Authority,
+) -> (Option<&'c Certificate>, LoadedKey) {
     let LoadedKey::Usable(key) = key else { return (certificates.first(), key) };
     match certificates.iter().find(|certificate| key.fits(certificate)) {
         Some(fitting) => (Some(fitting), LoadedKey::Usable(key)),
         None => {
-            let trouble = format!("{}: the key fits no certificate in {}", authority.key, authority.certificate);
+            let trouble = format!(
+                "{}: the key fits no certificate in {}",
+                authority.key, authority.certificate
+            );
             (certificates.first(), LoadedKey::Unusable(trouble))
         }
     }
@@ -114,20 +125,25 @@ fn not_a_root(signing: &Certificate, certificates: &[Certificate]) -> Option<Str
     let chains = chains_to_a_root(signing, certificates);
     (!chains).then(|| {
         format!(
-            "{} is an intermediate authority, issued by {}, whose certificate is not in the file: add it behind",
+            "{} is an intermediate authority, issued by {}, whose certificate is not in the file: \
+             add it behind",
             signing.subject, signing.issuer
         )
     })
 }
 
-/// Whether the file itself leads from this certificate to a self-signed one. Bounded by the number of certificates.
+/// Whether the file itself leads from this certificate to a self-signed one. Bounded by the number
+/// of certificates.
 fn chains_to_a_root(signing: &Certificate, certificates: &[Certificate]) -> bool {
     let mut current = signing;
     for _ in 0..=certificates.len() {
         if current.is_self_signed() {
             return true;
         }
-        let Some(issuer) = certificates.iter().find(|candidate| current.is_signed_by(candidate)) else { return false };
+        let Some(issuer) = certificates.iter().find(|candidate| current.is_signed_by(candidate))
+        else {
+            return false;
+        };
         current = issuer;
     }
     false

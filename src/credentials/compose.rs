@@ -1,4 +1,5 @@
-//! Writing: from a new certificate and key to the new contents of a credential's files, and back for the check.
+//! Writing: from a new certificate and key to the new contents of a credential's files, and back
+//! for the check.
 
 use super::{Form, Source, Stored};
 use crate::formats::kubeconfig::{self, Kubeconfig};
@@ -50,21 +51,31 @@ pub struct Composed {
 }
 
 impl Stored {
-    /// The new contents of its files, around this certificate and key. What else the files hold stays: further
-    /// certificates of a pair or bundle, and every other byte of a kubeconfig.
+    /// The new contents of its files, around this certificate and key. What else the files hold
+    /// stays: further certificates of a pair or bundle, and every other byte of a kubeconfig.
     ///
-    /// # Errors
-    /// When a kubeconfig has a form that can't be changed with certainty.
-    pub fn compose(&self, certificate: &Certificate, key: &Secret) -> Result<Composed, ComposeError> {
+    /// # Errors When a kubeconfig has a form that can't be changed with certainty.
+    pub fn compose(
+        &self,
+        certificate: &Certificate,
+        key: &Secret,
+    ) -> Result<Composed, ComposeError> {
         let leaf = certificate.to_pem();
         let files = match &self.form {
             Form::Pair { certificate: file, key: key_file } => {
                 let text = leaf + &further_certificates(file);
-                vec![new_file(file, text.into(), Kind::Certificate), new_file(key_file, key.clone(), Kind::Private)]
+                vec![
+                    new_file(file, text.into(), Kind::Certificate),
+                    new_file(key_file, key.clone(), Kind::Private),
+                ]
             }
             Form::Bundle(file) => {
                 let mut bytes = Vec::with_capacity(leaf.len() + key.expose().len());
-                let parts = if key_comes_first(file) { [key.expose(), leaf.as_bytes()] } else { [leaf.as_bytes(), key.expose()] };
+                let parts = if key_comes_first(file) {
+                    [key.expose(), leaf.as_bytes()]
+                } else {
+                    [leaf.as_bytes(), key.expose()]
+                };
                 parts.iter().for_each(|part| bytes.extend_from_slice(part));
                 bytes.extend_from_slice(further_certificates(file).as_bytes());
                 vec![new_file(file, Secret::new(bytes), Kind::Private)]
@@ -83,16 +94,29 @@ impl Stored {
     ///
     /// # Errors
     /// When they are not there.
-    pub fn read_back(&self, contents: &[Secret]) -> Result<(Certificate, PrivateKey), ComposeError> {
+    pub fn read_back(
+        &self,
+        contents: &[Secret],
+    ) -> Result<(Certificate, PrivateKey), ComposeError> {
         let bytes = |at: usize| contents.get(at).map(Secret::expose).unwrap_or_default();
         match &self.form {
-            Form::Pair { certificate, key } => Ok((first(&certificate.path, bytes(0))?, private_key(&key.path, bytes(1))?)),
-            Form::Bundle(file) => Ok((first(&file.path, bytes(0))?, private_key(&file.path, bytes(0))?)),
+            Form::Pair { certificate, key } => {
+                Ok((first(&certificate.path, bytes(0))?, private_key(&key.path, bytes(1))?))
+            }
+            Form::Bundle(file) => {
+                Ok((first(&file.path, bytes(0))?, private_key(&file.path, bytes(0))?))
+            }
             Form::Kubeconfig(file) => {
                 let config = Kubeconfig::parse(bytes(0)).ok().map(|config| config.user.client);
-                let embedded = config.and_then(|client| Some((embedded(client.certificate)?, embedded(client.key)?)));
-                let (certificate, key) = embedded.ok_or_else(|| ComposeError::NotInKubeconfig { path: file.path.clone() })?;
-                Ok((first(&file.path, certificate.expose())?, private_key(&file.path, key.expose())?))
+                let embedded = config.and_then(|client| {
+                    Some((embedded(client.certificate)?, embedded(client.key)?))
+                });
+                let (certificate, key) = embedded
+                    .ok_or_else(|| ComposeError::NotInKubeconfig { path: file.path.clone() })?;
+                Ok((
+                    first(&file.path, certificate.expose())?,
+                    private_key(&file.path, key.expose())?,
+                ))
             }
         }
     }
@@ -104,20 +128,30 @@ pub(super) fn new_file(source: &Source, content: Secret, kind: Kind) -> NewFile 
 }
 
 pub(super) fn further_certificates(file: &Source) -> String {
-    let found = file.content.as_ref().and_then(|content| certificates(content.expose()).ok()).unwrap_or_default();
+    let found = file
+        .content
+        .as_ref()
+        .and_then(|content| certificates(content.expose()).ok())
+        .unwrap_or_default();
     found.iter().skip(1).map(Certificate::to_pem).collect()
 }
 
 pub(super) fn key_comes_first(file: &Source) -> bool {
     let bytes = file.content.as_ref().map(Secret::expose).unwrap_or_default();
     let blocks = pem::blocks(bytes).unwrap_or_default();
-    blocks.iter().find(|block| block.label != "EC PARAMETERS").is_some_and(pem::Block::is_private_key)
+    blocks
+        .iter()
+        .find(|block| block.label != "EC PARAMETERS")
+        .is_some_and(pem::Block::is_private_key)
 }
 
 pub(super) fn first(path: &AbsolutePath, bytes: &[u8]) -> Result<Certificate, ComposeError> {
     let failed = |source| ComposeError::Certificate { path: path.clone(), source };
     let found = certificates(bytes).map_err(failed)?;
-    found.into_iter().next().ok_or_else(|| failed(ReadError::NoCertificate { found: String::new() }))
+    found
+        .into_iter()
+        .next()
+        .ok_or_else(|| failed(ReadError::NoCertificate { found: String::new() }))
 }
 
 pub(super) fn private_key(path: &AbsolutePath, bytes: &[u8]) -> Result<PrivateKey, ComposeError> {

@@ -1,7 +1,8 @@
 //! Copies: which of its original's certificates one holds, and what it is to hold instead.
 //!
-//! A copy may be in the hands of somebody else. So no text from here says what it holds, and it is one only with the private key: a
-//! certificate is no secret, and whoever has nothing else must not be given the next key for it.
+//! A copy may be in the hands of somebody else. So no text from here says what it holds, and it is
+//! one only with the private key: a certificate is no secret, and whoever has nothing else must not
+//! be given the next key for it.
 
 use super::compose::{first, further_certificates, key_comes_first, new_file, private_key};
 use super::load::{leaf_of, source};
@@ -31,7 +32,8 @@ impl Original {
     /// # Errors
     /// When it can't be taken out of its files.
     pub fn of(stored: &Stored) -> Result<Self, ComposeError> {
-        let contents: Vec<Secret> = stored.form.sources().filter_map(|source| source.content.clone()).collect();
+        let contents: Vec<Secret> =
+            stored.form.sources().filter_map(|source| source.content.clone()).collect();
         let (certificate, key) = stored.read_back(&contents)?;
         let path = stored.form.sources().next().map(|source| &source.path);
         let text = contents.first().map(Secret::expose).unwrap_or_default();
@@ -39,20 +41,34 @@ impl Original {
             Form::Pair { .. } | Form::Bundle(_) => certificates(text).unwrap_or_default(),
             Form::Kubeconfig(_) => embedded_chain(text, &certificate),
         };
-        let failed = |source| ComposeError::Key { path: path.cloned().unwrap_or_else(|| AbsolutePath::constant("/original")), source };
+        let failed = |source| ComposeError::Key {
+            path: path.cloned().unwrap_or_else(|| AbsolutePath::constant("/original")),
+            source,
+        };
         let further = chain.len() > 1;
         let key = key.to_pem().map_err(failed)?;
-        Ok(Self { chain: chain.iter().map(Certificate::to_pem).collect(), further, key, certificate })
+        Ok(Self {
+            chain: chain.iter().map(Certificate::to_pem).collect(),
+            further,
+            key,
+            certificate,
+        })
     }
 
-    /// Its chain, or where it has none, its certificate and what stood behind the one that it takes the place of.
+    /// Its chain, or where it has none, its certificate and what stood behind the one that it takes
+    /// the place of.
     fn chain_over(&self, old: &Source) -> String {
-        if self.further { self.chain.clone() } else { self.chain.clone() + &further_certificates(old) }
+        if self.further {
+            self.chain.clone()
+        } else {
+            self.chain.clone() + &further_certificates(old)
+        }
     }
 }
 
 fn embedded_chain(text: &[u8], certificate: &Certificate) -> Vec<Certificate> {
-    let current = kubeconfig::Kubeconfig::parse(text).ok().map(|config| config.user.client.certificate);
+    let current =
+        kubeconfig::Kubeconfig::parse(text).ok().map(|config| config.user.client.certificate);
     match current {
         Some(kubeconfig::Source::Embedded(pem)) => certificates(pem.expose()).unwrap_or_default(),
         _ => vec![certificate.clone()],
@@ -75,7 +91,8 @@ pub enum LoadedCopy {
 /// A copy that holds what its original holds or held.
 #[derive(Debug)]
 pub struct Held {
-    /// The files, and the certificate: of several users of a kubeconfig, that of one who does not have the newest.
+    /// The files, and the certificate: of several users of a kubeconfig, that of one who does not
+    /// have the newest.
     pub stored: Stored,
     /// The users of the kubeconfig that are copies.
     users: Vec<String>,
@@ -95,7 +112,12 @@ pub struct Lineage<'l> {
 
 /// Reads a copy.
 #[must_use]
-pub fn load_copy(files: &dyn Files, credential: &Credential, of: &CopyOf, lineage: &Lineage<'_>) -> LoadedCopy {
+pub fn load_copy(
+    files: &dyn Files,
+    credential: &Credential,
+    of: &CopyOf,
+    lineage: &Lineage<'_>,
+) -> LoadedCopy {
     let loaded = match &credential.location {
         Location::Pair { certificate, key } => pair(files, certificate, key, lineage),
         Location::Bundle(file) => bundle(files, file, lineage),
@@ -104,7 +126,12 @@ pub fn load_copy(files: &dyn Files, credential: &Credential, of: &CopyOf, lineag
     loaded.unwrap_or_else(|e| LoadedCopy::Unreadable(e.to_string()))
 }
 
-fn pair(files: &dyn Files, certificate: &AbsolutePath, key: &AbsolutePath, lineage: &Lineage<'_>) -> Result<LoadedCopy, FileError> {
+fn pair(
+    files: &dyn Files,
+    certificate: &AbsolutePath,
+    key: &AbsolutePath,
+    lineage: &Lineage<'_>,
+) -> Result<LoadedCopy, FileError> {
     if certificate == key {
         return bundle(files, certificate, lineage);
     }
@@ -112,19 +139,29 @@ fn pair(files: &dyn Files, certificate: &AbsolutePath, key: &AbsolutePath, linea
     let found = match (&certificate.content, &key.content) {
         (None, None) => return Ok(LoadedCopy::Absent),
         (Some(found), Some(private)) => identified(found, private, lineage),
-        _ => return Ok(LoadedCopy::Changed(format!("{}: one of the two files of this copy is missing", certificate.path))),
+        _ => {
+            return Ok(LoadedCopy::Changed(format!(
+                "{}: one of the two files of this copy is missing",
+                certificate.path
+            )));
+        }
     };
     let path = certificate.path.clone();
     Ok(held(found, Form::Pair { certificate, key }, &path))
 }
 
-fn bundle(files: &dyn Files, path: &AbsolutePath, lineage: &Lineage<'_>) -> Result<LoadedCopy, FileError> {
+fn bundle(
+    files: &dyn Files,
+    path: &AbsolutePath,
+    lineage: &Lineage<'_>,
+) -> Result<LoadedCopy, FileError> {
     let file = source(files, path)?;
     let Some(content) = &file.content else { return Ok(LoadedCopy::Absent) };
     let blocks = pem::blocks(content.expose()).unwrap_or_default();
     if blocks.iter().filter(|block| block.is_private_key()).count() > 1 {
         return Ok(LoadedCopy::Unreadable(format!(
-            "{path}: holds several private keys, and it can't be said which of them is to be replaced"
+            "{path}: holds several private keys, and it can't be said which of them is to be \
+             replaced"
         )));
     }
     let found = identified(content, content, lineage);
@@ -153,14 +190,23 @@ enum NotHeld {
 impl NotHeld {
     fn text(self, path: &AbsolutePath) -> String {
         match self {
-            Self::Certificate => format!("{path}: holds no certificate that its original is known to have held"),
-            Self::Key => format!("{path}: holds a certificate of its original's without the private key for it"),
+            Self::Certificate => {
+                format!("{path}: holds no certificate that its original is known to have held")
+            }
+            Self::Key => format!(
+                "{path}: holds a certificate of its original's without the private key for it"
+            ),
         }
     }
 }
 
-fn identified(certificate: &Secret, key: &Secret, lineage: &Lineage<'_>) -> Result<Certificate, NotHeld> {
-    let leaf = leaf_of(certificate).filter(|leaf| lineage.knows(leaf)).ok_or(NotHeld::Certificate)?;
+fn identified(
+    certificate: &Secret,
+    key: &Secret,
+    lineage: &Lineage<'_>,
+) -> Result<Certificate, NotHeld> {
+    let leaf =
+        leaf_of(certificate).filter(|leaf| lineage.knows(leaf)).ok_or(NotHeld::Certificate)?;
     let fits = PrivateKey::from_pem(key.expose()).is_ok_and(|key| key.fits(&leaf));
     if fits { Ok(leaf) } else { Err(NotHeld::Key) }
 }
@@ -170,21 +216,30 @@ impl Lineage<'_> {
         self.current == Some(leaf.fingerprint) || (self.held)(&leaf.fingerprint)
     }
 
-    /// Whether a certificate that is not known can only be an earlier one: from the same authority, for the same subject.
+    /// Whether a certificate that is not known can only be an earlier one: from the same authority,
+    /// for the same subject.
     fn could_have_held(&self, leaf: &Certificate) -> bool {
-        let signed = self.authority.is_some_and(|authority| authority.signer_of(leaf) == Signer::Authority);
+        let signed =
+            self.authority.is_some_and(|authority| authority.signer_of(leaf) == Signer::Authority);
         signed && self.like.is_none_or(|like| like.subject == leaf.subject)
     }
 }
 
-fn in_kubeconfig(files: &dyn Files, path: &AbsolutePath, of: &CopyOf, lineage: &Lineage<'_>) -> Result<LoadedCopy, FileError> {
+fn in_kubeconfig(
+    files: &dyn Files,
+    path: &AbsolutePath,
+    of: &CopyOf,
+    lineage: &Lineage<'_>,
+) -> Result<LoadedCopy, FileError> {
     let file = source(files, path)?;
     let Some(text) = file.content.clone() else { return Ok(LoadedCopy::Absent) };
     let all = match kubeconfig::users(text.expose()) {
         Ok(all) => all,
         Err(e) => {
             let line = e.line().map(|line| format!(", line {line}")).unwrap_or_default();
-            return Ok(LoadedCopy::Unreadable(format!("{path}{line}: is no kubeconfig that can be read")));
+            return Ok(LoadedCopy::Unreadable(format!(
+                "{path}{line}: is no kubeconfig that can be read"
+            )));
         }
     };
     let (mut copies, mut worst) = (Vec::new(), None);
@@ -200,14 +255,20 @@ fn in_kubeconfig(files: &dyn Files, path: &AbsolutePath, of: &CopyOf, lineage: &
     if copies.is_empty() {
         return Ok(no_copy(path, &all, of, worst));
     }
-    let obstacles = copies.iter().find_map(|(user, _)| kubeconfig::obstacle_for(text.expose(), user));
+    let obstacles =
+        copies.iter().find_map(|(user, _)| kubeconfig::obstacle_for(text.expose(), user));
     if let Some(e) = obstacles {
         return Ok(LoadedCopy::Unreadable(format!("{path}: {}", without_names(&e))));
     }
     let (users, found): (Vec<_>, Vec<_>) = copies.into_iter().unzip();
-    let old = found.iter().find(|leaf| Some(leaf.fingerprint) != lineage.current).or(found.first()).cloned();
+    let old = found
+        .iter()
+        .find(|leaf| Some(leaf.fingerprint) != lineage.current)
+        .or(found.first())
+        .cloned();
     let Some(certificate) = old else { return Ok(LoadedCopy::Absent) };
-    let stored = Stored { form: Form::Kubeconfig(file), certificate, user: None, notes: Vec::new() };
+    let stored =
+        Stored { form: Form::Kubeconfig(file), certificate, user: None, notes: Vec::new() };
     Ok(LoadedCopy::Held(Box::new(Held { stored, users })))
 }
 
@@ -217,18 +278,22 @@ fn of_user(user: &User, lineage: &Lineage<'_>) -> Option<Result<Certificate, Not
     let none = Secret::new(Vec::new());
     let key = if let kubeconfig::Source::Embedded(key) = &user.client.key { key } else { &none };
     match identified(certificate, key, lineage) {
-        Err(NotHeld::Certificate) => leaf_of(certificate).filter(|leaf| lineage.could_have_held(leaf)).map(|_| Err(NotHeld::Certificate)),
+        Err(NotHeld::Certificate) => leaf_of(certificate)
+            .filter(|leaf| lineage.could_have_held(leaf))
+            .map(|_| Err(NotHeld::Certificate)),
         found => Some(found),
     }
 }
 
 fn no_copy(path: &AbsolutePath, all: &[User], of: &CopyOf, worst: Option<NotHeld>) -> LoadedCopy {
-    let refers = all.iter().any(|user| matches!(user.client.certificate, kubeconfig::Source::File(_)));
+    let refers =
+        all.iter().any(|user| matches!(user.client.certificate, kubeconfig::Source::File(_)));
     match worst {
         Some(why) => LoadedCopy::Changed(why.text(path)),
         None if of.found => LoadedCopy::Absent,
         None if refers => LoadedCopy::Changed(format!(
-            "{path}: embeds no certificate of its original's, and refers to files, which are not followed from here: name those in the configuration, as certificate and key"
+            "{path}: embeds no certificate of its original's, and refers to files, which are not \
+             followed from here: name those in the configuration, as certificate and key"
         )),
         None => LoadedCopy::Changed(NotHeld::Certificate.text(path)),
     }
@@ -236,8 +301,12 @@ fn no_copy(path: &AbsolutePath, all: &[User], of: &CopyOf, worst: Option<NotHeld
 
 fn without_names(error: &SpliceError) -> String {
     match error {
-        SpliceError::Refused { .. } | SpliceError::Ambiguous { .. } | SpliceError::NotTheSame => error.to_string(),
-        SpliceError::Unreadable(_) | SpliceError::NotEmbedded { .. } => "is no kubeconfig that can be changed".to_owned(),
+        SpliceError::Refused { .. } | SpliceError::Ambiguous { .. } | SpliceError::NotTheSame => {
+            error.to_string()
+        }
+        SpliceError::Unreadable(_) | SpliceError::NotEmbedded { .. } => {
+            "is no kubeconfig that can be changed".to_owned()
+        }
     }
 }
 
@@ -250,14 +319,22 @@ impl Held {
         Ok(match &self.stored.form {
             Form::Pair { certificate: file, key } => {
                 let chain = original.chain_over(file).into();
-                vec![new_file(file, chain, Kind::Certificate), new_file(key, original.key.clone(), Kind::Private)]
+                vec![
+                    new_file(file, chain, Kind::Certificate),
+                    new_file(key, original.key.clone(), Kind::Private),
+                ]
             }
             Form::Bundle(file) => vec![new_file(file, in_order(file, original), Kind::Private)],
             Form::Kubeconfig(file) => {
                 let mut text = file.content.clone().unwrap_or_else(|| Secret::new(Vec::new()));
                 for user in &self.users {
                     let failed = |_| ComposeError::NotInKubeconfig { path: file.path.clone() };
-                    let spliced = kubeconfig::splice_user(text.expose(), user, original.chain.as_bytes(), &original.key);
+                    let spliced = kubeconfig::splice_user(
+                        text.expose(),
+                        user,
+                        original.chain.as_bytes(),
+                        &original.key,
+                    );
                     text = spliced.map_err(failed)?;
                 }
                 vec![new_file(file, text, Kind::Private)]
@@ -265,12 +342,18 @@ impl Held {
         })
     }
 
-    /// Whether new contents, in the order of its files, hold what its original holds, the key included.
+    /// Whether new contents, in the order of its files, hold what its original holds, the key
+    /// included.
     #[must_use]
     pub fn follows(&self, contents: &[Secret], original: &Original) -> bool {
         let bytes = |at: usize| contents.get(at).map(Secret::expose).unwrap_or_default();
-        let is_it = |path: &AbsolutePath, certificate: &[u8], key: &[u8]| match (first(path, certificate), private_key(path, key)) {
-            (Ok(found), Ok(key)) => found.fingerprint == original.certificate.fingerprint && key.fits(&found),
+        let is_it = |path: &AbsolutePath, certificate: &[u8], key: &[u8]| match (
+            first(path, certificate),
+            private_key(path, key),
+        ) {
+            (Ok(found), Ok(key)) => {
+                found.fingerprint == original.certificate.fingerprint && key.fits(&found)
+            }
             _ => false,
         };
         match &self.stored.form {
@@ -279,8 +362,17 @@ impl Held {
             Form::Kubeconfig(file) => {
                 let all = kubeconfig::users(bytes(0)).unwrap_or_default();
                 self.users.iter().all(|name| {
-                    let user = all.iter().find(|user| user.name == *name).map(|user| (&user.client.certificate, &user.client.key));
-                    let Some((kubeconfig::Source::Embedded(certificate), kubeconfig::Source::Embedded(key))) = user else { return false };
+                    let user = all
+                        .iter()
+                        .find(|user| user.name == *name)
+                        .map(|user| (&user.client.certificate, &user.client.key));
+                    let Some((
+                        kubeconfig::Source::Embedded(certificate),
+                        kubeconfig::Source::Embedded(key),
+                    )) = user
+                    else {
+                        return false;
+                    };
                     is_it(&file.path, certificate.expose(), key.expose())
                 })
             }
@@ -288,14 +380,23 @@ impl Held {
     }
 }
 
-/// Key and certificate in the order that the file has them, and behind them what else is in it: parameters, say.
+/// Key and certificate in the order that the file has them, and behind them what else is in it:
+/// parameters, say.
 fn in_order(file: &Source, original: &Original) -> Secret {
     let chain = original.chain_over(file);
     let old = file.content.as_ref().map(Secret::expose).unwrap_or_default();
     let blocks = pem::blocks(old).unwrap_or_default();
-    let is_other = |block: &pem::Block| !block.is_private_key() && !block.label.ends_with("CERTIFICATE") && block.label != "EC PARAMETERS";
-    let others = blocks.iter().filter(|block| is_other(block)).filter_map(|block| old.get(block.range.clone()));
-    let others: Vec<u8> = others.flat_map(|block| [block.trim_ascii_end(), b"\n"].concat()).collect();
+    let is_other = |block: &pem::Block| {
+        !block.is_private_key()
+            && !block.label.ends_with("CERTIFICATE")
+            && block.label != "EC PARAMETERS"
+    };
+    let others = blocks
+        .iter()
+        .filter(|block| is_other(block))
+        .filter_map(|block| old.get(block.range.clone()));
+    let others: Vec<u8> =
+        others.flat_map(|block| [block.trim_ascii_end(), b"\n"].concat()).collect();
     let parts = if key_comes_first(file) {
         [original.key.expose(), chain.as_bytes(), &others]
     } else {

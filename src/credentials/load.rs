@@ -30,8 +30,12 @@ impl Loaded {
     #[must_use]
     pub fn stored(self) -> Option<Stored> {
         match self {
-            Self::KeyMissing(stored, _) | Self::Mismatched(stored, _) | Self::Whole(stored) => Some(*stored),
-            Self::Absent | Self::Unreadable(_) | Self::Damaged(_) | Self::CertificateMissing(_) => None,
+            Self::KeyMissing(stored, _) | Self::Mismatched(stored, _) | Self::Whole(stored) => {
+                Some(*stored)
+            }
+            Self::Absent | Self::Unreadable(_) | Self::Damaged(_) | Self::CertificateMissing(_) => {
+                None
+            }
         }
     }
 }
@@ -96,8 +100,9 @@ pub fn load(files: &dyn Files, credential: &Credential) -> Loaded {
     loaded.unwrap_or_else(|e| Loaded::Unreadable(e.to_string()))
 }
 
-/// The credential as an entry for the files that really hold it: those that its kubeconfig refers to, where it does. A
-/// backup has only these, and not the kubeconfig, which no renewal changes then.
+/// The credential as an entry for the files that really hold it: those that its kubeconfig refers
+/// to, where it does. A backup has only these, and not the kubeconfig, which no renewal changes
+/// then.
 #[must_use]
 pub fn located(files: &dyn Files, credential: &Credential) -> Credential {
     let mut located = credential.clone();
@@ -121,15 +126,24 @@ pub(super) fn source(files: &dyn Files, path: &AbsolutePath) -> Result<Source, F
     Ok(Source { path: path.clone(), content: files.read(path)? })
 }
 
-fn pair(files: &dyn Files, certificate: &AbsolutePath, key: &AbsolutePath) -> Result<Loaded, FileError> {
+fn pair(
+    files: &dyn Files,
+    certificate: &AbsolutePath,
+    key: &AbsolutePath,
+) -> Result<Loaded, FileError> {
     if certificate == key {
         return bundle(files, certificate);
     }
     let certificate = source(files, certificate)?;
     let key = source(files, key)?;
     let (Some(content), key_content) = (&certificate.content, &key.content) else {
-        let missing = format!("{}: does not exist, and its key {} does", certificate.path, key.path);
-        return Ok(if key.content.is_some() { Loaded::CertificateMissing(missing) } else { Loaded::Absent });
+        let missing =
+            format!("{}: does not exist, and its key {} does", certificate.path, key.path);
+        return Ok(if key.content.is_some() {
+            Loaded::CertificateMissing(missing)
+        } else {
+            Loaded::Absent
+        });
     };
     let (leaf, notes) = match leaf(content) {
         Ok(found) => found,
@@ -138,9 +152,16 @@ fn pair(files: &dyn Files, certificate: &AbsolutePath, key: &AbsolutePath) -> Re
     let key_missing = key_content.is_none();
     let trouble = match key_content {
         None => Some(format!("{}: does not exist, and its certificate does", key.path)),
-        Some(content) => key_trouble(content, &leaf).map(|reason| format!("{}: {reason}", key.path)),
+        Some(content) => {
+            key_trouble(content, &leaf).map(|reason| format!("{}: {reason}", key.path))
+        }
     };
-    let stored = Box::new(Stored { form: Form::Pair { certificate, key }, certificate: leaf, user: None, notes });
+    let stored = Box::new(Stored {
+        form: Form::Pair { certificate, key },
+        certificate: leaf,
+        user: None,
+        notes,
+    });
     Ok(match trouble {
         None => Loaded::Whole(stored),
         Some(text) if key_missing => Loaded::KeyMissing(stored, text),
@@ -156,7 +177,8 @@ fn bundle(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileError> {
         Err(reason) => return Ok(Loaded::Damaged(format!("{path}: {reason}"))),
     };
     let trouble = PrivateKey::from_pem(content.expose()).map(|key| key.fits(&leaf));
-    let stored = Box::new(Stored { certificate: leaf, user: None, notes, form: Form::Bundle(file) });
+    let stored =
+        Box::new(Stored { certificate: leaf, user: None, notes, form: Form::Bundle(file) });
     Ok(match trouble {
         Ok(true) => Loaded::Whole(stored),
         Ok(false) => Loaded::Mismatched(stored, format!("{path}: {DOES_NOT_FIT}")),
@@ -177,24 +199,35 @@ fn kubeconfig(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileErro
     let mut loaded = match (&config.user.client.certificate, &config.user.client.key) {
         // A form that can't be written must be known before the day it is due.
         (At::Embedded(_), At::Embedded(_)) if config.obstacle.is_some() => {
-            Loaded::Unreadable(format!("{path}: {}", config.obstacle.as_ref().map(ToString::to_string).unwrap_or_default()))
+            Loaded::Unreadable(format!(
+                "{path}: {}",
+                config.obstacle.as_ref().map(ToString::to_string).unwrap_or_default()
+            ))
         }
         (At::Embedded(certificate), At::Embedded(key)) => embedded(certificate, key, file, path),
-        (At::File(certificate), At::File(key)) => match (path.sibling(certificate), path.sibling(key)) {
-            (Ok(certificate), Ok(key)) => match pair(files, &certificate, &key)? {
-                Loaded::Absent => Loaded::CertificateMissing(format!("{path}: refers to {certificate}, which does not exist")),
-                loaded => loaded,
-            },
-            (Err(e), _) | (_, Err(e)) => Loaded::Unreadable(format!("{path}: {e}")),
-        },
+        (At::File(certificate), At::File(key)) => {
+            match (path.sibling(certificate), path.sibling(key)) {
+                (Ok(certificate), Ok(key)) => match pair(files, &certificate, &key)? {
+                    Loaded::Absent => Loaded::CertificateMissing(format!(
+                        "{path}: refers to {certificate}, which does not exist"
+                    )),
+                    loaded => loaded,
+                },
+                (Err(e), _) | (_, Err(e)) => Loaded::Unreadable(format!("{path}: {e}")),
+            }
+        }
         (At::Missing, At::Missing) => Loaded::Unreadable(format!(
-            "{path}: its current user {user:?} has no client certificate (a token, a password or a program, perhaps), so there is none to keep"
+            "{path}: its current user {user:?} has no client certificate (a token, a password or a \
+             program, perhaps), so there is none to keep"
         )),
         _ => Loaded::Unreadable(format!(
-            "{path}: one half of the client certificate of {user:?} is embedded and the other is a file or missing; embed both, or refer to files for both"
+            "{path}: one half of the client certificate of {user:?} is embedded and the other is a \
+             file or missing; embed both, or refer to files for both"
         )),
     };
-    if let Loaded::KeyMissing(stored, _) | Loaded::Mismatched(stored, _) | Loaded::Whole(stored) = &mut loaded {
+    if let Loaded::KeyMissing(stored, _) | Loaded::Mismatched(stored, _) | Loaded::Whole(stored) =
+        &mut loaded
+    {
         stored.notes.extend(others(&config));
         stored.user = Some(config.user.name);
     }
@@ -204,10 +237,14 @@ fn kubeconfig(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileErro
 fn embedded(certificate: &Secret, key: &Secret, file: Source, path: &AbsolutePath) -> Loaded {
     let (leaf, notes) = match leaf(certificate) {
         Ok(found) => found,
-        Err(reason) => return Loaded::Damaged(format!("{path}: client-certificate-data: {reason}")),
+        Err(reason) => {
+            return Loaded::Damaged(format!("{path}: client-certificate-data: {reason}"));
+        }
     };
-    let trouble = key_trouble(key, &leaf).map(|reason| format!("{path}: client-key-data: {reason}"));
-    let stored = Box::new(Stored { form: Form::Kubeconfig(file), certificate: leaf, user: None, notes });
+    let trouble =
+        key_trouble(key, &leaf).map(|reason| format!("{path}: client-key-data: {reason}"));
+    let stored =
+        Box::new(Stored { form: Form::Kubeconfig(file), certificate: leaf, user: None, notes });
     match trouble {
         None => Loaded::Whole(stored),
         Some(text) => Loaded::Mismatched(stored, text),
@@ -217,8 +254,13 @@ fn embedded(certificate: &Secret, key: &Secret, file: Source, path: &AbsolutePat
 fn others(config: &Kubeconfig) -> Option<String> {
     let others = &config.others_with_certificates;
     let names = others.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
-    (!others.is_empty())
-        .then(|| format!("only the user of the current context, {:?}, is looked after; also in the file: {names}", config.user.name))
+    (!others.is_empty()).then(|| {
+        format!(
+            "only the user of the current context, {:?}, is looked after; also in the \
+            file: {names}",
+            config.user.name
+        )
+    })
 }
 
 const DOES_NOT_FIT: &str = "the key does not fit the certificate";
@@ -226,11 +268,17 @@ const DOES_NOT_FIT: &str = "the key does not fit the certificate";
 fn leaf(content: &Secret) -> Result<(Certificate, Vec<String>), String> {
     let mut found = certificates(content.expose()).map_err(|e| e.to_string())?;
     let more = found.len().saturating_sub(1);
-    let leaf = if found.is_empty() { Err("the file holds no certificate".to_owned()) } else { Ok(found.swap_remove(0)) }?;
+    let leaf = if found.is_empty() {
+        Err("the file holds no certificate".to_owned())
+    } else {
+        Ok(found.swap_remove(0))
+    }?;
     let note = match more {
         0 => None,
         1 => Some("the file holds another certificate behind its own, which is kept".to_owned()),
-        more => Some(format!("the file holds {more} more certificates behind its own, which are kept")),
+        more => {
+            Some(format!("the file holds {more} more certificates behind its own, which are kept"))
+        }
     };
     Ok((leaf, note.into_iter().collect()))
 }

@@ -1,9 +1,9 @@
-//! Credentials and authorities as files: read from wherever they live, taken apart, and put together again around a new
-//! certificate and key; and as a client uses them.
+//! Credentials and authorities as files: read from wherever they live, taken apart, and put
+//! together again around a new certificate and key; and as a client uses them.
 //!
-//! Where a credential lives (a pair, a bundle, a kubeconfig that embeds it or points to files) is known here and nowhere
-//! else; to everything above it is one certificate and one key. Nothing is written here, and nothing judged but who trusts an
-//! authority.
+//! Where a credential lives (a pair, a bundle, a kubeconfig that embeds it or points to files) is
+//! known here and nowhere else; to everything above it is one certificate and one key. Nothing is
+//! written here, and nothing judged but who trusts an authority.
 
 mod access;
 mod authority;

@@ -1,6 +1,8 @@
-//! What somebody else's file or server has to do with an authority: whether it trusts it, and whether it is signed by it.
+//! What somebody else's file or server has to do with an authority: whether it trusts it, and
+//! whether it is signed by it.
 //!
-//! The files are read, and servers asked, by the caller; here is what to make of it. Nothing of it is looked after on this node.
+//! The files are read, and servers asked, by the caller; here is what to make of it. Nothing of it
+//! is looked after on this node.
 
 use crate::formats::kubeconfig::{Kubeconfig, Source};
 use crate::formats::x509::{Certificate, certificates};
@@ -27,18 +29,24 @@ pub struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// About a file: a kubeconfig, or certificates in PEM. What a kubeconfig refers to is read by `refer`.
+    /// About a file: a kubeconfig, or certificates in PEM. What a kubeconfig refers to is read by
+    /// `refer`.
     ///
-    /// # Errors
-    /// When it is neither, or what it refers to can't be read.
-    pub fn about_file(&self, content: &[u8], refer: impl Fn(&str) -> Result<Vec<u8>, String>) -> Result<Vec<Verdict>, String> {
+    /// # Errors When it is neither, or what it refers to can't be read.
+    pub fn about_file(
+        &self,
+        content: &[u8],
+        refer: impl Fn(&str) -> Result<Vec<u8>, String>,
+    ) -> Result<Vec<Verdict>, String> {
         let neither = match certificates(content) {
             Ok(found) => return Ok(found.iter().map(|one| self.about_certificate(one)).collect()),
             Err(e) => e,
         };
         match Kubeconfig::parse(content) {
             Ok(config) => self.about_kubeconfig(&config, refer),
-            Err(e) => Err(format!("it is neither certificates in PEM ({neither}) nor a kubeconfig ({e})")),
+            Err(e) => {
+                Err(format!("it is neither certificates in PEM ({neither}) nor a kubeconfig ({e})"))
+            }
         }
     }
 
@@ -48,18 +56,29 @@ impl Question<'_> {
         self.signed("what is served there", served)
     }
 
-    fn about_kubeconfig(&self, config: &Kubeconfig, refer: impl Fn(&str) -> Result<Vec<u8>, String>) -> Result<Vec<Verdict>, String> {
+    fn about_kubeconfig(
+        &self,
+        config: &Kubeconfig,
+        refer: impl Fn(&str) -> Result<Vec<u8>, String>,
+    ) -> Result<Vec<Verdict>, String> {
         let read = |source: &Source| match source {
             Source::Embedded(bytes) => Ok(Some(bytes.expose().to_vec())),
             Source::File(path) => refer(path).map(Some),
             Source::Missing => Ok(None),
         };
-        let parsed = |what: &str, content: &[u8]| certificates(content).map_err(|e| format!("{what}: {e}"));
+        let parsed =
+            |what: &str, content: &[u8]| certificates(content).map_err(|e| format!("{what}: {e}"));
         let mut verdicts = Vec::new();
-        let trusted = config.cluster.as_ref().map(|cluster| read(&cluster.authority)).transpose()?.flatten();
+        let trusted =
+            config.cluster.as_ref().map(|cluster| read(&cluster.authority)).transpose()?.flatten();
         match trusted {
-            Some(content) => verdicts.push(self.trusts(&parsed("certificate-authority", &content)?)),
-            None => verdicts.push(Verdict { well: false, text: "it has no certificate-authority to know its server by".to_owned() }),
+            Some(content) => {
+                verdicts.push(self.trusts(&parsed("certificate-authority", &content)?))
+            }
+            None => verdicts.push(Verdict {
+                well: false,
+                text: "it has no certificate-authority to know its server by".to_owned(),
+            }),
         }
         // A user may have a token instead, which is nobody's certificate.
         if let Some(content) = read(&config.user.client.certificate)? {
@@ -70,20 +89,40 @@ impl Question<'_> {
     }
 
     fn about_certificate(&self, found: &Certificate) -> Verdict {
-        if found.is_authority { self.trusts(std::slice::from_ref(found)) } else { self.signed("it", found) }
+        if found.is_authority {
+            self.trusts(std::slice::from_ref(found))
+        } else {
+            self.signed("it", found)
+        }
     }
 
     /// Whoever has one certificate with the authority's name and key accepts all that it signed.
     fn trusts(&self, trusted: &[Certificate]) -> Verdict {
         let name = self.name;
-        let same = |one: &Certificate, other: &Certificate| one.subject == other.subject && one.public_key_der() == other.public_key_der();
-        let Some(found) = trusted.iter().find(|one| self.authority.iter().any(|other| same(one, other))) else {
-            let others = trusted.iter().map(|one| format!("{}, SHA-256 {}", one.subject, one.fingerprint)).collect::<Vec<_>>().join("; ");
-            return Verdict { well: false, text: format!("it does not trust {name}, but {others}") };
+        let same = |one: &Certificate, other: &Certificate| {
+            one.subject == other.subject && one.public_key_der() == other.public_key_der()
+        };
+        let Some(found) =
+            trusted.iter().find(|one| self.authority.iter().any(|other| same(one, other)))
+        else {
+            let others = trusted
+                .iter()
+                .map(|one| format!("{}, SHA-256 {}", one.subject, one.fingerprint))
+                .collect::<Vec<_>>()
+                .join("; ");
+            return Verdict {
+                well: false,
+                text: format!("it does not trust {name}, but {others}"),
+            };
         };
         match self.outside_of_its_life(found) {
-            None => Verdict { well: true, text: format!("it trusts {name} until {}", found.not_after) },
-            Some(trouble) => Verdict { well: false, text: format!("it trusts {name} by a certificate that {trouble}") },
+            None => {
+                Verdict { well: true, text: format!("it trusts {name} until {}", found.not_after) }
+            }
+            Some(trouble) => Verdict {
+                well: false,
+                text: format!("it trusts {name} by a certificate that {trouble}"),
+            },
         }
     }
 
@@ -92,19 +131,38 @@ impl Question<'_> {
         let verdict = |well, text| Verdict { well, text };
         if !self.authority.iter().any(|authority| leaf.is_signed_by(authority)) {
             let named = self.authority.iter().any(|authority| authority.subject == leaf.issuer);
-            let but = if named { "another key with the same name".to_owned() } else { leaf.issuer.to_string() };
-            return verdict(false, format!("{what} ({subject}) is not signed by {name}, but by {but}"));
+            let but = if named {
+                "another key with the same name".to_owned()
+            } else {
+                leaf.issuer.to_string()
+            };
+            return verdict(
+                false,
+                format!("{what} ({subject}) is not signed by {name}, but by {but}"),
+            );
         }
         match self.outside_of_its_life(leaf) {
-            None => verdict(true, format!("{what} ({subject}) is signed by {name} and valid until {}", leaf.not_after)),
-            Some(trouble) => verdict(false, format!("{what} ({subject}) is signed by {name}, but {trouble}")),
+            None => verdict(
+                true,
+                format!(
+                    "{what} ({subject}) is signed by {name} and valid until {}",
+                    leaf.not_after
+                ),
+            ),
+            Some(trouble) => {
+                verdict(false, format!("{what} ({subject}) is signed by {name}, but {trouble}"))
+            }
         }
     }
 
     fn outside_of_its_life(&self, certificate: &Certificate) -> Option<String> {
         match () {
-            () if certificate.not_after < self.now => Some(format!("ended at {}", certificate.not_after)),
-            () if certificate.not_before > self.now => Some(format!("is valid only from {}", certificate.not_before)),
+            () if certificate.not_after < self.now => {
+                Some(format!("ended at {}", certificate.not_after))
+            }
+            () if certificate.not_before > self.now => {
+                Some(format!("is valid only from {}", certificate.not_before))
+            }
             () => None,
         }
     }

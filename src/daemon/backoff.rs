@@ -1,4 +1,5 @@
-//! When a failed pass is tried again: soon at first, then ever later, and not at the same second on every node.
+//! When a failed pass is tried again: soon at first, then ever later, and not at the same second on
+//! every node.
 
 use std::time::Duration;
 
@@ -14,10 +15,11 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// How long to wait after one more failure. `jitter` is a random number from 0 to 1, and moves the wait by up to a
-    /// fifth either way.
+    /// How long to wait after one more failure. `jitter` is a random number from 0 to 1, and moves
+    /// the wait by up to a fifth either way.
     pub fn fail(&mut self, jitter: f64) -> Duration {
-        let doubled = FIRST.saturating_mul(1_u32.checked_shl(self.failures.min(16)).unwrap_or(u32::MAX));
+        let doubled =
+            FIRST.saturating_mul(1_u32.checked_shl(self.failures.min(16)).unwrap_or(u32::MAX));
         self.failures = self.failures.saturating_add(1);
         doubled.min(LONGEST).mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0))
     }

@@ -1,5 +1,6 @@
-//! What somebody else changed since the last pass: hints from the watcher, a while of quiet after them, and then whether any file holds
-//! something else than it did. What is done about it is the main loop's.
+//! What somebody else changed since the last pass: hints from the watcher, a while of quiet after
+//! them, and then whether any file holds something else than it did. What is done about it is the
+//! main loop's.
 
 use std::collections::BTreeSet;
 
@@ -26,10 +27,16 @@ impl Changes {
     /// What is there now is no change. Watches nothing yet.
     pub fn from_now(node: &Node) -> Self {
         let contents = Contents::look(&node.root, &files(node));
-        Self { watch: Watch::new(&node.root), quiet: Quiet::default(), contents, unanswered: BTreeSet::new() }
+        Self {
+            watch: Watch::new(&node.root),
+            quiet: Quiet::default(),
+            contents,
+            unanswered: BTreeSet::new(),
+        }
     }
 
-    /// Watches what is to be watched by now. To be called again when something may have come or gone.
+    /// Watches what is to be watched by now. To be called again when something may have come or
+    /// gone.
     pub fn aim(&mut self, node: &Node) {
         self.watch.aim(&node.root, &files(node)).iter().for_each(line::note);
     }
@@ -44,7 +51,8 @@ impl Changes {
         self.quiet.hint(Instant::now());
     }
 
-    /// When it will have been quiet for long enough after the last hint. `None` while there was none.
+    /// When it will have been quiet for long enough after the last hint. `None` while there was
+    /// none.
     pub fn quiet(&self) -> Option<Instant> {
         self.quiet.due()
     }
@@ -71,23 +79,28 @@ impl Changes {
         self.unanswered.retain(|file| !written.contains(file));
     }
 
-    /// The configuration was read again: it is about other files from now on, and what had changed before is not forgotten.
+    /// The configuration was read again: it is about other files from now on, and what had changed
+    /// before is not forgotten.
     pub fn look_at(&mut self, old: &Node, new: &Node) {
         self.unanswered.extend(self.contents.changed(&Contents::look(&old.root, &files(old))));
         self.contents = Contents::look(&new.root, &files(new));
     }
 }
 
-/// The files whose content matters: credentials, authorities, and the manifests. Not those that others have in their hands: whoever changes
-/// one without end must neither keep us at work nor from it.
+/// The files whose content matters: credentials, authorities, and the manifests. Not those that
+/// others have in their hands: whoever changes one without end must neither keep us at work nor
+/// from it.
 fn files(node: &Node) -> Vec<AbsolutePath> {
     let catalog = &node.catalog;
     let copies = catalog.copies().flat_map(|copy| copy.location.files());
-    let others: BTreeSet<_> = copies.filter(|file| node.root.is_in_other_hands(file).unwrap_or(true)).collect();
+    let others: BTreeSet<_> =
+        copies.filter(|file| node.root.is_in_other_hands(file).unwrap_or(true)).collect();
     let kubeconfigs = catalog.credentials.iter().flat_map(|one| one.location.files().cloned());
-    let authorities = catalog.authorities.iter().flat_map(|one| [one.certificate.clone(), one.key.clone()]);
+    let authorities =
+        catalog.authorities.iter().flat_map(|one| [one.certificate.clone(), one.key.clone()]);
     let credentials = pass::files(node).into_iter();
-    let all = credentials.chain(kubeconfigs).chain(authorities).chain(node.manifests.iter().cloned());
+    let all =
+        credentials.chain(kubeconfigs).chain(authorities).chain(node.manifests.iter().cloned());
     let mut files: Vec<_> = all.filter(|file| !others.contains(file)).collect();
     files.sort();
     files.dedup();

@@ -1,4 +1,5 @@
-//! The configuration of the daemon: the one on disk, or the last good one, and the schedule that follows from it.
+//! The configuration of the daemon: the one on disk, or the last good one, and the schedule that
+//! follows from it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,7 +25,9 @@ pub struct Options {
 }
 
 /// The configuration on disk, or else the last good one, with what is wrong with that on disk.
-pub(super) fn configuration(options: &Options) -> Result<(Vec<ConfigFile>, Node, Option<String>), DaemonError> {
+pub(super) fn configuration(
+    options: &Options,
+) -> Result<(Vec<ConfigFile>, Node, Option<String>), DaemonError> {
     match read(options) {
         Ok((files, node)) => {
             keep(&node, &files);
@@ -75,6 +78,8 @@ pub(super) fn schedule(node: &Node) -> Schedule {
 
 fn own_delay(node: &Node) -> Duration {
     let id = node.root.read(&AbsolutePath::constant("/etc/machine-id"), 1024);
-    let id = id.map(|content| String::from_utf8_lossy(content.bytes.expose()).trim().to_owned()).unwrap_or_default();
+    let id = id
+        .map(|content| String::from_utf8_lossy(content.bytes.expose()).trim().to_owned())
+        .unwrap_or_default();
     stable_delay(&id, node.settings.schedule.spread.as_duration())
 }

@@ -1,4 +1,5 @@
-//! One pass of the daemon, on a thread of its own: the node as it is now, the pass, and what is to be said of it.
+//! One pass of the daemon, on a thread of its own: the node as it is now, the pass, and what is to
+//! be said of it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -76,7 +77,9 @@ impl Attempt {
     fn seen(&self) -> Option<(Survey, Belief)> {
         match &self.report {
             Ok(report) => Some((report.at_end().clone(), report.brakes.belief.clone())),
-            Err(failed) => failed.as_ref().map(|(_, outlook)| (outlook.survey.clone(), outlook.brakes.belief.clone())),
+            Err(failed) => failed
+                .as_ref()
+                .map(|(_, outlook)| (outlook.survey.clone(), outlook.brakes.belief.clone())),
         }
     }
 }
@@ -86,27 +89,40 @@ fn fault(error: &JoinError) -> String {
 }
 
 impl Duty {
-    /// Makes the pass, and alarms of what it found. A panic in it is a failed pass and nothing more; one in what follows costs
-    /// the news of alarms.
+    /// Makes the pass, and alarms of what it found. A panic in it is a failed pass and nothing
+    /// more; one in what follows costs the news of alarms.
     pub(super) async fn work(self) -> Done {
         let synchronised = timedate::synchronised(timedate::LIMIT).await;
         let (began, why) = (self.clock.now(), self.why.clone());
         let afterwards = self.clone();
         let work = tokio::task::spawn_blocking(move || self.make(synchronised));
-        let attempt = Arc::new(work.await.unwrap_or_else(|e| Attempt::none(trouble(began, why, fault(&e)), None)));
+        let attempt = Arc::new(
+            work.await.unwrap_or_else(|e| Attempt::none(trouble(began, why, fault(&e)), None)),
+        );
         let of = Arc::clone(&attempt);
-        let alarms = tokio::task::spawn_blocking(move || afterwards.alarms(&of)).await.unwrap_or_else(|e| {
-            line::fault(format_args!("a fault in kubecertd kept alarms from being raised or cleared: {e}; please report it"));
-            News::default()
-        });
+        let alarms =
+            tokio::task::spawn_blocking(move || afterwards.alarms(&of)).await.unwrap_or_else(|e| {
+                line::fault(format_args!(
+                    "a fault in kubecertd kept alarms from being raised or \
+                cleared: {e}; please report it"
+                ));
+                News::default()
+            });
         match Arc::into_inner(attempt) {
             Some(attempt) => {
                 let seen = attempt.seen();
-                Done { last: attempt.last, node: attempt.node, report: attempt.report.ok(), seen, alarms }
+                Done {
+                    last: attempt.last,
+                    node: attempt.node,
+                    report: attempt.report.ok(),
+                    seen,
+                    alarms,
+                }
             }
             // Nobody else has it any more.
             None => {
-                let last = trouble(began, String::new(), "what the pass did is not known".to_owned());
+                let last =
+                    trouble(began, String::new(), "what the pass did is not known".to_owned());
                 Done { last, node: None, report: None, seen: None, alarms }
             }
         }
@@ -119,7 +135,10 @@ impl Duty {
             Err(failed) => failed.as_ref().map(|(error, outlook)| Made::Not(error, outlook)),
         };
         if let Some((node, made)) = attempt.node.as_ref().zip(made) {
-            let configuration = self.configuration_trouble.as_deref().map_or(Configuration::Right, Configuration::Refused);
+            let configuration = self
+                .configuration_trouble
+                .as_deref()
+                .map_or(Configuration::Right, Configuration::Refused);
             return after_pass(ledger, node, made, &Request::default(), configuration, now);
         }
         let trouble = attempt.last.trouble.as_deref().unwrap_or_default();
@@ -132,7 +151,9 @@ impl Duty {
     fn make(self, synchronised: Option<bool>) -> Attempt {
         let began = self.clock.now();
         let node = Root::open(&self.root).map_err(|e| e.to_string());
-        let node = match node.and_then(|root| Node::with_files(root, &self.configuration).map_err(|e| e.to_string())) {
+        let node = match node
+            .and_then(|root| Node::with_files(root, &self.configuration).map_err(|e| e.to_string()))
+        {
             Ok(node) => node,
             Err(e) => return Attempt::none(trouble(began, self.why, e), None),
         };
@@ -149,9 +170,14 @@ impl Duty {
             progress: &|_, _| {},
         };
         match pass::run(&node, &orders) {
-            Ok(report) => Attempt { last: summary(began, self.why, &report), node: Some(node), report: Ok(report) },
+            Ok(report) => Attempt {
+                last: summary(began, self.why, &report),
+                node: Some(node),
+                report: Ok(report),
+            },
             Err(e) => {
-                let (last, outlook) = (trouble(began, self.why, e.to_string()), pass::preview(&node, &orders));
+                let (last, outlook) =
+                    (trouble(began, self.why, e.to_string()), pass::preview(&node, &orders));
                 Attempt { last, node: Some(node), report: Err(Some((e, outlook))) }
             }
         }
@@ -163,8 +189,16 @@ fn trouble(began: Timestamp, why: String, trouble: String) -> LastPass {
     LastPass { began, why, trouble, ..LastPass::default() }
 }
 
-fn outcomes(report: &Report, text: fn(&RefreshOutcome) -> Option<String>) -> Vec<(ServiceName, String)> {
-    report.services.outcomes.iter().filter_map(|outcome| Some((outcome.service.clone(), text(outcome)?))).collect()
+fn outcomes(
+    report: &Report,
+    text: fn(&RefreshOutcome) -> Option<String>,
+) -> Vec<(ServiceName, String)> {
+    report
+        .services
+        .outcomes
+        .iter()
+        .filter_map(|outcome| Some((outcome.service.clone(), text(outcome)?)))
+        .collect()
 }
 
 fn held(outcome: &RefreshOutcome) -> Option<String> {
@@ -177,22 +211,38 @@ fn held(outcome: &RefreshOutcome) -> Option<String> {
 fn summary(began: Timestamp, why: String, report: &Report) -> LastPass {
     let errors = report.plan.steps.iter().filter(|step| step.action == Action::Error);
     let errors = errors.map(|step| (step.credential.clone(), step.reason.clone()));
-    let failed = report.results.iter().filter_map(|(name, result)| Some((name.clone(), result.as_ref().err()?.to_string())));
-    let copied = report.copies.iter().filter(|(_, result)| result.is_ok()).map(|(name, _)| name.clone());
+    let failed = report
+        .results
+        .iter()
+        .filter_map(|(name, result)| Some((name.clone(), result.as_ref().err()?.to_string())));
+    let copied =
+        report.copies.iter().filter(|(_, result)| result.is_ok()).map(|(name, _)| name.clone());
     let steps = report.services.found.steps.iter();
-    let waiting: Vec<_> = steps.filter_map(|step| Some((step.service.clone(), step.waits.clone()?))).collect();
+    let waiting: Vec<_> =
+        steps.filter_map(|step| Some((step.service.clone(), step.waits.clone()?))).collect();
     LastPass {
         began,
         why,
         trouble: None,
-        renewed: report.results.iter().filter(|(_, result)| result.is_ok()).map(|(name, _)| name.clone()).collect(),
+        renewed: report
+            .results
+            .iter()
+            .filter(|(_, result)| result.is_ok())
+            .map(|(name, _)| name.clone())
+            .collect(),
         copied: copied.collect(),
         failed: failed.chain(errors).chain(report.not_copied()).collect(),
-        refreshed: outcomes(report, |outcome| outcome.result.as_ref().ok().map(ToString::to_string)),
+        refreshed: outcomes(report, |outcome| {
+            outcome.result.as_ref().ok().map(ToString::to_string)
+        }),
         not_refreshed: outcomes(report, |outcome| outcome.failure().map(ToString::to_string)),
         services_waiting: [waiting, outcomes(report, held)].concat(),
         findings: report.services.found.findings.iter().map(ToString::to_string).collect(),
-        waiting: report.deferred.iter().map(|one| (one.credential.clone(), one.reason.clone())).collect(),
+        waiting: report
+            .deferred
+            .iter()
+            .map(|one| (one.credential.clone(), one.reason.clone()))
+            .collect(),
         holds: report.brakes.holds.iter().map(ToString::to_string).collect(),
         clock: match &report.brakes.belief {
             Belief::Believed | Belief::BelievedUnsynchronised => None,

@@ -1,5 +1,5 @@
-//! The numbers for Prometheus: kept up to date by the main loop, and written and served beside it, so that nothing which goes wrong
-//! there costs a pass anything.
+//! The numbers for Prometheus: kept up to date by the main loop, and written and served beside it,
+//! so that nothing which goes wrong there costs a pass anything.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +20,8 @@ use crate::settings::{Listen, Textfile};
 use crate::store::State;
 use crate::sys::{Clock, FileError, Root};
 
-/// The file is written when something is new, and at least this often: so its age tells whether the daemon lives.
+/// The file is written when something is new, and at least this often: so its age tells whether the
+/// daemon lives.
 const AT_LEAST: Duration = Duration::from_secs(3_600);
 
 pub(super) struct Metrics {
@@ -58,7 +59,8 @@ impl Metrics {
         }
     }
 
-    /// Writes and serves as the configuration says, which was just read. What could not be listened at is tried again.
+    /// Writes and serves as the configuration says, which was just read. What could not be listened
+    /// at is tried again.
     pub(super) fn set_up(&mut self, node: &Node, configuration: &Arc<Vec<ConfigFile>>) {
         let settings = &node.settings.metrics;
         self.circumstances(node);
@@ -76,7 +78,11 @@ impl Metrics {
     /// Takes note of a pass that came to its end.
     pub(super) fn passed(&self, done: &Done, node: &Node) {
         // Of one that a fault ended, not even the beginning is known.
-        let began = if done.last.began == Timestamp::default() { self.clock.now() } else { done.last.began };
+        let began = if done.last.began == Timestamp::default() {
+            self.clock.now()
+        } else {
+            done.last.began
+        };
         self.known.send_modify(|known| {
             known.passed(began, self.began.elapsed(), done.report.as_ref());
             if let Some((survey, belief)) = done.seen.clone() {
@@ -108,13 +114,16 @@ impl Metrics {
         });
     }
 
-    /// Looks at the certificates once, so that they are known before the first pass, which may be a night away.
+    /// Looks at the certificates once, so that they are known before the first pass, which may be a
+    /// night away.
     fn look(&self, configuration: &Arc<Vec<ConfigFile>>) {
-        let (known, root, clock) = (Arc::clone(&self.known), self.root.clone(), Arc::clone(&self.clock));
+        let (known, root, clock) =
+            (Arc::clone(&self.known), self.root.clone(), Arc::clone(&self.clock));
         let configuration = Arc::clone(configuration);
         // What is wrong with the node, the pass will tell.
         spawn_blocking(move || {
-            let node = Root::open(&root).ok().and_then(|root| Node::with_files(root, &configuration).ok());
+            let node =
+                Root::open(&root).ok().and_then(|root| Node::with_files(root, &configuration).ok());
             let Some(found) = node.map(|node| survey(&node, clock.now())) else { return };
             known.send_if_modified(|known| {
                 let new = known.survey.is_none();
@@ -143,7 +152,11 @@ impl Metrics {
             });
         }
         self.textfile = wanted.map(|file| {
-            let writer = Writer { root: self.root.clone(), file: file.clone(), clock: Arc::clone(&self.clock) };
+            let writer = Writer {
+                root: self.root.clone(),
+                file: file.clone(),
+                clock: Arc::clone(&self.clock),
+            };
             (file, Task(tokio::spawn(writer.write(self.known.subscribe()))))
         });
     }
@@ -157,11 +170,18 @@ impl Metrics {
         let listener = match bind(&node.root, listen) {
             Ok(Some(listener)) => listener,
             Ok(None) => return,
-            Err(e) => return line::note(format_args!("{e}; the metrics are not served until the configuration is read again")),
+            Err(e) => {
+                return line::note(format_args!(
+                    "{e}; the metrics are not served until the configuration is read again"
+                ));
+            }
         };
         let (known, clock) = (self.known.subscribe(), Arc::clone(&self.clock));
         let page = Arc::new(move |format| page(&known, &*clock, format));
-        self.server = Some((listen.clone(), Task(tokio::spawn(async move { match serve::serve(listener, page).await {} }))));
+        self.server = Some((
+            listen.clone(),
+            Task(tokio::spawn(async move { match serve::serve(listener, page).await {} })),
+        ));
         tracing::info!("metrics are served at {listen}");
     }
 }
@@ -196,7 +216,9 @@ impl Writer {
             let trouble = self.once(text).await.err().map(|e| e.to_string());
             match &trouble {
                 // The same again and again would be only noise.
-                Some(trouble) if said.as_ref() != Some(trouble) => line::note(format_args!("{trouble}; the metrics there are out of date")),
+                Some(trouble) if said.as_ref() != Some(trouble) => {
+                    line::note(format_args!("{trouble}; the metrics there are out of date"))
+                }
                 None if said.is_some() => tracing::info!("{} is written again", self.file),
                 _ => {}
             }
@@ -210,7 +232,12 @@ impl Writer {
     /// On a thread of its own: a disk may hang.
     async fn once(&self, text: String) -> Result<(), FileError> {
         let (root, file) = (self.root.clone(), self.file.clone());
-        let written = spawn_blocking(move || Root::open(&root).and_then(|root| textfile::write(&root, &file, &text))).await;
-        written.unwrap_or_else(|e| Err(FileError::from_io(self.file.as_path(), "write", std::io::Error::other(e))))
+        let written = spawn_blocking(move || {
+            Root::open(&root).and_then(|root| textfile::write(&root, &file, &text))
+        })
+        .await;
+        written.unwrap_or_else(|e| {
+            Err(FileError::from_io(self.file.as_path(), "write", std::io::Error::other(e)))
+        })
     }
 }

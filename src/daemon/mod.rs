@@ -1,6 +1,7 @@
 //! The long-running process: when passes are made, and what else it listens to.
 //!
-//! [`run`] tells the story; each thing that wakes the daemon has a file of its own. What a pass does is not told here.
+//! [`run`] tells the story; each thing that wakes the daemon has a file of its own. What a pass
+//! does is not told here.
 
 mod backoff;
 mod changes;
@@ -38,7 +39,8 @@ pub enum DaemonError {
     #[error(transparent)]
     Root(FileError),
     /// There is one already.
-    #[error("a kubecertd daemon runs already on this node{}", .0.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
+    #[error("a kubecertd daemon runs already on this node{}", .0.map(|pid| format!(" (process \
+        {pid})")).unwrap_or_default())]
     AlreadyRunning(Option<u32>),
     /// Whether there is one already can't be found out.
     #[error("whether a kubecertd daemon runs already is not known: {0}")]
@@ -61,6 +63,10 @@ impl DaemonError {
     /// Who has the lock has written its status, or is about to.
     fn from_lock(error: StoreError, root: &Root) -> Self {
         let who = || Status::look(root).0.map(|status| status.pid);
-        if matches!(error, StoreError::Busy { .. }) { Self::AlreadyRunning(who()) } else { Self::Lock(error) }
+        if matches!(error, StoreError::Busy { .. }) {
+            Self::AlreadyRunning(who())
+        } else {
+            Self::Lock(error)
+        }
     }
 }

@@ -18,8 +18,8 @@ use crate::sys::Root;
 
 /// Makes one pass.
 ///
-/// # Errors
-/// When the configuration is wrong and there is no earlier one. What goes wrong in the pass is in what it returns.
+/// # Errors When the configuration is wrong and there is no earlier one. What goes wrong in the
+/// pass is in what it returns.
 pub async fn once(options: Options) -> Result<(LastPass, Option<Report>), DaemonError> {
     let (configuration, node, trouble) = configuration(&options)?;
     if let Some(trouble) = &trouble {
@@ -40,7 +40,8 @@ pub async fn once(options: Options) -> Result<(LastPass, Option<Report>), Daemon
         ledger: ledger.clone(),
         configuration_trouble: trouble,
     };
-    let mut metrics = Metrics::new(&options, &State::read(&node.root, &node.settings.paths.state).0, &ledger);
+    let mut metrics =
+        Metrics::new(&options, &State::read(&node.root, &node.settings.paths.state).0, &ledger);
     metrics.pass_begins();
     let done = duty.work().await;
     metrics.passed(&done, &node);

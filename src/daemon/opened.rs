@@ -1,5 +1,6 @@
-//! Whether the folders that the daemon's unit opened to it are still the ones in use. What is put in the place of one of them later, a
-//! new `/etc/kubernetes` say, is read-only to the daemon and to nobody else, until systemd starts it again.
+//! Whether the folders that the daemon's unit opened to it are still the ones in use. What is put
+//! in the place of one of them later, a new `/etc/kubernetes` say, is read-only to the daemon and
+//! to nobody else, until systemd starts it again.
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;
@@ -10,7 +11,8 @@ use nix::sys::statvfs::{FsFlags, fstatvfs};
 use crate::model::AbsolutePath;
 use crate::sys::{Dir, FileError, Root};
 
-/// What the unit did not open at the start: that is its choice, or the configuration's fault, and no start helps.
+/// What the unit did not open at the start: that is its choice, or the configuration's fault, and
+/// no start helps.
 #[derive(Debug)]
 pub(super) struct Opened {
     closed: BTreeSet<PathBuf>,

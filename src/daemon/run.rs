@@ -1,7 +1,7 @@
 //! The main loop: what wakes the daemon, and what it does then.
 //!
-//! It does nothing itself that takes time. A pass runs on a thread of its own, one at a time; while it does, the loop goes
-//! on turning, so that systemd sees it alive and a signal is heard at once.
+//! It does nothing itself that takes time. A pass runs on a thread of its own, one at a time; while
+//! it does, the loop goes on turning, so that systemd sees it alive and a signal is heard at once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -32,11 +32,12 @@ use crate::store::lock::Lock;
 use crate::store::{State, is_unfinished};
 use crate::sys::Root;
 
-/// How long a pass that is under way is waited for at the end. What it has not begun by then is left; what it has begun,
-/// the next start finishes.
+/// How long a pass that is under way is waited for at the end. What it has not begun by then is
+/// left; what it has begun, the next start finishes.
 const LAST_WORDS: Duration = Duration::from_secs(20);
 
-/// How long the daemon's lock is tried for: `kubecertd status` has it for a moment when it asks whether a daemon runs.
+/// How long the daemon's lock is tried for: `kubecertd status` has it for a moment when it asks
+/// whether a daemon runs.
 const ASKED: Duration = Duration::from_secs(2);
 
 /// Runs until it is told to stop.
@@ -52,7 +53,9 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
         match daemon.next().await {
             Event::Wish(Wish::Stop) => break,
             Event::Wish(Wish::Reload) => daemon.reload(),
-            Event::Wish(Wish::Pass) => daemon.want("asked for by a signal".to_owned(), Occasion::Asked),
+            Event::Wish(Wish::Pass) => {
+                daemon.want("asked for by a signal".to_owned(), Occasion::Asked)
+            }
             Event::Tick(tick) => daemon.tick(tick),
             Event::Hint => daemon.hint(),
             Event::Quiet => daemon.compare(),
@@ -122,7 +125,8 @@ impl Daemon {
     async fn start(options: Options) -> Result<Self, DaemonError> {
         let root = || Root::open(&options.root).map_err(DaemonError::Root);
         let run = root()?.create_folder(&status::folder()).map_err(DaemonError::Root)?;
-        let alone = Lock::take(&run, ASKED).or_else(|e| Err(DaemonError::from_lock(e, &root()?)))?;
+        let alone =
+            Lock::take(&run, ASKED).or_else(|e| Err(DaemonError::from_lock(e, &root()?)))?;
         let signals = Signals::listen().map_err(DaemonError::Signals)?;
         let (configuration, node, trouble) = configuration(&options)?;
         if let Some(trouble) = &trouble {
@@ -134,9 +138,14 @@ impl Daemon {
         note.iter().for_each(line::note);
         let unfinished = state.unfinished || is_unfinished(&node.root, &node.settings.paths.state);
         let (remember, first_pass) = begin(&state, unfinished, &schedule, now);
-        let cannot_wait = || pass::cannot_wait(&node, now).then(|| ("something has ended or is broken".to_owned(), Occasion::Other));
+        let cannot_wait = || {
+            pass::cannot_wait(&node, now)
+                .then(|| ("something has ended or is broken".to_owned(), Occasion::Other))
+        };
         let first_pass = first_pass.or_else(cannot_wait);
-        let ticker = Ticker::start(schedule.clone(), Arc::clone(&options.clock), remember.scheduled_until).await?;
+        let ticker =
+            Ticker::start(schedule.clone(), Arc::clone(&options.clock), remember.scheduled_until)
+                .await?;
         let changes = Changes::from_now(&node);
         let supervisor = Supervisor::find();
         let ledger = Ledger::default();
@@ -179,7 +188,8 @@ impl Daemon {
     fn begin(&mut self) {
         self.changes.aim(&self.node);
         let (version, count) = (env!("CARGO_PKG_VERSION"), self.node.catalog.credentials.len());
-        Line::info(Message::Started).say(format_args!("kubecertd {version} looks after {count} credentials"));
+        Line::info(Message::Started)
+            .say(format_args!("kubecertd {version} looks after {count} credentials"));
         self.node.notes.iter().for_each(line::note);
         self.told_of_configuration();
         if let Some((why, occasion)) = self.first_pass.take() {
@@ -209,9 +219,15 @@ impl Daemon {
 
     fn tick(&mut self, tick: Tick) {
         let now = self.options.clock.now();
-        self.remember =
-            Remember { scheduled_until: now.max(tick.at), observing_until: self.remember.observing_until.filter(|until| now < *until) };
-        let why = if tick.missed { format!("by schedule, missed at {}", tick.at) } else { "by schedule".to_owned() };
+        self.remember = Remember {
+            scheduled_until: now.max(tick.at),
+            observing_until: self.remember.observing_until.filter(|until| now < *until),
+        };
+        let why = if tick.missed {
+            format!("by schedule, missed at {}", tick.at)
+        } else {
+            "by schedule".to_owned()
+        };
         self.want(why, Occasion::Scheduled);
     }
 
@@ -223,7 +239,8 @@ impl Daemon {
     /// It has been quiet for a while: is anything different from what the last pass left?
     fn compare(&mut self) {
         if self.pass.is_some() {
-            // What the pass writes is its own; what somebody else writes meanwhile is looked at after it.
+            // What the pass writes is its own; what somebody else writes meanwhile is looked at
+            // after it.
             return self.changes.put_off();
         }
         let changed = self.changes.take(&self.node);
@@ -255,9 +272,16 @@ impl Daemon {
         }
         self.occasion = occasion;
         self.pass_id = PassId::new();
-        Line::debug(Message::PassBegun).pass(self.pass_id).reason(&why).say(format_args!("a pass begins: {why}"));
+        Line::debug(Message::PassBegun)
+            .pass(self.pass_id)
+            .reason(&why)
+            .say(format_args!("a pass begins: {why}"));
         let now = self.options.clock.now();
-        let new = self.remember.observing_until.filter(|until| now < *until).map(|until| Hold::New { until });
+        let new = self
+            .remember
+            .observing_until
+            .filter(|until| now < *until)
+            .map(|until| Hold::New { until });
         let duty = Duty {
             root: self.options.root.clone(),
             configuration: Arc::clone(&self.configuration),
@@ -302,21 +326,27 @@ impl Daemon {
         }
     }
 
-    /// Whether a pass failed because a folder is another one now than the unit opened. Then only systemd can help, which starts what
-    /// ended; once, since the next start finds it open, or takes it for closed.
+    /// Whether a pass failed because a folder is another one now than the unit opened. Then only
+    /// systemd can help, which starts what ended; once, since the next start finds it open, or
+    /// takes it for closed.
     fn is_shut_out(&self) -> bool {
-        let lost = if self.backoff.failures() > 0 { self.opened.lost(&self.node.root, &originals(&self.node)) } else { None };
+        let lost = if self.backoff.failures() > 0 {
+            self.opened.lost(&self.node.root, &originals(&self.node))
+        } else {
+            None
+        };
         if let Some(folder) = &lost {
             let folder = folder.display();
             line::note(format_args!(
-                "{folder} is not the folder any more that the unit opened to kubecertd, which ends for that: systemd starts it again"
+                "{folder} is not the folder any more that the unit opened to kubecertd, which ends \
+                 for that: systemd starts it again"
             ));
         }
         lost.is_some()
     }
 
-    /// Failures are tried again with ever longer waits. What needs an operator is not: the change that mends it is seen,
-    /// or the next scheduled pass finds it.
+    /// Failures are tried again with ever longer waits. What needs an operator is not: the change
+    /// that mends it is seen, or the next scheduled pass finds it.
     fn plan_retry(&mut self, last: &LastPass, report: Option<&Report>) {
         let failed = report.is_none_or(Report::failed);
         let wait = if failed {
@@ -346,7 +376,8 @@ impl Daemon {
                 self.changes.look_at(&self.node, &node);
                 self.node = node;
                 self.hint();
-                Line::info(Message::ConfigurationInForce).say("the configuration was read again and is in force");
+                Line::info(Message::ConfigurationInForce)
+                    .say("the configuration was read again and is in force");
             }
             Err(e) => {
                 let trouble = e.to_string();
@@ -358,12 +389,18 @@ impl Daemon {
         self.supervisor.ready(&self.line());
     }
 
-    /// The configuration was read: whether it is in force is an alarm or the end of one, and who is told of alarms stands in it.
+    /// The configuration was read: whether it is in force is an alarm or the end of one, and who is
+    /// told of alarms stands in it.
     fn told_of_configuration(&mut self) {
         let trouble = self.configuration_trouble.as_deref();
-        log::alarms(None, &after_configuration(&self.ledger, &self.node, trouble, self.options.clock.now()));
+        log::alarms(
+            None,
+            &after_configuration(&self.ledger, &self.node, trouble, self.options.clock.now()),
+        );
         self.sinks = match Root::open(&self.options.root) {
-            Ok(root) => Some(Sinks::start(&self.node, root, &self.ledger, Arc::clone(&self.options.clock))),
+            Ok(root) => {
+                Some(Sinks::start(&self.node, root, &self.ledger, Arc::clone(&self.options.clock)))
+            }
             Err(e) => {
                 line::note(format_args!("{e}; nobody is told of alarms"));
                 None
@@ -401,33 +438,43 @@ impl Daemon {
     /// What the daemon is doing, in one line that an operator understands.
     fn line(&self) -> String {
         let next = || {
-            let next = [self.schedule.next(self.options.clock.now()), self.retry.map(|(_, when)| when)];
-            next.into_iter().flatten().min().map_or_else(|| "no next pass".to_owned(), |next| format!("next pass {next}"))
+            let next =
+                [self.schedule.next(self.options.clock.now()), self.retry.map(|(_, when)| when)];
+            next.into_iter()
+                .flatten()
+                .min()
+                .map_or_else(|| "no next pass".to_owned(), |next| format!("next pass {next}"))
         };
         match (&self.pass, &self.last) {
             (Some(_), _) => "a pass is being made".to_owned(),
             (None, None) => next(),
-            (None, Some(last)) => format!("last pass {}: {}; {}", last.began, outcome(last), next()),
+            (None, Some(last)) => {
+                format!("last pass {}: {}; {}", last.began, outcome(last), next())
+            }
         }
     }
 
-    /// Leaves in the middle of anything: a pass is asked to stop and waited for, and whatever it leaves, the next start
-    /// finishes.
+    /// Leaves in the middle of anything: a pass is asked to stop and waited for, and whatever it
+    /// leaves, the next start finishes.
     async fn end(mut self) {
         self.supervisor.stopping();
         self.stop.store(true, Ordering::Relaxed);
         if let Some(pass) = self.pass.take()
             && tokio::time::timeout(LAST_WORDS, pass).await.is_err()
         {
-            line::note("the pass under way did not end in time; the next start finishes what it began");
+            line::note(
+                "the pass under way did not end in time; the next start finishes what it began",
+            );
         }
         Line::info(Message::Ended).say("kubecertd ends");
     }
 }
 
-/// Every file that a pass may replace, but for copies: for those the daemon does not end and begin anew.
+/// Every file that a pass may replace, but for copies: for those the daemon does not end and begin
+/// anew.
 fn originals(node: &Node) -> Vec<AbsolutePath> {
-    let copies: BTreeSet<_> = node.catalog.copies().flat_map(|copy| copy.location.files()).collect();
+    let copies: BTreeSet<_> =
+        node.catalog.copies().flat_map(|copy| copy.location.files()).collect();
     pass::files(node).into_iter().filter(|file| !copies.contains(file)).collect()
 }
 

@@ -85,12 +85,15 @@ impl LastPass {
 }
 
 impl Status {
-    /// Reads what the daemon last said, and whether it still runs. The text says what is wrong with the file, if something is.
+    /// Reads what the daemon last said, and whether it still runs. The text says what is wrong with
+    /// the file, if something is.
     #[must_use]
     pub fn look(root: &Root) -> (Option<Self>, bool, Option<String>) {
         let folder = folder();
-        let (status, note) = small::read(root, &folder, FILE, "what the daemon last said is not known");
-        let runs = root.folder(Path::new(folder.as_path())).is_ok_and(|folder| Lock::is_held(&folder));
+        let (status, note) =
+            small::read(root, &folder, FILE, "what the daemon last said is not known");
+        let runs =
+            root.folder(Path::new(folder.as_path())).is_ok_and(|folder| Lock::is_held(&folder));
         (status, runs, note)
     }
 

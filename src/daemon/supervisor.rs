@@ -1,6 +1,8 @@
-//! What systemd is told: ready, what is being done, reloading, stopping, and that the main loop still turns.
+//! What systemd is told: ready, what is being done, reloading, stopping, and that the main loop
+//! still turns.
 //!
-//! Without systemd all of this goes nowhere, which is fine: the journal and the status file say the same.
+//! Without systemd all of this goes nowhere, which is fine: the journal and the status file say the
+//! same.
 
 use std::time::Duration;
 

@@ -18,7 +18,8 @@ pub(super) const PUBLIC: u32 = 0o644;
 pub(super) struct Folder<'a>(&'a Path, Timestamp);
 
 impl<'a> Folder<'a> {
-    /// A folder that is there and has nothing in it; its files will look as if they had been written at that time.
+    /// A folder that is there and has nothing in it; its files will look as if they had been
+    /// written at that time.
     pub(super) fn empty(path: &'a Path, written: Timestamp) -> Result<Self, DemoError> {
         let listed = path.read_dir().and_then(|mut entries| entries.next().transpose());
         match listed {
@@ -36,7 +37,10 @@ impl<'a> Folder<'a> {
             file.set_permissions(Permissions::from_mode(mode))?;
             file.write_all(content)?;
             // A node whose manifests were written a moment ago is one that somebody is working on.
-            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(self.1.seconds()).unwrap_or(0)))
+            file.set_modified(
+                SystemTime::UNIX_EPOCH
+                    + Duration::from_secs(u64::try_from(self.1.seconds()).unwrap_or(0)),
+            )
         })
     }
 
@@ -45,9 +49,15 @@ impl<'a> Folder<'a> {
         self.create(path, |path| std::os::unix::fs::symlink(target, path))
     }
 
-    fn create(&self, path: &str, work: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), DemoError> {
+    fn create(
+        &self,
+        path: &str,
+        work: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<(), DemoError> {
         let path = self.0.join(path);
-        let folders = path.parent().map_or(Ok(()), |parent| DirBuilder::new().recursive(true).mode(0o755).create(parent));
+        let folders = path
+            .parent()
+            .map_or(Ok(()), |parent| DirBuilder::new().recursive(true).mode(0o755).create(parent));
         folders.and_then(|()| work(&path)).map_err(|source| DemoError::Create { path, source })
     }
 }

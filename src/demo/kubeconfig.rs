@@ -7,15 +7,25 @@ use crate::model::Secret;
 
 /// One with certificate and key in it, as far as they are there.
 pub(super) fn embedding(authority: &str, server: &str, user: &str, parts: &Parts) -> String {
-    let line = |key: &str, content: &[u8]| format!("    {key}: {}\n", BASE64_STANDARD.encode(content));
-    let certificate = parts.certificate.as_ref().map(|content| line("client-certificate-data", content.as_bytes()));
-    let key = parts.key.as_ref().map(Secret::expose).map(|content| line("client-key-data", content));
+    let line =
+        |key: &str, content: &[u8]| format!("    {key}: {}\n", BASE64_STANDARD.encode(content));
+    let certificate = parts
+        .certificate
+        .as_ref()
+        .map(|content| line("client-certificate-data", content.as_bytes()));
+    let key =
+        parts.key.as_ref().map(Secret::expose).map(|content| line("client-key-data", content));
     text(authority, server, user, &[certificate, key].into_iter().flatten().collect::<String>())
 }
 
 /// One that names a file with both.
 pub(super) fn referring(authority: &str, server: &str, user: &str, file: &str) -> String {
-    text(authority, server, user, &format!("    client-certificate: {file}\n    client-key: {file}\n"))
+    text(
+        authority,
+        server,
+        user,
+        &format!("    client-certificate: {file}\n    client-key: {file}\n"),
+    )
 }
 
 fn text(authority: &str, server: &str, user: &str, credential: &str) -> String {

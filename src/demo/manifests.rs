@@ -12,7 +12,8 @@ struct Pod {
     mounts: &'static [Mount],
 }
 
-/// Where kubelet asks whether a pod is well. The path of the readiness probe is missing where there is none.
+/// Where kubelet asks whether a pod is well. The path of the readiness probe is missing where there
+/// is none.
 struct Probes {
     scheme: &'static str,
     host: &'static str,
@@ -33,16 +34,21 @@ struct Mount {
 
 /// The manifests, each with the name of its pod.
 pub(super) fn all() -> impl Iterator<Item = (&'static str, String)> {
-    [&ETCD, &API_SERVER, &CONTROLLER_MANAGER, &SCHEDULER].into_iter().map(|pod| (pod.name, pod.manifest()))
+    [&ETCD, &API_SERVER, &CONTROLLER_MANAGER, &SCHEDULER]
+        .into_iter()
+        .map(|pod| (pod.name, pod.manifest()))
 }
 
 impl Pod {
     fn manifest(&self) -> String {
         let Self { name, image, .. } = self;
-        let annotations = self.annotation.map(|(key, value)| format!("  annotations:\n    kubeadm.kubernetes.io/{key}: {value}\n"));
+        let annotations = self.annotation.map(|(key, value)| {
+            format!("  annotations:\n    kubeadm.kubernetes.io/{key}: {value}\n")
+        });
         let annotations = annotations.unwrap_or_default();
         let flags: String = self.flags.iter().map(|flag| format!("    - --{flag}\n")).collect();
-        let requests: String = self.requests.iter().map(|(what, much)| format!("        {what}: {much}\n")).collect();
+        let requests: String =
+            self.requests.iter().map(|(what, much)| format!("        {what}: {much}\n")).collect();
         let mounts: String = self.mounts.iter().map(Mount::in_container).collect();
         // kubeadm orders the volumes by name, but not the mounts.
         let mut by_name = self.mounts.to_vec();
@@ -50,7 +56,11 @@ impl Pod {
         let volumes: String = by_name.iter().map(Mount::in_pod).collect();
         let port = self.probes.port;
         let liveness = self.probes.probe("livenessProbe", self.probes.liveness, 8, 10, true);
-        let readiness = self.probes.readiness.map(|path| self.probes.probe("readinessProbe", path, 3, 1, false)).unwrap_or_default();
+        let readiness = self
+            .probes
+            .readiness
+            .map(|path| self.probes.probe("readinessProbe", path, 3, 1, false))
+            .unwrap_or_default();
         let startup = self.probes.probe("startupProbe", self.probes.startup, 24, 10, true);
         format!(
             "\
@@ -136,8 +146,10 @@ impl Mount {
 const SYSTEM_CERTIFICATES: Mount = Mount::folder("ca-certs", "/etc/ssl/certs");
 const ETC_CERTIFICATES: Mount = Mount::folder("etc-ca-certificates", "/etc/ca-certificates");
 const PKI: Mount = Mount::folder("k8s-certs", "/etc/kubernetes/pki");
-const LOCAL_CERTIFICATES: Mount = Mount::folder("usr-local-share-ca-certificates", "/usr/local/share/ca-certificates");
-const SHARED_CERTIFICATES: Mount = Mount::folder("usr-share-ca-certificates", "/usr/share/ca-certificates");
+const LOCAL_CERTIFICATES: Mount =
+    Mount::folder("usr-local-share-ca-certificates", "/usr/local/share/ca-certificates");
+const SHARED_CERTIFICATES: Mount =
+    Mount::folder("usr-share-ca-certificates", "/usr/share/ca-certificates");
 
 const ETCD: Pod = Pod {
     name: "etcd",
@@ -165,8 +177,18 @@ const ETCD: Pod = Pod {
     ],
     image: "etcd:3.6.8-0",
     requests: &[("cpu", "100m"), ("memory", "100Mi")],
-    probes: Probes { scheme: "HTTP", host: "127.0.0.1", port: 2381, liveness: "/livez", readiness: Some("/readyz"), startup: "/readyz" },
-    mounts: &[Mount::folder("etcd-data", "/var/lib/etcd").writable(), Mount::folder("etcd-certs", "/etc/kubernetes/pki/etcd").writable()],
+    probes: Probes {
+        scheme: "HTTP",
+        host: "127.0.0.1",
+        port: 2381,
+        liveness: "/livez",
+        readiness: Some("/readyz"),
+        startup: "/readyz",
+    },
+    mounts: &[
+        Mount::folder("etcd-data", "/var/lib/etcd").writable(),
+        Mount::folder("etcd-certs", "/etc/kubernetes/pki/etcd").writable(),
+    ],
 };
 
 const API_SERVER: Pod = Pod {
@@ -203,7 +225,14 @@ const API_SERVER: Pod = Pod {
     ],
     image: "kube-apiserver:v1.36.2",
     requests: &[("cpu", "250m")],
-    probes: Probes { scheme: "HTTPS", host: "10.200.0.1", port: 6443, liveness: "/livez", readiness: Some("/readyz"), startup: "/livez" },
+    probes: Probes {
+        scheme: "HTTPS",
+        host: "10.200.0.1",
+        port: 6443,
+        liveness: "/livez",
+        readiness: Some("/readyz"),
+        startup: "/livez",
+    },
     mounts: &[SYSTEM_CERTIFICATES, ETC_CERTIFICATES, PKI, LOCAL_CERTIFICATES, SHARED_CERTIFICATES],
 };
 
@@ -228,7 +257,14 @@ const CONTROLLER_MANAGER: Pod = Pod {
     ],
     image: "kube-controller-manager:v1.36.2",
     requests: &[("cpu", "200m")],
-    probes: Probes { scheme: "HTTPS", host: "127.0.0.1", port: 10_257, liveness: "/healthz", readiness: None, startup: "/healthz" },
+    probes: Probes {
+        scheme: "HTTPS",
+        host: "127.0.0.1",
+        port: 10_257,
+        liveness: "/healthz",
+        readiness: None,
+        startup: "/healthz",
+    },
     mounts: &[
         SYSTEM_CERTIFICATES,
         ETC_CERTIFICATES,
@@ -251,6 +287,13 @@ const SCHEDULER: Pod = Pod {
     ],
     image: "kube-scheduler:v1.36.2",
     requests: &[("cpu", "100m")],
-    probes: Probes { scheme: "HTTPS", host: "127.0.0.1", port: 10_259, liveness: "/livez", readiness: Some("/readyz"), startup: "/livez" },
+    probes: Probes {
+        scheme: "HTTPS",
+        host: "127.0.0.1",
+        port: 10_259,
+        liveness: "/livez",
+        readiness: Some("/readyz"),
+        startup: "/livez",
+    },
     mounts: &[Mount::kubeconfig("/etc/kubernetes/scheduler.conf")],
 };

@@ -1,12 +1,14 @@
-//! A controller node to throw away: a folder that looks like the root folder of a node made by kubeadm, with certificates
-//! in whatever state is wanted. For the demonstration, the benchmarks and tests.
+//! A controller node to throw away: a folder that looks like the root folder of a node made by
+//! kubeadm, with certificates in whatever state is wanted. For the demonstration, the benchmarks
+//! and tests.
 //!
-//! What lives here makes such a node and says in which state each of its credentials was meant to be. It never looks at
-//! a node, and it shares little with the rest of the program on purpose: the certificates are made by `rcgen`,
-//! which issues nothing elsewhere.
+//! What lives here makes such a node and says in which state each of its credentials was meant to
+//! be. It never looks at a node, and it shares little with the rest of the program on purpose: the
+//! certificates are made by `rcgen`, which issues nothing elsewhere.
 //!
-//! The files are written directly, each new and none ever replaced: nothing is lost when the making is interrupted, since
-//! the folder was empty. The keys guard nothing, so they are not wiped from memory.
+//! The files are written directly, each new and none ever replaced: nothing is lost when the making
+//! is interrupted, since the folder was empty. The keys guard nothing, so they are not wiped from
+//! memory.
 
 mod folder;
 mod kubeconfig;
@@ -39,8 +41,8 @@ use table::{AuthorityEntry, CredentialEntry, Place};
 pub struct Node {
     /// Its root folder.
     pub folder: PathBuf,
-    /// The credentials by their names, and the state that each should be found in, as long as the defaults of the
-    /// configuration are in force and no day has passed since.
+    /// The credentials by their names, and the state that each should be found in, as long as the
+    /// defaults of the configuration are in force and no day has passed since.
     pub credentials: Vec<(&'static str, Condition)>,
     /// The authorities by their names, and the state that each should be found in.
     pub authorities: Vec<(&'static str, AuthorityCondition)>,
@@ -50,7 +52,8 @@ pub struct Node {
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     /// The folder is not there, or is no folder.
-    #[error("{path}: can't be listed: {source}; make an empty folder first", path = .path.display())]
+    #[error("{path}: can't be listed: {source}; make an empty folder \
+        first", path = .path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -58,7 +61,8 @@ pub enum DemoError {
         source: io::Error,
     },
     /// Somebody's files are in it.
-    #[error("{path}: is not empty, and a node is only made in an empty folder", path = .0.display())]
+    #[error("{path}: is not empty, and a node is only made in an empty \
+        folder", path = .0.display())]
     NotEmpty(PathBuf),
     /// The plan names something that the node does not have.
     #[error("the node has no authority or credential of the name {0:?}")]
@@ -85,19 +89,26 @@ pub enum DemoError {
 impl Node {
     /// Makes a node in a folder that is there and empty, as of the time `now`.
     ///
-    /// # Errors
-    /// When the folder is not empty, the plan names something that is not there, or something can't be made.
+    /// # Errors When the folder is not empty, the plan names something that is not there, or
+    /// something can't be made.
     pub fn build(folder: &Path, now: Timestamp, plan: &NodePlan) -> Result<Self, DemoError> {
         plan.check()?;
         let maker = Maker { folder: Folder::empty(folder, now.minus(days(1)))?, now, plan };
         let authorities = maker.authorities()?;
         for entry in plan.credentials() {
-            maker.credential(entry, authorities.get(entry.authority).ok_or_else(|| unknown(entry.authority))?)?;
+            maker.credential(
+                entry,
+                authorities.get(entry.authority).ok_or_else(|| unknown(entry.authority))?,
+            )?;
         }
         maker.service_account_key()?;
         maker.manifests()?;
         maker.configuration()?;
-        Ok(Self { folder: folder.to_owned(), credentials: plan.conditions(), authorities: plan.authority_conditions() })
+        Ok(Self {
+            folder: folder.to_owned(),
+            credentials: plan.conditions(),
+            authorities: plan.authority_conditions(),
+        })
     }
 }
 
@@ -119,12 +130,24 @@ impl Maker<'_> {
 
     fn authority(&self, entry: &AuthorityEntry) -> Result<Authority, DemoError> {
         let life = self.plan.authority_life(entry.name);
-        let authority = Authority::make(entry.common_name, Key::generate(&self.plan.key)?, life.lifetime(self.now))?;
-        self.folder.file(&format!("{}.crt", entry.files), authority.certificate().as_bytes(), PUBLIC)?;
+        let authority = Authority::make(
+            entry.common_name,
+            Key::generate(&self.plan.key)?,
+            life.lifetime(self.now),
+        )?;
+        self.folder.file(
+            &format!("{}.crt", entry.files),
+            authority.certificate().as_bytes(),
+            PUBLIC,
+        )?;
         let key_file = format!("{}.key", entry.files);
         match life {
-            AuthorityLife::Days(_) => self.folder.file(&key_file, authority.key().expose(), PRIVATE)?,
-            AuthorityLife::KeyUnusable => self.folder.file(&key_file, Key::generate(&self.plan.key)?.pem.expose(), PRIVATE)?,
+            AuthorityLife::Days(_) => {
+                self.folder.file(&key_file, authority.key().expose(), PRIVATE)?
+            }
+            AuthorityLife::KeyUnusable => {
+                self.folder.file(&key_file, Key::generate(&self.plan.key)?.pem.expose(), PRIVATE)?
+            }
             AuthorityLife::External => {}
         }
         Ok(authority)
@@ -134,7 +157,9 @@ impl Maker<'_> {
         let parts = Parts::make(entry, self.plan.life(entry), authority, &self.plan.key, self.now)?;
         match &entry.place {
             Place::Pair(files) => self.pair(files, &parts),
-            Place::Kubeconfig { file, server } => self.kubeconfig(file, entry.common_name, server, authority, &parts),
+            Place::Kubeconfig { file, server } => {
+                self.kubeconfig(file, entry.common_name, server, authority, &parts)
+            }
             Place::KubeletBundle => self.kubelet_bundle(entry.common_name, authority, &parts),
         }
     }
@@ -149,7 +174,14 @@ impl Maker<'_> {
         Ok(())
     }
 
-    fn kubeconfig(&self, file: &str, user: &str, server: &str, authority: &Authority, parts: &Parts) -> Result<(), DemoError> {
+    fn kubeconfig(
+        &self,
+        file: &str,
+        user: &str,
+        server: &str,
+        authority: &Authority,
+        parts: &Parts,
+    ) -> Result<(), DemoError> {
         if parts.is_nothing() {
             return Ok(());
         }
@@ -157,29 +189,53 @@ impl Maker<'_> {
         self.folder.file(file, text.as_bytes(), PRIVATE)
     }
 
-    /// As kubelet keeps its own: a file with a date in its name, a link to it by an absolute path, and a kubeconfig that
-    /// names the link.
-    fn kubelet_bundle(&self, user: &str, authority: &Authority, parts: &Parts) -> Result<(), DemoError> {
-        let text = kubeconfig::referring(&authority.certificate(), table::LOCAL_SERVER, user, &format!("/{}", table::KUBELET_LINK));
+    /// As kubelet keeps its own: a file with a date in its name, a link to it by an absolute path,
+    /// and a kubeconfig that names the link.
+    fn kubelet_bundle(
+        &self,
+        user: &str,
+        authority: &Authority,
+        parts: &Parts,
+    ) -> Result<(), DemoError> {
+        let text = kubeconfig::referring(
+            &authority.certificate(),
+            table::LOCAL_SERVER,
+            user,
+            &format!("/{}", table::KUBELET_LINK),
+        );
         self.folder.file(table::KUBELET_CONF, text.as_bytes(), PRIVATE)?;
         if parts.is_nothing() {
             return Ok(());
         }
-        let file = format!("{}/kubelet-client-{}.pem", table::KUBELET_PKI, parts.not_before.civil().strftime("%Y-%m-%d-%H-%M-%S"));
+        let file = format!(
+            "{}/kubelet-client-{}.pem",
+            table::KUBELET_PKI,
+            parts.not_before.civil().strftime("%Y-%m-%d-%H-%M-%S")
+        );
         self.folder.file(&file, &parts.joined(), PRIVATE)?;
         self.folder.link(table::KUBELET_LINK, &format!("/{file}"))
     }
 
-    /// No certificate goes with it. It is there because kubeadm makes it, and because it must never be touched.
+    /// No certificate goes with it. It is there because kubeadm makes it, and because it must never
+    /// be touched.
     fn service_account_key(&self) -> Result<(), DemoError> {
         let key = PrivateKey::generate(&self.plan.key)?;
         self.folder.file("etc/kubernetes/pki/sa.key", key.to_pem()?.expose(), PRIVATE)?;
-        self.folder.file("etc/kubernetes/pki/sa.pub", pem::encode("PUBLIC KEY", key.public_key_der()).as_bytes(), PRIVATE)
+        self.folder.file(
+            "etc/kubernetes/pki/sa.pub",
+            pem::encode("PUBLIC KEY", key.public_key_der()).as_bytes(),
+            PRIVATE,
+        )
     }
 
     fn manifests(&self) -> Result<(), DemoError> {
-        manifests::all()
-            .try_for_each(|(name, text)| self.folder.file(&format!("etc/kubernetes/manifests/{name}.yaml"), text.as_bytes(), PRIVATE))
+        manifests::all().try_for_each(|(name, text)| {
+            self.folder.file(
+                &format!("etc/kubernetes/manifests/{name}.yaml"),
+                text.as_bytes(),
+                PRIVATE,
+            )
+        })
     }
 
     fn configuration(&self) -> Result<(), DemoError> {

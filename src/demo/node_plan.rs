@@ -35,7 +35,8 @@ pub enum Life {
 /// The state that an authority is put in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthorityLife {
-    /// Certificate and key are there, with so many days left. Below zero: it has expired so many days ago.
+    /// Certificate and key are there, with so many days left. Below zero: it has expired so many
+    /// days ago.
     Days(i64),
     /// Its key is not there.
     External,
@@ -63,14 +64,15 @@ const FRESH: Life = Life::Days(200);
 /// As if the cluster were a bit less than two years old.
 const AUTHORITY_DAYS: i64 = 3_000;
 
-/// The defaults of the configuration, in days. They are written here again, because what a node should be found to be
-/// must not depend on what is to be tried with it.
+/// The defaults of the configuration, in days. They are written here again, because what a node
+/// should be found to be must not depend on what is to be tried with it.
 const RENEW_BEFORE: i64 = 15;
 const URGENT_BEFORE: i64 = 3;
 const VALIDITY: i64 = 365;
 
 impl NodePlan {
-    /// All eleven credentials that kubeadm makes and renews are in one state. kubelet's own is fresh.
+    /// All eleven credentials that kubeadm makes and renews are in one state. kubelet's own is
+    /// fresh.
     #[must_use]
     pub fn everything(life: Life) -> Self {
         Self {
@@ -82,8 +84,9 @@ impl NodePlan {
         }
     }
 
-    /// Something of everything that can be found on a node: fresh, due, urgent, expired, absent, one that fits no key and can be
-    /// renewed, one that is damaged and can't, one of an external authority, and one that somebody else issued.
+    /// Something of everything that can be found on a node: fresh, due, urgent, expired, absent,
+    /// one that fits no key and can be renewed, one that is damaged and can't, one of an external
+    /// authority, and one that somebody else issued.
     #[must_use]
     pub fn every_state() -> Self {
         let plan = Self { own: true, ..Self::everything(FRESH) };
@@ -122,8 +125,14 @@ impl NodePlan {
 
     /// A misspelt name would otherwise make a node that is not what it was meant to be.
     pub(super) fn check(&self) -> Result<(), DemoError> {
-        let credential = self.credentials.keys().find(|name| !self.credentials().any(|entry| entry.name == **name));
-        let authority = self.authorities.keys().find(|name| !self.authorities().any(|entry| entry.name == **name));
+        let credential = self
+            .credentials
+            .keys()
+            .find(|name| !self.credentials().any(|entry| entry.name == **name));
+        let authority = self
+            .authorities
+            .keys()
+            .find(|name| !self.authorities().any(|entry| entry.name == **name));
         credential.or(authority).map_or(Ok(()), |name| Err(DemoError::UnknownName(name.clone())))
     }
 
@@ -144,28 +153,47 @@ impl NodePlan {
     }
 
     pub(super) fn conditions(&self) -> Vec<(&'static str, Condition)> {
-        let condition = |entry: &CredentialEntry| condition(entry, self.life(entry), self.authority_life(entry.authority).days());
+        let condition = |entry: &CredentialEntry| {
+            condition(entry, self.life(entry), self.authority_life(entry.authority).days())
+        };
         self.credentials().map(|entry| (entry.name, condition(entry))).collect()
     }
 
     pub(super) fn authority_conditions(&self) -> Vec<(&'static str, AuthorityCondition)> {
-        self.authorities().map(|entry| (entry.name, self.authority_life(entry.name).condition())).collect()
+        self.authorities()
+            .map(|entry| (entry.name, self.authority_life(entry.name).condition()))
+            .collect()
     }
 
     /// The operator's part of the configuration, where there is one.
     pub(super) fn configuration(&self) -> Option<String> {
         let authorities = self.authorities().filter(|entry| entry.origin == Origin::Operator);
         let authorities = authorities.map(|AuthorityEntry { name, files, .. }| {
-            format!("[[authority]]\nname = \"{name}\"\ncertificate = \"/{files}.crt\"\nkey = \"/{files}.key\"\n")
+            format!(
+                "[[authority]]\nname = \"{name}\"\ncertificate = \"/{files}.crt\"\nkey = \
+                \"/{files}.key\"\n"
+            )
         });
-        let credentials = self.credentials().filter(|entry| entry.origin == Origin::Operator).filter_map(|entry| {
-            let CredentialEntry { name, authority, place: Place::Pair(files), .. } = entry else { return None };
-            Some(format!(
-                "[[credential]]\nname = \"{name}\"\nauthority = \"{authority}\"\ncertificate = \"/{files}.crt\"\nkey = \"/{files}.key\"\n"
-            ))
-        });
+        let credentials = self
+            .credentials()
+            .filter(|entry| entry.origin == Origin::Operator)
+            .filter_map(|entry| {
+                let CredentialEntry { name, authority, place: Place::Pair(files), .. } = entry
+                else {
+                    return None;
+                };
+                Some(format!(
+                    "[[credential]]\nname = \"{name}\"\nauthority = \"{authority}\"\ncertificate = \
+                 \"/{files}.crt\"\nkey = \"/{files}.key\"\n"
+                ))
+            });
         let entries: Vec<String> = authorities.chain(credentials).collect();
-        self.own.then(|| format!("# What this node has besides the certificates that kubeadm made.\n\n{}", entries.join("\n")))
+        self.own.then(|| {
+            format!(
+                "# What this node has besides the certificates that kubeadm made.\n\n{}",
+                entries.join("\n")
+            )
+        })
     }
 }
 
@@ -173,7 +201,9 @@ impl Life {
     pub(super) fn lifetime(self, now: Timestamp) -> Lifetime {
         match self {
             Self::Days(left) => Lifetime::ending(shifted(now, left), VALIDITY, now),
-            Self::NotYetValid => Lifetime { not_before: shifted(now, 1), not_after: shifted(now, 1 + VALIDITY) },
+            Self::NotYetValid => {
+                Lifetime { not_before: shifted(now, 1), not_after: shifted(now, 1 + VALIDITY) }
+            }
             _ => FRESH.lifetime(now),
         }
     }
@@ -202,7 +232,8 @@ impl AuthorityLife {
 }
 
 impl Lifetime {
-    /// One of so many days, and five minutes that kubeadm adds before; longer when it would not have begun otherwise.
+    /// One of so many days, and five minutes that kubeadm adds before; longer when it would not
+    /// have begun otherwise.
     fn ending(not_after: Timestamp, length: i64, now: Timestamp) -> Self {
         let begun = shifted(not_after, length.saturating_neg()).min(now);
         Self { not_before: begun.minus(Duration::from_secs(300)), not_after }
@@ -219,7 +250,9 @@ fn shifted(time: Timestamp, by: i64) -> Timestamp {
 fn condition(entry: &CredentialEntry, life: Life, authority: i64) -> Condition {
     let kubelets = matches!(entry.place, Place::KubeletBundle);
     match (life, &entry.place) {
-        (Life::Days(left), _) if !kubelets && ends_with_authority(left, authority) => Condition::EndsWithAuthority,
+        (Life::Days(left), _) if !kubelets && ends_with_authority(left, authority) => {
+            Condition::EndsWithAuthority
+        }
         (Life::Days(left), _) => by_days(left),
         (Life::Absent, _) => {
             if entry.needed {
@@ -228,8 +261,11 @@ fn condition(entry: &CredentialEntry, life: Life, authority: i64) -> Condition {
                 Condition::Absent
             }
         }
-        // A kubeconfig with one half is in a form that is not touched; a bundle without a certificate holds none.
-        (Life::KeyMissing | Life::CertificateMissing, Place::Kubeconfig { .. }) => Condition::Unreadable,
+        // A kubeconfig with one half is in a form that is not touched; a bundle without a
+        // certificate holds none.
+        (Life::KeyMissing | Life::CertificateMissing, Place::Kubeconfig { .. }) => {
+            Condition::Unreadable
+        }
         (Life::CertificateMissing, Place::KubeletBundle) => Condition::Damaged,
         (Life::KeyMissing, _) => Condition::KeyMissing,
         (Life::CertificateMissing, _) => Condition::CertificateMissing,

@@ -1,4 +1,5 @@
-//! From the state that a credential is to be in, to the halves of it that are there and what is wrong with them.
+//! From the state that a credential is to be in, to the halves of it that are there and what is
+//! wrong with them.
 
 use super::DemoError;
 use super::node_plan::{AuthorityLife, Life};
@@ -60,7 +61,11 @@ impl Parts {
 
 /// Somebody else's authority. Nothing of it is on the node.
 fn foreign(algorithm: &KeyAlgorithm, now: Timestamp) -> Result<Authority, DemoError> {
-    Authority::make("example-corporate-ca", Key::generate(algorithm)?, AuthorityLife::External.lifetime(now))
+    Authority::make(
+        "example-corporate-ca",
+        Key::generate(algorithm)?,
+        AuthorityLife::External.lifetime(now),
+    )
 }
 
 fn first_half(mut text: String) -> String {

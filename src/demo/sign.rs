@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose,
-    IsCa, KeyPair, KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DistinguishedName,
+    DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
+    SerialNumber, date_time_ymd,
 };
 
 use super::DemoError;
@@ -85,12 +86,16 @@ impl Leaf<'_> {
         params.extended_key_usages = match self.entry.usage {
             Usage::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
             Usage::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
-            Usage::Both => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+            Usage::Both => {
+                vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth]
+            }
         };
         for name in self.entry.names {
             params.subject_alt_names.push(SanType::DnsName((*name).try_into()?));
         }
-        params.subject_alt_names.extend(self.entry.addresses.iter().copied().map(SanType::IpAddress));
+        params
+            .subject_alt_names
+            .extend(self.entry.addresses.iter().copied().map(SanType::IpAddress));
         params.use_authority_key_identifier_extension = true;
         params.custom_extensions.push(no_authority());
         Ok(params)
@@ -98,22 +103,30 @@ impl Leaf<'_> {
 }
 
 /// What authorities and leaves have in common.
-fn params(organization: Option<&str>, name: &str, lifetime: Lifetime) -> Result<CertificateParams, DemoError> {
+fn params(
+    organization: Option<&str>,
+    name: &str,
+    lifetime: Lifetime,
+) -> Result<CertificateParams, DemoError> {
     let mut params = CertificateParams::default();
     let epoch = date_time_ymd(1970, 1, 1);
     params.not_before = epoch + since_1970(lifetime.not_before);
     params.not_after = epoch + since_1970(lifetime.not_after);
     params.serial_number = Some(SerialNumber::from_slice(&random_serial()?));
     params.distinguished_name = DistinguishedName::new();
-    for (kind, value) in organization.map(|name| (DnType::OrganizationName, name)).into_iter().chain([(DnType::CommonName, name)]) {
+    for (kind, value) in organization
+        .map(|name| (DnType::OrganizationName, name))
+        .into_iter()
+        .chain([(DnType::CommonName, name)])
+    {
         params.distinguished_name.push(kind, DnValue::PrintableString(value.try_into()?));
     }
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     Ok(params)
 }
 
-/// A critical basicConstraints that says "no authority": an empty SEQUENCE. Asked for it, rcgen would add a subject key
-/// identifier, which kubeadm's certificates don't have.
+/// A critical basicConstraints that says "no authority": an empty SEQUENCE. Asked for it, rcgen
+/// would add a subject key identifier, which kubeadm's certificates don't have.
 fn no_authority() -> CustomExtension {
     let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, 19], vec![0x30, 0]);
     extension.set_criticality(true);

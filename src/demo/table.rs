@@ -1,4 +1,5 @@
-//! What is on the node: the authorities and credentials that kubeadm 1.36 makes, and three of an operator's own.
+//! What is on the node: the authorities and credentials that kubeadm 1.36 makes, and three of an
+//! operator's own.
 //!
 //! Paths are relative to the node's root folder. Those of a pair are without `.crt` and `.key`.
 
@@ -59,13 +60,23 @@ pub(super) enum Usage {
     Both,
 }
 
-const API_SERVER_NAMES: &[&str] =
-    &[NODE, "k8s-api.example.com", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
+const API_SERVER_NAMES: &[&str] = &[
+    NODE,
+    "k8s-api.example.com",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+];
 /// The first address of the services, the node's, and the one that the cluster has outside.
-const API_SERVER_ADDRESSES: &[IpAddr] =
-    &[IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1)), NODE_ADDRESS, IpAddr::V4(Ipv4Addr::new(203, 0, 113, 10))];
+const API_SERVER_ADDRESSES: &[IpAddr] = &[
+    IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1)),
+    NODE_ADDRESS,
+    IpAddr::V4(Ipv4Addr::new(203, 0, 113, 10)),
+];
 const ETCD_NAMES: &[&str] = &[NODE, "localhost"];
-const ETCD_ADDRESSES: &[IpAddr] = &[NODE_ADDRESS, IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+const ETCD_ADDRESSES: &[IpAddr] =
+    &[NODE_ADDRESS, IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
 /// Where a credential lives.
 pub(super) enum Place {
@@ -78,15 +89,30 @@ pub(super) enum Place {
 }
 
 pub(super) const AUTHORITIES: [AuthorityEntry; 4] = [
-    AuthorityEntry { name: "ca", common_name: "kubernetes", files: "etc/kubernetes/pki/ca", origin: Origin::Kubeadm },
+    AuthorityEntry {
+        name: "ca",
+        common_name: "kubernetes",
+        files: "etc/kubernetes/pki/ca",
+        origin: Origin::Kubeadm,
+    },
     AuthorityEntry {
         name: "front-proxy-ca",
         common_name: "front-proxy-ca",
         files: "etc/kubernetes/pki/front-proxy-ca",
         origin: Origin::Kubeadm,
     },
-    AuthorityEntry { name: "etcd-ca", common_name: "etcd-ca", files: "etc/kubernetes/pki/etcd/ca", origin: Origin::Kubeadm },
-    AuthorityEntry { name: "webhook-ca", common_name: "webhook-ca", files: "etc/webhook/ca", origin: Origin::Operator },
+    AuthorityEntry {
+        name: "etcd-ca",
+        common_name: "etcd-ca",
+        files: "etc/kubernetes/pki/etcd/ca",
+        origin: Origin::Kubeadm,
+    },
+    AuthorityEntry {
+        name: "webhook-ca",
+        common_name: "webhook-ca",
+        files: "etc/webhook/ca",
+        origin: Origin::Operator,
+    },
 ];
 
 /// What most credentials have in common: a client certificate without an organization.
@@ -173,14 +199,20 @@ pub(super) const CREDENTIALS: [CredentialEntry; 14] = [
         name: "super-admin.conf",
         organization: Some("system:masters"),
         common_name: "kubernetes-super-admin",
-        place: Place::Kubeconfig { file: "etc/kubernetes/super-admin.conf", server: CLUSTER_SERVER },
+        place: Place::Kubeconfig {
+            file: "etc/kubernetes/super-admin.conf",
+            server: CLUSTER_SERVER,
+        },
         needed: false,
         ..CLIENT
     },
     CredentialEntry {
         name: "controller-manager.conf",
         common_name: "system:kube-controller-manager",
-        place: Place::Kubeconfig { file: "etc/kubernetes/controller-manager.conf", server: LOCAL_SERVER },
+        place: Place::Kubeconfig {
+            file: "etc/kubernetes/controller-manager.conf",
+            server: LOCAL_SERVER,
+        },
         ..CLIENT
     },
     CredentialEntry {

@@ -10,7 +10,8 @@ use crate::observe::{self, Config};
 use crate::pass::{Survey, survey};
 use crate::sys::Root;
 
-const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/kubeadm-1.36-ecdsa-p256");
+const FIXTURE: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/kubeadm-1.36-ecdsa-p256");
 
 /// 2026-12-01, when everything of the fixture is valid.
 fn now() -> Timestamp {
@@ -35,10 +36,13 @@ fn mode(root: &Path, file: &str) -> u32 {
     root.join(file).metadata().unwrap().permissions().mode() & 0o7777
 }
 
-/// The certificate and key of an entry, from wherever they live. The fixture's kubelet has its own embedded still.
+/// The certificate and key of an entry, from wherever they live. The fixture's kubelet has its own
+/// embedded still.
 fn pair_of(root: &Path, entry: &CredentialEntry) -> (Certificate, PrivateKey) {
     let (certificate, key) = match &entry.place {
-        Place::Pair(files) => (read(root, &format!("{files}.crt")), read(root, &format!("{files}.key"))),
+        Place::Pair(files) => {
+            (read(root, &format!("{files}.crt")), read(root, &format!("{files}.key")))
+        }
         Place::Kubeconfig { file, .. } => embedded(root, file),
         Place::KubeletBundle if root == Path::new(FIXTURE) => embedded(root, table::KUBELET_CONF),
         Place::KubeletBundle => {
@@ -52,7 +56,10 @@ fn pair_of(root: &Path, entry: &CredentialEntry) -> (Certificate, PrivateKey) {
 
 fn embedded(root: &Path, file: &str) -> (Vec<u8>, Vec<u8>) {
     let client = Kubeconfig::parse(&read(root, file)).unwrap().user.client;
-    let (Source::Embedded(certificate), Source::Embedded(key)) = (client.certificate, client.key) else { panic!("{file}") };
+    let (Source::Embedded(certificate), Source::Embedded(key)) = (client.certificate, client.key)
+    else {
+        panic!("{file}")
+    };
     (certificate.expose().to_vec(), key.expose().to_vec())
 }
 
@@ -61,12 +68,17 @@ fn authority_of(root: &Path, name: &str) -> Certificate {
     certificates(&read(root, &format!("{}.crt", entry.files))).unwrap().remove(0)
 }
 
-/// The extensions without regard to their order, and without the values of the two that identify keys.
+/// The extensions without regard to their order, and without the values of the two that identify
+/// keys.
 fn shape(certificate: &Certificate) -> Vec<(String, bool, Vec<u8>)> {
     const KEY_IDENTIFIERS: [&str; 2] = ["2.5.29.14", "2.5.29.35"];
     let one = |extension: &Extension| {
         let oid = extension.oid.to_id_string();
-        let value = if KEY_IDENTIFIERS.contains(&oid.as_str()) { Vec::new() } else { extension.value.clone() };
+        let value = if KEY_IDENTIFIERS.contains(&oid.as_str()) {
+            Vec::new()
+        } else {
+            extension.value.clone()
+        };
         (oid, extension.critical, value)
     };
     let mut shape: Vec<_> = certificate.extensions.iter().map(one).collect();
@@ -74,7 +86,8 @@ fn shape(certificate: &Certificate) -> Vec<(String, bool, Vec<u8>)> {
     shape
 }
 
-// ---- the node as kubeadm would have made it ----------------------------------------------------------------------------
+// ---- the node as kubeadm would have made it
+// ----------------------------------------------------------------------------
 
 #[test]
 fn every_leaf_says_what_the_one_of_kubeadm_says() {
@@ -90,9 +103,18 @@ fn every_leaf_says_what_the_one_of_kubeadm_says() {
         assert_eq!(ours.extended_key_usage, theirs.extended_key_usage, "{}", entry.name);
         let authority = authority_of(folder.path(), entry.authority);
         assert!(ours.is_signed_by(&authority) && key.fits(&ours), "{}", entry.name);
-        assert_eq!(ours.authority_key_identifier, authority.subject_key_identifier, "{}", entry.name);
+        assert_eq!(
+            ours.authority_key_identifier, authority.subject_key_identifier,
+            "{}",
+            entry.name
+        );
         assert_eq!(ours.not_after, now().plus(days(200)), "{}", entry.name);
-        assert_eq!(ours.not_after.seconds_since(ours.not_before), 365 * 86_400 + 300, "{}", entry.name);
+        assert_eq!(
+            ours.not_after.seconds_since(ours.not_before),
+            365 * 86_400 + 300,
+            "{}",
+            entry.name
+        );
     }
 }
 
@@ -107,7 +129,11 @@ fn every_authority_says_what_the_one_of_kubeadm_says() {
         assert_eq!(shape(&ours), shape(&theirs), "{}", entry.name);
         assert!(ours.is_self_signed() && ours.is_authority && ours.may_sign);
         assert_eq!(ours.not_after.seconds_since(ours.not_before), 3_650 * 86_400 + 300);
-        assert!(PrivateKey::from_pem(&read(folder.path(), &format!("{}.key", entry.files))).unwrap().fits(&ours));
+        assert!(
+            PrivateKey::from_pem(&read(folder.path(), &format!("{}.key", entry.files)))
+                .unwrap()
+                .fits(&ours)
+        );
     }
 }
 
@@ -115,10 +141,14 @@ fn every_authority_says_what_the_one_of_kubeadm_says() {
 fn the_kubeconfigs_have_the_lines_of_kubeadm_but_for_the_data() {
     let (folder, _) = built(&NodePlan::everything(Life::Days(200)));
     let lines = |root: &Path, file: &str| {
-        let line = |line: &str| line.split_once("-data: ").map_or(line.to_owned(), |(key, _)| key.to_owned());
+        let line = |line: &str| {
+            line.split_once("-data: ").map_or(line.to_owned(), |(key, _)| key.to_owned())
+        };
         text(root, file).lines().map(line).collect::<Vec<_>>()
     };
-    for file in ["admin", "super-admin", "controller-manager", "scheduler"].map(|name| format!("etc/kubernetes/{name}.conf")) {
+    for file in ["admin", "super-admin", "controller-manager", "scheduler"]
+        .map(|name| format!("etc/kubernetes/{name}.conf"))
+    {
         assert_eq!(lines(folder.path(), &file), lines(Path::new(FIXTURE), &file), "{file}");
     }
 }
@@ -128,8 +158,8 @@ fn the_manifests_are_those_of_kubeadm() {
     let (folder, _) = built(&NodePlan::everything(Life::Days(200)));
     for name in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
         let file = format!("etc/kubernetes/manifests/{name}.yaml");
-        let [ours, theirs] =
-            [folder.path(), Path::new(FIXTURE)].map(|root| serde_saphyr::from_str::<serde_json::Value>(&text(root, &file)).unwrap());
+        let [ours, theirs] = [folder.path(), Path::new(FIXTURE)]
+            .map(|root| serde_saphyr::from_str::<serde_json::Value>(&text(root, &file)).unwrap());
         assert_eq!(ours, theirs, "{file}");
     }
 }
@@ -137,7 +167,15 @@ fn the_manifests_are_those_of_kubeadm() {
 #[test]
 fn every_file_has_the_mode_that_kubeadm_gives_it() {
     let (folder, _) = built(&NodePlan::every_state());
-    for file in ["pki/ca.key", "pki/etcd/peer.key", "pki/sa.key", "pki/sa.pub", "scheduler.conf", "kubelet.conf", "manifests/etcd.yaml"] {
+    for file in [
+        "pki/ca.key",
+        "pki/etcd/peer.key",
+        "pki/sa.key",
+        "pki/sa.pub",
+        "scheduler.conf",
+        "kubelet.conf",
+        "manifests/etcd.yaml",
+    ] {
         assert_eq!(mode(folder.path(), &format!("etc/kubernetes/{file}")), 0o600, "{file}");
     }
     for file in ["ca.crt", "apiserver.crt", "etcd/healthcheck-client.crt"] {
@@ -150,7 +188,10 @@ fn kubelet_has_a_dated_file_and_an_absolute_link_to_it() {
     let (folder, _) = built(&NodePlan::everything(Life::Days(-1)));
     let target = folder.path().join(table::KUBELET_LINK).read_link().unwrap();
     // Made 165 days before 1 December, and five minutes.
-    assert_eq!(target.to_str().unwrap(), "/var/lib/kubelet/pki/kubelet-client-2026-06-18-23-55-00.pem");
+    assert_eq!(
+        target.to_str().unwrap(),
+        "/var/lib/kubelet/pki/kubelet-client-2026-06-18-23-55-00.pem"
+    );
     assert_eq!(mode(folder.path(), target.to_str().unwrap().trim_start_matches('/')), 0o600);
     let conf = text(folder.path(), table::KUBELET_CONF);
     assert!(conf.contains("client-certificate: /var/lib/kubelet/pki/kubelet-client-current.pem\n"));
@@ -167,20 +208,28 @@ fn the_service_account_key_is_a_pair() {
 
 #[test]
 fn keys_are_of_the_kind_wanted_and_labelled_as_kubeadm_labels_them() {
-    let label = |root: &Path| pem::blocks(&read(root, "etc/kubernetes/pki/apiserver.key")).unwrap().remove(0).label;
-    for (algorithm, expected) in [(KeyAlgorithm::EcdsaP384, "EC PRIVATE KEY"), (KeyAlgorithm::Rsa2048, "RSA PRIVATE KEY")] {
+    let label = |root: &Path| {
+        pem::blocks(&read(root, "etc/kubernetes/pki/apiserver.key")).unwrap().remove(0).label
+    };
+    for (algorithm, expected) in
+        [(KeyAlgorithm::EcdsaP384, "EC PRIVATE KEY"), (KeyAlgorithm::Rsa2048, "RSA PRIVATE KEY")]
+    {
         let plan = NodePlan::everything(Life::Days(200)).with_key(algorithm.clone());
         let (folder, _) = built(&plan);
         assert_eq!(label(folder.path()), expected);
         for entry in plan.credentials() {
             let (certificate, key) = pair_of(folder.path(), entry);
             assert_eq!(certificate.key_algorithm, algorithm);
-            assert!(key.fits(&certificate) && certificate.is_signed_by(&authority_of(folder.path(), entry.authority)));
+            assert!(
+                key.fits(&certificate)
+                    && certificate.is_signed_by(&authority_of(folder.path(), entry.authority))
+            );
         }
     }
 }
 
-// ---- the states --------------------------------------------------------------------------------------------------------
+// ---- the states
+// --------------------------------------------------------------------------------------------------------
 
 /// Looks at the node as `check` does, and compares with what it says of itself.
 fn assert_found_as_intended(folder: &TempDir, node: &Node) -> Survey {
@@ -188,7 +237,11 @@ fn assert_found_as_intended(folder: &TempDir, node: &Node) -> Survey {
     assert_eq!(opened.notes, Vec::<String>::new());
     let found = survey(&opened, now());
     for (name, intended) in &node.authorities {
-        let (_, judgement) = found.authorities.iter().find(|(facts, _)| facts.authority.name.as_str() == *name).unwrap();
+        let (_, judgement) = found
+            .authorities
+            .iter()
+            .find(|(facts, _)| facts.authority.name.as_str() == *name)
+            .unwrap();
         assert_eq!((*name, judgement.condition), (*name, *intended), "{}", judgement.reason);
     }
     assert_eq!(found.authorities.len(), node.authorities.len());
@@ -202,12 +255,18 @@ fn assert_found_as_intended(folder: &TempDir, node: &Node) -> Survey {
 }
 
 fn judgement<'s>(survey: &'s Survey, name: &str) -> &'s Judgement {
-    &survey.credentials.iter().find(|judged| judged.facts.credential.name.as_str() == name).unwrap().judgement
+    &survey
+        .credentials
+        .iter()
+        .find(|judged| judged.facts.credential.name.as_str() == name)
+        .unwrap()
+        .judgement
 }
 
 #[test]
 fn every_life_is_found_in_its_state_wherever_the_credential_lives() {
-    let broken = [Life::Absent, Life::KeyMissing, Life::CertificateMissing, Life::Mismatched, Life::Damaged];
+    let broken =
+        [Life::Absent, Life::KeyMissing, Life::CertificateMissing, Life::Mismatched, Life::Damaged];
     let whole = [Life::ForeignIssuer, Life::SelfSigned, Life::NotYetValid];
     let days = [i64::MIN, -700, -1, 0, 1, 3, 4, 15, 16, 365, 2_999, i64::MAX].map(Life::Days);
     for life in broken.into_iter().chain(whole).chain(days) {
@@ -221,7 +280,9 @@ fn every_life_is_found_in_its_state_wherever_the_credential_lives() {
 fn every_life_of_an_authority_is_found_and_felt_by_its_credentials() {
     use AuthorityLife::{Days, External, KeyUnusable};
     for authority in [Days(-2), Days(0), Days(10), Days(11), Days(400), External, KeyUnusable] {
-        let plan = NodePlan::everything(Life::Days(10)).with("admin.conf", Life::Days(-3)).with_authority("ca", authority);
+        let plan = NodePlan::everything(Life::Days(10))
+            .with("admin.conf", Life::Days(-3))
+            .with_authority("ca", authority);
         let (folder, node) = built(&plan);
         assert_found_as_intended(&folder, &node);
     }
@@ -270,10 +331,14 @@ fn the_configuration_lists_what_is_the_operators_own() {
 #[test]
 fn a_node_of_kubeadm_alone_has_nothing_of_the_operator() {
     let (folder, _) = built(&NodePlan::everything(Life::Days(200)));
-    assert!(!folder.path().join("etc/kubecertd").exists() && !folder.path().join("etc/webhook").exists());
+    assert!(
+        !folder.path().join("etc/kubecertd").exists()
+            && !folder.path().join("etc/webhook").exists()
+    );
 }
 
-// ---- refusals ----------------------------------------------------------------------------------------------------------
+// ---- refusals
+// ----------------------------------------------------------------------------------------------------------
 
 #[test]
 fn a_folder_with_something_in_it_is_refused_and_left_alone() {
@@ -288,14 +353,21 @@ fn a_folder_with_something_in_it_is_refused_and_left_alone() {
 fn a_folder_that_is_not_there_is_not_made() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing");
-    assert!(matches!(Node::build(&missing, now(), &NodePlan::every_state()), Err(DemoError::Folder { .. })));
+    assert!(matches!(
+        Node::build(&missing, now(), &NodePlan::every_state()),
+        Err(DemoError::Folder { .. })
+    ));
     assert!(!missing.exists());
 }
 
 #[test]
 fn a_name_that_the_node_does_not_have_is_refused_before_anything_is_written() {
     let plan = |name: &str| NodePlan::everything(Life::Days(200)).with(name, Life::Absent);
-    let wrong = [plan("etcd-peer"), plan("webhook"), NodePlan::every_state().with_authority("apiserver", AuthorityLife::External)];
+    let wrong = [
+        plan("etcd-peer"),
+        plan("webhook"),
+        NodePlan::every_state().with_authority("apiserver", AuthorityLife::External),
+    ];
     for plan in wrong {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(Node::build(folder.path(), now(), &plan), Err(DemoError::UnknownName(_))));

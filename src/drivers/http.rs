@@ -1,7 +1,8 @@
-//! One small HTTP request: is a service healthy, does the API server accept a client certificate, who else is in the cluster?
+//! One small HTTP request: is a service healthy, does the API server accept a client certificate,
+//! who else is in the cluster?
 //!
-//! A GET, or a POST of JSON, on a connection of its own, and nothing around it: no redirects are followed, no proxy is asked,
-//! nothing is kept.
+//! A GET, or a POST of JSON, on a connection of its own, and nothing around it: no redirects are
+//! followed, no proxy is asked, nothing is kept.
 
 #[cfg(test)]
 mod tests;
@@ -60,7 +61,10 @@ pub enum Trust {
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// There is no way to ask.
-    #[error("{0:?} is no URL that can be asked; http://host:port/path or https://host:port/path is needed")]
+    #[error(
+        "{0:?} is no URL that can be asked; http://host:port/path or https://host:port/path is \
+         needed"
+    )]
     Url(String),
     /// Nothing can be trusted.
     #[error("the authorities that the server is to be trusted by can't be used: {0}")]
@@ -69,7 +73,10 @@ pub enum HttpError {
     #[error(transparent)]
     Connection(ProbeError),
     /// The server looked at the client certificate, or missed one, and ended the connection for it.
-    #[error("the server refuses the client certificate, or the lack of one: it ended the TLS connection with the alert {0:?}")]
+    #[error(
+        "the server refuses the client certificate, or the lack of one: it ended the TLS \
+         connection with the alert {0:?}"
+    )]
     CertificateRefused(AlertDescription),
     /// Something else is spoken there.
     #[error("what answers there does not speak HTTP: {0}")]
@@ -80,18 +87,28 @@ pub enum HttpError {
 ///
 /// # Errors
 /// When there is no answer within the limit.
-pub async fn get(url: &str, trust: &Trust, identity: Option<&ClientIdentity>, limit: Duration) -> Result<Answer, HttpError> {
+pub async fn get(
+    url: &str,
+    trust: &Trust,
+    identity: Option<&ClientIdentity>,
+    limit: Duration,
+) -> Result<Answer, HttpError> {
     call(Call { url, ..Call::default() }, trust, identity, limit).await
 }
 
 /// Asks, and shows the identity to a server that asks for one.
 ///
-/// An answer of any status is an answer: a server that refuses a client certificate when it looks at the request says so with 401.
-/// One that refuses it in the TLS handshake is told apart by [`HttpError::CertificateRefused`].
+/// An answer of any status is an answer: a server that refuses a client certificate when it looks
+/// at the request says so with 401. One that refuses it in the TLS handshake is told apart by
+/// [`HttpError::CertificateRefused`].
 ///
-/// # Errors
-/// When there is no answer within the limit.
-pub async fn call(call: Call<'_>, trust: &Trust, identity: Option<&ClientIdentity>, limit: Duration) -> Result<Answer, HttpError> {
+/// # Errors When there is no answer within the limit.
+pub async fn call(
+    call: Call<'_>,
+    trust: &Trust,
+    identity: Option<&ClientIdentity>,
+    limit: Duration,
+) -> Result<Answer, HttpError> {
     let deadline = Instant::now() + limit;
     let target = Target::parse(call)?;
     let config = target.secure.then(|| config(trust, identity)).transpose()?;
@@ -133,22 +150,39 @@ impl Target {
             .header(USER_AGENT, concat!("kubecertd/", env!("CARGO_PKG_VERSION")))
             .header(ACCEPT, "*/*")
             .header(CONNECTION, "close");
-        let request = call.headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        let request = if call.json.is_some() { request.header(CONTENT_TYPE, "application/json") } else { request };
+        let request = call
+            .headers
+            .iter()
+            .fold(request, |request, (name, value)| request.header(*name, *value));
+        let request = if call.json.is_some() {
+            request.header(CONTENT_TYPE, "application/json")
+        } else {
+            request
+        };
         let request = request.body(Full::from(call.json.unwrap_or_default().to_owned()));
-        Some(Self { secure, endpoint: Endpoint::new(authority.host(), port).ok()?, request: request.ok()? })
+        Some(Self {
+            secure,
+            endpoint: Endpoint::new(authority.host(), port).ok()?,
+            request: request.ok()?,
+        })
     }
 }
 
 fn config(trust: &Trust, identity: Option<&ClientIdentity>) -> Result<ClientConfig, HttpError> {
     let verifier = match trust {
         Trust::AnyCertificate => Arc::new(AnyCertificate::new()),
-        Trust::Authorities(authorities) => tls::authorities(authorities).map_err(|e| HttpError::Authorities(e.to_string()))?,
+        Trust::Authorities(authorities) => {
+            tls::authorities(authorities).map_err(|e| HttpError::Authorities(e.to_string()))?
+        }
     };
     tls::config(verifier, identity).map_err(|e| ProbeError::Handshake(e.to_string()).into())
 }
 
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>, deadline: Instant) -> Result<Answer, HttpError>
+async fn exchange<S>(
+    stream: S,
+    request: Request<Full<Bytes>>,
+    deadline: Instant,
+) -> Result<Answer, HttpError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -160,11 +194,13 @@ async fn ask<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, Http
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| HttpError::from_hyper(&e))?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|e| HttpError::from_hyper(&e))?;
     let answer = async { read(sender.send_request(request).await?).await };
     tokio::pin!(answer, connection);
-    // The connection does the work; either of the two may be the one that is told why it broke. Under TLS 1.3 the client
-    // learns only here, after its own part of the handshake, that the server does not want its certificate.
+    // The connection does the work; either of the two may be the one that is told why it broke.
+    // Under TLS 1.3 the client learns only here, after its own part of the handshake, that the
+    // server does not want its certificate.
     let ended = tokio::select! {
         biased;
         answer = &mut answer => return answer.map_err(|e| HttpError::from_hyper(&e)),
@@ -212,7 +248,8 @@ fn cause(error: &hyper::Error) -> Option<ProbeError> {
     Some(ProbeError::from_stream(copy, Stage::Answer))
 }
 
-/// An alert about a certificate can only be about the client's: the server has no other reason for it.
+/// An alert about a certificate can only be about the client's: the server has no other reason for
+/// it.
 impl From<ProbeError> for HttpError {
     fn from(error: ProbeError) -> Self {
         match error {

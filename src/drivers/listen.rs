@@ -85,18 +85,21 @@ impl Listener {
             listener.set_nonblocking(true)?;
             TcpListener::from_std(listener)
         };
-        listen().map(|listener| Self(Kind::Tcp(listener))).map_err(|source| ListenError::Address { address, source })
+        listen()
+            .map(|listener| Self(Kind::Tcp(listener)))
+            .map_err(|source| ListenError::Address { address, source })
     }
 
     /// Listens at a socket for its owner and group, in the place of one that a process left behind.
     ///
-    /// # Errors
-    /// When another program listens there, something else than a socket is there, or the system refuses.
+    /// # Errors When another program listens there, something else than a socket is there, or the
+    /// system refuses.
     pub fn unix(root: &Root, path: &AbsolutePath) -> Result<Self, ListenError> {
         let folder = root.folder(path.as_path().parent().unwrap_or(Path::new("/")))?;
         let name = path.as_path().file_name().unwrap_or_default().to_owned();
         // By the descriptor, the path leads nowhere else and is never too long for the kernel.
-        let place = PathBuf::from(format!("/proc/self/fd/{}", folder.as_fd().as_raw_fd())).join(&name);
+        let place =
+            PathBuf::from(format!("/proc/self/fd/{}", folder.as_fd().as_raw_fd())).join(&name);
         if let Some(stat) = folder.stat(&name)? {
             if SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) != SFlag::S_IFSOCK {
                 return Err(ListenError::NotASocket(path.clone()));
@@ -111,7 +114,8 @@ impl Listener {
         let file = SocketFile { folder, name };
         let mode = Mode::from_bits_truncate(0o660);
         // Whoever could put a symlink there could as well have put it in the place of the folder.
-        fchmodat(&file.folder, file.name.as_os_str(), mode, FchmodatFlags::FollowSymlink).map_err(|e: Errno| failed(e.into()))?;
+        fchmodat(&file.folder, file.name.as_os_str(), mode, FchmodatFlags::FollowSymlink)
+            .map_err(|e: Errno| failed(e.into()))?;
         Ok(Self(Kind::Unix { listener, _name: file }))
     }
 

@@ -1,6 +1,8 @@
-//! A site's own program, run outside of this process's confinement where there is a systemd to run it, and else as a child.
+//! A site's own program, run outside of this process's confinement where there is a systemd to run
+//! it, and else as a child.
 //!
-//! What confines this process would confine its children too, and break scripts that nobody here knows.
+//! What confines this process would confine its children too, and break scripts that nobody here
+//! knows.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -47,7 +49,9 @@ impl Purpose {
     fn description(self) -> &'static str {
         match self {
             Self::Alarm => "A command of the site, told of an alarm by kubecertd",
-            Self::Refresh => "A command of the site, by which kubecertd has a service take a new credential",
+            Self::Refresh => {
+                "A command of the site, by which kubecertd has a service take a new credential"
+            }
         }
     }
 
@@ -91,26 +95,48 @@ impl Runner {
         if Path::new("/run/systemd/system").is_dir() { Self::Systemd } else { Self::Child }
     }
 
-    /// Runs a program until it ends or its limit does, and keeps of its output what is worth reading.
+    /// Runs a program until it ends or its limit does, and keeps of its output what is worth
+    /// reading.
     ///
     /// Needs a tokio runtime with its timers and its I/O enabled; one thread is enough.
     ///
-    /// # Errors
-    /// [`OutsideError`], when it can't be started, or is not over in time. That it ended badly is none.
-    pub async fn run(self, argv: &Argv, purpose: Purpose, stdin: &[u8], limit: Duration) -> Result<Finished, OutsideError> {
+    /// # Errors [`OutsideError`], when it can't be started, or is not over in time. That it ended
+    /// badly is none.
+    pub async fn run(
+        self,
+        argv: &Argv,
+        purpose: Purpose,
+        stdin: &[u8],
+        limit: Duration,
+    ) -> Result<Finished, OutsideError> {
         match self {
             Self::Child => Ok(command::run(argv, Some(stdin), limit).await?),
-            Self::Systemd => by(&Systemd::connect(ANSWER).await?, argv, purpose, stdin, limit).await,
+            Self::Systemd => {
+                by(&Systemd::connect(ANSWER).await?, argv, purpose, stdin, limit).await
+            }
         }
     }
 }
 
-async fn by(systemd: &Systemd, argv: &Argv, purpose: Purpose, stdin: &[u8], limit: Duration) -> Result<Finished, OutsideError> {
+async fn by(
+    systemd: &Systemd,
+    argv: &Argv,
+    purpose: Purpose,
+    stdin: &[u8],
+    limit: Duration,
+) -> Result<Finished, OutsideError> {
     let (reader, writer) = io::pipe()?;
     let mut pipe = Receiver::from_owned_fd(OwnedFd::from(reader))?;
     let (unit, words) = (unit_name(purpose), argv.words());
     let description = purpose.description();
-    let once = Once { unit: &unit, description, words: &words, stdin: prepared(stdin)?, output: writer.into(), limit };
+    let once = Once {
+        unit: &unit,
+        description,
+        words: &words,
+        stdin: prepared(stdin)?,
+        output: writer.into(),
+        limit,
+    };
     let mut output = Output::default();
     let ended = {
         let mut reads = std::pin::pin!(read_all(&mut pipe, &mut output));
@@ -127,7 +153,12 @@ async fn by(systemd: &Systemd, argv: &Argv, purpose: Purpose, stdin: &[u8], limi
     judge(argv, ended, output, limit)
 }
 
-fn judge(argv: &Argv, ended: Ended, output: Output, limit: Duration) -> Result<Finished, OutsideError> {
+fn judge(
+    argv: &Argv,
+    ended: Ended,
+    output: Output,
+    limit: Duration,
+) -> Result<Finished, OutsideError> {
     let program = argv.program().to_owned();
     let ending = match (ended.result.as_str(), ended.status) {
         ("timeout", _) => return Err(OutsideError::Limit { program, limit }),
@@ -156,7 +187,8 @@ fn prepared(bytes: &[u8]) -> io::Result<OwnedFd> {
 
 fn unit_name(purpose: Purpose) -> String {
     let mut bytes = [0_u8; 8];
-    // Without random numbers the second of two at the same time is refused by systemd, and tried again.
+    // Without random numbers the second of two at the same time is refused by systemd, and tried
+    // again.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     format!("kubecertd-{}-{:016x}.service", purpose.word(), u64::from_ne_bytes(bytes))
 }
@@ -167,7 +199,12 @@ mod tests {
 
     fn ended(result: &str, status: i32) -> Result<Ending, String> {
         let argv = Argv::new(["/usr/bin/thing"]).unwrap();
-        let judged = judge(&argv, Ended { result: result.to_owned(), status }, Output::default(), Duration::from_secs(1));
+        let judged = judge(
+            &argv,
+            Ended { result: result.to_owned(), status },
+            Output::default(),
+            Duration::from_secs(1),
+        );
         judged.map(|finished| finished.ending).map_err(|e| e.to_string())
     }
 
@@ -177,8 +214,15 @@ mod tests {
         assert_eq!(ended("exit-code", 255), Ok(Ending::Code(255)));
         assert_eq!(ended("signal", 9), Ok(Ending::Signal(9)));
         assert_eq!(ended("oom-kill", 0), Ok(Ending::Code(1)), "never well");
-        assert_eq!(ended("timeout", 15), Err("/usr/bin/thing was not over after 1 s and was killed".to_owned()));
-        assert_eq!(ended("exit-code", 203), Err("systemd can't start /usr/bin/thing: is it there, and can it be executed?".to_owned()));
+        assert_eq!(
+            ended("timeout", 15),
+            Err("/usr/bin/thing was not over after 1 s and was killed".to_owned())
+        );
+        assert_eq!(
+            ended("exit-code", 203),
+            Err("systemd can't start /usr/bin/thing: is it there, and can it be executed?"
+                .to_owned())
+        );
     }
 
     #[test]
@@ -189,16 +233,29 @@ mod tests {
         assert_eq!(text, "an alarm");
     }
 
-    /// For looking at, on a machine whose pid 1 is systemd: `kubecertd-...::real_systemd --ignored`.
+    /// For looking at, on a machine whose pid 1 is systemd:
+    /// `kubecertd-...::real_systemd --ignored`.
     #[tokio::test(flavor = "current_thread")]
     #[ignore = "needs a systemd to run programs with"]
     async fn real_systemd_runs_programs_in_units_of_their_own() {
         let run = async |words: &[&str], limit: u64| {
             let argv = Argv::new(words.iter().copied()).unwrap();
-            Runner::Systemd.run(&argv, Purpose::Alarm, b"{\"an\": \"alarm\"}\n", Duration::from_secs(limit)).await
+            Runner::Systemd
+                .run(&argv, Purpose::Alarm, b"{\"an\": \"alarm\"}\n", Duration::from_secs(limit))
+                .await
         };
-        let told =
-            run(&["/bin/sh", "-c", "cat; cat /proc/self/cgroup; echo \"$1\" >&2", "sh", "a $HOME ${HOME} $$ %n word"], 5).await.unwrap();
+        let told = run(
+            &[
+                "/bin/sh",
+                "-c",
+                "cat; cat /proc/self/cgroup; echo \"$1\" >&2",
+                "sh",
+                "a $HOME ${HOME} $$ %n word",
+            ],
+            5,
+        )
+        .await
+        .unwrap();
         assert_eq!(told.ending, Ending::Code(0));
         let text = told.output.to_string();
         assert!(
@@ -207,16 +264,34 @@ mod tests {
                 && text.ends_with("a $HOME ${HOME} $$ %n word\n"),
             "{text}"
         );
-        assert_eq!(run(&["/bin/sh", "-c", "echo not found; exit 255"], 5).await.unwrap().ending, Ending::Code(255));
-        assert_eq!(run(&["/bin/sh", "-c", "kill -KILL $$"], 5).await.unwrap().ending, Ending::Signal(9));
+        assert_eq!(
+            run(&["/bin/sh", "-c", "echo not found; exit 255"], 5).await.unwrap().ending,
+            Ending::Code(255)
+        );
+        assert_eq!(
+            run(&["/bin/sh", "-c", "kill -KILL $$"], 5).await.unwrap().ending,
+            Ending::Signal(9)
+        );
         let began = std::time::Instant::now();
         let error = run(&["/bin/sh", "-c", "sleep 60 & sleep 60"], 1).await.unwrap_err();
-        assert!(matches!(error, OutsideError::Limit { .. }) && began.elapsed() < Duration::from_secs(6), "{error}");
+        assert!(
+            matches!(error, OutsideError::Limit { .. }) && began.elapsed() < Duration::from_secs(6),
+            "{error}"
+        );
         let error = run(&["/nonexistent/program"], 5).await.unwrap_err();
         assert!(matches!(error, OutsideError::NoExec(_)), "{error}");
         let large = run(&["/bin/sh", "-c", "head -c 300000 /dev/zero"], 5).await.unwrap();
         assert_eq!((large.ending, large.output.omitted()), (Ending::Code(0), 300_000 - 8192));
-        let left = run(&["/bin/sh", "-c", "systemctl list-units --all 'kubecertd-alarm-*' --no-legend | wc -l"], 5).await.unwrap();
+        let left = run(
+            &[
+                "/bin/sh",
+                "-c",
+                "systemctl list-units --all 'kubecertd-alarm-*' --no-legend | wc -l",
+            ],
+            5,
+        )
+        .await
+        .unwrap();
         assert_eq!(left.output.to_string().trim(), "1", "only its own unit is there");
     }
 }

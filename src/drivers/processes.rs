@@ -1,8 +1,9 @@
-//! Other processes, by what /proc says of them: which one it is, since when, whose socket, in which container, what files it sees; and
-//! signals to them.
+//! Other processes, by what /proc says of them: which one it is, since when, whose socket, in which
+//! container, what files it sees; and signals to them.
 //!
-//! A number alone is no process: it goes to another one when the process ends. Everything here is about a [`Process`], which is known by
-//! its number and its start, and what was found out is dropped when it turns out to be about another one.
+//! A number alone is no process: it goes to another one when the process ends. Everything here is
+//! about a [`Process`], which is known by its number and its start, and what was found out is
+//! dropped when it turns out to be about another one.
 
 mod cgroup;
 mod pid_file;
@@ -72,12 +73,11 @@ pub fn all(root: &Root) -> Result<Vec<Process>, FileError> {
     Ok(pids.filter_map(|pid| Process::find(root, pid).ok().flatten()).collect())
 }
 
-/// The processes that have the socket with this number, such as [`super::sockets::Listener::inode`]. Several have it where one has inherited it
-/// from another.
+/// The processes that have the socket with this number, such as
+/// [`super::sockets::Listener::inode`]. Several have it where one has inherited it from another.
 ///
-/// # Errors
-/// When /proc can't be read; or when nobody has it, and there are processes whose descriptors this one may not see, so that
-/// it may be one of them.
+/// # Errors When /proc can't be read; or when nobody has it, and there are processes whose
+/// descriptors this one may not see, so that it may be one of them.
 pub fn owners_of(root: &Root, socket: u64) -> Result<Vec<Process>, FileError> {
     let target = PathBuf::from(format!("socket:[{socket}]"));
     let mut owners = Vec::new();
@@ -96,10 +96,10 @@ pub fn owners_of(root: &Root, socket: u64) -> Result<Vec<Process>, FileError> {
 }
 
 impl Process {
-    /// The process that has this number now; `None` when there is none, or it has ended and only its parent does not know yet.
+    /// The process that has this number now; `None` when there is none, or it has ended and only
+    /// its parent does not know yet.
     ///
-    /// # Errors
-    /// When /proc can't be read.
+    /// # Errors When /proc can't be read.
     pub fn find(root: &Root, pid: u32) -> Result<Option<Self>, FileError> {
         let path = proc_file(pid, "stat")?;
         let text = match root.read(&path, LARGEST) {
@@ -119,10 +119,10 @@ impl Process {
         Ok(Self::find(root, self.pid)? == Some(self))
     }
 
-    /// For how long it has been there, also while the machine slept, whatever became of the machine's time of day.
+    /// For how long it has been there, also while the machine slept, whatever became of the
+    /// machine's time of day.
     ///
-    /// # Errors
-    /// When the system can't say.
+    /// # Errors When the system can't say.
     pub fn age(self) -> Result<Duration, ProcessError> {
         let failed = |errno: Errno| ProcessError::Clock(errno.into());
         let since_boot = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).map_err(failed)?);
@@ -135,15 +135,17 @@ impl Process {
     /// When the system can't say.
     pub fn since_boot(self) -> Result<Duration, ProcessError> {
         let failed = |errno: Errno| ProcessError::Clock(errno.into());
-        let ticks = sysconf(SysconfVar::CLK_TCK).map_err(failed)?.and_then(|ticks| u32::try_from(ticks).ok());
+        let ticks = sysconf(SysconfVar::CLK_TCK)
+            .map_err(failed)?
+            .and_then(|ticks| u32::try_from(ticks).ok());
         let ticks = ticks.filter(|ticks| *ticks > 0).ok_or_else(|| failed(Errno::EINVAL))?;
         Ok(stat::since_boot(self.start_ticks, ticks))
     }
 
-    /// When it was started, to about a second, as the clock tells time now: where the clock was set since, not what it told then.
+    /// When it was started, to about a second, as the clock tells time now: where the clock was set
+    /// since, not what it told then.
     ///
-    /// # Errors
-    /// When the system can't say.
+    /// # Errors When the system can't say.
     pub fn started_at(self, clock: &dyn Clock) -> Result<Timestamp, ProcessError> {
         Ok(clock.now().minus(self.age()?))
     }
@@ -153,7 +155,8 @@ impl Process {
     /// # Errors
     /// When it has ended, or /proc can't be read.
     pub fn cgroup(self, root: &Root) -> Result<Cgroup, ProcessError> {
-        let content = self.while_it_runs(root, || root.read(&proc_file(self.pid, "cgroup")?, LARGEST))?;
+        let content =
+            self.while_it_runs(root, || root.read(&proc_file(self.pid, "cgroup")?, LARGEST))?;
         Ok(Cgroup::parse(&String::from_utf8_lossy(content.bytes.expose())))
     }
 
@@ -162,7 +165,8 @@ impl Process {
     /// # Errors
     /// When it has ended, or /proc can't be read.
     pub fn name(self, root: &Root) -> Result<String, ProcessError> {
-        let content = self.while_it_runs(root, || root.read(&proc_file(self.pid, "comm")?, LARGEST))?;
+        let content =
+            self.while_it_runs(root, || root.read(&proc_file(self.pid, "comm")?, LARGEST))?;
         Ok(String::from_utf8_lossy(content.bytes.expose()).trim_end().to_owned())
     }
 
@@ -171,18 +175,26 @@ impl Process {
     /// # Errors
     /// When it has ended, or its descriptors may not be seen.
     pub fn sockets(self, root: &Root) -> Result<BTreeSet<u64>, ProcessError> {
-        let number = |target: PathBuf| target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
-        self.while_it_runs(root, || Ok(self.open_files(root)?.into_iter().filter_map(number).collect()))
+        let number = |target: PathBuf| {
+            target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+        };
+        self.while_it_runs(root, || {
+            Ok(self.open_files(root)?.into_iter().filter_map(number).collect())
+        })
     }
 
-    /// Reads a file as the process sees it: below its own root folder, through its own mounts. Symlinks are followed there and don't
-    /// lead out of it.
+    /// Reads a file as the process sees it: below its own root folder, through its own mounts.
+    /// Symlinks are followed there and don't lead out of it.
     ///
-    /// # Errors
-    /// When it has ended, or the file can't be read.
-    pub fn read_in(self, root: &Root, path: &AbsolutePath, limit: u64) -> Result<FileContent, ProcessError> {
-        // The link is the kernel's own: it leads to the folder itself and not to what has its name here, and only opening it by
-        // its plain path follows it.
+    /// # Errors When it has ended, or the file can't be read.
+    pub fn read_in(
+        self,
+        root: &Root,
+        path: &AbsolutePath,
+        limit: u64,
+    ) -> Result<FileContent, ProcessError> {
+        // The link is the kernel's own: it leads to the folder itself and not to what has its name
+        // here, and only opening it by its plain path follows it.
         let link = root.shown().join(format!("proc/{}/root", self.pid));
         self.while_it_runs(root, || Root::open(&link)?.read(path, limit))
     }
@@ -196,8 +208,12 @@ impl Process {
             Errno::ESRCH => ProcessError::Ended(self.pid),
             errno => ProcessError::Signal { pid: self.pid, source: errno.into() },
         };
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).ok_or(ProcessError::Ended(self.pid))?;
-        // From here on the descriptor stands for one process, which may be another one already: so it is looked at afterwards.
+        let pid = i32::try_from(self.pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .ok_or(ProcessError::Ended(self.pid))?;
+        // From here on the descriptor stands for one process, which may be another one already: so
+        // it is looked at afterwards.
         let descriptor = pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
         if !self.runs(root)? {
             return Err(ProcessError::Ended(self.pid));
@@ -206,7 +222,11 @@ impl Process {
     }
 
     /// Does something by its number, and makes sure afterwards that it was still this process.
-    fn while_it_runs<T>(self, root: &Root, work: impl FnOnce() -> Result<T, FileError>) -> Result<T, ProcessError> {
+    fn while_it_runs<T>(
+        self,
+        root: &Root,
+        work: impl FnOnce() -> Result<T, FileError>,
+    ) -> Result<T, ProcessError> {
         let result = work();
         if !self.runs(root)? {
             return Err(ProcessError::Ended(self.pid));
@@ -226,7 +246,8 @@ impl Process {
         Ok(self.open_files(root)?.iter().any(|found| found == target))
     }
 
-    /// What its descriptors lead to. With some capabilities they can be listed and not looked at, which is no answer.
+    /// What its descriptors lead to. With some capabilities they can be listed and not looked at,
+    /// which is no answer.
     fn open_files(self, root: &Root) -> Result<Vec<PathBuf>, FileError> {
         let folder = root.folder(proc_file(self.pid, "fd")?.as_path())?;
         let mut targets = Vec::new();
@@ -244,11 +265,13 @@ impl Process {
 
 fn proc_file(pid: u32, name: &str) -> Result<AbsolutePath, FileError> {
     let path = format!("/proc/{pid}/{name}");
-    AbsolutePath::new(&path).map_err(|_| FileError { path: path.into(), problem: FileProblem::NotFound })
+    AbsolutePath::new(&path)
+        .map_err(|_| FileError { path: path.into(), problem: FileProblem::NotFound })
 }
 
 /// Reading says "no such process" where it ends between opening and reading.
 fn is_ended(error: &FileError) -> bool {
     let no_process = |source: &io::Error| source.raw_os_error() == Some(Errno::ESRCH as i32);
-    error.is_not_found() || matches!(&error.problem, FileProblem::Io { source, .. } if no_process(source))
+    error.is_not_found()
+        || matches!(&error.problem, FileProblem::Io { source, .. } if no_process(source))
 }

@@ -1,7 +1,8 @@
-//! The kernel's own list of TCP sockets (netlink sock_diag): who listens on a port, which connections lead to one, and the end of a
-//! connection that must not live on.
+//! The kernel's own list of TCP sockets (netlink sock_diag): who listens on a port, which
+//! connections lead to one, and the end of a connection that must not live on.
 //!
-//! All of it is about the network namespace that the caller is in. Listing needs no privilege, destroying needs CAP_NET_ADMIN.
+//! All of it is about the network namespace that the caller is in. Listing needs no privilege,
+//! destroying needs CAP_NET_ADMIN.
 
 mod netlink;
 mod wire;
@@ -21,7 +22,8 @@ use wire::{Family, Query, SocketId, Tcp};
 /// A TCP socket that waits for connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// Where it listens; `0.0.0.0` or `::` where that is every address. A listener on `::` may take IPv4 connections too.
+    /// Where it listens; `0.0.0.0` or `::` where that is every address. A listener on `::` may take
+    /// IPv4 connections too.
     pub local: SocketAddr,
     /// What [`super::processes::owners_of`] knows it by.
     pub inode: u64,
@@ -53,7 +55,8 @@ pub struct Connection {
 pub enum Destroyed {
     /// It is no more: both sides are told that it was aborted.
     Destroyed,
-    /// There was no such connection any more. Another one that has the same addresses by now is another one.
+    /// There was no such connection any more. Another one that has the same addresses by now is
+    /// another one.
     AlreadyGone,
     /// The kernel is built without the means for it (CONFIG_INET_DIAG_DESTROY).
     Unsupported,
@@ -65,7 +68,10 @@ pub enum Destroyed {
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// There is no such list.
-    #[error("the kernel can't list its TCP sockets: it is built without CONFIG_INET_DIAG, or the module tcp_diag can't be loaded")]
+    #[error(
+        "the kernel can't list its TCP sockets: it is built without CONFIG_INET_DIAG, or the \
+         module tcp_diag can't be loaded"
+    )]
     Unsupported,
     /// The kernel did not answer.
     #[error("the kernel did not answer when it was asked for its TCP sockets")]
@@ -87,17 +93,29 @@ pub enum SocketError {
 /// When the kernel can't or does not say.
 pub fn listeners(port: u16) -> Result<Vec<Listener>, SocketError> {
     let found = tcp(Query { states: TcpState::LISTEN, local_port: port, remote_port: 0 })?;
-    let found = found.into_iter().filter(|tcp| tcp.id.local_port() == port && tcp.state == TcpState::Listen);
-    Ok(found.map(|tcp| Listener { local: tcp.id.local(tcp.family), inode: tcp.inode, cookie: tcp.id.cookie() }).collect())
+    let found = found
+        .into_iter()
+        .filter(|tcp| tcp.id.local_port() == port && tcp.state == TcpState::Listen);
+    Ok(found
+        .map(|tcp| Listener {
+            local: tcp.id.local(tcp.family),
+            inode: tcp.inode,
+            cookie: tcp.id.cookie(),
+        })
+        .collect())
 }
 
-/// The TCP connections to a remote port, IPv4 and IPv6, from the moment that they are established until both sides are done.
+/// The TCP connections to a remote port, IPv4 and IPv6, from the moment that they are established
+/// until both sides are done.
 ///
-/// # Errors
-/// When the kernel can't or does not say.
+/// # Errors When the kernel can't or does not say.
 pub fn established(remote_port: u16) -> Result<Vec<Connection>, SocketError> {
     let found = tcp(Query { states: TcpState::CONNECTED, local_port: 0, remote_port })?;
-    Ok(found.into_iter().filter(|tcp| tcp.id.remote_port() == remote_port).map(Connection::new).collect())
+    Ok(found
+        .into_iter()
+        .filter(|tcp| tcp.id.remote_port() == remote_port)
+        .map(Connection::new)
+        .collect())
 }
 
 /// Ends a connection at once, whoever has it: both sides see that it was aborted.
@@ -126,7 +144,16 @@ fn tcp(query: Query) -> Result<Vec<Tcp>, SocketError> {
 impl Connection {
     fn new(tcp: Tcp) -> Self {
         let Tcp { family, state, id, uid, inode } = tcp;
-        Self { local: id.local(family), remote: id.remote(family), inode, cookie: id.cookie(), uid, state, family, id }
+        Self {
+            local: id.local(family),
+            remote: id.remote(family),
+            inode,
+            cookie: id.cookie(),
+            uid,
+            state,
+            family,
+            id,
+        }
     }
 }
 

@@ -31,13 +31,19 @@ impl Bus {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("bus.conf");
         let text = format!(
-            "<busconfig><listen>unix:path={}</listen><policy context=\"default\"><allow send_destination=\"*\"/>\
+            "<busconfig><listen>unix:path={}</listen><policy context=\"default\"><allow \
+             send_destination=\"*\"/>\
              <allow receive_sender=\"*\"/><allow own=\"*\"/></policy></busconfig>",
             socket(folder.path()).display()
         );
         std::fs::write(&config, text).unwrap();
         let mut command = Command::new("dbus-daemon");
-        command.arg("--nofork").arg("--config-file").arg(&config).stdin(Stdio::null()).stderr(Stdio::null());
+        command
+            .arg("--nofork")
+            .arg("--config-file")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
         let Ok(daemon) = command.spawn() else {
             eprintln!("SKIPPED: there is no dbus-daemon here");
             return None;

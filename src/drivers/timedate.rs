@@ -1,6 +1,7 @@
 //! systemd's timedate1 on the system bus: whether the machine's clock is synchronised.
 //!
-//! It reports what the kernel knows, so it is right for every program that sets the clock, not for systemd's own alone.
+//! It reports what the kernel knows, so it is right for every program that sets the clock, not for
+//! systemd's own alone.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use crate::sys::block_on;
 /// How long the service that knows it may take to answer: it is started when it is asked.
 pub const LIMIT: Duration = Duration::from_secs(2);
 
-/// Whether the clock is synchronised with other clocks; `None` when that can't be found out within the limit.
+/// Whether the clock is synchronised with other clocks; `None` when that can't be found out within
+/// the limit.
 ///
 /// Needs a tokio runtime with its timers and its I/O enabled; one thread is enough.
 pub async fn synchronised(limit: Duration) -> Option<bool> {
@@ -34,7 +36,9 @@ async fn ask(bus: Builder<'_>) -> zbus::Result<bool> {
     let bus = bus.build().await?;
     let property = (NAME, "NTPSynchronized");
     let properties = Some("org.freedesktop.DBus.Properties");
-    let answer = bus.call_method(Some(NAME), "/org/freedesktop/timedate1", properties, "Get", &property).await?;
+    let answer = bus
+        .call_method(Some(NAME), "/org/freedesktop/timedate1", properties, "Get", &property)
+        .await?;
     let value: OwnedVariant = answer.body().deserialize()?;
     value.try_into()
 }
@@ -56,7 +60,10 @@ mod tests {
                 let header = call.header();
                 if header.member().is_some_and(|member| member == "Get") {
                     let asked: (String, String) = call.body().deserialize().unwrap();
-                    assert_eq!(asked, ("org.freedesktop.timedate1".into(), "NTPSynchronized".into()));
+                    assert_eq!(
+                        asked,
+                        ("org.freedesktop.timedate1".into(), "NTPSynchronized".into())
+                    );
                     timedate.connection.reply(&header, &value).await.unwrap();
                 }
             }

@@ -1,8 +1,9 @@
 //! TLS: which certificate a server really serves, whoever it is signed by.
 //!
-//! The probe accepts every certificate, because its question is not whether the server can be trusted but what it serves. It
-//! sends nothing. What it does insist on is the server's proof that it has the certificate's key. The parts that [`super::http`]
-//! needs too (addresses, configurations, client identities) live below.
+//! The probe accepts every certificate, because its question is not whether the server can be
+//! trusted but what it serves. It sends nothing. What it does insist on is the server's proof that
+//! it has the certificate's key. The parts that [`super::http`] needs too (addresses,
+//! configurations, client identities) live below.
 
 mod client;
 mod endpoint;
@@ -48,7 +49,9 @@ pub struct Served {
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// There is nowhere to connect to.
-    #[error("{0:?} is no address to connect to; host:port is needed, with an IPv6 address in brackets")]
+    #[error(
+        "{0:?} is no address to connect to; host:port is needed, with an IPv6 address in brackets"
+    )]
     Address(String),
     /// The name leads nowhere.
     #[error("the name {name} can't be resolved: {source}")]
@@ -73,7 +76,8 @@ pub enum ProbeError {
     /// The server says no.
     #[error("the server ended the TLS connection with the alert {0:?}")]
     Alert(AlertDescription),
-    /// The certificate is not good enough for this connection, or the server did not prove that it has the key.
+    /// The certificate is not good enough for this connection, or the server did not prove that it
+    /// has the key.
     #[error("the server's certificate, or its proof of having the key, is not accepted: {0}")]
     NotAccepted(String),
     /// The server's certificate can't be read.
@@ -110,19 +114,22 @@ impl fmt::Display for Stage {
 
 /// Which certificate is served at `host:port` (an IPv6 address in brackets).
 ///
-/// A server that demands a client certificate, which it does not get here, ends the handshake after it has shown its own: this is
-/// an answer too. The server name indication is sent for names only, as all TLS clients do, so a server that has several
-/// certificates shows an address and a name different ones. A resolver that hangs is not waited for, but keeps a runtime from ending.
+/// A server that demands a client certificate, which it does not get here, ends the handshake after
+/// it has shown its own: this is an answer too. The server name indication is sent for names only,
+/// as all TLS clients do, so a server that has several certificates shows an address and a name
+/// different ones. A resolver that hangs is not waited for, but keeps a runtime from ending.
 ///
-/// # Errors
-/// When there is no TLS server, or it shows no certificate, or does not prove within the limit that it has the key.
+/// # Errors When there is no TLS server, or it shows no certificate, or does not prove within the
+/// limit that it has the key.
 pub async fn served(address: &str, limit: Duration) -> Result<Served, ProbeError> {
     let deadline = Instant::now() + limit;
     let endpoint = Endpoint::parse(address)?;
     let stream = endpoint.connect(deadline).await?;
-    let (local, peer) = (stream.local_addr().map_err(ProbeError::Io)?, stream.peer_addr().map_err(ProbeError::Io)?);
+    let (local, peer) =
+        (stream.local_addr().map_err(ProbeError::Io)?, stream.peer_addr().map_err(ProbeError::Io)?);
     let verifier = Arc::new(AnyCertificate::new());
-    let config = config(verifier.clone(), None).map_err(|e| ProbeError::Handshake(e.to_string()))?;
+    let config =
+        config(verifier.clone(), None).map_err(|e| ProbeError::Handshake(e.to_string()))?;
     let result = handshake(config, endpoint.server_name(), stream, deadline).await;
     let failure = match result {
         Ok(stream) => {
@@ -132,7 +139,9 @@ pub async fn served(address: &str, limit: Duration) -> Result<Served, ProbeError
         Err(e) => Some(e),
     };
     match (verifier.proven(), failure) {
-        (Some(certificate), _) => Ok(Served { certificate: Certificate::from_der(certificate)?, local, peer }),
+        (Some(certificate), _) => {
+            Ok(Served { certificate: Certificate::from_der(certificate)?, local, peer })
+        }
         (None, Some(failure)) => Err(failure),
         (None, None) => Err(ProbeError::Handshake("the server showed no certificate".to_owned())),
     }
@@ -146,7 +155,9 @@ pub(super) async fn handshake(
     deadline: Instant,
 ) -> Result<TlsStream<TcpStream>, ProbeError> {
     let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
-    let result = timeout_at(deadline, handshake).await.map_err(|_| ProbeError::TimedOut(Stage::Handshake))?;
+    let result = timeout_at(deadline, handshake)
+        .await
+        .map_err(|_| ProbeError::TimedOut(Stage::Handshake))?;
     result.map_err(|e| ProbeError::from_stream(e, Stage::Handshake))
 }
 
@@ -159,7 +170,8 @@ async fn say_goodbye(mut stream: TlsStream<TcpStream>) {
 impl ProbeError {
     /// From what a TLS stream reports while it is at that stage.
     pub(super) fn from_stream(error: io::Error, stage: Stage) -> Self {
-        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
+        {
             return Self::from_tls(error);
         }
         match error.kind() {

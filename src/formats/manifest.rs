@@ -1,6 +1,8 @@
-//! Static pod manifests: which flags a container is started with, and which host file it sees at a path.
+//! Static pod manifests: which flags a container is started with, and which host file it sees at a
+//! path.
 //!
-//! A manifest is read as kubelet reads it, YAML or JSON, and only for what is asked of it here; nothing is written.
+//! A manifest is read as kubelet reads it, YAML or JSON, and only for what is asked of it here;
+//! nothing is written.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -49,19 +51,26 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// Reads a manifest. Where a YAML stream holds several documents, only the first one counts, as for kubelet.
+    /// Reads a manifest. Where a YAML stream holds several documents, only the first one counts, as
+    /// for kubelet.
     ///
-    /// # Errors
-    /// [`ManifestError`], when kubelet would refuse it as well, as far as what is read here shows it.
+    /// # Errors [`ManifestError`], when kubelet would refuse it as well, as far as what is read
+    /// here shows it.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let manifest = first_document(text)?;
         if manifest.kind != "Pod" {
             return Err(ManifestError::NotAPod(manifest.kind));
         }
         let name = manifest.metadata.name;
-        let container = main_container(manifest.spec.containers, &name).ok_or(ManifestError::NoContainer)?;
+        let container =
+            main_container(manifest.spec.containers, &name).ok_or(ManifestError::NoContainer)?;
         let volumes = manifest.spec.volumes.unwrap_or_default();
-        Ok(Self { name, host_network: manifest.spec.host_network.unwrap_or(false), container, volumes })
+        Ok(Self {
+            name,
+            host_network: manifest.spec.host_network.unwrap_or(false),
+            container,
+            volumes,
+        })
     }
 
     /// The pod's name, without the node's suffix.
@@ -70,7 +79,8 @@ impl Pod {
         &self.name
     }
 
-    /// The value of a command line flag. Of a repeated one, the last; an empty value counts as none.
+    /// The value of a command line flag. Of a repeated one, the last; an empty value counts as
+    /// none.
     #[must_use]
     pub fn flag(&self, name: &str) -> Option<&str> {
         let command = self.container.command.iter().flatten().skip(1); // the program
@@ -78,7 +88,9 @@ impl Pod {
         let mut words = arguments.map(String::as_str).take_while(|word| *word != "--").peekable();
         let mut found = None;
         while let Some(word) = words.next() {
-            let Some(flag) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else { continue };
+            let Some(flag) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
+                continue;
+            };
             let (flag, value) = match flag.split_once('=') {
                 Some((flag, value)) => (flag, Some(value)),
                 None => (flag, words.next_if(|next| !next.starts_with('-'))),
@@ -95,14 +107,18 @@ impl Pod {
     /// # Errors
     /// [`NoHostPath`] says why there is none.
     pub fn host_path(&self, path: &str) -> Result<AbsolutePath, NoHostPath> {
-        // "$(NAME)" is replaced by a variable of the container's environment, which is not known here.
+        // "$(NAME)" is replaced by a variable of the container's environment, which is not known
+        // here.
         if path.contains("$(") {
             return Err(NoHostPath::NotAbsolute);
         }
         let path = AbsolutePath::new(path).map_err(|_| NoHostPath::NotAbsolute)?;
         let mounts = self.container.volume_mounts.iter().flatten();
-        let fitting = mounts.filter_map(|mount| Some((mount, path.as_path().strip_prefix(mount.folder()).ok()?.to_owned())));
-        let (mount, rest) = fitting.min_by_key(|(_, rest)| rest.components().count()).ok_or(NoHostPath::NoMount)?;
+        let fitting = mounts.filter_map(|mount| {
+            Some((mount, path.as_path().strip_prefix(mount.folder()).ok()?.to_owned()))
+        });
+        let (mount, rest) =
+            fitting.min_by_key(|(_, rest)| rest.components().count()).ok_or(NoHostPath::NoMount)?;
         self.volume_path(mount, &rest).ok_or_else(|| NoHostPath::OtherVolume(mount.name.clone()))
     }
 
@@ -117,7 +133,8 @@ impl Pod {
         AbsolutePath::new(path).ok()
     }
 
-    /// Where kubelet asks for the health of the container, as an URL: the liveness probe's, else the readiness probe's.
+    /// Where kubelet asks for the health of the container, as an URL: the liveness probe's, else
+    /// the readiness probe's.
     #[must_use]
     pub fn health(&self) -> Option<String> {
         let probes = [&self.container.liveness_probe, &self.container.readiness_probe];
@@ -128,7 +145,8 @@ impl Pod {
         let host = match get.host.as_deref().filter(|host| !host.is_empty()) {
             Some(host) if host.contains(':') => format!("[{host}]"),
             Some(host) => host.to_owned(),
-            // The probe asks the pod's address, which is the node's: what listens there mostly listens here as well.
+            // The probe asks the pod's address, which is the node's: what listens there mostly
+            // listens here as well.
             None if self.host_network => "127.0.0.1".to_owned(),
             None => return None,
         };
@@ -147,7 +165,8 @@ impl Pod {
     }
 }
 
-/// JSON is YAML, so one parser reads both. A repeated key is no error for kubelet: the last one counts.
+/// JSON is YAML, so one parser reads both. A repeated key is no error for kubelet: the last one
+/// counts.
 fn first_document(text: &str) -> Result<Manifest, ManifestError> {
     let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins, with_snippet: false };
     let mut reader = text.as_bytes();
@@ -159,7 +178,8 @@ fn first_document(text: &str) -> Result<Manifest, ManifestError> {
     }
 }
 
-/// The container that has the pod's name, as in every manifest of kubeadm; else the first. Others are helpers beside it.
+/// The container that has the pod's name, as in every manifest of kubeadm; else the first. Others
+/// are helpers beside it.
 fn main_container(mut containers: Vec<Container>, pod: &str) -> Option<Container> {
     let named = containers.iter().position(|container| container.name == pod).unwrap_or(0);
     (named < containers.len()).then(|| containers.swap_remove(named))
@@ -167,7 +187,11 @@ fn main_container(mut containers: Vec<Container>, pod: &str) -> Option<Container
 
 /// The components of Kubernetes take `_` for `-` in the names of flags.
 fn same_flag(one: &str, other: &str) -> bool {
-    one.len() == other.len() && one.chars().zip(other.chars()).all(|(a, b)| a == b || (matches!(a, '-' | '_') && matches!(b, '-' | '_')))
+    one.len() == other.len()
+        && one
+            .chars()
+            .zip(other.chars())
+            .all(|(a, b)| a == b || (matches!(a, '-' | '_') && matches!(b, '-' | '_')))
 }
 
 /// The path without what would leave the folder that it is put below.
@@ -273,11 +297,15 @@ impl<'de> Deserialize<'de> for Port {
             }
 
             fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Port, E> {
-                u16::try_from(number).map(Port::Number).map_err(|_| E::custom(format!("{number} is not a port")))
+                u16::try_from(number)
+                    .map(Port::Number)
+                    .map_err(|_| E::custom(format!("{number} is not a port")))
             }
 
             fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Port, E> {
-                u16::try_from(number).map(Port::Number).map_err(|_| E::custom(format!("{number} is not a port")))
+                u16::try_from(number)
+                    .map(Port::Number)
+                    .map_err(|_| E::custom(format!("{number} is not a port")))
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Port, E> {

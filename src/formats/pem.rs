@@ -2,9 +2,10 @@
 //!
 //! What lives here knows the armour only. What a block holds is for [`super::x509`] to say.
 //!
-//! Files written by people and scripts are read: text around the blocks, carriage returns, several blocks. A block
-//! that is not whole is an error rather than skipped, because Go, which reads these files in the end, would go on
-//! with the next one, and so it may take another certificate than the one that was meant.
+//! Files written by people and scripts are read: text around the blocks, carriage returns, several
+//! blocks. A block that is not whole is an error rather than skipped, because Go, which reads these
+//! files in the end, would go on with the next one, and so it may take another certificate than the
+//! one that was meant.
 
 use std::ops::Range;
 
@@ -19,7 +20,9 @@ use crate::model::Secret;
 /// Go ignores the bits after the last whole byte; so does this.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true).with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
 );
 
 /// The length of a line of base64.
@@ -32,7 +35,8 @@ pub struct Block {
     pub label: String,
     /// What it holds.
     pub der: Secret,
-    /// Whether the content is encrypted with a passphrase: by its label, or by the older `Proc-Type` header.
+    /// Whether the content is encrypted with a passphrase: by its label, or by the older
+    /// `Proc-Type` header.
     pub encrypted: bool,
     /// Where it stands in the file, from the `-` of BEGIN to the end of the END line.
     pub range: Range<usize>,
@@ -53,7 +57,10 @@ pub enum PemError {
     #[error("the file is empty")]
     Empty,
     /// The binary form of a certificate or key.
-    #[error("the file looks like DER, the binary form; PEM is needed (openssl x509 -inform DER, or openssl pkey -inform DER, converts it)")]
+    #[error(
+        "the file looks like DER, the binary form; PEM is needed (openssl x509 -inform DER, or \
+         openssl pkey -inform DER, converts it)"
+    )]
     LooksLikeDer,
     /// Bytes that no text has. A file of zeros is what a power failure leaves.
     #[error("the file is not text; it is damaged, or it is no PEM file")]
@@ -62,7 +69,9 @@ pub enum PemError {
     #[error("the file holds no PEM block: no line starts with -----BEGIN")]
     NoBlock,
     /// No END line, or another BEGIN before it.
-    #[error("the {label} block that begins on line {line} has no end; the file is cut off or damaged")]
+    #[error(
+        "the {label} block that begins on line {line} has no end; the file is cut off or damaged"
+    )]
     Truncated {
         /// What the block would hold.
         label: String,
@@ -101,7 +110,9 @@ pub fn blocks(file: &[u8]) -> Result<Vec<Block>, PemError> {
         let start = end;
         end += line.len();
         open = match (open, Boundary::of(line)) {
-            (None, Some(Boundary::Begin(label))) => Some(Open { label, line: number + 1, start, content: end }),
+            (None, Some(Boundary::Begin(label))) => {
+                Some(Open { label, line: number + 1, start, content: end })
+            }
             (None, _) => None,
             (Some(block), None) => Some(block),
             (Some(block), Some(Boundary::Begin(_))) => return Err(block.truncated()),
@@ -123,7 +134,8 @@ pub fn blocks(file: &[u8]) -> Result<Vec<Block>, PemError> {
 pub fn encode(label: &str, der: &[u8]) -> String {
     let base64 = Zeroizing::new(BASE64_STANDARD.encode(der));
     // Room for all of it at once: growing would leave copies of a key behind.
-    let mut text = String::with_capacity(base64.len() + base64.len() / COLUMNS + 2 * label.len() + 40);
+    let mut text =
+        String::with_capacity(base64.len() + base64.len() / COLUMNS + 2 * label.len() + 40);
     text.push_str("-----BEGIN ");
     text.push_str(label);
     text.push_str("-----");
@@ -189,7 +201,8 @@ impl Open {
     }
 }
 
-/// The content of a block without its headers and white space, and whether a header says that it is encrypted.
+/// The content of a block without its headers and white space, and whether a header says that it is
+/// encrypted.
 ///
 /// Base64 has no colon, so any line with one is a header.
 fn split_headers(content: &[u8]) -> (bool, Zeroizing<Vec<u8>>) {
@@ -210,10 +223,13 @@ fn split_headers(content: &[u8]) -> (bool, Zeroizing<Vec<u8>>) {
 fn what_it_is_instead(file: &[u8]) -> PemError {
     match file.trim_ascii() {
         [] => PemError::Empty,
-        // A SEQUENCE whose length takes one or two more bytes: every certificate and nearly every key.
+        // A SEQUENCE whose length takes one or two more bytes: every certificate and nearly every
+        // key.
         [0x30, 0x81 | 0x82, ..] => PemError::LooksLikeDer,
         // A short SEQUENCE whose length is that of the file: a key of a small curve.
-        [0x30, length, rest @ ..] if usize::from(*length) == rest.len() && *length >= 0x20 => PemError::LooksLikeDer,
+        [0x30, length, rest @ ..] if usize::from(*length) == rest.len() && *length >= 0x20 => {
+            PemError::LooksLikeDer
+        }
         text if text.iter().any(|byte| *byte < b'\t' || *byte == 0x7f) => PemError::NotText,
         text if std::str::from_utf8(text).is_err() => PemError::NotText,
         _ => PemError::NoBlock,
@@ -226,10 +242,15 @@ mod tests {
 
     use super::*;
 
-    const TWO: &str = "-----BEGIN A-----\nAQID\n-----END A-----\n-----BEGIN B C-----\nBAUG\n-----END B C-----\n";
+    const TWO: &str =
+        "-----BEGIN A-----\nAQID\n-----END A-----\n-----BEGIN B C-----\nBAUG\n-----END B C-----\n";
 
     fn contents(file: &str) -> Vec<(String, Vec<u8>)> {
-        blocks(file.as_bytes()).unwrap().into_iter().map(|block| (block.label, block.der.expose().to_vec())).collect()
+        blocks(file.as_bytes())
+            .unwrap()
+            .into_iter()
+            .map(|block| (block.label, block.der.expose().to_vec()))
+            .collect()
     }
 
     fn both() -> Vec<(String, Vec<u8>)> {
@@ -239,7 +260,8 @@ mod tests {
     #[test]
     fn blocks_come_in_their_order_with_their_place() {
         assert_eq!(contents(TWO), both());
-        let ranges: Vec<&str> = blocks(TWO.as_bytes()).unwrap().iter().map(|block| &TWO[block.range.clone()]).collect();
+        let ranges: Vec<&str> =
+            blocks(TWO.as_bytes()).unwrap().iter().map(|block| &TWO[block.range.clone()]).collect();
         assert_eq!(ranges.concat(), TWO);
         assert!(ranges[1].starts_with("-----BEGIN B C"));
     }
@@ -250,14 +272,21 @@ mod tests {
         assert_eq!(contents(&TWO.replace('\n', "  \t\n")), both());
         assert_eq!(contents(&format!("subject=CN = x\n\n{TWO}\n\n# the end\n")), both());
         assert_eq!(contents(TWO.trim_end()), both());
-        assert_eq!(contents("-----BEGIN A-----\nAQ\nID\n\n-----END A-----"), [("A".to_owned(), vec![1, 2, 3])]);
-        assert_eq!(blocks(&[b"\xe9t\xe9\n", TWO.as_bytes()].concat()).unwrap().len(), 2, "a Latin-1 comment");
+        assert_eq!(
+            contents("-----BEGIN A-----\nAQ\nID\n\n-----END A-----"),
+            [("A".to_owned(), vec![1, 2, 3])]
+        );
+        assert_eq!(
+            blocks(&[b"\xe9t\xe9\n", TWO.as_bytes()].concat()).unwrap().len(),
+            2,
+            "a Latin-1 comment"
+        );
     }
 
     #[test]
     fn encrypted_blocks_are_known_by_label_and_by_header() {
-        let header =
-            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAQID\n-----END RSA PRIVATE KEY-----\n";
+        let header = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: \
+            AES-256-CBC,00\n\nAQID\n-----END RSA PRIVATE KEY-----\n";
         let block = &blocks(header.as_bytes()).unwrap()[0];
         assert!(block.encrypted);
         assert_eq!(block.der.expose(), [1, 2, 3]);
@@ -274,35 +303,59 @@ mod tests {
         assert_eq!(blocks(b"\x7fELF\x02\x01"), Err(PemError::NotText));
         assert_eq!(blocks(b"apiVersion: v1\n"), Err(PemError::NoBlock));
         assert_eq!(blocks(b"0 is not DER"), Err(PemError::NoBlock));
-        let block = &blocks(include_bytes!("../../tests/fixtures/kubeadm-1.20-rsa2048/etc/kubernetes/pki/ca.crt")).unwrap()[0];
+        let block = &blocks(include_bytes!(
+            "../../tests/fixtures/kubeadm-1.20-rsa2048/etc/kubernetes/pki/ca.crt"
+        ))
+        .unwrap()[0];
         assert_eq!(blocks(block.der.expose()), Err(PemError::LooksLikeDer));
-        let block = &blocks(include_bytes!("../../tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes/pki/ca.key")).unwrap()[0];
+        let block = &blocks(include_bytes!(
+            "../../tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes/pki/ca.key"
+        ))
+        .unwrap()[0];
         assert_eq!(blocks(block.der.expose()), Err(PemError::LooksLikeDer));
     }
 
     #[test]
     fn a_block_that_is_not_whole_is_an_error_and_not_skipped() {
-        let truncated = |label: &str, line| Err(PemError::Truncated { label: label.to_owned(), line });
+        let truncated =
+            |label: &str, line| Err(PemError::Truncated { label: label.to_owned(), line });
         assert_eq!(blocks(TWO.get(..80).unwrap().as_bytes()), truncated("B C", 4));
-        assert_eq!(blocks(b"-----BEGIN A-----\nAQID\n-----BEGIN A-----\nAQID\n-----END A-----\n"), truncated("A", 1));
+        assert_eq!(
+            blocks(b"-----BEGIN A-----\nAQID\n-----BEGIN A-----\nAQID\n-----END A-----\n"),
+            truncated("A", 1)
+        );
         assert_eq!(blocks(b"-----BEGIN A-----"), truncated("A", 1));
-        assert!(matches!(blocks(b"-----BEGIN A-----\nAQID\n-----END B-----\n"), Err(PemError::WrongEnd { line: 1, .. })));
+        assert!(matches!(
+            blocks(b"-----BEGIN A-----\nAQID\n-----END B-----\n"),
+            Err(PemError::WrongEnd { line: 1, .. })
+        ));
         let glued = TWO.replace("-----END A-----\n", "-----END A-----");
-        assert!(matches!(blocks(glued.as_bytes()), Err(PemError::WrongEnd { .. })), "files put together without a line feed");
+        assert!(
+            matches!(blocks(glued.as_bytes()), Err(PemError::WrongEnd { .. })),
+            "files put together without a line feed"
+        );
         for bad in ["AQ*D", "AQI", "AQID=", "A"] {
             let file = format!("x\n-----BEGIN A-----\n{bad}\n-----END A-----\n");
-            assert_eq!(blocks(file.as_bytes()), Err(PemError::BadBase64 { label: "A".to_owned(), line: 2 }), "{bad}");
+            assert_eq!(
+                blocks(file.as_bytes()),
+                Err(PemError::BadBase64 { label: "A".to_owned(), line: 2 }),
+                "{bad}"
+            );
         }
     }
 
     #[test]
     fn bits_after_the_last_byte_are_ignored_as_go_does() {
-        assert_eq!(contents("-----BEGIN A-----\nAR==\n-----END A-----\n"), [("A".to_owned(), vec![1])]);
+        assert_eq!(
+            contents("-----BEGIN A-----\nAR==\n-----END A-----\n"),
+            [("A".to_owned(), vec![1])]
+        );
     }
 
     #[test]
     fn encoding_breaks_lines_after_64_columns_as_go_does() {
-        let file = include_str!("../../tests/fixtures/kubeadm-1.20-rsa2048/etc/kubernetes/pki/ca.crt");
+        let file =
+            include_str!("../../tests/fixtures/kubeadm-1.20-rsa2048/etc/kubernetes/pki/ca.crt");
         assert_eq!(encode("CERTIFICATE", blocks(file.as_bytes()).unwrap()[0].der.expose()), file);
         let full_line = encode("A", &[0; 48]);
         assert_eq!(full_line, format!("-----BEGIN A-----\n{}\n-----END A-----\n", "A".repeat(64)));
@@ -327,7 +380,8 @@ mod tests {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = blocks(&bytes);
-            let armoured = [b"-----BEGIN A-----\n", bytes.as_slice(), b"\n-----END A-----\n"].concat();
+            let armoured = [b"-----BEGIN A-----\n", bytes.as_slice(), b"\n-----END \
+                A-----\n"].concat();
             let _ = blocks(&armoured);
         }
 

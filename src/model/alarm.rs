@@ -72,7 +72,8 @@ macro_rules! alarm_kinds {
 }
 
 alarm_kinds! {
-    /// A credential was to be renewed, and was not; or something is wrong with it that needs an operator.
+    /// A credential was to be renewed, and was not; or something is wrong with it that needs an
+    /// operator.
     RenewalFailed = "renewal-failed", Major, "250.003";
     /// Everything is renewed, and a service does not work with it.
     ServicesNotUpdated = "services-not-updated", Major, "250.003";
@@ -122,7 +123,8 @@ impl<'de> Deserialize<'de> for AlarmKind {
     }
 }
 
-/// An alarm that is in force. Which one it is, its kind and entity say: the rest may change while it is.
+/// An alarm that is in force. Which one it is, its kind and entity say: the rest may change while
+/// it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alarm {
     /// What it is about.
@@ -148,8 +150,8 @@ impl Alarm {
         (self.kind, &self.entity)
     }
 
-    /// Whether somebody who was told the other one has to be told anything new. Reasons alone are no news: an error
-    /// may come in other words each time.
+    /// Whether somebody who was told the other one has to be told anything new. Reasons alone are
+    /// no news: an error may come in other words each time.
     #[must_use]
     pub fn says_the_same(&self, other: &Self) -> bool {
         self.key() == other.key() && self.text == other.text && self.about == other.about
@@ -187,7 +189,8 @@ impl AlarmEvent {
     }
 }
 
-/// What alarms rest on besides what there is to be seen: what went wrong earlier and was not seen to be right since.
+/// What alarms rest on besides what there is to be seen: what went wrong earlier and was not seen
+/// to be right since.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AlarmMemory {
@@ -215,16 +218,25 @@ mod tests {
     #[test]
     fn ids_are_unique_and_come_back() {
         for (index, kind) in AlarmKind::ALL.iter().enumerate() {
-            assert_eq!(AlarmKind::ALL.iter().position(|other| other.id() == kind.id()), Some(index), "{kind}");
-            assert_eq!(serde_json::from_str::<AlarmKind>(&serde_json::to_string(kind).unwrap()).unwrap(), *kind);
+            assert_eq!(
+                AlarmKind::ALL.iter().position(|other| other.id() == kind.id()),
+                Some(index),
+                "{kind}"
+            );
+            assert_eq!(
+                serde_json::from_str::<AlarmKind>(&serde_json::to_string(kind).unwrap()).unwrap(),
+                *kind
+            );
         }
         assert!(serde_json::from_str::<AlarmKind>("\"fire\"").is_err());
     }
 
     #[test]
     fn the_numbers_are_those_of_starlingx() {
-        let numbers: Vec<_> =
-            AlarmKind::ALL.iter().filter_map(|kind| Some((kind.id(), kind.number()?, kind.severity().as_str()))).collect();
+        let numbers: Vec<_> = AlarmKind::ALL
+            .iter()
+            .filter_map(|kind| Some((kind.id(), kind.number()?, kind.severity().as_str())))
+            .collect();
         assert_eq!(
             numbers,
             [

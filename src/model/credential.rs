@@ -1,4 +1,5 @@
-//! What the catalog says of a credential or an authority: its name, where it lives and who renews it.
+//! What the catalog says of a credential or an authority: its name, where it lives and who renews
+//! it.
 
 use std::fmt;
 
@@ -11,8 +12,8 @@ use super::{AbsolutePath, AuthorityName, CredentialName};
 pub struct Credential {
     /// The name used in output, configuration and on the command line.
     pub name: CredentialName,
-    /// kubeadm's own name for it where that differs (`etcd-server` for `etcd/server`): accepted on the command line,
-    /// and used in the JSON that scripts written for kubeadm read.
+    /// kubeadm's own name for it where that differs (`etcd-server` for `etcd/server`): accepted on
+    /// the command line, and used in the JSON that scripts written for kubeadm read.
     pub kubeadm_name: Option<CredentialName>,
     /// Where it lives.
     pub location: Location,
@@ -20,7 +21,8 @@ pub struct Credential {
     pub authority: Option<AuthorityName>,
     /// Who renews it.
     pub renewal: Renewal,
-    /// Whether this node needs it, and how that is known. An absent credential is an error only where it is needed.
+    /// Whether this node needs it, and how that is known. An absent credential is an error only
+    /// where it is needed.
     pub need: Need,
 }
 
@@ -66,7 +68,8 @@ impl fmt::Display for Location {
     }
 }
 
-/// Where a new client certificate is tried before it takes the place of the old one, so that one that is refused never does.
+/// Where a new client certificate is tried before it takes the place of the old one, so that one
+/// that is refused never does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrialAt {
     /// At the server that its own kubeconfig names, with this path.
@@ -137,7 +140,8 @@ pub struct Authority {
     pub certificate: AbsolutePath,
     /// The private key. A missing file makes the authority an external one.
     pub key: AbsolutePath,
-    /// Whether it is the root of the whole cluster: replacing it takes longest, so its end is told earlier.
+    /// Whether it is the root of the whole cluster: replacing it takes longest, so its end is told
+    /// earlier.
     pub root: bool,
     /// Whether this node needs it, and how that is known.
     pub need: Need,

@@ -13,7 +13,8 @@ impl Digest {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let mut digest = [0; 32];
-        digest.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
+        digest
+            .copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
         Self(digest)
     }
 
@@ -51,7 +52,8 @@ impl Serialize for Digest {
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not a SHA-256 digest of 64 hex digits"))
+        Self::parse(&text)
+            .ok_or_else(|| serde::de::Error::custom("not a SHA-256 digest of 64 hex digits"))
     }
 }
 
@@ -62,7 +64,10 @@ mod tests {
     #[test]
     fn hex_goes_out_and_comes_back() {
         let digest = Digest::of(b"abc");
-        assert_eq!(digest.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            digest.to_string(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
         assert_eq!(Digest::parse(&digest.to_string()), Some(digest));
         assert_eq!(Digest::parse("+a"), None);
         assert_eq!(Digest::parse(&"ä".repeat(32)), None);

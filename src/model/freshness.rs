@@ -1,4 +1,5 @@
-//! What is thought of a service: whether it works with the credential that is on the disk, and what is to be done about it.
+//! What is thought of a service: whether it works with the credential that is on the disk, and what
+//! is to be done about it.
 
 use std::fmt;
 
@@ -41,7 +42,8 @@ pub enum Freshness {
     Fresh(Evidence),
     /// It works with an earlier one.
     Stale(Evidence),
-    /// It works with the new one, and this many open connections with an earlier one, which can stay until then: no fault.
+    /// It works with the new one, and this many open connections with an earlier one, which can
+    /// stay until then: no fault.
     Lingering {
         /// How many.
         connections: usize,
@@ -61,11 +63,13 @@ pub enum Freshness {
 pub enum Remedy {
     /// It does not run, because it could not with what was there before: it is started again.
     Revive,
-    /// It is looked at until it serves the new one, which it does by itself; where it does not within the limit, it is restarted.
+    /// It is looked at until it serves the new one, which it does by itself; where it does not
+    /// within the limit, it is restarted.
     Await,
     /// It is restarted.
     Restart,
-    /// Its open connections that carry the old one are closed; where the kernel can't do that, it is restarted.
+    /// Its open connections that carry the old one are closed; where the kernel can't do that, it
+    /// is restarted.
     CloseConnections,
 }
 
@@ -78,18 +82,20 @@ pub struct RefreshStep {
     pub instance: String,
     /// What is to be done.
     pub remedy: Remedy,
-    /// The credentials that it is done for, with the fingerprints (in hex) that are on the disk. None where a service is
-    /// restarted for its age alone.
+    /// The credentials that it is done for, with the fingerprints (in hex) that are on the disk.
+    /// None where a service is restarted for its age alone.
     pub credentials: Vec<(CredentialName, String)>,
-    /// The connections that are to be closed, by the kernel's cookies: with [`Remedy::CloseConnections`], and with
-    /// [`Remedy::Await`] where both are needed.
+    /// The connections that are to be closed, by the kernel's cookies: with
+    /// [`Remedy::CloseConnections`], and with [`Remedy::Await`] where both are needed.
     pub closing: Vec<u64>,
     /// Why, in one sentence without a stop.
     pub reason: String,
     /// Why it waits; `None` when it is done now.
     pub waits: Option<String>,
-    /// For the remedies that end in a restart where they do not help: why that one would have to wait.
+    /// For the remedies that end in a restart where they do not help: why that one would have to
+    /// wait.
     pub restart_waits: Option<String>,
-    /// Whether what the service works with has ended: then it waits for nobody, not even for other nodes.
+    /// Whether what the service works with has ended: then it waits for nobody, not even for other
+    /// nodes.
     pub too_late: bool,
 }

@@ -1,23 +1,28 @@
-//! What is thought of the facts: the condition of a credential or an authority, and what is to be done about it.
+//! What is thought of the facts: the condition of a credential or an authority, and what is to be
+//! done about it.
 
 use std::fmt;
 use std::time::Duration;
 
-/// When something is due. Valid once made: see the settings, which refuse what would renew for ever.
+/// When something is due. Valid once made: see the settings, which refuse what would renew for
+/// ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// A credential with this much life left, or less, is due.
     pub renew_before: Duration,
-    /// A credential with this much life left, or less, is urgent: nothing holds its renewal back any more.
+    /// A credential with this much life left, or less, is urgent: nothing holds its renewal back
+    /// any more.
     pub urgent_before: Duration,
     /// How long a renewed credential is valid, unless its authority ends earlier.
     pub validity: Duration,
-    /// How far before the present a renewed credential's validity begins, for clients whose clocks are behind.
+    /// How far before the present a renewed credential's validity begins, for clients whose clocks
+    /// are behind.
     pub backdate: Duration,
 }
 
-/// Re-issuing must move a credential's end by at least this much to be worth it. Near the end of its authority nothing
-/// is due for that reason: whatever was issued would end with the authority, and be due again at once.
+/// Re-issuing must move a credential's end by at least this much to be worth it. Near the end of
+/// its authority nothing is due for that reason: whatever was issued would end with the authority,
+/// and be due again at once.
 pub const LEAST_GAIN: Duration = Duration::from_secs(86_400);
 
 macro_rules! conditions {
@@ -151,15 +156,24 @@ pub enum Urgency {
 }
 
 impl Condition {
-    /// How much patience a credential in this state leaves. What is broken is as bad as what has ended.
+    /// How much patience a credential in this state leaves. What is broken is as bad as what has
+    /// ended.
     #[must_use]
     pub fn urgency(self) -> Urgency {
         match self {
-            Self::Fresh | Self::Absent | Self::EndsWithAuthority | Self::ForeignIssuer | Self::SelfSigned => Urgency::Comfortable,
+            Self::Fresh
+            | Self::Absent
+            | Self::EndsWithAuthority
+            | Self::ForeignIssuer
+            | Self::SelfSigned => Urgency::Comfortable,
             Self::InStep | Self::Behind | Self::Changed => Urgency::Comfortable,
             Self::Due => Urgency::Due,
             Self::Urgent => Urgency::Urgent,
-            Self::Expired | Self::NotYetValid | Self::Missing | Self::KeyMissing | Self::CertificateMissing => Urgency::Expired,
+            Self::Expired
+            | Self::NotYetValid
+            | Self::Missing
+            | Self::KeyMissing
+            | Self::CertificateMissing => Urgency::Expired,
             Self::Mismatched | Self::Damaged | Self::Unreadable => Urgency::Expired,
         }
     }

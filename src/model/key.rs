@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The kind of key that a renewed certificate gets.
 ///
-/// The names are those of kubeadm's `encryptionAlgorithm`, with `keep` for the kind the old certificate has.
+/// The names are those of kubeadm's `encryptionAlgorithm`, with `keep` for the kind the old
+/// certificate has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyChoice {
     /// A new key of the kind and size that the old certificate has.
@@ -27,7 +28,8 @@ pub enum KeyChoice {
 
 impl KeyChoice {
     /// Every choice, in the order of the documentation.
-    pub const ALL: [Self; 6] = [Self::Keep, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096, Self::EcdsaP256, Self::EcdsaP384];
+    pub const ALL: [Self; 6] =
+        [Self::Keep, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096, Self::EcdsaP256, Self::EcdsaP384];
 
     /// The spelling in the configuration.
     #[must_use]
@@ -45,14 +47,19 @@ impl KeyChoice {
 
 /// A text that is none of the choices.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is not a key algorithm: use keep, RSA-2048, RSA-3072, RSA-4096, ECDSA-P256 or ECDSA-P384")]
+#[error(
+    "{0:?} is not a key algorithm: use keep, RSA-2048, RSA-3072, RSA-4096, ECDSA-P256 or ECDSA-P384"
+)]
 pub struct InvalidKeyChoice(String);
 
 impl FromStr for KeyChoice {
     type Err = InvalidKeyChoice;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|choice| choice.as_str() == text).ok_or_else(|| InvalidKeyChoice(text.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|choice| choice.as_str() == text)
+            .ok_or_else(|| InvalidKeyChoice(text.to_owned()))
     }
 }
 

@@ -1,5 +1,6 @@
-//! What is remembered of services from one pass to the next. It may be lost at any time: what was renewed by others before is
-//! then judged by the files' own times, and what was done once may be done once more.
+//! What is remembered of services from one pass to the next. It may be lost at any time: what was
+//! renewed by others before is then judged by the files' own times, and what was done once may be
+//! done once more.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +41,8 @@ pub struct Appeared {
     pub seen: Uptime,
     /// The same by the wall clock of that moment, which tells whether that clock was moved since.
     pub seen_at: Timestamp,
-    /// What was there before in this run of the machine, the oldest first: what runs since then may hold it.
+    /// What was there before in this run of the machine, the oldest first: what runs since then may
+    /// hold it.
     pub earlier: Vec<Earlier>,
 }
 
@@ -67,18 +69,23 @@ pub struct Earlier {
 }
 
 impl Appeared {
-    /// The end of the earlier certificate that something which started then may hold; of several, the one that ends first.
-    /// `None` where no earlier one is remembered.
+    /// The end of the earlier certificate that something which started then may hold; of several,
+    /// the one that ends first. `None` where no earlier one is remembered.
     #[must_use]
     pub fn held_until(&self, started: &Uptime) -> Option<Timestamp> {
-        let held = self.earlier.iter().filter(|earlier| earlier.until.boot == started.boot && started.is_before(&earlier.until));
+        let held = self.earlier.iter().filter(|earlier| {
+            earlier.until.boot == started.boot && started.is_before(&earlier.until)
+        });
         held.map(|earlier| earlier.not_after).min()
     }
 
     /// The end of an earlier certificate, by its fingerprint.
     #[must_use]
     pub fn end_of(&self, fingerprint: &str) -> Option<Timestamp> {
-        self.earlier.iter().find(|earlier| earlier.fingerprint == fingerprint).map(|earlier| earlier.not_after)
+        self.earlier
+            .iter()
+            .find(|earlier| earlier.fingerprint == fingerprint)
+            .map(|earlier| earlier.not_after)
     }
 }
 

@@ -1,8 +1,9 @@
-//! The words of the project as types: what a credential, an authority and a service are, what can be observed of
-//! them, and what may be decided about them.
+//! The words of the project as types: what a credential, an authority and a service are, what can
+//! be observed of them, and what may be decided about them.
 //!
-//! Everything here is plain data that is valid once made. Nothing here reads a file, asks for the time or knows a
-//! file format; parsing into these types happens at the edges ([`crate::settings`], [`crate::observe`]).
+//! Everything here is plain data that is valid once made. Nothing here reads a file, asks for the
+//! time or knows a file format; parsing into these types happens at the edges ([`crate::settings`],
+//! [`crate::observe`]).
 
 mod alarm;
 mod credential;
@@ -27,17 +28,22 @@ pub use alarm::{Alarm, AlarmEvent, AlarmKind, AlarmMemory, LongHold, Severity};
 pub use credential::{Authority, CopyOf, Credential, Location, Need, Renewal, TrialAt};
 pub use digest::Digest;
 pub use freshness::{Evidence, Freshness, RefreshStep, Remedy};
-pub use judgement::{Action, AuthorityCondition, AuthorityJudgement, Condition, Judgement, LEAST_GAIN, Policy, Urgency};
+pub use judgement::{
+    Action, AuthorityCondition, AuthorityJudgement, Condition, Judgement, LEAST_GAIN, Policy,
+    Urgency,
+};
 pub use key::{InvalidKeyChoice, KeyChoice};
 pub use memory::{Appeared, Earlier, NotedConnections, Replaced, Restarted, ServiceMemory, Told};
 pub use names::{AuthorityName, CredentialName, InvalidName, ServiceName, SinkName};
 pub use neighbours::Neighbours;
 pub use observation::{
-    AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityState, CopyFacts, CredentialFacts, KubeletClient, Leaf, Material,
-    NameParts, OtherRenewer, Signer,
+    AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityState, CopyFacts, CredentialFacts,
+    KubeletClient, Leaf, Material, NameParts, OtherRenewer, Signer,
 };
 pub use path::{AbsolutePath, InvalidPath};
-pub use patience::{AskedHold, Awaited, Belief, Brakes, ClockFacts, Deferred, Hold, HoldFacts, QUIET, Refused};
+pub use patience::{
+    AskedHold, Awaited, Belief, Brakes, ClockFacts, Deferred, Hold, HoldFacts, QUIET, Refused,
+};
 pub use running::{Consumer, Health, Holding, Instance, Presence, Sees, Serves, ServiceFacts};
 pub use san::{InvalidSan, San, SanChange};
 pub use secret::Secret;

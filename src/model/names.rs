@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// A name that is not made of the allowed characters.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{name:?} is not a name: use 1 to 64 letters, digits, '.', '-', '_' and '/', beginning and ending with a letter or digit, without '..'"
+    "{name:?} is not a name: use 1 to 64 letters, digits, '.', '-', '_' and '/', beginning and \
+     ending with a letter or digit, without '..'"
 )]
 pub struct InvalidName {
     name: String,
@@ -32,10 +33,10 @@ macro_rules! name {
         pub struct $type(String);
 
         impl $type {
-            /// Checks the characters: a name is also part of a path in the backup folder and of alarm entities.
+            /// Checks the characters: a name is also part of a path in the backup folder and of
+            /// alarm entities.
             ///
-            /// # Errors
-            /// [`InvalidName`] says which characters are allowed.
+            /// # Errors [`InvalidName`] says which characters are allowed.
             pub fn new(name: impl Into<String>) -> Result<Self, InvalidName> {
                 let name = name.into();
                 if valid(&name) { Ok(Self(name)) } else { Err(InvalidName { name }) }
@@ -99,7 +100,19 @@ mod tests {
 
     #[test]
     fn names_that_could_leave_a_folder_are_refused() {
-        for name in ["", "..", "../etc", "a/../b", "/etc", "a//b", "a b", "a\n", "ä", ".hidden", &"x".repeat(65)] {
+        for name in [
+            "",
+            "..",
+            "../etc",
+            "a/../b",
+            "/etc",
+            "a//b",
+            "a b",
+            "a\n",
+            "ä",
+            ".hidden",
+            &"x".repeat(65),
+        ] {
             assert!(CredentialName::new(name).is_err(), "{name:?}");
         }
     }

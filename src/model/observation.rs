@@ -11,9 +11,11 @@ pub struct CredentialFacts {
     pub material: Material,
     /// The files that hold it: those that its kubeconfig refers to, where it does.
     pub files: Vec<AbsolutePath>,
-    /// The newest backup that could repair it, by its name; looked for only where the files can't serve.
+    /// The newest backup that could repair it, by its name; looked for only where the files can't
+    /// serve.
     pub backup: Option<String>,
-    /// The user that its kubeconfig's current-context names, where it is kept in one and has a certificate.
+    /// The user that its kubeconfig's current-context names, where it is kept in one and has a
+    /// certificate.
     pub user: Option<String>,
     /// What else an operator should know about it, each a sentence.
     pub notes: Vec<String>,
@@ -35,9 +37,11 @@ pub struct CopyFacts {
 pub struct KubeletClient {
     /// Its kubeconfig.
     pub kubeconfig: AbsolutePath,
-    /// The certificate that the kubeconfig embeds, where it does not point to the file that kubelet renews.
+    /// The certificate that the kubeconfig embeds, where it does not point to the file that kubelet
+    /// renews.
     pub embedded: Option<Material>,
-    /// The name of this node, as something here tells it; else why that can't be told, and what to do.
+    /// The name of this node, as something here tells it; else why that can't be told, and what to
+    /// do.
     pub node: Result<String, String>,
 }
 
@@ -58,7 +62,8 @@ pub enum Material {
     Mismatched(Leaf, String),
     /// Certificate and key fit. Of a copy: they are its original's, or were.
     Whole(Leaf),
-    /// It is a copy's, and holds something that its original never held, or not all of it. What it is instead is nobody's business.
+    /// It is a copy's, and holds something that its original never held, or not all of it. What it
+    /// is instead is nobody's business.
     Changed(String),
 }
 
@@ -68,7 +73,11 @@ impl Material {
     pub fn leaf(&self) -> Option<&Leaf> {
         match self {
             Self::KeyMissing(leaf, _) | Self::Mismatched(leaf, _) | Self::Whole(leaf) => Some(leaf),
-            Self::Absent | Self::Unreadable(_) | Self::Damaged(_) | Self::CertificateMissing(_) | Self::Changed(_) => None,
+            Self::Absent
+            | Self::Unreadable(_)
+            | Self::Damaged(_)
+            | Self::CertificateMissing(_)
+            | Self::Changed(_) => None,
         }
     }
 }
@@ -98,7 +107,8 @@ pub struct Leaf {
     pub signer: Signer,
 }
 
-/// Subject and issuer of a certificate in parts: each with the short name of its kind (`CN`, `O`), as far as these are the usual ones.
+/// Subject and issuer of a certificate in parts: each with the short name of its kind (`CN`, `O`),
+/// as far as these are the usual ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NameParts {
     /// Whose certificate it is.
@@ -140,7 +150,8 @@ pub enum AuthorityState {
     NotARoot(String),
     /// It is an authority's certificate.
     Present {
-        /// What matters of it; of several certificates, the one that fits the key, or else the first.
+        /// What matters of it; of several certificates, the one that fits the key, or else the
+        /// first.
         certificate: AuthorityCertificate,
         /// Whether it can sign.
         key: AuthorityKey,

@@ -18,8 +18,9 @@ pub enum InvalidPath {
 
 /// An absolute path below the root folder that is worked on, without `.`, `..` and doubled slashes.
 ///
-/// `..` is taken lexically, as Go's `filepath.Clean` does for the paths in manifests and kubeconfigs. Symlinks are not
-/// followed here: that is the file system's business when the file is opened.
+/// `..` is taken lexically, as Go's `filepath.Clean` does for the paths in manifests and
+/// kubeconfigs. Symlinks are not followed here: that is the file system's business when the file is
+/// opened.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct AbsolutePath(PathBuf);
@@ -43,10 +44,15 @@ impl AbsolutePath {
             }
         }
         let nul = path.as_os_str().as_encoded_bytes().contains(&0);
-        if clean.file_name().is_none() || nul { Err(InvalidPath::NoFile(path.to_owned())) } else { Ok(Self(clean)) }
+        if clean.file_name().is_none() || nul {
+            Err(InvalidPath::NoFile(path.to_owned()))
+        } else {
+            Ok(Self(clean))
+        }
     }
 
-    /// A path that is written in this program, as it is: absolute and clean, which the tests make sure of.
+    /// A path that is written in this program, as it is: absolute and clean, which the tests make
+    /// sure of.
     #[must_use]
     pub fn constant(path: &'static str) -> Self {
         debug_assert!(Self::new(path).is_ok_and(|clean| clean.0.as_os_str() == path), "{path:?}");
@@ -59,10 +65,10 @@ impl AbsolutePath {
         &self.0
     }
 
-    /// A path beside or below this one's folder, as kubeconfigs name files: an absolute one stands for itself.
+    /// A path beside or below this one's folder, as kubeconfigs name files: an absolute one stands
+    /// for itself.
     ///
-    /// # Errors
-    /// [`InvalidPath::NoFile`], when the result names no file.
+    /// # Errors [`InvalidPath::NoFile`], when the result names no file.
     pub fn sibling(&self, path: impl AsRef<Path>) -> Result<Self, InvalidPath> {
         let folder = self.0.parent().unwrap_or(Path::new("/"));
         Self::new(folder.join(path))
@@ -99,7 +105,10 @@ mod tests {
 
     #[test]
     fn paths_are_cleaned_as_go_does() {
-        assert_eq!(clean("/etc//kubernetes/./pki/../admin.conf"), Ok("/etc/kubernetes/admin.conf".into()));
+        assert_eq!(
+            clean("/etc//kubernetes/./pki/../admin.conf"),
+            Ok("/etc/kubernetes/admin.conf".into())
+        );
         assert_eq!(clean("/../../etc/x"), Ok("/etc/x".into()));
     }
 

@@ -1,4 +1,5 @@
-//! What can hold a pass back: a clock that can't be believed, and reasons to wait for a better moment.
+//! What can hold a pass back: a clock that can't be believed, and reasons to wait for a better
+//! moment.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,8 +31,8 @@ pub struct ClockFacts {
 pub enum Belief {
     /// It is.
     Believed,
-    /// It may be off. What is issued by it begins with its authority, so that a clock that is ahead makes no certificate
-    /// that is not yet valid.
+    /// It may be off. What is issued by it begins with its authority, so that a clock that is ahead
+    /// makes no certificate that is not yet valid.
     BelievedUnsynchronised,
     /// It is wrong, and nothing is signed: why, in words for an operator.
     NotBelieved(String),
@@ -97,10 +98,20 @@ impl Hold {
 impl fmt::Display for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::KubeadmRunning { pid } => write!(f, "kubeadm is at work (process {pid}), until it ends"),
-            Self::ManifestsChanged { file, at } => write!(f, "{file} was changed at {at}, and the node settles until {}", at.plus(QUIET)),
-            Self::Asked(AskedHold { until, reason }) => write!(f, "an operator asked for it (kubecertd hold), until {until}: {reason}"),
-            Self::New { until } => write!(f, "kubecertd is new on this node and only looks until {until}"),
+            Self::KubeadmRunning { pid } => {
+                write!(f, "kubeadm is at work (process {pid}), until it ends")
+            }
+            Self::ManifestsChanged { file, at } => write!(
+                f,
+                "{file} was changed at {at}, and the node settles until {}",
+                at.plus(QUIET)
+            ),
+            Self::Asked(AskedHold { until, reason }) => {
+                write!(f, "an operator asked for it (kubecertd hold), until {until}: {reason}")
+            }
+            Self::New { until } => {
+                write!(f, "kubecertd is new on this node and only looks until {until}")
+            }
         }
     }
 }
@@ -114,7 +125,8 @@ pub struct Brakes {
     pub holds: Vec<Hold>,
     /// What was refused and is not tried again yet.
     pub refused: Vec<Refused>,
-    /// What ended so long ago, on one controller of several, that it takes an operator's word to revive it; and why, in words for him.
+    /// What ended so long ago, on one controller of several, that it takes an operator's word to
+    /// revive it; and why, in words for him.
     pub long_gone: BTreeMap<CredentialName, String>,
 }
 
@@ -123,7 +135,8 @@ pub struct Brakes {
 pub struct Refused {
     /// The credential.
     pub credential: CredentialName,
-    /// SHA-256, in hex, of the certificate that is in place: the old one. Beside any other the refusal means nothing any more.
+    /// SHA-256, in hex, of the certificate that is in place: the old one. Beside any other the
+    /// refusal means nothing any more.
     pub fingerprint: String,
     /// The server.
     pub server: String,
@@ -144,7 +157,12 @@ impl Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { server, answer, at, .. } = self;
-        write!(f, "{server} refused a new certificate at {at} ({answer}) and accepts the old one: it is tried again after {}", self.until())
+        write!(
+            f,
+            "{server} refused a new certificate at {at} ({answer}) and accepts the old one: it is \
+             tried again after {}",
+            self.until()
+        )
     }
 }
 
@@ -172,14 +190,17 @@ pub struct Deferred {
     pub reason: String,
     /// When that ends, as far as it can be said.
     pub until: Option<Timestamp>,
-    /// From when on it is urgent and waits no longer; `None` where no time helps, as with a clock that can't be believed.
+    /// From when on it is urgent and waits no longer; `None` where no time helps, as with a clock
+    /// that can't be believed.
     pub urgent_from: Option<Timestamp>,
 }
 
 impl fmt::Display for Deferred {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.urgent_from {
-            Some(urgent_from) => write!(f, "waits: {}; from {urgent_from} on it goes ahead in any case", self.reason),
+            Some(urgent_from) => {
+                write!(f, "waits: {}; from {urgent_from} on it goes ahead in any case", self.reason)
+            }
             None => write!(f, "waits: {}", self.reason),
         }
     }
@@ -194,13 +215,19 @@ mod tests {
         let at = Timestamp::from_seconds(1_795_219_200);
         let file = AbsolutePath::constant("/etc/kubernetes/manifests/etcd.yaml");
         let asked = AskedHold { until: at, reason: "upgrade on Sunday".to_owned() };
-        let holds = [Hold::KubeadmRunning { pid: 4711 }, Hold::ManifestsChanged { file, at }, Hold::Asked(asked)];
+        let holds = [
+            Hold::KubeadmRunning { pid: 4711 },
+            Hold::ManifestsChanged { file, at },
+            Hold::Asked(asked),
+        ];
         assert_eq!(
             holds.map(|hold| hold.to_string()),
             [
                 "kubeadm is at work (process 4711), until it ends",
-                "/etc/kubernetes/manifests/etcd.yaml was changed at 2026-11-21T00:00:00Z, and the node settles until 2026-11-21T00:15:00Z",
-                "an operator asked for it (kubecertd hold), until 2026-11-21T00:00:00Z: upgrade on Sunday",
+                "/etc/kubernetes/manifests/etcd.yaml was changed at 2026-11-21T00:00:00Z, and the \
+                 node settles until 2026-11-21T00:15:00Z",
+                "an operator asked for it (kubecertd hold), until 2026-11-21T00:00:00Z: upgrade on \
+                 Sunday",
             ]
         );
     }
@@ -209,8 +236,17 @@ mod tests {
     fn what_waits_says_when_it_waits_no_longer() {
         let credential = CredentialName::new("apiserver").unwrap();
         let (awaits, reason, until) = (Awaited::Moment, "a good reason".to_owned(), None);
-        let mut deferred = Deferred { credential, awaits, reason, until, urgent_from: Some(Timestamp::from_seconds(0)) };
-        assert_eq!(deferred.to_string(), "waits: a good reason; from 1970-01-01T00:00:00Z on it goes ahead in any case");
+        let mut deferred = Deferred {
+            credential,
+            awaits,
+            reason,
+            until,
+            urgent_from: Some(Timestamp::from_seconds(0)),
+        };
+        assert_eq!(
+            deferred.to_string(),
+            "waits: a good reason; from 1970-01-01T00:00:00Z on it goes ahead in any case"
+        );
         deferred.urgent_from = None;
         assert_eq!(deferred.to_string(), "waits: a good reason");
     }

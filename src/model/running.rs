@@ -1,5 +1,5 @@
-//! What is found of a service: whether it runs, how it is, and what it holds of each credential that it uses. Facts, free of any
-//! opinion about them; the opinion is [`super::Freshness`].
+//! What is found of a service: whether it runs, how it is, and what it holds of each credential
+//! that it uses. Facts, free of any opinion about them; the opinion is [`super::Freshness`].
 
 use std::time::Duration;
 
@@ -77,12 +77,15 @@ pub struct Holding {
     pub credential: CredentialName,
     /// How the service takes a new one.
     pub takes: Takes,
-    /// What it serves on its own socket; `None` where it serves nothing by this credential, or does not run.
+    /// What it serves on its own socket; `None` where it serves nothing by this credential, or does
+    /// not run.
     pub serves: Option<Serves>,
-    /// The credential's files as it sees them, compared with the host's; empty where that can't be compared.
+    /// The credential's files as it sees them, compared with the host's; empty where that can't be
+    /// compared.
     pub sees: Vec<(AbsolutePath, Sees)>,
-    /// Its open connections on which it shows the credential, by the kernel's cookies, whichever certificate it was at the time;
-    /// empty for other ways of taking a new one than [`Takes::NewConnections`], `None` where they can't be looked at.
+    /// Its open connections on which it shows the credential, by the kernel's cookies, whichever
+    /// certificate it was at the time; empty for other ways of taking a new one than
+    /// [`Takes::NewConnections`], `None` where they can't be looked at.
     pub connections: Option<Vec<u64>>,
 }
 
@@ -96,7 +99,8 @@ pub enum Serves {
         /// Its serial number, in hex.
         serial: String,
     },
-    /// The socket at its address belongs to something else, such as a proxy: what is served there proves nothing.
+    /// The socket at its address belongs to something else, such as a proxy: what is served there
+    /// proves nothing.
     NotItsOwn(String),
     /// Nothing that could be read: the reason.
     Nothing(String),
@@ -122,7 +126,8 @@ pub struct Consumer {
     pub container: String,
     /// Its pod, as `namespace/name`.
     pub pod: String,
-    /// Whether kubelet runs it from a manifest on this node: then it can be restarted as the catalog's are.
+    /// Whether kubelet runs it from a manifest on this node: then it can be restarted as the
+    /// catalog's are.
     pub is_static: bool,
     /// The credentials whose files it mounts.
     pub uses: Vec<CredentialName>,

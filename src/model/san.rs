@@ -1,4 +1,5 @@
-//! The names that a server's certificate is valid for, and what an operator wants changed about them.
+//! The names that a server's certificate is valid for, and what an operator wants changed about
+//! them.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -29,8 +30,12 @@ impl FromStr for San {
         let labels = name.strip_prefix("*.").unwrap_or(&name).split('.');
         // As RFC 1123, 2.1 has them. What is all digits was meant for an address.
         let is_label = |label: &str| {
-            let plain = label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-            plain && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+            let plain =
+                label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            plain
+                && (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
         };
         let digits = name.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         let valid = name.len() <= 253 && !digits && labels.into_iter().all(is_label);
@@ -87,9 +92,22 @@ mod tests {
         ] {
             assert_eq!(text.parse::<San>().map(|san| san.to_string()).as_deref(), Ok(shown));
         }
-        for text in
-            ["", ".", "a..b", "-a", "a-", "a_b", "10.0.0", "10.0.0.256", "https://a", "a:6443", "*", "a.*.b", "a b", &"a".repeat(64)]
-        {
+        for text in [
+            "",
+            ".",
+            "a..b",
+            "-a",
+            "a-",
+            "a_b",
+            "10.0.0",
+            "10.0.0.256",
+            "https://a",
+            "a:6443",
+            "*",
+            "a.*.b",
+            "a b",
+            &"a".repeat(64),
+        ] {
             assert!(text.parse::<San>().is_err(), "{text:?}");
         }
     }

@@ -1,4 +1,5 @@
-//! What the catalog says of a service: what it is, where it can be asked, and how it takes a new credential.
+//! What the catalog says of a service: what it is, where it can be asked, and how it takes a new
+//! credential.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,12 +17,14 @@ pub struct Service {
     pub kind: ServiceKind,
     /// Where its health is asked, as an URL. `None` when nothing says so.
     pub health: Option<String>,
-    /// What the others live on: it is stopped only where its like on other nodes carry on, and where it is not healthy again, what
-    /// comes after it is left alone. `None` for what nobody else lives on.
+    /// What the others live on: it is stopped only where its like on other nodes carry on, and
+    /// where it is not healthy again, what comes after it is left alone. `None` for what nobody
+    /// else lives on.
     pub essential: Option<Essential>,
     /// The credentials it uses.
     pub uses: Vec<Use>,
-    /// Whether it keeps certificates in memory that end a year after its start, so that it has to be restarted before.
+    /// Whether it keeps certificates in memory that end a year after its start, so that it has to
+    /// be restarted before.
     pub ages: bool,
     /// Whether the operator lists it: then it has to be on this node.
     pub configured: bool,
@@ -73,12 +76,15 @@ pub enum ServiceKind {
 }
 
 impl ServiceKind {
-    /// Whether what runs goes on running when it is told of a new credential: then its start says nothing about what it works with.
+    /// Whether what runs goes on running when it is told of a new credential: then its start says
+    /// nothing about what it works with.
     #[must_use]
     pub fn keeps_running(&self) -> bool {
         match self {
             Self::StaticPod { .. } => false,
-            Self::Unit { refresh, .. } => !matches!(refresh, UnitRefresh::Restart | UnitRefresh::Signal(Signal::Term)),
+            Self::Unit { refresh, .. } => {
+                !matches!(refresh, UnitRefresh::Restart | UnitRefresh::Signal(Signal::Term))
+            }
             Self::Process { signal, .. } => *signal != Signal::Term,
             Self::Command { .. } => true,
         }
@@ -98,7 +104,8 @@ pub enum UnitRefresh {
     Signal(Signal),
 }
 
-/// A signal that programs take for an order to read their files again, or to make way for their successor.
+/// A signal that programs take for an order to read their files again, or to make way for their
+/// successor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum Signal {
     /// SIGHUP.
@@ -133,8 +140,8 @@ pub struct Use {
     pub credential: CredentialName,
     /// How the service takes a new one.
     pub takes: Takes,
-    /// Where the service serves TLS with it, `host:port`, as its manifest says. `None` when it serves nothing with it, or does not
-    /// run here.
+    /// Where the service serves TLS with it, `host:port`, as its manifest says. `None` when it
+    /// serves nothing with it, or does not run here.
     pub served_at: Option<String>,
     /// The remote port of the connections that the service opens with it, where these matter.
     pub to_port: Option<u16>,

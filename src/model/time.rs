@@ -11,9 +11,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Whole seconds since 1970-01-01T00:00:00Z.
 ///
-/// A type of its own because X.509 allows every second up to the end of the year 9999 (RFC 5280, 4.1.2.5), which is
-/// a day more than most time libraries hold, and because nothing about a certificate needs less than a second.
-/// Arithmetic saturates: a certificate that claims to end in the year 9999 must not overflow anything.
+/// A type of its own because X.509 allows every second up to the end of the year 9999 (RFC 5280,
+/// 4.1.2.5), which is a day more than most time libraries hold, and because nothing about a
+/// certificate needs less than a second. Arithmetic saturates: a certificate that claims to end in
+/// the year 9999 must not overflow anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -130,16 +131,29 @@ mod tests {
 
     #[test]
     fn reads_what_it_shows_and_other_offsets() {
-        for time in [Timestamp::MIN, Timestamp::from_seconds(-1), Timestamp::from_seconds(0), Timestamp::MAX] {
+        for time in [
+            Timestamp::MIN,
+            Timestamp::from_seconds(-1),
+            Timestamp::from_seconds(0),
+            Timestamp::MAX,
+        ] {
             assert_eq!(time.to_string().parse(), Ok(time));
-            assert_eq!(serde_json::from_str::<Timestamp>(&serde_json::to_string(&time).unwrap()).unwrap(), time);
+            assert_eq!(
+                serde_json::from_str::<Timestamp>(&serde_json::to_string(&time).unwrap()).unwrap(),
+                time
+            );
         }
-        assert_eq!("2027-11-21T19:14:42.9+02:00".parse(), Ok(Timestamp::from_seconds(1_826_817_282)));
+        assert_eq!(
+            "2027-11-21T19:14:42.9+02:00".parse(),
+            Ok(Timestamp::from_seconds(1_826_817_282))
+        );
     }
 
     #[test]
     fn a_time_without_a_zone_is_refused() {
-        for text in ["", "soon", "2027-11-21", "2027-11-21T19:14:42", "2027-13-21T19:14:42Z", "1826817282"] {
+        for text in
+            ["", "soon", "2027-11-21", "2027-11-21T19:14:42", "2027-13-21T19:14:42Z", "1826817282"]
+        {
             assert_eq!(text.parse::<Timestamp>(), Err(InvalidTime(text.to_owned())));
         }
     }

@@ -1,4 +1,5 @@
-//! A moment by the clock that counts from the machine's start: no step of the wall clock moves it, and a suspend does not stop it.
+//! A moment by the clock that counts from the machine's start: no step of the wall clock moves it,
+//! and a suspend does not stop it.
 
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ pub struct Uptime {
 }
 
 impl Uptime {
-    /// Whether this moment came before another one that is of the present boot: what is of another boot is of an earlier one.
+    /// Whether this moment came before another one that is of the present boot: what is of another
+    /// boot is of an earlier one.
     #[must_use]
     pub fn is_before(&self, present: &Self) -> bool {
         self.boot != present.boot || self.since_boot < present.since_boot

@@ -1,7 +1,8 @@
 //! The catalog: what there is on this node, where it really lives and whether it is needed.
 //!
-//! It is made of the profile (the usual places), the static pod manifests that are really there (the real places) and
-//! the operator's own entries (which have the last word). Making it is a pure function of their texts.
+//! It is made of the profile (the usual places), the static pod manifests that are really there
+//! (the real places) and the operator's own entries (which have the last word). Making it is a pure
+//! function of their texts.
 
 mod checks;
 mod copies;
@@ -16,7 +17,9 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{AbsolutePath, Authority, Credential, CredentialName, Location, Need, Renewal, Service, TrialAt};
+use crate::model::{
+    AbsolutePath, Authority, Credential, CredentialName, Location, Need, Renewal, Service, TrialAt,
+};
 use crate::settings::{OwnAuthority, OwnCredential, Profile, Settings, Trial};
 pub use checks::CatalogError;
 use manifests::Manifests;
@@ -52,8 +55,8 @@ pub struct Catalog {
 pub struct Found<'a> {
     /// The files of the manifests folder: name and text. None, when there is no such folder.
     pub manifests: &'a [(String, String)],
-    /// For each kubeconfig of [`Profile::kubeconfig_references`]: where its user's certificate is. None for one that has none, or is
-    /// not there.
+    /// For each kubeconfig of [`Profile::kubeconfig_references`]: where its user's certificate is.
+    /// None for one that has none, or is not there.
     pub references: &'a BTreeMap<AbsolutePath, Reference>,
     /// Whether there is a file at a path.
     pub exists: &'a dyn Fn(&AbsolutePath) -> bool,
@@ -84,7 +87,10 @@ impl Catalog {
     /// What has copies, each once.
     #[must_use]
     pub fn originals(&self) -> BTreeSet<&CredentialName> {
-        self.credentials.iter().filter_map(|credential| Some(&credential.copy_of()?.original)).collect()
+        self.credentials
+            .iter()
+            .filter_map(|credential| Some(&credential.copy_of()?.original))
+            .collect()
     }
 
     /// The authority that a credential names, if it is listed.
@@ -96,10 +102,14 @@ impl Catalog {
 
     /// Makes the catalog.
     ///
-    /// # Errors
-    /// [`CatalogError`], when an entry of the operator can't stand beside the rest. What is wrong with a manifest is
-    /// never an error: it becomes a [`Note`], and the usual places are kept.
-    pub fn build(settings: &Settings, profile: &Profile, found: Found<'_>) -> Result<Self, CatalogError> {
+    /// # Errors [`CatalogError`], when an entry of the operator can't stand beside the rest. What
+    /// is wrong with a manifest is never an error: it becomes a [`Note`], and the usual places are
+    /// kept.
+    pub fn build(
+        settings: &Settings,
+        profile: &Profile,
+        found: Found<'_>,
+    ) -> Result<Self, CatalogError> {
         let mut notes = Vec::new();
         let manifests = Manifests::read(found.manifests, &mut notes);
         let services = services::all(settings, profile, &manifests);
@@ -108,21 +118,32 @@ impl Catalog {
         let authorities = authorities(settings, profile, &mut places);
         let credentials = credentials(settings, profile, &mut places);
         checks::own(settings, &authorities, &credentials, &services)?;
-        let listed: BTreeSet<_> = credentials.iter().map(|credential| credential.name.clone()).collect();
+        let listed: BTreeSet<_> =
+            credentials.iter().map(|credential| credential.name.clone()).collect();
         checks::state(settings, &authorities)?;
         let etcd_members = manifests.etcd_members();
         let api_server_address = manifests.api_server_address().map(str::to_owned);
         let trials = trials(settings, profile, &services);
         let kubeconfigs = kubeconfigs(settings, profile, found);
-        let mut catalog =
-            Self { authorities, credentials, services, kubeconfigs, trials, wanted_names, etcd_members, api_server_address, notes };
+        let mut catalog = Self {
+            authorities,
+            credentials,
+            services,
+            kubeconfigs,
+            trials,
+            wanted_names,
+            etcd_members,
+            api_server_address,
+            notes,
+        };
         catalog.join_shared();
         catalog.add_copies(settings, found.matching)?;
         checks::uses(settings, &listed, &catalog.credentials)?;
         Ok(catalog)
     }
 
-    /// Where two flags name the same files, it is one credential: it is renewed once, and all who use it are told.
+    /// Where two flags name the same files, it is one credential: it is renewed once, and all who
+    /// use it are told.
     fn join_shared(&mut self) {
         let mut kept: Vec<Credential> = Vec::new();
         for credential in std::mem::take(&mut self.credentials) {
@@ -130,13 +151,18 @@ impl Catalog {
                 None => kept.push(credential),
                 Some(other) => {
                     let uses = self.services.iter_mut().flat_map(|service| &mut service.uses);
-                    uses.filter(|one| one.credential == credential.name).for_each(|one| one.credential = other.name.clone());
+                    uses.filter(|one| one.credential == credential.name)
+                        .for_each(|one| one.credential = other.name.clone());
                     let wanted = self.wanted_names.remove(&credential.name).unwrap_or_default();
                     self.wanted_names.entry(other.name.clone()).or_default().join(wanted);
                     if other.need == Need::Optional {
                         other.need = credential.need;
                     }
-                    self.notes.push(Note::Shared { joined: credential.name, kept: other.name.clone(), file: credential.location });
+                    self.notes.push(Note::Shared {
+                        joined: credential.name,
+                        kept: other.name.clone(),
+                        file: credential.location,
+                    });
                 }
             }
         }
@@ -157,7 +183,8 @@ fn authorities(settings: &Settings, profile: &Profile, places: &mut Places<'_>) 
     all
 }
 
-/// The operator's entry that takes the place of one of the profile's; it is gone from the list then.
+/// The operator's entry that takes the place of one of the profile's; it is gone from the list
+/// then.
 fn take<'e, T>(own: &mut Vec<&'e T>, takes_its_place: impl Fn(&T) -> bool) -> Option<&'e T> {
     own.iter().position(|entry| takes_its_place(entry)).map(|index| own.remove(index))
 }
@@ -189,26 +216,44 @@ fn credentials(settings: &Settings, profile: &Profile, places: &mut Places<'_>) 
 }
 
 /// None where the operator has an entry of his own, or the kubeconfig has no certificate.
-fn kubeconfigs(settings: &Settings, profile: &Profile, found: Found<'_>) -> BTreeMap<CredentialName, AbsolutePath> {
-    let usual = profile.credentials.iter().filter(|usual| !settings.credentials.iter().any(|own| own.name == usual.name));
-    let referenced = usual.filter_map(|usual| Some((usual.name.clone(), usual.referenced_by.clone()?)));
+fn kubeconfigs(
+    settings: &Settings,
+    profile: &Profile,
+    found: Found<'_>,
+) -> BTreeMap<CredentialName, AbsolutePath> {
+    let usual = profile
+        .credentials
+        .iter()
+        .filter(|usual| !settings.credentials.iter().any(|own| own.name == usual.name));
+    let referenced =
+        usual.filter_map(|usual| Some((usual.name.clone(), usual.referenced_by.clone()?)));
     referenced.filter(|(_, kubeconfig)| found.references.contains_key(kubeconfig)).collect()
 }
 
-/// None where the service is not on this node. An own entry in the place of the profile's is tried where that one would be, unless it
-/// says something else.
-fn trials(settings: &Settings, profile: &Profile, services: &[Service]) -> BTreeMap<CredentialName, TrialAt> {
+/// None where the service is not on this node. An own entry in the place of the profile's is tried
+/// where that one would be, unless it says something else.
+fn trials(
+    settings: &Settings,
+    profile: &Profile,
+    services: &[Service],
+) -> BTreeMap<CredentialName, TrialAt> {
     let at = |trial: &Trial| match &trial.service {
         None => Some(TrialAt::Kubeconfig(trial.path.clone())),
         Some(name) => {
             let service = services.iter().find(|service| service.name == *name)?;
             let address = service.uses.iter().find_map(|one| one.served_at.as_ref())?;
-            Some(TrialAt::Url { url: format!("https://{address}{}", trial.path), user: trial.user.clone() })
+            Some(TrialAt::Url {
+                url: format!("https://{address}{}", trial.path),
+                user: trial.user.clone(),
+            })
         }
     };
     let usual = profile.credentials.iter().map(|usual| (&usual.name, &usual.trial));
     let own = settings.credentials.iter().map(|own| (&own.name, &own.trial));
-    usual.chain(own).filter_map(|(name, trial)| Some((name.clone(), at(trial.as_ref()?)?))).collect()
+    usual
+        .chain(own)
+        .filter_map(|(name, trial)| Some((name.clone(), at(trial.as_ref()?)?)))
+        .collect()
 }
 
 fn own_credential(entry: &OwnCredential) -> Credential {

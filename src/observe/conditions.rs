@@ -1,4 +1,5 @@
-//! What is going on around the credentials: whether somebody else is changing the node, or has asked for patience.
+//! What is going on around the credentials: whether somebody else is changing the node, or has
+//! asked for patience.
 //!
 //! These are facts; whether they are a reason to wait is for the plan to say.
 
@@ -20,30 +21,37 @@ pub struct Conditions {
     pub notes: Vec<String>,
 }
 
-/// Looks at the processes, the manifests and the hold file. What can't be found out is a note, and no reason to wait.
+/// Looks at the processes, the manifests and the hold file. What can't be found out is a note, and
+/// no reason to wait.
 #[must_use]
 pub fn conditions(root: &Root, settings: &Settings) -> Conditions {
     let mut notes = Vec::new();
-    // The disk of a machine that is off has no processes, and those of this machine are not its own.
+    // The disk of a machine that is off has no processes, and those of this machine are not its
+    // own.
     let kubeadm = if root.is_host() { noted(kubeadm(root), &mut notes).flatten() } else { None };
-    let manifests = noted(manifests(root, &settings.paths.manifests), &mut notes).unwrap_or_default();
+    let manifests =
+        noted(manifests(root, &settings.paths.manifests), &mut notes).unwrap_or_default();
     let (asked, note) = read_hold(root, &settings.paths.state);
     notes.extend(note);
     Conditions { holds: HoldFacts { kubeadm, manifests, asked }, notes }
 }
 
 fn noted<T>(result: Result<T, FileError>, notes: &mut Vec<String>) -> Option<T> {
-    result.map_err(|e| notes.push(format!("{e}; whether there is a reason to wait is not known"))).ok()
+    result
+        .map_err(|e| notes.push(format!("{e}; whether there is a reason to wait is not known")))
+        .ok()
 }
 
-/// The process id of a running kubeadm. By its name, which any process can give itself: it can only make what has time wait.
+/// The process id of a running kubeadm. By its name, which any process can give itself: it can only
+/// make what has time wait.
 fn kubeadm(root: &Root) -> Result<Option<u32>, FileError> {
     let names = root.folder(Path::new("/proc"))?.names()?;
     let mut processes = names.iter().filter_map(|name| name.to_str()?.parse::<u32>().ok());
     Ok(processes.find(|pid| is_kubeadm(root, *pid)))
 }
 
-/// A process that has ended meanwhile is none; neither is one that only waits for its parent to take note of its end.
+/// A process that has ended meanwhile is none; neither is one that only waits for its parent to
+/// take note of its end.
 fn is_kubeadm(root: &Root, pid: u32) -> bool {
     const LARGEST: u64 = 4096;
     let Ok(path) = AbsolutePath::new(format!("/proc/{pid}/stat")) else { return false };
@@ -54,15 +62,22 @@ fn is_kubeadm(root: &Root, pid: u32) -> bool {
     rest.is_some_and(|(name, rest)| name == "kubeadm" && !rest.starts_with(['Z', 'X']))
 }
 
-/// The files that kubelet takes for manifests: it passes over hidden ones, follows symlinks, and takes every other name.
-fn manifests(root: &Root, folder: &AbsolutePath) -> Result<Vec<(AbsolutePath, Timestamp)>, FileError> {
+/// The files that kubelet takes for manifests: it passes over hidden ones, follows symlinks, and
+/// takes every other name.
+fn manifests(
+    root: &Root,
+    folder: &AbsolutePath,
+) -> Result<Vec<(AbsolutePath, Timestamp)>, FileError> {
     let names = match root.folder(folder.as_path()).and_then(|folder| folder.names()) {
         Ok(names) => names,
         Err(e) if e.is_not_found() => return Ok(Vec::new()),
         Err(e) => return Err(e),
     };
     let names = names.iter().filter(|name| !name.as_encoded_bytes().starts_with(b"."));
-    Ok(names.filter_map(|name| folder.join(name).ok()).filter_map(|path| changed(root, path)).collect())
+    Ok(names
+        .filter_map(|name| folder.join(name).ok())
+        .filter_map(|path| changed(root, path))
+        .collect())
 }
 
 /// When a file was last changed; `None` for what is no file, or is gone again.
@@ -100,7 +115,12 @@ mod tests {
             let path = self.folder.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, text).unwrap();
-            fs::File::options().write(true).open(path).unwrap().set_modified(UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+            fs::File::options()
+                .write(true)
+                .open(path)
+                .unwrap()
+                .set_modified(UNIX_EPOCH + Duration::from_secs(seconds))
+                .unwrap();
         }
 
         fn kubeadm(&self) -> Option<u32> {
@@ -158,9 +178,16 @@ mod tests {
         node.file("srv/real.yaml", "x", 5_000);
         let link = node.folder.path().join("etc/kubernetes/manifests/linked.yaml");
         std::os::unix::fs::symlink("/srv/real.yaml", link).unwrap();
-        std::os::unix::fs::symlink("/srv/gone.yaml", node.folder.path().join("etc/kubernetes/manifests/dangling.yaml")).unwrap();
+        std::os::unix::fs::symlink(
+            "/srv/gone.yaml",
+            node.folder.path().join("etc/kubernetes/manifests/dangling.yaml"),
+        )
+        .unwrap();
         let found = node.conditions().holds.manifests;
-        let found: Vec<_> = found.iter().map(|(path, at)| (path.as_path().file_name().unwrap().to_str().unwrap(), at.seconds())).collect();
+        let found: Vec<_> = found
+            .iter()
+            .map(|(path, at)| (path.as_path().file_name().unwrap().to_str().unwrap(), at.seconds()))
+            .collect();
         assert_eq!(found, [("api", 2_000), ("etcd.yaml", 1_000), ("linked.yaml", 5_000)]);
     }
 

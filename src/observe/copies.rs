@@ -5,9 +5,14 @@ use std::sync::OnceLock;
 
 use super::Catalog;
 use super::facts::{leaf, unreadable};
-use crate::credentials::{Backup, Lineage, Loaded, LoadedAuthority, LoadedCopy, Original, load, load_copy, located};
+use crate::credentials::{
+    Backup, Lineage, Loaded, LoadedAuthority, LoadedCopy, Original, load, load_copy, located,
+};
 use crate::formats::x509::Certificate;
-use crate::model::{AbsolutePath, AuthorityName, CopyFacts, CopyOf, Credential, CredentialFacts, CredentialName, Digest, Material, Signer};
+use crate::model::{
+    AbsolutePath, AuthorityName, CopyFacts, CopyOf, Credential, CredentialFacts, CredentialName,
+    Digest, Material, Signer,
+};
 use crate::store::{Backups, Lineages};
 use crate::sys::{Root, on_all_cores};
 
@@ -39,39 +44,64 @@ impl<'c> Copies<'c> {
         state: &AbsolutePath,
     ) -> Self {
         let named = catalog.originals();
-        let remembered = if named.is_empty() { Lineages::default() } else { Lineages::read(root, state).0 };
-        let credentials: Vec<_> = catalog.credentials.iter().filter(|one| named.contains(&one.name)).collect();
+        let remembered =
+            if named.is_empty() { Lineages::default() } else { Lineages::read(root, state).0 };
+        let credentials: Vec<_> =
+            catalog.credentials.iter().filter(|one| named.contains(&one.name)).collect();
         let compared = on_all_cores(&credentials, |credential| {
             let authority = credential.authority.as_ref().and_then(|name| authorities.get(name));
             Compared::look(root, credential, authority)
         });
-        let originals = credentials.iter().zip(compared).filter_map(|(one, compared)| Some((one.name.clone(), compared?)));
+        let originals = credentials
+            .iter()
+            .zip(compared)
+            .filter_map(|(one, compared)| Some((one.name.clone(), compared?)));
         Self { root, backups, remembered, originals: originals.collect() }
     }
 
     pub(super) fn facts(&self, credential: &Credential, of: &CopyOf) -> CredentialFacts {
-        let Some(original) = self.originals.get(&of.original) else { return unreadable(credential) };
-        let current = original.copied.as_ref().map(|copied| copied.certificate.fingerprint).map_err(Clone::clone);
+        let Some(original) = self.originals.get(&of.original) else {
+            return unreadable(credential);
+        };
+        let current = original
+            .copied
+            .as_ref()
+            .map(|copied| copied.certificate.fingerprint)
+            .map_err(Clone::clone);
         let held = |fingerprint: &Digest| self.held(original, fingerprint);
         let lineage = original.lineage(&held);
         let material = match load_copy(self.root, credential, of, &lineage) {
             LoadedCopy::Absent => Material::Absent,
             LoadedCopy::Unreadable(text) => Material::Unreadable(text),
             LoadedCopy::Changed(text) => Material::Changed(text),
-            LoadedCopy::Held(held) => Material::Whole(leaf(&held.stored.certificate, original.authority)),
+            LoadedCopy::Held(held) => {
+                Material::Whole(leaf(&held.stored.certificate, original.authority))
+            }
         };
         let files = credential.location.files().cloned().collect();
-        CredentialFacts { material, files, copy: Some(CopyFacts { original: current }), ..unreadable(credential) }
+        CredentialFacts {
+            material,
+            files,
+            copy: Some(CopyFacts { original: current }),
+            ..unreadable(credential)
+        }
     }
 
     fn held(&self, original: &Compared<'_>, fingerprint: &Digest) -> bool {
         self.remembered.has(&original.credential.name, fingerprint)
-            || original.backed_up.get_or_init(|| backed_up(self.root, self.backups, original.credential)).contains(fingerprint)
+            || original
+                .backed_up
+                .get_or_init(|| backed_up(self.root, self.backups, original.credential))
+                .contains(fingerprint)
     }
 }
 
 impl<'c> Compared<'c> {
-    fn look(root: &Root, credential: &'c Credential, authority: Option<&'c LoadedAuthority>) -> Self {
+    fn look(
+        root: &Root,
+        credential: &'c Credential,
+        authority: Option<&'c LoadedAuthority>,
+    ) -> Self {
         let loaded = load(root, credential);
         let copied = copied(&loaded, credential, authority);
         let certificate = loaded.stored().map(|stored| stored.certificate);
@@ -85,17 +115,26 @@ impl<'c> Compared<'c> {
 }
 
 /// What is copied of a credential: what is whole, and what its authority signed, if it has one.
-fn copied(loaded: &Loaded, credential: &Credential, authority: Option<&LoadedAuthority>) -> Result<Original, String> {
+fn copied(
+    loaded: &Loaded,
+    credential: &Credential,
+    authority: Option<&LoadedAuthority>,
+) -> Result<Original, String> {
     let why = match loaded {
         Loaded::Whole(stored) => {
-            let foreign = matches!(authority.map(|known| known.signer_of(&stored.certificate)), Some(Signer::Foreign | Signer::Itself));
+            let foreign = matches!(
+                authority.map(|known| known.signer_of(&stored.certificate)),
+                Some(Signer::Foreign | Signer::Itself)
+            );
             match &credential.authority {
                 Some(name) if foreign => format!("its certificate was not issued by {name}"),
                 _ => return Original::of(stored).map_err(|e| e.to_string()),
             }
         }
         Loaded::Absent => "it is not there".to_owned(),
-        Loaded::Unreadable(text) | Loaded::Damaged(text) | Loaded::CertificateMissing(text) => text.clone(),
+        Loaded::Unreadable(text) | Loaded::Damaged(text) | Loaded::CertificateMissing(text) => {
+            text.clone()
+        }
         Loaded::KeyMissing(_, text) | Loaded::Mismatched(_, text) => text.clone(),
     };
     Err(why)
@@ -106,7 +145,9 @@ fn backed_up(root: &Root, backups: &Backups, credential: &Credential) -> BTreeSe
     let held = backups.generations().into_iter().flat_map(|generation| {
         let files = Backup { backups, generation };
         // Where it lives now, and where it lived then.
-        [load(&files, &now), load(&files, credential)].into_iter().filter_map(|loaded| Some(loaded.stored()?.certificate.fingerprint))
+        [load(&files, &now), load(&files, credential)]
+            .into_iter()
+            .filter_map(|loaded| Some(loaded.stored()?.certificate.fingerprint))
     });
     held.collect()
 }

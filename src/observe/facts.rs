@@ -1,16 +1,18 @@
-//! From the catalog to the facts: every authority and credential is read, and none can spoil another's turn: a parser's
-//! panic costs the one file that it met, never the pass.
+//! From the catalog to the facts: every authority and credential is read, and none can spoil
+//! another's turn: a parser's panic costs the one file that it met, never the pass.
 
 use std::collections::BTreeMap;
 
 use super::Catalog;
 use super::copies::Copies;
 use super::shared::refuse_half_shared;
-use crate::credentials::{Backup, Loaded, LoadedAuthority, LoadedKey, Stored, load, load_authority, located};
+use crate::credentials::{
+    Backup, Loaded, LoadedAuthority, LoadedKey, Stored, load, load_authority, located,
+};
 use crate::formats::x509::Certificate;
 use crate::model::{
-    AbsolutePath, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName, AuthorityState, Credential,
-    CredentialFacts, Leaf, Material, NameParts, Need, Signer,
+    AbsolutePath, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName,
+    AuthorityState, Credential, CredentialFacts, Leaf, Material, NameParts, Need, Signer,
 };
 use crate::store::Backups;
 use crate::sys::{Root, on_all_cores};
@@ -32,17 +34,27 @@ impl Observation {
     }
 }
 
-/// Looks at everything in the catalog. `state` is where the backups are. On all cores: most of the time goes into
-/// making sure that RSA keys are sound, some 0.2 ms each.
+/// Looks at everything in the catalog. `state` is where the backups are. On all cores: most of the
+/// time goes into making sure that RSA keys are sound, some 0.2 ms each.
 #[must_use]
 pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observation {
-    let fault = |authority: &Authority| LoadedAuthority::Unreadable(parser_failed(&authority.certificate));
+    let fault =
+        |authority: &Authority| LoadedAuthority::Unreadable(parser_failed(&authority.certificate));
     let found = on_all_cores(&catalog.authorities, |authority| load_authority(root, authority));
-    let found: Vec<_> = catalog.authorities.iter().zip(found).map(|(one, found)| found.unwrap_or_else(|| fault(one))).collect();
+    let found: Vec<_> = catalog
+        .authorities
+        .iter()
+        .zip(found)
+        .map(|(one, found)| found.unwrap_or_else(|| fault(one)))
+        .collect();
     let authorities = catalog.authorities.iter().zip(&found);
-    let authorities = authorities.map(|(authority, found)| AuthorityFacts { authority: authority.clone(), state: authority_state(found) });
+    let authorities = authorities.map(|(authority, found)| AuthorityFacts {
+        authority: authority.clone(),
+        state: authority_state(found),
+    });
     let authorities = authorities.collect();
-    let loaded: BTreeMap<_, _> = catalog.authorities.iter().map(|authority| authority.name.clone()).zip(found).collect();
+    let loaded: BTreeMap<_, _> =
+        catalog.authorities.iter().map(|authority| authority.name.clone()).zip(found).collect();
     let backups = Backups::look(root, state);
     let copies = Copies::of(root, catalog, &loaded, &backups, state);
     let look = |credential: &Credential| {
@@ -57,7 +69,11 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
         facts
     };
     let credentials = on_all_cores(&catalog.credentials, look);
-    let credentials = catalog.credentials.iter().zip(credentials).map(|(one, found)| found.unwrap_or_else(|| unreadable(one)));
+    let credentials = catalog
+        .credentials
+        .iter()
+        .zip(credentials)
+        .map(|(one, found)| found.unwrap_or_else(|| unreadable(one)));
     let mut credentials: Vec<_> = credentials.collect();
     refuse_half_shared(root, &mut credentials);
     Observation { authorities, credentials }
@@ -81,7 +97,12 @@ pub(super) fn unreadable(credential: &Credential) -> CredentialFacts {
     }
 }
 
-fn facts(root: &Root, credential: &Credential, authority: Option<&LoadedAuthority>, backups: &Backups) -> CredentialFacts {
+fn facts(
+    root: &Root,
+    credential: &Credential,
+    authority: Option<&LoadedAuthority>,
+    backups: &Backups,
+) -> CredentialFacts {
     let mut files: Vec<_> = credential.location.files().cloned().collect();
     let (mut user, mut notes) = (None, Vec::new());
     let mut look = |stored: Stored| {
@@ -89,12 +110,29 @@ fn facts(root: &Root, credential: &Credential, authority: Option<&LoadedAuthorit
         (user, notes) = (stored.user, stored.notes);
     };
     let material = material(load(root, credential), authority, &mut look);
-    let backup = if wants_backup(&material, &credential.need) { usable_backup(root, credential, authority, backups) } else { None };
-    CredentialFacts { credential: credential.clone(), material, files, backup, user, notes, kubelet: None, copy: None }
+    let backup = if wants_backup(&material, &credential.need) {
+        usable_backup(root, credential, authority, backups)
+    } else {
+        None
+    };
+    CredentialFacts {
+        credential: credential.clone(),
+        material,
+        files,
+        backup,
+        user,
+        notes,
+        kubelet: None,
+        copy: None,
+    }
 }
 
 /// What was loaded, as facts; the rest of it is handed to `look`.
-pub(super) fn material(loaded: Loaded, authority: Option<&LoadedAuthority>, look: &mut dyn FnMut(Stored)) -> Material {
+pub(super) fn material(
+    loaded: Loaded,
+    authority: Option<&LoadedAuthority>,
+    look: &mut dyn FnMut(Stored),
+) -> Material {
     let mut leaf_of = |stored: Box<Stored>| {
         let leaf = leaf(&stored.certificate, authority);
         look(*stored);
@@ -111,10 +149,21 @@ pub(super) fn material(loaded: Loaded, authority: Option<&LoadedAuthority>, look
     }
 }
 
-/// Where kubelet.conf embeds a certificate and there is no other one yet, that is the one which kubelet works with.
-fn add_kubelet(root: &Root, facts: &mut CredentialFacts, kubeconfig: &AbsolutePath, authority: Option<&LoadedAuthority>) {
-    let client = super::kubelet::client(root, &facts.credential, kubeconfig, &facts.material, authority);
-    if let Some(embedded) = client.as_ref().and_then(|client| client.embedded.as_ref()).filter(|_| facts.material == Material::Absent) {
+/// Where kubelet.conf embeds a certificate and there is no other one yet, that is the one which
+/// kubelet works with.
+fn add_kubelet(
+    root: &Root,
+    facts: &mut CredentialFacts,
+    kubeconfig: &AbsolutePath,
+    authority: Option<&LoadedAuthority>,
+) {
+    let client =
+        super::kubelet::client(root, &facts.credential, kubeconfig, &facts.material, authority);
+    if let Some(embedded) = client
+        .as_ref()
+        .and_then(|client| client.embedded.as_ref())
+        .filter(|_| facts.material == Material::Absent)
+    {
         facts.material = embedded.clone();
         facts.files = vec![kubeconfig.clone()];
     }
@@ -130,7 +179,12 @@ fn wants_backup(material: &Material, need: &Need) -> bool {
 }
 
 /// The newest backup with a certificate of this authority, by its name.
-fn usable_backup(root: &Root, credential: &Credential, authority: Option<&LoadedAuthority>, backups: &Backups) -> Option<String> {
+fn usable_backup(
+    root: &Root,
+    credential: &Credential,
+    authority: Option<&LoadedAuthority>,
+    backups: &Backups,
+) -> Option<String> {
     let authority = authority?;
     let credential = located(root, credential);
     let usable = |generation: &crate::store::Generation| {

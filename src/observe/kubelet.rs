@@ -1,4 +1,5 @@
-//! kubelet's own client certificate: how kubelet comes to it, and which node it is for, as what is on this node tells.
+//! kubelet's own client certificate: how kubelet comes to it, and which node it is for, as what is
+//! on this node tells.
 
 use super::facts::material;
 use crate::credentials::{Loaded, LoadedAuthority, load};
@@ -8,12 +9,15 @@ use crate::model::{AbsolutePath, Credential, KubeletClient, Leaf, Location, Mate
 use crate::store::LARGEST_FILE;
 use crate::sys::Root;
 
-/// Where the flags of kubelet stand, as kubeadm and its packages have it. The last of a flag counts, so the operator's come first.
-const FLAGS: [&str; 3] = ["/etc/default/kubelet", "/etc/sysconfig/kubelet", "/var/lib/kubelet/kubeadm-flags.env"];
+/// Where the flags of kubelet stand, as kubeadm and its packages have it. The last of a flag
+/// counts, so the operator's come first.
+const FLAGS: [&str; 3] =
+    ["/etc/default/kubelet", "/etc/sysconfig/kubelet", "/var/lib/kubelet/kubeadm-flags.env"];
 
 const NAME_FLAG: &str = "--hostname-override";
 
-/// What is found of it. `own` is what the file holds that kubelet.conf points to, or would point to.
+/// What is found of it. `own` is what the file holds that kubelet.conf points to, or would point
+/// to.
 pub(super) fn client(
     root: &Root,
     credential: &Credential,
@@ -26,12 +30,22 @@ pub(super) fn client(
     let embeds = matches!(parsed.user.client.certificate, Source::Embedded(_));
     let embedded = embeds.then(|| embedded(root, credential, kubeconfig, authority));
     let leaves = [own.leaf(), embedded.as_ref().and_then(Material::leaf)];
-    let node = leaves.into_iter().flatten().find_map(node_of).map_or_else(|| elsewhere(root, &parsed.user.name, kubeconfig), Ok);
+    let node = leaves
+        .into_iter()
+        .flatten()
+        .find_map(node_of)
+        .map_or_else(|| elsewhere(root, &parsed.user.name, kubeconfig), Ok);
     Some(KubeletClient { kubeconfig: kubeconfig.clone(), embedded, node })
 }
 
-fn embedded(root: &Root, credential: &Credential, kubeconfig: &AbsolutePath, authority: Option<&LoadedAuthority>) -> Material {
-    let entry = Credential { location: Location::Kubeconfig(kubeconfig.clone()), ..credential.clone() };
+fn embedded(
+    root: &Root,
+    credential: &Credential,
+    kubeconfig: &AbsolutePath,
+    authority: Option<&LoadedAuthority>,
+) -> Material {
+    let entry =
+        Credential { location: Location::Kubeconfig(kubeconfig.clone()), ..credential.clone() };
     let loaded: Loaded = load(root, &entry);
     material(loaded, authority, &mut |_| {})
 }
@@ -40,17 +54,28 @@ fn embedded(root: &Root, credential: &Credential, kubeconfig: &AbsolutePath, aut
 fn node_of(leaf: &Leaf) -> Option<String> {
     let subject = &leaf.parts.subject;
     let one_of_them = subject.iter().any(|(kind, value)| *kind == "O" && value == NODES);
-    let name = subject.iter().find_map(|(kind, value)| value.strip_prefix(NODE_PREFIX).filter(|_| *kind == "CN"))?;
+    let name = subject
+        .iter()
+        .find_map(|(kind, value)| value.strip_prefix(NODE_PREFIX).filter(|_| *kind == "CN"))?;
     Some(name.to_owned()).filter(|name| one_of_them && is_node(name))
 }
 
-/// Never by the name of the host: a node may have another one, and a certificate for the wrong one would speak for somebody else.
+/// Never by the name of the host: a node may have another one, and a certificate for the wrong one
+/// would speak for somebody else.
 fn elsewhere(root: &Root, user: &str, kubeconfig: &AbsolutePath) -> Result<String, String> {
-    let flags = FLAGS.into_iter().filter_map(|file| text(root, file)).find_map(|text| hostname_override(&text));
-    let name = flags.or_else(|| of_process(root)).or_else(|| user.strip_prefix(NODE_PREFIX).map(str::to_owned));
+    let flags = FLAGS
+        .into_iter()
+        .filter_map(|file| text(root, file))
+        .find_map(|text| hostname_override(&text));
+    let name = flags
+        .or_else(|| of_process(root))
+        .or_else(|| user.strip_prefix(NODE_PREFIX).map(str::to_owned));
     name.filter(|name| is_node(name)).ok_or_else(|| {
         format!(
-            "which node this is can't be told: the old certificate can't be read, kubelet has no {NAME_FLAG} (in {}), and the user in {kubeconfig} is not {NODE_PREFIX}NAME; add {NAME_FLAG}=NAME to KUBELET_EXTRA_ARGS in {}, with the name that kubectl get nodes shows",
+            "which node this is can't be told: the old certificate can't be read, kubelet has no \
+             {NAME_FLAG} (in {}), and the user in {kubeconfig} is not {NODE_PREFIX}NAME; add \
+             {NAME_FLAG}=NAME to KUBELET_EXTRA_ARGS in {}, with the name that kubectl get nodes \
+             shows",
             FLAGS.join(", "),
             FLAGS[0],
         )
@@ -64,20 +89,31 @@ fn text(root: &Root, file: &str) -> Option<String> {
 
 /// The flags of a kubelet that runs, where this is the machine that it runs on.
 fn of_process(root: &Root) -> Option<String> {
-    let processes = root.is_host().then(|| root.folder(std::path::Path::new("/proc")).and_then(|proc| proc.names()).ok()).flatten()?;
+    let processes = root
+        .is_host()
+        .then(|| root.folder(std::path::Path::new("/proc")).and_then(|proc| proc.names()).ok())
+        .flatten()?;
     let pids = processes.iter().filter_map(|name| name.to_str()?.parse::<u32>().ok());
-    let mut lines = pids.filter(|pid| text(root, &format!("/proc/{pid}/comm")).is_some_and(|name| name.trim() == "kubelet"));
-    lines.find_map(|pid| hostname_override(&text(root, &format!("/proc/{pid}/cmdline"))?.replace('\0', " ")))
+    let mut lines = pids.filter(|pid| {
+        text(root, &format!("/proc/{pid}/comm")).is_some_and(|name| name.trim() == "kubelet")
+    });
+    lines.find_map(|pid| {
+        hostname_override(&text(root, &format!("/proc/{pid}/cmdline"))?.replace('\0', " "))
+    })
 }
 
 /// The last one counts. kubelet makes it lower case.
 fn hostname_override(text: &str) -> Option<String> {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    let words: Vec<&str> = lines.flat_map(|line| line.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\''))).collect();
+    let words: Vec<&str> = lines
+        .flat_map(|line| line.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'')))
+        .collect();
     let mut found = None;
     for (at, word) in words.iter().enumerate() {
         let Some((_, rest)) = word.split_once(NAME_FLAG) else { continue };
-        let value = rest.strip_prefix('=').or_else(|| rest.is_empty().then(|| words.get(at + 1).copied()).flatten());
+        let value = rest
+            .strip_prefix('=')
+            .or_else(|| rest.is_empty().then(|| words.get(at + 1).copied()).flatten());
         found = value.filter(|value| !value.is_empty()).map(str::to_lowercase).or(found);
     }
     found
@@ -86,7 +122,11 @@ fn hostname_override(text: &str) -> Option<String> {
 /// A name as Kubernetes allows it for a node (RFC 1123).
 fn is_node(name: &str) -> bool {
     let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let label = |label: &str| label.starts_with(edge) && label.ends_with(edge) && label.chars().all(|c| edge(c) || c == '-');
+    let label = |label: &str| {
+        label.starts_with(edge)
+            && label.ends_with(edge)
+            && label.chars().all(|c| edge(c) || c == '-')
+    };
     name.len() <= 253 && name.split('.').all(label)
 }
 
@@ -99,8 +139,16 @@ mod tests {
     #[test]
     fn the_last_flag_counts_in_either_form() {
         let found = |text: &str| hostname_override(text);
-        assert_eq!(found("KUBELET_KUBEADM_ARGS=\"--cgroup-driver=systemd --hostname-override=cp1 --v=2\"\n"), Some("cp1".to_owned()));
-        assert_eq!(found("A=--hostname-override=first --hostname-override Second.example"), Some("second.example".to_owned()));
+        assert_eq!(
+            found(
+                "KUBELET_KUBEADM_ARGS=\"--cgroup-driver=systemd --hostname-override=cp1 --v=2\"\n"
+            ),
+            Some("cp1".to_owned())
+        );
+        assert_eq!(
+            found("A=--hostname-override=first --hostname-override Second.example"),
+            Some("second.example".to_owned())
+        );
         assert_eq!(found("# A=--hostname-override=old\nA=\"--node-ip=10.0.0.1\"\n"), None);
         assert_eq!(found("--hostname-override="), None);
     }
@@ -129,9 +177,15 @@ mod tests {
         let root = Root::open(folder.path()).unwrap();
         let conf = AbsolutePath::constant("/etc/kubernetes/kubelet.conf");
         let trouble = elsewhere(&root, "default-auth", &conf).unwrap_err();
-        assert!(trouble.contains("--hostname-override") && trouble.contains("KUBELET_EXTRA_ARGS"), "{trouble}");
+        assert!(
+            trouble.contains("--hostname-override") && trouble.contains("KUBELET_EXTRA_ARGS"),
+            "{trouble}"
+        );
         assert_eq!(elsewhere(&root, "system:node:by-user", &conf), Ok("by-user".to_owned()));
-        put("var/lib/kubelet/kubeadm-flags.env", "KUBELET_KUBEADM_ARGS=\"--hostname-override=by-flag\"\n");
+        put(
+            "var/lib/kubelet/kubeadm-flags.env",
+            "KUBELET_KUBEADM_ARGS=\"--hostname-override=by-flag\"\n",
+        );
         assert_eq!(elsewhere(&root, "system:node:by-user", &conf), Ok("by-flag".to_owned()));
         put("etc/default/kubelet", "KUBELET_EXTRA_ARGS=--hostname-override=by-operator\n");
         assert_eq!(elsewhere(&root, "system:node:by-user", &conf), Ok("by-operator".to_owned()));

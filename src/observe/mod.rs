@@ -1,4 +1,5 @@
-//! What is true on a node now: what should be there and where it really lives ([`catalog`]), and what is there.
+//! What is true on a node now: what should be there and where it really lives ([`catalog`]), and
+//! what is there.
 //!
 //! Nothing here decides what to do about it, and nothing here changes anything.
 

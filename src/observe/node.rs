@@ -1,5 +1,5 @@
-//! A node's own words about itself: its configuration, its profile, its manifests and its kubelet.conf, read from disk
-//! and made into settings and a catalog.
+//! A node's own words about itself: its configuration, its profile, its manifests and its
+//! kubelet.conf, read from disk and made into settings and a catalog.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -77,8 +77,8 @@ pub const USUAL_CONFIG: &str = "/etc/kubecertd/kubecertd.toml";
 impl Node {
     /// Reads configuration, profile and manifests.
     ///
-    /// # Errors
-    /// When the configuration can't be read or is wrong. What is wrong with a manifest is a note, never an error.
+    /// # Errors When the configuration can't be read or is wrong. What is wrong with a manifest is
+    /// a note, never an error.
     pub fn open(root: Root, config: &Config) -> Result<Self, NodeError> {
         let files = config.read(&root)?;
         Self::with_files(root, &files)
@@ -96,7 +96,12 @@ impl Node {
         let references = references(&root, &profile);
         let exists = |path: &AbsolutePath| root.stat(path).is_ok_and(|found| found.is_some());
         let matching = |pattern: &AbsolutePath| root.matching(pattern);
-        let found = Found { manifests: &manifests, references: &references, exists: &exists, matching: &matching };
+        let found = Found {
+            manifests: &manifests,
+            references: &references,
+            exists: &exists,
+            matching: &matching,
+        };
         let catalog = Catalog::build(&settings, &profile, found)?;
         notes.extend(catalog.notes.iter().map(ToString::to_string));
         let platform = platform(&exists);
@@ -119,7 +124,10 @@ impl Config {
         match self {
             Self::Usual => config_files(root, &AbsolutePath::constant(USUAL_CONFIG), false),
             Self::Given(path) => {
-                let failed = |source| FileError { path: path.clone(), problem: FileProblem::Io { action: "find", source } };
+                let failed = |source| FileError {
+                    path: path.clone(),
+                    problem: FileProblem::Io { action: "find", source },
+                };
                 let full = std::path::absolute(path).map_err(failed)?;
                 config_files(&Root::open(Path::new("/"))?, &absolute(&full)?, true)
             }
@@ -132,7 +140,11 @@ fn absolute(path: &Path) -> Result<AbsolutePath, NodeError> {
 }
 
 /// The file itself, then its drop-ins: for `kubecertd.toml` those in `kubecertd.d` beside it.
-fn config_files(root: &Root, file: &AbsolutePath, needed: bool) -> Result<Vec<ConfigFile>, NodeError> {
+fn config_files(
+    root: &Root,
+    file: &AbsolutePath,
+    needed: bool,
+) -> Result<Vec<ConfigFile>, NodeError> {
     let mut files = Vec::new();
     match own_text(root, file) {
         Err(NodeError::File(e)) if e.is_not_found() && !needed => {}
@@ -161,11 +173,14 @@ fn text(root: &Root, path: &AbsolutePath) -> Result<String, NodeError> {
 }
 
 fn as_text(path: &AbsolutePath, content: &FileContent) -> Result<String, NodeError> {
-    String::from_utf8(content.bytes.expose().to_vec()).map_err(|_| NodeError::NotText(path.as_path().to_owned()))
+    String::from_utf8(content.bytes.expose().to_vec())
+        .map_err(|_| NodeError::NotText(path.as_path().to_owned()))
 }
 
 fn profile(root: &Root, settings: &Settings) -> Result<Profile, NodeError> {
-    let file = settings.profile_file().map_err(|source| NodeError::Path { path: settings.profile.to_string().into(), source })?;
+    let file = settings
+        .profile_file()
+        .map_err(|source| NodeError::Path { path: settings.profile.to_string().into(), source })?;
     let own = match own_text(root, &file) {
         Ok(text) => Some(text),
         Err(NodeError::File(e)) if e.is_not_found() => None,
@@ -179,19 +194,29 @@ fn manifests(root: &Root, folder: &AbsolutePath, notes: &mut Vec<String>) -> Vec
         Ok(names) => names,
         Err(e) if e.is_not_found() => return Vec::new(),
         Err(e) => {
-            notes.push(format!("{e}; the usual paths are taken instead of the ones that the manifests say"));
+            notes.push(format!(
+                "{e}; the usual paths are taken instead of the ones that the manifests say"
+            ));
             return Vec::new();
         }
     };
     // kubelet passes over hidden files and reads every other, whatever its ending.
-    let names = names.into_iter().filter_map(|name| name.into_string().ok()).filter(|name| !name.starts_with('.'));
+    let names = names
+        .into_iter()
+        .filter_map(|name| name.into_string().ok())
+        .filter(|name| !name.starts_with('.'));
     let mut found = Vec::new();
     for name in names {
-        match folder.join(&name).map_err(|source| NodeError::Path { path: name.clone().into(), source }).and_then(|path| text(root, &path))
+        match folder
+            .join(&name)
+            .map_err(|source| NodeError::Path { path: name.clone().into(), source })
+            .and_then(|path| text(root, &path))
         {
             Ok(text) => found.push((name, text)),
             // kubelet does not look into folders either.
-            Err(NodeError::File(FileError { problem: FileProblem::NotAFile("a folder"), .. })) => {}
+            Err(NodeError::File(FileError {
+                problem: FileProblem::NotAFile("a folder"), ..
+            })) => {}
             Err(e) => notes.push(format!("{e}; what this manifest says is not known")),
         }
     }
@@ -202,9 +227,16 @@ fn manifests(root: &Root, folder: &AbsolutePath, notes: &mut Vec<String>) -> Vec
 fn references(root: &Root, profile: &Profile) -> BTreeMap<AbsolutePath, Reference> {
     let mut references = BTreeMap::new();
     for path in profile.kubeconfig_references() {
-        let parsed = root.read(path, LARGEST_FILE).ok().and_then(|content| Kubeconfig::parse(content.bytes.expose()).ok());
+        let parsed = root
+            .read(path, LARGEST_FILE)
+            .ok()
+            .and_then(|content| Kubeconfig::parse(content.bytes.expose()).ok());
         let client = parsed.map(|config| config.user.client);
-        references.extend(client.and_then(|client| reference(path, client)).map(|reference| (path.clone(), reference)));
+        references.extend(
+            client
+                .and_then(|client| reference(path, client))
+                .map(|reference| (path.clone(), reference)),
+        );
     }
     references
 }
@@ -220,13 +252,16 @@ fn reference(kubeconfig: &AbsolutePath, client: ClientCertificate) -> Option<Ref
     }
 }
 
-/// The name of the host: of this one as the kernel knows it, of another root folder's as its file says.
+/// The name of the host: of this one as the kernel knows it, of another root folder's as its file
+/// says.
 #[must_use]
 pub fn host_name(root: &Root) -> String {
     let file = if root.is_host() { "/proc/sys/kernel/hostname" } else { "/etc/hostname" };
     let read = root.read(&AbsolutePath::constant(file), 4096).ok();
-    let name = read.map(|content| String::from_utf8_lossy(content.bytes.expose()).trim().to_owned());
-    name.filter(|name| !name.is_empty() && !name.contains(char::is_whitespace)).unwrap_or_else(|| "localhost".to_owned())
+    let name =
+        read.map(|content| String::from_utf8_lossy(content.bytes.expose()).trim().to_owned());
+    name.filter(|name| !name.is_empty() && !name.contains(char::is_whitespace))
+        .unwrap_or_else(|| "localhost".to_owned())
 }
 
 fn platform(exists: &dyn Fn(&AbsolutePath) -> bool) -> Platform {

@@ -1,4 +1,5 @@
-//! What else renews certificates on a schedule of its own: entries of cron, and timers of systemd that are enabled.
+//! What else renews certificates on a schedule of its own: entries of cron, and timers of systemd
+//! that are enabled.
 //!
 //! They are found by the text of what they run. A script that runs another script is not followed.
 
@@ -29,12 +30,14 @@ const CRON: [&str; 9] = [
 /// Where an administrator's units are, and what is enabled of all units.
 const UNITS: &str = "/etc/systemd/system";
 
-const UNIT_FOLDERS: [&str; 4] = [UNITS, "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+const UNIT_FOLDERS: [&str; 4] =
+    [UNITS, "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 
 /// The files that have certificates renewed by something else. What can't be read says nothing.
 #[must_use]
 pub fn other_renewers(root: &Root) -> Vec<OtherRenewer> {
-    let mut found: Vec<OtherRenewer> = CRON.iter().flat_map(|place| cron(root, Path::new(place))).chain(timers(root)).collect();
+    let mut found: Vec<OtherRenewer> =
+        CRON.iter().flat_map(|place| cron(root, Path::new(place))).chain(timers(root)).collect();
     found.sort_by(|a, b| a.file.cmp(&b.file));
     found.dedup_by(|a, b| a.file == b.file);
     found
@@ -42,7 +45,9 @@ pub fn other_renewers(root: &Root) -> Vec<OtherRenewer> {
 
 fn cron(root: &Root, place: &Path) -> Vec<OtherRenewer> {
     let files = match names(root, place) {
-        Some(names) => names.into_iter().filter(|name| is_in_use(name)).map(|name| place.join(name)).collect(),
+        Some(names) => {
+            names.into_iter().filter(|name| is_in_use(name)).map(|name| place.join(name)).collect()
+        }
         None => vec![place.to_owned()],
     };
     files.into_iter().filter_map(|file| renewer(root, &file, "cron runs")).collect()
@@ -50,8 +55,11 @@ fn cron(root: &Root, place: &Path) -> Vec<OtherRenewer> {
 
 /// Endings that cron and package managers take for "put aside".
 fn is_in_use(name: &str) -> bool {
-    const ASIDE: [&str; 8] = [".disabled", ".bak", ".old", ".orig", ".rpmsave", ".rpmnew", ".swp", "~"];
-    !name.starts_with('.') && !name.contains(".dpkg-") && !ASIDE.iter().any(|ending| name.ends_with(ending))
+    const ASIDE: [&str; 8] =
+        [".disabled", ".bak", ".old", ".orig", ".rpmsave", ".rpmnew", ".swp", "~"];
+    !name.starts_with('.')
+        && !name.contains(".dpkg-")
+        && !ASIDE.iter().any(|ending| name.ends_with(ending))
 }
 
 fn renewer(root: &Root, file: &Path, verb: &str) -> Option<OtherRenewer> {
@@ -70,8 +78,12 @@ fn renewing_line(text: &str) -> Option<String> {
     const SHOWN: usize = 120;
     let renews = |line: &&str| {
         let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
-        let kubeadm = words.contains("kubeadm") && words.contains("certs renew") && !words.contains("--help");
-        !line.starts_with(['#', ';']) && (kubeadm || words.contains("kube-cert-rotation.sh") || words.contains("k8s-certs-renew.sh"))
+        let kubeadm =
+            words.contains("kubeadm") && words.contains("certs renew") && !words.contains("--help");
+        !line.starts_with(['#', ';'])
+            && (kubeadm
+                || words.contains("kube-cert-rotation.sh")
+                || words.contains("k8s-certs-renew.sh"))
     };
     let line = text.lines().map(str::trim).find(renews)?;
     Some(line.chars().filter(|c| !c.is_control()).take(SHOWN).collect())
@@ -80,7 +92,8 @@ fn renewing_line(text: &str) -> Option<String> {
 /// The timers that something wants, by their links.
 fn timers(root: &Root) -> Vec<OtherRenewer> {
     let folders = names(root, Path::new(UNITS)).unwrap_or_default();
-    let wants = folders.iter().filter(|name| name.ends_with(".wants") || name.ends_with(".requires"));
+    let wants =
+        folders.iter().filter(|name| name.ends_with(".wants") || name.ends_with(".requires"));
     let enabled = wants.flat_map(|folder| {
         let folder = Path::new(UNITS).join(folder);
         let names = names(root, &folder).unwrap_or_default();
@@ -93,19 +106,25 @@ fn timer(root: &Root, link: &Path) -> Option<OtherRenewer> {
     let name = link.file_name()?.to_str()?;
     let service = format!("{}.service", name.strip_suffix(".timer")?);
     let units = UNIT_FOLDERS.iter().map(|folder| PathBuf::from(folder).join(&service));
-    let line = units.filter_map(|file| text(root, &AbsolutePath::new(file).ok()?)).find_map(|text| renewing_line(&text));
+    let line = units
+        .filter_map(|file| text(root, &AbsolutePath::new(file).ok()?))
+        .find_map(|text| renewing_line(&text));
     let runs = match (line, name) {
         (Some(line), _) => format!(", which runs {line:?}"),
         (None, "k8s-certs-renew.timer") => ", kubespray's".to_owned(),
         (None, _) => return None,
     };
-    Some(OtherRenewer { what: format!("the timer {name} is enabled{runs} ({})", link.display()), file: AbsolutePath::new(link).ok()? })
+    Some(OtherRenewer {
+        what: format!("the timer {name} is enabled{runs} ({})", link.display()),
+        file: AbsolutePath::new(link).ok()?,
+    })
 }
 
 /// The names in a folder; `None` for what is no folder.
 fn names(root: &Root, folder: &Path) -> Option<Vec<String>> {
     let names = root.folder(folder).and_then(|folder| folder.names()).ok()?;
-    let mut names: Vec<String> = names.into_iter().filter_map(|name| name.into_string().ok()).collect();
+    let mut names: Vec<String> =
+        names.into_iter().filter_map(|name| name.into_string().ok()).collect();
     names.sort();
     names.truncate(MOST);
     Some(names)
@@ -129,7 +148,10 @@ mod tests {
         }
 
         fn found(&self) -> Vec<String> {
-            other_renewers(&Root::open(self.0.path()).unwrap()).into_iter().map(|one| format!("{}: {}", one.file, one.what)).collect()
+            other_renewers(&Root::open(self.0.path()).unwrap())
+                .into_iter()
+                .map(|one| format!("{}: {}", one.file, one.what))
+                .collect()
         }
     }
 
@@ -137,16 +159,22 @@ mod tests {
     fn entries_of_cron_that_renew_are_found() {
         let disk = Disk::with(&[
             ("etc/crontab", "# m h dom\n17 * * * * root run-parts /etc/cron.hourly\n"),
-            ("etc/cron.d/certs", "SHELL=/bin/sh\n0 3 1 * * root  /usr/bin/kubeadm   certs renew all\n"),
+            (
+                "etc/cron.d/certs",
+                "SHELL=/bin/sh\n0 3 1 * * root  /usr/bin/kubeadm   certs renew all\n",
+            ),
             ("etc/cron.weekly/old", "#!/bin/sh\nkubeadm alpha certs renew apiserver\n"),
             ("var/spool/cron/crontabs/root", "10 0 * * * /usr/bin/kube-cert-rotation.sh\n"),
         ]);
         assert_eq!(
             disk.found(),
             [
-                "/etc/cron.d/certs: cron runs \"0 3 1 * * root  /usr/bin/kubeadm   certs renew all\" (/etc/cron.d/certs)",
-                "/etc/cron.weekly/old: cron runs \"kubeadm alpha certs renew apiserver\" (/etc/cron.weekly/old)",
-                "/var/spool/cron/crontabs/root: cron runs \"10 0 * * * /usr/bin/kube-cert-rotation.sh\" (/var/spool/cron/crontabs/root)",
+                "/etc/cron.d/certs: cron runs \"0 3 1 * * root  /usr/bin/kubeadm   certs renew \
+                 all\" (/etc/cron.d/certs)",
+                "/etc/cron.weekly/old: cron runs \"kubeadm alpha certs renew apiserver\" \
+                 (/etc/cron.weekly/old)",
+                "/var/spool/cron/crontabs/root: cron runs \"10 0 * * * \
+                 /usr/bin/kube-cert-rotation.sh\" (/var/spool/cron/crontabs/root)",
             ]
         );
     }
@@ -162,14 +190,18 @@ mod tests {
             ("etc/cron.d/noted", &format!("# {line}")),
             ("etc/cron.d/checks", "0 3 * * * root kubeadm certs check-expiration\n"),
             ("etc/systemd/system/k8s-certs-renew.timer", "[Timer]\n"),
-            ("etc/systemd/system/k8s-certs-renew.service", "[Service]\nExecStart=/usr/local/bin/k8s-certs-renew.sh\n"),
+            (
+                "etc/systemd/system/k8s-certs-renew.service",
+                "[Service]\nExecStart=/usr/local/bin/k8s-certs-renew.sh\n",
+            ),
         ]);
         assert_eq!(disk.found(), [""; 0]);
     }
 
     #[test]
     fn a_timer_is_found_where_something_wants_it() {
-        let service = "[Service]\n# kubeadm certs renew all\nExecStart=/usr/bin/kubeadm certs renew all\n";
+        let service =
+            "[Service]\n# kubeadm certs renew all\nExecStart=/usr/bin/kubeadm certs renew all\n";
         let disk = Disk::with(&[
             ("usr/lib/systemd/system/own.service", service),
             ("etc/systemd/system/calm.service", "[Service]\nExecStart=/bin/true\n"),
@@ -177,17 +209,20 @@ mod tests {
         let wants = disk.0.path().join("etc/systemd/system/multi-user.target.wants");
         std::fs::create_dir_all(&wants).unwrap();
         for timer in ["own.timer", "calm.timer", "k8s-certs-renew.timer"] {
-            std::os::unix::fs::symlink(format!("/etc/systemd/system/{timer}"), wants.join(timer)).unwrap();
+            std::os::unix::fs::symlink(format!("/etc/systemd/system/{timer}"), wants.join(timer))
+                .unwrap();
         }
         let folder = "/etc/systemd/system/multi-user.target.wants";
         assert_eq!(
             disk.found(),
             [
                 format!(
-                    "{folder}/k8s-certs-renew.timer: the timer k8s-certs-renew.timer is enabled, kubespray's ({folder}/k8s-certs-renew.timer)"
+                    "{folder}/k8s-certs-renew.timer: the timer k8s-certs-renew.timer is enabled, \
+                     kubespray's ({folder}/k8s-certs-renew.timer)"
                 ),
                 format!(
-                    "{folder}/own.timer: the timer own.timer is enabled, which runs \"ExecStart=/usr/bin/kubeadm certs renew all\" ({folder}/own.timer)"
+                    "{folder}/own.timer: the timer own.timer is enabled, which runs \
+                     \"ExecStart=/usr/bin/kubeadm certs renew all\" ({folder}/own.timer)"
                 ),
             ]
         );

@@ -1,8 +1,9 @@
-//! What is true now of each service of the catalog: whether it runs, since when, how it says that it is, and what it holds of each
-//! credential that it uses.
+//! What is true now of each service of the catalog: whether it runs, since when, how it says that
+//! it is, and what it holds of each credential that it uses.
 //!
-//! Looking never fails: what can't be found out is said in the facts. Every question has a limit, and the services are looked at side
-//! by side, so that one that hangs costs its own limit and no other's. Nothing here is changed or judged.
+//! Looking never fails: what can't be found out is said in the facts. Every question has a limit,
+//! and the services are looked at side by side, so that one that hangs costs its own limit and no
+//! other's. Nothing here is changed or judged.
 
 mod connections;
 mod consumers;
@@ -38,7 +39,8 @@ const ANOTHER_ROOT: &str = "these are the files of another root folder, where no
 /// What is found of the services, and of others that use their credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServicesSeen {
-    /// The services, in the order of the catalog; then other static pods that use credentials which are renewed here.
+    /// The services, in the order of the catalog; then other static pods that use credentials which
+    /// are renewed here.
     pub services: Vec<ServiceFacts>,
     /// Other containers that use credentials which are renewed here.
     pub consumers: Vec<Consumer>,
@@ -46,14 +48,16 @@ pub struct ServicesSeen {
     pub notes: Vec<String>,
 }
 
-/// Looks at all services, and at all other containers. Needs a tokio runtime with its timers and its I/O enabled.
+/// Looks at all services, and at all other containers. Needs a tokio runtime with its timers and
+/// its I/O enabled.
 pub async fn services(node: &Node, clock: &dyn Clock) -> ServicesSeen {
     let look = match begin(node, clock) {
         Ok(look) => Arc::new(look),
         Err(reason) => return unseen(node, &reason),
     };
     let all = &node.catalog.services;
-    let ((mut services, mut notes), (consumers, note)) = tokio::join!(each(&look, all), consumers::consumers(&look, all));
+    let ((mut services, mut notes), (consumers, note)) =
+        tokio::join!(each(&look, all), consumers::consumers(&look, all));
     notes.extend(note);
     let (pods, consumers) = static_pods(&look, consumers).await;
     let (more, more_notes) = each(&look, &pods).await;
@@ -64,8 +68,11 @@ pub async fn services(node: &Node, clock: &dyn Clock) -> ServicesSeen {
 
 /// All of these at the same time.
 async fn each(look: &Arc<Look>, services: &[Service]) -> (Vec<ServiceFacts>, Vec<String>) {
-    let seen = together(services.iter().map(|service| facts(Arc::clone(look), service.clone()))).await;
-    let seen = services.iter().zip(seen).map(|(service, seen)| seen.unwrap_or_else(|| (unknown(service, together::FAULT), Vec::new())));
+    let seen =
+        together(services.iter().map(|service| facts(Arc::clone(look), service.clone()))).await;
+    let seen = services.iter().zip(seen).map(|(service, seen)| {
+        seen.unwrap_or_else(|| (unknown(service, together::FAULT), Vec::new()))
+    });
     let (facts, notes): (Vec<_>, Vec<_>) = seen.unzip();
     (facts, notes.concat())
 }
@@ -118,13 +125,20 @@ fn not_running(service: &Service, presence: Presence) -> ServiceFacts {
         sees: Vec::new(),
         connections: Some(Vec::new()),
     };
-    ServiceFacts { service: service.clone(), presence, health: Health::NotAsked, holds: service.uses.iter().map(nothing).collect() }
+    ServiceFacts {
+        service: service.clone(),
+        presence,
+        health: Health::NotAsked,
+        holds: service.uses.iter().map(nothing).collect(),
+    }
 }
 
 async fn facts(look: Arc<Look>, service: Service) -> (ServiceFacts, Vec<String>) {
     let found = match &service.kind {
         ServiceKind::StaticPod { manifest: None, .. } => Err(Presence::Absent),
-        ServiceKind::StaticPod { pod, manifest: Some(manifest), .. } => pods::find(&look, pod, manifest).await,
+        ServiceKind::StaticPod { pod, manifest: Some(manifest), .. } => {
+            pods::find(&look, pod, manifest).await
+        }
         ServiceKind::Unit { unit, .. } => units::find(&look, unit).await,
         ServiceKind::Process { pid_file, .. } => processes::find(&look, pid_file),
         ServiceKind::Command { .. } => Err(Presence::OutOfSight),
@@ -136,16 +150,21 @@ async fn facts(look: Arc<Look>, service: Service) -> (ServiceFacts, Vec<String>)
             let health = health::ask(service.health.as_deref()).await;
             return (ServiceFacts { health, ..not_running(&service, presence) }, Vec::new());
         }
-        Err(Presence::Absent) if service.configured => return (not_running(&service, Presence::Down(not_here(&service))), Vec::new()),
+        Err(Presence::Absent) if service.configured => {
+            return (not_running(&service, Presence::Down(not_here(&service))), Vec::new());
+        }
         Err(presence) => return (not_running(&service, presence), Vec::new()),
     };
-    let holds = together(service.uses.iter().map(|one| holds(Arc::clone(&look), Arc::clone(&running), one.clone())));
+    let holds = together(
+        service.uses.iter().map(|one| holds(Arc::clone(&look), Arc::clone(&running), one.clone())),
+    );
     let (health, holds) = tokio::join!(health::ask(service.health.as_deref()), holds);
     let mut facts = not_running(&service, Presence::Running(running.instance.clone()));
     facts.health = health;
     let mut notes = Vec::new();
     for (place, held) in facts.holds.iter_mut().zip(holds) {
-        let (holding, note) = held.unwrap_or_else(|| (place.clone(), Some(together::FAULT.to_owned())));
+        let (holding, note) =
+            held.unwrap_or_else(|| (place.clone(), Some(together::FAULT.to_owned())));
         notes.extend(note.map(|note| format!("{}, {}: {note}", service.name, holding.credential)));
         *place = holding;
     }
@@ -155,9 +174,15 @@ async fn facts(look: Arc<Look>, service: Service) -> (ServiceFacts, Vec<String>)
 /// What the operator lists is missed; what only the profile knows of need not be on every node.
 fn not_here(service: &Service) -> String {
     match &service.kind {
-        ServiceKind::StaticPod { pod, .. } => format!("the configuration lists it, and no manifest here is for a pod {pod}"),
-        ServiceKind::Unit { unit, .. } => format!("the configuration lists it, and systemd has no unit {unit}"),
-        ServiceKind::Process { .. } | ServiceKind::Command { .. } => "the configuration lists it, and it is not here".to_owned(),
+        ServiceKind::StaticPod { pod, .. } => {
+            format!("the configuration lists it, and no manifest here is for a pod {pod}")
+        }
+        ServiceKind::Unit { unit, .. } => {
+            format!("the configuration lists it, and systemd has no unit {unit}")
+        }
+        ServiceKind::Process { .. } | ServiceKind::Command { .. } => {
+            "the configuration lists it, and it is not here".to_owned()
+        }
     }
 }
 
@@ -174,10 +199,13 @@ async fn holds(look: Arc<Look>, running: Arc<Running>, one: Use) -> (Holding, Op
             None => Ok(Vec::new()),
         }
     };
-    let (serves, sees, connections) = tokio::join!(serves, seeing::sees(&look, &running, &one.credential), connections);
+    let (serves, sees, connections) =
+        tokio::join!(serves, seeing::sees(&look, &running, &one.credential), connections);
     let (connections, note) = match connections {
         Ok(connections) => (Some(connections), None),
-        Err(reason) => (None, Some(format!("which of its connections are open is not known: {reason}"))),
+        Err(reason) => {
+            (None, Some(format!("which of its connections are open is not known: {reason}")))
+        }
     };
     (Holding { credential: one.credential, takes: one.takes, serves, sees, connections }, note)
 }

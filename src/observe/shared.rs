@@ -1,6 +1,6 @@
-//! Credentials that share files: two certificates for one key, or one certificate with two keys. A new key for one of
-//! them would break the other, so both are refused. Two that share all their files are one thing under two names, and
-//! no harm comes of it.
+//! Credentials that share files: two certificates for one key, or one certificate with two keys. A
+//! new key for one of them would break the other, so both are refused. Two that share all their
+//! files are one thing under two names, and no harm comes of it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,17 +15,22 @@ type Place = (Identity, OsString);
 pub(super) fn refuse_half_shared(root: &Root, credentials: &mut [CredentialFacts]) {
     let places: Vec<_> = credentials.iter().map(|facts| places(root, facts)).collect();
     let mut users: BTreeMap<&Place, Vec<usize>> = BTreeMap::new();
-    for (user, place) in places.iter().enumerate().flat_map(|(user, own)| own.keys().map(move |place| (user, place))) {
+    for (user, place) in
+        places.iter().enumerate().flat_map(|(user, own)| own.keys().map(move |place| (user, place)))
+    {
         users.entry(place).or_default().push(user);
     }
-    let differs = |own: &BTreeMap<Place, AbsolutePath>, other: usize| places.get(other).is_some_and(|places| !places.keys().eq(own.keys()));
+    let differs = |own: &BTreeMap<Place, AbsolutePath>, other: usize| {
+        places.get(other).is_some_and(|places| !places.keys().eq(own.keys()))
+    };
     let troubles = places.iter().map(|own| {
         own.iter().find_map(|(place, path)| {
             let other = *users.get(place)?.iter().find(|other| differs(own, **other))?;
             Some((path, &credentials.get(other)?.credential.name))
         })
     });
-    let texts: Vec<_> = troubles.map(|trouble| trouble.map(|(path, other)| half_shared(path, other))).collect();
+    let texts: Vec<_> =
+        troubles.map(|trouble| trouble.map(|(path, other)| half_shared(path, other))).collect();
     for (facts, text) in credentials.iter_mut().zip(texts) {
         if let (Renewal::Ours, Some(text)) = (&facts.credential.renewal, text) {
             facts.material = Material::Unreadable(text);
@@ -35,14 +40,17 @@ pub(super) fn refuse_half_shared(root: &Root, credentials: &mut [CredentialFacts
 
 fn half_shared(path: &AbsolutePath, other: &CredentialName) -> String {
     format!(
-        "{path}: {other} uses this file too, but not both files, so that renewing one would break the other; give each files of its own"
+        "{path}: {other} uses this file too, but not both files, so that renewing one would break \
+         the other; give each files of its own"
     )
 }
 
-/// Where the files of a credential really are. None where nothing is there, or what is there is refused already. A copy has a share in
-/// nothing: it may be a link of root's to its original.
+/// Where the files of a credential really are. None where nothing is there, or what is there is
+/// refused already. A copy has a share in nothing: it may be a link of root's to its original.
 fn places(root: &Root, facts: &CredentialFacts) -> BTreeMap<Place, AbsolutePath> {
-    if matches!(facts.material, Material::Absent | Material::Unreadable(_)) || facts.credential.copy_of().is_some() {
+    if matches!(facts.material, Material::Absent | Material::Unreadable(_))
+        || facts.credential.copy_of().is_some()
+    {
         return BTreeMap::new();
     }
     let place = |path: &AbsolutePath| {

@@ -1,5 +1,5 @@
-//! What becomes of a certificate that was put in place here and that its server refuses: the one before it is put back, the pass
-//! says so, and for a day nothing new is tried.
+//! What becomes of a certificate that was put in place here and that its server refuses: the one
+//! before it is put back, the pass says so, and for a day nothing new is tried.
 
 use super::{PassError, Survey};
 use crate::act::{self, RenewError, Renewed, Suspect, WentBack};
@@ -8,12 +8,24 @@ use crate::observe::Node;
 use crate::plan::Judged;
 use crate::store::{Store, read_services};
 
-/// Asks the servers of what was renewed here, now that the services had their turn. On the disk of another machine nobody is asked.
-pub(super) fn go_back(node: &Node, store: &mut Store<'_>, survey: &Survey, now: Timestamp) -> Vec<WentBack> {
+/// Asks the servers of what was renewed here, now that the services had their turn. On the disk of
+/// another machine nobody is asked.
+pub(super) fn go_back(
+    node: &Node,
+    store: &mut Store<'_>,
+    survey: &Survey,
+    now: Timestamp,
+) -> Vec<WentBack> {
     if !node.root.is_host() {
         return Vec::new();
     }
-    act::go_back(&node.root, store, &suspects(node, survey), now, usize::from(node.settings.backups.keep.get()))
+    act::go_back(
+        &node.root,
+        store,
+        &suspects(node, survey),
+        now,
+        usize::from(node.settings.backups.keep.get()),
+    )
 }
 
 /// What was put in place here, is still there, and can be shown to a server.
@@ -32,8 +44,15 @@ fn suspects(node: &Node, survey: &Survey) -> Vec<Suspect> {
 
 /// The files of these credentials.
 pub(super) fn files(survey: &Survey, replaced: &[Replaced]) -> Vec<AbsolutePath> {
-    let is_meant = |judged: &&Judged| replaced.iter().any(|one| one.credential == judged.facts.credential.name);
-    survey.credentials.iter().filter(is_meant).flat_map(|judged| judged.facts.files.iter().cloned()).collect()
+    let is_meant = |judged: &&Judged| {
+        replaced.iter().any(|one| one.credential == judged.facts.credential.name)
+    };
+    survey
+        .credentials
+        .iter()
+        .filter(is_meant)
+        .flat_map(|judged| judged.facts.files.iter().cloned())
+        .collect()
 }
 
 /// What is remembered of refusals: those that still count, and the new ones.
@@ -45,10 +64,18 @@ pub(super) fn refusals(
     now: Timestamp,
 ) -> Vec<Refused> {
     let refused = |(name, result): &(CredentialName, Result<Renewed, PassError>)| {
-        let Err(PassError::Renew(RenewError::RefusedBy { server, answer })) = result else { return None };
+        let Err(PassError::Renew(RenewError::RefusedBy { server, answer })) = result else {
+            return None;
+        };
         let judged = Judged::find(&survey.credentials, name)?;
         let fingerprint = judged.facts.material.leaf()?.fingerprint.to_string();
-        Some(Refused { credential: name.clone(), fingerprint, server: server.clone(), answer: answer.clone(), at: now })
+        Some(Refused {
+            credential: name.clone(),
+            fingerprint,
+            server: server.clone(),
+            answer: answer.clone(),
+            at: now,
+        })
     };
     let back = went_back.iter().filter(|one| one.result.is_ok()).map(|one| one.refused.clone());
     let new: Vec<Refused> = results.iter().filter_map(refused).chain(back).collect();
@@ -58,7 +85,10 @@ pub(super) fn refusals(
 }
 
 /// What was renewed and taken back again was not renewed.
-pub(super) fn take_back(results: &mut Vec<(CredentialName, Result<Renewed, PassError>)>, went_back: Vec<WentBack>) {
+pub(super) fn take_back(
+    results: &mut Vec<(CredentialName, Result<Renewed, PassError>)>,
+    went_back: Vec<WentBack>,
+) {
     for WentBack { refused: Refused { credential, server, answer, .. }, result } in went_back {
         let error = match result {
             Ok(_) => PassError::WentBack { server, answer },

@@ -1,4 +1,5 @@
-//! The copies' part of a pass: which certificates originals have held is remembered, and what is behind is brought up to date.
+//! The copies' part of a pass: which certificates originals have held is remembered, and what is
+//! behind is brought up to date.
 
 use std::sync::atomic::Ordering;
 
@@ -20,7 +21,8 @@ pub(super) struct Followed {
     pub notes: Vec<String>,
 }
 
-/// Writes down what the originals hold, before it is replaced: a copy that was made of it is known by that.
+/// Writes down what the originals hold, before it is replaced: a copy that was made of it is known
+/// by that.
 pub(super) fn remember(node: &Node, survey: &Survey) -> Option<String> {
     let state = &node.settings.paths.state;
     let originals = node.catalog.originals();
@@ -28,43 +30,79 @@ pub(super) fn remember(node: &Node, survey: &Survey) -> Option<String> {
         return None;
     }
     let known = Lineages::read(&node.root, state).0;
-    let held = |name: &CredentialName| holds(&Judged::find(&survey.credentials, name)?.facts.material);
+    let held =
+        |name: &CredentialName| holds(&Judged::find(&survey.credentials, name)?.facts.material);
     let now = known.clone().with(originals.into_iter().map(|name| (name, held(name))));
     let written = if now == known { Ok(()) } else { now.write(&node.root, state) };
-    written.err().map(|e| format!("{e}; copies that are made from now on may not be known for what they are"))
+    written.err().map(|e| {
+        format!("{e}; copies that are made from now on may not be known for what they are")
+    })
 }
 
 /// What may be copied.
 fn holds(material: &Material) -> Option<Digest> {
     match material {
-        Material::Whole(leaf) if matches!(leaf.signer, Signer::Authority | Signer::Unknown) => Some(leaf.fingerprint),
+        Material::Whole(leaf) if matches!(leaf.signer, Signer::Authority | Signer::Unknown) => {
+            Some(leaf.fingerprint)
+        }
         _ => None,
     }
 }
 
-/// Has the copies follow that are behind. `at_end` is what was found after everything else was renewed, `plan` what was decided before.
-pub(super) fn follow(node: &Node, store: &mut Store<'_>, orders: &Orders<'_>, at_end: &Survey, brakes: &Brakes, plan: &Plan) -> Followed {
+/// Has the copies follow that are behind. `at_end` is what was found after everything else was
+/// renewed, `plan` what was decided before.
+pub(super) fn follow(
+    node: &Node,
+    store: &mut Store<'_>,
+    orders: &Orders<'_>,
+    at_end: &Survey,
+    brakes: &Brakes,
+    plan: &Plan,
+) -> Followed {
     let mut notes: Vec<String> = remember(node, at_end).into_iter().collect();
     // What was decided before the renewals goes ahead; and what they have left behind.
     let of_this_pass = |judged: &Judged| {
         let of = judged.facts.credential.copy_of();
         of.is_some_and(|of| plan.issuing().any(|step| step.credential == of.original))
-            || plan.steps.iter().any(|step| step.action == Action::Copy && step.credential == judged.facts.credential.name)
+            || plan.steps.iter().any(|step| {
+                step.action == Action::Copy && step.credential == judged.facts.credential.name
+            })
     };
-    let (late, _) = with_copies((Plan::default(), Vec::new()), &at_end.credentials, orders.request, &policy(node), brakes, at_end.now);
-    let is_late = |judged: &Judged| late.steps.iter().any(|step| step.credential == judged.facts.credential.name);
+    let (late, _) = with_copies(
+        (Plan::default(), Vec::new()),
+        &at_end.credentials,
+        orders.request,
+        &policy(node),
+        brakes,
+        at_end.now,
+    );
+    let is_late = |judged: &Judged| {
+        late.steps.iter().any(|step| step.credential == judged.facts.credential.name)
+    };
     let behind = at_end.credentials.iter().filter(|judged| judged.judgement.action == Action::Copy);
-    let all: Vec<_> =
-        behind.filter(|judged| of_this_pass(judged) || is_late(judged)).filter_map(|one| following(node, at_end, one)).collect();
+    let all: Vec<_> = behind
+        .filter(|judged| of_this_pass(judged) || is_late(judged))
+        .filter_map(|one| following(node, at_end, one))
+        .collect();
     if all.is_empty() || orders.stop.load(Ordering::Relaxed) {
         return Followed { notes, ..Followed::default() };
     }
-    let (results, more) = act::follow(&node.root, store, &all, orders.clock.now(), usize::from(node.settings.backups.keep.get()));
+    let (results, more) = act::follow(
+        &node.root,
+        store,
+        &all,
+        orders.clock.now(),
+        usize::from(node.settings.backups.keep.get()),
+    );
     notes.extend(more);
     let after = survey(node, orders.clock.now());
     let results = results.into_iter().map(|(name, result)| {
-        let seen = Judged::find(&after.credentials, &name).and_then(|judged| judged.facts.material.leaf()).map(|leaf| leaf.fingerprint);
-        let result = result.and_then(|renewed| if seen == Some(renewed.fingerprint) { Ok(renewed) } else { Err(CopyError::Changed) });
+        let seen = Judged::find(&after.credentials, &name)
+            .and_then(|judged| judged.facts.material.leaf())
+            .map(|leaf| leaf.fingerprint);
+        let result = result.and_then(|renewed| {
+            if seen == Some(renewed.fingerprint) { Ok(renewed) } else { Err(CopyError::Changed) }
+        });
         (name, result)
     });
     Followed { results: results.collect(), after: Some(after), notes }

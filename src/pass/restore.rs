@@ -1,19 +1,25 @@
 //! Restoring: what a backup holds takes the place of what is there now.
 //!
-//! It is a change like a renewal and goes the same way through the store: staged, read back, checked, backed up, journaled. So
-//! a restore can be restored from in its turn.
+//! It is a change like a renewal and goes the same way through the store: staged, read back,
+//! checked, backed up, journaled. So a restore can be restored from in its turn.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{PATIENCE, PassError, files};
 use crate::credentials::{
-    Backup, ComposeError, Files, Lineage, Loaded, LoadedCopy, Source, Stored, load, load_authority, load_copy, located,
+    Backup, ComposeError, Files, Lineage, Loaded, LoadedCopy, Source, Stored, load, load_authority,
+    load_copy, located,
 };
 use crate::formats::x509::Certificate;
-use crate::model::{AbsolutePath, CopyOf, Credential, CredentialName, Digest, Location, Signer, Timestamp};
+use crate::model::{
+    AbsolutePath, CopyOf, Credential, CredentialName, Digest, Location, Signer, Timestamp,
+};
 use crate::observe::{Node, Platform};
 use crate::plan::remaining;
-use crate::store::{self, Backups, Change, Checked, Generation, Kind, Lineages, NewFile, Recovered, Store, StoreError};
+use crate::store::{
+    self, Backups, Change, Checked, Generation, Kind, Lineages, NewFile, Recovered, Store,
+    StoreError,
+};
 use crate::sys::FileError;
 
 /// What is to be restored.
@@ -82,7 +88,10 @@ pub enum RestoreError {
         reason: String,
     },
     /// It has no life left.
-    #[error("the certificate in the backup {generation} expired {ago}: nothing accepts it any more; --force restores it all the same")]
+    #[error(
+        "the certificate in the backup {generation} expired {ago}: nothing accepts it any more; \
+         --force restores it all the same"
+    )]
     Expired {
         /// The backup.
         generation: Generation,
@@ -91,7 +100,8 @@ pub enum RestoreError {
     },
     /// Its life has not begun.
     #[error(
-        "the certificate in the backup {generation} is not valid before {not_before}: is the clock right? --force restores it all the same"
+        "the certificate in the backup {generation} is not valid before {not_before}: is the clock \
+         right? --force restores it all the same"
     )]
     NotYetValid {
         /// The backup.
@@ -101,7 +111,8 @@ pub enum RestoreError {
     },
     /// The authority has been replaced since, or is not here.
     #[error(
-        "the certificate in the backup {generation} was not signed by the authority {authority} as it is now: who trusts only that refuses it; --force restores it all the same"
+        "the certificate in the backup {generation} was not signed by the authority {authority} as \
+         it is now: who trusts only that refuses it; --force restores it all the same"
     )]
     Foreign {
         /// The backup.
@@ -110,7 +121,9 @@ pub enum RestoreError {
         authority: String,
     },
     /// Its files are another credential's too.
-    #[error("{path} belongs to {other} too, which is restored at the same time; restore one of them")]
+    #[error(
+        "{path} belongs to {other} too, which is restored at the same time; restore one of them"
+    )]
     Shared {
         /// The file.
         path: AbsolutePath,
@@ -118,7 +131,10 @@ pub enum RestoreError {
         other: CredentialName,
     },
     /// A copy is never made.
-    #[error("it is a copy that is not there any more, and a copy is not made where there is none: make it by hand")]
+    #[error(
+        "it is a copy that is not there any more, and a copy is not made where there is none: make \
+         it by hand"
+    )]
     NoCopy,
     /// What was staged is not what the backup holds.
     #[error("what was written, read back, is not what the backup holds; nothing was replaced")]
@@ -148,27 +164,50 @@ impl RestoreError {
 /// When the backups can't be read.
 pub fn list(node: &Node, wanted: &Wanted, now: Timestamp) -> Result<Vec<Held>, FileError> {
     let backups = Backups::open(&node.root, &node.settings.paths.state)?;
-    let generations = backups.generations().into_iter().filter(|one| wanted.from.as_ref().is_none_or(|from| from == one));
+    let generations = backups
+        .generations()
+        .into_iter()
+        .filter(|one| wanted.from.as_ref().is_none_or(|from| from == one));
     let asked = |one: &&Credential| wanted.only.is_empty() || wanted.only.contains(&one.name);
     let held = generations.flat_map(|generation| {
         let here = node.catalog.credentials.iter().filter(asked);
-        here.filter_map(|credential| held(node, &backups, &generation, credential, now)).collect::<Vec<_>>()
+        here.filter_map(|credential| held(node, &backups, &generation, credential, now))
+            .collect::<Vec<_>>()
     });
     Ok(held.collect())
 }
 
-fn held(node: &Node, backups: &Backups, generation: &Generation, credential: &Credential, now: Timestamp) -> Option<Held> {
+fn held(
+    node: &Node,
+    backups: &Backups,
+    generation: &Generation,
+    credential: &Credential,
+    now: Timestamp,
+) -> Option<Held> {
     let loaded = copy(node, backups, generation, credential);
     let obstacle = obstacle(node, credential, generation, &loaded, now);
     if matches!(loaded, Loaded::Absent) {
         return None;
     }
-    let certificate = loaded.stored().map(|stored| (stored.certificate.serial.to_string(), stored.certificate.not_after));
-    Some(Held { generation: generation.clone(), credential: credential.name.clone(), certificate, obstacle })
+    let certificate = loaded
+        .stored()
+        .map(|stored| (stored.certificate.serial.to_string(), stored.certificate.not_after));
+    Some(Held {
+        generation: generation.clone(),
+        credential: credential.name.clone(),
+        certificate,
+        obstacle,
+    })
 }
 
-/// A credential as one backup holds it: in the files where it lives now, or else in its own kubeconfig, where it lived then.
-fn copy(node: &Node, backups: &Backups, generation: &Generation, credential: &Credential) -> Loaded {
+/// A credential as one backup holds it: in the files where it lives now, or else in its own
+/// kubeconfig, where it lived then.
+fn copy(
+    node: &Node,
+    backups: &Backups,
+    generation: &Generation,
+    credential: &Credential,
+) -> Loaded {
     let files = Backup { backups, generation: generation.clone() };
     if let Some(of) = credential.copy_of() {
         return as_copy(node, &files, credential, of);
@@ -183,19 +222,32 @@ fn copy(node: &Node, backups: &Backups, generation: &Generation, credential: &Cr
 fn as_copy(node: &Node, files: &Backup<'_>, credential: &Credential, of: &CopyOf) -> Loaded {
     let (lineages, _) = Lineages::read(&node.root, &node.settings.paths.state);
     let held = |fingerprint: &Digest| lineages.has(&of.original, fingerprint);
-    match load_copy(files, credential, of, &Lineage { current: None, authority: None, like: None, held: &held }) {
+    match load_copy(
+        files,
+        credential,
+        of,
+        &Lineage { current: None, authority: None, like: None, held: &held },
+    ) {
         LoadedCopy::Absent => Loaded::Absent,
         LoadedCopy::Unreadable(text) | LoadedCopy::Changed(text) => Loaded::Unreadable(text),
         LoadedCopy::Held(held) => Loaded::Whole(Box::new(held.stored)),
     }
 }
 
-fn obstacle(node: &Node, credential: &Credential, generation: &Generation, loaded: &Loaded, now: Timestamp) -> Option<RestoreError> {
+fn obstacle(
+    node: &Node,
+    credential: &Credential,
+    generation: &Generation,
+    loaded: &Loaded,
+    now: Timestamp,
+) -> Option<RestoreError> {
     let generation = generation.clone();
     let stored = match loaded {
         Loaded::Whole(stored) => stored,
         Loaded::Absent => return Some(RestoreError::NotIn(generation)),
-        Loaded::Unreadable(reason) | Loaded::Damaged(reason) | Loaded::CertificateMissing(reason) => {
+        Loaded::Unreadable(reason)
+        | Loaded::Damaged(reason)
+        | Loaded::CertificateMissing(reason) => {
             return Some(RestoreError::NotWhole { generation, reason: reason.clone() });
         }
         Loaded::KeyMissing(_, reason) | Loaded::Mismatched(_, reason) => {
@@ -211,7 +263,10 @@ fn obstacle(node: &Node, credential: &Credential, generation: &Generation, loade
     }
     let known = node.catalog.authority_of(credential)?;
     // Of an authority that is gone nothing can be said.
-    let foreign = matches!(load_authority(&node.root, known).signer_of(leaf), Signer::Foreign | Signer::Itself);
+    let foreign = matches!(
+        load_authority(&node.root, known).signer_of(leaf),
+        Signer::Foreign | Signer::Itself
+    );
     foreign.then(|| RestoreError::Foreign { generation, authority: known.name.to_string() })
 }
 
@@ -223,8 +278,10 @@ pub fn restore(node: &Node, wanted: &Wanted, now: Timestamp) -> Result<RestoreRe
     if node.platform == Platform::StarlingX {
         return Err(PassError::Platform);
     }
-    let (mut store, recovered) = Store::open(&node.root, &node.settings.paths.state, PATIENCE, &files(node))?;
-    let backups = Backups::open(&node.root, &node.settings.paths.state).map_err(StoreError::from)?;
+    let (mut store, recovered) =
+        Store::open(&node.root, &node.settings.paths.state, PATIENCE, &files(node))?;
+    let backups =
+        Backups::open(&node.root, &node.settings.paths.state).map_err(StoreError::from)?;
     let mut results = BTreeMap::new();
     let mut staged: Vec<Checked> = Vec::new();
     let mut taken = BTreeMap::new();
@@ -250,7 +307,8 @@ pub fn restore(node: &Node, wanted: &Wanted, now: Timestamp) -> Result<RestoreRe
             results.insert(outcome.credential, Err(e.into()));
         }
     }
-    let backup = store.backups().generations().into_iter().next().filter(|newest| !before.contains(newest));
+    let backup =
+        store.backups().generations().into_iter().next().filter(|newest| !before.contains(newest));
     notes.extend(commit.notes);
     let results = order.iter().filter_map(|name| results.remove_entry(name)).collect();
     Ok(RestoreReport { recovered, results, backup, notes })
@@ -276,7 +334,10 @@ fn choose(
         return Ok(None);
     }
     let mut trouble = None;
-    let generations = backups.generations().into_iter().filter(|one| wanted.from.as_ref().is_none_or(|from| from == one));
+    let generations = backups
+        .generations()
+        .into_iter()
+        .filter(|one| wanted.from.as_ref().is_none_or(|from| from == one));
     for generation in generations {
         let loaded = copy(node, backups, &generation, credential);
         if matches!(loaded, Loaded::Absent) {
@@ -285,8 +346,12 @@ fn choose(
         match (obstacle(node, credential, &generation, &loaded, now), loaded) {
             // The newest that is whole is taken, or nothing: an older one is no better.
             (Some(e), _) if e.yields_to_force() && !wanted.force => return Err(e),
-            (None, Loaded::Whole(stored)) => return Ok(Some(Chosen { generation, stored: *stored })),
-            (Some(e), Loaded::Whole(stored)) if e.yields_to_force() => return Ok(Some(Chosen { generation, stored: *stored })),
+            (None, Loaded::Whole(stored)) => {
+                return Ok(Some(Chosen { generation, stored: *stored }));
+            }
+            (Some(e), Loaded::Whole(stored)) if e.yields_to_force() => {
+                return Ok(Some(Chosen { generation, stored: *stored }));
+            }
             (e, _) => trouble = trouble.or(e),
         }
     }
@@ -298,8 +363,8 @@ fn choose(
     }
 }
 
-/// Puts the copies beside what is there now, and makes sure that they are what the backup holds. No change where that is there
-/// already.
+/// Puts the copies beside what is there now, and makes sure that they are what the backup holds. No
+/// change where that is there already.
 fn stage(
     node: &Node,
     store: &Store<'_>,
@@ -310,10 +375,14 @@ fn stage(
 ) -> Result<(Restored, Option<Checked>), RestoreError> {
     let Chosen { generation, stored } = chosen;
     let sources: Vec<&Source> = stored.form.sources().collect();
-    if let Some((path, other)) = sources.iter().find_map(|source| taken.get_key_value(&source.path)) {
+    if let Some((path, other)) = sources.iter().find_map(|source| taken.get_key_value(&source.path))
+    {
         return Err(RestoreError::Shared { path: path.clone(), other: other.clone() });
     }
-    let files = sources.iter().map(|source| new_file(node, credential, source)).collect::<Result<Vec<_>, _>>()?;
+    let files = sources
+        .iter()
+        .map(|source| new_file(node, credential, source))
+        .collect::<Result<Vec<_>, _>>()?;
     if credential.copy_of().is_some() && files.iter().any(|file| file.old.is_none()) {
         return Err(RestoreError::NoCopy);
     }
@@ -323,20 +392,42 @@ fn stage(
     if same {
         return Ok((restored, None));
     }
-    let new: Vec<_> = files.iter().filter(|file| file.old.is_none()).map(|file| file.path.clone()).collect();
-    let change = Change { credential: credential.name.clone(), files, link: None, backup: store::Backup::Required };
+    let new: Vec<_> =
+        files.iter().filter(|file| file.old.is_none()).map(|file| file.path.clone()).collect();
+    let change = Change {
+        credential: credential.name.clone(),
+        files,
+        link: None,
+        backup: store::Backup::Required,
+    };
     let change = store.stage(change)?.check(|contents| match credential.copy_of() {
-        Some(_) if stored.form.sources().map(|source| source.content.as_ref()).eq(contents.iter().map(Some)) => Ok(()),
+        Some(_)
+            if stored
+                .form
+                .sources()
+                .map(|source| source.content.as_ref())
+                .eq(contents.iter().map(Some)) =>
+        {
+            Ok(())
+        }
         Some(_) => Err(RestoreError::ReadBack),
         None => check(&stored, contents),
     })?;
-    notes
-        .extend(new.iter().map(|path| format!("{path} was not there any more; it is made anew, with the usual mode, and belongs to root")));
+    notes.extend(new.iter().map(|path| {
+        format!(
+            "{path} was not there any more; it is made anew, \
+            with the usual mode, and belongs to root"
+        )
+    }));
     taken.extend(sources.iter().map(|source| (source.path.clone(), credential.name.clone())));
     Ok((restored, Some(change)))
 }
 
-fn new_file(node: &Node, credential: &Credential, source: &Source) -> Result<NewFile, RestoreError> {
+fn new_file(
+    node: &Node,
+    credential: &Credential,
+    source: &Source,
+) -> Result<NewFile, RestoreError> {
     let public = matches!(&credential.location, Location::Pair { certificate, .. } if *certificate == source.path);
     let old = Files::read(&node.root, &source.path)?.map(|content| Digest::of(content.expose()));
     if old.is_none() && credential.copy_of().is_none() {

@@ -1,5 +1,6 @@
-//! A pair that somebody is just writing is not broken: kubeadm writes the key first and then the certificate, in place, and
-//! whoever looks in between sees two files that do not fit. It is looked at again for a while before it is judged.
+//! A pair that somebody is just writing is not broken: kubeadm writes the key first and then the
+//! certificate, in place, and whoever looks in between sees two files that do not fit. It is looked
+//! at again for a while before it is judged.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,22 +18,36 @@ use crate::sys::{Clock, Root};
 pub(super) struct Settling {
     /// What was changed this short a time ago may not be complete yet.
     pub(super) quiet: Duration,
-    /// However often it changes, after this time it is judged as it is: somebody who writes without end must not keep the
-    /// rest from being renewed.
+    /// However often it changes, after this time it is judged as it is: somebody who writes without
+    /// end must not keep the rest from being renewed.
     pub(super) limit: Duration,
     /// How often it is looked at.
     pub(super) pace: Duration,
 }
 
 impl Settling {
-    pub(super) const USUAL: Self = Self { quiet: Duration::from_secs(5), limit: Duration::from_secs(10), pace: Duration::from_millis(100) };
+    pub(super) const USUAL: Self = Self {
+        quiet: Duration::from_secs(5),
+        limit: Duration::from_secs(10),
+        pace: Duration::from_millis(100),
+    };
 
-    /// Looks at everything; again and again, as long as something that would be repaired may only be half written.
-    pub(super) fn survey(self, node: &Node, clock: &dyn Clock, request: &Request, stop: &AtomicBool) -> Survey {
+    /// Looks at everything; again and again, as long as something that would be repaired may only
+    /// be half written.
+    pub(super) fn survey(
+        self,
+        node: &Node,
+        clock: &dyn Clock,
+        request: &Request,
+        stop: &AtomicBool,
+    ) -> Survey {
         let began = Instant::now();
         loop {
             let survey = survey(node, clock.now());
-            let mut asked = survey.credentials.iter().filter(|judged| request.covers(&judged.facts.credential.name));
+            let mut asked = survey
+                .credentials
+                .iter()
+                .filter(|judged| request.covers(&judged.facts.credential.name));
             let unsettled = asked.any(|judged| self.is_unsettled(&node.root, judged, survey.now));
             if !unsettled || began.elapsed() >= self.limit || stop.load(Ordering::Relaxed) {
                 return survey;
@@ -43,17 +58,30 @@ impl Settling {
 
     fn is_unsettled(self, root: &Root, judged: &Judged, now: Timestamp) -> bool {
         let broken = match judged.facts.material {
-            Material::KeyMissing(..) | Material::Mismatched(..) | Material::Damaged(_) | Material::CertificateMissing(_) => true,
-            Material::Whole(_) | Material::Absent | Material::Unreadable(_) | Material::Changed(_) => false,
+            Material::KeyMissing(..)
+            | Material::Mismatched(..)
+            | Material::Damaged(_)
+            | Material::CertificateMissing(_) => true,
+            Material::Whole(_)
+            | Material::Absent
+            | Material::Unreadable(_)
+            | Material::Changed(_) => false,
         };
         // What is only reported can be reported now.
         let repaired = matches!(judged.judgement.action, Action::Renew | Action::Repair);
-        broken && repaired && judged.facts.files.iter().any(|path| self.is_recent(root.stat(path).ok().flatten(), now))
+        broken
+            && repaired
+            && judged
+                .facts
+                .files
+                .iter()
+                .any(|path| self.is_recent(root.stat(path).ok().flatten(), now))
     }
 
     fn is_recent(self, stat: Option<FileStat>, now: Timestamp) -> bool {
         let written = stat.map(|stat| Timestamp::from_seconds(stat.st_mtime));
-        written.is_some_and(|written| written.seconds_since(now).unsigned_abs() < self.quiet.as_secs())
+        written
+            .is_some_and(|written| written.seconds_since(now).unsigned_abs() < self.quiet.as_secs())
     }
 }
 
@@ -68,15 +96,25 @@ mod tests {
 
     const CERTIFICATE: &str = "etc/kubernetes/pki/apiserver.crt";
     const KEY: &str = "etc/kubernetes/pki/apiserver.key";
-    const SHORT: Settling =
-        Settling { quiet: Duration::from_secs(1_000), limit: Duration::from_millis(400), pace: Duration::from_millis(10) };
+    const SHORT: Settling = Settling {
+        quiet: Duration::from_secs(1_000),
+        limit: Duration::from_millis(400),
+        pace: Duration::from_millis(10),
+    };
 
     /// A node of kubeadm's, with a key of the API server that fits nothing.
     fn half_written() -> (tempfile::TempDir, Node) {
         let folder = tempfile::tempdir().unwrap();
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes");
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes");
         fs::create_dir_all(folder.path().join("etc/kubernetes/pki/etcd")).unwrap();
-        for file in ["pki/ca.crt", "pki/ca.key", "pki/apiserver.crt", "pki/apiserver.key", "pki/front-proxy-client.key"] {
+        for file in [
+            "pki/ca.crt",
+            "pki/ca.key",
+            "pki/apiserver.crt",
+            "pki/apiserver.key",
+            "pki/front-proxy-client.key",
+        ] {
             fs::copy(fixture.join(file), folder.path().join("etc/kubernetes").join(file)).unwrap();
         }
         let kubernetes = folder.path().join("etc/kubernetes/pki");
@@ -95,7 +133,11 @@ mod tests {
     fn apiserver(node: &Node, settling: Settling, request: &Request) -> (Duration, bool) {
         let began = Instant::now();
         let survey = settling.survey(node, &SystemClock, request, &AtomicBool::new(false));
-        let judged = survey.credentials.iter().find(|judged| judged.facts.credential.name.as_str() == "apiserver").unwrap();
+        let judged = survey
+            .credentials
+            .iter()
+            .find(|judged| judged.facts.credential.name.as_str() == "apiserver")
+            .unwrap();
         (began.elapsed(), matches!(judged.facts.material, Material::Whole(_)))
     }
 
@@ -115,8 +157,15 @@ mod tests {
             std::thread::sleep(Duration::from_millis(200));
             fs::rename(kept, key).unwrap();
         });
-        let (waited, whole) = apiserver(&node, Settling { limit: Duration::from_secs(60), ..SHORT }, &Request::default());
-        assert!(whole && waited >= Duration::from_millis(150) && waited < Duration::from_secs(30), "{waited:?}");
+        let (waited, whole) = apiserver(
+            &node,
+            Settling { limit: Duration::from_secs(60), ..SHORT },
+            &Request::default(),
+        );
+        assert!(
+            whole && waited >= Duration::from_millis(150) && waited < Duration::from_secs(30),
+            "{waited:?}"
+        );
         other.join().unwrap();
     }
 
@@ -124,7 +173,10 @@ mod tests {
     fn what_rests_is_judged_at_once_and_so_is_what_nobody_asked_for() {
         let (folder, node) = half_written();
         let long = Settling { limit: Duration::from_secs(60), ..SHORT };
-        let other = Request { only: [crate::model::CredentialName::new("admin.conf").unwrap()].into(), ..Request::default() };
+        let other = Request {
+            only: [crate::model::CredentialName::new("admin.conf").unwrap()].into(),
+            ..Request::default()
+        };
         assert!(apiserver(&node, long, &other).0 < Duration::from_secs(20));
         touch(&folder, KEY, Duration::from_secs(2_000));
         touch(&folder, CERTIFICATE, Duration::from_secs(2_000));

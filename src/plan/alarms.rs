@@ -1,6 +1,7 @@
 //! Which alarms are true at the end of a pass, and what becomes of those that were in force before.
 //!
-//! What could not be seen in a pass changes nothing: an alarm about it is neither raised nor cleared.
+//! What could not be seen in a pass changes nothing: an alarm about it is neither raised nor
+//! cleared.
 
 mod diff;
 mod expiry;
@@ -18,8 +19,9 @@ pub use memory::{Renewals, ServiceEnd, note_pass_failed, note_renewals, note_ser
 use super::Judged;
 use super::names::with_names;
 use crate::model::{
-    Action, Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityJudgement, Awaited, Belief, Condition,
-    CredentialName, Deferred, Hold, LongHold, OtherRenewer, Policy, Renewal, Timestamp, days,
+    Action, Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityJudgement,
+    Awaited, Belief, Condition, CredentialName, Deferred, Hold, LongHold, OtherRenewer, Policy,
+    Renewal, Timestamp, days,
 };
 
 /// How long something may wait, or how near it may come to being urgent, before somebody is told.
@@ -87,7 +89,8 @@ pub enum Configuration<'s> {
 pub struct Picture {
     /// The true ones.
     pub alarms: Vec<Alarm>,
-    /// Kinds, or single ones of a kind by their entity, that stay as they are where they are not true for sure.
+    /// Kinds, or single ones of a kind by their entity, that stay as they are where they are not
+    /// true for sure.
     pub unseen: Vec<(AlarmKind, Option<String>)>,
 }
 
@@ -97,7 +100,9 @@ impl Picture {
     }
 
     pub(super) fn is_unseen(&self, alarm: &Alarm) -> bool {
-        self.unseen.iter().any(|(kind, entity)| *kind == alarm.kind && entity.as_ref().is_none_or(|entity| *entity == alarm.entity))
+        self.unseen.iter().any(|(kind, entity)| {
+            *kind == alarm.kind && entity.as_ref().is_none_or(|entity| *entity == alarm.entity)
+        })
     }
 }
 
@@ -111,18 +116,34 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Picture {
     picture.alarms.extend(services_not_updated(situation, memory));
     let Some(seen) = &situation.seen else {
         use AlarmKind::*;
-        picture.unseen([Expired, ExpiringSoon, ClockNotBelieved, AuthorityExternal, NotRevived, HeldTooLong]);
+        picture.unseen([
+            Expired,
+            ExpiringSoon,
+            ClockNotBelieved,
+            AuthorityExternal,
+            NotRevived,
+            HeldTooLong,
+        ]);
         picture.unseen([NotTrusted, NamesDiffer, CopyNotUpdated, OtherRenewer]);
         return picture;
     };
     if let Belief::NotBelieved(reason) = situation.belief {
         // By this clock nothing can be said of any date.
-        picture.unseen([AlarmKind::Expired, AlarmKind::ExpiringSoon, AlarmKind::AuthorityExternal, AlarmKind::HeldTooLong]);
+        picture.unseen([
+            AlarmKind::Expired,
+            AlarmKind::ExpiringSoon,
+            AlarmKind::AuthorityExternal,
+            AlarmKind::HeldTooLong,
+        ]);
         picture.unseen([AlarmKind::NotRevived]);
         picture.alarms.extend(clock(situation, seen, reason));
     } else {
         expiry::add(situation, seen, memory, &mut picture);
-        picture.alarms.extend(seen.authorities.iter().filter_map(|(facts, judgement)| external(situation, seen, facts, judgement)));
+        picture.alarms.extend(
+            seen.authorities
+                .iter()
+                .filter_map(|(facts, judgement)| external(situation, seen, facts, judgement)),
+        );
         picture.alarms.extend(not_revived(situation, seen));
         picture.alarms.extend(held(situation, seen, memory));
     }
@@ -130,7 +151,9 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Picture {
         Some(files) => picture.alarms.extend(not_trusted(situation, files)),
         None => picture.unseen([AlarmKind::NotTrusted]),
     }
-    picture.alarms.extend(seen.credentials.iter().filter_map(|judged| names_differ(situation, seen, judged)));
+    picture
+        .alarms
+        .extend(seen.credentials.iter().filter_map(|judged| names_differ(situation, seen, judged)));
     for judged in seen.credentials {
         let Some(of) = judged.facts.credential.copy_of() else { continue };
         let name = &judged.facts.credential.name;
@@ -150,21 +173,52 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Picture {
 #[must_use]
 pub fn configuration_alarms(host: &str, now: Timestamp, trouble: Option<&str>) -> Picture {
     let configured = trouble.map_or(Configuration::Right, Configuration::Refused);
-    let situation = AlarmSituation { host, now, seen: None, belief: &Belief::Believed, trouble: None, configuration: configured };
+    let situation = AlarmSituation {
+        host,
+        now,
+        seen: None,
+        belief: &Belief::Believed,
+        trouble: None,
+        configuration: configured,
+    };
     let mut picture = Picture::default();
     configuration(&situation, &mut picture);
-    picture.unseen(AlarmKind::ALL.iter().copied().filter(|kind| *kind != AlarmKind::ConfigurationRefused));
+    picture.unseen(
+        AlarmKind::ALL.iter().copied().filter(|kind| *kind != AlarmKind::ConfigurationRefused),
+    );
     picture
 }
 
 impl AlarmSituation<'_> {
     /// An alarm that is new.
-    fn alarm(&self, kind: AlarmKind, entity: String, about: Vec<String>, text: String, reason: String, repair: String) -> Alarm {
+    fn alarm(
+        &self,
+        kind: AlarmKind,
+        entity: String,
+        about: Vec<String>,
+        text: String,
+        reason: String,
+        repair: String,
+    ) -> Alarm {
         Alarm { kind, entity, about, text, reason, repair, raised: self.now }
     }
 
-    fn on_host(&self, kind: AlarmKind, about: Vec<String>, text: &str, reason: String, repair: &str) -> Alarm {
-        self.alarm(kind, format!("host={}", self.host), about, text.to_owned(), reason, repair.to_owned())
+    fn on_host(
+        &self,
+        kind: AlarmKind,
+        about: Vec<String>,
+        text: &str,
+        reason: String,
+        repair: &str,
+    ) -> Alarm {
+        self.alarm(
+            kind,
+            format!("host={}", self.host),
+            about,
+            text.to_owned(),
+            reason,
+            repair.to_owned(),
+        )
     }
 }
 
@@ -177,7 +231,8 @@ fn configuration(situation: &AlarmSituation<'_>, picture: &mut Picture) {
             Vec::new(),
             "The configuration of kubecertd is refused, and an earlier one is in force.",
             trouble.to_owned(),
-            "Put right what the reason names, look at it with kubecertd config check, and take it with systemctl reload kubecertd.",
+            "Put right what the reason names, look at it with kubecertd config check, and take it \
+             with systemctl reload kubecertd.",
         )),
     }
 }
@@ -188,7 +243,8 @@ fn pass_failed(situation: &AlarmSituation<'_>) -> Option<Alarm> {
         Vec::new(),
         "kubecertd can't look after the certificates: no pass can be made.",
         situation.trouble?.to_owned(),
-        "Put right what the reason says; kubecertd tries again by itself, and sooner with systemctl kill -s USR1 kubecertd.",
+        "Put right what the reason says; kubecertd tries again by itself, and sooner with \
+         systemctl kill -s USR1 kubecertd.",
     ))
 }
 
@@ -201,7 +257,8 @@ fn renewal_failed(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Optio
         memory.failed.keys().map(ToString::to_string).collect(),
         "Kubernetes certificates renewal failed.",
         joined(&memory.failed),
-        "Put right what the reason says, then run kubecertd renew; kubecertd check shows what is left. What can mend by itself is tried again.",
+        "Put right what the reason says, then run kubecertd renew; kubecertd check shows what is \
+         left. What can mend by itself is tried again.",
     ))
 }
 
@@ -214,7 +271,8 @@ fn services_not_updated(situation: &AlarmSituation<'_>, memory: &AlarmMemory) ->
         memory.not_updated.keys().map(ToString::to_string).collect(),
         "Kubernetes certificates have been renewed but not all services have been updated.",
         joined(&memory.not_updated),
-        "Look at the services with kubecertd check -o wide and at their logs, and restart those that the reason names by hand; on StarlingX, lock and unlock the host.",
+        "Look at the services with kubecertd check -o wide and at their logs, and restart those \
+         that the reason names by hand; on StarlingX, lock and unlock the host.",
     ))
 }
 
@@ -223,20 +281,27 @@ fn joined<N: std::fmt::Display>(reasons: &BTreeMap<N, String>) -> String {
 }
 
 fn clock(situation: &AlarmSituation<'_>, seen: &Seen<'_>, reason: &str) -> Option<Alarm> {
-    let about: Vec<_> = seen.deferred.iter().map(|deferred| deferred.credential.to_string()).collect();
+    let about: Vec<_> =
+        seen.deferred.iter().map(|deferred| deferred.credential.to_string()).collect();
     (!about.is_empty()).then(|| {
         situation.on_host(
             AlarmKind::ClockNotBelieved,
             about,
             "Certificates are due, and nothing is signed because the clock can't be right.",
             reason.to_owned(),
-            "Set the clock (timedatectl), or where it is right run kubecertd renew --trust-clock once.",
+            "Set the clock (timedatectl), or where it is right run kubecertd renew --trust-clock \
+             once.",
         )
     })
 }
 
 /// Not for being external, which is a way to run a cluster: only when somebody has to use the key.
-fn external(situation: &AlarmSituation<'_>, seen: &Seen<'_>, facts: &AuthorityFacts, judgement: &AuthorityJudgement) -> Option<Alarm> {
+fn external(
+    situation: &AlarmSituation<'_>,
+    seen: &Seen<'_>,
+    facts: &AuthorityFacts,
+    judgement: &AuthorityJudgement,
+) -> Option<Alarm> {
     let name = &facts.authority.name;
     let ends_soon = |judged: &&Judged| {
         let credential = &judged.facts.credential;
@@ -245,58 +310,79 @@ fn external(situation: &AlarmSituation<'_>, seen: &Seen<'_>, facts: &AuthorityFa
             && credential.authority.as_ref() == Some(name)
             && leaf.is_some_and(|leaf| leaf.not_after <= situation.now.plus(seen.within))
     };
-    let about: Vec<_> = seen.credentials.iter().filter(ends_soon).map(|judged| judged.facts.credential.name.to_string()).collect();
+    let about: Vec<_> = seen
+        .credentials
+        .iter()
+        .filter(ends_soon)
+        .map(|judged| judged.facts.credential.name.to_string())
+        .collect();
     if judgement.condition != AuthorityCondition::External || about.is_empty() {
         return None;
     }
-    let reason = format!("{} is not on this node, so {} can't be renewed here", facts.authority.key, about.join(", "));
+    let reason = format!(
+        "{} is not on this node, so {} can't be renewed here",
+        facts.authority.key,
+        about.join(", ")
+    );
     Some(situation.alarm(
         AlarmKind::AuthorityExternal,
         format!("authority={name}"),
         about,
         format!("Certificates of the external authority {name} end soon."),
         reason,
-        "kubecertd csr --all makes a request for each; have them signed where the key is, and put each answer in place with kubecertd install NAME CERT.".to_owned(),
+        "kubecertd csr --all makes a request for each; have them signed where the key is, and put \
+         each answer in place with kubecertd install NAME CERT.".to_owned(),
     ))
 }
 
 /// A controller of several that was off for long: it may not belong to its cluster any more.
 fn not_revived(situation: &AlarmSituation<'_>, seen: &Seen<'_>) -> Option<Alarm> {
-    let waiting: Vec<_> = seen.deferred.iter().filter(|deferred| deferred.awaits == Awaited::Word).collect();
+    let waiting: Vec<_> =
+        seen.deferred.iter().filter(|deferred| deferred.awaits == Awaited::Word).collect();
     let reason = waiting.first()?.reason.clone();
     Some(situation.on_host(
         AlarmKind::NotRevived,
         waiting.iter().map(|deferred| deferred.credential.to_string()).collect(),
-        "What ended long ago on this controller of several is not renewed without an operator's word.",
+        "What ended long ago on this controller of several is not renewed without an operator's \
+         word.",
         reason,
-        "See on another controller whether this node still belongs to the cluster (kubectl get nodes; etcdctl member list): if so, run kubecertd renew --revive here; if not, take it out of service (kubeadm reset).",
+        "See on another controller whether this node still belongs to the cluster (kubectl get \
+         nodes; etcdctl member list): if so, run kubecertd renew --revive here; if not, take it \
+         out of service (kubeadm reset).",
     ))
 }
 
-/// What waits is told of in time for somebody to do something about it: a day before it goes ahead in any case, or when the reason to
-/// wait has no end of its own and lasts.
+/// What waits is told of in time for somebody to do something about it: a day before it goes ahead
+/// in any case, or when the reason to wait has no end of its own and lasts.
 fn held(situation: &AlarmSituation<'_>, seen: &Seen<'_>, memory: &AlarmMemory) -> Option<Alarm> {
     let soon = |deferred: &&Deferred| {
-        deferred.awaits == Awaited::Moment && deferred.urgent_from.is_some_and(|from| from <= situation.now.plus(LASTING))
+        deferred.awaits == Awaited::Moment
+            && deferred.urgent_from.is_some_and(|from| from <= situation.now.plus(LASTING))
     };
-    let about: Vec<_> = seen.deferred.iter().filter(soon).map(|deferred| deferred.credential.to_string()).collect();
+    let about: Vec<_> =
+        seen.deferred.iter().filter(soon).map(|deferred| deferred.credential.to_string()).collect();
     let lasts = |hold: &LongHold| situation.now >= hold.since.plus(LASTING);
     let stuck = memory.kubeadm.as_ref().filter(|hold| lasts(hold));
     if about.is_empty() && stuck.is_none() {
         return None;
     }
     let mut reasons: Vec<String> = seen.holds.iter().map(ToString::to_string).collect();
-    reasons.extend(stuck.map(|hold| format!("kubeadm (process {}) was first seen at {}", hold.pid, hold.since)));
+    reasons
+        .extend(stuck.map(|hold| {
+            format!("kubeadm (process {}) was first seen at {}", hold.pid, hold.since)
+        }));
     Some(situation.on_host(
         AlarmKind::HeldTooLong,
         about,
         "The renewal of certificates is held back, and that lasts.",
         reasons.join("; "),
-        "End what it waits for: kubecertd hold --end for an operator's hold, or the kubeadm that hangs. What is urgent goes ahead in any case.",
+        "End what it waits for: kubecertd hold --end for an operator's hold, or the kubeadm that \
+         hangs. What is urgent goes ahead in any case.",
     ))
 }
 
-/// None of it was used; but somebody may have tried something, or a backup is worth nothing when it is needed.
+/// None of it was used; but somebody may have tried something, or a backup is worth nothing when it
+/// is needed.
 fn not_trusted(situation: &AlarmSituation<'_>, files: &[String]) -> Option<Alarm> {
     if files.is_empty() {
         return None;
@@ -304,9 +390,11 @@ fn not_trusted(situation: &AlarmSituation<'_>, files: &[String]) -> Option<Alarm
     Some(situation.on_host(
         AlarmKind::NotTrusted,
         Vec::new(),
-        "What kubecertd remembers, or its backups, can have been changed by others than root, and is not used.",
+        "What kubecertd remembers, or its backups, can have been changed by others than root, and \
+         is not used.",
         files.join("; "),
-        "Find out how that came to be. Then do what the reason says, or remove the files: all but the backups is made anew.",
+        "Find out how that came to be. Then do what the reason says, or remove the files: all but \
+         the backups is made anew.",
     ))
 }
 
@@ -315,16 +403,23 @@ fn names_differ(situation: &AlarmSituation<'_>, seen: &Seen<'_>, judged: &Judged
     let name = &judged.facts.credential.name;
     let lacking = seen.lacking.get(name)?;
     let reason = format!(
-        "the manifests, the kubeconfigs and the name of the node say that it is reached there, and {} lacks that",
+        "the manifests, the kubeconfigs and the name of the node say that it is reached there, and \
+         {} lacks that",
         judged.facts.credential.location
     );
     Some(situation.alarm(
         AlarmKind::NamesDiffer,
         format!("credential={name}"),
         vec![name.to_string()],
-        format!("The certificate {name} is not valid for {}, where it is served.", lacking.join(", ")),
+        format!(
+            "The certificate {name} is not valid for {}, where it is served.",
+            lacking.join(", ")
+        ),
         reason,
-        format!("A renewal keeps the names as they are, unless they are named: {}", with_names(name, lacking)),
+        format!(
+            "A renewal keeps the names as they are, unless they are named: {}",
+            with_names(name, lacking)
+        ),
     ))
 }
 
@@ -333,7 +428,12 @@ fn is_in_step(judged: &Judged) -> bool {
 }
 
 /// Not while it only waits for a better moment.
-fn copy_not_updated(situation: &AlarmSituation<'_>, seen: &Seen<'_>, judged: &Judged, original: &CredentialName) -> Option<Alarm> {
+fn copy_not_updated(
+    situation: &AlarmSituation<'_>,
+    seen: &Seen<'_>,
+    judged: &Judged,
+    original: &CredentialName,
+) -> Option<Alarm> {
     let name = &judged.facts.credential.name;
     let waits = seen.deferred.iter().any(|deferred| deferred.credential == *name);
     let asked = seen.only.is_empty() || seen.only.contains(name) || seen.only.contains(original);
@@ -342,15 +442,23 @@ fn copy_not_updated(situation: &AlarmSituation<'_>, seen: &Seen<'_>, judged: &Ju
         (_, Action::Copy) if asked && !waits => {}
         _ => return None,
     }
-    let reason =
-        seen.not_copied.get(name).map_or_else(|| judged.judgement.reason.clone(), |why| format!("{}; {why}", judged.judgement.reason));
+    let reason = seen.not_copied.get(name).map_or_else(
+        || judged.judgement.reason.clone(),
+        |why| format!("{}; {why}", judged.judgement.reason),
+    );
     Some(situation.alarm(
         AlarmKind::CopyNotUpdated,
         format!("copy={name}"),
         vec![name.to_string()],
-        format!("{} does not follow {original}, whose copy it is.", judged.facts.credential.location),
+        format!(
+            "{} does not follow {original}, whose copy it is.",
+            judged.facts.credential.location
+        ),
         reason,
-        format!("Put what {original} holds into it, key included, and it follows again; or take the copy out of the configuration. kubecertd check shows the state."),
+        format!(
+            "Put what {original} holds into it, key included, and it follows again; or take \
+            the copy out of the configuration. kubecertd check shows the state."
+        ),
     ))
 }
 
@@ -359,8 +467,13 @@ fn other_renewer(situation: &AlarmSituation<'_>, renewer: &OtherRenewer) -> Alar
         AlarmKind::OtherRenewer,
         format!("file={}", renewer.file),
         vec![renewer.file.to_string()],
-        format!("Something else renews the certificates on a schedule of its own: {}.", renewer.file),
+        format!(
+            "Something else renews the certificates on a schedule of its own: {}.",
+            renewer.file
+        ),
         renewer.what.clone(),
-        "Take one of the two out of service: remove the cron entry or systemctl disable --now the timer, so that services are not restarted twice.".to_owned(),
+        "Take one of the two out of service: remove the cron entry or systemctl disable --now the \
+         timer, so that services are not restarted twice."
+            .to_owned(),
     )
 }

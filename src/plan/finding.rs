@@ -20,7 +20,8 @@ pub enum Finding {
         /// When it was restarted.
         restarted: Timestamp,
     },
-    /// It works with an earlier certificate, and the one on the disk is of no use: a restart would do harm.
+    /// It works with an earlier certificate, and the one on the disk is of no use: a restart would
+    /// do harm.
     Worse {
         /// The service.
         service: ServiceName,
@@ -29,7 +30,8 @@ pub enum Finding {
         /// What is wrong with the one on the disk.
         condition: Condition,
     },
-    /// It works with an earlier certificate of a credential that kubelet looks after; kubelet is not restarted for it.
+    /// It works with an earlier certificate of a credential that kubelet looks after; kubelet is
+    /// not restarted for it.
     LeftToKubelet {
         /// The service.
         service: ServiceName,
@@ -73,21 +75,40 @@ impl fmt::Display for Finding {
         match self {
             Self::StillStale { service, credential, evidence, restarted } => write!(
                 f,
-                "{service} still works with an earlier {credential}, {evidence}, though it was restarted for it at {restarted}: it is not restarted again"
+                "{service} still works with an earlier {credential}, {evidence}, though it was \
+                 restarted for it at {restarted}: it is not restarted again"
             ),
             Self::Worse { service, credential, condition } => {
-                write!(f, "{service} works with an earlier {credential}, and the one on the disk is {condition}: it is left alone")
+                write!(
+                    f,
+                    "{service} works with an earlier {credential}, and the one on the disk is \
+                     {condition}: it is left alone"
+                )
             }
             Self::LeftToKubelet { service, credential } => {
-                write!(f, "{service} works with an earlier {credential}: it is for kubelet to take the new one")
+                write!(
+                    f,
+                    "{service} works with an earlier {credential}: it is for kubelet to take the \
+                     new one"
+                )
             }
             Self::Unknown { service, credential, reason } => {
-                write!(f, "whether {service} works with the present {credential} is not known: {reason}")
+                write!(
+                    f,
+                    "whether {service} works with the present {credential} is not known: {reason}"
+                )
             }
             Self::Down { service, reason } => write!(f, "{service} does not run: {reason}"),
-            Self::Unseen { service, reason } => write!(f, "whether {service} runs is not known: {reason}"),
+            Self::Unseen { service, reason } => {
+                write!(f, "whether {service} runs is not known: {reason}")
+            }
             Self::StillOld { service, age } => {
-                write!(f, "{service} has been running for {}, though it was to be restarted for it: it is not restarted again", span(*age))
+                write!(
+                    f,
+                    "{service} has been running for {}, though it was to be restarted for it: it \
+                     is not restarted again",
+                    span(*age)
+                )
             }
         }
     }

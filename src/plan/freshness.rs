@@ -1,18 +1,21 @@
-//! The evidence: whether a service works with the credential that is on the disk, and by what that is known.
+//! The evidence: whether a service works with the credential that is on the disk, and by what that
+//! is known.
 //!
-//! What a service serves is the best evidence, then the file as it sees it, then when it started. What reloads by itself is
-//! never judged by time: an old process serves a new certificate. And a connection that is open keeps what it began with.
+//! What a service serves is the best evidence, then the file as it sees it, then when it started.
+//! What reloads by itself is never judged by time: an old process serves a new certificate. And a
+//! connection that is open keeps what it began with.
 
 use std::time::Duration;
 
 use super::steps::Judged;
 use crate::model::{
-    Appeared, CredentialName, Evidence, Freshness, Holding, Instance, Leaf, Material, NotedConnections, Presence, Sees, Serves,
-    ServiceFacts, ServiceMemory, ServiceName, Takes, Timestamp,
+    Appeared, CredentialName, Evidence, Freshness, Holding, Instance, Leaf, Material,
+    NotedConnections, Presence, Sees, Serves, ServiceFacts, ServiceMemory, ServiceName, Takes,
+    Timestamp,
 };
 
-/// How long before the end of the certificate that they carry connections are closed. A pass is made every day, and one day
-/// of the year has 25 hours.
+/// How long before the end of the certificate that they carry connections are closed. A pass is
+/// made every day, and one day of the year has 25 hours.
 const CLOSE_BEFORE: Duration = Duration::from_secs(36 * 3_600);
 
 /// A service with all that is known and thought of it.
@@ -24,15 +27,26 @@ pub struct JudgedService {
     pub freshness: Vec<(CredentialName, Freshness)>,
 }
 
-/// What is thought of a service. The memory is one that has taken note of these facts (see [`super::note_contents`] and
-/// [`super::note_connections`]); a look that changes nothing lets a copy of it do so.
+/// What is thought of a service. The memory is one that has taken note of these facts (see
+/// [`super::note_contents`] and [`super::note_connections`]); a look that changes nothing lets a
+/// copy of it do so.
 #[must_use]
-pub fn judge_service(facts: &ServiceFacts, credentials: &[Judged], memory: &ServiceMemory, now: Timestamp) -> JudgedService {
+pub fn judge_service(
+    facts: &ServiceFacts,
+    credentials: &[Judged],
+    memory: &ServiceMemory,
+    now: Timestamp,
+) -> JudgedService {
     let of = |name: &CredentialName| match freshness(facts, name, credentials, memory, now) {
         Ok(freshness) => freshness,
         Err(reason) => Freshness::Unknown(reason),
     };
-    let freshness = facts.service.uses.iter().map(|one| (one.credential.clone(), of(&one.credential))).collect();
+    let freshness = facts
+        .service
+        .uses
+        .iter()
+        .map(|one| (one.credential.clone(), of(&one.credential)))
+        .collect();
     JudgedService { facts: facts.clone(), freshness }
 }
 
@@ -47,12 +61,22 @@ fn freshness(
         Presence::Running(instance) => instance,
         Presence::Absent | Presence::Down(_) => return Ok(Freshness::NotRunning),
         Presence::Unknown(reason) => return Err(reason.clone()),
-        Presence::OutOfSight => return out_of_sight(facts, name, on_disk(credentials, name)?, memory),
+        Presence::OutOfSight => {
+            return out_of_sight(facts, name, on_disk(credentials, name)?, memory);
+        }
     };
     let leaf = on_disk(credentials, name)?;
-    let holding = facts.holds.iter().find(|holding| holding.credential == *name).ok_or("nothing was found out about it")?;
+    let holding = facts
+        .holds
+        .iter()
+        .find(|holding| holding.credential == *name)
+        .ok_or("nothing was found out about it")?;
     if let Some(Serves::Certificate { fingerprint, .. }) = &holding.serves {
-        return Ok(if *fingerprint == leaf.fingerprint { Freshness::Fresh(Evidence::Serves) } else { Freshness::Stale(Evidence::Serves) });
+        return Ok(if *fingerprint == leaf.fingerprint {
+            Freshness::Fresh(Evidence::Serves)
+        } else {
+            Freshness::Stale(Evidence::Serves)
+        });
     }
     if holding.sees.iter().any(|(_, sees)| *sees == Sees::Another) {
         return Ok(Freshness::Stale(Evidence::Sees));
@@ -60,9 +84,14 @@ fn freshness(
     let appeared = || appeared(memory, name, leaf);
     match (holding.takes, &holding.serves) {
         (Takes::Reloads, None) => Ok(Freshness::ByItself),
-        (Takes::Reloads, Some(Serves::NotItsOwn(reason) | Serves::Nothing(reason))) => Err(reason.clone()),
+        (Takes::Reloads, Some(Serves::NotItsOwn(reason) | Serves::Nothing(reason))) => {
+            Err(reason.clone())
+        }
         (Takes::Reloads, Some(Serves::Certificate { .. })) => Ok(Freshness::ByItself), // decided above
-        (Takes::Restart, _) if facts.service.kind.keeps_running() && was_told(facts, name, leaf, memory) == Some(true) => {
+        (Takes::Restart, _)
+            if facts.service.kind.keeps_running()
+                && was_told(facts, name, leaf, memory) == Some(true) =>
+        {
             Ok(Freshness::Fresh(Evidence::Told))
         }
         (Takes::Restart, _) => Ok(by_start(instance, appeared()?)),
@@ -74,7 +103,12 @@ fn freshness(
 }
 
 /// It works with what it was told of last.
-fn out_of_sight(facts: &ServiceFacts, name: &CredentialName, leaf: &Leaf, memory: &ServiceMemory) -> Result<Freshness, String> {
+fn out_of_sight(
+    facts: &ServiceFacts,
+    name: &CredentialName,
+    leaf: &Leaf,
+    memory: &ServiceMemory,
+) -> Result<Freshness, String> {
     match was_told(facts, name, leaf, memory) {
         Some(true) => Ok(Freshness::Fresh(Evidence::Told)),
         Some(false) => Ok(Freshness::Stale(Evidence::Told)),
@@ -82,23 +116,41 @@ fn out_of_sight(facts: &ServiceFacts, name: &CredentialName, leaf: &Leaf, memory
     }
 }
 
-/// Whether the last that a service was told of is this certificate; `None` where it was never told of any.
-fn was_told(facts: &ServiceFacts, name: &CredentialName, leaf: &Leaf, memory: &ServiceMemory) -> Option<bool> {
-    let told = memory.told.iter().find(|told| told.service == facts.service.name && told.credential == *name)?;
+/// Whether the last that a service was told of is this certificate; `None` where it was never told
+/// of any.
+fn was_told(
+    facts: &ServiceFacts,
+    name: &CredentialName,
+    leaf: &Leaf,
+    memory: &ServiceMemory,
+) -> Option<bool> {
+    let told = memory
+        .told
+        .iter()
+        .find(|told| told.service == facts.service.name && told.credential == *name)?;
     Some(told.fingerprint == leaf.fingerprint.to_string())
 }
 
 /// The certificate that a service should work with.
-pub(super) fn on_disk<'j>(credentials: &'j [Judged], name: &CredentialName) -> Result<&'j Leaf, String> {
-    let judged = Judged::find(credentials, name).ok_or_else(|| format!("{name} is not among the credentials of this node"))?;
+pub(super) fn on_disk<'j>(
+    credentials: &'j [Judged],
+    name: &CredentialName,
+) -> Result<&'j Leaf, String> {
+    let judged = Judged::find(credentials, name)
+        .ok_or_else(|| format!("{name} is not among the credentials of this node"))?;
     match &judged.facts.material {
         Material::Whole(leaf) => Ok(leaf),
         _ => Err(judged.judgement.reason.clone()),
     }
 }
 
-fn appeared<'m>(memory: &'m ServiceMemory, name: &CredentialName, leaf: &Leaf) -> Result<&'m Appeared, String> {
-    let known = memory.appeared.get(name).filter(|known| known.fingerprint == leaf.fingerprint.to_string());
+fn appeared<'m>(
+    memory: &'m ServiceMemory,
+    name: &CredentialName,
+    leaf: &Leaf,
+) -> Result<&'m Appeared, String> {
+    let known =
+        memory.appeared.get(name).filter(|known| known.fingerprint == leaf.fingerprint.to_string());
     known.ok_or_else(|| format!("since when {name} is what it is now is not known"))
 }
 
@@ -108,13 +160,20 @@ pub(super) fn started_before(instance: &Instance, appeared: &Appeared) -> bool {
 }
 
 fn by_start(instance: &Instance, appeared: &Appeared) -> Freshness {
-    if started_before(instance, appeared) { Freshness::Stale(Evidence::Started) } else { Freshness::Fresh(Evidence::Started) }
+    if started_before(instance, appeared) {
+        Freshness::Stale(Evidence::Started)
+    } else {
+        Freshness::Fresh(Evidence::Started)
+    }
 }
 
 fn by_connections(lingering: &Lingering, now: Timestamp) -> Freshness {
     match lingering.cookies.len() {
         0 => Freshness::Fresh(Evidence::Connections),
-        connections => Freshness::Lingering { connections, until: lingering.end.map_or(now, |end| end.minus(CLOSE_BEFORE)) },
+        connections => Freshness::Lingering {
+            connections,
+            until: lingering.end.map_or(now, |end| end.minus(CLOSE_BEFORE)),
+        },
     }
 }
 
@@ -126,8 +185,8 @@ pub(super) struct Lingering {
     pub end: Option<Timestamp>,
 }
 
-/// Those that were noted and are still open. Where nothing was noted for the present content, and the process was there
-/// before it, all of them count. `None` where they can't be looked at.
+/// Those that were noted and are still open. Where nothing was noted for the present content, and
+/// the process was there before it, all of them count. `None` where they can't be looked at.
 pub(super) fn lingering(
     service: &ServiceName,
     holding: &Holding,
@@ -136,16 +195,23 @@ pub(super) fn lingering(
     memory: &ServiceMemory,
 ) -> Option<Lingering> {
     let connections = holding.connections.as_ref()?;
-    let mine =
-        |note: &&NotedConnections| note.service == *service && note.credential == holding.credential && note.boot == instance.started.boot;
+    let mine = |note: &&NotedConnections| {
+        note.service == *service
+            && note.credential == holding.credential
+            && note.boot == instance.started.boot
+    };
     let notes: Vec<_> = memory.connections.iter().filter(mine).collect();
     let is_noted = notes.iter().any(|note| note.fingerprint == appeared.fingerprint);
     if !is_noted && started_before(instance, appeared) {
-        return Some(Lingering { cookies: connections.clone(), end: appeared.held_until(&instance.started) });
+        return Some(Lingering {
+            cookies: connections.clone(),
+            end: appeared.held_until(&instance.started),
+        });
     }
     let carries = |cookie: &u64| notes.iter().any(|note| note.cookies.contains(cookie));
     let cookies: Vec<u64> = connections.iter().copied().filter(carries).collect();
-    let open = notes.iter().filter(|note| note.cookies.iter().any(|cookie| cookies.contains(cookie)));
+    let open =
+        notes.iter().filter(|note| note.cookies.iter().any(|cookie| cookies.contains(cookie)));
     Some(Lingering { end: open.filter_map(|note| note.end).min(), cookies })
 }
 

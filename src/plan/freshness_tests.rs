@@ -6,7 +6,10 @@ use crate::plan::{note_out_of_sight, note_told};
 const AT: u64 = 5_000;
 
 fn memory() -> ServiceMemory {
-    ServiceMemory { appeared: [(name("one"), appeared_at("new", AT, Some(now().plus(days(10)))))].into(), ..ServiceMemory::default() }
+    ServiceMemory {
+        appeared: [(name("one"), appeared_at("new", AT, Some(now().plus(days(10)))))].into(),
+        ..ServiceMemory::default()
+    }
 }
 
 fn look(facts: &ServiceFacts, memory: &ServiceMemory) -> Freshness {
@@ -37,8 +40,16 @@ fn what_is_served_outweighs_everything_else() {
                     holding.sees = vec![seen(Sees::Another)];
                 })
             };
-            assert_eq!(look(&served("new"), &memory()), Freshness::Fresh(Evidence::Serves), "{takes:?}");
-            assert_eq!(look(&served("old"), &memory()), Freshness::Stale(Evidence::Serves), "{takes:?}");
+            assert_eq!(
+                look(&served("new"), &memory()),
+                Freshness::Fresh(Evidence::Serves),
+                "{takes:?}"
+            );
+            assert_eq!(
+                look(&served("old"), &memory()),
+                Freshness::Stale(Evidence::Serves),
+                "{takes:?}"
+            );
         }
     }
 }
@@ -47,7 +58,10 @@ fn what_is_served_outweighs_everything_else() {
 fn what_reloads_by_itself_is_never_judged_by_time() {
     for started in [AT - 1, AT + 1] {
         assert_eq!(look(&with(Takes::Reloads, started, |_| {}), &memory()), Freshness::ByItself);
-        for (serves, reason) in [(Serves::NotItsOwn("haproxy".into()), "haproxy"), (Serves::Nothing("refused".into()), "refused")] {
+        for (serves, reason) in [
+            (Serves::NotItsOwn("haproxy".into()), "haproxy"),
+            (Serves::Nothing("refused".into()), "refused"),
+        ] {
             let facts = with(Takes::Reloads, started, |holding| holding.serves = Some(serves));
             assert_eq!(look(&facts, &memory()), unknown(reason));
         }
@@ -56,22 +70,32 @@ fn what_reloads_by_itself_is_never_judged_by_time() {
 
 #[test]
 fn a_probe_that_proves_nothing_leaves_it_to_other_evidence() {
-    let facts = with(Takes::Restart, AT - 1, |holding| holding.serves = Some(Serves::NotItsOwn("haproxy".into())));
+    let facts = with(Takes::Restart, AT - 1, |holding| {
+        holding.serves = Some(Serves::NotItsOwn("haproxy".into()))
+    });
     assert_eq!(look(&facts, &memory()), Freshness::Stale(Evidence::Started));
 }
 
 #[test]
 fn one_file_that_is_seen_otherwise_makes_it_stale_whenever_it_started() {
     for takes in [Takes::Reloads, Takes::Restart, Takes::NewConnections] {
-        let facts = with(takes, AT + 1, |holding| holding.sees = vec![seen(Sees::Same), seen(Sees::Another)]);
+        let facts = with(takes, AT + 1, |holding| {
+            holding.sees = vec![seen(Sees::Same), seen(Sees::Another)]
+        });
         assert_eq!(look(&facts, &memory()), Freshness::Stale(Evidence::Sees), "{takes:?}");
     }
 }
 
 #[test]
 fn the_start_decides_where_nothing_is_seen_otherwise() {
-    for sees in [vec![], vec![seen(Sees::Same)], vec![seen(Sees::Nothing)], vec![seen(Sees::Unknown("gone".into()))]] {
-        let started = |at| look(&with(Takes::Restart, at, |holding| holding.sees = sees.clone()), &memory());
+    for sees in [
+        vec![],
+        vec![seen(Sees::Same)],
+        vec![seen(Sees::Nothing)],
+        vec![seen(Sees::Unknown("gone".into()))],
+    ] {
+        let started =
+            |at| look(&with(Takes::Restart, at, |holding| holding.sees = sees.clone()), &memory());
         assert_eq!(started(AT - 1), Freshness::Stale(Evidence::Started), "{sees:?}");
         assert_eq!(started(AT), Freshness::Fresh(Evidence::Started), "{sees:?}");
     }
@@ -81,7 +105,10 @@ fn the_start_decides_where_nothing_is_seen_otherwise() {
 fn what_appeared_before_the_machine_started_is_older_than_all_that_runs() {
     let mut memory = memory();
     memory.appeared.get_mut(&name("one")).unwrap().at.boot = crate::model::BootId("earlier".into());
-    assert_eq!(look(&with(Takes::Restart, AT - 1, |_| {}), &memory), Freshness::Fresh(Evidence::Started));
+    assert_eq!(
+        look(&with(Takes::Restart, AT - 1, |_| {}), &memory),
+        Freshness::Fresh(Evidence::Started)
+    );
 }
 
 #[test]
@@ -90,7 +117,10 @@ fn without_memory_of_this_very_content_time_tells_nothing() {
     other.appeared.get_mut(&name("one")).unwrap().fingerprint = Digest::of(b"other").to_string();
     for memory in [ServiceMemory::default(), other] {
         for takes in [Takes::Restart, Takes::NewConnections] {
-            assert_eq!(look(&with(takes, AT, |_| {}), &memory), unknown("since when one is what it is now is not known"));
+            assert_eq!(
+                look(&with(takes, AT, |_| {}), &memory),
+                unknown("since when one is what it is now is not known")
+            );
         }
     }
 }
@@ -100,9 +130,18 @@ fn noted_connections_that_are_still_open_linger_until_shortly_before_the_end_of_
     let end = now().plus(days(10));
     let mut memory = memory();
     memory.connections.push(noted("api", "one", "new", &[7, 8, 9], Some(end)));
-    let open =
-        |cookies: &[u64]| look(&with(Takes::NewConnections, AT - 1, |holding| holding.connections = Some(cookies.to_vec())), &memory);
-    assert_eq!(open(&[8, 9, 10]), Freshness::Lingering { connections: 2, until: end.minus(CLOSE_BEFORE) });
+    let open = |cookies: &[u64]| {
+        look(
+            &with(Takes::NewConnections, AT - 1, |holding| {
+                holding.connections = Some(cookies.to_vec())
+            }),
+            &memory,
+        )
+    };
+    assert_eq!(
+        open(&[8, 9, 10]),
+        Freshness::Lingering { connections: 2, until: end.minus(CLOSE_BEFORE) }
+    );
     assert_eq!(open(&[10, 11]), Freshness::Fresh(Evidence::Connections));
     assert_eq!(open(&[]), Freshness::Fresh(Evidence::Connections));
 }
@@ -112,8 +151,14 @@ fn a_connection_that_outlived_two_renewals_ends_with_the_first() {
     let mut memory = memory();
     memory.connections.push(noted("api", "one", "older", &[7], Some(now().plus(days(3)))));
     memory.connections.push(noted("api", "one", "new", &[7, 8], Some(now().plus(days(9)))));
-    let open =
-        |cookies: &[u64]| look(&with(Takes::NewConnections, AT - 1, |holding| holding.connections = Some(cookies.to_vec())), &memory);
+    let open = |cookies: &[u64]| {
+        look(
+            &with(Takes::NewConnections, AT - 1, |holding| {
+                holding.connections = Some(cookies.to_vec())
+            }),
+            &memory,
+        )
+    };
     let until = |end| now().plus(days(end)).minus(CLOSE_BEFORE);
     assert_eq!(open(&[7, 8]), Freshness::Lingering { connections: 2, until: until(3) });
     assert_eq!(open(&[8]), Freshness::Lingering { connections: 1, until: until(9) });
@@ -134,14 +179,21 @@ fn notes_of_others_or_of_another_run_of_the_machine_count_for_nothing() {
 #[test]
 fn without_a_note_all_connections_of_what_was_there_before_count() {
     let open = |started, memory: &ServiceMemory| {
-        look(&with(Takes::NewConnections, started, |holding| holding.connections = Some(vec![7, 8])), memory)
+        look(
+            &with(Takes::NewConnections, started, |holding| holding.connections = Some(vec![7, 8])),
+            memory,
+        )
     };
     let until = now().plus(days(10)).minus(CLOSE_BEFORE);
     assert_eq!(open(AT - 1, &memory()), Freshness::Lingering { connections: 2, until });
     assert_eq!(open(AT, &memory()), Freshness::Fresh(Evidence::Connections));
     let mut forgotten = memory();
     forgotten.appeared.get_mut(&name("one")).unwrap().earlier.clear();
-    assert_eq!(open(AT - 1, &forgotten), Freshness::Lingering { connections: 2, until: now() }, "no end is known");
+    assert_eq!(
+        open(AT - 1, &forgotten),
+        Freshness::Lingering { connections: 2, until: now() },
+        "no end is known"
+    );
 }
 
 #[test]
@@ -152,7 +204,8 @@ fn connections_that_can_not_be_looked_at_are_not_taken_for_none() {
 
 #[test]
 fn what_does_not_run_or_is_not_seen_is_neither_fresh_nor_stale() {
-    let presence = |presence| look(&ServiceFacts { presence, ..with(Takes::Restart, AT, |_| {}) }, &memory());
+    let presence =
+        |presence| look(&ServiceFacts { presence, ..with(Takes::Restart, AT, |_| {}) }, &memory());
     assert_eq!(presence(Presence::Absent), Freshness::NotRunning);
     assert_eq!(presence(Presence::Down("exited".into())), Freshness::NotRunning);
     assert_eq!(presence(Presence::Unknown("no answer".into())), unknown("no answer"));
@@ -167,7 +220,10 @@ fn a_credential_that_is_not_whole_is_nothing_to_compare_with() {
     let found = judge_service(&facts, &[broken], &memory(), now());
     assert_eq!(found.freshness, [(name("one"), unknown("the reason of its judgement"))]);
     let found = judge_service(&facts, &[], &memory(), now());
-    assert_eq!(found.freshness, [(name("one"), unknown("one is not among the credentials of this node"))]);
+    assert_eq!(
+        found.freshness,
+        [(name("one"), unknown("one is not among the credentials of this node"))]
+    );
 }
 
 #[test]
@@ -180,7 +236,8 @@ fn a_use_that_nothing_was_found_of_is_not_passed_over() {
 /// A service that goes on running when it is told of something new.
 fn told_in_place(started: u64) -> ServiceFacts {
     let mut facts = with(Takes::Restart, started, |_| {});
-    facts.service.kind = ServiceKind::Unit { unit: "haproxy.service".into(), refresh: UnitRefresh::Reload };
+    facts.service.kind =
+        ServiceKind::Unit { unit: "haproxy.service".into(), refresh: UnitRefresh::Reload };
     facts
 }
 
@@ -196,22 +253,39 @@ fn what_goes_on_running_works_with_what_it_was_told_of() {
     note_told(&mut memory, &step_for(&facts, "new"));
     assert_eq!(look(&facts, &memory), Freshness::Fresh(Evidence::Told));
     note_told(&mut memory, &step_for(&facts, "older"));
-    assert_eq!(look(&facts, &memory), Freshness::Stale(Evidence::Started), "it was told of another one");
-    assert_eq!(look(&told_in_place(AT + 1), &memory), Freshness::Fresh(Evidence::Started), "it began anew since");
+    assert_eq!(
+        look(&facts, &memory),
+        Freshness::Stale(Evidence::Started),
+        "it was told of another one"
+    );
+    assert_eq!(
+        look(&told_in_place(AT + 1), &memory),
+        Freshness::Fresh(Evidence::Started),
+        "it began anew since"
+    );
     let restarted = with(Takes::Restart, AT - 1, |_| {});
     note_told(&mut memory, &step_for(&restarted, "new"));
-    assert_eq!(look(&restarted, &memory), Freshness::Stale(Evidence::Started), "a container that is the same was not restarted");
+    assert_eq!(
+        look(&restarted, &memory),
+        Freshness::Stale(Evidence::Started),
+        "a container that is the same was not restarted"
+    );
 }
 
 /// It may have been configured an hour ago, and the first pass that hears of it renews.
 #[test]
 fn what_only_a_command_reaches_is_told_of_what_was_renewed_before_it_was_ever_heard_of() {
     let mut facts = with(Takes::Restart, AT, |_| {});
-    facts.service.kind = ServiceKind::Command { command: vec!["/bin/true".into()], limit: Duration::ZERO };
+    facts.service.kind =
+        ServiceKind::Command { command: vec!["/bin/true".into()], limit: Duration::ZERO };
     facts.presence = Presence::OutOfSight;
     let mut memory = memory();
     let leaf = judged("one", "new").facts.material.leaf().unwrap().clone();
-    let replaced = [Replaced { credential: name("one"), fingerprint: leaf.fingerprint, not_after: leaf.not_after }];
+    let replaced = [Replaced {
+        credential: name("one"),
+        fingerprint: leaf.fingerprint,
+        not_after: leaf.not_after,
+    }];
     note_out_of_sight(&mut memory, std::slice::from_ref(&facts), &replaced);
     assert_eq!(look(&facts, &memory), Freshness::Stale(Evidence::Told));
     note_told(&mut memory, &step_for(&facts, "new"));
@@ -221,17 +295,28 @@ fn what_only_a_command_reaches_is_told_of_what_was_renewed_before_it_was_ever_he
 #[test]
 fn what_only_a_command_reaches_is_told_of_each_change_and_of_nothing_else() {
     let mut facts = with(Takes::Restart, AT, |_| {});
-    facts.service.kind = ServiceKind::Command { command: vec!["/bin/true".into()], limit: Duration::ZERO };
+    facts.service.kind =
+        ServiceKind::Command { command: vec!["/bin/true".into()], limit: Duration::ZERO };
     facts.presence = Presence::OutOfSight;
     let mut memory = memory();
     assert_eq!(look(&facts, &memory), unknown("what it was told last is not known"));
     note_out_of_sight(&mut memory, std::slice::from_ref(&facts), &[]);
-    assert_eq!(look(&facts, &memory), Freshness::Fresh(Evidence::Told), "nothing is known against it");
-    let newer = |memory: &ServiceMemory| judge_service(&facts, &[judged("one", "newer")], memory, now()).freshness[0].1.clone();
+    assert_eq!(
+        look(&facts, &memory),
+        Freshness::Fresh(Evidence::Told),
+        "nothing is known against it"
+    );
+    let newer = |memory: &ServiceMemory| {
+        judge_service(&facts, &[judged("one", "newer")], memory, now()).freshness[0].1.clone()
+    };
     assert_eq!(newer(&memory), Freshness::Stale(Evidence::Told));
     memory.appeared.insert(name("one"), appeared_at("newer", AT + 1, None));
     note_out_of_sight(&mut memory, std::slice::from_ref(&facts), &[]);
-    assert_eq!(newer(&memory), Freshness::Stale(Evidence::Told), "it was told of an earlier one, whenever that was");
+    assert_eq!(
+        newer(&memory),
+        Freshness::Stale(Evidence::Told),
+        "it was told of an earlier one, whenever that was"
+    );
     note_told(&mut memory, &step_for(&facts, "newer"));
     assert_eq!(newer(&memory), Freshness::Fresh(Evidence::Told));
 }

@@ -1,5 +1,5 @@
-//! The table: what each state of a credential means and what is done about it. `docs/judging.md` is this table in
-//! print; a test holds the two together.
+//! The table: what each state of a credential means and what is done about it. `docs/judging.md` is
+//! this table in print; a test holds the two together.
 
 use std::time::Duration;
 
@@ -7,19 +7,21 @@ use super::copies::judge_copy;
 use super::kubelet::{as_kubelet_starts, healed_here, kubelet_action, left_to_others};
 use super::words::{remaining, span};
 use crate::model::{
-    Action, AuthorityCondition, AuthorityFacts, AuthorityJudgement, AuthorityKey, AuthorityState, Condition, CredentialFacts, Judgement,
-    LEAST_GAIN, Leaf, Material, Need, Policy, Renewal, Signer, Timestamp,
+    Action, AuthorityCondition, AuthorityFacts, AuthorityJudgement, AuthorityKey, AuthorityState,
+    Condition, CredentialFacts, Judgement, LEAST_GAIN, Leaf, Material, Need, Policy, Renewal,
+    Signer, Timestamp,
 };
 
-/// What is done about a credential of ours in this state, with its authority in that state. `backup` tells whether
-/// there is a backup to repair it from.
+/// What is done about a credential of ours in this state, with its authority in that state.
+/// `backup` tells whether there is a backup to repair it from.
 #[must_use]
 pub fn action(condition: Condition, authority: AuthorityCondition, backup: bool) -> Action {
     use AuthorityCondition as A;
     use Condition as C;
     match (condition, authority) {
         (C::Fresh | C::Absent, _) => Action::Nothing,
-        // Foreign to an authority that does not fit its own key: it is the authority that looks wrong.
+        // Foreign to an authority that does not fit its own key: it is the authority that looks
+        // wrong.
         (C::ForeignIssuer | C::SelfSigned, A::KeyUnusable) => Action::Error,
         (C::EndsWithAuthority | C::ForeignIssuer | C::SelfSigned, _) => Action::Report,
         (C::Due | C::Urgent | C::Expired | C::NotYetValid, A::Usable) => Action::Renew,
@@ -32,40 +34,65 @@ pub fn action(condition: Condition, authority: AuthorityCondition, backup: bool)
 
 /// What is thought of a credential. `authority` is the one its entry names, if it names one.
 #[must_use]
-pub fn judge(facts: &CredentialFacts, authority: Option<&AuthorityFacts>, policy: &Policy, now: Timestamp) -> Judgement {
+pub fn judge(
+    facts: &CredentialFacts,
+    authority: Option<&AuthorityFacts>,
+    policy: &Policy,
+    now: Timestamp,
+) -> Judgement {
     if let Some(of) = facts.credential.copy_of() {
         return judge_copy(facts, of, now);
     }
     match (as_kubelet_starts(facts, now), &facts.kubelet) {
         (Some(embedded), Some(client)) => {
             let judgement = judge_as_found(&embedded, authority, policy, now);
-            let reason = format!("{} embeds a client certificate of its own: {}", client.kubeconfig, judgement.reason);
+            let reason = format!(
+                "{} embeds a client certificate of its own: {}",
+                client.kubeconfig, judgement.reason
+            );
             Judgement { reason, ..judgement }
         }
         _ => judge_as_found(facts, authority, policy, now),
     }
 }
 
-fn judge_as_found(facts: &CredentialFacts, authority: Option<&AuthorityFacts>, policy: &Policy, now: Timestamp) -> Judgement {
+fn judge_as_found(
+    facts: &CredentialFacts,
+    authority: Option<&AuthorityFacts>,
+    policy: &Policy,
+    now: Timestamp,
+) -> Judgement {
     let ours = facts.credential.renewal == Renewal::Ours && facts.credential.authority.is_some();
     let condition = condition(facts, authority, policy, now, ours);
-    let state = authority.map_or(AuthorityCondition::Absent, |facts| authority_condition(&facts.state, now));
+    let state = authority
+        .map_or(AuthorityCondition::Absent, |facts| authority_condition(&facts.state, now));
     let healed = healed_here(facts);
     let action = match action(condition, state, facts.backup.is_some()) {
         _ if let Some(client) = healed => kubelet_action(condition, state, client.node.is_ok()),
         Action::Nothing => Action::Nothing,
         _ if !ours => Action::Report,
-        // A broken one can be issued anew only on the strength of a certificate that its authority signed.
-        Action::Renew if facts.material.leaf().is_none_or(|leaf| leaf.signer != Signer::Authority) => Action::Error,
+        // A broken one can be issued anew only on the strength of a certificate that its authority
+        // signed.
+        Action::Renew
+            if facts.material.leaf().is_none_or(|leaf| leaf.signer != Signer::Authority) =>
+        {
+            Action::Error
+        }
         action => action,
     };
-    let attention =
-        matches!(action, Action::Renew | Action::Repair | Action::Error) || ends_soon(facts.material.leaf(), policy, now, condition);
+    let attention = matches!(action, Action::Renew | Action::Repair | Action::Error)
+        || ends_soon(facts.material.leaf(), policy, now, condition);
     let reason = reason(facts, authority, condition, action, policy, now);
     Judgement { condition, action, reason, attention }
 }
 
-fn condition(facts: &CredentialFacts, authority: Option<&AuthorityFacts>, policy: &Policy, now: Timestamp, ours: bool) -> Condition {
+fn condition(
+    facts: &CredentialFacts,
+    authority: Option<&AuthorityFacts>,
+    policy: &Policy,
+    now: Timestamp,
+    ours: bool,
+) -> Condition {
     match &facts.material {
         Material::Absent if facts.credential.need == Need::Optional => Condition::Absent,
         Material::Absent => Condition::Missing,
@@ -75,9 +102,15 @@ fn condition(facts: &CredentialFacts, authority: Option<&AuthorityFacts>, policy
         Material::KeyMissing(..) => Condition::KeyMissing,
         Material::Mismatched(..) => Condition::Mismatched,
         // Past its end it serves nobody, whoever signed it.
-        Material::Whole(leaf) if healed_here(facts).is_some() && now > leaf.not_after => by_time(leaf, authority, policy, now),
-        Material::Whole(leaf) if may_sign(facts, ours) && leaf.signer == Signer::Itself => Condition::SelfSigned,
-        Material::Whole(leaf) if may_sign(facts, ours) && leaf.signer == Signer::Foreign => Condition::ForeignIssuer,
+        Material::Whole(leaf) if healed_here(facts).is_some() && now > leaf.not_after => {
+            by_time(leaf, authority, policy, now)
+        }
+        Material::Whole(leaf) if may_sign(facts, ours) && leaf.signer == Signer::Itself => {
+            Condition::SelfSigned
+        }
+        Material::Whole(leaf) if may_sign(facts, ours) && leaf.signer == Signer::Foreign => {
+            Condition::ForeignIssuer
+        }
         Material::Whole(leaf) => by_time(leaf, authority.filter(|_| ours), policy, now),
         Material::Changed(_) => Condition::Changed,
     }
@@ -87,12 +120,23 @@ fn may_sign(facts: &CredentialFacts, ours: bool) -> bool {
     ours || healed_here(facts).is_some()
 }
 
-fn by_time(leaf: &Leaf, authority: Option<&AuthorityFacts>, policy: &Policy, now: Timestamp) -> Condition {
+fn by_time(
+    leaf: &Leaf,
+    authority: Option<&AuthorityFacts>,
+    policy: &Policy,
+    now: Timestamp,
+) -> Condition {
     let condition = life(leaf, policy, now);
     let shortens = matches!(condition, Condition::Due | Condition::Urgent | Condition::Expired);
-    let end = authority.and_then(|facts| facts.state.certificate()).map(|certificate| certificate.not_after);
+    let end = authority
+        .and_then(|facts| facts.state.certificate())
+        .map(|certificate| certificate.not_after);
     match end {
-        Some(end) if shortens && end >= now && !worth_it(leaf.not_after, new_end(policy, end, now)) => Condition::EndsWithAuthority,
+        Some(end)
+            if shortens && end >= now && !worth_it(leaf.not_after, new_end(policy, end, now)) =>
+        {
+            Condition::EndsWithAuthority
+        }
         _ => condition,
     }
 }
@@ -122,19 +166,27 @@ fn worth_it(old_end: Timestamp, new_end: Timestamp) -> bool {
 }
 
 fn ends_soon(leaf: Option<&Leaf>, policy: &Policy, now: Timestamp, condition: Condition) -> bool {
-    condition != Condition::EndsWithAuthority && leaf.is_some_and(|leaf| life(leaf, policy, now) != Condition::Fresh)
+    condition != Condition::EndsWithAuthority
+        && leaf.is_some_and(|leaf| life(leaf, policy, now) != Condition::Fresh)
 }
 
 /// What is thought of an authority. `warn_before` is how long before its end that is said.
 #[must_use]
-pub fn judge_authority(facts: &AuthorityFacts, warn_before: Duration, now: Timestamp) -> AuthorityJudgement {
+pub fn judge_authority(
+    facts: &AuthorityFacts,
+    warn_before: Duration,
+    now: Timestamp,
+) -> AuthorityJudgement {
     let condition = authority_condition(&facts.state, now);
     let end = facts.state.certificate().map(|certificate| certificate.not_after);
     let ends_soon = end.filter(|end| now <= *end && *end <= now.plus(warn_before));
     let mut reason = authority_reason(facts, condition, now);
     if let Some(end) = ends_soon {
         let comma = if reason.is_empty() { "" } else { "; " };
-        reason = format!("{reason}{comma}ends {}: plan its rotation, nothing it signs outlives it", remaining(now, end));
+        reason = format!(
+            "{reason}{comma}ends {}: plan its rotation, nothing it signs outlives it",
+            remaining(now, end)
+        );
     }
     let wrong = match condition {
         AuthorityCondition::Usable | AuthorityCondition::External => false,
@@ -149,25 +201,42 @@ fn authority_condition(state: &AuthorityState, now: Timestamp) -> AuthorityCondi
         AuthorityState::Absent => AuthorityCondition::Absent,
         AuthorityState::Unreadable(_) => AuthorityCondition::Unreadable,
         AuthorityState::NotARoot(_) => AuthorityCondition::NotARoot,
-        AuthorityState::Present { certificate, .. } if now > certificate.not_after => AuthorityCondition::Expired,
-        AuthorityState::Present { certificate, .. } if now < certificate.not_before => AuthorityCondition::NotYetValid,
+        AuthorityState::Present { certificate, .. } if now > certificate.not_after => {
+            AuthorityCondition::Expired
+        }
+        AuthorityState::Present { certificate, .. } if now < certificate.not_before => {
+            AuthorityCondition::NotYetValid
+        }
         AuthorityState::Present { key: AuthorityKey::Absent, .. } => AuthorityCondition::External,
-        AuthorityState::Present { key: AuthorityKey::Unusable(_), .. } => AuthorityCondition::KeyUnusable,
+        AuthorityState::Present { key: AuthorityKey::Unusable(_), .. } => {
+            AuthorityCondition::KeyUnusable
+        }
         AuthorityState::Present { key: AuthorityKey::Usable, .. } => AuthorityCondition::Usable,
     }
 }
 
-fn authority_reason(facts: &AuthorityFacts, condition: AuthorityCondition, now: Timestamp) -> String {
+fn authority_reason(
+    facts: &AuthorityFacts,
+    condition: AuthorityCondition,
+    now: Timestamp,
+) -> String {
     let authority = &facts.authority;
-    let date = |pick: fn(&crate::model::AuthorityCertificate) -> Timestamp| facts.state.certificate().map(pick).unwrap_or_default();
+    let date = |pick: fn(&crate::model::AuthorityCertificate) -> Timestamp| {
+        facts.state.certificate().map(pick).unwrap_or_default()
+    };
     match (condition, &facts.state) {
         (AuthorityCondition::Usable, _) => String::new(),
         (AuthorityCondition::External, _) => format!(
-            "external: {} is not on this node, so nothing is signed here; kubecertd csr makes a request for who has it",
+            "external: {} is not on this node, so nothing is signed here; kubecertd csr makes a \
+             request for who has it",
             authority.key
         ),
         (AuthorityCondition::Expired, _) => {
-            format!("{} expired {}: nothing is signed with it", authority.certificate, remaining(now, date(|c| c.not_after)))
+            format!(
+                "{} expired {}: nothing is signed with it",
+                authority.certificate,
+                remaining(now, date(|c| c.not_after))
+            )
         }
         (AuthorityCondition::NotYetValid, _) => {
             format!(
@@ -197,35 +266,67 @@ fn reason(
     match action {
         Action::Nothing => what,
         Action::Renew | Action::Copy => what,
-        Action::Repair => format!("{what}; the backup {} serves to issue it anew", facts.backup.as_deref().unwrap_or_default()),
-        Action::Report | Action::Error if let Some(why) = beyond_kubelet(facts, authority, condition, now) => format!("{what}; {why}"),
+        Action::Repair => format!(
+            "{what}; the backup {} serves to issue it anew",
+            facts.backup.as_deref().unwrap_or_default()
+        ),
+        Action::Report | Action::Error
+            if let Some(why) = beyond_kubelet(facts, authority, condition, now) =>
+        {
+            format!("{what}; {why}")
+        }
         Action::Report if condition == Condition::EndsWithAuthority => what,
-        Action::Report if facts.credential.renewal == Renewal::Kubelet => format!("{what}; kubelet renews it, not kubecertd"),
+        Action::Report if facts.credential.renewal == Renewal::Kubelet => {
+            format!("{what}; kubelet renews it, not kubecertd")
+        }
         Action::Report if facts.credential.authority.is_none() => {
             format!("{what}; no authority is configured for it, so it is only watched")
         }
-        Action::Report if matches!(condition, Condition::ForeignIssuer | Condition::SelfSigned) => format!("{what}; it is never re-signed"),
+        Action::Report if matches!(condition, Condition::ForeignIssuer | Condition::SelfSigned) => {
+            format!("{what}; it is never re-signed")
+        }
         Action::Report => format!("{what}; {}", why_not()),
         Action::Error => format!("{what}; {}", error_advice(facts, &why_not())),
     }
 }
 
 /// What is to be said of kubelet's client certificate when kubelet can't renew it any more.
-fn beyond_kubelet(facts: &CredentialFacts, authority: Option<&AuthorityFacts>, condition: Condition, now: Timestamp) -> Option<String> {
+fn beyond_kubelet(
+    facts: &CredentialFacts,
+    authority: Option<&AuthorityFacts>,
+    condition: Condition,
+    now: Timestamp,
+) -> Option<String> {
     let too_late = kubelet_action(condition, AuthorityCondition::Usable, true) == Action::Renew;
     if too_late { left_to_others(facts, authority, now) } else { None }
 }
 
-fn describe(facts: &CredentialFacts, condition: Condition, policy: &Policy, now: Timestamp) -> String {
+fn describe(
+    facts: &CredentialFacts,
+    condition: Condition,
+    policy: &Policy,
+    now: Timestamp,
+) -> String {
     match &facts.material {
         Material::Absent => match &facts.credential.need {
             Need::Optional => "not on this node, and not needed".to_owned(),
-            Need::Configured => format!("{} does not exist, and the configuration names it", facts.credential.location),
-            Need::Manifest(file) => format!("{} does not exist, and {file} names it", facts.credential.location),
-            Need::Kubeconfig(file) => format!("{} does not exist, and {file} points to it", facts.credential.location),
+            Need::Configured => format!(
+                "{} does not exist, and the configuration names it",
+                facts.credential.location
+            ),
+            Need::Manifest(file) => {
+                format!("{} does not exist, and {file} names it", facts.credential.location)
+            }
+            Need::Kubeconfig(file) => {
+                format!("{} does not exist, and {file} points to it", facts.credential.location)
+            }
         },
-        Material::Unreadable(text) | Material::Damaged(text) | Material::CertificateMissing(text) => text.clone(),
-        Material::KeyMissing(_, text) | Material::Mismatched(_, text) | Material::Changed(text) => text.clone(),
+        Material::Unreadable(text)
+        | Material::Damaged(text)
+        | Material::CertificateMissing(text) => text.clone(),
+        Material::KeyMissing(_, text) | Material::Mismatched(_, text) | Material::Changed(text) => {
+            text.clone()
+        }
         Material::Whole(leaf) => describe_leaf(leaf, condition, policy, now),
     }
 }
@@ -237,16 +338,26 @@ fn describe_leaf(leaf: &Leaf, condition: Condition, policy: &Policy, now: Timest
         Condition::NotYetValid => format!("not valid before {}", leaf.not_before),
         Condition::Urgent => format!("expires {end}, within {}", span(policy.urgent_before)),
         Condition::Due => format!("expires {end}, within {}", span(policy.renew_before)),
-        Condition::EndsWithAuthority => format!("expires {end}, as its authority does: only a new authority helps"),
-        Condition::ForeignIssuer => format!("issued by {}, not by its authority; expires {end}", leaf.issuer),
-        Condition::SelfSigned => format!("signed by its own key, not by its authority; expires {end}"),
+        Condition::EndsWithAuthority => {
+            format!("expires {end}, as its authority does: only a new authority helps")
+        }
+        Condition::ForeignIssuer => {
+            format!("issued by {}, not by its authority; expires {end}", leaf.issuer)
+        }
+        Condition::SelfSigned => {
+            format!("signed by its own key, not by its authority; expires {end}")
+        }
         _ => format!("expires {end}"),
     }
 }
 
 pub(super) fn authority_trouble(facts: &AuthorityFacts, now: Timestamp) -> String {
     let reason = authority_reason(facts, authority_condition(&facts.state, now), now);
-    if reason.is_empty() { String::new() } else { format!("its authority {}: {reason}", facts.authority.name) }
+    if reason.is_empty() {
+        String::new()
+    } else {
+        format!("its authority {}: {reason}", facts.authority.name)
+    }
 }
 
 fn error_advice(facts: &CredentialFacts, authority_trouble: &str) -> String {
@@ -256,10 +367,15 @@ fn error_advice(facts: &CredentialFacts, authority_trouble: &str) -> String {
     }
     match &facts.material {
         Material::Absent | Material::Damaged(_) | Material::CertificateMissing(_) => {
-            "there is no backup of it: make it anew, for example with kubeadm init phase certs or kubeconfig".to_owned()
+            "there is no backup of it: make it anew, for example with kubeadm init phase certs or \
+             kubeconfig"
+                .to_owned()
         }
-        Material::KeyMissing(..) | Material::Mismatched(..) if leaf.is_some_and(|leaf| leaf.signer != Signer::Authority) => {
-            "its certificate was not issued by its authority, so it can't be issued anew here".to_owned()
+        Material::KeyMissing(..) | Material::Mismatched(..)
+            if leaf.is_some_and(|leaf| leaf.signer != Signer::Authority) =>
+        {
+            "its certificate was not issued by its authority, so it can't be issued anew here"
+                .to_owned()
         }
         _ => "put this right, and it is looked at again in the next pass".to_owned(),
     }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::{
-    AbsolutePath, Authority, AuthorityCertificate, AuthorityName, Credential, CredentialName, Digest, Location, NameParts, days,
+    AbsolutePath, Authority, AuthorityCertificate, AuthorityName, Credential, CredentialName,
+    Digest, Location, NameParts, days,
 };
 use crate::plan::{Judged, Request, plan};
 use proptest::prelude::*;
@@ -16,7 +17,12 @@ fn at(days: i64) -> Timestamp {
 }
 
 pub(in crate::plan) fn policy() -> Policy {
-    Policy { renew_before: days(15), urgent_before: days(3), validity: days(365), backdate: Duration::from_secs(300) }
+    Policy {
+        renew_before: days(15),
+        urgent_before: days(3),
+        validity: days(365),
+        backdate: Duration::from_secs(300),
+    }
 }
 
 fn leaf(signer: Signer, not_before: Timestamp, not_after: Timestamp) -> Leaf {
@@ -39,12 +45,24 @@ fn facts(material: Material) -> CredentialFacts {
     let credential = Credential {
         name: CredentialName::new("apiserver").unwrap(),
         kubeadm_name: None,
-        location: Location::Pair { certificate: path("/etc/kubernetes/pki/apiserver.crt"), key: path("/etc/kubernetes/pki/apiserver.key") },
+        location: Location::Pair {
+            certificate: path("/etc/kubernetes/pki/apiserver.crt"),
+            key: path("/etc/kubernetes/pki/apiserver.key"),
+        },
         authority: Some(AuthorityName::new("ca").unwrap()),
         renewal: Renewal::Ours,
         need: Need::Manifest("kube-apiserver.yaml".into()),
     };
-    CredentialFacts { credential, material, files: Vec::new(), backup: None, user: None, notes: Vec::new(), kubelet: None, copy: None }
+    CredentialFacts {
+        credential,
+        material,
+        files: Vec::new(),
+        backup: None,
+        user: None,
+        notes: Vec::new(),
+        kubelet: None,
+        copy: None,
+    }
 }
 
 fn authority(state: AuthorityState) -> AuthorityFacts {
@@ -81,10 +99,14 @@ fn authority_in(condition: AuthorityCondition) -> AuthorityFacts {
         AuthorityCondition::External => present(AuthorityKey::Absent, -100, 3000),
         AuthorityCondition::Expired => present(AuthorityKey::Usable, -100, -1),
         AuthorityCondition::NotYetValid => present(AuthorityKey::Usable, 1, 3000),
-        AuthorityCondition::KeyUnusable => present(AuthorityKey::Unusable("ca.key: is encrypted".into()), -100, 3000),
+        AuthorityCondition::KeyUnusable => {
+            present(AuthorityKey::Unusable("ca.key: is encrypted".into()), -100, 3000)
+        }
         AuthorityCondition::Absent => AuthorityState::Absent,
         AuthorityCondition::Unreadable => AuthorityState::Unreadable("ca.crt: is empty".into()),
-        AuthorityCondition::NotARoot => AuthorityState::NotARoot("ca.crt: is an intermediate".into()),
+        AuthorityCondition::NotARoot => {
+            AuthorityState::NotARoot("ca.crt: is an intermediate".into())
+        }
     })
 }
 
@@ -104,14 +126,27 @@ fn facts_in(condition: Condition) -> CredentialFacts {
             facts
         }
         Condition::Missing => facts(Material::Absent),
-        Condition::KeyMissing => facts(Material::KeyMissing(old(300), "apiserver.key: does not exist".into())),
-        Condition::CertificateMissing => facts(Material::CertificateMissing("apiserver.crt: does not exist".into())),
-        Condition::Mismatched => facts(Material::Mismatched(old(300), "apiserver.key: does not fit apiserver.crt".into())),
+        Condition::KeyMissing => {
+            facts(Material::KeyMissing(old(300), "apiserver.key: does not exist".into()))
+        }
+        Condition::CertificateMissing => {
+            facts(Material::CertificateMissing("apiserver.crt: does not exist".into()))
+        }
+        Condition::Mismatched => facts(Material::Mismatched(
+            old(300),
+            "apiserver.key: does not fit apiserver.crt".into(),
+        )),
         Condition::Damaged => facts(Material::Damaged("apiserver.crt: is empty".into())),
-        Condition::Unreadable => facts(Material::Unreadable("apiserver.crt: is a folder, not a file".into())),
-        Condition::ForeignIssuer => facts(Material::Whole(leaf(Signer::Foreign, at(-300), at(300)))),
+        Condition::Unreadable => {
+            facts(Material::Unreadable("apiserver.crt: is a folder, not a file".into()))
+        }
+        Condition::ForeignIssuer => {
+            facts(Material::Whole(leaf(Signer::Foreign, at(-300), at(300))))
+        }
         Condition::SelfSigned => facts(Material::Whole(leaf(Signer::Itself, at(-300), at(300)))),
-        Condition::InStep | Condition::Behind | Condition::Changed => unreachable!("only a copy can be {condition}"),
+        Condition::InStep | Condition::Behind | Condition::Changed => {
+            unreachable!("only a copy can be {condition}")
+        }
     }
 }
 
@@ -128,7 +163,11 @@ fn the_written_table_is_the_one_that_is_followed() {
         for state in AuthorityCondition::ALL {
             let mut found = [false, true].map(|backup| action(*condition, *state, backup));
             found.reverse();
-            let cell = if found[0] == found[1] { found[0].to_string() } else { format!("{}, or else {}", found[0], found[1]) };
+            let cell = if found[0] == found[1] {
+                found[0].to_string()
+            } else {
+                format!("{}, or else {}", found[0], found[1])
+            };
             table += &format!("{cell} | ");
         }
     }
@@ -146,8 +185,13 @@ fn the_written_table_of_kubelets_own_is_the_one_that_is_followed() {
     for condition in Condition::of_originals() {
         table += &format!("\n| {condition} | ");
         for state in AuthorityCondition::ALL {
-            let [known, unknown] = [true, false].map(|known| kubelet_action(*condition, *state, known));
-            let cell = if known == unknown { known.to_string() } else { format!("{known}, or else {unknown}") };
+            let [known, unknown] =
+                [true, false].map(|known| kubelet_action(*condition, *state, known));
+            let cell = if known == unknown {
+                known.to_string()
+            } else {
+                format!("{known}, or else {unknown}")
+            };
             table += &format!("{cell} | ");
         }
     }
@@ -161,13 +205,16 @@ fn kubelets(condition: Condition) -> CredentialFacts {
     let mut facts = facts_in(condition);
     facts.credential.renewal = Renewal::Kubelet;
     let kubeconfig = AbsolutePath::new("/etc/kubernetes/kubelet.conf").unwrap();
-    facts.kubelet = Some(crate::model::KubeletClient { kubeconfig, embedded: None, node: Ok("cp1".into()) });
+    facts.kubelet =
+        Some(crate::model::KubeletClient { kubeconfig, embedded: None, node: Ok("cp1".into()) });
     facts
 }
 
 #[test]
 fn kubelets_own_in_every_state_is_judged_by_its_table() {
-    for condition in Condition::of_originals().filter(|condition| **condition != Condition::EndsWithAuthority) {
+    for condition in
+        Condition::of_originals().filter(|condition| **condition != Condition::EndsWithAuthority)
+    {
         for state in AuthorityCondition::ALL {
             for node in [Ok("cp1".to_owned()), Err("nothing tells which node this is".to_owned())] {
                 let known = node.is_ok();
@@ -175,9 +222,18 @@ fn kubelets_own_in_every_state_is_judged_by_its_table() {
                 facts.kubelet.as_mut().unwrap().node = node;
                 let judgement = judge(&facts, Some(&authority_in(*state)), &policy(), now());
                 let expected = kubelet_action(*condition, *state, known);
-                assert_eq!((judgement.condition, judgement.action), (*condition, expected), "{state} {known}");
+                assert_eq!(
+                    (judgement.condition, judgement.action),
+                    (*condition, expected),
+                    "{state} {known}"
+                );
                 let said = judgement.reason.contains("nothing tells");
-                assert_eq!(said, expected == Action::Error && *state == AuthorityCondition::Usable, "{}", judgement.reason);
+                assert_eq!(
+                    said,
+                    expected == Action::Error && *state == AuthorityCondition::Usable,
+                    "{}",
+                    judgement.reason
+                );
             }
         }
     }
@@ -188,8 +244,13 @@ fn past_its_end_kubelets_own_serves_nobody_whoever_signed_it() {
     let mut facts = kubelets(Condition::Expired);
     for signer in [Signer::Foreign, Signer::Itself, Signer::Unknown, Signer::Authority] {
         facts.material = Material::Whole(leaf(signer, at(-400), at(-1)));
-        let judgement = judge(&facts, Some(&authority_in(AuthorityCondition::Usable)), &policy(), now());
-        assert_eq!((judgement.condition, judgement.action), (Condition::Expired, Action::Renew), "{signer:?}");
+        let judgement =
+            judge(&facts, Some(&authority_in(AuthorityCondition::Usable)), &policy(), now());
+        assert_eq!(
+            (judgement.condition, judgement.action),
+            (Condition::Expired, Action::Renew),
+            "{signer:?}"
+        );
     }
 }
 
@@ -202,19 +263,35 @@ fn kubelet_starts_with_what_its_kubeconfig_embeds_where_that_is_of_no_use() {
     };
     let old = judged(Material::Whole(leaf(Signer::Authority, at(-400), at(-30))));
     assert_eq!((old.condition, old.action), (Condition::Expired, Action::Renew));
-    assert_eq!(old.reason, "/etc/kubernetes/kubelet.conf embeds a client certificate of its own: expired 30 days ago");
-    let broken = judged(Material::Mismatched(leaf(Signer::Authority, at(-400), at(30)), "does not fit".into()));
+    assert_eq!(
+        old.reason,
+        "/etc/kubernetes/kubelet.conf embeds a client certificate of its own: expired 30 days ago"
+    );
+    let broken = judged(Material::Mismatched(
+        leaf(Signer::Authority, at(-400), at(30)),
+        "does not fit".into(),
+    ));
     assert_eq!(broken.action, Action::Renew);
     let good = judged(Material::Whole(leaf(Signer::Authority, at(-400), at(1))));
-    assert_eq!((good.condition, good.action), (Condition::Fresh, Action::Nothing), "kubelet renews the other one");
+    assert_eq!(
+        (good.condition, good.action),
+        (Condition::Fresh, Action::Nothing),
+        "kubelet renews the other one"
+    );
     assert_eq!(judged(Material::Unreadable("odd".into())).action, Action::Nothing);
 }
 
 #[test]
 fn where_the_key_is_elsewhere_the_command_is_said() {
-    let judgement = judge(&kubelets(Condition::Expired), Some(&authority_in(AuthorityCondition::External)), &policy(), now());
+    let judgement = judge(
+        &kubelets(Condition::Expired),
+        Some(&authority_in(AuthorityCondition::External)),
+        &policy(),
+        now(),
+    );
     assert_eq!((judgement.action, judgement.attention), (Action::Report, true));
-    let command = "`kubeadm kubeconfig user --config kubeadm.yaml --org system:nodes --client-name system:node:cp1 > kubelet.conf`";
+    let command = "`kubeadm kubeconfig user --config kubeadm.yaml --org system:nodes --client-name \
+        system:node:cp1 > kubelet.conf`";
     for part in [
         "expired 24 hours ago; kubelet can't renew it any more",
         "/etc/kubernetes/pki/ca.key is not on this node",
@@ -224,7 +301,12 @@ fn where_the_key_is_elsewhere_the_command_is_said() {
     ] {
         assert!(judgement.reason.contains(part), "{part}: {}", judgement.reason);
     }
-    let due = judge(&kubelets(Condition::Due), Some(&authority_in(AuthorityCondition::External)), &policy(), now());
+    let due = judge(
+        &kubelets(Condition::Due),
+        Some(&authority_in(AuthorityCondition::External)),
+        &policy(),
+        now(),
+    );
     assert_eq!(due.reason, "expires in 15 days, within 15 days; kubelet renews it, not kubecertd");
 }
 
@@ -235,10 +317,14 @@ fn facts_in_every_state_are_judged_by_the_table() {
             for backup in [None, Some("20261121T000000Z".to_owned())] {
                 let mut authority = authority_in(*state);
                 if *condition == Condition::EndsWithAuthority {
-                    let AuthorityState::Present { certificate, .. } = &mut authority.state else { continue };
+                    let AuthorityState::Present { certificate, .. } = &mut authority.state else {
+                        continue;
+                    };
                     certificate.not_after = at(15);
                 }
-                if *condition == Condition::EndsWithAuthority && *state == AuthorityCondition::NotYetValid {
+                if *condition == Condition::EndsWithAuthority
+                    && *state == AuthorityCondition::NotYetValid
+                {
                     continue;
                 }
                 let facts = CredentialFacts { backup: backup.clone(), ..facts_in(*condition) };
@@ -256,7 +342,9 @@ fn facts_in_every_state_are_judged_by_the_table() {
 
 #[test]
 fn reasons_are_sentences_an_operator_can_act_on() {
-    let say = |condition, state| judge(&facts_in(condition), Some(&authority_in(state)), &policy(), now()).reason;
+    let say = |condition, state| {
+        judge(&facts_in(condition), Some(&authority_in(state)), &policy(), now()).reason
+    };
     use AuthorityCondition as A;
     use Condition as C;
     let cases = [
@@ -267,22 +355,41 @@ fn reasons_are_sentences_an_operator_can_act_on() {
         (
             C::Due,
             A::External,
-            "expires in 15 days, within 15 days; its authority ca: external: /etc/kubernetes/pki/ca.key is not on this node, so nothing is signed here; kubecertd csr makes a request for who has it",
+            "expires in 15 days, within 15 days; its authority ca: external: \
+             /etc/kubernetes/pki/ca.key is not on this node, so nothing is signed here; kubecertd \
+             csr makes a request for who has it",
         ),
         (
             C::Expired,
             A::Expired,
-            "expired 24 hours ago; its authority ca: /etc/kubernetes/pki/ca.crt expired 24 hours ago: nothing is signed with it",
+            "expired 24 hours ago; its authority ca: /etc/kubernetes/pki/ca.crt expired 24 hours \
+             ago: nothing is signed with it",
         ),
-        (C::Due, A::KeyUnusable, "expires in 15 days, within 15 days; its authority ca: ca.key: is encrypted"),
+        (
+            C::Due,
+            A::KeyUnusable,
+            "expires in 15 days, within 15 days; its authority ca: ca.key: is encrypted",
+        ),
         (
             C::Missing,
             A::Usable,
-            "/etc/kubernetes/pki/apiserver.crt does not exist, and kube-apiserver.yaml names it; there is no backup of it: make it anew, for example with kubeadm init phase certs or kubeconfig",
+            "/etc/kubernetes/pki/apiserver.crt does not exist, and kube-apiserver.yaml names it; \
+             there is no backup of it: make it anew, for example with kubeadm init phase certs or \
+             kubeconfig",
         ),
-        (C::ForeignIssuer, A::Usable, "issued by CN=somebody, not by its authority; expires in 300 days; it is never re-signed"),
+        (
+            C::ForeignIssuer,
+            A::Usable,
+            "issued by CN=somebody, not by its authority; expires in 300 days; it is never \
+             re-signed",
+        ),
         (C::Absent, A::Usable, "not on this node, and not needed"),
-        (C::Unreadable, A::Usable, "apiserver.crt: is a folder, not a file; put this right, and it is looked at again in the next pass"),
+        (
+            C::Unreadable,
+            A::Usable,
+            "apiserver.crt: is a folder, not a file; put this right, and it is looked at again in \
+             the next pass",
+        ),
     ];
     for (condition, state, text) in cases {
         assert_eq!(say(condition, state), text);
@@ -292,8 +399,16 @@ fn reasons_are_sentences_an_operator_can_act_on() {
 #[test]
 fn a_broken_credential_of_a_foreign_issuer_is_not_issued_anew() {
     for signer in [Signer::Foreign, Signer::Itself, Signer::Unknown] {
-        let material = Material::Mismatched(leaf(signer, at(-1), at(300)), "apiserver.key: does not fit".into());
-        let judgement = judge(&facts(material), Some(&authority_in(AuthorityCondition::Usable)), &policy(), now());
+        let material = Material::Mismatched(
+            leaf(signer, at(-1), at(300)),
+            "apiserver.key: does not fit".into(),
+        );
+        let judgement = judge(
+            &facts(material),
+            Some(&authority_in(AuthorityCondition::Usable)),
+            &policy(),
+            now(),
+        );
         assert_eq!(judgement.action, Action::Error, "{signer:?}");
     }
 }
@@ -304,14 +419,20 @@ fn what_kubelet_renews_is_only_watched() {
     facts.credential.renewal = Renewal::Kubelet;
     facts.credential.authority = None;
     let judgement = judge(&facts, None, &policy(), now());
-    assert_eq!((judgement.condition, judgement.action, judgement.attention), (Condition::Expired, Action::Report, true));
+    assert_eq!(
+        (judgement.condition, judgement.action, judgement.attention),
+        (Condition::Expired, Action::Report, true)
+    );
     assert_eq!(judgement.reason, "expired 24 hours ago; kubelet renews it, not kubecertd");
 }
 
 #[test]
 fn an_authority_near_its_end_is_said_in_time() {
     let facts = authority(present(AuthorityKey::Usable, -100, 100));
-    assert_eq!(judge_authority(&facts, days(180), now()).reason, "ends in 100 days: plan its rotation, nothing it signs outlives it");
+    assert_eq!(
+        judge_authority(&facts, days(180), now()).reason,
+        "ends in 100 days: plan its rotation, nothing it signs outlives it"
+    );
     assert_eq!(judge_authority(&facts, days(30), now()).reason, "");
 }
 
@@ -321,7 +442,12 @@ fn force_renews_what_is_well_and_never_what_is_not_ours_to_sign() {
         let (facts, authority) = (facts_in(condition), authority_in(state));
         let judgement = judge(&facts, Some(&authority), &policy(), now());
         let request = Request { force: true, ..Request::default() };
-        let plan = plan(&[Judged { facts, authority: Some(authority), judgement }], &request, &policy(), now());
+        let plan = plan(
+            &[Judged { facts, authority: Some(authority), judgement }],
+            &request,
+            &policy(),
+            now(),
+        );
         plan.issuing().count()
     };
     assert_eq!(forced(Condition::Fresh, AuthorityCondition::Usable), 1);
@@ -331,17 +457,28 @@ fn force_renews_what_is_well_and_never_what_is_not_ours_to_sign() {
         Judged { facts, authority: Some(authority), judgement }
     };
     let counted = |facts: CredentialFacts, only: &[&CredentialName]| {
-        let request = Request { only: only.iter().copied().cloned().collect(), force: true, ..Request::default() };
+        let request = Request {
+            only: only.iter().copied().cloned().collect(),
+            force: true,
+            ..Request::default()
+        };
         plan(&[judged(facts)], &request, &policy(), now()).issuing().count()
     };
     let name = kubelets(Condition::Fresh).credential.name;
-    assert_eq!((counted(kubelets(Condition::Fresh), &[]), counted(kubelets(Condition::Fresh), &[&name])), (0, 1));
+    assert_eq!(
+        (counted(kubelets(Condition::Fresh), &[]), counted(kubelets(Condition::Fresh), &[&name])),
+        (0, 1)
+    );
     let watched = CredentialFacts { kubelet: None, ..kubelets(Condition::Fresh) };
     assert_eq!(counted(watched, &[&name]), 0);
-    for condition in [Condition::ForeignIssuer, Condition::SelfSigned, Condition::Absent, Condition::Unreadable] {
+    for condition in
+        [Condition::ForeignIssuer, Condition::SelfSigned, Condition::Absent, Condition::Unreadable]
+    {
         assert_eq!(forced(condition, AuthorityCondition::Usable), 0, "{condition}");
     }
-    for state in AuthorityCondition::ALL.iter().filter(|state| **state != AuthorityCondition::Usable) {
+    for state in
+        AuthorityCondition::ALL.iter().filter(|state| **state != AuthorityCondition::Usable)
+    {
         assert_eq!(forced(Condition::Fresh, *state), 0, "{state}");
     }
 }
@@ -388,9 +525,18 @@ prop_compose! {
     }
 }
 
-fn plan_one(facts: CredentialFacts, authority: AuthorityFacts, policy: &Policy) -> crate::plan::Plan {
+fn plan_one(
+    facts: CredentialFacts,
+    authority: AuthorityFacts,
+    policy: &Policy,
+) -> crate::plan::Plan {
     let judgement = judge(&facts, Some(&authority), policy, now());
-    plan(&[Judged { facts, authority: Some(authority), judgement }], &Request::default(), policy, now())
+    plan(
+        &[Judged { facts, authority: Some(authority), judgement }],
+        &Request::default(),
+        policy,
+        now(),
+    )
 }
 
 proptest! {

@@ -1,11 +1,16 @@
-//! kubelet's own client certificate. kubelet renews it, long before its end; what it can't do is to come back when it is too late for
-//! that: it shows the old certificate when it asks for a new one. Only then it is issued here.
+//! kubelet's own client certificate. kubelet renews it, long before its end; what it can't do is to
+//! come back when it is too late for that: it shows the old certificate when it asks for a new one.
+//! Only then it is issued here.
 
 use super::judge::authority_trouble;
-use crate::model::{Action, AuthorityCondition, AuthorityFacts, Condition, CredentialFacts, KubeletClient, Material, Renewal, Timestamp};
+use crate::model::{
+    Action, AuthorityCondition, AuthorityFacts, Condition, CredentialFacts, KubeletClient,
+    Material, Renewal, Timestamp,
+};
 
-/// What is done about kubelet's client certificate in this state, with its authority in that state. `known` tells whether it is known
-/// which node it is for. `docs/judging.md` is this table in print; a test holds the two together.
+/// What is done about kubelet's client certificate in this state, with its authority in that state.
+/// `known` tells whether it is known which node it is for. `docs/judging.md` is this table in
+/// print; a test holds the two together.
 #[must_use]
 pub fn kubelet_action(condition: Condition, authority: AuthorityCondition, known: bool) -> Action {
     use AuthorityCondition as A;
@@ -13,7 +18,9 @@ pub fn kubelet_action(condition: Condition, authority: AuthorityCondition, known
     match (condition, authority) {
         (C::Fresh | C::Absent, _) => Action::Nothing,
         // Its own business, or somebody's who knows why.
-        (C::Due | C::Urgent | C::EndsWithAuthority | C::ForeignIssuer | C::SelfSigned, _) => Action::Report,
+        (C::Due | C::Urgent | C::EndsWithAuthority | C::ForeignIssuer | C::SelfSigned, _) => {
+            Action::Report
+        }
         (_, A::Usable) if known => Action::Renew,
         (C::Expired | C::NotYetValid, A::External) => Action::Report,
         _ => Action::Error,
@@ -23,12 +30,18 @@ pub fn kubelet_action(condition: Condition, authority: AuthorityCondition, known
 /// Whether it is issued here when kubelet can't get another one itself.
 pub(super) fn healed_here(facts: &CredentialFacts) -> Option<&KubeletClient> {
     let credential = &facts.credential;
-    facts.kubelet.as_ref().filter(|_| credential.renewal == Renewal::Kubelet && credential.authority.is_some())
+    facts
+        .kubelet
+        .as_ref()
+        .filter(|_| credential.renewal == Renewal::Kubelet && credential.authority.is_some())
 }
 
-/// The facts with what kubelet.conf embeds in the place of what it should point to, where kubelet can't start with that: it looks at
-/// nothing else then.
-pub(super) fn as_kubelet_starts(facts: &CredentialFacts, now: Timestamp) -> Option<CredentialFacts> {
+/// The facts with what kubelet.conf embeds in the place of what it should point to, where kubelet
+/// can't start with that: it looks at nothing else then.
+pub(super) fn as_kubelet_starts(
+    facts: &CredentialFacts,
+    now: Timestamp,
+) -> Option<CredentialFacts> {
     let embedded = healed_here(facts)?.embedded.as_ref()?;
     let of_no_use = match embedded {
         Material::Whole(leaf) => now > leaf.not_after,
@@ -40,11 +53,20 @@ pub(super) fn as_kubelet_starts(facts: &CredentialFacts, now: Timestamp) -> Opti
 }
 
 /// Why nothing is done about it here that would help, and what to do.
-pub(super) fn left_to_others(facts: &CredentialFacts, authority: Option<&AuthorityFacts>, now: Timestamp) -> Option<String> {
+pub(super) fn left_to_others(
+    facts: &CredentialFacts,
+    authority: Option<&AuthorityFacts>,
+    now: Timestamp,
+) -> Option<String> {
     let client = healed_here(facts)?;
-    match authority.map(|authority| authority_trouble(authority, now)).filter(|trouble| !trouble.is_empty()) {
+    match authority
+        .map(|authority| authority_trouble(authority, now))
+        .filter(|trouble| !trouble.is_empty())
+    {
         None => client.node.as_ref().err().cloned(),
-        Some(trouble) => Some(format!("kubelet can't renew it any more; {trouble}; {}", by_hand(client))),
+        Some(trouble) => {
+            Some(format!("kubelet can't renew it any more; {trouble}; {}", by_hand(client)))
+        }
     }
 }
 
@@ -52,6 +74,10 @@ pub(super) fn left_to_others(facts: &CredentialFacts, authority: Option<&Authori
 pub(super) fn by_hand(client: &KubeletClient) -> String {
     let (name, conf) = (client.node.as_deref().unwrap_or("NAME"), &client.kubeconfig);
     format!(
-        "on a controller that has the key, run `kubectl -n kube-system get configmap kubeadm-config -o jsonpath='{{.data.ClusterConfiguration}}' > kubeadm.yaml` and `kubeadm kubeconfig user --config kubeadm.yaml --org system:nodes --client-name system:node:{name} > kubelet.conf` (up to Kubernetes 1.20 `kubeadm alpha kubeconfig user`), copy that file here to {conf}, and run `systemctl restart kubelet`"
+        "on a controller that has the key, run `kubectl -n kube-system get configmap \
+         kubeadm-config -o jsonpath='{{.data.ClusterConfiguration}}' > kubeadm.yaml` and `kubeadm \
+         kubeconfig user --config kubeadm.yaml --org system:nodes --client-name system:node:{name} \
+         > kubelet.conf` (up to Kubernetes 1.20 `kubeadm alpha kubeconfig user`), copy that file \
+         here to {conf}, and run `systemctl restart kubelet`"
     )
 }

@@ -1,16 +1,18 @@
-//! What is taken note of: since when each credential is what it is, which connections were open at that moment, and what was
-//! restarted for it.
+//! What is taken note of: since when each credential is what it is, which connections were open at
+//! that moment, and what was restarted for it.
 //!
-//! Since when: by the fingerprint, so that a file that was touched, or restored to what it was, is no news. The time of a change
-//! is the file's own where it can be believed, by a clock that no step moves; where it can't, it is the moment when the change
-//! was found: then what started before it is stale, and at worst is restarted once without need.
+//! Since when: by the fingerprint, so that a file that was touched, or restored to what it was, is
+//! no news. The time of a change is the file's own where it can be believed, by a clock that no
+//! step moves; where it can't, it is the moment when the change was found: then what started before
+//! it is stale, and at worst is restarted once without need.
 
 use std::time::Duration;
 
 use super::freshness::started_before;
 use crate::model::{
-    Appeared, CredentialFacts, CredentialName, Earlier, Holding, Instance, Material, NotedConnections, Presence, RefreshStep, Replaced,
-    Restarted, ServiceFacts, ServiceMemory, ServiceName, Takes, Timestamp, Told, Uptime,
+    Appeared, CredentialFacts, CredentialName, Earlier, Holding, Instance, Material,
+    NotedConnections, Presence, RefreshStep, Replaced, Restarted, ServiceFacts, ServiceMemory,
+    ServiceName, Takes, Timestamp, Told, Uptime,
 };
 
 /// How far the wall clock may have moved against the other one without having been set.
@@ -28,11 +30,11 @@ const MOST_COOKIES: usize = 4_096;
 pub struct Content<'f> {
     /// What its files hold.
     pub facts: &'f CredentialFacts,
-    /// How long ago its files were last changed (`st_ctime`, of several the latest), by the wall clock as it is now. `None`
-    /// where that is in the future, or not known.
+    /// How long ago its files were last changed (`st_ctime`, of several the latest), by the wall
+    /// clock as it is now. `None` where that is in the future, or not known.
     pub changed_ago: Option<Duration>,
-    /// The same of what they hold (`st_mtime`), which anybody can set to what he likes: used only where nothing else is known, since
-    /// a change of owner or mode changes the other one too.
+    /// The same of what they hold (`st_mtime`), which anybody can set to what he likes: used only
+    /// where nothing else is known, since a change of owner or mode changes the other one too.
     pub written_ago: Option<Duration>,
 }
 
@@ -54,9 +56,16 @@ pub fn note_contents(memory: &mut ServiceMemory, contents: &[Content<'_>], now: 
             memory.appeared.insert(name.clone(), next);
         }
     }
-    let in_place = |one: &Restarted| memory.appeared.get(&one.credential).is_some_and(|known| known.fingerprint == one.fingerprint);
+    let in_place = |one: &Restarted| {
+        memory
+            .appeared
+            .get(&one.credential)
+            .is_some_and(|known| known.fingerprint == one.fingerprint)
+    };
     memory.restarted.retain(in_place);
-    memory.connections.retain(|note| note.boot == now.uptime.boot && memory.appeared.contains_key(&note.credential));
+    memory.connections.retain(|note| {
+        note.boot == now.uptime.boot && memory.appeared.contains_key(&note.credential)
+    });
 }
 
 fn next(known: Option<Appeared>, content: &Content<'_>, now: &Moment) -> Option<Appeared> {
@@ -68,8 +77,17 @@ fn next(known: Option<Appeared>, content: &Content<'_>, now: &Moment) -> Option<
     Some(match known {
         Some(known) if known.fingerprint == fingerprint => Appeared { seen, seen_at, ..known },
         Some(known) => {
-            let at = changed_at(&known, content.changed_ago, now).unwrap_or_else(|| now.uptime.clone());
-            Appeared { fingerprint, not_after, ours: false, seen, seen_at, earlier: earlier(known, &at), at }
+            let at =
+                changed_at(&known, content.changed_ago, now).unwrap_or_else(|| now.uptime.clone());
+            Appeared {
+                fingerprint,
+                not_after,
+                ours: false,
+                seen,
+                seen_at,
+                earlier: earlier(known, &at),
+                at,
+            }
         }
         None => {
             let at = first_seen(content.changed_ago.max(content.written_ago), &now.uptime);
@@ -78,10 +96,11 @@ fn next(known: Option<Appeared>, content: &Content<'_>, now: &Moment) -> Option<
     })
 }
 
-/// What was there in an earlier run of the machine was there before this one began, and nothing holds what was before it.
-/// Only when it was seen remains what it was.
+/// What was there in an earlier run of the machine was there before this one began, and nothing
+/// holds what was before it. Only when it was seen remains what it was.
 fn in_this_boot(known: Appeared, now: &Uptime) -> Appeared {
-    let earlier = known.earlier.into_iter().filter(|earlier| earlier.until.boot == now.boot).collect();
+    let earlier =
+        known.earlier.into_iter().filter(|earlier| earlier.until.boot == now.boot).collect();
     let at = if known.at.boot == now.boot { known.at } else { since_boot(now, Duration::ZERO) };
     Appeared { at, earlier, ..known }
 }
@@ -90,7 +109,8 @@ fn since_boot(now: &Uptime, since_boot: Duration) -> Uptime {
     Uptime { boot: now.boot.clone(), since_boot }
 }
 
-/// When a content took the place of one that was seen there before, by the file's own time. `None` where that is not plausible.
+/// When a content took the place of one that was seen there before, by the file's own time. `None`
+/// where that is not plausible.
 fn changed_at(known: &Appeared, changed_ago: Option<Duration>, now: &Moment) -> Option<Uptime> {
     let ago = changed_ago?;
     let at = now.uptime.since_boot.saturating_sub(ago);
@@ -101,18 +121,23 @@ fn changed_at(known: &Appeared, changed_ago: Option<Duration>, now: &Moment) -> 
     let passed = now.uptime.since_boot.checked_sub(known.seen.since_boot)?;
     let shown = now.at.seconds_since(known.seen_at);
     let clock_was_set = shown.abs_diff(i64::try_from(passed.as_secs()).ok()?) > JITTER.as_secs();
-    (!clock_was_set && ago <= passed + JITTER).then(|| since_boot(&now.uptime, at.max(known.seen.since_boot)))
+    (!clock_was_set && ago <= passed + JITTER)
+        .then(|| since_boot(&now.uptime, at.max(known.seen.since_boot)))
 }
 
-/// When a content appeared that is seen for the first time ever. Nothing is known against its services, so a time that makes no
-/// sense must not make them stale: other evidence has to.
+/// When a content appeared that is seen for the first time ever. Nothing is known against its
+/// services, so a time that makes no sense must not make them stale: other evidence has to.
 fn first_seen(changed_ago: Option<Duration>, now: &Uptime) -> Uptime {
     since_boot(now, changed_ago.map_or(Duration::ZERO, |ago| now.since_boot.saturating_sub(ago)))
 }
 
 fn earlier(known: Appeared, until: &Uptime) -> Vec<Earlier> {
     let mut all = known.earlier;
-    all.push(Earlier { fingerprint: known.fingerprint, not_after: known.not_after, until: until.clone() });
+    all.push(Earlier {
+        fingerprint: known.fingerprint,
+        not_after: known.not_after,
+        until: until.clone(),
+    });
     keep_last(&mut all, MOST_EARLIER);
     all
 }
@@ -127,14 +152,22 @@ pub fn note_replaced(memory: &mut ServiceMemory, replaced: &Replaced, now: &Mome
     let known = memory.appeared.remove(credential).map(|known| in_this_boot(known, &now.uptime));
     let earlier = known.map_or_else(Vec::new, |known| earlier(known, &now.uptime));
     let (at, seen, seen_at) = (now.uptime.clone(), now.uptime.clone(), now.at);
-    let appeared = Appeared { fingerprint: fingerprint.to_string(), at, not_after: *not_after, ours: true, seen, seen_at, earlier };
+    let appeared = Appeared {
+        fingerprint: fingerprint.to_string(),
+        at,
+        not_after: *not_after,
+        ours: true,
+        seen,
+        seen_at,
+        earlier,
+    };
     memory.appeared.insert(credential.clone(), appeared);
 }
 
-/// Takes note of the connections that were open when a new content was first seen, once for each content, whoever made it.
-/// To be called after the contents were taken note of, and for a renewal of our own after it; the sooner, the fewer of
-/// those that were opened since are taken for older ones. What was closed meanwhile stays in a note: the kernel gives no
-/// cookie twice.
+/// Takes note of the connections that were open when a new content was first seen, once for each
+/// content, whoever made it. To be called after the contents were taken note of, and for a renewal
+/// of our own after it; the sooner, the fewer of those that were opened since are taken for older
+/// ones. What was closed meanwhile stays in a note: the kernel gives no cookie twice.
 pub fn note_connections(memory: &mut ServiceMemory, services: &[ServiceFacts]) {
     for facts in services {
         let Some(instance) = facts.presence.instance() else { continue };
@@ -145,11 +178,19 @@ pub fn note_connections(memory: &mut ServiceMemory, services: &[ServiceFacts]) {
     keep_last(&mut memory.connections, MOST_NOTES);
 }
 
-fn note(memory: &ServiceMemory, service: &ServiceName, holding: &Holding, instance: &Instance) -> Option<NotedConnections> {
+fn note(
+    memory: &ServiceMemory,
+    service: &ServiceName,
+    holding: &Holding,
+    instance: &Instance,
+) -> Option<NotedConnections> {
     let credential = &holding.credential;
     let appeared = memory.appeared.get(credential)?;
-    let same =
-        |note: &NotedConnections| note.service == *service && note.credential == *credential && note.fingerprint == appeared.fingerprint;
+    let same = |note: &NotedConnections| {
+        note.service == *service
+            && note.credential == *credential
+            && note.fingerprint == appeared.fingerprint
+    };
     let open = holding.connections.as_ref().filter(|open| open.len() <= MOST_COOKIES)?;
     if !started_before(instance, appeared) || memory.connections.iter().any(same) {
         return None;
@@ -164,14 +205,15 @@ fn note(memory: &ServiceMemory, service: &ServiceName, holding: &Holding, instan
     })
 }
 
-/// Takes note of a restart. To be called, and written down, before it is made: cut short in between, it is not made at all,
-/// which an alarm tells, rather than again and again.
+/// Takes note of a restart. To be called, and written down, before it is made: cut short in
+/// between, it is not made at all, which an alarm tells, rather than again and again.
 pub fn note_restarted(memory: &mut ServiceMemory, step: &RefreshStep, at: Timestamp) {
     let service = &step.service;
     memory.stopped.insert(service.clone(), step.instance.clone());
     for (credential, fingerprint) in &step.credentials {
         memory.restarted.retain(|one| one.service != *service || one.credential != *credential);
-        let (service, credential, fingerprint) = (service.clone(), credential.clone(), fingerprint.clone());
+        let (service, credential, fingerprint) =
+            (service.clone(), credential.clone(), fingerprint.clone());
         memory.restarted.push(Restarted { service, credential, fingerprint, at });
     }
     keep_last(&mut memory.restarted, MOST_RESTARTED);
@@ -184,15 +226,24 @@ pub fn note_told(memory: &mut ServiceMemory, step: &RefreshStep) {
     }
 }
 
-/// What can't be seen is taken to work with what is there when it is first heard of: nothing is known against it, unless that was put
-/// there in this very pass. To be called after the contents were taken note of.
-pub fn note_out_of_sight(memory: &mut ServiceMemory, services: &[ServiceFacts], replaced: &[Replaced]) {
+/// What can't be seen is taken to work with what is there when it is first heard of: nothing is
+/// known against it, unless that was put there in this very pass. To be called after the contents
+/// were taken note of.
+pub fn note_out_of_sight(
+    memory: &mut ServiceMemory,
+    services: &[ServiceFacts],
+    replaced: &[Replaced],
+) {
     for facts in services.iter().filter(|facts| facts.presence == Presence::OutOfSight) {
         for one in &facts.service.uses {
-            let known = memory.told.iter().any(|told| told.service == facts.service.name && told.credential == one.credential);
+            let known = memory.told.iter().any(|told| {
+                told.service == facts.service.name && told.credential == one.credential
+            });
             if let Some(appeared) = memory.appeared.get(&one.credential).filter(|_| !known) {
-                let just_now = replaced.iter().any(|replaced| replaced.credential == one.credential);
-                let fingerprint = if just_now { BEFORE.to_owned() } else { appeared.fingerprint.clone() };
+                let just_now =
+                    replaced.iter().any(|replaced| replaced.credential == one.credential);
+                let fingerprint =
+                    if just_now { BEFORE.to_owned() } else { appeared.fingerprint.clone() };
                 tell(memory, &facts.service.name, &one.credential, fingerprint);
             }
         }
@@ -202,17 +253,29 @@ pub fn note_out_of_sight(memory: &mut ServiceMemory, services: &[ServiceFacts], 
 /// In place of the fingerprint of whatever was there before.
 const BEFORE: &str = "an earlier one";
 
-fn tell(memory: &mut ServiceMemory, service: &ServiceName, credential: &CredentialName, fingerprint: String) {
+fn tell(
+    memory: &mut ServiceMemory,
+    service: &ServiceName,
+    credential: &CredentialName,
+    fingerprint: String,
+) {
     memory.told.retain(|told| told.service != *service || told.credential != *credential);
-    memory.told.push(Told { service: service.clone(), credential: credential.clone(), fingerprint });
+    memory.told.push(Told {
+        service: service.clone(),
+        credential: credential.clone(),
+        fingerprint,
+    });
     keep_last(&mut memory.told, MOST_RESTARTED);
 }
 
-/// Takes the note of a restart back that turned out not to be made: it has not used up the one time.
+/// Takes the note of a restart back that turned out not to be made: it has not used up the one
+/// time.
 pub fn forget_restarted(memory: &mut ServiceMemory, step: &RefreshStep) {
     memory.stopped.remove(&step.service);
     let is_meant = |one: &Restarted| {
-        let named = |(credential, fingerprint): &(CredentialName, String)| *credential == one.credential && *fingerprint == one.fingerprint;
+        let named = |(credential, fingerprint): &(CredentialName, String)| {
+            *credential == one.credential && *fingerprint == one.fingerprint
+        };
         one.service == step.service && step.credentials.iter().any(named)
     };
     memory.restarted.retain(|one| !is_meant(one));

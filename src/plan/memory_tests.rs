@@ -8,7 +8,12 @@ fn seconds(seconds: u64) -> Option<Duration> {
 }
 
 /// Takes note of the credential "one" as it is.
-fn look(memory: &mut ServiceMemory, judged: &Judged, changed_ago: Option<Duration>, now: &Moment) -> Appeared {
+fn look(
+    memory: &mut ServiceMemory,
+    judged: &Judged,
+    changed_ago: Option<Duration>,
+    now: &Moment,
+) -> Appeared {
     note_contents(memory, &[Content { facts: &judged.facts, changed_ago, written_ago: None }], now);
     memory.appeared[&name("one")].clone()
 }
@@ -46,7 +51,11 @@ fn a_file_that_was_touched_is_no_news() {
 fn another_content_is_news_from_the_moment_that_its_file_says() {
     let new = changed(seconds(60), &moment());
     assert_eq!((new.at, new.fingerprint), (up(UP - 60), fingerprint("new").to_string()));
-    let old = Earlier { fingerprint: fingerprint("old").to_string(), not_after: now().plus(days(365)), until: up(UP - 60) };
+    let old = Earlier {
+        fingerprint: fingerprint("old").to_string(),
+        not_after: now().plus(days(365)),
+        until: up(UP - 60),
+    };
     assert_eq!(new.earlier, [old]);
 }
 
@@ -63,7 +72,11 @@ fn a_return_to_an_earlier_content_is_news_too() {
 fn where_a_files_time_makes_no_sense_the_change_is_as_late_as_can_be() {
     let at_latest = up(UP);
     assert_eq!(changed(None, &moment()).at, at_latest, "in the future");
-    assert_eq!(changed(seconds(3_700), &moment()).at, at_latest, "from before the old content was seen there");
+    assert_eq!(
+        changed(seconds(3_700), &moment()).at,
+        at_latest,
+        "from before the old content was seen there"
+    );
     let ahead = Moment { at: now().plus(Duration::from_secs(500)), ..moment() };
     assert_eq!(changed(seconds(600), &ahead).at, at_latest, "the clock was set forward in between");
     let behind = Moment { at: now().minus(Duration::from_secs(500)), ..moment() };
@@ -74,11 +87,18 @@ fn where_a_files_time_makes_no_sense_the_change_is_as_late_as_can_be() {
 fn a_clock_that_is_only_steered_is_believed() {
     let steered = Moment { at: now().plus(Duration::from_secs(2)), ..moment() };
     assert_eq!(changed(seconds(60), &steered).at, up(UP - 60));
-    assert_eq!(changed(seconds(3_601), &moment()).at, up(UP - 3_600), "never before it was seen otherwise");
+    assert_eq!(
+        changed(seconds(3_601), &moment()).at,
+        up(UP - 3_600),
+        "never before it was seen otherwise"
+    );
 }
 
 fn after_a_reboot(uptime: u64, at: Timestamp) -> Moment {
-    Moment { uptime: Uptime { boot: BootId("next".into()), since_boot: Duration::from_secs(uptime) }, at }
+    Moment {
+        uptime: Uptime { boot: BootId("next".into()), since_boot: Duration::from_secs(uptime) },
+        at,
+    }
 }
 
 #[test]
@@ -119,7 +139,11 @@ fn what_is_half_written_is_no_news_yet() {
 #[test]
 fn a_renewal_of_our_own_is_known_to_the_moment_and_stays_ours() {
     let mut memory = known();
-    let replaced = Replaced { credential: name("one"), fingerprint: fingerprint("new"), not_after: now().plus(days(365)) };
+    let replaced = Replaced {
+        credential: name("one"),
+        fingerprint: fingerprint("new"),
+        not_after: now().plus(days(365)),
+    };
     note_replaced(&mut memory, &replaced, &moment());
     let noted = memory.appeared[&name("one")].clone();
     assert!(noted.ours);
@@ -160,8 +184,12 @@ fn a_restart_is_remembered_while_its_certificate_is_in_place() {
     look(&mut memory, &judged("one", "new"), seconds(60), &moment());
     note_restarted(&mut memory, &restart("old"), now().minus(DAY));
     note_restarted(&mut memory, &restart("new"), now());
-    let kept =
-        [Restarted { service: restart("new").service, credential: name("one"), fingerprint: fingerprint("new").to_string(), at: now() }];
+    let kept = [Restarted {
+        service: restart("new").service,
+        credential: name("one"),
+        fingerprint: fingerprint("new").to_string(),
+        at: now(),
+    }];
     assert_eq!(memory.restarted, kept, "one for each service and credential");
     assert_eq!(memory.stopped[&restart("new").service], "abc");
     look(&mut memory, &judged("one", "new"), seconds(60), &moved(60));
@@ -195,10 +223,17 @@ fn no_note_is_made_of_what_began_with_the_content_or_could_not_be_looked_at() {
     down.presence = Presence::Down(String::new());
     let many = (0..=MOST_COOKIES as u64).collect();
     let reloads = service("api", "one", Takes::Reloads, 100);
-    note_connections(&mut memory, &[api(UP - 60, Some(vec![7])), api(100, None), api(100, Some(many)), down, reloads]);
+    note_connections(
+        &mut memory,
+        &[api(UP - 60, Some(vec![7])), api(100, None), api(100, Some(many)), down, reloads],
+    );
     assert_eq!(memory.connections, []);
     note_connections(&mut memory, &[api(100, Some(vec![]))]);
-    assert_eq!(memory.connections, [noted("api", "one", "new", &[], Some(now().plus(days(365))))], "none open is something to know");
+    assert_eq!(
+        memory.connections,
+        [noted("api", "one", "new", &[], Some(now().plus(days(365))))],
+        "none open is something to know"
+    );
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Decisions: what the facts mean, what is to be done, and why.
 //!
-//! Everything here is a function of its arguments: no file is opened, no clock asked, nothing waited for. That is what
-//! makes a dry run and a real pass decide alike, and the decisions testable by the thousand.
+//! Everything here is a function of its arguments: no file is opened, no clock asked, nothing
+//! waited for. That is what makes a dry run and a real pass decide alike, and the decisions
+//! testable by the thousand.
 
 mod alarms;
 mod copies;
@@ -20,8 +21,8 @@ mod steps;
 mod words;
 
 pub use alarms::{
-    AlarmSituation, Configuration, Diff, Picture, Renewals, Seen, ServiceEnd, alarms, configuration_alarms, diff, note_pass_failed,
-    note_renewals, note_services,
+    AlarmSituation, Configuration, Diff, Picture, Renewals, Seen, ServiceEnd, alarms,
+    configuration_alarms, diff, note_pass_failed, note_renewals, note_services,
 };
 pub use copies::with_copies;
 pub use finding::Finding;
@@ -29,11 +30,14 @@ pub use freshness::{JudgedService, judge_service};
 pub use judge::{action, judge, judge_authority};
 pub use kubelet::kubelet_action;
 pub use memory::{
-    Content, Moment, forget_restarted, note_connections, note_contents, note_out_of_sight, note_replaced, note_restarted, note_told,
+    Content, Moment, forget_restarted, note_connections, note_contents, note_out_of_sight,
+    note_replaced, note_restarted, note_told,
 };
 pub use names::{lacking, with_names};
 pub use neighbours::may_stop;
-pub use patience::{RELEASED, believe, defer, holds, last_seen, long_gone, not_yet_again, policy_by};
+pub use patience::{
+    RELEASED, believe, defer, holds, last_seen, long_gone, not_yet_again, policy_by,
+};
 pub use refresh::{Occasion, Refresh, Situation, plan_refresh};
 pub use steps::{Judged, Plan, Request, Step, Terms, plan};
 pub use words::{remaining, span};

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use crate::model::CredentialName;
 
-/// The wanted names and addresses for which a certificate with these is not valid. An address is the same however it is written.
+/// The wanted names and addresses for which a certificate with these is not valid. An address is
+/// the same however it is written.
 #[must_use]
 pub fn lacking(wanted: &[String], has: &[String]) -> Vec<String> {
     wanted.iter().filter(|name| !has.iter().any(|own| covers(own, name))).cloned().collect()

@@ -1,4 +1,5 @@
-//! Whether a pass may act now: what the clock is worth, what there is to wait for, and which steps wait for it.
+//! Whether a pass may act now: what the clock is worth, what there is to wait for, and which steps
+//! wait for it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,14 +7,15 @@ use std::time::Duration;
 use super::steps::{Judged, Plan, Request, Step};
 use super::words::{remaining, span};
 use crate::model::{
-    AskedHold, Awaited, Belief, Brakes, ClockFacts, Condition, CredentialName, Deferred, Hold, HoldFacts, Policy, QUIET, Refused,
-    Timestamp, Urgency, days,
+    AskedHold, Awaited, Belief, Brakes, ClockFacts, Condition, CredentialName, Deferred, Hold,
+    HoldFacts, Policy, QUIET, Refused, Timestamp, Urgency, days,
 };
 
 /// The release of this version, 2026-11-01T00:00:00Z: a clock that says an earlier time is wrong.
 pub const RELEASED: Timestamp = Timestamp::from_seconds(1_793_491_200);
 
-/// Three years, leap day included. A node is rarely off for longer, and a clock that lost its battery rarely off by less.
+/// Three years, leap day included. A node is rarely off for longer, and a clock that lost its
+/// battery rarely off by less.
 const LONGEST_ABSENCE: Duration = days(1_096);
 
 /// For how long after its end a controller of several comes back without being asked about.
@@ -28,7 +30,8 @@ pub fn believe(clock: &ClockFacts, trust: bool) -> Belief {
     match doubt(clock, synchronised) {
         Some(_) if trust => Belief::BelievedUnsynchronised,
         Some(doubt) => Belief::NotBelieved(format!(
-            "{doubt}: nothing is signed until it is right; set it, or let kubecertd renew --trust-clock believe it"
+            "{doubt}: nothing is signed until it is right; set it, or let kubecertd renew \
+             --trust-clock believe it"
         )),
         None if synchronised => Belief::Believed,
         None => Belief::BelievedUnsynchronised,
@@ -45,51 +48,75 @@ fn doubt(clock: &ClockFacts, synchronised: bool) -> Option<String> {
         _ => (RELEASED, "kubecertd was released"),
     };
     let absence = Duration::from_secs(u64::try_from(now.seconds_since(last)).unwrap_or(0));
-    (!synchronised && absence > LONGEST_ABSENCE)
-        .then(|| format!("the clock says {now}, {} after {what} ({last}), and is not synchronised", span(absence)))
+    (!synchronised && absence > LONGEST_ABSENCE).then(|| {
+        format!(
+            "the clock says {now}, {} after {what} ({last}), and is not synchronised",
+            span(absence)
+        )
+    })
 }
 
-/// What is remembered as the last time seen: nothing of a clock that is not believed, and nothing earlier than before of
-/// one that may be behind.
+/// What is remembered as the last time seen: nothing of a clock that is not believed, and nothing
+/// earlier than before of one that may be behind.
 #[must_use]
 pub fn last_seen(clock: &ClockFacts, belief: &Belief) -> Option<Timestamp> {
     match belief {
         Belief::Believed => Some(clock.now),
-        Belief::BelievedUnsynchronised => Some(clock.last_seen.map_or(clock.now, |last| last.max(clock.now))),
+        Belief::BelievedUnsynchronised => {
+            Some(clock.last_seen.map_or(clock.now, |last| last.max(clock.now)))
+        }
         Belief::NotBelieved(_) => clock.last_seen,
     }
 }
 
-/// The policy for a plan made by this clock. Where it may be ahead, what is issued begins with its authority: no later
-/// beginning is sure to be in the past.
+/// The policy for a plan made by this clock. Where it may be ahead, what is issued begins with its
+/// authority: no later beginning is sure to be in the past.
 #[must_use]
 pub fn policy_by(policy: Policy, belief: &Belief) -> Policy {
     match belief {
         Belief::Believed => policy,
         // The plan lets nothing begin before its authority.
-        Belief::BelievedUnsynchronised | Belief::NotBelieved(_) => Policy { backdate: Duration::MAX, ..policy },
+        Belief::BelievedUnsynchronised | Belief::NotBelieved(_) => {
+            Policy { backdate: Duration::MAX, ..policy }
+        }
     }
 }
 
 /// The reasons to wait.
 ///
-/// A manifest from the future, left by a clock that was ahead, counts as changed only while that future is as near as the
-/// past would have to be: no file holds a renewal back for longer than twice that time.
+/// A manifest from the future, left by a clock that was ahead, counts as changed only while that
+/// future is as near as the past would have to be: no file holds a renewal back for longer than
+/// twice that time.
 #[must_use]
 pub fn holds(facts: &HoldFacts, now: Timestamp) -> Vec<Hold> {
     let kubeadm = facts.kubeadm.map(|pid| Hold::KubeadmRunning { pid });
-    let recent = facts.manifests.iter().filter(|(_, at)| at.seconds_since(now).unsigned_abs() < QUIET.as_secs());
-    let manifest = recent.max_by_key(|(_, at)| *at).map(|(file, at)| Hold::ManifestsChanged { file: file.clone(), at: *at });
-    let asked = facts.asked.as_ref().filter(|AskedHold { until, .. }| now < *until).map(|asked| Hold::Asked(asked.clone()));
+    let recent = facts
+        .manifests
+        .iter()
+        .filter(|(_, at)| at.seconds_since(now).unsigned_abs() < QUIET.as_secs());
+    let manifest = recent
+        .max_by_key(|(_, at)| *at)
+        .map(|(file, at)| Hold::ManifestsChanged { file: file.clone(), at: *at });
+    let asked = facts
+        .asked
+        .as_ref()
+        .filter(|AskedHold { until, .. }| now < *until)
+        .map(|asked| Hold::Asked(asked.clone()));
     kubeadm.into_iter().chain(manifest).chain(asked).collect()
 }
 
-/// Takes out of a plan what waits. By a clock that is not believed nothing is issued. While there is a reason to wait,
-/// nothing is issued that can wait, unless it was asked for with --force; nor is, for a day, what a server refused; nor, without an operator's
-/// word, what ended long ago on one controller of several. What is
-/// only said stays.
+/// Takes out of a plan what waits. By a clock that is not believed nothing is issued. While there
+/// is a reason to wait, nothing is issued that can wait, unless it was asked for with --force; nor
+/// is, for a day, what a server refused; nor, without an operator's word, what ended long ago on
+/// one controller of several. What is only said stays.
 #[must_use]
-pub fn defer(plan: Plan, judged: &[Judged], request: &Request, policy: &Policy, brakes: &Brakes) -> (Plan, Vec<Deferred>) {
+pub fn defer(
+    plan: Plan,
+    judged: &[Judged],
+    request: &Request,
+    policy: &Policy,
+    brakes: &Brakes,
+) -> (Plan, Vec<Deferred>) {
     let mut deferred = Vec::new();
     let mut goes_ahead = |step: &Step| {
         let judged = Judged::find(judged, &step.credential);
@@ -102,39 +129,77 @@ pub fn defer(plan: Plan, judged: &[Judged], request: &Request, policy: &Policy, 
     (Plan { steps }, deferred)
 }
 
-fn waits(step: &Step, judged: Option<&Judged>, request: &Request, policy: &Policy, brakes: &Brakes) -> Option<Deferred> {
+fn waits(
+    step: &Step,
+    judged: Option<&Judged>,
+    request: &Request,
+    policy: &Policy,
+    brakes: &Brakes,
+) -> Option<Deferred> {
     let credential = step.credential.clone();
     if let Belief::NotBelieved(reason) = &brakes.belief {
-        return Some(Deferred { credential, awaits: Awaited::Clock, reason: reason.clone(), until: None, urgent_from: None });
+        return Some(Deferred {
+            credential,
+            awaits: Awaited::Clock,
+            reason: reason.clone(),
+            until: None,
+            urgent_from: None,
+        });
     }
     if let Some(reason) = brakes.long_gone.get(&credential).filter(|_| !request.revive) {
-        return Some(Deferred { credential, awaits: Awaited::Word, reason: reason.clone(), until: None, urgent_from: None });
+        return Some(Deferred {
+            credential,
+            awaits: Awaited::Word,
+            reason: reason.clone(),
+            until: None,
+            urgent_from: None,
+        });
     }
-    let urgency = judged.map_or(Urgency::Comfortable, |judged| judged.judgement.condition.urgency());
+    let urgency =
+        judged.map_or(Urgency::Comfortable, |judged| judged.judgement.condition.urgency());
     if request.force || urgency > Urgency::Due {
         return None;
     }
     let urgent_from = judged.and_then(|judged| urgent_from(judged, policy));
     if let Some(refused) = judged.and_then(|judged| refusal(judged, brakes)) {
         let (reason, until) = (refused.to_string(), Some(refused.until()));
-        return Some(Deferred { credential, awaits: Awaited::AnotherDay, reason, until, urgent_from });
+        return Some(Deferred {
+            credential,
+            awaits: Awaited::AnotherDay,
+            reason,
+            until,
+            urgent_from,
+        });
     }
     held(credential, &brakes.holds, urgent_from)
 }
 
 /// Something waits for all that holds it back, if anything does.
-pub(super) fn held(credential: CredentialName, holds: &[Hold], urgent_from: Option<Timestamp>) -> Option<Deferred> {
+pub(super) fn held(
+    credential: CredentialName,
+    holds: &[Hold],
+    urgent_from: Option<Timestamp>,
+) -> Option<Deferred> {
     let reasons: Vec<String> = holds.iter().map(ToString::to_string).collect();
     let ends: Option<Vec<Timestamp>> = holds.iter().map(Hold::until).collect();
     let until = ends.and_then(|ends| ends.into_iter().max());
-    (!reasons.is_empty()).then(|| Deferred { credential, awaits: Awaited::Moment, reason: reasons.join("; "), until, urgent_from })
+    (!reasons.is_empty()).then(|| Deferred {
+        credential,
+        awaits: Awaited::Moment,
+        reason: reasons.join("; "),
+        until,
+        urgent_from,
+    })
 }
 
 /// What was refused beside the certificate that is in place.
 fn refusal<'b>(judged: &Judged, brakes: &'b Brakes) -> Option<&'b Refused> {
     let in_place = judged.facts.material.leaf()?.fingerprint.to_string();
     let name = &judged.facts.credential.name;
-    brakes.refused.iter().find(|refused| refused.credential == *name && refused.fingerprint == in_place)
+    brakes
+        .refused
+        .iter()
+        .find(|refused| refused.credential == *name && refused.fingerprint == in_place)
 }
 
 /// Of the refusals that are remembered, those that still keep something from being tried again.
@@ -144,24 +209,36 @@ pub fn not_yet_again(refused: &[Refused], now: Timestamp) -> Vec<Refused> {
     refused.iter().filter(|refused| refused.at <= now && now < refused.until()).cloned().collect()
 }
 
-/// What ended more than 30 days ago on one controller of several: such a node may have been removed from its cluster meanwhile, or
-/// restored elsewhere, and must not come back as if nothing had happened. What has no date any more is as old as the rest of the node.
+/// What ended more than 30 days ago on one controller of several: such a node may have been removed
+/// from its cluster meanwhile, or restored elsewhere, and must not come back as if nothing had
+/// happened. What has no date any more is as old as the rest of the node.
 #[must_use]
-pub fn long_gone(judged: &[Judged], members: usize, now: Timestamp) -> BTreeMap<CredentialName, String> {
+pub fn long_gone(
+    judged: &[Judged],
+    members: usize,
+    now: Timestamp,
+) -> BTreeMap<CredentialName, String> {
     if members < 2 {
         return BTreeMap::new();
     }
     let ended_long_ago = |end: Timestamp| now > end.plus(LONG);
-    let ends: Vec<Timestamp> = judged.iter().filter(|one| one.authority.is_some()).filter_map(end).collect();
-    let node_is = !ends.is_empty() && ends.iter().all(|end| now > *end) && ends.iter().copied().any(ended_long_ago);
+    let ends: Vec<Timestamp> =
+        judged.iter().filter(|one| one.authority.is_some()).filter_map(end).collect();
+    let node_is = !ends.is_empty()
+        && ends.iter().all(|end| now > *end)
+        && ends.iter().copied().any(ended_long_ago);
     let reason = |when: String| {
         format!(
-            "{when}, and etcd has {members} members: this controller may have been removed from its cluster since, or restored elsewhere; where it still belongs to it, kubecertd renew --revive renews it"
+            "{when}, and etcd has {members} members: this controller may have been removed from \
+             its cluster since, or restored elsewhere; where it still belongs to it, kubecertd \
+             renew --revive renews it"
         )
     };
     let gone = judged.iter().filter_map(|one| {
         let when = match end(one) {
-            Some(end) => ended_long_ago(end).then(|| format!("it ended {}", remaining(now, end)))?,
+            Some(end) => {
+                ended_long_ago(end).then(|| format!("it ended {}", remaining(now, end)))?
+            }
             None => node_is.then(|| "nothing on this node is valid any more".to_owned())?,
         };
         Some((one.facts.credential.name.clone(), reason(when)))
@@ -172,11 +249,16 @@ pub fn long_gone(judged: &[Judged], members: usize, now: Timestamp) -> BTreeMap<
 /// When a credential ended or will end; of kubelet's two, the later one.
 fn end(judged: &Judged) -> Option<Timestamp> {
     let embedded = judged.facts.kubelet.as_ref().and_then(|client| client.embedded.as_ref());
-    [Some(&judged.facts.material), embedded].into_iter().flatten().filter_map(|material| Some(material.leaf()?.not_after)).max()
+    [Some(&judged.facts.material), embedded]
+        .into_iter()
+        .flatten()
+        .filter_map(|material| Some(material.leaf()?.not_after))
+        .max()
 }
 
 fn urgent_from(judged: &Judged, policy: &Policy) -> Option<Timestamp> {
-    let leaf = judged.facts.material.leaf().filter(|_| judged.judgement.condition == Condition::Due)?;
+    let leaf =
+        judged.facts.material.leaf().filter(|_| judged.judgement.condition == Condition::Due)?;
     Some(leaf.not_after.minus(policy.urgent_before))
 }
 

@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::model::{
-    AbsolutePath, Action, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName, AuthorityState, Credential,
-    CredentialFacts, CredentialName, Digest, Judgement, Leaf, Location, Material, NameParts, Need, Renewal, Signer,
+    AbsolutePath, Action, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey,
+    AuthorityName, AuthorityState, Credential, CredentialFacts, CredentialName, Digest, Judgement,
+    Leaf, Location, Material, NameParts, Need, Renewal, Signer,
 };
 use crate::plan::{Terms, judge, plan};
 use proptest::prelude::*;
@@ -19,7 +20,12 @@ fn clock(now: Timestamp, last_seen: Option<Timestamp>, synchronised: Option<bool
 }
 
 fn policy() -> Policy {
-    Policy { renew_before: days(15), urgent_before: days(3), validity: YEAR, backdate: Duration::from_secs(300) }
+    Policy {
+        renew_before: days(15),
+        urgent_before: days(3),
+        validity: YEAR,
+        backdate: Duration::from_secs(300),
+    }
 }
 
 fn path(path: &str) -> AbsolutePath {
@@ -32,7 +38,10 @@ fn ends_in(ends: u64) -> Judged {
     let credential = Credential {
         name: CredentialName::new("apiserver").unwrap(),
         kubeadm_name: None,
-        location: Location::Pair { certificate: path("/pki/apiserver.crt"), key: path("/pki/apiserver.key") },
+        location: Location::Pair {
+            certificate: path("/pki/apiserver.crt"),
+            key: path("/pki/apiserver.key"),
+        },
         authority: Some(name.clone()),
         renewal: Renewal::Ours,
         need: Need::Configured,
@@ -58,7 +67,13 @@ fn ends_in(ends: u64) -> Judged {
         fingerprint: Digest::of(b"ca"),
     };
     let authority = AuthorityFacts {
-        authority: Authority { name, certificate: path("/pki/ca.crt"), key: path("/pki/ca.key"), root: true, need: Need::Configured },
+        authority: Authority {
+            name,
+            certificate: path("/pki/ca.crt"),
+            key: path("/pki/ca.key"),
+            root: true,
+            need: Need::Configured,
+        },
         state: AuthorityState::Present { certificate, key: AuthorityKey::Usable },
     };
     let facts = CredentialFacts {
@@ -80,12 +95,18 @@ fn authority_begins() -> Timestamp {
 }
 
 fn held() -> Brakes {
-    Brakes { belief: Belief::Believed, holds: vec![Hold::KubeadmRunning { pid: 7 }], refused: Vec::new(), long_gone: BTreeMap::new() }
+    Brakes {
+        belief: Belief::Believed,
+        holds: vec![Hold::KubeadmRunning { pid: 7 }],
+        refused: Vec::new(),
+        long_gone: BTreeMap::new(),
+    }
 }
 
 fn deferred(judged: &Judged, request: &Request, brakes: &Brakes) -> (usize, Vec<Deferred>) {
     let judged = std::slice::from_ref(judged);
-    let (plan, deferred) = defer(plan(judged, request, &policy(), now()), judged, request, &policy(), brakes);
+    let (plan, deferred) =
+        defer(plan(judged, request, &policy(), now()), judged, request, &policy(), brakes);
     (plan.issuing().count(), deferred)
 }
 
@@ -96,7 +117,10 @@ fn the_release_date_is_the_one_that_is_written_down() {
 
 #[test]
 fn a_synchronised_clock_is_believed_however_long_the_node_was_off() {
-    assert_eq!(believe(&clock(now().plus(20 * YEAR), Some(now()), Some(true)), false), Belief::Believed);
+    assert_eq!(
+        believe(&clock(now().plus(20 * YEAR), Some(now()), Some(true)), false),
+        Belief::Believed
+    );
     assert_eq!(believe(&clock(RELEASED, None, Some(true)), false), Belief::Believed);
 }
 
@@ -104,10 +128,14 @@ fn a_synchronised_clock_is_believed_however_long_the_node_was_off() {
 fn before_the_release_no_clock_is_believed() {
     let early = RELEASED.minus(Duration::from_secs(1));
     for synchronised in [Some(true), Some(false), None] {
-        let Belief::NotBelieved(reason) = believe(&clock(early, Some(early), synchronised), false) else { panic!("{synchronised:?}") };
+        let Belief::NotBelieved(reason) = believe(&clock(early, Some(early), synchronised), false)
+        else {
+            panic!("{synchronised:?}")
+        };
         assert_eq!(
             reason,
-            "the clock says 2026-10-31T23:59:59Z, before kubecertd was released (2026-11-01T00:00:00Z): nothing is signed until it is \
+            "the clock says 2026-10-31T23:59:59Z, before kubecertd was released \
+             (2026-11-01T00:00:00Z): nothing is signed until it is \
              right; set it, or let kubecertd renew --trust-clock believe it"
         );
     }
@@ -120,7 +148,8 @@ fn an_unsynchronised_clock_is_believed_for_three_years_past_the_last_time_seen()
     assert_eq!(then(YEAR), Belief::BelievedUnsynchronised);
     assert_eq!(then(days(1_096)), Belief::BelievedUnsynchronised);
     let Belief::NotBelieved(reason) = then(days(1_096) + Duration::from_secs(1)) else { panic!() };
-    let begin = "the clock says 2030-11-21T00:00:01Z, 3 years after it was last believed (2027-11-21T00:00:00Z), and is not synchronised:";
+    let begin = "the clock says 2030-11-21T00:00:01Z, 3 years after it was last believed \
+        (2027-11-21T00:00:00Z), and is not synchronised:";
     assert!(reason.starts_with(begin), "{reason}");
 }
 
@@ -132,15 +161,28 @@ fn where_it_is_unknown_a_clock_is_not_synchronised() {
 #[test]
 fn without_a_usable_memory_the_release_is_the_last_time_seen() {
     for last in [None, Some(Timestamp::from_seconds(0))] {
-        assert_eq!(believe(&clock(RELEASED.plus(days(1_096)), last, None), false), Belief::BelievedUnsynchronised);
-        let Belief::NotBelieved(reason) = believe(&clock(RELEASED.plus(days(1_097)), last, None), false) else { panic!("{last:?}") };
-        assert!(reason.contains("3 years after kubecertd was released (2026-11-01T00:00:00Z)"), "{reason}");
+        assert_eq!(
+            believe(&clock(RELEASED.plus(days(1_096)), last, None), false),
+            Belief::BelievedUnsynchronised
+        );
+        let Belief::NotBelieved(reason) =
+            believe(&clock(RELEASED.plus(days(1_097)), last, None), false)
+        else {
+            panic!("{last:?}")
+        };
+        assert!(
+            reason.contains("3 years after kubecertd was released (2026-11-01T00:00:00Z)"),
+            "{reason}"
+        );
     }
 }
 
 #[test]
 fn a_clock_behind_the_last_time_seen_is_believed() {
-    assert_eq!(believe(&clock(now(), Some(now().plus(YEAR)), None), false), Belief::BelievedUnsynchronised);
+    assert_eq!(
+        believe(&clock(now(), Some(now().plus(YEAR)), None), false),
+        Belief::BelievedUnsynchronised
+    );
 }
 
 #[test]
@@ -178,16 +220,29 @@ fn by_an_unsynchronised_clock_a_certificate_begins_with_its_authority() {
         plan.steps[0].terms.unwrap()
     };
     let not_after = now().plus(YEAR);
-    assert_eq!(begins(Belief::Believed), Terms { not_before: now().minus(Duration::from_secs(300)), not_after });
-    assert_eq!(begins(Belief::BelievedUnsynchronised), Terms { not_before: authority_begins(), not_after });
+    assert_eq!(
+        begins(Belief::Believed),
+        Terms { not_before: now().minus(Duration::from_secs(300)), not_after }
+    );
+    assert_eq!(
+        begins(Belief::BelievedUnsynchronised),
+        Terms { not_before: authority_begins(), not_after }
+    );
 }
 
 #[test]
 fn every_reason_to_wait_is_found() {
     let asked = AskedHold { until: now().plus(days(1)), reason: "upgrade".into() };
-    let facts = HoldFacts { kubeadm: Some(7), manifests: vec![(path("/m/etcd.yaml"), now())], asked: Some(asked.clone()) };
+    let facts = HoldFacts {
+        kubeadm: Some(7),
+        manifests: vec![(path("/m/etcd.yaml"), now())],
+        asked: Some(asked.clone()),
+    };
     let changed = Hold::ManifestsChanged { file: path("/m/etcd.yaml"), at: now() };
-    assert_eq!(holds(&facts, now()), [Hold::KubeadmRunning { pid: 7 }, changed, Hold::Asked(asked)]);
+    assert_eq!(
+        holds(&facts, now()),
+        [Hold::KubeadmRunning { pid: 7 }, changed, Hold::Asked(asked)]
+    );
     assert_eq!(holds(&HoldFacts::default(), now()), []);
 }
 
@@ -195,16 +250,21 @@ fn every_reason_to_wait_is_found() {
 fn manifests_count_for_fifteen_minutes_in_either_direction() {
     let holds_at = |seconds: i64| {
         let at = Timestamp::from_seconds(now().seconds() + seconds);
-        let facts = HoldFacts { manifests: vec![(path("/m/etcd.yaml"), at)], ..HoldFacts::default() };
+        let facts =
+            HoldFacts { manifests: vec![(path("/m/etcd.yaml"), at)], ..HoldFacts::default() };
         !holds(&facts, now()).is_empty()
     };
-    assert_eq!([-900, -899, 0, 899, 900, i64::from(i32::MAX)].map(holds_at), [false, true, true, true, false, false]);
+    assert_eq!(
+        [-900, -899, 0, 899, 900, i64::from(i32::MAX)].map(holds_at),
+        [false, true, true, true, false, false]
+    );
 }
 
 #[test]
 fn the_manifest_that_was_changed_last_is_named() {
     let old = |seconds| now().minus(Duration::from_secs(seconds));
-    let manifests = vec![(path("/m/a"), old(600)), (path("/m/b"), old(60)), (path("/m/c"), old(6_000))];
+    let manifests =
+        vec![(path("/m/a"), old(600)), (path("/m/b"), old(60)), (path("/m/c"), old(6_000))];
     let holds = holds(&HoldFacts { manifests, ..HoldFacts::default() }, now());
     assert_eq!(holds, [Hold::ManifestsChanged { file: path("/m/b"), at: old(60) }]);
     assert_eq!(holds[0].until(), Some(old(60).plus(QUIET)));
@@ -225,7 +285,16 @@ fn what_is_due_waits_until_it_is_urgent() {
     assert_eq!(issued, 0);
     let credential = due.facts.credential.name.clone();
     let reason = "kubeadm is at work (process 7), until it ends".to_owned();
-    assert_eq!(waiting, [Deferred { credential, awaits: Awaited::Moment, reason, until: None, urgent_from: Some(now().plus(days(7))) }]);
+    assert_eq!(
+        waiting,
+        [Deferred {
+            credential,
+            awaits: Awaited::Moment,
+            reason,
+            until: None,
+            urgent_from: Some(now().plus(days(7)))
+        }]
+    );
     let then = judge(&due.facts, due.authority.as_ref(), &policy(), now().plus(days(7)));
     assert_eq!(then.condition, Condition::Urgent, "it does go ahead at that moment");
 }
@@ -233,7 +302,12 @@ fn what_is_due_waits_until_it_is_urgent() {
 #[test]
 fn what_is_urgent_or_has_no_hold_goes_ahead() {
     assert_eq!(deferred(&ends_in(3), &Request::default(), &held()), (1, vec![]));
-    let free = Brakes { belief: Belief::BelievedUnsynchronised, holds: vec![], refused: vec![], long_gone: BTreeMap::new() };
+    let free = Brakes {
+        belief: Belief::BelievedUnsynchronised,
+        holds: vec![],
+        refused: vec![],
+        long_gone: BTreeMap::new(),
+    };
     assert_eq!(deferred(&ends_in(10), &Request::default(), &free), (1, vec![]));
 }
 
@@ -253,11 +327,22 @@ fn what_was_refused_waits_a_day_while_the_old_one_is_in_place() {
     };
     let (issued, waiting) = deferred(&due, &Request::default(), &brakes(&refused));
     assert_eq!((issued, waiting.len()), (0, 1));
-    assert_eq!((waiting[0].awaits, waiting[0].until), (Awaited::AnotherDay, Some(now().plus(Duration::from_secs(1)))));
-    assert!(waiting[0].reason.starts_with("https://10.0.0.1:6443 refused a new certificate at "), "{}", waiting[0].reason);
+    assert_eq!(
+        (waiting[0].awaits, waiting[0].until),
+        (Awaited::AnotherDay, Some(now().plus(Duration::from_secs(1))))
+    );
+    assert!(
+        waiting[0].reason.starts_with("https://10.0.0.1:6443 refused a new certificate at "),
+        "{}",
+        waiting[0].reason
+    );
     let force = Request { force: true, ..Request::default() };
     assert_eq!(deferred(&due, &force, &brakes(&refused)).0, 1);
-    assert_eq!(deferred(&ends_in(3), &Request::default(), &brakes(&refused)).0, 1, "what is urgent does not wait");
+    assert_eq!(
+        deferred(&ends_in(3), &Request::default(), &brakes(&refused)).0,
+        1,
+        "what is urgent does not wait"
+    );
     let a_day_ago = Refused { at: now().minus(days(1)), ..refused.clone() };
     let another = Refused { fingerprint: "00".to_owned(), ..refused.clone() };
     let from_the_future = Refused { at: now().plus(Duration::from_secs(1)), ..refused };
@@ -270,14 +355,22 @@ fn what_was_refused_waits_a_day_while_the_old_one_is_in_place() {
 fn force_overrides_a_hold_and_never_the_clock() {
     let force = Request { force: true, ..Request::default() };
     assert_eq!(deferred(&ends_in(300), &force, &held()), (1, vec![]));
-    let wrong =
-        Brakes { belief: Belief::NotBelieved("the clock is wrong".into()), holds: vec![], refused: vec![], long_gone: BTreeMap::new() };
+    let wrong = Brakes {
+        belief: Belief::NotBelieved("the clock is wrong".into()),
+        holds: vec![],
+        refused: vec![],
+        long_gone: BTreeMap::new(),
+    };
     let (issued, waiting) = deferred(&ends_in(1), &force, &wrong);
     assert_eq!((issued, waiting.len(), waiting[0].reason.as_str()), (0, 1, "the clock is wrong"));
 }
 
 fn any_brakes() -> impl Strategy<Value = Brakes> {
-    let belief = prop_oneof![Just(Belief::Believed), Just(Belief::BelievedUnsynchronised), Just(Belief::NotBelieved("wrong".into()))];
+    let belief = prop_oneof![
+        Just(Belief::Believed),
+        Just(Belief::BelievedUnsynchronised),
+        Just(Belief::NotBelieved("wrong".into()))
+    ];
     (belief, 0usize..3).prop_map(|(belief, count)| Brakes {
         belief,
         holds: vec![Hold::KubeadmRunning { pid: 7 }; count],
@@ -288,16 +381,32 @@ fn any_brakes() -> impl Strategy<Value = Brakes> {
 
 /// A node of credentials in any condition, each with a step that does anything.
 fn any_node() -> impl Strategy<Value = (Vec<Judged>, Plan)> {
-    let action = prop_oneof![Just(Action::Report), Just(Action::Error), Just(Action::Renew), Just(Action::Repair)];
+    let action = prop_oneof![
+        Just(Action::Report),
+        Just(Action::Error),
+        Just(Action::Renew),
+        Just(Action::Repair)
+    ];
     let one = (0..Condition::ALL.len(), action);
     proptest::collection::vec(one, 0..8).prop_map(|node| {
         let node = node.into_iter().enumerate().map(|(number, (condition, action))| {
             let mut judged = ends_in(10);
-            judged.facts.credential.name = CredentialName::new(format!("credential-{number}")).unwrap();
-            judged.judgement = Judgement { condition: Condition::ALL[condition], action, reason: String::new(), attention: true };
+            judged.facts.credential.name =
+                CredentialName::new(format!("credential-{number}")).unwrap();
+            judged.judgement = Judgement {
+                condition: Condition::ALL[condition],
+                action,
+                reason: String::new(),
+                attention: true,
+            };
             let issues = matches!(action, Action::Renew | Action::Repair);
             let terms = issues.then(|| Terms { not_before: now(), not_after: now() });
-            let step = Step { credential: judged.facts.credential.name.clone(), action, reason: String::new(), terms };
+            let step = Step {
+                credential: judged.facts.credential.name.clone(),
+                action,
+                reason: String::new(),
+                terms,
+            };
             (judged, step)
         });
         let (judged, steps) = node.unzip();
@@ -311,11 +420,13 @@ proptest! {
         let request = Request { force, ..Request::default() };
         let (left, waiting) = defer(plan.clone(), &judged, &request, &policy(), &brakes);
         let believed = !matches!(brakes.belief, Belief::NotBelieved(_));
-        prop_assert!(believed || left.issuing().count() == 0, "issued by a clock that is not believed");
+        prop_assert!(believed || left.issuing().count() == 0, "issued by a clock that is not \
+            believed");
         for (step, judged) in plan.steps.iter().zip(&judged) {
             let stays = left.steps.contains(step);
             let waits = waiting.iter().filter(|one| one.credential == step.credential).count();
-            prop_assert_eq!(usize::from(stays) + waits, 1, "{:?} is either left or said to wait", step);
+            prop_assert_eq!(usize::from(stays) + waits, 1, "{:?} is either left or said to \
+                wait", step);
             prop_assert!(stays || step.terms.is_some(), "{:?} issues nothing", step);
             let can_wait = judged.judgement.condition.urgency() <= Urgency::Due;
             prop_assert!(stays || can_wait || !believed, "{:?} can't wait", step);
@@ -346,7 +457,11 @@ fn ended(days_ago: u64) -> Judged {
 fn one_controller_of_several_comes_back_by_itself_for_thirty_days() {
     let gone = |ago: u64, members| long_gone(&[ended(ago)], members, now()).len();
     assert_eq!((gone(31, 2), gone(30, 2), gone(400, 3)), (1, 0, 1));
-    assert_eq!((gone(400, 1), gone(400, 0)), (0, 0), "a controller that is alone comes back after any time");
+    assert_eq!(
+        (gone(400, 1), gone(400, 0)),
+        (0, 0),
+        "a controller that is alone comes back after any time"
+    );
 }
 
 #[test]
@@ -354,7 +469,9 @@ fn what_has_no_date_any_more_is_as_old_as_its_node() {
     let mut broken = ended(400);
     broken.facts.credential.name = CredentialName::new("broken").unwrap();
     broken.facts.material = Material::Damaged("is empty".into());
-    let names = |node: &[Judged]| long_gone(node, 3, now()).into_keys().map(|name| name.to_string()).collect::<Vec<_>>();
+    let names = |node: &[Judged]| {
+        long_gone(node, 3, now()).into_keys().map(|name| name.to_string()).collect::<Vec<_>>()
+    };
     assert_eq!(names(&[ended(400), broken.clone()]), ["apiserver", "broken"]);
     let mut alive = ends_in(5);
     alive.facts.credential.name = CredentialName::new("alive").unwrap();
@@ -367,7 +484,8 @@ fn what_kubelet_conf_embeds_from_long_ago_says_nothing_of_the_node() {
     let mut kubelets = ends_in(100);
     let embedded = Some(ended(400).facts.material);
     let kubeconfig = path("/etc/kubernetes/kubelet.conf");
-    kubelets.facts.kubelet = Some(crate::model::KubeletClient { kubeconfig, embedded, node: Ok("cp1".into()) });
+    kubelets.facts.kubelet =
+        Some(crate::model::KubeletClient { kubeconfig, embedded, node: Ok("cp1".into()) });
     assert_eq!(long_gone(&[kubelets], 3, now()).len(), 0);
 }
 
@@ -377,15 +495,27 @@ fn what_is_long_gone_waits_for_a_word_and_for_nothing_else() {
     let long_gone = long_gone(std::slice::from_ref(&judged), 3, now());
     let brakes = Brakes { long_gone, holds: Vec::new(), ..held() };
     for force in [false, true] {
-        let (issued, waiting) = deferred(&judged, &Request { force, ..Request::default() }, &brakes);
-        assert_eq!((issued, waiting.len(), waiting[0].awaits, waiting[0].until), (0, 1, Awaited::Word, None));
+        let (issued, waiting) =
+            deferred(&judged, &Request { force, ..Request::default() }, &brakes);
+        assert_eq!(
+            (issued, waiting.len(), waiting[0].awaits, waiting[0].until),
+            (0, 1, Awaited::Word, None)
+        );
         let reason = &waiting[0].reason;
         assert!(
-            reason.starts_with("it ended 400 days ago, and etcd has 3 members: ") && reason.contains("kubecertd renew --revive"),
+            reason.starts_with("it ended 400 days ago, and etcd has 3 members: ")
+                && reason.contains("kubecertd renew --revive"),
             "{reason}"
         );
     }
-    assert_eq!(deferred(&judged, &Request { revive: true, ..Request::default() }, &brakes), (1, vec![]));
+    assert_eq!(
+        deferred(&judged, &Request { revive: true, ..Request::default() }, &brakes),
+        (1, vec![])
+    );
     let wrong = Brakes { belief: Belief::NotBelieved("the clock is wrong".into()), ..brakes };
-    assert_eq!(deferred(&judged, &Request { revive: true, ..Request::default() }, &wrong).0, 0, "never by a wrong clock");
+    assert_eq!(
+        deferred(&judged, &Request { revive: true, ..Request::default() }, &wrong).0,
+        0,
+        "never by a wrong clock"
+    );
 }

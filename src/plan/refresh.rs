@@ -1,9 +1,10 @@
-//! From what is thought of the services to steps: which of them is to do what so that it works with the credentials on the
-//! disk, when, and what is only said.
+//! From what is thought of the services to steps: which of them is to do what so that it works with
+//! the credentials on the disk, when, and what is only said.
 //!
-//! One step a service, in the order of the catalog, for all of its credentials together, so that it restarts once. A restart is
-//! made once for a certificate and never again: what is stale even so is told to somebody. And it is made only where the
-//! credential on the disk is a good one: a service that holds a better one is left alone.
+//! One step a service, in the order of the catalog, for all of its credentials together, so that it
+//! restarts once. A restart is made once for a certificate and never again: what is stale even so
+//! is told to somebody. And it is made only where the credential on the disk is a good one: a
+//! service that holds a better one is left alone.
 
 use std::time::Duration;
 
@@ -13,14 +14,16 @@ use super::kubelet::healed_here;
 use super::steps::{Judged, Request};
 use super::words::{remaining, span};
 use crate::model::{
-    Belief, Brakes, Condition, CredentialName, Evidence, Freshness, Health, Holding, Instance, Policy, Presence, RefreshStep, Remedy,
-    Renewal, Restarted, ServiceFacts, ServiceMemory, ServiceName, Takes, Timestamp, Urgency, days,
+    Belief, Brakes, Condition, CredentialName, Evidence, Freshness, Health, Holding, Instance,
+    Policy, Presence, RefreshStep, Remedy, Renewal, Restarted, ServiceFacts, ServiceMemory,
+    ServiceName, Takes, Timestamp, Urgency, days,
 };
 
 /// How long a certificate lives that a service makes for itself in memory when it starts.
 const LIFE_IN_MEMORY: Duration = days(365);
 
-/// How soon after it kubelet is restarted for a certificate that was issued for it. Later, something else ails it.
+/// How soon after it kubelet is restarted for a certificate that was issued for it. Later,
+/// something else ails it.
 const HEALING: Duration = Duration::from_secs(3_600);
 
 /// How old a service with such a certificate becomes: 11 months.
@@ -80,7 +83,9 @@ pub fn plan_refresh(services: &[JudgedService], situation: &Situation<'_>) -> Re
                 }
                 refresh.steps.extend(step);
             }
-            Presence::Unknown(reason) => refresh.findings.push(Finding::Unseen { service, reason: reason.clone() }),
+            Presence::Unknown(reason) => {
+                refresh.findings.push(Finding::Unseen { service, reason: reason.clone() })
+            }
             Presence::Running(_) | Presence::OutOfSight => {
                 let running = Running { facts, instance: facts.presence.instance(), situation };
                 let mut wants = running.wants(freshness, &mut refresh.findings);
@@ -93,7 +98,8 @@ pub fn plan_refresh(services: &[JudgedService], situation: &Situation<'_>) -> Re
             }
         }
     }
-    // Who starts the others again comes last while he is well, and first where he is not: nothing else can start then.
+    // Who starts the others again comes last while he is well, and first where he is not: nothing
+    // else can start then.
     if let Some(first) = refresh.steps.iter().position(|step| is_down(services, situation, step)) {
         refresh.steps.get_mut(..=first).into_iter().for_each(|before| before.rotate_right(1));
     }
@@ -102,10 +108,19 @@ pub fn plan_refresh(services: &[JudgedService], situation: &Situation<'_>) -> Re
 
 /// Whether it is kubelet, which is to be restarted for its own certificate, and is not at work.
 fn is_down(services: &[JudgedService], situation: &Situation<'_>, step: &RefreshStep) -> bool {
-    let facts = services.iter().map(|judged| &judged.facts).find(|facts| facts.service.name == step.service);
+    let facts = services
+        .iter()
+        .map(|judged| &judged.facts)
+        .find(|facts| facts.service.name == step.service);
     let unwell = facts.is_some_and(|facts| matches!(facts.health, Health::Unhealthy(_)));
-    let is_kubelets = |judged: &&Judged| step.credentials.iter().any(|(name, _)| judged.facts.credential.name == *name);
-    let kubelets = situation.credentials.iter().filter(is_kubelets).any(|judged| healed_here(&judged.facts).is_some());
+    let is_kubelets = |judged: &&Judged| {
+        step.credentials.iter().any(|(name, _)| judged.facts.credential.name == *name)
+    };
+    let kubelets = situation
+        .credentials
+        .iter()
+        .filter(is_kubelets)
+        .any(|judged| healed_here(&judged.facts).is_some());
     kubelets && (step.remedy == Remedy::Revive || unwell)
 }
 
@@ -130,7 +145,11 @@ struct Running<'s> {
 }
 
 impl Running<'_> {
-    fn wants(&self, freshness: &[(CredentialName, Freshness)], findings: &mut Vec<Finding>) -> Vec<Want> {
+    fn wants(
+        &self,
+        freshness: &[(CredentialName, Freshness)],
+        findings: &mut Vec<Finding>,
+    ) -> Vec<Want> {
         let want = |(credential, freshness): &(CredentialName, Freshness)| {
             match freshness {
                 Freshness::Fresh(_) | Freshness::ByItself | Freshness::NotRunning => None,
@@ -139,7 +158,11 @@ impl Running<'_> {
                     None
                 }
                 // By a clock that is not believed nothing ends.
-                Freshness::Lingering { until, .. } if self.situation.now < *until || !self.believed() => None,
+                Freshness::Lingering { until, .. }
+                    if self.situation.now < *until || !self.believed() =>
+                {
+                    None
+                }
                 Freshness::Lingering { .. } => self.close(credential),
                 Freshness::Stale(evidence) => match self.in_the_way(credential, *evidence) {
                     Some(finding) => {
@@ -156,7 +179,11 @@ impl Running<'_> {
     /// What is wrong with the credential itself is told where that one is judged.
     fn unknown(&self, credential: &CredentialName, reason: &str) -> Option<Finding> {
         on_disk(self.situation.credentials, credential).ok()?;
-        Some(Finding::Unknown { service: self.name(), credential: credential.clone(), reason: reason.to_owned() })
+        Some(Finding::Unknown {
+            service: self.name(),
+            credential: credential.clone(),
+            reason: reason.to_owned(),
+        })
     }
 
     /// Why a service that is stale is left alone.
@@ -180,7 +207,9 @@ impl Running<'_> {
         let holding = self.holding(credential)?;
         let appeared = self.situation.memory.appeared.get(credential);
         let end = appeared.and_then(|known| match &holding.serves {
-            Some(crate::model::Serves::Certificate { fingerprint, .. }) => known.end_of(&fingerprint.to_string()),
+            Some(crate::model::Serves::Certificate { fingerprint, .. }) => {
+                known.end_of(&fingerprint.to_string())
+            }
             _ => self.instance.and_then(|instance| known.held_until(&instance.started)),
         });
         Some(Want {
@@ -196,11 +225,22 @@ impl Running<'_> {
     fn close(&self, credential: &CredentialName) -> Option<Want> {
         let fingerprint = self.fingerprint(credential)?;
         let appeared = self.situation.memory.appeared.get(credential)?;
-        let lingering = lingering(&self.facts.service.name, self.holding(credential)?, self.instance?, appeared, self.situation.memory)?;
-        let end = lingering.end.map_or_else(String::new, |end| format!(", which ends {}", remaining(self.situation.now, end)));
+        let lingering = lingering(
+            &self.facts.service.name,
+            self.holding(credential)?,
+            self.instance?,
+            appeared,
+            self.situation.memory,
+        )?;
+        let end = lingering.end.map_or_else(String::new, |end| {
+            format!(", which ends {}", remaining(self.situation.now, end))
+        });
         Some(Want {
             remedy: Remedy::CloseConnections,
-            why: format!("{} of its connections carry an earlier {credential}{end}", lingering.cookies.len()),
+            why: format!(
+                "{} of its connections carry an earlier {credential}{end}",
+                lingering.cookies.len()
+            ),
             closing: lingering.cookies,
             urgency: self.urgency(lingering.end),
             timely: self.timely(credential),
@@ -208,8 +248,9 @@ impl Running<'_> {
         })
     }
 
-    /// kubelet looks at its own certificate when it starts. One that was issued here, because kubelet had none that was of any use, is
-    /// what it is restarted for, once; for nothing else, and not later than within the hour.
+    /// kubelet looks at its own certificate when it starts. One that was issued here, because
+    /// kubelet had none that was of any use, is what it is restarted for, once; for nothing else,
+    /// and not later than within the hour.
     fn issued_for_it(&self) -> Option<Want> {
         self.facts.service.uses.iter().find_map(|one| {
             let judged = self.judged(&one.credential)?;
@@ -218,7 +259,11 @@ impl Running<'_> {
             let known = self.situation.memory.appeared.get(&one.credential)?;
             let just_now = known.seen.since_boot.saturating_sub(known.at.since_boot) <= HEALING;
             let not_seen = self.instance.is_none_or(|instance| started_before(instance, known));
-            let wanted = known.ours && known.fingerprint == fingerprint && just_now && not_seen && self.restarted(judged).is_none();
+            let wanted = known.ours
+                && known.fingerprint == fingerprint
+                && just_now
+                && not_seen
+                && self.restarted(judged).is_none();
             wanted.then(|| Want {
                 remedy: if self.instance.is_some() { Remedy::Restart } else { Remedy::Revive },
                 closing: Vec::new(),
@@ -250,7 +295,11 @@ impl Running<'_> {
             credential: None,
             remedy: Remedy::Restart,
             closing: Vec::new(),
-            why: format!("has been running for {}, and certificates that it keeps in memory end a year after its start", span(age)),
+            why: format!(
+                "has been running for {}, and certificates that it keeps in memory end a \
+                year after its start",
+                span(age)
+            ),
             urgency: self.left(LIFE_IN_MEMORY.checked_sub(age)),
             timely: true,
         })
@@ -278,7 +327,12 @@ impl Running<'_> {
             instance: self.instance.map_or_else(String::new, |instance| instance.id.clone()),
             remedy,
             credentials: wants.iter().filter_map(|want| want.credential.clone()).collect(),
-            closing: wants.iter().filter(|_| closes).flat_map(|want| &want.closing).copied().collect(),
+            closing: wants
+                .iter()
+                .filter(|_| closes)
+                .flat_map(|want| &want.closing)
+                .copied()
+                .collect(),
             reason: self.reason(&wants),
             waits,
             restart_waits,
@@ -299,16 +353,22 @@ impl Running<'_> {
         if urgency > Urgency::Due {
             return None;
         }
-        let holds = if self.situation.request.force { &[] } else { self.situation.brakes.holds.as_slice() };
+        let holds =
+            if self.situation.request.force { &[] } else { self.situation.brakes.holds.as_slice() };
         let holds: Vec<String> = holds.iter().map(ToString::to_string).collect();
-        let time = (!timely).then(|| "somebody else renewed it: its turn comes at the next scheduled time".to_owned());
+        let time = (!timely).then(|| {
+            "somebody else renewed it: its turn comes at the next scheduled time".to_owned()
+        });
         join(holds.iter().chain(&time))
     }
 
-    /// Where connections can't be closed, the service is restarted, and for a certificate only once.
+    /// Where connections can't be closed, the service is restarted, and for a certificate only
+    /// once.
     fn restarted_for(&self, wants: &[Want]) -> Option<String> {
         let credentials = wants.iter().filter_map(|want| want.credential.as_ref());
-        let done = credentials.filter_map(|(credential, _)| self.restarted(self.judged(credential)?)).next()?;
+        let done = credentials
+            .filter_map(|(credential, _)| self.restarted(self.judged(credential)?))
+            .next()?;
         Some(format!("it was restarted for it already, at {}", done.at))
     }
 
@@ -316,12 +376,15 @@ impl Running<'_> {
         let fingerprint = judged.facts.material.leaf()?.fingerprint.to_string();
         let credential = &judged.facts.credential.name;
         let same = |done: &&Restarted| {
-            done.service == self.facts.service.name && done.credential == *credential && done.fingerprint == fingerprint
+            done.service == self.facts.service.name
+                && done.credential == *credential
+                && done.fingerprint == fingerprint
         };
         self.situation.memory.restarted.iter().find(same)
     }
 
-    /// What was renewed here is to be used at once; what others renewed at the scheduled time, or when somebody asks for it.
+    /// What was renewed here is to be used at once; what others renewed at the scheduled time, or
+    /// when somebody asks for it.
     fn timely(&self, credential: &CredentialName) -> bool {
         let only = &self.situation.request.only;
         let ours = self.situation.memory.appeared.get(credential).is_some_and(|known| known.ours);
@@ -335,7 +398,9 @@ impl Running<'_> {
     fn urgency(&self, end: Option<Timestamp>) -> Urgency {
         match end.filter(|_| self.believed()) {
             None => Urgency::Comfortable,
-            Some(end) => self.left(u64::try_from(end.seconds_since(self.situation.now)).ok().map(Duration::from_secs)),
+            Some(end) => self.left(
+                u64::try_from(end.seconds_since(self.situation.now)).ok().map(Duration::from_secs),
+            ),
         }
     }
 

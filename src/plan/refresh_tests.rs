@@ -23,11 +23,18 @@ struct Node {
 }
 
 impl Node {
-    /// A scheduled pass on a node with these services. Every credential's content appeared at [`AT`] by our own doing, and the one
-    /// before has ten days left.
+    /// A scheduled pass on a node with these services. Every credential's content appeared at
+    /// [`AT`] by our own doing, and the one before has ten days left.
     fn new(services: Vec<ServiceFacts>) -> Self {
-        let names: BTreeSet<_> = services.iter().flat_map(|facts| &facts.service.uses).map(|one| one.credential.clone()).collect();
-        let appeared = names.iter().map(|name| (name.clone(), appeared_at("new", AT, Some(now().plus(days(10)))))).collect();
+        let names: BTreeSet<_> = services
+            .iter()
+            .flat_map(|facts| &facts.service.uses)
+            .map(|one| one.credential.clone())
+            .collect();
+        let appeared = names
+            .iter()
+            .map(|name| (name.clone(), appeared_at("new", AT, Some(now().plus(days(10))))))
+            .collect();
         Self {
             credentials: names.iter().map(|name| judged(name.as_str(), "new")).collect(),
             memory: ServiceMemory { appeared, ..ServiceMemory::default() },
@@ -47,7 +54,12 @@ impl Node {
     fn plan(&self) -> Refresh {
         let judge = |facts| judge_service(facts, &self.credentials, &self.memory, self.now);
         let judged: Vec<_> = self.services.iter().map(judge).collect();
-        let policy = Policy { renew_before: days(15), urgent_before: days(3), validity: days(365), backdate: Duration::ZERO };
+        let policy = Policy {
+            renew_before: days(15),
+            urgent_before: days(3),
+            validity: days(365),
+            backdate: Duration::ZERO,
+        };
         let situation = Situation {
             credentials: &self.credentials,
             memory: &self.memory,
@@ -102,8 +114,14 @@ impl Node {
     }
 
     fn restarted(mut self, service: &str, credential: &str) -> Self {
-        let (service, fingerprint) = (ServiceName::new(service).unwrap(), fingerprint("new").to_string());
-        self.memory.restarted.push(Restarted { service, credential: name(credential), fingerprint, at: now().minus(DAY) });
+        let (service, fingerprint) =
+            (ServiceName::new(service).unwrap(), fingerprint("new").to_string());
+        self.memory.restarted.push(Restarted {
+            service,
+            credential: name(credential),
+            fingerprint,
+            at: now().minus(DAY),
+        });
         self
     }
 }
@@ -146,10 +164,15 @@ const HELD: &str = "kubeadm is at work (process 7), until it ends";
 /// A node whose kubelet was given a certificate here a minute ago.
 fn healed(kubelet: ServiceFacts, others: Vec<ServiceFacts>) -> Node {
     let mut node = Node::new(others.into_iter().chain([kubelet]).collect());
-    let own = node.credentials.iter_mut().find(|judged| judged.facts.credential.name == name("own")).unwrap();
+    let own = node
+        .credentials
+        .iter_mut()
+        .find(|judged| judged.facts.credential.name == name("own"))
+        .unwrap();
     own.facts.credential.renewal = Renewal::Kubelet;
     let kubeconfig = crate::model::AbsolutePath::constant("/etc/kubernetes/kubelet.conf");
-    own.facts.kubelet = Some(crate::model::KubeletClient { kubeconfig, embedded: None, node: Ok("cp1".into()) });
+    own.facts.kubelet =
+        Some(crate::model::KubeletClient { kubeconfig, embedded: None, node: Ok("cp1".into()) });
     let known = node.memory.appeared.get_mut(&name("own")).unwrap();
     (known.at, known.seen) = (up(AT), up(AT + 60));
     node
@@ -157,22 +180,36 @@ fn healed(kubelet: ServiceFacts, others: Vec<ServiceFacts>) -> Node {
 
 fn kubelet(started: u64) -> ServiceFacts {
     let mut facts = service("kubelet", "own", Takes::Reloads, started);
-    facts.service.kind = ServiceKind::Unit { unit: "kubelet.service".into(), refresh: crate::model::UnitRefresh::Restart };
+    facts.service.kind = ServiceKind::Unit {
+        unit: "kubelet.service".into(),
+        refresh: crate::model::UnitRefresh::Restart,
+    };
     facts
 }
 
 fn kubelet_down() -> ServiceFacts {
-    ServiceFacts { presence: Presence::Down("systemd has it as auto-restart".into()), health: Health::NotAsked, ..kubelet(AT - 1) }
+    ServiceFacts {
+        presence: Presence::Down("systemd has it as auto-restart".into()),
+        health: Health::NotAsked,
+        ..kubelet(AT - 1)
+    }
 }
 
 #[test]
 fn kubelet_is_restarted_once_for_a_certificate_that_was_issued_for_it() {
     let step = healed(kubelet(AT - 1), vec![]).held().on(Occasion::Other).step();
-    assert_eq!((step.remedy, step.waits, step.reason.as_str()), (Remedy::Restart, None, "began before its own was issued here"));
+    assert_eq!(
+        (step.remedy, step.waits, step.reason.as_str()),
+        (Remedy::Restart, None, "began before its own was issued here")
+    );
     assert_eq!(step.credentials, [(name("own"), fingerprint("new").to_string())]);
     assert_eq!(healed(kubelet(AT - 1), vec![]).restarted("kubelet", "own").plan().steps, []);
     assert_eq!(healed(kubelet(AT + 1), vec![]).plan().steps, [], "it began with it");
-    assert_eq!(healed(kubelet(AT - 1), vec![]).by_somebody_else().plan().steps, [], "kubelet made it itself");
+    assert_eq!(
+        healed(kubelet(AT - 1), vec![]).by_somebody_else().plan().steps,
+        [],
+        "kubelet made it itself"
+    );
     let mut later = healed(kubelet(AT - 1), vec![]);
     later.memory.appeared.get_mut(&name("own")).unwrap().seen = up(AT + 4_000);
     assert_eq!(later.plan().steps, [], "whatever ails it now, it is not that");
@@ -183,9 +220,15 @@ fn kubelet_is_restarted_once_for_a_certificate_that_was_issued_for_it() {
 
 #[test]
 fn a_kubelet_that_could_not_start_is_started_and_nothing_else_is() {
-    let node = healed(kubelet_down(), vec![ServiceFacts { presence: Presence::Down("no container".into()), ..stale() }]);
+    let node = healed(
+        kubelet_down(),
+        vec![ServiceFacts { presence: Presence::Down("no container".into()), ..stale() }],
+    );
     let Refresh { steps, findings } = node.plan();
-    assert_eq!(steps.iter().map(|step| (step.service.as_str(), step.remedy)).collect::<Vec<_>>(), [("kubelet", Remedy::Revive)]);
+    assert_eq!(
+        steps.iter().map(|step| (step.service.as_str(), step.remedy)).collect::<Vec<_>>(),
+        [("kubelet", Remedy::Revive)]
+    );
     assert_eq!(findings.len(), 1, "what waits for it is not restarted in vain: {findings:?}");
     let again = node.restarted("kubelet", "own").plan();
     assert_eq!((again.steps.len(), again.findings.len()), (0, 2));
@@ -223,7 +266,10 @@ fn a_stale_service_is_restarted_for_the_certificate_on_the_disk() {
 fn what_reloads_by_itself_is_waited_for() {
     let node = Node::new(vec![serving("old")]);
     let step = node.step();
-    assert_eq!((step.remedy, step.reason.as_str()), (Remedy::Await, "works with an earlier apiserver, by what it serves"));
+    assert_eq!(
+        (step.remedy, step.reason.as_str()),
+        (Remedy::Await, "works with an earlier apiserver, by what it serves")
+    );
     assert_eq!((step.waits, step.restart_waits), (None, None));
     assert_eq!(Node::new(vec![serving("new")]).plan(), Refresh::default());
 }
@@ -238,30 +284,49 @@ fn all_that_is_stale_of_a_service_is_one_restart() {
 
 #[test]
 fn what_was_not_well_before_is_said_and_restarted_all_the_same() {
-    let step = Node::new(vec![ServiceFacts { health: Health::Unhealthy("connection refused".into()), ..stale() }]).step();
+    let step = Node::new(vec![ServiceFacts {
+        health: Health::Unhealthy("connection refused".into()),
+        ..stale()
+    }])
+    .step();
     assert_eq!(step.waits, None);
-    assert_eq!(step.reason, "works with an earlier scheduler.conf, by its start; is not well already: connection refused");
+    assert_eq!(
+        step.reason,
+        "works with an earlier scheduler.conf, by its start; is not well already: connection \
+         refused"
+    );
 }
 
 #[test]
 fn what_was_restarted_for_a_certificate_is_not_restarted_for_it_again() {
     let done = Node::new(vec![stale()]).restarted("scheduler", "scheduler.conf");
-    let text = "scheduler still works with an earlier scheduler.conf, by its start, though it was restarted for it at \
+    let text = "scheduler still works with an earlier scheduler.conf, by its start, though it was \
+        restarted for it at \
                 2027-01-14T08:00:00Z: it is not restarted again";
     assert_eq!(done.finding(), text);
     assert!(
-        Node::new(vec![serving("old")]).restarted("api", "apiserver").finding().starts_with("api still works with an earlier apiserver")
+        Node::new(vec![serving("old")])
+            .restarted("api", "apiserver")
+            .finding()
+            .starts_with("api still works with an earlier apiserver")
     );
     let others = [("other", "scheduler.conf"), ("scheduler", "other")];
     for (service, credential) in others {
-        assert_eq!(Node::new(vec![stale()]).restarted(service, credential).step().remedy, Remedy::Restart);
+        assert_eq!(
+            Node::new(vec![stale()]).restarted(service, credential).step().remedy,
+            Remedy::Restart
+        );
     }
 }
 
 #[test]
 fn what_others_renewed_waits_for_its_time() {
     let node = Node::new(vec![stale()]).by_somebody_else();
-    for (occasion, waits) in [(Occasion::Scheduled, None), (Occasion::Asked, None), (Occasion::Other, Some(LATER.to_owned()))] {
+    for (occasion, waits) in [
+        (Occasion::Scheduled, None),
+        (Occasion::Asked, None),
+        (Occasion::Other, Some(LATER.to_owned())),
+    ] {
         assert_eq!(node.clone().on(occasion).waits(), waits, "{occasion:?}");
     }
     let mut other = node.on(Occasion::Asked);
@@ -276,7 +341,10 @@ fn what_was_renewed_here_and_what_is_urgent_waits_for_no_time() {
     assert_eq!(Node::new(vec![stale()]).on(Occasion::Other).waits(), None);
     let others = Node::new(vec![stale()]).by_somebody_else().on(Occasion::Other);
     assert_eq!(others.clone().old_ones_end(now().plus(days(3))).waits(), None);
-    assert_eq!(others.clone().old_ones_end(now().plus(days(3)).plus(Duration::from_secs(1))).waits(), Some(LATER.to_owned()));
+    assert_eq!(
+        others.clone().old_ones_end(now().plus(days(3)).plus(Duration::from_secs(1))).waits(),
+        Some(LATER.to_owned())
+    );
     let mut wrong = others.old_ones_end(now().plus(days(3)));
     wrong.brakes.belief = Belief::NotBelieved("the clock is wrong".into());
     assert_eq!(wrong.waits(), Some(LATER.to_owned()), "nothing is urgent by a wrong clock");
@@ -290,23 +358,34 @@ fn a_hold_holds_what_has_time() {
     let mut forced = node.clone();
     forced.request.force = true;
     assert_eq!(forced.waits(), None);
-    assert_eq!(node.by_somebody_else().on(Occasion::Other).waits(), Some(format!("{HELD}; {LATER}")));
+    assert_eq!(
+        node.by_somebody_else().on(Occasion::Other).waits(),
+        Some(format!("{HELD}; {LATER}"))
+    );
 }
 
 #[test]
 fn looking_waits_for_nothing_and_the_restart_after_it_does() {
     let step = Node::new(vec![serving("old")]).by_somebody_else().held().on(Occasion::Other).step();
-    assert_eq!((step.remedy, step.waits, step.restart_waits), (Remedy::Await, None, Some(format!("{HELD}; {LATER}"))));
+    assert_eq!(
+        (step.remedy, step.waits, step.restart_waits),
+        (Remedy::Await, None, Some(format!("{HELD}; {LATER}")))
+    );
 }
 
 #[test]
 fn what_nobody_can_see_is_told_like_the_others() {
     let mut facts = stale();
     facts.presence = Presence::OutOfSight;
-    facts.service.kind = ServiceKind::Command { command: vec!["/bin/true".into()], limit: Duration::ZERO };
+    facts.service.kind =
+        ServiceKind::Command { command: vec!["/bin/true".into()], limit: Duration::ZERO };
     let mut node = Node::new(vec![facts.clone()]);
     note_out_of_sight(&mut node.memory, &[facts], &[]);
-    assert_eq!(node.plan(), Refresh::default(), "it works with what is there, as far as anybody knows");
+    assert_eq!(
+        node.plan(),
+        Refresh::default(),
+        "it works with what is there, as far as anybody knows"
+    );
     node.memory.told.iter_mut().for_each(|told| told.fingerprint = fingerprint("old").to_string());
     let step = node.step();
     assert_eq!((step.remedy, step.instance.as_str(), step.waits), (Remedy::Restart, "", None));
@@ -328,9 +407,19 @@ fn connections_are_closed_only_when_what_they_carry_nears_its_end() {
     };
     assert_eq!(node(now().plus(days(2))).plan(), Refresh::default(), "deferred is not failed");
     let step = node(now().plus(DAY)).step();
-    assert_eq!((step.remedy, step.closing, step.waits), (Remedy::CloseConnections, vec![7, 8], None));
-    assert_eq!(step.reason, "2 of its connections carry an earlier kubelet-client, which ends in 24 hours");
-    assert_eq!(node(now().plus(DAY)).by_somebody_else().held().on(Occasion::Other).waits(), None, "it is urgent");
+    assert_eq!(
+        (step.remedy, step.closing, step.waits),
+        (Remedy::CloseConnections, vec![7, 8], None)
+    );
+    assert_eq!(
+        step.reason,
+        "2 of its connections carry an earlier kubelet-client, which ends in 24 hours"
+    );
+    assert_eq!(
+        node(now().plus(DAY)).by_somebody_else().held().on(Occasion::Other).waits(),
+        None,
+        "it is urgent"
+    );
 }
 
 #[test]
@@ -338,25 +427,41 @@ fn connections_with_an_unknown_end_are_closed_when_it_is_time() {
     let mut node = Node::new(vec![connected(&[7, 8])]).by_somebody_else();
     node.memory.appeared.values_mut().for_each(|known| known.earlier.clear());
     let step = node.step();
-    assert_eq!((step.remedy, step.closing, step.waits), (Remedy::CloseConnections, vec![7, 8], None));
+    assert_eq!(
+        (step.remedy, step.closing, step.waits),
+        (Remedy::CloseConnections, vec![7, 8], None)
+    );
     assert_eq!(node.on(Occasion::Other).waits(), Some(LATER.to_owned()));
 }
 
 #[test]
 fn where_connections_can_not_be_closed_the_restart_has_its_own_reasons_to_wait() {
-    let step = Node::new(vec![connected(&[7])]).old_ones_end(now()).restarted("api", "kubelet-client").step();
-    assert_eq!(step.restart_waits, Some("it was restarted for it already, at 2027-01-14T08:00:00Z".into()));
+    let step = Node::new(vec![connected(&[7])])
+        .old_ones_end(now())
+        .restarted("api", "kubelet-client")
+        .step();
+    assert_eq!(
+        step.restart_waits,
+        Some("it was restarted for it already, at 2027-01-14T08:00:00Z".into())
+    );
 }
 
 #[test]
 fn a_service_is_waited_for_and_its_connections_closed_in_one_step() {
     let node = Node::new(vec![both(serving("old"), connected(&[7]))]);
     let urgent = node.clone().old_ones_end(now().plus(DAY)).step();
-    assert_eq!((urgent.remedy, urgent.closing, urgent.credentials.len()), (Remedy::Await, vec![7], 2));
+    assert_eq!(
+        (urgent.remedy, urgent.closing, urgent.credentials.len()),
+        (Remedy::Await, vec![7], 2)
+    );
     let mut unknown = node.held();
     unknown.memory.appeared.values_mut().for_each(|known| known.earlier.clear());
     let step = unknown.step();
-    assert_eq!((step.remedy, step.closing, step.credentials.len()), (Remedy::Await, vec![], 1), "closing waits, looking does not");
+    assert_eq!(
+        (step.remedy, step.closing, step.credentials.len()),
+        (Remedy::Await, vec![], 1),
+        "closing waits, looking does not"
+    );
 }
 
 #[test]
@@ -373,7 +478,10 @@ fn a_service_that_holds_a_better_one_is_left_alone() {
     for condition in [Condition::Expired, Condition::NotYetValid] {
         let mut node = Node::new(vec![stale()]);
         node.credentials[0].judgement.condition = condition;
-        let text = format!("scheduler works with an earlier scheduler.conf, and the one on the disk is {condition}: it is left alone");
+        let text = format!(
+            "scheduler works with an earlier scheduler.conf, and the one on the disk is \
+             {condition}: it is left alone"
+        );
         assert_eq!(node.finding(), text);
     }
 }
@@ -382,14 +490,23 @@ fn a_service_that_holds_a_better_one_is_left_alone() {
 fn kubelet_is_not_restarted_for_what_it_looks_after_itself() {
     let mut node = Node::new(vec![serving("old")]);
     node.credentials[0].facts.credential.renewal = Renewal::Kubelet;
-    assert_eq!(node.finding(), "api works with an earlier apiserver: it is for kubelet to take the new one");
+    assert_eq!(
+        node.finding(),
+        "api works with an earlier apiserver: it is for kubelet to take the new one"
+    );
 }
 
 #[test]
 fn what_does_not_run_or_is_not_seen_is_found_and_not_touched() {
     let with = |presence| Node::new(vec![ServiceFacts { presence, ..stale() }]);
-    assert_eq!(with(Presence::Down("its container exited".into())).finding(), "scheduler does not run: its container exited");
-    assert_eq!(with(Presence::Unknown("no answer".into())).finding(), "whether scheduler runs is not known: no answer");
+    assert_eq!(
+        with(Presence::Down("its container exited".into())).finding(),
+        "scheduler does not run: its container exited"
+    );
+    assert_eq!(
+        with(Presence::Unknown("no answer".into())).finding(),
+        "whether scheduler runs is not known: no answer"
+    );
     assert_eq!(with(Presence::Absent).plan(), Refresh::default());
 }
 
@@ -398,7 +515,10 @@ fn what_can_not_be_told_is_found_unless_the_credential_itself_is_at_fault() {
     let mut facts = serving("old");
     facts.holds[0].serves = Some(Serves::NotItsOwn("haproxy has the port".into()));
     let mut node = Node::new(vec![facts]);
-    assert_eq!(node.finding(), "whether api works with the present apiserver is not known: haproxy has the port");
+    assert_eq!(
+        node.finding(),
+        "whether api works with the present apiserver is not known: haproxy has the port"
+    );
     node.credentials[0].facts.material = crate::model::Material::Absent;
     assert_eq!(node.plan(), Refresh::default());
 }
@@ -409,7 +529,11 @@ fn a_service_grows_eleven_months_old_and_no_older() {
     assert_eq!(node(333).plan(), Refresh::default());
     let step = node(334).step();
     assert_eq!((step.remedy, step.credentials.len(), step.waits), (Remedy::Restart, 0, None));
-    assert_eq!(step.reason, "has been running for 334 days, and certificates that it keeps in memory end a year after its start");
+    assert_eq!(
+        step.reason,
+        "has been running for 334 days, and certificates that it keeps in memory end a year after \
+         its start"
+    );
     for occasion in [Occasion::Asked, Occasion::Other] {
         assert_eq!(node(334).on(occasion).plan(), Refresh::default(), "only at the scheduled time");
     }
@@ -421,7 +545,9 @@ fn a_service_grows_eleven_months_old_and_no_older() {
 #[test]
 fn services_are_restarted_for_their_age_in_the_order_of_the_catalog() {
     let services = vec![aged("api", 340), aged("manager", 333), aged("scheduler", 360)];
-    let names = |node: &Node| node.plan().steps.iter().map(|step| step.service.to_string()).collect::<Vec<_>>();
+    let names = |node: &Node| {
+        node.plan().steps.iter().map(|step| step.service.to_string()).collect::<Vec<_>>()
+    };
     assert_eq!(names(&Node::new(services)), ["api", "scheduler"]);
     let mut held = Node::new(vec![aged("api", 340)]).held();
     assert_eq!(held.waits(), Some(HELD.to_owned()));
@@ -434,14 +560,19 @@ fn a_restart_for_age_that_came_to_nothing_is_not_made_again() {
     let mut node = Node::new(vec![aged("api", 340)]);
     let step = node.step();
     note_restarted(&mut node.memory, &step, now());
-    assert_eq!(node.finding(), "api has been running for 340 days, though it was to be restarted for it: it is not restarted again");
+    assert_eq!(
+        node.finding(),
+        "api has been running for 340 days, though it was to be restarted for it: it is not \
+         restarted again"
+    );
     let Presence::Running(instance) = &mut node.services[0].presence else { panic!() };
     instance.id = "its successor".into();
     assert_eq!(node.step().remedy, Remedy::Restart);
 }
 
 fn any_holding() -> impl Strategy<Value = (Takes, Option<Serves>, Option<Sees>, Option<Vec<u64>>)> {
-    let takes = prop_oneof![Just(Takes::Reloads), Just(Takes::NewConnections), Just(Takes::Restart)];
+    let takes =
+        prop_oneof![Just(Takes::Reloads), Just(Takes::NewConnections), Just(Takes::Restart)];
     let serves = prop_oneof![
         3 => Just(None),
         1 => Just(served("new")),
@@ -562,8 +693,10 @@ proptest! {
             let Some(before) = first.iter().find(|before| before.service == step.service && before.waits.is_none()) else { continue };
             let again = step.credentials.iter().any(|one| before.credentials.contains(one));
             let may_restart = step.remedy == Remedy::Restart || step.restart_waits.is_none();
-            prop_assert!(!(again && may_restart) || step.credentials.is_empty(), "{before:?} and again {step:?}");
-            prop_assert!(!(step.credentials.is_empty() && before.remedy == Remedy::Restart), "for its age, and again");
+            prop_assert!(!(again && may_restart) || step.credentials.is_empty(), "{before:?} and \
+                again {step:?}");
+            prop_assert!(!(step.credentials.is_empty() && before.remedy == Remedy::Restart), "for \
+                its age, and again");
         }
     }
 

@@ -24,7 +24,10 @@ pub fn moment() -> Moment {
 
 /// So many seconds before or after [`moment`].
 pub fn moved(seconds: i64) -> Moment {
-    Moment { uptime: up(UP.checked_add_signed(seconds).unwrap()), at: Timestamp::from_seconds(now().seconds() + seconds) }
+    Moment {
+        uptime: up(UP.checked_add_signed(seconds).unwrap()),
+        at: Timestamp::from_seconds(now().seconds() + seconds),
+    }
 }
 
 pub fn name(text: &str) -> CredentialName {
@@ -68,14 +71,22 @@ pub fn judged(credential: &str, content: &str) -> Judged {
         kubelet: None,
         copy: None,
     };
-    let judgement =
-        Judgement { condition: Condition::Fresh, action: Action::Nothing, reason: "expires in 1 years".into(), attention: false };
+    let judgement = Judgement {
+        condition: Condition::Fresh,
+        action: Action::Nothing,
+        reason: "expires in 1 years".into(),
+        attention: false,
+    };
     Judged { facts, authority: None, judgement }
 }
 
 /// It appeared at that time, and the one before it, if there was one, ends at that one.
 pub fn appeared_at(content: &str, at: u64, before: Option<Timestamp>) -> Appeared {
-    let earlier = before.map(|not_after| Earlier { fingerprint: fingerprint("old").to_string(), not_after, until: up(at) });
+    let earlier = before.map(|not_after| Earlier {
+        fingerprint: fingerprint("old").to_string(),
+        not_after,
+        until: up(at),
+    });
     Appeared {
         fingerprint: fingerprint(content).to_string(),
         at: up(at),
@@ -90,13 +101,33 @@ pub fn appeared_at(content: &str, at: u64, before: Option<Timestamp>) -> Appeare
 /// A service that has been running since then and uses one credential.
 pub fn service(service: &str, credential: &str, takes: Takes, started: u64) -> ServiceFacts {
     let uses = vec![Use { credential: name(credential), takes, served_at: None, to_port: None }];
-    let holds = vec![Holding { credential: name(credential), takes, serves: None, sees: Vec::new(), connections: Some(Vec::new()) }];
+    let holds = vec![Holding {
+        credential: name(credential),
+        takes,
+        serves: None,
+        sees: Vec::new(),
+        connections: Some(Vec::new()),
+    }];
     let age = Duration::from_secs(UP - started);
-    let kind = ServiceKind::StaticPod { pod: service.into(), manifest: None, grace: Duration::ZERO };
-    let service =
-        Service { name: ServiceName::new(service).unwrap(), kind, health: None, essential: None, ages: false, configured: false, uses };
+    let kind =
+        ServiceKind::StaticPod { pod: service.into(), manifest: None, grace: Duration::ZERO };
+    let service = Service {
+        name: ServiceName::new(service).unwrap(),
+        kind,
+        health: None,
+        essential: None,
+        ages: false,
+        configured: false,
+        uses,
+    };
     let id = format!("{}-{started}", service.name);
-    let presence = Presence::Running(Instance { id, pid: None, started: up(started), started_at: now().minus(age), age });
+    let presence = Presence::Running(Instance {
+        id,
+        pid: None,
+        started: up(started),
+        started_at: now().minus(age),
+        age,
+    });
     ServiceFacts { service, presence, health: Health::Healthy, holds }
 }
 
@@ -108,7 +139,13 @@ pub fn seen(sees: Sees) -> (AbsolutePath, Sees) {
     (AbsolutePath::constant("/pki/file"), sees)
 }
 
-pub fn noted(service: &str, credential: &str, content: &str, cookies: &[u64], end: Option<Timestamp>) -> NotedConnections {
+pub fn noted(
+    service: &str,
+    credential: &str,
+    content: &str,
+    cookies: &[u64],
+    end: Option<Timestamp>,
+) -> NotedConnections {
     NotedConnections {
         service: ServiceName::new(service).unwrap(),
         credential: name(credential),
@@ -120,7 +157,12 @@ pub fn noted(service: &str, credential: &str, content: &str, cookies: &[u64], en
 }
 
 /// A restart for one new certificate.
-pub fn restart_of(service: &str, instance: &str, credential: &str, fingerprint: &str) -> RefreshStep {
+pub fn restart_of(
+    service: &str,
+    instance: &str,
+    credential: &str,
+    fingerprint: &str,
+) -> RefreshStep {
     RefreshStep {
         service: ServiceName::new(service).unwrap(),
         instance: instance.to_owned(),

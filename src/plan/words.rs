@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::model::Timestamp;
 
-/// `9 years`, `364 days`, `36 hours`, `5 minutes`: the largest unit that keeps two of it, rounded down.
+/// `9 years`, `364 days`, `36 hours`, `5 minutes`: the largest unit that keeps two of it, rounded
+/// down.
 #[must_use]
 pub fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -32,8 +33,22 @@ mod tests {
 
     #[test]
     fn the_unit_keeps_at_least_two() {
-        let shown = [0, 119, 120, 7_199, 7_200, 172_799, 172_800, 63_071_999, 63_072_000].map(|s| span(Duration::from_secs(s)));
-        assert_eq!(shown, ["0 seconds", "119 seconds", "2 minutes", "119 minutes", "2 hours", "47 hours", "2 days", "729 days", "2 years"]);
+        let shown = [0, 119, 120, 7_199, 7_200, 172_799, 172_800, 63_071_999, 63_072_000]
+            .map(|s| span(Duration::from_secs(s)));
+        assert_eq!(
+            shown,
+            [
+                "0 seconds",
+                "119 seconds",
+                "2 minutes",
+                "119 minutes",
+                "2 hours",
+                "47 hours",
+                "2 days",
+                "729 days",
+                "2 years"
+            ]
+        );
     }
 
     #[test]

@@ -6,12 +6,15 @@ use super::Ledger;
 use super::ledger::Changed;
 use crate::act::RenewError;
 use crate::act::refresh::{RefreshError, RefreshOutcome};
-use crate::model::{AbsolutePath, Alarm, AlarmEvent, AlarmMemory, Belief, Brakes, CredentialName, Deferred, ServiceName, Timestamp};
+use crate::model::{
+    AbsolutePath, Alarm, AlarmEvent, AlarmMemory, Belief, Brakes, CredentialName, Deferred,
+    ServiceName, Timestamp,
+};
 use crate::observe::{Node, host_name, other_renewers};
 use crate::pass::{Outlook, PassError, Report, ServicesReport, Survey, policy};
 use crate::plan::{
-    AlarmSituation, Configuration, Diff, Picture, Renewals, Request, Seen, ServiceEnd, alarms, configuration_alarms, diff,
-    note_pass_failed, note_renewals, note_services,
+    AlarmSituation, Configuration, Diff, Picture, Renewals, Request, Seen, ServiceEnd, alarms,
+    configuration_alarms, diff, note_pass_failed, note_renewals, note_services,
 };
 use crate::store::{StoreError, read_alarms};
 use crate::sys::Root;
@@ -36,7 +39,8 @@ pub enum Made<'m> {
     Not(&'m PassError, &'m Outlook),
 }
 
-/// Takes a pass into account: what it was asked for, what is thought of the configuration on disk, and what time it is at its end.
+/// Takes a pass into account: what it was asked for, what is thought of the configuration on disk,
+/// and what time it is at its end.
 #[must_use]
 pub fn after_pass(
     ledger: &Ledger,
@@ -50,7 +54,8 @@ pub fn after_pass(
         // Another one is at work, which takes its own pass into account.
         return unchanged(ledger, node);
     }
-    let (host, renewers, policy) = (host_name(&node.root), other_renewers(&node.root), policy(node));
+    let (host, renewers, policy) =
+        (host_name(&node.root), other_renewers(&node.root), policy(node));
     let View { survey, deferred, brakes, not_trusted, trouble } = View::of(made);
     let limits = &node.settings.alarms;
     let not_copied = not_copied(made);
@@ -69,7 +74,14 @@ pub fn after_pass(
         within: limits.authority_expires_within.as_duration(),
     };
     let (host, trouble) = (host.as_str(), trouble.as_deref());
-    let situation = AlarmSituation { host, now, seen: Some(seen), belief: &brakes.belief, trouble, configuration };
+    let situation = AlarmSituation {
+        host,
+        now,
+        seen: Some(seen),
+        belief: &brakes.belief,
+        trouble,
+        configuration,
+    };
     settle(ledger, &node.root, &node.settings.paths.state, |memory| {
         take_note(memory, made, survey, brakes, now);
         alarms(&situation, memory)
@@ -78,21 +90,42 @@ pub fn after_pass(
 
 /// Takes into account that not even a look at the node was possible.
 #[must_use]
-pub fn after_fault(ledger: &Ledger, root: &Root, state: &AbsolutePath, trouble: &str, now: Timestamp) -> News {
+pub fn after_fault(
+    ledger: &Ledger,
+    root: &Root,
+    state: &AbsolutePath,
+    trouble: &str,
+    now: Timestamp,
+) -> News {
     let host = host_name(root);
     let configuration = Configuration::NotLookedAt;
-    let situation = AlarmSituation { host: &host, now, seen: None, belief: &Belief::Believed, trouble: Some(trouble), configuration };
+    let situation = AlarmSituation {
+        host: &host,
+        now,
+        seen: None,
+        belief: &Belief::Believed,
+        trouble: Some(trouble),
+        configuration,
+    };
     settle(ledger, root, state, |memory| alarms(&situation, memory))
 }
 
 /// Takes into account that the configuration was read. `trouble` is why it is refused, if it is.
 #[must_use]
-pub fn after_configuration(ledger: &Ledger, node: &Node, trouble: Option<&str>, now: Timestamp) -> News {
+pub fn after_configuration(
+    ledger: &Ledger,
+    node: &Node,
+    trouble: Option<&str>,
+    now: Timestamp,
+) -> News {
     let host = host_name(&node.root);
-    settle(ledger, &node.root, &node.settings.paths.state, |_| configuration_alarms(&host, now, trouble))
+    settle(ledger, &node.root, &node.settings.paths.state, |_| {
+        configuration_alarms(&host, now, trouble)
+    })
 }
 
-/// The alarms that are in force by what is written down. The text says what is wrong with the file, if something is.
+/// The alarms that are in force by what is written down. The text says what is wrong with the file,
+/// if something is.
 #[must_use]
 pub fn in_force(node: &Node) -> (Vec<Alarm>, Option<String>) {
     let (state, note) = read_alarms(&node.root, &node.settings.paths.state);
@@ -104,7 +137,12 @@ fn unchanged(ledger: &Ledger, node: &Node) -> News {
     News { in_force: state.in_force, events: Vec::new(), notes: note.into_iter().collect() }
 }
 
-fn settle(ledger: &Ledger, root: &Root, state: &AbsolutePath, judge: impl Fn(&mut AlarmMemory) -> Picture) -> News {
+fn settle(
+    ledger: &Ledger,
+    root: &Root,
+    state: &AbsolutePath,
+    judge: impl Fn(&mut AlarmMemory) -> Picture,
+) -> News {
     let note_before = ledger.look(root, state).1;
     let Changed { result: (in_force, events), note } = ledger.change(root, state, |now| {
         let picture = judge(&mut now.memory);
@@ -145,13 +183,29 @@ impl<'m> View<'m> {
     }
 }
 
-fn take_note(memory: &mut AlarmMemory, made: Made<'_>, survey: &Survey, brakes: &Brakes, now: Timestamp) {
+fn take_note(
+    memory: &mut AlarmMemory,
+    made: Made<'_>,
+    survey: &Survey,
+    brakes: &Brakes,
+    now: Timestamp,
+) {
     let failed = match made {
-        Made::Well(report) => report.results.iter().filter_map(|(name, result)| failure(name, result.as_ref().err()?)).collect(),
+        Made::Well(report) => report
+            .results
+            .iter()
+            .filter_map(|(name, result)| failure(name, result.as_ref().err()?))
+            .collect(),
         Made::Not(..) => BTreeMap::new(),
     };
     let by_a_believed_clock = !matches!(brakes.belief, Belief::NotBelieved(_));
-    let renewals = Renewals { failed: &failed, credentials: &survey.credentials, by_a_believed_clock, holds: &brakes.holds, now };
+    let renewals = Renewals {
+        failed: &failed,
+        credentials: &survey.credentials,
+        by_a_believed_clock,
+        holds: &brakes.holds,
+        now,
+    };
     note_renewals(memory, &renewals);
     match made {
         Made::Well(report) => {
@@ -159,7 +213,8 @@ fn take_note(memory: &mut AlarmMemory, made: Made<'_>, survey: &Survey, brakes: 
             note_services(memory, &found.list, &found.findings, &treated(&report.services));
         }
         Made::Not(error, outlook) => {
-            let due: BTreeSet<CredentialName> = outlook.plan.issuing().map(|step| step.credential.clone()).collect();
+            let due: BTreeSet<CredentialName> =
+                outlook.plan.issuing().map(|step| step.credential.clone()).collect();
             note_pass_failed(memory, due, &error.to_string());
         }
     }
@@ -188,8 +243,14 @@ fn end(outcome: &RefreshOutcome) -> ServiceEnd {
     match &outcome.result {
         Ok(_) => ServiceEnd::Updated,
         // It waits, or nothing could be seen: that is no news either way.
-        Err(RefreshError::Held(_) | RefreshError::Stopped | RefreshError::NotKnown(_) | RefreshError::NotSeen(_)) => ServiceEnd::Open,
-        // What does not run reads what is there when it starts; it is ours to answer for only where it was stopped here.
+        Err(
+            RefreshError::Held(_)
+            | RefreshError::Stopped
+            | RefreshError::NotKnown(_)
+            | RefreshError::NotSeen(_),
+        ) => ServiceEnd::Open,
+        // What does not run reads what is there when it starts; it is ours to answer for only where
+        // it was stopped here.
         Err(RefreshError::NotRunning(_)) if !outcome.restarted => ServiceEnd::Open,
         Err(error) => ServiceEnd::NotUpdated(error.to_string()),
     }

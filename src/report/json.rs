@@ -1,4 +1,5 @@
-//! An alarm as programs read it: `kubecertd alarms -o json` and the commands of a site are shown the same.
+//! An alarm as programs read it: `kubecertd alarms -o json` and the commands of a site are shown
+//! the same.
 
 use serde::Serialize;
 

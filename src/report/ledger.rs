@@ -1,4 +1,5 @@
-//! What is remembered of alarms, also while it can't be written down: a full disk is what alarms are for.
+//! What is remembered of alarms, also while it can't be written down: a full disk is what alarms
+//! are for.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,7 +31,12 @@ impl Ledger {
     }
 
     /// Changes what is remembered. It may be called more than once for one change.
-    pub fn change<T>(&self, root: &Root, state: &AbsolutePath, change: impl Fn(&mut AlarmState) -> T) -> Changed<T> {
+    pub fn change<T>(
+        &self,
+        root: &Root,
+        state: &AbsolutePath,
+        change: impl Fn(&mut AlarmState) -> T,
+    ) -> Changed<T> {
         let mut unsaved = self.unsaved();
         let written = update_alarms(root, state, |now| {
             if let Some(unsaved) = &*unsaved {
@@ -47,7 +53,12 @@ impl Ledger {
                 let mut now = unsaved.take().unwrap_or_else(|| read_alarms(root, state).0);
                 let result = change(&mut now);
                 *unsaved = Some(now);
-                Changed { result, note: Some(format!("{e}; which alarms are in force is forgotten at the next start")) }
+                Changed {
+                    result,
+                    note: Some(format!(
+                        "{e}; which alarms are in force is forgotten at the next start"
+                    )),
+                }
             }
         }
     }
@@ -75,7 +86,9 @@ mod tests {
             let name = name.to_owned();
             ledger.change(&root, &state, |now| drop(now.told.insert(name.clone(), Vec::new()))).note
         };
-        assert!(add("a").is_some_and(|note| note.ends_with("; which alarms are in force is forgotten at the next start")));
+        assert!(add("a").is_some_and(|note| {
+            note.ends_with("; which alarms are in force is forgotten at the next start")
+        }));
         assert!(add("b").is_some());
         let names = |state: AlarmState| state.told.into_keys().collect::<Vec<_>>();
         assert_eq!(names(ledger.look(&root, &state).0), ["a", "b"]);

@@ -1,7 +1,7 @@
 //! One line of the journal: words for an operator, and the same as fields for programs.
 //!
-//! Where there is a journal it gets both; as plain text only the words are shown, which therefore say everything. Who writes the lines
-//! where is no concern of this module.
+//! Where there is a journal it gets both; as plain text only the words are shown, which therefore
+//! say everything. Who writes the lines where is no concern of this module.
 
 use std::fmt;
 
@@ -207,7 +207,8 @@ mod tests {
 
     impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Journal {
         fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-            let mut fields = Fields([("level".to_owned(), event.metadata().level().to_string())].into());
+            let mut fields =
+                Fields([("level".to_owned(), event.metadata().level().to_string())].into());
             event.record(&mut fields);
             self.0.lock().unwrap().push(fields.0);
         }
@@ -215,7 +216,10 @@ mod tests {
 
     fn said(say: impl FnOnce()) -> BTreeMap<String, String> {
         let journal = Journal::default();
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(journal.clone()), say);
+        tracing::subscriber::with_default(
+            tracing_subscriber::registry().with(journal.clone()),
+            say,
+        );
         let mut lines = journal.0.lock().unwrap();
         assert_eq!(lines.len(), 1);
         lines.remove(0)
@@ -227,8 +231,11 @@ mod tests {
 
     #[test]
     fn a_line_has_the_fields_that_were_given_and_no_other() {
-        let (name, authority) = (CredentialName::new("etcd/peer").unwrap(), AuthorityName::new("etcd-ca").unwrap());
-        let line = Line::info(Message::Renewed).credential(&name, Some(&authority)).certificate("4f", Timestamp::default());
+        let (name, authority) =
+            (CredentialName::new("etcd/peer").unwrap(), AuthorityName::new("etcd-ca").unwrap());
+        let line = Line::info(Message::Renewed)
+            .credential(&name, Some(&authority))
+            .certificate("4f", Timestamp::default());
         assert_eq!(
             said(|| line.reason("it ends soon").say("two\nlines")),
             map([
@@ -256,11 +263,20 @@ mod tests {
             repair: String::new(),
             raised: Timestamp::default(),
         };
-        let line = Line::error(Message::AlarmRaised).pass(PassId::new()).service(&ServiceName::new("etcd").unwrap()).alarm(&alarm);
-        let line = line.credential(&name, Some(&AuthorityName::new("ca").unwrap())).certificate("4f", Timestamp::default());
+        let line = Line::error(Message::AlarmRaised)
+            .pass(PassId::new())
+            .service(&ServiceName::new("etcd").unwrap())
+            .alarm(&alarm);
+        let line = line
+            .credential(&name, Some(&AuthorityName::new("ca").unwrap()))
+            .certificate("4f", Timestamp::default());
         let fields = said(|| line.say(""));
         assert_eq!(fields["KUBECERTD_ALARM"], "renewal-failed");
-        assert_eq!((fields["level"].as_str(), fields.len()), ("ERROR", FIELDS.len() + 3), "{fields:?}");
+        assert_eq!(
+            (fields["level"].as_str(), fields.len()),
+            ("ERROR", FIELDS.len() + 3),
+            "{fields:?}"
+        );
         assert!(FIELDS.iter().all(|field| fields.contains_key(*field)), "{fields:?}");
     }
 

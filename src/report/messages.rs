@@ -1,5 +1,5 @@
-//! The kinds of lines that the journal is told: each has an id of its own, by which `journalctl -x` finds what it means in the
-//! catalog, and programs find the line whatever its words are.
+//! The kinds of lines that the journal is told: each has an id of its own, by which `journalctl -x`
+//! finds what it means in the catalog, and programs find the line whatever its words are.
 //!
 //! What the lines say stands where they are said; what they mean, in `packaging/kubecertd.catalog`.
 

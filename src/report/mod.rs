@@ -1,7 +1,8 @@
-//! What operators and other programs are told of a pass: alarms, those that are told of them, and the lines of the journal.
+//! What operators and other programs are told of a pass: alarms, those that are told of them, and
+//! the lines of the journal.
 //!
-//! It takes what a pass found and did, and changes nothing on the node but its own memory. Nothing below calls it, and nothing that
-//! goes wrong in it holds up a renewal.
+//! It takes what a pass found and did, and changes nothing on the node but its own memory. Nothing
+//! below calls it, and nothing that goes wrong in it holds up a renewal.
 
 pub mod alarms;
 mod json;

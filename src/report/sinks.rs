@@ -1,7 +1,8 @@
-//! Those that are told of alarms: each by itself, so that one that fails or hangs costs nobody else anything.
+//! Those that are told of alarms: each by itself, so that one that fails or hangs costs nobody else
+//! anything.
 //!
-//! What each was told is remembered; what it should be told follows from comparing that with what is in force. So nothing is told
-//! twice after a restart, and nothing is lost with one.
+//! What each was told is remembered; what it should be told follows from comparing that with what
+//! is in force. So nothing is told twice after a restart, and nothing is lost with one.
 
 mod command;
 mod fm;
@@ -45,7 +46,9 @@ struct Message {
 
 impl Message {
     fn apply(&self, told: &mut Vec<Alarm>) {
-        told.retain(|alarm| !self.settles.iter().any(|(kind, entity)| alarm.key() == (*kind, entity.as_str())));
+        told.retain(|alarm| {
+            !self.settles.iter().any(|(kind, entity)| alarm.key() == (*kind, entity.as_str()))
+        });
         told.extend(self.known.iter().cloned());
     }
 }
@@ -77,7 +80,11 @@ impl Sink {
     fn all(settings: &Settings) -> Vec<Self> {
         let fm = &settings.fault_management;
         let fm = (*fm.enabled).then(|| Self::FaultManagement(FaultManagementSink::new(fm)));
-        fm.into_iter().chain(settings.alarm_commands.iter().map(|entry| Self::Command(CommandSink::new(entry)))).collect()
+        fm.into_iter()
+            .chain(
+                settings.alarm_commands.iter().map(|entry| Self::Command(CommandSink::new(entry))),
+            )
+            .collect()
     }
 
     /// The name under which it is remembered what it was told.
@@ -96,7 +103,12 @@ impl Sink {
     }
 
     /// The first thing that it does not know yet.
-    fn next(&self, told: &[Alarm], in_force: &[Alarm], circumstances: Circumstances<'_>) -> Option<Result<Message, InvalidArgv>> {
+    fn next(
+        &self,
+        told: &[Alarm],
+        in_force: &[Alarm],
+        circumstances: Circumstances<'_>,
+    ) -> Option<Result<Message, InvalidArgv>> {
         match self {
             Self::FaultManagement(sink) => sink.next(told, in_force, circumstances),
             Self::Command(sink) => sink.next(told, in_force, circumstances),
@@ -123,10 +135,18 @@ struct Office {
 
 impl Office {
     fn new(node: &Node, root: Root, ledger: &Ledger, clock: Arc<dyn Clock>) -> Self {
-        // Another root folder's programs are those of this machine, and its systemd has nothing to do with it.
+        // Another root folder's programs are those of this machine, and its systemd has nothing to
+        // do with it.
         let runner = if node.root.is_host() { Runner::of_this_machine() } else { Runner::Child };
         let host = host_name(&node.root);
-        Self { root, state: (*node.settings.paths.state).clone(), ledger: ledger.clone(), host, clock, runner }
+        Self {
+            root,
+            state: (*node.settings.paths.state).clone(),
+            ledger: ledger.clone(),
+            host,
+            clock,
+            runner,
+        }
     }
 
     /// Tells one all that it does not know. The error says why it could not be told.
@@ -136,18 +156,28 @@ impl Office {
             let (state, _) = self.ledger.look(&self.root, &self.state);
             let circumstances = Circumstances { host: &self.host, now: self.clock.now() };
             let told = state.told.get(&name).map(Vec::as_slice).unwrap_or_default();
-            let Some(message) = sink.next(told, &state.in_force, circumstances) else { return Ok(()) };
+            let Some(message) = sink.next(told, &state.in_force, circumstances) else {
+                return Ok(());
+            };
             let message = message.map_err(|e| e.to_string())?;
-            let finished = self.runner.run(&message.argv, Purpose::Alarm, &message.stdin, sink.limit()).await.map_err(|e| e.to_string())?;
+            let finished = self
+                .runner
+                .run(&message.argv, Purpose::Alarm, &message.stdin, sink.limit())
+                .await
+                .map_err(|e| e.to_string())?;
             match sink.answer(&finished) {
                 Answer::Told => {}
                 Answer::Never(why) => {
                     let line = Line::error(super::Message::SinkNotTold).reason(&why);
-                    line.say(format_args!("{name} does not take an alarm, and is not told of it again: {why}"));
+                    line.say(format_args!(
+                        "{name} does not take an alarm, and is not told of it again: {why}"
+                    ));
                 }
                 Answer::Later(why) => return Err(why),
             }
-            let changed = self.ledger.change(&self.root, &self.state, |now| message.apply(now.told.entry(name.clone()).or_default()));
+            let changed = self.ledger.change(&self.root, &self.state, |now| {
+                message.apply(now.told.entry(name.clone()).or_default())
+            });
             changed.note.iter().for_each(line::note);
         }
     }
@@ -155,7 +185,9 @@ impl Office {
     /// What was told to somebody who is no longer in the configuration is forgotten.
     fn forget_others(&self, sinks: &[Sink]) {
         let names: Vec<String> = sinks.iter().map(Sink::name).collect();
-        let changed = self.ledger.change(&self.root, &self.state, |now| now.told.retain(|name, _| names.contains(name)));
+        let changed = self
+            .ledger
+            .change(&self.root, &self.state, |now| now.told.retain(|name, _| names.contains(name)));
         changed.note.iter().for_each(line::note);
     }
 }
@@ -168,8 +200,8 @@ pub struct Sinks {
 }
 
 impl Sinks {
-    /// Tells everybody what he does not know yet, and again whenever there is news. The node's root folder is opened anew as `root`,
-    /// since they work beside everything else.
+    /// Tells everybody what he does not know yet, and again whenever there is news. The node's root
+    /// folder is opened anew as `root`, since they work beside everything else.
     #[must_use]
     pub fn start(node: &Node, root: Root, ledger: &Ledger, clock: Arc<dyn Clock>) -> Self {
         let office = Arc::new(Office::new(node, root, ledger, clock));
@@ -200,7 +232,9 @@ pub async fn tell_once(node: &Node, root: Root, ledger: &Ledger, clock: Arc<dyn 
     office.forget_others(&sinks);
     for sink in &sinks {
         let told = tokio::time::timeout(AT_ONCE, office.tell(sink)).await;
-        if let Err(why) = told.unwrap_or_else(|_| Err(format!("it takes more than {} s", AT_ONCE.as_secs()))) {
+        if let Err(why) =
+            told.unwrap_or_else(|_| Err(format!("it takes more than {} s", AT_ONCE.as_secs())))
+        {
             not_told(sink, &why, "the next pass tries again");
         }
     }
@@ -214,7 +248,8 @@ async fn serve(sink: Sink, office: Arc<Office>, mut news: watch::Receiver<()>) {
         let pause = match office.tell(&sink).await {
             Ok(()) => {
                 if said.take().is_some() {
-                    Line::info(super::Message::SinkTold).say(format_args!("{} was told of all alarms", sink.name()));
+                    Line::info(super::Message::SinkTold)
+                        .say(format_args!("{} was told of all alarms", sink.name()));
                 }
                 wait = FIRST;
                 None

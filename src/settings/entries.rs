@@ -1,4 +1,5 @@
-//! The operator's own authorities, credentials and services, and where a credential lives as configuration and profiles say it.
+//! The operator's own authorities, credentials and services, and where a credential lives as
+//! configuration and profiles say it.
 
 use std::collections::BTreeMap;
 
@@ -29,8 +30,8 @@ pub struct OwnAuthority {
 pub struct OwnCredential {
     /// Its name.
     pub name: CredentialName,
-    /// Who signs it. Without one it is watched and never renewed, except when it takes the place of a profile's entry:
-    /// then it keeps that entry's authority.
+    /// Who signs it. Without one it is watched and never renewed, except when it takes the place of
+    /// a profile's entry: then it keeps that entry's authority.
     pub authority: Option<AuthorityName>,
     /// Whether it may be absent.
     pub optional: bool,
@@ -98,11 +99,16 @@ pub(super) struct CredentialFragment {
 }
 
 impl OwnAuthority {
-    pub(super) fn new(entry: Spanned<AuthorityFragment>, source: Source<'_>) -> Result<Self, SettingsError> {
+    pub(super) fn new(
+        entry: Spanned<AuthorityFragment>,
+        source: Source<'_>,
+    ) -> Result<Self, SettingsError> {
         let origin = source.origin(&entry.span());
         let AuthorityFragment { name, certificate, key } = entry.into_inner();
         let told = name.as_ref().map(ToString::to_string);
-        let wrong = |missing| wrong("authority", told.clone(), origin.clone(), EntryProblem::Missing(missing));
+        let wrong = |missing| {
+            wrong("authority", told.clone(), origin.clone(), EntryProblem::Missing(missing))
+        };
         Ok(Self {
             name: name.ok_or_else(|| wrong("name"))?,
             certificate: certificate.ok_or_else(|| wrong("certificate"))?,
@@ -113,16 +119,31 @@ impl OwnAuthority {
 }
 
 impl OwnCredential {
-    pub(super) fn new(entry: Spanned<CredentialFragment>, source: Source<'_>) -> Result<Self, SettingsError> {
+    pub(super) fn new(
+        entry: Spanned<CredentialFragment>,
+        source: Source<'_>,
+    ) -> Result<Self, SettingsError> {
         let origin = source.origin(&entry.span());
-        let CredentialFragment { name, authority, optional, certificate, key, kubeconfig, bundle, trial } = entry.into_inner();
+        let CredentialFragment {
+            name,
+            authority,
+            optional,
+            certificate,
+            key,
+            kubeconfig,
+            bundle,
+            trial,
+        } = entry.into_inner();
         let told = name.as_ref().map(ToString::to_string);
         let wrong = |problem| wrong("credential", told.clone(), origin.clone(), problem);
         let location = location(certificate, key, kubeconfig, bundle).map_err(wrong)?;
         let name = name.ok_or_else(|| wrong(EntryProblem::Missing("name")))?;
         match (&trial, &location) {
             (Some(Trial { service: Some(_), .. }), Location::Kubeconfig(_)) => {
-                return Err(wrong(EntryProblem::NotWith { key: "a service in trial", other: "kubeconfig, which names its own server" }));
+                return Err(wrong(EntryProblem::NotWith {
+                    key: "a service in trial",
+                    other: "kubeconfig, which names its own server",
+                }));
             }
             (Some(Trial { service: None, .. }), Location::Pair { .. } | Location::Bundle(_)) => {
                 return Err(wrong(EntryProblem::Missing("a service in trial")));
@@ -134,7 +155,10 @@ impl OwnCredential {
 }
 
 impl OwnService {
-    pub(super) fn new(entry: Spanned<ServiceFragment>, source: Source<'_>) -> Result<Self, SettingsError> {
+    pub(super) fn new(
+        entry: Spanned<ServiceFragment>,
+        source: Source<'_>,
+    ) -> Result<Self, SettingsError> {
         let origin = source.origin(&entry.span());
         let entry = entry.into_inner();
         let wrong = |name, problem| wrong("service", name, origin.clone(), problem);
@@ -147,13 +171,21 @@ impl OwnService {
 }
 
 impl OwnCopy {
-    pub(super) fn new(entry: Spanned<CopyFragment>, source: Source<'_>) -> Result<Self, SettingsError> {
+    pub(super) fn new(
+        entry: Spanned<CopyFragment>,
+        source: Source<'_>,
+    ) -> Result<Self, SettingsError> {
         let origin = source.origin(&entry.span());
         let CopyFragment { name, of, certificate, key, kubeconfig, bundle } = entry.into_inner();
         let told = name.as_ref().map(ToString::to_string);
         let wrong = |problem| wrong("copy", told.clone(), origin.clone(), problem);
         let location = location(certificate, key, kubeconfig, bundle).map_err(wrong)?;
-        let copy = Self { name, of: of.ok_or_else(|| wrong(EntryProblem::Missing("of")))?, location, origin: origin.clone() };
+        let copy = Self {
+            name,
+            of: of.ok_or_else(|| wrong(EntryProblem::Missing("of")))?,
+            location,
+            origin: origin.clone(),
+        };
         if copy.means_several() && !matches!(copy.location, Location::Kubeconfig(_)) {
             return Err(wrong(EntryProblem::Star));
         }
@@ -167,11 +199,17 @@ impl OwnCopy {
     }
 }
 
-pub(super) fn wrong(table: &'static str, name: Option<String>, origin: Origin, problem: EntryProblem) -> SettingsError {
+pub(super) fn wrong(
+    table: &'static str,
+    name: Option<String>,
+    origin: Origin,
+    problem: EntryProblem,
+) -> SettingsError {
     SettingsError::Entry { origin, entry: Entry { table, name }, problem }
 }
 
-/// The one place that the four keys say, of which exactly one or the pair of the first two is to be given.
+/// The one place that the four keys say, of which exactly one or the pair of the first two is to be
+/// given.
 pub(super) fn location(
     certificate: Option<AbsolutePath>,
     key: Option<AbsolutePath>,
@@ -190,12 +228,19 @@ pub(super) fn location(
 }
 
 /// Refuses the second entry of the same name.
-pub(super) fn unique<'a>(table: &'static str, entries: impl Iterator<Item = (&'a str, &'a Origin)>) -> Result<(), SettingsError> {
+pub(super) fn unique<'a>(
+    table: &'static str,
+    entries: impl Iterator<Item = (&'a str, &'a Origin)>,
+) -> Result<(), SettingsError> {
     let mut seen = BTreeMap::new();
     for (name, origin) in entries {
         if let Some(first) = seen.insert(name, origin) {
             let entry = Entry { table, name: Some(name.to_owned()) };
-            return Err(SettingsError::Duplicate { entry, first: first.clone(), second: origin.clone() });
+            return Err(SettingsError::Duplicate {
+                entry,
+                first: first.clone(),
+                second: origin.clone(),
+            });
         }
     }
     Ok(())

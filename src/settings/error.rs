@@ -1,4 +1,5 @@
-//! What can be wrong with the configuration or a profile. Every message names the place and what was expected there.
+//! What can be wrong with the configuration or a profile. Every message names the place and what
+//! was expected there.
 
 use std::path::PathBuf;
 
@@ -25,7 +26,10 @@ pub enum SettingsError {
     #[error("{0} is too short: a certificate has to be renewed before it expires")]
     NeverDue(Stated),
     /// The urgent stage would begin before the due one.
-    #[error("{urgent} is longer than {due}: a certificate is due first and urgent later, so it may be at most as long")]
+    #[error(
+        "{urgent} is longer than {due}: a certificate is due first and urgent later, so it may be \
+         at most as long"
+    )]
     UrgentBeforeDue {
         /// `renewal.urgent_before`.
         urgent: Box<Stated>,
@@ -34,7 +38,8 @@ pub enum SettingsError {
     },
     /// A renewed certificate would be due again at once.
     #[error(
-        "{validity} is too short for {due}: a validity that does not clear the renewal threshold by more than a day would renew for ever"
+        "{validity} is too short for {due}: a validity that does not clear the renewal threshold \
+         by more than a day would renew for ever"
     )]
     RenewsForEver {
         /// `renewal.validity`.
@@ -43,7 +48,9 @@ pub enum SettingsError {
         due: Box<Stated>,
     },
     /// The start of a renewed certificate would lie further back than any clock needs.
-    #[error("{0} is too long: it covers small differences between clocks, and may be at most \"1d\"")]
+    #[error(
+        "{0} is too long: it covers small differences between clocks, and may be at most \"1d\""
+    )]
     BackdateTooLong(Stated),
     /// A program would be given no time, or a pass's worth of it.
     #[error("{stated} can't be: give a time from \"1s\" to {most:?}")]
@@ -54,7 +61,10 @@ pub enum SettingsError {
         most: &'static str,
     },
     /// kubelet would run what lies in the state folder.
-    #[error("{state} lies in {manifests}: kubelet runs whatever lies there; choose a folder that nothing else reads")]
+    #[error(
+        "{state} lies in {manifests}: kubelet runs whatever lies there; choose a folder that \
+         nothing else reads"
+    )]
     StateAmongManifests {
         /// `paths.state`.
         state: Box<Stated>,
@@ -82,7 +92,10 @@ pub enum SettingsError {
         second: Origin,
     },
     /// The file was made for another kubecertd.
-    #[error("{origin}: format = {found} is not the one that this kubecertd reads ({known}): a newer format needs a newer kubecertd")]
+    #[error(
+        "{origin}: format = {found} is not the one that this kubecertd reads ({known}): a newer \
+         format needs a newer kubecertd"
+    )]
     UnknownFormat {
         /// Where the format is said.
         origin: Origin,
@@ -92,7 +105,8 @@ pub enum SettingsError {
         known: u32,
     },
     /// There is no such profile.
-    #[error("{stated}: there is no such profile: this kubecertd brings {known}; another one is read from {}", place.display())]
+    #[error("{stated}: there is no such profile: this kubecertd brings {known}; another one is \
+        read from {}", place.display())]
     UnknownProfile {
         /// `profile`.
         stated: Stated,
@@ -145,7 +159,9 @@ pub enum EntryProblem {
     #[error("where it lives is missing: give certificate and key, or kubeconfig, or bundle")]
     NoLocation,
     /// It says more than one thing about where the credential lives.
-    #[error("it lives in more than one place: give either certificate and key, or kubeconfig, or bundle")]
+    #[error(
+        "it lives in more than one place: give either certificate and key, or kubeconfig, or bundle"
+    )]
     ManyLocations,
     /// It says that it is more than one kind of thing.
     #[error("it is more than one kind of thing: give one of pod, unit, pid_file and command")]
@@ -160,7 +176,8 @@ pub enum EntryProblem {
     },
     /// Words that can't be run.
     #[error(
-        "command is no command: give the program with its full path and its arguments as a list of words, such as [\"/usr/bin/thing\", \"reload\"]"
+        "command is no command: give the program with its full path and its arguments as a list of \
+         words, such as [\"/usr/bin/thing\", \"reload\"]"
     )]
     NoCommand,
     /// Not the name of a unit that can be restarted.
@@ -171,7 +188,8 @@ pub enum EntryProblem {
     NoUrl,
     /// Words that can't be run from anywhere.
     #[error(
-        "run is no command: give the program with its full path and its arguments as a list of words, such as [\"/usr/bin/thing\", \"--now\"]"
+        "run is no command: give the program with its full path and its arguments as a list of \
+         words, such as [\"/usr/bin/thing\", \"--now\"]"
     )]
     NoProgram,
     /// A length of time that is none, or longer than anything should take.
@@ -215,13 +233,15 @@ fn quoted(excerpt: &str) -> String {
     if excerpt.is_empty() { String::new() } else { format!("`{excerpt}`: ") }
 }
 
-/// Adds "did you mean" to serde's message about an unknown key, which quotes that key first and the known ones after it.
+/// Adds "did you mean" to serde's message about an unknown key, which quotes that key first and the
+/// known ones after it.
 pub(super) fn with_suggestion(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
     let near = match quoted.next() {
-        Some(wrong) if message.starts_with("unknown field") => {
-            quoted.map(|known| (distance(wrong, known), known)).min().filter(|(distance, _)| distance * 3 <= wrong.len().max(3))
-        }
+        Some(wrong) if message.starts_with("unknown field") => quoted
+            .map(|known| (distance(wrong, known), known))
+            .min()
+            .filter(|(distance, _)| distance * 3 <= wrong.len().max(3)),
         _ => None,
     };
     match near {
@@ -230,7 +250,8 @@ pub(super) fn with_suggestion(message: &str) -> String {
     }
 }
 
-/// The number of characters to insert, delete or replace to make one word of the other (Levenshtein).
+/// The number of characters to insert, delete or replace to make one word of the other
+/// (Levenshtein).
 fn distance(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.chars().count()).collect();
     for (line, a) in one.chars().enumerate() {
@@ -253,15 +274,24 @@ mod tests {
 
     #[test]
     fn distance_counts_the_edits() {
-        for (one, other, edits) in [("", "abc", 3), ("abc", "", 3), ("key", "key", 0), ("keep", "kep", 1), ("kitten", "sitting", 3)] {
+        for (one, other, edits) in [
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("key", "key", 0),
+            ("keep", "kep", 1),
+            ("kitten", "sitting", 3),
+        ] {
             assert_eq!(distance(one, other), edits, "{one} {other}");
         }
     }
 
     #[test]
     fn only_a_near_key_is_suggested() {
-        let message = |wrong| format!("unknown field `{wrong}`, expected one of `renew_before`, `validity`");
-        assert!(with_suggestion(&message("renew_befor")).ends_with("; did you mean `renew_before`?"));
+        let message =
+            |wrong| format!("unknown field `{wrong}`, expected one of `renew_before`, `validity`");
+        assert!(
+            with_suggestion(&message("renew_befor")).ends_with("; did you mean `renew_before`?")
+        );
         assert_eq!(with_suggestion(&message("colour")), message("colour"));
         assert_eq!(with_suggestion("invalid `x` `x`"), "invalid `x` `x`");
     }

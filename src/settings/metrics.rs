@@ -1,4 +1,5 @@
-//! Where numbers for Prometheus can be had: a file, and a place on this machine. Off where nothing is said.
+//! Where numbers for Prometheus can be had: a file, and a place on this machine. Off where nothing
+//! is said.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -72,12 +73,15 @@ pub enum Listen {
 pub enum InvalidListen {
     /// Neither of the two forms.
     #[error(
-        "{0:?} is no place to listen at: use an address of this machine with a port, such as \"127.0.0.1:9809\", a socket, such as \"unix:/run/kubecertd/metrics.sock\", or \"off\""
+        "{0:?} is no place to listen at: use an address of this machine with a port, such as \
+         \"127.0.0.1:9809\", a socket, such as \"unix:/run/kubecertd/metrics.sock\", or \"off\""
     )]
     Form(String),
     /// It can be reached from outside.
     #[error(
-        "{0} can be reached from other machines: only 127.0.0.0/8, [::1] and unix sockets are listened at, since there is neither encryption nor a password; put a proxy before it, or use the textfile"
+        "{0} can be reached from other machines: only 127.0.0.0/8, [::1] and unix sockets are \
+         listened at, since there is neither encryption nor a password; put a proxy before it, or \
+         use the textfile"
     )]
     NotLoopback(SocketAddr),
     /// Nobody would know where it is.
@@ -117,7 +121,10 @@ impl fmt::Display for Listen {
 }
 
 written_as_text!(Textfile, "the path of a file, or \"off\"");
-written_as_text!(Listen, "an address of this machine with a port, \"unix:\" and the path of a socket, or \"off\"");
+written_as_text!(
+    Listen,
+    "an address of this machine with a port, \"unix:\" and the path of a socket, or \"off\""
+);
 
 #[cfg(test)]
 mod tests {
@@ -125,17 +132,44 @@ mod tests {
 
     #[test]
     fn only_this_machine_can_ask() {
-        for text in ["off", "127.0.0.1:9809", "127.1.2.3:80", "[::1]:9809", "unix:/run/kubecertd/metrics.sock"] {
-            assert_eq!(text.parse::<Listen>().map(|listen| listen.to_string()), Ok(text.to_owned()));
+        for text in [
+            "off",
+            "127.0.0.1:9809",
+            "127.1.2.3:80",
+            "[::1]:9809",
+            "unix:/run/kubecertd/metrics.sock",
+        ] {
+            assert_eq!(
+                text.parse::<Listen>().map(|listen| listen.to_string()),
+                Ok(text.to_owned())
+            );
         }
-        for text in ["0.0.0.0:9809", "192.168.0.1:9809", "[::]:9809", "[2001:db8::1]:9809", "[::ffff:192.168.0.1]:9809"] {
-            assert_eq!(text.parse::<Listen>(), Err(InvalidListen::NotLoopback(text.parse().unwrap())));
+        for text in [
+            "0.0.0.0:9809",
+            "192.168.0.1:9809",
+            "[::]:9809",
+            "[2001:db8::1]:9809",
+            "[::ffff:192.168.0.1]:9809",
+        ] {
+            assert_eq!(
+                text.parse::<Listen>(),
+                Err(InvalidListen::NotLoopback(text.parse().unwrap()))
+            );
         }
     }
 
     #[test]
     fn what_is_no_place_is_refused() {
-        for text in ["", ":9809", "9809", "localhost:9809", "127.0.0.1", "http://127.0.0.1:9809", "/run/x.sock", "OFF"] {
+        for text in [
+            "",
+            ":9809",
+            "9809",
+            "localhost:9809",
+            "127.0.0.1",
+            "http://127.0.0.1:9809",
+            "/run/x.sock",
+            "OFF",
+        ] {
             assert_eq!(text.parse::<Listen>(), Err(InvalidListen::Form(text.to_owned())));
         }
         assert_eq!("127.0.0.1:0".parse::<Listen>(), Err(InvalidListen::NoPort));
@@ -149,7 +183,10 @@ mod tests {
         for text in ["off", "/var/lib/prometheus/node-exporter/kubecertd.prom"] {
             assert_eq!(text.parse::<Textfile>().map(|file| file.to_string()), Ok(text.to_owned()));
         }
-        assert_eq!("/tmp/kubecertd.txt".parse::<Textfile>(), Err(InvalidTextfile::Name("/tmp/kubecertd.txt".to_owned())));
+        assert_eq!(
+            "/tmp/kubecertd.txt".parse::<Textfile>(),
+            Err(InvalidTextfile::Name("/tmp/kubecertd.txt".to_owned()))
+        );
         assert!(matches!("kubecertd.prom".parse::<Textfile>(), Err(InvalidTextfile::Path(_))));
     }
 }

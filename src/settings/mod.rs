@@ -1,8 +1,10 @@
-//! The configuration: `/etc/kubecertd/kubecertd.toml` and the drop-ins beside it, and the profile of the node.
+//! The configuration: `/etc/kubecertd/kubecertd.toml` and the drop-ins beside it, and the profile
+//! of the node.
 //!
-//! Three stages: each file is a fragment in which everything is optional; fragments are merged in order onto the
-//! defaults; what was merged is checked as a whole and is then a [`Settings`], which is valid ever after. The files
-//! are read by the caller: everything here is a pure function of their texts.
+//! Three stages: each file is a fragment in which everything is optional; fragments are merged in
+//! order onto the defaults; what was merged is checked as a whole and is then a [`Settings`], which
+//! is valid ever after. The files are read by the caller: everything here is a pure function of
+//! their texts.
 
 mod entries;
 mod error;
@@ -31,8 +33,8 @@ pub use metrics::{InvalidListen, InvalidTextfile, Listen, Textfile};
 pub use moments::{Cron, InvalidCron, UnknownZone, Zone};
 use profile::service::ServiceFragment;
 pub use profile::{
-    AuthorityFlags, CredentialFlags, FlagNames, NameFlags, Profile, ProfileAuthority, ProfileCredential, ProfileService, ProfileUse,
-    ServedAt, Trial,
+    AuthorityFlags, CredentialFlags, FlagNames, NameFlags, Profile, ProfileAuthority,
+    ProfileCredential, ProfileService, ProfileUse, ServedAt, Trial,
 };
 pub use section::Setting;
 use section::section;
@@ -64,13 +66,16 @@ pub struct Settings {
     pub paths: Paths,
     /// What is kept of replaced files.
     pub backups: Backups,
-    /// Authorities that the operator adds to the profile, or puts in the place of the profile's by the same name.
+    /// Authorities that the operator adds to the profile, or puts in the place of the profile's by
+    /// the same name.
     pub authorities: Vec<OwnAuthority>,
-    /// Credentials that the operator adds to the profile, or puts in the place of the profile's by the same name.
+    /// Credentials that the operator adds to the profile, or puts in the place of the profile's by
+    /// the same name.
     pub credentials: Vec<OwnCredential>,
     /// Copies of credentials that the operator lists.
     pub copies: Vec<OwnCopy>,
-    /// Services that the operator adds to the profile, or puts in the place of the profile's by the same name.
+    /// Services that the operator adds to the profile, or puts in the place of the profile's by the
+    /// same name.
     pub services: Vec<OwnService>,
 }
 
@@ -79,7 +84,8 @@ section! {
     Renewal, RenewalFragment, "renewal" {
         /// A certificate is due this long before it expires.
         renew_before: Period = Period::from_days(15),
-        /// It is urgent this long before it expires: then nothing that can wait holds its renewal back.
+        /// It is urgent this long before it expires: then nothing that can wait holds its renewal
+        /// back.
         urgent_before: Period = Period::from_days(3),
         /// How long a renewed certificate is valid; it never outlives its authority.
         validity: Period = Period::from_days(365),
@@ -97,7 +103,8 @@ section! {
         cron: Cron = Cron::midnight(),
         /// The time zone that the expression is meant in.
         time_zone: Zone = Zone::Local,
-        /// Over how long the passes of several controllers are spread: each adds a delay of its own, always the same.
+        /// Over how long the passes of several controllers are spread: each adds a delay of its
+        /// own, always the same.
         spread: Period = Period::from_minutes(30),
     }
 }
@@ -198,11 +205,13 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Reads the files in the order given: where two set the same key, the later one wins; entries of lists add up.
+    /// Reads the files in the order given: where two set the same key, the later one wins; entries
+    /// of lists add up.
     ///
-    /// # Errors
-    /// [`SettingsError`] for the first thing that is wrong, with file and line.
-    pub fn from_files<P: AsRef<Path>, T: AsRef<str>>(files: &[(P, T)]) -> Result<Self, SettingsError> {
+    /// # Errors [`SettingsError`] for the first thing that is wrong, with file and line.
+    pub fn from_files<P: AsRef<Path>, T: AsRef<str>>(
+        files: &[(P, T)],
+    ) -> Result<Self, SettingsError> {
         let mut merged = Merged(Self::default());
         for (file, text) in files {
             merged.add(Source { file: file.as_ref(), text: text.as_ref() })?;
@@ -244,12 +253,30 @@ impl Merged {
     fn check(self) -> Result<Settings, SettingsError> {
         self.0.renewal.check()?;
         sinks::check(&self.0.fault_management)?;
-        entries::unique("alarms.command", self.0.alarm_commands.iter().map(|entry| (entry.name.as_str(), &entry.origin)))?;
+        entries::unique(
+            "alarms.command",
+            self.0.alarm_commands.iter().map(|entry| (entry.name.as_str(), &entry.origin)),
+        )?;
         self.0.paths.check()?;
-        entries::unique("authority", self.0.authorities.iter().map(|entry| (entry.name.as_str(), &entry.origin)))?;
-        entries::unique("credential", self.0.credentials.iter().map(|entry| (entry.name.as_str(), &entry.origin)))?;
-        entries::unique("copy", self.0.copies.iter().filter_map(|entry| Some((entry.name.as_ref()?.as_str(), &entry.origin))))?;
-        entries::unique("service", self.0.services.iter().map(|entry| (entry.service.name.as_str(), &entry.origin)))?;
+        entries::unique(
+            "authority",
+            self.0.authorities.iter().map(|entry| (entry.name.as_str(), &entry.origin)),
+        )?;
+        entries::unique(
+            "credential",
+            self.0.credentials.iter().map(|entry| (entry.name.as_str(), &entry.origin)),
+        )?;
+        entries::unique(
+            "copy",
+            self.0
+                .copies
+                .iter()
+                .filter_map(|entry| Some((entry.name.as_ref()?.as_str(), &entry.origin))),
+        )?;
+        entries::unique(
+            "service",
+            self.0.services.iter().map(|entry| (entry.service.name.as_str(), &entry.origin)),
+        )?;
         Ok(self.0)
     }
 }
@@ -262,10 +289,16 @@ impl Renewal {
             return Err(SettingsError::NeverDue(self.renew_before.stated()));
         }
         if *self.urgent_before > *self.renew_before {
-            return Err(SettingsError::UrgentBeforeDue { urgent: Box::new(self.urgent_before.stated()), due });
+            return Err(SettingsError::UrgentBeforeDue {
+                urgent: Box::new(self.urgent_before.stated()),
+                due,
+            });
         }
         if *self.validity <= self.renew_before.plus(day) {
-            return Err(SettingsError::RenewsForEver { validity: Box::new(self.validity.stated()), due });
+            return Err(SettingsError::RenewsForEver {
+                validity: Box::new(self.validity.stated()),
+                due,
+            });
         }
         if *self.backdate > day {
             return Err(SettingsError::BackdateTooLong(self.backdate.stated()));
@@ -275,21 +308,26 @@ impl Renewal {
 }
 
 impl Paths {
-    /// A backup among the manifests would run as a pod. kubelet does not look into folders, but who cleans up there may.
+    /// A backup among the manifests would run as a pod. kubelet does not look into folders, but who
+    /// cleans up there may.
     fn check(&self) -> Result<(), SettingsError> {
         if self.state.as_path().starts_with(self.manifests.as_path()) {
-            let (state, manifests) = (Box::new(self.state.stated()), Box::new(self.manifests.stated()));
+            let (state, manifests) =
+                (Box::new(self.state.stated()), Box::new(self.manifests.stated()));
             return Err(SettingsError::StateAmongManifests { state, manifests });
         }
         Ok(())
     }
 }
 
-/// The drop-ins among the file names of the drop-in folder, in the order in which they count: by name, `*.toml` only,
-/// and without the hidden files that editors leave behind.
+/// The drop-ins among the file names of the drop-in folder, in the order in which they count: by
+/// name, `*.toml` only, and without the hidden files that editors leave behind.
 #[must_use]
 pub fn drop_ins(names: impl IntoIterator<Item = String>) -> Vec<String> {
-    let mut names: Vec<String> = names.into_iter().filter(|name| name.ends_with(".toml") && !name.starts_with('.')).collect();
+    let mut names: Vec<String> = names
+        .into_iter()
+        .filter(|name| name.ends_with(".toml") && !name.starts_with('.'))
+        .collect();
     names.sort();
     names
 }

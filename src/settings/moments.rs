@@ -1,5 +1,5 @@
-//! When passes are made: a cron expression and a time zone. Each is valid once made; what they mean in the nights when clocks change is
-//! the schedule's concern.
+//! When passes are made: a cron expression and a time zone. Each is valid once made; what they mean
+//! in the nights when clocks change is the schedule's concern.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,8 +10,9 @@ use jiff::tz::{Offset, TimeZone};
 
 use super::values::written_as_text;
 
-/// When passes are made: a cron expression of six fields, seconds first, that comes at least once. Kept as the text that
-/// has been read, because what is shown and compared is the text; reading it again takes microseconds.
+/// When passes are made: a cron expression of six fields, seconds first, that comes at least once.
+/// Kept as the text that has been read, because what is shown and compared is the text; reading it
+/// again takes microseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cron(String);
 
@@ -20,7 +21,8 @@ pub struct Cron(String);
 pub enum InvalidCron {
     /// Not six fields.
     #[error(
-        "{0:?} is not a cron expression of six fields (second, minute, hour, day of month, month, day of week), such as \"0 0 0 * * *\" for midnight"
+        "{0:?} is not a cron expression of six fields (second, minute, hour, day of month, month, \
+         day of week), such as \"0 0 0 * * *\" for midnight"
     )]
     Fields(String),
     /// A field that says nothing.
@@ -54,10 +56,14 @@ impl Cron {
         &self.0
     }
 
-    /// The times that the expression means, in order, after this one. They are dates and times of day of no zone: which
-    /// instants they are, and whether a clock ever shows them, is for the caller to say.
+    /// The times that the expression means, in order, after this one. They are dates and times of
+    /// day of no zone: which instants they are, and whether a clock ever shows them, is for the
+    /// caller to say.
     pub fn after(&self, civil: DateTime) -> impl Iterator<Item = DateTime> + use<> {
-        let start = Offset::UTC.to_timestamp(civil).ok().and_then(|utc| chrono::DateTime::from_timestamp(utc.as_second(), 0));
+        let start = Offset::UTC
+            .to_timestamp(civil)
+            .ok()
+            .and_then(|utc| chrono::DateTime::from_timestamp(utc.as_second(), 0));
         let mut reading = start.zip(read_cron(&self.0));
         // Not the iterator of croner 3, which leaves out the second after each occurrence.
         std::iter::from_fn(move || {
@@ -74,10 +80,12 @@ fn read_cron(text: &str) -> Option<croner::Cron> {
     CronParser::builder().seconds(Seconds::Required).year(Year::Disallowed).build().parse(text).ok()
 }
 
-/// The first field that can't be read when it stands alone. An empty item of a list is refused because it would match nothing.
+/// The first field that can't be read when it stands alone. An empty item of a list is refused
+/// because it would match nothing.
 fn unreadable_field<'a>(fields: &[&'a str]) -> Option<(&'static str, &'a str)> {
     let readable = |place: usize, field: &str| {
-        let alone: Vec<&str> = (0..CRON_FIELDS.len()).map(|other| if other == place { field } else { "*" }).collect();
+        let alone: Vec<&str> =
+            (0..CRON_FIELDS.len()).map(|other| if other == place { field } else { "*" }).collect();
         field.split(',').all(|item| !item.is_empty()) && read_cron(&alone.join(" ")).is_some()
     };
     let mut places = CRON_FIELDS.into_iter().zip(fields.iter().copied()).enumerate();
@@ -93,7 +101,11 @@ impl FromStr for Cron {
             return Err(InvalidCron::Fields(text.to_owned()));
         }
         if let Some((name, field)) = unreadable_field(&fields) {
-            return Err(InvalidCron::Field { text: text.to_owned(), field: field.to_owned(), name });
+            return Err(InvalidCron::Field {
+                text: text.to_owned(),
+                field: field.to_owned(),
+                name,
+            });
         }
         let cron = Self(fields.join(" "));
         let comes = cron.after(DateTime::constant(2000, 1, 1, 0, 0, 0, 0)).next().is_some();
@@ -119,7 +131,8 @@ pub enum Zone {
 /// A text that names no time zone.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{0:?} is not a time zone of this machine: use \"local\", \"UTC\" or a name such as \"Europe/Berlin\" (which needs the tzdata package)"
+    "{0:?} is not a time zone of this machine: use \"local\", \"UTC\" or a name such as \
+     \"Europe/Berlin\" (which needs the tzdata package)"
 )]
 pub struct UnknownZone(String);
 
@@ -190,7 +203,10 @@ mod tests {
             }
         }
         let error = "0 0 24 * * *".parse::<Cron>().unwrap_err();
-        assert_eq!(error.to_string(), "\"0 0 24 * * *\" is not a cron expression: \"24\" can't be its hour");
+        assert_eq!(
+            error.to_string(),
+            "\"0 0 24 * * *\" is not a cron expression: \"24\" can't be its hour"
+        );
     }
 
     #[test]
@@ -207,16 +223,32 @@ mod tests {
             let cron: Cron = text.parse().unwrap();
             cron.after(after.parse().unwrap()).take(count).map(|civil| civil.to_string()).collect()
         };
-        assert_eq!(times("0 0 0 * * *", "2027-12-30T00:00:00", 2), ["2027-12-31T00:00:00", "2028-01-01T00:00:00"]);
-        assert_eq!(times("0 30 3 * * MON", "2027-02-26T12:00:00", 2), ["2027-03-01T03:30:00", "2027-03-08T03:30:00"]);
-        assert_eq!(times("*/20 59 23 31 12 ?", "2027-12-31T23:59:20", 2), ["2027-12-31T23:59:40", "2028-12-31T23:59:00"]);
-        assert_eq!(times("* * * * * *", "2027-12-31T23:59:58", 2), ["2027-12-31T23:59:59", "2028-01-01T00:00:00"]);
-        assert_eq!(times("0 0 0 29 2 *", "2027-01-01T00:00:00", 2), ["2028-02-29T00:00:00", "2032-02-29T00:00:00"]);
+        assert_eq!(
+            times("0 0 0 * * *", "2027-12-30T00:00:00", 2),
+            ["2027-12-31T00:00:00", "2028-01-01T00:00:00"]
+        );
+        assert_eq!(
+            times("0 30 3 * * MON", "2027-02-26T12:00:00", 2),
+            ["2027-03-01T03:30:00", "2027-03-08T03:30:00"]
+        );
+        assert_eq!(
+            times("*/20 59 23 31 12 ?", "2027-12-31T23:59:20", 2),
+            ["2027-12-31T23:59:40", "2028-12-31T23:59:00"]
+        );
+        assert_eq!(
+            times("* * * * * *", "2027-12-31T23:59:58", 2),
+            ["2027-12-31T23:59:59", "2028-01-01T00:00:00"]
+        );
+        assert_eq!(
+            times("0 0 0 29 2 *", "2027-01-01T00:00:00", 2),
+            ["2028-02-29T00:00:00", "2032-02-29T00:00:00"]
+        );
     }
 
     proptest::proptest! {
         #[test]
-        fn no_text_upsets_the_reader_of_cron_expressions(text in "([0-9*/,LW#?+@A-Zß-]{1,5} ?){4,8}|\\PC{0,30}") {
+        fn no_text_upsets_the_reader_of_cron_expressions(text in "([0-9*/,LW#?+@A-Zß-]{1,5} \
+            ?){4,8}|\\PC{0,30}") {
             let _ = text.parse::<Cron>();
         }
     }

@@ -1,7 +1,7 @@
 //! The profile: the authorities, credentials and services of a kind of node, as data.
 //!
-//! What stands in a profile are the usual paths and the names of the manifest flags that give the real ones; finding
-//! the real ones on a node is the catalog's work.
+//! What stands in a profile are the usual paths and the names of the manifest flags that give the
+//! real ones; finding the real ones on a node is the catalog's work.
 
 mod read;
 pub(in crate::settings) mod service;
@@ -16,7 +16,8 @@ use super::error::{EntryProblem, SettingsError};
 use super::source::Source;
 use super::{ProfileName, Settings};
 use crate::model::{
-    AbsolutePath, AuthorityName, CredentialName, Essential, InvalidPath, Location, Renewal, ServiceKind, ServiceName, Takes,
+    AbsolutePath, AuthorityName, CredentialName, Essential, InvalidPath, Location, Renewal,
+    ServiceKind, ServiceName, Takes,
 };
 
 /// The profiles that come with this program.
@@ -79,7 +80,8 @@ pub struct ProfileCredential {
     pub otherwise: Option<Location>,
     /// The flags that name the real files, and thereby say that the node needs it.
     pub flags: Option<CredentialFlags>,
-    /// The credential whose folder it shares: when that one lies in another folder than usual, this one does.
+    /// The credential whose folder it shares: when that one lies in another folder than usual, this
+    /// one does.
     pub beside: Option<CredentialName>,
     /// The kubeconfig whose user may name the real file.
     pub referenced_by: Option<AbsolutePath>,
@@ -101,7 +103,8 @@ pub struct NameFlags {
     pub first_of: Vec<String>,
     /// Names that every client in the cluster may use.
     pub always: Vec<String>,
-    /// Flags with an URL each, whose host counts where it is one of `always` with a domain behind it.
+    /// Flags with an URL each, whose host counts where it is one of `always` with a domain behind
+    /// it.
     pub in_domain_of: Vec<String>,
     /// Kubeconfigs whose server it is, as far as they trust its authority.
     pub servers: Vec<CredentialName>,
@@ -113,7 +116,8 @@ pub struct NameFlags {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table with a path, and perhaps a service")]
 pub struct Trial {
-    /// The service of this node that looks at it; none for a kubeconfig, which names its own server.
+    /// The service of this node that looks at it; none for a kubeconfig, which names its own
+    /// server.
     pub service: Option<ServiceName>,
     /// The path of a request that has to be authenticated.
     pub path: String,
@@ -154,8 +158,8 @@ pub struct ProfileService {
     pub kind: ServiceKind,
     /// The usual URL of its health; a probe in the manifest says it better.
     pub health: Option<String>,
-    /// Whether the others live on it: it is stopped only where its like on other nodes carry on, and what comes after it can do
-    /// nothing without it.
+    /// Whether the others live on it: it is stopped only where its like on other nodes carry on,
+    /// and what comes after it can do nothing without it.
     pub essential: Option<Essential>,
     /// The credentials it uses.
     pub uses: Vec<ProfileUse>,
@@ -183,7 +187,8 @@ pub struct ProfileUse {
 pub enum ServedAt {
     /// As flags for the host and for the port say.
     Flags {
-        /// The flags that may name the address; the first that names one address and not all of them wins.
+        /// The flags that may name the address; the first that names one address and not all of
+        /// them wins.
         hosts: Vec<String>,
         /// The flag that names the port.
         port: String,
@@ -197,17 +202,21 @@ pub enum ServedAt {
 }
 
 impl Profile {
-    /// The profile that the settings name: the text of [`Settings::profile_file`] when there is such a file, else the
-    /// one in this program.
+    /// The profile that the settings name: the text of [`Settings::profile_file`] when there is
+    /// such a file, else the one in this program.
     ///
-    /// # Errors
-    /// [`SettingsError`], when there is no such profile, or for the first thing that is wrong in it.
+    /// # Errors [`SettingsError`], when there is no such profile, or for the first thing that is
+    /// wrong in it.
     pub fn load(settings: &Settings, own: Option<&str>) -> Result<Self, SettingsError> {
         let file = settings.paths.profiles.as_path().join(format!("{}.toml", *settings.profile));
         match (own, settings.profile.as_str()) {
             (Some(text), _) => Self::parse(&file, text),
             (None, "kubeadm") => Self::kubeadm(),
-            (None, _) => Err(SettingsError::UnknownProfile { stated: settings.profile.stated(), known: "kubeadm", place: file }),
+            (None, _) => Err(SettingsError::UnknownProfile {
+                stated: settings.profile.stated(),
+                known: "kubeadm",
+                place: file,
+            }),
         }
     }
 
@@ -231,33 +240,53 @@ impl Profile {
 
     /// Names are given once, and every reference leads somewhere.
     fn check(&self, origins: &Origins) -> Result<(), SettingsError> {
-        let authorities: Vec<&str> = self.authorities.iter().map(|entry| entry.name.as_str()).collect();
-        let credentials: Vec<&str> = self.credentials.iter().map(|entry| entry.name.as_str()).collect();
+        let authorities: Vec<&str> =
+            self.authorities.iter().map(|entry| entry.name.as_str()).collect();
+        let credentials: Vec<&str> =
+            self.credentials.iter().map(|entry| entry.name.as_str()).collect();
         let services: Vec<&str> = self.services.iter().map(|entry| entry.name.as_str()).collect();
         unique("authority", authorities.iter().copied().zip(&origins.authorities))?;
         unique("credential", credentials.iter().copied().zip(&origins.credentials))?;
         unique("service", services.iter().copied().zip(&origins.services))?;
         for (entry, origin) in self.credentials.iter().zip(&origins.credentials) {
             if entry.names.is_some() && entry.flags.is_none() {
-                return Err(wrong("credential", Some(entry.name.to_string()), origin.clone(), EntryProblem::Missing("flags")));
+                return Err(wrong(
+                    "credential",
+                    Some(entry.name.to_string()),
+                    origin.clone(),
+                    EntryProblem::Missing("flags"),
+                ));
             }
-            let authority = entry.authority.iter().map(|name| listed("authority", name.as_str(), &authorities));
-            let beside = entry.beside.iter().map(|name| listed("beside", name.as_str(), &credentials));
+            let authority =
+                entry.authority.iter().map(|name| listed("authority", name.as_str(), &authorities));
+            let beside =
+                entry.beside.iter().map(|name| listed("beside", name.as_str(), &credentials));
             let trial = entry.trial.iter().filter_map(|trial| trial.service.as_ref());
             let trial = trial.map(|name| listed("trial", name.as_str(), &services));
             let all = authority.chain(beside).chain(trial).collect::<Result<(), _>>();
-            all.map_err(|problem| wrong("credential", Some(entry.name.to_string()), origin.clone(), problem))?;
+            all.map_err(|problem| {
+                wrong("credential", Some(entry.name.to_string()), origin.clone(), problem)
+            })?;
         }
         for (entry, origin) in self.services.iter().zip(&origins.services) {
-            let all = entry.uses.iter().try_for_each(|one| listed("uses", one.credential.as_str(), &credentials));
-            all.map_err(|problem| wrong("service", Some(entry.name.to_string()), origin.clone(), problem))?;
+            let all = entry
+                .uses
+                .iter()
+                .try_for_each(|one| listed("uses", one.credential.as_str(), &credentials));
+            all.map_err(|problem| {
+                wrong("service", Some(entry.name.to_string()), origin.clone(), problem)
+            })?;
         }
         Ok(())
     }
 }
 
 fn listed(key: &'static str, name: &str, names: &[&str]) -> Result<(), EntryProblem> {
-    if names.contains(&name) { Ok(()) } else { Err(EntryProblem::Unknown { key, name: name.to_owned() }) }
+    if names.contains(&name) {
+        Ok(())
+    } else {
+        Err(EntryProblem::Unknown { key, name: name.to_owned() })
+    }
 }
 
 impl Settings {

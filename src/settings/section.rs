@@ -1,4 +1,5 @@
-//! A setting with its origin, and the tables of settings: each key is declared once, with its type and its default.
+//! A setting with its origin, and the tables of settings: each key is declared once, with its type
+//! and its default.
 
 use std::ops::Deref;
 
@@ -41,7 +42,8 @@ impl<T: Serialize> Setting<T> {
     #[must_use]
     pub fn stated(&self) -> Stated {
         // Every setting is a text or a number, so that writing it as TOML can't fail.
-        let value = toml::Value::try_from(&self.value).map_or_else(|_| String::new(), |value| value.to_string());
+        let value = toml::Value::try_from(&self.value)
+            .map_or_else(|_| String::new(), |value| value.to_string());
         Stated { key: self.key, value, origin: self.origin.clone() }
     }
 }
@@ -61,8 +63,8 @@ impl<T: PartialEq> PartialEq for Setting<T> {
     }
 }
 
-/// Declares a table of the configuration: the settings with their defaults, and the fragment that one file may give. Tables
-/// that stand below it in the file are settings of their own.
+/// Declares a table of the configuration: the settings with their defaults, and the fragment that
+/// one file may give. Tables that stand below it in the file are settings of their own.
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident, $fragment:ident, $table:literal {
         $($(#[$key_doc:meta])* $key:ident: $type:ty = $default:expr,)*

@@ -1,4 +1,5 @@
-//! The effective configuration as TOML, each value with the place that set it. It can be read back as a configuration.
+//! The effective configuration as TOML, each value with the place that set it. It can be read back
+//! as a configuration.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -7,7 +8,8 @@ use toml::Value;
 
 use super::error::Stated;
 use super::{
-    AlarmCommand, Origin, OwnAuthority, OwnCopy, OwnCredential, OwnService, ProfileService, ProfileUse, ServedAt, Settings, Trial,
+    AlarmCommand, Origin, OwnAuthority, OwnCopy, OwnCredential, OwnService, ProfileService,
+    ProfileUse, ServedAt, Settings, Trial,
 };
 use crate::model::{Essential, Location, ServiceKind, Signal, Takes, UnitRefresh};
 
@@ -79,7 +81,9 @@ fn copy(entry: &OwnCopy) -> Vec<String> {
 
 fn location(location: &Location) -> Vec<String> {
     match location {
-        Location::Pair { certificate, key } => vec![text("certificate", certificate), text("key", key)],
+        Location::Pair { certificate, key } => {
+            vec![text("certificate", certificate), text("key", key)]
+        }
         Location::Kubeconfig(file) => vec![text("kubeconfig", file)],
         Location::Bundle(file) => vec![text("bundle", file)],
     }
@@ -88,7 +92,8 @@ fn location(location: &Location) -> Vec<String> {
 fn trial(trial: &Trial) -> String {
     let service = trial.service.as_ref().map(|service| text("service", service));
     let user = trial.user.as_ref().map(|user| text("user", user));
-    let keys: Vec<String> = service.into_iter().chain([text("path", &trial.path)]).chain(user).collect();
+    let keys: Vec<String> =
+        service.into_iter().chain([text("path", &trial.path)]).chain(user).collect();
     format!("trial = {{ {} }}", keys.join(", "))
 }
 
@@ -114,7 +119,9 @@ fn service(OwnService { service, origin }: &OwnService) -> Vec<String> {
 
 fn kind_of_service(kind: &ServiceKind) -> Vec<String> {
     match kind {
-        ServiceKind::StaticPod { pod, grace, .. } => vec![text("pod", pod), text("grace", &seconds(*grace))],
+        ServiceKind::StaticPod { pod, grace, .. } => {
+            vec![text("pod", pod), text("grace", &seconds(*grace))]
+        }
         ServiceKind::Unit { unit, refresh } => {
             let refresh = match refresh {
                 UnitRefresh::Restart => text("refresh", &"restart"),
@@ -124,9 +131,14 @@ fn kind_of_service(kind: &ServiceKind) -> Vec<String> {
             };
             vec![text("unit", unit), refresh]
         }
-        ServiceKind::Process { pid_file, signal } => vec![text("pid_file", pid_file), text("signal", &word(*signal))],
+        ServiceKind::Process { pid_file, signal } => {
+            vec![text("pid_file", pid_file), text("signal", &word(*signal))]
+        }
         ServiceKind::Command { command, limit } => {
-            vec![format!("command = {}", Value::from(command.clone())), text("limit", &seconds(*limit))]
+            vec![
+                format!("command = {}", Value::from(command.clone())),
+                text("limit", &seconds(*limit)),
+            ]
         }
     }
 }
@@ -147,14 +159,21 @@ fn one_use(ProfileUse { credential, takes, served_at, to_port }: &ProfileUse) ->
     };
     let place = served_at.as_ref().map(|place| match place {
         ServedAt::Flags { hosts, port, default_port } => {
-            format!("hosts = {}, {}, default_port = {default_port}", Value::from(hosts.clone()), text("port", port))
+            format!(
+                "hosts = {}, {}, default_port = {default_port}",
+                Value::from(hosts.clone()),
+                text("port", port)
+            )
         }
         ServedAt::Urls(flag) => text("urls", flag),
         ServedAt::Address(address) => text("address", address),
     });
     let place = place.map(|place| format!("served_at = {{ {place} }}"));
     let to_port = to_port.map(|port| format!("to_port = {port}"));
-    let keys = [text("credential", credential), text("takes", &takes)].into_iter().chain(place).chain(to_port);
+    let keys = [text("credential", credential), text("takes", &takes)]
+        .into_iter()
+        .chain(place)
+        .chain(to_port);
     keys.collect::<Vec<_>>().join(", ")
 }
 

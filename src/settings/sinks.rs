@@ -38,7 +38,10 @@ impl AlarmCommand {
     /// How long telling somebody may take where nothing is said.
     pub const USUAL_TIMEOUT: Period = Period::from_seconds(30);
 
-    pub(super) fn new(entry: Spanned<AlarmCommandFragment>, source: Source<'_>) -> Result<Self, SettingsError> {
+    pub(super) fn new(
+        entry: Spanned<AlarmCommandFragment>,
+        source: Source<'_>,
+    ) -> Result<Self, SettingsError> {
         let origin = source.origin(&entry.span());
         let AlarmCommandFragment { name, run, timeout } = entry.into_inner();
         let told = name.as_ref().map(ToString::to_string);
@@ -60,7 +63,8 @@ impl AlarmCommand {
 
 pub(super) fn check(fault_management: &FaultManagement) -> Result<(), SettingsError> {
     let timeout = &fault_management.timeout;
-    let wrong = || SettingsError::Timeout { stated: Box::new(timeout.stated()), most: LONGEST_WORDS };
+    let wrong =
+        || SettingsError::Timeout { stated: Box::new(timeout.stated()), most: LONGEST_WORDS };
     if is_sensible(**timeout) { Ok(()) } else { Err(wrong()) }
 }
 

@@ -67,7 +67,11 @@ impl Source<'_> {
         Position {
             line: before.matches('\n').count() + 1,
             column: before.get(begin..).map_or(0, |head| head.chars().count()) + 1,
-            content: self.text.get(begin..).and_then(|rest| rest.lines().next()).unwrap_or_default(),
+            content: self
+                .text
+                .get(begin..)
+                .and_then(|rest| rest.lines().next())
+                .unwrap_or_default(),
         }
     }
 }
@@ -78,7 +82,8 @@ struct Position<'a> {
     content: &'a str,
 }
 
-/// The line as it can be shown in a log: trimmed, without control characters and not longer than a line should be.
+/// The line as it can be shown in a log: trimmed, without control characters and not longer than a
+/// line should be.
 fn excerpt(line: &str) -> String {
     line.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(120).collect()
 }

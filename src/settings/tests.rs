@@ -68,9 +68,14 @@ fn values_are_taken_from_their_keys() {
 
 #[test]
 fn a_later_file_wins_key_by_key_and_lists_add_up() {
-    let own = |name: &str| format!("[[authority]]\nname = \"{name}\"\ncertificate = \"/a.crt\"\nkey = \"/a.key\"\n");
+    let own = |name: &str| {
+        format!("[[authority]]\nname = \"{name}\"\ncertificate = \"/a.crt\"\nkey = \"/a.key\"\n")
+    };
     let settings = Settings::from_files(&[
-        ("main.toml", format!("[renewal]\nrenew_before = \"20d\"\nvalidity = \"100d\"\n{}", own("one"))),
+        (
+            "main.toml",
+            format!("[renewal]\nrenew_before = \"20d\"\nvalidity = \"100d\"\n{}", own("one")),
+        ),
         ("d/10.toml", format!("renewal.renew_before = \"25d\"\n{}", own("two"))),
         ("d/20.toml", "\n[renewal]\nrenew_before = \"30d\"".to_owned()),
     ])
@@ -79,13 +84,22 @@ fn a_later_file_wins_key_by_key_and_lists_add_up() {
     assert_eq!(settings.renewal.renew_before.origin().to_string(), "d/20.toml:3");
     assert_eq!(*settings.renewal.validity, Period::from_days(100));
     assert_eq!(settings.renewal.validity.origin().to_string(), "main.toml:3");
-    let names: Vec<&str> = settings.authorities.iter().map(|authority| authority.name.as_str()).collect();
+    let names: Vec<&str> =
+        settings.authorities.iter().map(|authority| authority.name.as_str()).collect();
     assert_eq!(names, ["one", "two"]);
 }
 
 #[test]
 fn drop_ins_count_by_name_and_leftovers_of_editors_do_not() {
-    let names = ["9.toml", "20-b.toml", "10-a.toml", ".10-a.toml", "10-a.toml~", "README", "10-a.toml.rpmsave"];
+    let names = [
+        "9.toml",
+        "20-b.toml",
+        "10-a.toml",
+        ".10-a.toml",
+        "10-a.toml~",
+        "README",
+        "10-a.toml.rpmsave",
+    ];
     assert_eq!(drop_ins(names.map(str::to_owned)), ["10-a.toml", "20-b.toml", "9.toml"]);
 }
 
@@ -105,7 +119,8 @@ fn own_credentials_live_in_a_pair_a_kubeconfig_or_a_bundle() {
         name = "bundle"
         bundle = "/a.pem"
     "#;
-    let [pair, kubeconfig, bundle] = <[OwnCredential; 3]>::try_from(read(text).unwrap().credentials).unwrap();
+    let [pair, kubeconfig, bundle] =
+        <[OwnCredential; 3]>::try_from(read(text).unwrap().credentials).unwrap();
     let path = |path| AbsolutePath::new(path).unwrap();
     assert_eq!(pair.location, Location::Pair { certificate: path("/a.crt"), key: path("/a.key") });
     assert_eq!(pair.authority, AuthorityName::new("ca").ok());
@@ -124,106 +139,154 @@ fn refusals_name_file_line_key_value_and_what_was_expected() {
         // Keys that are not ours.
         (
             "\n[renewal]\nrenew_befor = \"15d\"",
-            "/etc/kubecertd/kubecertd.toml:3:1: `renew_befor = \"15d\"`: unknown field `renew_befor`, expected one of \
-             `renew_before`, `urgent_before`, `validity`, `backdate`, `key_algorithm`; did you mean `renew_before`?",
+            "/etc/kubecertd/kubecertd.toml:3:1: `renew_befor = \"15d\"`: unknown field \
+             `renew_befor`, expected one of \
+             `renew_before`, `urgent_before`, `validity`, `backdate`, `key_algorithm`; did you \
+             mean `renew_before`?",
         ),
         (
             "[renewals]",
-            "/etc/kubecertd/kubecertd.toml:1:2: `[renewals]`: unknown field `renewals`, expected one of `profile`, `renewal`, \
-             `schedule`, `alarms`, `metrics`, `paths`, `backups`, `authority`, `credential`, `copy`, `service`; did you mean `renewal`?",
+            "/etc/kubecertd/kubecertd.toml:1:2: `[renewals]`: unknown field `renewals`, expected \
+             one of `profile`, `renewal`, \
+             `schedule`, `alarms`, `metrics`, `paths`, `backups`, `authority`, `credential`, \
+             `copy`, `service`; did you mean `renewal`?",
         ),
         (
             "[[credential]]\nname = \"x\"\npath = \"/x\"",
-            "/etc/kubecertd/kubecertd.toml:3:1: `path = \"/x\"`: unknown field `path`, expected one of `name`, `authority`, \
+            "/etc/kubecertd/kubecertd.toml:3:1: `path = \"/x\"`: unknown field `path`, expected \
+             one of `name`, `authority`, \
              `optional`, `certificate`, `key`, `kubeconfig`, `bundle`, `trial`",
         ),
         // Wrong types.
         (
             "[renewal]\nrenew_before = 15",
-            "/etc/kubecertd/kubecertd.toml:2:16: `renew_before = 15`: invalid type: integer `15`, expected a length of time such as \
+            "/etc/kubecertd/kubecertd.toml:2:16: `renew_before = 15`: invalid type: integer `15`, \
+             expected a length of time such as \
              \"15d\" in quotes",
         ),
-        ("renewal = true", "/etc/kubecertd/kubecertd.toml:1:11: `renewal = true`: invalid type: boolean `true`, expected a table"),
+        (
+            "renewal = true",
+            "/etc/kubecertd/kubecertd.toml:1:11: `renewal = true`: invalid type: boolean `true`, \
+             expected a table",
+        ),
         (
             "[backups]\nkeep = \"ten\"",
-            "/etc/kubecertd/kubecertd.toml:2:8: `keep = \"ten\"`: invalid type: string \"ten\", expected a whole number from 1 to 1000",
+            "/etc/kubecertd/kubecertd.toml:2:8: `keep = \"ten\"`: invalid type: string \"ten\", \
+             expected a whole number from 1 to 1000",
         ),
         // Wrong values.
         (
             "[renewal]\n  validity = \"1y\"  # a year",
-            "/etc/kubecertd/kubecertd.toml:2:14: `validity = \"1y\"  # a year`: \"1y\" is not a length of time: write whole days, hours, \
+            "/etc/kubecertd/kubecertd.toml:2:14: `validity = \"1y\"  # a year`: \"1y\" is not a \
+             length of time: write whole days, hours, \
              minutes and seconds, such as \"15d\", \"36h\", \"1d12h\", \"5m\" or \"90s\"",
         ),
         (
             "[renewal]\nkey_algorithm = \"RSA\"",
-            "/etc/kubecertd/kubecertd.toml:2:17: `key_algorithm = \"RSA\"`: \"RSA\" is not a key algorithm: use keep, RSA-2048, RSA-3072, \
+            "/etc/kubecertd/kubecertd.toml:2:17: `key_algorithm = \"RSA\"`: \"RSA\" is not a key \
+             algorithm: use keep, RSA-2048, RSA-3072, \
              RSA-4096, ECDSA-P256 or ECDSA-P384",
         ),
         (
             "[schedule]\ncron = \"0 0 * * *\"",
-            "/etc/kubecertd/kubecertd.toml:2:8: `cron = \"0 0 * * *\"`: \"0 0 * * *\" is not a cron expression of six fields (second, \
+            "/etc/kubecertd/kubecertd.toml:2:8: `cron = \"0 0 * * *\"`: \"0 0 * * *\" is not a \
+             cron expression of six fields (second, \
              minute, hour, day of month, month, day of week), such as \"0 0 0 * * *\" for midnight",
         ),
         (
             "[schedule]\ntime_zone = \"Mars/Olympus\"",
-            "/etc/kubecertd/kubecertd.toml:2:13: `time_zone = \"Mars/Olympus\"`: \"Mars/Olympus\" is not a time zone of this machine: use \
-             \"local\", \"UTC\" or a name such as \"Europe/Berlin\" (which needs the tzdata package)",
+            "/etc/kubecertd/kubecertd.toml:2:13: `time_zone = \"Mars/Olympus\"`: \"Mars/Olympus\" \
+             is not a time zone of this machine: use \
+             \"local\", \"UTC\" or a name such as \"Europe/Berlin\" (which needs the tzdata \
+             package)",
         ),
-        ("[paths]\nstate = \"var/lib\"", "/etc/kubecertd/kubecertd.toml:2:9: `state = \"var/lib\"`: \"var/lib\" is not an absolute path"),
-        ("[backups]\nkeep = 0", "/etc/kubecertd/kubecertd.toml:2:8: `keep = 0`: 0 is out of range, expected a whole number from 1 to 1000"),
+        (
+            "[paths]\nstate = \"var/lib\"",
+            "/etc/kubecertd/kubecertd.toml:2:9: `state = \"var/lib\"`: \"var/lib\" is not an \
+             absolute path",
+        ),
+        (
+            "[backups]\nkeep = 0",
+            "/etc/kubecertd/kubecertd.toml:2:8: `keep = 0`: 0 is out of range, expected a whole \
+             number from 1 to 1000",
+        ),
         (
             "[backups]\nkeep = 70000",
-            "/etc/kubecertd/kubecertd.toml:2:8: `keep = 70000`: 70000 is out of range, expected a whole number from 1 to 1000",
+            "/etc/kubecertd/kubecertd.toml:2:8: `keep = 70000`: 70000 is out of range, expected a \
+             whole number from 1 to 1000",
         ),
         (
             "profile = \"../x\"",
-            "/etc/kubecertd/kubecertd.toml:1:11: `profile = \"../x\"`: \"../x\" is not the name of a profile: use 1 to 64 letters, digits, \
+            "/etc/kubecertd/kubecertd.toml:1:11: `profile = \"../x\"`: \"../x\" is not the name of \
+             a profile: use 1 to 64 letters, digits, \
              '-' and '_', such as \"kubeadm\"",
         ),
         // No TOML.
         (
             "[renewal]\nvalidity = 365d",
-            "/etc/kubecertd/kubecertd.toml:2:12: `validity = 365d`: string values must be quoted, expected literal string",
+            "/etc/kubecertd/kubecertd.toml:2:12: `validity = 365d`: string values must be quoted, \
+             expected literal string",
         ),
-        ("[renewal]\nvalidity = \"1d\"\nvalidity = \"2d\"", "/etc/kubecertd/kubecertd.toml:3:1: `validity = \"2d\"`: duplicate key"),
+        (
+            "[renewal]\nvalidity = \"1d\"\nvalidity = \"2d\"",
+            "/etc/kubecertd/kubecertd.toml:3:1: `validity = \"2d\"`: duplicate key",
+        ),
         // Entries.
-        ("\n[[authority]]\nname = \"x\"\ncertificate = \"/x\"", "/etc/kubecertd/kubecertd.toml:2: [[authority]] \"x\": key is missing"),
-        ("[[credential]]\nbundle = \"/x\"", "/etc/kubecertd/kubecertd.toml:1: [[credential]]: name is missing"),
+        (
+            "\n[[authority]]\nname = \"x\"\ncertificate = \"/x\"",
+            "/etc/kubecertd/kubecertd.toml:2: [[authority]] \"x\": key is missing",
+        ),
+        (
+            "[[credential]]\nbundle = \"/x\"",
+            "/etc/kubecertd/kubecertd.toml:1: [[credential]]: name is missing",
+        ),
         (
             "[[credential]]\nname = \"x\"",
-            "/etc/kubecertd/kubecertd.toml:1: [[credential]] \"x\": where it lives is missing: give certificate and key, or kubeconfig, or \
+            "/etc/kubecertd/kubecertd.toml:1: [[credential]] \"x\": where it lives is missing: \
+             give certificate and key, or kubeconfig, or \
              bundle",
         ),
-        ("[[credential]]\nname = \"x\"\nkey = \"/x\"", "/etc/kubecertd/kubecertd.toml:1: [[credential]] \"x\": certificate is missing"),
+        (
+            "[[credential]]\nname = \"x\"\nkey = \"/x\"",
+            "/etc/kubecertd/kubecertd.toml:1: [[credential]] \"x\": certificate is missing",
+        ),
         (
             "[[credential]]\nname = \"x\"\nkey = \"/x\"\ncertificate = \"/y\"\nbundle = \"/z\"",
-            "/etc/kubecertd/kubecertd.toml:1: [[credential]] \"x\": it lives in more than one place: give either certificate and key, or \
+            "/etc/kubecertd/kubecertd.toml:1: [[credential]] \"x\": it lives in more than one \
+             place: give either certificate and key, or \
              kubeconfig, or bundle",
         ),
         (
-            "[[credential]]\nname = \"x\"\nbundle = \"/x\"\n[[credential]]\nname = \"x\"\nbundle = \"/y\"",
-            "/etc/kubecertd/kubecertd.toml:4: [[credential]] \"x\" has the name of the one at /etc/kubecertd/kubecertd.toml:1: give each \
+            "[[credential]]\nname = \"x\"\nbundle = \"/x\"\n[[credential]]\nname = \"x\"\nbundle = \
+             \"/y\"",
+            "/etc/kubecertd/kubecertd.toml:4: [[credential]] \"x\" has the name of the one at \
+             /etc/kubecertd/kubecertd.toml:1: give each \
              its own name",
         ),
         // Values that do not fit each other.
         (
             "[renewal]\nurgent_before = \"16d\"",
-            "renewal.urgent_before = \"16d\" (/etc/kubecertd/kubecertd.toml:2) is longer than renewal.renew_before = \"15d\" (the \
+            "renewal.urgent_before = \"16d\" (/etc/kubecertd/kubecertd.toml:2) is longer than \
+             renewal.renew_before = \"15d\" (the \
              default): a certificate is due first and urgent later, so it may be at most as long",
         ),
         (
             "[renewal]\nvalidity = \"16d\"",
-            "renewal.validity = \"16d\" (/etc/kubecertd/kubecertd.toml:2) is too short for renewal.renew_before = \"15d\" (the default): a \
-             validity that does not clear the renewal threshold by more than a day would renew for ever",
+            "renewal.validity = \"16d\" (/etc/kubecertd/kubecertd.toml:2) is too short for \
+             renewal.renew_before = \"15d\" (the default): a \
+             validity that does not clear the renewal threshold by more than a day would renew for \
+             ever",
         ),
         (
             "[renewal]\nbackdate = \"25h\"",
-            "renewal.backdate = \"1d1h\" (/etc/kubecertd/kubecertd.toml:2) is too long: it covers small differences between clocks, and may \
+            "renewal.backdate = \"1d1h\" (/etc/kubecertd/kubecertd.toml:2) is too long: it covers \
+             small differences between clocks, and may \
              be at most \"1d\"",
         ),
         (
             "[renewal]\nrenew_before = \"0s\"\nurgent_before = \"0s\"",
-            "renewal.renew_before = \"0s\" (/etc/kubecertd/kubecertd.toml:2) is too short: a certificate has to be renewed before it expires",
+            "renewal.renew_before = \"0s\" (/etc/kubecertd/kubecertd.toml:2) is too short: a \
+             certificate has to be renewed before it expires",
         ),
     ];
     for (text, expected) in table {
@@ -233,14 +296,21 @@ fn refusals_name_file_line_key_value_and_what_was_expected() {
 
 #[test]
 fn values_that_do_not_fit_are_told_where_each_was_set() {
-    let files = [("main.toml", "[renewal]\nurgent_before = \"9d\""), ("d/10.toml", "\n\n[renewal]\nrenew_before = \"8d\"")];
+    let files = [
+        ("main.toml", "[renewal]\nurgent_before = \"9d\""),
+        ("d/10.toml", "\n\n[renewal]\nrenew_before = \"8d\""),
+    ];
     let error = Settings::from_files(&files).unwrap_err().to_string();
-    assert!(error.starts_with("renewal.urgent_before = \"9d\" (main.toml:2) is longer than renewal.renew_before = \"8d\" (d/10.toml:4)"));
+    assert!(error.starts_with(
+        "renewal.urgent_before = \"9d\" (main.toml:2) is longer than \
+        renewal.renew_before = \"8d\" (d/10.toml:4)"
+    ));
 }
 
 #[test]
 fn the_limits_themselves_are_allowed() {
-    let text = "[renewal]\nrenew_before = \"15d\"\nurgent_before = \"15d\"\nvalidity = \"16d1s\"\nbackdate = \"1d\"\n[backups]\nkeep = 1";
+    let text = "[renewal]\nrenew_before = \"15d\"\nurgent_before = \"15d\"\nvalidity = \
+        \"16d1s\"\nbackdate = \"1d\"\n[backups]\nkeep = 1";
     assert_eq!(read(text).map(drop), Ok(()));
 }
 
@@ -257,14 +327,19 @@ fn a_refusal_shows_no_more_than_the_beginning_of_a_long_line() {
 
 #[test]
 fn the_effective_configuration_tells_where_each_value_comes_from() {
-    let text = "profile = \"kubeadm\"\n[backups]\nkeep = 3\n[[credential]]\nname = \"x\"\nbundle = \"/x\"";
+    let text =
+        "profile = \"kubeadm\"\n[backups]\nkeep = 3\n[[credential]]\nname = \"x\"\nbundle = \"/x\"";
     let shown = read(text).unwrap().show();
-    assert!(
-        shown.starts_with("profile = \"kubeadm\"  # /etc/kubecertd/kubecertd.toml:1\n\n[renewal]\nrenew_before = \"15d\"  # default\n")
-    );
+    assert!(shown.starts_with(
+        "profile = \"kubeadm\"  # \
+            /etc/kubecertd/kubecertd.toml:1\n\n[renewal]\nrenew_before = \"15d\"  # default\n"
+    ));
     assert!(shown.contains("[backups]\nkeep = 3  # /etc/kubecertd/kubecertd.toml:3\n"), "{shown}");
     assert!(
-        shown.ends_with("\n[[credential]]  # /etc/kubecertd/kubecertd.toml:4\nname = \"x\"\noptional = false\nbundle = \"/x\"\n"),
+        shown.ends_with(
+            "\n[[credential]]  # /etc/kubecertd/kubecertd.toml:4\nname = \
+            \"x\"\noptional = false\nbundle = \"/x\"\n"
+        ),
         "{shown}"
     );
 }
@@ -272,7 +347,12 @@ fn the_effective_configuration_tells_where_each_value_comes_from() {
 #[test]
 fn the_effective_configuration_reads_back_as_itself() {
     let examples = uncommented(SHIPPED, "#   ");
-    for text in ["", "[renewal]\nrenew_before = \"84h\"\n[schedule]\ntime_zone = \"UTC\"", &examples, &every_service()] {
+    for text in [
+        "",
+        "[renewal]\nrenew_before = \"84h\"\n[schedule]\ntime_zone = \"UTC\"",
+        &examples,
+        &every_service(),
+    ] {
         let settings = read(text).unwrap();
         let again = read(&settings.show()).unwrap();
         assert_eq!(
@@ -281,9 +361,17 @@ fn the_effective_configuration_reads_back_as_itself() {
         );
         assert_eq!(again.renewal, settings.renewal);
         assert_eq!(again.credentials.len(), settings.credentials.len());
-        let places = |settings: &Settings| settings.copies.iter().map(|copy| (copy.of.clone(), copy.location.clone())).collect::<Vec<_>>();
+        let places = |settings: &Settings| {
+            settings
+                .copies
+                .iter()
+                .map(|copy| (copy.of.clone(), copy.location.clone()))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(places(&again), places(&settings));
-        let services = |settings: &Settings| settings.services.iter().map(|own| own.service.clone()).collect::<Vec<_>>();
+        let services = |settings: &Settings| {
+            settings.services.iter().map(|own| own.service.clone()).collect::<Vec<_>>()
+        };
         assert_eq!(services(&again), services(&settings));
     }
 }
@@ -300,10 +388,12 @@ fn every_service() -> String {
         "pid_file = '/run/a b.pid'\nsignal = 'TERM'",
         "command = ['/bin/a', '', 'b \"c\"', '$d']\nlimit = '5m'",
     ];
-    let uses = "{ credential = 'a', takes = 'restart', served_at = { address = '[::1]:1' } }, { credential = 'b', takes = 'reloads' }, \
+    let uses = "{ credential = 'a', takes = 'restart', served_at = { address = '[::1]:1' } }, { \
+        credential = 'b', takes = 'reloads' }, \
                 { credential = 'c', takes = 'new-connections', to_port = 1 }";
     let flags = "{ credential = 'd', takes = 'reloads', served_at = { urls = 'u' } }, \
-                 { credential = 'e', takes = 'reloads', served_at = { hosts = ['h', 'i'], port = 'p', default_port = 1 } }";
+                 { credential = 'e', takes = 'reloads', served_at = { hosts = ['h', 'i'], port = \
+                 'p', default_port = 1 } }";
     let entry = |(index, kind): (usize, &&str)| {
         let flags = if kind.starts_with("pod") { flags } else { "" };
         format!("[[service]]\nname = 's{index}'\n{kind}\nuses = [{uses}, {flags}]\n")
@@ -318,7 +408,9 @@ fn own_services_are_of_every_kind_that_a_profile_has() {
         Path::new("x.toml"),
         &format!(
             "format = 1\nname = \"x\"\n{}{}",
-            ["a", "b", "c", "d", "e"].map(|name| format!("[[credential]]\nname = '{name}'\nbundle = '/{name}'\n")).concat(),
+            ["a", "b", "c", "d", "e"]
+                .map(|name| format!("[[credential]]\nname = '{name}'\nbundle = '/{name}'\n"))
+                .concat(),
             every_service(),
         ),
     );
@@ -339,20 +431,34 @@ fn own_services_and_trials_that_can_not_be_are_refused_with_their_place() {
         ("unit = 'a.service'".to_owned(), "uses is missing"),
         (
             format!("command = ['a']\n{uses}"),
-            "command is no command: give the program with its full path and its arguments as a list of words, such as \
+            "command is no command: give the program with its full path and its arguments as a \
+             list of words, such as \
              [\"/usr/bin/thing\", \"reload\"]",
         ),
     ] {
         let expected = format!("{MAIN}:2: [[service]] \"s\": {problem}");
         assert_eq!(refusal(&format!("\n[[service]]\nname = 's'\n{keys}")), expected);
     }
-    assert_eq!(refusal(&format!("[[service]]\nunit = 'a.service'\n{uses}")), format!("{MAIN}:1: [[service]]: name is missing"));
+    assert_eq!(
+        refusal(&format!("[[service]]\nunit = 'a.service'\n{uses}")),
+        format!("{MAIN}:1: [[service]]: name is missing")
+    );
     let twice = format!("[[service]]\nname = 's'\nunit = 'a.service'\n{uses}\n");
     let said = refusal(&format!("{twice}{twice}"));
-    assert_eq!(said, format!("{MAIN}:5: [[service]] \"s\" has the name of the one at {MAIN}:1: give each its own name"));
+    assert_eq!(
+        said,
+        format!(
+            "{MAIN}:5: [[service]] \"s\" has the name of the one at {MAIN}:1: give each its own \
+             name"
+        )
+    );
     let unknown = refusal(&format!("[[service]]\nname = 's'\nunits = 'a.service'\n{uses}"));
-    assert!(unknown.starts_with(&format!("{MAIN}:3:1: ")) && unknown.ends_with("did you mean `unit`?"), "{unknown}");
-    let relative = refusal(&format!("[[service]]\nname = 's'\npid_file = 'a.pid'\nsignal = 'HUP'\n{uses}"));
+    assert!(
+        unknown.starts_with(&format!("{MAIN}:3:1: ")) && unknown.ends_with("did you mean `unit`?"),
+        "{unknown}"
+    );
+    let relative =
+        refusal(&format!("[[service]]\nname = 's'\npid_file = 'a.pid'\nsignal = 'HUP'\n{uses}"));
     assert!(relative.starts_with(&format!("{MAIN}:3:")), "{relative}");
 
     for (keys, problem) in [
@@ -362,7 +468,10 @@ fn own_services_and_trials_that_can_not_be_are_refused_with_their_place() {
             "a service in trial does not go with kubeconfig, which names its own server",
         ),
     ] {
-        assert_eq!(refusal(&format!("[[credential]]\nname = 'c'\n{keys}")), format!("{MAIN}:1: [[credential]] \"c\": {problem}"));
+        assert_eq!(
+            refusal(&format!("[[credential]]\nname = 'c'\n{keys}")),
+            format!("{MAIN}:1: [[credential]] \"c\": {problem}")
+        );
     }
 }
 
@@ -374,8 +483,11 @@ fn without_comment(line: &str) -> &str {
 
 /// The file with every line that begins with the mark made a line of configuration.
 fn uncommented(text: &str, mark: &str) -> String {
-    let line =
-        |line: &str| line.strip_prefix(mark).filter(|rest| mark != "#" || !rest.starts_with(' ')).map_or(line.to_owned(), str::to_owned);
+    let line = |line: &str| {
+        line.strip_prefix(mark)
+            .filter(|rest| mark != "#" || !rest.starts_with(' '))
+            .map_or(line.to_owned(), str::to_owned)
+    };
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
@@ -384,16 +496,27 @@ fn the_shipped_configuration_says_nothing_but_the_defaults() {
     assert_eq!(read(SHIPPED).unwrap(), Settings::default());
     let all = read(&uncommented(SHIPPED, "#")).unwrap();
     assert_eq!(all, Settings::default());
-    assert!(!all.show().contains("# default"), "a key of the code is not in the shipped file:\n{}", all.show());
+    assert!(
+        !all.show().contains("# default"),
+        "a key of the code is not in the shipped file:\n{}",
+        all.show()
+    );
 }
 
 #[test]
 fn the_shipped_configuration_shows_every_key() {
-    let shown = |key: &str| SHIPPED.lines().any(|line| line.trim_start_matches(['#', ' ']).starts_with(&format!("{key} = ")));
+    let shown = |key: &str| {
+        SHIPPED
+            .lines()
+            .any(|line| line.trim_start_matches(['#', ' ']).starts_with(&format!("{key} = ")))
+    };
     let sections = [
         fields::<RenewalFragment>(),
         fields::<ScheduleFragment>(),
-        fields::<AlarmsFragment>().into_iter().filter(|key| !["fm", "command"].contains(key)).collect(),
+        fields::<AlarmsFragment>()
+            .into_iter()
+            .filter(|key| !["fm", "command"].contains(key))
+            .collect(),
         fields::<FaultManagementFragment>(),
         fields::<AlarmCommandFragment>(),
         fields::<MetricsFragment>(),
@@ -402,7 +525,10 @@ fn the_shipped_configuration_shows_every_key() {
         fields::<AuthorityFragment>(),
         fields::<CredentialFragment>(),
         fields::<CopyFragment>(),
-        fields::<ServiceFragment>().into_iter().filter(|key| !["essential", "ages"].contains(key)).collect(),
+        fields::<ServiceFragment>()
+            .into_iter()
+            .filter(|key| !["essential", "ages"].contains(key))
+            .collect(),
     ];
     for key in sections.concat() {
         assert!(shown(key), "{key}");
@@ -441,29 +567,49 @@ fn those_who_are_told_of_alarms_are_taken_from_their_keys() {
     "#;
     let settings = read(text).unwrap();
     let fm = &settings.fault_management;
-    assert_eq!((*fm.enabled, fm.command.to_string(), fm.timeout.to_string()), (true, "/usr/bin/fm".to_owned(), "5m".to_owned()));
-    let commands: Vec<_> = settings.alarm_commands.iter().map(|one| (one.name.as_str(), one.run.len(), one.timeout.to_string())).collect();
+    assert_eq!(
+        (*fm.enabled, fm.command.to_string(), fm.timeout.to_string()),
+        (true, "/usr/bin/fm".to_owned(), "5m".to_owned())
+    );
+    let commands: Vec<_> = settings
+        .alarm_commands
+        .iter()
+        .map(|one| (one.name.as_str(), one.run.len(), one.timeout.to_string()))
+        .collect();
     assert_eq!(commands, [("pager", 3, "30s".to_owned()), ("mail", 1, "1s".to_owned())]);
 }
 
 #[test]
 fn those_who_could_not_be_told_of_alarms_are_refused() {
-    let run = "run is no command: give the program with its full path and its arguments as a list of words, such as [\"/usr/bin/thing\", \"--now\"]";
+    let run = "run is no command: give the program with its full path and its arguments as a list \
+        of words, such as [\"/usr/bin/thing\", \"--now\"]";
     for (keys, problem) in [
         ("name = 'a'", "run is missing"),
         ("name = 'a'\nrun = []", run),
         ("name = 'a'\nrun = ['mail']", run),
         ("name = 'a'\nrun = ['/usr/bin/mail', \"a\\u0000\"]", run),
-        ("name = 'a'\nrun = ['/usr/bin/mail']\ntimeout = '0s'", "timeout has to be from \"1s\" to \"5m\""),
-        ("name = 'a'\nrun = ['/usr/bin/mail']\ntimeout = '301s'", "timeout has to be from \"1s\" to \"5m\""),
+        (
+            "name = 'a'\nrun = ['/usr/bin/mail']\ntimeout = '0s'",
+            "timeout has to be from \"1s\" to \"5m\"",
+        ),
+        (
+            "name = 'a'\nrun = ['/usr/bin/mail']\ntimeout = '301s'",
+            "timeout has to be from \"1s\" to \"5m\"",
+        ),
     ] {
-        assert_eq!(refusal(&format!("[[alarms.command]]\n{keys}")), format!("{MAIN}:1: [[alarms.command]] \"a\": {problem}"), "{keys}");
+        assert_eq!(
+            refusal(&format!("[[alarms.command]]\n{keys}")),
+            format!("{MAIN}:1: [[alarms.command]] \"a\": {problem}"),
+            "{keys}"
+        );
     }
     let twice = "[[alarms.command]]\nname = 'a'\nrun = ['/a']\n".repeat(2);
     assert!(refusal(&twice).contains("[[alarms.command]] \"a\" has the name of the one at "));
     assert_eq!(
         refusal("[alarms.fm]\ntimeout = \"0s\""),
-        format!("alarms.fm.timeout = \"0s\" ({MAIN}:2) can't be: give a time from \"1s\" to \"5m\"")
+        format!(
+            "alarms.fm.timeout = \"0s\" ({MAIN}:2) can't be: give a time from \"1s\" to \"5m\""
+        )
     );
     assert!(refusal("[alarms.fm]\nenable = true").contains("did you mean `enabled`?"));
 }
@@ -507,9 +653,13 @@ fn the_profile_of_kubeadm_lists_what_kubeadm_makes() {
     let names: Vec<&str> = profile.authorities.iter().map(|entry| entry.name.as_str()).collect();
     assert_eq!(names, ["ca", "front-proxy-ca", "etcd-ca"]);
     let names: Vec<&str> = profile.services.iter().map(|entry| entry.name.as_str()).collect();
-    assert_eq!(names, ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"]);
+    assert_eq!(
+        names,
+        ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"]
+    );
     assert_eq!(profile.credentials.len(), 13);
-    let ours = profile.credentials.iter().filter(|entry| entry.renewal == crate::model::Renewal::Ours);
+    let ours =
+        profile.credentials.iter().filter(|entry| entry.renewal == crate::model::Renewal::Ours);
     assert!(ours.clone().all(|entry| entry.authority.is_some()));
     assert_eq!(ours.count(), 11);
 }
@@ -522,7 +672,8 @@ fn a_profile_file_takes_the_place_of_the_one_in_the_program() {
     let error = Profile::load(&read("profile = \"site\"").unwrap(), None).unwrap_err().to_string();
     assert_eq!(
         error,
-        "profile = \"site\" (/etc/kubecertd/kubecertd.toml:1): there is no such profile: this kubecertd brings kubeadm; another one is \
+        "profile = \"site\" (/etc/kubecertd/kubecertd.toml:1): there is no such profile: this \
+         kubecertd brings kubeadm; another one is \
          read from /etc/kubecertd/profiles/site.toml"
     );
 }
@@ -532,15 +683,18 @@ fn refusals_of_profiles_name_the_place() {
     let table = [
         (
             "name = \"x\"\nformat = 2\nnew_key = 1",
-            "x.toml:2: format = 2 is not the one that this kubecertd reads (1): a newer format needs a newer kubecertd",
+            "x.toml:2: format = 2 is not the one that this kubecertd reads (1): a newer format \
+             needs a newer kubecertd",
         ),
         ("format = 1", "x.toml:1:1: `format = 1`: missing field `name`"),
         (
-            "format = 1\nname = \"x\"\n[[credential]]\nname = \"a\"\nauthority = \"b\"\nbundle = \"/x\"",
+            "format = 1\nname = \"x\"\n[[credential]]\nname = \"a\"\nauthority = \"b\"\nbundle = \
+             \"/x\"",
             "x.toml:3: [[credential]] \"a\": authority = \"b\" names nothing that is listed here",
         ),
         (
-            "format = 1\nname = \"x\"\n[[service]]\nname = \"a\"\nunit = \"a.service\"\nuses = [{ credential = \"c\", takes = \"restart\" }]",
+            "format = 1\nname = \"x\"\n[[service]]\nname = \"a\"\nunit = \"a.service\"\nuses = [{ \
+             credential = \"c\", takes = \"restart\" }]",
             "x.toml:3: [[service]] \"a\": uses = \"c\" names nothing that is listed here",
         ),
         (
@@ -548,21 +702,30 @@ fn refusals_of_profiles_name_the_place() {
             "x.toml:3: [[service]] \"a\": one of pod, unit, pid_file and command is missing",
         ),
         (
-            "format = 1\nname = \"x\"\n[[service]]\nname = \"a\"\npod = \"a\"\nuses = [{ credential = \"c\", takes = \"reloads\", \
+            "format = 1\nname = \"x\"\n[[service]]\nname = \"a\"\npod = \"a\"\nuses = [{ \
+             credential = \"c\", takes = \"reloads\", \
              served_at = { port = \"p\" } }]",
-            "x.toml:6:60: `uses = [{ credential = \"c\", takes = \"reloads\", served_at = { port = \"p\" } }]`: expected hosts, port and default_port, or urls, or address",
+            "x.toml:6:60: `uses = [{ credential = \"c\", takes = \"reloads\", served_at = { port = \
+             \"p\" } }]`: expected hosts, port and default_port, or urls, or address",
         ),
         (
-            "format = 1\nname = \"x\"\n[[credential]]\nname = \"a\"\nbundle = \"/x\"\nflags = { pod = \"a\", key = \"k\" }",
-            "x.toml:6:9: `flags = { pod = \"a\", key = \"k\" }`: expected the flags for certificate and key, or the one for kubeconfig",
+            "format = 1\nname = \"x\"\n[[credential]]\nname = \"a\"\nbundle = \"/x\"\nflags = { \
+             pod = \"a\", key = \"k\" }",
+            "x.toml:6:9: `flags = { pod = \"a\", key = \"k\" }`: expected the flags for \
+             certificate and key, or the one for kubeconfig",
         ),
         (
-            "format = 1\nname = \"x\"\n[[credential]]\nname = \"a\"\nbundle = \"/x\"\ntrial = { service = \"s\", path = \"/\" }",
+            "format = 1\nname = \"x\"\n[[credential]]\nname = \"a\"\nbundle = \"/x\"\ntrial = { \
+             service = \"s\", path = \"/\" }",
             "x.toml:3: [[credential]] \"a\": trial = \"s\" names nothing that is listed here",
         ),
     ];
     for (text, expected) in table {
-        assert_eq!(Profile::parse(Path::new("x.toml"), text).unwrap_err().to_string(), expected, "{text}");
+        assert_eq!(
+            Profile::parse(Path::new("x.toml"), text).unwrap_err().to_string(),
+            expected,
+            "{text}"
+        );
     }
 }
 
@@ -570,7 +733,15 @@ fn refusals_of_profiles_name_the_place() {
 
 /// Lines that look like a configuration, so that more than the TOML parser is reached.
 fn toml_like() -> impl Strategy<Value = String> {
-    let table = prop::sample::select(vec!["[renewal]", "[schedule]", "[backups]", "[paths]", "[[credential]]", "[[authority]]", "[x]"]);
+    let table = prop::sample::select(vec![
+        "[renewal]",
+        "[schedule]",
+        "[backups]",
+        "[paths]",
+        "[[credential]]",
+        "[[authority]]",
+        "[x]",
+    ]);
     let key = prop::sample::select(vec![
         "renew_before",
         "validity",
@@ -593,7 +764,11 @@ fn toml_like() -> impl Strategy<Value = String> {
         any::<i64>().prop_map(|number| number.to_string()),
         Just("[[]]".to_owned()),
     ];
-    let line = prop_oneof![table.prop_map(str::to_owned), (key, value).prop_map(|(key, value)| format!("{key} = {value}")), "\\PC{0,20}"];
+    let line = prop_oneof![
+        table.prop_map(str::to_owned),
+        (key, value).prop_map(|(key, value)| format!("{key} = {value}")),
+        "\\PC{0,20}"
+    ];
     prop::collection::vec(line, 0..12).prop_map(|lines| lines.join("\n"))
 }
 
@@ -609,10 +784,20 @@ proptest! {
 
 #[test]
 fn the_state_folder_is_not_where_kubelet_reads() {
-    let text = |state: &str| format!("[paths]\nmanifests = \"/etc/kubernetes/manifests\"\nstate = \"{state}\"\n");
-    for state in ["/etc/kubernetes/manifests", "/etc/kubernetes/manifests/kubecertd", "/etc/kubernetes/../kubernetes/manifests/a/b"] {
+    let text = |state: &str| {
+        format!("[paths]\nmanifests = \"/etc/kubernetes/manifests\"\nstate = \"{state}\"\n")
+    };
+    for state in [
+        "/etc/kubernetes/manifests",
+        "/etc/kubernetes/manifests/kubecertd",
+        "/etc/kubernetes/../kubernetes/manifests/a/b",
+    ] {
         let error = Settings::from_files(&[("a.toml", text(state))]).unwrap_err().to_string();
-        assert!(error.starts_with("paths.state = ") && error.contains("kubelet runs whatever lies there"), "{error}");
+        assert!(
+            error.starts_with("paths.state = ")
+                && error.contains("kubelet runs whatever lies there"),
+            "{error}"
+        );
     }
     assert!(Settings::from_files(&[("a.toml", text("/etc/kubernetes/manifests-of-ours"))]).is_ok());
 }

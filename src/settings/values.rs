@@ -1,5 +1,5 @@
-//! The values that settings are made of and that nothing but the configuration knows: lengths of time,
-//! the number of backups, the name of a profile. Each is valid once made.
+//! The values that settings are made of and that nothing but the configuration knows: lengths of
+//! time, the number of backups, the name of a profile. Each is valid once made.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,7 +17,8 @@ pub struct Period(Duration);
 /// A text that is not a length of time.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{0:?} is not a length of time: write whole days, hours, minutes and seconds, such as \"15d\", \"36h\", \"1d12h\", \"5m\" or \"90s\""
+    "{0:?} is not a length of time: write whole days, hours, minutes and seconds, such as \"15d\", \
+     \"36h\", \"1d12h\", \"5m\" or \"90s\""
 )]
 pub struct InvalidPeriod(String);
 
@@ -64,7 +65,8 @@ impl FromStr for Period {
     }
 }
 
-/// Months and years are refused, because they have no fixed length; "3d ago" is refused, because it is negative.
+/// Months and years are refused, because they have no fixed length; "3d ago" is refused, because it
+/// is negative.
 fn whole_seconds(text: &str) -> Option<Duration> {
     let span: Span = text.parse().ok()?;
     let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
@@ -78,8 +80,16 @@ impl fmt::Display for Period {
         if seconds == 0 {
             return f.write_str("0s");
         }
-        let parts = [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
-        parts.iter().filter(|(count, _)| *count > 0).try_for_each(|(count, unit)| write!(f, "{count}{unit}"))
+        let parts = [
+            (seconds / 86_400, "d"),
+            (seconds / 3600 % 24, "h"),
+            (seconds / 60 % 60, "m"),
+            (seconds % 60, "s"),
+        ];
+        parts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .try_for_each(|(count, unit)| write!(f, "{count}{unit}"))
     }
 }
 
@@ -89,7 +99,10 @@ pub struct ProfileName(String);
 
 /// A text that can't name a profile.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is not the name of a profile: use 1 to 64 letters, digits, '-' and '_', such as \"kubeadm\"")]
+#[error(
+    "{0:?} is not the name of a profile: use 1 to 64 letters, digits, '-' and '_', such as \
+     \"kubeadm\""
+)]
 pub struct InvalidProfileName(String);
 
 impl ProfileName {
@@ -150,14 +163,19 @@ impl<'de> Deserialize<'de> for BackupCount {
 
             fn visit_i64<E: Error>(self, number: i64) -> Result<BackupCount, E> {
                 let count = u16::try_from(number).ok().filter(|count| (1..=1000).contains(count));
-                count.map(BackupCount).ok_or_else(|| E::custom(format!("{number} is out of range, expected a whole number from 1 to 1000")))
+                count.map(BackupCount).ok_or_else(|| {
+                    E::custom(format!(
+                        "{number} is out of range, expected a whole number from 1 to 1000"
+                    ))
+                })
             }
         }
         deserializer.deserialize_i64(Count)
     }
 }
 
-/// Reads a value that is written as text; the wrong type is told what was expected in words an operator knows.
+/// Reads a value that is written as text; the wrong type is told what was expected in words an
+/// operator knows.
 pub(super) struct Text<T> {
     expected: &'static str,
     value: PhantomData<T>,
@@ -230,14 +248,33 @@ mod tests {
 
     #[test]
     fn periods_without_a_fixed_whole_length_are_refused() {
-        for text in ["", "15", "d", "15q", "1mo", "1y", "-3d", "3d ago", "500ms", "1.5s", "999999999999d", "fifteen days"] {
+        for text in [
+            "",
+            "15",
+            "d",
+            "15q",
+            "1mo",
+            "1y",
+            "-3d",
+            "3d ago",
+            "500ms",
+            "1.5s",
+            "999999999999d",
+            "fifteen days",
+        ] {
             assert_eq!(seconds(text), Err(InvalidPeriod(text.to_owned())));
         }
     }
 
     #[test]
     fn periods_read_back_as_they_are_shown() {
-        for (text, shown) in [("15d", "15d"), ("36h", "1d12h"), ("90s", "1m30s"), ("0d", "0s"), ("86399s", "23h59m59s")] {
+        for (text, shown) in [
+            ("15d", "15d"),
+            ("36h", "1d12h"),
+            ("90s", "1m30s"),
+            ("0d", "0s"),
+            ("86399s", "23h59m59s"),
+        ] {
             let period: Period = text.parse().unwrap();
             assert_eq!(period.to_string(), shown);
             assert_eq!(shown.parse(), Ok(period));

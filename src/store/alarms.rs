@@ -1,5 +1,6 @@
-//! The alarms that are in force, what they rest on, and who was told of which: a small file that may be deleted at any time. Then
-//! the next pass raises anew what is true, and everybody is told of it once more.
+//! The alarms that are in force, what they rest on, and who was told of which: a small file that
+//! may be deleted at any time. Then the next pass raises anew what is true, and everybody is told
+//! of it once more.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +15,8 @@ use crate::sys::Root;
 
 const ALARMS: &str = "alarms.json";
 
-/// A command and the daemon may change the file at the same time, and those that tell others do at any time.
+/// A command and the daemon may change the file at the same time, and those that tell others do at
+/// any time.
 const LOCK: &str = "alarms.lock";
 
 /// A change takes milliseconds, and on a busy disk seconds.
@@ -41,9 +43,13 @@ pub fn read_alarms(root: &Root, state: &AbsolutePath) -> (AlarmState, Option<Str
 
 /// Changes what is remembered of alarms, alone. Where nothing changes, nothing is written.
 ///
-/// # Errors
-/// When the state folder can't be written to, or somebody else does not let go of the file; it is what it was then.
-pub fn update_alarms<T>(root: &Root, state: &AbsolutePath, change: impl Fn(&mut AlarmState) -> T) -> Result<T, StoreError> {
+/// # Errors When the state folder can't be written to, or somebody else does not let go of the
+/// file; it is what it was then.
+pub fn update_alarms<T>(
+    root: &Root,
+    state: &AbsolutePath,
+    change: impl Fn(&mut AlarmState) -> T,
+) -> Result<T, StoreError> {
     let (before, _) = read_alarms(root, state);
     let mut after = before.clone();
     let result = change(&mut after);
@@ -74,11 +80,21 @@ mod tests {
             raised: Timestamp::from_seconds(1_800_000_000),
         };
         let memory = AlarmMemory {
-            failed: BTreeMap::from([(CredentialName::new("etcd/server").unwrap(), "because".to_owned())]),
-            not_updated: BTreeMap::from([(ServiceName::new("etcd").unwrap(), "because".to_owned())]),
+            failed: BTreeMap::from([(
+                CredentialName::new("etcd/server").unwrap(),
+                "because".to_owned(),
+            )]),
+            not_updated: BTreeMap::from([(
+                ServiceName::new("etcd").unwrap(),
+                "because".to_owned(),
+            )]),
             kubeadm: Some(LongHold { pid: 7, since: Timestamp::from_seconds(0) }),
         };
-        AlarmState { in_force: vec![alarm.clone()], memory, told: BTreeMap::from([("fm".to_owned(), vec![alarm])]) }
+        AlarmState {
+            in_force: vec![alarm.clone()],
+            memory,
+            told: BTreeMap::from([("fm".to_owned(), vec![alarm])]),
+        }
     }
 
     fn folder() -> AbsolutePath {
@@ -113,7 +129,10 @@ mod tests {
             let root = Root::open(disk.path()).unwrap();
             for round in 0..20 {
                 let key = format!("{name}{round}");
-                update_alarms(&root, &folder(), |now| drop(now.told.insert(key.clone(), Vec::new()))).unwrap();
+                update_alarms(&root, &folder(), |now| {
+                    drop(now.told.insert(key.clone(), Vec::new()))
+                })
+                .unwrap();
             }
         };
         std::thread::scope(|scope| {

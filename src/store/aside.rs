@@ -1,5 +1,6 @@
-//! What is kept for an operator because nobody can say whether it is still needed: a journal that is not followed, and the
-//! staged files that it may have been about. One of them may be the only copy of a key.
+//! What is kept for an operator because nobody can say whether it is still needed: a journal that
+//! is not followed, and the staged files that it may have been about. One of them may be the only
+//! copy of a key.
 
 use std::ffi::OsStr;
 use std::io::Write as _;
@@ -14,8 +15,11 @@ pub(super) const FOLDER: &str = "set-aside";
 /// Renames what stands in the place of a file of ours, and says how it is called now.
 pub(super) fn rename(state: &Dir, name: &str) -> Result<String, StoreError> {
     let mut result = Ok(());
-    // Something that can't be replaced may have the first name: a folder, where the other is a file.
-    for aside in [format!("{name}.refused"), format!("{name}.refused-2"), format!("{name}.refused-3")] {
+    // Something that can't be replaced may have the first name: a folder, where the other is a
+    // file.
+    for aside in
+        [format!("{name}.refused"), format!("{name}.refused-2"), format!("{name}.refused-3")]
+    {
         result = state.rename(OsStr::new(name), OsStr::new(&aside));
         if result.is_ok() {
             return Ok(aside);
@@ -32,8 +36,8 @@ pub(super) fn keep(state: &Dir, name: &str, bytes: &[u8]) -> Result<String, Stor
     Ok(aside)
 }
 
-/// Keeps a staged file: copied into the folder for that, or, where there is no room, beside its target under a name that is
-/// not swept away.
+/// Keeps a staged file: copied into the folder for that, or, where there is no room, beside its
+/// target under a name that is not swept away.
 pub(super) fn keep_staged(dir: &Dir, name: &OsStr, state: &Dir) {
     if copy(dir, name, state).is_err() {
         let mut kept = OsStr::new(".kept-by-kubecertd").to_owned();
@@ -46,7 +50,10 @@ pub(super) fn keep_staged(dir: &Dir, name: &OsStr, state: &Dir) {
 fn copy(dir: &Dir, name: &OsStr, state: &Dir) -> Result<(), FileError> {
     let content = match read(dir, name) {
         // What is no file holds no key.
-        Err(FileError { problem: FileProblem::Link | FileProblem::NotAFile(_) | FileProblem::NotFound, .. }) => return Ok(()),
+        Err(FileError {
+            problem: FileProblem::Link | FileProblem::NotAFile(_) | FileProblem::NotFound,
+            ..
+        }) => return Ok(()),
         result => result?,
     };
     let folder = state.create_folder(OsStr::new(FOLDER))?;

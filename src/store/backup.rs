@@ -1,5 +1,6 @@
 //! Copies of the files that a change replaced, one folder a pass, mirroring the paths below it:
-//! `backups/20261121T000000Z/etc/kubernetes/pki/apiserver.crt`. Readable by root alone, whatever the originals were.
+//! `backups/20261121T000000Z/etc/kubernetes/pki/apiserver.crt`. Readable by root alone, whatever
+//! the originals were.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -41,8 +42,8 @@ impl Backups {
 
     /// The same, and says when they are there and can't be read.
     ///
-    /// # Errors
-    /// When the folder can't be opened: where something else stands in its place, or a symlink, which is not followed.
+    /// # Errors When the folder can't be opened: where something else stands in its place, or a
+    /// symlink, which is not followed.
     pub fn open(root: &Root, state: &AbsolutePath) -> Result<Self, FileError> {
         match root.folder(state.as_path()).and_then(|state| state.folder(OsStr::new(BACKUPS))) {
             Ok(folder) => Ok(Self(Some(folder))),
@@ -55,16 +56,21 @@ impl Backups {
     #[must_use]
     pub fn generations(&self) -> Vec<Generation> {
         let names = self.0.as_ref().and_then(|folder| folder.names().ok()).unwrap_or_default();
-        let mut generations: Vec<_> = names.into_iter().filter(|name| is_stamp(name)).map(Generation).collect();
+        let mut generations: Vec<_> =
+            names.into_iter().filter(|name| is_stamp(name)).map(Generation).collect();
         generations.sort_by(|a, b| b.cmp(a));
         generations
     }
 
-    /// What a file held before the pass that made this backup. `None` when the pass did not replace it.
+    /// What a file held before the pass that made this backup. `None` when the pass did not replace
+    /// it.
     ///
-    /// # Errors
-    /// When the copy can't be read, or others than root can have written it.
-    pub fn read(&self, generation: &Generation, path: &AbsolutePath) -> Result<Option<Secret>, FileError> {
+    /// # Errors When the copy can't be read, or others than root can have written it.
+    pub fn read(
+        &self,
+        generation: &Generation,
+        path: &AbsolutePath,
+    ) -> Result<Option<Secret>, FileError> {
         let Some(backups) = &self.0 else { return Ok(None) };
         match open_copy(backups, generation, path.as_path()) {
             Ok((file, shown)) => {
@@ -77,7 +83,11 @@ impl Backups {
     }
 }
 
-fn open_copy(backups: &Dir, generation: &Generation, path: &Path) -> Result<(File, std::path::PathBuf), FileError> {
+fn open_copy(
+    backups: &Dir,
+    generation: &Generation,
+    path: &Path,
+) -> Result<(File, std::path::PathBuf), FileError> {
     trusted(&backups.examine()?, backups.path())?;
     let mut dir = backups.folder(&generation.0)?;
     trusted(&dir.examine()?, dir.path())?;
@@ -112,7 +122,14 @@ impl Making {
         // The umask of whoever started us is not the reason for a folder that we can't use.
         generation.close_to_others()?;
         let name = next_name(state, now);
-        Ok(Self { backups, generation, name, files: Vec::new(), folders: Vec::new(), seen: BTreeSet::new() })
+        Ok(Self {
+            backups,
+            generation,
+            name,
+            files: Vec::new(),
+            folders: Vec::new(),
+            seen: BTreeSet::new(),
+        })
     }
 
     /// Adds a copy. It is durable only after [`Self::finish`].
@@ -129,7 +146,8 @@ impl Making {
         }
         let parent = made.last().unwrap_or(&self.generation);
         let mut file = parent.create_new(name)?;
-        file.write_all(content.expose()).map_err(|e| FileError::from_io(parent.path().join(name), "write", e))?;
+        file.write_all(content.expose())
+            .map_err(|e| FileError::from_io(parent.path().join(name), "write", e))?;
         self.files.push(file);
         for folder in made {
             if self.seen.insert(folder.path().to_owned()) {
@@ -158,10 +176,12 @@ impl Making {
     }
 }
 
-/// Removes what a process left behind that was killed while it made or removed a backup. What can't be removed is left
-/// for the next backup, which says why.
+/// Removes what a process left behind that was killed while it made or removed a backup. What can't
+/// be removed is left for the next backup, which says why.
 pub(super) fn sweep(state: &Dir) {
-    let _ = state.folder(OsStr::new(BACKUPS)).and_then(|backups| remove_all(&backups, OsStr::new(HALF)));
+    let _ = state
+        .folder(OsStr::new(BACKUPS))
+        .and_then(|backups| remove_all(&backups, OsStr::new(HALF)));
 }
 
 /// Removes all but the newest `keep` backups. What can't be removed is left for the next time.
@@ -199,18 +219,28 @@ fn remove_all(parent: &Dir, name: &OsStr) -> Result<(), FileError> {
     parent.remove_folder(name)
 }
 
-/// `20261121T000000Z`, or with a counter behind it, one past the newest, where a pass in the same second made one already.
+/// `20261121T000000Z`, or with a counter behind it, one past the newest, where a pass in the same
+/// second made one already.
 fn next_name(state: &Dir, now: Timestamp) -> OsString {
     let stamp = now.civil().strftime("%Y%m%dT%H%M%SZ").to_string();
-    let newest = Backups::of(state).generations().into_iter().find(|made| made.0.as_encoded_bytes().starts_with(stamp.as_bytes()));
+    let newest = Backups::of(state)
+        .generations()
+        .into_iter()
+        .find(|made| made.0.as_encoded_bytes().starts_with(stamp.as_bytes()));
     let Some(newest) = newest else { return stamp.into() };
-    let count = newest.to_string().rsplit_once('-').and_then(|(_, count)| count.parse::<u32>().ok()).unwrap_or(0);
+    let count = newest
+        .to_string()
+        .rsplit_once('-')
+        .and_then(|(_, count)| count.parse::<u32>().ok())
+        .unwrap_or(0);
     format!("{stamp}-{:04}", count + 1).into()
 }
 
 fn is_stamp(name: &OsStr) -> bool {
     let bytes = name.as_encoded_bytes();
-    let digits = |range: std::ops::Range<usize>| bytes.get(range).is_some_and(|part| part.iter().all(u8::is_ascii_digit));
+    let digits = |range: std::ops::Range<usize>| {
+        bytes.get(range).is_some_and(|part| part.iter().all(u8::is_ascii_digit))
+    };
     digits(0..8) && bytes.get(8) == Some(&b'T') && digits(9..15) && bytes.get(15) == Some(&b'Z')
 }
 

@@ -1,4 +1,5 @@
-//! From checked files beside their targets to replaced ones: sync, back up, journal, rename, sync, clear the journal.
+//! From checked files beside their targets to replaced ones: sync, back up, journal, rename, sync,
+//! clear the journal.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use crate::sys::{Dir, FileError, Identity, read_regular};
 pub struct Commit {
     /// One outcome a change, in their order.
     pub outcomes: Vec<Outcome>,
-    /// What an operator should know though nothing failed: a backup that could not be made or pruned.
+    /// What an operator should know though nothing failed: a backup that could not be made or
+    /// pruned.
     pub notes: Vec<String>,
 }
 
@@ -30,7 +32,8 @@ pub struct Outcome {
 }
 
 impl Store<'_> {
-    /// Replaces the files of all changes, each change whole or not at all. One that fails does not keep back the others.
+    /// Replaces the files of all changes, each change whole or not at all. One that fails does not
+    /// keep back the others.
     pub fn commit(&mut self, changes: Vec<Checked>, now: Timestamp, keep_backups: usize) -> Commit {
         let mut commit = Commit::default();
         let ready = self.prepare(changes, now, &mut commit);
@@ -45,7 +48,8 @@ impl Store<'_> {
         commit
     }
 
-    /// All that can still fail without harm: new files made durable, targets looked at again, old files backed up.
+    /// All that can still fail without harm: new files made durable, targets looked at again, old
+    /// files backed up.
     fn prepare(&self, changes: Vec<Checked>, now: Timestamp, commit: &mut Commit) -> Vec<Checked> {
         let mut ready = Vec::new();
         let mut old = Vec::new();
@@ -56,7 +60,9 @@ impl Store<'_> {
                     ready.push(change);
                     old.push(contents);
                 }
-                Err(e) => commit.outcomes.push(Outcome { credential: change.credential.clone(), result: Err(e) }),
+                Err(e) => commit
+                    .outcomes
+                    .push(Outcome { credential: change.credential.clone(), result: Err(e) }),
             }
         }
         if ready.is_empty() {
@@ -68,36 +74,55 @@ impl Store<'_> {
         }
     }
 
-    fn back_up(&self, changes: &[Checked], old: &[Vec<Option<Secret>>], now: Timestamp) -> Result<(), StoreError> {
-        let backed_up = changes.iter().zip(old).filter(|(change, _)| change.backup != Backup::Unwanted);
+    fn back_up(
+        &self,
+        changes: &[Checked],
+        old: &[Vec<Option<Secret>>],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let backed_up =
+            changes.iter().zip(old).filter(|(change, _)| change.backup != Backup::Unwanted);
         let files = backed_up.flat_map(|(change, contents)| change.files.iter().zip(contents));
-        let mut copies = files.filter_map(|(file, content)| Some((&file.target, content.as_ref()?))).peekable();
+        let mut copies =
+            files.filter_map(|(file, content)| Some((&file.target, content.as_ref()?))).peekable();
         if copies.peek().is_none() {
             // An empty backup would push out one that holds something.
             return Ok(());
         }
         let mut making = Making::begin(&self.folder, now)?;
-        let made = copies.try_for_each(|(path, content)| making.add(path, content)).and_then(|()| making.finish());
+        let made = copies
+            .try_for_each(|(path, content)| making.add(path, content))
+            .and_then(|()| making.finish());
         if made.is_err() {
             making.abandon();
         }
         made
     }
 
-    /// The point of no return: once the journal is written, the renames are made, now or at the next start.
+    /// The point of no return: once the journal is written, the renames are made, now or at the
+    /// next start.
     fn replace(&mut self, mut batch: Vec<Checked>, commit: &mut Commit) {
         let touched: BTreeSet<_> = batch.iter().map(|change| change.credential.clone()).collect();
         // What an earlier pass could not finish stays journaled, unless this one replaces it.
-        let left: Vec<_> = self.journal.intent().iter().filter(|entry| !touched.contains(entry.credential())).cloned().collect();
+        let left: Vec<_> = self
+            .journal
+            .intent()
+            .iter()
+            .filter(|entry| !touched.contains(entry.credential()))
+            .cloned()
+            .collect();
         let intent = left.iter().cloned().chain(batch.iter().flat_map(entries)).collect();
         if let Err(e) = self.journal.write(intent) {
-            // It may have reached the disk though the system says it did not. Then the next start finishes the change
-            // and needs the staged files, unless the journal can be written back.
+            // It may have reached the disk though the system says it did not. Then the next start
+            // finishes the change and needs the staged files, unless the journal can be written
+            // back.
             let keep = self.journal.write(left).is_err();
             batch.iter_mut().for_each(|change| change.keep_staged(keep));
             let error = Arc::new(e);
-            let failed =
-                |change: Checked| Outcome { credential: change.credential.clone(), result: Err(StoreError::Journal(Arc::clone(&error))) };
+            let failed = |change: Checked| Outcome {
+                credential: change.credential.clone(),
+                result: Err(StoreError::Journal(Arc::clone(&error))),
+            };
             commit.outcomes.extend(batch.into_iter().map(failed));
             return;
         }
@@ -111,24 +136,43 @@ impl Store<'_> {
             change.keep_staged(begun);
             commit.outcomes.push(Outcome { credential: change.credential.clone(), result });
         }
-        let still_to_do = |entry: &&Entry| !touched.contains(entry.credential()) || unfinished.contains(entry.credential());
+        let still_to_do = |entry: &&Entry| {
+            !touched.contains(entry.credential()) || unfinished.contains(entry.credential())
+        };
         let left = self.journal.intent().iter().filter(still_to_do).cloned().collect();
         if let Err(e) = self.journal.write(left) {
-            commit.notes.push(format!("the journal could not be cleared, which does no harm; the next start clears it: {e}"));
+            commit.notes.push(format!(
+                "the journal could not be cleared, which does no harm; the \
+                next start clears it: {e}"
+            ));
         }
     }
 }
 
-/// Makes the staged files durable and reads the old ones, if they are still what the change was decided on.
-fn settle(change: &Checked, synced: &mut BTreeSet<Identity>) -> Result<Vec<Option<Secret>>, StoreError> {
-    change.link.iter().try_for_each(|link| link.settle().and_then(|()| Ok(sync_once(&link.dir, synced)?)))?;
+/// Makes the staged files durable and reads the old ones, if they are still what the change was
+/// decided on.
+fn settle(
+    change: &Checked,
+    synced: &mut BTreeSet<Identity>,
+) -> Result<Vec<Option<Secret>>, StoreError> {
+    change
+        .link
+        .iter()
+        .try_for_each(|link| link.settle().and_then(|()| Ok(sync_once(&link.dir, synced)?)))?;
     change.files.iter().map(|file| settle_file(file, synced)).collect()
 }
 
-fn settle_file(staged: &StagedFile, synced: &mut BTreeSet<Identity>) -> Result<Option<Secret>, StoreError> {
+fn settle_file(
+    staged: &StagedFile,
+    synced: &mut BTreeSet<Identity>,
+) -> Result<Option<Secret>, StoreError> {
     let path = staged.place.path();
-    staged.file.sync_all().map_err(|e| FileError::from_io(staged.place.dir.path().join(&staged.name), "sync", e))?;
-    // Its name too: once one file of a change is renamed, the power may go, and the next start needs the others.
+    staged
+        .file
+        .sync_all()
+        .map_err(|e| FileError::from_io(staged.place.dir.path().join(&staged.name), "sync", e))?;
+    // Its name too: once one file of a change is renamed, the power may go, and the next start
+    // needs the others.
     sync_once(&staged.place.dir, synced)?;
     let old = match staged.place.dir.open(&staged.place.name) {
         Ok(file) => Some(read_regular(file, &path, LARGEST_FILE)?.bytes),
@@ -140,12 +184,19 @@ fn settle_file(staged: &StagedFile, synced: &mut BTreeSet<Identity>) -> Result<O
 }
 
 fn without_backup(changes: Vec<Checked>, error: StoreError, commit: &mut Commit) -> Vec<Checked> {
-    let (wanted, required): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| change.backup != Backup::Required);
+    let (wanted, required): (Vec<_>, Vec<_>) =
+        changes.into_iter().partition(|change| change.backup != Backup::Required);
     if wanted.iter().any(|change| change.backup == Backup::Wanted) {
-        commit.notes.push(format!("no backup could be made; what has little or no time left is renewed without one: {error}"));
+        commit.notes.push(format!(
+            "no backup could be made; what has little or no time left is \
+            renewed without one: {error}"
+        ));
     }
     let error = Arc::new(error);
-    let failed = |change: Checked| Outcome { credential: change.credential.clone(), result: Err(StoreError::Backup(Arc::clone(&error))) };
+    let failed = |change: Checked| Outcome {
+        credential: change.credential.clone(),
+        result: Err(StoreError::Backup(Arc::clone(&error))),
+    };
     commit.outcomes.extend(required.into_iter().map(failed));
     wanted
 }
@@ -161,18 +212,27 @@ fn rename(change: &Checked) -> Renamed {
     let mut begun = change.link.is_some();
     for file in &change.files {
         if let Err(source) = file.place.dir.rename(&file.name, &file.place.name) {
-            return (begun, Err(if begun { StoreError::Unfinished { source } } else { source.into() }));
+            return (
+                begun,
+                Err(if begun { StoreError::Unfinished { source } } else { source.into() }),
+            );
         }
         begun = true;
     }
     (begun, Ok(()))
 }
 
-/// Makes the new names durable, each folder once. A change in a folder where that fails stays in the journal.
+/// Makes the new names durable, each folder once. A change in a folder where that fails stays in
+/// the journal.
 fn sync_folders(batch: &[Checked], results: &mut [Renamed]) {
     let mut synced = BTreeSet::new();
     for (change, (_, result)) in batch.iter().zip(results).filter(|(_, (begun, _))| *begun) {
-        for dir in change.link.iter().map(|link| &link.dir).chain(change.files.iter().map(|file| &file.place.dir)) {
+        for dir in change
+            .link
+            .iter()
+            .map(|link| &link.dir)
+            .chain(change.files.iter().map(|file| &file.place.dir))
+        {
             if let Err(source) = sync_once(dir, &mut synced)
                 && result.is_ok()
             {

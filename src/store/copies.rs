@@ -1,5 +1,6 @@
-//! What is remembered for copies: which certificates each original has held. A copy is one by holding one of them. It may be deleted
-//! without harm: then a copy is known by the backups, or its owner is asked to see to it.
+//! What is remembered for copies: which certificates each original has held. A copy is one by
+//! holding one of them. It may be deleted without harm: then a copy is known by the backups, or its
+//! owner is asked to see to it.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,8 @@ use crate::sys::{FileError, Root};
 
 const FILE: &str = "copies.json";
 
-/// As many certificates of one credential as are remembered: those of decades, or of a month of a certificate that lives a day.
+/// As many certificates of one credential as are remembered: those of decades, or of a month of a
+/// certificate that lives a day.
 const MOST: usize = 32;
 
 /// The certificates that originals have held, by their SHA-256, the newest last.
@@ -46,7 +48,10 @@ impl Lineages {
 
     /// Takes note of what these credentials hold now, and forgets all others.
     #[must_use]
-    pub fn with<'c>(mut self, now: impl IntoIterator<Item = (&'c CredentialName, Option<Digest>)>) -> Self {
+    pub fn with<'c>(
+        mut self,
+        now: impl IntoIterator<Item = (&'c CredentialName, Option<Digest>)>,
+    ) -> Self {
         let mut before = std::mem::take(&mut self.held);
         for (credential, fingerprint) in now {
             let mut held = before.remove(credential).unwrap_or_default();
@@ -80,7 +85,10 @@ mod tests {
             lineages = lineages.with([(&name, Some(digest(number)))]);
         }
         assert!(!lineages.has(&other, &digest(0)), "it has no copies any more");
-        assert!(lineages.has(&name, &digest(0)) && lineages.has(&name, &digest(MOST)), "it came back");
+        assert!(
+            lineages.has(&name, &digest(0)) && lineages.has(&name, &digest(MOST)),
+            "it came back"
+        );
         assert!(!lineages.has(&name, &digest(1)), "the oldest");
         let same = lineages.clone().with([(&name, None)]);
         assert_eq!(same, lineages, "what can't be read now was not lost");

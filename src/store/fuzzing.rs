@@ -1,5 +1,6 @@
-//! The parsers of what lies in the state folder, for the fuzzer: none may panic, and what one understands it writes so that it
-//! understands it again. What they return is nobody's business outside.
+//! The parsers of what lies in the state folder, for the fuzzer: none may panic, and what one
+//! understands it writes so that it understands it again. What they return is nobody's business
+//! outside.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -1,8 +1,10 @@
-//! What is about to be renamed, on disk before the first rename: one small file, preallocated and overwritten in
-//! place, so that a full disk can't keep a change from being journaled or an unfinished one from being finished.
+//! What is about to be renamed, on disk before the first rename: one small file, preallocated and
+//! overwritten in place, so that a full disk can't keep a change from being journaled or an
+//! unfinished one from being finished.
 //!
-//! Its first 128 bytes are a header line (format, length and digest of what follows, padded with spaces); the rest is
-//! JSON. A journal that does not match its own digest was never completely written, so nothing was renamed for it.
+//! Its first 128 bytes are a header line (format, length and digest of what follows, padded with
+//! spaces); the rest is JSON. A journal that does not match its own digest was never completely
+//! written, so nothing was renamed for it.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -22,7 +24,8 @@ const MAGIC: &str = "kubecertd-journal";
 const FORMAT: u32 = 1;
 const HEADER: usize = 128;
 const CAPACITY: usize = 256 * 1024;
-/// How much one intent may take of it: about five hundred files, and as much again for what an earlier pass left.
+/// How much one intent may take of it: about five hundred files, and as much again for what an
+/// earlier pass left.
 pub(super) const ROOM: usize = CAPACITY / 2;
 
 /// The open journal.
@@ -97,12 +100,18 @@ impl Journal {
             Content::Intent(intent) => journal.intent = intent,
             Content::Torn => {
                 journal.lost = true;
-                recovered.notes.push(format!("{}: was not completely written, or is damaged; it is not followed", journal.path.display()));
+                recovered.notes.push(format!(
+                    "{}: was not completely written, or is damaged; it is not followed",
+                    journal.path.display()
+                ));
             }
             Content::Foreign(what) => {
                 journal.lost = true;
                 let aside = aside::rename(state, NAME)?;
-                recovered.notes.push(format!("{}: {what}; it is set aside as {aside} and not followed", journal.path.display()));
+                recovered.notes.push(format!(
+                    "{}: {what}; it is set aside as {aside} and not followed",
+                    journal.path.display()
+                ));
                 journal.file = state.create_new(name)?;
             }
         }
@@ -112,14 +121,20 @@ impl Journal {
         Ok((journal, recovered))
     }
 
-    /// Whether the journal in this folder holds an intent. One that is not there or can't be read holds none that could be followed.
+    /// Whether the journal in this folder holds an intent. One that is not there or can't be read
+    /// holds none that could be followed.
     pub(super) fn has_intent(state: &Dir) -> bool {
         let file = state.open(OsStr::new(NAME));
-        let content = file.ok().and_then(|file| Self { file, path: state.path().join(NAME), intent: Vec::new(), lost: false }.read().ok());
+        let content = file.ok().and_then(|file| {
+            Self { file, path: state.path().join(NAME), intent: Vec::new(), lost: false }
+                .read()
+                .ok()
+        });
         matches!(content, Some(Content::Intent(_)))
     }
 
-    /// Whether something stood in it that could not be understood: then it is not known what it was about.
+    /// Whether something stood in it that could not be understood: then it is not known what it was
+    /// about.
     pub(super) fn was_lost(&self) -> bool {
         self.lost
     }
@@ -138,7 +153,8 @@ impl Journal {
 
     /// Writes what is about to be done, durably. An empty intent clears the journal.
     pub(super) fn write(&mut self, intent: Vec<Entry>) -> Result<(), StoreError> {
-        let bytes = encode(&intent).map_err(|reason| StoreError::JournalContent { path: self.path.clone(), reason })?;
+        let bytes = encode(&intent)
+            .map_err(|reason| StoreError::JournalContent { path: self.path.clone(), reason })?;
         self.file.write_all_at(&bytes, 0).map_err(|e| self.failed("write", e))?;
         self.file.sync_data().map_err(|e| self.failed("sync", e))?;
         self.intent = intent;
@@ -165,8 +181,11 @@ impl Journal {
         }
         let length = i64::try_from(CAPACITY).unwrap_or(i64::MAX);
         if nix::fcntl::fallocate(&self.file, FallocateFlags::empty(), 0, length).is_err() {
-            // Not every file system can reserve; written zeros are as good on those that do not copy on write.
-            self.file.write_all_at(&vec![0; CAPACITY], 0).map_err(|e| self.failed("make room for", e))?;
+            // Not every file system can reserve; written zeros are as good on those that do not
+            // copy on write.
+            self.file
+                .write_all_at(&vec![0; CAPACITY], 0)
+                .map_err(|e| self.failed("make room for", e))?;
         }
         self.file.sync_all().map_err(|e| self.failed("sync", e))?;
         Ok(true)
@@ -177,15 +196,19 @@ impl Journal {
     }
 }
 
-/// Opens or creates the journal. What stands in its place and is not a file of ours alone, or can be another's work, is set aside: nothing is written
-/// through a symlink, or into a file that has another name elsewhere. The text says what that was.
+/// Opens or creates the journal. What stands in its place and is not a file of ours alone, or can
+/// be another's work, is set aside: nothing is written through a symlink, or into a file that has
+/// another name elsewhere. The text says what that was.
 fn open_own(state: &Dir, name: &OsStr) -> Result<(File, Option<String>), StoreError> {
     let what = match state.open_or_create(name) {
         Ok(file) => match not_ours(&file, &state.path().join(name))? {
             None => return Ok((file, None)),
             Some(what) => what,
         },
-        Err(e) => match state.stat(name)?.map(|stat| SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())) {
+        Err(e) => match state
+            .stat(name)?
+            .map(|stat| SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()))
+        {
             None | Some(SFlag::S_IFREG) => return Err(e.into()),
             Some(SFlag::S_IFLNK) => "is a symlink, not a journal".to_owned(),
             Some(SFlag::S_IFDIR) => "is a folder, not a journal".to_owned(),
@@ -193,7 +216,10 @@ fn open_own(state: &Dir, name: &OsStr) -> Result<(File, Option<String>), StoreEr
         },
     };
     let aside = aside::rename(state, NAME)?;
-    Ok((state.create_new(name)?, Some(format!("{what}; it is set aside as {aside} and not followed"))))
+    Ok((
+        state.create_new(name)?,
+        Some(format!("{what}; it is set aside as {aside} and not followed")),
+    ))
 }
 
 fn not_ours(file: &File, path: &Path) -> Result<Option<String>, FileError> {
@@ -201,8 +227,11 @@ fn not_ours(file: &File, path: &Path) -> Result<Option<String>, FileError> {
     Ok(match found.nlink() {
         _ if !found.is_file() => Some("is a pipe or a device, not a journal".to_owned()),
         0 | 1 => {
-            let stat = nix::sys::stat::fstat(file).map_err(|e| FileError::from_errno(path, "examine", e))?;
-            trusted(&stat, path).err().map(|_| "can have been written by others than root".to_owned())
+            let stat = nix::sys::stat::fstat(file)
+                .map_err(|e| FileError::from_errno(path, "examine", e))?;
+            trusted(&stat, path)
+                .err()
+                .map(|_| "can have been written by others than root".to_owned())
         }
         names => Some(format!("has {names} names (hard links), not a journal")),
     })
@@ -219,9 +248,17 @@ pub(super) enum Content {
 }
 
 pub(super) fn encode(intent: &[Entry]) -> Result<Vec<u8>, String> {
-    let body = if intent.is_empty() { Vec::new() } else { serde_json::to_vec(intent).map_err(|e| e.to_string())? };
+    let body = if intent.is_empty() {
+        Vec::new()
+    } else {
+        serde_json::to_vec(intent).map_err(|e| e.to_string())?
+    };
     let bytes = with_header(&body);
-    if bytes.len() > CAPACITY { Err(format!("{} bytes are more than the {CAPACITY} reserved", bytes.len())) } else { Ok(bytes) }
+    if bytes.len() > CAPACITY {
+        Err(format!("{} bytes are more than the {CAPACITY} reserved", bytes.len()))
+    } else {
+        Ok(bytes)
+    }
 }
 
 pub(super) fn with_header(body: &[u8]) -> Vec<u8> {
@@ -247,7 +284,11 @@ pub(super) fn decode(bytes: &[u8]) -> Content {
     }
     match fields.next().and_then(|format| format.parse::<u32>().ok()) {
         Some(FORMAT) => {}
-        Some(newer) => return Content::Foreign(format!("has format {newer}, and this version knows format {FORMAT}")),
+        Some(newer) => {
+            return Content::Foreign(format!(
+                "has format {newer}, and this version knows format {FORMAT}"
+            ));
+        }
         None => return Content::Torn,
     }
     let length = fields.next().and_then(|length| length.parse::<usize>().ok());
@@ -321,6 +362,9 @@ mod tests {
         let mut bytes = encode(&intent()).unwrap();
         let at = MAGIC.len() + 1;
         bytes[at] = b'2';
-        assert_eq!(decode(&bytes), Content::Foreign("has format 2, and this version knows format 1".to_owned()));
+        assert_eq!(
+            decode(&bytes),
+            Content::Foreign("has format 2, and this version knows format 1".to_owned())
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! A symlink that is swapped: a new file under a name of its own, and the link to it put in the place of the old link by a rename,
-//! as kubelet does it with the pem that it has from the cluster. The old file stays where it is.
+//! A symlink that is swapped: a new file under a name of its own, and the link to it put in the
+//! place of the old link by a rename, as kubelet does it with the pem that it has from the cluster.
+//! The old file stays where it is.
 //!
 //! Both lie beside the link under its own dot-name until then, so that a sweep finds them.
 
@@ -35,10 +36,14 @@ impl NewLink {
     /// Whether a file of this name is reached by a symlink that is swapped.
     #[must_use]
     pub fn is_for(path: &AbsolutePath) -> bool {
-        path.as_path().file_name().and_then(OsStr::to_str).is_some_and(|name| name.len() > CURRENT.len() && name.ends_with(CURRENT))
+        path.as_path()
+            .file_name()
+            .and_then(OsStr::to_str)
+            .is_some_and(|name| name.len() > CURRENT.len() && name.ends_with(CURRENT))
     }
 
-    /// The name of the file that a link leads to, with this in the place of `current`. `None` where no such link has this name.
+    /// The name of the file that a link leads to, with this in the place of `current`. `None` where
+    /// no such link has this name.
     #[must_use]
     pub fn dated(path: &AbsolutePath, stamp: &str) -> Option<String> {
         let stem = path.as_path().file_name()?.to_str()?.strip_suffix(CURRENT)?;
@@ -49,11 +54,16 @@ impl NewLink {
 /// Whether this is the name of a file that this link may be made to lead to.
 pub(super) fn may_lead_to(link: &str, name: &str) -> bool {
     let stem = link.strip_suffix(CURRENT).filter(|stem| !stem.is_empty());
-    let stamp = stem.and_then(|stem| name.strip_prefix(stem)?.strip_prefix('-')?.strip_suffix(".pem"));
-    stamp.is_some_and(|stamp| stamp.starts_with(|c: char| c.is_ascii_digit()) && stamp.bytes().all(|b| b.is_ascii_digit() || b == b'-'))
+    let stamp =
+        stem.and_then(|stem| name.strip_prefix(stem)?.strip_prefix('-')?.strip_suffix(".pem"));
+    stamp.is_some_and(|stamp| {
+        stamp.starts_with(|c: char| c.is_ascii_digit())
+            && stamp.bytes().all(|b| b.is_ascii_digit() || b == b'-')
+    })
 }
 
-/// A new file and a new link beside the old link. Removed when dropped, unless they were handed to the journal.
+/// A new file and a new link beside the old link. Removed when dropped, unless they were handed to
+/// the journal.
 #[derive(Debug)]
 pub(super) struct StagedLink {
     pub dir: Dir,
@@ -91,10 +101,13 @@ impl StagedLink {
         let handle = dir.create_new(&file)?;
         let (dated, old) = (new.name.clone(), new.old.clone());
         let digest = Digest::of(new.content.expose());
-        let mut link = Self { dir, name, staged, file, handle, dated, old, new: digest, keep: false };
+        let mut link =
+            Self { dir, name, staged, file, handle, dated, old, new: digest, keep: false };
         link.is_as_decided()?;
         let path = link.dir.path().join(&link.file);
-        link.handle.write_all(new.content.expose()).map_err(|e| FileError::from_io(&path, "write", e))?;
+        link.handle
+            .write_all(new.content.expose())
+            .map_err(|e| FileError::from_io(&path, "write", e))?;
         link.dir.symlink(&target(&link.dir, &link.dated), &link.staged)?;
         Ok(link)
     }
@@ -102,7 +115,11 @@ impl StagedLink {
     fn is_as_decided(&self) -> Result<(), StoreError> {
         let there = At::look(&self.dir, &self.name)?;
         let free = self.dir.stat(OsStr::new(&self.dated))?.is_none();
-        if there.is(self.old.as_deref()) && free { Ok(()) } else { Err(StoreError::Changed(self.dir.path().join(&self.name))) }
+        if there.is(self.old.as_deref()) && free {
+            Ok(())
+        } else {
+            Err(StoreError::Changed(self.dir.path().join(&self.name)))
+        }
     }
 
     pub fn read_back(&mut self) -> Result<Secret, StoreError> {
@@ -111,7 +128,9 @@ impl StagedLink {
 
     /// Makes the new file durable, if the link is still what the change was decided on.
     pub fn settle(&self) -> Result<(), StoreError> {
-        self.handle.sync_all().map_err(|e| FileError::from_io(self.dir.path().join(&self.file), "sync", e))?;
+        self.handle
+            .sync_all()
+            .map_err(|e| FileError::from_io(self.dir.path().join(&self.file), "sync", e))?;
         self.is_as_decided()
     }
 
@@ -200,8 +219,15 @@ pub(super) struct FoundLink<'e> {
 }
 
 impl<'e> FoundLink<'e> {
-    /// The names are those of the link, the staged link, the staged file, and the file when it has its own.
-    pub fn look(root: &Root, folder: &Path, names: [&'e String; 4], old: Option<&Path>, new: Digest) -> Result<Self, FileError> {
+    /// The names are those of the link, the staged link, the staged file, and the file when it has
+    /// its own.
+    pub fn look(
+        root: &Root,
+        folder: &Path,
+        names: [&'e String; 4],
+        old: Option<&Path>,
+        new: Digest,
+    ) -> Result<Self, FileError> {
         let dir = root.folder(folder)?;
         let [name, staged, file, dated] = names.map(OsStr::new);
         let target = dir.path().join(dated);
@@ -256,10 +282,19 @@ mod tests {
     fn a_link_leads_only_to_files_with_a_date() {
         let link = "kubelet-client-current.pem";
         assert!(may_lead_to(link, "kubelet-client-2026-11-22-05-30-00.pem"));
-        for name in ["kubelet-client-current.pem", "kubelet-client-.pem", "kubelet-server-2026.pem", "kubelet-client-2026.crt", "ca.pem"] {
+        for name in [
+            "kubelet-client-current.pem",
+            "kubelet-client-.pem",
+            "kubelet-server-2026.pem",
+            "kubelet-client-2026.crt",
+            "ca.pem",
+        ] {
             assert!(!may_lead_to(link, name), "{name}");
         }
-        assert!(!may_lead_to("-current.pem", "-2026.pem") && !may_lead_to("apiserver.crt", "apiserver-2026.pem"));
+        assert!(
+            !may_lead_to("-current.pem", "-2026.pem")
+                && !may_lead_to("apiserver.crt", "apiserver-2026.pem")
+        );
         assert!(!may_lead_to(link, "kubelet-client-2026/../x.pem"));
     }
 

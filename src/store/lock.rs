@@ -1,4 +1,5 @@
-//! One process at a time: an advisory lock that ends with the process that holds it, so that none is ever stale.
+//! One process at a time: an advisory lock that ends with the process that holds it, so that none
+//! is ever stale.
 
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
@@ -38,7 +39,9 @@ impl Lock {
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Self(file)),
-                Err(TryLockError::Error(e)) if e.kind() != ErrorKind::Interrupted => return Err(FileError::from_io(path, "lock", e).into()),
+                Err(TryLockError::Error(e)) if e.kind() != ErrorKind::Interrupted => {
+                    return Err(FileError::from_io(path, "lock", e).into());
+                }
                 Err(_) if began.elapsed() < wait => {}
                 Err(_) => return Err(StoreError::Busy { lock: path }),
             }

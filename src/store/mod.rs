@@ -1,12 +1,13 @@
-//! Crash-safe replacement of files: stage, check, commit, recover; with a journal, backups and a lock.
+//! Crash-safe replacement of files: stage, check, commit, recover; with a journal, backups and a
+//! lock.
 //!
-//! A change replaces the files of one credential. New files are staged beside their targets under a dot-name, checked
-//! there, and renamed into place only after a journal on disk says what is about to happen. Killed at any
-//! instruction, every credential on disk is whole after the next [`Store::open`]: a journaled change is finished, an
-//! unjournaled one is swept away.
+//! A change replaces the files of one credential. New files are staged beside their targets under a
+//! dot-name, checked there, and renamed into place only after a journal on disk says what is about
+//! to happen. Killed at any instruction, every credential on disk is whole after the next
+//! [`Store::open`]: a journaled change is finished, an unjournaled one is swept away.
 //!
-//! What lives here knows files and bytes. It does not know what a certificate is: whether a staged file is right is
-//! for the caller's check to say.
+//! What lives here knows files and bytes. It does not know what a certificate is: whether a staged
+//! file is right is for the caller's check to say.
 
 mod alarms;
 mod aside;
@@ -63,13 +64,17 @@ pub struct Store<'r> {
 }
 
 impl<'r> Store<'r> {
-    /// Takes the lock, finishes what an earlier process left unfinished, and sweeps away what it left behind beside
-    /// `targets`, the files that can be replaced.
+    /// Takes the lock, finishes what an earlier process left unfinished, and sweeps away what it
+    /// left behind beside `targets`, the files that can be replaced.
     ///
-    /// # Errors
-    /// [`StoreError::Busy`] when another process still has the lock after `wait`; otherwise when the state folder can't
-    /// be used or an unfinished change can't be finished.
-    pub fn open(root: &'r Root, state: &AbsolutePath, wait: Duration, targets: &[AbsolutePath]) -> Result<(Self, Recovered), StoreError> {
+    /// # Errors [`StoreError::Busy`] when another process still has the lock after `wait`;
+    /// otherwise when the state folder can't be used or an unfinished change can't be finished.
+    pub fn open(
+        root: &'r Root,
+        state: &AbsolutePath,
+        wait: Duration,
+        targets: &[AbsolutePath],
+    ) -> Result<(Self, Recovered), StoreError> {
         root.create_folder(state)?;
         let folder = root.trusted_folder(state.as_path())?;
         let lock = Lock::take(&folder, wait)?;
@@ -86,7 +91,8 @@ impl<'r> Store<'r> {
     }
 }
 
-/// Whether a change was journaled that is not finished: its files may be half old, half new. Changes nothing, and takes no lock.
+/// Whether a change was journaled that is not finished: its files may be half old, half new.
+/// Changes nothing, and takes no lock.
 #[must_use]
 pub fn is_unfinished(root: &Root, state: &AbsolutePath) -> bool {
     root.folder(state.as_path()).is_ok_and(|folder| Journal::has_intent(&folder))
@@ -95,7 +101,8 @@ pub fn is_unfinished(root: &Root, state: &AbsolutePath) -> bool {
 /// The name under which the backups' folder stands in the state folder.
 pub(crate) const BACKUPS: &str = "backups";
 
-/// A staged file's name: hidden, so that no component reads it, and telling its target, so that a sweep finds it.
+/// A staged file's name: hidden, so that no component reads it, and telling its target, so that a
+/// sweep finds it.
 fn staged_prefix(name: &OsStr) -> std::ffi::OsString {
     let mut prefix = std::ffi::OsString::from(".");
     prefix.push(name);

@@ -1,16 +1,17 @@
-//! Whether what lies in the state folder is root's alone. What is not, is passed over wherever it is read; here it is looked for, so
-//! that somebody is told.
+//! Whether what lies in the state folder is root's alone. What is not, is passed over wherever it
+//! is read; here it is looked for, so that somebody is told.
 
 use nix::sys::stat::{FileStat, SFlag};
 
 use crate::model::AbsolutePath;
 use crate::sys::{Dir, FileError, Root, trusted};
 
-/// As many as anybody wants to read about. There may be hundreds when it went wrong for a whole tree.
+/// As many as anybody wants to read about. There may be hundreds when it went wrong for a whole
+/// tree.
 const ENOUGH: usize = 5;
 
-/// What there is in the state folder, backups included, that others than root can have written: what is wrong with each, up to a
-/// number. Nothing where there is no state folder yet.
+/// What there is in the state folder, backups included, that others than root can have written:
+/// what is wrong with each, up to a number. Nothing where there is no state folder yet.
 #[must_use]
 pub fn not_trusted(root: &Root, state: &AbsolutePath) -> Vec<String> {
     let mut found = Vec::new();
@@ -31,7 +32,9 @@ fn look(folder: &Dir, found: &mut Vec<String>) {
         match trusted(&stat, &path) {
             // What is below it counts no more than it does.
             Err(e) => found.extend(complaint(&e)),
-            Ok(()) if is_folder(&stat) => folder.folder(&name).iter().for_each(|folder| look(folder, found)),
+            Ok(()) if is_folder(&stat) => {
+                folder.folder(&name).iter().for_each(|folder| look(folder, found))
+            }
             Ok(()) => {}
         }
     }

@@ -18,7 +18,8 @@ use crate::sys::{Dir, FileError, Place, Root, read_regular};
 pub struct Recovered {
     /// Credentials whose replacement was begun by an earlier process and is finished now.
     pub finished: Vec<CredentialName>,
-    /// Credentials whose replacement was journaled, but which somebody else has changed since: left as they are.
+    /// Credentials whose replacement was journaled, but which somebody else has changed since: left
+    /// as they are.
     pub dropped: Vec<CredentialName>,
     /// How many staged files that nobody waits for were removed.
     pub swept: usize,
@@ -28,7 +29,11 @@ pub struct Recovered {
 
 impl Store<'_> {
     /// Finishes what is in the journal, and sweeps away other staged files beside `targets`.
-    pub(super) fn recover(&mut self, targets: &[AbsolutePath], recovered: &mut Recovered) -> Result<(), StoreError> {
+    pub(super) fn recover(
+        &mut self,
+        targets: &[AbsolutePath],
+        recovered: &mut Recovered,
+    ) -> Result<(), StoreError> {
         let journaled = self.journal.intent().to_vec();
         let (intent, refused) = Known::new(self.root, targets).split(journaled.clone());
         let doubt = self.journal.was_lost() || !refused.is_empty();
@@ -46,7 +51,10 @@ impl Store<'_> {
                 Ok(true) => recovered.finished.push(credential),
                 Ok(false) => recovered.dropped.push(credential),
                 Err(e) => {
-                    recovered.notes.push(format!("{credential}: its replacement was begun earlier and still can't be finished: {e}"));
+                    recovered.notes.push(format!(
+                        "{credential}: its replacement was begun earlier \
+                        and still can't be finished: {e}"
+                    ));
                     unfinished.extend(entries);
                 }
             }
@@ -55,7 +63,8 @@ impl Store<'_> {
         let left = left_behind(self.root, targets, &awaited);
         if doubt && !left.is_empty() {
             recovered.notes.push(format!(
-                "{} staged files that the journal may have been about are kept in {}: they may hold a key; remove them when all is well",
+                "{} staged files that the journal may have been about are kept in {}: they may \
+                 hold a key; remove them when all is well",
                 left.len(),
                 self.folder.path().join(aside::FOLDER).display()
             ));
@@ -122,7 +131,9 @@ impl Part<'_> {
 
     fn settle(&self, finish: bool) -> Result<(), FileError> {
         match self {
-            Self::File(file) if finish && file.state != State::Done => file.dir.rename(file.staged, file.name),
+            Self::File(file) if finish && file.state != State::Done => {
+                file.dir.rename(file.staged, file.name)
+            }
             Self::File(file) => file.dir.remove(file.staged),
             Self::Link(link) if finish && !link.is_done() => link.finish(),
             Self::Link(link) => link.give_up(),
@@ -137,10 +148,11 @@ impl Part<'_> {
     }
 }
 
-/// Finishes the change of one credential. `false` when somebody else was faster and it is dropped instead.
+/// Finishes the change of one credential. `false` when somebody else was faster and it is dropped
+/// instead.
 ///
-/// Begun means finished: as soon as one file has its new content, only the others' new content makes the credential
-/// whole, whatever they hold now. Not begun and overtaken means dropped.
+/// Begun means finished: as soon as one file has its new content, only the others' new content
+/// makes the credential whole, whatever they hold now. Not begun and overtaken means dropped.
 fn finish(root: &Root, entries: &[Entry]) -> Result<bool, FileError> {
     let found = entries.iter().map(|entry| look(root, entry)).collect::<Result<Vec<_>, _>>()?;
     let begun = found.iter().any(Part::is_begun);
@@ -153,14 +165,23 @@ fn finish(root: &Root, entries: &[Entry]) -> Result<bool, FileError> {
 
 fn look<'e>(root: &Root, entry: &'e Entry) -> Result<Part<'e>, FileError> {
     match entry {
-        Entry::Replace { folder, name, staged, old, new, .. } => look_at_file(root, folder, [name, staged], *old, *new).map(Part::File),
+        Entry::Replace { folder, name, staged, old, new, .. } => {
+            look_at_file(root, folder, [name, staged], *old, *new).map(Part::File)
+        }
         Entry::Link { folder, name, staged, file, dated, old, new, .. } => {
-            FoundLink::look(root, folder, [name, staged, file, dated], old.as_deref(), *new).map(Part::Link)
+            FoundLink::look(root, folder, [name, staged, file, dated], old.as_deref(), *new)
+                .map(Part::Link)
         }
     }
 }
 
-fn look_at_file<'e>(root: &Root, folder: &Path, names: [&'e String; 2], old: Option<Digest>, new: Digest) -> Result<Found<'e>, FileError> {
+fn look_at_file<'e>(
+    root: &Root,
+    folder: &Path,
+    names: [&'e String; 2],
+    old: Option<Digest>,
+    new: Digest,
+) -> Result<Found<'e>, FileError> {
     let dir = root.folder(folder)?;
     let [name, staged] = names.map(OsStr::new);
     let target = digest(&dir, name)?;
@@ -181,7 +202,8 @@ pub(super) fn digest(dir: &Dir, name: &OsStr) -> Result<Option<Digest>, FileErro
         Err(e) if e.is_not_found() => return Ok(None),
         Err(e) => return Err(e),
     };
-    read_regular(file, &dir.path().join(name), LARGEST_FILE).map(|content| Some(Digest::of(content.bytes.expose())))
+    read_regular(file, &dir.path().join(name), LARGEST_FILE)
+        .map(|content| Some(Digest::of(content.bytes.expose())))
 }
 
 fn staged_paths(entry: &Entry) -> Vec<PathBuf> {
@@ -191,16 +213,29 @@ fn staged_paths(entry: &Entry) -> Vec<PathBuf> {
     }
 }
 
-/// The staged files beside the targets that no journal waits for. What can't be looked at is left: it harms nobody, and the
-/// pass that meets the same file says what is wrong with it.
-fn left_behind(root: &Root, targets: &[AbsolutePath], awaited: &BTreeSet<PathBuf>) -> Vec<(Rc<Dir>, OsString)> {
+/// The staged files beside the targets that no journal waits for. What can't be looked at is left:
+/// it harms nobody, and the pass that meets the same file says what is wrong with it.
+fn left_behind(
+    root: &Root,
+    targets: &[AbsolutePath],
+    awaited: &BTreeSet<PathBuf>,
+) -> Vec<(Rc<Dir>, OsString)> {
     let mut folders: BTreeMap<PathBuf, (Rc<Dir>, Vec<OsString>)> = BTreeMap::new();
-    let places = targets.iter().flat_map(|target| root.locate(target).ok().into_iter().chain(own_place(root, target)));
+    let places = targets
+        .iter()
+        .flat_map(|target| root.locate(target).ok().into_iter().chain(own_place(root, target)));
     for place in places {
         let prefix = staged_prefix(&place.name);
-        folders.entry(place.dir.path().to_owned()).or_insert_with(|| (Rc::new(place.dir), Vec::new())).1.push(prefix);
+        folders
+            .entry(place.dir.path().to_owned())
+            .or_insert_with(|| (Rc::new(place.dir), Vec::new()))
+            .1
+            .push(prefix);
     }
-    folders.into_values().flat_map(|(dir, prefixes)| left_behind_in(&dir, &prefixes, awaited)).collect()
+    folders
+        .into_values()
+        .flat_map(|(dir, prefixes)| left_behind_in(&dir, &prefixes, awaited))
+        .collect()
 }
 
 /// Where the name itself stands, be it a symlink.
@@ -209,10 +244,19 @@ pub(super) fn own_place(root: &Root, target: &AbsolutePath) -> Option<Place> {
     Some(Place { dir: root.folder(folder).ok()?, name: name.to_owned() })
 }
 
-fn left_behind_in(dir: &Rc<Dir>, prefixes: &[OsString], awaited: &BTreeSet<PathBuf>) -> Vec<(Rc<Dir>, OsString)> {
+fn left_behind_in(
+    dir: &Rc<Dir>,
+    prefixes: &[OsString],
+    awaited: &BTreeSet<PathBuf>,
+) -> Vec<(Rc<Dir>, OsString)> {
     let left_behind = |name: &OsStr| {
         let bytes = name.as_encoded_bytes();
-        prefixes.iter().any(|prefix| bytes.starts_with(prefix.as_encoded_bytes())) && !awaited.contains(&dir.path().join(name))
+        prefixes.iter().any(|prefix| bytes.starts_with(prefix.as_encoded_bytes()))
+            && !awaited.contains(&dir.path().join(name))
     };
-    dir.names_that(left_behind).unwrap_or_default().into_iter().map(|name| (Rc::clone(dir), name)).collect()
+    dir.names_that(left_behind)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|name| (Rc::clone(dir), name))
+        .collect()
 }

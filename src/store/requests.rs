@@ -1,5 +1,6 @@
-//! Keys that wait for an authority elsewhere to sign them, each with its request: `requests/apiserver.key` and `.csr` in the state
-//! folder. Readable by root alone; what the requests are for is no concern of this module.
+//! Keys that wait for an authority elsewhere to sign them, each with its request:
+//! `requests/apiserver.key` and `.csr` in the state folder. Readable by root alone; what the
+//! requests are for is no concern of this module.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -26,7 +27,11 @@ pub struct Pending {
 ///
 /// # Errors
 /// When the folder can't be looked at.
-pub fn pending(root: &Root, state: &AbsolutePath, credentials: &[CredentialName]) -> Result<Vec<Pending>, FileError> {
+pub fn pending(
+    root: &Root,
+    state: &AbsolutePath,
+    credentials: &[CredentialName],
+) -> Result<Vec<Pending>, FileError> {
     let folder = match root.folder(&state.as_path().join(FOLDER)) {
         Ok(folder) => folder,
         Err(e) if e.is_not_found() => return Ok(Vec::new()),
@@ -37,7 +42,11 @@ pub fn pending(root: &Root, state: &AbsolutePath, credentials: &[CredentialName]
         let name = file_name(credential, "csr");
         if let Some(stat) = folder.stat(&name)? {
             let made = Timestamp::from_seconds(stat.st_mtime);
-            found.push(Pending { credential: credential.clone(), file: folder.path().join(name), made });
+            found.push(Pending {
+                credential: credential.clone(),
+                file: folder.path().join(name),
+                made,
+            });
         }
     }
     Ok(found)
@@ -60,12 +69,16 @@ impl Store<'_> {
         Ok(Some(content.bytes))
     }
 
-    /// Keeps a key and the request for it, and says where the request lies. The key is there first: a request is worth nothing
-    /// without it.
+    /// Keeps a key and the request for it, and says where the request lies. The key is there first:
+    /// a request is worth nothing without it.
     ///
-    /// # Errors
-    /// When they can't be written.
-    pub fn keep_request(&self, credential: &CredentialName, key: &Secret, request: &str) -> Result<PathBuf, StoreError> {
+    /// # Errors When they can't be written.
+    pub fn keep_request(
+        &self,
+        credential: &CredentialName,
+        key: &Secret,
+        request: &str,
+    ) -> Result<PathBuf, StoreError> {
         let folder = self.requests()?;
         replace(&folder, &file_name(credential, "key"), key.expose())?;
         let name = file_name(credential, "csr");

@@ -6,7 +6,8 @@ use crate::sys::{FileError, Root};
 
 const SERVICES: &str = "services.json";
 
-/// Reads what is remembered of services. The text says what is wrong with the file, if something is.
+/// Reads what is remembered of services. The text says what is wrong with the file, if something
+/// is.
 #[must_use]
 pub fn read_services(root: &Root, state: &AbsolutePath) -> (ServiceMemory, Option<String>) {
     let (found, note) = read(root, state, SERVICES, "nothing is remembered of services");
@@ -17,7 +18,11 @@ pub fn read_services(root: &Root, state: &AbsolutePath) -> (ServiceMemory, Optio
 ///
 /// # Errors
 /// When the state folder can't be written to; the file is what it was then.
-pub fn write_services(root: &Root, state: &AbsolutePath, memory: &ServiceMemory) -> Result<(), FileError> {
+pub fn write_services(
+    root: &Root,
+    state: &AbsolutePath,
+    memory: &ServiceMemory,
+) -> Result<(), FileError> {
     write(root, state, SERVICES, memory)
 }
 
@@ -27,17 +32,31 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{Appeared, BootId, CredentialName, Earlier, NotedConnections, Restarted, ServiceName, Timestamp, Told, Uptime};
+    use crate::model::{
+        Appeared, BootId, CredentialName, Earlier, NotedConnections, Restarted, ServiceName,
+        Timestamp, Told, Uptime,
+    };
 
     fn memory() -> ServiceMemory {
         let boot = BootId("6bc0a1f2".to_owned());
         let at = Uptime { boot: boot.clone(), since_boot: Duration::from_nanos(4_711_000_000_001) };
         let now = Timestamp::from_seconds(1_800_000_000);
-        let (service, credential) = (ServiceName::new("kube-apiserver").unwrap(), CredentialName::new("etcd/server").unwrap());
+        let (service, credential) = (
+            ServiceName::new("kube-apiserver").unwrap(),
+            CredentialName::new("etcd/server").unwrap(),
+        );
         let earlier = Earlier { fingerprint: "00".to_owned(), not_after: now, until: at.clone() };
         let fingerprint = "01".to_owned();
         let (seen, seen_at, earlier) = (at.clone(), now, vec![earlier]);
-        let appeared = Appeared { fingerprint: fingerprint.clone(), at, not_after: now, ours: true, seen, seen_at, earlier };
+        let appeared = Appeared {
+            fingerprint: fingerprint.clone(),
+            at,
+            not_after: now,
+            ours: true,
+            seen,
+            seen_at,
+            earlier,
+        };
         let note = NotedConnections {
             service: service.clone(),
             credential: credential.clone(),
@@ -46,7 +65,11 @@ mod tests {
             boot,
             end: None,
         };
-        let told = vec![Told { service: service.clone(), credential: credential.clone(), fingerprint: "02".to_owned() }];
+        let told = vec![Told {
+            service: service.clone(),
+            credential: credential.clone(),
+            fingerprint: "02".to_owned(),
+        }];
         ServiceMemory {
             told,
             etcd_members: Some(3),
@@ -65,8 +88,10 @@ mod tests {
         assert_eq!(read_services(&root, &state), (ServiceMemory::default(), None));
         write_services(&root, &state, &memory()).unwrap();
         assert_eq!(read_services(&root, &state), (memory(), None));
-        std::fs::write(folder.path().join("var/lib/kubecertd/services.json"), "{\"format\": 2}").unwrap();
-        let note = "/var/lib/kubecertd/services.json: has format 2, and this version knows format 1; nothing is remembered of services";
+        std::fs::write(folder.path().join("var/lib/kubecertd/services.json"), "{\"format\": 2}")
+            .unwrap();
+        let note = "/var/lib/kubecertd/services.json: has format 2, and this version knows format \
+            1; nothing is remembered of services";
         assert_eq!(read_services(&root, &state), (ServiceMemory::default(), Some(note.to_owned())));
     }
 }

@@ -1,4 +1,5 @@
-//! Small files that may be deleted at any time without harm: JSON with a format number, written whole or not at all.
+//! Small files that may be deleted at any time without harm: JSON with a format number, written
+//! whole or not at all.
 //!
 //! What can't be understood is said and counts as not there.
 
@@ -32,11 +33,18 @@ struct Number {
     format: u32,
 }
 
-/// Reads a small file. None where it does not exist; the text says what is wrong with it, if something is, and ends with
-/// what follows from it.
-pub(crate) fn read<T: DeserializeOwned>(root: &Root, state: &AbsolutePath, name: &str, otherwise: &str) -> (Option<T>, Option<String>) {
+/// Reads a small file. None where it does not exist; the text says what is wrong with it, if
+/// something is, and ends with what follows from it.
+pub(crate) fn read<T: DeserializeOwned>(
+    root: &Root,
+    state: &AbsolutePath,
+    name: &str,
+    otherwise: &str,
+) -> (Option<T>, Option<String>) {
     let content = match own(root, state, OsStr::new(name)) {
-        Ok((content, path)) => parse(content.bytes.expose()).map(Some).map_err(|problem| format!("{}: {problem}", path.display())),
+        Ok((content, path)) => parse(content.bytes.expose())
+            .map(Some)
+            .map_err(|problem| format!("{}: {problem}", path.display())),
         Err(e) if e.is_not_found() => Ok(None),
         Err(e) => Err(e.to_string()),
     };
@@ -46,8 +54,13 @@ pub(crate) fn read<T: DeserializeOwned>(root: &Root, state: &AbsolutePath, name:
     }
 }
 
-/// Reads a file of ours: never through a symlink, and not one that has another name elsewhere or that others can have written.
-fn own(root: &Root, state: &AbsolutePath, name: &OsStr) -> Result<(FileContent, PathBuf), FileError> {
+/// Reads a file of ours: never through a symlink, and not one that has another name elsewhere or
+/// that others can have written.
+fn own(
+    root: &Root,
+    state: &AbsolutePath,
+    name: &OsStr,
+) -> Result<(FileContent, PathBuf), FileError> {
     let folder = root.trusted_folder(state.as_path())?;
     let path = folder.path().join(name);
     let content = read_regular(folder.open(name)?, &path, LARGEST)?;
@@ -58,7 +71,11 @@ fn own(root: &Root, state: &AbsolutePath, name: &OsStr) -> Result<(FileContent, 
 
 /// A file with another name may be somebody else's: it is neither believed nor written to.
 pub(super) fn alone(stat: &FileStat, path: &Path) -> Result<(), FileError> {
-    if stat.st_nlink > 1 { Err(FileError { path: path.to_owned(), problem: FileProblem::ManyNames(stat.st_nlink) }) } else { Ok(()) }
+    if stat.st_nlink > 1 {
+        Err(FileError { path: path.to_owned(), problem: FileProblem::ManyNames(stat.st_nlink) })
+    } else {
+        Ok(())
+    }
 }
 
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
@@ -74,7 +91,12 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 ///
 /// # Errors
 /// When it can't be written; what was there before stays.
-pub(crate) fn write<T: Serialize>(root: &Root, state: &AbsolutePath, name: &str, content: &T) -> Result<(), FileError> {
+pub(crate) fn write<T: Serialize>(
+    root: &Root,
+    state: &AbsolutePath,
+    name: &str,
+    content: &T,
+) -> Result<(), FileError> {
     root.create_folder(state)?;
     let folder = root.trusted_folder(state.as_path())?;
     let failed = |e: std::io::Error| FileError::from_io(folder.path().join(name), "write", e);
@@ -99,7 +121,8 @@ pub(super) fn replace(folder: &Dir, name: &OsStr, bytes: &[u8]) -> Result<(), Fi
         file.write_all(bytes)?;
         file.sync_all()
     };
-    let written = write(&mut file).map_err(|e| FileError::from_io(folder.path().join(&draft), "write", e));
+    let written =
+        write(&mut file).map_err(|e| FileError::from_io(folder.path().join(&draft), "write", e));
     if let Err(e) = written.and_then(|()| folder.rename(&draft, name)) {
         // On a full disk half a draft would take room for nothing.
         let _ = folder.remove(&draft);
@@ -108,8 +131,8 @@ pub(super) fn replace(folder: &Dir, name: &OsStr, bytes: &[u8]) -> Result<(), Fi
     folder.sync()
 }
 
-/// The draft, held alone: a command and the daemon may write at the same time, and a process that was killed may have
-/// left a draft behind.
+/// The draft, held alone: a command and the daemon may write at the same time, and a process that
+/// was killed may have left a draft behind.
 fn draft_alone(folder: &Dir, name: &OsStr) -> Result<File, FileError> {
     let failed = |e| FileError::from_io(folder.path().join(name), "lock", e);
     loop {
@@ -120,7 +143,10 @@ fn draft_alone(folder: &Dir, name: &OsStr) -> Result<File, FileError> {
         }
         let own = nix::sys::stat::fstat(&file).map_err(|e| failed(e.into()))?;
         // Whoever held it before has renamed it: then it is no draft any more, but the file itself.
-        if folder.stat(name)?.is_some_and(|named| (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)) {
+        if folder
+            .stat(name)?
+            .is_some_and(|named| (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino))
+        {
             alone(&own, &folder.path().join(name))?;
             return Ok(file);
         }

@@ -1,7 +1,7 @@
 //! New files beside their targets, under a dot-name, with the targets' owner, mode and attributes.
 //!
-//! The states of a change are types: [`Staged`] can only be checked or dropped, [`Checked`] can only be committed or
-//! dropped. Dropping one removes its files again.
+//! The states of a change are types: [`Staged`] can only be checked or dropped, [`Checked`] can
+//! only be committed or dropped. Dropping one removes its files again.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -37,7 +37,8 @@ pub enum Backup {
     Required,
     /// Try; a full disk must not keep an expired credential from being renewed.
     Wanted,
-    /// None: what is replaced is somebody else's, who could push out the backups of everything else by having it replaced again and again.
+    /// None: what is replaced is somebody else's, who could push out the backups of everything else
+    /// by having it replaced again and again.
     Unwanted,
 }
 
@@ -96,10 +97,14 @@ pub(super) struct StagedFile {
 impl Store<'_> {
     /// Writes the new files beside their targets.
     ///
-    /// # Errors
-    /// When a target is not what it was when the change was decided, or a file can't be written. Nothing stays behind.
+    /// # Errors When a target is not what it was when the change was decided, or a file can't be
+    /// written. Nothing stays behind.
     pub fn stage(&self, change: Change) -> Result<Staged, StoreError> {
-        let files = change.files.iter().map(|file| stage_file(self.root, file)).collect::<Result<Vec<_>, _>>()?;
+        let files = change
+            .files
+            .iter()
+            .map(|file| stage_file(self.root, file))
+            .collect::<Result<Vec<_>, _>>()?;
         let mut places = BTreeSet::new();
         for StagedFile { place, .. } in &files {
             if !places.insert((place.dir.identity()?, &place.name)) {
@@ -112,21 +117,31 @@ impl Store<'_> {
 }
 
 impl Staged {
-    /// Reads the staged files back and lets `check` say whether they are right: that of the symlink first, then in the order of
-    /// the change.
+    /// Reads the staged files back and lets `check` say whether they are right: that of the symlink
+    /// first, then in the order of the change.
     ///
-    /// # Errors
-    /// What `check` or reading said; the staged files are gone then.
-    pub fn check<E: From<StoreError>>(mut self, check: impl FnOnce(&[Secret]) -> Result<(), E>) -> Result<Checked, E> {
+    /// # Errors What `check` or reading said; the staged files are gone then.
+    pub fn check<E: From<StoreError>>(
+        mut self,
+        check: impl FnOnce(&[Secret]) -> Result<(), E>,
+    ) -> Result<Checked, E> {
         let link = self.link.iter_mut().map(StagedLink::read_back);
-        let contents = link.chain(self.files.iter_mut().map(StagedFile::read_back)).collect::<Result<Vec<_>, _>>()?;
+        let contents = link
+            .chain(self.files.iter_mut().map(StagedFile::read_back))
+            .collect::<Result<Vec<_>, _>>()?;
         check(&contents)?;
-        Ok(Checked { credential: self.credential, backup: self.backup, files: self.files, link: self.link })
+        Ok(Checked {
+            credential: self.credential,
+            backup: self.backup,
+            files: self.files,
+            link: self.link,
+        })
     }
 }
 
 impl Checked {
-    /// Whether the staged files outlive this value: once journaled, they are the next start's to finish or remove.
+    /// Whether the staged files outlive this value: once journaled, they are the next start's to
+    /// finish or remove.
     pub(super) fn keep_staged(&mut self, keep: bool) {
         self.files.iter_mut().for_each(|file| file.keep = keep);
         self.link.iter_mut().for_each(|link| link.keep = keep);
@@ -152,7 +167,9 @@ impl Drop for StagedFile {
 pub(super) fn read_all(file: &mut File, path: &Path) -> Result<Secret, StoreError> {
     let failed = |e| FileError::from_io(path, "read back", e);
     let size = file.metadata().map_err(failed)?.len();
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(size.min(LARGEST_FILE)).unwrap_or(0) + 1));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(
+        usize::try_from(size.min(LARGEST_FILE)).unwrap_or(0) + 1,
+    ));
     file.seek(SeekFrom::Start(0)).map_err(failed)?;
     Read::by_ref(file).take(LARGEST_FILE).read_to_end(&mut bytes).map_err(failed)?;
     Ok(Secret::new(std::mem::take(&mut *bytes)))
@@ -171,21 +188,33 @@ fn stage_file(root: &Root, new: &NewFile) -> Result<StagedFile, StoreError> {
     let mut name = staged_prefix(&place.name);
     name.push(random_suffix());
     let file = place.dir.create_new(&name)?;
-    let mut staged =
-        StagedFile { target: new.path.clone(), place, name, file, old: new.old, new: Digest::of(new.content.expose()), keep: false };
+    let mut staged = StagedFile {
+        target: new.path.clone(),
+        place,
+        name,
+        file,
+        old: new.old,
+        new: Digest::of(new.content.expose()),
+        keep: false,
+    };
     let path = staged.place.dir.path().join(&staged.name);
     match &old {
         Some(old) => take_over(old, new, &staged.file)?,
-        None if new.old.is_some() => return Err(StoreError::Changed(new.path.as_path().to_owned())),
-        None => {
-            nix::sys::stat::fchmod(&staged.file, default_mode(new.kind)).map_err(|e| FileError::from_errno(&path, "set the mode of", e))?
+        None if new.old.is_some() => {
+            return Err(StoreError::Changed(new.path.as_path().to_owned()));
         }
+        None => nix::sys::stat::fchmod(&staged.file, default_mode(new.kind))
+            .map_err(|e| FileError::from_errno(&path, "set the mode of", e))?,
     }
-    staged.file.write_all(new.content.expose()).map_err(|e| FileError::from_io(&path, "write", e))?;
+    staged
+        .file
+        .write_all(new.content.expose())
+        .map_err(|e| FileError::from_io(&path, "write", e))?;
     Ok(staged)
 }
 
-/// Makes sure that the old file is still the one that the change was decided on, and carries over what belongs to it.
+/// Makes sure that the old file is still the one that the change was decided on, and carries over
+/// what belongs to it.
 fn take_over(old: &File, new: &NewFile, staged: &File) -> Result<(), StoreError> {
     let path = new.path.as_path();
     let reader = old.try_clone().map_err(|e| FileError::from_io(path, "read", e))?;
@@ -205,7 +234,8 @@ fn default_mode(kind: Kind) -> Mode {
 
 pub(super) fn random_suffix() -> String {
     let mut bytes = [0; 4];
-    // Only for a name of its own: create_new refuses one that exists, so a failing generator does no harm.
+    // Only for a name of its own: create_new refuses one that exists, so a failing generator does
+    // no harm.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     format!("{:08x}", u32::from_ne_bytes(bytes))
 }

@@ -1,5 +1,6 @@
-//! What is kept in the state folder besides journal and backups: what the daemon remembers, an operator's hold, and the
-//! last configuration that was right. What is remembered is only ever a brake.
+//! What is kept in the state folder besides journal and backups: what the daemon remembers, an
+//! operator's hold, and the last configuration that was right. What is remembered is only ever a
+//! brake.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -14,7 +15,8 @@ const STATE: &str = "state.json";
 const HOLD: &str = "hold.json";
 const LAST_GOOD: &str = "last-good-configuration.json";
 
-/// What the daemon remembers. Each is unknown on a node that is new, or whose state file was deleted.
+/// What the daemon remembers. Each is unknown on a node that is new, or whose state file was
+/// deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
@@ -57,7 +59,8 @@ pub(super) struct HoldFile {
     reason: String,
 }
 
-/// Reads the hold file, whether or not the hold has ended. The text says what is wrong with it, if something is.
+/// Reads the hold file, whether or not the hold has ended. The text says what is wrong with it, if
+/// something is.
 #[must_use]
 pub fn read_hold(root: &Root, state: &AbsolutePath) -> (Option<AskedHold>, Option<String>) {
     let (found, note) = read(root, state, HOLD, "nothing is held for it");
@@ -91,7 +94,10 @@ pub(super) struct ConfigurationFile {
 
 /// Reads the configuration files that were in force last, by their names and texts.
 #[must_use]
-pub fn read_last_good(root: &Root, state: &AbsolutePath) -> (Option<Vec<(PathBuf, String)>>, Option<String>) {
+pub fn read_last_good(
+    root: &Root,
+    state: &AbsolutePath,
+) -> (Option<Vec<(PathBuf, String)>>, Option<String>) {
     let (found, note) = read(root, state, LAST_GOOD, "there is no configuration to fall back on");
     (found.map(|ConfigurationFile { files }| files), note)
 }
@@ -100,7 +106,11 @@ pub fn read_last_good(root: &Root, state: &AbsolutePath) -> (Option<Vec<(PathBuf
 ///
 /// # Errors
 /// When the file can't be written.
-pub fn write_last_good(root: &Root, state: &AbsolutePath, files: &[(PathBuf, String)]) -> Result<(), FileError> {
+pub fn write_last_good(
+    root: &Root,
+    state: &AbsolutePath,
+    files: &[(PathBuf, String)],
+) -> Result<(), FileError> {
     write(root, state, LAST_GOOD, &ConfigurationFile { files: files.to_vec() })
 }
 
@@ -171,7 +181,10 @@ mod tests {
     }
 
     fn hold() -> AskedHold {
-        AskedHold { until: Timestamp::from_seconds(1_826_817_282), reason: "upgrade \"on\" Sunday".to_owned() }
+        AskedHold {
+            until: Timestamp::from_seconds(1_826_817_282),
+            reason: "upgrade \"on\" Sunday".to_owned(),
+        }
     }
 
     #[test]
@@ -191,8 +204,12 @@ mod tests {
         let file = node.file("state.json");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600);
         let text = fs::read_to_string(file).unwrap();
-        assert!(text.starts_with("{\n  \"format\": 1,\n  \"last_seen\": \"1970-01-01T00:00:01Z\",\n"), "{text}");
-        let names: Vec<_> = fs::read_dir(node.file("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(
+            text.starts_with("{\n  \"format\": 1,\n  \"last_seen\": \"1970-01-01T00:00:01Z\",\n"),
+            "{text}"
+        );
+        let names: Vec<_> =
+            fs::read_dir(node.file("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["state.json"], "nothing else stays behind");
     }
 
@@ -202,9 +219,15 @@ mod tests {
         let cases = [
             ("", "can't be understood: EOF while parsing"),
             ("{\"last_seen\": null}", "can't be understood: missing field `format`"),
-            ("{\"format\": 1, \"last_seen\": \"soon\"}", "can't be understood: \"soon\" is not a date and time with a zone"),
+            (
+                "{\"format\": 1, \"last_seen\": \"soon\"}",
+                "can't be understood: \"soon\" is not a date and time with a zone",
+            ),
             ("{\"format\": 2}", "has format 2, and this version knows format 1"),
-            ("{\"format\": 2, \"last_seen\": {\"boot\": 7}}", "has format 2, and this version knows format 1"),
+            (
+                "{\"format\": 2, \"last_seen\": {\"boot\": 7}}",
+                "has format 2, and this version knows format 1",
+            ),
         ];
         for (text, problem) in cases {
             node.put("state.json", text);
@@ -221,7 +244,10 @@ mod tests {
     #[test]
     fn a_field_that_is_not_known_or_not_there_does_no_harm() {
         let node = Node::new();
-        node.put("state.json", "{\"format\": 1, \"color\": \"blue\", \"last_seen\": \"1970-01-01T00:00:01Z\"}");
+        node.put(
+            "state.json",
+            "{\"format\": 1, \"color\": \"blue\", \"last_seen\": \"1970-01-01T00:00:01Z\"}",
+        );
         assert_eq!(node.read(), (State { last_seen: at(1), ..State::default() }, None));
     }
 
@@ -242,7 +268,10 @@ mod tests {
         let error = node.write(&State::default()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("{FOLDER}/.state.json.new: is a symlink, which is not followed here; remove it, or put the thing itself in its place")
+            format!(
+                "{FOLDER}/.state.json.new: is a symlink, which is not followed here; remove it, or \
+                 put the thing itself in its place"
+            )
         );
         assert_eq!(node.read(), (state(), None));
         assert!(!node.file("elsewhere").exists());
@@ -256,7 +285,9 @@ mod tests {
         std::thread::scope(|scope| {
             for hold in [&hold(), &long] {
                 let (root, hold) = (&node.root, hold.clone());
-                scope.spawn(move || (0..100).for_each(|_| write_hold(root, &path(), &hold).unwrap()));
+                scope.spawn(move || {
+                    (0..100).for_each(|_| write_hold(root, &path(), &hold).unwrap())
+                });
             }
             for _ in 0..1_000 {
                 let (found, note) = read_hold(&node.root, &path());
@@ -274,7 +305,10 @@ mod tests {
         assert_eq!(read(), (None, None));
         write_hold(&node.root, &path(), &hold()).unwrap();
         assert_eq!(read(), (Some(hold()), None));
-        assert_eq!(fs::metadata(node.file("hold.json")).unwrap().permissions().mode() & 0o7777, 0o600);
+        assert_eq!(
+            fs::metadata(node.file("hold.json")).unwrap().permissions().mode() & 0o7777,
+            0o600
+        );
         remove_hold(&node.root, &path()).unwrap();
         assert_eq!(read(), (None, None));
     }
@@ -285,8 +319,8 @@ mod tests {
         node.put("hold.json", "{\"format\": 1, \"reason\": \"for ever\"}");
         let (found, note) = read_hold(&node.root, &path());
         assert_eq!(found, None);
-        let expected =
-            "/var/lib/kubecertd/hold.json: can't be understood: missing field `until` at line 1 column 35; nothing is held for it";
+        let expected = "/var/lib/kubecertd/hold.json: can't be understood: missing field `until` \
+            at line 1 column 35; nothing is held for it";
         assert_eq!(note.as_deref(), Some(expected));
     }
 }

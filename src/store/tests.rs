@@ -39,11 +39,19 @@ impl Node {
 
     fn open(&self) -> (Store<'_>, Recovered) {
         let state = absolute("/var/lib/kubecertd");
-        Store::open(&self.root, &state, Duration::ZERO, &[absolute("/etc/pki/a.crt"), absolute("/etc/pki/a.key")]).unwrap()
+        Store::open(
+            &self.root,
+            &state,
+            Duration::ZERO,
+            &[absolute("/etc/pki/a.crt"), absolute("/etc/pki/a.key")],
+        )
+        .unwrap()
     }
 
     fn dot_files(&self) -> Vec<String> {
-        let names = fs::read_dir(self.at("etc/pki")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        let names = fs::read_dir(self.at("etc/pki"))
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap());
         names.filter(|name| name.starts_with('.')).collect()
     }
 }
@@ -57,12 +65,25 @@ fn secret(text: &str) -> Secret {
 }
 
 fn new_file(path: &str, old: Option<&str>, new: &str) -> NewFile {
-    NewFile { path: absolute(path), content: secret(new), old: old.map(|old| Digest::of(old.as_bytes())), kind: Kind::Private }
+    NewFile {
+        path: absolute(path),
+        content: secret(new),
+        old: old.map(|old| Digest::of(old.as_bytes())),
+        kind: Kind::Private,
+    }
 }
 
 fn pair() -> Change {
-    let files = vec![new_file("/etc/pki/a.crt", Some("old crt"), "new crt"), new_file("/etc/pki/a.key", Some("old key"), "new key")];
-    Change { credential: CredentialName::new("a").unwrap(), files, link: None, backup: Backup::Required }
+    let files = vec![
+        new_file("/etc/pki/a.crt", Some("old crt"), "new crt"),
+        new_file("/etc/pki/a.key", Some("old key"), "new key"),
+    ];
+    Change {
+        credential: CredentialName::new("a").unwrap(),
+        files,
+        link: None,
+        backup: Backup::Required,
+    }
 }
 
 fn fine(_: &[Secret]) -> Result<(), StoreError> {
@@ -80,14 +101,27 @@ fn a_change_replaces_all_its_files_and_backs_up_the_old_ones() {
     let (mut store, recovered) = node.open();
     assert_eq!(recovered, Recovered::default());
     let done = commit(&mut store, pair());
-    assert!(done.outcomes.iter().all(|outcome| outcome.result.is_ok()) && done.notes.is_empty(), "{done:?}");
-    assert_eq!((node.get("etc/pki/a.crt"), node.get("etc/pki/a.key")), ("new crt".into(), "new key".into()));
+    assert!(
+        done.outcomes.iter().all(|outcome| outcome.result.is_ok()) && done.notes.is_empty(),
+        "{done:?}"
+    );
+    assert_eq!(
+        (node.get("etc/pki/a.crt"), node.get("etc/pki/a.key")),
+        ("new crt".into(), "new key".into())
+    );
     assert_eq!(node.dot_files(), Vec::<String>::new());
     let backups = store.backups();
     let generations = backups.generations();
-    assert_eq!(generations.iter().map(ToString::to_string).collect::<Vec<_>>(), ["20261121T000000Z"]);
-    assert_eq!(backups.read(&generations[0], &absolute("/etc/pki/a.key")).unwrap(), Some(secret("old key")));
-    let copy = fs::metadata(node.at("var/lib/kubecertd/backups/20261121T000000Z/etc/pki/a.crt")).unwrap();
+    assert_eq!(
+        generations.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["20261121T000000Z"]
+    );
+    assert_eq!(
+        backups.read(&generations[0], &absolute("/etc/pki/a.key")).unwrap(),
+        Some(secret("old key"))
+    );
+    let copy =
+        fs::metadata(node.at("var/lib/kubecertd/backups/20261121T000000Z/etc/pki/a.crt")).unwrap();
     assert_eq!(copy.mode() & 0o777, 0o600);
 }
 
@@ -97,8 +131,8 @@ fn mode_owner_acl_and_attributes_stay_and_the_label_of_the_content_does_not() {
     let key = node.at("etc/pki/a.key");
     // u::rw- u:1234:r-- g::r-- m::r-- o::--- in the kernel's own form.
     let acl = [
-        2u8, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 210, 4, 0, 0, 4, 0, 4, 0, 255, 255, 255, 255, 16, 0, 4, 0, 255, 255, 255,
-        255, 32, 0, 0, 0, 255, 255, 255, 255,
+        2u8, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 210, 4, 0, 0, 4, 0, 4, 0, 255,
+        255, 255, 255, 16, 0, 4, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255,
     ];
     std::os::unix::fs::chown(&key, Some(1234), Some(4321)).unwrap();
     xattr::set(&key, "system.posix_acl_access", &acl).unwrap();
@@ -118,8 +152,8 @@ fn an_acl_that_the_folder_gives_to_new_files_lets_nobody_else_read() {
     node.put("etc/pki/a.key", "old key", 0o640);
     // u::rw- u:1234:r-- g::r-- m::r-- o::---
     let acl = [
-        2u8, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 210, 4, 0, 0, 4, 0, 4, 0, 255, 255, 255, 255, 16, 0, 4, 0, 255, 255, 255,
-        255, 32, 0, 0, 0, 255, 255, 255, 255,
+        2u8, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 210, 4, 0, 0, 4, 0, 4, 0, 255,
+        255, 255, 255, 16, 0, 4, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255,
     ];
     xattr::set(node.at("etc/pki"), "system.posix_acl_default", &acl).unwrap();
     let (mut store, _) = node.open();
@@ -148,9 +182,14 @@ fn two_files_that_are_one_are_refused() {
     fs::remove_file(node.at("etc/pki/a.key")).unwrap();
     symlink("a.crt", node.at("etc/pki/a.key")).unwrap();
     let (store, _) = node.open();
-    let files = vec![new_file("/etc/pki/a.crt", Some("old crt"), "new crt"), new_file("/etc/pki/a.key", Some("old crt"), "new key")];
+    let files = vec![
+        new_file("/etc/pki/a.crt", Some("old crt"), "new crt"),
+        new_file("/etc/pki/a.key", Some("old crt"), "new key"),
+    ];
     let refused = store.stage(Change { files, ..pair() });
-    assert!(matches!(refused, Err(StoreError::SameFile(path)) if path == Path::new("/etc/pki/a.crt")));
+    assert!(
+        matches!(refused, Err(StoreError::SameFile(path)) if path == Path::new("/etc/pki/a.crt"))
+    );
     assert_eq!((node.get("etc/pki/a.crt").as_str(), node.dot_files()), ("old crt", Vec::new()));
 }
 
@@ -191,12 +230,16 @@ fn what_somebody_else_changed_is_left_alone() {
     node.put("etc/pki/a.key", "their key", 0o600);
     let done = store.commit(vec![checked], Timestamp::from_seconds(NOW), 3);
     assert!(matches!(done.outcomes[0].result, Err(StoreError::Changed(_))), "{done:?}");
-    assert_eq!((node.get("etc/pki/a.crt"), node.get("etc/pki/a.key")), ("old crt".into(), "their key".into()));
+    assert_eq!(
+        (node.get("etc/pki/a.crt"), node.get("etc/pki/a.key")),
+        ("old crt".into(), "their key".into())
+    );
     assert!(matches!(store.stage(pair()), Err(StoreError::Changed(_))));
     assert_eq!(node.dot_files(), Vec::<String>::new());
 }
 
-/// Leaves the node as a crash right after the journal was written does, then `renames` of the two files made.
+/// Leaves the node as a crash right after the journal was written does, then `renames` of the two
+/// files made.
 fn crash_after(node: &Node, renames: usize) {
     let (mut store, _) = node.open();
     let mut checked = store.stage(pair()).unwrap().check(fine).unwrap();
@@ -213,8 +256,15 @@ fn a_journaled_change_is_finished_at_the_next_start() {
         let node = Node::new();
         crash_after(&node, renames);
         let (store, recovered) = node.open();
-        assert_eq!(recovered.finished, [CredentialName::new("a").unwrap()], "after {renames} renames");
-        assert_eq!((node.get("etc/pki/a.crt"), node.get("etc/pki/a.key")), ("new crt".into(), "new key".into()));
+        assert_eq!(
+            recovered.finished,
+            [CredentialName::new("a").unwrap()],
+            "after {renames} renames"
+        );
+        assert_eq!(
+            (node.get("etc/pki/a.crt"), node.get("etc/pki/a.key")),
+            ("new crt".into(), "new key".into())
+        );
         assert_eq!(node.dot_files(), Vec::<String>::new());
         drop(store);
         assert_eq!(node.open().1, Recovered::default(), "a second start has nothing to do");
@@ -228,7 +278,10 @@ fn a_journaled_change_that_was_not_begun_yields_to_somebody_elses() {
     node.put("etc/pki/a.key", "their key", 0o600);
     let (_store, recovered) = node.open();
     assert_eq!((recovered.finished.len(), recovered.dropped.len()), (0, 1));
-    assert_eq!((node.get("etc/pki/a.crt"), node.get("etc/pki/a.key")), ("old crt".into(), "their key".into()));
+    assert_eq!(
+        (node.get("etc/pki/a.crt"), node.get("etc/pki/a.key")),
+        ("old crt".into(), "their key".into())
+    );
     assert_eq!(node.dot_files(), Vec::<String>::new());
 }
 
@@ -248,10 +301,14 @@ fn a_journal_from_the_future_is_set_aside_aloud() {
     crash_after(&node, 0);
     let journal = node.at("var/lib/kubecertd/journal");
     let text = fs::read(&journal).unwrap();
-    let newer = String::from_utf8_lossy(&text).replacen("kubecertd-journal 1", "kubecertd-journal 2", 1);
+    let newer =
+        String::from_utf8_lossy(&text).replacen("kubecertd-journal 1", "kubecertd-journal 2", 1);
     fs::write(&journal, newer.as_bytes()).unwrap();
     let (mut store, recovered) = node.open();
-    assert!(recovered.notes[0].contains("has format 2, and this version knows format 1"), "{recovered:?}");
+    assert!(
+        recovered.notes[0].contains("has format 2, and this version knows format 1"),
+        "{recovered:?}"
+    );
     assert_eq!(node.get("etc/pki/a.crt"), "old crt");
     assert!(commit(&mut store, pair()).outcomes[0].result.is_ok(), "the renewal still happens");
 }
@@ -283,7 +340,10 @@ fn only_the_newest_backups_are_kept() {
     let generations = store.backups().generations();
     let shown: Vec<_> = generations.iter().map(ToString::to_string).collect();
     assert_eq!(shown, ["20261121T000000Z-0004", "20261121T000000Z-0003", "20261121T000000Z-0002"]);
-    assert_eq!(store.backups().read(&generations[0], &absolute("/etc/pki/a.crt")).unwrap(), Some(secret("crt 3")));
+    assert_eq!(
+        store.backups().read(&generations[0], &absolute("/etc/pki/a.crt")).unwrap(),
+        Some(secret("crt 3"))
+    );
 }
 
 #[test]
@@ -318,9 +378,19 @@ fn open_linked(node: &Node) -> (Store<'_>, Recovered) {
 
 fn swap() -> Change {
     let old = Some(format!("/etc/pki/{OLD}").into());
-    let link = NewLink { path: absolute("/etc/pki/client-current.pem"), old, name: NEW.to_owned(), content: secret("new pem") };
+    let link = NewLink {
+        path: absolute("/etc/pki/client-current.pem"),
+        old,
+        name: NEW.to_owned(),
+        content: secret("new pem"),
+    };
     let files = vec![new_file("/etc/pki/conf", Some("embeds"), "points")];
-    Change { credential: CredentialName::new("own").unwrap(), files, link: Some(link), backup: Backup::Required }
+    Change {
+        credential: CredentialName::new("own").unwrap(),
+        files,
+        link: Some(link),
+        backup: Backup::Required,
+    }
 }
 
 /// What the link leads to, below the node's own root.
@@ -339,7 +409,9 @@ fn a_link_is_swapped_to_a_new_file_and_the_old_one_stays() {
     let staged = store.stage(swap()).unwrap();
     let mut seen = Vec::new();
     let checked = staged.check(|contents| {
-        seen.extend(contents.iter().map(|content| String::from_utf8(content.expose().to_vec()).unwrap()));
+        seen.extend(
+            contents.iter().map(|content| String::from_utf8(content.expose().to_vec()).unwrap()),
+        );
         Ok::<_, StoreError>(())
     });
     assert_eq!(seen, ["new pem", "points"], "the link's comes first");
@@ -372,10 +444,18 @@ fn a_link_that_leads_elsewhere_by_now_is_left_alone() {
     assert!(!node.at(&format!("etc/pki/{NEW}")).exists());
     let elsewhere = store.stage(swap());
     assert!(matches!(elsewhere, Err(StoreError::Changed(_))), "{elsewhere:?}");
-    let taken =
-        store.stage(Change { link: Some(NewLink { name: "client-2026-02-02-00-00-00.pem".into(), ..swap().link.unwrap() }), ..swap() });
+    let taken = store.stage(Change {
+        link: Some(NewLink {
+            name: "client-2026-02-02-00-00-00.pem".into(),
+            ..swap().link.unwrap()
+        }),
+        ..swap()
+    });
     assert!(taken.is_err());
-    let other = store.stage(Change { link: Some(NewLink { name: "passwd".into(), ..swap().link.unwrap() }), ..swap() });
+    let other = store.stage(Change {
+        link: Some(NewLink { name: "passwd".into(), ..swap().link.unwrap() }),
+        ..swap()
+    });
     assert!(matches!(other, Err(StoreError::NotALink(_))), "{other:?}");
 }
 
@@ -402,7 +482,8 @@ fn a_swap_that_was_cut_short_is_finished_from_wherever_it_was() {
         let staged = |content: &str, link: bool| {
             let name = node.dot_files().into_iter().find(|name| {
                 let path = node.at(&format!("etc/pki/{name}"));
-                fs::read_link(&path).is_ok() == link && (link || fs::read_to_string(&path).unwrap() == content)
+                fs::read_link(&path).is_ok() == link
+                    && (link || fs::read_to_string(&path).unwrap() == content)
             });
             node.at(&format!("etc/pki/{}", name.unwrap()))
         };
@@ -439,11 +520,15 @@ fn a_swap_that_was_overtaken_leaves_nothing_behind() {
         store.journal.write(commit::entries(&checked)).unwrap();
         checked.keep_staged(true);
         if named {
-            let file = node
-                .dot_files()
-                .into_iter()
-                .find(|name| fs::read_to_string(node.at(&format!("etc/pki/{name}"))).is_ok_and(|text| text == "new pem"));
-            fs::rename(node.at(&format!("etc/pki/{}", file.unwrap())), node.at(&format!("etc/pki/{NEW}"))).unwrap();
+            let file = node.dot_files().into_iter().find(|name| {
+                fs::read_to_string(node.at(&format!("etc/pki/{name}")))
+                    .is_ok_and(|text| text == "new pem")
+            });
+            fs::rename(
+                node.at(&format!("etc/pki/{}", file.unwrap())),
+                node.at(&format!("etc/pki/{NEW}")),
+            )
+            .unwrap();
         }
         node.put("etc/pki/client-2026-02-02-00-00-00.pem", "kubelet's own", 0o600);
         fs::remove_file(node.at(LINK)).unwrap();
@@ -451,8 +536,15 @@ fn a_swap_that_was_overtaken_leaves_nothing_behind() {
         drop((checked, store));
         let (_store, recovered) = open_linked(&node);
         assert_eq!(recovered.dropped.len(), 1, "{recovered:?}");
-        assert_eq!((pem(&node), node.get("etc/pki/conf")), ("kubelet's own".into(), "embeds".into()));
-        assert!(!node.at(&format!("etc/pki/{NEW}")).exists() && node.dot_files().is_empty(), "{:?}", node.dot_files());
+        assert_eq!(
+            (pem(&node), node.get("etc/pki/conf")),
+            ("kubelet's own".into(), "embeds".into())
+        );
+        assert!(
+            !node.at(&format!("etc/pki/{NEW}")).exists() && node.dot_files().is_empty(),
+            "{:?}",
+            node.dot_files()
+        );
     }
 }
 
@@ -465,7 +557,10 @@ fn what_lies_staged_without_a_journal_is_swept_away() {
     drop((checked, store));
     assert_eq!(node.dot_files().len(), 3);
     let (_store, recovered) = open_linked(&node);
-    assert_eq!((recovered.swept, node.dot_files().len(), leads(&node)), (3, 0, format!("/etc/pki/{OLD}")));
+    assert_eq!(
+        (recovered.swept, node.dot_files().len(), leads(&node)),
+        (3, 0, format!("/etc/pki/{OLD}"))
+    );
 }
 
 #[test]
@@ -493,7 +588,10 @@ fn a_journal_that_would_make_a_link_lead_anywhere_is_not_followed() {
         store.journal.write(vec![hostile]).unwrap();
         drop(store);
         let (_store, recovered) = open_linked(&node);
-        assert!(recovered.finished.is_empty() && recovered.notes[0].contains("it is not followed"), "{recovered:?}");
+        assert!(
+            recovered.finished.is_empty() && recovered.notes[0].contains("it is not followed"),
+            "{recovered:?}"
+        );
         assert_eq!(
             (leads(&node), node.get("etc/pki/a.crt"), node.get("etc/pki/a.key")),
             (format!("/etc/pki/{OLD}"), "old crt".into(), "old key".into())

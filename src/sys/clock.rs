@@ -4,7 +4,8 @@ use std::time::UNIX_EPOCH;
 
 use crate::model::Timestamp;
 
-/// Tells the time. Everything that depends on it takes one of these, so that tests can say what time it is.
+/// Tells the time. Everything that depends on it takes one of these, so that tests can say what
+/// time it is.
 pub trait Clock: Send + Sync {
     /// The present time, in whole seconds.
     fn now(&self) -> Timestamp;
@@ -25,12 +26,13 @@ impl Clock for SystemClock {
     }
 }
 
-/// The date and the time of day where this machine is, as a part of a file's name: `2026-11-22-05-30-00`. On another machine's disk
-/// it is in UTC.
+/// The date and the time of day where this machine is, as a part of a file's name:
+/// `2026-11-22-05-30-00`. On another machine's disk it is in UTC.
 #[must_use]
 pub fn local_stamp(root: &super::Root, at: Timestamp) -> String {
     let here = jiff::Timestamp::from_second(at.seconds()).ok().filter(|_| root.is_host());
-    let civil = here.map_or_else(|| at.civil(), |at| at.to_zoned(jiff::tz::TimeZone::system()).datetime());
+    let civil =
+        here.map_or_else(|| at.civil(), |at| at.to_zoned(jiff::tz::TimeZone::system()).datetime());
     civil.strftime("%Y-%m-%d-%H-%M-%S").to_string()
 }
 

@@ -1,4 +1,5 @@
-//! One folder, held by a descriptor: what is done in it can't be led elsewhere by a renamed or replaced parent.
+//! One folder, held by a descriptor: what is done in it can't be led elsewhere by a renamed or
+//! replaced parent.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -52,21 +53,26 @@ impl Dir {
         nix::sys::stat::fstat(&self.fd).map_err(|e| FileError::from_errno(&self.path, "examine", e))
     }
 
-    /// Creates a file that must not exist yet, readable by its owner alone, and opens it for reading and writing.
+    /// Creates a file that must not exist yet, readable by its owner alone, and opens it for
+    /// reading and writing.
     ///
-    /// # Errors
-    /// When it exists, or can't be created.
+    /// # Errors When it exists, or can't be created.
     pub fn create_new(&self, name: &OsStr) -> Result<File, FileError> {
-        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let flags =
+            OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         self.open_with(name, flags, "create")
     }
 
-    /// Opens a file for reading and writing, created when it does not exist, never through a symlink.
+    /// Opens a file for reading and writing, created when it does not exist, never through a
+    /// symlink.
     ///
-    /// # Errors
-    /// When it is a symlink or can't be opened.
+    /// # Errors When it is a symlink or can't be opened.
     pub fn open_or_create(&self, name: &OsStr) -> Result<File, FileError> {
-        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let flags = OFlag::O_RDWR
+            | OFlag::O_CREAT
+            | OFlag::O_NOFOLLOW
+            | OFlag::O_CLOEXEC
+            | OFlag::O_NONBLOCK;
         self.open_with(name, flags, "open")
     }
 
@@ -75,13 +81,24 @@ impl Dir {
     /// # Errors
     /// When it does not exist, is a symlink or can't be opened.
     pub fn open(&self, name: &OsStr) -> Result<File, FileError> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let flags = OFlag::O_RDONLY
+            | OFlag::O_NOFOLLOW
+            | OFlag::O_CLOEXEC
+            | OFlag::O_NONBLOCK
+            | OFlag::O_NOCTTY;
         self.open_with(name, flags, "read")
     }
 
-    fn open_with(&self, name: &OsStr, flags: OFlag, action: &'static str) -> Result<File, FileError> {
+    fn open_with(
+        &self,
+        name: &OsStr,
+        flags: OFlag,
+        action: &'static str,
+    ) -> Result<File, FileError> {
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-        nix::fcntl::openat(&self.fd, name, flags, mode).map(File::from).map_err(|e| self.error(name, action, e))
+        nix::fcntl::openat(&self.fd, name, flags, mode)
+            .map(File::from)
+            .map_err(|e| self.error(name, action, e))
     }
 
     /// What the system says of an entry, not following a symlink. `None` when nothing is there.
@@ -96,10 +113,10 @@ impl Dir {
         }
     }
 
-    /// Whether something is mounted at this name. Nobody is asked for it but the kernel: a file system of a user's own may never answer.
+    /// Whether something is mounted at this name. Nobody is asked for it but the kernel: a file
+    /// system of a user's own may never answer.
     ///
-    /// # Errors
-    /// When the system can't say.
+    /// # Errors When the system can't say.
     pub(super) fn is_mount(&self, name: &OsStr) -> Result<bool, FileError> {
         use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
@@ -119,7 +136,9 @@ impl Dir {
         if !is_link {
             return Ok(None);
         }
-        nix::fcntl::readlinkat(&self.fd, name).map(|target| Some(target.into())).map_err(|e| self.error(name, "follow", e))
+        nix::fcntl::readlinkat(&self.fd, name)
+            .map(|target| Some(target.into()))
+            .map_err(|e| self.error(name, "follow", e))
     }
 
     /// Makes a symlink that must not exist yet.
@@ -138,20 +157,24 @@ impl Dir {
         self.list(usize::MAX, |_| true)
     }
 
-    /// The names of those entries that are wanted, sorted, among the first [`MOST_NAMES`] that the system gives: whoever the folder belongs
-    /// to can have made any number of them.
+    /// The names of those entries that are wanted, sorted, among the first [`MOST_NAMES`] that the
+    /// system gives: whoever the folder belongs to can have made any number of them.
     ///
-    /// # Errors
-    /// When the folder can't be read.
+    /// # Errors When the folder can't be read.
     pub fn names_that(&self, wanted: impl Fn(&OsStr) -> bool) -> Result<Vec<OsString>, FileError> {
         self.list(MOST_NAMES, wanted)
     }
 
-    fn list(&self, most: usize, wanted: impl Fn(&OsStr) -> bool) -> Result<Vec<OsString>, FileError> {
+    fn list(
+        &self,
+        most: usize,
+        wanted: impl Fn(&OsStr) -> bool,
+    ) -> Result<Vec<OsString>, FileError> {
         use std::os::unix::ffi::OsStrExt;
         let failed = |e| FileError::from_errno(&self.path, "list", e);
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let mut listing = nix::dir::Dir::openat(&self.fd, ".", flags, Mode::empty()).map_err(failed)?;
+        let mut listing =
+            nix::dir::Dir::openat(&self.fd, ".", flags, Mode::empty()).map_err(failed)?;
         let mut names = Vec::new();
         for entry in listing.iter().take(most) {
             let entry = entry.map_err(failed)?;
@@ -195,11 +218,10 @@ impl Dir {
         }
     }
 
-    /// Opens a folder in this one, making it first, for its owner alone, where it is missing. The new name is durable
-    /// only after [`Self::sync`].
+    /// Opens a folder in this one, making it first, for its owner alone, where it is missing. The
+    /// new name is durable only after [`Self::sync`].
     ///
-    /// # Errors
-    /// When it is not a folder, or can't be opened or created.
+    /// # Errors When it is not a folder, or can't be opened or created.
     pub fn create_folder(&self, name: &OsStr) -> Result<Self, FileError> {
         self.make_folder(name, Mode::S_IRWXU)?;
         self.folder(name)
@@ -213,14 +235,18 @@ impl Dir {
         }
     }
 
-    /// Makes it its owner's alone, where it is not: a folder that was there before may be anybody's to read.
+    /// Makes it its owner's alone, where it is not: a folder that was there before may be anybody's
+    /// to read.
     ///
-    /// # Errors
-    /// When the system refuses.
+    /// # Errors When the system refuses.
     pub fn close_to_others(&self) -> Result<(), FileError> {
         let failed = |e| FileError::from_errno(&self.path, "set the mode of", e);
         let stat = nix::sys::stat::fstat(&self.fd).map_err(failed)?;
-        if stat.st_mode & 0o7777 == 0o700 { Ok(()) } else { nix::sys::stat::fchmod(&self.fd, Mode::S_IRWXU).map_err(failed) }
+        if stat.st_mode & 0o7777 == 0o700 {
+            Ok(())
+        } else {
+            nix::sys::stat::fchmod(&self.fd, Mode::S_IRWXU).map_err(failed)
+        }
     }
 
     /// Opens a folder in this one, never through a symlink.
@@ -229,7 +255,8 @@ impl Dir {
     /// When it does not exist, is not a folder, or can't be opened.
     pub fn folder(&self, name: &OsStr) -> Result<Self, FileError> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = nix::fcntl::openat(&self.fd, name, flags, Mode::empty()).map_err(|e| self.error(name, "open", e))?;
+        let fd = nix::fcntl::openat(&self.fd, name, flags, Mode::empty())
+            .map_err(|e| self.error(name, "open", e))?;
         Ok(Self::new(fd, self.path.join(name)))
     }
 
@@ -238,10 +265,12 @@ impl Dir {
     /// # Errors
     /// When the system reports that it could not.
     pub fn sync(&self) -> Result<(), FileError> {
-        nix::unistd::fsync(self.fd.as_fd()).map_err(|e| FileError::from_errno(&self.path, "sync", e))
+        nix::unistd::fsync(self.fd.as_fd())
+            .map_err(|e| FileError::from_errno(&self.path, "sync", e))
     }
 
-    /// What the system says of a symlink that was not to be followed is not what an operator understands.
+    /// What the system says of a symlink that was not to be followed is not what an operator
+    /// understands.
     pub(super) fn error(&self, name: &OsStr, action: &'static str, errno: Errno) -> FileError {
         let is_link = || matches!(self.stat(name), Ok(Some(stat)) if kind(&stat) == SFlag::S_IFLNK);
         if matches!(errno, Errno::ELOOP) || (errno == Errno::ENOTDIR && is_link()) {

@@ -28,19 +28,28 @@ pub enum FileProblem {
     #[error("is a symlink that leads in a circle")]
     LinkLoop,
     /// A symlink is there, where none is followed.
-    #[error("is a symlink, which is not followed here; remove it, or put the thing itself in its place")]
+    #[error(
+        "is a symlink, which is not followed here; remove it, or put the thing itself in its place"
+    )]
     Link,
-    /// Something is mounted in a folder that others have in their hands: who answers there is anybody's guess.
+    /// Something is mounted in a folder that others have in their hands: who answers there is
+    /// anybody's guess.
     #[error("is a mount in a folder of somebody else, which is not entered")]
     Mount,
     /// Somebody else than us made the symlink, and it leads to a file that is not his.
-    #[error("is a symlink that belongs to user {0} and leads to a file that does not: nothing is replaced through it")]
+    #[error(
+        "is a symlink that belongs to user {0} and leads to a file that does not: nothing is \
+         replaced through it"
+    )]
     ForeignLink(u32),
     /// The file has another name besides, so that it may be somebody else's too.
     #[error("has {0} names (hard links), so that it may be somebody else's file; remove this one")]
     ManyNames(u64),
     /// Others than root can have written it, or put something else in its place.
-    #[error("{how}, so that others than root can have changed it: it is not used; see that all is right there, then {remedy}")]
+    #[error(
+        "{how}, so that others than root can have changed it: it is not used; see that all is \
+         right there, then {remedy}"
+    )]
     NotTrusted {
         /// Whose it is, or its mode.
         how: String,
@@ -56,9 +65,12 @@ pub enum FileProblem {
         /// The limit in bytes.
         limit: u64,
     },
-    /// The unit of the daemon does not open the folder to it, or something else was put in the folder's place since it was started.
+    /// The unit of the daemon does not open the folder to it, or something else was put in the
+    /// folder's place since it was started.
     #[error(
-        "cannot {action}: {source}; the host may see that otherwise: the unit opens only some folders to the daemon, as they were when it started. `kubecertd config check` prints the drop-in that is missing, if one is; else systemctl restart kubecertd"
+        "cannot {action}: {source}; the host may see that otherwise: the unit opens only some \
+         folders to the daemon, as they were when it started. `kubecertd config check` prints the \
+         drop-in that is missing, if one is; else systemctl restart kubecertd"
     )]
     Confined {
         /// What was tried, as a verb.
@@ -83,7 +95,11 @@ impl FileError {
     }
 
     /// From an error of the standard library.
-    pub(crate) fn from_io(path: impl Into<PathBuf>, action: &'static str, source: io::Error) -> Self {
+    pub(crate) fn from_io(
+        path: impl Into<PathBuf>,
+        action: &'static str,
+        source: io::Error,
+    ) -> Self {
         let problem = match source.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ENOENT) => FileProblem::NotFound,
             Some(Errno::ELOOP) => FileProblem::LinkLoop,
@@ -125,8 +141,12 @@ impl FileError {
     }
 }
 
-/// Whether this process sees other mounts than pid 1 does, as a unit's does for which folders are read-only.
-#[allow(clippy::disallowed_methods, reason = "it is about this process, whatever root folder is worked on")]
+/// Whether this process sees other mounts than pid 1 does, as a unit's does for which folders are
+/// read-only.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "it is about this process, whatever root folder is worked on"
+)]
 fn is_confined() -> bool {
     let mounts = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
     mounts("self").zip(mounts("1")).is_some_and(|(own, others)| own != others)

@@ -8,18 +8,25 @@ use nix::errno::Errno;
 use super::Root;
 use crate::model::AbsolutePath;
 
-/// As many files as one such path may mean. There is one controller node for all of its administrators.
+/// As many files as one such path may mean. There is one controller node for all of its
+/// administrators.
 pub const MOST_MATCHES: usize = 256;
 
 impl Root {
-    /// The files that a path with `*` in the place of whole names means, sorted; what can't be reached is among them where it is more
-    /// than not there. Hidden folders are not meant, nor names that are no plain text. Never more than [`MOST_MATCHES`] and one.
+    /// The files that a path with `*` in the place of whole names means, sorted; what can't be
+    /// reached is among them where it is more than not there. Hidden folders are not meant, nor
+    /// names that are no plain text. Never more than [`MOST_MATCHES`] and one.
     #[must_use]
     pub fn matching(&self, pattern: &AbsolutePath) -> Vec<AbsolutePath> {
         let mut found = vec![PathBuf::from("/")];
         for name in pattern.as_path().iter().skip(1) {
             found = if name == "*" {
-                found.iter().flat_map(|folder| self.folders_in(folder).into_iter().map(|name| folder.join(name))).collect()
+                found
+                    .iter()
+                    .flat_map(|folder| {
+                        self.folders_in(folder).into_iter().map(|name| folder.join(name))
+                    })
+                    .collect()
             } else {
                 found.iter().map(|folder| folder.join(name)).collect()
             };
@@ -29,7 +36,10 @@ impl Root {
     }
 
     fn folders_in(&self, folder: &Path) -> Vec<OsString> {
-        let plain = |name: &OsStr| name.to_str().is_some_and(|name| !name.starts_with('.') && !name.contains(char::is_control));
+        let plain = |name: &OsStr| {
+            name.to_str()
+                .is_some_and(|name| !name.starts_with('.') && !name.contains(char::is_control))
+        };
         self.folder_warily(folder).and_then(|folder| folder.names_that(plain)).unwrap_or_default()
     }
 
@@ -67,7 +77,8 @@ mod tests {
             let found = root.matching(&AbsolutePath::constant("/home/*/.kube/config"));
             found.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        let expected = ["/home/alice/.kube/config", "/home/dave/.kube/config", "/home/erin/.kube/config"];
+        let expected =
+            ["/home/alice/.kube/config", "/home/dave/.kube/config", "/home/erin/.kube/config"];
         assert_eq!(found(), expected, "root's own links are followed");
         if nix::unistd::geteuid().is_root() {
             // What can't be followed is there all the same, for somebody to be told.
@@ -82,7 +93,9 @@ mod tests {
     #[test]
     fn there_is_an_end_to_what_is_meant() {
         let disk = tempfile::tempdir().unwrap();
-        (0..MOST_MATCHES + 9).for_each(|number| fs::create_dir_all(disk.path().join(format!("home/u{number}/x"))).unwrap());
+        (0..MOST_MATCHES + 9).for_each(|number| {
+            fs::create_dir_all(disk.path().join(format!("home/u{number}/x"))).unwrap()
+        });
         let found = Root::open(disk.path()).unwrap().matching(&AbsolutePath::constant("/home/*/x"));
         assert_eq!(found.len(), MOST_MATCHES + 1);
     }

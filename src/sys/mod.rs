@@ -1,7 +1,7 @@
 //! The machine: the file system below a root folder, the clock, and the cores.
 //!
-//! The first two are the only doors to the machine for everything above, so that a test can put a folder or a time of its own
-//! behind them.
+//! The first two are the only doors to the machine for everything above, so that a test can put a
+//! folder or a time of its own behind them.
 
 mod asynchronous;
 mod clock;

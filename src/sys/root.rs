@@ -1,7 +1,7 @@
 //! The root folder that is worked on: `/`, or a mounted disk, or a test's folder.
 //!
-//! Every path is resolved inside it by the kernel (openat2 with RESOLVE_IN_ROOT): absolute symlinks point into it, and
-//! no `..` or hostile symlink leads out of it.
+//! Every path is resolved inside it by the kernel (openat2 with RESOLVE_IN_ROOT): absolute symlinks
+//! point into it, and no `..` or hostile symlink leads out of it.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -37,7 +37,8 @@ pub struct FileContent {
     pub stat: FileStat,
 }
 
-/// Where a path really leads: the folder and the name of the file itself, with every symlink followed.
+/// Where a path really leads: the folder and the name of the file itself, with every symlink
+/// followed.
 #[derive(Debug)]
 pub struct Place {
     /// The folder that holds the file.
@@ -64,7 +65,8 @@ impl Root {
     /// When it is not a folder or can't be opened.
     pub fn open(folder: &Path) -> Result<Self, FileError> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let fd = nix::fcntl::open(folder, flags, Mode::empty()).map_err(|e| FileError::from_errno(folder, "open", e))?;
+        let fd = nix::fcntl::open(folder, flags, Mode::empty())
+            .map_err(|e| FileError::from_errno(folder, "open", e))?;
         Ok(Self { fd, shown: folder.to_owned(), wary_of: Default::default() })
     }
 
@@ -76,12 +78,14 @@ impl Root {
         Ok(Self { wary_of: self.wary_of.clone(), ..Self::open(&self.shown)? })
     }
 
-    /// From now on, whoever reads or replaces one of these files through this root reaches it in a way that nobody can lead astray who
-    /// has the file in his hands: from the first folder on that others than root can put something into, no symlink is followed,
-    /// no mount entered, and no file read that has another name besides.
+    /// From now on, whoever reads or replaces one of these files through this root reaches it in a
+    /// way that nobody can lead astray who has the file in his hands: from the first folder on that
+    /// others than root can put something into, no symlink is followed, no mount entered, and no
+    /// file read that has another name besides.
     pub fn be_wary_of<'f>(&mut self, files: impl IntoIterator<Item = &'f AbsolutePath>) {
         for file in files {
-            // Where root's own links lead to what is root's own, that is reached as ever under its own name.
+            // Where root's own links lead to what is root's own, that is reached as ever under its
+            // own name.
             let others = self.is_in_other_hands(file).unwrap_or(true);
             let real = self.locate_warily(file).ok().filter(|_| others).map(|place| place.path());
             for path in real.into_iter().chain([file.as_path().to_owned()]) {
@@ -113,9 +117,8 @@ impl Root {
 
     /// Reads a whole regular file.
     ///
-    /// # Errors
-    /// When it does not exist, is not a regular file, is larger than `limit` bytes, or can't be read. A device or a
-    /// pipe is refused without being waited for.
+    /// # Errors When it does not exist, is not a regular file, is larger than `limit` bytes, or
+    /// can't be read. A device or a pipe is refused without being waited for.
     pub fn read(&self, path: &AbsolutePath, limit: u64) -> Result<FileContent, FileError> {
         if self.is_wary_of(path) {
             return self.read_warily(path, limit);
@@ -136,14 +139,16 @@ impl Root {
         if self.wary_of.1.contains(path) {
             return self.folder_warily(path);
         }
-        let fd = self.open_at(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY).map_err(|e| FileError::from_errno(path, "open", e))?;
+        let fd = self
+            .open_at(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
+            .map_err(|e| FileError::from_errno(path, "open", e))?;
         Ok(Dir::new(fd, path.to_owned()))
     }
 
-    /// Opens a folder, making it first, for its owner alone, where it is missing, and its missing parents for all to pass.
+    /// Opens a folder, making it first, for its owner alone, where it is missing, and its missing
+    /// parents for all to pass.
     ///
-    /// # Errors
-    /// When a part of the path is not a folder, or can't be opened or created.
+    /// # Errors When a part of the path is not a folder, or can't be opened or created.
     pub fn create_folder(&self, path: &AbsolutePath) -> Result<Dir, FileError> {
         match self.folder(path.as_path()) {
             Err(e) if e.is_not_found() => {}
@@ -178,11 +183,12 @@ impl Root {
         parent.sync()
     }
 
-    /// Follows every symlink of a path to the place where the file is, or would be created. What is there may be replaced: so
-    /// somebody who is not root, and may make symlinks in a folder of his, leads us to files of his own only.
+    /// Follows every symlink of a path to the place where the file is, or would be created. What is
+    /// there may be replaced: so somebody who is not root, and may make symlinks in a folder of
+    /// his, leads us to files of his own only.
     ///
-    /// # Errors
-    /// When the folder does not exist, symlinks lead in a circle, or one of them belongs to somebody else than the file.
+    /// # Errors When the folder does not exist, symlinks lead in a circle, or one of them belongs
+    /// to somebody else than the file.
     pub fn locate(&self, path: &AbsolutePath) -> Result<Place, FileError> {
         if self.is_wary_of(path) {
             return self.locate_warily(path);
@@ -195,10 +201,14 @@ impl Root {
             let dir = self.folder(&folder)?;
             let stat = dir.stat(&name)?;
             match dir.link_target(&name)? {
-                None => return by_strangers(&strangers, stat.as_ref()).map(|()| Place { dir, name }),
+                None => {
+                    return by_strangers(&strangers, stat.as_ref()).map(|()| Place { dir, name });
+                }
                 // Not cleaned: the kernel resolves `..` after the symlinks before it.
                 Some(target) => {
-                    let owner = stat.map(|stat| stat.st_uid).filter(|owner| *owner != 0 && *owner != nix::unistd::geteuid().as_raw());
+                    let owner = stat
+                        .map(|stat| stat.st_uid)
+                        .filter(|owner| *owner != 0 && *owner != nix::unistd::geteuid().as_raw());
                     strangers.extend(owner.map(|owner| (path, owner)));
                     path = folder.join(target);
                 }
@@ -210,33 +220,37 @@ impl Root {
         Err(FileError { path, problem: FileProblem::LinkLoop })
     }
 
-    /// What the system says of a file, with every symlink followed as for [`Self::locate`]; `None` where there is none.
+    /// What the system says of a file, with every symlink followed as for [`Self::locate`]; `None`
+    /// where there is none.
     ///
-    /// # Errors
-    /// As [`Self::locate`].
+    /// # Errors As [`Self::locate`].
     pub fn stat(&self, path: &AbsolutePath) -> Result<Option<FileStat>, FileError> {
         let place = self.locate(path)?;
         place.dir.stat(&place.name)
     }
 
     pub(super) fn open_at(&self, path: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
-        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+        let how =
+            OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
         let mut result = Err(Errno::EAGAIN);
-        // The kernel asks to try again when a rename elsewhere kept it from being sure about a `..`.
+        // The kernel asks to try again when a rename elsewhere kept it from being sure about a
+        // `..`.
         for _ in 0..100 {
             result = nix::fcntl::openat2(&self.fd, path, how);
             if !matches!(result, Err(Errno::EAGAIN | Errno::EINTR)) {
                 break;
             }
         }
-        // Not in kernels before 5.6, nor where a filter of system calls can't see what would be asked for: `RestrictSUIDSGID=`.
+        // Not in kernels before 5.6, nor where a filter of system calls can't see what would be
+        // asked for: `RestrictSUIDSGID=`.
         if matches!(result, Err(Errno::ENOSYS)) { self.open_by_steps(path, flags) } else { result }
     }
 
     /// The root folder itself.
     pub(super) fn top(&self) -> Result<Dir, FileError> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let fd = nix::fcntl::openat(&self.fd, ".", flags, Mode::empty()).map_err(|e| FileError::from_errno("/", "open", e))?;
+        let fd = nix::fcntl::openat(&self.fd, ".", flags, Mode::empty())
+            .map_err(|e| FileError::from_errno("/", "open", e))?;
         Ok(Dir::new(fd, PathBuf::from("/")))
     }
 
@@ -245,12 +259,16 @@ impl Root {
         if !plain.is_not_found() {
             return plain;
         }
-        let link = path.as_path().parent().and_then(|parent| self.folder(parent).ok()).and_then(|dir| {
-            let name = path.as_path().file_name()?;
-            dir.link_target(name).ok().flatten()
-        });
+        let link =
+            path.as_path().parent().and_then(|parent| self.folder(parent).ok()).and_then(|dir| {
+                let name = path.as_path().file_name()?;
+                dir.link_target(name).ok().flatten()
+            });
         match link {
-            Some(target) => FileError { path: path.as_path().to_owned(), problem: FileProblem::DanglingLink(target) },
+            Some(target) => FileError {
+                path: path.as_path().to_owned(),
+                problem: FileProblem::DanglingLink(target),
+            },
             None => plain,
         }
     }
@@ -259,24 +277,34 @@ impl Root {
 /// Refuses a file that symlinks of others than us and root lead to, unless it is theirs.
 fn by_strangers(links: &[(PathBuf, u32)], found: Option<&FileStat>) -> Result<(), FileError> {
     let foreign = links.iter().find(|(_, owner)| found.is_none_or(|stat| stat.st_uid != *owner));
-    foreign.map_or(Ok(()), |(path, owner)| Err(FileError { path: path.clone(), problem: FileProblem::ForeignLink(*owner) }))
+    foreign.map_or(Ok(()), |(path, owner)| {
+        Err(FileError { path: path.clone(), problem: FileProblem::ForeignLink(*owner) })
+    })
 }
 
 /// Reads an open file to its end, if it is a regular one and not larger than `limit`.
-pub(crate) fn read_regular(mut file: File, path: &Path, limit: u64) -> Result<FileContent, FileError> {
+pub(crate) fn read_regular(
+    mut file: File,
+    path: &Path,
+    limit: u64,
+) -> Result<FileContent, FileError> {
     let problem = |problem| FileError { path: path.to_owned(), problem };
-    let stat = nix::sys::stat::fstat(&file).map_err(|e| FileError::from_errno(path, "examine", e))?;
+    let stat =
+        nix::sys::stat::fstat(&file).map_err(|e| FileError::from_errno(path, "examine", e))?;
     if let Some(other) = not_a_file(&stat) {
         return Err(problem(FileProblem::NotAFile(other)));
     }
-    // One allocation of the right size: growing would leave copies of keys behind. The limit also holds for a file
-    // that grows while it is read.
+    // One allocation of the right size: growing would leave copies of keys behind. The limit also
+    // holds for a file that grows while it is read.
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     if size > limit {
         return Err(problem(FileProblem::TooLarge { limit }));
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1));
-    file.by_ref().take(limit + 1).read_to_end(&mut bytes).map_err(|e| FileError::from_io(path, "read", e))?;
+    file.by_ref()
+        .take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| FileError::from_io(path, "read", e))?;
     if bytes.len() as u64 > limit {
         return Err(problem(FileProblem::TooLarge { limit }));
     }
@@ -354,10 +382,15 @@ mod tests {
         }
         symlink("pki/none", folder.path().join("etc/none")).unwrap();
         lchown(folder.path().join("etc/none"), Some(1234), None).unwrap();
-        let located = |file: &str| root.locate(&path(file)).map(|place| place.path()).map_err(|e| e.to_string());
+        let located = |file: &str| {
+            root.locate(&path(file)).map(|place| place.path()).map_err(|e| e.to_string())
+        };
         assert_eq!(located("/etc/his"), Ok("/etc/pki/his".into()));
         let refusal = |file: &str| {
-            Err(format!("{file}: is a symlink that belongs to user 1234 and leads to a file that does not: nothing is replaced through it"))
+            Err(format!(
+                "{file}: is a symlink that belongs to user 1234 and leads to a file that does not: \
+                 nothing is replaced through it"
+            ))
         };
         for file in ["roots", "anothers"] {
             assert_eq!(located(&format!("/etc/{file}")), refusal(&format!("/etc/{file}")));
@@ -391,7 +424,12 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let (folder, root) = root();
         root.create_folder(&path("/var/lib/kubecertd/backups")).unwrap();
-        for (made, expected) in [("var", 0o755), ("var/lib", 0o755), ("var/lib/kubecertd", 0o755), ("var/lib/kubecertd/backups", 0o700)] {
+        for (made, expected) in [
+            ("var", 0o755),
+            ("var/lib", 0o755),
+            ("var/lib/kubecertd", 0o755),
+            ("var/lib/kubecertd/backups", 0o700),
+        ] {
             let mode = fs::metadata(folder.path().join(made)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, expected, "{made}");
         }

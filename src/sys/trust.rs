@@ -1,7 +1,9 @@
-//! Whom a file is from. What root does here is said by files, and those are believed only if nobody but root can have written them:
-//! the file itself and every folder on the way to it, from the root folder on.
+//! Whom a file is from. What root does here is said by files, and those are believed only if nobody
+//! but root can have written them: the file itself and every folder on the way to it, from the root
+//! folder on.
 //!
-//! And how a file is reached that is in the hands of others, who may put anything on the way to it at any moment.
+//! And how a file is reached that is in the hands of others, who may put anything on the way to it
+//! at any moment.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -18,7 +20,8 @@ use crate::model::AbsolutePath;
 
 /// The bits by which others than the owner may write.
 const OTHERS_WRITE: u32 = 0o022;
-/// Only who owns an entry of such a folder can take it away, whoever may write to the folder: `/tmp` is one.
+/// Only who owns an entry of such a folder can take it away, whoever may write to the folder:
+/// `/tmp` is one.
 const STICKY: u32 = 0o1000;
 
 /// What to think of the folders on the way.
@@ -26,17 +29,19 @@ const STICKY: u32 = 0o1000;
 enum Eye {
     /// Others than root may not have changed them.
     Strict,
-    /// Others than root may have, and then no symlink is followed from there on, and no mount entered.
+    /// Others than root may have, and then no symlink is followed from there on, and no mount
+    /// entered.
     Wary,
     /// Whoever they belong to.
     Blind,
 }
 
 impl Root {
-    /// Reads a regular file that only root can have written: like [`Self::read`], and refuses every other.
+    /// Reads a regular file that only root can have written: like [`Self::read`], and refuses every
+    /// other.
     ///
-    /// # Errors
-    /// When it can't be read, or it or a folder on the way to it belongs to somebody else or can be written by others.
+    /// # Errors When it can't be read, or it or a folder on the way to it belongs to somebody else
+    /// or can be written by others.
     pub fn read_trusted(&self, path: &AbsolutePath, limit: u64) -> Result<FileContent, FileError> {
         let (dir, name) = Walk { root: self, eye: Eye::Strict }.to_file(path.as_path())?;
         let path = dir.path().join(&name);
@@ -47,27 +52,36 @@ impl Root {
 
     /// Opens a folder in which only root can have changed anything.
     ///
-    /// # Errors
-    /// When it is not there, or it or a folder on the way to it belongs to somebody else or can be written by others.
+    /// # Errors When it is not there, or it or a folder on the way to it belongs to somebody else
+    /// or can be written by others.
     pub fn trusted_folder(&self, path: &Path) -> Result<Dir, FileError> {
         Walk { root: self, eye: Eye::Strict }.to_folder(path)
     }
 
     /// Opens what a path leads to, inside the root, without the help of the kernel for it.
     pub(super) fn open_by_steps(&self, path: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
-        let (dir, name) = Walk { root: self, eye: Eye::Blind }.to_file(path).map_err(|e| e.errno())?;
+        let (dir, name) =
+            Walk { root: self, eye: Eye::Blind }.to_file(path).map_err(|e| e.errno())?;
         let name = if name.is_empty() { OsStr::new(".") } else { &name };
         nix::fcntl::openat(&dir, name, flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
     }
 
-    /// Reads a regular file that others than root may have in their hands: see [`Root::be_wary_of`].
-    pub(super) fn read_warily(&self, path: &AbsolutePath, limit: u64) -> Result<FileContent, FileError> {
+    /// Reads a regular file that others than root may have in their hands: see
+    /// [`Root::be_wary_of`].
+    pub(super) fn read_warily(
+        &self,
+        path: &AbsolutePath,
+        limit: u64,
+    ) -> Result<FileContent, FileError> {
         let Place { dir, name } = self.locate_warily(path)?;
         let path = dir.path().join(&name);
         let content = read_regular(dir.open(&name)?, &path, limit)?;
         let names = content.stat.st_nlink;
         // Under another name it may be anybody's, where others can have given it one.
-        if names > 1 && AbsolutePath::new(&path).is_ok_and(|path| self.is_in_other_hands(&path).unwrap_or(true)) {
+        if names > 1
+            && AbsolutePath::new(&path)
+                .is_ok_and(|path| self.is_in_other_hands(&path).unwrap_or(true))
+        {
             return Err(FileError { path, problem: FileProblem::ManyNames(names) });
         }
         Ok(content)
@@ -77,7 +91,10 @@ impl Root {
     pub(super) fn locate_warily(&self, path: &AbsolutePath) -> Result<Place, FileError> {
         let (dir, name) = Walk { root: self, eye: Eye::Wary }.to_file(path.as_path())?;
         if name.is_empty() {
-            return Err(FileError { path: path.as_path().to_owned(), problem: FileProblem::NotAFile("a folder") });
+            return Err(FileError {
+                path: path.as_path().to_owned(),
+                problem: FileProblem::NotAFile("a folder"),
+            });
         }
         Ok(Place { dir, name })
     }
@@ -87,11 +104,10 @@ impl Root {
         Walk { root: self, eye: Eye::Wary }.to_folder(path)
     }
 
-    /// The last folder on the way to a file that nobody but root can put something else in the place of: its own folder, or the first
-    /// one on the way that is in the hands of others.
+    /// The last folder on the way to a file that nobody but root can put something else in the
+    /// place of: its own folder, or the first one on the way that is in the hands of others.
     ///
-    /// # Errors
-    /// When there is no way.
+    /// # Errors When there is no way.
     pub fn last_folder_of_roots(&self, path: &AbsolutePath) -> Result<PathBuf, FileError> {
         let real = self.locate_warily(path)?.dir.path().to_owned();
         let mut last = PathBuf::from("/");
@@ -146,7 +162,8 @@ fn is_ours(stat: &FileStat) -> bool {
     stat.st_uid == 0 || stat.st_uid == nix::unistd::geteuid().as_raw()
 }
 
-/// A walk from the root folder, one name at a time, holding each folder: what was judged is what is used.
+/// A walk from the root folder, one name at a time, holding each folder: what was judged is what is
+/// used.
 struct Walk<'r> {
     root: &'r Root,
     eye: Eye,
@@ -158,15 +175,19 @@ impl Walk<'_> {
         if name.is_empty() { Ok(dir) } else { self.enter(&dir, &name) }
     }
 
-    /// The folder and the name of what the path leads to, which is no symlink; no name for the root folder itself.
+    /// The folder and the name of what the path leads to, which is no symlink; no name for the root
+    /// folder itself.
     fn to_file(&self, path: &Path) -> Result<(Dir, OsString), FileError> {
-        // The folder that is given as the root is the operator's choice; what is judged begins in it.
+        // The folder that is given as the root is the operator's choice; what is judged begins in
+        // it.
         let mut open = vec![self.root.top()?];
         let mut ahead = names(path);
         let mut links = 0;
         let mut dangling = None;
         loop {
-            let Some(dir) = open.last() else { return last(open, path).map(|dir| (dir, OsString::new())) };
+            let Some(dir) = open.last() else {
+                return last(open, path).map(|dir| (dir, OsString::new()));
+            };
             let Some(name) = ahead.pop() else { return Ok((last(open, path)?, OsString::new())) };
             if name == ".." {
                 if open.len() > 1 {
@@ -184,7 +205,9 @@ impl Walk<'_> {
                     return Ok((last(open, path)?, name));
                 }
                 return Err(match dangling {
-                    Some((path, target)) => FileError { path, problem: FileProblem::DanglingLink(target) },
+                    Some((path, target)) => {
+                        FileError { path, problem: FileProblem::DanglingLink(target) }
+                    }
                     None => FileError { path: shown, problem: FileProblem::NotFound },
                 });
             };
@@ -196,7 +219,10 @@ impl Walk<'_> {
                 links += 1;
                 let target = dir.link_target(&name)?.unwrap_or_default();
                 if links > MOST_LINKS {
-                    return Err(FileError { path: path.to_owned(), problem: FileProblem::LinkLoop });
+                    return Err(FileError {
+                        path: path.to_owned(),
+                        problem: FileProblem::LinkLoop,
+                    });
                 }
                 dangling = ahead.is_empty().then(|| (shown, target.clone()));
                 if target.is_absolute() {
@@ -235,7 +261,8 @@ fn any_in_other_hands(open: &[Dir]) -> Result<bool, FileError> {
     Ok(false)
 }
 
-/// Whether others than root can put something into it, be it a folder where each can take away only what is his own.
+/// Whether others than root can put something into it, be it a folder where each can take away only
+/// what is his own.
 fn is_in_other_hands(dir: &Dir) -> Result<bool, FileError> {
     let stat = dir.examine()?;
     Ok(!is_ours(&stat) || stat.st_mode & OTHERS_WRITE != 0)
@@ -275,7 +302,8 @@ mod tests {
     }
 
     fn read(root: &Root, path: &str) -> Result<String, String> {
-        let content = root.read_trusted(&AbsolutePath::new(path).unwrap(), 100).map_err(|e| e.to_string())?;
+        let content =
+            root.read_trusted(&AbsolutePath::new(path).unwrap(), 100).map_err(|e| e.to_string())?;
         Ok(String::from_utf8(content.bytes.expose().to_vec()).unwrap())
     }
 
@@ -289,7 +317,9 @@ mod tests {
 
     #[test]
     fn what_others_can_write_is_refused_wherever_on_the_way_and_the_remedy_is_said() {
-        for (place, shown) in [("etc", "/etc"), ("etc/own", "/etc/own"), ("etc/own/file", "/etc/own/file")] {
+        for (place, shown) in
+            [("etc", "/etc"), ("etc/own", "/etc/own"), ("etc/own/file", "/etc/own/file")]
+        {
             for bad in [0o775, 0o757, 0o772] {
                 let (disk, root) = disk();
                 assert_eq!(read(&root, "/etc/own/file").as_deref(), Ok("text"));
@@ -298,7 +328,8 @@ mod tests {
                 assert_eq!(
                     error,
                     format!(
-                        "{shown}: has mode {bad:04o}, so that others than root can have changed it: it is not used; see that all is right there, then chmod go-w {shown}"
+                        "{shown}: has mode {bad:04o}, so that others than root can have changed \
+                         it: it is not used; see that all is right there, then chmod go-w {shown}"
                     )
                 );
             }
@@ -310,7 +341,9 @@ mod tests {
         if !is_root() {
             return;
         }
-        for (place, shown) in [("etc", "/etc"), ("etc/own", "/etc/own"), ("etc/own/file", "/etc/own/file")] {
+        for (place, shown) in
+            [("etc", "/etc"), ("etc/own", "/etc/own"), ("etc/own/file", "/etc/own/file")]
+        {
             let (disk, root) = disk();
             chown(disk.path().join(place), Some(1234), None).unwrap();
             let error = read(&root, "/etc/own/file").unwrap_err();
@@ -330,7 +363,9 @@ mod tests {
         symlink("own/file", disk.path().join("etc/link")).unwrap();
         assert_eq!(read(&root, "/etc/link").as_deref(), Ok("text"));
         lchown(disk.path().join("etc/link"), Some(1234), None).unwrap();
-        assert!(read(&root, "/etc/link").unwrap_err().starts_with("/etc/link: belongs to user 1234"));
+        assert!(
+            read(&root, "/etc/link").unwrap_err().starts_with("/etc/link: belongs to user 1234")
+        );
     }
 
     #[test]
@@ -344,9 +379,14 @@ mod tests {
         assert_eq!(read(&root, "/etc/up").as_deref(), Ok("text"));
         assert_eq!(root.real_folder(Path::new("/absolute")).unwrap(), Path::new("/etc/own"));
         assert_eq!(root.real_folder(Path::new("/")).unwrap(), Path::new("/"));
-        assert_eq!(read(&root, "/etc/dangling").unwrap_err(), "/etc/dangling: is a symlink to nowhere, which does not exist");
+        assert_eq!(
+            read(&root, "/etc/dangling").unwrap_err(),
+            "/etc/dangling: is a symlink to nowhere, which does not exist"
+        );
         assert_eq!(read(&root, "/loop").unwrap_err(), "/loop: is a symlink that leads in a circle");
-        assert!(root.read_trusted(&AbsolutePath::constant("/etc/none"), 9).unwrap_err().is_not_found());
+        assert!(
+            root.read_trusted(&AbsolutePath::constant("/etc/none"), 9).unwrap_err().is_not_found()
+        );
         assert_eq!(read(&root, "/etc/own").unwrap_err(), "/etc/own: is a folder, not a file");
         mode(&disk, "etc/own", 0o777);
         for path in ["/absolute/file", "/etc/up"] {
@@ -366,12 +406,31 @@ mod tests {
         symlink("loop", disk.path().join("loop")).unwrap();
         let text = |fd: Result<OwnedFd, Errno>| {
             let mut text = String::new();
-            fd.map(|fd| File::from(fd).read_to_string(&mut text).map_or(Err(Errno::EISDIR), |_| Ok(text)))?
+            fd.map(|fd| {
+                File::from(fd).read_to_string(&mut text).map_or(Err(Errno::EISDIR), |_| Ok(text))
+            })?
         };
-        let cases =
-            ["/etc/own/file", "/etc/absolute", "/etc/own/up", "/folder/file", "/folder/up", "/folder", "/", "/none", "/dangling", "/loop"];
-        for path in cases.iter().chain(&["/etc/own/file/below", "/secret/..", "/none/../secret", "/folder/../absolute"]) {
-            let by = |open: fn(&Root, &Path, OFlag) -> Result<OwnedFd, Errno>| text(open(&root, Path::new(path), OFlag::O_RDONLY));
+        let cases = [
+            "/etc/own/file",
+            "/etc/absolute",
+            "/etc/own/up",
+            "/folder/file",
+            "/folder/up",
+            "/folder",
+            "/",
+            "/none",
+            "/dangling",
+            "/loop",
+        ];
+        for path in cases.iter().chain(&[
+            "/etc/own/file/below",
+            "/secret/..",
+            "/none/../secret",
+            "/folder/../absolute",
+        ]) {
+            let by = |open: fn(&Root, &Path, OFlag) -> Result<OwnedFd, Errno>| {
+                text(open(&root, Path::new(path), OFlag::O_RDONLY))
+            };
             assert_eq!(by(Root::open_by_steps), by(Root::open_at), "{path}");
         }
         for path in ["/", "/folder", "/etc/own", "/etc/own/file", "/dangling"] {
@@ -423,7 +482,10 @@ mod tests {
             ("/home/alice/hard", "has 3 names (hard links)"),
         ] {
             let file = AbsolutePath::new(file).unwrap();
-            assert!(root.read(&file, 9).is_ok(), "{file}: nobody has said that it is in anybody's hands");
+            assert!(
+                root.read(&file, 9).is_ok(),
+                "{file}: nobody has said that it is in anybody's hands"
+            );
             root.be_wary_of([&file]);
             for wary in [&root, &root.again().unwrap()] {
                 let error = wary.read(&file, 9).unwrap_err().to_string();
@@ -434,6 +496,11 @@ mod tests {
         assert!(root.folder(Path::new("/home/alice/deep")).is_ok());
         fs::rename(at("home/alice/deep"), at("home/alice/away")).unwrap();
         symlink("/etc/own", at("home/alice/deep")).unwrap();
-        assert!(root.folder(Path::new("/home/alice/deep")).unwrap_err().to_string().contains("is a symlink"));
+        assert!(
+            root.folder(Path::new("/home/alice/deep"))
+                .unwrap_err()
+                .to_string()
+                .contains("is a symlink")
+        );
     }
 }

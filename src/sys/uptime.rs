@@ -19,12 +19,14 @@ pub fn uptime(root: &Root) -> Result<Uptime, FileError> {
         None => root.read(&path, 64)?,
     };
     let boot = BootId(String::from_utf8_lossy(content.bytes.expose()).trim().to_owned());
-    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map_err(|e| FileError::from_errno("/proc/uptime", "know", e))?;
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME)
+        .map_err(|e| FileError::from_errno("/proc/uptime", "know", e))?;
     Ok(Uptime { boot, since_boot: Duration::from(now) })
 }
 
-/// Where the whole machine is a container, its start has an identity of its own by a mount over this file. A unit with a /proc of its own
-/// does not have that mount: what it takes note of would be of another start than what everybody else sees.
+/// Where the whole machine is a container, its start has an identity of its own by a mount over
+/// this file. A unit with a /proc of its own does not have that mount: what it takes note of would
+/// be of another start than what everybody else sees.
 fn as_pid_1_sees(root: &Root, path: &AbsolutePath) -> Option<FileContent> {
     let first = root.is_host().then(|| Root::open(Path::new("/proc/1/root")).ok())??;
     first.read(path, 64).ok()

@@ -20,7 +20,8 @@ impl Authority {
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+        params.key_usages =
+            vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
         let key = rcgen::KeyPair::generate().unwrap();
         let key_pem = key.serialize_pem();
         let made = match by {
@@ -38,7 +39,10 @@ impl Authority {
 
 /// The authority of a node, from its own files.
 pub fn authority(node: &Node, certificate: &str, key: &str) -> (Certificate, PrivateKey) {
-    (certificates(&node.read(certificate)).unwrap().remove(0), PrivateKey::from_pem(&node.read(key)).unwrap())
+    (
+        certificates(&node.read(certificate)).unwrap().remove(0),
+        PrivateKey::from_pem(&node.read(key)).unwrap(),
+    )
 }
 
 /// Gives the authority `ca` another life: same key, same name.
@@ -52,21 +56,32 @@ fn redate_ca(node: &Node, days_left: i64) {
 fn an_expired_authority_signs_nothing() {
     let node = Node::due();
     redate_ca(&node, -5);
-    Expected { code: PARTLY, left: OF_CA, says: &["ca.crt expired", "ago: nothing is signed with it"] }.of("expired", &node);
+    Expected {
+        code: PARTLY,
+        left: OF_CA,
+        says: &["ca.crt expired", "ago: nothing is signed with it"],
+    }
+    .of("expired", &node);
 }
 
 #[test]
 fn an_authority_that_is_not_yet_valid_signs_nothing() {
     let node = Node::due();
     redate_ca(&node, 365 + 30);
-    Expected { code: PARTLY, left: OF_CA, says: &["ca.crt is not valid before", "is the clock right?"] }.of("not yet valid", &node);
+    Expected {
+        code: PARTLY,
+        left: OF_CA,
+        says: &["ca.crt is not valid before", "is the clock right?"],
+    }
+    .of("not yet valid", &node);
 }
 
 #[test]
 fn an_authority_that_is_not_there_signs_nothing() {
     let node = Node::due();
     node.remove(CA_CRT);
-    Expected { code: PARTLY, left: OF_CA, says: &["/etc/kubernetes/pki/ca.crt does not exist"] }.of("absent", &node);
+    Expected { code: PARTLY, left: OF_CA, says: &["/etc/kubernetes/pki/ca.crt does not exist"] }
+        .of("absent", &node);
 }
 
 #[test]
@@ -83,12 +98,19 @@ fn an_intermediate_authority_signs_only_when_its_file_leads_to_the_root() {
     let intermediate = Authority::new("intermediate", Some(&root));
     let (own, above) = (intermediate.certificate.to_pem(), root.certificate.to_pem());
     let left: &[&str] = &["front-proxy-client"];
-    let reason = "CN=intermediate is an intermediate authority, issued by CN=root, whose certificate is not in the file";
-    let alone = Expected { code: PARTLY, left, says: &["/etc/kubernetes/pki/front-proxy-ca.crt: ", reason] };
+    let reason = "CN=intermediate is an intermediate authority, issued by CN=root, whose \
+        certificate is not in the file";
+    let alone = Expected {
+        code: PARTLY,
+        left,
+        says: &["/etc/kubernetes/pki/front-proxy-ca.crt: ", reason],
+    };
     let led = Expected { code: FINE, left: &[], says: &["front-proxy-client"] };
-    for (case, file, expected) in
-        [("alone", own.clone(), &alone), ("root behind it", own.clone() + &above, &led), ("root before it", above + &own, &led)]
-    {
+    for (case, file, expected) in [
+        ("alone", own.clone(), &alone),
+        ("root behind it", own.clone() + &above, &led),
+        ("root before it", above + &own, &led),
+    ] {
         let node = Node::due();
         node.sign_with("front-proxy-client", &intermediate.certificate, &intermediate.key, 10);
         node.write(FRONT_CA_CRT, file);
@@ -101,7 +123,10 @@ fn an_intermediate_authority_signs_only_when_its_file_leads_to_the_root() {
 fn a_leafs_certificate_in_an_authoritys_place_signs_nothing() {
     let node = Node::due();
     for kind in ["crt", "key"] {
-        node.write(&format!("{PKI}/front-proxy-ca.{kind}"), node.read(&format!("{PKI}/apiserver.{kind}")));
+        node.write(
+            &format!("{PKI}/front-proxy-ca.{kind}"),
+            node.read(&format!("{PKI}/apiserver.{kind}")),
+        );
     }
     let says = &["/etc/kubernetes/pki/front-proxy-ca.crt: CN=kube-apiserver is no CA certificate"];
     Expected { code: PARTLY, left: &["front-proxy-client"], says }.of("a leaf", &node);

@@ -16,8 +16,18 @@ fn a_wrong_configuration_is_told_with_file_line_and_key_and_nothing_is_done() {
             b"# ours\n[renewal]\nrenew_befor = \"20d\"\n",
             &["/etc/kubecertd/kubecertd.toml:3:1", "renew_befor", "did you mean `renew_before`?"],
         ),
-        ("a typo in a table", FILE, b"[renewl]\n", &["/etc/kubecertd/kubecertd.toml:1:", "renewl", "did you mean `renewal`?"]),
-        ("a wrong value", FILE, b"[renewal]\nrenew_before = \"soon\"\n", &["/etc/kubecertd/kubecertd.toml:2:", "renew_before", "soon"]),
+        (
+            "a typo in a table",
+            FILE,
+            b"[renewl]\n",
+            &["/etc/kubecertd/kubecertd.toml:1:", "renewl", "did you mean `renewal`?"],
+        ),
+        (
+            "a wrong value",
+            FILE,
+            b"[renewal]\nrenew_before = \"soon\"\n",
+            &["/etc/kubecertd/kubecertd.toml:2:", "renew_before", "soon"],
+        ),
         ("no TOML", FILE, b"renew_before: 20d\n", &["/etc/kubecertd/kubecertd.toml:1:"]),
         (
             "a typo in a drop-in",
@@ -25,14 +35,28 @@ fn a_wrong_configuration_is_told_with_file_line_and_key_and_nothing_is_done() {
             b"\n[backups]\nkep = 3\n",
             &["/etc/kubecertd/kubecertd.d/50-own.toml:3:1", "kep", "did you mean `keep`?"],
         ),
-        ("a contradiction", FILE, b"[renewal]\nurgent_before = \"30d\"\n", &["urgent_before", "30d", "/etc/kubecertd/kubecertd.toml:2"]),
+        (
+            "a contradiction",
+            FILE,
+            b"[renewal]\nurgent_before = \"30d\"\n",
+            &["urgent_before", "30d", "/etc/kubecertd/kubecertd.toml:2"],
+        ),
         (
             "an unknown profile",
             FILE,
             b"profile = \"kubeadmin\"\n",
-            &["profile = \"kubeadmin\"", "/etc/kubecertd/kubecertd.toml:1", "there is no such profile"],
+            &[
+                "profile = \"kubeadmin\"",
+                "/etc/kubecertd/kubecertd.toml:1",
+                "there is no such profile",
+            ],
         ),
-        ("no text", FILE, b"profile = \"\xff\"\n", &["/etc/kubecertd/kubecertd.toml: is not UTF-8 text"]),
+        (
+            "no text",
+            FILE,
+            b"profile = \"\xff\"\n",
+            &["/etc/kubecertd/kubecertd.toml: is not UTF-8 text"],
+        ),
         (
             "an unknown authority",
             FILE,
@@ -59,11 +83,21 @@ fn a_configuration_that_cannot_be_read_is_not_taken_for_none() {
 
 fn is_refused(case: &str, node: &Node, says: &[&str]) {
     let before = node.snapshot();
-    for command in [&["check"][..], &["renew"], &["renew", "--dry-run"], &["config", "check"], &["config", "show"]] {
+    for command in [
+        &["check"][..],
+        &["renew"],
+        &["renew", "--dry-run"],
+        &["config", "check"],
+        &["config", "show"],
+    ] {
         let run = node.run(command);
         assert_eq!(run.code, CONFIGURATION, "{case}: {command:?}: {}", run.text);
         for said in says {
-            assert!(run.text.contains(said), "{case}: {command:?}: {said:?} is not in:\n{}", run.text);
+            assert!(
+                run.text.contains(said),
+                "{case}: {command:?}: {said:?} is not in:\n{}",
+                run.text
+            );
         }
     }
     unchanged(case, &before, &node.snapshot());
@@ -83,7 +117,11 @@ fn a_manifest_that_cannot_be_read_is_told_and_the_usual_paths_are_taken() {
         spoil(&node.path(MANIFEST));
         node.settle();
         let check = node.run(&["check"]);
-        assert!(check.text.contains("etcd.yaml") && check.text.contains(reason), "{case}: {}", check.text);
+        assert!(
+            check.text.contains("etcd.yaml") && check.text.contains(reason),
+            "{case}: {}",
+            check.text
+        );
         Expected { code: FINE, left: &[], says: &["etcd/server"] }.of(case, &node);
     }
 }

@@ -15,7 +15,10 @@ impl Disk {
     fn mount(folder: &Path, size: &str) -> Option<Self> {
         fs::create_dir_all(folder).unwrap();
         let options = format!("size={size},mode=755");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder).output();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(folder)
+            .output();
         if mounted.is_ok_and(|output| output.status.success()) {
             return Some(Self(folder.to_owned()));
         }
@@ -25,7 +28,9 @@ impl Disk {
 
     fn remount(&self, how: &str) {
         let option = format!("remount,{how}");
-        assert!(Command::new("mount").args(["-o", &option]).arg(&self.0).status().unwrap().success());
+        assert!(
+            Command::new("mount").args(["-o", &option]).arg(&self.0).status().unwrap().success()
+        );
     }
 
     /// Leaves no room for even one more file.
@@ -50,7 +55,10 @@ impl Drop for Disk {
 fn kept(case: &str, before: &Snapshot, after: &Snapshot) {
     let outside = |snapshot: &Snapshot| {
         // Folders have new times when a file was staged in them and removed again.
-        let files = snapshot.0.iter().filter(|(path, entry)| !entry.is_folder() && !path.starts_with(STATE));
+        let files = snapshot
+            .0
+            .iter()
+            .filter(|(path, entry)| !entry.is_folder() && !path.starts_with(STATE));
         Snapshot(files.map(|(path, entry)| (path.clone(), entry.clone())).collect())
     };
     unchanged(case, &outside(before), &outside(after));
@@ -68,7 +76,11 @@ fn on_a_read_only_disk_nothing_happens_and_afterwards_everything_is_renewed() {
     assert_eq!(check.code, ATTENTION, "{}", check.text);
     let renew = node.run(&["renew"]);
     assert_eq!(renew.code, FAILED, "{}", renew.text);
-    assert!(renew.text.contains("/var") && renew.text.contains("Read-only file system"), "{}", renew.text);
+    assert!(
+        renew.text.contains("/var") && renew.text.contains("Read-only file system"),
+        "{}",
+        renew.text
+    );
     unchanged("read-only", &before, &node.snapshot());
     disk.remount("rw");
     Expected { code: FINE, left: &[], says: &["apiserver"] }.of("writable again", &node);
@@ -83,8 +95,17 @@ fn with_a_read_only_configuration_folder_nothing_happens_and_afterwards_everythi
     disk.remount("ro");
     let renew = node.run(&["renew"]);
     assert_eq!(renew.code, FAILED, "{}", renew.text);
-    assert_eq!(renew.text.matches("Read-only file system").count(), node.ours().len(), "{}", renew.text);
-    assert!(renew.text.contains("/etc/kubernetes/pki/") && renew.text.contains("apiserver.crt"), "{}", renew.text);
+    assert_eq!(
+        renew.text.matches("Read-only file system").count(),
+        node.ours().len(),
+        "{}",
+        renew.text
+    );
+    assert!(
+        renew.text.contains("/etc/kubernetes/pki/") && renew.text.contains("apiserver.crt"),
+        "{}",
+        renew.text
+    );
     kept("read-only", &before, &node.snapshot());
     disk.remount("rw");
     Expected { code: FINE, left: &[], says: &["apiserver"] }.of("writable again", &node);
@@ -108,10 +129,15 @@ fn on_a_full_disk_nothing_happens_and_afterwards_everything_is_renewed() {
         let renew = node.run(&["renew"]);
         assert_eq!(renew.code, FAILED, "{case}: {}", renew.text);
         let named = if case == "first" { "/var/lib/kubecertd/journal" } else { "apiserver.crt" };
-        assert!(renew.text.contains(named) && renew.text.contains("No space left on device"), "{case}: {}", renew.text);
+        assert!(
+            renew.text.contains(named) && renew.text.contains("No space left on device"),
+            "{case}: {}",
+            renew.text
+        );
         kept(case, &before, &node.snapshot());
         disk.free();
-        Expected { code: FINE, left: &[], says: &["apiserver"] }.of(&format!("{case}: with room again"), &node);
+        Expected { code: FINE, left: &[], says: &["apiserver"] }
+            .of(&format!("{case}: with room again"), &node);
     }
 }
 
@@ -133,12 +159,18 @@ fn without_room_for_a_backup_only_what_has_no_time_left_and_loses_nothing_is_ren
     let renew = node.run(&["renew"]);
     assert_eq!(renew.code, PARTLY, "{}", renew.text);
     assert_eq!(generations(), whole_ones, "half a backup was left");
-    assert!(renew.text.contains("no backup could be made, so nothing was replaced"), "{}", renew.text);
+    assert!(
+        renew.text.contains("no backup could be made, so nothing was replaced"),
+        "{}",
+        renew.text
+    );
     assert!(renew.text.contains("No space left on device"), "{}", renew.text);
     assert_eq!(node.text(FRONT_KEY), KEY, "{}", renew.text);
     assert_ne!(node.certificate("admin.conf").serial, before.serial);
     let after = node.snapshot();
-    for (path, old) in snapshot.0.iter().filter(|(path, old)| old.is_file() && path.starts_with("etc") && !path.ends_with("admin.conf")) {
+    for (path, old) in snapshot.0.iter().filter(|(path, old)| {
+        old.is_file() && path.starts_with("etc") && !path.ends_with("admin.conf")
+    }) {
         assert_eq!(after.0.get(path), Some(old), "{}", path.display());
     }
     nothing_left_behind("no backup", &after);
@@ -189,9 +221,17 @@ fn a_file_that_may_not_be_read_costs_its_credential_alone() {
 fn a_state_folder_that_cannot_be_used_stops_the_pass_before_anything_is_touched() {
     type Spoil = fn(&Node);
     let cases: [(&str, Spoil, &str); 3] = [
-        ("a file", |node| node.write(STATE, "here"), "/var/lib/kubecertd: cannot open: Not a directory"),
+        (
+            "a file",
+            |node| node.write(STATE, "here"),
+            "/var/lib/kubecertd: cannot open: Not a directory",
+        ),
         ("its parent is a file", |node| node.write("var/lib", "here"), "/var/lib"),
-        ("the lock is a folder", |node| fs::create_dir_all(node.path(STATE).join("lock")).unwrap(), "/var/lib/kubecertd/lock: cannot open"),
+        (
+            "the lock is a folder",
+            |node| fs::create_dir_all(node.path(STATE).join("lock")).unwrap(),
+            "/var/lib/kubecertd/lock: cannot open",
+        ),
     ];
     for (case, spoil, reason) in cases {
         let node = Node::due();
@@ -210,5 +250,11 @@ fn a_journal_that_is_none_is_set_aside_and_told() {
     node.write(&format!("{STATE}/journal"), "to be written here later\n".repeat(9));
     let renew = node.run(&["renew"]);
     assert_eq!(renew.code, FINE, "{}", renew.text);
-    assert!(renew.text.contains("/var/lib/kubecertd/journal: is not a journal; it is set aside as journal.refused"), "{}", renew.text);
+    assert!(
+        renew.text.contains(
+            "/var/lib/kubecertd/journal: is not a journal; it is set aside as journal.refused"
+        ),
+        "{}",
+        renew.text
+    );
 }

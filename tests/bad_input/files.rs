@@ -13,8 +13,16 @@ fn a_leaf_that_cannot_be_read_costs_itself_alone() {
 #[test]
 fn a_leaf_that_is_none_costs_itself_alone() {
     const WRONG: &[Way] = &[
-        ("a key", |path| fs::write(path, KEY).unwrap(), "the file holds no CERTIFICATE block, but PRIVATE KEY"),
-        ("garbage in armour", |path| fs::write(path, armoured("CERTIFICATE")).unwrap(), "certificate 1 of the file can't be read"),
+        (
+            "a key",
+            |path| fs::write(path, KEY).unwrap(),
+            "the file holds no CERTIFICATE block, but PRIVATE KEY",
+        ),
+        (
+            "garbage in armour",
+            |path| fs::write(path, armoured("CERTIFICATE")).unwrap(),
+            "certificate 1 of the file can't be read",
+        ),
     ];
     let says = &["there is no backup of it", "kubeadm init phase certs"];
     each(&[NOT_PEM, WRONG], APISERVER_CRT, &Expected { code: PARTLY, left: &["apiserver"], says });
@@ -32,26 +40,49 @@ fn a_leafs_key_that_is_none_is_made_anew_and_the_old_file_kept_in_the_backup() {
 
 #[test]
 fn an_authority_that_cannot_be_read_costs_what_it_signs() {
-    each(&[UNREADABLE], CA_CRT, &Expected { code: PARTLY, left: OF_CA, says: &["its authority ca"] });
+    each(
+        &[UNREADABLE],
+        CA_CRT,
+        &Expected { code: PARTLY, left: OF_CA, says: &["its authority ca"] },
+    );
 }
 
 #[test]
 fn an_authority_that_is_none_costs_what_it_signs() {
-    const WRONG: &[Way] = &[("a key", |path| fs::write(path, KEY).unwrap(), "the file holds no CERTIFICATE block, but PRIVATE KEY")];
-    each(&[NOT_PEM, WRONG], CA_CRT, &Expected { code: PARTLY, left: OF_CA, says: &["its authority ca"] });
+    const WRONG: &[Way] = &[(
+        "a key",
+        |path| fs::write(path, KEY).unwrap(),
+        "the file holds no CERTIFICATE block, but PRIVATE KEY",
+    )];
+    each(
+        &[NOT_PEM, WRONG],
+        CA_CRT,
+        &Expected { code: PARTLY, left: OF_CA, says: &["its authority ca"] },
+    );
 }
 
 #[test]
 fn an_authoritys_key_that_cannot_be_read_costs_what_it_signs() {
-    each(&[UNREADABLE], CA_KEY, &Expected { code: PARTLY, left: OF_CA, says: &["its authority ca"] });
+    each(
+        &[UNREADABLE],
+        CA_KEY,
+        &Expected { code: PARTLY, left: OF_CA, says: &["its authority ca"] },
+    );
 }
 
 #[test]
 fn an_authoritys_key_that_is_none_or_another_ones_costs_what_it_signs() {
-    const WRONG: &[Way] =
-        &[("another authority's", |path| fs::write(path, KEY).unwrap(), "the key fits no certificate in /etc/kubernetes/pki/ca.crt")];
+    const WRONG: &[Way] = &[(
+        "another authority's",
+        |path| fs::write(path, KEY).unwrap(),
+        "the key fits no certificate in /etc/kubernetes/pki/ca.crt",
+    )];
     // Not the first of them, which is said of a leaf.
-    each(&[NOT_PEM, WRONG, &WRONG_KEYS[1..]], CA_KEY, &Expected { code: PARTLY, left: OF_CA, says: &["its authority ca"] });
+    each(
+        &[NOT_PEM, WRONG, &WRONG_KEYS[1..]],
+        CA_KEY,
+        &Expected { code: PARTLY, left: OF_CA, says: &["its authority ca"] },
+    );
 }
 
 #[test]

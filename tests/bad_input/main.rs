@@ -1,9 +1,16 @@
-//! Bad input: whatever is wrong with one file, the program says which and why, loses nothing, and renews everything
-//! else. The real program runs on a node where everything is due and one thing is broken.
+//! Bad input: whatever is wrong with one file, the program says which and why, loses nothing, and
+//! renews everything else. The real program runs on a node where everything is due and one thing is
+//! broken.
 //!
-//! What every such case has to fulfil stands in [`Expected::of`]; the cases say what is broken, what that costs, and
-//! what is said about it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
+//! What every such case has to fulfil stands in [`Expected::of`]; the cases say what is broken,
+//! what that costs, and what is said about it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
 #![allow(clippy::disallowed_methods, reason = "tests break files on purpose, and ask openssl")]
 
 #[path = "../common/mod.rs"]
@@ -41,8 +48,14 @@ const ADMIN: &str = "etc/kubernetes/admin.conf";
 const SCHEDULER: &str = "etc/kubernetes/scheduler.conf";
 
 /// What the authority `ca` signs.
-const OF_CA: &[&str] =
-    &["admin.conf", "apiserver", "apiserver-kubelet-client", "controller-manager.conf", "scheduler.conf", "super-admin.conf"];
+const OF_CA: &[&str] = &[
+    "admin.conf",
+    "apiserver",
+    "apiserver-kubelet-client",
+    "controller-manager.conf",
+    "scheduler.conf",
+    "super-admin.conf",
+];
 
 /// The exit codes of `renew`.
 const FINE: i32 = 0;
@@ -63,8 +76,9 @@ struct Expected<'e> {
 }
 
 impl Expected<'_> {
-    /// `check` says what is wrong, and changes nothing at all; `renew` says it too, renews the rest, loses nothing, and
-    /// leaves nothing lying about; and a second `renew` changes nothing any more.
+    /// `check` says what is wrong, and changes nothing at all; `renew` says it too, renews the
+    /// rest, loses nothing, and leaves nothing lying about; and a second `renew` changes nothing
+    /// any more.
     fn of(&self, case: &str, node: &Node) {
         node.rest();
         let before = node.snapshot();
@@ -86,7 +100,11 @@ impl Expected<'_> {
         self.others_untouched(case, node, &new, &before, &after);
         nothing_is_lost(case, node, &before, &after);
         nothing_left_behind(case, &after);
-        assert_eq!(node.run(&["renew"]).code, if self.code == FINE { FINE } else { FAILED }, "{case}: the second time");
+        assert_eq!(
+            node.run(&["renew"]).code,
+            if self.code == FINE { FINE } else { FAILED },
+            "{case}: the second time"
+        );
         unchanged(&format!("{case}: the second time"), &after, &node.snapshot());
     }
 
@@ -96,8 +114,15 @@ impl Expected<'_> {
         }
     }
 
-    /// Every credential that is not left has a new certificate that its authority signed, for a key that fits.
-    fn renewed(&self, case: &str, node: &Node, serials: &BTreeSet<String>, whole: &BTreeMap<String, Stored>) {
+    /// Every credential that is not left has a new certificate that its authority signed, for a key
+    /// that fits.
+    fn renewed(
+        &self,
+        case: &str,
+        node: &Node,
+        serials: &BTreeSet<String>,
+        whole: &BTreeMap<String, Stored>,
+    ) {
         let authorities = node.observed().catalog.authorities;
         for credential in node.ours() {
             let name = credential.name.as_str();
@@ -107,21 +132,42 @@ impl Expected<'_> {
             let stored = whole.get(name).unwrap_or_else(|| panic!("{case}: {name} is not whole"));
             let leaf = &stored.certificate;
             assert!(!serials.contains(&leaf.serial.to_string()), "{case}: {name} is not renewed");
-            let authority = authorities.iter().find(|one| Some(&one.name) == credential.authority.as_ref()).unwrap();
+            let authority = authorities
+                .iter()
+                .find(|one| Some(&one.name) == credential.authority.as_ref())
+                .unwrap();
             let issuers = certificates(&node.read(below(authority.certificate.as_path()))).unwrap();
-            assert!(issuers.iter().any(|issuer| leaf.is_signed_by(issuer)), "{case}: {name} is signed by another");
-            assert!(leaf.is_valid_at(now()) && leaf.not_after > now().plus(days(300)), "{case}: {name} ends {}", leaf.not_after);
+            assert!(
+                issuers.iter().any(|issuer| leaf.is_signed_by(issuer)),
+                "{case}: {name} is signed by another"
+            );
+            assert!(
+                leaf.is_valid_at(now()) && leaf.not_after > now().plus(days(300)),
+                "{case}: {name} ends {}",
+                leaf.not_after
+            );
         }
     }
 
-    /// What does not belong to a renewed credential is the same file as before; what does has its old mode and owner.
-    fn others_untouched(&self, case: &str, node: &Node, whole: &BTreeMap<String, Stored>, before: &Snapshot, after: &Snapshot) {
+    /// What does not belong to a renewed credential is the same file as before; what does has its
+    /// old mode and owner.
+    fn others_untouched(
+        &self,
+        case: &str,
+        node: &Node,
+        whole: &BTreeMap<String, Stored>,
+        before: &Snapshot,
+        after: &Snapshot,
+    ) {
         let renewed = whole.iter().filter(|(name, _)| !self.left.contains(&name.as_str()));
-        let replaced: BTreeSet<PathBuf> =
-            renewed.flat_map(|(_, stored)| stored.form.sources()).map(|source| real(node, below(source.path.as_path()))).collect();
+        let replaced: BTreeSet<PathBuf> = renewed
+            .flat_map(|(_, stored)| stored.form.sources())
+            .map(|source| real(node, below(source.path.as_path())))
+            .collect();
         for (path, old) in &before.0 {
             let state = path.starts_with(STATE);
-            let new = after.0.get(path).unwrap_or_else(|| panic!("{case}: {} is gone", path.display()));
+            let new =
+                after.0.get(path).unwrap_or_else(|| panic!("{case}: {} is gone", path.display()));
             let same = match () {
                 () if old.is_folder() => new.mode == old.mode,
                 () if replaced.contains(path) => (new.mode, new.owner) == (old.mode, old.owner),
@@ -138,7 +184,11 @@ fn below(path: &Path) -> &str {
 
 /// Where a file of the node really is.
 fn real(node: &Node, file: &str) -> PathBuf {
-    fs::canonicalize(node.path(file)).unwrap().strip_prefix(fs::canonicalize(node.root()).unwrap()).unwrap().to_owned()
+    fs::canonicalize(node.path(file))
+        .unwrap()
+        .strip_prefix(fs::canonicalize(node.root()).unwrap())
+        .unwrap()
+        .to_owned()
 }
 
 fn unchanged(case: &str, before: &Snapshot, after: &Snapshot) {
@@ -149,9 +199,16 @@ fn unchanged(case: &str, before: &Snapshot, after: &Snapshot) {
 /// Whatever a file held is still there or in a backup.
 fn nothing_is_lost(case: &str, node: &Node, before: &Snapshot, after: &Snapshot) {
     let backups = node.backups();
-    for (path, old) in before.0.iter().filter(|(path, old)| old.is_file() && !path.starts_with(STATE)) {
-        let same = after.0.get(path).is_some_and(|new| new.content == old.content && new.size == old.size);
-        assert!(same || backups.contains(&old.content), "{case}: what {} held is lost", path.display());
+    for (path, old) in
+        before.0.iter().filter(|(path, old)| old.is_file() && !path.starts_with(STATE))
+    {
+        let same =
+            after.0.get(path).is_some_and(|new| new.content == old.content && new.size == old.size);
+        assert!(
+            same || backups.contains(&old.content),
+            "{case}: what {} held is lost",
+            path.display()
+        );
     }
 }
 
@@ -166,7 +223,10 @@ fn nothing_left_behind(case: &str, after: &Snapshot) {
 fn no_key_is_shown(case: &str, text: &str, files: &Snapshot) {
     for (path, file) in &files.0 {
         let content = String::from_utf8_lossy(&file.content);
-        let long = content.split_ascii_whitespace().filter(|word| !word.contains(['-', ','])).filter_map(|word| word.get(..60));
+        let long = content
+            .split_ascii_whitespace()
+            .filter(|word| !word.contains(['-', ',']))
+            .filter_map(|word| word.get(..60));
         for word in long {
             assert!(!text.contains(word), "{case}: {} is shown in:\n{text}", path.display());
         }

@@ -18,7 +18,11 @@ fn looking_writes_nothing() {
         ];
         for look in looks {
             let run = node.run(look);
-            assert!(run.code == FINE || (run.code == ATTENTION && look[0] == "check"), "{case}: {look:?}: {}", run.text);
+            assert!(
+                run.code == FINE || (run.code == ATTENTION && look[0] == "check"),
+                "{case}: {look:?}: {}",
+                run.text
+            );
             unchanged(&format!("{case}: {look:?}"), &before, &node.snapshot());
         }
         assert!(!node.path("var").exists(), "{case}: a state folder was made");

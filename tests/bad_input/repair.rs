@@ -19,14 +19,19 @@ fn what_is_missing_and_has_no_backup_is_an_error() {
         (
             "apiserver",
             &[APISERVER_CRT],
-            &["/etc/kubernetes/pki/apiserver.crt: does not exist, and its key /etc/kubernetes/pki/apiserver.key does"],
+            &["/etc/kubernetes/pki/apiserver.crt: does not exist, and its key \
+                 /etc/kubernetes/pki/apiserver.key does"],
         ),
         (
             "apiserver",
             &[APISERVER_CRT, APISERVER_KEY],
             &["/etc/kubernetes/pki/apiserver.crt does not exist, and kube-apiserver.yaml names it"],
         ),
-        ("scheduler.conf", &[SCHEDULER], &["/etc/kubernetes/scheduler.conf does not exist, and kube-scheduler.yaml names it"]),
+        (
+            "scheduler.conf",
+            &[SCHEDULER],
+            &["/etc/kubernetes/scheduler.conf does not exist, and kube-scheduler.yaml names it"],
+        ),
     ];
     for (name, files, says) in missing {
         let node = Node::due();
@@ -40,8 +45,18 @@ fn what_is_missing_and_has_no_backup_is_an_error() {
 fn what_is_missing_or_damaged_is_repaired_from_a_backup() {
     type Damage = fn(&Node);
     let cases: [(&str, &str, Damage, &str); 6] = [
-        ("apiserver", "certificate missing", |node| node.remove(APISERVER_CRT), "apiserver.crt: does not exist"),
-        ("apiserver", "certificate damaged", |node| node.write(APISERVER_CRT, [0; 782]), "apiserver.crt: the file is not text"),
+        (
+            "apiserver",
+            "certificate missing",
+            |node| node.remove(APISERVER_CRT),
+            "apiserver.crt: does not exist",
+        ),
+        (
+            "apiserver",
+            "certificate damaged",
+            |node| node.write(APISERVER_CRT, [0; 782]),
+            "apiserver.crt: the file is not text",
+        ),
         (
             "apiserver",
             "both missing",
@@ -54,8 +69,18 @@ fn what_is_missing_or_damaged_is_repaired_from_a_backup() {
             |node| [APISERVER_CRT, APISERVER_KEY].iter().for_each(|file| node.write(file, "")),
             "the file is empty",
         ),
-        ("scheduler.conf", "kubeconfig missing", |node| node.remove(SCHEDULER), "scheduler.conf does not exist"),
-        ("admin.conf", "kubeconfig damaged", |node| node.write(ADMIN, "kind: Config\n"), "admin.conf: it has no users"),
+        (
+            "scheduler.conf",
+            "kubeconfig missing",
+            |node| node.remove(SCHEDULER),
+            "scheduler.conf does not exist",
+        ),
+        (
+            "admin.conf",
+            "kubeconfig damaged",
+            |node| node.write(ADMIN, "kind: Config\n"),
+            "admin.conf: it has no users",
+        ),
     ];
     for (name, case, damage, reason) in cases {
         let node = Node::due();
@@ -63,9 +88,14 @@ fn what_is_missing_or_damaged_is_repaired_from_a_backup() {
         let before = node.certificate(name);
         node.age_all(10);
         damage(&node);
-        Expected { code: FINE, left: &[], says: &[reason, "serves to issue it anew"] }.of(case, &node);
+        Expected { code: FINE, left: &[], says: &[reason, "serves to issue it anew"] }
+            .of(case, &node);
         let after = node.certificate(name);
-        assert_eq!((after.subject, after.dns_names, after.ip_addresses), (before.subject, before.dns_names, before.ip_addresses), "{case}");
+        assert_eq!(
+            (after.subject, after.dns_names, after.ip_addresses),
+            (before.subject, before.dns_names, before.ip_addresses),
+            "{case}"
+        );
     }
 }
 
@@ -76,5 +106,10 @@ fn files_that_a_kubeconfig_refers_to_are_repaired_from_a_backup_too() {
     assert_eq!(node.run(&["renew"]).code, FINE);
     node.age_all(10);
     node.write("etc/kubernetes/pki/scheduler.crt", "");
-    Expected { code: FINE, left: &[], says: &["pki/scheduler.crt: the file is empty", "serves to issue it anew"] }.of("referenced", &node);
+    Expected {
+        code: FINE,
+        left: &[],
+        says: &["pki/scheduler.crt: the file is empty", "serves to issue it anew"],
+    }
+    .of("referenced", &node);
 }

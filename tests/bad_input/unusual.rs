@@ -15,8 +15,20 @@ use super::*;
 fn pem_in_unusual_forms_is_read_all_the_same() {
     const FORMS: &[Way] = &[
         ("CRLF", |path| with_text(path, |text| text.replace('\n', "\r\n")), ""),
-        ("text before", |path| with_text(path, |text| format!("Certificate:\n    Version: 3 (0x2)\nsubject=CN = x\n{text}")), ""),
-        ("text behind", |path| with_text(path, |text| format!("{text}\n# renewed by hand, Zoë\n")), ""),
+        (
+            "text before",
+            |path| {
+                with_text(path, |text| {
+                    format!("Certificate:\n    Version: 3 (0x2)\nsubject=CN = x\n{text}")
+                })
+            },
+            "",
+        ),
+        (
+            "text behind",
+            |path| with_text(path, |text| format!("{text}\n# renewed by hand, Zoë\n")),
+            "",
+        ),
         ("no line end", |path| with_text(path, |text| text.trim_end().to_owned()), ""),
         ("one long line", |path| with_text(path, one_line), ""),
     ];
@@ -37,7 +49,8 @@ fn one_line(pem: &str) -> String {
 
 #[test]
 fn parameters_before_a_key_are_passed_over() {
-    const PARAMETERS: &str = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
+    const PARAMETERS: &str =
+        "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
     for file in [APISERVER_KEY, CA_KEY] {
         let node = Node::due();
         node.write(file, PARAMETERS.to_owned() + &node.text(file));
@@ -50,13 +63,19 @@ fn a_kubeconfig_with_crlf_or_comments_keeps_every_other_byte() {
     type Reform = fn(&str) -> String;
     let reforms: [(&str, Reform); 3] = [
         ("CRLF", |text| text.replace('\n', "\r\n")),
-        ("comments", |text| text.replace("users:\n", "# the one and only — Zoë\nusers: # here\n\n")),
-        ("a block", |text| text.replace("client-certificate-data: ", "client-certificate-data: |-\n      ")),
+        ("comments", |text| {
+            text.replace("users:\n", "# the one and only — Zoë\nusers: # here\n\n")
+        }),
+        ("a block", |text| {
+            text.replace("client-certificate-data: ", "client-certificate-data: |-\n      ")
+        }),
     ];
     for (case, reform) in reforms {
         let node = Node::due();
         with_text(&node.path(ADMIN), reform);
-        let without = |text: String| -> Vec<String> { text.split('\n').filter(|line| line.len() < 300).map(str::to_owned).collect() };
+        let without = |text: String| -> Vec<String> {
+            text.split('\n').filter(|line| line.len() < 300).map(str::to_owned).collect()
+        };
         let before = without(node.text(ADMIN));
         Expected { code: FINE, left: &[], says: &["admin.conf"] }.of(case, &node);
         assert_eq!(without(node.text(ADMIN)), before, "{case}");
@@ -77,16 +96,24 @@ fn further_certificates_behind_a_leaf_are_kept() {
 fn a_bundle_keeps_its_order_and_its_further_certificates() {
     let (certificate, key) = (Node::due().text(FRONT_CRT), Node::due().text(FRONT_KEY));
     let further = Node::due().text(FRONT_CA_CRT);
-    for (case, content) in [("key first", format!("{key}{certificate}{further}")), ("key last", format!("{certificate}{further}{key}"))] {
+    for (case, content) in [
+        ("key first", format!("{key}{certificate}{further}")),
+        ("key last", format!("{certificate}{further}{key}")),
+    ] {
         let node = Node::due();
         node.write("etc/proxy.pem", content);
         node.write(
             "etc/kubecertd/kubecertd.toml",
-            "[[credential]]\nname = \"proxy\"\nauthority = \"front-proxy-ca\"\nbundle = \"/etc/proxy.pem\"\n",
+            "[[credential]]\nname = \"proxy\"\nauthority = \"front-proxy-ca\"\nbundle = \
+             \"/etc/proxy.pem\"\n",
         );
         Expected { code: FINE, left: &[], says: &["proxy"] }.of(case, &node);
         let text = node.text("etc/proxy.pem");
-        assert_eq!(text.find("PRIVATE KEY") < text.find("CERTIFICATE"), case == "key first", "{text}");
+        assert_eq!(
+            text.find("PRIVATE KEY") < text.find("CERTIFICATE"),
+            case == "key first",
+            "{text}"
+        );
         assert!(text.contains(&further));
     }
 }
@@ -111,7 +138,11 @@ fn a_pair_whose_two_files_are_one_keeps_both_halves() {
             symlink("apiserver.pem", node.path(APISERVER_KEY)).unwrap();
             let renew = node.run(&["renew"]);
             assert_eq!(renew.code, PARTLY, "{}", renew.text);
-            assert!(renew.text.contains("/etc/kubernetes/pki/apiserver.pem: both"), "{}", renew.text);
+            assert!(
+                renew.text.contains("/etc/kubernetes/pki/apiserver.pem: both"),
+                "{}",
+                renew.text
+            );
             assert_eq!(node.text("etc/kubernetes/pki/apiserver.pem"), both);
         }
     }
@@ -125,15 +156,25 @@ fn a_key_that_two_certificates_share_is_not_replaced_under_the_other_one() {
         let shared = PrivateKey::from_pem(&node.read(APISERVER_KEY)).unwrap();
         let client = node.certificate("apiserver-kubelet-client");
         let der = reissue(&client, &ca, &ca_key, &shared, &ending_in(200)).unwrap();
-        node.write(&format!("{PKI}/apiserver-kubelet-client.crt"), Certificate::from_der(&der).unwrap().to_pem());
+        node.write(
+            &format!("{PKI}/apiserver-kubelet-client.crt"),
+            Certificate::from_der(&der).unwrap().to_pem(),
+        );
         let own = format!("{PKI}/apiserver-kubelet-client.key");
         node.remove(&own);
         match case {
             "a symlink" => symlink("apiserver.key", node.path(&own)).unwrap(),
-            _ => node.edit("etc/kubernetes/manifests/kube-apiserver.yaml", "pki/apiserver-kubelet-client.key", "pki/apiserver.key"),
+            _ => node.edit(
+                "etc/kubernetes/manifests/kube-apiserver.yaml",
+                "pki/apiserver-kubelet-client.key",
+                "pki/apiserver.key",
+            ),
         }
         let left = &["apiserver", "apiserver-kubelet-client"];
-        let says = &["apiserver.key: apiserver-kubelet-client uses this file too, but not both files", "give each files of its own"];
+        let says = &[
+            "apiserver.key: apiserver-kubelet-client uses this file too, but not both files",
+            "give each files of its own",
+        ];
         Expected { code: PARTLY, left, says }.of(case, &node);
     }
 }
@@ -145,28 +186,53 @@ fn names_that_are_repeated_multi_valued_or_not_ascii_are_kept() {
     let openssl = |arguments: &str| openssl(folder.path(), arguments);
     let config = "[req]\nprompt=no\nstring_mask=utf8only\nutf8=yes\ndistinguished_name=n\n\
         [n]\n0.DC=com\n1.DC=example\nO=Zürich Käse\n0.OU=one\n1.OU=two\nCN=front\n+serialNumber=7\n\
-        [ca]\nbasicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign\nsubjectKeyIdentifier=hash\n\
-        [leaf]\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\nsubjectAltName=DNS:front,IP:10.0.0.1\n1.2.3.4.5=ASN1:UTF8String:own\n";
+        [ca]\nbasicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign\n\
+        subjectKeyIdentifier=hash\n\
+        [leaf]\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\n\
+        subjectAltName=DNS:front,IP:10.0.0.1\n1.2.3.4.5=ASN1:UTF8String:own\n";
     fs::write(folder.path().join("c"), config).unwrap();
-    openssl("req -x509 -newkey rsa:2048 -nodes -config c -extensions ca -days 3650 -keyout ca.key -out ca.crt");
+    openssl(
+        "req -x509 -newkey rsa:2048 -nodes -config c -extensions ca -days 3650 -keyout ca.key -out \
+         ca.crt",
+    );
     openssl("req -newkey rsa:2048 -nodes -config c -keyout leaf.key -out leaf.csr");
-    openssl("x509 -req -in leaf.csr -CA ca.crt -CAkey ca.key -days 10 -extfile c -extensions leaf -out leaf.crt");
-    for (from, to) in [("ca.crt", FRONT_CA_CRT), ("ca.key", FRONT_CA_KEY), ("leaf.crt", FRONT_CRT), ("leaf.key", FRONT_KEY)] {
+    openssl(
+        "x509 -req -in leaf.csr -CA ca.crt -CAkey ca.key -days 10 -extfile c -extensions leaf -out \
+         leaf.crt",
+    );
+    for (from, to) in [
+        ("ca.crt", FRONT_CA_CRT),
+        ("ca.key", FRONT_CA_KEY),
+        ("leaf.crt", FRONT_CRT),
+        ("leaf.key", FRONT_KEY),
+    ] {
         node.write(to, fs::read(folder.path().join(from)).unwrap());
     }
     let shown = |file: &Path| {
-        openssl(&format!("x509 -in {} -noout -subject -issuer -ext subjectAltName,keyUsage -nameopt RFC2253,show_type", file.display()))
+        openssl(&format!(
+            "x509 -in {} -noout -subject -issuer -ext subjectAltName,keyUsage -nameopt \
+             RFC2253,show_type",
+            file.display()
+        ))
     };
     let before = shown(&node.path(FRONT_CRT));
-    assert!(before.contains("OU=UTF8STRING:two,OU=UTF8STRING:one") && before.contains("+"), "{before}");
+    assert!(
+        before.contains("OU=UTF8STRING:two,OU=UTF8STRING:one") && before.contains("+"),
+        "{before}"
+    );
     Expected { code: FINE, left: &[], says: &["front-proxy-client"] }.of("names", &node);
     assert_eq!(shown(&node.path(FRONT_CRT)), before);
     openssl(&format!("verify -x509_strict -CAfile ca.crt {}", node.path(FRONT_CRT).display()));
 }
 
 fn openssl(folder: &Path, arguments: &str) -> String {
-    let output = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output().unwrap();
-    assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    let output =
+        Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output().unwrap();
+    assert!(
+        output.status.success(),
+        "openssl {arguments}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -174,12 +240,20 @@ fn openssl(folder: &Path, arguments: &str) -> String {
 fn the_files_of_an_older_kubeadm_are_treated_alike() {
     let node = Node::fresh(RSA);
     ["apiserver", "admin.conf"].into_iter().for_each(|name| node.age(name, 10));
-    let encrypted = node.text(APISERVER_KEY).replacen("-----\n", "-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n", 1);
+    let encrypted = node.text(APISERVER_KEY).replacen(
+        "-----\n",
+        "-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n",
+        1,
+    );
     node.write(APISERVER_KEY, &encrypted);
     let before = node.certificate("admin.conf");
     let renew = node.run(&["renew"]);
     assert_eq!(renew.code, FINE, "{}", renew.text);
-    assert!(renew.text.contains("/etc/kubernetes/pki/apiserver.key: the private key is encrypted"), "{}", renew.text);
+    assert!(
+        renew.text.contains("/etc/kubernetes/pki/apiserver.key: the private key is encrypted"),
+        "{}",
+        renew.text
+    );
     assert!(node.text(APISERVER_KEY).starts_with("-----BEGIN RSA PRIVATE KEY-----"));
     assert!(node.backups().contains(encrypted.as_bytes()));
     let after = node.certificate("admin.conf");

@@ -21,10 +21,26 @@ pub const UNREADABLE: &[Way] = &[
         |path| symlink("/nowhere/to/be/found", cleared(path)).unwrap(),
         "is a symlink to /nowhere/to/be/found, which does not exist",
     ),
-    ("a looping symlink", |path| symlink(path.file_name().unwrap(), cleared(path)).unwrap(), "is a symlink that leads in a circle"),
-    ("a pipe", |path| nix::unistd::mkfifo(cleared(path), nix::sys::stat::Mode::S_IRWXU).unwrap(), "is a pipe, not a file"),
-    ("a socket", |path| drop(std::os::unix::net::UnixListener::bind(cleared(path)).unwrap()), "cannot read"),
-    ("200 MB", |path| fs::File::create(path).unwrap().set_len(200_000_000).unwrap(), "is larger than 1048576 bytes"),
+    (
+        "a looping symlink",
+        |path| symlink(path.file_name().unwrap(), cleared(path)).unwrap(),
+        "is a symlink that leads in a circle",
+    ),
+    (
+        "a pipe",
+        |path| nix::unistd::mkfifo(cleared(path), nix::sys::stat::Mode::S_IRWXU).unwrap(),
+        "is a pipe, not a file",
+    ),
+    (
+        "a socket",
+        |path| drop(std::os::unix::net::UnixListener::bind(cleared(path)).unwrap()),
+        "cannot read",
+    ),
+    (
+        "200 MB",
+        |path| fs::File::create(path).unwrap().set_len(200_000_000).unwrap(),
+        "is larger than 1048576 bytes",
+    ),
 ];
 
 pub fn cleared(path: &Path) -> &Path {
@@ -36,11 +52,31 @@ pub fn cleared(path: &Path) -> &Path {
 pub const NOT_PEM: &[Way] = &[
     ("empty", |path| fs::write(path, "").unwrap(), "the file is empty"),
     ("white space", |path| fs::write(path, " \r\n\n").unwrap(), "the file is empty"),
-    ("zeros, as after a power failure", |path| fs::write(path, [0; 600]).unwrap(), "the file is not text"),
-    ("binary", |path| fs::write(path, (0..=255).rev().collect::<Vec<u8>>()).unwrap(), "the file is not text"),
-    ("prose", |path| fs::write(path, "to be copied here later\n").unwrap(), "the file holds no PEM block"),
-    ("truncated", |path| with_text(path, |text| text[..text.len() / 2].to_owned()), "has no end; the file is cut off or damaged"),
-    ("another end", |path| with_text(path, |text| text.replace("-----END ", "-----END SOME ")), "block that begins on line 1 ends as"),
+    (
+        "zeros, as after a power failure",
+        |path| fs::write(path, [0; 600]).unwrap(),
+        "the file is not text",
+    ),
+    (
+        "binary",
+        |path| fs::write(path, (0..=255).rev().collect::<Vec<u8>>()).unwrap(),
+        "the file is not text",
+    ),
+    (
+        "prose",
+        |path| fs::write(path, "to be copied here later\n").unwrap(),
+        "the file holds no PEM block",
+    ),
+    (
+        "truncated",
+        |path| with_text(path, |text| text[..text.len() / 2].to_owned()),
+        "has no end; the file is cut off or damaged",
+    ),
+    (
+        "another end",
+        |path| with_text(path, |text| text.replace("-----END ", "-----END SOME ")),
+        "block that begins on line 1 ends as",
+    ),
     ("no base64", |path| with_text(path, |text| text.replacen('M', "%", 1)), "is not base64"),
     ("DER", |path| fs::write(path, der(path)).unwrap(), "the file looks like DER"),
 ];
@@ -73,17 +109,48 @@ pub fn each(ways: &[&[Way]], file: &str, expected: &Expected<'_>) {
 /// Keys that are no use for the certificate beside them.
 pub const WRONG_KEYS: &[Way] = &[
     ("another key", |path| fs::write(path, KEY).unwrap(), "the key does not fit the certificate"),
-    ("a certificate", |path| fs::write(path, certificate_pem()).unwrap(), "the file holds no private key"),
-    ("two keys", |path| fs::write(path, [KEY, KEY].concat()).unwrap(), "the file holds 2 private keys"),
-    ("garbage in armour", |path| fs::write(path, armoured("EC PRIVATE KEY")).unwrap(), "the private key is damaged"),
-    ("a DSA key", |path| fs::write(path, armoured("DSA PRIVATE KEY")).unwrap(), "private keys of the kind DSA are not supported"),
-    ("encrypted, PKCS#8", |path| fs::write(path, ENCRYPTED).unwrap(), "encrypted with a passphrase"),
-    ("encrypted, as openssl did it once", |path| fs::write(path, ENCRYPTED_LEGACY).unwrap(), "encrypted with a passphrase"),
-    ("some other curve", |path| fs::write(path, SECP256K1).unwrap(), "private keys of the kind 1.3.132.0.10 are not supported"),
+    (
+        "a certificate",
+        |path| fs::write(path, certificate_pem()).unwrap(),
+        "the file holds no private key",
+    ),
+    (
+        "two keys",
+        |path| fs::write(path, [KEY, KEY].concat()).unwrap(),
+        "the file holds 2 private keys",
+    ),
+    (
+        "garbage in armour",
+        |path| fs::write(path, armoured("EC PRIVATE KEY")).unwrap(),
+        "the private key is damaged",
+    ),
+    (
+        "a DSA key",
+        |path| fs::write(path, armoured("DSA PRIVATE KEY")).unwrap(),
+        "private keys of the kind DSA are not supported",
+    ),
+    (
+        "encrypted, PKCS#8",
+        |path| fs::write(path, ENCRYPTED).unwrap(),
+        "encrypted with a passphrase",
+    ),
+    (
+        "encrypted, as openssl did it once",
+        |path| fs::write(path, ENCRYPTED_LEGACY).unwrap(),
+        "encrypted with a passphrase",
+    ),
+    (
+        "some other curve",
+        |path| fs::write(path, SECP256K1).unwrap(),
+        "private keys of the kind 1.3.132.0.10 are not supported",
+    ),
 ];
 
 pub fn armoured(label: &str) -> String {
-    format!("-----BEGIN {label}-----\nbm90aGluZyB0aGF0IGFueWJvZHkgY291bGQgcmVhZA==\n-----END {label}-----\n")
+    format!(
+        "-----BEGIN {label}-----\nbm90aGluZyB0aGF0IGFueWJvZHkgY291bGQgcmVhZA==\n-----END \
+         {label}-----\n"
+    )
 }
 
 pub fn certificate_pem() -> Vec<u8> {

@@ -1,4 +1,5 @@
-//! kubelet's client certificate on a node that is off: issued here when kubelet can't renew it any more, and only then.
+//! kubelet's client certificate on a node that is off: issued here when kubelet can't renew it any
+//! more, and only then.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -23,23 +24,45 @@ fn authority(node: &Node) -> Certificate {
 /// It is for this node, good, in a file of its own that the link leads to, and nothing lies about.
 fn assert_healed(node: &Node, before: &[String]) -> Certificate {
     let new = node.kubelet_certificate();
-    assert!(new.not_after > now().plus(kubecertd::model::days(360)) || new.not_after == authority(node).not_after);
+    assert!(
+        new.not_after > now().plus(kubecertd::model::days(360))
+            || new.not_after == authority(node).not_after
+    );
     assert!(new.is_signed_by(&authority(node)));
-    assert_eq!(new.subject.to_string(), kubecertd::formats::x509::kubelet_template(NODE).unwrap().subject.to_string());
-    let added: Vec<_> = node.kubelet_files().into_iter().filter(|name| !before.contains(name)).collect();
+    assert_eq!(
+        new.subject.to_string(),
+        kubecertd::formats::x509::kubelet_template(NODE).unwrap().subject.to_string()
+    );
+    let added: Vec<_> =
+        node.kubelet_files().into_iter().filter(|name| !before.contains(name)).collect();
     assert_eq!(added.len(), 1, "{added:?}");
-    let stamp = added[0].strip_prefix("kubelet-client-").and_then(|rest| rest.strip_suffix(".pem")).unwrap();
+    let stamp = added[0]
+        .strip_prefix("kubelet-client-")
+        .and_then(|rest| rest.strip_suffix(".pem"))
+        .unwrap();
     let form: String = stamp.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     assert_eq!(form, "0000-00-00-00-00-00", "as kubelet names it");
-    assert_eq!(node.kubelet_link().to_str().unwrap(), format!("/{FOLDER}/{}", added[0]), "the whole path, as kubelet has it");
+    assert_eq!(
+        node.kubelet_link().to_str().unwrap(),
+        format!("/{FOLDER}/{}", added[0]),
+        "the whole path, as kubelet has it"
+    );
     let pem = node.path(FOLDER).join(&added[0]);
     assert_eq!(fs::metadata(&pem).unwrap().mode() & 0o7777, 0o600);
     let text = fs::read_to_string(&pem).unwrap();
-    assert!(text.starts_with("-----BEGIN CERTIFICATE-----\n") && text.contains("PRIVATE KEY-----"), "the certificate comes first");
+    assert!(
+        text.starts_with("-----BEGIN CERTIFICATE-----\n") && text.contains("PRIVATE KEY-----"),
+        "the certificate comes first"
+    );
     assert_eq!(node.dot_files(), Vec::<std::path::PathBuf>::new());
     let again = node.run(&["renew"]);
     assert_eq!(again.code, 0, "{}", again.text);
-    assert_eq!(node.kubelet_certificate().serial, new.serial, "a second pass does nothing: {}", again.text);
+    assert_eq!(
+        node.kubelet_certificate().serial,
+        new.serial,
+        "a second pass does nothing: {}",
+        again.text
+    );
     new
 }
 
@@ -47,14 +70,22 @@ fn assert_healed(node: &Node, before: &[String]) -> Certificate {
 fn one_that_has_ended_is_issued_again_byte_for_byte() {
     for tree in [RSA, ECDSA] {
         let node = node(tree, -30);
-        let (old, files, conf) = (node.kubelet_certificate(), node.kubelet_files(), node.text(CONF));
+        let (old, files, conf) =
+            (node.kubelet_certificate(), node.kubelet_files(), node.text(CONF));
         let run = node.run(&["renew"]);
         assert_eq!(run.code, 0, "{}", run.text);
-        assert!(run.text.contains("kubelet-client") && run.text.contains("expired 29 days ago"), "{}", run.text);
+        assert!(
+            run.text.contains("kubelet-client") && run.text.contains("expired 29 days ago"),
+            "{}",
+            run.text
+        );
         let new = assert_healed(&node, &files);
         verify_renewed(&new, &old, &authority(&node), now()).unwrap();
         assert_eq!(node.text(CONF), conf, "it points there already");
-        assert!(node.path(FOLDER).join("kubelet-client-2025-10-01-12-00-00.pem").exists(), "the old one stays, as kubelet leaves it");
+        assert!(
+            node.path(FOLDER).join("kubelet-client-2025-10-01-12-00-00.pem").exists(),
+            "the old one stays, as kubelet leaves it"
+        );
     }
 }
 
@@ -108,15 +139,21 @@ fn whatever_makes_it_useless_it_is_issued_anew() {
         damage(&node, &pem);
         // What was written a moment ago is looked at again first, in case somebody is not done yet.
         node.rest_kubelet();
-        let files = node.kubelet_files().into_iter().filter(|name| !name.ends_with("-current.pem")).collect::<Vec<_>>();
-        let before: Vec<_> = files.into_iter().chain(["kubelet-client-current.pem".to_owned()]).collect();
+        let files = node
+            .kubelet_files()
+            .into_iter()
+            .filter(|name| !name.ends_with("-current.pem"))
+            .collect::<Vec<_>>();
+        let before: Vec<_> =
+            files.into_iter().chain(["kubelet-client-current.pem".to_owned()]).collect();
         let run = node.run(&["renew"]);
         assert_eq!(run.code, 0, "{what}: {}", run.text);
         assert_healed(&node, &before);
     }
 }
 
-/// kubeadm leaves it like this where kubelet had its own certificate only later (kubernetes #99645).
+/// kubeadm leaves it like this where kubelet had its own certificate only later (kubernetes
+/// #99645).
 #[test]
 fn a_kubelet_conf_that_embeds_an_old_one_is_pointed_to_the_link() {
     for pem in [Some(-30), Some(200), None] {
@@ -127,15 +164,32 @@ fn a_kubelet_conf_that_embeds_an_old_one_is_pointed_to_the_link() {
         node.embed_in_kubelet_conf(-30);
         let before = node.text(CONF);
         fs::create_dir_all(node.path(FOLDER)).unwrap();
-        let files: Vec<_> = node.kubelet_files().into_iter().chain(["kubelet-client-current.pem".to_owned()]).collect();
+        let files: Vec<_> = node
+            .kubelet_files()
+            .into_iter()
+            .chain(["kubelet-client-current.pem".to_owned()])
+            .collect();
         let check = node.run(&["check"]);
         assert!(check.text.contains("kubelet-client"), "{}", check.text);
         let run = node.run(&["renew"]);
         assert_eq!(run.code, 0, "{pem:?}: {}", run.text);
-        assert!(run.text.contains("kubelet.conf embeds a client certificate of its own: expired 29 days ago"), "{}", run.text);
-        let changed: Vec<_> =
-            before.lines().zip(node.text(CONF).lines()).filter(|(old, new)| old != new).map(|(_, new)| new.to_owned()).collect();
-        assert_eq!(changed, [format!("    client-certificate: /{CURRENT}"), format!("    client-key: /{CURRENT}")]);
+        assert!(
+            run.text.contains(
+                "kubelet.conf embeds a client certificate of its own: expired 29 days ago"
+            ),
+            "{}",
+            run.text
+        );
+        let changed: Vec<_> = before
+            .lines()
+            .zip(node.text(CONF).lines())
+            .filter(|(old, new)| old != new)
+            .map(|(_, new)| new.to_owned())
+            .collect();
+        assert_eq!(
+            changed,
+            [format!("    client-certificate: /{CURRENT}"), format!("    client-key: /{CURRENT}")]
+        );
         assert!(node.backups().contains(before.as_bytes()), "what it was is in a backup");
         assert_healed(&node, &files);
     }
@@ -165,10 +219,18 @@ fn which_node_it_is_for_is_never_guessed() {
     let node = lost();
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 1, "{}", run.text);
-    assert!(run.text.contains("which node this is can't be told") && run.text.contains("--hostname-override=NAME"), "{}", run.text);
+    assert!(
+        run.text.contains("which node this is can't be told")
+            && run.text.contains("--hostname-override=NAME"),
+        "{}",
+        run.text
+    );
     assert!(!run.text.contains("guessed"));
     let node = lost();
-    node.write("var/lib/kubelet/kubeadm-flags.env", format!("KUBELET_KUBEADM_ARGS=\"--hostname-override={NODE} --v=2\"\n"));
+    node.write(
+        "var/lib/kubelet/kubeadm-flags.env",
+        format!("KUBELET_KUBEADM_ARGS=\"--hostname-override={NODE} --v=2\"\n"),
+    );
     let files = node.kubelet_files();
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 0, "{}", run.text);
@@ -180,7 +242,10 @@ fn which_node_it_is_for_is_never_guessed() {
 fn a_foreign_one_is_reported_while_it_is_valid() {
     let foreign = |days_left| {
         let (node, other) = (node(ECDSA, 100), Node::fresh(RSA));
-        node.write(&format!("{FOLDER}/kubelet-client-2025-10-01-12-00-00.pem"), other.kubelet_pem(days_left));
+        node.write(
+            &format!("{FOLDER}/kubelet-client-2025-10-01-12-00-00.pem"),
+            other.kubelet_pem(days_left),
+        );
         node
     };
     let node = foreign(100);
@@ -204,7 +269,10 @@ fn what_is_no_link_is_replaced_where_it_is() {
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 0, "{}", run.text);
     let new = certificates(&node.read("srv/kubelet.pem")).unwrap().remove(0);
-    assert!(new.is_valid_at(now()) && fs::symlink_metadata(node.path("srv/kubelet.pem")).unwrap().is_file());
+    assert!(
+        new.is_valid_at(now())
+            && fs::symlink_metadata(node.path("srv/kubelet.pem")).unwrap().is_file()
+    );
     assert_eq!(fs::read_dir(node.path("srv")).unwrap().count(), 1);
 }
 

@@ -7,7 +7,14 @@ fn worker(days_left: i64) -> Node {
     let node = Node::fresh(ECDSA);
     node.give_kubelet(days_left);
     node.point_kubelet();
-    for gone in ["manifests", "pki", "admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf"] {
+    for gone in [
+        "manifests",
+        "pki",
+        "admin.conf",
+        "super-admin.conf",
+        "controller-manager.conf",
+        "scheduler.conf",
+    ] {
         let path = node.path("etc/kubernetes").join(gone);
         if gone == "pki" {
             let authority = node.read(&format!("{PKI}/ca.crt"));
@@ -22,7 +29,8 @@ fn worker(days_left: i64) -> Node {
     node
 }
 
-const COMMAND: &str = "kubeadm kubeconfig user --config kubeadm.yaml --org system:nodes --client-name system:node:cp1 > kubelet.conf";
+const COMMAND: &str = "kubeadm kubeconfig user --config kubeadm.yaml --org system:nodes \
+    --client-name system:node:cp1 > kubelet.conf";
 
 #[test]
 fn a_worker_whose_kubelet_is_too_late_says_the_command_everywhere() {
@@ -43,7 +51,8 @@ fn a_worker_whose_kubelet_is_too_late_says_the_command_everywhere() {
     assert_eq!(node.run(&["check"]).code, 3);
     let alarms = node.run(&["alarms"]);
     assert!(
-        alarms.text.contains("expired (500.210) on system.certificate.kubelet-client") && alarms.text.contains(COMMAND),
+        alarms.text.contains("expired (500.210) on system.certificate.kubelet-client")
+            && alarms.text.contains(COMMAND),
         "{}",
         alarms.text
     );
@@ -72,7 +81,8 @@ fn under_an_authority_that_has_ended_nothing_is_signed_and_the_alarm_says_so() {
     assert_eq!(node.kubelet_link(), link);
     let alarms = node.run(&["alarms"]);
     assert!(
-        alarms.text.contains("CRITICAL expired (500.210) on system.certificate.ca,") && alarms.text.contains("Replace the authority"),
+        alarms.text.contains("CRITICAL expired (500.210) on system.certificate.ca,")
+            && alarms.text.contains("Replace the authority"),
         "{}",
         alarms.text
     );

@@ -1,4 +1,5 @@
-//! Private keys, and the search for them where they must not be: in every form in which a program may let one slip.
+//! Private keys, and the search for them where they must not be: in every form in which a program
+//! may let one slip.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -42,7 +43,10 @@ impl Keys {
     }
 
     fn file(&mut self, path: &Path) {
-        let Some(text) = path.is_file().then(|| std::fs::read_to_string(path).ok()).flatten() else { return };
+        let Some(text) = path.is_file().then(|| std::fs::read_to_string(path).ok()).flatten()
+        else {
+            return;
+        };
         for data in text.lines().filter_map(|line| Some(line.split_once("client-key-data: ")?.1)) {
             // One that a test has spoilt is not in use.
             let Ok(pem) = BASE64_STANDARD.decode(data.trim()) else { continue };
@@ -54,8 +58,13 @@ impl Keys {
     /// The keys among some PEM blocks.
     fn pems(&mut self, text: &str) {
         for block in text.split("-----BEGIN ").skip(1) {
-            let Some((label, rest)) = block.split_once("-----\n").filter(|(label, _)| label.ends_with("PRIVATE KEY")) else { continue };
-            let body: String = rest.lines().take_while(|line| !line.starts_with('-')).map(str::trim).collect();
+            let Some((label, rest)) =
+                block.split_once("-----\n").filter(|(label, _)| label.ends_with("PRIVATE KEY"))
+            else {
+                continue;
+            };
+            let body: String =
+                rest.lines().take_while(|line| !line.starts_with('-')).map(str::trim).collect();
             // Half a key is a secret too, but is not taken apart.
             let Ok(der) = BASE64_STANDARD.decode(&body) else { continue };
             let mut parts = Parts::default();
@@ -87,18 +96,28 @@ impl Keys {
             // As client-key-data has it: a text in base64 once more.
             let head = format!("-----BEGIN {label}-----\n");
             let shown = |byte: usize| head.len() + byte * 4 / 3 * 65 / 64;
-            let texts: Vec<_> = places.iter().map(|place| shown(place.start)..shown(place.end)).collect();
+            let texts: Vec<_> =
+                places.iter().map(|place| shown(place.start)..shown(place.end)).collect();
             self.secret(format!("{head}{rest}").as_bytes(), &texts);
             self.count += 1;
         }
     }
 
-    /// What is at these places among other bytes, in every form. A window that has little of it has only what every key has, or
-    /// what is public.
+    /// What is at these places among other bytes, in every form. A window that has little of it has
+    /// only what every key has, or what is public.
     fn secret(&mut self, bytes: &[u8], places: &[Range<usize>]) {
-        let tells =
-            |from: usize, to: usize| places.iter().any(|place| place.end.min(to).saturating_sub(place.start.max(from)) >= BYTES / 2);
-        self.bytes.extend(bytes.windows(BYTES).enumerate().filter(|(at, _)| tells(*at, at + BYTES)).map(|(_, window)| window.to_vec()));
+        let tells = |from: usize, to: usize| {
+            places
+                .iter()
+                .any(|place| place.end.min(to).saturating_sub(place.start.max(from)) >= BYTES / 2)
+        };
+        self.bytes.extend(
+            bytes
+                .windows(BYTES)
+                .enumerate()
+                .filter(|(at, _)| tells(*at, at + BYTES))
+                .map(|(_, window)| window.to_vec()),
+        );
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         for hex in [hex.to_uppercase(), hex] {
             self.text(&hex, |at| tells(at / 2, (at + TEXT) / 2));
@@ -116,21 +135,38 @@ impl Keys {
     }
 
     fn text(&mut self, text: &str, tells: impl Fn(usize) -> bool) {
-        self.texts.extend(text.as_bytes().windows(TEXT).enumerate().filter(|(at, _)| tells(*at)).map(|(_, window)| window.to_vec()));
+        self.texts.extend(
+            text.as_bytes()
+                .windows(TEXT)
+                .enumerate()
+                .filter(|(at, _)| tells(*at))
+                .map(|(_, window)| window.to_vec()),
+        );
     }
 
-    /// A file of the daemon that has a part of a key in it, if one has; but for the backups, which hold keys on purpose.
+    /// A file of the daemon that has a part of a key in it, if one has; but for the backups, which
+    /// hold keys on purpose.
     pub fn found_in_files(&self, node: &Node) -> Option<String> {
         let mut found = None;
         let backups = node.path(STATE).join("backups");
-        for folder in [STATE, "run/kubecertd"].map(|folder| node.path(folder)).iter().filter(|folder| folder.exists()) {
+        for folder in [STATE, "run/kubecertd"]
+            .map(|folder| node.path(folder))
+            .iter()
+            .filter(|folder| folder.exists())
+        {
             walk(folder, &mut |path| {
                 if path.is_file() && !path.starts_with(&backups) {
                     let part = match std::fs::read(path) {
                         Ok(content) => self.found_in(&content),
-                        // What was written beside a file, and renamed over it by now, is looked at there.
+                        // What was written beside a file, and renamed over it by now, is looked at
+                        // there.
                         Err(error) => {
-                            assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{}: {error}", path.display());
+                            assert_eq!(
+                                error.kind(),
+                                std::io::ErrorKind::NotFound,
+                                "{}: {error}",
+                                path.display()
+                            );
                             None
                         }
                     };
@@ -164,7 +200,8 @@ impl Keys {
             return Some(format!("{found:02x?}"));
         }
         // One line of `{:?}`, or one of `{:#?}`.
-        let text: String = String::from_utf8_lossy(content).split_whitespace().collect::<Vec<_>>().join(" ");
+        let text: String =
+            String::from_utf8_lossy(content).split_whitespace().collect::<Vec<_>>().join(" ");
         self.lists.iter().find(|list| text.contains(*list)).cloned()
     }
 }
@@ -190,9 +227,13 @@ impl Search<'_> {
             if at < after || !self.begins[start(begin)] {
                 continue;
             }
-            let is_in = |set: &HashSet<Vec<u8>>, length: usize| content.get(at..at + length).is_some_and(|window| set.contains(window));
+            let is_in = |set: &HashSet<Vec<u8>>, length: usize| {
+                content.get(at..at + length).is_some_and(|window| set.contains(window))
+            };
             let forms = [("text", texts, TEXT), ("bytes", bytes, BYTES), ("limbs", limbs, BYTES)];
-            if let Some((form, _, length)) = forms.into_iter().find(|(_, set, length)| is_in(set, *length)) {
+            if let Some((form, _, length)) =
+                forms.into_iter().find(|(_, set, length)| is_in(set, *length))
+            {
                 found.push(format!("{form} at {at:#x}"));
                 after = at + length;
             }
@@ -208,8 +249,8 @@ struct Parts {
 }
 
 impl Parts {
-    /// The scalar of an elliptic curve; or an RSA key's exponent, primes and what is computed from them. Its modulus, which comes
-    /// first, is public.
+    /// The scalar of an elliptic curve; or an RSA key's exponent, primes and what is computed from
+    /// them. Its modulus, which comes first, is public.
     fn secret(&self) -> &[Vec<u8>] {
         &self.numbers[usize::from(self.numbers.len() > 1)..]
     }
@@ -220,7 +261,9 @@ impl Parts {
             let Some((value, rest)) = value(der) else { return false };
             match tag {
                 0x30 if !self.take_apart(value) => return false,
-                0x02 if value.len() >= 32 => self.numbers.push(value.strip_prefix(&[0]).unwrap_or(value).to_vec()),
+                0x02 if value.len() >= 32 => {
+                    self.numbers.push(value.strip_prefix(&[0]).unwrap_or(value).to_vec())
+                }
                 0x04 if value.first() == Some(&0x30) && self.take_apart(value) => {}
                 0x04 if value.len() >= 32 => self.numbers.push(value.to_vec()),
                 _ => {}
@@ -236,7 +279,8 @@ fn value(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, head) = match *der.get(1)? {
         short @ 0..=127 => (usize::from(short), 2),
         long => {
-            let bytes = der.get(2..2 + usize::from(long & 0x7f)).filter(|bytes| bytes.len() <= 4)?;
+            let bytes =
+                der.get(2..2 + usize::from(long & 0x7f)).filter(|bytes| bytes.len() <= 4)?;
             (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), 2 + bytes.len())
         }
     };

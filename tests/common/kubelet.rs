@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 
-use kubecertd::formats::x509::{Certificate, KeyAlgorithm, PrivateKey, certificates, kubelet_template, reissue};
+use kubecertd::formats::x509::{
+    Certificate, KeyAlgorithm, PrivateKey, certificates, kubelet_template, reissue,
+};
 use kubecertd::model::{AbsolutePath, Credential, Location};
 
 use super::{Node, PKI, ending_in};
@@ -19,7 +21,8 @@ pub const CONF: &str = "etc/kubernetes/kubelet.conf";
 pub const NODE: &str = "cp1";
 
 impl Node {
-    /// A pem that kubelet had from the cluster, with so many days left, and the link to it; kubelet.conf stays as it is.
+    /// A pem that kubelet had from the cluster, with so many days left, and the link to it;
+    /// kubelet.conf stays as it is.
     pub fn give_kubelet(&self, days_left: i64) {
         let pem = format!("{FOLDER}/kubelet-client-2025-10-01-12-00-00.pem");
         self.write(&pem, self.kubelet_pem(days_left));
@@ -33,7 +36,14 @@ impl Node {
         let issuer = certificates(&self.read(&format!("{PKI}/ca.crt"))).unwrap().remove(0);
         let issuer_key = PrivateKey::from_pem(&self.read(&format!("{PKI}/ca.key"))).unwrap();
         let key = PrivateKey::generate(&KeyAlgorithm::EcdsaP256).unwrap();
-        let der = reissue(&kubelet_template(NODE).unwrap(), &issuer, &issuer_key, &key, &ending_in(days_left)).unwrap();
+        let der = reissue(
+            &kubelet_template(NODE).unwrap(),
+            &issuer,
+            &issuer_key,
+            &key,
+            &ending_in(days_left),
+        )
+        .unwrap();
         let key = String::from_utf8(key.to_pem().unwrap().expose().to_vec()).unwrap();
         Certificate::from_der(&der).unwrap().to_pem() + &key
     }
@@ -65,8 +75,10 @@ impl Node {
 
     /// The names of all files in kubelet's folder.
     pub fn kubelet_files(&self) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(self.path(FOLDER)).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = fs::read_dir(self.path(FOLDER))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -74,7 +86,8 @@ impl Node {
     /// Has kubelet.conf embed its certificate, with so many days left.
     pub fn embed_in_kubelet_conf(&self, days_left: i64) {
         let node = self.observed();
-        let usual = node.catalog.credentials.iter().find(|one| one.name.as_str() == "admin.conf").unwrap();
+        let usual =
+            node.catalog.credentials.iter().find(|one| one.name.as_str() == "admin.conf").unwrap();
         let location = Location::Kubeconfig(AbsolutePath::new(format!("/{CONF}")).unwrap());
         let entry = Credential { location, ..usual.clone() };
         let issuer = certificates(&self.read(&format!("{PKI}/ca.crt"))).unwrap().remove(0);

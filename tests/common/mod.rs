@@ -1,5 +1,5 @@
-//! What the integration tests share: a controller node in a folder of its own, what can be wrong with it, and what the
-//! real program makes of it. What a test claims stands in the test.
+//! What the integration tests share: a controller node in a folder of its own, what can be wrong
+//! with it, and what the real program makes of it. What a test claims stands in the test.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub mod keys;
@@ -14,7 +14,9 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use kubecertd::credentials::{LoadedAuthority, Stored, load, load_authority};
-use kubecertd::formats::x509::{Certificate, PrivateKey, Terms, certificates, random_serial, reissue};
+use kubecertd::formats::x509::{
+    Certificate, PrivateKey, Terms, certificates, random_serial, reissue,
+};
 use kubecertd::model::{Credential, Renewal, Secret, Timestamp, days};
 use kubecertd::observe::{self, Config};
 use kubecertd::sys::{Clock as _, Root, SystemClock};
@@ -92,17 +94,21 @@ impl Node {
         self.settle();
     }
 
-    /// Makes the manifests look as if nobody had changed them lately, which would be a reason to wait.
+    /// Makes the manifests look as if nobody had changed them lately, which would be a reason to
+    /// wait.
     pub fn settle(&self) {
-        let manifests = fs::read_dir(self.path("etc/kubernetes/manifests")).into_iter().flatten().map(Result::unwrap);
+        let manifests = fs::read_dir(self.path("etc/kubernetes/manifests"))
+            .into_iter()
+            .flatten()
+            .map(Result::unwrap);
         for manifest in manifests.filter(|manifest| manifest.file_type().unwrap().is_file()) {
             let file = fs::File::options().append(true).open(manifest.path()).unwrap();
             file.set_modified(std::time::SystemTime::now() - days(1)).unwrap();
         }
     }
 
-    /// Makes all files look as if nobody were writing them just now, which would be a reason to look again before anything is
-    /// repaired.
+    /// Makes all files look as if nobody were writing them just now, which would be a reason to
+    /// look again before anything is repaired.
     pub fn rest(&self) {
         let minute = std::time::SystemTime::now() - Duration::from_secs(60);
         walk(&self.path("etc"), &mut |path| {
@@ -161,7 +167,12 @@ impl Node {
 
     /// The credentials of this node that kubecertd renews.
     pub fn ours(&self) -> Vec<Credential> {
-        self.observed().catalog.credentials.into_iter().filter(|one| one.renewal == Renewal::Ours).collect()
+        self.observed()
+            .catalog
+            .credentials
+            .into_iter()
+            .filter(|one| one.renewal == Renewal::Ours)
+            .collect()
     }
 
     /// Every credential that has a certificate and a key that fits, by its name.
@@ -180,8 +191,9 @@ impl Node {
         self.whole().remove(name).unwrap_or_else(|| panic!("{name} is not whole")).certificate
     }
 
-    /// Gives a credential this many days to live, and half a day more, so that what is said of it is the same from one second to
-    /// the next: same key, same names, other dates and serial number. Negative: expired.
+    /// Gives a credential this many days to live, and half a day more, so that what is said of it
+    /// is the same from one second to the next: same key, same names, other dates and serial
+    /// number. Negative: expired.
     pub fn age(&self, name: &str, days_left: i64) {
         self.age_seconds(name, in_seconds(days_left));
     }
@@ -189,10 +201,19 @@ impl Node {
     /// The same, by the second.
     pub fn age_seconds(&self, name: &str, seconds_left: i64) {
         let node = self.observed();
-        let credential = node.catalog.credentials.iter().find(|one| one.name.as_str() == name).unwrap();
-        let authority = node.catalog.authorities.iter().find(|one| Some(&one.name) == credential.authority.as_ref()).unwrap();
-        let LoadedAuthority::Present { signing, key: kubecertd::credentials::LoadedKey::Usable(key), .. } =
-            load_authority(&node.root, authority)
+        let credential =
+            node.catalog.credentials.iter().find(|one| one.name.as_str() == name).unwrap();
+        let authority = node
+            .catalog
+            .authorities
+            .iter()
+            .find(|one| Some(&one.name) == credential.authority.as_ref())
+            .unwrap();
+        let LoadedAuthority::Present {
+            signing,
+            key: kubecertd::credentials::LoadedKey::Usable(key),
+            ..
+        } = load_authority(&node.root, authority)
         else {
             panic!("the authority of {name} can't sign")
         };
@@ -215,19 +236,30 @@ impl Node {
         self.replace(&credential, issuer, key, &ending_in(days_left));
     }
 
-    fn replace(&self, credential: &Credential, issuer: &Certificate, issuer_key: &PrivateKey, terms: &Terms) {
+    fn replace(
+        &self,
+        credential: &Credential,
+        issuer: &Certificate,
+        issuer_key: &PrivateKey,
+        terms: &Terms,
+    ) {
         let root = Root::open(self.root()).unwrap();
         let stored = load(&root, credential).stored().unwrap();
         let key = key_of(&stored).unwrap();
         let der = reissue(&stored.certificate, issuer, issuer_key, &key, terms).unwrap();
-        let files = stored.compose(&Certificate::from_der(&der).unwrap(), &key.to_pem().unwrap()).unwrap();
+        let files =
+            stored.compose(&Certificate::from_der(&der).unwrap(), &key.to_pem().unwrap()).unwrap();
         for file in files.files {
             let place = root.locate(&file.path).unwrap();
-            self.write(place.path().strip_prefix("/").unwrap().to_str().unwrap(), file.content.expose());
+            self.write(
+                place.path().strip_prefix("/").unwrap().to_str().unwrap(),
+                file.content.expose(),
+            );
         }
     }
 
-    /// Gives an authority, named by its files without their endings, this many days to live: same key, same name.
+    /// Gives an authority, named by its files without their endings, this many days to live: same
+    /// key, same name.
     pub fn shorten_authority(&self, stem: &str, days_left: i64) {
         let certificate = certificates(&self.read(&format!("{stem}.crt"))).unwrap().remove(0);
         let key = PrivateKey::from_pem(&self.read(&format!("{stem}.key"))).unwrap();
@@ -246,7 +278,8 @@ impl Node {
         found
     }
 
-    /// Every file and folder, with all that a write would change. The time of the last reading is left out.
+    /// Every file and folder, with all that a write would change. The time of the last reading is
+    /// left out.
     pub fn snapshot(&self) -> Snapshot {
         let mut entries = BTreeMap::new();
         walk(self.root(), &mut |path| {
@@ -276,7 +309,10 @@ pub fn kubecertd(arguments: &[&str]) -> Run {
     let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_kubecertd"));
     let output = command.args(arguments).timeout(Duration::from_secs(180)).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
-    Run { code: output.status.code().expect("it was killed"), text: String::from_utf8(text).unwrap() }
+    Run {
+        code: output.status.code().expect("it was killed"),
+        text: String::from_utf8(text).unwrap(),
+    }
 }
 
 /// The files of a fixture, below its root.
@@ -285,7 +321,10 @@ pub fn fixture(tree: &str) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     walk(&root.join("etc"), &mut |path| {
         if path.is_file() {
-            files.insert(path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(), fs::read(path).unwrap());
+            files.insert(
+                path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(),
+                fs::read(path).unwrap(),
+            );
         }
     });
     files
@@ -295,7 +334,8 @@ pub fn now() -> Timestamp {
     SystemClock.now()
 }
 
-/// Terms of a certificate that was made a year before its end, which is half a day after these days.
+/// Terms of a certificate that was made a year before its end, which is half a day after these
+/// days.
 pub fn ending_in(days_left: i64) -> Terms {
     ending_in_seconds(in_seconds(days_left))
 }
@@ -311,8 +351,11 @@ fn ending_in_seconds(seconds_left: i64) -> Terms {
 
 /// The key of a credential, if it can be read.
 pub fn key_of(stored: &Stored) -> Option<PrivateKey> {
-    let contents: Vec<Secret> =
-        stored.form.sources().map(|source| source.content.clone().unwrap_or_else(|| Secret::new(Vec::new()))).collect();
+    let contents: Vec<Secret> = stored
+        .form
+        .sources()
+        .map(|source| source.content.clone().unwrap_or_else(|| Secret::new(Vec::new())))
+        .collect();
     stored.read_back(&contents).ok().map(|(_, key)| key)
 }
 
@@ -344,7 +387,9 @@ impl Entry {
     fn of(path: &Path) -> Self {
         let found = fs::symlink_metadata(path).unwrap();
         let content = match found.file_type() {
-            kind if kind.is_symlink() => fs::read_link(path).unwrap().as_os_str().as_bytes().to_vec(),
+            kind if kind.is_symlink() => {
+                fs::read_link(path).unwrap().as_os_str().as_bytes().to_vec()
+            }
             // The very long ones are holes.
             kind if kind.is_file() && found.len() < 10_000_000 => fs::read(path).unwrap(),
             _ => Vec::new(),
@@ -373,11 +418,16 @@ impl Snapshot {
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let paths: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
         let differing = paths.into_iter().filter(|path| self.0.get(*path) != other.0.get(*path));
-        differing.map(|path| format!("{}: {:?} became {:?}", path.display(), self.0.get(path), other.0.get(path))).collect()
+        differing
+            .map(|path| {
+                format!("{}: {:?} became {:?}", path.display(), self.0.get(path), other.0.get(path))
+            })
+            .collect()
     }
 }
 
-/// The folder itself, then everything in it, symlinks not followed; but for what a daemon has taken away meanwhile.
+/// The folder itself, then everything in it, symlinks not followed; but for what a daemon has taken
+/// away meanwhile.
 pub fn walk(path: &Path, visit: &mut dyn FnMut(&Path)) {
     let metadata = match fs::symlink_metadata(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return,
@@ -385,7 +435,8 @@ pub fn walk(path: &Path, visit: &mut dyn FnMut(&Path)) {
     };
     visit(path);
     if metadata.is_dir() {
-        let mut entries: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut entries: Vec<_> =
+            fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
         entries.sort();
         entries.iter().for_each(|entry| walk(entry, visit));
     }

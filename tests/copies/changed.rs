@@ -3,14 +3,20 @@
 use super::common::{ECDSA, Node};
 use super::*;
 
-const ROOT: &str = "[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n[[copy]]\nname = 'pair'\nof = 'apiserver'\ncertificate = '/srv/a.crt'\nkey = '/srv/a.key'\n";
+const ROOT: &str = "[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = \
+    '/root/.kube/config'\n[[copy]]\nname = 'pair'\nof = 'apiserver'\ncertificate = \
+    '/srv/a.crt'\nkey = '/srv/a.key'\n";
 
-/// A node with copies, whose originals were renewed since they were changed by `change`; what `renew` said.
+/// A node with copies, whose originals were renewed since they were changed by `change`; what
+/// `renew` said.
 fn renewed_after(change: impl FnOnce(&Node)) -> (Node, String) {
     let node = Node::due();
     node.write("root/.kube/config", node.text(ADMIN));
     for end in ["crt", "key"] {
-        node.write(&format!("srv/a.{end}"), node.text(&format!("etc/kubernetes/pki/apiserver.{end}")));
+        node.write(
+            &format!("srv/a.{end}"),
+            node.text(&format!("etc/kubernetes/pki/apiserver.{end}")),
+        );
     }
     let node = configured(node, ROOT);
     change(&node);
@@ -23,9 +29,17 @@ fn renewed_after(change: impl FnOnce(&Node)) -> (Node, String) {
 fn left_alone(node: &Node, name: &str, says: &str) {
     let check = node.run(&["check"]);
     assert_eq!(check.code, 3, "{}", check.text);
-    assert!(check.text.contains(&format!("{name}: /")) && check.text.contains(says), "{says}: {}", check.text);
+    assert!(
+        check.text.contains(&format!("{name}: /")) && check.text.contains(says),
+        "{says}: {}",
+        check.text
+    );
     let alarms = node.run(&["alarms"]);
-    assert!(alarms.text.contains(says) && alarms.text.contains("copy-not-updated"), "{}", alarms.text);
+    assert!(
+        alarms.text.contains(says) && alarms.text.contains("copy-not-updated"),
+        "{}",
+        alarms.text
+    );
     let status = node.run(&["status"]);
     assert!(status.text.contains(says), "{}", status.text);
 }
@@ -48,10 +62,17 @@ fn a_copy_that_holds_another_certificate_is_left_alone_and_reported() {
     left_alone(&node, "pair", NOT_HELD);
     // What to do is said, and helps.
     let check = node.run(&["check"]);
-    assert!(check.text.contains("To have it follow again, put what admin.conf holds into it"), "{}", check.text);
+    assert!(
+        check.text.contains("To have it follow again, put what admin.conf holds into it"),
+        "{}",
+        check.text
+    );
     node.write("root/.kube/config", node.text(ADMIN));
     for end in ["crt", "key"] {
-        node.write(&format!("srv/a.{end}"), node.text(&format!("etc/kubernetes/pki/apiserver.{end}")));
+        node.write(
+            &format!("srv/a.{end}"),
+            node.text(&format!("etc/kubernetes/pki/apiserver.{end}")),
+        );
     }
     assert_eq!(node.run(&["renew"]).code, 0);
     assert_eq!(node.run(&["check"]).code, 0);
@@ -63,7 +84,10 @@ fn a_copy_that_holds_another_certificate_is_left_alone_and_reported() {
 fn a_certificate_without_its_key_is_given_no_new_key() {
     let without = "holds a certificate of its original's without the private key for it";
     let other = Node::fresh(ECDSA);
-    let mine = PrivateKey::from_pem(&other.read("etc/kubernetes/pki/front-proxy-client.key")).unwrap().to_pem().unwrap();
+    let mine = PrivateKey::from_pem(&other.read("etc/kubernetes/pki/front-proxy-client.key"))
+        .unwrap()
+        .to_pem()
+        .unwrap();
     for key in [Some(mine.expose()), Some(b"nothing".as_slice()), None] {
         let (node, _) = renewed_after(|node| {
             match key {
@@ -71,15 +95,21 @@ fn a_certificate_without_its_key_is_given_no_new_key() {
                 None => node.remove("srv/a.key"),
             }
             let mut text = node.text("root/.kube/config");
-            let data = text.lines().find(|line| line.contains("client-key-data")).unwrap().to_owned();
-            let line = key.map(|key| format!("    client-key-data: {}", BASE64_STANDARD.encode(key)));
+            let data =
+                text.lines().find(|line| line.contains("client-key-data")).unwrap().to_owned();
+            let line =
+                key.map(|key| format!("    client-key-data: {}", BASE64_STANDARD.encode(key)));
             text = text.replace(&data, &line.unwrap_or_else(|| "    # none".to_owned()));
             node.write("root/.kube/config", text);
         });
         let (certificate, text) = (node.text("srv/a.crt"), node.text("root/.kube/config"));
         assert_ne!(certificate, node.text("etc/kubernetes/pki/apiserver.crt"));
         left_alone(&node, "root", without);
-        left_alone(&node, "pair", if key.is_some() { without } else { "one of the two files of this copy is missing" });
+        left_alone(
+            &node,
+            "pair",
+            if key.is_some() { without } else { "one of the two files of this copy is missing" },
+        );
         let new = node.text("etc/kubernetes/pki/apiserver.key");
         assert!(key.is_none() || node.text("srv/a.key") != new);
         let (values, _) = apart(&node.text(ADMIN));
@@ -93,7 +123,9 @@ fn a_user_who_refers_to_files_is_left_alone_and_reported() {
     let (node, _) = renewed_after(|node| {
         let text = node.text("root/.kube/config");
         let lines = text.lines().map(|line| match line.split_once("-data:") {
-            Some((key, _)) if key.contains("client-") => format!("{key}: /etc/kubernetes/pki/apiserver.crt\n"),
+            Some((key, _)) if key.contains("client-") => {
+                format!("{key}: /etc/kubernetes/pki/apiserver.crt\n")
+            }
             _ => format!("{line}\n"),
         });
         node.write("root/.kube/config", lines.collect::<String>());
@@ -107,27 +139,44 @@ fn by_a_path_for_all_homes_only_what_could_be_a_copy_is_one() {
     let admin = node.text(ADMIN);
     let elsewhere = Node::fresh(common::RSA);
     node.write(ALICE, alices(&admin));
-    // Somebody with a cluster of his own, somebody with a name of his own in this one, and somebody without any certificate.
+    // Somebody with a cluster of his own, somebody with a name of his own in this one, and somebody
+    // without any certificate.
     node.write("home/bob/.kube/config", elsewhere.text(ADMIN));
     node.write("home/carol/.kube/config", node.text("etc/kubernetes/scheduler.conf"));
-    node.write("home/dave/.kube/config", "apiVersion: v1\nkind: Config\nusers: [{name: d, user: {token: t}}]\n");
+    node.write(
+        "home/dave/.kube/config",
+        "apiVersion: v1\nkind: Config\nusers: [{name: d, user: {token: t}}]\n",
+    );
     // And somebody with an earlier certificate that nobody remembers.
     let forgotten = Node::fresh(ECDSA);
     forgotten.age("admin.conf", 40);
     node.write("home/erin/.kube/config", forgotten.text(ADMIN));
     let node = configured(node, HOMES);
-    let kept = ["bob", "carol", "dave", "erin"].map(|user| node.text(&format!("home/{user}/.kube/config")));
+    let kept = ["bob", "carol", "dave", "erin"]
+        .map(|user| node.text(&format!("home/{user}/.kube/config")));
     assert_eq!(node.run(&["renew"]).code, 0);
-    assert_eq!(["bob", "carol", "dave", "erin"].map(|user| node.text(&format!("home/{user}/.kube/config"))), kept);
+    assert_eq!(
+        ["bob", "carol", "dave", "erin"]
+            .map(|user| node.text(&format!("home/{user}/.kube/config"))),
+        kept
+    );
     assert_eq!(embedded(&node, ALICE), admins(&node));
-    for (user, state) in
-        [("alice", "in step"), ("bob", "absent"), ("carol", "absent"), ("dave", "absent"), ("erin", "changed by somebody else")]
-    {
+    for (user, state) in [
+        ("alice", "in step"),
+        ("bob", "absent"),
+        ("carol", "absent"),
+        ("dave", "absent"),
+        ("erin", "changed by somebody else"),
+    ] {
         let shown = line(&node, &format!("home/{user}/.kube/config"));
         assert!(shown.contains(state), "{shown}");
     }
     let alarms = node.run(&["alarms"]);
-    assert!(alarms.text.contains("/home/erin/") && !alarms.text.contains("/home/bob/"), "{}", alarms.text);
+    assert!(
+        alarms.text.contains("/home/erin/") && !alarms.text.contains("/home/bob/"),
+        "{}",
+        alarms.text
+    );
     // Who comes later is found as well.
     node.write("home/frank/.kube/config", node.text(ADMIN));
     assert!(line(&node, "home/frank/.kube/config").contains("in step"));
@@ -141,13 +190,23 @@ fn while_its_original_is_broken_nothing_is_said_or_done_of_a_copy() {
     assert_eq!(node.run(&["renew"]).code, 0);
     let copy = node.text("root/.kube/config");
     let foreign = Node::fresh(common::RSA).text(ADMIN);
-    for (broken, says) in [("nonsense", "is not a kubeconfig"), (&foreign, "its certificate was not issued by ca")] {
+    for (broken, says) in
+        [("nonsense", "is not a kubeconfig"), (&foreign, "its certificate was not issued by ca")]
+    {
         node.write(ADMIN, broken);
         let check = node.run(&["check"]);
-        assert!(check.text.contains("root: follows admin.conf, which can't be copied now: "), "{}", check.text);
+        assert!(
+            check.text.contains("root: follows admin.conf, which can't be copied now: "),
+            "{}",
+            check.text
+        );
         assert!(check.text.contains(says), "{says}: {}", check.text);
         node.rest();
         drop(node.run(&["renew", "root"]));
-        assert_eq!(node.text("root/.kube/config"), copy, "what is not its authority's is not spread");
+        assert_eq!(
+            node.text("root/.kube/config"),
+            copy,
+            "what is not its authority's is not spread"
+        );
     }
 }

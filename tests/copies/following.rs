@@ -24,32 +24,80 @@ fn copies_of_every_form_follow_in_the_same_pass_and_keep_owner_mode_and_all_else
         let (certificate, key) = (values[0].clone(), values[1].clone());
         give(&node, "root/.kube/config", &admin, 0, 0o600);
         give(&node, ALICE, alices(&admin), ALICES, 0o640);
-        let parameters = "-----BEGIN DH PARAMETERS-----\nMAYCAQICAQU=\n-----END DH PARAMETERS-----\n";
-        give(&node, "srv/proxy/both.pem", [&key[..], &certificate, parameters.as_bytes()].concat(), 1002, 0o400);
-        give(&node, "opt/etcd/client.crt", node.read("etc/kubernetes/pki/apiserver-etcd-client.crt"), 1003, 0o644);
-        give(&node, "opt/etcd/client.key", node.read("etc/kubernetes/pki/apiserver-etcd-client.key"), 1003, 0o440);
+        let parameters =
+            "-----BEGIN DH PARAMETERS-----\nMAYCAQICAQU=\n-----END DH PARAMETERS-----\n";
+        give(
+            &node,
+            "srv/proxy/both.pem",
+            [&key[..], &certificate, parameters.as_bytes()].concat(),
+            1002,
+            0o400,
+        );
+        give(
+            &node,
+            "opt/etcd/client.crt",
+            node.read("etc/kubernetes/pki/apiserver-etcd-client.crt"),
+            1003,
+            0o644,
+        );
+        give(
+            &node,
+            "opt/etcd/client.key",
+            node.read("etc/kubernetes/pki/apiserver-etcd-client.key"),
+            1003,
+            0o440,
+        );
         let node = configured(
             node,
-            "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n[[copy]]\nof = 'admin.conf'\nkubeconfig = '/home/*/.kube/config'\n\
+            "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n[[copy]]\nof = \
+             'admin.conf'\nkubeconfig = '/home/*/.kube/config'\n\
              [[copy]]\nname = 'proxy'\nof = 'admin.conf'\nbundle = '/srv/proxy/both.pem'\n\
-             [[copy]]\nof = 'apiserver-etcd-client'\ncertificate = '/opt/etcd/client.crt'\nkey = '/opt/etcd/client.key'\n",
+             [[copy]]\nof = 'apiserver-etcd-client'\ncertificate = '/opt/etcd/client.crt'\nkey = \
+             '/opt/etcd/client.key'\n",
         );
-        let acl = Command::new("setfacl").args(["-m", "u:1077:r"]).arg(node.path(ALICE)).status().unwrap();
+        let acl = Command::new("setfacl")
+            .args(["-m", "u:1077:r"])
+            .arg(node.path(ALICE))
+            .status()
+            .unwrap();
         assert!(acl.success());
-        let files = ["root/.kube/config", ALICE, "srv/proxy/both.pem", "opt/etcd/client.crt", "opt/etcd/client.key"];
+        let files = [
+            "root/.kube/config",
+            ALICE,
+            "srv/proxy/both.pem",
+            "opt/etcd/client.crt",
+            "opt/etcd/client.key",
+        ];
         let before: Vec<_> = files.iter().map(|file| facts(&node, file)).collect();
 
-        assert!(line(&node, "proxy").contains("as admin.conf") && line(&node, "proxy").contains("in step"), "{}", line(&node, "proxy"));
-        let dry = node.run(&["renew", "--dry-run"]);
-        let count = node.ours().iter().filter(|one| node.path(one.location.to_string().trim_start_matches('/')).exists()).count();
         assert!(
-            dry.text.contains(&format!("{count} credentials would be renewed, and 4 copies would follow; nothing was changed.")),
+            line(&node, "proxy").contains("as admin.conf")
+                && line(&node, "proxy").contains("in step"),
+            "{}",
+            line(&node, "proxy")
+        );
+        let dry = node.run(&["renew", "--dry-run"]);
+        let count = node
+            .ours()
+            .iter()
+            .filter(|one| node.path(one.location.to_string().trim_start_matches('/')).exists())
+            .count();
+        assert!(
+            dry.text.contains(&format!(
+                "{count} credentials would be renewed, and 4 copies would \
+                follow; nothing was changed."
+            )),
             "{}",
             dry.text
         );
         let run = node.run(&["renew"]);
         assert_eq!(run.code, 0, "{}", run.text);
-        assert!(run.text.contains(&format!("{count} credentials renewed, 4 copies brought up to date.")), "{}", run.text);
+        assert!(
+            run.text
+                .contains(&format!("{count} credentials renewed, 4 copies brought up to date.")),
+            "{}",
+            run.text
+        );
         assert!(run.text.contains("follows admin.conf, which is renewed"), "{}", run.text);
 
         let new = admins(&node);
@@ -58,15 +106,29 @@ fn copies_of_every_form_follow_in_the_same_pass_and_keep_owner_mode_and_all_else
         assert_eq!(apart(&node.text(ALICE)).1, apart(&alices(&admin)).1, "not a byte else");
         let both = node.text("srv/proxy/both.pem");
         assert_eq!(whole(&[both.as_bytes()]).unwrap().fingerprint, new);
-        assert!(both.find("PRIVATE KEY").unwrap() < both.find("BEGIN CERTIFICATE").unwrap(), "the key comes first, as before");
+        assert!(
+            both.find("PRIVATE KEY").unwrap() < both.find("BEGIN CERTIFICATE").unwrap(),
+            "the key comes first, as before"
+        );
         assert!(both.ends_with(parameters), "{both}");
         let pair = [node.read("opt/etcd/client.crt"), node.read("opt/etcd/client.key")];
-        assert_eq!(whole(&[&pair[0], &pair[1]]).unwrap().fingerprint, node.certificate("apiserver-etcd-client").fingerprint);
+        assert_eq!(
+            whole(&[&pair[0], &pair[1]]).unwrap().fingerprint,
+            node.certificate("apiserver-etcd-client").fingerprint
+        );
         assert_eq!(pair[0], node.read("etc/kubernetes/pki/apiserver-etcd-client.crt"));
         assert_eq!(files.iter().map(|file| facts(&node, file)).collect::<Vec<_>>(), before);
-        let acl = Command::new("getfacl").args(["-nc", "--omit-header"]).arg(node.path(ALICE)).output().unwrap();
+        let acl = Command::new("getfacl")
+            .args(["-nc", "--omit-header"])
+            .arg(node.path(ALICE))
+            .output()
+            .unwrap();
         assert!(String::from_utf8(acl.stdout).unwrap().contains("user:1077:r--"));
-        assert!(node.dot_files().iter().all(|path| path.ends_with(".kube")), "{:?}", node.dot_files());
+        assert!(
+            node.dot_files().iter().all(|path| path.ends_with(".kube")),
+            "{:?}",
+            node.dot_files()
+        );
 
         let settled = node.snapshot();
         let again = node.run(&["renew"]);
@@ -75,8 +137,15 @@ fn copies_of_every_form_follow_in_the_same_pass_and_keep_owner_mode_and_all_else
         assert!(written.is_empty(), "{written:#?}");
         let check = node.run(&["check"]);
         assert_eq!(check.code, 0, "{}", check.text);
-        let json: serde_json::Value = serde_json::from_str(&node.run(&["check", "-o", "json"]).text).unwrap();
-        let copy = json["watched"].as_array().unwrap().iter().find(|one| one["name"] == "proxy").unwrap().clone();
+        let json: serde_json::Value =
+            serde_json::from_str(&node.run(&["check", "-o", "json"]).text).unwrap();
+        let copy = json["watched"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one["name"] == "proxy")
+            .unwrap()
+            .clone();
         assert_eq!((&copy["copyOf"], &copy["state"]), (&"admin.conf".into(), &"in step".into()));
     }
 }
@@ -85,7 +154,10 @@ fn copies_of_every_form_follow_in_the_same_pass_and_keep_owner_mode_and_all_else
 fn a_copy_follows_whoever_renewed_its_original_and_back_to_an_older_one_too() {
     let node = Node::due();
     node.write("root/.kube/config", node.text(ADMIN));
-    let node = configured(node, "[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n");
+    let node = configured(
+        node,
+        "[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n",
+    );
     // A pass that sees what there is.
     assert_eq!(node.run(&["renew", "scheduler.conf"]).code, 0);
     let old = node.text(ADMIN);
@@ -95,14 +167,21 @@ fn a_copy_follows_whoever_renewed_its_original_and_back_to_an_older_one_too() {
     assert!(line(&node, "root").contains("behind"), "{}", line(&node, "root"));
     let check = node.run(&["check"]);
     assert!(
-        check.code == 3 && check.text.contains("root: holds an earlier certificate of admin.conf, which expires in 10 days"),
+        check.code == 3
+            && check.text.contains(
+                "root: holds an earlier certificate of admin.conf, which expires in 10 days"
+            ),
         "{}",
         check.text
     );
     assert!(check.text.contains("1 copy to bring up to date"), "{}", check.text);
     let renew = node.run(&["renew", "admin.conf"]);
     assert_eq!(renew.code, 0, "{}", renew.text);
-    assert!(renew.text.contains("0 credentials renewed, 1 copy brought up to date."), "{}", renew.text);
+    assert!(
+        renew.text.contains("0 credentials renewed, 1 copy brought up to date."),
+        "{}",
+        renew.text
+    );
     assert_eq!(embedded(&node, "root/.kube/config"), admins(&node));
 
     // What an operator puts back is followed as well.
@@ -114,10 +193,17 @@ fn a_copy_follows_whoever_renewed_its_original_and_back_to_an_older_one_too() {
 #[test]
 fn an_earlier_certificate_is_known_by_what_is_remembered_or_by_the_backups() {
     let copies = format!("{STATE}/copies.json");
-    for (forgotten, known) in [(vec!["copies.json"], true), (vec!["backups"], true), (vec!["copies.json", "backups"], false)] {
+    for (forgotten, known) in [
+        (vec!["copies.json"], true),
+        (vec!["backups"], true),
+        (vec!["copies.json", "backups"], false),
+    ] {
         let node = Node::due();
         let old = node.text(ADMIN);
-        let node = configured(node, "[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n");
+        let node = configured(
+            node,
+            "[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n",
+        );
         assert_eq!(node.run(&["renew"]).code, 0);
         node.write("root/.kube/config", &old);
         assert!(node.path(&copies).exists());
@@ -139,14 +225,20 @@ fn what_waits_for_a_better_moment_waits_with_its_copies_unless_it_is_urgent() {
         let node = Node::due();
         node.age("admin.conf", left);
         node.write("root/.kube/config", node.text(ADMIN));
-        let node = configured(node, "[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n");
+        let node = configured(
+            node,
+            "[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n",
+        );
         assert_eq!(node.run(&["renew", "apiserver"]).code, 0);
         node.write(ADMIN, {
             let others = Node::due();
             assert_eq!(others.run(&["renew", "admin.conf"]).code, 0);
             others.text(ADMIN)
         });
-        assert_eq!(node.run(&["hold", "--until", "2099-01-01", "--reason", "moving house"]).code, 0);
+        assert_eq!(
+            node.run(&["hold", "--until", "2099-01-01", "--reason", "moving house"]).code,
+            0
+        );
         let run = node.run(&["renew", "admin.conf"]);
         assert_eq!(run.code, if follows { 0 } else { 5 }, "{}", run.text);
         assert_eq!(run.text.contains("moving house"), !follows, "{}", run.text);
@@ -166,18 +258,27 @@ fn a_copy_that_is_not_there_is_not_made_and_one_that_can_not_be_written_costs_on
     let node = configured(
         node,
         &format!(
-            "[[copy]]\nname = 'long'\nof = 'admin.conf'\nkubeconfig = '/{long}'\n[[copy]]\nname = 'none'\nof = 'admin.conf'\nkubeconfig = '/srv/none'\n\
+            "[[copy]]\nname = 'long'\nof = 'admin.conf'\nkubeconfig = '/{long}'\n[[copy]]\nname = \
+             'none'\nof = 'admin.conf'\nkubeconfig = '/srv/none'\n\
              [[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n"
         ),
     );
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 4, "{}", run.text);
-    assert!(run.text.contains("11 credentials renewed, 1 copy brought up to date, 1 not."), "{}", run.text);
+    assert!(
+        run.text.contains("11 credentials renewed, 1 copy brought up to date, 1 not."),
+        "{}",
+        run.text
+    );
     assert_eq!((embedded(&node, "root/.kube/config"), node.text(&long)), (admins(&node), admin));
     assert!(!node.path("srv/none").exists());
     assert!(line(&node, "none").contains("absent") && line(&node, "long").contains("behind"));
     let alarms = node.run(&["alarms"]);
-    assert!(alarms.code == 3 && alarms.text.contains("does not follow admin.conf, whose copy it is"), "{}", alarms.text);
+    assert!(
+        alarms.code == 3 && alarms.text.contains("does not follow admin.conf, whose copy it is"),
+        "{}",
+        alarms.text
+    );
     assert!(!alarms.text.contains("renewal failed"), "{}", alarms.text);
 }
 
@@ -188,18 +289,32 @@ fn a_pair_of_a_kubeconfigs_user_and_several_users_of_one_kubeconfig_follow() {
     let (values, _) = apart(&admin);
     node.write("srv/admin.crt", &values[0]);
     node.write("srv/admin.key", &values[1]);
-    let user = admin[admin.find("- name: kubernetes-admin\n  user:").unwrap_or_else(|| admin.find("users:\n").unwrap() + 7)..].to_owned();
-    node.write("srv/two.conf", format!("{}\n{}", admin.trim_end(), user.replacen("kubernetes-admin", "second", 1)));
+    let user = admin[admin
+        .find("- name: kubernetes-admin\n  user:")
+        .unwrap_or_else(|| admin.find("users:\n").unwrap() + 7)..]
+        .to_owned();
+    node.write(
+        "srv/two.conf",
+        format!("{}\n{}", admin.trim_end(), user.replacen("kubernetes-admin", "second", 1)),
+    );
     let (before, _) = apart(&node.text("srv/two.conf"));
     assert_eq!(before.len(), 4, "two users");
     let node = configured(
         node,
-        "[[copy]]\nof = 'admin.conf'\ncertificate = '/srv/admin.crt'\nkey = '/srv/admin.key'\n[[copy]]\nof = 'admin.conf'\nkubeconfig = '/srv/two.conf'\n",
+        "[[copy]]\nof = 'admin.conf'\ncertificate = '/srv/admin.crt'\nkey = \
+         '/srv/admin.key'\n[[copy]]\nof = 'admin.conf'\nkubeconfig = '/srv/two.conf'\n",
     );
     let run = node.run(&["renew", "admin.conf"]);
-    assert!(run.code == 0 && run.text.contains("1 credential renewed, 2 copies brought up to date."), "{}", run.text);
+    assert!(
+        run.code == 0 && run.text.contains("1 credential renewed, 2 copies brought up to date."),
+        "{}",
+        run.text
+    );
     let new = admins(&node);
-    assert_eq!(whole(&[&node.read("srv/admin.crt"), &node.read("srv/admin.key")]).unwrap().fingerprint, new);
+    assert_eq!(
+        whole(&[&node.read("srv/admin.crt"), &node.read("srv/admin.key")]).unwrap().fingerprint,
+        new
+    );
     let (values, _) = apart(&node.text("srv/two.conf"));
     for user in values.chunks(2) {
         assert_eq!(whole(&[&user[0], &user[1]]).unwrap().fingerprint, new);
@@ -209,8 +324,16 @@ fn a_pair_of_a_kubeconfigs_user_and_several_users_of_one_kubeconfig_follow() {
 #[test]
 fn a_chain_behind_the_original_is_copied_and_one_behind_a_copy_stays() {
     let node = Node::due();
-    let (ca, front) = (node.text("etc/kubernetes/pki/ca.crt"), node.text("etc/kubernetes/pki/front-proxy-ca.crt"));
-    let pair = |name: &str| (node.text(&format!("etc/kubernetes/pki/{name}.crt")), node.text(&format!("etc/kubernetes/pki/{name}.key")));
+    let (ca, front) = (
+        node.text("etc/kubernetes/pki/ca.crt"),
+        node.text("etc/kubernetes/pki/front-proxy-ca.crt"),
+    );
+    let pair = |name: &str| {
+        (
+            node.text(&format!("etc/kubernetes/pki/{name}.crt")),
+            node.text(&format!("etc/kubernetes/pki/{name}.key")),
+        )
+    };
     let (certificate, key) = pair("apiserver-kubelet-client");
     node.write("srv/own.pem", format!("{certificate}{front}{key}"));
     let (certificate, key) = pair("apiserver");
@@ -218,7 +341,8 @@ fn a_chain_behind_the_original_is_copied_and_one_behind_a_copy_stays() {
     node.write("srv/chain.pem", format!("{key}{certificate}"));
     let node = configured(
         node,
-        "[[copy]]\nof = 'apiserver'\nbundle = '/srv/chain.pem'\n[[copy]]\nof = 'apiserver-kubelet-client'\nbundle = '/srv/own.pem'\n",
+        "[[copy]]\nof = 'apiserver'\nbundle = '/srv/chain.pem'\n[[copy]]\nof = \
+         'apiserver-kubelet-client'\nbundle = '/srv/own.pem'\n",
     );
     assert_eq!(node.run(&["renew"]).code, 0);
     let chain = certificates(&node.read("srv/chain.pem")).unwrap();
@@ -226,7 +350,10 @@ fn a_chain_behind_the_original_is_copied_and_one_behind_a_copy_stays() {
     assert_eq!((chain.len(), chain[1].to_pem()), (2, ca));
     let own = certificates(&node.read("srv/own.pem")).unwrap();
     assert_eq!((own.len(), own[1].to_pem()), (2, front));
-    assert!(node.text("srv/own.pem").ends_with("PRIVATE KEY-----\n"), "the certificates come first, as before");
+    assert!(
+        node.text("srv/own.pem").ends_with("PRIVATE KEY-----\n"),
+        "the certificates come first, as before"
+    );
 }
 
 /// What most administrators have: nothing is to be done for it.
@@ -236,16 +363,23 @@ fn a_link_of_roots_to_the_original_is_always_in_step_and_stays_a_link() {
     fs::create_dir_all(node.path("root/.kube")).unwrap();
     // A second name of the original's is no business of the copy's.
     fs::hard_link(node.path(ADMIN), node.path("etc/kubernetes/admin.conf.old")).unwrap();
-    std::os::unix::fs::symlink("/etc/kubernetes/admin.conf", node.path("root/.kube/config")).unwrap();
-    let node = configured(node, "[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n");
+    std::os::unix::fs::symlink("/etc/kubernetes/admin.conf", node.path("root/.kube/config"))
+        .unwrap();
+    let node = configured(
+        node,
+        "[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n",
+    );
     let run = node.run(&["renew"]);
     assert!(run.code == 0 && run.text.contains("11 credentials renewed."), "{}", run.text);
     assert!(line(&node, "root").contains("in step"));
-    assert_eq!(fs::read_link(node.path("root/.kube/config")).unwrap().to_str(), Some("/etc/kubernetes/admin.conf"));
+    assert_eq!(
+        fs::read_link(node.path("root/.kube/config")).unwrap().to_str(),
+        Some("/etc/kubernetes/admin.conf")
+    );
 }
 
-/// A copy in root's own hands is backed up and restored as any credential; one in the hands of others is his own to see to, and he can
-/// push no backup out by having it copied again and again.
+/// A copy in root's own hands is backed up and restored as any credential; one in the hands of
+/// others is his own to see to, and he can push no backup out by having it copied again and again.
 #[test]
 fn only_copies_in_roots_own_hands_are_backed_up() {
     if !is_root() {
@@ -255,9 +389,17 @@ fn only_copies_in_roots_own_hands_are_backed_up() {
     let old = node.text(ADMIN);
     give(&node, "root/.kube/config", &old, 0, 0o600);
     give(&node, ALICE, alices(&old), ALICES, 0o600);
-    let node = configured(node, &format!("{HOMES}[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n"));
+    let node = configured(
+        node,
+        &format!(
+            "{HOMES}[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n"
+        ),
+    );
     assert_eq!(node.run(&["renew"]).code, 0);
-    assert!(!node.backups().contains(alices(&old).as_bytes()) && node.backups().contains(old.as_bytes()));
+    assert!(
+        !node.backups().contains(alices(&old).as_bytes())
+            && node.backups().contains(old.as_bytes())
+    );
     let generations = || fs::read_dir(node.path(STATE).join("backups")).unwrap().count();
     let made = generations();
     for _ in 0..3 {
@@ -267,14 +409,27 @@ fn only_copies_in_roots_own_hands_are_backed_up() {
     }
     assert_eq!(generations(), made);
     let new = node.text("root/.kube/config");
-    let all = node.run(&["restore", "--from", &node.run(&["restore", "--list"]).text.lines().nth(1).unwrap()[..16]]);
-    assert_eq!((all.text.contains("root"), node.text("root/.kube/config") == new), (false, true), "only by its name: {}", all.text);
+    let all = node.run(&[
+        "restore",
+        "--from",
+        &node.run(&["restore", "--list"]).text.lines().nth(1).unwrap()[..16],
+    ]);
+    assert_eq!(
+        (all.text.contains("root"), node.text("root/.kube/config") == new),
+        (false, true),
+        "only by its name: {}",
+        all.text
+    );
     let run = node.run(&["restore", "root"]);
     assert_eq!(run.code, 0, "{}", run.text);
     assert_eq!(node.text("root/.kube/config"), old);
     node.remove("root/.kube/config");
     let run = node.run(&["restore", "root"]);
-    assert!(run.code == 1 && run.text.contains("a copy is not made where there is none"), "{}", run.text);
+    assert!(
+        run.code == 1 && run.text.contains("a copy is not made where there is none"),
+        "{}",
+        run.text
+    );
 }
 
 #[test]
@@ -290,22 +445,33 @@ fn the_configuration_says_which_files_and_the_unit_needs_a_drop_in_for_them() {
     let node = configured(
         node,
         &format!(
-            "{HOMES}[[copy]]\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n[[copy]]\nname = 'both'\nof = 'etcd-server'\nbundle = '/srv/proxy/deep/both.pem'\n"
+            "{HOMES}[[copy]]\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n[[copy]]\nname \
+             = 'both'\nof = 'etcd-server'\nbundle = '/srv/proxy/deep/both.pem'\n"
         ),
     );
     let check = node.run(&["config", "check"]);
-    let drop_in = "[Service]\nProtectHome=no\nReadOnlyPaths=-/root\nReadOnlyPaths=-/run/user\nReadWritePaths=-/home\nReadWritePaths=-/root/.kube\nReadWritePaths=-/srv/proxy\n";
+    let drop_in = "[Service]\nProtectHome=no\nReadOnlyPaths=-/root\nReadOnlyPaths=-/run/user\n\
+        ReadWritePaths=-/home\nReadWritePaths=-/root/.kube\nReadWritePaths=-/srv/proxy\n";
     assert!(check.code == 0 && check.text.ends_with(drop_in), "{}", check.text);
-    // Where there is nothing yet, it is the folder that root will make, or the one in which somebody else will.
-    let later = "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/root/new/deep/config'\n[[copy]]\nof = 'admin.conf'\nkubeconfig = '/home/alice/.other/deep/config'\n";
+    // Where there is nothing yet, it is the folder that root will make, or the one in which
+    // somebody else will.
+    let later = "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/root/new/deep/config'\n[[copy]]\nof = \
+        'admin.conf'\nkubeconfig = '/home/alice/.other/deep/config'\n";
     let right = node.text("etc/kubecertd/kubecertd.toml");
     node.write("etc/kubecertd/kubecertd.toml", later);
     let check = node.run(&["config", "check"]);
-    assert!(check.text.ends_with("[Service]\nReadWritePaths=-/home/alice\nReadWritePaths=-/root/new/deep\n"), "{}", check.text);
+    assert!(
+        check
+            .text
+            .ends_with("[Service]\nReadWritePaths=-/home/alice\nReadWritePaths=-/root/new/deep\n"),
+        "{}",
+        check.text
+    );
     node.write("etc/kubecertd/kubecertd.toml", right);
     let show = node.run(&["config", "show"]);
     for expected in [
-        "# credential home/alice/.kube/config: kubeconfig /home/alice/.kube/config, a copy of admin.conf",
+        "# credential home/alice/.kube/config: kubeconfig /home/alice/.kube/config, a copy of \
+         admin.conf",
         "# credential root/.kube/config: kubeconfig",
         "# credential both: bundle /srv/proxy/deep/both.pem, a copy of etcd/server",
         "kubeconfig = \"/home/*/.kube/config\"",
@@ -315,15 +481,25 @@ fn the_configuration_says_which_files_and_the_unit_needs_a_drop_in_for_them() {
     for (wrong, says) in [
         ("[[copy]]\nkubeconfig = '/x'\n", "[[copy]]: of is missing"),
         ("[[copy]]\nof = 'admin.conf'\n", "where it lives is missing"),
-        ("[[copy]]\nof = 'admin.conf'\nbundle = '/home/*/x.pem'\n", "only the path of a kubeconfig may have * for a name"),
-        ("[[copy]]\nof = 'nobody'\nbundle = '/x.pem'\n", "of = \"nobody\" is not known, or is a copy itself; there are apiserver, "),
+        (
+            "[[copy]]\nof = 'admin.conf'\nbundle = '/home/*/x.pem'\n",
+            "only the path of a kubeconfig may have * for a name",
+        ),
+        (
+            "[[copy]]\nof = 'nobody'\nbundle = '/x.pem'\n",
+            "of = \"nobody\" is not known, or is a copy itself; there are apiserver, ",
+        ),
         (
             "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/etc/kubernetes/scheduler.conf'\n",
             "is where \"scheduler.conf\" lives: a copy is another file",
         ),
-        ("[[copy]]\nname = 'apiserver'\nof = 'admin.conf'\nbundle = '/x.pem'\n", "has the name of a credential"),
         (
-            "[[copy]]\nname = 'a'\nof = 'admin.conf'\nbundle = '/x'\n[[copy]]\nname = 'a'\nof = 'admin.conf'\nbundle = '/y'\n",
+            "[[copy]]\nname = 'apiserver'\nof = 'admin.conf'\nbundle = '/x.pem'\n",
+            "has the name of a credential",
+        ),
+        (
+            "[[copy]]\nname = 'a'\nof = 'admin.conf'\nbundle = '/x'\n[[copy]]\nname = 'a'\nof = \
+             'admin.conf'\nbundle = '/y'\n",
             "has the name of the one at",
         ),
     ] {

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use super::common::{Entry, RSA, Snapshot};
 use super::*;
 
-/// A node with a copy of Alice's, and a file of root's beside the originals that she would like to have written or read.
+/// A node with a copy of Alice's, and a file of root's beside the originals that she would like to
+/// have written or read.
 fn with_alice() -> Node {
     let node = Node::due();
     let admin = node.text(ADMIN);
@@ -29,7 +30,9 @@ fn victims(node: &Node) -> Vec<(String, Entry)> {
 
 fn renewed(node: &Node) -> usize {
     let whole = node.whole().into_values();
-    whole.filter(|stored| stored.certificate.not_after.seconds_since(common::now()) > 300 * 86_400).count()
+    whole
+        .filter(|stored| stored.certificate.not_after.seconds_since(common::now()) > 300 * 86_400)
+        .count()
 }
 
 fn remove(path: &Path) {
@@ -44,13 +47,19 @@ fn what_a_user_puts_in_the_place_of_his_copy_leads_nowhere_and_holds_up_nothing(
     type Plant = fn(&Path, &Path);
     let own = |path: &Path| lchown(path, Some(ALICES), Some(ALICES)).unwrap();
     let cases: [(&str, &str, Plant); 9] = [
-        ("a symlink to a file of root's", "is a symlink, which is not followed here", |_, config| {
-            symlink("/root/.kube/config", config).unwrap()
-        }),
-        ("a symlink to a file of her own", "is a symlink, which is not followed here", |root, config| {
-            fs::copy(root.join("root/.kube/config"), root.join("home/alice/mine")).unwrap();
-            symlink("/home/alice/mine", config).unwrap();
-        }),
+        (
+            "a symlink to a file of root's",
+            "is a symlink, which is not followed here",
+            |_, config| symlink("/root/.kube/config", config).unwrap(),
+        ),
+        (
+            "a symlink to a file of her own",
+            "is a symlink, which is not followed here",
+            |root, config| {
+                fs::copy(root.join("root/.kube/config"), root.join("home/alice/mine")).unwrap();
+                symlink("/home/alice/mine", config).unwrap();
+            },
+        ),
         ("a folder that is a symlink", "is a symlink, which is not followed here", |_, config| {
             fs::remove_dir(config.parent().unwrap()).unwrap();
             symlink("/root/.kube", config.parent().unwrap()).unwrap();
@@ -65,7 +74,9 @@ fn what_a_user_puts_in_the_place_of_his_copy_leads_nowhere_and_holds_up_nothing(
             nix::unistd::mkfifo(config, nix::sys::stat::Mode::S_IRWXU).unwrap();
         }),
         ("a folder", "is a folder, not a file", |_, config| fs::create_dir(config).unwrap()),
-        ("a socket", "cannot read", |_, config| drop(std::os::unix::net::UnixListener::bind(config).unwrap())),
+        ("a socket", "cannot read", |_, config| {
+            drop(std::os::unix::net::UnixListener::bind(config).unwrap())
+        }),
         ("a file without end", "is larger than 1048576 bytes", |_, config| {
             fs::File::create(config).unwrap().set_len(1 << 40).unwrap();
         }),
@@ -89,13 +100,23 @@ fn what_a_user_puts_in_the_place_of_his_copy_leads_nowhere_and_holds_up_nothing(
         assert!(check.text.contains("/home/alice/.kube"), "{what}: {}", check.text);
         let drop_in = node.run(&["config", "check"]).text;
         assert!(
-            drop_in.ends_with("[Service]\nProtectHome=no\nReadOnlyPaths=-/root\nReadOnlyPaths=-/run/user\nReadWritePaths=-/home\n"),
+            drop_in.ends_with(
+                "[Service]\nProtectHome=no\nReadOnlyPaths=-/root\n\
+                ReadOnlyPaths=-/run/user\nReadWritePaths=-/home\n"
+            ),
             "{what}: {drop_in}"
         );
         // Nor does the drop-in for this one file alone.
-        node.write("etc/kubecertd/kubecertd.toml", "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/home/alice/.kube/config'\n");
+        node.write(
+            "etc/kubecertd/kubecertd.toml",
+            "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/home/alice/.kube/config'\n",
+        );
         let drop_in = node.run(&["config", "check"]).text;
-        assert!(drop_in.ends_with("[Service]\nReadWritePaths=-/home/alice\n") || !drop_in.contains("ReadWritePaths"), "{what}: {drop_in}");
+        assert!(
+            drop_in.ends_with("[Service]\nReadWritePaths=-/home/alice\n")
+                || !drop_in.contains("ReadWritePaths"),
+            "{what}: {drop_in}"
+        );
         assert_eq!(victims(&node), before, "{what}");
         assert_ne!(admins(&node), embedded(&node, "root/.kube/config"));
     }
@@ -108,7 +129,8 @@ fn a_mount_in_a_users_folder_is_not_entered() {
     }
     let node = with_alice();
     let script = format!(
-        "mount -t tmpfs -o size=1m none '{0}' && cp '{1}' '{0}/config' && exec '{2}' --root '{3}' check",
+        "mount -t tmpfs -o size=1m none '{0}' && cp '{1}' '{0}/config' && exec '{2}' --root '{3}' \
+         check",
         node.path("home/alice/.kube").display(),
         node.path("root/.kube/config").display(),
         env!("CARGO_BIN_EXE_kubecertd"),
@@ -120,7 +142,12 @@ fn a_mount_in_a_users_folder_is_not_entered() {
         println!("SKIPPED: nothing can be mounted here: {text}");
         return;
     }
-    assert!(text.contains("/home/alice/.kube: is a mount in a folder of somebody else, which is not entered"), "{text}");
+    assert!(
+        text.contains(
+            "/home/alice/.kube: is a mount in a folder of somebody else, which is not entered"
+        ),
+        "{text}"
+    );
 }
 
 /// Everything that is put there at random moments while copies follow.
@@ -129,7 +156,10 @@ fn a_copy_that_is_swapped_for_links_while_it_follows_leads_nowhere_else() {
     if !is_root() {
         return;
     }
-    for (what, file, target) in [("the file", ALICE, "/root/.kube/config"), ("its folder", "home/alice/.kube", "/root/.kube")] {
+    for (what, file, target) in [
+        ("the file", ALICE, "/root/.kube/config"),
+        ("its folder", "home/alice/.kube", "/root/.kube"),
+    ] {
         let node = with_alice();
         let old = alices(&node.text(ADMIN));
         let before = victims(&node);
@@ -154,7 +184,12 @@ fn a_copy_that_is_swapped_for_links_while_it_follows_leads_nowhere_else() {
             let began = Instant::now();
             while began.elapsed() < Duration::from_secs(6) {
                 let run = node.run(&["renew", "--force", "admin.conf"]);
-                assert!([0, 4].contains(&run.code) && !run.text.contains("panicked"), "{}: {}", run.code, run.text);
+                assert!(
+                    [0, 4].contains(&run.code) && !run.text.contains("panicked"),
+                    "{}: {}",
+                    run.code,
+                    run.text
+                );
                 follows += usize::from(run.text.contains("1 copy brought up to date"));
             }
             done.store(true, Ordering::Relaxed);
@@ -177,10 +212,14 @@ fn a_copy_that_is_swapped_for_links_while_it_follows_leads_nowhere_else() {
 /// What is staged, and was left behind where users have their folders.
 fn left_in_homes(node: &Node) -> Vec<String> {
     let staged = node.dot_files().into_iter().filter(|path| path.starts_with(node.path("home")));
-    staged.map(|path| path.to_str().unwrap().to_owned()).filter(|path| path.contains("kubecertd-")).collect()
+    staged
+        .map(|path| path.to_str().unwrap().to_owned())
+        .filter(|path| path.contains("kubecertd-"))
+        .collect()
 }
 
-/// Killed at each rename of a pass; and by the next start a user has put somebody else's folder in the place of his own.
+/// Killed at each rename of a pass; and by the next start a user has put somebody else's folder in
+/// the place of his own.
 #[test]
 fn what_is_finished_after_a_crash_is_finished_in_the_same_folder_or_not_at_all() {
     if !is_root() {
@@ -195,9 +234,26 @@ fn what_is_finished_after_a_crash_is_finished_in_the_same_folder_or_not_at_all()
             // Everything else is fresh, so that there is not much to be killed at.
             assert_eq!(node.run(&["renew", "scheduler.conf"]).code, 0);
             let kill = format!("inject=renameat,renameat2,rename:signal=KILL:when={at}");
-            let program = [env!("CARGO_BIN_EXE_kubecertd"), "--root", node.root().to_str().unwrap(), "renew", "admin.conf"];
+            let program = [
+                env!("CARGO_BIN_EXE_kubecertd"),
+                "--root",
+                node.root().to_str().unwrap(),
+                "renew",
+                "admin.conf",
+            ];
             let mut trace = Command::new("strace");
-            trace.args(["-f", "-q", "-o", "/dev/null", "-e", "trace=renameat,renameat2,rename", "-e", &kill]).args(program);
+            trace
+                .args([
+                    "-f",
+                    "-q",
+                    "-o",
+                    "/dev/null",
+                    "-e",
+                    "trace=renameat,renameat2,rename",
+                    "-e",
+                    &kill,
+                ])
+                .args(program);
             if trace.output().unwrap().status.success() {
                 assert!(at > 6, "it was never killed");
                 break;
@@ -210,10 +266,14 @@ fn what_is_finished_after_a_crash_is_finished_in_the_same_folder_or_not_at_all()
             }
             let run = node.run(&["renew", "scheduler.conf"]);
             assert!(run.code == 0, "{at}: {}", run.text);
-            finished[usize::from(hostile)] += usize::from(run.text.contains("home/alice/.kube/config"));
+            finished[usize::from(hostile)] +=
+                usize::from(run.text.contains("home/alice/.kube/config"));
             let bobs = fs::metadata(node.path("home/bob/.kube/config")).unwrap();
             assert!(
-                bobs.uid() == 1002 && (!hostile || bobs.ino() == before || embedded(&node, "home/bob/.kube/config") == admins(&node)),
+                bobs.uid() == 1002
+                    && (!hostile
+                        || bobs.ino() == before
+                        || embedded(&node, "home/bob/.kube/config") == admins(&node)),
                 "{at}"
             );
             embedded(&node, "home/bob/.kube/config");
@@ -234,17 +294,29 @@ fn what_is_finished_after_a_crash_is_finished_in_the_same_folder_or_not_at_all()
             assert_eq!(left_in_homes(&node), [""; 0], "{at}");
         }
     }
-    assert!(finished.iter().all(|times| *times > 0), "it was never killed in between: {finished:?}");
+    assert!(
+        finished.iter().all(|times| *times > 0),
+        "it was never killed in between: {finished:?}"
+    );
 }
 
 #[test]
 fn nothing_that_a_copy_holds_is_told_to_anybody_else() {
-    let secrets = ["s3cret-token", "alices-context", "alices-user", "alices-cluster", "far.example.com", "AliceSubject"];
+    let secrets = [
+        "s3cret-token",
+        "alices-context",
+        "alices-user",
+        "alices-cluster",
+        "far.example.com",
+        "AliceSubject",
+    ];
     let other = Node::fresh(RSA);
     let (values, _) = apart(&other.text(ADMIN));
     let foreign = format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: alices-context\nclusters: [{{name: alices-cluster, cluster: {{server: 'https://far.example.com'}}}}]\n\
-         users:\n- name: alices-user\n  user: {{token: s3cret-token, client-certificate-data: {}, client-key-data: {}}}\n",
+        "apiVersion: v1\nkind: Config\ncurrent-context: alices-context\nclusters: [{{name: \
+         alices-cluster, cluster: {{server: 'https://far.example.com'}}}}]\n\
+         users:\n- name: alices-user\n  user: {{token: s3cret-token, client-certificate-data: {}, \
+         client-key-data: {}}}\n",
         BASE64_STANDARD.encode(&values[0]),
         BASE64_STANDARD.encode(&values[1]),
     );
@@ -259,14 +331,30 @@ fn nothing_that_a_copy_holds_is_told_to_anybody_else() {
         "\u{1}AliceSubject".to_owned(),
     ];
     for (number, text) in bad.iter().enumerate() {
-        for location in ["kubeconfig = '/srv/copy'", "bundle = '/srv/copy'", "certificate = '/srv/copy'\nkey = '/srv/copy.key'"] {
+        for location in [
+            "kubeconfig = '/srv/copy'",
+            "bundle = '/srv/copy'",
+            "certificate = '/srv/copy'\nkey = '/srv/copy.key'",
+        ] {
             let node = Node::due();
             node.write("srv/copy", text);
             node.write("srv/copy.key", text);
-            let node =
-                configured(node, &format!("[[copy]]\nname = 'copy'\nof = 'admin.conf'\n{location}\n[metrics]\ntextfile = '/srv/m.prom'\n"));
-            let once: &[&str] = if location.starts_with("kube") { &["run", "--once"] } else { &["renew"] };
-            let commands = [&["check", "-o", "wide"], &["check", "-o", "json"], once, &["status"], &["alarms", "-o", "json"]];
+            let node = configured(
+                node,
+                &format!(
+                    "[[copy]]\nname = 'copy'\nof = 'admin.conf'\n{location}\n[metrics]\ntextfile = \
+                     '/srv/m.prom'\n"
+                ),
+            );
+            let once: &[&str] =
+                if location.starts_with("kube") { &["run", "--once"] } else { &["renew"] };
+            let commands = [
+                &["check", "-o", "wide"],
+                &["check", "-o", "json"],
+                once,
+                &["status"],
+                &["alarms", "-o", "json"],
+            ];
             let said: String = commands.iter().map(|command| node.run(command).text).collect();
             assert!(said.contains("/srv/copy"), "{number} {location}: {said}");
             let metrics = if once.len() == 2 { node.text("srv/m.prom") } else { String::new() };
@@ -281,8 +369,8 @@ fn nothing_that_a_copy_holds_is_told_to_anybody_else() {
     }
 }
 
-/// What is in others' hands is not watched: whoever writes to it without end keeps nobody at work. And what is said of it in the journal
-/// is said once.
+/// What is in others' hands is not watched: whoever writes to it without end keeps nobody at work.
+/// And what is said of it in the journal is said once.
 #[test]
 fn a_name_can_not_be_made_up_by_who_owns_the_folder() {
     let node = Node::due();
@@ -291,6 +379,11 @@ fn a_name_can_not_be_made_up_by_who_owns_the_folder() {
     }
     let node = configured(node, HOMES);
     let check = node.run(&["check"]);
-    assert!(check.text.contains("home/a_b/.kube/config ") && check.text.contains("home/a_b/.kube/config-2 "), "{}", check.text);
+    assert!(
+        check.text.contains("home/a_b/.kube/config ")
+            && check.text.contains("home/a_b/.kube/config-2 "),
+        "{}",
+        check.text
+    );
     assert!(!check.text.contains("[31m/") && !check.text.contains("..x"), "{}", check.text);
 }

@@ -1,8 +1,8 @@
 //! A disk that loses, with the power, what was not made durable: a model, fed with recorded calls.
 //!
-//! What is durable: the content of a file after its fsync, the entries of a folder after the folder's. Of the rest, any
-//! part may be there: each entry that was made, renamed or removed, on its own, in whatever order; of a file's content
-//! the old, the new, or a mixture.
+//! What is durable: the content of a file after its fsync, the entries of a folder after the
+//! folder's. Of the rest, any part may be there: each entry that was made, renamed or removed, on
+//! its own, in whatever order; of a file's content the old, the new, or a mixture.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -105,7 +105,12 @@ impl Remains {
 impl Disk {
     /// What is there when all is durable.
     pub fn of(root: &Path) -> Self {
-        let mut disk = Self { root: root.to_owned(), nodes: Vec::new(), pending: Vec::new(), positions: HashMap::new() };
+        let mut disk = Self {
+            root: root.to_owned(),
+            nodes: Vec::new(),
+            pending: Vec::new(),
+            positions: HashMap::new(),
+        };
         walk(root, &mut |path| {
             let found = fs::symlink_metadata(path).unwrap();
             let kind = if found.is_dir() {
@@ -120,7 +125,9 @@ impl Disk {
             disk.nodes[id].owner = (found.uid(), found.gid());
             if path != root {
                 let (folder, name) = disk.place(path);
-                let Kind::Folder { durable, present } = &mut disk.nodes[folder].kind else { panic!("no folder") };
+                let Kind::Folder { durable, present } = &mut disk.nodes[folder].kind else {
+                    panic!("no folder")
+                };
                 durable.insert(name.clone(), id);
                 present.insert(name, id);
             }
@@ -139,7 +146,9 @@ impl Disk {
     }
 
     fn find(&self, path: &Path) -> Option<Id> {
-        let below = path.strip_prefix(&self.root).unwrap_or_else(|_| panic!("{} is not below the root", path.display()));
+        let below = path
+            .strip_prefix(&self.root)
+            .unwrap_or_else(|_| panic!("{} is not below the root", path.display()));
         below.components().try_fold(0, |folder, name| match &self.nodes[folder].kind {
             Kind::Folder { present, .. } => present.get(Path::new(name.as_os_str())).copied(),
             _ => None,
@@ -148,7 +157,9 @@ impl Disk {
 
     /// Changes the entries of a folder, for now.
     fn change(&mut self, folder: Id, from: Option<PathBuf>, to: Option<(PathBuf, Id)>) {
-        let Kind::Folder { present, .. } = &mut self.nodes[folder].kind else { panic!("no folder") };
+        let Kind::Folder { present, .. } = &mut self.nodes[folder].kind else {
+            panic!("no folder")
+        };
         apply(present, from.as_deref(), to.as_ref());
         self.pending.push(Pending { folder, from, to });
     }
@@ -187,7 +198,9 @@ impl Disk {
                 self.positions.insert(descriptor, at + length);
             }
             "pwrite64" => drop(self.write(call, usize::try_from(call.number(3)).unwrap())),
-            "ftruncate" => self.content(&call.file(0)).resize(usize::try_from(call.number(1)).unwrap(), 0),
+            "ftruncate" => {
+                self.content(&call.file(0)).resize(usize::try_from(call.number(1)).unwrap(), 0)
+            }
             "fallocate" => {
                 let end = usize::try_from(call.number(2) + call.number(3)).unwrap();
                 let content = self.content(&call.file(0));
@@ -199,12 +212,18 @@ impl Disk {
             }
             "fchown" => {
                 let id = self.find(&call.file(0)).unwrap();
-                self.nodes[id].owner = (u32::try_from(call.number(1)).unwrap(), u32::try_from(call.number(2)).unwrap());
+                self.nodes[id].owner = (
+                    u32::try_from(call.number(1)).unwrap(),
+                    u32::try_from(call.number(2)).unwrap(),
+                );
             }
             "renameat" => {
                 let (folder, from) = self.place(&call.entry(0));
                 let (to_folder, to) = self.place(&call.entry(2));
-                assert_eq!(folder, to_folder, "the model knows no renames from one folder to another: {call:?}");
+                assert_eq!(
+                    folder, to_folder,
+                    "the model knows no renames from one folder to another: {call:?}"
+                );
                 let id = self.find(&call.entry(0)).unwrap();
                 self.change(folder, Some(from), Some((to, id)));
             }
@@ -280,9 +299,11 @@ impl Disk {
     ) {
         let Node { mode, owner, kind } = &self.nodes[id];
         let what = match kind {
-            Kind::File { durable, present } => {
-                What::File(contents.get(&id).map_or_else(|| Arc::clone(durable), |left| left.of(durable, present)))
-            }
+            Kind::File { durable, present } => What::File(
+                contents
+                    .get(&id)
+                    .map_or_else(|| Arc::clone(durable), |left| left.of(durable, present)),
+            ),
             Kind::Folder { .. } => What::Folder,
             Kind::Link(target) => What::Link(target.clone()),
         };
@@ -297,14 +318,17 @@ impl Left {
     fn of(self, old: &Arc<Vec<u8>>, new: &Arc<Vec<u8>>) -> Arc<Vec<u8>> {
         // Sectors are written whole, but a small file has one only: it is torn anywhere.
         let middle = if new.len() > 1024 { 512 } else { new.len() / 2 };
-        let old_at = |range: std::ops::Range<usize>| range.map(|at| old.get(at).copied().unwrap_or(0));
+        let old_at =
+            |range: std::ops::Range<usize>| range.map(|at| old.get(at).copied().unwrap_or(0));
         match self {
             Self::Nothing => Arc::clone(old),
             Self::All => Arc::clone(new),
             Self::Zeros if old.is_empty() => Arc::new(vec![0; new.len()]),
             Self::Zeros => Arc::clone(old),
             Self::Beginning if old.is_empty() => Arc::new(new[..middle].to_vec()),
-            Self::Beginning => Arc::new(new[..middle].iter().copied().chain(old_at(middle..new.len())).collect()),
+            Self::Beginning => {
+                Arc::new(new[..middle].iter().copied().chain(old_at(middle..new.len())).collect())
+            }
             Self::End => Arc::new(old_at(0..middle).chain(new[middle..].iter().copied()).collect()),
         }
     }
@@ -319,12 +343,17 @@ fn apply(entries: &mut BTreeMap<PathBuf, Id>, from: Option<&Path>, to: Option<&(
     }
 }
 
-/// Parts of so many things: all parts of a few; else none, all, each alone, all but each, and the first ones up to each.
+/// Parts of so many things: all parts of a few; else none, all, each alone, all but each, and the
+/// first ones up to each.
 fn parts(count: usize) -> BTreeSet<BTreeSet<usize>> {
     if count <= FEW {
-        return (0..1usize << count).map(|bits| (0..count).filter(|at| bits >> at & 1 == 1).collect()).collect();
+        return (0..1usize << count)
+            .map(|bits| (0..count).filter(|at| bits >> at & 1 == 1).collect())
+            .collect();
     }
-    let one = |at: usize| [BTreeSet::from([at]), (0..count).filter(|other| *other != at).collect(), (0..at).collect()];
+    let one = |at: usize| {
+        [BTreeSet::from([at]), (0..count).filter(|other| *other != at).collect(), (0..at).collect()]
+    };
     (0..count).flat_map(one).chain([(0..count).collect()]).collect()
 }
 
@@ -334,7 +363,8 @@ fn contents(dirty: &[Id]) -> Vec<BTreeMap<Id, Left>> {
     let mut found: Vec<_> = KINDS.into_iter().map(all).collect();
     if dirty.len() > 1 {
         for (rest, one) in [(Left::All, Left::Nothing), (Left::Nothing, Left::All)] {
-            found.extend(dirty.iter().map(|id| all(rest).into_iter().chain([(*id, one)]).collect()));
+            found
+                .extend(dirty.iter().map(|id| all(rest).into_iter().chain([(*id, one)]).collect()));
         }
     }
     found.dedup();

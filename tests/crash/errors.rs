@@ -8,7 +8,8 @@ use crate::tree::{Copy, Tree};
 
 /// What a disk may say at any call that changes something.
 const REFUSALS: [&str; 3] = ["ENOSPC", "EIO", "EINTR"];
-/// Of these, one at each in turn: the program makes no difference between them and the second of the others.
+/// Of these, one at each in turn: the program makes no difference between them and the second of
+/// the others.
 const FORBIDDEN: [&str; 2] = ["EROFS", "EACCES"];
 /// What it may say at a call that looks.
 const MISREADINGS: [&str; 3] = ["EIO", "EACCES", "EINTR"];
@@ -25,21 +26,33 @@ struct Case {
     changing: bool,
 }
 
-/// Refusals of changes that need not be told, since nothing is missing for them: room that can't be reserved is filled
-/// with zeros instead, and what was interrupted is asked again.
+/// Refusals of changes that need not be told, since nothing is missing for them: room that can't be
+/// reserved is filled with zeros instead, and what was interrupted is asked again.
 fn is_harmless(Case { call, error, .. }: &Case) -> bool {
     let asked_again = ["write", "pwrite64", "ftruncate", "fsync", "fdatasync", "flock"];
     call == "fallocate" || (*error == "EINTR" && asked_again.contains(&call.as_str()))
 }
 
 fn cases(points: Vec<Point>) -> Vec<Case> {
-    let case = |point: &Point, error| Case { call: point.call.clone(), number: point.number, error, changing: point.changing };
-    // Nothing is asked of these that could matter: what a descriptor is, and where it stands. Nobody hears of a failed close.
-    let asked = points.iter().filter(|point| !["close", "fcntl", "lseek", "ioctl"].contains(&point.call.as_str()));
+    let case = |point: &Point, error| Case {
+        call: point.call.clone(),
+        number: point.number,
+        error,
+        changing: point.changing,
+    };
+    // Nothing is asked of these that could matter: what a descriptor is, and where it stands.
+    // Nobody hears of a failed close.
+    let asked = points
+        .iter()
+        .filter(|point| !["close", "fcntl", "lseek", "ioctl"].contains(&point.call.as_str()));
     let each = asked.flat_map(|point| match point.changing {
         true => {
             let forbidden = FORBIDDEN[point.number % FORBIDDEN.len()];
-            REFUSALS.into_iter().chain([forbidden]).map(|error| case(point, error)).collect::<Vec<_>>()
+            REFUSALS
+                .into_iter()
+                .chain([forbidden])
+                .map(|error| case(point, error))
+                .collect::<Vec<_>>()
         }
         false => vec![case(point, MISREADINGS[point.number % MISREADINGS.len()])],
     });
@@ -74,11 +87,20 @@ fn refused_at_every_call_it_says_so_and_the_next_pass_succeeds() {
 fn ended_well(run: &Injected, case: &str) {
     assert!(run.code.is_some(), "{case}: it was killed, or took too long");
     assert!(run.took < LONG, "{case}: took {:?}", run.took);
-    assert!(!run.text.contains("panicked") && !run.text.contains("a fault in kubecertd"), "{case}: {}", run.text);
+    assert!(
+        !run.text.contains("panicked") && !run.text.contains("a fault in kubecertd"),
+        "{case}: {}",
+        run.text
+    );
 }
 
 /// Old or new, but not a part of each, unless it is said that the next pass has to finish it.
 fn is_whole_or_told(tree: &Tree, copy: &Copy, run: &Injected, case: &str) {
     let whole = copy.node.whole();
-    assert!(whole.len() == tree.credentials() || run.text.contains("half made"), "{case}: {} are whole: {}", whole.len(), run.text);
+    assert!(
+        whole.len() == tree.credentials() || run.text.contains("half made"),
+        "{case}: {} are whole: {}",
+        whole.len(),
+        run.text
+    );
 }

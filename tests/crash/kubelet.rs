@@ -1,5 +1,6 @@
-//! kubelet's own client certificate is issued here: killed at every change, the link leads to the old pem or to a whole new one, kubelet.conf
-//! is the old one or points to the link, and after the next start there is one new pem and nothing else.
+//! kubelet's own client certificate is issued here: killed at every change, the link leads to the
+//! old pem or to a whole new one, kubelet.conf is the old one or points to the link, and after the
+//! next start there is one new pem and nothing else.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -21,22 +22,33 @@ fn tree() -> Copy {
     copy.node.fill(&crate::common::fixture(ECDSA));
     copy.node.give_kubelet(-30);
     copy.node.embed_in_kubelet_conf(-30);
-    fs::set_permissions(copy.node.path(CONF), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    fs::set_permissions(copy.node.path(CONF), std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .unwrap();
     copy.node.rest();
     copy
 }
 
 fn copy_of(tree: &Node) -> Copy {
     let copy = blank();
-    assert!(Command::new("cp").arg("-a").arg(tree.root().join(".")).arg(copy.node.root()).status().unwrap().success());
+    assert!(
+        Command::new("cp")
+            .arg("-a")
+            .arg(tree.root().join("."))
+            .arg(copy.node.root())
+            .status()
+            .unwrap()
+            .success()
+    );
     copy
 }
 
 /// The pem that the link leads to: whole, be it the old one or a new one.
 fn pem(node: &Node, case: &str) -> String {
-    let link = fs::read_link(node.path(CURRENT)).unwrap_or_else(|e| panic!("{case}: there is no link: {e}"));
+    let link = fs::read_link(node.path(CURRENT))
+        .unwrap_or_else(|e| panic!("{case}: there is no link: {e}"));
     let name = link.file_name().unwrap().to_str().unwrap().to_owned();
-    let content = fs::read(node.path(FOLDER).join(&name)).unwrap_or_else(|e| panic!("{case}: the link leads nowhere: {e}"));
+    let content = fs::read(node.path(FOLDER).join(&name))
+        .unwrap_or_else(|e| panic!("{case}: the link leads nowhere: {e}"));
     let certificate = certificates(&content).unwrap().remove(0);
     assert!(PrivateKey::from_pem(&content).unwrap().fits(&certificate), "{case}");
     assert_eq!(name == OLD, !certificate.is_valid_at(now()), "{case}: {name}");
@@ -46,11 +58,15 @@ fn pem(node: &Node, case: &str) -> String {
 fn holds_now(node: &Node, tree: &Node, case: &str) {
     pem(node, case);
     let (before, after) = (tree.text(CONF), node.text(CONF));
-    assert!(after == before || after.contains(&format!("client-certificate: /{CURRENT}\n")), "{case}: {after}");
+    assert!(
+        after == before || after.contains(&format!("client-certificate: /{CURRENT}\n")),
+        "{case}: {after}"
+    );
     assert!(node.path(FOLDER).join(OLD).exists(), "{case}");
     crate::common::walk(node.root(), &mut |path| {
         let found = fs::symlink_metadata(path).unwrap();
-        let open = found.is_file() && found.mode() & 0o077 != 0 && holds_key(&fs::read(path).unwrap());
+        let open =
+            found.is_file() && found.mode() & 0o077 != 0 && holds_key(&fs::read(path).unwrap());
         assert!(!open, "{case}: {} can be read by others", path.display());
     });
 }
@@ -73,7 +89,10 @@ fn killed_at_every_change_of_kubelets_repair() {
     is_healed(&recorded.node, "recorded");
     // A call that only looks leaves the disk as the change before it did.
     let points = points(&calls, &recorded.node, Call::is_changing);
-    let swaps = points.iter().filter(|point| matches!(point.call.as_str(), "symlinkat" | "renameat")).count();
+    let swaps = points
+        .iter()
+        .filter(|point| matches!(point.call.as_str(), "symlinkat" | "renameat"))
+        .count();
     assert!(swaps >= 4, "a symlink, and the pem, the link and kubelet.conf: {swaps}");
     on_each_core(&points, |Point { call, number, .. }, core| {
         let case = format!("kubelet's, killed at {call} {number}");

@@ -7,15 +7,19 @@ use crate::disk::{Disk, Remains};
 use crate::strace::{inject, on_each_core, record};
 use crate::tree::{Copy, Tree, blank};
 
-/// Replays a renewal, and starts the program on all that the disk may hold when the power goes in the middle, after so
-/// many writes to the journal.
+/// Replays a renewal, and starts the program on all that the disk may hold when the power goes in
+/// the middle, after so many writes to the journal.
 fn power_lost_everywhere(tree: &Tree, start: Copy, journaled: usize, what: &str) {
     let began = Instant::now();
     let root = start.node.root();
     let mut disk = Disk::of(root);
     let calls = record(root, &["renew"]);
-    let changes: Vec<_> =
-        calls.iter().filter(|call| call.result >= 0 && call.is_below(root) && (call.is_changing() || call.name == "openat")).collect();
+    let changes: Vec<_> = calls
+        .iter()
+        .filter(|call| {
+            call.result >= 0 && call.is_below(root) && (call.is_changing() || call.name == "openat")
+        })
+        .collect();
     let mut states: BTreeMap<u64, (String, Remains)> = BTreeMap::new();
     let mut found = 0;
     let mut writes = 0;
@@ -27,7 +31,9 @@ fn power_lost_everywhere(tree: &Tree, start: Copy, journaled: usize, what: &str)
         }
         for remains in disk.remains() {
             found += 1;
-            states.entry(remains.digest()).or_insert_with(|| (format!("{what}, power lost after call {number}, {}", call.name), remains));
+            states.entry(remains.digest()).or_insert_with(|| {
+                (format!("{what}, power lost after call {number}, {}", call.name), remains)
+            });
         }
     }
     let states: Vec<_> = states.into_values().collect();

@@ -1,5 +1,6 @@
-//! No key is readable by anybody who could not read the old one, at no moment: shown by what the program calls, in the
-//! order in which it calls it. What the disk looks like between the calls is looked at in the other tests.
+//! No key is readable by anybody who could not read the old one, at no moment: shown by what the
+//! program calls, in the order in which it calls it. What the disk looks like between the calls is
+//! looked at in the other tests.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,8 @@ struct Made {
     mode: u64,
     owner: Option<(u64, u64)>,
     access: Option<Vec<u8>>,
-    /// The ACL is known to be the target's: set, or none is there and an inherited one was removed or looked for.
+    /// The ACL is known to be the target's: set, or none is there and an inherited one was removed
+    /// or looked for.
     settled: bool,
     written: bool,
 }
@@ -35,8 +37,12 @@ fn no_key_can_be_read_by_others_at_any_moment() {
                 made.insert(call.opened.clone().unwrap(), Made { mode, ..Made::default() });
             }
             "openat2" => assert!(!call.creates(), "{call:?}"),
-            "mkdirat" if call.entry(0).starts_with(root.join(STATE)) => assert_eq!(call.number(2), 0o700, "{call:?}"),
-            "fchown" | "fsetxattr" | "fremovexattr" | "fchmod" | "fgetxattr" => change(&tree, root, call, &mut made),
+            "mkdirat" if call.entry(0).starts_with(root.join(STATE)) => {
+                assert_eq!(call.number(2), 0o700, "{call:?}")
+            }
+            "fchown" | "fsetxattr" | "fremovexattr" | "fchmod" | "fgetxattr" => {
+                change(&tree, root, call, &mut made)
+            }
             "write" | "pwrite64" => {
                 let path = call.file(0);
                 if holds_key(&call.bytes(1)) {
@@ -61,7 +67,8 @@ fn change(tree: &Tree, root: &Path, call: &Call, made: &mut BTreeMap<PathBuf, Ma
         assert_eq!(call.name, "fgetxattr", "a file that is not new is changed: {call:?}");
         return;
     };
-    let (target, access) = traits(tree, root, &path).unwrap_or_else(|| panic!("no target: {call:?}"));
+    let (target, access) =
+        traits(tree, root, &path).unwrap_or_else(|| panic!("no target: {call:?}"));
     assert!(!file.written, "changed when it had its content: {call:?}");
     let attribute = || String::from_utf8(call.bytes(1)).unwrap();
     match call.name.as_str() {
@@ -77,8 +84,12 @@ fn change(tree: &Tree, root: &Path, call: &Call, made: &mut BTreeMap<PathBuf, Ma
         }
         "fgetxattr" if attribute() == ACCESS => {}
         "fchmod" => {
-            // Where it comes first, the group bits are the owning group's, or those of an ACL that the folder gave.
-            assert!(file.settled || !target.attributes.contains_key(ACCESS.as_bytes()), "the mode comes before the ACL: {call:?}");
+            // Where it comes first, the group bits are the owning group's, or those of an ACL that
+            // the folder gave.
+            assert!(
+                file.settled || !target.attributes.contains_key(ACCESS.as_bytes()),
+                "the mode comes before the ACL: {call:?}"
+            );
             assert_eq!(call.number(1), u64::from(target.mode), "{call:?}");
             file.mode = call.number(1);
         }
@@ -87,12 +98,15 @@ fn change(tree: &Tree, root: &Path, call: &Call, made: &mut BTreeMap<PathBuf, Ma
 }
 
 fn may_hold_a_key(tree: &Tree, root: &Path, path: &Path, made: &BTreeMap<PathBuf, Made>) {
-    let file = made.get(path).unwrap_or_else(|| panic!("a key is written to {}, which is no new file", path.display()));
+    let file = made
+        .get(path)
+        .unwrap_or_else(|| panic!("a key is written to {}, which is no new file", path.display()));
     if path.starts_with(root.join(STATE)) {
         assert_eq!(file.mode, 0o600, "{}", path.display());
         return;
     }
-    let (target, access) = traits(tree, root, path).unwrap_or_else(|| panic!("a key is written to {}", path.display()));
+    let (target, access) = traits(tree, root, path)
+        .unwrap_or_else(|| panic!("a key is written to {}", path.display()));
     assert_eq!((file.mode, &file.access), (u64::from(target.mode), &access), "{}", path.display());
     let owner = (u64::from(target.owner.0), u64::from(target.owner.1));
     assert_eq!(file.owner.unwrap_or((0, 0)), owner, "{}", path.display());

@@ -73,7 +73,10 @@ impl Call {
 
     /// A string argument's bytes.
     pub fn bytes(&self, argument: usize) -> Vec<u8> {
-        let text = self.arguments[argument].split('"').nth(1).unwrap_or_else(|| panic!("no string: {self:?}"));
+        let text = self.arguments[argument]
+            .split('"')
+            .nth(1)
+            .unwrap_or_else(|| panic!("no string: {self:?}"));
         unescaped(text)
     }
 
@@ -85,17 +88,26 @@ impl Call {
     /// A number, which is an octal one where it begins with a zero.
     pub fn number(&self, argument: usize) -> u64 {
         let text = &self.arguments[argument];
-        if text.starts_with('0') { u64::from_str_radix(text, 8).unwrap() } else { text.parse().unwrap() }
+        if text.starts_with('0') {
+            u64::from_str_radix(text, 8).unwrap()
+        } else {
+            text.parse().unwrap()
+        }
     }
 
     /// Whether it is about a file below this folder.
     pub fn is_below(&self, root: &Path) -> bool {
-        let named = self.arguments.iter().filter_map(|argument| annotated(argument)).chain(self.opened.clone());
+        let named = self
+            .arguments
+            .iter()
+            .filter_map(|argument| annotated(argument))
+            .chain(self.opened.clone());
         named.into_iter().any(|path| path.starts_with(root))
     }
 
     pub fn creates(&self) -> bool {
-        OPENING.contains(&self.name.as_str()) && self.arguments.iter().any(|argument| argument.contains("O_CREAT"))
+        OPENING.contains(&self.name.as_str())
+            && self.arguments.iter().any(|argument| argument.contains("O_CREAT"))
     }
 
     /// Whether the disk may be another one after it.
@@ -123,13 +135,20 @@ pub struct Injected {
     pub hit: Option<String>,
 }
 
-/// Runs the program, and answers the N-th call of this name, in each thread: `signal=KILL`, or `error=EIO`.
+/// Runs the program, and answers the N-th call of this name, in each thread: `signal=KILL`, or
+/// `error=EIO`.
 pub fn inject(root: &Path, call: &str, number: usize, answer: &str, core: usize) -> Injected {
     let log = tempfile::NamedTempFile::new().unwrap();
-    let options =
-        ["-y".to_owned(), "-e".to_owned(), format!("trace={call}"), "-e".to_owned(), format!("inject={call}:{answer}:when={number}")];
+    let options = [
+        "-y".to_owned(),
+        "-e".to_owned(),
+        format!("trace={call}"),
+        "-e".to_owned(),
+        format!("inject={call}:{answer}:when={number}"),
+    ];
     let began = Instant::now();
-    let output = traced(log.path(), &options.each_ref().map(String::as_str), root, &["renew"], core);
+    let output =
+        traced(log.path(), &options.each_ref().map(String::as_str), root, &["renew"], core);
     let took = began.elapsed();
     let log = std::fs::read_to_string(log.path()).unwrap();
     let hit = log.lines().find(|line| line.contains("(INJECTED)")).map(str::to_owned);
@@ -137,14 +156,21 @@ pub fn inject(root: &Path, call: &str, number: usize, answer: &str, core: usize)
     Injected { code: output.status.code(), text, took, hit }
 }
 
-fn traced(log: &Path, options: &[&str], root: &Path, arguments: &[&str], core: usize) -> std::process::Output {
+fn traced(
+    log: &Path,
+    options: &[&str],
+    root: &Path,
+    arguments: &[&str],
+    core: usize,
+) -> std::process::Output {
     let mut command = assert_cmd::Command::new("taskset");
     command.args(["-c", &core.to_string(), "strace", "-f", "-qq", "-o"]).arg(log).args(options);
     command.arg(env!("CARGO_BIN_EXE_kubecertd")).arg("--root").arg(root).args(arguments);
     command.timeout(LIMIT).output().expect("taskset and strace are installed")
 }
 
-/// Does it for all cases, on all cores, each thread with a core of its own. Says at the end how many failed.
+/// Does it for all cases, on all cores, each thread with a core of its own. Says at the end how
+/// many failed.
 pub fn on_each_core<T: Sync>(cases: &[T], check: impl Fn(&T, usize) + Sync) {
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let cores = std::thread::available_parallelism().unwrap().get();
@@ -190,18 +216,28 @@ fn parse(log: &str) -> Vec<Call> {
         let (arguments, result) = split(&whole[name.len() + 1..]);
         let opened = annotated(result).filter(|_| OPENING.contains(&name.as_str()));
         let result = result.split([' ', '<']).next().unwrap().parse().unwrap_or(-1);
-        calls.push(Call { name, number: *count, arguments, result, opened, first_thread: thread == first });
+        calls.push(Call {
+            name,
+            number: *count,
+            arguments,
+            result,
+            opened,
+            first_thread: thread == first,
+        });
     }
     calls
 }
 
-/// Arguments and result of `a, b) = c`. Strings and paths are written in hex, and hold no signs of their own.
+/// Arguments and result of `a, b) = c`. Strings and paths are written in hex, and hold no signs of
+/// their own.
 fn split(text: &str) -> (Vec<String>, &str) {
     let mut depth = 0;
     let mut arguments = vec![String::new()];
     for (at, sign) in text.char_indices() {
         match sign {
-            ')' if depth == 0 => return (arguments, text[at + 1..].trim_start().trim_start_matches("= ")),
+            ')' if depth == 0 => {
+                return (arguments, text[at + 1..].trim_start().trim_start_matches("= "));
+            }
             ',' if depth == 0 => {
                 arguments.push(String::new());
                 continue;

@@ -16,7 +16,9 @@ fn a_second_daemon_does_not_start_and_the_first_goes_on() {
     let before = node.text(STATUS);
     let mut second = Daemon::start(&node);
     assert_eq!(second.ended().code(), Some(75));
-    until("it says why", || second.log().contains("a kubecertd daemon runs already on this node").then_some(()));
+    until("it says why", || {
+        second.log().contains("a kubecertd daemon runs already on this node").then_some(())
+    });
     assert_eq!(second.ears.values("READY"), [""; 0]);
     assert_eq!(node.text(STATUS), before, "the status is the first one's");
     assert!(first.runs());
@@ -25,12 +27,16 @@ fn a_second_daemon_does_not_start_and_the_first_goes_on() {
     Daemon::start(&node).settled();
 }
 
-/// `kubecertd status` asks whether the lock is held by trying it: a daemon that starts at this moment is not alone with it.
+/// `kubecertd status` asks whether the lock is held by trying it: a daemon that starts at this
+/// moment is not alone with it.
 #[test]
 fn somebody_who_only_asks_does_not_keep_it_from_starting() {
     let node = known(Node::fresh(ECDSA), NEVER);
     node.write("run/kubecertd/lock", "");
-    let asking = Flock::lock(File::open(node.path("run/kubecertd/lock")).unwrap(), FlockArg::LockShared).map_err(|(_, e)| e).unwrap();
+    let asking =
+        Flock::lock(File::open(node.path("run/kubecertd/lock")).unwrap(), FlockArg::LockShared)
+            .map_err(|(_, e)| e)
+            .unwrap();
     let mut daemon = Daemon::start(&node);
     std::thread::sleep(Duration::from_millis(300));
     drop(asking);

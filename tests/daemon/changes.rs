@@ -1,4 +1,5 @@
-//! Changes of files. The quiet time of half a minute is built in, so all that needs it is in one test.
+//! Changes of files. The quiet time of half a minute is built in, so all that needs it is in one
+//! test.
 
 use std::fs;
 use std::time::{Duration, Instant, SystemTime};
@@ -16,7 +17,8 @@ fn replace(node: &Node, file: &str, content: &[u8]) {
 /// Four daemons, each on a node of its own, wait at the same time.
 #[test]
 fn another_content_makes_a_pass_when_it_is_quiet_and_nothing_else_does() {
-    // On the first one, what is no change: its own writes, readers, a touch, and the same content once more.
+    // On the first one, what is no change: its own writes, readers, a touch, and the same content
+    // once more.
     let same = known(Node::fresh(ECDSA), NEVER);
     same.age("apiserver", 10);
     let undisturbed = Daemon::start(&same);
@@ -42,7 +44,8 @@ fn another_content_makes_a_pass_when_it_is_quiet_and_nothing_else_does() {
     replace(&changed, &format!("{PKI}/apiserver.key"), &other);
     assert_ne!(all(&changed), whole);
 
-    // On the third one, what only the new configuration names, read while a pass by the old one was made.
+    // On the third one, what only the new configuration names, read while a pass by the old one was
+    // made.
     let more = known(Node::fresh(ECDSA), NEVER);
     let reloaded = Daemon::start(&more);
     reloaded.settled();
@@ -53,8 +56,8 @@ fn another_content_makes_a_pass_when_it_is_quiet_and_nothing_else_does() {
         let content = more.read(&format!("{PKI}/front-proxy-client.{end}"));
         more.write(&format!("etc/own/own.{end}"), content);
     }
-    let own =
-        "[[credential]]\nname = \"own\"\nauthority = \"front-proxy-ca\"\ncertificate = \"/etc/own/own.crt\"\nkey = \"/etc/own/own.key\"\n";
+    let own = "[[credential]]\nname = \"own\"\nauthority = \"front-proxy-ca\"\ncertificate = \
+        \"/etc/own/own.crt\"\nkey = \"/etc/own/own.key\"\n";
     more.write(CONFIG, schedule(NEVER) + own);
     reloaded.signal("HUP");
     until("it has read it", || (reloaded.ears.values("READY").len() == 2).then_some(()));
@@ -72,22 +75,42 @@ fn another_content_makes_a_pass_when_it_is_quiet_and_nothing_else_does() {
     let waited = |daemon: &Daemon<'_>| {
         let limit = Instant::now() + Duration::from_secs(60);
         while Instant::now() < limit
-            && daemon.status().is_none_or(|status| status.last_pass.is_none_or(|last| !last.why.contains("changed")))
+            && daemon.status().is_none_or(|status| {
+                status.last_pass.is_none_or(|last| !last.why.contains("changed"))
+            })
         {
             std::thread::sleep(Duration::from_millis(20));
         }
         daemon.passed("changed")
     };
     let last = waited(&woken);
-    assert!(began.elapsed() >= Duration::from_secs(29), "whoever writes gets time to finish: {:?}", began.elapsed());
-    assert_eq!((last.why.as_str(), names(&last.renewed)), ("/etc/kubernetes/pki/apiserver.key changed", vec!["apiserver".to_owned()]));
+    assert!(
+        began.elapsed() >= Duration::from_secs(29),
+        "whoever writes gets time to finish: {:?}",
+        began.elapsed()
+    );
+    assert_eq!(
+        (last.why.as_str(), names(&last.renewed)),
+        ("/etc/kubernetes/pki/apiserver.key changed", vec!["apiserver".to_owned()])
+    );
     assert_eq!(all(&changed), whole);
     let last = waited(&reloaded);
-    assert_eq!((last.why.as_str(), names(&last.renewed)), ("/etc/own/own.key changed", vec!["own".to_owned()]));
+    assert_eq!(
+        (last.why.as_str(), names(&last.renewed)),
+        ("/etc/own/own.key changed", vec!["own".to_owned()])
+    );
 
     let last = waited(&told);
-    assert_eq!((last.why.as_str(), names(&last.renewed)), ("/etc/kubernetes/pki/apiserver.key changed", vec!["apiserver".to_owned()]));
+    assert_eq!(
+        (last.why.as_str(), names(&last.renewed)),
+        ("/etc/kubernetes/pki/apiserver.key changed", vec!["apiserver".to_owned()])
+    );
 
     std::thread::sleep(Duration::from_secs(2));
-    assert_eq!(undisturbed.ears.passes(), passes, "nothing has changed: {:?}", undisturbed.status());
+    assert_eq!(
+        undisturbed.ears.passes(),
+        passes,
+        "nothing has changed: {:?}",
+        undisturbed.status()
+    );
 }

@@ -1,4 +1,5 @@
-//! The clock. That of the real program can't be set, so a pass is made here in this process, at any time.
+//! The clock. That of the real program can't be set, so a pass is made here in this process, at any
+//! time.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -61,19 +62,36 @@ impl Clock {
         without_kubelets(node);
         let before = node.snapshot();
         let (outlook, report) = self.pass(node);
-        assert_eq!((outlook.plan.issuing().count(), report.plan.issuing().count(), report.results.len()), (0, 0, 0));
+        assert_eq!(
+            (outlook.plan.issuing().count(), report.plan.issuing().count(), report.results.len()),
+            (0, 0, 0)
+        );
         for deferred in [&outlook.deferred, &report.deferred] {
-            assert_eq!(names(deferred.iter().map(|one| &one.credential)), all(node), "all of it would be due");
+            assert_eq!(
+                names(deferred.iter().map(|one| &one.credential)),
+                all(node),
+                "all of it would be due"
+            );
             for one in deferred {
-                assert!(one.reason.contains(says) && one.reason.contains("nothing is signed until it is right"), "{one}");
+                assert!(
+                    one.reason.contains(says)
+                        && one.reason.contains("nothing is signed until it is right"),
+                    "{one}"
+                );
                 assert_eq!(one.urgent_from, None, "no waiting helps");
             }
         }
         let after = node.snapshot();
-        for (path, entry) in before.0.iter().filter(|(path, entry)| path.starts_with("etc") && entry.is_file()) {
+        for (path, entry) in
+            before.0.iter().filter(|(path, entry)| path.starts_with("etc") && entry.is_file())
+        {
             assert_eq!(after.0.get(path), Some(entry), "{}", path.display());
         }
-        assert_eq!(remembered(node).last_seen, self.last_seen, "a clock that is not believed is not remembered");
+        assert_eq!(
+            remembered(node).last_seen,
+            self.last_seen,
+            "a clock that is not believed is not remembered"
+        );
     }
 
     /// Everything is signed, and begins when it should.
@@ -82,7 +100,10 @@ impl Clock {
         without_kubelets(node);
         let (outlook, report) = self.pass(node);
         assert_eq!(names(outlook.plan.issuing().map(|step| &step.credential)), all(node));
-        assert!(report.deferred.is_empty() && report.results.len() == all(node).len(), "{report:?}");
+        assert!(
+            report.deferred.is_empty() && report.results.len() == all(node).len(),
+            "{report:?}"
+        );
         for (name, result) in &report.results {
             result.as_ref().unwrap();
             let certificate = node.certificate(name.as_str());
@@ -102,7 +123,8 @@ fn without_kubelets(node: &Node) {
 
 /// The beginning of the authority of a credential.
 fn beginning_of_authority(node: &Node, name: &str) -> Timestamp {
-    let authority = node.ours().into_iter().find(|one| one.name.as_str() == name).unwrap().authority.unwrap();
+    let authority =
+        node.ours().into_iter().find(|one| one.name.as_str() == name).unwrap().authority.unwrap();
     let catalog = node.observed().catalog;
     let file = &catalog.authorities.iter().find(|one| one.name == authority).unwrap().certificate;
     let file = file.as_path().strip_prefix("/").unwrap().to_str().unwrap();
@@ -111,7 +133,8 @@ fn beginning_of_authority(node: &Node, name: &str) -> Timestamp {
 
 #[test]
 fn before_the_release_nothing_is_signed_however_sure_the_clock_is() {
-    // Authorities and credentials that are valid at that time, so that only the clock is against it.
+    // Authorities and credentials that are valid at that time, so that only the clock is against
+    // it.
     let node = Node::fresh(ECDSA);
     for stem in ["ca", "front-proxy-ca", "etcd/ca"] {
         node.shorten_authority(&format!("{PKI}/{stem}"), 300);
@@ -121,10 +144,18 @@ fn before_the_release_nothing_is_signed_however_sure_the_clock_is() {
     assert!(clock.now > beginning_of_authority(&node, "apiserver"));
     node.age_all(clock.now.seconds_since(now()).div_euclid(86_400) + 2);
     clock.signs_nothing(&node, "before kubecertd was released");
-    Clock { synchronised: Some(false), ..clock }.signs_nothing(&node, "before kubecertd was released");
-    Clock { synchronised: None, ..clock }.signs_nothing(&node, "the clock says 2026-10-31T23:59:59Z");
+    Clock { synchronised: Some(false), ..clock }
+        .signs_nothing(&node, "before kubecertd was released");
+    Clock { synchronised: None, ..clock }
+        .signs_nothing(&node, "the clock says 2026-10-31T23:59:59Z");
 
-    clock.trusted().pass(&node).1.results.iter().for_each(|(name, result)| assert!(result.is_ok(), "{name}: {result:?}"));
+    clock
+        .trusted()
+        .pass(&node)
+        .1
+        .results
+        .iter()
+        .for_each(|(name, result)| assert!(result.is_ok(), "{name}: {result:?}"));
     assert!(node.certificate("apiserver").is_valid_at(clock.now));
 }
 
@@ -133,8 +164,10 @@ fn more_than_three_years_on_and_unsynchronised_nothing_is_signed() {
     let node = Node::due();
     let clock = Clock::at(now().plus(days(1_097)));
     clock.unsynchronised_since(now()).signs_nothing(&node, "after it was last believed");
-    Clock { synchronised: None, ..clock.unsynchronised_since(now()) }.signs_nothing(&node, "and is not synchronised");
-    Clock { synchronised: Some(false), ..clock }.signs_nothing(&node, "after kubecertd was released");
+    Clock { synchronised: None, ..clock.unsynchronised_since(now()) }
+        .signs_nothing(&node, "and is not synchronised");
+    Clock { synchronised: Some(false), ..clock }
+        .signs_nothing(&node, "after kubecertd was released");
     let clock = Clock::at(now().plus(days(1_095)));
     clock.unsynchronised_since(now()).signs_from(&node, |name| beginning_of_authority(&node, name));
 }
@@ -146,7 +179,8 @@ fn a_year_on_and_unsynchronised_what_is_signed_begins_with_its_authority() {
     clock.unsynchronised_since(now()).signs_from(&node, |name| beginning_of_authority(&node, name));
     // Nobody knows whether it is synchronised: the same.
     let node = Node::due();
-    Clock { synchronised: None, ..clock.unsynchronised_since(now()) }.signs_from(&node, |name| beginning_of_authority(&node, name));
+    Clock { synchronised: None, ..clock.unsynchronised_since(now()) }
+        .signs_from(&node, |name| beginning_of_authority(&node, name));
 }
 
 #[test]
@@ -154,7 +188,9 @@ fn with_a_synchronised_clock_what_is_signed_begins_five_minutes_ago_however_long
     for absence in [0, 365, 2_000] {
         let node = Node::due();
         let clock = Clock { last_seen: Some(now()), ..Clock::at(now().plus(days(absence))) };
-        let beginning = |name: &str| clock.now.minus(Duration::from_secs(300)).max(beginning_of_authority(&node, name));
+        let beginning = |name: &str| {
+            clock.now.minus(Duration::from_secs(300)).max(beginning_of_authority(&node, name))
+        };
         clock.signs_from(&node, beginning);
     }
 }
@@ -185,14 +221,17 @@ fn a_clock_that_comes_back_is_believed_and_remembered_when_it_is_synchronised() 
     let node = Node::due();
     let ahead = now().plus(days(700));
     let clock = Clock { last_seen: Some(ahead), ..Clock::at(now()) };
-    clock.signs_from(&node, |name| clock.now.minus(Duration::from_secs(300)).max(beginning_of_authority(&node, name)));
+    clock.signs_from(&node, |name| {
+        clock.now.minus(Duration::from_secs(300)).max(beginning_of_authority(&node, name))
+    });
     // Unsynchronised, it may be the one that is behind.
     let node = Node::due();
     Clock::at(now()).unsynchronised_since(ahead).pass(&node);
     assert_eq!(remembered(&node).last_seen, Some(ahead));
 }
 
-/// A node whose battery was empty: kubelet's own certificate, without which nothing starts, waits for the clock, and then goes on.
+/// A node whose battery was empty: kubelet's own certificate, without which nothing starts, waits
+/// for the clock, and then goes on.
 #[test]
 fn kubelets_own_waits_for_a_clock_that_can_be_believed_and_then_goes_on() {
     let node = Node::fresh(ECDSA);

@@ -8,13 +8,18 @@ const WRONG: &str = "[schedule]\ncron = \"never ever\"\n";
 
 fn is_refused(node: &Node, daemon: &Daemon<'_>) {
     daemon.until("the status says that it is refused", |status| {
-        status.configuration.as_ref().is_some_and(|why| why.contains("/etc/kubecertd/kubecertd.toml:2"))
+        status
+            .configuration
+            .as_ref()
+            .is_some_and(|why| why.contains("/etc/kubecertd/kubecertd.toml:2"))
     });
     let shown = node.run(&["status"]);
     assert_eq!(shown.code, 3, "{}", shown.text);
-    for said in
-        ["kubecertd runs since", "The configuration is refused, and an earlier one is in force: ", "/etc/kubecertd/kubecertd.toml:2"]
-    {
+    for said in [
+        "kubecertd runs since",
+        "The configuration is refused, and an earlier one is in force: ",
+        "/etc/kubecertd/kubecertd.toml:2",
+    ] {
         assert!(shown.text.contains(said), "{said:?} is not in:\n{}", shown.text);
     }
 }
@@ -35,7 +40,11 @@ fn a_wrong_one_is_refused_at_a_reload_and_the_old_one_goes_on() {
     node.write(CONFIG, WRONG);
     daemon.signal("HUP");
     is_refused(&node, &daemon);
-    assert!(daemon.log().contains("ERROR the configuration is refused, and the old one goes on: "), "{}", daemon.log());
+    assert!(
+        daemon.log().contains("ERROR the configuration is refused, and the old one goes on: "),
+        "{}",
+        daemon.log()
+    );
     goes_on(&daemon);
     until("it is ready again", || (daemon.ears.values("READY").len() == 2).then_some(()));
 
@@ -57,7 +66,8 @@ fn a_right_one_is_in_force_after_a_reload() {
     goes_on(&daemon);
     node.write(CONFIG, schedule(NEVER));
     daemon.signal("HUP");
-    daemon.until("the other schedule", |status| status.next_pass == before && status.line != AT_WORK);
+    daemon
+        .until("the other schedule", |status| status.next_pass == before && status.line != AT_WORK);
 }
 
 #[test]
@@ -72,13 +82,20 @@ fn with_a_wrong_one_at_the_start_the_last_right_one_is_in_force() {
     node.write(CONFIG, WRONG);
     let daemon = Daemon::start(&node);
     is_refused(&node, &daemon);
-    assert!(daemon.log().contains("ERROR the configuration is refused, and the last good one is in force: "), "{}", daemon.log());
+    assert!(
+        daemon
+            .log()
+            .contains("ERROR the configuration is refused, and the last good one is in force: "),
+        "{}",
+        daemon.log()
+    );
     goes_on(&daemon);
     node.remove(CONFIG);
     assert_eq!(fresh(&node, 300), all(&node));
 }
 
-/// The drop-in of a right configuration was wrong, and is taken away: what is right is never refused.
+/// The drop-in of a right configuration was wrong, and is taken away: what is right is never
+/// refused.
 #[test]
 fn a_wrong_drop_in_is_as_bad_and_its_removal_as_good() {
     let node = known(Node::fresh(ECDSA), EVERY_SECOND);
@@ -87,11 +104,15 @@ fn a_wrong_drop_in_is_as_bad_and_its_removal_as_good() {
     daemon.settled();
     node.write(drop_in, "[renewal]\nvalidity = \"1 fortnight\"\n");
     daemon.signal("HUP");
-    daemon.until("it is refused", |status| status.configuration.as_ref().is_some_and(|why| why.contains("50-own.toml:2")));
+    daemon.until("it is refused", |status| {
+        status.configuration.as_ref().is_some_and(|why| why.contains("50-own.toml:2"))
+    });
     daemon.stop();
 
     let daemon = Daemon::start(&node);
-    daemon.until("it is refused", |status| status.configuration.as_ref().is_some_and(|why| why.contains("50-own.toml:2")));
+    daemon.until("it is refused", |status| {
+        status.configuration.as_ref().is_some_and(|why| why.contains("50-own.toml:2"))
+    });
     node.remove(drop_in);
     daemon.signal("HUP");
     daemon.until("it is right", |status| status.configuration.is_none());

@@ -9,11 +9,11 @@ use super::harness::*;
 const ADMIN: &str = "etc/kubernetes/admin.conf";
 const ALICE: &str = "home/alice/.kube/config";
 const ROOT: &str = "root/.kube/config";
-const COPIES: &str =
-    "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n[[copy]]\nof = 'admin.conf'\nkubeconfig = '/home/*/.kube/config'\n";
+const COPIES: &str = "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n[[copy]]\nof \
+    = 'admin.conf'\nkubeconfig = '/home/*/.kube/config'\n";
 
-/// What is in others' hands is not watched: whoever writes to it again and again keeps nobody at work. What kubeadm renewed is found, and all
-/// copies follow.
+/// What is in others' hands is not watched: whoever writes to it again and again keeps nobody at
+/// work. What kubeadm renewed is found, and all copies follow.
 #[test]
 fn what_a_user_does_to_his_copy_makes_no_pass() {
     if !nix::unistd::geteuid().is_root() {
@@ -44,10 +44,15 @@ fn what_a_user_does_to_his_copy_makes_no_pass() {
     let last = {
         let began = Instant::now();
         loop {
-            let last = daemon.status().and_then(|status| status.last_pass).filter(|last| last.why.contains("changed"));
+            let last = daemon
+                .status()
+                .and_then(|status| status.last_pass)
+                .filter(|last| last.why.contains("changed"));
             match last {
                 Some(last) => break last,
-                None => assert!(began.elapsed() < Duration::from_secs(90), "in vain: {}", daemon.log()),
+                None => {
+                    assert!(began.elapsed() < Duration::from_secs(90), "in vain: {}", daemon.log())
+                }
             }
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -55,6 +60,8 @@ fn what_a_user_does_to_his_copy_makes_no_pass() {
     assert_eq!(last.why, "/etc/kubernetes/admin.conf changed");
     assert_eq!(names(&last.copied), ["home/alice/.kube/config", "root/.kube/config"], "{last:?}");
     assert_eq!(node.text(ROOT), others.text(ADMIN));
-    assert!(node.text(ALICE).starts_with(&others.text(ADMIN)) && node.text(ALICE).ends_with("# mine\n"));
+    assert!(
+        node.text(ALICE).starts_with(&others.text(ADMIN)) && node.text(ALICE).ends_with("# mine\n")
+    );
     assert!(daemon.log().contains("root/.kube/config: copied, valid until "), "{}", daemon.log());
 }

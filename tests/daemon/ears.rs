@@ -72,7 +72,10 @@ impl Ears {
                         let text = String::from_utf8(buffer[..length].to_vec()).unwrap();
                         heard.lock().unwrap().push(Heard { at: Instant::now(), text });
                     }
-                    Err(e) => assert!(matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted), "{e}"),
+                    Err(e) => assert!(
+                        matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
+                        "{e}"
+                    ),
                 }
             }
         });
@@ -91,10 +94,13 @@ impl Ears {
         self.heard().iter().filter_map(|heard| heard.value(key).map(str::to_owned)).collect()
     }
 
-    /// How many passes have ended: what is said after one differs from what is said while it is made. What is said later
-    /// may differ too, as the next time of the schedule comes nearer.
+    /// How many passes have ended: what is said after one differs from what is said while it is
+    /// made. What is said later may differ too, as the next time of the schedule comes nearer.
     pub fn passes(&self) -> usize {
-        self.values("STATUS").windows(2).filter(|pair| pair[0] == AT_WORK && pair[1] != AT_WORK).count()
+        self.values("STATUS")
+            .windows(2)
+            .filter(|pair| pair[0] == AT_WORK && pair[1] != AT_WORK)
+            .count()
     }
 }
 

@@ -1,4 +1,5 @@
-//! The first start on a node: it only looks, so that nobody is surprised by what a package did when it was installed.
+//! The first start on a node: it only looks, so that nobody is surprised by what a package did when
+//! it was installed.
 
 use std::time::Duration;
 
@@ -25,7 +26,10 @@ fn what_has_time_waits_for_the_first_scheduled_pass_and_what_has_none_does_not()
     let next = daemon.status().unwrap().next_pass.unwrap();
     let reason = format!("kubecertd is new on this node and only looks until {next}");
     assert!(last.waiting.iter().all(|(_, why)| *why == reason), "{last:?}");
-    let waiting: Vec<_> = all(&node).into_iter().filter(|name| name != "apiserver" && name != "etcd/server").collect();
+    let waiting: Vec<_> = all(&node)
+        .into_iter()
+        .filter(|name| name != "apiserver" && name != "etcd/server")
+        .collect();
     assert_eq!(fresh(&node, 20), waiting);
 
     let shown = node.run(&["status"]);
@@ -47,7 +51,10 @@ fn at_the_first_scheduled_time_it_renews() {
     assert!(now() < time, "this machine is too slow for this test");
     let last = daemon.passed("by schedule");
     assert!(last.began >= time);
-    assert_eq!((names(&last.renewed), last.waiting), (vec!["apiserver".to_owned(), "etcd/server".to_owned()], Vec::new()));
+    assert_eq!(
+        (names(&last.renewed), last.waiting),
+        (vec!["apiserver".to_owned(), "etcd/server".to_owned()], Vec::new())
+    );
     assert_eq!(fresh(&node, 20), all(&node));
 }
 
@@ -77,7 +84,9 @@ fn a_node_with_nothing_due_is_only_looked_at() {
     let daemon = Daemon::start(&node);
     let last = daemon.passed("first start");
     assert_eq!((last.renewed.len(), last.failed.len(), last.waiting.len()), (0, 0, 0), "{last:?}");
-    for (path, entry) in before.0.iter().filter(|(path, entry)| path.starts_with("etc") && entry.is_file()) {
+    for (path, entry) in
+        before.0.iter().filter(|(path, entry)| path.starts_with("etc") && entry.is_file())
+    {
         assert_eq!(node.snapshot().0.get(path), Some(entry), "{}", path.display());
     }
 }

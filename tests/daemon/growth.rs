@@ -1,4 +1,5 @@
-//! A daemon that runs for years: what it has open and how much memory it has do not grow with the passes.
+//! A daemon that runs for years: what it has open and how much memory it has do not grow with the
+//! passes.
 
 use std::fs;
 use std::time::Duration;
@@ -61,7 +62,10 @@ fn nothing_grows_with_the_passes() {
         after.0,
         before.0,
         "open files: {:?}",
-        fs::read_dir(format!("/proc/{pid}/fd")).unwrap().map(|fd| fs::read_link(fd.unwrap().path())).collect::<Vec<_>>()
+        fs::read_dir(format!("/proc/{pid}/fd"))
+            .unwrap()
+            .map(|fd| fs::read_link(fd.unwrap().path()))
+            .collect::<Vec<_>>()
     );
     assert!(after.1 <= before.1 + 1, "threads: {before:?} {after:?}");
     assert!(after.2 - before.2 < MOST_GROWTH_KIB, "memory: {before:?} {after:?}");

@@ -96,7 +96,8 @@ pub struct StoreTaken(#[allow(dead_code, reason = "held, not used")] Flock<File>
 
 impl StoreTaken {
     pub fn on(node: &Node) -> Self {
-        let file = File::options().create(true).append(true).open(node.path(STATE).join("lock")).unwrap();
+        let file =
+            File::options().create(true).append(true).open(node.path(STATE).join("lock")).unwrap();
         Self(Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| e).unwrap())
     }
 }
@@ -118,12 +119,23 @@ impl<'n> Daemon<'n> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kubecertd"));
         command.arg("--root").arg(node.root()).arg("run");
         // Whatever bus this machine has knows nothing of the node's clock.
-        command.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent").env("NOTIFY_SOCKET", ears.path());
-        command.env_remove("WATCHDOG_USEC").env_remove("WATCHDOG_PID").env_remove("KUBECERTD_LOG").env_remove("JOURNAL_STREAM");
+        command
+            .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent")
+            .env("NOTIFY_SOCKET", ears.path());
+        command
+            .env_remove("WATCHDOG_USEC")
+            .env_remove("WATCHDOG_PID")
+            .env_remove("KUBECERTD_LOG")
+            .env_remove("JOURNAL_STREAM");
         command.envs(environment.iter().copied());
         // A file and no pipe: what was written is there at once.
         let log = tempfile::tempfile().unwrap();
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.try_clone().unwrap()).spawn().unwrap();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.try_clone().unwrap())
+            .spawn()
+            .unwrap();
         Self { node, child, log, ears }
     }
 
@@ -157,7 +169,11 @@ impl<'n> Daemon<'n> {
                 Some(status) if is_so(&status) => return status,
                 status => last = status.or(last),
             }
-            assert!(began.elapsed() < LIMIT, "{what}: the last status is {last:#?}, and the log:\n{}", self.log());
+            assert!(
+                began.elapsed() < LIMIT,
+                "{what}: the last status is {last:#?}, and the log:\n{}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -169,7 +185,8 @@ impl<'n> Daemon<'n> {
 
     /// Waits for the end of a pass that is under way or about to begin.
     pub fn passed(&self, why: &str) -> LastPass {
-        let passed = |status: &Status| status.last_pass.as_ref().is_some_and(|last| last.why.contains(why));
+        let passed =
+            |status: &Status| status.last_pass.as_ref().is_some_and(|last| last.why.contains(why));
         self.until(why, |status| status.line != AT_WORK && passed(status)).last_pass.unwrap()
     }
 
@@ -224,5 +241,8 @@ pub fn all(node: &Node) -> Vec<String> {
 /// The names of what ends in more than this many days.
 pub fn fresh(node: &Node, days: i64) -> Vec<String> {
     let whole = node.whole().into_iter();
-    whole.filter(|(_, stored)| stored.certificate.not_after.seconds_since(now()) > days * 86_400).map(|(name, _)| name).collect()
+    whole
+        .filter(|(_, stored)| stored.certificate.not_after.seconds_since(now()) > days * 86_400)
+        .map(|(name, _)| name)
+        .collect()
 }

@@ -32,12 +32,17 @@ fn what_is_due_waits_for_a_hold_what_is_urgent_goes_ahead_and_the_end_frees_it()
     let last = daemon.pass();
     assert_eq!(names(&last.renewed), ["admin.conf"]);
     assert_eq!(names(last.waiting.iter().map(|(name, _)| name)), all_but_the_urgent(&node));
-    let reason = "an operator asked for it (kubecertd hold), until 2100-01-01T00:00:00Z: upgrade on Sunday";
+    let reason =
+        "an operator asked for it (kubecertd hold), until 2100-01-01T00:00:00Z: upgrade on Sunday";
     assert!(last.waiting.iter().all(|(_, why)| why == reason), "{last:?}");
     assert_eq!(last.holds, [reason]);
     assert_eq!(fresh(&node, 300), ["admin.conf"]);
     let shown = node.run(&["status"]);
-    assert!(shown.code == 3 && shown.text.contains(&format!("Held, unless it is urgent\n  {reason}\n")), "{}", shown.text);
+    assert!(
+        shown.code == 3 && shown.text.contains(&format!("Held, unless it is urgent\n  {reason}\n")),
+        "{}",
+        shown.text
+    );
     assert!(shown.text.contains("waiting   apiserver: "), "{}", shown.text);
 
     assert_eq!(node.run(&["hold", "--end"]).code, 0);
@@ -55,7 +60,13 @@ fn a_hold_ends_by_itself() {
     assert_eq!(hold(&node, &end.to_string()).code, 0);
     let daemon = Daemon::start(&node);
     assert_eq!(names(&daemon.pass().renewed), ["admin.conf"]);
-    assert!(daemon.status().unwrap().next_try.is_some_and(|next| next >= end && next.seconds_since(end) < 5));
+    assert!(
+        daemon
+            .status()
+            .unwrap()
+            .next_try
+            .is_some_and(|next| next >= end && next.seconds_since(end) < 5)
+    );
     let last = daemon.passed("tried again");
     assert!(last.began >= end);
     assert_eq!(names(&last.renewed), all_but_the_urgent(&node));
@@ -84,7 +95,12 @@ fn the_command_waits_too_and_force_does_not() {
     let node = node();
     assert_eq!(hold(&node, "2100-01-01").code, 0);
     let held = node.run(&["renew"]);
-    assert!(held.code == 5 && held.text.contains("upgrade on Sunday"), "{}: {}", held.code, held.text);
+    assert!(
+        held.code == 5 && held.text.contains("upgrade on Sunday"),
+        "{}: {}",
+        held.code,
+        held.text
+    );
     assert_eq!(fresh(&node, 300), ["admin.conf"]);
     assert_eq!(node.run(&["renew"]).code, 5, "still");
     assert_eq!(node.run(&["renew", "--force", "apiserver"]).code, 0);
@@ -113,7 +129,10 @@ fn a_manifest_that_was_changed_a_moment_ago_is_a_reason_to_wait() {
     let daemon = Daemon::start(&node);
     let last = daemon.pass();
     assert_eq!(names(&last.renewed), ["admin.conf"]);
-    assert!(last.holds.len() == 1 && last.holds[0].starts_with(&format!("/{MANIFEST} was changed at ")), "{last:?}");
+    assert!(
+        last.holds.len() == 1 && last.holds[0].starts_with(&format!("/{MANIFEST} was changed at ")),
+        "{last:?}"
+    );
     let retry = daemon.status().unwrap().next_try.unwrap().seconds_since(now());
     assert!((30..=125).contains(&retry), "it settles in two minutes: {retry}");
     assert_eq!(node.run(&["renew"]).code, 5);

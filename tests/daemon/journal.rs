@@ -1,4 +1,5 @@
-//! What the journal is told: the catalog that explains it, and that no key is ever in it, nor in anything else that is not a backup.
+//! What the journal is told: the catalog that explains it, and that no key is ever in it, nor in
+//! anything else that is not a backup.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
@@ -17,8 +18,12 @@ use super::harness::*;
 /// systemd itself takes the catalog, and finds every message there.
 #[test]
 fn systemd_takes_the_catalog() {
-    let journalctl = |arguments: &[&str]| match Command::new("journalctl").args(arguments).output() {
-        Ok(output) => Some((output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())),
+    let journalctl = |arguments: &[&str]| match Command::new("journalctl").args(arguments).output()
+    {
+        Ok(output) => Some((
+            output.status.success(),
+            String::from_utf8([output.stdout, output.stderr].concat()).unwrap(),
+        )),
         Err(_) => None,
     };
     if journalctl(&["--version"]).is_none() {
@@ -26,17 +31,24 @@ fn systemd_takes_the_catalog() {
         return;
     }
     let node = Node::empty();
-    node.write("usr/lib/systemd/catalog/kubecertd.catalog", include_str!("../../packaging/kubecertd.catalog"));
+    node.write(
+        "usr/lib/systemd/catalog/kubecertd.catalog",
+        include_str!("../../packaging/kubecertd.catalog"),
+    );
     std::fs::create_dir_all(node.path("var/lib/systemd/catalog")).unwrap();
     let root = format!("--root={}", node.root().display());
     assert_eq!(journalctl(&[&root, "--update-catalog"]), Some((true, String::new())));
     for message in Message::ALL {
         let (found, text) = journalctl(&[&root, "--dump-catalog", message.id()]).unwrap();
-        assert!(found && text.contains("Subject: ") && text.contains("Defined-By: kubecertd\n"), "{message:?}: {text}");
+        assert!(
+            found && text.contains("Subject: ") && text.contains("Defined-By: kubecertd\n"),
+            "{message:?}: {text}"
+        );
     }
 }
 
-/// No key is in what was said, nor in any file of the daemon but the backups, which hold them on purpose.
+/// No key is in what was said, nor in any file of the daemon but the backups, which hold them on
+/// purpose.
 fn assert_no_key(node: &Node, keys: &Keys, what: &str, said: &str) {
     assert_eq!(keys.found_in(said.as_bytes()), None, "{what}: what was said");
     assert_eq!(keys.found_in_files(node), None, "{what}");
@@ -44,7 +56,8 @@ fn assert_no_key(node: &Node, keys: &Keys, what: &str, said: &str) {
 
 const VERBOSE: [(&str, &str); 2] = [("KUBECERTD_LOG", "trace"), ("RUST_BACKTRACE", "full")];
 
-/// Renewals, failures with damaged files, alarms, a refused configuration, a crash by a signal, and recovery from it.
+/// Renewals, failures with damaged files, alarms, a refused configuration, a crash by a signal, and
+/// recovery from it.
 fn a_whole_run(tree: &str) {
     let node = Node::fresh(tree);
     let mut keys = Keys::default();
@@ -56,9 +69,15 @@ fn a_whole_run(tree: &str) {
     let whole = node.text("etc/kubernetes/pki/apiserver.key");
     node.write("etc/kubernetes/pki/apiserver.key", &whole[..whole.len() / 2]);
     let kubeconfig = node.text("etc/kubernetes/scheduler.conf");
-    node.write("etc/kubernetes/scheduler.conf", kubeconfig.replace("client-key-data: ", "client-key-data: !"));
+    node.write(
+        "etc/kubernetes/scheduler.conf",
+        kubeconfig.replace("client-key-data: ", "client-key-data: !"),
+    );
     // A key in the place of a certificate; later one in the place of the configuration.
-    node.write("etc/kubernetes/pki/front-proxy-client.crt", node.read("etc/kubernetes/pki/front-proxy-client.key"));
+    node.write(
+        "etc/kubernetes/pki/front-proxy-client.crt",
+        node.read("etc/kubernetes/pki/front-proxy-client.key"),
+    );
 
     let mut daemon = Daemon::start_with(&node, super::ears::Ears::new(), &VERBOSE);
     let last = daemon.passed("something has ended or is broken");
@@ -69,7 +88,13 @@ fn a_whole_run(tree: &str) {
     daemon.signal("HUP");
     until("it is refused", || daemon.log().contains("the configuration is refused").then_some(()));
     assert_no_key(&node, &keys, "a run", &daemon.log());
-    for arguments in [&["status"][..], &["alarms"], &["alarms", "-o", "json"], &["check", "-o", "json"], &["config", "check"]] {
+    for arguments in [
+        &["status"][..],
+        &["alarms"],
+        &["alarms", "-o", "json"],
+        &["check", "-o", "json"],
+        &["config", "check"],
+    ] {
         assert_eq!(keys.found_in(node.run(arguments).text.as_bytes()), None, "{arguments:?}");
     }
     node.write(CONFIG, configuration);
@@ -100,20 +125,28 @@ fn no_elliptic_key_is_in_a_whole_run() {
 
 const CRASHING: &str = "KUBECERTD_TEST_CRASHING_NODE";
 
-/// Started by the next one as a process of its own: panics in the middle of a pass, when some keys are made already, and shows
-/// everything that has a key in it, as a panic message may.
+/// Started by the next one as a process of its own: panics in the middle of a pass, when some keys
+/// are made already, and shows everything that has a key in it, as a panic message may.
 #[test]
 #[ignore = "it crashes on purpose"]
 fn crashes_in_the_middle_of_a_pass() {
     let node = Node::at(std::env::var_os(CRASHING).unwrap());
     let observed = node.observed();
     let (request, stop) = (Request::default(), AtomicBool::new(false));
-    let loaded: Vec<_> = observed.catalog.credentials.iter().map(|one| load(&observed.root, one)).collect();
-    let authorities: Vec<_> = observed.catalog.authorities.iter().map(|one| load_authority(&observed.root, one)).collect();
+    let loaded: Vec<_> =
+        observed.catalog.credentials.iter().map(|one| load(&observed.root, one)).collect();
+    let authorities: Vec<_> = observed
+        .catalog
+        .authorities
+        .iter()
+        .map(|one| load_authority(&observed.root, one))
+        .collect();
     let keys: Vec<_> = node.whole().values().filter_map(key_of).collect();
     assert!(keys.len() >= 7 && !authorities.is_empty());
     let root = Root::open(node.root()).unwrap();
-    let file = root.read(&kubecertd::model::AbsolutePath::constant("/etc/kubernetes/pki/ca.key"), 65_536).unwrap();
+    let file = root
+        .read(&kubecertd::model::AbsolutePath::constant("/etc/kubernetes/pki/ca.key"), 65_536)
+        .unwrap();
     let orders = Orders {
         request: &request,
         occasion: Occasion::Asked,
@@ -137,11 +170,22 @@ fn no_key_is_in_what_a_crash_says() {
         let mut keys = Keys::default();
         keys.collect(&node);
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--ignored", "--exact", "--nocapture", "journal::crashes_in_the_middle_of_a_pass"]);
-        let output = command.env(CRASHING, node.root()).env("RUST_BACKTRACE", "full").output().unwrap();
+        command.args([
+            "--ignored",
+            "--exact",
+            "--nocapture",
+            "journal::crashes_in_the_middle_of_a_pass",
+        ]);
+        let output =
+            command.env(CRASHING, node.root()).env("RUST_BACKTRACE", "full").output().unwrap();
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         keys.collect(&node);
-        assert!(!output.status.success() && said.contains("Secret(") && said.contains("stack backtrace"), "{said}");
+        assert!(
+            !output.status.success()
+                && said.contains("Secret(")
+                && said.contains("stack backtrace"),
+            "{said}"
+        );
         assert_no_key(&node, &keys, "a panic", &said);
     }
 }
@@ -176,7 +220,11 @@ fn the_search_for_keys_finds_them_in_every_form() {
         let log = [b"INFO apiserver: ", form.as_slice(), b" was renewed"].concat();
         assert!(keys.found_in(&log).is_some(), "form {index}");
     }
-    for harmless in ["etc/kubernetes/pki/apiserver.crt", "etc/kubernetes/manifests/kube-apiserver.yaml", "etc/kubernetes/pki/sa.pub"] {
+    for harmless in [
+        "etc/kubernetes/pki/apiserver.crt",
+        "etc/kubernetes/manifests/kube-apiserver.yaml",
+        "etc/kubernetes/pki/sa.pub",
+    ] {
         assert_eq!(keys.found_in(&node.read(harmless)), None, "{harmless}");
     }
 }

@@ -12,13 +12,15 @@ struct Dice(u64);
 
 impl Dice {
     fn throw(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
 }
 
-/// Everything is due and the last pass was long ago: there is work to do from the first moment on, and every second. Half
-/// of the signals come at any time after the start, the others at any time after something is about to be replaced.
+/// Everything is due and the last pass was long ago: there is work to do from the first moment on,
+/// and every second. Half of the signals come at any time after the start, the others at any time
+/// after something is about to be replaced.
 fn rounds(signal: &str, seed: u64, count: usize) {
     let node = known(Node::due(), EVERY_SECOND);
     let names = all(&node);
@@ -32,13 +34,16 @@ fn rounds(signal: &str, seed: u64, count: usize) {
         let delay = if round % 2 == 0 {
             Duration::from_millis(dice.throw(401))
         } else {
-            until("a pass has begun", || (remembered(&node).last_pass_began != long_ago.last_pass_began).then_some(()));
+            until("a pass has begun", || {
+                (remembered(&node).last_pass_began != long_ago.last_pass_began).then_some(())
+            });
             Duration::from_millis(dice.throw(81))
         };
         std::thread::sleep(delay);
         daemon.signal(signal);
         let ended = daemon.ended();
-        let context = format!("SIG{signal}, round {round}, after {delay:?}: {ended}: {}", daemon.log());
+        let context =
+            format!("SIG{signal}, round {round}, after {delay:?}: {ended}: {}", daemon.log());
         let early = !daemon.log().contains("kubecertd ends") && ended.signal() == Some(15);
         assert!(signal == "KILL" || ended.code() == Some(0) || early, "{context}");
         let renewed = fresh(&node, 300).len();
@@ -51,7 +56,10 @@ fn rounds(signal: &str, seed: u64, count: usize) {
         assert_eq!(fresh(&node, 300), names, "{context}");
         let hidden = node.dot_files();
         // A draft of its own memory is taken up by the next one who writes there.
-        let drafts = |path: &std::path::Path| path.ends_with(".status.json.new") || path.ends_with(".last-good-configuration.json.new");
+        let drafts = |path: &std::path::Path| {
+            path.ends_with(".status.json.new")
+                || path.ends_with(".last-good-configuration.json.new")
+        };
         assert!(hidden.iter().all(|path| drafts(path)), "{hidden:?}: {context}");
         assert!(signal == "KILL" || hidden.is_empty(), "{hidden:?}: {context}");
     }

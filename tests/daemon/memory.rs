@@ -1,4 +1,5 @@
-//! No private key stays in the memory of the daemon: its memory is searched while it waits for the next pass.
+//! No private key stays in the memory of the daemon: its memory is searched while it waits for the
+//! next pass.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
@@ -15,7 +16,8 @@ use super::common::keys::Keys;
 use super::common::{ECDSA, Node, RSA, key_of};
 use super::harness::*;
 
-/// All memory of a process that it can write to, with the name of each part. What it gives back meanwhile is not there any more.
+/// All memory of a process that it can write to, with the name of each part. What it gives back
+/// meanwhile is not there any more.
 fn memory(pid: u32) -> Vec<(String, Vec<u8>)> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
@@ -38,12 +40,18 @@ fn memory(pid: u32) -> Vec<(String, Vec<u8>)> {
 
 fn found(pid: u32, keys: &Keys) -> Vec<String> {
     let (parts, search) = (memory(pid), keys.search());
-    assert!(parts.iter().any(|(name, _)| name.ends_with("[heap]")) && parts.iter().any(|(name, _)| name.ends_with("[stack]")));
-    let found = parts.iter().flat_map(|(name, content)| search.find(content).into_iter().map(move |what| format!("{name}: {what}")));
+    assert!(
+        parts.iter().any(|(name, _)| name.ends_with("[heap]"))
+            && parts.iter().any(|(name, _)| name.ends_with("[stack]"))
+    );
+    let found = parts.iter().flat_map(|(name, content)| {
+        search.find(content).into_iter().map(move |what| format!("{name}: {what}"))
+    });
     found.collect()
 }
 
-/// Every key is read, replaced by a new one, written, read back, checked and backed up; and once more nothing has to be done.
+/// Every key is read, replaced by a new one, written, read back, checked and backed up; and once
+/// more nothing has to be done.
 #[test]
 fn after_a_pass_no_key_is_left_in_it() {
     for tree in [RSA, ECDSA] {
@@ -76,15 +84,22 @@ fn debug_shows_no_key() {
         for stored in node.whole().values() {
             let key = key_of(stored).unwrap();
             let composed = stored.compose(&stored.certificate, &key.to_pem().unwrap()).unwrap();
-            let identity = ClientIdentity::new(std::slice::from_ref(&stored.certificate), &key).unwrap();
-            shown += &format!("{stored:?} {stored:#?} {key:?} {:?} {composed:#?} {identity:?}", key.to_pem());
+            let identity =
+                ClientIdentity::new(std::slice::from_ref(&stored.certificate), &key).unwrap();
+            shown += &format!(
+                "{stored:?} {stored:#?} {key:?} {:?} {composed:#?} {identity:?}",
+                key.to_pem()
+            );
         }
         for authority in &observed.catalog.authorities {
             shown += &format!("{:#?}", load_authority(&observed.root, authority));
         }
         let kubeconfig = node.read("etc/kubernetes/admin.conf");
-        shown +=
-            &format!("{:#?} {:?}", Kubeconfig::parse(&kubeconfig).unwrap(), pem::blocks(&node.read("etc/kubernetes/pki/ca.key")).unwrap());
+        shown += &format!(
+            "{:#?} {:?}",
+            Kubeconfig::parse(&kubeconfig).unwrap(),
+            pem::blocks(&node.read("etc/kubernetes/pki/ca.key")).unwrap()
+        );
         assert!(shown.contains("Secret(") && shown.len() > 10_000);
         assert_eq!(keys.found_in(shown.as_bytes()), None);
     }
@@ -96,7 +111,11 @@ fn no_authoritys_key_is_in_a_backup() {
         let node = Node::fresh(tree);
         node.age_all(10);
         let authorities = Node::empty();
-        for file in ["etc/kubernetes/pki/ca.key", "etc/kubernetes/pki/front-proxy-ca.key", "etc/kubernetes/pki/etcd/ca.key"] {
+        for file in [
+            "etc/kubernetes/pki/ca.key",
+            "etc/kubernetes/pki/front-proxy-ca.key",
+            "etc/kubernetes/pki/etcd/ca.key",
+        ] {
             authorities.write(file, node.read(file));
         }
         let (mut secret, mut all) = (Keys::default(), Keys::default());
@@ -104,8 +123,13 @@ fn no_authoritys_key_is_in_a_backup() {
         all.collect(&node);
         assert_eq!(node.run(&["renew"]).code, 0);
         let backups = node.backups();
-        assert!(backups.iter().any(|content| all.found_in(content).is_some()), "the others' keys are there");
-        assert!(secret.count == 3 && backups.iter().all(|content| secret.found_in(content).is_none()));
+        assert!(
+            backups.iter().any(|content| all.found_in(content).is_some()),
+            "the others' keys are there"
+        );
+        assert!(
+            secret.count == 3 && backups.iter().all(|content| secret.found_in(content).is_none())
+        );
     }
 }
 
@@ -138,13 +162,21 @@ fn its_memory_is_dumped_nowhere_and_nobody_but_root_may_look() {
 
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let [ours, other] = [(env!("CARGO_BIN_EXE_kubecertd"), "ours"), ("/bin/sleep", "other")].map(|(program, name)| {
-        let copy = folder.path().join(name);
-        fs::copy(program, &copy).unwrap();
-        copy
-    });
+    let [ours, other] = [(env!("CARGO_BIN_EXE_kubecertd"), "ours"), ("/bin/sleep", "other")].map(
+        |(program, name)| {
+            let copy = folder.path().join(name);
+            fs::copy(program, &copy).unwrap();
+            copy
+        },
+    );
     let owner = |mut command: Command| {
-        let mut child = command.uid(1234).gid(1234).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command
+            .uid(1234)
+            .gid(1234)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let file = format!("/proc/{}/mem", child.id());
         std::thread::sleep(Duration::from_millis(500));
         let owner = fs::metadata(file).unwrap().uid();

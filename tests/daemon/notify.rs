@@ -6,8 +6,8 @@ use super::common::{ECDSA, Node};
 use super::ears::{Ears, Heard};
 use super::harness::*;
 
-/// Whoever has to wait for the daemon to be ready is not kept waiting for renewals: here systemd is slow to listen, and
-/// until it does nothing is renewed.
+/// Whoever has to wait for the daemon to be ready is not kept waiting for renewals: here systemd is
+/// slow to listen, and until it does nothing is renewed.
 #[test]
 fn it_is_ready_before_anything_is_renewed() {
     let node = Node::fresh(ECDSA);
@@ -16,7 +16,9 @@ fn it_is_ready_before_anything_is_renewed() {
     let ears = Ears::deaf();
     ears.stop_up();
     let mut daemon = Daemon::start_with(&node, ears, &[]);
-    until("it has read its configuration", || node.path("var/lib/kubecertd/last-good-configuration.json").exists().then_some(()));
+    until("it has read its configuration", || {
+        node.path("var/lib/kubecertd/last-good-configuration.json").exists().then_some(())
+    });
     std::thread::sleep(Duration::from_secs(1));
     assert!(daemon.runs(), "{}", daemon.log());
     assert_eq!(fresh(&node, 0), [""; 0], "renewed before it was ready");
@@ -67,8 +69,11 @@ fn a_reload_is_told_with_its_time_and_when_it_is_over() {
     let node = known(Node::fresh(ECDSA), NEVER);
     let daemon = Daemon::start(&node);
     daemon.settled();
-    let reloads = || -> Vec<Heard> { daemon.ears.heard().into_iter().filter(|heard| heard.value("RELOADING").is_some()).collect() };
-    let microseconds = |heard: &Heard| -> u64 { heard.value("MONOTONIC_USEC").unwrap().parse().unwrap() };
+    let reloads = || -> Vec<Heard> {
+        daemon.ears.heard().into_iter().filter(|heard| heard.value("RELOADING").is_some()).collect()
+    };
+    let microseconds =
+        |heard: &Heard| -> u64 { heard.value("MONOTONIC_USEC").unwrap().parse().unwrap() };
     let began = Instant::now();
     daemon.signal("HUP");
     let first = until("the first reload", || reloads().first().cloned());
@@ -78,16 +83,29 @@ fn a_reload_is_told_with_its_time_and_when_it_is_over() {
     daemon.signal("HUP");
     let second = until("the second reload", || reloads().get(1).cloned());
     let passed = Duration::from_micros(microseconds(&second) - microseconds(&first));
-    assert!(waited <= passed && passed <= began.elapsed(), "{passed:?} is not the time between: {waited:?} to {:?}", began.elapsed());
+    assert!(
+        waited <= passed && passed <= began.elapsed(),
+        "{passed:?} is not the time between: {waited:?} to {:?}",
+        began.elapsed()
+    );
     assert_eq!(first.value("RELOADING"), Some("1"));
 
-    until("it is ready after the last reload", || (daemon.ears.values("READY").len() == 3).then_some(()));
-    let told: Vec<_> =
-        daemon.ears.heard().into_iter().filter(|heard| heard.value("RELOADING").is_some() || heard.value("READY").is_some()).collect();
+    until("it is ready after the last reload", || {
+        (daemon.ears.values("READY").len() == 3).then_some(())
+    });
+    let told: Vec<_> = daemon
+        .ears
+        .heard()
+        .into_iter()
+        .filter(|heard| heard.value("RELOADING").is_some() || heard.value("READY").is_some())
+        .collect();
     let order: Vec<_> = told.iter().map(|heard| heard.value("READY").is_some()).collect();
     assert_eq!(order, [true, false, true, false, true]);
     // So that systemd does not take the old end for the new one's.
-    assert!(told.iter().all(|heard| heard.value("RELOADING").is_none() || heard.value("READY").is_none()));
+    assert!(
+        told.iter()
+            .all(|heard| heard.value("RELOADING").is_none() || heard.value("READY").is_none())
+    );
 }
 
 #[test]
@@ -98,7 +116,9 @@ fn it_says_that_it_stops_and_ends_well() {
         daemon.settled();
         daemon.signal(name);
         assert_eq!(daemon.ended().code(), Some(0), "SIG{name}: {}", daemon.log());
-        let last = until("it says that it stops", || daemon.ears.heard().pop().filter(|last| last.value("STOPPING").is_some()));
+        let last = until("it says that it stops", || {
+            daemon.ears.heard().pop().filter(|last| last.value("STOPPING").is_some())
+        });
         assert_eq!(last.value("STOPPING"), Some("1"));
     }
 }
@@ -108,13 +128,25 @@ fn the_watchdog_is_fed_twice_in_its_time_also_while_a_pass_is_made() {
     let node = known(Node::due(), NEVER);
     let taken = StoreTaken::on(&node);
     let limit = Duration::from_secs(1);
-    let daemon = Daemon::start_with(&node, Ears::new(), &[("WATCHDOG_USEC", &limit.as_micros().to_string())]);
+    let daemon = Daemon::start_with(
+        &node,
+        Ears::new(),
+        &[("WATCHDOG_USEC", &limit.as_micros().to_string())],
+    );
     daemon.settled();
     daemon.signal("USR1");
-    until("a pass is made", || daemon.ears.values("STATUS").last().is_some_and(|line| line == AT_WORK).then_some(()));
+    until("a pass is made", || {
+        daemon.ears.values("STATUS").last().is_some_and(|line| line == AT_WORK).then_some(())
+    });
     let from = Instant::now();
     let fed = || -> Vec<_> {
-        daemon.ears.heard().iter().filter(|heard| heard.at > from && heard.value("WATCHDOG") == Some("1")).map(|heard| heard.at).collect()
+        daemon
+            .ears
+            .heard()
+            .iter()
+            .filter(|heard| heard.at > from && heard.value("WATCHDOG") == Some("1"))
+            .map(|heard| heard.at)
+            .collect()
     };
     let times = until("it is fed", || Some(fed()).filter(|times| times.len() >= 6));
     assert_eq!(daemon.ears.passes(), 0, "the pass has ended meanwhile");

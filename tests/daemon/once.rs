@@ -16,7 +16,12 @@ fn it_makes_one_pass_and_remembers_it() {
     assert_eq!(fresh(&node, 300), all(&node));
     let state = remembered(&node);
     assert!(state.scheduled_until.is_some_and(|until| until >= began), "{state:?}");
-    assert!(state.last_pass_succeeded.is_some() && state.last_pass_succeeded == state.last_pass_began && !state.unfinished, "{state:?}");
+    assert!(
+        state.last_pass_succeeded.is_some()
+            && state.last_pass_succeeded == state.last_pass_began
+            && !state.unfinished,
+        "{state:?}"
+    );
     assert!(state.last_seen.is_some_and(|seen| seen >= began), "{state:?}");
 
     let second = once(&node);
@@ -55,7 +60,12 @@ fn it_ends_as_renew_does() {
         (78, wrong, "kubecertd.toml:1"),
     ] {
         let run = once(&node);
-        assert!(run.code == code && run.text.contains(said), "{code} with {said:?} and not {}:\n{}", run.code, run.text);
+        assert!(
+            run.code == code && run.text.contains(said),
+            "{code} with {said:?} and not {}:\n{}",
+            run.code,
+            run.text
+        );
         assert_eq!(node.run(&["renew"]).code, if code == 4 { 1 } else { code }, "{said}");
     }
 }
@@ -68,7 +78,11 @@ fn it_falls_back_on_the_last_right_configuration() {
     node.age("apiserver", 60);
     node.write(CONFIG, "[renewal]\nrenew_before = \"a while\"\n");
     let run = once(&node);
-    assert!(run.text.contains("the last good one is in force: /etc/kubecertd/kubecertd.toml:2"), "{}", run.text);
+    assert!(
+        run.text.contains("the last good one is in force: /etc/kubecertd/kubecertd.toml:2"),
+        "{}",
+        run.text
+    );
     assert_eq!(run.code, 0);
     assert!(run.text.contains("Renewed: apiserver."), "{}", run.text);
 }

@@ -9,7 +9,10 @@ fn it_is_known_that_the_daemon_never_ran() {
     let before = node.snapshot();
     let shown = node.run(&["status"]);
     assert!(
-        shown.code == 3 && shown.text.contains("\n\nkubecertd does not run, and has not run since the node was booted.\n"),
+        shown.code == 3
+            && shown.text.contains(
+                "\n\nkubecertd does not run, and has not run since the node was booted.\n"
+            ),
         "{}",
         shown.text
     );
@@ -32,8 +35,16 @@ fn while_all_is_well_it_says_what_was_and_what_will_be_done() {
         shown.text
     );
     assert!(shown.text.contains(&status.line), "{}", shown.text);
-    assert!(shown.text.contains("(asked for by a signal)") && shown.text.contains("\nNext pass:  "), "{}", shown.text);
-    assert!(!shown.text.contains("Needs attention") && !shown.text.contains("Next try"), "{}", shown.text);
+    assert!(
+        shown.text.contains("(asked for by a signal)") && shown.text.contains("\nNext pass:  "),
+        "{}",
+        shown.text
+    );
+    assert!(
+        !shown.text.contains("Needs attention") && !shown.text.contains("Next try"),
+        "{}",
+        shown.text
+    );
 }
 
 #[test]
@@ -48,9 +59,17 @@ fn after_it_was_killed_that_is_said_and_what_needs_attention_is_from_the_files()
     node.age("admin.conf", 5);
     let shown = node.run(&["status"]);
     assert_eq!(shown.code, 3, "{}", shown.text);
-    assert!(shown.text.contains("\n\nkubecertd does not run; it last said something at "), "{}", shown.text);
+    assert!(
+        shown.text.contains("\n\nkubecertd does not run; it last said something at "),
+        "{}",
+        shown.text
+    );
     let table = shown.text.lines().skip_while(|line| !line.starts_with("CREDENTIAL ")).nth(1);
-    assert!(table.is_some_and(|first| first.starts_with("apiserver ")), "the one that ends first comes first: {}", shown.text);
+    assert!(
+        table.is_some_and(|first| first.starts_with("apiserver ")),
+        "the one that ends first comes first: {}",
+        shown.text
+    );
     for said in ["\nNeeds attention\n", "  apiserver: expired ", "  admin.conf: expires in "] {
         assert!(shown.text.contains(said), "{said:?} is not in:\n{}", shown.text);
     }
@@ -78,7 +97,11 @@ fn a_status_file_alone_proves_nothing() {
     assert!(node.run(&["status"]).text.contains("\n\nkubecertd does not run"));
     node.write(STATUS, "{ torn");
     let shown = node.run(&["status"]);
-    assert!(shown.code == 3 && shown.text.contains("/run/kubecertd/status.json: "), "{}", shown.text);
+    assert!(
+        shown.code == 3 && shown.text.contains("/run/kubecertd/status.json: "),
+        "{}",
+        shown.text
+    );
 }
 
 #[test]
@@ -86,5 +109,10 @@ fn a_wrong_configuration_without_a_daemon_is_said_as_ever() {
     let node = Node::fresh(ECDSA);
     node.write(CONFIG, "[schedule]\ncron = 7\n");
     let shown = node.run(&["status"]);
-    assert!(shown.code == 78 && shown.text.contains("/etc/kubecertd/kubecertd.toml:2"), "{}: {}", shown.code, shown.text);
+    assert!(
+        shown.code == 78 && shown.text.contains("/etc/kubecertd/kubecertd.toml:2"),
+        "{}: {}",
+        shown.code,
+        shown.text
+    );
 }

@@ -1,4 +1,5 @@
-//! What others than root can have written is not used, and somebody is told: the configuration, what is remembered, and the backups.
+//! What others than root can have written is not used, and somebody is told: the configuration,
+//! what is remembered, and the backups.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -44,7 +45,10 @@ impl Given {
     /// What is said of it.
     fn words(self, path: &str) -> String {
         match self {
-            Self::Owner => format!("/{path}: belongs to user {SOMEBODY}, so that others than root can have changed it: it is not used"),
+            Self::Owner => format!(
+                "/{path}: belongs to user {SOMEBODY}, so that others than root can have changed \
+                 it: it is not used"
+            ),
             Self::Mode => format!("/{path}: has mode 0"),
         }
     }
@@ -59,16 +63,23 @@ impl Given {
 
 /// Reasons and repairs of the alarms of this kind that are in force.
 fn alarms(node: &Node, id: &str) -> Vec<String> {
-    let listed: serde_json::Value = serde_json::from_str(&node.run(&["alarms", "-o", "json"]).text).unwrap();
+    let listed: serde_json::Value =
+        serde_json::from_str(&node.run(&["alarms", "-o", "json"]).text).unwrap();
     let alarms = listed["alarms"].as_array().unwrap().iter();
-    alarms.filter(|alarm| alarm["id"] == id).map(|alarm| alarm["reason"].as_str().unwrap().to_owned()).collect()
+    alarms
+        .filter(|alarm| alarm["id"] == id)
+        .map(|alarm| alarm["reason"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 /// A node on which everything is due, with a configuration of every kind.
 fn configured() -> Node {
     let node = known(Node::due(), NEVER);
     node.write("etc/kubecertd/kubecertd.d/10-own.toml", "profile = \"own\"\n");
-    node.write("etc/kubecertd/profiles/own.toml", include_str!("../../config/profiles/kubeadm.toml"));
+    node.write(
+        "etc/kubecertd/profiles/own.toml",
+        include_str!("../../config/profiles/kubeadm.toml"),
+    );
     node
 }
 
@@ -93,7 +104,11 @@ fn a_configuration_that_others_can_write_is_refused_and_nothing_is_done() {
             for command in [["check"].as_slice(), &["renew"], &["config", "check"]] {
                 let run = node.run(command);
                 assert_eq!(run.code, 78, "{given:?} {path} {command:?}: {}", run.text);
-                assert!(run.text.contains(&given.words(path)) && run.text.contains(&given.remedy(path)), "{path}: {}", run.text);
+                assert!(
+                    run.text.contains(&given.words(path)) && run.text.contains(&given.remedy(path)),
+                    "{path}: {}",
+                    run.text
+                );
             }
             assert_eq!(before.differences(&node.snapshot()), Vec::<String>::new());
             given.back(&node, path);
@@ -142,13 +157,17 @@ fn a_last_good_one_that_others_can_write_takes_no_ones_place() {
     }
 }
 
-/// An operator's hold for ever, a clock that was seen a hundred years from now, and services that took everything.
+/// An operator's hold for ever, a clock that was seen a hundred years from now, and services that
+/// took everything.
 #[test]
 fn what_is_remembered_is_not_believed_and_what_is_due_is_renewed() {
     let far = "2126-01-01T00:00:00Z";
     let forged = [
         ("hold.json", format!("{{\"format\":1,\"until\":\"{far}\",\"reason\":\"never\"}}")),
-        ("state.json", format!("{{\"format\":1,\"last_seen\":\"{far}\",\"observing_until\":\"{far}\"}}")),
+        (
+            "state.json",
+            format!("{{\"format\":1,\"last_seen\":\"{far}\",\"observing_until\":\"{far}\"}}"),
+        ),
         ("services.json", "{\"format\":1}".to_owned()),
     ];
     for given in [Given::Owner, Given::Mode] {
@@ -161,12 +180,21 @@ fn what_is_remembered_is_not_believed_and_what_is_due_is_renewed() {
             daemon.settled();
             let pass = daemon.pass();
             // A daemon that takes itself for new looks only.
-            assert!(*file == "state.json" || names(&pass.renewed) == all(&node), "{given:?} {file}: {pass:?}");
+            assert!(
+                *file == "state.json" || names(&pass.renewed) == all(&node),
+                "{given:?} {file}: {pass:?}"
+            );
             let log = daemon.log();
-            assert!(log.contains(&given.words(&path)) && log.contains("alarm not-trusted"), "{given:?} {file}: {log}");
+            assert!(
+                log.contains(&given.words(&path)) && log.contains("alarm not-trusted"),
+                "{given:?} {file}: {log}"
+            );
             assert!(log.contains(&given.remedy(&path)), "{log}");
             if *file != "state.json" {
-                assert!(alarms(&node, "not-trusted")[0].contains(&given.words(&path)), "it is there still");
+                assert!(
+                    alarms(&node, "not-trusted")[0].contains(&given.words(&path)),
+                    "it is there still"
+                );
                 fs::remove_file(node.path(&path)).unwrap();
                 daemon.pass();
             }
@@ -184,7 +212,10 @@ fn without_a_state_folder_of_its_own_there_is_no_pass_and_that_is_an_alarm() {
             let daemon = Daemon::start(&node);
             let pass = daemon.pass();
             let trouble = pass.trouble.unwrap();
-            assert!(trouble.contains(&given.words(path)) && trouble.contains(&given.remedy(path)), "{trouble}");
+            assert!(
+                trouble.contains(&given.words(path)) && trouble.contains(&given.remedy(path)),
+                "{trouble}"
+            );
             assert!(daemon.log().contains("alarm pass-failed"), "{}", daemon.log());
             given.back(&node, path);
             assert_eq!(daemon.pass().trouble, None, "{given:?} {path}");
@@ -197,7 +228,12 @@ fn without_a_state_folder_of_its_own_there_is_no_pass_and_that_is_an_alarm() {
 fn a_backup_that_others_can_write_is_not_restored_from() {
     let node = Node::due();
     assert_eq!(node.run(&["renew"]).code, 0);
-    let generation = fs::read_dir(node.path(STATE).join("backups")).unwrap().next().unwrap().unwrap().file_name();
+    let generation = fs::read_dir(node.path(STATE).join("backups"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .file_name();
     let generation = format!("{STATE}/backups/{}", generation.to_str().unwrap());
     let places = [
         format!("{STATE}/backups"),
@@ -210,7 +246,12 @@ fn a_backup_that_others_can_write_is_not_restored_from() {
             given.away(&node, path);
             let before = node.read("etc/kubernetes/pki/apiserver.key");
             let run = node.run(&["restore", "apiserver"]);
-            assert!(run.code != 0 && run.text.contains(&given.remedy(path)), "{given:?} {path}: {} {}", run.code, run.text);
+            assert!(
+                run.code != 0 && run.text.contains(&given.remedy(path)),
+                "{given:?} {path}: {} {}",
+                run.code,
+                run.text
+            );
             assert!(node.read("etc/kubernetes/pki/apiserver.key") == before, "{path}");
             let daemon = Daemon::start(&node);
             daemon.pass();
@@ -232,7 +273,10 @@ fn a_journal_that_others_can_write_is_not_followed() {
         let run = node.run(&["renew", "--force", "apiserver"]);
         assert_eq!(run.code, 0, "{}", run.text);
         assert!(
-            run.text.contains("journal: can have been written by others than root; it is set aside as journal.refused"),
+            run.text.contains(
+                "journal: can have been written by others than root; it is set aside \
+                as journal.refused"
+            ),
             "{}",
             run.text
         );

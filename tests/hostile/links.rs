@@ -30,13 +30,18 @@ fn each(cases: &[Case], link: impl Fn(&Outside, &Node, &str)) {
         assert!(run.text.contains(says), "{file}: {says}: {}", run.text);
         assert_eq!(super::renewed(&node), *renewed, "{file}: {}", run.text);
         outside.untouched(file);
-        assert!(node.dot_files().iter().all(|path| path.ends_with(".state.json.new")), "{file}: {:?}", node.dot_files());
+        assert!(
+            node.dot_files().iter().all(|path| path.ends_with(".state.json.new")),
+            "{file}: {:?}",
+            node.dot_files()
+        );
     }
 }
 
 #[test]
 fn a_symlink_in_the_place_of_a_file_of_ours_is_not_followed() {
-    let state = |name: &str| -> &'static str { Box::leak(format!("{STATE}/{name}").into_boxed_str()) };
+    let state =
+        |name: &str| -> &'static str { Box::leak(format!("{STATE}/{name}").into_boxed_str()) };
     let cases = [
         Case {
             file: state("journal"),
@@ -53,7 +58,8 @@ fn a_symlink_in_the_place_of_a_file_of_ours_is_not_followed() {
     ];
     each(&cases, |outside, node, file| {
         // Far enough up to lead out of the root folder, if it could.
-        let up = "../".repeat(20) + outside.path("planted").to_str().unwrap().trim_start_matches('/');
+        let up =
+            "../".repeat(20) + outside.path("planted").to_str().unwrap().trim_start_matches('/');
         symlink(up, node.path(file)).unwrap();
     });
     each(&cases, |_, node, file| {
@@ -67,7 +73,9 @@ fn a_symlink_in_the_place_of_a_file_of_ours_is_not_followed() {
 
 #[test]
 fn a_symlink_inside_the_root_folder_is_neither_read_nor_written_through() {
-    for (file, believed) in [("hold.json", "planted"), ("journal", "nothing"), ("state.json", "nothing")] {
+    for (file, believed) in
+        [("hold.json", "planted"), ("journal", "nothing"), ("state.json", "nothing")]
+    {
         let node = Node::due();
         node.write("srv/planted", HOLD);
         fs::create_dir_all(node.path(STATE)).unwrap();
@@ -81,16 +89,24 @@ fn a_symlink_inside_the_root_folder_is_neither_read_nor_written_through() {
 
 #[test]
 fn a_hard_link_in_the_place_of_a_file_of_ours_is_neither_believed_nor_written_to() {
-    let state = |name: &str| -> &'static str { Box::leak(format!("{STATE}/{name}").into_boxed_str()) };
+    let state =
+        |name: &str| -> &'static str { Box::leak(format!("{STATE}/{name}").into_boxed_str()) };
     let cases = [
-        Case { file: state("journal"), code: 0, renewed: 11, says: "journal: has 2 names (hard links), not a journal" },
+        Case {
+            file: state("journal"),
+            code: 0,
+            renewed: 11,
+            says: "journal: has 2 names (hard links), not a journal",
+        },
         Case { file: state("state.json"), code: 0, renewed: 11, says: NAMES },
         Case { file: state("hold.json"), code: 0, renewed: 11, says: NAMES },
         Case { file: state(".state.json.new"), code: 0, renewed: 11, says: NAMES },
         // Nothing is ever written to it.
         Case { file: state("lock"), code: 0, renewed: 11, says: "11 credentials renewed" },
     ];
-    each(&cases, |outside, node, file| fs::hard_link(outside.path("planted"), node.path(file)).unwrap());
+    each(&cases, |outside, node, file| {
+        fs::hard_link(outside.path("planted"), node.path(file)).unwrap()
+    });
 }
 
 #[test]
@@ -104,17 +120,27 @@ fn with_the_backups_led_elsewhere_what_is_urgent_is_renewed_without() {
     symlink("/srv", node.path(STATE).join("backups")).unwrap();
     let run = node.run(&["renew"]);
     assert_eq!((run.code, renewed(&node)), (4, 2), "{}", run.text);
-    assert!(run.text.contains("no backup could be made; what has little or no time left is renewed without one"), "{}", run.text);
+    assert!(
+        run.text.contains(
+            "no backup could be made; what has little or no time left is renewed without one"
+        ),
+        "{}",
+        run.text
+    );
     assert_eq!(fs::read_dir(node.path("srv")).unwrap().count(), 0);
     for arguments in [&["restore", "--list"][..], &["restore", "apiserver"]] {
         let run = node.run(arguments);
-        assert!(run.code == 1 && run.text.contains("backups: is a symlink, which is not followed here"), "{}", run.text);
+        assert!(
+            run.code == 1 && run.text.contains("backups: is a symlink, which is not followed here"),
+            "{}",
+            run.text
+        );
     }
     outside.untouched("backups");
 }
 
-/// The targets themselves may be links: of root's, to wherever he likes below the root folder. A hard link's other name keeps the old
-/// content.
+/// The targets themselves may be links: of root's, to wherever he likes below the root folder. A
+/// hard link's other name keeps the old content.
 #[test]
 fn a_hard_link_of_a_target_keeps_what_it_holds_under_its_other_name() {
     let node = Node::due();
@@ -146,7 +172,12 @@ fn somebody_who_owns_a_folder_of_certificates_can_not_have_other_files_replaced(
     node.rest();
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 1, "{}", run.text);
-    assert!(run.text.contains("is a symlink that belongs to user 1234 and leads to a file that does not"), "{}", run.text);
+    assert!(
+        run.text
+            .contains("is a symlink that belongs to user 1234 and leads to a file that does not"),
+        "{}",
+        run.text
+    );
     let restore = node.run(&["restore", "apiserver"]);
     assert_eq!(restore.code, 1, "{}", restore.text);
     assert_eq!(node.text("etc/passwd-of-the-host"), "root:x:0:0");

@@ -1,7 +1,13 @@
-//! Hostile files: what kubecertd uses is replaced by symlinks and hard links that lead elsewhere, before it runs and while it
-//! runs. Nothing outside is written, or believed as if it were ours; it is refused with a clear word; what can be renewed is
-//! renewed.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+//! Hostile files: what kubecertd uses is replaced by symlinks and hard links that lead elsewhere,
+//! before it runs and while it runs. Nothing outside is written, or believed as if it were ours; it
+//! is refused with a clear word; what can be renewed is renewed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
 #![allow(clippy::disallowed_methods, reason = "tests write files of their own")]
 
 #[path = "../common/mod.rs"]
@@ -45,5 +51,7 @@ impl Outside {
 /// How many credentials have a new certificate.
 fn renewed(node: &Node) -> usize {
     let whole = node.whole().into_values();
-    whole.filter(|stored| stored.certificate.not_after.seconds_since(common::now()) > 300 * 86_400).count()
+    whole
+        .filter(|stored| stored.certificate.not_after.seconds_since(common::now()) > 300 * 86_400)
+        .count()
 }

@@ -10,7 +10,8 @@ use super::*;
 
 const ENOUGH: Duration = Duration::from_secs(5);
 
-/// Renews over and over, while the thing at `path` is, over and over, moved away, replaced by what `plant` makes, and put back.
+/// Renews over and over, while the thing at `path` is, over and over, moved away, replaced by what
+/// `plant` makes, and put back.
 fn renewed_while(node: &Node, path: &Path, plant: impl Fn(&Path) + Sync) -> (usize, usize) {
     let done = AtomicBool::new(false);
     let (swaps, mut passes) = (AtomicUsize::new(0), 0);
@@ -27,7 +28,9 @@ fn renewed_while(node: &Node, path: &Path, plant: impl Fn(&Path) + Sync) -> (usi
                     let _ = fs::rename(&away, path);
                 }
                 swaps.fetch_add(1, Ordering::Relaxed);
-                std::thread::sleep(Duration::from_micros(swaps.load(Ordering::Relaxed) as u64 * 37 % 4_000));
+                std::thread::sleep(Duration::from_micros(
+                    swaps.load(Ordering::Relaxed) as u64 * 37 % 4_000,
+                ));
             }
         });
         let began = Instant::now();
@@ -54,7 +57,11 @@ fn recovers(node: &Node, context: &str) {
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 0, "{context}: {}", run.text);
     assert_eq!(renewed(node), 11, "{context}: {}", run.text);
-    assert!(node.dot_files().iter().all(|path| path.starts_with(node.path(STATE))), "{context}: {:?}", node.dot_files());
+    assert!(
+        node.dot_files().iter().all(|path| path.starts_with(node.path(STATE))),
+        "{context}: {:?}",
+        node.dot_files()
+    );
 }
 
 #[test]
@@ -66,13 +73,21 @@ fn a_target_that_is_swapped_for_links_leads_nowhere_else() {
         let target = node.path("etc/kubernetes/pki/apiserver.crt");
         let original = node.path("etc/kubernetes/pki/apiserver.crt").with_extension("away");
         let (swaps, passes) = renewed_while(&node, &target, |path| {
-            let _ = if hard { fs::hard_link(outside.path("victim"), path) } else { symlink(outside.path("victim"), path) };
+            let _ = if hard {
+                fs::hard_link(outside.path("victim"), path)
+            } else {
+                symlink(outside.path("victim"), path)
+            };
         });
         println!("{kind}: {swaps} swaps during {passes} passes");
         assert_eq!(fs::read(outside.path("victim")).unwrap(), planted, "{kind}: it was written to");
         assert_eq!(fs::read_dir(outside.folder.path()).unwrap().count(), 1, "{kind}");
         if !target.exists() {
-            fs::rename(&original, &target).or_else(|_| fs::write(&target, &Node::files_due()["etc/kubernetes/pki/apiserver.crt"])).unwrap();
+            fs::rename(&original, &target)
+                .or_else(|_| {
+                    fs::write(&target, &Node::files_due()["etc/kubernetes/pki/apiserver.crt"])
+                })
+                .unwrap();
         }
         // Whatever came of the pair, its two halves may be of different ages now.
         for file in ["apiserver.crt", "apiserver.key"] {

@@ -13,7 +13,10 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Whether all of them are here. CI installs them, so that there nothing is passed over.
 pub fn installed(names: &[&str]) -> bool {
-    let is_there = |name: &&str| std::env::split_paths(&std::env::var_os("PATH").unwrap()).any(|folder| folder.join(name).exists());
+    let is_there = |name: &&str| {
+        std::env::split_paths(&std::env::var_os("PATH").unwrap())
+            .any(|folder| folder.join(name).exists())
+    };
     let missing: Vec<_> = names.iter().filter(|name| !is_there(name)).collect();
     assert!(missing.is_empty() || std::env::var_os("CI").is_none(), "not installed: {missing:?}");
     if !missing.is_empty() {
@@ -94,7 +97,9 @@ fn unchunked(head: &str, body: &str) -> String {
 
 /// What a page holds.
 pub fn page(port: u16, path: &str) -> Option<String> {
-    ask(port, &format!("GET {path} HTTP/1.1")).filter(|answer| answer.status == 200).map(|answer| answer.body)
+    ask(port, &format!("GET {path} HTTP/1.1"))
+        .filter(|answer| answer.status == 200)
+        .map(|answer| answer.body)
 }
 
 /// The samples that Prometheus has for a query.

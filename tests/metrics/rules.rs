@@ -24,9 +24,12 @@ fn the_rules_are_right_and_say_what_their_tests_say() {
 /// Each rule is raised in one test at least.
 #[test]
 fn every_rule_has_a_test() {
-    let (rules, tests) =
-        (include_str!("../../packaging/alerts/kubecertd.rules.yml"), include_str!("../../packaging/alerts/kubecertd.test.yml"));
-    let names: Vec<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let (rules, tests) = (
+        include_str!("../../packaging/alerts/kubecertd.rules.yml"),
+        include_str!("../../packaging/alerts/kubecertd.test.yml"),
+    );
+    let names: Vec<_> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     assert!(names.len() > 5);
     for name in names {
         assert!(tests.contains(&format!("alertname: {name}\n        exp_alerts:\n")), "{name}");

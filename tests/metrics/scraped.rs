@@ -16,7 +16,9 @@ fn prometheus_and_node_exporter_read_what_the_daemon_tells() {
     let (port, own, exporter) = (free_port(), free_port(), free_port());
     let node = known(Node::fresh(ECDSA), NEVER);
     std::fs::create_dir(node.path("textfile")).unwrap();
-    let metrics = format!("[metrics]\nlisten = \"127.0.0.1:{port}\"\ntextfile = \"/textfile/kubecertd.prom\"\n");
+    let metrics = format!(
+        "[metrics]\nlisten = \"127.0.0.1:{port}\"\ntextfile = \"/textfile/kubecertd.prom\"\n"
+    );
     node.write(CONFIG, schedule(NEVER) + &metrics);
     let daemon = Daemon::start(&node);
     daemon.pass();
@@ -32,15 +34,20 @@ fn prometheus_and_node_exporter_read_what_the_daemon_tells() {
     ];
     let _exporter = Program::start("prometheus-node-exporter", &arguments, &log);
     let read = until("node_exporter has read the file", &log, || {
-        page(exporter, "/metrics").filter(|text| text.contains("kubecertd_passes_total{result=\"ok\"} 1"))
+        page(exporter, "/metrics")
+            .filter(|text| text.contains("kubecertd_passes_total{result=\"ok\"} 1"))
     });
     assert!(read.contains("\nnode_textfile_scrape_error 0\n"), "{read}");
-    assert!(read.contains("# TYPE kubecertd_passes_total counter\n"), "a counter is known to be one");
+    assert!(
+        read.contains("# TYPE kubecertd_passes_total counter\n"),
+        "a counter is known to be one"
+    );
 
     let log = disk.path().join("prometheus.log");
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/alerts/kubecertd.rules.yml");
     let config = format!(
-        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [\"{rules}\"]\nscrape_configs:\n\
+        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [\"{rules}\"]\n\
+         scrape_configs:\n\
          - {{job_name: kubecertd, static_configs: [{{targets: [\"127.0.0.1:{port}\"]}}]}}\n\
          - {{job_name: textfile, static_configs: [{{targets: [\"127.0.0.1:{exporter}\"]}}]}}\n"
     );
@@ -55,10 +62,14 @@ fn prometheus_and_node_exporter_read_what_the_daemon_tells() {
     let expected: BTreeSet<String> = node.whole().into_keys().collect();
     for job in ["kubecertd", "textfile"] {
         let found = until("Prometheus has the certificates", &log, || {
-            let found = query(own, &format!("x509_cert_not_after{{job=%22{job}%22,renewed_by=%22kubecertd%22}}"));
+            let found = query(
+                own,
+                &format!("x509_cert_not_after{{job=%22{job}%22,renewed_by=%22kubecertd%22}}"),
+            );
             (!found.is_empty()).then_some(found)
         });
-        let names: BTreeSet<String> = found.iter().map(|one| one["metric"]["name"].as_str().unwrap().to_owned()).collect();
+        let names: BTreeSet<String> =
+            found.iter().map(|one| one["metric"]["name"].as_str().unwrap().to_owned()).collect();
         assert_eq!(names, expected, "{job}");
         for one in &found {
             let name = one["metric"]["name"].as_str().unwrap();
@@ -66,7 +77,9 @@ fn prometheus_and_node_exporter_read_what_the_daemon_tells() {
             assert_eq!(seconds, node.certificate(name).not_after.seconds(), "{name}");
         }
         let last = until("Prometheus has the last pass", &log, || {
-            query(own, &format!("kubecertd_last_pass_timestamp_seconds{{job=%22{job}%22}}")).into_iter().next()
+            query(own, &format!("kubecertd_last_pass_timestamp_seconds{{job=%22{job}%22}}"))
+                .into_iter()
+                .next()
         });
         let began = daemon.status().unwrap().last_pass.unwrap().began;
         assert_eq!(last["value"][1].as_str().unwrap().parse::<i64>().unwrap(), began.seconds());
@@ -80,7 +93,10 @@ fn prometheus_and_node_exporter_read_what_the_daemon_tells() {
     });
     assert!(rules.len() > 5);
     let up = query(own, "sum(up)");
-    assert_eq!(up[0]["value"][1], "2", "the daemon's OpenMetrics and node_exporter's text are both understood");
+    assert_eq!(
+        up[0]["value"][1], "2",
+        "the daemon's OpenMetrics and node_exporter's text are both understood"
+    );
     // Not even one that waits to be raised.
     let unquiet: Vec<_> = rules.iter().filter(|rule| rule["state"] != "inactive").collect();
     assert!(unquiet.is_empty(), "{unquiet:#?}");

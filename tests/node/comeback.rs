@@ -1,4 +1,5 @@
-//! A node that was off until everything on it had expired: it comes back by itself, and so it does where only some of it has.
+//! A node that was off until everything on it had expired: it comes back by itself, and so it does
+//! where only some of it has.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,11 @@ pub fn a_kubelet_whose_own_certificate_expired_comes_back(node: &mut Node) {
     let began = kubelet_starts(node);
     node.age("kubelet-client", -30);
     let pass = node.pass();
-    assert_eq!(pass.renewed.iter().map(ToString::to_string).collect::<Vec<_>>(), ["kubelet-client"], "{pass:?}");
+    assert_eq!(
+        pass.renewed.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["kubelet-client"],
+        "{pass:?}"
+    );
     node.until("kubelet has the new one", |node| node.is_ready().then_some(()));
     let again = node.pass();
     assert!(again.renewed.is_empty() && again.refreshed.is_empty(), "{again:?}");
@@ -45,7 +50,11 @@ pub fn a_kubelet_whose_own_certificate_expired_comes_back(node: &mut Node) {
     node.exec("systemctl stop kubecertd");
     node.embed_in_kubelet_conf(-30);
     comes_back(node, "the one that kubelet.conf embeds");
-    assert!(node.text(CONF).contains(&format!("client-certificate: /{CURRENT}")), "{}", node.text(CONF));
+    assert!(
+        node.text(CONF).contains(&format!("client-certificate: /{CURRENT}")),
+        "{}",
+        node.text(CONF)
+    );
 }
 
 /// The others, one kind after the other; kubelet works all the while.
@@ -53,7 +62,10 @@ pub fn what_expired_alone_comes_back(node: &mut Node) {
     node.install_settled();
     for (what, names) in [
         ("the kubeconfigs", &["admin.conf", "controller-manager.conf", "scheduler.conf"][..]),
-        ("etcd's", &["etcd/server", "etcd/peer", "etcd/healthcheck-client", "apiserver-etcd-client"]),
+        (
+            "etcd's",
+            &["etcd/server", "etcd/peer", "etcd/healthcheck-client", "apiserver-etcd-client"],
+        ),
     ] {
         node.exec("systemctl stop kubecertd");
         names.iter().for_each(|name| node.age(name, -30));
@@ -76,25 +88,36 @@ pub fn under_an_authority_that_expired_nothing_is_signed(node: &mut Node) {
     node.exec("systemctl start kubecertd");
     node.until("the alarm is raised", |node| {
         let alarms = node.try_exec("kubecertd alarms");
-        String::from_utf8(alarms.stdout).unwrap().contains("CRITICAL expired (500.210) on system.certificate.ca,").then_some(())
+        String::from_utf8(alarms.stdout)
+            .unwrap()
+            .contains("CRITICAL expired (500.210) on system.certificate.ca,")
+            .then_some(())
     });
     assert_eq!(node.certificate("apiserver").serial, before);
     assert!(node.exec("kubecertd check || true").contains("nothing is signed with it"));
 }
 
-/// Cuts the power, boots, and waits until all of it works again without anybody; says how long that took from the moment when
-/// containers could be started.
+/// Cuts the power, boots, and waits until all of it works again without anybody; says how long that
+/// took from the moment when containers could be started.
 fn comes_back(node: &mut Node, what: &str) -> Duration {
     node.power_cut(|_| ());
     let booted = Instant::now();
-    node.until(&format!("it is Ready again: {what}"), |node| (ready_again(node) && all_run(node)).then_some(()));
+    node.until(&format!("it is Ready again: {what}"), |node| {
+        (ready_again(node) && all_run(node)).then_some(())
+    });
     let ready = common::now();
-    let since = node.exec("date --date=\"$(systemctl show containerd --property=ActiveEnterTimestamp --value)\" +%s");
-    let took = Duration::from_secs(u64::try_from(ready.seconds() - since.trim().parse::<i64>().unwrap()).unwrap());
+    let since = node.exec(
+        "date --date=\"$(systemctl show containerd --property=ActiveEnterTimestamp --value)\" +%s",
+    );
+    let took = Duration::from_secs(
+        u64::try_from(ready.seconds() - since.trim().parse::<i64>().unwrap()).unwrap(),
+    );
     figure(&format!("{what} expired: Ready {} s after containerd was up", took.as_secs()));
     assert!(booted.elapsed() < LIMIT, "{took:?}");
     node.until("a pass has ended well", |node| {
-        node.status()?.last_pass.filter(|last| last.failed.is_empty() && last.not_refreshed.is_empty() && last.trouble.is_none())
+        node.status()?.last_pass.filter(|last| {
+            last.failed.is_empty() && last.not_refreshed.is_empty() && last.trouble.is_none()
+        })
     });
     assert_in_use(node);
     node.exec("kubecertd check");
@@ -103,23 +126,35 @@ fn comes_back(node: &mut Node, what: &str) -> Duration {
 
 /// The status of before the cut says Ready too: kubelet has to have said it since.
 fn ready_again(node: &Node) -> bool {
-    let path = "{range .status.conditions[?(@.type==\"Ready\")]}{.status} {.lastHeartbeatTime}{end}";
-    let shown = node.try_exec(&format!("kubectl --request-timeout=5s get node {} -o jsonpath='{path}'", node.name()));
+    let path =
+        "{range .status.conditions[?(@.type==\"Ready\")]}{.status} {.lastHeartbeatTime}{end}";
+    let shown = node.try_exec(&format!(
+        "kubectl --request-timeout=5s get node {} -o jsonpath='{path}'",
+        node.name()
+    ));
     let shown = String::from_utf8(shown.stdout).unwrap();
     let Some(at) = shown.strip_prefix("True ") else { return false };
-    let since = node.exec("date --date=\"$(systemctl show containerd --property=ActiveEnterTimestamp --value)\" --utc +%Y-%m-%dT%H:%M:%SZ");
+    let since = node.exec(
+        "date --date=\"$(systemctl show containerd \
+        --property=ActiveEnterTimestamp --value)\" --utc +%Y-%m-%dT%H:%M:%SZ",
+    );
     at.trim() > since.trim()
 }
 
 fn all_run(node: &Node) -> bool {
     node.try_exec(
-        "curl --fail --silent --insecure https://127.0.0.1:6443/readyz >/dev/null && curl --fail --silent http://127.0.0.1:2381/health >/dev/null &&
-         curl --fail --silent --insecure https://127.0.0.1:10257/healthz >/dev/null && curl --fail --silent --insecure https://127.0.0.1:10259/healthz >/dev/null",
+        "curl --fail --silent --insecure https://127.0.0.1:6443/readyz >/dev/null && curl --fail \
+         --silent http://127.0.0.1:2381/health >/dev/null &&
+         curl --fail --silent --insecure https://127.0.0.1:10257/healthz >/dev/null && curl --fail \
+         --silent --insecure https://127.0.0.1:10259/healthz >/dev/null",
     )
     .status
     .success()
 }
 
 fn kubelet_starts(node: &Node) -> usize {
-    node.exec("journalctl --unit kubelet --output cat").lines().filter(|line| line.starts_with("Started kubelet")).count()
+    node.exec("journalctl --unit kubelet --output cat")
+        .lines()
+        .filter(|line| line.starts_with("Started kubelet"))
+        .count()
 }

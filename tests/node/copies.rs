@@ -1,5 +1,6 @@
-//! Copies of credentials, in folders of root's and of others: they follow under the unit as it is shipped, with the drop-in that
-//! `config check` prints, and those who have them go on working with them.
+//! Copies of credentials, in folders of root's and of others: they follow under the unit as it is
+//! shipped, with the drop-in that `config check` prints, and those who have them go on working with
+//! them.
 
 use kubecertd::model::Digest;
 
@@ -30,14 +31,17 @@ const DROP_IN: &str = "etc/systemd/system/kubecertd.service.d/folders.conf";
 impl Node {
     /// What kubectl says of the node to Alice, with what is hers.
     fn as_alice(&self) -> String {
-        let kubectl = format!("kubectl --request-timeout=20s --kubeconfig {ALICE} --context here get nodes -o name");
+        let kubectl = format!(
+            "kubectl --request-timeout=20s --kubeconfig {ALICE} --context here get nodes -o name"
+        );
         self.exec(&format!("runuser -u alice -- {kubectl}"))
     }
 
     /// What etcd says of itself to somebody with the copy of the API server's pair.
     fn etcd_to_its_site(&self) -> String {
         self.exec(
-            "runuser -u etcdsite -- curl --silent --fail --cacert /srv/etcd-client/ca.crt --cert /srv/etcd-client/client.crt \
+            "runuser -u etcdsite -- curl --silent --fail --cacert /srv/etcd-client/ca.crt --cert \
+             /srv/etcd-client/client.crt \
              --key /srv/etcd-client/client.key https://127.0.0.1:2379/health",
         )
     }
@@ -46,7 +50,8 @@ impl Node {
     fn held(&self, kubeconfig: &str, user: &str) -> String {
         let path = format!("{{.users[?(@.name==\"{user}\")].user.client-certificate-data}}");
         self.exec(&format!(
-            "kubectl --kubeconfig {kubeconfig} config view --raw -o jsonpath='{path}' | base64 -d | openssl x509 -noout -fingerprint -sha256"
+            "kubectl --kubeconfig {kubeconfig} config view --raw -o jsonpath='{path}' | base64 -d \
+             | openssl x509 -noout -fingerprint -sha256"
         ))
     }
 
@@ -58,7 +63,8 @@ impl Node {
 fn set_up(node: &Node) {
     node.exec(
         "userdel --remove alice 2>/dev/null || true; userdel etcdsite 2>/dev/null || true
-         rm -rf /home/alice /root/.kube /srv/* && useradd --create-home alice && useradd --no-create-home etcdsite",
+         rm -rf /home/alice /root/.kube /srv/* && useradd --create-home alice && useradd \
+         --no-create-home etcdsite",
     );
     node.exec(&format!(
         "install -d -o alice -g alice -m 0700 /home/alice/.kube
@@ -70,18 +76,24 @@ fn set_up(node: &Node) {
          as set-context elsewhere --cluster=far --user=me
          as use-context elsewhere
          echo '# by hand' >>{ALICE}
-         mkdir -m 0700 /root/.kube && cp /etc/kubernetes/admin.conf /root/.kube/config && chmod 0640 /root/.kube/config
+         mkdir -m 0700 /root/.kube && cp /etc/kubernetes/admin.conf /root/.kube/config && chmod \
+         0640 /root/.kube/config
          mkdir /srv/site && cp /etc/kubernetes/scheduler.conf /srv/site/changed.conf
          install -d -o etcdsite -g etcdsite -m 0700 /srv/etcd-client
          cd /etc/kubernetes/pki
-         for kind in crt key; do install -o etcdsite -g etcdsite -m 0400 apiserver-etcd-client.$kind /srv/etcd-client/client.$kind; done
+         for kind in crt key; do install -o etcdsite -g etcdsite -m 0400 \
+         apiserver-etcd-client.$kind /srv/etcd-client/client.$kind; done
          install -o etcdsite -g etcdsite -m 0400 etcd/ca.crt /srv/etcd-client/"
     ));
 }
 
 /// Alice's kubeconfig without the two values.
 fn rest(text: &str) -> Vec<&str> {
-    text.lines().filter(|line| !line.contains("client-certificate-data:") && !line.contains("client-key-data:")).collect()
+    text.lines()
+        .filter(|line| {
+            !line.contains("client-certificate-data:") && !line.contains("client-key-data:")
+        })
+        .collect()
 }
 
 pub fn follow_their_originals_whoever_owns_them(node: &mut Node) {
@@ -91,7 +103,8 @@ pub fn follow_their_originals_whoever_owns_them(node: &mut Node) {
         node.age(name, 10);
     }
     set_up(node);
-    let files = [ALICE, "/root/.kube/config", "/srv/etcd-client/client.crt", "/srv/etcd-client/client.key"];
+    let files =
+        [ALICE, "/root/.kube/config", "/srv/etcd-client/client.crt", "/srv/etcd-client/client.key"];
     let facts = files.map(|file| node.facts(file));
     assert_eq!(facts[0].trim(), "alice:alice:600");
     let before = node.text(&ALICE[1..]);
@@ -100,17 +113,23 @@ pub fn follow_their_originals_whoever_owns_them(node: &mut Node) {
     let changed = Digest::of(&node.read("srv/site/changed.conf"));
     node.write("etc/kubecertd/kubecertd.toml", format!("{}{COPIES}", schedule("0 0 0 1 1 *")));
 
-    // Without the drop-in the originals are renewed, and the copies can't be written, which is said.
+    // Without the drop-in the originals are renewed, and the copies can't be written, which is
+    // said.
     node.exec("systemctl start kubecertd");
-    node.until("it has started", |node| node.status().filter(|status| status.line != super::harness::AT_WORK));
+    node.until("it has started", |node| {
+        node.status().filter(|status| status.line != super::harness::AT_WORK)
+    });
     let pass = node.pass();
     assert!(
-        ["admin.conf", "apiserver-etcd-client"].iter().all(|name| !format!("{:?}", pass.failed).contains(&format!("\"{name}\""))),
+        ["admin.conf", "apiserver-etcd-client"]
+            .iter()
+            .all(|name| !format!("{:?}", pass.failed).contains(&format!("\"{name}\""))),
         "{pass:?}"
     );
     assert!(pass.copied.is_empty(), "{pass:?}");
     assert!(
-        pass.failed.iter().any(|(name, why)| name.as_str() == "home/alice/.kube/config" && why.contains("Read-only file system")),
+        pass.failed.iter().any(|(name, why)| name.as_str() == "home/alice/.kube/config"
+            && why.contains("Read-only file system")),
         "{pass:?}"
     );
     assert!(node.exec("kubecertd alarms || true").contains("does not follow admin.conf"));
@@ -120,19 +139,30 @@ pub fn follow_their_originals_whoever_owns_them(node: &mut Node) {
     let drop_in = &said[said.find("[Service]").unwrap()..];
     assert_eq!(
         drop_in,
-        "[Service]\nProtectHome=no\nReadOnlyPaths=-/root\nReadOnlyPaths=-/run/user\nReadWritePaths=-/home\nReadWritePaths=-/root/.kube\nReadWritePaths=-/srv/etcd-client\nReadWritePaths=-/srv/site\n"
+        "[Service]\nProtectHome=no\nReadOnlyPaths=-/root\nReadOnlyPaths=-/run/user\n\
+         ReadWritePaths=-/home\nReadWritePaths=-/root/.kube\nReadWritePaths=-/srv/etcd-client\n\
+         ReadWritePaths=-/srv/site\n"
     );
     node.exec("mkdir -p /etc/systemd/system/kubecertd.service.d");
     node.write(DROP_IN, drop_in);
     node.exec("systemctl daemon-reload && systemctl restart kubecertd");
     assert!(!node.exec("kubecertd config check").contains("ReadWritePaths"), "it is there");
-    for (folder, open) in [("/home", true), ("/root/.kube", true), ("/root", false), ("/srv", false), ("/etc", false)] {
+    for (folder, open) in
+        [("/home", true), ("/root/.kube", true), ("/root", false), ("/srv", false), ("/etc", false)]
+    {
         assert_eq!(can_write(node, folder), open, "{folder}");
     }
-    node.until("it has started", |node| node.status().filter(|status| status.line != super::harness::AT_WORK));
+    node.until("it has started", |node| {
+        node.status().filter(|status| status.line != super::harness::AT_WORK)
+    });
     let in_step = |node: &Node| {
         let check = node.exec("kubecertd check || true");
-        let line = |name: &str| check.lines().find(|line| line.starts_with(name)).is_some_and(|line| line.contains("in step"));
+        let line = |name: &str| {
+            check
+                .lines()
+                .find(|line| line.starts_with(name))
+                .is_some_and(|line| line.contains("in step"))
+        };
         ["home/alice/", "root/.kube/", "etcd-of-site"].iter().all(|name| line(name)).then_some(())
     };
     if in_step(node).is_none() {
@@ -142,10 +172,20 @@ pub fn follow_their_originals_whoever_owns_them(node: &mut Node) {
     node.until("the copies are in step", in_step);
 
     let new = node.held("/etc/kubernetes/admin.conf", "kubernetes-admin");
-    assert_eq!([node.held(ALICE, "kubernetes-admin"), node.held("/root/.kube/config", "kubernetes-admin")], [new.clone(), new]);
+    assert_eq!(
+        [node.held(ALICE, "kubernetes-admin"), node.held("/root/.kube/config", "kubernetes-admin")],
+        [new.clone(), new]
+    );
     assert!(node.as_alice().contains(node.name()), "with the new one");
     assert!(node.etcd_to_its_site().contains("true"));
-    assert_eq!(node.exec("cmp /srv/etcd-client/client.crt /etc/kubernetes/pki/apiserver-etcd-client.crt && echo same").trim(), "same");
+    assert_eq!(
+        node.exec(
+            "cmp /srv/etcd-client/client.crt \
+        /etc/kubernetes/pki/apiserver-etcd-client.crt && echo same"
+        )
+        .trim(),
+        "same"
+    );
     assert_eq!(files.map(|file| node.facts(file)), facts);
     let after = node.text(&ALICE[1..]);
     assert!(after != before && rest(&after) == rest(&before), "only two values are others");
@@ -154,9 +194,19 @@ pub fn follow_their_originals_whoever_owns_them(node: &mut Node) {
     // What somebody else has changed is reported, and is what it was.
     assert_eq!(Digest::of(&node.read("srv/site/changed.conf")), changed);
     let check = node.exec("kubecertd check || true");
-    assert!(check.contains("changed: /srv/site/changed.conf: holds no certificate that its original is known to have held"), "{check}");
+    assert!(
+        check.contains(
+            "changed: /srv/site/changed.conf: holds no certificate that its \
+        original is known to have held"
+        ),
+        "{check}"
+    );
     let alarms = node.exec("kubecertd alarms || true");
-    assert!(alarms.contains("/srv/site/changed.conf does not follow admin.conf") && !alarms.contains("/home/alice"), "{alarms}");
+    assert!(
+        alarms.contains("/srv/site/changed.conf does not follow admin.conf")
+            && !alarms.contains("/home/alice"),
+        "{alarms}"
+    );
     let journal = node.journal("kubecertd");
     assert!(journal.contains("alarm copy-not-updated (copy=changed), minor, raised"), "{journal}");
     for secret in ["a-token-of-alice", "far.example.com"] {
@@ -165,9 +215,16 @@ pub fn follow_their_originals_whoever_owns_them(node: &mut Node) {
 
     // Renewed by somebody else: the copies follow that too, once he is done.
     node.exec("kubeadm certs renew admin.conf 2>&1 || kubeadm alpha certs renew admin.conf 2>&1");
-    assert!(node.exec("kubecertd check || true").lines().any(|line| line.starts_with("home/alice/") && line.contains("behind")));
+    assert!(
+        node.exec("kubecertd check || true")
+            .lines()
+            .any(|line| line.starts_with("home/alice/") && line.contains("behind"))
+    );
     node.pass();
     node.until("the copies are in step", in_step);
     assert!(node.as_alice().contains(node.name()), "with kubeadm's");
-    node.exec("systemctl stop kubecertd; userdel --remove alice; userdel etcdsite; rm -rf /root/.kube /srv/*");
+    node.exec(
+        "systemctl stop kubecertd; userdel --remove alice; userdel etcdsite; rm -rf \
+        /root/.kube /srv/*",
+    );
 }

@@ -1,9 +1,11 @@
-//! A disk that takes nothing more: it is said, nothing is lost, and when there is room again the work is done.
+//! A disk that takes nothing more: it is said, nothing is lost, and when there is room again the
+//! work is done.
 
 use super::common::{self, Snapshot};
 use super::harness::Node;
 
-/// Credentials that no service uses: the containers still see the disk that lies below, and would rightly be restarted.
+/// Credentials that no service uses: the containers still see the disk that lies below, and would
+/// rightly be restarted.
 const UNUSED: [&str; 2] = ["admin.conf", "etcd/healthcheck-client"];
 
 /// /etc/kubernetes on a disk of half a MiB, and that full.
@@ -21,8 +23,8 @@ pub fn full(node: &mut Node) {
     refuses(node, "No space left on device", "rm /etc/kubernetes/ballast");
 }
 
-/// The file system itself, as after an error of the disk: that one mount of it is read-only is not seen through another, such as the
-/// daemon's own.
+/// The file system itself, as after an error of the disk: that one mount of it is read-only is not
+/// seen through another, such as the daemon's own.
 pub fn read_only(node: &mut Node) {
     node.install_settled();
     UNUSED.iter().for_each(|name| node.age(name, 10));
@@ -51,7 +53,10 @@ fn refuses(node: &Node, reason: &str, remedy: &str) {
     let journal = node.journal("kubecertd");
     for (name, why) in &pass.failed {
         assert!(why.contains(reason) && why.contains("/etc/kubernetes/"), "{name}: {why}");
-        assert!(journal.contains(&format!("{name}: ")) && journal.contains(why.as_str()), "{name} is not in the journal: {journal}");
+        assert!(
+            journal.contains(&format!("{name}: ")) && journal.contains(why.as_str()),
+            "{name} is not in the journal: {journal}"
+        );
     }
     assert_eq!(before.differences(&files(node)), Vec::<String>::new());
     assert!(node.status().unwrap().next_try.is_some(), "it does not try again");

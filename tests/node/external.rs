@@ -1,5 +1,5 @@
-//! Authorities whose keys are elsewhere, and what can be asked of an authority: openssl, outside of the node, plays the one, and says
-//! what is true of the other.
+//! Authorities whose keys are elsewhere, and what can be asked of an authority: openssl, outside of
+//! the node, plays the one, and says what is true of the other.
 
 use std::fs;
 use std::path::Path;
@@ -11,13 +11,22 @@ use super::services::{RESTARTED, assert_in_use, changed, processes};
 
 /// The authorities of the node, by their files without their endings, and what each signs.
 const AUTHORITIES: [(&str, &[&str]); 3] = [
-    ("ca", &["admin.conf", "apiserver", "apiserver-kubelet-client", "controller-manager.conf", "scheduler.conf"]),
+    (
+        "ca",
+        &[
+            "admin.conf",
+            "apiserver",
+            "apiserver-kubelet-client",
+            "controller-manager.conf",
+            "scheduler.conf",
+        ],
+    ),
     ("etcd/ca", &["apiserver-etcd-client", "etcd/healthcheck-client", "etcd/peer", "etcd/server"]),
     ("front-proxy-ca", &["front-proxy-client"]),
 ];
 
-/// Takes the keys off the node, into a folder outside of it. The controller manager signs nothing from then on, as where kubeadm finds
-/// no key.
+/// Takes the keys off the node, into a folder outside of it. The controller manager signs nothing
+/// from then on, as where kubeadm finds no key.
 fn take_the_keys_away(node: &Node) -> tempfile::TempDir {
     let outside = tempfile::tempdir().unwrap();
     for (authority, _) in AUTHORITIES {
@@ -30,9 +39,11 @@ fn take_the_keys_away(node: &Node) -> tempfile::TempDir {
     let manifest = "/etc/kubernetes/manifests/kube-controller-manager.yaml";
     node.exec(&format!(
         "sed -i 's|\\(--cluster-signing-[a-z]*-file=\\).*|\\1|' {manifest}
-         rm /etc/kubernetes/pki/ca.key /etc/kubernetes/pki/etcd/ca.key /etc/kubernetes/pki/front-proxy-ca.key"
+         rm /etc/kubernetes/pki/ca.key /etc/kubernetes/pki/etcd/ca.key \
+         /etc/kubernetes/pki/front-proxy-ca.key"
     ));
-    // Seen through the API server too: a kubelet that is restarted before it has told that starts another one beside it.
+    // Seen through the API server too: a kubelet that is restarted before it has told that starts
+    // another one beside it.
     let pod = "kubectl --namespace kube-system get pod kube-controller-manager-$(hostname) \
                -o jsonpath='{.spec.containers[0].command}{.status.containerStatuses[0].ready}'";
     node.until("the controller manager runs without the keys", |node| {
@@ -49,7 +60,18 @@ fn sign(outside: &Path, authority: &str, request: &[u8]) -> Vec<u8> {
     let authority = authority.replace('/', "-");
     fs::write(outside.join("request.csr"), request).unwrap();
     let output = Command::new("openssl")
-        .args(["x509", "-req", "-in", "request.csr", "-days", "365", "-copy_extensions", "copyall", "-out", "answer.crt"])
+        .args([
+            "x509",
+            "-req",
+            "-in",
+            "request.csr",
+            "-days",
+            "365",
+            "-copy_extensions",
+            "copyall",
+            "-out",
+            "answer.crt",
+        ])
         .args(["-CA", &format!("{authority}.crt"), "-CAkey", &format!("{authority}.key")])
         .current_dir(outside)
         .output()
@@ -58,7 +80,8 @@ fn sign(outside: &Path, authority: &str, request: &[u8]) -> Vec<u8> {
     fs::read(outside.join("answer.crt")).unwrap()
 }
 
-/// Without any key on the node everything that is due is asked for, signed outside, put in place and in use.
+/// Without any key on the node everything that is due is asked for, signed outside, put in place
+/// and in use.
 pub fn an_authority_elsewhere_signs(node: &mut Node) {
     node.calm_kubelet();
     node.install_settled();
@@ -76,14 +99,21 @@ pub fn an_authority_elsewhere_signs(node: &mut Node) {
 
     node.exec("kubecertd csr --all >/root/requests.pem");
     let requests = node.exec("ls /var/lib/kubecertd/requests");
-    assert_eq!(requests.lines().filter(|file| file.ends_with(".csr")).count(), ALL.len(), "{requests}");
+    assert_eq!(
+        requests.lines().filter(|file| file.ends_with(".csr")).count(),
+        ALL.len(),
+        "{requests}"
+    );
     assert_eq!(node.exec("stat -c %a /var/lib/kubecertd/requests/*.key | sort -u").trim(), "600");
     assert!(!node.exec("cat /root/requests.pem").contains("PRIVATE KEY"));
     node.exec("sleep 2");
     let status = node.exec("kubecertd status || true");
-    let waiting = status.split("Requests without an answer\n").nth(1).unwrap_or_else(|| panic!("{status}"));
+    let waiting =
+        status.split("Requests without an answer\n").nth(1).unwrap_or_else(|| panic!("{status}"));
     for name in ALL {
-        let line = waiting.lines().find(|line| line.trim_start().starts_with(&format!("{name}: asked for ")));
+        let line = waiting
+            .lines()
+            .find(|line| line.trim_start().starts_with(&format!("{name}: asked for ")));
         assert!(line.is_some_and(|line| line.contains(" ago")), "{name}\n{status}");
     }
 
@@ -91,7 +121,8 @@ pub fn an_authority_elsewhere_signs(node: &mut Node) {
     let ready = node.ready_since();
     for (authority, names) in AUTHORITIES {
         for name in names {
-            let request = node.read(&format!("var/lib/kubecertd/requests/{}.csr", name.replace('/', "-")));
+            let request =
+                node.read(&format!("var/lib/kubecertd/requests/{}.csr", name.replace('/', "-")));
             node.write("root/answer.crt", sign(outside.path(), authority, &request));
             let said = node.exec(&format!("kubecertd install {name} /root/answer.crt"));
             assert!(said.starts_with(&format!("installed {name}: valid until ")), "{said}");
@@ -112,22 +143,30 @@ pub fn an_authority_elsewhere_signs(node: &mut Node) {
     assert!(!shown.contains("stale") && !shown.contains(" due "), "{shown}");
     // The next pass finds nothing to do, and the cluster never noticed.
     let pass = node.pass();
-    assert!(pass.renewed.is_empty() && pass.refreshed.is_empty() && pass.failed.is_empty(), "{pass:?}");
+    assert!(
+        pass.renewed.is_empty() && pass.refreshed.is_empty() && pass.failed.is_empty(),
+        "{pass:?}"
+    );
     assert_eq!(node.ready_since(), ready);
 }
 
 /// The names in what the API server serves, as openssl reads them.
 fn names_served(node: &Node) -> String {
-    let asked = "openssl s_client -connect 127.0.0.1:6443 </dev/null 2>/dev/null | openssl x509 -noout -ext subjectAltName";
+    let asked = "openssl s_client -connect 127.0.0.1:6443 </dev/null 2>/dev/null | openssl x509 \
+        -noout -ext subjectAltName";
     String::from_utf8(node.try_exec(asked).stdout).unwrap()
 }
 
-/// A name more, and then without it again: each a renewal, and on the wire before the command is over.
+/// A name more, and then without it again: each a renewal, and on the wire before the command is
+/// over.
 pub fn names_are_added_and_removed_on_the_wire(node: &mut Node) {
     node.install_settled();
     let name = "api.names.example.com";
     let before = names_served(node);
-    assert!(before.contains("DNS:kubernetes.default.svc.cluster.local") && !before.contains(name), "{before}");
+    assert!(
+        before.contains("DNS:kubernetes.default.svc.cluster.local") && !before.contains(name),
+        "{before}"
+    );
     for (option, is_there) in [("--add-san", true), ("--remove-san", false)] {
         let serial = node.serial("apiserver");
         let said = node.exec(&format!("kubecertd renew apiserver {option} {name}"));
@@ -135,7 +174,10 @@ pub fn names_are_added_and_removed_on_the_wire(node: &mut Node) {
         assert!(node.serial("apiserver") != serial);
         assert_eq!(node.serving("kube-apiserver"), Some(node.serial("apiserver")), "{said}");
         assert_eq!(names_served(node).contains(&format!("DNS:{name}")), is_there);
-        let asked = format!("curl --silent --cacert /etc/kubernetes/pki/ca.crt --resolve {name}:6443:127.0.0.1 https://{name}:6443/livez");
+        let asked = format!(
+            "curl --silent --cacert /etc/kubernetes/pki/ca.crt --resolve {name}:6443:127.0.0.1 \
+             https://{name}:6443/livez"
+        );
         assert_eq!(node.try_exec(&asked).status.success(), is_there, "{option}");
     }
     let order = |names: &str| names.lines().nth(1).unwrap_or_default().trim().to_owned();
@@ -143,7 +185,8 @@ pub fn names_are_added_and_removed_on_the_wire(node: &mut Node) {
     assert_in_use(node);
 }
 
-/// What is said of authorities is what openssl says, and of who trusts them what the running servers show.
+/// What is said of authorities is what openssl says, and of who trusts them what the running
+/// servers show.
 pub fn authorities_are_shown_and_verified(node: &mut Node) {
     node.install_settled();
     for server in ["kube-apiserver", "kubelet", "etcd"] {
@@ -152,11 +195,18 @@ pub fn authorities_are_shown_and_verified(node: &mut Node) {
     let shown = node.exec("kubecertd ca show");
     // As kubeadm's documentation has it.
     let hash = node.exec(
-        "openssl x509 -pubkey -in /etc/kubernetes/pki/ca.crt | openssl pkey -pubin -outform der | openssl dgst -sha256 -hex | sed 's/^.* //'",
+        "openssl x509 -pubkey -in /etc/kubernetes/pki/ca.crt | openssl pkey -pubin -outform der | \
+         openssl dgst -sha256 -hex | sed 's/^.* //'",
     );
-    assert!(shown.contains(&format!("Discovery hash:  sha256:{}\n", hash.trim())), "{shown}\n{hash}");
+    assert!(
+        shown.contains(&format!("Discovery hash:  sha256:{}\n", hash.trim())),
+        "{shown}\n{hash}"
+    );
     let joined = node.exec("kubeadm token create --print-join-command 2>/dev/null");
-    assert!(joined.contains(&format!("--discovery-token-ca-cert-hash sha256:{}", hash.trim())), "{joined}");
+    assert!(
+        joined.contains(&format!("--discovery-token-ca-cert-hash sha256:{}", hash.trim())),
+        "{joined}"
+    );
     node.exec("kubecertd ca export | cmp - /etc/kubernetes/pki/ca.crt");
 
     let verified = |asked: &str| {

@@ -8,7 +8,8 @@ use super::common::keys::Keys;
 use super::harness::Node;
 
 /// At its most verbose, libraries included, with real servers to try a new certificate at.
-const VERBOSE: &str = "[Service]\nEnvironment=KUBECERTD_LOG=trace RUST_BACKTRACE=full\nLogRateLimitIntervalSec=0\n";
+const VERBOSE: &str =
+    "[Service]\nEnvironment=KUBECERTD_LOG=trace RUST_BACKTRACE=full\nLogRateLimitIntervalSec=0\n";
 
 pub fn says_and_explains_a_renewal_and_has_no_key(node: &mut Node) {
     let mut keys = Keys::default();
@@ -26,7 +27,8 @@ pub fn says_and_explains_a_renewal_and_has_no_key(node: &mut Node) {
     keys.collect(node);
 
     let journal = String::from_utf8(node.journal_as("json", "kubecertd")).unwrap();
-    let lines: Vec<Value> = journal.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> =
+        journal.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let of = |message: Message| lines.iter().filter(move |line| line["MESSAGE_ID"] == message.id());
     assert_eq!(of(Message::Started).count(), 2, "it was stopped while the two were aged");
     let renewed: Vec<_> = of(Message::Renewed).collect();
@@ -36,19 +38,40 @@ pub fn says_and_explains_a_renewal_and_has_no_key(node: &mut Node) {
         let certificate = node.certificate(name);
         assert_eq!(line["KUBECERTD_SERIAL"], node.serial(name).to_uppercase(), "{line:#}");
         assert_eq!(line["KUBECERTD_NOT_AFTER"], certificate.not_after.to_string(), "{line:#}");
-        assert_eq!(line["KUBECERTD_AUTHORITY"], if name == "front-proxy-client" { "front-proxy-ca" } else { "etcd-ca" }, "{line:#}");
+        assert_eq!(
+            line["KUBECERTD_AUTHORITY"],
+            if name == "front-proxy-client" { "front-proxy-ca" } else { "etcd-ca" },
+            "{line:#}"
+        );
         assert_eq!(line["KUBECERTD_PASS_ID"], renewed[0]["KUBECERTD_PASS_ID"], "{line:#}");
-        assert!(line["KUBECERTD_REASON"].as_str().is_some_and(|reason| reason.contains("expire")), "{line:#}");
-        assert_eq!((&line["PRIORITY"], &line["SYSLOG_IDENTIFIER"]), (&"6".into(), &"kubecertd".into()), "{line:#}");
+        assert!(
+            line["KUBECERTD_REASON"].as_str().is_some_and(|reason| reason.contains("expire")),
+            "{line:#}"
+        );
+        assert_eq!(
+            (&line["PRIORITY"], &line["SYSLOG_IDENTIFIER"]),
+            (&"6".into(), &"kubecertd".into()),
+            "{line:#}"
+        );
         let words = line["MESSAGE"].as_str().unwrap();
-        assert!(words.starts_with(&format!("{name}: renewed until ")) && !words.contains("KUBECERTD_"), "{words}");
+        assert!(
+            words.starts_with(&format!("{name}: renewed until ")) && !words.contains("KUBECERTD_"),
+            "{words}"
+        );
     }
     let pass_id = renewed[0]["KUBECERTD_PASS_ID"].as_str().unwrap();
-    let begun: Vec<_> = of(Message::PassBegun).filter(|line| line["KUBECERTD_PASS_ID"] == pass_id).collect();
+    let begun: Vec<_> =
+        of(Message::PassBegun).filter(|line| line["KUBECERTD_PASS_ID"] == pass_id).collect();
     assert_eq!(begun.len(), 1, "a pass has one id, and another one has another: {begun:#?}");
 
-    let shown = node.exec(&format!("journalctl --catalog KUBECERTD_PASS_ID={pass_id} KUBECERTD_CREDENTIAL=front-proxy-client"));
-    for explained in ["Subject: front-proxy-client was renewed", "by front-proxy-ca. It is valid until ", "Nothing has to be done."] {
+    let shown = node.exec(&format!(
+        "journalctl --catalog KUBECERTD_PASS_ID={pass_id} KUBECERTD_CREDENTIAL=front-proxy-client"
+    ));
+    for explained in [
+        "Subject: front-proxy-client was renewed",
+        "by front-proxy-ca. It is valid until ",
+        "Nothing has to be done.",
+    ] {
         assert!(shown.contains(explained), "{explained:?} is not in: {shown}");
     }
 

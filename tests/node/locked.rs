@@ -22,7 +22,10 @@ fn of_process(node: &Node, key: &str) -> String {
 pub(super) fn can_write(node: &Node, folder: &str) -> bool {
     let pid = node.exec("systemctl show --property MainPID --value kubecertd");
     let file = format!("{folder}/written-by-a-test");
-    let tried = node.try_exec(&format!("nsenter --target {} --mount sh -c 'echo >{file} && rm {file}'", pid.trim()));
+    let tried = node.try_exec(&format!(
+        "nsenter --target {} --mount sh -c 'echo >{file} && rm {file}'",
+        pid.trim()
+    ));
     let text = String::from_utf8(tried.stderr).unwrap();
     assert!(tried.status.success() || text.contains("Read-only file system"), "{folder}: {text}");
     tried.status.success()
@@ -41,25 +44,55 @@ pub fn the_unit_is_locked_down(node: &mut Node) {
     assert!(figure <= EXPOSURE, "{exposure}");
     let pass = node.until_passed("by schedule");
     assert_eq!(pass.renewed.len(), ALL.len(), "{pass:?}");
-    assert!(pass.failed.is_empty() && pass.waiting.is_empty() && pass.not_refreshed.is_empty(), "{pass:?}");
+    assert!(
+        pass.failed.is_empty() && pass.waiting.is_empty() && pass.not_refreshed.is_empty(),
+        "{pass:?}"
+    );
     assert_in_use(node);
     assert_eq!(changed(&before, &processes(node)), RESTARTED);
-    assert_eq!(node.exec("stat -c %u:%g:%a /etc/kubernetes/pki/etcd/server.key").trim(), "1234:1234:600");
+    assert_eq!(
+        node.exec("stat -c %u:%g:%a /etc/kubernetes/pki/etcd/server.key").trim(),
+        "1234:1234:600"
+    );
     let journal = node.journal("kubecertd");
     assert!(!journal.contains("not permitted") && !journal.contains("denied"), "{journal}");
 
-    for folder in ["/etc", "/etc/kubecertd", "/usr/sbin", "/root", "/home", "/var/lib", "/var/lib/kubelet", "/opt", "/boot"] {
+    for folder in [
+        "/etc",
+        "/etc/kubecertd",
+        "/usr/sbin",
+        "/root",
+        "/home",
+        "/var/lib",
+        "/var/lib/kubelet",
+        "/opt",
+        "/boot",
+    ] {
         assert!(!can_write(node, folder), "{folder}");
     }
-    for folder in ["/etc/kubernetes", "/etc/kubernetes/pki", "/var/lib/kubecertd", "/var/lib/kubelet/pki", "/run/kubecertd"] {
+    for folder in [
+        "/etc/kubernetes",
+        "/etc/kubernetes/pki",
+        "/var/lib/kubecertd",
+        "/var/lib/kubelet/pki",
+        "/run/kubecertd",
+    ] {
         assert!(can_write(node, folder), "{folder}");
     }
-    let tried = node.try_exec("nsenter --target $(systemctl show --property MainPID --value kubecertd) --mount ls /dev/kmsg /dev/vda");
+    let tried = node.try_exec(
+        "nsenter --target $(systemctl show --property MainPID --value \
+        kubecertd) --mount ls /dev/kmsg /dev/vda",
+    );
     assert!(!tried.status.success(), "it sees devices");
     for key in ["CapEff", "CapBnd", "CapPrm"] {
         assert_eq!(u64::from_str_radix(&of_process(node, key), 16).unwrap(), POWERS, "{key}");
     }
-    for (key, value) in [("CapAmb", "0000000000000000"), ("CapInh", "0000000000000000"), ("NoNewPrivs", "1"), ("Seccomp", "2")] {
+    for (key, value) in [
+        ("CapAmb", "0000000000000000"),
+        ("CapInh", "0000000000000000"),
+        ("NoNewPrivs", "1"),
+        ("Seccomp", "2"),
+    ] {
         assert_eq!(of_process(node, key), value, "{key}");
     }
     node.exec("systemctl stop kubecertd");
@@ -81,58 +114,99 @@ name = "site"
 run = ["/bin/sh", "-c", "cat >>/usr/local/told"]
 "#;
 
-/// Files elsewhere need a drop-in: what is refused without it says so, `config check` prints it, and with it all is well.
+/// Files elsewhere need a drop-in: what is refused without it says so, `config check` prints it,
+/// and with it all is well.
 pub fn files_elsewhere_need_the_drop_in(node: &mut Node) {
-    node.exec("rm -rf /srv/* /usr/local/told /etc/systemd/system/kubecertd.service.d; mkdir -p /srv/pki /srv/metrics");
+    node.exec(
+        "rm -rf /srv/* /usr/local/told /etc/systemd/system/kubecertd.service.d; mkdir -p \
+        /srv/pki /srv/metrics",
+    );
     node.age("apiserver-kubelet-client", 10);
-    node.exec("cd /etc/kubernetes/pki && for kind in crt key; do cp -a apiserver-kubelet-client.$kind /srv/pki/own.$kind; done");
+    node.exec(
+        "cd /etc/kubernetes/pki && for kind in crt key; do cp -a \
+        apiserver-kubelet-client.$kind /srv/pki/own.$kind; done",
+    );
     node.age(QUIET[0], 10);
     node.install_settled();
-    assert!(!node.exec("kubecertd config check").contains("ReadWritePaths"), "nothing is elsewhere yet");
+    assert!(
+        !node.exec("kubecertd config check").contains("ReadWritePaths"),
+        "nothing is elsewhere yet"
+    );
     node.write("etc/kubecertd/kubecertd.toml", format!("{}{ELSEWHERE}", schedule("0 0 0 1 1 *")));
     node.exec("systemctl reload kubecertd");
     let pass = node.pass();
     assert!(pass.failed.len() == 1 && pass.failed[0].0.as_str() == "own", "{pass:?}");
     let why = &pass.failed[0].1;
-    assert!(why.contains("/srv/pki/") && why.contains("Read-only file system") && why.contains("kubecertd config check"), "{why}");
-    assert!(node.journal("kubecertd").contains("/srv/metrics/.kubecertd.prom.new: cannot "), "{}", node.journal("kubecertd"));
+    assert!(
+        why.contains("/srv/pki/")
+            && why.contains("Read-only file system")
+            && why.contains("kubecertd config check"),
+        "{why}"
+    );
+    assert!(
+        node.journal("kubecertd").contains("/srv/metrics/.kubecertd.prom.new: cannot "),
+        "{}",
+        node.journal("kubecertd")
+    );
 
     // What the site's own program may do is not the daemon's business.
     node.until("the site is told", |node| {
-        std::fs::read_to_string(node.path("usr/local/told")).ok()?.contains("renewal-failed").then_some(())
+        std::fs::read_to_string(node.path("usr/local/told"))
+            .ok()?
+            .contains("renewal-failed")
+            .then_some(())
     });
 
     let said = node.exec("kubecertd config check");
     let drop_in = &said[said.find("[Service]").unwrap()..];
     assert_eq!(drop_in, "[Service]\nReadWritePaths=-/srv/metrics\nReadWritePaths=-/srv/pki\n");
-    let command = said.split("put this into ").nth(1).and_then(|rest| rest.split_once(", and ")).unwrap();
+    let command =
+        said.split("put this into ").nth(1).and_then(|rest| rest.split_once(", and ")).unwrap();
     let restart = command.1.split(':').next().unwrap();
     assert_eq!(restart, "systemctl daemon-reload && systemctl restart kubecertd");
     node.exec("mkdir -p /etc/systemd/system/kubecertd.service.d");
     node.write(command.0.trim_start_matches('/'), drop_in);
     node.exec(restart);
     assert!(!node.exec("kubecertd config check").contains("ReadWritePaths"), "it is there");
-    node.until("it has started", |node| node.status().filter(|status| status.line != super::harness::AT_WORK));
+    node.until("it has started", |node| {
+        node.status().filter(|status| status.line != super::harness::AT_WORK)
+    });
     let pass = node.pass();
     assert!(pass.failed.is_empty(), "{pass:?}");
-    assert!(!node.exec("kubecertd check || true").lines().any(|line| line.starts_with("own ") && line.contains("due")));
-    node.until("the metrics are there", |node| node.path("srv/metrics/kubecertd.prom").exists().then_some(()));
-    let asked = node.exec("curl --silent --fail --unix-socket /run/kubecertd/metrics.sock http://kubecertd/metrics");
+    assert!(
+        !node
+            .exec("kubecertd check || true")
+            .lines()
+            .any(|line| line.starts_with("own ") && line.contains("due"))
+    );
+    node.until("the metrics are there", |node| {
+        node.path("srv/metrics/kubecertd.prom").exists().then_some(())
+    });
+    let asked = node.exec(
+        "curl --silent --fail --unix-socket /run/kubecertd/metrics.sock http://kubecertd/metrics",
+    );
     assert!(asked.contains("kubecertd_last_pass_timestamp_seconds"), "{asked}");
     node.exec("rm -rf /srv/pki /srv/metrics /usr/local/told");
 }
 
-/// A node that was reset and made anew, or restored, has another /etc/kubernetes than the one that the unit opened.
+/// A node that was reset and made anew, or restored, has another /etc/kubernetes than the one that
+/// the unit opened.
 pub fn a_folder_put_in_the_place_of_another_is_written_to(node: &mut Node) {
     node.install_settled();
     node.exec(
-        "cp -a /etc/kubernetes /etc/kubernetes.new && mv /etc/kubernetes /etc/kubernetes.old && mv /etc/kubernetes.new /etc/kubernetes",
+        "cp -a /etc/kubernetes /etc/kubernetes.new && mv /etc/kubernetes /etc/kubernetes.old && mv \
+         /etc/kubernetes.new /etc/kubernetes",
     );
     // Nothing that runs uses this one.
     node.age("admin.conf", 10);
     node.until_said("is not the folder any more that the unit opened to kubecertd");
-    let pass = node.until("it is renewed", |node| node.status()?.last_pass.filter(|pass| !pass.renewed.is_empty()));
+    let pass = node.until("it is renewed", |node| {
+        node.status()?.last_pass.filter(|pass| !pass.renewed.is_empty())
+    });
     assert_eq!(pass.renewed[0].as_str(), "admin.conf");
     assert!(node.path("etc/kubernetes.old").exists());
-    node.exec("systemctl stop kubecertd && rm -r /etc/kubernetes && mv /etc/kubernetes.old /etc/kubernetes");
+    node.exec(
+        "systemctl stop kubecertd && rm -r /etc/kubernetes && mv /etc/kubernetes.old \
+        /etc/kubernetes",
+    );
 }

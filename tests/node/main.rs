@@ -1,9 +1,19 @@
-//! kubecertd on a real controller node: systemd, journald, containerd, kubelet and the static pods of `kubeadm init`.
+//! kubecertd on a real controller node: systemd, journald, containerd, kubelet and the static pods
+//! of `kubeadm init`.
 //!
-//! `tests/node/run` prepares all of it and runs the cases; plain `cargo test` passes them over. Every case is given its node as kubeadm
-//! left it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
-#![allow(clippy::disallowed_methods, reason = "tests write files of their own, and ask other programs")]
+//! `tests/node/run` prepares all of it and runs the cases; plain `cargo test` passes them over.
+//! Every case is given its node as kubeadm left it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests write files of their own, and ask other programs"
+)]
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -42,7 +52,8 @@ macro_rules! cases {
     };
 }
 
-/// What depends on keys is for both kinds of them; the rest is for one node, as much for each as it has time for.
+/// What depends on keys is for both kinds of them; the rest is for one node, as much for each as it
+/// has time for.
 macro_rules! nodes {
     (both { $($both:tt)* } rsa { $($rsa:tt)* } ecdsa { $($ecdsa:tt)* } daily { $($daily:tt)* } troubled { $($troubled:tt)* }) => {
         cases! { rsa, Rsa: $($both)* $($rsa)* }

@@ -1,4 +1,5 @@
-//! What docs/operations.md tells an operator to do, done in that order: each of its commands, as it stands there.
+//! What docs/operations.md tells an operator to do, done in that order: each of its commands, as it
+//! stands there.
 
 use super::harness::Node;
 use super::packages;
@@ -15,7 +16,8 @@ fn commands(heading: &str) -> Vec<&'static str> {
         match line {
             "```console" => inside = true,
             "```" => inside = false,
-            _ if inside => found.push(line.strip_prefix("# ").unwrap_or_else(|| panic!("{line:?} is no command"))),
+            _ if inside => found
+                .push(line.strip_prefix("# ").unwrap_or_else(|| panic!("{line:?} is no command"))),
             _ => {}
         }
     }
@@ -38,15 +40,19 @@ fn done(node: &Node, command: &str) -> String {
         });
     }
     let output = node.try_exec(&here);
-    let text = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned();
-    let looks = ["kubecertd check", "kubecertd status", "kubecertd alarms"].iter().any(|look| command.starts_with(look));
+    let text =
+        String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned();
+    let looks = ["kubecertd check", "kubecertd status", "kubecertd alarms"]
+        .iter()
+        .any(|look| command.starts_with(look));
     let attention = looks && output.status.code() == Some(3);
     // What it says of a service that is stopped is no failure of the command.
     assert!(output.status.success() || attention, "{command}: {}\n{text}", output.status);
     text
 }
 
-/// From the first installation to the last trace; the recovery is of a node on which everything has expired, and its power was gone.
+/// From the first installation to the last trace; the recovery is of a node on which everything has
+/// expired, and its power was gone.
 pub fn is_followed(node: &mut Node) {
     let package = packages::package(node, "0.1.0");
     node.exec(&format!("cp {package} /root/kubecertd_0.1.0-1_amd64.deb"));
@@ -54,7 +60,10 @@ pub fn is_followed(node: &mut Node) {
     let (old, other) = (node.serial("front-proxy-client"), node.serial("apiserver"));
 
     follow(node, "Install");
-    assert_eq!(node.exec("systemctl is-enabled kubecertd; systemctl is-active kubecertd"), "enabled\nactive\n");
+    assert_eq!(
+        node.exec("systemctl is-enabled kubecertd; systemctl is-active kubecertd"),
+        "enabled\nactive\n"
+    );
     node.until_passed("first start");
     assert_eq!(node.serial("front-proxy-client"), old, "it only looks");
 
@@ -64,12 +73,20 @@ pub fn is_followed(node: &mut Node) {
     assert!(node.serial("front-proxy-client") != old && node.serial("apiserver") == other);
 
     let said = follow(node, "Day by day");
-    assert!(said[0].contains("kubecertd runs since") && said[1].contains("No alarms"), "{}\n{}", said[0], said[1]);
+    assert!(
+        said[0].contains("kubecertd runs since") && said[1].contains("No alarms"),
+        "{}\n{}",
+        said[0],
+        said[1]
+    );
     assert!(said[3].contains("looks after"), "{}", said[3]);
 
     let said = follow(node, "Tuning");
     let shown = &said[4];
-    assert!(shown.contains("30d") && shown.contains("/etc/kubecertd/kubecertd.d/site.toml:2"), "{shown}");
+    assert!(
+        shown.contains("30d") && shown.contains("/etc/kubecertd/kubecertd.d/site.toml:2"),
+        "{shown}"
+    );
     node.until_passed("asked for by a signal");
 
     let said = follow(node, "Going back");

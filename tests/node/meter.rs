@@ -1,4 +1,5 @@
-//! What a client of the API server notices: a new TLS connection every 20 ms, from outside the node, as long as it is measured.
+//! What a client of the API server notices: a new TLS connection every 20 ms, from outside the
+//! node, as long as it is measured.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use kubecertd::drivers::http::{Trust, get};
 
 const PACE: Duration = Duration::from_millis(20);
 
-/// After this long a client gives up: client-go's own limit for a handshake. A shorter one would measure how busy this machine is.
+/// After this long a client gives up: client-go's own limit for a handshake. A shorter one would
+/// measure how busy this machine is.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// A client that asks and asks.
@@ -30,7 +32,13 @@ pub struct Figures {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} requests failed, longest gap {:.2} s", self.failed, self.requests, self.longest_gap.as_secs_f64())
+        write!(
+            f,
+            "{} of {} requests failed, longest gap {:.2} s",
+            self.failed,
+            self.requests,
+            self.longest_gap.as_secs_f64()
+        )
     }
 }
 
@@ -40,7 +48,8 @@ impl Meter {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, url) = (Arc::clone(&stop), format!("https://{address}:6443/readyz"));
         let client = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(ask(&url, &stopped))
         });
         Self { stop, client }

@@ -1,4 +1,5 @@
-//! Entries of the operator's own, as docs/own-entries.md shows them: its configuration, its commands, and what these print.
+//! Entries of the operator's own, as docs/own-entries.md shows them: its configuration, its
+//! commands, and what these print.
 
 use super::harness::{Node, in_seconds};
 
@@ -18,10 +19,15 @@ impl Example {
         let section = section.unwrap_or_else(|| panic!("docs/own-entries.md has no {heading:?}"));
         let blocks = |kind: &str| {
             let begins = format!("```{kind}\n");
-            section.split(&begins).skip(1).map(|rest| rest.split("\n```").next().unwrap().to_owned() + "\n").collect::<Vec<_>>()
+            section
+                .split(&begins)
+                .skip(1)
+                .map(|rest| rest.split("\n```").next().unwrap().to_owned() + "\n")
+                .collect::<Vec<_>>()
         };
         let [configuration] = <[String; 1]>::try_from(blocks("toml")).unwrap();
-        let file = configuration.lines().next().unwrap().strip_prefix("# /").expect("its file").to_owned();
+        let file =
+            configuration.lines().next().unwrap().strip_prefix("# /").expect("its file").to_owned();
         let mut commands: Vec<(String, Vec<String>)> = Vec::new();
         for block in blocks("console") {
             for line in block.lines() {
@@ -38,14 +44,20 @@ impl Example {
         node.write(&self.configuration.0, &self.configuration.1);
     }
 
-    /// Runs the command that begins like this, which prints what the page says; and gives all that it printed.
+    /// Runs the command that begins like this, which prints what the page says; and gives all that
+    /// it printed.
     fn run(&self, node: &Node, begins: &str) -> String {
-        let (command, expected) = self.commands.iter().find(|(command, _)| command.starts_with(begins)).unwrap();
+        let (command, expected) =
+            self.commands.iter().find(|(command, _)| command.starts_with(begins)).unwrap();
         let shown = node.exec(&format!("{command} || [ $? = 3 ]"));
         let mut lines = shown.lines().map(comparable);
         for line in expected.iter().filter(|line| *line != "..." && !line.is_empty()) {
             let found = lines.any(|shown| shown == comparable(line));
-            assert!(found, "{command} does not print {line:?} in its place ({:?}) but\n{shown}", comparable(line));
+            assert!(
+                found,
+                "{command} does not print {line:?} in its place ({:?}) but\n{shown}",
+                comparable(line)
+            );
         }
         shown
     }
@@ -54,7 +66,9 @@ impl Example {
 /// Without what is not the same from day to day: numbers, serial numbers, and how wide a column is.
 fn comparable(line: &str) -> String {
     let word = |word: &str| match word.trim_end_matches([':', ',']) {
-        serial if serial.len() >= 16 && serial.chars().all(|c| c.is_ascii_hexdigit()) => word.replace(serial, "SERIAL"),
+        serial if serial.len() >= 16 && serial.chars().all(|c| c.is_ascii_hexdigit()) => {
+            word.replace(serial, "SERIAL")
+        }
         _ => word.to_owned(),
     };
     let mut text = String::new();
@@ -81,15 +95,20 @@ fn clear(node: &Node) {
     );
 }
 
-/// Somebody else's TLS server as a unit, which reads its pair when it starts; its authority is nobody else's. The pair belongs to a
-/// user of its own.
+/// Somebody else's TLS server as a unit, which reads its pair when it starts; its authority is
+/// nobody else's. The pair belongs to a user of its own.
 fn make_webhook(node: &Node) {
     node.exec(
         "mkdir /etc/webhook && cd /etc/webhook
-         openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /O=Example/CN=webhook-ca -keyout ca.key -out ca.crt 2>/dev/null
-         openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=webhook -keyout tls.key -out tls.csr 2>/dev/null
-         printf 'subjectAltName=DNS:webhook.example.svc,IP:127.0.0.1\\nextendedKeyUsage=serverAuth\\n' >tls.ext
-         openssl x509 -req -in tls.csr -CA ca.crt -CAkey ca.key -set_serial 0x1234 -days 300 -extfile tls.ext -out tls.crt 2>/dev/null
+         openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /O=Example/CN=webhook-ca \
+         -keyout ca.key -out ca.crt 2>/dev/null
+         openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=webhook -keyout \
+         tls.key -out tls.csr 2>/dev/null
+         printf \
+         'subjectAltName=DNS:webhook.example.svc,IP:127.0.0.1\\nextendedKeyUsage=serverAuth\\n' \
+         >tls.ext
+         openssl x509 -req -in tls.csr -CA ca.crt -CAkey ca.key -set_serial 0x1234 -days 300 \
+         -extfile tls.ext -out tls.crt 2>/dev/null
          rm tls.csr tls.ext
          chown 1234:4321 tls.crt tls.key && chmod 0640 tls.key",
     );
@@ -97,35 +116,45 @@ fn make_webhook(node: &Node) {
         "etc/systemd/system/webhook.service",
         "[Service]\n\
          ExecStartPre=/bin/sh -c 'echo started >>/run/webhook.starts'\n\
-         ExecStart=/usr/bin/openssl s_server -accept 127.0.0.1:8443 -www -quiet -cert /etc/webhook/tls.crt -key /etc/webhook/tls.key\n",
+         ExecStart=/usr/bin/openssl s_server -accept 127.0.0.1:8443 -www -quiet -cert \
+         /etc/webhook/tls.crt -key /etc/webhook/tls.key\n",
     );
     node.exec("systemctl daemon-reload && systemctl start webhook");
 }
 
-/// A client of the API server with a user of its own, as a process with a pid file that is told by a signal.
+/// A client of the API server with a user of its own, as a process with a pid file that is told by
+/// a signal.
 fn make_monitoring(node: &Node) {
     node.exec(
         "mkdir /etc/monitoring && cd /etc/monitoring
-         openssl req -newkey rsa:2048 -nodes -subj /O=monitoring/CN=monitoring -keyout m.key -out m.csr 2>/dev/null
+         openssl req -newkey rsa:2048 -nodes -subj /O=monitoring/CN=monitoring -keyout m.key -out \
+         m.csr 2>/dev/null
          printf 'extendedKeyUsage=clientAuth\\n' >m.ext
          pki=/etc/kubernetes/pki
-         openssl x509 -req -in m.csr -CA $pki/ca.crt -CAkey $pki/ca.key -set_serial 0x1234 -days 300 -extfile m.ext -out m.crt 2>/dev/null
+         openssl x509 -req -in m.csr -CA $pki/ca.crt -CAkey $pki/ca.key -set_serial 0x1234 -days \
+         300 -extfile m.ext -out m.crt 2>/dev/null
          server=https://$(hostname --ip-address):6443
          set_to='kubectl --kubeconfig kubeconfig config'
-         $set_to set-cluster kubernetes --server $server --certificate-authority $pki/ca.crt --embed-certs
-         $set_to set-credentials monitoring --client-certificate m.crt --client-key m.key --embed-certs
+         $set_to set-cluster kubernetes --server $server --certificate-authority $pki/ca.crt \
+         --embed-certs
+         $set_to set-credentials monitoring --client-certificate m.crt --client-key m.key \
+         --embed-certs
          $set_to set-context monitoring --cluster kubernetes --user monitoring
          $set_to use-context monitoring
          rm m.*",
     );
-    let script = "echo $$ >/run/monitoring.pid; trap 'echo told >>/run/monitoring.told' HUP; while :; do sleep 1 & wait; done";
-    node.write("etc/systemd/system/monitoring.service", format!("[Service]\nExecStart=/bin/sh -c \"{}\"\n", script.replace('$', "$$")));
+    let script = "echo $$ >/run/monitoring.pid; trap 'echo told >>/run/monitoring.told' HUP; while \
+        :; do sleep 1 & wait; done";
+    node.write(
+        "etc/systemd/system/monitoring.service",
+        format!("[Service]\nExecStart=/bin/sh -c \"{}\"\n", script.replace('$', "$$")),
+    );
     node.exec("systemctl daemon-reload && systemctl start monitoring");
     node.until("it has a pid file", |node| node.path("run/monitoring.pid").exists().then_some(()));
 }
 
-/// The other ways to reach a service: a reload of a unit, a signal to its main process, and a command, which may write where the daemon
-/// may not.
+/// The other ways to reach a service: a reload of a unit, a signal to its main process, and a
+/// command, which may write where the daemon may not.
 const OTHERS: &str = r#"
 [[service]]
 name = "by-reload"
@@ -146,20 +175,30 @@ uses = [{ credential = "webhook", takes = "restart" }]
 fn make_others(node: &Node) {
     node.write("etc/kubecertd/kubecertd.d/others.toml", OTHERS);
     let reload = "ExecReload=/bin/sh -c 'echo told >>/run/by-reload.told'";
-    node.write("etc/systemd/system/by-reload.service", format!("[Service]\nExecStart=/bin/sleep infinity\n{reload}\n"));
+    node.write(
+        "etc/systemd/system/by-reload.service",
+        format!("[Service]\nExecStart=/bin/sleep infinity\n{reload}\n"),
+    );
     let script = "trap 'echo told >>/run/by-signal.told' USR1; while :; do sleep 1 & wait; done";
-    node.write("etc/systemd/system/by-signal.service", format!("[Service]\nExecStart=/bin/sh -c \"{script}\"\n"));
+    node.write(
+        "etc/systemd/system/by-signal.service",
+        format!("[Service]\nExecStart=/bin/sh -c \"{script}\"\n"),
+    );
     node.exec("systemctl daemon-reload && systemctl start by-reload by-signal");
 }
 
 /// How often each of them was told.
 fn others_told(node: &Node) -> [usize; 3] {
-    ["run/by-reload.told", "run/by-signal.told", "usr/local/by-command.told"].map(|file| lines_of(node, file))
+    ["run/by-reload.told", "run/by-signal.told", "usr/local/by-command.told"]
+        .map(|file| lines_of(node, file))
 }
 
 /// What is served at a port, by its serial number.
 fn served_at(node: &Node, port: u16) -> Option<String> {
-    let asked = node.try_exec(&format!("openssl s_client -connect 127.0.0.1:{port} </dev/null 2>/dev/null | openssl x509 -noout -serial"));
+    let asked = node.try_exec(&format!(
+        "openssl s_client -connect 127.0.0.1:{port} </dev/null \
+        2>/dev/null | openssl x509 -noout -serial"
+    ));
     let serial = String::from_utf8(asked.stdout).unwrap();
     serial.trim().strip_prefix("serial=").map(str::to_ascii_lowercase)
 }
@@ -176,11 +215,12 @@ fn open_folders(node: &Node, shown: &str) {
     node.write(place, drop_in);
 }
 
-/// A webhook's pair and a monitoring client: made known as the page says, found to be due, renewed by the schedule under the unit as it
-/// is shipped, and seen in use; once.
+/// A webhook's pair and a monitoring client: made known as the page says, found to be due, renewed
+/// by the schedule under the unit as it is shipped, and seen in use; once.
 pub fn a_webhook_and_a_monitoring_client_are_looked_after(node: &mut Node) {
     clear(node);
-    let (webhook, monitoring) = (Example::of("A webhook's pair"), Example::of("A monitoring client"));
+    let (webhook, monitoring) =
+        (Example::of("A webhook's pair"), Example::of("A monitoring client"));
     node.install_settled();
     node.exec("systemctl stop kubecertd");
     make_webhook(node);
@@ -198,14 +238,18 @@ pub fn a_webhook_and_a_monitoring_client_are_looked_after(node: &mut Node) {
     node.until("the webhook serves", |node| (served_at(node, 8443)? == old.0).then_some(()));
     webhook.run(node, "kubecertd check -o wide");
     monitoring.run(node, "kubecertd check -o wide");
-    assert!(node.exec("kubecertd config show").contains("process of /run/monitoring.pid, sent SIGHUP"));
+    assert!(
+        node.exec("kubecertd config show").contains("process of /run/monitoring.pid, sent SIGHUP")
+    );
 
     make_others(node);
     let mut starts = lines_of(node, "run/webhook.starts");
     assert_eq!(lines_of(node, "run/monitoring.told"), 0);
     node.write("etc/kubecertd/kubecertd.toml", in_seconds(10));
     node.exec("systemctl daemon-reload && systemctl start kubecertd");
-    let pass = node.until("they are renewed", |node| node.status()?.last_pass.filter(|pass| !pass.renewed.is_empty()));
+    let pass = node.until("they are renewed", |node| {
+        node.status()?.last_pass.filter(|pass| !pass.renewed.is_empty())
+    });
     assert!(pass.why.contains("by schedule"), "{pass:?}");
     assert!(pass.failed.is_empty() && pass.not_refreshed.is_empty(), "{pass:?}");
     let renewed: Vec<&str> = pass.renewed.iter().map(|name| name.as_str()).collect();
@@ -213,10 +257,22 @@ pub fn a_webhook_and_a_monitoring_client_are_looked_after(node: &mut Node) {
     assert!(node.serial("webhook") != old.0 && node.serial("monitoring") != old.1);
     assert_eq!(served_at(node, 8443), Some(node.serial("webhook")));
     starts += 1;
-    assert_eq!((lines_of(node, "run/webhook.starts"), lines_of(node, "run/monitoring.told")), (starts, 1));
-    assert_eq!(node.exec("stat -c %u:%g:%a /etc/webhook/tls.key /etc/webhook/tls.crt"), "1234:4321:640\n1234:4321:644\n");
-    node.exec("openssl verify -CAfile /etc/webhook/ca.crt -verify_hostname webhook.example.svc /etc/webhook/tls.crt");
-    assert_eq!(node.kubectl("--kubeconfig /etc/monitoring/kubeconfig get --raw /api | head -c 1"), "{");
+    assert_eq!(
+        (lines_of(node, "run/webhook.starts"), lines_of(node, "run/monitoring.told")),
+        (starts, 1)
+    );
+    assert_eq!(
+        node.exec("stat -c %u:%g:%a /etc/webhook/tls.key /etc/webhook/tls.crt"),
+        "1234:4321:640\n1234:4321:644\n"
+    );
+    node.exec(
+        "openssl verify -CAfile /etc/webhook/ca.crt -verify_hostname webhook.example.svc \
+        /etc/webhook/tls.crt",
+    );
+    assert_eq!(
+        node.kubectl("--kubeconfig /etc/monitoring/kubeconfig get --raw /api | head -c 1"),
+        "{"
+    );
     webhook.run(node, "journalctl");
     monitoring.run(node, "journalctl");
     assert_eq!(others_told(node), [1, 1, 1]);
@@ -224,11 +280,17 @@ pub fn a_webhook_and_a_monitoring_client_are_looked_after(node: &mut Node) {
 
     // Nothing is done twice, and everything is seen to be well.
     node.pass();
-    assert_eq!((lines_of(node, "run/webhook.starts"), lines_of(node, "run/monitoring.told")), (starts, 1));
+    assert_eq!(
+        (lines_of(node, "run/webhook.starts"), lines_of(node, "run/monitoring.told")),
+        (starts, 1)
+    );
     assert_eq!(others_told(node), [1, 1, 1]);
     let shown = node.exec("kubecertd check -o wide");
     let state = |service: &str| {
-        let line = shown.lines().find(|line| line.starts_with(&format!("{service} "))).unwrap_or_else(|| panic!("{shown}"));
+        let line = shown
+            .lines()
+            .find(|line| line.starts_with(&format!("{service} ")))
+            .unwrap_or_else(|| panic!("{shown}"));
         line.split("  ").last().unwrap().trim().to_owned()
     };
     assert_eq!(
@@ -237,7 +299,10 @@ pub fn a_webhook_and_a_monitoring_client_are_looked_after(node: &mut Node) {
     );
 
     let status = node.exec("kubecertd status || true");
-    assert!(["webhook ", "monitoring "].iter().all(|name| status.matches(name).count() >= 2), "{status}");
+    assert!(
+        ["webhook ", "monitoring "].iter().all(|name| status.matches(name).count() >= 2),
+        "{status}"
+    );
 
     // A restore goes the same way back.
     let restored = webhook.run(node, "kubecertd restore webhook");
@@ -245,18 +310,30 @@ pub fn a_webhook_and_a_monitoring_client_are_looked_after(node: &mut Node) {
     assert_eq!(node.exec("stat -c %u:%g:%a /etc/webhook/tls.key").trim(), "1234:4321:640");
 
     // One that is in the configuration and nowhere else is missed.
-    node.exec("systemctl stop webhook && rm /etc/systemd/system/webhook.service && systemctl daemon-reload");
+    node.exec(
+        "systemctl stop webhook && rm /etc/systemd/system/webhook.service && systemctl \
+        daemon-reload",
+    );
     let shown = node.exec("kubecertd check -o wide || [ $? = 3 ]");
-    assert!(shown.contains("webhook does not run: the configuration lists it, and systemd has no unit webhook.service"), "{shown}");
+    assert!(
+        shown.contains(
+            "webhook does not run: the configuration lists it, and systemd has no \
+        unit webhook.service"
+        ),
+        "{shown}"
+    );
     clear(node);
 }
 
-/// haproxy, as far as it matters here: it reads its bundle at its start and when it is told to reload.
+/// haproxy, as far as it matters here: it reads its bundle at its start and when it is told to
+/// reload.
 fn make_haproxy(node: &Node) {
     node.exec(
         "mkdir /etc/haproxy && cd /etc/haproxy
-         view='kubectl --kubeconfig /etc/kubernetes/admin.conf config view --raw -o jsonpath={.users[0].user'
-         for part in client-key-data client-certificate-data; do $view.$part} | base64 --decode; done >admin.pem
+         view='kubectl --kubeconfig /etc/kubernetes/admin.conf config view --raw -o \
+         jsonpath={.users[0].user'
+         for part in client-key-data client-certificate-data; do $view.$part} | base64 --decode; \
+         done >admin.pem
          chown 1234:4321 admin.pem && chmod 0640 admin.pem",
     );
     node.write(
@@ -283,12 +360,17 @@ pub fn a_bundle_for_haproxy_follows(node: &mut Node) {
     example.run(node, "kubecertd check -o wide");
     node.write("etc/kubecertd/kubecertd.toml", in_seconds(10));
     node.exec("systemctl daemon-reload && systemctl start kubecertd");
-    let pass = node.until("it is renewed", |node| node.status()?.last_pass.filter(|pass| !pass.renewed.is_empty()));
+    let pass = node.until("it is renewed", |node| {
+        node.status()?.last_pass.filter(|pass| !pass.renewed.is_empty())
+    });
     assert!(pass.failed.is_empty() && pass.not_refreshed.is_empty(), "{pass:?}");
     let bundle = node.exec("openssl x509 -in /etc/haproxy/admin.pem -noout -serial");
     assert_eq!(bundle.trim().to_ascii_lowercase(), format!("serial={}", node.serial("admin.conf")));
     assert_eq!(node.exec("stat -c %u:%g:%a /etc/haproxy/admin.pem").trim(), "1234:4321:640");
-    assert!(node.exec("head -n 1 /etc/haproxy/admin.pem").contains("PRIVATE KEY"), "the key is still the first");
+    assert!(
+        node.exec("head -n 1 /etc/haproxy/admin.pem").contains("PRIVATE KEY"),
+        "the key is still the first"
+    );
     assert_eq!(lines_of(node, "run/haproxy.told"), 1);
     example.run(node, "journalctl");
     node.pass();

@@ -1,5 +1,5 @@
-//! The package on a node: installed, upgraded, removed and purged, it minds its own business; and the timer in place of the
-//! daemon.
+//! The package on a node: installed, upgraded, removed and purged, it minds its own business; and
+//! the timer in place of the daemon.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,15 @@ pub fn are_installed_upgraded_and_purged(node: &mut Node) {
     assert_eq!(states(node), "enabled active", "{said}");
     assert!(!said.contains("kubecertd-once"), "what is not enabled is not spoken of: {said}");
     node.until_passed("first start on this node");
-    assert_eq!(changed(&before, &processes(node)), Vec::<String>::new(), "no service of Kubernetes was restarted");
-    node.exec("kubecertd config check && journalctl --list-catalog | grep --quiet 'kubecertd looks after'");
+    assert_eq!(
+        changed(&before, &processes(node)),
+        Vec::<String>::new(),
+        "no service of Kubernetes was restarted"
+    );
+    node.exec(
+        "kubecertd config check && journalctl --list-catalog | grep --quiet 'kubecertd looks \
+        after'",
+    );
 
     node.edit(CONFIGURATION, "#keep = 10", "keep = 7");
     let edited = node.read(CONFIGURATION);
@@ -41,7 +48,11 @@ pub fn are_installed_upgraded_and_purged(node: &mut Node) {
 
     node.exec("systemctl start kubecertd && dpkg --remove kubecertd");
     assert_eq!(node.try_exec("systemctl is-active kubecertd").status.code(), Some(3));
-    for gone in ["usr/sbin/kubecertd", "usr/lib/systemd/system/kubecertd.service", "usr/lib/systemd/system/kubecertd-once.timer"] {
+    for gone in [
+        "usr/sbin/kubecertd",
+        "usr/lib/systemd/system/kubecertd.service",
+        "usr/lib/systemd/system/kubecertd-once.timer",
+    ] {
         assert!(!node.path(gone).exists(), "{gone}");
     }
     assert_eq!((node.read(CONFIGURATION), node.backups()), (edited.clone(), backups.clone()));
@@ -51,17 +62,29 @@ pub fn are_installed_upgraded_and_purged(node: &mut Node) {
     assert_eq!(states(node), "enabled active", "installed again");
     assert_eq!((node.read(CONFIGURATION), node.backups()), (edited, backups));
 
-    node.exec("systemctl disable --quiet --now kubecertd && systemctl enable --quiet --now kubecertd-once.timer");
+    node.exec(
+        "systemctl disable --quiet --now kubecertd && systemctl enable --quiet --now \
+        kubecertd-once.timer",
+    );
     node.exec("dpkg --purge kubecertd");
     let left: Vec<_> = named_like_it(node).difference(&files).cloned().collect();
     assert_eq!(left, Vec::<String>::new());
     assert!(!node.exec("journalctl --list-catalog").contains("kubecertd"));
-    assert_eq!(node.exec("systemctl list-unit-files --no-legend 'kubecertd*'; pgrep --exact kubecertd || true"), "");
-    assert_eq!(changed(&before, &processes(node)), Vec::<String>::new(), "no service of Kubernetes was restarted");
+    assert_eq!(
+        node.exec(
+            "systemctl list-unit-files --no-legend 'kubecertd*'; pgrep --exact kubecertd || true"
+        ),
+        ""
+    );
+    assert_eq!(
+        changed(&before, &processes(node)),
+        Vec::<String>::new(),
+        "no service of Kubernetes was restarted"
+    );
 }
 
-/// The files were renewed by somebody else, and the services still have the old ones. Who installs kubecertd now is not
-/// surprised by restarts; they come at the scheduled time.
+/// The files were renewed by somebody else, and the services still have the old ones. Who installs
+/// kubecertd now is not surprised by restarts; they come at the scheduled time.
 pub fn restart_nothing_that_is_stale(node: &mut Node) {
     let package = package(node, "0.1.0");
     node.calm_kubelet();
@@ -91,17 +114,35 @@ pub fn have_a_timer_in_place_of_the_daemon(node: &mut Node) {
     let old = node.serial("front-proxy-client");
     // As if it had last run two days ago; but here nobody waits for the delay.
     node.exec("touch --date='2 days ago' /var/lib/systemd/timers/stamp-kubecertd-once.timer");
-    node.write("etc/systemd/system/kubecertd-once.timer.d/now.conf", "[Timer]\nRandomizedDelaySec=0\n");
+    node.write(
+        "etc/systemd/system/kubecertd-once.timer.d/now.conf",
+        "[Timer]\nRandomizedDelaySec=0\n",
+    );
     node.exec("systemctl daemon-reload && systemctl enable --quiet --now kubecertd-once.timer");
     node.until("it renews", |node| (node.serial("front-proxy-client") != old).then_some(()));
-    node.until("it ends", |node| (state(node, "kubecertd-once.service") == "static inactive").then_some(()));
-    assert_eq!(node.exec("systemctl show kubecertd-once.service --property Result --value").trim(), "success");
-    assert!(node.journal("kubecertd-once").contains("front-proxy-client: renewed"), "{}", node.journal("kubecertd-once"));
+    node.until("it ends", |node| {
+        (state(node, "kubecertd-once.service") == "static inactive").then_some(())
+    });
+    assert_eq!(
+        node.exec("systemctl show kubecertd-once.service --property Result --value").trim(),
+        "success"
+    );
+    assert!(
+        node.journal("kubecertd-once").contains("front-proxy-client: renewed"),
+        "{}",
+        node.journal("kubecertd-once")
+    );
 
     node.exec(&format!("dpkg --install {package}"));
-    assert_eq!((states(node), state(node, "kubecertd-once.timer")), ("disabled inactive".to_owned(), "enabled active".to_owned()));
+    assert_eq!(
+        (states(node), state(node, "kubecertd-once.timer")),
+        ("disabled inactive".to_owned(), "enabled active".to_owned())
+    );
     node.exec(&format!("dpkg --remove kubecertd && dpkg --install {package}"));
-    assert_eq!((states(node), state(node, "kubecertd-once.timer")), ("disabled inactive".to_owned(), "enabled active".to_owned()));
+    assert_eq!(
+        (states(node), state(node, "kubecertd-once.timer")),
+        ("disabled inactive".to_owned(), "enabled active".to_owned())
+    );
     node.exec("systemctl start kubecertd");
     assert_eq!(state(node, "kubecertd-once.timer"), "enabled inactive", "one of the two");
     node.exec("systemctl start kubecertd-once.timer");
@@ -131,7 +172,9 @@ fn states(node: &Node) -> String {
 
 /// Whether a unit is enabled and whether it is active, in the words of systemctl.
 fn state(node: &Node, unit: &str) -> String {
-    node.exec(&format!("echo $(systemctl is-enabled {unit}) $(systemctl is-active {unit})")).trim().to_owned()
+    node.exec(&format!("echo $(systemctl is-enabled {unit}) $(systemctl is-active {unit})"))
+        .trim()
+        .to_owned()
 }
 
 fn main_process(node: &Node) -> String {
@@ -140,6 +183,9 @@ fn main_process(node: &Node) -> String {
 
 /// All files with a name like the program's; not those of the node, which has such a name itself.
 fn named_like_it(node: &Node) -> BTreeSet<String> {
-    let found = node.exec(&format!("find / /run -xdev -path /proc -prune -o -iname '*kubecertd*' ! -name '*{}*' -print", node.name()));
+    let found = node.exec(&format!(
+        "find / /run -xdev -path /proc -prune -o -iname '*kubecertd*' ! -name '*{}*' -print",
+        node.name()
+    ));
     found.lines().map(str::to_owned).collect()
 }

@@ -1,4 +1,5 @@
-//! What makes a pass, and what a whole one does: every credential renewed, and every server and client goes on working.
+//! What makes a pass, and what a whole one does: every credential renewed, and every server and
+//! client goes on working.
 
 use std::time::{Duration, Instant};
 
@@ -29,11 +30,16 @@ fn sorted<T: ToString>(names: impl IntoIterator<Item = T>) -> Vec<String> {
 /// Which credentials end when a renewed one should, in a year.
 fn renewed(node: &Node) -> Vec<String> {
     let far = super::common::now().plus(kubecertd::model::days(364));
-    sorted(node.whole().into_iter().filter(|(_, stored)| stored.certificate.not_after > far).map(|(name, _)| name))
+    sorted(
+        node.whole()
+            .into_iter()
+            .filter(|(_, stored)| stored.certificate.not_after > far)
+            .map(|(name, _)| name),
+    )
 }
 
-/// By the schedule, while a client asks the API server all the time: everything is renewed, every service works with it, and no request
-/// fails.
+/// By the schedule, while a client asks the API server all the time: everything is renewed, every
+/// service works with it, and no request fails.
 pub fn all_ten_that_are_due_are_renewed_and_in_use(node: &mut Node) {
     node.calm_kubelet();
     node.age_all(10);
@@ -53,25 +59,41 @@ pub fn all_ten_that_are_due_are_renewed_and_in_use(node: &mut Node) {
     figure(&format!("all renewed and in use after {:.1} s: {figures}", took.as_secs_f64()));
 
     assert_eq!(sorted(&pass.renewed), ALL);
-    assert!(pass.failed.is_empty() && pass.waiting.is_empty() && pass.not_refreshed.is_empty(), "{pass:?}");
+    assert!(
+        pass.failed.is_empty() && pass.waiting.is_empty() && pass.not_refreshed.is_empty(),
+        "{pass:?}"
+    );
     let journal = node.journal("kubecertd");
     for (name, old) in ALL.iter().zip(&old) {
         assert_ne!(node.serial(name), *old, "{name}");
-        assert!(journal.contains(&format!("{name}: renewed until ")), "{name} is not in the journal: {journal}");
+        assert!(
+            journal.contains(&format!("{name}: renewed until ")),
+            "{name} is not in the journal: {journal}"
+        );
     }
-    assert!(!journal.contains("without a trial"), "each client certificate was tried at its server: {journal}");
+    assert!(
+        !journal.contains("without a trial"),
+        "each client certificate was tried at its server: {journal}"
+    );
     assert_eq!(renewed(node), ALL);
     assert_in_use(node);
     assert!(node.kubectl("get nodes").contains(" Ready "));
     assert_eq!(node.ready_since(), ready, "it was Ready without a break");
     assert_eq!(figures.failed, 0, "{figures}");
     let after = processes(node);
-    assert_eq!(changed(&before, &after), RESTARTED, "neither etcd, nor the API server, nor kubelet");
+    assert_eq!(
+        changed(&before, &after),
+        RESTARTED,
+        "neither etcd, nor the API server, nor kubelet"
+    );
 
     let shown = node.exec("kubecertd check --output wide");
     assert!(!shown.contains("stale"), "{shown}");
     let again = node.pass();
-    assert!(again.renewed.is_empty() && again.refreshed.is_empty(), "a second pass does nothing: {again:?}");
+    assert!(
+        again.renewed.is_empty() && again.refreshed.is_empty(),
+        "a second pass does nothing: {again:?}"
+    );
     assert_eq!(changed(&after, &processes(node)), Vec::<String>::new());
 }
 
@@ -90,7 +112,10 @@ pub fn a_signal_makes_a_pass(node: &mut Node) {
     node.age("front-proxy-client", 10);
     node.age("admin.conf", 2);
     let pass = node.pass();
-    assert_eq!((pass.why.as_str(), sorted(&pass.renewed)), ("asked for by a signal", sorted(["admin.conf", "front-proxy-client"])));
+    assert_eq!(
+        (pass.why.as_str(), sorted(&pass.renewed)),
+        ("asked for by a signal", sorted(["admin.conf", "front-proxy-client"]))
+    );
     node.assert_accepted();
     assert!(node.pass().renewed.is_empty(), "nothing is left to do");
 }

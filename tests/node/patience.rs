@@ -7,17 +7,28 @@ pub fn while_kubeadm_runs_what_has_time_waits(node: &mut Node) {
     node.install_settled();
     node.age_quiet(10);
     node.age("front-proxy-client", 2);
-    node.exec("mkfifo /run/never && systemd-run --quiet --unit upgrade kubeadm certs renew all --config /run/never");
-    node.until("kubeadm runs", |node| node.try_exec("pgrep --exact kubeadm").status.success().then_some(()));
+    node.exec(
+        "mkfifo /run/never && systemd-run --quiet --unit upgrade kubeadm certs renew all \
+        --config /run/never",
+    );
+    node.until("kubeadm runs", |node| {
+        node.try_exec("pgrep --exact kubeadm").status.success().then_some(())
+    });
     let pass = node.pass();
-    assert_eq!(pass.renewed.iter().map(ToString::to_string).collect::<Vec<_>>(), ["front-proxy-client"], "what is urgent goes ahead");
+    assert_eq!(
+        pass.renewed.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["front-proxy-client"],
+        "what is urgent goes ahead"
+    );
     assert_eq!(pass.waiting.len(), QUIET.len() - 1, "{pass:?}");
     assert!(pass.holds.iter().any(|hold| hold.contains("kubeadm")), "{pass:?}");
     assert!(node.exec("kubecertd status || true").contains("kubeadm"));
 
     node.exec("systemctl stop upgrade && rm /run/never");
     // Nobody has to ask.
-    node.until("the others are renewed", |node| node.status()?.last_pass.filter(|pass| pass.renewed.len() == QUIET.len() - 1));
+    node.until("the others are renewed", |node| {
+        node.status()?.last_pass.filter(|pass| pass.renewed.len() == QUIET.len() - 1)
+    });
     node.assert_whole();
     node.assert_accepted();
 }

@@ -1,4 +1,5 @@
-//! What other programs see of a node's certificates: openssl of what is served, kubectl, curl and etcdctl of what is accepted.
+//! What other programs see of a node's certificates: openssl of what is served, kubectl, curl and
+//! etcdctl of what is accepted.
 
 use super::harness::Node;
 
@@ -10,7 +11,8 @@ const KUBECONFIGS: [(&str, &str); 3] = [
 ];
 
 impl Node {
-    /// The serial number, in hex, of the certificate that a service serves; nothing where it serves none.
+    /// The serial number, in hex, of the certificate that a service serves; nothing where it serves
+    /// none.
     pub fn serving(&self, service: &str) -> Option<String> {
         let address = match service {
             "etcd" => "127.0.0.1:2379",
@@ -21,7 +23,10 @@ impl Node {
             "kubelet" => "127.0.0.1:10250",
             _ => panic!("no service {service}"),
         };
-        let shown = self.try_exec(&format!("openssl s_client -connect {address} </dev/null 2>/dev/null | openssl x509 -noout -serial"));
+        let shown = self.try_exec(&format!(
+            "openssl s_client -connect {address} </dev/null \
+            2>/dev/null | openssl x509 -noout -serial"
+        ));
         let serial = String::from_utf8(shown.stdout).unwrap();
         serial.trim().strip_prefix("serial=").map(|serial| serial.to_ascii_lowercase())
     }
@@ -35,30 +40,49 @@ impl Node {
     /// Waits until a service serves the credential that is on the disk.
     pub fn until_serving(&self, service: &str, credential: &str) {
         let serial = self.serial(credential);
-        self.until(&format!("{service} serves {credential} {serial}"), |node| (node.serving(service)? == serial).then_some(()));
+        self.until(&format!("{service} serves {credential} {serial}"), |node| {
+            (node.serving(service)? == serial).then_some(())
+        });
     }
 
     /// Every client certificate on the disk is accepted by the server that it is made for.
     pub fn assert_accepted(&self) {
         for (kubeconfig, deed) in KUBECONFIGS {
-            let answer = self.exec(&format!("kubectl --kubeconfig /etc/kubernetes/{kubeconfig} auth can-i {deed}"));
+            let answer = self.exec(&format!(
+                "kubectl --kubeconfig /etc/kubernetes/{kubeconfig} auth can-i {deed}"
+            ));
             assert_eq!(answer.trim(), "yes", "{kubeconfig}");
         }
-        // What the API server shows kubelet, and an extension API server that asks in somebody else's name shows it.
+        // What the API server shows kubelet, and an extension API server that asks in somebody
+        // else's name shows it.
         let client = |pair: &str| {
-            format!("curl --fail --silent --show-error --cert /etc/kubernetes/pki/{pair}.crt --key /etc/kubernetes/pki/{pair}.key")
+            format!(
+                "curl --fail --silent --show-error --cert /etc/kubernetes/pki/{pair}.crt --key \
+                 /etc/kubernetes/pki/{pair}.key"
+            )
         };
-        self.exec(&format!("{} --insecure https://127.0.0.1:10250/pods | grep -q kube-apiserver", client("apiserver-kubelet-client")));
+        self.exec(&format!(
+            "{} --insecure https://127.0.0.1:10250/pods | grep -q kube-apiserver",
+            client("apiserver-kubelet-client")
+        ));
         let ca = "--cacert /etc/kubernetes/pki/ca.crt";
         let name = self.name();
-        let asked_for = "--header 'X-Remote-User: somebody' --header 'X-Remote-Group: system:masters'";
-        self.exec(&format!("{} {ca} {asked_for} https://{name}:6443/api/v1/nodes | grep -q {name}", client("front-proxy-client"),));
+        let asked_for =
+            "--header 'X-Remote-User: somebody' --header 'X-Remote-Group: system:masters'";
+        self.exec(&format!(
+            "{} {ca} {asked_for} https://{name}:6443/api/v1/nodes | grep -q {name}",
+            client("front-proxy-client"),
+        ));
         // etcd, by each of its clients, which prove etcd's own certificate by the way.
-        for pair in ["apiserver-etcd-client", "etcd/healthcheck-client", "etcd/server", "etcd/peer"] {
+        for pair in ["apiserver-etcd-client", "etcd/healthcheck-client", "etcd/server", "etcd/peer"]
+        {
             let files = format!(
-                "--cert /etc/kubernetes/pki/{pair}.crt --key /etc/kubernetes/pki/{pair}.key --cacert /etc/kubernetes/pki/etcd/ca.crt"
+                "--cert /etc/kubernetes/pki/{pair}.crt --key /etc/kubernetes/pki/{pair}.key \
+                 --cacert /etc/kubernetes/pki/etcd/ca.crt"
             );
-            self.exec(&format!("ETCDCTL_API=3 etcdctl --endpoints https://127.0.0.1:2379 {files} endpoint health"));
+            self.exec(&format!(
+                "ETCDCTL_API=3 etcdctl --endpoints https://127.0.0.1:2379 {files} endpoint health"
+            ));
         }
     }
 
@@ -68,14 +92,18 @@ impl Node {
         assert_eq!(names.len(), 10, "{names:?}");
         self.exec(
             "cd /etc/kubernetes/pki
-             verify() { openssl verify -x509_strict -CAfile $1 $2 && [ \"$(openssl x509 -in $2 -noout -pubkey)\" = \"$(openssl pkey -in ${3:-${2%.crt}.key} -pubout)\" ]; }
+             verify() { openssl verify -x509_strict -CAfile $1 $2 && [ \"$(openssl x509 -in $2 \
+             -noout -pubkey)\" = \"$(openssl pkey -in ${3:-${2%.crt}.key} -pubout)\" ]; }
              set -e
              for pair in apiserver apiserver-kubelet-client; do verify ca.crt $pair.crt; done
-             for pair in apiserver-etcd-client etcd/server etcd/peer etcd/healthcheck-client; do verify etcd/ca.crt $pair.crt; done
+             for pair in apiserver-etcd-client etcd/server etcd/peer etcd/healthcheck-client; do \
+             verify etcd/ca.crt $pair.crt; done
              verify front-proxy-ca.crt front-proxy-client.crt
              for user in admin controller-manager scheduler; do
-               kubectl config view --raw --kubeconfig ../$user.conf -o jsonpath='{.users[0].user.client-certificate-data}' | base64 -d >/run/user.crt
-               kubectl config view --raw --kubeconfig ../$user.conf -o jsonpath='{.users[0].user.client-key-data}' | base64 -d >/run/user.key
+               kubectl config view --raw --kubeconfig ../$user.conf -o \
+               jsonpath='{.users[0].user.client-certificate-data}' | base64 -d >/run/user.crt
+               kubectl config view --raw --kubeconfig ../$user.conf -o \
+               jsonpath='{.users[0].user.client-key-data}' | base64 -d >/run/user.key
                verify ca.crt /run/user.crt
              done
              rm /run/user.*",

@@ -1,4 +1,5 @@
-//! What must not happen: work where there is none, the same work again and again, or another opinion than kubeadm's.
+//! What must not happen: work where there is none, the same work again and again, or another
+//! opinion than kubeadm's.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -16,7 +17,11 @@ fn kubernetes(node: &Node) -> Snapshot {
 type Passes = BTreeSet<(String, String)>;
 
 fn look(node: &Node, seen: &mut Passes) {
-    seen.extend(node.status().and_then(|status| status.last_pass).map(|pass| (pass.began.to_string(), pass.why)));
+    seen.extend(
+        node.status()
+            .and_then(|status| status.last_pass)
+            .map(|pass| (pass.began.to_string(), pass.why)),
+    );
 }
 
 /// All passes that are seen in a while.
@@ -39,13 +44,16 @@ fn passes(node: &Node, count: usize) -> Passes {
     seen
 }
 
-/// Some passes by the schedule, and then one and a half without, in which its own reads could make one: it waits for half a minute of
-/// quiet before it believes a change.
+/// Some passes by the schedule, and then one and a half without, in which its own reads could make
+/// one: it waits for half a minute of quiet before it believes a change.
 pub fn where_nothing_is_due_nothing_is_touched(node: &mut Node) {
     let before = kubernetes(node);
     node.install(&schedule("*/15 * * * * *"));
     let often = passes(node, 4);
-    let unexpected: Vec<_> = often.iter().filter(|(_, why)| why != "by schedule" && !why.contains("first start")).collect();
+    let unexpected: Vec<_> = often
+        .iter()
+        .filter(|(_, why)| why != "by schedule" && !why.contains("first start"))
+        .collect();
     assert!(unexpected.is_empty(), "{often:?}");
 
     node.write("etc/kubecertd/kubecertd.toml", in_seconds(15));
@@ -69,12 +77,26 @@ pub fn an_authority_near_its_end_makes_no_loop(node: &mut Node) {
     passes(node, 6);
     node.pass();
     let journal = node.journal("kubecertd");
-    let end = kubecertd::formats::x509::certificates(&node.read("etc/kubernetes/pki/ca.crt")).unwrap().remove(0).not_after;
-    for (name, stored) in node.whole().into_iter().filter(|(name, _)| QUIET.contains(&name.as_str())) {
-        assert_eq!(journal.matches(&format!("{name}: renewed until ")).count(), 1, "{name}: {journal}");
+    let end = kubecertd::formats::x509::certificates(&node.read("etc/kubernetes/pki/ca.crt"))
+        .unwrap()
+        .remove(0)
+        .not_after;
+    for (name, stored) in
+        node.whole().into_iter().filter(|(name, _)| QUIET.contains(&name.as_str()))
+    {
+        assert_eq!(
+            journal.matches(&format!("{name}: renewed until ")).count(),
+            1,
+            "{name}: {journal}"
+        );
         let ends_with_it = stored.certificate.not_after == end;
-        let of_another = name.starts_with("etcd/") || ["apiserver-etcd-client", "front-proxy-client"].contains(&name.as_str());
-        assert_eq!(ends_with_it, !of_another, "{name} ends at {}, its authority at {end}", stored.certificate.not_after);
+        let of_another = name.starts_with("etcd/")
+            || ["apiserver-etcd-client", "front-proxy-client"].contains(&name.as_str());
+        assert_eq!(
+            ends_with_it, !of_another,
+            "{name} ends at {}, its authority at {end}",
+            stored.certificate.not_after
+        );
     }
 }
 
@@ -91,14 +113,17 @@ struct Line {
 pub fn kubeadm_says_the_same_of_every_certificate(node: &mut Node) {
     node.install_settled();
     node.exec("systemctl stop kubecertd");
-    for (name, days_left) in [("apiserver", 10), ("scheduler.conf", 2), ("front-proxy-client", -3), ("etcd/peer", 700)] {
+    for (name, days_left) in
+        [("apiserver", 10), ("scheduler.conf", 2), ("front-proxy-client", -3), ("etcd/peer", 700)]
+    {
         node.age(name, days_left);
     }
     node.remove("etc/kubernetes/pki/etcd/healthcheck-client.crt");
     node.remove("etc/kubernetes/pki/etcd/healthcheck-client.key");
     node.exec("mv /etc/kubernetes/pki/front-proxy-ca.key /root/");
     let theirs = said_by_kubeadm(&node.exec("kubeadm certs check-expiration 2>/dev/null"));
-    let (mut ours, more) = said_by_kubecertd(&node.exec("kubecertd check -o json || true"), &theirs);
+    let (mut ours, more) =
+        said_by_kubecertd(&node.exec("kubecertd check -o json || true"), &theirs);
     ours.sort();
     assert_eq!(theirs.len(), 13, "{theirs:?}");
     assert_eq!(ours, theirs);
@@ -107,7 +132,8 @@ pub fn kubeadm_says_the_same_of_every_certificate(node: &mut Node) {
     node.exec("mv /root/front-proxy-ca.key /etc/kubernetes/pki/");
 }
 
-/// `apiserver   Nov 21, 2027 22:22 UTC   364d   ca   no`, or `!MISSING! apiserver`. A kubeconfig's authority is left out.
+/// `apiserver   Nov 21, 2027 22:22 UTC   364d   ca   no`, or `!MISSING! apiserver`. A kubeconfig's
+/// authority is left out.
 fn said_by_kubeadm(text: &str) -> Vec<Line> {
     let mut lines: Vec<_> = text.lines().filter_map(line_of_kubeadm).collect();
     lines.sort();
@@ -146,8 +172,12 @@ fn line_of_kubeadm(line: &str) -> Option<Line> {
 /// The lines for what kubeadm speaks of, and the names of what it does not.
 fn said_by_kubecertd(json: &str, theirs: &[Line]) -> (Vec<Line>, Vec<String>) {
     let json: Value = serde_json::from_str(json).unwrap();
-    let all = ["certificates", "certificateAuthorities"].into_iter().flat_map(|list| json[list].as_array().unwrap());
-    let (same, more): (Vec<_>, Vec<_>) = all.map(line_of_kubecertd).partition(|line| theirs.iter().any(|their| their.name == line.name));
+    let all = ["certificates", "certificateAuthorities"]
+        .into_iter()
+        .flat_map(|list| json[list].as_array().unwrap());
+    let (same, more): (Vec<_>, Vec<_>) = all
+        .map(line_of_kubecertd)
+        .partition(|line| theirs.iter().any(|their| their.name == line.name));
     (same, more.into_iter().map(|line| line.name).collect())
 }
 
@@ -159,7 +189,11 @@ fn line_of_kubecertd(value: &Value) -> Line {
     Line {
         name: text("name"),
         expires: if missing { String::new() } else { kubeadms_date(&end) },
-        left: if missing { "missing".to_owned() } else { kubeadms_duration(value["residualTime"].as_i64().unwrap()) },
+        left: if missing {
+            "missing".to_owned()
+        } else {
+            kubeadms_duration(value["residualTime"].as_i64().unwrap())
+        },
         authority: if missing || is_kubeconfig { String::new() } else { text("caName") },
         external: !missing && value["externallyManaged"].as_bool().unwrap(),
     }

@@ -2,8 +2,9 @@
 
 # Everything outside the tree is below this folder; deleting it costs the time to make it again.
 cache=${NODE_CACHE:-/var/cache/kubecertd-node}
-# The Kubernetes that the nodes run. Set KUBE_BIN to a folder with kubeadm, kubelet, kubectl, kube-apiserver,
-# kube-controller-manager and kube-scheduler of any version; without it, one is built.
+# The Kubernetes that the nodes run. Set KUBE_BIN to a folder with kubeadm, kubelet, kubectl,
+# kube-apiserver, kube-controller-manager and kube-scheduler of any version; without it, one is
+# built.
 kube=${KUBE_BIN:-$cache/kubernetes}
 disk=$cache/disk
 nodes=$cache/nodes

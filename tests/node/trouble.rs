@@ -1,5 +1,5 @@
-//! Something is wrong with a service or with what it is asked through: it is said clearly, nothing is restarted twice, and what worked
-//! goes on working.
+//! Something is wrong with a service or with what it is asked through: it is said clearly, nothing
+//! is restarted twice, and what worked goes on working.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,38 +18,50 @@ impl Node {
         self.exec("systemctl start kubecertd");
     }
 
-    /// Gives a key of a kubeconfig another value. The file stays the same file, or what has mounted it would notice.
+    /// Gives a key of a kubeconfig another value. The file stays the same file, or what has mounted
+    /// it would notice.
     fn put(&self, kubeconfig: &str, key: &str, value: &str) {
         let file = format!("/etc/kubernetes/{kubeconfig}");
-        self.exec(&format!("sed 's#{key}: .*#{key}: {value}#' {file} >/run/other && cat /run/other >{file} && rm /run/other"));
+        self.exec(&format!(
+            "sed 's#{key}: .*#{key}: {value}#' {file} >/run/other && cat /run/other \
+            >{file} && rm /run/other"
+        ));
     }
 
-    /// A server that the cluster's authority vouches for and that accepts no other client certificate than the administrator's
-    /// present one.
+    /// A server that the cluster's authority vouches for and that accepts no other client
+    /// certificate than the administrator's present one.
     fn stand_in_that_knows_the_present_one(&self) {
         self.exec(&format!(
-            "cd /run && kubectl config view --raw -o jsonpath='{{.users[0].user.client-certificate-data}}' | base64 -d >known.pem
-             openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=stand-in -keyout stand-in.key -out stand-in.csr 2>/dev/null
+            "cd /run && kubectl config view --raw -o \
+             jsonpath='{{.users[0].user.client-certificate-data}}' | base64 -d >known.pem
+             openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=stand-in \
+             -keyout stand-in.key -out stand-in.csr 2>/dev/null
              echo subjectAltName=IP:127.0.0.1 >stand-in.ext
-             openssl x509 -req -in stand-in.csr -CA /etc/kubernetes/pki/ca.crt -CAkey /etc/kubernetes/pki/ca.key -days 1 -extfile stand-in.ext -out stand-in.crt 2>/dev/null
+             openssl x509 -req -in stand-in.csr -CA /etc/kubernetes/pki/ca.crt -CAkey \
+             /etc/kubernetes/pki/ca.key -days 1 -extfile stand-in.ext -out stand-in.crt 2>/dev/null
              {}",
             stand_in()
         ));
         self.until("the stand-in listens", |node| {
-            node.try_exec("ss --listening --tcp --numeric | grep -q 127.0.0.1:7443").status.success().then_some(())
+            node.try_exec("ss --listening --tcp --numeric | grep -q 127.0.0.1:7443")
+                .status
+                .success()
+                .then_some(())
         });
     }
 }
 
 fn stand_in() -> String {
     format!(
-        "systemctl reset-failed; systemd-run --quiet --unit=stand-in --working-directory=/run openssl s_server -accept {STAND_IN} \\
-           -cert stand-in.crt -key stand-in.key -Verify 1 -verify_return_error -partial_chain -CAfile known.pem -www"
+        "systemctl reset-failed; systemd-run --quiet --unit=stand-in --working-directory=/run \
+         openssl s_server -accept {STAND_IN} \\
+           -cert stand-in.crt -key stand-in.key -Verify 1 -verify_return_error -partial_chain \
+           -CAfile known.pem -www"
     )
 }
 
-/// A client certificate that its server refuses never takes the place of the one that it accepts; and where that came out only
-/// afterwards, it is taken back.
+/// A client certificate that its server refuses never takes the place of the one that it accepts;
+/// and where that came out only afterwards, it is taken back.
 pub fn a_refused_certificate_is_not_used(node: &mut Node) {
     node.install_settled();
     node.behind_its_back(|node| {
@@ -61,13 +73,21 @@ pub fn a_refused_certificate_is_not_used(node: &mut Node) {
     let pass = node.pass();
     assert_eq!((pass.renewed.len(), pass.failed.len()), (0, 1), "{pass:?}");
     let (name, reason) = &pass.failed[0];
-    assert!(name.as_str() == "admin.conf" && reason.starts_with(&format!("https://{STAND_IN} refused the new certificate (")), "{reason}");
+    assert!(
+        name.as_str() == "admin.conf"
+            && reason.starts_with(&format!("https://{STAND_IN} refused the new certificate (")),
+        "{reason}"
+    );
     assert!(reason.ends_with("and accepts the old one, which stays in place"), "{reason}");
     assert_eq!(node.serial("admin.conf"), old);
     let again = node.pass();
-    assert!(again.renewed.is_empty() && again.failed.is_empty(), "for a day nothing new is tried: {again:?}");
     assert!(
-        again.waiting.iter().any(|(name, reason)| name.as_str() == "admin.conf" && reason.contains("is tried again after")),
+        again.renewed.is_empty() && again.failed.is_empty(),
+        "for a day nothing new is tried: {again:?}"
+    );
+    assert!(
+        again.waiting.iter().any(|(name, reason)| name.as_str() == "admin.conf"
+            && reason.contains("is tried again after")),
         "{again:?}"
     );
 
@@ -75,7 +95,8 @@ pub fn a_refused_certificate_is_not_used(node: &mut Node) {
     node.exec(
         "mv /etc/kubernetes/pki/ca.key /run/elsewhere.key
          kubecertd csr admin.conf >/run/admin.csr
-         openssl x509 -req -in /run/admin.csr -CA /etc/kubernetes/pki/ca.crt -CAkey /run/elsewhere.key -days 365 -copy_extensions copyall -out /run/admin.crt",
+         openssl x509 -req -in /run/admin.csr -CA /etc/kubernetes/pki/ca.crt -CAkey \
+         /run/elsewhere.key -days 365 -copy_extensions copyall -out /run/admin.crt",
     );
     let install = "kubecertd install admin.conf /run/admin.crt";
     let tried = node.try_exec(install);
@@ -85,7 +106,10 @@ pub fn a_refused_certificate_is_not_used(node: &mut Node) {
     assert_eq!(node.serial("admin.conf"), old);
     node.exec("systemctl stop stand-in");
     let installed = node.exec(install);
-    assert!(installed.contains("installed admin.conf") && installed.contains("renewed without a trial"), "{installed}");
+    assert!(
+        installed.contains("installed admin.conf") && installed.contains("renewed without a trial"),
+        "{installed}"
+    );
     assert_ne!(node.serial("admin.conf"), old);
     node.exec("mv /run/elsewhere.key /etc/kubernetes/pki/ca.key && kubecertd restore admin.conf");
     assert_eq!(node.serial("admin.conf"), old);
@@ -98,7 +122,10 @@ pub fn a_refused_certificate_is_not_used(node: &mut Node) {
         let pass = node.pass();
         (!pass.failed.is_empty()).then_some(pass)
     });
-    assert!(back.failed[0].1.ends_with("and accepts the one before it, which is back in place"), "{back:?}");
+    assert!(
+        back.failed[0].1.ends_with("and accepts the one before it, which is back in place"),
+        "{back:?}"
+    );
     assert_eq!(node.serial("admin.conf"), old);
     node.exec("systemctl stop stand-in");
 }
@@ -114,27 +141,48 @@ pub fn a_service_that_never_becomes_healthy_is_restarted_once(node: &mut Node) {
     });
     let before = processes(node);
     let pass = node.pass();
-    assert_eq!((pass.renewed.len(), pass.failed.len(), pass.not_refreshed.len()), (1, 0, 1), "{pass:?}");
+    assert_eq!(
+        (pass.renewed.len(), pass.failed.len(), pass.not_refreshed.len()),
+        (1, 0, 1),
+        "{pass:?}"
+    );
     let (service, reason) = &pass.not_refreshed[0];
     assert!(service.as_str() == "kube-scheduler" && reason.starts_with("it"), "{reason}");
-    assert!(reason.contains("is not healthy") || reason.contains("kubelet has not started another one"), "{reason}");
+    assert!(
+        reason.contains("is not healthy") || reason.contains("kubelet has not started another one"),
+        "{reason}"
+    );
     let restarts = |node: &Node| {
-        let memory: serde_json::Value = serde_json::from_slice(&node.read("var/lib/kubecertd/services.json")).unwrap();
+        let memory: serde_json::Value =
+            serde_json::from_slice(&node.read("var/lib/kubecertd/services.json")).unwrap();
         // What an earlier case had made stale was restarted too, before this began.
         let of_scheduler = |note: &&serde_json::Value| note["service"] == "kube-scheduler";
-        memory["restarted"].as_array().unwrap().iter().filter(of_scheduler).cloned().collect::<Vec<_>>()
+        memory["restarted"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(of_scheduler)
+            .cloned()
+            .collect::<Vec<_>>()
     };
     let noted = restarts(node);
     assert_eq!(noted.len(), 1, "{noted:?}");
     let again = node.pass();
     assert!(again.refreshed.is_empty(), "{again:?}");
     assert_eq!(restarts(node), noted);
-    assert!(!again.findings.is_empty() || !again.not_refreshed.is_empty(), "it is still said: {again:?}");
-    let others: Vec<_> = changed(&before, &processes(node)).into_iter().filter(|name| name != "kube-scheduler").collect();
+    assert!(
+        !again.findings.is_empty() || !again.not_refreshed.is_empty(),
+        "it is still said: {again:?}"
+    );
+    let others: Vec<_> = changed(&before, &processes(node))
+        .into_iter()
+        .filter(|name| name != "kube-scheduler")
+        .collect();
     assert_eq!(others, Vec::<String>::new());
 }
 
-/// The API server is there and does not answer: neither trials nor probes hold the pass up, and nothing is done to it on suspicion.
+/// The API server is there and does not answer: neither trials nor probes hold the pass up, and
+/// nothing is done to it on suspicion.
 pub fn an_api_server_that_hangs_holds_nothing_up(node: &mut Node) {
     node.calm_kubelet();
     node.install_settled();
@@ -150,7 +198,13 @@ pub fn an_api_server_that_hangs_holds_nothing_up(node: &mut Node) {
     node.exec("pkill --signal CONT --full '^kube-apiserver '");
     assert_eq!((pass.renewed.len(), pass.failed.len()), (2, 0), "{pass:?}");
     assert!(took < Duration::from_secs(60), "{took:?}");
-    let told = pass.findings.iter().chain(pass.not_refreshed.iter().map(|(_, reason)| reason)).cloned().collect::<Vec<_>>().join("\n");
+    let told = pass
+        .findings
+        .iter()
+        .chain(pass.not_refreshed.iter().map(|(_, reason)| reason))
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("\n");
     assert!(told.contains("kube-apiserver") && told.contains("time limit"), "{told}");
     assert!(pass.refreshed.is_empty(), "{pass:?}");
     node.until_serving("kube-apiserver", "apiserver");
@@ -158,7 +212,10 @@ pub fn an_api_server_that_hangs_holds_nothing_up(node: &mut Node) {
     let after = node.pass();
     assert!(after.failed.is_empty() && after.findings.is_empty(), "{after:?}");
     // The two that keep a lease end by themselves while they can't renew it.
-    let others: Vec<_> = changed(&before, &processes(node)).into_iter().filter(|name| !RESTARTED.contains(&name.as_str())).collect();
+    let others: Vec<_> = changed(&before, &processes(node))
+        .into_iter()
+        .filter(|name| !RESTARTED.contains(&name.as_str()))
+        .collect();
     assert_eq!(others, Vec::<String>::new());
 }
 
@@ -168,19 +225,25 @@ pub fn a_proxy_on_the_port_proves_nothing(node: &mut Node) {
     let address = node.address();
     node.exec(&format!(
         "cp /var/lib/kubelet/config.yaml /run/kubelet.yaml
-         sed -i '/^address:/d' /var/lib/kubelet/config.yaml && echo 'address: {address}' >>/var/lib/kubelet/config.yaml
+         sed -i '/^address:/d' /var/lib/kubelet/config.yaml && echo 'address: {address}' \
+         >>/var/lib/kubelet/config.yaml
          systemctl restart kubelet
-         systemd-run --quiet --unit=in-between --socket-property=ListenStream=127.0.0.1:10250 /lib/systemd/systemd-socket-proxyd {address}:10250"
+         systemd-run --quiet --unit=in-between --socket-property=ListenStream=127.0.0.1:10250 \
+         /lib/systemd/systemd-socket-proxyd {address}:10250"
     ));
     node.until("kubelet answers through the proxy", |node| node.serving("kubelet").map(drop));
     let shown = node.exec("kubecertd check --output wide || true");
-    node.exec("systemctl stop in-between.socket in-between; cp /run/kubelet.yaml /var/lib/kubelet/config.yaml; systemctl restart kubelet");
+    node.exec(
+        "systemctl stop in-between.socket in-between; cp /run/kubelet.yaml \
+        /var/lib/kubelet/config.yaml; systemctl restart kubelet",
+    );
     let line = shown.lines().find(|line| line.contains("kubelet-serving")).unwrap_or_default();
     assert!(line.contains("the socket is that of systemd"), "{shown}");
     node.until("it is Ready", |node| node.is_ready().then_some(()));
 }
 
-/// Without D-Bus neither kubelet's unit nor the clock can be asked about; the renewal and the restarts don't need it.
+/// Without D-Bus neither kubelet's unit nor the clock can be asked about; the renewal and the
+/// restarts don't need it.
 pub fn without_dbus_it_goes_on(node: &mut Node) {
     node.calm_kubelet();
     node.install_settled();
@@ -191,7 +254,10 @@ pub fn without_dbus_it_goes_on(node: &mut Node) {
     node.exec("systemctl start dbus.socket dbus.service");
     assert_eq!((pass.renewed.len(), pass.failed.len()), (1, 0), "{pass:?}");
     assert!(pass.not_refreshed.is_empty(), "{pass:?}");
-    assert!(pass.findings.iter().any(|finding| finding.contains("is dbus.service running?")), "{pass:?}");
+    assert!(
+        pass.findings.iter().any(|finding| finding.contains("is dbus.service running?")),
+        "{pass:?}"
+    );
     assert_eq!(changed(&before, &processes(node)), ["kube-scheduler"]);
 }
 
@@ -204,7 +270,8 @@ fn refreshed(node: &Node, before: &BTreeMap<String, String>) {
     });
 }
 
-/// The files are those of an earlier day again: what holds the later ones is found, and restarted at the scheduled time.
+/// The files are those of an earlier day again: what holds the later ones is found, and restarted
+/// at the scheduled time.
 pub fn what_a_restored_disk_makes_stale_is_found(node: &mut Node) {
     node.calm_kubelet();
     node.install_settled();
@@ -214,7 +281,9 @@ pub fn what_a_restored_disk_makes_stale_is_found(node: &mut Node) {
     node.until_serving("kube-apiserver", "apiserver");
     node.calm_kubelet();
     let second = processes(node);
-    node.behind_its_back(|node| drop(node.exec("rsync --archive --acls --checksum /as-made/kubernetes/ /etc/kubernetes/")));
+    node.behind_its_back(|node| {
+        drop(node.exec("rsync --archive --acls --checksum /as-made/kubernetes/ /etc/kubernetes/"))
+    });
     let shown = node.exec("kubecertd check --output wide || true");
     for name in RESTARTED {
         let is_stale = |line: &str| line.contains(name) && line.contains("stale");

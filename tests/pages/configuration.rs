@@ -24,7 +24,14 @@ pub fn page() -> String {
     let keys: String = parts[first_key..=last_key].iter().map(key).collect();
     let template = include_str!("../../packaging/man/kubecertd.toml.5.in");
     let keys = format!(".SH KEYS\n{keys}");
-    filled(template, &[("DESCRIPTION", &description), ("KEYS", &keys), ("ENTRIES", &entries(&parts[last_key + 1..]))])
+    filled(
+        template,
+        &[
+            ("DESCRIPTION", &description),
+            ("KEYS", &keys),
+            ("ENTRIES", &entries(&parts[last_key + 1..])),
+        ],
+    )
 }
 
 fn parts(file: &str) -> Vec<Part> {
@@ -33,7 +40,9 @@ fn parts(file: &str) -> Vec<Part> {
     for line in file.lines().chain([""]) {
         match line.strip_prefix('#') {
             Some(comments) if comments.starts_with("   ") => match parts.last_mut() {
-                Some(Part::Example(lines)) if comment == "example" => lines.push(comments[3..].to_owned()),
+                Some(Part::Example(lines)) if comment == "example" => {
+                    lines.push(comments[3..].to_owned())
+                }
                 _ => {
                     comment = "example".to_owned();
                     parts.push(Part::Example(vec![comments[3..].to_owned()]));
@@ -58,13 +67,15 @@ fn parts(file: &str) -> Vec<Part> {
 fn key(part: &Part) -> String {
     match part {
         Part::Section(name) => format!(".SS {name}\n"),
-        Part::Key(key, comments) => format!(".TP\n\\fB{}\\fR\n{}", text(key), sentences(&installed(comments))),
+        Part::Key(key, comments) => {
+            format!(".TP\n\\fB{}\\fR\n{}", text(key), sentences(&installed(comments)))
+        }
         Part::Paragraph(_) | Part::Example(_) => panic!("between the keys there is nothing else"),
     }
 }
 
-/// Paragraphs and examples. A paragraph right before an example is about the table that the example begins with, and what
-/// is about all of them comes first.
+/// Paragraphs and examples. A paragraph right before an example is about the table that the example
+/// begins with, and what is about all of them comes first.
 fn entries(parts: &[Part]) -> String {
     let (mut of_all, mut of_one) = (String::new(), String::new());
     for (index, part) in parts.iter().enumerate() {
@@ -72,7 +83,9 @@ fn entries(parts: &[Part]) -> String {
             (Part::Paragraph(said), Some(Part::Example(lines))) => {
                 of_one += &format!(".SS {}\n{}", text(&lines[0]), sentences(&installed(said)));
             }
-            (Part::Paragraph(said), _) => of_all += &format!(".PP\n{}", sentences(&installed(said))),
+            (Part::Paragraph(said), _) => {
+                of_all += &format!(".PP\n{}", sentences(&installed(said)))
+            }
             (Part::Example(lines), _) => of_one += &example(lines.iter().map(String::as_str)),
             (Part::Section(_) | Part::Key(..), _) => panic!("a key among the entries"),
         }

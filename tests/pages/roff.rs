@@ -38,8 +38,12 @@ pub fn example<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
 
 /// A page with what was made in its place.
 pub fn filled(template: &str, made: &[(&str, &str)]) -> String {
-    let newest = include_str!("../../packaging/debian/changelog").lines().find(|line| line.starts_with(" -- ")).unwrap();
-    let date = jiff::fmt::rfc2822::parse(newest.split_once(">  ").unwrap().1).unwrap().date().to_string();
+    let newest = include_str!("../../packaging/debian/changelog")
+        .lines()
+        .find(|line| line.starts_with(" -- "))
+        .unwrap();
+    let date =
+        jiff::fmt::rfc2822::parse(newest.split_once(">  ").unwrap().1).unwrap().date().to_string();
     let known = [("DATE", date.as_str()), ("VERSION", env!("CARGO_PKG_VERSION"))];
     let mut page = template.to_owned();
     for (name, text) in known.iter().chain(made) {

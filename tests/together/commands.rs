@@ -8,7 +8,13 @@ use super::harness::*;
 
 fn renew(node: &Node) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kubecertd"));
-    command.arg("--root").arg(node.root()).args(["renew"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .arg("--root")
+        .arg(node.root())
+        .args(["renew"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command.spawn().unwrap()
 }
 
@@ -17,11 +23,21 @@ fn commands_at_the_same_time_renew_everything_once() {
     for _ in 0..3 {
         let node = Node::due();
         let began = Instant::now();
-        let outputs: Vec<_> = [(); 4].map(|()| renew(&node)).into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+        let outputs: Vec<_> = [(); 4]
+            .map(|()| renew(&node))
+            .into_iter()
+            .map(|child| child.wait_with_output().unwrap())
+            .collect();
         assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
-        let said: Vec<_> = outputs.iter().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).collect();
+        let said: Vec<_> = outputs
+            .iter()
+            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+            .collect();
         assert!(outputs.iter().all(|output| output.status.code() == Some(0)), "{said:?}");
-        let renewed: usize = said.iter().map(|text| text.lines().filter(|line| line.starts_with("renewed ")).count()).sum();
+        let renewed: usize = said
+            .iter()
+            .map(|text| text.lines().filter(|line| line.starts_with("renewed ")).count())
+            .sum();
         assert_eq!(renewed, all(&node).len(), "{said:?}");
         assert_eq!(fresh(&node, 300), all(&node));
         assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
@@ -40,7 +56,11 @@ fn a_daemon_and_a_command_in_a_loop_do_not_get_in_each_others_way() {
     }
     daemon.until("the daemon goes on", |_| fresh(&node, 300) == all(&node));
     assert!(daemon.runs() && daemon.stop().success(), "{}", daemon.log());
-    assert!(!daemon.log().contains("panicked") && !daemon.log().contains("fault"), "{}", daemon.log());
+    assert!(
+        !daemon.log().contains("panicked") && !daemon.log().contains("fault"),
+        "{}",
+        daemon.log()
+    );
     assert_eq!(node.run(&["check"]).code, 0);
     assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
 }
@@ -63,7 +83,11 @@ fn the_lock_of_a_process_that_was_killed_holds_nobody() {
         let began = Instant::now();
         let run = node.run(&["renew"]);
         assert_eq!(run.code, 0, "{}", run.text);
-        assert!(began.elapsed().as_secs() < 10, "{:?}: it waited for a dead process", began.elapsed());
+        assert!(
+            began.elapsed().as_secs() < 10,
+            "{:?}: it waited for a dead process",
+            began.elapsed()
+        );
     }
     assert_eq!(fresh(&node, 300), all(&node));
     assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());

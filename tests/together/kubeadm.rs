@@ -41,7 +41,10 @@ impl<'n> Stand<'n> {
         let der = reissue(&self.old, &self.signing, &self.key, &new, &ending_in(days)).unwrap();
         in_place(&self.node.path(KEY), new.to_pem().unwrap().expose());
         std::thread::sleep(pause);
-        in_place(&self.node.path(CERTIFICATE), Certificate::from_der(&der).unwrap().to_pem().as_bytes());
+        in_place(
+            &self.node.path(CERTIFICATE),
+            Certificate::from_der(&der).unwrap().to_pem().as_bytes(),
+        );
     }
 }
 
@@ -81,11 +84,15 @@ fn a_pair_that_stays_broken_is_repaired_after_a_while() {
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 0, "{}", run.text);
     assert!((4..25).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
-    assert!(run.text.contains("the key does not fit the certificate") && is_whole(&node), "{}", run.text);
+    assert!(
+        run.text.contains("the key does not fit the certificate") && is_whole(&node),
+        "{}",
+        run.text
+    );
 }
 
-/// Both write as fast as they can. While they do, a pair may be mixed; every pass ends in time; and the next pass after the last
-/// word of kubeadm leaves everything whole.
+/// Both write as fast as they can. While they do, a pair may be mixed; every pass ends in time; and
+/// the next pass after the last word of kubeadm leaves everything whole.
 #[test]
 fn once_the_other_has_stopped_the_next_pass_leaves_no_mixed_pair() {
     let node = Node::due();
@@ -161,7 +168,8 @@ fn the_real_kubeadm_and_kubecertd_do_not_break_each_others_work() {
                 let mut command = Command::new(&kubeadm);
                 command.args(["certs", "renew", "apiserver", "--cert-dir"]).arg(&dir);
                 let output = command.env("KUBECONFIG", "/nonexistent").output().unwrap();
-                // It may read a pair that is just being replaced: two renames can't be one. Then it says so and stops.
+                // It may read a pair that is just being replaced: two renames can't be one. Then it
+                // says so and stops.
                 rounds += usize::from(output.status.success());
             }
             done.store(true, Ordering::Relaxed);

@@ -1,7 +1,16 @@
-//! Two at once: daemons, commands, and kubeadm's way of renewing, at work on the same node. Nothing is lost, nothing hangs, and
-//! when they are done nothing is left half made.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
-#![allow(clippy::disallowed_methods, reason = "tests write files of their own, and run other programs")]
+//! Two at once: daemons, commands, and kubeadm's way of renewing, at work on the same node. Nothing
+//! is lost, nothing hangs, and when they are done nothing is left half made.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests write files of their own, and run other programs"
+)]
 
 #[path = "../common/mod.rs"]
 mod common;

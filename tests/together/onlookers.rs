@@ -51,7 +51,16 @@ fn on_a_node_without_a_state_folder_none_is_made() {
 fn an_unfinished_change_is_left_to_a_pass() {
     let node = Node::due();
     let status = std::process::Command::new("strace")
-        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat", "-e", "inject=renameat:signal=KILL:when=4"])
+        .args([
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=renameat",
+            "-e",
+            "inject=renameat:signal=KILL:when=4",
+        ])
         .arg(env!("CARGO_BIN_EXE_kubecertd"))
         .arg("--root")
         .arg(node.root())
@@ -61,7 +70,10 @@ fn an_unfinished_change_is_left_to_a_pass() {
         .status;
     assert_ne!(status.code(), Some(0));
     assert!(!node.dot_files().is_empty(), "staged files lie about");
-    assert!(node.text_of_journal().contains("\"do\":\"replace\""), "and a journal says what is unfinished");
+    assert!(
+        node.text_of_journal().contains("\"do\":\"replace\""),
+        "and a journal says what is unfinished"
+    );
     nothing_is_written(&node, "unfinished");
     assert_eq!(node.run(&["renew"]).code, 0);
     assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());

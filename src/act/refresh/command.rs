@@ -1,4 +1,5 @@
-//! A command, for what nothing else reaches: the site's own, so it is run outside of what confines this process.
+//! A command, for what nothing else reaches: the site's own, so it is run outside of what confines
+//! this process.
 
 use std::time::Duration;
 
@@ -6,16 +7,20 @@ use super::RefreshError;
 use crate::drivers::command::{Argv, Ending};
 use crate::drivers::outside::{Purpose, Runner};
 
-/// Runs it to its end, well or not: it is never left halfway, because nobody knows what it does there.
+/// Runs it to its end, well or not: it is never left halfway, because nobody knows what it does
+/// there.
 ///
-/// # Errors
-/// When it can't be run, is not over in time, or ends badly.
+/// # Errors When it can't be run, is not over in time, or ends badly.
 pub async fn run(words: &[String], limit: Duration) -> Result<(), RefreshError> {
     let argv = Argv::new(words.iter().cloned())?;
     let finished = Runner::of_this_machine().run(&argv, Purpose::Refresh, &[], limit).await?;
     match finished.ending {
         Ending::Code(0) => Ok(()),
-        ending => Err(RefreshError::CommandFailed { program: argv.program().to_owned(), ending, output: Box::new(finished.output) }),
+        ending => Err(RefreshError::CommandFailed {
+            program: argv.program().to_owned(),
+            ending,
+            output: Box::new(finished.output),
+        }),
     }
 }
 
@@ -31,7 +36,9 @@ mod tests {
     #[tokio::test]
     async fn only_exit_code_0_is_good() {
         run_words(&["/bin/true"]).await.unwrap();
-        let error = run_words(&["/bin/sh", "-c", "echo one; echo '\u{1b}two' >&2; exit 3"]).await.unwrap_err();
+        let error = run_words(&["/bin/sh", "-c", "echo one; echo '\u{1b}two' >&2; exit 3"])
+            .await
+            .unwrap_err();
         assert_eq!(error.to_string(), "its command /bin/sh ended with exit code 3: one two");
         let error = run_words(&["/bin/false"]).await.unwrap_err();
         assert_eq!(error.to_string(), "its command /bin/false ended with exit code 1");
@@ -39,8 +46,13 @@ mod tests {
 
     #[tokio::test]
     async fn of_much_output_the_end_is_shown() {
-        let error = run_words(&["/bin/sh", "-c", "seq 1 2000; exit 1"]).await.unwrap_err().to_string();
-        assert!(error.starts_with("its command /bin/sh ended with exit code 1: ...") && error.ends_with(" 1999 2000"), "{error}");
+        let error =
+            run_words(&["/bin/sh", "-c", "seq 1 2000; exit 1"]).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("its command /bin/sh ended with exit code 1: ...")
+                && error.ends_with(" 1999 2000"),
+            "{error}"
+        );
         assert!(error.len() < 400);
     }
 

@@ -1,7 +1,9 @@
-//! Connections that still carry an old client certificate: they are closed, so that the next ones carry the new one.
+//! Connections that still carry an old client certificate: they are closed, so that the next ones
+//! carry the new one.
 //!
-//! Which ones those are was noted when the certificate was replaced. Here they are found again among those that are open now, by
-//! the cookie that the kernel gives to each socket once and never again until the next boot.
+//! Which ones those are was noted when the certificate was replaced. Here they are found again
+//! among those that are open now, by the cookie that the kernel gives to each socket once and never
+//! again until the next boot.
 
 use std::collections::BTreeSet;
 
@@ -22,12 +24,22 @@ pub enum Closing {
 /// When the kernel does not say which there are, or what became of one.
 pub fn close(remote_port: u16, noted: &BTreeSet<u64>) -> Result<Closing, SocketError> {
     let mut closed = 0;
-    for connection in established(remote_port)?.iter().filter(|connection| noted.contains(&connection.cookie)) {
+    for connection in
+        established(remote_port)?.iter().filter(|connection| noted.contains(&connection.cookie))
+    {
         match destroy(connection)? {
             Destroyed::Destroyed => closed += 1,
             Destroyed::AlreadyGone => {}
-            Destroyed::Unsupported => return Ok(Closing::Impossible("this kernel can't close connections (CONFIG_INET_DIAG_DESTROY)")),
-            Destroyed::NotPermitted => return Ok(Closing::Impossible("kubecertd may not close connections (it lacks CAP_NET_ADMIN)")),
+            Destroyed::Unsupported => {
+                return Ok(Closing::Impossible(
+                    "this kernel can't close connections (CONFIG_INET_DIAG_DESTROY)",
+                ));
+            }
+            Destroyed::NotPermitted => {
+                return Ok(Closing::Impossible(
+                    "kubecertd may not close connections (it lacks CAP_NET_ADMIN)",
+                ));
+            }
         }
     }
     Ok(Closing::Closed(closed))
@@ -39,12 +51,15 @@ mod tests {
 
     use super::*;
 
-    /// Two connections to one listener, and the cookies of both in the order in which they were made.
+    /// Two connections to one listener, and the cookies of both in the order in which they were
+    /// made.
     fn two() -> (TcpListener, [TcpStream; 2], [u64; 2]) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let streams = [(); 2].map(|()| TcpStream::connect(listener.local_addr().unwrap()).unwrap());
         let all = established(port(&listener)).unwrap();
-        let cookie = |stream: &TcpStream| all.iter().find(|one| one.local == stream.local_addr().unwrap()).unwrap().cookie;
+        let cookie = |stream: &TcpStream| {
+            all.iter().find(|one| one.local == stream.local_addr().unwrap()).unwrap().cookie
+        };
         let cookies = [cookie(&streams[0]), cookie(&streams[1])];
         (listener, streams, cookies)
     }
@@ -54,7 +69,11 @@ mod tests {
     }
 
     fn open(listener: &TcpListener) -> Vec<u64> {
-        established(port(listener)).unwrap().into_iter().map(|connection| connection.cookie).collect()
+        established(port(listener))
+            .unwrap()
+            .into_iter()
+            .map(|connection| connection.cookie)
+            .collect()
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What can keep a service from working with a new credential, and what an operator should do about it.
+//! What can keep a service from working with a new credential, and what an operator should do about
+//! it.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use crate::drivers::sockets::SocketError;
 use crate::drivers::systemd::SystemdError;
 use crate::model::{CredentialName, Evidence, ServiceName};
 
-/// Why a service was not seen to work with a new credential. The name of the service is the caller's to add.
+/// Why a service was not seen to work with a new credential. The name of the service is the
+/// caller's to add.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
     /// It does not run, so there is nothing to refresh.
@@ -21,10 +23,15 @@ pub enum RefreshError {
     #[error("it is not known whether it runs: {0}; it was left alone")]
     NotKnown(String),
     /// There is no manifest, so kubelet would not start a successor.
-    #[error("it has no manifest on this node, so kubelet would not start it again; it was left running")]
+    #[error(
+        "it has no manifest on this node, so kubelet would not start it again; it was left running"
+    )]
     NoManifest,
     /// kubelet, which would start the successor, is not at work.
-    #[error("kubelet, which starts its successor, is not at work ({0}); it was left running: see to kubelet first")]
+    #[error(
+        "kubelet, which starts its successor, is not at work ({0}); it was left running: see to \
+         kubelet first"
+    )]
     KubeletDown(String),
     /// Whoever ordered the refresh says no.
     #[error("it was not restarted: {0}")]
@@ -34,7 +41,9 @@ pub enum RefreshError {
     Runtime(#[from] CriError),
     /// Its container was stopped, and no other one is there.
     #[error(
-        "its container was stopped, and kubelet has not started another one within {} s ({found}): it waits for up to five minutes after repeated restarts; if that is not it, see `journalctl -u kubelet` and restart kubelet",
+        "its container was stopped, and kubelet has not started another one within {} s ({found}): \
+         it waits for up to five minutes after repeated restarts; if that is not it, see \
+         `journalctl -u kubelet` and restart kubelet",
         within.as_secs()
     )]
     NoSuccessor {
@@ -44,7 +53,8 @@ pub enum RefreshError {
         found: String,
     },
     /// It was restarted or told, and is not healthy.
-    #[error("it is not healthy {} s after it was refreshed: {found}; see its log", within.as_secs())]
+    #[error("it is not healthy {} s after it was refreshed: {found}; see its \
+        log", within.as_secs())]
     NeverHealthy {
         /// How long it was waited for.
         within: Duration,
@@ -52,10 +62,15 @@ pub enum RefreshError {
         found: String,
     },
     /// It was restarted or told, is well, and works with the old credential.
-    #[error("it was refreshed and still works with an earlier {0}; it is not refreshed again for the same certificate: restart it by hand")]
+    #[error(
+        "it was refreshed and still works with an earlier {0}; it is not refreshed again for the \
+         same certificate: restart it by hand"
+    )]
     StillStale(StaleList),
     /// It could not be seen whether it took a credential that it should take by itself.
-    #[error("it can't be told whether it took the new certificate: {0}; it was not restarted for that")]
+    #[error(
+        "it can't be told whether it took the new certificate: {0}; it was not restarted for that"
+    )]
     NotSeen(String),
     /// systemd did not do what it was told.
     #[error(transparent)]
@@ -98,7 +113,10 @@ pub enum RefreshError {
         because: ServiceName,
     },
     /// The pass was ended.
-    #[error("kubecertd was stopped before it was seen to work with the new certificate; the next pass looks again")]
+    #[error(
+        "kubecertd was stopped before it was seen to work with the new certificate; the next pass \
+         looks again"
+    )]
     Stopped,
     /// The step names a service that is not in the catalog, which should not happen.
     #[error("a fault in kubecertd: this service is not in the catalog; please report it")]
@@ -106,13 +124,18 @@ pub enum RefreshError {
 }
 
 impl RefreshError {
-    /// For what went wrong while a service was restarted or told: whether it may have come to the service all the same.
+    /// For what went wrong while a service was restarted or told: whether it may have come to the
+    /// service all the same.
     pub(super) fn may_have_reached_it(&self) -> bool {
         match self {
             Self::Stopped | Self::CommandFailed { .. } => true,
             Self::Command(OutsideError::Limit { .. }) => true,
-            Self::Command(OutsideError::Child(error)) => matches!(error, CommandError::Limit { .. } | CommandError::Follow { .. }),
-            Self::Command(OutsideError::Systemd(error)) | Self::Systemd(error) => may_have_done_it(error),
+            Self::Command(OutsideError::Child(error)) => {
+                matches!(error, CommandError::Limit { .. } | CommandError::Follow { .. })
+            }
+            Self::Command(OutsideError::Systemd(error)) | Self::Systemd(error) => {
+                may_have_done_it(error)
+            }
             _ => false,
         }
     }
@@ -136,7 +159,11 @@ pub struct StaleList(pub Vec<(CredentialName, Evidence)>);
 
 impl fmt::Display for StaleList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all: Vec<String> = self.0.iter().map(|(credential, evidence)| format!("{credential} ({evidence})")).collect();
+        let all: Vec<String> = self
+            .0
+            .iter()
+            .map(|(credential, evidence)| format!("{credential} ({evidence})"))
+            .collect();
         f.write_str(&all.join(", "))
     }
 }

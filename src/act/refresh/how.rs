@@ -1,4 +1,5 @@
-//! What is done to a service so that it takes what it does not take by itself, by its kind: made ready first, then carried out.
+//! What is done to a service so that it takes what it does not take by itself, by its kind: made
+//! ready first, then carried out.
 
 use std::time::Duration;
 
@@ -21,25 +22,38 @@ pub enum How<'h> {
 }
 
 impl<'h> How<'h> {
-    /// Finds everything wrong that can be found wrong before the service is touched. `instance` is what runs.
+    /// Finds everything wrong that can be found wrong before the service is touched. `instance` is
+    /// what runs.
     ///
-    /// # Errors
-    /// When it can't or must not be done.
-    pub async fn prepare(kind: &'h ServiceKind, instance: Option<&str>, with: &Refreshing<'_>) -> Result<Self, RefreshError> {
+    /// # Errors When it can't or must not be done.
+    pub async fn prepare(
+        kind: &'h ServiceKind,
+        instance: Option<&str>,
+        with: &Refreshing<'_>,
+    ) -> Result<Self, RefreshError> {
         Ok(match kind {
             ServiceKind::StaticPod { manifest, grace, .. } => {
-                let container = instance.ok_or_else(|| RefreshError::NotRunning("it has no container".to_owned()))?.to_owned();
-                Self::Stop { runtime: pod::prepare(with, manifest.as_deref()).await?, container, grace: *grace }
+                let container = instance
+                    .ok_or_else(|| RefreshError::NotRunning("it has no container".to_owned()))?
+                    .to_owned();
+                Self::Stop {
+                    runtime: pod::prepare(with, manifest.as_deref()).await?,
+                    container,
+                    grace: *grace,
+                }
             }
             ServiceKind::Unit { unit, refresh } => {
                 let systemd = Systemd::connect(with.limits.call).await?;
                 unit::check(&systemd, unit, *refresh).await?;
                 Self::Unit { systemd, unit, refresh: *refresh }
             }
-            ServiceKind::Process { pid_file, signal } => {
-                Self::Signal { process: of_pid_file(with.root, with.clock, pid_file)?, signal: *signal }
+            ServiceKind::Process { pid_file, signal } => Self::Signal {
+                process: of_pid_file(with.root, with.clock, pid_file)?,
+                signal: *signal,
+            },
+            ServiceKind::Command { command, limit } => {
+                Self::Command { words: command, limit: *limit }
             }
-            ServiceKind::Command { command, limit } => Self::Command { words: command, limit: *limit },
         })
     }
 
@@ -47,7 +61,9 @@ impl<'h> How<'h> {
     pub fn ends_it(&self) -> bool {
         match self {
             Self::Stop { .. } => true,
-            Self::Unit { refresh, .. } => matches!(refresh, UnitRefresh::Restart | UnitRefresh::Signal(Signal::Term)),
+            Self::Unit { refresh, .. } => {
+                matches!(refresh, UnitRefresh::Restart | UnitRefresh::Signal(Signal::Term))
+            }
             Self::Signal { signal, .. } => *signal == Signal::Term,
             Self::Command { .. } => false,
         }
@@ -55,12 +71,13 @@ impl<'h> How<'h> {
 
     /// Does it.
     ///
-    /// # Errors
-    /// When it failed; [`RefreshError::may_have_reached_it`] says whether the service may have noticed. `Ok` holds what went wrong on
-    /// the way and may not matter.
+    /// # Errors When it failed; [`RefreshError::may_have_reached_it`] says whether the service may
+    /// have noticed. `Ok` holds what went wrong on the way and may not matter.
     pub async fn carry_out(self, with: &Refreshing<'_>) -> Result<Option<CriError>, RefreshError> {
         match self {
-            Self::Stop { runtime, container, grace } => return pod::stop(&runtime, &container, grace).await,
+            Self::Stop { runtime, container, grace } => {
+                return pod::stop(&runtime, &container, grace).await;
+            }
             Self::Unit { systemd, unit, refresh } => {
                 // Whatever becomes of this side, systemd sees the job through.
                 let job = unit::refresh(&systemd, with.root, unit, refresh, with.limits.job);

@@ -1,4 +1,5 @@
-//! A static pod: its container is stopped through the container runtime, and kubelet starts another one.
+//! A static pod: its container is stopped through the container runtime, and kubelet starts another
+//! one.
 
 use std::time::Duration;
 
@@ -10,7 +11,10 @@ use crate::model::{Health, Presence};
 ///
 /// # Errors
 /// When nobody would start another one, or the runtime does not answer.
-pub async fn prepare(with: &Refreshing<'_>, manifest: Option<&str>) -> Result<Runtime, RefreshError> {
+pub async fn prepare(
+    with: &Refreshing<'_>,
+    manifest: Option<&str>,
+) -> Result<Runtime, RefreshError> {
     if manifest.is_none() {
         return Err(RefreshError::NoManifest);
     }
@@ -18,25 +22,34 @@ pub async fn prepare(with: &Refreshing<'_>, manifest: Option<&str>) -> Result<Ru
     Ok(Runtime::connect(with.runtime, with.limits.call).await?)
 }
 
-/// A container that is stopped while kubelet is down stays down. What kubelet says of itself counts for more than what systemd says.
+/// A container that is stopped while kubelet is down stays down. What kubelet says of itself counts
+/// for more than what systemd says.
 async fn kubelet_works(with: &Refreshing<'_>) -> Result<(), RefreshError> {
     let Some(kubelet) = with.kubelet else { return Ok(()) };
-    let seen = wait::look(with, kubelet).await.map_err(|yet| RefreshError::KubeletDown(yet.found()))?;
+    let seen =
+        wait::look(with, kubelet).await.map_err(|yet| RefreshError::KubeletDown(yet.found()))?;
     match (&seen.facts.presence, &seen.facts.health) {
         (_, Health::Healthy) | (Presence::Running(_), Health::NotAsked) => Ok(()),
-        (_, Health::Unhealthy(reason)) | (Presence::Down(reason) | Presence::Unknown(reason), Health::NotAsked) => {
+        (_, Health::Unhealthy(reason))
+        | (Presence::Down(reason) | Presence::Unknown(reason), Health::NotAsked) => {
             Err(RefreshError::KubeletDown(reason.clone()))
         }
-        (Presence::Absent | Presence::OutOfSight, Health::NotAsked) => Err(RefreshError::KubeletDown("there is none".to_owned())),
+        (Presence::Absent | Presence::OutOfSight, Health::NotAsked) => {
+            Err(RefreshError::KubeletDown("there is none".to_owned()))
+        }
     }
 }
 
-/// Stops a container. It is seen through to its end whatever happens: a runtime that is left alone before the grace is over kills
-/// nothing, and the service would drain for as long as it likes.
+/// Stops a container. It is seen through to its end whatever happens: a runtime that is left alone
+/// before the grace is over kills nothing, and the service would drain for as long as it likes.
 ///
-/// # Errors
-/// When the runtime refuses. `Ok` holds what went wrong where the container may have been stopped all the same.
-pub async fn stop(runtime: &Runtime, container: &str, grace: Duration) -> Result<Option<CriError>, RefreshError> {
+/// # Errors When the runtime refuses. `Ok` holds what went wrong where the container may have been
+/// stopped all the same.
+pub async fn stop(
+    runtime: &Runtime,
+    container: &str,
+    grace: Duration,
+) -> Result<Option<CriError>, RefreshError> {
     match runtime.stop(container, grace).await {
         Ok(()) | Err(CriError::NoContainer(_)) => Ok(None),
         Err(error @ (CriError::Limit { .. } | CriError::Broken { .. })) => Ok(Some(error)),

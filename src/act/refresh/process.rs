@@ -1,4 +1,5 @@
-//! A signal to a process: to the one that a pid file names, and to no other that has its number by now.
+//! A signal to a process: to the one that a pid file names, and to no other that has its number by
+//! now.
 
 use super::RefreshError;
 use crate::drivers::processes::{self, Process};

@@ -1,4 +1,5 @@
-//! Against a caller that shows what a script says, a container runtime's stand-in, and systemd's on a bus of the test's own.
+//! Against a caller that shows what a script says, a container runtime's stand-in, and systemd's on
+//! a bus of the test's own.
 
 use std::cell::{Cell, RefCell};
 use std::net::{TcpListener, TcpStream};
@@ -10,8 +11,8 @@ use super::*;
 use crate::drivers::cri::stand_in::{Behaviour, NORMAL, StandIn};
 use crate::drivers::sockets::established;
 use crate::model::{
-    AbsolutePath, BootId, Evidence, Health, Holding, Instance, Presence, Remedy, ServiceKind, Signal, Takes, Timestamp, UnitRefresh,
-    Uptime, Use,
+    AbsolutePath, BootId, Evidence, Health, Holding, Instance, Presence, Remedy, ServiceKind,
+    Signal, Takes, Timestamp, UnitRefresh, Uptime, Use,
 };
 use crate::sys::SystemClock;
 
@@ -41,12 +42,32 @@ fn credential() -> CredentialName {
 }
 
 fn service(of: &str, kind: ServiceKind) -> Service {
-    let uses = vec![Use { credential: credential(), takes: Takes::Restart, served_at: None, to_port: None }];
-    Service { name: name(of), kind, health: None, essential: None, ages: false, configured: false, uses }
+    let uses = vec![Use {
+        credential: credential(),
+        takes: Takes::Restart,
+        served_at: None,
+        to_port: None,
+    }];
+    Service {
+        name: name(of),
+        kind,
+        health: None,
+        essential: None,
+        ages: false,
+        configured: false,
+        uses,
+    }
 }
 
 fn pod(of: &str) -> Service {
-    service(of, ServiceKind::StaticPod { pod: of.to_owned(), manifest: Some(format!("{of}.yaml")), grace: Duration::from_secs(7) })
+    service(
+        of,
+        ServiceKind::StaticPod {
+            pod: of.to_owned(),
+            manifest: Some(format!("{of}.yaml")),
+            grace: Duration::from_secs(7),
+        },
+    )
 }
 
 fn step(of: &str, remedy: Remedy) -> RefreshStep {
@@ -67,9 +88,20 @@ fn step(of: &str, remedy: Remedy) -> RefreshStep {
 /// How one that runs is seen.
 fn seen(id: &str, health: Health, freshness: Freshness) -> Seen {
     let started = Uptime { boot: BootId("boot".to_owned()), since_boot: Duration::ZERO };
-    let instance = Instance { id: id.to_owned(), pid: None, started, started_at: Timestamp::default(), age: Duration::ZERO };
-    let holds =
-        vec![Holding { credential: credential(), takes: Takes::Restart, serves: None, sees: Vec::new(), connections: Some(Vec::new()) }];
+    let instance = Instance {
+        id: id.to_owned(),
+        pid: None,
+        started,
+        started_at: Timestamp::default(),
+        age: Duration::ZERO,
+    };
+    let holds = vec![Holding {
+        credential: credential(),
+        takes: Takes::Restart,
+        serves: None,
+        sees: Vec::new(),
+        connections: Some(Vec::new()),
+    }];
     let service = pod("any");
     let facts = ServiceFacts { service, presence: Presence::Running(instance), health, holds };
     Seen { facts, freshness: vec![(credential(), freshness)] }
@@ -89,7 +121,8 @@ fn down(reason: &str) -> Seen {
     seen
 }
 
-/// Shows a service as a script says, which is told how often the service was looked at before and whether it may be restarted by now.
+/// Shows a service as a script says, which is told how often the service was looked at before and
+/// whether it may be restarted by now.
 struct Scripted<'s> {
     script: &'s dyn Fn(&str, usize, bool) -> Seen,
     refuses: Option<&'static str>,
@@ -100,7 +133,13 @@ struct Scripted<'s> {
 
 impl<'s> Scripted<'s> {
     fn new(script: &'s dyn Fn(&str, usize, bool) -> Seen) -> Self {
-        Self { script, refuses: None, looks: RefCell::default(), restarted: RefCell::default(), hangs: Cell::new(false) }
+        Self {
+            script,
+            refuses: None,
+            looks: RefCell::default(),
+            restarted: RefCell::default(),
+            hangs: Cell::new(false),
+        }
     }
 
     fn restarted(&self) -> Vec<String> {
@@ -150,7 +189,14 @@ struct Setting {
 impl Setting {
     fn new() -> Self {
         let root = Root::open(Path::new("/")).unwrap();
-        Self { root, runtime: PathBuf::from("/no/such.sock"), remote_port: 1, stand_in: None, stop: AtomicBool::new(false), limits: SHORT }
+        Self {
+            root,
+            runtime: PathBuf::from("/no/such.sock"),
+            remote_port: 1,
+            stand_in: None,
+            stop: AtomicBool::new(false),
+            limits: SHORT,
+        }
     }
 
     fn with_runtime(behaviour: Behaviour) -> Self {
@@ -162,7 +208,12 @@ impl Setting {
         self.stand_in.as_ref().unwrap().stops()
     }
 
-    async fn refresh(&self, caller: &Scripted<'_>, steps: &[RefreshStep], services: &[Service]) -> Vec<RefreshOutcome> {
+    async fn refresh(
+        &self,
+        caller: &Scripted<'_>,
+        steps: &[RefreshStep],
+        services: &[Service],
+    ) -> Vec<RefreshOutcome> {
         self.refresh_beside(caller, steps, services, None).await
     }
 
@@ -177,12 +228,34 @@ impl Setting {
         // What was decided on is what runs at first, where the test says nothing else.
         let decided = |step: &RefreshStep| {
             let found = (caller.script)(step.service.as_str(), 0, false);
-            let found = found.facts.presence.instance().map(|instance| instance.id.clone()).unwrap_or_default();
-            RefreshStep { instance: if step.instance.is_empty() { found } else { step.instance.clone() }, ..step.clone() }
+            let found = found
+                .facts
+                .presence
+                .instance()
+                .map(|instance| instance.id.clone())
+                .unwrap_or_default();
+            RefreshStep {
+                instance: if step.instance.is_empty() { found } else { step.instance.clone() },
+                ..step.clone()
+            }
         };
         let steps: &[_] = &steps.iter().map(decided).collect::<Vec<_>>();
         let (remote_port, limits) = (*remote_port, *limits);
-        refresh(steps, services, &Refreshing { caller, root, clock: &SystemClock, runtime, kubelet, remote_port, limits, stop }).await
+        refresh(
+            steps,
+            services,
+            &Refreshing {
+                caller,
+                root,
+                clock: &SystemClock,
+                runtime,
+                kubelet,
+                remote_port,
+                limits,
+                stop,
+            },
+        )
+        .await
     }
 
     /// One step for one service.
@@ -212,7 +285,9 @@ async fn what_is_taken_by_itself_is_waited_for_and_nothing_is_restarted() {
 
 #[tokio::test]
 async fn what_nobody_can_see_is_believed_without_evidence() {
-    for freshness in [Freshness::ByItself, Freshness::Lingering { connections: 3, until: Timestamp::default() }] {
+    for freshness in
+        [Freshness::ByItself, Freshness::Lingering { connections: 3, until: Timestamp::default() }]
+    {
         let script = |_: &str, _: usize, _: bool| seen("a", Health::Healthy, freshness.clone());
         let outcome = Setting::new().one(&Scripted::new(&script), Remedy::Await, pod("a")).await;
         let result = outcome.result.unwrap();
@@ -223,23 +298,34 @@ async fn what_nobody_can_see_is_believed_without_evidence() {
 #[tokio::test]
 async fn what_is_not_taken_within_the_limit_is_restarted_and_that_counts() {
     let setting = Setting::with_runtime(NORMAL);
-    let script = |_: &str, _: usize, restarted: bool| if restarted { fresh("b") } else { stale("a") };
+    let script =
+        |_: &str, _: usize, restarted: bool| if restarted { fresh("b") } else { stale("a") };
     let outcome = setting.one(&Scripted::new(&script), Remedy::Await, pod("a")).await;
-    let Refreshed::Restarted { instead: Some(reason), by: Some(Evidence::Started), .. } = outcome.result.unwrap() else { panic!() };
-    assert_eq!(reason, "it had not taken the new the.conf (by the file it sees) by itself within 0.1 s");
+    let Refreshed::Restarted { instead: Some(reason), by: Some(Evidence::Started), .. } =
+        outcome.result.unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!(
+        reason,
+        "it had not taken the new the.conf (by the file it sees) by itself within 0.1 s"
+    );
     assert!(outcome.restarted);
     assert_eq!(setting.stops(), [("a".to_owned(), 7)]);
 }
 
 #[tokio::test]
 async fn what_can_not_be_told_is_no_reason_for_a_restart() {
-    let script = |_: &str, _: usize, _: bool| seen("a", Health::Healthy, Freshness::Unknown("a proxy is on its port".to_owned()));
+    let script = |_: &str, _: usize, _: bool| {
+        seen("a", Health::Healthy, Freshness::Unknown("a proxy is on its port".to_owned()))
+    };
     let caller = Scripted::new(&script);
     let outcome = Setting::new().one(&caller, Remedy::Await, pod("a")).await;
     assert!(!outcome.restarted && caller.restarted().is_empty());
     assert_eq!(
         error(outcome),
-        "it can't be told whether it took the new certificate: the.conf: a proxy is on its port; it was not restarted for that"
+        "it can't be told whether it took the new certificate: the.conf: a proxy is on its port; \
+         it was not restarted for that"
     );
 }
 
@@ -257,8 +343,12 @@ async fn a_look_that_hangs_ends() {
 #[tokio::test]
 async fn without_noted_connections_nothing_is_closed() {
     let script = |_: &str, _: usize, _: bool| stale("a");
-    let outcome = Setting::new().one(&Scripted::new(&script), Remedy::CloseConnections, pod("a")).await;
-    assert_eq!((outcome.result.unwrap(), outcome.restarted), (Refreshed::Closed { connections: 0 }, false));
+    let outcome =
+        Setting::new().one(&Scripted::new(&script), Remedy::CloseConnections, pod("a")).await;
+    assert_eq!(
+        (outcome.result.unwrap(), outcome.restarted),
+        (Refreshed::Closed { connections: 0 }, false)
+    );
 }
 
 #[tokio::test]
@@ -266,16 +356,25 @@ async fn only_the_connections_that_the_step_names_are_closed() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let _streams = [(); 2].map(|()| TcpStream::connect(address).unwrap());
-    let open = || established(address.port()).unwrap().into_iter().map(|one| one.cookie).collect::<Vec<_>>();
+    let open = || {
+        established(address.port()).unwrap().into_iter().map(|one| one.cookie).collect::<Vec<_>>()
+    };
     let [ours, others] = <[u64; 2]>::try_from(open()).unwrap();
-    let script = |_: &str, _: usize, restarted: bool| if restarted { fresh("new") } else { stale("old") };
+    let script =
+        |_: &str, _: usize, restarted: bool| if restarted { fresh("new") } else { stale("old") };
     let setting = Setting { remote_port: address.port(), ..Setting::with_runtime(NORMAL) };
     let step = RefreshStep { closing: vec![ours], ..step("a", Remedy::CloseConnections) };
-    let outcome = setting.refresh(&Scripted::new(&script), &[step], &[pod("a")]).await.pop().unwrap();
+    let outcome =
+        setting.refresh(&Scripted::new(&script), &[step], &[pod("a")]).await.pop().unwrap();
     match outcome.result.unwrap() {
-        Refreshed::Closed { connections } => assert_eq!((connections, open(), outcome.restarted), (1, vec![others], false)),
+        Refreshed::Closed { connections } => {
+            assert_eq!((connections, open(), outcome.restarted), (1, vec![others], false))
+        }
         // Without the right to close them, or a kernel that can, it is restarted.
-        restarted => assert!(matches!(restarted, Refreshed::Restarted { instead: Some(_), .. }), "{restarted:?}"),
+        restarted => assert!(
+            matches!(restarted, Refreshed::Restarted { instead: Some(_), .. }),
+            "{restarted:?}"
+        ),
     }
 }
 
@@ -284,14 +383,16 @@ async fn one_that_somebody_else_has_restarted_meanwhile_is_left_alone() {
     let script = |_: &str, _: usize, _: bool| stale("another");
     let caller = Scripted::new(&script);
     let step = RefreshStep { instance: "old".to_owned(), ..step("a", Remedy::Restart) };
-    let outcome = Setting::with_runtime(NORMAL).refresh(&caller, &[step], &[pod("a")]).await.pop().unwrap();
+    let outcome =
+        Setting::with_runtime(NORMAL).refresh(&caller, &[step], &[pod("a")]).await.pop().unwrap();
     assert!(!outcome.restarted && caller.restarted().is_empty());
     assert_eq!(outcome.result.unwrap(), Refreshed::TookIt { after: Duration::ZERO, by: None });
 }
 
 #[tokio::test]
 async fn what_waits_is_left_out() {
-    let waits = RefreshStep { waits: Some("until midnight".to_owned()), ..step("a", Remedy::Restart) };
+    let waits =
+        RefreshStep { waits: Some("until midnight".to_owned()), ..step("a", Remedy::Restart) };
     let script = |_: &str, _: usize, _: bool| stale("a");
     let caller = Scripted::new(&script);
     assert!(Setting::new().refresh(&caller, &[waits], &[pod("a")]).await.is_empty());
@@ -301,7 +402,8 @@ async fn what_waits_is_left_out() {
 #[tokio::test]
 async fn a_pass_that_is_to_end_leaves_what_is_not_begun() {
     let long = Duration::from_secs(60);
-    let setting = Setting { limits: Limits { successor: long, ..SHORT }, ..Setting::with_runtime(NORMAL) };
+    let setting =
+        Setting { limits: Limits { successor: long, ..SHORT }, ..Setting::with_runtime(NORMAL) };
     let script = |of: &str, _: usize, restarted: bool| {
         setting.stop.store(restarted, Ordering::Relaxed);
         if restarted { down("not yet") } else { stale(of) }
@@ -311,14 +413,18 @@ async fn a_pass_that_is_to_end_leaves_what_is_not_begun() {
     let began = Instant::now();
     let outcomes = setting.refresh(&caller, &steps, &[pod("a"), pod("b")]).await;
     assert!(began.elapsed() < long);
-    assert!(outcomes.iter().all(|outcome| matches!(outcome.result, Err(RefreshError::Stopped))), "{outcomes:?}");
+    assert!(
+        outcomes.iter().all(|outcome| matches!(outcome.result, Err(RefreshError::Stopped))),
+        "{outcomes:?}"
+    );
     assert_eq!(outcomes.iter().map(|outcome| outcome.restarted).collect::<Vec<_>>(), [true, false]);
     assert_eq!(setting.stops(), [("a".to_owned(), 7)]);
 }
 
 #[tokio::test]
 async fn waiting_for_what_is_taken_by_itself_ends_with_the_pass() {
-    let setting = Setting { limits: Limits { takes: Duration::from_secs(60), ..SHORT }, ..Setting::new() };
+    let setting =
+        Setting { limits: Limits { takes: Duration::from_secs(60), ..SHORT }, ..Setting::new() };
     let script = |_: &str, looks: usize, _: bool| {
         setting.stop.store(looks > 2, Ordering::Relaxed);
         stale("a")
@@ -331,7 +437,9 @@ async fn waiting_for_what_is_taken_by_itself_ends_with_the_pass() {
 async fn a_service_that_is_not_in_the_catalog_costs_only_itself() {
     let script = |of: &str, _: usize, _: bool| fresh(of);
     let caller = Scripted::new(&script);
-    let outcomes = Setting::new().refresh(&caller, &[step("a", Remedy::Await), step("b", Remedy::Await)], &[pod("b")]).await;
+    let outcomes = Setting::new()
+        .refresh(&caller, &[step("a", Remedy::Await), step("b", Remedy::Await)], &[pod("b")])
+        .await;
     let [a, b] = <[RefreshOutcome; 2]>::try_from(outcomes).unwrap();
     assert!(matches!(a.result, Err(RefreshError::NotInCatalog)) && b.result.is_ok());
 }
@@ -340,7 +448,10 @@ async fn a_service_that_is_not_in_the_catalog_costs_only_itself() {
 fn what_was_done_is_told() {
     let second = Duration::from_secs(1);
     let took = Refreshed::TookIt { after: 2 * second, by: Some(Evidence::Serves) };
-    assert_eq!(took.to_string(), "it took the new certificate by itself within 2.0 s, known by what it serves");
+    assert_eq!(
+        took.to_string(),
+        "it took the new certificate by itself within 2.0 s, known by what it serves"
+    );
     let restarted = Refreshed::Restarted {
         after: 9 * second,
         unready: 8 * second,
@@ -350,7 +461,8 @@ fn what_was_done_is_told() {
     };
     assert_eq!(
         restarted.to_string(),
-        "it was restarted, was not ready for 8.0 s, and works with the new certificate, which nobody can see; this and that; it \
+        "it was restarted, was not ready for 8.0 s, and works with the new certificate, which \
+         nobody can see; this and that; it \
          was unhealthy before and still is: no quorum"
     );
 }

@@ -1,4 +1,5 @@
-//! One service's turn: look, do what its remedy and its kind ask for, and look until it is seen to have worked.
+//! One service's turn: look, do what its remedy and its kind ask for, and look until it is seen to
+//! have worked.
 
 use std::time::Duration;
 
@@ -54,30 +55,49 @@ impl<'t> Turn<'t> {
         (self.restarted, result)
     }
 
-    /// What fails again and again may have been started just now, by whoever looks after it: then there is nothing left to do.
+    /// What fails again and again may have been started just now, by whoever looks after it: then
+    /// there is nothing left to do.
     async fn revive(&mut self) -> Result<Refreshed, RefreshError> {
         let began = Instant::now();
-        let seen = wait::look(self.with, self.service).await.map_err(|yet| RefreshError::NotKnown(yet.found()))?;
+        let seen = wait::look(self.with, self.service)
+            .await
+            .map_err(|yet| RefreshError::NotKnown(yet.found()))?;
         match (&seen.facts.presence, &self.service.kind) {
             (Presence::Running(_), _) => {}
             (Presence::Down(_), ServiceKind::Unit { unit, .. }) => {
                 let systemd = Systemd::connect(self.with.limits.call).await?;
                 self.with.caller.may_restart(self.step).await.map_err(RefreshError::Held)?;
-                let told = wait::unless_stopped(self.with.stop, systemd.revive(unit, self.with.limits.job)).await;
-                let told = told.map_or(Err(RefreshError::Stopped), |told| told.map_err(RefreshError::from));
+                let told = wait::unless_stopped(
+                    self.with.stop,
+                    systemd.revive(unit, self.with.limits.job),
+                )
+                .await;
+                let told = told
+                    .map_or(Err(RefreshError::Stopped), |told| told.map_err(RefreshError::from));
                 self.restarted = told.as_ref().err().is_none_or(RefreshError::may_have_reached_it);
                 told?;
             }
             (Presence::Down(reason), _) => return Err(RefreshError::NotRunning(reason.clone())),
             (Presence::Unknown(reason), _) => return Err(RefreshError::NotKnown(reason.clone())),
-            (Presence::Absent | Presence::OutOfSight, _) => return Err(RefreshError::NotRunning("it is not on this node".to_owned())),
+            (Presence::Absent | Presence::OutOfSight, _) => {
+                return Err(RefreshError::NotRunning("it is not on this node".to_owned()));
+            }
         }
         let limit = self.with.limits.well;
-        let well = wait::until(self.with, self.service, limit, |seen| wait::running(seen).and_then(|_| wait::well(seen))).await;
+        let well = wait::until(self.with, self.service, limit, |seen| {
+            wait::running(seen).and_then(|_| wait::well(seen))
+        })
+        .await;
         well.map_err(|yet| not_back(yet, limit))?;
         let after = began.elapsed();
         Ok(match self.restarted {
-            true => Refreshed::Restarted { after, unready: after, by: None, instead: None, unwell: None },
+            true => Refreshed::Restarted {
+                after,
+                unready: after,
+                by: None,
+                instead: None,
+                unwell: None,
+            },
             false => Refreshed::TookIt { after, by: None },
         })
     }
@@ -85,11 +105,19 @@ impl<'t> Turn<'t> {
     async fn wait_for_it(&mut self) -> Result<Refreshed, RefreshError> {
         let began = Instant::now();
         let limit = self.with.limits.takes;
-        match wait::until(self.with, self.service, limit, |seen| wait::fresh(seen, &self.step.credentials, false)).await {
+        match wait::until(self.with, self.service, limit, |seen| {
+            wait::fresh(seen, &self.step.credentials, false)
+        })
+        .await
+        {
             Ok(_) if !self.step.closing.is_empty() => self.close_connections().await,
             Ok(by) => Ok(Refreshed::TookIt { after: began.elapsed(), by }),
             Err(Yet::Stale(list)) => {
-                self.restart(Some(format!("it had not taken the new {list} by itself within {} s", limit.as_secs_f32()))).await
+                self.restart(Some(format!(
+                    "it had not taken the new {list} by itself within {} s",
+                    limit.as_secs_f32()
+                )))
+                .await
             }
             Err(Yet::Stopped) => Err(RefreshError::Stopped),
             Err(yet) => Err(RefreshError::NotSeen(yet.found())),
@@ -97,7 +125,10 @@ impl<'t> Turn<'t> {
     }
 
     async fn close_connections(&mut self) -> Result<Refreshed, RefreshError> {
-        match connections::close(self.with.remote_port, &self.step.closing.iter().copied().collect())? {
+        match connections::close(
+            self.with.remote_port,
+            &self.step.closing.iter().copied().collect(),
+        )? {
             Closing::Closed(connections) => Ok(Refreshed::Closed { connections }),
             Closing::Impossible(reason) => self.restart(Some(reason.to_owned())).await,
         }
@@ -114,8 +145,15 @@ impl<'t> Turn<'t> {
         let began = told.began;
         match self.see_it_back(&told).await {
             Ok((well_at, by)) => {
-                let unready = if told.successor { well_at.duration_since(began) } else { Duration::ZERO };
-                Ok(Refreshed::Restarted { after: began.elapsed(), unready, by, instead, unwell: None })
+                let unready =
+                    if told.successor { well_at.duration_since(began) } else { Duration::ZERO };
+                Ok(Refreshed::Restarted {
+                    after: began.elapsed(),
+                    unready,
+                    by,
+                    instead,
+                    unwell: None,
+                })
             }
             Err(RefreshError::NeverHealthy { found, .. }) if !was_well => {
                 let by = self.see_it_fresh_though_unwell(&told).await?;
@@ -132,20 +170,27 @@ impl<'t> Turn<'t> {
 
     /// What runs now. A command may reach something that can't be seen from here.
     async fn find(&self) -> Result<Before, RefreshError> {
-        let seen = wait::look(self.with, self.service).await.map_err(|yet| RefreshError::NotKnown(yet.found()))?;
+        let seen = wait::look(self.with, self.service)
+            .await
+            .map_err(|yet| RefreshError::NotKnown(yet.found()))?;
         let well = !matches!(seen.facts.health, Health::Unhealthy(_));
         let instance = match (seen.facts.presence, &self.service.kind) {
             (Presence::Running(instance), _) => Some(instance.id),
             (_, ServiceKind::Command { .. }) => None,
-            (Presence::OutOfSight, _) => return Err(RefreshError::NotKnown("nobody can see it from here".to_owned())),
-            (Presence::Absent, _) => return Err(RefreshError::NotRunning("it is not on this node".to_owned())),
+            (Presence::OutOfSight, _) => {
+                return Err(RefreshError::NotKnown("nobody can see it from here".to_owned()));
+            }
+            (Presence::Absent, _) => {
+                return Err(RefreshError::NotRunning("it is not on this node".to_owned()));
+            }
             (Presence::Down(reason), _) => return Err(RefreshError::NotRunning(reason)),
             (Presence::Unknown(reason), _) => return Err(RefreshError::NotKnown(reason)),
         };
         Ok(Before { instance, well })
     }
 
-    /// What can be found wrong beforehand is, before the one time is used up; and where nothing came of it, it is not.
+    /// What can be found wrong beforehand is, before the one time is used up; and where nothing
+    /// came of it, it is not.
     async fn tell(&mut self, before: Before) -> Result<Told, RefreshError> {
         let how = How::prepare(&self.service.kind, before.instance.as_deref(), self.with).await?;
         self.with.caller.may_restart(self.step).await.map_err(RefreshError::Held)?;
@@ -155,11 +200,15 @@ impl<'t> Turn<'t> {
         Ok(Told { began, before, successor, trouble: done? })
     }
 
-    /// First something else runs, then it is well, then it shows what it uses. Says since when it was well, and by what it is fresh.
+    /// First something else runs, then it is well, then it shows what it uses. Says since when it
+    /// was well, and by what it is fresh.
     async fn see_it_back(&self, told: &Told) -> Result<(Instant, Option<Evidence>), RefreshError> {
         let limits = self.with.limits;
         if told.successor {
-            let found = wait::until(self.with, self.service, limits.successor, |seen| self.runs_anew(seen, told)).await;
+            let found = wait::until(self.with, self.service, limits.successor, |seen| {
+                self.runs_anew(seen, told)
+            })
+            .await;
             found.map_err(|yet| self.no_successor(yet, told))?;
         }
         let well = |seen: &Seen| self.runs_anew(seen, told).and_then(|()| wait::well(seen));
@@ -169,7 +218,8 @@ impl<'t> Turn<'t> {
         Ok((well_at, self.see_it_fresh(told).await?))
     }
 
-    /// What can't be told is waited for a little, and then left at that: it is well, and did what makes it take the new one.
+    /// What can't be told is waited for a little, and then left at that: it is well, and did what
+    /// makes it take the new one.
     async fn see_it_fresh(&self, told: &Told) -> Result<Option<Evidence>, RefreshError> {
         let limits = self.with.limits;
         let began = Instant::now();
@@ -187,8 +237,12 @@ impl<'t> Turn<'t> {
     }
 
     /// For one that was unhealthy before: that it is so still is no fault of the refresh.
-    async fn see_it_fresh_though_unwell(&self, told: &Told) -> Result<Option<Evidence>, RefreshError> {
-        let judge = |seen: &Seen| self.runs_anew(seen, told).and_then(|()| self.is_fresh(seen, told));
+    async fn see_it_fresh_though_unwell(
+        &self,
+        told: &Told,
+    ) -> Result<Option<Evidence>, RefreshError> {
+        let judge =
+            |seen: &Seen| self.runs_anew(seen, told).and_then(|()| self.is_fresh(seen, told));
         match wait::until(self.with, self.service, self.with.limits.proof, judge).await {
             Err(Yet::Unknown(_)) => Ok(None),
             result => result.map_err(|yet| not_back(yet, self.with.limits.proof)),
@@ -199,8 +253,12 @@ impl<'t> Turn<'t> {
         let within = self.with.limits.successor;
         match (yet, &self.service.kind, &told.trouble) {
             (Yet::Stopped, ..) => RefreshError::Stopped,
-            (yet, ServiceKind::StaticPod { .. }, None) => RefreshError::NoSuccessor { within, found: yet.found() },
-            (yet, _, Some(trouble)) => RefreshError::NoSuccessor { within, found: format!("{}; {trouble}", yet.found()) },
+            (yet, ServiceKind::StaticPod { .. }, None) => {
+                RefreshError::NoSuccessor { within, found: yet.found() }
+            }
+            (yet, _, Some(trouble)) => {
+                RefreshError::NoSuccessor { within, found: format!("{}; {trouble}", yet.found()) }
+            }
             (yet, ..) => not_back(yet, within),
         }
     }
@@ -211,7 +269,11 @@ impl<'t> Turn<'t> {
             (instance, _) => instance?,
         };
         let same = told.before.instance.as_deref() == Some(instance.id.as_str());
-        if told.successor && same { Err(Yet::Missing("the old one still runs".to_owned())) } else { Ok(()) }
+        if told.successor && same {
+            Err(Yet::Missing("the old one still runs".to_owned()))
+        } else {
+            Ok(())
+        }
     }
 
     fn is_fresh(&self, seen: &Seen, told: &Told) -> Result<Option<Evidence>, Yet> {
@@ -225,6 +287,8 @@ fn not_back(yet: Yet, within: Duration) -> RefreshError {
     match yet {
         Yet::Stopped => RefreshError::Stopped,
         Yet::Stale(StaleList(list)) => RefreshError::StillStale(StaleList(list)),
-        Yet::Missing(found) | Yet::Unwell(found) | Yet::Unknown(found) => RefreshError::NeverHealthy { within, found },
+        Yet::Missing(found) | Yet::Unwell(found) | Yet::Unknown(found) => {
+            RefreshError::NeverHealthy { within, found }
+        }
     }
 }

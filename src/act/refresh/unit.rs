@@ -12,7 +12,11 @@ use crate::sys::Root;
 ///
 /// # Errors
 /// When it can't, or systemd does not say.
-pub async fn check(systemd: &Systemd, unit: &str, refresh: UnitRefresh) -> Result<(), RefreshError> {
+pub async fn check(
+    systemd: &Systemd,
+    unit: &str,
+    refresh: UnitRefresh,
+) -> Result<(), RefreshError> {
     let found = systemd.unit(unit).await?;
     let unit = unit.to_owned();
     match refresh {
@@ -27,7 +31,13 @@ pub async fn check(systemd: &Systemd, unit: &str, refresh: UnitRefresh) -> Resul
 ///
 /// # Errors
 /// When it does not run, systemd refuses, or it takes longer than the limit.
-pub async fn refresh(systemd: &Systemd, root: &Root, unit: &str, refresh: UnitRefresh, limit: Duration) -> Result<(), RefreshError> {
+pub async fn refresh(
+    systemd: &Systemd,
+    root: &Root,
+    unit: &str,
+    refresh: UnitRefresh,
+    limit: Duration,
+) -> Result<(), RefreshError> {
     match refresh {
         UnitRefresh::Restart => systemd.restart(unit, limit).await?,
         UnitRefresh::Reload => systemd.reload(unit, limit).await?,
@@ -37,10 +47,17 @@ pub async fn refresh(systemd: &Systemd, root: &Root, unit: &str, refresh: UnitRe
     Ok(())
 }
 
-/// systemd knows its main process for as long as the number belongs to it: so, where it says the same number before and after the
-/// process was looked up, this is the one.
-async fn main_process(systemd: &Systemd, root: &Root, unit: &str, signal: Signal) -> Result<(), RefreshError> {
-    let pid = async || Ok::<_, RefreshError>(systemd.unit(unit).await?.process.map(|process| process.pid));
+/// systemd knows its main process for as long as the number belongs to it: so, where it says the
+/// same number before and after the process was looked up, this is the one.
+async fn main_process(
+    systemd: &Systemd,
+    root: &Root,
+    unit: &str,
+    signal: Signal,
+) -> Result<(), RefreshError> {
+    let pid = async || {
+        Ok::<_, RefreshError>(systemd.unit(unit).await?.process.map(|process| process.pid))
+    };
     let before = pid().await?.ok_or_else(|| RefreshError::NoMainProcess(unit.to_owned()))?;
     let found = Process::find(root, before).map_err(ProcessError::from)?;
     match found {

@@ -1,4 +1,5 @@
-//! Waiting: a service is looked at again and again until it is as it should be, or the limit is over.
+//! Waiting: a service is looked at again and again until it is as it should be, or the limit is
+//! over.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -56,7 +57,11 @@ pub async fn until<T>(
                 Ok(found) => return Ok(found),
                 Err(yet) => yet,
             };
-            let pause = if count < QUICK_LOOKS { with.limits.pause } else { with.limits.pause.saturating_mul(4) };
+            let pause = if count < QUICK_LOOKS {
+                with.limits.pause
+            } else {
+                with.limits.pause.saturating_mul(4)
+            };
             if Instant::now() + pause > deadline {
                 return Err(yet);
             }
@@ -70,7 +75,8 @@ pub async fn until<T>(
 /// One look, which has its limit too.
 pub async fn look(with: &Refreshing<'_>, service: &Service) -> Result<Seen, Yet> {
     let limit = with.limits.look;
-    let over = |_| Yet::Missing(format!("it could not be looked at within {} s", limit.as_secs_f32()));
+    let over =
+        |_| Yet::Missing(format!("it could not be looked at within {} s", limit.as_secs_f32()));
     timeout(limit, with.caller.look(service)).await.map_err(over)
 }
 
@@ -106,15 +112,26 @@ pub fn well(seen: &Seen) -> Result<(), Yet> {
     }
 }
 
-/// Whether it works with what is on the disk, for these credentials; and the weakest evidence for that, where there is any.
+/// Whether it works with what is on the disk, for these credentials; and the weakest evidence for
+/// that, where there is any.
 ///
-/// A process that was told to read its files again has not started anew: its start says nothing then.
-pub fn fresh(seen: &Seen, credentials: &[(CredentialName, String)], same_process: bool) -> Result<Option<Evidence>, Yet> {
+/// A process that was told to read its files again has not started anew: its start says nothing
+/// then.
+pub fn fresh(
+    seen: &Seen,
+    credentials: &[(CredentialName, String)],
+    same_process: bool,
+) -> Result<Option<Evidence>, Yet> {
     let mut stale = Vec::new();
     let mut unknown = None;
     let mut by = None;
     for (name, _) in credentials {
-        match seen.freshness.iter().find(|(credential, _)| credential == name).map(|(_, freshness)| freshness) {
+        match seen
+            .freshness
+            .iter()
+            .find(|(credential, _)| credential == name)
+            .map(|(_, freshness)| freshness)
+        {
             Some(Freshness::Fresh(evidence)) => by = by.max(Some(*evidence)),
             Some(Freshness::Stale(Evidence::Started | Evidence::Told)) if same_process => {
                 unknown = Some(format!("{name}: it does not show what it uses"))

@@ -1,10 +1,12 @@
 //! Waits for the occurrences of a schedule.
 //!
-//! What has come is decided by the wall clock alone: an occurrence between the time last seen and now. The scheduler
-//! (tokio-cron-scheduler) only wakes. It is given one job at a time, for one second in UTC, because it keeps the offset
-//! from UTC that a zone has when a job is made, and reads days without a midnight its own way. It compares with the wall
-//! clock twice a second, so it notices a suspend or a step forward at once. The ticker looks at the clock by itself every
-//! now and then as well, for what the scheduler can't notice: a step back, another zone of the machine, its own death.
+//! What has come is decided by the wall clock alone: an occurrence between the time last seen and
+//! now. The scheduler (tokio-cron-scheduler) only wakes. It is given one job at a time, for one
+//! second in UTC, because it keeps the offset from UTC that a zone has when a job is made, and
+//! reads days without a midnight its own way. It compares with the wall clock twice a second, so it
+//! notices a suspend or a step forward at once. The ticker looks at the clock by itself every now
+//! and then as well, for what the scheduler can't notice: a step back, another zone of the machine,
+//! its own death.
 
 #[cfg(test)]
 mod tests;
@@ -28,8 +30,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// A tick that comes later than this after its time is a missed one that is caught up.
 const PUNCTUAL_SECONDS: i64 = 60;
 
-/// A step back up to this long is a correction: what has ticked does not tick again. A longer one means that the clock was
-/// wrong, and that the ticks since then were at wrong times.
+/// A step back up to this long is a correction: what has ticked does not tick again. A longer one
+/// means that the clock was wrong, and that the ticks since then were at wrong times.
 const CORRECTION_SECONDS: i64 = 3600;
 
 /// The scheduler answers within microseconds; if it doesn't, it never will.
@@ -38,7 +40,8 @@ const SCHEDULER_PATIENCE: Duration = Duration::from_secs(1);
 /// An occurrence of the schedule has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tick {
-    /// Its time. When several have come at once, there is one tick for all, with the time of the first.
+    /// Its time. When several have come at once, there is one tick for all, with the time of the
+    /// first.
     pub at: Timestamp,
     /// It is more than a minute ago: it was missed, and is caught up now.
     pub missed: bool,
@@ -64,7 +67,11 @@ impl Ticker {
     ///
     /// # Errors
     /// [`SchedulerFailed`] when the scheduler does not start.
-    pub async fn start(schedule: Schedule, clock: Arc<dyn Clock>, since: Timestamp) -> Result<Self, SchedulerFailed> {
+    pub async fn start(
+        schedule: Schedule,
+        clock: Arc<dyn Clock>,
+        since: Timestamp,
+    ) -> Result<Self, SchedulerFailed> {
         Self::looking_every(LOOK_EVERY, schedule, clock, since).await
     }
 
@@ -77,7 +84,8 @@ impl Ticker {
         Ok(Self { schedule, clock, seen: since, alarm: Alarm::new().await?, look_every })
     }
 
-    /// Waits for the next tick. It may be dropped at any point and called again, and nothing is lost.
+    /// Waits for the next tick. It may be dropped at any point and called again, and nothing is
+    /// lost.
     pub async fn next_tick(&mut self) -> Tick {
         loop {
             let now = self.look_at_clock();
@@ -124,8 +132,8 @@ impl Alarm {
         Ok(Self { scheduler, rung: Arc::new(Notify::new()), job: None, at: None })
     }
 
-    /// Makes it ring at this time and no other. Dropped half-way, the next call does all of it again: the job is known
-    /// here before the scheduler has it, and the time is noted last.
+    /// Makes it ring at this time and no other. Dropped half-way, the next call does all of it
+    /// again: the job is known here before the scheduler has it, and the time is noted last.
     async fn set(&mut self, at: Option<Timestamp>) {
         if self.at == at {
             return;
@@ -139,7 +147,9 @@ impl Alarm {
                 self.job = Some(job.clone());
                 warn_on_failure(self.scheduler.add(job)).await;
             }
-            Err(error) => warn!(%error, "the scheduler does not take the next time of the schedule"),
+            Err(error) => {
+                warn!(%error, "the scheduler does not take the next time of the schedule")
+            }
         }
         self.at = at;
     }
@@ -156,7 +166,8 @@ impl Alarm {
 }
 
 impl Drop for Alarm {
-    /// Its loop sees this within half a second. The lock is only ever held while the scheduler starts.
+    /// Its loop sees this within half a second. The lock is only ever held while the scheduler
+    /// starts.
     fn drop(&mut self) {
         if let Ok(scheduler) = self.scheduler.scheduler.try_read() {
             scheduler.shutdown.store(true, Ordering::Relaxed);
@@ -164,7 +175,8 @@ impl Drop for Alarm {
     }
 }
 
-/// The cron expression of a single second in UTC; with its year, so that the scheduler forgets it afterwards.
+/// The cron expression of a single second in UTC; with its year, so that the scheduler forgets it
+/// afterwards.
 fn one_second(at: Timestamp) -> String {
     at.civil().strftime("%-S %-M %-H %-d %-m * %Y").to_string()
 }

@@ -19,21 +19,28 @@ impl Contents {
         contents
     }
 
-    /// Reads these files again, and leaves what is known of all others. After a pass, for what it has replaced: what
-    /// somebody else changed while it was made then still counts as changed.
+    /// Reads these files again, and leaves what is known of all others. After a pass, for what it
+    /// has replaced: what somebody else changed while it was made then still counts as changed.
     pub fn look_again(&mut self, root: &Root, files: &[AbsolutePath]) {
         for file in files {
-            let digest = root.read(file, LARGEST_FILE).ok().map(|content| Digest::of(content.bytes.expose()));
+            let digest = root
+                .read(file, LARGEST_FILE)
+                .ok()
+                .map(|content| Digest::of(content.bytes.expose()));
             self.0.insert(file.clone(), digest);
         }
     }
 
-    /// The files that hold something else in the other contents. A file that one of the two knows nothing of is taken
-    /// as not there.
+    /// The files that hold something else in the other contents. A file that one of the two knows
+    /// nothing of is taken as not there.
     #[must_use]
     pub fn changed(&self, other: &Self) -> Vec<AbsolutePath> {
         let files: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
-        files.into_iter().filter(|file| self.held_by(file) != other.held_by(file)).cloned().collect()
+        files
+            .into_iter()
+            .filter(|file| self.held_by(file) != other.held_by(file))
+            .cloned()
+            .collect()
     }
 
     fn held_by(&self, file: &AbsolutePath) -> Option<Digest> {
@@ -60,7 +67,18 @@ mod tests {
         for name in ["same", "touched", "rewritten", "replaced", "changed", "removed", "linked"] {
             fs::write(at(name), name).unwrap();
         }
-        let files = ["/same", "/touched", "/rewritten", "/replaced", "/changed", "/removed", "/linked", "/new", "/never"].map(path);
+        let files = [
+            "/same",
+            "/touched",
+            "/rewritten",
+            "/replaced",
+            "/changed",
+            "/removed",
+            "/linked",
+            "/new",
+            "/never",
+        ]
+        .map(path);
         let before = Contents::look(&root, &files);
         assert_eq!(before.changed(&Contents::look(&root, &files)), []);
 

@@ -10,14 +10,16 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use notify::event::{AccessKind, AccessMode, ModifyKind};
-use notify::{Config, ErrorKind, Event, EventHandler, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{
+    Config, ErrorKind, Event, EventHandler, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
+};
 use tokio::sync::Notify;
 
 use super::unwatched;
 use super::ways::Ways;
 
-/// How long the end of a watcher is waited for, so that its watches don't count against the system's limit any more when
-/// the next one takes its own.
+/// How long the end of a watcher is waited for, so that its watches don't count against the
+/// system's limit any more when the next one takes its own.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A watcher at work.
@@ -73,7 +75,11 @@ impl Post {
             }
         }
         let note = |(reason, folders): (_, Vec<_>)| {
-            format!("{}: can't be watched, so that changes there are found by the next pass only: {reason}", folders.join(", "))
+            format!(
+                "{}: can't be watched, so that changes there are found by the next pass only: \
+                 {reason}",
+                folders.join(", ")
+            )
         };
         refused.into_iter().map(note).collect()
     }
@@ -105,12 +111,14 @@ fn below(prefix: &Path, path: &Path) -> PathBuf {
     prefix.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-/// Whether a folder went away after it was looked for: no trouble, but to be looked for again. notify has two words for it,
-/// by when it went.
+/// Whether a folder went away after it was looked for: no trouble, but to be looked for again.
+/// notify has two words for it, by when it went.
 fn is_gone(error: &notify::Error) -> bool {
     match &error.kind {
         ErrorKind::PathNotFound => true,
-        ErrorKind::Io(e) => matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+        ErrorKind::Io(e) => {
+            matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        }
         _ => false,
     }
 }
@@ -118,9 +126,13 @@ fn is_gone(error: &notify::Error) -> bool {
 /// Why the system refuses to watch, and what helps.
 pub(super) fn words(error: &notify::Error) -> String {
     match &error.kind {
-        ErrorKind::MaxFilesWatch => "the limit of inotify watches is reached; raise the sysctl fs.inotify.max_user_watches".to_owned(),
+        ErrorKind::MaxFilesWatch => "the limit of inotify watches is reached; raise the sysctl \
+            fs.inotify.max_user_watches"
+            .to_owned(),
         ErrorKind::Io(e) if e.raw_os_error() == Some(Errno::EMFILE as i32) => {
-            "the limit of inotify instances, or of open files, is reached; raise the sysctl fs.inotify.max_user_instances".to_owned()
+            "the limit of inotify instances, or of open files, is reached; raise the sysctl \
+             fs.inotify.max_user_instances"
+                .to_owned()
         }
         ErrorKind::Io(e) => e.to_string(),
         _ => error.to_string(),
@@ -141,8 +153,8 @@ struct Ear {
 impl EventHandler for Ear {
     fn handle_event(&mut self, event: notify::Result<Event>) {
         if self.state.left.load(Ordering::Acquire) {
-            // In a storm notify reads on and on and does not come to hear that it shall stop. This ends its thread,
-            // silently.
+            // In a storm notify reads on and on and does not come to hear that it shall stop. This
+            // ends its thread, silently.
             std::panic::resume_unwind(Box::new(()));
         }
         if self.is_lost(&event) {
@@ -158,7 +170,11 @@ impl Ear {
     /// Whether a watch is gone, or anything else may have happened unseen.
     fn is_lost(&self, event: &notify::Result<Event>) -> bool {
         match event {
-            Ok(event) => event.need_rescan() || (changes(event.kind) && event.paths.iter().any(|path| self.folders.contains(path))),
+            Ok(event) => {
+                event.need_rescan()
+                    || (changes(event.kind)
+                        && event.paths.iter().any(|path| self.folders.contains(path)))
+            }
             Err(_) => true,
         }
     }
@@ -168,7 +184,8 @@ impl Ear {
     }
 }
 
-/// Whether something like this can change what a file holds. Opening and reading can't, nor can another mode or time.
+/// Whether something like this can change what a file holds. Opening and reading can't, nor can
+/// another mode or time.
 fn changes(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
@@ -183,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_limit_is_told_with_what_helps() {
-        let watches = notify::Error::new(ErrorKind::MaxFilesWatch).add_path("/etc/kubernetes".into());
+        let watches =
+            notify::Error::new(ErrorKind::MaxFilesWatch).add_path("/etc/kubernetes".into());
         assert!(words(&watches).ends_with("raise the sysctl fs.inotify.max_user_watches"));
         let instances = notify::Error::io(io::Error::from_raw_os_error(Errno::EMFILE as i32));
         assert!(words(&instances).ends_with("raise the sysctl fs.inotify.max_user_instances"));

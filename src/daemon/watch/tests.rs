@@ -77,7 +77,12 @@ impl Node {
 }
 
 async fn pair() -> Node {
-    Node::new(&["etc/pki"], &["etc/pki/a.crt", "etc/pki/a.key"], &["/etc/pki/a.crt", "/etc/pki/a.key"]).await
+    Node::new(
+        &["etc/pki"],
+        &["etc/pki/a.crt", "etc/pki/a.key"],
+        &["/etc/pki/a.crt", "/etc/pki/a.key"],
+    )
+    .await
 }
 
 #[tokio::test]
@@ -118,7 +123,9 @@ async fn another_mode_or_time_is_none() {
     fs::set_permissions(node.at("etc/pki/a.key"), fs::Permissions::from_mode(0o600)).unwrap();
     fs::set_permissions(node.at("etc/pki"), fs::Permissions::from_mode(0o700)).unwrap();
     // Of the modification time alone the system tells as of a write.
-    let times = fs::FileTimes::new().set_accessed(std::time::UNIX_EPOCH).set_modified(std::time::UNIX_EPOCH);
+    let times = fs::FileTimes::new()
+        .set_accessed(std::time::UNIX_EPOCH)
+        .set_modified(std::time::UNIX_EPOCH);
     fs::File::open(node.at("etc/pki/a.key")).unwrap().set_times(times).unwrap();
     node.assert_no_hint("another mode or time").await;
 }
@@ -137,11 +144,16 @@ async fn other_names_in_the_same_folders_are_none() {
 
 #[tokio::test]
 async fn a_swapped_symlink_is_a_hint_and_its_new_end_is_watched() {
-    let mut node = Node::new(&["var/lib/kubelet/pki"], &[], &["/var/lib/kubelet/pki/current.pem"]).await;
+    let mut node =
+        Node::new(&["var/lib/kubelet/pki"], &[], &["/var/lib/kubelet/pki/current.pem"]).await;
     let swap = |node: &Node, dated: &str| {
         node.put(&format!("var/lib/kubelet/pki/{dated}"), dated);
         symlink(dated, node.at("var/lib/kubelet/pki/updated.pem")).unwrap();
-        fs::rename(node.at("var/lib/kubelet/pki/updated.pem"), node.at("var/lib/kubelet/pki/current.pem")).unwrap();
+        fs::rename(
+            node.at("var/lib/kubelet/pki/updated.pem"),
+            node.at("var/lib/kubelet/pki/current.pem"),
+        )
+        .unwrap();
     };
     swap(&node, "first.pem");
     node.assert_hint("the link appears").await;
@@ -155,7 +167,8 @@ async fn a_swapped_symlink_is_a_hint_and_its_new_end_is_watched() {
 
 #[tokio::test]
 async fn the_real_file_of_a_symlink_in_another_folder_is_watched() {
-    let mut node = Node::new(&["etc/pki", "srv/pki"], &["srv/pki/real.crt"], &["/etc/pki/a.crt"]).await;
+    let mut node =
+        Node::new(&["etc/pki", "srv/pki"], &["srv/pki/real.crt"], &["/etc/pki/a.crt"]).await;
     symlink("/srv/pki/real.crt", node.at("etc/pki/a.crt")).unwrap();
     node.assert_hint("the link appears").await;
     node.put("srv/pki/real.crt", "new");
@@ -211,7 +224,12 @@ async fn a_folder_replaced_in_one_go_is_watched_again() {
 
 #[tokio::test]
 async fn a_folder_above_that_is_renamed_away_is_a_hint() {
-    let mut node = Node::new(&["var/lib/kubelet/pki"], &["var/lib/kubelet/pki/a.pem"], &["/var/lib/kubelet/pki/a.pem"]).await;
+    let mut node = Node::new(
+        &["var/lib/kubelet/pki"],
+        &["var/lib/kubelet/pki/a.pem"],
+        &["/var/lib/kubelet/pki/a.pem"],
+    )
+    .await;
     fs::rename(node.at("var/lib/kubelet"), node.at("var/lib/kubelet.old")).unwrap();
     node.assert_hint("renamed away").await;
     node.put("var/lib/kubelet.old/pki/a.pem", "new");
@@ -238,7 +256,10 @@ async fn a_hint_that_is_not_waited_for_to_the_end_is_not_lost() {
 async fn a_storm_comes_as_few_hints_and_leaves_no_queue() {
     let mut node = pair().await;
     let began = Instant::now();
-    let (files, others) = (["etc/pki/a.crt", "etc/pki/a.key"].map(|p| node.at(p)), ["etc/pki/x", "etc/pki/y"].map(|p| node.at(p)));
+    let (files, others) = (
+        ["etc/pki/a.crt", "etc/pki/a.key"].map(|p| node.at(p)),
+        ["etc/pki/x", "etc/pki/y"].map(|p| node.at(p)),
+    );
     let storm = std::thread::spawn(move || {
         for n in 0..10_000 {
             files.iter().chain(&others).for_each(|file| fs::write(file, n.to_string()).unwrap());
@@ -270,7 +291,9 @@ async fn what_is_not_taken_becomes_one_hint() {
 
 /// How many inotify instances this process holds, those of other tests included.
 fn instances() -> usize {
-    let targets = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    let targets = fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
     targets.filter(|target| target.as_os_str() == "anon_inode:inotify").count()
 }
 
@@ -303,11 +326,20 @@ async fn aiming_again_and_again_in_a_storm_of_folders_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn a_storm_that_drowns_the_watcher_does_not_hold_up_its_owner() {
-    let mut node = Node::new(&["etc/pki", "etc/x", "etc/y"], &["etc/pki/s0", "etc/pki/s1"], &["/etc/pki/a.crt"]).await;
+    let mut node = Node::new(
+        &["etc/pki", "etc/x", "etc/y"],
+        &["etc/pki/s0", "etc/pki/s1"],
+        &["/etc/pki/a.crt"],
+    )
+    .await;
     let stop = Arc::new(AtomicBool::new(false));
     // Renames are the most work for the watcher, and the least for who makes them.
     let storms = [0, 1].map(|n| {
-        let (stop, from, to) = (Arc::clone(&stop), node.at(&format!("etc/pki/s{n}")), node.at(&format!("etc/pki/t{n}")));
+        let (stop, from, to) = (
+            Arc::clone(&stop),
+            node.at(&format!("etc/pki/s{n}")),
+            node.at(&format!("etc/pki/t{n}")),
+        );
         std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
                 fs::rename(&from, &to).unwrap();
@@ -315,7 +347,8 @@ async fn a_storm_that_drowns_the_watcher_does_not_hold_up_its_owner() {
             }
         })
     });
-    let [one, other] = [["/etc/pki/a.crt", "/etc/x/a"], ["/etc/pki/a.crt", "/etc/y/a"]].map(|files| files.map(AbsolutePath::constant));
+    let [one, other] = [["/etc/pki/a.crt", "/etc/x/a"], ["/etc/pki/a.crt", "/etc/y/a"]]
+        .map(|files| files.map(AbsolutePath::constant));
     let (began, mut held, mut longest) = (Instant::now(), 0, Duration::ZERO);
     while began.elapsed() < Duration::from_secs(2) {
         for files in [&one, &other] {
@@ -333,7 +366,8 @@ async fn a_storm_that_drowns_the_watcher_does_not_hold_up_its_owner() {
     node.assert_no_hint("after the storm").await;
 }
 
-/// Run with `unshare -Ur sh -c 'echo 1 > /proc/sys/user/max_inotify_watches; TEST --ignored --exact NAME'`.
+/// Run with
+/// `unshare -Ur sh -c 'echo 1 > /proc/sys/user/max_inotify_watches; TEST --ignored --exact NAME'`.
 #[tokio::test]
 #[ignore = "needs a user namespace in which one inotify watch is allowed"]
 async fn the_limit_of_watches_is_told_once_and_the_rest_is_watched() {
@@ -342,7 +376,10 @@ async fn the_limit_of_watches_is_told_once_and_the_rest_is_watched() {
     node.files = ["/etc/pki/a.crt", "/etc/other/b.crt"].map(AbsolutePath::constant).to_vec();
     let notes = node.watch.aim(&node.root, &node.files);
     assert_eq!(notes.len(), 1, "{notes:?}");
-    assert!(notes[0].contains("can't be watched") && notes[0].contains("max_user_watches"), "{notes:?}");
+    assert!(
+        notes[0].contains("can't be watched") && notes[0].contains("max_user_watches"),
+        "{notes:?}"
+    );
     while node.hint_within(SHORT).await {
         node.aim();
     }
@@ -355,7 +392,8 @@ async fn the_limit_of_watches_is_told_once_and_the_rest_is_watched() {
     assert!(node.watch.retry.is_some_and(|retry| retry > Instant::now()));
 }
 
-/// Run with `unshare -Ur sh -c 'echo 0 > /proc/sys/user/max_inotify_instances; TEST --ignored --exact NAME'`.
+/// Run with
+/// `unshare -Ur sh -c 'echo 0 > /proc/sys/user/max_inotify_instances; TEST --ignored --exact NAME'`.
 #[tokio::test]
 #[ignore = "needs a user namespace in which no inotify instance is allowed"]
 async fn the_limit_of_instances_is_told_once_and_nothing_else_happens() {
@@ -383,9 +421,24 @@ async fn our_own_transaction_gives_a_hint_and_no_change() {
         kind: Kind::Private,
     };
     let files = vec![file("/etc/pki/a.crt"), file("/etc/pki/a.key")];
-    let change = Change { credential: CredentialName::new("a").unwrap(), files, link: None, backup: Backup::Required };
-    let (mut store, _) = Store::open(&node.root, &AbsolutePath::constant("/var/lib/kubecertd"), Duration::ZERO, &node.files).unwrap();
-    let checked = store.stage(change).unwrap().check(|_: &[Secret]| Ok::<_, crate::store::StoreError>(())).unwrap();
+    let change = Change {
+        credential: CredentialName::new("a").unwrap(),
+        files,
+        link: None,
+        backup: Backup::Required,
+    };
+    let (mut store, _) = Store::open(
+        &node.root,
+        &AbsolutePath::constant("/var/lib/kubecertd"),
+        Duration::ZERO,
+        &node.files,
+    )
+    .unwrap();
+    let checked = store
+        .stage(change)
+        .unwrap()
+        .check(|_: &[Secret]| Ok::<_, crate::store::StoreError>(()))
+        .unwrap();
     let done = store.commit(vec![checked], Timestamp::from_seconds(1_795_219_200), 3);
     assert!(done.outcomes.iter().all(|outcome| outcome.result.is_ok()), "{done:?}");
 
@@ -395,5 +448,8 @@ async fn our_own_transaction_gives_a_hint_and_no_change() {
     node.assert_hint("of our own").await;
     assert_eq!(known.changed(&Contents::look(&node.root, &node.files)), []);
     node.put("etc/pki/a.key", "theirs");
-    assert_eq!(known.changed(&Contents::look(&node.root, &node.files)), [AbsolutePath::constant("/etc/pki/a.key")]);
+    assert_eq!(
+        known.changed(&Contents::look(&node.root, &node.files)),
+        [AbsolutePath::constant("/etc/pki/a.key")]
+    );
 }

@@ -1,5 +1,5 @@
-//! Ways: which folders and names lead to a file, symlinks and missing folders included. Found by looking; nothing here
-//! watches.
+//! Ways: which folders and names lead to a file, symlinks and missing folders included. Found by
+//! looking; nothing here watches.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -11,13 +11,14 @@ use crate::sys::{Dir, Identity, Root};
 /// As many symlinks in a row as the kernel itself follows.
 const MOST_LINKS: usize = 40;
 
-/// Folders this near to the root folder (itself, and `/etc`, `/var`) are watched only when the way ends or turns there:
-/// nobody replaces them on a running system, and files in them are opened all the time.
+/// Folders this near to the root folder (itself, and `/etc`, `/var`) are watched only when the way
+/// ends or turns there: nobody replaces them on a running system, and files in them are opened all
+/// the time.
 const SHALLOW: usize = 1;
 
-/// The folders to be watched for some files, and the names in them that count. A folder is known by what it is, so that
-/// one that is mounted in two places is watched once (inotify would tell its events for one of the places only), and
-/// one that was replaced makes different ways.
+/// The folders to be watched for some files, and the names in them that count. A folder is known by
+/// what it is, so that one that is mounted in two places is watched once (inotify would tell its
+/// events for one of the places only), and one that was replaced makes different ways.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Ways(BTreeMap<Identity, Folder>);
 
@@ -29,8 +30,8 @@ struct Folder {
 }
 
 impl Ways {
-    /// The ways to these files as they are now. Where one can't be followed any further it ends; the files' own troubles
-    /// are for the pass to tell.
+    /// The ways to these files as they are now. Where one can't be followed any further it ends;
+    /// the files' own troubles are for the pass to tell.
     pub(super) fn of(root: &Root, files: &[AbsolutePath]) -> Self {
         let mut ways = Self::default();
         for file in files {
@@ -82,7 +83,10 @@ impl Ways {
 
     fn insert(&mut self, at: &Dir, name: &OsStr) {
         let Ok(identity) = at.identity() else { return };
-        let folder = self.0.entry(identity).or_insert_with(|| Folder { path: at.path().to_owned(), names: BTreeSet::new() });
+        let folder = self
+            .0
+            .entry(identity)
+            .or_insert_with(|| Folder { path: at.path().to_owned(), names: BTreeSet::new() });
         folder.names.insert(name.to_owned());
     }
 }
@@ -93,7 +97,8 @@ enum Step {
     Name(OsString),
 }
 
-/// The steps of a path, the last one first. `..` stays: where it leads is known only after the symlinks before it.
+/// The steps of a path, the last one first. `..` stays: where it leads is known only after the
+/// symlinks before it.
 fn steps(path: &Path) -> Vec<Step> {
     let step = |component| match component {
         Component::RootDir => Some(Step::Root),
@@ -117,8 +122,13 @@ mod tests {
         make(folder.path());
         let root = Root::open(folder.path()).unwrap();
         let Ways(ways) = Ways::of(&root, &[AbsolutePath::new(file).unwrap()]);
-        let names = |names: BTreeSet<OsString>| names.into_iter().map(|name| name.into_string().unwrap()).collect::<Vec<_>>().join(" ");
-        let mut lines: Vec<_> = ways.into_values().map(|folder| format!("{}: {}", folder.path.display(), names(folder.names))).collect();
+        let names = |names: BTreeSet<OsString>| {
+            names.into_iter().map(|name| name.into_string().unwrap()).collect::<Vec<_>>().join(" ")
+        };
+        let mut lines: Vec<_> = ways
+            .into_values()
+            .map(|folder| format!("{}: {}", folder.path.display(), names(folder.names)))
+            .collect();
         lines.sort();
         lines
     }
@@ -129,17 +139,36 @@ mod tests {
 
     #[test]
     fn a_file_is_watched_in_its_folder_and_the_folder_in_its_own() {
-        let found = ways("/etc/kubernetes/pki/etcd/server.crt", |at| folders(at, &["etc/kubernetes/pki/etcd"]));
-        assert_eq!(found, ["/etc/kubernetes/pki/etcd: server.crt", "/etc/kubernetes/pki: etcd", "/etc/kubernetes: pki"]);
+        let found = ways("/etc/kubernetes/pki/etcd/server.crt", |at| {
+            folders(at, &["etc/kubernetes/pki/etcd"])
+        });
+        assert_eq!(
+            found,
+            [
+                "/etc/kubernetes/pki/etcd: server.crt",
+                "/etc/kubernetes/pki: etcd",
+                "/etc/kubernetes: pki"
+            ]
+        );
     }
 
     #[test]
     fn for_a_missing_folder_the_nearest_that_exists() {
-        assert_eq!(ways("/etc/kubernetes/pki/ca.crt", |at| folders(at, &["etc"])), ["/etc: kubernetes"]);
+        assert_eq!(
+            ways("/etc/kubernetes/pki/ca.crt", |at| folders(at, &["etc"])),
+            ["/etc: kubernetes"]
+        );
         assert_eq!(ways("/etc/kubernetes/pki/ca.crt", |_| ()), ["/: etc"]);
         assert_eq!(ways("/ca.crt", |_| ()), ["/: ca.crt"]);
         // A file where a folder should be may become one.
-        assert_eq!(ways("/etc/x/ca.crt", |at| (folders(at, &["etc"]), fs::write(at.join("etc/x"), "").unwrap()).1), ["/etc: x"]);
+        assert_eq!(
+            ways("/etc/x/ca.crt", |at| (
+                folders(at, &["etc"]),
+                fs::write(at.join("etc/x"), "").unwrap()
+            )
+                .1),
+            ["/etc: x"]
+        );
     }
 
     #[test]
@@ -148,7 +177,15 @@ mod tests {
             folders(at, &["var/lib/pki", "srv/pki/dated"]);
             symlink("/srv/pki/../pki/dated/./a.pem", at.join("var/lib/pki/current.pem")).unwrap();
         });
-        assert_eq!(found, ["/srv/pki/dated: a.pem", "/srv/pki: dated", "/var/lib/pki: current.pem", "/var/lib: pki"]);
+        assert_eq!(
+            found,
+            [
+                "/srv/pki/dated: a.pem",
+                "/srv/pki: dated",
+                "/var/lib/pki: current.pem",
+                "/var/lib: pki"
+            ]
+        );
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! A program run with arguments, for what no other driver reaches: no shell, a limit, and of its output no more than is worth reading.
+//! A program run with arguments, for what no other driver reaches: no shell, a limit, and of its
+//! output no more than is worth reading.
 //!
-//! This is the only place from where programs are started by this process; [`super::outside`] has systemd start them.
+//! This is the only place from where programs are started by this process; [`super::outside`] has
+//! systemd start them.
 
 mod output;
 #[cfg(test)]
@@ -28,7 +30,8 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// How long a program that is over its limit may take to end by itself.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How long what was written last is waited for when the program has ended but a child of its own still holds the pipe.
+/// How long what was written last is waited for when the program has ended but a child of its own
+/// still holds the pipe.
 const DRAIN: Duration = Duration::from_millis(200);
 
 /// A program and its arguments, taken literally.
@@ -56,7 +59,10 @@ impl Argv {
     /// [`InvalidArgv`], when that can't be run.
     pub fn new(words: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, InvalidArgv> {
         let mut words = words.into_iter().map(Into::into);
-        let program: String = words.next().filter(|program: &String| !program.is_empty()).ok_or(InvalidArgv::NoProgram)?;
+        let program: String = words
+            .next()
+            .filter(|program: &String| !program.is_empty())
+            .ok_or(InvalidArgv::NoProgram)?;
         let arguments: Vec<String> = words.collect();
         if std::iter::once(&program).chain(&arguments).any(|word| word.contains('\0')) {
             return Err(InvalidArgv::ZeroByte);
@@ -120,7 +126,8 @@ pub enum CommandError {
         /// The system's reason.
         source: io::Error,
     },
-    /// It was not over in time, and was killed with all its children that stayed in its process group.
+    /// It was not over in time, and was killed with all its children that stayed in its process
+    /// group.
     #[error("{program} was not over after {} s and was killed", limit.as_secs_f32())]
     Limit {
         /// The program.
@@ -140,17 +147,22 @@ pub enum CommandError {
     },
 }
 
-/// Runs a program until it ends, or its limit does: in `/`, with nothing in its environment but `PATH` and `LANG`, in a process group
-/// of its own.
+/// Runs a program until it ends, or its limit does: in `/`, with nothing in its environment but
+/// `PATH` and `LANG`, in a process group of its own.
 ///
-/// A child of it that outlives it is left alone, also when it holds the output open: it may be a service that was started. When the
-/// limit is over, the whole group is asked to end, and killed two seconds later. So it is when the returned future is dropped, at once.
+/// A child of it that outlives it is left alone, also when it holds the output open: it may be a
+/// service that was started. When the limit is over, the whole group is asked to end, and killed
+/// two seconds later. So it is when the returned future is dropped, at once.
 ///
 /// Needs a tokio runtime with its timers and its I/O enabled; one thread is enough.
 ///
-/// # Errors
-/// [`CommandError`], when it can't be started, or is not over in time. That it ended badly is none.
-pub async fn run(argv: &Argv, stdin: Option<&[u8]>, limit: Duration) -> Result<Finished, CommandError> {
+/// # Errors [`CommandError`], when it can't be started, or is not over in time. That it ended badly
+/// is none.
+pub async fn run(
+    argv: &Argv,
+    stdin: Option<&[u8]>,
+    limit: Duration,
+) -> Result<Finished, CommandError> {
     let follow = |source| CommandError::Follow { program: argv.program.clone(), source };
     let (mut group, mut pipe) = start(argv, stdin.is_some())?;
     let feed = group.0.stdin.take().zip(stdin);
@@ -226,7 +238,8 @@ fn ending(status: ExitStatus) -> Ending {
 
 /// The program and the process group that it leads.
 ///
-/// The group is signalled only as long as its leader has not been waited for: its number belongs to nobody else until then.
+/// The group is signalled only as long as its leader has not been waited for: its number belongs to
+/// nobody else until then.
 struct Group(Child);
 
 impl Group {
@@ -247,7 +260,8 @@ impl Group {
     /// Without waiting for it in the system's sense, which would give its number away.
     fn leader_has_ended(&self) -> bool {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        self.leader().is_none_or(|pid| !matches!(waitid(Id::Pid(pid), flags), Ok(WaitStatus::StillAlive)))
+        self.leader()
+            .is_none_or(|pid| !matches!(waitid(Id::Pid(pid), flags), Ok(WaitStatus::StillAlive)))
     }
 
     fn signal(&self, signal: Signal) {

@@ -6,7 +6,8 @@ use std::fmt;
 /// Bytes that are kept from the beginning, and from the end.
 const KEPT: usize = 4096;
 
-/// The first and the last of what a program wrote, to both its outputs, in the order in which it did; the rest is counted.
+/// The first and the last of what a program wrote, to both its outputs, in the order in which it
+/// did; the rest is counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
     first: Vec<u8>,
@@ -30,7 +31,8 @@ impl Output {
         self.omitted
     }
 
-    /// The end of it, on one line and without control characters, as it is quoted in an error; `None` where nothing was written.
+    /// The end of it, on one line and without control characters, as it is quoted in an error;
+    /// `None` where nothing was written.
     #[must_use]
     pub fn last_words(&self) -> Option<String> {
         const SHOWN: usize = 300;
@@ -49,7 +51,8 @@ impl Output {
     }
 }
 
-/// As text, with a note where something is left out. It is as the program wrote it: control characters are not taken out.
+/// As text, with a note where something is left out. It is as the program wrote it: control
+/// characters are not taken out.
 impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let last: Vec<u8> = self.last.iter().copied().collect();
@@ -76,7 +79,10 @@ mod tests {
         let text = "aä\n".repeat(2048);
         for by in [1, 7, 4096, 9000] {
             assert_eq!(text.len(), 2 * KEPT);
-            assert_eq!((of(text.as_bytes(), by).to_string(), of(text.as_bytes(), by).omitted()), (text.clone(), 0));
+            assert_eq!(
+                (of(text.as_bytes(), by).to_string(), of(text.as_bytes(), by).omitted()),
+                (text.clone(), 0)
+            );
         }
     }
 
@@ -84,7 +90,8 @@ mod tests {
     fn beyond_it_the_first_and_the_last_are_kept_and_the_rest_is_counted() {
         let text: Vec<u8> = [vec![b'a'; KEPT], vec![b'x'; 5000], vec![b'z'; KEPT]].concat();
         for by in [1, 7, 4096, 20_000] {
-            let expected = format!("{}\n[5000 bytes left out]\n{}", "a".repeat(KEPT), "z".repeat(KEPT));
+            let expected =
+                format!("{}\n[5000 bytes left out]\n{}", "a".repeat(KEPT), "z".repeat(KEPT));
             assert_eq!(of(&text, by).to_string(), expected);
         }
     }

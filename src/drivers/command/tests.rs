@@ -41,7 +41,10 @@ async fn dies(pid: Pid) -> bool {
 #[tokio::test(flavor = "current_thread")]
 async fn the_exit_code_and_both_outputs_are_known() {
     let finished = finished(&sh("echo one; echo two >&2; echo three; exit 7")).await;
-    assert_eq!((finished.ending, finished.output.to_string().as_str()), (Ending::Code(7), "one\ntwo\nthree\n"));
+    assert_eq!(
+        (finished.ending, finished.output.to_string().as_str()),
+        (Ending::Code(7), "one\ntwo\nthree\n")
+    );
     assert_eq!(finished.ending.to_string(), "exit code 7");
 }
 
@@ -55,12 +58,16 @@ async fn the_signal_that_ended_it_is_known() {
 #[tokio::test(flavor = "current_thread")]
 async fn arguments_are_taken_literally() {
     let finished = finished(&argv(&["echo", "$HOME", "*", "; exit 3", "`id`", ""])).await;
-    assert_eq!((finished.ending, finished.output.to_string().as_str()), (Ending::Code(0), "$HOME * ; exit 3 `id` \n"));
+    assert_eq!(
+        (finished.ending, finished.output.to_string().as_str()),
+        (Ending::Code(0), "$HOME * ; exit 3 `id` \n")
+    );
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn nothing_is_inherited_but_what_is_meant_to_be() {
-    let mut environment: Vec<_> = finished(&argv(&["env"])).await.output.to_string().lines().map(str::to_owned).collect();
+    let mut environment: Vec<_> =
+        finished(&argv(&["env"])).await.output.to_string().lines().map(str::to_owned).collect();
     environment.sort_unstable();
     assert_eq!(environment, ["LANG=C.UTF-8".to_owned(), format!("PATH={PATH}")]);
     assert_eq!(finished(&argv(&["/bin/pwd"])).await.output.to_string(), "/\n");
@@ -71,7 +78,8 @@ async fn nothing_is_inherited_but_what_is_meant_to_be() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn of_ten_megabytes_the_first_and_the_last_are_kept() {
-    let finished = finished(&sh("echo begin; head -c 10000000 /dev/zero | tr '\\0' x; echo end")).await;
+    let finished =
+        finished(&sh("echo begin; head -c 10000000 /dev/zero | tr '\\0' x; echo end")).await;
     let text = finished.output.to_string();
     assert_eq!(finished.ending, Ending::Code(0));
     assert!(text.starts_with("begin\nxxx") && text.ends_with("xxxend\n") && text.len() < 8300);
@@ -90,7 +98,10 @@ async fn a_program_gets_its_input_and_the_end_of_it() {
 async fn input_that_nobody_reads_holds_nothing_up() {
     let input = vec![b'x'; 1_000_000];
     let finished = run(&sh("echo done; exit 5"), Some(&input), LIMIT).await.unwrap();
-    assert_eq!((finished.ending, finished.output.to_string().as_str()), (Ending::Code(5), "done\n"));
+    assert_eq!(
+        (finished.ending, finished.output.to_string().as_str()),
+        (Ending::Code(5), "done\n")
+    );
     let error = run(&argv(&["sleep", "60"]), Some(&input), SHORT).await.unwrap_err();
     assert!(matches!(error, CommandError::Limit { .. }), "{error}");
 }
@@ -119,7 +130,10 @@ async fn at_the_limit_it_is_asked_to_end_and_what_it_wrote_is_kept() {
 async fn a_program_that_ignores_the_request_is_killed_with_its_children() {
     let script = "trap '' TERM; sleep 600 & echo $!; wait";
     let began = StdInstant::now();
-    let CommandError::Limit { output, .. } = run(&sh(script), None, SHORT).await.unwrap_err() else { panic!() };
+    let CommandError::Limit { output, .. } = run(&sh(script), None, SHORT).await.unwrap_err()
+    else {
+        panic!()
+    };
     assert!(began.elapsed() >= SHORT + GRACE && began.elapsed() < LIMIT);
     assert!(dies(pid_in(&output)).await);
 }
@@ -127,7 +141,10 @@ async fn a_program_that_ignores_the_request_is_killed_with_its_children() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_child_that_ignores_the_request_is_killed_though_the_program_obeys() {
     let script = "(trap '' TERM; sleep 600) & echo $!; sleep 600";
-    let CommandError::Limit { output, .. } = run(&sh(script), None, SHORT).await.unwrap_err() else { panic!() };
+    let CommandError::Limit { output, .. } = run(&sh(script), None, SHORT).await.unwrap_err()
+    else {
+        panic!()
+    };
     assert!(dies(pid_in(&output)).await);
 }
 
@@ -146,7 +163,10 @@ async fn a_child_that_outlives_the_program_and_holds_the_pipe_is_not_waited_for_
 async fn a_child_that_left_the_group_holds_nothing_up_either() {
     let began = StdInstant::now();
     let script = "setsid sleep 600 & echo $!; sleep 600";
-    let CommandError::Limit { output, .. } = run(&sh(script), None, SHORT).await.unwrap_err() else { panic!() };
+    let CommandError::Limit { output, .. } = run(&sh(script), None, SHORT).await.unwrap_err()
+    else {
+        panic!()
+    };
     assert!(began.elapsed() < LIMIT);
     nix::sys::signal::kill(pid_in(&output), Signal::SIGKILL).unwrap();
 }
@@ -167,7 +187,9 @@ async fn a_run_that_nobody_waits_for_any_more_is_killed() {
 async fn written(file: &Path) -> Pid {
     loop {
         sleep(Duration::from_millis(10)).await;
-        if let Some(pid) = std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()) {
+        if let Some(pid) =
+            std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok())
+        {
             return Pid::from_raw(pid);
         }
     }
@@ -180,7 +202,10 @@ async fn a_missing_program_and_one_that_can_not_be_run_are_told_apart() {
         assert!(matches!(&error, CommandError::NotFound(program) if program == name), "{error}");
     }
     let error = run(&argv(&["/etc/passwd"]), None, LIMIT).await.unwrap_err();
-    assert!(matches!(&error, CommandError::Start { source, .. } if source.kind() == io::ErrorKind::PermissionDenied), "{error}");
+    assert!(
+        matches!(&error, CommandError::Start { source, .. } if source.kind() == io::ErrorKind::PermissionDenied),
+        "{error}"
+    );
 }
 
 #[test]

@@ -9,7 +9,8 @@ use tonic::{Code, Status};
 #[derive(Debug, thiserror::Error)]
 pub enum CriError {
     /// There is no socket.
-    #[error("there is no socket {}: is the container runtime running, and is this its socket?", .0.display())]
+    #[error("there is no socket {}: is the container runtime running, and is this its \
+        socket?", .0.display())]
     NoSocket(PathBuf),
     /// There is a socket, but nobody listens.
     #[error("nobody listens at {}: start the container runtime", .0.display())]
@@ -23,7 +24,8 @@ pub enum CriError {
         source: std::io::Error,
     },
     /// Somebody answers there who knows neither version of the interface.
-    #[error("{} answers, but not as a container runtime: is this its socket, and is its cri plugin enabled?", .0.display())]
+    #[error("{} answers, but not as a container runtime: is this its socket, and is its cri plugin \
+        enabled?", .0.display())]
     NotARuntime(PathBuf),
     /// No answer in time.
     #[error("the container runtime did not answer {call} within {} s", limit.as_secs_f32())]
@@ -80,11 +82,15 @@ impl CriError {
         // A status that has a cause was made on this side; the other side's is words alone.
         match std::error::Error::source(status) {
             Some(cause) => Self::Broken { call, reason: innermost(cause) },
-            None => Self::Refused { call, code: status.code(), message: status.message().to_owned() },
+            None => {
+                Self::Refused { call, code: status.code(), message: status.message().to_owned() }
+            }
         }
     }
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).last().map_or_else(String::new, ToString::to_string)
+    std::iter::successors(Some(error), |error| error.source())
+        .last()
+        .map_or_else(String::new, ToString::to_string)
 }

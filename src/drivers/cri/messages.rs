@@ -1,7 +1,8 @@
-//! The few messages of the container runtime interface that are spoken here, as they are on the wire.
+//! The few messages of the container runtime interface that are spoken here, as they are on the
+//! wire.
 //!
-//! Only the fields that are used are named: what else an answer carries is skipped. The numbers are the same in the versions v1
-//! and v1alpha2.
+//! Only the fields that are used are named: what else an answer carries is skipped. The numbers are
+//! the same in the versions v1 and v1alpha2.
 
 use std::collections::HashMap;
 

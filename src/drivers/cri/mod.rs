@@ -1,5 +1,5 @@
-//! The container runtime (containerd, CRI-O), over the interface that kubelet uses: what runs, since when, what it sees of the
-//! host, and to stop it.
+//! The container runtime (containerd, CRI-O), over the interface that kubelet uses: what runs,
+//! since when, what it sees of the host, and to stop it.
 //!
 //! It stops containers and never starts, makes or removes one: that is kubelet's work.
 
@@ -22,7 +22,8 @@ use tonic::{Code, Status};
 pub use error::CriError;
 use transport::Connection;
 
-/// The versions of the interface, newest first: containerd up to 1.5 knows only the older one, from 2.0 on only the newer one.
+/// The versions of the interface, newest first: containerd up to 1.5 knows only the older one, from
+/// 2.0 on only the newer one.
 const SERVICES: [&str; 2] = ["runtime.v1.RuntimeService", "runtime.v1alpha2.RuntimeService"];
 
 /// A connection to the container runtime. It is not made anew when it breaks: connect again.
@@ -93,7 +94,8 @@ pub struct ContainerStatus {
     pub ended: Option<Ended>,
     /// What it sees of the host.
     pub mounts: Vec<Mount>,
-    /// Its first process, as the runtime's pid namespace numbers it. `None` when it does not run, or the runtime does not tell.
+    /// Its first process, as the runtime's pid namespace numbers it. `None` when it does not run,
+    /// or the runtime does not tell.
     pub pid: Option<u32>,
 }
 
@@ -120,21 +122,25 @@ pub struct Mount {
 }
 
 impl Runtime {
-    /// Connects to the runtime's socket and agrees on a version. Each later call has the same limit.
+    /// Connects to the runtime's socket and agrees on a version. Each later call has the same
+    /// limit.
     ///
     /// Needs a tokio runtime with its timers and its I/O enabled; one thread is enough.
     ///
-    /// # Errors
-    /// [`CriError`], when nobody answers there in time, or no container runtime.
+    /// # Errors [`CriError`], when nobody answers there in time, or no container runtime.
     pub async fn connect(socket: &Path, limit: Duration) -> Result<Self, CriError> {
         within("Version", limit, Self::agree(socket, limit)).await?
     }
 
     async fn agree(socket: &Path, limit: Duration) -> Result<Self, CriError> {
-        let connection = Connection::open(socket).await.map_err(|e| CriError::connecting(socket, e))?;
+        let connection =
+            Connection::open(socket).await.map_err(|e| CriError::connecting(socket, e))?;
         for service in SERVICES {
             let question = messages::VersionRequest::default();
-            match connection.call::<_, messages::VersionResponse>(&method(service, "Version"), question).await {
+            match connection
+                .call::<_, messages::VersionResponse>(&method(service, "Version"), question)
+                .await
+            {
                 Ok(answer) => {
                     let (name, version) = (answer.runtime_name, answer.runtime_version);
                     return Ok(Self { connection, service, limit, name, version });
@@ -152,16 +158,27 @@ impl Runtime {
     /// [`CriError`], when the runtime does not answer, or refuses.
     pub async fn containers(&self) -> Result<Vec<Container>, CriError> {
         // First the containers: a sandbox is there before its containers are.
-        let answer: messages::ListContainersResponse = self.ask("ListContainers", messages::ListContainersRequest {}, self.limit).await?;
+        let answer: messages::ListContainersResponse =
+            self.ask("ListContainers", messages::ListContainersRequest {}, self.limit).await?;
         let static_pods = self.static_sandboxes().await?;
-        Ok(answer.containers.into_iter().map(|container| read_container(container, &static_pods)).collect())
+        Ok(answer
+            .containers
+            .into_iter()
+            .map(|container| read_container(container, &static_pods))
+            .collect())
     }
 
-    /// The sandboxes of static pods. Only they know it: containers do not carry the pod's annotations.
+    /// The sandboxes of static pods. Only they know it: containers do not carry the pod's
+    /// annotations.
     async fn static_sandboxes(&self) -> Result<HashSet<String>, CriError> {
-        let answer: messages::ListPodSandboxResponse = self.ask("ListPodSandbox", messages::ListPodSandboxRequest {}, self.limit).await?;
-        let from_file =
-            |sandbox: &messages::PodSandbox| sandbox.annotations.get("kubernetes.io/config.source").is_some_and(|source| source == "file");
+        let answer: messages::ListPodSandboxResponse =
+            self.ask("ListPodSandbox", messages::ListPodSandboxRequest {}, self.limit).await?;
+        let from_file = |sandbox: &messages::PodSandbox| {
+            sandbox
+                .annotations
+                .get("kubernetes.io/config.source")
+                .is_some_and(|source| source == "file")
+        };
         Ok(answer.items.into_iter().filter(from_file).map(|sandbox| sandbox.id).collect())
     }
 
@@ -171,40 +188,56 @@ impl Runtime {
     /// [`CriError`]; [`CriError::NoContainer`] when it was removed.
     pub async fn status(&self, id: &str) -> Result<ContainerStatus, CriError> {
         const CALL: &str = "ContainerStatus";
-        let question = messages::ContainerStatusRequest { container_id: id.to_owned(), verbose: true };
-        let answer: messages::ContainerStatusResponse = self.ask(CALL, question, self.limit).await.map_err(|e| no_container(e, id))?;
+        let question =
+            messages::ContainerStatusRequest { container_id: id.to_owned(), verbose: true };
+        let answer: messages::ContainerStatusResponse =
+            self.ask(CALL, question, self.limit).await.map_err(|e| no_container(e, id))?;
         let pid = answer.info.get("info").and_then(|info| first_process(info));
         let status = answer.status.ok_or(CriError::Incomplete { call: CALL, missing: "status" })?;
         Ok(read_status(status, pid))
     }
 
-    /// Stops a container: asks its first process to end, and kills it when the grace is over. Stopping one that has ended does nothing.
+    /// Stops a container: asks its first process to end, and kills it when the grace is over.
+    /// Stopping one that has ended does nothing.
     ///
-    /// The grace is told in whole seconds, rounded up; none kills at once. The answer is waited for that much longer than for
-    /// other calls: a runtime that is left before the grace is over kills nothing.
+    /// The grace is told in whole seconds, rounded up; none kills at once. The answer is waited for
+    /// that much longer than for other calls: a runtime that is left before the grace is over kills
+    /// nothing.
     ///
-    /// # Errors
-    /// [`CriError`]; [`CriError::NoContainer`] when it was removed (some runtimes take that for stopped).
+    /// # Errors [`CriError`]; [`CriError::NoContainer`] when it was removed (some runtimes take
+    /// that for stopped).
     pub async fn stop(&self, id: &str, grace: Duration) -> Result<(), CriError> {
         let seconds = i64::try_from(grace.as_nanos().div_ceil(1_000_000_000)).unwrap_or(i64::MAX);
-        let question = messages::StopContainerRequest { container_id: id.to_owned(), timeout: seconds };
+        let question =
+            messages::StopContainerRequest { container_id: id.to_owned(), timeout: seconds };
         let limit = self.limit.saturating_add(grace);
-        let messages::StopContainerResponse {} = self.ask("StopContainer", question, limit).await.map_err(|e| no_container(e, id))?;
+        let messages::StopContainerResponse {} =
+            self.ask("StopContainer", question, limit).await.map_err(|e| no_container(e, id))?;
         Ok(())
     }
 
-    async fn ask<Q, A>(&self, call: &'static str, question: Q, limit: Duration) -> Result<A, CriError>
+    async fn ask<Q, A>(
+        &self,
+        call: &'static str,
+        question: Q,
+        limit: Duration,
+    ) -> Result<A, CriError>
     where
         Q: Message + Default + 'static,
         A: Message + Default + 'static,
     {
         let path = method(self.service, call);
-        let answer: Result<A, Status> = within(call, limit, self.connection.call(&path, question)).await?;
+        let answer: Result<A, Status> =
+            within(call, limit, self.connection.call(&path, question)).await?;
         answer.map_err(|status| CriError::calling(call, &status))
     }
 }
 
-async fn within<T>(call: &'static str, limit: Duration, work: impl Future<Output = T>) -> Result<T, CriError> {
+async fn within<T>(
+    call: &'static str,
+    limit: Duration,
+    work: impl Future<Output = T>,
+) -> Result<T, CriError> {
     tokio::time::timeout(limit, work).await.map_err(|_| CriError::Limit { call, limit })
 }
 
@@ -238,13 +271,27 @@ fn read_pod(container: &messages::Container, is_static: bool) -> Option<Pod> {
 
 fn read_status(status: messages::ContainerStatus, pid: Option<u32>) -> ContainerStatus {
     let state = read_state(status.state);
-    let ended = time(status.finished_at).map(|at| Ended { at, exit_code: status.exit_code, reason: status.reason });
+    let ended = time(status.finished_at).map(|at| Ended {
+        at,
+        exit_code: status.exit_code,
+        reason: status.reason,
+    });
     let mounts = status.mounts.into_iter().map(read_mount).collect();
-    ContainerStatus { state, started: time(status.started_at), ended, mounts, pid: pid.filter(|_| state == State::Running) }
+    ContainerStatus {
+        state,
+        started: time(status.started_at),
+        ended,
+        mounts,
+        pid: pid.filter(|_| state == State::Running),
+    }
 }
 
 fn read_mount(mount: messages::Mount) -> Mount {
-    Mount { host: mount.host_path.into(), container: mount.container_path.into(), readonly: mount.readonly }
+    Mount {
+        host: mount.host_path.into(),
+        container: mount.container_path.into(),
+        readonly: mount.readonly,
+    }
 }
 
 fn read_state(number: i32) -> State {
@@ -262,7 +309,8 @@ fn time(nanoseconds: i64) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_nanos(nanoseconds))
 }
 
-/// The pid in the JSON that containerd and CRI-O add to a status; it is no part of the interface itself.
+/// The pid in the JSON that containerd and CRI-O add to a status; it is no part of the interface
+/// itself.
 fn first_process(info: &str) -> Option<u32> {
     #[derive(Deserialize)]
     struct Info {

@@ -1,4 +1,5 @@
-//! For the tests of all that is asked of a container runtime: a stand-in that speaks its interface over a real socket.
+//! For the tests of all that is asked of a container runtime: a stand-in that speaks its interface
+//! over a real socket.
 
 use std::convert::Infallible;
 use std::future::{Ready, pending, ready};
@@ -38,8 +39,12 @@ pub struct Behaviour {
 
 pub const NORMAL: Behaviour = Behaviour {
     service: V1,
-    containers: || Ok(recorded(include_bytes!("../../../tests/fixtures/cri/containerd-1.6-containers.bin"))),
-    status: || Ok(recorded(include_bytes!("../../../tests/fixtures/cri/containerd-1.6-status.bin"))),
+    containers: || {
+        Ok(recorded(include_bytes!("../../../tests/fixtures/cri/containerd-1.6-containers.bin")))
+    },
+    status: || {
+        Ok(recorded(include_bytes!("../../../tests/fixtures/cri/containerd-1.6-status.bin")))
+    },
     stop: || Ok(()),
     hangs_in: "",
 };
@@ -63,18 +68,29 @@ impl StandIn {
 
     /// The containers that it was told to stop, and with how many seconds of grace.
     pub fn stops(&self) -> Vec<(String, i64)> {
-        self.stops.lock().unwrap().iter().map(|stop| (stop.container_id.clone(), stop.timeout)).collect()
+        self.stops
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|stop| (stop.container_id.clone(), stop.timeout))
+            .collect()
     }
 
     async fn serve(self: Arc<Self>, listener: UnixListener) {
         while let Ok((stream, _)) = listener.accept().await {
             let stand_in = Arc::clone(&self);
             let service = service_fn(move |request| Arc::clone(&stand_in).answer(request));
-            tokio::spawn(http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service));
+            tokio::spawn(
+                http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service),
+            );
         }
     }
 
-    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
         let path = request.uri().path().to_owned();
         let Some(call) = path.strip_prefix(&format!("/{}/", self.behaviour.service)) else {
             return Ok(unary(request, |_: messages::VersionRequest| {
@@ -87,14 +103,24 @@ impl StandIn {
         }
         Ok(match call {
             "Version" => {
-                let answer = messages::VersionResponse { runtime_name: "stand-in".into(), runtime_version: "v7.8.9".into() };
+                let answer = messages::VersionResponse {
+                    runtime_name: "stand-in".into(),
+                    runtime_version: "v7.8.9".into(),
+                };
                 unary(request, move |_: messages::VersionRequest| Ok(answer.clone())).await
             }
-            "ListContainers" => unary(request, |_: messages::ListContainersRequest| (self.behaviour.containers)()).await,
-            "ListPodSandbox" => {
-                let answer = recorded(include_bytes!("../../../tests/fixtures/cri/containerd-1.6-sandboxes.bin"));
-                unary(request, move |_: messages::ListPodSandboxRequest| Ok::<messages::ListPodSandboxResponse, _>(Clone::clone(&answer)))
+            "ListContainers" => {
+                unary(request, |_: messages::ListContainersRequest| (self.behaviour.containers)())
                     .await
+            }
+            "ListPodSandbox" => {
+                let answer = recorded(include_bytes!(
+                    "../../../tests/fixtures/cri/containerd-1.6-sandboxes.bin"
+                ));
+                unary(request, move |_: messages::ListPodSandboxRequest| {
+                    Ok::<messages::ListPodSandboxResponse, _>(Clone::clone(&answer))
+                })
+                .await
             }
             "ContainerStatus" => {
                 unary(request, |question: messages::ContainerStatusRequest| {

@@ -1,5 +1,5 @@
-//! Against a stand-in that speaks the interface over a real socket, answers that a real containerd gave, and, when told where one
-//! is, a real runtime.
+//! Against a stand-in that speaks the interface over a real socket, answers that a real containerd
+//! gave, and, when told where one is, a real runtime.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,7 +28,10 @@ async fn impatient(behaviour: Behaviour) -> (Arc<StandIn>, Runtime) {
 #[tokio::test]
 async fn the_newer_interface_is_spoken_where_it_is_known() {
     let (_stand_in, runtime) = connected(NORMAL).await;
-    assert_eq!((runtime.service, runtime.name.as_str(), runtime.version.as_str()), (V1, "stand-in", "v7.8.9"));
+    assert_eq!(
+        (runtime.service, runtime.name.as_str(), runtime.version.as_str()),
+        (V1, "stand-in", "v7.8.9")
+    );
 }
 
 #[tokio::test]
@@ -77,10 +80,14 @@ async fn a_call_that_hangs_ends_at_the_limit_and_the_next_one_works() {
 
 #[tokio::test]
 async fn a_refusal_says_the_call_and_the_runtimes_words() {
-    let behaviour = Behaviour { containers: || Err(Status::internal("the disk is on fire")), ..NORMAL };
+    let behaviour =
+        Behaviour { containers: || Err(Status::internal("the disk is on fire")), ..NORMAL };
     let (_stand_in, runtime) = connected(behaviour).await;
     let error = runtime.containers().await.unwrap_err();
-    assert_eq!(error.to_string(), "the container runtime refused ListContainers: the disk is on fire (Internal)");
+    assert_eq!(
+        error.to_string(),
+        "the container runtime refused ListContainers: the disk is on fire (Internal)"
+    );
 }
 
 #[tokio::test]
@@ -115,7 +122,10 @@ async fn a_stop_is_waited_for_as_long_as_the_grace_lasts_besides() {
     let (_stand_in, runtime) = impatient(Behaviour { hangs_in: "StopContainer", ..NORMAL }).await;
     let began = Instant::now();
     let error = runtime.stop("abc", Duration::from_secs(1)).await.unwrap_err();
-    assert!(matches!(error, CriError::Limit { limit, .. } if limit == Duration::from_secs(2)), "{error}");
+    assert!(
+        matches!(error, CriError::Limit { limit, .. } if limit == Duration::from_secs(2)),
+        "{error}"
+    );
     assert!(began.elapsed() >= Duration::from_secs(2));
 }
 
@@ -160,11 +170,21 @@ async fn what_a_real_containerd_said_of_one_container_is_understood() {
 
 #[tokio::test]
 async fn what_a_real_containerd_said_of_one_that_has_ended_is_understood() {
-    let behaviour =
-        Behaviour { status: || Ok(recorded(include_bytes!("../../../tests/fixtures/cri/containerd-1.6-status-exited.bin"))), ..NORMAL };
+    let behaviour = Behaviour {
+        status: || {
+            Ok(recorded(include_bytes!(
+                "../../../tests/fixtures/cri/containerd-1.6-status-exited.bin"
+            )))
+        },
+        ..NORMAL
+    };
     let (_stand_in, runtime) = connected(behaviour).await;
     let status = runtime.status("any").await.unwrap();
-    let ended = Ended { at: UNIX_EPOCH + Duration::new(1_795_299_700, 172_816_534), exit_code: 2, reason: "Error".into() };
+    let ended = Ended {
+        at: UNIX_EPOCH + Duration::new(1_795_299_700, 172_816_534),
+        exit_code: 2,
+        reason: "Error".into(),
+    };
     assert_eq!((status.state, status.ended, status.pid), (State::Exited, Some(ended), None));
 }
 
@@ -176,8 +196,14 @@ async fn one_that_has_ended_has_no_process_whatever_else_is_said() {
 }
 
 fn exited_with_pid() -> messages::ContainerStatusResponse {
-    let status = messages::ContainerStatus { state: messages::ContainerState::Exited.into(), ..Default::default() };
-    messages::ContainerStatusResponse { status: Some(status), info: [("info".into(), r#"{"pid": 12}"#.into())].into() }
+    let status = messages::ContainerStatus {
+        state: messages::ContainerState::Exited.into(),
+        ..Default::default()
+    };
+    messages::ContainerStatusResponse {
+        status: Some(status),
+        info: [("info".into(), r#"{"pid": 12}"#.into())].into(),
+    }
 }
 
 #[test]
@@ -198,7 +224,8 @@ fn a_container_that_kubelet_did_not_make_has_no_pod() {
 #[tokio::test]
 #[ignore = "needs CRI_SOCKET: the socket of a runtime that runs a controller node"]
 async fn a_real_controller_node_is_understood() {
-    let runtime = Runtime::connect(Path::new(&std::env::var("CRI_SOCKET").unwrap()), LIMIT).await.unwrap();
+    let runtime =
+        Runtime::connect(Path::new(&std::env::var("CRI_SOCKET").unwrap()), LIMIT).await.unwrap();
     eprintln!("{} {} {}", runtime.name, runtime.version, runtime.service);
     let containers = runtime.containers().await.unwrap();
     let mut seen = Vec::new();
@@ -206,7 +233,12 @@ async fn a_real_controller_node_is_understood() {
         let status = runtime.status(&container.id).await.unwrap();
         eprintln!("{container:?}\n    {status:?}");
         if container.state == State::Running && container.pod.as_ref().unwrap().is_static {
-            assert!(status.pid.is_some() && !status.mounts.is_empty() && status.started.is_some() && status.ended.is_none());
+            assert!(
+                status.pid.is_some()
+                    && !status.mounts.is_empty()
+                    && status.started.is_some()
+                    && status.ended.is_none()
+            );
             seen.push(container.name.as_str());
         }
     }
@@ -217,11 +249,14 @@ async fn a_real_controller_node_is_understood() {
 #[tokio::test]
 #[ignore = "needs CRI_SOCKET and CRI_STOP, the name of a container that is stopped there"]
 async fn a_real_container_is_stopped_and_has_a_successor() {
-    let runtime = Runtime::connect(Path::new(&std::env::var("CRI_SOCKET").unwrap()), LIMIT).await.unwrap();
+    let runtime =
+        Runtime::connect(Path::new(&std::env::var("CRI_SOCKET").unwrap()), LIMIT).await.unwrap();
     let name = std::env::var("CRI_STOP").unwrap();
     let running = async || {
         let containers = runtime.containers().await.unwrap();
-        containers.into_iter().find(|container| container.name == name && container.state == State::Running)
+        containers
+            .into_iter()
+            .find(|container| container.name == name && container.state == State::Running)
     };
     let old = running().await.expect("it runs");
     let began = Instant::now();

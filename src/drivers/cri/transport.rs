@@ -16,7 +16,8 @@ use tonic::body::Body;
 use tonic::client::{Grpc, GrpcService};
 use tonic_prost::ProstCodec;
 
-/// The longest answer that is taken, as kubelet has it: a full node lists more than gRPC's usual 4 MiB.
+/// The longest answer that is taken, as kubelet has it: a full node lists more than gRPC's usual 4
+/// MiB.
 const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
 
 /// An open connection. It is not made anew when it breaks: whoever holds it connects again.
@@ -27,8 +28,11 @@ impl Connection {
     /// Connects, and says hello.
     pub async fn open(socket: &Path) -> std::io::Result<Self> {
         let stream = UnixStream::connect(socket).await?;
-        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
-        // It ends when the last sender is dropped. What it may have to say of its end is also said to the call that it breaks.
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .map_err(std::io::Error::other)?;
+        // It ends when the last sender is dropped. What it may have to say of its end is also said
+        // to the call that it breaks.
         tokio::spawn(connection);
         Ok(Self(sender))
     }
@@ -40,10 +44,14 @@ impl Connection {
         A: Message + Default + 'static,
     {
         let path = PathAndQuery::try_from(path).map_err(|e| Status::internal(e.to_string()))?;
-        // The name of the host means nothing on a socket of the machine itself, but servers insist on one.
-        let mut client = Grpc::with_origin(self.clone(), Uri::from_static("http://localhost")).max_decoding_message_size(LONGEST_ANSWER);
+        // The name of the host means nothing on a socket of the machine itself, but servers insist
+        // on one.
+        let mut client = Grpc::with_origin(self.clone(), Uri::from_static("http://localhost"))
+            .max_decoding_message_size(LONGEST_ANSWER);
         client.ready().await.map_err(|e| Status::from_error(Box::new(e)))?;
-        let answer = client.unary(tonic::Request::new(question), path, ProstCodec::<Q, A>::default()).await?;
+        let answer = client
+            .unary(tonic::Request::new(question), path, ProstCodec::<Q, A>::default())
+            .await?;
         Ok(answer.into_inner())
     }
 }

@@ -25,11 +25,20 @@ async fn an_answer_of_any_status_is_an_answer() {
         .run_until(async {
             let address = serve_plain(OK).await;
             assert_eq!(plain(&format!("http://{address}/health")).await.unwrap(), ok());
-            let address = serve_plain(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n").await;
-            assert_eq!(plain(&format!("http://{address}/")).await.unwrap(), Answer { status: 302, body: Vec::new() });
+            let address = serve_plain(
+                b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+            )
+            .await;
+            assert_eq!(
+                plain(&format!("http://{address}/")).await.unwrap(),
+                Answer { status: 302, body: Vec::new() }
+            );
             let pair = Authority::new("one").pair();
             let address = serve(server(&pair, VERSIONS[1], None), UNAUTHORIZED).await;
-            assert_eq!(plain(&format!("https://{address}/livez")).await.unwrap(), Answer { status: 401, body: b"Unauthorized".to_vec() });
+            assert_eq!(
+                plain(&format!("https://{address}/livez")).await.unwrap(),
+                Answer { status: 401, body: b"Unauthorized".to_vec() }
+            );
         })
         .await;
 }
@@ -71,11 +80,17 @@ async fn what_is_posted_goes_along_with_its_headers() {
             })
             .await;
             let url = format!("http://{address}/v3/cluster/member/list");
-            let asked = Call { url: &url, headers: &[("X-Remote-User", "somebody")], json: Some("{\"a\":1}") };
+            let asked = Call {
+                url: &url,
+                headers: &[("X-Remote-User", "somebody")],
+                json: Some("{\"a\":1}"),
+            };
             call(asked, &Trust::AnyCertificate, None, LIMIT).await.unwrap();
             let request = told.recv().await.unwrap();
             assert!(request.starts_with("POST /v3/cluster/member/list HTTP/1.1\r\n"), "{request}");
-            for line in ["x-remote-user: somebody", "content-type: application/json", "content-length: 7"] {
+            for line in
+                ["x-remote-user: somebody", "content-type: application/json", "content-length: 7"]
+            {
                 assert!(request.to_lowercase().contains(&format!("\r\n{line}\r\n")), "{request}");
             }
         })
@@ -88,7 +103,10 @@ async fn a_long_answer_is_cut_off() {
         .run_until(async {
             let text = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(LARGEST_BODY + 1));
             let address = serve_plain(text.leak().as_bytes()).await;
-            assert_eq!(plain(&format!("http://{address}/")).await.unwrap().body.len(), LARGEST_BODY);
+            assert_eq!(
+                plain(&format!("http://{address}/")).await.unwrap().body.len(),
+                LARGEST_BODY
+            );
         })
         .await;
 }
@@ -101,7 +119,11 @@ async fn a_server_is_trusted_by_its_authority_and_its_name() {
         .run_until(async {
             let address = serve(server(&good, VERSIONS[1], None), OK).await;
             let expired = serve(server(&expired, VERSIONS[1], None), OK).await;
-            let elsewhere = serve(server(&authority.pair_for(&["127.0.0.2", "elsewhere"], 4000), VERSIONS[1], None), OK).await;
+            let elsewhere = serve(
+                server(&authority.pair_for(&["127.0.0.2", "elsewhere"], 4000), VERSIONS[1], None),
+                OK,
+            )
+            .await;
             let port = address.rsplit_once(':').unwrap().1;
             let trust = Trust::Authorities(vec![other.certificate(), authority.certificate()]);
             for url in [format!("https://{address}/"), format!("https://localhost:{port}/")] {
@@ -115,9 +137,14 @@ async fn a_server_is_trusted_by_its_authority_and_its_name() {
             ];
             for (url, trust) in cases {
                 let result = get(&url, trust, None, LIMIT).await;
-                assert!(matches!(result, Err(HttpError::Connection(ProbeError::NotAccepted(_)))), "{result:?}");
+                assert!(
+                    matches!(result, Err(HttpError::Connection(ProbeError::NotAccepted(_)))),
+                    "{result:?}"
+                );
             }
-            let none = get(&format!("https://{address}/"), &Trust::Authorities(Vec::new()), None, LIMIT).await;
+            let none =
+                get(&format!("https://{address}/"), &Trust::Authorities(Vec::new()), None, LIMIT)
+                    .await;
             assert!(matches!(none, Err(HttpError::Authorities(_))), "{none:?}");
         })
         .await;
@@ -141,7 +168,10 @@ async fn a_client_certificate_is_shown() {
     LocalSet::new()
         .run_until(async {
             for version in VERSIONS {
-                assert_eq!(shown(version, &authority, Some(authority.pair().identity())).await.unwrap(), ok());
+                assert_eq!(
+                    shown(version, &authority, Some(authority.pair().identity())).await.unwrap(),
+                    ok()
+                );
             }
         })
         .await;
@@ -153,10 +183,17 @@ async fn a_refused_client_certificate_is_told_from_other_failures() {
     LocalSet::new()
         .run_until(async {
             for version in VERSIONS {
-                let identities = [Some(other.pair().identity()), Some(authority.pair_until(2001).identity()), None];
+                let identities = [
+                    Some(other.pair().identity()),
+                    Some(authority.pair_until(2001).identity()),
+                    None,
+                ];
                 for identity in identities {
                     let result = shown(version, &authority, identity).await;
-                    assert!(matches!(result, Err(HttpError::CertificateRefused(_))), "{version:?}: {result:?}");
+                    assert!(
+                        matches!(result, Err(HttpError::CertificateRefused(_))),
+                        "{version:?}: {result:?}"
+                    );
                 }
             }
         })
@@ -170,7 +207,10 @@ async fn a_server_that_fails_refuses_nothing() {
         .run_until(async {
             let closes = serve(server(&pair, VERSIONS[1], None), b"").await;
             let result = plain(&format!("https://{closes}/")).await;
-            assert!(matches!(result, Err(HttpError::Connection(ProbeError::Closed(Stage::Answer)))), "{result:?}");
+            assert!(
+                matches!(result, Err(HttpError::Connection(ProbeError::Closed(Stage::Answer)))),
+                "{result:?}"
+            );
             let babbles = serve_plain(b"SSH-2.0-OpenSSH_9.2\r\n").await;
             let result = plain(&format!("http://{babbles}/")).await;
             assert!(matches!(result, Err(HttpError::NotHttp(_))), "{result:?}");
@@ -178,7 +218,10 @@ async fn a_server_that_fails_refuses_nothing() {
             assert!(matches!(result, Err(HttpError::Connection(ProbeError::NotTls))), "{result:?}");
             let cut = serve_plain(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nok").await;
             let result = plain(&format!("http://{cut}/")).await;
-            assert!(matches!(result, Err(HttpError::Connection(ProbeError::Closed(Stage::Answer)))), "{result:?}");
+            assert!(
+                matches!(result, Err(HttpError::Connection(ProbeError::Closed(Stage::Answer)))),
+                "{result:?}"
+            );
         })
         .await;
 }

@@ -3,14 +3,17 @@
 /// What a process's control group says of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cgroup {
-    /// The id of its container, 64 hex digits as the container runtime knows it; where containers are nested, of the innermost.
+    /// The id of its container, 64 hex digits as the container runtime knows it; where containers
+    /// are nested, of the innermost.
     pub container: Option<String>,
-    /// The systemd service of the machine that it belongs to, such as `kubelet.service`, when it is in no container.
+    /// The systemd service of the machine that it belongs to, such as `kubelet.service`, when it is
+    /// in no container.
     pub unit: Option<String>,
 }
 
 impl Cgroup {
-    /// From /proc/PID/cgroup: a line `number:controllers:path` for each hierarchy, a single one under version 2.
+    /// From /proc/PID/cgroup: a line `number:controllers:path` for each hierarchy, a single one
+    /// under version 2.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let paths = || text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
@@ -20,9 +23,10 @@ impl Cgroup {
     }
 }
 
-/// `/kubepods/burstable/pod.../<id>` (cgroupfs), `/kubepods.slice/.../cri-containerd-<id>.scope`, `.../crio-<id>.scope` (systemd), and
-/// `kubepods-....slice:cri-containerd:<id>`, where runtime and kubelet disagree on the driver. Below it there may be more groups: crun
-/// makes one, and a container may have its own.
+/// `/kubepods/burstable/pod.../<id>` (cgroupfs), `/kubepods.slice/.../cri-containerd-<id>.scope`,
+/// `.../crio-<id>.scope` (systemd), and `kubepods-....slice:cri-containerd:<id>`, where runtime and
+/// kubelet disagree on the driver. Below it there may be more groups: crun makes one, and a
+/// container may have its own.
 fn container(path: &str) -> Option<String> {
     path.rsplit('/').find_map(container_id)
 }
@@ -31,15 +35,21 @@ fn container_id(part: &str) -> Option<String> {
     let part = part.strip_suffix(".scope").unwrap_or(part);
     let (prefix, id) = part.split_at_checked(part.len().checked_sub(64)?)?;
     // CRI-O's own process for each container has a group that is named for it.
-    let is_containers = (prefix.is_empty() || prefix.ends_with(['-', ':'])) && !prefix.ends_with("conmon-");
+    let is_containers =
+        (prefix.is_empty() || prefix.ends_with(['-', ':'])) && !prefix.ends_with("conmon-");
     let is_id = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     (is_containers && is_id).then(|| id.to_owned())
 }
 
-/// `/system.slice/kubelet.service`, with slices between the two, and groups of the service's own below.
+/// `/system.slice/kubelet.service`, with slices between the two, and groups of the service's own
+/// below.
 fn unit(path: &str) -> Option<String> {
     let below = path.strip_prefix("/system.slice/")?;
-    below.split('/').find(|part| !part.ends_with(".slice")).filter(|part| part.ends_with(".service")).map(ToOwned::to_owned)
+    below
+        .split('/')
+        .find(|part| !part.ends_with(".slice"))
+        .filter(|part| part.ends_with(".service"))
+        .map(ToOwned::to_owned)
 }
 
 #[cfg(test)]
@@ -58,7 +68,8 @@ mod tests {
     fn containers_are_known_by_their_id() {
         let lines = [
             "0::/kubepods/burstable/pod8d3d/<id>\n",
-            "12:memory:/kubepods/besteffort/pod8d3d/<id>\n1:name=systemd:/kubepods/besteffort/pod8d3d/<id>\n0::/\n",
+            "12:memory:/kubepods/besteffort/pod8d3d/<id>\n\
+             1:name=systemd:/kubepods/besteffort/pod8d3d/<id>\n0::/\n",
             "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod8d3d.slice/cri-containerd-<id>.scope",
             "11:cpu,cpuacct:/kubepods.slice/kubepods-pod1.slice/cri-containerd-<id>.scope\n",
             "0::/kubepods.slice/kubepods-burstable.slice/crio-<id>.scope",
@@ -77,7 +88,10 @@ mod tests {
     fn units_are_known_by_their_name() {
         let cases = [
             ("0::/system.slice/kubelet.service", "kubelet.service"),
-            ("12:cpu:/\n5:memory:/system.slice\n1:name=systemd:/system.slice/etcd.service\n", "etcd.service"),
+            (
+                "12:cpu:/\n5:memory:/system.slice\n1:name=systemd:/system.slice/etcd.service\n",
+                "etcd.service",
+            ),
             ("0::/system.slice/system-getty.slice/getty@tty1.service", "getty@tty1.service"),
             ("0::/system.slice/containerd.service/sub/group", "containerd.service"),
         ];

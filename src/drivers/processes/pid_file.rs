@@ -31,7 +31,8 @@ pub enum PidFileError {
     },
     /// The number is another process's by now.
     #[error(
-        "its pid file {path} is older than process {pid}, which must be another one that has its number now: restart the service, which writes the file anew"
+        "its pid file {path} is older than process {pid}, which must be another one that has its \
+         number now: restart the service, which writes the file anew"
     )]
     Reused {
         /// The file.
@@ -46,14 +47,19 @@ pub enum PidFileError {
 
 /// The process that a pid file names.
 ///
-/// A process writes its number after it has started; one that started later than the file was written has only inherited the number.
+/// A process writes its number after it has started; one that started later than the file was
+/// written has only inherited the number.
 ///
-/// # Errors
-/// When there is none, or it is another one.
-pub fn of_pid_file(root: &Root, clock: &dyn Clock, path: &AbsolutePath) -> Result<Process, PidFileError> {
+/// # Errors When there is none, or it is another one.
+pub fn of_pid_file(
+    root: &Root,
+    clock: &dyn Clock,
+    path: &AbsolutePath,
+) -> Result<Process, PidFileError> {
     let content = root.read(path, LARGEST)?;
     let pid = parse(content.bytes.expose()).ok_or_else(|| PidFileError::NoPid(path.clone()))?;
-    let process = Process::find(root, pid)?.ok_or_else(|| PidFileError::Ended { path: path.clone(), pid })?;
+    let process =
+        Process::find(root, pid)?.ok_or_else(|| PidFileError::Ended { path: path.clone(), pid })?;
     let written = Timestamp::from_seconds(content.stat.st_mtime);
     if process.started_at(clock)?.minus(SLACK) > written {
         return Err(PidFileError::Reused { path: path.clone(), pid });
@@ -109,10 +115,27 @@ mod tests {
 
     #[test]
     fn only_a_number_is_one() {
-        for (content, pid) in [("12", Some(12)), ("12\n", Some(12)), ("4294967295\n", Some(u32::MAX))] {
+        for (content, pid) in
+            [("12", Some(12)), ("12\n", Some(12)), ("4294967295\n", Some(u32::MAX))]
+        {
             assert_eq!(parse(content.as_bytes()), pid, "{content:?}");
         }
-        for content in ["", "\n", "0", "1", "-5", "+5", " 5", "5 ", "5\n\n", "5\n6", "5\r\n", "0x5", "4294967296", "\u{661}"] {
+        for content in [
+            "",
+            "\n",
+            "0",
+            "1",
+            "-5",
+            "+5",
+            " 5",
+            "5 ",
+            "5\n\n",
+            "5\n6",
+            "5\r\n",
+            "0x5",
+            "4294967296",
+            "\u{661}",
+        ] {
             assert_eq!(parse(content.as_bytes()), None, "{content:?}");
         }
         assert_eq!(parse(b"\xff"), None);
@@ -124,7 +147,10 @@ mod tests {
         let (_folder, path) = pid_file(format!("{}\n", sleeper.0.id()));
         let process = of_pid_file(&host(), &SystemClock, &path).unwrap();
         process.signal(&host(), Signal::USR1).unwrap();
-        assert_eq!(sleeper.0.wait().unwrap().signal(), Some(nix::sys::signal::Signal::SIGUSR1 as i32));
+        assert_eq!(
+            sleeper.0.wait().unwrap().signal(),
+            Some(nix::sys::signal::Signal::SIGUSR1 as i32)
+        );
     }
 
     #[test]
@@ -132,10 +158,16 @@ mod tests {
         let sleeper = Sleeper::start();
         let (folder, path) = pid_file(sleeper.0.id().to_string());
         let file = std::fs::File::options().write(true).open(folder.path().join("a.pid")).unwrap();
-        let age = |seconds| std::time::UNIX_EPOCH + Duration::from_secs(u64::try_from(SystemClock.now().seconds()).unwrap() - seconds);
+        let age = |seconds| {
+            std::time::UNIX_EPOCH
+                + Duration::from_secs(u64::try_from(SystemClock.now().seconds()).unwrap() - seconds)
+        };
         file.set_modified(age(60)).unwrap();
         let error = of_pid_file(&host(), &SystemClock, &path).unwrap_err();
-        assert!(matches!(error, PidFileError::Reused { pid, .. } if pid == sleeper.0.id()), "{error}");
+        assert!(
+            matches!(error, PidFileError::Reused { pid, .. } if pid == sleeper.0.id()),
+            "{error}"
+        );
         file.set_modified(age(2)).unwrap();
         of_pid_file(&host(), &SystemClock, &path).unwrap();
     }

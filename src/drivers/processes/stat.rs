@@ -11,7 +11,8 @@ pub struct Stat {
     pub start_ticks: u64,
 }
 
-/// `4711 (a name) S 1 ...`: the name may hold any byte, also brackets, spaces and line ends; what follows it is numbers.
+/// `4711 (a name) S 1 ...`: the name may hold any byte, also brackets, spaces and line ends; what
+/// follows it is numbers.
 pub fn parse(line: &[u8]) -> Option<Stat> {
     let end = line.iter().rposition(|byte| *byte == b')')?;
     let rest = str::from_utf8(line.get(end + 1..)?).ok()?;
@@ -25,7 +26,8 @@ pub fn parse(line: &[u8]) -> Option<Stat> {
 /// How long after the machine that was, with so many ticks a second.
 pub fn since_boot(ticks: u64, a_second: u32) -> Duration {
     let a_second = u64::from(a_second.max(1));
-    let parts = Duration::from_secs(ticks % a_second).checked_div(u32::try_from(a_second).unwrap_or(u32::MAX));
+    let parts = Duration::from_secs(ticks % a_second)
+        .checked_div(u32::try_from(a_second).unwrap_or(u32::MAX));
     Duration::from_secs(ticks / a_second).saturating_add(parts.unwrap_or_default())
 }
 
@@ -33,27 +35,44 @@ pub fn since_boot(ticks: u64, a_second: u32) -> Duration {
 mod tests {
     use super::*;
 
-    const REST: &str = "1 17 17 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4242 9 10 18446744073709551615";
+    const REST: &str =
+        "1 17 17 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4242 9 10 18446744073709551615";
 
     #[test]
     fn the_start_is_found_behind_any_name() {
         for name in ["sleep", "a b", ")", "(", ") Z 1 (", "x) R 1 2", "\u{fffd}\n"] {
             let line = format!("17 ({name}) S {REST}");
-            assert_eq!(parse(line.as_bytes()), Some(Stat { ended: false, start_ticks: 4242 }), "{name}");
+            assert_eq!(
+                parse(line.as_bytes()),
+                Some(Stat { ended: false, start_ticks: 4242 }),
+                "{name}"
+            );
         }
-        assert_eq!(parse(&[b"17 (\xff) R ", REST.as_bytes()].concat()), Some(Stat { ended: false, start_ticks: 4242 }));
+        assert_eq!(
+            parse(&[b"17 (\xff) R ", REST.as_bytes()].concat()),
+            Some(Stat { ended: false, start_ticks: 4242 })
+        );
     }
 
     #[test]
     fn one_that_has_ended_is_told() {
         for state in ["Z", "X"] {
-            assert_eq!(parse(format!("17 (x) {state} {REST}").as_bytes()).map(|stat| stat.ended), Some(true));
+            assert_eq!(
+                parse(format!("17 (x) {state} {REST}").as_bytes()).map(|stat| stat.ended),
+                Some(true)
+            );
         }
     }
 
     #[test]
     fn what_is_no_stat_line_is_nothing() {
-        for line in ["", "17", "17 (x)", "17 (x) S 1 2 3", "17 (x) S 1 17 17 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 soon"] {
+        for line in [
+            "",
+            "17",
+            "17 (x)",
+            "17 (x) S 1 2 3",
+            "17 (x) S 1 17 17 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 soon",
+        ] {
             assert_eq!(parse(line.as_bytes()), None, "{line}");
         }
     }

@@ -58,8 +58,12 @@ fn path(text: &str) -> AbsolutePath {
 
 #[test]
 fn a_process_is_found_whatever_its_name() {
-    let named = Sleeper::of(Command::new("sh").args(["-c", "printf '%s' 'a) Z (b c' > /proc/$$/comm; read _"]));
-    wait_until("the name", || fs::read_to_string(format!("/proc/{}/comm", named.0.id())).unwrap() == "a) Z (b c\n");
+    let named = Sleeper::of(
+        Command::new("sh").args(["-c", "printf '%s' 'a) Z (b c' > /proc/$$/comm; read _"]),
+    );
+    wait_until("the name", || {
+        fs::read_to_string(format!("/proc/{}/comm", named.0.id())).unwrap() == "a) Z (b c\n"
+    });
     let process = named.process().unwrap();
     assert!(process.start_ticks >= own().start_ticks);
     assert!(all(&host()).unwrap().contains(&process));
@@ -89,7 +93,9 @@ fn its_age_is_measured_from_the_machines_start() {
     let first = Process { pid: 1, start_ticks: 0 };
     assert!((first.age().unwrap().as_secs_f64() - uptime).abs() < 5.0);
     let now = Timestamp::from_seconds(1_000_000);
-    assert!(now.seconds_since(sleeper.process().unwrap().started_at(&FixedClock(now)).unwrap()) < 10);
+    assert!(
+        now.seconds_since(sleeper.process().unwrap().started_at(&FixedClock(now)).unwrap()) < 10
+    );
 }
 
 #[test]
@@ -100,7 +106,11 @@ fn a_socket_is_its_owners() {
     let port = listener.local_addr().unwrap().port();
     assert_eq!(super::super::sockets::listeners(port).unwrap()[0].inode, inode);
     // As a service's child has what its parent has not closed.
-    let inherited = Sleeper::of(Command::new("sleep").arg("1000").stdout(std::os::fd::OwnedFd::from(listener.try_clone().unwrap())));
+    let inherited = Sleeper::of(
+        Command::new("sleep")
+            .arg("1000")
+            .stdout(std::os::fd::OwnedFd::from(listener.try_clone().unwrap())),
+    );
     let mut owners = vec![own(), inherited.process().unwrap()];
     owners.sort();
     let mut found = owners_of(&host(), inode).unwrap();
@@ -116,19 +126,31 @@ fn a_process_has_the_sockets_that_it_has_open() {
     pretended.file("proc/17/stat", STAT);
     let folder = pretended.folder.path().join("proc/17/fd");
     fs::create_dir(&folder).unwrap();
-    for (name, target) in [("0", "/dev/null"), ("1", "socket:[99]"), ("2", "pipe:[7]"), ("3", "socket:[8]"), ("4", "socket:[99]")] {
+    for (name, target) in [
+        ("0", "/dev/null"),
+        ("1", "socket:[99]"),
+        ("2", "pipe:[7]"),
+        ("3", "socket:[8]"),
+        ("4", "socket:[99]"),
+    ] {
         symlink(target, folder.join(name)).unwrap();
     }
     let process = Process { pid: 17, start_ticks: 4242 };
     assert_eq!(process.sockets(&pretended.root).unwrap().into_iter().collect::<Vec<_>>(), [8, 99]);
-    assert!(matches!(Process { start_ticks: 1, ..process }.sockets(&pretended.root), Err(ProcessError::Ended(17))));
+    assert!(matches!(
+        Process { start_ticks: 1, ..process }.sockets(&pretended.root),
+        Err(ProcessError::Ended(17))
+    ));
 }
 
 #[test]
 fn a_process_has_a_name_and_a_start() {
     let sleeper = Sleeper::new().process().unwrap();
     let own = own();
-    assert_eq!(own.name(&host()).unwrap(), fs::read_to_string("/proc/self/comm").unwrap().trim_end());
+    assert_eq!(
+        own.name(&host()).unwrap(),
+        fs::read_to_string("/proc/self/comm").unwrap().trim_end()
+    );
     assert!(own.since_boot().unwrap() <= sleeper.since_boot().unwrap());
     assert_eq!(own.since_boot().unwrap(), own.since_boot().unwrap());
 }
@@ -171,7 +193,9 @@ fn a_file_is_read_as_the_process_sees_it() {
     let file = folder.path().join("file");
     fs::write(&file, "the same for both").unwrap();
     let sleeper = Sleeper::new();
-    let read = |process: Process, file: &str| process.read_in(&host(), &path(file), 100).map(|content| content.bytes.expose().to_vec());
+    let read = |process: Process, file: &str| {
+        process.read_in(&host(), &path(file), 100).map(|content| content.bytes.expose().to_vec())
+    };
     let process = sleeper.process().unwrap();
     assert_eq!(read(process, file.to_str().unwrap()).unwrap(), b"the same for both");
     let other = Process { start_ticks: process.start_ticks - 1, ..process };
@@ -180,13 +204,22 @@ fn a_file_is_read_as_the_process_sees_it() {
     assert!(matches!(missing, Err(ProcessError::File(e)) if e.is_not_found()));
 }
 
-/// A process with a root folder and mounts of its own, as a container's has. `None`, said aloud, where it can't be had.
+/// A process with a root folder and mounts of its own, as a container's has. `None`, said aloud,
+/// where it can't be had.
 fn contained(folder: &Path) -> Option<Sleeper> {
-    const SCRIPT: &str = "set -e; cd $0; for d in usr bin lib lib64; do mkdir -p $d; [ ! -e /$d ] || mount --bind /$d $d; done; \
+    const SCRIPT: &str = "set -e; cd $0; for d in usr bin lib lib64; do mkdir -p $d; [ ! -e /$d ] \
+        || mount --bind /$d $d; done; \
         echo -n mounted > ../new; mount --bind ../new etc/mounted; exec chroot . /bin/sleep 1000";
-    let sleeper = Sleeper::of(Command::new("unshare").args(["--mount", "sh", "-c", SCRIPT]).arg(folder).stderr(Stdio::null()));
+    let sleeper = Sleeper::of(
+        Command::new("unshare")
+            .args(["--mount", "sh", "-c", SCRIPT])
+            .arg(folder)
+            .stderr(Stdio::null()),
+    );
     let pid = sleeper.0.id();
-    wait_until("its root", || fs::read_link(format!("/proc/{pid}/root")).map_or(true, |root| root == folder));
+    wait_until("its root", || {
+        fs::read_link(format!("/proc/{pid}/root")).map_or(true, |root| root == folder)
+    });
     if !sleeper.process().is_some_and(|process| process.runs(&host()).unwrap()) {
         eprintln!("SKIPPED: no process with another root folder can be made here");
         return None;
@@ -202,12 +235,16 @@ fn in_a_container_its_own_mounts_are_seen_and_symlinks_stay_inside() {
     fs::write(folder.join("etc/secret"), "the container's").unwrap();
     fs::write(folder.join("etc/mounted"), "covered").unwrap();
     fs::write(outer.path().join("outside"), "the host's").unwrap();
-    for (link, target) in [("absolute", "/etc/secret"), ("up", "../../../../etc/secret"), ("out", "../outside")] {
+    for (link, target) in
+        [("absolute", "/etc/secret"), ("up", "../../../../etc/secret"), ("out", "../outside")]
+    {
         symlink(target, folder.join(link)).unwrap();
     }
     let Some(sleeper) = contained(&folder) else { return };
     let process = sleeper.process().unwrap();
-    let read = |file: &str| process.read_in(&host(), &path(file), 100).map(|content| content.bytes.expose().to_vec());
+    let read = |file: &str| {
+        process.read_in(&host(), &path(file), 100).map(|content| content.bytes.expose().to_vec())
+    };
     for file in ["/etc/secret", "/absolute", "/up"] {
         assert_eq!(read(file).unwrap(), b"the container's", "{file}");
     }
@@ -226,7 +263,13 @@ fn a_signal_reaches_its_process_and_no_other() {
     assert_eq!(sleeper.0.wait().unwrap().signal(), Some(15));
     assert!(matches!(process.signal(&host(), Signal::TERM), Err(ProcessError::Ended(_))));
     for pid in [0, u32::MAX] {
-        assert!(matches!(Process { pid, start_ticks: 1 }.signal(&host(), Signal::TERM), Err(ProcessError::Ended(_))), "{pid}");
+        assert!(
+            matches!(
+                Process { pid, start_ticks: 1 }.signal(&host(), Signal::TERM),
+                Err(ProcessError::Ended(_))
+            ),
+            "{pid}"
+        );
     }
 }
 

@@ -5,7 +5,8 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvmsg, sendto, setsockopt, socket, sockopt,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvmsg, sendto,
+    setsockopt, socket, sockopt,
 };
 use nix::sys::time::TimeVal;
 
@@ -69,12 +70,19 @@ enum Datagram<'a> {
 
 impl Netlink {
     fn request(request: &[u8], buffer: usize) -> Result<Self, SocketError> {
-        let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag);
+        let socket = socket(
+            AddressFamily::Netlink,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::NetlinkSockDiag,
+        );
         let socket = socket.map_err(SocketError::from_errno)?;
-        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(SECONDS, 0)).map_err(SocketError::from_errno)?;
+        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(SECONDS, 0))
+            .map_err(SocketError::from_errno)?;
         let message = wire::message(request, SEQUENCE);
         let kernel = NetlinkAddr::new(0, 0);
-        again(|| sendto(socket.as_raw_fd(), &message, &kernel, MsgFlags::empty())).map_err(SocketError::from_errno)?;
+        again(|| sendto(socket.as_raw_fd(), &message, &kernel, MsgFlags::empty()))
+            .map_err(SocketError::from_errno)?;
         Ok(Self { socket, buffer: vec![0; buffer] })
     }
 
@@ -92,7 +100,9 @@ impl Netlink {
                         changed |= interrupted;
                         list.push(tcp);
                     }
-                    Part::Done { interrupted } if changed || interrupted => return Ok(List::Changed),
+                    Part::Done { interrupted } if changed || interrupted => {
+                        return Ok(List::Changed);
+                    }
                     Part::Done { .. } => return Ok(List::Whole(list)),
                     Part::Result(Err(errno)) => return Err(SocketError::from_errno(errno)),
                     Part::Result(Ok(())) | Part::Other => {}
@@ -103,7 +113,9 @@ impl Netlink {
 
     fn receive_result(&mut self) -> Result<Result<(), Errno>, SocketError> {
         loop {
-            let Datagram::Whole(datagram) = self.receive()? else { return Err(SocketError::Malformed) };
+            let Datagram::Whole(datagram) = self.receive()? else {
+                return Err(SocketError::Malformed);
+            };
             for part in wire::parts(datagram, SEQUENCE) {
                 if let Part::Result(result) = part.ok_or(SocketError::Malformed)? {
                     return Ok(result);

@@ -1,4 +1,5 @@
-//! Sockets of this test's own on the loopback, asked for from the real kernel; and answers that the kernel seldom gives.
+//! Sockets of this test's own on the loopback, asked for from the real kernel; and answers that the
+//! kernel seldom gives.
 
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
@@ -35,7 +36,8 @@ fn inode(socket: &impl std::os::fd::AsFd) -> u64 {
     nix::sys::stat::fstat(socket).unwrap().st_ino
 }
 
-/// This socket in the kernel's list. What others have on the same port is passed over: tests run side by side.
+/// This socket in the kernel's list. What others have on the same port is passed over: tests run
+/// side by side.
 fn connection(socket: &TcpStream) -> Option<Connection> {
     connection_to(socket.peer_addr().unwrap().port(), inode(socket))
 }
@@ -73,11 +75,16 @@ fn a_listener_is_found_by_its_port() {
 #[test]
 fn a_connection_is_no_listener_and_a_listener_no_connection() {
     let pair = Pair::new("127.0.0.1:0");
-    let (listening, connected) = (pair.listener.local_addr().unwrap().port(), pair.client.local_addr().unwrap().port());
+    let (listening, connected) =
+        (pair.listener.local_addr().unwrap().port(), pair.client.local_addr().unwrap().port());
     assert_eq!(listener(connected, inode(&pair.client)), None);
     assert_eq!(listener(listening, inode(&pair.server)), None);
     assert_eq!(connection_to(listening, inode(&pair.listener)), None);
-    assert_eq!(connection_to(listening, inode(&pair.server)), None, "its remote port is the client's");
+    assert_eq!(
+        connection_to(listening, inode(&pair.server)),
+        None,
+        "its remote port is the client's"
+    );
 }
 
 #[test]
@@ -85,8 +92,14 @@ fn a_connection_is_found_by_its_remote_port() {
     for address in ["127.0.0.1:0", "[::1]:0"] {
         let pair = Pair::new(address);
         let found = connection(&pair.client).unwrap();
-        assert_eq!((found.local, found.remote), (pair.client.local_addr().unwrap(), pair.client.peer_addr().unwrap()));
-        assert_eq!((found.state, found.uid), (TcpState::Established, nix::unistd::Uid::effective().as_raw()));
+        assert_eq!(
+            (found.local, found.remote),
+            (pair.client.local_addr().unwrap(), pair.client.peer_addr().unwrap())
+        );
+        assert_eq!(
+            (found.state, found.uid),
+            (TcpState::Established, nix::unistd::Uid::effective().as_raw())
+        );
         let back = connection(&pair.server).unwrap();
         assert_eq!((back.local, back.remote), (found.remote, found.local));
         assert_ne!(back.cookie, found.cookie);
@@ -120,7 +133,8 @@ fn destroyed(connection: &Connection) -> Option<Destroyed> {
 
 #[test]
 fn one_connection_is_destroyed_and_no_other() {
-    for (address, host) in [("127.0.0.1:0", None), ("[::1]:0", None), ("[::]:0", Some("127.0.0.1"))] {
+    for (address, host) in [("127.0.0.1:0", None), ("[::1]:0", None), ("[::]:0", Some("127.0.0.1"))]
+    {
         let one = Pair::to(TcpListener::bind(address).unwrap(), host);
         let other = Pair::to(one.listener.try_clone().unwrap(), host);
         let (port, number) = (one.client.local_addr().unwrap().port(), inode(&one.server));
@@ -129,8 +143,14 @@ fn one_connection_is_destroyed_and_no_other() {
         let Some(outcome) = destroyed(&found) else { return };
         assert_eq!(outcome, Destroyed::Destroyed);
         let mut buffer = [0];
-        assert_eq!((&one.server).read(&mut buffer).unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
-        assert_eq!((&one.client).read(&mut buffer).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(
+            (&one.server).read(&mut buffer).unwrap_err().kind(),
+            io::ErrorKind::ConnectionAborted
+        );
+        assert_eq!(
+            (&one.client).read(&mut buffer).unwrap_err().kind(),
+            io::ErrorKind::ConnectionReset
+        );
         assert_eq!(connection_to(port, number), None);
         assert!(connection(&other.server).is_some() && connection(&other.client).is_some());
         assert_eq!(destroyed(&found), Some(Destroyed::AlreadyGone));
@@ -141,7 +161,8 @@ fn one_connection_is_destroyed_and_no_other() {
 fn another_connection_with_the_same_addresses_is_left_alone() {
     let pair = Pair::new("127.0.0.1:0");
     let found = connection(&pair.client).unwrap();
-    let earlier = Connection { id: found.id.with_cookie(found.cookie.wrapping_add(1)), ..found.clone() };
+    let earlier =
+        Connection { id: found.id.with_cookie(found.cookie.wrapping_add(1)), ..found.clone() };
     let Some(outcome) = destroyed(&earlier) else { return };
     assert_eq!(outcome, Destroyed::AlreadyGone);
     assert_eq!(connection(&pair.client), Some(found));
@@ -152,10 +173,14 @@ fn a_long_list_and_a_small_buffer_lose_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let pairs: Vec<_> = (0..300).map(|_| Pair::to(listener.try_clone().unwrap(), None)).collect();
     let port = listener.local_addr().unwrap().port();
-    let request = wire::dump_request(Family::V4, Query { states: TcpState::CONNECTED, local_port: 0, remote_port: port });
+    let request = wire::dump_request(
+        Family::V4,
+        Query { states: TcpState::CONNECTED, local_port: 0, remote_port: port },
+    );
     for size in [1, 1000, 32 * 1024] {
         let mut expected: Vec<_> = pairs.iter().map(|pair| inode(&pair.client)).collect();
-        let mut found: Vec<_> = netlink::dump(&request, size).unwrap().iter().map(|tcp| tcp.inode).collect();
+        let mut found: Vec<_> =
+            netlink::dump(&request, size).unwrap().iter().map(|tcp| tcp.inode).collect();
         found.retain(|inode| expected.contains(inode));
         found.sort_unstable();
         expected.sort_unstable();
@@ -165,7 +190,10 @@ fn a_long_list_and_a_small_buffer_lose_nothing() {
 
 #[test]
 fn what_the_kernel_does_not_know_is_an_error() {
-    let request = wire::dump_request(Family::V4, Query { states: TcpState::LISTEN, local_port: 0, remote_port: 0 });
+    let request = wire::dump_request(
+        Family::V4,
+        Query { states: TcpState::LISTEN, local_port: 0, remote_port: 0 },
+    );
     // Another protocol than TCP, which has no list.
     let mut odd = request;
     odd[5] = 254;
@@ -199,10 +227,20 @@ fn a_list_that_changed_is_told_by_its_flag() {
 #[test]
 fn errors_ends_and_strangers_are_told_apart() {
     let refused = (-nix::libc::EPERM).to_ne_bytes();
-    let datagram =
-        [answer(2, 0, 7, &[0; 20]), answer(2, 0, 7, &refused), answer(3, 2, 7, &refused), answer(3, 2, 6, &[0; 4]), answer(1, 0, 7, b"")]
-            .concat();
-    let expected = [Part::Result(Ok(())), Part::Result(Err(Errno::EPERM)), Part::Result(Err(Errno::EPERM)), Part::Other];
+    let datagram = [
+        answer(2, 0, 7, &[0; 20]),
+        answer(2, 0, 7, &refused),
+        answer(3, 2, 7, &refused),
+        answer(3, 2, 6, &[0; 4]),
+        answer(1, 0, 7, b""),
+    ]
+    .concat();
+    let expected = [
+        Part::Result(Ok(())),
+        Part::Result(Err(Errno::EPERM)),
+        Part::Result(Err(Errno::EPERM)),
+        Part::Other,
+    ];
     assert_eq!(parts(&datagram), expected.map(Some));
 }
 

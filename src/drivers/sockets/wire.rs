@@ -1,4 +1,5 @@
-//! How requests and answers look as bytes: `linux/netlink.h`, `linux/sock_diag.h` and `linux/inet_diag.h`.
+//! How requests and answers look as bytes: `linux/netlink.h`, `linux/sock_diag.h` and
+//! `linux/inet_diag.h`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -63,7 +64,8 @@ pub enum TcpState {
     Other(u8),
 }
 
-/// What the kernel knows a socket by (`inet_diag_sockid`): ports, addresses, interface and cookie, as it gave them.
+/// What the kernel knows a socket by (`inet_diag_sockid`): ports, addresses, interface and cookie,
+/// as it gave them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketId([u8; 48]);
 
@@ -115,7 +117,8 @@ pub fn message(request: &[u8], sequence: u32) -> Vec<u8> {
     message
 }
 
-/// The messages of a datagram that answer the request of that number; the last is `None` where they make no sense.
+/// The messages of a datagram that answer the request of that number; the last is `None` where they
+/// make no sense.
 pub fn parts(mut datagram: &[u8], sequence: u32) -> impl Iterator<Item = Option<Part>> {
     std::iter::from_fn(move || {
         while !datagram.is_empty() {
@@ -141,7 +144,11 @@ struct Header {
 /// The first message of a datagram, and what follows it. Messages begin at multiples of four bytes.
 fn split(datagram: &[u8]) -> Option<(Header, &[u8], &[u8])> {
     let length = usize::try_from(u32_at(datagram, 0)?).ok()?;
-    let header = Header { kind: u16_at(datagram, 4)?, flags: u16_at(datagram, 6)?, sequence: u32_at(datagram, 8)? };
+    let header = Header {
+        kind: u16_at(datagram, 4)?,
+        flags: u16_at(datagram, 6)?,
+        sequence: u32_at(datagram, 8)?,
+    };
     let body = datagram.get(HEADER..length)?;
     let rest = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
     Some((header, body, rest))
@@ -178,7 +185,13 @@ impl Tcp {
         let (&family, &state) = (body.first()?, body.get(1)?);
         let Some(family) = Family::of(family) else { return Some(None) };
         let id = SocketId(*body.get(4..)?.first_chunk()?);
-        Some(Some(Self { family, state: TcpState::of(state), id, uid: u32_at(body, 64)?, inode: u32_at(body, 68)?.into() }))
+        Some(Some(Self {
+            family,
+            state: TcpState::of(state),
+            id,
+            uid: u32_at(body, 64)?,
+            inode: u32_at(body, 68)?.into(),
+        }))
     }
 }
 
@@ -203,7 +216,8 @@ impl Family {
 }
 
 impl TcpState {
-    /// The states of connections that are established and not over: ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT.
+    /// The states of connections that are established and not over: ESTABLISHED, FIN_WAIT1,
+    /// FIN_WAIT2, CLOSE_WAIT.
     pub(super) const CONNECTED: u32 = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8;
     pub(super) const LISTEN: u32 = 1 << 10;
 
@@ -264,7 +278,8 @@ impl SocketId {
     }
 
     fn address(&self, at: usize, family: Family) -> IpAddr {
-        let bytes: [u8; 16] = self.0.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default();
+        let bytes: [u8; 16] =
+            self.0.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default();
         match (family, bytes) {
             (Family::V4, [a, b, c, d, ..]) => Ipv4Addr::new(a, b, c, d).into(),
             (Family::V6, bytes) => Ipv6Addr::from(bytes).to_canonical(),

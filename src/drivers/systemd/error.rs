@@ -115,14 +115,18 @@ impl std::fmt::Display for JobResult {
 impl From<zbus::Error> for SystemdError {
     fn from(error: zbus::Error) -> Self {
         match error {
-            zbus::Error::MethodError(name, message, _) => {
-                Self::Refused { name: name.to_string(), message: message.unwrap_or_else(|| "without a reason".to_owned()) }
-            }
+            zbus::Error::MethodError(name, message, _) => Self::Refused {
+                name: name.to_string(),
+                message: message.unwrap_or_else(|| "without a reason".to_owned()),
+            },
             zbus::Error::FDO(error) => match *error {
                 fdo::Error::ServiceUnknown(_) | fdo::Error::NameHasNoOwner(_) => Self::NoSystemd,
                 fdo::Error::NoReply(_) | fdo::Error::Disconnected(_) => Self::Broken,
                 fdo::Error::ZBus(error) => Self::Bus(error),
-                error => Self::Refused { name: error.name().to_string(), message: error.description().unwrap_or_default().to_owned() },
+                error => Self::Refused {
+                    name: error.name().to_string(),
+                    message: error.description().unwrap_or_default().to_owned(),
+                },
             },
             zbus::Error::InputOutput(_) => Self::Broken,
             error => Self::Bus(error),

@@ -1,4 +1,5 @@
-//! systemd's units, over the system bus: what state they are in, and to have them take something new.
+//! systemd's units, over the system bus: what state they are in, and to have them take something
+//! new.
 //!
 //! A unit that was stopped is never started from here; what is run once gets a unit of its own.
 
@@ -17,7 +18,9 @@ use zbus::connection::Builder;
 use zbus::export::futures_core::Stream;
 use zbus::message::Type;
 use zbus::names::OwnedUniqueName;
-use zbus::{Connection, MatchRule, Message, MessageStream, OwnedObjectPath, OwnedVariant, Type as Signed};
+use zbus::{
+    Connection, MatchRule, Message, MessageStream, OwnedObjectPath, OwnedVariant, Type as Signed,
+};
 
 pub use error::{JobResult, SystemdError};
 pub use transient::{Ended, Once};
@@ -36,7 +39,8 @@ pub struct Systemd {
 /// What systemd says of a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
-    /// Whether its definition could be read, in systemd's word: `loaded`, `masked`, `bad-setting`, `error`.
+    /// Whether its definition could be read, in systemd's word: `loaded`, `masked`, `bad-setting`,
+    /// `error`.
     pub load: String,
     /// Whether it runs.
     pub active: Active,
@@ -108,18 +112,23 @@ impl Active {
 }
 
 impl Systemd {
-    /// Connects to the system bus. Each later question has the same limit; a job has one of its own.
+    /// Connects to the system bus. Each later question has the same limit; a job has one of its
+    /// own.
     ///
     /// Needs a tokio runtime with its timers and its I/O enabled; one thread is enough.
     ///
-    /// # Errors
-    /// [`SystemdError`], when there is no bus, or it does not answer in time.
+    /// # Errors [`SystemdError`], when there is no bus, or it does not answer in time.
     pub async fn connect(limit: Duration) -> Result<Self, SystemdError> {
         Self::connect_to(Builder::system(), limit).await
     }
 
-    pub(crate) async fn connect_to(bus: Builder<'_>, limit: Duration) -> Result<Self, SystemdError> {
-        let bus = tokio::time::timeout(limit, bus.build()).await.map_err(|_| SystemdError::NoAnswer(limit))?;
+    pub(crate) async fn connect_to(
+        bus: Builder<'_>,
+        limit: Duration,
+    ) -> Result<Self, SystemdError> {
+        let bus = tokio::time::timeout(limit, bus.build())
+            .await
+            .map_err(|_| SystemdError::NoAnswer(limit))?;
         Ok(Self { bus: bus.map_err(|e| SystemdError::NoBus(e.to_string()))?, limit })
     }
 
@@ -128,45 +137,47 @@ impl Systemd {
     /// # Errors
     /// [`SystemdError`]; [`SystemdError::NoSuchUnit`] when there is none of this name.
     pub async fn unit(&self, name: &str) -> Result<Unit, SystemdError> {
-        tokio::time::timeout(self.limit, self.read_unit(name)).await.unwrap_or(Err(SystemdError::NoAnswer(self.limit)))
+        tokio::time::timeout(self.limit, self.read_unit(name))
+            .await
+            .unwrap_or(Err(SystemdError::NoAnswer(self.limit)))
     }
 
     /// Has a unit reload, and waits for the end of it.
     ///
-    /// # Errors
-    /// [`SystemdError`]: it does not run, it can't reload, it failed to, or it took longer than the limit.
+    /// # Errors [`SystemdError`]: it does not run, it can't reload, it failed to, or it took longer
+    /// than the limit.
     pub async fn reload(&self, name: &str, limit: Duration) -> Result<(), SystemdError> {
         self.run(Job::Reload, name, limit).await
     }
 
-    /// Restarts a unit, and waits until systemd takes it for running: for some kinds of unit that is as soon as its process was
-    /// started, also when it ends right after.
+    /// Restarts a unit, and waits until systemd takes it for running: for some kinds of unit that
+    /// is as soon as its process was started, also when it ends right after.
     ///
-    /// # Errors
-    /// [`SystemdError`]: it does not run, it did not come up again, or it took longer than the limit.
+    /// # Errors [`SystemdError`]: it does not run, it did not come up again, or it took longer than
+    /// the limit.
     pub async fn restart(&self, name: &str, limit: Duration) -> Result<(), SystemdError> {
         self.run(Job::Restart, name, limit).await
     }
 
-    /// Has a unit reload, or restarts it when it can't reload, and waits for the end of it. After a reload that fails it is not
-    /// restarted.
+    /// Has a unit reload, or restarts it when it can't reload, and waits for the end of it. After a
+    /// reload that fails it is not restarted.
     ///
-    /// # Errors
-    /// [`SystemdError`]: it does not run, it failed, or it took longer than the limit.
+    /// # Errors [`SystemdError`]: it does not run, it failed, or it took longer than the limit.
     pub async fn reload_or_restart(&self, name: &str, limit: Duration) -> Result<(), SystemdError> {
         self.run(Job::ReloadOrRestart, name, limit).await
     }
 
-    /// Starts a unit again that failed, or waits to be started again after a failure; one that runs is restarted. What was stopped stays
-    /// stopped: somebody wanted that.
+    /// Starts a unit again that failed, or waits to be started again after a failure; one that runs
+    /// is restarted. What was stopped stays stopped: somebody wanted that.
     ///
-    /// # Errors
-    /// [`SystemdError`]: it was stopped, it did not come up, or it took longer than the limit.
+    /// # Errors [`SystemdError`]: it was stopped, it did not come up, or it took longer than the
+    /// limit.
     pub async fn revive(&self, name: &str, limit: Duration) -> Result<(), SystemdError> {
         if self.unit(name).await?.active != Active::Failed {
             return self.restart(name, limit).await;
         }
-        let unfinished = || SystemdError::Unfinished { job: Job::Start.word(), unit: name.to_owned(), limit };
+        let unfinished =
+            || SystemdError::Unfinished { job: Job::Start.word(), unit: name.to_owned(), limit };
         let start = async {
             // It may have failed too often to be started once more.
             self.tell_manager("ResetFailedUnit", &name).await?;
@@ -183,8 +194,11 @@ impl Systemd {
         if matches!(job, Job::Reload) && !unit.can_reload {
             return Err(SystemdError::CannotReload(name.to_owned()));
         }
-        let unfinished = || SystemdError::Unfinished { job: job.word(), unit: name.to_owned(), limit };
-        tokio::time::timeout(limit, self.enqueue_and_wait(job, name)).await.unwrap_or_else(|_| Err(unfinished()))
+        let unfinished =
+            || SystemdError::Unfinished { job: job.word(), unit: name.to_owned(), limit };
+        tokio::time::timeout(limit, self.enqueue_and_wait(job, name))
+            .await
+            .unwrap_or_else(|_| Err(unfinished()))
     }
 
     async fn enqueue_and_wait(&self, job: Job, name: &str) -> Result<(), SystemdError> {
@@ -194,7 +208,11 @@ impl Systemd {
     /// Has systemd make a job, and waits for its end.
     ///
     /// Listens before it speaks: a job can be over before systemd has answered that it began.
-    async fn job<A: Serialize + Signed>(&self, method: &str, arguments: &A) -> Result<JobEnd, SystemdError> {
+    async fn job<A: Serialize + Signed>(
+        &self,
+        method: &str,
+        arguments: &A,
+    ) -> Result<JobEnd, SystemdError> {
         let mut ends = JobEnds::listen(&self.bus).await?;
         self.subscribe().await?;
         let mut call = pin!(self.tell_manager(method, arguments));
@@ -219,25 +237,34 @@ impl Systemd {
         }
     }
 
-    /// Anybody on the bus can send another the signal that a job is over: only systemd's word counts. It is asked for each time
-    /// who that is, since systemd comes back under another name when it executes itself anew.
+    /// Anybody on the bus can send another the signal that a job is over: only systemd's word
+    /// counts. It is asked for each time who that is, since systemd comes back under another name
+    /// when it executes itself anew.
     async fn is_systemd(&self, sender: &OwnedUniqueName) -> Result<bool, SystemdError> {
         const BUS: &str = "org.freedesktop.DBus";
-        let answer = self.bus.call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), "GetNameOwner", &NAME).await?;
+        let answer = self
+            .bus
+            .call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), "GetNameOwner", &NAME)
+            .await?;
         Ok(answer.body().deserialize::<OwnedUniqueName>()? == *sender)
     }
 
     /// systemd sends word of jobs only while somebody wants it.
     async fn subscribe(&self) -> Result<(), SystemdError> {
         match self.tell_manager("Subscribe", &()).await.map_err(SystemdError::from) {
-            Err(SystemdError::Refused { name, .. }) if name == "org.freedesktop.systemd1.AlreadySubscribed" => Ok(()),
+            Err(SystemdError::Refused { name, .. })
+                if name == "org.freedesktop.systemd1.AlreadySubscribed" =>
+            {
+                Ok(())
+            }
             answer => answer.map(drop),
         }
     }
 
     async fn read_unit(&self, name: &str) -> Result<Unit, SystemdError> {
         // Loading does not start it; a unit that nobody has asked for yet is otherwise not known.
-        let path: OwnedObjectPath = self.tell_manager("LoadUnit", &name).await?.body().deserialize()?;
+        let path: OwnedObjectPath =
+            self.tell_manager("LoadUnit", &name).await?.body().deserialize()?;
         let mut unit = self.properties(&path, "org.freedesktop.systemd1.Unit").await?;
         let load: String = unit.take("LoadState")?;
         if load == "not-found" {
@@ -249,22 +276,44 @@ impl Systemd {
             sub: unit.take("SubState")?,
             can_reload: unit.take("CanReload")?,
             activated: unit.moment("ActiveEnterTimestamp")?,
-            process: if name.ends_with(".service") { self.main_process(&path).await? } else { None },
+            process: if name.ends_with(".service") {
+                self.main_process(&path).await?
+            } else {
+                None
+            },
         })
     }
 
     async fn main_process(&self, path: &OwnedObjectPath) -> Result<Option<Process>, SystemdError> {
         let mut service = self.properties(path, "org.freedesktop.systemd1.Service").await?;
         let pid: u32 = service.take("MainPID")?;
-        Ok(if pid == 0 { None } else { Some(Process { pid, started: service.moment("ExecMainStartTimestamp")? }) })
+        Ok(if pid == 0 {
+            None
+        } else {
+            Some(Process { pid, started: service.moment("ExecMainStartTimestamp")? })
+        })
     }
 
-    async fn properties(&self, path: &OwnedObjectPath, interface: &str) -> Result<Properties, SystemdError> {
-        let call = self.bus.call_method(Some(NAME), path, Some("org.freedesktop.DBus.Properties"), "GetAll", &interface);
+    async fn properties(
+        &self,
+        path: &OwnedObjectPath,
+        interface: &str,
+    ) -> Result<Properties, SystemdError> {
+        let call = self.bus.call_method(
+            Some(NAME),
+            path,
+            Some("org.freedesktop.DBus.Properties"),
+            "GetAll",
+            &interface,
+        );
         Ok(Properties(call.await?.body().deserialize()?))
     }
 
-    async fn tell_manager<A: Serialize + Signed>(&self, method: &str, arguments: &A) -> zbus::Result<Message> {
+    async fn tell_manager<A: Serialize + Signed>(
+        &self,
+        method: &str,
+        arguments: &A,
+    ) -> zbus::Result<Message> {
         self.bus.call_method(Some(NAME), PATH, Some(MANAGER), method, arguments).await
     }
 }
@@ -278,8 +327,8 @@ enum Job {
 }
 
 impl Job {
-    /// The forms with "Try" leave a unit alone that has stopped since it was asked for. Reload has none, and needs none: systemd
-    /// refuses it for a unit that does not run.
+    /// The forms with "Try" leave a unit alone that has stopped since it was asked for. Reload has
+    /// none, and needs none: systemd refuses it for a unit that does not run.
     fn method(self) -> &'static str {
         match self {
             Self::Start => "StartUnit",
@@ -310,14 +359,24 @@ struct JobEnd {
 
 impl JobEnds {
     async fn listen(bus: &Connection) -> Result<Self, SystemdError> {
-        let rule = MatchRule::builder().msg_type(Type::Signal).sender(NAME).path(PATH).interface(MANAGER).member("JobRemoved").build()?;
+        let rule = MatchRule::builder()
+            .msg_type(Type::Signal)
+            .sender(NAME)
+            .path(PATH)
+            .interface(MANAGER)
+            .member("JobRemoved")
+            .build()?;
         Ok(Self(MessageStream::for_match_rule(rule, bus, None).await?))
     }
 
     async fn next(&mut self) -> Result<JobEnd, SystemdError> {
-        let message = poll_fn(|context| Pin::new(&mut self.0).poll_next(context)).await.ok_or(SystemdError::Broken)??;
-        let (_, job, _, result): (u32, OwnedObjectPath, String, String) = message.body().deserialize()?;
-        let sender = message.header().sender().ok_or(SystemdError::Incomplete("sender"))?.to_owned().into();
+        let message = poll_fn(|context| Pin::new(&mut self.0).poll_next(context))
+            .await
+            .ok_or(SystemdError::Broken)??;
+        let (_, job, _, result): (u32, OwnedObjectPath, String, String) =
+            message.body().deserialize()?;
+        let sender =
+            message.header().sender().ok_or(SystemdError::Incomplete("sender"))?.to_owned().into();
         Ok(JobEnd { sender, job, result })
     }
 }
@@ -326,7 +385,11 @@ impl JobEnd {
     fn judge(self, job: Job, unit: &str) -> Result<(), SystemdError> {
         match self.result.as_str() {
             "done" => Ok(()),
-            _ => Err(SystemdError::Job { job: job.word(), unit: unit.to_owned(), result: JobResult::from_word(self.result) }),
+            _ => Err(SystemdError::Job {
+                job: job.word(),
+                unit: unit.to_owned(),
+                result: JobResult::from_word(self.result),
+            }),
         }
     }
 }
@@ -335,13 +398,17 @@ struct Properties(HashMap<String, OwnedVariant>);
 
 impl Properties {
     fn take<T: TryFrom<OwnedVariant>>(&mut self, name: &'static str) -> Result<T, SystemdError> {
-        self.0.remove(name).and_then(|value| value.try_into().ok()).ok_or(SystemdError::Incomplete(name))
+        self.0
+            .remove(name)
+            .and_then(|value| value.try_into().ok())
+            .ok_or(SystemdError::Incomplete(name))
     }
 
     /// Both clocks' properties; systemd says 0 for "never".
     fn moment(&mut self, name: &'static str) -> Result<Option<Moment>, SystemdError> {
         let wall: u64 = self.take(name)?;
-        let monotonic = self.0.remove(&format!("{name}Monotonic")).and_then(|value| u64::try_from(value).ok());
+        let monotonic =
+            self.0.remove(&format!("{name}Monotonic")).and_then(|value| u64::try_from(value).ok());
         let since_boot = Duration::from_micros(monotonic.ok_or(SystemdError::Incomplete(name))?);
         let wall = UNIX_EPOCH.checked_add(Duration::from_micros(wall)).filter(|_| wall > 0);
         Ok(wall.map(|wall| Moment { wall, since_boot }))

@@ -1,4 +1,5 @@
-//! Against a stand-in for systemd on a bus of the test's own, and, when told a unit of it, the real one.
+//! Against a stand-in for systemd on a bus of the test's own, and, when told a unit of it, the real
+//! one.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -38,7 +39,12 @@ struct StandIn {
     told: Arc<Mutex<Vec<String>>>,
 }
 
-const NORMAL: fn() -> StandIn = || StandIn { active: "active", can_reload: true, script: Script::Ends("done"), told: Arc::default() };
+const NORMAL: fn() -> StandIn = || StandIn {
+    active: "active",
+    can_reload: true,
+    script: Script::Ends("done"),
+    told: Arc::default(),
+};
 
 impl StandIn {
     async fn serve(self, bus: &Bus) -> Systemd {
@@ -56,7 +62,9 @@ impl StandIn {
                         served.connection.reply(&call.header(), &()).await.unwrap();
                     }
                     "Subscribe" => served.connection.reply(&call.header(), &()).await.unwrap(),
-                    method if method.ends_with("Unit") => self.job(&served, &other_peer, &call, method).await,
+                    method if method.ends_with("Unit") => {
+                        self.job(&served, &other_peer, &call, method).await
+                    }
                     _ => {}
                 }
             }
@@ -67,7 +75,11 @@ impl StandIn {
     async fn load(&self, served: &Served, call: &Message) {
         let name: String = call.body().deserialize().unwrap();
         let path = format!("{PATH}/unit/{}", if name == UNIT { "there" } else { "missing" });
-        served.connection.reply(&call.header(), &OwnedObjectPath::try_from(path).unwrap()).await.unwrap();
+        served
+            .connection
+            .reply(&call.header(), &OwnedObjectPath::try_from(path).unwrap())
+            .await
+            .unwrap();
     }
 
     async fn properties(&self, served: &Served, call: &Message) {
@@ -91,7 +103,9 @@ impl StandIn {
         self.told.lock().unwrap().push(format!("{method} {unit} {mode}"));
         let (systemd, header) = (&served.connection, call.header());
         let caller = header.sender().unwrap().to_string();
-        let answer = async || systemd.reply(&header, &OwnedObjectPath::try_from(JOB).unwrap()).await.unwrap();
+        let answer = async || {
+            systemd.reply(&header, &OwnedObjectPath::try_from(JOB).unwrap()).await.unwrap()
+        };
         match self.script {
             Script::Ends(result) => {
                 answer().await;
@@ -121,7 +135,9 @@ impl StandIn {
                 other_peer.request_name(NAME).await.unwrap();
                 removed(other_peer, None, JOB, "done").await;
             }
-            Script::Refuses(name) => systemd.reply_error(&header, name, &"in my own words").await.unwrap(),
+            Script::Refuses(name) => {
+                systemd.reply_error(&header, name, &"in my own words").await.unwrap()
+            }
             Script::Silent => {}
         }
     }
@@ -140,15 +156,24 @@ async fn a_unit_is_read() {
     let activated = Some(Moment { wall, since_boot: Duration::from_micros(5_000_001) });
     let process = Some(Process { pid: 77, started: None });
     let (load, sub) = ("loaded".to_owned(), "some-sub-state".to_owned());
-    assert_eq!(unit, Unit { load, active: Active::Active, sub, can_reload: true, activated, process });
+    assert_eq!(
+        unit,
+        Unit { load, active: Active::Active, sub, can_reload: true, activated, process }
+    );
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_unit_that_does_not_exist_is_no_unit_that_does_not_run() {
     let Some(bus) = Bus::start().await else { return };
     let systemd = NORMAL().serve(&bus).await;
-    for error in [systemd.unit("other.service").await.unwrap_err(), systemd.restart("other.service", LIMIT).await.unwrap_err()] {
-        assert!(matches!(&error, SystemdError::NoSuchUnit(unit) if unit == "other.service"), "{error}");
+    for error in [
+        systemd.unit("other.service").await.unwrap_err(),
+        systemd.restart("other.service", LIMIT).await.unwrap_err(),
+    ] {
+        assert!(
+            matches!(&error, SystemdError::NoSuchUnit(unit) if unit == "other.service"),
+            "{error}"
+        );
     }
 }
 
@@ -161,7 +186,8 @@ async fn each_way_calls_the_method_that_starts_nothing() {
     systemd.reload(UNIT, LIMIT).await.unwrap();
     systemd.restart(UNIT, LIMIT).await.unwrap();
     systemd.reload_or_restart(UNIT, LIMIT).await.unwrap();
-    let expected = ["ReloadUnit", "TryRestartUnit", "ReloadOrTryRestartUnit"].map(|method| format!("{method} {UNIT} replace"));
+    let expected = ["ReloadUnit", "TryRestartUnit", "ReloadOrTryRestartUnit"]
+        .map(|method| format!("{method} {UNIT} replace"));
     assert_eq!(*told.lock().unwrap(), expected);
 }
 
@@ -181,7 +207,9 @@ async fn a_unit_that_does_not_run_is_left_alone() {
 async fn what_failed_is_started_again_and_what_was_stopped_is_not() {
     let start = ["ResetFailedUnit".to_owned(), format!("StartUnit {UNIT} replace")];
     let restart = [format!("TryRestartUnit {UNIT} replace")];
-    for (active, expected) in [("failed", &start[..]), ("activating", &restart), ("active", &restart), ("inactive", &[])] {
+    for (active, expected) in
+        [("failed", &start[..]), ("activating", &restart), ("active", &restart), ("inactive", &[])]
+    {
         let Some(bus) = Bus::start().await else { return };
         let stand_in = StandIn { active, ..NORMAL() };
         let told = Arc::clone(&stand_in.told);
@@ -220,8 +248,14 @@ async fn only_done_is_good() {
         let Some(bus) = Bus::start().await else { return };
         let systemd = StandIn { script: Script::Ends(word), ..NORMAL() }.serve(&bus).await;
         let error = systemd.restart(UNIT, LIMIT).await.unwrap_err();
-        assert!(matches!(&error, SystemdError::Job { result, .. } if *result == expected), "{word}: {error}");
-        assert_eq!(error.to_string(), format!("the restart of {UNIT} ended as {word}: see journalctl -u {UNIT}"));
+        assert!(
+            matches!(&error, SystemdError::Job { result, .. } if *result == expected),
+            "{word}: {error}"
+        );
+        assert_eq!(
+            error.to_string(),
+            format!("the restart of {UNIT} ended as {word}: see journalctl -u {UNIT}")
+        );
     }
 }
 
@@ -231,7 +265,10 @@ async fn a_job_that_never_ends_is_waited_for_until_the_limit_whatever_other_jobs
     let systemd = StandIn { script: Script::NeverEnds, ..NORMAL() }.serve(&bus).await;
     let began = Instant::now();
     let error = systemd.reload(UNIT, Duration::from_millis(300)).await.unwrap_err();
-    assert!(matches!(&error, SystemdError::Unfinished { limit, .. } if limit.as_millis() == 300), "{error}");
+    assert!(
+        matches!(&error, SystemdError::Unfinished { limit, .. } if limit.as_millis() == 300),
+        "{error}"
+    );
     assert!(began.elapsed() >= Duration::from_millis(300));
 }
 
@@ -252,7 +289,10 @@ async fn systemd_may_execute_itself_anew_during_a_job() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_refusal_says_systemds_words() {
-    for name in ["org.freedesktop.systemd1.TransactionIsDestructive", "org.freedesktop.DBus.Error.AccessDenied"] {
+    for name in [
+        "org.freedesktop.systemd1.TransactionIsDestructive",
+        "org.freedesktop.DBus.Error.AccessDenied",
+    ] {
         let Some(bus) = Bus::start().await else { return };
         let systemd = StandIn { script: Script::Refuses(name), ..NORMAL() }.serve(&bus).await;
         let error = systemd.restart(UNIT, LIMIT).await.unwrap_err();
@@ -263,7 +303,8 @@ async fn a_refusal_says_systemds_words() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_bus_without_systemd_is_called_that() {
     let Some(bus) = Bus::start().await else { return };
-    let error = Systemd::connect_to(bus.builder(), LIMIT).await.unwrap().unit(UNIT).await.unwrap_err();
+    let error =
+        Systemd::connect_to(bus.builder(), LIMIT).await.unwrap().unit(UNIT).await.unwrap_err();
     assert!(matches!(error, SystemdError::NoSystemd), "{error}");
 }
 
@@ -278,7 +319,8 @@ async fn without_a_bus_that_is_said() {
 async fn a_bus_that_never_answers_is_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let _silent = std::os::unix::net::UnixListener::bind(socket(folder.path())).unwrap();
-    let error = Systemd::connect_to(builder(folder.path()), Duration::from_millis(100)).await.unwrap_err();
+    let error =
+        Systemd::connect_to(builder(folder.path()), Duration::from_millis(100)).await.unwrap_err();
     assert!(matches!(error, SystemdError::NoAnswer(_)), "{error}");
 }
 
@@ -295,7 +337,8 @@ async fn a_bus_that_ends_during_a_job_has_broken_the_connection() {
     assert!(matches!(error, SystemdError::Broken), "{error:?}");
 }
 
-/// `SYSTEMD_UNITS` names units for which each verb is tried: this is for looking at, on a machine made for it.
+/// `SYSTEMD_UNITS` names units for which each verb is tried: this is for looking at, on a machine
+/// made for it.
 #[tokio::test(flavor = "current_thread")]
 #[ignore = "needs SYSTEMD_UNITS, and restarts them"]
 async fn a_real_systemd_is_told() {
@@ -305,7 +348,12 @@ async fn a_real_systemd_is_told() {
         for job in [Job::Reload, Job::Restart, Job::ReloadOrRestart] {
             let began = Instant::now();
             let outcome = systemd.run(job, name, Duration::from_secs(5)).await;
-            eprintln!("    {} after {:?}: {}", job.word(), began.elapsed(), outcome.map_or_else(|e| e.to_string(), |()| "done".into()));
+            eprintln!(
+                "    {} after {:?}: {}",
+                job.word(),
+                began.elapsed(),
+                outcome.map_or_else(|e| e.to_string(), |()| "done".into())
+            );
         }
         eprintln!("    {:?}", systemd.unit(name).await);
     }

@@ -1,4 +1,5 @@
-//! A program that is run once, by systemd, in a unit of its own: outside of whatever its caller is confined to.
+//! A program that is run once, by systemd, in a unit of its own: outside of whatever its caller is
+//! confined to.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -7,7 +8,8 @@ use zbus::{Fd, OwnedObjectPath, Variant};
 
 use super::{Systemd, SystemdError};
 
-/// How long systemd gives a program that is over its limit to end by itself, before it kills it with all its children.
+/// How long systemd gives a program that is over its limit to end by itself, before it kills it
+/// with all its children.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// How much longer than the program itself systemd may take.
@@ -40,34 +42,42 @@ pub struct Ended {
 }
 
 impl Systemd {
-    /// Runs a program once and waits for its end. The descriptors are closed on this side as soon as systemd has them.
+    /// Runs a program once and waits for its end. The descriptors are closed on this side as soon
+    /// as systemd has them.
     ///
-    /// # Errors
-    /// [`SystemdError`], when systemd can't be asked, refuses, or says nothing for longer than the program may take. That the program
-    /// ended badly is none.
+    /// # Errors [`SystemdError`], when systemd can't be asked, refuses, or says nothing for longer
+    /// than the program may take. That the program ended badly is none.
     pub async fn run_once(&self, once: Once<'_>) -> Result<Ended, SystemdError> {
         let (unit, limit) = (once.unit.to_owned(), once.limit + GRACE + PATIENCE);
         let unfinished = || SystemdError::Unfinished { job: "the start", unit, limit };
-        tokio::time::timeout(limit, self.start_and_follow(once)).await.unwrap_or_else(|_| Err(unfinished()))
+        tokio::time::timeout(limit, self.start_and_follow(once))
+            .await
+            .unwrap_or_else(|_| Err(unfinished()))
     }
 
     async fn start_and_follow(&self, once: Once<'_>) -> Result<Ended, SystemdError> {
         let unit = once.unit.to_owned();
-        // Of type oneshot: its start is over when the program is. With the reference it is still known then.
+        // Of type oneshot: its start is over when the program is. With the reference it is still
+        // known then.
         self.start(once).await?;
-        let path: OwnedObjectPath = self.tell_manager("GetUnit", &unit).await?.body().deserialize()?;
+        let path: OwnedObjectPath =
+            self.tell_manager("GetUnit", &unit).await?.body().deserialize()?;
         let mut service = self.properties(&path, "org.freedesktop.systemd1.Service").await?;
         Ok(Ended { result: service.take("Result")?, status: service.take("ExecMainStatus")? })
     }
 
     async fn start(&self, once: Once<'_>) -> Result<(), SystemdError> {
         let program = once.words.first().cloned().unwrap_or_default();
-        let microseconds = |length: Duration| Variant::from(u64::try_from(length.as_micros()).unwrap_or(u64::MAX));
+        let microseconds =
+            |length: Duration| Variant::from(u64::try_from(length.as_micros()).unwrap_or(u64::MAX));
         let properties: Vec<(&str, Variant<'_>)> = vec![
             ("Description", once.description.into()),
             ("Type", "oneshot".into()),
             // Else `$$` and `${NAME}` in a word would be something else than what was asked for.
-            ("ExecStartEx", vec![(program, once.words.to_vec(), vec!["no-env-expand".to_owned()])].into()),
+            (
+                "ExecStartEx",
+                vec![(program, once.words.to_vec(), vec!["no-env-expand".to_owned()])].into(),
+            ),
             ("TimeoutStartUSec", microseconds(once.limit)),
             ("TimeoutStopUSec", microseconds(GRACE)),
             ("CollectMode", "inactive-or-failed".into()),
@@ -77,8 +87,11 @@ impl Systemd {
             ("StandardErrorFileDescriptor", Fd::from(once.output.as_fd()).into()),
         ];
         type NoOthers<'v> = Vec<(&'v str, Vec<(&'v str, Variant<'v>)>)>;
-        // The descriptors have to stay open until it has them; that it is over is told by its answer and by the end of the job.
-        self.job("StartTransientUnit", &(once.unit, "fail", properties, Vec::new() as NoOthers<'_>)).await.map(drop)
+        // The descriptors have to stay open until it has them; that it is over is told by its
+        // answer and by the end of the job.
+        self.job("StartTransientUnit", &(once.unit, "fail", properties, Vec::new() as NoOthers<'_>))
+            .await
+            .map(drop)
     }
 }
 
@@ -96,7 +109,8 @@ mod tests {
 
     const UNIT: &str = "kubecertd-alarm-1.service";
 
-    type Asked = (String, String, Vec<(String, OwnedVariant)>, Vec<(String, Vec<(String, OwnedVariant)>)>);
+    type Asked =
+        (String, String, Vec<(String, OwnedVariant)>, Vec<(String, Vec<(String, OwnedVariant)>)>);
 
     /// systemd, as far as it is asked: it "runs" what writes a word, and ends like this.
     async fn serve(mut served: Served, result: &'static str, told: Arc<Mutex<Vec<String>>>) {
@@ -106,10 +120,15 @@ mod tests {
             match member.as_str() {
                 "Subscribe" => connection.reply(&header, &()).await.unwrap(),
                 "StartTransientUnit" => start(&served, &call, &told).await,
-                "GetUnit" => connection.reply(&header, &OwnedObjectPath::try_from(format!("{PATH}/unit/one")).unwrap()).await.unwrap(),
+                "GetUnit" => connection
+                    .reply(&header, &OwnedObjectPath::try_from(format!("{PATH}/unit/one")).unwrap())
+                    .await
+                    .unwrap(),
                 "GetAll" => {
-                    let properties: HashMap<&str, Variant<'_>> =
-                        HashMap::from([("Result", result.into()), ("ExecMainStatus", 3_i32.into())]);
+                    let properties: HashMap<&str, Variant<'_>> = HashMap::from([
+                        ("Result", result.into()),
+                        ("ExecMainStatus", 3_i32.into()),
+                    ]);
                     connection.reply(&header, &properties).await.unwrap();
                 }
                 _ => {}
@@ -125,14 +144,20 @@ mod tests {
         for (name, value) in properties {
             if name == "StandardOutputFileDescriptor" {
                 let Variant::Fd(fd) = &*value else { panic!("{value:?}") };
-                std::fs::File::from(fd.as_fd().try_clone_to_owned().unwrap()).write_all(b"a word").unwrap();
+                std::fs::File::from(fd.as_fd().try_clone_to_owned().unwrap())
+                    .write_all(b"a word")
+                    .unwrap();
             }
             names.push(name);
         }
         *told.lock().unwrap() = names;
         let job = OwnedObjectPath::try_from(format!("{PATH}/job/7")).unwrap();
         served.connection.reply(&call.header(), &job).await.unwrap();
-        served.connection.emit_signal(None::<&str>, PATH, MANAGER, "JobRemoved", &(7_u32, job, UNIT, "failed")).await.unwrap();
+        served
+            .connection
+            .emit_signal(None::<&str>, PATH, MANAGER, "JobRemoved", &(7_u32, job, UNIT, "failed"))
+            .await
+            .unwrap();
     }
 
     #[tokio::test(flavor = "current_thread")]
@@ -144,13 +169,28 @@ mod tests {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let words = ["/usr/bin/thing".to_owned(), "a b".to_owned()];
         let stdin = std::fs::File::open("/dev/null").unwrap().into();
-        let once = Once { unit: UNIT, description: "a thing", words: &words, stdin, output: writer.into(), limit: LIMIT };
+        let once = Once {
+            unit: UNIT,
+            description: "a thing",
+            words: &words,
+            stdin,
+            output: writer.into(),
+            limit: LIMIT,
+        };
         let ended = systemd.run_once(once).await.unwrap();
         assert_eq!(ended, Ended { result: "exit-code".to_owned(), status: 3 });
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
         assert_eq!(text, "a word", "and nobody holds its output open");
-        let expected = ["Description", "Type", "ExecStartEx", "TimeoutStartUSec", "TimeoutStopUSec", "CollectMode", "AddRef"];
+        let expected = [
+            "Description",
+            "Type",
+            "ExecStartEx",
+            "TimeoutStartUSec",
+            "TimeoutStopUSec",
+            "CollectMode",
+            "AddRef",
+        ];
         assert_eq!(told.lock().unwrap()[..7], expected);
     }
 }

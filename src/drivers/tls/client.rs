@@ -4,7 +4,10 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, Resumption, VerifierBuilderError, WebPkiServerVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature,
+    verify_tls13_signature,
+};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 
@@ -16,9 +19,14 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// A client that looks at servers through this verifier, and shows this identity to those who ask for one.
-pub fn config(verifier: Arc<dyn ServerCertVerifier>, identity: Option<&ClientIdentity>) -> Result<ClientConfig, rustls::Error> {
-    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+/// A client that looks at servers through this verifier, and shows this identity to those who ask
+/// for one.
+pub fn config(
+    verifier: Arc<dyn ServerCertVerifier>,
+    identity: Option<&ClientIdentity>,
+) -> Result<ClientConfig, rustls::Error> {
+    let builder =
+        ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let mut config = match identity {
         Some(identity) => builder.with_client_cert_resolver(identity.resolver()),
@@ -29,11 +37,16 @@ pub fn config(verifier: Arc<dyn ServerCertVerifier>, identity: Option<&ClientIde
     Ok(config)
 }
 
-/// Accepts servers whose certificate is signed by one of these authorities, valid now, and for the server's name.
-pub fn authorities(authorities: &[Certificate]) -> Result<Arc<dyn ServerCertVerifier>, VerifierBuilderError> {
+/// Accepts servers whose certificate is signed by one of these authorities, valid now, and for the
+/// server's name.
+pub fn authorities(
+    authorities: &[Certificate],
+) -> Result<Arc<dyn ServerCertVerifier>, VerifierBuilderError> {
     let mut roots = RootCertStore::empty();
     // One that webpki can't read accepts nothing, and does not keep the others from it.
-    roots.add_parsable_certificates(authorities.iter().map(|authority| CertificateDer::from(authority.der())));
+    roots.add_parsable_certificates(
+        authorities.iter().map(|authority| CertificateDer::from(authority.der())),
+    );
     Ok(WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build()?)
 }
 
@@ -47,7 +60,10 @@ pub struct AnyCertificate {
 impl AnyCertificate {
     /// One that has seen nothing yet. It is for one connection.
     pub fn new() -> Self {
-        Self { algorithms: aws_lc_rs::default_provider().signature_verification_algorithms, proven: OnceLock::new() }
+        Self {
+            algorithms: aws_lc_rs::default_provider().signature_verification_algorithms,
+            proven: OnceLock::new(),
+        }
     }
 
     /// The certificate whose key the server has proven to have.

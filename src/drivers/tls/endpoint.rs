@@ -31,7 +31,8 @@ impl Endpoint {
 
     /// From the two parts, with an IPv6 address in brackets.
     pub fn new(host: &str, port: u16) -> Result<Self, ProbeError> {
-        let host = Host::parse(host).ok_or_else(|| ProbeError::Address(format!("{host}:{port}")))?;
+        let host =
+            Host::parse(host).ok_or_else(|| ProbeError::Address(format!("{host}:{port}")))?;
         Ok(Self { host, port })
     }
 
@@ -45,12 +46,16 @@ impl Endpoint {
 
     /// Connects; where a name has several addresses, to the first one that answers.
     pub async fn connect(&self, deadline: Instant) -> Result<TcpStream, ProbeError> {
-        timeout_at(deadline, self.try_to_connect()).await.map_err(|_| ProbeError::TimedOut(Stage::Connection))?
+        timeout_at(deadline, self.try_to_connect())
+            .await
+            .map_err(|_| ProbeError::TimedOut(Stage::Connection))?
     }
 
     async fn try_to_connect(&self) -> Result<TcpStream, ProbeError> {
         let addresses = self.addresses().await?;
-        TcpStream::connect(addresses.as_slice()).await.map_err(|e| ProbeError::from_stream(e, Stage::Connection))
+        TcpStream::connect(addresses.as_slice())
+            .await
+            .map_err(|e| ProbeError::from_stream(e, Stage::Connection))
     }
 
     async fn addresses(&self) -> Result<Vec<SocketAddr>, ProbeError> {
@@ -59,7 +64,9 @@ impl Endpoint {
             Host::Name(name) => name.as_ref(),
         };
         let found = tokio::net::lookup_host((name, self.port)).await;
-        found.map(Iterator::collect).map_err(|source| ProbeError::Name { name: name.to_owned(), source })
+        found
+            .map(Iterator::collect)
+            .map_err(|source| ProbeError::Name { name: name.to_owned(), source })
     }
 }
 
@@ -93,9 +100,19 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for text in
-            ["", ":80", "host", "host:", "host:65536", "host:http", "fd00::1:2379", "[fd00::1]", "[host]:80", "a b:80", "[127.0.0.1]:80"]
-        {
+        for text in [
+            "",
+            ":80",
+            "host",
+            "host:",
+            "host:65536",
+            "host:http",
+            "fd00::1:2379",
+            "[fd00::1]",
+            "[host]:80",
+            "a b:80",
+            "[127.0.0.1]:80",
+        ] {
             assert_eq!(name(text), None, "{text}");
         }
     }

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
+use rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
+};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use crate::formats::pem;
@@ -42,7 +44,11 @@ impl ClientIdentity {
             return Err(IdentityError::OtherKey);
         }
         let pem = key.to_pem()?;
-        let block = pem::blocks(pem.expose()).map_err(KeyError::from)?.into_iter().next().ok_or(KeyError::NoKey)?;
+        let block = pem::blocks(pem.expose())
+            .map_err(KeyError::from)?
+            .into_iter()
+            .next()
+            .ok_or(KeyError::NoKey)?;
         // Borrowed, so that the only copies are those that are wiped: the block's and aws-lc's own.
         let der = match block.label.as_str() {
             "RSA PRIVATE KEY" => PrivateKeyDer::from(PrivatePkcs1KeyDer::from(block.der.expose())),
@@ -50,11 +56,15 @@ impl ClientIdentity {
             _ => PrivateKeyDer::from(PrivatePkcs8KeyDer::from(block.der.expose())),
         };
         let key = any_supported_type(&der).map_err(|_| IdentityError::Unsupported)?;
-        let chain = chain.iter().map(|certificate| CertificateDer::from(certificate.der().to_vec())).collect();
+        let chain = chain
+            .iter()
+            .map(|certificate| CertificateDer::from(certificate.der().to_vec()))
+            .collect();
         Ok(Self(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key)))))
     }
 
-    /// Shows the identity to every server that asks, also to one that names other authorities: its answer is what matters.
+    /// Shows the identity to every server that asks, also to one that names other authorities: its
+    /// answer is what matters.
     pub(super) fn resolver(&self) -> Arc<SingleCertAndKey> {
         self.0.clone()
     }

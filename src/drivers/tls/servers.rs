@@ -1,9 +1,12 @@
-//! TLS servers for the tests of this module and of [`super::super::http`]: on the loopback, in this process, gone with the test.
+//! TLS servers for the tests of this module and of [`super::super::http`]: on the loopback, in this
+//! process, gone with the test.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -18,7 +21,8 @@ use crate::drivers::tls::ClientIdentity;
 use crate::formats::x509::{Certificate, PrivateKey};
 
 pub const LIMIT: Duration = Duration::from_secs(10);
-pub const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
+pub const VERSIONS: [&SupportedProtocolVersion; 2] =
+    [&rustls::version::TLS12, &rustls::version::TLS13];
 
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -53,12 +57,17 @@ impl Authority {
     }
 
     pub fn pair_for(&self, names: &[&str], year: i32) -> Pair {
-        let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        let mut params =
+            CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+                .unwrap();
         params.not_before = date_time_ymd(1990, 1, 1);
         params.not_after = date_time_ymd(year, 12, 31);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Pair { certificate: Certificate::from_der(certificate.der()).unwrap(), key_pem: key.serialize_pem() }
+        Pair {
+            certificate: Certificate::from_der(certificate.der()).unwrap(),
+            key_pem: key.serialize_pem(),
+        }
     }
 
     pub fn pair(&self) -> Pair {
@@ -81,14 +90,23 @@ impl Pair {
 }
 
 /// A server's configuration that demands a client certificate of `clients`, or asks for none.
-pub fn server(pair: &Pair, version: &'static SupportedProtocolVersion, clients: Option<&Authority>) -> Arc<ServerConfig> {
-    let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[version]).unwrap();
+pub fn server(
+    pair: &Pair,
+    version: &'static SupportedProtocolVersion,
+    clients: Option<&Authority>,
+) -> Arc<ServerConfig> {
+    let builder =
+        ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[version]).unwrap();
     let builder = match clients {
         None => builder.with_no_client_auth(),
         Some(authority) => {
             let mut roots = RootCertStore::empty();
             roots.add(authority.issuer.der().clone()).unwrap();
-            builder.with_client_cert_verifier(WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build().unwrap())
+            builder.with_client_cert_verifier(
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+                    .build()
+                    .unwrap(),
+            )
         }
     };
     let chain = vec![CertificateDer::from(pair.certificate.der().to_vec())];
@@ -96,8 +114,15 @@ pub fn server(pair: &Pair, version: &'static SupportedProtocolVersion, clients: 
 }
 
 /// A server that shows one pair's certificate and has the other's key.
-pub fn server_without_check(shown: &Pair, other: &Pair, version: &'static SupportedProtocolVersion) -> Arc<ServerConfig> {
-    let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[version]).unwrap().with_no_client_auth();
+pub fn server_without_check(
+    shown: &Pair,
+    other: &Pair,
+    version: &'static SupportedProtocolVersion,
+) -> Arc<ServerConfig> {
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_no_client_auth();
     let chain = vec![CertificateDer::from(shown.certificate.der().to_vec())];
     let key = CertifiedKey::new(chain, any_supported_type(&other.key_der()).unwrap());
     Arc::new(builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(key))))
@@ -137,7 +162,8 @@ pub async fn accept(mut with: impl AsyncFnMut(TcpStream) + 'static) -> String {
     address
 }
 
-/// Whether there was one, or a TLS client's first message, which has no end that is looked for here.
+/// Whether there was one, or a TLS client's first message, which has no end that is looked for
+/// here.
 async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> bool {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") && !request.starts_with(&[22]) {

@@ -37,7 +37,11 @@ async fn a_server_that_demands_a_client_certificate_still_shows_its_own() {
         .run_until(async {
             for version in VERSIONS {
                 let address = serve(server(&pair, version, Some(&authority)), b"").await;
-                assert_eq!(probe(&address).await.unwrap().certificate, pair.certificate, "{version:?}");
+                assert_eq!(
+                    probe(&address).await.unwrap().certificate,
+                    pair.certificate,
+                    "{version:?}"
+                );
             }
         })
         .await;
@@ -63,13 +67,21 @@ async fn a_name_is_sent_and_an_address_is_not() {
                 let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
                 let config = server(&pair, VERSIONS[1], None);
                 let address = accept(async move |stream| {
-                    let start = tokio_rustls::LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await.unwrap();
+                    let start = tokio_rustls::LazyConfigAcceptor::new(
+                        rustls::server::Acceptor::default(),
+                        stream,
+                    )
+                    .await
+                    .unwrap();
                     tell.send(start.client_hello().server_name().map(str::to_owned)).unwrap();
                     let _ = start.into_stream(config.clone()).await;
                 })
                 .await;
                 let port = address.rsplit_once(':').unwrap().1;
-                assert_eq!(probe(&format!("{host}:{port}")).await.unwrap().certificate, pair.certificate);
+                assert_eq!(
+                    probe(&format!("{host}:{port}")).await.unwrap().certificate,
+                    pair.certificate
+                );
                 assert_eq!(told.recv().await.unwrap(), sent.then(|| host.to_owned()));
             }
         })
@@ -98,7 +110,10 @@ async fn a_server_that_hangs_is_not_waited_for() {
             for address in [after_accept, in_the_handshake] {
                 let began = Instant::now();
                 let result = served(&address, Duration::from_millis(100)).await;
-                assert!(matches!(result, Err(ProbeError::TimedOut(Stage::Handshake))), "{result:?}");
+                assert!(
+                    matches!(result, Err(ProbeError::TimedOut(Stage::Handshake))),
+                    "{result:?}"
+                );
                 assert!(began.elapsed() < LIMIT);
             }
         })
@@ -108,10 +123,12 @@ async fn a_server_that_hangs_is_not_waited_for() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_connection_that_nobody_takes_is_not_waited_for() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    // No more than one connection waits to be accepted; the kernel lets the others try again and again.
+    // No more than one connection waits to be accepted; the kernel lets the others try again and
+    // again.
     nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
     let _first = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let result = served(&listener.local_addr().unwrap().to_string(), Duration::from_millis(100)).await;
+    let result =
+        served(&listener.local_addr().unwrap().to_string(), Duration::from_millis(100)).await;
     assert!(matches!(result, Err(ProbeError::TimedOut(Stage::Connection))), "{result:?}");
 }
 
@@ -128,7 +145,9 @@ async fn a_server_that_goes_away_is_told_from_one_that_speaks_something_else() {
                 let result = probe(&address).await;
                 assert!(matches!(result, Err(ProbeError::Closed(Stage::Handshake))), "{result:?}");
             }
-            for answer in [b"HTTP/1.0 400 Bad Request\r\n\r\n".as_slice(), b"SSH-2.0-OpenSSH_9.2\r\n"] {
+            for answer in
+                [b"HTTP/1.0 400 Bad Request\r\n\r\n".as_slice(), b"SSH-2.0-OpenSSH_9.2\r\n"]
+            {
                 let address = serve_plain(answer).await;
                 let result = probe(&address).await;
                 assert!(matches!(result, Err(ProbeError::NotTls)), "{result:?}");
@@ -160,7 +179,10 @@ async fn a_server_that_refuses_the_handshake_says_so() {
             // A fatal handshake_failure.
             let address = serve_plain(&[21, 3, 3, 0, 2, 2, 40]).await;
             let result = probe(&address).await;
-            assert!(matches!(result, Err(ProbeError::Alert(AlertDescription::HandshakeFailure))), "{result:?}");
+            assert!(
+                matches!(result, Err(ProbeError::Alert(AlertDescription::HandshakeFailure))),
+                "{result:?}"
+            );
         })
         .await;
 }
@@ -180,7 +202,10 @@ fn an_identity_is_a_certificate_with_its_own_key() {
     let (one, other) = (authority.pair(), authority.pair());
     let identity = ClientIdentity::new(std::slice::from_ref(&one.certificate), &one.key()).unwrap();
     assert_eq!(format!("{identity:?}"), "ClientIdentity");
-    assert_eq!(ClientIdentity::new(std::slice::from_ref(&other.certificate), &one.key()).unwrap_err(), IdentityError::OtherKey);
+    assert_eq!(
+        ClientIdentity::new(std::slice::from_ref(&other.certificate), &one.key()).unwrap_err(),
+        IdentityError::OtherKey
+    );
     assert_eq!(ClientIdentity::new(&[], &one.key()).unwrap_err(), IdentityError::NoCertificate);
 }
 
@@ -195,9 +220,20 @@ async fn openssl_shows_its_certificate_to_a_client_without_one() {
     for version in ["-tls1_2", "-tls1_3"] {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new("openssl");
-        command.args(["s_server", "-quiet", "-Verify", "1", "-verify_return_error", version, "-accept", &format!("127.0.0.1:{port}")]);
+        command.args([
+            "s_server",
+            "-quiet",
+            "-Verify",
+            "1",
+            "-verify_return_error",
+            version,
+            "-accept",
+            &format!("127.0.0.1:{port}"),
+        ]);
         command.arg("-cert").arg(&certificate).arg("-key").arg(&key);
-        let Ok(mut openssl) = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
+        let Ok(mut openssl) =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+        else {
             eprintln!("SKIPPED: there is no openssl here");
             return;
         };

@@ -1,6 +1,7 @@
 //! What can be wrong with a kubeconfig, and why it cannot be changed.
 //!
-//! The texts hold names and line numbers, never a value of the file. They don't know the file's name: the caller adds it.
+//! The texts hold names and line numbers, never a value of the file. They don't know the file's
+//! name: the caller adds it.
 
 /// Why a text is not a kubeconfig that a component could work with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,9 +15,14 @@ pub enum KubeconfigError {
     Malformed { line: u64, column: u64, reason: String },
     #[error("line {line}: too deeply nested, or too much repeated by aliases")]
     TooComplex { line: u64 },
-    #[error("line {line}: a second document begins here, and Kubernetes reads only the first; keep one document in the file")]
+    #[error(
+        "line {line}: a second document begins here, and Kubernetes reads only the first; keep one \
+         document in the file"
+    )]
     SeveralDocuments { line: u64 },
-    #[error("line {line}: a key stands here for the second time in the same mapping; remove one of them")]
+    #[error(
+        "line {line}: a key stands here for the second time in the same mapping; remove one of them"
+    )]
     DuplicateKey { line: u64 },
     #[error("it is not a kubeconfig: at its top there is no mapping")]
     NotAKubeconfig,
@@ -26,11 +32,19 @@ pub enum KubeconfigError {
     NotAMapping { line: u64, holding: &'static str },
     #[error("line {line}: {field} is not a list")]
     NotAList { line: u64, field: &'static str },
-    #[error("line {line}: {field} is not a string (quote it if it looks like a number or a boolean)")]
+    #[error(
+        "line {line}: {field} is not a string (quote it if it looks like a number or a boolean)"
+    )]
     NotAString { line: u64, field: &'static str },
-    #[error("line {line}: {field} is not base64 as Kubernetes reads it (padded, no spaces); it would refuse the whole file")]
+    #[error(
+        "line {line}: {field} is not base64 as Kubernetes reads it (padded, no spaces); it would \
+         refuse the whole file"
+    )]
     NotBase64 { line: u64, field: &'static str },
-    #[error("line {line}: {name:?} stands for the second time under {list}; Kubernetes refuses the whole file")]
+    #[error(
+        "line {line}: {name:?} stands for the second time under {list}; Kubernetes refuses the \
+         whole file"
+    )]
     DuplicateName { line: u64, list: &'static str, name: String },
     #[error("it has no users")]
     NoUsers,
@@ -40,7 +54,10 @@ pub enum KubeconfigError {
     MissingContext { name: String },
     #[error("line {line}: the current context {context:?} names no user")]
     NoUserInContext { line: u64, context: String },
-    #[error("line {line}: the current context {context:?} names the user {user:?}, but there is no user of that name")]
+    #[error(
+        "line {line}: the current context {context:?} names the user {user:?}, but there is no \
+         user of that name"
+    )]
     MissingUser { line: u64, context: String, user: String },
 }
 
@@ -62,7 +79,11 @@ impl KubeconfigError {
             | Self::DuplicateName { line, .. }
             | Self::NoUserInContext { line, .. }
             | Self::MissingUser { line, .. } => Some(*line),
-            Self::Empty | Self::NotAKubeconfig | Self::NoUsers | Self::NoCurrentContext | Self::MissingContext { .. } => None,
+            Self::Empty
+            | Self::NotAKubeconfig
+            | Self::NoUsers
+            | Self::NoCurrentContext
+            | Self::MissingContext { .. } => None,
         }
     }
 }
@@ -78,10 +99,14 @@ pub enum SpliceError {
     #[error("line {line}: {field} cannot be replaced without touching anything else: {obstacle}")]
     Refused { line: u64, field: &'static str, obstacle: Obstacle },
     #[error(
-        "line {line}: a line separator that not every YAML reader knows (U+0085, U+2028 or U+2029) makes the file ambiguous; remove it"
+        "line {line}: a line separator that not every YAML reader knows (U+0085, U+2028 or U+2029) \
+         makes the file ambiguous; remove it"
     )]
     Ambiguous { line: u64 },
-    #[error("the changed file, read again, is not the old one with a new certificate and key; it was left as it is")]
+    #[error(
+        "the changed file, read again, is not the old one with a new certificate and key; it was \
+         left as it is"
+    )]
     NotTheSame,
 }
 

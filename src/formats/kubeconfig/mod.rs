@@ -1,9 +1,11 @@
 //! Kubeconfigs: which client certificate the current user has, and how a renewed one is written in.
 //!
-//! `read` resolves current-context to a user and its certificate; `splice` replaces the two embedded values in the text
-//! and touches no other byte, `point` puts a file's name in their place; all stand on `tree`, a YAML document whose nodes know their places. What is read follows
-//! client-go, the loader of the components; `read` lists where it does not. No file is opened here: references are
-//! handed out as they are written, and it is the caller who knows what they are relative to.
+//! `read` resolves current-context to a user and its certificate; `splice` replaces the two
+//! embedded values in the text and touches no other byte, `point` puts a file's name in their
+//! place; all stand on `tree`, a YAML document whose nodes know their places. What is read follows
+//! client-go, the loader of the components; `read` lists where it does not. No file is opened here:
+//! references are handed out as they are written, and it is the caller who knows what they are
+//! relative to.
 
 mod error;
 mod point;
@@ -29,9 +31,11 @@ pub struct Kubeconfig {
     pub context: String,
     /// The user that the current context names.
     pub user: User,
-    /// The names of the other users that have client certificates: nobody renews those, so someone should be told.
+    /// The names of the other users that have client certificates: nobody renews those, so someone
+    /// should be told.
     pub others_with_certificates: Vec<String>,
-    /// The cluster that the current context names; absent where it names none or one that is not there.
+    /// The cluster that the current context names; absent where it names none or one that is not
+    /// there.
     pub cluster: Option<Cluster>,
     /// Why a renewed certificate could not be written in, which is known long before there is one.
     pub obstacle: Option<SpliceError>,
@@ -67,8 +71,9 @@ pub struct User {
     pub client: ClientCertificate,
 }
 
-/// Where the two halves of a client certificate are, each by itself: a kubeconfig may embed one and refer to the other.
-/// Both are missing where the user authenticates with a token, a password or a program.
+/// Where the two halves of a client certificate are, each by itself: a kubeconfig may embed one and
+/// refer to the other. Both are missing where the user authenticates with a token, a password or a
+/// program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// The certificate.
@@ -84,7 +89,8 @@ pub struct Cluster {
     pub name: String,
     /// The URL of the API server.
     pub server: Option<String>,
-    /// The name that the API server's certificate has to be for, where that is another than the URL's.
+    /// The name that the API server's certificate has to be for, where that is another than the
+    /// URL's.
     pub server_name: Option<String>,
     /// What the API server's certificate is verified with.
     pub authority: Source,
@@ -93,10 +99,11 @@ pub struct Cluster {
 /// Where something in PEM is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// In the kubeconfig; these are the decoded bytes. Secret for certificates too: what stands in the place of a
-    /// certificate may well have a key beside it.
+    /// In the kubeconfig; these are the decoded bytes. Secret for certificates too: what stands in
+    /// the place of a certificate may well have a key beside it.
     Embedded(Secret),
-    /// In a file: the path as written, which client-go takes relative to the folder of the kubeconfig.
+    /// In a file: the path as written, which client-go takes relative to the folder of the
+    /// kubeconfig.
     File(String),
     /// Nowhere.
     Missing,

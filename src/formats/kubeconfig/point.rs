@@ -1,8 +1,8 @@
-//! Writes the name of a file into a kubeconfig in the place of an embedded client certificate and key, and leaves every other
-//! byte as it is.
+//! Writes the name of a file into a kubeconfig in the place of an embedded client certificate and
+//! key, and leaves every other byte as it is.
 //!
-//! As in `splice`, nothing is guessed: what the parser says where the four texts stand is compared with what stands there, and the
-//! outcome is read again and compared with the original.
+//! As in `splice`, nothing is guessed: what the parser says where the four texts stand is compared
+//! with what stands there, and the outcome is read again and compared with the original.
 
 use std::ops::Range;
 use std::path::Path;
@@ -16,11 +16,11 @@ use crate::model::Secret;
 const CERTIFICATE: &str = "client-certificate";
 const KEY: &str = "client-key";
 
-/// The text with one file named as client certificate and key of the current user, where both are embedded.
+/// The text with one file named as client certificate and key of the current user, where both are
+/// embedded.
 ///
-/// # Errors
-/// [`SpliceError`], when the text can't be read, when one of the two is not embedded, or when it can't be said with certainty that
-/// nothing else changes.
+/// # Errors [`SpliceError`], when the text can't be read, when one of the two is not embedded, or
+/// when it can't be said with certainty that nothing else changes.
 pub fn point(text: &[u8], file: &Path) -> Result<Secret, SpliceError> {
     let text = read::utf8(text)?;
     refuse_ambiguous_lines(text)?;
@@ -32,18 +32,29 @@ pub fn point(text: &[u8], file: &Path) -> Result<Secret, SpliceError> {
         edits.extend(edits_for(text, &root, data, name, shown)?);
     }
     let after = Secret::new(edited(text, edits).into_bytes());
-    if says_the_same_but_for(&before, &root, after.expose(), shown) { Ok(after) } else { Err(SpliceError::NotTheSame) }
+    if says_the_same_but_for(&before, &root, after.expose(), shown) {
+        Ok(after)
+    } else {
+        Err(SpliceError::NotTheSame)
+    }
 }
 
 /// A text that means itself in YAML and JSON, with quotes and without.
 fn is_plain(name: &str) -> bool {
-    name.starts_with('/') && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte))
+    name.starts_with('/')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte))
 }
 
 type Edit<'n> = (Range<usize>, &'n str);
 
 /// The name of the field, and its value; the quotes of either stay.
-fn edits_for<'n>(text: &str, root: &Node, data: &'static str, name: &'n str, file: &'n str) -> Result<[Edit<'n>; 2], SpliceError> {
+fn edits_for<'n>(
+    text: &str,
+    root: &Node,
+    data: &'static str,
+    name: &'n str,
+    file: &'n str,
+) -> Result<[Edit<'n>; 2], SpliceError> {
     let current = read::current(root)?;
     let missing = || SpliceError::NotEmbedded { user: current.user.to_owned(), field: data };
     read::embedded(current.entry, data)?.ok_or_else(missing)?;
@@ -64,14 +75,17 @@ fn edits_for<'n>(text: &str, root: &Node, data: &'static str, name: &'n str, fil
     Ok([(place(key)?, name), (place(value)?, file)])
 }
 
-/// The bytes of a scalar without its quotes and the space around it, if what stands there is what was read. One in a block of its
-/// own stands there with a line break, and is refused: its header would remain.
+/// The bytes of a scalar without its quotes and the space around it, if what stands there is what
+/// was read. One in a block of its own stands there with a line break, and is refused: its header
+/// would remain.
 fn as_it_stands(text: &str, scalar: &Range<usize>, node: &Node) -> Option<Range<usize>> {
     let Value::Text(value) = &node.value else { return None };
     let whole = text.get(scalar.clone())?;
     let at = whole.find(value.as_str())?;
     let around = format!("{}{}", whole.get(..at)?, whole.get(at + value.len()..)?);
-    let alone = matches!(around.trim(), "" | "\"\"" | "''") && !around.contains('\n') && !value.contains('\n');
+    let alone = matches!(around.trim(), "" | "\"\"" | "''")
+        && !around.contains('\n')
+        && !value.contains('\n');
     alone.then(|| scalar.start + at..scalar.start + at + value.len())
 }
 
@@ -88,18 +102,22 @@ fn edited(text: &str, mut edits: Vec<Edit<'_>>) -> String {
 
 /// Whether the changed text names the file, and says of everything else what it said before.
 fn says_the_same_but_for(before: &Kubeconfig, tree: &Node, after: &[u8], file: &str) -> bool {
-    let Ok((root, after)) = read::utf8(after).and_then(read::document).and_then(|root| Kubeconfig::of(&root).map(|config| (root, config)))
+    let Ok((root, after)) = read::utf8(after)
+        .and_then(read::document)
+        .and_then(|root| Kubeconfig::of(&root).map(|config| (root, config)))
     else {
         return false;
     };
     let named = Source::File(file.to_owned());
     let client = &after.user.client;
-    let same = (&before.context, &before.user.name, &before.cluster) == (&after.context, &after.user.name, &after.cluster)
+    let same = (&before.context, &before.user.name, &before.cluster)
+        == (&after.context, &after.user.name, &after.cluster)
         && before.others_with_certificates == after.others_with_certificates;
     same && client.certificate == named && client.key == named && differing(tree, &root) == 4
 }
 
-/// How many texts differ between two trees of one shape; more than any number where the shape differs.
+/// How many texts differ between two trees of one shape; more than any number where the shape
+/// differs.
 fn differing(one: &Node, other: &Node) -> usize {
     let sum = |parts: &mut dyn Iterator<Item = usize>| parts.fold(0, usize::saturating_add);
     match (&one.value, &other.value) {
@@ -109,7 +127,9 @@ fn differing(one: &Node, other: &Node) -> usize {
         }
         (Value::Map(one), Value::Map(other)) if one.len() == other.len() => {
             let both = one.iter().zip(other);
-            sum(&mut both.map(|(one, other)| differing(&one.0, &other.0).saturating_add(differing(&one.1, &other.1))))
+            sum(&mut both.map(|(one, other)| {
+                differing(&one.0, &other.0).saturating_add(differing(&one.1, &other.1))
+            }))
         }
         (Value::Text(_), Value::Text(_)) => usize::from(one != other),
         _ if one == other => 0,
@@ -130,17 +150,25 @@ mod tests {
 
     fn text(user: &str) -> String {
         format!(
-            "# mine\ncurrent-context: c\ncontexts: [{{name: c, context: {{user: u}}}}]\nusers:\n- name: u\n  user:\n{user}extra: 1 # kept\n"
+            "# mine\ncurrent-context: c\ncontexts: [{{name: c, context: {{user: u}}}}]\nusers:\n- \
+             name: u\n  user:\n{user}extra: 1 # kept\n"
         )
     }
 
     #[test]
     fn kubeadms_own_files_are_pointed_to_the_pem_and_nothing_else_changes() {
         for tree in ["kubeadm-1.20-rsa2048", "kubeadm-1.36-ecdsa-p256"] {
-            let path = format!("{}/tests/fixtures/{tree}/etc/kubernetes/kubelet.conf", env!("CARGO_MANIFEST_DIR"));
+            let path = format!(
+                "{}/tests/fixtures/{tree}/etc/kubernetes/kubelet.conf",
+                env!("CARGO_MANIFEST_DIR")
+            );
             let before = std::fs::read_to_string(path).unwrap();
             let after = pointed(&before).unwrap();
-            let changed: Vec<_> = before.lines().zip(after.lines()).filter(|(before, after)| before != after).collect();
+            let changed: Vec<_> = before
+                .lines()
+                .zip(after.lines())
+                .filter(|(before, after)| before != after)
+                .collect();
             assert_eq!(changed.len(), 2, "{tree}");
             assert_eq!(changed[0].1, format!("    client-certificate: {FILE}"));
             assert_eq!(changed[1].1, format!("    client-key: {FILE}"));
@@ -152,21 +180,32 @@ mod tests {
 
     #[test]
     fn quotes_and_order_stay() {
-        let after = pointed(&text("    'client-key-data': \"ZGVm\"\n    client-certificate-data:   YWJj  # here\n    a: b\n")).unwrap();
-        let user = format!("    'client-key': \"{FILE}\"\n    client-certificate:   {FILE}  # here\n    a: b\n");
+        let after = pointed(&text(
+            "    'client-key-data': \"ZGVm\"\n    client-certificate-data:   \
+            YWJj  # here\n    a: b\n",
+        ))
+        .unwrap();
+        let user = format!(
+            "    'client-key': \"{FILE}\"\n    client-certificate:   {FILE}  # here\n    a: b\n"
+        );
         assert_eq!(after, text(&user));
         let json = r#"{"current-context":"c","contexts":[{"name":"c","context":{"user":"u"}}],"users":[{"name":"u","user":{"client-certificate-data":"YWJj","client-key-data":"ZGVm"}}]}"#;
         let after = pointed(json).unwrap();
-        assert!(after.contains(&format!(r#"{{"client-certificate":"{FILE}","client-key":"{FILE}"}}"#)), "{after}");
+        assert!(
+            after.contains(&format!(r#"{{"client-certificate":"{FILE}","client-key":"{FILE}"}}"#)),
+            "{after}"
+        );
     }
 
     #[test]
     fn what_is_not_certain_is_refused() {
         let block = "    client-certificate-data: |\n      YWJj\n    client-key-data: ZGVm\n";
         let tagged = "    client-certificate-data: !!str YWJj\n    client-key-data: ZGVm\n";
-        let anchored = "    client-certificate-data: &a YWJj\n    client-key-data: ZGVm\n    other: *a\n";
+        let anchored =
+            "    client-certificate-data: &a YWJj\n    client-key-data: ZGVm\n    other: *a\n";
         // Data wins over a file, so both may stand there; then there would be two of one name.
-        let both = "    client-certificate-data: YWJj\n    client-certificate: /a\n    client-key-data: ZGVm\n";
+        let both = "    client-certificate-data: YWJj\n    client-certificate: /a\n    \
+            client-key-data: ZGVm\n";
         let half = "    client-certificate-data: YWJj\n    client-key: /a\n";
         for user in [block, tagged, anchored, both, half] {
             assert!(pointed(&text(user)).is_err(), "{user}");

@@ -66,7 +66,8 @@ fn field(name: &str, style: Style, comment: &str) -> String {
 }
 
 fn comment() -> impl Strategy<Value = String> {
-    prop_oneof![3 => Just(String::new()), 1 => "[ -~äß🔑]{0,20}".prop_map(|text| format!(" # {text}"))]
+    prop_oneof![3 => Just(String::new()), 1 => "[ -~äß🔑]{0,20}".prop_map(|text| format!(" # \
+        {text}"))]
 }
 
 fn name() -> impl Strategy<Value = String> {
@@ -77,13 +78,19 @@ fn name() -> impl Strategy<Value = String> {
 fn others() -> impl Strategy<Value = (Vec<String>, usize)> {
     let entry = prop_oneof![
         Just("  user: {token: x}\n".to_owned()),
-        Just("  user:\n    client-certificate-data: YWJj\n    client-key-data: |\n      ZGVm\n".to_owned()),
+        Just(
+            "  user:\n    client-certificate-data: YWJj\n    client-key-data: |\n      ZGVm\n"
+                .to_owned()
+        ),
         Just("# odd\n  user: {client-certificate: /a, client-key: /b} # odd\n".to_owned()),
     ];
     prop::collection::vec(entry, 0..4).prop_flat_map(|entries| {
         let count = entries.len();
-        let entries =
-            entries.into_iter().enumerate().map(|(number, entry)| format!("- name: 'other {number}'\n{entry}")).collect::<Vec<_>>();
+        let entries = entries
+            .into_iter()
+            .enumerate()
+            .map(|(number, entry)| format!("- name: 'other {number}'\n{entry}"))
+            .collect::<Vec<_>>();
         (Just(entries), 0..=count)
     })
 }
@@ -92,18 +99,40 @@ fn block() -> impl Strategy<Value = Written> {
     let values = (style(), style(), comment(), comment(), any::<bool>());
     let sections = Just(["contexts", "clusters", "users", "rest"]).prop_shuffle();
     (values, name(), others(), sections, any::<bool>(), comment()).prop_map(
-        |((first, second, behind_first, behind_second, key_first), name, (others, at), sections, crlf, behind)| {
-            let names =
-                if key_first { ["client-key-data", "client-certificate-data"] } else { ["client-certificate-data", "client-key-data"] };
-            let values = format!("{}{}", field(names[0], first, &behind_first), field(names[1], second, &behind_second));
+        |(
+            (first, second, behind_first, behind_second, key_first),
+            name,
+            (others, at),
+            sections,
+            crlf,
+            behind,
+        )| {
+            let names = if key_first {
+                ["client-key-data", "client-certificate-data"]
+            } else {
+                ["client-certificate-data", "client-key-data"]
+            };
+            let values = format!(
+                "{}{}",
+                field(names[0], first, &behind_first),
+                field(names[1], second, &behind_second)
+            );
             let mut users = others;
             users.insert(at, format!("- name: {name}{behind}\n  user:\n{values}"));
             let text: String = sections
                 .map(|section| match section {
-                    "contexts" => format!("contexts: # one\n- name: c\n  context: {{user: {name}, cluster: k}}\n"),
-                    "clusters" => "clusters:\n- name: k\n  cluster: {server: 'https://h', certificate-authority-data: YWJj}\n".to_owned(),
+                    "contexts" => format!(
+                        "contexts: # one\n- name: c\n  context: {{user: {name}, \
+                     cluster: k}}\n"
+                    ),
+                    "clusters" => "clusters:\n- name: k\n  cluster: {server: 'https://h', \
+                     certificate-authority-data: YWJj}\n"
+                        .to_owned(),
                     "users" => format!("users:\n{}", users.concat()),
-                    _ => format!("kind: Config\napiVersion: v1\n{behind}\npreferences: {{}}\ncurrent-context: c\n"),
+                    _ => format!(
+                        "kind: Config\napiVersion: v1\n{behind}\npreferences: \
+                        {{}}\ncurrent-context: c\n"
+                    ),
                 })
                 .concat();
             let text = if crlf { text.replace('\n', "\r\n") } else { text };
@@ -115,7 +144,8 @@ fn block() -> impl Strategy<Value = Written> {
 fn json() -> impl Strategy<Value = Written> {
     (name(), any::<bool>(), prop::sample::select(vec!["", " ", "\n", "\n\t", "\r\n    "])).prop_map(|(name, key_first, gap)| {
         let names = if key_first { ["client-key-data", "client-certificate-data"] } else { ["client-certificate-data", "client-key-data"] };
-        let user = format!("{{{gap}\"{}\":{gap}\"{MARK}\",{gap}\"{}\": \"{MARK}\"{gap}}}", names[0], names[1]);
+        let user = format!("{{{gap}\"{}\":{gap}\"{MARK}\",{gap}\"{}\": \
+            \"{MARK}\"{gap}}}", names[0], names[1]);
         let context = format!("{{\"name\":\"c\",{gap}\"context\":{{\"user\":{name}}}}}");
         written(
             &format!(
@@ -130,14 +160,19 @@ fn flow() -> impl Strategy<Value = Written> {
     (name(), any::<bool>(), comment()).prop_map(|(name, quoted, behind)| {
         let value = if quoted { format!("'{MARK}'") } else { MARK.to_string() };
         let user = format!("{{client-certificate-data: {value}, client-key-data: {value}}}");
-        let text = format!("current-context: c{behind}\ncontexts: [{{name: c, context: {{user: {name}}}}}]\nusers:\n- {{name: {name}, user: {user}}}{behind}\n");
+        let text = format!(
+            "current-context: c{behind}\ncontexts: [{{name: c, context: {{user: \
+            {name}}}}}]\nusers:\n- {{name: {name}, user: {user}}}{behind}\n"
+        );
         written(&text, false)
     })
 }
 
-/// What stands in for PEM: any bytes, behind the beginning that makes their base64 a string to every YAML parser.
+/// What stands in for PEM: any bytes, behind the beginning that makes their base64 a string to
+/// every YAML parser.
 fn pem() -> impl Strategy<Value = Vec<u8>> {
-    prop::collection::vec(any::<u8>(), 0..1500).prop_map(|bytes| [b"-----BEGIN".as_slice(), &bytes].concat())
+    prop::collection::vec(any::<u8>(), 0..1500)
+        .prop_map(|bytes| [b"-----BEGIN".as_slice(), &bytes].concat())
 }
 
 fn embedded(text: &[u8]) -> (Vec<u8>, Vec<u8>) {
@@ -179,11 +214,14 @@ proptest! {
         place in any::<prop::sample::Index>(),
         cut in 0_usize..3,
     ) {
-        let text: Vec<char> = written.with(b"-----BEGIN CERTIFICATE-----", b"-----BEGIN KEY-----").chars().collect();
+        let text: Vec<char> = written.with(b"-----BEGIN CERTIFICATE-----", b"-----BEGIN \
+            KEY-----").chars().collect();
         let at = place.index(text.len());
         let damaged: String = text.iter().take(at).copied().chain(damage.chars()).chain(text.iter().skip(at + cut).copied()).collect();
-        if let Ok(after) = splice(damaged.as_bytes(), b"-----BEGIN", &Secret::new(b"-----BEGIN NEW".to_vec())) {
-            prop_assert_eq!(embedded(after.expose()), (b"-----BEGIN".to_vec(), b"-----BEGIN NEW".to_vec()));
+        if let Ok(after) = splice(damaged.as_bytes(), b"-----BEGIN", &Secret::new(b"-----BEGIN \
+            NEW".to_vec())) {
+            prop_assert_eq!(embedded(after.expose()), (b"-----BEGIN".to_vec(), b"-----BEGIN \
+                NEW".to_vec()));
             let (certificate, key) = embedded(damaged.as_bytes());
             let back = splice(after.expose(), &certificate, &Secret::new(key)).unwrap();
             let solid = |text: &[u8]| text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect::<Vec<_>>();

@@ -1,9 +1,11 @@
-//! From the text of a kubeconfig to what it says: which user is the current one, and where its certificate is.
+//! From the text of a kubeconfig to what it says: which user is the current one, and where its
+//! certificate is.
 //!
-//! It reads as client-go does, except that some of what is legal there is refused: keys that stand twice in a mapping
-//! (there the last one wins), further documents (there they are ignored), and values tagged `!!binary` (there they are
-//! decoded twice). The parser knows YAML 1.2, so a few texts that Go's older one refuses are read here, such as JSON
-//! with escaped slashes. It opens none of the files that are named.
+//! It reads as client-go does, except that some of what is legal there is refused: keys that stand
+//! twice in a mapping (there the last one wins), further documents (there they are ignored), and
+//! values tagged `!!binary` (there they are decoded twice). The parser knows YAML 1.2, so a few
+//! texts that Go's older one refuses are read here, such as JSON with escaped slashes. It opens
+//! none of the files that are named.
 
 use std::collections::HashSet;
 
@@ -26,9 +28,17 @@ impl Kubeconfig {
         let users = users(root)?;
         let cluster = cluster(root, current.cluster)?;
         let user = User { name: current.user.to_owned(), client: client(current.entry)? };
-        let others = users.into_iter().filter(|other| other.name != user.name && other.client.certificate != Source::Missing);
+        let others = users
+            .into_iter()
+            .filter(|other| other.name != user.name && other.client.certificate != Source::Missing);
         let others_with_certificates = others.map(|other| other.name).collect();
-        Ok(Self { context: current.context.to_owned(), user, others_with_certificates, cluster, obstacle: None })
+        Ok(Self {
+            context: current.context.to_owned(),
+            user,
+            others_with_certificates,
+            cluster,
+            obstacle: None,
+        })
     }
 }
 
@@ -46,7 +56,9 @@ pub(super) fn document(text: &str) -> Result<Node, KubeconfigError> {
     match root.value {
         Value::Null => return Err(KubeconfigError::Empty),
         Value::Map(_) => {}
-        Value::Text(_) | Value::Other(_) | Value::List(_) => return Err(KubeconfigError::NotAKubeconfig),
+        Value::Text(_) | Value::Other(_) | Value::List(_) => {
+            return Err(KubeconfigError::NotAKubeconfig);
+        }
     }
     for (field, expected) in [("kind", "Config"), ("apiVersion", "v1")] {
         if root.text(field)?.is_some_and(|found| found != expected) {
@@ -80,7 +92,8 @@ impl<'t> Current<'t> {
     }
 }
 
-/// All users of a text, whether or not a context names them. What client-go would refuse is refused, but for its contexts.
+/// All users of a text, whether or not a context names them. What client-go would refuse is
+/// refused, but for its contexts.
 pub(super) fn all_users(root: &Node) -> Result<Vec<User>, KubeconfigError> {
     Named::all(root, "contexts", "context")?;
     cluster(root, None)?;
@@ -104,12 +117,18 @@ pub(super) fn current(root: &Node) -> Result<Current<'_>, KubeconfigError> {
     let name = root.text("current-context")?.ok_or(KubeconfigError::NoCurrentContext)?;
     let contexts = Named::all(root, "contexts", "context")?;
     let context = contexts.iter().find(|context| context.name == name);
-    let context = context.ok_or_else(|| KubeconfigError::MissingContext { name: name.to_owned() })?;
+    let context =
+        context.ok_or_else(|| KubeconfigError::MissingContext { name: name.to_owned() })?;
     let line = context.line;
     let user = context.entry.text("user")?;
-    let user = user.ok_or_else(|| KubeconfigError::NoUserInContext { line, context: name.to_owned() })?;
+    let user =
+        user.ok_or_else(|| KubeconfigError::NoUserInContext { line, context: name.to_owned() })?;
     let found = users.iter().find(|candidate| candidate.name == user);
-    let found = found.ok_or_else(|| KubeconfigError::MissingUser { line, context: name.to_owned(), user: user.to_owned() })?;
+    let found = found.ok_or_else(|| KubeconfigError::MissingUser {
+        line,
+        context: name.to_owned(),
+        user: user.to_owned(),
+    })?;
     Ok(Current { context: name, user, entry: found.entry, cluster: context.entry.text("cluster")? })
 }
 
@@ -123,13 +142,21 @@ struct Named<'t> {
 
 impl<'t> Named<'t> {
     /// All items of a list; names that repeat are an error in client-go as well.
-    fn all(root: &'t Node, list: &'static str, kind: &'static str) -> Result<Vec<Self>, KubeconfigError> {
+    fn all(
+        root: &'t Node,
+        list: &'static str,
+        kind: &'static str,
+    ) -> Result<Vec<Self>, KubeconfigError> {
         let mut names = HashSet::new();
         let mut all = Vec::new();
         for item in root.list(list)? {
             let name = item.text("name")?.unwrap_or_default();
             if !names.insert(name) {
-                return Err(KubeconfigError::DuplicateName { line: item.line, list, name: name.to_owned() });
+                return Err(KubeconfigError::DuplicateName {
+                    line: item.line,
+                    list,
+                    name: name.to_owned(),
+                });
             }
             all.push(Self { line: item.line, name, entry: item.field(kind)?.unwrap_or(&NOTHING) });
         }
@@ -138,12 +165,16 @@ impl<'t> Named<'t> {
 }
 
 /// Stands for an entry that is not there.
-static NOTHING: Node = Node { line: 0, defined: None, in_place: false, tag: None, value: Value::Null };
+static NOTHING: Node =
+    Node { line: 0, defined: None, in_place: false, tag: None, value: Value::Null };
 
 /// Every user. One that cannot be read makes client-go refuse the file, so it does here.
 fn users(root: &Node) -> Result<Vec<User>, KubeconfigError> {
     let users = Named::all(root, "users", "user")?;
-    users.iter().map(|user| Ok(User { name: user.name.to_owned(), client: client(user.entry)? })).collect()
+    users
+        .iter()
+        .map(|user| Ok(User { name: user.name.to_owned(), client: client(user.entry)? }))
+        .collect()
 }
 
 /// The cluster of a name; every other one is read too, as client-go does.
@@ -152,7 +183,8 @@ fn cluster(root: &Node, name: Option<&str>) -> Result<Option<Cluster>, Kubeconfi
     for cluster in Named::all(root, "clusters", "cluster")? {
         let server = cluster.entry.text("server")?.map(str::to_owned);
         let server_name = cluster.entry.text("tls-server-name")?.map(str::to_owned);
-        let authority = source(cluster.entry, "certificate-authority-data", "certificate-authority")?;
+        let authority =
+            source(cluster.entry, "certificate-authority-data", "certificate-authority")?;
         if Some(cluster.name) == name {
             found = Some(Cluster { name: cluster.name.to_owned(), server, server_name, authority });
         }
@@ -161,7 +193,10 @@ fn cluster(root: &Node, name: Option<&str>) -> Result<Option<Cluster>, Kubeconfi
 }
 
 fn client(user: &Node) -> Result<ClientCertificate, KubeconfigError> {
-    Ok(ClientCertificate { certificate: source(user, CERTIFICATE_DATA, "client-certificate")?, key: source(user, KEY_DATA, "client-key")? })
+    Ok(ClientCertificate {
+        certificate: source(user, CERTIFICATE_DATA, "client-certificate")?,
+        key: source(user, KEY_DATA, "client-key")?,
+    })
 }
 
 /// Data wins over a file, and empty data is none.
@@ -175,16 +210,23 @@ fn source(entry: &Node, data: &'static str, file: &'static str) -> Result<Source
 }
 
 /// The bytes of a value in base64.
-pub(super) fn embedded(entry: &Node, field: &'static str) -> Result<Option<Secret>, KubeconfigError> {
+pub(super) fn embedded(
+    entry: &Node,
+    field: &'static str,
+) -> Result<Option<Secret>, KubeconfigError> {
     let Some(text) = entry.text(field)? else { return Ok(None) };
     let line = entry.field(field)?.map_or(entry.line, |node| node.line);
     let bytes = decode(text).ok_or(KubeconfigError::NotBase64 { line, field })?;
     Ok(Some(bytes).filter(|bytes| !bytes.expose().is_empty()))
 }
 
-/// Decodes as Go does: line breaks are skipped, spaces are not; padding is a must; loose bits at the end are ignored.
+/// Decodes as Go does: line breaks are skipped, spaces are not; padding is a must; loose bits at
+/// the end are ignored.
 fn decode(text: &str) -> Option<Secret> {
-    let engine = GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+    let engine = GeneralPurpose::new(
+        &STANDARD,
+        GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+    );
     let mut joined = Zeroizing::new(Vec::with_capacity(text.len()));
     joined.extend(text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')));
     // With room for all of it no half of a key is left behind by a buffer that grows.

@@ -1,7 +1,8 @@
 //! Writes a renewed certificate and key into a kubeconfig and leaves every other byte as it is.
 //!
-//! Nothing is guessed: the two values are found by the places that the parser reports and compared with what it read,
-//! and the outcome is read again and compared with the original before it is handed out.
+//! Nothing is guessed: the two values are found by the places that the parser reports and compared
+//! with what it read, and the outcome is read again and compared with the original before it is
+//! handed out.
 
 use std::ops::Range;
 
@@ -14,14 +15,18 @@ use super::tree::{Node, Value};
 use super::{Kubeconfig, Obstacle, SpliceError};
 use crate::model::Secret;
 
-/// The text with the client certificate and key of the current user replaced, where both are embedded.
+/// The text with the client certificate and key of the current user replaced, where both are
+/// embedded.
 ///
 /// Each keeps its style: plain, quoted, or in a block of its own; in a block it becomes one line.
 ///
-/// # Errors
-/// [`SpliceError`], when the text cannot be read, when one of the two is not embedded, or when it cannot be said with
-/// certainty that nothing else changes.
-pub fn splice(text: &[u8], certificate_pem: &[u8], key_pem: &Secret) -> Result<Secret, SpliceError> {
+/// # Errors [`SpliceError`], when the text cannot be read, when one of the two is not embedded, or
+/// when it cannot be said with certainty that nothing else changes.
+pub fn splice(
+    text: &[u8],
+    certificate_pem: &[u8],
+    key_pem: &Secret,
+) -> Result<Secret, SpliceError> {
     spliced(text, None, certificate_pem, key_pem)
 }
 
@@ -29,28 +34,49 @@ pub fn splice(text: &[u8], certificate_pem: &[u8], key_pem: &Secret) -> Result<S
 ///
 /// # Errors
 /// As [`splice`].
-pub fn splice_user(text: &[u8], user: &str, certificate_pem: &[u8], key_pem: &Secret) -> Result<Secret, SpliceError> {
+pub fn splice_user(
+    text: &[u8],
+    user: &str,
+    certificate_pem: &[u8],
+    key_pem: &Secret,
+) -> Result<Secret, SpliceError> {
     spliced(text, Some(user), certificate_pem, key_pem)
 }
 
 /// Why the two values of a user could not be replaced, found without trying.
 #[must_use]
 pub fn obstacle_for(text: &[u8], user: &str) -> Option<SpliceError> {
-    read::utf8(text).map_err(SpliceError::from).and_then(|text| Layout::of(text, Some(user)).map(drop)).err()
+    read::utf8(text)
+        .map_err(SpliceError::from)
+        .and_then(|text| Layout::of(text, Some(user)).map(drop))
+        .err()
 }
 
-fn spliced(text: &[u8], user: Option<&str>, certificate_pem: &[u8], key_pem: &Secret) -> Result<Secret, SpliceError> {
+fn spliced(
+    text: &[u8],
+    user: Option<&str>,
+    certificate_pem: &[u8],
+    key_pem: &Secret,
+) -> Result<Secret, SpliceError> {
     let before = Layout::of(read::utf8(text)?, user)?;
     let spliced = before.with(certificate_pem, key_pem.expose());
     let after = std::str::from_utf8(spliced.expose()).map_err(|_| SpliceError::NotTheSame)?;
     let after = Layout::of(after, user).map_err(|_| SpliceError::NotTheSame)?;
-    let holds_the_new = after.certificate.bytes.expose() == certificate_pem && after.key.bytes == *key_pem;
-    if holds_the_new && before.differs_only_in_values(&after) { Ok(spliced) } else { Err(SpliceError::NotTheSame) }
+    let holds_the_new =
+        after.certificate.bytes.expose() == certificate_pem && after.key.bytes == *key_pem;
+    if holds_the_new && before.differs_only_in_values(&after) {
+        Ok(spliced)
+    } else {
+        Err(SpliceError::NotTheSame)
+    }
 }
 
 /// Why the values of this tree, read from this text, could not be replaced; found without trying.
 pub(super) fn obstacle(text: &str, root: &Node) -> Option<SpliceError> {
-    refuse_ambiguous_lines(text).and_then(|()| Ok(read::current(root)?.whose())).and_then(|whose| places(text, root, &whose)).err()
+    refuse_ambiguous_lines(text)
+        .and_then(|()| Ok(read::current(root)?.whose()))
+        .and_then(|whose| places(text, root, &whose))
+        .err()
 }
 
 /// A text, and where the two values stand in it.
@@ -63,7 +89,8 @@ struct Layout<'t> {
 
 /// Where a value stands.
 struct Place {
-    /// What the parser calls the value's bytes: with the quotes, and with the line break after a block.
+    /// What the parser calls the value's bytes: with the quotes, and with the line break after a
+    /// block.
     node: Range<usize>,
     /// The base64 alone.
     base64: Range<usize>,
@@ -92,7 +119,8 @@ impl<'t> Layout<'t> {
     fn with(&self, certificate: &[u8], key: &[u8]) -> Secret {
         let certificate = Zeroizing::new(STANDARD.encode(certificate));
         let key = Zeroizing::new(STANDARD.encode(key));
-        let (first, second) = if self.certificate_first() { (&certificate, &key) } else { (&key, &certificate) };
+        let (first, second) =
+            if self.certificate_first() { (&certificate, &key) } else { (&key, &certificate) };
         let [before, between, after] = self.outside();
         Secret::new([before, first, between, second, after].concat().into_bytes())
     }
@@ -100,7 +128,8 @@ impl<'t> Layout<'t> {
     /// The text around the two values.
     fn outside(&self) -> [&'t str; 3] {
         let (certificate, key) = (&self.certificate.base64, &self.key.base64);
-        let (first, second) = if self.certificate_first() { (certificate, key) } else { (key, certificate) };
+        let (first, second) =
+            if self.certificate_first() { (certificate, key) } else { (key, certificate) };
         let part = |range: Range<usize>| self.text.get(range).unwrap_or_default();
         [part(0..first.start), part(first.end..second.start), part(second.end..self.text.len())]
     }
@@ -111,7 +140,8 @@ impl<'t> Layout<'t> {
 
     /// Whether another text is this one but for the two values, to the byte and in what it says.
     fn differs_only_in_values(&self, other: &Layout<'_>) -> bool {
-        let places = [(&self.certificate.node, &other.certificate.node), (&self.key.node, &other.key.node)];
+        let places =
+            [(&self.certificate.node, &other.certificate.node), (&self.key.node, &other.key.node)];
         self.outside() == other.outside()
             && self.certificate_first() == other.certificate_first()
             && same_but_for(&places, &self.root, &other.root)
@@ -125,7 +155,12 @@ fn places(text: &str, root: &Node, whose: &read::Whose<'_>) -> Result<(Place, Pl
 }
 
 impl Place {
-    fn find(text: &str, root: &Node, whose: &read::Whose<'_>, field: &'static str) -> Result<Self, SpliceError> {
+    fn find(
+        text: &str,
+        root: &Node,
+        whose: &read::Whose<'_>,
+        field: &'static str,
+    ) -> Result<Self, SpliceError> {
         let missing = || SpliceError::NotEmbedded { user: whose.user.to_owned(), field };
         let bytes = read::embedded(whose.entry, field)?.ok_or_else(missing)?;
         let node = whose.entry.field(field)?.ok_or_else(missing)?;
@@ -142,8 +177,8 @@ impl Place {
     }
 }
 
-/// The bytes of the base64 inside those of a scalar: without quotes and the space around it, and only if what stands
-/// there is what was read, but for the line breaks and indentation of a block.
+/// The bytes of the base64 inside those of a scalar: without quotes and the space around it, and
+/// only if what stands there is what was read, but for the line breaks and indentation of a block.
 fn base64_in(text: &str, scalar: &Range<usize>, node: &Node) -> Option<Range<usize>> {
     let whole = text.get(scalar.clone())?;
     let inner = unquoted(whole.trim())?;
@@ -168,21 +203,26 @@ fn unquoted(scalar: &str) -> Option<&str> {
 /// Whether two trees say the same, but for the nodes at these places.
 fn same_but_for(places: &[(&Range<usize>, &Range<usize>)], one: &Node, other: &Node) -> bool {
     let same = |one: &Node, other: &Node| same_but_for(places, one, other);
-    if places.iter().any(|(before, after)| one.defined.as_ref() == Some(*before) && other.defined.as_ref() == Some(*after)) {
+    if places.iter().any(|(before, after)| {
+        one.defined.as_ref() == Some(*before) && other.defined.as_ref() == Some(*after)
+    }) {
         return one.tag == other.tag;
     }
     one.tag == other.tag
         && match (&one.value, &other.value) {
-            (Value::List(one), Value::List(other)) => one.len() == other.len() && one.iter().zip(other).all(|(a, b)| same(a, b)),
+            (Value::List(one), Value::List(other)) => {
+                one.len() == other.len() && one.iter().zip(other).all(|(a, b)| same(a, b))
+            }
             (Value::Map(one), Value::Map(other)) => {
-                one.len() == other.len() && one.iter().zip(other).all(|(a, b)| same(&a.0, &b.0) && same(&a.1, &b.1))
+                one.len() == other.len()
+                    && one.iter().zip(other).all(|(a, b)| same(&a.0, &b.0) && same(&a.1, &b.1))
             }
             (one, other) => one == other,
         }
 }
 
-/// YAML 1.1, and with it Go's parser, breaks lines at three characters that YAML 1.2 does not: what is a comment for one
-/// may be a key for the other.
+/// YAML 1.1, and with it Go's parser, breaks lines at three characters that YAML 1.2 does not: what
+/// is a comment for one may be a key for the other.
 pub(super) fn refuse_ambiguous_lines(text: &str) -> Result<(), SpliceError> {
     let Some(place) = text.find(['\u{85}', '\u{2028}', '\u{2029}']) else { return Ok(()) };
     let before = text.get(..place).unwrap_or_default();
@@ -195,15 +235,20 @@ mod tests {
 
     fn text(certificate: &str, rest: &str) -> String {
         format!(
-            "current-context: c\ncontexts: [{{name: c, context: {{user: u}}}}]\nusers:\n- name: u\n  user:\n    client-certificate-data: {certificate}\n    client-key-data: ZGVm\n{rest}"
+            "current-context: c\ncontexts: [{{name: c, context: {{user: u}}}}]\nusers:\n- name: \
+             u\n  user:\n    client-certificate-data: {certificate}\n    client-key-data: \
+             ZGVm\n{rest}"
         )
     }
 
     #[test]
     fn the_last_check_sees_any_other_change_of_the_text() {
         let before = text("YWJj", "a: b # c\n");
-        let differs_only_in_values =
-            |after: String| Layout::of(&before, None).unwrap().differs_only_in_values(&Layout::of(&after, None).unwrap());
+        let differs_only_in_values = |after: String| {
+            Layout::of(&before, None)
+                .unwrap()
+                .differs_only_in_values(&Layout::of(&after, None).unwrap())
+        };
         assert!(differs_only_in_values(text("YWJjZGVm", "a: b # c\n")));
         for other in ["a: b # d\n", "a: b  # c\n", "a: b # c", "a: c # c\n", "a: b # c\nd: e\n"] {
             assert!(!differs_only_in_values(text("YWJj", other)), "{other:?}");
@@ -215,11 +260,23 @@ mod tests {
     fn the_last_check_sees_any_other_change_of_the_meaning() {
         let same = |one: &str, other: &str| {
             // The three bytes at the beginning of the value of `v` may differ.
-            same_but_for(&[(&(3..6), &(3..6))], &Node::parse(one).unwrap(), &Node::parse(other).unwrap())
+            same_but_for(
+                &[(&(3..6), &(3..6))],
+                &Node::parse(one).unwrap(),
+                &Node::parse(other).unwrap(),
+            )
         };
         assert!(same("v: abc\nw: [1, {a: ~}]\n", "v: def\nw: [1, {a: ~}]\n"));
-        let others =
-            ["[2, {a: ~}]", "[1, {b: ~}]", "[1, {a: 5}]", "[1]", "[1, {a: ~}, 2]", "[1, {a: ~, b: ~}]", "['1', {a: ~}]", "!x [1, {a: ~}]"];
+        let others = [
+            "[2, {a: ~}]",
+            "[1, {b: ~}]",
+            "[1, {a: 5}]",
+            "[1]",
+            "[1, {a: ~}, 2]",
+            "[1, {a: ~, b: ~}]",
+            "['1', {a: ~}]",
+            "!x [1, {a: ~}]",
+        ];
         for other in others {
             assert!(!same("v: abc\nw: [1, {a: ~}]\n", &format!("v: def\nw: {other}\n")), "{other}");
         }

@@ -1,5 +1,5 @@
-//! Tables: forms that are spliced, forms that are refused, texts that are no kubeconfigs. What each form means to
-//! Kubernetes was compared by hand with `kubectl config view --raw` (1.20).
+//! Tables: forms that are spliced, forms that are refused, texts that are no kubeconfigs. What each
+//! form means to Kubernetes was compared by hand with `kubectl config view --raw` (1.20).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,8 @@ fn filled(template: &str, (certificate, key): (Vec<u8>, Vec<u8>)) -> String {
 
 fn spliced(text: &str) -> Result<String, SpliceError> {
     let (certificate, key) = new();
-    splice(text.as_bytes(), &certificate, &Secret::new(key)).map(|text| String::from_utf8(text.expose().to_vec()).unwrap())
+    splice(text.as_bytes(), &certificate, &Secret::new(key))
+        .map(|text| String::from_utf8(text.expose().to_vec()).unwrap())
 }
 
 const CERTIFICATE: &str = "client-certificate-data";
@@ -56,8 +57,10 @@ fn kubeconfigs_of_kubeadm() -> Vec<PathBuf> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let folders = ["etc/kubernetes", "renewed-by-kubeadm/etc/kubernetes"];
     let trees = ["kubeadm-1.20-rsa2048", "kubeadm-1.36-ecdsa-p256"];
-    let folders = trees.iter().flat_map(|tree| folders.map(|folder| fixtures.join(tree).join(folder)));
-    let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+    let folders =
+        trees.iter().flat_map(|tree| folders.map(|folder| fixtures.join(tree).join(folder)));
+    let files =
+        folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
     files.filter(|path| path.extension().is_some_and(|extension| extension == "conf")).collect()
 }
 
@@ -70,7 +73,12 @@ fn in_what_kubeadm_wrote_two_lines_change() {
         let before = fs::read_to_string(&file).unwrap();
         let after = spliced(&before).unwrap();
         assert_eq!(before.lines().count(), after.lines().count(), "{file:?}");
-        let changed: Vec<_> = before.lines().zip(after.lines()).filter(|(before, after)| before != after).map(|(_, after)| after).collect();
+        let changed: Vec<_> = before
+            .lines()
+            .zip(after.lines())
+            .filter(|(before, after)| before != after)
+            .map(|(_, after)| after)
+            .collect();
         let certificate = format!("    client-certificate-data: {}", STANDARD.encode(&certificate));
         let key = format!("    client-key-data: {}", STANDARD.encode(&key));
         assert_eq!(changed, [certificate, key], "{file:?}");
@@ -83,8 +91,10 @@ fn what_kubeadm_renewed_is_what_a_splice_makes_of_it() {
     let tree = fixtures.join("kubeadm-1.20-rsa2048");
     let before = fs::read(tree.join("etc/kubernetes/scheduler.conf")).unwrap();
     let renewed = fs::read(tree.join("renewed-by-kubeadm/etc/kubernetes/scheduler.conf")).unwrap();
-    let ClientCertificate { certificate: Source::Embedded(certificate), key: Source::Embedded(key) } =
-        Kubeconfig::parse(&renewed).unwrap().user.client
+    let ClientCertificate {
+        certificate: Source::Embedded(certificate),
+        key: Source::Embedded(key),
+    } = Kubeconfig::parse(&renewed).unwrap().user.client
     else {
         panic!("not embedded")
     };
@@ -92,7 +102,8 @@ fn what_kubeadm_renewed_is_what_a_splice_makes_of_it() {
     assert!(splice(&before, certificate.expose(), &key).unwrap().expose() == renewed);
 }
 
-/// Forms in which only the two values may change; kubectl 1.20 reads each of them, before and after, as we do.
+/// Forms in which only the two values may change; kubectl 1.20 reads each of them, before and
+/// after, as we do.
 fn forms() -> Vec<(&'static str, String)> {
     let json = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "c",
 	"contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
@@ -106,10 +117,12 @@ fn forms() -> Vec<(&'static str, String)> {
     let compact: String = json.split_whitespace().collect();
     let block = "    client-certificate-data: @C\n    client-key-data: @K\n";
     let anchors = "x: &x {a: 1}\ny: *x\nz:\n  <<: *x\n  b: 2\n";
-    let two = "- name: other\n  user:\n    client-certificate-data: YWJj\n    client-key-data: ZGVm\n";
+    let two =
+        "- name: other\n  user:\n    client-certificate-data: YWJj\n    client-key-data: ZGVm\n";
     let named = |name: &str, written: &str| {
         format!(
-            "current-context: c\ncontexts:\n- {{name: c, context: {{user: {written}}}}}\nusers:\n- name: {written} # {name}\n  user:\n{block}"
+            "current-context: c\ncontexts:\n- {{name: c, context: {{user: {written}}}}}\nusers:\n- \
+             name: {written} # {name}\n  user:\n{block}"
         )
     };
     vec![
@@ -118,48 +131,124 @@ fn forms() -> Vec<(&'static str, String)> {
         ("no newline at the end", user(block.trim_end())),
         (
             "comments behind, before and after",
-            user("    # one\n    client-certificate-data: @C # two\n\n    client-key-data: @K\t#three\n# four"),
+            user(
+                "    # one\n    client-certificate-data: @C # two\n\n    client-key-data: \
+                 @K\t#three\n# four",
+            ),
         ),
         ("CRLF", user(block).replace('\n', "\r\n")),
         ("CRLF, mixed", user(&block.replace('\n', "\r\n"))),
-        ("space at line ends", user("    client-certificate-data: @C   \n    client-key-data: @K \t\n\n\n")),
-        ("much space after the colon", user("    client-certificate-data:     @C\n    client-key-data:\t@K\n")),
+        (
+            "space at line ends",
+            user("    client-certificate-data: @C   \n    client-key-data: @K \t\n\n\n"),
+        ),
+        (
+            "much space after the colon",
+            user("    client-certificate-data:     @C\n    client-key-data:\t@K\n"),
+        ),
         (
             "other indentation",
-            format!("{HEAD}users:\n  -   name: u\n      user:\n          client-certificate-data: @C\n          client-key-data: @K\n"),
+            format!(
+                "{HEAD}users:\n  -   name: u\n      user:\n          client-certificate-data: \
+                 @C\n          client-key-data: @K\n"
+            ),
         ),
-        ("user before name", format!("{HEAD}users:\n- user:\n    client-key-data: @K\n    client-certificate-data: @C\n  name: u\n")),
+        (
+            "user before name",
+            format!(
+                "{HEAD}users:\n- user:\n    client-key-data: @K\n    client-certificate-data: \
+                 @C\n  name: u\n"
+            ),
+        ),
         ("users first", format!("users:\n- name: u\n  user:\n{block}{HEAD}")),
-        ("single quotes", user("    client-certificate-data: '@C'\n    client-key-data: '@K' # comment\n")),
-        ("double quotes", user("    client-certificate-data: \"@C\"\n    client-key-data: \"@K\"\n")),
+        (
+            "single quotes",
+            user("    client-certificate-data: '@C'\n    client-key-data: '@K' # comment\n"),
+        ),
+        (
+            "double quotes",
+            user("    client-certificate-data: \"@C\"\n    client-key-data: \"@K\"\n"),
+        ),
         ("quoted keys", user("    'client-certificate-data': @C\n    \"client-key-data\": @K\n")),
         ("one quoted", user("    client-certificate-data: @C\n    client-key-data: \"@K\"\n")),
-        ("on the next line", user("    client-certificate-data:\n      @C\n    client-key-data: # comment\n      @K\n")),
-        ("explicit keys", user("    ? client-certificate-data\n    : @C\n    ? client-key-data\n    : @K\n")),
-        ("flow", format!("{HEAD}users: [{{name: u, user: {{client-certificate-data: @C, client-key-data: @K}}}}]\n")),
-        ("flow over lines", user("    {client-certificate-data: '@C', # comment\n     client-key-data: \"@K\",\n    }\n")),
+        (
+            "on the next line",
+            user(
+                "    client-certificate-data:\n      @C\n    client-key-data: # comment\n      \
+                 @K\n",
+            ),
+        ),
+        (
+            "explicit keys",
+            user("    ? client-certificate-data\n    : @C\n    ? client-key-data\n    : @K\n"),
+        ),
+        (
+            "flow",
+            format!(
+                "{HEAD}users: [{{name: u, user: {{client-certificate-data: @C, client-key-data: \
+                 @K}}}}]\n"
+            ),
+        ),
+        (
+            "flow over lines",
+            user(
+                "    {client-certificate-data: '@C', # comment\n     client-key-data: \"@K\",\n    \
+                 }\n",
+            ),
+        ),
         ("JSON over lines, with tabs", json.to_owned()),
         ("JSON in one line", compact),
-        ("literal block", user("    client-certificate-data: |\n      @C\n    client-key-data: |\n      @K\n")),
+        (
+            "literal block",
+            user("    client-certificate-data: |\n      @C\n    client-key-data: |\n      @K\n"),
+        ),
         (
             "literal block, the other order",
-            user("    client-key-data: |-\n        @K\n    client-certificate-data: |-\n     @C\n    token: x\n"),
+            user(
+                "    client-key-data: |-\n        @K\n    client-certificate-data: |-\n     \
+                 @C\n    token: x\n",
+            ),
         ),
-        ("literal block at the end", user("    client-certificate-data: |2\n      @C\n    client-key-data: |\n      @K")),
+        (
+            "literal block at the end",
+            user("    client-certificate-data: |2\n      @C\n    client-key-data: |\n      @K"),
+        ),
         (
             "literal block, line kept, comments",
-            user("    client-certificate-data: | # one\n      @C\n\n  # two\n    client-key-data: |+\n      @K\n\n\n# three\n"),
+            user(
+                "    client-certificate-data: | # one\n      @C\n\n  # two\n    client-key-data: \
+                 |+\n      @K\n\n\n# three\n",
+            ),
         ),
-        ("folded block of one line", user("    client-certificate-data: >\n      @C\n    client-key-data: >-\n      @K\n")),
-        ("block and plain", user("    client-certificate-data: |\n      @C\n    client-key-data: @K\n")),
-        ("literal block, CRLF", user("    client-certificate-data: |\n      @C\n    client-key-data: |\n      @K\n").replace('\n', "\r\n")),
+        (
+            "folded block of one line",
+            user("    client-certificate-data: >\n      @C\n    client-key-data: >-\n      @K\n"),
+        ),
+        (
+            "block and plain",
+            user("    client-certificate-data: |\n      @C\n    client-key-data: @K\n"),
+        ),
+        (
+            "literal block, CRLF",
+            user("    client-certificate-data: |\n      @C\n    client-key-data: |\n      @K\n")
+                .replace('\n', "\r\n"),
+        ),
         ("a byte order mark", format!("\u{feff}{}", user(block))),
         ("markers at both ends", format!("---\n{}...\n---\n# nothing\n", user(block))),
         ("a directive", format!("%YAML 1.1\n---\n{}", user(block))),
         ("a long licence", format!("{}{}", "# line\n".repeat(100), user(block))),
         ("anchors elsewhere", format!("{anchors}{}", user(block))),
-        ("an anchor that nobody uses", user("    client-certificate-data: &c @C\n    client-key-data: &k\n      @K\n")),
-        ("other users", format!("{HEAD}users:\n{two}- name: u\n  user:\n{block}{}", two.replace("other", "third"))),
+        (
+            "an anchor that nobody uses",
+            user("    client-certificate-data: &c @C\n    client-key-data: &k\n      @K\n"),
+        ),
+        (
+            "other users",
+            format!(
+                "{HEAD}users:\n{two}- name: u\n  user:\n{block}{}",
+                two.replace("other", "third")
+            ),
+        ),
         (
             "the same values in another user",
             format!("{}- name: other\n  user:\n{block}", user(block))
@@ -170,14 +259,20 @@ fn forms() -> Vec<(&'static str, String)> {
                 .replace("@K", "ZGVm")
                 .replace("@O", "@K"),
         ),
-        ("other fields", user(&format!("    client-certificate: /a\n{block}    client-key: /b\n    token: x\n    # end\n"))),
+        (
+            "other fields",
+            user(&format!(
+                "    client-certificate: /a\n{block}    client-key: /b\n    token: x\n    # end\n"
+            )),
+        ),
         ("a name in quotes", named("quotes", "\"u \\\" '\"")),
         ("a name that is not ASCII", named("Jörg \u{1f511}", "Jörg-\u{1f511}")),
         ("a name with colons", named("colons", "system:node:cp1")),
         (
             "odd values elsewhere",
             format!(
-                "a: .nan\nb: 0x1F\nc: 2020-01-01\nd: ~\n5: yes\ne: 99999999999999999999999\nf: !!binary /////w==\ng: !own {{x: 1}}\n{}",
+                "a: .nan\nb: 0x1F\nc: 2020-01-01\nd: ~\n5: yes\ne: 99999999999999999999999\nf: \
+                 !!binary /////w==\ng: !own {{x: 1}}\n{}",
                 user(block)
             ),
         ),
@@ -202,18 +297,25 @@ fn only_the_two_values_change() {
 fn a_value_over_several_lines_becomes_one_line() {
     let wrapped = |bytes: Vec<u8>, indent: &str| {
         let text = STANDARD.encode(bytes);
-        text.as_bytes().chunks(64).map(|line| format!("{indent}{}\n", str::from_utf8(line).unwrap())).collect::<String>()
+        text.as_bytes()
+            .chunks(64)
+            .map(|line| format!("{indent}{}\n", str::from_utf8(line).unwrap()))
+            .collect::<String>()
     };
     for header in ["|", "|-", "|+", "| # comment"] {
         for end in ["\n", "\r\n"] {
             let lines = |certificate: &str, key: &str| {
                 user(&format!(
-                    "    client-certificate-data: {header}\n{certificate}\n    # between\n    client-key-data: {header}\n{key}    token: x\n"
+                    "    client-certificate-data: {header}\n{certificate}\n    # between\n    \
+                     client-key-data: {header}\n{key}    token: x\n"
                 ))
                 .replace('\n', end)
             };
             let before = lines(&wrapped(old().0, "      "), &wrapped(old().1, "       "));
-            let after = lines(&format!("      {}\n", STANDARD.encode(new().0)), &format!("       {}\n", STANDARD.encode(new().1)));
+            let after = lines(
+                &format!("      {}\n", STANDARD.encode(new().0)),
+                &format!("       {}\n", STANDARD.encode(new().1)),
+            );
             assert!(spliced(&before).unwrap() == after, "{header:?} {end:?}");
         }
     }
@@ -222,25 +324,96 @@ fn a_value_over_several_lines_becomes_one_line() {
 #[test]
 fn what_cannot_be_replaced_alone_is_refused_with_its_line() {
     use Obstacle::{Escaped, Shared, Tagged};
-    // What stands above the head, one line; the user's lines, of which the first is the 14th; what is refused.
+    // What stands above the head, one line; the user's lines, of which the first is the 14th; what
+    // is refused.
     let cases = [
-        ("x: &x @C", "    client-certificate-data: *x\n    client-key-data: @K\n", 14, CERTIFICATE, Shared),
+        (
+            "x: &x @C",
+            "    client-certificate-data: *x\n    client-key-data: @K\n",
+            14,
+            CERTIFICATE,
+            Shared,
+        ),
         ("x: &x @K", "    client-certificate-data: @C\n    client-key-data: *x\n", 15, KEY, Shared),
-        ("x: y", "    client-certificate-data: @C\n    client-key-data: &x @K\nx2: *x\n", 15, KEY, Shared),
-        ("x: y", "    client-certificate-data: &x |\n      @C\n    client-key-data: @K\n    token: *x\n", 15, CERTIFICATE, Shared),
-        ("x: &x {client-key-data: @K}", "    client-certificate-data: @C\n    <<: *x\n", 15, KEY, Shared),
-        ("x: y", "    client-certificate-data: @C\n    <<: {client-key-data: @K}\n", 15, KEY, Shared),
-        ("x: &x {client-certificate-data: @C, client-key-data: @K}", "    *x\n", 14, CERTIFICATE, Shared),
-        ("x: y", "    &x\n    client-certificate-data: @C\n    client-key-data: @K\nx2: *x\n", 15, CERTIFICATE, Shared),
-        ("x: y", "    client-certificate-data: @C\n    client-key-data: !!str @K\n", 15, KEY, Tagged),
-        ("x: y", "    client-certificate-data: !pem '@C'\n    client-key-data: @K\n", 14, CERTIFICATE, Tagged),
-        ("x: y", "    client-certificate-data: \"@C\\n\"\n    client-key-data: @K\n", 14, CERTIFICATE, Escaped),
-        ("x: y", "    client-certificate-data: @C\n    client-key-data: \"\\\n      @K\"\n", 15, KEY, Escaped),
+        (
+            "x: y",
+            "    client-certificate-data: @C\n    client-key-data: &x @K\nx2: *x\n",
+            15,
+            KEY,
+            Shared,
+        ),
+        (
+            "x: y",
+            "    client-certificate-data: &x |\n      @C\n    client-key-data: @K\n    token: *x\n",
+            15,
+            CERTIFICATE,
+            Shared,
+        ),
+        (
+            "x: &x {client-key-data: @K}",
+            "    client-certificate-data: @C\n    <<: *x\n",
+            15,
+            KEY,
+            Shared,
+        ),
+        (
+            "x: y",
+            "    client-certificate-data: @C\n    <<: {client-key-data: @K}\n",
+            15,
+            KEY,
+            Shared,
+        ),
+        (
+            "x: &x {client-certificate-data: @C, client-key-data: @K}",
+            "    *x\n",
+            14,
+            CERTIFICATE,
+            Shared,
+        ),
+        (
+            "x: y",
+            "    &x\n    client-certificate-data: @C\n    client-key-data: @K\nx2: *x\n",
+            15,
+            CERTIFICATE,
+            Shared,
+        ),
+        (
+            "x: y",
+            "    client-certificate-data: @C\n    client-key-data: !!str @K\n",
+            15,
+            KEY,
+            Tagged,
+        ),
+        (
+            "x: y",
+            "    client-certificate-data: !pem '@C'\n    client-key-data: @K\n",
+            14,
+            CERTIFICATE,
+            Tagged,
+        ),
+        (
+            "x: y",
+            "    client-certificate-data: \"@C\\n\"\n    client-key-data: @K\n",
+            14,
+            CERTIFICATE,
+            Escaped,
+        ),
+        (
+            "x: y",
+            "    client-certificate-data: @C\n    client-key-data: \"\\\n      @K\"\n",
+            15,
+            KEY,
+            Escaped,
+        ),
     ];
     for (top, lines, line, field, obstacle) in cases {
         let text = filled(&format!("{top}\n{}", user(lines)), old());
         assert!(Kubeconfig::parse(text.as_bytes()).is_ok(), "{top} {lines}");
-        assert_eq!(spliced(&text), Err(SpliceError::Refused { line, field, obstacle }), "{top} {lines}");
+        assert_eq!(
+            spliced(&text),
+            Err(SpliceError::Refused { line, field, obstacle }),
+            "{top} {lines}"
+        );
     }
 }
 
@@ -262,7 +435,12 @@ fn what_is_not_embedded_cannot_be_replaced() {
 #[test]
 fn line_separators_of_yaml_1_1_are_refused() {
     for separator in ["\u{85}", "\u{2028}", "\u{2029}"] {
-        let text = filled(&user(&format!("    client-certificate-data: @C\n    client-key-data: @K # a{separator}b\n")), old());
+        let text = filled(
+            &user(&format!(
+                "    client-certificate-data: @C\n    client-key-data: @K # a{separator}b\n"
+            )),
+            old(),
+        );
         assert_eq!(spliced(&text), Err(SpliceError::Ambiguous { line: 14 }));
     }
 }
@@ -270,12 +448,16 @@ fn line_separators_of_yaml_1_1_are_refused() {
 #[test]
 fn nothing_is_replaced_by_nothing() {
     let text = user("    client-certificate-data: YWJj\n    client-key-data: ZGVm\n");
-    assert_eq!(splice(text.as_bytes(), b"", &Secret::new(b"x".to_vec())), Err(SpliceError::NotTheSame));
+    assert_eq!(
+        splice(text.as_bytes(), b"", &Secret::new(b"x".to_vec())),
+        Err(SpliceError::NotTheSame)
+    );
 }
 
 #[test]
 fn tells_what_kubeadm_wrote() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes");
     let ca = fs::read(file.join("pki/ca.crt")).unwrap();
     let config = Kubeconfig::parse(&fs::read(file.join("scheduler.conf")).unwrap()).unwrap();
     assert_eq!(config.context, "system:kube-scheduler@kubernetes");
@@ -295,27 +477,44 @@ fn data_wins_over_a_file_for_each_half() {
     let cases = [
         ("    token: x\n", Source::Missing, Source::Missing),
         ("    client-certificate: a.pem\n    client-key: /b.pem\n", file("a.pem"), file("/b.pem")),
-        ("    client-certificate: a\n    client-certificate-data: YWJj\n    client-key: b\n", data(b"abc"), file("b")),
         (
-            "    client-certificate: a\n    client-certificate-data: ''\n    client-key-data: |\n      YW\n      Jj\n",
+            "    client-certificate: a\n    client-certificate-data: YWJj\n    client-key: b\n",
+            data(b"abc"),
+            file("b"),
+        ),
+        (
+            "    client-certificate: a\n    client-certificate-data: ''\n    client-key-data: \
+             |\n      YW\n      Jj\n",
             file("a"),
             data(b"abc"),
         ),
-        ("    client-certificate-data: ~\n    client-key-data: \"YWJ=\"\n", Source::Missing, data(b"ab")),
+        (
+            "    client-certificate-data: ~\n    client-key-data: \"YWJ=\"\n",
+            Source::Missing,
+            data(b"ab"),
+        ),
         ("    {}\n", Source::Missing, Source::Missing),
         ("\n", Source::Missing, Source::Missing),
     ];
     for (lines, certificate, key) in cases {
-        assert_eq!(Kubeconfig::parse(user(lines).as_bytes()).unwrap().user.client, ClientCertificate { certificate, key }, "{lines}");
+        assert_eq!(
+            Kubeconfig::parse(user(lines).as_bytes()).unwrap().user.client,
+            ClientCertificate { certificate, key },
+            "{lines}"
+        );
     }
 }
 
 #[test]
 fn other_users_with_certificates_are_named() {
     let text = user(
-        "    client-certificate-data: YWJj\n- name: token\n  user: {token: x}\n- name: data\n  user: {client-certificate-data: YWJj}\n- name: file\n  user: {client-certificate: a}\n",
+        "    client-certificate-data: YWJj\n- name: token\n  user: {token: x}\n- name: data\n  \
+         user: {client-certificate-data: YWJj}\n- name: file\n  user: {client-certificate: a}\n",
     );
-    assert_eq!(Kubeconfig::parse(text.as_bytes()).unwrap().others_with_certificates, ["data", "file"]);
+    assert_eq!(
+        Kubeconfig::parse(text.as_bytes()).unwrap().others_with_certificates,
+        ["data", "file"]
+    );
 }
 
 #[test]
@@ -327,7 +526,8 @@ fn a_cluster_that_is_not_there_is_none() {
 #[test]
 fn what_is_wrong_is_said_with_its_line() {
     let users = |lines: &str| format!("{HEAD}users:\n{lines}");
-    let base64 = "is not base64 as Kubernetes reads it (padded, no spaces); it would refuse the whole file";
+    let base64 =
+        "is not base64 as Kubernetes reads it (padded, no spaces); it would refuse the whole file";
     let cases: Vec<(String, String)> = vec![
         (String::new(), "it is empty".into()),
         ("# only a comment\n---\n".into(), "it is empty".into()),
@@ -336,54 +536,77 @@ fn what_is_wrong_is_said_with_its_line() {
             "-----BEGIN RSA PRIVATE KEY-----\nTUlJRXBBSUJBQUtDQVFFQXpJSkNI\n".into(),
             "it is not a kubeconfig: at its top there is no mapping".into(),
         ),
-        ("kind: Pod\napiVersion: v1\n".into(), "line 1: it is not a kubeconfig: kind is not \"Config\"".into()),
-        ("kind: Config\napiVersion: v2\n".into(), "line 2: it is not a kubeconfig: apiVersion is not \"v1\"".into()),
-        ("a: b\nc: d: e\n".into(), "line 2, column 5: mapping values are not allowed in this context".into()),
-        ("a: b\nc: \"d\n".into(), "line 3, column 1: invalid indentation in multiline quoted scalar".into()),
+        ("kind: Pod\napiVersion: v1\n".into(), "line 1: it is not a kubeconfig: kind is not \
+            \"Config\"".into()),
+        ("kind: Config\napiVersion: v2\n".into(), "line 2: it is not a kubeconfig: apiVersion is \
+            not \"v1\"".into()),
+        ("a: b\nc: d: e\n".into(), "line 2, column 5: mapping values are not allowed in this \
+            context".into()),
+        ("a: b\nc: \"d\n".into(), "line 3, column 1: invalid indentation in multiline quoted \
+            scalar".into()),
         ("a: *b\n".into(), "line 1, column 4: an alias names an anchor that is not there".into()),
-        ("a: &a [*a]\n".into(), "line 1, column 8: a value contains itself through an alias".into()),
+        ("a: &a [*a]\n".into(), "line 1, column 8: a value contains itself through an \
+            alias".into()),
         ("a: b\n<<: c\n".into(), "line 2, column 5: a merge key needs a mapping".into()),
         ("a: b\nb: @c\n".into(), "line 2, column 4: unexpected character".into()),
-        ("a: b\nc: d\na: e\n".into(), "line 3: a key stands here for the second time in the same mapping; remove one of them".into()),
+        ("a: b\nc: d\na: e\n".into(), "line 3: a key stands here for the second time in the same \
+            mapping; remove one of them".into()),
         (
             format!("{HEAD}---\na: b\n"),
-            "line 11: a second document begins here, and Kubernetes reads only the first; keep one document in the file".into(),
+            "line 11: a second document begins here, and Kubernetes reads only the first; keep one \
+             document in the file".into(),
         ),
-        (format!("a: {}{}\n", "[".repeat(60), "]".repeat(60)), "line 1: too deeply nested, or too much repeated by aliases".into()),
+        (format!("a: {}{}\n", "[".repeat(60), "]".repeat(60)), "line 1: too deeply nested, or too \
+            much repeated by aliases".into()),
         (HEAD.into(), "it has no users".into()),
         (users("  []\n"), "it has no users".into()),
         (users("  a: b\n"), "line 11: users is not a list".into()),
         (users("- a\n"), "line 11: there should be a mapping here, with \"name\" in it".into()),
-        (users("- name: u\n  user: x\n"), "line 12: there should be a mapping here, with \"client-certificate\" in it".into()),
-        (users("- name: 5\n"), "line 11: name is not a string (quote it if it looks like a number or a boolean)".into()),
+        (users("- name: u\n  user: x\n"), "line 12: there should be a mapping here, with \
+            \"client-certificate\" in it".into()),
+        (users("- name: 5\n"), "line 11: name is not a string (quote it if it looks like a number \
+            or a boolean)".into()),
         (
             users("- name: u\n- name: u\n"),
-            "line 12: \"u\" stands for the second time under users; Kubernetes refuses the whole file".into(),
+            "line 12: \"u\" stands for the second time under users; Kubernetes refuses the whole \
+             file".into(),
         ),
-        (users("- name: u\n").replace("current-context: c\n", ""), "it has no current-context".into()),
-        (users("- name: u\n").replace("current-context: c", "current-context: ''"), "it has no current-context".into()),
+        (users("- name: u\n").replace("current-context: c\n", ""), "it has no \
+            current-context".into()),
+        (users("- name: u\n").replace("current-context: c", "current-context: ''"), "it has no \
+            current-context".into()),
         (
             users("- name: u\n").replace("current-context: c", "current-context: z"),
             "current-context is \"z\", but there is no context of that name".into(),
         ),
-        (users("- name: u\n").replace(", user: u", ""), "line 5: the current context \"c\" names no user".into()),
-        (users("- name: z\n"), "line 5: the current context \"c\" names the user \"u\", but there is no user of that name".into()),
-        (user("    client-certificate-data: YWJj\n    client-key-data: YWJ\n"), format!("line 14: client-key-data {base64}")),
-        (user("    client-certificate-data: 'YWJj '\n"), format!("line 13: client-certificate-data {base64}")),
-        (user("    client-certificate-data: YWJj\n      ZGVm\n"), format!("line 13: client-certificate-data {base64}")),
-        (user("    client-key-data: >\n      YWJj\n      ZGVm\n"), format!("line 14: client-key-data {base64}")),
+        (users("- name: u\n").replace(", user: u", ""), "line 5: the current context \"c\" names \
+            no user".into()),
+        (users("- name: z\n"), "line 5: the current context \"c\" names the user \"u\", but there \
+            is no user of that name".into()),
+        (user("    client-certificate-data: YWJj\n    client-key-data: YWJ\n"), format!("line 14: \
+            client-key-data {base64}")),
+        (user("    client-certificate-data: 'YWJj '\n"), format!("line 13: client-certificate-data \
+            {base64}")),
+        (user("    client-certificate-data: YWJj\n      ZGVm\n"), format!("line 13: \
+            client-certificate-data {base64}")),
+        (user("    client-key-data: >\n      YWJj\n      ZGVm\n"), format!("line 14: \
+            client-key-data {base64}")),
         (user("    client-key-data: YW-_\n"), format!("line 13: client-key-data {base64}")),
         (
             user("    client-key-data: 1234\n"),
-            "line 13: client-key-data is not a string (quote it if it looks like a number or a boolean)".into(),
+            "line 13: client-key-data is not a string (quote it if it looks like a number or a \
+             boolean)".into(),
         ),
         (
             user("    client-key-data: !!binary YWJj\n"),
-            "line 13: client-key-data is not a string (quote it if it looks like a number or a boolean)".into(),
+            "line 13: client-key-data is not a string (quote it if it looks like a number or a \
+             boolean)".into(),
         ),
-        (users("- name: u\n- name: v\n  user: {client-key-data: '*'}\n"), format!("line 13: client-key-data {base64}")),
+        (users("- name: u\n- name: v\n  user: {client-key-data: '*'}\n"), format!("line 13: \
+            client-key-data {base64}")),
         (
-            format!("{}\n", user("    token: x\n").replace("server:", "certificate-authority-data: x, server:")),
+            format!("{}\n", user("    token: x\n").replace("server:", "certificate-authority-data: \
+                x, server:")),
             format!("line 9: certificate-authority-data {base64}"),
         ),
     ];
@@ -402,8 +625,13 @@ fn bytes_that_are_not_utf_8_are_told_with_their_line() {
 
 #[test]
 fn aliases_that_grow_without_bound_are_stopped() {
-    let text =
-        format!("a: &a {}\nb: &b [{}]\nc: &c [{}]\nd: [{}]\n", "x".repeat(100_000), "*a,".repeat(50), "*b,".repeat(50), "*c,".repeat(50));
+    let text = format!(
+        "a: &a {}\nb: &b [{}]\nc: &c [{}]\nd: [{}]\n",
+        "x".repeat(100_000),
+        "*a,".repeat(50),
+        "*b,".repeat(50),
+        "*c,".repeat(50)
+    );
     assert!(matches!(Kubeconfig::parse(text.as_bytes()), Err(KubeconfigError::TooComplex { .. })));
 }
 
@@ -416,7 +644,14 @@ fn deep_nesting_is_refused_long_before_the_stack_ends() {
     let fits = format!("a: {}1{}\n", "{a: ".repeat(15), "}".repeat(15));
     let parse = |text: String| move || Kubeconfig::parse(text.as_bytes());
     // Threads have 2 MiB.
-    let small = |text: String| std::thread::Builder::new().stack_size(1280 * 1024).spawn(parse(text)).unwrap().join().unwrap();
+    let small = |text: String| {
+        std::thread::Builder::new()
+            .stack_size(1280 * 1024)
+            .spawn(parse(text))
+            .unwrap()
+            .join()
+            .unwrap()
+    };
     for text in [chain, lists, block] {
         assert!(matches!(small(text.clone()), Err(KubeconfigError::TooComplex { .. })), "{text}");
     }
@@ -453,11 +688,19 @@ fn no_error_shows_what_stands_in_the_file() {
         "\"\\{}\"",
     ];
     for damage in damages {
-        for line in [damage.to_owned(), format!("client-key-data: {damage}"), format!("client-key-data: {damage}*")] {
-            let text = user(&format!("    {}\n    client-certificate-data: YWJj\n", line.replace("{}", MATERIAL)));
-            for error in
-                [Kubeconfig::parse(text.as_bytes()).err().map(|e| format!("{e} {e:?}")), spliced(&text).err().map(|e| format!("{e} {e:?}"))]
-            {
+        for line in [
+            damage.to_owned(),
+            format!("client-key-data: {damage}"),
+            format!("client-key-data: {damage}*"),
+        ] {
+            let text = user(&format!(
+                "    {}\n    client-certificate-data: YWJj\n",
+                line.replace("{}", MATERIAL)
+            ));
+            for error in [
+                Kubeconfig::parse(text.as_bytes()).err().map(|e| format!("{e} {e:?}")),
+                spliced(&text).err().map(|e| format!("{e} {e:?}")),
+            ] {
                 let shown = error.unwrap_or_default();
                 assert!(!shown.contains("TUl"), "{line:?}: {shown}");
             }
@@ -467,14 +710,22 @@ fn no_error_shows_what_stands_in_the_file() {
 
 #[test]
 fn the_values_of_a_user_change_whichever_is_the_current_one() {
-    let text = "users:\n- name: a\n  user: {client-certificate-data: YWJj, client-key-data: ZGVm}\n- name: b\n  user:\n    client-key-data: 'ZGVm' # mine\n    client-certificate-data: YWJj\n";
+    let text = "users:\n- name: a\n  user: {client-certificate-data: YWJj, client-key-data: \
+        ZGVm}\n- name: b\n  user:\n    client-key-data: 'ZGVm' # mine\n    \
+        client-certificate-data: YWJj\n";
     let key = Secret::new(b"key".to_vec());
     let after = splice_user(text.as_bytes(), "b", b"certificate", &key).unwrap();
-    let expected = text.replace("'ZGVm'", "'a2V5'").replace("data: YWJj\n", "data: Y2VydGlmaWNhdGU=\n");
+    let expected =
+        text.replace("'ZGVm'", "'a2V5'").replace("data: YWJj\n", "data: Y2VydGlmaWNhdGU=\n");
     assert_eq!(std::str::from_utf8(after.expose()).unwrap(), expected);
     let names: Vec<_> = users(after.expose()).unwrap().into_iter().map(|user| user.name).collect();
     assert_eq!(names, ["a", "b"]);
     assert!(splice_user(text.as_bytes(), "c", b"certificate", &key).is_err());
-    let shared = text.replace("- name: a\n  user:", "- name: a\n  user: &x").replace("- name: b\n", "- {name: c, user: *x}\n- name: b\n");
-    assert!(obstacle_for(shared.as_bytes(), "a").is_some() && obstacle_for(shared.as_bytes(), "b").is_none());
+    let shared = text
+        .replace("- name: a\n  user:", "- name: a\n  user: &x")
+        .replace("- name: b\n", "- {name: c, user: *x}\n- name: b\n");
+    assert!(
+        obstacle_for(shared.as_bytes(), "a").is_some()
+            && obstacle_for(shared.as_bytes(), "b").is_none()
+    );
 }

@@ -1,8 +1,9 @@
 //! A YAML document as a tree in which every node knows where it stands in the text.
 //!
-//! Reading works on this tree instead of on derived structures: it needs the place of each value, its messages have
-//! to be its own (a library's may quote what it read, which can be a key), and comparing two documents "but for these
-//! two values" needs all of them. Nothing here knows what a kubeconfig is.
+//! Reading works on this tree instead of on derived structures: it needs the place of each value,
+//! its messages have to be its own (a library's may quote what it read, which can be a key), and
+//! comparing two documents "but for these two values" needs all of them. Nothing here knows what a
+//! kubeconfig is.
 
 use std::fmt;
 use std::ops::Range;
@@ -18,7 +19,8 @@ use super::KubeconfigError;
 pub(super) struct Node {
     /// The line of the value, or of the alias that stands for it, counted from one.
     pub line: u64,
-    /// The bytes of the text that define the value. For a block scalar they begin after its header and indentation.
+    /// The bytes of the text that define the value. For a block scalar they begin after its header
+    /// and indentation.
     pub defined: Option<Range<usize>>,
     /// Whether the value is written here, not brought here by an alias or a merge key.
     pub in_place: bool,
@@ -50,21 +52,28 @@ impl PartialEq for Node {
 impl Node {
     /// Reads a text of one document.
     ///
-    /// # Errors
-    /// When it is not UTF-8, not YAML, nested or repeated beyond any honest use, or more than one document.
+    /// # Errors When it is not UTF-8, not YAML, nested or repeated beyond any honest use, or more
+    /// than one document.
     pub(super) fn parse(text: &str) -> Result<Self, KubeconfigError> {
-        serde_saphyr::from_str_with_options(without_last_markers(text), options()).map_err(|error| explain(&error))
+        serde_saphyr::from_str_with_options(without_last_markers(text), options())
+            .map_err(|error| explain(&error))
     }
 
-    /// The entry of a mapping; an entry that is null counts as absent, and so does any entry of a null.
+    /// The entry of a mapping; an entry that is null counts as absent, and so does any entry of a
+    /// null.
     ///
-    /// # Errors
-    /// When the node is something else than a mapping.
+    /// # Errors When the node is something else than a mapping.
     pub(super) fn field(&self, name: &'static str) -> Result<Option<&Self>, KubeconfigError> {
         match &self.value {
             Value::Null => Ok(None),
-            Value::Map(entries) => Ok(entries.iter().find(|(key, _)| key.is_text(name)).map(|(_, value)| value).filter(|v| !v.is_null())),
-            Value::Text(_) | Value::Other(_) | Value::List(_) => Err(KubeconfigError::NotAMapping { line: self.line, holding: name }),
+            Value::Map(entries) => Ok(entries
+                .iter()
+                .find(|(key, _)| key.is_text(name))
+                .map(|(_, value)| value)
+                .filter(|v| !v.is_null())),
+            Value::Text(_) | Value::Other(_) | Value::List(_) => {
+                Err(KubeconfigError::NotAMapping { line: self.line, holding: name })
+            }
         }
     }
 
@@ -102,12 +111,15 @@ impl Node {
         matches!(&self.value, Value::Text(own) if own.as_str() == text)
     }
 
-    /// How many nodes of this tree are defined by the same bytes: more than one when aliases or merge keys repeat them.
+    /// How many nodes of this tree are defined by the same bytes: more than one when aliases or
+    /// merge keys repeat them.
     pub(super) fn uses_of(&self, bytes: &Range<usize>) -> usize {
         let own = usize::from(self.defined.as_ref() == Some(bytes));
         let inner: usize = match &self.value {
             Value::List(items) => items.iter().map(|item| item.uses_of(bytes)).sum(),
-            Value::Map(entries) => entries.iter().map(|(key, value)| key.uses_of(bytes) + value.uses_of(bytes)).sum(),
+            Value::Map(entries) => {
+                entries.iter().map(|(key, value)| key.uses_of(bytes) + value.uses_of(bytes)).sum()
+            }
             Value::Null | Value::Text(_) | Value::Other(_) => 0,
         };
         own + inner
@@ -117,8 +129,8 @@ impl Node {
 /// The tag that says that a string is base64; what carries it is not the text that stands there.
 const BINARY: &str = "tag:yaml.org,2002:binary";
 
-/// Kubernetes reads the first document and leaves the rest: a marker at the end, with nothing but comments behind it,
-/// begins no second one.
+/// Kubernetes reads the first document and leaves the rest: a marker at the end, with nothing but
+/// comments behind it, begins no second one.
 fn without_last_markers(text: &str) -> &str {
     let (mut start, mut end) = (text.len(), text.len());
     for line in text.split_inclusive('\n').rev() {
@@ -133,7 +145,8 @@ fn without_last_markers(text: &str) -> &str {
     text.get(..end).unwrap_or(text)
 }
 
-/// Limits far above any kubeconfig; what aliases repeat counts towards them. No snippets: they quote the file.
+/// Limits far above any kubeconfig; what aliases repeat counts towards them. No snippets: they
+/// quote the file.
 fn options() -> Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
@@ -147,7 +160,8 @@ fn options() -> Options {
             max_recorded_anchor_bytes: 16 * 1024 * 1024,
         },
         alias_limits: serde_saphyr::alias_limits! { max_replay_stack_depth: 8 },
-        // Comments that are reported are limited to 32 lines in a row; a licence at the top is longer than that.
+        // Comments that are reported are limited to 32 lines in a row; a licence at the top is
+        // longer than that.
         emit_comments: false,
         duplicate_keys: DuplicateKeyPolicy::Error,
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
@@ -160,7 +174,11 @@ fn options() -> Options {
 fn explain(error: &Error) -> KubeconfigError {
     let place = error.location().unwrap_or(Location::UNKNOWN);
     let line = place.line();
-    let malformed = |reason: &str| KubeconfigError::Malformed { line, column: place.column(), reason: reason.to_owned() };
+    let malformed = |reason: &str| KubeconfigError::Malformed {
+        line,
+        column: place.column(),
+        reason: reason.to_owned(),
+    };
     match error.without_snippet() {
         Error::AliasError { error, .. } => explain(error),
         Error::MultipleDocuments { .. } => KubeconfigError::SeveralDocuments { line },
@@ -170,10 +188,14 @@ fn explain(error: &Error) -> KubeconfigError {
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. } => KubeconfigError::TooComplex { line },
         Error::UnknownAnchor { .. } => malformed("an alias names an anchor that is not there"),
-        Error::RecursiveReferencesRequireWeakTypes { .. } => malformed("a value contains itself through an alias"),
+        Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            malformed("a value contains itself through an alias")
+        }
         Error::MergeValueNotMapOrSeqOfMaps { .. } => malformed("a merge key needs a mapping"),
         // The only phrase of the scanner that quotes the file, if just one character of it.
-        Error::ExternalMessage { msg, .. } if msg.starts_with("unexpected character") => malformed("unexpected character"),
+        Error::ExternalMessage { msg, .. } if msg.starts_with("unexpected character") => {
+            malformed("unexpected character")
+        }
         Error::ExternalMessage { msg, .. } => malformed(msg),
         _ => malformed("not valid YAML"),
     }
@@ -181,8 +203,15 @@ fn explain(error: &Error) -> KubeconfigError {
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Spanned { value: Tagged(value, tag), referenced, defined } = Spanned::<Tagged<Value>>::deserialize(deserializer)?;
-        Ok(Self { line: referenced.line(), defined: bytes(&defined), in_place: referenced == defined, tag, value })
+        let Spanned { value: Tagged(value, tag), referenced, defined } =
+            Spanned::<Tagged<Value>>::deserialize(deserializer)?;
+        Ok(Self {
+            line: referenced.line(),
+            defined: bytes(&defined),
+            in_place: referenced == defined,
+            tag,
+            value,
+        })
     }
 }
 

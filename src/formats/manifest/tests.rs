@@ -4,9 +4,15 @@ use proptest::prelude::*;
 
 use super::*;
 
-const APISERVER_20: &str = include_str!("../../../tests/fixtures/kubeadm-1.20-rsa2048/etc/kubernetes/manifests/kube-apiserver.yaml");
-const APISERVER_36: &str = include_str!("../../../tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes/manifests/kube-apiserver.yaml");
-const ETCD_36: &str = include_str!("../../../tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes/manifests/etcd.yaml");
+const APISERVER_20: &str = include_str!(
+    "../../../tests/fixtures/kubeadm-1.20-rsa2048/etc/kubernetes/manifests/kube-apiserver.yaml"
+);
+const APISERVER_36: &str = include_str!(
+    "../../../tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes/manifests/kube-apiserver.yaml"
+);
+const ETCD_36: &str = include_str!(
+    "../../../tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes/manifests/etcd.yaml"
+);
 
 /// A pod with these parts of a container and these volumes, in JSON, which is YAML too.
 fn pod(container: &str, spec: &str) -> Pod {
@@ -35,7 +41,10 @@ fn manifests_of_kubeadm_are_read() {
     assert_eq!(pod.flag("secure-port"), Some("6443"));
     assert_eq!(pod.flag("tls-cert-file"), Some("/etc/kubernetes/pki/apiserver.crt"));
     assert_eq!(pod.flag("tls-cert"), None);
-    assert_eq!(pod.host_path("/etc/kubernetes/pki/apiserver.crt").unwrap().to_string(), "/etc/kubernetes/pki/apiserver.crt");
+    assert_eq!(
+        pod.host_path("/etc/kubernetes/pki/apiserver.crt").unwrap().to_string(),
+        "/etc/kubernetes/pki/apiserver.crt"
+    );
 }
 
 #[test]
@@ -55,22 +64,33 @@ fn flags_are_found_in_every_way_of_writing_them() {
 
 #[test]
 fn flags_without_a_value_are_not_there() {
-    for args in
-        [&[][..], &["--cert-file="], &["--cert-file"], &["--cert-file", "--other=1"], &["--peer-cert-file=/a"], &["--", "--cert-file=/a"]]
-    {
+    for args in [
+        &[][..],
+        &["--cert-file="],
+        &["--cert-file"],
+        &["--cert-file", "--other=1"],
+        &["--peer-cert-file=/a"],
+        &["--", "--cert-file=/a"],
+    ] {
         assert_eq!(with_args(args).flag("cert-file"), None, "{args:?}");
     }
 }
 
 #[test]
 fn without_a_command_the_first_argument_is_a_flag() {
-    assert_eq!(pod(r#""args": ["--cert-file=/a"]"#, r#""volumes": []"#).flag("cert-file"), Some("/a"));
+    assert_eq!(
+        pod(r#""args": ["--cert-file=/a"]"#, r#""volumes": []"#).flag("cert-file"),
+        Some("/a")
+    );
     assert_eq!(pod(r#""command": ["--cert-file=/a"]"#, r#""volumes": []"#).flag("cert-file"), None);
 }
 
 #[test]
 fn a_value_may_hold_an_equals_sign() {
-    assert_eq!(with_args(&["--initial-cluster=cp1=https://a"]).flag("initial-cluster"), Some("cp1=https://a"));
+    assert_eq!(
+        with_args(&["--initial-cluster=cp1=https://a"]).flag("initial-cluster"),
+        Some("cp1=https://a")
+    );
 }
 
 #[test]
@@ -118,7 +138,11 @@ fn container_paths_are_mapped_to_host_paths() {
         ("/file.crt", "/srv/tree/one.crt"),
         ("/host/etc/x.crt", "/etc/x.crt"),
     ] {
-        assert_eq!(pod.host_path(container).map(|path| path.to_string()), Ok(host.to_owned()), "{container}");
+        assert_eq!(
+            pod.host_path(container).map(|path| path.to_string()),
+            Ok(host.to_owned()),
+            "{container}"
+        );
     }
 }
 
@@ -142,9 +166,16 @@ fn paths_without_a_host_path_are_told_why() {
 #[test]
 fn probes_become_urls() {
     let host_network = r#""hostNetwork": true"#;
-    let probe = |get: &str| format!(r#""livenessProbe": {{"httpGet": {{{get}}}}}, "ports": [{{"name": "p", "containerPort": 70}}]"#);
+    let probe = |get: &str| {
+        format!(
+            r#""livenessProbe": {{"httpGet": {{{get}}}}}, "ports": [{{"name": "p", "containerPort": 70}}]"#
+        )
+    };
     for (get, url) in [
-        (r#""port": 6443, "scheme": "HTTPS", "path": "/livez", "host": "10.0.0.1""#, Some("https://10.0.0.1:6443/livez")),
+        (
+            r#""port": 6443, "scheme": "HTTPS", "path": "/livez", "host": "10.0.0.1""#,
+            Some("https://10.0.0.1:6443/livez"),
+        ),
         (r#""port": "p", "path": "healthz""#, Some("http://127.0.0.1:70/healthz")),
         (r#""port": "8080", "host": """#, Some("http://127.0.0.1:8080/")),
         (r#""port": 1, "host": "::1", "path": "/x""#, Some("http://[::1]:1/x")),
@@ -159,7 +190,8 @@ fn probes_become_urls() {
 
 #[test]
 fn of_several_documents_the_first_counts_and_of_several_values_the_last() {
-    let text = "---\nkind: Pod\nmetadata: {name: old, name: x}\nspec: {containers: [{name: x}]}\n---\nkind: Other\n";
+    let text = "---\nkind: Pod\nmetadata: {name: old, name: x}\nspec: {containers: [{name: \
+        x}]}\n---\nkind: Other\n";
     assert_eq!(Pod::parse(text).unwrap().name(), "x");
 }
 
@@ -167,15 +199,27 @@ fn of_several_documents_the_first_counts_and_of_several_values_the_last() {
 fn what_is_no_pod_is_refused() {
     let table = [
         ("", "it can't be read as a pod: it is empty"),
-        ("kind: Service\nmetadata: {name: x}\nspec: {containers: []}", "it is a Service, and kubelet takes only a Pod"),
+        (
+            "kind: Service\nmetadata: {name: x}\nspec: {containers: []}",
+            "it is a Service, and kubelet takes only a Pod",
+        ),
         ("kind: Pod\nmetadata: {name: x}\nspec: {containers: []}", "its pod has no container"),
     ];
     for (text, expected) in table {
         assert_eq!(Pod::parse(text).unwrap_err().to_string(), expected);
     }
-    for text in ["kind: Pod", "a: [", "\u{0}", "just text", "kind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: x, command: 3}]}"] {
+    for text in [
+        "kind: Pod",
+        "a: [",
+        "\u{0}",
+        "just text",
+        "kind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: x, command: 3}]}",
+    ] {
         let error = Pod::parse(text).unwrap_err();
-        assert!(matches!(&error, ManifestError::Unreadable(why) if !why.contains('\n')), "{text:?}: {error:?}");
+        assert!(
+            matches!(&error, ManifestError::Unreadable(why) if !why.contains('\n')),
+            "{text:?}: {error:?}"
+        );
     }
 }
 
@@ -189,7 +233,8 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_the_parser_panic(text in "(kind: Pod\n|metadata: |name: x|spec:|containers:|- |\n|  |\\{|\\[|\"|\\PC){0,30}") {
+    fn no_text_makes_the_parser_panic(text in "(kind: Pod\n|metadata: |name: x|spec:|containers:|- \
+        |\n|  |\\{|\\[|\"|\\PC){0,30}") {
         let _ = Pod::parse(&text);
     }
 }

@@ -3,13 +3,15 @@
 use std::fmt;
 
 use x509_parser::oid_registry::{
-    OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519,
+    OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521,
+    OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519,
 };
 use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-/// The kind and size of a key, spelled as in `encryptionAlgorithm` of kubeadm's ClusterConfiguration.
+/// The kind and size of a key, spelled as in `encryptionAlgorithm` of kubeadm's
+/// ClusterConfiguration.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum KeyAlgorithm {
     /// kubeadm's default.
@@ -69,7 +71,9 @@ fn modulus_bits(spki: &SubjectPublicKeyInfo<'_>) -> usize {
     let Ok(PublicKey::RSA(key)) = spki.parsed() else { return 0 };
     let mut digits = key.modulus.iter().skip_while(|byte| **byte == 0);
     match digits.next() {
-        Some(first) => (8 - usize::try_from(first.leading_zeros()).unwrap_or_default()) + 8 * digits.count(),
+        Some(first) => {
+            (8 - usize::try_from(first.leading_zeros()).unwrap_or_default()) + 8 * digits.count()
+        }
         None => 0,
     }
 }

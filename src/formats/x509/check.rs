@@ -5,14 +5,19 @@ use der::{Decode as _, Reader as _, SliceReader, Tag, Tagged as _};
 
 /// Whether the owner of a public key (a DER SubjectPublicKeyInfo) signed a certificate.
 ///
-/// The algorithms are those that `webpki` trusts: RSA of 2048 bits and more (PKCS#1 and PSS), ECDSA on P-256, P-384 and P-521, each
-/// with SHA-256, SHA-384 or SHA-512, and Ed25519. A signature that uses anything else, SHA-1 for one, can't be checked
-/// and so does not count.
+/// The algorithms are those that `webpki` trusts: RSA of 2048 bits and more (PKCS#1 and PSS), ECDSA
+/// on P-256, P-384 and P-521, each with SHA-256, SHA-384 or SHA-512, and Ed25519. A signature that
+/// uses anything else, SHA-1 for one, can't be checked and so does not count.
 pub(super) fn is_signed_with(certificate: &[u8], spki: &[u8]) -> bool {
-    let (Some(signed), Some(key)) = (Signed::parse(certificate), Key::parse(spki)) else { return false };
+    let (Some(signed), Some(key)) = (Signed::parse(certificate), Key::parse(spki)) else {
+        return false;
+    };
     webpki::ALL_VERIFICATION_ALGS
         .iter()
-        .filter(|known| known.signature_alg_id().as_ref() == signed.algorithm && known.public_key_alg_id().as_ref() == key.algorithm)
+        .filter(|known| {
+            known.signature_alg_id().as_ref() == signed.algorithm
+                && known.public_key_alg_id().as_ref() == key.algorithm
+        })
         .any(|known| known.verify_signature(key.bits, signed.message, signed.signature).is_ok())
 }
 
@@ -43,7 +48,10 @@ pub(super) struct Key<'a> {
 impl<'a> Key<'a> {
     pub(super) fn parse(spki: &'a [u8]) -> Option<Self> {
         let mut reader = inside(spki)?;
-        Some(Self { algorithm: sequence(AnyRef::decode(&mut reader).ok()?)?, bits: BitStringRef::decode(&mut reader).ok()?.as_bytes()? })
+        Some(Self {
+            algorithm: sequence(AnyRef::decode(&mut reader).ok()?)?,
+            bits: BitStringRef::decode(&mut reader).ok()?.as_bytes()?,
+        })
     }
 }
 
@@ -52,8 +60,8 @@ fn inside(der: &[u8]) -> Option<SliceReader<'_>> {
     SliceReader::new(sequence(AnyRef::from_der(der).ok()?)?).ok()
 }
 
-/// What stands inside, if it is a SEQUENCE. The signature covers neither this tag of a certificate nor that of its
-/// algorithm.
+/// What stands inside, if it is a SEQUENCE. The signature covers neither this tag of a certificate
+/// nor that of its algorithm.
 fn sequence(any: AnyRef<'_>) -> Option<&[u8]> {
     (any.tag() == Tag::Sequence).then(|| any.value())
 }

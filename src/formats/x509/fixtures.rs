@@ -1,4 +1,5 @@
-//! What the tests of this module share: the trees that kubeadm wrote, and certificates that it never would.
+//! What the tests of this module share: the trees that kubeadm wrote, and certificates that it
+//! never would.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,7 +27,11 @@ pub fn now() -> Timestamp {
 pub fn terms() -> Terms {
     let mut serial = random_serial().unwrap();
     serial[0] |= 0x40;
-    Terms { serial, not_before: now().minus(Duration::from_secs(300)), not_after: now().plus(days(365)) }
+    Terms {
+        serial,
+        not_before: now().minus(Duration::from_secs(300)),
+        not_after: now().plus(days(365)),
+    }
 }
 
 /// A CA certificate with its key.
@@ -58,25 +63,33 @@ pub fn key(tree: &str, file: &str) -> PrivateKey {
 pub fn issuers(tree: &str) -> Vec<Issuer> {
     ["ca", "front-proxy-ca", "etcd/ca"]
         .iter()
-        .map(|name| Issuer { certificate: certificate(tree, &format!("{name}.crt")), key: key(tree, &format!("{name}.key")) })
+        .map(|name| Issuer {
+            certificate: certificate(tree, &format!("{name}.crt")),
+            key: key(tree, &format!("{name}.key")),
+        })
         .collect()
 }
 
 /// Every leaf of a tree: the pairs, and what the kubeconfigs embed.
 pub fn leaves(tree: &str) -> Vec<Leaf> {
-    let pairs = ["apiserver", "apiserver-kubelet-client", "apiserver-etcd-client", "front-proxy-client"];
+    let pairs =
+        ["apiserver", "apiserver-kubelet-client", "apiserver-etcd-client", "front-proxy-client"];
     let etcd = ["etcd/server", "etcd/peer", "etcd/healthcheck-client"];
     let pairs = pairs.iter().chain(&etcd).map(|name| {
         let file = |kind| format!("etc/kubernetes/pki/{name}.{kind}");
         leaf(name, &|base| read(tree, &format!("{base}{}", file("crt"))), &read(tree, &file("key")))
     });
-    let kubeconfigs = ["admin", "controller-manager", "scheduler", "kubelet", "super-admin"].into_iter().filter_map(|name| {
-        let file = format!("etc/kubernetes/{name}.conf");
-        root(tree).join(&file).exists().then(|| {
-            let embedded = |base: &str| embedded(&root(tree).join(format!("{base}{file}")), "client-certificate-data: ");
-            leaf(name, &embedded, &self::embedded(&root(tree).join(&file), "client-key-data: "))
-        })
-    });
+    let kubeconfigs = ["admin", "controller-manager", "scheduler", "kubelet", "super-admin"]
+        .into_iter()
+        .filter_map(|name| {
+            let file = format!("etc/kubernetes/{name}.conf");
+            root(tree).join(&file).exists().then(|| {
+                let embedded = |base: &str| {
+                    embedded(&root(tree).join(format!("{base}{file}")), "client-certificate-data: ")
+                };
+                leaf(name, &embedded, &self::embedded(&root(tree).join(&file), "client-key-data: "))
+            })
+        });
     pairs.chain(kubeconfigs).collect()
 }
 
@@ -110,27 +123,44 @@ pub struct Draft {
 
 impl Draft {
     pub fn like(certificate: &Certificate) -> Self {
-        let extensions = certificate.extensions.iter().map(|from| extension(&from.oid.to_id_string(), from.critical, &from.value));
+        let extensions = certificate
+            .extensions
+            .iter()
+            .map(|from| extension(&from.oid.to_id_string(), from.critical, &from.value));
         Self {
             issuer: certificate.issuer.der().to_vec(),
             subject: certificate.subject.der().to_vec(),
             extensions: extensions.collect(),
-            terms: Terms { not_before: certificate.not_before, not_after: certificate.not_after, ..terms() },
+            terms: Terms {
+                not_before: certificate.not_before,
+                not_after: certificate.not_after,
+                ..terms()
+            },
         }
     }
 
     /// A leaf for both sides of TLS.
     pub fn leaf(subject: Vec<u8>, issuer: &Certificate, more: &[Extension]) -> Self {
-        let usages = [extension("2.5.29.15", true, &[3, 2, 5, 0xa0]), extension("2.5.29.37", false, &BOTH_USAGES)];
+        let usages = [
+            extension("2.5.29.15", true, &[3, 2, 5, 0xa0]),
+            extension("2.5.29.37", false, &BOTH_USAGES),
+        ];
         let extensions = usages.iter().chain(more).cloned().collect();
         Self { issuer: issuer.subject.der().to_vec(), subject, extensions, terms: terms() }
     }
 
     /// A self-signed authority, valid for ten years.
     pub fn authority(subject: Vec<u8>, more: &[Extension]) -> Self {
-        let usages = [extension("2.5.29.15", true, &[3, 2, 2, 0xa4]), extension("2.5.29.19", true, &[0x30, 3, 1, 1, 0xff])];
+        let usages = [
+            extension("2.5.29.15", true, &[3, 2, 2, 0xa4]),
+            extension("2.5.29.19", true, &[0x30, 3, 1, 1, 0xff]),
+        ];
         let extensions = usages.iter().chain(more).cloned().collect();
-        let terms = Terms { not_before: now().minus(days(30)), not_after: now().plus(days(3650)), ..terms() };
+        let terms = Terms {
+            not_before: now().minus(days(30)),
+            not_after: now().plus(days(3650)),
+            ..terms()
+        };
         Self { issuer: subject.clone(), subject, extensions, terms }
     }
 
@@ -140,7 +170,10 @@ impl Draft {
             subject: Name::from_der(&self.subject).unwrap(),
             extensions: self.extensions,
         };
-        Certificate::from_der(&content.signed(&self.terms, key.public_key_der(), issuer_key).unwrap()).unwrap()
+        Certificate::from_der(
+            &content.signed(&self.terms, key.public_key_der(), issuer_key).unwrap(),
+        )
+        .unwrap()
     }
 
     pub fn self_signed(self) -> Issuer {
@@ -155,7 +188,11 @@ const BOTH_USAGES: [u8; 22] = [
 ];
 
 pub fn extension(oid: &str, critical: bool, value: &[u8]) -> Extension {
-    Extension { extn_id: ObjectIdentifier::new(oid).unwrap(), critical, extn_value: OctetString::new(value).unwrap() }
+    Extension {
+        extn_id: ObjectIdentifier::new(oid).unwrap(),
+        critical,
+        extn_value: OctetString::new(value).unwrap(),
+    }
 }
 
 /// A subject key identifier.
@@ -179,8 +216,11 @@ pub type Attribute<'a> = (&'a [u8], u8, &'a [u8]);
 
 /// A name of RDNs, each of one or more attributes, as they are given.
 pub fn name(parts: &[&[Attribute<'_>]]) -> Vec<u8> {
-    let attribute = |(oid, tag, value): &Attribute<'_>| tlv(0x30, &[tlv(6, oid), tlv(*tag, value)].concat());
-    let rdn = |attributes: &&[Attribute<'_>]| tlv(0x31, &attributes.iter().map(attribute).collect::<Vec<_>>().concat());
+    let attribute =
+        |(oid, tag, value): &Attribute<'_>| tlv(0x30, &[tlv(6, oid), tlv(*tag, value)].concat());
+    let rdn = |attributes: &&[Attribute<'_>]| {
+        tlv(0x31, &attributes.iter().map(attribute).collect::<Vec<_>>().concat())
+    };
     tlv(0x30, &parts.iter().map(rdn).collect::<Vec<_>>().concat())
 }
 
@@ -192,7 +232,8 @@ pub fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     [&[tag], length.as_slice(), content].concat()
 }
 
-/// The DER of a certificate with some bytes replaced by as many others. The signature no longer fits.
+/// The DER of a certificate with some bytes replaced by as many others. The signature no longer
+/// fits.
 pub fn patched(certificate: &Certificate, from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let at = certificate.der().windows(from.len()).position(|window| window == from).unwrap();

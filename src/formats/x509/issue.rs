@@ -1,11 +1,12 @@
 //! Re-issuing: a new certificate that says of its subject exactly what the old one said.
 //!
-//! The subject and the extensions are copied byte for byte, because what this program does not understand it must not
-//! change: a leaf of a custom authority may carry names and extensions that kubeadm never heard of. Where the library
-//! can't write the same bytes again, nothing is issued.
+//! The subject and the extensions are copied byte for byte, because what this program does not
+//! understand it must not change: a leaf of a custom authority may carry names and extensions that
+//! kubeadm never heard of. Where the library can't write the same bytes again, nothing is issued.
 //!
-//! What this does not judge: whether the authority is valid now, whether the old certificate was signed by it, and
-//! whether the result verifies. The first two are known before, and the last is for [`super::verify_renewed`].
+//! What this does not judge: whether the authority is valid now, whether the old certificate was
+//! signed by it, and whether the result verifies. The first two are known before, and the last is
+//! for [`super::verify_renewed`].
 
 use std::time::Duration;
 
@@ -51,7 +52,10 @@ pub enum IssueError {
     #[error("a certificate for a key of the kind {0} is not issued")]
     KeyAlgorithm(String),
     /// Something that can't be written again as it was.
-    #[error("{0} can't be reproduced byte for byte, so nothing was issued; re-create this certificate by hand")]
+    #[error(
+        "{0} can't be reproduced byte for byte, so nothing was issued; re-create this certificate \
+         by hand"
+    )]
     NotReproducible(String),
     /// A time before 1970, or an end before the beginning.
     #[error("no certificate can be valid from {0} to {1}")]
@@ -63,12 +67,14 @@ pub enum IssueError {
 
 /// Issues what `old` says again, for a new key: the DER of the new certificate.
 ///
-/// Taken from `old`: the subject, and every extension with its criticality and in its place. New are the key identifiers. That of the authority becomes the
-/// issuer's subject key identifier: added at the end where `old` had none, as Go does, and left out where the issuer has none.
-/// That of the subject becomes the digest of the new key (RFC 5280, 4.2.1.2, method 1), only where `old` had one.
+/// Taken from `old`: the subject, and every extension with its criticality and in its place. New
+/// are the key identifiers. That of the authority becomes the issuer's subject key identifier:
+/// added at the end where `old` had none, as Go does, and left out where the issuer has none. That
+/// of the subject becomes the digest of the new key (RFC 5280, 4.2.1.2, method 1), only where `old`
+/// had one.
 ///
-/// # Errors
-/// When the issuer is no authority or its key another one's, and when something of `old` can't be written again as it was.
+/// # Errors When the issuer is no authority or its key another one's, and when something of `old`
+/// can't be written again as it was.
 pub fn reissue(
     old: &Certificate,
     issuer: &Certificate,
@@ -86,7 +92,9 @@ pub fn reissue(
         return Err(IssueError::KeyAlgorithm(new_key.algorithm().to_string()));
     }
     if old.has_unique_identifiers {
-        return Err(IssueError::NotReproducible("a unique identifier (X.509 version 2)".to_owned()));
+        return Err(IssueError::NotReproducible(
+            "a unique identifier (X.509 version 2)".to_owned(),
+        ));
     }
     let content = Content {
         issuer: exactly(&issuer.subject, "the name of the authority")?,
@@ -102,7 +110,8 @@ pub fn reissue(
 /// When the system gives no random bytes.
 pub fn random_serial() -> Result<[u8; 16], IssueError> {
     let mut serial = [0; 16];
-    aws_lc_rs::rand::fill(&mut serial).map_err(|_| IssueError::Library("no random bytes".to_owned()))?;
+    aws_lc_rs::rand::fill(&mut serial)
+        .map_err(|_| IssueError::Library("no random bytes".to_owned()))?;
     let [first, .., last] = &mut serial;
     // The top bit is the sign. Zero has one chance in 2^127, and costs one bit to rule out.
     *first &= 0x7f;
@@ -118,7 +127,12 @@ pub(super) struct Content {
 }
 
 impl Content {
-    pub(super) fn signed(self, terms: &Terms, public_key: &[u8], issuer_key: &PrivateKey) -> Result<Vec<u8>, IssueError> {
+    pub(super) fn signed(
+        self,
+        terms: &Terms,
+        public_key: &[u8],
+        issuer_key: &PrivateKey,
+    ) -> Result<Vec<u8>, IssueError> {
         let lifetime = || IssueError::Lifetime(terms.not_before, terms.not_after);
         if terms.not_before > terms.not_after {
             return Err(lifetime());
@@ -127,7 +141,8 @@ impl Content {
         let validity = Validity::new(time(terms.not_before)?, time(terms.not_after)?);
         let serial = SerialNumber::new(&terms.serial).map_err(library)?;
         let public_key = SubjectPublicKeyInfoOwned::from_der(public_key).map_err(library)?;
-        let builder = CertificateBuilder::new(self, serial, validity, public_key).map_err(library)?;
+        let builder =
+            CertificateBuilder::new(self, serial, validity, public_key).map_err(library)?;
         let certificate = builder.build::<_, Signature>(issuer_key).map_err(library)?;
         certificate.to_der().map_err(library)
     }
@@ -155,12 +170,20 @@ impl BuilderProfile for Content {
 /// The name as x509-cert has it, when that is written as the same bytes.
 pub(super) fn exactly(name: &DistinguishedName, what: &str) -> Result<Name, IssueError> {
     let same = |read: &Name| read.to_der().is_ok_and(|written| written == name.der());
-    Name::from_der(name.der()).ok().filter(same).ok_or_else(|| IssueError::NotReproducible(format!("{what} ({name})")))
+    Name::from_der(name.der())
+        .ok()
+        .filter(same)
+        .ok_or_else(|| IssueError::NotReproducible(format!("{what} ({name})")))
 }
 
 /// The old extensions with the new key identifiers.
-fn extensions(old: &Certificate, issuer: &Certificate, new_key: &PrivateKey) -> Result<Vec<x509_cert::ext::Extension>, IssueError> {
-    let authority = issuer.subject_key_identifier.as_deref().map(authority_key_identifier).transpose()?;
+fn extensions(
+    old: &Certificate,
+    issuer: &Certificate,
+    new_key: &PrivateKey,
+) -> Result<Vec<x509_cert::ext::Extension>, IssueError> {
+    let authority =
+        issuer.subject_key_identifier.as_deref().map(authority_key_identifier).transpose()?;
     let mut extensions = Vec::with_capacity(old.extensions.len() + 1);
     for extension in &old.extensions {
         if extension.is_subject_key_identifier() {
@@ -171,28 +194,46 @@ fn extensions(old: &Certificate, issuer: &Certificate, new_key: &PrivateKey) -> 
             extensions.push(with_value(extension, identifier)?);
         }
     }
-    if let Some(identifier) = authority.filter(|_| !old.extensions.iter().any(Extension::is_authority_key_identifier)) {
+    if let Some(identifier) =
+        authority.filter(|_| !old.extensions.iter().any(Extension::is_authority_key_identifier))
+    {
         let extn_value = OctetString::new(identifier).map_err(library)?;
-        extensions.push(x509_cert::ext::Extension { extn_id: ID_CE_AUTHORITY_KEY_IDENTIFIER, critical: false, extn_value });
+        extensions.push(x509_cert::ext::Extension {
+            extn_id: ID_CE_AUTHORITY_KEY_IDENTIFIER,
+            critical: false,
+            extn_value,
+        });
     }
     Ok(extensions)
 }
 
-pub(super) fn with_value(extension: &Extension, value: &[u8]) -> Result<x509_cert::ext::Extension, IssueError> {
+pub(super) fn with_value(
+    extension: &Extension,
+    value: &[u8],
+) -> Result<x509_cert::ext::Extension, IssueError> {
     let extn_id = ObjectIdentifier::from_bytes(extension.oid.as_bytes())
         .map_err(|_| IssueError::NotReproducible(format!("the extension {}", extension.oid)))?;
-    Ok(x509_cert::ext::Extension { extn_id, critical: extension.critical, extn_value: OctetString::new(value).map_err(library)? })
+    Ok(x509_cert::ext::Extension {
+        extn_id,
+        critical: extension.critical,
+        extn_value: OctetString::new(value).map_err(library)?,
+    })
 }
 
 fn authority_key_identifier(issuer: &[u8]) -> Result<Vec<u8>, IssueError> {
     let key_identifier = Some(OctetString::new(issuer).map_err(library)?);
-    AuthorityKeyIdentifier { key_identifier, ..AuthorityKeyIdentifier::default() }.to_der().map_err(library)
+    AuthorityKeyIdentifier { key_identifier, ..AuthorityKeyIdentifier::default() }
+        .to_der()
+        .map_err(library)
 }
 
 /// SHA-1 is what RFC 5280 names. It identifies the key and protects nothing.
 pub(super) fn subject_key_identifier(key: &PrivateKey) -> Result<Vec<u8>, IssueError> {
-    let bits = Key::parse(key.public_key_der()).ok_or_else(|| IssueError::Library("unreadable public key".to_owned()))?.bits;
-    let identifier = OctetString::new(digest(&SHA1_FOR_LEGACY_USE_ONLY, bits).as_ref()).map_err(library)?;
+    let bits = Key::parse(key.public_key_der())
+        .ok_or_else(|| IssueError::Library("unreadable public key".to_owned()))?
+        .bits;
+    let identifier =
+        OctetString::new(digest(&SHA1_FOR_LEGACY_USE_ONLY, bits).as_ref()).map_err(library)?;
     SubjectKeyIdentifier(identifier).to_der().map_err(library)
 }
 

@@ -1,4 +1,5 @@
-//! Private keys: reading them in any of their forms, making them, signing with them, and writing them as kubeadm does.
+//! Private keys: reading them in any of their forms, making them, signing with them, and writing
+//! them as kubeadm does.
 
 use std::fmt;
 
@@ -7,11 +8,14 @@ use aws_lc_rs::error::{KeyRejected, Unspecified};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-    Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING,
+    EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256,
+    RsaKeyPair,
 };
 use const_oid::ObjectIdentifier;
-use const_oid::db::rfc5912::{ID_EC_PUBLIC_KEY, RSA_ENCRYPTION, SECP_256_R_1, SECP_384_R_1, SECP_521_R_1};
+use const_oid::db::rfc5912::{
+    ID_EC_PUBLIC_KEY, RSA_ENCRYPTION, SECP_256_R_1, SECP_384_R_1, SECP_521_R_1,
+};
 use const_oid::db::rfc8410::ID_ED_25519;
 use der::asn1::{AnyRef, OctetStringRef};
 use der::{Decode as _, SliceReader, Tag};
@@ -49,7 +53,10 @@ pub enum KeyError {
     #[error(transparent)]
     Pem(#[from] PemError),
     /// A passphrase is needed.
-    #[error("the private key is encrypted with a passphrase; a daemon can't ask for one, so store it unencrypted")]
+    #[error(
+        "the private key is encrypted with a passphrase; a daemon can't ask for one, so store it \
+         unencrypted"
+    )]
     Encrypted,
     /// The file is PEM, and holds something else.
     #[error("the file holds no private key")]
@@ -58,7 +65,10 @@ pub enum KeyError {
     #[error("the file holds {0} private keys; exactly one is needed")]
     Several(usize),
     /// A kind of key that is not known here.
-    #[error("private keys of the kind {0} are not supported; RSA from 2048 to 8192 bits, ECDSA on P-256, P-384 and P-521, and Ed25519 are")]
+    #[error(
+        "private keys of the kind {0} are not supported; RSA from 2048 to 8192 bits, ECDSA on \
+         P-256, P-384 and P-521, and Ed25519 are"
+    )]
     Unsupported(String),
     /// A key that is damaged, or whose parts don't belong together.
     #[error("the private key is damaged: it can't be read, or its parts don't fit each other")]
@@ -69,12 +79,14 @@ pub enum KeyError {
 }
 
 impl PrivateKey {
-    /// Reads the one private key of a PEM file: PKCS#1, SEC1 or PKCS#8. Blocks of other kinds are passed over.
+    /// Reads the one private key of a PEM file: PKCS#1, SEC1 or PKCS#8. Blocks of other kinds are
+    /// passed over.
     ///
-    /// # Errors
-    /// When the file is not PEM, or does not hold exactly one key that is whole, known and not encrypted.
+    /// # Errors When the file is not PEM, or does not hold exactly one key that is whole, known and
+    /// not encrypted.
     pub fn from_pem(file: &[u8]) -> Result<Self, KeyError> {
-        let keys: Vec<Block> = pem::blocks(file)?.into_iter().filter(Block::is_private_key).collect();
+        let keys: Vec<Block> =
+            pem::blocks(file)?.into_iter().filter(Block::is_private_key).collect();
         match keys.as_slice() {
             [] => Err(KeyError::NoKey),
             [key] => Self::from_block(key),
@@ -89,7 +101,9 @@ impl PrivateKey {
     pub fn generate(algorithm: &KeyAlgorithm) -> Result<Self, KeyError> {
         let failed = |_: Unspecified| KeyError::Library("make a key");
         let rsa = |size| RsaKeyPair::generate(size).map(Kind::Rsa).map_err(failed);
-        let ecdsa = |curve: Curve| Ok(Kind::Ecdsa(EcdsaKeyPair::generate(curve.signing()).map_err(failed)?, curve));
+        let ecdsa = |curve: Curve| {
+            Ok(Kind::Ecdsa(EcdsaKeyPair::generate(curve.signing()).map_err(failed)?, curve))
+        };
         Self::new(match algorithm {
             KeyAlgorithm::Rsa2048 => rsa(KeySize::Rsa2048),
             KeyAlgorithm::Rsa3072 => rsa(KeySize::Rsa3072),
@@ -122,10 +136,10 @@ impl PrivateKey {
         }
     }
 
-    /// The key as kubeadm writes it: PKCS#1 for RSA, SEC1 with curve and public key for ECDSA; PKCS#8 for Ed25519.
+    /// The key as kubeadm writes it: PKCS#1 for RSA, SEC1 with curve and public key for ECDSA;
+    /// PKCS#8 for Ed25519.
     ///
-    /// # Errors
-    /// When the library fails.
+    /// # Errors When the library fails.
     pub fn to_pem(&self) -> Result<Secret, KeyError> {
         let failed = |_: Unspecified| KeyError::Library("write a key");
         let text = match &self.kind {
@@ -135,7 +149,8 @@ impl PrivateKey {
                 pem::encode("RSA PRIVATE KEY", inner.key)
             }
             Kind::Ecdsa(pair, _) => {
-                let sec1: EcPrivateKeyRfc5915Der<'_> = pair.private_key().as_der().map_err(failed)?;
+                let sec1: EcPrivateKeyRfc5915Der<'_> =
+                    pair.private_key().as_der().map_err(failed)?;
                 pem::encode("EC PRIVATE KEY", sec1.as_ref())
             }
             Kind::Ed25519(pair) => {
@@ -159,7 +174,9 @@ impl PrivateKey {
                 pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).map_err(failed)?;
                 Ok(signature)
             }
-            Kind::Ecdsa(pair, _) => Ok(pair.sign(&random, message).map_err(failed)?.as_ref().to_vec()),
+            Kind::Ecdsa(pair, _) => {
+                Ok(pair.sign(&random, message).map_err(failed)?.as_ref().to_vec())
+            }
             Kind::Ed25519(pair) => Ok(pair.try_sign(message).map_err(failed)?.as_ref().to_vec()),
         }
     }
@@ -195,14 +212,16 @@ impl fmt::Debug for PrivateKey {
 }
 
 impl Kind {
-    /// By content first: the labels of keys that were converted by hand are not always right, and Go does not look at
-    /// them either.
+    /// By content first: the labels of keys that were converted by hand are not always right, and
+    /// Go does not look at them either.
     fn from_der(label: &str, der: &[u8]) -> Result<Self, KeyError> {
         if let Some(pkcs8) = Pkcs8::parse(der) {
             return Self::from_pkcs8(&pkcs8, der);
         }
         match label {
-            "RSA PRIVATE KEY" | "EC PRIVATE KEY" | "PRIVATE KEY" if starts_as_sec1(der) => Self::from_sec1(der),
+            "RSA PRIVATE KEY" | "EC PRIVATE KEY" | "PRIVATE KEY" if starts_as_sec1(der) => {
+                Self::from_sec1(der)
+            }
             "RSA PRIVATE KEY" | "EC PRIVATE KEY" | "PRIVATE KEY" => Self::from_pkcs1(der),
             other => Err(KeyError::Unsupported(other.trim_end_matches(" PRIVATE KEY").to_owned())),
         }
@@ -213,12 +232,18 @@ impl Kind {
         match pkcs8.algorithm.oid {
             RSA_ENCRYPTION => RsaKeyPair::from_pkcs8(der).map(Self::Rsa).map_err(rsa_error),
             ID_EC_PUBLIC_KEY => {
-                let oid = pkcs8.algorithm.parameters_oid().map_err(|_| KeyError::Unsupported("ECDSA without a named curve".to_owned()))?;
+                let oid = pkcs8
+                    .algorithm
+                    .parameters_oid()
+                    .map_err(|_| KeyError::Unsupported("ECDSA without a named curve".to_owned()))?;
                 let curve = Curve::from_oid(oid).ok_or_else(|| unsupported(oid))?;
-                let pair = EcdsaKeyPair::from_pkcs8(curve.signing(), der).map_err(|_| KeyError::Damaged)?;
+                let pair = EcdsaKeyPair::from_pkcs8(curve.signing(), der)
+                    .map_err(|_| KeyError::Damaged)?;
                 Ok(Self::Ecdsa(pair, curve))
             }
-            ID_ED_25519 => Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map(Self::Ed25519).map_err(|_| KeyError::Damaged),
+            ID_ED_25519 => Ed25519KeyPair::from_pkcs8_maybe_unchecked(der)
+                .map(Self::Ed25519)
+                .map_err(|_| KeyError::Damaged),
             other => Err(unsupported(other)),
         }
     }
@@ -227,12 +252,17 @@ impl Kind {
         RsaKeyPair::from_der(der).map(Self::Rsa).map_err(rsa_error)
     }
 
-    /// The curve may be missing in the key itself, so each is tried, the shortest first: a number too large for a curve is
-    /// refused.
+    /// The curve may be missing in the key itself, so each is tried, the shortest first: a number
+    /// too large for a curve is refused.
     fn from_sec1(der: &[u8]) -> Result<Self, KeyError> {
         [Curve::P256, Curve::P384, Curve::P521]
             .into_iter()
-            .find_map(|curve| Some(Self::Ecdsa(EcdsaKeyPair::from_private_key_der(curve.signing(), der).ok()?, curve)))
+            .find_map(|curve| {
+                Some(Self::Ecdsa(
+                    EcdsaKeyPair::from_private_key_der(curve.signing(), der).ok()?,
+                    curve,
+                ))
+            })
             .ok_or(KeyError::Damaged)
     }
 }

@@ -1,9 +1,12 @@
-//! What the certificate says by which kubelet is known to the cluster, where no old one is there to say it: the form in which the
-//! cluster's own signer for kubelets issues it (`kubernetes.io/kube-apiserver-client-kubelet`).
+//! What the certificate says by which kubelet is known to the cluster, where no old one is there to
+//! say it: the form in which the cluster's own signer for kubelets issues it
+//! (`kubernetes.io/kube-apiserver-client-kubelet`).
 
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc4519::{CN, O};
-use const_oid::db::rfc5280::{ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_KP_CLIENT_AUTH};
+use const_oid::db::rfc5280::{
+    ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_KP_CLIENT_AUTH,
+};
 use der::asn1::{Any, OctetString};
 use der::{Decode as _, Encode as _, Tag};
 use x509_cert::attr::AttributeTypeAndValue;
@@ -20,18 +23,21 @@ pub const NODE_PREFIX: &str = "system:node:";
 /// The group of all nodes.
 pub const NODES: &str = "system:nodes";
 
-/// A certificate that says what one for kubelet on this node has to say, to be re-issued from. Nobody has its key, nobody signed
-/// it, and it was never valid.
+/// A certificate that says what one for kubelet on this node has to say, to be re-issued from.
+/// Nobody has its key, nobody signed it, and it was never valid.
 ///
-/// # Errors
-/// When the library fails, which should not happen.
+/// # Errors When the library fails, which should not happen.
 pub fn kubelet_template(node: &str) -> Result<Certificate, IssueError> {
     // The kind that kubelet makes.
     let key = PrivateKey::generate(&KeyAlgorithm::EcdsaP256).map_err(library)?;
     let subject = subject(node)?;
     let content = Content { issuer: subject.clone(), subject, extensions: extensions()? };
     let (not_before, not_after) = (Timestamp::from_seconds(0), Timestamp::from_seconds(1));
-    let der = content.signed(&Terms { serial: [1; 16], not_before, not_after }, key.public_key_der(), &key)?;
+    let der = content.signed(
+        &Terms { serial: [1; 16], not_before, not_after },
+        key.public_key_der(),
+        &key,
+    )?;
     Certificate::from_der(&der).map_err(library)
 }
 
@@ -49,17 +55,32 @@ fn subject(node: &str) -> Result<Name, IssueError> {
 }
 
 fn extensions() -> Result<Vec<x509_cert::ext::Extension>, IssueError> {
-    let usage = KeyUsage(KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment).to_der().map_err(library)?;
+    let usage = KeyUsage(KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment)
+        .to_der()
+        .map_err(library)?;
     let purpose = ExtendedKeyUsage(vec![ID_KP_CLIENT_AUTH]).to_der().map_err(library)?;
-    let constraints = BasicConstraints { ca: false, path_len_constraint: None }.to_der().map_err(library)?;
-    [(ID_CE_KEY_USAGE, true, usage), (ID_CE_EXT_KEY_USAGE, false, purpose), (ID_CE_BASIC_CONSTRAINTS, true, constraints)]
-        .into_iter()
-        .map(|(oid, critical, value)| extension(oid, critical, value))
-        .collect()
+    let constraints =
+        BasicConstraints { ca: false, path_len_constraint: None }.to_der().map_err(library)?;
+    [
+        (ID_CE_KEY_USAGE, true, usage),
+        (ID_CE_EXT_KEY_USAGE, false, purpose),
+        (ID_CE_BASIC_CONSTRAINTS, true, constraints),
+    ]
+    .into_iter()
+    .map(|(oid, critical, value)| extension(oid, critical, value))
+    .collect()
 }
 
-fn extension(extn_id: ObjectIdentifier, critical: bool, value: Vec<u8>) -> Result<x509_cert::ext::Extension, IssueError> {
-    Ok(x509_cert::ext::Extension { extn_id, critical, extn_value: OctetString::new(value).map_err(library)? })
+fn extension(
+    extn_id: ObjectIdentifier,
+    critical: bool,
+    value: Vec<u8>,
+) -> Result<x509_cert::ext::Extension, IssueError> {
+    Ok(x509_cert::ext::Extension {
+        extn_id,
+        critical,
+        extn_value: OctetString::new(value).map_err(library)?,
+    })
 }
 
 #[cfg(test)]
@@ -71,17 +92,25 @@ mod tests {
     #[test]
     fn what_is_made_from_it_is_what_kubeadm_gives_a_kubelet() {
         for tree in [RSA_TREE, ECDSA_TREE] {
-            let kubeadms = leaves(tree).into_iter().find(|leaf| leaf.name == "kubelet").unwrap().certificate;
-            let issuer = issuers(tree).into_iter().find(|issuer| kubeadms.is_signed_by(&issuer.certificate)).unwrap();
-            let node = kubeadms.subject.parts().into_iter().find(|(kind, _)| *kind == "CN").unwrap().1;
+            let kubeadms =
+                leaves(tree).into_iter().find(|leaf| leaf.name == "kubelet").unwrap().certificate;
+            let issuer = issuers(tree)
+                .into_iter()
+                .find(|issuer| kubeadms.is_signed_by(&issuer.certificate))
+                .unwrap();
+            let node =
+                kubeadms.subject.parts().into_iter().find(|(kind, _)| *kind == "CN").unwrap().1;
             let template = kubelet_template(node.strip_prefix(NODE_PREFIX).unwrap()).unwrap();
             let key = PrivateKey::generate(&KeyAlgorithm::EcdsaP256).unwrap();
             let der = reissue(&template, &issuer.certificate, &issuer.key, &key, &terms()).unwrap();
             let ours = Certificate::from_der(&der).unwrap();
             verify_renewed(&ours, &template, &issuer.certificate, now()).unwrap();
             assert_eq!(ours.subject, kubeadms.subject, "{tree}");
-            // Byte for byte, but that kubeadm said nothing of constraints in 1.20, and the cluster's signer always did.
-            let said = |extension: &&Extension| kubeadms.extensions.iter().any(|other| other.oid == extension.oid);
+            // Byte for byte, but that kubeadm said nothing of constraints in 1.20, and the
+            // cluster's signer always did.
+            let said = |extension: &&Extension| {
+                kubeadms.extensions.iter().any(|other| other.oid == extension.oid)
+            };
             let both: Vec<_> = ours.extensions.iter().filter(said).cloned().collect();
             assert_eq!(both, kubeadms.extensions, "{tree}");
             let more = ours.extensions.len() - both.len();

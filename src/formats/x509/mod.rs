@@ -1,9 +1,10 @@
-//! Certificates and private keys: reading what is on disk, making keys, re-issuing a certificate, and judging the
-//! result.
+//! Certificates and private keys: reading what is on disk, making keys, re-issuing a certificate,
+//! and judging the result.
 //!
-//! Three libraries share the work, on purpose. `x509-parser` reads whatever is on disk, leniently; `x509-cert` and
-//! `aws-lc-rs` make the new certificate; `rustls-webpki`, the verifier that TLS clients use, judges it. So a mistake of
-//! the one that makes is not repeated by the one that judges. Nothing here opens a file or asks for the time.
+//! Three libraries share the work, on purpose. `x509-parser` reads whatever is on disk, leniently;
+//! `x509-cert` and `aws-lc-rs` make the new certificate; `rustls-webpki`, the verifier that TLS
+//! clients use, judges it. So a mistake of the one that makes is not repeated by the one that
+//! judges. Nothing here opens a file or asks for the time.
 
 mod algorithm;
 mod check;

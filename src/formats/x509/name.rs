@@ -19,8 +19,8 @@ pub struct DistinguishedName {
 impl DistinguishedName {
     pub(super) fn new(name: &X509Name<'_>) -> Self {
         let der = name.as_raw().to_vec();
-        // The stricter parser writes RFC 4514 with everything escaped as it should be; where it can't read a name, the
-        // other one's rough text is still better than none.
+        // The stricter parser writes RFC 4514 with everything escaped as it should be; where it
+        // can't read a name, the other one's rough text is still better than none.
         let text = Name::from_der(&der).map_or_else(|_| name.to_string(), |name| name.to_string());
         Self { der, text: printable(&text) }
     }
@@ -31,8 +31,8 @@ impl DistinguishedName {
         &self.der
     }
 
-    /// Its parts of the usual kinds, each with the short name of its kind. Of several of one kind it is the one that Go's
-    /// `pkix.Name` shows: the last common name, the first of every other.
+    /// Its parts of the usual kinds, each with the short name of its kind. Of several of one kind
+    /// it is the one that Go's `pkix.Name` shows: the last common name, the first of every other.
     #[must_use]
     pub fn parts(&self) -> Vec<(&'static str, String)> {
         X509Name::from_der(&self.der).map(|(_, name)| parts(&name)).unwrap_or_default()
@@ -48,11 +48,14 @@ fn parts(name: &X509Name<'_>) -> Vec<(&'static str, String)> {
         ("OU", name.iter_organizational_unit().next()),
         ("CN", name.iter_common_name().last()),
     ];
-    parts.into_iter().filter_map(|(kind, part)| Some((kind, printable(part?.as_str().ok()?)))).collect()
+    parts
+        .into_iter()
+        .filter_map(|(kind, part)| Some((kind, printable(part?.as_str().ok()?))))
+        .collect()
 }
 
-/// As RFC 4514 has it, the most specific part first: `CN=kubernetes-admin,O=system:masters`. A value of an outdated string
-/// type is shown as `#` and its bytes.
+/// As RFC 4514 has it, the most specific part first: `CN=kubernetes-admin,O=system:masters`. A
+/// value of an outdated string type is shown as `#` and its bytes.
 impl fmt::Display for DistinguishedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -70,7 +73,8 @@ impl fmt::Debug for DistinguishedName {
 pub struct Serial(Vec<u8>);
 
 impl Serial {
-    /// From the content of the INTEGER: the zero byte that keeps it positive is no part of the number.
+    /// From the content of the INTEGER: the zero byte that keeps it positive is no part of the
+    /// number.
     pub(super) fn new(content: &[u8]) -> Self {
         match content {
             [0, number @ ..] if !number.is_empty() => Self(number.to_vec()),

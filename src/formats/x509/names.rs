@@ -1,4 +1,5 @@
-//! Other names for a certificate: what an operator wants added to the subject alternative names, or taken away.
+//! Other names for a certificate: what an operator wants added to the subject alternative names, or
+//! taken away.
 
 use std::net::IpAddr;
 
@@ -19,7 +20,10 @@ pub enum NamesError {
     #[error("{0} is not among its names, which are {1}")]
     NotThere(San, String),
     /// It would be what it is.
-    #[error("it has all of these names already, and none that is to be taken away: there is nothing to change")]
+    #[error(
+        "it has all of these names already, and none that is to be taken away: there is nothing to \
+         change"
+    )]
     Nothing,
     /// No name would be left.
     #[error("no name would be left")]
@@ -29,16 +33,17 @@ pub enum NamesError {
     Issue(#[from] IssueError),
 }
 
-/// A certificate that says what the old one says, but for its names; to be re-issued from. Nobody has its key, nobody signed it, and it
-/// was never valid. Names of other kinds, and the order of those that stay, are kept.
+/// A certificate that says what the old one says, but for its names; to be re-issued from. Nobody
+/// has its key, nobody signed it, and it was never valid. Names of other kinds, and the order of
+/// those that stay, are kept.
 ///
-/// # Errors
-/// When there would be no change or no name, or the library fails.
+/// # Errors When there would be no change or no name, or the library fails.
 pub fn with_names(old: &Certificate, change: &SanChange) -> Result<Certificate, NamesError> {
-    let mut names = match old.extensions.iter().find(|extension| extension.is_subject_alternative_name()) {
-        Some(extension) => SubjectAltName::from_der(&extension.value).map_err(library)?.0,
-        None => Vec::new(),
-    };
+    let mut names =
+        match old.extensions.iter().find(|extension| extension.is_subject_alternative_name()) {
+            Some(extension) => SubjectAltName::from_der(&extension.value).map_err(library)?.0,
+            None => Vec::new(),
+        };
     let before = names.clone();
     for name in &change.remove {
         let left: Vec<_> = names.iter().filter(|one| !is(one, name)).cloned().collect();
@@ -64,8 +69,12 @@ pub fn with_names(old: &Certificate, change: &SanChange) -> Result<Certificate, 
 
 fn is(name: &GeneralName, wanted: &San) -> bool {
     match (name, wanted) {
-        (GeneralName::DnsName(name), San::Dns(wanted)) => name.as_str().eq_ignore_ascii_case(wanted),
-        (GeneralName::IpAddress(bytes), San::Address(wanted)) => bytes.as_bytes() == octets(*wanted),
+        (GeneralName::DnsName(name), San::Dns(wanted)) => {
+            name.as_str().eq_ignore_ascii_case(wanted)
+        }
+        (GeneralName::IpAddress(bytes), San::Address(wanted)) => {
+            bytes.as_bytes() == octets(*wanted)
+        }
         _ => false,
     }
 }
@@ -73,7 +82,9 @@ fn is(name: &GeneralName, wanted: &San) -> bool {
 fn general(name: &San) -> Result<GeneralName, IssueError> {
     Ok(match name {
         San::Dns(name) => GeneralName::DnsName(Ia5String::new(name).map_err(library)?),
-        San::Address(address) => GeneralName::IpAddress(OctetString::new(octets(*address)).map_err(library)?),
+        San::Address(address) => {
+            GeneralName::IpAddress(OctetString::new(octets(*address)).map_err(library)?)
+        }
     })
 }
 
@@ -87,17 +98,28 @@ fn octets(address: IpAddr) -> Vec<u8> {
 fn template(old: &Certificate, names: &[u8]) -> Result<Certificate, IssueError> {
     let mut extensions = Vec::with_capacity(old.extensions.len() + 1);
     for extension in &old.extensions {
-        extensions.push(with_value(extension, if extension.is_subject_alternative_name() { names } else { &extension.value })?);
+        extensions.push(with_value(
+            extension,
+            if extension.is_subject_alternative_name() { names } else { &extension.value },
+        )?);
     }
     if !old.extensions.iter().any(Extension::is_subject_alternative_name) {
         let extn_value = OctetString::new(names).map_err(library)?;
-        extensions.push(x509_cert::ext::Extension { extn_id: ID_CE_SUBJECT_ALT_NAME, critical: false, extn_value });
+        extensions.push(x509_cert::ext::Extension {
+            extn_id: ID_CE_SUBJECT_ALT_NAME,
+            critical: false,
+            extn_value,
+        });
     }
     let key = PrivateKey::generate(&KeyAlgorithm::EcdsaP256).map_err(library)?;
     let subject = exactly(&old.subject, "the subject")?;
     let content = Content { issuer: subject.clone(), subject, extensions };
     let (not_before, not_after) = (Timestamp::from_seconds(0), Timestamp::from_seconds(1));
-    let der = content.signed(&Terms { serial: [1; 16], not_before, not_after }, key.public_key_der(), &key)?;
+    let der = content.signed(
+        &Terms { serial: [1; 16], not_before, not_after },
+        key.public_key_der(),
+        &key,
+    )?;
     Certificate::from_der(&der).map_err(library)
 }
 
@@ -115,14 +137,28 @@ mod tests {
     fn names_come_and_go_and_all_else_stays() {
         for tree in [RSA_TREE, ECDSA_TREE] {
             let old = certificate(tree, "apiserver.crt");
-            let new = with_names(&old, &change(&["api.example.com", "192.0.2.7", "2001:db8::7"], &["kubernetes.default"])).unwrap();
-            let mut expected: Vec<_> = old.dns_names.iter().filter(|name| *name != "kubernetes.default").cloned().collect();
+            let new = with_names(
+                &old,
+                &change(&["api.example.com", "192.0.2.7", "2001:db8::7"], &["kubernetes.default"]),
+            )
+            .unwrap();
+            let mut expected: Vec<_> = old
+                .dns_names
+                .iter()
+                .filter(|name| *name != "kubernetes.default")
+                .cloned()
+                .collect();
             expected.push("api.example.com".to_owned());
             assert_eq!(new.dns_names, expected);
             let more: [IpAddr; 2] = ["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()];
             assert_eq!(new.ip_addresses, [&old.ip_addresses[..], &more].concat());
             let others = |certificate: &Certificate| -> Vec<_> {
-                certificate.extensions.iter().filter(|one| one.oid.to_id_string() != "2.5.29.17").cloned().collect()
+                certificate
+                    .extensions
+                    .iter()
+                    .filter(|one| one.oid.to_id_string() != "2.5.29.17")
+                    .cloned()
+                    .collect()
             };
             assert_eq!((new.subject.der(), others(&new)), (old.subject.der(), others(&old)));
         }
@@ -131,16 +167,23 @@ mod tests {
     #[test]
     fn a_certificate_without_names_gets_some() {
         let old = certificate(RSA_TREE, "front-proxy-client.crt");
-        assert_eq!(with_names(&old, &change(&["a.example.com"], &[])).unwrap().dns_names, ["a.example.com"]);
+        assert_eq!(
+            with_names(&old, &change(&["a.example.com"], &[])).unwrap().dns_names,
+            ["a.example.com"]
+        );
     }
 
     #[test]
     fn a_change_that_is_none_or_too_much_is_refused() {
         let old = certificate(RSA_TREE, "apiserver.crt");
-        let refused = |add: &[&str], remove: &[&str]| with_names(&old, &change(add, remove)).unwrap_err();
+        let refused =
+            |add: &[&str], remove: &[&str]| with_names(&old, &change(add, remove)).unwrap_err();
         assert!(matches!(refused(&["KUBERNETES"], &[]), NamesError::Nothing));
         assert!(matches!(refused(&[], &["none.example.com"]), NamesError::NotThere(..)));
         let all = old.names();
-        assert!(matches!(refused(&[], &all.iter().map(String::as_str).collect::<Vec<_>>()), NamesError::NoneLeft));
+        assert!(matches!(
+            refused(&[], &all.iter().map(String::as_str).collect::<Vec<_>>()),
+            NamesError::NoneLeft
+        ));
     }
 }

@@ -1,7 +1,7 @@
 //! Certificates as they are found on disk, with the facts that everything else asks about.
 //!
-//! Reading is lenient: an extension that makes no sense does not hide the end of a certificate's life. What must not be
-//! lenient, re-issuing and verifying, lives next door.
+//! Reading is lenient: an extension that makes no sense does not hide the end of a certificate's
+//! life. What must not be lenient, re-issuing and verifying, lives next door.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,8 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::der_parser::Oid;
 use x509_parser::extensions::{self, GeneralName, KeyUsage, ParsedExtension};
 use x509_parser::oid_registry::{
-    OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_SUBJECT_ALT_NAME, OID_X509_EXT_SUBJECT_KEY_IDENTIFIER,
+    OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER, OID_X509_EXT_SUBJECT_ALT_NAME,
+    OID_X509_EXT_SUBJECT_KEY_IDENTIFIER,
 };
 use x509_parser::prelude::FromDer as _;
 
@@ -19,7 +20,8 @@ use super::{DistinguishedName, KeyAlgorithm, Serial};
 use crate::formats::pem::{self, PemError};
 use crate::model::{Digest, Timestamp};
 
-/// A certificate, read once. It can only be made from its DER, and nothing else in it counts where bytes have to be equal.
+/// A certificate, read once. It can only be made from its DER, and nothing else in it counts where
+/// bytes have to be equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// The SHA-256 digest of the DER: what tells two certificates apart.
@@ -108,17 +110,20 @@ pub enum ReadError {
     },
 }
 
-/// The certificates of a PEM file, in their order; never none. Blocks of other kinds are passed over.
+/// The certificates of a PEM file, in their order; never none. Blocks of other kinds are passed
+/// over.
 ///
-/// # Errors
-/// When the file is not PEM, holds no certificate, or one of them can't be read.
+/// # Errors When the file is not PEM, holds no certificate, or one of them can't be read.
 pub fn certificates(file: &[u8]) -> Result<Vec<Certificate>, ReadError> {
     let blocks = pem::blocks(file)?;
     let certificates: Vec<Certificate> = blocks
         .iter()
         .filter(|block| block.label == "CERTIFICATE")
         .zip(1..)
-        .map(|(block, number)| Certificate::parse(block.der.expose()).map_err(|reason| ReadError::Malformed { number, reason }))
+        .map(|(block, number)| {
+            Certificate::parse(block.der.expose())
+                .map_err(|reason| ReadError::Malformed { number, reason })
+        })
         .collect::<Result<_, _>>()?;
     if certificates.is_empty() {
         let labels: Vec<&str> = blocks.iter().map(|block| block.label.as_str()).collect();
@@ -160,8 +165,9 @@ impl Certificate {
         self.is_signed_by(self)
     }
 
-    /// Whether it names that certificate's subject as its issuer, byte for byte, and that certificate's key made the
-    /// signature. A signature of an outdated kind (SHA-1, RSA below 2048 bits) does not count.
+    /// Whether it names that certificate's subject as its issuer, byte for byte, and that
+    /// certificate's key made the signature. A signature of an outdated kind (SHA-1, RSA below 2048
+    /// bits) does not count.
     #[must_use]
     pub fn is_signed_by(&self, issuer: &Self) -> bool {
         self.issuer == issuer.subject && is_signed_with(&self.der, &issuer.spki)
@@ -171,7 +177,12 @@ impl Certificate {
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         let addresses = self.ip_addresses.iter().map(ToString::to_string);
-        self.dns_names.iter().cloned().chain(addresses).chain(self.other_names.iter().cloned()).collect()
+        self.dns_names
+            .iter()
+            .cloned()
+            .chain(addresses)
+            .chain(self.other_names.iter().cloned())
+            .collect()
     }
 
     /// Whether it is in its lifetime.
@@ -181,7 +192,8 @@ impl Certificate {
     }
 
     fn parse(der: &[u8]) -> Result<Self, String> {
-        let (rest, parsed) = X509Certificate::from_der(der).map_err(|error| printable(&error.to_string()))?;
+        let (rest, parsed) =
+            X509Certificate::from_der(der).map_err(|error| printable(&error.to_string()))?;
         if !rest.is_empty() {
             return Err(format!("{} more bytes follow it", rest.len()));
         }
@@ -200,7 +212,9 @@ impl Certificate {
             not_after: Timestamp::from_seconds(parsed.validity().not_after.timestamp()),
             key_algorithm: KeyAlgorithm::of_public_key(parsed.public_key().raw),
             is_authority: parsed.is_ca(),
-            may_sign: key_usage.as_ref().is_ok_and(|usage| usage.as_ref().is_none_or(|usage| usage.value.key_cert_sign())),
+            may_sign: key_usage
+                .as_ref()
+                .is_ok_and(|usage| usage.as_ref().is_none_or(|usage| usage.value.key_cert_sign())),
             subject_key_identifier: subject_key_identifier(parsed),
             authority_key_identifier: authority_key_identifier(parsed),
             dns_names: names.dns,
@@ -218,10 +232,15 @@ impl Certificate {
 
 impl Extension {
     fn new(extension: &extensions::X509Extension<'_>) -> Self {
-        Self { oid: extension.oid.to_owned(), critical: extension.critical, value: extension.value.to_vec() }
+        Self {
+            oid: extension.oid.to_owned(),
+            critical: extension.critical,
+            value: extension.value.to_vec(),
+        }
     }
 
-    /// Whether it tells the issuer's or the subject's key, which are other ones in a renewed certificate.
+    /// Whether it tells the issuer's or the subject's key, which are other ones in a renewed
+    /// certificate.
     pub(super) fn identifies_a_key(&self) -> bool {
         self.is_authority_key_identifier() || self.is_subject_key_identifier()
     }
@@ -248,7 +267,9 @@ fn subject_key_identifier(parsed: &X509Certificate<'_>) -> Option<Vec<u8>> {
 
 fn authority_key_identifier(parsed: &X509Certificate<'_>) -> Option<Vec<u8>> {
     parsed.extensions().iter().find_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::AuthorityKeyIdentifier(identifier) => Some(identifier.key_identifier.as_ref()?.0.to_vec()),
+        ParsedExtension::AuthorityKeyIdentifier(identifier) => {
+            Some(identifier.key_identifier.as_ref()?.0.to_vec())
+        }
         _ => None,
     })
 }

@@ -1,7 +1,7 @@
 //! Signing requests (PKCS#10, RFC 2986): what an authority elsewhere is asked to sign.
 //!
-//! A request says of its subject what the old certificate said, byte for byte. What identifies a key is not asked for, but with the
-//! new key: the authority's is the authority's to say.
+//! A request says of its subject what the old certificate said, byte for byte. What identifies a
+//! key is not asked for, but with the new key: the authority's is the authority's to say.
 
 use der::Encode as _;
 use der::asn1::BitString;
@@ -13,10 +13,10 @@ use super::issue::{exactly, library, subject_key_identifier, with_value};
 use super::{Certificate, Extension, IssueError, PrivateKey};
 use crate::formats::pem;
 
-/// A request for what `old` is, for a new key, in PEM. It is signed with that key, which shows that whoever asks has it.
+/// A request for what `old` is, for a new key, in PEM. It is signed with that key, which shows that
+/// whoever asks has it.
 ///
-/// # Errors
-/// When something of `old` can't be written again as it was, or the library fails.
+/// # Errors When something of `old` can't be written again as it was, or the library fails.
 pub fn request(old: &Certificate, new_key: &PrivateKey) -> Result<String, IssueError> {
     use der::Decode as _;
     let mut attributes = Attributes::new();
@@ -28,16 +28,21 @@ pub fn request(old: &Certificate, new_key: &PrivateKey) -> Result<String, IssueE
     let info = CertReqInfo {
         version: x509_cert::request::Version::V1,
         subject: exactly(&old.subject, "the subject")?,
-        public_key: SubjectPublicKeyInfoOwned::from_der(new_key.public_key_der()).map_err(library)?,
+        public_key: SubjectPublicKeyInfoOwned::from_der(new_key.public_key_der())
+            .map_err(library)?,
         attributes,
     };
     let signature = new_key.sign(&info.to_der().map_err(library)?).map_err(library)?;
     let algorithm = new_key.signature_algorithm_identifier().map_err(library)?;
-    let request = CertReq { info, algorithm, signature: BitString::from_bytes(&signature).map_err(library)? };
+    let request =
+        CertReq { info, algorithm, signature: BitString::from_bytes(&signature).map_err(library)? };
     Ok(pem::encode("CERTIFICATE REQUEST", &request.to_der().map_err(library)?))
 }
 
-fn extensions(old: &Certificate, new_key: &PrivateKey) -> Result<Vec<x509_cert::ext::Extension>, IssueError> {
+fn extensions(
+    old: &Certificate,
+    new_key: &PrivateKey,
+) -> Result<Vec<x509_cert::ext::Extension>, IssueError> {
     let asked = old.extensions.iter().filter(|extension| !extension.is_authority_key_identifier());
     let asked = asked.map(|extension: &Extension| match extension.is_subject_key_identifier() {
         true => with_value(extension, &subject_key_identifier(new_key)?),

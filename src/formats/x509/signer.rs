@@ -1,12 +1,17 @@
 //! [`PrivateKey`] as the signer that `x509-cert` builds certificates and requests with.
 
 use const_oid::ObjectIdentifier;
-use const_oid::db::rfc5912::{ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384, ECDSA_WITH_SHA_512, SHA_256_WITH_RSA_ENCRYPTION};
+use const_oid::db::rfc5912::{
+    ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384, ECDSA_WITH_SHA_512, SHA_256_WITH_RSA_ENCRYPTION,
+};
 use const_oid::db::rfc8410::ID_ED_25519;
 use der::asn1::{Any, BitString, Null};
 use der::{Decode as _, Document};
 use signature::{Keypair, Signer};
-use spki::{AlgorithmIdentifierOwned, DynSignatureAlgorithmIdentifier, EncodePublicKey, SignatureBitStringEncoding};
+use spki::{
+    AlgorithmIdentifierOwned, DynSignatureAlgorithmIdentifier, EncodePublicKey,
+    SignatureBitStringEncoding,
+};
 
 use super::PrivateKey;
 use super::keys::{Curve, Kind};
@@ -33,7 +38,8 @@ impl EncodePublicKey for PublicKey {
     }
 }
 
-/// RSA signs with SHA-256 whatever its size, and each curve with the digest of its own length, as Go does.
+/// RSA signs with SHA-256 whatever its size, and each curve with the digest of its own length, as
+/// Go does.
 impl DynSignatureAlgorithmIdentifier for PrivateKey {
     fn signature_algorithm_identifier(&self) -> spki::Result<AlgorithmIdentifierOwned> {
         let ecdsa = |oid| (oid, None);

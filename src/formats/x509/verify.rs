@@ -1,7 +1,8 @@
 //! The judgement on a renewed certificate before it may replace the old one.
 //!
-//! It shares nothing with [`super::reissue`] but the reader: the path is validated by webpki, as a TLS client would, and
-//! everything that had to stay is compared as bytes with the certificate that it is to replace.
+//! It shares nothing with [`super::reissue`] but the reader: the path is validated by webpki, as a
+//! TLS client would, and everything that had to stay is compared as bytes with the certificate that
+//! it is to replace.
 
 use std::time::Duration;
 
@@ -63,7 +64,10 @@ pub enum VerifyError {
     #[error("the new certificate is a CA certificate, and can't be used as a server's or client's")]
     IsAuthority,
     /// Nobody who does not know the extension may accept it.
-    #[error("the new certificate has a critical extension that verifiers don't know, so that they have to refuse it")]
+    #[error(
+        "the new certificate has a critical extension that verifiers don't know, so that they have \
+         to refuse it"
+    )]
     CriticalExtension,
     /// The authority may not sign for these names.
     #[error("the authority's name constraints don't allow the names in the new certificate")]
@@ -103,22 +107,33 @@ pub enum VerifyError {
     /// It points to another issuing key than that of the authority.
     #[error("the authority key identifier of the new certificate is not the authority's")]
     AuthorityKeyIdentifier,
-    /// It has a subject key identifier and the old one had none, or the reverse, or it is the old one.
-    #[error("the subject key identifier of the new certificate is missing, left from the old one, or was not there before")]
+    /// It has a subject key identifier and the old one had none, or the reverse, or it is the old
+    /// one.
+    #[error(
+        "the subject key identifier of the new certificate is missing, left from the old one, or \
+         was not there before"
+    )]
     SubjectKeyIdentifier,
 }
 
-/// Judges whether `new` may replace `old` at the time `now`, with `issuer` as the only trust anchor.
+/// Judges whether `new` may replace `old` at the time `now`, with `issuer` as the only trust
+/// anchor.
 ///
-/// The path is validated for each side of TLS that the old certificate names; for one that names neither, whatever usage
-/// it has is accepted, as webpki knows no other, and the comparison of the extensions sees to it. Each DNS name and IP address that
-/// webpki accepted the old one for has to be accepted for the new one; names that it can't judge (wildcards, odd characters) are
-/// compared with the rest of the extension.
+/// The path is validated for each side of TLS that the old certificate names; for one that names
+/// neither, whatever usage it has is accepted, as webpki knows no other, and the comparison of the
+/// extensions sees to it. Each DNS name and IP address that webpki accepted the old one for has to
+/// be accepted for the new one; names that it can't judge (wildcards, odd characters) are compared
+/// with the rest of the extension.
 ///
-/// # Errors
-/// The first thing that is wrong. webpki refuses some things that are legal, such as a CA certificate used as a leaf: this is an error
-/// too, because the components' own verifiers refuse most of them.
-pub fn verify_renewed(new: &Certificate, old: &Certificate, issuer: &Certificate, now: Timestamp) -> Result<(), VerifyError> {
+/// # Errors The first thing that is wrong. webpki refuses some things that are legal, such as a CA
+/// certificate used as a leaf: this is an error too, because the components' own verifiers refuse
+/// most of them.
+pub fn verify_renewed(
+    new: &Certificate,
+    old: &Certificate,
+    issuer: &Certificate,
+    now: Timestamp,
+) -> Result<(), VerifyError> {
     issuer_is_right(new, issuer, now)?;
     key_and_number_are_new(new, old)?;
     if new.subject != old.subject {
@@ -130,12 +145,17 @@ pub fn verify_renewed(new: &Certificate, old: &Certificate, issuer: &Certificate
     key_identifiers_are_right(new, old, issuer)
 }
 
-/// The same for a certificate that an authority elsewhere signed. It may write other extensions of its own, as its rules are; what
-/// the certificate can be used for, by the old one's usages and names, has to be the same, and its life has to be longer.
+/// The same for a certificate that an authority elsewhere signed. It may write other extensions of
+/// its own, as its rules are; what the certificate can be used for, by the old one's usages and
+/// names, has to be the same, and its life has to be longer.
 ///
-/// # Errors
-/// As [`verify_renewed`].
-pub fn verify_answer(new: &Certificate, old: &Certificate, issuer: &Certificate, now: Timestamp) -> Result<(), VerifyError> {
+/// # Errors As [`verify_renewed`].
+pub fn verify_answer(
+    new: &Certificate,
+    old: &Certificate,
+    issuer: &Certificate,
+    now: Timestamp,
+) -> Result<(), VerifyError> {
     issuer_is_right(new, issuer, now)?;
     key_and_number_are_new(new, old)?;
     if new.subject != old.subject {
@@ -149,11 +169,19 @@ pub fn verify_answer(new: &Certificate, old: &Certificate, issuer: &Certificate,
     usages_are_kept(new, old)
 }
 
-fn issuer_is_right(new: &Certificate, issuer: &Certificate, now: Timestamp) -> Result<(), VerifyError> {
+fn issuer_is_right(
+    new: &Certificate,
+    issuer: &Certificate,
+    now: Timestamp,
+) -> Result<(), VerifyError> {
     if new.issuer != issuer.subject {
-        return Err(VerifyError::Issuer { new: new.issuer.clone(), authority: issuer.subject.clone() });
+        return Err(VerifyError::Issuer {
+            new: new.issuer.clone(),
+            authority: issuer.subject.clone(),
+        });
     }
-    // webpki takes a trust anchor as it is: it looks neither at its lifetime nor at whether it is an authority.
+    // webpki takes a trust anchor as it is: it looks neither at its lifetime nor at whether it is
+    // an authority.
     if !issuer.is_authority || !issuer.may_sign {
         return Err(VerifyError::NotAnAuthority);
     }
@@ -161,7 +189,10 @@ fn issuer_is_right(new: &Certificate, issuer: &Certificate, now: Timestamp) -> R
         return Err(VerifyError::AuthorityNotYetValid(issuer.not_before));
     }
     if new.not_after > issuer.not_after {
-        return Err(VerifyError::OutlivesAuthority { new: new.not_after, authority: issuer.not_after });
+        return Err(VerifyError::OutlivesAuthority {
+            new: new.not_after,
+            authority: issuer.not_after,
+        });
     }
     Ok(())
 }
@@ -179,7 +210,12 @@ fn key_and_number_are_new(new: &Certificate, old: &Certificate) -> Result<(), Ve
     Ok(())
 }
 
-fn path_is_valid(new: &Certificate, old: &Certificate, issuer: &Certificate, now: Timestamp) -> Result<(), VerifyError> {
+fn path_is_valid(
+    new: &Certificate,
+    old: &Certificate,
+    issuer: &Certificate,
+    now: Timestamp,
+) -> Result<(), VerifyError> {
     let path = Path::new(new, issuer, now)?;
     let usage = old.extended_key_usage.clone().unwrap_or_default();
     match (usage.server_auth, usage.client_auth) {
@@ -205,11 +241,16 @@ struct Path<'a> {
 }
 
 impl<'a> Path<'a> {
-    fn new(new: &'a Certificate, issuer: &Certificate, now: Timestamp) -> Result<Self, VerifyError> {
+    fn new(
+        new: &'a Certificate,
+        issuer: &Certificate,
+        now: Timestamp,
+    ) -> Result<Self, VerifyError> {
         let not_now = |_| VerifyError::NotValidNow(new.not_before, new.not_after);
         let seconds = u64::try_from(now.seconds()).map_err(not_now)?;
         let anchor = CertificateDer::from(issuer.der());
-        let anchor = webpki::anchor_from_trusted_cert(&anchor).map_err(|error| VerifyError::Path(format!("the authority: {error:?}")))?;
+        let anchor = webpki::anchor_from_trusted_cert(&anchor)
+            .map_err(|error| VerifyError::Path(format!("the authority: {error:?}")))?;
         Ok(Self {
             new,
             leaf: CertificateDer::from(new.der()),
@@ -218,17 +259,33 @@ impl<'a> Path<'a> {
         })
     }
 
-    fn validate(&self, usage: impl ExtendedKeyUsageValidator, side: &'static str) -> Result<(), VerifyError> {
+    fn validate(
+        &self,
+        usage: impl ExtendedKeyUsageValidator,
+        side: &'static str,
+    ) -> Result<(), VerifyError> {
         let explain = |error| self.explain(&error, side);
         let leaf = EndEntityCert::try_from(&self.leaf).map_err(explain)?;
         let anchors = std::slice::from_ref(&self.anchor);
-        leaf.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, anchors, &[], self.now, usage, None, None).map(|_| ()).map_err(explain)
+        leaf.verify_for_usage(
+            webpki::ALL_VERIFICATION_ALGS,
+            anchors,
+            &[],
+            self.now,
+            usage,
+            None,
+            None,
+        )
+        .map(|_| ())
+        .map_err(explain)
     }
 
     fn explain(&self, error: &webpki::Error, side: &'static str) -> VerifyError {
         use webpki::Error;
         match error {
-            Error::CertExpired { .. } | Error::CertNotValidYet { .. } => VerifyError::NotValidNow(self.new.not_before, self.new.not_after),
+            Error::CertExpired { .. } | Error::CertNotValidYet { .. } => {
+                VerifyError::NotValidNow(self.new.not_before, self.new.not_after)
+            }
             Error::InvalidSignatureForPublicKey
             | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_)
             | Error::UnsupportedSignatureAlgorithmContext(_) => VerifyError::Signature,
@@ -252,7 +309,8 @@ impl ExtendedKeyUsageValidator for AnyUsage {
 
 fn names_are_kept(new: &Certificate, old: &Certificate) -> Result<(), VerifyError> {
     let (new_der, old_der) = (CertificateDer::from(new.der()), CertificateDer::from(old.der()));
-    let new_leaf = EndEntityCert::try_from(&new_der).map_err(|error| VerifyError::Path(format!("{error:?}")))?;
+    let new_leaf = EndEntityCert::try_from(&new_der)
+        .map_err(|error| VerifyError::Path(format!("{error:?}")))?;
     // An old one that webpki can't read was not accepted for any name.
     let Ok(old_leaf) = EndEntityCert::try_from(&old_der) else { return Ok(()) };
     let dns = old.dns_names.iter().cloned();
@@ -270,16 +328,22 @@ fn names_are_kept(new: &Certificate, old: &Certificate) -> Result<(), VerifyErro
 /// By their meaning and not by their bytes: an authority writes them in its own way.
 fn usages_are_kept(new: &Certificate, old: &Certificate) -> Result<(), VerifyError> {
     let differ = |what, old: String| Err(VerifyError::NotTheSame(what, old));
-    let lost: Vec<String> = old.names().into_iter().filter(|name| !new.names().contains(name)).collect();
+    let lost: Vec<String> =
+        old.names().into_iter().filter(|name| !new.names().contains(name)).collect();
     if !lost.is_empty() {
         return differ("names", lost.join(", "));
     }
     if new.key_usage != old.key_usage {
-        return differ("key usage", old.key_usage.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string));
+        return differ(
+            "key usage",
+            old.key_usage.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
+        );
     }
     match (&new.extended_key_usage, &old.extended_key_usage) {
         (new, old) if new == old => Ok(()),
-        (_, old) => differ("extended key usage", old.as_ref().map_or_else(|| "none".to_owned(), usage)),
+        (_, old) => {
+            differ("extended key usage", old.as_ref().map_or_else(|| "none".to_owned(), usage))
+        }
     }
 }
 
@@ -290,13 +354,20 @@ fn usage(usage: &super::ExtendedKeyUsage) -> String {
 
 fn extensions_are_kept(new: &Certificate, old: &Certificate) -> Result<(), VerifyError> {
     let kept = |certificate: &Certificate| -> Vec<_> {
-        certificate.extensions.iter().filter(|extension| !extension.identifies_a_key()).cloned().collect()
+        certificate
+            .extensions
+            .iter()
+            .filter(|extension| !extension.identifies_a_key())
+            .cloned()
+            .collect()
     };
     let (new, old) = (kept(new), kept(old));
     for extension in &old {
         match new.iter().find(|candidate| candidate.oid == extension.oid) {
             None => return Err(VerifyError::ExtensionMissing(extension.oid.to_id_string())),
-            Some(_) if !new.contains(extension) => return Err(VerifyError::ExtensionChanged(extension.oid.to_id_string())),
+            Some(_) if !new.contains(extension) => {
+                return Err(VerifyError::ExtensionChanged(extension.oid.to_id_string()));
+            }
             Some(_) => {}
         }
     }
@@ -307,7 +378,11 @@ fn extensions_are_kept(new: &Certificate, old: &Certificate) -> Result<(), Verif
     }
 }
 
-fn key_identifiers_are_right(new: &Certificate, old: &Certificate, issuer: &Certificate) -> Result<(), VerifyError> {
+fn key_identifiers_are_right(
+    new: &Certificate,
+    old: &Certificate,
+    issuer: &Certificate,
+) -> Result<(), VerifyError> {
     if new.authority_key_identifier != issuer.subject_key_identifier {
         return Err(VerifyError::AuthorityKeyIdentifier);
     }

@@ -3,14 +3,18 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::model::{AbsolutePath, Authority, AuthorityName, Credential, CredentialName, Service, ServiceKind, ServiceName};
+use crate::model::{
+    AbsolutePath, Authority, AuthorityName, Credential, CredentialName, Service, ServiceKind,
+    ServiceName,
+};
 use crate::settings::{Origin, OwnCopy, OwnCredential, OwnService, Settings, Stated};
 
 /// Entries of the operator that can't stand beside the rest of the catalog.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CatalogError {
     /// Nobody is known to sign it.
-    #[error("{origin}: [[credential]] {credential:?}: authority = {authority:?} is not known; there are {known}", credential = credential.as_str(), authority = authority.as_str())]
+    #[error("{origin}: [[credential]] {credential:?}: authority = {authority:?} is not known; \
+        there are {known}", credential = credential.as_str(), authority = authority.as_str())]
     UnknownAuthority {
         /// Where the entry is.
         origin: Origin,
@@ -22,7 +26,8 @@ pub enum CatalogError {
         known: String,
     },
     /// The name is kubeadm's for something that has another one here.
-    #[error("{origin}: [[credential]] {taken:?} is kubeadm's name for {name:?}: use that one to take its place, or another for your own", taken = taken.as_str(), name = name.as_str())]
+    #[error("{origin}: [[credential]] {taken:?} is kubeadm's name for {name:?}: use that one to \
+        take its place, or another for your own", taken = taken.as_str(), name = name.as_str())]
     NameTaken {
         /// Where the entry is.
         origin: Origin,
@@ -32,7 +37,8 @@ pub enum CatalogError {
         name: CredentialName,
     },
     /// Pods mount the folders of certificates, and would see the backups.
-    #[error("{state} lies in {folder}, where {authority} has its certificate, and which pods mount: choose a folder that nothing else reads", folder = folder.display())]
+    #[error("{state} lies in {folder}, where {authority} has its certificate, and which pods \
+        mount: choose a folder that nothing else reads", folder = folder.display())]
     StateAmongCertificates {
         /// `paths.state`.
         state: Box<Stated>,
@@ -42,7 +48,9 @@ pub enum CatalogError {
         authority: AuthorityName,
     },
     /// The same file would be renewed under two names.
-    #[error("{origin}: [[credential]] {credential:?} lives in {file}, and so does {other:?}: leave one of them out, or give this one the name of the other to take its place", credential = credential.as_str(), other = other.as_str())]
+    #[error("{origin}: [[credential]] {credential:?} lives in {file}, and so does {other:?}: leave \
+        one of them out, or give this one the name of the other to take its \
+        place", credential = credential.as_str(), other = other.as_str())]
     SharedFile {
         /// Where the entry is.
         origin: Origin,
@@ -54,7 +62,8 @@ pub enum CatalogError {
         other: CredentialName,
     },
     /// There is nothing of that name to copy.
-    #[error("{origin}: [[copy]]: of = {of:?} is not known, or is a copy itself; there are {known}", of = of.as_str())]
+    #[error("{origin}: [[copy]]: of = {of:?} is not known, or is a copy itself; there are \
+        {known}", of = of.as_str())]
     UnknownOriginal {
         /// Where the entry is.
         origin: Origin,
@@ -64,7 +73,8 @@ pub enum CatalogError {
         known: String,
     },
     /// The name of a copy is another credential's.
-    #[error("{origin}: [[copy]] {name:?} has the name of a credential: give it one of its own, or none", name = name.as_str())]
+    #[error("{origin}: [[copy]] {name:?} has the name of a credential: give it one of its own, or \
+        none", name = name.as_str())]
     CopyNamed {
         /// Where the entry is.
         origin: Origin,
@@ -72,7 +82,8 @@ pub enum CatalogError {
         name: CredentialName,
     },
     /// A copy would take the place of a credential.
-    #[error("{origin}: [[copy]]: {file} is where {other:?} lives: a copy is another file", other = other.as_str())]
+    #[error("{origin}: [[copy]]: {file} is where {other:?} lives: a copy is another \
+        file", other = other.as_str())]
     CopyInPlace {
         /// Where the entry is.
         origin: Origin,
@@ -82,7 +93,8 @@ pub enum CatalogError {
         other: CredentialName,
     },
     /// A service uses something that is no credential.
-    #[error("{origin}: [[service]] {service:?}: uses names {credential:?}, which is no credential; there are {known}", service = service.as_str(), credential = credential.as_str())]
+    #[error("{origin}: [[service]] {service:?}: uses names {credential:?}, which is no credential; \
+        there are {known}", service = service.as_str(), credential = credential.as_str())]
     UnknownCredential {
         /// Where the entry is.
         origin: Origin,
@@ -94,7 +106,8 @@ pub enum CatalogError {
         known: String,
     },
     /// A credential is to be tried at something that is no service, or serves nothing.
-    #[error("{origin}: [[credential]] {credential:?}: trial names the service {service:?}, {problem}", credential = credential.as_str(), service = service.as_str())]
+    #[error("{origin}: [[credential]] {credential:?}: trial names the service {service:?}, \
+        {problem}", credential = credential.as_str(), service = service.as_str())]
     NoTrial {
         /// Where the entry is.
         origin: Origin,
@@ -106,7 +119,9 @@ pub enum CatalogError {
         problem: &'static str,
     },
     /// The same thing would be restarted under two names.
-    #[error("{origin}: [[service]] {service:?} is {what}, and so is {other:?}: leave one of them out, or give this one the name of the other to take its place", service = service.as_str(), other = other.as_str())]
+    #[error("{origin}: [[service]] {service:?} is {what}, and so is {other:?}: leave one of them \
+        out, or give this one the name of the other to take its \
+        place", service = service.as_str(), other = other.as_str())]
     SameService {
         /// Where the entry is.
         origin: Origin,
@@ -125,10 +140,16 @@ pub(super) fn state(settings: &Settings, authorities: &[Authority]) -> Result<()
         // Nobody chose it, and who has a certificate in /var/lib itself has done nothing wrong.
         return Ok(());
     }
-    let folder_of = |authority: &Authority| authority.certificate.as_path().parent().map(Path::to_owned);
+    let folder_of =
+        |authority: &Authority| authority.certificate.as_path().parent().map(Path::to_owned);
     let inside = authorities.iter().find_map(|one| {
-        let folder = folder_of(one).filter(|folder| folder.parent().is_some() && state.as_path().starts_with(folder))?;
-        Some(CatalogError::StateAmongCertificates { state: Box::new(state.stated()), folder, authority: one.name.clone() })
+        let folder = folder_of(one)
+            .filter(|folder| folder.parent().is_some() && state.as_path().starts_with(folder))?;
+        Some(CatalogError::StateAmongCertificates {
+            state: Box::new(state.stated()),
+            folder,
+            authority: one.name.clone(),
+        })
     });
     inside.map_or(Ok(()), Err)
 }
@@ -149,20 +170,36 @@ pub(super) fn own(
     settings.services.iter().try_for_each(|own| check_thing(own, services))
 }
 
-/// What a service uses is listed, or is a copy. One that is a copy by a path for many files may be there tomorrow.
-pub(super) fn uses(settings: &Settings, listed: &BTreeSet<CredentialName>, found: &[Credential]) -> Result<(), CatalogError> {
+/// What a service uses is listed, or is a copy. One that is a copy by a path for many files may be
+/// there tomorrow.
+pub(super) fn uses(
+    settings: &Settings,
+    listed: &BTreeSet<CredentialName>,
+    found: &[Credential],
+) -> Result<(), CatalogError> {
     let known = |name: &CredentialName| {
         listed.contains(name)
             || found.iter().any(|credential| credential.name == *name)
             || settings.copies.iter().any(|copy| copy.means_several() && may_mean(copy, name))
     };
-    settings.services.iter().try_for_each(|own| match own.service.uses.iter().find(|one| !known(&one.credential)) {
-        None => Ok(()),
-        Some(one) => {
-            let all: BTreeSet<&str> = listed.iter().chain(found.iter().map(|one| &one.name)).map(CredentialName::as_str).collect();
-            let known = all.into_iter().collect::<Vec<_>>().join(", ");
-            let (service, credential) = (own.service.name.clone(), one.credential.clone());
-            Err(CatalogError::UnknownCredential { origin: own.origin.clone(), service, credential, known })
+    settings.services.iter().try_for_each(|own| {
+        match own.service.uses.iter().find(|one| !known(&one.credential)) {
+            None => Ok(()),
+            Some(one) => {
+                let all: BTreeSet<&str> = listed
+                    .iter()
+                    .chain(found.iter().map(|one| &one.name))
+                    .map(CredentialName::as_str)
+                    .collect();
+                let known = all.into_iter().collect::<Vec<_>>().join(", ");
+                let (service, credential) = (own.service.name.clone(), one.credential.clone());
+                Err(CatalogError::UnknownCredential {
+                    origin: own.origin.clone(),
+                    service,
+                    credential,
+                    known,
+                })
+            }
         }
     })
 }
@@ -170,10 +207,14 @@ pub(super) fn uses(settings: &Settings, listed: &BTreeSet<CredentialName>, found
 /// Whether a copy that is found by this entry may have this name.
 fn may_mean(own: &OwnCopy, name: &CredentialName) -> bool {
     match &own.name {
-        Some(named) => name.as_str().strip_prefix(named.as_str()).is_some_and(|rest| rest.starts_with('/')),
+        Some(named) => {
+            name.as_str().strip_prefix(named.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        }
         None => own.location.files().any(|pattern| {
-            let (pattern, name) = (pattern.as_path().iter().skip(1), Path::new(name.as_str()).iter());
-            pattern.clone().count() == name.clone().count() && pattern.zip(name).all(|(wanted, one)| wanted == "*" || wanted == one)
+            let (pattern, name) =
+                (pattern.as_path().iter().skip(1), Path::new(name.as_str()).iter());
+            pattern.clone().count() == name.clone().count()
+                && pattern.zip(name).all(|(wanted, one)| wanted == "*" || wanted == one)
         }),
     }
 }
@@ -185,12 +226,22 @@ fn check_authority(own: &OwnCredential, authorities: &[Authority]) -> Result<(),
     }
     let known: Vec<&str> = authorities.iter().map(|authority| authority.name.as_str()).collect();
     let (credential, authority) = (own.name.clone(), named.clone());
-    Err(CatalogError::UnknownAuthority { origin: own.origin.clone(), credential, authority, known: known.join(", ") })
+    Err(CatalogError::UnknownAuthority {
+        origin: own.origin.clone(),
+        credential,
+        authority,
+        known: known.join(", "),
+    })
 }
 
 fn check_name(own: &OwnCredential, credentials: &[Credential]) -> Result<(), CatalogError> {
-    match credentials.iter().find(|credential| credential.kubeadm_name.as_ref() == Some(&own.name)) {
-        Some(other) => Err(CatalogError::NameTaken { origin: own.origin.clone(), taken: own.name.clone(), name: other.name.clone() }),
+    match credentials.iter().find(|credential| credential.kubeadm_name.as_ref() == Some(&own.name))
+    {
+        Some(other) => Err(CatalogError::NameTaken {
+            origin: own.origin.clone(),
+            taken: own.name.clone(),
+            name: other.name.clone(),
+        }),
         None => Ok(()),
     }
 }
@@ -210,7 +261,9 @@ fn check_files(own: &OwnCredential, credentials: &[Credential]) -> Result<(), Ca
 }
 
 fn check_trial(own: &OwnCredential, services: &[Service]) -> Result<(), CatalogError> {
-    let Some(named) = own.trial.as_ref().and_then(|trial| trial.service.as_ref()) else { return Ok(()) };
+    let Some(named) = own.trial.as_ref().and_then(|trial| trial.service.as_ref()) else {
+        return Ok(());
+    };
     let problem = match services.iter().find(|service| service.name == *named) {
         None => "which is not known",
         // On another node it may serve something: a static pod that is not here is no mistake.

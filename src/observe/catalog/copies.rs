@@ -20,10 +20,15 @@ impl Catalog {
             let original = self.original(own, originals)?;
             self.check_name(own)?;
             match &own.location {
-                Location::Kubeconfig(pattern) if own.means_several() => self.add_all(own, pattern, &original, matching),
+                Location::Kubeconfig(pattern) if own.means_several() => {
+                    self.add_all(own, pattern, &original, matching)
+                }
                 location => {
                     self.check_copy(own, location)?;
-                    let name = own.name.clone().unwrap_or_else(|| self.free_name(None, location.certificate_file()));
+                    let name = own
+                        .name
+                        .clone()
+                        .unwrap_or_else(|| self.free_name(None, location.certificate_file()));
                     self.add_copy(name, location.clone(), CopyOf { original, found: false });
                 }
             }
@@ -33,7 +38,8 @@ impl Catalog {
 
     fn original(&self, own: &OwnCopy, originals: usize) -> Result<CredentialName, CatalogError> {
         let all = || self.credentials.iter().take(originals);
-        let is_it = |one: &&Credential| one.name == own.of || one.kubeadm_name.as_ref() == Some(&own.of);
+        let is_it =
+            |one: &&Credential| one.name == own.of || one.kubeadm_name.as_ref() == Some(&own.of);
         // Two that share all their files are one thing, under the name of the first.
         let joined = self.notes.iter().find_map(|note| match note {
             Note::Shared { joined, kept, .. } if *joined == own.of => Some(kept.clone()),
@@ -47,19 +53,26 @@ impl Catalog {
 
     fn check_name(&self, own: &OwnCopy) -> Result<(), CatalogError> {
         match &own.name {
-            Some(name) if self.is_taken(name) => Err(CatalogError::CopyNamed { origin: own.origin.clone(), name: name.clone() }),
+            Some(name) if self.is_taken(name) => {
+                Err(CatalogError::CopyNamed { origin: own.origin.clone(), name: name.clone() })
+            }
             _ => Ok(()),
         }
     }
 
     fn check_copy(&self, own: &OwnCopy, location: &Location) -> Result<(), CatalogError> {
         match location.files().find_map(|file| Some((file, self.lives_in(file)?))) {
-            Some((file, other)) => Err(CatalogError::CopyInPlace { origin: own.origin.clone(), file: file.clone(), other: other.clone() }),
+            Some((file, other)) => Err(CatalogError::CopyInPlace {
+                origin: own.origin.clone(),
+                file: file.clone(),
+                other: other.clone(),
+            }),
             None => Ok(()),
         }
     }
 
-    /// A file that is somebody's already is left out: that it is meant by the path too is no mistake.
+    /// A file that is somebody's already is left out: that it is meant by the path too is no
+    /// mistake.
     fn add_all(
         &mut self,
         own: &OwnCopy,
@@ -77,7 +90,11 @@ impl Catalog {
                     None => self.free_name(None, &file),
                     Some(name) => self.free_name(Some((name, pattern)), &file),
                 };
-                self.add_copy(name, Location::Kubeconfig(file), CopyOf { original: original.clone(), found: true });
+                self.add_copy(
+                    name,
+                    Location::Kubeconfig(file),
+                    CopyOf { original: original.clone(), found: true },
+                );
             }
         }
     }
@@ -85,7 +102,14 @@ impl Catalog {
     /// It is never needed, and whoever signs the original is no concern of the copy's.
     fn add_copy(&mut self, name: CredentialName, location: Location, of: CopyOf) {
         let renewal = Renewal::Copy(of);
-        self.credentials.push(Credential { name, kubeadm_name: None, location, authority: None, renewal, need: Need::Optional });
+        self.credentials.push(Credential {
+            name,
+            kubeadm_name: None,
+            location,
+            authority: None,
+            renewal,
+            need: Need::Optional,
+        });
     }
 
     fn lives_in(&self, file: &AbsolutePath) -> Option<&CredentialName> {
@@ -94,16 +118,25 @@ impl Catalog {
     }
 
     fn is_taken(&self, name: &CredentialName) -> bool {
-        self.credentials.iter().any(|one| one.name == *name || one.kubeadm_name.as_ref() == Some(name))
+        self.credentials
+            .iter()
+            .any(|one| one.name == *name || one.kubeadm_name.as_ref() == Some(name))
     }
 
-    /// A name that nothing else has: the path without its first slash; or the entry's name, and what stands for each `*`.
-    fn free_name(&self, named: Option<(&CredentialName, &AbsolutePath)>, file: &AbsolutePath) -> CredentialName {
+    /// A name that nothing else has: the path without its first slash; or the entry's name, and
+    /// what stands for each `*`.
+    fn free_name(
+        &self,
+        named: Option<(&CredentialName, &AbsolutePath)>,
+        file: &AbsolutePath,
+    ) -> CredentialName {
         let text = match named {
             None => file.to_string(),
             Some((name, pattern)) => {
                 let both = pattern.as_path().iter().zip(file.as_path().iter());
-                let stars = both.filter(|(pattern, _)| *pattern == "*").map(|(_, name)| name.to_string_lossy().into_owned());
+                let stars = both
+                    .filter(|(pattern, _)| *pattern == "*")
+                    .map(|(_, name)| name.to_string_lossy().into_owned());
                 [name.to_string()].into_iter().chain(stars).collect::<Vec<_>>().join("/")
             }
         };
@@ -113,13 +146,18 @@ impl Catalog {
             number => shortened(&plain, &format!("-{number}")),
         });
         // There are fewer credentials than numbers.
-        numbered.flatten().find(|name| !self.is_taken(name)).unwrap_or_else(|| CredentialName::constant("copy"))
+        numbered
+            .flatten()
+            .find(|name| !self.is_taken(name))
+            .unwrap_or_else(|| CredentialName::constant("copy"))
     }
 }
 
 /// The text in the characters that a name may have.
 fn plain(text: &str) -> String {
-    let allowed = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/') { c } else { '_' };
+    let allowed = |c: char| {
+        if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/') { c } else { '_' }
+    };
     let mut plain: String = text.chars().map(allowed).collect();
     while plain.contains("..") || plain.contains("//") {
         plain = plain.replace("..", "._").replace("//", "/");

@@ -23,15 +23,19 @@ pub(super) enum Manifest<'a> {
 }
 
 impl Manifests {
-    /// Reads what kubelet would read: every file whose name does not begin with a dot, whatever its extension.
+    /// Reads what kubelet would read: every file whose name does not begin with a dot, whatever its
+    /// extension.
     pub fn read(files: &[(String, String)], notes: &mut Vec<Note>) -> Self {
-        let mut files: Vec<&(String, String)> = files.iter().filter(|(file, _)| !file.starts_with('.')).collect();
+        let mut files: Vec<&(String, String)> =
+            files.iter().filter(|(file, _)| !file.starts_with('.')).collect();
         files.sort();
         let mut manifests = Self { pods: BTreeMap::new(), unreadable: Vec::new() };
         // Reading them is half the work of a look at a healthy node.
         let pods = on_all_cores(&files, |(_, text)| Pod::parse(text));
         for ((file, _), pod) in files.iter().zip(pods) {
-            match pod.unwrap_or_else(|| Err(ManifestError::Unreadable("a fault in kubecertd; please report it".to_owned()))) {
+            match pod.unwrap_or_else(|| {
+                Err(ManifestError::Unreadable("a fault in kubecertd; please report it".to_owned()))
+            }) {
                 Ok(pod) => manifests.add(file, pod, notes),
                 Err(error) => {
                     manifests.unreadable.push(file.clone());
@@ -45,14 +49,18 @@ impl Manifests {
     fn add(&mut self, file: &str, pod: Pod, notes: &mut Vec<Note>) {
         match self.pods.get(pod.name()) {
             Some((kept, _)) => {
-                notes.push(Note::SamePod { pod: pod.name().to_owned(), kept: kept.clone(), ignored: file.to_owned() });
+                notes.push(Note::SamePod {
+                    pod: pod.name().to_owned(),
+                    kept: kept.clone(),
+                    ignored: file.to_owned(),
+                });
             }
             None => drop(self.pods.insert(pod.name().to_owned(), (file.to_owned(), pod))),
         }
     }
 
-    /// How many members etcd had when this node joined; 0 without a manifest for it. kubeadm writes the members that were
-    /// there at the time, so the first node's manifest names only itself.
+    /// How many members etcd had when this node joined; 0 without a manifest for it. kubeadm writes
+    /// the members that were there at the time, so the first node's manifest names only itself.
     pub fn etcd_members(&self) -> usize {
         let members = self.pods.get("etcd").and_then(|(_, pod)| pod.flag("initial-cluster"));
         members.map_or(0, |members| members.split(',').count())
@@ -63,7 +71,8 @@ impl Manifests {
         self.pods.get("kube-apiserver").and_then(|(_, pod)| pod.flag("advertise-address"))
     }
 
-    /// The manifest for a pod. One that could not be read is known by its file name: `etcd.yaml` for `etcd`.
+    /// The manifest for a pod. One that could not be read is known by its file name: `etcd.yaml`
+    /// for `etcd`.
     pub fn of(&self, pod: &str) -> Manifest<'_> {
         if let Some((file, pod)) = self.pods.get(pod) {
             return Manifest::Read { file, pod };

@@ -1,5 +1,5 @@
-//! The names and addresses that certificates are wanted for, as the flags in the manifests say, and what else says some. What can't be
-//! understood is not wanted.
+//! The names and addresses that certificates are wanted for, as the flags in the manifests say, and
+//! what else says some. What can't be understood is not wanted.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -41,14 +41,29 @@ pub(super) fn wanted(profile: &Profile, manifests: &Manifests) -> BTreeMap<Crede
 }
 
 fn found(pod: &Pod, names: &NameFlags) -> Vec<String> {
-    let values = |flags: &[String]| flags.iter().filter_map(|flag| pod.flag(flag)).map(str::to_owned).collect::<Vec<_>>();
-    let addresses = values(&names.addresses).into_iter().filter(|text| text.parse::<IpAddr>().is_ok());
-    let urls = values(&names.urls).into_iter().flat_map(|urls| urls.split(',').filter_map(host).collect::<Vec<_>>());
-    let first_of = values(&names.first_of).into_iter().filter_map(|networks| first_address(networks.split(',').next()?.trim()));
-    let below = |host: &String| names.always.iter().any(|name| host.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')));
-    let in_domain_of = values(&names.in_domain_of).into_iter().filter_map(|url| host(&url)).filter(below);
+    let values = |flags: &[String]| {
+        flags.iter().filter_map(|flag| pod.flag(flag)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let addresses =
+        values(&names.addresses).into_iter().filter(|text| text.parse::<IpAddr>().is_ok());
+    let urls = values(&names.urls)
+        .into_iter()
+        .flat_map(|urls| urls.split(',').filter_map(host).collect::<Vec<_>>());
+    let first_of = values(&names.first_of)
+        .into_iter()
+        .filter_map(|networks| first_address(networks.split(',').next()?.trim()));
+    let below = |host: &String| {
+        names
+            .always
+            .iter()
+            .any(|name| host.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
+    };
+    let in_domain_of =
+        values(&names.in_domain_of).into_iter().filter_map(|url| host(&url)).filter(below);
     let mut all: Vec<String> = Vec::new();
-    for name in addresses.chain(urls).chain(first_of).chain(names.always.clone()).chain(in_domain_of) {
+    for name in
+        addresses.chain(urls).chain(first_of).chain(names.always.clone()).chain(in_domain_of)
+    {
         let stands_for_all = name.parse().is_ok_and(|address: IpAddr| address.is_unspecified());
         if !stands_for_all && !all.contains(&name) {
             all.push(name);

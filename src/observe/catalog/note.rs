@@ -16,7 +16,8 @@ pub enum Note {
     },
     /// Two manifests are for the same pod.
     #[error(
-        "manifests {kept} and {ignored} are both for the pod {pod}: the second is ignored here, but kubelet may run it; move it elsewhere"
+        "manifests {kept} and {ignored} are both for the pod {pod}: the second is ignored here, \
+         but kubelet may run it; move it elsewhere"
     )]
     SamePod {
         /// The pod.

@@ -1,11 +1,14 @@
-//! Where the profile's authorities and credentials really live, and whether a manifest says that they are needed.
+//! Where the profile's authorities and credentials really live, and whether a manifest says that
+//! they are needed.
 
 use super::manifests::{Manifest, Manifests};
 use super::note::Note;
 use super::{Found, Reference, pair};
 use crate::formats::manifest::Pod;
 use crate::model::{AbsolutePath, Authority, Credential, Location, Need};
-use crate::settings::{AuthorityFlags, CredentialFlags, FlagNames, ProfileAuthority, ProfileCredential};
+use crate::settings::{
+    AuthorityFlags, CredentialFlags, FlagNames, ProfileAuthority, ProfileCredential,
+};
 
 /// Finds the real places, and notes where it can't.
 pub(super) struct Places<'a> {
@@ -31,13 +34,20 @@ impl<'a> Places<'a> {
 
     pub fn authority(&mut self, usual: &ProfileAuthority) -> Authority {
         let named = usual.flags.iter().find_map(|flags| self.named_authority(usual, flags));
-        let ((certificate, key), need) = named.unwrap_or_else(|| ((usual.certificate.clone(), usual.key.clone()), Need::Optional));
+        let ((certificate, key), need) = named
+            .unwrap_or_else(|| ((usual.certificate.clone(), usual.key.clone()), Need::Optional));
         Authority { name: usual.name.clone(), certificate, key, root: usual.root, need }
     }
 
-    fn named_authority(&mut self, usual: &ProfileAuthority, flags: &AuthorityFlags) -> Option<((AbsolutePath, AbsolutePath), Need)> {
+    fn named_authority(
+        &mut self,
+        usual: &ProfileAuthority,
+        flags: &AuthorityFlags,
+    ) -> Option<((AbsolutePath, AbsolutePath), Need)> {
         let Manifest::Read { file, pod } = self.manifests.of(&flags.pod) else { return None };
-        let Named::File(certificate) = self.named(file, pod, &flags.certificate) else { return None };
+        let Named::File(certificate) = self.named(file, pod, &flags.certificate) else {
+            return None;
+        };
         let key = match flags.key.as_ref().map(|flag| self.named(file, pod, flag)) {
             Some(Named::File(key)) => key,
             _ if certificate == usual.certificate => usual.key.clone(),
@@ -46,11 +56,18 @@ impl<'a> Places<'a> {
         Some(((certificate, key), Need::Manifest(file.to_owned())))
     }
 
-    /// `before` are the entries that are made already: one that shares another's folder comes after it in the profile.
-    pub fn credential(&mut self, usual: &ProfileCredential, before: &[Credential], profile: &[ProfileCredential]) -> Credential {
+    /// `before` are the entries that are made already: one that shares another's folder comes after
+    /// it in the profile.
+    pub fn credential(
+        &mut self,
+        usual: &ProfileCredential,
+        before: &[Credential],
+        profile: &[ProfileCredential],
+    ) -> Credential {
         let named = usual.flags.as_ref().and_then(|flags| self.named_credential(usual, flags));
-        let (location, need) =
-            named.or_else(|| self.referenced(usual)).unwrap_or_else(|| (self.unnamed(usual, before, profile), Need::Optional));
+        let (location, need) = named
+            .or_else(|| self.referenced(usual))
+            .unwrap_or_else(|| (self.unnamed(usual, before, profile), Need::Optional));
         Credential {
             name: usual.name.clone(),
             kubeadm_name: usual.kubeadm_name.clone(),
@@ -61,18 +78,26 @@ impl<'a> Places<'a> {
         }
     }
 
-    fn named_credential(&mut self, usual: &ProfileCredential, flags: &CredentialFlags) -> Option<(Location, Need)> {
+    fn named_credential(
+        &mut self,
+        usual: &ProfileCredential,
+        flags: &CredentialFlags,
+    ) -> Option<(Location, Need)> {
         let Manifest::Read { file, pod } = self.manifests.of(&flags.pod) else { return None };
         let location = match &flags.names {
             FlagNames::Kubeconfig(flag) => match self.named(file, pod, flag) {
                 Named::File(kubeconfig) => Location::Kubeconfig(kubeconfig),
                 Named::Nowhere | Named::Nothing => return None,
             },
-            FlagNames::Pair { certificate, key } => match (self.named(file, pod, certificate), self.named(file, pod, key)) {
-                (Named::File(certificate), Named::File(key)) => pair(certificate, key),
-                (Named::File(certificate), Named::Nothing) => usual_or_beside(usual, certificate),
-                _ => return None,
-            },
+            FlagNames::Pair { certificate, key } => {
+                match (self.named(file, pod, certificate), self.named(file, pod, key)) {
+                    (Named::File(certificate), Named::File(key)) => pair(certificate, key),
+                    (Named::File(certificate), Named::Nothing) => {
+                        usual_or_beside(usual, certificate)
+                    }
+                    _ => return None,
+                }
+            }
         };
         Some((location, Need::Manifest(file.to_owned())))
     }
@@ -80,18 +105,29 @@ impl<'a> Places<'a> {
     /// Where a kubeconfig points to.
     fn referenced(&self, usual: &ProfileCredential) -> Option<(Location, Need)> {
         let kubeconfig = usual.referenced_by.as_ref()?;
-        let Reference::Files { certificate, key } = self.found.references.get(kubeconfig)?.clone() else { return None };
-        let location = if certificate == key { Location::Bundle(certificate) } else { pair(certificate, key) };
+        let Reference::Files { certificate, key } = self.found.references.get(kubeconfig)?.clone()
+        else {
+            return None;
+        };
+        let location =
+            if certificate == key { Location::Bundle(certificate) } else { pair(certificate, key) };
         Some((location, Need::Kubeconfig(kubeconfig.clone())))
     }
 
     /// Where a credential lives that no flag names.
-    fn unnamed(&self, usual: &ProfileCredential, before: &[Credential], profile: &[ProfileCredential]) -> Location {
+    fn unnamed(
+        &self,
+        usual: &ProfileCredential,
+        before: &[Credential],
+        profile: &[ProfileCredential],
+    ) -> Location {
         if let Some(moved) = moved_with_neighbour(usual, before, profile) {
             return moved;
         }
         match &usual.otherwise {
-            Some(otherwise) if !self.is_there(&usual.location) && self.is_there(otherwise) => otherwise.clone(),
+            Some(otherwise) if !self.is_there(&usual.location) && self.is_there(otherwise) => {
+                otherwise.clone()
+            }
             _ => usual.location.clone(),
         }
     }
@@ -121,19 +157,34 @@ fn usual_or_beside(usual: &ProfileCredential, certificate: AbsolutePath) -> Loca
     pair(certificate, key)
 }
 
-/// The key of the same name: `ca.key` beside `ca.crt`. The key of another certificate in the folder is never guessed.
+/// The key of the same name: `ca.key` beside `ca.crt`. The key of another certificate in the folder
+/// is never guessed.
 fn key_beside(certificate: &AbsolutePath) -> AbsolutePath {
-    AbsolutePath::new(certificate.as_path().with_extension("key")).unwrap_or_else(|_| certificate.clone())
+    AbsolutePath::new(certificate.as_path().with_extension("key"))
+        .unwrap_or_else(|_| certificate.clone())
 }
 
-/// The pair's own file names in the folder of its neighbour, when that one is not where the profile has it.
-fn moved_with_neighbour(usual: &ProfileCredential, before: &[Credential], profile: &[ProfileCredential]) -> Option<Location> {
+/// The pair's own file names in the folder of its neighbour, when that one is not where the profile
+/// has it.
+fn moved_with_neighbour(
+    usual: &ProfileCredential,
+    before: &[Credential],
+    profile: &[ProfileCredential],
+) -> Option<Location> {
     let neighbour = usual.beside.as_ref()?;
-    let now = before.iter().find(|credential| credential.name == *neighbour)?.location.certificate_file();
-    let then = profile.iter().find(|credential| credential.name == *neighbour)?.location.certificate_file();
+    let now =
+        before.iter().find(|credential| credential.name == *neighbour)?.location.certificate_file();
+    let then = profile
+        .iter()
+        .find(|credential| credential.name == *neighbour)?
+        .location
+        .certificate_file();
     if now.as_path().parent() == then.as_path().parent() {
         return None;
     }
     let Location::Pair { certificate, key } = &usual.location else { return None };
-    Some(pair(now.sibling(certificate.as_path().file_name()?).ok()?, now.sibling(key.as_path().file_name()?).ok()?))
+    Some(pair(
+        now.sibling(certificate.as_path().file_name()?).ok()?,
+        now.sibling(key.as_path().file_name()?).ok()?,
+    ))
 }

@@ -8,7 +8,8 @@ use crate::formats::manifest::Pod;
 use crate::model::{Service, ServiceKind, Use};
 use crate::settings::{OwnService, Profile, ProfileService, ProfileUse, ServedAt, Settings};
 
-/// Those of the profile, each in its place also where the operator has an entry of the same name; then his others.
+/// Those of the profile, each in its place also where the operator has an entry of the same name;
+/// then his others.
 pub(super) fn all(settings: &Settings, profile: &Profile, manifests: &Manifests) -> Vec<Service> {
     let mut own: Vec<&OwnService> = settings.services.iter().collect();
     let mut all = Vec::new();
@@ -42,17 +43,35 @@ fn one(usual: &ProfileService, manifests: &Manifests) -> Service {
         ServiceKind::StaticPod { pod, grace, .. } => static_pod(usual, pod, *grace, manifests),
         elsewhere => (elsewhere.clone(), uses(usual, None), usual.health.clone()),
     };
-    Service { name: usual.name.clone(), kind, health, essential: usual.essential, ages: usual.ages, configured: false, uses }
+    Service {
+        name: usual.name.clone(),
+        kind,
+        health,
+        essential: usual.essential,
+        ages: usual.ages,
+        configured: false,
+        uses,
+    }
 }
 
 /// Its kind, what it uses, and where its health is asked.
 type Found = (ServiceKind, Vec<Use>, Option<String>);
 
 fn static_pod(usual: &ProfileService, pod: &str, grace: Duration, manifests: &Manifests) -> Found {
-    let kind = |manifest: Option<&str>| ServiceKind::StaticPod { pod: pod.to_owned(), manifest: manifest.map(str::to_owned), grace };
+    let kind = |manifest: Option<&str>| ServiceKind::StaticPod {
+        pod: pod.to_owned(),
+        manifest: manifest.map(str::to_owned),
+        grace,
+    };
     match manifests.of(pod) {
-        Manifest::Read { file, pod: read } => (kind(Some(file)), uses(usual, Some(read)), read.health().or_else(|| usual.health.clone())),
-        Manifest::Unreadable { file } => (kind(Some(file)), uses(usual, None), usual.health.clone()),
+        Manifest::Read { file, pod: read } => (
+            kind(Some(file)),
+            uses(usual, Some(read)),
+            read.health().or_else(|| usual.health.clone()),
+        ),
+        Manifest::Unreadable { file } => {
+            (kind(Some(file)), uses(usual, None), usual.health.clone())
+        }
         Manifest::Absent => (kind(None), served_nowhere(uses(usual, None)), None),
     }
 }
@@ -79,8 +98,11 @@ fn address(place: &ServedAt, pod: Option<&Pod>) -> Option<String> {
         ServedAt::Address(address) => Some(address.clone()),
         ServedAt::Urls(name) => first_https(flag(name)?),
         ServedAt::Flags { hosts, port, default_port } => {
-            let port = flag(port).map_or(Some(*default_port), |text| text.parse().ok()).filter(|port| *port != 0)?;
-            let host = hosts.iter().filter_map(|name| flag(name)).find(|host| !is_every_address(host));
+            let port = flag(port)
+                .map_or(Some(*default_port), |text| text.parse().ok())
+                .filter(|port| *port != 0)?;
+            let host =
+                hosts.iter().filter_map(|name| flag(name)).find(|host| !is_every_address(host));
             Some(format!("{}:{port}", bracketed(host.unwrap_or(LOOPBACK))))
         }
     }
@@ -91,11 +113,16 @@ const LOOPBACK: &str = "127.0.0.1";
 fn first_https(urls: &str) -> Option<String> {
     let address = urls.split(',').find_map(|url| url.trim().strip_prefix("https://"))?;
     let (host, port) = address.trim_end_matches('/').rsplit_once(':')?;
-    let host = if is_every_address(host.trim_start_matches('[').trim_end_matches(']')) { LOOPBACK } else { host };
+    let host = if is_every_address(host.trim_start_matches('[').trim_end_matches(']')) {
+        LOOPBACK
+    } else {
+        host
+    };
     Some(format!("{host}:{port}"))
 }
 
-/// An address that a server listens on and nobody can connect to: it stands for every address, loopback included.
+/// An address that a server listens on and nobody can connect to: it stands for every address,
+/// loopback included.
 fn is_every_address(host: &str) -> bool {
     host.parse().is_ok_and(|address: std::net::IpAddr| address.is_unspecified())
 }

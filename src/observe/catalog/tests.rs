@@ -21,11 +21,25 @@ struct Node {
 
 impl Node {
     fn fixture(name: &str) -> Self {
-        let folder = format!("{}/tests/fixtures/{name}/etc/kubernetes/manifests", env!("CARGO_MANIFEST_DIR"));
+        let folder = format!(
+            "{}/tests/fixtures/{name}/etc/kubernetes/manifests",
+            env!("CARGO_MANIFEST_DIR")
+        );
         let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
-        let manifests =
-            entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read_to_string(entry.path()).unwrap())).collect();
-        Self { manifests, references: BTreeMap::new(), files: Vec::new(), configuration: String::new() }
+        let manifests = entries
+            .map(|entry| {
+                (
+                    entry.file_name().into_string().unwrap(),
+                    fs::read_to_string(entry.path()).unwrap(),
+                )
+            })
+            .collect();
+        Self {
+            manifests,
+            references: BTreeMap::new(),
+            files: Vec::new(),
+            configuration: String::new(),
+        }
     }
 
     fn new() -> Self {
@@ -62,7 +76,12 @@ impl Node {
     fn try_catalog(&self) -> Result<Catalog, CatalogError> {
         let settings = Settings::from_files(&[("main.toml", &self.configuration)]).unwrap();
         let exists = |path: &AbsolutePath| self.files.contains(path);
-        let found = Found { manifests: &self.manifests, references: &self.references, exists: &exists, matching: &|_| Vec::new() };
+        let found = Found {
+            manifests: &self.manifests,
+            references: &self.references,
+            exists: &exists,
+            matching: &|_| Vec::new(),
+        };
         Catalog::build(&settings, &Profile::kubeadm().unwrap(), found)
     }
 
@@ -91,7 +110,8 @@ impl Catalog {
 
     /// The files of a credential, one after the other.
     fn files(&self, name: &str) -> String {
-        let files: Vec<String> = self.credential(name).location.files().map(ToString::to_string).collect();
+        let files: Vec<String> =
+            self.credential(name).location.files().map(ToString::to_string).collect();
         files.join(" ")
     }
 
@@ -119,7 +139,12 @@ fn manifest(file: &str) -> Need {
 fn a_node_of_kubeadm_has_its_authorities() {
     for fixture in FIXTURES {
         let catalog = Node::fixture(fixture).catalog();
-        let pki = |name: &str| (path(&format!("/etc/kubernetes/pki/{name}.crt")), path(&format!("/etc/kubernetes/pki/{name}.key")));
+        let pki = |name: &str| {
+            (
+                path(&format!("/etc/kubernetes/pki/{name}.crt")),
+                path(&format!("/etc/kubernetes/pki/{name}.key")),
+            )
+        };
         let expected = [
             ("ca", pki("ca"), true, manifest("kube-controller-manager.yaml")),
             ("front-proxy-ca", pki("front-proxy-ca"), false, manifest("kube-apiserver.yaml")),
@@ -146,29 +171,55 @@ fn a_node_of_kubeadm_has_its_credentials() {
             ("front-proxy-client", "pki/front-proxy-client", Some("front-proxy-ca"), apiserver()),
             ("etcd/server", "pki/etcd/server", Some("etcd-ca"), manifest("etcd.yaml")),
             ("etcd/peer", "pki/etcd/peer", Some("etcd-ca"), manifest("etcd.yaml")),
-            ("etcd/healthcheck-client", "pki/etcd/healthcheck-client", Some("etcd-ca"), Need::Optional),
+            (
+                "etcd/healthcheck-client",
+                "pki/etcd/healthcheck-client",
+                Some("etcd-ca"),
+                Need::Optional,
+            ),
             ("admin.conf", "", Some("ca"), Need::Optional),
             ("super-admin.conf", "", Some("ca"), Need::Optional),
             ("controller-manager.conf", "", Some("ca"), manifest("kube-controller-manager.yaml")),
             ("scheduler.conf", "", Some("ca"), manifest("kube-scheduler.yaml")),
         ];
-        let (ours, watched): (Vec<_>, Vec<_>) = catalog.credentials.iter().partition(|credential| credential.renewal == Renewal::Ours);
+        let (ours, watched): (Vec<_>, Vec<_>) =
+            catalog.credentials.iter().partition(|credential| credential.renewal == Renewal::Ours);
         assert_eq!(ours.len(), expected.len());
         for (credential, (name, file, authority, need)) in ours.into_iter().zip(expected) {
             let location = match file {
                 "" => Location::Kubeconfig(path(&format!("/etc/kubernetes/{name}"))),
-                file => pair(path(&format!("/etc/kubernetes/{file}.crt")), path(&format!("/etc/kubernetes/{file}.key"))),
+                file => pair(
+                    path(&format!("/etc/kubernetes/{file}.crt")),
+                    path(&format!("/etc/kubernetes/{file}.key")),
+                ),
             };
-            assert_eq!((credential.name.as_str(), &credential.location, &credential.need), (name, &location, &need));
-            assert_eq!(credential.authority.as_ref().map(AuthorityName::as_str), authority, "{name}");
+            assert_eq!(
+                (credential.name.as_str(), &credential.location, &credential.need),
+                (name, &location, &need)
+            );
+            assert_eq!(
+                credential.authority.as_ref().map(AuthorityName::as_str),
+                authority,
+                "{name}"
+            );
         }
-        let watched: Vec<_> =
-            watched.iter().map(|credential| (credential.name.as_str(), credential.renewal.clone(), &credential.need)).collect();
+        let watched: Vec<_> = watched
+            .iter()
+            .map(|credential| {
+                (credential.name.as_str(), credential.renewal.clone(), &credential.need)
+            })
+            .collect();
         assert_eq!(
             watched,
-            [("kubelet-client", Renewal::Kubelet, &Need::Optional), ("kubelet-serving", Renewal::Kubelet, &Need::Optional)]
+            [
+                ("kubelet-client", Renewal::Kubelet, &Need::Optional),
+                ("kubelet-serving", Renewal::Kubelet, &Need::Optional)
+            ]
         );
-        assert_eq!(catalog.credential("etcd/server").kubeadm_name, CredentialName::new("etcd-server").ok());
+        assert_eq!(
+            catalog.credential("etcd/server").kubeadm_name,
+            CredentialName::new("etcd-server").ok()
+        );
     }
 }
 
@@ -189,8 +240,15 @@ fn a_node_of_kubeadm_has_its_services() {
         for (service, (name, health)) in catalog.services.iter().zip(expected) {
             assert_eq!((service.name.as_str(), service.health.as_deref()), (name, Some(health)));
             let kind = match name {
-                "kubelet" => ServiceKind::Unit { unit: "kubelet.service".to_owned(), refresh: UnitRefresh::ReloadOrRestart },
-                pod => ServiceKind::StaticPod { pod: pod.to_owned(), manifest: Some(format!("{pod}.yaml")), grace: grace(pod) },
+                "kubelet" => ServiceKind::Unit {
+                    unit: "kubelet.service".to_owned(),
+                    refresh: UnitRefresh::ReloadOrRestart,
+                },
+                pod => ServiceKind::StaticPod {
+                    pod: pod.to_owned(),
+                    manifest: Some(format!("{pod}.yaml")),
+                    grace: grace(pod),
+                },
             };
             assert_eq!(service.kind, kind);
         }
@@ -207,17 +265,28 @@ fn grace(pod: &str) -> Duration {
 fn what_the_others_need_is_marked() {
     let catalog = Node::new().catalog();
     let essential = catalog.services.iter().filter(|service| service.essential.is_some());
-    assert_eq!(essential.map(|service| service.name.as_str()).collect::<Vec<_>>(), ["etcd", "kube-apiserver"]);
+    assert_eq!(
+        essential.map(|service| service.name.as_str()).collect::<Vec<_>>(),
+        ["etcd", "kube-apiserver"]
+    );
 }
 
 #[test]
 fn some_services_age_and_some_the_cluster_lives_on() {
     let catalog = Node::new().catalog();
     let named = |pick: fn(&Service) -> bool| {
-        catalog.services.iter().filter(|service| pick(service)).map(|service| service.name.as_str()).collect::<Vec<_>>()
+        catalog
+            .services
+            .iter()
+            .filter(|service| pick(service))
+            .map(|service| service.name.as_str())
+            .collect::<Vec<_>>()
     };
     assert_eq!(named(|service| service.essential.is_some()), ["etcd", "kube-apiserver"]);
-    assert_eq!(named(|service| service.ages), ["kube-apiserver", "kube-controller-manager", "kube-scheduler"]);
+    assert_eq!(
+        named(|service| service.ages),
+        ["kube-apiserver", "kube-controller-manager", "kube-scheduler"]
+    );
 }
 
 #[test]
@@ -226,7 +295,8 @@ fn each_service_takes_a_new_credential_in_its_own_way() {
     let uses = |service: &Service| {
         let name = service.name.to_string();
         let told = move |one: &Use| {
-            let address = one.served_at.as_ref().map(|address| format!(" at {address}")).unwrap_or_default();
+            let address =
+                one.served_at.as_ref().map(|address| format!(" at {address}")).unwrap_or_default();
             let port = one.to_port.map(|port| format!(" to {port}")).unwrap_or_default();
             format!("{name} {} {:?}{address}{port}", one.credential, one.takes)
         };
@@ -261,10 +331,13 @@ fn new_client_certificates_are_tried_where_they_are_looked_at() {
         };
         trials.iter().map(|(name, at)| format!("{name}: {}", text(at))).collect::<Vec<_>>()
     };
-    let kubeconfigs = ["admin.conf", "controller-manager.conf", "scheduler.conf", "super-admin.conf"];
-    let kubeconfigs: Vec<_> = kubeconfigs.iter().map(|name| format!("{name}: its own server, /api")).collect();
+    let kubeconfigs =
+        ["admin.conf", "controller-manager.conf", "scheduler.conf", "super-admin.conf"];
+    let kubeconfigs: Vec<_> =
+        kubeconfigs.iter().map(|name| format!("{name}: its own server, /api")).collect();
     let with = |others: &[&str]| {
-        let mut all: Vec<String> = others.iter().map(|text| (*text).to_owned()).chain(kubeconfigs.clone()).collect();
+        let mut all: Vec<String> =
+            others.iter().map(|text| (*text).to_owned()).chain(kubeconfigs.clone()).collect();
         all.sort();
         all
     };
@@ -273,34 +346,49 @@ fn new_client_certificates_are_tried_where_they_are_looked_at() {
     let check = "etcd/healthcheck-client: https://127.0.0.1:2379/health";
     let front = "front-proxy-client: https://10.200.0.1:6443/api for kubecertd";
     assert_eq!(shown(&Node::new()), with(&[kubelet, etcd, check, front]));
-    assert_eq!(shown(&Node::new().remove("etcd.yaml")), with(&[kubelet, front]), "no etcd here to ask");
+    assert_eq!(
+        shown(&Node::new().remove("etcd.yaml")),
+        with(&[kubelet, front]),
+        "no etcd here to ask"
+    );
 }
 
 #[test]
 fn a_folder_of_the_host_that_is_mounted_elsewhere_is_followed() {
-    let node = FIXTURES_MANIFESTS
-        .iter()
-        .fold(Node::new(), |node, file| node.change(file, "      path: /etc/kubernetes/pki", "      path: /srv/pki"));
+    let node = FIXTURES_MANIFESTS.iter().fold(Node::new(), |node, file| {
+        node.change(file, "      path: /etc/kubernetes/pki", "      path: /srv/pki")
+    });
     let catalog = node.catalog();
     assert_eq!(catalog.authority_files("ca"), "/srv/pki/ca.crt /srv/pki/ca.key");
-    assert_eq!(catalog.authority_files("front-proxy-ca"), "/srv/pki/front-proxy-ca.crt /srv/pki/front-proxy-ca.key");
+    assert_eq!(
+        catalog.authority_files("front-proxy-ca"),
+        "/srv/pki/front-proxy-ca.crt /srv/pki/front-proxy-ca.key"
+    );
     assert_eq!(catalog.authority_files("etcd-ca"), "/srv/pki/etcd/ca.crt /srv/pki/etcd/ca.key");
     assert_eq!(catalog.files("apiserver"), "/srv/pki/apiserver.crt /srv/pki/apiserver.key");
     assert_eq!(catalog.files("etcd/peer"), "/srv/pki/etcd/peer.crt /srv/pki/etcd/peer.key");
     // No flag names this one; it lies beside the server's.
-    assert_eq!(catalog.files("etcd/healthcheck-client"), "/srv/pki/etcd/healthcheck-client.crt /srv/pki/etcd/healthcheck-client.key");
+    assert_eq!(
+        catalog.files("etcd/healthcheck-client"),
+        "/srv/pki/etcd/healthcheck-client.crt /srv/pki/etcd/healthcheck-client.key"
+    );
     assert_eq!(catalog.credential("etcd/healthcheck-client").need, Need::Optional);
     assert_eq!(catalog.files("admin.conf"), "/etc/kubernetes/admin.conf");
     assert_eq!(catalog.notes, []);
 }
 
 /// The manifests that mount the certificates.
-const FIXTURES_MANIFESTS: [&str; 3] = ["etcd.yaml", "kube-apiserver.yaml", "kube-controller-manager.yaml"];
+const FIXTURES_MANIFESTS: [&str; 3] =
+    ["etcd.yaml", "kube-apiserver.yaml", "kube-controller-manager.yaml"];
 
 #[test]
 fn flags_with_other_paths_are_followed() {
     let catalog = Node::new()
-        .change("kube-apiserver.yaml", "--tls-cert-file=/etc/kubernetes/pki/apiserver.crt", "--tls-cert-file=/etc/ssl/certs/a.pem")
+        .change(
+            "kube-apiserver.yaml",
+            "--tls-cert-file=/etc/kubernetes/pki/apiserver.crt",
+            "--tls-cert-file=/etc/ssl/certs/a.pem",
+        )
         .change(
             "kube-apiserver.yaml",
             "--tls-private-key-file=/etc/kubernetes/pki/apiserver.key",
@@ -317,11 +405,17 @@ fn flags_with_other_paths_are_followed() {
 #[test]
 fn a_kubeconfig_mounted_as_a_single_file_or_by_sub_path_is_followed() {
     let file = "kube-scheduler.yaml";
-    let single = Node::new().change(file, "      path: /etc/kubernetes/scheduler.conf", "      path: /srv/s.conf").catalog();
+    let single = Node::new()
+        .change(file, "      path: /etc/kubernetes/scheduler.conf", "      path: /srv/s.conf")
+        .catalog();
     assert_eq!(single.files("scheduler.conf"), "/srv/s.conf");
     let below = Node::new()
         .change(file, "      path: /etc/kubernetes/scheduler.conf", "      path: /srv")
-        .change(file, "      name: kubeconfig\n", "      name: kubeconfig\n      subPath: conf/s.conf\n")
+        .change(
+            file,
+            "      name: kubeconfig\n",
+            "      name: kubeconfig\n      subPath: conf/s.conf\n",
+        )
         .catalog();
     assert_eq!(below.files("scheduler.conf"), "/srv/conf/s.conf");
 }
@@ -333,11 +427,20 @@ fn the_authority_that_signs_is_preferred_to_the_bundle_that_is_trusted() {
         "--client-ca-file=/etc/kubernetes/pki/ca.crt",
         "--client-ca-file=/etc/kubernetes/pki/all.crt",
     );
-    assert_eq!(node.catalog().authority_files("ca"), "/etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/ca.key");
+    assert_eq!(
+        node.catalog().authority_files("ca"),
+        "/etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/ca.key"
+    );
     let node = node.change("kube-controller-manager.yaml", "pki/ca.key", "pki/signer.key");
-    assert_eq!(node.catalog().authority_files("ca"), "/etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/signer.key");
+    assert_eq!(
+        node.catalog().authority_files("ca"),
+        "/etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/signer.key"
+    );
     let trusting = node.remove("kube-controller-manager.yaml").catalog();
-    assert_eq!(trusting.authority_files("ca"), "/etc/kubernetes/pki/all.crt /etc/kubernetes/pki/all.key");
+    assert_eq!(
+        trusting.authority_files("ca"),
+        "/etc/kubernetes/pki/all.crt /etc/kubernetes/pki/all.key"
+    );
     assert_eq!(trusting.authority("ca").need, manifest("kube-apiserver.yaml"));
 }
 
@@ -345,10 +448,21 @@ fn the_authority_that_signs_is_preferred_to_the_bundle_that_is_trusted() {
 #[test]
 fn empty_signing_flags_leave_the_authority_to_the_others() {
     let catalog = Node::new()
-        .change("kube-controller-manager.yaml", "--cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt", "--cluster-signing-cert-file=")
-        .change("kube-controller-manager.yaml", "--cluster-signing-key-file=/etc/kubernetes/pki/ca.key", "--cluster-signing-key-file=")
+        .change(
+            "kube-controller-manager.yaml",
+            "--cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt",
+            "--cluster-signing-cert-file=",
+        )
+        .change(
+            "kube-controller-manager.yaml",
+            "--cluster-signing-key-file=/etc/kubernetes/pki/ca.key",
+            "--cluster-signing-key-file=",
+        )
         .catalog();
-    assert_eq!(catalog.authority_files("ca"), "/etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/ca.key");
+    assert_eq!(
+        catalog.authority_files("ca"),
+        "/etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/ca.key"
+    );
     assert_eq!(catalog.authority("ca").need, manifest("kube-apiserver.yaml"));
 }
 
@@ -356,24 +470,43 @@ fn empty_signing_flags_leave_the_authority_to_the_others() {
 fn with_an_external_etcd_only_its_client_is_needed() {
     let catalog = Node::new()
         .remove("etcd.yaml")
-        .change("kube-apiserver.yaml", "/etc/kubernetes/pki/etcd/ca.crt", "/etc/kubernetes/pki/external/etcd-ca.crt")
-        .change("kube-apiserver.yaml", "/etc/kubernetes/pki/apiserver-etcd-client", "/etc/kubernetes/pki/external/client")
+        .change(
+            "kube-apiserver.yaml",
+            "/etc/kubernetes/pki/etcd/ca.crt",
+            "/etc/kubernetes/pki/external/etcd-ca.crt",
+        )
+        .change(
+            "kube-apiserver.yaml",
+            "/etc/kubernetes/pki/apiserver-etcd-client",
+            "/etc/kubernetes/pki/external/client",
+        )
         .catalog();
-    assert_eq!(catalog.files("apiserver-etcd-client"), "/etc/kubernetes/pki/external/client.crt /etc/kubernetes/pki/external/client.key");
+    assert_eq!(
+        catalog.files("apiserver-etcd-client"),
+        "/etc/kubernetes/pki/external/client.crt /etc/kubernetes/pki/external/client.key"
+    );
     assert_eq!(catalog.credential("apiserver-etcd-client").need, manifest("kube-apiserver.yaml"));
-    assert_eq!(catalog.authority_files("etcd-ca"), "/etc/kubernetes/pki/external/etcd-ca.crt /etc/kubernetes/pki/external/etcd-ca.key");
+    assert_eq!(
+        catalog.authority_files("etcd-ca"),
+        "/etc/kubernetes/pki/external/etcd-ca.crt /etc/kubernetes/pki/external/etcd-ca.key"
+    );
     for name in ["etcd/server", "etcd/peer", "etcd/healthcheck-client"] {
         assert_eq!(catalog.credential(name).need, Need::Optional, "{name}");
     }
     let etcd = catalog.service("etcd");
-    assert_eq!(etcd.kind, ServiceKind::StaticPod { pod: "etcd".to_owned(), manifest: None, grace: grace("etcd") });
+    assert_eq!(
+        etcd.kind,
+        ServiceKind::StaticPod { pod: "etcd".to_owned(), manifest: None, grace: grace("etcd") }
+    );
     assert!(etcd.uses.iter().all(|one| one.served_at.is_none()));
     assert_eq!(etcd.health, None);
 }
 
 #[test]
 fn a_path_that_is_not_on_the_host_is_noted_and_the_usual_one_kept() {
-    let catalog = Node::new().change("kube-apiserver.yaml", "=/etc/kubernetes/pki/front-proxy-client.crt", "=/opt/f.crt").catalog();
+    let catalog = Node::new()
+        .change("kube-apiserver.yaml", "=/etc/kubernetes/pki/front-proxy-client.crt", "=/opt/f.crt")
+        .catalog();
     assert_eq!(
         catalog.files("front-proxy-client"),
         "/etc/kubernetes/pki/front-proxy-client.crt /etc/kubernetes/pki/front-proxy-client.key"
@@ -381,25 +514,34 @@ fn a_path_that_is_not_on_the_host_is_noted_and_the_usual_one_kept() {
     assert_eq!(catalog.credential("front-proxy-client").need, Need::Optional);
     assert_eq!(
         catalog.notes(),
-        ["manifest kube-apiserver.yaml: --proxy-client-cert-file=/opt/f.crt: no hostPath volume is mounted there; the usual path is taken"]
+        ["manifest kube-apiserver.yaml: --proxy-client-cert-file=/opt/f.crt: no hostPath volume \
+             is mounted there; the usual path is taken"]
     );
 }
 
 #[test]
 fn one_file_under_two_names_is_one_credential() {
     let catalog = Node::new()
-        .change("kube-scheduler.yaml", "/etc/kubernetes/scheduler.conf", "/etc/kubernetes/admin.conf")
+        .change(
+            "kube-scheduler.yaml",
+            "/etc/kubernetes/scheduler.conf",
+            "/etc/kubernetes/admin.conf",
+        )
         .change("etcd.yaml", "pki/etcd/peer", "pki/etcd/server")
         .catalog();
     assert_eq!(catalog.credentials.len(), 11);
     assert_eq!(catalog.service("kube-scheduler").uses[0].credential.as_str(), "admin.conf");
     assert_eq!(catalog.service("kube-scheduler").uses[0].takes, Takes::Restart);
-    assert!(catalog.service("etcd").uses.iter().all(|one| one.credential.as_str() == "etcd/server"));
+    assert!(
+        catalog.service("etcd").uses.iter().all(|one| one.credential.as_str() == "etcd/server")
+    );
     assert_eq!(
         catalog.notes(),
         [
-            "etcd/peer and etcd/server are the same credential (/etc/kubernetes/pki/etcd/server.crt): it is listed as etcd/server",
-            "scheduler.conf and admin.conf are the same credential (/etc/kubernetes/admin.conf): it is listed as admin.conf",
+            "etcd/peer and etcd/server are the same credential \
+             (/etc/kubernetes/pki/etcd/server.crt): it is listed as etcd/server",
+            "scheduler.conf and admin.conf are the same credential (/etc/kubernetes/admin.conf): \
+             it is listed as admin.conf",
         ]
     );
     assert_eq!(catalog.credential("admin.conf").need, manifest("kube-scheduler.yaml"));
@@ -425,15 +567,36 @@ fn a_certificate_at_its_usual_place_keeps_its_usual_key() {
     ";
     let profile = Profile::parse(Path::new("site.toml"), text).unwrap();
     let build = |node: &Node| {
-        let found = Found { manifests: &node.manifests, references: &node.references, exists: &|_| false, matching: &|_| Vec::new() };
+        let found = Found {
+            manifests: &node.manifests,
+            references: &node.references,
+            exists: &|_| false,
+            matching: &|_| Vec::new(),
+        };
         Catalog::build(&Settings::default(), &profile, found).unwrap()
     };
     let usual = build(&Node::new());
-    assert_eq!(usual.authority_files("ca"), "/etc/kubernetes/pki/ca.crt /etc/kubernetes/private/signer.pem");
-    assert_eq!(usual.files("apiserver"), "/etc/kubernetes/pki/apiserver.crt /etc/kubernetes/private/apiserver.pem");
-    let moved = build(&Node::new().change("kube-apiserver.yaml", "=/etc/kubernetes/pki/", "=/etc/kubernetes/pki/new/"));
-    assert_eq!(moved.authority_files("ca"), "/etc/kubernetes/pki/new/ca.crt /etc/kubernetes/pki/new/ca.key");
-    assert_eq!(moved.files("apiserver"), "/etc/kubernetes/pki/new/apiserver.crt /etc/kubernetes/pki/new/apiserver.key");
+    assert_eq!(
+        usual.authority_files("ca"),
+        "/etc/kubernetes/pki/ca.crt /etc/kubernetes/private/signer.pem"
+    );
+    assert_eq!(
+        usual.files("apiserver"),
+        "/etc/kubernetes/pki/apiserver.crt /etc/kubernetes/private/apiserver.pem"
+    );
+    let moved = build(&Node::new().change(
+        "kube-apiserver.yaml",
+        "=/etc/kubernetes/pki/",
+        "=/etc/kubernetes/pki/new/",
+    ));
+    assert_eq!(
+        moved.authority_files("ca"),
+        "/etc/kubernetes/pki/new/ca.crt /etc/kubernetes/pki/new/ca.key"
+    );
+    assert_eq!(
+        moved.files("apiserver"),
+        "/etc/kubernetes/pki/new/apiserver.crt /etc/kubernetes/pki/new/apiserver.key"
+    );
 }
 
 // ---- kubelet's own ----
@@ -441,24 +604,35 @@ fn a_certificate_at_its_usual_place_keeps_its_usual_key() {
 #[test]
 fn the_file_that_kubelets_kubeconfig_names_is_taken() {
     let mut node = Node::new();
-    assert_eq!(node.catalog().files("kubelet-client"), "/var/lib/kubelet/pki/kubelet-client-current.pem");
+    assert_eq!(
+        node.catalog().files("kubelet-client"),
+        "/var/lib/kubelet/pki/kubelet-client-current.pem"
+    );
     assert_eq!(node.catalog().credential("kubelet-client").need, Need::Optional);
     assert_eq!(node.catalog().kubeconfigs.len(), 0, "there is no kubelet.conf");
     let conf = path("/etc/kubernetes/kubelet.conf");
     let (pem, other) = (path("/srv/kubelet.pem"), path("/srv/kubelet.key"));
-    node.references.insert(conf.clone(), Reference::Files { certificate: pem.clone(), key: pem.clone() });
+    node.references
+        .insert(conf.clone(), Reference::Files { certificate: pem.clone(), key: pem.clone() });
     let catalog = node.catalog();
     assert_eq!(catalog.credential("kubelet-client").location, Location::Bundle(pem.clone()));
     assert_eq!(catalog.credential("kubelet-client").need, Need::Kubeconfig(conf.clone()));
     assert_eq!(catalog.kubeconfigs.values().collect::<Vec<_>>(), [&conf]);
-    node.references.insert(conf.clone(), Reference::Files { certificate: pem.clone(), key: other.clone() });
+    node.references
+        .insert(conf.clone(), Reference::Files { certificate: pem.clone(), key: other.clone() });
     assert_eq!(node.catalog().credential("kubelet-client").location, pair(pem, other));
     node.references.insert(conf.clone(), Reference::Embedded);
-    assert_eq!(node.catalog().files("kubelet-client"), "/var/lib/kubelet/pki/kubelet-client-current.pem");
+    assert_eq!(
+        node.catalog().files("kubelet-client"),
+        "/var/lib/kubelet/pki/kubelet-client-current.pem"
+    );
     assert_eq!(node.catalog().kubeconfigs.len(), 1);
-    let own = node.configured("[[credential]]\nname = \"kubelet-client\"\nbundle = \"/srv/own.pem\"\n").catalog();
+    let own = node
+        .configured("[[credential]]\nname = \"kubelet-client\"\nbundle = \"/srv/own.pem\"\n")
+        .catalog();
     assert_eq!(own.kubeconfigs.len(), 0, "the operator has the last word");
-    let asked: Vec<String> = Profile::kubeadm().unwrap().kubeconfig_references().map(ToString::to_string).collect();
+    let asked: Vec<String> =
+        Profile::kubeadm().unwrap().kubeconfig_references().map(ToString::to_string).collect();
     assert_eq!(asked, ["/etc/kubernetes/kubelet.conf"]);
 }
 
@@ -482,32 +656,54 @@ fn kubelets_serving_pair_counts_only_without_a_bundle() {
 #[test]
 fn other_addresses_and_ports_are_followed() {
     let file = "kube-apiserver.yaml";
-    let serves = |from: &str, to: &str| Node::new().change(file, from, to).catalog().served_at("kube-apiserver", "apiserver");
-    assert_eq!(serves("--secure-port=6443", "--secure-port=16443").as_deref(), Some("10.200.0.1:16443"));
+    let serves = |from: &str, to: &str| {
+        Node::new().change(file, from, to).catalog().served_at("kube-apiserver", "apiserver")
+    };
+    assert_eq!(
+        serves("--secure-port=6443", "--secure-port=16443").as_deref(),
+        Some("10.200.0.1:16443")
+    );
     assert_eq!(serves("--secure-port=6443", "--secure-port=0"), None);
-    assert_eq!(serves("--advertise-address=10.200.0.1", "--advertise-address=fd00::1").as_deref(), Some("[fd00::1]:6443"));
-    assert_eq!(serves("--advertise-address=10.200.0.1", "--bind-address=0.0.0.0").as_deref(), Some("127.0.0.1:6443"));
+    assert_eq!(
+        serves("--advertise-address=10.200.0.1", "--advertise-address=fd00::1").as_deref(),
+        Some("[fd00::1]:6443")
+    );
+    assert_eq!(
+        serves("--advertise-address=10.200.0.1", "--bind-address=0.0.0.0").as_deref(),
+        Some("127.0.0.1:6443")
+    );
     let bound = "--advertise-address=10.200.0.1\n    - --bind-address=10.0.0.9";
     assert_eq!(serves("--advertise-address=10.200.0.1", bound).as_deref(), Some("10.0.0.9:6443"));
     let bound = "--advertise-address=10.200.0.1\n    - \"--bind-address=::\"";
     assert_eq!(serves("--advertise-address=10.200.0.1", bound).as_deref(), Some("10.200.0.1:6443"));
 
     let etcd = |urls: &str| {
-        let node = Node::new().change("etcd.yaml", "https://127.0.0.1:2379,https://10.200.0.1:2379", urls);
+        let node =
+            Node::new().change("etcd.yaml", "https://127.0.0.1:2379,https://10.200.0.1:2379", urls);
         node.catalog().served_at("etcd", "etcd/server")
     };
-    assert_eq!(etcd("http://127.0.0.1:2379,https://10.200.0.1:12379/").as_deref(), Some("10.200.0.1:12379"));
+    assert_eq!(
+        etcd("http://127.0.0.1:2379,https://10.200.0.1:12379/").as_deref(),
+        Some("10.200.0.1:12379")
+    );
     assert_eq!(etcd("https://0.0.0.0:2379").as_deref(), Some("127.0.0.1:2379"));
     assert_eq!(etcd("https://[::]:2379").as_deref(), Some("127.0.0.1:2379"));
     assert_eq!(etcd("https://[fd00::1]:2379").as_deref(), Some("[fd00::1]:2379"));
     assert_eq!(etcd("http://127.0.0.1:2379"), None);
 
     let manager = Node::new()
-        .change("kube-controller-manager.yaml", "--bind-address=127.0.0.1", "--bind-address=0.0.0.0")
+        .change(
+            "kube-controller-manager.yaml",
+            "--bind-address=127.0.0.1",
+            "--bind-address=0.0.0.0",
+        )
         .change("kube-controller-manager.yaml", "--leader-elect=true", "--secure-port=20257")
         .change("kube-controller-manager.yaml", "containerPort: 10257", "containerPort: 20257")
         .catalog();
-    assert_eq!(manager.service("kube-controller-manager").health.as_deref(), Some("https://127.0.0.1:20257/healthz"));
+    assert_eq!(
+        manager.service("kube-controller-manager").health.as_deref(),
+        Some("https://127.0.0.1:20257/healthz")
+    );
 }
 
 // ---- the manifests folder ----
@@ -518,9 +714,13 @@ fn without_manifests_nothing_is_needed_and_the_usual_places_are_kept() {
     assert_eq!(catalog.credentials.len(), 13);
     assert!(catalog.credentials.iter().all(|credential| credential.need == Need::Optional));
     assert!(catalog.authorities.iter().all(|authority| authority.need == Need::Optional));
-    assert_eq!(catalog.files("apiserver"), "/etc/kubernetes/pki/apiserver.crt /etc/kubernetes/pki/apiserver.key");
+    assert_eq!(
+        catalog.files("apiserver"),
+        "/etc/kubernetes/pki/apiserver.crt /etc/kubernetes/pki/apiserver.key"
+    );
     let uses = catalog.services.iter().flat_map(|service| &service.uses);
-    let served: Vec<&str> = uses.filter(|one| one.served_at.is_some()).map(|one| one.credential.as_str()).collect();
+    let served: Vec<&str> =
+        uses.filter(|one| one.served_at.is_some()).map(|one| one.credential.as_str()).collect();
     assert_eq!(served, ["kubelet-serving"]);
     assert_eq!(catalog.notes, []);
 }
@@ -542,7 +742,8 @@ fn a_manifest_in_json_and_with_args_counts() {
 #[test]
 fn hidden_files_are_ignored_and_any_extension_counts() {
     let node = Node::new();
-    let scheduler = node.manifests.iter().find(|(file, _)| file == "kube-scheduler.yaml").unwrap().1.clone();
+    let scheduler =
+        node.manifests.iter().find(|(file, _)| file == "kube-scheduler.yaml").unwrap().1.clone();
     let node = node.remove("kube-scheduler.yaml");
     let hidden = node.add(".kube-scheduler.yaml", &scheduler).add(".broken", "[");
     let catalog = hidden.catalog();
@@ -559,20 +760,27 @@ fn a_backup_beside_a_manifest_is_noted_and_the_first_by_name_counts() {
     let mut node = node.add("etcd.yaml.bak", &etcd.replace("/pki/etcd/server", "/pki/etcd/old"));
     node.manifests.sort_by(|one, other| other.cmp(one)); // a folder is listed in any order
     let catalog = node.catalog();
-    assert_eq!(catalog.files("etcd/server"), "/etc/kubernetes/pki/etcd/server.crt /etc/kubernetes/pki/etcd/server.key");
+    assert_eq!(
+        catalog.files("etcd/server"),
+        "/etc/kubernetes/pki/etcd/server.crt /etc/kubernetes/pki/etcd/server.key"
+    );
     assert_eq!(
         catalog.notes(),
-        [
-            "manifests etcd.yaml and etcd.yaml.bak are both for the pod etcd: the second is ignored here, but kubelet may run it; move it elsewhere"
-        ]
+        ["manifests etcd.yaml and etcd.yaml.bak are both for the pod etcd: the second is \
+             ignored here, but kubelet may run it; move it elsewhere"]
     );
 }
 
 #[test]
 fn a_broken_manifest_is_noted_and_costs_nothing_else() {
-    let node = Node::new().remove("kube-apiserver.yaml").add("kube-apiserver.yaml", "kind: Pod\nmetadata: [");
+    let node = Node::new()
+        .remove("kube-apiserver.yaml")
+        .add("kube-apiserver.yaml", "kind: Pod\nmetadata: [");
     let catalog = node.catalog();
-    assert_eq!(catalog.files("apiserver"), "/etc/kubernetes/pki/apiserver.crt /etc/kubernetes/pki/apiserver.key");
+    assert_eq!(
+        catalog.files("apiserver"),
+        "/etc/kubernetes/pki/apiserver.crt /etc/kubernetes/pki/apiserver.key"
+    );
     assert_eq!(catalog.credential("apiserver").need, Need::Optional);
     assert_eq!(catalog.credential("etcd/server").need, manifest("etcd.yaml"));
     let apiserver = catalog.service("kube-apiserver");
@@ -585,7 +793,10 @@ fn a_broken_manifest_is_noted_and_costs_nothing_else() {
     assert_eq!(catalog.served_at("kube-apiserver", "apiserver").as_deref(), Some("127.0.0.1:6443"));
     assert_eq!(apiserver.health.as_deref(), Some("https://127.0.0.1:6443/livez"));
     let [note] = &catalog.notes()[..] else { panic!("{:?}", catalog.notes) };
-    assert!(note.starts_with("manifest kube-apiserver.yaml: it can't be read as a pod: "), "{note}");
+    assert!(
+        note.starts_with("manifest kube-apiserver.yaml: it can't be read as a pod: "),
+        "{note}"
+    );
 }
 
 #[test]

@@ -19,7 +19,11 @@ pub(super) async fn of(look: &Look, running: &Arc<Running>, port: u16) -> Result
             return Ok(Vec::new());
         }
         let own = sockets(&root, &running)?;
-        Ok(open.into_iter().filter(|connection| own.contains(&connection.inode)).map(|connection| connection.cookie).collect())
+        Ok(open
+            .into_iter()
+            .filter(|connection| own.contains(&connection.inode))
+            .map(|connection| connection.cookie)
+            .collect())
     })
     .await
 }

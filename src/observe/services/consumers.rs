@@ -9,7 +9,9 @@ use super::pods::{Containers, is_main};
 use super::seeing::{inside, real};
 use super::together::aside;
 use crate::drivers::cri::{Container, CriError, Mount, State};
-use crate::model::{AbsolutePath, Consumer, CredentialName, Renewal, Service, ServiceKind, ServiceName, Takes, Use};
+use crate::model::{
+    AbsolutePath, Consumer, CredentialName, Renewal, Service, ServiceKind, ServiceName, Takes, Use,
+};
 use crate::sys::Root;
 
 /// How long it may take to ask for all containers, one after the other.
@@ -21,7 +23,10 @@ const GRACE: Duration = Duration::from_secs(30);
 type Files = Vec<(CredentialName, AbsolutePath)>;
 
 /// The consumers, and what could not be found out of them.
-pub(super) async fn consumers(look: &Look, services: &[Service]) -> (Vec<Consumer>, Option<String>) {
+pub(super) async fn consumers(
+    look: &Look,
+    services: &[Service],
+) -> (Vec<Consumer>, Option<String>) {
     let pods: Vec<&str> = services.iter().filter_map(pod).collect();
     // Without static pods there is nothing here that would run containers.
     if pods.is_empty() {
@@ -33,8 +38,8 @@ pub(super) async fn consumers(look: &Look, services: &[Service]) -> (Vec<Consume
     }
 }
 
-/// A static pod that is no service of the catalog, as if it were one: kubelet starts it again, and what it does with a new credential
-/// nobody knows, so it takes one by a restart.
+/// A static pod that is no service of the catalog, as if it were one: kubelet starts it again, and
+/// what it does with a new credential nobody knows, so it takes one by a restart.
 pub(super) fn as_service(containers: &Containers, consumer: &Consumer) -> Option<Service> {
     let (_, name) = consumer.pod.split_once('/').filter(|_| consumer.is_static)?;
     let pod = containers.without_node(name)?.to_owned();
@@ -74,25 +79,46 @@ async fn find(look: &Look, pods: &[&str]) -> Result<(Vec<Consumer>, Option<Strin
     let (root, credentials) = (Arc::clone(&look.root), look.credentials.clone());
     let files: Files = aside(move || {
         let ours = credentials.iter().filter(|credential| credential.renewal == Renewal::Ours);
-        let all = ours.flat_map(|credential| files(&root, credential).into_iter().map(|file| (credential.name.clone(), file)));
+        let all = ours.flat_map(|credential| {
+            files(&root, credential).into_iter().map(|file| (credential.name.clone(), file))
+        });
         Ok(all.filter(|(_, file)| root.stat(file).is_ok_and(|found| found.is_some())).collect())
     })
     .await?;
     let (mounted, note) = mounts(containers, pods).await;
     let root = Arc::clone(&look.root);
-    let found =
-        aside(move || Ok(mounted.into_iter().filter_map(|(container, mounts)| consumer(&root, container, &mounts, &files)).collect()));
+    let found = aside(move || {
+        Ok(mounted
+            .into_iter()
+            .filter_map(|(container, mounts)| consumer(&root, container, &mounts, &files))
+            .collect())
+    });
     Ok((found.await?, note))
 }
 
-/// What the containers that run and are no services see of the host, as far as it becomes known in time.
-async fn mounts(containers: &Containers, pods: &[&str]) -> (Vec<(Container, Vec<Mount>)>, Option<String>) {
+/// What the containers that run and are no services see of the host, as far as it becomes known in
+/// time.
+async fn mounts(
+    containers: &Containers,
+    pods: &[&str],
+) -> (Vec<(Container, Vec<Mount>)>, Option<String>) {
     let end = Instant::now() + LIMIT;
-    let is_service = |container: &Container| pods.iter().any(|pod| is_main(containers, pod, container));
+    let is_service =
+        |container: &Container| pods.iter().any(|pod| is_main(containers, pod, container));
     let mut found = Vec::new();
-    for container in containers.all.iter().filter(|container| container.state == State::Running && !is_service(container)) {
+    for container in containers
+        .all
+        .iter()
+        .filter(|container| container.state == State::Running && !is_service(container))
+    {
         if Instant::now() > end {
-            return (found, Some(told(&format!("the container runtime did not answer for all within {} s", LIMIT.as_secs()))));
+            return (
+                found,
+                Some(told(&format!(
+                    "the container runtime did not answer for all within {} s",
+                    LIMIT.as_secs()
+                ))),
+            );
         }
         match containers.runtime.status(&container.id).await {
             Ok(status) => found.push((container.clone(), status.mounts)),
@@ -103,7 +129,12 @@ async fn mounts(containers: &Containers, pods: &[&str]) -> (Vec<(Container, Vec<
     (found, None)
 }
 
-fn consumer(root: &Root, container: Container, mounts: &[Mount], files: &Files) -> Option<Consumer> {
+fn consumer(
+    root: &Root,
+    container: Container,
+    mounts: &[Mount],
+    files: &Files,
+) -> Option<Consumer> {
     let mut uses: Vec<CredentialName> = Vec::new();
     for (name, file) in files {
         if !uses.contains(name) && inside(file, mounts, real(root)).is_some() {
@@ -125,7 +156,12 @@ mod tests {
     use crate::drivers::cri::Pod;
 
     fn uses(mounted: &[&str]) -> Option<Consumer> {
-        let pod = Pod { name: "kube-vip-a".to_owned(), namespace: "kube-system".to_owned(), uid: "u".to_owned(), is_static: true };
+        let pod = Pod {
+            name: "kube-vip-a".to_owned(),
+            namespace: "kube-system".to_owned(),
+            uid: "u".to_owned(),
+            is_static: true,
+        };
         let container = Container {
             id: "i".to_owned(),
             name: "kube-vip".to_owned(),
@@ -135,8 +171,13 @@ mod tests {
             state: State::Running,
             created: None,
         };
-        let mounts: Vec<_> = mounted.iter().map(|host| Mount { host: host.into(), container: "/in".into(), readonly: true }).collect();
-        let file = |name: &str, file: &str| (CredentialName::new(name).unwrap(), AbsolutePath::new(file).unwrap());
+        let mounts: Vec<_> = mounted
+            .iter()
+            .map(|host| Mount { host: host.into(), container: "/in".into(), readonly: true })
+            .collect();
+        let file = |name: &str, file: &str| {
+            (CredentialName::new(name).unwrap(), AbsolutePath::new(file).unwrap())
+        };
         let files = vec![
             file("apiserver", "/etc/kubernetes/pki/apiserver.crt"),
             file("apiserver", "/etc/kubernetes/pki/apiserver.key"),
@@ -160,7 +201,10 @@ mod tests {
     #[test]
     fn a_consumer_is_told_with_its_pod() {
         let found = uses(&["/etc"]).unwrap();
-        assert_eq!((found.container.as_str(), found.pod.as_str(), found.is_static), ("kube-vip", "kube-system/kube-vip-a", true));
+        assert_eq!(
+            (found.container.as_str(), found.pod.as_str(), found.is_static),
+            ("kube-vip", "kube-system/kube-vip-a", true)
+        );
         assert_eq!(uses(&["/etc/ssl", "/usr/share", "/etc/kubernetes/pki/ca.crt"]), None);
     }
 }

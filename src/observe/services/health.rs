@@ -42,6 +42,8 @@ mod tests {
     #[tokio::test]
     async fn without_a_url_nobody_is_asked() {
         assert_eq!(ask(None).await, Health::NotAsked);
-        assert!(matches!(ask(Some("http://127.0.0.1:1/")).await, Health::Unhealthy(text) if text.starts_with("http://127.0.0.1:1/: ")));
+        assert!(
+            matches!(ask(Some("http://127.0.0.1:1/")).await, Health::Unhealthy(text) if text.starts_with("http://127.0.0.1:1/: "))
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! One look at the services: what all of them are asked through, and what is known of one that runs.
+//! One look at the services: what all of them are asked through, and what is known of one that
+//! runs.
 
 use std::sync::Arc;
 
@@ -30,7 +31,9 @@ impl Look {
         let moment = Moment::present(&root, clock)?;
         let pods = node.catalog.services.iter().filter_map(|service| match &service.kind {
             ServiceKind::StaticPod { pod, .. } => Some(pod.clone()),
-            ServiceKind::Unit { .. } | ServiceKind::Process { .. } | ServiceKind::Command { .. } => None,
+            ServiceKind::Unit { .. }
+            | ServiceKind::Process { .. }
+            | ServiceKind::Command { .. } => None,
         });
         Ok(Self {
             root: Arc::new(root),
@@ -44,13 +47,18 @@ impl Look {
 
     /// The container runtime's containers, or why they are not known.
     pub async fn containers(&self) -> Result<&Containers, String> {
-        let containers = self.containers.get_or_init(|| Containers::ask(&self.root, &self.pods)).await;
+        let containers =
+            self.containers.get_or_init(|| Containers::ask(&self.root, &self.pods)).await;
         containers.as_ref().map_err(Clone::clone)
     }
 
     /// systemd, or why it can't be asked.
     pub async fn systemd(&self) -> Result<&Systemd, String> {
-        let connect = async || Systemd::connect(LIMIT).await.map_err(|e| format!("systemd can't be asked: {e}; is dbus.service running?"));
+        let connect = async || {
+            Systemd::connect(LIMIT)
+                .await
+                .map_err(|e| format!("systemd can't be asked: {e}; is dbus.service running?"))
+        };
         self.systemd.get_or_init(connect).await.as_ref().map_err(Clone::clone)
     }
 

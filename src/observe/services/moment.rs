@@ -15,11 +15,13 @@ pub(super) struct Moment {
 
 impl Moment {
     pub fn present(root: &Root, clock: &dyn Clock) -> Result<Self, String> {
-        let uptime = uptime(root).map_err(|e| format!("how long the machine has been running is not known: {e}"))?;
+        let uptime = uptime(root)
+            .map_err(|e| format!("how long the machine has been running is not known: {e}"))?;
         Ok(Self { at: clock.now(), uptime })
     }
 
-    /// An instance that is led by a process. Its start is counted from the machine's: no step of the wall clock moves it.
+    /// An instance that is led by a process. Its start is counted from the machine's: no step of
+    /// the wall clock moves it.
     pub fn of_process(&self, id: String, process: Process) -> Result<Instance, String> {
         let since_boot = process.since_boot().map_err(|e| e.to_string())?;
         let age = self.uptime.since_boot.saturating_sub(since_boot);
@@ -37,7 +39,9 @@ impl Moment {
 
     /// How long ago that was by the wall clock; nothing for what is to come.
     pub fn since(&self, earlier: SystemTime) -> Duration {
-        let earlier = earlier.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+        let earlier = earlier
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
         let seconds = self.at.seconds_since(Timestamp::from_seconds(earlier));
         Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
     }
@@ -49,24 +53,29 @@ mod tests {
     use crate::model::BootId;
 
     fn moment() -> Moment {
-        let uptime = Uptime { boot: BootId("b".to_owned()), since_boot: Duration::from_secs(1_000) };
+        let uptime =
+            Uptime { boot: BootId("b".to_owned()), since_boot: Duration::from_secs(1_000) };
         Moment { at: Timestamp::from_seconds(50_000), uptime }
     }
 
     #[test]
     fn a_process_is_placed_by_the_machines_start() {
         // The ticks of a Linux machine are hundredths of a second as far as programs see them.
-        let instance = moment().of_process("x".to_owned(), Process { pid: 7, start_ticks: 90_050 }).unwrap();
+        let instance =
+            moment().of_process("x".to_owned(), Process { pid: 7, start_ticks: 90_050 }).unwrap();
         assert_eq!(instance.started.since_boot, Duration::from_millis(900_500));
         assert_eq!((instance.age, instance.pid), (Duration::from_millis(99_500), Some(7)));
         assert_eq!(instance.started_at, Timestamp::from_seconds(49_901));
-        let later = moment().of_process("x".to_owned(), Process { pid: 7, start_ticks: 100_001 }).unwrap();
+        let later =
+            moment().of_process("x".to_owned(), Process { pid: 7, start_ticks: 100_001 }).unwrap();
         assert_eq!((later.age, later.started_at), (Duration::ZERO, moment().at));
     }
 
     #[test]
     fn what_the_wall_clock_showed_is_counted_back_from_now() {
-        let of = |seconds| moment().of_wall_clock("x".to_owned(), UNIX_EPOCH + Duration::from_secs(seconds));
+        let of = |seconds| {
+            moment().of_wall_clock("x".to_owned(), UNIX_EPOCH + Duration::from_secs(seconds))
+        };
         assert_eq!(of(49_900).started.since_boot, Duration::from_secs(900));
         assert_eq!(of(49_900).started_at, Timestamp::from_seconds(49_900));
         // By a clock that was set since, it would have started before the machine, or be to come.

@@ -1,7 +1,9 @@
-//! Who on other nodes does the same work: the members of etcd and the API servers of the cluster, and how they are now.
+//! Who on other nodes does the same work: the members of etcd and the API servers of the cluster,
+//! and how they are now.
 //!
-//! Whom there is, only the cluster itself knows: a manifest names those that were there when the node joined. So etcd is asked for its
-//! members, and the API for its servers; then each of them is asked how it is.
+//! Whom there is, only the cluster itself knows: a manifest names those that were there when the
+//! node joined. So etcd is asked for its members, and the API for its servers; then each of them is
+//! asked how it is.
 
 use std::time::Duration;
 
@@ -31,7 +33,8 @@ pub async fn neighbours(node: &Node, essential: Essential) -> Result<Neighbours,
     }
 }
 
-/// The fields of etcd's answer that matter; it is the JSON form of its own protocol (`etcdserverpb.MemberListResponse`).
+/// The fields of etcd's answer that matter; it is the JSON form of its own protocol
+/// (`etcdserverpb.MemberListResponse`).
 #[derive(Deserialize)]
 struct MemberList {
     members: Vec<Member>,
@@ -52,14 +55,21 @@ async fn members(node: &Node) -> Result<Neighbours, String> {
     let list: MemberList = understood(&url, answer.map_err(|e| format!("{url}: {e}"))?)?;
     // A member that has not begun yet has no address, and is not healthy.
     let all = list.members.len();
-    let others = list.members.into_iter().filter(|member| !member.client_urls.iter().any(|url| is_at(url, &own)));
+    let others = list
+        .members
+        .into_iter()
+        .filter(|member| !member.client_urls.iter().any(|url| is_at(url, &own)));
     let healthy = together(others.map(|member| is_healthy(member, identity.clone()))).await;
     Ok(Neighbours::Members { all, healthy: count(&healthy) })
 }
 
 /// Where this node's member serves clients, and who is known to it.
 fn etcd(node: &Node) -> Result<(String, ClientIdentity), String> {
-    let uses = node.catalog.services.iter().filter(|service| service.essential == Some(Essential::EtcdMember));
+    let uses = node
+        .catalog
+        .services
+        .iter()
+        .filter(|service| service.essential == Some(Essential::EtcdMember));
     let own = uses.flat_map(|service| &service.uses).find_map(|one| one.served_at.clone());
     let own = own.ok_or("etcd's manifest names no address for clients")?;
     // Those that are shown to it by others, the API server first.
@@ -68,9 +78,11 @@ fn etcd(node: &Node) -> Result<(String, ClientIdentity), String> {
         let at = node.catalog.trials.get(&credential.name);
         matches!(at, Some(TrialAt::Url { url, .. }) if url.starts_with(&its_own))
     };
-    let mut found = node.catalog.credentials.iter().filter(of_etcd).filter_map(|credential| match load(&node.root, credential) {
-        Loaded::Whole(stored) => identity_of(&stored).ok(),
-        _ => None,
+    let mut found = node.catalog.credentials.iter().filter(of_etcd).filter_map(|credential| {
+        match load(&node.root, credential) {
+            Loaded::Whole(stored) => identity_of(&stored).ok(),
+            _ => None,
+        }
     });
     Ok((own, found.next().ok_or("there is no whole certificate here that etcd would know")?))
 }
@@ -88,7 +100,10 @@ async fn is_healthy(member: Member, identity: ClientIdentity) -> bool {
     for url in &member.client_urls {
         let url = format!("{}/health", url.trim_end_matches('/'));
         // A stranger that answers in its place learns nothing: it is only counted.
-        if get(&url, &Trust::AnyCertificate, Some(&identity), LIMIT).await.is_ok_and(|answer| answer.status == 200) {
+        if get(&url, &Trust::AnyCertificate, Some(&identity), LIMIT)
+            .await
+            .is_ok_and(|answer| answer.status == 200)
+        {
             return true;
         }
     }
@@ -120,15 +135,22 @@ struct Port {
     port: u16,
 }
 
-/// Every API server keeps its address in the endpoints of the service `kubernetes` while it runs (with `--endpoint-reconciler-type=lease`,
-/// the default: one that ends uncleanly is taken out within 15 s).
+/// Every API server keeps its address in the endpoints of the service `kubernetes` while it runs
+/// (with `--endpoint-reconciler-type=lease`, the default: one that ends uncleanly is taken out
+/// within 15 s).
 async fn servers(node: &Node) -> Result<Neighbours, String> {
     let (endpoints, trust) = endpoints(node).await?;
     let own = node.catalog.api_server_address.as_deref();
-    let own = own.ok_or("the API server's manifest does not say by which address it is known (--advertise-address)")?;
+    let own = own.ok_or(
+        "the API server's manifest does not say by which address it is known (--advertise-address)",
+    )?;
     let others = endpoints.subsets.iter().flat_map(|subset| {
         let port = subset.ports.first().map_or(USUAL_PORT, |port| port.port);
-        subset.addresses.iter().filter(|address| address.ip != own).map(move |address| url_of(&address.ip, port))
+        subset
+            .addresses
+            .iter()
+            .filter(|address| address.ip != own)
+            .map(move |address| url_of(&address.ip, port))
     });
     let ready = together(others.map(|url| is_ready(url, trust.clone()))).await;
     Ok(Neighbours::Servers { others: ready.len(), ready: count(&ready) })
@@ -154,7 +176,9 @@ async fn endpoints(node: &Node) -> Result<(Endpoints, Trust), String> {
             let Server { url, trust } = server(&node.root, file)?;
             let identity = identity_of(&stored)?;
             let url = format!("{url}/api/v1/namespaces/default/endpoints/kubernetes");
-            let answer = get(&url, &trust, Some(&identity), LIMIT).await.map_err(|e| format!("{url}: {e}"))?;
+            let answer = get(&url, &trust, Some(&identity), LIMIT)
+                .await
+                .map_err(|e| format!("{url}: {e}"))?;
             Ok::<_, String>((understood(&url, answer)?, trust))
         };
         match asked.await {
@@ -162,14 +186,19 @@ async fn endpoints(node: &Node) -> Result<(Endpoints, Trust), String> {
             Err(reason) => reasons.push(format!("{}: {reason}", credential.name)),
         }
     }
-    Err(if reasons.is_empty() { "there is no kubeconfig here to ask the API with".to_owned() } else { reasons.join("; ") })
+    Err(if reasons.is_empty() {
+        "there is no kubeconfig here to ask the API with".to_owned()
+    } else {
+        reasons.join("; ")
+    })
 }
 
 fn understood<T: for<'d> Deserialize<'d>>(url: &str, answer: Answer) -> Result<T, String> {
     if answer.status != 200 {
         return Err(format!("{url} answers with status {}", answer.status));
     }
-    serde_json::from_slice(&answer.body).map_err(|e| format!("{url} answers something that can't be understood: {e}"))
+    serde_json::from_slice(&answer.body)
+        .map_err(|e| format!("{url} answers something that can't be understood: {e}"))
 }
 
 #[cfg(test)]

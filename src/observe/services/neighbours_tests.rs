@@ -1,4 +1,5 @@
-//! Clusters of servers in this process: one member or server of each is this node's, as its manifests and kubeconfigs say.
+//! Clusters of servers in this process: one member or server of each is this node's, as its
+//! manifests and kubeconfigs say.
 
 use std::cell::RefCell;
 use std::fs;
@@ -16,13 +17,20 @@ use crate::observe::Config;
 use crate::sys::Root;
 
 /// A server that answers by the line of the request; `host:port`.
-async fn answers(authority: &Authority, answer: impl Fn(&str) -> (u16, String) + 'static) -> String {
+async fn answers(
+    authority: &Authority,
+    answer: impl Fn(&str) -> (u16, String) + 'static,
+) -> String {
     let config = tls_server(&authority.pair(), VERSIONS[1], None);
     accept(async move |stream| {
         let Ok(mut stream) = TlsAcceptor::from(config.clone()).accept(stream).await else { return };
         let mut request = vec![0; 8_192];
         let length = stream.read(&mut request).await.unwrap_or(0);
-        let line = String::from_utf8_lossy(&request[..length]).lines().next().unwrap_or_default().to_owned();
+        let line = String::from_utf8_lossy(&request[..length])
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         let (status, body) = answer(&line);
         let text = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         let _ = stream.write_all(text.as_bytes()).await;
@@ -43,7 +51,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Writes another line in the place of every one that begins like this, apart from the white space before it.
+/// Writes another line in the place of every one that begins like this, apart from the white space
+/// before it.
 fn put(file: &Path, beginning: &str, line: &str) {
     let text = fs::read_to_string(file).unwrap();
     let change = |old: &str| match old.trim_start().strip_prefix(beginning) {
@@ -56,21 +65,37 @@ fn put(file: &Path, beginning: &str, line: &str) {
 /// A node whose etcd and whose kubeconfigs' server are there.
 fn node(etcd: &str, api: &str, authority: &Authority) -> (tempfile::TempDir, Node) {
     let folder = tempfile::tempdir().unwrap();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kubeadm-1.36-ecdsa-p256/etc");
+    let fixture =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kubeadm-1.36-ecdsa-p256/etc");
     copy(&fixture, &folder.path().join("etc"));
     let file = |name: &str| folder.path().join("etc/kubernetes").join(name);
-    put(&file("manifests/etcd.yaml"), "- --listen-client-urls=", &format!("- --listen-client-urls=https://{etcd}"));
+    put(
+        &file("manifests/etcd.yaml"),
+        "- --listen-client-urls=",
+        &format!("- --listen-client-urls=https://{etcd}"),
+    );
     let data = BASE64_STANDARD.encode(authority.certificate().to_pem());
     for name in ["admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf"] {
         put(&file(name), "server:", &format!("server: https://{api}"));
-        put(&file(name), "certificate-authority-data:", &format!("certificate-authority-data: {data}"));
+        put(
+            &file(name),
+            "certificate-authority-data:",
+            &format!("certificate-authority-data: {data}"),
+        );
     }
     let node = Node::open(Root::open(folder.path()).unwrap(), &Config::Usual).unwrap();
     (folder, node)
 }
 
 async fn member(authority: &Authority, status: u16) -> String {
-    answers(authority, move |line| if line.starts_with("GET /health ") { (status, String::new()) } else { (404, String::new()) }).await
+    answers(authority, move |line| {
+        if line.starts_with("GET /health ") {
+            (status, String::new())
+        } else {
+            (404, String::new())
+        }
+    })
+    .await
 }
 
 /// A member that names these members besides itself.
@@ -81,7 +106,11 @@ async fn first_member(authority: &Authority, others: &[String]) -> String {
         if !line.starts_with("POST /v3/cluster/member/list ") {
             return (404, String::new());
         }
-        let of = |address: &String| format!("{{\"ID\":\"1\",\"peerURLs\":[\"https://{address}\"],\"clientURLs\":[\"https://{address}\"]}}");
+        let of = |address: &String| {
+            format!(
+                "{{\"ID\":\"1\",\"peerURLs\":[\"https://{address}\"],\"clientURLs\":[\"https://{address}\"]}}"
+            )
+        };
         let members: Vec<_> = others.iter().chain([&*told.borrow()]).map(of).collect();
         (200, format!("{{\"header\":{{\"raft_term\":\"2\"}},\"members\":[{}]}}", members.join(",")))
     });
@@ -95,7 +124,11 @@ async fn members_are_counted_by_etcds_own_list_and_each_is_asked() {
     LocalSet::new()
         .run_until(async {
             let authority = Authority::new("etcd-ca");
-            let others = [member(&authority, 200).await, member(&authority, 503).await, "127.0.0.1:1".to_owned()];
+            let others = [
+                member(&authority, 200).await,
+                member(&authority, 503).await,
+                "127.0.0.1:1".to_owned(),
+            ];
             let own = first_member(&authority, &others).await;
             let (_folder, node) = node(&own, "127.0.0.1:1", &authority);
             let found = neighbours(&node, Essential::EtcdMember).await;
@@ -112,7 +145,10 @@ async fn an_etcd_that_does_not_say_who_is_there_is_said() {
             let own = member(&authority, 200).await;
             let (_folder, node) = node(&own, "127.0.0.1:1", &authority);
             let reason = neighbours(&node, Essential::EtcdMember).await.unwrap_err();
-            assert_eq!(reason, format!("https://{own}/v3/cluster/member/list answers with status 404"));
+            assert_eq!(
+                reason,
+                format!("https://{own}/v3/cluster/member/list answers with status 404")
+            );
         })
         .await;
 }
@@ -143,7 +179,10 @@ async fn api_servers_are_those_that_the_cluster_knows() {
         .run_until(async {
             assert_eq!(servers_of("").await, Neighbours::Servers { others: 0, ready: 0 });
             // Nothing listens there.
-            assert_eq!(servers_of(",{\"ip\":\"127.0.0.1\"}").await, Neighbours::Servers { others: 1, ready: 0 });
+            assert_eq!(
+                servers_of(",{\"ip\":\"127.0.0.1\"}").await,
+                Neighbours::Servers { others: 1, ready: 0 }
+            );
         })
         .await;
 }
@@ -158,7 +197,10 @@ async fn one_that_is_ready_is_counted() {
             assert!(is_ready(format!("https://{ready}"), trust.clone()).await);
             assert!(!is_ready("https://127.0.0.1:1".to_owned(), trust).await);
             let stranger = Trust::Authorities(vec![Authority::new("another").certificate()]);
-            assert!(!is_ready(format!("https://{ready}"), stranger).await, "it is not one of the cluster's");
+            assert!(
+                !is_ready(format!("https://{ready}"), stranger).await,
+                "it is not one of the cluster's"
+            );
         })
         .await;
 }
@@ -168,12 +210,23 @@ async fn where_the_api_does_not_answer_the_reason_of_each_kubeconfig_is_told() {
     let authority = Authority::new("ca");
     let (_folder, node) = node("127.0.0.1:1", "127.0.0.1:1", &authority);
     let reason = neighbours(&node, Essential::ApiServer).await.unwrap_err();
-    assert!(reason.starts_with("admin.conf: https://127.0.0.1:1/api/v1/namespaces/default/endpoints/kubernetes: "), "{reason}");
+    assert!(
+        reason.starts_with(
+            "admin.conf: https://127.0.0.1:1/api/v1/namespaces/default/endpoints/kubernetes: "
+        ),
+        "{reason}"
+    );
     assert!(reason.contains("; scheduler.conf: "), "{reason}");
 }
 
 #[test]
 fn an_address_of_six_parts_is_written_in_brackets() {
-    assert_eq!([url_of("10.0.0.1", 6443), url_of("fd00::1", 6443)], ["https://10.0.0.1:6443", "https://[fd00::1]:6443"]);
-    assert!(is_at("https://127.0.0.1:2379/", "127.0.0.1:2379") && !is_at("https://127.0.0.1:23790", "127.0.0.1:2379"));
+    assert_eq!(
+        [url_of("10.0.0.1", 6443), url_of("fd00::1", 6443)],
+        ["https://10.0.0.1:6443", "https://[fd00::1]:6443"]
+    );
+    assert!(
+        is_at("https://127.0.0.1:2379/", "127.0.0.1:2379")
+            && !is_at("https://127.0.0.1:23790", "127.0.0.1:2379")
+    );
 }

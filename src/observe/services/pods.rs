@@ -24,7 +24,12 @@ impl Containers {
     pub async fn ask(root: &Root, pods: &[String]) -> Result<Self, String> {
         let runtime = Runtime::connect(&socket(root), LIMIT).await.map_err(|e| e.to_string())?;
         let all = tokio::time::timeout(LIMIT, runtime.containers()).await;
-        let all = all.map_err(|_| format!("the container runtime did not list its containers within {} s", LIMIT.as_secs()))?;
+        let all = all.map_err(|_| {
+            format!(
+                "the container runtime did not list its containers within {} s",
+                LIMIT.as_secs()
+            )
+        })?;
         let all = all.map_err(|e| e.to_string())?;
         let node = node_name(&all, pods);
         Ok(Self { runtime, all, node })
@@ -37,18 +42,22 @@ impl Containers {
 
     /// All containers of a static pod, those that have ended included.
     pub fn of_pod(&self, pod: &str) -> Vec<&Container> {
-        let Some(name) = self.node.as_ref().map(|node| format!("{pod}-{node}")) else { return Vec::new() };
+        let Some(name) = self.node.as_ref().map(|node| format!("{pod}-{node}")) else {
+            return Vec::new();
+        };
         self.all.iter().filter(|container| static_pod(container) == Some(name.as_str())).collect()
     }
 }
 
-/// What the names of the static pods have in common at their end. The name that fits the most: `etcd-events-x` is no `etcd` of the
-/// node `events-x` where there is a `kube-scheduler-x`.
+/// What the names of the static pods have in common at their end. The name that fits the most:
+/// `etcd-events-x` is no `etcd` of the node `events-x` where there is a `kube-scheduler-x`.
 fn node_name(containers: &[Container], pods: &[String]) -> Option<String> {
     let mut fitting: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for name in containers.iter().filter_map(static_pod) {
         for pod in pods {
-            if let Some(node) = name.strip_prefix(pod.as_str()).and_then(|rest| rest.strip_prefix('-')) {
+            if let Some(node) =
+                name.strip_prefix(pod.as_str()).and_then(|rest| rest.strip_prefix('-'))
+            {
                 let names = fitting.entry(node).or_default();
                 if !names.contains(&name) {
                     names.push(name);
@@ -56,7 +65,9 @@ fn node_name(containers: &[Container], pods: &[String]) -> Option<String> {
             }
         }
     }
-    let most = fitting.into_iter().max_by_key(|(node, names)| (names.len(), std::cmp::Reverse(node.len())));
+    let most = fitting
+        .into_iter()
+        .max_by_key(|(node, names)| (names.len(), std::cmp::Reverse(node.len())));
     most.map(|(node, _)| node.to_owned())
 }
 
@@ -70,19 +81,25 @@ pub(super) async fn find(look: &Look, pod: &str, manifest: &str) -> Result<Runni
     let container = match main_container(pod, &containers.of_pod(pod)) {
         Main::Is(container) => container.clone(),
         Main::None => {
-            let found = format!("{manifest} is there, and no container of it: kubelet has not started one; see journalctl -u kubelet");
+            let found = format!(
+                "{manifest} is there, and no container of it: kubelet has not started one; see \
+                 journalctl -u kubelet"
+            );
             return Err(Presence::Down(found));
         }
         Main::Unclear => {
             return Err(Presence::Unknown(format!(
-                "none of the containers of {manifest} is named {pod}, so it is not known which is meant"
+                "none of the containers of {manifest} is named {pod}, so it is not known which is \
+                 meant"
             )));
         }
     };
     let status = match containers.runtime.status(&container.id).await {
         Ok(status) => status,
         Err(CriError::NoContainer(_)) => {
-            return Err(Presence::Down("its container was just removed; kubelet starts the next one".to_owned()));
+            return Err(Presence::Down(
+                "its container was just removed; kubelet starts the next one".to_owned(),
+            ));
         }
         Err(e) => return Err(Presence::Unknown(e.to_string())),
     };
@@ -106,8 +123,11 @@ enum Main<'c> {
 fn main_container<'c>(pod: &str, containers: &[&'c Container]) -> Main<'c> {
     let same_name = |name: &str| {
         let named = containers.iter().filter(|container| container.name == name).copied();
-        // One that runs, else the last one that was made: after a reboot attempts are counted anew in another sandbox.
-        named.max_by_key(|container| (container.state == State::Running, container.created, container.attempt))
+        // One that runs, else the last one that was made: after a reboot attempts are counted anew
+        // in another sandbox.
+        named.max_by_key(|container| {
+            (container.state == State::Running, container.created, container.attempt)
+        })
     };
     if let Some(container) = same_name(pod) {
         return Main::Is(container);
@@ -133,22 +153,33 @@ fn running(look: &Look, id: String, status: ContainerStatus) -> Result<Running, 
     let instance = match (process, status.started) {
         (Some(process), _) => look.moment.of_process(id, process)?,
         (None, Some(started)) => look.moment.of_wall_clock(id, started),
-        (None, None) => return Err("the container runtime does not say when its container was started".to_owned()),
+        (None, None) => {
+            return Err(
+                "the container runtime does not say when its container was started".to_owned()
+            );
+        }
     };
     Ok(Running { instance, process, group, mounts: Some(status.mounts) })
 }
 
-/// The runtime may be in another pid namespace, where the number stands for another process: its control group says which it is.
+/// The runtime may be in another pid namespace, where the number stands for another process: its
+/// control group says which it is.
 fn own_process(root: &Root, group: &Group, pid: u32) -> Option<Process> {
     Process::find(root, pid).ok().flatten().filter(|process| group.has(root, *process))
 }
 
 fn not_running(moment: &Moment, state: State, ended: Option<&Ended>) -> Presence {
     match (state, ended) {
-        (State::Created, _) => Presence::Down("its container was made, and is not started yet".to_owned()),
-        (State::Unknown, _) => Presence::Unknown("the container runtime does not know the state of its container".to_owned()),
+        (State::Created, _) => {
+            Presence::Down("its container was made, and is not started yet".to_owned())
+        }
+        (State::Unknown, _) => Presence::Unknown(
+            "the container runtime does not know the state of its container".to_owned(),
+        ),
         (_, Some(ended)) => Presence::Down(told(moment, ended)),
-        (_, None) => Presence::Down("its container has ended, and kubelet has not started the next one yet".to_owned()),
+        (_, None) => Presence::Down(
+            "its container has ended, and kubelet has not started the next one yet".to_owned(),
+        ),
     }
 }
 
@@ -156,7 +187,10 @@ fn told(moment: &Moment, ended: &Ended) -> String {
     let Ended { at, exit_code, reason } = ended;
     let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
     let ago = moment.since(*at).as_secs();
-    format!("its container ended {ago} s ago with exit code {exit_code}{reason}, and kubelet has not started the next one yet")
+    format!(
+        "its container ended {ago} s ago with exit code {exit_code}{reason}, and kubelet has not \
+         started the next one yet"
+    )
 }
 
 #[cfg(test)]
@@ -168,9 +202,22 @@ mod tests {
     use crate::model::{BootId, Timestamp, Uptime};
 
     fn container(name: &str, pod: &str, is_static: bool) -> Container {
-        let pod = Pod { name: pod.to_owned(), namespace: "kube-system".to_owned(), uid: "u".to_owned(), is_static };
+        let pod = Pod {
+            name: pod.to_owned(),
+            namespace: "kube-system".to_owned(),
+            uid: "u".to_owned(),
+            is_static,
+        };
         let (id, sandbox) = (format!("{name} of {}", pod.name), "s".to_owned());
-        Container { id, name: name.to_owned(), attempt: 0, sandbox, pod: Some(pod), state: State::Running, created: Some(UNIX_EPOCH) }
+        Container {
+            id,
+            name: name.to_owned(),
+            attempt: 0,
+            sandbox,
+            pod: Some(pod),
+            state: State::Running,
+            created: Some(UNIX_EPOCH),
+        }
     }
 
     fn node(pods: &[&str]) -> Option<String> {
@@ -185,7 +232,14 @@ mod tests {
         assert_eq!(node(&["etcd-events-a", "kube-scheduler-a"]).as_deref(), Some("a"));
         // A pod has a line for each of its containers, also for those that have ended.
         assert_eq!(
-            node(&["etcd-events-a", "etcd-events-a", "etcd-events-a", "kube-scheduler-a", "kube-apiserver-a"]).as_deref(),
+            node(&[
+                "etcd-events-a",
+                "etcd-events-a",
+                "etcd-events-a",
+                "kube-scheduler-a",
+                "kube-apiserver-a"
+            ])
+            .as_deref(),
             Some("a")
         );
         assert_eq!(node(&["kube-vip-a"]), None);
@@ -208,22 +262,36 @@ mod tests {
     #[test]
     fn the_container_that_runs_is_meant_else_the_last_one() {
         let etcd = || container("etcd", "etcd-a", true);
-        let pick = |containers: &[Container]| match main_container("etcd", &containers.iter().collect::<Vec<_>>()) {
+        let pick = |containers: &[Container]| match main_container(
+            "etcd",
+            &containers.iter().collect::<Vec<_>>(),
+        ) {
             Main::Is(container) => container.id.clone(),
             other => format!("{other:?}"),
         };
         let ended = Container { attempt: 7, ..after(etcd(), 30, State::Exited) };
-        assert_eq!(pick(&[ended.clone(), after(etcd(), 20, State::Running), after(etcd(), 10, State::Exited)]), "etcd 20");
+        assert_eq!(
+            pick(&[
+                ended.clone(),
+                after(etcd(), 20, State::Running),
+                after(etcd(), 10, State::Exited)
+            ]),
+            "etcd 20"
+        );
         assert_eq!(pick(&[ended.clone(), after(etcd(), 40, State::Exited)]), "etcd 40");
         // An old sandbox that is on its way out beside the new one.
-        assert_eq!(pick(&[after(etcd(), 20, State::Running), after(etcd(), 50, State::Running)]), "etcd 50");
+        assert_eq!(
+            pick(&[after(etcd(), 20, State::Running), after(etcd(), 50, State::Running)]),
+            "etcd 50"
+        );
         assert_eq!(pick(&[]), "None");
     }
 
     #[test]
     fn helpers_beside_the_main_container_are_not_taken_for_it() {
         let main = |names: &[&str]| {
-            let containers: Vec<_> = names.iter().map(|name| container(name, "etcd-a", true)).collect();
+            let containers: Vec<_> =
+                names.iter().map(|name| container(name, "etcd-a", true)).collect();
             match main_container("etcd", &containers.iter().collect::<Vec<_>>()) {
                 Main::Is(container) => container.name.clone(),
                 other => format!("{other:?}"),
@@ -236,11 +304,20 @@ mod tests {
 
     #[test]
     fn why_it_does_not_run_is_said() {
-        let uptime = Uptime { boot: BootId("b".to_owned()), since_boot: Duration::from_secs(1_000) };
+        let uptime =
+            Uptime { boot: BootId("b".to_owned()), since_boot: Duration::from_secs(1_000) };
         let moment = Moment { at: Timestamp::from_seconds(100), uptime };
-        let ended = Ended { at: UNIX_EPOCH + Duration::from_secs(88), exit_code: 137, reason: "OOMKilled".to_owned() };
-        let text = "its container ended 12 s ago with exit code 137 (OOMKilled), and kubelet has not started the next one yet";
-        assert_eq!(not_running(&moment, State::Exited, Some(&ended)), Presence::Down(text.to_owned()));
+        let ended = Ended {
+            at: UNIX_EPOCH + Duration::from_secs(88),
+            exit_code: 137,
+            reason: "OOMKilled".to_owned(),
+        };
+        let text = "its container ended 12 s ago with exit code 137 (OOMKilled), and kubelet has \
+            not started the next one yet";
+        assert_eq!(
+            not_running(&moment, State::Exited, Some(&ended)),
+            Presence::Down(text.to_owned())
+        );
         assert!(matches!(not_running(&moment, State::Exited, None), Presence::Down(_)));
         assert!(matches!(not_running(&moment, State::Created, None), Presence::Down(_)));
         assert!(matches!(not_running(&moment, State::Unknown, None), Presence::Unknown(_)));

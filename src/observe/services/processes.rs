@@ -7,12 +7,20 @@ use crate::sys::FixedClock;
 
 /// The process, if it runs; else what is known of it.
 pub(super) fn find(look: &Look, pid_file: &AbsolutePath) -> Result<Running, Presence> {
-    let process = of_pid_file(&look.root, &FixedClock(look.moment.at), pid_file).map_err(|e| match e {
-        PidFileError::File(e) if e.is_not_found() => Presence::Down(format!("it has no pid file ({pid_file})")),
-        e @ (PidFileError::Ended { .. } | PidFileError::Reused { .. }) => Presence::Down(e.to_string()),
-        e => Presence::Unknown(e.to_string()),
-    })?;
-    let instance = look.moment.of_process(format!("{}@{}", process.pid, process.start_ticks), process).map_err(Presence::Unknown)?;
+    let process =
+        of_pid_file(&look.root, &FixedClock(look.moment.at), pid_file).map_err(|e| match e {
+            PidFileError::File(e) if e.is_not_found() => {
+                Presence::Down(format!("it has no pid file ({pid_file})"))
+            }
+            e @ (PidFileError::Ended { .. } | PidFileError::Reused { .. }) => {
+                Presence::Down(e.to_string())
+            }
+            e => Presence::Unknown(e.to_string()),
+        })?;
+    let instance = look
+        .moment
+        .of_process(format!("{}@{}", process.pid, process.start_ticks), process)
+        .map_err(Presence::Unknown)?;
     Ok(Running { instance, process: Some(process), group: Group::Alone, mounts: None })
 }
 
@@ -44,8 +52,13 @@ mod tests {
 
     #[test]
     fn one_without_a_pid_file_is_down_and_what_is_no_number_is_not_known() {
-        assert!(matches!(found(None), Err(Presence::Down(reason)) if reason.starts_with("it has no pid file (/")));
+        assert!(
+            matches!(found(None), Err(Presence::Down(reason)) if reason.starts_with("it has no pid \
+                file (/"))
+        );
         assert!(matches!(found(Some("4194304999")), Err(Presence::Unknown(_) | Presence::Down(_))));
-        assert!(matches!(found(Some("eleven")), Err(Presence::Unknown(reason)) if reason.ends_with("and nothing else")));
+        assert!(
+            matches!(found(Some("eleven")), Err(Presence::Unknown(reason)) if reason.ends_with("and nothing else"))
+        );
     }
 }

@@ -24,9 +24,17 @@ mod tests {
 
     #[test]
     fn a_missing_capability_is_named() {
-        let refused =
-            |errno: Errno| ProcessError::File(FileError::from_io("/proc/1/root", "open", io::Error::from_raw_os_error(errno as i32)));
-        assert!(explain(&refused(Errno::EACCES)).ends_with("; looking into another process needs CAP_SYS_PTRACE"));
+        let refused = |errno: Errno| {
+            ProcessError::File(FileError::from_io(
+                "/proc/1/root",
+                "open",
+                io::Error::from_raw_os_error(errno as i32),
+            ))
+        };
+        assert!(
+            explain(&refused(Errno::EACCES))
+                .ends_with("; looking into another process needs CAP_SYS_PTRACE")
+        );
         assert!(!explain(&refused(Errno::EIO)).contains("CAP_SYS_PTRACE"));
         assert_eq!(explain(&ProcessError::Ended(7)), "process 7 has ended");
     }

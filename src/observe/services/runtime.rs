@@ -7,19 +7,23 @@ use serde::Deserialize;
 use crate::model::AbsolutePath;
 use crate::sys::Root;
 
-/// Files with flags for kubelet, in the order in which they count: kubelet takes the last of a repeated flag, and its unit, as
-/// packages have it, puts what the operator adds behind what kubeadm writes.
-const FLAGS: [&str; 3] = ["/etc/default/kubelet", "/etc/sysconfig/kubelet", "/var/lib/kubelet/kubeadm-flags.env"];
+/// Files with flags for kubelet, in the order in which they count: kubelet takes the last of a
+/// repeated flag, and its unit, as packages have it, puts what the operator adds behind what
+/// kubeadm writes.
+const FLAGS: [&str; 3] =
+    ["/etc/default/kubelet", "/etc/sysconfig/kubelet", "/var/lib/kubelet/kubeadm-flags.env"];
 
 /// kubelet's configuration; a flag overrides it.
 const CONFIGURATION: &str = "/var/lib/kubelet/config.yaml";
 
 /// Where the usual runtimes listen.
-const USUAL: [&str; 3] = ["/run/containerd/containerd.sock", "/run/crio/crio.sock", "/run/cri-dockerd.sock"];
+const USUAL: [&str; 3] =
+    ["/run/containerd/containerd.sock", "/run/crio/crio.sock", "/run/cri-dockerd.sock"];
 
 const LARGEST: u64 = 1024 * 1024;
 
-/// The runtime's socket: what kubelet is told, else the first usual one that is there, else the most usual one.
+/// The runtime's socket: what kubelet is told, else the first usual one that is there, else the
+/// most usual one.
 pub fn socket(root: &Root) -> PathBuf {
     let text = |file: &'static str| {
         let content = root.read(&AbsolutePath::constant(file), LARGEST).ok()?;
@@ -28,7 +32,10 @@ pub fn socket(root: &Root) -> PathBuf {
     let by_flag = || FLAGS.into_iter().find_map(|file| in_flags(&text(file)?));
     let by_configuration = || in_configuration(&text(CONFIGURATION)?);
     let usual = || USUAL.into_iter().find(|path| is_there(root, path)).map(PathBuf::from);
-    by_flag().or_else(by_configuration).or_else(usual).unwrap_or_else(|| USUAL.map(PathBuf::from).into_iter().next().unwrap_or_default())
+    by_flag()
+        .or_else(by_configuration)
+        .or_else(usual)
+        .unwrap_or_else(|| USUAL.map(PathBuf::from).into_iter().next().unwrap_or_default())
 }
 
 fn is_there(root: &Root, path: &'static str) -> bool {
@@ -36,11 +43,13 @@ fn is_there(root: &Root, path: &'static str) -> bool {
     place.is_ok_and(|place| place.dir.stat(&place.name).is_ok_and(|found| found.is_some()))
 }
 
-/// From lines such as `KUBELET_KUBEADM_ARGS="--a=b --container-runtime-endpoint=unix:///run/containerd/containerd.sock"`.
+/// From lines such as
+/// `KUBELET_KUBEADM_ARGS="--a=b --container-runtime-endpoint=unix:///run/containerd/containerd.sock"`.
 fn in_flags(text: &str) -> Option<PathBuf> {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    let mut words =
-        lines.flat_map(|line| line.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\''))).filter(|word| !word.is_empty());
+    let mut words = lines
+        .flat_map(|line| line.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'')))
+        .filter(|word| !word.is_empty());
     let mut found = None;
     while let Some(word) = words.next() {
         // The first word of a line may have the variable's name before it.
@@ -97,13 +106,27 @@ mod tests {
         assert_eq!(node.socket(), "/run/containerd/containerd.sock");
         node.file("run/crio/crio.sock", "");
         assert_eq!(node.socket(), "/run/crio/crio.sock");
-        node.file("var/lib/kubelet/config.yaml", "kind: KubeletConfiguration\ncontainerRuntimeEndpoint: unix:///run/a.sock\n");
+        node.file(
+            "var/lib/kubelet/config.yaml",
+            "kind: KubeletConfiguration\ncontainerRuntimeEndpoint: unix:///run/a.sock\n",
+        );
         assert_eq!(node.socket(), "/run/a.sock");
-        node.file("var/lib/kubelet/kubeadm-flags.env", "KUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint=unix:///run/b.sock --x=y\"\n");
+        node.file(
+            "var/lib/kubelet/kubeadm-flags.env",
+            "KUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint=unix:///run/b.sock --x=y\"\n",
+        );
         assert_eq!(node.socket(), "/run/b.sock");
-        node.file("etc/default/kubelet", "# KUBELET_EXTRA_ARGS=--container-runtime-endpoint=/run/no.sock\nKUBELET_EXTRA_ARGS=--v=2\n");
+        node.file(
+            "etc/default/kubelet",
+            "# \
+            KUBELET_EXTRA_ARGS=--container-runtime-endpoint=/run/no.sock\n\
+            KUBELET_EXTRA_ARGS=--v=2\n",
+        );
         assert_eq!(node.socket(), "/run/b.sock");
-        node.file("etc/default/kubelet", "KUBELET_EXTRA_ARGS=--container-runtime-endpoint=/run/c.sock\n");
+        node.file(
+            "etc/default/kubelet",
+            "KUBELET_EXTRA_ARGS=--container-runtime-endpoint=/run/c.sock\n",
+        );
         assert_eq!(node.socket(), "/run/c.sock");
     }
 
@@ -112,22 +135,34 @@ mod tests {
         let found = |text: &str| in_flags(text).map(|path| path.display().to_string());
         let expected = Some("/run/x.sock".to_owned());
         for text in [
-            "A=\"--network-plugin=cni --container-runtime=remote --container-runtime-endpoint=/run/x.sock\"",
+            "A=\"--network-plugin=cni --container-runtime=remote \
+             --container-runtime-endpoint=/run/x.sock\"",
             "A='--container-runtime-endpoint unix:///run/x.sock'",
             "A=--container-runtime-endpoint=unix:///run/x.sock",
-            "A=\"--container-runtime-endpoint=/run/y.sock --container-runtime-endpoint=/run/x.sock\"",
+            "A=\"--container-runtime-endpoint=/run/y.sock \
+             --container-runtime-endpoint=/run/x.sock\"",
         ] {
             assert_eq!(found(text), expected, "{text}");
         }
-        for text in ["", "A=\"--container-runtime=remote\"", "A=--container-runtime-endpoint=", "A=--container-runtime-endpoint=npipe://x"]
-        {
+        for text in [
+            "",
+            "A=\"--container-runtime=remote\"",
+            "A=--container-runtime-endpoint=",
+            "A=--container-runtime-endpoint=npipe://x",
+        ] {
             assert_eq!(found(text), None, "{text}");
         }
     }
 
     #[test]
     fn a_configuration_without_it_or_of_no_kind_says_nothing() {
-        for text in ["", "kind: KubeletConfiguration", "containerRuntimeEndpoint: ''", "[", "containerRuntimeEndpoint: [1]"] {
+        for text in [
+            "",
+            "kind: KubeletConfiguration",
+            "containerRuntimeEndpoint: ''",
+            "[",
+            "containerRuntimeEndpoint: [1]",
+        ] {
             assert_eq!(in_configuration(text), None, "{text}");
         }
     }

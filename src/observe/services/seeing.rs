@@ -1,4 +1,5 @@
-//! The files of a credential as a service sees them, compared with the host's: by digest, and nothing of them is kept.
+//! The files of a credential as a service sees them, compared with the host's: by digest, and
+//! nothing of them is kept.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,13 +13,20 @@ use crate::model::{AbsolutePath, CredentialName, Digest, Sees};
 use crate::store::LARGEST_FILE;
 use crate::sys::{FileError, FileProblem, Root};
 
-/// What a service sees of each file of a credential; nothing of a file that it has no way to see, or that there is none of.
-pub(super) async fn sees(look: &Look, running: &Arc<Running>, credential: &CredentialName) -> Vec<(AbsolutePath, Sees)> {
+/// What a service sees of each file of a credential; nothing of a file that it has no way to see,
+/// or that there is none of.
+pub(super) async fn sees(
+    look: &Look,
+    running: &Arc<Running>,
+    credential: &CredentialName,
+) -> Vec<(AbsolutePath, Sees)> {
     let Some(credential) = look.credential(credential).cloned() else { return Vec::new() };
     let usual: Vec<_> = credential.location.files().cloned().collect();
     let (root, running) = (Arc::clone(&look.root), Arc::clone(running));
     let seen = aside(move || Ok(compared(&root, &running, files(&root, &credential)))).await;
-    seen.unwrap_or_else(|reason| usual.into_iter().map(|file| (file, Sees::Unknown(reason.clone()))).collect())
+    seen.unwrap_or_else(|reason| {
+        usual.into_iter().map(|file| (file, Sees::Unknown(reason.clone()))).collect()
+    })
 }
 
 fn compared(root: &Root, running: &Running, files: Vec<AbsolutePath>) -> Vec<(AbsolutePath, Sees)> {
@@ -36,23 +44,34 @@ fn compared(root: &Root, running: &Running, files: Vec<AbsolutePath>) -> Vec<(Ab
     compared.collect()
 }
 
-/// Where a container sees a file of the host: below the mount that is nearest to it. A mount may be the file itself. Where no mount
-/// has the path in its name, a symlink on the host may lead to one that has.
-pub(super) fn inside(file: &AbsolutePath, mounts: &[Mount], real: impl Fn(&Path) -> PathBuf) -> Option<AbsolutePath> {
+/// Where a container sees a file of the host: below the mount that is nearest to it. A mount may be
+/// the file itself. Where no mount has the path in its name, a symlink on the host may lead to one
+/// that has.
+pub(super) fn inside(
+    file: &AbsolutePath,
+    mounts: &[Mount],
+    real: impl Fn(&Path) -> PathBuf,
+) -> Option<AbsolutePath> {
     let as_named = || below(file.as_path(), mounts.iter().map(|mount| (mount.host.clone(), mount)));
-    let as_resolved = || below(&real(file.as_path()), mounts.iter().map(|mount| (real(&mount.host), mount)));
+    let as_resolved =
+        || below(&real(file.as_path()), mounts.iter().map(|mount| (real(&mount.host), mount)));
     as_named().or_else(as_resolved)
 }
 
-fn below<'m>(file: &Path, mounts: impl Iterator<Item = (PathBuf, &'m Mount)>) -> Option<AbsolutePath> {
-    let fitting = mounts.filter_map(|(host, mount)| Some((mount, file.strip_prefix(host).ok()?.to_owned())));
+fn below<'m>(
+    file: &Path,
+    mounts: impl Iterator<Item = (PathBuf, &'m Mount)>,
+) -> Option<AbsolutePath> {
+    let fitting =
+        mounts.filter_map(|(host, mount)| Some((mount, file.strip_prefix(host).ok()?.to_owned())));
     let (mount, rest) = fitting.min_by_key(|(_, rest)| rest.components().count())?;
     AbsolutePath::new(mount.container.join(rest)).ok()
 }
 
 /// A path with all its symlinks followed; as it is where it leads nowhere.
 pub(super) fn real(root: &Root) -> impl Fn(&Path) -> PathBuf {
-    // Only the host's own root folder is looked at, so that the kernel's idea of the path is the right one.
+    // Only the host's own root folder is looked at, so that the kernel's idea of the path is the
+    // right one.
     let shown = root.shown().to_owned();
     move |path| {
         let below = path.strip_prefix("/").unwrap_or(path);
@@ -60,15 +79,26 @@ pub(super) fn real(root: &Root) -> impl Fn(&Path) -> PathBuf {
     }
 }
 
-/// `None` where neither has the file. The host's may be replaced between the two reads: only what differs twice differs.
-fn compare(root: &Root, process: Process, file: &AbsolutePath, inside: &AbsolutePath) -> Option<Sees> {
+/// `None` where neither has the file. The host's may be replaced between the two reads: only what
+/// differs twice differs.
+fn compare(
+    root: &Root,
+    process: Process,
+    file: &AbsolutePath,
+    inside: &AbsolutePath,
+) -> Option<Sees> {
     match compare_once(root, process, file, inside) {
         Some(Sees::Same) => Some(Sees::Same),
         _ => compare_once(root, process, file, inside),
     }
 }
 
-fn compare_once(root: &Root, process: Process, file: &AbsolutePath, inside: &AbsolutePath) -> Option<Sees> {
+fn compare_once(
+    root: &Root,
+    process: Process,
+    file: &AbsolutePath,
+    inside: &AbsolutePath,
+) -> Option<Sees> {
     let host = match root.read(file, LARGEST_FILE) {
         Ok(content) => Some(Digest::of(content.bytes.expose())),
         Err(e) if is_nothing(&e) => None,
@@ -107,14 +137,23 @@ mod tests {
     }
 
     fn mapped(file: &str, mounts: &[(&str, &str)]) -> Option<String> {
-        let mounts: Vec<_> = mounts.iter().map(|(host, container)| mount(host, container)).collect();
+        let mounts: Vec<_> =
+            mounts.iter().map(|(host, container)| mount(host, container)).collect();
         inside(&path(file), &mounts, Path::to_owned).map(|path| path.to_string())
     }
 
     #[test]
     fn the_nearest_mount_shows_a_file() {
-        let mounts = [("/", "/host"), ("/etc/kubernetes/pki", "/certs"), ("/etc/kubernetes", "/k"), ("/etc/kub", "/no")];
-        assert_eq!(mapped("/etc/kubernetes/pki/etcd/server.crt", &mounts).as_deref(), Some("/certs/etcd/server.crt"));
+        let mounts = [
+            ("/", "/host"),
+            ("/etc/kubernetes/pki", "/certs"),
+            ("/etc/kubernetes", "/k"),
+            ("/etc/kub", "/no"),
+        ];
+        assert_eq!(
+            mapped("/etc/kubernetes/pki/etcd/server.crt", &mounts).as_deref(),
+            Some("/certs/etcd/server.crt")
+        );
         assert_eq!(mapped("/etc/kubernetes/admin.conf", &mounts).as_deref(), Some("/k/admin.conf"));
         assert_eq!(mapped("/var/x", &mounts).as_deref(), Some("/host/var/x"));
         assert_eq!(mapped("/var/x", &mounts[1..]), None);
@@ -124,7 +163,10 @@ mod tests {
     #[test]
     fn a_mount_may_be_the_file_itself() {
         let mounts = [("/etc/kubernetes/scheduler.conf", "/conf/s.conf")];
-        assert_eq!(mapped("/etc/kubernetes/scheduler.conf", &mounts).as_deref(), Some("/conf/s.conf"));
+        assert_eq!(
+            mapped("/etc/kubernetes/scheduler.conf", &mounts).as_deref(),
+            Some("/conf/s.conf")
+        );
         assert_eq!(mapped("/etc/kubernetes/scheduler.conf.old", &mounts), None);
     }
 
@@ -138,11 +180,17 @@ mod tests {
         symlink("a.crt", base.join("srv/pki/link.crt")).unwrap();
         let at = |name: &str| base.join(name).display().to_string();
         let host = Root::open(Path::new("/")).unwrap();
-        let seen = |file: &str, mounts: &[Mount]| inside(&path(&at(file)), mounts, real(&host)).map(|path| path.to_string());
-        // The file's folder is a symlink, and the mount has the real name; or the other way round; or the mount is the file.
+        let seen = |file: &str, mounts: &[Mount]| {
+            inside(&path(&at(file)), mounts, real(&host)).map(|path| path.to_string())
+        };
+        // The file's folder is a symlink, and the mount has the real name; or the other way round;
+        // or the mount is the file.
         assert_eq!(seen("pki/a.crt", &[mount(&at("srv"), "/c")]).as_deref(), Some("/c/pki/a.crt"));
         assert_eq!(seen("srv/pki/a.crt", &[mount(&at("pki"), "/c")]).as_deref(), Some("/c/a.crt"));
-        assert_eq!(seen("pki/link.crt", &[mount(&at("srv/pki/a.crt"), "/c.crt")]).as_deref(), Some("/c.crt"));
+        assert_eq!(
+            seen("pki/link.crt", &[mount(&at("srv/pki/a.crt"), "/c.crt")]).as_deref(),
+            Some("/c.crt")
+        );
         assert_eq!(seen("pki/a.crt", &[mount(&at("elsewhere"), "/c")]), None);
     }
 

@@ -22,11 +22,16 @@ pub(super) async fn serves(look: &Look, running: &Arc<Running>, address: &str) -
     let (root, running, peer) = (Arc::clone(&look.root), Arc::clone(running), served.peer);
     match aside(move || stranger(&root, &running, peer)).await {
         Ok(None) => {
-            let (fingerprint, serial) = (served.certificate.fingerprint, served.certificate.serial.to_string());
+            let (fingerprint, serial) =
+                (served.certificate.fingerprint, served.certificate.serial.to_string());
             Serves::Certificate { fingerprint, serial }
         }
-        Ok(Some(text)) => Serves::NotItsOwn(format!("{address}: {text}, so what is served there says nothing about it")),
-        Err(reason) => Serves::Nothing(format!("{address}: whose socket it is can't be found out: {reason}")),
+        Ok(Some(text)) => Serves::NotItsOwn(format!(
+            "{address}: {text}, so what is served there says nothing about it"
+        )),
+        Err(reason) => {
+            Serves::Nothing(format!("{address}: whose socket it is can't be found out: {reason}"))
+        }
     }
 }
 
@@ -35,7 +40,9 @@ fn stranger(root: &Root, running: &Running, peer: SocketAddr) -> Result<Option<S
     let found = listeners(peer.port()).map_err(|e| e.to_string())?;
     let reached = reached(peer, &found);
     if reached.is_empty() {
-        return Ok(Some("nothing on this machine listens there: connections are led elsewhere".to_owned()));
+        return Ok(Some(
+            "nothing on this machine listens there: connections are led elsewhere".to_owned(),
+        ));
     }
     for listener in reached {
         let owners = owners_of(root, listener.inode).map_err(|e| explain(&e.into()))?;
@@ -54,13 +61,20 @@ fn told(root: &Root, process: Process) -> String {
     format!("{name} (process {})", process.pid)
 }
 
-/// The listeners that may have taken a connection to an address: those at that very address, else those at every address, else
-/// those at every address of IPv6 that take IPv4 too. All of a kind, since several may share a port.
+/// The listeners that may have taken a connection to an address: those at that very address, else
+/// those at every address, else those at every address of IPv6 that take IPv4 too. All of a kind,
+/// since several may share a port.
 fn reached(peer: SocketAddr, listeners: &[Listener]) -> Vec<&Listener> {
     let peer = peer.ip().to_canonical();
-    let at = |wanted: &dyn Fn(IpAddr) -> bool| listeners.iter().filter(|one| wanted(one.local.ip().to_canonical())).collect::<Vec<_>>();
+    let at = |wanted: &dyn Fn(IpAddr) -> bool| {
+        listeners.iter().filter(|one| wanted(one.local.ip().to_canonical())).collect::<Vec<_>>()
+    };
     let every = |ip: IpAddr| ip.is_unspecified();
-    let ways = [at(&|ip| ip == peer), at(&|ip| every(ip) && ip.is_ipv4() == peer.is_ipv4()), at(&|ip| every(ip) && peer.is_ipv4())];
+    let ways = [
+        at(&|ip| ip == peer),
+        at(&|ip| every(ip) && ip.is_ipv4() == peer.is_ipv4()),
+        at(&|ip| every(ip) && peer.is_ipv4()),
+    ];
     ways.into_iter().find(|found| !found.is_empty()).unwrap_or_default()
 }
 
@@ -85,8 +99,14 @@ mod tests {
 
     #[test]
     fn the_nearest_listener_takes_the_connection() {
-        assert_eq!(reached_by("127.0.0.1:1", &["0.0.0.0:1", "127.0.0.1:1", "[::]:1"]), ["127.0.0.1:1"]);
-        assert_eq!(reached_by("127.0.0.1:1", &["[::]:1", "0.0.0.0:1", "10.0.0.1:1"]), ["0.0.0.0:1"]);
+        assert_eq!(
+            reached_by("127.0.0.1:1", &["0.0.0.0:1", "127.0.0.1:1", "[::]:1"]),
+            ["127.0.0.1:1"]
+        );
+        assert_eq!(
+            reached_by("127.0.0.1:1", &["[::]:1", "0.0.0.0:1", "10.0.0.1:1"]),
+            ["0.0.0.0:1"]
+        );
         assert_eq!(reached_by("127.0.0.1:1", &["[::]:1", "10.0.0.1:1"]), ["[::]:1"]);
         assert_eq!(reached_by("[fd00::1]:1", &["0.0.0.0:1", "[::]:1"]), ["[::]:1"]);
         assert_eq!(reached_by("[fd00::1]:1", &["0.0.0.0:1", "[fd00::2]:1"]), Vec::<String>::new());
@@ -97,7 +117,13 @@ mod tests {
 
     fn running(process: Option<Process>) -> Running {
         let started = Uptime { boot: BootId("b".to_owned()), since_boot: Duration::ZERO };
-        let instance = Instance { id: "i".to_owned(), pid: None, started, started_at: Timestamp::MIN, age: Duration::ZERO };
+        let instance = Instance {
+            id: "i".to_owned(),
+            pid: None,
+            started,
+            started_at: Timestamp::MIN,
+            age: Duration::ZERO,
+        };
         Running { instance, process, group: Group::Container("0".repeat(64)), mounts: None }
     }
 
@@ -109,7 +135,11 @@ mod tests {
         let peer = socket.local_addr().unwrap();
         assert_eq!(stranger(&root, &running(own), peer), Ok(None));
         let found = stranger(&root, &running(None), peer).unwrap().unwrap();
-        let expected = format!("the socket is that of {} (process {})", own.unwrap().name(&root).unwrap(), std::process::id());
+        let expected = format!(
+            "the socket is that of {} (process {})",
+            own.unwrap().name(&root).unwrap(),
+            std::process::id()
+        );
         assert_eq!(found, expected);
         drop(socket);
         let found = stranger(&root, &running(own), peer).unwrap().unwrap();

@@ -25,9 +25,12 @@ fn unknown_everywhere(seen: &ServicesSeen, reason: &str) {
         assert_eq!(facts.presence, Presence::Unknown(reason.to_owned()));
         assert_eq!(facts.health, Health::NotAsked);
         let held: Vec<_> = facts.holds.iter().map(|held| (&held.credential, held.takes)).collect();
-        let used: Vec<_> = facts.service.uses.iter().map(|one| (&one.credential, one.takes)).collect();
+        let used: Vec<_> =
+            facts.service.uses.iter().map(|one| (&one.credential, one.takes)).collect();
         assert_eq!(held, used);
-        assert!(facts.holds.iter().all(|held| held.serves.is_none() && held.sees.is_empty() && held.connections == Some(Vec::new())));
+        assert!(facts.holds.iter().all(|held| held.serves.is_none()
+            && held.sees.is_empty()
+            && held.connections == Some(Vec::new())));
     }
 }
 

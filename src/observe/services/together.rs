@@ -6,12 +6,14 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 /// What is said of work that ended in a panic.
-pub(super) const FAULT: &str = "a fault in kubecertd kept it from being found out; please report it";
+pub(super) const FAULT: &str =
+    "a fault in kubecertd kept it from being found out; please report it";
 
 /// How long the system may take to answer where it can't be asked with a limit.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Does all at once. The results are in the order of the work; a panic costs the one that met it, whose result is `None`.
+/// Does all at once. The results are in the order of the work; a panic costs the one that met it,
+/// whose result is `None`.
 pub(super) async fn together<T: Send + 'static>(
     work: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<Option<T>> {
@@ -31,7 +33,9 @@ pub(super) async fn together<T: Send + 'static>(
 }
 
 /// Does what blocks on a thread of its own, and leaves it alone there when it takes too long.
-pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+pub(super) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
     match timeout(LIMIT, spawn_blocking(work)).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(FAULT.to_owned()),

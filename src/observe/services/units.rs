@@ -20,7 +20,9 @@ pub(super) async fn find(look: &Look, name: &str) -> Result<Running, Presence> {
         None => None,
         Some(main) => match Process::find(&look.root, main.pid) {
             Ok(Some(process)) => Some(process),
-            Ok(None) => return Err(Presence::Down(format!("its process {} has just ended", main.pid))),
+            Ok(None) => {
+                return Err(Presence::Down(format!("its process {} has just ended", main.pid)));
+            }
             Err(e) => return Err(Presence::Unknown(e.to_string())),
         },
     };
@@ -31,18 +33,32 @@ pub(super) async fn find(look: &Look, name: &str) -> Result<Running, Presence> {
 fn down(name: &str, unit: &Unit) -> Option<String> {
     match unit.active {
         Active::Active | Active::Reloading => None,
-        _ if unit.load == "loaded" => Some(format!("systemd has it as {}; see systemctl status {name}", unit.sub)),
-        _ => Some(format!("systemd has it as {}, and its definition as {}; see systemctl status {name}", unit.sub, unit.load)),
+        _ if unit.load == "loaded" => {
+            Some(format!("systemd has it as {}; see systemctl status {name}", unit.sub))
+        }
+        _ => Some(format!(
+            "systemd has it as {}, and its definition as {}; see systemctl status {name}",
+            unit.sub, unit.load
+        )),
     }
 }
 
 /// A unit that is active without a process is known by when it became so.
-fn instance(look: &Look, name: &str, unit: &Unit, process: Option<Process>) -> Result<Instance, String> {
+fn instance(
+    look: &Look,
+    name: &str,
+    unit: &Unit,
+    process: Option<Process>,
+) -> Result<Instance, String> {
     if let Some(process) = process {
         return look.moment.of_process(format!("{}@{}", process.pid, process.start_ticks), process);
     }
-    let activated = unit.activated.ok_or_else(|| format!("systemd does not say since when {name} is active"))?;
-    Ok(look.moment.of_wall_clock(format!("{name}@{}", activated.since_boot.as_micros()), activated.wall))
+    let activated = unit
+        .activated
+        .ok_or_else(|| format!("systemd does not say since when {name} is active"))?;
+    Ok(look
+        .moment
+        .of_wall_clock(format!("{name}@{}", activated.since_boot.as_micros()), activated.wall))
 }
 
 #[cfg(test)]
@@ -50,7 +66,14 @@ mod tests {
     use super::*;
 
     fn unit(active: Active, load: &str, sub: &str) -> Unit {
-        Unit { load: load.to_owned(), active, sub: sub.to_owned(), can_reload: false, activated: None, process: None }
+        Unit {
+            load: load.to_owned(),
+            active,
+            sub: sub.to_owned(),
+            can_reload: false,
+            activated: None,
+            process: None,
+        }
     }
 
     #[test]
@@ -63,9 +86,14 @@ mod tests {
         );
         assert_eq!(
             down("a.service", &unit(Active::Inactive, "masked", "dead")).as_deref(),
-            Some("systemd has it as dead, and its definition as masked; see systemctl status a.service")
+            Some(
+                "systemd has it as dead, and its definition as masked; see systemctl status \
+                 a.service"
+            )
         );
-        for active in [Active::Failed, Active::Deactivating, Active::Other("maintenance".to_owned())] {
+        for active in
+            [Active::Failed, Active::Deactivating, Active::Other("maintenance".to_owned())]
+        {
             assert!(down("a.service", &unit(active, "loaded", "x")).is_some());
         }
     }

@@ -14,8 +14,8 @@ pub struct Diff {
     pub events: Vec<AlarmEvent>,
 }
 
-/// Compares what was in force with what is true now. One that stays keeps the time when it was raised; of what could not be seen,
-/// everything stays.
+/// Compares what was in force with what is true now. One that stays keeps the time when it was
+/// raised; of what could not be seen, everything stays.
 #[must_use]
 pub fn diff(before: &[Alarm], now: Picture) -> Diff {
     let (over, kept): (Vec<_>, Vec<_>) = before
@@ -41,7 +41,9 @@ pub fn diff(before: &[Alarm], now: Picture) -> Diff {
         in_force.push(alarm);
     }
     in_force.extend(kept);
-    in_force.sort_by(|a, b| b.kind.severity().cmp(&a.kind.severity()).then_with(|| a.key().cmp(&b.key())));
+    in_force.sort_by(|a, b| {
+        b.kind.severity().cmp(&a.kind.severity()).then_with(|| a.key().cmp(&b.key()))
+    });
     events.sort_by_key(|event| Reverse(event.alarm().kind.severity()));
     events.extend(over.into_iter().cloned().map(AlarmEvent::Cleared));
     Diff { in_force, events }

@@ -1,16 +1,22 @@
-//! Certificates that end soon, or have ended: whose turn it would have been, and whether he is late.
+//! Certificates that end soon, or have ended: whose turn it would have been, and whether he is
+//! late.
 
 use std::time::Duration;
 
 use super::{AlarmSituation, Picture, Seen};
 use crate::model::{
-    Action, Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityState, Condition, Location, Material, Renewal,
-    Timestamp, days,
+    Action, Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityState,
+    Condition, Location, Material, Renewal, Timestamp, days,
 };
 use crate::plan::kubelet::{by_hand, healed_here};
 use crate::plan::{Judged, judge_authority};
 
-pub(super) fn add(situation: &AlarmSituation<'_>, seen: &Seen<'_>, memory: &AlarmMemory, picture: &mut Picture) {
+pub(super) fn add(
+    situation: &AlarmSituation<'_>,
+    seen: &Seen<'_>,
+    memory: &AlarmMemory,
+    picture: &mut Picture,
+) {
     for (facts, _) in seen.authorities {
         match &facts.state {
             AuthorityState::Unreadable(_) => unseen(picture, facts.authority.name.as_str()),
@@ -18,7 +24,9 @@ pub(super) fn add(situation: &AlarmSituation<'_>, seen: &Seen<'_>, memory: &Alar
         }
     }
     // What is to be said of a copy's end is said of its original.
-    for judged in seen.credentials.iter().filter(|judged| judged.facts.credential.copy_of().is_none()) {
+    for judged in
+        seen.credentials.iter().filter(|judged| judged.facts.credential.copy_of().is_none())
+    {
         let name = &judged.facts.credential.name;
         let told = credential(situation, seen, memory, judged);
         let asked = seen.only.is_empty() || seen.only.contains(name);
@@ -26,7 +34,9 @@ pub(super) fn add(situation: &AlarmSituation<'_>, seen: &Seen<'_>, memory: &Alar
             // What was not to be done in this pass says nothing about who failed.
             Some(alarm) if asked || alarm.kind == AlarmKind::Expired => picture.alarms.push(alarm),
             Some(_) => picture.unseen.push((AlarmKind::ExpiringSoon, Some(entity(name.as_str())))),
-            None if matches!(judged.facts.material, Material::Unreadable(_)) => unseen(picture, name.as_str()),
+            None if matches!(judged.facts.material, Material::Unreadable(_)) => {
+                unseen(picture, name.as_str())
+            }
             None => {}
         }
     }
@@ -42,16 +52,34 @@ fn entity(name: &str) -> String {
     format!("system.certificate.{name}")
 }
 
-fn authority(situation: &AlarmSituation<'_>, seen: &Seen<'_>, facts: &AuthorityFacts) -> Option<Alarm> {
+fn authority(
+    situation: &AlarmSituation<'_>,
+    seen: &Seen<'_>,
+    facts: &AuthorityFacts,
+) -> Option<Alarm> {
     let end = facts.state.certificate()?.not_after;
     let within = if facts.authority.root { seen.root_authority_within } else { seen.within };
     let (name, file) = (facts.authority.name.as_str(), &facts.authority.certificate);
-    let repair = "Replace the authority: kubecertd renews what it signs, never the authority itself. Every node and every kubeconfig has to trust the new one first; see \"Manual Rotation of CA Certificates\" in the documentation of Kubernetes.";
+    let repair = "Replace the authority: kubecertd renews what it signs, never the authority \
+        itself. Every node and every kubeconfig has to trust the new one first; see \"Manual \
+        Rotation of CA Certificates\" in the documentation of Kubernetes.";
     if situation.now > end {
-        return Some(expired(situation, name, format!("{file} ended at {end}, and nothing that it signed is accepted"), repair));
+        return Some(expired(
+            situation,
+            name,
+            format!("{file} ended at {end}, and nothing that it signed is accepted"),
+            repair,
+        ));
     }
-    (end <= situation.now.plus(within))
-        .then(|| soon(situation, name, end, format!("{file} ends at {end}, and nothing that it signs outlives it"), repair))
+    (end <= situation.now.plus(within)).then(|| {
+        soon(
+            situation,
+            name,
+            end,
+            format!("{file} ends at {end}, and nothing that it signs outlives it"),
+            repair,
+        )
+    })
 }
 
 /// Who is to renew a credential.
@@ -64,49 +92,76 @@ enum Turn {
     Kubelet,
     /// Nobody on this node.
     Nobody,
-    /// Nobody: there is nothing to be gained before its authority is replaced, which has an alarm of its own.
+    /// Nobody: there is nothing to be gained before its authority is replaced, which has an alarm
+    /// of its own.
     Authority,
 }
 
 fn turn(judged: &Judged, now: Timestamp) -> Turn {
     let credential = &judged.facts.credential;
-    // kubelet replaces the bundles that it was given by the cluster; the pair that it signs itself, it never does.
-    if credential.renewal == Renewal::Kubelet && matches!(credential.location, Location::Bundle(_)) {
+    // kubelet replaces the bundles that it was given by the cluster; the pair that it signs itself,
+    // it never does.
+    if credential.renewal == Renewal::Kubelet && matches!(credential.location, Location::Bundle(_))
+    {
         return Turn::Kubelet;
     }
-    let Some(authority) = judged.authority.as_ref().filter(|_| credential.renewal == Renewal::Ours) else { return Turn::Nobody };
+    let Some(authority) = judged.authority.as_ref().filter(|_| credential.renewal == Renewal::Ours)
+    else {
+        return Turn::Nobody;
+    };
     match judged.judgement.condition {
         Condition::ForeignIssuer | Condition::SelfSigned => Turn::Nobody,
         Condition::EndsWithAuthority => Turn::Authority,
-        _ if judge_authority(authority, Duration::ZERO, now).condition == AuthorityCondition::External => Turn::External,
+        _ if judge_authority(authority, Duration::ZERO, now).condition
+            == AuthorityCondition::External =>
+        {
+            Turn::External
+        }
         _ => Turn::Ours,
     }
 }
 
-fn credential(situation: &AlarmSituation<'_>, seen: &Seen<'_>, memory: &AlarmMemory, judged: &Judged) -> Option<Alarm> {
+fn credential(
+    situation: &AlarmSituation<'_>,
+    seen: &Seen<'_>,
+    memory: &AlarmMemory,
+    judged: &Judged,
+) -> Option<Alarm> {
     let leaf = judged.facts.material.leaf()?;
     let (name, end, now) = (&judged.facts.credential.name, leaf.not_after, situation.now);
     let turn = turn(judged, now);
     let (why, repair) = words(&turn);
     let file = &judged.facts.credential.location;
     if now > end {
-        let (why, repair) = ended(judged, &turn).unwrap_or_else(|| (why.to_owned(), repair.to_owned()));
-        return Some(expired(situation, name.as_str(), format!("{file} ended at {end}; {why}"), &repair));
+        let (why, repair) =
+            ended(judged, &turn).unwrap_or_else(|| (why.to_owned(), repair.to_owned()));
+        return Some(expired(
+            situation,
+            name.as_str(),
+            format!("{file} ended at {end}; {why}"),
+            &repair,
+        ));
     }
     let left = |length: Duration| end <= now.plus(length);
     let late = match turn {
-        Turn::Ours => left(seen.policy.urgent_before) || (left(seen.policy.renew_before) && memory.failed.contains_key(name)),
+        Turn::Ours => {
+            left(seen.policy.urgent_before)
+                || (left(seen.policy.renew_before) && memory.failed.contains_key(name))
+        }
         Turn::External => left(seen.policy.renew_before),
         Turn::Kubelet => now > kubelet_is_late(leaf.not_before, end),
         Turn::Nobody => left(seen.within),
         Turn::Authority => false,
     };
     let why = memory.failed.get(name).map_or(why, String::as_str);
-    late.then(|| soon(situation, name.as_str(), end, format!("{file} ends at {end}; {why}"), repair))
+    late.then(|| {
+        soon(situation, name.as_str(), end, format!("{file} ends at {end}; {why}"), repair)
+    })
 }
 
-/// kubelet asks for a new certificate when 70 to 90 hundredths of the old one's life have passed, at a random moment between the two
-/// (`jitteryDuration` in client-go's certificate manager). What is left after that is for the answer: a day of it is patience.
+/// kubelet asks for a new certificate when 70 to 90 hundredths of the old one's life have passed,
+/// at a random moment between the two (`jitteryDuration` in client-go's certificate manager). What
+/// is left after that is for the answer: a day of it is patience.
 pub(super) fn kubelet_is_late(begin: Timestamp, end: Timestamp) -> Timestamp {
     let life = Duration::from_secs(u64::try_from(end.seconds_since(begin)).unwrap_or(0));
     begin.plus(life / 10 * 9).plus(days(1).min(life / 20))
@@ -114,26 +169,36 @@ pub(super) fn kubelet_is_late(begin: Timestamp, end: Timestamp) -> Timestamp {
 
 fn words(turn: &Turn) -> (&'static str, &'static str) {
     match turn {
-        Turn::Ours => ("it should have been renewed by now", "Run kubecertd renew, and see what it says; kubecertd check shows the state."),
+        Turn::Ours => (
+            "it should have been renewed by now",
+            "Run kubecertd renew, and see what it says; kubecertd check shows the state.",
+        ),
         Turn::External => (
             "the key of its authority is not on this node",
-            "Have it signed where the key of its authority is: kubecertd csr makes the request, kubecertd install puts the answer in place.",
+            "Have it signed where the key of its authority is: kubecertd csr makes the request, \
+             kubecertd install puts the answer in place.",
         ),
         Turn::Kubelet => (
             "kubelet should have renewed it by now",
-            "See why kubelet does not: journalctl -u kubelet, kubectl get csr, and rotateCertificates in its configuration; where the certificate has ended already, kubelet needs a new bootstrap kubeconfig.",
+            "See why kubelet does not: journalctl -u kubelet, kubectl get csr, and \
+             rotateCertificates in its configuration; where the certificate has ended already, \
+             kubelet needs a new bootstrap kubeconfig.",
         ),
         Turn::Nobody => (
             "nothing on this node renews it",
-            "Renew it where it was made, and put it in its place; kubecertd sees that and goes on watching.",
+            "Renew it where it was made, and put it in its place; kubecertd sees that and goes on \
+             watching.",
         ),
-        Turn::Authority => ("its authority ends with it", "Replace the authority first; then run kubecertd renew."),
+        Turn::Authority => {
+            ("its authority ends with it", "Replace the authority first; then run kubecertd renew.")
+        }
     }
 }
 
 /// What kubelet can't renew any more is issued here, or by somebody who has the key.
 fn ended(judged: &Judged, turn: &Turn) -> Option<(String, String)> {
-    let client = healed_here(&judged.facts).filter(|_| matches!(turn, Turn::Kubelet | Turn::Nobody))?;
+    let client =
+        healed_here(&judged.facts).filter(|_| matches!(turn, Turn::Kubelet | Turn::Nobody))?;
     let reason = judged.judgement.reason.clone();
     Some(match judged.judgement.action {
         Action::Renew => (reason, words(&Turn::Ours).1.to_owned()),
@@ -143,15 +208,41 @@ fn ended(judged: &Judged, turn: &Turn) -> Option<(String, String)> {
 
 fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).chain(['.']).collect()).unwrap_or_default()
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).chain(['.']).collect())
+        .unwrap_or_default()
 }
 
-fn soon(situation: &AlarmSituation<'_>, name: &str, end: Timestamp, reason: String, repair: &str) -> Alarm {
-    let text = format!("Certificate {name} is expiring soon on {}", end.civil().strftime("%Y-%m-%d, %H:%M:%S"));
-    situation.alarm(AlarmKind::ExpiringSoon, entity(name), vec![name.to_owned()], text, reason, repair.to_owned())
+fn soon(
+    situation: &AlarmSituation<'_>,
+    name: &str,
+    end: Timestamp,
+    reason: String,
+    repair: &str,
+) -> Alarm {
+    let text = format!(
+        "Certificate {name} is expiring soon on {}",
+        end.civil().strftime("%Y-%m-%d, %H:%M:%S")
+    );
+    situation.alarm(
+        AlarmKind::ExpiringSoon,
+        entity(name),
+        vec![name.to_owned()],
+        text,
+        reason,
+        repair.to_owned(),
+    )
 }
 
 fn expired(situation: &AlarmSituation<'_>, name: &str, reason: String, repair: &str) -> Alarm {
     let text = format!("Certificate {name} expired.");
-    situation.alarm(AlarmKind::Expired, entity(name), vec![name.to_owned()], text, reason, repair.to_owned())
+    situation.alarm(
+        AlarmKind::Expired,
+        entity(name),
+        vec![name.to_owned()],
+        text,
+        reason,
+        repair.to_owned(),
+    )
 }

@@ -1,8 +1,12 @@
-//! What went wrong stays remembered until it is seen to be right: that a later pass had nothing to do proves nothing.
+//! What went wrong stays remembered until it is seen to be right: that a later pass had nothing to
+//! do proves nothing.
 
 use std::collections::BTreeMap;
 
-use crate::model::{Action, AlarmMemory, CredentialName, Freshness, Hold, LongHold, Presence, ServiceName, Timestamp};
+use crate::model::{
+    Action, AlarmMemory, CredentialName, Freshness, Hold, LongHold, Presence, ServiceName,
+    Timestamp,
+};
 use crate::plan::{Finding, Judged, JudgedService};
 
 /// What a pass did about credentials.
@@ -31,7 +35,8 @@ pub enum ServiceEnd {
     Open,
 }
 
-/// Takes note of what became of credentials. One that failed is forgotten when it needs no renewal any more.
+/// Takes note of what became of credentials. One that failed is forgotten when it needs no renewal
+/// any more.
 pub fn note_renewals(memory: &mut AlarmMemory, renewals: &Renewals<'_>) {
     let mut before = std::mem::take(&mut memory.failed);
     for judged in renewals.credentials {
@@ -59,12 +64,21 @@ fn since(pid: u32, known: Option<&LongHold>, now: Timestamp) -> LongHold {
 }
 
 /// Takes note that what was to be renewed was not, because no pass could be made.
-pub fn note_pass_failed(memory: &mut AlarmMemory, due: impl IntoIterator<Item = CredentialName>, trouble: &str) {
+pub fn note_pass_failed(
+    memory: &mut AlarmMemory,
+    due: impl IntoIterator<Item = CredentialName>,
+    trouble: &str,
+) {
     memory.failed.extend(due.into_iter().map(|name| (name, trouble.to_owned())));
 }
 
 /// Takes note of what became of services. `treated` are those that something was done for.
-pub fn note_services(memory: &mut AlarmMemory, seen: &[JudgedService], findings: &[Finding], treated: &BTreeMap<ServiceName, ServiceEnd>) {
+pub fn note_services(
+    memory: &mut AlarmMemory,
+    seen: &[JudgedService],
+    findings: &[Finding],
+    treated: &BTreeMap<ServiceName, ServiceEnd>,
+) {
     if seen.is_empty() {
         // They were not looked at.
         return;
@@ -102,9 +116,19 @@ fn as_found(one: &JudgedService) -> ServiceEnd {
         Presence::Down(_) | Presence::Unknown(_) => ServiceEnd::Open,
         Presence::Running(_) | Presence::OutOfSight => {
             let settled = |freshness: &Freshness| {
-                matches!(freshness, Freshness::Fresh(_) | Freshness::ByItself | Freshness::Lingering { .. } | Freshness::NotRunning)
+                matches!(
+                    freshness,
+                    Freshness::Fresh(_)
+                        | Freshness::ByItself
+                        | Freshness::Lingering { .. }
+                        | Freshness::NotRunning
+                )
             };
-            if one.freshness.iter().all(|(_, freshness)| settled(freshness)) { ServiceEnd::Updated } else { ServiceEnd::Open }
+            if one.freshness.iter().all(|(_, freshness)| settled(freshness)) {
+                ServiceEnd::Updated
+            } else {
+                ServiceEnd::Open
+            }
         }
     }
 }

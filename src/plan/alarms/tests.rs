@@ -12,7 +12,12 @@ fn at(days: i64) -> Timestamp {
 }
 
 fn policy() -> Policy {
-    Policy { renew_before: days(15), urgent_before: days(3), validity: days(365), backdate: Duration::ZERO }
+    Policy {
+        renew_before: days(15),
+        urgent_before: days(3),
+        validity: days(365),
+        backdate: Duration::ZERO,
+    }
 }
 
 /// An authority with this many days left.
@@ -52,7 +57,8 @@ fn nothing(_: &mut Judged) {}
 
 fn by_kubelet(one: &mut Judged) {
     one.facts.credential.renewal = Renewal::Kubelet;
-    one.facts.credential.location = Location::Bundle(AbsolutePath::constant("/var/lib/kubelet/pki/kubelet-client-current.pem"));
+    one.facts.credential.location =
+        Location::Bundle(AbsolutePath::constant("/var/lib/kubelet/pki/kubelet-client-current.pem"));
 }
 
 fn external(one: &mut Judged) {
@@ -96,8 +102,11 @@ impl Case {
     }
 
     fn picture(&self) -> Picture {
-        let authorities: Vec<_> =
-            self.authorities.iter().map(|facts| (facts.clone(), judge_authority(facts, Duration::ZERO, now()))).collect();
+        let authorities: Vec<_> = self
+            .authorities
+            .iter()
+            .map(|facts| (facts.clone(), judge_authority(facts, Duration::ZERO, now())))
+            .collect();
         let seen = Seen {
             authorities: &authorities,
             credentials: &self.credentials,
@@ -113,17 +122,31 @@ impl Case {
             within: days(30),
         };
         let (belief, configuration) = (&self.belief, Configuration::Right);
-        let situation = AlarmSituation { host: "cp1", now: now(), seen: Some(seen), belief, trouble: None, configuration };
+        let situation = AlarmSituation {
+            host: "cp1",
+            now: now(),
+            seen: Some(seen),
+            belief,
+            trouble: None,
+            configuration,
+        };
         alarms(&situation, &self.memory)
     }
 
     fn raised(&self) -> Vec<String> {
-        self.picture().alarms.iter().map(|alarm| format!("{} {}", alarm.kind, alarm.entity)).collect()
+        self.picture()
+            .alarms
+            .iter()
+            .map(|alarm| format!("{} {}", alarm.kind, alarm.entity))
+            .collect()
     }
 }
 
 fn failed(credential: &str) -> AlarmMemory {
-    AlarmMemory { failed: BTreeMap::from([(name(credential), "the disk is full".to_owned())]), ..AlarmMemory::default() }
+    AlarmMemory {
+        failed: BTreeMap::from([(name(credential), "the disk is full".to_owned())]),
+        ..AlarmMemory::default()
+    }
 }
 
 const SOON: &str = "expiring-soon system.certificate.";
@@ -132,7 +155,8 @@ const EXPIRED: &str = "expired system.certificate.";
 /// A copy of the API server's pair with this certificate, judged as a pass would.
 fn copy(material: Material) -> Judged {
     ends_in("copy", -5, |one| {
-        one.facts.credential.renewal = Renewal::Copy(CopyOf { original: name("apiserver"), found: false });
+        one.facts.credential.renewal =
+            Renewal::Copy(CopyOf { original: name("apiserver"), found: false });
         one.facts.copy = Some(CopyFacts { original: Ok(Digest::of(b"the newest")) });
         if let Some(leaf) = material.leaf() {
             one.facts.material = Material::Whole(leaf.clone());
@@ -150,15 +174,28 @@ fn a_copy_that_does_not_follow_is_told_of_and_its_end_is_its_originals_business(
         other => panic!("{other:?}"),
     };
     for material in [Material::Changed("x".into()), Material::Unreadable("x".into()), old.clone()] {
-        assert_eq!(Case::with(vec![copy(material)]).raised(), [TOLD], "and not that it has expired");
+        assert_eq!(
+            Case::with(vec![copy(material)]).raised(),
+            [TOLD],
+            "and not that it has expired"
+        );
     }
     assert_eq!(Case::with(vec![copy(Material::Absent)]).raised(), [""; 0]);
     let mut case = Case::with(vec![copy(old)]);
     case.not_copied.insert(name("copy"), "the disk is full".to_owned());
     let alarm = case.picture().alarms.remove(0);
-    assert!(alarm.reason.ends_with("; the disk is full") && alarm.text.contains("does not follow apiserver"), "{alarm:?}");
-    case.deferred =
-        vec![Deferred { credential: name("copy"), awaits: Awaited::Moment, reason: String::new(), until: None, urgent_from: None }];
+    assert!(
+        alarm.reason.ends_with("; the disk is full")
+            && alarm.text.contains("does not follow apiserver"),
+        "{alarm:?}"
+    );
+    case.deferred = vec![Deferred {
+        credential: name("copy"),
+        awaits: Awaited::Moment,
+        reason: String::new(),
+        until: None,
+        urgent_from: None,
+    }];
     assert_eq!(case.raised(), [""; 0], "it waits");
     // A pass that was about something else says nothing of it.
     (case.deferred, case.only) = (Vec::new(), [name("etcd/peer")].into());
@@ -183,13 +220,18 @@ fn authorities_are_told_of_by_days_and_the_root_long_before() {
         ("etcd-ca", 0, Some(SOON)),
         ("etcd-ca", -1, Some(EXPIRED)),
     ] {
-        let case = Case { authorities: vec![authority(name, left, AuthorityKey::Usable)], ..Case::fresh() };
-        let expected: Vec<String> = expected.map(|kind| format!("{kind}{name}")).into_iter().collect();
+        let case = Case {
+            authorities: vec![authority(name, left, AuthorityKey::Usable)],
+            ..Case::fresh()
+        };
+        let expected: Vec<String> =
+            expected.map(|kind| format!("{kind}{name}")).into_iter().collect();
         assert_eq!(case.raised(), expected, "{name} {left}");
     }
 }
 
-/// What is renewed here is told of only when that did not happen; what others renew when they are late.
+/// What is renewed here is told of only when that did not happen; what others renew when they are
+/// late.
 #[test]
 fn credentials_are_told_of_by_whoever_is_to_renew_them() {
     let foreign = |one: &mut Judged| {
@@ -197,12 +239,16 @@ fn credentials_are_told_of_by_whoever_is_to_renew_them() {
             leaf.signer = Signer::Foreign;
         }
     };
-    let watched = |one: &mut Judged| (one.facts.credential.renewal, one.authority) = (Renewal::Elsewhere, None);
+    let watched = |one: &mut Judged| {
+        (one.facts.credential.renewal, one.authority) = (Renewal::Elsewhere, None)
+    };
     let kubelets_own_pair = |one: &mut Judged| {
         by_kubelet(one);
-        one.facts.credential.location = Location::Kubeconfig(AbsolutePath::constant("/var/lib/kubelet/pki/kubelet.crt"));
+        one.facts.credential.location =
+            Location::Kubeconfig(AbsolutePath::constant("/var/lib/kubelet/pki/kubelet.crt"));
     };
-    let with_authority = |one: &mut Judged| one.authority = Some(authority("ca", 2, AuthorityKey::Usable));
+    let with_authority =
+        |one: &mut Judged| one.authority = Some(authority("ca", 2, AuthorityKey::Usable));
     type Change<'c> = &'c dyn Fn(&mut Judged);
     let table: [(&str, Change<'_>, i64, Option<&str>); 20] = [
         ("ours, due", &nothing, 10, None),
@@ -228,8 +274,13 @@ fn credentials_are_told_of_by_whoever_is_to_renew_them() {
     ];
     for (case, change, left, expected) in table {
         let one = ends_in("apiserver", left, |one| change(one));
-        let raised: Vec<String> = Case::with(vec![one]).raised().into_iter().filter(|alarm| !alarm.starts_with("authority-")).collect();
-        let expected: Vec<String> = expected.map(|kind| format!("{kind}apiserver")).into_iter().collect();
+        let raised: Vec<String> = Case::with(vec![one])
+            .raised()
+            .into_iter()
+            .filter(|alarm| !alarm.starts_with("authority-"))
+            .collect();
+        let expected: Vec<String> =
+            expected.map(|kind| format!("{kind}apiserver")).into_iter().collect();
         assert_eq!(raised, expected, "{case}");
     }
 }
@@ -238,21 +289,33 @@ fn credentials_are_told_of_by_whoever_is_to_renew_them() {
 #[test]
 fn kubelet_has_patience_in_proportion() {
     let begin = now();
-    let late = |life: u64| expiry::kubelet_is_late(begin, begin.plus(Duration::from_secs(life))).seconds_since(begin);
+    let late = |life: u64| {
+        expiry::kubelet_is_late(begin, begin.plus(Duration::from_secs(life))).seconds_since(begin)
+    };
     assert_eq!(late(3_600), 3_240 + 180);
     assert_eq!(late(365 * 86_400), 365 * 86_400 / 10 * 9 + 86_400);
 }
 
 #[test]
 fn what_is_due_and_failed_is_told_of() {
-    let case = Case { memory: failed("apiserver"), ..Case::with(vec![ends_in("apiserver", 10, nothing)]) };
-    assert_eq!(case.raised(), ["renewal-failed host=cp1", "expiring-soon system.certificate.apiserver"]);
+    let case =
+        Case { memory: failed("apiserver"), ..Case::with(vec![ends_in("apiserver", 10, nothing)]) };
+    assert_eq!(
+        case.raised(),
+        ["renewal-failed host=cp1", "expiring-soon system.certificate.apiserver"]
+    );
     let alarm = &case.picture().alarms[0];
     assert_eq!(alarm.text, "Kubernetes certificates renewal failed.");
     assert_eq!(alarm.reason, "apiserver: the disk is full");
     assert_eq!(alarm.about, ["apiserver"]);
     let text = &case.picture().alarms[1].text;
-    assert_eq!(*text, format!("Certificate apiserver is expiring soon on {}", at(10).civil().strftime("%Y-%m-%d, %H:%M:%S")));
+    assert_eq!(
+        *text,
+        format!(
+            "Certificate apiserver is expiring soon on {}",
+            at(10).civil().strftime("%Y-%m-%d, %H:%M:%S")
+        )
+    );
 }
 
 #[test]
@@ -291,10 +354,20 @@ fn what_is_held_back_is_told_of_a_day_before_it_goes_ahead() {
 fn a_kubeadm_that_hangs_is_told_of_after_a_day() {
     let holds = vec![Hold::KubeadmRunning { pid: 7 }];
     let mut memory = AlarmMemory::default();
-    let renewals = |now| Renewals { failed: const { &BTreeMap::new() }, credentials: &[], by_a_believed_clock: true, holds: &holds, now };
+    let renewals = |now| Renewals {
+        failed: const { &BTreeMap::new() },
+        credentials: &[],
+        by_a_believed_clock: true,
+        holds: &holds,
+        now,
+    };
     note_renewals(&mut memory, &renewals(at(-1).plus(Duration::from_secs(1))));
     note_renewals(&mut memory, &renewals(now()));
-    let case = |memory: &AlarmMemory| Case { memory: memory.clone(), holds: holds.clone(), ..Case::fresh() };
+    let case = |memory: &AlarmMemory| Case {
+        memory: memory.clone(),
+        holds: holds.clone(),
+        ..Case::fresh()
+    };
     assert_eq!(case(&memory).raised(), [""; 0], "not yet");
     memory.kubeadm = Some(LongHold { pid: 7, since: at(-1) });
     note_renewals(&mut memory, &renewals(now()));
@@ -310,7 +383,11 @@ fn a_kubeadm_that_hangs_is_told_of_after_a_day() {
 #[test]
 fn a_wrong_clock_is_told_of_when_something_waits_for_it() {
     let belief = || Belief::NotBelieved("it is 1970".to_owned());
-    let case = Case { belief: belief(), deferred: vec![deferred(None)], ..Case::with(vec![ends_in("apiserver", -1, nothing)]) };
+    let case = Case {
+        belief: belief(),
+        deferred: vec![deferred(None)],
+        ..Case::with(vec![ends_in("apiserver", -1, nothing)])
+    };
     assert_eq!(case.raised(), ["clock-not-believed host=cp1"]);
     let before = Case::with(vec![ends_in("apiserver", -1, nothing)]).picture().alarms;
     let diff = diff(&before, case.picture());
@@ -325,14 +402,18 @@ fn names_that_are_lacking_and_other_renewers_are_told_of() {
     let file = AbsolutePath::constant("/etc/cron.d/certs");
     let renewers = vec![OtherRenewer { file, what: "cron runs it".to_owned() }];
     let case = Case { lacking, renewers, ..Case::fresh() };
-    assert_eq!(case.raised(), ["names-differ credential=apiserver", "other-renewer file=/etc/cron.d/certs"]);
+    assert_eq!(
+        case.raised(),
+        ["names-differ credential=apiserver", "other-renewer file=/etc/cron.d/certs"]
+    );
 }
 
 /// A pass for some of them says nothing of the others, except that they have ended.
 #[test]
 fn what_was_not_asked_for_is_not_alarmed_before_it_ends() {
     let only = BTreeSet::from([name("etcd/server")]);
-    let case = |left| Case { only: only.clone(), ..Case::with(vec![ends_in("apiserver", left, nothing)]) };
+    let case =
+        |left| Case { only: only.clone(), ..Case::with(vec![ends_in("apiserver", left, nothing)]) };
     assert_eq!(case(2).raised(), [""; 0]);
     assert_eq!(case(-1).raised(), ["expired system.certificate.apiserver"]);
     let before = Case::with(vec![ends_in("apiserver", 2, nothing)]).picture().alarms;
@@ -343,7 +424,16 @@ fn what_was_not_asked_for_is_not_alarmed_before_it_ends() {
 
 fn tried(memory: &mut AlarmMemory, errors: &[&str], credentials: &[Judged]) {
     let failed = errors.iter().map(|one| (name(one), "it failed".to_owned())).collect();
-    note_renewals(memory, &Renewals { failed: &failed, credentials, by_a_believed_clock: true, holds: &[], now: now() });
+    note_renewals(
+        memory,
+        &Renewals {
+            failed: &failed,
+            credentials,
+            by_a_believed_clock: true,
+            holds: &[],
+            now: now(),
+        },
+    );
 }
 
 #[test]
@@ -361,7 +451,9 @@ fn a_failure_is_forgotten_when_it_is_seen_to_be_over_and_not_before() {
 #[test]
 fn what_needs_an_operator_has_failed_and_a_forced_renewal_of_a_fresh_one_has_not() {
     let mut memory = AlarmMemory::default();
-    let damaged = ends_in("admin.conf", 364, |one| one.facts.material = Material::Damaged("admin.conf: is empty".to_owned()));
+    let damaged = ends_in("admin.conf", 364, |one| {
+        one.facts.material = Material::Damaged("admin.conf: is empty".to_owned())
+    });
     tried(&mut memory, &["apiserver"], &[damaged, ends_in("apiserver", 364, nothing)]);
     assert_eq!(memory.failed.keys().collect::<Vec<_>>(), [&name("admin.conf")]);
     assert!(memory.failed[&name("admin.conf")].starts_with("admin.conf: is empty"));
@@ -385,17 +477,27 @@ fn service(presence: Presence, freshness: Freshness) -> JudgedService {
 
 fn running() -> Presence {
     let started = Uptime { boot: BootId("boot".to_owned()), since_boot: Duration::ZERO };
-    Presence::Running(Instance { id: "i".to_owned(), pid: None, started, started_at: now(), age: Duration::ZERO })
+    Presence::Running(Instance {
+        id: "i".to_owned(),
+        pid: None,
+        started,
+        started_at: now(),
+        age: Duration::ZERO,
+    })
 }
 
-/// What a service was before (not updated or not), what was found and done, and whether it counts as not updated then.
+/// What a service was before (not updated or not), what was found and done, and whether it counts
+/// as not updated then.
 #[test]
 fn a_service_is_not_updated_until_it_is_seen_to_be() {
     let name = ServiceName::new("kube-scheduler").unwrap();
     let stale = || Freshness::Stale(Evidence::Sees);
     let fresh = || Freshness::Fresh(Evidence::Sees);
     let unknown = || Freshness::Unknown("it can't be told".to_owned());
-    let (down, unseen) = (|| Presence::Down("exited".to_owned()), || Presence::Unknown("containerd does not answer".to_owned()));
+    let (down, unseen) = (
+        || Presence::Down("exited".to_owned()),
+        || Presence::Unknown("containerd does not answer".to_owned()),
+    );
     let failed = || Some(ServiceEnd::NotUpdated("kubelet has not started another one".to_owned()));
     let table = [
         ("fails", running(), stale(), failed(), [true, true]),
@@ -414,8 +516,17 @@ fn a_service_is_not_updated_until_it_is_seen_to_be() {
             let mut memory = AlarmMemory::default();
             memory.not_updated.extend(before.then(|| (name.clone(), "earlier".to_owned())));
             let treated = end.iter().map(|end| (name.clone(), end.clone())).collect();
-            note_services(&mut memory, &[service(presence.clone(), freshness.clone())], &[], &treated);
-            assert_eq!(memory.not_updated.contains_key(&name), expected, "{case}, before: {before}");
+            note_services(
+                &mut memory,
+                &[service(presence.clone(), freshness.clone())],
+                &[],
+                &treated,
+            );
+            assert_eq!(
+                memory.not_updated.contains_key(&name),
+                expected,
+                "{case}, before: {before}"
+            );
         }
     }
 }
@@ -423,13 +534,18 @@ fn a_service_is_not_updated_until_it_is_seen_to_be() {
 #[test]
 fn a_service_that_is_still_stale_after_its_restart_is_not_updated() {
     let seen = [service(running(), Freshness::Stale(Evidence::Sees))];
-    let (service, credential) = (ServiceName::new("kube-scheduler").unwrap(), name("scheduler.conf"));
-    let still = Finding::StillStale { service, credential, evidence: Evidence::Sees, restarted: now() };
+    let (service, credential) =
+        (ServiceName::new("kube-scheduler").unwrap(), name("scheduler.conf"));
+    let still =
+        Finding::StillStale { service, credential, evidence: Evidence::Sees, restarted: now() };
     let mut memory = AlarmMemory::default();
     note_services(&mut memory, &seen, std::slice::from_ref(&still), &BTreeMap::new());
     let case = Case { memory: memory.clone(), ..Case::fresh() };
     assert_eq!(case.raised(), ["services-not-updated host=cp1"]);
-    assert_eq!(case.picture().alarms[0].text, "Kubernetes certificates have been renewed but not all services have been updated.");
+    assert_eq!(
+        case.picture().alarms[0].text,
+        "Kubernetes certificates have been renewed but not all services have been updated."
+    );
     note_services(&mut memory, &[], &[], &BTreeMap::new());
     assert_eq!(memory.not_updated.len(), 1, "they were not looked at");
 }
@@ -451,22 +567,45 @@ fn alarm(kind: AlarmKind, entity: &str, about: &[&str], raised: i64) -> Alarm {
 #[test]
 fn an_alarm_keeps_its_time_and_another_reason_is_no_news() {
     let before = [alarm(AlarmKind::RenewalFailed, "host=cp1", &["a"], 0)];
-    let now = |about: &[&str]| Picture { alarms: vec![alarm(AlarmKind::RenewalFailed, "host=cp1", about, 5)], unseen: Vec::new() };
+    let now = |about: &[&str]| Picture {
+        alarms: vec![alarm(AlarmKind::RenewalFailed, "host=cp1", about, 5)],
+        unseen: Vec::new(),
+    };
     let same = diff(&before, now(&["a"]));
     assert_eq!(same.events, []);
-    assert_eq!((same.in_force[0].raised, same.in_force[0].reason.as_str()), (at(0), "5"), "the reason is the newest");
+    assert_eq!(
+        (same.in_force[0].raised, same.in_force[0].reason.as_str()),
+        (at(0), "5"),
+        "the reason is the newest"
+    );
     let more = diff(&before, now(&["a", "b"]));
-    assert!(matches!(more.events.as_slice(), [AlarmEvent::Changed(alarm)] if alarm.raised == at(0)));
-    assert!(matches!(diff(&before, Picture::default()).events.as_slice(), [AlarmEvent::Cleared(_)]));
+    assert!(
+        matches!(more.events.as_slice(), [AlarmEvent::Changed(alarm)] if alarm.raised == at(0))
+    );
+    assert!(matches!(
+        diff(&before, Picture::default()).events.as_slice(),
+        [AlarmEvent::Cleared(_)]
+    ));
     let (alarms, configuration) = (&AlarmKind::ALL[1..], configuration_alarms("cp1", at(0), None));
     let others: Vec<_> = alarms.iter().map(|kind| alarm(*kind, "host=cp1", &[], 0)).collect();
-    let cleared: Vec<_> = diff(&others, configuration).events.iter().map(|event| event.alarm().kind).collect();
-    assert_eq!(cleared, [AlarmKind::ConfigurationRefused], "the configuration says nothing of anything else");
+    let cleared: Vec<_> =
+        diff(&others, configuration).events.iter().map(|event| event.alarm().kind).collect();
+    assert_eq!(
+        cleared,
+        [AlarmKind::ConfigurationRefused],
+        "the configuration says nothing of anything else"
+    );
 }
 
 #[test]
 fn what_others_can_have_changed_is_told_of_and_what_was_not_looked_at_is_not() {
-    let case = Case { not_trusted: Some(vec!["/s/state.json: has mode 0666".to_owned(), "/s/x: belongs".to_owned()]), ..Case::fresh() };
+    let case = Case {
+        not_trusted: Some(vec![
+            "/s/state.json: has mode 0666".to_owned(),
+            "/s/x: belongs".to_owned(),
+        ]),
+        ..Case::fresh()
+    };
     assert_eq!(case.raised(), ["not-trusted host=cp1"]);
     assert_eq!(case.picture().alarms[0].reason, "/s/state.json: has mode 0666; /s/x: belongs");
     let unseen = Case { not_trusted: None, ..Case::fresh() }.picture();
@@ -475,12 +614,15 @@ fn what_others_can_have_changed_is_told_of_and_what_was_not_looked_at_is_not() {
 
 fn any_alarms() -> impl Strategy<Value = Vec<Alarm>> {
     let one = (0..AlarmKind::ALL.len(), "[ab]", "[cd]", 0_i64..9);
-    let one = one.prop_map(|(kind, entity, about, raised)| alarm(AlarmKind::ALL[kind], &entity, &[&about], raised));
+    let one = one.prop_map(|(kind, entity, about, raised)| {
+        alarm(AlarmKind::ALL[kind], &entity, &[&about], raised)
+    });
     prop::collection::vec(one, 0..8)
 }
 
 proptest! {
-    /// Whatever happens: each alarm is in force once, every event is one that happened, and the same picture again is no news.
+    /// Whatever happens: each alarm is in force once, every event is one that happened, and the
+    /// same picture again is no news.
     #[test]
     fn nothing_flaps(before in any_alarms(), now in any_alarms(), unseen in prop::collection::vec(0..AlarmKind::ALL.len(), 0..4)) {
         let before = diff(&[], Picture { alarms: before, unseen: Vec::new() }).in_force;

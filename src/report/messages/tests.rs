@@ -19,7 +19,10 @@ fn ids_are_128_bits_and_unique() {
     let ids: BTreeSet<_> = Message::ALL.iter().map(|message| message.id()).collect();
     assert_eq!(ids.len(), Message::ALL.len());
     for id in ids {
-        assert!(id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{id}");
+        assert!(
+            id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')),
+            "{id}"
+        );
     }
 }
 
@@ -34,8 +37,14 @@ fn the_catalog_explains_every_message_and_no_other() {
 fn every_entry_has_a_subject_and_a_text_and_names_only_fields_that_there_are() {
     let fields = crate::report::line::FIELDS;
     for (id, head, text) in entries() {
-        assert!(head.starts_with("Subject: ") && head.contains("\nDefined-By: kubecertd"), "{id}: {head}");
-        assert!(text.lines().count() > 0 && text.lines().all(|line| line.len() <= 100), "{id}: {text}");
+        assert!(
+            head.starts_with("Subject: ") && head.contains("\nDefined-By: kubecertd"),
+            "{id}: {head}"
+        );
+        assert!(
+            text.lines().count() > 0 && text.lines().all(|line| line.len() <= 100),
+            "{id}: {text}"
+        );
         let whole = format!("{head}\n{text}");
         // Between two @ there is a field: nothing else in the catalog has one.
         for field in whole.split('@').skip(1).step_by(2) {
@@ -52,8 +61,12 @@ fn the_readme_is_true() {
     for field in crate::report::line::FIELDS {
         assert!(readme.contains(&format!("`{field}`")), "{field}");
     }
-    let (_, head, text) = entries().into_iter().find(|(id, ..)| id == Message::Renewed.id()).unwrap();
-    let mut shown: String = format!("{head}\n\n{}", text.trim_end()).lines().map(|line| format!("░░ {line}\n")).collect();
+    let (_, head, text) =
+        entries().into_iter().find(|(id, ..)| id == Message::Renewed.id()).unwrap();
+    let mut shown: String = format!("{head}\n\n{}", text.trim_end())
+        .lines()
+        .map(|line| format!("░░ {line}\n"))
+        .collect();
     for (field, value) in [
         ("CREDENTIAL", "front-proxy-client"),
         ("AUTHORITY", "front-proxy-ca"),

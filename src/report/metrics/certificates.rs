@@ -1,10 +1,12 @@
-//! Certificates, with the names and labels that x509-certificate-exporter gives those in files and kubeconfigs, and a few of our
-//! own beside them.
+//! Certificates, with the names and labels that x509-certificate-exporter gives those in files and
+//! kubeconfigs, and a few of our own beside them.
 
 use x509_parser::num_bigint::BigUint;
 
 use super::format::{Family, Labels, Sample, Value};
-use crate::model::{AbsolutePath, AuthorityState, Location, Material, NameParts, Renewal, Timestamp};
+use crate::model::{
+    AbsolutePath, AuthorityState, Location, Material, NameParts, Renewal, Timestamp,
+};
 use crate::pass::Survey;
 use crate::plan::Judged;
 
@@ -18,13 +20,17 @@ struct Found {
 pub(super) fn families(survey: &Survey, now: Timestamp) -> Vec<Family> {
     let authorities = survey.authorities.iter().filter_map(|(facts, _)| {
         let certificate = facts.state.certificate()?;
-        let own = vec![("kind", "authority".to_owned()), ("name", facts.authority.name.to_string())];
+        let own =
+            vec![("kind", "authority".to_owned()), ("name", facts.authority.name.to_string())];
         let place = place(&facts.authority.certificate);
         let labels = [own, place, issued(&certificate.serial, &certificate.parts)].concat();
         Some(Found { labels, not_before: certificate.not_before, not_after: certificate.not_after })
     });
-    let found: Vec<Found> = authorities.chain(survey.credentials.iter().filter_map(credential)).collect();
-    let each = |value: &dyn Fn(&Found) -> Value| found.iter().map(|one| Sample { labels: one.labels.clone(), value: value(one) }).collect();
+    let found: Vec<Found> =
+        authorities.chain(survey.credentials.iter().filter_map(credential)).collect();
+    let each = |value: &dyn Fn(&Found) -> Value| {
+        found.iter().map(|one| Sample { labels: one.labels.clone(), value: value(one) }).collect()
+    };
     let unreadable = i64::try_from(unreadable(survey)).unwrap_or(i64::MAX);
     vec![
         Family::gauge(
@@ -37,8 +43,16 @@ pub(super) fn families(survey: &Survey, now: Timestamp) -> Vec<Family> {
             "The first second of the certificate's life.",
             each(&|one| Value::Whole(one.not_before.seconds())),
         ),
-        Family::gauge("x509_cert_expired", "Whether the certificate has ended.", each(&|one| Value::flag(one.not_after < now))),
-        Family::gauge("x509_read_errors", "How many certificates can't be read.", vec![Sample::alone(Value::Whole(unreadable))]),
+        Family::gauge(
+            "x509_cert_expired",
+            "Whether the certificate has ended.",
+            each(&|one| Value::flag(one.not_after < now)),
+        ),
+        Family::gauge(
+            "x509_read_errors",
+            "How many certificates can't be read.",
+            vec![Sample::alone(Value::Whole(unreadable))],
+        ),
     ]
 }
 
@@ -51,9 +65,15 @@ fn credential(judged: &Judged) -> Option<Found> {
         Renewal::Elsewhere => "elsewhere",
         Renewal::Copy(_) => "copy",
     };
-    let own = vec![("kind", "credential".to_owned()), ("name", credential.name.to_string()), ("renewed_by", renewed_by.to_owned())];
+    let own = vec![
+        ("kind", "credential".to_owned()),
+        ("name", credential.name.to_string()),
+        ("renewed_by", renewed_by.to_owned()),
+    ];
     let embedded = match (&credential.location, &judged.facts.user) {
-        (Location::Kubeconfig(_), Some(user)) => vec![("embedded_kind", "user".to_owned()), ("embedded_key", user.clone())],
+        (Location::Kubeconfig(_), Some(user)) => {
+            vec![("embedded_kind", "user".to_owned()), ("embedded_key", user.clone())]
+        }
         _ => Vec::new(),
     };
     let place = place(credential.location.certificate_file());
@@ -68,9 +88,12 @@ fn place(file: &AbsolutePath) -> Labels {
 
 fn issued(serial: &str, parts: &NameParts) -> Labels {
     // In the decimal form that Go shows.
-    let serial = BigUint::parse_bytes(serial.as_bytes(), 16).map(|number| ("serial_number", number.to_string()));
-    let issuer = parts.issuer.iter().filter_map(|(kind, part)| Some((issuer_label(kind)?, part.clone())));
-    let subject = parts.subject.iter().filter_map(|(kind, part)| Some((subject_label(kind)?, part.clone())));
+    let serial = BigUint::parse_bytes(serial.as_bytes(), 16)
+        .map(|number| ("serial_number", number.to_string()));
+    let issuer =
+        parts.issuer.iter().filter_map(|(kind, part)| Some((issuer_label(kind)?, part.clone())));
+    let subject =
+        parts.subject.iter().filter_map(|(kind, part)| Some((subject_label(kind)?, part.clone())));
     serial.into_iter().chain(issuer).chain(subject).filter(|(_, value)| !value.is_empty()).collect()
 }
 
@@ -101,8 +124,12 @@ fn subject_label(kind: &str) -> Option<&'static str> {
 fn unreadable(survey: &Survey) -> usize {
     // A copy is what others make of it, and has an alarm of its own.
     let credentials = survey.credentials.iter().filter(|judged| {
-        matches!(judged.facts.material, Material::Unreadable(_) | Material::Damaged(_)) && judged.facts.credential.copy_of().is_none()
+        matches!(judged.facts.material, Material::Unreadable(_) | Material::Damaged(_))
+            && judged.facts.credential.copy_of().is_none()
     });
-    let authorities = survey.authorities.iter().filter(|(facts, _)| matches!(facts.state, AuthorityState::Unreadable(_)));
+    let authorities = survey
+        .authorities
+        .iter()
+        .filter(|(facts, _)| matches!(facts.state, AuthorityState::Unreadable(_)));
     credentials.count() + authorities.count()
 }

@@ -1,6 +1,8 @@
-//! The two text formats of Prometheus: the classic one, which is all that node_exporter's textfile collector reads, and OpenMetrics.
+//! The two text formats of Prometheus: the classic one, which is all that node_exporter's textfile
+//! collector reads, and OpenMetrics.
 //!
-//! They differ in the name of a counter, which in OpenMetrics is without the ending that its samples have, and in the end of the text.
+//! They differ in the name of a counter, which in OpenMetrics is without the ending that its
+//! samples have, and in the end of the text.
 
 use std::fmt;
 
@@ -119,7 +121,10 @@ struct Page {
 
 impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        self.families.iter().filter(|family| !family.samples.is_empty()).try_for_each(|family| family.encode(self.format, &mut encoder))
+        self.families
+            .iter()
+            .filter(|family| !family.samples.is_empty())
+            .try_for_each(|family| family.encode(self.format, &mut encoder))
     }
 }
 
@@ -145,7 +150,9 @@ impl Family {
 impl Value {
     fn encode(self, format: Format, encoder: &mut MetricEncoder<'_>) -> fmt::Result {
         match (self, format) {
-            (Self::Count(number), Format::OpenMetrics) => encoder.encode_counter::<NoLabelSet, _, f64>(&number, None),
+            (Self::Count(number), Format::OpenMetrics) => {
+                encoder.encode_counter::<NoLabelSet, _, f64>(&number, None)
+            }
             (Self::Count(number), Format::Classic) => encoder.encode_gauge(&number),
             (Self::Whole(number), _) => encoder.encode_gauge(&number),
             (Self::Fraction(number), _) => encoder.encode_gauge(&number),

@@ -1,8 +1,9 @@
 //! What Prometheus is told: what is true of certificates, passes, services and alarms, as numbers.
 //!
-//! The families are a pure function of what is known; in which of the two text formats they are written is another matter, and so
-//! is who reads them. Those about certificates have the names and labels of x509-certificate-exporter, so that dashboards and
-//! alerts which were made for it go on working.
+//! The families are a pure function of what is known; in which of the two text formats they are
+//! written is another matter, and so is who reads them. Those about certificates have the names and
+//! labels of x509-certificate-exporter, so that dashboards and alerts which were made for it go on
+//! working.
 
 mod certificates;
 mod format;
@@ -15,10 +16,13 @@ use std::time::Duration;
 pub use format::{Family, Format, Kind, Labels, Sample, Value, text};
 
 use crate::act::RenewError;
-use crate::model::{Alarm, Belief, CredentialName, Freshness, Policy, Renewal, ServiceName, Timestamp, Urgency};
+use crate::model::{
+    Alarm, Belief, CredentialName, Freshness, Policy, Renewal, ServiceName, Timestamp, Urgency,
+};
 use crate::pass::{PassError, Report, ServicesReport, Survey};
 
-/// Which services work with which credential, and whether it is an earlier one than the one on the disk.
+/// Which services work with which credential, and whether it is an earlier one than the one on the
+/// disk.
 type Stale = BTreeMap<(ServiceName, CredentialName), bool>;
 
 /// What is known, and counted since the start.
@@ -68,7 +72,8 @@ impl Outcomes {
 }
 
 impl Known {
-    /// What is known from before the start: when the last pass began, and the last in which nothing failed.
+    /// What is known from before the start: when the last pass began, and the last in which nothing
+    /// failed.
     #[must_use]
     pub fn remembered(last_pass: Option<Timestamp>, last_success: Option<Timestamp>) -> Self {
         Self { last_pass, last_success, ..Self::default() }
@@ -76,7 +81,11 @@ impl Known {
 
     /// What was found on the node, at the end of a pass or without one.
     pub fn seen(&mut self, survey: Survey, belief: Option<&Belief>) {
-        for judged in survey.credentials.iter().filter(|judged| judged.facts.credential.renewal == Renewal::Ours) {
+        for judged in survey
+            .credentials
+            .iter()
+            .filter(|judged| judged.facts.credential.renewal == Renewal::Ours)
+        {
             self.renewals.entry(judged.facts.credential.name.clone()).or_default();
         }
         self.survey = Some(survey);
@@ -107,7 +116,10 @@ impl Known {
         for judged in &report.found.list {
             let service = &judged.facts.service.name;
             self.restarts.entry(service.clone()).or_default();
-            let updated = report.outcomes.iter().any(|outcome| outcome.service == *service && outcome.result.is_ok());
+            let updated = report
+                .outcomes
+                .iter()
+                .any(|outcome| outcome.service == *service && outcome.result.is_ok());
             for (credential, freshness) in &judged.freshness {
                 // Whether what is out of sight is stale can't be told.
                 if !matches!(freshness, Freshness::Unknown(_)) {
@@ -127,22 +139,51 @@ impl Known {
 #[must_use]
 pub fn families(known: &Known, now: Timestamp) -> Vec<Family> {
     let certificates = known.survey.iter().flat_map(|survey| certificates::families(survey, now));
-    certificates.chain(passes(known)).chain(services(known)).chain([due(known), alarms(known), build()]).collect()
+    certificates
+        .chain(passes(known))
+        .chain(services(known))
+        .chain([due(known), alarms(known), build()])
+        .collect()
 }
 
 fn passes(known: &Known) -> Vec<Family> {
     let time = |time: Option<Timestamp>| time.map(|time| Value::Whole(time.seconds()));
-    let length = |length: Option<Duration>| length.map(|length| Value::Whole(i64::try_from(length.as_secs()).unwrap_or(i64::MAX)));
-    let one = |name, help, value: Option<Value>| Family::gauge(name, help, value.map(Sample::alone).into_iter().collect());
+    let length = |length: Option<Duration>| {
+        length.map(|length| Value::Whole(i64::try_from(length.as_secs()).unwrap_or(i64::MAX)))
+    };
+    let one = |name, help, value: Option<Value>| {
+        Family::gauge(name, help, value.map(Sample::alone).into_iter().collect())
+    };
     vec![
-        one("kubecertd_last_pass_timestamp_seconds", "When the last pass began that came to its end.", time(known.last_pass)),
-        one("kubecertd_last_pass_success_timestamp_seconds", "When the last pass began in which nothing failed.", time(known.last_success)),
-        one("kubecertd_next_pass_timestamp_seconds", "When the next pass is made.", time(known.next_pass)),
-        one("kubecertd_pass_duration_seconds", "How long the last pass took.", known.took.map(|took| Value::Fraction(took.as_secs_f64()))),
-        Family::counter("kubecertd_passes", "Passes since the start of the daemon.", known.passes.samples(&[]).into()),
+        one(
+            "kubecertd_last_pass_timestamp_seconds",
+            "When the last pass began that came to its end.",
+            time(known.last_pass),
+        ),
+        one(
+            "kubecertd_last_pass_success_timestamp_seconds",
+            "When the last pass began in which nothing failed.",
+            time(known.last_success),
+        ),
+        one(
+            "kubecertd_next_pass_timestamp_seconds",
+            "When the next pass is made.",
+            time(known.next_pass),
+        ),
+        one(
+            "kubecertd_pass_duration_seconds",
+            "How long the last pass took.",
+            known.took.map(|took| Value::Fraction(took.as_secs_f64())),
+        ),
+        Family::counter(
+            "kubecertd_passes",
+            "Passes since the start of the daemon.",
+            known.passes.samples(&[]).into(),
+        ),
         one(
             "kubecertd_clock_believed",
-            "Whether the clock was believed at the last pass: nothing is signed by one that is not.",
+            "Whether the clock was believed at the last pass: nothing is signed by one that is \
+             not.",
             known.believed.map(Value::flag),
         ),
         one(
@@ -159,17 +200,24 @@ fn passes(known: &Known) -> Vec<Family> {
 }
 
 fn services(known: &Known) -> Vec<Family> {
-    let renewals = known.renewals.iter().flat_map(|(name, outcomes)| outcomes.samples(&[("name", name.to_string())]));
-    let restarts = known
-        .restarts
+    let renewals = known
+        .renewals
         .iter()
-        .map(|(service, number)| Sample { labels: vec![("service", service.to_string())], value: Value::Count(*number) });
+        .flat_map(|(name, outcomes)| outcomes.samples(&[("name", name.to_string())]));
+    let restarts = known.restarts.iter().map(|(service, number)| Sample {
+        labels: vec![("service", service.to_string())],
+        value: Value::Count(*number),
+    });
     let stale = known.stale.iter().map(|((service, credential), stale)| {
         let labels = vec![("service", service.to_string()), ("name", credential.to_string())];
         Sample { labels, value: Value::flag(*stale) }
     });
     vec![
-        Family::counter("kubecertd_renewals", "Renewals since the start of the daemon.", renewals.collect()),
+        Family::counter(
+            "kubecertd_renewals",
+            "Renewals since the start of the daemon.",
+            renewals.collect(),
+        ),
         Family::counter(
             "kubecertd_service_restarts",
             "How often a service was restarted or told, since the start of the daemon.",
@@ -185,11 +233,20 @@ fn services(known: &Known) -> Vec<Family> {
 
 fn due(known: &Known) -> Family {
     let credentials = known.survey.iter().flat_map(|survey| &survey.credentials);
-    let samples = credentials.filter(|judged| judged.facts.credential.renewal == Renewal::Ours).map(|judged| {
-        let due = judged.judgement.condition.urgency() != Urgency::Comfortable;
-        Sample { labels: vec![("name", judged.facts.credential.name.to_string())], value: Value::flag(due) }
-    });
-    Family::gauge("kubecertd_credential_due", "Whether a credential that is renewed here is due, or broken.", samples.collect())
+    let samples = credentials
+        .filter(|judged| judged.facts.credential.renewal == Renewal::Ours)
+        .map(|judged| {
+            let due = judged.judgement.condition.urgency() != Urgency::Comfortable;
+            Sample {
+                labels: vec![("name", judged.facts.credential.name.to_string())],
+                value: Value::flag(due),
+            }
+        });
+    Family::gauge(
+        "kubecertd_credential_due",
+        "Whether a credential that is renewed here is due, or broken.",
+        samples.collect(),
+    )
 }
 
 fn alarms(known: &Known) -> Family {
@@ -201,10 +258,18 @@ fn alarms(known: &Known) -> Family {
         ];
         Sample { labels, value: Value::Whole(1) }
     });
-    Family::gauge("kubecertd_alarm", "An alarm that is in force; see kubecertd alarms.", samples.collect())
+    Family::gauge(
+        "kubecertd_alarm",
+        "An alarm that is in force; see kubecertd alarms.",
+        samples.collect(),
+    )
 }
 
 fn build() -> Family {
     let labels = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
-    Family::gauge("kubecertd_build_info", "The version that runs.", vec![Sample { labels, value: Value::Whole(1) }])
+    Family::gauge(
+        "kubecertd_build_info",
+        "The version that runs.",
+        vec![Sample { labels, value: Value::Whole(1) }],
+    )
 }

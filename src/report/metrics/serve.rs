@@ -1,6 +1,7 @@
 //! The numbers over HTTP, for whoever may ask on this machine: one page, for reading.
 //!
-//! Who asks can cost nobody else anything: a handful of connections at a time, one question each, and a limit on its time.
+//! Who asks can cost nobody else anything: a handful of connections at a time, one question each,
+//! and a limit on its time.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -60,7 +61,10 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, page: Page) -> h
         async { Ok::<_, Infallible>(answer) }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(QUESTION).keep_alive(false).max_buf_size(LARGEST_HEAD);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(QUESTION)
+        .keep_alive(false)
+        .max_buf_size(LARGEST_HEAD);
     http.serve_connection(TokioIo::new(stream), service).await
 }
 
@@ -71,11 +75,14 @@ fn answer(request: &Request<Incoming>, page: &Page) -> Response<Full<Bytes>> {
             let format = format(request.headers());
             // The library leaves the body away where only the head is asked for.
             let mut response = Response::new(Full::from(page(format)));
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
             response
         }
         ("/metrics", false) => {
-            let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "the metrics are for reading\n");
+            let mut response =
+                plain(StatusCode::METHOD_NOT_ALLOWED, "the metrics are for reading\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             response
         }
@@ -92,5 +99,9 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
 /// OpenMetrics for who says that he reads it, as Prometheus does.
 fn format(headers: &HeaderMap) -> Format {
     let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    if accepted.any(|value| value.contains("application/openmetrics-text")) { Format::OpenMetrics } else { Format::Classic }
+    if accepted.any(|value| value.contains("application/openmetrics-text")) {
+        Format::OpenMetrics
+    } else {
+        Format::Classic
+    }
 }

@@ -1,4 +1,5 @@
-//! The file that node_exporter's textfile collector reads: written whole or not at all, for everybody to read.
+//! The file that node_exporter's textfile collector reads: written whole or not at all, for
+//! everybody to read.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -9,11 +10,10 @@ use nix::sys::stat::{Mode, fchmod};
 use crate::model::AbsolutePath;
 use crate::sys::{Dir, FileError, Root};
 
-/// Writes the file. The folder is node_exporter's, and has to be there. It is written anew all the time and nothing is lost with
-/// it, so the disk, which etcd shares, is not waited for.
+/// Writes the file. The folder is node_exporter's, and has to be there. It is written anew all the
+/// time and nothing is lost with it, so the disk, which etcd shares, is not waited for.
 ///
-/// # Errors
-/// When it can't be written; what was there before stays.
+/// # Errors When it can't be written; what was there before stays.
 pub fn write(root: &Root, file: &AbsolutePath, text: &str) -> Result<(), FileError> {
     let (folder, name) = place(root, file)?;
     let mut draft = OsString::from(".");
@@ -24,8 +24,10 @@ pub fn write(root: &Root, file: &AbsolutePath, text: &str) -> Result<(), FileErr
     let mut new = folder.create_new(&draft)?;
     let failed = |action, e| FileError::from_io(folder.path().join(&draft), action, e);
     let written = new.write_all(text.as_bytes()).map_err(|e| failed("write", e));
-    let written =
-        written.and_then(|()| fchmod(&new, Mode::from_bits_truncate(0o644)).map_err(|e| failed("open for all to read", e.into())));
+    let written = written.and_then(|()| {
+        fchmod(&new, Mode::from_bits_truncate(0o644))
+            .map_err(|e| failed("open for all to read", e.into()))
+    });
     let replaced = written.and_then(|()| folder.rename(&draft, &name));
     if replaced.is_err() {
         let _ = folder.remove(&draft);
@@ -69,8 +71,15 @@ mod tests {
         let read = |path| std::io::read_to_string(std::fs::File::open(path).unwrap()).unwrap();
         assert_eq!(read(at("kubecertd.prom")), "x 1\n");
         assert_eq!(read(disk.path().join("other")), "");
-        assert_eq!(std::fs::symlink_metadata(at("kubecertd.prom")).unwrap().permissions().mode(), 0o100_644);
-        assert_eq!(std::fs::read_dir(disk.path().join("numbers")).unwrap().count(), 1, "no draft is left");
+        assert_eq!(
+            std::fs::symlink_metadata(at("kubecertd.prom")).unwrap().permissions().mode(),
+            0o100_644
+        );
+        assert_eq!(
+            std::fs::read_dir(disk.path().join("numbers")).unwrap().count(),
+            1,
+            "no draft is left"
+        );
         remove(&root, &file).unwrap();
         remove(&root, &file).unwrap();
         assert!(!at("kubecertd.prom").exists());

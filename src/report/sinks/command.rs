@@ -31,22 +31,46 @@ struct Told<'a> {
 
 impl CommandSink {
     pub fn new(entry: &AlarmCommand) -> Self {
-        Self { name: entry.name.clone(), limit: entry.timeout.as_duration(), run: entry.run.clone() }
+        Self {
+            name: entry.name.clone(),
+            limit: entry.timeout.as_duration(),
+            run: entry.run.clone(),
+        }
     }
 
-    pub fn next(&self, told: &[Alarm], in_force: &[Alarm], circumstances: Circumstances<'_>) -> Option<Result<Message, InvalidArgv>> {
+    pub fn next(
+        &self,
+        told: &[Alarm],
+        in_force: &[Alarm],
+        circumstances: Circumstances<'_>,
+    ) -> Option<Result<Message, InvalidArgv>> {
         let event = first_news(told, in_force)?;
         Some(self.message(&event, circumstances))
     }
 
-    fn message(&self, event: &AlarmEvent, Circumstances { host, now }: Circumstances<'_>) -> Result<Message, InvalidArgv> {
+    fn message(
+        &self,
+        event: &AlarmEvent,
+        Circumstances { host, now }: Circumstances<'_>,
+    ) -> Result<Message, InvalidArgv> {
         let alarm = event.alarm();
-        let words = Told { format: FORMAT, event: event.word(), alarm: AlarmJson::new(alarm, Some(host)), at: now.to_string() };
+        let words = Told {
+            format: FORMAT,
+            event: event.word(),
+            alarm: AlarmJson::new(alarm, Some(host)),
+            at: now.to_string(),
+        };
         // Texts and numbers: nothing of it can fail to be written.
         let mut stdin = serde_json::to_vec(&words).unwrap_or_default();
         stdin.push(b'\n');
-        let known = if matches!(event, AlarmEvent::Cleared(_)) { Vec::new() } else { vec![alarm.clone()] };
-        Ok(Message { argv: Argv::new(self.run.iter().cloned())?, stdin, settles: vec![(alarm.kind, alarm.entity.clone())], known })
+        let known =
+            if matches!(event, AlarmEvent::Cleared(_)) { Vec::new() } else { vec![alarm.clone()] };
+        Ok(Message {
+            argv: Argv::new(self.run.iter().cloned())?,
+            stdin,
+            settles: vec![(alarm.kind, alarm.entity.clone())],
+            known,
+        })
     }
 }
 

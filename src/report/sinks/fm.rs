@@ -1,4 +1,5 @@
-//! StarlingX's Fault Management, through `fmClientCli`: an alarm is a string of fifteen fields, each after `###`.
+//! StarlingX's Fault Management, through `fmClientCli`: an alarm is a string of fifteen fields,
+//! each after `###`.
 
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ const LONGEST: usize = 254;
 const EMPTY: &str = " ";
 
 /// Fault Management's own words for what an operator should do, to which the reason is added.
-const REPAIR: &str =
-    "Lock and unlock the host to update services with new certificates (Manually renew kubernetes certificates first if renewal failed).";
+const REPAIR: &str = "Lock and unlock the host to update services with new certificates (Manually \
+    renew kubernetes certificates first if renewal failed).";
 
 pub(super) struct FaultManagementSink {
     pub limit: Duration,
@@ -38,15 +39,26 @@ impl FaultManagementSink {
         Self { limit: settings.timeout.as_duration(), command: (*settings.command).clone() }
     }
 
-    pub fn next(&self, told: &[Alarm], in_force: &[Alarm], _: Circumstances<'_>) -> Option<Result<Message, InvalidArgv>> {
+    pub fn next(
+        &self,
+        told: &[Alarm],
+        in_force: &[Alarm],
+        _: Circumstances<'_>,
+    ) -> Option<Result<Message, InvalidArgv>> {
         let (told, in_force) = (faults(told), faults(in_force));
-        let same = |one: &Fault<'_>, other: &Fault<'_>| (one.number, one.entity) == (other.number, other.entity);
+        let same = |one: &Fault<'_>, other: &Fault<'_>| {
+            (one.number, one.entity) == (other.number, other.entity)
+        };
         if let Some(over) = told.iter().find(|fault| !in_force.iter().any(|now| same(now, fault))) {
             return Some(self.message("-d", over.identity(), over, &[]));
         }
         let news = in_force.iter().find_map(|fault| {
             let known = told.iter().find(|known| same(known, fault));
-            if known.is_some_and(|known| known.says_the_same(fault)) { None } else { Some((fault, known)) }
+            if known.is_some_and(|known| known.says_the_same(fault)) {
+                None
+            } else {
+                Some((fault, known))
+            }
         });
         let (fault, known) = news?;
         let mut settles = fault.clone();
@@ -54,11 +66,21 @@ impl FaultManagementSink {
         Some(self.message("-c", fault.creation()?, &settles, &fault.alarms))
     }
 
-    fn message(&self, way: &str, string: String, settles: &Fault<'_>, known: &[&Alarm]) -> Result<Message, InvalidArgv> {
+    fn message(
+        &self,
+        way: &str,
+        string: String,
+        settles: &Fault<'_>,
+        known: &[&Alarm],
+    ) -> Result<Message, InvalidArgv> {
         Ok(Message {
             argv: Argv::new([self.command.to_string(), way.to_owned(), string])?,
             stdin: Vec::new(),
-            settles: settles.alarms.iter().map(|alarm| (alarm.kind, alarm.entity.clone())).collect(),
+            settles: settles
+                .alarms
+                .iter()
+                .map(|alarm| (alarm.kind, alarm.entity.clone()))
+                .collect(),
             known: known.iter().copied().cloned().collect(),
         })
     }
@@ -68,7 +90,10 @@ fn faults(alarms: &[Alarm]) -> Vec<Fault<'_>> {
     let mut faults: Vec<Fault<'_>> = Vec::new();
     for alarm in alarms {
         let Some(number) = alarm.kind.number() else { continue };
-        match faults.iter_mut().find(|fault| (fault.number, fault.entity) == (number, alarm.entity.as_str())) {
+        match faults
+            .iter_mut()
+            .find(|fault| (fault.number, fault.entity) == (number, alarm.entity.as_str()))
+        {
             Some(fault) => fault.alarms.push(alarm),
             None => faults.push(Fault { number, entity: &alarm.entity, alarms: vec![alarm] }),
         }
@@ -81,7 +106,8 @@ fn faults(alarms: &[Alarm]) -> Vec<Fault<'_>> {
 
 impl Fault<'_> {
     fn says_the_same(&self, other: &Self) -> bool {
-        self.alarms.len() == other.alarms.len() && self.alarms.iter().zip(&other.alarms).all(|(one, other)| one.says_the_same(other))
+        self.alarms.len() == other.alarms.len()
+            && self.alarms.iter().zip(&other.alarms).all(|(one, other)| one.says_the_same(other))
     }
 
     fn identity(&self) -> String {
@@ -90,13 +116,18 @@ impl Fault<'_> {
 
     fn creation(&self) -> Option<String> {
         let first = self.alarms.first()?;
-        let reasons = self.alarms.iter().map(|alarm| alarm.reason.as_str()).collect::<Vec<_>>().join("; ");
-        let is_host = matches!(first.kind, AlarmKind::RenewalFailed | AlarmKind::ServicesNotUpdated);
+        let reasons =
+            self.alarms.iter().map(|alarm| alarm.reason.as_str()).collect::<Vec<_>>().join("; ");
+        let is_host =
+            matches!(first.kind, AlarmKind::RenewalFailed | AlarmKind::ServicesNotUpdated);
         let (entity_type, alarm_type, cause) = match is_host {
             true => ("host", "operational-violation", "unspecified-reason"),
-            false => ("certificate", "security-service-or-mechanism-violation", "certificate-expiration"),
+            false => {
+                ("certificate", "security-service-or-mechanism-violation", "certificate-expiration")
+            }
         };
-        let repair = if is_host { format!("{REPAIR} Reason: {reasons}") } else { first.repair.clone() };
+        let repair =
+            if is_host { format!("{REPAIR} Reason: {reasons}") } else { first.repair.clone() };
         let fields = [
             EMPTY, // uuid: it makes one
             self.number,
@@ -118,8 +149,8 @@ impl Fault<'_> {
     }
 }
 
-/// A text as a field: on one line, cut to what fits, and without anything that could be taken for the end of the field, also where it
-/// meets the next separator.
+/// A text as a field: on one line, cut to what fits, and without anything that could be taken for
+/// the end of the field, also where it meets the next separator.
 fn field(text: &str) -> String {
     let mut text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     while text.contains(SEPARATOR) {
@@ -141,7 +172,9 @@ pub(super) fn answer(finished: &Finished) -> Answer {
         Ending::Code(0) => Answer::Told,
         // What is not there need not be cleared; a creation is never told this.
         Ending::Code(255) if text.contains("not found") => Answer::Told,
-        Ending::Code(255) if text.contains("invalid alarm") => Answer::Never(badly(finished.ending, &finished.output)),
+        Ending::Code(255) if text.contains("invalid alarm") => {
+            Answer::Never(badly(finished.ending, &finished.output))
+        }
         ending => Answer::Later(badly(ending, &finished.output)),
     }
 }

@@ -17,7 +17,8 @@ fn alarm(kind: AlarmKind, entity: &str, reason: &str) -> Alarm {
     }
 }
 
-const HERE: Circumstances<'static> = Circumstances { host: "controller-0", now: Timestamp::from_seconds(1_800_000_060) };
+const HERE: Circumstances<'static> =
+    Circumstances { host: "controller-0", now: Timestamp::from_seconds(1_800_000_060) };
 
 fn sinks(toml: &str) -> Vec<Sink> {
     Sink::all(&Settings::from_files(&[("a.toml", toml)]).unwrap())
@@ -54,9 +55,12 @@ fn fault_management_is_told_word_for_word() {
         message.argv.words()[1..],
         [
             "-c",
-            "### ###250.003###set###host###host=controller-0### ###major###Kubernetes certificates renewal failed.###\
-             operational-violation###unspecified-reason###Lock and unlock the host to update services with new certificates (Manually \
-             renew kubernetes certificates first if renewal failed). Reason: apiserver: no space###False###False###False###False###"
+            "### ###250.003###set###host###host=controller-0### ###major###Kubernetes certificates \
+             renewal failed.###\
+             operational-violation###unspecified-reason###Lock and unlock the host to update \
+             services with new certificates (Manually \
+             renew kubernetes certificates first if renewal failed). Reason: apiserver: no \
+             space###False###False###False###False###"
         ]
     );
     let (way, fields) = fields(&message);
@@ -96,9 +100,18 @@ fn what_is_over_is_cleared_by_number_and_entity() {
 
 #[test]
 fn no_text_breaks_the_string() {
-    let reasons =
-        ["###", "a######b", "#", "ends with #", "a\nb\tc", "", "ä".repeat(500).as_str(), "#".repeat(300).as_str(), "a ## b #### c"]
-            .map(str::to_owned);
+    let reasons = [
+        "###",
+        "a######b",
+        "#",
+        "ends with #",
+        "a\nb\tc",
+        "",
+        "ä".repeat(500).as_str(),
+        "#".repeat(300).as_str(),
+        "a ## b #### c",
+    ]
+    .map(str::to_owned);
     for reason in reasons {
         for text in [reason.as_str(), "x"] {
             let mut hostile = alarm(AlarmKind::ExpiringSoon, "system.certificate.ca", "");
@@ -106,7 +119,9 @@ fn no_text_breaks_the_string() {
             let (_, fields) = fields(&next(&fm(), &[], &[hostile]).unwrap());
             assert_eq!(fields.len(), 15, "{reason:?}");
         }
-        let (_, fields) = fields(&next(&fm(), &[], &[alarm(AlarmKind::RenewalFailed, "host=a", &reason)]).unwrap());
+        let (_, fields) = fields(
+            &next(&fm(), &[], &[alarm(AlarmKind::RenewalFailed, "host=a", &reason)]).unwrap(),
+        );
         assert_eq!(fields.len(), 15, "{reason:?}");
     }
 }
@@ -153,9 +168,19 @@ fn the_errors_of_fault_management_are_told_apart() {
     let answer = |code, text| fm().answer(&finished(code, text));
     assert_eq!(answer(0, "Ok\n4f2b3c\n"), Answer::Told);
     assert_eq!(answer(255, "Alarm not found\n"), Answer::Told);
-    assert_eq!(answer(255, "Invalid alarm string\n"), Answer::Never("it ended with exit code 255: Invalid alarm string".to_owned()));
-    assert_eq!(answer(255, "no connection\n"), Answer::Later("it ended with exit code 255: no connection".to_owned()));
-    assert_eq!(answer(1, "not found"), Answer::Later("it ended with exit code 1: not found".to_owned()), "a shell's words, not its");
+    assert_eq!(
+        answer(255, "Invalid alarm string\n"),
+        Answer::Never("it ended with exit code 255: Invalid alarm string".to_owned())
+    );
+    assert_eq!(
+        answer(255, "no connection\n"),
+        Answer::Later("it ended with exit code 255: no connection".to_owned())
+    );
+    assert_eq!(
+        answer(1, "not found"),
+        Answer::Later("it ended with exit code 1: not found".to_owned()),
+        "a shell's words, not its"
+    );
 }
 
 const PAGER: &str = "[[alarms.command]]\nname = 'pager'\nrun = ['/usr/bin/page', '']";
@@ -171,12 +196,14 @@ fn a_command_is_given_the_alarm_as_json() {
         told,
         serde_json::json!({
             "format": 1, "event": "raised", "id": "renewal-failed", "number": "250.003", "severity": "major", "host": "controller-0",
-            "entity": "host=controller-0", "about": ["why"], "text": "Kubernetes certificates renewal failed.", "reason": "why",
+            "entity": "host=controller-0", "about": ["why"], "text": "Kubernetes certificates \
+             renewal failed.", "reason": "why",
             "repair": "Do it.", "raised": "2027-01-15T08:00:00Z", "at": "2027-01-15T08:01:00Z",
         })
     );
     let event = |told: &[Alarm], now: &[Alarm]| {
-        let told: serde_json::Value = serde_json::from_slice(&next(&pager, told, now)?.stdin).unwrap();
+        let told: serde_json::Value =
+            serde_json::from_slice(&next(&pager, told, now)?.stdin).unwrap();
         Some(told["event"].as_str().unwrap().to_owned())
     };
     let other = Alarm { about: vec!["more".to_owned()], ..failed.clone() };
@@ -201,15 +228,22 @@ impl Site {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("told");
-        std::fs::write(&program, format!("#!/bin/sh\ncd {}\n{script}\n", folder.path().display())).unwrap();
+        std::fs::write(&program, format!("#!/bin/sh\ncd {}\n{script}\n", folder.path().display()))
+            .unwrap();
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
-        let text = format!("[[alarms.command]]\nname = 'a'\nrun = ['{}']\ntimeout = '1s'\n", program.display());
-        let node = Node::with_files(Root::open(folder.path()).unwrap(), &[("a.toml".into(), text)]).unwrap();
+        let text = format!(
+            "[[alarms.command]]\nname = 'a'\nrun = ['{}']\ntimeout = '1s'\n",
+            program.display()
+        );
+        let node = Node::with_files(Root::open(folder.path()).unwrap(), &[("a.toml".into(), text)])
+            .unwrap();
         Self { folder, node, ledger: Ledger::default() }
     }
 
     fn set(&self, alarms: &[Alarm]) {
-        let changed = self.ledger.change(&self.node.root, &self.node.settings.paths.state, |now| now.in_force = alarms.to_vec());
+        let changed = self.ledger.change(&self.node.root, &self.node.settings.paths.state, |now| {
+            now.in_force = alarms.to_vec()
+        });
         assert_eq!(changed.note, None);
     }
 
@@ -234,7 +268,10 @@ impl Site {
 }
 
 fn two() -> [Alarm; 2] {
-    [alarm(AlarmKind::Expired, "system.certificate.a", ""), alarm(AlarmKind::HeldTooLong, "host=a", "")]
+    [
+        alarm(AlarmKind::Expired, "system.certificate.a", ""),
+        alarm(AlarmKind::HeldTooLong, "host=a", ""),
+    ]
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -282,16 +319,25 @@ async fn one_that_hangs_is_ended_at_its_limit_with_its_children() {
     panic!("its child {child} is still there");
 }
 
-/// Those that are told work by themselves: news is told when it comes, and one that fails keeps nobody else from it.
+/// Those that are told work by themselves: news is told when it comes, and one that fails keeps
+/// nobody else from it.
 #[tokio::test(flavor = "current_thread")]
 async fn one_that_fails_costs_the_others_nothing() {
     let site = Site::new("cat >>events");
     let text = format!(
-        "[[alarms.command]]\nname = 'bad'\nrun = ['/nonexistent']\n[[alarms.command]]\nname = 'a'\nrun = ['{}']\n",
+        "[[alarms.command]]\nname = 'bad'\nrun = ['/nonexistent']\n[[alarms.command]]\nname = \
+         'a'\nrun = ['{}']\n",
         site.folder.path().join("told").display()
     );
-    let node = Node::with_files(Root::open(site.folder.path()).unwrap(), &[("a.toml".into(), text)]).unwrap();
-    let sinks = Sinks::start(&node, Root::open(site.folder.path()).unwrap(), &site.ledger, Arc::new(crate::sys::SystemClock));
+    let node =
+        Node::with_files(Root::open(site.folder.path()).unwrap(), &[("a.toml".into(), text)])
+            .unwrap();
+    let sinks = Sinks::start(
+        &node,
+        Root::open(site.folder.path()).unwrap(),
+        &site.ledger,
+        Arc::new(crate::sys::SystemClock),
+    );
     for (round, alarms) in [&two()[..1], &two()[..]].into_iter().enumerate() {
         site.set(alarms);
         sinks.wake();

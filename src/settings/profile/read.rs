@@ -4,7 +4,10 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::service::{ServiceFragment, service};
-use super::{AuthorityFlags, CredentialFlags, FlagNames, NameFlags, Profile, ProfileAuthority, ProfileCredential, ServedAt, Trial};
+use super::{
+    AuthorityFlags, CredentialFlags, FlagNames, NameFlags, Profile, ProfileAuthority,
+    ProfileCredential, ServedAt, Trial,
+};
 use crate::model::{AbsolutePath, AuthorityName, CredentialName, Renewal};
 use crate::settings::ProfileName;
 use crate::settings::entries::{location, wrong};
@@ -92,7 +95,8 @@ pub(super) struct ServedAtFragment {
     address: Option<String>,
 }
 
-/// Reads each entry by itself; whether they fit together is looked at by the caller, who is given their places for it.
+/// Reads each entry by itself; whether they fit together is looked at by the caller, who is given
+/// their places for it.
 pub(super) fn profile(source: Source<'_>) -> Result<(Profile, Origins), SettingsError> {
     check_format(source)?;
     let fragment: ProfileFragment = source.parse()?;
@@ -118,7 +122,11 @@ pub(super) struct Origins {
 fn check_format(source: Source<'_>) -> Result<(), SettingsError> {
     let Head { format } = source.parse()?;
     let found = *format.get_ref();
-    let unknown = || SettingsError::UnknownFormat { origin: source.origin(&format.span()), found, known: FORMAT };
+    let unknown = || SettingsError::UnknownFormat {
+        origin: source.origin(&format.span()),
+        found,
+        known: FORMAT,
+    };
     if found == FORMAT { Ok(()) } else { Err(unknown()) }
 }
 
@@ -133,7 +141,9 @@ fn collect<F: TableName, T>(
     let mut all = Vec::new();
     for entry in entries {
         let origin = source.origin(&entry.span());
-        all.push(read(entry.into_inner(), &|name, problem| wrong(F::TABLE, name, origin.clone(), problem))?);
+        all.push(read(entry.into_inner(), &|name, problem| {
+            wrong(F::TABLE, name, origin.clone(), problem)
+        })?);
         origins.push(origin);
     }
     Ok(all)
@@ -155,7 +165,10 @@ impl TableName for ServiceFragment {
     const TABLE: &'static str = "service";
 }
 
-fn authority(entry: AuthorityFragment, wrong: Wrong<'_>) -> Result<ProfileAuthority, SettingsError> {
+fn authority(
+    entry: AuthorityFragment,
+    wrong: Wrong<'_>,
+) -> Result<ProfileAuthority, SettingsError> {
     let told = entry.name.as_ref().map(ToString::to_string);
     let missing = |key| wrong(told.clone(), EntryProblem::Missing(key));
     Ok(ProfileAuthority {
@@ -167,16 +180,22 @@ fn authority(entry: AuthorityFragment, wrong: Wrong<'_>) -> Result<ProfileAuthor
     })
 }
 
-fn credential(entry: CredentialFragment, wrong: Wrong<'_>) -> Result<ProfileCredential, SettingsError> {
+fn credential(
+    entry: CredentialFragment,
+    wrong: Wrong<'_>,
+) -> Result<ProfileCredential, SettingsError> {
     let told = entry.name.as_ref().map(ToString::to_string);
     let wrong = |problem| wrong(told.clone(), problem);
-    let otherwise = entry.otherwise.map(|other| location(other.certificate, other.key, other.kubeconfig, other.bundle));
+    let otherwise = entry
+        .otherwise
+        .map(|other| location(other.certificate, other.key, other.kubeconfig, other.bundle));
     Ok(ProfileCredential {
         name: entry.name.ok_or_else(|| wrong(EntryProblem::Missing("name")))?,
         kubeadm_name: entry.kubeadm_name,
         authority: entry.authority,
         renewal: entry.renewal.unwrap_or(Renewal::Ours),
-        location: location(entry.certificate, entry.key, entry.kubeconfig, entry.bundle).map_err(wrong)?,
+        location: location(entry.certificate, entry.key, entry.kubeconfig, entry.bundle)
+            .map_err(wrong)?,
         otherwise: otherwise.transpose().map_err(wrong)?,
         flags: entry.flags,
         beside: entry.beside,
@@ -193,7 +212,11 @@ impl TryFrom<CredentialFlagsFragment> for CredentialFlags {
         let names = match (flags.certificate, flags.key, flags.kubeconfig) {
             (Some(certificate), Some(key), None) => FlagNames::Pair { certificate, key },
             (None, None, Some(kubeconfig)) => FlagNames::Kubeconfig(kubeconfig),
-            _ => return Err("expected the flags for certificate and key, or the one for kubeconfig"),
+            _ => {
+                return Err(
+                    "expected the flags for certificate and key, or the one for kubeconfig",
+                );
+            }
         };
         Ok(Self { pod: flags.pod, names })
     }
@@ -204,11 +227,27 @@ impl TryFrom<ServedAtFragment> for ServedAt {
 
     fn try_from(place: ServedAtFragment) -> Result<Self, Self::Error> {
         match place {
-            ServedAtFragment { hosts: Some(hosts), port: Some(port), default_port: Some(default_port), urls: None, address: None } => {
-                Ok(Self::Flags { hosts, port, default_port })
-            }
-            ServedAtFragment { hosts: None, port: None, default_port: None, urls: Some(flag), address: None } => Ok(Self::Urls(flag)),
-            ServedAtFragment { hosts: None, port: None, default_port: None, urls: None, address: Some(address) } => {
+            ServedAtFragment {
+                hosts: Some(hosts),
+                port: Some(port),
+                default_port: Some(default_port),
+                urls: None,
+                address: None,
+            } => Ok(Self::Flags { hosts, port, default_port }),
+            ServedAtFragment {
+                hosts: None,
+                port: None,
+                default_port: None,
+                urls: Some(flag),
+                address: None,
+            } => Ok(Self::Urls(flag)),
+            ServedAtFragment {
+                hosts: None,
+                port: None,
+                default_port: None,
+                urls: None,
+                address: Some(address),
+            } => {
                 if is_address(&address) {
                     Ok(Self::Address(address))
                 } else {
@@ -223,8 +262,12 @@ impl TryFrom<ServedAtFragment> for ServedAt {
 /// A name, an address, or an address of IPv6 in brackets; then a port.
 fn is_address(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
-    let plain = |host: &str| !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    let plain = |host: &str| {
+        !host.is_empty()
+            && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+    };
     let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let host = in_brackets.map_or_else(|| plain(host), |host| host.parse::<std::net::Ipv6Addr>().is_ok());
+    let host =
+        in_brackets.map_or_else(|| plain(host), |host| host.parse::<std::net::Ipv6Addr>().is_ok());
     host && port.parse::<u16>().is_ok_and(|port| port != 0)
 }

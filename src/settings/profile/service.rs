@@ -1,4 +1,5 @@
-//! A service as TOML, of a profile or of the configuration: which of its keys go together, and what they become.
+//! A service as TOML, of a profile or of the configuration: which of its keys go together, and what
+//! they become.
 
 use std::time::Duration;
 
@@ -48,7 +49,10 @@ enum Verb {
     ReloadOrRestart,
 }
 
-pub(in crate::settings) fn service(mut entry: ServiceFragment, wrong: Wrong<'_>) -> Result<ProfileService, SettingsError> {
+pub(in crate::settings) fn service(
+    mut entry: ServiceFragment,
+    wrong: Wrong<'_>,
+) -> Result<ProfileService, SettingsError> {
     let told = entry.name.as_ref().map(ToString::to_string);
     let wrong = |problem| wrong(told.clone(), problem);
     let kind = kind(&mut entry).map_err(wrong)?;
@@ -70,21 +74,36 @@ fn kind(entry: &mut ServiceFragment) -> Result<ServiceKind, EntryProblem> {
     match kinds {
         (Some(pod), None, None, None) => {
             fits(entry, "pod", &["grace"])?;
-            Ok(ServiceKind::StaticPod { pod, manifest: None, grace: bounded("grace", entry.grace, GRACE)? })
+            Ok(ServiceKind::StaticPod {
+                pod,
+                manifest: None,
+                grace: bounded("grace", entry.grace, GRACE)?,
+            })
         }
         (None, Some(unit), None, None) => {
             fits(entry, "unit", &["refresh", "signal"])?;
-            Ok(ServiceKind::Unit { unit: unit_name(unit)?, refresh: unit_refresh(entry.refresh, entry.signal)? })
+            Ok(ServiceKind::Unit {
+                unit: unit_name(unit)?,
+                refresh: unit_refresh(entry.refresh, entry.signal)?,
+            })
         }
         (None, None, Some(pid_file), None) => {
             fits(entry, "pid_file", &["signal"])?;
-            Ok(ServiceKind::Process { pid_file, signal: entry.signal.ok_or(EntryProblem::Missing("signal"))? })
+            Ok(ServiceKind::Process {
+                pid_file,
+                signal: entry.signal.ok_or(EntryProblem::Missing("signal"))?,
+            })
         }
         (None, None, None, Some(command)) => {
             fits(entry, "command", &["limit"])?;
-            Ok(ServiceKind::Command { command: words(command)?, limit: bounded("limit", entry.limit, LIMIT)? })
+            Ok(ServiceKind::Command {
+                command: words(command)?,
+                limit: bounded("limit", entry.limit, LIMIT)?,
+            })
         }
-        (None, None, None, None) => Err(EntryProblem::Missing("one of pod, unit, pid_file and command")),
+        (None, None, None, None) => {
+            Err(EntryProblem::Missing("one of pod, unit, pid_file and command"))
+        }
         _ => Err(EntryProblem::ManyKinds),
     }
 }
@@ -104,9 +123,14 @@ fn uses(uses: &[ProfileUse], kind: &ServiceKind) -> Result<(), EntryProblem> {
                 return Err(EntryProblem::NotWith { key: "served_at by flags", other });
             }
             // Nothing would be looked at, and it would pass for fresh.
-            (_, _, Takes::NewConnections, None) => return Err(EntryProblem::Missing("to_port of what takes new-connections")),
+            (_, _, Takes::NewConnections, None) => {
+                return Err(EntryProblem::Missing("to_port of what takes new-connections"));
+            }
             (_, _, Takes::Reloads | Takes::Restart, Some(_)) => {
-                return Err(EntryProblem::NotWith { key: "to_port", other: "what takes anything but new-connections" });
+                return Err(EntryProblem::NotWith {
+                    key: "to_port",
+                    other: "what takes anything but new-connections",
+                });
             }
             _ => {}
         }
@@ -118,14 +142,19 @@ fn uses(uses: &[ProfileUse], kind: &ServiceKind) -> Result<(), EntryProblem> {
 }
 
 fn url(health: Option<&str>) -> Result<(), EntryProblem> {
-    let asked = |url: &str| url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).is_some_and(|rest| !rest.is_empty());
+    let asked = |url: &str| {
+        url.strip_prefix("http://")
+            .or_else(|| url.strip_prefix("https://"))
+            .is_some_and(|rest| !rest.is_empty())
+    };
     if health.is_none_or(asked) { Ok(()) } else { Err(EntryProblem::NoUrl) }
 }
 
 /// Of a service, as systemd has it: of what other units are there is nothing to be restarted.
 fn unit_name(unit: String) -> Result<String, EntryProblem> {
     let stem = unit.strip_suffix(".service").unwrap_or_default();
-    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '\\' | '@');
+    let known =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '\\' | '@');
     if !stem.is_empty() && stem.chars().all(known) { Ok(unit) } else { Err(EntryProblem::NoUnit) }
 }
 
@@ -153,14 +182,23 @@ fn unit_refresh(verb: Option<Verb>, signal: Option<Signal>) -> Result<UnitRefres
     }
 }
 
-/// Words that can be run: there is a program with its full path, since systemd, which starts it, looks for none in any list of folders;
-/// and no word holds a zero byte, at which the system would end it.
+/// Words that can be run: there is a program with its full path, since systemd, which starts it,
+/// looks for none in any list of folders; and no word holds a zero byte, at which the system would
+/// end it.
 fn words(command: Vec<String>) -> Result<Vec<String>, EntryProblem> {
     let has_program = command.first().is_some_and(|program| AbsolutePath::new(program).is_ok());
-    if has_program && !command.iter().any(|word| word.contains('\0')) { Ok(command) } else { Err(EntryProblem::NoCommand) }
+    if has_program && !command.iter().any(|word| word.contains('\0')) {
+        Ok(command)
+    } else {
+        Err(EntryProblem::NoCommand)
+    }
 }
 
-fn bounded(key: &'static str, given: Option<Period>, usual: Duration) -> Result<Duration, EntryProblem> {
+fn bounded(
+    key: &'static str,
+    given: Option<Period>,
+    usual: Duration,
+) -> Result<Duration, EntryProblem> {
     match given.map_or(usual, Period::as_duration) {
         length if length > LONGEST => Err(EntryProblem::TooLong { key, most: "10m" }),
         length => Ok(length),
@@ -186,19 +224,41 @@ mod tests {
         let unit = |refresh| ServiceKind::Unit { unit: "a.service".to_owned(), refresh };
         let command = vec!["/usr/bin/thing".to_owned(), String::new()];
         for (keys, kind) in [
-            ("pod = 'a'", ServiceKind::StaticPod { pod: "a".to_owned(), manifest: None, grace: 30 * second }),
-            ("pod = 'a'\ngrace = '0s'", ServiceKind::StaticPod { pod: "a".to_owned(), manifest: None, grace: Duration::ZERO }),
+            (
+                "pod = 'a'",
+                ServiceKind::StaticPod { pod: "a".to_owned(), manifest: None, grace: 30 * second },
+            ),
+            (
+                "pod = 'a'\ngrace = '0s'",
+                ServiceKind::StaticPod {
+                    pod: "a".to_owned(),
+                    manifest: None,
+                    grace: Duration::ZERO,
+                },
+            ),
             ("unit = 'a.service'", unit(UnitRefresh::ReloadOrRestart)),
-            ("unit = 'a.service'\nrefresh = 'reload-or-restart'", unit(UnitRefresh::ReloadOrRestart)),
+            (
+                "unit = 'a.service'\nrefresh = 'reload-or-restart'",
+                unit(UnitRefresh::ReloadOrRestart),
+            ),
             ("unit = 'a.service'\nrefresh = 'reload'", unit(UnitRefresh::Reload)),
             ("unit = 'a.service'\nrefresh = 'restart'", unit(UnitRefresh::Restart)),
             ("unit = 'a.service'\nsignal = 'USR2'", unit(UnitRefresh::Signal(Signal::Usr2))),
             (
                 "pid_file = '/run/a.pid'\nsignal = 'HUP'",
-                ServiceKind::Process { pid_file: AbsolutePath::new("/run/a.pid").unwrap(), signal: Signal::Hup },
+                ServiceKind::Process {
+                    pid_file: AbsolutePath::new("/run/a.pid").unwrap(),
+                    signal: Signal::Hup,
+                },
             ),
-            ("command = ['/usr/bin/thing', '']", ServiceKind::Command { command: command.clone(), limit: 30 * second }),
-            ("command = ['/usr/bin/thing', '']\nlimit = '10m'", ServiceKind::Command { command, limit: 600 * second }),
+            (
+                "command = ['/usr/bin/thing', '']",
+                ServiceKind::Command { command: command.clone(), limit: 30 * second },
+            ),
+            (
+                "command = ['/usr/bin/thing', '']\nlimit = '10m'",
+                ServiceKind::Command { command, limit: 600 * second },
+            ),
         ] {
             assert_eq!(read(keys), Ok(kind), "{keys}");
         }
@@ -206,13 +266,20 @@ mod tests {
 
     #[test]
     fn keys_that_do_not_go_together_are_refused() {
-        let command = "command is no command: give the program with its full path and its arguments as a list of words, such as [\"/usr/bin/thing\", \"reload\"]";
+        let command = "command is no command: give the program with its full path and its \
+            arguments as a list of words, such as [\"/usr/bin/thing\", \"reload\"]";
         let unit = "unit is no service's unit: give its full name, such as \"haproxy.service\"";
         for (keys, problem) in [
-            ("pod = 'a'\nunit = 'b.service'", "it is more than one kind of thing: give one of pod, unit, pid_file and command"),
+            (
+                "pod = 'a'\nunit = 'b.service'",
+                "it is more than one kind of thing: give one of pod, unit, pid_file and command",
+            ),
             ("pod = 'a'\nrefresh = 'restart'", "refresh does not go with pod"),
             ("unit = 'a.service'\ngrace = '1s'", "grace does not go with unit"),
-            ("unit = 'a.service'\nrefresh = 'reload'\nsignal = 'HUP'", "signal does not go with refresh"),
+            (
+                "unit = 'a.service'\nrefresh = 'reload'\nsignal = 'HUP'",
+                "signal does not go with refresh",
+            ),
             ("pid_file = '/a'", "signal is missing"),
             ("pid_file = '/a'\nsignal = 'HUP'\nlimit = '1s'", "limit does not go with pid_file"),
             ("command = ['/a']\nsignal = 'HUP'", "signal does not go with command"),
@@ -225,24 +292,36 @@ mod tests {
             ("unit = 'a.socket'", unit),
             ("unit = '.service'", unit),
             ("unit = 'a b.service'", unit),
-            ("unit = 'a.service'\nhealth = 'localhost'", "health is no URL: give one that begins with http:// or https://"),
             (
-                "unit = 'a.service'\nuses = [{ credential = 'c', takes = 'reloads', served_at = { urls = 'f' } }]",
+                "unit = 'a.service'\nhealth = 'localhost'",
+                "health is no URL: give one that begins with http:// or https://",
+            ),
+            (
+                "unit = 'a.service'\nuses = [{ credential = 'c', takes = 'reloads', served_at = { \
+                 urls = 'f' } }]",
                 "served_at by flags does not go with unit",
             ),
-            ("pod = 'a'\nuses = [{ credential = 'c', takes = 'new-connections' }]", "to_port of what takes new-connections is missing"),
+            (
+                "pod = 'a'\nuses = [{ credential = 'c', takes = 'new-connections' }]",
+                "to_port of what takes new-connections is missing",
+            ),
             (
                 "pod = 'a'\nuses = [{ credential = 'c', takes = 'restart', to_port = 1 }]",
                 "to_port does not go with what takes anything but new-connections",
             ),
             (
-                "pod = 'a'\nuses = [{ credential = 'c', takes = 'restart' }, { credential = 'c', takes = 'reloads' }]",
+                "pod = 'a'\nuses = [{ credential = 'c', takes = 'restart' }, { credential = 'c', \
+                 takes = 'reloads' }]",
                 "uses names \"c\" twice",
             ),
             ("pod = 'a'\ngrace = '601s'", "grace is too long: it may be at most \"10m\""),
             ("command = ['/a']\nlimit = '1h'", "limit is too long: it may be at most \"10m\""),
         ] {
-            assert_eq!(read(keys), Err(format!("x.toml:3: [[service]] \"a\": {problem}")), "{keys}");
+            assert_eq!(
+                read(keys),
+                Err(format!("x.toml:3: [[service]] \"a\": {problem}")),
+                "{keys}"
+            );
         }
     }
 
@@ -250,21 +329,41 @@ mod tests {
     fn an_address_has_a_host_and_a_port() {
         let served = |address: &str| {
             read(&format!(
-                "unit = 'a.service'\nuses = [{{ credential = 'c', takes = 'restart', served_at = {{ address = '{address}' }} }}]"
+                "unit = 'a.service'\nuses = [{{ credential = 'c', takes = 'restart', served_at = \
+                 {{ address = '{address}' }} }}]"
             ))
         };
-        for address in ["8443", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:70000", ":8443", "https://a:1", "fd00::1:8443"] {
-            assert!(served(address).unwrap_err().contains("expected address to be HOST:PORT"), "{address}");
+        for address in [
+            "8443",
+            "127.0.0.1",
+            "127.0.0.1:",
+            "127.0.0.1:0",
+            "127.0.0.1:70000",
+            ":8443",
+            "https://a:1",
+            "fd00::1:8443",
+        ] {
+            assert!(
+                served(address).unwrap_err().contains("expected address to be HOST:PORT"),
+                "{address}"
+            );
         }
         // The credential is not there, which is looked at last.
         for address in ["127.0.0.1:8443", "[fd00::1]:8443", "webhook.example.com:443"] {
-            assert!(served(address).unwrap_err().contains("names nothing that is listed here"), "{address}");
+            assert!(
+                served(address).unwrap_err().contains("names nothing that is listed here"),
+                "{address}"
+            );
         }
     }
 
     #[test]
     fn a_signal_that_can_not_be_sent_is_told_with_those_that_can() {
         let error = read("unit = 'a'\nsignal = 'KILL'").unwrap_err();
-        assert_eq!(error, "x.toml:6:10: `signal = 'KILL'`: unknown variant `KILL`, expected one of `HUP`, `USR1`, `USR2`, `TERM`");
+        assert_eq!(
+            error,
+            "x.toml:6:10: `signal = 'KILL'`: unknown variant `KILL`, expected one of `HUP`, \
+             `USR1`, `USR2`, `TERM`"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! A journal that is damaged, from elsewhere, or not a file of ours: nothing else is touched, no key is lost, and the next
-//! change is made all the same.
+//! A journal that is damaged, from elsewhere, or not a file of ours: nothing else is touched, no
+//! key is lost, and the next change is made all the same.
 
 use super::*;
 
@@ -9,14 +9,24 @@ const JOURNAL: &str = "var/lib/kubecertd/journal";
 fn half_renamed() -> Node {
     let node = Node::new();
     crash_after(&node, 1);
-    assert_eq!((node.get("etc/pki/a.crt").as_str(), node.get("etc/pki/a.key").as_str()), ("new crt", "old key"));
+    assert_eq!(
+        (node.get("etc/pki/a.crt").as_str(), node.get("etc/pki/a.key").as_str()),
+        ("new crt", "old key")
+    );
     node
 }
 
 /// The new key is somewhere, and nothing is left beside the targets.
 fn new_key_is_kept(node: &Node, context: &str) {
-    let kept = fs::read_dir(node.at("var/lib/kubecertd/set-aside")).into_iter().flatten().map(|entry| entry.unwrap().path());
-    let kept: Vec<_> = kept.map(|path| (fs::read_to_string(&path).unwrap(), fs::metadata(path).unwrap().mode() & 0o777)).collect();
+    let kept = fs::read_dir(node.at("var/lib/kubecertd/set-aside"))
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().path());
+    let kept: Vec<_> = kept
+        .map(|path| {
+            (fs::read_to_string(&path).unwrap(), fs::metadata(path).unwrap().mode() & 0o777)
+        })
+        .collect();
     let kept = kept.contains(&("new key".to_owned(), 0o600));
     assert!(kept || node.get("etc/pki/a.key") == "new key", "{context}: the key is lost");
     assert_eq!(node.dot_files(), Vec::<String>::new(), "{context}");
@@ -25,10 +35,17 @@ fn new_key_is_kept(node: &Node, context: &str) {
 /// A change of what is there now can be made.
 fn still_works(node: &Node, store: &mut Store<'_>, context: &str) {
     let now = [node.get("etc/pki/a.crt"), node.get("etc/pki/a.key")];
-    let files = vec![new_file("/etc/pki/a.crt", Some(&now[0]), "next crt"), new_file("/etc/pki/a.key", Some(&now[1]), "next key")];
+    let files = vec![
+        new_file("/etc/pki/a.crt", Some(&now[0]), "next crt"),
+        new_file("/etc/pki/a.key", Some(&now[1]), "next key"),
+    ];
     let done = commit(store, Change { files, ..pair() });
     assert!(done.outcomes[0].result.is_ok(), "{context}: {done:?}");
-    assert_eq!((node.get("etc/pki/a.crt"), node.get("etc/pki/a.key")), ("next crt".into(), "next key".into()), "{context}");
+    assert_eq!(
+        (node.get("etc/pki/a.crt"), node.get("etc/pki/a.key")),
+        ("next crt".into(), "next key".into()),
+        "{context}"
+    );
 }
 
 #[test]
@@ -57,7 +74,11 @@ fn with_any_byte_of_the_journal_flipped_nothing_else_is_done_and_no_key_is_lost(
             other => panic!("{context}: {other:?}"),
         }
         new_key_is_kept(&node, &context);
-        assert_eq!((node.get("etc/pki/a.crt").as_str(), node.get("etc/pki/other.key").as_str()), ("new crt", "other"), "{context}");
+        assert_eq!(
+            (node.get("etc/pki/a.crt").as_str(), node.get("etc/pki/other.key").as_str()),
+            ("new crt", "other"),
+            "{context}"
+        );
     }
     assert!(followed > 0 && refused > 128, "{followed} {refused}");
     let (mut store, recovered) = node.open();
@@ -70,25 +91,51 @@ type Damage = (&'static str, fn(&Path), &'static str);
 #[test]
 fn a_journal_that_is_none_is_refused_with_a_clear_word_and_changes_go_on() {
     let cases: &[Damage] = &[
-        ("truncated", |path| fs::write(path, &fs::read(path).unwrap()[..200]).unwrap(), "was not completely written, or is damaged"),
-        ("another text", |path| fs::write(path, "x".repeat(1000)).unwrap(), "is not a journal; it is set aside as journal.refused"),
+        (
+            "truncated",
+            |path| fs::write(path, &fs::read(path).unwrap()[..200]).unwrap(),
+            "was not completely written, or is damaged",
+        ),
+        (
+            "another text",
+            |path| fs::write(path, "x".repeat(1000)).unwrap(),
+            "is not a journal; it is set aside as journal.refused",
+        ),
         ("huge", |path| fs::write(path, "x".repeat(3 << 20)).unwrap(), "is not a journal"),
         (
             "from the future",
             |path| edit(path, "kubecertd-journal 1", "kubecertd-journal 2"),
             "has format 2, and this version knows format 1",
         ),
-        ("a symlink", |path| moved(path, |path, to| symlink(to, path).unwrap()), "is a symlink, not a journal"),
-        ("a hard link", |path| moved(path, |path, to| fs::hard_link(to, path).unwrap()), "has 2 names (hard links), not a journal"),
-        ("a folder", |path| moved(path, |path, _| fs::create_dir(path).unwrap()), "is a folder, not a journal"),
+        (
+            "a symlink",
+            |path| moved(path, |path, to| symlink(to, path).unwrap()),
+            "is a symlink, not a journal",
+        ),
+        (
+            "a hard link",
+            |path| moved(path, |path, to| fs::hard_link(to, path).unwrap()),
+            "has 2 names (hard links), not a journal",
+        ),
+        (
+            "a folder",
+            |path| moved(path, |path, _| fs::create_dir(path).unwrap()),
+            "is a folder, not a journal",
+        ),
         (
             "a pipe",
-            |path| moved(path, |path, _| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap()),
+            |path| {
+                moved(path, |path, _| {
+                    nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap()
+                })
+            },
             "is a pipe or a device",
         ),
         (
             "a socket",
-            |path| moved(path, |path, _| drop(std::os::unix::net::UnixListener::bind(path).unwrap())),
+            |path| {
+                moved(path, |path, _| drop(std::os::unix::net::UnixListener::bind(path).unwrap()))
+            },
             "is a socket or a device, not a journal",
         ),
     ];
@@ -98,12 +145,17 @@ fn a_journal_that_is_none_is_refused_with_a_clear_word_and_changes_go_on() {
         let outside = fs::read(node.at("outside")).ok();
         let (mut store, recovered) = node.open();
         assert!(
-            recovered.notes[0].starts_with("/var/lib/kubecertd/journal: ") && recovered.notes[0].contains(says),
+            recovered.notes[0].starts_with("/var/lib/kubecertd/journal: ")
+                && recovered.notes[0].contains(says),
             "{case}: {recovered:?}"
         );
         new_key_is_kept(&node, case);
         still_works(&node, &mut store, case);
-        assert_eq!(fs::read(node.at("outside")).ok(), outside, "{case}: written to what is not ours");
+        assert_eq!(
+            fs::read(node.at("outside")).ok(),
+            outside,
+            "{case}: written to what is not ours"
+        );
         drop(store);
         assert_eq!(node.open().1, Recovered::default(), "{case}: it is said once");
     }
@@ -153,10 +205,30 @@ fn entry(folder: &str, name: &str, staged: &str, old: &str, new: &str) -> journa
 #[test]
 fn a_journal_moves_only_our_own_staged_files_and_only_over_files_that_are_looked_after() {
     let cases = [
-        ("/etc", "shadow", ".shadow.kubecertd-1", "/etc/shadow, which is not looked after on this node"),
-        ("/etc/pki", "other.crt", ".other.crt.kubecertd-1", "/etc/pki/other.crt, which is not looked after on this node"),
-        ("/none", "a.crt", ".a.crt.kubecertd-1", "/none/a.crt, which is not looked after on this node"),
-        ("/etc/pki", "a.crt", "planted", "would put \"planted\" in the place of /etc/pki/a.crt, which kubecertd never does"),
+        (
+            "/etc",
+            "shadow",
+            ".shadow.kubecertd-1",
+            "/etc/shadow, which is not looked after on this node",
+        ),
+        (
+            "/etc/pki",
+            "other.crt",
+            ".other.crt.kubecertd-1",
+            "/etc/pki/other.crt, which is not looked after on this node",
+        ),
+        (
+            "/none",
+            "a.crt",
+            ".a.crt.kubecertd-1",
+            "/none/a.crt, which is not looked after on this node",
+        ),
+        (
+            "/etc/pki",
+            "a.crt",
+            "planted",
+            "would put \"planted\" in the place of /etc/pki/a.crt, which kubecertd never does",
+        ),
         ("/etc/pki", "a.crt", ".a.crt.kubecertd-1/../planted", "which kubecertd never does"),
         ("/etc/pki", "../shadow", ".../shadow.kubecertd-1", "which kubecertd never does"),
         ("/etc/pki/..", "shadow", ".shadow.kubecertd-1", "which is not looked after on this node"),
@@ -167,23 +239,37 @@ fn a_journal_moves_only_our_own_staged_files_and_only_over_files_that_are_looked
         let node = Node::new();
         node.put("etc/shadow", "old", 0o600);
         node.put("etc/pki/other.crt", "old", 0o600);
-        for planted in ["etc/.shadow.kubecertd-1", "etc/pki/.other.crt.kubecertd-1", "etc/pki/planted"] {
+        for planted in
+            ["etc/.shadow.kubecertd-1", "etc/pki/.other.crt.kubecertd-1", "etc/pki/planted"]
+        {
             node.put(planted, "new", 0o600);
         }
         let recovered = journaled(
             &node,
-            vec![entry("/etc/pki", "a.crt", ".a.crt.kubecertd-2", "old crt", "x"), entry(folder, name, staged, "old", "new")],
+            vec![
+                entry("/etc/pki", "a.crt", ".a.crt.kubecertd-2", "old crt", "x"),
+                entry(folder, name, staged, "old", "new"),
+            ],
         );
-        assert!(recovered.finished.is_empty() && recovered.dropped.is_empty(), "{folder} {name}: {recovered:?}");
         assert!(
-            recovered.notes[0].contains(says) && recovered.notes[0].ends_with("; it is not followed"),
+            recovered.finished.is_empty() && recovered.dropped.is_empty(),
             "{folder} {name}: {recovered:?}"
         );
-        assert!(recovered.notes[1].ends_with("what it said is kept as journal.refused"), "{recovered:?}");
+        assert!(
+            recovered.notes[0].contains(says)
+                && recovered.notes[0].ends_with("; it is not followed"),
+            "{folder} {name}: {recovered:?}"
+        );
+        assert!(
+            recovered.notes[1].ends_with("what it said is kept as journal.refused"),
+            "{recovered:?}"
+        );
         for untouched in ["etc/shadow", "etc/pki/other.crt"] {
             assert_eq!(node.get(untouched), "old", "{folder} {name}");
         }
-        for untouched in ["etc/.shadow.kubecertd-1", "etc/pki/.other.crt.kubecertd-1", "etc/pki/planted"] {
+        for untouched in
+            ["etc/.shadow.kubecertd-1", "etc/pki/.other.crt.kubecertd-1", "etc/pki/planted"]
+        {
             assert_eq!(node.get(untouched), "new", "{folder} {name}");
         }
         assert_eq!(node.get("etc/pki/a.crt"), "old crt", "the whole credential is refused");
@@ -199,7 +285,10 @@ fn a_journal_of_another_name_for_the_same_folder_is_followed() {
     symlink("/etc/pki", node.at("certificates")).unwrap();
     let (mut store, _) = node.open();
     node.put("etc/pki/.a.crt.kubecertd-1", "new crt", 0o644);
-    store.journal.write(vec![entry("/certificates", "a.crt", ".a.crt.kubecertd-1", "old crt", "new crt")]).unwrap();
+    store
+        .journal
+        .write(vec![entry("/certificates", "a.crt", ".a.crt.kubecertd-1", "old crt", "new crt")])
+        .unwrap();
     drop(store);
     let (_store, recovered) = node.open();
     assert_eq!(recovered.finished.len(), 1, "{recovered:?}");
@@ -228,7 +317,10 @@ fn a_backup_folder_that_is_a_symlink_is_not_written_through() {
     symlink("/outside", node.at("var/lib/kubecertd/backups")).unwrap();
     let done = commit(&mut store, pair());
     let said = done.outcomes[0].result.as_ref().unwrap_err().to_string();
-    assert!(said.contains("/var/lib/kubecertd/backups: is a symlink, which is not followed here"), "{said}");
+    assert!(
+        said.contains("/var/lib/kubecertd/backups: is a symlink, which is not followed here"),
+        "{said}"
+    );
     assert_eq!(fs::read_dir(node.at("outside")).unwrap().count(), 0);
     let urgent = commit(&mut store, Change { backup: Backup::Wanted, ..pair() });
     assert!(urgent.outcomes[0].result.is_ok(), "what has no time left is replaced: {urgent:?}");
@@ -240,7 +332,8 @@ fn backups_are_roots_alone_whatever_the_folder_was_before() {
     let node = Node::new();
     let (mut store, _) = node.open();
     fs::create_dir(node.at("var/lib/kubecertd/backups")).unwrap();
-    fs::set_permissions(node.at("var/lib/kubecertd/backups"), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(node.at("var/lib/kubecertd/backups"), fs::Permissions::from_mode(0o777))
+        .unwrap();
     node.put("etc/pki/a.key", "old key", 0o666);
     assert!(commit(&mut store, pair()).outcomes[0].result.is_ok());
     let mode = |path| fs::metadata(node.at(path)).unwrap().mode() & 0o7777;

@@ -7,8 +7,8 @@ for folder in /sys/fs/cgroup /sys/fs/cgroup/*/; do
   mount -o remount,bind,rw "$folder" 2>/dev/null
 done
 
-# A place of its own for the pods: with control groups of version 1 all nodes see the whole machine's, and a kubelet would clear away
-# another one's.
+# A place of its own for the pods: with control groups of version 1 all nodes see the whole
+# machine's, and a kubelet would clear away another one's.
 own=$(cat /etc/hostname)
 for folder in /sys/fs/cgroup/*/; do
   mkdir -p "$folder$own" 2>/dev/null || continue
@@ -18,8 +18,8 @@ for folder in /sys/fs/cgroup/*/; do
 done
 [ ! -e /sys/fs/cgroup/cgroup.controllers ] || mkdir -p "/sys/fs/cgroup/$own"
 
-# kubelet sets these three, and gives up where it can't. They are the whole machine's, so it sees files of its own with the
-# values that it wants.
+# kubelet sets these three, and gives up where it can't. They are the whole machine's, so it sees
+# files of its own with the values that it wants.
 mkdir -p /run/kernel
 for setting in vm/overcommit_memory=1 kernel/panic=10 kernel/panic_on_oops=1; do
   file=/run/kernel/$(basename "${setting%=*}")

@@ -18,14 +18,21 @@ async fn the_container_is_stopped_with_its_grace_and_the_successor_waited_for() 
         match looks - first {
             0 => stale("old"),
             1 => down("not yet"),
-            2..=3 => seen("new", Health::Unhealthy("starting".to_owned()), Freshness::Unknown("nothing yet".to_owned())),
+            2..=3 => seen(
+                "new",
+                Health::Unhealthy("starting".to_owned()),
+                Freshness::Unknown("nothing yet".to_owned()),
+            ),
             4 => seen("new", Health::Healthy, Freshness::Unknown("nothing yet".to_owned())),
             _ => seen("new", Health::Healthy, Freshness::Fresh(Evidence::Serves)),
         }
     };
     let caller = Scripted::new(&script);
     let outcome = setting.one(&caller, Remedy::Restart, pod("a")).await;
-    let Refreshed::Restarted { after, unready, by, instead, unwell } = outcome.result.unwrap() else { panic!() };
+    let Refreshed::Restarted { after, unready, by, instead, unwell } = outcome.result.unwrap()
+    else {
+        panic!()
+    };
     assert_eq!((by, instead, unwell), (Some(Evidence::Serves), None, None));
     assert!(unready <= after && unready >= 3 * SHORT.pause, "{unready:?} of {after:?}");
     assert_eq!(setting.stops(), [("old".to_owned(), 7)]);
@@ -40,7 +47,11 @@ async fn one_after_the_other_in_the_order_given_each_well_before_the_next() {
         false => stale(&format!("old-{of}")),
         true if of == "c" && unwell.get() > 0 => {
             unwell.set(unwell.get() - 1);
-            seen("new-c", Health::Unhealthy("starting".to_owned()), Freshness::Fresh(Evidence::Started))
+            seen(
+                "new-c",
+                Health::Unhealthy("starting".to_owned()),
+                Freshness::Fresh(Evidence::Started),
+            )
         }
         true => fresh(&format!("new-{of}")),
     };
@@ -48,7 +59,10 @@ async fn one_after_the_other_in_the_order_given_each_well_before_the_next() {
     let steps = ["c", "a", "b"].map(|of| step(of, Remedy::Restart));
     let outcomes = setting.refresh(&caller, &steps, &["a", "b", "c"].map(pod)).await;
     assert!(outcomes.iter().all(|outcome| outcome.result.is_ok()), "{outcomes:?}");
-    assert_eq!(setting.stops().into_iter().map(|(id, _)| id).collect::<Vec<_>>(), ["old-c", "old-a", "old-b"]);
+    assert_eq!(
+        setting.stops().into_iter().map(|(id, _)| id).collect::<Vec<_>>(),
+        ["old-c", "old-a", "old-b"]
+    );
     let mut looks = caller.looks();
     looks.dedup();
     assert_eq!(looks, ["c", "a", "b"]);
@@ -61,14 +75,19 @@ async fn a_runtime_that_is_not_there_leaves_the_service_and_its_one_time_untouch
     let caller = Scripted::new(&script);
     let outcome = Setting::new().one(&caller, Remedy::Restart, pod("a")).await;
     assert!(!outcome.restarted && caller.restarted().is_empty());
-    assert_eq!(error(outcome), "there is no socket /no/such.sock: is the container runtime running, and is this its socket?");
+    assert_eq!(
+        error(outcome),
+        "there is no socket /no/such.sock: is the container runtime running, and is this its \
+         socket?"
+    );
 }
 
 #[tokio::test]
 async fn a_refusal_of_the_caller_is_final() {
     let setting = Setting::with_runtime(NORMAL);
     let script = |_: &str, _: usize, _: bool| stale("old");
-    let caller = Scripted { refuses: Some("the other controller is down"), ..Scripted::new(&script) };
+    let caller =
+        Scripted { refuses: Some("the other controller is down"), ..Scripted::new(&script) };
     let outcome = setting.one(&caller, Remedy::Restart, pod("a")).await;
     assert!(!outcome.restarted && setting.stops().is_empty());
     assert!(outcome.failure().is_none(), "it waits, and nothing is wrong");
@@ -83,7 +102,10 @@ async fn what_does_not_run_or_is_not_known_to_is_left_alone() {
         seen
     };
     for (seen, expected) in [
-        (down("it crashed"), "it does not run (it crashed), and reads what is there when it starts"),
+        (
+            down("it crashed"),
+            "it does not run (it crashed), and reads what is there when it starts",
+        ),
         (unknown("no runtime"), "it is not known whether it runs: no runtime; it was left alone"),
     ] {
         let setting = Setting::with_runtime(NORMAL);
@@ -98,18 +120,22 @@ async fn what_does_not_run_or_is_not_known_to_is_left_alone() {
 async fn nothing_is_stopped_that_nobody_would_start_again() {
     let setting = Setting::with_runtime(NORMAL);
     let script = |_: &str, _: usize, _: bool| stale("old");
-    let kind = ServiceKind::StaticPod { pod: "a".to_owned(), manifest: None, grace: Duration::ZERO };
+    let kind =
+        ServiceKind::StaticPod { pod: "a".to_owned(), manifest: None, grace: Duration::ZERO };
     let outcome = setting.one(&Scripted::new(&script), Remedy::Restart, service("a", kind)).await;
     assert!(!outcome.restarted && matches!(outcome.result, Err(RefreshError::NoManifest)));
     let ill = |of: &str, _: usize, _: bool| match of {
         "kubelet" => seen("k", Health::Unhealthy("the loop hangs".to_owned()), Freshness::ByItself),
         _ => stale("old"),
     };
-    let outage = |of: &str, _: usize, _: bool| if of == "kubelet" { down("inactive") } else { stale("old") };
+    let outage =
+        |of: &str, _: usize, _: bool| if of == "kubelet" { down("inactive") } else { stale("old") };
     let kubelet = pod("kubelet");
     for script in [&ill as &dyn Fn(&str, usize, bool) -> Seen, &outage] {
         let caller = Scripted::new(script);
-        let outcomes = setting.refresh_beside(&caller, &[step("a", Remedy::Restart)], &[pod("a")], Some(&kubelet)).await;
+        let outcomes = setting
+            .refresh_beside(&caller, &[step("a", Remedy::Restart)], &[pod("a")], Some(&kubelet))
+            .await;
         assert!(matches!(outcomes[0].result, Err(RefreshError::KubeletDown(_))), "{outcomes:?}");
         assert!(caller.restarted().is_empty());
     }
@@ -129,19 +155,24 @@ async fn kubelets_own_word_that_it_is_well_counts_where_systemd_does_not_answer(
         (_, true) => fresh("new"),
     };
     let (caller, kubelet) = (Scripted::new(&script), pod("kubelet"));
-    let outcomes = setting.refresh_beside(&caller, &[step("a", Remedy::Restart)], &[pod("a")], Some(&kubelet)).await;
+    let outcomes = setting
+        .refresh_beside(&caller, &[step("a", Remedy::Restart)], &[pod("a")], Some(&kubelet))
+        .await;
     assert!(outcomes[0].result.is_ok(), "{outcomes:?}");
 }
 
 #[tokio::test]
 async fn without_a_successor_it_is_said_what_to_do() {
     let setting = Setting::with_runtime(NORMAL);
-    let script = |_: &str, _: usize, restarted: bool| if restarted { down("it ended with 137") } else { stale("old") };
+    let script = |_: &str, _: usize, restarted: bool| {
+        if restarted { down("it ended with 137") } else { stale("old") }
+    };
     let outcome = setting.one(&Scripted::new(&script), Remedy::Restart, pod("a")).await;
     assert!(outcome.restarted);
     let error = error(outcome);
     assert!(
-        error.contains("kubelet has not started another one within 0 s (it ended with 137)") && error.contains("journalctl"),
+        error.contains("kubelet has not started another one within 0 s (it ended with 137)")
+            && error.contains("journalctl"),
         "{error}"
     );
 }
@@ -157,7 +188,11 @@ async fn one_that_is_stopped_and_runs_on_is_no_successor() {
 #[tokio::test]
 async fn a_successor_that_is_never_well_and_one_that_dies_again_are_told_by_what_was_found_last() {
     let ill = |_: &str, _: usize, restarted: bool| match restarted {
-        true => seen("new", Health::Unhealthy("etcd failed".to_owned()), Freshness::Fresh(Evidence::Started)),
+        true => seen(
+            "new",
+            Health::Unhealthy("etcd failed".to_owned()),
+            Freshness::Fresh(Evidence::Started),
+        ),
         false => stale("old"),
     };
     let since = Cell::new(0);
@@ -169,10 +204,17 @@ async fn a_successor_that_is_never_well_and_one_that_dies_again_are_told_by_what
             _ => down("it ended with 1"),
         }
     };
-    for (script, found) in [(&ill as &dyn Fn(&str, usize, bool) -> Seen, "etcd failed"), (&dies, "it ended with 1")] {
-        let outcome = Setting::with_runtime(NORMAL).one(&Scripted::new(script), Remedy::Restart, pod("a")).await;
+    for (script, found) in
+        [(&ill as &dyn Fn(&str, usize, bool) -> Seen, "etcd failed"), (&dies, "it ended with 1")]
+    {
+        let outcome = Setting::with_runtime(NORMAL)
+            .one(&Scripted::new(script), Remedy::Restart, pod("a"))
+            .await;
         assert!(outcome.restarted);
-        assert!(matches!(&outcome.result, Err(RefreshError::NeverHealthy { found: last, .. }) if last == found), "{outcome:?}");
+        assert!(
+            matches!(&outcome.result, Err(RefreshError::NeverHealthy { found: last, .. }) if last == found),
+            "{outcome:?}"
+        );
     }
 }
 
@@ -182,7 +224,9 @@ async fn a_successor_that_works_with_the_old_one_is_told_with_the_evidence() {
     let setting = Setting::with_runtime(NORMAL);
     let outcome = setting.one(&Scripted::new(&script), Remedy::Restart, pod("a")).await;
     assert!(outcome.restarted);
-    assert!(error(outcome).starts_with("it was refreshed and still works with an earlier the.conf (by the file it sees); "));
+    assert!(error(outcome).starts_with(
+        "it was refreshed and still works with an earlier the.conf (by the file it sees); "
+    ));
     assert_eq!(setting.stops().len(), 1, "there is no second restart");
 }
 
@@ -193,7 +237,8 @@ async fn a_successor_that_does_not_show_what_it_uses_is_believed_after_a_while()
         false => stale("old"),
     };
     let began = Instant::now();
-    let outcome = Setting::with_runtime(NORMAL).one(&Scripted::new(&script), Remedy::Restart, pod("a")).await;
+    let outcome =
+        Setting::with_runtime(NORMAL).one(&Scripted::new(&script), Remedy::Restart, pod("a")).await;
     let result = outcome.result.unwrap();
     assert!(matches!(result, Refreshed::Restarted { by: None, .. }), "{result:?}");
     assert!(began.elapsed() >= SHORT.proof);
@@ -206,12 +251,19 @@ async fn what_was_unhealthy_before_is_not_the_refreshs_fault() {
         true => ill("new", Freshness::Fresh(Evidence::Started)),
         false => ill("old", Freshness::Stale(Evidence::Sees)),
     };
-    let outcome = Setting::with_runtime(NORMAL).one(&Scripted::new(&script), Remedy::Restart, pod("a")).await;
+    let outcome =
+        Setting::with_runtime(NORMAL).one(&Scripted::new(&script), Remedy::Restart, pod("a")).await;
     let result = outcome.result.unwrap();
-    let Refreshed::Restarted { by: Some(Evidence::Started), unwell: Some(reason), .. } = result else { panic!("{result:?}") };
+    let Refreshed::Restarted { by: Some(Evidence::Started), unwell: Some(reason), .. } = result
+    else {
+        panic!("{result:?}")
+    };
     assert_eq!(reason, "no quorum");
-    let script = |_: &str, _: usize, restarted: bool| ill(if restarted { "new" } else { "old" }, Freshness::Stale(Evidence::Sees));
-    let outcome = Setting::with_runtime(NORMAL).one(&Scripted::new(&script), Remedy::Restart, pod("a")).await;
+    let script = |_: &str, _: usize, restarted: bool| {
+        ill(if restarted { "new" } else { "old" }, Freshness::Stale(Evidence::Sees))
+    };
+    let outcome =
+        Setting::with_runtime(NORMAL).one(&Scripted::new(&script), Remedy::Restart, pod("a")).await;
     assert!(matches!(outcome.result, Err(RefreshError::StillStale(_))), "{outcome:?}");
 }
 
@@ -219,19 +271,27 @@ async fn what_was_unhealthy_before_is_not_the_refreshs_fault() {
 async fn after_an_essential_one_that_is_not_well_the_rest_is_left_alone() {
     let script = |of: &str, _: usize, restarted: bool| match (of, restarted) {
         (of, false) => stale(&format!("old-{of}")),
-        ("b", true) => seen("new-b", Health::Unhealthy("etcd".to_owned()), Freshness::Fresh(Evidence::Started)),
+        ("b", true) => {
+            seen("new-b", Health::Unhealthy("etcd".to_owned()), Freshness::Fresh(Evidence::Started))
+        }
         (of, true) => fresh(&format!("new-{of}")),
     };
     for essential in [true, false] {
         let setting = Setting::with_runtime(NORMAL);
         let caller = Scripted::new(&script);
-        let services = [pod("a"), Service { essential: essential.then_some(Essential::EtcdMember), ..pod("b") }, pod("c")];
+        let services = [
+            pod("a"),
+            Service { essential: essential.then_some(Essential::EtcdMember), ..pod("b") },
+            pod("c"),
+        ];
         let steps = ["a", "b", "c"].map(|of| step(of, Remedy::Restart));
         let outcomes = setting.refresh(&caller, &steps, &services).await;
         let [a, b, c] = <[RefreshOutcome; 3]>::try_from(outcomes).unwrap();
         assert!(a.result.is_ok() && matches!(b.result, Err(RefreshError::NeverHealthy { .. })));
         match c.result {
-            Err(RefreshError::Skipped { because }) => assert!(essential && because == name("b") && !c.restarted),
+            Err(RefreshError::Skipped { because }) => {
+                assert!(essential && because == name("b") && !c.restarted)
+            }
             result => assert!(!essential && result.is_ok()),
         }
         assert_eq!(setting.stops().len(), if essential { 2 } else { 3 });
@@ -247,39 +307,69 @@ async fn an_essential_one_that_could_not_be_touched_holds_nobody_up() {
     };
     let setting = Setting::with_runtime(NORMAL);
     let services = [Service { essential: Some(Essential::EtcdMember), ..pod("a") }, pod("b")];
-    let outcomes = setting.refresh(&Scripted::new(&script), &["a", "b"].map(|of| step(of, Remedy::Restart)), &services).await;
+    let outcomes = setting
+        .refresh(
+            &Scripted::new(&script),
+            &["a", "b"].map(|of| step(of, Remedy::Restart)),
+            &services,
+        )
+        .await;
     assert!(outcomes[0].result.is_err() && outcomes[1].result.is_ok(), "{outcomes:?}");
 }
 
 #[tokio::test]
 async fn a_container_that_was_removed_meanwhile_has_a_successor_too() {
-    let setting = Setting::with_runtime(Behaviour { stop: || Err(Status::not_found("gone")), ..NORMAL });
-    let script = |_: &str, _: usize, restarted: bool| if restarted { fresh("new") } else { stale("old") };
+    let setting =
+        Setting::with_runtime(Behaviour { stop: || Err(Status::not_found("gone")), ..NORMAL });
+    let script =
+        |_: &str, _: usize, restarted: bool| if restarted { fresh("new") } else { stale("old") };
     let outcome = setting.one(&Scripted::new(&script), Remedy::Restart, pod("a")).await;
     assert!(outcome.result.is_ok(), "{outcome:?}");
 }
 
 #[tokio::test]
 async fn a_runtime_that_refuses_is_quoted() {
-    let setting = Setting::with_runtime(Behaviour { stop: || Err(Status::internal("the disk is on fire")), ..NORMAL });
+    let setting = Setting::with_runtime(Behaviour {
+        stop: || Err(Status::internal("the disk is on fire")),
+        ..NORMAL
+    });
     let script = |_: &str, _: usize, _: bool| stale("old");
     let outcome = setting.one(&Scripted::new(&script), Remedy::Restart, pod("a")).await;
     assert!(!outcome.restarted);
-    assert_eq!(error(outcome), "the container runtime refused StopContainer: the disk is on fire (Internal)");
+    assert_eq!(
+        error(outcome),
+        "the container runtime refused StopContainer: the disk is on fire (Internal)"
+    );
 }
 
 #[tokio::test]
 async fn a_runtime_that_does_not_say_that_it_stopped_may_have_done_it() {
     for succeeds in [true, false] {
         let limits = Limits { call: Duration::from_millis(300), ..SHORT };
-        let setting = Setting { limits, ..Setting::with_runtime(Behaviour { hangs_in: "StopContainer", ..NORMAL }) };
-        let script = |_: &str, _: usize, restarted: bool| if restarted && succeeds { fresh("new") } else { stale("old") };
-        let kind = ServiceKind::StaticPod { pod: "a".to_owned(), manifest: Some("a.yaml".to_owned()), grace: Duration::ZERO };
-        let outcome = setting.one(&Scripted::new(&script), Remedy::Restart, service("a", kind)).await;
+        let setting = Setting {
+            limits,
+            ..Setting::with_runtime(Behaviour { hangs_in: "StopContainer", ..NORMAL })
+        };
+        let script = |_: &str, _: usize, restarted: bool| {
+            if restarted && succeeds { fresh("new") } else { stale("old") }
+        };
+        let kind = ServiceKind::StaticPod {
+            pod: "a".to_owned(),
+            manifest: Some("a.yaml".to_owned()),
+            grace: Duration::ZERO,
+        };
+        let outcome =
+            setting.one(&Scripted::new(&script), Remedy::Restart, service("a", kind)).await;
         assert_eq!((outcome.restarted, outcome.result.is_ok()), (true, succeeds), "{outcome:?}");
         if !succeeds {
             let error = error(outcome);
-            assert!(error.contains("the old one still runs; the container runtime did not answer StopContainer within 0.3 s"), "{error}");
+            assert!(
+                error.contains(
+                    "the old one still runs; the container runtime did not answer \
+                StopContainer within 0.3 s"
+                ),
+                "{error}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Units, processes and commands: what is told to take something new, and shows by itself whether it did.
+//! Units, processes and commands: what is told to take something new, and shows by itself whether
+//! it did.
 
 use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt as _;
@@ -37,7 +38,13 @@ impl Drop for Sleeper {
 fn process(folder: &Path, pid: u32, signal: Signal) -> Service {
     let pid_file = folder.join("a.pid");
     std::fs::write(&pid_file, format!("{pid}\n")).unwrap();
-    service("a", ServiceKind::Process { pid_file: AbsolutePath::new(pid_file.to_str().unwrap()).unwrap(), signal })
+    service(
+        "a",
+        ServiceKind::Process {
+            pid_file: AbsolutePath::new(pid_file.to_str().unwrap()).unwrap(),
+            signal,
+        },
+    )
 }
 
 fn command(words: &[&str]) -> Service {
@@ -52,17 +59,37 @@ async fn the_process_of_the_pid_file_is_told_and_may_be_the_same_afterwards() {
         true => seen("same", Health::Healthy, Freshness::Fresh(Evidence::Serves)),
         false => stale("same"),
     };
-    let outcome = Setting::new().one(&Scripted::new(&script), Remedy::Restart, process(folder.path(), sleeper.0.id(), Signal::Usr2)).await;
+    let outcome = Setting::new()
+        .one(
+            &Scripted::new(&script),
+            Remedy::Restart,
+            process(folder.path(), sleeper.0.id(), Signal::Usr2),
+        )
+        .await;
     let result = outcome.result.unwrap();
-    assert!(matches!(result, Refreshed::Restarted { by: Some(Evidence::Serves), unready: Duration::ZERO, .. }), "{result:?}");
+    assert!(
+        matches!(
+            result,
+            Refreshed::Restarted { by: Some(Evidence::Serves), unready: Duration::ZERO, .. }
+        ),
+        "{result:?}"
+    );
     assert_eq!(sleeper.ended_by(), Some(nix::sys::signal::Signal::SIGUSR2 as i32));
 }
 
 #[tokio::test]
 async fn the_start_of_a_process_that_goes_on_says_nothing_against_it() {
     let (folder, sleeper) = (tempfile::tempdir().unwrap(), Sleeper::start());
-    let script = |_: &str, _: usize, _: bool| seen("same", Health::Healthy, Freshness::Stale(Evidence::Started));
-    let outcome = Setting::new().one(&Scripted::new(&script), Remedy::Restart, process(folder.path(), sleeper.0.id(), Signal::Hup)).await;
+    let script = |_: &str, _: usize, _: bool| {
+        seen("same", Health::Healthy, Freshness::Stale(Evidence::Started))
+    };
+    let outcome = Setting::new()
+        .one(
+            &Scripted::new(&script),
+            Remedy::Restart,
+            process(folder.path(), sleeper.0.id(), Signal::Hup),
+        )
+        .await;
     let result = outcome.result.unwrap();
     assert!(matches!(result, Refreshed::Restarted { by: None, .. }), "{result:?}");
 }
@@ -70,10 +97,21 @@ async fn the_start_of_a_process_that_goes_on_says_nothing_against_it() {
 #[tokio::test]
 async fn one_that_was_asked_to_make_way_needs_a_successor() {
     let (folder, sleeper) = (tempfile::tempdir().unwrap(), Sleeper::start());
-    let script = |_: &str, _: usize, _: bool| seen("same", Health::Healthy, Freshness::Stale(Evidence::Started));
-    let outcome = Setting::new().one(&Scripted::new(&script), Remedy::Restart, process(folder.path(), sleeper.0.id(), Signal::Term)).await;
+    let script = |_: &str, _: usize, _: bool| {
+        seen("same", Health::Healthy, Freshness::Stale(Evidence::Started))
+    };
+    let outcome = Setting::new()
+        .one(
+            &Scripted::new(&script),
+            Remedy::Restart,
+            process(folder.path(), sleeper.0.id(), Signal::Term),
+        )
+        .await;
     assert!(outcome.restarted);
-    assert_eq!(error(outcome), "it is not healthy 0 s after it was refreshed: the old one still runs; see its log");
+    assert_eq!(
+        error(outcome),
+        "it is not healthy 0 s after it was refreshed: the old one still runs; see its log"
+    );
 }
 
 #[tokio::test]
@@ -81,8 +119,14 @@ async fn a_pid_file_that_names_nobody_uses_nothing_up() {
     let folder = tempfile::tempdir().unwrap();
     let pid = Sleeper::start().0.id();
     let script = |_: &str, _: usize, _: bool| stale("same");
-    let outcome = Setting::new().one(&Scripted::new(&script), Remedy::Restart, process(folder.path(), pid, Signal::Hup)).await;
-    assert!(!outcome.restarted && matches!(outcome.result, Err(RefreshError::PidFile(PidFileError::Ended { .. }))), "{outcome:?}");
+    let outcome = Setting::new()
+        .one(&Scripted::new(&script), Remedy::Restart, process(folder.path(), pid, Signal::Hup))
+        .await;
+    assert!(
+        !outcome.restarted
+            && matches!(outcome.result, Err(RefreshError::PidFile(PidFileError::Ended { .. }))),
+        "{outcome:?}"
+    );
 }
 
 #[tokio::test]
@@ -90,11 +134,14 @@ async fn a_command_is_run_and_what_it_reaches_need_not_be_seen_to_run() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     let script = |_: &str, _: usize, _: bool| {
-        let mut seen = seen("", Health::NotAsked, Freshness::Unknown("nobody can see it".to_owned()));
+        let mut seen =
+            seen("", Health::NotAsked, Freshness::Unknown("nobody can see it".to_owned()));
         seen.facts.presence = Presence::Unknown("nobody can see it".to_owned());
         seen
     };
-    let outcome = Setting::new().one(&Scripted::new(&script), Remedy::Restart, command(&["touch", file.to_str().unwrap()])).await;
+    let outcome = Setting::new()
+        .one(&Scripted::new(&script), Remedy::Restart, command(&["touch", file.to_str().unwrap()]))
+        .await;
     assert!(matches!(outcome.result.unwrap(), Refreshed::Restarted { by: None, .. }));
     assert!(file.exists());
 }
@@ -102,7 +149,8 @@ async fn a_command_is_run_and_what_it_reaches_need_not_be_seen_to_run() {
 #[tokio::test]
 async fn a_command_that_ends_badly_counts_as_the_one_time() {
     let script = |_: &str, _: usize, _: bool| stale("same");
-    let outcome = Setting::new().one(&Scripted::new(&script), Remedy::Restart, command(&["false"])).await;
+    let outcome =
+        Setting::new().one(&Scripted::new(&script), Remedy::Restart, command(&["false"])).await;
     assert!(outcome.restarted);
     assert_eq!(error(outcome), "its command false ended with exit code 1");
 }
@@ -111,15 +159,19 @@ async fn a_command_that_ends_badly_counts_as_the_one_time() {
 async fn a_command_that_is_not_there_uses_nothing_up() {
     let script = |_: &str, _: usize, _: bool| stale("same");
     let caller = Scripted::new(&script);
-    let outcome = Setting::new().one(&caller, Remedy::Restart, command(&["/no/such/program"])).await;
+    let outcome =
+        Setting::new().one(&caller, Remedy::Restart, command(&["/no/such/program"])).await;
     assert!(!outcome.restarted && caller.restarted() == ["a"]);
     assert!(matches!(outcome.result, Err(RefreshError::Command(_))), "{outcome:?}");
 }
 
 #[tokio::test]
 async fn what_a_command_reaches_is_seen_to_take_it_or_not() {
-    let script = |_: &str, _: usize, _: bool| seen("same", Health::Healthy, Freshness::Stale(Evidence::Serves));
-    let outcome = Setting::new().one(&Scripted::new(&script), Remedy::Restart, command(&["true"])).await;
+    let script = |_: &str, _: usize, _: bool| {
+        seen("same", Health::Healthy, Freshness::Stale(Evidence::Serves))
+    };
+    let outcome =
+        Setting::new().one(&Scripted::new(&script), Remedy::Restart, command(&["true"])).await;
     assert!(matches!(outcome.result, Err(RefreshError::StillStale(_))), "{outcome:?}");
 }
 
@@ -129,12 +181,22 @@ const UNIT: &str = "thing.service";
 const PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 
-/// Does every job at once, and writes down which; its unit has these main processes, one after the other.
-async fn systemd(bus: &Bus, active: &'static str, pids: Vec<u32>) -> (Systemd, Arc<Mutex<Vec<String>>>) {
+/// Does every job at once, and writes down which; its unit has these main processes, one after the
+/// other.
+async fn systemd(
+    bus: &Bus,
+    active: &'static str,
+    pids: Vec<u32>,
+) -> (Systemd, Arc<Mutex<Vec<String>>>) {
     systemd_that(bus, active, true, pids).await
 }
 
-async fn systemd_that(bus: &Bus, active: &'static str, can_reload: bool, mut pids: Vec<u32>) -> (Systemd, Arc<Mutex<Vec<String>>>) {
+async fn systemd_that(
+    bus: &Bus,
+    active: &'static str,
+    can_reload: bool,
+    mut pids: Vec<u32>,
+) -> (Systemd, Arc<Mutex<Vec<String>>>) {
     let mut served = bus.serve("org.freedesktop.systemd1").await;
     let told = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&told);
@@ -148,7 +210,11 @@ async fn systemd_that(bus: &Bus, active: &'static str, can_reload: bool, mut pid
                 "GetAll" => {
                     let interface: String = call.body().deserialize().unwrap();
                     let is_service = interface.ends_with("Service");
-                    let pid = if is_service && pids.len() > 1 { pids.remove(0) } else { pids.first().copied().unwrap_or_default() };
+                    let pid = if is_service && pids.len() > 1 {
+                        pids.remove(0)
+                    } else {
+                        pids.first().copied().unwrap_or_default()
+                    };
                     systemd.reply(&header, &properties(active, can_reload, pid)).await.unwrap();
                 }
                 "Subscribe" => systemd.reply(&header, &()).await.unwrap(),
@@ -156,7 +222,10 @@ async fn systemd_that(bus: &Bus, active: &'static str, can_reload: bool, mut pid
                     noted.lock().unwrap().push(method.to_owned());
                     systemd.reply(&header, &path("job/42")).await.unwrap();
                     let end = (42_u32, path("job/42"), UNIT, "done");
-                    systemd.emit_signal(None::<&str>, PATH, MANAGER, "JobRemoved", &end).await.unwrap();
+                    systemd
+                        .emit_signal(None::<&str>, PATH, MANAGER, "JobRemoved", &end)
+                        .await
+                        .unwrap();
                 }
                 _ => {}
             }
@@ -165,7 +234,11 @@ async fn systemd_that(bus: &Bus, active: &'static str, can_reload: bool, mut pid
     (connected, told)
 }
 
-fn properties(active: &'static str, can_reload: bool, pid: u32) -> HashMap<&'static str, Variant<'static>> {
+fn properties(
+    active: &'static str,
+    can_reload: bool,
+    pid: u32,
+) -> HashMap<&'static str, Variant<'static>> {
     HashMap::from([
         ("LoadState", "loaded".into()),
         ("ActiveState", active.into()),
@@ -201,19 +274,33 @@ async fn a_unit_is_told_in_the_way_that_its_entry_says() {
 async fn what_can_not_be_done_to_a_unit_is_found_before_it_is_told() {
     let Some(bus) = Bus::start().await else { return };
     let (systemd, told) = systemd(&bus, "inactive", vec![]).await;
-    for refresh in [UnitRefresh::Restart, UnitRefresh::Reload, UnitRefresh::ReloadOrRestart, UnitRefresh::Signal(Signal::Hup)] {
+    for refresh in [
+        UnitRefresh::Restart,
+        UnitRefresh::Reload,
+        UnitRefresh::ReloadOrRestart,
+        UnitRefresh::Signal(Signal::Hup),
+    ] {
         let error = unit::check(&systemd, UNIT, refresh).await.unwrap_err();
         assert!(matches!(error, RefreshError::Systemd(SystemdError::NotActive { .. })), "{error}");
     }
     let Some(bus) = Bus::start().await else { return };
     let (systemd, _) = systemd_that(&bus, "active", false, vec![]).await;
     for (refresh, problem) in [
-        (UnitRefresh::Reload, Some("thing.service can't reload: it has no ExecReload; restart it instead")),
-        (UnitRefresh::Signal(Signal::Hup), Some("thing.service has no main process that a signal could be sent to")),
+        (
+            UnitRefresh::Reload,
+            Some("thing.service can't reload: it has no ExecReload; restart it instead"),
+        ),
+        (
+            UnitRefresh::Signal(Signal::Hup),
+            Some("thing.service has no main process that a signal could be sent to"),
+        ),
         (UnitRefresh::Restart, None),
         (UnitRefresh::ReloadOrRestart, None),
     ] {
-        assert_eq!(unit::check(&systemd, UNIT, refresh).await.err().map(|e| e.to_string()).as_deref(), problem);
+        assert_eq!(
+            unit::check(&systemd, UNIT, refresh).await.err().map(|e| e.to_string()).as_deref(),
+            problem
+        );
     }
     assert!(told.lock().unwrap().is_empty());
 }
@@ -233,7 +320,9 @@ async fn a_main_process_that_changes_meanwhile_gets_no_signal() {
     let Some(bus) = Bus::start().await else { return };
     let (mut first, mut second) = (Sleeper::start(), Sleeper::start());
     let (systemd, _) = systemd(&bus, "active", vec![first.0.id(), second.0.id()]).await;
-    let error = unit::refresh(&systemd, &host(), UNIT, UnitRefresh::Signal(Signal::Hup), LIMIT).await.unwrap_err();
+    let error = unit::refresh(&systemd, &host(), UNIT, UnitRefresh::Signal(Signal::Hup), LIMIT)
+        .await
+        .unwrap_err();
     assert!(matches!(error, RefreshError::MainProcessChanged(_)), "{error}");
     assert!(first.0.try_wait().unwrap().is_none() && second.0.try_wait().unwrap().is_none());
 }
@@ -242,6 +331,11 @@ async fn a_main_process_that_changes_meanwhile_gets_no_signal() {
 async fn a_unit_without_a_main_process_is_called_that() {
     let Some(bus) = Bus::start().await else { return };
     let (systemd, _) = systemd(&bus, "active", vec![]).await;
-    let error = unit::refresh(&systemd, &host(), UNIT, UnitRefresh::Signal(Signal::Hup), LIMIT).await.unwrap_err();
-    assert_eq!(error.to_string(), "thing.service has no main process that a signal could be sent to");
+    let error = unit::refresh(&systemd, &host(), UNIT, UnitRefresh::Signal(Signal::Hup), LIMIT)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "thing.service has no main process that a signal could be sent to"
+    );
 }

@@ -33,10 +33,18 @@ fn schedule(cron: &str) -> Schedule {
 
 /// Looks at the clock so often that a test need not wait.
 async fn midnights(clock: &Arc<SetClock>, since: &str) -> Ticker {
-    Ticker::looking_every(Duration::from_millis(5), schedule("0 0 0 * * *"), clock.clone(), time(since)).await.unwrap()
+    Ticker::looking_every(
+        Duration::from_millis(5),
+        schedule("0 0 0 * * *"),
+        clock.clone(),
+        time(since),
+    )
+    .await
+    .unwrap()
 }
 
-/// What ticks within a time in which the clock is looked at several times; the waiting is cut short at any point.
+/// What ticks within a time in which the clock is looked at several times; the waiting is cut short
+/// at any point.
 async fn tick(ticker: &mut Ticker) -> Option<Tick> {
     timeout(Duration::from_millis(60), ticker.next_tick()).await.ok()
 }
@@ -135,17 +143,25 @@ async fn another_schedule_takes_over() {
     assert_eq!(ticker.alarm.at, Some(time("2027-05-02T15:00:00")));
 }
 
-/// With the machine's clock, and without a look at it of the ticker's own: the scheduler alone wakes it.
+/// With the machine's clock, and without a look at it of the ticker's own: the scheduler alone
+/// wakes it.
 #[tokio::test]
 async fn the_scheduler_wakes_at_each_occurrence_and_keeps_no_old_job() {
     let clock = SystemClock;
-    let mut ticker = Ticker::looking_every(days(1), schedule("*/2 * * * * *"), Arc::new(clock), clock.now()).await.unwrap();
+    let mut ticker =
+        Ticker::looking_every(days(1), schedule("*/2 * * * * *"), Arc::new(clock), clock.now())
+            .await
+            .unwrap();
     let mut jobs = Vec::new();
     let mut last = clock.now();
     for _ in 0..2 {
         let tick = timeout(Duration::from_secs(4), ticker.next_tick()).await.unwrap();
         assert_eq!((tick.at.seconds() % 2, tick.missed), (0, false));
-        assert!(tick.at > last && clock.now().seconds_since(tick.at) <= 1, "{} after {last}", tick.at);
+        assert!(
+            tick.at > last && clock.now().seconds_since(tick.at) <= 1,
+            "{} after {last}",
+            tick.at
+        );
         last = tick.at;
         jobs.push(ticker.alarm.job.as_ref().unwrap().guid());
     }
@@ -173,14 +189,17 @@ async fn a_job_that_was_cut_short_while_it_was_made_leaves_nothing_behind() {
         assert!(cut_short, "the scheduler answers at once, and this test tests nothing");
     }
     alarm.set(at).await;
-    let jobs = alarm.scheduler.context().metadata_storage.write().await.list_next_ticks().await.unwrap();
+    let jobs =
+        alarm.scheduler.context().metadata_storage.write().await.list_next_ticks().await.unwrap();
     assert_eq!(jobs.len(), 1);
     assert_eq!(i64::try_from(jobs[0].next_tick).ok(), at.map(Timestamp::seconds));
 }
 
 #[tokio::test]
 async fn the_scheduler_ends_with_its_ticker() {
-    let ticker = Ticker::start(schedule("0 0 0 * * *"), Arc::new(SystemClock), SystemClock.now()).await.unwrap();
+    let ticker = Ticker::start(schedule("0 0 0 * * *"), Arc::new(SystemClock), SystemClock.now())
+        .await
+        .unwrap();
     let scheduler = ticker.alarm.scheduler.scheduler.clone();
     drop(ticker);
     assert!(scheduler.read().await.shutdown.load(Ordering::Relaxed));

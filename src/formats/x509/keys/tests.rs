@@ -17,7 +17,11 @@ fn pkcs8(key: &PrivateKey) -> String {
 }
 
 fn p521() -> PrivateKey {
-    PrivateKey::new(Kind::Ecdsa(EcdsaKeyPair::generate(Curve::P521.signing()).unwrap(), Curve::P521)).unwrap()
+    PrivateKey::new(Kind::Ecdsa(
+        EcdsaKeyPair::generate(Curve::P521.signing()).unwrap(),
+        Curve::P521,
+    ))
+    .unwrap()
 }
 
 fn text(key: &PrivateKey) -> String {
@@ -88,7 +92,10 @@ fn name_of(text: &str) -> Vec<u8> {
 #[test]
 fn keys_for_leaves_are_of_the_five_kinds_only() {
     let other = KeyAlgorithm::Other("Ed25519".to_owned());
-    assert_eq!(PrivateKey::generate(&other).unwrap_err(), KeyError::Unsupported("Ed25519".to_owned()));
+    assert_eq!(
+        PrivateKey::generate(&other).unwrap_err(),
+        KeyError::Unsupported("Ed25519".to_owned())
+    );
 }
 
 #[test]
@@ -96,7 +103,11 @@ fn parameters_certificates_and_comments_around_a_key_are_passed_over() {
     let key = String::from_utf8(read(ECDSA_TREE, P256_SEC1)).unwrap();
     let certificate = certificate(ECDSA_TREE, "apiserver.crt");
     let parameters = pem::encode("EC PARAMETERS", &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]);
-    for file in [format!("{parameters}{key}"), format!("{}{key}", certificate.to_pem()), format!("# hi\r\n{}", key.replace('\n', "\r\n"))] {
+    for file in [
+        format!("{parameters}{key}"),
+        format!("{}{key}", certificate.to_pem()),
+        format!("# hi\r\n{}", key.replace('\n', "\r\n")),
+    ] {
         assert!(PrivateKey::from_pem(file.as_bytes()).unwrap().fits(&certificate));
     }
 }
@@ -114,7 +125,9 @@ fn a_wrong_label_does_no_harm() {
     let sec1 = String::from_utf8(read(ECDSA_TREE, P256_SEC1)).unwrap();
     assert!(PrivateKey::from_pem(sec1.replace("EC PRIVATE", "PRIVATE").as_bytes()).is_ok());
     let pkcs8 = pkcs8(&PrivateKey::from_pem(sec1.as_bytes()).unwrap());
-    assert!(PrivateKey::from_pem(pkcs8.replace("PRIVATE KEY", "EC PRIVATE KEY").as_bytes()).is_ok());
+    assert!(
+        PrivateKey::from_pem(pkcs8.replace("PRIVATE KEY", "EC PRIVATE KEY").as_bytes()).is_ok()
+    );
 }
 
 #[test]
@@ -125,15 +138,27 @@ fn each_reason_for_having_no_key_is_told_apart() {
     assert_eq!(error(&certificate(ECDSA_TREE, "ca.crt").to_pem()), KeyError::NoKey);
     assert_eq!(error(&format!("{key}{key}")), KeyError::Several(2));
     assert_eq!(error(&pem::encode("ENCRYPTED PRIVATE KEY", &[1])), KeyError::Encrypted);
-    let legacy = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0\n\nAQID\n-----END EC PRIVATE KEY-----\n";
+    let legacy = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: \
+        AES-128-CBC,0\n\nAQID\n-----END EC PRIVATE KEY-----\n";
     assert_eq!(error(legacy), KeyError::Encrypted);
-    assert_eq!(error(&pem::encode("OPENSSH PRIVATE KEY", &[1])), KeyError::Unsupported("OPENSSH".to_owned()));
+    assert_eq!(
+        error(&pem::encode("OPENSSH PRIVATE KEY", &[1])),
+        KeyError::Unsupported("OPENSSH".to_owned())
+    );
     assert_eq!(error(&pem::encode("EC PRIVATE KEY", b"junk")), KeyError::Damaged);
     // PKCS#8 of X25519, and of ECDSA on secp256k1.
-    let envelope = |algorithm: &[u8]| pem::encode("PRIVATE KEY", &tlv(0x30, &[&tlv(2, &[0]), algorithm, &tlv(4, &[4, 0])].concat()));
+    let envelope = |algorithm: &[u8]| {
+        pem::encode(
+            "PRIVATE KEY",
+            &tlv(0x30, &[&tlv(2, &[0]), algorithm, &tlv(4, &[4, 0])].concat()),
+        )
+    };
     let x25519 = tlv(0x30, &tlv(6, &[0x2b, 0x65, 0x6e]));
     assert_eq!(error(&envelope(&x25519)), KeyError::Unsupported("1.3.101.110".to_owned()));
-    let secp256k1 = tlv(0x30, &[tlv(6, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1]), tlv(6, &[0x2b, 0x81, 4, 0, 10])].concat());
+    let secp256k1 = tlv(
+        0x30,
+        &[tlv(6, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1]), tlv(6, &[0x2b, 0x81, 4, 0, 10])].concat(),
+    );
     assert_eq!(error(&envelope(&secp256k1)), KeyError::Unsupported("1.3.132.0.10".to_owned()));
 }
 
@@ -150,7 +175,11 @@ fn a_key_whose_parts_do_not_fit_each_other_is_damaged() {
         let mut der = blocks[0].der.expose().to_vec();
         // In the middle of the modulus, or of the private number.
         der[20] ^= 1;
-        assert_eq!(PrivateKey::from_pem(pem::encode(&blocks[0].label, &der).as_bytes()).unwrap_err(), KeyError::Damaged, "{tree}");
+        assert_eq!(
+            PrivateKey::from_pem(pem::encode(&blocks[0].label, &der).as_bytes()).unwrap_err(),
+            KeyError::Damaged,
+            "{tree}"
+        );
     }
 }
 

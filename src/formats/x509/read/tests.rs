@@ -14,40 +14,69 @@ fn the_facts_of_an_apiserver_certificate() {
     assert_eq!(apiserver.key_algorithm, KeyAlgorithm::Rsa2048);
     assert_eq!(
         apiserver.dns_names,
-        ["cp1", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
+        [
+            "cp1",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local"
+        ]
     );
-    assert_eq!(apiserver.ip_addresses, [IpAddr::from([10, 96, 0, 1]), IpAddr::from([10, 200, 0, 1])]);
+    assert_eq!(
+        apiserver.ip_addresses,
+        [IpAddr::from([10, 96, 0, 1]), IpAddr::from([10, 200, 0, 1])]
+    );
     assert_eq!(apiserver.other_names, Vec::<String>::new());
     let usage = apiserver.extended_key_usage.as_ref().unwrap();
     assert_eq!((usage.server_auth, usage.client_auth, usage.any), (true, false, false));
-    assert!(apiserver.key_usage.as_ref().is_some_and(|usage| usage.digital_signature() && usage.key_encipherment()));
+    assert!(
+        apiserver
+            .key_usage
+            .as_ref()
+            .is_some_and(|usage| usage.digital_signature() && usage.key_encipherment())
+    );
     assert!(!apiserver.is_authority && !apiserver.may_sign);
     assert_eq!(apiserver.extensions.len(), 4);
-    assert!(apiserver.extensions[0].critical && apiserver.extensions[0].oid.to_id_string() == "2.5.29.15");
+    assert!(
+        apiserver.extensions[0].critical
+            && apiserver.extensions[0].oid.to_id_string() == "2.5.29.15"
+    );
 }
 
 #[test]
 fn an_authority_is_known_by_its_constraints_and_signs_itself_and_its_leaves() {
     for tree in [RSA_TREE, ECDSA_TREE] {
         let [ca, front_proxy, _etcd] = issuers(tree).try_into().ok().unwrap();
-        assert!(ca.certificate.is_authority && ca.certificate.may_sign && ca.certificate.is_self_signed());
+        assert!(
+            ca.certificate.is_authority
+                && ca.certificate.may_sign
+                && ca.certificate.is_self_signed()
+        );
         let apiserver = certificate(tree, "apiserver.crt");
         assert!(apiserver.is_signed_by(&ca.certificate) && !apiserver.is_self_signed());
         assert!(!apiserver.is_signed_by(&front_proxy.certificate));
         assert_eq!(apiserver.authority_key_identifier, ca.certificate.subject_key_identifier);
-        assert!(apiserver.subject_key_identifier.is_none() && ca.certificate.subject_key_identifier.is_some());
+        assert!(
+            apiserver.subject_key_identifier.is_none()
+                && ca.certificate.subject_key_identifier.is_some()
+        );
     }
 }
 
 #[test]
 fn a_namesake_did_not_sign() {
     let subject = name(&[&[(CN, UTF8, b"kubernetes")]]);
-    let (real, namesake) = (Draft::authority(subject.clone(), &[]).self_signed(), Draft::authority(subject.clone(), &[]).self_signed());
-    let leaf = Draft::leaf(name(&[&[(CN, UTF8, b"x")]]), &real.certificate, &[]).signed(&real.key, &real.key);
+    let (real, namesake) = (
+        Draft::authority(subject.clone(), &[]).self_signed(),
+        Draft::authority(subject.clone(), &[]).self_signed(),
+    );
+    let leaf = Draft::leaf(name(&[&[(CN, UTF8, b"x")]]), &real.certificate, &[])
+        .signed(&real.key, &real.key);
     assert!(leaf.is_signed_by(&real.certificate));
     assert!(!leaf.is_signed_by(&namesake.certificate));
     // The same key under another name is another issuer.
-    let renamed = Draft::authority(name(&[&[(CN, UTF8, b"other")]]), &[]).signed(&real.key, &real.key);
+    let renamed =
+        Draft::authority(name(&[&[(CN, UTF8, b"other")]]), &[]).signed(&real.key, &real.key);
     assert!(!leaf.is_signed_by(&renamed));
 }
 
@@ -55,7 +84,8 @@ fn a_namesake_did_not_sign() {
 fn a_changed_byte_is_no_longer_signed() {
     let ca = certificate(ECDSA_TREE, "ca.crt");
     let apiserver = certificate(ECDSA_TREE, "apiserver.crt");
-    let forged = Certificate::from_der(&patched(&apiserver, b"kube-apiserver", b"kube-apiservex")).unwrap();
+    let forged =
+        Certificate::from_der(&patched(&apiserver, b"kube-apiserver", b"kube-apiservex")).unwrap();
     assert!(apiserver.is_signed_by(&ca) && !forged.is_signed_by(&ca));
     assert_ne!(forged.fingerprint, apiserver.fingerprint);
 }
@@ -70,13 +100,19 @@ fn names_are_shown_for_people_with_all_their_parts() {
         &[(CN, UTF8, b"a"), (OU, UTF8, b"b")],
     ]);
     let issuer = Draft::authority(subject, &[]).self_signed();
-    assert_eq!(issuer.certificate.subject.to_string(), "CN=a+OU=b,O=system:masters,O=Zürich\\, 東京,DC=example,DC=com");
+    assert_eq!(
+        issuer.certificate.subject.to_string(),
+        "CN=a+OU=b,O=system:masters,O=Zürich\\, 東京,DC=example,DC=com"
+    );
 }
 
 #[test]
 fn a_name_can_not_write_control_characters_to_a_terminal() {
-    let issuer = Draft::authority(name(&[&[(CN, UTF8, b"a\x1b[31m\nb\xc2\x9b")]]), &[]).self_signed();
-    assert!(issuer.certificate.subject.to_string().chars().all(|character| !character.is_control()));
+    let issuer =
+        Draft::authority(name(&[&[(CN, UTF8, b"a\x1b[31m\nb\xc2\x9b")]]), &[]).self_signed();
+    assert!(
+        issuer.certificate.subject.to_string().chars().all(|character| !character.is_control())
+    );
 }
 
 #[test]
@@ -100,16 +136,25 @@ fn all_kinds_of_alternative_names_are_listed() {
     let san = extension("2.5.29.17", false, &tlv(0x30, &entries.concat()));
     let issuer = Draft::authority(name(&[&[(CN, UTF8, b"x")]]), &[san]).self_signed();
     assert_eq!(issuer.certificate.dns_names, ["node.example", "*.example"]);
-    assert_eq!(issuer.certificate.ip_addresses, [IpAddr::from([10, 0, 0, 1]), IpAddr::from([0; 16])]);
+    assert_eq!(
+        issuer.certificate.ip_addresses,
+        [IpAddr::from([10, 0, 0, 1]), IpAddr::from([0; 16])]
+    );
     assert_eq!(issuer.certificate.other_names.len(), 3);
     assert_eq!(issuer.certificate.other_names[1], "URI(spiffe://cluster/x)");
 }
 
 #[test]
 fn an_extension_that_makes_no_sense_does_not_hide_the_certificate() {
-    let broken = [extension("2.5.29.17", false, b"junk"), extension("2.5.29.37", false, b"\x04\x00"), extension("2.5.29.14", false, b"")];
+    let broken = [
+        extension("2.5.29.17", false, b"junk"),
+        extension("2.5.29.37", false, b"\x04\x00"),
+        extension("2.5.29.14", false, b""),
+    ];
     let issuer = Draft::authority(name(&[&[(CN, UTF8, b"x")]]), &broken).self_signed();
-    assert!(issuer.certificate.dns_names.is_empty() && issuer.certificate.extended_key_usage.is_none());
+    assert!(
+        issuer.certificate.dns_names.is_empty() && issuer.certificate.extended_key_usage.is_none()
+    );
     assert_eq!(issuer.certificate.extensions.len(), 5);
 }
 
@@ -117,16 +162,28 @@ fn an_extension_that_makes_no_sense_does_not_hide_the_certificate() {
 fn a_bundle_is_read_in_order_whatever_stands_between() {
     let (ca, etcd) = (certificate(RSA_TREE, "ca.crt"), certificate(RSA_TREE, "etcd/ca.crt"));
     let key = String::from_utf8(read(RSA_TREE, "etc/kubernetes/pki/apiserver.key")).unwrap();
-    let bundle = format!("# a comment\r\n{}\n{key}\nsubject=etcd\n{}  \n", etcd.to_pem().replace('\n', "\r\n"), ca.to_pem());
-    let subjects: Vec<String> = certificates(bundle.as_bytes()).unwrap().iter().map(|one| one.subject.to_string()).collect();
+    let bundle = format!(
+        "# a comment\r\n{}\n{key}\nsubject=etcd\n{}  \n",
+        etcd.to_pem().replace('\n', "\r\n"),
+        ca.to_pem()
+    );
+    let subjects: Vec<String> = certificates(bundle.as_bytes())
+        .unwrap()
+        .iter()
+        .map(|one| one.subject.to_string())
+        .collect();
     assert_eq!(subjects, ["CN=etcd-ca", "CN=kubernetes"]);
 }
 
 #[test]
 fn a_file_without_a_certificate_says_what_it_has() {
     let key = read(RSA_TREE, "etc/kubernetes/pki/apiserver.key");
-    assert_eq!(certificates(&key), Err(ReadError::NoCertificate { found: "RSA PRIVATE KEY".to_owned() }));
-    let trusted = certificate(RSA_TREE, "ca.crt").to_pem().replace("CERTIFICATE", "TRUSTED CERTIFICATE");
+    assert_eq!(
+        certificates(&key),
+        Err(ReadError::NoCertificate { found: "RSA PRIVATE KEY".to_owned() })
+    );
+    let trusted =
+        certificate(RSA_TREE, "ca.crt").to_pem().replace("CERTIFICATE", "TRUSTED CERTIFICATE");
     assert!(matches!(certificates(trusted.as_bytes()), Err(ReadError::NoCertificate { .. })));
     assert_eq!(certificates(b""), Err(ReadError::Pem(PemError::Empty)));
 }

@@ -13,7 +13,9 @@ struct Case {
     new_key: PrivateKey,
 }
 
-static ETCD: LazyLock<Case> = LazyLock::new(|| Case::new(issuers(ECDSA_TREE).remove(2), certificate(ECDSA_TREE, "etcd/server.crt")));
+static ETCD: LazyLock<Case> = LazyLock::new(|| {
+    Case::new(issuers(ECDSA_TREE).remove(2), certificate(ECDSA_TREE, "etcd/server.crt"))
+});
 
 impl Case {
     fn new(issuer: Issuer, old: Certificate) -> Self {
@@ -25,7 +27,8 @@ impl Case {
     /// A leaf of an authority made for it.
     fn of(authority: &[x509_cert::ext::Extension], leaf: &[x509_cert::ext::Extension]) -> Self {
         let issuer = Draft::authority(subject(b"CA"), authority).self_signed();
-        let old = Draft::leaf(subject(b"leaf"), &issuer.certificate, leaf).signed(&p256(), &issuer.key);
+        let old =
+            Draft::leaf(subject(b"leaf"), &issuer.certificate, leaf).signed(&p256(), &issuer.key);
         Self::new(issuer, old)
     }
 
@@ -76,8 +79,14 @@ fn a_good_one_passes_and_so_does_a_signed_copy_of_it() {
 #[test]
 fn another_issuer_is_noticed() {
     let other = &issuers(ECDSA_TREE)[0].certificate;
-    assert!(matches!(verify_renewed(&ETCD.new, &ETCD.old, other, now()), Err(VerifyError::Issuer { .. })));
-    assert!(matches!(ETCD.changed(|draft| draft.issuer = subject(b"etcd-cb")), VerifyError::Issuer { .. }));
+    assert!(matches!(
+        verify_renewed(&ETCD.new, &ETCD.old, other, now()),
+        Err(VerifyError::Issuer { .. })
+    ));
+    assert!(matches!(
+        ETCD.changed(|draft| draft.issuer = subject(b"etcd-cb")),
+        VerifyError::Issuer { .. }
+    ));
 }
 
 #[test]
@@ -96,13 +105,20 @@ fn a_changed_byte_is_noticed() {
 
 #[test]
 fn an_authority_that_is_none_is_noticed() {
-    let leaf_as_issuer = Draft::leaf(ETCD.issuer.certificate.subject.der().to_vec(), &ETCD.issuer.certificate, &[]);
+    let leaf_as_issuer =
+        Draft::leaf(ETCD.issuer.certificate.subject.der().to_vec(), &ETCD.issuer.certificate, &[]);
     let leaf_as_issuer = leaf_as_issuer.signed(&ETCD.issuer.key, &ETCD.issuer.key);
-    assert_eq!(verify_renewed(&ETCD.new, &ETCD.old, &leaf_as_issuer, now()), Err(VerifyError::NotAnAuthority));
+    assert_eq!(
+        verify_renewed(&ETCD.new, &ETCD.old, &leaf_as_issuer, now()),
+        Err(VerifyError::NotAnAuthority)
+    );
     let mut no_signer = Draft::like(&ETCD.issuer.certificate);
     set(&mut no_signer, "2.5.29.15", true, &[3, 2, 5, 0xa0]);
     let no_signer = no_signer.signed(&ETCD.issuer.key, &ETCD.issuer.key);
-    assert_eq!(verify_renewed(&ETCD.new, &ETCD.old, &no_signer, now()), Err(VerifyError::NotAnAuthority));
+    assert_eq!(
+        verify_renewed(&ETCD.new, &ETCD.old, &no_signer, now()),
+        Err(VerifyError::NotAnAuthority)
+    );
 }
 
 #[test]
@@ -114,15 +130,24 @@ fn lifetimes_are_judged_at_the_time_that_is_given() {
     assert_eq!(at(ETCD.new.not_after), Ok(()));
     assert_eq!(at(ETCD.new.not_after.plus(Duration::from_secs(1))), not_now);
     let before_the_authority = ETCD.issuer.certificate.not_before.minus(Duration::from_secs(1));
-    assert_eq!(at(before_the_authority), Err(VerifyError::AuthorityNotYetValid(ETCD.issuer.certificate.not_before)));
-    assert_eq!(at(Timestamp::MIN), Err(VerifyError::AuthorityNotYetValid(ETCD.issuer.certificate.not_before)));
+    assert_eq!(
+        at(before_the_authority),
+        Err(VerifyError::AuthorityNotYetValid(ETCD.issuer.certificate.not_before))
+    );
+    assert_eq!(
+        at(Timestamp::MIN),
+        Err(VerifyError::AuthorityNotYetValid(ETCD.issuer.certificate.not_before))
+    );
 }
 
 #[test]
 fn outliving_the_authority_is_noticed() {
     let end = ETCD.issuer.certificate.not_after;
     let error = ETCD.changed(|draft| draft.terms.not_after = end.plus(Duration::from_secs(1)));
-    assert_eq!(error, VerifyError::OutlivesAuthority { new: end.plus(Duration::from_secs(1)), authority: end });
+    assert_eq!(
+        error,
+        VerifyError::OutlivesAuthority { new: end.plus(Duration::from_secs(1)), authority: end }
+    );
     let mut draft = Draft::like(&ETCD.new);
     draft.terms.not_after = end;
     ETCD.judge(&draft.signed(&ETCD.new_key, &ETCD.issuer.key)).unwrap();
@@ -131,8 +156,12 @@ fn outliving_the_authority_is_noticed() {
 #[test]
 fn keys_and_numbers_that_are_not_new_are_noticed() {
     let old_key = key(ECDSA_TREE, "etcd/server.key");
-    assert_eq!(ETCD.judge(&Draft::like(&ETCD.new).signed(&old_key, &ETCD.issuer.key)), Err(VerifyError::SameKey));
-    let same_serial = verify_renewed(&ETCD.new, &Draft::like_with_serial(&ETCD), &ETCD.issuer.certificate, now());
+    assert_eq!(
+        ETCD.judge(&Draft::like(&ETCD.new).signed(&old_key, &ETCD.issuer.key)),
+        Err(VerifyError::SameKey)
+    );
+    let same_serial =
+        verify_renewed(&ETCD.new, &Draft::like_with_serial(&ETCD), &ETCD.issuer.certificate, now());
     assert_eq!(same_serial, Err(VerifyError::SameSerial));
 }
 
@@ -156,7 +185,10 @@ fn a_key_that_leaves_do_not_have_is_noticed() {
 
 #[test]
 fn another_subject_is_noticed_even_when_it_reads_the_same() {
-    assert!(matches!(ETCD.changed(|draft| draft.subject = subject(b"cp2")), VerifyError::Subject { .. }));
+    assert!(matches!(
+        ETCD.changed(|draft| draft.subject = subject(b"cp2")),
+        VerifyError::Subject { .. }
+    ));
     let error = ETCD.changed(|draft| draft.subject = name(&[&[(CN, UTF8, b"cp1")]]));
     let VerifyError::Subject { new, old } = error else { panic!("{error}") };
     assert_eq!(new.to_string(), old.to_string(), "Go writes a PrintableString");
@@ -170,16 +202,29 @@ fn a_lost_name_is_noticed() {
     case.verdict().unwrap();
     let error = |names: &[Vec<u8>]| case.changed(|draft| set(draft, SAN, false, &entries(names)));
     assert_eq!(error(&[all[1].clone(), all[2].clone()]), VerifyError::NameLost("cp1".to_owned()));
-    assert_eq!(error(&[all[0].clone(), all[1].clone()]), VerifyError::NameLost("10.0.0.1".to_owned()));
-    assert_eq!(error(&[all[0].clone(), all[2].clone()]), VerifyError::ExtensionChanged(SAN.to_owned()), "webpki can't judge a wildcard");
+    assert_eq!(
+        error(&[all[0].clone(), all[1].clone()]),
+        VerifyError::NameLost("10.0.0.1".to_owned())
+    );
+    assert_eq!(
+        error(&[all[0].clone(), all[2].clone()]),
+        VerifyError::ExtensionChanged(SAN.to_owned()),
+        "webpki can't judge a wildcard"
+    );
 }
 
 #[test]
 fn a_lost_usage_is_noticed() {
     let client_only = [0x30, 10, 6, 8, 0x2b, 6, 1, 5, 5, 7, 3, 2];
-    assert_eq!(ETCD.changed(|draft| set(draft, EKU, false, &client_only)), VerifyError::Usage("server"));
+    assert_eq!(
+        ETCD.changed(|draft| set(draft, EKU, false, &client_only)),
+        VerifyError::Usage("server")
+    );
     let server_only = [0x30, 10, 6, 8, 0x2b, 6, 1, 5, 5, 7, 3, 1];
-    assert_eq!(ETCD.changed(|draft| set(draft, EKU, false, &server_only)), VerifyError::Usage("client"));
+    assert_eq!(
+        ETCD.changed(|draft| set(draft, EKU, false, &server_only)),
+        VerifyError::Usage("client")
+    );
 }
 
 #[test]
@@ -211,24 +256,41 @@ fn extensions_missing_added_changed_and_moved_are_noticed() {
         draft.extensions.remove(position(draft, "1.2.3.4"));
     });
     assert_eq!(missing, VerifyError::ExtensionMissing("1.2.3.4".to_owned()));
-    assert_eq!(case.changed(|draft| draft.extensions.push(more)), VerifyError::ExtensionAdded("1.2.3.5".to_owned()));
+    assert_eq!(
+        case.changed(|draft| draft.extensions.push(more)),
+        VerifyError::ExtensionAdded("1.2.3.5".to_owned())
+    );
     let changed = VerifyError::ExtensionChanged("1.2.3.4".to_owned());
     assert_eq!(case.changed(|draft| set(draft, "1.2.3.4", false, b"2")), changed);
     let critical = VerifyError::ExtensionChanged("2.5.29.15".to_owned());
-    assert_eq!(case.changed(|draft| set(draft, "2.5.29.15", false, &[3, 2, 5, 0xa0])), critical, "no longer critical");
+    assert_eq!(
+        case.changed(|draft| set(draft, "2.5.29.15", false, &[3, 2, 5, 0xa0])),
+        critical,
+        "no longer critical"
+    );
     assert_eq!(case.changed(|draft| draft.extensions.swap(0, 2)), VerifyError::ExtensionsReordered);
-    assert_eq!(case.changed(|draft| draft.extensions.push(unknown)), VerifyError::ExtensionsReordered, "twice");
+    assert_eq!(
+        case.changed(|draft| draft.extensions.push(unknown)),
+        VerifyError::ExtensionsReordered,
+        "twice"
+    );
 }
 
 #[test]
 fn wrong_key_identifiers_are_noticed() {
     let stale = tlv(0x30, &tlv(0x80, b"of an older CA"));
-    assert_eq!(ETCD.changed(|draft| set(draft, AKI, false, &stale)), VerifyError::AuthorityKeyIdentifier);
+    assert_eq!(
+        ETCD.changed(|draft| set(draft, AKI, false, &stale)),
+        VerifyError::AuthorityKeyIdentifier
+    );
     let dropped = ETCD.changed(|draft| {
         draft.extensions.remove(position(draft, AKI));
     });
     assert_eq!(dropped, VerifyError::AuthorityKeyIdentifier);
-    assert_eq!(ETCD.changed(|draft| draft.extensions.push(identifier(b"new"))), VerifyError::SubjectKeyIdentifier);
+    assert_eq!(
+        ETCD.changed(|draft| draft.extensions.push(identifier(b"new"))),
+        VerifyError::SubjectKeyIdentifier
+    );
     let case = Case::of(&[], &[identifier(b"old")]);
     case.verdict().unwrap();
     let kept = case.changed(|draft| set(draft, "2.5.29.14", false, &tlv(4, b"old")));
@@ -242,7 +304,11 @@ fn what_verifiers_refuse_is_refused_with_a_reason() {
     let authority = Case::of(&[], &[extension("2.5.29.19", true, &[0x30, 3, 1, 1, 0xff])]);
     assert_eq!(authority.verdict(), Err(VerifyError::IsAuthority));
     // permittedSubtrees: DNS names below example.org.
-    let only = extension("2.5.29.30", true, &tlv(0x30, &tlv(0xa0, &tlv(0x30, &tlv(0x82, b"example.org")))));
+    let only = extension(
+        "2.5.29.30",
+        true,
+        &tlv(0x30, &tlv(0xa0, &tlv(0x30, &tlv(0x82, b"example.org")))),
+    );
     let names = extension(SAN, false, &tlv(0x30, &tlv(0x82, b"cp1.example.com")));
     assert_eq!(Case::of(&[only], &[names]).verdict(), Err(VerifyError::NameConstraints));
 }

@@ -23,15 +23,25 @@ fn own_entries_come_after_those_of_the_profile() {
     assert_eq!(catalog.authorities.last().unwrap().name.as_str(), "site-ca");
     assert_eq!(catalog.authorities.last().unwrap().need, Need::Configured);
     let [.., site, watched] = &catalog.credentials[..] else { panic!("{:?}", catalog.credentials) };
-    assert_eq!((site.name.as_str(), site.renewal.clone(), &site.need), ("site", Renewal::Ours, &Need::Configured));
-    assert_eq!((watched.name.as_str(), watched.renewal.clone(), &watched.need), ("watched", Renewal::Elsewhere, &Need::Optional));
+    assert_eq!(
+        (site.name.as_str(), site.renewal.clone(), &site.need),
+        ("site", Renewal::Ours, &Need::Configured)
+    );
+    assert_eq!(
+        (watched.name.as_str(), watched.renewal.clone(), &watched.need),
+        ("watched", Renewal::Elsewhere, &Need::Optional)
+    );
     assert_eq!(catalog.credentials.len(), 15);
 }
 
 #[test]
 fn an_own_entry_takes_the_place_of_the_profiles_whatever_the_manifests_say() {
     let catalog = Node::new()
-        .change("etcd.yaml", "--cert-file=/etc/kubernetes/pki/etcd/server.crt", "--cert-file=/opt/not-mounted.crt")
+        .change(
+            "etcd.yaml",
+            "--cert-file=/etc/kubernetes/pki/etcd/server.crt",
+            "--cert-file=/opt/not-mounted.crt",
+        )
         .configured(
             r#"
             authority = [{ name = "ca", certificate = "/s/ca.crt", key = "/s/ca.key" }]
@@ -63,21 +73,28 @@ fn own_entries_that_can_not_stand_beside_the_rest_are_refused() {
     let table = [
         (
             "\n[[credential]]\nname = \"x\"\nauthority = \"acme\"\nbundle = \"/x\"",
-            "main.toml:2: [[credential]] \"x\": authority = \"acme\" is not known; there are ca, front-proxy-ca, etcd-ca",
+            "main.toml:2: [[credential]] \"x\": authority = \"acme\" is not known; there are ca, \
+             front-proxy-ca, etcd-ca",
         ),
         (
             "[[credential]]\nname = \"etcd-server\"\nbundle = \"/x\"",
-            "main.toml:1: [[credential]] \"etcd-server\" is kubeadm's name for \"etcd/server\": use that one to take its place, or another \
+            "main.toml:1: [[credential]] \"etcd-server\" is kubeadm's name for \"etcd/server\": \
+             use that one to take its place, or another \
              for your own",
         ),
         (
-            "[[credential]]\nname = \"x\"\ncertificate = \"/x.crt\"\nkey = \"/etc/kubernetes/pki/apiserver.key\"",
-            "main.toml:1: [[credential]] \"x\" lives in /etc/kubernetes/pki/apiserver.key, and so does \"apiserver\": leave one of them \
+            "[[credential]]\nname = \"x\"\ncertificate = \"/x.crt\"\nkey = \
+             \"/etc/kubernetes/pki/apiserver.key\"",
+            "main.toml:1: [[credential]] \"x\" lives in /etc/kubernetes/pki/apiserver.key, and so \
+             does \"apiserver\": leave one of them \
              out, or give this one the name of the other to take its place",
         ),
     ];
     for (configuration, expected) in table {
-        assert_eq!(Node::new().configured(configuration).try_catalog().unwrap_err().to_string(), expected);
+        assert_eq!(
+            Node::new().configured(configuration).try_catalog().unwrap_err().to_string(),
+            expected
+        );
     }
 }
 
@@ -123,33 +140,67 @@ fn own_services_come_after_those_of_the_profile_or_in_their_place() {
     let vip = "kind: Pod\nmetadata: {name: kube-vip}\nspec: {containers: [{name: kube-vip}]}";
     let catalog = Node::new().add("vip.yaml", vip).configured(OWN_SERVICES).catalog();
     let names: Vec<&str> = catalog.services.iter().map(|service| service.name.as_str()).collect();
-    assert_eq!(names, ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "site", "vip"]);
+    assert_eq!(
+        names,
+        [
+            "etcd",
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-scheduler",
+            "kubelet",
+            "site",
+            "vip"
+        ]
+    );
     let configured = |name: &str| catalog.service(name).configured;
-    assert_eq!(names.iter().filter(|name| configured(name)).collect::<Vec<_>>(), [&"etcd", &"kube-scheduler", &"site", &"vip"]);
+    assert_eq!(
+        names.iter().filter(|name| configured(name)).collect::<Vec<_>>(),
+        [&"etcd", &"kube-scheduler", &"site", &"vip"]
+    );
     assert_eq!(catalog.served_at("site", "site").as_deref(), Some("127.0.0.1:8443"));
-    assert_eq!(catalog.service("site").kind, ServiceKind::Unit { unit: "site.service".to_owned(), refresh: UnitRefresh::Reload });
+    assert_eq!(
+        catalog.service("site").kind,
+        ServiceKind::Unit { unit: "site.service".to_owned(), refresh: UnitRefresh::Reload }
+    );
     let pod = |pod: &str, manifest: &str, grace| ServiceKind::StaticPod {
         pod: pod.to_owned(),
         manifest: Some(manifest.to_owned()),
         grace: Duration::from_secs(grace),
     };
     assert_eq!(catalog.service("vip").kind, pod("kube-vip", "vip.yaml", 30));
-    assert_eq!(catalog.service("kube-scheduler").kind, pod("kube-scheduler", "kube-scheduler.yaml", 5));
+    assert_eq!(
+        catalog.service("kube-scheduler").kind,
+        pod("kube-scheduler", "kube-scheduler.yaml", 5)
+    );
     let health = |name: &str| catalog.service(name).health.clone().unwrap_or_default();
-    assert_eq!((health("kube-scheduler").as_str(), health("vip").as_str()), ("http://127.0.0.1:1/", ""), "whatever the manifest says");
+    assert_eq!(
+        (health("kube-scheduler").as_str(), health("vip").as_str()),
+        ("http://127.0.0.1:1/", ""),
+        "whatever the manifest says"
+    );
     // What protects the cluster stays.
     assert_eq!(catalog.service("etcd").essential, Some(Essential::EtcdMember));
     assert!(catalog.service("kube-scheduler").ages && !catalog.service("site").ages);
     let trial = |name: &str| catalog.trials.get(&CredentialName::new(name).unwrap()).cloned();
     assert_eq!(trial("client"), Some(TrialAt::Kubeconfig("/api".to_owned())));
-    assert_eq!(trial("site"), Some(TrialAt::Url { url: "https://127.0.0.1:8443/x".to_owned(), user: Some("u".to_owned()) }));
-    assert_eq!(trial("apiserver-etcd-client"), Some(TrialAt::Url { url: "https://127.0.0.1:2379/health".to_owned(), user: None }));
+    assert_eq!(
+        trial("site"),
+        Some(TrialAt::Url {
+            url: "https://127.0.0.1:8443/x".to_owned(),
+            user: Some("u".to_owned())
+        })
+    );
+    assert_eq!(
+        trial("apiserver-etcd-client"),
+        Some(TrialAt::Url { url: "https://127.0.0.1:2379/health".to_owned(), user: None })
+    );
 }
 
 /// The others that use it are told of the one that is kept.
 #[test]
 fn an_own_service_follows_a_credential_that_turned_out_to_be_another() {
-    let own = "[[service]]\nname = \"x\"\npid_file = \"/run/x.pid\"\nsignal = \"USR1\"\nuses = [{ credential = \"etcd/peer\", takes = \"restart\" }]";
+    let own = "[[service]]\nname = \"x\"\npid_file = \"/run/x.pid\"\nsignal = \"USR1\"\nuses = [{ \
+        credential = \"etcd/peer\", takes = \"restart\" }]";
     let same = |node: Node, name: &str| {
         node.change(
             "etcd.yaml",
@@ -167,25 +218,45 @@ fn an_own_service_follows_a_credential_that_turned_out_to_be_another() {
 #[test]
 fn own_services_that_can_not_stand_beside_the_rest_are_refused() {
     let uses = |name: &str| format!("uses = [{{ credential = \"{name}\", takes = \"restart\" }}]");
-    let refused = |text: String| Node::new().configured(&text).try_catalog().unwrap_err().to_string();
-    let said = refused(format!("\n[[service]]\nname = \"x\"\nunit = \"x.service\"\n{}", uses("admin.config")));
-    let expected = "main.toml:2: [[service]] \"x\": uses names \"admin.config\", which is no credential; there are admin.conf, ";
+    let refused =
+        |text: String| Node::new().configured(&text).try_catalog().unwrap_err().to_string();
+    let said = refused(format!(
+        "\n[[service]]\nname = \"x\"\nunit = \"x.service\"\n{}",
+        uses("admin.config")
+    ));
+    let expected = "main.toml:2: [[service]] \"x\": uses names \"admin.config\", which is no \
+        credential; there are admin.conf, ";
     assert!(said.starts_with(expected), "{said}");
-    let said = refused(format!("[[service]]\nname = \"x\"\nunit = \"kubelet.service\"\n{}", uses("admin.conf")));
+    let said = refused(format!(
+        "[[service]]\nname = \"x\"\nunit = \"kubelet.service\"\n{}",
+        uses("admin.conf")
+    ));
     assert_eq!(
         said,
-        "main.toml:1: [[service]] \"x\" is the unit kubelet.service, and so is \"kubelet\": leave one of them out, or give this one the \
+        "main.toml:1: [[service]] \"x\" is the unit kubelet.service, and so is \"kubelet\": leave \
+         one of them out, or give this one the \
          name of the other to take its place"
     );
-    let said = refused(format!("[[service]]\nname = \"x\"\npod = \"etcd\"\n{}", uses("admin.conf")));
+    let said =
+        refused(format!("[[service]]\nname = \"x\"\npod = \"etcd\"\n{}", uses("admin.conf")));
     assert!(said.contains("is the static pod etcd, and so is \"etcd\""), "{said}");
     let trial = |service: &str| {
-        format!("[[credential]]\nname = \"c\"\nauthority = \"ca\"\nbundle = \"/c\"\ntrial = {{ service = \"{service}\", path = \"/\" }}")
+        format!(
+            "[[credential]]\nname = \"c\"\nauthority = \"ca\"\nbundle = \"/c\"\ntrial = {{ service \
+             = \"{service}\", path = \"/\" }}"
+        )
     };
-    assert_eq!(refused(trial("xx")), "main.toml:1: [[credential]] \"c\": trial names the service \"xx\", which is not known");
+    assert_eq!(
+        refused(trial("xx")),
+        "main.toml:1: [[credential]] \"c\": trial names the service \"xx\", which is not known"
+    );
     let own = format!("\n[[service]]\nname = \"x\"\nunit = \"x.service\"\n{}", uses("admin.conf"));
     let said = refused(trial("x") + &own);
-    assert_eq!(said, "main.toml:1: [[credential]] \"c\": trial names the service \"x\", of which nothing says where it serves");
+    assert_eq!(
+        said,
+        "main.toml:1: [[credential]] \"c\": trial names the service \"x\", of which nothing says \
+         where it serves"
+    );
 }
 
 #[test]
@@ -195,7 +266,8 @@ fn a_service_may_use_a_copy_and_one_that_may_come() {
             "[[copy]]\nname = 'one'\nof = 'admin.conf'\nbundle = '/etc/one.pem'\n\
              [[copy]]\nname = 'several'\nof = 'admin.conf'\nkubeconfig = '/home/*/.kube/config'\n\
              [[copy]]\nof = 'admin.conf'\nkubeconfig = '/srv/*/config'\n\
-             [[service]]\nname = 's'\nunit = 's.service'\nuses = [{{ credential = '{credential}', takes = 'restart' }}]\n"
+             [[service]]\nname = 's'\nunit = 's.service'\nuses = [{{ credential = '{credential}', \
+             takes = 'restart' }}]\n"
         ))
     };
     for known in ["one", "several/alice", "srv/alice/config"] {
@@ -203,6 +275,10 @@ fn a_service_may_use_a_copy_and_one_that_may_come() {
     }
     for unknown in ["two", "several", "severals/alice", "srv/alice/other", "srv/config"] {
         let error = using(unknown).try_catalog().unwrap_err().to_string();
-        assert!(error.contains(&format!("uses names \"{unknown}\", which is no credential")) && error.contains("one, "), "{error}");
+        assert!(
+            error.contains(&format!("uses names \"{unknown}\", which is no credential"))
+                && error.contains("one, "),
+            "{error}"
+        );
     }
 }
