@@ -170,7 +170,8 @@ pub struct Refusal {
 /// Shows one new certificate that is checked and not in place yet; the old one works. What an
 /// operator should know besides. To be called from a thread that may wait.
 ///
-/// # Errors The refusal: it must not take the place of the old one.
+/// # Errors
+/// The refusal: it must not take the place of the old one.
 pub fn try_one(
     root: &Root,
     at: &TrialAt,

@@ -54,7 +54,8 @@ impl Stored {
     /// The new contents of its files, around this certificate and key. What else the files hold
     /// stays: further certificates of a pair or bundle, and every other byte of a kubeconfig.
     ///
-    /// # Errors When a kubeconfig has a form that can't be changed with certainty.
+    /// # Errors
+    /// When a kubeconfig has a form that can't be changed with certainty.
     pub fn compose(
         &self,
         certificate: &Certificate,

@@ -32,7 +32,8 @@ impl Question<'_> {
     /// About a file: a kubeconfig, or certificates in PEM. What a kubeconfig refers to is read by
     /// `refer`.
     ///
-    /// # Errors When it is neither, or what it refers to can't be read.
+    /// # Errors
+    /// When it is neither, or what it refers to can't be read.
     pub fn about_file(
         &self,
         content: &[u8],

@@ -18,7 +18,8 @@ use crate::sys::Root;
 
 /// Makes one pass.
 ///
-/// # Errors When the configuration is wrong and there is no earlier one. What goes wrong in the
+/// # Errors
+/// When the configuration is wrong and there is no earlier one. What goes wrong in the
 /// pass is in what it returns.
 pub async fn once(options: Options) -> Result<(LastPass, Option<Report>), DaemonError> {
     let (configuration, node, trouble) = configuration(&options)?;

@@ -89,7 +89,8 @@ pub enum DemoError {
 impl Node {
     /// Makes a node in a folder that is there and empty, as of the time `now`.
     ///
-    /// # Errors When the folder is not empty, the plan names something that is not there, or
+    /// # Errors
+    /// When the folder is not empty, the plan names something that is not there, or
     /// something can't be made.
     pub fn build(folder: &Path, now: Timestamp, plan: &NodePlan) -> Result<Self, DemoError> {
         plan.check()?;

@@ -102,7 +102,8 @@ pub async fn get(
 /// at the request says so with 401. One that refuses it in the TLS handshake is told apart by
 /// [`HttpError::CertificateRefused`].
 ///
-/// # Errors When there is no answer within the limit.
+/// # Errors
+/// When there is no answer within the limit.
 pub async fn call(
     call: Call<'_>,
     trust: &Trust,

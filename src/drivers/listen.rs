@@ -92,7 +92,8 @@ impl Listener {
 
     /// Listens at a socket for its owner and group, in the place of one that a process left behind.
     ///
-    /// # Errors When another program listens there, something else than a socket is there, or the
+    /// # Errors
+    /// When another program listens there, something else than a socket is there, or the
     /// system refuses.
     pub fn unix(root: &Root, path: &AbsolutePath) -> Result<Self, ListenError> {
         let folder = root.folder(path.as_path().parent().unwrap_or(Path::new("/")))?;

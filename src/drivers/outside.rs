@@ -100,7 +100,8 @@ impl Runner {
     ///
     /// Needs a tokio runtime with its timers and its I/O enabled; one thread is enough.
     ///
-    /// # Errors [`OutsideError`], when it can't be started, or is not over in time. That it ended
+    /// # Errors
+    /// [`OutsideError`], when it can't be started, or is not over in time. That it ended
     /// badly is none.
     pub async fn run(
         self,

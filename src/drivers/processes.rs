@@ -76,7 +76,8 @@ pub fn all(root: &Root) -> Result<Vec<Process>, FileError> {
 /// The processes that have the socket with this number, such as
 /// [`super::sockets::Listener::inode`]. Several have it where one has inherited it from another.
 ///
-/// # Errors When /proc can't be read; or when nobody has it, and there are processes whose
+/// # Errors
+/// When /proc can't be read; or when nobody has it, and there are processes whose
 /// descriptors this one may not see, so that it may be one of them.
 pub fn owners_of(root: &Root, socket: u64) -> Result<Vec<Process>, FileError> {
     let target = PathBuf::from(format!("socket:[{socket}]"));
@@ -99,7 +100,8 @@ impl Process {
     /// The process that has this number now; `None` when there is none, or it has ended and only
     /// its parent does not know yet.
     ///
-    /// # Errors When /proc can't be read.
+    /// # Errors
+    /// When /proc can't be read.
     pub fn find(root: &Root, pid: u32) -> Result<Option<Self>, FileError> {
         let path = proc_file(pid, "stat")?;
         let text = match root.read(&path, LARGEST) {
@@ -122,7 +124,8 @@ impl Process {
     /// For how long it has been there, also while the machine slept, whatever became of the
     /// machine's time of day.
     ///
-    /// # Errors When the system can't say.
+    /// # Errors
+    /// When the system can't say.
     pub fn age(self) -> Result<Duration, ProcessError> {
         let failed = |errno: Errno| ProcessError::Clock(errno.into());
         let since_boot = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).map_err(failed)?);
@@ -145,7 +148,8 @@ impl Process {
     /// When it was started, to about a second, as the clock tells time now: where the clock was set
     /// since, not what it told then.
     ///
-    /// # Errors When the system can't say.
+    /// # Errors
+    /// When the system can't say.
     pub fn started_at(self, clock: &dyn Clock) -> Result<Timestamp, ProcessError> {
         Ok(clock.now().minus(self.age()?))
     }
@@ -186,7 +190,8 @@ impl Process {
     /// Reads a file as the process sees it: below its own root folder, through its own mounts.
     /// Symlinks are followed there and don't lead out of it.
     ///
-    /// # Errors When it has ended, or the file can't be read.
+    /// # Errors
+    /// When it has ended, or the file can't be read.
     pub fn read_in(
         self,
         root: &Root,

@@ -108,7 +108,8 @@ pub fn listeners(port: u16) -> Result<Vec<Listener>, SocketError> {
 /// The TCP connections to a remote port, IPv4 and IPv6, from the moment that they are established
 /// until both sides are done.
 ///
-/// # Errors When the kernel can't or does not say.
+/// # Errors
+/// When the kernel can't or does not say.
 pub fn established(remote_port: u16) -> Result<Vec<Connection>, SocketError> {
     let found = tcp(Query { states: TcpState::CONNECTED, local_port: 0, remote_port })?;
     Ok(found

@@ -119,7 +119,8 @@ impl fmt::Display for Stage {
 /// as all TLS clients do, so a server that has several certificates shows an address and a name
 /// different ones. A resolver that hangs is not waited for, but keeps a runtime from ending.
 ///
-/// # Errors When there is no TLS server, or it shows no certificate, or does not prove within the
+/// # Errors
+/// When there is no TLS server, or it shows no certificate, or does not prove within the
 /// limit that it has the key.
 pub async fn served(address: &str, limit: Duration) -> Result<Served, ProbeError> {
     let deadline = Instant::now() + limit;

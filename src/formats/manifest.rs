@@ -54,7 +54,8 @@ impl Pod {
     /// Reads a manifest. Where a YAML stream holds several documents, only the first one counts, as
     /// for kubelet.
     ///
-    /// # Errors [`ManifestError`], when kubelet would refuse it as well, as far as what is read
+    /// # Errors
+    /// [`ManifestError`], when kubelet would refuse it as well, as far as what is read
     /// here shows it.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let manifest = first_document(text)?;

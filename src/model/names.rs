@@ -36,7 +36,8 @@ macro_rules! name {
             /// Checks the characters: a name is also part of a path in the backup folder and of
             /// alarm entities.
             ///
-            /// # Errors [`InvalidName`] says which characters are allowed.
+            /// # Errors
+            /// [`InvalidName`] says which characters are allowed.
             pub fn new(name: impl Into<String>) -> Result<Self, InvalidName> {
                 let name = name.into();
                 if valid(&name) { Ok(Self(name)) } else { Err(InvalidName { name }) }

@@ -68,7 +68,8 @@ impl AbsolutePath {
     /// A path beside or below this one's folder, as kubeconfigs name files: an absolute one stands
     /// for itself.
     ///
-    /// # Errors [`InvalidPath::NoFile`], when the result names no file.
+    /// # Errors
+    /// [`InvalidPath::NoFile`], when the result names no file.
     pub fn sibling(&self, path: impl AsRef<Path>) -> Result<Self, InvalidPath> {
         let folder = self.0.parent().unwrap_or(Path::new("/"));
         Self::new(folder.join(path))

@@ -102,7 +102,8 @@ impl Catalog {
 
     /// Makes the catalog.
     ///
-    /// # Errors [`CatalogError`], when an entry of the operator can't stand beside the rest. What
+    /// # Errors
+    /// [`CatalogError`], when an entry of the operator can't stand beside the rest. What
     /// is wrong with a manifest is never an error: it becomes a [`Note`], and the usual places are
     /// kept.
     pub fn build(

@@ -77,7 +77,8 @@ pub const USUAL_CONFIG: &str = "/etc/kubecertd/kubecertd.toml";
 impl Node {
     /// Reads configuration, profile and manifests.
     ///
-    /// # Errors When the configuration can't be read or is wrong. What is wrong with a manifest is
+    /// # Errors
+    /// When the configuration can't be read or is wrong. What is wrong with a manifest is
     /// a note, never an error.
     pub fn open(root: Root, config: &Config) -> Result<Self, NodeError> {
         let files = config.read(&root)?;

@@ -109,7 +109,8 @@ pub enum RequestError {
 /// Makes a request for each of these credentials. One that has no answer yet is made again for the
 /// same key.
 ///
-/// # Errors When it could not begin; what goes wrong with single credentials is in the results.
+/// # Errors
+/// When it could not begin; what goes wrong with single credentials is in the results.
 pub fn requests(node: &Node, names: &[CredentialName]) -> Result<Vec<Outcome>, PassError> {
     let (store, _) = open(node)?;
     let asked =

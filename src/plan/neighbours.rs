@@ -9,7 +9,8 @@ use crate::model::Neighbours;
 /// several members: the cluster has other nodes, and what they do is not known. Where it names only
 /// this one, what can't answer is not made worse by a restart.
 ///
-/// # Errors A text for an operator.
+/// # Errors
+/// A text for an operator.
 pub fn may_stop(found: &Result<Neighbours, String>, etcd_members: usize) -> Result<(), String> {
     match found {
         Ok(Neighbours::Members { all, healthy }) if *all > 1 && *healthy < quorum(*all) => {

@@ -208,7 +208,8 @@ impl Settings {
     /// Reads the files in the order given: where two set the same key, the later one wins; entries
     /// of lists add up.
     ///
-    /// # Errors [`SettingsError`] for the first thing that is wrong, with file and line.
+    /// # Errors
+    /// [`SettingsError`] for the first thing that is wrong, with file and line.
     pub fn from_files<P: AsRef<Path>, T: AsRef<str>>(
         files: &[(P, T)],
     ) -> Result<Self, SettingsError> {

@@ -205,7 +205,8 @@ impl Profile {
     /// The profile that the settings name: the text of [`Settings::profile_file`] when there is
     /// such a file, else the one in this program.
     ///
-    /// # Errors [`SettingsError`], when there is no such profile, or for the first thing that is
+    /// # Errors
+    /// [`SettingsError`], when there is no such profile, or for the first thing that is
     /// wrong in it.
     pub fn load(settings: &Settings, own: Option<&str>) -> Result<Self, SettingsError> {
         let file = settings.paths.profiles.as_path().join(format!("{}.toml", *settings.profile));

@@ -43,7 +43,8 @@ pub fn read_alarms(root: &Root, state: &AbsolutePath) -> (AlarmState, Option<Str
 
 /// Changes what is remembered of alarms, alone. Where nothing changes, nothing is written.
 ///
-/// # Errors When the state folder can't be written to, or somebody else does not let go of the
+/// # Errors
+/// When the state folder can't be written to, or somebody else does not let go of the
 /// file; it is what it was then.
 pub fn update_alarms<T>(
     root: &Root,

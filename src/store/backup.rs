@@ -42,7 +42,8 @@ impl Backups {
 
     /// The same, and says when they are there and can't be read.
     ///
-    /// # Errors When the folder can't be opened: where something else stands in its place, or a
+    /// # Errors
+    /// When the folder can't be opened: where something else stands in its place, or a
     /// symlink, which is not followed.
     pub fn open(root: &Root, state: &AbsolutePath) -> Result<Self, FileError> {
         match root.folder(state.as_path()).and_then(|state| state.folder(OsStr::new(BACKUPS))) {
@@ -65,7 +66,8 @@ impl Backups {
     /// What a file held before the pass that made this backup. `None` when the pass did not replace
     /// it.
     ///
-    /// # Errors When the copy can't be read, or others than root can have written it.
+    /// # Errors
+    /// When the copy can't be read, or others than root can have written it.
     pub fn read(
         &self,
         generation: &Generation,

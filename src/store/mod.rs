@@ -67,7 +67,8 @@ impl<'r> Store<'r> {
     /// Takes the lock, finishes what an earlier process left unfinished, and sweeps away what it
     /// left behind beside `targets`, the files that can be replaced.
     ///
-    /// # Errors [`StoreError::Busy`] when another process still has the lock after `wait`;
+    /// # Errors
+    /// [`StoreError::Busy`] when another process still has the lock after `wait`;
     /// otherwise when the state folder can't be used or an unfinished change can't be finished.
     pub fn open(
         root: &'r Root,

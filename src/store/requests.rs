@@ -72,7 +72,8 @@ impl Store<'_> {
     /// Keeps a key and the request for it, and says where the request lies. The key is there first:
     /// a request is worth nothing without it.
     ///
-    /// # Errors When they can't be written.
+    /// # Errors
+    /// When they can't be written.
     pub fn keep_request(
         &self,
         credential: &CredentialName,

@@ -97,7 +97,8 @@ pub(super) struct StagedFile {
 impl Store<'_> {
     /// Writes the new files beside their targets.
     ///
-    /// # Errors When a target is not what it was when the change was decided, or a file can't be
+    /// # Errors
+    /// When a target is not what it was when the change was decided, or a file can't be
     /// written. Nothing stays behind.
     pub fn stage(&self, change: Change) -> Result<Staged, StoreError> {
         let files = change
@@ -120,7 +121,8 @@ impl Staged {
     /// Reads the staged files back and lets `check` say whether they are right: that of the symlink
     /// first, then in the order of the change.
     ///
-    /// # Errors What `check` or reading said; the staged files are gone then.
+    /// # Errors
+    /// What `check` or reading said; the staged files are gone then.
     pub fn check<E: From<StoreError>>(
         mut self,
         check: impl FnOnce(&[Secret]) -> Result<(), E>,

@@ -8,7 +8,8 @@ use std::io;
 /// and a panic of the work is an error and not the caller's. What still hangs in the kernel at the
 /// end, such as the lookup of a name, is not waited for.
 ///
-/// # Errors When the system gives no thread or no runtime, or the work panicked.
+/// # Errors
+/// When the system gives no thread or no runtime, or the work panicked.
 pub fn block_on<T: Send, F: Future<Output = T>>(work: impl FnOnce() -> F + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("asynchronous".to_owned()).spawn_scoped(

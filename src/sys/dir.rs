@@ -56,7 +56,8 @@ impl Dir {
     /// Creates a file that must not exist yet, readable by its owner alone, and opens it for
     /// reading and writing.
     ///
-    /// # Errors When it exists, or can't be created.
+    /// # Errors
+    /// When it exists, or can't be created.
     pub fn create_new(&self, name: &OsStr) -> Result<File, FileError> {
         let flags =
             OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -66,7 +67,8 @@ impl Dir {
     /// Opens a file for reading and writing, created when it does not exist, never through a
     /// symlink.
     ///
-    /// # Errors When it is a symlink or can't be opened.
+    /// # Errors
+    /// When it is a symlink or can't be opened.
     pub fn open_or_create(&self, name: &OsStr) -> Result<File, FileError> {
         let flags = OFlag::O_RDWR
             | OFlag::O_CREAT
@@ -116,7 +118,8 @@ impl Dir {
     /// Whether something is mounted at this name. Nobody is asked for it but the kernel: a file
     /// system of a user's own may never answer.
     ///
-    /// # Errors When the system can't say.
+    /// # Errors
+    /// When the system can't say.
     pub(super) fn is_mount(&self, name: &OsStr) -> Result<bool, FileError> {
         use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
@@ -160,7 +163,8 @@ impl Dir {
     /// The names of those entries that are wanted, sorted, among the first [`MOST_NAMES`] that the
     /// system gives: whoever the folder belongs to can have made any number of them.
     ///
-    /// # Errors When the folder can't be read.
+    /// # Errors
+    /// When the folder can't be read.
     pub fn names_that(&self, wanted: impl Fn(&OsStr) -> bool) -> Result<Vec<OsString>, FileError> {
         self.list(MOST_NAMES, wanted)
     }
@@ -221,7 +225,8 @@ impl Dir {
     /// Opens a folder in this one, making it first, for its owner alone, where it is missing. The
     /// new name is durable only after [`Self::sync`].
     ///
-    /// # Errors When it is not a folder, or can't be opened or created.
+    /// # Errors
+    /// When it is not a folder, or can't be opened or created.
     pub fn create_folder(&self, name: &OsStr) -> Result<Self, FileError> {
         self.make_folder(name, Mode::S_IRWXU)?;
         self.folder(name)
@@ -238,7 +243,8 @@ impl Dir {
     /// Makes it its owner's alone, where it is not: a folder that was there before may be anybody's
     /// to read.
     ///
-    /// # Errors When the system refuses.
+    /// # Errors
+    /// When the system refuses.
     pub fn close_to_others(&self) -> Result<(), FileError> {
         let failed = |e| FileError::from_errno(&self.path, "set the mode of", e);
         let stat = nix::sys::stat::fstat(&self.fd).map_err(failed)?;

@@ -117,7 +117,8 @@ impl Root {
 
     /// Reads a whole regular file.
     ///
-    /// # Errors When it does not exist, is not a regular file, is larger than `limit` bytes, or
+    /// # Errors
+    /// When it does not exist, is not a regular file, is larger than `limit` bytes, or
     /// can't be read. A device or a pipe is refused without being waited for.
     pub fn read(&self, path: &AbsolutePath, limit: u64) -> Result<FileContent, FileError> {
         if self.is_wary_of(path) {
@@ -148,7 +149,8 @@ impl Root {
     /// Opens a folder, making it first, for its owner alone, where it is missing, and its missing
     /// parents for all to pass.
     ///
-    /// # Errors When a part of the path is not a folder, or can't be opened or created.
+    /// # Errors
+    /// When a part of the path is not a folder, or can't be opened or created.
     pub fn create_folder(&self, path: &AbsolutePath) -> Result<Dir, FileError> {
         match self.folder(path.as_path()) {
             Err(e) if e.is_not_found() => {}
@@ -187,7 +189,8 @@ impl Root {
     /// there may be replaced: so somebody who is not root, and may make symlinks in a folder of
     /// his, leads us to files of his own only.
     ///
-    /// # Errors When the folder does not exist, symlinks lead in a circle, or one of them belongs
+    /// # Errors
+    /// When the folder does not exist, symlinks lead in a circle, or one of them belongs
     /// to somebody else than the file.
     pub fn locate(&self, path: &AbsolutePath) -> Result<Place, FileError> {
         if self.is_wary_of(path) {
@@ -223,7 +226,8 @@ impl Root {
     /// What the system says of a file, with every symlink followed as for [`Self::locate`]; `None`
     /// where there is none.
     ///
-    /// # Errors As [`Self::locate`].
+    /// # Errors
+    /// As [`Self::locate`].
     pub fn stat(&self, path: &AbsolutePath) -> Result<Option<FileStat>, FileError> {
         let place = self.locate(path)?;
         place.dir.stat(&place.name)

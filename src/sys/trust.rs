@@ -40,7 +40,8 @@ impl Root {
     /// Reads a regular file that only root can have written: like [`Self::read`], and refuses every
     /// other.
     ///
-    /// # Errors When it can't be read, or it or a folder on the way to it belongs to somebody else
+    /// # Errors
+    /// When it can't be read, or it or a folder on the way to it belongs to somebody else
     /// or can be written by others.
     pub fn read_trusted(&self, path: &AbsolutePath, limit: u64) -> Result<FileContent, FileError> {
         let (dir, name) = Walk { root: self, eye: Eye::Strict }.to_file(path.as_path())?;
@@ -52,7 +53,8 @@ impl Root {
 
     /// Opens a folder in which only root can have changed anything.
     ///
-    /// # Errors When it is not there, or it or a folder on the way to it belongs to somebody else
+    /// # Errors
+    /// When it is not there, or it or a folder on the way to it belongs to somebody else
     /// or can be written by others.
     pub fn trusted_folder(&self, path: &Path) -> Result<Dir, FileError> {
         Walk { root: self, eye: Eye::Strict }.to_folder(path)
@@ -107,7 +109,8 @@ impl Root {
     /// The last folder on the way to a file that nobody but root can put something else in the
     /// place of: its own folder, or the first one on the way that is in the hands of others.
     ///
-    /// # Errors When there is no way.
+    /// # Errors
+    /// When there is no way.
     pub fn last_folder_of_roots(&self, path: &AbsolutePath) -> Result<PathBuf, FileError> {
         let real = self.locate_warily(path)?.dir.path().to_owned();
         let mut last = PathBuf::from("/");

@@ -10,7 +10,8 @@ use crate::drivers::outside::{Purpose, Runner};
 /// Runs it to its end, well or not: it is never left halfway, because nobody knows what it does
 /// there.
 ///
-/// # Errors When it can't be run, is not over in time, or ends badly.
+/// # Errors
+/// When it can't be run, is not over in time, or ends badly.
 pub async fn run(words: &[String], limit: Duration) -> Result<(), RefreshError> {
     let argv = Argv::new(words.iter().cloned())?;
     let finished = Runner::of_this_machine().run(&argv, Purpose::Refresh, &[], limit).await?;

@@ -25,7 +25,8 @@ impl<'h> How<'h> {
     /// Finds everything wrong that can be found wrong before the service is touched. `instance` is
     /// what runs.
     ///
-    /// # Errors When it can't or must not be done.
+    /// # Errors
+    /// When it can't or must not be done.
     pub async fn prepare(
         kind: &'h ServiceKind,
         instance: Option<&str>,
@@ -71,7 +72,8 @@ impl<'h> How<'h> {
 
     /// Does it.
     ///
-    /// # Errors When it failed; [`RefreshError::may_have_reached_it`] says whether the service may
+    /// # Errors
+    /// When it failed; [`RefreshError::may_have_reached_it`] says whether the service may
     /// have noticed. `Ok` holds what went wrong on the way and may not matter.
     pub async fn carry_out(self, with: &Refreshing<'_>) -> Result<Option<CriError>, RefreshError> {
         match self {

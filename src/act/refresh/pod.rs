@@ -43,7 +43,8 @@ async fn kubelet_works(with: &Refreshing<'_>) -> Result<(), RefreshError> {
 /// Stops a container. It is seen through to its end whatever happens: a runtime that is left alone
 /// before the grace is over kills nothing, and the service would drain for as long as it likes.
 ///
-/// # Errors When the runtime refuses. `Ok` holds what went wrong where the container may have been
+/// # Errors
+/// When the runtime refuses. `Ok` holds what went wrong where the container may have been
 /// stopped all the same.
 pub async fn stop(
     runtime: &Runtime,

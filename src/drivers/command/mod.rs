@@ -156,7 +156,8 @@ pub enum CommandError {
 ///
 /// Needs a tokio runtime with its timers and its I/O enabled; one thread is enough.
 ///
-/// # Errors [`CommandError`], when it can't be started, or is not over in time. That it ended badly
+/// # Errors
+/// [`CommandError`], when it can't be started, or is not over in time. That it ended badly
 /// is none.
 pub async fn run(
     argv: &Argv,

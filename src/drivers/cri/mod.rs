@@ -127,7 +127,8 @@ impl Runtime {
     ///
     /// Needs a tokio runtime with its timers and its I/O enabled; one thread is enough.
     ///
-    /// # Errors [`CriError`], when nobody answers there in time, or no container runtime.
+    /// # Errors
+    /// [`CriError`], when nobody answers there in time, or no container runtime.
     pub async fn connect(socket: &Path, limit: Duration) -> Result<Self, CriError> {
         within("Version", limit, Self::agree(socket, limit)).await?
     }
@@ -204,7 +205,8 @@ impl Runtime {
     /// that much longer than for other calls: a runtime that is left before the grace is over kills
     /// nothing.
     ///
-    /// # Errors [`CriError`]; [`CriError::NoContainer`] when it was removed (some runtimes take
+    /// # Errors
+    /// [`CriError`]; [`CriError::NoContainer`] when it was removed (some runtimes take
     /// that for stopped).
     pub async fn stop(&self, id: &str, grace: Duration) -> Result<(), CriError> {
         let seconds = i64::try_from(grace.as_nanos().div_ceil(1_000_000_000)).unwrap_or(i64::MAX);

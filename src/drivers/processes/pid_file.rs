@@ -50,7 +50,8 @@ pub enum PidFileError {
 /// A process writes its number after it has started; one that started later than the file was
 /// written has only inherited the number.
 ///
-/// # Errors When there is none, or it is another one.
+/// # Errors
+/// When there is none, or it is another one.
 pub fn of_pid_file(
     root: &Root,
     clock: &dyn Clock,

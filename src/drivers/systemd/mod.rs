@@ -117,7 +117,8 @@ impl Systemd {
     ///
     /// Needs a tokio runtime with its timers and its I/O enabled; one thread is enough.
     ///
-    /// # Errors [`SystemdError`], when there is no bus, or it does not answer in time.
+    /// # Errors
+    /// [`SystemdError`], when there is no bus, or it does not answer in time.
     pub async fn connect(limit: Duration) -> Result<Self, SystemdError> {
         Self::connect_to(Builder::system(), limit).await
     }
@@ -144,7 +145,8 @@ impl Systemd {
 
     /// Has a unit reload, and waits for the end of it.
     ///
-    /// # Errors [`SystemdError`]: it does not run, it can't reload, it failed to, or it took longer
+    /// # Errors
+    /// [`SystemdError`]: it does not run, it can't reload, it failed to, or it took longer
     /// than the limit.
     pub async fn reload(&self, name: &str, limit: Duration) -> Result<(), SystemdError> {
         self.run(Job::Reload, name, limit).await
@@ -153,7 +155,8 @@ impl Systemd {
     /// Restarts a unit, and waits until systemd takes it for running: for some kinds of unit that
     /// is as soon as its process was started, also when it ends right after.
     ///
-    /// # Errors [`SystemdError`]: it does not run, it did not come up again, or it took longer than
+    /// # Errors
+    /// [`SystemdError`]: it does not run, it did not come up again, or it took longer than
     /// the limit.
     pub async fn restart(&self, name: &str, limit: Duration) -> Result<(), SystemdError> {
         self.run(Job::Restart, name, limit).await
@@ -162,7 +165,8 @@ impl Systemd {
     /// Has a unit reload, or restarts it when it can't reload, and waits for the end of it. After a
     /// reload that fails it is not restarted.
     ///
-    /// # Errors [`SystemdError`]: it does not run, it failed, or it took longer than the limit.
+    /// # Errors
+    /// [`SystemdError`]: it does not run, it failed, or it took longer than the limit.
     pub async fn reload_or_restart(&self, name: &str, limit: Duration) -> Result<(), SystemdError> {
         self.run(Job::ReloadOrRestart, name, limit).await
     }
@@ -170,7 +174,8 @@ impl Systemd {
     /// Starts a unit again that failed, or waits to be started again after a failure; one that runs
     /// is restarted. What was stopped stays stopped: somebody wanted that.
     ///
-    /// # Errors [`SystemdError`]: it was stopped, it did not come up, or it took longer than the
+    /// # Errors
+    /// [`SystemdError`]: it was stopped, it did not come up, or it took longer than the
     /// limit.
     pub async fn revive(&self, name: &str, limit: Duration) -> Result<(), SystemdError> {
         if self.unit(name).await?.active != Active::Failed {

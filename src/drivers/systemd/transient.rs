@@ -45,7 +45,8 @@ impl Systemd {
     /// Runs a program once and waits for its end. The descriptors are closed on this side as soon
     /// as systemd has them.
     ///
-    /// # Errors [`SystemdError`], when systemd can't be asked, refuses, or says nothing for longer
+    /// # Errors
+    /// [`SystemdError`], when systemd can't be asked, refuses, or says nothing for longer
     /// than the program may take. That the program ended badly is none.
     pub async fn run_once(&self, once: Once<'_>) -> Result<Ended, SystemdError> {
         let (unit, limit) = (once.unit.to_owned(), once.limit + GRACE + PATIENCE);

@@ -19,7 +19,8 @@ const KEY: &str = "client-key";
 /// The text with one file named as client certificate and key of the current user, where both are
 /// embedded.
 ///
-/// # Errors [`SpliceError`], when the text can't be read, when one of the two is not embedded, or
+/// # Errors
+/// [`SpliceError`], when the text can't be read, when one of the two is not embedded, or
 /// when it can't be said with certainty that nothing else changes.
 pub fn point(text: &[u8], file: &Path) -> Result<Secret, SpliceError> {
     let text = read::utf8(text)?;

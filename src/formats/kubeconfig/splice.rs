@@ -20,7 +20,8 @@ use crate::model::Secret;
 ///
 /// Each keeps its style: plain, quoted, or in a block of its own; in a block it becomes one line.
 ///
-/// # Errors [`SpliceError`], when the text cannot be read, when one of the two is not embedded, or
+/// # Errors
+/// [`SpliceError`], when the text cannot be read, when one of the two is not embedded, or
 /// when it cannot be said with certainty that nothing else changes.
 pub fn splice(
     text: &[u8],

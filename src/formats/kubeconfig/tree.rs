@@ -52,7 +52,8 @@ impl PartialEq for Node {
 impl Node {
     /// Reads a text of one document.
     ///
-    /// # Errors When it is not UTF-8, not YAML, nested or repeated beyond any honest use, or more
+    /// # Errors
+    /// When it is not UTF-8, not YAML, nested or repeated beyond any honest use, or more
     /// than one document.
     pub(super) fn parse(text: &str) -> Result<Self, KubeconfigError> {
         serde_saphyr::from_str_with_options(without_last_markers(text), options())
@@ -62,7 +63,8 @@ impl Node {
     /// The entry of a mapping; an entry that is null counts as absent, and so does any entry of a
     /// null.
     ///
-    /// # Errors When the node is something else than a mapping.
+    /// # Errors
+    /// When the node is something else than a mapping.
     pub(super) fn field(&self, name: &'static str) -> Result<Option<&Self>, KubeconfigError> {
         match &self.value {
             Value::Null => Ok(None),

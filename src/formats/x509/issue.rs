@@ -73,7 +73,8 @@ pub enum IssueError {
 /// of the subject becomes the digest of the new key (RFC 5280, 4.2.1.2, method 1), only where `old`
 /// had one.
 ///
-/// # Errors When the issuer is no authority or its key another one's, and when something of `old`
+/// # Errors
+/// When the issuer is no authority or its key another one's, and when something of `old`
 /// can't be written again as it was.
 pub fn reissue(
     old: &Certificate,

@@ -82,7 +82,8 @@ impl PrivateKey {
     /// Reads the one private key of a PEM file: PKCS#1, SEC1 or PKCS#8. Blocks of other kinds are
     /// passed over.
     ///
-    /// # Errors When the file is not PEM, or does not hold exactly one key that is whole, known and
+    /// # Errors
+    /// When the file is not PEM, or does not hold exactly one key that is whole, known and
     /// not encrypted.
     pub fn from_pem(file: &[u8]) -> Result<Self, KeyError> {
         let keys: Vec<Block> =
@@ -139,7 +140,8 @@ impl PrivateKey {
     /// The key as kubeadm writes it: PKCS#1 for RSA, SEC1 with curve and public key for ECDSA;
     /// PKCS#8 for Ed25519.
     ///
-    /// # Errors When the library fails.
+    /// # Errors
+    /// When the library fails.
     pub fn to_pem(&self) -> Result<Secret, KeyError> {
         let failed = |_: Unspecified| KeyError::Library("write a key");
         let text = match &self.kind {

@@ -26,7 +26,8 @@ pub const NODES: &str = "system:nodes";
 /// A certificate that says what one for kubelet on this node has to say, to be re-issued from.
 /// Nobody has its key, nobody signed it, and it was never valid.
 ///
-/// # Errors When the library fails, which should not happen.
+/// # Errors
+/// When the library fails, which should not happen.
 pub fn kubelet_template(node: &str) -> Result<Certificate, IssueError> {
     // The kind that kubelet makes.
     let key = PrivateKey::generate(&KeyAlgorithm::EcdsaP256).map_err(library)?;

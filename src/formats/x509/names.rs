@@ -37,7 +37,8 @@ pub enum NamesError {
 /// has its key, nobody signed it, and it was never valid. Names of other kinds, and the order of
 /// those that stay, are kept.
 ///
-/// # Errors When there would be no change or no name, or the library fails.
+/// # Errors
+/// When there would be no change or no name, or the library fails.
 pub fn with_names(old: &Certificate, change: &SanChange) -> Result<Certificate, NamesError> {
     let mut names =
         match old.extensions.iter().find(|extension| extension.is_subject_alternative_name()) {

@@ -113,7 +113,8 @@ pub enum ReadError {
 /// The certificates of a PEM file, in their order; never none. Blocks of other kinds are passed
 /// over.
 ///
-/// # Errors When the file is not PEM, holds no certificate, or one of them can't be read.
+/// # Errors
+/// When the file is not PEM, holds no certificate, or one of them can't be read.
 pub fn certificates(file: &[u8]) -> Result<Vec<Certificate>, ReadError> {
     let blocks = pem::blocks(file)?;
     let certificates: Vec<Certificate> = blocks

@@ -16,7 +16,8 @@ use crate::formats::pem;
 /// A request for what `old` is, for a new key, in PEM. It is signed with that key, which shows that
 /// whoever asks has it.
 ///
-/// # Errors When something of `old` can't be written again as it was, or the library fails.
+/// # Errors
+/// When something of `old` can't be written again as it was, or the library fails.
 pub fn request(old: &Certificate, new_key: &PrivateKey) -> Result<String, IssueError> {
     use der::Decode as _;
     let mut attributes = Attributes::new();

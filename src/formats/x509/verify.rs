@@ -125,7 +125,8 @@ pub enum VerifyError {
 /// be accepted for the new one; names that it can't judge (wildcards, odd characters) are compared
 /// with the rest of the extension.
 ///
-/// # Errors The first thing that is wrong. webpki refuses some things that are legal, such as a CA
+/// # Errors
+/// The first thing that is wrong. webpki refuses some things that are legal, such as a CA
 /// certificate used as a leaf: this is an error too, because the components' own verifiers refuse
 /// most of them.
 pub fn verify_renewed(
@@ -149,7 +150,8 @@ pub fn verify_renewed(
 /// its own, as its rules are; what the certificate can be used for, by the old one's usages and
 /// names, has to be the same, and its life has to be longer.
 ///
-/// # Errors As [`verify_renewed`].
+/// # Errors
+/// As [`verify_renewed`].
 pub fn verify_answer(
     new: &Certificate,
     old: &Certificate,

@@ -13,7 +13,8 @@ use crate::sys::{Dir, FileError, Root};
 /// Writes the file. The folder is node_exporter's, and has to be there. It is written anew all the
 /// time and nothing is lost with it, so the disk, which etcd shares, is not waited for.
 ///
-/// # Errors When it can't be written; what was there before stays.
+/// # Errors
+/// When it can't be written; what was there before stays.
 pub fn write(root: &Root, file: &AbsolutePath, text: &str) -> Result<(), FileError> {
     let (folder, name) = place(root, file)?;
     let mut draft = OsString::from(".");
