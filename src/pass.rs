@@ -1,431 +1,343 @@
-//! One pass, from top to bottom: take the store, look, decide, wait or renew, look again, see to
-//! the services, remember.
+//! One pass, from top to bottom: recover, observe, plan, renew, bring copies up to date, refresh
+//! services, roll back, persist.
 //!
-//! The story is told here and nowhere else; every step of it is a call into the layer that knows
-//! how.
+//! The story is told here and nowhere else; each step calls the layer that knows how.
 
-mod back;
 mod copies;
+mod decision;
+mod error;
+mod event;
+mod memory;
 mod names;
+mod orders;
+mod renewal;
+mod report;
 pub mod requests;
 pub mod restore;
+mod roll_back;
 pub mod services;
 mod settle;
+mod survey;
 
-use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use self::names::names_lacking;
+pub use self::decision::{Outlook, preview};
+pub use self::error::PassError;
+pub use self::event::{Emit, Event, Subject};
+use self::memory::Memory;
+pub use self::orders::{Orders, Remember};
+pub use self::report::Report;
 pub use self::services::{Services, ServicesReport};
 use self::settle::Settling;
-use crate::act::{BackError, Copied, Job, Outcome, Progress, RenewError, Renewal, Renewed, renew};
+pub use self::survey::{Survey, cannot_wait, policy, survey};
+use crate::act::Renewed;
 use crate::credentials::located;
-use crate::model::{
-    AbsolutePath, Action, AuthorityFacts, AuthorityJudgement, Belief, Brakes, ClockFacts,
-    CredentialName, Deferred, Hold, Material, Policy, Refused, Replaced, Timestamp, Urgency,
-};
-use crate::observe::{Conditions, Node, Observation, Platform, conditions, observe};
-use crate::plan::{
-    Judged, Occasion, Plan, Request, Step, believe, defer, holds, judge, judge_authority,
-    last_seen, long_gone, not_yet_again, plan, policy_by, with_copies,
-};
-use crate::store::{Recovered, State, Store, StoreError, not_trusted, read_services};
-use crate::sys::Clock;
+use crate::model::{AbsolutePath, ClockFacts, CredentialName, Refused, Replaced};
+use crate::observe::{Node, Platform};
+use crate::plan::last_seen;
+use crate::store::{Recovered, State, Store, not_trusted};
 
-/// How long another process that is at work on the same node is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Everything that is known and thought of a node at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Survey {
-    /// The moment.
-    pub now: Timestamp,
-    /// The authorities, in the order of the catalog.
-    pub authorities: Vec<(AuthorityFacts, AuthorityJudgement)>,
-    /// The credentials, in the order of the catalog.
-    pub credentials: Vec<Judged>,
-    /// The names and addresses for which certificates are wanted and not valid.
-    pub lacking: BTreeMap<CredentialName, Vec<String>>,
-}
-
-/// What a pass is asked to do, and by which lights.
-#[derive(Clone, Copy)]
-pub struct Orders<'o> {
-    /// What is to be renewed.
-    pub request: &'o Request,
-    /// What makes it take place, and with it what it may do to services.
-    pub occasion: Occasion,
-    /// What time it is.
-    pub clock: &'o dyn Clock,
-    /// Whether the clock is synchronised; unknown counts as not.
-    pub synchronised: Option<bool>,
-    /// An operator vouches for the clock.
-    pub trust_clock: bool,
-    /// Reasons to wait besides those that are found on the node.
-    pub holds: &'o [Hold],
-    /// What to remember of the schedule, where the pass is the daemon's.
-    pub remember: Option<Remember>,
-    /// Set from outside when the pass is to end early: keys that are not made yet are not made any
-    /// more.
-    pub stop: &'o AtomicBool,
-    /// Told how far the making of keys is.
-    pub progress: Progress<'o>,
-}
-
-/// What the daemon wants to find again after a restart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Remember {
-    /// Up to which moment scheduled passes were made.
-    pub scheduled_until: Timestamp,
-    /// Until when it only looks.
-    pub observing_until: Option<Timestamp>,
-}
-
-/// What a pass did.
-#[derive(Debug)]
-pub struct Report {
-    /// What an earlier process had left unfinished.
-    pub recovered: Recovered,
-    /// What was found before.
-    pub before: Survey,
-    /// What was found at the end, where anything was renewed.
-    pub after: Option<Survey>,
-    /// What was decided.
-    pub plan: Plan,
-    /// What was due and waits.
-    pub deferred: Vec<Deferred>,
-    /// What was thought of the clock, and the reasons to wait.
-    pub brakes: Brakes,
-    /// What became of the services that use the credentials.
-    pub services: ServicesReport,
-    /// What became of each step that issues something, in the order of the plan; then of what was
-    /// issued by an earlier pass and turned out to be refused.
-    pub results: Vec<(CredentialName, Result<Renewed, PassError>)>,
-    /// What became of each copy that was to follow its original.
-    pub copies: Vec<Copied>,
-    /// The files of credentials that were replaced.
-    pub written: Vec<AbsolutePath>,
-    /// What others than root can have changed in the state folder, as it was before the pass.
-    pub not_trusted: Vec<String>,
-    /// What an operator should know besides.
-    pub notes: Vec<String>,
-}
-
-/// Why a pass, or one step of it, failed.
-#[derive(Debug, thiserror::Error)]
-pub enum PassError {
-    /// The node belongs to a platform that needs a profile of its own.
-    #[error(
-        "this is a StarlingX host (/etc/platform/platform.conf), where credentials have copies and \
-         services that the kubeadm profile does not know: `kubecertd check` works here, renewing \
-         waits for a profile of its own"
-    )]
-    Platform,
-    /// The store can't be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A credential was not renewed.
-    #[error(transparent)]
-    Renew(#[from] RenewError),
-    /// A certificate that was put in place here is refused by its server, and the one before it is
-    /// in place again.
-    #[error(
-        "{server} refuses the new certificate ({answer}) and accepts the one before it, which is \
-         back in place"
-    )]
-    WentBack {
-        /// The server.
-        server: String,
-        /// What it said.
-        answer: String,
-    },
-    /// The same, and the one before it could not be put back.
-    #[error(
-        "{server} refuses the new certificate ({answer}); the one before it, which it accepts, \
-         could not be put back: {source}"
-    )]
-    NotBack {
-        /// The server.
-        server: String,
-        /// What it said.
-        answer: String,
-        /// Why not.
-        source: Box<BackError>,
-    },
-    /// A credential was renewed, and what is on disk now is something else.
-    #[error("it was renewed, but what is on disk now is not the new certificate: {found}")]
-    NotThere {
-        /// What is there.
-        found: String,
-    },
-}
-
-/// When something is due, by the node's configuration.
-#[must_use]
-pub fn policy(node: &Node) -> Policy {
-    let renewal = &node.settings.renewal;
-    Policy {
-        renew_before: renewal.renew_before.as_duration(),
-        urgent_before: renewal.urgent_before.as_duration(),
-        validity: renewal.validity.as_duration(),
-        backdate: renewal.backdate.as_duration(),
-    }
-}
-
-/// Looks at everything and judges it. Changes nothing.
-#[must_use]
-pub fn survey(node: &Node, now: Timestamp) -> Survey {
-    let Observation { authorities, credentials } =
-        observe(&node.root, &node.catalog, &node.settings.paths.state);
-    let policy = policy(node);
-    let credentials = credentials.into_iter().map(|facts| {
-        let named = facts.credential.authority.as_ref();
-        let authority =
-            authorities.iter().find(|found| named == Some(&found.authority.name)).cloned();
-        let judgement = judge(&facts, authority.as_ref(), &policy, now);
-        Judged { facts, authority, judgement }
-    });
-    let credentials: Vec<Judged> = credentials.collect();
-    let alarms = &node.settings.alarms;
-    let authorities = authorities.into_iter().map(|facts| {
-        let within = if facts.authority.root {
-            &alarms.root_authority_expires_within
-        } else {
-            &alarms.authority_expires_within
-        };
-        let judgement = judge_authority(&facts, within.as_duration(), now);
-        (facts, judgement)
-    });
-    Survey {
-        now,
-        authorities: authorities.collect(),
-        lacking: names_lacking(node, &credentials),
-        credentials,
-    }
-}
-
-/// Whether something is to be renewed that serves nobody any more, and so can't wait for the next
-/// scheduled pass: on a machine that was off, say.
-#[must_use]
-pub fn cannot_wait(node: &Node, now: Timestamp) -> bool {
-    let renews =
-        |judged: &Judged| matches!(judged.judgement.action, Action::Renew | Action::Repair);
-    survey(node, now)
-        .credentials
-        .iter()
-        .any(|judged| renews(judged) && judged.judgement.condition.urgency() == Urgency::Expired)
-}
-
-/// What would be done at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outlook {
-    /// What was found.
-    pub survey: Survey,
-    /// What would be done now.
-    pub plan: Plan,
-    /// What is due and would wait.
-    pub deferred: Vec<Deferred>,
-    /// What is thought of the clock, and the reasons to wait.
-    pub brakes: Brakes,
-    /// What could not be found out.
-    pub notes: Vec<String>,
-}
-
-/// What a pass would do. Changes nothing.
-#[must_use]
-pub fn preview(node: &Node, orders: &Orders<'_>) -> Outlook {
-    let (state, note) = State::read(&node.root, &node.settings.paths.state);
-    outlook(node, orders, survey(node, orders.clock.now()), &state, note)
-}
-
-fn outlook(
-    node: &Node,
-    orders: &Orders<'_>,
-    survey: Survey,
-    state: &State,
-    note: Option<String>,
-) -> Outlook {
-    let now = survey.now;
-    let facts = ClockFacts { now, last_seen: state.last_seen, synchronised: orders.synchronised };
-    let belief = believe(&facts, orders.trust_clock);
-    let Conditions { holds: found, mut notes } = conditions(&node.root, &node.settings);
-    notes.extend(note);
-    let holds = holds(&found, now).into_iter().chain(orders.holds.iter().cloned()).collect();
-    let (memory, _) = read_services(&node.root, &node.settings.paths.state);
-    let members = node.catalog.etcd_members.max(memory.etcd_members.unwrap_or(0));
-    let long_gone = long_gone(&survey.credentials, members, now);
-    let brakes = Brakes { belief, holds, refused: not_yet_again(&state.refused, now), long_gone };
-    let policy = policy_by(policy(node), &brakes.belief);
-    let plan = plan(&survey.credentials, orders.request, &policy, now);
-    let decided = defer(plan, &survey.credentials, orders.request, &policy, &brakes);
-    let (plan, deferred) =
-        with_copies(decided, &survey.credentials, orders.request, &policy, &brakes, now);
-    Outlook { survey, plan, deferred, brakes, notes }
-}
+/// How long another kubecertd process that works on the same node is waited for.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Makes a pass.
 ///
 /// # Errors
 /// When it could not begin; what goes wrong with single credentials is in the report.
 pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
-    if node.platform == Platform::StarlingX {
-        return Err(PassError::Platform);
-    }
-    // Before what is not used is replaced by what is.
-    let not_trusted = not_trusted(&node.root, &node.settings.paths.state);
-    let (mut store, recovered) =
-        Store::open(&node.root, &node.settings.paths.state, PATIENCE, &files(node))?;
-    let (state, note) = State::read(&node.root, &node.settings.paths.state);
-    let settled = Settling::USUAL.survey(node, orders.clock, orders.request, orders.stop);
-    let Outlook { survey, plan, deferred, brakes, mut notes } =
-        outlook(node, orders, settled, &state, note);
-    notes.extend(copies::remember(node, &survey));
-    let jobs = jobs(node, &survey, &plan, orders.request);
-    if !jobs.is_empty() {
-        notes.extend(announce(node, &state, survey.now));
-    }
-    let backups = usize::from(node.settings.backups.keep.get());
-    let renewal = Renewal {
-        key: *node.settings.renewal.key_algorithm,
-        now: survey.now,
-        backups,
-        stop: orders.stop,
-    };
-    let (renewed, more) = renew(&node.root, &mut store, &jobs, renewal, orders.progress);
-    notes.extend(more);
-    let mut after =
-        if renewed.is_empty() { None } else { Some(self::survey(node, orders.clock.now())) };
-    let at_end = after.as_ref().unwrap_or(&survey);
-    let mut results = verify(at_end, renewed);
-    let mut followed = copies::follow(node, &mut store, orders, at_end, &brakes, &plan);
-    notes.append(&mut followed.notes);
-    after = followed.after.take().or(after);
-    let at_end = after.as_ref().unwrap_or(&survey);
-    let copied = followed.results.iter().filter_map(|(_, result)| result.as_ref().ok());
-    let done: Vec<_> =
-        results.iter().filter_map(|(_, result)| result.as_ref().ok()).chain(copied).collect();
-    let mut written: Vec<AbsolutePath> =
-        done.iter().flat_map(|renewed| renewed.files.iter().cloned()).collect();
-    let new: Vec<_> = done.iter().map(|renewed| replaced(renewed)).collect();
-    let mut services = services::make(node, orders, &survey, at_end, &brakes, &new);
-    let went_back = back::go_back(node, &mut store, at_end, orders.clock.now());
-    if !went_back.is_empty() {
-        let mut in_place: Vec<_> =
-            went_back.iter().filter_map(|one| one.result.as_ref().ok().cloned()).collect();
-        let mut now = self::survey(node, orders.clock.now());
-        let mut again = copies::follow(node, &mut store, orders, &now, &brakes, &plan);
-        notes.append(&mut again.notes);
-        now = again.after.take().unwrap_or(now);
-        in_place.extend(
-            again.results.iter().filter_map(|(_, result)| result.as_ref().ok()).map(replaced),
-        );
-        followed.results.retain(|(name, _)| !again.results.iter().any(|(other, _)| other == name));
-        followed.results.append(&mut again.results);
-        written.extend(back::files(&now, &in_place));
-        services = services.then(services::make(node, orders, at_end, &now, &brakes, &in_place));
-        after = Some(now);
-    }
-    let refused = back::refusals(&survey, &brakes, &results, &went_back, orders.clock.now());
-    back::take_back(&mut results, went_back);
-    let failed = failed(&results, &services);
-    // A command that had nothing to do leaves nothing behind, unless the pass before it was cut
-    // short.
-    if orders.remember.is_some() || !results.is_empty() || state.unfinished {
-        notes.extend(remember(node, orders, &state, &survey, &brakes.belief, refused, failed));
-    }
-    Ok(Report {
-        recovered,
-        before: survey,
-        after,
-        plan,
-        deferred,
-        brakes,
-        services,
-        results,
-        copies: followed.results,
-        written,
-        not_trusted,
-        notes,
-    })
+    let start = Start::recover(node, orders)?;
+    let survey = start.observe();
+    let mut pass = start.plan(survey);
+    pass.renew();
+    pass.sync_copies();
+    pass.refresh_services();
+    pass.roll_back();
+    pass.persist();
+    Ok(pass.report)
 }
 
-fn replaced(renewed: &Renewed) -> Replaced {
-    let Renewed { credential, fingerprint, not_after, .. } = renewed;
-    Replaced { credential: credential.clone(), fingerprint: *fingerprint, not_after: *not_after }
+/// A pass that has the store, and has not looked at the node yet.
+struct Start<'p> {
+    node: &'p Node,
+    orders: &'p Orders<'p>,
+    store: Store<'p>,
+    recovered: Recovered,
+    not_trusted: Vec<String>,
+    /// What the passes before this one left in the state file.
+    state: State,
+    memory: Memory<'p>,
+    notes: Vec<String>,
 }
 
-impl Report {
-    /// What was found at the end.
-    #[must_use]
-    pub fn at_end(&self) -> &Survey {
-        self.after.as_ref().unwrap_or(&self.before)
-    }
-
-    /// The copies that could not be brought up to date, and why.
-    pub fn not_copied(&self) -> impl Iterator<Item = (CredentialName, String)> {
-        self.copies
-            .iter()
-            .filter_map(|(name, result)| Some((name.clone(), result.as_ref().err()?.to_string())))
-    }
-
-    /// Whether something that was to be done went wrong.
-    #[must_use]
-    pub fn failed(&self) -> bool {
-        failed(&self.results, &self.services)
-    }
-}
-
-fn failed(
-    results: &[(CredentialName, Result<Renewed, PassError>)],
-    services: &ServicesReport,
-) -> bool {
-    results.iter().any(|(_, result)| result.is_err())
-        || services.outcomes.iter().any(|outcome| outcome.failure().is_some())
-}
-
-/// Writes down that a pass has begun, before it replaces anything: where it is cut short, the
-/// daemon's next start finds one that began and did not end well, and makes it again.
-fn announce(node: &Node, state: &State, now: Timestamp) -> Option<String> {
-    let begun = State { last_pass_began: Some(now), unfinished: true, ..state.clone() };
-    let written = begun.write(&node.root, &node.settings.paths.state);
-    written
-        .err()
-        .map(|e| format!("{e}; a pass that is cut short now is finished by the next one only"))
-}
-
-/// Writes down what the next pass should know. A disk that is full costs the memory, not the pass.
-fn remember(
-    node: &Node,
-    orders: &Orders<'_>,
-    state: &State,
-    survey: &Survey,
-    belief: &Belief,
+/// A pass that has decided what to do.
+struct Pass<'p> {
+    node: &'p Node,
+    orders: &'p Orders<'p>,
+    store: Store<'p>,
+    /// What the passes before this one left in the state file.
+    state: State,
+    memory: Memory<'p>,
+    /// The certificates that were put in place since the services were last refreshed.
+    replaced: Vec<Replaced>,
+    /// The certificates that servers refused, as it is to be remembered.
     refused: Vec<Refused>,
-    failed: bool,
-) -> Option<String> {
-    let facts = ClockFacts {
-        now: orders.clock.now(),
-        last_seen: state.last_seen,
-        synchronised: orders.synchronised,
-    };
-    let next = State {
-        last_seen: last_seen(&facts, belief),
-        last_pass_began: Some(survey.now),
-        last_pass_succeeded: if failed { state.last_pass_succeeded } else { Some(survey.now) },
-        unfinished: failed,
-        scheduled_until: orders
-            .remember
-            .map_or(state.scheduled_until, |remember| Some(remember.scheduled_until)),
-        observing_until: orders
-            .remember
-            .map_or(state.observing_until, |remember| remember.observing_until),
-        refused,
-    };
-    let written = next.write(&node.root, &node.settings.paths.state);
-    written.err().map(|e| {
-        format!("{e}; what this pass should have remembered is forgotten, which does no harm")
-    })
+    report: Report,
+}
+
+impl<'p> Start<'p> {
+    /// Takes the store, completes or drops what an earlier process left unfinished, and loads what
+    /// is remembered.
+    fn recover(node: &'p Node, orders: &'p Orders<'p>) -> Result<Self, PassError> {
+        if node.platform == Platform::StarlingX {
+            return Err(PassError::Platform);
+        }
+        let state_dir = &node.settings.paths.state;
+        // Looked at before the files that are not trusted are replaced.
+        let not_trusted = not_trusted(&node.root, state_dir);
+        let (store, recovered) = Store::open(&node.root, state_dir, LOCK_TIMEOUT, &files(node))?;
+        let emit = |event: Event<'_>| (orders.emit)(&event);
+        recovered.finished.iter().for_each(|name| emit(Event::Completed(subject(node, name))));
+        recovered.dropped.iter().for_each(|name| emit(Event::Dropped(subject(node, name))));
+        recovered.notes.iter().for_each(|note| emit(Event::Note(note)));
+        let (state, state_note) = State::read(&node.root, state_dir);
+        let (memory, memory_note) = Memory::read(node);
+        let notes: Vec<String> = state_note.into_iter().chain(memory_note).collect();
+        notes.iter().for_each(|note| emit(Event::Note(note)));
+        Ok(Self { node, orders, store, recovered, not_trusted, state, memory, notes })
+    }
+
+    /// Looks at every certificate, once none of them is just being written.
+    fn observe(&self) -> Survey {
+        let Orders { clock, request, stop, .. } = *self.orders;
+        Settling::USUAL.survey(self.node, clock, request, stop)
+    }
+
+    /// Decides what is done about what was found.
+    fn plan(mut self, survey: Survey) -> Pass<'p> {
+        let Self { node, orders, .. } = self;
+        services::note_before(node, &survey, &mut self.memory);
+        let Outlook { survey, plan, deferred, brakes, notes } =
+            decision::decide(node, orders, survey, &self.state, &self.memory.value);
+        let refused = brakes.refused.clone();
+        let report = Report {
+            recovered: self.recovered,
+            before: survey,
+            after: None,
+            plan,
+            deferred,
+            brakes,
+            services: ServicesReport::default(),
+            results: Vec::new(),
+            copies: Vec::new(),
+            written: Vec::new(),
+            not_trusted: self.not_trusted,
+            notes: self.notes,
+        };
+        let (store, state, memory) = (self.store, self.state, self.memory);
+        let replaced = Vec::new();
+        let mut pass = Pass { node, orders, store, state, memory, replaced, refused, report };
+        pass.note(notes);
+        for deferred in &pass.report.deferred {
+            let subject = subject(node, &deferred.credential);
+            pass.emit(Event::Deferred { subject, deferred });
+        }
+        pass
+    }
+}
+
+impl Pass<'_> {
+    /// Renews what the plan says, and looks whether the new certificates are in place.
+    fn renew(&mut self) {
+        let Self { node, orders, .. } = *self;
+        let note = copies::remember(node, &self.report.before);
+        self.note(note);
+        let jobs = renewal::jobs(node, &self.report.before, &self.report.plan, orders.request);
+        if jobs.is_empty() {
+            return;
+        }
+        let note = self.announce();
+        self.note(note);
+        let renewal = renewal::renewal(node, orders, self.report.before.now);
+        let (renewed, notes) =
+            crate::act::renew(&node.root, &mut self.store, &jobs, renewal, orders.progress);
+        self.note(notes);
+        let after = self.survey_again();
+        self.report.results = renewal::verify(after, renewed);
+        for (name, result) in &self.report.results {
+            let subject = subject(node, name);
+            match result {
+                Ok(renewed) => {
+                    let reason = self.reason(name);
+                    self.emit(Event::Renewed { subject, renewed, reason });
+                }
+                Err(error) => self.emit(Event::NotRenewed { subject, error }),
+            }
+        }
+        let renewed: Vec<Renewed> = self
+            .report
+            .results
+            .iter()
+            .filter_map(|(_, result)| result.as_ref().ok().cloned())
+            .collect();
+        self.take_note_of(&renewed);
+    }
+
+    /// Brings the copies up to date that are behind their originals.
+    fn sync_copies(&mut self) {
+        let Self { node, orders, .. } = *self;
+        let Report { plan, brakes, .. } = &self.report;
+        let latest = self.report.at_end();
+        let copies::Followed { results, after, notes } =
+            copies::follow(node, &mut self.store, orders, latest, brakes, plan);
+        self.note(notes);
+        self.report.after = after.or(self.report.after.take());
+        for (name, result) in &results {
+            let subject = subject(node, name);
+            match result {
+                Ok(renewed) => {
+                    let reason = Some(self.reason(name)).filter(|reason| !reason.is_empty());
+                    let reason = reason.unwrap_or("follows its original");
+                    self.emit(Event::Copied { subject, renewed, reason });
+                }
+                Err(error) => self.emit(Event::NotCopied { subject, error }),
+            }
+        }
+        let copied: Vec<Renewed> =
+            results.iter().filter_map(|(_, result)| result.as_ref().ok().cloned()).collect();
+        self.take_note_of(&copied);
+        self.report.copies.retain(|(name, _)| !results.iter().any(|(other, _)| other == name));
+        self.report.copies.extend(results);
+    }
+
+    /// Has the services use what is on the disk, as far as it is time for that.
+    fn refresh_services(&mut self) {
+        let Self { node, orders, .. } = *self;
+        let replaced = std::mem::take(&mut self.replaced);
+        let latest = self.report.at_end();
+        let refreshed = services::refresh_services(
+            node,
+            orders,
+            latest,
+            &self.report.brakes,
+            &replaced,
+            &mut self.memory,
+        );
+        refreshed.found.notes.iter().for_each(|note| self.emit(Event::Note(note)));
+        self.report.services = std::mem::take(&mut self.report.services).then(refreshed);
+    }
+
+    /// Puts the earlier certificate back where a server refuses the new one, and has copies and
+    /// services follow.
+    fn roll_back(&mut self) {
+        let Self { node, orders, .. } = *self;
+        let now = orders.clock.now();
+        let latest = self.report.at_end();
+        let rolled_back =
+            roll_back::roll_back(node, &mut self.store, latest, &self.memory.value, now);
+        self.refused = roll_back::refusals(&self.report, &rolled_back, now);
+        if rolled_back.is_empty() {
+            return;
+        }
+        let in_place: Vec<Replaced> =
+            rolled_back.iter().filter_map(|one| one.result.as_ref().ok().cloned()).collect();
+        let files = roll_back::files(self.survey_again(), &in_place);
+        self.report.written.extend(files);
+        self.replaced = in_place;
+        let failures = roll_back::failures(rolled_back);
+        for (name, error) in &failures {
+            self.emit(Event::NotRenewed { subject: subject(node, name), error });
+        }
+        self.report.results.retain(|(name, _)| !failures.iter().any(|(other, _)| other == name));
+        self.report.results.extend(failures.into_iter().map(|(name, error)| (name, Err(error))));
+        self.sync_copies();
+        self.refresh_services();
+    }
+
+    /// Writes down what the next pass should know. A full disk costs the memory, not the pass.
+    fn persist(&mut self) {
+        let note = self.memory.persist().err();
+        self.note(note);
+        let Self { orders, state, report, .. } = self;
+        // A command that had nothing to do leaves nothing behind, unless the pass before it was
+        // cut short.
+        if orders.remember.is_none() && report.results.is_empty() && !state.unfinished {
+            return;
+        }
+        let now = orders.clock.now();
+        let clock =
+            ClockFacts { now, last_seen: state.last_seen, synchronised: orders.synchronised };
+        let (began, failed) = (report.before.now, report.failed());
+        let next = State {
+            last_seen: last_seen(&clock, &report.brakes.belief),
+            last_pass_began: Some(began),
+            last_pass_succeeded: if failed { state.last_pass_succeeded } else { Some(began) },
+            unfinished: failed,
+            scheduled_until: orders
+                .remember
+                .map_or(state.scheduled_until, |remember| Some(remember.scheduled_until)),
+            observing_until: orders
+                .remember
+                .map_or(state.observing_until, |remember| remember.observing_until),
+            refused: self.refused.clone(),
+        };
+        let note = self.write(&next).err().map(|e| {
+            format!("{e}; what this pass should have remembered is forgotten, which does no harm")
+        });
+        self.note(note);
+    }
+
+    /// Writes down that a pass has begun, before it replaces anything: where it is cut short, the
+    /// daemon's next start finds one that began and did not succeed, and makes it again.
+    fn announce(&self) -> Option<String> {
+        let began = Some(self.report.before.now);
+        let begun = State { last_pass_began: began, unfinished: true, ..self.state.clone() };
+        self.write(&begun)
+            .err()
+            .map(|e| format!("{e}; a pass that is cut short now is finished by the next one only"))
+    }
+
+    fn write(&self, state: &State) -> Result<(), crate::sys::FileError> {
+        state.write(&self.node.root, &self.node.settings.paths.state)
+    }
+
+    /// Looks at every certificate once more, after some were replaced.
+    fn survey_again(&mut self) -> &Survey {
+        self.report.after.insert(survey(self.node, self.orders.clock.now()))
+    }
+
+    /// Remembers certificates that were put in place, for the services and for the report.
+    fn take_note_of(&mut self, renewed: &[Renewed]) {
+        self.report.written.extend(renewed.iter().flat_map(|one| one.files.iter().cloned()));
+        self.replaced.extend(renewed.iter().map(|renewed| Replaced {
+            credential: renewed.credential.clone(),
+            fingerprint: renewed.fingerprint,
+            not_after: renewed.not_after,
+        }));
+    }
+
+    /// The reason of the plan's step for a credential; empty where the plan has none.
+    fn reason(&self, credential: &CredentialName) -> &str {
+        let mut steps = self.report.plan.steps.iter();
+        steps.find(|step| step.credential == *credential).map_or("", |step| &step.reason)
+    }
+
+    fn note(&mut self, notes: impl IntoIterator<Item = String>) {
+        for note in notes {
+            self.emit(Event::Note(&note));
+            self.report.notes.push(note);
+        }
+    }
+
+    fn emit(&self, event: Event<'_>) {
+        (self.orders.emit)(&event);
+    }
+}
+
+fn subject<'e>(node: &'e Node, credential: &'e CredentialName) -> Subject<'e> {
+    let mut known = node.catalog.credentials.iter();
+    let authority =
+        known.find(|known| known.name == *credential).and_then(|known| known.authority.as_ref());
+    Subject { credential, authority }
 }
 
 /// Every file that a pass may replace: those that a kubeconfig refers to, where it does.
@@ -437,47 +349,5 @@ pub fn files(node: &Node) -> Vec<AbsolutePath> {
     located
         .flat_map(|location| location.files().cloned().collect::<Vec<_>>())
         .chain(kubeconfigs)
-        .collect()
-}
-
-fn jobs(node: &Node, survey: &Survey, plan: &Plan, request: &Request) -> Vec<Job> {
-    plan.issuing().filter_map(|step| job(node, survey, step, request)).collect()
-}
-
-fn job(node: &Node, survey: &Survey, step: &Step, request: &Request) -> Option<Job> {
-    let judged = Judged::find(&survey.credentials, &step.credential)?;
-    let mut facts = judged.facts.clone();
-    if step.action != Action::Repair {
-        facts.backup = None;
-    }
-    let authority = judged.authority.as_ref()?.authority.clone();
-    // The servers of this machine have nothing to do with the disk of another one.
-    let trial = node.catalog.trials.get(&step.credential).filter(|_| node.root.is_host()).cloned();
-    let names = request.names.clone();
-    Some(Job {
-        facts,
-        authority,
-        terms: step.terms?,
-        names,
-        urgency: judged.judgement.condition.urgency(),
-        trial,
-    })
-}
-
-/// "Renewed" is said only after the new certificate was seen where the old one was.
-fn verify(
-    after: &Survey,
-    renewed: Vec<Outcome>,
-) -> Vec<(CredentialName, Result<Renewed, PassError>)> {
-    let check = |renewed: Renewed| match Judged::find(&after.credentials, &renewed.credential)
-        .map(|judged| (&judged.facts.material, &judged.judgement))
-    {
-        Some((Material::Whole(leaf), _)) if leaf.fingerprint == renewed.fingerprint => Ok(renewed),
-        Some((_, judgement)) => Err(PassError::NotThere { found: judgement.reason.clone() }),
-        None => Err(PassError::NotThere { found: "nothing".to_owned() }),
-    };
-    renewed
-        .into_iter()
-        .map(|(name, result)| (name, result.map_err(PassError::from).and_then(check)))
         .collect()
 }

@@ -52,6 +52,9 @@ pub trait Caller {
     /// says why that may not be. After an `Ok` it is done, so this is the moment to write it down;
     /// where nothing came of it, [`RefreshOutcome::restarted`] says so in the end.
     fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> Answer<'a, Result<(), String>>;
+
+    /// Called when a step is over.
+    fn finished(&self, outcome: &RefreshOutcome);
 }
 
 /// What a refresh needs.
@@ -236,7 +239,9 @@ pub async fn refresh(
         {
             unwell = Some(step.service.clone());
         }
-        outcomes.push(RefreshOutcome { service: step.service.clone(), restarted, result });
+        let outcome = RefreshOutcome { service: step.service.clone(), restarted, result };
+        with.caller.finished(&outcome);
+        outcomes.push(outcome);
     }
     outcomes
 }

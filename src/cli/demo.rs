@@ -41,6 +41,7 @@ pub(super) fn run(options: &DemoOptions) -> Result<Exit, Failure> {
         remember: None,
         stop: &stop,
         progress: &out::progress,
+        emit: &|_| {},
     };
     step("1. What is there?", "check", folder.path());
     out::say(&check::table(&node()?, &pass::survey(&node()?, clock.now())));

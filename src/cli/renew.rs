@@ -36,6 +36,7 @@ pub(super) fn run(node: &Node, options: &RenewOptions, clock: &dyn Clock) -> Res
         remember: None,
         stop: &stop,
         progress,
+        emit: &|_| {},
     };
     if options.dry_run {
         out::say(&preview(&pass::preview(node, &orders), &request));

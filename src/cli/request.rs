@@ -129,6 +129,7 @@ fn refresh(node: &Node, name: CredentialName, clock: &dyn Clock) -> Exit {
         remember: None,
         stop: &AtomicBool::new(false),
         progress: &out::progress,
+        emit: &|_| {},
     };
     match pass::run(node, &orders) {
         Ok(report) => {

@@ -168,6 +168,7 @@ impl Duty {
             remember: Some(self.remember),
             stop: &self.stop,
             progress: &|_, _| {},
+            emit: &|_| {},
         };
         match pass::run(&node, &orders) {
             Ok(report) => Attempt {

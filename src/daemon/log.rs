@@ -220,7 +220,7 @@ impl Speaker<'_> {
     fn failure(&self, name: &CredentialName) -> Message {
         let results = self.report.map(|report| report.results.as_slice()).unwrap_or_default();
         match results.iter().find(|(of, _)| of == name) {
-            Some((_, Err(PassError::WentBack { .. } | PassError::NotBack { .. }))) => {
+            Some((_, Err(PassError::RolledBack { .. } | PassError::NotRolledBack { .. }))) => {
                 Message::WentBack
             }
             _ => Message::NotRenewed,

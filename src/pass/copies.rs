@@ -3,7 +3,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Orders, Survey, policy, survey};
+use super::orders::Orders;
+use super::survey::{Survey, policy, survey};
 use crate::act::{self, Copied, CopyError, Following};
 use crate::model::{Action, Brakes, CredentialName, Digest, Material, Signer};
 use crate::observe::Node;

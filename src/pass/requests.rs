@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 
-use super::{PATIENCE, PassError, files};
+use super::{LOCK_TIMEOUT, PassError, files};
 use crate::act::{self, Refusal};
 use crate::credentials::{
     ComposeError, Loaded, LoadedAuthority, LoadedKey, Stored, load, load_authority,
@@ -141,7 +141,7 @@ fn open(node: &Node) -> Result<(Store<'_>, Recovered), PassError> {
     if node.platform == Platform::StarlingX {
         return Err(PassError::Platform);
     }
-    Ok(Store::open(&node.root, &node.settings.paths.state, PATIENCE, &files(node))?)
+    Ok(Store::open(&node.root, &node.settings.paths.state, LOCK_TIMEOUT, &files(node))?)
 }
 
 fn make(

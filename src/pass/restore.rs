@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{PATIENCE, PassError, files};
+use super::{LOCK_TIMEOUT, PassError, files};
 use crate::credentials::{
     Backup, ComposeError, Files, Lineage, Loaded, LoadedCopy, Source, Stored, load, load_authority,
     load_copy, located,
@@ -279,7 +279,7 @@ pub fn restore(node: &Node, wanted: &Wanted, now: Timestamp) -> Result<RestoreRe
         return Err(PassError::Platform);
     }
     let (mut store, recovered) =
-        Store::open(&node.root, &node.settings.paths.state, PATIENCE, &files(node))?;
+        Store::open(&node.root, &node.settings.paths.state, LOCK_TIMEOUT, &files(node))?;
     let backups =
         Backups::open(&node.root, &node.settings.paths.state).map_err(StoreError::from)?;
     let mut results = BTreeMap::new();

@@ -4,13 +4,17 @@
 //! The store is the pass's all the while, so that no two processes refresh the same services.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use nix::sys::stat::FileStat;
 
-use super::{Orders, Survey, policy};
+use super::event::{Emit, Event};
+use super::memory::Memory;
+use super::orders::Orders;
+use super::survey::{Survey, policy};
 use crate::act::refresh::{
     Answer, Caller, Limits, RefreshOutcome, Refreshing, Seen, come_back, refresh,
 };
@@ -24,11 +28,10 @@ use crate::plan::{
     forget_restarted, judge_service, may_stop, note_connections, note_contents, note_out_of_sight,
     note_replaced, note_restarted, note_told, plan_refresh,
 };
-use crate::store::{read_services, write_services};
 use crate::sys::{Clock, Root, block_on, uptime};
 
 /// How long the static pods are waited for after kubelet was started again.
-const COMES_BACK: Duration = Duration::from_secs(120);
+const POD_START_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What is known and thought of the services at one moment.
 #[derive(Clone, Debug, Default)]
@@ -60,54 +63,48 @@ pub fn look(node: &Node, clock: &dyn Clock, survey: &Survey) -> Services {
     if !node.root.is_host() {
         return Services::default();
     }
+    let (mut memory, note) = Memory::read(node);
     let brakes = Brakes {
         belief: Belief::Believed,
         holds: Vec::new(),
         refused: Vec::new(),
-        long_gone: std::collections::BTreeMap::new(),
+        long_gone: BTreeMap::new(),
     };
     let (request, occasion) = (&Request::default(), Occasion::Asked);
-    let light = Light { node, survey, clock, request, occasion, brakes: &brakes };
-    let (memory, note) = read_services(&node.root, &node.settings.paths.state);
-    let mut found =
-        block_on(|| light.look(memory, &[])).map_or_else(Services::unseen, |(found, _)| found);
+    let observer = Observer { node, survey, clock, request, occasion, brakes: &brakes };
+    let found = block_on(|| observer.observe(&mut memory.value, &[]));
+    let mut found = found.unwrap_or_else(Services::unseen);
     found.notes.extend(note);
     found
 }
 
-/// Makes the services work with what is on the disk, as far as it is time for that. Those of
-/// another root folder, such as a disk, do not run.
-///
-/// `before` is what was found before anything was renewed, so that it is known what the services
-/// may still hold.
-pub(super) fn make(
+/// Takes note of the certificates that are in place before anything is renewed: they are what the
+/// services may still hold afterwards.
+pub(super) fn note_before(node: &Node, before: &Survey, memory: &mut Memory<'_>) {
+    if node.root.is_host()
+        && let Ok(uptime) = uptime(&node.root)
+    {
+        take_note(node, before, &mut memory.value, &[], &Moment { uptime, at: before.now });
+    }
+}
+
+/// Has the services use what is on the disk, as far as it is time for that. The services of another
+/// root directory, such as a mounted disk, do not run.
+pub(super) fn refresh_services(
     node: &Node,
     orders: &Orders<'_>,
-    before: &Survey,
     survey: &Survey,
     brakes: &Brakes,
     replaced: &[Replaced],
+    memory: &mut Memory<'_>,
 ) -> ServicesReport {
     if !node.root.is_host() {
         return ServicesReport::default();
     }
-    let (mut memory, note) = read_services(&node.root, &node.settings.paths.state);
-    if let Ok(uptime) = uptime(&node.root) {
-        take_note(node, before, &mut memory, &[], &Moment { uptime, at: before.now });
-    }
-    let light = Light {
-        node,
-        survey,
-        clock: orders.clock,
-        request: orders.request,
-        occasion: orders.occasion,
-        brakes,
-    };
-    let report = block_on(|| light.make(orders.stop, memory, replaced));
-    let mut report = report
-        .unwrap_or_else(|e| ServicesReport { found: Services::unseen(e), outcomes: Vec::new() });
-    report.found.notes.extend(note);
-    report
+    let Orders { clock, request, occasion, stop, emit, .. } = *orders;
+    let observer = Observer { node, survey, clock, request, occasion, brakes };
+    let report = block_on(|| observer.refresh(stop, emit, memory, replaced));
+    report.unwrap_or_else(|e| ServicesReport { found: Services::unseen(e), outcomes: Vec::new() })
 }
 
 impl ServicesReport {
@@ -130,59 +127,57 @@ impl Services {
     }
 }
 
-/// What a look depends on.
+/// Looks at the services of a node and judges them by one survey of its certificates.
 #[derive(Clone, Copy)]
-struct Light<'l> {
-    node: &'l Node,
-    survey: &'l Survey,
-    clock: &'l dyn Clock,
-    request: &'l Request,
+struct Observer<'o> {
+    node: &'o Node,
+    survey: &'o Survey,
+    clock: &'o dyn Clock,
+    request: &'o Request,
     occasion: Occasion,
-    brakes: &'l Brakes,
+    brakes: &'o Brakes,
 }
 
-impl Light<'_> {
-    async fn look(
-        self,
-        mut memory: ServiceMemory,
-        replaced: &[Replaced],
-    ) -> (Services, ServiceMemory) {
+impl Observer<'_> {
+    /// What is true of the services now, and what is to be done.
+    async fn observe(self, memory: &mut ServiceMemory, replaced: &[Replaced]) -> Services {
         let Self { node, survey, clock, request, occasion, brakes } = self;
         let mut notes = Vec::new();
         match uptime(&node.root) {
             Ok(uptime) => {
-                take_note(node, survey, &mut memory, replaced, &Moment { uptime, at: clock.now() })
+                take_note(node, survey, memory, replaced, &Moment { uptime, at: clock.now() });
             }
             Err(e) => {
-                notes.push(format!("{e}; which services began before a certificate is not known"))
+                notes.push(format!("{e}; which services began before a certificate is not known"));
             }
         }
         let ServicesSeen { services: seen, consumers, notes: more } = services(node, clock).await;
         notes.extend(more);
-        note_connections(&mut memory, &seen);
-        note_out_of_sight(&mut memory, &seen, replaced);
+        note_connections(memory, &seen);
+        note_out_of_sight(memory, &seen, replaced);
         let now = clock.now();
         let credentials = &survey.credentials;
         let list: Vec<_> =
-            seen.iter().map(|facts| judge_service(facts, credentials, &memory, now)).collect();
+            seen.iter().map(|facts| judge_service(facts, credentials, memory, now)).collect();
         let policy = &policy(node);
-        let situation =
-            Situation { credentials, memory: &memory, occasion, request, policy, brakes, now };
+        let situation = Situation { credentials, memory, occasion, request, policy, brakes, now };
         let Refresh { steps, findings } = plan_refresh(&list, &situation);
-        (Services { list, consumers, findings, steps, notes }, memory)
+        Services { list, consumers, findings, steps, notes }
     }
 
-    async fn make(
+    /// Refreshes one service after the other.
+    async fn refresh(
         self,
         stop: &AtomicBool,
-        memory: ServiceMemory,
+        emit: Emit<'_>,
+        memory: &mut Memory<'_>,
         replaced: &[Replaced],
     ) -> ServicesReport {
         let Self { node, survey, clock, .. } = self;
-        let (mut found, memory) = self.look(memory, replaced).await;
-        let caller =
-            Eyes { node, survey, clock, memory: RefCell::new(memory), noted: RefCell::default() };
-        found.notes.extend(caller.remember().err());
+        let mut found = self.observe(&mut memory.value, replaced).await;
+        found.notes.extend(memory.persist().err());
+        let (memory_cell, noted) = (RefCell::new(&mut *memory), RefCell::default());
+        let caller = PassCaller { node, survey, clock, emit, memory: memory_cell, noted };
         let services = &node.catalog.services;
         let with = Refreshing {
             caller: &caller,
@@ -200,39 +195,33 @@ impl Light<'_> {
         };
         let known: Vec<_> = found.list.iter().map(|judged| judged.facts.service.clone()).collect();
         let outcomes = refresh(&found.steps, &known, &with).await;
+        let kubelet_came_back = kubelet_came_back(&found.steps, &outcomes);
+        if kubelet_came_back {
+            come_back(&static_pods_down(&found), POD_START_TIMEOUT, &with).await;
+        }
         caller.take_back(&found.steps, &outcomes);
         caller.note_told(&found.steps, &outcomes);
-        note_members(node, &found, &caller).await;
-        found.notes.extend(caller.remember().err());
-        if kubelet_came_back(&found.steps, &outcomes) {
-            found = {
-                let memory = caller.memory.borrow().clone();
-                self.after_kubelet(found, &with, memory).await
-            };
+        drop(caller);
+        note_members(node, &found, &mut memory.value).await;
+        if kubelet_came_back {
+            let again = self.observe(&mut memory.value, &[]).await;
+            let notes = [found.notes, again.notes].concat();
+            // What was to wait still does.
+            found = Services { steps: found.steps, notes, ..again };
         }
+        found.notes.extend(memory.persist().err());
         ServicesReport { found, outcomes }
     }
+}
 
-    /// Where kubelet had to be started first, what it starts is waited for, and looked at again:
-    /// what was found before is history.
-    async fn after_kubelet(
-        self,
-        before: Services,
-        with: &Refreshing<'_>,
-        memory: ServiceMemory,
-    ) -> Services {
-        let down = |judged: &&JudgedService| {
-            matches!(judged.facts.presence, Presence::Down(_))
-                && matches!(judged.facts.service.kind, ServiceKind::StaticPod { .. })
-        };
-        let down: Vec<Service> =
-            before.list.iter().filter(down).map(|judged| judged.facts.service.clone()).collect();
-        come_back(&down, COMES_BACK, with).await;
-        let (found, _) = self.look(memory, &[]).await;
-        let notes = [before.notes, found.notes].concat();
-        // What was to wait still does.
-        Services { steps: before.steps, notes, ..found }
-    }
+/// The static pods that do not run: kubelet, where it had to be started first, starts them, and
+/// what was found of them before is out of date.
+fn static_pods_down(found: &Services) -> Vec<Service> {
+    let is_down = |judged: &&JudgedService| {
+        matches!(judged.facts.presence, Presence::Down(_))
+            && matches!(judged.facts.service.kind, ServiceKind::StaticPod { .. })
+    };
+    found.list.iter().filter(is_down).map(|judged| judged.facts.service.clone()).collect()
 }
 
 fn kubelet_came_back(steps: &[RefreshStep], outcomes: &[RefreshOutcome]) -> bool {
@@ -245,15 +234,15 @@ fn kubelet_came_back(steps: &[RefreshStep], outcomes: &[RefreshOutcome]) -> bool
     steps.first().filter(is_it).is_some_and(|step| well(&step.service))
 }
 
-/// While etcd is well it is asked how many it is: the manifest of a cluster's first node names only
-/// itself, and after a long absence nobody answers.
-async fn note_members(node: &Node, found: &Services, eyes: &Eyes<'_>) {
+/// A healthy etcd is asked how many members it has: the manifest of a cluster's first node names
+/// only itself, and after a long absence no member answers.
+async fn note_members(node: &Node, found: &Services, memory: &mut ServiceMemory) {
     let is_etcd =
         |judged: &&JudgedService| judged.facts.service.essential == Some(Essential::EtcdMember);
     if found.list.iter().find(is_etcd).is_some_and(|judged| judged.facts.health == Health::Healthy)
         && let Ok(Neighbours::Members { all, .. }) = neighbours(node, Essential::EtcdMember).await
     {
-        eyes.memory.borrow_mut().etcd_members = Some(all);
+        memory.etcd_members = Some(all);
     }
 }
 
@@ -293,25 +282,18 @@ fn since(earlier: Timestamp, now: Timestamp) -> Option<Duration> {
     u64::try_from(now.seconds_since(earlier)).ok().map(Duration::from_secs)
 }
 
-/// Looks at a service while it is refreshed, and writes down what is about to be done to it.
-struct Eyes<'a> {
+/// Answers the questions of a refresh, and writes down what is about to be done to a service.
+struct PassCaller<'a, 'm> {
     node: &'a Node,
     survey: &'a Survey,
     clock: &'a dyn Clock,
-    memory: RefCell<ServiceMemory>,
+    emit: Emit<'a>,
+    memory: RefCell<&'a mut Memory<'m>>,
     /// What was written down as about to be restarted.
     noted: RefCell<Vec<ServiceName>>,
 }
 
-impl Eyes<'_> {
-    fn remember(&self) -> Result<(), String> {
-        let written =
-            write_services(&self.node.root, &self.node.settings.paths.state, &self.memory.borrow());
-        written.map_err(|e| format!("{e}; what is done to services can't be remembered"))
-    }
-}
-
-impl Eyes<'_> {
+impl PassCaller<'_, '_> {
     /// What the cluster lives on is stopped only where its like on other nodes carry on, unless it
     /// is too late already.
     async fn others_carry_on(&self, step: &RefreshStep) -> Result<(), String> {
@@ -332,7 +314,10 @@ impl Eyes<'_> {
                 outcome.service == step.service && outcome.restarted && outcome.result.is_ok()
             })
         };
-        steps.iter().filter(well).for_each(|step| note_told(&mut self.memory.borrow_mut(), step));
+        steps
+            .iter()
+            .filter(well)
+            .for_each(|step| note_told(&mut self.memory.borrow_mut().value, step));
     }
 
     /// What was written down and then not done, because a runtime refused it, say, has not used up
@@ -348,18 +333,18 @@ impl Eyes<'_> {
         steps
             .iter()
             .filter(undone)
-            .for_each(|step| forget_restarted(&mut self.memory.borrow_mut(), step));
+            .for_each(|step| forget_restarted(&mut self.memory.borrow_mut().value, step));
     }
 }
 
-impl Caller for Eyes<'_> {
+impl Caller for PassCaller<'_, '_> {
     fn look<'a>(&'a self, asked: &'a Service) -> Answer<'a, Seen> {
         Box::pin(async move {
             let facts = service(self.node, self.clock, asked).await;
             let judged = judge_service(
                 &facts,
                 &self.survey.credentials,
-                &self.memory.borrow(),
+                &self.memory.borrow().value,
                 self.clock.now(),
             );
             Seen { facts: judged.facts, freshness: judged.freshness }
@@ -374,8 +359,12 @@ impl Caller for Eyes<'_> {
             }
             self.others_carry_on(step).await?;
             self.noted.borrow_mut().push(step.service.clone());
-            note_restarted(&mut self.memory.borrow_mut(), step, self.clock.now());
-            self.remember()
+            note_restarted(&mut self.memory.borrow_mut().value, step, self.clock.now());
+            self.memory.borrow_mut().persist()
         })
+    }
+
+    fn finished(&self, outcome: &RefreshOutcome) {
+        (self.emit)(&Event::Refreshed(outcome));
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::stat::FileStat;
 
-use super::{Survey, survey};
+use super::survey::{Survey, survey};
 use crate::model::{Action, Material, Timestamp};
 use crate::observe::Node;
 use crate::plan::{Judged, Request};

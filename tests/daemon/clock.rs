@@ -52,6 +52,7 @@ impl Clock {
             remember: None,
             stop: &stop,
             progress: &|_, _| {},
+            emit: &|_| {},
         };
         (preview(&node.observed(), &orders), run(&node.observed(), &orders).unwrap())
     }

@@ -157,6 +157,7 @@ fn crashes_in_the_middle_of_a_pass() {
         remember: None,
         stop: &stop,
         progress: &|done, _| assert!(done < 3, "{loaded:?} {authorities:?} {keys:?} {file:#?}"),
+        emit: &|_| {},
     };
     let report = pass::run(&observed, &orders);
     panic!("it went on: {report:#?}");

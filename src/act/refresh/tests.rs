@@ -128,6 +128,7 @@ struct Scripted<'s> {
     refuses: Option<&'static str>,
     looks: RefCell<Vec<String>>,
     restarted: RefCell<Vec<String>>,
+    finished: RefCell<Vec<String>>,
     hangs: Cell<bool>,
 }
 
@@ -138,6 +139,7 @@ impl<'s> Scripted<'s> {
             refuses: None,
             looks: RefCell::default(),
             restarted: RefCell::default(),
+            finished: RefCell::default(),
             hangs: Cell::new(false),
         }
     }
@@ -173,6 +175,10 @@ impl Caller for Scripted<'_> {
             self.restarted.borrow_mut().push(step.service.to_string());
             Ok(())
         })
+    }
+
+    fn finished(&self, outcome: &RefreshOutcome) {
+        self.finished.borrow_mut().push(outcome.service.to_string());
     }
 }
 

@@ -1,0 +1,60 @@
+//! What is decided about what was found: the plan, what is deferred, and why.
+
+use super::orders::Orders;
+use super::survey::{Survey, policy, survey};
+use crate::model::{Brakes, ClockFacts, Deferred, ServiceMemory};
+use crate::observe::{Conditions, Node, conditions};
+use crate::plan::{
+    Plan, believe, defer, holds, long_gone, not_yet_again, plan, policy_by, with_copies,
+};
+use crate::store::{State, read_services};
+
+/// What would be done at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outlook {
+    /// What was found.
+    pub survey: Survey,
+    /// What would be done now.
+    pub plan: Plan,
+    /// What is due and would wait.
+    pub deferred: Vec<Deferred>,
+    /// What is thought of the clock, and the reasons to wait.
+    pub brakes: Brakes,
+    /// What could not be found out.
+    pub notes: Vec<String>,
+}
+
+/// What a pass would do. Changes nothing.
+#[must_use]
+pub fn preview(node: &Node, orders: &Orders<'_>) -> Outlook {
+    let (state, note) = State::read(&node.root, &node.settings.paths.state);
+    let (memory, _) = read_services(&node.root, &node.settings.paths.state);
+    let survey = survey(node, orders.clock.now());
+    let mut outlook = decide(node, orders, survey, &state, &memory);
+    outlook.notes.extend(note);
+    outlook
+}
+
+/// Decides about a survey, by what is remembered of earlier passes and of the services.
+pub(super) fn decide(
+    node: &Node,
+    orders: &Orders<'_>,
+    survey: Survey,
+    state: &State,
+    memory: &ServiceMemory,
+) -> Outlook {
+    let now = survey.now;
+    let clock = ClockFacts { now, last_seen: state.last_seen, synchronised: orders.synchronised };
+    let belief = believe(&clock, orders.trust_clock);
+    let Conditions { holds: found, notes } = conditions(&node.root, &node.settings);
+    let holds = holds(&found, now).into_iter().chain(orders.holds.iter().cloned()).collect();
+    let members = node.catalog.etcd_members.max(memory.etcd_members.unwrap_or(0));
+    let long_gone = long_gone(&survey.credentials, members, now);
+    let brakes = Brakes { belief, holds, refused: not_yet_again(&state.refused, now), long_gone };
+    let policy = policy_by(policy(node), &brakes.belief);
+    let plan = plan(&survey.credentials, orders.request, &policy, now);
+    let decided = defer(plan, &survey.credentials, orders.request, &policy, &brakes);
+    let (plan, deferred) =
+        with_copies(decided, &survey.credentials, orders.request, &policy, &brakes, now);
+    Outlook { survey, plan, deferred, brakes, notes }
+}

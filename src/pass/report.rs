@@ -1,0 +1,71 @@
+//! The report of a pass: what it found, decided and did.
+
+use super::error::PassError;
+use super::services::ServicesReport;
+use super::survey::Survey;
+use crate::act::{Copied, Renewed};
+use crate::model::{AbsolutePath, Brakes, CredentialName, Deferred};
+use crate::plan::Plan;
+use crate::store::Recovered;
+
+/// What became of the renewal of each credential, in the order of the plan.
+pub(super) type Results = Vec<(CredentialName, Result<Renewed, PassError>)>;
+
+/// What a pass did.
+#[derive(Debug)]
+pub struct Report {
+    /// What an earlier process had left unfinished.
+    pub recovered: Recovered,
+    /// What was found before.
+    pub before: Survey,
+    /// What was found at the end, where anything was renewed.
+    pub after: Option<Survey>,
+    /// What was decided.
+    pub plan: Plan,
+    /// What was due and waits.
+    pub deferred: Vec<Deferred>,
+    /// What was thought of the clock, and the reasons to wait.
+    pub brakes: Brakes,
+    /// What became of the services that use the credentials.
+    pub services: ServicesReport,
+    /// What became of each step that issues something, in the order of the plan; then of what was
+    /// issued by an earlier pass and turned out to be refused.
+    pub results: Vec<(CredentialName, Result<Renewed, PassError>)>,
+    /// What became of each copy that was to follow its original.
+    pub copies: Vec<Copied>,
+    /// The files of credentials that were replaced.
+    pub written: Vec<AbsolutePath>,
+    /// What others than root can have changed in the state folder, as it was before the pass.
+    pub not_trusted: Vec<String>,
+    /// What an operator should know besides.
+    pub notes: Vec<String>,
+}
+
+impl Report {
+    /// What was found at the end.
+    #[must_use]
+    pub fn at_end(&self) -> &Survey {
+        self.after.as_ref().unwrap_or(&self.before)
+    }
+
+    /// The copies that could not be brought up to date, and why.
+    pub fn not_copied(&self) -> impl Iterator<Item = (CredentialName, String)> {
+        self.copies
+            .iter()
+            .filter_map(|(name, result)| Some((name.clone(), result.as_ref().err()?.to_string())))
+    }
+
+    /// Whether something that was to be done went wrong.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        failed(&self.results, &self.services)
+    }
+}
+
+pub(super) fn failed(
+    results: &[(CredentialName, Result<Renewed, PassError>)],
+    services: &ServicesReport,
+) -> bool {
+    results.iter().any(|(_, result)| result.is_err())
+        || services.outcomes.iter().any(|outcome| outcome.failure().is_some())
+}
