@@ -1,4 +1,5 @@
-//! Alarms: what an operator has to see to, told once when it comes to be and once when it is over.
+//! Alarms: conditions that an operator has to act on, delivered once when raised and once when
+//! cleared.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -50,7 +51,7 @@ macro_rules! alarm_kinds {
             /// All of them, in the order of the list.
             pub const ALL: &[Self] = &[$(Self::$kind),*];
 
-            /// The name that scripts and dashboards know it by: it never changes.
+            /// The stable name for scripts and dashboards.
             #[must_use]
             pub fn id(self) -> &'static str {
                 match self { $(Self::$kind => $id),* }
@@ -75,29 +76,30 @@ alarm_kinds! {
     /// A credential was to be renewed, and was not; or something is wrong with it that needs an
     /// operator.
     RenewalFailed = "renewal-failed", Major, "250.003";
-    /// Everything is renewed, and a service does not work with it.
+    /// Everything is renewed, and a service does not use it.
     ServicesNotUpdated = "services-not-updated", Major, "250.003";
-    /// A certificate has passed its end.
+    /// A certificate has expired.
     Expired = "expired", Critical, "500.210";
-    /// A certificate ends soon, and whoever should renew it has not, or can't.
+    /// A certificate expires soon, and was not renewed in time or can't be.
     ExpiringSoon = "expiring-soon", Major, "500.200";
     /// A pass could not be made at all.
     PassFailed = "pass-failed", Major;
-    /// Nothing is signed, because the clock can't be right.
+    /// Nothing is signed, because the clock is not trusted.
     ClockNotBelieved = "clock-not-believed", Major;
-    /// Certificates end soon that only somebody with the key of their authority can renew.
+    /// Certificates expire soon that only the holder of their CA's key can renew.
     AuthorityExternal = "authority-external", Major;
-    /// What ended long ago on one controller of several is not renewed without an operator's word.
+    /// Certificates expired long ago on one control-plane node of several, and are not renewed
+    /// without an operator's word.
     NotRevived = "not-revived", Major;
     /// A reason to wait lasts.
     HeldTooLong = "held-too-long", Minor;
     /// The configuration on disk is wrong, and an earlier one is in force.
     ConfigurationRefused = "configuration-refused", Minor;
-    /// Others than root can have changed what is kept in the state folder.
+    /// Users other than root can have changed the files in the state directory.
     NotTrusted = "not-trusted", Major;
     /// A certificate is not valid for a name or an address that it is served at.
     NamesDiffer = "names-differ", Minor;
-    /// A copy of a credential does not follow it.
+    /// A copy of a credential is not up to date.
     CopyNotUpdated = "copy-not-updated", Minor;
     /// Something else renews the same certificates on a schedule of its own.
     OtherRenewer = "other-renewer", Warning;
@@ -123,8 +125,7 @@ impl<'de> Deserialize<'de> for AlarmKind {
     }
 }
 
-/// An alarm that is in force. Which one it is, its kind and entity say: the rest may change while
-/// it is.
+/// An alarm that is in force, identified by its kind and entity. The rest may change meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alarm {
     /// What it is about.
@@ -133,7 +134,7 @@ pub struct Alarm {
     pub entity: String,
     /// The credentials, authorities, services or files that it is about.
     pub about: Vec<String>,
-    /// What is the matter, in one sentence.
+    /// What is wrong, in one sentence.
     pub text: String,
     /// Why, as far as it is known.
     pub reason: String,
@@ -144,14 +145,14 @@ pub struct Alarm {
 }
 
 impl Alarm {
-    /// What tells it from every other.
+    /// What identifies it.
     #[must_use]
     pub fn key(&self) -> (AlarmKind, &str) {
         (self.kind, &self.entity)
     }
 
-    /// Whether somebody who was told the other one has to be told anything new. Reasons alone are
-    /// no news: an error may come in other words each time.
+    /// Whether it need not be delivered again after the other one. A change of the reason alone is
+    /// no change: an error may come in other words each time.
     #[must_use]
     pub fn says_the_same(&self, other: &Self) -> bool {
         self.key() == other.key() && self.text == other.text && self.about == other.about
@@ -196,13 +197,13 @@ impl AlarmEvent {
 pub struct AlarmMemory {
     /// Credentials whose renewal failed, and why.
     pub failed: BTreeMap<CredentialName, String>,
-    /// Services that could not be made to work with what was renewed, and why.
+    /// Services that do not use what was renewed, and why.
     pub not_updated: BTreeMap<ServiceName, String>,
-    /// A kubeadm that is at work, and since when.
+    /// A running kubeadm, and since when.
     pub kubeadm: Option<LongHold>,
 }
 
-/// A reason to wait that has no end of its own.
+/// A running kubeadm, which is a reason to wait without an end of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LongHold {
     /// The process.
@@ -216,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_unique_and_come_back() {
+    fn alarm_ids_are_unique_and_round_trip() {
         for (index, kind) in AlarmKind::ALL.iter().enumerate() {
             assert_eq!(
                 AlarmKind::ALL.iter().position(|other| other.id() == kind.id()),
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_numbers_are_those_of_starlingx() {
+    fn alarm_numbers_equal_those_of_starlingx() {
         let numbers: Vec<_> = AlarmKind::ALL
             .iter()
             .filter_map(|kind| Some((kind.id(), kind.number()?, kind.severity().as_str())))

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hex_goes_out_and_comes_back() {
+    fn digest_round_trips_as_hex() {
         let digest = Digest::of(b"abc");
         assert_eq!(
             digest.to_string(),

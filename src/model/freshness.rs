@@ -1,5 +1,5 @@
-//! What is thought of a service: whether it works with the credential that is on the disk, and what
-//! is to be done about it.
+//! The judgement of a service: whether it uses the credential that is on the disk, and what is to be
+//! done about it.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CredentialName, ServiceName, Timestamp};
 
-/// By what it is known which credential a service works with, the best first.
+/// The evidence of which certificate a service uses, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Evidence {
@@ -19,7 +19,7 @@ pub enum Evidence {
     Started,
     /// Connections that were open when the credential was replaced.
     Connections,
-    /// What it was told of last, and took without complaint.
+    /// The last request to reload that it accepted.
     Told,
 }
 
@@ -35,33 +35,33 @@ impl fmt::Display for Evidence {
     }
 }
 
-/// Whether a service works with the credential that is on the disk.
+/// Whether a service uses the credential that is on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Freshness {
     /// It does.
     Fresh(Evidence),
-    /// It works with an earlier one.
+    /// It uses an outdated one.
     Stale(Evidence),
-    /// It works with the new one, and this many open connections with an earlier one, which can
-    /// stay until then: no fault.
+    /// It uses the new one, while open connections still carry an outdated one, which may stay until
+    /// then. This is no fault.
     Lingering {
         /// How many.
         connections: usize,
         /// When they will be closed.
         until: Timestamp,
     },
-    /// It reads the files anew by itself each time, and shows nobody what it read.
+    /// It reads the files anew each time by itself, and what it read can't be verified.
     ByItself,
-    /// It does not run: it will read what is there when it starts.
+    /// It does not run. It reads what is there when it starts.
     NotRunning,
-    /// It can't be told, for this reason.
+    /// It can't be verified: the reason.
     Unknown(String),
 }
 
-/// What is to be done so that a service works with the credentials on the disk.
+/// What is to be done so that a service uses the credentials on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
-    /// It does not run, because it could not with what was there before: it is started again.
+    /// It is started: it does not run, because it could not with the earlier credential.
     Revive,
     /// It is looked at until it serves the new one, which it does by itself; where it does not
     /// within the limit, it is restarted.
@@ -73,12 +73,12 @@ pub enum Remedy {
     CloseConnections,
 }
 
-/// One service that something is to be done for.
+/// One service that is to be refreshed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshStep {
     /// The service.
     pub service: ServiceName,
-    /// The instance that was looked at, by [`super::Instance::id`]: its successor is not meant.
+    /// The instance that was observed, by [`super::Instance::id`]. Its successor is not meant.
     pub instance: String,
     /// What is to be done.
     pub remedy: Remedy,
@@ -95,7 +95,7 @@ pub struct RefreshStep {
     /// For the remedies that end in a restart where they do not help: why that one would have to
     /// wait.
     pub restart_waits: Option<String>,
-    /// Whether what the service works with has ended: then it waits for nobody, not even for other
-    /// nodes.
+    /// Whether the certificate that the service uses has expired: then nothing defers the step, not
+    /// even the state of other nodes.
     pub too_late: bool,
 }

@@ -86,14 +86,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_choice_reads_back_as_it_is_written() {
+    fn key_choice_round_trips() {
         for choice in KeyChoice::ALL {
             assert_eq!(choice.to_string().parse(), Ok(choice));
         }
     }
 
     #[test]
-    fn an_unknown_algorithm_is_told_the_known_ones() {
+    fn unknown_algorithm_error_names_the_known_ones() {
         let error = "Ed25519".parse::<KeyChoice>().unwrap_err().to_string();
         for choice in KeyChoice::ALL {
             assert!(error.contains(choice.as_str()), "{error}");

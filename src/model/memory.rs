@@ -20,7 +20,7 @@ pub struct ServiceMemory {
     pub stopped: BTreeMap<ServiceName, String>,
     /// Connections that carry certificates which were replaced.
     pub connections: Vec<NotedConnections>,
-    /// What services that go on running were told of last.
+    /// The last certificate for which each service was asked to reload.
     pub told: Vec<Told>,
     /// How many members etcd had when it was last asked.
     pub etcd_members: Option<usize>,
@@ -31,11 +31,11 @@ pub struct ServiceMemory {
 pub struct Appeared {
     /// SHA-256 of its certificate, in hex.
     pub fingerprint: String,
-    /// When, by the clock that no step moves.
+    /// When, by the boot-time (monotonic) clock.
     pub at: Uptime,
     /// The certificate's last valid second.
     pub not_after: Timestamp,
-    /// Whether it was renewed here, and not by somebody else.
+    /// Whether kubecertd renewed it.
     pub ours: bool,
     /// When it was last seen there.
     pub seen: Uptime,
@@ -69,8 +69,8 @@ pub struct Earlier {
 }
 
 impl Appeared {
-    /// The end of the earlier certificate that something which started then may hold; of several,
-    /// the one that ends first. `None` where no earlier one is remembered.
+    /// The expiry of the earlier certificate that a process which started then may hold; of several,
+    /// the earliest. `None` where no earlier one is remembered.
     #[must_use]
     pub fn held_until(&self, started: &Uptime) -> Option<Timestamp> {
         let held = self.earlier.iter().filter(|earlier| {
@@ -79,7 +79,7 @@ impl Appeared {
         held.map(|earlier| earlier.not_after).min()
     }
 
-    /// The end of an earlier certificate, by its fingerprint.
+    /// The expiry of an earlier certificate, by its fingerprint.
     #[must_use]
     pub fn end_of(&self, fingerprint: &str) -> Option<Timestamp> {
         self.earlier
@@ -89,7 +89,8 @@ impl Appeared {
     }
 }
 
-/// What was done to a service for the sake of one certificate. Memory of it is only a brake.
+/// What was done to a service for the sake of one certificate. It is remembered only to hold
+/// back a second restart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restarted {
     /// The service.
@@ -102,7 +103,8 @@ pub struct Restarted {
     pub at: Timestamp,
 }
 
-/// The certificate that a service was told of last, well: it shows nobody what it works with.
+/// The last certificate for which a service was asked to reload, and accepted it. Which one it uses
+/// can't be verified.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     /// The service.

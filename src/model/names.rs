@@ -84,7 +84,7 @@ name!(
     ServiceName
 );
 name!(
-    /// The name of somebody who is told of alarms: `pager`.
+    /// The name of an alarm sink: `pager`.
     SinkName
 );
 
@@ -93,14 +93,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_kubeadm_are_names() {
+    fn kubeadm_names_are_accepted() {
         for name in ["ca", "etcd/healthcheck-client", "admin.conf", "front-proxy-ca"] {
             assert_eq!(CredentialName::new(name).map(|n| n.to_string()), Ok(name.to_owned()));
         }
     }
 
     #[test]
-    fn names_that_could_leave_a_folder_are_refused() {
+    fn names_that_could_leave_a_directory_are_refused() {
         for name in [
             "",
             "..",

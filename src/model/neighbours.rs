@@ -1,6 +1,6 @@
-//! What is found of the other nodes that do the same work as a service of this one.
+//! What is known of the peers of a service on other nodes.
 
-/// Who would carry on while a service of this node is restarted.
+/// The peers that carry on while a service of this node is restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Neighbours {
     /// etcd's members.

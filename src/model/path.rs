@@ -11,12 +11,12 @@ pub enum InvalidPath {
     /// It does not begin with `/`.
     #[error("{0:?} is not an absolute path")]
     NotAbsolute(PathBuf),
-    /// It names a folder by its end (`/`, `..`), where a file is wanted, or holds a NUL byte.
+    /// It names a directory by its end (`/`, `..`), where a file is wanted, or holds a NUL byte.
     #[error("{0:?} does not name a file")]
     NoFile(PathBuf),
 }
 
-/// An absolute path below the root folder that is worked on, without `.`, `..` and doubled slashes.
+/// An absolute path below the root directory that is worked on, without `.`, `..` and doubled slashes.
 ///
 /// `..` is taken lexically, as Go's `filepath.Clean` does for the paths in manifests and
 /// kubeconfigs. Symlinks are not followed here: that is the file system's business when the file is
@@ -65,7 +65,7 @@ impl AbsolutePath {
         &self.0
     }
 
-    /// A path beside or below this one's folder, as kubeconfigs name files: an absolute one stands
+    /// A path beside or below this one's directory, as kubeconfigs name files: an absolute one stands
     /// for itself.
     ///
     /// # Errors

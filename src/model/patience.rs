@@ -1,5 +1,4 @@
-//! What can hold a pass back: a clock that can't be believed, and reasons to wait for a better
-//! moment.
+//! What can defer a renewal: a clock that is not trusted, and reasons to wait.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,21 +19,21 @@ const TRY_AGAIN: Duration = super::days(1);
 pub struct ClockFacts {
     /// What it says.
     pub now: Timestamp,
-    /// What it said when it was last believed, if that is remembered.
+    /// What it said when it was last trusted, if that is remembered.
     pub last_seen: Option<Timestamp>,
     /// Whether it is synchronised with other clocks. Unknown counts as not.
     pub synchronised: Option<bool>,
 }
 
-/// Whether the clock is right enough to sign by it.
+/// Whether the clock may be used for signing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Belief {
-    /// It is.
+    /// It may.
     Believed,
-    /// It may be off. What is issued by it begins with its authority, so that a clock that is ahead
-    /// makes no certificate that is not yet valid.
+    /// It may, but is not synchronised and may be ahead. What is issued by it begins with its
+    /// authority, so that no certificate is made that is not yet valid.
     BelievedUnsynchronised,
-    /// It is wrong, and nothing is signed: why, in words for an operator.
+    /// It may not, and nothing is signed: why, in words for an operator.
     NotBelieved(String),
 }
 
@@ -49,7 +48,7 @@ pub struct HoldFacts {
     pub asked: Option<AskedHold>,
 }
 
-/// An operator's wish that nothing is renewed for a while.
+/// An operator's hold: nothing is renewed for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AskedHold {
     /// When it ends by itself.
@@ -58,7 +57,7 @@ pub struct AskedHold {
     pub reason: String,
 }
 
-/// A reason to wait with what can wait.
+/// A reason to defer what is not urgent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hold {
     /// kubeadm is changing the node.
@@ -66,16 +65,17 @@ pub enum Hold {
         /// Its process id.
         pid: u32,
     },
-    /// Somebody has changed the node a moment ago.
+    /// The node was changed a short time ago.
     ManifestsChanged {
         /// The manifest that was changed last.
         file: AbsolutePath,
         /// When.
         at: Timestamp,
     },
-    /// An operator said so.
+    /// An operator asked for it.
     Asked(AskedHold),
-    /// The daemon is new on this node and only looks, so that nobody is surprised by what it does.
+    /// The daemon is new on this node and only observes, so that its first actions surprise no
+    /// operator.
     New {
         /// Until its first scheduled pass.
         until: Timestamp,
@@ -116,17 +116,17 @@ impl fmt::Display for Hold {
     }
 }
 
-/// What holds a pass back at one moment.
+/// What limits a pass at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Brakes {
-    /// What is thought of the clock.
+    /// Whether the clock is trusted.
     pub belief: Belief,
-    /// The reasons to wait.
+    /// The reasons to defer.
     pub holds: Vec<Hold>,
     /// What was refused and is not tried again yet.
     pub refused: Vec<Refused>,
-    /// What ended so long ago, on one controller of several, that it takes an operator's word to
-    /// revive it; and why, in words for him.
+    /// What expired so long ago, on one control-plane node of several, that only an operator may have
+    /// it renewed; and why, in words for the operator.
     pub long_gone: BTreeMap<CredentialName, String>,
 }
 
@@ -166,16 +166,16 @@ impl fmt::Display for Refused {
     }
 }
 
-/// What kind of thing is waited for.
+/// What a deferred renewal waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaited {
-    /// A clock that can be believed.
+    /// A clock that is trusted.
     Clock,
-    /// A better moment: see [`Hold`].
+    /// The end of a [`Hold`].
     Moment,
     /// Another day, after a server refused a new certificate.
     AnotherDay,
-    /// An operator who says that the node still belongs to its cluster.
+    /// An operator's word that the node still belongs to its cluster.
     Word,
 }
 
@@ -191,7 +191,7 @@ pub struct Deferred {
     /// When that ends, as far as it can be said.
     pub until: Option<Timestamp>,
     /// From when on it is urgent and waits no longer; `None` where no time helps, as with a clock
-    /// that can't be believed.
+    /// that is not trusted.
     pub urgent_from: Option<Timestamp>,
 }
 
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_operator_reads_what_is_waited_for_and_until_when() {
+    fn deferral_reasons_display_their_end() {
         let at = Timestamp::from_seconds(1_795_219_200);
         let file = AbsolutePath::constant("/etc/kubernetes/manifests/etcd.yaml");
         let asked = AskedHold { until: at, reason: "upgrade on Sunday".to_owned() };
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_says_when_it_waits_no_longer() {
+    fn deferral_displays_when_it_becomes_urgent() {
         let credential = CredentialName::new("apiserver").unwrap();
         let (awaits, reason, until) = (Awaited::Moment, "a good reason".to_owned(), None);
         let mut deferred = Deferred {

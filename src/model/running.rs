@@ -1,5 +1,5 @@
-//! What is found of a service: whether it runs, how it is, and what it holds of each credential
-//! that it uses. Facts, free of any opinion about them; the opinion is [`super::Freshness`].
+//! The facts of a service: whether it runs, its health, and what it holds of each credential that it
+//! uses. The judgement of them is [`super::Freshness`].
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub struct ServiceFacts {
     pub service: Service,
     /// Whether it runs.
     pub presence: Presence,
-    /// How it says that it is.
+    /// Its health.
     pub health: Health,
     /// What it holds, for each of [`Service::uses`], in that order.
     pub holds: Vec<Holding>,
@@ -29,7 +29,7 @@ pub enum Presence {
     Running(Instance),
     /// It can't be found out: the container runtime does not answer, say.
     Unknown(String),
-    /// Nobody can see it from here: only a command reaches it.
+    /// It can't be observed from this machine: only a command reaches it.
     OutOfSight,
 }
 
@@ -47,7 +47,7 @@ impl Presence {
 /// A service that runs: this one container or process, and not its successor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
-    /// Tells it from every other: the container's id, or the process's id and start.
+    /// Identifies it: the container's id, or the process's id and start.
     pub id: String,
     /// The process that leads it, in this machine's numbers; `None` where the runtime does not say.
     pub pid: Option<u32>,
@@ -59,14 +59,14 @@ pub struct Instance {
     pub age: Duration,
 }
 
-/// How a service says that it is.
+/// The health that a service reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// It said that it is well.
+    /// It reported that it is healthy.
     Healthy,
-    /// It said that it is not, or did not answer: the reason.
+    /// It reported that it is not, or did not answer: the reason.
     Unhealthy(String),
-    /// Nothing says where it can be asked, or it does not run.
+    /// No address for it is known, or it does not run.
     NotAsked,
 }
 
@@ -89,7 +89,7 @@ pub struct Holding {
     pub connections: Option<Vec<u64>>,
 }
 
-/// What was served to somebody who connected.
+/// What was served to a TLS client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Serves {
     /// This certificate, on a socket that is the service's own.

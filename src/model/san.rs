@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_an_address_or_a_dns_name() {
+    fn name_is_an_address_or_a_dns_name() {
         for (text, shown) in [
             ("10.0.0.1", "10.0.0.1"),
             ("2001:DB8::1", "2001:db8::1"),

@@ -1,4 +1,4 @@
-//! What the catalog says of a service: what it is, where it can be asked, and how it takes a new
+//! The catalog's entry of a service: what it is, where its health is asked, and how it takes a new
 //! credential.
 
 use std::fmt;
@@ -8,29 +8,28 @@ use serde::Deserialize;
 
 use super::{AbsolutePath, CredentialName, ServiceName};
 
-/// A thing that uses credentials.
+/// A program that uses credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// The name used in output and configuration.
     pub name: ServiceName,
-    /// What kind of thing it is.
+    /// What kind of program it is.
     pub kind: ServiceKind,
     /// Where its health is asked, as an URL. `None` when nothing says so.
     pub health: Option<String>,
-    /// What the others live on: it is stopped only where its like on other nodes carry on, and
-    /// where it is not healthy again, what comes after it is left alone. `None` for what nobody
-    /// else lives on.
+    /// Set where other services depend on it: it is stopped only while its peers on other nodes carry
+    /// on, and where it is not healthy afterwards, the services after it are left alone.
     pub essential: Option<Essential>,
     /// The credentials it uses.
     pub uses: Vec<Use>,
-    /// Whether it keeps certificates in memory that end a year after its start, so that it has to
+    /// Whether it keeps certificates in memory that expire a year after its start, so that it has to
     /// be restarted before.
     pub ages: bool,
     /// Whether the operator lists it: then it has to be on this node.
     pub configured: bool,
 }
 
-/// What a whole cluster lives on, by how its like on other nodes are found.
+/// A service that the whole cluster depends on, by how its peers on other nodes are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Essential {
@@ -40,7 +39,8 @@ pub enum Essential {
     ApiServer,
 }
 
-/// What kind of thing a service is, and how that is made to take what it does not take by itself.
+/// What kind of program a service is, and how it is made to read a new credential that it does not
+/// read by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServiceKind {
     /// A static pod, by the name in its manifest.
@@ -76,8 +76,8 @@ pub enum ServiceKind {
 }
 
 impl ServiceKind {
-    /// Whether what runs goes on running when it is told of a new credential: then its start says
-    /// nothing about what it works with.
+    /// Whether the process goes on running when it gets a new credential: then its start is no
+    /// evidence of which one it uses.
     #[must_use]
     pub fn keeps_running(&self) -> bool {
         match self {
@@ -91,14 +91,14 @@ impl ServiceKind {
     }
 }
 
-/// What is done to a systemd unit so that it takes something new.
+/// What is done to a systemd unit so that it reads a new credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnitRefresh {
     /// It is restarted.
     Restart,
-    /// It is told to reload.
+    /// It is reloaded.
     Reload,
-    /// It is told to reload where it can, and else restarted.
+    /// It is reloaded where it can be, and else restarted.
     ReloadOrRestart,
     /// Its main process is sent a signal.
     Signal(Signal),
@@ -153,7 +153,7 @@ pub struct Use {
 pub enum Takes {
     /// It reads the files again by itself.
     Reloads,
-    /// New connections use the new one; open ones live on with the old one.
+    /// New connections use the new one; open ones keep the old one.
     NewConnections,
     /// It has to be restarted.
     Restart,

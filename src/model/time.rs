@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 ///
 /// A type of its own because X.509 allows every second up to the end of the year 9999 (RFC 5280,
 /// 4.1.2.5), which is a day more than most time libraries hold, and because nothing about a
-/// certificate needs less than a second. Arithmetic saturates: a certificate that claims to end in
+/// certificate needs less than a second. Arithmetic saturates: a certificate that claims to expire in
 /// the year 9999 must not overflow anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
@@ -123,14 +123,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shows_rfc_3339_up_to_the_last_second_of_9999() {
+    fn time_displays_as_rfc_3339_up_to_9999() {
         assert_eq!(Timestamp::from_seconds(0).to_string(), "1970-01-01T00:00:00Z");
         assert_eq!(Timestamp::from_seconds(1_826_817_282).to_string(), "2027-11-21T17:14:42Z");
         assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59Z");
     }
 
     #[test]
-    fn reads_what_it_shows_and_other_offsets() {
+    fn time_round_trips_and_accepts_other_offsets() {
         for time in [
             Timestamp::MIN,
             Timestamp::from_seconds(-1),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_without_a_zone_is_refused() {
+    fn time_without_zone_is_refused() {
         for text in
             ["", "soon", "2027-11-21", "2027-11-21T19:14:42", "2027-13-21T19:14:42Z", "1826817282"]
         {
