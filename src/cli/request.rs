@@ -12,7 +12,7 @@ use super::{Exit, Failure};
 use crate::drivers::timedate;
 use crate::model::CredentialName;
 use crate::observe::Node;
-use crate::pass::requests::{Installed, install, requests, signed_elsewhere};
+use crate::pass::requests::{Installed, externally_signed, install, requests};
 use crate::pass::{self, Orders};
 use crate::plan::{Occasion, Request};
 use crate::sys::Clock;
@@ -24,7 +24,7 @@ const LARGEST: u64 = 1 << 20;
 /// `kubecertd csr apiserver > apiserver.csr`.
 pub(super) fn csr(node: &Node, options: &CsrOptions) -> Result<Exit, Failure> {
     let names: Vec<CredentialName> = if options.all {
-        signed_elsewhere(node)
+        externally_signed(node)
     } else {
         names(node, &options.names)?.into_iter().collect()
     };

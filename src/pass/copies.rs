@@ -1,5 +1,5 @@
-//! The copies' part of a pass: which certificates originals have held is remembered, and what is
-//! behind is brought up to date.
+//! The copies in a pass: the certificates that originals hold are remembered, and outdated copies
+//! are brought up to date.
 
 use std::sync::atomic::Ordering;
 
@@ -11,19 +11,19 @@ use crate::observe::Node;
 use crate::plan::{Judged, Plan, with_copies};
 use crate::store::{Lineages, Store};
 
-/// What became of copies.
+/// The results for copies.
 #[derive(Debug, Default)]
 pub(super) struct Followed {
-    /// What became of each.
+    /// The result for each copy.
     pub results: Vec<Copied>,
-    /// What is found after that, where anything was replaced.
+    /// The survey after that, where anything was replaced.
     pub after: Option<Survey>,
     /// What an operator should know besides.
     pub notes: Vec<String>,
 }
 
-/// Writes down what the originals hold, before it is replaced: a copy that was made of it is known
-/// by that.
+/// Writes down which certificates the originals hold, before they are replaced: copies are known by
+/// them.
 pub(super) fn remember(node: &Node, survey: &Survey) -> Option<String> {
     let state = &node.settings.paths.state;
     let originals = node.catalog.originals();
@@ -40,7 +40,7 @@ pub(super) fn remember(node: &Node, survey: &Survey) -> Option<String> {
     })
 }
 
-/// What may be copied.
+/// The certificate that may be copied.
 fn holds(material: &Material) -> Option<Digest> {
     match material {
         Material::Whole(leaf) if matches!(leaf.signer, Signer::Authority | Signer::Unknown) => {
@@ -50,8 +50,8 @@ fn holds(material: &Material) -> Option<Digest> {
     }
 }
 
-/// Has the copies follow that are behind. `at_end` is what was found after everything else was
-/// renewed, `plan` what was decided before.
+/// Brings outdated copies up to date. `at_end` is the survey after everything else was renewed, `plan`
+/// what was decided before.
 pub(super) fn follow(
     node: &Node,
     store: &mut Store<'_>,
@@ -61,7 +61,7 @@ pub(super) fn follow(
     plan: &Plan,
 ) -> Followed {
     let mut notes: Vec<String> = remember(node, at_end).into_iter().collect();
-    // What was decided before the renewals goes ahead; and what they have left behind.
+    // Those that the plan names, and those that the renewals of this pass made outdated.
     let of_this_pass = |judged: &Judged| {
         let of = judged.facts.credential.copy_of();
         of.is_some_and(|of| plan.issuing().any(|step| step.credential == of.original))

@@ -1,4 +1,4 @@
-//! Which certificates lack names that they are wanted for.
+//! The names and addresses that certificates should be valid for, and are not.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use crate::model::{CredentialName, Renewal};
 use crate::observe::{Node, wanted_names};
 use crate::plan::{Judged, lacking};
 
-/// Of those that are renewed here: nobody else's can be given other names.
+/// Only for certificates that are renewed here: the names of others can't be changed.
 pub(super) fn names_lacking(
     node: &Node,
     credentials: &[Judged],

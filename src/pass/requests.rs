@@ -1,9 +1,9 @@
-//! What an authority elsewhere signs: the request for it, and the answer, which takes the place of
-//! the old certificate.
+//! Certificates that an external CA signs: the signing request, and the installation of the signed
+//! certificate in the place of the old one.
 //!
-//! An answer goes the way of a renewal: checked against the old certificate and the authority,
-//! staged, read back, backed up, journaled. The key is made here, waits in the state folder, and
-//! never leaves the node.
+//! A signed certificate is installed as a renewed one is: checked against the old certificate and
+//! the CA, staged, read back, backed up, journaled. The key is made here, waits in the state
+//! directory, and never leaves the node.
 
 use std::path::PathBuf;
 
@@ -20,21 +20,21 @@ use crate::model::{Authority, Credential, CredentialName, Renewal, Secret, Times
 use crate::observe::{Node, Platform};
 use crate::store::{self, Change, Generation, Recovered, Store, StoreError};
 
-/// A request that waits for its answer.
+/// A signing request that waits for its certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requested {
-    /// Where it lies.
+    /// Its file.
     pub file: PathBuf,
     /// The request itself, in PEM.
     pub request: String,
-    /// Whether its key was there already, since an earlier request has no answer yet.
+    /// Whether its key is that of an earlier request, for which no certificate was installed yet.
     pub again: bool,
 }
 
 /// A credential, and what became of its request.
 pub type Outcome = (CredentialName, Result<Requested, RequestError>);
 
-/// An answer that is in place.
+/// A signed certificate that is in place.
 #[derive(Debug)]
 pub struct Installed {
     /// The last valid second of the new certificate.
@@ -49,46 +49,46 @@ pub struct Installed {
     pub notes: Vec<String>,
 }
 
-/// Why there is no request, or why an answer was not put in place. Nothing was replaced, unless the
-/// text says so.
+/// Why there is no request, or why a signed certificate was not installed. Nothing was replaced,
+/// unless the text says so.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// Nobody signs it.
+    /// No CA is known for it.
     #[error(
         "it has no authority in the profile or configuration: nothing is known of who could sign it"
     )]
     NoAuthority,
-    /// It can be renewed.
+    /// Its CA's key is on this node.
     #[error("its authority {0} has its key on this node: kubecertd renew signs it")]
     SignedHere(String),
-    /// The authority's certificate is needed for knowing what it signed.
+    /// The CA's certificate, which is needed for checking the signed one, can't be used.
     #[error("its authority can't be used: {0}")]
     Authority(String),
-    /// There is nothing to go by.
+    /// There is no certificate to take names and usages from.
     #[error("there is no certificate to take the names and usages from: {0}")]
     NoCertificate(String),
-    /// There is no key for an answer.
+    /// No key waits for a signed certificate.
     #[error(
         "there is no request for it on this node: kubecertd csr makes one; an answer to one that \
          was made elsewhere has its key there"
     )]
     NoRequest,
-    /// The answer is for another key.
+    /// The certificate is for another key.
     #[error(
         "the certificate is not for the key that waits on this node; is it the answer to another \
          request?"
     )]
     AnotherKey,
-    /// The authority of this node did not sign it.
+    /// The CA of this node did not sign it.
     #[error("the certificate was signed by {0}, which is not in the file of the authority {1}")]
     AnotherAuthority(String, String),
-    /// The answer is no certificate.
+    /// The file holds no certificate.
     #[error("the answer can't be read: {0}")]
     Unreadable(#[from] ReadError),
-    /// The answer is not good enough.
+    /// The certificate does not pass the checks.
     #[error("the certificate was not accepted, and nothing was replaced: {0}")]
     Refused(#[from] VerifyError),
-    /// The server that looks at it does not accept it.
+    /// The server to which it was shown refuses it.
     #[error("{} refused the new certificate ({}) and accepts the old one, which stays in place; \
         the request waits on", .0.server, .0.answer)]
     RefusedBy(Refusal),
@@ -106,8 +106,8 @@ pub enum RequestError {
     Store(#[from] StoreError),
 }
 
-/// Makes a request for each of these credentials. One that has no answer yet is made again for the
-/// same key.
+/// Makes a signing request for each of these credentials. One without a certificate yet is made
+/// again for the same key.
 ///
 /// # Errors
 /// When it could not begin; what goes wrong with single credentials is in the results.
@@ -118,11 +118,10 @@ pub fn requests(node: &Node, names: &[CredentialName]) -> Result<Vec<Outcome>, P
     Ok(asked.map(|credential| (credential.name.clone(), make(node, &store, credential))).collect())
 }
 
-/// The credentials whose authority has its key elsewhere; what kubelet asks for by itself is its
-/// business.
+/// The credentials with an external CA, without those for which kubelet makes requests by itself.
 #[must_use]
-pub fn signed_elsewhere(node: &Node) -> Vec<CredentialName> {
-    let elsewhere = |credential: &&Credential| {
+pub fn externally_signed(node: &Node) -> Vec<CredentialName> {
+    let is_external = |credential: &&Credential| {
         if credential.renewal != Renewal::Ours {
             return false;
         }
@@ -132,7 +131,7 @@ pub fn signed_elsewhere(node: &Node) -> Vec<CredentialName> {
     node.catalog
         .credentials
         .iter()
-        .filter(elsewhere)
+        .filter(is_external)
         .map(|credential| credential.name.clone())
         .collect()
 }
@@ -190,7 +189,7 @@ fn stored(loaded: Loaded) -> Result<Stored, RequestError> {
     Err(RequestError::NoCertificate(trouble))
 }
 
-/// Puts an answer in the place of the old certificate, with the key that waits for it.
+/// Installs a signed certificate in the place of the old one, with the key that waits for it.
 ///
 /// # Errors
 /// The first thing that is wrong.
@@ -226,7 +225,7 @@ fn put(
     let old = load(&node.root, credential);
     let works = matches!(old, Loaded::Whole(_));
     let stored = stored(old)?;
-    // Before anything is written, and again by what was.
+    // Before anything is written, and once more against what was written.
     verify_answer(&certificate, &stored.certificate, &issuer, now)?;
     let files = stored.compose(&certificate, &key.to_pem()?)?.files;
     let change = Change {
@@ -256,8 +255,8 @@ fn put(
     })
 }
 
-/// Shows it to the server that looks at it, as a renewed one is, beside the old one, which works.
-/// The servers of this machine have nothing to do with the disk of another one.
+/// Shows the certificate to its server, as a renewed one is shown. On the disk of another machine no
+/// server is asked.
 fn trial(
     node: &Node,
     credential: &Credential,

@@ -87,7 +87,7 @@ pub enum RestoreError {
         /// What is wrong with the copy.
         reason: String,
     },
-    /// It has no life left.
+    /// It has expired.
     #[error(
         "the certificate in the backup {generation} expired {ago}: nothing accepts it any more; \
          --force restores it all the same"
@@ -98,7 +98,7 @@ pub enum RestoreError {
         /// How long ago.
         ago: String,
     },
-    /// Its life has not begun.
+    /// It is not valid yet.
     #[error(
         "the certificate in the backup {generation} is not valid before {not_before}: is the clock \
          right? --force restores it all the same"
@@ -106,10 +106,10 @@ pub enum RestoreError {
     NotYetValid {
         /// The backup.
         generation: Generation,
-        /// When it begins.
+        /// From when on it is valid.
         not_before: Timestamp,
     },
-    /// The authority has been replaced since, or is not here.
+    /// The CA has been replaced since.
     #[error(
         "the certificate in the backup {generation} was not signed by the authority {authority} as \
          it is now: who trusts only that refuses it; --force restores it all the same"

@@ -1,7 +1,6 @@
-//! The services' part of a pass: look at them, judge, decide, refresh one after the other, look
-//! again, remember.
+//! The services in a pass: observe, judge and plan, refresh one after the other, and remember.
 //!
-//! The store is the pass's all the while, so that no two processes refresh the same services.
+//! The pass holds the store meanwhile, so that no two processes refresh the same services.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -33,14 +32,14 @@ use crate::sys::{Clock, Root, block_on, uptime};
 /// How long the static pods are waited for after kubelet was started again.
 const POD_START_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What is known and thought of the services at one moment.
+/// The facts about the services at one moment, and the judgement of them.
 #[derive(Clone, Debug, Default)]
 pub struct Services {
     /// The services, in the order of the catalog.
     pub list: Vec<JudgedService>,
-    /// What mounts a credential's file besides.
+    /// Other containers that mount a credential's file.
     pub consumers: Vec<Consumer>,
-    /// What somebody should know, and nothing is done about.
+    /// What an operator should know, and no step helps against.
     pub findings: Vec<Finding>,
     /// What is to be done, now or later.
     pub steps: Vec<RefreshStep>,
@@ -48,12 +47,12 @@ pub struct Services {
     pub notes: Vec<String>,
 }
 
-/// What became of the services in a pass.
+/// What a pass found of the services, and did.
 #[derive(Debug, Default)]
 pub struct ServicesReport {
     /// What was found, and decided.
     pub found: Services,
-    /// What became of each step that was not to wait.
+    /// The outcome of each step that was not deferred.
     pub outcomes: Vec<RefreshOutcome>,
 }
 
@@ -73,7 +72,7 @@ pub fn look(node: &Node, clock: &dyn Clock, survey: &Survey) -> Services {
     let (request, occasion) = (&Request::default(), Occasion::Asked);
     let observer = Observer { node, survey, clock, request, occasion, brakes: &brakes };
     let found = block_on(|| observer.observe(&mut memory.value, &[]));
-    let mut found = found.unwrap_or_else(Services::unseen);
+    let mut found = found.unwrap_or_else(Services::not_observed);
     found.notes.extend(note);
     found
 }
@@ -84,7 +83,7 @@ pub(super) fn note_before(node: &Node, before: &Survey, memory: &mut Memory<'_>)
     if node.root.is_host()
         && let Ok(uptime) = uptime(&node.root)
     {
-        take_note(node, before, &mut memory.value, &[], &Moment { uptime, at: before.now });
+        note_certificates(node, before, &mut memory.value, &[], &Moment { uptime, at: before.now });
     }
 }
 
@@ -104,11 +103,14 @@ pub(super) fn refresh_services(
     let Orders { clock, request, occasion, stop, emit, .. } = *orders;
     let observer = Observer { node, survey, clock, request, occasion, brakes };
     let report = block_on(|| observer.refresh(stop, emit, memory, replaced));
-    report.unwrap_or_else(|e| ServicesReport { found: Services::unseen(e), outcomes: Vec::new() })
+    report.unwrap_or_else(|e| ServicesReport {
+        found: Services::not_observed(e),
+        outcomes: Vec::new(),
+    })
 }
 
 impl ServicesReport {
-    /// With what was done after it in the same pass.
+    /// This report, continued by a later one of the same pass.
     pub(super) fn then(mut self, later: Self) -> Self {
         self.outcomes.extend(later.outcomes);
         let notes = [self.found.notes, later.found.notes.clone()].concat();
@@ -117,7 +119,7 @@ impl ServicesReport {
 }
 
 impl Services {
-    fn unseen(error: io::Error) -> Self {
+    fn not_observed(error: io::Error) -> Self {
         Self {
             notes: vec![format!(
                 "the services can't be looked at: {error}; the next pass tries again"
@@ -145,7 +147,13 @@ impl Observer<'_> {
         let mut notes = Vec::new();
         match uptime(&node.root) {
             Ok(uptime) => {
-                take_note(node, survey, memory, replaced, &Moment { uptime, at: clock.now() });
+                note_certificates(
+                    node,
+                    survey,
+                    memory,
+                    replaced,
+                    &Moment { uptime, at: clock.now() },
+                );
             }
             Err(e) => {
                 notes.push(format!("{e}; which services began before a certificate is not known"));
@@ -199,14 +207,14 @@ impl Observer<'_> {
         if kubelet_came_back {
             come_back(&static_pods_down(&found), POD_START_TIMEOUT, &with).await;
         }
-        caller.take_back(&found.steps, &outcomes);
+        caller.forget_not_made(&found.steps, &outcomes);
         caller.note_told(&found.steps, &outcomes);
         drop(caller);
         note_members(node, &found, &mut memory.value).await;
         if kubelet_came_back {
             let again = self.observe(&mut memory.value, &[]).await;
             let notes = [found.notes, again.notes].concat();
-            // What was to wait still does.
+            // Deferred steps stay deferred.
             found = Services { steps: found.steps, notes, ..again };
         }
         found.notes.extend(memory.persist().err());
@@ -246,8 +254,8 @@ async fn note_members(node: &Node, found: &Services, memory: &mut ServiceMemory)
     }
 }
 
-/// When each certificate came to be where it is.
-fn take_note(
+/// Remembers since when each certificate is where it is.
+fn note_certificates(
     node: &Node,
     survey: &Survey,
     memory: &mut ServiceMemory,
@@ -294,9 +302,9 @@ struct PassCaller<'a, 'm> {
 }
 
 impl PassCaller<'_, '_> {
-    /// What the cluster lives on is stopped only where its like on other nodes carry on, unless it
-    /// is too late already.
-    async fn others_carry_on(&self, step: &RefreshStep) -> Result<(), String> {
+    /// An essential service is stopped only while its peers on other nodes carry on, unless what it
+    /// uses has expired.
+    async fn check_peers(&self, step: &RefreshStep) -> Result<(), String> {
         let service =
             self.node.catalog.services.iter().find(|service| service.name == step.service);
         match service.and_then(|service| service.essential).filter(|_| !step.too_late) {
@@ -307,7 +315,7 @@ impl PassCaller<'_, '_> {
         }
     }
 
-    /// What took it well, and shows nobody what it works with.
+    /// Remembers for which certificates services accepted a request to reload.
     fn note_told(&self, steps: &[RefreshStep], outcomes: &[RefreshOutcome]) {
         let well = |step: &&RefreshStep| {
             outcomes.iter().any(|outcome| {
@@ -320,9 +328,9 @@ impl PassCaller<'_, '_> {
             .for_each(|step| note_told(&mut self.memory.borrow_mut().value, step));
     }
 
-    /// What was written down and then not done, because a runtime refused it, say, has not used up
-    /// the one time.
-    fn take_back(&self, steps: &[RefreshStep], outcomes: &[RefreshOutcome]) {
+    /// Forgets restarts that were written down and not made, because a runtime refused them, for
+    /// example: they do not count as the one restart of a certificate.
+    fn forget_not_made(&self, steps: &[RefreshStep], outcomes: &[RefreshOutcome]) {
         let undone = |step: &&RefreshStep| {
             let noted = self.noted.borrow().contains(&step.service);
             noted
@@ -351,13 +359,13 @@ impl Caller for PassCaller<'_, '_> {
         })
     }
 
-    /// What can't be written down is not done: it might be done again and again.
+    /// A restart that can't be written down is not made: it might be made again and again.
     fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> Answer<'a, Result<(), String>> {
         Box::pin(async move {
             if let Some(reason) = &step.restart_waits {
                 return Err(reason.clone());
             }
-            self.others_carry_on(step).await?;
+            self.check_peers(step).await?;
             self.noted.borrow_mut().push(step.service.clone());
             note_restarted(&mut self.memory.borrow_mut().value, step, self.clock.now());
             self.memory.borrow_mut().persist()

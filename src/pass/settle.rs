@@ -1,6 +1,6 @@
-//! A pair that somebody is just writing is not broken: kubeadm writes the key first and then the
-//! certificate, in place, and whoever looks in between sees two files that do not fit. It is looked
-//! at again for a while before it is judged.
+//! Settling: a pair that is just being written is not broken. kubeadm writes the key first and then
+//! the certificate, in place; in between, the two files do not fit. Such a pair is read again for a
+//! while before it is judged.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,22 +18,22 @@ use crate::sys::{Clock, Root};
 pub(super) struct Settling {
     /// What was changed this short a time ago may not be complete yet.
     pub(super) quiet: Duration,
-    /// However often it changes, after this time it is judged as it is: somebody who writes without
+    /// After this time it is judged as it is, however often it changes: a file that is written without
     /// end must not keep the rest from being renewed.
     pub(super) limit: Duration,
-    /// How often it is looked at.
-    pub(super) pace: Duration,
+    /// The interval between two reads.
+    pub(super) interval: Duration,
 }
 
 impl Settling {
     pub(super) const USUAL: Self = Self {
         quiet: Duration::from_secs(5),
         limit: Duration::from_secs(10),
-        pace: Duration::from_millis(100),
+        interval: Duration::from_millis(100),
     };
 
-    /// Looks at everything; again and again, as long as something that would be repaired may only
-    /// be half written.
+    /// Makes a survey, and repeats it as long as something that would be repaired may only be half
+    /// written.
     pub(super) fn survey(
         self,
         node: &Node,
@@ -52,7 +52,7 @@ impl Settling {
             if !unsettled || began.elapsed() >= self.limit || stop.load(Ordering::Relaxed) {
                 return survey;
             }
-            std::thread::sleep(self.pace);
+            std::thread::sleep(self.interval);
         }
     }
 
@@ -67,7 +67,7 @@ impl Settling {
             | Material::Unreadable(_)
             | Material::Changed(_) => false,
         };
-        // What is only reported can be reported now.
+        // A condition that is only reported needs no settling.
         let repaired = matches!(judged.judgement.action, Action::Renew | Action::Repair);
         broken
             && repaired
@@ -99,15 +99,15 @@ mod tests {
     const SHORT: Settling = Settling {
         quiet: Duration::from_secs(1_000),
         limit: Duration::from_millis(400),
-        pace: Duration::from_millis(10),
+        interval: Duration::from_millis(10),
     };
 
-    /// A node of kubeadm's, with a key of the API server that fits nothing.
+    /// A node of kubeadm with a key of the API server that does not fit.
     fn half_written() -> (tempfile::TempDir, Node) {
-        let folder = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes");
-        fs::create_dir_all(folder.path().join("etc/kubernetes/pki/etcd")).unwrap();
+        fs::create_dir_all(dir.path().join("etc/kubernetes/pki/etcd")).unwrap();
         for file in [
             "pki/ca.crt",
             "pki/ca.key",
@@ -115,18 +115,18 @@ mod tests {
             "pki/apiserver.key",
             "pki/front-proxy-client.key",
         ] {
-            fs::copy(fixture.join(file), folder.path().join("etc/kubernetes").join(file)).unwrap();
+            fs::copy(fixture.join(file), dir.path().join("etc/kubernetes").join(file)).unwrap();
         }
-        let kubernetes = folder.path().join("etc/kubernetes/pki");
-        fs::rename(folder.path().join(KEY), kubernetes.join("kept")).unwrap();
-        fs::rename(kubernetes.join("front-proxy-client.key"), folder.path().join(KEY)).unwrap();
-        touch(&folder, KEY, Duration::ZERO);
-        let node = Node::open(Root::open(folder.path()).unwrap(), &Config::Usual).unwrap();
-        (folder, node)
+        let kubernetes = dir.path().join("etc/kubernetes/pki");
+        fs::rename(dir.path().join(KEY), kubernetes.join("kept")).unwrap();
+        fs::rename(kubernetes.join("front-proxy-client.key"), dir.path().join(KEY)).unwrap();
+        touch(&dir, KEY, Duration::ZERO);
+        let node = Node::open(Root::open(dir.path()).unwrap(), &Config::Usual).unwrap();
+        (dir, node)
     }
 
-    fn touch(folder: &tempfile::TempDir, file: &str, ago: Duration) {
-        let file = fs::File::options().append(true).open(folder.path().join(file)).unwrap();
+    fn touch(dir: &tempfile::TempDir, file: &str, ago: Duration) {
+        let file = fs::File::options().append(true).open(dir.path().join(file)).unwrap();
         file.set_modified(std::time::SystemTime::now() - ago).unwrap();
     }
 
@@ -142,17 +142,17 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_that_is_just_being_written_is_waited_for_up_to_a_limit() {
-        let (_folder, node) = half_written();
+    fn unsettled_pair_is_judged_at_the_limit() {
+        let (_dir, node) = half_written();
         let (waited, whole) = apiserver(&node, SHORT, &Request::default());
         assert!(!whole && waited >= SHORT.limit && waited < SHORT.limit * 10, "{waited:?}");
     }
 
     #[test]
-    fn as_soon_as_it_fits_it_goes_on() {
-        let (folder, node) = half_written();
-        let kept = folder.path().join("etc/kubernetes/pki/kept");
-        let key = folder.path().join(KEY);
+    fn unsettled_pair_is_judged_once_it_fits() {
+        let (dir, node) = half_written();
+        let kept = dir.path().join("etc/kubernetes/pki/kept");
+        let key = dir.path().join(KEY);
         let other = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(200));
             fs::rename(kept, key).unwrap();
@@ -170,16 +170,16 @@ mod tests {
     }
 
     #[test]
-    fn what_rests_is_judged_at_once_and_so_is_what_nobody_asked_for() {
-        let (folder, node) = half_written();
+    fn settled_pair_is_judged_immediately() {
+        let (dir, node) = half_written();
         let long = Settling { limit: Duration::from_secs(60), ..SHORT };
         let other = Request {
             only: [crate::model::CredentialName::new("admin.conf").unwrap()].into(),
             ..Request::default()
         };
         assert!(apiserver(&node, long, &other).0 < Duration::from_secs(20));
-        touch(&folder, KEY, Duration::from_secs(2_000));
-        touch(&folder, CERTIFICATE, Duration::from_secs(2_000));
+        touch(&dir, KEY, Duration::from_secs(2_000));
+        touch(&dir, CERTIFICATE, Duration::from_secs(2_000));
         assert!(apiserver(&node, long, &Request::default()).0 < Duration::from_secs(20));
     }
 }
