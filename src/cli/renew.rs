@@ -75,7 +75,7 @@ fn alarms(node: &Node, orders: &Orders<'_>, made: &Result<Report, PassError>, cl
             node,
             made,
             orders.request,
-            Configuration::NotLookedAt,
+            Configuration::NotChecked,
             clock.now(),
         )
     };

@@ -25,7 +25,7 @@ use crate::observe::{Node, ServicesSeen, neighbours, runtime_socket, service, se
 use crate::plan::{
     Content, Finding, Judged, JudgedService, Moment, Occasion, Refresh, Request, Situation,
     forget_restarted, judge_service, may_stop, note_connections, note_contents, note_out_of_sight,
-    note_replaced, note_restarted, note_told, plan_refresh,
+    note_reloaded, note_replaced, note_restarted, plan_refresh,
 };
 use crate::sys::{Clock, Root, block_on, uptime};
 
@@ -208,7 +208,7 @@ impl Observer<'_> {
             come_back(&static_pods_down(&found), POD_START_TIMEOUT, &with).await;
         }
         caller.forget_not_made(&found.steps, &outcomes);
-        caller.note_told(&found.steps, &outcomes);
+        caller.note_reloaded(&found.steps, &outcomes);
         drop(caller);
         note_members(node, &found, &mut memory.value).await;
         if kubelet_came_back {
@@ -316,7 +316,7 @@ impl PassCaller<'_, '_> {
     }
 
     /// Remembers for which certificates services accepted a request to reload.
-    fn note_told(&self, steps: &[RefreshStep], outcomes: &[RefreshOutcome]) {
+    fn note_reloaded(&self, steps: &[RefreshStep], outcomes: &[RefreshOutcome]) {
         let well = |step: &&RefreshStep| {
             outcomes.iter().any(|outcome| {
                 outcome.service == step.service && outcome.restarted && outcome.result.is_ok()
@@ -325,7 +325,7 @@ impl PassCaller<'_, '_> {
         steps
             .iter()
             .filter(well)
-            .for_each(|step| note_told(&mut self.memory.borrow_mut().value, step));
+            .for_each(|step| note_reloaded(&mut self.memory.borrow_mut().value, step));
     }
 
     /// Forgets restarts that were written down and not made, because a runtime refused them, for

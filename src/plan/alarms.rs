@@ -1,7 +1,6 @@
-//! Which alarms are true at the end of a pass, and what becomes of those that were in force before.
+//! The alarms at the end of a pass, and what happens to those that were in force before.
 //!
-//! What could not be seen in a pass changes nothing: an alarm about it is neither raised nor
-//! cleared.
+//! Facts that a pass could not observe change nothing: their alarms are neither raised nor cleared.
 
 mod diff;
 mod expiry;
@@ -24,8 +23,8 @@ use crate::model::{
     Renewal, Timestamp, days,
 };
 
-/// How long something may wait, or how near it may come to being urgent, before somebody is told.
-const LASTING: Duration = days(1);
+/// How long a renewal may be deferred, or how near it may come to being urgent, before an alarm.
+const DEFERRAL_LIMIT: Duration = days(1);
 
 /// What alarms depend on.
 #[derive(Clone, Copy, Debug)]
@@ -36,26 +35,26 @@ pub struct AlarmSituation<'s> {
     pub now: Timestamp,
     /// What was found of the certificates; `None` where they could not be looked at.
     pub seen: Option<Seen<'s>>,
-    /// What is thought of the clock.
+    /// Whether the clock is trusted.
     pub belief: &'s Belief,
     /// Why no pass could be made, if none could.
     pub trouble: Option<&'s str>,
-    /// What is thought of the configuration on disk.
+    /// The state of the configuration on disk.
     pub configuration: Configuration<'s>,
 }
 
 /// What was found at the end of a pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'s> {
-    /// The authorities, and what is thought of them.
+    /// The authorities, judged.
     pub authorities: &'s [(AuthorityFacts, AuthorityJudgement)],
-    /// The credentials, and what is thought of them.
+    /// The credentials, judged.
     pub credentials: &'s [Judged],
     /// What the pass was asked for; all where that is empty.
     pub only: &'s BTreeSet<CredentialName>,
-    /// What was due and waits.
+    /// What was due and is deferred.
     pub deferred: &'s [Deferred],
-    /// The reasons to wait.
+    /// The reasons to defer.
     pub holds: &'s [Hold],
     /// The names and addresses that certificates lack.
     pub lacking: &'s BTreeMap<CredentialName, Vec<String>>,
@@ -63,34 +62,35 @@ pub struct Seen<'s> {
     pub renewers: &'s [OtherRenewer],
     /// Copies that could not be brought up to date, and why.
     pub not_copied: &'s BTreeMap<CredentialName, String>,
-    /// What others than root can have changed in the state folder, where that was looked at.
+    /// The files in the state directory that users other than root can have changed, where that was
+    /// checked.
     pub not_trusted: Option<&'s [String]>,
     /// When something is due.
     pub policy: &'s Policy,
-    /// How long before its end the root authority is told of.
+    /// How long before its expiry the root CA is alarmed.
     pub root_authority_within: Duration,
-    /// The same for other authorities, and for what nobody here renews.
+    /// The same for other CAs, and for certificates that are not renewed on this node.
     pub within: Duration,
 }
 
-/// What is thought of the configuration on disk.
+/// The state of the configuration on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Configuration<'s> {
-    /// Nothing was found out.
-    NotLookedAt,
+    /// It was not checked.
+    NotChecked,
     /// It is the one in force.
     Right,
     /// It is wrong, and an earlier one is in force: why.
     Refused(&'s str),
 }
 
-/// The alarms that are true, and those of which nothing was learnt.
+/// The alarms that are true, and those about which nothing was observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Picture {
     /// The true ones.
     pub alarms: Vec<Alarm>,
-    /// Kinds, or single ones of a kind by their entity, that stay as they are where they are not
-    /// true for sure.
+    /// Kinds, or single alarms of a kind by their entity, that stay as they are unless they are known
+    /// to be true.
     pub unseen: Vec<(AlarmKind, Option<String>)>,
 }
 
@@ -106,7 +106,7 @@ impl Picture {
     }
 }
 
-/// Says which alarms are true now. The memory has taken note of the pass already.
+/// The alarms that are true now. The memory includes the pass already.
 #[must_use]
 pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Picture {
     let mut picture = Picture::default();
@@ -128,7 +128,7 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Picture {
         return picture;
     };
     if let Belief::NotBelieved(reason) = situation.belief {
-        // By this clock nothing can be said of any date.
+        // By this clock no date can be judged.
         picture.unseen([
             AlarmKind::Expired,
             AlarmKind::ExpiringSoon,
@@ -144,7 +144,7 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Picture {
                 .iter()
                 .filter_map(|(facts, judgement)| external(situation, seen, facts, judgement)),
         );
-        picture.alarms.extend(not_revived(situation, seen));
+        picture.alarms.extend(long_expired(situation, seen));
         picture.alarms.extend(held(situation, seen, memory));
     }
     match seen.not_trusted {
@@ -158,7 +158,7 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Picture {
         let Some(of) = judged.facts.credential.copy_of() else { continue };
         let name = &judged.facts.credential.name;
         match copy_not_updated(situation, seen, judged, &of.original) {
-            // What was not to be copied in this pass says nothing about whether it could be.
+            // This pass was not asked for the copy, and does not know whether it could be made.
             None if !is_in_step(judged) && !seen.only.is_empty() => {
                 picture.unseen.push((AlarmKind::CopyNotUpdated, Some(format!("copy={name}"))))
             }
@@ -169,7 +169,7 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Picture {
     picture
 }
 
-/// Says which alarms are true as far as the configuration alone goes.
+/// The alarms that are true as far as the configuration alone goes.
 #[must_use]
 pub fn configuration_alarms(host: &str, now: Timestamp, trouble: Option<&str>) -> Picture {
     let configured = trouble.map_or(Configuration::Right, Configuration::Refused);
@@ -224,7 +224,7 @@ impl AlarmSituation<'_> {
 
 fn configuration(situation: &AlarmSituation<'_>, picture: &mut Picture) {
     match situation.configuration {
-        Configuration::NotLookedAt => picture.unseen([AlarmKind::ConfigurationRefused]),
+        Configuration::NotChecked => picture.unseen([AlarmKind::ConfigurationRefused]),
         Configuration::Right => {}
         Configuration::Refused(trouble) => picture.alarms.push(situation.on_host(
             AlarmKind::ConfigurationRefused,
@@ -295,7 +295,7 @@ fn clock(situation: &AlarmSituation<'_>, seen: &Seen<'_>, reason: &str) -> Optio
     })
 }
 
-/// Not for being external, which is a way to run a cluster: only when somebody has to use the key.
+/// An external CA is no fault in itself: it is alarmed only when its key has to be used.
 fn external(
     situation: &AlarmSituation<'_>,
     seen: &Seen<'_>,
@@ -335,8 +335,8 @@ fn external(
     ))
 }
 
-/// A controller of several that was off for long: it may not belong to its cluster any more.
-fn not_revived(situation: &AlarmSituation<'_>, seen: &Seen<'_>) -> Option<Alarm> {
+/// A control-plane node of several that was off for long: it may not belong to its cluster any more.
+fn long_expired(situation: &AlarmSituation<'_>, seen: &Seen<'_>) -> Option<Alarm> {
     let waiting: Vec<_> =
         seen.deferred.iter().filter(|deferred| deferred.awaits == Awaited::Word).collect();
     let reason = waiting.first()?.reason.clone();
@@ -352,16 +352,16 @@ fn not_revived(situation: &AlarmSituation<'_>, seen: &Seen<'_>) -> Option<Alarm>
     ))
 }
 
-/// What waits is told of in time for somebody to do something about it: a day before it goes ahead
-/// in any case, or when the reason to wait has no end of its own and lasts.
+/// A deferred renewal is alarmed in time for an operator to act: a day before it is urgent, or when
+/// the reason to defer has no end of its own and lasts.
 fn held(situation: &AlarmSituation<'_>, seen: &Seen<'_>, memory: &AlarmMemory) -> Option<Alarm> {
     let soon = |deferred: &&Deferred| {
         deferred.awaits == Awaited::Moment
-            && deferred.urgent_from.is_some_and(|from| from <= situation.now.plus(LASTING))
+            && deferred.urgent_from.is_some_and(|from| from <= situation.now.plus(DEFERRAL_LIMIT))
     };
     let about: Vec<_> =
         seen.deferred.iter().filter(soon).map(|deferred| deferred.credential.to_string()).collect();
-    let lasts = |hold: &LongHold| situation.now >= hold.since.plus(LASTING);
+    let lasts = |hold: &LongHold| situation.now >= hold.since.plus(DEFERRAL_LIMIT);
     let stuck = memory.kubeadm.as_ref().filter(|hold| lasts(hold));
     if about.is_empty() && stuck.is_none() {
         return None;
@@ -381,8 +381,8 @@ fn held(situation: &AlarmSituation<'_>, seen: &Seen<'_>, memory: &AlarmMemory) -
     ))
 }
 
-/// None of it was used; but somebody may have tried something, or a backup is worth nothing when it
-/// is needed.
+/// Such files are not used; but they may be traces of an attack, or a backup that can't be used when
+/// it is needed.
 fn not_trusted(situation: &AlarmSituation<'_>, files: &[String]) -> Option<Alarm> {
     if files.is_empty() {
         return None;
@@ -398,7 +398,7 @@ fn not_trusted(situation: &AlarmSituation<'_>, files: &[String]) -> Option<Alarm
     ))
 }
 
-/// Names too many are fine.
+/// Names that are not wanted are no fault.
 fn names_differ(situation: &AlarmSituation<'_>, seen: &Seen<'_>, judged: &Judged) -> Option<Alarm> {
     let name = &judged.facts.credential.name;
     let lacking = seen.lacking.get(name)?;
@@ -427,7 +427,7 @@ fn is_in_step(judged: &Judged) -> bool {
     matches!(judged.judgement.condition, Condition::InStep | Condition::Absent)
 }
 
-/// Not while it only waits for a better moment.
+/// A copy that is only deferred is not alarmed.
 fn copy_not_updated(
     situation: &AlarmSituation<'_>,
     seen: &Seen<'_>,

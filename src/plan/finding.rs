@@ -1,4 +1,4 @@
-//! What is found of services that no step helps against: for alarms and for people.
+//! Findings: faults of services that no step helps against, for alarms and operators.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::words::span;
 use crate::model::{Condition, CredentialName, Evidence, ServiceName, Timestamp};
 
-/// Something about a service that somebody should know, and that no step helps against.
+/// A fault of a service that an operator should know, and that no step helps against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// It works with an earlier certificate still, after the restart that was made for the new one.
+    /// It uses an outdated certificate after the restart for the new one.
     StillStale {
         /// The service.
         service: ServiceName,
@@ -20,8 +20,8 @@ pub enum Finding {
         /// When it was restarted.
         restarted: Timestamp,
     },
-    /// It works with an earlier certificate, and the one on the disk is of no use: a restart would
-    /// do harm.
+    /// It uses an outdated certificate, and the one on the disk can't be used: a restart would do
+    /// harm.
     Worse {
         /// The service.
         service: ServiceName,
@@ -30,15 +30,15 @@ pub enum Finding {
         /// What is wrong with the one on the disk.
         condition: Condition,
     },
-    /// It works with an earlier certificate of a credential that kubelet looks after; kubelet is
-    /// not restarted for it.
+    /// It uses an outdated certificate of a credential that kubelet renews; kubelet is not restarted
+    /// for it.
     LeftToKubelet {
         /// The service.
         service: ServiceName,
         /// The credential.
         credential: CredentialName,
     },
-    /// Which certificate it works with can't be told.
+    /// Which certificate it uses can't be verified.
     Unknown {
         /// The service.
         service: ServiceName,
@@ -54,7 +54,7 @@ pub enum Finding {
         /// What was found.
         reason: String,
     },
-    /// Whether it runs can't be told.
+    /// Whether it runs is not known.
     Unseen {
         /// The service.
         service: ServiceName,

@@ -1,5 +1,4 @@
-//! The evidence: whether a service works with the credential that is on the disk, and by what that
-//! is known.
+//! The evidence: whether a service uses the credential that is on the disk, and how that is verified.
 //!
 //! What a service serves is the best evidence, then the file as it sees it, then when it started.
 //! What reloads by itself is never judged by time: an old process serves a new certificate. And a
@@ -14,22 +13,21 @@ use crate::model::{
     Timestamp,
 };
 
-/// How long before the end of the certificate that they carry connections are closed. A pass is
+/// How long before their certificate expires connections are closed. A pass is
 /// made every day, and one day of the year has 25 hours.
 const CLOSE_BEFORE: Duration = Duration::from_secs(36 * 3_600);
 
-/// A service with all that is known and thought of it.
+/// The facts of a service, and the judgement of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JudgedService {
     /// What was found.
     pub facts: ServiceFacts,
-    /// What is thought of it, for each credential that it uses, in the order of the catalog.
+    /// Its freshness for each credential that it uses, in the order of the catalog.
     pub freshness: Vec<(CredentialName, Freshness)>,
 }
 
-/// What is thought of a service. The memory is one that has taken note of these facts (see
-/// [`super::note_contents`] and [`super::note_connections`]); a look that changes nothing lets a
-/// copy of it do so.
+/// Judges a service. The memory includes these facts (see [`super::note_contents`] and
+/// [`super::note_connections`]); an observation that changes nothing notes them in a copy of it.
 #[must_use]
 pub fn judge_service(
     facts: &ServiceFacts,
@@ -90,7 +88,7 @@ fn freshness(
         (Takes::Reloads, Some(Serves::Certificate { .. })) => Ok(Freshness::ByItself), // decided above
         (Takes::Restart, _)
             if facts.service.kind.keeps_running()
-                && was_told(facts, name, leaf, memory) == Some(true) =>
+                && was_reloaded_for(facts, name, leaf, memory) == Some(true) =>
         {
             Ok(Freshness::Fresh(Evidence::Told))
         }
@@ -102,23 +100,23 @@ fn freshness(
     }
 }
 
-/// It works with what it was told of last.
+/// It uses the certificate for which it was asked to reload last.
 fn out_of_sight(
     facts: &ServiceFacts,
     name: &CredentialName,
     leaf: &Leaf,
     memory: &ServiceMemory,
 ) -> Result<Freshness, String> {
-    match was_told(facts, name, leaf, memory) {
+    match was_reloaded_for(facts, name, leaf, memory) {
         Some(true) => Ok(Freshness::Fresh(Evidence::Told)),
         Some(false) => Ok(Freshness::Stale(Evidence::Told)),
         None => Err("what it was told last is not known".to_owned()),
     }
 }
 
-/// Whether the last that a service was told of is this certificate; `None` where it was never told
-/// of any.
-fn was_told(
+/// Whether the last certificate for which a service was asked to reload is this one; `None` where it
+/// was never asked.
+fn was_reloaded_for(
     facts: &ServiceFacts,
     name: &CredentialName,
     leaf: &Leaf,
@@ -131,7 +129,7 @@ fn was_told(
     Some(told.fingerprint == leaf.fingerprint.to_string())
 }
 
-/// The certificate that a service should work with.
+/// The certificate that a service should use.
 pub(super) fn on_disk<'j>(
     credentials: &'j [Judged],
     name: &CredentialName,
@@ -154,7 +152,7 @@ fn appeared<'m>(
     known.ok_or_else(|| format!("since when {name} is what it is now is not known"))
 }
 
-/// What appeared in an earlier run of the machine was there before anything that runs now.
+/// Content that appeared in an earlier boot is older than every process.
 pub(super) fn started_before(instance: &Instance, appeared: &Appeared) -> bool {
     instance.started.boot == appeared.at.boot && instance.started.is_before(&appeared.at)
 }
@@ -181,12 +179,12 @@ fn by_connections(lingering: &Lingering, now: Timestamp) -> Freshness {
 pub(super) struct Lingering {
     /// By the kernel's cookies.
     pub cookies: Vec<u64>,
-    /// The last valid second of the certificate that ends first, where that is known.
+    /// The expiry of the certificate that expires first, where that is known.
     pub end: Option<Timestamp>,
 }
 
-/// Those that were noted and are still open. Where nothing was noted for the present content, and
-/// the process was there before it, all of them count. `None` where they can't be looked at.
+/// The noted connections that are still open. Where none were noted for the present content, and the
+/// process is older, all of them count. `None` where they can't be read.
 pub(super) fn lingering(
     service: &ServiceName,
     holding: &Holding,

@@ -1,7 +1,7 @@
 use super::super::service_fixtures::*;
 use super::*;
 use crate::model::{Digest, RefreshStep, Replaced, ServiceKind, UnitRefresh, days};
-use crate::plan::{note_out_of_sight, note_told};
+use crate::plan::{note_out_of_sight, note_reloaded};
 
 const AT: u64 = 5_000;
 
@@ -31,7 +31,7 @@ fn unknown(reason: &str) -> Freshness {
 }
 
 #[test]
-fn what_is_served_outweighs_everything_else() {
+fn served_certificate_outweighs_other_evidence() {
     for takes in [Takes::Reloads, Takes::Restart, Takes::NewConnections] {
         for started in [AT - 1, AT + 1] {
             let served = |content| {
@@ -55,7 +55,7 @@ fn what_is_served_outweighs_everything_else() {
 }
 
 #[test]
-fn what_reloads_by_itself_is_never_judged_by_time() {
+fn reloading_service_is_never_judged_by_start_time() {
     for started in [AT - 1, AT + 1] {
         assert_eq!(look(&with(Takes::Reloads, started, |_| {}), &memory()), Freshness::ByItself);
         for (serves, reason) in [
@@ -69,7 +69,7 @@ fn what_reloads_by_itself_is_never_judged_by_time() {
 }
 
 #[test]
-fn a_probe_that_proves_nothing_leaves_it_to_other_evidence() {
+fn inconclusive_probe_falls_back_to_other_evidence() {
     let facts = with(Takes::Restart, AT - 1, |holding| {
         holding.serves = Some(Serves::NotItsOwn("haproxy".into()))
     });
@@ -77,7 +77,7 @@ fn a_probe_that_proves_nothing_leaves_it_to_other_evidence() {
 }
 
 #[test]
-fn one_file_that_is_seen_otherwise_makes_it_stale_whenever_it_started() {
+fn differing_file_is_stale_whenever_service_started() {
     for takes in [Takes::Reloads, Takes::Restart, Takes::NewConnections] {
         let facts = with(takes, AT + 1, |holding| {
             holding.sees = vec![seen(Sees::Same), seen(Sees::Another)]
@@ -87,7 +87,7 @@ fn one_file_that_is_seen_otherwise_makes_it_stale_whenever_it_started() {
 }
 
 #[test]
-fn the_start_decides_where_nothing_is_seen_otherwise() {
+fn start_time_decides_without_better_evidence() {
     for sees in [
         vec![],
         vec![seen(Sees::Same)],
@@ -102,7 +102,7 @@ fn the_start_decides_where_nothing_is_seen_otherwise() {
 }
 
 #[test]
-fn what_appeared_before_the_machine_started_is_older_than_all_that_runs() {
+fn content_from_before_boot_is_older_than_every_process() {
     let mut memory = memory();
     memory.appeared.get_mut(&name("one")).unwrap().at.boot = crate::model::BootId("earlier".into());
     assert_eq!(
@@ -112,7 +112,7 @@ fn what_appeared_before_the_machine_started_is_older_than_all_that_runs() {
 }
 
 #[test]
-fn without_memory_of_this_very_content_time_tells_nothing() {
+fn start_time_is_no_evidence_without_memory_of_content() {
     let mut other = memory();
     other.appeared.get_mut(&name("one")).unwrap().fingerprint = Digest::of(b"other").to_string();
     for memory in [ServiceMemory::default(), other] {
@@ -126,7 +126,7 @@ fn without_memory_of_this_very_content_time_tells_nothing() {
 }
 
 #[test]
-fn noted_connections_that_are_still_open_linger_until_shortly_before_the_end_of_what_they_carry() {
+fn noted_open_connections_linger_until_before_expiry() {
     let end = now().plus(days(10));
     let mut memory = memory();
     memory.connections.push(noted("api", "one", "new", &[7, 8, 9], Some(end)));
@@ -147,7 +147,7 @@ fn noted_connections_that_are_still_open_linger_until_shortly_before_the_end_of_
 }
 
 #[test]
-fn a_connection_that_outlived_two_renewals_ends_with_the_first() {
+fn connection_older_than_two_renewals_ends_with_the_first() {
     let mut memory = memory();
     memory.connections.push(noted("api", "one", "older", &[7], Some(now().plus(days(3)))));
     memory.connections.push(noted("api", "one", "new", &[7, 8], Some(now().plus(days(9)))));
@@ -165,7 +165,7 @@ fn a_connection_that_outlived_two_renewals_ends_with_the_first() {
 }
 
 #[test]
-fn notes_of_others_or_of_another_run_of_the_machine_count_for_nothing() {
+fn notes_of_other_services_or_boots_are_ignored() {
     let mut memory = memory();
     memory.connections.push(noted("other", "one", "new", &[7], None));
     memory.connections.push(noted("api", "other", "new", &[7], None));
@@ -177,7 +177,7 @@ fn notes_of_others_or_of_another_run_of_the_machine_count_for_nothing() {
 }
 
 #[test]
-fn without_a_note_all_connections_of_what_was_there_before_count() {
+fn without_note_all_connections_of_older_process_count() {
     let open = |started, memory: &ServiceMemory| {
         look(
             &with(Takes::NewConnections, started, |holding| holding.connections = Some(vec![7, 8])),
@@ -197,13 +197,13 @@ fn without_a_note_all_connections_of_what_was_there_before_count() {
 }
 
 #[test]
-fn connections_that_can_not_be_looked_at_are_not_taken_for_none() {
+fn unreadable_connections_are_not_taken_for_none() {
     let facts = with(Takes::NewConnections, AT + 1, |holding| holding.connections = None);
     assert_eq!(look(&facts, &memory()), unknown("its open connections can't be looked at"));
 }
 
 #[test]
-fn what_does_not_run_or_is_not_seen_is_neither_fresh_nor_stale() {
+fn service_down_or_unknown_is_neither_fresh_nor_stale() {
     let presence =
         |presence| look(&ServiceFacts { presence, ..with(Takes::Restart, AT, |_| {}) }, &memory());
     assert_eq!(presence(Presence::Absent), Freshness::NotRunning);
@@ -212,7 +212,7 @@ fn what_does_not_run_or_is_not_seen_is_neither_fresh_nor_stale() {
 }
 
 #[test]
-fn a_credential_that_is_not_whole_is_nothing_to_compare_with() {
+fn broken_credential_gives_unknown_freshness() {
     let facts = with(Takes::Reloads, AT, |holding| holding.serves = served("new"));
     let mut broken = judged("one", "new");
     broken.facts.material = Material::Damaged("no certificate".into());
@@ -227,7 +227,7 @@ fn a_credential_that_is_not_whole_is_nothing_to_compare_with() {
 }
 
 #[test]
-fn a_use_that_nothing_was_found_of_is_not_passed_over() {
+fn use_without_facts_gives_unknown_freshness() {
     let mut facts = with(Takes::Restart, AT, |_| {});
     facts.holds.clear();
     assert_eq!(look(&facts, &memory()), unknown("nothing was found out about it"));
@@ -246,13 +246,13 @@ fn step_for(facts: &ServiceFacts, content: &str) -> RefreshStep {
 }
 
 #[test]
-fn what_goes_on_running_works_with_what_it_was_told_of() {
+fn running_service_uses_what_it_was_reloaded_for() {
     let facts = told_in_place(AT - 1);
     let mut memory = memory();
     assert_eq!(look(&facts, &memory), Freshness::Stale(Evidence::Started));
-    note_told(&mut memory, &step_for(&facts, "new"));
+    note_reloaded(&mut memory, &step_for(&facts, "new"));
     assert_eq!(look(&facts, &memory), Freshness::Fresh(Evidence::Told));
-    note_told(&mut memory, &step_for(&facts, "older"));
+    note_reloaded(&mut memory, &step_for(&facts, "older"));
     assert_eq!(
         look(&facts, &memory),
         Freshness::Stale(Evidence::Started),
@@ -264,7 +264,7 @@ fn what_goes_on_running_works_with_what_it_was_told_of() {
         "it began anew since"
     );
     let restarted = with(Takes::Restart, AT - 1, |_| {});
-    note_told(&mut memory, &step_for(&restarted, "new"));
+    note_reloaded(&mut memory, &step_for(&restarted, "new"));
     assert_eq!(
         look(&restarted, &memory),
         Freshness::Stale(Evidence::Started),
@@ -274,7 +274,7 @@ fn what_goes_on_running_works_with_what_it_was_told_of() {
 
 /// It may have been configured an hour ago, and the first pass that hears of it renews.
 #[test]
-fn what_only_a_command_reaches_is_told_of_what_was_renewed_before_it_was_ever_heard_of() {
+fn new_command_service_is_refreshed_for_same_pass_renewal() {
     let mut facts = with(Takes::Restart, AT, |_| {});
     facts.service.kind =
         ServiceKind::Command { command: vec!["/bin/true".into()], limit: Duration::ZERO };
@@ -288,12 +288,12 @@ fn what_only_a_command_reaches_is_told_of_what_was_renewed_before_it_was_ever_he
     }];
     note_out_of_sight(&mut memory, std::slice::from_ref(&facts), &replaced);
     assert_eq!(look(&facts, &memory), Freshness::Stale(Evidence::Told));
-    note_told(&mut memory, &step_for(&facts, "new"));
+    note_reloaded(&mut memory, &step_for(&facts, "new"));
     assert_eq!(look(&facts, &memory), Freshness::Fresh(Evidence::Told));
 }
 
 #[test]
-fn what_only_a_command_reaches_is_told_of_each_change_and_of_nothing_else() {
+fn command_service_is_refreshed_once_per_change() {
     let mut facts = with(Takes::Restart, AT, |_| {});
     facts.service.kind =
         ServiceKind::Command { command: vec!["/bin/true".into()], limit: Duration::ZERO };
@@ -317,6 +317,6 @@ fn what_only_a_command_reaches_is_told_of_each_change_and_of_nothing_else() {
         Freshness::Stale(Evidence::Told),
         "it was told of an earlier one, whenever that was"
     );
-    note_told(&mut memory, &step_for(&facts, "newer"));
+    note_reloaded(&mut memory, &step_for(&facts, "newer"));
     assert_eq!(newer(&memory), Freshness::Fresh(Evidence::Told));
 }

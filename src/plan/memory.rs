@@ -1,10 +1,10 @@
-//! What is taken note of: since when each credential is what it is, which connections were open at
+//! The memory of services: since when each credential is what it is, which connections were open at
 //! that moment, and what was restarted for it.
 //!
-//! Since when: by the fingerprint, so that a file that was touched, or restored to what it was, is
-//! no news. The time of a change is the file's own where it can be believed, by a clock that no
-//! step moves; where it can't, it is the moment when the change was found: then what started before
-//! it is stale, and at worst is restarted once without need.
+//! A change is one of the fingerprint: a file that was touched, or restored to what it was, has not
+//! changed. The time of a change is the file's own where it is plausible, by the boot-time
+//! (monotonic) clock; where it is not, it is the moment when the change was found: then services that
+//! started before it are stale, and at worst are restarted once without need.
 
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ use crate::model::{
     ServiceName, Takes, Timestamp, Told, Uptime,
 };
 
-/// How far the wall clock may have moved against the other one without having been set.
-const JITTER: Duration = Duration::from_secs(2);
+/// How far the wall clock may have moved against the boot-time clock without having been set.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 
-// More than a node ever has; what is beyond is forgotten, the oldest first.
-const MOST_EARLIER: usize = 8;
-const MOST_RESTARTED: usize = 256;
-const MOST_NOTES: usize = 16;
+// More than a node ever has; beyond it the oldest are forgotten.
+const MAX_EARLIER: usize = 8;
+const MAX_RESTARTED: usize = 256;
+const MAX_NOTES: usize = 16;
 /// A note of more connections is not made: then all of them count.
-const MOST_COOKIES: usize = 4_096;
+const MAX_COOKIES: usize = 4_096;
 
 /// A credential as it was found.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,7 @@ pub struct Content<'f> {
     /// How long ago its files were last changed (`st_ctime`, of several the latest), by the wall
     /// clock as it is now. `None` where that is in the future, or not known.
     pub changed_ago: Option<Duration>,
-    /// The same of what they hold (`st_mtime`), which anybody can set to what he likes: used only
+    /// How long ago they were last written (`st_mtime`), which any owner can set at will: used only
     /// where nothing else is known, since a change of owner or mode changes the other one too.
     pub written_ago: Option<Duration>,
 }
@@ -41,13 +41,13 @@ pub struct Content<'f> {
 /// One moment by both clocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// By the clock that no step moves.
+    /// By the boot-time (monotonic) clock.
     pub uptime: Uptime,
     /// By the wall clock.
     pub at: Timestamp,
 }
 
-/// Takes note of all credentials of the catalog. The moment is one before they were read.
+/// Notes all credentials of the catalog. The moment is one before they were read.
 pub fn note_contents(memory: &mut ServiceMemory, contents: &[Content<'_>], now: &Moment) {
     let mut known = std::mem::take(&mut memory.appeared);
     for content in contents {
@@ -70,7 +70,7 @@ pub fn note_contents(memory: &mut ServiceMemory, contents: &[Content<'_>], now: 
 
 fn next(known: Option<Appeared>, content: &Content<'_>, now: &Moment) -> Option<Appeared> {
     let known = known.map(|known| in_this_boot(known, &now.uptime));
-    // What can't be read, or is half written, is no news yet.
+    // A credential that can't be read, or is half written, has not changed yet.
     let Material::Whole(leaf) = &content.facts.material else { return known };
     let (fingerprint, not_after) = (leaf.fingerprint.to_string(), leaf.not_after);
     let (seen, seen_at) = (now.uptime.clone(), now.at);
@@ -96,8 +96,8 @@ fn next(known: Option<Appeared>, content: &Content<'_>, now: &Moment) -> Option<
     })
 }
 
-/// What was there in an earlier run of the machine was there before this one began, and nothing
-/// holds what was before it. Only when it was seen remains what it was.
+/// Content of an earlier boot was there before this one began, and no process holds what was before
+/// it. Only the time when it was seen stays.
 fn in_this_boot(known: Appeared, now: &Uptime) -> Appeared {
     let earlier =
         known.earlier.into_iter().filter(|earlier| earlier.until.boot == now.boot).collect();
@@ -109,24 +109,24 @@ fn since_boot(now: &Uptime, since_boot: Duration) -> Uptime {
     Uptime { boot: now.boot.clone(), since_boot }
 }
 
-/// When a content took the place of one that was seen there before, by the file's own time. `None`
-/// where that is not plausible.
+/// When the content changed, by the file's own time. `None` where that is not plausible.
 fn changed_at(known: &Appeared, changed_ago: Option<Duration>, now: &Moment) -> Option<Uptime> {
     let ago = changed_ago?;
     let at = now.uptime.since_boot.saturating_sub(ago);
     if known.seen.boot != now.uptime.boot {
-        let after_it_was_seen = now.at.minus(ago).plus(JITTER) >= known.seen_at;
+        let after_it_was_seen = now.at.minus(ago).plus(CLOCK_TOLERANCE) >= known.seen_at;
         return after_it_was_seen.then(|| since_boot(&now.uptime, at));
     }
     let passed = now.uptime.since_boot.checked_sub(known.seen.since_boot)?;
     let shown = now.at.seconds_since(known.seen_at);
-    let clock_was_set = shown.abs_diff(i64::try_from(passed.as_secs()).ok()?) > JITTER.as_secs();
-    (!clock_was_set && ago <= passed + JITTER)
+    let clock_was_set =
+        shown.abs_diff(i64::try_from(passed.as_secs()).ok()?) > CLOCK_TOLERANCE.as_secs();
+    (!clock_was_set && ago <= passed + CLOCK_TOLERANCE)
         .then(|| since_boot(&now.uptime, at.max(known.seen.since_boot)))
 }
 
-/// When a content appeared that is seen for the first time ever. Nothing is known against its
-/// services, so a time that makes no sense must not make them stale: other evidence has to.
+/// When a content appeared that is seen for the first time ever. An implausible time must not make its
+/// services stale: that needs other evidence.
 fn first_seen(changed_ago: Option<Duration>, now: &Uptime) -> Uptime {
     since_boot(now, changed_ago.map_or(Duration::ZERO, |ago| now.since_boot.saturating_sub(ago)))
 }
@@ -138,7 +138,7 @@ fn earlier(known: Appeared, until: &Uptime) -> Vec<Earlier> {
         not_after: known.not_after,
         until: until.clone(),
     });
-    keep_last(&mut all, MOST_EARLIER);
+    keep_last(&mut all, MAX_EARLIER);
     all
 }
 
@@ -146,7 +146,7 @@ fn keep_last<T>(all: &mut Vec<T>, most: usize) {
     all.drain(..all.len().saturating_sub(most));
 }
 
-/// Takes note of what we replaced ourselves. The moment is one after its files were replaced.
+/// Notes a credential that kubecertd replaced. The moment is one after its files were replaced.
 pub fn note_replaced(memory: &mut ServiceMemory, replaced: &Replaced, now: &Moment) {
     let Replaced { credential, fingerprint, not_after } = replaced;
     let known = memory.appeared.remove(credential).map(|known| in_this_boot(known, &now.uptime));
@@ -164,10 +164,10 @@ pub fn note_replaced(memory: &mut ServiceMemory, replaced: &Replaced, now: &Mome
     memory.appeared.insert(credential.clone(), appeared);
 }
 
-/// Takes note of the connections that were open when a new content was first seen, once for each
-/// content, whoever made it. To be called after the contents were taken note of, and for a renewal
-/// of our own after it; the sooner, the fewer of those that were opened since are taken for older
-/// ones. What was closed meanwhile stays in a note: the kernel gives no cookie twice.
+/// Notes the connections that were open when a new content was first seen, once for each content. To
+/// be called after the contents were noted, and soon after a renewal: the sooner, the fewer of those
+/// that were opened since are taken for older ones. Closed ones stay in a note: the kernel gives no
+/// cookie twice.
 pub fn note_connections(memory: &mut ServiceMemory, services: &[ServiceFacts]) {
     for facts in services {
         let Some(instance) = facts.presence.instance() else { continue };
@@ -175,7 +175,7 @@ pub fn note_connections(memory: &mut ServiceMemory, services: &[ServiceFacts]) {
             memory.connections.extend(note(memory, &facts.service.name, holding, instance));
         }
     }
-    keep_last(&mut memory.connections, MOST_NOTES);
+    keep_last(&mut memory.connections, MAX_NOTES);
 }
 
 fn note(
@@ -191,7 +191,7 @@ fn note(
             && note.credential == *credential
             && note.fingerprint == appeared.fingerprint
     };
-    let open = holding.connections.as_ref().filter(|open| open.len() <= MOST_COOKIES)?;
+    let open = holding.connections.as_ref().filter(|open| open.len() <= MAX_COOKIES)?;
     if !started_before(instance, appeared) || memory.connections.iter().any(same) {
         return None;
     }
@@ -205,8 +205,8 @@ fn note(
     })
 }
 
-/// Takes note of a restart. To be called, and written down, before it is made: cut short in
-/// between, it is not made at all, which an alarm tells, rather than again and again.
+/// Notes a restart. To be called, and written to disk, before it is made: a pass that is killed in
+/// between makes it not at all, which raises an alarm, rather than again and again.
 pub fn note_restarted(memory: &mut ServiceMemory, step: &RefreshStep, at: Timestamp) {
     let service = &step.service;
     memory.stopped.insert(service.clone(), step.instance.clone());
@@ -216,19 +216,18 @@ pub fn note_restarted(memory: &mut ServiceMemory, step: &RefreshStep, at: Timest
             (service.clone(), credential.clone(), fingerprint.clone());
         memory.restarted.push(Restarted { service, credential, fingerprint, at });
     }
-    keep_last(&mut memory.restarted, MOST_RESTARTED);
+    keep_last(&mut memory.restarted, MAX_RESTARTED);
 }
 
-/// Takes note of what a service was told, well, and goes on running with.
-pub fn note_told(memory: &mut ServiceMemory, step: &RefreshStep) {
+/// Notes the certificates for which a running service accepted a request to reload.
+pub fn note_reloaded(memory: &mut ServiceMemory, step: &RefreshStep) {
     for (credential, fingerprint) in &step.credentials {
-        tell(memory, &step.service, credential, fingerprint.clone());
+        set_reloaded(memory, &step.service, credential, fingerprint.clone());
     }
 }
 
-/// What can't be seen is taken to work with what is there when it is first heard of: nothing is
-/// known against it, unless that was put there in this very pass. To be called after the contents
-/// were taken note of.
+/// Notes for services that can't be observed: at first they are taken to use what is there, unless it
+/// was put there in this very pass. To be called after the contents were noted.
 pub fn note_out_of_sight(
     memory: &mut ServiceMemory,
     services: &[ServiceFacts],
@@ -242,18 +241,21 @@ pub fn note_out_of_sight(
             if let Some(appeared) = memory.appeared.get(&one.credential).filter(|_| !known) {
                 let just_now =
                     replaced.iter().any(|replaced| replaced.credential == one.credential);
-                let fingerprint =
-                    if just_now { BEFORE.to_owned() } else { appeared.fingerprint.clone() };
-                tell(memory, &facts.service.name, &one.credential, fingerprint);
+                let fingerprint = if just_now {
+                    EARLIER_FINGERPRINT.to_owned()
+                } else {
+                    appeared.fingerprint.clone()
+                };
+                set_reloaded(memory, &facts.service.name, &one.credential, fingerprint);
             }
         }
     }
 }
 
-/// In place of the fingerprint of whatever was there before.
-const BEFORE: &str = "an earlier one";
+/// Stands for the unknown fingerprint of an earlier certificate.
+const EARLIER_FINGERPRINT: &str = "an earlier one";
 
-fn tell(
+fn set_reloaded(
     memory: &mut ServiceMemory,
     service: &ServiceName,
     credential: &CredentialName,
@@ -265,11 +267,10 @@ fn tell(
         credential: credential.clone(),
         fingerprint,
     });
-    keep_last(&mut memory.told, MOST_RESTARTED);
+    keep_last(&mut memory.told, MAX_RESTARTED);
 }
 
-/// Takes the note of a restart back that turned out not to be made: it has not used up the one
-/// time.
+/// Removes the note of a restart that was not made: it does not count as the one restart.
 pub fn forget_restarted(memory: &mut ServiceMemory, step: &RefreshStep) {
     memory.stopped.remove(&step.service);
     let is_meant = |one: &Restarted| {

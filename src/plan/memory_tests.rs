@@ -30,7 +30,7 @@ fn changed(changed_ago: Option<Duration>, now: &Moment) -> Appeared {
 }
 
 #[test]
-fn what_is_seen_for_the_first_time_appeared_when_its_file_says() {
+fn first_seen_content_appeared_at_file_time() {
     let first = |ago| look(&mut ServiceMemory::default(), &judged("one", "new"), ago, &moment());
     assert_eq!(first(seconds(60)).at, up(UP - 60));
     assert_eq!(first(seconds(0)).at, up(UP));
@@ -40,7 +40,7 @@ fn what_is_seen_for_the_first_time_appeared_when_its_file_says() {
 }
 
 #[test]
-fn a_file_that_was_touched_is_no_news() {
+fn touched_file_keeps_its_appearance() {
     let mut memory = known();
     let before = memory.appeared[&name("one")].clone();
     let after = look(&mut memory, &judged("one", "old"), seconds(5), &moment());
@@ -48,7 +48,7 @@ fn a_file_that_was_touched_is_no_news() {
 }
 
 #[test]
-fn another_content_is_news_from_the_moment_that_its_file_says() {
+fn changed_content_appears_at_file_time() {
     let new = changed(seconds(60), &moment());
     assert_eq!((new.at, new.fingerprint), (up(UP - 60), fingerprint("new").to_string()));
     let old = Earlier {
@@ -60,7 +60,7 @@ fn another_content_is_news_from_the_moment_that_its_file_says() {
 }
 
 #[test]
-fn a_return_to_an_earlier_content_is_news_too() {
+fn return_to_earlier_content_is_a_change() {
     let mut memory = known();
     look(&mut memory, &judged("one", "new"), seconds(60), &moment());
     let back = look(&mut memory, &judged("one", "old"), seconds(60), &moved(600));
@@ -69,7 +69,7 @@ fn a_return_to_an_earlier_content_is_news_too() {
 }
 
 #[test]
-fn where_a_files_time_makes_no_sense_the_change_is_as_late_as_can_be() {
+fn implausible_file_time_gives_latest_change_time() {
     let at_latest = up(UP);
     assert_eq!(changed(None, &moment()).at, at_latest, "in the future");
     assert_eq!(
@@ -84,7 +84,7 @@ fn where_a_files_time_makes_no_sense_the_change_is_as_late_as_can_be() {
 }
 
 #[test]
-fn a_clock_that_is_only_steered_is_believed() {
+fn slewed_clock_keeps_file_times_plausible() {
     let steered = Moment { at: now().plus(Duration::from_secs(2)), ..moment() };
     assert_eq!(changed(seconds(60), &steered).at, up(UP - 60));
     assert_eq!(
@@ -102,7 +102,7 @@ fn after_a_reboot(uptime: u64, at: Timestamp) -> Moment {
 }
 
 #[test]
-fn after_a_reboot_all_that_runs_started_after_what_was_there() {
+fn content_seen_before_reboot_precedes_every_process() {
     let mut memory = known();
     look(&mut memory, &judged("one", "new"), seconds(60), &moment());
     let now = after_a_reboot(100, now().plus(DAY));
@@ -112,7 +112,7 @@ fn after_a_reboot_all_that_runs_started_after_what_was_there() {
 }
 
 #[test]
-fn a_change_around_a_reboot_is_put_in_its_place() {
+fn change_around_a_reboot_gets_its_time() {
     let at = |ago, now: &Moment| changed(ago, now).at.since_boot.as_secs();
     let later = after_a_reboot(100, now().plus(DAY));
     assert_eq!(at(seconds(200), &later), 0, "while the machine was off");
@@ -123,7 +123,7 @@ fn a_change_around_a_reboot_is_put_in_its_place() {
 }
 
 #[test]
-fn what_is_half_written_is_no_news_yet() {
+fn half_written_credential_is_no_change() {
     let mut memory = known();
     let before = memory.appeared[&name("one")].clone();
     let mut half = judged("one", "new");
@@ -137,7 +137,7 @@ fn what_is_half_written_is_no_news_yet() {
 }
 
 #[test]
-fn a_renewal_of_our_own_is_known_to_the_moment_and_stays_ours() {
+fn own_renewal_is_noted_exactly_and_stays_ours() {
     let mut memory = known();
     let replaced = Replaced {
         credential: name("one"),
@@ -155,18 +155,18 @@ fn a_renewal_of_our_own_is_known_to_the_moment_and_stays_ours() {
 }
 
 #[test]
-fn memory_of_earlier_contents_has_a_limit() {
+fn memory_of_earlier_contents_is_bounded() {
     let mut memory = known();
     for number in 0..20 {
         look(&mut memory, &judged("one", &number.to_string()), seconds(1), &moved(number * 100));
     }
     let earlier = &memory.appeared[&name("one")].earlier;
-    assert_eq!(earlier.len(), MOST_EARLIER);
+    assert_eq!(earlier.len(), MAX_EARLIER);
     assert_eq!(earlier.last().unwrap().fingerprint, fingerprint("18").to_string());
 }
 
 #[test]
-fn something_may_hold_what_was_there_since_it_started_and_nothing_else() {
+fn process_may_hold_only_contents_since_its_start() {
     let mut memory = known();
     look(&mut memory, &judged("one", "new"), seconds(60), &moment());
     let known = &memory.appeared[&name("one")];
@@ -179,7 +179,7 @@ fn restart(content: &str) -> RefreshStep {
 }
 
 #[test]
-fn a_restart_is_remembered_while_its_certificate_is_in_place() {
+fn restart_is_remembered_while_certificate_is_in_place() {
     let mut memory = known();
     look(&mut memory, &judged("one", "new"), seconds(60), &moment());
     note_restarted(&mut memory, &restart("old"), now().minus(DAY));
@@ -205,7 +205,7 @@ fn api(started: u64, connections: Option<Vec<u64>>) -> ServiceFacts {
 }
 
 #[test]
-fn the_connections_of_an_earlier_content_are_noted_once() {
+fn connections_of_earlier_content_are_noted_once() {
     let mut memory = known();
     look(&mut memory, &judged("one", "new"), seconds(60), &moment());
     note_connections(&mut memory, &[api(100, Some(vec![7, 8]))]);
@@ -216,12 +216,12 @@ fn the_connections_of_an_earlier_content_are_noted_once() {
 }
 
 #[test]
-fn no_note_is_made_of_what_began_with_the_content_or_could_not_be_looked_at() {
+fn younger_or_unreadable_connections_are_not_noted() {
     let mut memory = known();
     look(&mut memory, &judged("one", "new"), seconds(60), &moment());
     let mut down = api(100, Some(vec![7]));
     down.presence = Presence::Down(String::new());
-    let many = (0..=MOST_COOKIES as u64).collect();
+    let many = (0..=MAX_COOKIES as u64).collect();
     let reloads = service("api", "one", Takes::Reloads, 100);
     note_connections(
         &mut memory,
@@ -237,20 +237,20 @@ fn no_note_is_made_of_what_began_with_the_content_or_could_not_be_looked_at() {
 }
 
 #[test]
-fn notes_end_with_the_run_of_the_machine_and_have_a_limit() {
+fn notes_are_bounded_and_dropped_at_reboot() {
     let mut memory = known();
     for number in 0..40 {
         look(&mut memory, &judged("one", &number.to_string()), seconds(1), &moved(number * 100));
         note_connections(&mut memory, &[api(100, Some(vec![7]))]);
     }
-    assert_eq!(memory.connections.len(), MOST_NOTES);
+    assert_eq!(memory.connections.len(), MAX_NOTES);
     assert_eq!(memory.connections.last().unwrap().fingerprint, fingerprint("39").to_string());
     look(&mut memory, &judged("one", "39"), None, &after_a_reboot(10, now()));
     assert_eq!(memory.connections, []);
 }
 
 #[test]
-fn a_restart_that_was_not_made_leaves_its_one_time() {
+fn restart_not_made_does_not_count() {
     let mut memory = known();
     let step = |fingerprint: &str| restart_of("kube-scheduler", "i", "scheduler.conf", fingerprint);
     let before = memory.clone();

@@ -31,7 +31,7 @@ pub use judge::{action, judge, judge_authority};
 pub use kubelet::kubelet_action;
 pub use memory::{
     Content, Moment, forget_restarted, note_connections, note_contents, note_out_of_sight,
-    note_replaced, note_restarted, note_told,
+    note_reloaded, note_replaced, note_restarted,
 };
 pub use names::{lacking, with_names};
 pub use neighbours::may_stop;

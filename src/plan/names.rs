@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use crate::model::CredentialName;
 
-/// The wanted names and addresses for which a certificate with these is not valid. An address is
-/// the same however it is written.
+/// The wanted names and addresses for which a certificate with these names is not valid. Addresses
+/// are compared by value.
 #[must_use]
 pub fn lacking(wanted: &[String], has: &[String]) -> Vec<String> {
     wanted.iter().filter(|name| !has.iter().any(|own| covers(own, name))).cloned().collect()
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_lacking_when_nothing_covers_it() {
+    fn name_is_lacking_when_not_covered() {
         let has = ["cp1", "*.example.com", "10.0.0.1", "::1"].map(str::to_owned);
         for (wanted, lacks) in [
             ("CP1", false),

@@ -1,13 +1,13 @@
-//! Whether what the cluster lives on may be stopped for a moment: only where its like on other
-//! nodes carry on, or there are none.
+//! Whether an essential service may be stopped for a moment: only where its peers on other nodes carry
+//! on, or there are none.
 
 use crate::model::Neighbours;
 
 /// Whether a service may be stopped; an `Err` says why not.
 ///
-/// Where nothing could be found out, the manifest of etcd is believed, in so far as it names
-/// several members: the cluster has other nodes, and what they do is not known. Where it names only
-/// this one, what can't answer is not made worse by a restart.
+/// Where the peers are not known, etcd's manifest decides: several members in it mean that the cluster
+/// has other nodes, whose state is unknown. Where it names only this one, a restart does no harm to
+/// a member that does not answer.
 ///
 /// # Errors
 /// A text for an operator.
@@ -32,7 +32,7 @@ pub fn may_stop(found: &Result<Neighbours, String>, etcd_members: usize) -> Resu
     }
 }
 
-/// More than half of them have to agree.
+/// The number of members that is more than half of them.
 fn quorum(members: usize) -> usize {
     members / 2 + 1
 }
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_is_stopped_only_where_more_than_half_remain() {
+    fn member_is_stopped_only_while_quorum_remains() {
         let may = |all| (0..all).map(|healthy| members(all, healthy)).collect::<Vec<_>>();
         assert_eq!(may(1), [true], "it is alone");
         assert_eq!(may(2), [false, false], "of two, one is not more than half");
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn an_api_server_is_stopped_only_where_another_one_is_ready_or_there_is_none() {
+    fn api_server_is_stopped_only_with_ready_peer_or_alone() {
         let may = |others, ready| may_stop(&Ok(Neighbours::Servers { others, ready }), 3);
         assert_eq!(may(0, 0), Ok(()));
         assert_eq!(may(2, 1), Ok(()));
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_known_the_manifest_is_believed() {
+    fn unknown_peers_are_judged_by_the_manifest() {
         let unknown = || Err("it does not answer".to_owned());
         assert_eq!(may_stop(&unknown(), 1), Ok(()));
         assert_eq!(may_stop(&unknown(), 0), Ok(()));

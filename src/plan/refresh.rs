@@ -1,10 +1,10 @@
-//! From what is thought of the services to steps: which of them is to do what so that it works with
-//! the credentials on the disk, when, and what is only said.
+//! The plan for services: which step makes each one use the credentials on the disk, when, and what is
+//! only reported.
 //!
 //! One step a service, in the order of the catalog, for all of its credentials together, so that it
-//! restarts once. A restart is made once for a certificate and never again: what is stale even so
-//! is told to somebody. And it is made only where the credential on the disk is a good one: a
-//! service that holds a better one is left alone.
+//! restarts once. A restart is made once for a certificate and never again: a service that is stale
+//! nevertheless is a finding. And it is made only where the credential on the disk is valid: a service
+//! that holds a better one is left alone.
 
 use std::time::Duration;
 
@@ -19,17 +19,17 @@ use crate::model::{
     ServiceName, Takes, Timestamp, Urgency, days,
 };
 
-/// How long a certificate lives that a service makes for itself in memory when it starts.
-const LIFE_IN_MEMORY: Duration = days(365);
+/// The lifetime of a certificate that a service makes for itself in memory when it starts.
+const IN_MEMORY_LIFETIME: Duration = days(365);
 
-/// How soon after it kubelet is restarted for a certificate that was issued for it. Later,
-/// something else ails it.
-const HEALING: Duration = Duration::from_secs(3_600);
+/// How long after it was issued here kubelet is restarted for its own certificate. Later, the cause
+/// is another one.
+const KUBELET_RESTART_WINDOW: Duration = Duration::from_secs(3_600);
 
-/// How old a service with such a certificate becomes: 11 months.
-const OLDEST: Duration = days(334);
+/// The age at which a service with such a certificate is restarted: 11 months.
+const MAX_AGE: Duration = days(334);
 
-/// What makes a pass take place.
+/// The cause of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occasion {
     /// The schedule, or a pass of it that was missed.
@@ -43,7 +43,7 @@ pub enum Occasion {
 /// What a plan depends on besides the services.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation<'s> {
-    /// What is thought of the credentials.
+    /// The credentials, judged.
     pub credentials: &'s [Judged],
     /// What is remembered, these services and credentials included.
     pub memory: &'s ServiceMemory,
@@ -53,7 +53,7 @@ pub struct Situation<'s> {
     pub request: &'s Request,
     /// What counts as urgent.
     pub policy: &'s Policy,
-    /// The reasons to wait.
+    /// What limits the pass.
     pub brakes: &'s Brakes,
     /// The present time.
     pub now: Timestamp,
@@ -64,7 +64,7 @@ pub struct Situation<'s> {
 pub struct Refresh {
     /// The steps, in the order of the catalog, at most one a service.
     pub steps: Vec<RefreshStep>,
-    /// What nothing is done about, and somebody should know.
+    /// What an operator should know, and no step helps against.
     pub findings: Vec<Finding>,
 }
 
@@ -77,7 +77,7 @@ pub fn plan_refresh(services: &[JudgedService], situation: &Situation<'_>) -> Re
         match &facts.presence {
             Presence::Absent => {}
             Presence::Down(reason) => {
-                let step = Running { facts, instance: None, situation }.revival();
+                let step = Planner { facts, instance: None, situation }.start_step();
                 if step.is_none() {
                     refresh.findings.push(Finding::Down { service, reason: reason.clone() });
                 }
@@ -87,32 +87,38 @@ pub fn plan_refresh(services: &[JudgedService], situation: &Situation<'_>) -> Re
                 refresh.findings.push(Finding::Unseen { service, reason: reason.clone() })
             }
             Presence::Running(_) | Presence::OutOfSight => {
-                let running = Running { facts, instance: facts.presence.instance(), situation };
-                let mut wants = running.wants(freshness, &mut refresh.findings);
+                let planner = Planner { facts, instance: facts.presence.instance(), situation };
+                let mut wants = planner.wants(freshness, &mut refresh.findings);
                 let restarts = wants.iter().any(|want| want.remedy == Remedy::Restart);
-                wants.extend(running.issued_for_it());
+                wants.extend(planner.issued_for_it());
                 if !restarts {
-                    wants.extend(running.too_old(&mut refresh.findings));
+                    wants.extend(planner.too_old(&mut refresh.findings));
                 }
-                refresh.steps.extend(running.step(wants));
+                refresh.steps.extend(planner.step(wants));
             }
         }
     }
-    // Who starts the others again comes last while he is well, and first where he is not: nothing
-    // else can start then.
-    if let Some(first) = refresh.steps.iter().position(|step| is_down(services, situation, step)) {
+    // kubelet starts the static pods: it comes last while it is healthy, and first where it is not,
+    // since no pod can start then.
+    if let Some(first) =
+        refresh.steps.iter().position(|step| is_for_unhealthy_kubelet(services, situation, step))
+    {
         refresh.steps.get_mut(..=first).into_iter().for_each(|before| before.rotate_right(1));
     }
     refresh
 }
 
-/// Whether it is kubelet, which is to be restarted for its own certificate, and is not at work.
-fn is_down(services: &[JudgedService], situation: &Situation<'_>, step: &RefreshStep) -> bool {
+/// Whether the step is for kubelet's own certificate, and kubelet is down or unhealthy.
+fn is_for_unhealthy_kubelet(
+    services: &[JudgedService],
+    situation: &Situation<'_>,
+    step: &RefreshStep,
+) -> bool {
     let facts = services
         .iter()
         .map(|judged| &judged.facts)
         .find(|facts| facts.service.name == step.service);
-    let unwell = facts.is_some_and(|facts| matches!(facts.health, Health::Unhealthy(_)));
+    let unhealthy = facts.is_some_and(|facts| matches!(facts.health, Health::Unhealthy(_)));
     let is_kubelets = |judged: &&Judged| {
         step.credentials.iter().any(|(name, _)| judged.facts.credential.name == *name)
     };
@@ -121,30 +127,30 @@ fn is_down(services: &[JudgedService], situation: &Situation<'_>, step: &Refresh
         .iter()
         .filter(is_kubelets)
         .any(|judged| healed_here(&judged.facts).is_some());
-    kubelets && (step.remedy == Remedy::Revive || unwell)
+    kubelets && (step.remedy == Remedy::Revive || unhealthy)
 }
 
-/// One thing that is wanted of a service.
+/// One reason to refresh a service.
 struct Want {
     /// For this credential, with the fingerprint on the disk; `None` for the service's age.
     credential: Option<(CredentialName, String)>,
     remedy: Remedy,
     closing: Vec<u64>,
     why: String,
-    /// How much patience the certificate in use leaves.
+    /// The urgency of the certificate in use.
     urgency: Urgency,
-    /// Whether this is the time for it, apart from reasons to wait.
+    /// Whether this pass is the time for it, apart from deferrals.
     timely: bool,
 }
 
-/// A service that runs, as far as that can be seen, and what a plan for it depends on.
-struct Running<'s> {
+/// The planner for one service.
+struct Planner<'s> {
     facts: &'s ServiceFacts,
     instance: Option<&'s Instance>,
     situation: &'s Situation<'s>,
 }
 
-impl Running<'_> {
+impl Planner<'_> {
     fn wants(
         &self,
         freshness: &[(CredentialName, Freshness)],
@@ -157,9 +163,9 @@ impl Running<'_> {
                     findings.extend(self.unknown(credential, reason));
                     None
                 }
-                // By a clock that is not believed nothing ends.
+                // By a clock that is not trusted nothing expires.
                 Freshness::Lingering { until, .. }
-                    if self.situation.now < *until || !self.believed() =>
+                    if self.situation.now < *until || !self.is_clock_trusted() =>
                 {
                     None
                 }
@@ -176,7 +182,7 @@ impl Running<'_> {
         freshness.iter().filter_map(want).collect()
     }
 
-    /// What is wrong with the credential itself is told where that one is judged.
+    /// A fault of the credential itself is reported where that one is judged.
     fn unknown(&self, credential: &CredentialName, reason: &str) -> Option<Finding> {
         on_disk(self.situation.credentials, credential).ok()?;
         Some(Finding::Unknown {
@@ -248,16 +254,16 @@ impl Running<'_> {
         })
     }
 
-    /// kubelet looks at its own certificate when it starts. One that was issued here, because
-    /// kubelet had none that was of any use, is what it is restarted for, once; for nothing else,
-    /// and not later than within the hour.
+    /// kubelet reads its own certificate when it starts. It is restarted once, within the hour, for a
+    /// certificate that was issued here because its own could not be used; and for no other one.
     fn issued_for_it(&self) -> Option<Want> {
         self.facts.service.uses.iter().find_map(|one| {
             let judged = self.judged(&one.credential)?;
             healed_here(&judged.facts)?;
             let fingerprint = self.fingerprint(&one.credential)?;
             let known = self.situation.memory.appeared.get(&one.credential)?;
-            let just_now = known.seen.since_boot.saturating_sub(known.at.since_boot) <= HEALING;
+            let just_now =
+                known.seen.since_boot.saturating_sub(known.at.since_boot) <= KUBELET_RESTART_WINDOW;
             let not_seen = self.instance.is_none_or(|instance| started_before(instance, known));
             let wanted = known.ours
                 && known.fingerprint == fingerprint
@@ -276,7 +282,7 @@ impl Running<'_> {
     }
 
     /// For a service that does not run.
-    fn revival(&self) -> Option<RefreshStep> {
+    fn start_step(&self) -> Option<RefreshStep> {
         self.step(self.issued_for_it().into_iter().collect())
     }
 
@@ -284,7 +290,7 @@ impl Running<'_> {
     fn too_old(&self, findings: &mut Vec<Finding>) -> Option<Want> {
         let instance = self.instance?;
         let age = instance.age;
-        if !self.facts.service.ages || age < OLDEST {
+        if !self.facts.service.ages || age < MAX_AGE {
             return None;
         }
         if self.situation.memory.stopped.get(&self.facts.service.name) == Some(&instance.id) {
@@ -300,7 +306,7 @@ impl Running<'_> {
                 year after its start",
                 span(age)
             ),
-            urgency: self.left(LIFE_IN_MEMORY.checked_sub(age)),
+            urgency: self.left(IN_MEMORY_LIFETIME.checked_sub(age)),
             timely: true,
         })
     }
@@ -315,7 +321,7 @@ impl Running<'_> {
         } else if any(Remedy::Restart) {
             (Remedy::Restart, later, None)
         } else if any(Remedy::Await) {
-            // Looking does no harm; closing connections in the middle of somebody's work might.
+            // Awaiting does no harm; closing connections that are in use might.
             wants.retain(|want| want.remedy == Remedy::Await || later.is_none());
             (Remedy::Await, None, later)
         } else {
@@ -348,7 +354,7 @@ impl Running<'_> {
         reasons.join("; ")
     }
 
-    /// Why it is not done in this pass. What is urgent waits for nothing.
+    /// Why the step is deferred. An urgent one never is.
     fn later(&self, urgency: Urgency, timely: bool) -> Option<String> {
         if urgency > Urgency::Due {
             return None;
@@ -383,8 +389,8 @@ impl Running<'_> {
         self.situation.memory.restarted.iter().find(same)
     }
 
-    /// What was renewed here is to be used at once; what others renewed at the scheduled time, or
-    /// when somebody asks for it.
+    /// What was renewed here is used at once; what others renewed at the scheduled time, or on
+    /// request.
     fn timely(&self, credential: &CredentialName) -> bool {
         let only = &self.situation.request.only;
         let ours = self.situation.memory.appeared.get(credential).is_some_and(|known| known.ours);
@@ -396,7 +402,7 @@ impl Running<'_> {
     }
 
     fn urgency(&self, end: Option<Timestamp>) -> Urgency {
-        match end.filter(|_| self.believed()) {
+        match end.filter(|_| self.is_clock_trusted()) {
             None => Urgency::Comfortable,
             Some(end) => self.left(
                 u64::try_from(end.seconds_since(self.situation.now)).ok().map(Duration::from_secs),
@@ -412,7 +418,7 @@ impl Running<'_> {
         }
     }
 
-    fn believed(&self) -> bool {
+    fn is_clock_trusted(&self) -> bool {
         !matches!(self.situation.brakes.belief, Belief::NotBelieved(_))
     }
 

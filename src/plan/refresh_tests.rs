@@ -196,7 +196,7 @@ fn kubelet_down() -> ServiceFacts {
 }
 
 #[test]
-fn kubelet_is_restarted_once_for_a_certificate_that_was_issued_for_it() {
+fn kubelet_is_restarted_once_for_its_issued_certificate() {
     let step = healed(kubelet(AT - 1), vec![]).held().on(Occasion::Other).step();
     assert_eq!(
         (step.remedy, step.waits, step.reason.as_str()),
@@ -219,7 +219,7 @@ fn kubelet_is_restarted_once_for_a_certificate_that_was_issued_for_it() {
 }
 
 #[test]
-fn a_kubelet_that_could_not_start_is_started_and_nothing_else_is() {
+fn kubelet_that_could_not_start_is_started_alone() {
     let node = healed(
         kubelet_down(),
         vec![ServiceFacts { presence: Presence::Down("no container".into()), ..stale() }],
@@ -235,7 +235,7 @@ fn a_kubelet_that_could_not_start_is_started_and_nothing_else_is() {
 }
 
 #[test]
-fn kubelet_comes_last_while_it_works_and_first_where_it_does_not() {
+fn healthy_kubelet_is_last_and_unhealthy_one_first() {
     let order = |kubelet: ServiceFacts| {
         let steps = healed(kubelet, vec![stale()]).plan().steps;
         steps.iter().map(|step| step.service.to_string()).collect::<Vec<_>>()
@@ -247,7 +247,7 @@ fn kubelet_comes_last_while_it_works_and_first_where_it_does_not() {
 }
 
 #[test]
-fn a_stale_service_is_restarted_for_the_certificate_on_the_disk() {
+fn stale_service_is_restarted_for_certificate_on_disk() {
     let step = RefreshStep {
         service: ServiceName::new("scheduler").unwrap(),
         instance: "scheduler-4999".into(),
@@ -263,7 +263,7 @@ fn a_stale_service_is_restarted_for_the_certificate_on_the_disk() {
 }
 
 #[test]
-fn what_reloads_by_itself_is_waited_for() {
+fn reloading_service_is_awaited() {
     let node = Node::new(vec![serving("old")]);
     let step = node.step();
     assert_eq!(
@@ -275,7 +275,7 @@ fn what_reloads_by_itself_is_waited_for() {
 }
 
 #[test]
-fn all_that_is_stale_of_a_service_is_one_restart() {
+fn all_stale_credentials_of_a_service_need_one_restart() {
     let two = both(stale(), service("scheduler", "other", Takes::Restart, AT - 1));
     let step = Node::new(vec![both(two, serving("old"))]).step();
     assert_eq!((step.remedy, step.credentials.len()), (Remedy::Restart, 3));
@@ -283,7 +283,7 @@ fn all_that_is_stale_of_a_service_is_one_restart() {
 }
 
 #[test]
-fn what_was_not_well_before_is_said_and_restarted_all_the_same() {
+fn unhealthy_service_is_restarted_with_a_note() {
     let step = Node::new(vec![ServiceFacts {
         health: Health::Unhealthy("connection refused".into()),
         ..stale()
@@ -298,7 +298,7 @@ fn what_was_not_well_before_is_said_and_restarted_all_the_same() {
 }
 
 #[test]
-fn what_was_restarted_for_a_certificate_is_not_restarted_for_it_again() {
+fn service_is_restarted_once_for_a_certificate() {
     let done = Node::new(vec![stale()]).restarted("scheduler", "scheduler.conf");
     let text = "scheduler still works with an earlier scheduler.conf, by its start, though it was \
         restarted for it at \
@@ -320,7 +320,7 @@ fn what_was_restarted_for_a_certificate_is_not_restarted_for_it_again() {
 }
 
 #[test]
-fn what_others_renewed_waits_for_its_time() {
+fn foreign_renewal_waits_for_scheduled_pass() {
     let node = Node::new(vec![stale()]).by_somebody_else();
     for (occasion, waits) in [
         (Occasion::Scheduled, None),
@@ -337,7 +337,7 @@ fn what_others_renewed_waits_for_its_time() {
 }
 
 #[test]
-fn what_was_renewed_here_and_what_is_urgent_waits_for_no_time() {
+fn own_or_urgent_renewal_is_refreshed_at_once() {
     assert_eq!(Node::new(vec![stale()]).on(Occasion::Other).waits(), None);
     let others = Node::new(vec![stale()]).by_somebody_else().on(Occasion::Other);
     assert_eq!(others.clone().old_ones_end(now().plus(days(3))).waits(), None);
@@ -351,7 +351,7 @@ fn what_was_renewed_here_and_what_is_urgent_waits_for_no_time() {
 }
 
 #[test]
-fn a_hold_holds_what_has_time() {
+fn hold_defers_steps_that_are_not_urgent() {
     let node = Node::new(vec![stale()]).held();
     assert_eq!(node.waits(), Some(HELD.to_owned()));
     assert_eq!(node.clone().old_ones_end(now().plus(days(2))).waits(), None);
@@ -365,7 +365,7 @@ fn a_hold_holds_what_has_time() {
 }
 
 #[test]
-fn looking_waits_for_nothing_and_the_restart_after_it_does() {
+fn awaiting_is_not_deferred_but_its_restart_is() {
     let step = Node::new(vec![serving("old")]).by_somebody_else().held().on(Occasion::Other).step();
     assert_eq!(
         (step.remedy, step.waits, step.restart_waits),
@@ -374,7 +374,7 @@ fn looking_waits_for_nothing_and_the_restart_after_it_does() {
 }
 
 #[test]
-fn what_nobody_can_see_is_told_like_the_others() {
+fn invisible_service_is_refreshed_like_others() {
     let mut facts = stale();
     facts.presence = Presence::OutOfSight;
     facts.service.kind =
@@ -392,14 +392,14 @@ fn what_nobody_can_see_is_told_like_the_others() {
 }
 
 #[test]
-fn what_has_ended_waits_for_nobody() {
+fn expired_certificate_is_never_deferred() {
     let too_late = |end| Node::new(vec![stale()]).old_ones_end(end).step().too_late;
     assert!(!too_late(now()), "urgent is not too late");
     assert!(too_late(now().minus(Duration::from_secs(1))));
 }
 
 #[test]
-fn connections_are_closed_only_when_what_they_carry_nears_its_end() {
+fn connections_are_closed_shortly_before_expiry() {
     let node = |end: Timestamp| {
         let mut node = Node::new(vec![connected(&[7, 8, 9])]);
         node.memory.connections.push(noted("api", "kubelet-client", "new", &[7, 8], Some(end)));
@@ -423,7 +423,7 @@ fn connections_are_closed_only_when_what_they_carry_nears_its_end() {
 }
 
 #[test]
-fn connections_with_an_unknown_end_are_closed_when_it_is_time() {
+fn connections_with_unknown_expiry_are_closed_when_timely() {
     let mut node = Node::new(vec![connected(&[7, 8])]).by_somebody_else();
     node.memory.appeared.values_mut().for_each(|known| known.earlier.clear());
     let step = node.step();
@@ -435,7 +435,7 @@ fn connections_with_an_unknown_end_are_closed_when_it_is_time() {
 }
 
 #[test]
-fn where_connections_can_not_be_closed_the_restart_has_its_own_reasons_to_wait() {
+fn restart_in_place_of_closing_has_its_own_deferral() {
     let step = Node::new(vec![connected(&[7])])
         .old_ones_end(now())
         .restarted("api", "kubelet-client")
@@ -447,7 +447,7 @@ fn where_connections_can_not_be_closed_the_restart_has_its_own_reasons_to_wait()
 }
 
 #[test]
-fn a_service_is_waited_for_and_its_connections_closed_in_one_step() {
+fn awaiting_and_closing_connections_are_one_step() {
     let node = Node::new(vec![both(serving("old"), connected(&[7]))]);
     let urgent = node.clone().old_ones_end(now().plus(DAY)).step();
     assert_eq!(
@@ -465,7 +465,7 @@ fn a_service_is_waited_for_and_its_connections_closed_in_one_step() {
 }
 
 #[test]
-fn a_restart_closes_all_connections_anyway() {
+fn restart_needs_no_closing_of_connections() {
     let node = Node::new(vec![both(stale(), connected(&[7]))]).old_ones_end(now());
     let mut node = node;
     node.services[0].service.name = ServiceName::new("api").unwrap();
@@ -474,7 +474,7 @@ fn a_restart_closes_all_connections_anyway() {
 }
 
 #[test]
-fn a_service_that_holds_a_better_one_is_left_alone() {
+fn service_holding_a_better_certificate_is_left_alone() {
     for condition in [Condition::Expired, Condition::NotYetValid] {
         let mut node = Node::new(vec![stale()]);
         node.credentials[0].judgement.condition = condition;
@@ -487,7 +487,7 @@ fn a_service_that_holds_a_better_one_is_left_alone() {
 }
 
 #[test]
-fn kubelet_is_not_restarted_for_what_it_looks_after_itself() {
+fn kubelet_is_not_restarted_for_what_it_renews() {
     let mut node = Node::new(vec![serving("old")]);
     node.credentials[0].facts.credential.renewal = Renewal::Kubelet;
     assert_eq!(
@@ -497,7 +497,7 @@ fn kubelet_is_not_restarted_for_what_it_looks_after_itself() {
 }
 
 #[test]
-fn what_does_not_run_or_is_not_seen_is_found_and_not_touched() {
+fn service_down_or_unknown_is_a_finding_without_step() {
     let with = |presence| Node::new(vec![ServiceFacts { presence, ..stale() }]);
     assert_eq!(
         with(Presence::Down("its container exited".into())).finding(),
@@ -511,7 +511,7 @@ fn what_does_not_run_or_is_not_seen_is_found_and_not_touched() {
 }
 
 #[test]
-fn what_can_not_be_told_is_found_unless_the_credential_itself_is_at_fault() {
+fn unknown_freshness_is_a_finding_unless_credential_is_bad() {
     let mut facts = serving("old");
     facts.holds[0].serves = Some(Serves::NotItsOwn("haproxy has the port".into()));
     let mut node = Node::new(vec![facts]);
@@ -524,7 +524,7 @@ fn what_can_not_be_told_is_found_unless_the_credential_itself_is_at_fault() {
 }
 
 #[test]
-fn a_service_grows_eleven_months_old_and_no_older() {
+fn service_is_restarted_after_eleven_months() {
     let node = |days_old| Node::new(vec![aged("api", days_old)]);
     assert_eq!(node(333).plan(), Refresh::default());
     let step = node(334).step();
@@ -543,7 +543,7 @@ fn a_service_grows_eleven_months_old_and_no_older() {
 }
 
 #[test]
-fn services_are_restarted_for_their_age_in_the_order_of_the_catalog() {
+fn restarts_for_age_follow_the_catalog_order() {
     let services = vec![aged("api", 340), aged("manager", 333), aged("scheduler", 360)];
     let names = |node: &Node| {
         node.plan().steps.iter().map(|step| step.service.to_string()).collect::<Vec<_>>()
@@ -556,7 +556,7 @@ fn services_are_restarted_for_their_age_in_the_order_of_the_catalog() {
 }
 
 #[test]
-fn a_restart_for_age_that_came_to_nothing_is_not_made_again() {
+fn failed_restart_for_age_is_not_repeated() {
     let mut node = Node::new(vec![aged("api", 340)]);
     let step = node.step();
     note_restarted(&mut node.memory, &step, now());
@@ -644,14 +644,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn there_is_one_step_a_service_in_the_order_of_the_catalog(node in any_node()) {
+    fn steps_are_one_per_service_in_catalog_order(node in any_node()) {
         let order: Vec<_> = node.services.iter().map(|facts| &facts.service.name).collect();
         let places: Vec<_> = node.plan().steps.iter().map(|step| order.iter().position(|name| **name == step.service)).collect();
         prop_assert!(places.iter().all(Option::is_some) && places.windows(2).all(|two| two[0] < two[1]), "{places:?}");
     }
 
     #[test]
-    fn only_what_runs_and_is_not_fresh_has_a_step(node in any_node()) {
+    fn only_running_services_that_are_not_fresh_have_steps(node in any_node()) {
         for step in node.plan().steps {
             let facts = node.services.iter().find(|facts| facts.service.name == step.service).unwrap();
             prop_assert_eq!(facts.presence.instance().map(|instance| &instance.id), Some(&step.instance));
@@ -660,13 +660,13 @@ proptest! {
                 name == credential && matches!(freshness, Freshness::Stale(_) | Freshness::Lingering { .. })
             });
             prop_assert!(step.credentials.iter().all(|(credential, _)| is_behind(credential)));
-            let is_old = facts.service.ages && facts.presence.instance().is_some_and(|instance| instance.age >= OLDEST);
+            let is_old = facts.service.ages && facts.presence.instance().is_some_and(|instance| instance.age >= MAX_AGE);
             prop_assert!(!step.credentials.is_empty() || (is_old && node.occasion == Occasion::Scheduled));
         }
     }
 
     #[test]
-    fn what_is_fresh_and_young_leaves_nothing_to_do(node in any_node()) {
+    fn fresh_young_service_has_no_step(node in any_node()) {
         let mut node = node;
         for facts in &mut node.services {
             if let Presence::Running(instance) = &mut facts.presence {
@@ -682,7 +682,7 @@ proptest! {
     }
 
     #[test]
-    fn once_restarted_nothing_is_restarted_again_whatever_is_seen(node in any_node(), seconds in 0i64..1_000_000) {
+    fn restarted_service_is_never_restarted_again(node in any_node(), seconds in 0i64..1_000_000) {
         let mut node = node;
         let first = node.plan().steps;
         for step in first.iter().filter(|step| step.waits.is_none()) {
@@ -701,7 +701,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_waits_that_is_too_late_and_nothing_goes_ahead_that_is_held(node in any_node()) {
+    fn expired_steps_go_ahead_and_held_steps_wait(node in any_node()) {
         for step in node.plan().steps {
             let facts = node.services.iter().find(|facts| facts.service.name == step.service).unwrap();
             let may_restart = step.waits.is_none() && (step.remedy == Remedy::Restart || step.restart_waits.is_none());
@@ -710,7 +710,7 @@ proptest! {
             let started_before = facts.presence.instance().is_some_and(|instance| instance.started.is_before(&up(AT)));
             let served = facts.holds.iter().any(|holding| holding.serves.is_some());
             prop_assert!(may_restart || !too_late || !started_before || served || step.remedy == Remedy::CloseConnections, "{step:?}");
-            let young = facts.presence.instance().is_some_and(|instance| instance.age < OLDEST);
+            let young = facts.presence.instance().is_some_and(|instance| instance.age < MAX_AGE);
             let far = step.credentials.iter().all(|(name, _)| ends(name) > now().plus(days(3)));
             prop_assert!(!(may_restart && far && young && !node.brakes.holds.is_empty() && !node.request.force), "{step:?} should be held");
         }

@@ -1,4 +1,4 @@
-//! Durations in the words of an operator.
+//! Durations as an operator reads them.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_unit_keeps_at_least_two() {
+    fn span_uses_largest_unit_with_two_or_more() {
         let shown = [0, 119, 120, 7_199, 7_200, 172_799, 172_800, 63_071_999, 63_072_000]
             .map(|s| span(Duration::from_secs(s)));
         assert_eq!(
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn the_past_is_told_from_the_future() {
+    fn remaining_distinguishes_past_and_future() {
         let now = Timestamp::from_seconds(1_000_000);
         assert_eq!(remaining(now, Timestamp::from_seconds(1_000_090)), "in 90 seconds");
         assert_eq!(remaining(now, Timestamp::from_seconds(0)), "11 days ago");

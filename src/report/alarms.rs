@@ -98,7 +98,7 @@ pub fn after_fault(
     now: Timestamp,
 ) -> News {
     let host = host_name(root);
-    let configuration = Configuration::NotLookedAt;
+    let configuration = Configuration::NotChecked;
     let situation = AlarmSituation {
         host: &host,
         now,

@@ -1,21 +1,21 @@
-//! What becomes of the alarms that were in force.
+//! The difference between the alarms of two passes.
 
 use std::cmp::Reverse;
 
 use super::Picture;
 use crate::model::{Alarm, AlarmEvent};
 
-/// The alarms that are in force from now on, and what is new of them.
+/// The alarms that are in force from now on, and the events since the last pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diff {
     /// The alarms, the worst first.
     pub in_force: Vec<Alarm>,
-    /// What happened, in the same order; what is over comes last.
+    /// The events, in the same order; cleared alarms come last.
     pub events: Vec<AlarmEvent>,
 }
 
-/// Compares what was in force with what is true now. One that stays keeps the time when it was
-/// raised; of what could not be seen, everything stays.
+/// Compares the alarms in force with those that are true now. An alarm that stays keeps the time when
+/// it was raised; those that could not be observed stay as they are.
 #[must_use]
 pub fn diff(before: &[Alarm], now: Picture) -> Diff {
     let (over, kept): (Vec<_>, Vec<_>) = before

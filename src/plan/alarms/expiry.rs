@@ -1,5 +1,4 @@
-//! Certificates that end soon, or have ended: whose turn it would have been, and whether he is
-//! late.
+//! Certificates that expire soon, or have expired: who is to renew them, and whether that is late.
 
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ pub(super) fn add(
             _ => picture.alarms.extend(authority(situation, seen, facts)),
         }
     }
-    // What is to be said of a copy's end is said of its original.
+    // A copy expires with its original, which is alarmed.
     for judged in
         seen.credentials.iter().filter(|judged| judged.facts.credential.copy_of().is_none())
     {
@@ -31,7 +30,7 @@ pub(super) fn add(
         let told = credential(situation, seen, memory, judged);
         let asked = seen.only.is_empty() || seen.only.contains(name);
         match told {
-            // What was not to be done in this pass says nothing about who failed.
+            // This pass was not asked for it, and does not know whether it can be renewed.
             Some(alarm) if asked || alarm.kind == AlarmKind::Expired => picture.alarms.push(alarm),
             Some(_) => picture.unseen.push((AlarmKind::ExpiringSoon, Some(entity(name.as_str())))),
             None if matches!(judged.facts.material, Material::Unreadable(_)) => {
@@ -82,42 +81,41 @@ fn authority(
     })
 }
 
-/// Who is to renew a credential.
-enum Turn {
-    /// This program.
+/// The party that is to renew a credential.
+enum Renewer {
+    /// kubecertd.
     Ours,
-    /// Whoever has the key of its authority.
+    /// The holder of its CA's key.
     External,
     /// kubelet, before it gets this old.
     Kubelet,
-    /// Nobody on this node.
-    Nobody,
-    /// Nobody: there is nothing to be gained before its authority is replaced, which has an alarm
-    /// of its own.
+    /// No program on this node.
+    None,
+    /// No program before its CA is replaced, which has an alarm of its own.
     Authority,
 }
 
-fn turn(judged: &Judged, now: Timestamp) -> Turn {
+fn renewer(judged: &Judged, now: Timestamp) -> Renewer {
     let credential = &judged.facts.credential;
-    // kubelet replaces the bundles that it was given by the cluster; the pair that it signs itself,
-    // it never does.
+    // kubelet renews the combined PEM that the cluster signed, and never the pair that it signs
+    // itself.
     if credential.renewal == Renewal::Kubelet && matches!(credential.location, Location::Bundle(_))
     {
-        return Turn::Kubelet;
+        return Renewer::Kubelet;
     }
     let Some(authority) = judged.authority.as_ref().filter(|_| credential.renewal == Renewal::Ours)
     else {
-        return Turn::Nobody;
+        return Renewer::None;
     };
     match judged.judgement.condition {
-        Condition::ForeignIssuer | Condition::SelfSigned => Turn::Nobody,
-        Condition::EndsWithAuthority => Turn::Authority,
+        Condition::ForeignIssuer | Condition::SelfSigned => Renewer::None,
+        Condition::EndsWithAuthority => Renewer::Authority,
         _ if judge_authority(authority, Duration::ZERO, now).condition
             == AuthorityCondition::External =>
         {
-            Turn::External
+            Renewer::External
         }
-        _ => Turn::Ours,
+        _ => Renewer::Ours,
     }
 }
 
@@ -129,12 +127,12 @@ fn credential(
 ) -> Option<Alarm> {
     let leaf = judged.facts.material.leaf()?;
     let (name, end, now) = (&judged.facts.credential.name, leaf.not_after, situation.now);
-    let turn = turn(judged, now);
-    let (why, repair) = words(&turn);
+    let renewer = renewer(judged, now);
+    let (why, repair) = words(&renewer);
     let file = &judged.facts.credential.location;
     if now > end {
-        let (why, repair) =
-            ended(judged, &turn).unwrap_or_else(|| (why.to_owned(), repair.to_owned()));
+        let (why, repair) = expired_kubelet(judged, &renewer)
+            .unwrap_or_else(|| (why.to_owned(), repair.to_owned()));
         return Some(expired(
             situation,
             name.as_str(),
@@ -143,15 +141,15 @@ fn credential(
         ));
     }
     let left = |length: Duration| end <= now.plus(length);
-    let late = match turn {
-        Turn::Ours => {
+    let late = match renewer {
+        Renewer::Ours => {
             left(seen.policy.urgent_before)
                 || (left(seen.policy.renew_before) && memory.failed.contains_key(name))
         }
-        Turn::External => left(seen.policy.renew_before),
-        Turn::Kubelet => now > kubelet_is_late(leaf.not_before, end),
-        Turn::Nobody => left(seen.within),
-        Turn::Authority => false,
+        Renewer::External => left(seen.policy.renew_before),
+        Renewer::Kubelet => now > kubelet_is_late(leaf.not_before, end),
+        Renewer::None => left(seen.within),
+        Renewer::Authority => false,
     };
     let why = memory.failed.get(name).map_or(why, String::as_str);
     late.then(|| {
@@ -161,47 +159,47 @@ fn credential(
 
 /// kubelet asks for a new certificate when 70 to 90 hundredths of the old one's life have passed,
 /// at a random moment between the two (`jitteryDuration` in client-go's certificate manager). What
-/// is left after that is for the answer: a day of it is patience.
+/// is left after that is for the signer: a day of it is a margin.
 pub(super) fn kubelet_is_late(begin: Timestamp, end: Timestamp) -> Timestamp {
     let life = Duration::from_secs(u64::try_from(end.seconds_since(begin)).unwrap_or(0));
     begin.plus(life / 10 * 9).plus(days(1).min(life / 20))
 }
 
-fn words(turn: &Turn) -> (&'static str, &'static str) {
-    match turn {
-        Turn::Ours => (
+fn words(renewer: &Renewer) -> (&'static str, &'static str) {
+    match renewer {
+        Renewer::Ours => (
             "it should have been renewed by now",
             "Run kubecertd renew, and see what it says; kubecertd check shows the state.",
         ),
-        Turn::External => (
+        Renewer::External => (
             "the key of its authority is not on this node",
             "Have it signed where the key of its authority is: kubecertd csr makes the request, \
              kubecertd install puts the answer in place.",
         ),
-        Turn::Kubelet => (
+        Renewer::Kubelet => (
             "kubelet should have renewed it by now",
             "See why kubelet does not: journalctl -u kubelet, kubectl get csr, and \
              rotateCertificates in its configuration; where the certificate has ended already, \
              kubelet needs a new bootstrap kubeconfig.",
         ),
-        Turn::Nobody => (
+        Renewer::None => (
             "nothing on this node renews it",
             "Renew it where it was made, and put it in its place; kubecertd sees that and goes on \
              watching.",
         ),
-        Turn::Authority => {
+        Renewer::Authority => {
             ("its authority ends with it", "Replace the authority first; then run kubecertd renew.")
         }
     }
 }
 
-/// What kubelet can't renew any more is issued here, or by somebody who has the key.
-fn ended(judged: &Judged, turn: &Turn) -> Option<(String, String)> {
-    let client =
-        healed_here(&judged.facts).filter(|_| matches!(turn, Turn::Kubelet | Turn::Nobody))?;
+/// An expired certificate of kubelet is issued here, or by the holder of the CA's key.
+fn expired_kubelet(judged: &Judged, renewer: &Renewer) -> Option<(String, String)> {
+    let client = healed_here(&judged.facts)
+        .filter(|_| matches!(renewer, Renewer::Kubelet | Renewer::None))?;
     let reason = judged.judgement.reason.clone();
     Some(match judged.judgement.action {
-        Action::Renew => (reason, words(&Turn::Ours).1.to_owned()),
+        Action::Renew => (reason, words(&Renewer::Ours).1.to_owned()),
         _ => (reason, capitalised(&by_hand(client))),
     })
 }

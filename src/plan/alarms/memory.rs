@@ -1,5 +1,5 @@
-//! What went wrong stays remembered until it is seen to be right: that a later pass had nothing to
-//! do proves nothing.
+//! The memory of failures: each is remembered until it is seen to be over. A later pass that had
+//! nothing to do proves nothing.
 
 use std::collections::BTreeMap;
 
@@ -9,34 +9,33 @@ use crate::model::{
 };
 use crate::plan::{Finding, Judged, JudgedService};
 
-/// What a pass did about credentials.
+/// The renewals of a pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Renewals<'r> {
-    /// What was tried and went wrong, and why.
+    /// The failed ones, and why.
     pub failed: &'r BTreeMap<CredentialName, String>,
     /// The credentials at its end.
     pub credentials: &'r [Judged],
-    /// Whether the clock they were judged by is believed.
+    /// Whether the clock by which they were judged is trusted.
     pub by_a_believed_clock: bool,
-    /// The reasons to wait.
+    /// The reasons to defer.
     pub holds: &'r [Hold],
     /// The present time.
     pub now: Timestamp,
 }
 
-/// What came of one service in a pass.
+/// The state of one service at the end of a pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServiceEnd {
-    /// It works with what is on the disk.
+    /// It uses what is on the disk.
     Updated,
     /// It does not, and should: why.
     NotUpdated(String),
-    /// It could not be told, or was not its turn.
+    /// It is not known, or not its turn.
     Open,
 }
 
-/// Takes note of what became of credentials. One that failed is forgotten when it needs no renewal
-/// any more.
+/// Notes the renewals. One that failed is forgotten when the credential needs no renewal any more.
 pub fn note_renewals(memory: &mut AlarmMemory, renewals: &Renewals<'_>) {
     let mut before = std::mem::take(&mut memory.failed);
     for judged in renewals.credentials {
@@ -45,7 +44,7 @@ pub fn note_renewals(memory: &mut AlarmMemory, renewals: &Renewals<'_>) {
         let reason = match judged.judgement.action {
             Action::Error => Some(judged.judgement.reason.clone()),
             Action::Renew | Action::Repair => renewals.failed.get(name).cloned().or(known),
-            // Whose files others have in their hands can make it fail; it has an alarm of its own.
+            // A user who can write the files can make it fail; it has an alarm of its own.
             Action::Copy => None,
             Action::Nothing | Action::Report => known.filter(|_| !renewals.by_a_believed_clock),
         };
@@ -57,13 +56,13 @@ pub fn note_renewals(memory: &mut AlarmMemory, renewals: &Renewals<'_>) {
     });
 }
 
-/// Of a clock that was set back, the earlier time would be in the future.
+/// After the clock was set back, the earlier time would be in the future.
 fn since(pid: u32, known: Option<&LongHold>, now: Timestamp) -> LongHold {
     let since = known.filter(|known| known.pid == pid).map_or(now, |known| known.since.min(now));
     LongHold { pid, since }
 }
 
-/// Takes note that what was to be renewed was not, because no pass could be made.
+/// Notes that due credentials were not renewed, because no pass could be made.
 pub fn note_pass_failed(
     memory: &mut AlarmMemory,
     due: impl IntoIterator<Item = CredentialName>,
@@ -72,7 +71,7 @@ pub fn note_pass_failed(
     memory.failed.extend(due.into_iter().map(|name| (name, trouble.to_owned())));
 }
 
-/// Takes note of what became of services. `treated` are those that something was done for.
+/// Notes the services. `treated` are those that were refreshed.
 pub fn note_services(
     memory: &mut AlarmMemory,
     seen: &[JudgedService],
@@ -80,7 +79,7 @@ pub fn note_services(
     treated: &BTreeMap<ServiceName, ServiceEnd>,
 ) {
     if seen.is_empty() {
-        // They were not looked at.
+        // They were not observed.
         return;
     }
     let mut before = std::mem::take(&mut memory.not_updated);

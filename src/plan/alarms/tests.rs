@@ -167,7 +167,7 @@ fn copy(material: Material) -> Judged {
 }
 
 #[test]
-fn a_copy_that_does_not_follow_is_told_of_and_its_end_is_its_originals_business() {
+fn outdated_copy_is_alarmed_without_its_expiry() {
     const TOLD: &str = "copy-not-updated copy=copy";
     let old = match copy(Material::Absent).facts.material {
         Material::Absent => ends_in("other", -5, nothing).facts.material,
@@ -205,12 +205,12 @@ fn a_copy_that_does_not_follow_is_told_of_and_its_end_is_its_originals_business(
 }
 
 #[test]
-fn a_node_where_all_is_well_has_no_alarm() {
+fn healthy_node_has_no_alarm() {
     assert_eq!(Case::fresh().picture(), Picture::default());
 }
 
 #[test]
-fn authorities_are_told_of_by_days_and_the_root_long_before() {
+fn authority_is_alarmed_by_days_and_root_long_before() {
     for (name, left, expected) in [
         ("ca", 181, None),
         ("ca", 180, Some(SOON)),
@@ -233,7 +233,7 @@ fn authorities_are_told_of_by_days_and_the_root_long_before() {
 /// What is renewed here is told of only when that did not happen; what others renew when they are
 /// late.
 #[test]
-fn credentials_are_told_of_by_whoever_is_to_renew_them() {
+fn credential_alarm_depends_on_its_renewer() {
     let foreign = |one: &mut Judged| {
         if let Material::Whole(leaf) = &mut one.facts.material {
             leaf.signer = Signer::Foreign;
@@ -287,7 +287,7 @@ fn credentials_are_told_of_by_whoever_is_to_renew_them() {
 
 /// One that is used for an hour in a test gets no day of patience.
 #[test]
-fn kubelet_has_patience_in_proportion() {
+fn kubelet_grace_is_proportional_to_lifetime() {
     let begin = now();
     let late = |life: u64| {
         expiry::kubelet_is_late(begin, begin.plus(Duration::from_secs(life))).seconds_since(begin)
@@ -297,7 +297,7 @@ fn kubelet_has_patience_in_proportion() {
 }
 
 #[test]
-fn what_is_due_and_failed_is_told_of() {
+fn due_and_failed_renewal_is_alarmed() {
     let case =
         Case { memory: failed("apiserver"), ..Case::with(vec![ends_in("apiserver", 10, nothing)]) };
     assert_eq!(
@@ -319,7 +319,7 @@ fn what_is_due_and_failed_is_told_of() {
 }
 
 #[test]
-fn an_external_authority_is_told_of_when_somebody_has_to_use_its_key() {
+fn external_authority_is_alarmed_when_its_key_is_needed() {
     let case = |left| Case {
         authorities: vec![authority("ca", 3_000, AuthorityKey::Absent)],
         ..Case::with(vec![ends_in("apiserver", left, external)])
@@ -339,7 +339,7 @@ fn deferred(urgent_in: Option<i64>) -> Deferred {
 }
 
 #[test]
-fn what_is_held_back_is_told_of_a_day_before_it_goes_ahead() {
+fn deferred_renewal_is_alarmed_a_day_before_urgent() {
     let hold = Hold::Asked(AskedHold { until: at(1_000), reason: "upgrade".to_owned() });
     let case = |urgent_in| Case {
         deferred: vec![deferred(Some(urgent_in))],
@@ -351,7 +351,7 @@ fn what_is_held_back_is_told_of_a_day_before_it_goes_ahead() {
 }
 
 #[test]
-fn a_kubeadm_that_hangs_is_told_of_after_a_day() {
+fn hanging_kubeadm_is_alarmed_after_a_day() {
     let holds = vec![Hold::KubeadmRunning { pid: 7 }];
     let mut memory = AlarmMemory::default();
     let renewals = |now| Renewals {
@@ -381,7 +381,7 @@ fn a_kubeadm_that_hangs_is_told_of_after_a_day() {
 
 /// By a clock that can't be right, nothing is said of any date, and what was said of them stays.
 #[test]
-fn a_wrong_clock_is_told_of_when_something_waits_for_it() {
+fn wrong_clock_is_alarmed_when_a_renewal_waits() {
     let belief = || Belief::NotBelieved("it is 1970".to_owned());
     let case = Case {
         belief: belief(),
@@ -397,7 +397,7 @@ fn a_wrong_clock_is_told_of_when_something_waits_for_it() {
 }
 
 #[test]
-fn names_that_are_lacking_and_other_renewers_are_told_of() {
+fn lacking_names_and_other_renewers_are_alarmed() {
     let lacking = BTreeMap::from([(name("apiserver"), vec!["10.0.0.1".to_owned()])]);
     let file = AbsolutePath::constant("/etc/cron.d/certs");
     let renewers = vec![OtherRenewer { file, what: "cron runs it".to_owned() }];
@@ -410,7 +410,7 @@ fn names_that_are_lacking_and_other_renewers_are_told_of() {
 
 /// A pass for some of them says nothing of the others, except that they have ended.
 #[test]
-fn what_was_not_asked_for_is_not_alarmed_before_it_ends() {
+fn unrequested_credential_is_alarmed_only_when_expired() {
     let only = BTreeSet::from([name("etcd/server")]);
     let case =
         |left| Case { only: only.clone(), ..Case::with(vec![ends_in("apiserver", left, nothing)]) };
@@ -437,7 +437,7 @@ fn tried(memory: &mut AlarmMemory, errors: &[&str], credentials: &[Judged]) {
 }
 
 #[test]
-fn a_failure_is_forgotten_when_it_is_seen_to_be_over_and_not_before() {
+fn failure_is_remembered_until_seen_to_be_over() {
     let mut memory = AlarmMemory::default();
     let due = ends_in("apiserver", 10, nothing);
     tried(&mut memory, &["apiserver"], std::slice::from_ref(&due));
@@ -449,7 +449,7 @@ fn a_failure_is_forgotten_when_it_is_seen_to_be_over_and_not_before() {
 }
 
 #[test]
-fn what_needs_an_operator_has_failed_and_a_forced_renewal_of_a_fresh_one_has_not() {
+fn failure_needs_due_credential_or_operator() {
     let mut memory = AlarmMemory::default();
     let damaged = ends_in("admin.conf", 364, |one| {
         one.facts.material = Material::Damaged("admin.conf: is empty".to_owned())
@@ -489,7 +489,7 @@ fn running() -> Presence {
 /// What a service was before (not updated or not), what was found and done, and whether it counts
 /// as not updated then.
 #[test]
-fn a_service_is_not_updated_until_it_is_seen_to_be() {
+fn service_is_not_updated_until_verified() {
     let name = ServiceName::new("kube-scheduler").unwrap();
     let stale = || Freshness::Stale(Evidence::Sees);
     let fresh = || Freshness::Fresh(Evidence::Sees);
@@ -532,7 +532,7 @@ fn a_service_is_not_updated_until_it_is_seen_to_be() {
 }
 
 #[test]
-fn a_service_that_is_still_stale_after_its_restart_is_not_updated() {
+fn service_stale_after_restart_is_not_updated() {
     let seen = [service(running(), Freshness::Stale(Evidence::Sees))];
     let (service, credential) =
         (ServiceName::new("kube-scheduler").unwrap(), name("scheduler.conf"));
@@ -565,7 +565,7 @@ fn alarm(kind: AlarmKind, entity: &str, about: &[&str], raised: i64) -> Alarm {
 }
 
 #[test]
-fn an_alarm_keeps_its_time_and_another_reason_is_no_news() {
+fn alarm_keeps_its_time_and_ignores_new_reasons() {
     let before = [alarm(AlarmKind::RenewalFailed, "host=cp1", &["a"], 0)];
     let now = |about: &[&str]| Picture {
         alarms: vec![alarm(AlarmKind::RenewalFailed, "host=cp1", about, 5)],
@@ -598,7 +598,7 @@ fn an_alarm_keeps_its_time_and_another_reason_is_no_news() {
 }
 
 #[test]
-fn what_others_can_have_changed_is_told_of_and_what_was_not_looked_at_is_not() {
+fn untrusted_state_files_are_alarmed_when_checked() {
     let case = Case {
         not_trusted: Some(vec![
             "/s/state.json: has mode 0666".to_owned(),
@@ -624,7 +624,7 @@ proptest! {
     /// Whatever happens: each alarm is in force once, every event is one that happened, and the
     /// same picture again is no news.
     #[test]
-    fn nothing_flaps(before in any_alarms(), now in any_alarms(), unseen in prop::collection::vec(0..AlarmKind::ALL.len(), 0..4)) {
+    fn alarms_never_flap(before in any_alarms(), now in any_alarms(), unseen in prop::collection::vec(0..AlarmKind::ALL.len(), 0..4)) {
         let before = diff(&[], Picture { alarms: before, unseen: Vec::new() }).in_force;
         let picture = Picture { alarms: now.clone(), unseen: unseen.iter().map(|kind| (AlarmKind::ALL[*kind], None)).collect() };
         let first = diff(&before, picture.clone());
