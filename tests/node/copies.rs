@@ -5,7 +5,7 @@
 use kubecertd::model::Digest;
 
 use super::harness::{Node, schedule};
-use super::locked::can_write;
+use super::sandbox::can_write;
 
 const COPIES: &str = r#"
 [[copy]]
@@ -96,8 +96,8 @@ fn rest(text: &str) -> Vec<&str> {
         .collect()
 }
 
-pub fn follow_their_originals_whoever_owns_them(node: &mut Node) {
-    node.install_settled();
+pub fn copies_of_any_owner(node: &mut Node) {
+    node.install_past_first_pass();
     node.exec("systemctl stop kubecertd");
     for name in ["admin.conf", "apiserver-etcd-client"] {
         node.age(name, 10);
@@ -116,10 +116,10 @@ pub fn follow_their_originals_whoever_owns_them(node: &mut Node) {
     // Without the drop-in the originals are renewed, and the copies can't be written, which is
     // said.
     node.exec("systemctl start kubecertd");
-    node.until("it has started", |node| {
-        node.status().filter(|status| status.line != super::harness::AT_WORK)
+    node.wait_for("it has started", |node| {
+        node.status().filter(|status| status.line != super::harness::PASS_IN_PROGRESS)
     });
-    let pass = node.pass();
+    let pass = node.request_pass();
     assert!(
         ["admin.conf", "apiserver-etcd-client"]
             .iter()
@@ -147,13 +147,13 @@ pub fn follow_their_originals_whoever_owns_them(node: &mut Node) {
     node.write(DROP_IN, drop_in);
     node.exec("systemctl daemon-reload && systemctl restart kubecertd");
     assert!(!node.exec("kubecertd config check").contains("ReadWritePaths"), "it is there");
-    for (folder, open) in
+    for (dir, open) in
         [("/home", true), ("/root/.kube", true), ("/root", false), ("/srv", false), ("/etc", false)]
     {
-        assert_eq!(can_write(node, folder), open, "{folder}");
+        assert_eq!(can_write(node, dir), open, "{dir}");
     }
-    node.until("it has started", |node| {
-        node.status().filter(|status| status.line != super::harness::AT_WORK)
+    node.wait_for("it has started", |node| {
+        node.status().filter(|status| status.line != super::harness::PASS_IN_PROGRESS)
     });
     let in_step = |node: &Node| {
         let check = node.exec("kubecertd check || true");
@@ -166,10 +166,10 @@ pub fn follow_their_originals_whoever_owns_them(node: &mut Node) {
         ["home/alice/", "root/.kube/", "etcd-of-site"].iter().all(|name| line(name)).then_some(())
     };
     if in_step(node).is_none() {
-        let pass = node.pass();
+        let pass = node.request_pass();
         assert!(pass.copied.len() == 3 && pass.failed.is_empty(), "{pass:?}");
     }
-    node.until("the copies are in step", in_step);
+    node.wait_for("the copies are in step", in_step);
 
     let new = node.held("/etc/kubernetes/admin.conf", "kubernetes-admin");
     assert_eq!(
@@ -220,8 +220,8 @@ pub fn follow_their_originals_whoever_owns_them(node: &mut Node) {
             .lines()
             .any(|line| line.starts_with("home/alice/") && line.contains("behind"))
     );
-    node.pass();
-    node.until("the copies are in step", in_step);
+    node.request_pass();
+    node.wait_for("the copies are in step", in_step);
     assert!(node.as_alice().contains(node.name()), "with kubeadm's");
     node.exec(
         "systemctl stop kubecertd; userdel --remove alice; userdel etcdsite; rm -rf \

@@ -18,14 +18,14 @@ use super::common;
 
 /// How long anything is waited for. A static pod may take most of a minute to start, and longer on
 /// a machine that is busy.
-pub const LIMIT: Duration = Duration::from_secs(300);
+pub const WAIT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What the status line says while a pass is made.
-pub const AT_WORK: &str = "a pass is being made";
+pub const PASS_IN_PROGRESS: &str = "a pass is being made";
 
 /// Credentials that no service has to be restarted for, or is slow to take: what is not about
 /// services is shown with these.
-pub const QUIET: [&str; 7] = [
+pub const CREDENTIALS_WITHOUT_RESTART: [&str; 7] = [
     "admin.conf",
     "apiserver-etcd-client",
     "apiserver-kubelet-client",
@@ -35,9 +35,9 @@ pub const QUIET: [&str; 7] = [
     "front-proxy-client",
 ];
 
-/// Which node it is.
+/// NodeKind node it is.
 #[derive(Clone, Copy)]
-pub enum Which {
+pub enum NodeKind {
     /// kubeadm made RSA keys there.
     Rsa,
     /// kubeadm made ECDSA keys there.
@@ -45,7 +45,7 @@ pub enum Which {
     /// The same, for what a node sees on ordinary days.
     Daily,
     /// The same, for cases that leave more behind.
-    Troubled,
+    Faults,
 }
 
 /// A node that runs. What can be done with its files alone is done through [`common::Node`].
@@ -68,12 +68,12 @@ impl Deref for Node {
 
 impl Node {
     /// The node as kubeadm made it. It is made, or booted, where that was not done yet.
-    pub fn of(which: Which) -> Self {
+    pub fn of(which: NodeKind) -> Self {
         let (name, address, algorithm) = match which {
-            Which::Rsa => ("kubecertd-rsa", "10.210.0.1", "rsa"),
-            Which::Ecdsa => ("kubecertd-ecdsa", "10.210.0.2", "ecdsa"),
-            Which::Troubled => ("kubecertd-troubled", "10.210.0.3", "ecdsa"),
-            Which::Daily => ("kubecertd-daily", "10.210.0.4", "ecdsa"),
+            NodeKind::Rsa => ("kubecertd-rsa", "10.210.0.1", "rsa"),
+            NodeKind::Ecdsa => ("kubecertd-ecdsa", "10.210.0.2", "ecdsa"),
+            NodeKind::Faults => ("kubecertd-faults", "10.210.0.3", "ecdsa"),
+            NodeKind::Daily => ("kubecertd-daily", "10.210.0.4", "ecdsa"),
         };
         if !disk(name).join("as-made").exists() {
             machine(&["up", name, address, algorithm]);
@@ -86,7 +86,7 @@ impl Node {
             machine(&["boot", name]);
         }
         let mut node = Self::running(name);
-        node.as_made();
+        node.restore_initial_state();
         let shown = node.exec("journalctl --sync; journalctl --lines 0 --show-cursor");
         node.cursor = shown.split("cursor: ").nth(1).unwrap().trim().to_owned();
         node
@@ -103,7 +103,7 @@ impl Node {
     }
 
     /// Takes away what an earlier case left.
-    fn as_made(&self) {
+    fn restore_initial_state(&self) {
         self.exec(
             "dpkg --purge --force-all kubecertd >/dev/null 2>&1 || true
              systemctl disable --quiet --now kubecertd kubecertd-once.timer 2>/dev/null || true
@@ -122,7 +122,7 @@ impl Node {
              /as-made/kubelet-pki/ $pki/)\" ]; then systemctl restart kubelet; fi
              systemctl daemon-reload",
         );
-        self.until("it is Ready", |node| node.is_ready().then_some(()));
+        self.wait_for("it is Ready", |node| node.is_ready().then_some(()));
     }
 
     /// Runs a command on it, by a shell, and gives what it wrote. The test fails where the command
@@ -149,9 +149,9 @@ impl Node {
         self.exec(&format!("kubectl --request-timeout=20s {arguments}"))
     }
 
-    /// Gives the [`QUIET`] credentials this many days to live.
-    pub fn age_quiet(&self, days_left: i64) {
-        QUIET.iter().for_each(|name| self.age(name, days_left));
+    /// Gives the [`CREDENTIALS_WITHOUT_RESTART`] credentials this many days to live.
+    pub fn age_credentials_without_restart(&self, days_left: i64) {
+        CREDENTIALS_WITHOUT_RESTART.iter().for_each(|name| self.age(name, days_left));
     }
 
     /// Whether Kubernetes says that the node is Ready.
@@ -172,15 +172,15 @@ impl Node {
 
     /// Has kubelet forget that containers ended lately: it lets the next one wait, longer each
     /// time, up to minutes.
-    pub fn calm_kubelet(&self) {
+    pub fn reset_kubelet_backoff(&self) {
         self.exec("systemctl restart kubelet");
-        self.until("kubelet is healthy", |node| {
+        self.wait_for("kubelet is healthy", |node| {
             node.try_exec("curl --fail --silent http://127.0.0.1:10248/healthz")
                 .status
                 .success()
                 .then_some(())
         });
-        self.until("it is Ready", |node| node.is_ready().then_some(()));
+        self.wait_for("it is Ready", |node| node.is_ready().then_some(()));
     }
 
     /// What a unit wrote to the journal since the case began.
@@ -217,22 +217,22 @@ impl Node {
 
     /// The same, by the time that its first schedule has come and gone: from then on it does more
     /// than look.
-    pub fn install_settled(&self) {
-        self.install(&in_seconds(3));
+    pub fn install_past_first_pass(&self) {
+        self.install(&schedule_in(3));
         let passed = |node: &Self| {
             node.status()
                 .and_then(|status| status.last_pass)
                 .is_some_and(|last| last.why.contains("by schedule"))
         };
         let mut asked = Instant::now();
-        self.until("its first schedule has come", |node| {
+        self.wait_for("its first schedule has come", |node| {
             // On a machine that is busy it may have started later than that.
             if !passed(node) && asked.elapsed() > Duration::from_secs(25) {
                 asked = Instant::now();
                 // And then it would only look until the next occurrence, which is in a year: it
                 // begins anew.
                 node.exec("systemctl stop kubecertd && rm -f /var/lib/kubecertd/state.json");
-                node.write("etc/kubecertd/kubecertd.toml", in_seconds(20));
+                node.write("etc/kubecertd/kubecertd.toml", schedule_in(20));
                 node.exec("systemctl start kubecertd");
             }
             passed(node).then_some(())
@@ -247,38 +247,38 @@ impl Node {
 
     /// Waits until the last pass is one that was made for this reason, which may be a part of the
     /// text.
-    pub fn until_passed(&self, why: &str) -> LastPass {
-        self.until(&format!("a pass {why:?}"), |node| {
+    pub fn wait_for_pass(&self, why: &str) -> LastPass {
+        self.wait_for(&format!("a pass {why:?}"), |node| {
             node.status()?.last_pass.filter(|last| last.why.contains(why))
         })
     }
 
     /// Has a pass made, as an operator does, and waits for its end.
-    pub fn pass(&self) -> LastPass {
+    pub fn request_pass(&self) -> LastPass {
         let asked = common::now();
         // The beginning of a pass is known by the second.
         std::thread::sleep(Duration::from_secs(1));
         self.exec("systemctl kill --kill-who main --signal USR1 kubecertd");
-        self.until("a pass", |node| node.status()?.last_pass.filter(|last| last.began > asked))
+        self.wait_for("a pass", |node| node.status()?.last_pass.filter(|last| last.began > asked))
     }
 
     /// Waits until kubecertd has written this to the journal.
-    pub fn until_said(&self, text: &str) {
-        self.until(&format!("kubecertd says {text:?}"), |node| {
+    pub fn wait_for_log(&self, text: &str) {
+        self.wait_for(&format!("kubecertd says {text:?}"), |node| {
             node.journal("kubecertd").contains(text).then_some(())
         });
     }
 
     /// Looks until there is something to be seen. When it takes too long, the journal of kubecertd
     /// tells why.
-    pub fn until<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+    pub fn wait_for<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
         let began = Instant::now();
         loop {
             if let Some(seen) = look(self) {
                 return seen;
             }
             assert!(
-                began.elapsed() < LIMIT,
+                began.elapsed() < WAIT_TIMEOUT,
                 "{}: in vain: {what}\n{}",
                 self.name,
                 self.journal("kubecertd")
@@ -317,7 +317,7 @@ pub fn schedule(cron: &str) -> String {
 }
 
 /// A schedule with its first occurrence in a few seconds, and no other for a year.
-pub fn in_seconds(seconds: u64) -> String {
+pub fn schedule_in(seconds: u64) -> String {
     schedule(
         &common::now()
             .plus(Duration::from_secs(seconds))

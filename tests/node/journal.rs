@@ -11,18 +11,18 @@ use super::harness::Node;
 const VERBOSE: &str =
     "[Service]\nEnvironment=KUBECERTD_LOG=trace RUST_BACKTRACE=full\nLogRateLimitIntervalSec=0\n";
 
-pub fn says_and_explains_a_renewal_and_has_no_key(node: &mut Node) {
+pub fn renewal(node: &mut Node) {
     let mut keys = Keys::default();
     keys.collect(node);
     node.write("etc/systemd/system/kubecertd.service.d/verbose.conf", VERBOSE);
-    node.install_settled();
+    node.install_past_first_pass();
     // The one with a server to be tried at, and one without.
     node.exec("systemctl stop kubecertd");
     for name in ["apiserver-etcd-client", "front-proxy-client"] {
         node.age(name, 10);
     }
     node.exec("systemctl start kubecertd");
-    let pass = node.pass();
+    let pass = node.request_pass();
     assert_eq!(pass.renewed.len(), 2, "{pass:?}");
     keys.collect(node);
 

@@ -34,7 +34,7 @@ fn done(node: &Node, command: &str) -> String {
     // Who types it is asked whether he means it.
     let here = format!("cd /root && {}", command.replace("apt ", "apt --yes "));
     if command.starts_with("kubectl ") {
-        return node.until(command, |node| {
+        return node.wait_for(command, |node| {
             let output = node.try_exec(&here);
             output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
         });
@@ -53,7 +53,7 @@ fn done(node: &Node, command: &str) -> String {
 
 /// From the first installation to the last trace; the recovery is of a node on which everything has
 /// expired, and its power was gone.
-pub fn is_followed(node: &mut Node) {
+pub fn all_sections(node: &mut Node) {
     let package = packages::package(node, "0.1.0");
     node.exec(&format!("cp {package} /root/kubecertd_0.1.0-1_amd64.deb"));
     node.age("front-proxy-client", 10);
@@ -64,7 +64,7 @@ pub fn is_followed(node: &mut Node) {
         node.exec("systemctl is-enabled kubecertd; systemctl is-active kubecertd"),
         "enabled\nactive\n"
     );
-    node.until_passed("first start");
+    node.wait_for_pass("first start");
     assert_eq!(node.serial("front-proxy-client"), old, "it only looks");
 
     let said = follow(node, "First look");
@@ -87,7 +87,7 @@ pub fn is_followed(node: &mut Node) {
         shown.contains("30d") && shown.contains("/etc/kubecertd/kubecertd.d/site.toml:2"),
         "{shown}"
     );
-    node.until_passed("asked for by a signal");
+    node.wait_for_pass("asked for by a signal");
 
     let said = follow(node, "Going back");
     assert!(said[1].contains("restored   front-proxy-client"), "{said:#?}");
@@ -103,7 +103,7 @@ pub fn is_followed(node: &mut Node) {
     node.power_cut(|_| ());
     assert!(!node.is_ready());
     follow(node, "Recovery by hand, without kubecertd");
-    node.until("it is Ready", |node| node.is_ready().then_some(()));
+    node.wait_for("it is Ready", |node| node.is_ready().then_some(()));
     node.assert_whole();
 
     follow(node, "Uninstall");

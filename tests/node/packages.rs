@@ -5,20 +5,20 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::harness::{Node, in_seconds};
-use super::services::{RESTARTED, changed, processes};
+use super::harness::{Node, schedule_in};
+use super::services::{RESTARTED_SERVICES, changed_processes, processes};
 
 const CONFIGURATION: &str = "etc/kubecertd/kubecertd.toml";
 
-pub fn are_installed_upgraded_and_purged(node: &mut Node) {
+pub fn installation_upgrade_and_purge(node: &mut Node) {
     let (first, second) = (package(node, "0.1.0"), package(node, "0.2.0"));
     let (files, before) = (named_like_it(node), processes(node));
     let said = node.exec(&format!("dpkg --install {first} 2>&1"));
     assert_eq!(states(node), "enabled active", "{said}");
     assert!(!said.contains("kubecertd-once"), "what is not enabled is not spoken of: {said}");
-    node.until_passed("first start on this node");
+    node.wait_for_pass("first start on this node");
     assert_eq!(
-        changed(&before, &processes(node)),
+        changed_processes(&before, &processes(node)),
         Vec::<String>::new(),
         "no service of Kubernetes was restarted"
     );
@@ -77,7 +77,7 @@ pub fn are_installed_upgraded_and_purged(node: &mut Node) {
         ""
     );
     assert_eq!(
-        changed(&before, &processes(node)),
+        changed_processes(&before, &processes(node)),
         Vec::<String>::new(),
         "no service of Kubernetes was restarted"
     );
@@ -85,29 +85,29 @@ pub fn are_installed_upgraded_and_purged(node: &mut Node) {
 
 /// The files were renewed by somebody else, and the services still have the old ones. Who installs
 /// kubecertd now is not surprised by restarts; they come at the scheduled time.
-pub fn restart_nothing_that_is_stale(node: &mut Node) {
+pub fn stale_services(node: &mut Node) {
     let package = package(node, "0.1.0");
-    node.calm_kubelet();
+    node.reset_kubelet_backoff();
     node.exec("kubeadm certs renew all");
     let before = processes(node);
-    node.write("etc/kubecertd/kubecertd.d/soon.toml", in_seconds(90));
+    node.write("etc/kubecertd/kubecertd.d/soon.toml", schedule_in(90));
     node.exec(&format!("dpkg --install {package}"));
-    let pass = node.until_passed("first start on this node");
+    let pass = node.wait_for_pass("first start on this node");
     assert!(pass.failed.is_empty() && pass.renewed.is_empty(), "{pass:?}");
     let shown = node.exec("kubecertd check --output wide || true");
     assert!(shown.contains("stale"), "{shown}");
-    assert_eq!(changed(&before, &processes(node)), Vec::<String>::new());
-    let pass = node.until_passed("by schedule");
+    assert_eq!(changed_processes(&before, &processes(node)), Vec::<String>::new());
+    let pass = node.wait_for_pass("by schedule");
     assert!(pass.failed.is_empty(), "{pass:?}");
-    assert_eq!(changed(&before, &processes(node)), RESTARTED);
+    assert_eq!(changed_processes(&before, &processes(node)), RESTARTED_SERVICES);
 }
 
 /// One pass a day without a daemon; a day that was missed is made good.
-pub fn have_a_timer_in_place_of_the_daemon(node: &mut Node) {
+pub fn timer_instead_of_daemon(node: &mut Node) {
     let package = package(node, "0.1.0");
     node.exec(&format!("dpkg --install {package}"));
     assert_eq!(state(node, "kubecertd-once.timer"), "disabled inactive");
-    node.until_passed("first start on this node");
+    node.wait_for_pass("first start on this node");
     node.exec("systemctl disable --quiet --now kubecertd");
 
     node.age("front-proxy-client", 10);
@@ -119,8 +119,8 @@ pub fn have_a_timer_in_place_of_the_daemon(node: &mut Node) {
         "[Timer]\nRandomizedDelaySec=0\n",
     );
     node.exec("systemctl daemon-reload && systemctl enable --quiet --now kubecertd-once.timer");
-    node.until("it renews", |node| (node.serial("front-proxy-client") != old).then_some(()));
-    node.until("it ends", |node| {
+    node.wait_for("it renews", |node| (node.serial("front-proxy-client") != old).then_some(()));
+    node.wait_for("it ends", |node| {
         (state(node, "kubecertd-once.service") == "static inactive").then_some(())
     });
     assert_eq!(

@@ -38,9 +38,9 @@ impl Node {
     }
 
     /// Waits until a service serves the credential that is on the disk.
-    pub fn until_serving(&self, service: &str, credential: &str) {
+    pub fn wait_until_serving(&self, service: &str, credential: &str) {
         let serial = self.serial(credential);
-        self.until(&format!("{service} serves {credential} {serial}"), |node| {
+        self.wait_for(&format!("{service} serves {credential} {serial}"), |node| {
             (node.serving(service)? == serial).then_some(())
         });
     }

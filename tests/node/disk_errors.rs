@@ -9,8 +9,8 @@ use super::harness::Node;
 const UNUSED: [&str; 2] = ["admin.conf", "etcd/healthcheck-client"];
 
 /// /etc/kubernetes on a disk of half a MiB, and that full.
-pub fn full(node: &mut Node) {
-    node.install_settled();
+pub fn full_disk(node: &mut Node) {
+    node.install_past_first_pass();
     UNUSED.iter().for_each(|name| node.age(name, 10));
     node.exec(
         "mkdir /run/small
@@ -25,8 +25,8 @@ pub fn full(node: &mut Node) {
 
 /// The file system itself, as after an error of the disk: that one mount of it is read-only is not
 /// seen through another, such as the daemon's own.
-pub fn read_only(node: &mut Node) {
-    node.install_settled();
+pub fn read_only_disk(node: &mut Node) {
+    node.install_past_first_pass();
     UNUSED.iter().for_each(|name| node.age(name, 10));
     node.exec(
         "mkdir /run/small
@@ -48,7 +48,7 @@ fn files(node: &Node) -> Snapshot {
 
 fn refuses(node: &Node, reason: &str, remedy: &str) {
     let before = files(node);
-    let pass = node.pass();
+    let pass = node.request_pass();
     assert!(pass.renewed.is_empty() && pass.failed.len() == UNUSED.len(), "{pass:?}");
     let journal = node.journal("kubecertd");
     for (name, why) in &pass.failed {
@@ -62,7 +62,7 @@ fn refuses(node: &Node, reason: &str, remedy: &str) {
     assert!(node.status().unwrap().next_try.is_some(), "it does not try again");
 
     node.exec(remedy);
-    let pass = node.pass();
+    let pass = node.request_pass();
     assert!(pass.renewed.len() == UNUSED.len() && pass.failed.is_empty(), "{pass:?}");
     node.assert_whole();
     node.assert_accepted();

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::common;
 use super::common::kubelet::{CONF, CURRENT};
-use super::harness::{LIMIT, Node};
-use super::services::{assert_in_use, figure};
+use super::harness::{Node, WAIT_TIMEOUT};
+use super::services::{assert_in_use, print_figure};
 
 /// The power goes, everything has ended 30 days ago, and nobody is there.
-pub fn a_node_on_which_everything_expired_comes_back(node: &mut Node) {
-    node.install_settled();
+pub fn fully_expired_node(node: &mut Node) {
+    node.install_past_first_pass();
     node.exec("systemctl stop kubecertd");
     node.age_all(-30);
     node.age("kubelet-client", -30);
@@ -27,18 +27,18 @@ pub fn a_node_on_which_everything_expired_comes_back(node: &mut Node) {
 }
 
 /// kubelet's alone, on a node that runs, and then with the power gone.
-pub fn a_kubelet_whose_own_certificate_expired_comes_back(node: &mut Node) {
-    node.install_settled();
+pub fn expired_kubelet_certificate(node: &mut Node) {
+    node.install_past_first_pass();
     let began = kubelet_starts(node);
     node.age("kubelet-client", -30);
-    let pass = node.pass();
+    let pass = node.request_pass();
     assert_eq!(
         pass.renewed.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["kubelet-client"],
         "{pass:?}"
     );
-    node.until("kubelet has the new one", |node| node.is_ready().then_some(()));
-    let again = node.pass();
+    node.wait_for("kubelet has the new one", |node| node.is_ready().then_some(()));
+    let again = node.request_pass();
     assert!(again.renewed.is_empty() && again.refreshed.is_empty(), "{again:?}");
     assert_eq!(kubelet_starts(node) - began, 1, "kubelet is restarted once");
 
@@ -58,8 +58,8 @@ pub fn a_kubelet_whose_own_certificate_expired_comes_back(node: &mut Node) {
 }
 
 /// The others, one kind after the other; kubelet works all the while.
-pub fn what_expired_alone_comes_back(node: &mut Node) {
-    node.install_settled();
+pub fn partly_expired_node(node: &mut Node) {
+    node.install_past_first_pass();
     for (what, names) in [
         ("the kubeconfigs", &["admin.conf", "controller-manager.conf", "scheduler.conf"][..]),
         (
@@ -79,14 +79,14 @@ pub fn what_expired_alone_comes_back(node: &mut Node) {
 }
 
 /// Nothing can be signed, which is said loudly; and nothing is.
-pub fn under_an_authority_that_expired_nothing_is_signed(node: &mut Node) {
-    node.install_settled();
+pub fn expired_ca(node: &mut Node) {
+    node.install_past_first_pass();
     node.exec("systemctl stop kubecertd");
     node.age_all(-30);
     node.shorten_authority("etc/kubernetes/pki/ca", -20);
     let before = node.certificate("apiserver").serial;
     node.exec("systemctl start kubecertd");
-    node.until("the alarm is raised", |node| {
+    node.wait_for("the alarm is raised", |node| {
         let alarms = node.try_exec("kubecertd alarms");
         String::from_utf8(alarms.stdout)
             .unwrap()
@@ -102,7 +102,7 @@ pub fn under_an_authority_that_expired_nothing_is_signed(node: &mut Node) {
 fn comes_back(node: &mut Node, what: &str) -> Duration {
     node.power_cut(|_| ());
     let booted = Instant::now();
-    node.until(&format!("it is Ready again: {what}"), |node| {
+    node.wait_for(&format!("it is Ready again: {what}"), |node| {
         (ready_again(node) && all_run(node)).then_some(())
     });
     let ready = common::now();
@@ -112,9 +112,9 @@ fn comes_back(node: &mut Node, what: &str) -> Duration {
     let took = Duration::from_secs(
         u64::try_from(ready.seconds() - since.trim().parse::<i64>().unwrap()).unwrap(),
     );
-    figure(&format!("{what} expired: Ready {} s after containerd was up", took.as_secs()));
-    assert!(booted.elapsed() < LIMIT, "{took:?}");
-    node.until("a pass has ended well", |node| {
+    print_figure(&format!("{what} expired: Ready {} s after containerd was up", took.as_secs()));
+    assert!(booted.elapsed() < WAIT_TIMEOUT, "{took:?}");
+    node.wait_for("a pass has ended well", |node| {
         node.status()?.last_pass.filter(|last| {
             last.failed.is_empty() && last.not_refreshed.is_empty() && last.trouble.is_none()
         })

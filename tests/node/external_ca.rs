@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use super::harness::Node;
-use super::passes::ALL;
-use super::services::{RESTARTED, assert_in_use, changed, processes};
+use super::passes::ALL_CREDENTIALS;
+use super::services::{RESTARTED_SERVICES, assert_in_use, changed_processes, processes};
 
 /// The authorities of the node, by their files without their endings, and what each signs.
 const AUTHORITIES: [(&str, &[&str]); 3] = [
@@ -25,7 +25,7 @@ const AUTHORITIES: [(&str, &[&str]); 3] = [
     ("front-proxy-ca", &["front-proxy-client"]),
 ];
 
-/// Takes the keys off the node, into a folder outside of it. The controller manager signs nothing
+/// Takes the keys off the node, into a dir outside of it. The controller manager signs nothing
 /// from then on, as where kubeadm finds no key.
 fn take_the_keys_away(node: &Node) -> tempfile::TempDir {
     let outside = tempfile::tempdir().unwrap();
@@ -46,7 +46,7 @@ fn take_the_keys_away(node: &Node) -> tempfile::TempDir {
     // another one beside it.
     let pod = "kubectl --namespace kube-system get pod kube-controller-manager-$(hostname) \
                -o jsonpath='{.spec.containers[0].command}{.status.containerStatuses[0].ready}'";
-    node.until("the controller manager runs without the keys", |node| {
+    node.wait_for("the controller manager runs without the keys", |node| {
         let seen = String::from_utf8(node.try_exec(pod).stdout).unwrap();
         (seen.contains("\"--cluster-signing-key-file=\"") && seen.ends_with("true")).then_some(())
     });
@@ -82,16 +82,16 @@ fn sign(outside: &Path, authority: &str, request: &[u8]) -> Vec<u8> {
 
 /// Without any key on the node everything that is due is asked for, signed outside, put in place
 /// and in use.
-pub fn an_authority_elsewhere_signs(node: &mut Node) {
-    node.calm_kubelet();
-    node.install_settled();
+pub fn signed_requests(node: &mut Node) {
+    node.reset_kubelet_backoff();
+    node.install_past_first_pass();
     node.exec("systemctl stop kubecertd");
     node.age_all(10);
-    let old = ALL.map(|name| node.serial(name));
+    let old = ALL_CREDENTIALS.map(|name| node.serial(name));
     let outside = take_the_keys_away(node);
-    node.calm_kubelet();
+    node.reset_kubelet_backoff();
     node.exec("systemctl start kubecertd");
-    let pass = node.pass();
+    let pass = node.request_pass();
     assert!(pass.renewed.is_empty(), "nothing can be signed here: {pass:?}");
     let alarms = node.exec("kubecertd alarms || true");
     assert!(alarms.contains("kubecertd csr --all makes a request for each"), "{alarms}");
@@ -101,7 +101,7 @@ pub fn an_authority_elsewhere_signs(node: &mut Node) {
     let requests = node.exec("ls /var/lib/kubecertd/requests");
     assert_eq!(
         requests.lines().filter(|file| file.ends_with(".csr")).count(),
-        ALL.len(),
+        ALL_CREDENTIALS.len(),
         "{requests}"
     );
     assert_eq!(node.exec("stat -c %a /var/lib/kubecertd/requests/*.key | sort -u").trim(), "600");
@@ -110,7 +110,7 @@ pub fn an_authority_elsewhere_signs(node: &mut Node) {
     let status = node.exec("kubecertd status || true");
     let waiting =
         status.split("Requests without an answer\n").nth(1).unwrap_or_else(|| panic!("{status}"));
-    for name in ALL {
+    for name in ALL_CREDENTIALS {
         let line = waiting
             .lines()
             .find(|line| line.trim_start().starts_with(&format!("{name}: asked for ")));
@@ -128,21 +128,21 @@ pub fn an_authority_elsewhere_signs(node: &mut Node) {
             assert!(said.starts_with(&format!("installed {name}: valid until ")), "{said}");
         }
     }
-    for (name, old) in ALL.iter().zip(old) {
+    for (name, old) in ALL_CREDENTIALS.iter().zip(old) {
         assert!(node.serial(name) != old, "{name} is a new one");
     }
-    node.until_serving("kube-apiserver", "apiserver");
-    node.until_serving("etcd", "etcd/server");
-    node.until_serving("etcd's peers", "etcd/peer");
+    node.wait_until_serving("kube-apiserver", "apiserver");
+    node.wait_until_serving("etcd", "etcd/server");
+    node.wait_until_serving("etcd's peers", "etcd/peer");
     assert_in_use(node);
-    assert_eq!(changed(&before, &processes(node)), RESTARTED);
+    assert_eq!(changed_processes(&before, &processes(node)), RESTARTED_SERVICES);
     let status = node.exec("kubecertd status || true");
     assert!(!status.contains("Requests without an answer"), "{status}");
     assert_eq!(node.exec("ls /var/lib/kubecertd/requests"), "", "the keys wait no longer");
     let shown = node.exec("kubecertd check -o wide || true");
     assert!(!shown.contains("stale") && !shown.contains(" due "), "{shown}");
     // The next pass finds nothing to do, and the cluster never noticed.
-    let pass = node.pass();
+    let pass = node.request_pass();
     assert!(
         pass.renewed.is_empty() && pass.refreshed.is_empty() && pass.failed.is_empty(),
         "{pass:?}"
@@ -159,8 +159,8 @@ fn names_served(node: &Node) -> String {
 
 /// A name more, and then without it again: each a renewal, and on the wire before the command is
 /// over.
-pub fn names_are_added_and_removed_on_the_wire(node: &mut Node) {
-    node.install_settled();
+pub fn added_and_removed_names(node: &mut Node) {
+    node.install_past_first_pass();
     let name = "api.names.example.com";
     let before = names_served(node);
     assert!(
@@ -187,10 +187,10 @@ pub fn names_are_added_and_removed_on_the_wire(node: &mut Node) {
 
 /// What is said of authorities is what openssl says, and of who trusts them what the running
 /// servers show.
-pub fn authorities_are_shown_and_verified(node: &mut Node) {
-    node.install_settled();
+pub fn shown_and_verified(node: &mut Node) {
+    node.install_past_first_pass();
     for server in ["kube-apiserver", "kubelet", "etcd"] {
-        node.until(&format!("{server} serves"), |node| node.serving(server));
+        node.wait_for(&format!("{server} serves"), |node| node.serving(server));
     }
     let shown = node.exec("kubecertd ca show");
     // As kubeadm's documentation has it.

@@ -1,7 +1,7 @@
 //! Entries of the operator's own, as docs/own-entries.md shows them: its configuration, its
 //! commands, and what these print.
 
-use super::harness::{Node, in_seconds};
+use super::harness::{Node, schedule_in};
 
 const PAGE: &str = include_str!("../../docs/own-entries.md");
 
@@ -150,7 +150,9 @@ fn make_monitoring(node: &Node) {
         format!("[Service]\nExecStart=/bin/sh -c \"{}\"\n", script.replace('$', "$$")),
     );
     node.exec("systemctl daemon-reload && systemctl start monitoring");
-    node.until("it has a pid file", |node| node.path("run/monitoring.pid").exists().then_some(()));
+    node.wait_for("it has a pid file", |node| {
+        node.path("run/monitoring.pid").exists().then_some(())
+    });
 }
 
 /// The other ways to reach a service: a reload of a unit, a signal to its main process, and a
@@ -160,7 +162,10 @@ const OTHERS: &str = r#"
 name = "by-reload"
 unit = "by-reload.service"
 refresh = "reload"
-uses = [{ credential = "webhook", takes = "restart" }, { credential = "admin.conf", takes = "restart" }]
+uses = [
+  { credential = "webhook", takes = "restart" },
+  { credential = "admin.conf", takes = "restart" },
+]
 [[service]]
 name = "by-signal"
 unit = "by-signal.service"
@@ -217,11 +222,11 @@ fn open_folders(node: &Node, shown: &str) {
 
 /// A webhook's pair and a monitoring client: made known as the page says, found to be due, renewed
 /// by the schedule under the unit as it is shipped, and seen in use; once.
-pub fn a_webhook_and_a_monitoring_client_are_looked_after(node: &mut Node) {
+pub fn webhook_and_monitoring_client(node: &mut Node) {
     clear(node);
     let (webhook, monitoring) =
         (Example::of("A webhook's pair"), Example::of("A monitoring client"));
-    node.install_settled();
+    node.install_past_first_pass();
     node.exec("systemctl stop kubecertd");
     make_webhook(node);
     make_monitoring(node);
@@ -235,7 +240,7 @@ pub fn a_webhook_and_a_monitoring_client_are_looked_after(node: &mut Node) {
     assert!(said.contains("ReadWritePaths=-/etc/monitoring\n"), "{said}");
     open_folders(node, &said);
     let old = (node.serial("webhook"), node.serial("monitoring"));
-    node.until("the webhook serves", |node| (served_at(node, 8443)? == old.0).then_some(()));
+    node.wait_for("the webhook serves", |node| (served_at(node, 8443)? == old.0).then_some(()));
     webhook.run(node, "kubecertd check -o wide");
     monitoring.run(node, "kubecertd check -o wide");
     assert!(
@@ -245,9 +250,9 @@ pub fn a_webhook_and_a_monitoring_client_are_looked_after(node: &mut Node) {
     make_others(node);
     let mut starts = lines_of(node, "run/webhook.starts");
     assert_eq!(lines_of(node, "run/monitoring.told"), 0);
-    node.write("etc/kubecertd/kubecertd.toml", in_seconds(10));
+    node.write("etc/kubecertd/kubecertd.toml", schedule_in(10));
     node.exec("systemctl daemon-reload && systemctl start kubecertd");
-    let pass = node.until("they are renewed", |node| {
+    let pass = node.wait_for("they are renewed", |node| {
         node.status()?.last_pass.filter(|pass| !pass.renewed.is_empty())
     });
     assert!(pass.why.contains("by schedule"), "{pass:?}");
@@ -279,7 +284,7 @@ pub fn a_webhook_and_a_monitoring_client_are_looked_after(node: &mut Node) {
     assert_eq!(node.exec("cat /usr/local/by-command.told"), "a $word\n");
 
     // Nothing is done twice, and everything is seen to be well.
-    node.pass();
+    node.request_pass();
     assert_eq!(
         (lines_of(node, "run/webhook.starts"), lines_of(node, "run/monitoring.told")),
         (starts, 1)
@@ -346,10 +351,10 @@ fn make_haproxy(node: &Node) {
 }
 
 /// A bundle of the key and the certificate in admin.conf follows it, and its service is told.
-pub fn a_bundle_for_haproxy_follows(node: &mut Node) {
+pub fn bundle_for_haproxy(node: &mut Node) {
     clear(node);
     let example = Example::of("A bundle for haproxy");
-    node.install_settled();
+    node.install_past_first_pass();
     node.exec("systemctl stop kubecertd");
     node.age("admin.conf", 10);
     make_haproxy(node);
@@ -358,9 +363,9 @@ pub fn a_bundle_for_haproxy_follows(node: &mut Node) {
     assert!(said.contains("ReadWritePaths=-/etc/haproxy\n"), "{said}");
     open_folders(node, &said);
     example.run(node, "kubecertd check -o wide");
-    node.write("etc/kubecertd/kubecertd.toml", in_seconds(10));
+    node.write("etc/kubecertd/kubecertd.toml", schedule_in(10));
     node.exec("systemctl daemon-reload && systemctl start kubecertd");
-    let pass = node.until("it is renewed", |node| {
+    let pass = node.wait_for("it is renewed", |node| {
         node.status()?.last_pass.filter(|pass| !pass.renewed.is_empty())
     });
     assert!(pass.failed.is_empty() && pass.not_refreshed.is_empty(), "{pass:?}");
@@ -373,7 +378,7 @@ pub fn a_bundle_for_haproxy_follows(node: &mut Node) {
     );
     assert_eq!(lines_of(node, "run/haproxy.told"), 1);
     example.run(node, "journalctl");
-    node.pass();
+    node.request_pass();
     assert_eq!(lines_of(node, "run/haproxy.told"), 1);
     clear(node);
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::common::{self, Snapshot};
-use super::harness::{AT_WORK, Node, QUIET, in_seconds, schedule};
+use super::harness::{CREDENTIALS_WITHOUT_RESTART, Node, PASS_IN_PROGRESS, schedule, schedule_in};
 
 fn kubernetes(node: &Node) -> Snapshot {
     common::Node::at(node.path("etc/kubernetes")).snapshot()
@@ -37,7 +37,7 @@ fn passes_within(node: &Node, time: Duration) -> Passes {
 /// All passes that are seen until there are so many.
 fn passes(node: &Node, count: usize) -> Passes {
     let mut seen = Passes::new();
-    node.until(&format!("{count} passes"), |node| {
+    node.wait_for(&format!("{count} passes"), |node| {
         look(node, &mut seen);
         (seen.len() >= count).then_some(())
     });
@@ -46,7 +46,7 @@ fn passes(node: &Node, count: usize) -> Passes {
 
 /// Some passes by the schedule, and then one and a half without, in which its own reads could make
 /// one: it waits for half a minute of quiet before it believes a change.
-pub fn where_nothing_is_due_nothing_is_touched(node: &mut Node) {
+pub fn fresh_node(node: &mut Node) {
     let before = kubernetes(node);
     node.install(&schedule("*/15 * * * * *"));
     let often = passes(node, 4);
@@ -56,12 +56,12 @@ pub fn where_nothing_is_due_nothing_is_touched(node: &mut Node) {
         .collect();
     assert!(unexpected.is_empty(), "{often:?}");
 
-    node.write("etc/kubecertd/kubecertd.toml", in_seconds(15));
+    node.write("etc/kubecertd/kubecertd.toml", schedule_in(15));
     node.exec("systemctl reload kubecertd");
-    node.until("the new schedule's only pass has ended", |node| {
+    node.wait_for("the new schedule's only pass has ended", |node| {
         let status = node.status()?;
         let far = common::now().plus(Duration::from_secs(3600));
-        (status.next_pass > Some(far) && status.line != AT_WORK).then_some(())
+        (status.next_pass > Some(far) && status.line != PASS_IN_PROGRESS).then_some(())
     });
     let still = passes_within(node, Duration::from_secs(90));
     assert_eq!(still.len(), 1, "nobody asked for these: {still:?}");
@@ -69,20 +69,22 @@ pub fn where_nothing_is_due_nothing_is_touched(node: &mut Node) {
     assert!(!node.path("var/lib/kubecertd/backups").exists(), "there was nothing to keep");
 }
 
-pub fn an_authority_near_its_end_makes_no_loop(node: &mut Node) {
+pub fn ca_near_expiry(node: &mut Node) {
     node.shorten_authority("etc/kubernetes/pki/ca", 10);
-    node.age_quiet(5);
+    node.age_credentials_without_restart(5);
     node.install(&schedule("*/5 * * * * *"));
-    node.until_said("admin.conf: renewed until ");
+    node.wait_for_log("admin.conf: renewed until ");
     passes(node, 6);
-    node.pass();
+    node.request_pass();
     let journal = node.journal("kubecertd");
     let end = kubecertd::formats::x509::certificates(&node.read("etc/kubernetes/pki/ca.crt"))
         .unwrap()
         .remove(0)
         .not_after;
-    for (name, stored) in
-        node.whole().into_iter().filter(|(name, _)| QUIET.contains(&name.as_str()))
+    for (name, stored) in node
+        .whole()
+        .into_iter()
+        .filter(|(name, _)| CREDENTIALS_WITHOUT_RESTART.contains(&name.as_str()))
     {
         assert_eq!(
             journal.matches(&format!("{name}: renewed until ")).count(),
@@ -110,8 +112,8 @@ struct Line {
     external: bool,
 }
 
-pub fn kubeadm_says_the_same_of_every_certificate(node: &mut Node) {
-    node.install_settled();
+pub fn comparison_with_kubeadm(node: &mut Node) {
+    node.install_past_first_pass();
     node.exec("systemctl stop kubecertd");
     for (name, days_left) in
         [("apiserver", 10), ("scheduler.conf", 2), ("front-proxy-client", -3), ("etcd/peer", 700)]
