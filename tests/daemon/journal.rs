@@ -174,15 +174,15 @@ fn crash_output_discloses_no_key() {
         command.args(["--ignored", "--exact", "--nocapture", "journal::crash_in_middle_of_pass"]);
         let output =
             command.env(CRASHING_NODE, node.root()).env("RUST_BACKTRACE", "full").output().unwrap();
-        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         keys.collect(&node);
         assert!(
             !output.status.success()
-                && said.contains("Secret(")
-                && said.contains("stack backtrace"),
-            "{said}"
+                && text.contains("Secret(")
+                && text.contains("stack backtrace"),
+            "{text}"
         );
-        assert_no_key(&node, &keys, "a panic", &said);
+        assert_no_key(&node, &keys, "a panic", &text);
     }
 }
 

@@ -146,8 +146,8 @@ fn daemon_uses_last_good_for_writable_configuration() {
 fn readme_shows_error_for_writable_configuration() {
     let node = configured();
     fs::set_permissions(node.path(CONFIG), Permissions::from_mode(0o664)).unwrap();
-    let said = node.run(&["check"]).text;
-    assert!(include_str!("../../README.md").contains(said.trim()), "{said}");
+    let output = node.run(&["check"]).text;
+    assert!(include_str!("../../README.md").contains(output.trim()), "{output}");
 }
 
 #[test]

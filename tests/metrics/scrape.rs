@@ -38,10 +38,7 @@ fn prometheus_and_node_exporter_read_metrics() {
             .filter(|text| text.contains("kubecertd_passes_total{result=\"ok\"} 1"))
     });
     assert!(read.contains("\nnode_textfile_scrape_error 0\n"), "{read}");
-    assert!(
-        read.contains("# TYPE kubecertd_passes_total counter\n"),
-        "a counter is with_history to be one"
-    );
+    assert!(read.contains("# TYPE kubecertd_passes_total counter\n"), "the type is counter");
 
     let log = disk.path().join("prometheus.log");
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/alerts/kubecertd.rules.yml");

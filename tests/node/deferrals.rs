@@ -1,8 +1,8 @@
-//! Reasons to wait that only a real node has.
+//! Deferrals that need a real node.
 
 use super::harness::{CREDENTIALS_WITHOUT_RESTART, Node};
 
-/// A kubeadm that is at work for as long as nobody writes its configuration for it.
+/// kubeadm runs as long as its configuration, a pipe, has no writer.
 pub fn running_kubeadm(node: &mut Node) {
     node.install_past_first_pass();
     node.age_credentials_without_restart(10);
@@ -25,7 +25,7 @@ pub fn running_kubeadm(node: &mut Node) {
     assert!(node.exec("kubecertd status || true").contains("kubeadm"));
 
     node.exec("systemctl stop upgrade && rm /run/never");
-    // Nobody has to ask.
+    // The daemon retries by itself.
     node.wait_for("the others are renewed", |node| {
         node.status()?
             .last_pass

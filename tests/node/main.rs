@@ -1,8 +1,8 @@
-//! kubecertd on a real controller node: systemd, journald, containerd, kubelet and the static pods
-//! of `kubeadm init`.
+//! Tests of kubecertd on a real control-plane node: systemd, journald, containerd, kubelet and the
+//! static pods of `kubeadm init`.
 //!
-//! `tests/node/run` prepares all of it and runs the cases; plain `cargo test` passes them over.
-//! Every case is given its node as kubeadm left it.
+//! `tests/node/run` prepares the nodes and runs the cases; plain `cargo test` skips them. Each case
+//! gets its node as kubeadm left it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -37,23 +37,23 @@ mod sandbox;
 mod service_faults;
 mod services;
 
-/// A module of tests for a node.
+/// Defines the module of the cases of one node.
 macro_rules! cases {
-    ($module:ident, $which:ident: $($name:ident = $case:path;)*) => {
+    ($module:ident, $kind:ident: $($name:ident = $case:path;)*) => {
         mod $module {
             $(
                 #[test]
-                #[ignore = "needs a controller node: tests/node/run"]
+                #[ignore = "needs a control-plane node: tests/node/run"]
                 fn $name() {
-                    $case(&mut crate::harness::Node::of(crate::harness::NodeKind::$which));
+                    $case(&mut crate::harness::Node::prepare(crate::harness::NodeKind::$kind));
                 }
             )*
         }
     };
 }
 
-/// What depends on keys is for both kinds of them; the rest is for one node, as much for each as it
-/// has time for.
+/// Assigns the cases to the nodes. A case that depends on the algorithm of keys runs with both; the
+/// others run on one node, so that all nodes take about the same time.
 macro_rules! nodes {
     (
         both { $($both:tt)* }

@@ -1,5 +1,5 @@
-//! What makes a pass, and what a whole one does: every credential renewed, and every server and
-//! client goes on working.
+//! The triggers of a pass, and a complete pass: every credential is renewed, and every server and
+//! client keeps working.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ fn sorted<T: ToString>(names: impl IntoIterator<Item = T>) -> Vec<String> {
     names
 }
 
-/// NodeKind credentials end when a renewed one should, in a year.
+/// Returns the credentials that expire in a year, as renewed ones do.
 fn renewed(node: &Node) -> Vec<String> {
     let far = super::common::now().plus(kubecertd::model::days(364));
     sorted(
@@ -40,8 +40,8 @@ fn renewed(node: &Node) -> Vec<String> {
     )
 }
 
-/// By the schedule, while a client asks the API server all the time: everything is renewed, every
-/// service works with it, and no request fails.
+/// A scheduled pass renews everything and every service uses it, while a client sends requests to
+/// the API server and none fails.
 pub fn all_due_credentials(node: &mut Node) {
     node.reset_kubelet_backoff();
     node.age_all(10);
@@ -49,7 +49,7 @@ pub fn all_due_credentials(node: &mut Node) {
     let (ready, before) = (node.ready_since(), processes(node));
     node.install(&schedule_in(20));
     let first = node.wait_for_pass("first start");
-    assert!(first.renewed.is_empty(), "the first start only looks: {first:?}");
+    assert!(first.renewed.is_empty(), "the first start only observes: {first:?}");
     assert_eq!(
         changed_processes(&before, &processes(node)),
         Vec::<String>::new(),
@@ -59,7 +59,7 @@ pub fn all_due_credentials(node: &mut Node) {
     let began = Instant::now();
     let pass = node.wait_for_pass("by schedule");
     let took = began.elapsed();
-    // Whatever comes later is part of it too.
+    // Failures shortly after the pass count too.
     std::thread::sleep(Duration::from_secs(5));
     let figures = meter.stop();
     print_figure(&format!("all renewed and in use after {:.1} s: {figures}", took.as_secs_f64()));
@@ -84,7 +84,7 @@ pub fn all_due_credentials(node: &mut Node) {
     assert_eq!(renewed(node), ALL_CREDENTIALS);
     assert_in_use(node);
     assert!(node.kubectl("get nodes").contains(" Ready "));
-    assert_eq!(node.ready_since(), ready, "it was Ready without a break");
+    assert_eq!(node.ready_since(), ready, "it stayed Ready");
     assert_eq!(figures.failed, 0, "{figures}");
     let after = processes(node);
     assert_eq!(

@@ -1,5 +1,5 @@
-//! Something is wrong with a service or with what it is asked through: it is said clearly, nothing
-//! is restarted twice, and what worked goes on working.
+//! Faults of a service or of its interfaces: each is reported, no service is restarted twice, and
+//! the others keep working.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 use super::harness::Node;
 use super::services::{RESTARTED_SERVICES, changed_processes, processes};
 
-/// Where the server stands that is put in the place of the API server.
+/// The address of the test server that replaces the API server.
 const TEST_SERVER: &str = "127.0.0.1:7443";
 
 impl Node {
-    /// Does something to its files while the daemon is not there to see it.
-    fn change_while_stopped(&self, deed: impl FnOnce(&Self)) {
+    /// Changes the node while the daemon is stopped.
+    fn change_while_stopped(&self, change: impl FnOnce(&Self)) {
         self.exec("systemctl stop kubecertd");
-        deed(self);
+        change(self);
         self.exec("systemctl start kubecertd");
     }
 
-    /// Gives a key of a kubeconfig another value. The file stays the same file, or what has mounted
-    /// it would notice.
+    /// Sets the value of a key in a kubeconfig. The inode stays the same, since containers mount
+    /// the file.
     fn set_kubeconfig_value(&self, kubeconfig: &str, key: &str, value: &str) {
         let file = format!("/etc/kubernetes/{kubeconfig}");
         self.exec(&format!(
@@ -28,8 +28,8 @@ impl Node {
         ));
     }
 
-    /// A server that the cluster's authority vouches for and that accepts no other client
-    /// certificate than the administrator's present one.
+    /// Starts a server with a certificate of the cluster's CA that accepts only the administrator's
+    /// current client certificate.
     fn start_server_that_accepts_only_current_certificate(&self) {
         self.exec(&format!(
             "cd /run && kubectl config view --raw -o \
@@ -42,7 +42,7 @@ impl Node {
              {}",
             start_test_server_command()
         ));
-        self.wait_for("the stand-in listens", |node| {
+        self.wait_for("the test server listens", |node| {
             node.try_exec("ss --listening --tcp --numeric | grep -q 127.0.0.1:7443")
                 .status
                 .success()
@@ -60,8 +60,8 @@ fn start_test_server_command() -> String {
     )
 }
 
-/// A client certificate that its server refuses never takes the place of the one that it accepts;
-/// and where that came out only afterwards, it is taken back.
+/// A client certificate that its server refuses is not installed. Where the refusal is found only
+/// after the renewal, it is rolled back.
 pub fn refused_certificate(node: &mut Node) {
     node.install_past_first_pass();
     node.change_while_stopped(|node| {
@@ -83,7 +83,7 @@ pub fn refused_certificate(node: &mut Node) {
     let again = node.request_pass();
     assert!(
         again.renewed.is_empty() && again.failed.is_empty(),
-        "for a day nothing new is tried: {again:?}"
+        "no other renewal is tried for a day: {again:?}"
     );
     assert!(
         again.waiting.iter().any(|(name, reason)| name.as_str() == "admin.conf"
@@ -91,7 +91,7 @@ pub fn refused_certificate(node: &mut Node) {
         "{again:?}"
     );
 
-    // Nor is what an authority elsewhere answers.
+    // Nor is a certificate of an external CA installed.
     node.exec(
         "mv /etc/kubernetes/pki/ca.key /run/elsewhere.key
          kubecertd csr admin.conf >/run/admin.csr
@@ -121,25 +121,25 @@ pub fn refused_certificate(node: &mut Node) {
     assert!(renewed.contains("renewed without a trial"), "{renewed}");
     assert_ne!(node.serial("admin.conf"), old);
     node.exec(&start_test_server_command());
-    let back = node.wait_for("it is back", |node| {
+    let rolled_back = node.wait_for("the roll-back", |node| {
         let pass = node.request_pass();
         (!pass.failed.is_empty()).then_some(pass)
     });
     assert!(
-        back.failed[0].1.ends_with("and accepts the one before it, which is back in place"),
-        "{back:?}"
+        rolled_back.failed[0].1.ends_with("and accepts the one before it, which is back in place"),
+        "{rolled_back:?}"
     );
     assert_eq!(node.serial("admin.conf"), old);
     node.exec("systemctl stop stand-in");
 }
 
-/// It was restarted once, is not healthy, and is not restarted again.
+/// A service that stays unhealthy after its restart is not restarted again.
 pub fn unhealthy(node: &mut Node) {
     node.reset_kubelet_backoff();
     node.install_past_first_pass();
     node.change_while_stopped(|node| {
         node.age("scheduler.conf", 10);
-        // With a server that is no URL it ends as soon as it has started.
+        // With an invalid URL it exits immediately.
         node.set_kubeconfig_value("scheduler.conf", "server", "https://%zz");
     });
     let before = processes(node);
@@ -158,7 +158,7 @@ pub fn unhealthy(node: &mut Node) {
     let restarts = |node: &Node| {
         let memory: serde_json::Value =
             serde_json::from_slice(&node.read("var/lib/kubecertd/services.json")).unwrap();
-        // What an earlier case had made stale was restarted too, before this began.
+        // Other services may have been restarted after an earlier case.
         let of_scheduler = |note: &&serde_json::Value| note["service"] == "kube-scheduler";
         memory["restarted"]
             .as_array()
@@ -175,7 +175,7 @@ pub fn unhealthy(node: &mut Node) {
     assert_eq!(restarts(node), noted);
     assert!(
         !again.findings.is_empty() || !again.not_refreshed.is_empty(),
-        "it is still said: {again:?}"
+        "it is still reported: {again:?}"
     );
     let others: Vec<_> = changed_processes(&before, &processes(node))
         .into_iter()
@@ -184,8 +184,8 @@ pub fn unhealthy(node: &mut Node) {
     assert_eq!(others, Vec::<String>::new());
 }
 
-/// The API server is there and does not answer: neither trials nor probes hold the pass up, and
-/// nothing is done to it on suspicion.
+/// The API server accepts connections and does not respond. Trials and probes time out, and the API
+/// server is not restarted.
 pub fn hanging_apiserver(node: &mut Node) {
     node.reset_kubelet_backoff();
     node.install_past_first_pass();
@@ -201,20 +201,20 @@ pub fn hanging_apiserver(node: &mut Node) {
     node.exec("pkill --signal CONT --full '^kube-apiserver '");
     assert_eq!((pass.renewed.len(), pass.failed.len()), (2, 0), "{pass:?}");
     assert!(took < Duration::from_secs(60), "{took:?}");
-    let told = pass
+    let problems = pass
         .findings
         .iter()
         .chain(pass.not_refreshed.iter().map(|(_, reason)| reason))
         .cloned()
         .collect::<Vec<_>>()
         .join("\n");
-    assert!(told.contains("kube-apiserver") && told.contains("time limit"), "{told}");
+    assert!(problems.contains("kube-apiserver") && problems.contains("time limit"), "{problems}");
     assert!(pass.refreshed.is_empty(), "{pass:?}");
     node.wait_until_serving("kube-apiserver", "apiserver");
     node.wait_for("it is Ready", |node| node.is_ready().then_some(()));
     let after = node.request_pass();
     assert!(after.failed.is_empty() && after.findings.is_empty(), "{after:?}");
-    // The two that keep a lease end by themselves while they can't renew it.
+    // The two services with a lease exit by themselves when they can't renew it.
     let others: Vec<_> = changed_processes(&before, &processes(node))
         .into_iter()
         .filter(|name| !RESTARTED_SERVICES.contains(&name.as_str()))
@@ -222,7 +222,7 @@ pub fn hanging_apiserver(node: &mut Node) {
     assert_eq!(others, Vec::<String>::new());
 }
 
-/// What answers at the address is not the service: it proves nothing, and is said.
+/// A proxy answers at the address of a service. Its answer proves nothing, which is reported.
 pub fn proxy_on_port(node: &mut Node) {
     node.install_past_first_pass();
     let address = node.address();
@@ -245,8 +245,8 @@ pub fn proxy_on_port(node: &mut Node) {
     node.wait_for("it is Ready", |node| node.is_ready().then_some(()));
 }
 
-/// Without D-Bus neither kubelet's unit nor the clock can be asked about; the renewal and the
-/// restarts don't need it.
+/// Without D-Bus the state of kubelet's unit and of the clock is unknown. Renewal and restarts do
+/// not need it.
 pub fn stopped_dbus(node: &mut Node) {
     node.reset_kubelet_backoff();
     node.install_past_first_pass();
@@ -264,8 +264,8 @@ pub fn stopped_dbus(node: &mut Node) {
     assert_eq!(changed_processes(&before, &processes(node)), ["kube-scheduler"]);
 }
 
-/// Asks for passes until the two that have to be restarted are others, and nothing else is.
-fn refreshed(node: &Node, before: &BTreeMap<String, String>) {
+/// Requests passes until exactly the two services that need a restart were restarted.
+fn wait_until_restarted(node: &Node, before: &BTreeMap<String, String>) {
     node.wait_for("they are restarted", |node| {
         let pass = node.request_pass();
         assert!(pass.not_refreshed.is_empty(), "{pass:?}");
@@ -273,14 +273,14 @@ fn refreshed(node: &Node, before: &BTreeMap<String, String>) {
     });
 }
 
-/// The files are those of an earlier day again: what holds the later ones is found, and restarted
-/// at the scheduled time.
+/// The files are restored to an earlier state. Services that use the later files are found and
+/// restarted by the next pass.
 pub fn restored_disk(node: &mut Node) {
     node.reset_kubelet_backoff();
     node.install_past_first_pass();
     node.exec("kubeadm certs renew all");
     let first = processes(node);
-    refreshed(node, &first);
+    wait_until_restarted(node, &first);
     node.wait_until_serving("kube-apiserver", "apiserver");
     node.reset_kubelet_backoff();
     let second = processes(node);
@@ -292,6 +292,6 @@ pub fn restored_disk(node: &mut Node) {
         let is_stale = |line: &str| line.contains(name) && line.contains("stale");
         assert!(shown.lines().any(is_stale), "{name}: {shown}");
     }
-    refreshed(node, &second);
+    wait_until_restarted(node, &second);
     node.wait_until_serving("kube-apiserver", "apiserver");
 }

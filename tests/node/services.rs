@@ -1,5 +1,4 @@
-//! The services take what was renewed: they are seen with it, and nothing is restarted that need
-//! not be.
+//! The services use renewed credentials, and no service is restarted without need.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,10 +7,10 @@ use super::availability::Meter;
 use super::common;
 use super::harness::{Node, PASS_IN_PROGRESS, WAIT_TIMEOUT, schedule_in};
 
-/// What reads its credential only when it starts.
+/// The services that read their credential only at the start.
 pub const RESTARTED_SERVICES: [&str; 2] = ["kube-controller-manager", "kube-scheduler"];
 
-/// The processes of the control plane and of kubelet: another number, another process.
+/// The process ids of the control plane and of kubelet.
 pub fn processes(node: &Node) -> BTreeMap<String, String> {
     let names = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
     let pid = |name: &str| node.exec(&format!("pgrep --full '^{name} ' || true")).trim().to_owned();
@@ -24,7 +23,7 @@ pub fn processes(node: &Node) -> BTreeMap<String, String> {
     found
 }
 
-/// NodeKind of them are not the same any more.
+/// Returns the services whose process changed.
 pub fn changed_processes(
     before: &BTreeMap<String, String>,
     after: &BTreeMap<String, String>,
@@ -36,12 +35,12 @@ pub fn changed_processes(
         .collect()
 }
 
-/// Shown by `tests/node/run` below the name of the case.
+/// Prints a figure, which `tests/node/run` shows below the name of the case.
 pub fn print_figure(text: &str) {
     println!("figure: {text}");
 }
 
-/// Says and sees: every server serves what is on the disk, and every client is accepted.
+/// Asserts that every server serves the certificate on the disk and every client is accepted.
 pub fn assert_in_use(node: &Node) {
     for (service, credential) in
         [("etcd", "etcd/server"), ("etcd's peers", "etcd/peer"), ("kube-apiserver", "apiserver")]
@@ -63,7 +62,7 @@ pub fn after_kubeadm_renewal(node: &mut Node) {
     assert_eq!(
         changed_processes(&before, &processes(node)),
         Vec::<String>::new(),
-        "not in the middle of somebody's work"
+        "no restart while kubeadm may be running"
     );
     let pass = node.request_pass();
     assert!(pass.failed.is_empty() && pass.renewed.is_empty(), "{pass:?}");
@@ -72,8 +71,8 @@ pub fn after_kubeadm_renewal(node: &mut Node) {
     assert_in_use(node);
 }
 
-/// The daemon dies when all is renewed and nothing is refreshed yet. systemd starts it again, and
-/// it finds out.
+/// The daemon is killed after the renewal, before any service is restarted. systemd starts it
+/// again, and it finds the stale services.
 pub fn killed_daemon(node: &mut Node) {
     node.reset_kubelet_backoff();
     node.install_past_first_pass();
@@ -81,21 +80,23 @@ pub fn killed_daemon(node: &mut Node) {
     node.age_all(10);
     let old = node.serial("scheduler.conf");
     node.exec("systemctl kill --kill-who main --signal USR1 kubecertd");
-    let limit = Instant::now() + WAIT_TIMEOUT;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     while node.whole().get("scheduler.conf").is_none_or(|_| node.serial("scheduler.conf") == old) {
-        assert!(Instant::now() < limit, "nothing was renewed");
+        assert!(Instant::now() < deadline, "nothing was renewed");
     }
     node.exec("systemctl kill --kill-who main --signal KILL kubecertd");
     node.wait_for("the right ones are restarted", |node| {
         (changed_processes(&before, &processes(node)) == RESTARTED_SERVICES).then_some(())
     });
-    node.wait_for("the pass ends", |node| (node.status()?.line != PASS_IN_PROGRESS).then_some(()));
+    node.wait_for("the pass is complete", |node| {
+        (node.status()?.line != PASS_IN_PROGRESS).then_some(())
+    });
     node.wait_until_serving("kube-apiserver", "apiserver");
     assert_in_use(node);
 }
 
-/// A boot starts everything anew, and what was once seen is known by its content: nothing is stale,
-/// whatever the dates of the files say.
+/// A boot restarts all services, and later changes of file times do not matter, since files are
+/// compared by content: nothing is stale.
 pub fn after_boot(node: &mut Node) {
     node.install_past_first_pass();
     node.exec("kubeadm certs renew all");
@@ -111,8 +112,8 @@ pub fn after_boot(node: &mut Node) {
     assert!(!shown.contains("stale"), "{shown}");
 }
 
-/// With containerd down nothing can be restarted, nor seen; it is said, and made good when it is
-/// back.
+/// Without containerd no service can be restarted or verified. That is reported, and the restart is
+/// made when containerd runs again.
 pub fn stopped_container_runtime(node: &mut Node) {
     node.reset_kubelet_backoff();
     node.install_past_first_pass();
@@ -129,15 +130,15 @@ pub fn stopped_container_runtime(node: &mut Node) {
     assert_eq!(changed_processes(&before, &processes(node)), ["kube-scheduler"]);
 }
 
-/// How long the old ones live: on a busy machine it takes most of that until all is prepared.
-const REST: i64 = 240;
+/// Seconds until the old certificates expire. On a busy machine the preparation takes most of it.
+const SECONDS_TO_EXPIRY: i64 = 240;
 
-/// The old client certificates end, and nobody notices.
+/// The old client certificates expire, and no request fails.
 pub fn past_old_expiry(node: &mut Node) {
     node.reset_kubelet_backoff();
-    node.age_all_seconds(REST);
-    let end = common::now().plus(Duration::from_secs(REST.unsigned_abs()));
-    // What reads its certificate only when it starts has to have read the old one.
+    node.age_all_seconds(SECONDS_TO_EXPIRY);
+    let expiry = common::now().plus(Duration::from_secs(SECONDS_TO_EXPIRY.unsigned_abs()));
+    // Services that read their certificate only at the start must have read the old one.
     node.exec(
         "for name in kube-apiserver kube-controller-manager kube-scheduler; do pkill \
         --signal KILL --full \"^$name \"; done",
@@ -147,14 +148,14 @@ pub fn past_old_expiry(node: &mut Node) {
         processes(node).values().all(|pid| !pid.is_empty()).then_some(())
     });
     node.wait_for("it is Ready", |node| node.is_ready().then_some(()));
-    node.wait_for("the log of the one that started last can be read", |node| {
+    node.wait_for("the log of the newest pod can be read", |node| {
         let read = node
             .try_exec("kubectl --namespace kube-system logs kube-scheduler-$(hostname) --tail 1");
         read.status.success().then_some(())
     });
     node.reset_kubelet_backoff();
-    // What an operator has open meanwhile: it goes through the API server's connections to kubelet,
-    // by its old certificate.
+    // Sessions of an operator. They use the API server's connections to kubelet, made with the old
+    // certificate.
     node.exec(
         "systemctl reset-failed
          systemd-run --quiet --unit=following kubectl --namespace kube-system logs --follow \
@@ -164,7 +165,7 @@ pub fn past_old_expiry(node: &mut Node) {
            --listen-client-urls http://127.0.0.1:12379 --advertise-client-urls \
            http://127.0.0.1:12379 --listen-peer-urls http://127.0.0.1:12380",
     );
-    node.wait_for("it runs inside", |node| {
+    node.wait_for("the command runs in the container", |node| {
         node.try_exec("pgrep --full '[d]ata-dir /tmp/other'").status.success().then_some(())
     });
     node.install(&schedule_in(3));
@@ -183,11 +184,11 @@ pub fn past_old_expiry(node: &mut Node) {
         ended.len()
     ));
     let meter = Meter::start(&node.address());
-    node.wait_for("the old ones have ended", |_| {
-        (common::now() > end.plus(Duration::from_secs(20))).then_some(())
+    node.wait_for("the old certificates expire", |_| {
+        (common::now() > expiry.plus(Duration::from_secs(20))).then_some(())
     });
     let figures = meter.stop();
-    print_figure(&format!("past the end of the old ones: {figures}"));
+    print_figure(&format!("past the expiry of the old certificates: {figures}"));
     assert_eq!(figures.failed, 0, "{figures}");
     node.exec(
         "systemctl stop following inside 2>/dev/null; pkill --full '[d]ata-dir /tmp/other'; true",
