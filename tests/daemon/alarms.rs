@@ -1,5 +1,4 @@
-//! Alarms: raised by what is true at the end of a pass, cleared when it no longer is, and told
-//! once.
+//! Alarms: raised and cleared by the state of the node at the end of a pass, and delivered once.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -9,14 +8,14 @@ use serde_json::Value;
 use super::common::{ECDSA, Node, RSA, STATE};
 use super::harness::*;
 
-/// The node's name is its own, whatever this machine is called.
-fn named(node: Node) -> Node {
+/// Sets the node's host name, so that alarms do not depend on the name of this machine.
+fn with_hostname(node: Node) -> Node {
     node.write("etc/hostname", "cp1\n");
     node
 }
 
-/// What `kubecertd alarms` lists: kind and entity of each.
-fn in_force(node: &Node) -> Vec<String> {
+/// Returns id and entity of each alarm that `kubecertd alarms` lists.
+fn active_alarms(node: &Node) -> Vec<String> {
     let run = node.run(&["alarms", "-o", "json"]);
     let listed: Value = serde_json::from_str(&run.text).unwrap();
     let alarms = listed["alarms"].as_array().unwrap();
@@ -29,55 +28,51 @@ fn in_force(node: &Node) -> Vec<String> {
         .collect()
 }
 
-fn lines(daemon: &Daemon<'_>) -> Vec<String> {
+/// Returns the lines of the log about alarms.
+fn alarm_lines(daemon: &Daemon<'_>) -> Vec<String> {
     daemon.log().lines().filter(|line| line.contains(" alarm ")).map(str::to_owned).collect()
 }
 
-/// A pass, and its alarms: the status is written after the alarms are.
-fn pass(daemon: &Daemon<'_>) {
-    daemon.pass();
-}
-
 #[test]
-fn a_healthy_renewal_raises_none() {
+fn healthy_renewal_raises_no_alarm() {
     for tree in [RSA, ECDSA] {
-        let node = known(named(Node::fresh(tree)), NEVER);
+        let node = with_history(with_hostname(Node::fresh(tree)), NEVER);
         node.age_all(10);
         let daemon = Daemon::start(&node);
-        assert_eq!(names(&daemon.pass().renewed), all(&node));
-        assert_eq!(lines(&daemon), [""; 0], "{tree}");
-        assert_eq!(in_force(&node), [""; 0]);
+        assert_eq!(names(&daemon.request_pass().renewed), all_credentials(&node));
+        assert_eq!(alarm_lines(&daemon), [""; 0], "{tree}");
+        assert_eq!(active_alarms(&node), [""; 0]);
         assert_eq!(node.run(&["alarms"]).text, "No alarms.\n");
         assert!(!node.path(STATE).join("alarms.json").exists(), "there was nothing to remember");
     }
 }
 
 #[test]
-fn what_is_due_and_waits_is_none_until_it_is_nearly_urgent() {
-    let node = known(named(Node::due()), NEVER);
+fn held_renewal_raises_alarm_only_near_urgency() {
+    let node = with_history(with_hostname(Node::due()), NEVER);
     assert_eq!(node.run(&["hold", "--until", "2100-01-01", "--reason", "upgrade"]).code, 0);
     let daemon = Daemon::start(&node);
-    pass(&daemon);
-    assert_eq!(in_force(&node), [""; 0]);
+    daemon.request_pass();
+    assert_eq!(active_alarms(&node), [""; 0]);
     node.age_seconds("apiserver", 3 * 86_400 + 3_600);
-    pass(&daemon);
-    assert_eq!(in_force(&node), ["held-too-long host=cp1"]);
+    daemon.request_pass();
+    assert_eq!(active_alarms(&node), ["held-too-long host=cp1"]);
     assert_eq!(node.run(&["hold", "--end"]).code, 0);
-    pass(&daemon);
-    assert_eq!(in_force(&node), [""; 0]);
+    daemon.request_pass();
+    assert_eq!(active_alarms(&node), [""; 0]);
 }
 
 #[test]
-fn a_failure_is_raised_once_survives_a_restart_and_is_cleared_when_it_is_over() {
-    let node = known(named(Node::due()), NEVER);
+fn failure_alarm_is_raised_once_survives_restart_and_clears() {
+    let node = with_history(with_hostname(Node::due()), NEVER);
     let whole = node.read("etc/kubernetes/scheduler.conf");
     node.write("etc/kubernetes/scheduler.conf", "damaged");
     let mut daemon = Daemon::start(&node);
-    pass(&daemon);
-    assert_eq!(in_force(&node), ["renewal-failed host=cp1"]);
-    pass(&daemon);
-    assert_eq!(lines(&daemon).len(), 1, "{}", daemon.log());
-    let line = &lines(&daemon)[0];
+    daemon.request_pass();
+    assert_eq!(active_alarms(&node), ["renewal-failed host=cp1"]);
+    daemon.request_pass();
+    assert_eq!(alarm_lines(&daemon).len(), 1, "{}", daemon.log());
+    let line = &alarm_lines(&daemon)[0];
     assert!(
         line.contains(
             "ERROR alarm renewal-failed (host=cp1), major, raised: Kubernetes \
@@ -87,76 +82,76 @@ fn a_failure_is_raised_once_survives_a_restart_and_is_cleared_when_it_is_over() 
     );
     assert!(line.contains("What to do: "), "{line}");
     let shown = node.run(&["alarms"]);
-    for said in [
+    for expected in [
         "MAJOR renewal-failed (250.003) on host=cp1, since ",
         "\n  Why:    scheduler.conf: ",
         "\n  To do:  ",
         "1 alarm in force.",
     ] {
-        assert!(shown.text.contains(said), "{said:?} is not in:\n{}", shown.text);
+        assert!(shown.text.contains(expected), "{expected:?} is not in:\n{}", shown.text);
     }
     let since = node.run(&["alarms", "-o", "json"]).text;
     daemon.stop();
 
     let daemon = Daemon::start(&node);
-    pass(&daemon);
-    assert_eq!(lines(&daemon), [""; 0], "it is known");
+    daemon.request_pass();
+    assert_eq!(alarm_lines(&daemon), [""; 0], "the alarm is known already");
     assert_eq!(node.run(&["alarms", "-o", "json"]).text, since);
     node.write("etc/kubernetes/scheduler.conf", whole);
-    pass(&daemon);
-    assert_eq!(in_force(&node), [""; 0]);
+    daemon.request_pass();
+    assert_eq!(active_alarms(&node), [""; 0]);
     assert!(
-        lines(&daemon)[0].contains("INFO alarm renewal-failed (host=cp1) is cleared"),
+        alarm_lines(&daemon)[0].contains("INFO alarm renewal-failed (host=cp1) is cleared"),
         "{:?}",
-        lines(&daemon)
+        alarm_lines(&daemon)
     );
 }
 
-/// The pass that could not be made is one thing, and that something was due in it another.
+/// An impossible pass and a due credential in it are separate alarms.
 #[test]
-fn a_pass_that_can_not_be_made_is_told_of() {
-    let node = known(named(Node::fresh(ECDSA)), NEVER);
+fn impossible_pass_raises_alarm() {
+    let node = with_history(with_hostname(Node::fresh(ECDSA)), NEVER);
     let lock = node.path(STATE).join("lock");
     std::fs::create_dir(&lock).unwrap();
     let daemon = Daemon::start(&node);
-    pass(&daemon);
-    assert_eq!(in_force(&node), ["pass-failed host=cp1"], "nothing was due");
+    daemon.request_pass();
+    assert_eq!(active_alarms(&node), ["pass-failed host=cp1"], "nothing was due");
     node.age("apiserver", 10);
-    pass(&daemon);
+    daemon.request_pass();
     let all = [
         "renewal-failed host=cp1",
         "expiring-soon system.certificate.apiserver",
         "pass-failed host=cp1",
     ];
-    assert_eq!(in_force(&node), all);
+    assert_eq!(active_alarms(&node), all);
     std::fs::remove_dir(&lock).unwrap();
-    pass(&daemon);
-    assert_eq!(in_force(&node), [""; 0]);
+    daemon.request_pass();
+    assert_eq!(active_alarms(&node), [""; 0]);
 }
 
 #[test]
-fn a_configuration_that_is_refused_is_told_of_at_once() {
-    let node = known(named(Node::fresh(ECDSA)), NEVER);
+fn refused_configuration_raises_alarm_immediately() {
+    let node = with_history(with_hostname(Node::fresh(ECDSA)), NEVER);
     let mut daemon = Daemon::start(&node);
-    daemon.settled();
+    daemon.wait_until_idle();
     node.write(CONFIG, "[schedule]\ncron = 7\n");
     daemon.signal("HUP");
-    until("it is told of", || {
-        (in_force(&node) == ["configuration-refused host=cp1"]).then_some(())
+    wait_for("the alarm is raised", || {
+        (active_alarms(&node) == ["configuration-refused host=cp1"]).then_some(())
     });
     daemon.stop();
     let daemon = Daemon::start(&node);
-    daemon.settled();
-    assert_eq!(in_force(&node), ["configuration-refused host=cp1"]);
-    assert_eq!(lines(&daemon), [""; 0], "it is known");
+    daemon.wait_until_idle();
+    assert_eq!(active_alarms(&node), ["configuration-refused host=cp1"]);
+    assert_eq!(alarm_lines(&daemon), [""; 0], "the alarm is known already");
     node.write(CONFIG, schedule(NEVER));
     daemon.signal("HUP");
-    until("it is over", || in_force(&node).is_empty().then_some(()));
+    wait_for("the alarm is cleared", || active_alarms(&node).is_empty().then_some(()));
 }
 
 #[test]
-fn names_authorities_and_other_renewers_are_looked_at() {
-    let node = known(named(Node::fresh(ECDSA)), NEVER);
+fn names_authorities_and_other_renewers_raise_alarms() {
+    let node = with_history(with_hostname(Node::fresh(ECDSA)), NEVER);
     node.shorten_authority("etc/kubernetes/pki/etcd/ca", 20);
     node.edit(
         "etc/kubernetes/manifests/kube-apiserver.yaml",
@@ -165,9 +160,9 @@ fn names_authorities_and_other_renewers_are_looked_at() {
     );
     node.write("etc/cron.d/certs", "0 3 1 * * root kubeadm certs renew all\n");
     let daemon = Daemon::start(&node);
-    pass(&daemon);
+    daemon.request_pass();
     assert_eq!(
-        in_force(&node),
+        active_alarms(&node),
         [
             "expiring-soon system.certificate.etcd-ca",
             "names-differ credential=apiserver",
@@ -176,30 +171,30 @@ fn names_authorities_and_other_renewers_are_looked_at() {
     );
     assert!(node.run(&["alarms"]).text.contains("10.200.0.9"));
     node.remove("etc/cron.d/certs");
-    pass(&daemon);
-    assert!(!in_force(&node).iter().any(|alarm| alarm.starts_with("other-renewer")));
+    daemon.request_pass();
+    assert!(!active_alarms(&node).iter().any(|alarm| alarm.starts_with("other-renewer")));
 }
 
 #[test]
-fn a_command_renews_by_hand_and_the_alarm_is_over() {
-    let node = known(named(Node::due()), NEVER);
+fn renew_command_clears_alarm() {
+    let node = with_history(with_hostname(Node::due()), NEVER);
     let whole = node.read("etc/kubernetes/scheduler.conf");
     node.write("etc/kubernetes/scheduler.conf", "damaged");
     assert_eq!(node.run(&["renew"]).code, 4);
-    assert_eq!(in_force(&node), ["renewal-failed host=cp1"]);
+    assert_eq!(active_alarms(&node), ["renewal-failed host=cp1"]);
     node.write("etc/kubernetes/scheduler.conf", whole);
     assert_eq!(node.run(&["renew", "--dry-run"]).code, 0);
-    assert_eq!(in_force(&node), ["renewal-failed host=cp1"], "a dry run changes nothing");
+    assert_eq!(active_alarms(&node), ["renewal-failed host=cp1"], "a dry run changes nothing");
     assert_eq!(node.run(&["renew"]).code, 0);
-    assert_eq!(in_force(&node), [""; 0]);
+    assert_eq!(active_alarms(&node), [""; 0]);
 }
 
 #[test]
-fn what_was_remembered_may_be_lost() {
-    let node = known(named(Node::due()), NEVER);
+fn damaged_alarm_state_is_reported_and_rebuilt() {
+    let node = with_history(with_hostname(Node::due()), NEVER);
     node.write("etc/kubernetes/scheduler.conf", "damaged");
     let daemon = Daemon::start(&node);
-    pass(&daemon);
+    daemon.request_pass();
     node.write(&format!("{STATE}/alarms.json"), "{ torn");
     let shown = node.run(&["alarms"]);
     assert!(
@@ -207,8 +202,8 @@ fn what_was_remembered_may_be_lost() {
         "{}",
         shown.text
     );
-    pass(&daemon);
-    assert_eq!(in_force(&node), ["renewal-failed host=cp1"]);
+    daemon.request_pass();
+    assert_eq!(active_alarms(&node), ["renewal-failed host=cp1"]);
     assert!(
         daemon.log().contains("which alarms are in force is not remembered"),
         "{}",
@@ -216,31 +211,32 @@ fn what_was_remembered_may_be_lost() {
     );
 }
 
-/// Puts a script there that is told of alarms.
+/// Writes a script for an alarm command and returns its path.
 fn script(node: &Node, name: &str, text: &str) -> String {
     node.write(name, format!("#!/bin/sh\ncd {}\n{text}\n", node.root().display()));
     std::fs::set_permissions(node.path(name), PermissionsExt::from_mode(0o755)).unwrap();
     node.path(name).display().to_string()
 }
 
-fn told(node: &Node) -> Vec<String> {
+/// Returns event, alarm id and host of each alarm that a script appended to the file `told`.
+fn delivered(node: &Node) -> Vec<String> {
     let text = std::fs::read_to_string(node.path("told")).unwrap_or_default();
     let event = |line: &str| {
-        let told: Value = serde_json::from_str(line).unwrap();
+        let alarm: Value = serde_json::from_str(line).unwrap();
         format!(
             "{} {} {}",
-            told["event"].as_str().unwrap(),
-            told["id"].as_str().unwrap(),
-            told["host"].as_str().unwrap()
+            alarm["event"].as_str().unwrap(),
+            alarm["id"].as_str().unwrap(),
+            alarm["host"].as_str().unwrap()
         )
     };
     text.lines().map(event).collect()
 }
 
-/// One of them hangs, which keeps neither the pass nor the other one.
+/// A command that hangs delays neither the pass nor the other command.
 #[test]
-fn commands_are_told_and_one_that_hangs_holds_up_nothing() {
-    let node = known(named(Node::due()), NEVER);
+fn hanging_alarm_command_delays_nothing() {
+    let node = with_history(with_hostname(Node::due()), NEVER);
     let (hangs, works) =
         (script(&node, "hangs", "touch hung; sleep 100"), script(&node, "works", "cat >>told"));
     let sinks = format!(
@@ -251,21 +247,27 @@ fn commands_are_told_and_one_that_hangs_holds_up_nothing() {
     let whole = node.read("etc/kubernetes/scheduler.conf");
     node.write("etc/kubernetes/scheduler.conf", "damaged");
     let mut daemon = Daemon::start(&node);
-    pass(&daemon);
-    until("the other one is told", || (told(&node) == ["raised renewal-failed cp1"]).then_some(()));
-    until("the one hangs", || node.path("hung").exists().then_some(()));
+    daemon.request_pass();
+    wait_for("the other command gets the alarm", || {
+        (delivered(&node) == ["raised renewal-failed cp1"]).then_some(())
+    });
+    wait_for("the command hangs", || node.path("hung").exists().then_some(()));
     node.write("etc/kubernetes/scheduler.conf", whole);
     node.age("admin.conf", 5);
-    assert_eq!(names(&daemon.pass().renewed), ["admin.conf", "scheduler.conf"], "meanwhile");
-    until("it is told of the end", || {
-        (told(&node)[1..] == ["cleared renewal-failed cp1"]).then_some(())
+    assert_eq!(
+        names(&daemon.request_pass().renewed),
+        ["admin.conf", "scheduler.conf"],
+        "meanwhile"
+    );
+    wait_for("the command gets the cleared alarm", || {
+        (delivered(&node)[1..] == ["cleared renewal-failed cp1"]).then_some(())
     });
     assert_eq!(daemon.stop().code(), Some(0));
 }
 
 #[test]
-fn what_was_not_told_before_the_end_is_told_after_the_start() {
-    let node = known(named(Node::due()), NEVER);
+fn undelivered_alarm_is_delivered_after_restart() {
+    let node = with_history(with_hostname(Node::due()), NEVER);
     let works = script(&node, "works", "test -e well && cat >>told");
     node.write(
         CONFIG,
@@ -273,8 +275,8 @@ fn what_was_not_told_before_the_end_is_told_after_the_start() {
     );
     node.write("etc/kubernetes/scheduler.conf", "damaged");
     let mut daemon = Daemon::start(&node);
-    pass(&daemon);
-    until("that is said", || {
+    daemon.request_pass();
+    wait_for("the failed delivery is logged", || {
         daemon
             .log()
             .contains(
@@ -286,22 +288,24 @@ fn what_was_not_told_before_the_end_is_told_after_the_start() {
     daemon.kill();
     node.write("well", "");
     let mut daemon = Daemon::start(&node);
-    until("it is told", || (told(&node) == ["raised renewal-failed cp1"]).then_some(()));
-    // One that ends between the command's end and this would tell it again: rather twice than
-    // never.
-    until("that is remembered", || {
+    wait_for("the alarm is delivered", || {
+        (delivered(&node) == ["raised renewal-failed cp1"]).then_some(())
+    });
+    // A daemon that exits between the delivery and this write delivers the alarm again: at least
+    // once, not at most once.
+    wait_for("the delivery is recorded", || {
         let text = node.read(&format!("{STATE}/alarms.json"));
-        let told = serde_json::from_slice::<Value>(&text).unwrap()["told"]["command/works"].clone();
-        told.as_array().is_some_and(|told| told.len() == 1).then_some(())
+        let memory = serde_json::from_slice::<Value>(&text).unwrap();
+        memory["told"]["command/works"].as_array().is_some_and(|ids| ids.len() == 1).then_some(())
     });
     daemon.stop();
     let daemon = Daemon::start(&node);
-    pass(&daemon);
-    assert_eq!(told(&node).len(), 1, "once");
+    daemon.request_pass();
+    assert_eq!(delivered(&node).len(), 1, "once");
 }
 
-/// A stand-in for fmClientCli: it takes a string apart as that does, and keeps what is set in a
-/// file.
+/// A replacement for fmClientCli. It parses the alarm string like the original and appends each
+/// call to a file.
 const FM_CLIENT: &str = r####"
 case $1 in
 -c)
@@ -325,8 +329,8 @@ echo 0cf7e1a4-9a3b-4a54-8d0b-1a1b5f0e3a55
 "####;
 
 #[test]
-fn fault_management_is_told() {
-    let node = known(named(Node::due()), NEVER);
+fn alarms_are_delivered_to_fault_management() {
+    let node = with_history(with_hostname(Node::due()), NEVER);
     let client = script(&node, "fmClientCli", FM_CLIENT);
     node.write(
         CONFIG,
@@ -337,23 +341,23 @@ fn fault_management_is_told() {
     node.write("etc/kubernetes/scheduler.conf", "damaged ### text");
     node.shorten_authority("etc/kubernetes/pki/etcd/ca", 20);
     let daemon = Daemon::start(&node);
-    pass(&daemon);
+    daemon.request_pass();
     let fm = || std::fs::read_to_string(node.path("fm")).unwrap_or_default();
     let set = "set 250.003 host=cp1\nset 500.200 system.certificate.etcd-ca\n";
-    until("they are set", || (fm() == set).then_some(()));
+    wait_for("the alarms are set", || (fm() == set).then_some(()));
     node.write("etc/kubernetes/scheduler.conf", whole);
     node.write("etc/kubernetes/pki/etcd/ca.crt", authority);
-    pass(&daemon);
+    daemon.request_pass();
     let cleared = format!(
         "{set}clear ###250.003###host=cp1###\nclear ###500.200###system.certificate.etcd-ca###\n"
     );
-    until("they are cleared", || (fm() == cleared).then_some(()));
+    wait_for("the alarms are cleared", || (fm() == cleared).then_some(()));
     assert!(!daemon.log().contains("could not be told"), "{}", daemon.log());
 }
 
 #[test]
-fn without_a_daemon_everybody_is_told_once() {
-    let node = known(named(Node::due()), NEVER);
+fn run_once_delivers_each_alarm_once() {
+    let node = with_history(with_hostname(Node::due()), NEVER);
     let works = script(&node, "works", "cat >>told");
     node.write(
         CONFIG,
@@ -364,12 +368,12 @@ fn without_a_daemon_everybody_is_told_once() {
         assert_eq!(node.run(&["run", "--once"]).code, 4);
         node.age("apiserver", 5);
     }
-    assert_eq!(told(&node), ["raised renewal-failed cp1"]);
+    assert_eq!(delivered(&node), ["raised renewal-failed cp1"]);
 }
 
-/// The page that explains alarms knows them all, as they are.
+/// docs/alarms.md lists every alarm with its severity and number.
 #[test]
-fn every_alarm_is_explained() {
+fn every_alarm_is_documented() {
     let page = include_str!("../../docs/alarms.md");
     for kind in AlarmKind::ALL {
         let row =

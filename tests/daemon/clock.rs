@@ -1,5 +1,5 @@
-//! The clock. That of the real program can't be set, so a pass is made here in this process, at any
-//! time.
+//! The clock. The clock of the real program can't be set, so these tests make passes in this
+//! process with a fixed clock.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::common::kubelet::CONF;
 use super::common::{ECDSA, Node, PKI, now};
 use super::harness::*;
 
-/// What is known of the clock.
+/// The time of a pass and the facts about the clock.
 #[derive(Clone, Copy)]
 struct Clock {
     now: Timestamp,
@@ -37,9 +37,9 @@ impl Clock {
         Self { trust: true, ..self }
     }
 
-    /// What would be done on a node by this clock, and what is done.
+    /// Returns the plan of a pass with this clock and the report of the pass.
     fn pass(self, node: &Node) -> (Outlook, Report) {
-        remember(node, &State { last_seen: self.last_seen, ..State::default() });
+        write_state(node, &State { last_seen: self.last_seen, ..State::default() });
         let clock = FixedClock(self.now);
         let (request, stop) = (Request::default(), AtomicBool::new(false));
         let orders = Orders {
@@ -57,10 +57,10 @@ impl Clock {
         (preview(&node.observed(), &orders), run(&node.observed(), &orders).unwrap())
     }
 
-    /// Nothing is signed, and this is said of everything that is due.
+    /// Asserts that nothing is signed and that every due credential has this reason.
     #[track_caller]
-    fn signs_nothing(self, node: &Node, says: &str) {
-        without_kubelets(node);
+    fn assert_signs_nothing(self, node: &Node, reason: &str) {
+        remove_kubelet_conf(node);
         let before = node.snapshot();
         let (outlook, report) = self.pass(node);
         assert_eq!(
@@ -70,16 +70,16 @@ impl Clock {
         for deferred in [&outlook.deferred, &report.deferred] {
             assert_eq!(
                 names(deferred.iter().map(|one| &one.credential)),
-                all(node),
-                "all of it would be due"
+                all_credentials(node),
+                "every credential is due"
             );
             for one in deferred {
                 assert!(
-                    one.reason.contains(says)
+                    one.reason.contains(reason)
                         && one.reason.contains("nothing is signed until it is right"),
                     "{one}"
                 );
-                assert_eq!(one.urgent_from, None, "no waiting helps");
+                assert_eq!(one.urgent_from, None, "it does not become urgent");
             }
         }
         let after = node.snapshot();
@@ -88,42 +88,41 @@ impl Clock {
         {
             assert_eq!(after.0.get(path), Some(entry), "{}", path.display());
         }
-        assert_eq!(
-            remembered(node).last_seen,
-            self.last_seen,
-            "a clock that is not believed is not remembered"
-        );
+        assert_eq!(read_state(node).last_seen, self.last_seen, "an untrusted time is not recorded");
     }
 
-    /// Everything is signed, and begins when it should.
+    /// Asserts that every credential is signed with this `notBefore`.
     #[track_caller]
-    fn signs_from(self, node: &Node, beginning: impl Fn(&str) -> Timestamp) {
-        without_kubelets(node);
+    fn assert_signs_from(self, node: &Node, not_before: impl Fn(&str) -> Timestamp) {
+        remove_kubelet_conf(node);
         let (outlook, report) = self.pass(node);
-        assert_eq!(names(outlook.plan.issuing().map(|step| &step.credential)), all(node));
+        assert_eq!(
+            names(outlook.plan.issuing().map(|step| &step.credential)),
+            all_credentials(node)
+        );
         assert!(
-            report.deferred.is_empty() && report.results.len() == all(node).len(),
+            report.deferred.is_empty() && report.results.len() == all_credentials(node).len(),
             "{report:?}"
         );
         for (name, result) in &report.results {
             result.as_ref().unwrap();
             let certificate = node.certificate(name.as_str());
-            assert_eq!(certificate.not_before, beginning(name.as_str()), "{name}");
+            assert_eq!(certificate.not_before, not_before(name.as_str()), "{name}");
             assert_eq!(certificate.not_after, self.now.plus(days(365)), "{name}");
         }
-        assert_eq!(remembered(node).last_seen, Some(self.now));
+        assert_eq!(read_state(node).last_seen, Some(self.now));
     }
 }
 
-/// kubelet's own certificate, which kubelet.conf embeds here, has tests of its own.
-fn without_kubelets(node: &Node) {
+/// Removes kubelet.conf. It embeds kubelet's own certificate, which has separate tests.
+fn remove_kubelet_conf(node: &Node) {
     if node.path(CONF).exists() {
         node.remove(CONF);
     }
 }
 
-/// The beginning of the authority of a credential.
-fn beginning_of_authority(node: &Node, name: &str) -> Timestamp {
+/// Returns `notBefore` of the CA of a credential.
+fn ca_not_before(node: &Node, name: &str) -> Timestamp {
     let authority =
         node.ours().into_iter().find(|one| one.name.as_str() == name).unwrap().authority.unwrap();
     let catalog = node.observed().catalog;
@@ -133,22 +132,21 @@ fn beginning_of_authority(node: &Node, name: &str) -> Timestamp {
 }
 
 #[test]
-fn before_the_release_nothing_is_signed_however_sure_the_clock_is() {
-    // Authorities and credentials that are valid at that time, so that only the clock is against
-    // it.
+fn clock_before_release_signs_nothing() {
+    // The CAs and credentials are valid at that time, so the clock is the only reason.
     let node = Node::fresh(ECDSA);
     for stem in ["ca", "front-proxy-ca", "etcd/ca"] {
         node.shorten_authority(&format!("{PKI}/{stem}"), 300);
     }
     node.age_all(-40);
     let clock = Clock::at(RELEASED.minus(Duration::from_secs(1)));
-    assert!(clock.now > beginning_of_authority(&node, "apiserver"));
+    assert!(clock.now > ca_not_before(&node, "apiserver"));
     node.age_all(clock.now.seconds_since(now()).div_euclid(86_400) + 2);
-    clock.signs_nothing(&node, "before kubecertd was released");
+    clock.assert_signs_nothing(&node, "before kubecertd was released");
     Clock { synchronised: Some(false), ..clock }
-        .signs_nothing(&node, "before kubecertd was released");
+        .assert_signs_nothing(&node, "before kubecertd was released");
     Clock { synchronised: None, ..clock }
-        .signs_nothing(&node, "the clock says 2026-10-31T23:59:59Z");
+        .assert_signs_nothing(&node, "the clock says 2026-10-31T23:59:59Z");
 
     clock
         .trusted()
@@ -161,54 +159,53 @@ fn before_the_release_nothing_is_signed_however_sure_the_clock_is() {
 }
 
 #[test]
-fn more_than_three_years_on_and_unsynchronised_nothing_is_signed() {
+fn unsynchronised_clock_three_years_ahead_signs_nothing() {
     let node = Node::due();
     let clock = Clock::at(now().plus(days(1_097)));
-    clock.unsynchronised_since(now()).signs_nothing(&node, "after it was last believed");
+    clock.unsynchronised_since(now()).assert_signs_nothing(&node, "after it was last believed");
     Clock { synchronised: None, ..clock.unsynchronised_since(now()) }
-        .signs_nothing(&node, "and is not synchronised");
+        .assert_signs_nothing(&node, "and is not synchronised");
     Clock { synchronised: Some(false), ..clock }
-        .signs_nothing(&node, "after kubecertd was released");
+        .assert_signs_nothing(&node, "after kubecertd was released");
     let clock = Clock::at(now().plus(days(1_095)));
-    clock.unsynchronised_since(now()).signs_from(&node, |name| beginning_of_authority(&node, name));
+    clock.unsynchronised_since(now()).assert_signs_from(&node, |name| ca_not_before(&node, name));
 }
 
 #[test]
-fn a_year_on_and_unsynchronised_what_is_signed_begins_with_its_authority() {
+fn unsynchronised_clock_signs_from_ca_not_before() {
     let node = Node::due();
     let clock = Clock::at(now().plus(days(365)));
-    clock.unsynchronised_since(now()).signs_from(&node, |name| beginning_of_authority(&node, name));
-    // Nobody knows whether it is synchronised: the same.
+    clock.unsynchronised_since(now()).assert_signs_from(&node, |name| ca_not_before(&node, name));
+    // Unknown synchronisation has the same result.
     let node = Node::due();
     Clock { synchronised: None, ..clock.unsynchronised_since(now()) }
-        .signs_from(&node, |name| beginning_of_authority(&node, name));
+        .assert_signs_from(&node, |name| ca_not_before(&node, name));
 }
 
 #[test]
-fn with_a_synchronised_clock_what_is_signed_begins_five_minutes_ago_however_long_it_was_off() {
+fn synchronised_clock_signs_from_five_minutes_ago() {
     for absence in [0, 365, 2_000] {
         let node = Node::due();
         let clock = Clock { last_seen: Some(now()), ..Clock::at(now().plus(days(absence))) };
-        let beginning = |name: &str| {
-            clock.now.minus(Duration::from_secs(300)).max(beginning_of_authority(&node, name))
-        };
-        clock.signs_from(&node, beginning);
+        let not_before =
+            |name: &str| clock.now.minus(Duration::from_secs(300)).max(ca_not_before(&node, name));
+        clock.assert_signs_from(&node, not_before);
     }
 }
 
 #[test]
-fn an_operator_may_vouch_for_the_clock() {
+fn operator_can_trust_clock() {
     let node = Node::due();
     let clock = Clock::at(now().plus(days(2_000))).unsynchronised_since(now());
-    clock.signs_nothing(&node, "is not synchronised");
-    clock.trusted().signs_from(&node, |name| beginning_of_authority(&node, name));
+    clock.assert_signs_nothing(&node, "is not synchronised");
+    clock.trusted().assert_signs_from(&node, |name| ca_not_before(&node, name));
 }
 
 #[test]
-fn what_is_not_yet_valid_is_renewed() {
+fn not_yet_valid_certificate_is_renewed() {
     let node = Node::fresh(ECDSA);
     node.age("apiserver", 500);
-    assert!(node.certificate("apiserver").not_before > now(), "it begins in the future");
+    assert!(node.certificate("apiserver").not_before > now(), "its notBefore is in the future");
     let clock = Clock::at(now());
     let (_, report) = clock.pass(&node);
     assert_eq!(names(report.results.iter().map(|(name, _)| name)), ["apiserver"]);
@@ -216,25 +213,25 @@ fn what_is_not_yet_valid_is_renewed() {
     assert!(clock.pass(&node).1.results.is_empty());
 }
 
-/// A clock that was far ahead for a while leaves nothing that holds the right one back.
+/// A recorded time that is far ahead does not keep a synchronised clock from being trusted.
 #[test]
-fn a_clock_that_comes_back_is_believed_and_remembered_when_it_is_synchronised() {
+fn corrected_clock_is_trusted_when_synchronised() {
     let node = Node::due();
     let ahead = now().plus(days(700));
     let clock = Clock { last_seen: Some(ahead), ..Clock::at(now()) };
-    clock.signs_from(&node, |name| {
-        clock.now.minus(Duration::from_secs(300)).max(beginning_of_authority(&node, name))
+    clock.assert_signs_from(&node, |name| {
+        clock.now.minus(Duration::from_secs(300)).max(ca_not_before(&node, name))
     });
-    // Unsynchronised, it may be the one that is behind.
+    // An unsynchronised clock may be the wrong one of the two.
     let node = Node::due();
     Clock::at(now()).unsynchronised_since(ahead).pass(&node);
-    assert_eq!(remembered(&node).last_seen, Some(ahead));
+    assert_eq!(read_state(&node).last_seen, Some(ahead));
 }
 
-/// A node whose battery was empty: kubelet's own certificate, without which nothing starts, waits
-/// for the clock, and then goes on.
+/// A node with an empty battery: kubelet's own certificate is renewed only when the clock is
+/// trusted.
 #[test]
-fn kubelets_own_waits_for_a_clock_that_can_be_believed_and_then_goes_on() {
+fn kubelet_certificate_waits_for_trusted_clock() {
     let node = Node::fresh(ECDSA);
     node.give_kubelet(-30);
     node.point_kubelet();

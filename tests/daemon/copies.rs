@@ -1,4 +1,4 @@
-//! Copies, as the daemon sees to them.
+//! Copies of credentials that the daemon keeps up to date.
 
 use std::os::unix::fs::chown;
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ const ROOT: &str = "root/.kube/config";
 const COPIES: &str = "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n[[copy]]\nof \
     = 'admin.conf'\nkubeconfig = '/home/*/.kube/config'\n";
 
-/// What is in others' hands is not watched: whoever writes to it again and again keeps nobody at
-/// work. What kubeadm renewed is found, and all copies follow.
+/// Directories of other users are not watched, so repeated writes there cause no passes. A renewal
+/// by kubeadm is found, and all copies are updated.
 #[test]
-fn what_a_user_does_to_his_copy_makes_no_pass() {
+fn user_change_to_copy_makes_no_pass() {
     if !nix::unistd::geteuid().is_root() {
         println!("SKIPPED: files of others can only be made by root");
         return;
@@ -27,16 +27,16 @@ fn what_a_user_does_to_his_copy_makes_no_pass() {
     for file in ["home/alice", "home/alice/.kube", ALICE] {
         chown(node.path(file), Some(1001), Some(1001)).unwrap();
     }
-    let node = known(node, NEVER);
+    let node = with_history(node, NEVER);
     node.write(CONFIG, format!("{}{COPIES}", schedule(NEVER)));
     let daemon = Daemon::start(&node);
-    // One that takes note of what there is.
-    daemon.pass();
-    let passes = daemon.ears.passes();
+    // The first pass records the current copies.
+    daemon.request_pass();
+    let passes = daemon.notify_socket.completed_passes();
     node.write(ALICE, format!("{}# mine\n", node.text(ADMIN)));
-    // Longer than it has to be quiet before a pass is made for a change.
+    // Longer than the quiet time after which a change causes a pass.
     std::thread::sleep(Duration::from_secs(36));
-    assert_eq!(daemon.ears.passes(), passes, "{}", daemon.log());
+    assert_eq!(daemon.notify_socket.completed_passes(), passes, "{}", daemon.log());
 
     let others = Node::fresh(ECDSA);
     assert_eq!(others.run(&["renew", "--force", "admin.conf"]).code, 0);
@@ -51,7 +51,11 @@ fn what_a_user_does_to_his_copy_makes_no_pass() {
             match last {
                 Some(last) => break last,
                 None => {
-                    assert!(began.elapsed() < Duration::from_secs(90), "in vain: {}", daemon.log())
+                    assert!(
+                        began.elapsed() < Duration::from_secs(90),
+                        "timed out: {}",
+                        daemon.log()
+                    )
                 }
             }
             std::thread::sleep(Duration::from_millis(100));

@@ -1,4 +1,4 @@
-//! A daemon under test, and the node that it is started on.
+//! The daemon under test and the node that it runs on.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -12,10 +12,10 @@ use kubecertd::sys::Root;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::common::{Node, STATE, now};
-use super::ears::Ears;
+use super::notify_socket::NotifySocket;
 
-/// How long anything is waited for: much longer than it takes, because the machine may be busy.
-pub const LIMIT: Duration = Duration::from_secs(90);
+/// The timeout of every wait. It is generous because the machine may be busy.
+pub const WAIT_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A schedule without an occurrence while a test runs.
 pub const NEVER: &str = "0 0 0 1 1 *";
@@ -25,47 +25,47 @@ pub const EVERY_OTHER_SECOND: &str = "*/2 * * * * *";
 pub const CONFIG: &str = "etc/kubecertd/kubecertd.toml";
 pub const STATUS: &str = "run/kubecertd/status.json";
 
-/// What is said while a pass is made.
-pub const AT_WORK: &str = "a pass is being made";
+/// The status line during a pass.
+pub const PASS_IN_PROGRESS: &str = "a pass is being made";
 
-/// Looks until there is something to be seen.
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
+/// Polls until there is a value, and returns it.
+pub fn wait_for<T>(event: &str, mut poll: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
     loop {
-        if let Some(seen) = look() {
-            return seen;
+        if let Some(value) = poll() {
+            return value;
         }
-        assert!(began.elapsed() < LIMIT, "in vain: {what}");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "timed out waiting for: {event}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// The configuration for a schedule.
+/// Returns a configuration with this schedule.
 pub fn schedule(cron: &str) -> String {
     format!("[schedule]\ncron = \"{cron}\"\ntime_zone = \"UTC\"\n")
 }
 
-/// A cron expression for one instant.
+/// Returns the cron expression of one instant.
 pub fn at(time: Timestamp) -> String {
     time.civil().strftime("%-S %-M %-H %-d %-m *").to_string()
 }
 
-pub fn state_folder() -> AbsolutePath {
+pub fn state_dir() -> AbsolutePath {
     AbsolutePath::constant("/var/lib/kubecertd")
 }
 
-pub fn remembered(node: &Node) -> State {
-    let (state, note) = State::read(&Root::open(node.root()).unwrap(), &state_folder());
+pub fn read_state(node: &Node) -> State {
+    let (state, note) = State::read(&Root::open(node.root()).unwrap(), &state_dir());
     assert_eq!(note, None);
     state
 }
 
-pub fn remember(node: &Node, state: &State) {
-    state.write(&Root::open(node.root()).unwrap(), &state_folder()).unwrap();
+pub fn write_state(node: &Node, state: &State) {
+    state.write(&Root::open(node.root()).unwrap(), &state_dir()).unwrap();
 }
 
-/// The state after a pass that went well at this time.
-pub fn well_until(time: Timestamp) -> State {
+/// Returns the state after a pass that succeeded at this time.
+pub fn successful_state(time: Timestamp) -> State {
     let time = Some(time);
     State {
         last_seen: time,
@@ -78,57 +78,61 @@ pub fn well_until(time: Timestamp) -> State {
     }
 }
 
-/// A node with this schedule that the daemon has looked after until now.
-pub fn known(node: Node, cron: &str) -> Node {
+/// Gives the node this schedule and a successful pass that ended now.
+pub fn with_history(node: Node, cron: &str) -> Node {
     node.write(CONFIG, schedule(cron));
-    remember(&node, &well_until(now()));
+    write_state(&node, &successful_state(now()));
     node
 }
 
-/// Sends a signal, by its name without SIG.
+/// Sends a signal, named without SIG.
 pub fn signal(pid: u32, name: &str) {
     let sent = Command::new("sh").arg("-c").arg(format!("kill -s {name} {pid}")).status().unwrap();
     assert!(sent.success());
 }
 
-/// Has the store for itself, as another kubecertd at work would: a pass waits for it.
-pub struct StoreTaken(#[allow(dead_code, reason = "held, not used")] Flock<File>);
+/// Holds the lock of the store, as another kubecertd process does. A pass waits for it.
+pub struct StoreLock(#[allow(dead_code, reason = "held, not used")] Flock<File>);
 
-impl StoreTaken {
-    pub fn on(node: &Node) -> Self {
+impl StoreLock {
+    pub fn take(node: &Node) -> Self {
         let file =
             File::options().create(true).append(true).open(node.path(STATE).join("lock")).unwrap();
         Self(Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| e).unwrap())
     }
 }
 
-/// A daemon that runs, and ends with this value.
+/// A running daemon, killed on drop.
 pub struct Daemon<'n> {
     node: &'n Node,
     child: Child,
     log: File,
-    pub ears: Ears,
+    pub notify_socket: NotifySocket,
 }
 
 impl<'n> Daemon<'n> {
     pub fn start(node: &'n Node) -> Self {
-        Self::start_with(node, Ears::new(), &[])
+        Self::start_with(node, NotifySocket::new(), &[])
     }
 
-    pub fn start_with(node: &'n Node, ears: Ears, environment: &[(&str, &str)]) -> Self {
+    pub fn start_with(
+        node: &'n Node,
+        notify_socket: NotifySocket,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kubecertd"));
         command.arg("--root").arg(node.root()).arg("run");
-        // Whatever bus this machine has knows nothing of the node's clock.
+        // The bus of this machine has no information about the node's clock.
         command
             .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent")
-            .env("NOTIFY_SOCKET", ears.path());
+            .env("NOTIFY_SOCKET", notify_socket.path());
         command
             .env_remove("WATCHDOG_USEC")
             .env_remove("WATCHDOG_PID")
             .env_remove("KUBECERTD_LOG")
             .env_remove("JOURNAL_STREAM");
         command.envs(environment.iter().copied());
-        // A file and no pipe: what was written is there at once.
+        // A file, not a pipe: written lines can be read immediately.
         let log = tempfile::tempfile().unwrap();
         let child = command
             .stdin(Stdio::null())
@@ -136,7 +140,7 @@ impl<'n> Daemon<'n> {
             .stderr(log.try_clone().unwrap())
             .spawn()
             .unwrap();
-        Self { node, child, log, ears }
+        Self { node, child, log, notify_socket }
     }
 
     pub fn pid(&self) -> u32 {
@@ -153,69 +157,73 @@ impl<'n> Daemon<'n> {
         signal(self.pid(), name);
     }
 
-    /// What its status file says; `None` as long as it has written none.
+    /// Reads its status file. `None` until this process has written one.
     pub fn status(&self) -> Option<Status> {
         let text = std::fs::read(self.node.path(STATUS)).ok()?;
         let status: Status = serde_json::from_slice(&text).unwrap();
         (status.pid == self.pid()).then_some(status)
     }
 
-    /// Waits until its status file is as it should be.
-    pub fn until(&self, what: &str, is_so: impl Fn(&Status) -> bool) -> Status {
+    /// Waits until its status matches.
+    pub fn wait_for_status(&self, event: &str, matches: impl Fn(&Status) -> bool) -> Status {
         let mut last = None;
-        let began = Instant::now();
+        let start = Instant::now();
         loop {
             match self.status() {
-                Some(status) if is_so(&status) => return status,
+                Some(status) if matches(&status) => return status,
                 status => last = status.or(last),
             }
             assert!(
-                began.elapsed() < LIMIT,
-                "{what}: the last status is {last:#?}, and the log:\n{}",
+                start.elapsed() < WAIT_TIMEOUT,
+                "timed out waiting for: {event}; last status: {last:#?}; log:\n{}",
                 self.log()
             );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Waits until it waits.
-    pub fn settled(&self) -> Status {
-        self.until("it has started and rests", |status| status.line != AT_WORK)
+    /// Waits until it has started and no pass is in progress.
+    pub fn wait_until_idle(&self) -> Status {
+        self.wait_for_status("the daemon is idle", |status| status.line != PASS_IN_PROGRESS)
     }
 
-    /// Waits for the end of a pass that is under way or about to begin.
-    pub fn passed(&self, why: &str) -> LastPass {
-        let passed =
-            |status: &Status| status.last_pass.as_ref().is_some_and(|last| last.why.contains(why));
-        self.until(why, |status| status.line != AT_WORK && passed(status)).last_pass.unwrap()
+    /// Waits until the last pass is one with this reason (a part of the text), and is complete.
+    pub fn wait_for_pass(&self, reason: &str) -> LastPass {
+        let has_reason = |last: &LastPass| last.why.contains(reason);
+        let is_complete = |status: &Status| {
+            status.line != PASS_IN_PROGRESS && status.last_pass.as_ref().is_some_and(has_reason)
+        };
+        self.wait_for_status(reason, is_complete).last_pass.unwrap()
     }
 
-    /// Asks for a pass and waits for its end.
-    pub fn pass(&self) -> LastPass {
-        self.settled();
-        let before = self.ears.passes();
+    /// Requests a pass by a signal and waits until it is complete.
+    pub fn request_pass(&self) -> LastPass {
+        self.wait_until_idle();
+        let before = self.notify_socket.completed_passes();
         self.signal("USR1");
-        until("a pass that was asked for", || (self.ears.passes() > before).then_some(()));
-        self.passed("asked for by a signal")
+        wait_for("the requested pass", || {
+            (self.notify_socket.completed_passes() > before).then_some(())
+        });
+        self.wait_for_pass("asked for by a signal")
     }
 
-    pub fn runs(&mut self) -> bool {
+    pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
     pub fn stop(&mut self) -> ExitStatus {
         self.signal("TERM");
-        self.ended()
+        self.wait_for_exit()
     }
 
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
-        self.ended();
+        self.wait_for_exit();
     }
 
-    /// Waits until it has ended by itself.
-    pub fn ended(&mut self) -> ExitStatus {
-        until("the daemon ends", || self.child.try_wait().unwrap())
+    /// Waits until the process exits.
+    pub fn wait_for_exit(&mut self) -> ExitStatus {
+        wait_for("the daemon exits", || self.child.try_wait().unwrap())
     }
 }
 
@@ -226,20 +234,20 @@ impl Drop for Daemon<'_> {
     }
 }
 
-/// The names of credentials, for comparison.
+/// Returns the names of credentials, sorted.
 pub fn names<'c>(credentials: impl IntoIterator<Item = &'c CredentialName>) -> Vec<String> {
     let mut names: Vec<_> = credentials.into_iter().map(ToString::to_string).collect();
     names.sort();
     names
 }
 
-/// All that is renewed on this node.
-pub fn all(node: &Node) -> Vec<String> {
+/// Returns the names of all credentials that are renewed on this node.
+pub fn all_credentials(node: &Node) -> Vec<String> {
     node.whole().into_keys().collect()
 }
 
-/// The names of what ends in more than this many days.
-pub fn fresh(node: &Node, days: i64) -> Vec<String> {
+/// Returns the names of the credentials that expire in more than this many days.
+pub fn valid_longer_than(node: &Node, days: i64) -> Vec<String> {
     let whole = node.whole().into_iter();
     whole
         .filter(|(_, stored)| stored.certificate.not_after.seconds_since(now()) > days * 86_400)

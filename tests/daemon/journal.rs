@@ -1,5 +1,4 @@
-//! What the journal is told: the catalog that explains it, and that no key is ever in it, nor in
-//! anything else that is not a backup.
+//! The journal: its catalog, and that no private key is in it or in any file that is not a backup.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
@@ -15,9 +14,9 @@ use super::common::keys::Keys;
 use super::common::{ECDSA, Node, RSA, key_of};
 use super::harness::*;
 
-/// systemd itself takes the catalog, and finds every message there.
+/// journalctl accepts the catalog and finds every message in it.
 #[test]
-fn systemd_takes_the_catalog() {
+fn systemd_accepts_catalog() {
     let journalctl = |arguments: &[&str]| match Command::new("journalctl").args(arguments).output()
     {
         Ok(output) => Some((
@@ -27,7 +26,7 @@ fn systemd_takes_the_catalog() {
         Err(_) => None,
     };
     if journalctl(&["--version"]).is_none() {
-        eprintln!("passed over: there is no journalctl here");
+        eprintln!("skipped: journalctl is not installed");
         return;
     }
     let node = Node::empty();
@@ -47,25 +46,24 @@ fn systemd_takes_the_catalog() {
     }
 }
 
-/// No key is in what was said, nor in any file of the daemon but the backups, which hold them on
-/// purpose.
-fn assert_no_key(node: &Node, keys: &Keys, what: &str, said: &str) {
-    assert_eq!(keys.found_in(said.as_bytes()), None, "{what}: what was said");
-    assert_eq!(keys.found_in_files(node), None, "{what}");
+/// Asserts that no key is in this output or in a file of the daemon. Backups hold keys on purpose.
+fn assert_no_key(node: &Node, keys: &Keys, context: &str, output: &str) {
+    assert_eq!(keys.found_in(output.as_bytes()), None, "{context}: the output");
+    assert_eq!(keys.found_in_files(node), None, "{context}");
 }
 
 const VERBOSE: [(&str, &str); 2] = [("KUBECERTD_LOG", "trace"), ("RUST_BACKTRACE", "full")];
 
-/// Renewals, failures with damaged files, alarms, a refused configuration, a crash by a signal, and
-/// recovery from it.
-fn a_whole_run(tree: &str) {
+/// Makes renewals, failures with damaged files, alarms, a refused configuration, a crash by a
+/// signal and the recovery, and searches the output for keys.
+fn assert_run_discloses_no_key(tree: &str) {
     let node = Node::fresh(tree);
     let mut keys = Keys::default();
     keys.collect(&node);
     assert!(keys.count >= 10, "{}", keys.count);
     node.age_all(10);
-    let node = known(node, NEVER);
-    // Half of a key is still a secret.
+    let node = with_history(node, NEVER);
+    // A truncated key is still a secret.
     let whole = node.text("etc/kubernetes/pki/apiserver.key");
     node.write("etc/kubernetes/pki/apiserver.key", &whole[..whole.len() / 2]);
     let kubeconfig = node.text("etc/kubernetes/scheduler.conf");
@@ -73,20 +71,22 @@ fn a_whole_run(tree: &str) {
         "etc/kubernetes/scheduler.conf",
         kubeconfig.replace("client-key-data: ", "client-key-data: !"),
     );
-    // A key in the place of a certificate; later one in the place of the configuration.
+    // A key instead of a certificate; below, a key instead of the configuration.
     node.write(
         "etc/kubernetes/pki/front-proxy-client.crt",
         node.read("etc/kubernetes/pki/front-proxy-client.key"),
     );
 
-    let mut daemon = Daemon::start_with(&node, super::ears::Ears::new(), &VERBOSE);
-    let last = daemon.passed("something has ended or is broken");
+    let mut daemon = Daemon::start_with(&node, super::notify_socket::NotifySocket::new(), &VERBOSE);
+    let last = daemon.wait_for_pass("something has ended or is broken");
     assert!(last.renewed.len() >= 7 && !last.failed.is_empty(), "{last:?}");
     keys.collect(&node);
     let configuration = node.text(CONFIG);
     node.write(CONFIG, node.read("etc/kubernetes/pki/ca.key"));
     daemon.signal("HUP");
-    until("it is refused", || daemon.log().contains("the configuration is refused").then_some(()));
+    wait_for("the configuration is refused", || {
+        daemon.log().contains("the configuration is refused").then_some(())
+    });
     assert_no_key(&node, &keys, "a run", &daemon.log());
     for arguments in [
         &["status"][..],
@@ -102,35 +102,36 @@ fn a_whole_run(tree: &str) {
     node.write("etc/kubernetes/scheduler.conf", kubeconfig);
     node.age_all(10);
     daemon.signal("USR1");
-    until("a pass has begun", || remembered(&node).unfinished.then_some(()));
+    wait_for("a pass has started", || read_state(&node).unfinished.then_some(()));
     daemon.signal("ABRT");
-    assert_eq!(daemon.ended().signal(), Some(6));
+    assert_eq!(daemon.wait_for_exit().signal(), Some(6));
     assert_no_key(&node, &keys, "the crash", &daemon.log());
 
-    let daemon = Daemon::start_with(&node, super::ears::Ears::new(), &VERBOSE);
-    daemon.pass();
+    let daemon = Daemon::start_with(&node, super::notify_socket::NotifySocket::new(), &VERBOSE);
+    daemon.request_pass();
     keys.collect(&node);
-    assert_no_key(&node, &keys, "the run after it", &daemon.log());
+    assert_no_key(&node, &keys, "the run after the crash", &daemon.log());
 }
 
 #[test]
-fn no_rsa_key_is_in_a_whole_run() {
-    a_whole_run(RSA);
+fn run_never_discloses_rsa_key() {
+    assert_run_discloses_no_key(RSA);
 }
 
 #[test]
-fn no_elliptic_key_is_in_a_whole_run() {
-    a_whole_run(ECDSA);
+fn run_never_discloses_ecdsa_key() {
+    assert_run_discloses_no_key(ECDSA);
 }
 
-const CRASHING: &str = "KUBECERTD_TEST_CRASHING_NODE";
+/// The environment variable with the root of the node for the crashing process.
+const CRASHING_NODE: &str = "KUBECERTD_TEST_CRASHING_NODE";
 
-/// Started by the next one as a process of its own: panics in the middle of a pass, when some keys
-/// are made already, and shows everything that has a key in it, as a panic message may.
+/// Runs as a separate process for the next test. It panics in the middle of a pass, when some new
+/// keys exist, with a panic message that prints every type that holds a key.
 #[test]
 #[ignore = "it crashes on purpose"]
-fn crashes_in_the_middle_of_a_pass() {
-    let node = Node::at(std::env::var_os(CRASHING).unwrap());
+fn crash_in_middle_of_pass() {
+    let node = Node::at(std::env::var_os(CRASHING_NODE).unwrap());
     let observed = node.observed();
     let (request, stop) = (Request::default(), AtomicBool::new(false));
     let loaded: Vec<_> =
@@ -160,40 +161,35 @@ fn crashes_in_the_middle_of_a_pass() {
         emit: &|_| {},
     };
     let report = pass::run(&observed, &orders);
-    panic!("it went on: {report:#?}");
+    panic!("the pass was completed: {report:#?}");
 }
 
 #[test]
-fn no_key_is_in_what_a_crash_says() {
+fn crash_output_discloses_no_key() {
     for tree in [RSA, ECDSA] {
         let node = Node::fresh(tree);
         node.age_all(10);
         let mut keys = Keys::default();
         keys.collect(&node);
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args([
-            "--ignored",
-            "--exact",
-            "--nocapture",
-            "journal::crashes_in_the_middle_of_a_pass",
-        ]);
+        command.args(["--ignored", "--exact", "--nocapture", "journal::crash_in_middle_of_pass"]);
         let output =
-            command.env(CRASHING, node.root()).env("RUST_BACKTRACE", "full").output().unwrap();
-        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            command.env(CRASHING_NODE, node.root()).env("RUST_BACKTRACE", "full").output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         keys.collect(&node);
         assert!(
             !output.status.success()
-                && said.contains("Secret(")
-                && said.contains("stack backtrace"),
-            "{said}"
+                && text.contains("Secret(")
+                && text.contains("stack backtrace"),
+            "{text}"
         );
-        assert_no_key(&node, &keys, "a panic", &said);
+        assert_no_key(&node, &keys, "a panic", &text);
     }
 }
 
-/// The search finds what it is there to find.
+/// The search for keys in a log finds each form of a key.
 #[test]
-fn the_search_for_keys_finds_them_in_every_form() {
+fn key_search_finds_every_form_in_log() {
     use base64::Engine as _;
     let node = Node::fresh(ECDSA);
     let mut keys = Keys::default();

@@ -1,8 +1,8 @@
-//! The daemon: the real program runs on a node below a folder of its own, is sent signals, and is
-//! watched from outside: by its files, its log, what it tells systemd, and what the kernel says of
-//! it.
+//! Tests of the daemon. The real program runs on a node below a temporary directory and gets
+//! signals. The tests observe it from outside: its files, its log, its notifications to systemd
+//! and its entries in /proc.
 //!
-//! Nothing is waited for with a fixed sleep but where a test has to show that nothing happens.
+//! A test sleeps for a fixed time only to show that nothing happens.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,24 +14,24 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-mod ears;
 mod harness;
+mod notify_socket;
 
 mod alarms;
-mod alone;
-mod changes;
 mod clock;
 mod configuration;
 mod copies;
+mod deferrals;
 mod failures;
-mod first;
+mod file_changes;
+mod first_start;
 mod growth;
-mod holds;
 mod journal;
-mod killed;
 mod memory;
 mod notify;
-mod once;
+mod ownership;
 mod passes;
+mod run_once;
+mod single_instance;
 mod status;
-mod trust;
+mod termination;

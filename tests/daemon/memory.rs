@@ -1,5 +1,4 @@
-//! No private key stays in the memory of the daemon: its memory is searched while it waits for the
-//! next pass.
+//! No private key stays in the memory of the daemon. The tests search the memory of an idle daemon.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
@@ -16,8 +15,8 @@ use super::common::keys::Keys;
 use super::common::{ECDSA, Node, RSA, key_of};
 use super::harness::*;
 
-/// All memory of a process that it can write to, with the name of each part. What it gives back
-/// meanwhile is not there any more.
+/// Reads the writable memory of a process, with the name of each mapping. Mappings that the process
+/// unmaps meanwhile are left out.
 fn memory(pid: u32) -> Vec<(String, Vec<u8>)> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
@@ -38,7 +37,8 @@ fn memory(pid: u32) -> Vec<(String, Vec<u8>)> {
     parts
 }
 
-fn found(pid: u32, keys: &Keys) -> Vec<String> {
+/// Returns the places in the memory of a process that hold a key.
+fn keys_in_memory(pid: u32, keys: &Keys) -> Vec<String> {
     let (parts, search) = (memory(pid), keys.search());
     assert!(
         parts.iter().any(|(name, _)| name.ends_with("[heap]"))
@@ -50,31 +50,39 @@ fn found(pid: u32, keys: &Keys) -> Vec<String> {
     found.collect()
 }
 
-/// Every key is read, replaced by a new one, written, read back, checked and backed up; and once
-/// more nothing has to be done.
+/// One pass reads, replaces, writes, reads back, checks and backs up every key. A second pass has
+/// nothing to do.
 #[test]
-fn after_a_pass_no_key_is_left_in_it() {
+fn daemon_memory_holds_no_key_after_pass() {
     for tree in [RSA, ECDSA] {
-        let node = known(Node::fresh(tree), NEVER);
+        let node = with_history(Node::fresh(tree), NEVER);
         node.age_all(10);
         let mut keys = Keys::default();
         keys.collect(&node);
         let daemon = Daemon::start(&node);
-        daemon.settled();
-        assert_eq!(names(&daemon.pass().renewed), all(&node));
+        daemon.wait_until_idle();
+        assert_eq!(names(&daemon.request_pass().renewed), all_credentials(&node));
         keys.collect(&node);
         assert!(keys.count >= 20, "{}", keys.count);
-        // The threads of the pass end a moment after it.
+        // The threads of the pass end shortly after it.
         std::thread::sleep(Duration::from_millis(200));
-        assert_eq!(found(daemon.pid(), &keys), [""; 0], "{tree}: after a pass that renewed all");
-        daemon.pass();
-        assert_eq!(found(daemon.pid(), &keys), [""; 0], "{tree}: after a pass that only looked");
+        assert_eq!(
+            keys_in_memory(daemon.pid(), &keys),
+            [""; 0],
+            "{tree}: after a pass that renewed all"
+        );
+        daemon.request_pass();
+        assert_eq!(
+            keys_in_memory(daemon.pid(), &keys),
+            [""; 0],
+            "{tree}: after a pass that only looked"
+        );
     }
 }
 
-/// No type that holds a key shows it.
+/// No type that holds a key shows it in its `Debug` output.
 #[test]
-fn debug_shows_no_key() {
+fn debug_output_discloses_no_key() {
     for tree in [RSA, ECDSA] {
         let node = Node::fresh(tree);
         let mut keys = Keys::default();
@@ -106,7 +114,7 @@ fn debug_shows_no_key() {
 }
 
 #[test]
-fn no_authoritys_key_is_in_a_backup() {
+fn backups_hold_no_ca_key() {
     for tree in [RSA, ECDSA] {
         let node = Node::fresh(tree);
         node.age_all(10);
@@ -125,7 +133,7 @@ fn no_authoritys_key_is_in_a_backup() {
         let backups = node.backups();
         assert!(
             backups.iter().any(|content| all.found_in(content).is_some()),
-            "the others' keys are there"
+            "the backups hold the other keys"
         );
         assert!(
             secret.count == 3 && backups.iter().all(|content| secret.found_in(content).is_none())
@@ -133,9 +141,9 @@ fn no_authoritys_key_is_in_a_backup() {
     }
 }
 
-/// The search finds what is there.
+/// The search for keys in memory finds each form of a key.
 #[test]
-fn the_search_finds_a_key_in_every_form() {
+fn key_search_finds_every_form_in_memory() {
     let node = Node::fresh(RSA);
     let mut keys = Keys::default();
     keys.collect(&node);
@@ -146,25 +154,26 @@ fn the_search_finds_a_key_in_every_form() {
         let among = [b"some bytes before ".as_slice(), sample, b" and behind"].concat();
         assert_ne!(search.find(&among), [""; 0]);
     }
-    // This process itself holds them.
+    // The test process itself holds the keys.
     assert!(own.iter().any(|(_, content)| !search.find(content).is_empty()));
 }
 
-/// The files in /proc of a process that must not be dumped are root's, whoever runs it.
+/// The files in /proc of a process that is not dumpable belong to root, even where another user
+/// runs it.
 #[test]
-fn its_memory_is_dumped_nowhere_and_nobody_but_root_may_look() {
-    let node = known(Node::due(), NEVER);
+fn daemon_memory_is_not_dumped_and_only_root_reads_it() {
+    let node = with_history(Node::due(), NEVER);
     let daemon = Daemon::start(&node);
-    daemon.settled();
+    daemon.wait_until_idle();
     let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
 
-    let folder = tempfile::tempdir().unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let [ours, other] = [(env!("CARGO_BIN_EXE_kubecertd"), "ours"), ("/bin/sleep", "other")].map(
         |(program, name)| {
-            let copy = folder.path().join(name);
+            let copy = dir.path().join(name);
             fs::copy(program, &copy).unwrap();
             copy
         },
@@ -188,6 +197,6 @@ fn its_memory_is_dumped_nowhere_and_nobody_but_root_may_look() {
     command.arg("60");
     assert_eq!(owner(command), 1234, "any other program");
     let mut command = Command::new(ours);
-    command.args(["--root", folder.path().to_str().unwrap(), "status", "--watch"]);
+    command.args(["--root", dir.path().to_str().unwrap(), "status", "--watch"]);
     assert_eq!(owner(command), 0);
 }

@@ -1,4 +1,4 @@
-//! What makes a pass: a signal, the schedule, and what was missed or cut short before the start.
+//! The triggers of a pass: a signal, the schedule, and a missed or interrupted pass at the start.
 
 use std::time::Duration;
 
@@ -7,57 +7,62 @@ use super::harness::*;
 use kubecertd::model::days;
 
 #[test]
-fn a_signal_makes_a_pass_and_without_one_there_is_none() {
-    let node = known(Node::due(), NEVER);
+fn pass_is_made_only_after_signal() {
+    let node = with_history(Node::due(), NEVER);
     let daemon = Daemon::start(&node);
-    assert_eq!(daemon.settled().last_pass, None);
+    assert_eq!(daemon.wait_until_idle().last_pass, None);
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(
-        (daemon.ears.passes(), fresh(&node, 300)),
+        (daemon.notify_socket.completed_passes(), valid_longer_than(&node, 300)),
         (0, Vec::new()),
-        "nothing asked for a pass"
+        "no pass was requested"
     );
-    let last = daemon.pass();
+    let last = daemon.request_pass();
     assert_eq!(last.why, "asked for by a signal");
-    assert_eq!(names(&last.renewed), all(&node));
-    assert_eq!(fresh(&node, 300), all(&node));
+    assert_eq!(names(&last.renewed), all_credentials(&node));
+    assert_eq!(valid_longer_than(&node, 300), all_credentials(&node));
 }
 
-/// The second one may come while the first is served.
+/// A second signal may come during the pass of the first.
 #[test]
-fn a_signal_during_a_pass_makes_another_one_after_it() {
-    let node = known(Node::due(), NEVER);
+fn signals_during_pass_make_one_more_pass() {
+    let node = with_history(Node::due(), NEVER);
     let daemon = Daemon::start(&node);
-    daemon.settled();
-    let taken = StoreTaken::on(&node);
+    daemon.wait_until_idle();
+    let store_lock = StoreLock::take(&node);
     daemon.signal("USR1");
-    until("a pass is made", || daemon.status().filter(|status| status.line == AT_WORK));
+    wait_for("a pass is in progress", || {
+        daemon.status().filter(|status| status.line == PASS_IN_PROGRESS)
+    });
     for _ in 0..5 {
         daemon.signal("USR1");
         std::thread::sleep(Duration::from_millis(20));
     }
-    drop(taken);
-    // The first has renewed everything, so that the last word of the second is that there was
-    // nothing to do.
-    until("the second pass", || {
+    drop(store_lock);
+    // The first pass renews everything, so the second reports that there is nothing to do.
+    wait_for("the second pass", || {
         daemon
-            .ears
+            .notify_socket
             .values("STATUS")
             .last()
             .is_some_and(|line| line.contains("nothing to do"))
             .then_some(())
     });
     std::thread::sleep(Duration::from_millis(500));
-    assert_eq!(daemon.ears.passes(), 1, "one more pass looks at what all of them asked for");
+    assert_eq!(
+        daemon.notify_socket.completed_passes(),
+        1,
+        "one more pass serves all these signals"
+    );
 }
 
 #[test]
-fn the_schedule_makes_passes_and_what_is_due_is_renewed() {
-    let node = known(Node::due(), EVERY_OTHER_SECOND);
+fn scheduled_passes_renew_due_credentials_once() {
+    let node = with_history(Node::due(), EVERY_OTHER_SECOND);
     let daemon = Daemon::start(&node);
-    let first = daemon.passed("by schedule");
-    until("three more passes", || (daemon.ears.passes() >= 4).then_some(()));
-    let last = daemon.settled().last_pass.unwrap();
+    let first = daemon.wait_for_pass("by schedule");
+    wait_for("three more passes", || (daemon.notify_socket.completed_passes() >= 4).then_some(()));
+    let last = daemon.wait_until_idle().last_pass.unwrap();
     assert_eq!(last.why, "by schedule");
     assert!(
         last.began.seconds_since(first.began) >= 4,
@@ -66,9 +71,9 @@ fn the_schedule_makes_passes_and_what_is_due_is_renewed() {
         last.began
     );
     assert!(last.began.seconds() % 2 == 0 || last.began.seconds_since(first.began) < 60);
-    assert_eq!(fresh(&node, 300), all(&node));
+    assert_eq!(valid_longer_than(&node, 300), all_credentials(&node));
     let text = daemon.log();
-    for name in all(&node) {
+    for name in all_credentials(&node) {
         assert_eq!(
             text.matches(&format!(" {name}: renewed until ")).count(),
             1,
@@ -78,11 +83,11 @@ fn the_schedule_makes_passes_and_what_is_due_is_renewed() {
 }
 
 #[test]
-fn a_pass_that_was_missed_is_caught_up_at_the_start_and_only_once() {
-    let node = known(Node::due(), "0 0 0 * * *");
-    remember(&node, &well_until(now().minus(days(3))));
+fn missed_pass_is_made_once_at_start() {
+    let node = with_history(Node::due(), "0 0 0 * * *");
+    write_state(&node, &successful_state(now().minus(days(3))));
     let mut daemon = Daemon::start(&node);
-    let last = daemon.passed("missed");
+    let last = daemon.wait_for_pass("missed");
     let missed = now().civil().date().checked_sub(jiff::ToSpan::days(2)).unwrap();
     assert!(
         last.why.starts_with("by schedule, missed at ") && last.why.ends_with("T00:00:00Z"),
@@ -94,47 +99,46 @@ fn a_pass_that_was_missed_is_caught_up_at_the_start_and_only_once() {
         "the first that was missed, on {missed}: {}",
         last.why
     );
-    assert_eq!(fresh(&node, 300), all(&node));
+    assert_eq!(valid_longer_than(&node, 300), all_credentials(&node));
     assert_eq!(daemon.stop().code(), Some(0));
 
     let daemon = Daemon::start(&node);
-    daemon.settled();
+    daemon.wait_until_idle();
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(daemon.status().unwrap().last_pass, None, "nothing was missed since");
 }
 
-/// A disk that comes from elsewhere, or a battery that was empty: no scheduled pass was missed, and
-/// all the same nothing can wait.
+/// A restored disk or a wrong clock: no scheduled pass was missed, but the renewal can't wait.
 #[test]
-fn what_has_ended_or_is_broken_at_the_start_is_renewed_at_once() {
+fn expired_or_broken_credential_is_renewed_at_start() {
     let broken: [fn(&Node); 2] =
         [|node| node.age("apiserver", -30), |node| node.remove("etc/kubernetes/pki/apiserver.key")];
     for broken in broken {
-        let node = known(Node::fresh(ECDSA), NEVER);
+        let node = with_history(Node::fresh(ECDSA), NEVER);
         broken(&node);
         let daemon = Daemon::start(&node);
-        let last = daemon.passed("something has ended or is broken");
+        let last = daemon.wait_for_pass("something has ended or is broken");
         assert_eq!(names(&last.renewed), ["apiserver"]);
     }
 }
 
 #[test]
-fn a_pass_that_failed_before_the_start_is_made_again() {
-    let node = known(Node::due(), NEVER);
-    let state = remembered(&node);
-    remember(&node, &kubecertd::store::State { unfinished: true, ..state });
+fn failed_pass_is_repeated_at_start() {
+    let node = with_history(Node::due(), NEVER);
+    let state = read_state(&node);
+    write_state(&node, &kubecertd::store::State { unfinished: true, ..state });
     let daemon = Daemon::start(&node);
-    daemon.passed("the last pass before the start failed");
-    assert_eq!(fresh(&node, 300), all(&node));
+    daemon.wait_for_pass("the last pass before the start failed");
+    assert_eq!(valid_longer_than(&node, 300), all_credentials(&node));
 }
 
-/// The process was killed between two renames of one pair. Nobody else finishes it, and
-/// kube-apiserver would not start.
+/// The process was killed between two renames of one pair. Without recovery, kube-apiserver would
+/// not start.
 #[test]
-fn what_was_cut_short_is_finished_at_the_start() {
-    let node = known(Node::due(), NEVER);
-    remember(&node, &well_until(now().minus(days(1))));
-    let whole = all(&node);
+fn interrupted_transaction_is_completed_at_start() {
+    let node = with_history(Node::due(), NEVER);
+    write_state(&node, &successful_state(now().minus(days(1))));
+    let whole = all_credentials(&node);
     let mut torn = false;
     for number in 1..40 {
         node.fill(Node::files_due());
@@ -159,20 +163,20 @@ fn what_was_cut_short_is_finished_at_the_start() {
             .expect("strace is installed")
             .status;
         assert_ne!(status.code(), Some(0), "there is no rename that tears a pair");
-        if all(&node) != whole {
+        if all_credentials(&node) != whole {
             torn = true;
             break;
         }
         assert_eq!(node.run(&["renew"]).code, 0);
-        remember(&node, &well_until(now().minus(days(1))));
+        write_state(&node, &successful_state(now().minus(days(1))));
     }
     assert!(torn);
-    // Whatever is remembered: the journal itself tells.
-    remember(&node, &well_until(now()));
+    // The state is irrelevant: the journal records the transaction.
+    write_state(&node, &successful_state(now()));
     let daemon = Daemon::start(&node);
-    let last = daemon.passed("the last pass before the start failed");
+    let last = daemon.wait_for_pass("the last pass before the start failed");
     assert!(!last.is_bad(), "{last:?}");
-    assert_eq!(all(&node), whole);
+    assert_eq!(all_credentials(&node), whole);
     assert!(
         daemon.log().contains("its renewal was cut short earlier, and is complete now"),
         "{}",
@@ -182,12 +186,12 @@ fn what_was_cut_short_is_finished_at_the_start() {
 }
 
 #[test]
-fn the_log_tells_each_renewal_once_with_its_end_and_reason() {
-    let node = known(Node::fresh(ECDSA), NEVER);
+fn log_has_each_renewal_once_with_expiry_and_reason() {
+    let node = with_history(Node::fresh(ECDSA), NEVER);
     node.age("apiserver", 10);
     let daemon = Daemon::start(&node);
-    daemon.pass();
-    daemon.pass();
+    daemon.request_pass();
+    daemon.request_pass();
     let end = node.certificate("apiserver").not_after;
     let log = daemon.log();
     assert_eq!(

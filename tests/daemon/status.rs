@@ -1,10 +1,10 @@
-//! `kubecertd status` is true whether or not the daemon lives.
+//! `kubecertd status` is correct with and without a running daemon.
 
 use super::common::{ECDSA, Node};
 use super::harness::*;
 
 #[test]
-fn it_is_known_that_the_daemon_never_ran() {
+fn status_reports_daemon_that_never_ran() {
     let node = Node::fresh(ECDSA);
     let before = node.snapshot();
     let shown = node.run(&["status"]);
@@ -16,15 +16,15 @@ fn it_is_known_that_the_daemon_never_ran() {
         "{}",
         shown.text
     );
-    assert_eq!(before.differences(&node.snapshot()), [""; 0], "looking writes nothing");
+    assert_eq!(before.differences(&node.snapshot()), [""; 0], "status writes nothing");
 }
 
 #[test]
-fn while_all_is_well_it_says_what_was_and_what_will_be_done() {
-    let node = known(Node::fresh(ECDSA), NEVER);
+fn status_of_healthy_node_shows_last_and_next_pass() {
+    let node = with_history(Node::fresh(ECDSA), NEVER);
     let daemon = Daemon::start(&node);
-    daemon.pass();
-    let status = daemon.settled();
+    daemon.request_pass();
+    let status = daemon.wait_until_idle();
     let shown = node.run(&["status"]);
     assert_eq!(shown.code, 0, "{}", shown.text);
     assert!(
@@ -48,13 +48,13 @@ fn while_all_is_well_it_says_what_was_and_what_will_be_done() {
 }
 
 #[test]
-fn after_it_was_killed_that_is_said_and_what_needs_attention_is_from_the_files() {
-    let node = known(Node::fresh(ECDSA), NEVER);
+fn status_after_kill_is_read_from_credential_files() {
+    let node = with_history(Node::fresh(ECDSA), NEVER);
     let mut daemon = Daemon::start(&node);
-    daemon.pass();
+    daemon.request_pass();
     assert_eq!(node.run(&["status"]).code, 0);
     daemon.kill();
-    assert!(node.path(STATUS).exists(), "it could not tidy up");
+    assert!(node.path(STATUS).exists(), "a killed daemon can't remove it");
     node.age("apiserver", -1);
     node.age("admin.conf", 5);
     let shown = node.run(&["status"]);
@@ -67,31 +67,31 @@ fn after_it_was_killed_that_is_said_and_what_needs_attention_is_from_the_files()
     let table = shown.text.lines().skip_while(|line| !line.starts_with("CREDENTIAL ")).nth(1);
     assert!(
         table.is_some_and(|first| first.starts_with("apiserver ")),
-        "the one that ends first comes first: {}",
+        "the first to expire is listed first: {}",
         shown.text
     );
-    for said in ["\nNeeds attention\n", "  apiserver: expired ", "  admin.conf: expires in "] {
-        assert!(shown.text.contains(said), "{said:?} is not in:\n{}", shown.text);
+    for expected in ["\nNeeds attention\n", "  apiserver: expired ", "  admin.conf: expires in "] {
+        assert!(shown.text.contains(expected), "{expected:?} is not in:\n{}", shown.text);
     }
-    assert!(!shown.text.contains("Next pass"), "nobody will make it:\n{}", shown.text);
+    assert!(!shown.text.contains("Next pass"), "no daemon makes another pass:\n{}", shown.text);
 }
 
 #[test]
-fn a_daemon_that_ended_does_not_run_though_all_is_well() {
-    let node = known(Node::fresh(ECDSA), NEVER);
+fn status_reports_stopped_daemon_on_healthy_node() {
+    let node = with_history(Node::fresh(ECDSA), NEVER);
     let mut daemon = Daemon::start(&node);
-    daemon.settled();
+    daemon.wait_until_idle();
     assert_eq!(daemon.stop().code(), Some(0));
     let shown = node.run(&["status"]);
     assert!(shown.code == 3 && shown.text.contains("\n\nkubecertd does not run"), "{}", shown.text);
 }
 
-/// The process id in the file may be another process's by now: what counts is the lock.
+/// The process id in the file may belong to another process by now. The lock decides.
 #[test]
-fn a_status_file_alone_proves_nothing() {
-    let node = known(Node::fresh(ECDSA), NEVER);
+fn status_file_without_lock_proves_nothing() {
+    let node = with_history(Node::fresh(ECDSA), NEVER);
     let mut daemon = Daemon::start(&node);
-    let pid = daemon.settled().pid;
+    let pid = daemon.wait_until_idle().pid;
     daemon.kill();
     node.edit(STATUS, &format!("\"pid\": {pid}"), &format!("\"pid\": {}", std::process::id()));
     assert!(node.run(&["status"]).text.contains("\n\nkubecertd does not run"));
@@ -105,7 +105,7 @@ fn a_status_file_alone_proves_nothing() {
 }
 
 #[test]
-fn a_wrong_configuration_without_a_daemon_is_said_as_ever() {
+fn status_reports_invalid_configuration_without_daemon() {
     let node = Node::fresh(ECDSA);
     node.write(CONFIG, "[schedule]\ncron = 7\n");
     let shown = node.run(&["status"]);

@@ -1,9 +1,8 @@
-//! Metrics, as those read them who are meant to: the real Prometheus scrapes the daemon and judges
-//! by the shipped rules, the real node_exporter reads the textfile, and promtool checks the rules
-//! themselves.
+//! Tests of the metrics with their real consumers: Prometheus scrapes the daemon and evaluates the
+//! shipped rules, node_exporter reads the textfile, and promtool checks the rules.
 //!
-//! The programs are Debian's. Where they are not installed, nothing is claimed, but in CI that is a
-//! failure.
+//! The programs come from Debian packages. A test is skipped where they are not installed, and
+//! fails in CI.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,14 +17,14 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../daemon/ears.rs"]
-#[allow(dead_code, reason = "a part of it is used")]
-mod ears;
 #[path = "../daemon/harness.rs"]
 #[allow(dead_code, reason = "a part of it is used")]
 mod harness;
+#[path = "../daemon/notify_socket.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod notify_socket;
 
-mod asked;
+mod http;
 mod programs;
 mod rules;
-mod scraped;
+mod scrape;

@@ -1,4 +1,4 @@
-//! Other people's programs, started for a test.
+//! Other programs that the tests start or query.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -8,24 +8,23 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long a program is waited for, and what it should see.
-pub const LIMIT: Duration = Duration::from_secs(60);
+/// The timeout of every wait for a program.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Whether all of them are here. CI installs them, so that there nothing is passed over.
+/// Whether all these programs are installed. In CI a missing one is a failure.
 pub fn installed(names: &[&str]) -> bool {
     let is_there = |name: &&str| {
-        std::env::split_paths(&std::env::var_os("PATH").unwrap())
-            .any(|folder| folder.join(name).exists())
+        std::env::split_paths(&std::env::var_os("PATH").unwrap()).any(|dir| dir.join(name).exists())
     };
     let missing: Vec<_> = names.iter().filter(|name| !is_there(name)).collect();
     assert!(missing.is_empty() || std::env::var_os("CI").is_none(), "not installed: {missing:?}");
     if !missing.is_empty() {
-        println!("passed over: not installed: {missing:?}");
+        println!("skipped: not installed: {missing:?}");
     }
     missing.is_empty()
 }
 
-/// A program that is killed with the value.
+/// A running program, killed on drop.
 pub struct Program(Child);
 
 impl Program {
@@ -44,39 +43,39 @@ impl Drop for Program {
     }
 }
 
-/// A port that is free, as far as can be known.
+/// Returns a TCP port that is free at this moment.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Status, head and body of the answer to a request.
-pub struct Answer {
+/// An HTTP response.
+pub struct Response {
     pub status: u16,
     pub head: String,
     pub body: String,
 }
 
-/// Asks over TCP. `None` where nobody answers.
-pub fn ask(port: u16, request: &str) -> Option<Answer> {
+/// Sends a request over TCP. `None` where there is no response.
+pub fn request(port: u16, request: &str) -> Option<Response> {
     let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     exchange(stream, request)
 }
 
-/// The same over a unix socket.
-pub fn ask_socket(path: &Path, request: &str) -> Option<Answer> {
+/// Sends a request over a unix socket.
+pub fn request_over_socket(path: &Path, request: &str) -> Option<Response> {
     let stream = UnixStream::connect(path).ok()?;
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     exchange(stream, request)
 }
 
-fn exchange(mut stream: impl std::io::Read + std::io::Write, request: &str) -> Option<Answer> {
+fn exchange(mut stream: impl std::io::Read + std::io::Write, request: &str) -> Option<Response> {
     write!(stream, "{request}\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some(Answer { status, head: head.to_lowercase(), body: unchunked(head, body) })
+    Some(Response { status, head: head.to_lowercase(), body: unchunked(head, body) })
 }
 
 fn unchunked(head: &str, body: &str) -> String {
@@ -95,29 +94,31 @@ fn unchunked(head: &str, body: &str) -> String {
     whole
 }
 
-/// What a page holds.
-pub fn page(port: u16, path: &str) -> Option<String> {
-    ask(port, &format!("GET {path} HTTP/1.1"))
-        .filter(|answer| answer.status == 200)
-        .map(|answer| answer.body)
+/// Returns the body of a page, where the status is 200.
+pub fn fetch_page(port: u16, path: &str) -> Option<String> {
+    request(port, &format!("GET {path} HTTP/1.1"))
+        .filter(|response| response.status == 200)
+        .map(|response| response.body)
 }
 
-/// The samples that Prometheus has for a query.
+/// Returns the samples that Prometheus has for a query.
 pub fn query(port: u16, query: &str) -> Vec<Value> {
-    let Some(text) = page(port, &format!("/api/v1/query?query={query}")) else { return Vec::new() };
-    let answer: Value = serde_json::from_str(&text).unwrap();
-    answer["data"]["result"].as_array().unwrap().clone()
+    let Some(text) = fetch_page(port, &format!("/api/v1/query?query={query}")) else {
+        return Vec::new();
+    };
+    let response: Value = serde_json::from_str(&text).unwrap();
+    response["data"]["result"].as_array().unwrap().clone()
 }
 
-/// Looks until there is something to be seen.
-pub fn until<T>(what: &str, log: &Path, mut look: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
+/// Polls until there is a value, and returns it.
+pub fn wait_for<T>(event: &str, log: &Path, mut poll: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
     loop {
-        if let Some(seen) = look() {
-            return seen;
+        if let Some(value) = poll() {
+            return value;
         }
         let log = || std::fs::read_to_string(log).unwrap_or_default();
-        assert!(began.elapsed() < LIMIT, "in vain: {what}; the log:\n{}", log());
+        assert!(start.elapsed() < TIMEOUT, "timed out waiting for: {event}; log:\n{}", log());
         std::thread::sleep(Duration::from_millis(100));
     }
 }

@@ -6,24 +6,24 @@ use std::process::Command;
 use super::programs::installed;
 
 fn promtool(arguments: &[&str]) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/alerts");
-    let run = Command::new("promtool").args(arguments).current_dir(folder).output().unwrap();
-    let said = [run.stdout, run.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
-    assert!(run.status.success(), "{said}");
-    println!("{said}");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/alerts");
+    let run = Command::new("promtool").args(arguments).current_dir(dir).output().unwrap();
+    let output = [run.stdout, run.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+    assert!(run.status.success(), "{output}");
+    println!("{output}");
 }
 
 #[test]
-fn the_rules_are_right_and_say_what_their_tests_say() {
+fn alert_rules_are_valid_and_pass_their_tests() {
     if installed(&["promtool"]) {
         promtool(&["check", "rules", "kubecertd.rules.yml"]);
         promtool(&["test", "rules", "kubecertd.test.yml"]);
     }
 }
 
-/// Each rule is raised in one test at least.
+/// Each rule is raised in at least one test.
 #[test]
-fn every_rule_has_a_test() {
+fn every_alert_rule_has_a_test() {
     let (rules, tests) = (
         include_str!("../../packaging/alerts/kubecertd.rules.yml"),
         include_str!("../../packaging/alerts/kubecertd.test.yml"),

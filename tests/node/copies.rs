@@ -1,11 +1,11 @@
-//! Copies of credentials, in folders of root's and of others: they follow under the unit as it is
-//! shipped, with the drop-in that `config check` prints, and those who have them go on working with
+//! Copies of credentials in directories of root and of other users. They are updated under the
+//! shipped unit with the drop-in that `config check` prints, and their owners keep working with
 //! them.
 
 use kubecertd::model::Digest;
 
 use super::harness::{Node, schedule};
-use super::locked::can_write;
+use super::sandbox::can_write;
 
 const COPIES: &str = r#"
 [[copy]]
@@ -26,19 +26,19 @@ kubeconfig = "/srv/site/changed.conf"
 "#;
 
 const ALICE: &str = "/home/alice/.kube/config";
-const DROP_IN: &str = "etc/systemd/system/kubecertd.service.d/folders.conf";
+const DROP_IN: &str = "etc/systemd/system/kubecertd.service.d/directories.conf";
 
 impl Node {
-    /// What kubectl says of the node to Alice, with what is hers.
-    fn as_alice(&self) -> String {
+    /// Runs kubectl as Alice with her own kubeconfig and returns the names of the nodes.
+    fn kubectl_as_alice(&self) -> String {
         let kubectl = format!(
             "kubectl --request-timeout=20s --kubeconfig {ALICE} --context here get nodes -o name"
         );
         self.exec(&format!("runuser -u alice -- {kubectl}"))
     }
 
-    /// What etcd says of itself to somebody with the copy of the API server's pair.
-    fn etcd_to_its_site(&self) -> String {
+    /// Reads etcd's health with the copy of the API server's client pair.
+    fn etcd_health_with_copy(&self) -> String {
         self.exec(
             "runuser -u etcdsite -- curl --silent --fail --cacert /srv/etcd-client/ca.crt --cert \
              /srv/etcd-client/client.crt \
@@ -46,8 +46,8 @@ impl Node {
         )
     }
 
-    /// The SHA-256 of the certificate that some user of a kubeconfig has.
-    fn held(&self, kubeconfig: &str, user: &str) -> String {
+    /// The SHA-256 fingerprint of the certificate of a user in a kubeconfig.
+    fn fingerprint(&self, kubeconfig: &str, user: &str) -> String {
         let path = format!("{{.users[?(@.name==\"{user}\")].user.client-certificate-data}}");
         self.exec(&format!(
             "kubectl --kubeconfig {kubeconfig} config view --raw -o jsonpath='{path}' | base64 -d \
@@ -55,7 +55,8 @@ impl Node {
         ))
     }
 
-    fn facts(&self, file: &str) -> String {
+    /// Owner, group and mode of a file.
+    fn attributes(&self, file: &str) -> String {
         self.exec(&format!("stat -c %U:%G:%a {file}"))
     }
 }
@@ -87,8 +88,8 @@ fn set_up(node: &Node) {
     ));
 }
 
-/// Alice's kubeconfig without the two values.
-fn rest(text: &str) -> Vec<&str> {
+/// Returns the lines of Alice's kubeconfig without the two values.
+fn other_lines(text: &str) -> Vec<&str> {
     text.lines()
         .filter(|line| {
             !line.contains("client-certificate-data:") && !line.contains("client-key-data:")
@@ -96,8 +97,8 @@ fn rest(text: &str) -> Vec<&str> {
         .collect()
 }
 
-pub fn follow_their_originals_whoever_owns_them(node: &mut Node) {
-    node.install_settled();
+pub fn copies_of_any_owner(node: &mut Node) {
+    node.install_past_first_pass();
     node.exec("systemctl stop kubecertd");
     for name in ["admin.conf", "apiserver-etcd-client"] {
         node.age(name, 10);
@@ -105,21 +106,21 @@ pub fn follow_their_originals_whoever_owns_them(node: &mut Node) {
     set_up(node);
     let files =
         [ALICE, "/root/.kube/config", "/srv/etcd-client/client.crt", "/srv/etcd-client/client.key"];
-    let facts = files.map(|file| node.facts(file));
-    assert_eq!(facts[0].trim(), "alice:alice:600");
+    let attributes = files.map(|file| node.attributes(file));
+    assert_eq!(attributes[0].trim(), "alice:alice:600");
     let before = node.text(&ALICE[1..]);
-    assert!(node.as_alice().contains(node.name()));
-    assert!(node.etcd_to_its_site().contains("true"));
+    assert!(node.kubectl_as_alice().contains(node.name()));
+    assert!(node.etcd_health_with_copy().contains("true"));
     let changed = Digest::of(&node.read("srv/site/changed.conf"));
     node.write("etc/kubecertd/kubecertd.toml", format!("{}{COPIES}", schedule("0 0 0 1 1 *")));
 
-    // Without the drop-in the originals are renewed, and the copies can't be written, which is
-    // said.
+    // Without the drop-in the originals are renewed. The copies can't be written, which is
+    // reported.
     node.exec("systemctl start kubecertd");
-    node.until("it has started", |node| {
-        node.status().filter(|status| status.line != super::harness::AT_WORK)
+    node.wait_for("it has started", |node| {
+        node.status().filter(|status| status.line != super::harness::PASS_IN_PROGRESS)
     });
-    let pass = node.pass();
+    let pass = node.request_pass();
     assert!(
         ["admin.conf", "apiserver-etcd-client"]
             .iter()
@@ -135,8 +136,8 @@ pub fn follow_their_originals_whoever_owns_them(node: &mut Node) {
     assert!(node.exec("kubecertd alarms || true").contains("does not follow admin.conf"));
     assert_eq!(node.text(&ALICE[1..]), before);
 
-    let said = node.exec("kubecertd config check");
-    let drop_in = &said[said.find("[Service]").unwrap()..];
+    let output = node.exec("kubecertd config check");
+    let drop_in = &output[output.find("[Service]").unwrap()..];
     assert_eq!(
         drop_in,
         "[Service]\nProtectHome=no\nReadOnlyPaths=-/root\nReadOnlyPaths=-/run/user\n\
@@ -146,16 +147,19 @@ pub fn follow_their_originals_whoever_owns_them(node: &mut Node) {
     node.exec("mkdir -p /etc/systemd/system/kubecertd.service.d");
     node.write(DROP_IN, drop_in);
     node.exec("systemctl daemon-reload && systemctl restart kubecertd");
-    assert!(!node.exec("kubecertd config check").contains("ReadWritePaths"), "it is there");
-    for (folder, open) in
+    assert!(
+        !node.exec("kubecertd config check").contains("ReadWritePaths"),
+        "the drop-in is in force"
+    );
+    for (dir, open) in
         [("/home", true), ("/root/.kube", true), ("/root", false), ("/srv", false), ("/etc", false)]
     {
-        assert_eq!(can_write(node, folder), open, "{folder}");
+        assert_eq!(can_write(node, dir), open, "{dir}");
     }
-    node.until("it has started", |node| {
-        node.status().filter(|status| status.line != super::harness::AT_WORK)
+    node.wait_for("it has started", |node| {
+        node.status().filter(|status| status.line != super::harness::PASS_IN_PROGRESS)
     });
-    let in_step = |node: &Node| {
+    let up_to_date = |node: &Node| {
         let check = node.exec("kubecertd check || true");
         let line = |name: &str| {
             check
@@ -165,19 +169,22 @@ pub fn follow_their_originals_whoever_owns_them(node: &mut Node) {
         };
         ["home/alice/", "root/.kube/", "etcd-of-site"].iter().all(|name| line(name)).then_some(())
     };
-    if in_step(node).is_none() {
-        let pass = node.pass();
+    if up_to_date(node).is_none() {
+        let pass = node.request_pass();
         assert!(pass.copied.len() == 3 && pass.failed.is_empty(), "{pass:?}");
     }
-    node.until("the copies are in step", in_step);
+    node.wait_for("the copies are up to date", up_to_date);
 
-    let new = node.held("/etc/kubernetes/admin.conf", "kubernetes-admin");
+    let new = node.fingerprint("/etc/kubernetes/admin.conf", "kubernetes-admin");
     assert_eq!(
-        [node.held(ALICE, "kubernetes-admin"), node.held("/root/.kube/config", "kubernetes-admin")],
+        [
+            node.fingerprint(ALICE, "kubernetes-admin"),
+            node.fingerprint("/root/.kube/config", "kubernetes-admin")
+        ],
         [new.clone(), new]
     );
-    assert!(node.as_alice().contains(node.name()), "with the new one");
-    assert!(node.etcd_to_its_site().contains("true"));
+    assert!(node.kubectl_as_alice().contains(node.name()), "with the new certificate");
+    assert!(node.etcd_health_with_copy().contains("true"));
     assert_eq!(
         node.exec(
             "cmp /srv/etcd-client/client.crt \
@@ -186,12 +193,15 @@ pub fn follow_their_originals_whoever_owns_them(node: &mut Node) {
         .trim(),
         "same"
     );
-    assert_eq!(files.map(|file| node.facts(file)), facts);
+    assert_eq!(files.map(|file| node.attributes(file)), attributes);
     let after = node.text(&ALICE[1..]);
-    assert!(after != before && rest(&after) == rest(&before), "only two values are others");
+    assert!(
+        after != before && other_lines(&after) == other_lines(&before),
+        "only two values differ"
+    );
     assert!(after.contains("a-token-of-alice") && after.ends_with("# by hand\n"));
 
-    // What somebody else has changed is reported, and is what it was.
+    // A copy that another user changed is reported and not written.
     assert_eq!(Digest::of(&node.read("srv/site/changed.conf")), changed);
     let check = node.exec("kubecertd check || true");
     assert!(
@@ -213,16 +223,16 @@ pub fn follow_their_originals_whoever_owns_them(node: &mut Node) {
         assert!(!journal.contains(secret), "{journal}");
     }
 
-    // Renewed by somebody else: the copies follow that too, once he is done.
+    // The copies are updated after a renewal by kubeadm too.
     node.exec("kubeadm certs renew admin.conf 2>&1 || kubeadm alpha certs renew admin.conf 2>&1");
     assert!(
         node.exec("kubecertd check || true")
             .lines()
             .any(|line| line.starts_with("home/alice/") && line.contains("behind"))
     );
-    node.pass();
-    node.until("the copies are in step", in_step);
-    assert!(node.as_alice().contains(node.name()), "with kubeadm's");
+    node.request_pass();
+    node.wait_for("the copies are up to date", up_to_date);
+    assert!(node.kubectl_as_alice().contains(node.name()), "with kubeadm's");
     node.exec(
         "systemctl stop kubecertd; userdel --remove alice; userdel etcdsite; rm -rf \
         /root/.kube /srv/*",

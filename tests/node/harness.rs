@@ -1,9 +1,9 @@
-//! A controller node in the hands of a test: run something on it, age its certificates, install
-//! kubecertd, cut the power.
+//! A control-plane node under test: commands run on it, its certificates are aged, kubecertd is
+//! installed, its power is cut.
 //!
-//! There is one node for each kind of key, one more for ordinary days, and one for what goes wrong;
-//! each stays up from case to case, and what a case finds is the node as kubeadm made it. Making,
-//! booting and killing it is the work of the script `machine` beside this file.
+//! There is one node for each algorithm of keys, one for the daily work, and one for faults. Each
+//! stays up from case to case and is restored to the state of `kubeadm init` before a case. The
+//! script `machine` beside this file makes, boots and kills a node.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -16,16 +16,16 @@ use nix::unistd::Pid;
 
 use super::common;
 
-/// How long anything is waited for. A static pod may take most of a minute to start, and longer on
-/// a machine that is busy.
-pub const LIMIT: Duration = Duration::from_secs(300);
+/// The timeout of every wait. A static pod may take most of a minute to start, and longer on a busy
+/// machine.
+pub const WAIT_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// What the status line says while a pass is made.
-pub const AT_WORK: &str = "a pass is being made";
+/// The status line during a pass.
+pub const PASS_IN_PROGRESS: &str = "a pass is being made";
 
-/// Credentials that no service has to be restarted for, or is slow to take: what is not about
-/// services is shown with these.
-pub const QUIET: [&str; 7] = [
+/// Credentials whose renewal restarts no service and is in use soon. Cases that are not about
+/// services use these.
+pub const CREDENTIALS_WITHOUT_RESTART: [&str; 7] = [
     "admin.conf",
     "apiserver-etcd-client",
     "apiserver-kubelet-client",
@@ -35,26 +35,26 @@ pub const QUIET: [&str; 7] = [
     "front-proxy-client",
 ];
 
-/// Which node it is.
+/// The kind of a node.
 #[derive(Clone, Copy)]
-pub enum Which {
-    /// kubeadm made RSA keys there.
+pub enum NodeKind {
+    /// With RSA keys.
     Rsa,
-    /// kubeadm made ECDSA keys there.
+    /// With ECDSA keys.
     Ecdsa,
-    /// The same, for what a node sees on ordinary days.
+    /// With ECDSA keys, for the daily work of a node.
     Daily,
-    /// The same, for cases that leave more behind.
-    Troubled,
+    /// With ECDSA keys, for cases with faults, which change more of the node.
+    Faults,
 }
 
-/// A node that runs. What can be done with its files alone is done through [`common::Node`].
+/// A running node. [`common::Node`] works with its files alone.
 pub struct Node {
     name: &'static str,
-    /// Its pid 1, as this machine numbers it.
+    /// The process id of its pid 1 on this machine.
     pid: Pid,
     files: common::Node,
-    /// Where its journal stood when the case began.
+    /// The cursor of its journal at the start of the case.
     cursor: String,
 }
 
@@ -67,13 +67,13 @@ impl Deref for Node {
 }
 
 impl Node {
-    /// The node as kubeadm made it. It is made, or booted, where that was not done yet.
-    pub fn of(which: Which) -> Self {
-        let (name, address, algorithm) = match which {
-            Which::Rsa => ("kubecertd-rsa", "10.210.0.1", "rsa"),
-            Which::Ecdsa => ("kubecertd-ecdsa", "10.210.0.2", "ecdsa"),
-            Which::Troubled => ("kubecertd-troubled", "10.210.0.3", "ecdsa"),
-            Which::Daily => ("kubecertd-daily", "10.210.0.4", "ecdsa"),
+    /// Makes or boots the node where necessary, and restores the state of `kubeadm init`.
+    pub fn prepare(kind: NodeKind) -> Self {
+        let (name, address, algorithm) = match kind {
+            NodeKind::Rsa => ("kubecertd-rsa", "10.210.0.1", "rsa"),
+            NodeKind::Ecdsa => ("kubecertd-ecdsa", "10.210.0.2", "ecdsa"),
+            NodeKind::Faults => ("kubecertd-faults", "10.210.0.3", "ecdsa"),
+            NodeKind::Daily => ("kubecertd-daily", "10.210.0.4", "ecdsa"),
         };
         if !disk(name).join("as-made").exists() {
             machine(&["up", name, address, algorithm]);
@@ -86,7 +86,7 @@ impl Node {
             machine(&["boot", name]);
         }
         let mut node = Self::running(name);
-        node.as_made();
+        node.restore_initial_state();
         let shown = node.exec("journalctl --sync; journalctl --lines 0 --show-cursor");
         node.cursor = shown.split("cursor: ").nth(1).unwrap().trim().to_owned();
         node
@@ -102,8 +102,8 @@ impl Node {
         }
     }
 
-    /// Takes away what an earlier case left.
-    fn as_made(&self) {
+    /// Removes everything that an earlier case left.
+    fn restore_initial_state(&self) {
         self.exec(
             "dpkg --purge --force-all kubecertd >/dev/null 2>&1 || true
              systemctl disable --quiet --now kubecertd kubecertd-once.timer 2>/dev/null || true
@@ -122,11 +122,10 @@ impl Node {
              /as-made/kubelet-pki/ $pki/)\" ]; then systemctl restart kubelet; fi
              systemctl daemon-reload",
         );
-        self.until("it is Ready", |node| node.is_ready().then_some(()));
+        self.wait_for("it is Ready", |node| node.is_ready().then_some(()));
     }
 
-    /// Runs a command on it, by a shell, and gives what it wrote. The test fails where the command
-    /// does.
+    /// Runs a shell command on it and returns the standard output. Panics where the command fails.
     pub fn exec(&self, command: &str) -> String {
         let output = self.try_exec(command);
         assert!(
@@ -139,27 +138,27 @@ impl Node {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// The same for a command that may fail.
+    /// Runs a shell command that may fail.
     pub fn try_exec(&self, command: &str) -> Output {
         run(&["exec", self.name, "sh", "-c", command])
     }
 
-    /// What kubectl writes, as the administrator.
+    /// Runs kubectl as the administrator and returns its output.
     pub fn kubectl(&self, arguments: &str) -> String {
         self.exec(&format!("kubectl --request-timeout=20s {arguments}"))
     }
 
-    /// Gives the [`QUIET`] credentials this many days to live.
-    pub fn age_quiet(&self, days_left: i64) {
-        QUIET.iter().for_each(|name| self.age(name, days_left));
+    /// Lets the [`CREDENTIALS_WITHOUT_RESTART`] expire in this many days.
+    pub fn age_credentials_without_restart(&self, days_left: i64) {
+        CREDENTIALS_WITHOUT_RESTART.iter().for_each(|name| self.age(name, days_left));
     }
 
-    /// Whether Kubernetes says that the node is Ready.
+    /// Whether the node is Ready in Kubernetes.
     pub fn is_ready(&self) -> bool {
         self.ready_since().is_some()
     }
 
-    /// Since when the node has been Ready without a break.
+    /// The time since which the node has been Ready without interruption.
     pub fn ready_since(&self) -> Option<String> {
         let path =
             "{range .status.conditions[?(@.type==\"Ready\")]}{.status} {.lastTransitionTime}{end}";
@@ -170,25 +169,24 @@ impl Node {
         String::from_utf8(output.stdout).unwrap().strip_prefix("True ").map(str::to_owned)
     }
 
-    /// Has kubelet forget that containers ended lately: it lets the next one wait, longer each
-    /// time, up to minutes.
-    pub fn calm_kubelet(&self) {
+    /// Resets kubelet's backoff for restarted containers, which can reach minutes.
+    pub fn reset_kubelet_backoff(&self) {
         self.exec("systemctl restart kubelet");
-        self.until("kubelet is healthy", |node| {
+        self.wait_for("kubelet is healthy", |node| {
             node.try_exec("curl --fail --silent http://127.0.0.1:10248/healthz")
                 .status
                 .success()
                 .then_some(())
         });
-        self.until("it is Ready", |node| node.is_ready().then_some(()));
+        self.wait_for("it is Ready", |node| node.is_ready().then_some(()));
     }
 
-    /// What a unit wrote to the journal since the case began.
+    /// Returns the messages of a unit in the journal since the start of the case.
     pub fn journal(&self, unit: &str) -> String {
         String::from_utf8(self.journal_as("cat", unit)).unwrap()
     }
 
-    /// The same in another form of journalctl.
+    /// Returns the journal of a unit in an output format of journalctl.
     pub fn journal_as(&self, form: &str, unit: &str) -> Vec<u8> {
         let command = format!(
             "journalctl --sync; journalctl --all --output {form} --unit {unit} --after-cursor '{}'",
@@ -199,7 +197,7 @@ impl Node {
         output.stdout
     }
 
-    /// Installs kubecertd as the README says, with this configuration, and starts it.
+    /// Installs kubecertd as the README describes, with this configuration, and starts it.
     pub fn install(&self, configuration: &str) {
         let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/kubecertd.service");
         self.write(
@@ -215,71 +213,71 @@ impl Node {
         );
     }
 
-    /// The same, by the time that its first schedule has come and gone: from then on it does more
-    /// than look.
-    pub fn install_settled(&self) {
-        self.install(&in_seconds(3));
+    /// Installs kubecertd and waits for its first scheduled pass. After that pass it no longer only
+    /// observes.
+    pub fn install_past_first_pass(&self) {
+        self.install(&schedule_in(3));
         let passed = |node: &Self| {
             node.status()
                 .and_then(|status| status.last_pass)
                 .is_some_and(|last| last.why.contains("by schedule"))
         };
-        let mut asked = Instant::now();
-        self.until("its first schedule has come", |node| {
-            // On a machine that is busy it may have started later than that.
-            if !passed(node) && asked.elapsed() > Duration::from_secs(25) {
-                asked = Instant::now();
-                // And then it would only look until the next occurrence, which is in a year: it
-                // begins anew.
+        let mut started = Instant::now();
+        self.wait_for("the first scheduled pass", |node| {
+            // On a busy machine it may have started after the scheduled time.
+            if !passed(node) && started.elapsed() > Duration::from_secs(25) {
+                started = Instant::now();
+                // It would then only observe until the next occurrence, in a year. Start over.
                 node.exec("systemctl stop kubecertd && rm -f /var/lib/kubecertd/state.json");
-                node.write("etc/kubecertd/kubecertd.toml", in_seconds(20));
+                node.write("etc/kubecertd/kubecertd.toml", schedule_in(20));
                 node.exec("systemctl start kubecertd");
             }
             passed(node).then_some(())
         });
     }
 
-    /// What the daemon last said of itself.
+    /// Reads the status file of the daemon.
     pub fn status(&self) -> Option<Status> {
         serde_json::from_slice(&std::fs::read(self.path("run/kubecertd/status.json")).ok()?)
             .unwrap()
     }
 
-    /// Waits until the last pass is one that was made for this reason, which may be a part of the
-    /// text.
-    pub fn until_passed(&self, why: &str) -> LastPass {
-        self.until(&format!("a pass {why:?}"), |node| {
+    /// Waits until the last pass is one with this reason (a part of the text).
+    pub fn wait_for_pass(&self, why: &str) -> LastPass {
+        self.wait_for(&format!("a pass {why:?}"), |node| {
             node.status()?.last_pass.filter(|last| last.why.contains(why))
         })
     }
 
-    /// Has a pass made, as an operator does, and waits for its end.
-    pub fn pass(&self) -> LastPass {
-        let asked = common::now();
-        // The beginning of a pass is known by the second.
+    /// Requests a pass by a signal, as an operator does, and waits until it is complete.
+    pub fn request_pass(&self) -> LastPass {
+        let requested = common::now();
+        // The start of a pass is recorded in whole seconds.
         std::thread::sleep(Duration::from_secs(1));
         self.exec("systemctl kill --kill-who main --signal USR1 kubecertd");
-        self.until("a pass", |node| node.status()?.last_pass.filter(|last| last.began > asked))
+        self.wait_for("a pass", |node| {
+            node.status()?.last_pass.filter(|last| last.began > requested)
+        })
     }
 
-    /// Waits until kubecertd has written this to the journal.
-    pub fn until_said(&self, text: &str) {
-        self.until(&format!("kubecertd says {text:?}"), |node| {
+    /// Waits until the journal of kubecertd contains this text.
+    pub fn wait_for_log(&self, text: &str) {
+        self.wait_for(&format!("kubecertd logs {text:?}"), |node| {
             node.journal("kubecertd").contains(text).then_some(())
         });
     }
 
-    /// Looks until there is something to be seen. When it takes too long, the journal of kubecertd
-    /// tells why.
-    pub fn until<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
-        let began = Instant::now();
+    /// Polls until there is a value, and returns it. Panics with the journal of kubecertd after the
+    /// timeout.
+    pub fn wait_for<T>(&self, event: &str, mut poll: impl FnMut(&Self) -> Option<T>) -> T {
+        let start = Instant::now();
         loop {
-            if let Some(seen) = look(self) {
-                return seen;
+            if let Some(value) = poll(self) {
+                return value;
             }
             assert!(
-                began.elapsed() < LIMIT,
-                "{}: in vain: {what}\n{}",
+                start.elapsed() < WAIT_TIMEOUT,
+                "{}: timed out waiting for: {event}\n{}",
                 self.name,
                 self.journal("kubecertd")
             );
@@ -287,20 +285,19 @@ impl Node {
         }
     }
 
-    /// Kills everything on it at once, as the end of its power does; what was written stays, synced
-    /// or not. Lets somebody look at the disk as it lies there, then boots it and waits until its
-    /// containers may start; not until it is Ready.
-    pub fn power_cut(&mut self, look: impl FnOnce(&common::Node)) {
-        // Here and not by the script, which would take some milliseconds to begin: when its pid 1
-        // dies, so does all else.
+    /// Kills all its processes at once, as a power cut does; written data stays, synced or not.
+    /// Calls `inspect` with the disk of the dead node, boots it, and waits until containers can
+    /// start, but not until it is Ready.
+    pub fn power_cut(&mut self, inspect: impl FnOnce(&common::Node)) {
+        // The script would take some milliseconds to start. All processes die with pid 1.
         kill(self.pid, Signal::SIGKILL).unwrap();
         machine(&["cut", self.name]);
-        look(&common::Node::at(disk(self.name)));
+        inspect(&common::Node::at(disk(self.name)));
         machine(&["boot", self.name]);
         *self = Self { cursor: std::mem::take(&mut self.cursor), ..Self::running(self.name) };
     }
 
-    /// Where it can be reached from this machine.
+    /// Its address, which this machine can reach.
     pub fn address(&self) -> String {
         self.exec("hostname --ip-address").trim().to_owned()
     }
@@ -311,13 +308,13 @@ impl Node {
     }
 }
 
-/// The configuration for a schedule, a cron expression in UTC.
+/// Returns the configuration of a schedule, a cron expression in UTC.
 pub fn schedule(cron: &str) -> String {
     format!("[schedule]\ncron = \"{cron}\"\ntime_zone = \"UTC\"\n")
 }
 
-/// A schedule with its first occurrence in a few seconds, and no other for a year.
-pub fn in_seconds(seconds: u64) -> String {
+/// Returns the configuration of a schedule that occurs in this many seconds and then once a year.
+pub fn schedule_in(seconds: u64) -> String {
     schedule(
         &common::now()
             .plus(Duration::from_secs(seconds))
@@ -327,7 +324,7 @@ pub fn in_seconds(seconds: u64) -> String {
     )
 }
 
-/// Where a node's disk is.
+/// The directory of a node's disk.
 fn disk(name: &str) -> PathBuf {
     let cache = std::env::var_os("NODE_CACHE")
         .map_or_else(|| PathBuf::from("/var/cache/kubecertd-node"), PathBuf::from);

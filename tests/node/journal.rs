@@ -1,4 +1,4 @@
-//! What the real journal gets: words, fields, and with the catalog an explanation; and never a key.
+//! The entries in the real journal: messages, fields and catalog texts, and no private key.
 
 use serde_json::Value;
 
@@ -7,22 +7,22 @@ use kubecertd::report::Message;
 use super::common::keys::Keys;
 use super::harness::Node;
 
-/// At its most verbose, libraries included, with real servers to try a new certificate at.
+/// The drop-in for the most verbose log, libraries included.
 const VERBOSE: &str =
     "[Service]\nEnvironment=KUBECERTD_LOG=trace RUST_BACKTRACE=full\nLogRateLimitIntervalSec=0\n";
 
-pub fn says_and_explains_a_renewal_and_has_no_key(node: &mut Node) {
+pub fn renewal(node: &mut Node) {
     let mut keys = Keys::default();
     keys.collect(node);
     node.write("etc/systemd/system/kubecertd.service.d/verbose.conf", VERBOSE);
-    node.install_settled();
-    // The one with a server to be tried at, and one without.
+    node.install_past_first_pass();
+    // One credential with a server for a trial, and one without.
     node.exec("systemctl stop kubecertd");
     for name in ["apiserver-etcd-client", "front-proxy-client"] {
         node.age(name, 10);
     }
     node.exec("systemctl start kubecertd");
-    let pass = node.pass();
+    let pass = node.request_pass();
     assert_eq!(pass.renewed.len(), 2, "{pass:?}");
     keys.collect(node);
 
@@ -62,7 +62,7 @@ pub fn says_and_explains_a_renewal_and_has_no_key(node: &mut Node) {
     let pass_id = renewed[0]["KUBECERTD_PASS_ID"].as_str().unwrap();
     let begun: Vec<_> =
         of(Message::PassBegun).filter(|line| line["KUBECERTD_PASS_ID"] == pass_id).collect();
-    assert_eq!(begun.len(), 1, "a pass has one id, and another one has another: {begun:#?}");
+    assert_eq!(begun.len(), 1, "a pass has an id of its own: {begun:#?}");
 
     let shown = node.exec(&format!(
         "journalctl --catalog KUBECERTD_PASS_ID={pass_id} KUBECERTD_CREDENTIAL=front-proxy-client"

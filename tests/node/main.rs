@@ -1,8 +1,8 @@
-//! kubecertd on a real controller node: systemd, journald, containerd, kubelet and the static pods
-//! of `kubeadm init`.
+//! Tests of kubecertd on a real control-plane node: systemd, journald, containerd, kubelet and the
+//! static pods of `kubeadm init`.
 //!
-//! `tests/node/run` prepares all of it and runs the cases; plain `cargo test` passes them over.
-//! Every case is given its node as kubeadm left it.
+//! `tests/node/run` prepares the nodes and runs the cases; plain `cargo test` skips them. Each case
+//! gets its node as kubeadm left it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,103 +15,109 @@
     reason = "tests write files of their own, and ask other programs"
 )]
 
+mod availability;
 #[path = "../common/mod.rs"]
 mod common;
 mod harness;
-mod meter;
 mod probes;
 
-mod comeback;
 mod copies;
-mod disks;
-mod external;
+mod deferrals;
+mod disk_errors;
+mod external_ca;
+mod idempotence;
 mod journal;
-mod locked;
 mod manual;
-mod own;
+mod own_entries;
 mod packages;
 mod passes;
-mod patience;
-mod power;
-mod same;
+mod power_cut;
+mod recovery;
+mod sandbox;
+mod service_faults;
 mod services;
-mod trouble;
 
-/// A module of tests for a node.
+/// Defines the module of the cases of one node.
 macro_rules! cases {
-    ($module:ident, $which:ident: $($name:ident = $case:path;)*) => {
+    ($module:ident, $kind:ident: $($name:ident = $case:path;)*) => {
         mod $module {
             $(
                 #[test]
-                #[ignore = "needs a controller node: tests/node/run"]
+                #[ignore = "needs a control-plane node: tests/node/run"]
                 fn $name() {
-                    $case(&mut crate::harness::Node::of(crate::harness::Which::$which));
+                    $case(&mut crate::harness::Node::prepare(crate::harness::NodeKind::$kind));
                 }
             )*
         }
     };
 }
 
-/// What depends on keys is for both kinds of them; the rest is for one node, as much for each as it
-/// has time for.
+/// Assigns the cases to the nodes. A case that depends on the algorithm of keys runs with both; the
+/// others run on one node, so that all nodes take about the same time.
 macro_rules! nodes {
-    (both { $($both:tt)* } rsa { $($rsa:tt)* } ecdsa { $($ecdsa:tt)* } daily { $($daily:tt)* } troubled { $($troubled:tt)* }) => {
+    (
+        both { $($both:tt)* }
+        rsa { $($rsa:tt)* }
+        ecdsa { $($ecdsa:tt)* }
+        daily { $($daily:tt)* }
+        faults { $($faults:tt)* }
+    ) => {
         cases! { rsa, Rsa: $($both)* $($rsa)* }
         cases! { ecdsa, Ecdsa: $($both)* $($ecdsa)* }
         cases! { daily, Daily: $($daily)* }
-        cases! { troubled, Troubled: $($troubled)* }
+        cases! { faults, Faults: $($faults)* }
     };
 }
 
 nodes! {
     both {
-        services_take_all_ten_that_are_due = crate::passes::all_ten_that_are_due_are_renewed_and_in_use;
-        an_authority_near_its_end_makes_no_loop = crate::same::an_authority_near_its_end_makes_no_loop;
-        kubeadm_says_the_same_of_every_certificate = crate::same::kubeadm_says_the_same_of_every_certificate;
-        a_power_cut_while_files_are_staged_leaves_everything_whole = crate::power::cut_while_files_are_staged;
+        services_use_all_ten_renewed_credentials = crate::passes::all_due_credentials;
+        ca_near_expiry_makes_no_renewal_loop = crate::idempotence::ca_near_expiry;
+        check_output_equals_kubeadm = crate::idempotence::comparison_with_kubeadm;
+        power_cut_during_staging_leaves_credentials_whole = crate::power_cut::on_staging;
     }
     rsa {
-        everything_expired_comes_back = crate::comeback::a_node_on_which_everything_expired_comes_back;
-        what_expired_alone_comes_back = crate::comeback::what_expired_alone_comes_back;
-        an_expired_authority_signs_nothing = crate::comeback::under_an_authority_that_expired_nothing_is_signed;
-        services_live_on_when_the_old_certificates_end = crate::services::live_on_when_the_old_certificates_end;
+        fully_expired_node_recovers = crate::recovery::fully_expired_node;
+        partly_expired_node_recovers = crate::recovery::partly_expired_node;
+        expired_ca_signs_nothing = crate::recovery::expired_ca;
+        services_keep_working_past_old_expiry = crate::services::past_old_expiry;
     }
     ecdsa {
-        an_expired_kubelet_comes_back = crate::comeback::a_kubelet_whose_own_certificate_expired_comes_back;
-        an_authority_elsewhere_signs = crate::external::an_authority_elsewhere_signs;
-        authorities_are_shown_and_verified = crate::external::authorities_are_shown_and_verified;
-        names_are_added_and_removed_on_the_wire = crate::external::names_are_added_and_removed_on_the_wire;
-        packages_are_installed_upgraded_and_purged = crate::packages::are_installed_upgraded_and_purged;
-        packages_restart_nothing_that_is_stale = crate::packages::restart_nothing_that_is_stale;
-        packages_have_a_timer_in_place_of_the_daemon = crate::packages::have_a_timer_in_place_of_the_daemon;
-        services_are_fresh_after_a_boot = crate::services::are_fresh_after_a_boot;
-        services_are_refreshed_after_kubeadm_at_their_time = crate::services::refreshes_what_kubeadm_renewed_at_its_own_time;
+        expired_kubelet_certificate_recovers = crate::recovery::expired_kubelet_certificate;
+        external_ca_signs_requests = crate::external_ca::signed_requests;
+        ca_is_shown_and_verified = crate::external_ca::shown_and_verified;
+        apiserver_names_are_added_and_removed = crate::external_ca::added_and_removed_names;
+        package_is_installed_upgraded_and_purged = crate::packages::installation_upgrade_and_purge;
+        package_installation_restarts_no_stale_service = crate::packages::stale_services;
+        package_timer_replaces_daemon = crate::packages::timer_instead_of_daemon;
+        services_are_fresh_after_boot = crate::services::after_boot;
+        services_are_refreshed_after_kubeadm_renewal = crate::services::after_kubeadm_renewal;
     }
     daily {
-        a_changed_file_makes_a_pass = crate::passes::a_changed_file_makes_a_pass;
-        a_signal_makes_a_pass = crate::passes::a_signal_makes_a_pass;
-        where_nothing_is_due_nothing_is_touched = crate::same::where_nothing_is_due_nothing_is_touched;
-        a_power_cut_while_files_are_replaced_leaves_everything_whole = crate::power::cut_while_files_are_replaced;
-        a_full_disk_is_said_and_loses_nothing = crate::disks::full;
-        a_read_only_disk_is_said_and_loses_nothing = crate::disks::read_only;
-        the_journal_says_and_explains_a_renewal = crate::journal::says_and_explains_a_renewal_and_has_no_key;
-        while_kubeadm_runs_what_has_time_waits = crate::patience::while_kubeadm_runs_what_has_time_waits;
-        the_manual_is_followed = crate::manual::is_followed;
-        own_entries_are_looked_after = crate::own::a_webhook_and_a_monitoring_client_are_looked_after;
-        own_entries_may_use_copies = crate::own::a_bundle_for_haproxy_follows;
+        changed_file_makes_pass = crate::passes::changed_file;
+        signal_makes_pass = crate::passes::signal;
+        fresh_node_is_not_touched = crate::idempotence::fresh_node;
+        power_cut_during_replacement_leaves_credentials_whole = crate::power_cut::on_replacement;
+        full_disk_is_reported_and_loses_nothing = crate::disk_errors::full_disk;
+        read_only_disk_is_reported_and_loses_nothing = crate::disk_errors::read_only_disk;
+        journal_explains_renewal_and_holds_no_key = crate::journal::renewal;
+        due_renewal_waits_for_kubeadm = crate::deferrals::running_kubeadm;
+        operations_manual_works = crate::manual::all_sections;
+        own_entries_are_renewed_and_refreshed = crate::own_entries::webhook_and_monitoring_client;
+        own_bundle_copy_is_updated = crate::own_entries::bundle_for_haproxy;
     }
-    troubled {
-        the_unit_is_locked_down = crate::locked::the_unit_is_locked_down;
-        a_folder_put_in_the_place_of_another_is_written_to = crate::locked::a_folder_put_in_the_place_of_another_is_written_to;
-        copies_follow_their_originals_whoever_owns_them = crate::copies::follow_their_originals_whoever_owns_them;
-        files_elsewhere_need_the_drop_in = crate::locked::files_elsewhere_need_the_drop_in;
-        a_refused_certificate_is_not_used = crate::trouble::a_refused_certificate_is_not_used;
-        an_api_server_that_hangs_holds_nothing_up = crate::trouble::an_api_server_that_hangs_holds_nothing_up;
-        a_proxy_on_the_port_proves_nothing = crate::trouble::a_proxy_on_the_port_proves_nothing;
-        without_dbus_it_goes_on = crate::trouble::without_dbus_it_goes_on;
-        what_a_restored_disk_makes_stale_is_found = crate::trouble::what_a_restored_disk_makes_stale_is_found;
-        services_wait_for_a_container_runtime_that_is_down = crate::services::wait_for_a_container_runtime_that_is_down;
-        services_are_refreshed_though_the_daemon_was_killed = crate::services::are_refreshed_though_the_daemon_was_killed_in_between;
-        services_that_never_become_healthy_are_restarted_once = crate::trouble::a_service_that_never_becomes_healthy_is_restarted_once;
+    faults {
+        unit_sandbox_confines_daemon = crate::sandbox::confined_daemon;
+        replaced_directory_is_written_to = crate::sandbox::replaced_directory;
+        copies_of_any_owner_are_updated = crate::copies::copies_of_any_owner;
+        files_outside_sandbox_need_drop_in = crate::sandbox::files_outside;
+        refused_certificate_is_not_used = crate::service_faults::refused_certificate;
+        hanging_apiserver_delays_nothing = crate::service_faults::hanging_apiserver;
+        proxy_on_port_proves_nothing = crate::service_faults::proxy_on_port;
+        renewal_works_without_dbus = crate::service_faults::stopped_dbus;
+        restored_disk_makes_services_stale = crate::service_faults::restored_disk;
+        services_wait_for_stopped_container_runtime = crate::services::stopped_container_runtime;
+        services_are_refreshed_after_daemon_was_killed = crate::services::killed_daemon;
+        services_unhealthy_after_restart_are_restarted_once = crate::service_faults::unhealthy;
     }
 }

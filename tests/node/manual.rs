@@ -1,12 +1,11 @@
-//! What docs/operations.md tells an operator to do, done in that order: each of its commands, as it
-//! stands there.
+//! Runs each command of docs/operations.md, in the order of the page.
 
 use super::harness::Node;
 use super::packages;
 
 const MANUAL: &str = include_str!("../../docs/operations.md");
 
-/// The commands below a heading.
+/// Returns the commands below a heading.
 fn commands(heading: &str) -> Vec<&'static str> {
     let section = MANUAL.split("\n## ").find(|section| section.lines().next() == Some(heading));
     let section = section.unwrap_or_else(|| panic!("docs/operations.md has no {heading:?}"));
@@ -24,17 +23,18 @@ fn commands(heading: &str) -> Vec<&'static str> {
     found
 }
 
-/// Does what stands below a heading. What it shows is given back, command by command.
+/// Runs the commands below a heading and returns the output of each.
 fn follow(node: &Node, heading: &str) -> Vec<String> {
-    commands(heading).into_iter().map(|command| done(node, command)).collect()
+    commands(heading).into_iter().map(|command| run_command(node, command)).collect()
 }
 
-/// Where the API server is asked, it may take its time to come up: that is what the manual says.
-fn done(node: &Node, command: &str) -> String {
-    // Who types it is asked whether he means it.
+/// Runs a command and returns its output. A kubectl command is retried, since the API server may
+/// take a while to start, as the manual says.
+fn run_command(node: &Node, command: &str) -> String {
+    // apt asks for a confirmation on a terminal.
     let here = format!("cd /root && {}", command.replace("apt ", "apt --yes "));
     if command.starts_with("kubectl ") {
-        return node.until(command, |node| {
+        return node.wait_for(command, |node| {
             let output = node.try_exec(&here);
             output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
         });
@@ -42,18 +42,18 @@ fn done(node: &Node, command: &str) -> String {
     let output = node.try_exec(&here);
     let text =
         String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned();
-    let looks = ["kubecertd check", "kubecertd status", "kubecertd alarms"]
+    let is_query = ["kubecertd check", "kubecertd status", "kubecertd alarms"]
         .iter()
-        .any(|look| command.starts_with(look));
-    let attention = looks && output.status.code() == Some(3);
-    // What it says of a service that is stopped is no failure of the command.
+        .any(|query| command.starts_with(query));
+    let attention = is_query && output.status.code() == Some(3);
+    // Exit code 3 reports a stopped service; the command itself succeeded.
     assert!(output.status.success() || attention, "{command}: {}\n{text}", output.status);
     text
 }
 
-/// From the first installation to the last trace; the recovery is of a node on which everything has
-/// expired, and its power was gone.
-pub fn is_followed(node: &mut Node) {
+/// Follows the manual from the installation to the removal. The recovery is that of a node on which
+/// everything has expired, after a power cut.
+pub fn all_sections(node: &mut Node) {
     let package = packages::package(node, "0.1.0");
     node.exec(&format!("cp {package} /root/kubecertd_0.1.0-1_amd64.deb"));
     node.age("front-proxy-client", 10);
@@ -64,33 +64,33 @@ pub fn is_followed(node: &mut Node) {
         node.exec("systemctl is-enabled kubecertd; systemctl is-active kubecertd"),
         "enabled\nactive\n"
     );
-    node.until_passed("first start");
-    assert_eq!(node.serial("front-proxy-client"), old, "it only looks");
+    node.wait_for_pass("first start");
+    assert_eq!(node.serial("front-proxy-client"), old, "it only observes");
 
-    let said = follow(node, "First look");
-    assert!(said[2].contains("would renew   front-proxy-client"), "{said:#?}");
-    assert!(said[4].contains("none to renew"), "{said:#?}");
+    let output = follow(node, "First look");
+    assert!(output[2].contains("would renew   front-proxy-client"), "{output:#?}");
+    assert!(output[4].contains("none to renew"), "{output:#?}");
     assert!(node.serial("front-proxy-client") != old && node.serial("apiserver") == other);
 
-    let said = follow(node, "Day by day");
+    let output = follow(node, "Day by day");
     assert!(
-        said[0].contains("kubecertd runs since") && said[1].contains("No alarms"),
+        output[0].contains("kubecertd runs since") && output[1].contains("No alarms"),
         "{}\n{}",
-        said[0],
-        said[1]
+        output[0],
+        output[1]
     );
-    assert!(said[3].contains("looks after"), "{}", said[3]);
+    assert!(output[3].contains("looks after"), "{}", output[3]);
 
-    let said = follow(node, "Tuning");
-    let shown = &said[4];
+    let output = follow(node, "Tuning");
+    let shown = &output[4];
     assert!(
         shown.contains("30d") && shown.contains("/etc/kubecertd/kubecertd.d/site.toml:2"),
         "{shown}"
     );
-    node.until_passed("asked for by a signal");
+    node.wait_for_pass("asked for by a signal");
 
-    let said = follow(node, "Going back");
-    assert!(said[1].contains("restored   front-proxy-client"), "{said:#?}");
+    let output = follow(node, "Going back");
+    assert!(output[1].contains("restored   front-proxy-client"), "{output:#?}");
     assert_eq!(node.serial("front-proxy-client"), old);
 
     follow(node, "Upgrade");
@@ -103,7 +103,7 @@ pub fn is_followed(node: &mut Node) {
     node.power_cut(|_| ());
     assert!(!node.is_ready());
     follow(node, "Recovery by hand, without kubecertd");
-    node.until("it is Ready", |node| node.is_ready().then_some(()));
+    node.wait_for("it is Ready", |node| node.is_ready().then_some(()));
     node.assert_whole();
 
     follow(node, "Uninstall");

@@ -1,24 +1,24 @@
-//! The package on a node: installed, upgraded, removed and purged, it minds its own business; and
-//! the timer in place of the daemon.
+//! The package on a node: installation, upgrade, removal and purge change nothing else on the node;
+//! and the timer instead of the daemon.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::harness::{Node, in_seconds};
-use super::services::{RESTARTED, changed, processes};
+use super::harness::{Node, schedule_in};
+use super::services::{RESTARTED_SERVICES, changed_processes, processes};
 
 const CONFIGURATION: &str = "etc/kubecertd/kubecertd.toml";
 
-pub fn are_installed_upgraded_and_purged(node: &mut Node) {
+pub fn installation_upgrade_and_purge(node: &mut Node) {
     let (first, second) = (package(node, "0.1.0"), package(node, "0.2.0"));
-    let (files, before) = (named_like_it(node), processes(node));
-    let said = node.exec(&format!("dpkg --install {first} 2>&1"));
-    assert_eq!(states(node), "enabled active", "{said}");
-    assert!(!said.contains("kubecertd-once"), "what is not enabled is not spoken of: {said}");
-    node.until_passed("first start on this node");
+    let (files, before) = (files_named_kubecertd(node), processes(node));
+    let output = node.exec(&format!("dpkg --install {first} 2>&1"));
+    assert_eq!(daemon_state(node), "enabled active", "{output}");
+    assert!(!output.contains("kubecertd-once"), "a disabled unit is not mentioned: {output}");
+    node.wait_for_pass("first start on this node");
     assert_eq!(
-        changed(&before, &processes(node)),
+        changed_processes(&before, &processes(node)),
         Vec::<String>::new(),
         "no service of Kubernetes was restarted"
     );
@@ -33,18 +33,22 @@ pub fn are_installed_upgraded_and_purged(node: &mut Node) {
     node.exec("kubecertd renew front-proxy-client");
     let (backups, before) = (node.backups(), processes(node));
     assert!(!backups.is_empty());
-    // Where dpkg had a question about the configuration, it would fail: nobody answers.
+    // dpkg would fail if it asked about the configuration: there is no terminal.
     for (package, version) in [(&second, "0.2.0-1"), (&first, "0.1.0-1")] {
-        let old = main_process(node);
+        let old = main_pid(node);
         node.exec(&format!("dpkg --install {package}"));
         assert_eq!(node.exec("dpkg-query --show --showformat '${Version}' kubecertd"), version);
-        assert_eq!(states(node), "enabled active");
-        assert_ne!(main_process(node), old, "restarted for {version}");
+        assert_eq!(daemon_state(node), "enabled active");
+        assert_ne!(main_pid(node), old, "restarted for {version}");
         assert_eq!((node.read(CONFIGURATION), node.backups()), (edited.clone(), backups.clone()));
     }
 
     node.exec(&format!("systemctl stop kubecertd && dpkg --install {second}"));
-    assert_eq!(states(node), "enabled inactive", "who has stopped it has a reason");
+    assert_eq!(
+        daemon_state(node),
+        "enabled inactive",
+        "an upgrade does not start a stopped daemon"
+    );
 
     node.exec("systemctl start kubecertd && dpkg --remove kubecertd");
     assert_eq!(node.try_exec("systemctl is-active kubecertd").status.code(), Some(3));
@@ -59,7 +63,7 @@ pub fn are_installed_upgraded_and_purged(node: &mut Node) {
     assert!(node.path("var/lib/kubecertd/state.json").exists());
 
     node.exec(&format!("dpkg --install {first}"));
-    assert_eq!(states(node), "enabled active", "installed again");
+    assert_eq!(daemon_state(node), "enabled active", "installed again");
     assert_eq!((node.read(CONFIGURATION), node.backups()), (edited, backups));
 
     node.exec(
@@ -67,7 +71,7 @@ pub fn are_installed_upgraded_and_purged(node: &mut Node) {
         kubecertd-once.timer",
     );
     node.exec("dpkg --purge kubecertd");
-    let left: Vec<_> = named_like_it(node).difference(&files).cloned().collect();
+    let left: Vec<_> = files_named_kubecertd(node).difference(&files).cloned().collect();
     assert_eq!(left, Vec::<String>::new());
     assert!(!node.exec("journalctl --list-catalog").contains("kubecertd"));
     assert_eq!(
@@ -77,51 +81,53 @@ pub fn are_installed_upgraded_and_purged(node: &mut Node) {
         ""
     );
     assert_eq!(
-        changed(&before, &processes(node)),
+        changed_processes(&before, &processes(node)),
         Vec::<String>::new(),
         "no service of Kubernetes was restarted"
     );
 }
 
-/// The files were renewed by somebody else, and the services still have the old ones. Who installs
-/// kubecertd now is not surprised by restarts; they come at the scheduled time.
-pub fn restart_nothing_that_is_stale(node: &mut Node) {
+/// kubeadm renewed the files, and the services still use the old ones. The installation of
+/// kubecertd restarts nothing; the first scheduled pass does.
+pub fn stale_services(node: &mut Node) {
     let package = package(node, "0.1.0");
-    node.calm_kubelet();
+    node.reset_kubelet_backoff();
     node.exec("kubeadm certs renew all");
     let before = processes(node);
-    node.write("etc/kubecertd/kubecertd.d/soon.toml", in_seconds(90));
+    node.write("etc/kubecertd/kubecertd.d/soon.toml", schedule_in(90));
     node.exec(&format!("dpkg --install {package}"));
-    let pass = node.until_passed("first start on this node");
+    let pass = node.wait_for_pass("first start on this node");
     assert!(pass.failed.is_empty() && pass.renewed.is_empty(), "{pass:?}");
     let shown = node.exec("kubecertd check --output wide || true");
     assert!(shown.contains("stale"), "{shown}");
-    assert_eq!(changed(&before, &processes(node)), Vec::<String>::new());
-    let pass = node.until_passed("by schedule");
+    assert_eq!(changed_processes(&before, &processes(node)), Vec::<String>::new());
+    let pass = node.wait_for_pass("by schedule");
     assert!(pass.failed.is_empty(), "{pass:?}");
-    assert_eq!(changed(&before, &processes(node)), RESTARTED);
+    assert_eq!(changed_processes(&before, &processes(node)), RESTARTED_SERVICES);
 }
 
-/// One pass a day without a daemon; a day that was missed is made good.
-pub fn have_a_timer_in_place_of_the_daemon(node: &mut Node) {
+/// The timer makes one pass a day without a daemon, and makes up for a missed day.
+pub fn timer_instead_of_daemon(node: &mut Node) {
     let package = package(node, "0.1.0");
     node.exec(&format!("dpkg --install {package}"));
-    assert_eq!(state(node, "kubecertd-once.timer"), "disabled inactive");
-    node.until_passed("first start on this node");
+    assert_eq!(unit_state(node, "kubecertd-once.timer"), "disabled inactive");
+    node.wait_for_pass("first start on this node");
     node.exec("systemctl disable --quiet --now kubecertd");
 
     node.age("front-proxy-client", 10);
     let old = node.serial("front-proxy-client");
-    // As if it had last run two days ago; but here nobody waits for the delay.
+    // As if it had last run two days ago, but without the random delay.
     node.exec("touch --date='2 days ago' /var/lib/systemd/timers/stamp-kubecertd-once.timer");
     node.write(
         "etc/systemd/system/kubecertd-once.timer.d/now.conf",
         "[Timer]\nRandomizedDelaySec=0\n",
     );
     node.exec("systemctl daemon-reload && systemctl enable --quiet --now kubecertd-once.timer");
-    node.until("it renews", |node| (node.serial("front-proxy-client") != old).then_some(()));
-    node.until("it ends", |node| {
-        (state(node, "kubecertd-once.service") == "static inactive").then_some(())
+    node.wait_for("the timer renews", |node| {
+        (node.serial("front-proxy-client") != old).then_some(())
+    });
+    node.wait_for("the service stops", |node| {
+        (unit_state(node, "kubecertd-once.service") == "static inactive").then_some(())
     });
     assert_eq!(
         node.exec("systemctl show kubecertd-once.service --property Result --value").trim(),
@@ -135,21 +141,21 @@ pub fn have_a_timer_in_place_of_the_daemon(node: &mut Node) {
 
     node.exec(&format!("dpkg --install {package}"));
     assert_eq!(
-        (states(node), state(node, "kubecertd-once.timer")),
+        (daemon_state(node), unit_state(node, "kubecertd-once.timer")),
         ("disabled inactive".to_owned(), "enabled active".to_owned())
     );
     node.exec(&format!("dpkg --remove kubecertd && dpkg --install {package}"));
     assert_eq!(
-        (states(node), state(node, "kubecertd-once.timer")),
+        (daemon_state(node), unit_state(node, "kubecertd-once.timer")),
         ("disabled inactive".to_owned(), "enabled active".to_owned())
     );
     node.exec("systemctl start kubecertd");
-    assert_eq!(state(node, "kubecertd-once.timer"), "enabled inactive", "one of the two");
+    assert_eq!(unit_state(node, "kubecertd-once.timer"), "enabled inactive", "one of the two");
     node.exec("systemctl start kubecertd-once.timer");
-    assert_eq!(states(node), "disabled inactive", "one of the two");
+    assert_eq!(daemon_state(node), "disabled inactive", "one of the two");
 }
 
-/// Makes the package of a version of the program under test, and gives its path on the node.
+/// Builds the package of the program under test with this version. Returns its path on the node.
 pub fn package(node: &Node, version: &str) -> String {
     let output = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("packages");
     let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/build");
@@ -166,23 +172,24 @@ pub fn package(node: &Node, version: &str) -> String {
     format!("/var/tmp/{version}.deb")
 }
 
-fn states(node: &Node) -> String {
-    state(node, "kubecertd.service")
+fn daemon_state(node: &Node) -> String {
+    unit_state(node, "kubecertd.service")
 }
 
-/// Whether a unit is enabled and whether it is active, in the words of systemctl.
-fn state(node: &Node, unit: &str) -> String {
+/// Returns whether a unit is enabled and active, in the words of systemctl.
+fn unit_state(node: &Node, unit: &str) -> String {
     node.exec(&format!("echo $(systemctl is-enabled {unit}) $(systemctl is-active {unit})"))
         .trim()
         .to_owned()
 }
 
-fn main_process(node: &Node) -> String {
+fn main_pid(node: &Node) -> String {
     node.exec("systemctl show kubecertd --property MainPID --value")
 }
 
-/// All files with a name like the program's; not those of the node, which has such a name itself.
-fn named_like_it(node: &Node) -> BTreeSet<String> {
+/// Returns all files with the name of the program in their name, without those that are named after
+/// the node.
+fn files_named_kubecertd(node: &Node) -> BTreeSet<String> {
     let found = node.exec(&format!(
         "find / /run -xdev -path /proc -prune -o -iname '*kubecertd*' ! -name '*{}*' -print",
         node.name()

@@ -1,14 +1,16 @@
-//! What makes a pass, and what a whole one does: every credential renewed, and every server and
-//! client goes on working.
+//! The triggers of a pass, and a complete pass: every credential is renewed, and every server and
+//! client keeps working.
 
 use std::time::{Duration, Instant};
 
-use super::harness::{Node, in_seconds};
-use super::meter::Meter;
-use super::services::{RESTARTED, assert_in_use, changed, figure, processes};
+use super::availability::Meter;
+use super::harness::{Node, schedule_in};
+use super::services::{
+    RESTARTED_SERVICES, assert_in_use, changed_processes, print_figure, processes,
+};
 
 /// The ten credentials that kubeadm 1.20 makes and kubecertd renews.
-pub const ALL: [&str; 10] = [
+pub const ALL_CREDENTIALS: [&str; 10] = [
     "admin.conf",
     "apiserver",
     "apiserver-etcd-client",
@@ -27,7 +29,7 @@ fn sorted<T: ToString>(names: impl IntoIterator<Item = T>) -> Vec<String> {
     names
 }
 
-/// Which credentials end when a renewed one should, in a year.
+/// Returns the credentials that expire in a year, as renewed ones do.
 fn renewed(node: &Node) -> Vec<String> {
     let far = super::common::now().plus(kubecertd::model::days(364));
     sorted(
@@ -38,33 +40,37 @@ fn renewed(node: &Node) -> Vec<String> {
     )
 }
 
-/// By the schedule, while a client asks the API server all the time: everything is renewed, every
-/// service works with it, and no request fails.
-pub fn all_ten_that_are_due_are_renewed_and_in_use(node: &mut Node) {
-    node.calm_kubelet();
+/// A scheduled pass renews everything and every service uses it, while a client sends requests to
+/// the API server and none fails.
+pub fn all_due_credentials(node: &mut Node) {
+    node.reset_kubelet_backoff();
     node.age_all(10);
-    let old: Vec<_> = ALL.map(|name| node.serial(name)).into();
+    let old: Vec<_> = ALL_CREDENTIALS.map(|name| node.serial(name)).into();
     let (ready, before) = (node.ready_since(), processes(node));
-    node.install(&in_seconds(20));
-    let first = node.until_passed("first start");
-    assert!(first.renewed.is_empty(), "the first start only looks: {first:?}");
-    assert_eq!(changed(&before, &processes(node)), Vec::<String>::new(), "and restarts nothing");
+    node.install(&schedule_in(20));
+    let first = node.wait_for_pass("first start");
+    assert!(first.renewed.is_empty(), "the first start only observes: {first:?}");
+    assert_eq!(
+        changed_processes(&before, &processes(node)),
+        Vec::<String>::new(),
+        "and restarts nothing"
+    );
     let meter = Meter::start(&node.address());
     let began = Instant::now();
-    let pass = node.until_passed("by schedule");
+    let pass = node.wait_for_pass("by schedule");
     let took = began.elapsed();
-    // Whatever comes later is part of it too.
+    // Failures shortly after the pass count too.
     std::thread::sleep(Duration::from_secs(5));
     let figures = meter.stop();
-    figure(&format!("all renewed and in use after {:.1} s: {figures}", took.as_secs_f64()));
+    print_figure(&format!("all renewed and in use after {:.1} s: {figures}", took.as_secs_f64()));
 
-    assert_eq!(sorted(&pass.renewed), ALL);
+    assert_eq!(sorted(&pass.renewed), ALL_CREDENTIALS);
     assert!(
         pass.failed.is_empty() && pass.waiting.is_empty() && pass.not_refreshed.is_empty(),
         "{pass:?}"
     );
     let journal = node.journal("kubecertd");
-    for (name, old) in ALL.iter().zip(&old) {
+    for (name, old) in ALL_CREDENTIALS.iter().zip(&old) {
         assert_ne!(node.serial(name), *old, "{name}");
         assert!(
             journal.contains(&format!("{name}: renewed until ")),
@@ -75,47 +81,47 @@ pub fn all_ten_that_are_due_are_renewed_and_in_use(node: &mut Node) {
         !journal.contains("without a trial"),
         "each client certificate was tried at its server: {journal}"
     );
-    assert_eq!(renewed(node), ALL);
+    assert_eq!(renewed(node), ALL_CREDENTIALS);
     assert_in_use(node);
     assert!(node.kubectl("get nodes").contains(" Ready "));
-    assert_eq!(node.ready_since(), ready, "it was Ready without a break");
+    assert_eq!(node.ready_since(), ready, "it stayed Ready");
     assert_eq!(figures.failed, 0, "{figures}");
     let after = processes(node);
     assert_eq!(
-        changed(&before, &after),
-        RESTARTED,
+        changed_processes(&before, &after),
+        RESTARTED_SERVICES,
         "neither etcd, nor the API server, nor kubelet"
     );
 
     let shown = node.exec("kubecertd check --output wide");
     assert!(!shown.contains("stale"), "{shown}");
-    let again = node.pass();
+    let again = node.request_pass();
     assert!(
         again.renewed.is_empty() && again.refreshed.is_empty(),
         "a second pass does nothing: {again:?}"
     );
-    assert_eq!(changed(&after, &processes(node)), Vec::<String>::new());
+    assert_eq!(changed_processes(&after, &processes(node)), Vec::<String>::new());
 }
 
-pub fn a_changed_file_makes_a_pass(node: &mut Node) {
-    node.install_settled();
+pub fn changed_file(node: &mut Node) {
+    node.install_past_first_pass();
     node.age("apiserver-etcd-client", 10);
-    let pass = node.until_passed("changed");
+    let pass = node.wait_for_pass("changed");
     assert_eq!(sorted(&pass.renewed), ["apiserver-etcd-client"]);
     assert!(pass.why.contains("/etc/kubernetes/pki/apiserver-etcd-client.crt"), "{}", pass.why);
     node.assert_whole();
     node.assert_accepted();
 }
 
-pub fn a_signal_makes_a_pass(node: &mut Node) {
-    node.install_settled();
+pub fn signal(node: &mut Node) {
+    node.install_past_first_pass();
     node.age("front-proxy-client", 10);
     node.age("admin.conf", 2);
-    let pass = node.pass();
+    let pass = node.request_pass();
     assert_eq!(
         (pass.why.as_str(), sorted(&pass.renewed)),
         ("asked for by a signal", sorted(["admin.conf", "front-proxy-client"]))
     );
     node.assert_accepted();
-    assert!(node.pass().renewed.is_empty(), "nothing is left to do");
+    assert!(node.request_pass().renewed.is_empty(), "nothing is left to do");
 }

@@ -1,9 +1,9 @@
-//! What other programs see of a node's certificates: openssl of what is served, kubectl, curl and
-//! etcdctl of what is accepted.
+//! Checks of a node's certificates by other programs: openssl for served certificates; kubectl,
+//! curl and etcdctl for accepted ones.
 
 use super::harness::Node;
 
-/// A kubeconfig, and something that nobody but its user and the administrator may do.
+/// A kubeconfig, and an action that only its user and the administrator may do.
 const KUBECONFIGS: [(&str, &str); 3] = [
     ("admin.conf", "create clusterroles.rbac.authorization.k8s.io"),
     ("controller-manager.conf", "create serviceaccounts --subresource token"),
@@ -11,8 +11,7 @@ const KUBECONFIGS: [(&str, &str); 3] = [
 ];
 
 impl Node {
-    /// The serial number, in hex, of the certificate that a service serves; nothing where it serves
-    /// none.
+    /// The serial number, in hex, of the certificate that a service serves.
     pub fn serving(&self, service: &str) -> Option<String> {
         let address = match service {
             "etcd" => "127.0.0.1:2379",
@@ -31,30 +30,30 @@ impl Node {
         serial.trim().strip_prefix("serial=").map(|serial| serial.to_ascii_lowercase())
     }
 
-    /// The serial number of a credential on the disk, as [`Self::serving`] writes it.
+    /// The serial number of a credential on the disk, in the form of [`Self::serving`].
     pub fn serial(&self, name: &str) -> String {
         let bytes = self.certificate(name).serial.to_string();
         bytes.replace(':', "").to_ascii_lowercase()
     }
 
     /// Waits until a service serves the credential that is on the disk.
-    pub fn until_serving(&self, service: &str, credential: &str) {
+    pub fn wait_until_serving(&self, service: &str, credential: &str) {
         let serial = self.serial(credential);
-        self.until(&format!("{service} serves {credential} {serial}"), |node| {
+        self.wait_for(&format!("{service} serves {credential} {serial}"), |node| {
             (node.serving(service)? == serial).then_some(())
         });
     }
 
-    /// Every client certificate on the disk is accepted by the server that it is made for.
+    /// Asserts that each client certificate on the disk is accepted by its server.
     pub fn assert_accepted(&self) {
-        for (kubeconfig, deed) in KUBECONFIGS {
+        for (kubeconfig, action) in KUBECONFIGS {
             let answer = self.exec(&format!(
-                "kubectl --kubeconfig /etc/kubernetes/{kubeconfig} auth can-i {deed}"
+                "kubectl --kubeconfig /etc/kubernetes/{kubeconfig} auth can-i {action}"
             ));
             assert_eq!(answer.trim(), "yes", "{kubeconfig}");
         }
-        // What the API server shows kubelet, and an extension API server that asks in somebody
-        // else's name shows it.
+        // The API server's client certificate for kubelet, and that of an extension API server
+        // with an impersonated user.
         let client = |pair: &str| {
             format!(
                 "curl --fail --silent --show-error --cert /etc/kubernetes/pki/{pair}.crt --key \
@@ -67,13 +66,13 @@ impl Node {
         ));
         let ca = "--cacert /etc/kubernetes/pki/ca.crt";
         let name = self.name();
-        let asked_for =
-            "--header 'X-Remote-User: somebody' --header 'X-Remote-Group: system:masters'";
+        let impersonation =
+            "--header 'X-Remote-User: example' --header 'X-Remote-Group: system:masters'";
         self.exec(&format!(
-            "{} {ca} {asked_for} https://{name}:6443/api/v1/nodes | grep -q {name}",
+            "{} {ca} {impersonation} https://{name}:6443/api/v1/nodes | grep -q {name}",
             client("front-proxy-client"),
         ));
-        // etcd, by each of its clients, which prove etcd's own certificate by the way.
+        // etcd, with each of its client certificates. This verifies etcd's own certificate too.
         for pair in ["apiserver-etcd-client", "etcd/healthcheck-client", "etcd/server", "etcd/peer"]
         {
             let files = format!(
@@ -86,7 +85,7 @@ impl Node {
         }
     }
 
-    /// Every pair is proven by openssl: it verifies, and its key is its own.
+    /// Asserts by openssl that each certificate verifies and matches its key.
     pub fn assert_whole(&self) {
         let names: Vec<String> = self.whole().into_keys().collect();
         assert_eq!(names.len(), 10, "{names:?}");
@@ -108,6 +107,6 @@ impl Node {
              done
              rm /run/user.*",
         );
-        assert_eq!(self.exec("find /etc/kubernetes -name '.*'"), "", "something was left behind");
+        assert_eq!(self.exec("find /etc/kubernetes -name '.*'"), "", "no temporary file is left");
     }
 }

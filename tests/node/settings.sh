@@ -1,8 +1,8 @@
-# What the scripts in this folder share: where they keep what takes long to make. Sourced, not run.
+# Shared settings of the scripts in this directory. Sourced, not run.
 
-# Everything outside the tree is below this folder; deleting it costs the time to make it again.
+# The directory of everything that is made once outside of the tree. It may be deleted at any time.
 cache=${NODE_CACHE:-/var/cache/kubecertd-node}
-# The Kubernetes that the nodes run. Set KUBE_BIN to a folder with kubeadm, kubelet, kubectl,
+# The programs of Kubernetes. Set KUBE_BIN to a directory with kubeadm, kubelet, kubectl,
 # kube-apiserver, kube-controller-manager and kube-scheduler of any version; without it, one is
 # built.
 kube=${KUBE_BIN:-$cache/kubernetes}
@@ -16,13 +16,15 @@ mirror() {
   echo "${site%/}"
 }
 
-# packages NAME...: those that are not installed yet.
+# packages NAME...: installs those that are not installed yet.
 packages() {
   local package missing=()
   for package; do
-    [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
+    [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] ||
+      missing+=("$package")
   done
   ((${#missing[@]} == 0)) && return
   apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }

@@ -28,7 +28,7 @@ fn commands_at_the_same_time_renew_everything_once() {
             .into_iter()
             .map(|child| child.wait_with_output().unwrap())
             .collect();
-        assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
+        assert!(began.elapsed() < WAIT_TIMEOUT, "{:?}", began.elapsed());
         let said: Vec<_> = outputs
             .iter()
             .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
@@ -38,8 +38,8 @@ fn commands_at_the_same_time_renew_everything_once() {
             .iter()
             .map(|text| text.lines().filter(|line| line.starts_with("renewed ")).count())
             .sum();
-        assert_eq!(renewed, all(&node).len(), "{said:?}");
-        assert_eq!(fresh(&node, 300), all(&node));
+        assert_eq!(renewed, all_credentials(&node).len(), "{said:?}");
+        assert_eq!(valid_longer_than(&node, 300), all_credentials(&node));
         assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
         assert_eq!(std::fs::read_dir(node.path(STATE).join("backups")).unwrap().count(), 1);
     }
@@ -47,15 +47,17 @@ fn commands_at_the_same_time_renew_everything_once() {
 
 #[test]
 fn a_daemon_and_a_command_in_a_loop_do_not_get_in_each_others_way() {
-    let node = known(Node::due(), EVERY_SECOND);
+    let node = with_history(Node::due(), EVERY_SECOND);
     let mut daemon = Daemon::start(&node);
     for round in 0..8 {
         let run = node.run(&["renew", "--force", "apiserver", "scheduler.conf"]);
         assert_eq!(run.code, 0, "round {round}: {}", run.text);
-        assert_eq!(all(&node).len(), 11, "round {round}: something is torn");
+        assert_eq!(all_credentials(&node).len(), 11, "round {round}: something is torn");
     }
-    daemon.until("the daemon goes on", |_| fresh(&node, 300) == all(&node));
-    assert!(daemon.runs() && daemon.stop().success(), "{}", daemon.log());
+    daemon.wait_for_status("the daemon goes on", |_| {
+        valid_longer_than(&node, 300) == all_credentials(&node)
+    });
+    assert!(daemon.is_running() && daemon.stop().success(), "{}", daemon.log());
     assert!(
         !daemon.log().contains("panicked") && !daemon.log().contains("fault"),
         "{}",
@@ -77,7 +79,7 @@ fn the_lock_of_a_process_that_was_killed_holds_nobody() {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        until("it has the lock", || is_locked(&node).then_some(()));
+        wait_for("it has the lock", || is_locked(&node).then_some(()));
         holder.kill().unwrap();
         holder.wait().unwrap();
         let began = Instant::now();
@@ -89,7 +91,7 @@ fn the_lock_of_a_process_that_was_killed_holds_nobody() {
             began.elapsed()
         );
     }
-    assert_eq!(fresh(&node, 300), all(&node));
+    assert_eq!(valid_longer_than(&node, 300), all_credentials(&node));
     assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
 }
 
@@ -101,11 +103,11 @@ fn is_locked(node: &Node) -> bool {
 
 #[test]
 fn a_second_daemon_is_told_who_the_first_is() {
-    let node = known(Node::due(), NEVER);
+    let node = with_history(Node::due(), NEVER);
     let first = Daemon::start(&node);
-    first.settled();
+    first.wait_until_idle();
     let mut second = Daemon::start(&node);
-    assert_eq!(second.ended().code(), Some(75));
+    assert_eq!(second.wait_for_exit().code(), Some(75));
     let who = format!("a kubecertd daemon runs already on this node (process {})", first.pid());
-    until("it says who", || second.log().contains(&who).then_some(()));
+    wait_for("it says who", || second.log().contains(&who).then_some(()));
 }

@@ -111,15 +111,15 @@ fn once_the_other_has_stopped_the_next_pass_leaves_no_mixed_pair() {
             while !done.load(Ordering::Relaxed) {
                 let began = Instant::now();
                 let run = node.run(&["renew"]);
-                assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
+                assert!(began.elapsed() < WAIT_TIMEOUT, "{:?}", began.elapsed());
                 assert!([0, 1, 4].contains(&run.code), "{}: {}", run.code, run.text);
                 passes.fetch_add(1, Ordering::Relaxed);
             }
         });
         let run = node.run(&["renew"]);
         assert_eq!(run.code, 0, "{}", run.text);
-        assert_eq!(fresh(&node, 300), all(&node), "{}", run.text);
-        assert_eq!(all(&node).len(), 11);
+        assert_eq!(valid_longer_than(&node, 300), all_credentials(&node), "{}", run.text);
+        assert_eq!(all_credentials(&node).len(), 11);
         assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
         println!("a pause of {pause:?}: {} passes beside it", passes.load(Ordering::Relaxed));
     }
@@ -127,7 +127,7 @@ fn once_the_other_has_stopped_the_next_pass_leaves_no_mixed_pair() {
 
 #[test]
 fn a_daemon_lives_beside_it() {
-    let node = known(Node::due(), EVERY_SECOND);
+    let node = with_history(Node::due(), EVERY_SECOND);
     let stand = Stand::new(&node);
     let mut daemon = Daemon::start(&node);
     let began = Instant::now();
@@ -135,7 +135,7 @@ fn a_daemon_lives_beside_it() {
         stand.renew(10, Duration::from_millis(10));
         std::thread::sleep(Duration::from_millis(50));
     }
-    daemon.until("all is renewed", |_| fresh(&node, 300).len() == 11);
+    daemon.wait_for_status("all is renewed", |_| valid_longer_than(&node, 300).len() == 11);
     assert!(daemon.stop().success(), "{}", daemon.log());
     assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
     assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
@@ -187,7 +187,7 @@ fn the_real_kubeadm_and_kubecertd_do_not_break_each_others_work() {
     assert!(rounds > 0 && passes > 0);
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 0, "{}", run.text);
-    assert_eq!(fresh(&node, 300), all(&node));
-    assert_eq!(all(&node).len(), 11);
+    assert_eq!(valid_longer_than(&node, 300), all_credentials(&node));
+    assert_eq!(all_credentials(&node).len(), 11);
     assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
 }

@@ -15,11 +15,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 #[allow(dead_code, reason = "a part of it is used here")]
-#[path = "../daemon/ears.rs"]
-mod ears;
-#[allow(dead_code, reason = "a part of it is used here")]
 #[path = "../daemon/harness.rs"]
 mod harness;
+#[allow(dead_code, reason = "a part of it is used here")]
+#[path = "../daemon/notify_socket.rs"]
+mod notify_socket;
 
 mod commands;
 mod kubeadm;

@@ -1,25 +1,25 @@
 #!/bin/sh
-# What a container of systemd-nspawn needs to be a node of Kubernetes itself.
+# Prepares a container of systemd-nspawn to be a node of Kubernetes.
 
-# Mounts that are passed on to containers, and control groups that can be written.
+# Propagates mounts to containers, and makes the control groups writable.
 mount --make-rshared /
-for folder in /sys/fs/cgroup /sys/fs/cgroup/*/; do
-  mount -o remount,bind,rw "$folder" 2>/dev/null
+for dir in /sys/fs/cgroup /sys/fs/cgroup/*/; do
+  mount -o remount,bind,rw "$dir" 2>/dev/null
 done
 
-# A place of its own for the pods: with control groups of version 1 all nodes see the whole
-# machine's, and a kubelet would clear away another one's.
+# Creates a separate control group for the pods. With cgroup v1 all nodes see the control groups of
+# the whole machine, and a kubelet would remove those of another one.
 own=$(cat /etc/hostname)
-for folder in /sys/fs/cgroup/*/; do
-  mkdir -p "$folder$own" 2>/dev/null || continue
+for dir in /sys/fs/cgroup/*/; do
+  mkdir -p "$dir$own" 2>/dev/null || continue
   for setting in cpuset.cpus cpuset.mems; do
-    [ ! -e "$folder$setting" ] || cat "$folder$setting" >"$folder$own/$setting"
+    [ ! -e "$dir$setting" ] || cat "$dir$setting" >"$dir$own/$setting"
   done
 done
 [ ! -e /sys/fs/cgroup/cgroup.controllers ] || mkdir -p "/sys/fs/cgroup/$own"
 
-# kubelet sets these three, and gives up where it can't. They are the whole machine's, so it sees
-# files of its own with the values that it wants.
+# kubelet sets these three sysctls and exits where it can't. They belong to the whole machine, so
+# the node gets its own files with the values that kubelet wants.
 mkdir -p /run/kernel
 for setting in vm/overcommit_memory=1 kernel/panic=10 kernel/panic_on_oops=1; do
   file=/run/kernel/$(basename "${setting%=*}")

@@ -1,4 +1,4 @@
-/* What holds a pod's namespaces: it waits until it is told to end, and takes note of the end of those it inherits. */
+/* Holds the namespaces of a pod: waits for a signal to exit, and reaps inherited processes. */
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>

@@ -1,27 +1,27 @@
-//! The real Prometheus and node_exporter read what a real daemon tells.
+//! The real Prometheus and node_exporter read the metrics of a real daemon.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use super::common::{ECDSA, Node};
-use super::harness::{CONFIG, Daemon, NEVER, known, schedule};
-use super::programs::{Program, free_port, installed, page, query, until};
+use super::harness::{CONFIG, Daemon, NEVER, schedule, with_history};
+use super::programs::{Program, fetch_page, free_port, installed, query, wait_for};
 
 #[test]
-fn prometheus_and_node_exporter_read_what_the_daemon_tells() {
+fn prometheus_and_node_exporter_read_metrics() {
     if !installed(&["prometheus", "prometheus-node-exporter"]) {
         return;
     }
     let (port, own, exporter) = (free_port(), free_port(), free_port());
-    let node = known(Node::fresh(ECDSA), NEVER);
+    let node = with_history(Node::fresh(ECDSA), NEVER);
     std::fs::create_dir(node.path("textfile")).unwrap();
     let metrics = format!(
         "[metrics]\nlisten = \"127.0.0.1:{port}\"\ntextfile = \"/textfile/kubecertd.prom\"\n"
     );
     node.write(CONFIG, schedule(NEVER) + &metrics);
     let daemon = Daemon::start(&node);
-    daemon.pass();
+    daemon.request_pass();
 
     let disk = tempfile::tempdir().unwrap();
     let log = disk.path().join("exporter.log");
@@ -33,15 +33,12 @@ fn prometheus_and_node_exporter_read_what_the_daemon_tells() {
         format!("--web.listen-address=127.0.0.1:{exporter}"),
     ];
     let _exporter = Program::start("prometheus-node-exporter", &arguments, &log);
-    let read = until("node_exporter has read the file", &log, || {
-        page(exporter, "/metrics")
+    let read = wait_for("node_exporter has read the file", &log, || {
+        fetch_page(exporter, "/metrics")
             .filter(|text| text.contains("kubecertd_passes_total{result=\"ok\"} 1"))
     });
     assert!(read.contains("\nnode_textfile_scrape_error 0\n"), "{read}");
-    assert!(
-        read.contains("# TYPE kubecertd_passes_total counter\n"),
-        "a counter is known to be one"
-    );
+    assert!(read.contains("# TYPE kubecertd_passes_total counter\n"), "the type is counter");
 
     let log = disk.path().join("prometheus.log");
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/alerts/kubecertd.rules.yml");
@@ -61,7 +58,7 @@ fn prometheus_and_node_exporter_read_what_the_daemon_tells() {
 
     let expected: BTreeSet<String> = node.whole().into_keys().collect();
     for job in ["kubecertd", "textfile"] {
-        let found = until("Prometheus has the certificates", &log, || {
+        let found = wait_for("Prometheus has the certificates", &log, || {
             let found = query(
                 own,
                 &format!("x509_cert_not_after{{job=%22{job}%22,renewed_by=%22kubecertd%22}}"),
@@ -76,7 +73,7 @@ fn prometheus_and_node_exporter_read_what_the_daemon_tells() {
             let seconds: i64 = one["value"][1].as_str().unwrap().parse().unwrap();
             assert_eq!(seconds, node.certificate(name).not_after.seconds(), "{name}");
         }
-        let last = until("Prometheus has the last pass", &log, || {
+        let last = wait_for("Prometheus has the last pass", &log, || {
             query(own, &format!("kubecertd_last_pass_timestamp_seconds{{job=%22{job}%22}}"))
                 .into_iter()
                 .next()
@@ -85,9 +82,10 @@ fn prometheus_and_node_exporter_read_what_the_daemon_tells() {
         assert_eq!(last["value"][1].as_str().unwrap().parse::<i64>().unwrap(), began.seconds());
     }
 
-    let rules: Vec<Value> = until("the rules were evaluated", &log, || {
-        let answer: Value = serde_json::from_str(&page(own, "/api/v1/rules?type=alert")?).unwrap();
-        let rules = answer["data"]["groups"][0]["rules"].as_array()?.clone();
+    let rules: Vec<Value> = wait_for("the rules were evaluated", &log, || {
+        let response: Value =
+            serde_json::from_str(&fetch_page(own, "/api/v1/rules?type=alert")?).unwrap();
+        let rules = response["data"]["groups"][0]["rules"].as_array()?.clone();
         let evaluated = |rule: &Value| rule["health"] == "ok";
         rules.iter().all(evaluated).then_some(rules)
     });
@@ -97,7 +95,7 @@ fn prometheus_and_node_exporter_read_what_the_daemon_tells() {
         up[0]["value"][1], "2",
         "the daemon's OpenMetrics and node_exporter's text are both understood"
     );
-    // Not even one that waits to be raised.
-    let unquiet: Vec<_> = rules.iter().filter(|rule| rule["state"] != "inactive").collect();
-    assert!(unquiet.is_empty(), "{unquiet:#?}");
+    // No rule is firing or pending.
+    let active: Vec<_> = rules.iter().filter(|rule| rule["state"] != "inactive").collect();
+    assert!(active.is_empty(), "{active:#?}");
 }

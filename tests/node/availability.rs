@@ -1,5 +1,5 @@
-//! What a client of the API server notices: a new TLS connection every 20 ms, from outside the
-//! node, as long as it is measured.
+//! Measures the availability of the API server for a client outside of the node, by a new TLS
+//! connection every 20 ms.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,24 +9,24 @@ use std::time::{Duration, Instant};
 
 use kubecertd::drivers::http::{Trust, get};
 
-const PACE: Duration = Duration::from_millis(20);
+const REQUEST_INTERVAL: Duration = Duration::from_millis(20);
 
-/// After this long a client gives up: client-go's own limit for a handshake. A shorter one would
-/// measure how busy this machine is.
-const LIMIT: Duration = Duration::from_secs(10);
+/// The timeout of a request: client-go's limit for a handshake. A shorter one would measure how
+/// busy this machine is.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A client that asks and asks.
+/// A client that sends requests until it is stopped.
 pub struct Meter {
     stop: Arc<AtomicBool>,
     client: JoinHandle<Figures>,
 }
 
-/// What it noticed.
+/// The results of a measurement.
 #[derive(Debug, Default)]
 pub struct Figures {
     pub requests: usize,
     pub failed: usize,
-    /// Between two answers, the longest time.
+    /// The longest time between two responses.
     pub longest_gap: Duration,
 }
 
@@ -43,30 +43,30 @@ impl fmt::Display for Figures {
 }
 
 impl Meter {
-    /// Begins to ask for /readyz at this address.
+    /// Starts to request /readyz at this address.
     pub fn start(address: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, url) = (Arc::clone(&stop), format!("https://{address}:6443/readyz"));
         let client = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(ask(&url, &stopped))
+            runtime.block_on(send_requests(&url, &stopped))
         });
         Self { stop, client }
     }
 
-    /// Ends it.
+    /// Stops the client and returns the results.
     pub fn stop(self) -> Figures {
         self.stop.store(true, Ordering::Relaxed);
         self.client.join().unwrap()
     }
 }
 
-async fn ask(url: &str, stop: &AtomicBool) -> Figures {
+async fn send_requests(url: &str, stop: &AtomicBool) -> Figures {
     let (mut figures, mut answered) = (Figures::default(), Instant::now());
     while !stop.load(Ordering::Relaxed) {
         let began = Instant::now();
-        let answer = get(url, &Trust::AnyCertificate, None, LIMIT).await;
+        let answer = get(url, &Trust::AnyCertificate, None, REQUEST_TIMEOUT).await;
         figures.requests += 1;
         if answer.is_ok_and(|answer| answer.status == 200) {
             figures.longest_gap = figures.longest_gap.max(answered.elapsed());
@@ -74,7 +74,7 @@ async fn ask(url: &str, stop: &AtomicBool) -> Figures {
         } else {
             figures.failed += 1;
         }
-        tokio::time::sleep(PACE.saturating_sub(began.elapsed())).await;
+        tokio::time::sleep(REQUEST_INTERVAL.saturating_sub(began.elapsed())).await;
     }
     figures.longest_gap = figures.longest_gap.max(answered.elapsed());
     figures

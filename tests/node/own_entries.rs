@@ -1,20 +1,19 @@
-//! Entries of the operator's own, as docs/own-entries.md shows them: its configuration, its
-//! commands, and what these print.
+//! The operator's own entries: the configurations, commands and outputs of docs/own-entries.md.
 
-use super::harness::{Node, in_seconds};
+use super::harness::{Node, schedule_in};
 
 const PAGE: &str = include_str!("../../docs/own-entries.md");
 
-/// An example of the page.
+/// An example on the page.
 struct Example {
-    /// Where its configuration belongs, and the text.
+    /// The file of its configuration, and the text.
     configuration: (String, String),
-    /// Its commands, each with the lines that it prints.
+    /// Its commands, each with the expected output.
     commands: Vec<(String, Vec<String>)>,
 }
 
 impl Example {
-    fn of(heading: &str) -> Self {
+    fn parse(heading: &str) -> Self {
         let section = PAGE.split("\n## ").find(|section| section.lines().next() == Some(heading));
         let section = section.unwrap_or_else(|| panic!("docs/own-entries.md has no {heading:?}"));
         let blocks = |kind: &str| {
@@ -44,27 +43,27 @@ impl Example {
         node.write(&self.configuration.0, &self.configuration.1);
     }
 
-    /// Runs the command that begins like this, which prints what the page says; and gives all that
-    /// it printed.
+    /// Runs the command that starts with this text, compares its output with the page, and returns
+    /// the output.
     fn run(&self, node: &Node, begins: &str) -> String {
         let (command, expected) =
             self.commands.iter().find(|(command, _)| command.starts_with(begins)).unwrap();
         let shown = node.exec(&format!("{command} || [ $? = 3 ]"));
-        let mut lines = shown.lines().map(comparable);
+        let mut lines = shown.lines().map(normalize);
         for line in expected.iter().filter(|line| *line != "..." && !line.is_empty()) {
-            let found = lines.any(|shown| shown == comparable(line));
+            let found = lines.any(|shown| shown == normalize(line));
             assert!(
                 found,
-                "{command} does not print {line:?} in its place ({:?}) but\n{shown}",
-                comparable(line)
+                "{command} does not print {line:?} in this order ({:?}):\n{shown}",
+                normalize(line)
             );
         }
         shown
     }
 }
 
-/// Without what is not the same from day to day: numbers, serial numbers, and how wide a column is.
-fn comparable(line: &str) -> String {
+/// Replaces everything that varies: numbers, serial numbers, and the width of columns.
+fn normalize(line: &str) -> String {
     let word = |word: &str| match word.trim_end_matches([':', ',']) {
         serial if serial.len() >= 16 && serial.chars().all(|c| c.is_ascii_hexdigit()) => {
             word.replace(serial, "SERIAL")
@@ -82,8 +81,8 @@ fn comparable(line: &str) -> String {
     text
 }
 
-/// What a case left, its own or an earlier one's that failed.
-fn clear(node: &Node) {
+/// Removes the files and units of these cases, also those of an earlier failed run.
+fn clean_up(node: &Node) {
     node.exec(
         "for unit in webhook monitoring haproxy by-reload by-signal; do
            systemctl stop $unit 2>/dev/null || true
@@ -95,8 +94,8 @@ fn clear(node: &Node) {
     );
 }
 
-/// Somebody else's TLS server as a unit, which reads its pair when it starts; its authority is
-/// nobody else's. The pair belongs to a user of its own.
+/// Creates a TLS server as a unit that reads its pair at the start. The pair has its own CA and
+/// belongs to a separate user.
 fn make_webhook(node: &Node) {
     node.exec(
         "mkdir /etc/webhook && cd /etc/webhook
@@ -122,8 +121,8 @@ fn make_webhook(node: &Node) {
     node.exec("systemctl daemon-reload && systemctl start webhook");
 }
 
-/// A client of the API server with a user of its own, as a process with a pid file that is told by
-/// a signal.
+/// Creates a client of the API server with its own user: a process with a pid file that handles
+/// SIGHUP.
 fn make_monitoring(node: &Node) {
     node.exec(
         "mkdir /etc/monitoring && cd /etc/monitoring
@@ -150,17 +149,22 @@ fn make_monitoring(node: &Node) {
         format!("[Service]\nExecStart=/bin/sh -c \"{}\"\n", script.replace('$', "$$")),
     );
     node.exec("systemctl daemon-reload && systemctl start monitoring");
-    node.until("it has a pid file", |node| node.path("run/monitoring.pid").exists().then_some(()));
+    node.wait_for("the pid file exists", |node| {
+        node.path("run/monitoring.pid").exists().then_some(())
+    });
 }
 
-/// The other ways to reach a service: a reload of a unit, a signal to its main process, and a
+/// Services with other refresh methods: a reload of a unit, a signal to its main process, and a
 /// command, which may write where the daemon may not.
-const OTHERS: &str = r#"
+const OTHER_SERVICES: &str = r#"
 [[service]]
 name = "by-reload"
 unit = "by-reload.service"
 refresh = "reload"
-uses = [{ credential = "webhook", takes = "restart" }, { credential = "admin.conf", takes = "restart" }]
+uses = [
+  { credential = "webhook", takes = "restart" },
+  { credential = "admin.conf", takes = "restart" },
+]
 [[service]]
 name = "by-signal"
 unit = "by-signal.service"
@@ -172,8 +176,8 @@ command = ["/bin/sh", "-c", "echo \"$0\" >>/usr/local/by-command.told", "a $word
 uses = [{ credential = "webhook", takes = "restart" }]
 "#;
 
-fn make_others(node: &Node) {
-    node.write("etc/kubecertd/kubecertd.d/others.toml", OTHERS);
+fn make_other_services(node: &Node) {
+    node.write("etc/kubecertd/kubecertd.d/others.toml", OTHER_SERVICES);
     let reload = "ExecReload=/bin/sh -c 'echo told >>/run/by-reload.told'";
     node.write(
         "etc/systemd/system/by-reload.service",
@@ -187,13 +191,13 @@ fn make_others(node: &Node) {
     node.exec("systemctl daemon-reload && systemctl start by-reload by-signal");
 }
 
-/// How often each of them was told.
-fn others_told(node: &Node) -> [usize; 3] {
+/// The number of refreshes of each of the other services.
+fn other_refreshes(node: &Node) -> [usize; 3] {
     ["run/by-reload.told", "run/by-signal.told", "usr/local/by-command.told"]
         .map(|file| lines_of(node, file))
 }
 
-/// What is served at a port, by its serial number.
+/// The serial number of the certificate that is served at a port.
 fn served_at(node: &Node, port: u16) -> Option<String> {
     let asked = node.try_exec(&format!(
         "openssl s_client -connect 127.0.0.1:{port} </dev/null \
@@ -207,21 +211,21 @@ fn lines_of(node: &Node, file: &str) -> usize {
     std::fs::read_to_string(node.path(file)).map_or(0, |text| text.lines().count())
 }
 
-/// Puts the drop-in where the page and the program say.
-fn open_folders(node: &Node, shown: &str) {
+/// Installs the drop-in from the output of the program, at the path that it names.
+fn install_drop_in(node: &Node, shown: &str) {
     let drop_in = &shown[shown.find("[Service]").unwrap()..];
     let place = shown.split("put this into /").nth(1).unwrap().split(',').next().unwrap();
     std::fs::create_dir_all(node.path(place).parent().unwrap()).unwrap();
     node.write(place, drop_in);
 }
 
-/// A webhook's pair and a monitoring client: made known as the page says, found to be due, renewed
-/// by the schedule under the unit as it is shipped, and seen in use; once.
-pub fn a_webhook_and_a_monitoring_client_are_looked_after(node: &mut Node) {
-    clear(node);
+/// A webhook's pair and a monitoring client: configured as on the page, found due, renewed by the
+/// schedule under the shipped unit, and in use, once.
+pub fn webhook_and_monitoring_client(node: &mut Node) {
+    clean_up(node);
     let (webhook, monitoring) =
-        (Example::of("A webhook's pair"), Example::of("A monitoring client"));
-    node.install_settled();
+        (Example::parse("A webhook's pair"), Example::parse("A monitoring client"));
+    node.install_past_first_pass();
     node.exec("systemctl stop kubecertd");
     make_webhook(node);
     make_monitoring(node);
@@ -229,25 +233,25 @@ pub fn a_webhook_and_a_monitoring_client_are_looked_after(node: &mut Node) {
     monitoring.configure(node);
     node.age("webhook", 10);
     node.age("monitoring", 10);
-    // What starts within the second in which a file was written may have read it or not.
+    // It is ambiguous which file a process read that started within a second of the write.
     node.exec("sleep 2; systemctl restart webhook monitoring");
-    let said = webhook.run(node, "kubecertd config check");
-    assert!(said.contains("ReadWritePaths=-/etc/monitoring\n"), "{said}");
-    open_folders(node, &said);
+    let output = webhook.run(node, "kubecertd config check");
+    assert!(output.contains("ReadWritePaths=-/etc/monitoring\n"), "{output}");
+    install_drop_in(node, &output);
     let old = (node.serial("webhook"), node.serial("monitoring"));
-    node.until("the webhook serves", |node| (served_at(node, 8443)? == old.0).then_some(()));
+    node.wait_for("the webhook serves", |node| (served_at(node, 8443)? == old.0).then_some(()));
     webhook.run(node, "kubecertd check -o wide");
     monitoring.run(node, "kubecertd check -o wide");
     assert!(
         node.exec("kubecertd config show").contains("process of /run/monitoring.pid, sent SIGHUP")
     );
 
-    make_others(node);
+    make_other_services(node);
     let mut starts = lines_of(node, "run/webhook.starts");
     assert_eq!(lines_of(node, "run/monitoring.told"), 0);
-    node.write("etc/kubecertd/kubecertd.toml", in_seconds(10));
+    node.write("etc/kubecertd/kubecertd.toml", schedule_in(10));
     node.exec("systemctl daemon-reload && systemctl start kubecertd");
-    let pass = node.until("they are renewed", |node| {
+    let pass = node.wait_for("the credentials are renewed", |node| {
         node.status()?.last_pass.filter(|pass| !pass.renewed.is_empty())
     });
     assert!(pass.why.contains("by schedule"), "{pass:?}");
@@ -275,16 +279,16 @@ pub fn a_webhook_and_a_monitoring_client_are_looked_after(node: &mut Node) {
     );
     webhook.run(node, "journalctl");
     monitoring.run(node, "journalctl");
-    assert_eq!(others_told(node), [1, 1, 1]);
+    assert_eq!(other_refreshes(node), [1, 1, 1]);
     assert_eq!(node.exec("cat /usr/local/by-command.told"), "a $word\n");
 
-    // Nothing is done twice, and everything is seen to be well.
-    node.pass();
+    // A second pass does nothing, and everything is fresh.
+    node.request_pass();
     assert_eq!(
         (lines_of(node, "run/webhook.starts"), lines_of(node, "run/monitoring.told")),
         (starts, 1)
     );
-    assert_eq!(others_told(node), [1, 1, 1]);
+    assert_eq!(other_refreshes(node), [1, 1, 1]);
     let shown = node.exec("kubecertd check -o wide");
     let state = |service: &str| {
         let line = shown
@@ -304,12 +308,12 @@ pub fn a_webhook_and_a_monitoring_client_are_looked_after(node: &mut Node) {
         "{status}"
     );
 
-    // A restore goes the same way back.
+    // A restore refreshes the services too.
     let restored = webhook.run(node, "kubecertd restore webhook");
     assert_eq!(node.serial("webhook"), old.0, "{restored}");
     assert_eq!(node.exec("stat -c %u:%g:%a /etc/webhook/tls.key").trim(), "1234:4321:640");
 
-    // One that is in the configuration and nowhere else is missed.
+    // A configured service without a unit is reported.
     node.exec(
         "systemctl stop webhook && rm /etc/systemd/system/webhook.service && systemctl \
         daemon-reload",
@@ -322,11 +326,10 @@ pub fn a_webhook_and_a_monitoring_client_are_looked_after(node: &mut Node) {
         ),
         "{shown}"
     );
-    clear(node);
+    clean_up(node);
 }
 
-/// haproxy, as far as it matters here: it reads its bundle at its start and when it is told to
-/// reload.
+/// Creates a unit that behaves like haproxy: it reads its bundle at the start and on reload.
 fn make_haproxy(node: &Node) {
     node.exec(
         "mkdir /etc/haproxy && cd /etc/haproxy
@@ -345,22 +348,23 @@ fn make_haproxy(node: &Node) {
     node.exec("systemctl daemon-reload && sleep 2 && systemctl start haproxy");
 }
 
-/// A bundle of the key and the certificate in admin.conf follows it, and its service is told.
-pub fn a_bundle_for_haproxy_follows(node: &mut Node) {
-    clear(node);
-    let example = Example::of("A bundle for haproxy");
-    node.install_settled();
+/// A bundle of the key and the certificate in admin.conf is updated with it, and its service is
+/// reloaded.
+pub fn bundle_for_haproxy(node: &mut Node) {
+    clean_up(node);
+    let example = Example::parse("A bundle for haproxy");
+    node.install_past_first_pass();
     node.exec("systemctl stop kubecertd");
     node.age("admin.conf", 10);
     make_haproxy(node);
     example.configure(node);
-    let said = node.exec("kubecertd config check");
-    assert!(said.contains("ReadWritePaths=-/etc/haproxy\n"), "{said}");
-    open_folders(node, &said);
+    let output = node.exec("kubecertd config check");
+    assert!(output.contains("ReadWritePaths=-/etc/haproxy\n"), "{output}");
+    install_drop_in(node, &output);
     example.run(node, "kubecertd check -o wide");
-    node.write("etc/kubecertd/kubecertd.toml", in_seconds(10));
+    node.write("etc/kubecertd/kubecertd.toml", schedule_in(10));
     node.exec("systemctl daemon-reload && systemctl start kubecertd");
-    let pass = node.until("it is renewed", |node| {
+    let pass = node.wait_for("it is renewed", |node| {
         node.status()?.last_pass.filter(|pass| !pass.renewed.is_empty())
     });
     assert!(pass.failed.is_empty() && pass.not_refreshed.is_empty(), "{pass:?}");
@@ -369,11 +373,11 @@ pub fn a_bundle_for_haproxy_follows(node: &mut Node) {
     assert_eq!(node.exec("stat -c %u:%g:%a /etc/haproxy/admin.pem").trim(), "1234:4321:640");
     assert!(
         node.exec("head -n 1 /etc/haproxy/admin.pem").contains("PRIVATE KEY"),
-        "the key is still the first"
+        "the key is still first"
     );
     assert_eq!(lines_of(node, "run/haproxy.told"), 1);
     example.run(node, "journalctl");
-    node.pass();
+    node.request_pass();
     assert_eq!(lines_of(node, "run/haproxy.told"), 1);
-    clear(node);
+    clean_up(node);
 }

@@ -1,5 +1,5 @@
-//! What others than root can have written is not used, and somebody is told: the configuration,
-//! what is remembered, and the backups.
+//! Files that users other than root can write are not used, and an alarm is raised: the
+//! configuration, the state, and the backups.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -7,23 +7,23 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use super::common::{Node, STATE};
 use super::harness::*;
 
-/// Some user.
-const SOMEBODY: u32 = 1234;
+/// The user id of an unprivileged user.
+const OTHER_USER: u32 = 1234;
 
-/// How a file or folder is given away.
+/// A way to make a file or directory writable by users other than root.
 #[derive(Clone, Copy, Debug)]
-enum Given {
-    /// It belongs to somebody.
+enum OpenBy {
+    /// It belongs to another user.
     Owner,
-    /// All may write to it.
+    /// All users may write to it.
     Mode,
 }
 
-impl Given {
-    fn away(self, node: &Node, path: &str) {
+impl OpenBy {
+    fn apply(self, node: &Node, path: &str) {
         let place = node.path(path);
         match self {
-            Self::Owner => chown(place, Some(SOMEBODY), None).unwrap(),
+            Self::Owner => chown(place, Some(OTHER_USER), None).unwrap(),
             Self::Mode => {
                 let mode = fs::metadata(&place).unwrap().permissions().mode() | 0o022;
                 fs::set_permissions(place, Permissions::from_mode(mode)).unwrap();
@@ -31,7 +31,7 @@ impl Given {
         }
     }
 
-    fn back(self, node: &Node, path: &str) {
+    fn revert(self, node: &Node, path: &str) {
         let place = node.path(path);
         match self {
             Self::Owner => chown(place, Some(0), None).unwrap(),
@@ -42,11 +42,11 @@ impl Given {
         }
     }
 
-    /// What is said of it.
-    fn words(self, path: &str) -> String {
+    /// The error text about this path.
+    fn error(self, path: &str) -> String {
         match self {
             Self::Owner => format!(
-                "/{path}: belongs to user {SOMEBODY}, so that others than root can have changed \
+                "/{path}: belongs to user {OTHER_USER}, so that others than root can have changed \
                  it: it is not used"
             ),
             Self::Mode => format!("/{path}: has mode 0"),
@@ -61,7 +61,7 @@ impl Given {
     }
 }
 
-/// Reasons and repairs of the alarms of this kind that are in force.
+/// Returns the reasons of the active alarms with this id.
 fn alarms(node: &Node, id: &str) -> Vec<String> {
     let listed: serde_json::Value =
         serde_json::from_str(&node.run(&["alarms", "-o", "json"]).text).unwrap();
@@ -72,9 +72,9 @@ fn alarms(node: &Node, id: &str) -> Vec<String> {
         .collect()
 }
 
-/// A node on which everything is due, with a configuration of every kind.
+/// Returns a node on which everything is due, with each kind of configuration file.
 fn configured() -> Node {
-    let node = known(Node::due(), NEVER);
+    let node = with_history(Node::due(), NEVER);
     node.write("etc/kubecertd/kubecertd.d/10-own.toml", "profile = \"own\"\n");
     node.write(
         "etc/kubecertd/profiles/own.toml",
@@ -94,73 +94,80 @@ const CONFIGURATION: [&str; 7] = [
 ];
 
 #[test]
-fn a_configuration_that_others_can_write_is_refused_and_nothing_is_done() {
+fn configuration_writable_by_others_is_refused() {
     assert_eq!(configured().run(&["renew", "--dry-run"]).code, 0);
-    for given in [Given::Owner, Given::Mode] {
+    for open_by in [OpenBy::Owner, OpenBy::Mode] {
         for path in CONFIGURATION {
             let node = configured();
-            given.away(&node, path);
+            open_by.apply(&node, path);
             let before = node.snapshot();
             for command in [["check"].as_slice(), &["renew"], &["config", "check"]] {
                 let run = node.run(command);
-                assert_eq!(run.code, 78, "{given:?} {path} {command:?}: {}", run.text);
+                assert_eq!(run.code, 78, "{open_by:?} {path} {command:?}: {}", run.text);
                 assert!(
-                    run.text.contains(&given.words(path)) && run.text.contains(&given.remedy(path)),
+                    run.text.contains(&open_by.error(path))
+                        && run.text.contains(&open_by.remedy(path)),
                     "{path}: {}",
                     run.text
                 );
             }
             assert_eq!(before.differences(&node.snapshot()), Vec::<String>::new());
-            given.back(&node, path);
+            open_by.revert(&node, path);
             assert_eq!(node.run(&["config", "check"]).code, 0);
         }
     }
 }
 
 #[test]
-fn at_the_start_of_the_daemon_the_last_good_one_takes_its_place_and_that_is_an_alarm() {
+fn daemon_uses_last_good_for_writable_configuration() {
     let node = configured();
     let mut daemon = Daemon::start(&node);
-    daemon.settled();
+    daemon.wait_until_idle();
     daemon.stop();
     node.write(CONFIG, "[renewal]\nrenew_before = \"1d\"\nurgent_before = \"1h\"\n");
-    Given::Mode.away(&node, CONFIG);
+    OpenBy::Mode.apply(&node, CONFIG);
     let daemon = Daemon::start(&node);
-    assert_eq!(daemon.pass().renewed.len(), 11, "by the last good one all of it is due");
+    assert_eq!(
+        daemon.request_pass().renewed.len(),
+        11,
+        "everything is due by the last good configuration"
+    );
     let reasons = alarms(&node, "configuration-refused");
-    assert!(reasons.len() == 1 && reasons[0].contains(&Given::Mode.remedy(CONFIG)), "{reasons:?}");
-    Given::Mode.back(&node, CONFIG);
+    assert!(reasons.len() == 1 && reasons[0].contains(&OpenBy::Mode.remedy(CONFIG)), "{reasons:?}");
+    OpenBy::Mode.revert(&node, CONFIG);
     node.write(CONFIG, schedule(NEVER));
     daemon.signal("HUP");
-    until("the alarm is over", || alarms(&node, "configuration-refused").is_empty().then_some(()));
+    wait_for("the alarm is cleared", || {
+        alarms(&node, "configuration-refused").is_empty().then_some(())
+    });
 }
 
 #[test]
-fn the_readme_shows_what_is_said_of_it() {
+fn readme_shows_error_for_writable_configuration() {
     let node = configured();
     fs::set_permissions(node.path(CONFIG), Permissions::from_mode(0o664)).unwrap();
-    let said = node.run(&["check"]).text;
-    assert!(include_str!("../../README.md").contains(said.trim()), "{said}");
+    let output = node.run(&["check"]).text;
+    assert!(include_str!("../../README.md").contains(output.trim()), "{output}");
 }
 
 #[test]
-fn a_last_good_one_that_others_can_write_takes_no_ones_place() {
-    for given in [Given::Owner, Given::Mode] {
+fn last_good_configuration_writable_by_others_is_refused() {
+    for open_by in [OpenBy::Owner, OpenBy::Mode] {
         let node = configured();
-        Daemon::start(&node).settled();
+        Daemon::start(&node).wait_until_idle();
         node.write(CONFIG, "damaged");
         let path = format!("{STATE}/last-good-configuration.json");
-        given.away(&node, &path);
+        open_by.apply(&node, &path);
         let mut daemon = Daemon::start(&node);
-        assert_eq!(daemon.ended().code(), Some(78));
-        assert!(daemon.log().contains(&given.words(&path)), "{}", daemon.log());
+        assert_eq!(daemon.wait_for_exit().code(), Some(78));
+        assert!(daemon.log().contains(&open_by.error(&path)), "{}", daemon.log());
     }
 }
 
-/// An operator's hold for ever, a clock that was seen a hundred years from now, and services that
-/// took everything.
+/// A hold without end, a recorded time a hundred years ahead, and a memory of services without any
+/// restart.
 #[test]
-fn what_is_remembered_is_not_believed_and_what_is_due_is_renewed() {
+fn state_writable_by_others_is_ignored() {
     let far = "2126-01-01T00:00:00Z";
     let forged = [
         ("hold.json", format!("{{\"format\":1,\"until\":\"{far}\",\"reason\":\"never\"}}")),
@@ -170,62 +177,62 @@ fn what_is_remembered_is_not_believed_and_what_is_due_is_renewed() {
         ),
         ("services.json", "{\"format\":1}".to_owned()),
     ];
-    for given in [Given::Owner, Given::Mode] {
+    for open_by in [OpenBy::Owner, OpenBy::Mode] {
         for (file, text) in &forged {
             let path = format!("{STATE}/{file}");
-            let node = known(Node::due(), NEVER);
+            let node = with_history(Node::due(), NEVER);
             node.write(&path, text);
-            given.away(&node, &path);
+            open_by.apply(&node, &path);
             let daemon = Daemon::start(&node);
-            daemon.settled();
-            let pass = daemon.pass();
-            // A daemon that takes itself for new looks only.
+            daemon.wait_until_idle();
+            let pass = daemon.request_pass();
+            // A daemon without state is new on the node and only observes.
             assert!(
-                *file == "state.json" || names(&pass.renewed) == all(&node),
-                "{given:?} {file}: {pass:?}"
+                *file == "state.json" || names(&pass.renewed) == all_credentials(&node),
+                "{open_by:?} {file}: {pass:?}"
             );
             let log = daemon.log();
             assert!(
-                log.contains(&given.words(&path)) && log.contains("alarm not-trusted"),
-                "{given:?} {file}: {log}"
+                log.contains(&open_by.error(&path)) && log.contains("alarm not-trusted"),
+                "{open_by:?} {file}: {log}"
             );
-            assert!(log.contains(&given.remedy(&path)), "{log}");
+            assert!(log.contains(&open_by.remedy(&path)), "{log}");
             if *file != "state.json" {
                 assert!(
-                    alarms(&node, "not-trusted")[0].contains(&given.words(&path)),
-                    "it is there still"
+                    alarms(&node, "not-trusted")[0].contains(&open_by.error(&path)),
+                    "the file is still there"
                 );
                 fs::remove_file(node.path(&path)).unwrap();
-                daemon.pass();
+                daemon.request_pass();
             }
-            assert_eq!(alarms(&node, "not-trusted"), [""; 0], "{file}: there is a new one");
+            assert_eq!(alarms(&node, "not-trusted"), [""; 0], "{file}: the file is a new one");
         }
     }
 }
 
 #[test]
-fn without_a_state_folder_of_its_own_there_is_no_pass_and_that_is_an_alarm() {
-    for given in [Given::Owner, Given::Mode] {
+fn state_directory_writable_by_others_raises_alarm() {
+    for open_by in [OpenBy::Owner, OpenBy::Mode] {
         for path in [STATE, "var/lib"] {
-            let node = known(Node::due(), NEVER);
-            given.away(&node, path);
+            let node = with_history(Node::due(), NEVER);
+            open_by.apply(&node, path);
             let daemon = Daemon::start(&node);
-            let pass = daemon.pass();
+            let pass = daemon.request_pass();
             let trouble = pass.trouble.unwrap();
             assert!(
-                trouble.contains(&given.words(path)) && trouble.contains(&given.remedy(path)),
+                trouble.contains(&open_by.error(path)) && trouble.contains(&open_by.remedy(path)),
                 "{trouble}"
             );
             assert!(daemon.log().contains("alarm pass-failed"), "{}", daemon.log());
-            given.back(&node, path);
-            assert_eq!(daemon.pass().trouble, None, "{given:?} {path}");
+            open_by.revert(&node, path);
+            assert_eq!(daemon.request_pass().trouble, None, "{open_by:?} {path}");
             assert_eq!(node.run(&["renew"]).code, 0);
         }
     }
 }
 
 #[test]
-fn a_backup_that_others_can_write_is_not_restored_from() {
+fn backup_writable_by_others_is_not_restored() {
     let node = Node::due();
     assert_eq!(node.run(&["renew"]).code, 0);
     let generation = fs::read_dir(node.path(STATE).join("backups"))
@@ -241,23 +248,23 @@ fn a_backup_that_others_can_write_is_not_restored_from() {
         format!("{generation}/etc/kubernetes/pki"),
         format!("{generation}/etc/kubernetes/pki/apiserver.key"),
     ];
-    for given in [Given::Owner, Given::Mode] {
+    for open_by in [OpenBy::Owner, OpenBy::Mode] {
         for path in &places {
-            given.away(&node, path);
+            open_by.apply(&node, path);
             let before = node.read("etc/kubernetes/pki/apiserver.key");
             let run = node.run(&["restore", "apiserver"]);
             assert!(
-                run.code != 0 && run.text.contains(&given.remedy(path)),
-                "{given:?} {path}: {} {}",
+                run.code != 0 && run.text.contains(&open_by.remedy(path)),
+                "{open_by:?} {path}: {} {}",
                 run.code,
                 run.text
             );
             assert!(node.read("etc/kubernetes/pki/apiserver.key") == before, "{path}");
             let daemon = Daemon::start(&node);
-            daemon.pass();
-            assert!(alarms(&node, "not-trusted")[0].contains(&given.words(path)), "{path}");
-            given.back(&node, path);
-            daemon.pass();
+            daemon.request_pass();
+            assert!(alarms(&node, "not-trusted")[0].contains(&open_by.error(path)), "{path}");
+            open_by.revert(&node, path);
+            daemon.request_pass();
             assert_eq!(alarms(&node, "not-trusted"), [""; 0]);
         }
     }
@@ -265,11 +272,11 @@ fn a_backup_that_others_can_write_is_not_restored_from() {
 }
 
 #[test]
-fn a_journal_that_others_can_write_is_not_followed() {
-    for given in [Given::Owner, Given::Mode] {
+fn journal_writable_by_others_is_not_replayed() {
+    for open_by in [OpenBy::Owner, OpenBy::Mode] {
         let node = Node::due();
         assert_eq!(node.run(&["renew"]).code, 0);
-        given.away(&node, &format!("{STATE}/journal"));
+        open_by.apply(&node, &format!("{STATE}/journal"));
         let run = node.run(&["renew", "--force", "apiserver"]);
         assert_eq!(run.code, 0, "{}", run.text);
         assert!(

@@ -1,15 +1,15 @@
-//! Authorities whose keys are elsewhere, and what can be asked of an authority: openssl, outside of
-//! the node, plays the one, and says what is true of the other.
+//! External CAs, and the commands about CAs. openssl signs outside of the node and checks the
+//! output of the commands.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use super::harness::Node;
-use super::passes::ALL;
-use super::services::{RESTARTED, assert_in_use, changed, processes};
+use super::passes::ALL_CREDENTIALS;
+use super::services::{RESTARTED_SERVICES, assert_in_use, changed_processes, processes};
 
-/// The authorities of the node, by their files without their endings, and what each signs.
+/// The CAs of the node, by their files without suffix, and the credentials that each signs.
 const AUTHORITIES: [(&str, &[&str]); 3] = [
     (
         "ca",
@@ -25,9 +25,9 @@ const AUTHORITIES: [(&str, &[&str]); 3] = [
     ("front-proxy-ca", &["front-proxy-client"]),
 ];
 
-/// Takes the keys off the node, into a folder outside of it. The controller manager signs nothing
-/// from then on, as where kubeadm finds no key.
-fn take_the_keys_away(node: &Node) -> tempfile::TempDir {
+/// Moves the keys of the CAs from the node to a directory outside. The controller manager signs
+/// nothing from then on, as where kubeadm finds no key.
+fn move_ca_keys_outside(node: &Node) -> tempfile::TempDir {
     let outside = tempfile::tempdir().unwrap();
     for (authority, _) in AUTHORITIES {
         let name = authority.replace('/', "-");
@@ -42,20 +42,20 @@ fn take_the_keys_away(node: &Node) -> tempfile::TempDir {
          rm /etc/kubernetes/pki/ca.key /etc/kubernetes/pki/etcd/ca.key \
          /etc/kubernetes/pki/front-proxy-ca.key"
     ));
-    // Seen through the API server too: a kubelet that is restarted before it has told that starts
-    // another one beside it.
+    // The API server has to show it too: a kubelet that is restarted before it has reported the pod
+    // starts a second one.
     let pod = "kubectl --namespace kube-system get pod kube-controller-manager-$(hostname) \
                -o jsonpath='{.spec.containers[0].command}{.status.containerStatuses[0].ready}'";
-    node.until("the controller manager runs without the keys", |node| {
+    node.wait_for("the controller manager runs without the keys", |node| {
         let seen = String::from_utf8(node.try_exec(pod).stdout).unwrap();
         (seen.contains("\"--cluster-signing-key-file=\"") && seen.ends_with("true")).then_some(())
     });
-    // Else services would wait for whoever has changed the manifest.
+    // Otherwise restarts are deferred because of the changed manifest.
     node.settle();
     outside
 }
 
-/// The answer to a request, as an authority makes it elsewhere.
+/// Signs a request with a CA outside of the node.
 fn sign(outside: &Path, authority: &str, request: &[u8]) -> Vec<u8> {
     let authority = authority.replace('/', "-");
     fs::write(outside.join("request.csr"), request).unwrap();
@@ -80,18 +80,18 @@ fn sign(outside: &Path, authority: &str, request: &[u8]) -> Vec<u8> {
     fs::read(outside.join("answer.crt")).unwrap()
 }
 
-/// Without any key on the node everything that is due is asked for, signed outside, put in place
-/// and in use.
-pub fn an_authority_elsewhere_signs(node: &mut Node) {
-    node.calm_kubelet();
-    node.install_settled();
+/// Without CA keys on the node, every due credential is requested, signed outside, installed and in
+/// use.
+pub fn signed_requests(node: &mut Node) {
+    node.reset_kubelet_backoff();
+    node.install_past_first_pass();
     node.exec("systemctl stop kubecertd");
     node.age_all(10);
-    let old = ALL.map(|name| node.serial(name));
-    let outside = take_the_keys_away(node);
-    node.calm_kubelet();
+    let old = ALL_CREDENTIALS.map(|name| node.serial(name));
+    let outside = move_ca_keys_outside(node);
+    node.reset_kubelet_backoff();
     node.exec("systemctl start kubecertd");
-    let pass = node.pass();
+    let pass = node.request_pass();
     assert!(pass.renewed.is_empty(), "nothing can be signed here: {pass:?}");
     let alarms = node.exec("kubecertd alarms || true");
     assert!(alarms.contains("kubecertd csr --all makes a request for each"), "{alarms}");
@@ -101,7 +101,7 @@ pub fn an_authority_elsewhere_signs(node: &mut Node) {
     let requests = node.exec("ls /var/lib/kubecertd/requests");
     assert_eq!(
         requests.lines().filter(|file| file.ends_with(".csr")).count(),
-        ALL.len(),
+        ALL_CREDENTIALS.len(),
         "{requests}"
     );
     assert_eq!(node.exec("stat -c %a /var/lib/kubecertd/requests/*.key | sort -u").trim(), "600");
@@ -110,7 +110,7 @@ pub fn an_authority_elsewhere_signs(node: &mut Node) {
     let status = node.exec("kubecertd status || true");
     let waiting =
         status.split("Requests without an answer\n").nth(1).unwrap_or_else(|| panic!("{status}"));
-    for name in ALL {
+    for name in ALL_CREDENTIALS {
         let line = waiting
             .lines()
             .find(|line| line.trim_start().starts_with(&format!("{name}: asked for ")));
@@ -124,25 +124,25 @@ pub fn an_authority_elsewhere_signs(node: &mut Node) {
             let request =
                 node.read(&format!("var/lib/kubecertd/requests/{}.csr", name.replace('/', "-")));
             node.write("root/answer.crt", sign(outside.path(), authority, &request));
-            let said = node.exec(&format!("kubecertd install {name} /root/answer.crt"));
-            assert!(said.starts_with(&format!("installed {name}: valid until ")), "{said}");
+            let output = node.exec(&format!("kubecertd install {name} /root/answer.crt"));
+            assert!(output.starts_with(&format!("installed {name}: valid until ")), "{output}");
         }
     }
-    for (name, old) in ALL.iter().zip(old) {
-        assert!(node.serial(name) != old, "{name} is a new one");
+    for (name, old) in ALL_CREDENTIALS.iter().zip(old) {
+        assert!(node.serial(name) != old, "{name} is new");
     }
-    node.until_serving("kube-apiserver", "apiserver");
-    node.until_serving("etcd", "etcd/server");
-    node.until_serving("etcd's peers", "etcd/peer");
+    node.wait_until_serving("kube-apiserver", "apiserver");
+    node.wait_until_serving("etcd", "etcd/server");
+    node.wait_until_serving("etcd's peers", "etcd/peer");
     assert_in_use(node);
-    assert_eq!(changed(&before, &processes(node)), RESTARTED);
+    assert_eq!(changed_processes(&before, &processes(node)), RESTARTED_SERVICES);
     let status = node.exec("kubecertd status || true");
     assert!(!status.contains("Requests without an answer"), "{status}");
-    assert_eq!(node.exec("ls /var/lib/kubecertd/requests"), "", "the keys wait no longer");
+    assert_eq!(node.exec("ls /var/lib/kubecertd/requests"), "", "no key is left");
     let shown = node.exec("kubecertd check -o wide || true");
     assert!(!shown.contains("stale") && !shown.contains(" due "), "{shown}");
-    // The next pass finds nothing to do, and the cluster never noticed.
-    let pass = node.pass();
+    // The next pass finds nothing to do, and the node stayed Ready.
+    let pass = node.request_pass();
     assert!(
         pass.renewed.is_empty() && pass.refreshed.is_empty() && pass.failed.is_empty(),
         "{pass:?}"
@@ -150,30 +150,30 @@ pub fn an_authority_elsewhere_signs(node: &mut Node) {
     assert_eq!(node.ready_since(), ready);
 }
 
-/// The names in what the API server serves, as openssl reads them.
-fn names_served(node: &Node) -> String {
+/// The names in the certificate that the API server serves, as openssl prints them.
+fn served_names(node: &Node) -> String {
     let asked = "openssl s_client -connect 127.0.0.1:6443 </dev/null 2>/dev/null | openssl x509 \
         -noout -ext subjectAltName";
     String::from_utf8(node.try_exec(asked).stdout).unwrap()
 }
 
-/// A name more, and then without it again: each a renewal, and on the wire before the command is
-/// over.
-pub fn names_are_added_and_removed_on_the_wire(node: &mut Node) {
-    node.install_settled();
+/// A name is added and removed. Each is a renewal, and the API server serves the result before the
+/// command exits.
+pub fn added_and_removed_names(node: &mut Node) {
+    node.install_past_first_pass();
     let name = "api.names.example.com";
-    let before = names_served(node);
+    let before = served_names(node);
     assert!(
         before.contains("DNS:kubernetes.default.svc.cluster.local") && !before.contains(name),
         "{before}"
     );
     for (option, is_there) in [("--add-san", true), ("--remove-san", false)] {
         let serial = node.serial("apiserver");
-        let said = node.exec(&format!("kubecertd renew apiserver {option} {name}"));
-        assert!(said.contains("1 credential renewed."), "{said}");
+        let output = node.exec(&format!("kubecertd renew apiserver {option} {name}"));
+        assert!(output.contains("1 credential renewed."), "{output}");
         assert!(node.serial("apiserver") != serial);
-        assert_eq!(node.serving("kube-apiserver"), Some(node.serial("apiserver")), "{said}");
-        assert_eq!(names_served(node).contains(&format!("DNS:{name}")), is_there);
+        assert_eq!(node.serving("kube-apiserver"), Some(node.serial("apiserver")), "{output}");
+        assert_eq!(served_names(node).contains(&format!("DNS:{name}")), is_there);
         let asked = format!(
             "curl --silent --cacert /etc/kubernetes/pki/ca.crt --resolve {name}:6443:127.0.0.1 \
              https://{name}:6443/livez"
@@ -181,16 +181,15 @@ pub fn names_are_added_and_removed_on_the_wire(node: &mut Node) {
         assert_eq!(node.try_exec(&asked).status.success(), is_there, "{option}");
     }
     let order = |names: &str| names.lines().nth(1).unwrap_or_default().trim().to_owned();
-    assert_eq!(order(&names_served(node)), order(&before), "all others are as they were");
+    assert_eq!(order(&served_names(node)), order(&before), "the other names are unchanged");
     assert_in_use(node);
 }
 
-/// What is said of authorities is what openssl says, and of who trusts them what the running
-/// servers show.
-pub fn authorities_are_shown_and_verified(node: &mut Node) {
-    node.install_settled();
+/// The commands about CAs agree with openssl, and with the certificates that running servers show.
+pub fn shown_and_verified(node: &mut Node) {
+    node.install_past_first_pass();
     for server in ["kube-apiserver", "kubelet", "etcd"] {
-        node.until(&format!("{server} serves"), |node| node.serving(server));
+        node.wait_for(&format!("{server} serves"), |node| node.serving(server));
     }
     let shown = node.exec("kubecertd ca show");
     // As kubeadm's documentation has it.
@@ -215,7 +214,7 @@ pub fn authorities_are_shown_and_verified(node: &mut Node) {
     };
     for (asked, code) in [
         ("127.0.0.1:6443", 0),
-        ("127.0.0.1:10250", 3), // kubelet's, which it signed itself
+        ("127.0.0.1:10250", 3), // kubelet's self-signed certificate
         ("127.0.0.1:2379", 3),
         ("127.0.0.1:2379 --authority etcd-ca", 0),
         ("/etc/kubernetes/admin.conf", 0),

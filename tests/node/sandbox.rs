@@ -1,55 +1,56 @@
-//! The unit as it is shipped confines the daemon, and nothing that it does is missing for that.
+//! The sandbox of the shipped unit confines the daemon and permits everything that it does.
 
-use super::harness::{Node, QUIET, in_seconds, schedule};
-use super::passes::ALL;
-use super::services::{RESTARTED, assert_in_use, changed, processes};
+use super::harness::{CREDENTIALS_WITHOUT_RESTART, Node, schedule, schedule_in};
+use super::passes::ALL_CREDENTIALS;
+use super::services::{RESTARTED_SERVICES, assert_in_use, changed_processes, processes};
 
-/// What `systemd-analyze security` may say at most.
-const EXPOSURE: f64 = 2.7;
+/// The highest exposure level that `systemd-analyze security` may print.
+const MAX_EXPOSURE: f64 = 2.7;
 
 /// CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL, CAP_NET_ADMIN and CAP_SYS_PTRACE.
-const POWERS: u64 = 1 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 12 | 1 << 19;
+const CAPABILITIES: u64 = 1 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 12 | 1 << 19;
 
-/// A line of the daemon's `/proc/PID/status`.
-fn of_process(node: &Node, key: &str) -> String {
+/// Returns a line of the daemon's `/proc/PID/status`.
+fn status_line(node: &Node, key: &str) -> String {
     let pid = node.exec("systemctl show --property MainPID --value kubecertd");
     let status = node.exec(&format!("cat /proc/{}/status", pid.trim()));
     let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).unwrap();
     line.trim().to_owned()
 }
 
-/// Whether the daemon could make a file there: tried where it lives, with all of root's powers.
-pub(super) fn can_write(node: &Node, folder: &str) -> bool {
+/// Whether the daemon can create a file there. Tries it in its mount namespace with all
+/// capabilities.
+pub(super) fn can_write(node: &Node, dir: &str) -> bool {
     let pid = node.exec("systemctl show --property MainPID --value kubecertd");
-    let file = format!("{folder}/written-by-a-test");
+    let file = format!("{dir}/written-by-a-test");
     let tried = node.try_exec(&format!(
         "nsenter --target {} --mount sh -c 'echo >{file} && rm {file}'",
         pid.trim()
     ));
     let text = String::from_utf8(tried.stderr).unwrap();
-    assert!(tried.status.success() || text.contains("Read-only file system"), "{folder}: {text}");
+    assert!(tried.status.success() || text.contains("Read-only file system"), "{dir}: {text}");
     tried.status.success()
 }
 
-/// All that is due is renewed and in use, under the unit; and it can do little else.
-pub fn the_unit_is_locked_down(node: &mut Node) {
-    node.calm_kubelet();
+/// Everything due is renewed and in use under the unit, and the daemon can do little else.
+pub fn confined_daemon(node: &mut Node) {
+    node.reset_kubelet_backoff();
     node.age_all(10);
-    // An owner of its own, as some give etcd's: it has to be kept.
+    // A separate owner, as some sites give etcd. It has to be kept.
     node.exec("chown -R 1234:1234 /etc/kubernetes/pki/etcd && chmod 0700 /etc/kubernetes/pki/etcd");
     let before = processes(node);
-    node.install(&in_seconds(20));
+    node.install(&schedule_in(20));
     let exposure = node.exec("systemd-analyze security --no-pager kubecertd | tail -n 1");
     let figure: f64 = exposure.split_whitespace().find_map(|word| word.parse().ok()).unwrap();
-    assert!(figure <= EXPOSURE, "{exposure}");
-    let pass = node.until_passed("by schedule");
-    assert_eq!(pass.renewed.len(), ALL.len(), "{pass:?}");
+    assert!(figure <= MAX_EXPOSURE, "{exposure}");
+    let pass = node.wait_for_pass("by schedule");
+    assert_eq!(pass.renewed.len(), ALL_CREDENTIALS.len(), "{pass:?}");
     assert!(
         pass.failed.is_empty() && pass.waiting.is_empty() && pass.not_refreshed.is_empty(),
         "{pass:?}"
     );
     assert_in_use(node);
-    assert_eq!(changed(&before, &processes(node)), RESTARTED);
+    assert_eq!(changed_processes(&before, &processes(node)), RESTARTED_SERVICES);
     assert_eq!(
         node.exec("stat -c %u:%g:%a /etc/kubernetes/pki/etcd/server.key").trim(),
         "1234:1234:600"
@@ -57,7 +58,7 @@ pub fn the_unit_is_locked_down(node: &mut Node) {
     let journal = node.journal("kubecertd");
     assert!(!journal.contains("not permitted") && !journal.contains("denied"), "{journal}");
 
-    for folder in [
+    for dir in [
         "/etc",
         "/etc/kubecertd",
         "/usr/sbin",
@@ -68,16 +69,16 @@ pub fn the_unit_is_locked_down(node: &mut Node) {
         "/opt",
         "/boot",
     ] {
-        assert!(!can_write(node, folder), "{folder}");
+        assert!(!can_write(node, dir), "{dir}");
     }
-    for folder in [
+    for dir in [
         "/etc/kubernetes",
         "/etc/kubernetes/pki",
         "/var/lib/kubecertd",
         "/var/lib/kubelet/pki",
         "/run/kubecertd",
     ] {
-        assert!(can_write(node, folder), "{folder}");
+        assert!(can_write(node, dir), "{dir}");
     }
     let tried = node.try_exec(
         "nsenter --target $(systemctl show --property MainPID --value \
@@ -85,7 +86,11 @@ pub fn the_unit_is_locked_down(node: &mut Node) {
     );
     assert!(!tried.status.success(), "it sees devices");
     for key in ["CapEff", "CapBnd", "CapPrm"] {
-        assert_eq!(u64::from_str_radix(&of_process(node, key), 16).unwrap(), POWERS, "{key}");
+        assert_eq!(
+            u64::from_str_radix(&status_line(node, key), 16).unwrap(),
+            CAPABILITIES,
+            "{key}"
+        );
     }
     for (key, value) in [
         ("CapAmb", "0000000000000000"),
@@ -93,14 +98,15 @@ pub fn the_unit_is_locked_down(node: &mut Node) {
         ("NoNewPrivs", "1"),
         ("Seccomp", "2"),
     ] {
-        assert_eq!(of_process(node, key), value, "{key}");
+        assert_eq!(status_line(node, key), value, "{key}");
     }
     node.exec("systemctl stop kubecertd");
-    assert!(node.status().is_some(), "what it said last is there when it is not");
+    assert!(node.status().is_some(), "the last status stays after the stop");
     assert_eq!(node.exec("stat -c %a /var/lib/kubecertd").trim(), "700");
 }
 
-const ELSEWHERE: &str = r#"
+/// The configuration with files outside of the directories that the unit permits.
+const OUTSIDE_FILES: &str = r#"
 [[credential]]
 name = "own"
 authority = "ca"
@@ -114,9 +120,9 @@ name = "site"
 run = ["/bin/sh", "-c", "cat >>/usr/local/told"]
 "#;
 
-/// Files elsewhere need a drop-in: what is refused without it says so, `config check` prints it,
-/// and with it all is well.
-pub fn files_elsewhere_need_the_drop_in(node: &mut Node) {
+/// Files outside need a drop-in. Without it the error names the cause, `config check` prints it,
+/// and with it the files are written.
+pub fn files_outside(node: &mut Node) {
     node.exec(
         "rm -rf /srv/* /usr/local/told /etc/systemd/system/kubecertd.service.d; mkdir -p \
         /srv/pki /srv/metrics",
@@ -126,15 +132,18 @@ pub fn files_elsewhere_need_the_drop_in(node: &mut Node) {
         "cd /etc/kubernetes/pki && for kind in crt key; do cp -a \
         apiserver-kubelet-client.$kind /srv/pki/own.$kind; done",
     );
-    node.age(QUIET[0], 10);
-    node.install_settled();
+    node.age(CREDENTIALS_WITHOUT_RESTART[0], 10);
+    node.install_past_first_pass();
     assert!(
         !node.exec("kubecertd config check").contains("ReadWritePaths"),
-        "nothing is elsewhere yet"
+        "no file is outside yet"
     );
-    node.write("etc/kubecertd/kubecertd.toml", format!("{}{ELSEWHERE}", schedule("0 0 0 1 1 *")));
+    node.write(
+        "etc/kubecertd/kubecertd.toml",
+        format!("{}{OUTSIDE_FILES}", schedule("0 0 0 1 1 *")),
+    );
     node.exec("systemctl reload kubecertd");
-    let pass = node.pass();
+    let pass = node.request_pass();
     assert!(pass.failed.len() == 1 && pass.failed[0].0.as_str() == "own", "{pass:?}");
     let why = &pass.failed[0].1;
     assert!(
@@ -149,29 +158,32 @@ pub fn files_elsewhere_need_the_drop_in(node: &mut Node) {
         node.journal("kubecertd")
     );
 
-    // What the site's own program may do is not the daemon's business.
-    node.until("the site is told", |node| {
+    // The sandbox does not confine the alarm command of the site.
+    node.wait_for("the alarm command has run", |node| {
         std::fs::read_to_string(node.path("usr/local/told"))
             .ok()?
             .contains("renewal-failed")
             .then_some(())
     });
 
-    let said = node.exec("kubecertd config check");
-    let drop_in = &said[said.find("[Service]").unwrap()..];
+    let output = node.exec("kubecertd config check");
+    let drop_in = &output[output.find("[Service]").unwrap()..];
     assert_eq!(drop_in, "[Service]\nReadWritePaths=-/srv/metrics\nReadWritePaths=-/srv/pki\n");
     let command =
-        said.split("put this into ").nth(1).and_then(|rest| rest.split_once(", and ")).unwrap();
+        output.split("put this into ").nth(1).and_then(|rest| rest.split_once(", and ")).unwrap();
     let restart = command.1.split(':').next().unwrap();
     assert_eq!(restart, "systemctl daemon-reload && systemctl restart kubecertd");
     node.exec("mkdir -p /etc/systemd/system/kubecertd.service.d");
     node.write(command.0.trim_start_matches('/'), drop_in);
     node.exec(restart);
-    assert!(!node.exec("kubecertd config check").contains("ReadWritePaths"), "it is there");
-    node.until("it has started", |node| {
-        node.status().filter(|status| status.line != super::harness::AT_WORK)
+    assert!(
+        !node.exec("kubecertd config check").contains("ReadWritePaths"),
+        "the drop-in is in force"
+    );
+    node.wait_for("it has started", |node| {
+        node.status().filter(|status| status.line != super::harness::PASS_IN_PROGRESS)
     });
-    let pass = node.pass();
+    let pass = node.request_pass();
     assert!(pass.failed.is_empty(), "{pass:?}");
     assert!(
         !node
@@ -179,7 +191,7 @@ pub fn files_elsewhere_need_the_drop_in(node: &mut Node) {
             .lines()
             .any(|line| line.starts_with("own ") && line.contains("due"))
     );
-    node.until("the metrics are there", |node| {
+    node.wait_for("the metrics are there", |node| {
         node.path("srv/metrics/kubecertd.prom").exists().then_some(())
     });
     let asked = node.exec(
@@ -189,18 +201,17 @@ pub fn files_elsewhere_need_the_drop_in(node: &mut Node) {
     node.exec("rm -rf /srv/pki /srv/metrics /usr/local/told");
 }
 
-/// A node that was reset and made anew, or restored, has another /etc/kubernetes than the one that
-/// the unit opened.
-pub fn a_folder_put_in_the_place_of_another_is_written_to(node: &mut Node) {
-    node.install_settled();
+/// A node that was reset or restored has another /etc/kubernetes than the one that the unit opened.
+pub fn replaced_directory(node: &mut Node) {
+    node.install_past_first_pass();
     node.exec(
         "cp -a /etc/kubernetes /etc/kubernetes.new && mv /etc/kubernetes /etc/kubernetes.old && mv \
          /etc/kubernetes.new /etc/kubernetes",
     );
-    // Nothing that runs uses this one.
+    // No running service uses this one.
     node.age("admin.conf", 10);
-    node.until_said("is not the folder any more that the unit opened to kubecertd");
-    let pass = node.until("it is renewed", |node| {
+    node.wait_for_log("is not the folder any more that the unit opened to kubecertd");
+    let pass = node.wait_for("it is renewed", |node| {
         node.status()?.last_pass.filter(|pass| !pass.renewed.is_empty())
     });
     assert_eq!(pass.renewed[0].as_str(), "admin.conf");

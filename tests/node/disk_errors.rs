@@ -1,16 +1,16 @@
-//! A disk that takes nothing more: it is said, nothing is lost, and when there is room again the
-//! work is done.
+//! A full or read-only disk: the error is reported, nothing is lost, and the renewal is made when
+//! the disk can be written again.
 
 use super::common::{self, Snapshot};
 use super::harness::Node;
 
-/// Credentials that no service uses: the containers still see the disk that lies below, and would
-/// rightly be restarted.
+/// Credentials that no service uses. Containers still see the disk below the mount, so services
+/// with other credentials would rightly be restarted.
 const UNUSED: [&str; 2] = ["admin.conf", "etcd/healthcheck-client"];
 
-/// /etc/kubernetes on a disk of half a MiB, and that full.
-pub fn full(node: &mut Node) {
-    node.install_settled();
+/// /etc/kubernetes is on a full disk of half a MiB.
+pub fn full_disk(node: &mut Node) {
+    node.install_past_first_pass();
     UNUSED.iter().for_each(|name| node.age(name, 10));
     node.exec(
         "mkdir /run/small
@@ -20,13 +20,13 @@ pub fn full(node: &mut Node) {
          umount --lazy /run/small && rmdir /run/small
          dd if=/dev/zero of=/etc/kubernetes/ballast bs=4k 2>/dev/null || true",
     );
-    refuses(node, "No space left on device", "rm /etc/kubernetes/ballast");
+    assert_fails_until(node, "No space left on device", "rm /etc/kubernetes/ballast");
 }
 
-/// The file system itself, as after an error of the disk: that one mount of it is read-only is not
-/// seen through another, such as the daemon's own.
-pub fn read_only(node: &mut Node) {
-    node.install_settled();
+/// The file system itself is read-only, as after a disk error. A read-only mount alone would not be
+/// seen through another mount, such as the daemon's own.
+pub fn read_only_disk(node: &mut Node) {
+    node.install_past_first_pass();
     UNUSED.iter().for_each(|name| node.age(name, 10));
     node.exec(
         "mkdir /run/small
@@ -36,19 +36,19 @@ pub fn read_only(node: &mut Node) {
          mount -o remount,ro /run/small
          umount --lazy /run/small && rmdir /run/small",
     );
-    refuses(node, "Read-only file system", "umount /etc/kubernetes");
+    assert_fails_until(node, "Read-only file system", "umount /etc/kubernetes");
 }
 
-/// Not the folders: what was tried and swept away again has changed the times of some.
+/// The files without the directories, whose times change with removed temporary files.
 fn files(node: &Node) -> Snapshot {
     let mut all = common::Node::at(node.path("etc/kubernetes")).snapshot();
     all.0.retain(|_, entry| entry.is_file());
     all
 }
 
-fn refuses(node: &Node, reason: &str, remedy: &str) {
+fn assert_fails_until(node: &Node, reason: &str, remedy: &str) {
     let before = files(node);
-    let pass = node.pass();
+    let pass = node.request_pass();
     assert!(pass.renewed.is_empty() && pass.failed.len() == UNUSED.len(), "{pass:?}");
     let journal = node.journal("kubecertd");
     for (name, why) in &pass.failed {
@@ -62,7 +62,7 @@ fn refuses(node: &Node, reason: &str, remedy: &str) {
     assert!(node.status().unwrap().next_try.is_some(), "it does not try again");
 
     node.exec(remedy);
-    let pass = node.pass();
+    let pass = node.request_pass();
     assert!(pass.renewed.len() == UNUSED.len() && pass.failed.is_empty(), "{pass:?}");
     node.assert_whole();
     node.assert_accepted();

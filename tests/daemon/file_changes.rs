@@ -1,5 +1,5 @@
-//! Changes of files. The quiet time of half a minute is built in, so all that needs it is in one
-//! test.
+//! Changes of files. The quiet time of half a minute is fixed, so one test covers all cases that
+//! need it.
 
 use std::fs;
 use std::time::{Duration, Instant, SystemTime};
@@ -7,23 +7,23 @@ use std::time::{Duration, Instant, SystemTime};
 use super::common::{ECDSA, Node, PKI};
 use super::harness::*;
 
-/// Puts another file in the place of one, as most programs do it.
+/// Replaces a file by a rename, as most programs do.
 fn replace(node: &Node, file: &str, content: &[u8]) {
     let draft = format!("{file}.draft");
     node.write(&draft, content);
     fs::rename(node.path(&draft), node.path(file)).unwrap();
 }
 
-/// Four daemons, each on a node of its own, wait at the same time.
+/// Four daemons, each on its own node, wait at the same time.
 #[test]
-fn another_content_makes_a_pass_when_it_is_quiet_and_nothing_else_does() {
-    // On the first one, what is no change: its own writes, readers, a touch, and the same content
-    // once more.
-    let same = known(Node::fresh(ECDSA), NEVER);
+fn only_changed_content_makes_pass_after_quiet_time() {
+    // First node, nothing that counts as a change: the daemon's own writes, reads, a touch, and
+    // files written with the same content.
+    let same = with_history(Node::fresh(ECDSA), NEVER);
     same.age("apiserver", 10);
     let undisturbed = Daemon::start(&same);
-    assert_eq!(names(&undisturbed.pass().renewed), ["apiserver"]);
-    let passes = undisturbed.ears.passes();
+    assert_eq!(names(&undisturbed.request_pass().renewed), ["apiserver"]);
+    let passes = undisturbed.notify_socket.completed_passes();
     same.snapshot();
     let conf = same.path("etc/kubernetes/admin.conf");
     fs::File::options().append(true).open(&conf).unwrap().set_modified(SystemTime::now()).unwrap();
@@ -31,27 +31,29 @@ fn another_content_makes_a_pass_when_it_is_quiet_and_nothing_else_does() {
     same.write("etc/kubernetes/scheduler.conf", &scheduler);
     let sa = same.read(&format!("{PKI}/apiserver.crt"));
     replace(&same, &format!("{PKI}/apiserver.crt"), &sa);
-    same.write("etc/kubernetes/pki/unknown.txt", "nobody's");
+    same.write("etc/kubernetes/pki/unknown.txt", "unrelated");
 
-    // On the second one, a key that does not fit.
-    let changed = known(Node::fresh(ECDSA), NEVER);
-    let whole = all(&changed);
+    // Second node: a key that does not match its certificate.
+    let changed = with_history(Node::fresh(ECDSA), NEVER);
+    let whole = all_credentials(&changed);
     let woken = Daemon::start(&changed);
-    woken.settled();
+    woken.wait_until_idle();
     let other = changed.read(&format!("{PKI}/front-proxy-client.key"));
     std::thread::sleep(Duration::from_secs(2));
     let began = Instant::now();
     replace(&changed, &format!("{PKI}/apiserver.key"), &other);
-    assert_ne!(all(&changed), whole);
+    assert_ne!(all_credentials(&changed), whole);
 
-    // On the third one, what only the new configuration names, read while a pass by the old one was
-    // made.
-    let more = known(Node::fresh(ECDSA), NEVER);
+    // Third node: a file that only the new configuration names, which is loaded during a pass with
+    // the old one.
+    let more = with_history(Node::fresh(ECDSA), NEVER);
     let reloaded = Daemon::start(&more);
-    reloaded.settled();
-    let taken = StoreTaken::on(&more);
+    reloaded.wait_until_idle();
+    let store_lock = StoreLock::take(&more);
     reloaded.signal("USR1");
-    until("a pass is made", || reloaded.status().filter(|status| status.line == AT_WORK));
+    wait_for("a pass is in progress", || {
+        reloaded.status().filter(|status| status.line == PASS_IN_PROGRESS)
+    });
     for end in ["crt", "key"] {
         let content = more.read(&format!("{PKI}/front-proxy-client.{end}"));
         more.write(&format!("etc/own/own.{end}"), content);
@@ -60,15 +62,17 @@ fn another_content_makes_a_pass_when_it_is_quiet_and_nothing_else_does() {
         \"/etc/own/own.crt\"\nkey = \"/etc/own/own.key\"\n";
     more.write(CONFIG, schedule(NEVER) + own);
     reloaded.signal("HUP");
-    until("it has read it", || (reloaded.ears.values("READY").len() == 2).then_some(()));
-    drop(taken);
-    until("the pass ends", || (reloaded.ears.passes() == 1).then_some(()));
+    wait_for("the configuration is loaded", || {
+        (reloaded.notify_socket.values("READY").len() == 2).then_some(())
+    });
+    drop(store_lock);
+    wait_for("the pass ends", || (reloaded.notify_socket.completed_passes() == 1).then_some(()));
     replace(&more, "etc/own/own.key", &more.read(&format!("{PKI}/apiserver.key")));
 
-    // On the fourth one, a reload comes before it is quiet again.
-    let interrupted = known(Node::fresh(ECDSA), NEVER);
+    // Fourth node: a reload within the quiet time.
+    let interrupted = with_history(Node::fresh(ECDSA), NEVER);
     let told = Daemon::start(&interrupted);
-    told.settled();
+    told.wait_until_idle();
     replace(&interrupted, &format!("{PKI}/apiserver.key"), &other);
     told.signal("HUP");
 
@@ -81,19 +85,19 @@ fn another_content_makes_a_pass_when_it_is_quiet_and_nothing_else_does() {
         {
             std::thread::sleep(Duration::from_millis(20));
         }
-        daemon.passed("changed")
+        daemon.wait_for_pass("changed")
     };
     let last = waited(&woken);
     assert!(
         began.elapsed() >= Duration::from_secs(29),
-        "whoever writes gets time to finish: {:?}",
+        "the pass starts only after the quiet time: {:?}",
         began.elapsed()
     );
     assert_eq!(
         (last.why.as_str(), names(&last.renewed)),
         ("/etc/kubernetes/pki/apiserver.key changed", vec!["apiserver".to_owned()])
     );
-    assert_eq!(all(&changed), whole);
+    assert_eq!(all_credentials(&changed), whole);
     let last = waited(&reloaded);
     assert_eq!(
         (last.why.as_str(), names(&last.renewed)),
@@ -108,7 +112,7 @@ fn another_content_makes_a_pass_when_it_is_quiet_and_nothing_else_does() {
 
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(
-        undisturbed.ears.passes(),
+        undisturbed.notify_socket.completed_passes(),
         passes,
         "nothing has changed: {:?}",
         undisturbed.status()

@@ -3,18 +3,18 @@
 use super::common::{ECDSA, Node, Run, STATE, now};
 use super::harness::*;
 
-fn once(node: &Node) -> Run {
+fn run_once(node: &Node) -> Run {
     node.run(&["run", "--once"])
 }
 
 #[test]
-fn it_makes_one_pass_and_remembers_it() {
+fn run_once_makes_one_pass_and_writes_state() {
     let node = Node::due();
     let began = now();
-    let first = once(&node);
+    let first = run_once(&node);
     assert!(first.code == 0 && first.text.contains("Renewed: "), "{}", first.text);
-    assert_eq!(fresh(&node, 300), all(&node));
-    let state = remembered(&node);
+    assert_eq!(valid_longer_than(&node, 300), all_credentials(&node));
+    let state = read_state(&node);
     assert!(state.scheduled_until.is_some_and(|until| until >= began), "{state:?}");
     assert!(
         state.last_pass_succeeded.is_some()
@@ -24,24 +24,24 @@ fn it_makes_one_pass_and_remembers_it() {
     );
     assert!(state.last_seen.is_some_and(|seen| seen >= began), "{state:?}");
 
-    let second = once(&node);
+    let second = run_once(&node);
     assert!(second.code == 0 && second.text.contains("Nothing renewed."), "{}", second.text);
 }
 
-/// Whoever runs it from a timer has decided already.
+/// `run --once` does not observe first: a timer was enabled deliberately.
 #[test]
-fn it_does_not_only_look_and_after_it_the_daemon_is_not_new() {
+fn run_once_renews_and_ends_observation_period() {
     let node = Node::due();
     node.write(CONFIG, schedule(NEVER));
-    assert_eq!(once(&node).code, 0);
+    assert_eq!(run_once(&node).code, 0);
     node.age("apiserver", 10);
     let daemon = Daemon::start(&node);
-    assert_eq!(daemon.settled().last_pass, None);
-    assert_eq!(names(&daemon.pass().renewed), ["apiserver"]);
+    assert_eq!(daemon.wait_until_idle().last_pass, None);
+    assert_eq!(names(&daemon.request_pass().renewed), ["apiserver"]);
 }
 
 #[test]
-fn it_ends_as_renew_does() {
+fn run_once_exit_codes_equal_renew() {
     let part = Node::due();
     part.write("etc/kubernetes/scheduler.conf", "damaged");
     let nothing = Node::fresh(ECDSA);
@@ -52,32 +52,32 @@ fn it_ends_as_renew_does() {
     std::fs::create_dir_all(no_store.path(STATE).join("lock")).unwrap();
     let wrong = Node::due();
     wrong.write(CONFIG, "nonsense");
-    for (code, node, said) in [
+    for (code, node, text) in [
         (4, part, "scheduler.conf"),
         (1, nothing, "scheduler.conf"),
         (5, held, "waits: an operator asked for it"),
         (1, no_store, "kubecertd/lock"),
         (78, wrong, "kubecertd.toml:1"),
     ] {
-        let run = once(&node);
+        let run = run_once(&node);
         assert!(
-            run.code == code && run.text.contains(said),
-            "{code} with {said:?} and not {}:\n{}",
+            run.code == code && run.text.contains(text),
+            "expected {code} with {text:?}, got {}:\n{}",
             run.code,
             run.text
         );
-        assert_eq!(node.run(&["renew"]).code, if code == 4 { 1 } else { code }, "{said}");
+        assert_eq!(node.run(&["renew"]).code, if code == 4 { 1 } else { code }, "{text}");
     }
 }
 
 #[test]
-fn it_falls_back_on_the_last_right_configuration() {
+fn run_once_falls_back_to_last_good_configuration() {
     let node = Node::fresh(ECDSA);
     node.write(CONFIG, "[renewal]\nrenew_before = \"90d\"\n");
-    assert_eq!(once(&node).code, 0);
+    assert_eq!(run_once(&node).code, 0);
     node.age("apiserver", 60);
     node.write(CONFIG, "[renewal]\nrenew_before = \"a while\"\n");
-    let run = once(&node);
+    let run = run_once(&node);
     assert!(
         run.text.contains("the last good one is in force: /etc/kubecertd/kubecertd.toml:2"),
         "{}",

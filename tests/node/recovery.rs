@@ -1,55 +1,55 @@
-//! A node that was off until everything on it had expired: it comes back by itself, and so it does
-//! where only some of it has.
+//! A node with expired certificates, all of them or some, recovers by itself.
 
 use std::time::{Duration, Instant};
 
 use super::common;
 use super::common::kubelet::{CONF, CURRENT};
-use super::harness::{LIMIT, Node};
-use super::services::{assert_in_use, figure};
+use super::harness::{Node, WAIT_TIMEOUT};
+use super::services::{assert_in_use, print_figure};
 
-/// The power goes, everything has ended 30 days ago, and nobody is there.
-pub fn a_node_on_which_everything_expired_comes_back(node: &mut Node) {
-    node.install_settled();
+/// All certificates expired 30 days ago, and the node boots after a power cut.
+pub fn fully_expired_node(node: &mut Node) {
+    node.install_past_first_pass();
     node.exec("systemctl stop kubecertd");
     node.age_all(-30);
     node.age("kubelet-client", -30);
     let link = node.kubelet_link();
-    comes_back(node, "everything");
+    assert_recovers(node, "everything");
     assert_ne!(node.kubelet_link(), link);
-    // kubelet is what starts the others, and nothing that waits for it is restarted in vain.
+    // kubelet starts the other services. Services that wait for kubelet are not restarted.
     let journal = node.journal("kubecertd");
-    let said = journal.rsplit("Started kubecertd.service").next().unwrap();
-    assert!(said.contains("kubelet-client: renewed until"), "{journal}");
+    let since_boot = journal.rsplit("Started kubecertd.service").next().unwrap();
+    assert!(since_boot.contains("kubelet-client: renewed until"), "{journal}");
     for service in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
-        assert!(!said.contains(&format!("{service}: it was restarted")), "{service}: {said}");
+        let restart = format!("{service}: it was restarted");
+        assert!(!since_boot.contains(&restart), "{service}: {since_boot}");
     }
 }
 
-/// kubelet's alone, on a node that runs, and then with the power gone.
-pub fn a_kubelet_whose_own_certificate_expired_comes_back(node: &mut Node) {
-    node.install_settled();
-    let began = kubelet_starts(node);
+/// Only kubelet's own certificate expired: on a running node, and then after a power cut.
+pub fn expired_kubelet_certificate(node: &mut Node) {
+    node.install_past_first_pass();
+    let starts = kubelet_starts(node);
     node.age("kubelet-client", -30);
-    let pass = node.pass();
+    let pass = node.request_pass();
     assert_eq!(
         pass.renewed.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["kubelet-client"],
         "{pass:?}"
     );
-    node.until("kubelet has the new one", |node| node.is_ready().then_some(()));
-    let again = node.pass();
+    node.wait_for("kubelet uses the new certificate", |node| node.is_ready().then_some(()));
+    let again = node.request_pass();
     assert!(again.renewed.is_empty() && again.refreshed.is_empty(), "{again:?}");
-    assert_eq!(kubelet_starts(node) - began, 1, "kubelet is restarted once");
+    assert_eq!(kubelet_starts(node) - starts, 1, "kubelet is restarted once");
 
     node.exec("systemctl stop kubecertd");
     node.age("kubelet-client", -30);
-    comes_back(node, "kubelet's alone");
+    assert_recovers(node, "kubelet's alone");
 
-    // What kubeadm leaves where kubelet had its own one only later: kubernetes #99645.
+    // kubeadm leaves this where kubelet got its own certificate later: kubernetes #99645.
     node.exec("systemctl stop kubecertd");
     node.embed_in_kubelet_conf(-30);
-    comes_back(node, "the one that kubelet.conf embeds");
+    assert_recovers(node, "the one that kubelet.conf embeds");
     assert!(
         node.text(CONF).contains(&format!("client-certificate: /{CURRENT}")),
         "{}",
@@ -57,10 +57,10 @@ pub fn a_kubelet_whose_own_certificate_expired_comes_back(node: &mut Node) {
     );
 }
 
-/// The others, one kind after the other; kubelet works all the while.
-pub fn what_expired_alone_comes_back(node: &mut Node) {
-    node.install_settled();
-    for (what, names) in [
+/// The other certificates expired, one kind after the other, with a healthy kubelet.
+pub fn partly_expired_node(node: &mut Node) {
+    node.install_past_first_pass();
+    for (kind, names) in [
         ("the kubeconfigs", &["admin.conf", "controller-manager.conf", "scheduler.conf"][..]),
         (
             "etcd's",
@@ -69,24 +69,24 @@ pub fn what_expired_alone_comes_back(node: &mut Node) {
     ] {
         node.exec("systemctl stop kubecertd");
         names.iter().for_each(|name| node.age(name, -30));
-        comes_back(node, what);
+        assert_recovers(node, kind);
     }
     node.exec("systemctl stop kubecertd");
     node.remove("etc/kubernetes/pki/etcd/server.key");
     let mixed = node.read("etc/kubernetes/pki/apiserver.key");
     node.write("etc/kubernetes/pki/apiserver-kubelet-client.key", mixed);
-    comes_back(node, "half of two pairs");
+    assert_recovers(node, "half of two pairs");
 }
 
-/// Nothing can be signed, which is said loudly; and nothing is.
-pub fn under_an_authority_that_expired_nothing_is_signed(node: &mut Node) {
-    node.install_settled();
+/// An expired CA signs nothing, and an alarm is raised.
+pub fn expired_ca(node: &mut Node) {
+    node.install_past_first_pass();
     node.exec("systemctl stop kubecertd");
     node.age_all(-30);
     node.shorten_authority("etc/kubernetes/pki/ca", -20);
     let before = node.certificate("apiserver").serial;
     node.exec("systemctl start kubecertd");
-    node.until("the alarm is raised", |node| {
+    node.wait_for("the alarm is raised", |node| {
         let alarms = node.try_exec("kubecertd alarms");
         String::from_utf8(alarms.stdout)
             .unwrap()
@@ -97,13 +97,13 @@ pub fn under_an_authority_that_expired_nothing_is_signed(node: &mut Node) {
     assert!(node.exec("kubecertd check || true").contains("nothing is signed with it"));
 }
 
-/// Cuts the power, boots, and waits until all of it works again without anybody; says how long that
-/// took from the moment when containers could be started.
-fn comes_back(node: &mut Node, what: &str) -> Duration {
+/// Cuts the power, boots, and waits until the node works again by itself. Prints and returns the
+/// time from the moment when containers could be started.
+fn assert_recovers(node: &mut Node, what: &str) -> Duration {
     node.power_cut(|_| ());
     let booted = Instant::now();
-    node.until(&format!("it is Ready again: {what}"), |node| {
-        (ready_again(node) && all_run(node)).then_some(())
+    node.wait_for(&format!("it is Ready again: {what}"), |node| {
+        (is_ready_since_boot(node) && are_all_healthy(node)).then_some(())
     });
     let ready = common::now();
     let since = node.exec(
@@ -112,9 +112,9 @@ fn comes_back(node: &mut Node, what: &str) -> Duration {
     let took = Duration::from_secs(
         u64::try_from(ready.seconds() - since.trim().parse::<i64>().unwrap()).unwrap(),
     );
-    figure(&format!("{what} expired: Ready {} s after containerd was up", took.as_secs()));
-    assert!(booted.elapsed() < LIMIT, "{took:?}");
-    node.until("a pass has ended well", |node| {
+    print_figure(&format!("{what} expired: Ready {} s after containerd was up", took.as_secs()));
+    assert!(booted.elapsed() < WAIT_TIMEOUT, "{took:?}");
+    node.wait_for("a pass without failures", |node| {
         node.status()?.last_pass.filter(|last| {
             last.failed.is_empty() && last.not_refreshed.is_empty() && last.trouble.is_none()
         })
@@ -124,8 +124,8 @@ fn comes_back(node: &mut Node, what: &str) -> Duration {
     took
 }
 
-/// The status of before the cut says Ready too: kubelet has to have said it since.
-fn ready_again(node: &Node) -> bool {
+/// Whether kubelet has reported Ready since the boot. The status from before the cut is Ready too.
+fn is_ready_since_boot(node: &Node) -> bool {
     let path =
         "{range .status.conditions[?(@.type==\"Ready\")]}{.status} {.lastHeartbeatTime}{end}";
     let shown = node.try_exec(&format!(
@@ -141,7 +141,7 @@ fn ready_again(node: &Node) -> bool {
     at.trim() > since.trim()
 }
 
-fn all_run(node: &Node) -> bool {
+fn are_all_healthy(node: &Node) -> bool {
     node.try_exec(
         "curl --fail --silent --insecure https://127.0.0.1:6443/readyz >/dev/null && curl --fail \
          --silent http://127.0.0.1:2381/health >/dev/null &&

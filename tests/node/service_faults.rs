@@ -1,26 +1,26 @@
-//! Something is wrong with a service or with what it is asked through: it is said clearly, nothing
-//! is restarted twice, and what worked goes on working.
+//! Faults of a service or of its interfaces: each is reported, no service is restarted twice, and
+//! the others keep working.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::harness::Node;
-use super::services::{RESTARTED, changed, processes};
+use super::services::{RESTARTED_SERVICES, changed_processes, processes};
 
-/// Where the server stands that is put in the place of the API server.
-const STAND_IN: &str = "127.0.0.1:7443";
+/// The address of the test server that replaces the API server.
+const TEST_SERVER: &str = "127.0.0.1:7443";
 
 impl Node {
-    /// Does something to its files while the daemon is not there to see it.
-    fn behind_its_back(&self, deed: impl FnOnce(&Self)) {
+    /// Changes the node while the daemon is stopped.
+    fn change_while_stopped(&self, change: impl FnOnce(&Self)) {
         self.exec("systemctl stop kubecertd");
-        deed(self);
+        change(self);
         self.exec("systemctl start kubecertd");
     }
 
-    /// Gives a key of a kubeconfig another value. The file stays the same file, or what has mounted
-    /// it would notice.
-    fn put(&self, kubeconfig: &str, key: &str, value: &str) {
+    /// Sets the value of a key in a kubeconfig. The inode stays the same, since containers mount
+    /// the file.
+    fn set_kubeconfig_value(&self, kubeconfig: &str, key: &str, value: &str) {
         let file = format!("/etc/kubernetes/{kubeconfig}");
         self.exec(&format!(
             "sed 's#{key}: .*#{key}: {value}#' {file} >/run/other && cat /run/other \
@@ -28,9 +28,9 @@ impl Node {
         ));
     }
 
-    /// A server that the cluster's authority vouches for and that accepts no other client
-    /// certificate than the administrator's present one.
-    fn stand_in_that_knows_the_present_one(&self) {
+    /// Starts a server with a certificate of the cluster's CA that accepts only the administrator's
+    /// current client certificate.
+    fn start_server_that_accepts_only_current_certificate(&self) {
         self.exec(&format!(
             "cd /run && kubectl config view --raw -o \
              jsonpath='{{.users[0].user.client-certificate-data}}' | base64 -d >known.pem
@@ -40,9 +40,9 @@ impl Node {
              openssl x509 -req -in stand-in.csr -CA /etc/kubernetes/pki/ca.crt -CAkey \
              /etc/kubernetes/pki/ca.key -days 1 -extfile stand-in.ext -out stand-in.crt 2>/dev/null
              {}",
-            stand_in()
+            start_test_server_command()
         ));
-        self.until("the stand-in listens", |node| {
+        self.wait_for("the test server listens", |node| {
             node.try_exec("ss --listening --tcp --numeric | grep -q 127.0.0.1:7443")
                 .status
                 .success()
@@ -51,39 +51,39 @@ impl Node {
     }
 }
 
-fn stand_in() -> String {
+fn start_test_server_command() -> String {
     format!(
         "systemctl reset-failed; systemd-run --quiet --unit=stand-in --working-directory=/run \
-         openssl s_server -accept {STAND_IN} \\
+         openssl s_server -accept {TEST_SERVER} \\
            -cert stand-in.crt -key stand-in.key -Verify 1 -verify_return_error -partial_chain \
            -CAfile known.pem -www"
     )
 }
 
-/// A client certificate that its server refuses never takes the place of the one that it accepts;
-/// and where that came out only afterwards, it is taken back.
-pub fn a_refused_certificate_is_not_used(node: &mut Node) {
-    node.install_settled();
-    node.behind_its_back(|node| {
+/// A client certificate that its server refuses is not installed. Where the refusal is found only
+/// after the renewal, it is rolled back.
+pub fn refused_certificate(node: &mut Node) {
+    node.install_past_first_pass();
+    node.change_while_stopped(|node| {
         node.age("admin.conf", 10);
-        node.stand_in_that_knows_the_present_one();
-        node.put("admin.conf", "server", &format!("https://{STAND_IN}"));
+        node.start_server_that_accepts_only_current_certificate();
+        node.set_kubeconfig_value("admin.conf", "server", &format!("https://{TEST_SERVER}"));
     });
     let old = node.serial("admin.conf");
-    let pass = node.pass();
+    let pass = node.request_pass();
     assert_eq!((pass.renewed.len(), pass.failed.len()), (0, 1), "{pass:?}");
     let (name, reason) = &pass.failed[0];
     assert!(
         name.as_str() == "admin.conf"
-            && reason.starts_with(&format!("https://{STAND_IN} refused the new certificate (")),
+            && reason.starts_with(&format!("https://{TEST_SERVER} refused the new certificate (")),
         "{reason}"
     );
     assert!(reason.ends_with("and accepts the old one, which stays in place"), "{reason}");
     assert_eq!(node.serial("admin.conf"), old);
-    let again = node.pass();
+    let again = node.request_pass();
     assert!(
         again.renewed.is_empty() && again.failed.is_empty(),
-        "for a day nothing new is tried: {again:?}"
+        "no other renewal is tried for a day: {again:?}"
     );
     assert!(
         again.waiting.iter().any(|(name, reason)| name.as_str() == "admin.conf"
@@ -91,7 +91,7 @@ pub fn a_refused_certificate_is_not_used(node: &mut Node) {
         "{again:?}"
     );
 
-    // Nor is what an authority elsewhere answers.
+    // Nor is a certificate of an external CA installed.
     node.exec(
         "mv /etc/kubernetes/pki/ca.key /run/elsewhere.key
          kubecertd csr admin.conf >/run/admin.csr
@@ -102,7 +102,10 @@ pub fn a_refused_certificate_is_not_used(node: &mut Node) {
     let tried = node.try_exec(install);
     let text = String::from_utf8(tried.stderr).unwrap();
     assert_eq!(tried.status.code(), Some(1), "{text}");
-    assert!(text.contains(&format!("https://{STAND_IN} refused the new certificate (")), "{text}");
+    assert!(
+        text.contains(&format!("https://{TEST_SERVER} refused the new certificate (")),
+        "{text}"
+    );
     assert_eq!(node.serial("admin.conf"), old);
     node.exec("systemctl stop stand-in");
     let installed = node.exec(install);
@@ -117,30 +120,30 @@ pub fn a_refused_certificate_is_not_used(node: &mut Node) {
     let renewed = node.exec("kubecertd renew admin.conf --force");
     assert!(renewed.contains("renewed without a trial"), "{renewed}");
     assert_ne!(node.serial("admin.conf"), old);
-    node.exec(&stand_in());
-    let back = node.until("it is back", |node| {
-        let pass = node.pass();
+    node.exec(&start_test_server_command());
+    let rolled_back = node.wait_for("the roll-back", |node| {
+        let pass = node.request_pass();
         (!pass.failed.is_empty()).then_some(pass)
     });
     assert!(
-        back.failed[0].1.ends_with("and accepts the one before it, which is back in place"),
-        "{back:?}"
+        rolled_back.failed[0].1.ends_with("and accepts the one before it, which is back in place"),
+        "{rolled_back:?}"
     );
     assert_eq!(node.serial("admin.conf"), old);
     node.exec("systemctl stop stand-in");
 }
 
-/// It was restarted once, is not healthy, and is not restarted again.
-pub fn a_service_that_never_becomes_healthy_is_restarted_once(node: &mut Node) {
-    node.calm_kubelet();
-    node.install_settled();
-    node.behind_its_back(|node| {
+/// A service that stays unhealthy after its restart is not restarted again.
+pub fn unhealthy(node: &mut Node) {
+    node.reset_kubelet_backoff();
+    node.install_past_first_pass();
+    node.change_while_stopped(|node| {
         node.age("scheduler.conf", 10);
-        // With a server that is no URL it ends as soon as it has started.
-        node.put("scheduler.conf", "server", "https://%zz");
+        // With an invalid URL it exits immediately.
+        node.set_kubeconfig_value("scheduler.conf", "server", "https://%zz");
     });
     let before = processes(node);
-    let pass = node.pass();
+    let pass = node.request_pass();
     assert_eq!(
         (pass.renewed.len(), pass.failed.len(), pass.not_refreshed.len()),
         (1, 0, 1),
@@ -155,7 +158,7 @@ pub fn a_service_that_never_becomes_healthy_is_restarted_once(node: &mut Node) {
     let restarts = |node: &Node| {
         let memory: serde_json::Value =
             serde_json::from_slice(&node.read("var/lib/kubecertd/services.json")).unwrap();
-        // What an earlier case had made stale was restarted too, before this began.
+        // Other services may have been restarted after an earlier case.
         let of_scheduler = |note: &&serde_json::Value| note["service"] == "kube-scheduler";
         memory["restarted"]
             .as_array()
@@ -167,61 +170,61 @@ pub fn a_service_that_never_becomes_healthy_is_restarted_once(node: &mut Node) {
     };
     let noted = restarts(node);
     assert_eq!(noted.len(), 1, "{noted:?}");
-    let again = node.pass();
+    let again = node.request_pass();
     assert!(again.refreshed.is_empty(), "{again:?}");
     assert_eq!(restarts(node), noted);
     assert!(
         !again.findings.is_empty() || !again.not_refreshed.is_empty(),
-        "it is still said: {again:?}"
+        "it is still reported: {again:?}"
     );
-    let others: Vec<_> = changed(&before, &processes(node))
+    let others: Vec<_> = changed_processes(&before, &processes(node))
         .into_iter()
         .filter(|name| name != "kube-scheduler")
         .collect();
     assert_eq!(others, Vec::<String>::new());
 }
 
-/// The API server is there and does not answer: neither trials nor probes hold the pass up, and
-/// nothing is done to it on suspicion.
-pub fn an_api_server_that_hangs_holds_nothing_up(node: &mut Node) {
-    node.calm_kubelet();
-    node.install_settled();
-    node.behind_its_back(|node| {
+/// The API server accepts connections and does not respond. Trials and probes time out, and the API
+/// server is not restarted.
+pub fn hanging_apiserver(node: &mut Node) {
+    node.reset_kubelet_backoff();
+    node.install_past_first_pass();
+    node.change_while_stopped(|node| {
         node.age("apiserver", 10);
         node.age("admin.conf", 10);
     });
     let before = processes(node);
     node.exec("pkill --signal STOP --full '^kube-apiserver '");
     let began = Instant::now();
-    let pass = node.pass();
+    let pass = node.request_pass();
     let took = began.elapsed();
     node.exec("pkill --signal CONT --full '^kube-apiserver '");
     assert_eq!((pass.renewed.len(), pass.failed.len()), (2, 0), "{pass:?}");
     assert!(took < Duration::from_secs(60), "{took:?}");
-    let told = pass
+    let problems = pass
         .findings
         .iter()
         .chain(pass.not_refreshed.iter().map(|(_, reason)| reason))
         .cloned()
         .collect::<Vec<_>>()
         .join("\n");
-    assert!(told.contains("kube-apiserver") && told.contains("time limit"), "{told}");
+    assert!(problems.contains("kube-apiserver") && problems.contains("time limit"), "{problems}");
     assert!(pass.refreshed.is_empty(), "{pass:?}");
-    node.until_serving("kube-apiserver", "apiserver");
-    node.until("it is Ready", |node| node.is_ready().then_some(()));
-    let after = node.pass();
+    node.wait_until_serving("kube-apiserver", "apiserver");
+    node.wait_for("it is Ready", |node| node.is_ready().then_some(()));
+    let after = node.request_pass();
     assert!(after.failed.is_empty() && after.findings.is_empty(), "{after:?}");
-    // The two that keep a lease end by themselves while they can't renew it.
-    let others: Vec<_> = changed(&before, &processes(node))
+    // The two services with a lease exit by themselves when they can't renew it.
+    let others: Vec<_> = changed_processes(&before, &processes(node))
         .into_iter()
-        .filter(|name| !RESTARTED.contains(&name.as_str()))
+        .filter(|name| !RESTARTED_SERVICES.contains(&name.as_str()))
         .collect();
     assert_eq!(others, Vec::<String>::new());
 }
 
-/// What answers at the address is not the service: it proves nothing, and is said.
-pub fn a_proxy_on_the_port_proves_nothing(node: &mut Node) {
-    node.install_settled();
+/// A proxy answers at the address of a service. Its answer proves nothing, which is reported.
+pub fn proxy_on_port(node: &mut Node) {
+    node.install_past_first_pass();
     let address = node.address();
     node.exec(&format!(
         "cp /var/lib/kubelet/config.yaml /run/kubelet.yaml
@@ -231,7 +234,7 @@ pub fn a_proxy_on_the_port_proves_nothing(node: &mut Node) {
          systemd-run --quiet --unit=in-between --socket-property=ListenStream=127.0.0.1:10250 \
          /lib/systemd/systemd-socket-proxyd {address}:10250"
     ));
-    node.until("kubelet answers through the proxy", |node| node.serving("kubelet").map(drop));
+    node.wait_for("kubelet answers through the proxy", |node| node.serving("kubelet").map(drop));
     let shown = node.exec("kubecertd check --output wide || true");
     node.exec(
         "systemctl stop in-between.socket in-between; cp /run/kubelet.yaml \
@@ -239,18 +242,18 @@ pub fn a_proxy_on_the_port_proves_nothing(node: &mut Node) {
     );
     let line = shown.lines().find(|line| line.contains("kubelet-serving")).unwrap_or_default();
     assert!(line.contains("the socket is that of systemd"), "{shown}");
-    node.until("it is Ready", |node| node.is_ready().then_some(()));
+    node.wait_for("it is Ready", |node| node.is_ready().then_some(()));
 }
 
-/// Without D-Bus neither kubelet's unit nor the clock can be asked about; the renewal and the
-/// restarts don't need it.
-pub fn without_dbus_it_goes_on(node: &mut Node) {
-    node.calm_kubelet();
-    node.install_settled();
-    node.behind_its_back(|node| node.age("scheduler.conf", 10));
+/// Without D-Bus the state of kubelet's unit and of the clock is unknown. Renewal and restarts do
+/// not need it.
+pub fn stopped_dbus(node: &mut Node) {
+    node.reset_kubelet_backoff();
+    node.install_past_first_pass();
+    node.change_while_stopped(|node| node.age("scheduler.conf", 10));
     let before = processes(node);
     node.exec("systemctl stop dbus.socket dbus.service");
-    let pass = node.pass();
+    let pass = node.request_pass();
     node.exec("systemctl start dbus.socket dbus.service");
     assert_eq!((pass.renewed.len(), pass.failed.len()), (1, 0), "{pass:?}");
     assert!(pass.not_refreshed.is_empty(), "{pass:?}");
@@ -258,37 +261,37 @@ pub fn without_dbus_it_goes_on(node: &mut Node) {
         pass.findings.iter().any(|finding| finding.contains("is dbus.service running?")),
         "{pass:?}"
     );
-    assert_eq!(changed(&before, &processes(node)), ["kube-scheduler"]);
+    assert_eq!(changed_processes(&before, &processes(node)), ["kube-scheduler"]);
 }
 
-/// Asks for passes until the two that have to be restarted are others, and nothing else is.
-fn refreshed(node: &Node, before: &BTreeMap<String, String>) {
-    node.until("they are restarted", |node| {
-        let pass = node.pass();
+/// Requests passes until exactly the two services that need a restart were restarted.
+fn wait_until_restarted(node: &Node, before: &BTreeMap<String, String>) {
+    node.wait_for("they are restarted", |node| {
+        let pass = node.request_pass();
         assert!(pass.not_refreshed.is_empty(), "{pass:?}");
-        (changed(before, &processes(node)) == RESTARTED).then_some(())
+        (changed_processes(before, &processes(node)) == RESTARTED_SERVICES).then_some(())
     });
 }
 
-/// The files are those of an earlier day again: what holds the later ones is found, and restarted
-/// at the scheduled time.
-pub fn what_a_restored_disk_makes_stale_is_found(node: &mut Node) {
-    node.calm_kubelet();
-    node.install_settled();
+/// The files are restored to an earlier state. Services that use the later files are found and
+/// restarted by the next pass.
+pub fn restored_disk(node: &mut Node) {
+    node.reset_kubelet_backoff();
+    node.install_past_first_pass();
     node.exec("kubeadm certs renew all");
     let first = processes(node);
-    refreshed(node, &first);
-    node.until_serving("kube-apiserver", "apiserver");
-    node.calm_kubelet();
+    wait_until_restarted(node, &first);
+    node.wait_until_serving("kube-apiserver", "apiserver");
+    node.reset_kubelet_backoff();
     let second = processes(node);
-    node.behind_its_back(|node| {
+    node.change_while_stopped(|node| {
         drop(node.exec("rsync --archive --acls --checksum /as-made/kubernetes/ /etc/kubernetes/"))
     });
     let shown = node.exec("kubecertd check --output wide || true");
-    for name in RESTARTED {
+    for name in RESTARTED_SERVICES {
         let is_stale = |line: &str| line.contains(name) && line.contains("stale");
         assert!(shown.lines().any(is_stale), "{name}: {shown}");
     }
-    refreshed(node, &second);
-    node.until_serving("kube-apiserver", "apiserver");
+    wait_until_restarted(node, &second);
+    node.wait_until_serving("kube-apiserver", "apiserver");
 }

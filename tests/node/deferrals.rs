@@ -1,33 +1,35 @@
-//! Reasons to wait that only a real node has.
+//! Deferrals that need a real node.
 
-use super::harness::{Node, QUIET};
+use super::harness::{CREDENTIALS_WITHOUT_RESTART, Node};
 
-/// A kubeadm that is at work for as long as nobody writes its configuration for it.
-pub fn while_kubeadm_runs_what_has_time_waits(node: &mut Node) {
-    node.install_settled();
-    node.age_quiet(10);
+/// kubeadm runs as long as its configuration, a pipe, has no writer.
+pub fn running_kubeadm(node: &mut Node) {
+    node.install_past_first_pass();
+    node.age_credentials_without_restart(10);
     node.age("front-proxy-client", 2);
     node.exec(
         "mkfifo /run/never && systemd-run --quiet --unit upgrade kubeadm certs renew all \
         --config /run/never",
     );
-    node.until("kubeadm runs", |node| {
+    node.wait_for("kubeadm runs", |node| {
         node.try_exec("pgrep --exact kubeadm").status.success().then_some(())
     });
-    let pass = node.pass();
+    let pass = node.request_pass();
     assert_eq!(
         pass.renewed.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["front-proxy-client"],
         "what is urgent goes ahead"
     );
-    assert_eq!(pass.waiting.len(), QUIET.len() - 1, "{pass:?}");
+    assert_eq!(pass.waiting.len(), CREDENTIALS_WITHOUT_RESTART.len() - 1, "{pass:?}");
     assert!(pass.holds.iter().any(|hold| hold.contains("kubeadm")), "{pass:?}");
     assert!(node.exec("kubecertd status || true").contains("kubeadm"));
 
     node.exec("systemctl stop upgrade && rm /run/never");
-    // Nobody has to ask.
-    node.until("the others are renewed", |node| {
-        node.status()?.last_pass.filter(|pass| pass.renewed.len() == QUIET.len() - 1)
+    // The daemon retries by itself.
+    node.wait_for("the others are renewed", |node| {
+        node.status()?
+            .last_pass
+            .filter(|pass| pass.renewed.len() == CREDENTIALS_WITHOUT_RESTART.len() - 1)
     });
     node.assert_whole();
     node.assert_accepted();
