@@ -30,7 +30,8 @@ use crate::plan::{
     Judged, Occasion, Plan, Request, Step, believe, defer, holds, judge, judge_authority,
     last_seen, long_gone, not_yet_again, plan, policy_by, with_copies,
 };
-use crate::store::{Recovered, State, Store, StoreError, not_trusted, read_services};
+use crate::state::{PassMemory, read_service_memory, untrusted_files};
+use crate::store::{Recovered, Store, StoreError};
 use crate::sys::Clock;
 
 /// How long another process that is at work on the same node is waited for.
@@ -235,7 +236,7 @@ pub struct Outlook {
 /// What a pass would do. Changes nothing.
 #[must_use]
 pub fn preview(node: &Node, orders: &Orders<'_>) -> Outlook {
-    let (state, note) = State::read(&node.root, &node.settings.paths.state);
+    let (state, note) = PassMemory::read(&node.root, &node.settings.paths.state);
     outlook(node, orders, survey(node, orders.clock.now()), &state, note)
 }
 
@@ -243,7 +244,7 @@ fn outlook(
     node: &Node,
     orders: &Orders<'_>,
     survey: Survey,
-    state: &State,
+    state: &PassMemory,
     note: Option<String>,
 ) -> Outlook {
     let now = survey.now;
@@ -252,7 +253,7 @@ fn outlook(
     let Conditions { holds: found, mut notes } = conditions(&node.root, &node.settings);
     notes.extend(note);
     let holds = holds(&found, now).into_iter().chain(orders.holds.iter().cloned()).collect();
-    let (memory, _) = read_services(&node.root, &node.settings.paths.state);
+    let (memory, _) = read_service_memory(&node.root, &node.settings.paths.state);
     let members = node.catalog.etcd_members.max(memory.etcd_members.unwrap_or(0));
     let long_gone = long_gone(&survey.credentials, members, now);
     let brakes = Brakes { belief, holds, refused: not_yet_again(&state.refused, now), long_gone };
@@ -273,10 +274,10 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
         return Err(PassError::Platform);
     }
     // Before what is not used is replaced by what is.
-    let not_trusted = not_trusted(&node.root, &node.settings.paths.state);
+    let not_trusted = untrusted_files(&node.root, &node.settings.paths.state);
     let (mut store, recovered) =
         Store::open(&node.root, &node.settings.paths.state, PATIENCE, &files(node))?;
-    let (state, note) = State::read(&node.root, &node.settings.paths.state);
+    let (state, note) = PassMemory::read(&node.root, &node.settings.paths.state);
     let settled = Settling::USUAL.survey(node, orders.clock, orders.request, orders.stop);
     let Outlook { survey, plan, deferred, brakes, mut notes } =
         outlook(node, orders, settled, &state, note);
@@ -386,8 +387,8 @@ fn failed(
 
 /// Writes down that a pass has begun, before it replaces anything: where it is cut short, the
 /// daemon's next start finds one that began and did not end well, and makes it again.
-fn announce(node: &Node, state: &State, now: Timestamp) -> Option<String> {
-    let begun = State { last_pass_began: Some(now), unfinished: true, ..state.clone() };
+fn announce(node: &Node, state: &PassMemory, now: Timestamp) -> Option<String> {
+    let begun = PassMemory { last_pass_began: Some(now), unfinished: true, ..state.clone() };
     let written = begun.write(&node.root, &node.settings.paths.state);
     written
         .err()
@@ -398,7 +399,7 @@ fn announce(node: &Node, state: &State, now: Timestamp) -> Option<String> {
 fn remember(
     node: &Node,
     orders: &Orders<'_>,
-    state: &State,
+    state: &PassMemory,
     survey: &Survey,
     belief: &Belief,
     refused: Vec<Refused>,
@@ -409,7 +410,7 @@ fn remember(
         last_seen: state.last_seen,
         synchronised: orders.synchronised,
     };
-    let next = State {
+    let next = PassMemory {
         last_seen: last_seen(&facts, belief),
         last_pass_began: Some(survey.now),
         last_pass_succeeded: if failed { state.last_pass_succeeded } else { Some(survey.now) },

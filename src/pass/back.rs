@@ -6,7 +6,8 @@ use crate::act::{self, RenewError, Renewed, Suspect, WentBack};
 use crate::model::{AbsolutePath, Brakes, CredentialName, Material, Refused, Replaced, Timestamp};
 use crate::observe::Node;
 use crate::plan::Judged;
-use crate::store::{Store, read_services};
+use crate::state::read_service_memory;
+use crate::store::Store;
 
 /// Asks the servers of what was renewed here, now that the services had their turn. On the disk of
 /// another machine nobody is asked.
@@ -30,7 +31,7 @@ pub(super) fn go_back(
 
 /// What was put in place here, is still there, and can be shown to a server.
 fn suspects(node: &Node, survey: &Survey) -> Vec<Suspect> {
-    let (memory, _) = read_services(&node.root, &node.settings.paths.state);
+    let (memory, _) = read_service_memory(&node.root, &node.settings.paths.state);
     let suspect = |judged: &Judged| {
         let credential = judged.facts.credential.clone();
         let Material::Whole(leaf) = &judged.facts.material else { return None };

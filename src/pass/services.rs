@@ -24,7 +24,7 @@ use crate::plan::{
     forget_restarted, judge_service, may_stop, note_connections, note_contents, note_out_of_sight,
     note_replaced, note_restarted, note_told, plan_refresh,
 };
-use crate::store::{read_services, write_services};
+use crate::state::{read_service_memory, write_service_memory};
 use crate::sys::{Clock, Root, block_on, uptime};
 
 /// How long the static pods are waited for after kubelet was started again.
@@ -68,7 +68,7 @@ pub fn look(node: &Node, clock: &dyn Clock, survey: &Survey) -> Services {
     };
     let (request, occasion) = (&Request::default(), Occasion::Asked);
     let light = Light { node, survey, clock, request, occasion, brakes: &brakes };
-    let (memory, note) = read_services(&node.root, &node.settings.paths.state);
+    let (memory, note) = read_service_memory(&node.root, &node.settings.paths.state);
     let mut found =
         block_on(|| light.look(memory, &[])).map_or_else(Services::unseen, |(found, _)| found);
     found.notes.extend(note);
@@ -91,7 +91,7 @@ pub(super) fn make(
     if !node.root.is_host() {
         return ServicesReport::default();
     }
-    let (mut memory, note) = read_services(&node.root, &node.settings.paths.state);
+    let (mut memory, note) = read_service_memory(&node.root, &node.settings.paths.state);
     if let Ok(uptime) = uptime(&node.root) {
         take_note(node, before, &mut memory, &[], &Moment { uptime, at: before.now });
     }
@@ -305,8 +305,11 @@ struct Eyes<'a> {
 
 impl Eyes<'_> {
     fn remember(&self) -> Result<(), String> {
-        let written =
-            write_services(&self.node.root, &self.node.settings.paths.state, &self.memory.borrow());
+        let written = write_service_memory(
+            &self.node.root,
+            &self.node.settings.paths.state,
+            &self.memory.borrow(),
+        );
         written.map_err(|e| format!("{e}; what is done to services can't be remembered"))
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kubecertd::daemon::{LastPass, Status};
 use kubecertd::model::{AbsolutePath, CredentialName, Timestamp};
-use kubecertd::store::State;
+use kubecertd::state::PassMemory;
 use kubecertd::sys::Root;
 use nix::fcntl::{Flock, FlockArg};
 
@@ -54,20 +54,20 @@ pub fn state_folder() -> AbsolutePath {
     AbsolutePath::constant("/var/lib/kubecertd")
 }
 
-pub fn remembered(node: &Node) -> State {
-    let (state, note) = State::read(&Root::open(node.root()).unwrap(), &state_folder());
+pub fn remembered(node: &Node) -> PassMemory {
+    let (state, note) = PassMemory::read(&Root::open(node.root()).unwrap(), &state_folder());
     assert_eq!(note, None);
     state
 }
 
-pub fn remember(node: &Node, state: &State) {
+pub fn remember(node: &Node, state: &PassMemory) {
     state.write(&Root::open(node.root()).unwrap(), &state_folder()).unwrap();
 }
 
 /// The state after a pass that went well at this time.
-pub fn well_until(time: Timestamp) -> State {
+pub fn well_until(time: Timestamp) -> PassMemory {
     let time = Some(time);
-    State {
+    PassMemory {
         last_seen: time,
         last_pass_began: time,
         last_pass_succeeded: time,

@@ -122,7 +122,7 @@ fn what_has_ended_or_is_broken_at_the_start_is_renewed_at_once() {
 fn a_pass_that_failed_before_the_start_is_made_again() {
     let node = known(Node::due(), NEVER);
     let state = remembered(&node);
-    remember(&node, &kubecertd::store::State { unfinished: true, ..state });
+    remember(&node, &kubecertd::state::PassMemory { unfinished: true, ..state });
     let daemon = Daemon::start(&node);
     daemon.passed("the last pass before the start failed");
     assert_eq!(fresh(&node, 300), all(&node));
