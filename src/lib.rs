@@ -1,8 +1,8 @@
 //! kubecertd keeps the certificates of a Kubernetes controller node from expiring.
 //!
 //! The modules are layers, and each imports only from the ones below it: `cli`, [`daemon`],
-//! [`report`], [`pass`], [`observe`], [`act`], [`plan`], [`drivers`], [`credentials`], [`store`],
-//! [`settings`], [`formats`], [`sys`], and [`model`] at the bottom.
+//! [`report`], [`pass`], [`observe`], [`act`], [`plan`], [`drivers`], [`credentials`], [`state`],
+//! [`store`], [`settings`], [`formats`], [`sys`], and [`model`] at the bottom.
 #![cfg_attr(
     test,
     allow(
@@ -27,5 +27,6 @@ pub mod pass;
 pub mod plan;
 pub mod report;
 pub mod settings;
+pub mod state;
 pub mod store;
 pub mod sys;

@@ -35,7 +35,8 @@ use crate::credentials::located;
 use crate::model::{AbsolutePath, ClockFacts, CredentialName, Refused, Replaced};
 use crate::observe::{Node, Platform};
 use crate::plan::last_seen;
-use crate::store::{Recovered, State, Store, not_trusted};
+use crate::state::{PassMemory, untrusted_files};
+use crate::store::{Recovered, Store};
 
 /// How long another kubecertd process that works on the same node is waited for.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -64,7 +65,7 @@ struct Start<'p> {
     recovered: Recovered,
     not_trusted: Vec<String>,
     /// What the passes before this one left in the state file.
-    state: State,
+    state: PassMemory,
     memory: Memory<'p>,
     notes: Vec<String>,
 }
@@ -75,7 +76,7 @@ struct Pass<'p> {
     orders: &'p Orders<'p>,
     store: Store<'p>,
     /// What the passes before this one left in the state file.
-    state: State,
+    state: PassMemory,
     memory: Memory<'p>,
     /// The certificates that were put in place since the services were last refreshed.
     replaced: Vec<Replaced>,
@@ -93,13 +94,13 @@ impl<'p> Start<'p> {
         }
         let state_dir = &node.settings.paths.state;
         // Looked at before the files that are not trusted are replaced.
-        let not_trusted = not_trusted(&node.root, state_dir);
+        let not_trusted = untrusted_files(&node.root, state_dir);
         let (store, recovered) = Store::open(&node.root, state_dir, LOCK_TIMEOUT, &files(node))?;
         let emit = |event: Event<'_>| (orders.emit)(&event);
         recovered.finished.iter().for_each(|name| emit(Event::Completed(subject(node, name))));
         recovered.dropped.iter().for_each(|name| emit(Event::Dropped(subject(node, name))));
         recovered.notes.iter().for_each(|note| emit(Event::Note(note)));
-        let (state, state_note) = State::read(&node.root, state_dir);
+        let (state, state_note) = PassMemory::read(&node.root, state_dir);
         let (memory, memory_note) = Memory::read(node);
         let notes: Vec<String> = state_note.into_iter().chain(memory_note).collect();
         notes.iter().for_each(|note| emit(Event::Note(note)));
@@ -267,7 +268,7 @@ impl Pass<'_> {
         let clock =
             ClockFacts { now, last_seen: state.last_seen, synchronised: orders.synchronised };
         let (began, failed) = (report.before.now, report.failed());
-        let next = State {
+        let next = PassMemory {
             last_seen: last_seen(&clock, &report.brakes.belief),
             last_pass_began: Some(began),
             last_pass_succeeded: if failed { state.last_pass_succeeded } else { Some(began) },
@@ -290,13 +291,13 @@ impl Pass<'_> {
     /// daemon's next start finds one that began and did not succeed, and makes it again.
     fn announce(&self) -> Option<String> {
         let began = Some(self.report.before.now);
-        let begun = State { last_pass_began: began, unfinished: true, ..self.state.clone() };
+        let begun = PassMemory { last_pass_began: began, unfinished: true, ..self.state.clone() };
         self.write(&begun)
             .err()
             .map(|e| format!("{e}; a pass that is cut short now is finished by the next one only"))
     }
 
-    fn write(&self, state: &State) -> Result<(), crate::sys::FileError> {
+    fn write(&self, state: &PassMemory) -> Result<(), crate::sys::FileError> {
         state.write(&self.node.root, &self.node.settings.paths.state)
     }
 

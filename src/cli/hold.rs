@@ -5,7 +5,7 @@ use super::words::date;
 use super::{Exit, Failure, out};
 use crate::model::AskedHold;
 use crate::observe::Node;
-use crate::store::{remove_hold, write_hold};
+use crate::state::{remove_hold, write_hold};
 use crate::sys::Clock;
 
 pub(super) fn run(node: &Node, options: &HoldOptions, clock: &dyn Clock) -> Result<Exit, Failure> {

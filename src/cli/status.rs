@@ -18,7 +18,7 @@ use crate::pass::services::look;
 use crate::pass::{Survey, survey};
 use crate::plan::{Judged, holds, remaining};
 use crate::report::alarms::in_force;
-use crate::store::pending;
+use crate::state::pending_requests;
 use crate::sys::Clock;
 
 /// How often the screen is made anew with `--watch`.
@@ -107,7 +107,7 @@ fn screen(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> (String, E
 fn unanswered(node: &Node, now: Timestamp) -> Vec<String> {
     let names: Vec<_> =
         node.catalog.credentials.iter().map(|credential| credential.name.clone()).collect();
-    match pending(&node.root, &node.settings.paths.state, &names) {
+    match pending_requests(&node.root, &node.settings.paths.state, &names) {
         Ok(found) => found
             .iter()
             .map(|one| {

@@ -10,7 +10,7 @@ use super::schedule::{Schedule, stable_delay};
 use crate::model::AbsolutePath;
 use crate::observe::{Config, ConfigFile, Node, NodeError};
 use crate::report::line;
-use crate::store::{read_last_good, write_last_good};
+use crate::state::{read_last_good_configuration, write_last_good_configuration};
 use crate::sys::{Clock, Root};
 
 /// What the daemon is started with.
@@ -44,7 +44,8 @@ pub(super) fn configuration(
 /// The last configuration that was right, and the node by it; `None` where there was none yet.
 pub(crate) fn last_good(root: Root) -> Result<Option<(Vec<ConfigFile>, Node)>, NodeError> {
     // The bad one may name another state folder, and then it can't be known: the usual one it is.
-    let (files, note) = read_last_good(&root, &AbsolutePath::constant("/var/lib/kubecertd"));
+    let (files, note) =
+        read_last_good_configuration(&root, &AbsolutePath::constant("/var/lib/kubecertd"));
     note.iter().for_each(line::note);
     let Some(files) = files else { return Ok(None) };
     let node = Node::with_files(root, &files)?;
@@ -62,8 +63,8 @@ pub(super) fn read(options: &Options) -> Result<(Vec<ConfigFile>, Node), NodeErr
 /// Keeps a configuration that was found right.
 pub(super) fn keep(node: &Node, files: &[ConfigFile]) {
     let state = &node.settings.paths.state;
-    if read_last_good(&node.root, state).0.as_deref() != Some(files)
-        && let Err(e) = write_last_good(&node.root, state, files)
+    if read_last_good_configuration(&node.root, state).0.as_deref() != Some(files)
+        && let Err(e) = write_last_good_configuration(&node.root, state, files)
     {
         line::note(format_args!("{e}; there is no configuration to fall back on"));
     }

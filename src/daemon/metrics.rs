@@ -17,7 +17,7 @@ use crate::pass::{policy, survey};
 use crate::report::metrics::{Format, Known, families, serve, text, textfile};
 use crate::report::{Ledger, line};
 use crate::settings::{Listen, Textfile};
-use crate::store::State;
+use crate::state::PassMemory;
 use crate::sys::{Clock, FileError, Root};
 
 /// The file is written when something is new, and at least this often: so its age tells whether the
@@ -46,7 +46,7 @@ impl Drop for Task {
 
 impl Metrics {
     /// Knows what was remembered of passes.
-    pub(super) fn new(options: &Options, state: &State, ledger: &Ledger) -> Self {
+    pub(super) fn new(options: &Options, state: &PassMemory, ledger: &Ledger) -> Self {
         let known = Known::remembered(state.last_pass_began, state.last_pass_succeeded);
         Self {
             known: Arc::new(watch::Sender::new(known)),

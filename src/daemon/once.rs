@@ -13,7 +13,7 @@ use crate::pass::{Remember, Report};
 use crate::plan::Occasion;
 use crate::report::sinks::tell_once;
 use crate::report::{Ledger, PassId, line};
-use crate::store::State;
+use crate::state::PassMemory;
 use crate::sys::Root;
 
 /// Makes one pass.
@@ -41,8 +41,11 @@ pub async fn once(options: Options) -> Result<(LastPass, Option<Report>), Daemon
         ledger: ledger.clone(),
         configuration_trouble: trouble,
     };
-    let mut metrics =
-        Metrics::new(&options, &State::read(&node.root, &node.settings.paths.state).0, &ledger);
+    let mut metrics = Metrics::new(
+        &options,
+        &PassMemory::read(&node.root, &node.settings.paths.state).0,
+        &ledger,
+    );
     metrics.pass_begins();
     let done = duty.work().await;
     metrics.passed(&done, &node);

@@ -7,7 +7,7 @@ use super::schedule::Schedule;
 use crate::model::{Awaited, Deferred, Timestamp};
 use crate::pass::{Remember, Report};
 use crate::plan::Occasion;
-use crate::store::State;
+use crate::state::PassMemory;
 
 /// How soon a pass is made again that waits for the clock.
 const CLOCK_PACE: Duration = Duration::from_secs(60);
@@ -18,7 +18,7 @@ const HOLD_PACE: (Duration, Duration) = (Duration::from_secs(300), Duration::fro
 
 /// What to go on from, and what the first pass is made for, if one is due at the start.
 pub(super) fn begin(
-    state: &State,
+    state: &PassMemory,
     unfinished: bool,
     schedule: &Schedule,
     now: Timestamp,

@@ -28,8 +28,9 @@ use crate::plan::Occasion;
 use crate::report::alarms::after_configuration;
 use crate::report::sinks::Sinks;
 use crate::report::{Ledger, Line, Message, PassId, line};
+use crate::state::PassMemory;
+use crate::store::is_unfinished;
 use crate::store::lock::Lock;
-use crate::store::{State, is_unfinished};
 use crate::sys::Root;
 
 /// How long a pass that is under way is waited for at the end. What it has not begun by then is
@@ -134,7 +135,7 @@ impl Daemon {
         }
         let now = options.clock.now();
         let schedule = schedule(&node);
-        let (state, note) = State::read(&node.root, &node.settings.paths.state);
+        let (state, note) = PassMemory::read(&node.root, &node.settings.paths.state);
         note.iter().for_each(line::note);
         let unfinished = state.unfinished || is_unfinished(&node.root, &node.settings.paths.state);
         let (remember, first_pass) = begin(&state, unfinished, &schedule, now);

@@ -5,11 +5,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{AbsolutePath, CredentialName, ServiceName, Timestamp};
+use crate::state::file::StateFile;
 use crate::store::lock::Lock;
-use crate::store::small;
 use crate::sys::{FileError, Root};
 
-const FILE: &str = "status.json";
+const FILE: StateFile = StateFile::new("status.json", "what the daemon last said is not known");
 
 /// The folder of the status file and of the daemon's lock.
 #[must_use]
@@ -90,14 +90,13 @@ impl Status {
     #[must_use]
     pub fn look(root: &Root) -> (Option<Self>, bool, Option<String>) {
         let folder = folder();
-        let (status, note) =
-            small::read(root, &folder, FILE, "what the daemon last said is not known");
+        let (status, note) = FILE.read(root, &folder);
         let runs =
             root.folder(Path::new(folder.as_path())).is_ok_and(|folder| Lock::is_held(&folder));
         (status, runs, note)
     }
 
     pub(super) fn write(&self, root: &Root) -> Result<(), FileError> {
-        small::write(root, &folder(), FILE, self)
+        FILE.write(root, &folder(), self)
     }
 }

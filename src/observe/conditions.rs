@@ -9,7 +9,7 @@ use nix::sys::stat::{FileStat, SFlag};
 
 use crate::model::{AbsolutePath, HoldFacts, Timestamp};
 use crate::settings::Settings;
-use crate::store::read_hold;
+use crate::state::read_hold;
 use crate::sys::{FileError, Root};
 
 /// What is going on.
@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
     use crate::model::AskedHold;
-    use crate::store::write_hold;
+    use crate::state::write_hold;
 
     struct Node {
         folder: tempfile::TempDir,

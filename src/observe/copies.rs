@@ -13,7 +13,8 @@ use crate::model::{
     AbsolutePath, AuthorityName, CopyFacts, CopyOf, Credential, CredentialFacts, CredentialName,
     Digest, Material, Signer,
 };
-use crate::store::{Backups, Lineages};
+use crate::state::Lineages;
+use crate::store::Backups;
 use crate::sys::{Root, on_all_cores};
 
 /// All that copies are compared with.

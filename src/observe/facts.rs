@@ -55,7 +55,7 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
     let authorities = authorities.collect();
     let loaded: BTreeMap<_, _> =
         catalog.authorities.iter().map(|authority| authority.name.clone()).zip(found).collect();
-    let backups = Backups::look(root, state);
+    let backups = Backups::open_or_empty(root, state);
     let copies = Copies::of(root, catalog, &loaded, &backups, state);
     let look = |credential: &Credential| {
         if let Some(of) = credential.copy_of() {

@@ -9,7 +9,8 @@ use crate::act::{self, Copied, CopyError, Following};
 use crate::model::{Action, Brakes, CredentialName, Digest, Material, Signer};
 use crate::observe::Node;
 use crate::plan::{Judged, Plan, with_copies};
-use crate::store::{Lineages, Store};
+use crate::state::Lineages;
+use crate::store::Store;
 
 /// The results for copies.
 #[derive(Debug, Default)]

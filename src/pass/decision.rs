@@ -7,7 +7,7 @@ use crate::observe::{Conditions, Node, conditions};
 use crate::plan::{
     Plan, believe, defer, holds, long_gone, not_yet_again, plan, policy_by, with_copies,
 };
-use crate::store::{State, read_services};
+use crate::state::{PassMemory, read_service_memory};
 
 /// What would be done at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +27,8 @@ pub struct Outlook {
 /// What a pass would do. Changes nothing.
 #[must_use]
 pub fn preview(node: &Node, orders: &Orders<'_>) -> Outlook {
-    let (state, note) = State::read(&node.root, &node.settings.paths.state);
-    let (memory, _) = read_services(&node.root, &node.settings.paths.state);
+    let (state, note) = PassMemory::read(&node.root, &node.settings.paths.state);
+    let (memory, _) = read_service_memory(&node.root, &node.settings.paths.state);
     let survey = survey(node, orders.clock.now());
     let mut outlook = decide(node, orders, survey, &state, &memory);
     outlook.notes.extend(note);
@@ -40,7 +40,7 @@ pub(super) fn decide(
     node: &Node,
     orders: &Orders<'_>,
     survey: Survey,
-    state: &State,
+    state: &PassMemory,
     memory: &ServiceMemory,
 ) -> Outlook {
     let now = survey.now;

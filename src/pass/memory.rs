@@ -3,7 +3,7 @@
 
 use crate::model::ServiceMemory;
 use crate::observe::Node;
-use crate::store::{read_services, write_services};
+use crate::state::{read_service_memory, write_service_memory};
 
 /// What is remembered of the services, and what of it is on the disk.
 pub(super) struct Memory<'n> {
@@ -17,7 +17,7 @@ pub(super) struct Memory<'n> {
 impl<'n> Memory<'n> {
     /// Loads what earlier passes left. The text says what is wrong with it, if something is.
     pub fn read(node: &'n Node) -> (Self, Option<String>) {
-        let (value, note) = read_services(&node.root, &node.settings.paths.state);
+        let (value, note) = read_service_memory(&node.root, &node.settings.paths.state);
         (Self { node, value, written: None }, note)
     }
 
@@ -30,7 +30,7 @@ impl<'n> Memory<'n> {
         if !self.node.root.is_host() || self.written.as_ref() == Some(&self.value) {
             return Ok(());
         }
-        write_services(&self.node.root, &self.node.settings.paths.state, &self.value)
+        write_service_memory(&self.node.root, &self.node.settings.paths.state, &self.value)
             .map_err(|e| format!("{e}; what is done to services can't be remembered"))?;
         self.written = Some(self.value.clone());
         Ok(())

@@ -18,6 +18,7 @@ use crate::formats::x509::{
 };
 use crate::model::{Authority, Credential, CredentialName, Renewal, Secret, Timestamp};
 use crate::observe::{Node, Platform};
+use crate::state::{forget_request, keep_request, requested_key};
 use crate::store::{self, Change, Generation, Recovered, Store, StoreError};
 
 /// A signing request that waits for its certificate.
@@ -153,7 +154,7 @@ fn make(
         return Err(RequestError::SignedHere(authority.name.to_string()));
     }
     let stored = stored(load(&node.root, credential))?;
-    let (key, again) = match store.requested_key(&credential.name)? {
+    let (key, again) = match requested_key(store, &credential.name)? {
         Some(key) => (PrivateKey::from_pem(key.expose())?, true),
         None => (
             PrivateKey::generate(&act::algorithm(
@@ -164,7 +165,7 @@ fn make(
         ),
     };
     let request = request(&stored.certificate, &key)?;
-    let file = store.keep_request(&credential.name, &key.to_pem()?, &request)?;
+    let file = keep_request(store, &credential.name, &key.to_pem()?, &request)?;
     Ok(Requested { file, request, again })
 }
 
@@ -214,7 +215,7 @@ fn put(
     now: Timestamp,
     recovered: Recovered,
 ) -> Result<Installed, RequestError> {
-    let key = store.requested_key(&credential.name)?.ok_or(RequestError::NoRequest)?;
+    let key = requested_key(store, &credential.name)?.ok_or(RequestError::NoRequest)?;
     let key = PrivateKey::from_pem(key.expose())?;
     let certificate = certificates(answer)?.into_iter().next().ok_or(RequestError::AnotherKey)?;
     if !key.fits(&certificate) {
@@ -243,7 +244,7 @@ fn put(
     let backup =
         store.backups().generations().into_iter().next().filter(|newest| !before.contains(newest));
     notes.extend(commit.notes);
-    if let Err(e) = store.forget_request(&credential.name) {
+    if let Err(e) = forget_request(store, &credential.name) {
         notes.push(format!("{e}; the request is answered all the same"));
     }
     Ok(Installed {

@@ -16,9 +16,9 @@ use crate::model::{
 };
 use crate::observe::{Node, Platform};
 use crate::plan::remaining;
+use crate::state::Lineages;
 use crate::store::{
-    self, Backups, Change, Checked, Generation, Kind, Lineages, NewFile, Recovered, Store,
-    StoreError,
+    self, Backups, Change, Checked, Generation, Kind, NewFile, Recovered, Store, StoreError,
 };
 use crate::sys::FileError;
 

@@ -16,7 +16,8 @@ use crate::plan::{
     AlarmSituation, Configuration, Diff, Picture, Renewals, Request, Seen, ServiceEnd, alarms,
     configuration_alarms, diff, note_pass_failed, note_renewals, note_services,
 };
-use crate::store::{StoreError, read_alarms};
+use crate::state::read_alarms;
+use crate::store::StoreError;
 use crate::sys::Root;
 
 /// What is new of alarms.

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::AbsolutePath;
-use crate::store::{AlarmState, read_alarms, update_alarms};
+use crate::state::{AlarmState, read_alarms, update_alarms};
 use crate::sys::Root;
 
 /// The memory of alarms, shared by all who change it in one process.

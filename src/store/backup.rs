@@ -1,6 +1,6 @@
-//! Copies of the files that a change replaced, one folder a pass, mirroring the paths below it:
-//! `backups/20261121T000000Z/etc/kubernetes/pki/apiserver.crt`. Readable by root alone, whatever
-//! the originals were.
+//! Backups: copies of the files that a change replaced, one directory per pass, with the paths of
+//! the originals: `backups/20261121T000000Z/etc/kubernetes/pki/apiserver.crt`. Readable by root
+//! alone, whatever the modes of the originals.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -12,14 +12,14 @@ use super::{BACKUPS, LARGEST_FILE, StoreError};
 use crate::model::{AbsolutePath, Secret, Timestamp};
 use crate::sys::{Dir, FileError, Root, read_regular, trusted};
 
-/// The name of a backup that is not whole, because it is being made or removed.
-const HALF: &str = ".half";
+/// The name of an incomplete backup, which is being made or removed.
+const INCOMPLETE: &str = ".half";
 
-/// The backups in a state folder. A node that never had any has none.
+/// The backups in a state directory. Empty where there is no directory of backups yet.
 #[derive(Debug)]
 pub struct Backups(Option<Dir>);
 
-/// The backup that one pass made.
+/// The backup of one pass.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Generation(OsString);
 
@@ -34,37 +34,38 @@ impl Backups {
         Self(state.folder(OsStr::new(BACKUPS)).ok())
     }
 
-    /// The backups below a root folder, for reading, without taking the store's lock.
+    /// Opens the backups below a root directory for reading, without the store's lock. Empty where
+    /// they can't be opened.
     #[must_use]
-    pub fn look(root: &Root, state: &AbsolutePath) -> Self {
+    pub fn open_or_empty(root: &Root, state: &AbsolutePath) -> Self {
         root.folder(state.as_path()).map_or(Self(None), |state| Self::of(&state))
     }
 
-    /// The same, and says when they are there and can't be read.
+    /// Opens the backups below a root directory for reading, without the store's lock.
     ///
     /// # Errors
-    /// When the folder can't be opened: where something else stands in its place, or a
-    /// symlink, which is not followed.
+    /// When the directory exists and can't be opened, for example because it is a symlink, which is
+    /// not followed.
     pub fn open(root: &Root, state: &AbsolutePath) -> Result<Self, FileError> {
         match root.folder(state.as_path()).and_then(|state| state.folder(OsStr::new(BACKUPS))) {
-            Ok(folder) => Ok(Self(Some(folder))),
+            Ok(dir) => Ok(Self(Some(dir))),
             Err(e) if e.is_not_found() => Ok(Self(None)),
             Err(e) => Err(e),
         }
     }
 
-    /// All of them, newest first. A folder that can't be read holds none.
+    /// All backups, newest first. Empty where the directory can't be read.
     #[must_use]
     pub fn generations(&self) -> Vec<Generation> {
-        let names = self.0.as_ref().and_then(|folder| folder.names().ok()).unwrap_or_default();
+        let names = self.0.as_ref().and_then(|dir| dir.names().ok()).unwrap_or_default();
         let mut generations: Vec<_> =
             names.into_iter().filter(|name| is_stamp(name)).map(Generation).collect();
         generations.sort_by(|a, b| b.cmp(a));
         generations
     }
 
-    /// What a file held before the pass that made this backup. `None` when the pass did not replace
-    /// it.
+    /// Reads the content of a file before the pass that made this backup. `None` when the pass did
+    /// not replace the file.
     ///
     /// # Errors
     /// When the copy can't be read, or others than root can have written it.
@@ -93,35 +94,35 @@ fn open_copy(
     trusted(&backups.examine()?, backups.path())?;
     let mut dir = backups.folder(&generation.0)?;
     trusted(&dir.examine()?, dir.path())?;
-    let (folders, name) = components(path);
-    for folder in folders {
-        dir = dir.folder(folder)?;
+    let (dirs, file_name) = components(path);
+    for name in dirs {
+        dir = dir.folder(name)?;
         trusted(&dir.examine()?, dir.path())?;
     }
-    Ok((dir.open(name)?, dir.path().join(name)))
+    Ok((dir.open(file_name)?, dir.path().join(file_name)))
 }
 
-/// A backup in the making. It gets its name when it is whole and durable.
+/// A backup that is being made. It gets its name when it is complete and durable.
 #[derive(Debug)]
-pub(super) struct Making {
+pub(super) struct UnfinishedBackup {
     backups: Dir,
     generation: Dir,
     name: OsString,
     files: Vec<File>,
-    folders: Vec<Dir>,
+    dirs: Vec<Dir>,
     seen: BTreeSet<std::path::PathBuf>,
 }
 
-impl Making {
-    /// Makes the folder of this pass's backup.
+impl UnfinishedBackup {
+    /// Creates the directory of this pass's backup.
     pub(super) fn begin(state: &Dir, now: Timestamp) -> Result<Self, StoreError> {
         let backups = state.create_folder(OsStr::new(BACKUPS))?;
         backups.close_to_others()?;
-        // The folder of the backups may be new itself.
+        // The directory of backups may be new itself.
         state.sync()?;
-        remove_all(&backups, OsStr::new(HALF))?;
-        let generation = backups.create_folder(OsStr::new(HALF))?;
-        // The umask of whoever started us is not the reason for a folder that we can't use.
+        remove_all(&backups, OsStr::new(INCOMPLETE))?;
+        let generation = backups.create_folder(OsStr::new(INCOMPLETE))?;
+        // The umask may have left a mode with which the directory can't be used.
         generation.close_to_others()?;
         let name = next_name(state, now);
         Ok(Self {
@@ -129,64 +130,64 @@ impl Making {
             generation,
             name,
             files: Vec::new(),
-            folders: Vec::new(),
+            dirs: Vec::new(),
             seen: BTreeSet::new(),
         })
     }
 
-    /// Adds a copy. It is durable only after [`Self::finish`].
+    /// Adds a copy of a file. It is durable only after [`Self::finish`].
     pub(super) fn add(&mut self, path: &AbsolutePath, content: &Secret) -> Result<(), StoreError> {
         if !self.seen.insert(path.as_path().to_owned()) {
             return Ok(());
         }
-        let (folders, name) = components(path.as_path());
+        let (dirs, file_name) = components(path.as_path());
         let mut made: Vec<Dir> = Vec::new();
-        for folder in folders {
+        for name in dirs {
             let parent = made.last().unwrap_or(&self.generation);
-            let next = parent.create_folder(folder)?;
+            let next = parent.create_folder(name)?;
             made.push(next);
         }
         let parent = made.last().unwrap_or(&self.generation);
-        let mut file = parent.create_new(name)?;
+        let mut file = parent.create_new(file_name)?;
         file.write_all(content.expose())
-            .map_err(|e| FileError::from_io(parent.path().join(name), "write", e))?;
+            .map_err(|e| FileError::from_io(parent.path().join(file_name), "write", e))?;
         self.files.push(file);
-        for folder in made {
-            if self.seen.insert(folder.path().to_owned()) {
-                self.folders.push(folder);
+        for dir in made {
+            if self.seen.insert(dir.path().to_owned()) {
+                self.dirs.push(dir);
             }
         }
         Ok(())
     }
 
-    /// Removes it again: it would be kept in the place of one that is needed.
+    /// Removes the backup: it would be kept instead of an older one that is needed.
     pub(super) fn abandon(self) {
-        let _ = remove_all(&self.backups, OsStr::new(HALF));
+        let _ = remove_all(&self.backups, OsStr::new(INCOMPLETE));
         let _ = remove(&self.backups, &self.name);
     }
 
-    /// Makes all copies durable, and a backup of them.
+    /// Makes all copies durable and gives the backup its name.
     pub(super) fn finish(&self) -> Result<(), StoreError> {
         for file in &self.files {
             file.sync_all().map_err(|e| FileError::from_io(self.generation.path(), "sync", e))?;
         }
-        for folder in self.folders.iter().chain([&self.generation]) {
-            folder.sync()?;
+        for dir in self.dirs.iter().chain([&self.generation]) {
+            dir.sync()?;
         }
-        self.backups.rename(OsStr::new(HALF), &self.name)?;
+        self.backups.rename(OsStr::new(INCOMPLETE), &self.name)?;
         Ok(self.backups.sync()?)
     }
 }
 
-/// Removes what a process left behind that was killed while it made or removed a backup. What can't
-/// be removed is left for the next backup, which says why.
-pub(super) fn sweep(state: &Dir) {
+/// Removes an incomplete backup of a process that was killed. Where that fails, the next backup
+/// reports the error.
+pub(super) fn remove_incomplete(state: &Dir) {
     let _ = state
         .folder(OsStr::new(BACKUPS))
-        .and_then(|backups| remove_all(&backups, OsStr::new(HALF)));
+        .and_then(|backups| remove_all(&backups, OsStr::new(INCOMPLETE)));
 }
 
-/// Removes all but the newest `keep` backups. What can't be removed is left for the next time.
+/// Removes all but the newest `keep` backups. The next call retries what can't be removed.
 pub(super) fn prune(state: &Dir, keep: usize) -> Result<(), FileError> {
     let backups = state.folder(OsStr::new(BACKUPS))?;
     for old in Backups::of(state).generations().into_iter().skip(keep) {
@@ -195,18 +196,18 @@ pub(super) fn prune(state: &Dir, keep: usize) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Removes a backup. Half removed it is no backup any more.
+/// Removes a backup. It is renamed first, so that an incomplete one is not used.
 fn remove(backups: &Dir, name: &OsStr) -> Result<(), FileError> {
-    let half = OsStr::new(HALF);
+    let incomplete = OsStr::new(INCOMPLETE);
     if backups.stat(name)?.is_none() {
         return Ok(());
     }
-    remove_all(backups, half)?;
-    backups.rename(name, half)?;
-    remove_all(backups, half)
+    remove_all(backups, incomplete)?;
+    backups.rename(name, incomplete)?;
+    remove_all(backups, incomplete)
 }
 
-/// Removes a folder and what is in it. Nothing there is fine.
+/// Removes a directory and its content. Succeeds where it does not exist.
 fn remove_all(parent: &Dir, name: &OsStr) -> Result<(), FileError> {
     let dir = match parent.folder(name) {
         Err(e) if e.is_not_found() => return Ok(()),
@@ -221,8 +222,8 @@ fn remove_all(parent: &Dir, name: &OsStr) -> Result<(), FileError> {
     parent.remove_folder(name)
 }
 
-/// `20261121T000000Z`, or with a counter behind it, one past the newest, where a pass in the same
-/// second made one already.
+/// The name of a new backup: `20261121T000000Z`, with the next counter appended where a pass in the
+/// same second has made a backup already.
 fn next_name(state: &Dir, now: Timestamp) -> OsString {
     let stamp = now.civil().strftime("%Y%m%dT%H%M%SZ").to_string();
     let newest = Backups::of(state)
@@ -247,6 +248,6 @@ fn is_stamp(name: &OsStr) -> bool {
 }
 
 fn components(path: &Path) -> (Vec<&OsStr>, &OsStr) {
-    let folders = path.parent().into_iter().flatten().skip(1).collect();
-    (folders, path.file_name().unwrap_or_default())
+    let dirs = path.parent().into_iter().flatten().skip(1).collect();
+    (dirs, path.file_name().unwrap_or_default())
 }

@@ -1,46 +1,45 @@
-//! From checked files beside their targets to replaced ones: sync, back up, journal, rename, sync,
-//! clear the journal.
+//! Commits checked changes: sync, back up, journal, rename, sync, clear the journal.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::backup::{Making, prune};
-use super::journal::{Entry, Journal, ROOM};
+use super::backup::{UnfinishedBackup, prune};
+use super::journal::{Entry, Journal, MAX_INTENT_SIZE};
 use super::link::StagedLink;
 use super::stage::StagedFile;
 use super::{Backup, Checked, LARGEST_FILE, Store, StoreError};
 use crate::model::{CredentialName, Secret, Timestamp};
 use crate::sys::{Dir, FileError, Identity, read_regular};
 
-/// What became of the changes of one commit.
+/// The result of a commit.
 #[derive(Debug, Default)]
 pub struct Commit {
-    /// One outcome a change, in their order.
-    pub outcomes: Vec<Outcome>,
-    /// What an operator should know though nothing failed: a backup that could not be made or
-    /// pruned.
+    /// One outcome per change.
+    pub outcomes: Vec<ChangeOutcome>,
+    /// Notes for an operator that are not failures of a change: a backup could not be made or
+    /// removed.
     pub notes: Vec<String>,
 }
 
-/// What became of one change.
+/// The result of one change.
 #[derive(Debug)]
-pub struct Outcome {
-    /// Whose files they are.
+pub struct ChangeOutcome {
+    /// The credential that the files belong to.
     pub credential: CredentialName,
-    /// Whether they are replaced.
+    /// Whether the files are replaced.
     pub result: Result<(), StoreError>,
 }
 
 impl Store<'_> {
-    /// Replaces the files of all changes, each change whole or not at all. One that fails does not
-    /// keep back the others.
+    /// Replaces the files of all changes, each change completely or not at all. A change that fails
+    /// does not prevent the others.
     pub fn commit(&mut self, changes: Vec<Checked>, now: Timestamp, keep_backups: usize) -> Commit {
         let mut commit = Commit::default();
         let ready = self.prepare(changes, now, &mut commit);
         for batch in batches(ready) {
             self.replace(batch, &mut commit);
         }
-        if let Err(e) = prune(&self.folder, keep_backups)
+        if let Err(e) = prune(&self.dir, keep_backups)
             && !e.is_not_found()
         {
             commit.notes.push(format!("an old backup could not be removed: {e}"));
@@ -48,8 +47,8 @@ impl Store<'_> {
         commit
     }
 
-    /// All that can still fail without harm: new files made durable, targets looked at again, old
-    /// files backed up.
+    /// Takes the steps that can still fail without harm: makes new files durable, checks the
+    /// targets again, backs up old files.
     fn prepare(&self, changes: Vec<Checked>, now: Timestamp, commit: &mut Commit) -> Vec<Checked> {
         let mut ready = Vec::new();
         let mut old = Vec::new();
@@ -62,7 +61,7 @@ impl Store<'_> {
                 }
                 Err(e) => commit
                     .outcomes
-                    .push(Outcome { credential: change.credential.clone(), result: Err(e) }),
+                    .push(ChangeOutcome { credential: change.credential.clone(), result: Err(e) }),
             }
         }
         if ready.is_empty() {
@@ -86,10 +85,10 @@ impl Store<'_> {
         let mut copies =
             files.filter_map(|(file, content)| Some((&file.target, content.as_ref()?))).peekable();
         if copies.peek().is_none() {
-            // An empty backup would push out one that holds something.
+            // An empty backup would replace an older one that is needed.
             return Ok(());
         }
-        let mut making = Making::begin(&self.folder, now)?;
+        let mut making = UnfinishedBackup::begin(&self.dir, now)?;
         let made = copies
             .try_for_each(|(path, content)| making.add(path, content))
             .and_then(|()| making.finish());
@@ -99,11 +98,12 @@ impl Store<'_> {
         made
     }
 
-    /// The point of no return: once the journal is written, the renames are made, now or at the
-    /// next start.
+    /// Journals and makes the renames. Once the journal is written, they are completed, now or at
+    /// the next start.
     fn replace(&mut self, mut batch: Vec<Checked>, commit: &mut Commit) {
         let touched: BTreeSet<_> = batch.iter().map(|change| change.credential.clone()).collect();
-        // What an earlier pass could not finish stays journaled, unless this one replaces it.
+        // A change that an earlier pass could not complete stays journaled, unless this commit
+        // replaces it.
         let left: Vec<_> = self
             .journal
             .intent()
@@ -113,13 +113,13 @@ impl Store<'_> {
             .collect();
         let intent = left.iter().cloned().chain(batch.iter().flat_map(entries)).collect();
         if let Err(e) = self.journal.write(intent) {
-            // It may have reached the disk though the system says it did not. Then the next start
-            // finishes the change and needs the staged files, unless the journal can be written
-            // back.
+            // The journal may be on the disk in spite of the error. Then the next start completes
+            // the change and needs the staged files, unless the earlier journal can be written
+            // again.
             let keep = self.journal.write(left).is_err();
             batch.iter_mut().for_each(|change| change.keep_staged(keep));
             let error = Arc::new(e);
-            let failed = |change: Checked| Outcome {
+            let failed = |change: Checked| ChangeOutcome {
                 credential: change.credential.clone(),
                 result: Err(StoreError::Journal(Arc::clone(&error))),
             };
@@ -127,14 +127,14 @@ impl Store<'_> {
             return;
         }
         let mut results: Vec<_> = batch.iter().map(rename).collect();
-        sync_folders(&batch, &mut results);
+        sync_dirs(&batch, &mut results);
         let mut unfinished = BTreeSet::new();
         for (mut change, (begun, result)) in batch.into_iter().zip(results) {
             if result.is_err() && begun {
                 unfinished.insert(change.credential.clone());
             }
             change.keep_staged(begun);
-            commit.outcomes.push(Outcome { credential: change.credential.clone(), result });
+            commit.outcomes.push(ChangeOutcome { credential: change.credential.clone(), result });
         }
         let still_to_do = |entry: &&Entry| {
             !touched.contains(entry.credential()) || unfinished.contains(entry.credential())
@@ -149,8 +149,8 @@ impl Store<'_> {
     }
 }
 
-/// Makes the staged files durable and reads the old ones, if they are still what the change was
-/// decided on.
+/// Makes the staged files durable and reads the old ones. Fails if an old file has changed since
+/// the change was decided.
 fn settle(
     change: &Checked,
     synced: &mut BTreeSet<Identity>,
@@ -171,8 +171,8 @@ fn settle_file(
         .file
         .sync_all()
         .map_err(|e| FileError::from_io(staged.place.dir.path().join(&staged.name), "sync", e))?;
-    // Its name too: once one file of a change is renamed, the power may go, and the next start
-    // needs the others.
+    // The staged name must be durable too: after a power loss between the renames, the next start
+    // needs the other staged files.
     sync_once(&staged.place.dir, synced)?;
     let old = match staged.place.dir.open(&staged.place.name) {
         Ok(file) => Some(read_regular(file, &path, LARGEST_FILE)?.bytes),
@@ -193,7 +193,7 @@ fn without_backup(changes: Vec<Checked>, error: StoreError, commit: &mut Commit)
         ));
     }
     let error = Arc::new(error);
-    let failed = |change: Checked| Outcome {
+    let failed = |change: Checked| ChangeOutcome {
         credential: change.credential.clone(),
         result: Err(StoreError::Backup(Arc::clone(&error))),
     };
@@ -201,10 +201,10 @@ fn without_backup(changes: Vec<Checked>, error: StoreError, commit: &mut Commit)
     wanted
 }
 
-/// Whether anything of a change was renamed, and whether all of it was.
+/// Whether a file of a change was renamed, and whether all files were.
 type Renamed = (bool, Result<(), StoreError>);
 
-/// Swaps the link of a change, and renames all its files.
+/// Swaps the link of a change and renames all its files.
 fn rename(change: &Checked) -> Renamed {
     if let Some(Err(source)) = change.link.as_ref().map(StagedLink::swap) {
         return (false, Err(source.into()));
@@ -222,9 +222,9 @@ fn rename(change: &Checked) -> Renamed {
     (begun, Ok(()))
 }
 
-/// Makes the new names durable, each folder once. A change in a folder where that fails stays in
-/// the journal.
-fn sync_folders(batch: &[Checked], results: &mut [Renamed]) {
+/// Makes the new names durable, each directory once. A change stays in the journal where that
+/// fails.
+fn sync_dirs(batch: &[Checked], results: &mut [Renamed]) {
     let mut synced = BTreeSet::new();
     for (change, (_, result)) in batch.iter().zip(results).filter(|(_, (begun, _))| *begun) {
         for dir in change
@@ -242,7 +242,8 @@ fn sync_folders(batch: &[Checked], results: &mut [Renamed]) {
     }
 }
 
-/// A folder that fails is asked again by the next change in it, which has to tell the error too.
+/// Syncs a directory unless it is synced already. Where that fails, the next change in the same
+/// directory tries again, because it has to report the error too.
 fn sync_once(dir: &Dir, synced: &mut BTreeSet<Identity>) -> Result<(), FileError> {
     let identity = dir.identity()?;
     if !synced.contains(&identity) {
@@ -252,14 +253,14 @@ fn sync_once(dir: &Dir, synced: &mut BTreeSet<Identity>) -> Result<(), FileError
     Ok(())
 }
 
-/// Splits changes into as many journals as they need. A node's own need one.
+/// Splits changes into as many journals as they need. The built-in credentials of a node need one.
 fn batches(changes: Vec<Checked>) -> Vec<Vec<Checked>> {
     let mut batches: Vec<Vec<Checked>> = Vec::new();
     let mut used = 0;
     for change in changes {
         let size = Journal::size(&entries(&change));
         match batches.last_mut() {
-            Some(batch) if used + size <= ROOM => {
+            Some(batch) if used + size <= MAX_INTENT_SIZE => {
                 used += size;
                 batch.push(change);
             }
@@ -282,7 +283,7 @@ fn entry(credential: &CredentialName, file: &StagedFile) -> Entry {
     let text = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
     Entry::Replace {
         credential: credential.clone(),
-        folder: file.place.dir.path().to_owned(),
+        dir: file.place.dir.path().to_owned(),
         name: text(&file.place.name),
         staged: text(&file.name),
         old: file.old,

@@ -1,33 +1,33 @@
-//! What can keep the store from replacing a file.
+//! The errors of the store.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::sys::FileError;
 
-/// A change that was not made, or not finished, and why.
+/// The reason why a change was not made or not completed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A file or folder could not be used.
+    /// A file or directory could not be used.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Somebody else replaced a file after it was looked at.
+    /// Another program replaced a file after it was read.
     #[error("{}: was changed by somebody else in the meantime; it is left as it is, and the next \
         pass looks at it again", .0.display())]
     Changed(PathBuf),
-    /// Two files of one credential are the same one.
+    /// Two paths of one credential lead to the same file.
     #[error("{}: both the certificate and the key lead here by different names; use one name for \
         both, or two files", .0.display())]
     SameFile(PathBuf),
-    /// What is to be swapped is no symlink of the kind that is.
+    /// A path to be swapped is not a symlink to a dated file.
     #[error("{}: is no symlink to a dated file, so it is not made to lead to another \
         one", .0.display())]
     NotALink(PathBuf),
-    /// Another process is at work.
+    /// Another process holds the lock.
     #[error("{}: another kubecertd is at work on this node; try again when it is \
         done", .lock.display())]
     Busy {
-        /// The lock that it holds.
+        /// The lock.
         lock: PathBuf,
     },
     /// The old files could not be copied.
@@ -36,23 +36,23 @@ pub enum StoreError {
     /// The change could not be written to the journal.
     #[error("the change could not be journaled, so nothing was replaced: {0}")]
     Journal(Arc<StoreError>),
-    /// More is to be done at once than the journal holds.
+    /// The change does not fit into the journal.
     #[error("{}: {reason}", .path.display())]
     JournalContent {
         /// The journal's path.
         path: PathBuf,
-        /// What does not fit.
+        /// Why the change does not fit.
         reason: String,
     },
-    /// A name that the journal can't hold.
+    /// A file name is not UTF-8.
     #[error("{}: its name is not UTF-8, which the journal needs; rename it", .0.display())]
     NotUtf8(PathBuf),
-    /// A change was begun, and the system refused in the middle of it.
+    /// A change was begun, and the system refused to complete it.
     #[error(
         "{source}; the change is half made and stays in the journal, and the next pass finishes it"
     )]
     Unfinished {
-        /// What was refused.
+        /// The system's error.
         source: FileError,
     },
 }

@@ -1,9 +1,9 @@
-//! What is about to be renamed, on disk before the first rename: one small file, preallocated and
-//! overwritten in place, so that a full disk can't keep a change from being journaled or an
-//! unfinished one from being finished.
+//! The journal: the renames of a change, on disk before the first one. It is one small file,
+//! preallocated and overwritten in place, so that a full disk can't prevent that a change is
+//! journaled or an unfinished one completed.
 //!
 //! Its first 128 bytes are a header line (format, length and digest of what follows, padded with
-//! spaces); the rest is JSON. A journal that does not match its own digest was never completely
+//! spaces); the rest is JSON. A journal that does not match its digest was not completely
 //! written, so nothing was renamed for it.
 
 use std::ffi::OsStr;
@@ -15,18 +15,19 @@ use nix::fcntl::FallocateFlags;
 use nix::sys::stat::SFlag;
 use serde::{Deserialize, Serialize};
 
-use super::{Recovered, StoreError, aside};
+use super::quarantine::{quarantine_copy, quarantine_entry};
+use super::{Recovered, StoreError};
 use crate::model::{CredentialName, Digest};
 use crate::sys::{Dir, FileError, trusted};
 
 const NAME: &str = "journal";
 const MAGIC: &str = "kubecertd-journal";
 const FORMAT: u32 = 1;
-const HEADER: usize = 128;
+const HEADER_SIZE: usize = 128;
 const CAPACITY: usize = 256 * 1024;
-/// How much one intent may take of it: about five hundred files, and as much again for what an
-/// earlier pass left.
-pub(super) const ROOM: usize = CAPACITY / 2;
+/// The size limit of one intent in bytes: about five hundred files. The other half is for the
+/// unfinished changes of an earlier pass.
+pub(super) const MAX_INTENT_SIZE: usize = CAPACITY / 2;
 
 /// The open journal.
 #[derive(Debug)]
@@ -37,48 +38,50 @@ pub(super) struct Journal {
     lost: bool,
 }
 
-/// One thing that is about to be done.
+/// One operation of an intent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Entry {
     /// A staged file is renamed over its target.
     Replace {
-        /// Whose file it is: the files of one credential belong together.
+        /// The credential that the file belongs to: its files are replaced together.
         credential: CredentialName,
-        /// The folder of both, with symlinks followed.
-        folder: PathBuf,
+        /// The directory of both, with symlinks followed.
+        #[serde(rename = "folder")]
+        dir: PathBuf,
         /// The target's name in it.
         name: String,
         /// The staged file's name in it.
         staged: String,
-        /// What the target holds before; `None` when it does not exist.
+        /// The target's digest before; `None` when it does not exist.
         old: Option<Digest>,
-        /// What the staged file holds.
+        /// The staged file's digest.
         new: Digest,
     },
     /// A staged file gets its name, and a staged symlink to it is renamed over the old symlink.
     Link {
-        /// Whose they are.
+        /// The credential that they belong to.
         credential: CredentialName,
-        /// The folder of all of them, with symlinks followed.
-        folder: PathBuf,
+        /// The directory of all of them, with symlinks followed.
+        #[serde(rename = "folder")]
+        dir: PathBuf,
         /// The symlink's name in it.
         name: String,
         /// The staged symlink's name in it.
         staged: String,
         /// The staged file's name in it.
         file: String,
-        /// The name that the file gets, and that the staged symlink leads to already.
+        /// The final name of the file, the target of the staged symlink.
         dated: String,
-        /// Where the symlink leads before; `None` when it does not exist.
+        /// The symlink's target before; `None` when it does not exist.
         old: Option<PathBuf>,
-        /// What the file holds.
+        /// The file's digest.
         new: Digest,
     },
 }
 
 impl Entry {
-    /// Whose file it is.
+    /// The credential that the file belongs to.
     pub(super) fn credential(&self) -> &CredentialName {
         match self {
             Self::Replace { credential, .. } | Self::Link { credential, .. } => credential,
@@ -87,14 +90,14 @@ impl Entry {
 }
 
 impl Journal {
-    /// Opens or creates the journal and reads what an earlier process left in it.
+    /// Opens or creates the journal and reads the intent that an earlier process left in it.
     pub(super) fn open(state: &Dir) -> Result<(Self, Recovered), StoreError> {
         let mut recovered = Recovered::default();
         let name = OsStr::new(NAME);
         let path = state.path().join(name);
-        let (file, stranger) = open_own(state, name)?;
-        let mut journal = Self { file, path, intent: Vec::new(), lost: stranger.is_some() };
-        recovered.notes.extend(stranger.map(|what| format!("{}: {what}", journal.path.display())));
+        let (file, refusal) = open_own(state, name)?;
+        let mut journal = Self { file, path, intent: Vec::new(), lost: refusal.is_some() };
+        recovered.notes.extend(refusal.map(|what| format!("{}: {what}", journal.path.display())));
         match journal.read()? {
             Content::Nothing => {}
             Content::Intent(intent) => journal.intent = intent,
@@ -107,9 +110,9 @@ impl Journal {
             }
             Content::Foreign(what) => {
                 journal.lost = true;
-                let aside = aside::rename(state, NAME)?;
+                let kept = quarantine_entry(state, NAME)?;
                 recovered.notes.push(format!(
-                    "{}: {what}; it is set aside as {aside} and not followed",
+                    "{}: {what}; it is set aside as {kept} and not followed",
                     journal.path.display()
                 ));
                 journal.file = state.create_new(name)?;
@@ -121,8 +124,8 @@ impl Journal {
         Ok((journal, recovered))
     }
 
-    /// Whether the journal in this folder holds an intent. One that is not there or can't be read
-    /// holds none that could be followed.
+    /// Whether the journal in this directory holds an intent. A journal that does not exist or
+    /// can't be read holds none.
     pub(super) fn has_intent(state: &Dir) -> bool {
         let file = state.open(OsStr::new(NAME));
         let content = file.ok().and_then(|file| {
@@ -133,25 +136,24 @@ impl Journal {
         matches!(content, Some(Content::Intent(_)))
     }
 
-    /// Whether something stood in it that could not be understood: then it is not known what it was
-    /// about.
+    /// Whether the journal had content that could not be parsed, so that its changes are unknown.
     pub(super) fn was_lost(&self) -> bool {
         self.lost
     }
 
-    /// Keeps a copy of what it says, and says where.
+    /// Quarantines a copy of the journal and returns a note with its name.
     pub(super) fn keep_copy(&self, state: &Dir) -> Option<String> {
         let bytes = encode(&self.intent).ok()?;
-        let kept = aside::keep(state, NAME, &bytes).ok()?;
+        let kept = quarantine_copy(state, NAME, &bytes).ok()?;
         Some(format!("{}: what it said is kept as {kept}", self.path.display()))
     }
 
-    /// What is unfinished.
+    /// The unfinished operations.
     pub(super) fn intent(&self) -> &[Entry] {
         &self.intent
     }
 
-    /// Writes what is about to be done, durably. An empty intent clears the journal.
+    /// Writes an intent durably. An empty intent clears the journal.
     pub(super) fn write(&mut self, intent: Vec<Entry>) -> Result<(), StoreError> {
         let bytes = encode(&intent)
             .map_err(|reason| StoreError::JournalContent { path: self.path.clone(), reason })?;
@@ -161,7 +163,7 @@ impl Journal {
         Ok(())
     }
 
-    /// How many bytes of the journal's room these entries take.
+    /// The size of these entries in the journal, in bytes.
     pub(super) fn size(entries: &[Entry]) -> usize {
         serde_json::to_vec(entries).map_or(usize::MAX, |json| json.len())
     }
@@ -173,7 +175,7 @@ impl Journal {
         Ok(decode(&bytes))
     }
 
-    /// Whether room had to be made.
+    /// Reserves the journal's capacity on the disk. Returns whether it was not reserved before.
     fn preallocate(&self) -> Result<bool, StoreError> {
         let size = self.file.metadata().map_err(|e| self.failed("examine", e))?.len();
         if size >= CAPACITY as u64 {
@@ -181,8 +183,8 @@ impl Journal {
         }
         let length = i64::try_from(CAPACITY).unwrap_or(i64::MAX);
         if nix::fcntl::fallocate(&self.file, FallocateFlags::empty(), 0, length).is_err() {
-            // Not every file system can reserve; written zeros are as good on those that do not
-            // copy on write.
+            // Not every file system can reserve space; written zeros have the same effect on those
+            // without copy-on-write.
             self.file
                 .write_all_at(&vec![0; CAPACITY], 0)
                 .map_err(|e| self.failed("make room for", e))?;
@@ -196,12 +198,12 @@ impl Journal {
     }
 }
 
-/// Opens or creates the journal. What stands in its place and is not a file of ours alone, or can
-/// be another's work, is set aside: nothing is written through a symlink, or into a file that has
-/// another name elsewhere. The text says what that was.
+/// Opens or creates the journal. An entry of that name that is not a regular file, has a second
+/// name, or can have been written by others than root is quarantined, and a new journal is created.
+/// The text is the reason.
 fn open_own(state: &Dir, name: &OsStr) -> Result<(File, Option<String>), StoreError> {
     let what = match state.open_or_create(name) {
-        Ok(file) => match not_ours(&file, &state.path().join(name))? {
+        Ok(file) => match refusal(&file, &state.path().join(name))? {
             None => return Ok((file, None)),
             Some(what) => what,
         },
@@ -215,14 +217,14 @@ fn open_own(state: &Dir, name: &OsStr) -> Result<(File, Option<String>), StoreEr
             Some(_) => "is a socket or a device, not a journal".to_owned(),
         },
     };
-    let aside = aside::rename(state, NAME)?;
+    let kept = quarantine_entry(state, NAME)?;
     Ok((
         state.create_new(name)?,
-        Some(format!("{what}; it is set aside as {aside} and not followed")),
+        Some(format!("{what}; it is set aside as {kept} and not followed")),
     ))
 }
 
-fn not_ours(file: &File, path: &Path) -> Result<Option<String>, FileError> {
+fn refusal(file: &File, path: &Path) -> Result<Option<String>, FileError> {
     let found = file.metadata().map_err(|e| FileError::from_io(path, "examine", e))?;
     Ok(match found.nlink() {
         _ if !found.is_file() => Some("is a pipe or a device, not a journal".to_owned()),
@@ -241,9 +243,9 @@ fn not_ours(file: &File, path: &Path) -> Result<Option<String>, FileError> {
 pub(super) enum Content {
     Nothing,
     Intent(Vec<Entry>),
-    /// Its digest does not match: the power went while it was written.
+    /// The digest does not match: the power was lost while it was written.
     Torn,
-    /// It is no journal of this format.
+    /// The file is not a journal of this format.
     Foreign(String),
 }
 
@@ -263,7 +265,7 @@ pub(super) fn encode(intent: &[Entry]) -> Result<Vec<u8>, String> {
 
 pub(super) fn with_header(body: &[u8]) -> Vec<u8> {
     let header = format!("{MAGIC} {FORMAT} {} {}", body.len(), Digest::of(body));
-    let mut bytes = format!("{header:<width$}\n", width = HEADER - 1).into_bytes();
+    let mut bytes = format!("{header:<width$}\n", width = HEADER_SIZE - 1).into_bytes();
     bytes.extend_from_slice(body);
     bytes
 }
@@ -272,9 +274,9 @@ pub(super) fn decode(bytes: &[u8]) -> Content {
     if bytes.iter().all(|byte| *byte == 0) {
         return Content::Nothing;
     }
-    let Some((header, body)) = bytes.split_at_checked(HEADER) else { return Content::Torn };
+    let Some((header, body)) = bytes.split_at_checked(HEADER_SIZE) else { return Content::Torn };
     if header.iter().all(|byte| *byte == 0) {
-        // The disk need not write the beginning first.
+        // The disk may write the end first.
         return Content::Torn;
     }
     let header = String::from_utf8_lossy(header);
@@ -315,7 +317,7 @@ mod tests {
         let (old, new) = (Some(Digest::of(b"old")), Digest::of(b"new"));
         vec![Entry::Replace {
             credential: name,
-            folder: "/etc".into(),
+            dir: "/etc".into(),
             name: "a.crt".into(),
             staged: ".a.crt.kubecertd-1".into(),
             old,
@@ -324,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn an_intent_goes_out_and_comes_back() {
+    fn intent_round_trips() {
         assert_eq!(decode(&encode(&intent()).unwrap()), Content::Intent(intent()));
         assert_eq!(decode(&encode(&[]).unwrap()), Content::Nothing);
         assert_eq!(decode(&[0; 4096]), Content::Nothing);
@@ -332,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shorter_intent_over_a_longer_one_is_read_alone() {
+    fn shorter_intent_over_longer_one_is_read_alone() {
         let mut disk = encode(&[intent(), intent()].concat()).unwrap();
         let shorter = encode(&intent()).unwrap();
         disk[..shorter.len()].copy_from_slice(&shorter);
@@ -340,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn every_torn_write_is_seen() {
+    fn every_torn_write_is_detected() {
         let whole = encode(&intent()).unwrap();
         for length in 1..whole.len() {
             let mut disk = vec![0; CAPACITY];
@@ -351,14 +353,14 @@ mod tests {
     }
 
     #[test]
-    fn a_write_whose_end_reached_the_disk_before_its_beginning_is_seen() {
+    fn write_with_missing_header_is_detected() {
         let mut disk = encode(&intent()).unwrap();
-        disk[..HEADER].fill(0);
+        disk[..HEADER_SIZE].fill(0);
         assert_eq!(decode(&disk), Content::Torn);
     }
 
     #[test]
-    fn a_newer_format_is_refused() {
+    fn newer_journal_format_is_refused() {
         let mut bytes = encode(&intent()).unwrap();
         let at = MAGIC.len() + 1;
         bytes[at] = b'2';

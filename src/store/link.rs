@@ -1,8 +1,7 @@
-//! A symlink that is swapped: a new file under a name of its own, and the link to it put in the
-//! place of the old link by a rename, as kubelet does it with the pem that it has from the cluster.
-//! The old file stays where it is.
+//! Swaps a symlink: writes a new file with a new name, and renames a new link to it over the old
+//! link, as kubelet does with its client certificate. The old file stays.
 //!
-//! Both lie beside the link under its own dot-name until then, so that a sweep finds them.
+//! Until then both have the link's dot-name beside it, so that recovery finds them.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -16,44 +15,44 @@ use super::{StoreError, staged_prefix};
 use crate::model::{AbsolutePath, CredentialName, Digest, Secret};
 use crate::sys::{Dir, FileError, Root};
 
-/// What the name of a link ends with that is swapped; what it leads to has a date instead.
-const CURRENT: &str = "-current.pem";
+/// The suffix of a link that is swapped. The file it leads to has a date instead of `current`.
+const CURRENT_SUFFIX: &str = "-current.pem";
 
-/// A new file, and the symlink that is to lead to it.
+/// A new file and the symlink that will lead to it.
 #[derive(Debug)]
 pub struct NewLink {
     /// The symlink.
     pub path: AbsolutePath,
-    /// Where it led when the change was decided; `None` when nothing was there.
+    /// The symlink's target when the change was decided; `None` when it did not exist.
     pub old: Option<PathBuf>,
-    /// The name of the new file beside it. Nothing of that name may be there.
+    /// The name of the new file beside it. It must not exist.
     pub name: String,
-    /// All that the new file will hold.
+    /// The content of the new file.
     pub content: Secret,
 }
 
 impl NewLink {
-    /// Whether a file of this name is reached by a symlink that is swapped.
+    /// Whether a path is the name of a symlink that is swapped.
     #[must_use]
     pub fn is_for(path: &AbsolutePath) -> bool {
         path.as_path()
             .file_name()
             .and_then(OsStr::to_str)
-            .is_some_and(|name| name.len() > CURRENT.len() && name.ends_with(CURRENT))
+            .is_some_and(|name| name.len() > CURRENT_SUFFIX.len() && name.ends_with(CURRENT_SUFFIX))
     }
 
-    /// The name of the file that a link leads to, with this in the place of `current`. `None` where
-    /// no such link has this name.
+    /// The name of the file that a link leads to, with `stamp` instead of `current`. `None` where
+    /// the path is not the name of a link that is swapped.
     #[must_use]
     pub fn dated(path: &AbsolutePath, stamp: &str) -> Option<String> {
-        let stem = path.as_path().file_name()?.to_str()?.strip_suffix(CURRENT)?;
+        let stem = path.as_path().file_name()?.to_str()?.strip_suffix(CURRENT_SUFFIX)?;
         Some(format!("{stem}-{stamp}.pem"))
     }
 }
 
-/// Whether this is the name of a file that this link may be made to lead to.
+/// Whether a link may lead to a file of this name.
 pub(super) fn may_lead_to(link: &str, name: &str) -> bool {
-    let stem = link.strip_suffix(CURRENT).filter(|stem| !stem.is_empty());
+    let stem = link.strip_suffix(CURRENT_SUFFIX).filter(|stem| !stem.is_empty());
     let stamp =
         stem.and_then(|stem| name.strip_prefix(stem)?.strip_prefix('-')?.strip_suffix(".pem"));
     stamp.is_some_and(|stamp| {
@@ -62,19 +61,18 @@ pub(super) fn may_lead_to(link: &str, name: &str) -> bool {
     })
 }
 
-/// A new file and a new link beside the old link. Removed when dropped, unless they were handed to
-/// the journal.
+/// A new file and a new link beside the old link. Removed when dropped, unless they are journaled.
 #[derive(Debug)]
 pub(super) struct StagedLink {
     pub dir: Dir,
     /// The link's name.
     pub name: OsString,
-    /// The new link's name until it takes the place of the old one.
+    /// The new link's name until it replaces the old one.
     staged: OsString,
     /// The new file's name until then.
     file: OsString,
     handle: File,
-    /// And after that.
+    /// The new file's final name.
     dated: String,
     old: Option<PathBuf>,
     new: Digest,
@@ -83,15 +81,15 @@ pub(super) struct StagedLink {
 
 impl StagedLink {
     pub fn new(root: &Root, new: &NewLink) -> Result<Self, StoreError> {
-        let folder = new.path.as_path().parent().unwrap_or(Path::new("/"));
+        let parent = new.path.as_path().parent().unwrap_or(Path::new("/"));
         let name = new.path.as_path().file_name().unwrap_or_default().to_owned();
-        let (Some(shown), true) = (name.to_str(), folder.to_str().is_some()) else {
+        let (Some(shown), true) = (name.to_str(), parent.to_str().is_some()) else {
             return Err(StoreError::NotUtf8(new.path.as_path().to_owned()));
         };
         if !may_lead_to(shown, &new.name) {
             return Err(StoreError::NotALink(new.path.as_path().to_owned()));
         }
-        let dir = root.folder(folder)?;
+        let dir = root.folder(parent)?;
         let staged_name = || {
             let mut staged = staged_prefix(&name);
             staged.push(random_suffix());
@@ -103,17 +101,17 @@ impl StagedLink {
         let digest = Digest::of(new.content.expose());
         let mut link =
             Self { dir, name, staged, file, handle, dated, old, new: digest, keep: false };
-        link.is_as_decided()?;
+        link.check_unchanged()?;
         let path = link.dir.path().join(&link.file);
         link.handle
             .write_all(new.content.expose())
             .map_err(|e| FileError::from_io(&path, "write", e))?;
-        link.dir.symlink(&target(&link.dir, &link.dated), &link.staged)?;
+        link.dir.symlink(&link_target(&link.dir, &link.dated), &link.staged)?;
         Ok(link)
     }
 
-    fn is_as_decided(&self) -> Result<(), StoreError> {
-        let there = At::look(&self.dir, &self.name)?;
+    fn check_unchanged(&self) -> Result<(), StoreError> {
+        let there = LinkEntry::read(&self.dir, &self.name)?;
         let free = self.dir.stat(OsStr::new(&self.dated))?.is_none();
         if there.is(self.old.as_deref()) && free {
             Ok(())
@@ -126,20 +124,20 @@ impl StagedLink {
         read_all(&mut self.handle, &self.dir.path().join(&self.file))
     }
 
-    /// Makes the new file durable, if the link is still what the change was decided on.
+    /// Makes the new file durable. Fails if the link has changed since the change was decided.
     pub fn settle(&self) -> Result<(), StoreError> {
         self.handle
             .sync_all()
             .map_err(|e| FileError::from_io(self.dir.path().join(&self.file), "sync", e))?;
-        self.is_as_decided()
+        self.check_unchanged()
     }
 
-    /// Puts both in place. `Err` means that the link is the old one.
+    /// Renames both to their final names. On an error the link is the old one.
     pub fn swap(&self) -> Result<(), FileError> {
         let dated = OsStr::new(&self.dated);
         self.dir.rename(&self.file, dated)?;
         self.dir.rename(&self.staged, &self.name).inspect_err(|_| {
-            // Back to where the journal and the sweep look for it.
+            // Recovery looks for the file under its staged name.
             let _ = self.dir.rename(dated, &self.file);
         })
     }
@@ -149,7 +147,7 @@ impl StagedLink {
         let text = |text: &OsStr| text.to_string_lossy().into_owned();
         Entry::Link {
             credential: credential.clone(),
-            folder: self.dir.path().to_owned(),
+            dir: self.dir.path().to_owned(),
             name: text(&self.name),
             staged: text(&self.staged),
             file: text(&self.file),
@@ -163,28 +161,28 @@ impl StagedLink {
 impl Drop for StagedLink {
     fn drop(&mut self) {
         if !self.keep {
-            // Nothing to be done about a failure here; the next sweep tries again.
+            // A failure is ignored: recovery at the next start tries again.
             let _ = self.dir.remove(&self.file);
             let _ = self.dir.remove(&self.staged);
         }
     }
 }
 
-/// kubelet's links hold the whole path.
-fn target(dir: &Dir, dated: &str) -> PathBuf {
+/// The target of a link: the absolute path, as in kubelet's links.
+fn link_target(dir: &Dir, dated: &str) -> PathBuf {
     dir.path().join(dated)
 }
 
-/// What stands at the link's name.
+/// The directory entry at the link's name.
 #[derive(Debug, PartialEq)]
-enum At {
+enum LinkEntry {
     Nothing,
     Link(PathBuf),
     Other,
 }
 
-impl At {
-    fn look(dir: &Dir, name: &OsStr) -> Result<Self, FileError> {
+impl LinkEntry {
+    fn read(dir: &Dir, name: &OsStr) -> Result<Self, FileError> {
         Ok(match (dir.link_target(name)?, dir.stat(name)?) {
             (Some(target), _) => Self::Link(target),
             (None, None) => Self::Nothing,
@@ -201,7 +199,7 @@ impl At {
     }
 }
 
-/// A journaled link, as it is found after a crash.
+/// The state of a journaled link after a crash.
 pub(super) struct FoundLink<'e> {
     pub dir: Dir,
     name: &'e OsStr,
@@ -210,34 +208,34 @@ pub(super) struct FoundLink<'e> {
     dated: &'e OsStr,
     /// Whether the link leads to the new file already.
     pub leads: bool,
-    /// Whether the new file has its name already.
+    /// Whether the new file has its final name already.
     named: bool,
     /// Whether the link is still the old one.
     is_old: bool,
-    /// Whether what is missing is there.
+    /// Whether the files that are needed to complete the swap exist.
     pub possible: bool,
 }
 
 impl<'e> FoundLink<'e> {
-    /// The names are those of the link, the staged link, the staged file, and the file when it has
-    /// its own.
-    pub fn look(
+    /// Reads the state. The names are those of the link, the staged link, the staged file, and the
+    /// final name of the file.
+    pub fn read(
         root: &Root,
-        folder: &Path,
+        path: &Path,
         names: [&'e String; 4],
         old: Option<&Path>,
         new: Digest,
     ) -> Result<Self, FileError> {
-        let dir = root.folder(folder)?;
+        let dir = root.folder(path)?;
         let [name, staged, file, dated] = names.map(OsStr::new);
         let target = dir.path().join(dated);
-        let at = At::look(&dir, name)?;
-        let leads = at.is(Some(&target));
+        let entry = LinkEntry::read(&dir, name)?;
+        let leads = entry.is(Some(&target));
         let there = digest(&dir, dated)?;
         let named = there == Some(new);
         let content = named || (there.is_none() && digest(&dir, file)? == Some(new));
         let link = leads || dir.link_target(staged)? == Some(target);
-        let is_old = at.is(old);
+        let is_old = entry.is(old);
         Ok(Self { dir, name, staged, file, dated, leads, named, is_old, possible: content && link })
     }
 
@@ -245,7 +243,7 @@ impl<'e> FoundLink<'e> {
         self.leads && self.named
     }
 
-    /// Whether somebody else has made it lead elsewhere.
+    /// Whether another program has changed the link.
     pub fn is_overtaken(&self) -> bool {
         !self.leads && !self.is_old
     }
@@ -257,18 +255,18 @@ impl<'e> FoundLink<'e> {
         if !self.leads {
             self.dir.rename(self.staged, self.name)?;
         }
-        self.tidy()
+        self.remove_staged()
     }
 
-    /// Nothing is left of it: a pem that nothing leads to would only be a key that lies about.
-    pub fn give_up(&self) -> Result<(), FileError> {
+    /// Removes all files of the swap: a file that no link leads to would only be a stray key.
+    pub fn undo(&self) -> Result<(), FileError> {
         if self.named && !self.leads {
             self.dir.remove(self.dated)?;
         }
-        self.tidy()
+        self.remove_staged()
     }
 
-    fn tidy(&self) -> Result<(), FileError> {
+    fn remove_staged(&self) -> Result<(), FileError> {
         self.dir.remove(self.file)?;
         self.dir.remove(self.staged)
     }
@@ -279,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_leads_only_to_files_with_a_date() {
+    fn link_leads_only_to_dated_file() {
         let link = "kubelet-client-current.pem";
         assert!(may_lead_to(link, "kubelet-client-2026-11-22-05-30-00.pem"));
         for name in [
@@ -299,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_date_takes_the_place_of_current() {
+    fn current_is_replaced_by_date() {
         let path = AbsolutePath::new("/var/lib/kubelet/pki/kubelet-client-current.pem").unwrap();
         assert_eq!(NewLink::dated(&path, "2026").as_deref(), Some("kubelet-client-2026.pem"));
         assert!(NewLink::is_for(&path));

@@ -1,5 +1,5 @@
-//! One process at a time: an advisory lock that ends with the process that holds it, so that none
-//! is ever stale.
+//! An advisory lock for one process at a time. The kernel releases it when the process exits, so
+//! that no lock is stale.
 
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
@@ -9,33 +9,33 @@ use std::time::{Duration, Instant};
 use super::StoreError;
 use crate::sys::{Dir, FileError};
 
-/// How often a lock that another process holds is tried again.
-const PACE: Duration = Duration::from_millis(50);
+/// The time between attempts to take a lock that another process holds.
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 const NAME: &str = "lock";
 
-/// The lock, for as long as the value lives: closing the file lets it go.
+/// A lock that is held. Dropping it closes the file, which releases the lock.
 #[derive(Debug)]
 pub(crate) struct Lock(#[allow(dead_code, reason = "held, not used")] File);
 
 impl Lock {
-    /// Whether a process has the lock. Changes nothing.
-    pub(crate) fn is_held(folder: &Dir) -> bool {
-        let Ok(file) = folder.open(OsStr::new(NAME)) else { return false };
+    /// Whether a process holds the lock. Changes nothing.
+    pub(crate) fn is_held(dir: &Dir) -> bool {
+        let Ok(file) = dir.open(OsStr::new(NAME)) else { return false };
         matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 
-    /// Takes the lock, waiting at most `wait` for another process to let it go.
-    pub(crate) fn take(folder: &Dir, wait: Duration) -> Result<Self, StoreError> {
-        Self::take_named(folder, NAME, wait)
+    /// Takes the lock, and waits at most `wait` for another process to release it.
+    pub(crate) fn take(dir: &Dir, wait: Duration) -> Result<Self, StoreError> {
+        Self::take_named(dir, NAME, wait)
     }
 
-    /// The same for a lock of another name.
-    pub(super) fn take_named(folder: &Dir, name: &str, wait: Duration) -> Result<Self, StoreError> {
+    /// Takes a lock of another name in the same way.
+    pub(crate) fn take_named(dir: &Dir, name: &str, wait: Duration) -> Result<Self, StoreError> {
         let name = OsStr::new(name);
-        let path = folder.path().join(name);
+        let path = dir.path().join(name);
         let began = Instant::now();
-        let file = folder.open_or_create(name)?;
+        let file = dir.open_or_create(name)?;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Self(file)),
@@ -45,7 +45,7 @@ impl Lock {
                 Err(_) if began.elapsed() < wait => {}
                 Err(_) => return Err(StoreError::Busy { lock: path }),
             }
-            std::thread::sleep(PACE);
+            std::thread::sleep(RETRY_INTERVAL);
         }
     }
 }

@@ -2,18 +2,15 @@
 //! lock.
 //!
 //! A change replaces the files of one credential. New files are staged beside their targets under a
-//! dot-name, checked there, and renamed into place only after a journal on disk says what is about
-//! to happen. Killed at any instruction, every credential on disk is whole after the next
-//! [`Store::open`]: a journaled change is finished, an unjournaled one is swept away.
+//! dot-name, checked there, and renamed into place only after the change is in the journal on disk.
+//! When the process is killed at any instruction, every credential on disk is whole after the next
+//! [`Store::open`]: a journaled change is completed, the files of an unjournaled one are removed.
 //!
-//! What lives here knows files and bytes. It does not know what a certificate is: whether a staged
-//! file is right is for the caller's check to say.
+//! The store handles files and bytes, not certificates: the caller checks the content of the staged
+//! files.
 
-mod alarms;
-mod aside;
 mod backup;
 mod commit;
-mod copies;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -21,55 +18,45 @@ mod journal;
 mod link;
 pub(crate) mod lock;
 mod metadata;
-mod ours;
+mod quarantine;
 mod recover;
-mod requests;
-mod services;
-pub(crate) mod small;
 mod stage;
-mod state;
 mod trust;
 
 use std::ffi::OsStr;
 use std::time::Duration;
 
-pub use alarms::{AlarmState, read_alarms, update_alarms};
 pub use backup::{Backups, Generation};
-pub use commit::{Commit, Outcome};
-pub use copies::Lineages;
+pub use commit::{ChangeOutcome, Commit};
 pub use error::StoreError;
 pub use link::NewLink;
-pub use ours::not_trusted;
 pub use recover::Recovered;
-pub use requests::{Pending, pending};
-pub use services::{read_services, write_services};
 pub use stage::{Backup, Change, Checked, Kind, NewFile, Staged};
-pub use state::{State, read_hold, read_last_good, remove_hold, write_hold, write_last_good};
 
 use crate::model::AbsolutePath;
 use crate::sys::{Dir, Root};
 use journal::Journal;
 use lock::Lock;
 
-/// No certificate, key or kubeconfig is larger than this; nothing beyond it is read into memory.
+/// The size limit of a certificate, key or kubeconfig in bytes; a larger file is not read.
 pub const LARGEST_FILE: u64 = 1 << 20;
 
-/// The store of one root folder, held alone: no other process has it while this value lives.
+/// The store of one root directory. Holds its lock: no other process can open the same store.
 #[derive(Debug)]
 pub struct Store<'r> {
     root: &'r Root,
-    folder: Dir,
+    dir: Dir,
     journal: Journal,
     _lock: Lock,
 }
 
 impl<'r> Store<'r> {
-    /// Takes the lock, finishes what an earlier process left unfinished, and sweeps away what it
-    /// left behind beside `targets`, the files that can be replaced.
+    /// Takes the lock, completes the changes that an earlier process left unfinished, and removes
+    /// its staged files beside `targets`, the files that can be replaced.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] when another process still has the lock after `wait`;
-    /// otherwise when the state folder can't be used or an unfinished change can't be finished.
+    /// [`StoreError::Busy`] when another process still has the lock after `wait`; otherwise when
+    /// the state directory can't be used.
     pub fn open(
         root: &'r Root,
         state: &AbsolutePath,
@@ -77,33 +64,38 @@ impl<'r> Store<'r> {
         targets: &[AbsolutePath],
     ) -> Result<(Self, Recovered), StoreError> {
         root.create_folder(state)?;
-        let folder = root.trusted_folder(state.as_path())?;
-        let lock = Lock::take(&folder, wait)?;
-        let (journal, mut recovered) = Journal::open(&folder)?;
-        let mut store = Self { root, folder, journal, _lock: lock };
+        let dir = root.trusted_folder(state.as_path())?;
+        let lock = Lock::take(&dir, wait)?;
+        let (journal, mut recovered) = Journal::open(&dir)?;
+        let mut store = Self { root, dir, journal, _lock: lock };
         store.recover(targets, &mut recovered)?;
         Ok((store, recovered))
+    }
+
+    /// The state directory.
+    pub(crate) fn dir(&self) -> &Dir {
+        &self.dir
     }
 
     /// The backups of earlier changes.
     #[must_use]
     pub fn backups(&self) -> Backups {
-        Backups::of(&self.folder)
+        Backups::of(&self.dir)
     }
 }
 
-/// Whether a change was journaled that is not finished: its files may be half old, half new.
-/// Changes nothing, and takes no lock.
+/// Whether the journal holds an unfinished change: some of its files may be old, others new.
+/// Changes nothing and takes no lock.
 #[must_use]
 pub fn is_unfinished(root: &Root, state: &AbsolutePath) -> bool {
-    root.folder(state.as_path()).is_ok_and(|folder| Journal::has_intent(&folder))
+    root.folder(state.as_path()).is_ok_and(|dir| Journal::has_intent(&dir))
 }
 
-/// The name under which the backups' folder stands in the state folder.
+/// The directory of backups in the state directory.
 pub(crate) const BACKUPS: &str = "backups";
 
-/// A staged file's name: hidden, so that no component reads it, and telling its target, so that a
-/// sweep finds it.
+/// The start of a staged file's name: hidden, so that no component reads the file, and with the
+/// target's name, so that recovery finds it.
 fn staged_prefix(name: &OsStr) -> std::ffi::OsString {
     let mut prefix = std::ffi::OsString::from(".");
     prefix.push(name);

@@ -1,45 +1,45 @@
-//! After a crash: what was journaled is finished, what was not is swept away.
+//! Recovery after a crash: completes journaled changes and removes staged files of others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::aside;
 use super::journal::Entry;
 use super::link::FoundLink;
-use super::trust::Known;
+use super::quarantine;
+use super::trust::KnownTargets;
 use super::{LARGEST_FILE, Store, StoreError, staged_prefix};
 use crate::model::{AbsolutePath, CredentialName, Digest};
 use crate::sys::{Dir, FileError, Place, Root, read_regular};
 
-/// What was found and done at the start.
+/// The result of recovery.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
-    /// Credentials whose replacement was begun by an earlier process and is finished now.
+    /// Credentials whose replacement was begun by an earlier process and is now completed.
     pub finished: Vec<CredentialName>,
-    /// Credentials whose replacement was journaled, but which somebody else has changed since: left
-    /// as they are.
+    /// Credentials whose replacement was journaled, but which another program has changed since:
+    /// left as they are.
     pub dropped: Vec<CredentialName>,
-    /// How many staged files that nobody waits for were removed.
+    /// The number of staged files without a journal entry that were removed.
     pub swept: usize,
-    /// What an operator should know.
+    /// Notes for an operator.
     pub notes: Vec<String>,
 }
 
 impl Store<'_> {
-    /// Finishes what is in the journal, and sweeps away other staged files beside `targets`.
+    /// Completes the journaled changes and removes other staged files beside `targets`.
     pub(super) fn recover(
         &mut self,
         targets: &[AbsolutePath],
         recovered: &mut Recovered,
     ) -> Result<(), StoreError> {
         let journaled = self.journal.intent().to_vec();
-        let (intent, refused) = Known::new(self.root, targets).split(journaled.clone());
+        let (intent, refused) = KnownTargets::new(self.root, targets).split(journaled.clone());
         let doubt = self.journal.was_lost() || !refused.is_empty();
         if !refused.is_empty() {
             recovered.notes.extend(refused.iter().map(|why| format!("{why}; it is not followed")));
-            recovered.notes.extend(self.journal.keep_copy(&self.folder));
+            recovered.notes.extend(self.journal.keep_copy(&self.dir));
         }
         let mut changes: BTreeMap<CredentialName, Vec<Entry>> = BTreeMap::new();
         for entry in &intent {
@@ -66,77 +66,77 @@ impl Store<'_> {
                 "{} staged files that the journal may have been about are kept in {}: they may \
                  hold a key; remove them when all is well",
                 left.len(),
-                self.folder.path().join(aside::FOLDER).display()
+                self.dir.path().join(quarantine::DIR).display()
             ));
-            left.iter().for_each(|(dir, name)| aside::keep_staged(dir, name, &self.folder));
+            left.iter().for_each(|(dir, name)| quarantine::quarantine_staged(dir, name, &self.dir));
         }
         recovered.swept = left.iter().filter(|(dir, name)| dir.remove(name).is_ok()).count();
         if !journaled.is_empty() || self.journal.was_lost() {
             self.journal.write(unfinished)?;
         }
-        super::backup::sweep(&self.folder);
+        super::backup::remove_incomplete(&self.dir);
         Ok(())
     }
 }
 
-/// One file of a journaled change, as it is found.
-struct Found<'e> {
+/// The state of one file of a journaled change after a crash.
+struct FoundFile<'e> {
     dir: Dir,
     name: &'e OsStr,
     staged: &'e OsStr,
-    state: State,
+    state: TargetState,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// The target holds the new content.
+enum TargetState {
+    /// The target has the new content.
     Done,
-    /// The target is still the old one, and the staged file waits beside it.
+    /// The target has the old content, and the staged file is beside it.
     Waiting,
-    /// The target is neither, or there is nothing to put in its place.
+    /// The target has other content, or the staged file is missing.
     Overtaken {
-        /// Whether the staged file is there and whole.
+        /// Whether the staged file exists and is complete.
         staged: bool,
     },
 }
 
-/// What of a journaled change there is to be found.
-enum Part<'e> {
-    File(Found<'e>),
+/// The state of one journaled operation after a crash.
+enum FoundEntry<'e> {
+    File(FoundFile<'e>),
     Link(FoundLink<'e>),
 }
 
-impl Part<'_> {
-    /// Whether it is seen that the change was begun.
+impl FoundEntry<'_> {
+    /// Whether the change was visibly begun.
     fn is_begun(&self) -> bool {
         match self {
-            Self::File(file) => file.state == State::Done,
+            Self::File(file) => file.state == TargetState::Done,
             Self::Link(link) => link.leads,
         }
     }
 
     fn is_overtaken(&self) -> bool {
         match self {
-            Self::File(file) => matches!(file.state, State::Overtaken { .. }),
+            Self::File(file) => matches!(file.state, TargetState::Overtaken { .. }),
             Self::Link(link) => link.is_overtaken(),
         }
     }
 
     fn is_possible(&self) -> bool {
         match self {
-            Self::File(file) => file.state != State::Overtaken { staged: false },
+            Self::File(file) => file.state != TargetState::Overtaken { staged: false },
             Self::Link(link) => link.possible,
         }
     }
 
     fn settle(&self, finish: bool) -> Result<(), FileError> {
         match self {
-            Self::File(file) if finish && file.state != State::Done => {
+            Self::File(file) if finish && file.state != TargetState::Done => {
                 file.dir.rename(file.staged, file.name)
             }
             Self::File(file) => file.dir.remove(file.staged),
             Self::Link(link) if finish && !link.is_done() => link.finish(),
-            Self::Link(link) => link.give_up(),
+            Self::Link(link) => link.undo(),
         }
     }
 
@@ -148,52 +148,54 @@ impl Part<'_> {
     }
 }
 
-/// Finishes the change of one credential. `false` when somebody else was faster and it is dropped
-/// instead.
+/// Completes the change of one credential. `false` when another program has changed a file and the
+/// change is dropped instead.
 ///
-/// Begun means finished: as soon as one file has its new content, only the others' new content
-/// makes the credential whole, whatever they hold now. Not begun and overtaken means dropped.
+/// A change that was begun is completed: when one file has its new content, the credential is whole
+/// only with the new content of the others. A change that was not begun is dropped when a file was
+/// overtaken.
 fn finish(root: &Root, entries: &[Entry]) -> Result<bool, FileError> {
-    let found = entries.iter().map(|entry| look(root, entry)).collect::<Result<Vec<_>, _>>()?;
-    let begun = found.iter().any(Part::is_begun);
-    let overtaken = found.iter().any(Part::is_overtaken);
-    let finish = found.iter().all(Part::is_possible) && (begun || !overtaken);
+    let found =
+        entries.iter().map(|entry| read_entry(root, entry)).collect::<Result<Vec<_>, _>>()?;
+    let begun = found.iter().any(FoundEntry::is_begun);
+    let overtaken = found.iter().any(FoundEntry::is_overtaken);
+    let finish = found.iter().all(FoundEntry::is_possible) && (begun || !overtaken);
     found.iter().try_for_each(|part| part.settle(finish))?;
-    found.iter().try_for_each(Part::sync)?;
+    found.iter().try_for_each(FoundEntry::sync)?;
     Ok(finish)
 }
 
-fn look<'e>(root: &Root, entry: &'e Entry) -> Result<Part<'e>, FileError> {
+fn read_entry<'e>(root: &Root, entry: &'e Entry) -> Result<FoundEntry<'e>, FileError> {
     match entry {
-        Entry::Replace { folder, name, staged, old, new, .. } => {
-            look_at_file(root, folder, [name, staged], *old, *new).map(Part::File)
+        Entry::Replace { dir, name, staged, old, new, .. } => {
+            read_file(root, dir, [name, staged], *old, *new).map(FoundEntry::File)
         }
-        Entry::Link { folder, name, staged, file, dated, old, new, .. } => {
-            FoundLink::look(root, folder, [name, staged, file, dated], old.as_deref(), *new)
-                .map(Part::Link)
+        Entry::Link { dir, name, staged, file, dated, old, new, .. } => {
+            FoundLink::read(root, dir, [name, staged, file, dated], old.as_deref(), *new)
+                .map(FoundEntry::Link)
         }
     }
 }
 
-fn look_at_file<'e>(
+fn read_file<'e>(
     root: &Root,
-    folder: &Path,
+    path: &Path,
     names: [&'e String; 2],
     old: Option<Digest>,
     new: Digest,
-) -> Result<Found<'e>, FileError> {
-    let dir = root.folder(folder)?;
+) -> Result<FoundFile<'e>, FileError> {
+    let dir = root.folder(path)?;
     let [name, staged] = names.map(OsStr::new);
     let target = digest(&dir, name)?;
     let waiting = digest(&dir, staged)? == Some(new);
     let state = if target == Some(new) {
-        State::Done
+        TargetState::Done
     } else if target == old && waiting {
-        State::Waiting
+        TargetState::Waiting
     } else {
-        State::Overtaken { staged: waiting }
+        TargetState::Overtaken { staged: waiting }
     };
-    Ok(Found { dir, name, staged, state })
+    Ok(FoundFile { dir, name, staged, state })
 }
 
 pub(super) fn digest(dir: &Dir, name: &OsStr) -> Result<Option<Digest>, FileError> {
@@ -208,40 +210,38 @@ pub(super) fn digest(dir: &Dir, name: &OsStr) -> Result<Option<Digest>, FileErro
 
 fn staged_paths(entry: &Entry) -> Vec<PathBuf> {
     match entry {
-        Entry::Replace { folder, staged, .. } => vec![folder.join(staged)],
-        Entry::Link { folder, staged, file, .. } => vec![folder.join(staged), folder.join(file)],
+        Entry::Replace { dir, staged, .. } => vec![dir.join(staged)],
+        Entry::Link { dir, staged, file, .. } => vec![dir.join(staged), dir.join(file)],
     }
 }
 
-/// The staged files beside the targets that no journal waits for. What can't be looked at is left:
-/// it harms nobody, and the pass that meets the same file says what is wrong with it.
+/// The staged files beside the targets that the journal does not name. A directory that can't be
+/// read is skipped: its staged files do no harm, and the pass reports the error.
 fn left_behind(
     root: &Root,
     targets: &[AbsolutePath],
     awaited: &BTreeSet<PathBuf>,
 ) -> Vec<(Rc<Dir>, OsString)> {
-    let mut folders: BTreeMap<PathBuf, (Rc<Dir>, Vec<OsString>)> = BTreeMap::new();
-    let places = targets
-        .iter()
-        .flat_map(|target| root.locate(target).ok().into_iter().chain(own_place(root, target)));
+    let mut dirs: BTreeMap<PathBuf, (Rc<Dir>, Vec<OsString>)> = BTreeMap::new();
+    let places = targets.iter().flat_map(|target| {
+        root.locate(target).ok().into_iter().chain(unresolved_place(root, target))
+    });
     for place in places {
         let prefix = staged_prefix(&place.name);
-        folders
-            .entry(place.dir.path().to_owned())
+        dirs.entry(place.dir.path().to_owned())
             .or_insert_with(|| (Rc::new(place.dir), Vec::new()))
             .1
             .push(prefix);
     }
-    folders
-        .into_values()
+    dirs.into_values()
         .flat_map(|(dir, prefixes)| left_behind_in(&dir, &prefixes, awaited))
         .collect()
 }
 
-/// Where the name itself stands, be it a symlink.
-pub(super) fn own_place(root: &Root, target: &AbsolutePath) -> Option<Place> {
-    let (folder, name) = (target.as_path().parent()?, target.as_path().file_name()?);
-    Some(Place { dir: root.folder(folder).ok()?, name: name.to_owned() })
+/// The place of the path itself, where it is a symlink too.
+pub(super) fn unresolved_place(root: &Root, target: &AbsolutePath) -> Option<Place> {
+    let (parent, name) = (target.as_path().parent()?, target.as_path().file_name()?);
+    Some(Place { dir: root.folder(parent).ok()?, name: name.to_owned() })
 }
 
 fn left_behind_in(

@@ -1,7 +1,8 @@
-//! New files beside their targets, under a dot-name, with the targets' owner, mode and attributes.
+//! Stages new files: beside their targets, under a dot-name, with the targets' owner, mode and
+//! attributes.
 //!
 //! The states of a change are types: [`Staged`] can only be checked or dropped, [`Checked`] can
-//! only be committed or dropped. Dropping one removes its files again.
+//! only be committed or dropped. Dropping either removes its staged files.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -20,7 +21,7 @@ use crate::sys::{FileError, Place, Root};
 /// The files of one credential that are to be replaced together.
 #[derive(Debug)]
 pub struct Change {
-    /// Whose files they are.
+    /// The credential that the files belong to.
     pub credential: CredentialName,
     /// The files.
     pub files: Vec<NewFile>,
@@ -35,27 +36,28 @@ pub struct Change {
 pub enum Backup {
     /// No backup, no change.
     Required,
-    /// Try; a full disk must not keep an expired credential from being renewed.
+    /// Back up if possible: a full disk must not prevent the renewal of an expired credential.
     Wanted,
-    /// None: what is replaced is somebody else's, who could push out the backups of everything else
-    /// by having it replaced again and again.
+    /// No backup: the file belongs to a user, who could displace all other backups by having it
+    /// replaced repeatedly.
     Unwanted,
 }
 
-/// One file's new content.
+/// The new content of one file.
 #[derive(Debug)]
 pub struct NewFile {
     /// The file as the catalog names it; symlinks are followed.
     pub path: AbsolutePath,
-    /// All it will hold.
+    /// The new content.
     pub content: Secret,
-    /// What it held when the change was decided; `None` when it did not exist.
+    /// The digest of the old content when the change was decided; `None` when the file did not
+    /// exist.
     pub old: Option<Digest>,
-    /// What it is, for the mode of a file that did not exist.
+    /// The kind of file, for the mode of a new one.
     pub kind: Kind,
 }
 
-/// What a file is.
+/// The kind of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Public: 0644.
@@ -64,7 +66,7 @@ pub enum Kind {
     Private,
 }
 
-/// A change whose new files lie beside their targets, not checked yet.
+/// A change whose new files are staged and not checked yet.
 #[derive(Debug)]
 pub struct Staged {
     credential: CredentialName,
@@ -73,7 +75,7 @@ pub struct Staged {
     link: Option<StagedLink>,
 }
 
-/// A staged change whose content was found right.
+/// A staged change whose content passed the check.
 #[derive(Debug)]
 pub struct Checked {
     pub(super) credential: CredentialName,
@@ -82,7 +84,7 @@ pub struct Checked {
     pub(super) link: Option<StagedLink>,
 }
 
-/// One new file beside its target. Removed when dropped, unless it was handed to the journal.
+/// One new file beside its target. Removed when dropped, unless it is journaled.
 #[derive(Debug)]
 pub(super) struct StagedFile {
     pub(super) target: AbsolutePath,
@@ -98,8 +100,8 @@ impl Store<'_> {
     /// Writes the new files beside their targets.
     ///
     /// # Errors
-    /// When a target is not what it was when the change was decided, or a file can't be
-    /// written. Nothing stays behind.
+    /// When a target has changed since the change was decided, or a file can't be written. No
+    /// staged file is left then.
     pub fn stage(&self, change: Change) -> Result<Staged, StoreError> {
         let files = change
             .files
@@ -118,11 +120,11 @@ impl Store<'_> {
 }
 
 impl Staged {
-    /// Reads the staged files back and lets `check` say whether they are right: that of the symlink
-    /// first, then in the order of the change.
+    /// Reads the staged files back and passes their contents to `check`: that of the symlink first,
+    /// then in the order of the change.
     ///
     /// # Errors
-    /// What `check` or reading said; the staged files are gone then.
+    /// The error of `check` or of reading; the staged files are removed then.
     pub fn check<E: From<StoreError>>(
         mut self,
         check: impl FnOnce(&[Secret]) -> Result<(), E>,
@@ -142,8 +144,8 @@ impl Staged {
 }
 
 impl Checked {
-    /// Whether the staged files outlive this value: once journaled, they are the next start's to
-    /// finish or remove.
+    /// Sets whether the staged files are kept when this value is dropped: once journaled, recovery
+    /// needs them.
     pub(super) fn keep_staged(&mut self, keep: bool) {
         self.files.iter_mut().for_each(|file| file.keep = keep);
         self.link.iter_mut().for_each(|link| link.keep = keep);
@@ -159,13 +161,13 @@ impl StagedFile {
 impl Drop for StagedFile {
     fn drop(&mut self) {
         if !self.keep {
-            // Nothing to be done about a failure here; the next sweep tries again.
+            // A failure is ignored: recovery at the next start tries again.
             let _ = self.place.dir.remove(&self.name);
         }
     }
 }
 
-/// All that an open file holds.
+/// Reads an open file from its start.
 pub(super) fn read_all(file: &mut File, path: &Path) -> Result<Secret, StoreError> {
     let failed = |e| FileError::from_io(path, "read back", e);
     let size = file.metadata().map_err(failed)?.len();
@@ -201,7 +203,7 @@ fn stage_file(root: &Root, new: &NewFile) -> Result<StagedFile, StoreError> {
     };
     let path = staged.place.dir.path().join(&staged.name);
     match &old {
-        Some(old) => take_over(old, new, &staged.file)?,
+        Some(old) => copy_metadata(old, new, &staged.file)?,
         None if new.old.is_some() => {
             return Err(StoreError::Changed(new.path.as_path().to_owned()));
         }
@@ -215,9 +217,8 @@ fn stage_file(root: &Root, new: &NewFile) -> Result<StagedFile, StoreError> {
     Ok(staged)
 }
 
-/// Makes sure that the old file is still the one that the change was decided on, and carries over
-/// what belongs to it.
-fn take_over(old: &File, new: &NewFile, staged: &File) -> Result<(), StoreError> {
+/// Checks that the old file has not changed since the change was decided, and copies its metadata.
+fn copy_metadata(old: &File, new: &NewFile, staged: &File) -> Result<(), StoreError> {
     let path = new.path.as_path();
     let reader = old.try_clone().map_err(|e| FileError::from_io(path, "read", e))?;
     let content = crate::sys::read_regular(reader, path, LARGEST_FILE)?;
@@ -236,8 +237,8 @@ fn default_mode(kind: Kind) -> Mode {
 
 pub(super) fn random_suffix() -> String {
     let mut bytes = [0; 4];
-    // Only for a name of its own: create_new refuses one that exists, so a failing generator does
-    // no harm.
+    // The suffix only avoids name collisions: create_new refuses a name that exists, so a failing
+    // generator does no harm.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     format!("{:08x}", u32::from_ne_bytes(bytes))
 }

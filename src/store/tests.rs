@@ -10,22 +10,22 @@ mod hostile;
 const NOW: i64 = 1_795_219_200;
 
 struct Node {
-    folder: tempfile::TempDir,
+    disk: tempfile::TempDir,
     root: Root,
 }
 
 impl Node {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir_all(folder.path().join("etc/pki")).unwrap();
-        let node = Self { root: Root::open(folder.path()).unwrap(), folder };
+        let disk = tempfile::tempdir().unwrap();
+        fs::create_dir_all(disk.path().join("etc/pki")).unwrap();
+        let node = Self { root: Root::open(disk.path()).unwrap(), disk };
         node.put("etc/pki/a.crt", "old crt", 0o644);
         node.put("etc/pki/a.key", "old key", 0o600);
         node
     }
 
     fn at(&self, path: &str) -> std::path::PathBuf {
-        self.folder.path().join(path)
+        self.disk.path().join(path)
     }
 
     fn put(&self, path: &str, content: &str, mode: u32) {
@@ -96,7 +96,7 @@ fn commit(store: &mut Store<'_>, change: Change) -> Commit {
 }
 
 #[test]
-fn a_change_replaces_all_its_files_and_backs_up_the_old_ones() {
+fn change_replaces_and_backs_up_all_its_files() {
     let node = Node::new();
     let (mut store, recovered) = node.open();
     assert_eq!(recovered, Recovered::default());
@@ -126,7 +126,7 @@ fn a_change_replaces_all_its_files_and_backs_up_the_old_ones() {
 }
 
 #[test]
-fn mode_owner_acl_and_attributes_stay_and_the_label_of_the_content_does_not() {
+fn mode_owner_acl_and_attributes_are_preserved() {
     let node = Node::new();
     let key = node.at("etc/pki/a.key");
     // u::rw- u:1234:r-- g::r-- m::r-- o::--- in the kernel's own form.
@@ -147,7 +147,7 @@ fn mode_owner_acl_and_attributes_stay_and_the_label_of_the_content_does_not() {
 }
 
 #[test]
-fn an_acl_that_the_folder_gives_to_new_files_lets_nobody_else_read() {
+fn inherited_acl_of_directory_is_removed() {
     let node = Node::new();
     node.put("etc/pki/a.key", "old key", 0o640);
     // u::rw- u:1234:r-- g::r-- m::r-- o::---
@@ -165,7 +165,7 @@ fn an_acl_that_the_folder_gives_to_new_files_lets_nobody_else_read() {
 }
 
 #[test]
-fn a_symlinked_target_is_replaced_where_it_points_and_the_link_stays() {
+fn symlinked_target_is_replaced_and_link_stays() {
     let node = Node::new();
     fs::create_dir(node.at("srv")).unwrap();
     fs::rename(node.at("etc/pki/a.crt"), node.at("srv/real.crt")).unwrap();
@@ -177,7 +177,7 @@ fn a_symlinked_target_is_replaced_where_it_points_and_the_link_stays() {
 }
 
 #[test]
-fn two_files_that_are_one_are_refused() {
+fn two_paths_to_same_file_are_refused() {
     let node = Node::new();
     fs::remove_file(node.at("etc/pki/a.key")).unwrap();
     symlink("a.crt", node.at("etc/pki/a.key")).unwrap();
@@ -194,7 +194,7 @@ fn two_files_that_are_one_are_refused() {
 }
 
 #[test]
-fn a_new_file_gets_the_mode_of_its_kind() {
+fn new_file_gets_mode_of_its_kind() {
     let node = Node::new();
     fs::remove_file(node.at("etc/pki/a.crt")).unwrap();
     fs::remove_file(node.at("etc/pki/a.key")).unwrap();
@@ -208,7 +208,7 @@ fn a_new_file_gets_the_mode_of_its_kind() {
 }
 
 #[test]
-fn a_failed_check_or_a_dropped_change_leaves_nothing_behind() {
+fn failed_check_leaves_no_staged_files() {
     let node = Node::new();
     let (store, _) = node.open();
     let staged = store.stage(pair()).unwrap();
@@ -223,7 +223,7 @@ fn a_failed_check_or_a_dropped_change_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_somebody_else_changed_is_left_alone() {
+fn file_changed_by_other_program_is_not_replaced() {
     let node = Node::new();
     let (mut store, _) = node.open();
     let checked = store.stage(pair()).unwrap().check(fine).unwrap();
@@ -238,8 +238,8 @@ fn what_somebody_else_changed_is_left_alone() {
     assert_eq!(node.dot_files(), Vec::<String>::new());
 }
 
-/// Leaves the node as a crash right after the journal was written does, then `renames` of the two
-/// files made.
+/// Leaves the node in the state of a crash after the journal was written and `renames` of the two
+/// files were renamed.
 fn crash_after(node: &Node, renames: usize) {
     let (mut store, _) = node.open();
     let mut checked = store.stage(pair()).unwrap().check(fine).unwrap();
@@ -251,7 +251,7 @@ fn crash_after(node: &Node, renames: usize) {
 }
 
 #[test]
-fn a_journaled_change_is_finished_at_the_next_start() {
+fn journaled_change_is_completed_at_next_start() {
     for renames in 0..=2 {
         let node = Node::new();
         crash_after(&node, renames);
@@ -272,7 +272,7 @@ fn a_journaled_change_is_finished_at_the_next_start() {
 }
 
 #[test]
-fn a_journaled_change_that_was_not_begun_yields_to_somebody_elses() {
+fn journaled_change_not_begun_is_dropped_after_other_change() {
     let node = Node::new();
     crash_after(&node, 0);
     node.put("etc/pki/a.key", "their key", 0o600);
@@ -286,7 +286,7 @@ fn a_journaled_change_that_was_not_begun_yields_to_somebody_elses() {
 }
 
 #[test]
-fn an_unjournaled_change_is_swept_away() {
+fn staged_file_without_journal_is_removed() {
     let node = Node::new();
     node.put("etc/pki/.a.key.kubecertd-0badcafe", "left behind", 0o600);
     node.put("etc/pki/.a.key.other", "not ours", 0o600);
@@ -296,7 +296,7 @@ fn an_unjournaled_change_is_swept_away() {
 }
 
 #[test]
-fn a_journal_from_the_future_is_set_aside_aloud() {
+fn journal_of_newer_format_is_quarantined_and_reported() {
     let node = Node::new();
     crash_after(&node, 0);
     let journal = node.at("var/lib/kubecertd/journal");
@@ -314,7 +314,7 @@ fn a_journal_from_the_future_is_set_aside_aloud() {
 }
 
 #[test]
-fn a_lock_that_is_held_is_waited_for_within_its_limit_only() {
+fn held_lock_is_waited_for_until_timeout() {
     let node = Node::new();
     let (store, _) = node.open();
     let state = absolute("/var/lib/kubecertd");
@@ -325,7 +325,7 @@ fn a_lock_that_is_held_is_waited_for_within_its_limit_only() {
 }
 
 #[test]
-fn only_the_newest_backups_are_kept() {
+fn only_newest_backups_are_kept() {
     let node = Node::new();
     let (mut store, _) = node.open();
     let mut old = ("old crt".to_owned(), "old key".to_owned());
@@ -347,11 +347,15 @@ fn only_the_newest_backups_are_kept() {
 }
 
 #[test]
-fn half_a_backup_is_no_backup_and_is_swept_away() {
+fn incomplete_backup_is_ignored_and_removed() {
     let node = Node::new();
     fs::create_dir_all(node.at("var/lib/kubecertd/backups/.half/etc/pki")).unwrap();
     node.put("var/lib/kubecertd/backups/.half/etc/pki/a.crt", "old crt", 0o600);
-    assert!(Backups::look(&node.root, &absolute("/var/lib/kubecertd")).generations().is_empty());
+    assert!(
+        Backups::open_or_empty(&node.root, &absolute("/var/lib/kubecertd"))
+            .generations()
+            .is_empty()
+    );
     let (_store, _) = node.open();
     assert_eq!(fs::read_dir(node.at("var/lib/kubecertd/backups")).unwrap().count(), 0);
 }
@@ -393,7 +397,7 @@ fn swap() -> Change {
     }
 }
 
-/// What the link leads to, below the node's own root.
+/// The content of the file that the link leads to, below the node's root.
 fn pem(node: &Node) -> String {
     node.get(leads(node).trim_start_matches('/'))
 }
@@ -403,7 +407,7 @@ fn leads(node: &Node) -> String {
 }
 
 #[test]
-fn a_link_is_swapped_to_a_new_file_and_the_old_one_stays() {
+fn link_is_swapped_and_old_file_stays() {
     let node = linked();
     let (mut store, _) = open_linked(&node);
     let staged = store.stage(swap()).unwrap();
@@ -429,7 +433,7 @@ fn a_link_is_swapped_to_a_new_file_and_the_old_one_stays() {
 }
 
 #[test]
-fn a_link_that_leads_elsewhere_by_now_is_left_alone() {
+fn link_changed_by_other_program_is_not_swapped() {
     let node = linked();
     let (mut store, _) = open_linked(&node);
     let checked = store.stage(swap()).unwrap().check(fine).unwrap();
@@ -460,7 +464,7 @@ fn a_link_that_leads_elsewhere_by_now_is_left_alone() {
 }
 
 #[test]
-fn a_link_that_was_not_there_is_made() {
+fn missing_link_is_created() {
     let node = linked();
     fs::remove_file(node.at(LINK)).unwrap();
     let (mut store, _) = open_linked(&node);
@@ -470,9 +474,9 @@ fn a_link_that_was_not_there_is_made() {
     assert_eq!(pem(&node), "new pem");
 }
 
-/// The journal is written, and the power goes after each of the steps that follow.
+/// The journal is written, and the power is lost after each of the following steps.
 #[test]
-fn a_swap_that_was_cut_short_is_finished_from_wherever_it_was() {
+fn interrupted_swap_is_completed_after_any_step() {
     for steps in 0..=3 {
         let node = linked();
         let (mut store, _) = open_linked(&node);
@@ -510,9 +514,9 @@ fn a_swap_that_was_cut_short_is_finished_from_wherever_it_was() {
     }
 }
 
-/// kubelet was faster: nothing of the change is left, and no key lies about that nothing leads to.
+/// kubelet changed the link first: no file of the change is left, and no stray key.
 #[test]
-fn a_swap_that_was_overtaken_leaves_nothing_behind() {
+fn overtaken_swap_leaves_no_files() {
     for named in [false, true] {
         let node = linked();
         let (mut store, _) = open_linked(&node);
@@ -549,7 +553,7 @@ fn a_swap_that_was_overtaken_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_lies_staged_without_a_journal_is_swept_away() {
+fn staged_link_without_journal_is_removed() {
     let node = linked();
     let (store, _) = open_linked(&node);
     let mut checked = store.stage(swap()).unwrap().check(fine).unwrap();
@@ -564,10 +568,10 @@ fn what_lies_staged_without_a_journal_is_swept_away() {
 }
 
 #[test]
-fn a_journal_that_would_make_a_link_lead_anywhere_is_not_followed() {
+fn journal_with_hostile_link_target_is_not_followed() {
     let entry = |name: &str, dated: &str, file: &str| journal::Entry::Link {
         credential: CredentialName::new("own").unwrap(),
-        folder: "/etc/pki".into(),
+        dir: "/etc/pki".into(),
         name: name.into(),
         staged: format!(".{name}.kubecertd-1"),
         file: file.into(),

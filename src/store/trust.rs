@@ -1,5 +1,5 @@
-//! A journal is an instruction to rename files, followed by root. It is followed only as far as it
-//! is about files that are looked after here, and about staged files of our own making.
+//! Checks the entries of a journal before they are followed: root renames only files that kubecertd
+//! manages, and only staged files with a name that kubecertd gives.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -7,30 +7,31 @@ use std::path::{Component, Path, PathBuf};
 
 use super::journal::Entry;
 use super::link::may_lead_to;
-use super::recover::own_place;
+use super::recover::unresolved_place;
 use super::staged_prefix;
 use crate::model::{AbsolutePath, CredentialName};
 use crate::sys::{Identity, Root};
 
 /// The files that may be replaced.
-pub(super) struct Known<'r> {
+pub(super) struct KnownTargets<'r> {
     root: &'r Root,
-    /// Where they really are.
+    /// The places of the files, with symlinks followed.
     places: BTreeSet<(Identity, OsString)>,
-    /// Where their names stand, be they symlinks.
+    /// The places of the paths themselves, symlinks or not.
     links: BTreeSet<(Identity, OsString)>,
-    /// Their names, for those in a folder that can't be looked at now.
+    /// The paths, for files in a directory that can't be opened now.
     paths: BTreeSet<PathBuf>,
 }
 
-impl<'r> Known<'r> {
+impl<'r> KnownTargets<'r> {
     pub(super) fn new(root: &'r Root, targets: &[AbsolutePath]) -> Self {
         let place = |target: &AbsolutePath| {
             let place = root.locate(target).ok()?;
             Some((place.dir.identity().ok()?, place.name))
         };
         let link = |target: &AbsolutePath| {
-            own_place(root, target).and_then(|place| Some((place.dir.identity().ok()?, place.name)))
+            unresolved_place(root, target)
+                .and_then(|place| Some((place.dir.identity().ok()?, place.name)))
         };
         let paths = targets.iter().map(|target| target.as_path().to_owned()).collect();
         let (places, links) =
@@ -38,7 +39,8 @@ impl<'r> Known<'r> {
         Self { root, places, links, paths }
     }
 
-    /// Takes out of an intent what is not ours to do, whole credentials at a time, and says why.
+    /// Splits an intent into the entries that may be followed and the reasons why others are
+    /// refused. One refused entry refuses all entries of its credential.
     pub(super) fn split(&self, intent: Vec<Entry>) -> (Vec<Entry>, Vec<String>) {
         let refused: Vec<(CredentialName, String)> = intent
             .iter()
@@ -51,35 +53,35 @@ impl<'r> Known<'r> {
     }
 
     fn refusal(&self, entry: &Entry) -> Option<String> {
-        let (folder, name, staged, places) = match entry {
-            Entry::Replace { folder, name, staged, .. } => {
-                (folder, name, vec![staged], &self.places)
-            }
-            Entry::Link { folder, name, dated, .. } if !may_lead_to(name, dated) => {
-                let link = folder.join(name);
+        let (dir, name, staged, places) = match entry {
+            Entry::Replace { dir, name, staged, .. } => (dir, name, vec![staged], &self.places),
+            Entry::Link { dir, name, dated, .. } if !may_lead_to(name, dated) => {
+                let link = dir.join(name);
                 return Some(format!(
                     "the journal would make {} lead to {dated:?}, which kubecertd never does",
                     link.display()
                 ));
             }
-            Entry::Link { folder, name, staged, file, .. } => {
-                (folder, name, vec![staged, file], &self.links)
+            Entry::Link { dir, name, staged, file, .. } => {
+                (dir, name, vec![staged, file], &self.links)
             }
         };
-        let shown = folder.join(name);
-        let ours = |staged: &str| {
+        let shown = dir.join(name);
+        let is_staged_name = |staged: &str| {
             is_name(staged)
                 && staged.as_bytes().starts_with(staged_prefix(OsStr::new(name)).as_encoded_bytes())
         };
-        if let Some(staged) = staged.into_iter().find(|staged| !is_name(name) || !ours(staged)) {
+        if let Some(staged) =
+            staged.into_iter().find(|staged| !is_name(name) || !is_staged_name(staged))
+        {
             return Some(format!(
                 "the journal would put {staged:?} in the place of {}, which kubecertd never does",
                 shown.display()
             ));
         }
-        let known = match self.root.folder(folder).and_then(|dir| dir.identity()) {
+        let known = match self.root.folder(dir).and_then(|opened| opened.identity()) {
             Ok(identity) => places.contains(&(identity, OsString::from(name))),
-            // It may only be away for now; nothing can be done in it either.
+            // The directory may be missing only for now; nothing can be changed in it either.
             Err(_) => self.paths.contains(&shown),
         };
         (!known).then(|| {
@@ -91,8 +93,9 @@ impl<'r> Known<'r> {
     }
 }
 
-/// Whether it is the name of an entry in a folder, and no path out of it.
+/// Whether a text is the name of a directory entry, and not a path that leads out of it.
 fn is_name(text: &str) -> bool {
     let mut components = Path::new(text).components();
-    matches!((components.next(), components.next()), (Some(Component::Normal(only)), None) if only == text)
+    let (first, second) = (components.next(), components.next());
+    second.is_none() && matches!(first, Some(Component::Normal(name)) if name == text)
 }

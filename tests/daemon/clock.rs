@@ -8,7 +8,7 @@ use kubecertd::formats::x509::certificates;
 use kubecertd::model::{Timestamp, days};
 use kubecertd::pass::{Orders, Outlook, Report, preview, run};
 use kubecertd::plan::{RELEASED, Request};
-use kubecertd::store::State;
+use kubecertd::state::PassMemory;
 use kubecertd::sys::FixedClock;
 
 use super::common::kubelet::CONF;
@@ -39,7 +39,7 @@ impl Clock {
 
     /// Returns the plan of a pass with this clock and the report of the pass.
     fn pass(self, node: &Node) -> (Outlook, Report) {
-        write_state(node, &State { last_seen: self.last_seen, ..State::default() });
+        write_state(node, &PassMemory { last_seen: self.last_seen, ..PassMemory::default() });
         let clock = FixedClock(self.now);
         let (request, stop) = (Request::default(), AtomicBool::new(false));
         let orders = Orders {

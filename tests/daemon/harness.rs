@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kubecertd::daemon::{LastPass, Status};
 use kubecertd::model::{AbsolutePath, CredentialName, Timestamp};
-use kubecertd::store::State;
+use kubecertd::state::PassMemory;
 use kubecertd::sys::Root;
 use nix::fcntl::{Flock, FlockArg};
 
@@ -54,20 +54,20 @@ pub fn state_dir() -> AbsolutePath {
     AbsolutePath::constant("/var/lib/kubecertd")
 }
 
-pub fn read_state(node: &Node) -> State {
-    let (state, note) = State::read(&Root::open(node.root()).unwrap(), &state_dir());
+pub fn read_state(node: &Node) -> PassMemory {
+    let (state, note) = PassMemory::read(&Root::open(node.root()).unwrap(), &state_dir());
     assert_eq!(note, None);
     state
 }
 
-pub fn write_state(node: &Node, state: &State) {
+pub fn write_state(node: &Node, state: &PassMemory) {
     state.write(&Root::open(node.root()).unwrap(), &state_dir()).unwrap();
 }
 
 /// Returns the state after a pass that succeeded at this time.
-pub fn successful_state(time: Timestamp) -> State {
+pub fn successful_state(time: Timestamp) -> PassMemory {
     let time = Some(time);
-    State {
+    PassMemory {
         last_seen: time,
         last_pass_began: time,
         last_pass_succeeded: time,

@@ -126,7 +126,7 @@ fn expired_or_broken_credential_is_renewed_at_start() {
 fn failed_pass_is_repeated_at_start() {
     let node = with_history(Node::due(), NEVER);
     let state = read_state(&node);
-    write_state(&node, &kubecertd::store::State { unfinished: true, ..state });
+    write_state(&node, &kubecertd::state::PassMemory { unfinished: true, ..state });
     let daemon = Daemon::start(&node);
     daemon.wait_for_pass("the last pass before the start failed");
     assert_eq!(valid_longer_than(&node, 300), all_credentials(&node));

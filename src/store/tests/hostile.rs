@@ -1,11 +1,11 @@
-//! A journal that is damaged, from elsewhere, or not a file of ours: nothing else is touched, no
-//! key is lost, and the next change is made all the same.
+//! A journal that is damaged, foreign, or not a regular file: no other file is changed, no key is
+//! lost, and the next change succeeds.
 
 use super::*;
 
 const JOURNAL: &str = "var/lib/kubecertd/journal";
 
-/// Half renamed: the new certificate is in place, and its key is only in the staged file.
+/// A change that is half renamed: the new certificate is in place, its key only in the staged file.
 fn half_renamed() -> Node {
     let node = Node::new();
     crash_after(&node, 1);
@@ -16,8 +16,8 @@ fn half_renamed() -> Node {
     node
 }
 
-/// The new key is somewhere, and nothing is left beside the targets.
-fn new_key_is_kept(node: &Node, context: &str) {
+/// Asserts that the new key is not lost, and that no staged file is left beside the targets.
+fn assert_new_key_is_kept(node: &Node, context: &str) {
     let kept = fs::read_dir(node.at("var/lib/kubecertd/set-aside"))
         .into_iter()
         .flatten()
@@ -32,8 +32,8 @@ fn new_key_is_kept(node: &Node, context: &str) {
     assert_eq!(node.dot_files(), Vec::<String>::new(), "{context}");
 }
 
-/// A change of what is there now can be made.
-fn still_works(node: &Node, store: &mut Store<'_>, context: &str) {
+/// Asserts that a change of the present files can be made.
+fn assert_change_succeeds(node: &Node, store: &mut Store<'_>, context: &str) {
     let now = [node.get("etc/pki/a.crt"), node.get("etc/pki/a.key")];
     let files = vec![
         new_file("/etc/pki/a.crt", Some(&now[0]), "next crt"),
@@ -49,7 +49,7 @@ fn still_works(node: &Node, store: &mut Store<'_>, context: &str) {
 }
 
 #[test]
-fn with_any_byte_of_the_journal_flipped_nothing_else_is_done_and_no_key_is_lost() {
+fn journal_with_any_bit_flipped_loses_no_key() {
     let node = half_renamed();
     let journal = fs::read(node.at(JOURNAL)).unwrap();
     let used = journal.iter().rposition(|byte| *byte != 0).unwrap();
@@ -68,12 +68,12 @@ fn with_any_byte_of_the_journal_flipped_nothing_else_is_done_and_no_key_is_lost(
         fs::write(node.at(JOURNAL), flipped).unwrap();
         let (_store, recovered) = node.open();
         match (node.get("etc/pki/a.key").as_str(), recovered.notes.as_slice()) {
-            // A flip in what only fills the header changes nothing of what it says.
+            // A flip in the padding of the header does not change the intent.
             ("new key", []) => followed += 1,
             ("old key", [_, ..]) => refused += 1,
             other => panic!("{context}: {other:?}"),
         }
-        new_key_is_kept(&node, &context);
+        assert_new_key_is_kept(&node, &context);
         assert_eq!(
             (node.get("etc/pki/a.crt").as_str(), node.get("etc/pki/other.key").as_str()),
             ("new crt", "other"),
@@ -83,13 +83,13 @@ fn with_any_byte_of_the_journal_flipped_nothing_else_is_done_and_no_key_is_lost(
     assert!(followed > 0 && refused > 128, "{followed} {refused}");
     let (mut store, recovered) = node.open();
     assert_eq!(recovered, Recovered::default(), "it is said once");
-    still_works(&node, &mut store, "afterwards");
+    assert_change_succeeds(&node, &mut store, "afterwards");
 }
 
 type Damage = (&'static str, fn(&Path), &'static str);
 
 #[test]
-fn a_journal_that_is_none_is_refused_with_a_clear_word_and_changes_go_on() {
+fn invalid_journal_is_reported_and_changes_continue() {
     let cases: &[Damage] = &[
         (
             "truncated",
@@ -118,7 +118,7 @@ fn a_journal_that_is_none_is_refused_with_a_clear_word_and_changes_go_on() {
             "has 2 names (hard links), not a journal",
         ),
         (
-            "a folder",
+            "a directory",
             |path| moved(path, |path, _| fs::create_dir(path).unwrap()),
             "is a folder, not a journal",
         ),
@@ -149,8 +149,8 @@ fn a_journal_that_is_none_is_refused_with_a_clear_word_and_changes_go_on() {
                 && recovered.notes[0].contains(says),
             "{case}: {recovered:?}"
         );
-        new_key_is_kept(&node, case);
-        still_works(&node, &mut store, case);
+        assert_new_key_is_kept(&node, case);
+        assert_change_succeeds(&node, &mut store, case);
         assert_eq!(
             fs::read(node.at("outside")).ok(),
             outside,
@@ -162,12 +162,12 @@ fn a_journal_that_is_none_is_refused_with_a_clear_word_and_changes_go_on() {
 }
 
 #[test]
-fn an_empty_journal_says_nothing() {
+fn empty_journal_is_accepted_without_note() {
     let node = half_renamed();
     fs::write(node.at(JOURNAL), "").unwrap();
     let (mut store, recovered) = node.open();
     assert_eq!(recovered.notes, Vec::<String>::new());
-    still_works(&node, &mut store, "empty");
+    assert_change_succeeds(&node, &mut store, "empty");
 }
 
 fn edit(path: &Path, from: &str, to: &str) {
@@ -176,14 +176,14 @@ fn edit(path: &Path, from: &str, to: &str) {
     fs::write(path, [&bytes[..at], to.as_bytes(), &bytes[at + from.len()..]].concat()).unwrap();
 }
 
-/// Moves the journal out of the state folder, and puts something in its place.
+/// Moves the journal out of the state directory and puts another entry in its place.
 fn moved(path: &Path, put: fn(&Path, &Path)) {
     let outside = path.ancestors().nth(4).unwrap().join("outside");
     fs::rename(path, &outside).unwrap();
     put(path, &outside);
 }
 
-/// A node with a journal that was written for these entries, and whatever they name.
+/// Writes a journal with these entries and opens the store again.
 fn journaled(node: &Node, entries: Vec<journal::Entry>) -> Recovered {
     let (mut store, _) = node.open();
     store.journal.write(entries).unwrap();
@@ -191,10 +191,10 @@ fn journaled(node: &Node, entries: Vec<journal::Entry>) -> Recovered {
     node.open().1
 }
 
-fn entry(folder: &str, name: &str, staged: &str, old: &str, new: &str) -> journal::Entry {
+fn entry(dir: &str, name: &str, staged: &str, old: &str, new: &str) -> journal::Entry {
     journal::Entry::Replace {
         credential: CredentialName::new("a").unwrap(),
-        folder: folder.into(),
+        dir: dir.into(),
         name: name.into(),
         staged: staged.into(),
         old: Some(Digest::of(old.as_bytes())),
@@ -203,7 +203,7 @@ fn entry(folder: &str, name: &str, staged: &str, old: &str, new: &str) -> journa
 }
 
 #[test]
-fn a_journal_moves_only_our_own_staged_files_and_only_over_files_that_are_looked_after() {
+fn journal_renames_only_staged_files_over_managed_files() {
     let cases = [
         (
             "/etc",
@@ -235,7 +235,7 @@ fn a_journal_moves_only_our_own_staged_files_and_only_over_files_that_are_looked
         ("/etc/pki", "..", "...kubecertd-1", "which kubecertd never does"),
         ("/etc/pki", "", "..kubecertd-1", "which kubecertd never does"),
     ];
-    for (folder, name, staged, says) in cases {
+    for (dir, name, staged, says) in cases {
         let node = Node::new();
         node.put("etc/shadow", "old", 0o600);
         node.put("etc/pki/other.crt", "old", 0o600);
@@ -248,39 +248,39 @@ fn a_journal_moves_only_our_own_staged_files_and_only_over_files_that_are_looked
             &node,
             vec![
                 entry("/etc/pki", "a.crt", ".a.crt.kubecertd-2", "old crt", "x"),
-                entry(folder, name, staged, "old", "new"),
+                entry(dir, name, staged, "old", "new"),
             ],
         );
         assert!(
             recovered.finished.is_empty() && recovered.dropped.is_empty(),
-            "{folder} {name}: {recovered:?}"
+            "{dir} {name}: {recovered:?}"
         );
         assert!(
             recovered.notes[0].contains(says)
                 && recovered.notes[0].ends_with("; it is not followed"),
-            "{folder} {name}: {recovered:?}"
+            "{dir} {name}: {recovered:?}"
         );
         assert!(
             recovered.notes[1].ends_with("what it said is kept as journal.refused"),
             "{recovered:?}"
         );
         for untouched in ["etc/shadow", "etc/pki/other.crt"] {
-            assert_eq!(node.get(untouched), "old", "{folder} {name}");
+            assert_eq!(node.get(untouched), "old", "{dir} {name}");
         }
         for untouched in
             ["etc/.shadow.kubecertd-1", "etc/pki/.other.crt.kubecertd-1", "etc/pki/planted"]
         {
-            assert_eq!(node.get(untouched), "new", "{folder} {name}");
+            assert_eq!(node.get(untouched), "new", "{dir} {name}");
         }
         assert_eq!(node.get("etc/pki/a.crt"), "old crt", "the whole credential is refused");
         let (mut store, recovered) = node.open();
         assert_eq!(recovered, Recovered::default(), "it is said once");
-        still_works(&node, &mut store, name);
+        assert_change_succeeds(&node, &mut store, name);
     }
 }
 
 #[test]
-fn a_journal_of_another_name_for_the_same_folder_is_followed() {
+fn journal_with_symlinked_directory_is_followed() {
     let node = Node::new();
     symlink("/etc/pki", node.at("certificates")).unwrap();
     let (mut store, _) = node.open();
@@ -296,7 +296,7 @@ fn a_journal_of_another_name_for_the_same_folder_is_followed() {
 }
 
 #[test]
-fn without_room_for_a_copy_the_staged_files_stay_under_a_name_that_is_not_swept() {
+fn staged_file_is_renamed_where_quarantine_fails() {
     let node = half_renamed();
     edit(&node.at(JOURNAL), "kubecertd-journal 1", "kubecertd-journal 2");
     node.put("var/lib/kubecertd/set-aside", "in the way", 0o600);
@@ -310,7 +310,7 @@ fn without_room_for_a_copy_the_staged_files_stay_under_a_name_that_is_not_swept(
 }
 
 #[test]
-fn a_backup_folder_that_is_a_symlink_is_not_written_through() {
+fn symlinked_backup_directory_is_not_followed() {
     let node = Node::new();
     let (mut store, _) = node.open();
     fs::create_dir(node.at("outside")).unwrap();
@@ -328,7 +328,7 @@ fn a_backup_folder_that_is_a_symlink_is_not_written_through() {
 }
 
 #[test]
-fn backups_are_roots_alone_whatever_the_folder_was_before() {
+fn backups_are_readable_by_root_alone() {
     let node = Node::new();
     let (mut store, _) = node.open();
     fs::create_dir(node.at("var/lib/kubecertd/backups")).unwrap();
@@ -343,7 +343,7 @@ fn backups_are_roots_alone_whatever_the_folder_was_before() {
 }
 
 #[test]
-fn a_change_with_nothing_to_back_up_makes_no_backup() {
+fn change_without_old_files_makes_no_backup() {
     let node = Node::new();
     fs::remove_file(node.at("etc/pki/a.crt")).unwrap();
     fs::remove_file(node.at("etc/pki/a.key")).unwrap();

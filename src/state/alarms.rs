@@ -1,51 +1,51 @@
-//! The alarms that are in force, what they rest on, and who was told of which: a small file that
-//! may be deleted at any time. Then the next pass raises anew what is true, and everybody is told
-//! of it once more.
+//! The memory of alarms: `alarms.json`. When it is deleted, the next pass raises the alarms again,
+//! and they are delivered once more.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
-use super::lock::Lock;
-use super::small::{read, write};
+use super::file::StateFile;
 use crate::model::{AbsolutePath, Alarm, AlarmMemory};
+use crate::store::StoreError;
+use crate::store::lock::Lock;
 use crate::sys::Root;
 
-const ALARMS: &str = "alarms.json";
+const FILE: StateFile =
+    StateFile::new("alarms.json", "which alarms are in force is not remembered");
 
-/// A command and the daemon may change the file at the same time, and those that tell others do at
-/// any time.
+/// The lock for changes: a command, the daemon and the delivery to sinks may change the file at the
+/// same time.
 const LOCK: &str = "alarms.lock";
 
-/// A change takes milliseconds, and on a busy disk seconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a change waits for the lock. A change takes milliseconds, on a busy disk seconds.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is remembered of alarms.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AlarmState {
-    /// Those in force, the worst first.
+    /// The alarms in force, the most severe first.
     pub in_force: Vec<Alarm>,
-    /// What they rest on besides what there is to be seen.
+    /// What alarms are derived from besides observations.
     pub memory: AlarmMemory,
-    /// For each that is told of alarms, those that it was told are in force.
+    /// The alarms in force that were delivered last, by sink.
     pub told: BTreeMap<String, Vec<Alarm>>,
 }
 
-/// Reads what is remembered of alarms. The text says what is wrong with the file, if something is.
+/// Reads the memory of alarms. The text is the problem with the file, if there is one.
 #[must_use]
 pub fn read_alarms(root: &Root, state: &AbsolutePath) -> (AlarmState, Option<String>) {
-    let (found, note) = read(root, state, ALARMS, "which alarms are in force is not remembered");
+    let (found, note) = FILE.read::<AlarmState>(root, state);
     (found.unwrap_or_default(), note)
 }
 
-/// Changes what is remembered of alarms, alone. Where nothing changes, nothing is written.
+/// Changes the memory of alarms under its lock. Writes nothing where nothing changes.
 ///
 /// # Errors
-/// When the state folder can't be written to, or somebody else does not let go of the
-/// file; it is what it was then.
+/// When the file can't be written, or another process keeps the lock too long; the file keeps its
+/// earlier content then.
 pub fn update_alarms<T>(
     root: &Root,
     state: &AbsolutePath,
@@ -57,11 +57,11 @@ pub fn update_alarms<T>(
     if after == before {
         return Ok(result);
     }
-    let folder = root.create_folder(state)?;
-    let _alone = Lock::take_named(&folder, LOCK, PATIENCE)?;
-    let (mut now, _) = read_alarms(root, state);
-    let result = change(&mut now);
-    write(root, state, ALARMS, &now)?;
+    let dir = root.create_folder(state)?;
+    let _lock = Lock::take_named(&dir, LOCK, LOCK_TIMEOUT)?;
+    let (mut current, _) = read_alarms(root, state);
+    let result = change(&mut current);
+    FILE.write(root, state, &current)?;
     Ok(result)
 }
 
@@ -98,48 +98,46 @@ mod tests {
         }
     }
 
-    fn folder() -> AbsolutePath {
+    fn path() -> AbsolutePath {
         AbsolutePath::constant("/var/lib/kubecertd")
     }
 
     #[test]
-    fn the_state_goes_out_and_comes_back_and_may_be_lost() {
+    fn alarm_state_round_trips_and_damage_is_reported() {
         let disk = tempfile::tempdir().unwrap();
         let root = Root::open(disk.path()).unwrap();
-        assert_eq!(read_alarms(&root, &folder()), (AlarmState::default(), None));
-        update_alarms(&root, &folder(), |now| *now = state()).unwrap();
-        assert_eq!(read_alarms(&root, &folder()), (state(), None));
+        assert_eq!(read_alarms(&root, &path()), (AlarmState::default(), None));
+        update_alarms(&root, &path(), |now| *now = state()).unwrap();
+        assert_eq!(read_alarms(&root, &path()), (state(), None));
         std::fs::write(disk.path().join("var/lib/kubecertd/alarms.json"), "{ torn").unwrap();
-        let (found, note) = read_alarms(&root, &folder());
+        let (found, note) = read_alarms(&root, &path());
         assert_eq!(found, AlarmState::default());
         assert!(note.unwrap().ends_with("; which alarms are in force is not remembered"));
     }
 
     #[test]
-    fn where_nothing_changes_nothing_is_written() {
+    fn unchanged_alarm_state_is_not_written() {
         let disk = tempfile::tempdir().unwrap();
         let root = Root::open(disk.path()).unwrap();
-        assert_eq!(update_alarms(&root, &folder(), |now| now.in_force.len()).unwrap(), 0);
+        assert_eq!(update_alarms(&root, &path(), |now| now.in_force.len()).unwrap(), 0);
         assert!(!disk.path().join("var").exists());
     }
 
     #[test]
-    fn two_changes_at_the_same_time_are_both_made() {
+    fn concurrent_changes_are_both_written() {
         let disk = tempfile::tempdir().unwrap();
         let add = |name: &str| {
             let root = Root::open(disk.path()).unwrap();
             for round in 0..20 {
                 let key = format!("{name}{round}");
-                update_alarms(&root, &folder(), |now| {
-                    drop(now.told.insert(key.clone(), Vec::new()))
-                })
-                .unwrap();
+                update_alarms(&root, &path(), |now| drop(now.told.insert(key.clone(), Vec::new())))
+                    .unwrap();
             }
         };
         std::thread::scope(|scope| {
             scope.spawn(|| add("a"));
             scope.spawn(|| add("b"));
         });
-        assert_eq!(read_alarms(&Root::open(disk.path()).unwrap(), &folder()).0.told.len(), 40);
+        assert_eq!(read_alarms(&Root::open(disk.path()).unwrap(), &path()).0.told.len(), 40);
     }
 }

@@ -1,22 +1,22 @@
-//! What is remembered for copies: which certificates each original has held. A copy is one by
-//! holding one of them. It may be deleted without harm: then a copy is known by the backups, or its
-//! owner is asked to see to it.
+//! The memory of originals: `copies.json`, the certificates that each original has held. A file
+//! that holds one of them is a copy. When the file is deleted, copies are recognized by the
+//! backups, or reported to their owner.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::small;
+use super::file::StateFile;
 use crate::model::{AbsolutePath, CredentialName, Digest};
 use crate::sys::{FileError, Root};
 
-const FILE: &str = "copies.json";
+const FILE: StateFile = StateFile::new("copies.json", "copies are known by the backups only");
 
-/// As many certificates of one credential as are remembered: those of decades, or of a month of a
-/// certificate that lives a day.
-const MOST: usize = 32;
+/// The most certificates that are remembered of a credential: those of decades, or of a month where
+/// a certificate is valid for a day.
+const MAX_CERTIFICATES: usize = 32;
 
-/// The certificates that originals have held, by their SHA-256, the newest last.
+/// The certificates that each original has held, by their SHA-256, the newest last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Lineages {
@@ -24,29 +24,29 @@ pub struct Lineages {
 }
 
 impl Lineages {
-    /// Reads the file. The text says what is wrong with it, if something is.
+    /// Reads the file. The text is the problem with the file, if there is one.
     #[must_use]
     pub fn read(root: &Root, state: &AbsolutePath) -> (Self, Option<String>) {
-        let (found, note) = small::read(root, state, FILE, "copies are known by the backups only");
+        let (found, note) = FILE.read::<Self>(root, state);
         (found.unwrap_or_default(), note)
     }
 
     /// Writes the file.
     ///
     /// # Errors
-    /// When the state folder can't be written to; the file is what it was then.
+    /// When the file can't be written; it keeps its earlier content then.
     pub fn write(&self, root: &Root, state: &AbsolutePath) -> Result<(), FileError> {
-        small::write(root, state, FILE, self)
+        FILE.write(root, state, self)
     }
 
-    /// Whether it is remembered that a credential held this certificate.
+    /// Whether a credential is known to have held this certificate.
     #[must_use]
     pub fn has(&self, credential: &CredentialName, fingerprint: &Digest) -> bool {
         let fingerprint = fingerprint.to_string();
         self.held.get(credential).is_some_and(|held| held.contains(&fingerprint))
     }
 
-    /// Takes note of what these credentials hold now, and forgets all others.
+    /// Adds the certificates that these credentials hold now, and forgets all other credentials.
     #[must_use]
     pub fn with<'c>(
         mut self,
@@ -56,11 +56,11 @@ impl Lineages {
         for (credential, fingerprint) in now {
             let mut held = before.remove(credential).unwrap_or_default();
             if let Some(fingerprint) = fingerprint.map(|digest| digest.to_string()) {
-                // One that came back is as new as it was first.
+                // A certificate that was restored counts as the newest.
                 held.retain(|earlier| *earlier != fingerprint);
                 held.push(fingerprint);
             }
-            held.drain(..held.len().saturating_sub(MOST));
+            held.drain(..held.len().saturating_sub(MAX_CERTIFICATES));
             if !held.is_empty() {
                 self.held.insert(credential.clone(), held);
             }
@@ -74,20 +74,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_held_is_remembered_up_to_a_number_and_comes_back() {
+    fn lineages_are_limited_and_round_trip() {
         let disk = tempfile::tempdir().unwrap();
         let (root, state) = (Root::open(disk.path()).unwrap(), AbsolutePath::constant("/state"));
         let name = CredentialName::constant("admin.conf");
         let other = CredentialName::constant("apiserver");
         let digest = |number: usize| Digest::of(number.to_string().as_bytes());
         let mut lineages = Lineages::default().with([(&other, Some(digest(0)))]);
-        for number in (0..MOST).chain([0, MOST]) {
+        for number in (0..MAX_CERTIFICATES).chain([0, MAX_CERTIFICATES]) {
             lineages = lineages.with([(&name, Some(digest(number)))]);
         }
         assert!(!lineages.has(&other, &digest(0)), "it has no copies any more");
         assert!(
-            lineages.has(&name, &digest(0)) && lineages.has(&name, &digest(MOST)),
-            "it came back"
+            lineages.has(&name, &digest(0)) && lineages.has(&name, &digest(MAX_CERTIFICATES)),
+            "it was restored"
         );
         assert!(!lineages.has(&name, &digest(1)), "the oldest");
         let same = lineages.clone().with([(&name, None)]);

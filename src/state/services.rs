@@ -1,29 +1,28 @@
-//! What is remembered of services: a small file that may be deleted at any time without harm.
+//! The memory of services: `services.json`.
 
-use super::small::{read, write};
+use super::file::StateFile;
 use crate::model::{AbsolutePath, ServiceMemory};
 use crate::sys::{FileError, Root};
 
-const SERVICES: &str = "services.json";
+const FILE: StateFile = StateFile::new("services.json", "nothing is remembered of services");
 
-/// Reads what is remembered of services. The text says what is wrong with the file, if something
-/// is.
+/// Reads the memory of services. The text is the problem with the file, if there is one.
 #[must_use]
-pub fn read_services(root: &Root, state: &AbsolutePath) -> (ServiceMemory, Option<String>) {
-    let (found, note) = read(root, state, SERVICES, "nothing is remembered of services");
+pub fn read_service_memory(root: &Root, state: &AbsolutePath) -> (ServiceMemory, Option<String>) {
+    let (found, note) = FILE.read(root, state);
     (found.unwrap_or_default(), note)
 }
 
-/// Writes what is to be remembered of services.
+/// Writes the memory of services.
 ///
 /// # Errors
-/// When the state folder can't be written to; the file is what it was then.
-pub fn write_services(
+/// When the file can't be written; it keeps its earlier content then.
+pub fn write_service_memory(
     root: &Root,
     state: &AbsolutePath,
     memory: &ServiceMemory,
 ) -> Result<(), FileError> {
-    write(root, state, SERVICES, memory)
+    FILE.write(root, state, memory)
 }
 
 #[cfg(test)]
@@ -81,17 +80,20 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_goes_out_and_comes_back_and_may_be_lost() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::open(folder.path()).unwrap();
+    fn service_memory_round_trips_and_newer_format_is_refused() {
+        let disk = tempfile::tempdir().unwrap();
+        let root = Root::open(disk.path()).unwrap();
         let state = AbsolutePath::constant("/var/lib/kubecertd");
-        assert_eq!(read_services(&root, &state), (ServiceMemory::default(), None));
-        write_services(&root, &state, &memory()).unwrap();
-        assert_eq!(read_services(&root, &state), (memory(), None));
-        std::fs::write(folder.path().join("var/lib/kubecertd/services.json"), "{\"format\": 2}")
+        assert_eq!(read_service_memory(&root, &state), (ServiceMemory::default(), None));
+        write_service_memory(&root, &state, &memory()).unwrap();
+        assert_eq!(read_service_memory(&root, &state), (memory(), None));
+        std::fs::write(disk.path().join("var/lib/kubecertd/services.json"), "{\"format\": 2}")
             .unwrap();
         let note = "/var/lib/kubecertd/services.json: has format 2, and this version knows format \
             1; nothing is remembered of services";
-        assert_eq!(read_services(&root, &state), (ServiceMemory::default(), Some(note.to_owned())));
+        assert_eq!(
+            read_service_memory(&root, &state),
+            (ServiceMemory::default(), Some(note.to_owned()))
+        );
     }
 }

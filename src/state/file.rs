@@ -1,0 +1,192 @@
+//! Reads, checks, versions and writes the files of the state directory.
+//!
+//! A file is used only if root alone can have written it. A [`StateFile`] is JSON with a format
+//! number. One that can't be used is reported and counts as missing. A write replaces the whole
+//! file or nothing.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
+use std::path::Path;
+
+use nix::sys::stat::FileStat;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::model::AbsolutePath;
+use crate::sys::{Dir, FileContent, FileError, FileProblem, Root, read_regular, trusted};
+
+const FORMAT: u32 = 1;
+
+/// The size limit of a state file in bytes, much more than any of them has.
+const MAX_SIZE: u64 = 4 << 20;
+
+/// The content of a file with its format number.
+#[derive(Serialize)]
+struct Versioned<'c, T> {
+    format: u32,
+    #[serde(flatten)]
+    content: &'c T,
+}
+
+/// The format number, which is read before the rest of the content.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
+/// A JSON file in a state directory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StateFile {
+    name: &'static str,
+    /// The consequence of a file that can't be used, for the note about it.
+    consequence: &'static str,
+}
+
+impl StateFile {
+    pub(crate) const fn new(name: &'static str, consequence: &'static str) -> Self {
+        Self { name, consequence }
+    }
+
+    /// Reads the file; `None` where it does not exist. The text is the problem with the file, if
+    /// there is one, and its consequence.
+    pub(crate) fn read<T: DeserializeOwned>(
+        self,
+        root: &Root,
+        state: &AbsolutePath,
+    ) -> (Option<T>, Option<String>) {
+        match self.content(root, state) {
+            Ok(content) => (content, None),
+            Err(problem) => (None, Some(format!("{problem}; {}", self.consequence))),
+        }
+    }
+
+    fn content<T: DeserializeOwned>(
+        self,
+        root: &Root,
+        state: &AbsolutePath,
+    ) -> Result<Option<T>, String> {
+        let name = OsStr::new(self.name);
+        let dir = match root.trusted_folder(state.as_path()) {
+            Err(e) if e.is_not_found() => return Ok(None),
+            dir => dir.map_err(|e| e.to_string())?,
+        };
+        match read_own(&dir, name, MAX_SIZE) {
+            Ok(content) => parse(content.bytes.expose())
+                .map(Some)
+                .map_err(|problem| format!("{}: {problem}", dir.path().join(name).display())),
+            Err(e) if e.is_not_found() => Ok(None),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+
+    /// Writes the file. Creates the state directory where it does not exist.
+    ///
+    /// # Errors
+    /// When the file can't be written; it keeps its earlier content then.
+    pub(crate) fn write<T: Serialize>(
+        self,
+        root: &Root,
+        state: &AbsolutePath,
+        content: &T,
+    ) -> Result<(), FileError> {
+        root.create_folder(state)?;
+        let dir = root.trusted_folder(state.as_path())?;
+        let failed = |e: std::io::Error| FileError::from_io(dir.path().join(self.name), "write", e);
+        let bytes = to_json(content).map_err(|e| failed(e.into()))?;
+        replace(&dir, OsStr::new(self.name), &bytes)
+    }
+
+    /// Removes the file. Succeeds where it does not exist.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(crate) fn remove(self, root: &Root, state: &AbsolutePath) -> Result<(), FileError> {
+        match root.folder(state.as_path()) {
+            Ok(dir) => dir.remove(OsStr::new(self.name)).and_then(|()| dir.sync()),
+            Err(e) if e.is_not_found() => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// Reads a regular file of at most `limit` bytes that root alone can have written. Follows no
+/// symlink, and refuses a file that has a second name.
+pub(super) fn read_own(dir: &Dir, name: &OsStr, limit: u64) -> Result<FileContent, FileError> {
+    let path = dir.path().join(name);
+    let content = read_regular(dir.open(name)?, &path, limit)?;
+    check_single_name(&content.stat, &path)?;
+    trusted(&content.stat, &path)?;
+    Ok(content)
+}
+
+/// Refuses a file with a second name (hard link): a user may have given it one, and it may be the
+/// user's file.
+fn check_single_name(stat: &FileStat, path: &Path) -> Result<(), FileError> {
+    if stat.st_nlink > 1 {
+        Err(FileError { path: path.to_owned(), problem: FileProblem::ManyNames(stat.st_nlink) })
+    } else {
+        Ok(())
+    }
+}
+
+/// Parses the content of a file. Refuses a format other than [`FORMAT`] and names it.
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let not_understood = |e: serde_json::Error| format!("can't be understood: {e}");
+    let Version { format } = serde_json::from_slice(bytes).map_err(not_understood)?;
+    if format != FORMAT {
+        return Err(format!("has format {format}, and this version knows format {FORMAT}"));
+    }
+    serde_json::from_slice(bytes).map_err(not_understood)
+}
+
+pub(super) fn to_json<T: Serialize>(content: &T) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(&Versioned { format: FORMAT, content })?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Replaces a file atomically: writes and syncs a draft under a dot-name beside it, then renames
+/// the draft over it.
+pub(super) fn replace(dir: &Dir, name: &OsStr, bytes: &[u8]) -> Result<(), FileError> {
+    let mut draft = OsString::from(".");
+    draft.push(name);
+    draft.push(".new");
+    let mut file = open_draft(dir, &draft)?;
+    let write = |file: &mut File| {
+        file.set_len(0)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    let written =
+        write(&mut file).map_err(|e| FileError::from_io(dir.path().join(&draft), "write", e));
+    if let Err(e) = written.and_then(|()| dir.rename(&draft, name)) {
+        // On a full disk an incomplete draft only takes up space.
+        let _ = dir.remove(&draft);
+        return Err(e);
+    }
+    dir.sync()
+}
+
+/// Opens the draft and locks it: a command and the daemon may write at the same time, and a killed
+/// process may have left a draft.
+fn open_draft(dir: &Dir, name: &OsStr) -> Result<File, FileError> {
+    let failed = |e| FileError::from_io(dir.path().join(name), "lock", e);
+    loop {
+        let file = dir.open_or_create(name)?;
+        match file.lock() {
+            Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+            locked => locked.map_err(failed)?,
+        }
+        let locked = nix::sys::stat::fstat(&file).map_err(|e| failed(e.into()))?;
+        // The previous holder of the lock has renamed its draft: then the locked file is no longer
+        // the draft, but the state file itself.
+        if dir
+            .stat(name)?
+            .is_some_and(|named| (named.st_dev, named.st_ino) == (locked.st_dev, locked.st_ino))
+        {
+            check_single_name(&locked, &dir.path().join(name))?;
+            return Ok(file);
+        }
+    }
+}
