@@ -2,8 +2,8 @@
 //! be observed of them, and what may be decided about them.
 //!
 //! Everything here is plain data that is valid once made. Nothing here reads a file, asks for the
-//! time or knows a file format; parsing into these types happens at the edges ([`crate::settings`],
-//! [`crate::observe`]).
+//! time or knows a file format; parsing into these types happens at the edges (the configuration,
+//! the observation of the node).
 
 mod alarm;
 mod credential;

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::source::Origin;
+use super::origin::Origin;
 
 /// What is wrong with the configuration or a profile.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

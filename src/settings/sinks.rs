@@ -3,10 +3,11 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::entries::wrong;
 use super::error::{EntryProblem, SettingsError};
-use super::source::{Origin, Source};
-use super::{FaultManagement, Period};
+use super::fragment::wrong;
+use super::origin::Origin;
+use super::source::Source;
+use super::values::Period;
 use crate::model::{AbsolutePath, SinkName};
 
 /// A command that is told of alarms.
@@ -32,7 +33,7 @@ pub(super) struct AlarmCommandFragment {
 
 /// The longest that telling somebody may take.
 const LONGEST: Period = Period::from_minutes(5);
-const LONGEST_WORDS: &str = "5m";
+pub(super) const LONGEST_WORDS: &str = "5m";
 
 impl AlarmCommand {
     /// How long telling somebody may take where nothing is said.
@@ -61,13 +62,6 @@ impl AlarmCommand {
     }
 }
 
-pub(super) fn check(fault_management: &FaultManagement) -> Result<(), SettingsError> {
-    let timeout = &fault_management.timeout;
-    let wrong =
-        || SettingsError::Timeout { stated: Box::new(timeout.stated()), most: LONGEST_WORDS };
-    if is_sensible(**timeout) { Ok(()) } else { Err(wrong()) }
-}
-
-fn is_sensible(timeout: Period) -> bool {
+pub(super) fn is_sensible(timeout: Period) -> bool {
     (Period::from_seconds(1)..=LONGEST).contains(&timeout)
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::read::Wrong;
-use super::{ProfileService, ProfileUse, ServedAt};
+use super::parts::{ProfileService, ProfileUse, ServedAt};
 use crate::model::{AbsolutePath, Essential, ServiceKind, ServiceName, Signal, Takes, UnitRefresh};
 use crate::settings::Period;
 use crate::settings::error::{EntryProblem, SettingsError};
+use crate::settings::fragment::Wrong;
 
 /// What kubelet itself gives a container whose pod says nothing.
 const GRACE: Duration = Duration::from_secs(30);
