@@ -3,7 +3,7 @@
 //!
 //! A copy that fails costs only itself, and its turn comes again at the next pass.
 
-use super::renew::Renewed;
+use super::job::Renewed;
 use crate::credentials::{
     ComposeError, Held, Lineage, LoadedCopy, Original, load, load_authority, load_copy,
 };

@@ -2,7 +2,7 @@
 //! new pem beside the old ones, and the link swapped to it, as kubelet does it; and kubelet.conf
 //! pointed to the link where it embeds an old certificate instead.
 
-use super::renew::{Job, RenewError};
+use super::job::{Job, RenewError};
 use crate::credentials::{ComposeError, Files, Form, LoadedAuthority, Source, Stored, load};
 use crate::formats::kubeconfig::{self, Kubeconfig};
 use crate::formats::x509::{Certificate, NODE_PREFIX, NODES, kubelet_template};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::renew::Job;
+use super::job::Job;
 use crate::credentials::{Server, Stored, identity, identity_of, server};
 use crate::drivers::http::{self, Call, HttpError, Trust};
 use crate::drivers::tls::ClientIdentity;
