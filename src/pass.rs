@@ -6,81 +6,37 @@
 
 mod back;
 mod copies;
+mod error;
 mod names;
+mod orders;
 pub mod requests;
 pub mod restore;
 pub mod services;
 mod settle;
+mod survey;
 
-use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use self::names::names_lacking;
+pub use self::error::PassError;
+pub use self::orders::{Orders, Remember};
 pub use self::services::{Services, ServicesReport};
 use self::settle::Settling;
-use crate::act::{BackError, Copied, Job, Outcome, Progress, RenewError, Renewal, Renewed, renew};
+pub use self::survey::{Survey, policy, survey};
+use crate::act::{Copied, Job, Outcome, Renewal, Renewed, renew};
 use crate::credentials::located;
 use crate::model::{
-    AbsolutePath, Action, AuthorityFacts, AuthorityJudgement, Belief, Brakes, ClockFacts,
-    CredentialName, Deferred, Hold, Material, Policy, Refused, Replaced, Timestamp, Urgency,
+    AbsolutePath, Action, Belief, Brakes, ClockFacts, CredentialName, Deferred, Material, Refused,
+    Replaced, Timestamp, Urgency,
 };
-use crate::observe::{Conditions, Node, Observation, Platform, conditions, observe};
+use crate::observe::{Conditions, Node, Platform, conditions};
 use crate::plan::{
-    Judged, Occasion, Plan, Request, Step, believe, defer, holds, judge, judge_authority,
-    last_seen, long_gone, not_yet_again, plan, policy_by, with_copies,
+    Judged, Plan, Request, Step, believe, defer, holds, last_seen, long_gone, not_yet_again, plan,
+    policy_by, with_copies,
 };
-use crate::store::{Recovered, State, Store, StoreError, not_trusted, read_services};
-use crate::sys::Clock;
+use crate::store::{Recovered, State, Store, not_trusted, read_services};
 
 /// How long another process that is at work on the same node is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Everything that is known and thought of a node at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Survey {
-    /// The moment.
-    pub now: Timestamp,
-    /// The authorities, in the order of the catalog.
-    pub authorities: Vec<(AuthorityFacts, AuthorityJudgement)>,
-    /// The credentials, in the order of the catalog.
-    pub credentials: Vec<Judged>,
-    /// The names and addresses for which certificates are wanted and not valid.
-    pub lacking: BTreeMap<CredentialName, Vec<String>>,
-}
-
-/// What a pass is asked to do, and by which lights.
-#[derive(Clone, Copy)]
-pub struct Orders<'o> {
-    /// What is to be renewed.
-    pub request: &'o Request,
-    /// What makes it take place, and with it what it may do to services.
-    pub occasion: Occasion,
-    /// What time it is.
-    pub clock: &'o dyn Clock,
-    /// Whether the clock is synchronised; unknown counts as not.
-    pub synchronised: Option<bool>,
-    /// An operator vouches for the clock.
-    pub trust_clock: bool,
-    /// Reasons to wait besides those that are found on the node.
-    pub holds: &'o [Hold],
-    /// What to remember of the schedule, where the pass is the daemon's.
-    pub remember: Option<Remember>,
-    /// Set from outside when the pass is to end early: keys that are not made yet are not made any
-    /// more.
-    pub stop: &'o AtomicBool,
-    /// Told how far the making of keys is.
-    pub progress: Progress<'o>,
-}
-
-/// What the daemon wants to find again after a restart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Remember {
-    /// Up to which moment scheduled passes were made.
-    pub scheduled_until: Timestamp,
-    /// Until when it only looks.
-    pub observing_until: Option<Timestamp>,
-}
 
 /// What a pass did.
 #[derive(Debug)]
@@ -110,99 +66,6 @@ pub struct Report {
     pub not_trusted: Vec<String>,
     /// What an operator should know besides.
     pub notes: Vec<String>,
-}
-
-/// Why a pass, or one step of it, failed.
-#[derive(Debug, thiserror::Error)]
-pub enum PassError {
-    /// The node belongs to a platform that needs a profile of its own.
-    #[error(
-        "this is a StarlingX host (/etc/platform/platform.conf), where credentials have copies and \
-         services that the kubeadm profile does not know: `kubecertd check` works here, renewing \
-         waits for a profile of its own"
-    )]
-    Platform,
-    /// The store can't be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A credential was not renewed.
-    #[error(transparent)]
-    Renew(#[from] RenewError),
-    /// A certificate that was put in place here is refused by its server, and the one before it is
-    /// in place again.
-    #[error(
-        "{server} refuses the new certificate ({answer}) and accepts the one before it, which is \
-         back in place"
-    )]
-    WentBack {
-        /// The server.
-        server: String,
-        /// What it said.
-        answer: String,
-    },
-    /// The same, and the one before it could not be put back.
-    #[error(
-        "{server} refuses the new certificate ({answer}); the one before it, which it accepts, \
-         could not be put back: {source}"
-    )]
-    NotBack {
-        /// The server.
-        server: String,
-        /// What it said.
-        answer: String,
-        /// Why not.
-        source: Box<BackError>,
-    },
-    /// A credential was renewed, and what is on disk now is something else.
-    #[error("it was renewed, but what is on disk now is not the new certificate: {found}")]
-    NotThere {
-        /// What is there.
-        found: String,
-    },
-}
-
-/// When something is due, by the node's configuration.
-#[must_use]
-pub fn policy(node: &Node) -> Policy {
-    let renewal = &node.settings.renewal;
-    Policy {
-        renew_before: renewal.renew_before.as_duration(),
-        urgent_before: renewal.urgent_before.as_duration(),
-        validity: renewal.validity.as_duration(),
-        backdate: renewal.backdate.as_duration(),
-    }
-}
-
-/// Looks at everything and judges it. Changes nothing.
-#[must_use]
-pub fn survey(node: &Node, now: Timestamp) -> Survey {
-    let Observation { authorities, credentials } =
-        observe(&node.root, &node.catalog, &node.settings.paths.state);
-    let policy = policy(node);
-    let credentials = credentials.into_iter().map(|facts| {
-        let named = facts.credential.authority.as_ref();
-        let authority =
-            authorities.iter().find(|found| named == Some(&found.authority.name)).cloned();
-        let judgement = judge(&facts, authority.as_ref(), &policy, now);
-        Judged { facts, authority, judgement }
-    });
-    let credentials: Vec<Judged> = credentials.collect();
-    let alarms = &node.settings.alarms;
-    let authorities = authorities.into_iter().map(|facts| {
-        let within = if facts.authority.root {
-            &alarms.root_authority_expires_within
-        } else {
-            &alarms.authority_expires_within
-        };
-        let judgement = judge_authority(&facts, within.as_duration(), now);
-        (facts, judgement)
-    });
-    Survey {
-        now,
-        authorities: authorities.collect(),
-        lacking: names_lacking(node, &credentials),
-        credentials,
-    }
 }
 
 /// Whether something is to be renewed that serves nobody any more, and so can't wait for the next

@@ -60,7 +60,7 @@ pub struct Settings {
 /// What one file may say.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Fragment {
+pub(super) struct Fragment {
     profile: Option<Spanned<ProfileName>>,
     renewal: RenewalFragment,
     schedule: ScheduleFragment,

@@ -1,13 +1,23 @@
 //! The configuration as operators meet it: what is accepted, what is refused, and in which words.
 
+use std::path::Path;
+
 use proptest::prelude::*;
 use serde::Deserializer;
 use serde::de::value::Error as FieldError;
 use serde::de::{DeserializeOwned, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
 
+use super::entries::{AuthorityFragment, CopyFragment, CredentialFragment};
+use super::merge::Fragment;
+use super::profile::service::ServiceFragment;
+use super::sinks::AlarmCommandFragment;
+use super::tables::{
+    AlarmsFragment, BackupsFragment, FaultManagementFragment, MetricsFragment, PathsFragment,
+    RenewalFragment, ScheduleFragment,
+};
 use super::*;
-use crate::model::{AuthorityName, Location};
+use crate::model::{AbsolutePath, AuthorityName, KeyChoice, Location};
 
 const MAIN: &str = "/etc/kubecertd/kubecertd.toml";
 const SHIPPED: &str = include_str!("../../config/kubecertd.toml");

@@ -15,14 +15,18 @@ mod backup;
 mod commit;
 mod copies;
 mod error;
+mod files;
 #[doc(hidden)]
 pub mod fuzzing;
+mod handle;
 mod journal;
 mod link;
 pub(crate) mod lock;
 mod metadata;
+mod open;
 mod ours;
 mod recover;
+mod recovered;
 mod requests;
 mod services;
 pub(crate) mod small;
@@ -30,85 +34,22 @@ mod stage;
 mod state;
 mod trust;
 
-use std::ffi::OsStr;
-use std::time::Duration;
-
 pub use alarms::{AlarmState, read_alarms, update_alarms};
 pub use backup::{Backups, Generation};
 pub use commit::{Commit, Outcome};
 pub use copies::Lineages;
 pub use error::StoreError;
+pub(crate) use files::BACKUPS;
+pub use files::LARGEST_FILE;
+pub use handle::Store;
 pub use link::NewLink;
+pub use open::is_unfinished;
 pub use ours::not_trusted;
-pub use recover::Recovered;
+pub use recovered::Recovered;
 pub use requests::{Pending, pending};
 pub use services::{read_services, write_services};
 pub use stage::{Backup, Change, Checked, Kind, NewFile, Staged};
 pub use state::{State, read_hold, read_last_good, remove_hold, write_hold, write_last_good};
-
-use crate::model::AbsolutePath;
-use crate::sys::{Dir, Root};
-use journal::Journal;
-use lock::Lock;
-
-/// No certificate, key or kubeconfig is larger than this; nothing beyond it is read into memory.
-pub const LARGEST_FILE: u64 = 1 << 20;
-
-/// The store of one root folder, held alone: no other process has it while this value lives.
-#[derive(Debug)]
-pub struct Store<'r> {
-    root: &'r Root,
-    folder: Dir,
-    journal: Journal,
-    _lock: Lock,
-}
-
-impl<'r> Store<'r> {
-    /// Takes the lock, finishes what an earlier process left unfinished, and sweeps away what it
-    /// left behind beside `targets`, the files that can be replaced.
-    ///
-    /// # Errors [`StoreError::Busy`] when another process still has the lock after `wait`;
-    /// otherwise when the state folder can't be used or an unfinished change can't be finished.
-    pub fn open(
-        root: &'r Root,
-        state: &AbsolutePath,
-        wait: Duration,
-        targets: &[AbsolutePath],
-    ) -> Result<(Self, Recovered), StoreError> {
-        root.create_folder(state)?;
-        let folder = root.trusted_folder(state.as_path())?;
-        let lock = Lock::take(&folder, wait)?;
-        let (journal, mut recovered) = Journal::open(&folder)?;
-        let mut store = Self { root, folder, journal, _lock: lock };
-        store.recover(targets, &mut recovered)?;
-        Ok((store, recovered))
-    }
-
-    /// The backups of earlier changes.
-    #[must_use]
-    pub fn backups(&self) -> Backups {
-        Backups::of(&self.folder)
-    }
-}
-
-/// Whether a change was journaled that is not finished: its files may be half old, half new.
-/// Changes nothing, and takes no lock.
-#[must_use]
-pub fn is_unfinished(root: &Root, state: &AbsolutePath) -> bool {
-    root.folder(state.as_path()).is_ok_and(|folder| Journal::has_intent(&folder))
-}
-
-/// The name under which the backups' folder stands in the state folder.
-pub(crate) const BACKUPS: &str = "backups";
-
-/// A staged file's name: hidden, so that no component reads it, and telling its target, so that a
-/// sweep finds it.
-fn staged_prefix(name: &OsStr) -> std::ffi::OsString {
-    let mut prefix = std::ffi::OsString::from(".");
-    prefix.push(name);
-    prefix.push(".kubecertd-");
-    prefix
-}
 
 #[cfg(test)]
 mod tests;

@@ -5,27 +5,14 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::aside;
+use super::files::{digest, own_place, staged_prefix};
 use super::journal::Entry;
 use super::link::FoundLink;
+use super::recovered::Recovered;
 use super::trust::Known;
-use super::{LARGEST_FILE, Store, StoreError, staged_prefix};
+use super::{Store, StoreError, aside};
 use crate::model::{AbsolutePath, CredentialName, Digest};
-use crate::sys::{Dir, FileError, Place, Root, read_regular};
-
-/// What was found and done at the start.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Recovered {
-    /// Credentials whose replacement was begun by an earlier process and is finished now.
-    pub finished: Vec<CredentialName>,
-    /// Credentials whose replacement was journaled, but which somebody else has changed since: left
-    /// as they are.
-    pub dropped: Vec<CredentialName>,
-    /// How many staged files that nobody waits for were removed.
-    pub swept: usize,
-    /// What an operator should know.
-    pub notes: Vec<String>,
-}
+use crate::sys::{Dir, FileError, Root};
 
 impl Store<'_> {
     /// Finishes what is in the journal, and sweeps away other staged files beside `targets`.
@@ -196,16 +183,6 @@ fn look_at_file<'e>(
     Ok(Found { dir, name, staged, state })
 }
 
-pub(super) fn digest(dir: &Dir, name: &OsStr) -> Result<Option<Digest>, FileError> {
-    let file = match dir.open(name) {
-        Ok(file) => file,
-        Err(e) if e.is_not_found() => return Ok(None),
-        Err(e) => return Err(e),
-    };
-    read_regular(file, &dir.path().join(name), LARGEST_FILE)
-        .map(|content| Some(Digest::of(content.bytes.expose())))
-}
-
 fn staged_paths(entry: &Entry) -> Vec<PathBuf> {
     match entry {
         Entry::Replace { folder, staged, .. } => vec![folder.join(staged)],
@@ -236,12 +213,6 @@ fn left_behind(
         .into_values()
         .flat_map(|(dir, prefixes)| left_behind_in(&dir, &prefixes, awaited))
         .collect()
-}
-
-/// Where the name itself stands, be it a symlink.
-pub(super) fn own_place(root: &Root, target: &AbsolutePath) -> Option<Place> {
-    let (folder, name) = (target.as_path().parent()?, target.as_path().file_name()?);
-    Some(Place { dir: root.folder(folder).ok()?, name: name.to_owned() })
 }
 
 fn left_behind_in(

@@ -3,18 +3,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use super::*;
 use crate::drivers::cri::stand_in::{Behaviour, NORMAL, StandIn};
 use crate::drivers::sockets::established;
 use crate::model::{
-    AbsolutePath, BootId, Evidence, Health, Holding, Instance, Presence, Remedy, ServiceKind,
-    Signal, Takes, Timestamp, UnitRefresh, Uptime, Use,
+    AbsolutePath, BootId, CredentialName, Evidence, Freshness, Health, Holding, Instance, Presence,
+    Remedy, ServiceFacts, ServiceKind, Signal, Takes, Timestamp, UnitRefresh, Uptime, Use,
 };
-use crate::sys::SystemClock;
+use crate::sys::{Root, SystemClock};
 
 mod pods;
 mod told;

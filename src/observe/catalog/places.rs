@@ -189,6 +189,6 @@ fn moved_with_neighbour(
     ))
 }
 
-fn pair(certificate: AbsolutePath, key: AbsolutePath) -> Location {
+pub(super) fn pair(certificate: AbsolutePath, key: AbsolutePath) -> Location {
     Location::Pair { certificate, key }
 }

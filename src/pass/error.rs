@@ -1,0 +1,53 @@
+//! The errors of a pass, and of its single steps.
+
+use crate::act::{BackError, RenewError};
+use crate::store::StoreError;
+
+/// Why a pass, or one step of it, failed.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    /// The node belongs to a platform that needs a profile of its own.
+    #[error(
+        "this is a StarlingX host (/etc/platform/platform.conf), where credentials have copies and \
+         services that the kubeadm profile does not know: `kubecertd check` works here, renewing \
+         waits for a profile of its own"
+    )]
+    Platform,
+    /// The store can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A credential was not renewed.
+    #[error(transparent)]
+    Renew(#[from] RenewError),
+    /// A certificate that was put in place here is refused by its server, and the one before it is
+    /// in place again.
+    #[error(
+        "{server} refuses the new certificate ({answer}) and accepts the one before it, which is \
+         back in place"
+    )]
+    WentBack {
+        /// The server.
+        server: String,
+        /// What it said.
+        answer: String,
+    },
+    /// The same, and the one before it could not be put back.
+    #[error(
+        "{server} refuses the new certificate ({answer}); the one before it, which it accepts, \
+         could not be put back: {source}"
+    )]
+    NotBack {
+        /// The server.
+        server: String,
+        /// What it said.
+        answer: String,
+        /// Why not.
+        source: Box<BackError>,
+    },
+    /// A credential was renewed, and what is on disk now is something else.
+    #[error("it was renewed, but what is on disk now is not the new certificate: {found}")]
+    NotThere {
+        /// What is there.
+        found: String,
+    },
+}

@@ -1,0 +1,41 @@
+//! The orders of a pass.
+
+use std::sync::atomic::AtomicBool;
+
+use crate::act::Progress;
+use crate::model::{Hold, Timestamp};
+use crate::plan::{Occasion, Request};
+use crate::sys::Clock;
+
+/// What a pass is asked to do, and by which lights.
+#[derive(Clone, Copy)]
+pub struct Orders<'o> {
+    /// What is to be renewed.
+    pub request: &'o Request,
+    /// What makes it take place, and with it what it may do to services.
+    pub occasion: Occasion,
+    /// What time it is.
+    pub clock: &'o dyn Clock,
+    /// Whether the clock is synchronised; unknown counts as not.
+    pub synchronised: Option<bool>,
+    /// An operator vouches for the clock.
+    pub trust_clock: bool,
+    /// Reasons to wait besides those that are found on the node.
+    pub holds: &'o [Hold],
+    /// What to remember of the schedule, where the pass is the daemon's.
+    pub remember: Option<Remember>,
+    /// Set from outside when the pass is to end early: keys that are not made yet are not made any
+    /// more.
+    pub stop: &'o AtomicBool,
+    /// Told how far the making of keys is.
+    pub progress: Progress<'o>,
+}
+
+/// What the daemon wants to find again after a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remember {
+    /// Up to which moment scheduled passes were made.
+    pub scheduled_until: Timestamp,
+    /// Until when it only looks.
+    pub observing_until: Option<Timestamp>,
+}

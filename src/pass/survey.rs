@@ -1,0 +1,65 @@
+//! A survey: all that is known and thought of a node at one moment.
+
+use std::collections::BTreeMap;
+
+use super::names::names_lacking;
+use crate::model::{AuthorityFacts, AuthorityJudgement, CredentialName, Policy, Timestamp};
+use crate::observe::{Node, Observation, observe};
+use crate::plan::{Judged, judge, judge_authority};
+
+/// Everything that is known and thought of a node at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// The moment.
+    pub now: Timestamp,
+    /// The authorities, in the order of the catalog.
+    pub authorities: Vec<(AuthorityFacts, AuthorityJudgement)>,
+    /// The credentials, in the order of the catalog.
+    pub credentials: Vec<Judged>,
+    /// The names and addresses for which certificates are wanted and not valid.
+    pub lacking: BTreeMap<CredentialName, Vec<String>>,
+}
+
+/// When something is due, by the node's configuration.
+#[must_use]
+pub fn policy(node: &Node) -> Policy {
+    let renewal = &node.settings.renewal;
+    Policy {
+        renew_before: renewal.renew_before.as_duration(),
+        urgent_before: renewal.urgent_before.as_duration(),
+        validity: renewal.validity.as_duration(),
+        backdate: renewal.backdate.as_duration(),
+    }
+}
+
+/// Looks at everything and judges it. Changes nothing.
+#[must_use]
+pub fn survey(node: &Node, now: Timestamp) -> Survey {
+    let Observation { authorities, credentials } =
+        observe(&node.root, &node.catalog, &node.settings.paths.state);
+    let policy = policy(node);
+    let credentials = credentials.into_iter().map(|facts| {
+        let named = facts.credential.authority.as_ref();
+        let authority =
+            authorities.iter().find(|found| named == Some(&found.authority.name)).cloned();
+        let judgement = judge(&facts, authority.as_ref(), &policy, now);
+        Judged { facts, authority, judgement }
+    });
+    let credentials: Vec<Judged> = credentials.collect();
+    let alarms = &node.settings.alarms;
+    let authorities = authorities.into_iter().map(|facts| {
+        let within = if facts.authority.root {
+            &alarms.root_authority_expires_within
+        } else {
+            &alarms.authority_expires_within
+        };
+        let judgement = judge_authority(&facts, within.as_duration(), now);
+        (facts, judgement)
+    });
+    Survey {
+        now,
+        authorities: authorities.collect(),
+        lacking: names_lacking(node, &credentials),
+        credentials,
+    }
+}
