@@ -172,10 +172,10 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
         done.iter().flat_map(|renewed| renewed.files.iter().cloned()).collect();
     let new: Vec<_> = done.iter().map(|renewed| replaced(renewed)).collect();
     let mut services = services::make(node, orders, &survey, at_end, &brakes, &new);
-    let went_back = back::go_back(node, &mut store, at_end, orders.clock.now());
-    if !went_back.is_empty() {
+    let rolled_back = back::roll_back(node, &mut store, at_end, orders.clock.now());
+    if !rolled_back.is_empty() {
         let mut in_place: Vec<_> =
-            went_back.iter().filter_map(|one| one.result.as_ref().ok().cloned()).collect();
+            rolled_back.iter().filter_map(|one| one.result.as_ref().ok().cloned()).collect();
         let mut now = self::survey(node, orders.clock.now());
         let mut again = copies::follow(node, &mut store, orders, &now, &brakes, &plan);
         notes.append(&mut again.notes);
@@ -189,8 +189,8 @@ pub fn run(node: &Node, orders: &Orders<'_>) -> Result<Report, PassError> {
         services = services.then(services::make(node, orders, at_end, &now, &brakes, &in_place));
         after = Some(now);
     }
-    let refused = back::refusals(&survey, &brakes, &results, &went_back, orders.clock.now());
-    back::take_back(&mut results, went_back);
+    let refused = back::refusals(&survey, &brakes, &results, &rolled_back, orders.clock.now());
+    back::take_back(&mut results, rolled_back);
     let failed = failed(&results, &services);
     // A command that had nothing to do leaves nothing behind, unless the pass before it was cut
     // short.

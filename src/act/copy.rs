@@ -31,8 +31,8 @@ pub struct Following {
 pub enum CopyError {
     /// It, or its original, is not what it was when that was decided.
     #[error(
-        "it or its original was changed by somebody else in the meantime; it is left as it is, and \
-         the next pass looks at it again"
+        "it or its original was changed by another process in the meantime; it is left as it is, \
+         and the next pass looks at it again"
     )]
     Changed,
     /// The files could not be put together.

@@ -70,7 +70,7 @@ pub type Progress<'p> = &'p (dyn Fn(usize, usize) + Sync);
 pub enum RenewError {
     /// Its files are not what they were when its renewal was decided.
     #[error(
-        "its files were changed by somebody else in the meantime; they are left as they are, and \
+        "its files were changed by another process in the meantime; they are left as they are, and \
          the next pass looks at them again"
     )]
     Changed,

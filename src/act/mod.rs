@@ -9,7 +9,7 @@ pub mod refresh;
 mod renew;
 mod trial;
 
-pub use back::{BackError, Suspect, WentBack, go_back};
+pub use back::{RollBackError, RolledBack, Suspect, roll_back};
 pub use copy::{Copied, CopyError, Following, follow};
 pub use job::{Job, Outcome, Progress, RenewError, Renewal, Renewed};
 pub use renew::{algorithm, renew};

@@ -40,10 +40,10 @@ pub async fn refresh(
     with: &Refreshing<'_>,
 ) -> Vec<RefreshOutcome> {
     let mut outcomes = Vec::new();
-    let mut unwell: Option<ServiceName> = None;
+    let mut unhealthy: Option<ServiceName> = None;
     for step in steps.iter().filter(|step| step.waits.is_none()) {
         let service = services.iter().find(|service| service.name == step.service);
-        let (restarted, result) = match (service, &unwell) {
+        let (restarted, result) = match (service, &unhealthy) {
             _ if with.stop.load(Ordering::Relaxed) => (false, Err(RefreshError::Stopped)),
             (None, _) => (false, Err(RefreshError::NotInCatalog)),
             (Some(_), Some(because)) => {
@@ -53,31 +53,31 @@ pub async fn refresh(
         };
         if service.is_some_and(|service| service.essential.is_some())
             && restarted
-            && is_unwell(&result)
+            && is_unhealthy(&result)
         {
-            unwell = Some(step.service.clone());
+            unhealthy = Some(step.service.clone());
         }
         outcomes.push(RefreshOutcome { service: step.service.clone(), restarted, result });
     }
     outcomes
 }
 
-/// Waits for services that did not run to be well, one after the other: whoever starts them has
-/// just been started again himself. What does not come back is for the next look to find.
-pub async fn come_back(services: &[Service], limit: Duration, with: &Refreshing<'_>) {
+/// Waits until services that did not run are healthy, one after the other: the service that
+/// starts them was itself just restarted. The next look finds those that stay down.
+pub async fn await_healthy(services: &[Service], limit: Duration, with: &Refreshing<'_>) {
     let all = async {
         for service in services {
-            let well = |seen: &Seen| wait::running(seen).and_then(|_| wait::well(seen));
-            let _ = wait::until(with, service, limit, well).await;
+            let healthy = |seen: &Seen| wait::running(seen).and_then(|_| wait::healthy(seen));
+            let _ = wait::until(with, service, limit, healthy).await;
         }
     };
     let _ = tokio::time::timeout(limit, all).await;
 }
 
-/// One that is healthy and works with the old certificate holds nobody up.
-fn is_unwell(result: &Result<Refreshed, RefreshError>) -> bool {
+/// A healthy service that uses the old certificate blocks no other service.
+fn is_unhealthy(result: &Result<Refreshed, RefreshError>) -> bool {
     match result {
-        Ok(Refreshed::Restarted { unwell, .. }) => unwell.is_some(),
+        Ok(Refreshed::Restarted { unhealthy, .. }) => unhealthy.is_some(),
         Ok(Refreshed::TookIt { .. } | Refreshed::Closed { .. })
         | Err(RefreshError::StillStale(_)) => false,
         Err(_) => true,

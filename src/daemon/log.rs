@@ -220,8 +220,8 @@ impl Speaker<'_> {
     fn failure(&self, name: &CredentialName) -> Message {
         let results = self.report.map(|report| report.results.as_slice()).unwrap_or_default();
         match results.iter().find(|(of, _)| of == name) {
-            Some((_, Err(PassError::WentBack { .. } | PassError::NotBack { .. }))) => {
-                Message::WentBack
+            Some((_, Err(PassError::RolledBack { .. } | PassError::NotBack { .. }))) => {
+                Message::RolledBack
             }
             _ => Message::NotRenewed,
         }

@@ -2,7 +2,7 @@
 //! before it is put back, the pass says so, and for a day nothing new is tried.
 
 use super::{PassError, Survey};
-use crate::act::{self, RenewError, Renewed, Suspect, WentBack};
+use crate::act::{self, RenewError, Renewed, RolledBack, Suspect};
 use crate::model::{AbsolutePath, Brakes, CredentialName, Material, Refused, Replaced, Timestamp};
 use crate::observe::Node;
 use crate::plan::Judged;
@@ -10,16 +10,16 @@ use crate::store::{Store, read_services};
 
 /// Asks the servers of what was renewed here, now that the services had their turn. On the disk of
 /// another machine nobody is asked.
-pub(super) fn go_back(
+pub(super) fn roll_back(
     node: &Node,
     store: &mut Store<'_>,
     survey: &Survey,
     now: Timestamp,
-) -> Vec<WentBack> {
+) -> Vec<RolledBack> {
     if !node.root.is_host() {
         return Vec::new();
     }
-    act::go_back(
+    act::roll_back(
         &node.root,
         store,
         &suspects(node, survey),
@@ -60,7 +60,7 @@ pub(super) fn refusals(
     survey: &Survey,
     brakes: &Brakes,
     results: &[(CredentialName, Result<Renewed, PassError>)],
-    went_back: &[WentBack],
+    rolled_back: &[RolledBack],
     now: Timestamp,
 ) -> Vec<Refused> {
     let refused = |(name, result): &(CredentialName, Result<Renewed, PassError>)| {
@@ -77,7 +77,7 @@ pub(super) fn refusals(
             at: now,
         })
     };
-    let back = went_back.iter().filter(|one| one.result.is_ok()).map(|one| one.refused.clone());
+    let back = rolled_back.iter().filter(|one| one.result.is_ok()).map(|one| one.refused.clone());
     let new: Vec<Refused> = results.iter().filter_map(refused).chain(back).collect();
     let is_new = |old: &&Refused| new.iter().any(|new| new.credential == old.credential);
     let old = brakes.refused.iter().filter(|old| !is_new(old)).cloned();
@@ -87,11 +87,11 @@ pub(super) fn refusals(
 /// What was renewed and taken back again was not renewed.
 pub(super) fn take_back(
     results: &mut Vec<(CredentialName, Result<Renewed, PassError>)>,
-    went_back: Vec<WentBack>,
+    rolled_back: Vec<RolledBack>,
 ) {
-    for WentBack { refused: Refused { credential, server, answer, .. }, result } in went_back {
+    for RolledBack { refused: Refused { credential, server, answer, .. }, result } in rolled_back {
         let error = match result {
-            Ok(_) => PassError::WentBack { server, answer },
+            Ok(_) => PassError::RolledBack { server, answer },
             Err(source) => PassError::NotBack { server, answer, source: Box::new(source) },
         };
         results.retain(|(name, _)| *name != credential);

@@ -1,6 +1,6 @@
 //! The errors of a pass, and of its single steps.
 
-use crate::act::{BackError, RenewError};
+use crate::act::{RenewError, RollBackError};
 use crate::store::StoreError;
 
 /// Why a pass, or one step of it, failed.
@@ -25,7 +25,7 @@ pub enum PassError {
         "{server} refuses the new certificate ({answer}) and accepts the one before it, which is \
          back in place"
     )]
-    WentBack {
+    RolledBack {
         /// The server.
         server: String,
         /// What it said.
@@ -42,7 +42,7 @@ pub enum PassError {
         /// What it said.
         answer: String,
         /// Why not.
-        source: Box<BackError>,
+        source: Box<RollBackError>,
     },
     /// A credential was renewed, and what is on disk now is something else.
     #[error("it was renewed, but what is on disk now is not the new certificate: {found}")]

@@ -12,7 +12,7 @@ use nix::sys::stat::FileStat;
 
 use super::{Orders, Survey, policy};
 use crate::act::refresh::{
-    Answer, Caller, Limits, RefreshOutcome, Refreshing, Seen, come_back, refresh,
+    Answer, Caller, Limits, RefreshOutcome, Refreshing, Seen, await_healthy, refresh,
 };
 use crate::model::{
     AbsolutePath, Belief, Brakes, Consumer, Essential, Health, Neighbours, Presence, RefreshStep,
@@ -227,7 +227,7 @@ impl Light<'_> {
         };
         let down: Vec<Service> =
             before.list.iter().filter(down).map(|judged| judged.facts.service.clone()).collect();
-        come_back(&down, COMES_BACK, with).await;
+        await_healthy(&down, COMES_BACK, with).await;
         let (found, _) = self.look(memory, &[]).await;
         let notes = [before.notes, found.notes].concat();
         // What was to wait still does.

@@ -34,9 +34,9 @@ pub struct Settings {
     pub schedule: Schedule,
     /// What is worth an alarm.
     pub alarms: Alarms,
-    /// Whether and how Fault Management is told of alarms.
+    /// Whether and how alarms are delivered to Fault Management.
     pub fault_management: FaultManagement,
-    /// Commands that are told of alarms.
+    /// Commands that receive alarms.
     pub alarm_commands: Vec<AlarmCommand>,
     /// Where numbers for Prometheus can be had.
     pub metrics: Metrics,
@@ -174,7 +174,7 @@ impl Merged {
     }
 }
 
-/// The drop-ins among the file names of the drop-in folder, in the order in which they count: by
+/// The drop-ins among the file names of the drop-in directory, in the order in which they count: by
 /// name, `*.toml` only, and without the hidden files that editors leave behind.
 #[must_use]
 pub fn drop_ins(names: impl IntoIterator<Item = String>) -> Vec<String> {

@@ -115,7 +115,7 @@ impl Settings {
     /// Where a profile lies that takes the place of the one in this program, or adds another.
     ///
     /// # Errors
-    /// None in practice: a folder's path and a profile's name make a path.
+    /// None in practice: a directory's path and a profile's name make a path.
     pub fn profile_file(&self) -> Result<AbsolutePath, InvalidPath> {
         self.paths.profiles.join(format!("{}.toml", *self.profile))
     }

@@ -35,7 +35,7 @@ section! {
         cron: Cron = Cron::midnight(),
         /// The time zone that the expression is meant in.
         time_zone: Zone = Zone::Local,
-        /// Over how long the passes of several controllers are spread: each adds a delay of its
+        /// Over how long the passes of several nodes are spread: each adds a delay of its
         /// own, always the same.
         spread: Period = Period::from_minutes(30),
     }
@@ -44,7 +44,7 @@ section! {
 section! {
     /// What is worth an alarm.
     Alarms, AlarmsFragment, "alarms" {
-        /// An authority ends soon when it expires within this time.
+        /// An authority expires soon when it expires within this time.
         authority_expires_within: Period = Period::from_days(30),
         /// The same for the root authority of Kubernetes, whose rotation takes longer.
         root_authority_expires_within: Period = Period::from_days(180),
@@ -57,9 +57,9 @@ section! {
 section! {
     /// Alarms for StarlingX's Fault Management.
     FaultManagement, FaultManagementFragment, "alarms.fm" {
-        /// Whether it is told of alarms.
+        /// Whether alarms are delivered to it.
         enabled: bool = false,
-        /// The program that tells it.
+        /// The program that delivers them.
         command: AbsolutePath = AbsolutePath::constant("/usr/local/bin/fmClientCli"),
         /// How long that may take.
         timeout: Period = AlarmCommand::USUAL_TIMEOUT,
@@ -79,11 +79,12 @@ section! {
 section! {
     /// Where things are.
     Paths, PathsFragment, "paths" {
-        /// The folder of the journal, the state file and the backups.
+        /// The directory of the journal, the state file and the backups.
         state: AbsolutePath = AbsolutePath::constant("/var/lib/kubecertd"),
-        /// The folder of the static pod manifests.
+        /// The directory of the static pod manifests.
         manifests: AbsolutePath = AbsolutePath::constant("/etc/kubernetes/manifests"),
-        /// The folder of profiles that take the place of the ones in the program, or add to them.
+        /// The directory of profiles that take the place of the ones in the program, or add to
+        /// them.
         profiles: AbsolutePath = AbsolutePath::constant("/etc/kubecertd/profiles"),
     }
 }
@@ -123,8 +124,8 @@ impl Renewal {
 }
 
 impl Paths {
-    /// A backup among the manifests would run as a pod. kubelet does not look into folders, but who
-    /// cleans up there may.
+    /// A backup among the manifests would run as a pod. kubelet does not look into directories, but
+    /// a cleanup of that directory may.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         if self.state.as_path().starts_with(self.manifests.as_path()) {
             let (state, manifests) =

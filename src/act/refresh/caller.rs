@@ -25,9 +25,10 @@ pub trait Caller {
     /// What is true of a service now.
     fn look<'a>(&'a self, service: &'a Service) -> Answer<'a, Seen>;
 
-    /// Asked right before a service is restarted, or told in whatever way its kind is; an `Err`
+    /// Asked right before a service is restarted, or signalled in the way of its kind; an `Err`
     /// says why that may not be. After an `Ok` it is done, so this is the moment to write it down;
-    /// where nothing came of it, [`RefreshOutcome::restarted`](super::RefreshOutcome::restarted) says so in the end.
+    /// where nothing came of it,
+    /// [`RefreshOutcome::restarted`](super::RefreshOutcome::restarted) says so in the end.
     fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> Answer<'a, Result<(), String>>;
 }
 
@@ -36,7 +37,7 @@ pub trait Caller {
 pub struct Refreshing<'a> {
     /// Who is asked.
     pub caller: &'a dyn Caller,
-    /// The root folder, for pid files and /proc.
+    /// The root directory, for pid files and /proc.
     pub root: &'a Root,
     /// The time, for the age of pid files.
     pub clock: &'a dyn Clock,
@@ -67,7 +68,7 @@ pub struct Limits {
     /// Until kubelet has started a successor.
     pub successor: Duration,
     /// Until a service that runs again is healthy and shows the new credential.
-    pub well: Duration,
+    pub healthy: Duration,
     /// Until one that is healthy shows which credential it uses, where that can't be told at once.
     pub proof: Duration,
     /// For a job of systemd.
@@ -89,10 +90,10 @@ impl Limits {
         successor: Duration::from_secs(120),
         // The API server was ready 5 to 7 s after its start; a node under load takes several times
         // as long.
-        well: Duration::from_secs(60),
+        healthy: Duration::from_secs(60),
         proof: Duration::from_secs(10),
         // systemd's own limits for stopping and starting are 90 s each; a unit that needs more than
-        // one of them is not well.
+        // one of them is not healthy.
         job: Duration::from_secs(120),
     };
 }

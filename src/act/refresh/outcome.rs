@@ -11,8 +11,8 @@ use crate::model::{Evidence, ServiceName};
 pub struct RefreshOutcome {
     /// The service.
     pub service: ServiceName,
-    /// Whether it was restarted or told, or may have been, well or not: that counts as the one
-    /// time.
+    /// Whether it was restarted or signalled, or may have been, healthy or not: that counts as the
+    /// one time.
     pub restarted: bool,
     /// How it ended.
     pub result: Result<Refreshed, RefreshError>,
@@ -33,21 +33,21 @@ pub enum Refreshed {
     TookIt {
         /// How long it was waited for.
         after: Duration,
-        /// By what that is known; `None` where nobody can see it.
+        /// By what that is known; `None` where it can't be verified.
         by: Option<Evidence>,
     },
-    /// It was restarted, or told in the way of its kind.
+    /// It was restarted, or reloaded in the way of its kind.
     Restarted {
         /// How long all of it took.
         after: Duration,
         /// How long it was not healthy.
         unready: Duration,
-        /// By what it is known to work with the new credentials; `None` where nobody can see it.
+        /// By what it is known to work with the new credentials; `None` where it can't be verified.
         by: Option<Evidence>,
         /// Why, where something gentler was tried first.
         instead: Option<String>,
         /// It was unhealthy before, and is for this reason now.
-        unwell: Option<String>,
+        unhealthy: Option<String>,
     },
     /// Connections that carried the old one were closed.
     Closed {
@@ -59,7 +59,7 @@ pub enum Refreshed {
 impl fmt::Display for Refreshed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let by = |by: &Option<Evidence>| {
-            by.map_or_else(|| "which nobody can see".to_owned(), |by| format!("known {by}"))
+            by.map_or_else(|| "which can't be verified".to_owned(), |by| format!("known {by}"))
         };
         match self {
             Self::TookIt { after, by: evidence } => {
@@ -70,7 +70,7 @@ impl fmt::Display for Refreshed {
                     by(evidence)
                 )
             }
-            Self::Restarted { after, unready, by: evidence, instead, unwell } => {
+            Self::Restarted { after, unready, by: evidence, instead, unhealthy } => {
                 if unready.is_zero() {
                     write!(f, "it was told, and after {:.1} s ", after.as_secs_f32())?;
                 } else {
@@ -82,7 +82,7 @@ impl fmt::Display for Refreshed {
                 }
                 write!(f, "works with the new certificate, {}", by(evidence))?;
                 instead.iter().try_for_each(|reason| write!(f, "; {reason}"))?;
-                unwell.iter().try_for_each(|reason| {
+                unhealthy.iter().try_for_each(|reason| {
                     write!(f, "; it was unhealthy before and still is: {reason}")
                 })
             }

@@ -9,8 +9,9 @@ use crate::model::AbsolutePath;
 pub struct Found<'a> {
     /// The files of the manifests folder: name and text. None, when there is no such folder.
     pub manifests: &'a [(String, String)],
-    /// For each kubeconfig of [`Profile::kubeconfig_references`](crate::settings::Profile::kubeconfig_references): where its user's certificate is.
-    /// None for one that has none, or is not there.
+    /// For each kubeconfig of
+    /// [`Profile::kubeconfig_references`](crate::settings::Profile::kubeconfig_references): where
+    /// its user's certificate is. None for one that has none, or is not there.
     pub references: &'a BTreeMap<AbsolutePath, Reference>,
     /// Whether there is a file at a path.
     pub exists: &'a dyn Fn(&AbsolutePath) -> bool,

@@ -66,8 +66,8 @@ pub struct ProfileCredential {
     pub otherwise: Option<Location>,
     /// The flags that name the real files, and thereby say that the node needs it.
     pub flags: Option<CredentialFlags>,
-    /// The credential whose folder it shares: when that one lies in another folder than usual, this
-    /// one does.
+    /// The credential whose directory it shares: when that one lies in another directory than
+    /// usual, this one does.
     pub beside: Option<CredentialName>,
     /// The kubeconfig whose user may name the real file.
     pub referenced_by: Option<AbsolutePath>,
