@@ -1,9 +1,9 @@
-//! Back to the old: where the server that looks at a new certificate refuses it, and accepts the
+//! Rolling back: where the server that looks at a new certificate refuses it, and accepts the
 //! one that it took the place of, that one is put back.
 //!
 //! A trial before the renewal should have shown it. It can't where the server was down at that
-//! moment, or trusts something else by now. Only what was renewed here and not changed by anybody
-//! since is taken back, and only for something that still has a life.
+//! moment, or trusts something else by now. Only what was renewed here and not changed by another
+//! process since is taken back, and only for something that still has a life.
 
 use super::trial::{self, Candidate, Refusal};
 use crate::credentials::{Backup, ComposeError, Loaded, Stored, load, located};
@@ -25,16 +25,16 @@ pub struct Suspect {
 
 /// A certificate that its server refuses, and what became of it.
 #[derive(Debug)]
-pub struct WentBack {
+pub struct RolledBack {
     /// The refusal, beside the old certificate.
     pub refused: Refused,
     /// The old one, where it is in place again.
-    pub result: Result<Replaced, BackError>,
+    pub result: Result<Replaced, RollBackError>,
 }
 
 /// Why the old one could not be put back.
 #[derive(Debug, thiserror::Error)]
-pub enum BackError {
+pub enum RollBackError {
     /// The old key can't be used.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -50,41 +50,44 @@ pub enum BackError {
 }
 
 /// The two certificates of a suspect.
-struct Two<'s> {
+struct CertificatePair<'s> {
     suspect: &'s Suspect,
     new: Stored,
     old: Stored,
 }
 
 /// Shows each suspect's new certificate to its server, and puts the old one back where that refuses
-/// the new and accepts the old. What the servers accept, and what nobody can say anything of, is
+/// the new and accepts the old. What the servers accept, and what is not known, is
 /// not in the answer.
-pub fn go_back(
+pub fn roll_back(
     root: &Root,
     store: &mut Store<'_>,
     suspects: &[Suspect],
     now: Timestamp,
     keep_backups: usize,
-) -> Vec<WentBack> {
+) -> Vec<RolledBack> {
     let backups = store.backups();
-    let pairs: Vec<Two<'_>> =
-        suspects.iter().filter_map(|suspect| two(root, &backups, suspect, now)).collect();
-    let candidate = |Two { suspect, new, old }: &Two<'_>| {
+    let pairs: Vec<CertificatePair<'_>> =
+        suspects.iter().filter_map(|suspect| pair(root, &backups, suspect, now)).collect();
+    let candidate = |CertificatePair { suspect, new, old }: &CertificatePair<'_>| {
         let Credential { name, location, .. } = &suspect.credential;
         (name.clone(), Candidate::in_place(root, &suspect.trial, location, new, old))
     };
     let refused = trial::try_out(pairs.iter().map(candidate).collect()).refused;
-    let of = |two: &Two<'_>| refused.get(&two.suspect.credential.name).cloned();
-    pairs.iter().filter_map(|two| Some(back(store, two, of(two)?, now, keep_backups))).collect()
+    let of = |pair: &CertificatePair<'_>| refused.get(&pair.suspect.credential.name).cloned();
+    pairs
+        .iter()
+        .filter_map(|pair| Some(roll_back_one(store, pair, of(pair)?, now, keep_backups)))
+        .collect()
 }
 
 /// The newest backup of it that is whole and valid, and another certificate.
-fn two<'s>(
+fn pair<'s>(
     root: &Root,
     backups: &Backups,
     suspect: &'s Suspect,
     now: Timestamp,
-) -> Option<Two<'s>> {
+) -> Option<CertificatePair<'s>> {
     let Loaded::Whole(new) = load(root, &suspect.credential) else { return None };
     if new.certificate.fingerprint != suspect.fingerprint {
         return None;
@@ -97,19 +100,19 @@ fn two<'s>(
         }
     });
     let old = earlier.filter(|old| now <= old.certificate.not_after)?;
-    Some(Two { suspect, new: *new, old: *old })
+    Some(CertificatePair { suspect, new: *new, old: *old })
 }
 
-fn back(
+fn roll_back_one(
     store: &mut Store<'_>,
-    two: &Two<'_>,
+    pair: &CertificatePair<'_>,
     refusal: Refusal,
     now: Timestamp,
     keep_backups: usize,
-) -> WentBack {
+) -> RolledBack {
     let Refusal { server, answer } = refusal;
-    let credential = two.suspect.credential.name.clone();
-    let Stored { certificate: old, .. } = &two.old;
+    let credential = pair.suspect.credential.name.clone();
+    let Stored { certificate: old, .. } = &pair.old;
     let refused = Refused {
         credential: credential.clone(),
         fingerprint: old.fingerprint.to_string(),
@@ -118,16 +121,16 @@ fn back(
         at: now,
     };
     let in_place = Replaced { credential, fingerprint: old.fingerprint, not_after: old.not_after };
-    WentBack { refused, result: put_back(store, two, now, keep_backups).map(|()| in_place) }
+    RolledBack { refused, result: restore_old(store, pair, now, keep_backups).map(|()| in_place) }
 }
 
-fn put_back(
+fn restore_old(
     store: &mut Store<'_>,
-    two: &Two<'_>,
+    pair: &CertificatePair<'_>,
     now: Timestamp,
     keep_backups: usize,
-) -> Result<(), BackError> {
-    let Two { suspect, new, old } = two;
+) -> Result<(), RollBackError> {
+    let CertificatePair { suspect, new, old } = pair;
     let contents: Vec<Secret> =
         old.form.sources().filter_map(|source| source.content.clone()).collect();
     let (certificate, key) = old.read_back(&contents)?;
@@ -143,10 +146,10 @@ fn put_back(
     })?;
     let change = staged.check(|contents| {
         let (certificate, key) = new.read_back(contents)?;
-        if key.fits(&certificate) { Ok(()) } else { Err(BackError::KeyDoesNotFit) }
+        if key.fits(&certificate) { Ok(()) } else { Err(RollBackError::KeyDoesNotFit) }
     })?;
     let commit = store.commit(vec![change], now, keep_backups);
-    commit.outcomes.into_iter().try_for_each(|outcome| outcome.result.map_err(BackError::from))
+    commit.outcomes.into_iter().try_for_each(|outcome| outcome.result.map_err(RollBackError::from))
 }
 
 #[cfg(test)]

@@ -35,9 +35,9 @@ impl Node {
         self.facts().into_iter().map(suspect).collect()
     }
 
-    fn back(&self, suspects: &[Suspect], now: Timestamp) -> Vec<WentBack> {
+    fn back(&self, suspects: &[Suspect], now: Timestamp) -> Vec<RolledBack> {
         let (mut store, _) = Store::open(&self.root, &path("/state"), Duration::ZERO, &[]).unwrap();
-        go_back(&self.root, &mut store, suspects, now, 3)
+        roll_back(&self.root, &mut store, suspects, now, 3)
     }
 
     fn in_place(&self) -> Vec<Digest> {
@@ -46,7 +46,7 @@ impl Node {
 }
 
 #[test]
-fn the_old_one_comes_back_where_it_is_accepted_and_the_new_one_is_not() {
+fn old_certificate_is_restored_if_only_it_is_accepted() {
     let client = Client::new();
     let (old, node) = (client.old.certificate.fingerprint, renewed(&client));
     let server = client.server(200, 401);
@@ -72,7 +72,7 @@ fn the_old_one_comes_back_where_it_is_accepted_and_the_new_one_is_not() {
 }
 
 #[test]
-fn what_else_was_written_into_a_kubeconfig_since_stays() {
+fn roll_back_keeps_other_edits_of_kubeconfig() {
     let client = Client::new();
     let node = renewed(&client);
     let file = node.folder.path().join("admin.conf");
@@ -83,7 +83,7 @@ fn what_else_was_written_into_a_kubeconfig_since_stays() {
 }
 
 #[test]
-fn nothing_is_taken_back_without_proof() {
+fn nothing_is_rolled_back_without_proof() {
     let client = Client::new();
     let node = renewed(&client);
     let new = node.in_place();
@@ -98,7 +98,7 @@ fn nothing_is_taken_back_without_proof() {
 }
 
 #[test]
-fn what_has_ended_or_was_changed_by_somebody_else_is_not_taken_back() {
+fn expired_or_changed_certificate_is_not_rolled_back() {
     let client = Client::new();
     let node = renewed(&client);
     let (new, server) = (node.in_place(), client.server(200, 401));
@@ -113,7 +113,7 @@ fn what_has_ended_or_was_changed_by_somebody_else_is_not_taken_back() {
 }
 
 #[test]
-fn without_a_backup_there_is_nothing_to_go_back_to() {
+fn missing_backup_prevents_roll_back() {
     let client = Client::new();
     let node = Node::new(&client, &nowhere());
     assert!(node.back(&node.suspects(&client.server(401, 401)), NOW.plus(days(1))).is_empty());

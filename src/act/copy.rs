@@ -3,7 +3,7 @@
 //!
 //! A copy that fails costs only itself, and its turn comes again at the next pass.
 
-use super::renew::Renewed;
+use super::job::Renewed;
 use crate::credentials::{
     ComposeError, Held, Lineage, LoadedCopy, Original, load, load_authority, load_copy,
 };
@@ -31,8 +31,8 @@ pub struct Following {
 pub enum CopyError {
     /// It, or its original, is not what it was when that was decided.
     #[error(
-        "it or its original was changed by somebody else in the meantime; it is left as it is, and \
-         the next pass looks at it again"
+        "it or its original was changed by another process in the meantime; it is left as it is, \
+         and the next pass looks at it again"
     )]
     Changed,
     /// The files could not be put together.

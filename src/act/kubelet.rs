@@ -2,7 +2,7 @@
 //! new pem beside the old ones, and the link swapped to it, as kubelet does it; and kubelet.conf
 //! pointed to the link where it embeds an old certificate instead.
 
-use super::renew::{Job, RenewError};
+use super::job::{Job, RenewError};
 use crate::credentials::{ComposeError, Files, Form, LoadedAuthority, Source, Stored, load};
 use crate::formats::kubeconfig::{self, Kubeconfig};
 use crate::formats::x509::{Certificate, NODE_PREFIX, NODES, kubelet_template};
@@ -84,10 +84,10 @@ fn link(root: &Root, path: &AbsolutePath) -> Result<Option<Option<std::path::Pat
     if !NewLink::is_for(path) {
         return Ok(None);
     }
-    let folder = root.folder(path.as_path().parent().unwrap_or(path.as_path()))?;
+    let dir = root.folder(path.as_path().parent().unwrap_or(path.as_path()))?;
     let name = path.as_path().file_name().unwrap_or_default();
-    let target = folder.link_target(name)?;
-    Ok(if target.is_none() && folder.stat(name)?.is_some() { None } else { Some(target) })
+    let target = dir.link_target(name)?;
+    Ok(if target.is_none() && dir.stat(name)?.is_some() { None } else { Some(target) })
 }
 
 /// What is replaced.
@@ -119,14 +119,14 @@ pub(super) fn files(
     Ok(Replacing { files, link: new_link })
 }
 
-/// With the time in it, as kubelet does it: the machine's own. A name that is taken is somebody's
-/// file.
+/// With the time in it, as kubelet does it: the machine's own. A name that is taken is another
+/// program's file.
 fn free_name(root: &Root, path: &AbsolutePath, now: Timestamp) -> Result<String, RenewError> {
-    let folder = root.folder(path.as_path().parent().unwrap_or(path.as_path()))?;
+    let dir = root.folder(path.as_path().parent().unwrap_or(path.as_path()))?;
     for later in 0..60 {
         let at = now.plus(std::time::Duration::from_secs(later));
         let name = NewLink::dated(path, &local_stamp(root, at)).ok_or(RenewError::Fault)?;
-        if folder.stat(std::ffi::OsStr::new(&name))?.is_none() {
+        if dir.stat(std::ffi::OsStr::new(&name))?.is_none() {
             return Ok(name);
         }
     }

@@ -3,12 +3,14 @@
 
 mod back;
 mod copy;
+mod job;
 mod kubelet;
 pub mod refresh;
 mod renew;
 mod trial;
 
-pub use back::{BackError, Suspect, WentBack, go_back};
+pub use back::{RollBackError, RolledBack, Suspect, roll_back};
 pub use copy::{Copied, CopyError, Following, follow};
-pub use renew::{Job, Outcome, Progress, RenewError, Renewal, Renewed, algorithm, renew};
+pub use job::{Job, Outcome, Progress, RenewError, Renewal, Renewed};
+pub use renew::{algorithm, renew};
 pub use trial::{Refusal, try_one};

@@ -5,155 +5,21 @@
 //! order that does not vary. A credential that fails costs only itself.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::job::{Job, Outcome, Progress, RenewError, Renewal, Renewed};
 use super::kubelet;
 use super::trial::{self, Candidate, Refusal, Verdicts};
 use crate::credentials::{
-    Backup, ComposeError, Composed, Files, LoadedAuthority, LoadedKey, Stored, load,
-    load_authority, located,
+    Backup, Composed, Files, LoadedAuthority, LoadedKey, Stored, load, load_authority, located,
 };
-use crate::formats::x509::{
-    self, Certificate, IssueError, KeyAlgorithm, KeyError, PrivateKey, ReadError, VerifyError,
-};
+use crate::formats::x509::{self, Certificate, KeyAlgorithm, PrivateKey};
 use crate::model::{
-    AbsolutePath, Authority, AuthorityName, CredentialFacts, CredentialName, Digest, KeyChoice,
-    Material, SanChange, Secret, Timestamp, TrialAt, Urgency,
+    AbsolutePath, AuthorityName, CredentialName, Digest, KeyChoice, Material, Secret, Timestamp,
+    Urgency,
 };
-use crate::plan::Terms;
-use crate::store::{self, Backups, Change, Checked, Store, StoreError};
+use crate::store::{self, Backups, Change, Checked, Store};
 use crate::sys::{FileError, Root, on_all_cores};
-
-/// One credential to be renewed.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// What was found of it when that was decided.
-    pub facts: CredentialFacts,
-    /// Who signs it.
-    pub authority: Authority,
-    /// The dates of the new certificate.
-    pub terms: Terms,
-    /// What is to be different about its names.
-    pub names: SanChange,
-    /// How much patience is left.
-    pub urgency: Urgency,
-    /// Where the new one is tried before it takes the place of the old one.
-    pub trial: Option<TrialAt>,
-}
-
-/// What all renewals of a pass have in common.
-#[derive(Clone, Copy, Debug)]
-pub struct Renewal<'s> {
-    /// The key to make.
-    pub key: KeyChoice,
-    /// The present time.
-    pub now: Timestamp,
-    /// How many backups to keep.
-    pub backups: usize,
-    /// Set from outside when what is not begun is to be left.
-    pub stop: &'s AtomicBool,
-}
-
-/// A new certificate that is in place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Renewed {
-    /// Whose it is.
-    pub credential: CredentialName,
-    /// Its serial number, in hex.
-    pub serial: String,
-    /// Its last valid second.
-    pub not_after: Timestamp,
-    /// Its key's algorithm.
-    pub key_algorithm: String,
-    /// SHA-256 of it.
-    pub fingerprint: Digest,
-    /// The files that were replaced.
-    pub files: Vec<AbsolutePath>,
-}
-
-/// A credential, and what became of its renewal.
-pub type Outcome = (CredentialName, Result<Renewed, RenewError>);
-
-/// Told after each key that is made: how many are, and how many there will be.
-pub type Progress<'p> = &'p (dyn Fn(usize, usize) + Sync);
-
-/// Why a credential was not renewed. Nothing of it was replaced, unless the text says so.
-#[derive(Debug, thiserror::Error)]
-pub enum RenewError {
-    /// Its files are not what they were when its renewal was decided.
-    #[error(
-        "its files were changed by somebody else in the meantime; they are left as they are, and \
-         the next pass looks at them again"
-    )]
-    Changed,
-    /// Its files are another credential's too.
-    #[error(
-        "{path} belongs to {other} too, which is renewed in this pass; give each credential files \
-         of its own"
-    )]
-    Shared {
-        /// The file.
-        path: AbsolutePath,
-        /// The other credential.
-        other: CredentialName,
-    },
-    /// The authority can't sign any more.
-    #[error(
-        "its authority {name} could sign when this was decided, and can't now; the next pass looks \
-         at it again"
-    )]
-    Authority {
-        /// The authority.
-        name: AuthorityName,
-    },
-    /// Nothing tells which node it is for.
-    #[error("{0}")]
-    NodeNotKnown(String),
-    /// A key could not be made or written.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The names can't be changed in this way.
-    #[error("the names are left as they are: {0}")]
-    Names(#[from] x509::NamesError),
-    /// A certificate could not be made.
-    #[error(transparent)]
-    Issue(#[from] IssueError),
-    /// What was made is no certificate, which should not happen.
-    #[error("the new certificate can't be read: {0}")]
-    Unreadable(#[from] ReadError),
-    /// The new files could not be put together.
-    #[error(transparent)]
-    Compose(#[from] ComposeError),
-    /// The new certificate was found wrong before anything was replaced.
-    #[error("the new certificate was not accepted, and nothing was replaced: {0}")]
-    Refused(#[from] VerifyError),
-    /// The server that looks at it does not accept it.
-    #[error(
-        "{server} refused the new certificate ({answer}) and accepts the old one, which stays in \
-         place"
-    )]
-    RefusedBy {
-        /// The server.
-        server: String,
-        /// What it said.
-        answer: String,
-    },
-    /// The new key was found wrong before anything was replaced.
-    #[error("the new key, read back, does not fit the new certificate; nothing was replaced")]
-    KeyDoesNotFit,
-    /// A file could not be looked at.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The files could not be replaced.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The pass was ended before its turn came.
-    #[error("kubecertd was stopped before its turn came; the next pass renews it")]
-    Stopped,
-    /// A fault of ours.
-    #[error("a fault in kubecertd kept it from being renewed; please report it")]
-    Fault,
-}
 
 /// A new certificate and its files' new contents, not on disk yet.
 struct Prepared<'j> {

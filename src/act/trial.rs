@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::renew::Job;
+use super::job::Job;
 use crate::credentials::{Server, Stored, identity, identity_of, server};
 use crate::drivers::http::{self, Call, HttpError, Trust};
 use crate::drivers::tls::ClientIdentity;
@@ -24,8 +24,8 @@ const LIMIT: Duration = Duration::from_secs(3);
 /// How long all of them are.
 const LIMIT_FOR_ALL: Duration = Duration::from_secs(5);
 
-/// The header by which somebody who vouches for others says for whom: what kubeadm's manifest has
-/// the API server look at.
+/// The header in which a front proxy names the user that it authenticated: what kubeadm's manifest
+/// has the API server look at.
 const REMOTE_USER: &str = "X-Remote-User";
 
 /// What a server says of a new certificate.
@@ -127,7 +127,7 @@ fn place(root: &Root, at: &TrialAt, location: &Location) -> Result<Place, String
             server: server_of(url).to_owned(),
             url: url.clone(),
             user: user.clone(),
-            // It is on this machine, and is told nothing that is secret.
+            // It is on this machine, and is sent nothing that is secret.
             trust: Trust::AnyCertificate,
             forbidden_is_known: true,
         }),
@@ -283,9 +283,7 @@ impl Place {
             Ok(200..=299) => Answer::Accepted,
             Ok(403) if self.forbidden_is_known => Answer::Accepted,
             Ok(status @ 401) => Answer::Refused(format!("status {status}")),
-            Ok(403) => Answer::Nothing(
-                "it answers as to somebody it does not know (status 403)".to_owned(),
-            ),
+            Ok(403) => Answer::Nothing("it answers as to an unknown user (status 403)".to_owned()),
             Ok(status) => Answer::Nothing(format!("it answers with status {status}")),
             Err(HttpError::CertificateRefused(alert)) => {
                 Answer::Refused(format!("TLS alert {alert:?}"))

@@ -106,7 +106,7 @@ fn not_tried(reason: &str) -> Trial {
 }
 
 #[test]
-fn only_a_refusal_of_the_new_one_alone_is_one() {
+fn only_refusal_of_new_certificate_alone_counts() {
     let client = Client::new();
     let cases = [
         (401, 200, Trial::Accepted),
@@ -121,7 +121,7 @@ fn only_a_refusal_of_the_new_one_alone_is_one() {
                  500",
             ),
         ),
-        (200, 403, not_tried("it answers as to somebody it does not know (status 403)")),
+        (200, 403, not_tried("it answers as to an unknown user (status 403)")),
         (200, 503, not_tried("it answers with status 503")),
         (200, 404, not_tried("it answers with status 404")),
     ];
@@ -131,7 +131,7 @@ fn only_a_refusal_of_the_new_one_alone_is_one() {
 }
 
 #[test]
-fn kubelet_knows_whom_it_forbids_something() {
+fn forbidden_answer_of_kubelet_is_acceptance() {
     let client = Client::new();
     assert_eq!(run(client.ready(&client.server(200, 403), true)), Trial::Accepted);
     assert_eq!(
@@ -141,7 +141,7 @@ fn kubelet_knows_whom_it_forbids_something() {
 }
 
 #[test]
-fn a_server_that_refuses_it_in_the_handshake_refuses_it() {
+fn refusal_in_handshake_counts() {
     for version in VERSIONS {
         let (client, other) = (Client::new(), Authority::new("another"));
         let address =
@@ -165,7 +165,7 @@ fn a_server_that_refuses_it_in_the_handshake_refuses_it() {
 }
 
 #[test]
-fn a_server_that_is_not_the_one_that_is_meant_proves_nothing() {
+fn wrong_server_proves_nothing() {
     let (client, impostor) = (Client::new(), Authority::new("another"));
     let config = server(&impostor.pair(), VERSIONS[1], Some(&client.authority));
     let Trial::NotTried(reason) = client.trial(&answers(config, |_| 401)) else { panic!() };
@@ -173,7 +173,7 @@ fn a_server_that_is_not_the_one_that_is_meant_proves_nothing() {
 }
 
 #[test]
-fn a_server_that_is_down_costs_no_time_and_one_that_hangs_not_much() {
+fn hanging_server_is_limited_in_time() {
     let client = Client::new();
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let began = Began::now();
@@ -198,7 +198,7 @@ fn a_server_that_is_down_costs_no_time_and_one_that_hangs_not_much() {
 }
 
 #[test]
-fn a_server_is_named_by_where_it_is() {
+fn server_is_named_by_address() {
     let cases = [
         ("https://10.0.0.1:6443", "https://10.0.0.1:6443"),
         ("https://10.0.0.1:6443/k8s/clusters/c", "https://10.0.0.1:6443"),
@@ -336,7 +336,7 @@ impl Node {
 }
 
 #[test]
-fn what_is_refused_stays_as_it_was_and_the_others_are_renewed() {
+fn refused_credential_stays_and_others_are_renewed() {
     let client = Client::new();
     let (accepts, refuses) = (client.server(200, 200), client.server(200, 401));
     let node = Node::new(&client, &accepts);
@@ -359,7 +359,7 @@ fn what_is_refused_stays_as_it_was_and_the_others_are_renewed() {
 }
 
 #[test]
-fn a_kubeconfigs_own_server_may_refuse_it_too() {
+fn server_of_kubeconfig_may_refuse() {
     let client = Client::new();
     let node = Node::new(&client, &client.server(200, 401));
     let (outcomes, _) = node.renew([
@@ -371,7 +371,7 @@ fn a_kubeconfigs_own_server_may_refuse_it_too() {
 }
 
 #[test]
-fn a_server_that_is_down_keeps_nothing_from_being_renewed_and_is_noted_once() {
+fn server_down_prevents_no_renewal_and_is_noted_once() {
     let client = Client::new();
     let address =
         std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
@@ -387,7 +387,7 @@ fn a_server_that_is_down_keeps_nothing_from_being_renewed_and_is_noted_once() {
 }
 
 #[test]
-fn where_no_server_is_known_it_is_renewed_and_said() {
+fn unknown_server_prevents_no_renewal_and_is_noted() {
     let client = Client::new();
     let node = Node::new(&client, "");
     let (outcomes, notes) = node
@@ -402,7 +402,7 @@ fn where_no_server_is_known_it_is_renewed_and_said() {
 }
 
 #[test]
-fn without_an_old_one_that_works_there_is_no_trial() {
+fn missing_old_certificate_skips_trial() {
     let client = Client::new();
     let node = Node::new(&client, "");
     std::fs::write(node.folder.path().join("one.key"), client.new.key_pem.clone()).unwrap();

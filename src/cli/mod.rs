@@ -9,9 +9,11 @@ mod config;
 mod confinement;
 mod demo;
 mod exit;
+mod failure;
 mod hold;
 mod json;
 mod log;
+mod open;
 mod out;
 mod renew;
 mod request;
@@ -25,61 +27,10 @@ pub use arguments::Arguments;
 pub use exit::Exit;
 
 use arguments::{Command, ConfigCommand};
+use failure::Failure;
+use open::{open, open_or_last_good};
 
-use crate::daemon::last_good;
-use crate::observe::{Config, Node, NodeError};
-use crate::sys::{FileError, Root, SystemClock};
-
-/// Why a command could not do its work.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    /// The root folder can't be used.
-    #[error("--root {0}")]
-    Root(FileError),
-    /// The node can't be worked on.
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    /// The pass could not be made.
-    #[error(transparent)]
-    Pass(#[from] crate::pass::PassError),
-    /// A name is not in the catalog.
-    #[error("there is no credential {name:?}; there are {known}")]
-    UnknownName {
-        /// The name.
-        name: String,
-        /// The ones there are.
-        known: String,
-    },
-    /// The daemon could not start.
-    #[error(transparent)]
-    Daemon(#[from] crate::daemon::DaemonError),
-    /// A file could not be written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// A hold that would have no effect.
-    #[error("{0}")]
-    Hold(String),
-    /// There is no such authority on this node.
-    #[error("there is no authority {name:?}; there are {known}")]
-    UnknownAuthority {
-        /// The name.
-        name: String,
-        /// The ones there are.
-        known: String,
-    },
-    /// An authority, or what is to be compared with it, can't be read.
-    #[error("{0}")]
-    Authority(String),
-    /// A restore of nothing, or of what is not there.
-    #[error("{0}")]
-    Restore(String),
-    /// A request for nothing, or an answer that can't be read.
-    #[error("{0}")]
-    Request(String),
-    /// The demo could not be shown.
-    #[error(transparent)]
-    Demo(#[from] crate::demo::DemoError),
-}
+use crate::sys::SystemClock;
 
 /// Does what the arguments ask for.
 #[must_use]
@@ -119,23 +70,4 @@ pub fn run(arguments: &Arguments) -> Exit {
         out::complain(&failure.to_string());
         Exit::from(&failure)
     })
-}
-
-fn open(arguments: &Arguments) -> Result<Node, Failure> {
-    let root = Root::open(&arguments.root).map_err(Failure::Root)?;
-    let config = arguments.config.clone().map_or(Config::Usual, Config::Given);
-    Ok(Node::open(root, &config)?)
-}
-
-/// The node, or where the configuration is wrong, the node by the last good one with what is wrong.
-fn open_or_last_good(arguments: &Arguments) -> Result<(Node, Option<String>), Failure> {
-    match open(arguments) {
-        Err(Failure::Node(trouble)) => {
-            match last_good(Root::open(&arguments.root).map_err(Failure::Root)?)? {
-                Some((_, node)) => Ok((node, Some(trouble.to_string()))),
-                None => Err(Failure::Node(trouble)),
-            }
-        }
-        opened => Ok((opened?, None)),
-    }
 }

@@ -221,7 +221,7 @@ impl Speaker<'_> {
         let results = self.report.map(|report| report.results.as_slice()).unwrap_or_default();
         match results.iter().find(|(of, _)| of == name) {
             Some((_, Err(PassError::RolledBack { .. } | PassError::NotRolledBack { .. }))) => {
-                Message::WentBack
+                Message::RolledBack
             }
             _ => Message::NotRenewed,
         }

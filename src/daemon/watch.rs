@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use crate::model::AbsolutePath;
 use crate::sys::Root;
 pub use contents::Contents;
-use post::{Post, Taken, words};
+use post::{Post, Taken, unwatched, words};
 pub use quiet::Quiet;
 use ways::Ways;
 
@@ -162,8 +162,4 @@ impl Watch {
         self.said = notes;
         new
     }
-}
-
-fn unwatched(reason: &str) -> String {
-    format!("files are not watched, so that changes are found by the next pass only: {reason}")
 }

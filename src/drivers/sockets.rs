@@ -4,17 +4,18 @@
 //! All of it is about the network namespace that the caller is in. Listing needs no privilege,
 //! destroying needs CAP_NET_ADMIN.
 
+mod error;
 mod netlink;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
-use std::io;
 use std::net::SocketAddr;
 
 use nix::errno::Errno;
 
+pub use error::SocketError;
 pub use wire::TcpState;
 
 use wire::{Family, Query, SocketId, Tcp};
@@ -62,29 +63,6 @@ pub enum Destroyed {
     Unsupported,
     /// This process may not do it (CAP_NET_ADMIN).
     NotPermitted,
-}
-
-/// Why the kernel's list is not known.
-#[derive(Debug, thiserror::Error)]
-pub enum SocketError {
-    /// There is no such list.
-    #[error(
-        "the kernel can't list its TCP sockets: it is built without CONFIG_INET_DIAG, or the \
-         module tcp_diag can't be loaded"
-    )]
-    Unsupported,
-    /// The kernel did not answer.
-    #[error("the kernel did not answer when it was asked for its TCP sockets")]
-    TimedOut,
-    /// The list changed each time that it was asked for.
-    #[error("the kernel's list of TCP sockets changed each time while it was read")]
-    Unstable,
-    /// An answer that makes no sense.
-    #[error("the kernel's answer about its TCP sockets makes no sense")]
-    Malformed,
-    /// The kernel says no.
-    #[error("the kernel can't be asked about its TCP sockets: {0}")]
-    Io(#[source] io::Error),
 }
 
 /// The TCP listeners on a local port, IPv4 and IPv6.
@@ -154,17 +132,6 @@ impl Connection {
             state,
             family,
             id,
-        }
-    }
-}
-
-impl SocketError {
-    fn from_errno(errno: Errno) -> Self {
-        match errno {
-            // The protocol, the family or the kind of socket that nobody has registered for.
-            Errno::EPROTONOSUPPORT | Errno::ENOENT | Errno::EOPNOTSUPP => Self::Unsupported,
-            Errno::EAGAIN => Self::TimedOut,
-            other => Self::Io(other.into()),
         }
     }
 }

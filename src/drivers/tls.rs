@@ -7,6 +7,7 @@
 
 mod client;
 mod endpoint;
+mod error;
 mod identity;
 
 #[cfg(test)]
@@ -14,13 +15,10 @@ pub(crate) mod servers;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::AlertDescription;
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -30,9 +28,10 @@ use tokio_rustls::client::TlsStream;
 
 pub(super) use client::{AnyCertificate, authorities, config};
 pub(super) use endpoint::Endpoint;
+pub use error::{ProbeError, Stage};
 pub use identity::{ClientIdentity, IdentityError};
 
-use crate::formats::x509::{Certificate, ReadError};
+use crate::formats::x509::Certificate;
 
 /// What a server serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,73 +42,6 @@ pub struct Served {
     pub local: SocketAddr,
     /// The server's side: the address and port that the name led to.
     pub peer: SocketAddr,
-}
-
-/// Why it is not known what a server serves, or why there is no connection to it.
-#[derive(Debug, thiserror::Error)]
-pub enum ProbeError {
-    /// There is nowhere to connect to.
-    #[error(
-        "{0:?} is no address to connect to; host:port is needed, with an IPv6 address in brackets"
-    )]
-    Address(String),
-    /// The name leads nowhere.
-    #[error("the name {name} can't be resolved: {source}")]
-    Name {
-        /// The name.
-        name: String,
-        /// The resolver's reason.
-        source: io::Error,
-    },
-    /// Nothing listens there.
-    #[error("the connection was refused: nothing listens there")]
-    Refused,
-    /// The time was over.
-    #[error("{0} did not come about within the time limit")]
-    TimedOut(Stage),
-    /// The other side went away.
-    #[error("the server closed the connection before {0} had come about")]
-    Closed(Stage),
-    /// Something else is spoken there.
-    #[error("what answers there does not speak TLS")]
-    NotTls,
-    /// The server says no.
-    #[error("the server ended the TLS connection with the alert {0:?}")]
-    Alert(AlertDescription),
-    /// The certificate is not good enough for this connection, or the server did not prove that it
-    /// has the key.
-    #[error("the server's certificate, or its proof of having the key, is not accepted: {0}")]
-    NotAccepted(String),
-    /// The server's certificate can't be read.
-    #[error("the server's certificate makes no sense: {0}")]
-    Unreadable(#[from] ReadError),
-    /// Client and server found no common ground, or one of them broke the rules.
-    #[error("the TLS handshake failed: {0}")]
-    Handshake(String),
-    /// The system says no.
-    #[error("the connection failed: {0}")]
-    Io(io::Error),
-}
-
-/// How far a connection has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Name resolution and TCP.
-    Connection,
-    /// TLS.
-    Handshake,
-    /// The answer to a request.
-    Answer,
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Connection => "a TCP connection",
-            Self::Handshake => "a TLS handshake",
-            Self::Answer => "an answer",
-        })
-    }
 }
 
 /// Which certificate is served at `host:port` (an IPv6 address in brackets).
@@ -166,32 +98,4 @@ pub(super) async fn handshake(
 async fn say_goodbye(mut stream: TlsStream<TcpStream>) {
     // A server that does not take it in time loses nothing.
     let _ = timeout(Duration::from_millis(100), stream.shutdown()).await;
-}
-
-impl ProbeError {
-    /// From what a TLS stream reports while it is at that stage.
-    pub(super) fn from_stream(error: io::Error, stage: Stage) -> Self {
-        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
-        {
-            return Self::from_tls(error);
-        }
-        match error.kind() {
-            io::ErrorKind::ConnectionRefused => Self::Refused,
-            io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::NotConnected
-            | io::ErrorKind::BrokenPipe => Self::Closed(stage),
-            _ => Self::Io(error),
-        }
-    }
-
-    fn from_tls(error: &rustls::Error) -> Self {
-        match error {
-            rustls::Error::AlertReceived(alert) => Self::Alert(*alert),
-            rustls::Error::InvalidMessage(_) => Self::NotTls,
-            rustls::Error::InvalidCertificate(reason) => Self::NotAccepted(reason.to_string()),
-            other => Self::Handshake(other.to_string()),
-        }
-    }
 }

@@ -6,9 +6,11 @@
 
 mod checks;
 mod copies;
+mod found;
 mod manifests;
 pub(super) mod names;
 mod note;
+mod own;
 mod places;
 mod services;
 
@@ -18,13 +20,15 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    AbsolutePath, Authority, Credential, CredentialName, Location, Need, Renewal, Service, TrialAt,
+    AbsolutePath, Authority, Credential, CredentialName, Need, Renewal, Service, TrialAt,
 };
 use crate::settings::{OwnAuthority, OwnCredential, Profile, Settings, Trial};
 pub use checks::CatalogError;
+pub use found::{Found, Reference};
 use manifests::Manifests;
 pub use names::Wanted;
 pub use note::Note;
+use own::take;
 use places::Places;
 
 /// What there is on this node.
@@ -48,34 +52,6 @@ pub struct Catalog {
     pub api_server_address: Option<String>,
     /// What the operator should know about how the catalog came to be.
     pub notes: Vec<Note>,
-}
-
-/// What the caller found on the node.
-#[derive(Clone, Copy)]
-pub struct Found<'a> {
-    /// The files of the manifests folder: name and text. None, when there is no such folder.
-    pub manifests: &'a [(String, String)],
-    /// For each kubeconfig of [`Profile::kubeconfig_references`]: where its user's certificate is.
-    /// None for one that has none, or is not there.
-    pub references: &'a BTreeMap<AbsolutePath, Reference>,
-    /// Whether there is a file at a path.
-    pub exists: &'a dyn Fn(&AbsolutePath) -> bool,
-    /// The files that a path with `*` for whole names means.
-    pub matching: &'a dyn Fn(&AbsolutePath) -> Vec<AbsolutePath>,
-}
-
-/// Where a kubeconfig has the client certificate of its user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reference {
-    /// In files; often one file for both.
-    Files {
-        /// The certificate's.
-        certificate: AbsolutePath,
-        /// The key's.
-        key: AbsolutePath,
-    },
-    /// In itself.
-    Embedded,
 }
 
 impl Catalog {
@@ -184,12 +160,6 @@ fn authorities(settings: &Settings, profile: &Profile, places: &mut Places<'_>) 
     all
 }
 
-/// The operator's entry that takes the place of one of the profile's; it is gone from the list
-/// then.
-fn take<'e, T>(own: &mut Vec<&'e T>, takes_its_place: impl Fn(&T) -> bool) -> Option<&'e T> {
-    own.iter().position(|entry| takes_its_place(entry)).map(|index| own.remove(index))
-}
-
 fn own_authority(entry: &OwnAuthority) -> Authority {
     let OwnAuthority { name, certificate, key, .. } = entry.clone();
     Authority { name, certificate, key, root: false, need: Need::Configured }
@@ -269,8 +239,4 @@ impl Profile {
     pub fn kubeconfig_references(&self) -> impl Iterator<Item = &AbsolutePath> {
         self.credentials.iter().filter_map(|credential| credential.referenced_by.as_ref())
     }
-}
-
-fn pair(certificate: AbsolutePath, key: AbsolutePath) -> Location {
-    Location::Pair { certificate, key }
 }

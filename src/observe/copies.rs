@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use super::Catalog;
-use super::facts::{leaf, unreadable};
+use super::material::{leaf, unreadable};
 use crate::credentials::{
     Backup, Lineage, Loaded, LoadedAuthority, LoadedCopy, Original, load, load_copy, located,
 };

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use super::Catalog;
 use super::copies::Copies;
+use super::material::{material, parser_failed, parts, unreadable};
 use super::shared::refuse_half_shared;
 use crate::credentials::{
-    Backup, Loaded, LoadedAuthority, LoadedKey, Stored, load, load_authority, located,
+    Backup, LoadedAuthority, LoadedKey, Stored, load, load_authority, located,
 };
-use crate::formats::x509::Certificate;
 use crate::model::{
     AbsolutePath, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName,
-    AuthorityState, Credential, CredentialFacts, Leaf, Material, NameParts, Need, Signer,
+    AuthorityState, Credential, CredentialFacts, Material, Need, Signer,
 };
 use crate::store::Backups;
 use crate::sys::{Root, on_all_cores};
@@ -79,24 +79,6 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
     Observation { authorities, credentials }
 }
 
-fn parser_failed(path: &AbsolutePath) -> String {
-    format!("{path}: could not be parsed because of a fault in kubecertd; please report it")
-}
-
-pub(super) fn unreadable(credential: &Credential) -> CredentialFacts {
-    let material = Material::Unreadable(parser_failed(credential.location.certificate_file()));
-    CredentialFacts {
-        credential: credential.clone(),
-        material,
-        files: Vec::new(),
-        backup: None,
-        user: None,
-        notes: Vec::new(),
-        kubelet: None,
-        copy: None,
-    }
-}
-
 fn facts(
     root: &Root,
     credential: &Credential,
@@ -124,28 +106,6 @@ fn facts(
         notes,
         kubelet: None,
         copy: None,
-    }
-}
-
-/// What was loaded, as facts; the rest of it is handed to `look`.
-pub(super) fn material(
-    loaded: Loaded,
-    authority: Option<&LoadedAuthority>,
-    look: &mut dyn FnMut(Stored),
-) -> Material {
-    let mut leaf_of = |stored: Box<Stored>| {
-        let leaf = leaf(&stored.certificate, authority);
-        look(*stored);
-        leaf
-    };
-    match loaded {
-        Loaded::Absent => Material::Absent,
-        Loaded::Unreadable(text) => Material::Unreadable(text),
-        Loaded::Damaged(text) => Material::Damaged(text),
-        Loaded::CertificateMissing(text) => Material::CertificateMissing(text),
-        Loaded::KeyMissing(stored, text) => Material::KeyMissing(leaf_of(stored), text),
-        Loaded::Mismatched(stored, text) => Material::Mismatched(leaf_of(stored), text),
-        Loaded::Whole(stored) => Material::Whole(leaf_of(stored)),
     }
 }
 
@@ -193,25 +153,6 @@ fn usable_backup(
         stored.is_some_and(|stored| authority.signer_of(&stored.certificate) == Signer::Authority)
     };
     backups.generations().into_iter().find(usable).map(|generation| generation.to_string())
-}
-
-pub(super) fn leaf(certificate: &Certificate, authority: Option<&LoadedAuthority>) -> Leaf {
-    Leaf {
-        subject: certificate.subject.to_string(),
-        issuer: certificate.issuer.to_string(),
-        parts: parts(certificate),
-        serial: certificate.serial.to_string(),
-        not_before: certificate.not_before,
-        not_after: certificate.not_after,
-        key_algorithm: certificate.key_algorithm.to_string(),
-        names: certificate.names(),
-        fingerprint: certificate.fingerprint,
-        signer: authority.map_or(Signer::Unknown, |authority| authority.signer_of(certificate)),
-    }
-}
-
-fn parts(certificate: &Certificate) -> NameParts {
-    NameParts { subject: certificate.subject.parts(), issuer: certificate.issuer.parts() }
 }
 
 fn authority_state(loaded: &LoadedAuthority) -> AuthorityState {

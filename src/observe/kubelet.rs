@@ -1,7 +1,7 @@
 //! kubelet's own client certificate: how kubelet comes to it, and which node it is for, as what is
 //! on this node tells.
 
-use super::facts::material;
+use super::material::material;
 use crate::credentials::{Loaded, LoadedAuthority, load};
 use crate::formats::kubeconfig::{Kubeconfig, Source};
 use crate::formats::x509::{NODE_PREFIX, NODES};

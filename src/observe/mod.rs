@@ -8,6 +8,7 @@ mod conditions;
 mod copies;
 mod facts;
 mod kubelet;
+mod material;
 mod node;
 mod renewers;
 pub mod services;

@@ -7,7 +7,9 @@
 
 mod connections;
 mod consumers;
+mod containers;
 mod health;
+mod limit;
 mod look;
 mod moment;
 mod neighbours;
@@ -21,7 +23,6 @@ mod together;
 mod units;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Node;
 use crate::model::{Consumer, Health, Holding, Presence, Service, ServiceFacts, ServiceKind, Use};
@@ -30,9 +31,6 @@ use look::{Look, Running};
 pub use neighbours::neighbours;
 pub use runtime::socket as runtime_socket;
 use together::together;
-
-/// How long one question may take.
-const LIMIT: Duration = Duration::from_secs(2);
 
 const ANOTHER_ROOT: &str = "these are the files of another root folder, where nothing runs";
 

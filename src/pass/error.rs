@@ -1,6 +1,6 @@
 //! Why a pass, or one step of it, fails.
 
-use crate::act::{BackError, RenewError};
+use crate::act::{RenewError, RollBackError};
 use crate::store::StoreError;
 
 /// Why a pass, or one step of it, failed.
@@ -42,7 +42,7 @@ pub enum PassError {
         /// What it said.
         answer: String,
         /// Why not.
-        source: Box<BackError>,
+        source: Box<RollBackError>,
     },
     /// A credential was renewed, and what is on disk now is something else.
     #[error("it was renewed, but what is on disk now is not the new certificate: {found}")]

@@ -4,7 +4,7 @@
 use super::error::PassError;
 use super::report::Report;
 use super::survey::Survey;
-use crate::act::{self, RenewError, Renewed, Suspect, WentBack};
+use crate::act::{self, RenewError, Renewed, RolledBack, Suspect};
 use crate::model::{
     AbsolutePath, CredentialName, Material, Refused, Replaced, ServiceMemory, Timestamp,
 };
@@ -21,12 +21,12 @@ pub(super) fn roll_back(
     survey: &Survey,
     memory: &ServiceMemory,
     now: Timestamp,
-) -> Vec<WentBack> {
+) -> Vec<RolledBack> {
     if !node.root.is_host() {
         return Vec::new();
     }
     let suspects = suspects(node, survey, memory);
-    act::go_back(&node.root, store, &suspects, now, usize::from(node.settings.backups.keep.get()))
+    act::roll_back(&node.root, store, &suspects, now, usize::from(node.settings.backups.keep.get()))
 }
 
 /// What was put in place here, is still there, and can be shown to a server.
@@ -56,7 +56,11 @@ pub(super) fn files(survey: &Survey, replaced: &[Replaced]) -> Vec<AbsolutePath>
 }
 
 /// What is remembered of refusals: those that still count, and the new ones.
-pub(super) fn refusals(report: &Report, rolled_back: &[WentBack], now: Timestamp) -> Vec<Refused> {
+pub(super) fn refusals(
+    report: &Report,
+    rolled_back: &[RolledBack],
+    now: Timestamp,
+) -> Vec<Refused> {
     let refused = |(name, result): &(CredentialName, Result<Renewed, PassError>)| {
         let Err(PassError::Renew(RenewError::RefusedBy { server, answer })) = result else {
             return None;
@@ -74,8 +78,8 @@ pub(super) fn refusals(report: &Report, rolled_back: &[WentBack], now: Timestamp
 }
 
 /// The failure of each renewal that was rolled back, or should have been.
-pub(super) fn failures(rolled_back: Vec<WentBack>) -> Vec<(CredentialName, PassError)> {
-    let failure = |WentBack { refused, result }: WentBack| {
+pub(super) fn failures(rolled_back: Vec<RolledBack>) -> Vec<(CredentialName, PassError)> {
+    let failure = |RolledBack { refused, result }: RolledBack| {
         let Refused { credential, server, answer, .. } = refused;
         let error = match result {
             Ok(_) => PassError::RolledBack { server, answer },

@@ -15,7 +15,7 @@ use super::memory::Memory;
 use super::orders::Orders;
 use super::survey::{Survey, policy};
 use crate::act::refresh::{
-    Answer, Caller, Limits, RefreshOutcome, Refreshing, Seen, come_back, refresh,
+    Answer, Caller, Limits, RefreshOutcome, Refreshing, Seen, await_healthy, refresh,
 };
 use crate::model::{
     AbsolutePath, Belief, Brakes, Consumer, Essential, Health, Neighbours, Presence, RefreshStep,
@@ -205,7 +205,7 @@ impl Observer<'_> {
         let outcomes = refresh(&found.steps, &known, &with).await;
         let kubelet_came_back = kubelet_came_back(&found.steps, &outcomes);
         if kubelet_came_back {
-            come_back(&static_pods_down(&found), POD_START_TIMEOUT, &with).await;
+            await_healthy(&static_pods_down(&found), POD_START_TIMEOUT, &with).await;
         }
         caller.forget_not_made(&found.steps, &outcomes);
         caller.note_reloaded(&found.steps, &outcomes);

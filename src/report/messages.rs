@@ -42,7 +42,7 @@ messages! {
     /// A credential was to be renewed, and was not; or something is wrong with it.
     NotRenewed = "bafaf687d05e4a7ba37a45daef2fda70";
     /// The server of a new certificate refuses it.
-    WentBack = "ddf7a88844894a4aa2c87f346bbd9f08";
+    RolledBack = "ddf7a88844894a4aa2c87f346bbd9f08";
     /// A credential is due and waits.
     Waiting = "c51815fec7d64c79acd6ef1f2c921f1b";
     /// A credential is due, and nothing is signed by this clock.

@@ -6,6 +6,7 @@
 
 mod command;
 mod fm;
+mod message;
 #[cfg(test)]
 mod tests;
 
@@ -16,14 +17,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Ledger, Line, line};
-use crate::drivers::command::{Argv, Ending, Finished, InvalidArgv, Output};
+use crate::drivers::command::{Finished, InvalidArgv};
 use crate::drivers::outside::{Purpose, Runner};
-use crate::model::{AbsolutePath, Alarm, AlarmKind, Timestamp};
+use crate::model::{AbsolutePath, Alarm};
 use crate::observe::{Node, host_name};
 use crate::settings::Settings;
 use crate::sys::{Clock, Root};
 use command::CommandSink;
 use fm::FaultManagementSink;
+use message::{Answer, Circumstances, Message};
 
 /// The first wait after somebody could not be told.
 const FIRST: Duration = Duration::from_secs(60);
@@ -32,44 +34,6 @@ const LONGEST: Duration = Duration::from_secs(3_600);
 
 /// How long somebody is told things when there is no daemon to go on with it.
 const AT_ONCE: Duration = Duration::from_secs(120);
-
-/// What a sink is to be told, and what it knows when it was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Message {
-    argv: Argv,
-    stdin: Vec<u8>,
-    /// The alarms that this settles, by their keys.
-    settles: Vec<(AlarmKind, String)>,
-    /// Those of them that it knows to be in force then.
-    known: Vec<Alarm>,
-}
-
-impl Message {
-    fn apply(&self, told: &mut Vec<Alarm>) {
-        told.retain(|alarm| {
-            !self.settles.iter().any(|(kind, entity)| alarm.key() == (*kind, entity.as_str()))
-        });
-        told.extend(self.known.iter().cloned());
-    }
-}
-
-/// What somebody said to a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Answer {
-    /// It knows now.
-    Told,
-    /// It will never take this message: why.
-    Never(String),
-    /// It did not take it: why. Perhaps it does later.
-    Later(String),
-}
-
-/// What a message is made of besides alarms.
-#[derive(Clone, Copy)]
-struct Circumstances<'c> {
-    host: &'c str,
-    now: Timestamp,
-}
 
 enum Sink {
     FaultManagement(FaultManagementSink),
@@ -282,10 +246,4 @@ async fn after(pause: Option<Duration>) {
         Some(pause) => tokio::time::sleep(pause).await,
         None => std::future::pending().await,
     }
-}
-
-/// How a program ended badly, with the end of what it wrote.
-fn badly(ending: Ending, output: &Output) -> String {
-    let words = output.last_words().map_or_else(String::new, |words| format!(": {words}"));
-    format!("it ended with {ending}{words}")
 }

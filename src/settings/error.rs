@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::source::Origin;
+use super::origin::Origin;
 
 /// What is wrong with the configuration or a profile.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -60,9 +60,9 @@ pub enum SettingsError {
         /// The longest.
         most: &'static str,
     },
-    /// kubelet would run what lies in the state folder.
+    /// kubelet would run what lies in the state directory.
     #[error(
-        "{state} lies in {manifests}: kubelet runs whatever lies there; choose a folder that \
+        "{state} lies in {manifests}: kubelet runs whatever lies there; choose a directory that \
          nothing else reads"
     )]
     StateAmongManifests {
@@ -273,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distance_counts_the_edits() {
+    fn distance_counts_edits() {
         for (one, other, edits) in [
             ("", "abc", 3),
             ("abc", "", 3),
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_near_key_is_suggested() {
+    fn only_similar_key_is_suggested() {
         let message =
             |wrong| format!("unknown field `{wrong}`, expected one of `renew_before`, `validity`");
         assert!(

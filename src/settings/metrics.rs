@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_machine_can_ask() {
+    fn listen_accepts_only_loopback() {
         for text in [
             "off",
             "127.0.0.1:9809",
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_is_refused() {
+    fn invalid_listen_is_refused() {
         for text in [
             "",
             ":9809",
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_textfile_is_one_that_is_read() {
+    fn textfile_must_end_in_prom() {
         for text in ["off", "/var/lib/prometheus/node-exporter/kubecertd.prom"] {
             assert_eq!(text.parse::<Textfile>().map(|file| file.to_string()), Ok(text.to_owned()));
         }

@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cron_expression_has_six_fields() {
+    fn cron_expression_has_six_fields() {
         for text in ["0 0 0 * * *", "0 */15 2-4 ? JAN,FEB MON#1"] {
             assert_eq!(text.parse::<Cron>().map(|cron| cron.to_string()), Ok(text.to_owned()));
         }
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cron_expression_with_a_field_that_says_nothing_is_refused_by_the_name_of_the_field() {
+    fn invalid_cron_field_is_refused_by_name() {
         let table = [
             ("60 0 0 * * *", "second"),
             ("0 , 0 * * *", "minute"),
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cron_expression_that_never_comes_is_refused() {
+    fn cron_expression_without_dates_is_refused() {
         for text in ["0 0 0 31 2 *", "0 0 0 30 FEB *", "0 0 0 31 4,6,9,11 *"] {
             assert_eq!(text.parse::<Cron>(), Err(InvalidCron::Never(text.to_owned())));
         }
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cron_expression_means_times_of_day() {
+    fn cron_expression_means_times_of_day() {
         let times = |text: &str, after: &str, count: usize| -> Vec<String> {
             let cron: Cron = text.parse().unwrap();
             cron.after(after.parse().unwrap()).take(count).map(|civil| civil.to_string()).collect()

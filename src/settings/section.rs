@@ -7,7 +7,8 @@ use serde::Serialize;
 use toml::Spanned;
 
 use super::error::Stated;
-use super::source::{Origin, Source};
+use super::origin::Origin;
+use super::source::Source;
 
 /// A value of the configuration, its key and where it was set. Reads like the value itself.
 #[derive(Clone, Debug)]
@@ -77,9 +78,9 @@ macro_rules! section {
 
         #[derive(Default, serde::Deserialize)]
         #[serde(deny_unknown_fields, default, expecting = "a table")]
-        struct $fragment {
+        pub(super) struct $fragment {
             $($key: Option<toml::Spanned<$type>>,)*
-            $($($below: $below_type,)*)?
+            $($(pub(super) $below: $below_type,)*)?
         }
 
         impl Default for $name {
@@ -90,11 +91,15 @@ macro_rules! section {
         }
 
         impl $name {
-            fn take(&mut self, fragment: $fragment, source: $crate::settings::source::Source<'_>) {
+            pub(super) fn take(
+                &mut self,
+                fragment: $fragment,
+                source: $crate::settings::source::Source<'_>,
+            ) {
                 $(self.$key.take(fragment.$key, source);)*
             }
 
-            fn stated(&self) -> Vec<$crate::settings::error::Stated> {
+            pub(super) fn stated(&self) -> Vec<$crate::settings::error::Stated> {
                 vec![$(self.$key.stated(),)*]
             }
         }

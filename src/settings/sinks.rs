@@ -1,18 +1,19 @@
-//! Who is told of alarms.
+//! Commands that receive alarms.
 
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::entries::wrong;
 use super::error::{EntryProblem, SettingsError};
-use super::source::{Origin, Source};
-use super::{FaultManagement, Period};
+use super::fragment::wrong;
+use super::origin::Origin;
+use super::source::Source;
+use super::values::Period;
 use crate::model::{AbsolutePath, SinkName};
 
-/// A command that is told of alarms.
+/// A command that receives alarms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlarmCommand {
-    /// Its name: what it was told is remembered by it.
+    /// Its name: the alarms delivered to it are remembered under it.
     pub name: SinkName,
     /// The program, with its full path, and its arguments.
     pub run: Vec<String>,
@@ -30,12 +31,12 @@ pub(super) struct AlarmCommandFragment {
     timeout: Option<Period>,
 }
 
-/// The longest that telling somebody may take.
+/// The longest timeout of a delivery.
 const LONGEST: Period = Period::from_minutes(5);
-const LONGEST_WORDS: &str = "5m";
+pub(super) const LONGEST_WORDS: &str = "5m";
 
 impl AlarmCommand {
-    /// How long telling somebody may take where nothing is said.
+    /// The timeout of a delivery where none is configured.
     pub const USUAL_TIMEOUT: Period = Period::from_seconds(30);
 
     pub(super) fn new(
@@ -52,7 +53,7 @@ impl AlarmCommand {
         }
         let name = name.ok_or_else(|| wrong(EntryProblem::Missing("name")))?;
         let run = run.ok_or_else(|| wrong(EntryProblem::Missing("run")))?;
-        // systemd, which starts it, looks for no program in any list of folders.
+        // systemd, which starts it, looks for no program in any list of directories.
         let program = run.first().is_some_and(|program| AbsolutePath::new(program).is_ok());
         if !program || run.iter().any(|word| word.contains('\0')) {
             return Err(wrong(EntryProblem::NoProgram));
@@ -61,13 +62,6 @@ impl AlarmCommand {
     }
 }
 
-pub(super) fn check(fault_management: &FaultManagement) -> Result<(), SettingsError> {
-    let timeout = &fault_management.timeout;
-    let wrong =
-        || SettingsError::Timeout { stated: Box::new(timeout.stated()), most: LONGEST_WORDS };
-    if is_sensible(**timeout) { Ok(()) } else { Err(wrong()) }
-}
-
-fn is_sensible(timeout: Period) -> bool {
+pub(super) fn is_sensible(timeout: Period) -> bool {
     (Period::from_seconds(1)..=LONGEST).contains(&timeout)
 }

@@ -1,36 +1,12 @@
 //! One configuration file as text: reading TOML from it, and saying where in it something stands.
 
-use std::fmt;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
 use super::error::{SettingsError, with_suggestion};
-
-/// Where a value comes from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Origin {
-    /// Nothing sets it.
-    #[default]
-    Default,
-    /// A file does.
-    File {
-        /// The file's name.
-        file: PathBuf,
-        /// The line, counted from 1.
-        line: usize,
-    },
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("the default"),
-            Self::File { file, line } => write!(f, "{}:{line}", file.display()),
-        }
-    }
-}
+use super::origin::Origin;
 
 /// A file's name and text.
 #[derive(Clone, Copy)]

@@ -1,13 +1,23 @@
 //! The configuration as operators meet it: what is accepted, what is refused, and in which words.
 
+use std::path::Path;
+
 use proptest::prelude::*;
 use serde::Deserializer;
 use serde::de::value::Error as FieldError;
 use serde::de::{DeserializeOwned, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
 
+use super::entries::{AuthorityFragment, CopyFragment, CredentialFragment};
+use super::merge::Fragment;
+use super::profile::service::ServiceFragment;
+use super::sinks::AlarmCommandFragment;
+use super::tables::{
+    AlarmsFragment, BackupsFragment, FaultManagementFragment, MetricsFragment, PathsFragment,
+    RenewalFragment, ScheduleFragment,
+};
 use super::*;
-use crate::model::{AuthorityName, Location};
+use crate::model::{AbsolutePath, AuthorityName, KeyChoice, Location};
 
 const MAIN: &str = "/etc/kubecertd/kubecertd.toml";
 const SHIPPED: &str = include_str!("../../config/kubecertd.toml");
@@ -21,13 +31,13 @@ fn refusal(text: &str) -> String {
 }
 
 #[test]
-fn an_empty_configuration_is_the_default() {
+fn empty_configuration_is_default() {
     assert_eq!(read("").unwrap(), Settings::default());
     assert_eq!(Settings::from_files::<&str, &str>(&[]).unwrap(), Settings::default());
 }
 
 #[test]
-fn values_are_taken_from_their_keys() {
+fn values_are_read_from_their_keys() {
     let text = r#"
         profile = "site"
         [renewal]
@@ -67,7 +77,7 @@ fn values_are_taken_from_their_keys() {
 }
 
 #[test]
-fn a_later_file_wins_key_by_key_and_lists_add_up() {
+fn later_file_wins_by_key_and_lists_add_up() {
     let own = |name: &str| {
         format!("[[authority]]\nname = \"{name}\"\ncertificate = \"/a.crt\"\nkey = \"/a.key\"\n")
     };
@@ -90,7 +100,7 @@ fn a_later_file_wins_key_by_key_and_lists_add_up() {
 }
 
 #[test]
-fn drop_ins_count_by_name_and_leftovers_of_editors_do_not() {
+fn drop_ins_sort_by_name_without_editor_leftovers() {
     let names = [
         "9.toml",
         "20-b.toml",
@@ -104,7 +114,7 @@ fn drop_ins_count_by_name_and_leftovers_of_editors_do_not() {
 }
 
 #[test]
-fn own_credentials_live_in_a_pair_a_kubeconfig_or_a_bundle() {
+fn own_credentials_have_one_location() {
     let text = r#"
         [[credential]]
         name = "pair"
@@ -134,7 +144,7 @@ fn own_credentials_live_in_a_pair_a_kubeconfig_or_a_bundle() {
 
 /// The whole text, so that a change of wording is seen here as an operator would see it.
 #[test]
-fn refusals_name_file_line_key_value_and_what_was_expected() {
+fn refusals_name_place_value_and_expectation() {
     let table = [
         // Keys that are not ours.
         (
@@ -295,7 +305,7 @@ fn refusals_name_file_line_key_value_and_what_was_expected() {
 }
 
 #[test]
-fn values_that_do_not_fit_are_told_where_each_was_set() {
+fn conflicting_values_name_both_origins() {
     let files = [
         ("main.toml", "[renewal]\nurgent_before = \"9d\""),
         ("d/10.toml", "\n\n[renewal]\nrenew_before = \"8d\""),
@@ -308,25 +318,25 @@ fn values_that_do_not_fit_are_told_where_each_was_set() {
 }
 
 #[test]
-fn the_limits_themselves_are_allowed() {
+fn limits_are_inclusive() {
     let text = "[renewal]\nrenew_before = \"15d\"\nurgent_before = \"15d\"\nvalidity = \
         \"16d1s\"\nbackdate = \"1d\"\n[backups]\nkeep = 1";
     assert_eq!(read(text).map(drop), Ok(()));
 }
 
 #[test]
-fn a_refusal_shows_no_control_characters_of_the_file() {
+fn refusal_shows_no_control_characters() {
     let error = refusal("profile = \"\"\"a\u{1b}[2J\"\"\"");
     assert!(!error.contains('\u{1b}'), "{error:?}");
 }
 
 #[test]
-fn a_refusal_shows_no_more_than_the_beginning_of_a_long_line() {
+fn refusal_cuts_long_lines() {
     assert!(refusal(&format!("x = '{}'", "long ".repeat(1000))).len() < 400);
 }
 
 #[test]
-fn the_effective_configuration_tells_where_each_value_comes_from() {
+fn effective_configuration_shows_origins() {
     let text =
         "profile = \"kubeadm\"\n[backups]\nkeep = 3\n[[credential]]\nname = \"x\"\nbundle = \"/x\"";
     let shown = read(text).unwrap().show();
@@ -345,7 +355,7 @@ fn the_effective_configuration_tells_where_each_value_comes_from() {
 }
 
 #[test]
-fn the_effective_configuration_reads_back_as_itself() {
+fn effective_configuration_reads_back() {
     let examples = uncommented(SHIPPED, "#   ");
     for text in [
         "",
@@ -402,7 +412,7 @@ fn every_service() -> String {
 }
 
 #[test]
-fn own_services_are_of_every_kind_that_a_profile_has() {
+fn own_services_have_all_kinds_of_profiles() {
     let settings = read(&every_service()).unwrap();
     let profile = Profile::parse(
         Path::new("x.toml"),
@@ -420,7 +430,7 @@ fn own_services_are_of_every_kind_that_a_profile_has() {
 }
 
 #[test]
-fn own_services_and_trials_that_can_not_be_are_refused_with_their_place() {
+fn invalid_own_services_and_trials_are_refused() {
     let uses = "uses = [{ credential = 'a', takes = 'restart' }]";
     for (keys, problem) in [
         (
@@ -492,7 +502,7 @@ fn uncommented(text: &str, mark: &str) -> String {
 }
 
 #[test]
-fn the_shipped_configuration_says_nothing_but_the_defaults() {
+fn shipped_configuration_states_defaults() {
     assert_eq!(read(SHIPPED).unwrap(), Settings::default());
     let all = read(&uncommented(SHIPPED, "#")).unwrap();
     assert_eq!(all, Settings::default());
@@ -504,7 +514,7 @@ fn the_shipped_configuration_says_nothing_but_the_defaults() {
 }
 
 #[test]
-fn the_shipped_configuration_shows_every_key() {
+fn shipped_configuration_shows_every_key() {
     let shown = |key: &str| {
         SHIPPED
             .lines()
@@ -541,7 +551,7 @@ fn the_shipped_configuration_shows_every_key() {
 }
 
 #[test]
-fn the_examples_of_the_shipped_configuration_are_valid() {
+fn examples_in_shipped_configuration_are_valid() {
     let settings = read(&uncommented(SHIPPED, "#   ")).unwrap();
     assert_eq!(settings.authorities.len(), 1);
     assert_eq!(settings.credentials.len(), 3);
@@ -551,7 +561,7 @@ fn the_examples_of_the_shipped_configuration_are_valid() {
 }
 
 #[test]
-fn those_who_are_told_of_alarms_are_taken_from_their_keys() {
+fn alarm_sinks_are_read_from_their_keys() {
     let text = r#"
         [alarms.fm]
         enabled = true
@@ -580,7 +590,7 @@ fn those_who_are_told_of_alarms_are_taken_from_their_keys() {
 }
 
 #[test]
-fn those_who_could_not_be_told_of_alarms_are_refused() {
+fn invalid_alarm_sinks_are_refused() {
     let run = "run is no command: give the program with its full path and its arguments as a list \
         of words, such as [\"/usr/bin/thing\", \"--now\"]";
     for (keys, problem) in [
@@ -648,7 +658,7 @@ fn fields<T: DeserializeOwned>() -> Vec<&'static str> {
 // ---- profiles ----
 
 #[test]
-fn the_profile_of_kubeadm_lists_what_kubeadm_makes() {
+fn kubeadm_profile_lists_kubeadm_files() {
     let profile = Profile::kubeadm().unwrap();
     let names: Vec<&str> = profile.authorities.iter().map(|entry| entry.name.as_str()).collect();
     assert_eq!(names, ["ca", "front-proxy-ca", "etcd-ca"]);
@@ -665,7 +675,7 @@ fn the_profile_of_kubeadm_lists_what_kubeadm_makes() {
 }
 
 #[test]
-fn a_profile_file_takes_the_place_of_the_one_in_the_program() {
+fn profile_file_replaces_built_in_profile() {
     let own = "format = 1\nname = \"site\"\n";
     assert_eq!(Profile::load(&Settings::default(), Some(own)).unwrap().name.as_str(), "site");
     assert_eq!(Profile::load(&Settings::default(), None).unwrap().name.as_str(), "kubeadm");
@@ -679,7 +689,7 @@ fn a_profile_file_takes_the_place_of_the_one_in_the_program() {
 }
 
 #[test]
-fn refusals_of_profiles_name_the_place() {
+fn profile_refusals_name_the_place() {
     let table = [
         (
             "name = \"x\"\nformat = 2\nnew_key = 1",
@@ -783,7 +793,7 @@ proptest! {
 }
 
 #[test]
-fn the_state_folder_is_not_where_kubelet_reads() {
+fn state_directory_is_not_among_manifests() {
     let text = |state: &str| {
         format!("[paths]\nmanifests = \"/etc/kubernetes/manifests\"\nstate = \"{state}\"\n")
     };

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn periods_are_read_in_the_ways_operators_write_them() {
+    fn periods_are_read_in_common_notations() {
         let table = [
             ("15d", 1_296_000),
             ("36h", 129_600),
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn periods_without_a_fixed_whole_length_are_refused() {
+    fn periods_without_fixed_length_are_refused() {
         for text in [
             "",
             "15",
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn periods_read_back_as_they_are_shown() {
+    fn periods_read_back_as_shown() {
         for (text, shown) in [
             ("15d", "15d"),
             ("36h", "1d12h"),
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_name_can_not_leave_its_folder() {
+    fn profile_name_can_not_leave_its_directory() {
         for text in ["", "..", "../x", "a/b", "a.toml", "ä"] {
             assert!(text.parse::<ProfileName>().is_err(), "{text}");
         }

@@ -8,10 +8,9 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::StoreError;
+use super::files::{digest, random_suffix, read_all, staged_prefix};
 use super::journal::Entry;
-use super::recover::digest;
-use super::stage::{random_suffix, read_all};
-use super::{StoreError, staged_prefix};
 use crate::model::{AbsolutePath, CredentialName, Digest, Secret};
 use crate::sys::{Dir, FileError, Root};
 

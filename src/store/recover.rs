@@ -5,27 +5,16 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::error::StoreError;
+use super::files::{digest, staged_prefix, unresolved_place};
+use super::handle::Store;
 use super::journal::Entry;
 use super::link::FoundLink;
 use super::quarantine;
+use super::recovered::Recovered;
 use super::trust::KnownTargets;
-use super::{LARGEST_FILE, Store, StoreError, staged_prefix};
 use crate::model::{AbsolutePath, CredentialName, Digest};
-use crate::sys::{Dir, FileError, Place, Root, read_regular};
-
-/// The result of recovery.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Recovered {
-    /// Credentials whose replacement was begun by an earlier process and is now completed.
-    pub finished: Vec<CredentialName>,
-    /// Credentials whose replacement was journaled, but which another program has changed since:
-    /// left as they are.
-    pub dropped: Vec<CredentialName>,
-    /// The number of staged files without a journal entry that were removed.
-    pub swept: usize,
-    /// Notes for an operator.
-    pub notes: Vec<String>,
-}
+use crate::sys::{Dir, FileError, Root};
 
 impl Store<'_> {
     /// Completes the journaled changes and removes other staged files beside `targets`.
@@ -198,16 +187,6 @@ fn read_file<'e>(
     Ok(FoundFile { dir, name, staged, state })
 }
 
-pub(super) fn digest(dir: &Dir, name: &OsStr) -> Result<Option<Digest>, FileError> {
-    let file = match dir.open(name) {
-        Ok(file) => file,
-        Err(e) if e.is_not_found() => return Ok(None),
-        Err(e) => return Err(e),
-    };
-    read_regular(file, &dir.path().join(name), LARGEST_FILE)
-        .map(|content| Some(Digest::of(content.bytes.expose())))
-}
-
 fn staged_paths(entry: &Entry) -> Vec<PathBuf> {
     match entry {
         Entry::Replace { dir, staged, .. } => vec![dir.join(staged)],
@@ -236,12 +215,6 @@ fn left_behind(
     dirs.into_values()
         .flat_map(|(dir, prefixes)| left_behind_in(&dir, &prefixes, awaited))
         .collect()
-}
-
-/// The place of the path itself, where it is a symlink too.
-pub(super) fn unresolved_place(root: &Root, target: &AbsolutePath) -> Option<Place> {
-    let (parent, name) = (target.as_path().parent()?, target.as_path().file_name()?);
-    Some(Place { dir: root.folder(parent).ok()?, name: name.to_owned() })
 }
 
 fn left_behind_in(

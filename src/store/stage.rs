@@ -7,14 +7,13 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::io::Write;
 
 use nix::sys::stat::Mode;
-use zeroize::Zeroizing;
 
+use super::files::{LARGEST_FILE, random_suffix, read_all, staged_prefix};
 use super::link::{NewLink, StagedLink};
-use super::{LARGEST_FILE, Store, StoreError, metadata, staged_prefix};
+use super::{Store, StoreError, metadata};
 use crate::model::{AbsolutePath, CredentialName, Digest, Secret};
 use crate::sys::{FileError, Place, Root};
 
@@ -167,18 +166,6 @@ impl Drop for StagedFile {
     }
 }
 
-/// Reads an open file from its start.
-pub(super) fn read_all(file: &mut File, path: &Path) -> Result<Secret, StoreError> {
-    let failed = |e| FileError::from_io(path, "read back", e);
-    let size = file.metadata().map_err(failed)?.len();
-    let mut bytes = Zeroizing::new(Vec::with_capacity(
-        usize::try_from(size.min(LARGEST_FILE)).unwrap_or(0) + 1,
-    ));
-    file.seek(SeekFrom::Start(0)).map_err(failed)?;
-    Read::by_ref(file).take(LARGEST_FILE).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(Secret::new(std::mem::take(&mut *bytes)))
-}
-
 fn stage_file(root: &Root, new: &NewFile) -> Result<StagedFile, StoreError> {
     let place = root.locate(&new.path)?;
     if place.path().to_str().is_none() {
@@ -233,12 +220,4 @@ fn default_mode(kind: Kind) -> Mode {
         Kind::Certificate => Mode::from_bits_truncate(0o644),
         Kind::Private => Mode::from_bits_truncate(0o600),
     }
-}
-
-pub(super) fn random_suffix() -> String {
-    let mut bytes = [0; 4];
-    // The suffix only avoids name collisions: create_new refuses a name that exists, so a failing
-    // generator does no harm.
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
-    format!("{:08x}", u32::from_ne_bytes(bytes))
 }

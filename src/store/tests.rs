@@ -1,9 +1,11 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
-use crate::model::{CredentialName, Digest, Secret, Timestamp};
+use crate::model::{AbsolutePath, CredentialName, Digest, Secret, Timestamp};
+use crate::sys::Root;
 
 mod hostile;
 

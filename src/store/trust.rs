@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
+use super::files::{staged_prefix, unresolved_place};
 use super::journal::Entry;
 use super::link::may_lead_to;
-use super::recover::unresolved_place;
-use super::staged_prefix;
 use crate::model::{AbsolutePath, CredentialName};
 use crate::sys::{Identity, Root};
 

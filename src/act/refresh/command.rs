@@ -7,8 +7,8 @@ use super::RefreshError;
 use crate::drivers::command::{Argv, Ending};
 use crate::drivers::outside::{Purpose, Runner};
 
-/// Runs it to its end, well or not: it is never left halfway, because nobody knows what it does
-/// there.
+/// Runs it to its end, successful or not: it is never left halfway, because it is not known what it
+/// does there.
 ///
 /// # Errors
 /// When it can't be run, is not over in time, or ends badly.
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_much_output_the_end_is_shown() {
+    async fn long_output_is_cut_to_its_end() {
         let error =
             run_words(&["/bin/sh", "-c", "seq 1 2000; exit 1"]).await.unwrap_err().to_string();
         assert!(
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_takes_too_long_is_ended() {
+    async fn slow_command_is_killed() {
         let error = run_words(&["/bin/sleep", "60"]).await.unwrap_err();
         assert_eq!(error.to_string(), "/bin/sleep was not over after 1 s and was killed");
     }

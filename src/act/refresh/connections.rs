@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_noted_ones_are_closed() {
+    fn only_noted_connections_are_closed() {
         let (listener, _streams, [old, new]) = two();
         let closing = close(port(&listener), &BTreeSet::from([old, 1])).unwrap();
         if let Closing::Impossible(reason) = closing {
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_has_ended_by_itself_is_not_counted() {
+    fn closed_connection_is_not_counted() {
         let (listener, streams, [first, second]) = two();
         drop(streams);
         drop(listener.accept().unwrap());
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn without_any_noted_one_nothing_is_closed() {
+    fn no_noted_connection_closes_nothing() {
         let (listener, _streams, cookies) = two();
         assert_eq!(close(port(&listener), &BTreeSet::new()).unwrap(), Closing::Closed(0));
         assert_eq!(open(&listener).len(), cookies.len());

@@ -52,7 +52,7 @@ pub enum RefreshError {
         /// What was found last.
         found: String,
     },
-    /// It was restarted or told, and is not healthy.
+    /// It was restarted or signalled, and is not healthy.
     #[error("it is not healthy {} s after it was refreshed: {found}; see its \
         log", within.as_secs())]
     NeverHealthy {
@@ -61,7 +61,7 @@ pub enum RefreshError {
         /// What was found last.
         found: String,
     },
-    /// It was restarted or told, is well, and works with the old credential.
+    /// It was restarted or signalled, is healthy, and works with the old credential.
     #[error(
         "it was refreshed and still works with an earlier {0}; it is not refreshed again for the \
          same certificate: restart it by hand"
@@ -106,7 +106,7 @@ pub enum RefreshError {
     /// The kernel's list of connections is not known.
     #[error(transparent)]
     Sockets(#[from] SocketError),
-    /// A service that this one can't do without is not well.
+    /// A service that this one can't do without is not healthy.
     #[error("it was left alone, because {because} is not healthy after its refresh")]
     Skipped {
         /// That service.

@@ -10,7 +10,7 @@ use crate::model::{Health, Presence};
 /// The runtime, ready to stop the container; nothing is stopped yet.
 ///
 /// # Errors
-/// When nobody would start another one, or the runtime does not answer.
+/// When kubelet would not start another one, or the runtime does not answer.
 pub async fn prepare(
     with: &Refreshing<'_>,
     manifest: Option<&str>,
@@ -26,8 +26,9 @@ pub async fn prepare(
 /// for more than what systemd says.
 async fn kubelet_works(with: &Refreshing<'_>) -> Result<(), RefreshError> {
     let Some(kubelet) = with.kubelet else { return Ok(()) };
-    let seen =
-        wait::look(with, kubelet).await.map_err(|yet| RefreshError::KubeletDown(yet.found()))?;
+    let seen = wait::look(with, kubelet)
+        .await
+        .map_err(|shortfall| RefreshError::KubeletDown(shortfall.found()))?;
     match (&seen.facts.presence, &seen.facts.health) {
         (_, Health::Healthy) | (Presence::Running(_), Health::NotAsked) => Ok(()),
         (_, Health::Unhealthy(reason))

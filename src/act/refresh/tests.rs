@@ -3,18 +3,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use super::*;
 use crate::drivers::cri::stand_in::{Behaviour, NORMAL, StandIn};
 use crate::drivers::sockets::established;
 use crate::model::{
-    AbsolutePath, BootId, Evidence, Health, Holding, Instance, Presence, Remedy, ServiceKind,
-    Signal, Takes, Timestamp, UnitRefresh, Uptime, Use,
+    AbsolutePath, BootId, CredentialName, Evidence, Freshness, Health, Holding, Instance, Presence,
+    Remedy, ServiceFacts, ServiceKind, Signal, Takes, Timestamp, UnitRefresh, Uptime, Use,
 };
-use crate::sys::SystemClock;
+use crate::sys::{Root, SystemClock};
 
 mod pods;
 mod told;
@@ -26,7 +28,7 @@ const SHORT: Limits = Limits {
     pause: Duration::from_millis(5),
     takes: Duration::from_millis(100),
     successor: Duration::from_millis(200),
-    well: Duration::from_millis(200),
+    healthy: Duration::from_millis(200),
     proof: Duration::from_millis(50),
     job: Duration::from_secs(5),
 };
@@ -276,7 +278,7 @@ fn error(outcome: RefreshOutcome) -> String {
 }
 
 #[tokio::test]
-async fn what_is_taken_by_itself_is_waited_for_and_nothing_is_restarted() {
+async fn self_reloading_service_is_awaited_not_restarted() {
     let script = |_: &str, looks: usize, _: bool| match looks {
         0..3 => seen("a", Health::Healthy, Freshness::Stale(Evidence::Serves)),
         3 => seen("a", Health::Healthy, Freshness::Unknown("a moment".to_owned())),
@@ -290,7 +292,7 @@ async fn what_is_taken_by_itself_is_waited_for_and_nothing_is_restarted() {
 }
 
 #[tokio::test]
-async fn what_nobody_can_see_is_believed_without_evidence() {
+async fn unobservable_uptake_is_accepted_without_evidence() {
     for freshness in
         [Freshness::ByItself, Freshness::Lingering { connections: 3, until: Timestamp::default() }]
     {
@@ -302,7 +304,7 @@ async fn what_nobody_can_see_is_believed_without_evidence() {
 }
 
 #[tokio::test]
-async fn what_is_not_taken_within_the_limit_is_restarted_and_that_counts() {
+async fn missed_uptake_is_restarted_and_counted() {
     let setting = Setting::with_runtime(NORMAL);
     let script =
         |_: &str, _: usize, restarted: bool| if restarted { fresh("b") } else { stale("a") };
@@ -321,7 +323,7 @@ async fn what_is_not_taken_within_the_limit_is_restarted_and_that_counts() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_told_is_no_reason_for_a_restart() {
+async fn unknown_uptake_causes_no_restart() {
     let script = |_: &str, _: usize, _: bool| {
         seen("a", Health::Healthy, Freshness::Unknown("a proxy is on its port".to_owned()))
     };
@@ -336,7 +338,7 @@ async fn what_can_not_be_told_is_no_reason_for_a_restart() {
 }
 
 #[tokio::test]
-async fn a_look_that_hangs_ends() {
+async fn hanging_look_times_out() {
     let script = |_: &str, _: usize, _: bool| fresh("a");
     let caller = Scripted::new(&script);
     caller.hangs.set(true);
@@ -347,7 +349,7 @@ async fn a_look_that_hangs_ends() {
 }
 
 #[tokio::test]
-async fn without_noted_connections_nothing_is_closed() {
+async fn refresh_without_noted_connections_closes_nothing() {
     let script = |_: &str, _: usize, _: bool| stale("a");
     let outcome =
         Setting::new().one(&Scripted::new(&script), Remedy::CloseConnections, pod("a")).await;
@@ -358,7 +360,7 @@ async fn without_noted_connections_nothing_is_closed() {
 }
 
 #[tokio::test]
-async fn only_the_connections_that_the_step_names_are_closed() {
+async fn refresh_closes_only_connections_of_step() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let _streams = [(); 2].map(|()| TcpStream::connect(address).unwrap());
@@ -385,7 +387,7 @@ async fn only_the_connections_that_the_step_names_are_closed() {
 }
 
 #[tokio::test]
-async fn one_that_somebody_else_has_restarted_meanwhile_is_left_alone() {
+async fn service_restarted_meanwhile_is_left_alone() {
     let script = |_: &str, _: usize, _: bool| stale("another");
     let caller = Scripted::new(&script);
     let step = RefreshStep { instance: "old".to_owned(), ..step("a", Remedy::Restart) };
@@ -396,7 +398,7 @@ async fn one_that_somebody_else_has_restarted_meanwhile_is_left_alone() {
 }
 
 #[tokio::test]
-async fn what_waits_is_left_out() {
+async fn waiting_step_is_left_out() {
     let waits =
         RefreshStep { waits: Some("until midnight".to_owned()), ..step("a", Remedy::Restart) };
     let script = |_: &str, _: usize, _: bool| stale("a");
@@ -406,7 +408,7 @@ async fn what_waits_is_left_out() {
 }
 
 #[tokio::test]
-async fn a_pass_that_is_to_end_leaves_what_is_not_begun() {
+async fn stopped_pass_begins_no_further_step() {
     let long = Duration::from_secs(60);
     let setting =
         Setting { limits: Limits { successor: long, ..SHORT }, ..Setting::with_runtime(NORMAL) };
@@ -428,7 +430,7 @@ async fn a_pass_that_is_to_end_leaves_what_is_not_begun() {
 }
 
 #[tokio::test]
-async fn waiting_for_what_is_taken_by_itself_ends_with_the_pass() {
+async fn stopped_pass_stops_waiting_for_uptake() {
     let setting =
         Setting { limits: Limits { takes: Duration::from_secs(60), ..SHORT }, ..Setting::new() };
     let script = |_: &str, looks: usize, _: bool| {
@@ -440,7 +442,7 @@ async fn waiting_for_what_is_taken_by_itself_ends_with_the_pass() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_in_the_catalog_costs_only_itself() {
+async fn unknown_service_fails_alone() {
     let script = |of: &str, _: usize, _: bool| fresh(of);
     let caller = Scripted::new(&script);
     let outcomes = Setting::new()
@@ -451,7 +453,7 @@ async fn a_service_that_is_not_in_the_catalog_costs_only_itself() {
 }
 
 #[test]
-fn what_was_done_is_told() {
+fn refresh_outcomes_are_described() {
     let second = Duration::from_secs(1);
     let took = Refreshed::TookIt { after: 2 * second, by: Some(Evidence::Serves) };
     assert_eq!(
@@ -463,12 +465,12 @@ fn what_was_done_is_told() {
         unready: 8 * second,
         by: None,
         instead: Some("this and that".to_owned()),
-        unwell: Some("no quorum".to_owned()),
+        unhealthy: Some("no quorum".to_owned()),
     };
     assert_eq!(
         restarted.to_string(),
         "it was restarted, was not ready for 8.0 s, and works with the new certificate, which \
-         nobody can see; this and that; it \
+         can't be verified; this and that; it \
          was unhealthy before and still is: no quorum"
     );
 }

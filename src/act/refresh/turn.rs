@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::connections::{self, Closing};
 use super::error::StaleList;
 use super::how::How;
-use super::wait::{self, Yet};
+use super::wait::{self, Shortfall};
 use super::{RefreshError, Refreshed, Refreshing, Seen};
 use crate::drivers::cri::CriError;
 use crate::drivers::systemd::Systemd;
@@ -25,12 +25,12 @@ pub struct Turn<'t> {
 struct Before {
     /// What ran.
     instance: Option<String>,
-    /// Whether it was well.
-    well: bool,
+    /// Whether it was healthy.
+    healthy: bool,
 }
 
-/// A service that was restarted or told.
-struct Told {
+/// A service that was restarted or signalled.
+struct Attempt {
     began: Instant,
     before: Before,
     /// Whether another container or process has to take its place.
@@ -44,38 +44,40 @@ impl<'t> Turn<'t> {
         Self { step, service, with, restarted: false }
     }
 
-    /// Makes it; and says whether the service was restarted or told on the way.
+    /// Makes it; and says whether the service was restarted or signalled on the way.
     pub async fn make(mut self) -> (bool, Result<Refreshed, RefreshError>) {
         let result = match self.step.remedy {
             Remedy::Revive => self.revive().await,
-            Remedy::Await => self.wait_for_it().await,
+            Remedy::Await => self.await_uptake().await,
             Remedy::Restart => self.restart(None).await,
             Remedy::CloseConnections => self.close_connections().await,
         };
         (self.restarted, result)
     }
 
-    /// What fails again and again may have been started just now, by whoever looks after it: then
+    /// What fails again and again may have been started just now, by its supervisor: then
     /// there is nothing left to do.
     async fn revive(&mut self) -> Result<Refreshed, RefreshError> {
         let began = Instant::now();
         let seen = wait::look(self.with, self.service)
             .await
-            .map_err(|yet| RefreshError::NotKnown(yet.found()))?;
+            .map_err(|shortfall| RefreshError::NotKnown(shortfall.found()))?;
         match (&seen.facts.presence, &self.service.kind) {
             (Presence::Running(_), _) => {}
             (Presence::Down(_), ServiceKind::Unit { unit, .. }) => {
                 let systemd = Systemd::connect(self.with.limits.call).await?;
                 self.with.caller.may_restart(self.step).await.map_err(RefreshError::Held)?;
-                let told = wait::unless_stopped(
+                let attempt = wait::unless_stopped(
                     self.with.stop,
                     systemd.revive(unit, self.with.limits.job),
                 )
                 .await;
-                let told = told
-                    .map_or(Err(RefreshError::Stopped), |told| told.map_err(RefreshError::from));
-                self.restarted = told.as_ref().err().is_none_or(RefreshError::may_have_reached_it);
-                told?;
+                let attempt = attempt.map_or(Err(RefreshError::Stopped), |attempt| {
+                    attempt.map_err(RefreshError::from)
+                });
+                self.restarted =
+                    attempt.as_ref().err().is_none_or(RefreshError::may_have_reached_it);
+                attempt?;
             }
             (Presence::Down(reason), _) => return Err(RefreshError::NotRunning(reason.clone())),
             (Presence::Unknown(reason), _) => return Err(RefreshError::NotKnown(reason.clone())),
@@ -83,12 +85,12 @@ impl<'t> Turn<'t> {
                 return Err(RefreshError::NotRunning("it is not on this node".to_owned()));
             }
         }
-        let limit = self.with.limits.well;
-        let well = wait::until(self.with, self.service, limit, |seen| {
-            wait::running(seen).and_then(|_| wait::well(seen))
+        let limit = self.with.limits.healthy;
+        let healthy = wait::until(self.with, self.service, limit, |seen| {
+            wait::running(seen).and_then(|_| wait::healthy(seen))
         })
         .await;
-        well.map_err(|yet| not_back(yet, limit))?;
+        healthy.map_err(|shortfall| never_healthy(shortfall, limit))?;
         let after = began.elapsed();
         Ok(match self.restarted {
             true => Refreshed::Restarted {
@@ -96,13 +98,13 @@ impl<'t> Turn<'t> {
                 unready: after,
                 by: None,
                 instead: None,
-                unwell: None,
+                unhealthy: None,
             },
             false => Refreshed::TookIt { after, by: None },
         })
     }
 
-    async fn wait_for_it(&mut self) -> Result<Refreshed, RefreshError> {
+    async fn await_uptake(&mut self) -> Result<Refreshed, RefreshError> {
         let began = Instant::now();
         let limit = self.with.limits.takes;
         match wait::until(self.with, self.service, limit, |seen| {
@@ -112,15 +114,15 @@ impl<'t> Turn<'t> {
         {
             Ok(_) if !self.step.closing.is_empty() => self.close_connections().await,
             Ok(by) => Ok(Refreshed::TookIt { after: began.elapsed(), by }),
-            Err(Yet::Stale(list)) => {
+            Err(Shortfall::Stale(list)) => {
                 self.restart(Some(format!(
                     "it had not taken the new {list} by itself within {} s",
                     limit.as_secs_f32()
                 )))
                 .await
             }
-            Err(Yet::Stopped) => Err(RefreshError::Stopped),
-            Err(yet) => Err(RefreshError::NotSeen(yet.found())),
+            Err(Shortfall::Stopped) => Err(RefreshError::Stopped),
+            Err(shortfall) => Err(RefreshError::NotSeen(shortfall.found())),
         }
     }
 
@@ -140,25 +142,34 @@ impl<'t> Turn<'t> {
             // Somebody else has restarted it since that was decided, so it has read what is there.
             return Ok(Refreshed::TookIt { after: Duration::ZERO, by: None });
         }
-        let was_well = before.well;
-        let told = self.tell(before).await?;
-        let began = told.began;
-        match self.see_it_back(&told).await {
-            Ok((well_at, by)) => {
-                let unready =
-                    if told.successor { well_at.duration_since(began) } else { Duration::ZERO };
+        let was_healthy = before.healthy;
+        let attempt = self.tell(before).await?;
+        let began = attempt.began;
+        match self.verify_restart(&attempt).await {
+            Ok((healthy_at, by)) => {
+                let unready = if attempt.successor {
+                    healthy_at.duration_since(began)
+                } else {
+                    Duration::ZERO
+                };
                 Ok(Refreshed::Restarted {
                     after: began.elapsed(),
                     unready,
                     by,
                     instead,
-                    unwell: None,
+                    unhealthy: None,
                 })
             }
-            Err(RefreshError::NeverHealthy { found, .. }) if !was_well => {
-                let by = self.see_it_fresh_though_unwell(&told).await?;
+            Err(RefreshError::NeverHealthy { found, .. }) if !was_healthy => {
+                let by = self.verify_uptake_while_unhealthy(&attempt).await?;
                 let after = began.elapsed();
-                Ok(Refreshed::Restarted { after, unready: after, by, instead, unwell: Some(found) })
+                Ok(Refreshed::Restarted {
+                    after,
+                    unready: after,
+                    by,
+                    instead,
+                    unhealthy: Some(found),
+                })
             }
             Err(error) => Err(error),
         }
@@ -172,13 +183,13 @@ impl<'t> Turn<'t> {
     async fn find(&self) -> Result<Before, RefreshError> {
         let seen = wait::look(self.with, self.service)
             .await
-            .map_err(|yet| RefreshError::NotKnown(yet.found()))?;
-        let well = !matches!(seen.facts.health, Health::Unhealthy(_));
+            .map_err(|shortfall| RefreshError::NotKnown(shortfall.found()))?;
+        let healthy = !matches!(seen.facts.health, Health::Unhealthy(_));
         let instance = match (seen.facts.presence, &self.service.kind) {
             (Presence::Running(instance), _) => Some(instance.id),
             (_, ServiceKind::Command { .. }) => None,
             (Presence::OutOfSight, _) => {
-                return Err(RefreshError::NotKnown("nobody can see it from here".to_owned()));
+                return Err(RefreshError::NotKnown("it can't be observed from here".to_owned()));
             }
             (Presence::Absent, _) => {
                 return Err(RefreshError::NotRunning("it is not on this node".to_owned()));
@@ -186,108 +197,113 @@ impl<'t> Turn<'t> {
             (Presence::Down(reason), _) => return Err(RefreshError::NotRunning(reason)),
             (Presence::Unknown(reason), _) => return Err(RefreshError::NotKnown(reason)),
         };
-        Ok(Before { instance, well })
+        Ok(Before { instance, healthy })
     }
 
     /// What can be found wrong beforehand is, before the one time is used up; and where nothing
     /// came of it, it is not.
-    async fn tell(&mut self, before: Before) -> Result<Told, RefreshError> {
+    async fn tell(&mut self, before: Before) -> Result<Attempt, RefreshError> {
         let how = How::prepare(&self.service.kind, before.instance.as_deref(), self.with).await?;
         self.with.caller.may_restart(self.step).await.map_err(RefreshError::Held)?;
         let (began, successor) = (Instant::now(), how.ends_it());
         let done = how.carry_out(self.with).await;
         self.restarted = done.as_ref().err().is_none_or(RefreshError::may_have_reached_it);
-        Ok(Told { began, before, successor, trouble: done? })
+        Ok(Attempt { began, before, successor, trouble: done? })
     }
 
-    /// First something else runs, then it is well, then it shows what it uses. Says since when it
-    /// was well, and by what it is fresh.
-    async fn see_it_back(&self, told: &Told) -> Result<(Instant, Option<Evidence>), RefreshError> {
+    /// First another instance runs, then it is healthy, then it shows what it uses. Returns since
+    /// when it was healthy, and the evidence that it is fresh.
+    async fn verify_restart(
+        &self,
+        attempt: &Attempt,
+    ) -> Result<(Instant, Option<Evidence>), RefreshError> {
         let limits = self.with.limits;
-        if told.successor {
+        if attempt.successor {
             let found = wait::until(self.with, self.service, limits.successor, |seen| {
-                self.runs_anew(seen, told)
+                self.runs_anew(seen, attempt)
             })
             .await;
-            found.map_err(|yet| self.no_successor(yet, told))?;
+            found.map_err(|shortfall| self.no_successor(shortfall, attempt))?;
         }
-        let well = |seen: &Seen| self.runs_anew(seen, told).and_then(|()| wait::well(seen));
-        let found = wait::until(self.with, self.service, limits.well, well).await;
-        found.map_err(|yet| not_back(yet, limits.well))?;
-        let well_at = Instant::now();
-        Ok((well_at, self.see_it_fresh(told).await?))
+        let healthy =
+            |seen: &Seen| self.runs_anew(seen, attempt).and_then(|()| wait::healthy(seen));
+        let found = wait::until(self.with, self.service, limits.healthy, healthy).await;
+        found.map_err(|shortfall| never_healthy(shortfall, limits.healthy))?;
+        let healthy_at = Instant::now();
+        Ok((healthy_at, self.verify_uptake(attempt).await?))
     }
 
-    /// What can't be told is waited for a little, and then left at that: it is well, and did what
-    /// makes it take the new one.
-    async fn see_it_fresh(&self, told: &Told) -> Result<Option<Evidence>, RefreshError> {
+    /// What can't be verified is waited for a little, and then left at that: it is healthy, and did
+    /// what makes it take the new one.
+    async fn verify_uptake(&self, attempt: &Attempt) -> Result<Option<Evidence>, RefreshError> {
         let limits = self.with.limits;
         let began = Instant::now();
         let judge = |seen: &Seen| {
-            self.runs_anew(seen, told).and_then(|()| wait::well(seen))?;
-            match self.is_fresh(seen, told) {
-                Err(Yet::Unknown(_)) if began.elapsed() >= limits.proof => Ok(None),
+            self.runs_anew(seen, attempt).and_then(|()| wait::healthy(seen))?;
+            match self.is_fresh(seen, attempt) {
+                Err(Shortfall::Unknown(_)) if began.elapsed() >= limits.proof => Ok(None),
                 result => result,
             }
         };
-        match wait::until(self.with, self.service, limits.well, judge).await {
-            Err(Yet::Unknown(_)) => Ok(None),
-            result => result.map_err(|yet| not_back(yet, limits.well)),
+        match wait::until(self.with, self.service, limits.healthy, judge).await {
+            Err(Shortfall::Unknown(_)) => Ok(None),
+            result => result.map_err(|shortfall| never_healthy(shortfall, limits.healthy)),
         }
     }
 
     /// For one that was unhealthy before: that it is so still is no fault of the refresh.
-    async fn see_it_fresh_though_unwell(
+    async fn verify_uptake_while_unhealthy(
         &self,
-        told: &Told,
+        attempt: &Attempt,
     ) -> Result<Option<Evidence>, RefreshError> {
         let judge =
-            |seen: &Seen| self.runs_anew(seen, told).and_then(|()| self.is_fresh(seen, told));
+            |seen: &Seen| self.runs_anew(seen, attempt).and_then(|()| self.is_fresh(seen, attempt));
         match wait::until(self.with, self.service, self.with.limits.proof, judge).await {
-            Err(Yet::Unknown(_)) => Ok(None),
-            result => result.map_err(|yet| not_back(yet, self.with.limits.proof)),
+            Err(Shortfall::Unknown(_)) => Ok(None),
+            result => result.map_err(|shortfall| never_healthy(shortfall, self.with.limits.proof)),
         }
     }
 
-    fn no_successor(&self, yet: Yet, told: &Told) -> RefreshError {
+    fn no_successor(&self, shortfall: Shortfall, attempt: &Attempt) -> RefreshError {
         let within = self.with.limits.successor;
-        match (yet, &self.service.kind, &told.trouble) {
-            (Yet::Stopped, ..) => RefreshError::Stopped,
-            (yet, ServiceKind::StaticPod { .. }, None) => {
-                RefreshError::NoSuccessor { within, found: yet.found() }
+        match (shortfall, &self.service.kind, &attempt.trouble) {
+            (Shortfall::Stopped, ..) => RefreshError::Stopped,
+            (shortfall, ServiceKind::StaticPod { .. }, None) => {
+                RefreshError::NoSuccessor { within, found: shortfall.found() }
             }
-            (yet, _, Some(trouble)) => {
-                RefreshError::NoSuccessor { within, found: format!("{}; {trouble}", yet.found()) }
-            }
-            (yet, ..) => not_back(yet, within),
+            (shortfall, _, Some(trouble)) => RefreshError::NoSuccessor {
+                within,
+                found: format!("{}; {trouble}", shortfall.found()),
+            },
+            (shortfall, ..) => never_healthy(shortfall, within),
         }
     }
 
-    fn runs_anew(&self, seen: &Seen, told: &Told) -> Result<(), Yet> {
+    fn runs_anew(&self, seen: &Seen, attempt: &Attempt) -> Result<(), Shortfall> {
         let instance = match (wait::running(seen), &self.service.kind) {
             (Err(_), ServiceKind::Command { .. }) => return Ok(()),
             (instance, _) => instance?,
         };
-        let same = told.before.instance.as_deref() == Some(instance.id.as_str());
-        if told.successor && same {
-            Err(Yet::Missing("the old one still runs".to_owned()))
+        let same = attempt.before.instance.as_deref() == Some(instance.id.as_str());
+        if attempt.successor && same {
+            Err(Shortfall::Missing("the old one still runs".to_owned()))
         } else {
             Ok(())
         }
     }
 
-    fn is_fresh(&self, seen: &Seen, told: &Told) -> Result<Option<Evidence>, Yet> {
+    fn is_fresh(&self, seen: &Seen, attempt: &Attempt) -> Result<Option<Evidence>, Shortfall> {
         let instance = seen.facts.presence.instance().map(|instance| instance.id.as_str());
-        let same_process = instance.is_none() || instance == told.before.instance.as_deref();
+        let same_process = instance.is_none() || instance == attempt.before.instance.as_deref();
         wait::fresh(seen, &self.step.credentials, same_process)
     }
 }
 
-fn not_back(yet: Yet, within: Duration) -> RefreshError {
-    match yet {
-        Yet::Stopped => RefreshError::Stopped,
-        Yet::Stale(StaleList(list)) => RefreshError::StillStale(StaleList(list)),
-        Yet::Missing(found) | Yet::Unwell(found) | Yet::Unknown(found) => {
+fn never_healthy(shortfall: Shortfall, within: Duration) -> RefreshError {
+    match shortfall {
+        Shortfall::Stopped => RefreshError::Stopped,
+        Shortfall::Stale(StaleList(list)) => RefreshError::StillStale(StaleList(list)),
+        Shortfall::Missing(found) | Shortfall::Unhealthy(found) | Shortfall::Unknown(found) => {
             RefreshError::NeverHealthy { within, found }
         }
     }

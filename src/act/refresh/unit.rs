@@ -27,7 +27,7 @@ pub async fn check(
     }
 }
 
-/// Does to a unit what its entry says. That systemd is done does not mean that the unit is well.
+/// Does to a unit what its entry says. That systemd is done does not mean that the unit is healthy.
 ///
 /// # Errors
 /// When it does not run, systemd refuses, or it takes longer than the limit.

@@ -11,18 +11,18 @@ use super::{Refreshing, Seen};
 use crate::model::{CredentialName, Evidence, Freshness, Health, Instance, Presence, Service};
 
 /// After so many looks there is more time between them.
-const QUICK_LOOKS: u32 = 40;
+const MAX_QUICK_POLLS: u32 = 40;
 
 /// How often it is looked whether the pass is to end.
-const BEAT: Duration = Duration::from_millis(100);
+const STOP_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What a service still lacks.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Yet {
-    /// It does not run, or nobody can say whether it does.
+pub enum Shortfall {
+    /// It does not run, or it is not known whether it does.
     Missing(String),
-    /// It runs, and is not well.
-    Unwell(String),
+    /// It runs, and is not healthy.
+    Unhealthy(String),
     /// It works with an earlier credential.
     Stale(StaleList),
     /// It can't be told which credential it works with.
@@ -31,11 +31,11 @@ pub enum Yet {
     Stopped,
 }
 
-impl Yet {
+impl Shortfall {
     /// In a few words.
     pub fn found(self) -> String {
         match self {
-            Self::Missing(reason) | Self::Unwell(reason) | Self::Unknown(reason) => reason,
+            Self::Missing(reason) | Self::Unhealthy(reason) | Self::Unknown(reason) => reason,
             Self::Stale(list) => format!("it works with an earlier {list}"),
             Self::Stopped => "kubecertd was stopped".to_owned(),
         }
@@ -47,36 +47,37 @@ pub async fn until<T>(
     with: &Refreshing<'_>,
     service: &Service,
     limit: Duration,
-    mut judge: impl FnMut(&Seen) -> Result<T, Yet>,
-) -> Result<T, Yet> {
+    mut judge: impl FnMut(&Seen) -> Result<T, Shortfall>,
+) -> Result<T, Shortfall> {
     let looks = async {
         let deadline = Instant::now() + limit;
         let mut count: u32 = 0;
         loop {
-            let yet = match look(with, service).await.and_then(|seen| judge(&seen)) {
+            let shortfall = match look(with, service).await.and_then(|seen| judge(&seen)) {
                 Ok(found) => return Ok(found),
-                Err(yet) => yet,
+                Err(shortfall) => shortfall,
             };
-            let pause = if count < QUICK_LOOKS {
+            let pause = if count < MAX_QUICK_POLLS {
                 with.limits.pause
             } else {
                 with.limits.pause.saturating_mul(4)
             };
             if Instant::now() + pause > deadline {
-                return Err(yet);
+                return Err(shortfall);
             }
             count = count.saturating_add(1);
             sleep(pause).await;
         }
     };
-    unless_stopped(with.stop, looks).await.unwrap_or(Err(Yet::Stopped))
+    unless_stopped(with.stop, looks).await.unwrap_or(Err(Shortfall::Stopped))
 }
 
 /// One look, which has its limit too.
-pub async fn look(with: &Refreshing<'_>, service: &Service) -> Result<Seen, Yet> {
+pub async fn look(with: &Refreshing<'_>, service: &Service) -> Result<Seen, Shortfall> {
     let limit = with.limits.look;
-    let over =
-        |_| Yet::Missing(format!("it could not be looked at within {} s", limit.as_secs_f32()));
+    let over = |_| {
+        Shortfall::Missing(format!("it could not be looked at within {} s", limit.as_secs_f32()))
+    };
     timeout(limit, with.caller.look(service)).await.map_err(over)
 }
 
@@ -84,7 +85,7 @@ pub async fn look(with: &Refreshing<'_>, service: &Service) -> Result<Seen, Yet>
 pub async fn unless_stopped<T>(stop: &AtomicBool, work: impl Future<Output = T>) -> Option<T> {
     let stopped = async {
         while !stop.load(Ordering::Relaxed) {
-            sleep(BEAT).await;
+            sleep(STOP_POLL_INTERVAL).await;
         }
     };
     tokio::select! {
@@ -95,19 +96,23 @@ pub async fn unless_stopped<T>(stop: &AtomicBool, work: impl Future<Output = T>)
 }
 
 /// What runs.
-pub fn running(seen: &Seen) -> Result<&Instance, Yet> {
+pub fn running(seen: &Seen) -> Result<&Instance, Shortfall> {
     match &seen.facts.presence {
         Presence::Running(instance) => Ok(instance),
-        Presence::Absent => Err(Yet::Missing("it is not on this node".to_owned())),
-        Presence::Down(reason) | Presence::Unknown(reason) => Err(Yet::Missing(reason.clone())),
-        Presence::OutOfSight => Err(Yet::Missing("nobody can see it from here".to_owned())),
+        Presence::Absent => Err(Shortfall::Missing("it is not on this node".to_owned())),
+        Presence::Down(reason) | Presence::Unknown(reason) => {
+            Err(Shortfall::Missing(reason.clone()))
+        }
+        Presence::OutOfSight => {
+            Err(Shortfall::Missing("it can't be observed from here".to_owned()))
+        }
     }
 }
 
-/// Whether it is well. What can't be asked is taken to be.
-pub fn well(seen: &Seen) -> Result<(), Yet> {
+/// Checks that it is healthy. A service that has no health check counts as healthy.
+pub fn healthy(seen: &Seen) -> Result<(), Shortfall> {
     match &seen.facts.health {
-        Health::Unhealthy(reason) => Err(Yet::Unwell(reason.clone())),
+        Health::Unhealthy(reason) => Err(Shortfall::Unhealthy(reason.clone())),
         Health::Healthy | Health::NotAsked => Ok(()),
     }
 }
@@ -121,7 +126,7 @@ pub fn fresh(
     seen: &Seen,
     credentials: &[(CredentialName, String)],
     same_process: bool,
-) -> Result<Option<Evidence>, Yet> {
+) -> Result<Option<Evidence>, Shortfall> {
     let mut stale = Vec::new();
     let mut unknown = None;
     let mut by = None;
@@ -144,8 +149,8 @@ pub fn fresh(
         }
     }
     match unknown {
-        _ if !stale.is_empty() => Err(Yet::Stale(StaleList(stale))),
-        Some(reason) => Err(Yet::Unknown(reason)),
+        _ if !stale.is_empty() => Err(Shortfall::Stale(StaleList(stale))),
+        Some(reason) => Err(Shortfall::Unknown(reason)),
         None => Ok(by),
     }
 }

@@ -15,7 +15,6 @@ use notify::{
 };
 use tokio::sync::Notify;
 
-use super::unwatched;
 use super::ways::Ways;
 
 /// How long the end of a watcher is waited for, so that its watches don't count against the
@@ -192,6 +191,10 @@ fn changes(kind: EventKind) -> bool {
         EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)) => false,
         _ => true,
     }
+}
+
+pub(super) fn unwatched(reason: &str) -> String {
+    format!("files are not watched, so that changes are found by the next pass only: {reason}")
 }
 
 #[cfg(test)]

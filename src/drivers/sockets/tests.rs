@@ -1,6 +1,7 @@
 //! Sockets of this test's own on the loopback, asked for from the real kernel; and answers that the
 //! kernel seldom gives.
 
+use std::io;
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
 

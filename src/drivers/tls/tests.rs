@@ -1,5 +1,6 @@
 //! What the probe makes of servers of all kinds.
 
+use rustls::AlertDescription;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 

@@ -7,6 +7,7 @@
 //! references are handed out as they are written, and it is the caller who knows what they are
 //! relative to.
 
+mod entries;
 mod error;
 mod point;
 mod read;
@@ -18,28 +19,10 @@ mod proptests;
 #[cfg(test)]
 mod tests;
 
+pub use entries::{ClientCertificate, Cluster, Kubeconfig, Source, User};
 pub use error::{KubeconfigError, Obstacle, SpliceError};
 pub use point::point;
 pub use splice::{obstacle_for, splice, splice_user};
-
-use crate::model::Secret;
-
-/// What a kubeconfig says of its current user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kubeconfig {
-    /// The name of the current context.
-    pub context: String,
-    /// The user that the current context names.
-    pub user: User,
-    /// The names of the other users that have client certificates: nobody renews those, so someone
-    /// should be told.
-    pub others_with_certificates: Vec<String>,
-    /// The cluster that the current context names; absent where it names none or one that is not
-    /// there.
-    pub cluster: Option<Cluster>,
-    /// Why a renewed certificate could not be written in, which is known long before there is one.
-    pub obstacle: Option<SpliceError>,
-}
 
 impl Kubeconfig {
     /// Reads a kubeconfig, YAML or JSON.
@@ -60,51 +43,4 @@ impl Kubeconfig {
 /// [`KubeconfigError`] says what is wrong and, where it can, in which line.
 pub fn users(text: &[u8]) -> Result<Vec<User>, KubeconfigError> {
     read::all_users(&read::document(read::utf8(text)?)?)
-}
-
-/// A user entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
-    /// Its name in this file; the certificate has a name of its own.
-    pub name: String,
-    /// The client certificate it authenticates with, if it does.
-    pub client: ClientCertificate,
-}
-
-/// Where the two halves of a client certificate are, each by itself: a kubeconfig may embed one and
-/// refer to the other. Both are missing where the user authenticates with a token, a password or a
-/// program.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCertificate {
-    /// The certificate.
-    pub certificate: Source,
-    /// The private key.
-    pub key: Source,
-}
-
-/// A cluster entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cluster {
-    /// Its name in this file.
-    pub name: String,
-    /// The URL of the API server.
-    pub server: Option<String>,
-    /// The name that the API server's certificate has to be for, where that is another than the
-    /// URL's.
-    pub server_name: Option<String>,
-    /// What the API server's certificate is verified with.
-    pub authority: Source,
-}
-
-/// Where something in PEM is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// In the kubeconfig; these are the decoded bytes. Secret for certificates too: what stands in
-    /// the place of a certificate may well have a key beside it.
-    Embedded(Secret),
-    /// In a file: the path as written, which client-go takes relative to the folder of the
-    /// kubeconfig.
-    File(String),
-    /// Nowhere.
-    Missing,
 }

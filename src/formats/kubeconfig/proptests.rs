@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::Secret;
 
 /// How one value is written; the last two only in blocks.
 #[derive(Clone, Copy, Debug)]

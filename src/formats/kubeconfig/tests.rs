@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::*;
+use crate::model::Secret;
 
 /// As long as the real ones: some limits of YAML parsers begin at 1024 characters.
 fn pem(kind: &str, length: usize) -> Vec<u8> {

@@ -1,9 +1,9 @@
 //! Where the profile's authorities and credentials really live, and whether a manifest says that
 //! they are needed.
 
+use super::found::{Found, Reference};
 use super::manifests::{Manifest, Manifests};
 use super::note::Note;
-use super::{Found, Reference, pair};
 use crate::formats::manifest::Pod;
 use crate::model::{AbsolutePath, Authority, Credential, Location, Need};
 use crate::settings::{
@@ -187,4 +187,8 @@ fn moved_with_neighbour(
         now.sibling(certificate.as_path().file_name()?).ok()?,
         now.sibling(key.as_path().file_name()?).ok()?,
     ))
+}
+
+pub(super) fn pair(certificate: AbsolutePath, key: AbsolutePath) -> Location {
+    Location::Pair { certificate, key }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::manifests::{Manifest, Manifests};
-use super::take;
+use super::own::take;
 use crate::formats::manifest::Pod;
 use crate::model::{Service, ServiceKind, Use};
 use crate::settings::{OwnService, Profile, ProfileService, ProfileUse, ServedAt, Settings};

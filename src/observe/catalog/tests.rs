@@ -6,8 +6,11 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use super::places::pair;
 use super::*;
-use crate::model::{AuthorityName, Essential, ServiceKind, Signal, Takes, UnitRefresh, Use};
+use crate::model::{
+    AuthorityName, Essential, Location, ServiceKind, Signal, Takes, UnitRefresh, Use,
+};
 
 const FIXTURES: [&str; 2] = ["kubeadm-1.20-rsa2048", "kubeadm-1.36-ecdsa-p256"];
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tokio::time::{Duration, Instant};
 
+use super::containers::Containers;
 use super::look::{Look, files};
-use super::pods::{Containers, is_main};
+use super::pods::is_main;
 use super::seeing::{inside, real};
 use super::together::aside;
 use crate::drivers::cri::{Container, CriError, Mount, State};

@@ -1,6 +1,6 @@
 //! How a service says that it is.
 
-use super::LIMIT;
+use super::limit::LIMIT;
 use crate::drivers::http::{Answer, Trust, get};
 use crate::model::Health;
 

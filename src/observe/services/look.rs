@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
+use super::Node;
+use super::containers::Containers;
+use super::limit::LIMIT;
 use super::moment::Moment;
-use super::pods::Containers;
-use super::{LIMIT, Node};
 use crate::credentials::located;
 use crate::drivers::cri::Mount;
 use crate::drivers::processes::Process;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::LIMIT;
+use super::limit::LIMIT;
 use super::look::{Look, Running};
 use super::refused::explain;
 use super::together::aside;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Answer, Circumstances, Message, badly};
+use super::message::{Answer, Circumstances, Message, badly};
 use crate::drivers::command::{Argv, Ending, Finished, InvalidArgv};
 use crate::model::{Alarm, AlarmEvent, SinkName};
 use crate::report::AlarmJson;

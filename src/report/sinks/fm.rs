@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Answer, Circumstances, Message, badly};
+use super::message::{Answer, Circumstances, Message, badly};
 use crate::drivers::command::{Argv, Ending, Finished, InvalidArgv};
 use crate::model::{AbsolutePath, Alarm, AlarmKind};
 use crate::settings::FaultManagement;

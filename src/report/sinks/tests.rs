@@ -1,4 +1,5 @@
 use super::*;
+use crate::drivers::command::{Ending, Output};
 use crate::model::{AlarmKind, Timestamp};
 use crate::settings::Settings;
 

@@ -3,16 +3,16 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::service::{ServiceFragment, service};
-use super::{
-    AuthorityFlags, CredentialFlags, FlagNames, NameFlags, Profile, ProfileAuthority,
-    ProfileCredential, ServedAt, Trial,
+use super::parts::{
+    AuthorityFlags, CredentialFlags, NameFlags, Profile, ProfileAuthority, ProfileCredential, Trial,
 };
+use super::service::{ServiceFragment, service};
 use crate::model::{AbsolutePath, AuthorityName, CredentialName, Renewal};
 use crate::settings::ProfileName;
-use crate::settings::entries::{location, wrong};
 use crate::settings::error::{EntryProblem, SettingsError};
-use crate::settings::source::{Origin, Source};
+use crate::settings::fragment::{Wrong, location, wrong};
+use crate::settings::origin::Origin;
+use crate::settings::source::Source;
 
 /// The format of profiles that this program reads.
 const FORMAT: u32 = 1;
@@ -76,25 +76,6 @@ struct LocationFragment {
     bundle: Option<AbsolutePath>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table of flags")]
-pub(super) struct CredentialFlagsFragment {
-    pod: String,
-    certificate: Option<String>,
-    key: Option<String>,
-    kubeconfig: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
-pub(super) struct ServedAtFragment {
-    hosts: Option<Vec<String>>,
-    port: Option<String>,
-    default_port: Option<u16>,
-    urls: Option<String>,
-    address: Option<String>,
-}
-
 /// Reads each entry by itself; whether they fit together is looked at by the caller, who is given
 /// their places for it.
 pub(super) fn profile(source: Source<'_>) -> Result<(Profile, Origins), SettingsError> {
@@ -129,8 +110,6 @@ fn check_format(source: Source<'_>) -> Result<(), SettingsError> {
     };
     if found == FORMAT { Ok(()) } else { Err(unknown()) }
 }
-
-pub(in crate::settings) type Wrong<'a> = &'a dyn Fn(Option<String>, EntryProblem) -> SettingsError;
 
 fn collect<F: TableName, T>(
     entries: Vec<Spanned<F>>,
@@ -203,71 +182,4 @@ fn credential(
         trial: entry.trial,
         names: entry.names,
     })
-}
-
-impl TryFrom<CredentialFlagsFragment> for CredentialFlags {
-    type Error = &'static str;
-
-    fn try_from(flags: CredentialFlagsFragment) -> Result<Self, Self::Error> {
-        let names = match (flags.certificate, flags.key, flags.kubeconfig) {
-            (Some(certificate), Some(key), None) => FlagNames::Pair { certificate, key },
-            (None, None, Some(kubeconfig)) => FlagNames::Kubeconfig(kubeconfig),
-            _ => {
-                return Err(
-                    "expected the flags for certificate and key, or the one for kubeconfig",
-                );
-            }
-        };
-        Ok(Self { pod: flags.pod, names })
-    }
-}
-
-impl TryFrom<ServedAtFragment> for ServedAt {
-    type Error = &'static str;
-
-    fn try_from(place: ServedAtFragment) -> Result<Self, Self::Error> {
-        match place {
-            ServedAtFragment {
-                hosts: Some(hosts),
-                port: Some(port),
-                default_port: Some(default_port),
-                urls: None,
-                address: None,
-            } => Ok(Self::Flags { hosts, port, default_port }),
-            ServedAtFragment {
-                hosts: None,
-                port: None,
-                default_port: None,
-                urls: Some(flag),
-                address: None,
-            } => Ok(Self::Urls(flag)),
-            ServedAtFragment {
-                hosts: None,
-                port: None,
-                default_port: None,
-                urls: None,
-                address: Some(address),
-            } => {
-                if is_address(&address) {
-                    Ok(Self::Address(address))
-                } else {
-                    Err("expected address to be HOST:PORT, such as 127.0.0.1:8443")
-                }
-            }
-            _ => Err("expected hosts, port and default_port, or urls, or address"),
-        }
-    }
-}
-
-/// A name, an address, or an address of IPv6 in brackets; then a port.
-fn is_address(text: &str) -> bool {
-    let Some((host, port)) = text.rsplit_once(':') else { return false };
-    let plain = |host: &str| {
-        !host.is_empty()
-            && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
-    };
-    let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let host =
-        in_brackets.map_or_else(|| plain(host), |host| host.parse::<std::net::Ipv6Addr>().is_ok());
-    host && port.parse::<u16>().is_ok_and(|port| port != 0)
 }

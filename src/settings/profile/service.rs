@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::read::Wrong;
-use super::{ProfileService, ProfileUse, ServedAt};
+use super::parts::{ProfileService, ProfileUse, ServedAt};
 use crate::model::{AbsolutePath, Essential, ServiceKind, ServiceName, Signal, Takes, UnitRefresh};
 use crate::settings::Period;
 use crate::settings::error::{EntryProblem, SettingsError};
+use crate::settings::fragment::Wrong;
 
 /// What kubelet itself gives a container whose pod says nothing.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Long for a program that only tells another one to reload.
+/// Long for a program that only makes another one reload.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A pass waits that long in the worst case, so there is an end to it.
@@ -40,7 +40,7 @@ pub(in crate::settings) struct ServiceFragment {
     uses: Vec<ProfileUse>,
 }
 
-/// What systemd is told.
+/// The job that systemd is asked for.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Verb {
@@ -183,8 +183,8 @@ fn unit_refresh(verb: Option<Verb>, signal: Option<Signal>) -> Result<UnitRefres
 }
 
 /// Words that can be run: there is a program with its full path, since systemd, which starts it,
-/// looks for none in any list of folders; and no word holds a zero byte, at which the system would
-/// end it.
+/// looks for none in any list of directories; and no word holds a zero byte, at which the system
+/// would end it.
 fn words(command: Vec<String>) -> Result<Vec<String>, EntryProblem> {
     let has_program = command.first().is_some_and(|program| AbsolutePath::new(program).is_ok());
     if has_program && !command.iter().any(|word| word.contains('\0')) {
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_has_keys_of_its_own() {
+    fn each_service_kind_has_own_keys() {
         let second = Duration::from_secs(1);
         let unit = |refresh| ServiceKind::Unit { unit: "a.service".to_owned(), refresh };
         let command = vec!["/usr/bin/thing".to_owned(), String::new()];
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_do_not_go_together_are_refused() {
+    fn incompatible_keys_are_refused() {
         let command = "command is no command: give the program with its full path and its \
             arguments as a list of words, such as [\"/usr/bin/thing\", \"reload\"]";
         let unit = "unit is no service's unit: give its full name, such as \"haproxy.service\"";
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_a_host_and_a_port() {
+    fn address_has_host_and_port() {
         let served = |address: &str| {
             read(&format!(
                 "unit = 'a.service'\nuses = [{{ credential = 'c', takes = 'restart', served_at = \
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_that_can_not_be_sent_is_told_with_those_that_can() {
+    fn unknown_signal_is_refused_with_known_ones() {
         let error = read("unit = 'a'\nsignal = 'KILL'").unwrap_err();
         assert_eq!(
             error,

@@ -6,7 +6,7 @@ use super::*;
 use crate::model::Essential;
 
 #[tokio::test]
-async fn the_container_is_stopped_with_its_grace_and_the_successor_waited_for() {
+async fn container_is_stopped_with_grace_and_successor_awaited() {
     let setting = Setting::with_runtime(NORMAL);
     let since = Cell::new(None);
     let script = |_: &str, looks: usize, restarted: bool| {
@@ -29,24 +29,24 @@ async fn the_container_is_stopped_with_its_grace_and_the_successor_waited_for() 
     };
     let caller = Scripted::new(&script);
     let outcome = setting.one(&caller, Remedy::Restart, pod("a")).await;
-    let Refreshed::Restarted { after, unready, by, instead, unwell } = outcome.result.unwrap()
+    let Refreshed::Restarted { after, unready, by, instead, unhealthy } = outcome.result.unwrap()
     else {
         panic!()
     };
-    assert_eq!((by, instead, unwell), (Some(Evidence::Serves), None, None));
+    assert_eq!((by, instead, unhealthy), (Some(Evidence::Serves), None, None));
     assert!(unready <= after && unready >= 3 * SHORT.pause, "{unready:?} of {after:?}");
     assert_eq!(setting.stops(), [("old".to_owned(), 7)]);
     assert!(outcome.restarted);
 }
 
 #[tokio::test]
-async fn one_after_the_other_in_the_order_given_each_well_before_the_next() {
+async fn services_restart_in_order_each_healthy_before_next() {
     let setting = Setting::with_runtime(NORMAL);
-    let unwell = Cell::new(3);
+    let unhealthy = Cell::new(3);
     let script = |of: &str, _: usize, restarted: bool| match restarted {
         false => stale(&format!("old-{of}")),
-        true if of == "c" && unwell.get() > 0 => {
-            unwell.set(unwell.get() - 1);
+        true if of == "c" && unhealthy.get() > 0 => {
+            unhealthy.set(unhealthy.get() - 1);
             seen(
                 "new-c",
                 Health::Unhealthy("starting".to_owned()),
@@ -66,11 +66,11 @@ async fn one_after_the_other_in_the_order_given_each_well_before_the_next() {
     let mut looks = caller.looks();
     looks.dedup();
     assert_eq!(looks, ["c", "a", "b"]);
-    assert_eq!(unwell.get(), 0);
+    assert_eq!(unhealthy.get(), 0);
 }
 
 #[tokio::test]
-async fn a_runtime_that_is_not_there_leaves_the_service_and_its_one_time_untouched() {
+async fn missing_runtime_uses_up_no_restart() {
     let script = |_: &str, _: usize, _: bool| stale("old");
     let caller = Scripted::new(&script);
     let outcome = Setting::new().one(&caller, Remedy::Restart, pod("a")).await;
@@ -83,7 +83,7 @@ async fn a_runtime_that_is_not_there_leaves_the_service_and_its_one_time_untouch
 }
 
 #[tokio::test]
-async fn a_refusal_of_the_caller_is_final() {
+async fn refusal_of_caller_is_final() {
     let setting = Setting::with_runtime(NORMAL);
     let script = |_: &str, _: usize, _: bool| stale("old");
     let caller =
@@ -95,7 +95,7 @@ async fn a_refusal_of_the_caller_is_final() {
 }
 
 #[tokio::test]
-async fn what_does_not_run_or_is_not_known_to_is_left_alone() {
+async fn stopped_or_unknown_service_is_left_alone() {
     let unknown = |reason: &str| {
         let mut seen = down("");
         seen.facts.presence = Presence::Unknown(reason.to_owned());
@@ -117,7 +117,7 @@ async fn what_does_not_run_or_is_not_known_to_is_left_alone() {
 }
 
 #[tokio::test]
-async fn nothing_is_stopped_that_nobody_would_start_again() {
+async fn nothing_is_stopped_while_kubelet_is_down() {
     let setting = Setting::with_runtime(NORMAL);
     let script = |_: &str, _: usize, _: bool| stale("old");
     let kind =
@@ -143,7 +143,7 @@ async fn nothing_is_stopped_that_nobody_would_start_again() {
 }
 
 #[tokio::test]
-async fn kubelets_own_word_that_it_is_well_counts_where_systemd_does_not_answer() {
+async fn kubelet_health_counts_without_systemd() {
     let setting = Setting::with_runtime(NORMAL);
     let script = |of: &str, _: usize, restarted: bool| match (of, restarted) {
         ("kubelet", _) => {
@@ -162,7 +162,7 @@ async fn kubelets_own_word_that_it_is_well_counts_where_systemd_does_not_answer(
 }
 
 #[tokio::test]
-async fn without_a_successor_it_is_said_what_to_do() {
+async fn missing_successor_error_says_what_to_do() {
     let setting = Setting::with_runtime(NORMAL);
     let script = |_: &str, _: usize, restarted: bool| {
         if restarted { down("it ended with 137") } else { stale("old") }
@@ -178,7 +178,7 @@ async fn without_a_successor_it_is_said_what_to_do() {
 }
 
 #[tokio::test]
-async fn one_that_is_stopped_and_runs_on_is_no_successor() {
+async fn same_container_is_no_successor() {
     let setting = Setting::with_runtime(NORMAL);
     let script = |_: &str, _: usize, _: bool| stale("old");
     let outcome = setting.one(&Scripted::new(&script), Remedy::Restart, pod("a")).await;
@@ -186,7 +186,7 @@ async fn one_that_is_stopped_and_runs_on_is_no_successor() {
 }
 
 #[tokio::test]
-async fn a_successor_that_is_never_well_and_one_that_dies_again_are_told_by_what_was_found_last() {
+async fn unhealthy_successor_error_shows_last_finding() {
     let ill = |_: &str, _: usize, restarted: bool| match restarted {
         true => seen(
             "new",
@@ -219,7 +219,7 @@ async fn a_successor_that_is_never_well_and_one_that_dies_again_are_told_by_what
 }
 
 #[tokio::test]
-async fn a_successor_that_works_with_the_old_one_is_told_with_the_evidence() {
+async fn stale_successor_error_shows_evidence() {
     let script = |_: &str, _: usize, restarted: bool| stale(if restarted { "new" } else { "old" });
     let setting = Setting::with_runtime(NORMAL);
     let outcome = setting.one(&Scripted::new(&script), Remedy::Restart, pod("a")).await;
@@ -231,7 +231,7 @@ async fn a_successor_that_works_with_the_old_one_is_told_with_the_evidence() {
 }
 
 #[tokio::test]
-async fn a_successor_that_does_not_show_what_it_uses_is_believed_after_a_while() {
+async fn unverifiable_successor_is_accepted_after_limit() {
     let script = |_: &str, _: usize, restarted: bool| match restarted {
         true => seen("new", Health::Healthy, Freshness::Unknown("a proxy".to_owned())),
         false => stale("old"),
@@ -245,7 +245,7 @@ async fn a_successor_that_does_not_show_what_it_uses_is_believed_after_a_while()
 }
 
 #[tokio::test]
-async fn what_was_unhealthy_before_is_not_the_refreshs_fault() {
+async fn service_unhealthy_before_is_no_failure() {
     let ill = |id: &str, freshness| seen(id, Health::Unhealthy("no quorum".to_owned()), freshness);
     let script = |_: &str, _: usize, restarted: bool| match restarted {
         true => ill("new", Freshness::Fresh(Evidence::Started)),
@@ -254,7 +254,7 @@ async fn what_was_unhealthy_before_is_not_the_refreshs_fault() {
     let outcome =
         Setting::with_runtime(NORMAL).one(&Scripted::new(&script), Remedy::Restart, pod("a")).await;
     let result = outcome.result.unwrap();
-    let Refreshed::Restarted { by: Some(Evidence::Started), unwell: Some(reason), .. } = result
+    let Refreshed::Restarted { by: Some(Evidence::Started), unhealthy: Some(reason), .. } = result
     else {
         panic!("{result:?}")
     };
@@ -268,7 +268,7 @@ async fn what_was_unhealthy_before_is_not_the_refreshs_fault() {
 }
 
 #[tokio::test]
-async fn after_an_essential_one_that_is_not_well_the_rest_is_left_alone() {
+async fn unhealthy_essential_service_stops_the_rest() {
     let script = |of: &str, _: usize, restarted: bool| match (of, restarted) {
         (of, false) => stale(&format!("old-{of}")),
         ("b", true) => {
@@ -299,7 +299,7 @@ async fn after_an_essential_one_that_is_not_well_the_rest_is_left_alone() {
 }
 
 #[tokio::test]
-async fn an_essential_one_that_could_not_be_touched_holds_nobody_up() {
+async fn untouched_essential_service_blocks_no_other() {
     let script = |of: &str, _: usize, restarted: bool| match (of, restarted) {
         ("a", _) => down("it crashed"),
         (of, false) => stale(of),
@@ -318,7 +318,7 @@ async fn an_essential_one_that_could_not_be_touched_holds_nobody_up() {
 }
 
 #[tokio::test]
-async fn a_container_that_was_removed_meanwhile_has_a_successor_too() {
+async fn removed_container_has_successor() {
     let setting =
         Setting::with_runtime(Behaviour { stop: || Err(Status::not_found("gone")), ..NORMAL });
     let script =
@@ -328,7 +328,7 @@ async fn a_container_that_was_removed_meanwhile_has_a_successor_too() {
 }
 
 #[tokio::test]
-async fn a_runtime_that_refuses_is_quoted() {
+async fn refusal_of_runtime_is_quoted() {
     let setting = Setting::with_runtime(Behaviour {
         stop: || Err(Status::internal("the disk is on fire")),
         ..NORMAL
@@ -343,7 +343,7 @@ async fn a_runtime_that_refuses_is_quoted() {
 }
 
 #[tokio::test]
-async fn a_runtime_that_does_not_say_that_it_stopped_may_have_done_it() {
+async fn unanswered_stop_counts_as_restart() {
     for succeeds in [true, false] {
         let limits = Limits { call: Duration::from_millis(300), ..SHORT };
         let setting = Setting {

@@ -53,7 +53,7 @@ fn command(words: &[&str]) -> Service {
 }
 
 #[tokio::test]
-async fn the_process_of_the_pid_file_is_told_and_may_be_the_same_afterwards() {
+async fn process_of_pid_file_is_signalled_and_may_stay() {
     let (folder, mut sleeper) = (tempfile::tempdir().unwrap(), Sleeper::start());
     let script = |_: &str, _: usize, restarted: bool| match restarted {
         true => seen("same", Health::Healthy, Freshness::Fresh(Evidence::Serves)),
@@ -78,7 +78,7 @@ async fn the_process_of_the_pid_file_is_told_and_may_be_the_same_afterwards() {
 }
 
 #[tokio::test]
-async fn the_start_of_a_process_that_goes_on_says_nothing_against_it() {
+async fn start_of_same_process_is_no_evidence() {
     let (folder, sleeper) = (tempfile::tempdir().unwrap(), Sleeper::start());
     let script = |_: &str, _: usize, _: bool| {
         seen("same", Health::Healthy, Freshness::Stale(Evidence::Started))
@@ -95,7 +95,7 @@ async fn the_start_of_a_process_that_goes_on_says_nothing_against_it() {
 }
 
 #[tokio::test]
-async fn one_that_was_asked_to_make_way_needs_a_successor() {
+async fn terminated_process_needs_successor() {
     let (folder, sleeper) = (tempfile::tempdir().unwrap(), Sleeper::start());
     let script = |_: &str, _: usize, _: bool| {
         seen("same", Health::Healthy, Freshness::Stale(Evidence::Started))
@@ -115,7 +115,7 @@ async fn one_that_was_asked_to_make_way_needs_a_successor() {
 }
 
 #[tokio::test]
-async fn a_pid_file_that_names_nobody_uses_nothing_up() {
+async fn pid_file_without_process_uses_up_no_restart() {
     let folder = tempfile::tempdir().unwrap();
     let pid = Sleeper::start().0.id();
     let script = |_: &str, _: usize, _: bool| stale("same");
@@ -130,7 +130,7 @@ async fn a_pid_file_that_names_nobody_uses_nothing_up() {
 }
 
 #[tokio::test]
-async fn a_command_is_run_and_what_it_reaches_need_not_be_seen_to_run() {
+async fn command_runs_for_unobservable_service() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     let script = |_: &str, _: usize, _: bool| {
@@ -147,7 +147,7 @@ async fn a_command_is_run_and_what_it_reaches_need_not_be_seen_to_run() {
 }
 
 #[tokio::test]
-async fn a_command_that_ends_badly_counts_as_the_one_time() {
+async fn failed_command_counts_as_restart() {
     let script = |_: &str, _: usize, _: bool| stale("same");
     let outcome =
         Setting::new().one(&Scripted::new(&script), Remedy::Restart, command(&["false"])).await;
@@ -156,7 +156,7 @@ async fn a_command_that_ends_badly_counts_as_the_one_time() {
 }
 
 #[tokio::test]
-async fn a_command_that_is_not_there_uses_nothing_up() {
+async fn missing_command_uses_up_no_restart() {
     let script = |_: &str, _: usize, _: bool| stale("same");
     let caller = Scripted::new(&script);
     let outcome =
@@ -166,7 +166,7 @@ async fn a_command_that_is_not_there_uses_nothing_up() {
 }
 
 #[tokio::test]
-async fn what_a_command_reaches_is_seen_to_take_it_or_not() {
+async fn uptake_after_command_is_verified() {
     let script = |_: &str, _: usize, _: bool| {
         seen("same", Health::Healthy, Freshness::Stale(Evidence::Serves))
     };
@@ -257,7 +257,7 @@ fn host() -> Root {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_unit_is_told_in_the_way_that_its_entry_says() {
+async fn unit_is_refreshed_as_configured() {
     for (refresh, method) in [
         (UnitRefresh::Restart, "TryRestartUnit"),
         (UnitRefresh::Reload, "ReloadUnit"),
@@ -271,7 +271,7 @@ async fn a_unit_is_told_in_the_way_that_its_entry_says() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn what_can_not_be_done_to_a_unit_is_found_before_it_is_told() {
+async fn impossible_unit_refresh_is_found_beforehand() {
     let Some(bus) = Bus::start().await else { return };
     let (systemd, told) = systemd(&bus, "inactive", vec![]).await;
     for refresh in [
@@ -306,7 +306,7 @@ async fn what_can_not_be_done_to_a_unit_is_found_before_it_is_told() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn the_main_process_of_a_unit_gets_the_signal() {
+async fn main_process_of_unit_gets_signal() {
     let Some(bus) = Bus::start().await else { return };
     let mut sleeper = Sleeper::start();
     let (systemd, told) = systemd(&bus, "active", vec![sleeper.0.id()]).await;
@@ -316,7 +316,7 @@ async fn the_main_process_of_a_unit_gets_the_signal() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_main_process_that_changes_meanwhile_gets_no_signal() {
+async fn changed_main_process_gets_no_signal() {
     let Some(bus) = Bus::start().await else { return };
     let (mut first, mut second) = (Sleeper::start(), Sleeper::start());
     let (systemd, _) = systemd(&bus, "active", vec![first.0.id(), second.0.id()]).await;
@@ -328,7 +328,7 @@ async fn a_main_process_that_changes_meanwhile_gets_no_signal() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_unit_without_a_main_process_is_called_that() {
+async fn unit_without_main_process_is_reported() {
     let Some(bus) = Bus::start().await else { return };
     let (systemd, _) = systemd(&bus, "active", vec![]).await;
     let error = unit::refresh(&systemd, &host(), UNIT, UnitRefresh::Signal(Signal::Hup), LIMIT)

@@ -1,0 +1,44 @@
+//! The errors of making a node.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::formats::x509::{IssueError, KeyError};
+
+/// Why a node was not made. What was written before stays in the folder.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// The folder is not there, or is no folder.
+    #[error("{path}: can't be listed: {source}; make an empty folder \
+        first", path = .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Somebody's files are in it.
+    #[error("{path}: is not empty, and a node is only made in an empty \
+        folder", path = .0.display())]
+    NotEmpty(PathBuf),
+    /// The plan names something that the node does not have.
+    #[error("the node has no authority or credential of the name {0:?}")]
+    UnknownName(String),
+    /// A file, folder or link can't be made.
+    #[error("{path}: can't be created: {source}", path = .path.display())]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A key can't be made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// No serial number can be made.
+    #[error(transparent)]
+    Serial(#[from] IssueError),
+    /// A certificate can't be made.
+    #[error("a certificate could not be made: {0}")]
+    Certificate(#[from] rcgen::Error),
+}

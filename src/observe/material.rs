@@ -1,0 +1,64 @@
+//! Material: what is found of a credential, as facts.
+
+use crate::credentials::{Loaded, LoadedAuthority, Stored};
+use crate::formats::x509::Certificate;
+use crate::model::{AbsolutePath, Credential, CredentialFacts, Leaf, Material, NameParts, Signer};
+
+pub(super) fn parser_failed(path: &AbsolutePath) -> String {
+    format!("{path}: could not be parsed because of a fault in kubecertd; please report it")
+}
+
+pub(super) fn unreadable(credential: &Credential) -> CredentialFacts {
+    let material = Material::Unreadable(parser_failed(credential.location.certificate_file()));
+    CredentialFacts {
+        credential: credential.clone(),
+        material,
+        files: Vec::new(),
+        backup: None,
+        user: None,
+        notes: Vec::new(),
+        kubelet: None,
+        copy: None,
+    }
+}
+
+/// What was loaded, as facts; the rest of it is handed to `look`.
+pub(super) fn material(
+    loaded: Loaded,
+    authority: Option<&LoadedAuthority>,
+    look: &mut dyn FnMut(Stored),
+) -> Material {
+    let mut leaf_of = |stored: Box<Stored>| {
+        let leaf = leaf(&stored.certificate, authority);
+        look(*stored);
+        leaf
+    };
+    match loaded {
+        Loaded::Absent => Material::Absent,
+        Loaded::Unreadable(text) => Material::Unreadable(text),
+        Loaded::Damaged(text) => Material::Damaged(text),
+        Loaded::CertificateMissing(text) => Material::CertificateMissing(text),
+        Loaded::KeyMissing(stored, text) => Material::KeyMissing(leaf_of(stored), text),
+        Loaded::Mismatched(stored, text) => Material::Mismatched(leaf_of(stored), text),
+        Loaded::Whole(stored) => Material::Whole(leaf_of(stored)),
+    }
+}
+
+pub(super) fn leaf(certificate: &Certificate, authority: Option<&LoadedAuthority>) -> Leaf {
+    Leaf {
+        subject: certificate.subject.to_string(),
+        issuer: certificate.issuer.to_string(),
+        parts: parts(certificate),
+        serial: certificate.serial.to_string(),
+        not_before: certificate.not_before,
+        not_after: certificate.not_after,
+        key_algorithm: certificate.key_algorithm.to_string(),
+        names: certificate.names(),
+        fingerprint: certificate.fingerprint,
+        signer: authority.map_or(Signer::Unknown, |authority| authority.signer_of(certificate)),
+    }
+}
+
+pub(super) fn parts(certificate: &Certificate) -> NameParts {
+    NameParts { subject: certificate.subject.parts(), issuer: certificate.issuer.parts() }
+}

@@ -1,0 +1,41 @@
+//! Opening the store.
+
+use std::time::Duration;
+
+use super::error::StoreError;
+use super::handle::Store;
+use super::journal::Journal;
+use super::lock::Lock;
+use super::recovered::Recovered;
+use crate::model::AbsolutePath;
+use crate::sys::Root;
+
+impl<'r> Store<'r> {
+    /// Takes the lock, completes the changes that an earlier process left unfinished, and removes
+    /// its staged files beside `targets`, the files that can be replaced.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when another process still has the lock after `wait`; otherwise when
+    /// the state directory can't be used.
+    pub fn open(
+        root: &'r Root,
+        state: &AbsolutePath,
+        wait: Duration,
+        targets: &[AbsolutePath],
+    ) -> Result<(Self, Recovered), StoreError> {
+        root.create_folder(state)?;
+        let dir = root.trusted_folder(state.as_path())?;
+        let lock = Lock::take(&dir, wait)?;
+        let (journal, mut recovered) = Journal::open(&dir)?;
+        let mut store = Self { root, dir, journal, _lock: lock };
+        store.recover(targets, &mut recovered)?;
+        Ok((store, recovered))
+    }
+}
+
+/// Whether the journal holds an unfinished change: some of its files may be old, others new.
+/// Changes nothing and takes no lock.
+#[must_use]
+pub fn is_unfinished(root: &Root, state: &AbsolutePath) -> bool {
+    root.folder(state.as_path()).is_ok_and(|dir| Journal::has_intent(&dir))
+}
