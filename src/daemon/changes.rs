@@ -94,7 +94,7 @@ fn files(node: &Node) -> Vec<AbsolutePath> {
     let catalog = &node.catalog;
     let copies = catalog.copies().flat_map(|copy| copy.location.files());
     let others: BTreeSet<_> =
-        copies.filter(|file| node.root.is_in_other_hands(file).unwrap_or(true)).collect();
+        copies.filter(|file| node.root.is_writable_by_others(file).unwrap_or(true)).collect();
     let kubeconfigs = catalog.credentials.iter().flat_map(|one| one.location.files().cloned());
     let authorities =
         catalog.authorities.iter().flat_map(|one| [one.certificate.clone(), one.key.clone()]);

@@ -93,7 +93,7 @@ impl Status {
         let (status, note) =
             small::read(root, &folder, FILE, "what the daemon last said is not known");
         let runs =
-            root.folder(Path::new(folder.as_path())).is_ok_and(|folder| Lock::is_held(&folder));
+            root.open_dir(Path::new(folder.as_path())).is_ok_and(|folder| Lock::is_held(&folder));
         (status, runs, note)
     }
 

@@ -56,7 +56,7 @@ pub fn update_alarms<T>(
     if after == before {
         return Ok(result);
     }
-    let folder = root.create_folder(state)?;
+    let folder = root.create_dir(state)?;
     let _alone = Lock::take_named(&folder, LOCK, PATIENCE)?;
     let (mut now, _) = read_alarms(root, state);
     let result = change(&mut now);

@@ -56,8 +56,8 @@ fn copy(dir: &Dir, name: &OsStr, state: &Dir) -> Result<(), FileError> {
         }) => return Ok(()),
         result => result?,
     };
-    let folder = state.create_folder(OsStr::new(FOLDER))?;
-    folder.close_to_others()?;
+    let folder = state.create_dir(OsStr::new(FOLDER))?;
+    folder.make_private()?;
     // Without the dot that hides it.
     let shown = OsStr::new(name.to_str().map_or("staged", |name| name.trim_start_matches('.')));
     if read(&folder, shown).is_ok_and(|earlier| earlier == content) {

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::{BACKUPS, LARGEST_FILE, StoreError};
 use crate::model::{AbsolutePath, Secret, Timestamp};
-use crate::sys::{Dir, FileError, Root, read_regular, trusted};
+use crate::sys::{Dir, FileError, Root, check_root_only, read_regular};
 
 /// The name of a backup that is not whole, because it is being made or removed.
 const HALF: &str = ".half";
@@ -31,13 +31,13 @@ impl std::fmt::Display for Generation {
 
 impl Backups {
     pub(super) fn of(state: &Dir) -> Self {
-        Self(state.folder(OsStr::new(BACKUPS)).ok())
+        Self(state.open_dir(OsStr::new(BACKUPS)).ok())
     }
 
     /// The backups below a root folder, for reading, without taking the store's lock.
     #[must_use]
     pub fn look(root: &Root, state: &AbsolutePath) -> Self {
-        root.folder(state.as_path()).map_or(Self(None), |state| Self::of(&state))
+        root.open_dir(state.as_path()).map_or(Self(None), |state| Self::of(&state))
     }
 
     /// The same, and says when they are there and can't be read.
@@ -45,7 +45,7 @@ impl Backups {
     /// # Errors When the folder can't be opened: where something else stands in its place, or a
     /// symlink, which is not followed.
     pub fn open(root: &Root, state: &AbsolutePath) -> Result<Self, FileError> {
-        match root.folder(state.as_path()).and_then(|state| state.folder(OsStr::new(BACKUPS))) {
+        match root.open_dir(state.as_path()).and_then(|state| state.open_dir(OsStr::new(BACKUPS))) {
             Ok(folder) => Ok(Self(Some(folder))),
             Err(e) if e.is_not_found() => Ok(Self(None)),
             Err(e) => Err(e),
@@ -75,7 +75,7 @@ impl Backups {
         match open_copy(backups, generation, path.as_path()) {
             Ok((file, shown)) => {
                 let content = read_regular(file, &shown, LARGEST_FILE)?;
-                trusted(&content.stat, &shown).map(|()| Some(content.bytes))
+                check_root_only(&content.stat, &shown).map(|()| Some(content.bytes))
             }
             Err(e) if e.is_not_found() => Ok(None),
             Err(e) => Err(e),
@@ -88,13 +88,13 @@ fn open_copy(
     generation: &Generation,
     path: &Path,
 ) -> Result<(File, std::path::PathBuf), FileError> {
-    trusted(&backups.examine()?, backups.path())?;
-    let mut dir = backups.folder(&generation.0)?;
-    trusted(&dir.examine()?, dir.path())?;
+    check_root_only(&backups.examine()?, backups.path())?;
+    let mut dir = backups.open_dir(&generation.0)?;
+    check_root_only(&dir.examine()?, dir.path())?;
     let (folders, name) = components(path);
     for folder in folders {
-        dir = dir.folder(folder)?;
-        trusted(&dir.examine()?, dir.path())?;
+        dir = dir.open_dir(folder)?;
+        check_root_only(&dir.examine()?, dir.path())?;
     }
     Ok((dir.open(name)?, dir.path().join(name)))
 }
@@ -113,14 +113,14 @@ pub(super) struct Making {
 impl Making {
     /// Makes the folder of this pass's backup.
     pub(super) fn begin(state: &Dir, now: Timestamp) -> Result<Self, StoreError> {
-        let backups = state.create_folder(OsStr::new(BACKUPS))?;
-        backups.close_to_others()?;
+        let backups = state.create_dir(OsStr::new(BACKUPS))?;
+        backups.make_private()?;
         // The folder of the backups may be new itself.
         state.sync()?;
         remove_all(&backups, OsStr::new(HALF))?;
-        let generation = backups.create_folder(OsStr::new(HALF))?;
+        let generation = backups.create_dir(OsStr::new(HALF))?;
         // The umask of whoever started us is not the reason for a folder that we can't use.
-        generation.close_to_others()?;
+        generation.make_private()?;
         let name = next_name(state, now);
         Ok(Self {
             backups,
@@ -141,7 +141,7 @@ impl Making {
         let mut made: Vec<Dir> = Vec::new();
         for folder in folders {
             let parent = made.last().unwrap_or(&self.generation);
-            let next = parent.create_folder(folder)?;
+            let next = parent.create_dir(folder)?;
             made.push(next);
         }
         let parent = made.last().unwrap_or(&self.generation);
@@ -180,13 +180,13 @@ impl Making {
 /// be removed is left for the next backup, which says why.
 pub(super) fn sweep(state: &Dir) {
     let _ = state
-        .folder(OsStr::new(BACKUPS))
+        .open_dir(OsStr::new(BACKUPS))
         .and_then(|backups| remove_all(&backups, OsStr::new(HALF)));
 }
 
 /// Removes all but the newest `keep` backups. What can't be removed is left for the next time.
 pub(super) fn prune(state: &Dir, keep: usize) -> Result<(), FileError> {
-    let backups = state.folder(OsStr::new(BACKUPS))?;
+    let backups = state.open_dir(OsStr::new(BACKUPS))?;
     for old in Backups::of(state).generations().into_iter().skip(keep) {
         remove(&backups, &old.0)?;
     }
@@ -206,17 +206,17 @@ fn remove(backups: &Dir, name: &OsStr) -> Result<(), FileError> {
 
 /// Removes a folder and what is in it. Nothing there is fine.
 fn remove_all(parent: &Dir, name: &OsStr) -> Result<(), FileError> {
-    let dir = match parent.folder(name) {
+    let dir = match parent.open_dir(name) {
         Err(e) if e.is_not_found() => return Ok(()),
         dir => dir?,
     };
     for entry in dir.names()? {
-        match dir.folder(&entry) {
+        match dir.open_dir(&entry) {
             Ok(_) => remove_all(&dir, &entry)?,
             Err(_) => dir.remove(&entry)?,
         }
     }
-    parent.remove_folder(name)
+    parent.remove_dir(name)
 }
 
 /// `20261121T000000Z`, or with a counter behind it, one past the newest, where a pass in the same

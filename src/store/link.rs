@@ -91,7 +91,7 @@ impl StagedLink {
         if !may_lead_to(shown, &new.name) {
             return Err(StoreError::NotALink(new.path.as_path().to_owned()));
         }
-        let dir = root.folder(folder)?;
+        let dir = root.open_dir(folder)?;
         let staged_name = || {
             let mut staged = staged_prefix(&name);
             staged.push(random_suffix());
@@ -228,7 +228,7 @@ impl<'e> FoundLink<'e> {
         old: Option<&Path>,
         new: Digest,
     ) -> Result<Self, FileError> {
-        let dir = root.folder(folder)?;
+        let dir = root.open_dir(folder)?;
         let [name, staged, file, dated] = names.map(OsStr::new);
         let target = dir.path().join(dated);
         let at = At::look(&dir, name)?;

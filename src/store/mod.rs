@@ -75,8 +75,8 @@ impl<'r> Store<'r> {
         wait: Duration,
         targets: &[AbsolutePath],
     ) -> Result<(Self, Recovered), StoreError> {
-        root.create_folder(state)?;
-        let folder = root.trusted_folder(state.as_path())?;
+        root.create_dir(state)?;
+        let folder = root.trusted_dir(state.as_path())?;
         let lock = Lock::take(&folder, wait)?;
         let (journal, mut recovered) = Journal::open(&folder)?;
         let mut store = Self { root, folder, journal, _lock: lock };
@@ -95,7 +95,7 @@ impl<'r> Store<'r> {
 /// Changes nothing, and takes no lock.
 #[must_use]
 pub fn is_unfinished(root: &Root, state: &AbsolutePath) -> bool {
-    root.folder(state.as_path()).is_ok_and(|folder| Journal::has_intent(&folder))
+    root.open_dir(state.as_path()).is_ok_and(|folder| Journal::has_intent(&folder))
 }
 
 /// The name under which the backups' folder stands in the state folder.

@@ -4,7 +4,7 @@
 use nix::sys::stat::{FileStat, SFlag};
 
 use crate::model::AbsolutePath;
-use crate::sys::{Dir, FileError, Root, trusted};
+use crate::sys::{Dir, FileError, Root, check_root_only};
 
 /// As many as anybody wants to read about. There may be hundreds when it went wrong for a whole
 /// tree.
@@ -15,7 +15,7 @@ const ENOUGH: usize = 5;
 #[must_use]
 pub fn not_trusted(root: &Root, state: &AbsolutePath) -> Vec<String> {
     let mut found = Vec::new();
-    match root.trusted_folder(state.as_path()) {
+    match root.trusted_dir(state.as_path()) {
         Ok(folder) => look(&folder, &mut found),
         Err(e) => found.extend(complaint(&e)),
     }
@@ -29,11 +29,11 @@ fn look(folder: &Dir, found: &mut Vec<String>) {
         }
         let path = folder.path().join(&name);
         let Ok(Some(stat)) = folder.stat(&name) else { continue };
-        match trusted(&stat, &path) {
+        match check_root_only(&stat, &path) {
             // What is below it counts no more than it does.
             Err(e) => found.extend(complaint(&e)),
             Ok(()) if is_folder(&stat) => {
-                folder.folder(&name).iter().for_each(|folder| look(folder, found))
+                folder.open_dir(&name).iter().for_each(|folder| look(folder, found))
             }
             Ok(()) => {}
         }

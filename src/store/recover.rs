@@ -182,7 +182,7 @@ fn look_at_file<'e>(
     old: Option<Digest>,
     new: Digest,
 ) -> Result<Found<'e>, FileError> {
-    let dir = root.folder(folder)?;
+    let dir = root.open_dir(folder)?;
     let [name, staged] = names.map(OsStr::new);
     let target = digest(&dir, name)?;
     let waiting = digest(&dir, staged)? == Some(new);
@@ -241,7 +241,7 @@ fn left_behind(
 /// Where the name itself stands, be it a symlink.
 pub(super) fn own_place(root: &Root, target: &AbsolutePath) -> Option<Place> {
     let (folder, name) = (target.as_path().parent()?, target.as_path().file_name()?);
-    Some(Place { dir: root.folder(folder).ok()?, name: name.to_owned() })
+    Some(Place { dir: root.open_dir(folder).ok()?, name: name.to_owned() })
 }
 
 fn left_behind_in(
@@ -254,7 +254,7 @@ fn left_behind_in(
         prefixes.iter().any(|prefix| bytes.starts_with(prefix.as_encoded_bytes()))
             && !awaited.contains(&dir.path().join(name))
     };
-    dir.names_that(left_behind)
+    dir.names_matching(left_behind)
         .unwrap_or_default()
         .into_iter()
         .map(|name| (Rc::clone(dir), name))

@@ -32,7 +32,7 @@ pub fn pending(
     state: &AbsolutePath,
     credentials: &[CredentialName],
 ) -> Result<Vec<Pending>, FileError> {
-    let folder = match root.folder(&state.as_path().join(FOLDER)) {
+    let folder = match root.open_dir(&state.as_path().join(FOLDER)) {
         Ok(folder) => folder,
         Err(e) if e.is_not_found() => return Ok(Vec::new()),
         Err(e) => return Err(e),
@@ -99,8 +99,8 @@ impl Store<'_> {
     }
 
     fn requests(&self) -> Result<Dir, FileError> {
-        let folder = self.folder.create_folder(OsStr::new(FOLDER))?;
-        folder.close_to_others()?;
+        let folder = self.folder.create_dir(OsStr::new(FOLDER))?;
+        folder.make_private()?;
         Ok(folder)
     }
 }

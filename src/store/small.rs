@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::model::AbsolutePath;
-use crate::sys::{Dir, FileContent, FileError, FileProblem, Root, read_regular, trusted};
+use crate::sys::{Dir, FileContent, FileError, FileProblem, Root, check_root_only, read_regular};
 
 const FORMAT: u32 = 1;
 /// Much more than any of them holds.
@@ -61,11 +61,11 @@ fn own(
     state: &AbsolutePath,
     name: &OsStr,
 ) -> Result<(FileContent, PathBuf), FileError> {
-    let folder = root.trusted_folder(state.as_path())?;
+    let folder = root.trusted_dir(state.as_path())?;
     let path = folder.path().join(name);
     let content = read_regular(folder.open(name)?, &path, LARGEST)?;
     alone(&content.stat, &path)?;
-    trusted(&content.stat, &path)?;
+    check_root_only(&content.stat, &path)?;
     Ok((content, path))
 }
 
@@ -97,8 +97,8 @@ pub(crate) fn write<T: Serialize>(
     name: &str,
     content: &T,
 ) -> Result<(), FileError> {
-    root.create_folder(state)?;
-    let folder = root.trusted_folder(state.as_path())?;
+    root.create_dir(state)?;
+    let folder = root.trusted_dir(state.as_path())?;
     let failed = |e: std::io::Error| FileError::from_io(folder.path().join(name), "write", e);
     let bytes = text(content).map_err(|e| failed(e.into()))?;
     replace(&folder, OsStr::new(name), &bytes)

@@ -80,7 +80,7 @@ pub fn write_hold(root: &Root, state: &AbsolutePath, hold: &AskedHold) -> Result
 /// # Errors
 /// When the system refuses.
 pub fn remove_hold(root: &Root, state: &AbsolutePath) -> Result<(), FileError> {
-    match root.folder(state.as_path()) {
+    match root.open_dir(state.as_path()) {
         Ok(folder) => folder.remove(OsStr::new(HOLD)).and_then(|()| folder.sync()),
         Err(e) if e.is_not_found() => Ok(()),
         Err(e) => Err(e),

@@ -77,7 +77,7 @@ impl<'r> Known<'r> {
                 shown.display()
             ));
         }
-        let known = match self.root.folder(folder).and_then(|dir| dir.identity()) {
+        let known = match self.root.open_dir(folder).and_then(|dir| dir.identity()) {
             Ok(identity) => places.contains(&(identity, OsString::from(name))),
             // It may only be away for now; nothing can be done in it either.
             Err(_) => self.paths.contains(&shown),

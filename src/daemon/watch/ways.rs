@@ -53,11 +53,11 @@ impl Ways {
     fn follow(&mut self, root: &Root, file: &AbsolutePath) {
         let mut links = 0;
         let mut to_go = steps(file.as_path());
-        let Ok(mut at) = root.folder(Path::new("/")) else { return };
+        let Ok(mut at) = root.open_dir(Path::new("/")) else { return };
         while let Some(step) = to_go.pop() {
             let next = match step {
-                Step::Root => root.folder(Path::new("/")).ok(),
-                Step::Up => root.folder(at.path().parent().unwrap_or(Path::new("/"))).ok(),
+                Step::Root => root.open_dir(Path::new("/")).ok(),
+                Step::Up => root.open_dir(at.path().parent().unwrap_or(Path::new("/"))).ok(),
                 Step::Name(name) => match at.link_target(&name).ok().flatten() {
                     Some(target) => {
                         self.insert(&at, &name);
@@ -74,7 +74,7 @@ impl Ways {
     }
 
     fn descend(&mut self, at: &Dir, name: &OsStr, is_last: bool) -> Option<Dir> {
-        let next = if is_last { None } else { at.folder(name).ok() };
+        let next = if is_last { None } else { at.open_dir(name).ok() };
         if next.is_none() || at.path().components().count() > SHALLOW + 1 {
             self.insert(at, name);
         }

@@ -120,7 +120,7 @@ fn a_journal_that_is_none_is_refused_with_a_clear_word_and_changes_go_on() {
         (
             "a folder",
             |path| moved(path, |path, _| fs::create_dir(path).unwrap()),
-            "is a folder, not a journal",
+            "is a directory, not a journal",
         ),
         (
             "a pipe",
