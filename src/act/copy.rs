@@ -122,7 +122,8 @@ fn stage(
     let files = held.follow(original)?;
     let paths = files.iter().map(|file| file.path.clone()).collect();
     // What can't be said is said of the worst.
-    let others = one.copy.location.files().any(|file| root.is_in_other_hands(file).unwrap_or(true));
+    let others =
+        one.copy.location.files().any(|file| root.is_writable_by_others(file).unwrap_or(true));
     let backup = if others { store::Backup::Unwanted } else { store::Backup::Wanted };
     let change = Change { credential: one.copy.name.clone(), files, link: None, backup };
     let change = store.stage(change)?.check(|contents| {

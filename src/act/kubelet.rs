@@ -84,7 +84,7 @@ fn link(root: &Root, path: &AbsolutePath) -> Result<Option<Option<std::path::Pat
     if !NewLink::is_for(path) {
         return Ok(None);
     }
-    let dir = root.folder(path.as_path().parent().unwrap_or(path.as_path()))?;
+    let dir = root.open_dir(path.as_path().parent().unwrap_or(path.as_path()))?;
     let name = path.as_path().file_name().unwrap_or_default();
     let target = dir.link_target(name)?;
     Ok(if target.is_none() && dir.stat(name)?.is_some() { None } else { Some(target) })
@@ -122,7 +122,7 @@ pub(super) fn files(
 /// With the time in it, as kubelet does it: the machine's own. A name that is taken is another
 /// program's file.
 fn free_name(root: &Root, path: &AbsolutePath, now: Timestamp) -> Result<String, RenewError> {
-    let dir = root.folder(path.as_path().parent().unwrap_or(path.as_path()))?;
+    let dir = root.open_dir(path.as_path().parent().unwrap_or(path.as_path()))?;
     for later in 0..60 {
         let at = now.plus(std::time::Duration::from_secs(later));
         let name = NewLink::dated(path, &local_stamp(root, at)).ok_or(RenewError::Fault)?;

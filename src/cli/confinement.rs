@@ -30,7 +30,7 @@ const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
 
 /// What is to be put into a drop-in of the unit, if anything is.
 pub(super) fn drop_in(node: &Node) -> Option<String> {
-    let real = |path: PathBuf| node.root.real_folder(&path).unwrap_or(path);
+    let real = |path: PathBuf| node.root.real_dir(&path).unwrap_or(path);
     let mut unit = Unit::default();
     texts(node).iter().for_each(|text| unit.read(text));
     for opened in [&mut unit.opened, &mut unit.own] {
@@ -49,7 +49,8 @@ fn texts(node: &Node) -> Vec<String> {
     let mut texts = vec![unit.unwrap_or_else(|| SHIPPED.to_owned())];
     let mut files = Vec::new();
     for folder in UNITS.map(|folder| Path::new(folder).join(format!("{NAME}.d"))) {
-        let names = node.root.folder(&folder).and_then(|folder| folder.names()).unwrap_or_default();
+        let names =
+            node.root.open_dir(&folder).and_then(|folder| folder.names()).unwrap_or_default();
         files.extend(
             names
                 .into_iter()
@@ -111,14 +112,14 @@ fn of_copies(node: &Node, own: &OwnCopy) -> Vec<PathBuf> {
 
 /// The folder that is opened for a copy. Where others lead astray on the way, none is.
 fn of_copy(root: &Root, file: &AbsolutePath) -> Option<PathBuf> {
-    match root.last_folder_of_roots(file) {
+    match root.last_root_only_dir(file) {
         Ok(folder) => Some(folder),
         // It may be made later: by root, or by who has a folder above it in his hands.
         Err(e) if e.is_not_found() => {
             let parent = AbsolutePath::new(file.as_path().parent()?).ok()?;
             let above = of_copy(root, &parent)?;
             let inside = AbsolutePath::new(above.join("file")).ok()?;
-            Some(if root.is_in_other_hands(&inside).unwrap_or(false) {
+            Some(if root.is_writable_by_others(&inside).unwrap_or(false) {
                 above
             } else {
                 parent.as_path().to_owned()

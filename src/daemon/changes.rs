@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
-use super::watch::{Contents, Quiet, Watch};
+use super::watch::{Contents, Debounce, Watch};
 use crate::model::AbsolutePath;
 use crate::observe::Node;
 use crate::pass;
@@ -16,7 +16,7 @@ use crate::report::line;
 #[derive(Debug)]
 pub(super) struct Changes {
     watch: Watch,
-    quiet: Quiet,
+    quiet: Debounce,
     /// As the last pass left it.
     contents: Contents,
     /// What had changed when the configuration was read again, and was not quiet yet.
@@ -26,10 +26,10 @@ pub(super) struct Changes {
 impl Changes {
     /// What is there now is no change. Watches nothing yet.
     pub fn from_now(node: &Node) -> Self {
-        let contents = Contents::look(&node.root, &files(node));
+        let contents = Contents::read(&node.root, &files(node));
         Self {
             watch: Watch::new(&node.root),
-            quiet: Quiet::default(),
+            quiet: Debounce::default(),
             contents,
             unanswered: BTreeSet::new(),
         }
@@ -38,17 +38,17 @@ impl Changes {
     /// Watches what is to be watched by now. To be called again when something may have come or
     /// gone.
     pub fn aim(&mut self, node: &Node) {
-        self.watch.aim(&node.root, &files(node)).iter().for_each(line::note);
+        self.watch.rearm(&node.root, &files(node)).iter().for_each(line::note);
     }
 
     /// Waits until something may have changed. To be followed by [`Self::aim`] and [`Self::hint`].
     pub async fn hinted(&mut self) {
-        self.watch.hint().await;
+        self.watch.wait_for_hint().await;
     }
 
     /// Something may have changed.
     pub fn hint(&mut self) {
-        self.quiet.hint(Instant::now());
+        self.quiet.record(Instant::now());
     }
 
     /// When it will have been quiet for long enough after the last hint. `None` while there was
@@ -66,7 +66,7 @@ impl Changes {
     /// The files that hold something else now, each told once. Forgets the hints.
     pub fn take(&mut self, node: &Node) -> BTreeSet<AbsolutePath> {
         self.quiet.reset();
-        let now = Contents::look(&node.root, &files(node));
+        let now = Contents::read(&node.root, &files(node));
         let mut changed = std::mem::take(&mut self.unanswered);
         changed.extend(self.contents.changed(&now));
         self.contents = now;
@@ -75,15 +75,15 @@ impl Changes {
 
     /// A pass wrote these: what they hold now is no change.
     pub fn are_ours(&mut self, node: &Node, written: &[AbsolutePath]) {
-        self.contents.look_again(&node.root, written);
+        self.contents.reread(&node.root, written);
         self.unanswered.retain(|file| !written.contains(file));
     }
 
     /// The configuration was read again: it is about other files from now on, and what had changed
     /// before is not forgotten.
     pub fn look_at(&mut self, old: &Node, new: &Node) {
-        self.unanswered.extend(self.contents.changed(&Contents::look(&old.root, &files(old))));
-        self.contents = Contents::look(&new.root, &files(new));
+        self.unanswered.extend(self.contents.changed(&Contents::read(&old.root, &files(old))));
+        self.contents = Contents::read(&new.root, &files(new));
     }
 }
 
@@ -94,7 +94,7 @@ fn files(node: &Node) -> Vec<AbsolutePath> {
     let catalog = &node.catalog;
     let copies = catalog.copies().flat_map(|copy| copy.location.files());
     let others: BTreeSet<_> =
-        copies.filter(|file| node.root.is_in_other_hands(file).unwrap_or(true)).collect();
+        copies.filter(|file| node.root.is_writable_by_others(file).unwrap_or(true)).collect();
     let kubeconfigs = catalog.credentials.iter().flat_map(|one| one.location.files().cloned());
     let authorities =
         catalog.authorities.iter().flat_map(|one| [one.certificate.clone(), one.key.clone()]);

@@ -125,7 +125,7 @@ struct Daemon {
 impl Daemon {
     async fn start(options: Options) -> Result<Self, DaemonError> {
         let root = || Root::open(&options.root).map_err(DaemonError::Root);
-        let run = root()?.create_folder(&status::folder()).map_err(DaemonError::Root)?;
+        let run = root()?.create_dir(&status::folder()).map_err(DaemonError::Root)?;
         let alone =
             Lock::take(&run, ASKED).or_else(|e| Err(DaemonError::from_lock(e, &root()?)))?;
         let signals = Signals::listen().map_err(DaemonError::Signals)?;

@@ -92,7 +92,7 @@ impl Status {
         let folder = folder();
         let (status, note) = FILE.read(root, &folder);
         let runs =
-            root.folder(Path::new(folder.as_path())).is_ok_and(|folder| Lock::is_held(&folder));
+            root.open_dir(Path::new(folder.as_path())).is_ok_and(|folder| Lock::is_held(&folder));
         (status, runs, note)
     }
 

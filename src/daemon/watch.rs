@@ -1,19 +1,19 @@
-//! The watching of files: what wakes the daemon when somebody changes a credential.
+//! The watch of files, which starts a pass when a credential was changed.
 //!
-//! An event is only a hint. What decides is whether the contents differ from those after the last
-//! pass ([`Contents`]), looked at when it has been quiet for a while ([`Quiet`]); so our own writes
-//! and mere touches wake nothing, and an event too many does no harm. Folders are watched and not
-//! files, because a watch on a file is deaf once another one takes its name. Hints are a single
-//! flag, never a queue: a storm of events can't fill the memory.
+//! An event is only a hint. A pass follows if the contents differ from those after the last pass
+//! ([`Contents`]), which are read after a time without hints ([`Debounce`]); so our own writes and
+//! touches start none, and superfluous events do no harm. Directories are watched and not files,
+//! because a watch on a file ends once another file takes its name. Hints are a single flag, never
+//! a queue: a storm of events can't fill the memory.
 //!
-//! What can't be watched is said and left to the nightly pass. So is what inotify can't see: a
-//! change on a network file system made elsewhere, a mount over a watched folder, a write through a
-//! hard link in another one.
+//! Directories that can't be watched are reported and left to the nightly pass. So is a change that
+//! inotify can't see: one made elsewhere on a network file system, a mount over a watched
+//! directory, a write through a hard link in another one.
 
 mod contents;
-mod post;
-mod quiet;
-mod ways;
+mod debounce;
+mod targets;
+mod watcher;
 
 #[cfg(test)]
 mod tests;
@@ -29,137 +29,138 @@ use tokio::time::Instant;
 use crate::model::AbsolutePath;
 use crate::sys::Root;
 pub use contents::Contents;
-use post::{Post, Taken, unwatched, words};
-pub use quiet::Quiet;
-use ways::Ways;
+pub use debounce::Debounce;
+use targets::WatchTargets;
+use watcher::{ActiveWatcher, Started, describe, unwatched};
 
-/// The least time between two hints: what comes in between is part of the next one.
-const PACE: Duration = Duration::from_secs(1);
+/// The least time between two hints; events in between are part of the next hint.
+const HINT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long what could not be watched is left alone. Longer than a hint, because every attempt
-/// gives one.
-const REST: Duration = Duration::from_mins(10);
+/// The time until directories that could not be watched are tried again. Longer than the interval
+/// of hints, because every attempt gives one.
+const RETRY_INTERVAL: Duration = Duration::from_mins(10);
 
-/// How long a new watcher is waited for. It is at work at once, unless a storm of events keeps it
-/// from taking orders.
-const PROMPT: Duration = Duration::from_millis(500);
+/// The time that the start of a new watcher may take. It starts at once, unless a storm of events
+/// keeps it from adding watches.
+const START_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How often folders that change while they are being watched are looked at again at once, before
-/// it is left to the next hint.
-const MOST_ATTEMPTS: usize = 3;
+/// The number of attempts in a row on directories that change while watches are added; then they
+/// are left to the next hint.
+const MAX_ATTEMPTS: usize = 3;
 
-/// Watches the ways to some files.
+/// A watch of the paths to some files.
 #[derive(Debug)]
 pub struct Watch {
-    /// The root folder's path for the system, which knows nothing of [`Root`].
+    /// The path of the root directory on the system, because inotify does not know [`Root`].
     prefix: PathBuf,
     hints: Arc<Notify>,
-    hinted: Option<Instant>,
-    post: Option<Post>,
-    /// A watcher that is on its way to its post. Never more than one.
-    coming: Option<Receiver<Taken>>,
-    /// When to try again what could not be watched.
+    last_hint: Option<Instant>,
+    active: Option<ActiveWatcher>,
+    /// The result of a watcher that is being started. Never more than one.
+    starting: Option<Receiver<Started>>,
+    /// The time of the next attempt on what could not be watched.
     retry: Option<Instant>,
-    said: Vec<String>,
+    reported: Vec<String>,
 }
 
 impl Watch {
-    /// Watches nothing yet.
+    /// Makes a watch of no files.
     #[must_use]
     pub fn new(root: &Root) -> Self {
         let prefix = std::path::absolute(root.shown()).unwrap_or_else(|_| root.shown().to_owned());
         Self {
             prefix,
             hints: Arc::new(Notify::new()),
-            hinted: None,
-            post: None,
-            coming: None,
+            last_hint: None,
+            active: None,
+            starting: None,
             retry: None,
-            said: Vec::new(),
+            reported: Vec::new(),
         }
     }
 
-    /// Watches the ways to these files, and nothing else any more: their folders, the folders of
-    /// the symlinks that lead to them, and for a missing folder the nearest one above it that
-    /// exists. To be called after every pass and every hint; while nothing has moved it only looks.
+    /// Watches the paths to these files, and no others any more: their directories, those of the
+    /// symlinks that lead to them, and for a missing directory the nearest existing one above it.
+    /// To be called after every pass and every hint; it changes nothing while no directory has
+    /// been replaced.
     ///
-    /// Gives what can't be watched and why, each a sentence, unless it was said before.
-    pub fn aim(&mut self, root: &Root, files: &[AbsolutePath]) -> Vec<String> {
-        for _ in 0..MOST_ATTEMPTS {
-            if self.coming.is_none() {
-                let ways = Ways::of(root, files);
-                if self.stands(&ways) {
+    /// Returns a sentence for each problem that was not reported before.
+    pub fn rearm(&mut self, root: &Root, files: &[AbsolutePath]) -> Vec<String> {
+        for _ in 0..MAX_ATTEMPTS {
+            if self.starting.is_none() {
+                let targets = WatchTargets::find(root, files);
+                if self.is_current(&targets) {
                     break;
                 }
-                self.send(ways);
+                self.start_watcher(targets);
             }
-            let Some(notes) = self.arrive() else { break };
+            let Some(notes) = self.await_start() else { break };
             if self.retry.is_some() {
-                return self.say(notes);
+                return self.report_new(notes);
             }
-            self.said.clear();
+            self.reported.clear();
         }
         Vec::new()
     }
 
-    /// Waits for a hint: a file may have changed, or the way to it. Nothing is lost when it is not
-    /// waited to the end.
-    pub async fn hint(&mut self) {
-        if let Some(hinted) = self.hinted {
-            tokio::time::sleep_until(hinted + PACE).await;
+    /// Waits for a hint: a file may have changed, or the path to it. A hint is not lost when this
+    /// future is dropped.
+    pub async fn wait_for_hint(&mut self) {
+        if let Some(last) = self.last_hint {
+            tokio::time::sleep_until(last + HINT_INTERVAL).await;
         }
         self.hints.notified().await;
-        self.hinted = Some(Instant::now());
+        self.last_hint = Some(Instant::now());
     }
 
-    fn stands(&self, ways: &Ways) -> bool {
-        let resting = self.retry.is_none_or(|retry| Instant::now() < retry);
-        match &self.post {
-            Some(post) => post.stands(ways) && resting,
-            None => self.retry.is_some() && resting,
+    fn is_current(&self, targets: &WatchTargets) -> bool {
+        let is_retry_due = self.retry.is_some_and(|retry| Instant::now() >= retry);
+        match &self.active {
+            Some(active) => active.is_watching(targets) && !is_retry_due,
+            None => self.retry.is_some() && !is_retry_due,
         }
     }
 
-    /// A new watcher each time: notify keeps watches by path, and drops the one of a new folder
-    /// when it hears late that the old one is gone. In a thread, because while more and more events
-    /// come notify takes no orders.
-    fn send(&mut self, ways: Ways) {
-        if let Some(post) = self.post.take() {
-            post.leave();
+    /// Starts a new watcher, each time: notify keeps watches by path, and drops the one of a new
+    /// directory when it reads late that the old one was removed. Starts it in a thread, because
+    /// notify adds no watches while it reads events without a pause.
+    fn start_watcher(&mut self, targets: WatchTargets) {
+        if let Some(active) = self.active.take() {
+            active.stop();
         }
-        let (taken, coming) = channel();
+        let (started, starting) = channel();
         let (prefix, hints) = (self.prefix.clone(), Arc::clone(&self.hints));
-        // Without a thread the other end of the channel is closed, which is noticed there.
+        // Without a thread the other end of the channel is closed, which `await_start` notices.
         let _ = std::thread::Builder::new()
             .name("watch".to_owned())
-            .spawn(move || taken.send(Post::take(&prefix, ways, &hints)));
-        self.coming = Some(coming);
+            .spawn(move || started.send(ActiveWatcher::start(&prefix, targets, &hints)));
+        self.starting = Some(starting);
     }
 
-    /// Waits a moment for the new watcher. `None` when it has yet to come.
-    fn arrive(&mut self) -> Option<Vec<String>> {
-        let taken = self.coming.as_ref()?.recv_timeout(PROMPT);
-        // For what happened while nobody watched, or to wait for it again.
+    /// Waits for the new watcher up to [`START_TIMEOUT`]. `None` when it has not started yet.
+    fn await_start(&mut self) -> Option<Vec<String>> {
+        let started = self.starting.as_ref()?.recv_timeout(START_TIMEOUT);
+        // For changes while no watcher was active, or to wait for this one again.
         self.hints.notify_one();
-        let notes = match taken {
+        let notes = match started {
             Err(RecvTimeoutError::Timeout) => return None,
             Err(RecvTimeoutError::Disconnected) => {
                 vec![unwatched("no thread could be started for it")]
             }
-            Ok(Err(e)) => vec![unwatched(&words(&e))],
-            Ok(Ok((post, notes))) => {
-                self.post = Some(post);
+            Ok(Err(e)) => vec![unwatched(&describe(&e))],
+            Ok(Ok((active, notes))) => {
+                self.active = Some(active);
                 notes
             }
         };
-        self.coming = None;
-        self.retry = (!notes.is_empty()).then(|| Instant::now() + REST);
+        self.starting = None;
+        self.retry = (!notes.is_empty()).then(|| Instant::now() + RETRY_INTERVAL);
         Some(notes)
     }
 
-    fn say(&mut self, notes: Vec<String>) -> Vec<String> {
-        let new = notes.iter().filter(|note| !self.said.contains(note)).cloned().collect();
-        self.said = notes;
+    fn report_new(&mut self, notes: Vec<String>) -> Vec<String> {
+        let new = notes.iter().filter(|note| !self.reported.contains(note)).cloned().collect();
+        self.reported = notes;
         new
     }
 }

@@ -96,7 +96,7 @@ impl Listener {
     /// When another program listens there, something else than a socket is there, or the
     /// system refuses.
     pub fn unix(root: &Root, path: &AbsolutePath) -> Result<Self, ListenError> {
-        let folder = root.folder(path.as_path().parent().unwrap_or(Path::new("/")))?;
+        let folder = root.open_dir(path.as_path().parent().unwrap_or(Path::new("/")))?;
         let name = path.as_path().file_name().unwrap_or_default().to_owned();
         // By the descriptor, the path leads nowhere else and is never too long for the kernel.
         let place =

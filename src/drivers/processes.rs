@@ -68,7 +68,7 @@ pub enum ProcessError {
 /// # Errors
 /// When /proc can't be read.
 pub fn all(root: &Root) -> Result<Vec<Process>, FileError> {
-    let names = root.folder(Path::new("/proc"))?.names()?;
+    let names = root.open_dir(Path::new("/proc"))?.names()?;
     let pids = names.iter().filter_map(|name| name.to_str()?.parse().ok());
     Ok(pids.filter_map(|pid| Process::find(root, pid).ok().flatten()).collect())
 }
@@ -254,7 +254,7 @@ impl Process {
     /// What its descriptors lead to. With some capabilities they can be listed and not looked at,
     /// which is no answer.
     fn open_files(self, root: &Root) -> Result<Vec<PathBuf>, FileError> {
-        let folder = root.folder(proc_file(self.pid, "fd")?.as_path())?;
+        let folder = root.open_dir(proc_file(self.pid, "fd")?.as_path())?;
         let mut targets = Vec::new();
         for name in folder.names()? {
             match folder.link_target(&name) {

@@ -45,7 +45,7 @@ fn noted<T>(result: Result<T, FileError>, notes: &mut Vec<String>) -> Option<T> 
 /// The process id of a running kubeadm. By its name, which any process can give itself: it can only
 /// make what has time wait.
 fn kubeadm(root: &Root) -> Result<Option<u32>, FileError> {
-    let names = root.folder(Path::new("/proc"))?.names()?;
+    let names = root.open_dir(Path::new("/proc"))?.names()?;
     let mut processes = names.iter().filter_map(|name| name.to_str()?.parse::<u32>().ok());
     Ok(processes.find(|pid| is_kubeadm(root, *pid)))
 }
@@ -68,7 +68,7 @@ fn manifests(
     root: &Root,
     folder: &AbsolutePath,
 ) -> Result<Vec<(AbsolutePath, Timestamp)>, FileError> {
-    let names = match root.folder(folder.as_path()).and_then(|folder| folder.names()) {
+    let names = match root.open_dir(folder.as_path()).and_then(|folder| folder.names()) {
         Ok(names) => names,
         Err(e) if e.is_not_found() => return Ok(Vec::new()),
         Err(e) => return Err(e),

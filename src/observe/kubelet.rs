@@ -91,7 +91,7 @@ fn text(root: &Root, file: &str) -> Option<String> {
 fn of_process(root: &Root) -> Option<String> {
     let processes = root
         .is_host()
-        .then(|| root.folder(std::path::Path::new("/proc")).and_then(|proc| proc.names()).ok())
+        .then(|| root.open_dir(std::path::Path::new("/proc")).and_then(|proc| proc.names()).ok())
         .flatten()?;
     let pids = processes.iter().filter_map(|name| name.to_str()?.parse::<u32>().ok());
     let mut lines = pids.filter(|pid| {

@@ -108,7 +108,7 @@ impl Node {
         let platform = platform(&exists);
         let folder = &settings.paths.manifests;
         let manifests = manifests.iter().filter_map(|(name, _)| folder.join(name).ok()).collect();
-        root.be_wary_of(catalog.copies().flat_map(|copy| copy.location.files()));
+        root.restrict_symlinks(catalog.copies().flat_map(|copy| copy.location.files()));
         Ok(Self { root, settings, catalog, platform, manifests, notes })
     }
 }
@@ -152,7 +152,7 @@ fn config_files(
         result => files.push((file.as_path().to_owned(), result?)),
     }
     let folder = file.as_path().with_extension("d");
-    let names = match root.trusted_folder(&folder).and_then(|folder| folder.names()) {
+    let names = match root.trusted_dir(&folder).and_then(|folder| folder.names()) {
         Ok(names) => names,
         Err(e) if e.is_not_found() => Vec::new(),
         Err(e) => return Err(e.into()),
@@ -166,7 +166,7 @@ fn config_files(
 
 /// A file that says what is done here, which only root may.
 fn own_text(root: &Root, path: &AbsolutePath) -> Result<String, NodeError> {
-    as_text(path, &root.read_trusted(path, LARGEST_FILE)?)
+    as_text(path, &root.read_root_only(path, LARGEST_FILE)?)
 }
 
 fn text(root: &Root, path: &AbsolutePath) -> Result<String, NodeError> {
@@ -191,7 +191,7 @@ fn profile(root: &Root, settings: &Settings) -> Result<Profile, NodeError> {
 }
 
 fn manifests(root: &Root, folder: &AbsolutePath, notes: &mut Vec<String>) -> Vec<(String, String)> {
-    let names = match root.folder(folder.as_path()).and_then(|folder| folder.names()) {
+    let names = match root.open_dir(folder.as_path()).and_then(|folder| folder.names()) {
         Ok(names) => names,
         Err(e) if e.is_not_found() => return Vec::new(),
         Err(e) => {
@@ -216,7 +216,8 @@ fn manifests(root: &Root, folder: &AbsolutePath, notes: &mut Vec<String>) -> Vec
             Ok(text) => found.push((name, text)),
             // kubelet does not look into folders either.
             Err(NodeError::File(FileError {
-                problem: FileProblem::NotAFile("a folder"), ..
+                problem: FileProblem::NotAFile("a directory"),
+                ..
             })) => {}
             Err(e) => notes.push(format!("{e}; what this manifest says is not known")),
         }

@@ -122,7 +122,7 @@ fn timer(root: &Root, link: &Path) -> Option<OtherRenewer> {
 
 /// The names in a folder; `None` for what is no folder.
 fn names(root: &Root, folder: &Path) -> Option<Vec<String>> {
-    let names = root.folder(folder).and_then(|folder| folder.names()).ok()?;
+    let names = root.open_dir(folder).and_then(|folder| folder.names()).ok()?;
     let mut names: Vec<String> =
         names.into_iter().filter_map(|name| name.into_string().ok()).collect();
     names.sort();

@@ -431,7 +431,7 @@ fn new_file(
     let public = matches!(&credential.location, Location::Pair { certificate, .. } if *certificate == source.path);
     let old = Files::read(&node.root, &source.path)?.map(|content| Digest::of(content.expose()));
     if old.is_none() && credential.copy_of().is_none() {
-        node.root.make_parents_of(&source.path)?;
+        node.root.create_parents_of(&source.path)?;
     }
     let content = source.content.clone().ok_or(RestoreError::ReadBack)?;
     let kind = if public { Kind::Certificate } else { Kind::Private };

@@ -138,7 +138,7 @@ fn facts_in(condition: Condition) -> CredentialFacts {
         )),
         Condition::Damaged => facts(Material::Damaged("apiserver.crt: is empty".into())),
         Condition::Unreadable => {
-            facts(Material::Unreadable("apiserver.crt: is a folder, not a file".into()))
+            facts(Material::Unreadable("apiserver.crt: is a directory, not a file".into()))
         }
         Condition::ForeignIssuer => {
             facts(Material::Whole(leaf(Signer::Foreign, at(-300), at(300))))
@@ -387,8 +387,8 @@ fn reasons_are_sentences_an_operator_can_act_on() {
         (
             C::Unreadable,
             A::Usable,
-            "apiserver.crt: is a folder, not a file; put this right, and it is looked at again in \
-             the next pass",
+            "apiserver.crt: is a directory, not a file; put this right, and it is looked at again \
+             in the next pass",
         ),
     ];
     for (condition, state, text) in cases {

@@ -57,7 +57,7 @@ pub fn update_alarms<T>(
     if after == before {
         return Ok(result);
     }
-    let dir = root.create_folder(state)?;
+    let dir = root.create_dir(state)?;
     let _lock = Lock::take_named(&dir, LOCK, LOCK_TIMEOUT)?;
     let (mut current, _) = read_alarms(root, state);
     let result = change(&mut current);

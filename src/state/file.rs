@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::model::AbsolutePath;
-use crate::sys::{Dir, FileContent, FileError, FileProblem, Root, read_regular, trusted};
+use crate::sys::{Dir, FileContent, FileError, FileProblem, Root, check_root_only, read_regular};
 
 const FORMAT: u32 = 1;
 
@@ -67,7 +67,7 @@ impl StateFile {
         state: &AbsolutePath,
     ) -> Result<Option<T>, String> {
         let name = OsStr::new(self.name);
-        let dir = match root.trusted_folder(state.as_path()) {
+        let dir = match root.trusted_dir(state.as_path()) {
             Err(e) if e.is_not_found() => return Ok(None),
             dir => dir.map_err(|e| e.to_string())?,
         };
@@ -90,8 +90,8 @@ impl StateFile {
         state: &AbsolutePath,
         content: &T,
     ) -> Result<(), FileError> {
-        root.create_folder(state)?;
-        let dir = root.trusted_folder(state.as_path())?;
+        root.create_dir(state)?;
+        let dir = root.trusted_dir(state.as_path())?;
         let failed = |e: std::io::Error| FileError::from_io(dir.path().join(self.name), "write", e);
         let bytes = to_json(content).map_err(|e| failed(e.into()))?;
         replace(&dir, OsStr::new(self.name), &bytes)
@@ -102,7 +102,7 @@ impl StateFile {
     /// # Errors
     /// When the system refuses.
     pub(crate) fn remove(self, root: &Root, state: &AbsolutePath) -> Result<(), FileError> {
-        match root.folder(state.as_path()) {
+        match root.open_dir(state.as_path()) {
             Ok(dir) => dir.remove(OsStr::new(self.name)).and_then(|()| dir.sync()),
             Err(e) if e.is_not_found() => Ok(()),
             Err(e) => Err(e),
@@ -116,7 +116,7 @@ pub(super) fn read_own(dir: &Dir, name: &OsStr, limit: u64) -> Result<FileConten
     let path = dir.path().join(name);
     let content = read_regular(dir.open(name)?, &path, limit)?;
     check_single_name(&content.stat, &path)?;
-    trusted(&content.stat, &path)?;
+    check_root_only(&content.stat, &path)?;
     Ok(content)
 }
 

@@ -31,7 +31,7 @@ pub fn pending_requests(
     state: &AbsolutePath,
     credentials: &[CredentialName],
 ) -> Result<Vec<PendingRequest>, FileError> {
-    let dir = match root.folder(&state.as_path().join(DIR)) {
+    let dir = match root.open_dir(&state.as_path().join(DIR)) {
         Ok(dir) => dir,
         Err(e) if e.is_not_found() => return Ok(Vec::new()),
         Err(e) => return Err(e),
@@ -99,8 +99,8 @@ pub fn forget_request(store: &Store<'_>, credential: &CredentialName) -> Result<
 }
 
 fn open_dir(store: &Store<'_>) -> Result<Dir, FileError> {
-    let dir = store.dir().create_folder(OsStr::new(DIR))?;
-    dir.close_to_others()?;
+    let dir = store.dir().create_dir(OsStr::new(DIR))?;
+    dir.make_private()?;
     Ok(dir)
 }
 

@@ -4,7 +4,7 @@
 use nix::sys::stat::{FileStat, SFlag};
 
 use crate::model::AbsolutePath;
-use crate::sys::{Dir, FileError, Root, trusted};
+use crate::sys::{Dir, FileError, Root, check_root_only};
 
 /// The most problems that are reported. A whole tree may have the wrong owner.
 const MAX_REPORTED: usize = 5;
@@ -14,7 +14,7 @@ const MAX_REPORTED: usize = 5;
 #[must_use]
 pub fn untrusted_files(root: &Root, state: &AbsolutePath) -> Vec<String> {
     let mut found = Vec::new();
-    match root.trusted_folder(state.as_path()) {
+    match root.trusted_dir(state.as_path()) {
         Ok(dir) => search(&dir, &mut found),
         Err(e) => found.extend(problem(&e)),
     }
@@ -28,11 +28,11 @@ fn search(dir: &Dir, found: &mut Vec<String>) {
         }
         let path = dir.path().join(&name);
         let Ok(Some(stat)) = dir.stat(&name) else { continue };
-        match trusted(&stat, &path) {
+        match check_root_only(&stat, &path) {
             // The entries of an untrusted directory are not reported as well.
             Err(e) => found.extend(problem(&e)),
             Ok(()) if is_dir(&stat) => {
-                dir.folder(&name).iter().for_each(|dir| search(dir, found));
+                dir.open_dir(&name).iter().for_each(|dir| search(dir, found));
             }
             Ok(()) => {}
         }

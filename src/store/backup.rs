@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::{BACKUPS, LARGEST_FILE, StoreError};
 use crate::model::{AbsolutePath, Secret, Timestamp};
-use crate::sys::{Dir, FileError, Root, read_regular, trusted};
+use crate::sys::{Dir, FileError, Root, check_root_only, read_regular};
 
 /// The name of an incomplete backup, which is being made or removed.
 const INCOMPLETE: &str = ".half";
@@ -31,14 +31,14 @@ impl std::fmt::Display for Generation {
 
 impl Backups {
     pub(super) fn of(state: &Dir) -> Self {
-        Self(state.folder(OsStr::new(BACKUPS)).ok())
+        Self(state.open_dir(OsStr::new(BACKUPS)).ok())
     }
 
     /// Opens the backups below a root directory for reading, without the store's lock. Empty where
     /// they can't be opened.
     #[must_use]
     pub fn open_or_empty(root: &Root, state: &AbsolutePath) -> Self {
-        root.folder(state.as_path()).map_or(Self(None), |state| Self::of(&state))
+        root.open_dir(state.as_path()).map_or(Self(None), |state| Self::of(&state))
     }
 
     /// Opens the backups below a root directory for reading, without the store's lock.
@@ -47,7 +47,7 @@ impl Backups {
     /// When the directory exists and can't be opened, for example because it is a symlink, which is
     /// not followed.
     pub fn open(root: &Root, state: &AbsolutePath) -> Result<Self, FileError> {
-        match root.folder(state.as_path()).and_then(|state| state.folder(OsStr::new(BACKUPS))) {
+        match root.open_dir(state.as_path()).and_then(|state| state.open_dir(OsStr::new(BACKUPS))) {
             Ok(dir) => Ok(Self(Some(dir))),
             Err(e) if e.is_not_found() => Ok(Self(None)),
             Err(e) => Err(e),
@@ -78,7 +78,7 @@ impl Backups {
         match open_copy(backups, generation, path.as_path()) {
             Ok((file, shown)) => {
                 let content = read_regular(file, &shown, LARGEST_FILE)?;
-                trusted(&content.stat, &shown).map(|()| Some(content.bytes))
+                check_root_only(&content.stat, &shown).map(|()| Some(content.bytes))
             }
             Err(e) if e.is_not_found() => Ok(None),
             Err(e) => Err(e),
@@ -91,13 +91,13 @@ fn open_copy(
     generation: &Generation,
     path: &Path,
 ) -> Result<(File, std::path::PathBuf), FileError> {
-    trusted(&backups.examine()?, backups.path())?;
-    let mut dir = backups.folder(&generation.0)?;
-    trusted(&dir.examine()?, dir.path())?;
+    check_root_only(&backups.examine()?, backups.path())?;
+    let mut dir = backups.open_dir(&generation.0)?;
+    check_root_only(&dir.examine()?, dir.path())?;
     let (dirs, file_name) = components(path);
     for name in dirs {
-        dir = dir.folder(name)?;
-        trusted(&dir.examine()?, dir.path())?;
+        dir = dir.open_dir(name)?;
+        check_root_only(&dir.examine()?, dir.path())?;
     }
     Ok((dir.open(file_name)?, dir.path().join(file_name)))
 }
@@ -116,14 +116,14 @@ pub(super) struct UnfinishedBackup {
 impl UnfinishedBackup {
     /// Creates the directory of this pass's backup.
     pub(super) fn begin(state: &Dir, now: Timestamp) -> Result<Self, StoreError> {
-        let backups = state.create_folder(OsStr::new(BACKUPS))?;
-        backups.close_to_others()?;
+        let backups = state.create_dir(OsStr::new(BACKUPS))?;
+        backups.make_private()?;
         // The directory of backups may be new itself.
         state.sync()?;
         remove_all(&backups, OsStr::new(INCOMPLETE))?;
-        let generation = backups.create_folder(OsStr::new(INCOMPLETE))?;
+        let generation = backups.create_dir(OsStr::new(INCOMPLETE))?;
         // The umask may have left a mode with which the directory can't be used.
-        generation.close_to_others()?;
+        generation.make_private()?;
         let name = next_name(state, now);
         Ok(Self {
             backups,
@@ -144,7 +144,7 @@ impl UnfinishedBackup {
         let mut made: Vec<Dir> = Vec::new();
         for name in dirs {
             let parent = made.last().unwrap_or(&self.generation);
-            let next = parent.create_folder(name)?;
+            let next = parent.create_dir(name)?;
             made.push(next);
         }
         let parent = made.last().unwrap_or(&self.generation);
@@ -183,13 +183,13 @@ impl UnfinishedBackup {
 /// reports the error.
 pub(super) fn remove_incomplete(state: &Dir) {
     let _ = state
-        .folder(OsStr::new(BACKUPS))
+        .open_dir(OsStr::new(BACKUPS))
         .and_then(|backups| remove_all(&backups, OsStr::new(INCOMPLETE)));
 }
 
 /// Removes all but the newest `keep` backups. The next call retries what can't be removed.
 pub(super) fn prune(state: &Dir, keep: usize) -> Result<(), FileError> {
-    let backups = state.folder(OsStr::new(BACKUPS))?;
+    let backups = state.open_dir(OsStr::new(BACKUPS))?;
     for old in Backups::of(state).generations().into_iter().skip(keep) {
         remove(&backups, &old.0)?;
     }
@@ -209,17 +209,17 @@ fn remove(backups: &Dir, name: &OsStr) -> Result<(), FileError> {
 
 /// Removes a directory and its content. Succeeds where it does not exist.
 fn remove_all(parent: &Dir, name: &OsStr) -> Result<(), FileError> {
-    let dir = match parent.folder(name) {
+    let dir = match parent.open_dir(name) {
         Err(e) if e.is_not_found() => return Ok(()),
         dir => dir?,
     };
     for entry in dir.names()? {
-        match dir.folder(&entry) {
+        match dir.open_dir(&entry) {
             Ok(_) => remove_all(&dir, &entry)?,
             Err(_) => dir.remove(&entry)?,
         }
     }
-    parent.remove_folder(name)
+    parent.remove_dir(name)
 }
 
 /// The name of a new backup: `20261121T000000Z`, with the next counter appended where a pass in the

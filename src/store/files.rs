@@ -59,5 +59,5 @@ pub(super) fn digest(dir: &Dir, name: &OsStr) -> Result<Option<Digest>, FileErro
 /// The place of the path itself, where it is a symlink too.
 pub(super) fn unresolved_place(root: &Root, target: &AbsolutePath) -> Option<Place> {
     let (parent, name) = (target.as_path().parent()?, target.as_path().file_name()?);
-    Some(Place { dir: root.folder(parent).ok()?, name: name.to_owned() })
+    Some(Place { dir: root.open_dir(parent).ok()?, name: name.to_owned() })
 }

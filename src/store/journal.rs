@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::quarantine::{quarantine_copy, quarantine_entry};
 use super::{Recovered, StoreError};
 use crate::model::{CredentialName, Digest};
-use crate::sys::{Dir, FileError, trusted};
+use crate::sys::{Dir, FileError, check_root_only};
 
 const NAME: &str = "journal";
 const MAGIC: &str = "kubecertd-journal";
@@ -213,7 +213,7 @@ fn open_own(state: &Dir, name: &OsStr) -> Result<(File, Option<String>), StoreEr
         {
             None | Some(SFlag::S_IFREG) => return Err(e.into()),
             Some(SFlag::S_IFLNK) => "is a symlink, not a journal".to_owned(),
-            Some(SFlag::S_IFDIR) => "is a folder, not a journal".to_owned(),
+            Some(SFlag::S_IFDIR) => "is a directory, not a journal".to_owned(),
             Some(_) => "is a socket or a device, not a journal".to_owned(),
         },
     };
@@ -231,7 +231,7 @@ fn refusal(file: &File, path: &Path) -> Result<Option<String>, FileError> {
         0 | 1 => {
             let stat = nix::sys::stat::fstat(file)
                 .map_err(|e| FileError::from_errno(path, "examine", e))?;
-            trusted(&stat, path)
+            check_root_only(&stat, path)
                 .err()
                 .map(|_| "can have been written by others than root".to_owned())
         }

@@ -88,7 +88,7 @@ impl StagedLink {
         if !may_lead_to(shown, &new.name) {
             return Err(StoreError::NotALink(new.path.as_path().to_owned()));
         }
-        let dir = root.folder(parent)?;
+        let dir = root.open_dir(parent)?;
         let staged_name = || {
             let mut staged = staged_prefix(&name);
             staged.push(random_suffix());
@@ -225,7 +225,7 @@ impl<'e> FoundLink<'e> {
         old: Option<&Path>,
         new: Digest,
     ) -> Result<Self, FileError> {
-        let dir = root.folder(path)?;
+        let dir = root.open_dir(path)?;
         let [name, staged, file, dated] = names.map(OsStr::new);
         let target = dir.path().join(dated);
         let entry = LinkEntry::read(&dir, name)?;

@@ -23,8 +23,8 @@ impl<'r> Store<'r> {
         wait: Duration,
         targets: &[AbsolutePath],
     ) -> Result<(Self, Recovered), StoreError> {
-        root.create_folder(state)?;
-        let dir = root.trusted_folder(state.as_path())?;
+        root.create_dir(state)?;
+        let dir = root.trusted_dir(state.as_path())?;
         let lock = Lock::take(&dir, wait)?;
         let (journal, mut recovered) = Journal::open(&dir)?;
         let mut store = Self { root, dir, journal, _lock: lock };
@@ -37,5 +37,5 @@ impl<'r> Store<'r> {
 /// Changes nothing and takes no lock.
 #[must_use]
 pub fn is_unfinished(root: &Root, state: &AbsolutePath) -> bool {
-    root.folder(state.as_path()).is_ok_and(|dir| Journal::has_intent(&dir))
+    root.open_dir(state.as_path()).is_ok_and(|dir| Journal::has_intent(&dir))
 }

@@ -54,8 +54,8 @@ fn copy(dir: &Dir, name: &OsStr, state: &Dir) -> Result<(), FileError> {
         }) => return Ok(()),
         result => result?,
     };
-    let dir = state.create_folder(OsStr::new(DIR))?;
-    dir.close_to_others()?;
+    let dir = state.create_dir(OsStr::new(DIR))?;
+    dir.make_private()?;
     // The name without the leading dot is not hidden.
     let shown = OsStr::new(name.to_str().map_or("staged", |name| name.trim_start_matches('.')));
     if read(&dir, shown).is_ok_and(|earlier| earlier == content) {

@@ -173,7 +173,7 @@ fn read_file<'e>(
     old: Option<Digest>,
     new: Digest,
 ) -> Result<FoundFile<'e>, FileError> {
-    let dir = root.folder(path)?;
+    let dir = root.open_dir(path)?;
     let [name, staged] = names.map(OsStr::new);
     let target = digest(&dir, name)?;
     let waiting = digest(&dir, staged)? == Some(new);
@@ -227,7 +227,7 @@ fn left_behind_in(
         prefixes.iter().any(|prefix| bytes.starts_with(prefix.as_encoded_bytes()))
             && !awaited.contains(&dir.path().join(name))
     };
-    dir.names_that(left_behind)
+    dir.names_matching(left_behind)
         .unwrap_or_default()
         .into_iter()
         .map(|name| (Rc::clone(dir), name))

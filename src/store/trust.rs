@@ -78,7 +78,7 @@ impl<'r> KnownTargets<'r> {
                 shown.display()
             ));
         }
-        let known = match self.root.folder(dir).and_then(|opened| opened.identity()) {
+        let known = match self.root.open_dir(dir).and_then(|opened| opened.identity()) {
             Ok(identity) => places.contains(&(identity, OsString::from(name))),
             // The directory may be missing only for now; nothing can be changed in it either.
             Err(_) => self.paths.contains(&shown),

@@ -1,12 +1,12 @@
-//! Asynchronous work for callers that are not.
+//! Asynchronous work for synchronous callers.
 
 use std::io;
 
 /// Runs asynchronous work to its end.
 ///
-/// On a thread of its own: one that runs an asynchronous task already can't begin another runtime,
-/// and a panic of the work is an error and not the caller's. What still hangs in the kernel at the
-/// end, such as the lookup of a name, is not waited for.
+/// The work runs on a thread of its own, because a thread that runs an asynchronous task can't
+/// start another runtime, and so that a panic of the work is an error. Work that still blocks in
+/// the kernel at the end, such as the lookup of a name, is abandoned.
 ///
 /// # Errors
 /// When the system gives no thread or no runtime, or the work panicked.

@@ -1,17 +1,16 @@
-//! Work on many things at once, on all cores.
+//! Parallel work on all cores.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Does the work for every item, with as many threads as there are cores, each taking the next item
-/// that nobody has; the results are in the order of the items. A panic costs the one item that met
-/// it, whose result is `None`.
+/// Does the work for every item, with as many threads as there are cores; the results are in the
+/// order of the items. The result of an item whose work panics is `None`.
 pub fn on_all_cores<'i, I: Sync, O: Send>(
     items: &'i [I],
     work: impl Fn(&'i I) -> O + Sync,
 ) -> Vec<Option<O>> {
     let next = AtomicUsize::new(0);
-    let take_turns = || {
+    let work_off = || {
         let mut done = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
@@ -21,8 +20,8 @@ pub fn on_all_cores<'i, I: Sync, O: Send>(
     };
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
     let mut results: Vec<(usize, Option<O>)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (1..workers).map(|_| scope.spawn(take_turns)).collect();
-        let own = take_turns();
+        let threads: Vec<_> = (1..workers).map(|_| scope.spawn(work_off)).collect();
+        let own = work_off();
         threads
             .into_iter()
             .flat_map(|thread| thread.join().unwrap_or_default())
@@ -38,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_item_has_its_turn_and_a_panic_costs_only_one() {
+    fn panic_costs_only_the_result_of_its_item() {
         let items: Vec<u32> = (0..1000).collect();
         let results =
             on_all_cores(&items, |item| if *item == 500 { panic!("a fault") } else { item * 2 });

@@ -1,5 +1,4 @@
-//! One folder, held by a descriptor: what is done in it can't be led elsewhere by a renamed or
-//! replaced parent.
+//! An open directory. Operations in it can't be redirected by a renamed or replaced parent.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -13,17 +12,17 @@ use nix::unistd::UnlinkatFlags;
 
 use super::{FileError, FileProblem};
 
-/// As many entries of a folder in somebody's hands are looked at.
-const MOST_NAMES: usize = 65_536;
+/// The number of entries that [`Dir::names_matching`] reads.
+const MAX_NAMES: usize = 65_536;
 
-/// An open folder. Names given to its methods are single components, never paths.
+/// An open directory. Names given to its methods are single components, never paths.
 #[derive(Debug)]
 pub struct Dir {
     fd: OwnedFd,
     path: PathBuf,
 }
 
-/// Which folder or file it is, whatever its name: device and inode.
+/// The identity of a directory or file, independent of its name: device and inode.
 pub type Identity = (u64, u64);
 
 impl Dir {
@@ -31,30 +30,34 @@ impl Dir {
         Self { fd, path }
     }
 
-    /// The folder's path, as seen from the root folder that is worked on.
+    pub(super) fn with_path(self, path: PathBuf) -> Self {
+        Self { path, ..self }
+    }
+
+    /// The path of the directory, as seen from the root directory that is worked on.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Which folder it is.
+    /// The identity of the directory.
     ///
     /// # Errors
-    /// When the system can't say.
+    /// When the system refuses.
     pub fn identity(&self) -> Result<Identity, FileError> {
         self.examine().map(|stat| (stat.st_dev, stat.st_ino))
     }
 
-    /// What the system says of the folder itself.
+    /// The metadata of the directory itself.
     ///
     /// # Errors
-    /// When the system can't say.
+    /// When the system refuses.
     pub fn examine(&self) -> Result<FileStat, FileError> {
         nix::sys::stat::fstat(&self.fd).map_err(|e| FileError::from_errno(&self.path, "examine", e))
     }
 
-    /// Creates a file that must not exist yet, readable by its owner alone, and opens it for
-    /// reading and writing.
+    /// Creates a file that must not exist yet, with mode 0600, and opens it for reading and
+    /// writing.
     ///
     /// # Errors
     /// When it exists, or can't be created.
@@ -103,10 +106,10 @@ impl Dir {
             .map_err(|e| self.error(name, action, e))
     }
 
-    /// What the system says of an entry, not following a symlink. `None` when nothing is there.
+    /// The metadata of an entry, not following a symlink. `None` when it is missing.
     ///
     /// # Errors
-    /// When the system can't say.
+    /// When the system refuses.
     pub fn stat(&self, name: &OsStr) -> Result<Option<FileStat>, FileError> {
         match nix::sys::stat::fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
@@ -115,11 +118,11 @@ impl Dir {
         }
     }
 
-    /// Whether something is mounted at this name. Nobody is asked for it but the kernel: a file
-    /// system of a user's own may never answer.
+    /// Whether another file system is mounted at this name. Only the kernel is asked, because a
+    /// file system that a user mounted may never answer.
     ///
     /// # Errors
-    /// When the system can't say.
+    /// When the system refuses.
     pub(super) fn is_mount(&self, name: &OsStr) -> Result<bool, FileError> {
         use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
@@ -130,24 +133,26 @@ impl Dir {
         }
     }
 
-    /// Where an entry points to, when it is a symlink.
+    /// The target of an entry, when it is a symlink.
     ///
     /// # Errors
-    /// When the system can't say.
+    /// When the system refuses.
     pub fn link_target(&self, name: &OsStr) -> Result<Option<PathBuf>, FileError> {
         let is_link = self.stat(name)?.is_some_and(|stat| kind(&stat) == SFlag::S_IFLNK);
-        if !is_link {
-            return Ok(None);
-        }
+        if is_link { self.read_link(name).map(Some) } else { Ok(None) }
+    }
+
+    /// The target of a symlink.
+    pub(super) fn read_link(&self, name: &OsStr) -> Result<PathBuf, FileError> {
         nix::fcntl::readlinkat(&self.fd, name)
-            .map(|target| Some(target.into()))
+            .map(PathBuf::from)
             .map_err(|e| self.error(name, "follow", e))
     }
 
-    /// Makes a symlink that must not exist yet.
+    /// Creates a symlink that must not exist yet.
     ///
     /// # Errors
-    /// When something of that name is there, or it can't be made.
+    /// When an entry of that name exists, or the system refuses.
     pub fn symlink(&self, target: &Path, name: &OsStr) -> Result<(), FileError> {
         nix::unistd::symlinkat(target, &self.fd, name).map_err(|e| self.error(name, "create", e))
     }
@@ -155,18 +160,21 @@ impl Dir {
     /// The names of all entries but `.` and `..`, sorted.
     ///
     /// # Errors
-    /// When the folder can't be read.
+    /// When the directory can't be read.
     pub fn names(&self) -> Result<Vec<OsString>, FileError> {
         self.list(usize::MAX, |_| true)
     }
 
-    /// The names of those entries that are wanted, sorted, among the first [`MOST_NAMES`] that the
-    /// system gives: whoever the folder belongs to can have made any number of them.
+    /// The names of the wanted entries, sorted, among the first [`MAX_NAMES`] that the system
+    /// gives: the owner of the directory can have created any number of them.
     ///
     /// # Errors
-    /// When the folder can't be read.
-    pub fn names_that(&self, wanted: impl Fn(&OsStr) -> bool) -> Result<Vec<OsString>, FileError> {
-        self.list(MOST_NAMES, wanted)
+    /// When the directory can't be read.
+    pub fn names_matching(
+        &self,
+        wanted: impl Fn(&OsStr) -> bool,
+    ) -> Result<Vec<OsString>, FileError> {
+        self.list(MAX_NAMES, wanted)
     }
 
     fn list(
@@ -191,7 +199,7 @@ impl Dir {
         Ok(names)
     }
 
-    /// Renames an entry of this folder, over whatever has the new name.
+    /// Renames an entry of this directory, and replaces the one that has the new name.
     ///
     /// # Errors
     /// When the system refuses.
@@ -199,7 +207,7 @@ impl Dir {
         nix::fcntl::renameat(&self.fd, from, &self.fd, to).map_err(|e| self.error(to, "replace", e))
     }
 
-    /// Removes a file. Nothing there is fine.
+    /// Removes a file. A missing one is fine.
     ///
     /// # Errors
     /// When the system refuses.
@@ -207,11 +215,11 @@ impl Dir {
         self.unlink(name, UnlinkatFlags::NoRemoveDir)
     }
 
-    /// Removes an empty folder. Nothing there is fine.
+    /// Removes an empty directory. A missing one is fine.
     ///
     /// # Errors
     /// When it is not empty, or the system refuses.
-    pub fn remove_folder(&self, name: &OsStr) -> Result<(), FileError> {
+    pub fn remove_dir(&self, name: &OsStr) -> Result<(), FileError> {
         self.unlink(name, UnlinkatFlags::RemoveDir)
     }
 
@@ -222,30 +230,30 @@ impl Dir {
         }
     }
 
-    /// Opens a folder in this one, making it first, for its owner alone, where it is missing. The
-    /// new name is durable only after [`Self::sync`].
+    /// Opens a directory in this one, after creating it with mode 0700 where it is missing. The new
+    /// name is durable only after [`Self::sync`].
     ///
     /// # Errors
-    /// When it is not a folder, or can't be opened or created.
-    pub fn create_folder(&self, name: &OsStr) -> Result<Self, FileError> {
-        self.make_folder(name, Mode::S_IRWXU)?;
-        self.folder(name)
+    /// When it is not a directory, or can't be opened or created.
+    pub fn create_dir(&self, name: &OsStr) -> Result<Self, FileError> {
+        self.make_dir(name, Mode::S_IRWXU)?;
+        self.open_dir(name)
     }
 
-    /// Makes a folder where it is missing.
-    pub(super) fn make_folder(&self, name: &OsStr, mode: Mode) -> Result<(), FileError> {
+    /// Creates a directory where it is missing.
+    pub(super) fn make_dir(&self, name: &OsStr, mode: Mode) -> Result<(), FileError> {
         match nix::sys::stat::mkdirat(&self.fd, name, mode) {
             Ok(()) | Err(Errno::EEXIST) => Ok(()),
             Err(e) => Err(self.error(name, "create", e)),
         }
     }
 
-    /// Makes it its owner's alone, where it is not: a folder that was there before may be anybody's
-    /// to read.
+    /// Sets the mode to 0700, where it is another one: a directory that existed before may be
+    /// readable by all.
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn close_to_others(&self) -> Result<(), FileError> {
+    pub fn make_private(&self) -> Result<(), FileError> {
         let failed = |e| FileError::from_errno(&self.path, "set the mode of", e);
         let stat = nix::sys::stat::fstat(&self.fd).map_err(failed)?;
         if stat.st_mode & 0o7777 == 0o700 {
@@ -255,28 +263,28 @@ impl Dir {
         }
     }
 
-    /// Opens a folder in this one, never through a symlink.
+    /// Opens a directory in this one, never through a symlink.
     ///
     /// # Errors
-    /// When it does not exist, is not a folder, or can't be opened.
-    pub fn folder(&self, name: &OsStr) -> Result<Self, FileError> {
+    /// When it does not exist, is not a directory, or can't be opened.
+    pub fn open_dir(&self, name: &OsStr) -> Result<Self, FileError> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = nix::fcntl::openat(&self.fd, name, flags, Mode::empty())
             .map_err(|e| self.error(name, "open", e))?;
         Ok(Self::new(fd, self.path.join(name)))
     }
 
-    /// Makes the entries' names durable: after it, a power cut can't undo a rename in this folder.
+    /// Makes the names of the entries durable: after it, a power cut can't undo a rename in this
+    /// directory.
     ///
     /// # Errors
-    /// When the system reports that it could not.
+    /// When the system refuses.
     pub fn sync(&self) -> Result<(), FileError> {
         nix::unistd::fsync(self.fd.as_fd())
             .map_err(|e| FileError::from_errno(&self.path, "sync", e))
     }
 
-    /// What the system says of a symlink that was not to be followed is not what an operator
-    /// understands.
+    /// Says that an entry is a symlink, where the system only gives ELOOP or ENOTDIR.
     pub(super) fn error(&self, name: &OsStr, action: &'static str, errno: Errno) -> FileError {
         let is_link = || matches!(self.stat(name), Ok(Some(stat)) if kind(&stat) == SFlag::S_IFLNK);
         if matches!(errno, Errno::ELOOP) || (errno == Errno::ENOTDIR && is_link()) {

@@ -1,62 +1,62 @@
-//! What can go wrong with a file, in words that name it.
+//! Errors of files, each with the path of the file.
 
 use std::io;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-/// A file that could not be used, and why.
+/// The reason why a file could not be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
 pub struct FileError {
-    /// The file, as seen from the root folder that is worked on.
+    /// The file, as seen from the root directory that is worked on.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The reason.
     pub problem: FileProblem,
 }
 
-/// What is wrong with a file.
+/// The problem of a file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileProblem {
-    /// Nothing is there.
+    /// It does not exist.
     #[error("does not exist")]
     NotFound,
-    /// A symlink is there, but nothing where it points to.
+    /// It is a symlink whose target does not exist.
     #[error("is a symlink to {}, which does not exist", .0.display())]
     DanglingLink(PathBuf),
     /// Symlinks lead in a circle.
     #[error("is a symlink that leads in a circle")]
     LinkLoop,
-    /// A symlink is there, where none is followed.
+    /// It is a symlink, where none is followed.
     #[error(
         "is a symlink, which is not followed here; remove it, or put the thing itself in its place"
     )]
     Link,
-    /// Something is mounted in a folder that others have in their hands: who answers there is
-    /// anybody's guess.
-    #[error("is a mount in a folder of somebody else, which is not entered")]
+    /// A file system is mounted in a directory that other users own or can write; it may be theirs
+    /// and never answer.
+    #[error("is a mount in a directory that other users own or can write, which is not entered")]
     Mount,
-    /// Somebody else than us made the symlink, and it leads to a file that is not his.
+    /// A symlink of another user leads to a file that this user does not own.
     #[error(
         "is a symlink that belongs to user {0} and leads to a file that does not: nothing is \
          replaced through it"
     )]
     ForeignLink(u32),
-    /// The file has another name besides, so that it may be somebody else's too.
-    #[error("has {0} names (hard links), so that it may be somebody else's file; remove this one")]
+    /// The file has further names, so that it may be another user's file.
+    #[error("has {0} names (hard links), so that it may be another user's file; remove this one")]
     ManyNames(u64),
-    /// Others than root can have written it, or put something else in its place.
+    /// Others than root can have written or replaced it.
     #[error(
         "{how}, so that others than root can have changed it: it is not used; see that all is \
          right there, then {remedy}"
     )]
     NotTrusted {
-        /// Whose it is, or its mode.
+        /// Its owner, or its mode.
         how: String,
-        /// The command that gives it to root alone.
+        /// The command that makes root its only writer.
         remedy: String,
     },
-    /// Something else than a regular file is there.
+    /// It is not a regular file.
     #[error("is {0}, not a file")]
     NotAFile(&'static str),
     /// The file is larger than anything of its kind can be.
@@ -65,15 +65,15 @@ pub enum FileProblem {
         /// The limit in bytes.
         limit: u64,
     },
-    /// The unit of the daemon does not open the folder to it, or something else was put in the
-    /// folder's place since it was started.
+    /// The unit of the daemon does not open the directory to it, or the directory was replaced
+    /// since the daemon was started.
     #[error(
         "cannot {action}: {source}; the host may see that otherwise: the unit opens only some \
-         folders to the daemon, as they were when it started. `kubecertd config check` prints the \
-         drop-in that is missing, if one is; else systemctl restart kubecertd"
+         directories to the daemon, as they were when it started. `kubecertd config check` prints \
+         the drop-in that is missing, if one is; else systemctl restart kubecertd"
     )]
     Confined {
-        /// What was tried, as a verb.
+        /// The operation, as a verb.
         action: &'static str,
         /// The system's reason.
         source: io::Error,
@@ -81,7 +81,7 @@ pub enum FileProblem {
     /// The system refused.
     #[error("cannot {action}: {source}")]
     Io {
-        /// What was tried, as a verb.
+        /// The operation, as a verb.
         action: &'static str,
         /// The system's reason.
         source: io::Error,
@@ -89,12 +89,12 @@ pub enum FileProblem {
 }
 
 impl FileError {
-    /// From an error number of a system call.
+    /// Makes an error from the error number of a system call.
     pub(crate) fn from_errno(path: impl Into<PathBuf>, action: &'static str, errno: Errno) -> Self {
         Self::from_io(path, action, errno.into())
     }
 
-    /// From an error of the standard library.
+    /// Makes an error from one of the standard library.
     pub(crate) fn from_io(
         path: impl Into<PathBuf>,
         action: &'static str,
@@ -115,7 +115,7 @@ impl FileError {
         matches!(self.problem, FileProblem::NotTrusted { .. })
     }
 
-    /// What the system would have said.
+    /// The error number of a system call that failed for the same reason.
     pub(super) fn errno(&self) -> Errno {
         match &self.problem {
             FileProblem::NotFound | FileProblem::DanglingLink(_) => Errno::ENOENT,
@@ -127,7 +127,7 @@ impl FileError {
         }
     }
 
-    /// Whether nothing is there at all.
+    /// Whether the file does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(self.problem, FileProblem::NotFound)
@@ -141,11 +141,11 @@ impl FileError {
     }
 }
 
-/// Whether this process sees other mounts than pid 1 does, as a unit's does for which folders are
+/// Whether this process sees other mounts than pid 1 does, as does a unit for which directories are
 /// read-only.
 #[allow(
     clippy::disallowed_methods,
-    reason = "it is about this process, whatever root folder is worked on"
+    reason = "it is about this process, not the root directory that is worked on"
 )]
 fn is_confined() -> bool {
     let mounts = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/mnt")).ok();

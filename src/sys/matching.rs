@@ -1,4 +1,4 @@
-//! Paths with `*` for a name: what there is on this node that they mean.
+//! The files on this node that match a path with `*` for a name.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -8,14 +8,14 @@ use nix::errno::Errno;
 use super::Root;
 use crate::model::AbsolutePath;
 
-/// As many files as one such path may mean. There is one controller node for all of its
-/// administrators.
-pub const MOST_MATCHES: usize = 256;
+/// The number of files that one such path may match. All administrators of a cluster share one
+/// control-plane node.
+pub const MAX_MATCHES: usize = 256;
 
 impl Root {
-    /// The files that a path with `*` in the place of whole names means, sorted; what can't be
-    /// reached is among them where it is more than not there. Hidden folders are not meant, nor
-    /// names that are no plain text. Never more than [`MOST_MATCHES`] and one.
+    /// The files that match a path with `*` in the place of whole names, sorted, at most
+    /// [`MAX_MATCHES`] and one. A file that can't be reached is among them, unless it is missing.
+    /// `*` matches no hidden directory, and no name that is not plain text.
     #[must_use]
     pub fn matching(&self, pattern: &AbsolutePath) -> Vec<AbsolutePath> {
         let mut found = vec![PathBuf::from("/")];
@@ -23,28 +23,26 @@ impl Root {
             found = if name == "*" {
                 found
                     .iter()
-                    .flat_map(|folder| {
-                        self.folders_in(folder).into_iter().map(|name| folder.join(name))
-                    })
+                    .flat_map(|dir| self.names_in(dir).into_iter().map(|name| dir.join(name)))
                     .collect()
             } else {
-                found.iter().map(|folder| folder.join(name)).collect()
+                found.iter().map(|dir| dir.join(name)).collect()
             };
         }
         let paths = found.into_iter().filter_map(|path| AbsolutePath::new(path).ok());
-        paths.filter(|path| self.is_there(path)).take(MOST_MATCHES + 1).collect()
+        paths.filter(|path| self.exists(path)).take(MAX_MATCHES + 1).collect()
     }
 
-    fn folders_in(&self, folder: &Path) -> Vec<OsString> {
+    fn names_in(&self, dir: &Path) -> Vec<OsString> {
         let plain = |name: &OsStr| {
             name.to_str()
                 .is_some_and(|name| !name.starts_with('.') && !name.contains(char::is_control))
         };
-        self.folder_warily(folder).and_then(|folder| folder.names_that(plain)).unwrap_or_default()
+        self.open_dir_no_symlinks(dir).and_then(|dir| dir.names_matching(plain)).unwrap_or_default()
     }
 
-    fn is_there(&self, path: &AbsolutePath) -> bool {
-        match self.locate_warily(path).and_then(|place| place.dir.stat(&place.name)) {
+    fn exists(&self, path: &AbsolutePath) -> bool {
+        match self.locate_no_symlinks(path).and_then(|place| place.dir.stat(&place.name)) {
             Ok(found) => found.is_some(),
             Err(e) => !e.is_not_found() && e.errno() != Errno::ENOTDIR,
         }
@@ -59,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_is_for_each_folder_that_has_the_file() {
+    fn star_matches_each_directory_that_has_the_file() {
         let disk = tempfile::tempdir().unwrap();
         let at = |path: &str| disk.path().join(path);
         for user in ["alice", "bob", "carol", ".hidden", "odd\nname", "dave"] {
@@ -81,7 +79,7 @@ mod tests {
             ["/home/alice/.kube/config", "/home/dave/.kube/config", "/home/erin/.kube/config"];
         assert_eq!(found(), expected, "root's own links are followed");
         if nix::unistd::geteuid().is_root() {
-            // What can't be followed is there all the same, for somebody to be told.
+            // A symlink that is not followed still matches, so that it is reported.
             fs::remove_dir_all(at("home/dave/.kube")).unwrap();
             symlink("/srv/erin/.kube", at("home/dave/.kube")).unwrap();
             chown(at("home/dave"), Some(1234), None).unwrap();
@@ -91,12 +89,12 @@ mod tests {
     }
 
     #[test]
-    fn there_is_an_end_to_what_is_meant() {
+    fn matches_are_limited() {
         let disk = tempfile::tempdir().unwrap();
-        (0..MOST_MATCHES + 9).for_each(|number| {
+        (0..MAX_MATCHES + 9).for_each(|number| {
             fs::create_dir_all(disk.path().join(format!("home/u{number}/x"))).unwrap()
         });
         let found = Root::open(disk.path()).unwrap().matching(&AbsolutePath::constant("/home/*/x"));
-        assert_eq!(found.len(), MOST_MATCHES + 1);
+        assert_eq!(found.len(), MAX_MATCHES + 1);
     }
 }

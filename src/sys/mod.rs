@@ -1,7 +1,7 @@
-//! The machine: the file system below a root folder, the clock, and the cores.
+//! The system: the file system below a root directory, the clock, and the cores.
 //!
-//! The first two are the only doors to the machine for everything above, so that a test can put a
-//! folder or a time of its own behind them.
+//! All other modules use the file system and the clock only through this one, so that a test can
+//! give them a directory and a time of its own.
 
 mod asynchronous;
 mod clock;
@@ -9,10 +9,11 @@ mod cores;
 mod dir;
 mod error;
 mod matching;
+mod ownership;
 mod privacy;
 mod root;
-mod trust;
 mod uptime;
+mod walk;
 
 pub use asynchronous::block_on;
 
@@ -20,9 +21,12 @@ pub use clock::{Clock, FixedClock, SystemClock, local_stamp};
 pub use cores::on_all_cores;
 pub use dir::{Dir, Identity};
 pub use error::{FileError, FileProblem};
-pub use matching::MOST_MATCHES;
+pub use matching::MAX_MATCHES;
+pub use ownership::Ownership;
+pub(crate) use ownership::check_root_only;
 pub use privacy::keep_memory_private;
 pub(crate) use root::read_regular;
 pub use root::{FileContent, Place, Root};
-pub(crate) use trust::trusted;
+
 pub use uptime::uptime;
+pub use walk::{MAX_SYMLINKS, Step, Walk};

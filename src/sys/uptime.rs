@@ -1,4 +1,4 @@
-//! How long the machine has been running.
+//! The time since the system was booted.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use nix::time::{ClockId, clock_gettime};
 use super::{FileContent, FileError, Root};
 use crate::model::{AbsolutePath, BootId, Uptime};
 
-/// The present moment by the clock that no step moves, with the machine's present start.
+/// The current time of the boot-time (monotonic) clock, with the identity of the boot.
 ///
 /// # Errors
-/// When the system does not say.
+/// When the system refuses.
 pub fn uptime(root: &Root) -> Result<Uptime, FileError> {
     let path = AbsolutePath::constant("/proc/sys/kernel/random/boot_id");
-    let content = match as_pid_1_sees(root, &path) {
+    let content = match read_as_pid_1(root, &path) {
         Some(content) => content,
         None => root.read(&path, 64)?,
     };
@@ -24,10 +24,10 @@ pub fn uptime(root: &Root) -> Result<Uptime, FileError> {
     Ok(Uptime { boot, since_boot: Duration::from(now) })
 }
 
-/// Where the whole machine is a container, its start has an identity of its own by a mount over
-/// this file. A unit with a /proc of its own does not have that mount: what it takes note of would
-/// be of another start than what everybody else sees.
-fn as_pid_1_sees(root: &Root, path: &AbsolutePath) -> Option<FileContent> {
+/// Reads the file as pid 1 sees it. Where the whole system is a container, a mount over this file
+/// gives it a boot identity of its own. A unit with its own /proc does not have that mount, and
+/// would record another identity than all other processes see.
+fn read_as_pid_1(root: &Root, path: &AbsolutePath) -> Option<FileContent> {
     let first = root.is_host().then(|| Root::open(Path::new("/proc/1/root")).ok())??;
     first.read(path, 64).ok()
 }
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_only_goes_on() {
+    fn uptime_only_increases() {
         let host = Root::open(Path::new("/")).unwrap();
         let (first, second) = (uptime(&host).unwrap(), uptime(&host).unwrap());
         assert_eq!(first.boot, second.boot);

@@ -15,7 +15,7 @@ pub type Way = (&'static str, fn(&Path), &'static str);
 
 /// What stands in a file's place and can't be read. Such a file is never replaced: it may be fine.
 pub const UNREADABLE: &[Way] = &[
-    ("a folder", |path| fs::create_dir(cleared(path)).unwrap(), "is a folder, not a file"),
+    ("a folder", |path| fs::create_dir(cleared(path)).unwrap(), "is a directory, not a file"),
     (
         "a dangling symlink",
         |path| symlink("/nowhere/to/be/found", cleared(path)).unwrap(),

@@ -73,7 +73,7 @@ fn what_a_user_puts_in_the_place_of_his_copy_leads_nowhere_and_holds_up_nothing(
         ("a pipe", "is a pipe, not a file", |_, config| {
             nix::unistd::mkfifo(config, nix::sys::stat::Mode::S_IRWXU).unwrap();
         }),
-        ("a folder", "is a folder, not a file", |_, config| fs::create_dir(config).unwrap()),
+        ("a folder", "is a directory, not a file", |_, config| fs::create_dir(config).unwrap()),
         ("a socket", "cannot read", |_, config| {
             drop(std::os::unix::net::UnixListener::bind(config).unwrap())
         }),
@@ -144,7 +144,8 @@ fn a_mount_in_a_users_folder_is_not_entered() {
     }
     assert!(
         text.contains(
-            "/home/alice/.kube: is a mount in a folder of somebody else, which is not entered"
+            "/home/alice/.kube: is a mount in a directory that other users own or can write, which is \
+             not entered"
         ),
         "{text}"
     );

@@ -1,4 +1,4 @@
-//! What files hold at one moment, as fingerprints: whether anything has really changed.
+//! The contents of files at one moment, as digests that show whether any has really changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,22 +6,22 @@ use crate::model::{AbsolutePath, Digest};
 use crate::store::LARGEST_FILE;
 use crate::sys::Root;
 
-/// What some files hold. `None` is for a file that is not there or can't be read.
+/// The digests of some files. `None` is for a file that is missing or can't be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents(BTreeMap<AbsolutePath, Option<Digest>>);
 
 impl Contents {
     /// Reads these files.
     #[must_use]
-    pub fn look(root: &Root, files: &[AbsolutePath]) -> Self {
+    pub fn read(root: &Root, files: &[AbsolutePath]) -> Self {
         let mut contents = Self::default();
-        contents.look_again(root, files);
+        contents.reread(root, files);
         contents
     }
 
-    /// Reads these files again, and leaves what is known of all others. After a pass, for what it
-    /// has replaced: what somebody else changed while it was made then still counts as changed.
-    pub fn look_again(&mut self, root: &Root, files: &[AbsolutePath]) {
+    /// Reads these files again, and leaves all others. For the files that a pass has replaced: a
+    /// change of another file during the pass then still counts as one.
+    pub fn reread(&mut self, root: &Root, files: &[AbsolutePath]) {
         for file in files {
             let digest = root
                 .read(file, LARGEST_FILE)
@@ -31,19 +31,19 @@ impl Contents {
         }
     }
 
-    /// The files that hold something else in the other contents. A file that one of the two knows
-    /// nothing of is taken as not there.
+    /// The files whose content differs in the other contents. A file that is unknown to one of the
+    /// two counts as missing.
     #[must_use]
     pub fn changed(&self, other: &Self) -> Vec<AbsolutePath> {
         let files: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
         files
             .into_iter()
-            .filter(|file| self.held_by(file) != other.held_by(file))
+            .filter(|file| self.digest_of(file) != other.digest_of(file))
             .cloned()
             .collect()
     }
 
-    fn held_by(&self, file: &AbsolutePath) -> Option<Digest> {
+    fn digest_of(&self, file: &AbsolutePath) -> Option<Digest> {
         self.0.get(file).copied().flatten()
     }
 }
@@ -60,10 +60,10 @@ mod tests {
     }
 
     #[test]
-    fn only_another_content_is_a_change() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::open(folder.path()).unwrap();
-        let at = |name: &str| folder.path().join(name);
+    fn only_other_content_is_a_change() {
+        let disk = tempfile::tempdir().unwrap();
+        let root = Root::open(disk.path()).unwrap();
+        let at = |name: &str| disk.path().join(name);
         for name in ["same", "touched", "rewritten", "replaced", "changed", "removed", "linked"] {
             fs::write(at(name), name).unwrap();
         }
@@ -79,8 +79,8 @@ mod tests {
             "/never",
         ]
         .map(path);
-        let before = Contents::look(&root, &files);
-        assert_eq!(before.changed(&Contents::look(&root, &files)), []);
+        let before = Contents::read(&root, &files);
+        assert_eq!(before.changed(&Contents::read(&root, &files)), []);
 
         fs::File::open(at("touched")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
         fs::write(at("rewritten"), "rewritten").unwrap();
@@ -91,35 +91,35 @@ mod tests {
         fs::write(at("new"), "").unwrap();
         fs::remove_file(at("linked")).unwrap();
         symlink("same", at("linked")).unwrap();
-        let after = Contents::look(&root, &files);
+        let after = Contents::read(&root, &files);
         let expected = ["/changed", "/linked", "/new", "/removed"].map(path);
         assert_eq!(before.changed(&after), expected);
         assert_eq!(after.changed(&before), expected);
     }
 
     #[test]
-    fn what_is_too_large_or_no_file_is_as_if_it_were_not_there() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::open(folder.path()).unwrap();
-        let files = [path("/large"), path("/folder")];
-        let before = Contents::look(&root, &files);
-        let large = fs::File::create(folder.path().join("large")).unwrap();
+    fn file_too_large_or_not_regular_counts_as_missing() {
+        let disk = tempfile::tempdir().unwrap();
+        let root = Root::open(disk.path()).unwrap();
+        let files = [path("/large"), path("/dir")];
+        let before = Contents::read(&root, &files);
+        let large = fs::File::create(disk.path().join("large")).unwrap();
         large.set_len(LARGEST_FILE + 1).unwrap();
-        fs::create_dir(folder.path().join("folder")).unwrap();
-        assert_eq!(before.changed(&Contents::look(&root, &files)), []);
+        fs::create_dir(disk.path().join("dir")).unwrap();
+        assert_eq!(before.changed(&Contents::read(&root, &files)), []);
         large.set_len(LARGEST_FILE).unwrap();
-        assert_eq!(before.changed(&Contents::look(&root, &files)), [path("/large")]);
+        assert_eq!(before.changed(&Contents::read(&root, &files)), [path("/large")]);
     }
 
     #[test]
-    fn what_is_looked_at_again_is_known_and_the_rest_still_changed() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::open(folder.path()).unwrap();
+    fn reread_file_is_unchanged_and_others_are_not() {
+        let disk = tempfile::tempdir().unwrap();
+        let root = Root::open(disk.path()).unwrap();
         let files = [path("/ours"), path("/theirs")];
-        let mut known = Contents::look(&root, &files);
-        fs::write(folder.path().join("ours"), "new").unwrap();
-        fs::write(folder.path().join("theirs"), "new").unwrap();
-        known.look_again(&root, &[path("/ours")]);
-        assert_eq!(known.changed(&Contents::look(&root, &files)), [path("/theirs")]);
+        let mut known = Contents::read(&root, &files);
+        fs::write(disk.path().join("ours"), "new").unwrap();
+        fs::write(disk.path().join("theirs"), "new").unwrap();
+        known.reread(&root, &[path("/ours")]);
+        assert_eq!(known.changed(&Contents::read(&root, &files)), [path("/theirs")]);
     }
 }

@@ -7,59 +7,59 @@ use super::*;
 use crate::model::{CredentialName, Digest, Secret, Timestamp};
 use crate::store::{Backup, Change, Kind, NewFile, Store};
 
-/// Longer than the system ever takes to tell of an event.
+/// Longer than the system takes to report an event.
 const LONG: Duration = Duration::from_secs(20);
 /// Long enough for an event that should not count to arrive.
 const SHORT: Duration = Duration::from_millis(150);
 
 struct Node {
-    folder: tempfile::TempDir,
+    disk: tempfile::TempDir,
     root: Root,
     files: Vec<AbsolutePath>,
     watch: Watch,
 }
 
 impl Node {
-    /// A node with these folders and files, whose watching has settled.
-    async fn new(folders: &[&str], present: &[&str], files: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::open(folder.path()).unwrap();
+    /// A node with these directories and files, whose watch has settled.
+    async fn new(dirs: &[&str], present: &[&str], files: &[&str]) -> Self {
+        let disk = tempfile::tempdir().unwrap();
+        let root = Root::open(disk.path()).unwrap();
         let files = files.iter().map(|file| AbsolutePath::new(file).unwrap()).collect();
         let watch = Watch::new(&root);
-        let mut node = Self { folder, root, files, watch };
-        folders.iter().for_each(|folder| fs::create_dir_all(node.at(folder)).unwrap());
+        let mut node = Self { disk, root, files, watch };
+        dirs.iter().for_each(|dir| fs::create_dir_all(node.at(dir)).unwrap());
         present.iter().for_each(|file| node.put(file, "old"));
         node.settle().await;
         node
     }
 
     fn at(&self, path: &str) -> PathBuf {
-        self.folder.path().join(path.trim_start_matches('/'))
+        self.disk.path().join(path.trim_start_matches('/'))
     }
 
     fn put(&self, path: &str, content: &str) {
         fs::write(self.at(path), content).unwrap();
     }
 
-    fn aim(&mut self) {
-        assert_eq!(self.watch.aim(&self.root, &self.files), Vec::<String>::new());
+    fn rearm(&mut self) {
+        assert_eq!(self.watch.rearm(&self.root, &self.files), Vec::<String>::new());
     }
 
-    /// As the main loop does: aims after every hint, until there is no more.
+    /// Rearms after every hint, as the main loop does, until there are no more.
     async fn settle(&mut self) {
-        self.aim();
+        self.rearm();
         for _ in 0..50 {
             if !self.hint_within(SHORT).await {
                 return;
             }
-            self.aim();
+            self.rearm();
         }
         panic!("hints without end");
     }
 
     async fn hint_within(&mut self, time: Duration) -> bool {
-        self.watch.hinted = None;
-        tokio::time::timeout(time, self.watch.hint()).await.is_ok()
+        self.watch.last_hint = None;
+        tokio::time::timeout(time, self.watch.wait_for_hint()).await.is_ok()
     }
 
     async fn assert_hint(&mut self, what: &str) {
@@ -67,12 +67,12 @@ impl Node {
         self.settle().await;
     }
 
-    /// Also makes sure that the silence is not that of a watch that has gone deaf.
+    /// Also makes sure that the watch still gives hints.
     async fn assert_no_hint(&mut self, what: &str) {
         assert!(!self.hint_within(SHORT).await, "a hint: {what}");
         let file = self.files.first().unwrap().to_string();
         self.put(&file, "something else");
-        self.assert_hint("the watch is deaf").await;
+        self.assert_hint("the watch gives no hints").await;
     }
 }
 
@@ -86,7 +86,7 @@ async fn pair() -> Node {
 }
 
 #[tokio::test]
-async fn whatever_changes_a_file_is_a_hint() {
+async fn every_change_of_a_file_is_a_hint() {
     let mut node = pair().await;
     node.put("etc/pki/a.crt", "new");
     node.assert_hint("written in place").await;
@@ -106,23 +106,23 @@ async fn whatever_changes_a_file_is_a_hint() {
 }
 
 #[tokio::test]
-async fn reading_and_listing_are_none() {
+async fn reading_and_listing_give_no_hint() {
     let mut node = pair().await;
     for _ in 0..100 {
-        let _ = Contents::look(&node.root, &node.files);
+        let _ = Contents::read(&node.root, &node.files);
         fs::read(node.at("etc/pki/a.key")).unwrap();
         fs::read_dir(node.at("etc/pki")).unwrap().for_each(drop);
-        node.aim();
+        node.rearm();
     }
     node.assert_no_hint("reading and listing").await;
 }
 
 #[tokio::test]
-async fn another_mode_or_time_is_none() {
+async fn other_mode_or_time_gives_no_hint() {
     let mut node = pair().await;
     fs::set_permissions(node.at("etc/pki/a.key"), fs::Permissions::from_mode(0o600)).unwrap();
     fs::set_permissions(node.at("etc/pki"), fs::Permissions::from_mode(0o700)).unwrap();
-    // Of the modification time alone the system tells as of a write.
+    // The system reports a new modification time alone as a write.
     let times = fs::FileTimes::new()
         .set_accessed(std::time::UNIX_EPOCH)
         .set_modified(std::time::UNIX_EPOCH);
@@ -131,7 +131,7 @@ async fn another_mode_or_time_is_none() {
 }
 
 #[tokio::test]
-async fn other_names_in_the_same_folders_are_none() {
+async fn other_names_in_the_directories_give_no_hint() {
     let mut node = pair().await;
     node.put("etc/pki/b.crt", "new");
     node.put("etc/pki/.a.crt.kubecertd-1", "staged");
@@ -143,7 +143,7 @@ async fn other_names_in_the_same_folders_are_none() {
 }
 
 #[tokio::test]
-async fn a_swapped_symlink_is_a_hint_and_its_new_end_is_watched() {
+async fn swapped_symlink_is_a_hint_and_new_target_is_watched() {
     let mut node =
         Node::new(&["var/lib/kubelet/pki"], &[], &["/var/lib/kubelet/pki/current.pem"]).await;
     let swap = |node: &Node, dated: &str| {
@@ -160,13 +160,13 @@ async fn a_swapped_symlink_is_a_hint_and_its_new_end_is_watched() {
     swap(&node, "second.pem");
     node.assert_hint("the link is swapped").await;
     node.put("var/lib/kubelet/pki/second.pem", "rewritten");
-    node.assert_hint("the new end is written").await;
+    node.assert_hint("the new target is written").await;
     node.put("var/lib/kubelet/pki/first.pem", "rewritten");
-    node.assert_no_hint("the old end is written").await;
+    node.assert_no_hint("the old target is written").await;
 }
 
 #[tokio::test]
-async fn the_real_file_of_a_symlink_in_another_folder_is_watched() {
+async fn symlink_target_in_another_directory_is_watched() {
     let mut node =
         Node::new(&["etc/pki", "srv/pki"], &["srv/pki/real.crt"], &["/etc/pki/a.crt"]).await;
     symlink("/srv/pki/real.crt", node.at("etc/pki/a.crt")).unwrap();
@@ -176,18 +176,18 @@ async fn the_real_file_of_a_symlink_in_another_folder_is_watched() {
 }
 
 #[tokio::test]
-async fn missing_folders_are_watched_as_they_appear() {
+async fn missing_directories_are_watched_as_they_appear() {
     let mut node = Node::new(&["etc"], &[], &["/etc/kubernetes/pki/a.crt"]).await;
     fs::create_dir(node.at("etc/kubernetes")).unwrap();
-    node.assert_hint("the first folder").await;
+    node.assert_hint("the first directory").await;
     fs::create_dir(node.at("etc/kubernetes/pki")).unwrap();
-    node.assert_hint("the second folder").await;
+    node.assert_hint("the second directory").await;
     node.put("etc/kubernetes/pki/a.crt", "new");
     node.assert_hint("the file").await;
 }
 
 #[tokio::test]
-async fn missing_folders_that_appear_at_once_are_watched_to_the_end() {
+async fn missing_directories_created_at_once_are_all_watched() {
     let mut node = Node::new(&[], &[], &["/etc/kubernetes/pki/etcd/a.crt"]).await;
     fs::create_dir_all(node.at("etc/kubernetes/pki/etcd")).unwrap();
     node.put("etc/kubernetes/pki/etcd/a.crt", "first");
@@ -197,23 +197,23 @@ async fn missing_folders_that_appear_at_once_are_watched_to_the_end() {
 }
 
 #[tokio::test]
-async fn a_folder_made_anew_is_watched_again() {
+async fn recreated_directory_is_watched_again() {
     let mut node = pair().await;
     for round in 0..3 {
         fs::remove_dir_all(node.at("etc/pki")).unwrap();
         node.assert_hint("removed").await;
         fs::create_dir(node.at("etc/pki")).unwrap();
-        node.assert_hint("made anew").await;
+        node.assert_hint("created again").await;
         node.put("etc/pki/a.crt", "new");
         node.assert_hint(&format!("written, round {round}")).await;
     }
 }
 
 #[tokio::test]
-async fn a_folder_replaced_in_one_go_is_watched_again() {
+async fn directory_replaced_between_two_hints_is_watched_again() {
     let mut node = pair().await;
     for round in 0..4 {
-        // The new folder often has the inode of the old one.
+        // The new directory often has the inode of the old one.
         fs::remove_dir_all(node.at("etc/pki")).unwrap();
         fs::create_dir(node.at("etc/pki")).unwrap();
         node.assert_hint("replaced").await;
@@ -223,7 +223,7 @@ async fn a_folder_replaced_in_one_go_is_watched_again() {
 }
 
 #[tokio::test]
-async fn a_folder_above_that_is_renamed_away_is_a_hint() {
+async fn renamed_parent_directory_is_a_hint() {
     let mut node = Node::new(
         &["var/lib/kubelet/pki"],
         &["var/lib/kubelet/pki/a.pem"],
@@ -233,27 +233,28 @@ async fn a_folder_above_that_is_renamed_away_is_a_hint() {
     fs::rename(node.at("var/lib/kubelet"), node.at("var/lib/kubelet.old")).unwrap();
     node.assert_hint("renamed away").await;
     node.put("var/lib/kubelet.old/pki/a.pem", "new");
-    assert!(!node.hint_within(SHORT).await, "the old folder is still listened to");
+    assert!(!node.hint_within(SHORT).await, "the old directory is still watched");
     fs::create_dir_all(node.at("var/lib/kubelet/pki")).unwrap();
-    node.assert_hint("made anew").await;
+    node.assert_hint("created again").await;
     node.put("var/lib/kubelet/pki/a.pem", "new");
     node.assert_hint("written").await;
 }
 
 #[tokio::test]
-async fn a_hint_that_is_not_waited_for_to_the_end_is_not_lost() {
+async fn hint_survives_a_cancelled_wait() {
     let mut node = pair().await;
     node.put("etc/pki/a.crt", "new");
-    node.watch.hinted = Some(Instant::now());
+    node.watch.last_hint = Some(Instant::now());
     for _ in 0..50 {
-        let waited = tokio::time::timeout(Duration::from_millis(5), node.watch.hint()).await;
-        assert!(waited.is_err(), "two hints within {PACE:?}");
+        let waited =
+            tokio::time::timeout(Duration::from_millis(5), node.watch.wait_for_hint()).await;
+        assert!(waited.is_err(), "two hints within {HINT_INTERVAL:?}");
     }
     node.assert_hint("lost").await;
 }
 
 #[tokio::test]
-async fn a_storm_comes_as_few_hints_and_leaves_no_queue() {
+async fn storm_gives_few_hints_and_leaves_no_queue() {
     let mut node = pair().await;
     let began = Instant::now();
     let (files, others) = (
@@ -267,19 +268,21 @@ async fn a_storm_comes_as_few_hints_and_leaves_no_queue() {
     });
     let mut hints = 0;
     while !storm.is_finished() {
-        hints += u64::from(tokio::time::timeout(PACE * 2, node.watch.hint()).await.is_ok());
-        node.aim();
+        hints += u64::from(
+            tokio::time::timeout(HINT_INTERVAL * 2, node.watch.wait_for_hint()).await.is_ok(),
+        );
+        node.rearm();
     }
     storm.join().unwrap();
     let limit = began.elapsed().as_secs() + 2;
     assert!((1..=limit).contains(&hints), "{hints} hints in {limit} s");
-    // Whatever is still to come is soon over.
+    // The remaining events soon pass.
     node.settle().await;
     node.assert_no_hint("a queue").await;
 }
 
 #[tokio::test]
-async fn what_is_not_taken_becomes_one_hint() {
+async fn pending_events_become_one_hint() {
     let mut node = pair().await;
     for n in 0..10_000 {
         node.put("etc/pki/a.crt", &n.to_string());
@@ -289,7 +292,7 @@ async fn what_is_not_taken_becomes_one_hint() {
     node.assert_no_hint("a second one").await;
 }
 
-/// How many inotify instances this process holds, those of other tests included.
+/// The number of inotify instances of this process, those of other tests included.
 fn instances() -> usize {
     let targets = fs::read_dir("/proc/self/fd")
         .unwrap()
@@ -298,22 +301,22 @@ fn instances() -> usize {
 }
 
 #[tokio::test]
-async fn aiming_again_and_again_in_a_storm_of_folders_leaves_nothing_behind() {
+async fn rearming_in_a_storm_leaks_no_inotify_instances() {
     let mut node = pair().await;
     let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let folder = node.at("etc/pki");
-    let (told, counted) = (Arc::clone(&stop), Arc::clone(&rounds));
+    let dir = node.at("etc/pki");
+    let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&rounds));
     let storm = std::thread::spawn(move || {
-        while !told.load(Ordering::Relaxed) {
-            fs::remove_dir_all(&folder).unwrap();
-            fs::create_dir(&folder).unwrap();
-            fs::write(folder.join("a.crt"), "new").unwrap();
+        while !stopped.load(Ordering::Relaxed) {
+            fs::remove_dir_all(&dir).unwrap();
+            fs::create_dir(&dir).unwrap();
+            fs::write(dir.join("a.crt"), "new").unwrap();
             counted.fetch_add(1, Ordering::Relaxed);
         }
     });
     let mut held = 0;
     while rounds.load(Ordering::Relaxed) < 500 {
-        node.aim();
+        node.rearm();
         held = held.max(instances());
     }
     stop.store(true, Ordering::Relaxed);
@@ -321,11 +324,11 @@ async fn aiming_again_and_again_in_a_storm_of_folders_leaves_nothing_behind() {
     assert!(held < 60, "{held} instances");
     node.settle().await;
     node.put("etc/pki/a.crt", "after the storm");
-    node.assert_hint("deaf after the storm").await;
+    node.assert_hint("no hints after the storm").await;
 }
 
 #[tokio::test]
-async fn a_storm_that_drowns_the_watcher_does_not_hold_up_its_owner() {
+async fn storm_does_not_block_rearming() {
     let mut node = Node::new(
         &["etc/pki", "etc/x", "etc/y"],
         &["etc/pki/s0", "etc/pki/s1"],
@@ -333,7 +336,7 @@ async fn a_storm_that_drowns_the_watcher_does_not_hold_up_its_owner() {
     )
     .await;
     let stop = Arc::new(AtomicBool::new(false));
-    // Renames are the most work for the watcher, and the least for who makes them.
+    // Renames are the most work for the watcher, and the least for their maker.
     let storms = [0, 1].map(|n| {
         let (stop, from, to) = (
             Arc::clone(&stop),
@@ -353,14 +356,14 @@ async fn a_storm_that_drowns_the_watcher_does_not_hold_up_its_owner() {
     while began.elapsed() < Duration::from_secs(2) {
         for files in [&one, &other] {
             let start = Instant::now();
-            assert_eq!(node.watch.aim(&node.root, files), Vec::<String>::new());
+            assert_eq!(node.watch.rearm(&node.root, files), Vec::<String>::new());
             longest = longest.max(start.elapsed());
             held = held.max(instances());
         }
     }
     stop.store(true, Ordering::Relaxed);
     storms.into_iter().for_each(|storm| storm.join().unwrap());
-    assert!(longest < (PROMPT + Duration::from_secs(1)) * 3, "{longest:?}");
+    assert!(longest < (START_TIMEOUT + Duration::from_secs(1)) * 3, "{longest:?}");
     assert!(held < 60, "{held} instances");
     node.settle().await;
     node.assert_no_hint("after the storm").await;
@@ -370,50 +373,52 @@ async fn a_storm_that_drowns_the_watcher_does_not_hold_up_its_owner() {
 /// `unshare -Ur sh -c 'echo 1 > /proc/sys/user/max_inotify_watches; TEST --ignored --exact NAME'`.
 #[tokio::test]
 #[ignore = "needs a user namespace in which one inotify watch is allowed"]
-async fn the_limit_of_watches_is_told_once_and_the_rest_is_watched() {
+async fn watch_limit_is_reported_once_and_the_rest_is_watched() {
     let mut node = Node::new(&[], &[], &[]).await;
-    ["etc/pki", "etc/other"].iter().for_each(|folder| fs::create_dir_all(node.at(folder)).unwrap());
+    ["etc/pki", "etc/other"].iter().for_each(|dir| fs::create_dir_all(node.at(dir)).unwrap());
     node.files = ["/etc/pki/a.crt", "/etc/other/b.crt"].map(AbsolutePath::constant).to_vec();
-    let notes = node.watch.aim(&node.root, &node.files);
+    let notes = node.watch.rearm(&node.root, &node.files);
     assert_eq!(notes.len(), 1, "{notes:?}");
     assert!(
         notes[0].contains("can't be watched") && notes[0].contains("max_user_watches"),
         "{notes:?}"
     );
     while node.hint_within(SHORT).await {
-        node.aim();
+        node.rearm();
     }
     node.put("etc/pki/a.crt", "new");
     node.put("etc/other/b.crt", "new");
-    node.assert_hint("the folder that is watched").await;
-    // Later it is tried again, and what was said is not said again.
+    node.assert_hint("the directory that is watched").await;
+    // A later attempt does not report the same problem again.
     node.watch.retry = Some(Instant::now());
-    node.aim();
+    node.rearm();
     assert!(node.watch.retry.is_some_and(|retry| retry > Instant::now()));
 }
 
-/// Run with
-/// `unshare -Ur sh -c 'echo 0 > /proc/sys/user/max_inotify_instances; TEST --ignored --exact NAME'`.
+/// Run as the test above, with `max_inotify_instances` and 0.
 #[tokio::test]
 #[ignore = "needs a user namespace in which no inotify instance is allowed"]
-async fn the_limit_of_instances_is_told_once_and_nothing_else_happens() {
-    let folder = tempfile::tempdir().unwrap();
-    let root = Root::open(folder.path()).unwrap();
+async fn instance_limit_is_reported_once() {
+    let disk = tempfile::tempdir().unwrap();
+    let root = Root::open(disk.path()).unwrap();
     let mut watch = Watch::new(&root);
     let files = [AbsolutePath::constant("/etc/a.crt")];
-    let notes = watch.aim(&root, &files);
+    let notes = watch.rearm(&root, &files);
     assert!(notes.len() == 1 && notes[0].contains("max_user_instances"), "{notes:?}");
     for _ in 0..3 {
-        let _ = tokio::time::timeout(PACE + SHORT, watch.hint()).await;
-        assert_eq!(watch.aim(&root, &files), Vec::<String>::new());
+        let _ = tokio::time::timeout(HINT_INTERVAL + SHORT, watch.wait_for_hint()).await;
+        assert_eq!(watch.rearm(&root, &files), Vec::<String>::new());
     }
-    assert!(tokio::time::timeout(PACE + SHORT, watch.hint()).await.is_err(), "a hint from nobody");
+    assert!(
+        tokio::time::timeout(HINT_INTERVAL + SHORT, watch.wait_for_hint()).await.is_err(),
+        "a hint without a watcher"
+    );
 }
 
 #[tokio::test]
-async fn our_own_transaction_gives_a_hint_and_no_change() {
+async fn own_transaction_gives_a_hint_and_no_change() {
     let mut node = pair().await;
-    let mut known = Contents::look(&node.root, &node.files);
+    let mut known = Contents::read(&node.root, &node.files);
     let file = |path: &str| NewFile {
         path: AbsolutePath::new(path).unwrap(),
         content: Secret::new(b"new".to_vec()),
@@ -442,14 +447,14 @@ async fn our_own_transaction_gives_a_hint_and_no_change() {
     let done = store.commit(vec![checked], Timestamp::from_seconds(1_795_219_200), 3);
     assert!(done.outcomes.iter().all(|outcome| outcome.result.is_ok()), "{done:?}");
 
-    assert_eq!(known.changed(&Contents::look(&node.root, &node.files)), node.files);
-    known.look_again(&node.root, &node.files);
+    assert_eq!(known.changed(&Contents::read(&node.root, &node.files)), node.files);
+    known.reread(&node.root, &node.files);
     drop(store);
     node.assert_hint("of our own").await;
-    assert_eq!(known.changed(&Contents::look(&node.root, &node.files)), []);
+    assert_eq!(known.changed(&Contents::read(&node.root, &node.files)), []);
     node.put("etc/pki/a.key", "theirs");
     assert_eq!(
-        known.changed(&Contents::look(&node.root, &node.files)),
+        known.changed(&Contents::read(&node.root, &node.files)),
         [AbsolutePath::constant("/etc/pki/a.key")]
     );
 }

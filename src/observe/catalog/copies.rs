@@ -3,7 +3,7 @@
 use super::{Catalog, CatalogError, Note};
 use crate::model::{AbsolutePath, CopyOf, Credential, CredentialName, Location, Need, Renewal};
 use crate::settings::{OwnCopy, Settings};
-use crate::sys::MOST_MATCHES;
+use crate::sys::MAX_MATCHES;
 
 /// As long as a name may be.
 const LONGEST_NAME: usize = 64;
@@ -81,10 +81,10 @@ impl Catalog {
         matching: &dyn Fn(&AbsolutePath) -> Vec<AbsolutePath>,
     ) {
         let found = matching(pattern);
-        if found.len() > MOST_MATCHES {
-            self.notes.push(Note::TooMany { pattern: pattern.clone(), most: MOST_MATCHES });
+        if found.len() > MAX_MATCHES {
+            self.notes.push(Note::TooMany { pattern: pattern.clone(), most: MAX_MATCHES });
         }
-        for file in found.into_iter().take(MOST_MATCHES) {
+        for file in found.into_iter().take(MAX_MATCHES) {
             if self.lives_in(&file).is_none() {
                 let name = match &own.name {
                     None => self.free_name(None, &file),

@@ -28,7 +28,7 @@ pub(super) struct Look {
 
 impl Look {
     pub fn begin(node: &Node, clock: &dyn Clock) -> Result<Self, String> {
-        let root = node.root.again().map_err(|e| e.to_string())?;
+        let root = node.root.reopen().map_err(|e| e.to_string())?;
         let moment = Moment::present(&root, clock)?;
         let pods = node.catalog.services.iter().filter_map(|service| match &service.kind {
             ServiceKind::StaticPod { pod, .. } => Some(pod.clone()),

@@ -47,7 +47,7 @@ pub fn remove(root: &Root, file: &AbsolutePath) -> Result<(), FileError> {
 
 fn place(root: &Root, file: &AbsolutePath) -> Result<(Dir, OsString), FileError> {
     let path = file.as_path();
-    let folder = root.folder(path.parent().unwrap_or(Path::new("/")))?;
+    let folder = root.open_dir(path.parent().unwrap_or(Path::new("/")))?;
     Ok((folder, path.file_name().unwrap_or_default().to_owned()))
 }
 

@@ -120,7 +120,7 @@ fn invalid_journal_is_reported_and_changes_continue() {
         (
             "a directory",
             |path| moved(path, |path, _| fs::create_dir(path).unwrap()),
-            "is a folder, not a journal",
+            "is a directory, not a journal",
         ),
         (
             "a pipe",
