@@ -53,7 +53,7 @@ impl Clock {
             stop: &stop,
             progress: &|_, _| {},
         };
-        (preview(&node.observed(), &orders), run(&node.observed(), &orders).unwrap())
+        (preview(&node.observe(), &orders), run(&node.observe(), &orders).unwrap())
     }
 
     /// Nothing is signed, and this is said of everything that is due.
@@ -123,9 +123,14 @@ fn without_kubelets(node: &Node) {
 
 /// The beginning of the authority of a credential.
 fn beginning_of_authority(node: &Node, name: &str) -> Timestamp {
-    let authority =
-        node.ours().into_iter().find(|one| one.name.as_str() == name).unwrap().authority.unwrap();
-    let catalog = node.observed().catalog;
+    let authority = node
+        .managed_credentials()
+        .into_iter()
+        .find(|one| one.name.as_str() == name)
+        .unwrap()
+        .authority
+        .unwrap();
+    let catalog = node.observe().catalog;
     let file = &catalog.authorities.iter().find(|one| one.name == authority).unwrap().certificate;
     let file = file.as_path().strip_prefix("/").unwrap().to_str().unwrap();
     certificates(&node.read(file)).unwrap()[0].not_before
@@ -235,8 +240,8 @@ fn a_clock_that_comes_back_is_believed_and_remembered_when_it_is_synchronised() 
 #[test]
 fn kubelets_own_waits_for_a_clock_that_can_be_believed_and_then_goes_on() {
     let node = Node::fresh(ECDSA);
-    node.give_kubelet(-30);
-    node.point_kubelet();
+    node.add_kubelet_certificate(-30);
+    node.link_kubelet_conf();
     let link = node.kubelet_link();
     let years_ahead = Clock::at(now().plus(days(1_097))).unsynchronised_since(now());
     let in_1970 = Clock { synchronised: Some(false), ..Clock::at(Timestamp::from_seconds(1_000)) };

@@ -235,12 +235,12 @@ pub fn names<'c>(credentials: impl IntoIterator<Item = &'c CredentialName>) -> V
 
 /// All that is renewed on this node.
 pub fn all(node: &Node) -> Vec<String> {
-    node.whole().into_keys().collect()
+    node.usable_credentials().into_keys().collect()
 }
 
 /// The names of what ends in more than this many days.
 pub fn fresh(node: &Node, days: i64) -> Vec<String> {
-    let whole = node.whole().into_iter();
+    let whole = node.usable_credentials().into_iter();
     whole
         .filter(|(_, stored)| stored.certificate.not_after.seconds_since(now()) > days * 86_400)
         .map(|(name, _)| name)

@@ -12,7 +12,7 @@ use kubecertd::report::Message;
 use kubecertd::sys::{Root, SystemClock};
 
 use super::common::keys::Keys;
-use super::common::{ECDSA, Node, RSA, key_of};
+use super::common::{ECDSA, Node, RSA, read_key};
 use super::harness::*;
 
 /// systemd itself takes the catalog, and finds every message there.
@@ -131,7 +131,7 @@ const CRASHING: &str = "KUBECERTD_TEST_CRASHING_NODE";
 #[ignore = "it crashes on purpose"]
 fn crashes_in_the_middle_of_a_pass() {
     let node = Node::at(std::env::var_os(CRASHING).unwrap());
-    let observed = node.observed();
+    let observed = node.observe();
     let (request, stop) = (Request::default(), AtomicBool::new(false));
     let loaded: Vec<_> =
         observed.catalog.credentials.iter().map(|one| load(&observed.root, one)).collect();
@@ -141,7 +141,7 @@ fn crashes_in_the_middle_of_a_pass() {
         .iter()
         .map(|one| load_authority(&observed.root, one))
         .collect();
-    let keys: Vec<_> = node.whole().values().filter_map(key_of).collect();
+    let keys: Vec<_> = node.usable_credentials().values().filter_map(read_key).collect();
     assert!(keys.len() >= 7 && !authorities.is_empty());
     let root = Root::open(node.root()).unwrap();
     let file = root

@@ -48,7 +48,7 @@ pub fn a_kubelet_whose_own_certificate_expired_comes_back(node: &mut Node) {
 
     // What kubeadm leaves where kubelet had its own one only later: kubernetes #99645.
     node.exec("systemctl stop kubecertd");
-    node.embed_in_kubelet_conf(-30);
+    node.embed_kubelet_certificate(-30);
     comes_back(node, "the one that kubelet.conf embeds");
     assert!(
         node.text(CONF).contains(&format!("client-certificate: /{CURRENT}")),

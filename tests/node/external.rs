@@ -51,7 +51,7 @@ fn take_the_keys_away(node: &Node) -> tempfile::TempDir {
         (seen.contains("\"--cluster-signing-key-file=\"") && seen.ends_with("true")).then_some(())
     });
     // Else services would wait for whoever has changed the manifest.
-    node.settle();
+    node.backdate_manifests();
     outside
 }
 

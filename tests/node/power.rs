@@ -43,7 +43,7 @@ fn cut_when(node: &mut Node, is_the_moment: impl Fn(&Node) -> bool) {
     // anything.
     node.until("all is renewed", |node| {
         let far = common::now().plus(kubecertd::model::days(300));
-        let whole = node.whole();
+        let whole = node.usable_credentials();
         QUIET
             .iter()
             .all(|name| whole.get(*name).is_some_and(|stored| stored.certificate.not_after > far))

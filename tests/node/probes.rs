@@ -88,7 +88,7 @@ impl Node {
 
     /// Every pair is proven by openssl: it verifies, and its key is its own.
     pub fn assert_whole(&self) {
-        let names: Vec<String> = self.whole().into_keys().collect();
+        let names: Vec<String> = self.usable_credentials().into_keys().collect();
         assert_eq!(names.len(), 10, "{names:?}");
         self.exec(
             "cd /etc/kubernetes/pki

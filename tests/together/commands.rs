@@ -1,4 +1,4 @@
-//! Commands at the same time, and one that was killed.
+//! Concurrent commands, and a command that is killed.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -19,7 +19,7 @@ fn renew(node: &Node) -> Child {
 }
 
 #[test]
-fn commands_at_the_same_time_renew_everything_once() {
+fn concurrent_commands_renew_everything_once() {
     for _ in 0..3 {
         let node = Node::due();
         let began = Instant::now();
@@ -29,16 +29,16 @@ fn commands_at_the_same_time_renew_everything_once() {
             .map(|child| child.wait_with_output().unwrap())
             .collect();
         assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
-        let said: Vec<_> = outputs
+        let texts: Vec<_> = outputs
             .iter()
             .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
             .collect();
-        assert!(outputs.iter().all(|output| output.status.code() == Some(0)), "{said:?}");
-        let renewed: usize = said
+        assert!(outputs.iter().all(|output| output.status.code() == Some(0)), "{texts:?}");
+        let renewed: usize = texts
             .iter()
             .map(|text| text.lines().filter(|line| line.starts_with("renewed ")).count())
             .sum();
-        assert_eq!(renewed, all(&node).len(), "{said:?}");
+        assert_eq!(renewed, all(&node).len(), "{texts:?}");
         assert_eq!(fresh(&node, 300), all(&node));
         assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
         assert_eq!(std::fs::read_dir(node.path(STATE).join("backups")).unwrap().count(), 1);
@@ -46,7 +46,7 @@ fn commands_at_the_same_time_renew_everything_once() {
 }
 
 #[test]
-fn a_daemon_and_a_command_in_a_loop_do_not_get_in_each_others_way() {
+fn daemon_and_repeated_command_do_not_interfere() {
     let node = known(Node::due(), EVERY_SECOND);
     let mut daemon = Daemon::start(&node);
     for round in 0..8 {
@@ -65,9 +65,9 @@ fn a_daemon_and_a_command_in_a_loop_do_not_get_in_each_others_way() {
     assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
 }
 
-/// The lock is the kernel's: it ends with the process, however that ends.
+/// The kernel releases the lock when the process exits for any reason.
 #[test]
-fn the_lock_of_a_process_that_was_killed_holds_nobody() {
+fn lock_of_killed_process_is_released() {
     let node = Node::due();
     for _ in 0..5 {
         let mut holder = Command::new(env!("CARGO_BIN_EXE_kubecertd"))
@@ -100,12 +100,12 @@ fn is_locked(node: &Node) -> bool {
 }
 
 #[test]
-fn a_second_daemon_is_told_who_the_first_is() {
+fn second_daemon_reports_process_id_of_first() {
     let node = known(Node::due(), NEVER);
     let first = Daemon::start(&node);
     first.settled();
     let mut second = Daemon::start(&node);
     assert_eq!(second.ended().code(), Some(75));
-    let who = format!("a kubecertd daemon runs already on this node (process {})", first.pid());
-    until("it says who", || second.log().contains(&who).then_some(()));
+    let message = format!("a kubecertd daemon runs already on this node (process {})", first.pid());
+    until("it says who", || second.log().contains(&message).then_some(()));
 }
