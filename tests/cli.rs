@@ -305,7 +305,7 @@ fn readme_shows_current_status_output() {
     assert_eq!(table.len(), 13, "each credential has a line: {}", run.text);
     assert!(
         run.text.starts_with("Something needs attention on "),
-        "how it is comes first: {}",
+        "the summary is the first line: {}",
         run.text
     );
     for said in ["kubecertd does not run", "12 credentials on this node, 11 to renew"] {
@@ -328,7 +328,7 @@ fn status_watch_repeats_until_reader_closes() {
         lines.by_ref().filter(|line| line.starts_with("Something needs attention on ")).take(2);
     assert_eq!(screens.count(), 2);
     drop(lines);
-    assert!(shown.wait().unwrap().code().is_some(), "it ends by itself");
+    assert!(shown.wait().unwrap().code().is_some(), "the command exits");
 }
 
 #[test]

@@ -170,7 +170,7 @@ fn installed_answer_replaces_old_certificate() {
         assert_eq!(
             fs::read_dir(node.path(REQUESTS)).unwrap().count(),
             0,
-            "the key waits no longer"
+            "the key of the request is removed"
         );
         // The old files are in a backup, as after any renewal.
         assert_eq!(node.run(&["restore", name]).code, 0);

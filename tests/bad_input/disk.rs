@@ -133,7 +133,7 @@ fn full_disk_changes_nothing_until_freed() {
         assert_only_state_changed(case, &before, &node.snapshot());
         disk.free();
         Expected { code: SUCCESS, left: &[], reported: &["apiserver"] }
-            .assert(&format!("{case}: with room again"), &node);
+            .assert(&format!("{case}: with free space again"), &node);
     }
 }
 
@@ -173,7 +173,7 @@ fn full_backup_disk_renews_only_urgent_intact_credential() {
     disk.free();
     node.age("admin.conf", 10);
     Expected { code: SUCCESS, left: &[], reported: &["apiserver"] }
-        .assert("with room again", &node);
+        .assert("with free space again", &node);
 }
 
 /// Root may read everything, so this runs as an unprivileged user.

@@ -198,7 +198,7 @@ fn copy_swapped_for_symlink_writes_nothing_elsewhere() {
             }
             done.store(true, Ordering::Relaxed);
         });
-        println!("{what}: it followed {updated} times");
+        println!("{what}: updated {updated} times");
         assert!(updated > 0, "{what}: nothing was tried");
         assert_eq!(root_files(&node), before, "{what}");
         // With everything in its place it is updated again.
@@ -308,7 +308,7 @@ fn recovery_writes_copy_only_into_same_directory() {
     }
     assert!(
         finished.iter().all(|times| *times > 0),
-        "it was never killed in between: {finished:?}"
+        "no transaction was interrupted: {finished:?}"
     );
 }
 

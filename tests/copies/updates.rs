@@ -112,7 +112,7 @@ fn copies_of_every_form_are_updated_and_keep_metadata() {
         assert_eq!(
             split_client_data(&node.text(ALICE_CONFIG)).1,
             split_client_data(&alice_kubeconfig(&admin)).1,
-            "not a byte else"
+            "nothing else changed"
         );
         let both = node.text("srv/proxy/both.pem");
         assert_eq!(matching_certificate(&[both.as_bytes()]).unwrap().fingerprint, new);

@@ -1,6 +1,6 @@
 //! The files that packages contain besides the program. The manual pages and shell completions are
-//! generated from the program and its configuration, and are below packaging/: `UPDATE_PAGES=1
-//! cargo test --test pages` writes them again.
+//! generated from the program and its configuration, and are below packaging/. This writes them
+//! again: `UPDATE_PAGES=1 cargo test --test pages`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -45,7 +45,7 @@ fn long_expired_member_waits_for_flag_and_raises_alarm() {
         "{}",
         alarms.text
     );
-    assert_eq!(node.run(&["renew", "--force"]).code, 5, "--force is not that word");
+    assert_eq!(node.run(&["renew", "--force"]).code, 5, "--force is not enough");
 
     let run = node.run(&["renew", "--revive"]);
     assert_eq!(run.code, 0, "{}", run.text);

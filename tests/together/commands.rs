@@ -52,9 +52,9 @@ fn daemon_and_repeated_command_do_not_interfere() {
     for round in 0..8 {
         let run = node.run(&["renew", "--force", "apiserver", "scheduler.conf"]);
         assert_eq!(run.code, 0, "round {round}: {}", run.text);
-        assert_eq!(all(&node).len(), 11, "round {round}: something is torn");
+        assert_eq!(all(&node).len(), 11, "round {round}: a pair is incomplete");
     }
-    daemon.until("the daemon goes on", |_| fresh(&node, 300) == all(&node));
+    daemon.until("the daemon keeps running", |_| fresh(&node, 300) == all(&node));
     assert!(daemon.runs() && daemon.stop().success(), "{}", daemon.log());
     assert!(
         !daemon.log().contains("panicked") && !daemon.log().contains("fault"),
@@ -107,5 +107,7 @@ fn second_daemon_reports_process_id_of_first() {
     let mut second = Daemon::start(&node);
     assert_eq!(second.ended().code(), Some(75));
     let message = format!("a kubecertd daemon runs already on this node (process {})", first.pid());
-    until("it says who", || second.log().contains(&message).then_some(()));
+    until("the second daemon reports the process id", || {
+        second.log().contains(&message).then_some(())
+    });
 }

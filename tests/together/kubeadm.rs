@@ -67,14 +67,14 @@ fn pair_being_written_is_waited_for_and_kept() {
     let run = std::thread::scope(|scope| {
         scope.spawn(|| stand_in.renew(200, Duration::from_secs(2)));
         std::thread::sleep(Duration::from_millis(500));
-        assert!(!is_whole(&node), "the test is about the moment in between");
+        assert!(!is_whole(&node), "the pair is incomplete at this moment");
         node.run(&["renew"])
     });
     assert_eq!(run.code, 0, "{}", run.text);
     assert!(run.text.contains("Nothing to renew"), "{}", run.text);
     assert!(is_whole(&node));
     let left = node.certificate("apiserver").not_after.seconds_since(super::common::now()) / 86_400;
-    assert!((198..=200).contains(&left), "kubeadm's own is there: {left} days");
+    assert!((198..=200).contains(&left), "kubeadm's pair is kept: {left} days");
 }
 
 #[test]

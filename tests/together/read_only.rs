@@ -69,10 +69,10 @@ fn read_only_commands_leave_unfinished_transaction() {
         .expect("strace is installed")
         .status;
     assert_ne!(status.code(), Some(0));
-    assert!(!node.dot_files().is_empty(), "staged files lie about");
+    assert!(!node.dot_files().is_empty(), "staged files are left");
     assert!(
         node.journal_text().contains("\"do\":\"replace\""),
-        "and a journal says what is unfinished"
+        "the journal names the unfinished transaction"
     );
     assert_nothing_written(&node, "unfinished");
     assert_eq!(node.run(&["renew"]).code, 0);
