@@ -27,7 +27,7 @@ const CERTIFICATE: &str = "etc/kubernetes/pki/apiserver.crt";
 const KEY: &str = "etc/kubernetes/pki/apiserver.key";
 const ADMIN: &str = "etc/kubernetes/admin.conf";
 const FILES: [&str; 3] = [CERTIFICATE, KEY, ADMIN];
-const LABEL: &[u8] = b"system_u:object_r:cert_t:s0\0";
+const SELINUX_LABEL: &[u8] = b"system_u:object_r:cert_t:s0\0";
 
 /// The metadata of a file without times and inode.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ fn acls_labels_owners_modes_and_attributes_survive() {
         let path = node.path(file);
         if nix::unistd::geteuid().is_root() {
             chown(&path, Some(1001), Some(1002)).unwrap();
-            set_attribute(&path, "security.selinux", LABEL);
+            set_attribute(&path, "security.selinux", SELINUX_LABEL);
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         setfacl(entry, &path);
@@ -160,8 +160,8 @@ fn move_file(node: &Node, file: &str) -> PathBuf {
 
 #[test]
 fn symlinked_target_is_replaced_and_link_kept() {
-    type Way = (&'static str, fn(&Node, &str));
-    let ways: [Way; 4] = [
+    type LinkKind = (&'static str, fn(&Node, &str));
+    let kinds: [LinkKind; 4] = [
         ("absolute", |node, file| {
             move_file(node, file);
             symlink(format!("/srv/real/{}", file_name(file)), node.path(file)).unwrap();
@@ -191,7 +191,7 @@ fn symlinked_target_is_replaced_and_link_kept() {
                 .unwrap();
         }),
     ];
-    for (way, link) in ways {
+    for (kind, link) in kinds {
         let node = node_with_links(link);
         let links = FILES.map(|file| fs::read_link(node.path(file)).unwrap());
         let before = FILES.map(|file| metadata(&node.path("srv/real").join(file_name(file))));
@@ -206,22 +206,22 @@ fn symlinked_target_is_replaced_and_link_kept() {
         let listed = names(&node);
         let old = FILES.map(|file| fs::read(node.path("srv/real").join(file_name(file))).unwrap());
         let run = node.run(&["renew"]);
-        assert_eq!(run.code, 0, "{way}: {}", run.text);
-        assert_eq!(FILES.map(|file| fs::read_link(node.path(file)).unwrap()), links, "{way}");
+        assert_eq!(run.code, 0, "{kind}: {}", run.text);
+        assert_eq!(FILES.map(|file| fs::read_link(node.path(file)).unwrap()), links, "{kind}");
         for (file, old) in FILES.iter().zip(old) {
             assert_ne!(
                 fs::read(node.path("srv/real").join(file_name(file))).unwrap(),
                 old,
-                "{way}: {file}"
+                "{kind}: {file}"
             );
         }
         assert_eq!(
             FILES.map(|file| metadata(&node.path("srv/real").join(file_name(file)))),
             before,
-            "{way}"
+            "{kind}"
         );
-        assert_eq!(names(&node), listed, "{way}: nothing was left beside them");
-        assert_eq!(node.usable_credentials().len(), 11, "{way}");
+        assert_eq!(names(&node), listed, "{kind}: nothing was left beside them");
+        assert_eq!(node.usable_credentials().len(), 11, "{kind}");
     }
 }
 

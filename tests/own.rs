@@ -112,12 +112,12 @@ fn owners_and_modes(node: &Node) -> Vec<(u32, u32, u32)> {
     FILES.iter().map(of).collect()
 }
 
-fn contents(node: &Node) -> Vec<Vec<u8>> {
+fn read_contents(node: &Node) -> Vec<Vec<u8>> {
     FILES.iter().map(|file| node.read(file)).collect()
 }
 
 /// Returns the kinds of the blocks of a PEM file, in their order.
-fn blocks(node: &Node, file: &str) -> Vec<&'static str> {
+fn block_kinds(node: &Node, file: &str) -> Vec<&'static str> {
     let text = node.text(file);
     let begins = text.lines().filter(|line| line.starts_with("-----BEGIN "));
     begins.map(|line| if line.contains("PRIVATE KEY") { "key" } else { "certificate" }).collect()
@@ -126,7 +126,7 @@ fn blocks(node: &Node, file: &str) -> Vec<&'static str> {
 #[test]
 fn own_entries_keep_metadata_and_extensions() {
     let node = node();
-    let (old, old_modes) = (contents(&node), owners_and_modes(&node));
+    let (old, old_modes) = (read_contents(&node), owners_and_modes(&node));
     let old_certificates: Vec<_> = NAMES.iter().map(|name| node.certificate(name)).collect();
     let watched = node.read("etc/site/watched.crt");
     let run = node.run(&["renew"]);
@@ -156,7 +156,7 @@ fn own_entries_keep_metadata_and_extensions() {
         ("etc/site/bundle.pem", ["key", "certificate"]),
         ("etc/site/reversed.pem", ["certificate", "key"]),
     ] {
-        assert_eq!(blocks(&node, file), order, "{file}");
+        assert_eq!(block_kinds(&node, file), order, "{file}");
     }
     assert!(node.text("etc/site/client.conf").starts_with("# kept by hand\n"));
     let verified = Command::new("openssl")
@@ -169,14 +169,14 @@ fn own_entries_keep_metadata_and_extensions() {
     // The old files are in a backup, and can be restored byte for byte.
     let backups = node.backups();
     assert!(old.iter().all(|content| backups.contains(content)));
-    let new = contents(&node);
+    let new = read_contents(&node);
     let run = node.run(&[&["restore"][..], &NAMES].concat());
     assert_eq!(run.code, 0, "{}", run.text);
-    assert_eq!((contents(&node), owners_and_modes(&node)), (old, old_modes.clone()));
+    assert_eq!((read_contents(&node), owners_and_modes(&node)), (old, old_modes.clone()));
     let run = node.run(&["renew", "bundle"]);
     assert_eq!(run.code, 0, "{}", run.text);
     assert_eq!(owners_and_modes(&node), old_modes);
-    assert_ne!(contents(&node)[2], new[2], "a new one");
+    assert_ne!(read_contents(&node)[2], new[2], "a new one");
     assert!(node.dot_files().is_empty());
 }
 
@@ -215,7 +215,7 @@ fn own_external_ca_answers_requests() {
         assert_eq!(run.code, 0, "{}", run.text);
         assert!(node.certificate(name).not_after > now().plus(days(364)), "{name}");
     }
-    assert_eq!(blocks(&node, "etc/site/bundle.pem"), ["key", "certificate"]);
+    assert_eq!(block_kinds(&node, "etc/site/bundle.pem"), ["key", "certificate"]);
 }
 
 #[test]

@@ -5,11 +5,11 @@
 use std::path::Path;
 
 /// Appends all sources of tests to one text.
-fn sources(dir: &Path, text: &mut String) {
+fn append_sources(dir: &Path, text: &mut String) {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            sources(&path, text);
+            append_sources(&path, text);
         } else if path.extension().is_some_and(|ending| ending == "rs") {
             text.push_str(&std::fs::read_to_string(path).unwrap());
         }
@@ -36,8 +36,8 @@ fn tests_named_by_threat_model_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("docs/threat-model.md")).unwrap();
     let mut all = String::new();
-    ["src", "tests"].iter().for_each(|dir| sources(&root.join(dir), &mut all));
-    assert!(!exists(&all, "nonexistent_test_name") && !exists(&all, "sources"));
+    ["src", "tests"].iter().for_each(|dir| append_sources(&root.join(dir), &mut all));
+    assert!(!exists(&all, "nonexistent_test_name") && !exists(&all, "append_sources"));
 
     let (mut claims, mut named) = (0, 0);
     let part = page.split("## What happens when").nth(1).unwrap().split("\n## ").next().unwrap();

@@ -15,8 +15,8 @@ const KEY: &[u8] = b"-----BEGIN PRIVATE KEY-----\nbmV3IGtleQ==\n-----END PRIVATE
 fuzz_target!(|before: &[u8]| {
     let read = Kubeconfig::parse(before);
     let Ok(after) = splice(before, CERTIFICATE, &Secret::new(KEY.to_vec())) else { return };
-    let old = embedded(read.expect("what can be spliced can be read"));
-    let new = embedded(Kubeconfig::parse(after.expose()).expect("what was spliced can be read"));
+    let old = embedded_client(read.expect("what can be spliced can be read"));
+    let new = embedded_client(Kubeconfig::parse(after.expose()).expect("what was spliced can be read"));
     assert!(new.0.expose() == CERTIFICATE && new.1.expose() == KEY, "the new values are read");
 
     let back = splice(after.expose(), old.0.expose(), &old.1);
@@ -28,7 +28,7 @@ fuzz_target!(|before: &[u8]| {
     }
 });
 
-fn embedded(config: Kubeconfig) -> (Secret, Secret) {
+fn embedded_client(config: Kubeconfig) -> (Secret, Secret) {
     match (config.user.client.certificate, config.user.client.key) {
         (Source::Embedded(certificate), Source::Embedded(key)) => (certificate, key),
         _ => panic!("both are embedded"),

@@ -59,7 +59,7 @@ fn expired_ca_signs_nothing() {
     reissue_ca(&node, -5);
     Expected {
         code: PARTIAL,
-        left: OF_CA,
+        left: SIGNED_BY_CA,
         reported: &["ca.crt expired", "ago: nothing is signed with it"],
     }
     .assert("expired", &node);
@@ -71,7 +71,7 @@ fn not_yet_valid_ca_signs_nothing() {
     reissue_ca(&node, 365 + 30);
     Expected {
         code: PARTIAL,
-        left: OF_CA,
+        left: SIGNED_BY_CA,
         reported: &["ca.crt is not valid before", "is the clock right?"],
     }
     .assert("not yet valid", &node);
@@ -83,7 +83,7 @@ fn missing_ca_certificate_signs_nothing() {
     node.remove(CA_CRT);
     Expected {
         code: PARTIAL,
-        left: OF_CA,
+        left: SIGNED_BY_CA,
         reported: &["/etc/kubernetes/pki/ca.crt does not exist"],
     }
     .assert("absent", &node);
@@ -94,7 +94,7 @@ fn missing_ca_key_is_external_without_failure() {
     let node = Node::due();
     node.remove(CA_KEY);
     let reported = &["external: /etc/kubernetes/pki/ca.key is not on this node"];
-    Expected { code: SUCCESS, left: OF_CA, reported }.assert("external", &node);
+    Expected { code: SUCCESS, left: SIGNED_BY_CA, reported }.assert("external", &node);
 }
 
 #[test]

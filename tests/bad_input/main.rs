@@ -47,7 +47,7 @@ const ADMIN: &str = "etc/kubernetes/admin.conf";
 const SCHEDULER: &str = "etc/kubernetes/scheduler.conf";
 
 /// The credentials that the CA `ca` signs.
-const OF_CA: &[&str] = &[
+const SIGNED_BY_CA: &[&str] = &[
     "admin.conf",
     "apiserver",
     "apiserver-kubelet-client",

@@ -384,7 +384,7 @@ impl Tree {
 /// Makes an empty directory for a node: in memory if the file system supports all metadata, since
 /// thousands of trees are made.
 pub fn empty_tree() -> TreeCopy {
-    static PLACE: LazyLock<PathBuf> = LazyLock::new(|| {
+    static BASE_DIR: LazyLock<PathBuf> = LazyLock::new(|| {
         let memory = tempfile::tempdir_in("/dev/shm").ok();
         let good = memory.is_some_and(|dir| {
             xattr::set(dir.path(), "user.note", b"mine").is_ok()
@@ -392,7 +392,7 @@ pub fn empty_tree() -> TreeCopy {
         });
         if good { "/dev/shm".into() } else { std::env::temp_dir() }
     });
-    let dir = tempfile::tempdir_in(&*PLACE).unwrap();
+    let dir = tempfile::tempdir_in(&*BASE_DIR).unwrap();
     TreeCopy { node: Node::at(fs::canonicalize(dir.path()).unwrap()), dir }
 }
 

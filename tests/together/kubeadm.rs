@@ -144,7 +144,7 @@ fn daemon_survives_concurrent_writes() {
 }
 
 /// Returns the path of an installed kubeadm.
-fn kubeadm() -> Option<PathBuf> {
+fn find_kubeadm() -> Option<PathBuf> {
     let places = [
         std::env::var_os("KUBEADM").map(PathBuf::from),
         Some("/opt/kube/bin/kubeadm".into()),
@@ -156,7 +156,7 @@ fn kubeadm() -> Option<PathBuf> {
 /// The real kubeadm renews one pair repeatedly while kubecertd does the same.
 #[test]
 fn real_kubeadm_and_kubecertd_do_not_interfere() {
-    let Some(kubeadm) = kubeadm() else {
+    let Some(kubeadm) = find_kubeadm() else {
         println!("SKIPPED: no kubeadm is here; KUBEADM names one");
         return;
     };

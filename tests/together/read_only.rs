@@ -21,7 +21,7 @@ const READ_ONLY_COMMANDS: &[&[&str]] = &[
 /// All objects with their times, those of owner and mode changes included.
 type Listing = BTreeMap<PathBuf, (u64, u32, u64, (i64, i64), (i64, i64))>;
 
-fn listing(node: &Node) -> Listing {
+fn list_files(node: &Node) -> Listing {
     let mut found = BTreeMap::new();
     walk(node.root(), &mut |path| {
         let stat = std::fs::symlink_metadata(path).unwrap();
@@ -32,11 +32,11 @@ fn listing(node: &Node) -> Listing {
 }
 
 fn assert_nothing_written(node: &Node, case: &str) {
-    let before = listing(node);
+    let before = list_files(node);
     for command in READ_ONLY_COMMANDS {
         let run = node.run(command);
         assert!([0, 3, 5].contains(&run.code), "{case}: {command:?}: {}", run.text);
-        assert_eq!(listing(node), before, "{case}: {command:?}");
+        assert_eq!(list_files(node), before, "{case}: {command:?}");
     }
 }
 
