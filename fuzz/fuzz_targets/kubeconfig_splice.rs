@@ -15,8 +15,9 @@ const KEY: &[u8] = b"-----BEGIN PRIVATE KEY-----\nbmV3IGtleQ==\n-----END PRIVATE
 fuzz_target!(|before: &[u8]| {
     let read = Kubeconfig::parse(before);
     let Ok(after) = splice(before, CERTIFICATE, &Secret::new(KEY.to_vec())) else { return };
-    let old = embedded_client(read.expect("what can be spliced can be read"));
-    let new = embedded_client(Kubeconfig::parse(after.expose()).expect("what was spliced can be read"));
+    let old = embedded_client(read.expect("a kubeconfig that can be spliced can be read"));
+    let spliced = Kubeconfig::parse(after.expose());
+    let new = embedded_client(spliced.expect("a spliced kubeconfig can be read"));
     assert!(new.0.expose() == CERTIFICATE && new.1.expose() == KEY, "the new values are read");
 
     let back = splice(after.expose(), old.0.expose(), &old.1);
