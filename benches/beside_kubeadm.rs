@@ -1,11 +1,11 @@
-//! Whole commands, side by side with kubeadm where one is found (`KUBEADM`, or on the PATH): check,
-//! and renewing all credentials that kubeadm makes (eleven; ten for one that knows no
-//! super-admin.conf, which came with 1.29), on the same kind of node in turn; beside them the bare
-//! making of as many keys. Medians of paired runs, and their ratios, since only ratios of one run
-//! mean anything on a busy machine.
+//! Compares whole commands with kubeadm, if one is found (`KUBEADM`, or on the PATH): a check, and
+//! the renewal of all credentials that kubeadm makes (eleven; ten before 1.29, which added
+//! super-admin.conf), alternately on the same kind of node. Generating the same number of keys is
+//! measured too. The results are medians of paired runs and their ratios, since only ratios are
+//! comparable on a busy machine.
 //!
-//! kubeadm makes RSA-2048 keys; others only where its version knows encryptionAlgorithm (1.31) or,
-//! for ECDSA, the feature gate that was there before.
+//! kubeadm makes RSA-2048 keys; others only if its version has encryptionAlgorithm (1.31) or, for
+//! ECDSA, the earlier feature gate.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -26,20 +26,21 @@ use nix::sys::resource::{UsageWho, getrusage};
 const KUBECERTD: &str = env!("CARGO_BIN_EXE_kubecertd");
 
 fn main() {
-    // The peak of all children so far, so it is asked before kubeadm runs for the first time.
-    let our_peak = our_peak();
-    let kubeadm = kubeadm();
+    // This is the peak of all children so far, so it is read before kubeadm runs for the first
+    // time.
+    let our_peak = measure_own_peak();
+    let kubeadm = find_kubeadm();
     println!(
         "kubeadm: {}",
         kubeadm
             .as_ref()
             .map_or("none found; set KUBEADM".to_owned(), |kubeadm| kubeadm.version.clone())
     );
-    check(kubeadm.as_ref(), our_peak);
+    compare_check(kubeadm.as_ref(), our_peak);
     for (key, rounds) in
         [(KeyAlgorithm::Rsa2048, 31), (KeyAlgorithm::Rsa4096, 7), (KeyAlgorithm::EcdsaP256, 31)]
     {
-        renew(&key, rounds, kubeadm.as_ref());
+        compare_renew(&key, rounds, kubeadm.as_ref());
     }
 }
 
@@ -49,7 +50,7 @@ struct Kubeadm {
 }
 
 impl Kubeadm {
-    /// What its configuration has to say for this kind of key; `None` where it can't make one.
+    /// Returns the configuration for this kind of key; `None` if this version can not make one.
     fn configuration(&self, key: &KeyAlgorithm) -> Option<String> {
         let minor = self.minor();
         let (version, extra) = match (minor, key) {
@@ -74,52 +75,48 @@ impl Kubeadm {
         self.version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(0)
     }
 
-    fn command(&self, folder: &Path, verb: &[&str], key: &KeyAlgorithm) -> Option<Command> {
-        std::fs::write(folder.join("kubeadm.yaml"), self.configuration(key)?).unwrap();
-        if !folder.join("kubeadm").exists() {
-            std::fs::copy(&self.program, folder.join("kubeadm")).unwrap();
+    fn command(&self, dir: &Path, verb: &[&str], key: &KeyAlgorithm) -> Option<Command> {
+        std::fs::write(dir.join("kubeadm.yaml"), self.configuration(key)?).unwrap();
+        if !dir.join("kubeadm").exists() {
+            std::fs::copy(&self.program, dir.join("kubeadm")).unwrap();
         }
-        // It knows no other place for kubeconfigs than /etc/kubernetes.
+        // kubeadm supports no other directory for kubeconfigs than /etc/kubernetes.
         let mut command = Command::new("chroot");
-        command
-            .arg(folder)
-            .args(["/kubeadm", "certs"])
-            .args(verb)
-            .args(["--config", "/kubeadm.yaml"]);
+        command.arg(dir).args(["/kubeadm", "certs"]).args(verb).args(["--config", "/kubeadm.yaml"]);
         Some(command)
     }
 }
 
-fn kubeadm() -> Option<Kubeadm> {
+fn find_kubeadm() -> Option<Kubeadm> {
     let given = std::env::var_os("KUBEADM").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let program = given.or_else(|| {
-        std::env::split_paths(&path).map(|folder| folder.join("kubeadm")).find(|file| file.exists())
+        std::env::split_paths(&path).map(|dir| dir.join("kubeadm")).find(|file| file.exists())
     })?;
     let output = Command::new(&program).args(["version", "-o", "short"]).output().ok()?;
     let version = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     (!version.is_empty()).then_some(Kubeadm { program, version })
 }
 
-fn our_peak() -> f64 {
-    let folder = node(&KeyAlgorithm::Rsa2048, Life::Days(300), Life::Days(300));
-    run(kubecertd(folder.path(), &["check"]));
-    peak()
+fn measure_own_peak() -> f64 {
+    let dir = node(&KeyAlgorithm::Rsa2048, Life::Days(300), Life::Days(300));
+    run(kubecertd_command(dir.path(), &["check"]));
+    peak_memory()
 }
 
-fn check(kubeadm: Option<&Kubeadm>, our_peak: f64) {
-    let folder = node(&KeyAlgorithm::Rsa2048, Life::Days(300), Life::Days(300));
-    let ours = || kubecertd(folder.path(), &["check"]);
+fn compare_check(kubeadm: Option<&Kubeadm>, our_peak: f64) {
+    let dir = node(&KeyAlgorithm::Rsa2048, Life::Days(300), Life::Days(300));
+    let ours = || kubecertd_command(dir.path(), &["check"]);
     let theirs = || {
         kubeadm.and_then(|kubeadm| {
-            kubeadm.command(folder.path(), &["check-expiration"], &KeyAlgorithm::Rsa2048)
+            kubeadm.command(dir.path(), &["check-expiration"], &KeyAlgorithm::Rsa2048)
         })
     };
-    let (our_times, their_times) = paired(51, ours, theirs);
+    let (our_times, their_times) = run_paired(51, ours, theirs);
     println!(
         "check, RSA-2048:        kubecertd {:>9}{}",
-        millis(median(&our_times)),
-        beside(&our_times, &their_times)
+        format_millis(median(&our_times)),
+        format_comparison(&our_times, &their_times)
     );
     print!("check, peak memory:     kubecertd {our_peak:>6.1} MiB");
     println!(
@@ -127,33 +124,33 @@ fn check(kubeadm: Option<&Kubeadm>, our_peak: f64) {
         if their_times.is_empty() {
             String::new()
         } else {
-            format!(", kubeadm {:>6.1} MiB", peak())
+            format!(", kubeadm {:>6.1} MiB", peak_memory())
         }
     );
 }
 
-fn renew(key: &KeyAlgorithm, rounds: usize, kubeadm: Option<&Kubeadm>) {
+fn compare_renew(key: &KeyAlgorithm, rounds: usize, kubeadm: Option<&Kubeadm>) {
     let credentials = if kubeadm.is_some_and(|kubeadm| kubeadm.minor() < 29) { 10 } else { 11 };
     let super_admin = if credentials == 10 { Life::Absent } else { Life::Days(10) };
     let (our_node, their_node) =
         (node(key, Life::Days(10), super_admin), node(key, Life::Days(10), super_admin));
-    let ours = || kubecertd(our_node.path(), &["renew", "--force"]);
+    let ours = || kubecertd_command(our_node.path(), &["renew", "--force"]);
     let theirs =
         || kubeadm.and_then(|kubeadm| kubeadm.command(their_node.path(), &["renew", "all"], key));
-    let (our_times, their_times) = paired(rounds, ours, theirs);
-    let bare: Vec<Duration> = (0..rounds).map(|_| make_keys(key, credentials)).collect();
+    let (our_times, their_times) = run_paired(rounds, ours, theirs);
+    let bare: Vec<Duration> = (0..rounds).map(|_| generate_keys(key, credentials)).collect();
     println!(
         "renew {credentials}, {:<12} kubecertd {:>9}, bare keys {:>9} ({:.2}){}",
         format!("{key}:"),
-        millis(median(&our_times)),
-        millis(median(&bare)),
+        format_millis(median(&our_times)),
+        format_millis(median(&bare)),
         ratio(&our_times, &bare),
-        beside(&our_times, &their_times)
+        format_comparison(&our_times, &their_times)
     );
 }
 
-/// As many keys as a renewal makes, on as many threads.
-fn make_keys(key: &KeyAlgorithm, count: usize) -> Duration {
+/// Generates as many keys as a renewal, on as many threads.
+fn generate_keys(key: &KeyAlgorithm, count: usize) -> Duration {
     let began = Instant::now();
     let left = std::sync::atomic::AtomicUsize::new(count);
     let take = || {
@@ -177,23 +174,23 @@ fn make_keys(key: &KeyAlgorithm, count: usize) -> Duration {
 }
 
 fn node(key: &KeyAlgorithm, life: Life, super_admin: Life) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     demo::Node::build(
-        folder.path(),
+        dir.path(),
         SystemClock.now(),
         &NodePlan::everything(life).with("super-admin.conf", super_admin).with_key(key.clone()),
     )
     .unwrap();
-    folder
+    dir
 }
 
-fn kubecertd(folder: &Path, verb: &[&str]) -> Command {
+fn kubecertd_command(dir: &Path, verb: &[&str]) -> Command {
     let mut command = Command::new(KUBECERTD);
-    command.arg("--root").arg(folder).args(verb);
+    command.arg("--root").arg(dir).args(verb);
     command
 }
 
-fn paired(
+fn run_paired(
     rounds: usize,
     ours: impl Fn() -> Command,
     theirs: impl Fn() -> Option<Command>,
@@ -214,8 +211,8 @@ fn run(mut command: Command) -> Duration {
     took
 }
 
-/// The largest resident size of all children so far, in MiB.
-fn peak() -> f64 {
+/// Returns the largest resident size of all children so far, in MiB.
+fn peak_memory() -> f64 {
     getrusage(UsageWho::RUSAGE_CHILDREN).unwrap().max_rss() as f64 / 1024.0
 }
 
@@ -225,7 +222,7 @@ fn median(times: &[Duration]) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// The median of the ratios of each pair.
+/// Returns the median of the ratios of all pairs.
 fn ratio(ours: &[Duration], theirs: &[Duration]) -> f64 {
     let mut ratios: Vec<f64> = ours
         .iter()
@@ -236,13 +233,13 @@ fn ratio(ours: &[Duration], theirs: &[Duration]) -> f64 {
     ratios.get(ratios.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-fn beside(ours: &[Duration], theirs: &[Duration]) -> String {
+fn format_comparison(ours: &[Duration], theirs: &[Duration]) -> String {
     if theirs.is_empty() {
         return String::new();
     }
-    format!(", kubeadm {:>9}: ratio {:.3}", millis(median(theirs)), ratio(ours, theirs))
+    format!(", kubeadm {:>9}: ratio {:.3}", format_millis(median(theirs)), ratio(ours, theirs))
 }
 
-fn millis(time: Duration) -> String {
+fn format_millis(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }

@@ -1,5 +1,5 @@
-//! How fast credentials are judged: ten thousand at once, from the facts alone and from the files
-//! on.
+//! Measures how fast ten thousand credentials are judged, from observed facts alone and from the
+//! files.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a benchmark")]
 
 use std::hint::black_box;
@@ -13,23 +13,19 @@ use kubecertd::pass::{policy, survey};
 use kubecertd::plan::judge;
 use kubecertd::sys::{Clock, Root, SystemClock};
 
-const MANY: usize = 10_000;
+const PAIR_COUNT: usize = 10_000;
 
-/// A node with ten thousand pairs of its own, each in files of its own, due and signed by the
-/// cluster's authority.
-fn many(folder: &Path, key: KeyAlgorithm) -> Node {
-    demo::Node::build(
-        folder,
-        SystemClock.now(),
-        &NodePlan::everything(Life::Days(10)).with_key(key),
-    )
-    .unwrap();
-    let pki = folder.join("etc/kubernetes/pki");
-    let pairs = folder.join("etc/pairs");
+/// Makes a node with ten thousand own pairs, each in files of its own, due and signed by the
+/// cluster's CA.
+fn node_with_pairs(dir: &Path, key: KeyAlgorithm) -> Node {
+    demo::Node::build(dir, SystemClock.now(), &NodePlan::everything(Life::Days(10)).with_key(key))
+        .unwrap();
+    let pki = dir.join("etc/kubernetes/pki");
+    let pairs = dir.join("etc/pairs");
     std::fs::create_dir_all(&pairs).unwrap();
-    let drop_ins = folder.join("etc/kubecertd/kubecertd.d");
+    let drop_ins = dir.join("etc/kubecertd/kubecertd.d");
     std::fs::create_dir_all(&drop_ins).unwrap();
-    for number in 0..MANY {
+    for number in 0..PAIR_COUNT {
         for kind in ["crt", "key"] {
             std::fs::copy(
                 pki.join(format!("apiserver.{kind}")),
@@ -38,8 +34,8 @@ fn many(folder: &Path, key: KeyAlgorithm) -> Node {
             .unwrap();
         }
     }
-    // No configuration file may be as large as all of them together.
-    for (part, numbers) in (0..MANY).collect::<Vec<_>>().chunks(1_000).enumerate() {
+    // The entries are split, since the size of one configuration file is limited.
+    for (part, numbers) in (0..PAIR_COUNT).collect::<Vec<_>>().chunks(1_000).enumerate() {
         let entry = |number: &usize| {
             format!(
                 "[[credential]]\nname = \"pair-{number}\"\nauthority = \"ca\"\ncertificate = \
@@ -52,12 +48,12 @@ fn many(folder: &Path, key: KeyAlgorithm) -> Node {
         )
         .unwrap();
     }
-    Node::open(Root::open(folder).unwrap(), &Config::Usual).unwrap()
+    Node::open(Root::open(dir).unwrap(), &Config::Usual).unwrap()
 }
 
 fn judging(criterion: &mut Criterion) {
-    let folder = tempfile::tempdir().unwrap();
-    let node = many(folder.path(), KeyAlgorithm::EcdsaP256);
+    let dir = tempfile::tempdir().unwrap();
+    let node = node_with_pairs(dir.path(), KeyAlgorithm::EcdsaP256);
     let (now, policy) = (SystemClock.now(), policy(&node));
     let facts = observe(&node.root, &node.catalog, &node.settings.paths.state);
     let mut group = criterion.benchmark_group("10,000 credentials");
@@ -74,8 +70,8 @@ fn judging(criterion: &mut Criterion) {
     group.bench_function("read and judged, ECDSA-P256", |bencher| {
         bencher.iter(|| black_box(survey(&node, now)))
     });
-    let rsa_folder = tempfile::tempdir().unwrap();
-    let rsa = many(rsa_folder.path(), KeyAlgorithm::Rsa2048);
+    let rsa_dir = tempfile::tempdir().unwrap();
+    let rsa = node_with_pairs(rsa_dir.path(), KeyAlgorithm::Rsa2048);
     group.bench_function("read and judged, RSA-2048", |bencher| {
         bencher.iter(|| black_box(survey(&rsa, now)))
     });

@@ -1,5 +1,5 @@
-//! The public side of the authorities: what `kubecertd ca` hands out is what openssl and kubeadm
-//! take it for, and who trusts it is told right.
+//! The public part of the CAs: openssl and kubeadm agree with the output of `kubecertd ca`, and
+//! trust is reported correctly.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,8 +22,8 @@ use common::{ECDSA, Node, RSA};
 
 const CA: &str = "etc/kubernetes/pki/ca.crt";
 
-/// What a pipe of programs writes, with `$CA` as the certificate of the cluster's root.
-fn shell(node: &Node, script: &str) -> String {
+/// Returns the output of a shell pipeline, with `$CA` as the cluster's root certificate.
+fn run_shell(node: &Node, script: &str) -> String {
     let output =
         Command::new("sh").args(["-ec", script]).env("CA", node.path(CA)).output().unwrap();
     assert!(output.status.success(), "{script}: {output:?}");
@@ -31,20 +31,20 @@ fn shell(node: &Node, script: &str) -> String {
 }
 
 #[test]
-fn the_fingerprints_are_those_of_openssl() {
+fn ca_show_fingerprints_match_openssl() {
     for tree in [RSA, ECDSA] {
         let node = Node::fresh(tree);
         let shown = node.run(&["ca", "show"]);
         assert_eq!(shown.code, 0, "{}", shown.text);
         let fingerprint =
-            shell(&node, "openssl x509 -in $CA -noout -fingerprint -sha256 | cut -d = -f 2");
+            run_shell(&node, "openssl x509 -in $CA -noout -fingerprint -sha256 | cut -d = -f 2");
         assert!(
             shown.text.contains(&format!("SHA-256:         {fingerprint}\n")),
             "{}\n{fingerprint}",
             shown.text
         );
-        // As kubeadm's documentation has it.
-        let hash = shell(
+        // The command is from the documentation of kubeadm.
+        let hash = run_shell(
             &node,
             "openssl x509 -pubkey -in $CA | openssl pkey -pubin -outform der | openssl dgst \
              -sha256 -hex | sed 's/^.* //'",
@@ -59,9 +59,9 @@ fn the_fingerprints_are_those_of_openssl() {
 }
 
 #[test]
-fn the_certificate_is_handed_out_and_never_its_key() {
+fn ca_export_prints_certificate_without_key() {
     let node = Node::fresh(ECDSA);
-    // As in a file that somebody put together.
+    // A file that an administrator assembled.
     let key = node.read("etc/kubernetes/pki/ca.key");
     let certificate = node.read(CA);
     node.write(CA, [b"of the cluster\n".as_slice(), &key, &certificate].concat());
@@ -78,14 +78,14 @@ fn the_certificate_is_handed_out_and_never_its_key() {
     );
 }
 
-/// What is said of a file, and the exit code.
-fn verdict(node: &Node, file: &str) -> (i32, String) {
+/// Returns the exit code and the report of `ca verify` for a file.
+fn verify(node: &Node, file: &str) -> (i32, String) {
     let run = node.run(&["ca", "verify", file]);
     (run.code, run.text)
 }
 
 #[test]
-fn who_trusts_it_and_what_it_signed_is_told() {
+fn ca_verify_reports_trust_and_signatures() {
     let node = Node::fresh(ECDSA);
     for (file, words) in [
         ("/etc/kubernetes/pki/ca.crt", "it trusts ca until "),
@@ -100,7 +100,7 @@ fn who_trusts_it_and_what_it_signed_is_told() {
              and valid until ",
         ),
     ] {
-        let (code, text) = verdict(&node, file);
+        let (code, text) = verify(&node, file);
         assert_eq!(code, 0, "{text}");
         assert!(text.contains(&format!("yes   {file}: {words}")), "{text}");
     }
@@ -108,12 +108,12 @@ fn who_trusts_it_and_what_it_signed_is_told() {
         ("/etc/kubernetes/pki/etcd/ca.crt", "it does not trust ca, but CN=etcd-ca, SHA-256 "),
         ("/etc/kubernetes/pki/etcd/server.crt", "is not signed by ca, but by CN=etcd-ca"),
     ] {
-        let (code, text) = verdict(&node, file);
+        let (code, text) = verify(&node, file);
         assert_eq!(code, 3, "{text}");
         assert!(text.starts_with(&format!("no    {file}: ")) && text.contains(words), "{text}");
     }
     node.age("apiserver", -3);
-    let (code, text) = verdict(&node, "/etc/kubernetes/pki/apiserver.crt");
+    let (code, text) = verify(&node, "/etc/kubernetes/pki/apiserver.crt");
     assert_eq!(code, 3);
     assert!(text.contains("is signed by ca, but ended at "), "{text}");
     assert_eq!(
@@ -130,35 +130,35 @@ fn who_trusts_it_and_what_it_signed_is_told() {
     for (file, words) in
         [("/none", "no such file"), ("/etc/kubernetes/pki/sa.key", "neither certificates in PEM")]
     {
-        let (code, text) = verdict(&node, file);
+        let (code, text) = verify(&node, file);
         assert!(code == 1 && text.contains(words), "{text}");
         assert!(!text.contains("BEGIN"), "{text}");
     }
 }
 
-/// After a cluster was made anew, old kubeconfigs look right by their names.
+/// After a cluster was made again, old kubeconfigs have the same names but another key.
 #[test]
-fn an_authority_of_the_same_name_with_another_key_is_another_one() {
+fn ca_verify_rejects_same_name_with_other_key() {
     let (node, other) = (Node::fresh(ECDSA), Node::fresh(RSA));
     node.write("old.crt", other.read(CA));
-    let (code, text) = verdict(&node, "/old.crt");
+    let (code, text) = verify(&node, "/old.crt");
     assert!(
         code == 3 && text.contains("it does not trust ca, but CN=kubernetes, SHA-256 "),
         "{text}"
     );
     node.write("old-leaf.crt", other.read("etc/kubernetes/pki/apiserver.crt"));
-    let (code, text) = verdict(&node, "/old-leaf.crt");
+    let (code, text) = verify(&node, "/old-leaf.crt");
     assert!(
         code == 3 && text.contains("is not signed by ca, but by another key with the same name"),
         "{text}"
     );
     node.write("old.conf", other.read("etc/kubernetes/admin.conf"));
-    let (code, text) = verdict(&node, "/old.conf");
+    let (code, text) = verify(&node, "/old.conf");
     assert!(code == 3 && text.matches("no    /old.conf: ").count() == 2, "{text}");
 }
 
 #[test]
-fn what_a_kubeconfig_refers_to_is_looked_at() {
+fn ca_verify_reads_files_of_kubeconfig() {
     let node = Node::fresh(ECDSA);
     node.write(
         "home/refers.conf",
@@ -167,15 +167,15 @@ fn what_a_kubeconfig_refers_to_is_looked_at() {
          contexts:\n- {name: a, context: {cluster: a, user: a}}\ncurrent-context: a\nusers:\n- \
          {name: a, user: {token: t}}\n",
     );
-    let (code, text) = verdict(&node, "/home/refers.conf");
+    let (code, text) = verify(&node, "/home/refers.conf");
     assert_eq!(code, 0, "{text}");
-    assert_eq!(text.lines().count(), 1, "a token is signed by nobody: {text}");
+    assert_eq!(text.lines().count(), 1, "a token has no signature: {text}");
     node.remove(CA);
-    assert_eq!(verdict(&node, "/home/refers.conf").0, 1);
+    assert_eq!(verify(&node, "/home/refers.conf").0, 1);
 }
 
 #[test]
-fn a_server_is_asked_what_it_serves() {
+fn ca_verify_checks_certificate_of_server() {
     let node = Node::fresh(ECDSA);
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let mut server = Command::new("openssl")
@@ -193,7 +193,7 @@ fn a_server_is_asked_what_it_serves() {
         assert!(begin.elapsed() < Duration::from_secs(20), "openssl does not listen");
         std::thread::sleep(Duration::from_millis(50));
     }
-    let (code, text) = verdict(&node, &address);
+    let (code, text) = verify(&node, &address);
     assert!(
         code == 0 && text.contains("what is served there (CN=kube-apiserver) is signed by ca"),
         "{text}"
@@ -206,6 +206,6 @@ fn a_server_is_asked_what_it_serves() {
     );
     server.kill().unwrap();
     server.wait().unwrap();
-    let (code, text) = verdict(&node, &address);
+    let (code, text) = verify(&node, &address);
     assert!(code == 1 && text.contains("nothing listens there"), "{text}");
 }

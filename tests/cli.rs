@@ -1,5 +1,4 @@
-//! The command line as scripts and operators meet it: exit codes, names, options, and what the
-//! README claims of them.
+//! The command line: exit codes, names, options, and the statements of the README about them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,7 +16,7 @@ mod common;
 use common::{ECDSA, Node};
 
 #[test]
-fn check_tells_what_is_due_by_its_exit_code() {
+fn check_exit_code_reports_due_credential() {
     let node = Node::fresh(ECDSA);
     assert_eq!(node.run(&["check"]).code, 0);
     node.age("scheduler.conf", 10);
@@ -33,7 +32,7 @@ fn check_tells_what_is_due_by_its_exit_code() {
 }
 
 #[test]
-fn check_judges_as_of_another_day() {
+fn check_at_judges_given_date() {
     let node = Node::fresh(ECDSA);
     let run = node.run(&["check", "--at", "2027-11-19"]);
     assert_eq!(run.code, 3);
@@ -43,7 +42,7 @@ fn check_judges_as_of_another_day() {
 }
 
 #[test]
-fn only_the_named_credentials_that_are_due_are_renewed() {
+fn renew_with_names_renews_only_due_ones() {
     let node = Node::due();
     let run = node.run(&["renew", "apiserver", "etcd-server"]);
     assert_eq!(run.code, 0, "{}", run.text);
@@ -59,7 +58,7 @@ fn only_the_named_credentials_that_are_due_are_renewed() {
 }
 
 #[test]
-fn a_name_that_is_not_there_is_wrong_usage_and_the_right_ones_are_said() {
+fn unknown_credential_is_usage_error_listing_names() {
     let run = Node::fresh(ECDSA).run(&["renew", "apisever"]);
     assert_eq!(run.code, 2);
     assert!(
@@ -72,14 +71,14 @@ fn a_name_that_is_not_there_is_wrong_usage_and_the_right_ones_are_said() {
 }
 
 #[test]
-fn a_root_folder_that_is_not_there_is_wrong_usage() {
-    let run = common::kubecertd(&["--root", "/no/such/folder", "check"]);
+fn missing_root_directory_is_usage_error() {
+    let run = common::kubecertd(&["--root", "/no/such/directory", "check"]);
     assert_eq!(run.code, 2);
-    assert!(run.text.contains("--root /no/such/folder: does not exist"), "{}", run.text);
+    assert!(run.text.contains("--root /no/such/directory: does not exist"), "{}", run.text);
 }
 
 #[test]
-fn what_fails_alone_is_failed_and_what_fails_among_others_is_partly_done() {
+fn partial_failure_has_its_own_exit_code() {
     let node = Node::due();
     node.write("etc/kubernetes/pki/apiserver.crt", "");
     assert_eq!(node.run(&["renew", "apiserver"]).code, 1);
@@ -87,7 +86,7 @@ fn what_fails_alone_is_failed_and_what_fails_among_others_is_partly_done() {
 }
 
 #[test]
-fn an_external_authority_is_reported_and_no_failure() {
+fn external_ca_is_reported_without_failure() {
     let node = Node::due();
     node.remove("etc/kubernetes/pki/front-proxy-ca.key");
     let run = node.run(&["renew"]);
@@ -112,7 +111,7 @@ fn an_external_authority_is_reported_and_no_failure() {
 }
 
 #[test]
-fn on_a_starlingx_host_only_check_works_and_says_so() {
+fn starlingx_node_allows_only_check() {
     let node = Node::due();
     node.write("etc/platform/platform.conf", "nodetype=controller\n");
     let before = node.snapshot();
@@ -126,8 +125,8 @@ fn on_a_starlingx_host_only_check_works_and_says_so() {
 }
 
 #[test]
-fn another_process_at_work_is_waited_for_and_then_said() {
-    // The wait itself is the store's, and tested there with a shorter one.
+fn locked_store_times_out_as_busy() {
+    // The wait is a function of the store, whose tests use a shorter timeout.
     let node = Node::due();
     let state = kubecertd::model::AbsolutePath::new("/var/lib/kubecertd").unwrap();
     let root = kubecertd::sys::Root::open(node.root()).unwrap();
@@ -141,7 +140,7 @@ fn another_process_at_work_is_waited_for_and_then_said() {
 }
 
 #[test]
-fn absolute_symlinks_resolve_inside_the_root_folder() {
+fn absolute_symlinks_resolve_inside_root() {
     let node = Node::due();
     let outside = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(node.path("srv/keys")).unwrap();
@@ -167,7 +166,7 @@ fn absolute_symlinks_resolve_inside_the_root_folder() {
 }
 
 #[test]
-fn the_paths_come_from_the_manifests() {
+fn paths_come_from_manifests() {
     let node = Node::due();
     for file in ["kube-apiserver", "kube-controller-manager", "etcd"] {
         let manifest = format!("etc/kubernetes/manifests/{file}.yaml");
@@ -183,7 +182,7 @@ fn the_paths_come_from_the_manifests() {
 }
 
 #[test]
-fn own_entries_are_renewed_like_the_built_in_ones() {
+fn own_entries_are_renewed_like_built_in_ones() {
     let node = Node::due();
     for (file, copy) in [("apiserver.crt", "web.crt"), ("apiserver.key", "web.key")] {
         node.write(&format!("etc/own/{copy}"), node.read(&format!("etc/kubernetes/pki/{file}")));
@@ -216,7 +215,7 @@ kubeconfig = "/etc/own/admin.conf"
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 0, "{}", run.text);
     assert!(run.text.contains("14 credentials renewed."), "{}", run.text);
-    let whole = node.whole();
+    let whole = node.usable_credentials();
     for name in ["web", "bundle", "copy"] {
         assert!(
             whole[name].certificate.not_after.seconds_since(common::now()) > 360 * 86_400,
@@ -230,7 +229,7 @@ kubeconfig = "/etc/own/admin.conf"
 }
 
 #[test]
-fn near_the_end_of_its_authority_nothing_loops() {
+fn ca_near_expiry_renews_leaf_only_once() {
     let node = Node::fresh(ECDSA);
     node.shorten_authority("etc/kubernetes/pki/front-proxy-ca", 10);
     node.age("front-proxy-client", 5);
@@ -250,7 +249,7 @@ fn near_the_end_of_its_authority_nothing_loops() {
 }
 
 #[test]
-fn the_demo_shows_every_kind_of_state_and_leaves_nothing_behind() {
+fn demo_shows_every_state_and_removes_its_files() {
     let run = common::kubecertd(&["demo"]);
     assert_eq!(run.code, 0, "{}", run.text);
     for word in [
@@ -268,17 +267,17 @@ fn the_demo_shows_every_kind_of_state_and_leaves_nothing_behind() {
     }
     assert!(run.text.contains("6 credentials renewed, 1 not."), "{}", run.text);
     assert!(run.text.contains("none to renew; 2 need an operator."), "{}", run.text);
-    let folder = run
+    let dir = run
         .text
         .split_whitespace()
         .find(|word| word.contains("kubecertd-demo-"))
         .unwrap()
         .trim_end_matches('.');
-    assert!(!std::path::Path::new(folder).exists());
+    assert!(!std::path::Path::new(dir).exists());
 }
 
 #[test]
-fn the_readme_and_the_help_name_the_same_exit_codes() {
+fn readme_and_help_list_same_exit_codes() {
     let squeezed =
         |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").replace('`', "");
     let help = squeezed(&common::kubecertd(&["--help"]).text);
@@ -291,7 +290,7 @@ fn the_readme_and_the_help_name_the_same_exit_codes() {
 }
 
 #[test]
-fn the_readme_shows_the_screen_as_it_is() {
+fn readme_shows_current_status_output() {
     let run = Node::due().run(&["status"]);
     assert_eq!(run.code, 3, "no daemon runs: {}", run.text);
     let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -306,7 +305,7 @@ fn the_readme_shows_the_screen_as_it_is() {
     assert_eq!(table.len(), 13, "each credential has a line: {}", run.text);
     assert!(
         run.text.starts_with("Something needs attention on "),
-        "how it is comes first: {}",
+        "the summary is the first line: {}",
         run.text
     );
     for said in ["kubecertd does not run", "12 credentials on this node, 11 to renew"] {
@@ -315,7 +314,7 @@ fn the_readme_shows_the_screen_as_it_is() {
 }
 
 #[test]
-fn status_is_shown_again_until_nobody_reads_it() {
+fn status_watch_repeats_until_reader_closes() {
     use std::io::{BufRead as _, BufReader};
     use std::process::{Command, Stdio};
     let node = Node::due();
@@ -329,11 +328,11 @@ fn status_is_shown_again_until_nobody_reads_it() {
         lines.by_ref().filter(|line| line.starts_with("Something needs attention on ")).take(2);
     assert_eq!(screens.count(), 2);
     drop(lines);
-    assert!(shown.wait().unwrap().code().is_some(), "it ends by itself");
+    assert!(shown.wait().unwrap().code().is_some(), "the command exits");
 }
 
 #[test]
-fn the_readme_shows_what_a_typo_really_says() {
+fn readme_shows_current_typo_error() {
     let node = Node::fresh(ECDSA);
     node.write("etc/kubecertd/kubecertd.toml", "[renewal]\nrenew_befor = \"15d\"\n");
     let run = node.run(&["config", "check"]);
@@ -341,9 +340,9 @@ fn the_readme_shows_what_a_typo_really_says() {
     assert!(include_str!("../README.md").contains(run.text.trim()), "{}", run.text);
 }
 
-/// What nobody's renewal does: another name in one command, and everything else as it was.
+/// Names are changed only by this command; everything else stays as it was.
 #[test]
-fn names_are_added_and_removed_by_a_renewal() {
+fn renew_adds_and_removes_names() {
     let node = Node::fresh(ECDSA);
     let old = node.certificate("apiserver");
     let asked = [
@@ -384,7 +383,7 @@ fn names_are_added_and_removed_by_a_renewal() {
     );
     assert_eq!(node.run(&["check"]).code, 0);
 
-    // The next renewal keeps them.
+    // The next renewal keeps the names.
     assert_eq!(node.run(&["renew", "apiserver", "--force"]).code, 0);
     assert_eq!(node.certificate("apiserver").names(), new.names());
 
@@ -420,17 +419,16 @@ fn names_are_added_and_removed_by_a_renewal() {
     assert!(changed.iter().all(|line| line.starts_with("var/lib/kubecertd")), "{changed:#?}");
 }
 
-/// What is done to a node.
+/// A change of a node.
 type Edit<'e> = &'e dyn Fn(&Node);
 
-/// Whatever says by which names the API server is asked for: the manifest, admin.conf, the name of
-/// the node.
+/// Names come from the manifest, admin.conf and the name of the node.
 #[test]
-fn names_that_drifted_are_told_with_the_command_that_mends_them() {
+fn missing_names_are_reported_with_working_command() {
     for tree in [common::RSA, ECDSA] {
         let node = Node::fresh(tree);
-        node.give_kubelet(300);
-        node.point_kubelet();
+        node.add_kubelet_certificate(300);
+        node.link_kubelet_conf();
         let run = node.run(&["check"]);
         assert!(
             run.code == 0 && !run.text.contains("--add-san"),
@@ -441,8 +439,8 @@ fn names_that_drifted_are_told_with_the_command_that_mends_them() {
 
     let drifted = |edit: &dyn Fn(&Node)| {
         let node = Node::fresh(ECDSA);
-        node.give_kubelet(300);
-        node.point_kubelet();
+        node.add_kubelet_certificate(300);
+        node.link_kubelet_conf();
         edit(&node);
         node
     };
@@ -450,7 +448,7 @@ fn names_that_drifted_are_told_with_the_command_that_mends_them() {
     let server = |node: &Node, to: &str| {
         node.edit("etc/kubernetes/admin.conf", "server: https://k8s-api.example.com:6443", to)
     };
-    let told: [(Edit<'_>, &str); 5] = [
+    let reported: [(Edit<'_>, &str); 5] = [
         (
             &|node| {
                 node.edit(
@@ -490,9 +488,9 @@ fn names_that_drifted_are_told_with_the_command_that_mends_them() {
             "cp1",
         ),
     ];
-    for (edit, name) in told {
+    for (edit, name) in reported {
         let node = drifted(edit);
-        node.settle();
+        node.backdate_manifests();
         let run = node.run(&["check"]);
         let line = format!(
             "apiserver: it is not valid for {name}: kubecertd renew apiserver --add-san {name}\n"
@@ -511,20 +509,20 @@ fn names_that_drifted_are_told_with_the_command_that_mends_them() {
             .find(|one| one["name"] == "apiserver")
             .unwrap();
         assert_eq!(entry["missingNames"], serde_json::json!([name]));
-        // And the command that is named does mend it.
+        // The reported command works.
         let run = node.run(&["renew", "apiserver", "--add-san", name]);
         assert_eq!(run.code, 0, "{}", run.text);
         let run = node.run(&["check"]);
         assert!(run.code == 0 && !run.text.contains("--add-san"), "{}", run.text);
     }
 
-    // What is no business of the certificate's, or can't be known.
+    // Names that the certificate does not need, or that can not be known.
     let other =
         String::from_utf8(Node::fresh(common::RSA).read("etc/kubernetes/admin.conf")).unwrap();
     let authority = |text: &str| {
         text.lines().find(|line| line.contains("certificate-authority-data")).unwrap().to_owned()
     };
-    let calm: [Edit<'_>; 4] = [
+    let unreported: [Edit<'_>; 4] = [
         &|node| {
             node.edit(
                 manifest,
@@ -533,7 +531,7 @@ fn names_that_drifted_are_told_with_the_command_that_mends_them() {
             )
         },
         &|node| {
-            // Somebody answers there who is trusted by an authority of his own.
+            // The server at that address has a certificate of another CA.
             server(node, "server: https://vip.example.com:6443");
             let text = node.text("etc/kubernetes/admin.conf");
             node.write(
@@ -547,7 +545,7 @@ fn names_that_drifted_are_told_with_the_command_that_mends_them() {
         },
         &|node| node.remove("etc/kubernetes/manifests/kube-apiserver.yaml"),
     ];
-    for (index, edit) in calm.into_iter().enumerate() {
+    for (index, edit) in unreported.into_iter().enumerate() {
         let node = drifted(edit);
         let text = node.run(&["check"]).text;
         assert!(!text.contains("it is not valid for"), "{index}: {text}");

@@ -1,5 +1,5 @@
-//! An authority whose key is elsewhere: openssl plays it, signs the requests that the node makes,
-//! and the answers take the place of the old certificates; or they don't, and nothing has changed.
+//! An external CA, played by openssl: it signs the requests of the node, and the answers replace
+//! the old certificates. A wrong answer changes nothing.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -26,45 +26,45 @@ const CA: &str = "etc/kubernetes/pki/ca.crt";
 const CA_KEY: &str = "etc/kubernetes/pki/ca.key";
 const REQUESTS: &str = "var/lib/kubecertd/requests";
 
-/// A node whose root authority is somewhere else, and that authority.
-struct Elsewhere {
+/// A node without the key of its root CA, and the CA.
+struct ExternalCa {
     node: Node,
-    folder: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
-impl Elsewhere {
+impl ExternalCa {
     fn new(tree: &str) -> Self {
         let node = Node::fresh(tree);
         node.age_all(10);
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("ca.crt"), node.read(CA)).unwrap();
-        fs::write(folder.path().join("ca.key"), node.read(CA_KEY)).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("ca.crt"), node.read(CA)).unwrap();
+        fs::write(dir.path().join("ca.key"), node.read(CA_KEY)).unwrap();
         node.remove(CA_KEY);
-        Self { node, folder }
+        Self { node, dir }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
-    /// What `csr` prints for one credential.
-    fn request(&self, name: &str) -> PathBuf {
+    /// Writes the request that `csr` prints for one credential to a file.
+    fn request_csr(&self, name: &str) -> PathBuf {
         let run = self.node.run(&["csr", name]);
         assert_eq!(run.code, 0, "{}", run.text);
         let pem = run.text.find("-----BEGIN CERTIFICATE REQUEST-----").unwrap();
         assert!(!run.text.contains("PRIVATE KEY"), "{}", run.text);
-        let file = self.file(&format!("{name}.csr"));
+        let file = self.path(&format!("{name}.csr"));
         let end = run.text.rfind("-----\n").unwrap() + 6;
         fs::write(&file, &run.text[pem..end]).unwrap();
         file
     }
 
-    /// The answer, signed as openssl does it, with these options more.
-    fn answer(&self, request: &Path, options: &str) -> PathBuf {
-        let answer = self.file("answer.crt");
+    /// Signs a request with openssl and these additional options.
+    fn sign(&self, request: &Path, options: &str) -> PathBuf {
+        let answer = self.path("answer.crt");
         let (authority, key) = ("ca.crt", "ca.key");
         openssl(
-            self.folder.path(),
+            self.dir.path(),
             &format!(
                 "x509 -req -in {} -CA {authority} -CAkey {key} -set_serial 0x{:x} -out {} \
                  {options}",
@@ -76,8 +76,8 @@ impl Elsewhere {
         answer
     }
 
-    /// `install` refuses it for this reason, and not a byte changes.
-    fn refuses(&self, name: &str, answer: &Path, words: &str) {
+    /// Asserts that `install` refuses an answer for this reason, and that nothing changes.
+    fn assert_refuses(&self, name: &str, answer: &Path, words: &str) {
         let before = self.node.snapshot();
         let run = self.node.run(&["install", name, answer.to_str().unwrap()]);
         assert_eq!(run.code, 1, "{words}: {}", run.text);
@@ -90,20 +90,20 @@ impl Elsewhere {
     }
 }
 
-fn openssl(folder: &Path, arguments: &str) -> String {
+fn openssl(dir: &Path, arguments: &str) -> String {
     let output = Command::new("openssl")
         .args(arguments.split_whitespace())
-        .current_dir(folder)
+        .current_dir(dir)
         .output()
         .unwrap();
     assert!(output.status.success(), "openssl {arguments}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// As an authority signs that does what it is asked for.
-const COPIED: &str = "-days 365 -copy_extensions copyall";
+/// The options of a CA that copies all requested extensions.
+const COPY_EXTENSIONS: &str = "-days 365 -copy_extensions copyall";
 
-/// Every extension but the key identifiers, byte for byte.
+/// Returns every extension except the key identifiers.
 fn extensions(certificate: &Certificate) -> Vec<(Oid<'static>, bool, Vec<u8>)> {
     let names = ["2.5.29.14", "2.5.29.35"];
     let others = certificate
@@ -114,7 +114,7 @@ fn extensions(certificate: &Certificate) -> Vec<(Oid<'static>, bool, Vec<u8>)> {
 }
 
 #[test]
-fn an_answer_takes_the_place_of_the_old_certificate() {
+fn installed_answer_replaces_old_certificate() {
     for (tree, name, files) in [
         (
             ECDSA,
@@ -131,8 +131,8 @@ fn an_answer_takes_the_place_of_the_old_certificate() {
         ),
         (RSA, "admin.conf", &["etc/kubernetes/admin.conf"]),
     ] {
-        let elsewhere = Elsewhere::new(tree);
-        let node = &elsewhere.node;
+        let ca = ExternalCa::new(tree);
+        let node = &ca.node;
         let old = node.certificate(name);
         let old_files: Vec<_> = files.iter().map(|file| node.read(file)).collect();
         let modes = || {
@@ -142,7 +142,7 @@ fn an_answer_takes_the_place_of_the_old_certificate() {
                 .collect::<Vec<_>>()
         };
         let old_modes = modes();
-        let answer = elsewhere.answer(&elsewhere.request(name), COPIED);
+        let answer = ca.sign(&ca.request_csr(name), COPY_EXTENSIONS);
         let run = node.run(&["install", name, answer.to_str().unwrap()]);
         assert_eq!(run.code, 0, "{}", run.text);
         assert!(run.text.starts_with(&format!("installed {name}: valid until ")), "{}", run.text);
@@ -160,35 +160,32 @@ fn an_answer_takes_the_place_of_the_old_certificate() {
         );
         assert_ne!(new.public_key_der(), old.public_key_der(), "a new key");
         assert_eq!(modes(), old_modes);
-        let said = node.run(&["check"]).text;
+        let output = node.run(&["check"]).text;
         assert!(
-            said.lines()
+            output
+                .lines()
                 .any(|line| line.starts_with(&format!("{name} ")) && line.contains("fresh")),
-            "{said}"
+            "{output}"
         );
         assert_eq!(
             fs::read_dir(node.path(REQUESTS)).unwrap().count(),
             0,
-            "the key waits no longer"
+            "the key of the request is removed"
         );
-        // As after any renewal, the old files are kept.
+        // The old files are in a backup, as after any renewal.
         assert_eq!(node.run(&["restore", name]).code, 0);
         assert_eq!(files.iter().map(|file| node.read(file)).collect::<Vec<_>>(), old_files);
-        elsewhere.refuses(name, &answer, "there is no request for it on this node");
+        ca.assert_refuses(name, &answer, "there is no request for it on this node");
     }
 }
 
 #[test]
-fn a_request_is_what_the_old_certificate_is_and_its_key_stays() {
+fn repeated_request_matches_certificate_and_keeps_key() {
     for tree in [ECDSA, RSA] {
-        let elsewhere = Elsewhere::new(tree);
-        let request = elsewhere.request("apiserver");
-        let text = |arguments: &str| openssl(elsewhere.folder.path(), arguments);
-        fs::write(
-            elsewhere.file("old.crt"),
-            elsewhere.node.read("etc/kubernetes/pki/apiserver.crt"),
-        )
-        .unwrap();
+        let ca = ExternalCa::new(tree);
+        let request = ca.request_csr("apiserver");
+        let text = |arguments: &str| openssl(ca.dir.path(), arguments);
+        fs::write(ca.path("old.crt"), ca.node.read("etc/kubernetes/pki/apiserver.crt")).unwrap();
         let asked = text("req -in apiserver.csr -noout -text -verify");
         let old = text(
             "x509 -in old.crt -noout -ext \
@@ -197,112 +194,116 @@ fn a_request_is_what_the_old_certificate_is_and_its_key_stays() {
         for line in old.lines().map(str::trim).filter(|line| !line.is_empty()) {
             assert!(asked.contains(line), "{line:?} is not in {asked}");
         }
-        let key = elsewhere.node.path(REQUESTS).join("apiserver.key");
+        let key = ca.node.path(REQUESTS).join("apiserver.key");
         assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(
-            fs::metadata(elsewhere.node.path(REQUESTS)).unwrap().permissions().mode() & 0o777,
+            fs::metadata(ca.node.path(REQUESTS)).unwrap().permissions().mode() & 0o777,
             0o700
         );
-        // Asked again: the same key, so that an answer that is on its way still fits.
+        // A repeated request has the same key, so that an outstanding answer still fits.
         let first = fs::read(&request).unwrap();
         let public = |file: &Path| text(&format!("req -in {} -noout -pubkey", file.display()));
-        let (one, two) = (public(&request), public(&elsewhere.request("apiserver")));
+        let (one, two) = (public(&request), public(&ca.request_csr("apiserver")));
         assert_eq!(one, two);
         fs::write(&request, first).unwrap();
-        let answer = elsewhere.answer(&request, COPIED);
-        assert_eq!(elsewhere.node.run(&["install", "apiserver", answer.to_str().unwrap()]).code, 0);
+        let answer = ca.sign(&request, COPY_EXTENSIONS);
+        assert_eq!(ca.node.run(&["install", "apiserver", answer.to_str().unwrap()]).code, 0);
     }
 }
 
 #[test]
-fn what_is_not_the_answer_is_refused_and_nothing_has_changed() {
-    let elsewhere = Elsewhere::new(ECDSA);
-    let node = &elsewhere.node;
-    let request = elsewhere.request("apiserver");
-    let answer = |options: &str| elsewhere.answer(&request, options);
-    elsewhere.refuses(
+fn wrong_answer_is_refused_without_change() {
+    let ca = ExternalCa::new(ECDSA);
+    let node = &ca.node;
+    let request = ca.request_csr("apiserver");
+    let answer = |options: &str| ca.sign(&request, options);
+    ca.assert_refuses(
         "apiserver",
         &answer("-days 5 -copy_extensions copyall"),
         "the new certificate ends at ",
     );
-    elsewhere.refuses(
+    ca.assert_refuses(
         "apiserver",
         &answer("-days 5000 -copy_extensions copyall"),
         ", after its authority (",
     );
-    elsewhere.refuses("apiserver", &answer("-days 365"), "the new certificate");
+    ca.assert_refuses("apiserver", &answer("-days 365"), "the new certificate");
     fs::write(
-        elsewhere.file("names.cnf"),
+        ca.path("names.cnf"),
         "subjectAltName=DNS:kubernetes\nkeyUsage=critical,digitalSignature\n\
          extendedKeyUsage=serverAuth\nbasicConstraints=critical,CA:FALSE\n",
     )
     .unwrap();
-    elsewhere.refuses("apiserver", &answer("-days 365 -extfile names.cnf"), "is not valid for ");
+    ca.assert_refuses("apiserver", &answer("-days 365 -extfile names.cnf"), "is not valid for ");
     fs::write(
-        elsewhere.file("usage.cnf"),
+        ca.path("usage.cnf"),
         "keyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\n",
     )
     .unwrap();
-    elsewhere.refuses(
+    ca.assert_refuses(
         "apiserver",
         &answer("-days 365 -copy_extensions copy -extfile usage.cnf"),
         "the new certificate",
     );
 
-    let right = elsewhere.file("right.crt");
-    fs::copy(answer(COPIED), &right).unwrap();
-    elsewhere.refuses("admin.conf", &right, "there is no request for it");
-    elsewhere.request("admin.conf");
-    elsewhere.refuses("admin.conf", &right, "is not for the key that waits on this node");
-    fs::write(elsewhere.file("none.crt"), "none").unwrap();
-    elsewhere.refuses("apiserver", &elsewhere.file("none.crt"), "the answer can't be read");
+    let right = ca.path("right.crt");
+    fs::copy(answer(COPY_EXTENSIONS), &right).unwrap();
+    ca.assert_refuses("admin.conf", &right, "there is no request for it");
+    ca.request_csr("admin.conf");
+    ca.assert_refuses("admin.conf", &right, "is not for the key that waits on this node");
+    fs::write(ca.path("none.crt"), "none").unwrap();
+    ca.assert_refuses("apiserver", &ca.path("none.crt"), "the answer can't be read");
 
-    // Signed by somebody with the same name, and by another authority of this node.
+    // Signed by another CA of the same name, and by another CA of this node.
     openssl(
-        elsewhere.folder.path(),
+        ca.dir.path(),
         "req -x509 -newkey rsa:2048 -nodes -subj /CN=kubernetes -days 3650 -keyout ca.key -out \
          ca.crt",
     );
-    elsewhere.refuses(
+    ca.assert_refuses(
         "apiserver",
-        &answer(COPIED),
+        &answer(COPY_EXTENSIONS),
         "the certificate was signed by CN=kubernetes, which is not in the file of the authority ca",
     );
     for kind in ["crt", "key"] {
         fs::write(
-            elsewhere.file(&format!("ca.{kind}")),
+            ca.path(&format!("ca.{kind}")),
             node.read(&format!("etc/kubernetes/pki/etcd/ca.{kind}")),
         )
         .unwrap();
     }
-    elsewhere.refuses("apiserver", &answer(COPIED), "the certificate was signed by CN=etcd-ca");
+    ca.assert_refuses(
+        "apiserver",
+        &answer(COPY_EXTENSIONS),
+        "the certificate was signed by CN=etcd-ca",
+    );
     let missing = node.run(&["install", "apiserver", "/none"]);
     assert_eq!(missing.code, 2, "{}", missing.text);
-    // Whatever was refused, the right one is still taken.
+    // The right answer is still accepted.
     assert_eq!(node.run(&["install", "apiserver", right.to_str().unwrap()]).code, 0);
 }
 
 #[test]
-fn an_authority_that_writes_extensions_of_its_own_is_taken_for_what_it_says() {
-    let elsewhere = Elsewhere::new(ECDSA);
-    let request = elsewhere.request("apiserver");
+fn answer_with_additional_extensions_is_installed() {
+    let ca = ExternalCa::new(ECDSA);
+    let request = ca.request_csr("apiserver");
     fs::write(
-        elsewhere.file("more.cnf"),
+        ca.path("more.cnf"),
         "subjectKeyIdentifier=hash\ncrlDistributionPoints=URI:http://crl.example.com/ca.crl\n",
     )
     .unwrap();
-    let answer = elsewhere.answer(&request, "-days 365 -copy_extensions copyall -extfile more.cnf");
-    let run = elsewhere.node.run(&["install", "apiserver", answer.to_str().unwrap()]);
+    let answer = ca.sign(&request, "-days 365 -copy_extensions copyall -extfile more.cnf");
+    let run = ca.node.run(&["install", "apiserver", answer.to_str().unwrap()]);
     assert_eq!(run.code, 0, "{}", run.text);
 }
 
 #[test]
-fn all_that_is_signed_elsewhere_is_asked_for_at_once() {
-    let elsewhere = Elsewhere::new(ECDSA);
-    let node = &elsewhere.node;
-    // What kubelet renews it asks for itself.
-    node.write(CA_KEY, fs::read(elsewhere.file("ca.key")).unwrap());
-    node.give_kubelet(300);
+fn csr_all_requests_every_external_credential() {
+    let ca = ExternalCa::new(ECDSA);
+    let node = &ca.node;
+    // The certificate that kubelet renews itself is left out.
+    node.write(CA_KEY, fs::read(ca.path("ca.key")).unwrap());
+    node.add_kubelet_certificate(300);
     node.remove(CA_KEY);
     let run = node.run(&["csr", "--all"]);
     assert_eq!(run.code, 0, "{}", run.text);
@@ -337,7 +338,7 @@ fn all_that_is_signed_elsewhere_is_asked_for_at_once() {
 }
 
 #[test]
-fn what_can_be_signed_here_is_not_asked_for() {
+fn csr_is_refused_for_ca_with_local_key() {
     let node = Node::fresh(ECDSA);
     let run = node.run(&["csr", "apiserver"]);
     assert_eq!(run.code, 1);

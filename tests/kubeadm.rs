@@ -1,5 +1,5 @@
-//! kubeadm's own renewal as the oracle: on trees that kubeadm 1.20 and 1.36 wrote, what kubecertd
-//! makes of a credential is what kubeadm made of it.
+//! Comparison with kubeadm's own renewal: on trees that kubeadm 1.20 and 1.36 wrote, kubecertd's
+//! result equals kubeadm's.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,17 +22,17 @@ use common::{ECDSA, Node, PKI, RSA};
 use kubecertd::credentials::Stored;
 use kubecertd::formats::x509::{Certificate, Extension, certificates};
 
-/// The trees, and how many credentials kubeadm renews in each.
+/// The trees, and the number of credentials that kubeadm renews in each.
 const TREES: [(&str, usize); 2] = [(RSA, 10), (ECDSA, 11)];
 
-/// The tree as kubeadm's renewal left it.
+/// Makes the tree as kubeadm's renewal left it.
 fn renewed_by_kubeadm(tree: &str) -> Node {
     let node = Node::empty();
     node.fill(&common::fixture(&format!("{tree}/renewed-by-kubeadm")));
     node
 }
 
-/// The node with everything made due and renewed.
+/// Makes the node with everything due, and renews it.
 fn renewed_by_kubecertd(tree: &str, count: usize) -> Node {
     let node = Node::fresh(tree);
     node.age_all(10);
@@ -47,10 +47,12 @@ fn extension<'c>(certificate: &'c Certificate, oid: &str) -> Option<&'c Extensio
 }
 
 #[test]
-fn every_renewed_certificate_says_what_kubeadms_says() {
+fn renewed_certificate_has_same_fields_as_kubeadm() {
     for (tree, count) in TREES {
-        let (ours, theirs) =
-            (renewed_by_kubecertd(tree, count).whole(), renewed_by_kubeadm(tree).whole());
+        let (ours, theirs) = (
+            renewed_by_kubecertd(tree, count).usable_credentials(),
+            renewed_by_kubeadm(tree).usable_credentials(),
+        );
         assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
         assert_eq!(ours.len(), count);
         for (name, ours) in &ours {
@@ -70,17 +72,17 @@ fn every_renewed_certificate_says_what_kubeadms_says() {
 }
 
 #[test]
-fn every_renewed_certificate_lives_a_year_from_now_with_a_new_key_and_serial() {
+fn renewed_certificate_has_year_of_validity_and_new_key() {
     for (tree, count) in TREES {
         let fresh = Node::fresh(tree);
         let authorities = ["ca", "front-proxy-ca", "etcd/ca"]
             .map(|name| certificates(&fresh.read(&format!("{PKI}/{name}.crt"))).unwrap().remove(0));
-        let before = fresh.whole();
-        for (name, stored) in renewed_by_kubecertd(tree, count).whole() {
+        let before = fresh.usable_credentials();
+        for (name, stored) in renewed_by_kubecertd(tree, count).usable_credentials() {
             let (old, new) = (&before[&name].certificate, &stored.certificate);
             let left = new.not_after.seconds_since(common::now());
             assert!((365 * 86_400 - 120..=365 * 86_400).contains(&left), "{name}: {left} s");
-            // Five minutes ago; or with its authority, where the clock is not known to be
+            // notBefore is five minutes ago, or that of the CA when the clock is not known to be
             // synchronised.
             let begun = common::now().seconds_since(new.not_before);
             if kubecertd::drivers::timedate::synchronised_now(std::time::Duration::from_secs(2))
@@ -97,10 +99,10 @@ fn every_renewed_certificate_lives_a_year_from_now_with_a_new_key_and_serial() {
     }
 }
 
-/// A file's mode, its owner, and of a PEM file the labels of its blocks.
+/// The mode and owner of a file, and the labels of its PEM blocks.
 type Shape = (u32, (u32, u32), Vec<String>);
 
-fn shape(node: &Node) -> BTreeMap<String, Shape> {
+fn file_shapes(node: &Node) -> BTreeMap<String, Shape> {
     let mut shapes = BTreeMap::new();
     common::walk(&node.path("etc"), &mut |path: &Path| {
         let stat = path.metadata().unwrap();
@@ -114,14 +116,17 @@ fn shape(node: &Node) -> BTreeMap<String, Shape> {
 }
 
 #[test]
-fn the_files_have_the_names_modes_owners_and_pem_labels_that_kubeadm_gives_them() {
+fn renewed_files_have_same_metadata_as_kubeadm() {
     for (tree, count) in TREES {
-        assert_eq!(shape(&renewed_by_kubecertd(tree, count)), shape(&renewed_by_kubeadm(tree)));
+        assert_eq!(
+            file_shapes(&renewed_by_kubecertd(tree, count)),
+            file_shapes(&renewed_by_kubeadm(tree))
+        );
     }
 }
 
 #[test]
-fn in_a_kubeconfig_nothing_but_the_two_values_differs_from_kubeadms() {
+fn renewed_kubeconfig_equals_kubeadm_except_client_data() {
     let masked = |text: String| {
         let mask = |line: &str| match line.split_once("-data: ") {
             Some((key, _)) if key.trim_start().starts_with("client-") => format!("{key}-data: ..."),
@@ -157,10 +162,10 @@ fn openssl_verify(authority: &Path, certificate: &Path) {
 }
 
 #[test]
-fn openssl_accepts_every_renewed_certificate_in_its_strict_mode() {
+fn openssl_strict_mode_accepts_renewed_certificates() {
     for (tree, count) in TREES {
         let node = renewed_by_kubecertd(tree, count);
-        for (name, Stored { certificate, .. }) in node.whole() {
+        for (name, Stored { certificate, .. }) in node.usable_credentials() {
             let file = node.path("leaf.pem");
             std::fs::write(&file, certificate.to_pem()).unwrap();
             let authority = match name.as_str() {
@@ -174,7 +179,7 @@ fn openssl_accepts_every_renewed_certificate_in_its_strict_mode() {
 }
 
 #[test]
-fn the_json_of_check_has_kubeadms_fields_for_every_credential() {
+fn check_json_has_kubeadm_fields() {
     for (tree, _) in TREES {
         let node = Node::fresh(tree);
         let run = node.run(&["check", "-o", "json"]);
@@ -191,7 +196,7 @@ fn the_json_of_check_has_kubeadms_fields_for_every_credential() {
                 .map(|one| one["name"].as_str().unwrap().to_owned())
                 .collect::<Vec<_>>()
         };
-        // In the order in which kubeadm lists them, under its names.
+        // In the order and with the names of kubeadm.
         let expected = [
             "admin.conf",
             "apiserver",

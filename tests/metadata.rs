@@ -1,6 +1,6 @@
-//! What belongs to a file besides its bytes survives a renewal, by the real program: owner, mode,
-//! ACL, security label, user attributes, and symlinks of every kind. What would be wrong for the
-//! new content does not.
+//! A renewal by the real program keeps the metadata of a file: owner, mode, ACL, security label,
+//! user attributes, and symlinks of every kind. Metadata that would be wrong for the new content is
+//! dropped.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -27,9 +27,9 @@ const CERTIFICATE: &str = "etc/kubernetes/pki/apiserver.crt";
 const KEY: &str = "etc/kubernetes/pki/apiserver.key";
 const ADMIN: &str = "etc/kubernetes/admin.conf";
 const FILES: [&str; 3] = [CERTIFICATE, KEY, ADMIN];
-const LABEL: &[u8] = b"system_u:object_r:cert_t:s0\0";
+const SELINUX_LABEL: &[u8] = b"system_u:object_r:cert_t:s0\0";
 
-/// All that belongs to a file but its bytes, times and inode.
+/// The metadata of a file without times and inode.
 #[derive(Debug, PartialEq, Eq)]
 struct Metadata {
     mode: u32,
@@ -63,8 +63,8 @@ fn setfacl(entry: &str, path: &Path) {
     assert!(status.success(), "{entry} {}", path.display());
 }
 
-/// Whether such an attribute can be set here at all.
-fn set(path: &Path, name: &str, value: &[u8]) -> bool {
+/// Sets an attribute. Returns whether this file system and user allow that.
+fn set_attribute(path: &Path, name: &str, value: &[u8]) -> bool {
     let set = xattr::set(path, name, value);
     if let Err(e) = &set {
         println!("SKIPPED: {name} can't be set here: {e}");
@@ -83,29 +83,29 @@ fn acls_labels_owners_modes_and_attributes_survive() {
         let path = node.path(file);
         if nix::unistd::geteuid().is_root() {
             chown(&path, Some(1001), Some(1002)).unwrap();
-            set(&path, "security.selinux", LABEL);
+            set_attribute(&path, "security.selinux", SELINUX_LABEL);
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         setfacl(entry, &path);
-        set(&path, "user.note", b"mine");
-        set(&path, "user.empty", b"");
+        set_attribute(&path, "user.note", b"mine");
+        set_attribute(&path, "user.empty", b"");
     }
     let before = FILES.map(|file| metadata(&node.path(file)));
     assert!(before[2].attributes.contains_key("system.posix_acl_access"), "{before:?}");
     renew(&node);
     assert_eq!(FILES.map(|file| metadata(&node.path(file))), before);
-    let said = Command::new("getfacl").args(["-cpn"]).arg(node.path(ADMIN)).output().unwrap();
+    let output = Command::new("getfacl").args(["-cpn"]).arg(node.path(ADMIN)).output().unwrap();
     assert!(
-        String::from_utf8(said.stdout).unwrap().contains("group:4321:r--"),
+        String::from_utf8(output.stdout).unwrap().contains("group:4321:r--"),
         "operators can still read it"
     );
-    // And once more, through a restore.
+    // A restore keeps it as well.
     assert_eq!(node.run(&["restore", "apiserver", "admin.conf"]).code, 0);
     assert_eq!(FILES.map(|file| metadata(&node.path(file))), before);
 }
 
 #[test]
-fn what_signs_the_old_content_does_not_go_over() {
+fn ima_and_evm_signatures_are_not_copied() {
     let node = Node::due();
     for file in FILES {
         for (name, value) in [
@@ -113,7 +113,7 @@ fn what_signs_the_old_content_does_not_go_over() {
             ("security.evm", b"\x02digest"),
             ("user.note", b"mine"),
         ] {
-            set(&node.path(file), name, value);
+            set_attribute(&node.path(file), name, value);
         }
     }
     let had: Vec<_> =
@@ -140,55 +140,61 @@ fn unusual_modes_survive() {
     }
 }
 
-/// Puts the files of the node elsewhere, and links in their places.
-fn linked(link: impl Fn(&Node, &str)) -> Node {
+/// Makes a node with links in the places of its files.
+fn node_with_links(link: impl Fn(&Node, &str)) -> Node {
     let node = Node::due();
     fs::create_dir_all(node.path("srv/real")).unwrap();
     FILES.iter().for_each(|file| link(&node, file));
     node
 }
 
-fn name(file: &str) -> &str {
+fn file_name(file: &str) -> &str {
     file.rsplit('/').next().unwrap()
 }
 
-fn moved(node: &Node, file: &str) -> PathBuf {
-    let real = node.path("srv/real").join(name(file));
+fn move_file(node: &Node, file: &str) -> PathBuf {
+    let real = node.path("srv/real").join(file_name(file));
     fs::rename(node.path(file), &real).unwrap();
     real
 }
 
 #[test]
-fn symlinks_stay_and_what_they_lead_to_is_replaced() {
-    type Way = (&'static str, fn(&Node, &str));
-    let ways: [Way; 4] = [
+fn symlinked_target_is_replaced_and_link_kept() {
+    type LinkKind = (&'static str, fn(&Node, &str));
+    let kinds: [LinkKind; 4] = [
         ("absolute", |node, file| {
-            moved(node, file);
-            symlink(format!("/srv/real/{}", name(file)), node.path(file)).unwrap();
+            move_file(node, file);
+            symlink(format!("/srv/real/{}", file_name(file)), node.path(file)).unwrap();
         }),
         ("relative", |node, file| {
-            moved(node, file);
+            move_file(node, file);
             let up = "../".repeat(file.matches('/').count());
-            symlink(format!("{up}srv/real/{}", name(file)), node.path(file)).unwrap();
+            symlink(format!("{up}srv/real/{}", file_name(file)), node.path(file)).unwrap();
         }),
         ("a chain", |node, file| {
-            moved(node, file);
-            symlink(name(file), node.path("srv/real").join(format!("first-{}", name(file))))
-                .unwrap();
-            symlink(format!("/srv/real/first-{}", name(file)), node.path("srv").join(name(file)))
-                .unwrap();
-            symlink(format!("/srv/{}", name(file)), node.path(file)).unwrap();
+            move_file(node, file);
+            symlink(
+                file_name(file),
+                node.path("srv/real").join(format!("first-{}", file_name(file))),
+            )
+            .unwrap();
+            symlink(
+                format!("/srv/real/first-{}", file_name(file)),
+                node.path("srv").join(file_name(file)),
+            )
+            .unwrap();
+            symlink(format!("/srv/{}", file_name(file)), node.path(file)).unwrap();
         }),
         ("up beyond the root", |node, file| {
-            moved(node, file);
-            symlink(format!("{}srv/real/{}", "../".repeat(30), name(file)), node.path(file))
+            move_file(node, file);
+            symlink(format!("{}srv/real/{}", "../".repeat(30), file_name(file)), node.path(file))
                 .unwrap();
         }),
     ];
-    for (way, link) in ways {
-        let node = linked(link);
+    for (kind, link) in kinds {
+        let node = node_with_links(link);
         let links = FILES.map(|file| fs::read_link(node.path(file)).unwrap());
-        let before = FILES.map(|file| metadata(&node.path("srv/real").join(name(file))));
+        let before = FILES.map(|file| metadata(&node.path("srv/real").join(file_name(file))));
         let names = |node: &Node| {
             let mut names: Vec<_> = fs::read_dir(node.path("srv/real"))
                 .unwrap()
@@ -198,29 +204,29 @@ fn symlinks_stay_and_what_they_lead_to_is_replaced() {
             names
         };
         let listed = names(&node);
-        let old = FILES.map(|file| fs::read(node.path("srv/real").join(name(file))).unwrap());
+        let old = FILES.map(|file| fs::read(node.path("srv/real").join(file_name(file))).unwrap());
         let run = node.run(&["renew"]);
-        assert_eq!(run.code, 0, "{way}: {}", run.text);
-        assert_eq!(FILES.map(|file| fs::read_link(node.path(file)).unwrap()), links, "{way}");
+        assert_eq!(run.code, 0, "{kind}: {}", run.text);
+        assert_eq!(FILES.map(|file| fs::read_link(node.path(file)).unwrap()), links, "{kind}");
         for (file, old) in FILES.iter().zip(old) {
             assert_ne!(
-                fs::read(node.path("srv/real").join(name(file))).unwrap(),
+                fs::read(node.path("srv/real").join(file_name(file))).unwrap(),
                 old,
-                "{way}: {file}"
+                "{kind}: {file}"
             );
         }
         assert_eq!(
-            FILES.map(|file| metadata(&node.path("srv/real").join(name(file)))),
+            FILES.map(|file| metadata(&node.path("srv/real").join(file_name(file)))),
             before,
-            "{way}"
+            "{kind}"
         );
-        assert_eq!(names(&node), listed, "{way}: nothing was left beside them");
-        assert_eq!(node.whole().len(), 11, "{way}");
+        assert_eq!(names(&node), listed, "{kind}: nothing was left beside them");
+        assert_eq!(node.usable_credentials().len(), 11, "{kind}");
     }
 }
 
 #[test]
-fn folders_may_be_symlinks_too() {
+fn symlinked_directory_is_renewed_in_place() {
     for target in ["/srv/pki", "../../srv/pki"] {
         let node = Node::due();
         fs::create_dir_all(node.path("srv")).unwrap();
@@ -232,6 +238,9 @@ fn folders_may_be_symlinks_too() {
         assert_ne!(node.certificate("apiserver").serial, old);
         assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
         assert_eq!(fs::read_link(node.path("etc/kubernetes/pki")).unwrap(), Path::new(target));
-        assert!(node.whole().len() == 11 && !node.path("srv/pki/apiserver.key").is_symlink());
+        assert!(
+            node.usable_credentials().len() == 11
+                && !node.path("srv/pki/apiserver.key").is_symlink()
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Entries of the operator's own: an authority, pairs, kubeconfigs and bundles that kubeadm knows
-//! nothing of, looked after as its own are.
+//! Entries of the operator: a CA, pairs, kubeconfigs and bundles that kubeadm does not know are
+//! renewed like kubeadm's own.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -59,7 +59,7 @@ const FILES: [&str; 5] = [
 ];
 const NAMES: [&str; 4] = ["server", "bundle", "reversed", "client"];
 
-/// A node of kubeadm with all of that, made by openssl, ten days before the end.
+/// Makes a node of kubeadm with these entries, made by openssl, ten days before expiry.
 fn node() -> Node {
     let node = Node::fresh(ECDSA);
     fs::create_dir_all(node.path("etc/site")).unwrap();
@@ -105,35 +105,35 @@ fn node() -> Node {
     node
 }
 
-fn traits(node: &Node) -> Vec<(u32, u32, u32)> {
+fn owners_and_modes(node: &Node) -> Vec<(u32, u32, u32)> {
     let of = |file: &&str| {
         fs::metadata(node.path(file)).map(|found| (found.uid(), found.gid(), found.mode())).unwrap()
     };
     FILES.iter().map(of).collect()
 }
 
-fn contents(node: &Node) -> Vec<Vec<u8>> {
+fn read_contents(node: &Node) -> Vec<Vec<u8>> {
     FILES.iter().map(|file| node.read(file)).collect()
 }
 
-/// Which kinds of blocks a PEM file has, in their order.
-fn blocks(node: &Node, file: &str) -> Vec<&'static str> {
+/// Returns the kinds of the blocks of a PEM file, in their order.
+fn block_kinds(node: &Node, file: &str) -> Vec<&'static str> {
     let text = node.text(file);
     let begins = text.lines().filter(|line| line.starts_with("-----BEGIN "));
     begins.map(|line| if line.contains("PRIVATE KEY") { "key" } else { "certificate" }).collect()
 }
 
 #[test]
-fn own_entries_have_the_guarantees_of_the_built_in_ones() {
+fn own_entries_keep_metadata_and_extensions() {
     let node = node();
-    let (old, old_traits) = (contents(&node), traits(&node));
+    let (old, old_modes) = (read_contents(&node), owners_and_modes(&node));
     let old_certificates: Vec<_> = NAMES.iter().map(|name| node.certificate(name)).collect();
     let watched = node.read("etc/site/watched.crt");
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 0, "{}", run.text);
     assert!(run.text.contains("4 credentials renewed."), "{}", run.text);
 
-    assert_eq!(traits(&node), old_traits, "owner and mode");
+    assert_eq!(owners_and_modes(&node), old_modes, "owner and mode");
     assert_eq!(
         node.read("etc/site/watched.crt"),
         watched,
@@ -150,13 +150,13 @@ fn own_entries_have_the_guarantees_of_the_built_in_ones() {
                 .find(|one| one.oid.to_id_string() == "1.2.3.4")
                 .map(|one| one.value.clone())
         };
-        assert_eq!(site(&new), site(old), "{name}: an extension that nobody here knows");
+        assert_eq!(site(&new), site(old), "{name}: an unknown extension");
     }
     for (file, order) in [
         ("etc/site/bundle.pem", ["key", "certificate"]),
         ("etc/site/reversed.pem", ["certificate", "key"]),
     ] {
-        assert_eq!(blocks(&node, file), order, "{file}");
+        assert_eq!(block_kinds(&node, file), order, "{file}");
     }
     assert!(node.text("etc/site/client.conf").starts_with("# kept by hand\n"));
     let verified = Command::new("openssl")
@@ -166,22 +166,22 @@ fn own_entries_have_the_guarantees_of_the_built_in_ones() {
         .unwrap();
     assert!(verified.status.success(), "{verified:?}");
 
-    // The old files are a backup, whole, and come back byte for byte.
+    // The old files are in a backup, and can be restored byte for byte.
     let backups = node.backups();
     assert!(old.iter().all(|content| backups.contains(content)));
-    let new = contents(&node);
+    let new = read_contents(&node);
     let run = node.run(&[&["restore"][..], &NAMES].concat());
     assert_eq!(run.code, 0, "{}", run.text);
-    assert_eq!((contents(&node), traits(&node)), (old, old_traits.clone()));
+    assert_eq!((read_contents(&node), owners_and_modes(&node)), (old, old_modes.clone()));
     let run = node.run(&["renew", "bundle"]);
     assert_eq!(run.code, 0, "{}", run.text);
-    assert_eq!(traits(&node), old_traits);
-    assert_ne!(contents(&node)[2], new[2], "a new one");
+    assert_eq!(owners_and_modes(&node), old_modes);
+    assert_ne!(read_contents(&node)[2], new[2], "a new one");
     assert!(node.dot_files().is_empty());
 }
 
 #[test]
-fn an_own_authority_whose_key_is_elsewhere_answers_requests() {
+fn own_external_ca_answers_requests() {
     let node = node();
     fs::rename(node.path("etc/site/ca.key"), node.path("outside.key")).unwrap();
     assert!(node.run(&["check"]).text.contains("site-ca"));
@@ -215,16 +215,16 @@ fn an_own_authority_whose_key_is_elsewhere_answers_requests() {
         assert_eq!(run.code, 0, "{}", run.text);
         assert!(node.certificate(name).not_after > now().plus(days(364)), "{name}");
     }
-    assert_eq!(blocks(&node, "etc/site/bundle.pem"), ["key", "certificate"]);
+    assert_eq!(block_kinds(&node, "etc/site/bundle.pem"), ["key", "certificate"]);
 }
 
 #[test]
-fn a_mistake_in_an_entry_is_told_with_its_file_and_line_before_anything_is_done() {
+fn invalid_entry_is_refused_with_file_and_line() {
     let node = node();
     let file = "/etc/kubecertd/kubecertd.d/site.toml";
     let uses = "uses = [{ credential = 'server', takes = 'restart' }]";
     let line = CONFIGURATION.lines().count() + 1;
-    for (entry, said) in [
+    for (entry, reported) in [
         (
             "unit = 'site.service'\nuses = [{ credential = 'srever', takes = 'restart' }]"
                 .to_owned(),
@@ -254,8 +254,8 @@ fn a_mistake_in_an_entry_is_told_with_its_file_and_line_before_anything_is_done(
             assert_eq!(run.code, 78, "{}", run.text);
             let place = format!("{file}:{line}: [[service]] \"site\"");
             assert!(
-                run.text.contains(&place) && run.text.contains(said),
-                "{place} {said}\n{}",
+                run.text.contains(&place) && run.text.contains(reported),
+                "{place} {reported}\n{}",
                 run.text
             );
         }
@@ -283,9 +283,9 @@ fn a_mistake_in_an_entry_is_told_with_its_file_and_line_before_anything_is_done(
     );
 }
 
-/// The daemon has a /tmp of its own, and would look for the pid file there.
+/// The daemon has a private /tmp, and would look for the pid file there.
 #[test]
-fn the_drop_in_opens_what_own_services_need() {
+fn drop_in_opens_paths_of_own_services() {
     let node = node();
     let drop_in = || {
         let text = node.run(&["config", "check"]).text;

@@ -1,4 +1,4 @@
-//! `kubecertd restore`: what a renewal replaced is put back whole, or refused with a clear word.
+//! `kubecertd restore`: replaced files are restored whole, or refused with a clear message.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,16 +20,16 @@ const CERTIFICATE: &str = "etc/kubernetes/pki/apiserver.crt";
 const KEY: &str = "etc/kubernetes/pki/apiserver.key";
 const SCHEDULER: &str = "etc/kubernetes/scheduler.conf";
 
-/// A node where everything was due and is renewed.
-fn renewed() -> Node {
+/// Makes a node on which everything was due and is renewed.
+fn renewed_node() -> Node {
     let node = Node::due();
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 0, "{}", run.text);
     node
 }
 
-/// The backups, newest first.
-fn generations(node: &Node) -> Vec<String> {
+/// Returns the names of the backups, newest first.
+fn backup_names(node: &Node) -> Vec<String> {
     let found = fs::read_dir(node.path(STATE).join("backups"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -38,19 +38,19 @@ fn generations(node: &Node) -> Vec<String> {
     found
 }
 
-fn pair(node: &Node) -> [Vec<u8>; 2] {
+fn read_pair(node: &Node) -> [Vec<u8>; 2] {
     [node.read(CERTIFICATE), node.read(KEY)]
 }
 
 #[test]
-fn a_pair_and_a_kubeconfig_are_put_back_byte_for_byte_and_can_be_taken_back() {
+fn restore_is_byte_exact_and_reversible() {
     let node = Node::due();
-    let old = (pair(&node), node.read(SCHEDULER));
+    let old = (read_pair(&node), node.read(SCHEDULER));
     assert_eq!(node.run(&["renew"]).code, 0);
-    let new = (pair(&node), node.read(SCHEDULER));
+    let new = (read_pair(&node), node.read(SCHEDULER));
     let run = node.run(&["restore", "apiserver", "scheduler.conf"]);
     assert_eq!(run.code, 0, "{}", run.text);
-    assert_eq!((pair(&node), node.read(SCHEDULER)), old);
+    assert_eq!((read_pair(&node), node.read(SCHEDULER)), old);
     assert!(
         run.text.contains("2 credentials restored; what was there before is the backup "),
         "{}",
@@ -63,17 +63,17 @@ fn a_pair_and_a_kubeconfig_are_put_back_byte_for_byte_and_can_be_taken_back() {
     );
     assert!(run.text.contains("within 15 days: the next pass renews it again."), "{}", run.text);
     assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
-    // What it replaced is the newest backup now.
-    let newest = &generations(&node)[0];
+    // The replaced files are the newest backup now.
+    let newest = &backup_names(&node)[0];
     let back = node.run(&["restore", "--from", newest]);
     assert_eq!(back.code, 0, "{}", back.text);
     assert!(back.text.contains("2 credentials restored"), "{}", back.text);
-    assert_eq!((pair(&node), node.read(SCHEDULER)), new);
+    assert_eq!((read_pair(&node), node.read(SCHEDULER)), new);
     assert_eq!(node.run(&["check"]).code, 0);
 }
 
 #[test]
-fn mode_owner_and_symlinks_stay_what_they_are_now() {
+fn restore_keeps_current_mode_and_symlink() {
     let node = Node::due();
     let old = node.read(KEY);
     assert_eq!(node.run(&["renew"]).code, 0);
@@ -88,8 +88,8 @@ fn mode_owner_and_symlinks_stay_what_they_are_now() {
 }
 
 #[test]
-fn what_is_gone_with_its_folder_is_made_anew_with_sane_modes() {
-    let node = renewed();
+fn restore_recreates_missing_files_with_safe_modes() {
+    let node = renewed_node();
     fs::remove_dir_all(node.path("etc/kubernetes/pki/etcd")).unwrap();
     node.remove("etc/kubernetes/admin.conf");
     let status = Command::new("sh")
@@ -113,12 +113,16 @@ fn what_is_gone_with_its_folder_is_made_anew_with_sane_modes() {
     .map(mode);
     assert_eq!(modes, [0o644, 0o600, 0o600]);
     assert_eq!(mode("etc/kubernetes/pki/etcd"), 0o755);
-    assert_eq!(node.whole().len(), 9, "all but the two of etcd that were not asked for");
+    assert_eq!(
+        node.usable_credentials().len(),
+        9,
+        "all but the two of etcd that were not asked for"
+    );
 }
 
 #[test]
-fn without_a_word_of_what_nothing_is_restored_and_it_says_what_to_do() {
-    let node = renewed();
+fn restore_without_valid_names_changes_nothing() {
+    let node = renewed_node();
     let before = node.snapshot();
     let cases: [(&[&str], &str); 4] = [
         (&["restore"], "say what is to be restored: kubecertd restore --list shows what there is"),
@@ -129,10 +133,10 @@ fn without_a_word_of_what_nothing_is_restored_and_it_says_what_to_do() {
             "there is no backup \"20200101T000000Z\"; kubecertd restore --list shows",
         ),
     ];
-    for (arguments, says) in cases {
+    for (arguments, reported) in cases {
         let run = node.run(arguments);
         assert_eq!(run.code, 2, "{arguments:?}: {}", run.text);
-        assert!(run.text.contains(says), "{arguments:?}: {}", run.text);
+        assert!(run.text.contains(reported), "{arguments:?}: {}", run.text);
     }
     assert_eq!(node.snapshot(), before);
     let fresh = Node::fresh(ECDSA);
@@ -146,7 +150,7 @@ fn without_a_word_of_what_nothing_is_restored_and_it_says_what_to_do() {
 }
 
 #[test]
-fn the_list_shows_the_newest_first_and_what_each_holds() {
+fn restore_list_shows_newest_backup_first() {
     let node = Node::due();
     let old = node.certificate("apiserver");
     assert_eq!(node.run(&["renew", "apiserver"]).code, 0);
@@ -156,7 +160,7 @@ fn the_list_shows_the_newest_first_and_what_each_holds() {
     assert_eq!(run.code, 0, "{}", run.text);
     let lines: Vec<Vec<&str>> =
         run.text.lines().map(|line| line.split_whitespace().collect()).collect();
-    let names = generations(&node);
+    let names = backup_names(&node);
     assert_eq!(lines[0], ["BACKUP", "CREDENTIAL", "SERIAL", "EXPIRES", "STATE"]);
     assert_eq!(
         lines[1][..3],
@@ -188,11 +192,11 @@ fn the_list_shows_the_newest_first_and_what_each_holds() {
 }
 
 #[test]
-fn the_newest_backup_that_is_whole_is_taken() {
+fn restore_uses_newest_whole_backup() {
     let node = Node::due();
-    let first = pair(&node);
+    let first = read_pair(&node);
     assert_eq!(node.run(&["renew", "apiserver"]).code, 0);
-    // A pair that does not fit is renewed too, and its backup is no use.
+    // A pair that does not fit is renewed too, but its backup is useless.
     fs::copy(node.path("etc/kubernetes/pki/front-proxy-client.key"), node.path(KEY)).unwrap();
     assert_eq!(node.run(&["renew", "apiserver"]).code, 0);
     let run = node.run(&["restore", "--list", "apiserver"]);
@@ -202,7 +206,7 @@ fn the_newest_backup_that_is_whole_is_taken() {
         "{}",
         run.text
     );
-    let newest = generations(&node)[0].clone();
+    let newest = backup_names(&node)[0].clone();
     let refused = node.run(&["restore", "apiserver", "--from", &newest, "--force"]);
     assert_eq!(refused.code, 1, "{}", refused.text);
     assert!(
@@ -213,7 +217,7 @@ fn the_newest_backup_that_is_whole_is_taken() {
         refused.text
     );
     assert_eq!(node.run(&["restore", "apiserver"]).code, 0);
-    assert_eq!(pair(&node), first);
+    assert_eq!(read_pair(&node), first);
     let other = node.run(&["restore", "scheduler.conf", "--from", &newest]);
     assert!(
         other.code == 1 && other.text.contains(&format!("the backup {newest} does not hold it")),
@@ -223,11 +227,11 @@ fn the_newest_backup_that_is_whole_is_taken() {
 }
 
 #[test]
-fn what_is_expired_or_of_another_authority_needs_force() {
+fn expired_or_foreign_backup_needs_force() {
     let node = Node::due();
     node.age("apiserver", -3);
     assert_eq!(node.run(&["renew"]).code, 0);
-    let after = pair(&node);
+    let after = read_pair(&node);
     let run = node.run(&["restore", "apiserver", "scheduler.conf"]);
     assert_eq!(run.code, 4, "{}", run.text);
     assert!(
@@ -237,7 +241,7 @@ fn what_is_expired_or_of_another_authority_needs_force() {
         "{}",
         run.text
     );
-    assert_eq!(pair(&node), after);
+    assert_eq!(read_pair(&node), after);
     let forced = node.run(&["restore", "--force", "apiserver"]);
     assert_eq!(forced.code, 0, "{}", forced.text);
     assert!(
@@ -247,8 +251,8 @@ fn what_is_expired_or_of_another_authority_needs_force() {
     );
     assert!(node.certificate("apiserver").not_after < now());
 
-    // The authority is replaced: the backups are of the old one.
-    let node = renewed();
+    // The CA is replaced: the backups are of the old one.
+    let node = renewed_node();
     for file in ["ca.crt", "ca.key"] {
         fs::copy(
             node.path("etc/kubernetes/pki/etcd").join(file),
@@ -270,10 +274,10 @@ fn what_is_expired_or_of_another_authority_needs_force() {
 }
 
 #[test]
-fn what_is_there_already_is_left_alone() {
-    let node = renewed();
+fn identical_files_are_not_replaced() {
+    let node = renewed_node();
     assert_eq!(node.run(&["restore", "apiserver"]).code, 0);
-    let from = generations(&node)[1].clone();
+    let from = backup_names(&node)[1].clone();
     let before = node.snapshot();
     let run = node.run(&["restore", "apiserver", "--from", &from]);
     assert_eq!(run.code, 0, "{}", run.text);
@@ -289,24 +293,24 @@ fn what_is_there_already_is_left_alone() {
             .all(|one| !one.starts_with("etc/") || !one.contains("inode")),
         "nothing is replaced"
     );
-    assert_eq!(generations(&node).len(), 2);
+    assert_eq!(backup_names(&node).len(), 2);
 }
 
 #[test]
-fn on_a_starlingx_host_nothing_is_restored() {
-    let node = renewed();
+fn starlingx_node_restores_nothing() {
+    let node = renewed_node();
     node.write("etc/platform/platform.conf", "nodetype=controller\n");
     let run = node.run(&["restore", "apiserver"]);
     assert_eq!(run.code, 78, "{}", run.text);
 }
 
-/// As of a renewal: whatever moment it is killed at, the next start finishes or sweeps.
+/// As with a renewal, the next start completes or removes an interrupted transaction.
 #[test]
-fn killed_at_any_rename_or_sync_it_leaves_everything_whole() {
+fn restore_killed_at_any_rename_or_sync_keeps_pairs_whole() {
     for call in ["renameat", "fsync", "fdatasync"] {
         let mut points = 0;
         for number in 1.. {
-            let node = renewed();
+            let node = renewed_node();
             let status = Command::new("strace")
                 .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")])
                 .args([
@@ -325,7 +329,7 @@ fn killed_at_any_rename_or_sync_it_leaves_everything_whole() {
             }
             points += 1;
             assert_eq!(node.run(&["renew"]).code, 0, "{call} {number}");
-            assert_eq!(node.whole().len(), 11, "{call} {number}");
+            assert_eq!(node.usable_credentials().len(), 11, "{call} {number}");
             assert!(node.dot_files().is_empty(), "{call} {number}: {:?}", node.dot_files());
         }
         println!("{call}: {points} points");
@@ -334,7 +338,7 @@ fn killed_at_any_rename_or_sync_it_leaves_everything_whole() {
 }
 
 #[test]
-fn only_as_many_backups_are_kept_as_the_configuration_says_and_nobody_else_can_read_them() {
+fn backups_are_pruned_and_private_to_root() {
     let node = Node::due();
     node.write("etc/kubecertd/kubecertd.toml", "[backups]\nkeep = 3\n");
     for (round, umask) in ["000", "022", "077", "027", "000"].into_iter().enumerate() {
@@ -352,7 +356,7 @@ fn only_as_many_backups_are_kept_as_the_configuration_says_and_nobody_else_can_r
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
-        assert_eq!(generations(&node).len(), (round + 1).min(3));
+        assert_eq!(backup_names(&node).len(), (round + 1).min(3));
         let mut copies = 0;
         common::walk(&node.path(STATE), &mut |path| {
             let stat = fs::symlink_metadata(path).unwrap();
@@ -362,13 +366,13 @@ fn only_as_many_backups_are_kept_as_the_configuration_says_and_nobody_else_can_r
         });
         assert!(copies >= 3);
     }
-    // What was there first is pruned.
+    // The oldest content is pruned.
     assert!(!node.backups().contains(&Node::files_due()[KEY]));
 }
 
 #[test]
-fn backups_never_lie_where_a_component_reads() {
-    for (state, says) in [
+fn state_directory_read_by_component_is_refused() {
+    for (state, reported) in [
         ("/etc/kubernetes/manifests/backups", "kubelet runs whatever lies there"),
         ("/etc/kubernetes/pki/kubecertd", "where ca has its certificate, and which pods mount"),
         ("/etc/kubernetes/pki/etcd/x", "which pods mount"),
@@ -382,7 +386,7 @@ fn backups_never_lie_where_a_component_reads() {
             let run = node.run(arguments);
             assert_eq!(run.code, 78, "{}", run.text);
             assert!(
-                run.text.contains(says) && run.text.contains("/etc/kubecertd/kubecertd.toml:2"),
+                run.text.contains(reported) && run.text.contains("/etc/kubecertd/kubecertd.toml:2"),
                 "{}",
                 run.text
             );
@@ -391,9 +395,9 @@ fn backups_never_lie_where_a_component_reads() {
     }
 }
 
-/// What differs from run to run, made the same: times, serial numbers and the names of backups,
-/// with a number where two are made in a second.
-fn masked(text: &str) -> String {
+/// Masks what differs between runs: times, serial numbers and the names of backups, including the
+/// number that distinguishes two of one second.
+fn mask_varying(text: &str) -> String {
     let mask = |word: &str| match word {
         word if word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
             "SERIAL".to_owned()
@@ -411,7 +415,7 @@ fn masked(text: &str) -> String {
 }
 
 #[test]
-fn the_readme_shows_what_it_really_says() {
+fn readme_shows_current_restore_output() {
     let node = Node::due();
     assert_eq!(node.run(&["renew", "apiserver", "scheduler.conf"]).code, 0);
     let list = node.run(&["restore", "--list"]).text;
@@ -419,11 +423,11 @@ fn the_readme_shows_what_it_really_says() {
         .run(&["restore", "scheduler.conf"])
         .text
         .replace("restart it.", "the next scheduled pass sees to it, kubecertd renew at once.");
-    let readme = masked(include_str!("../README.md"));
-    for (command, said) in
+    let readme = mask_varying(include_str!("../README.md"));
+    for (command, output) in
         [("# kubecertd restore --list", &list), ("# kubecertd restore scheduler.conf", &restored)]
     {
-        let expected = format!("{command}\n{}", masked(said));
-        assert!(readme.contains(&expected), "not in the README:\n{command}\n{said}");
+        let expected = format!("{command}\n{}", mask_varying(output));
+        assert!(readme.contains(&expected), "not in the README:\n{command}\n{output}");
     }
 }

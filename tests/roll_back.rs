@@ -189,7 +189,7 @@ const FULL_STATE_DISK: &str = "set -e; cd /var/lib/kubecertd
 fn refused_certificate_is_rolled_back_with_full_disk() {
     let node = Node::fresh(ECDSA);
     node.age("admin.conf", 10);
-    node.settle();
+    node.backdate_manifests();
     node.write(&format!("{STATE}/.keep"), "");
     LateServer::start(&node);
     let (before, serial) = (node.read(ADMIN), node.certificate("admin.conf").serial.clone());

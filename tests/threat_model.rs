@@ -1,22 +1,22 @@
-//! The threat model names a test for each of its claims; each of them exists.
+//! Checks that the tests named by the threat model exist.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::disallowed_methods, reason = "tests read the sources")]
 
 use std::path::Path;
 
-/// All sources of tests, as one text.
-fn sources(folder: &Path, text: &mut String) {
-    for entry in std::fs::read_dir(folder).unwrap() {
+/// Appends all sources of tests to one text.
+fn append_sources(dir: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            sources(&path, text);
+            append_sources(&path, text);
         } else if path.extension().is_some_and(|ending| ending == "rs") {
             text.push_str(&std::fs::read_to_string(path).unwrap());
         }
     }
 }
 
-/// Whether there is a test of this name, or a case of the real nodes.
+/// Whether a test of this name exists, or a case of the real nodes.
 fn exists(sources: &str, name: &str) -> bool {
     let is_test = |before: &str| {
         before
@@ -32,12 +32,12 @@ fn exists(sources: &str, name: &str) -> bool {
 }
 
 #[test]
-fn every_test_that_the_threat_model_names_exists() {
+fn tests_named_by_threat_model_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("docs/threat-model.md")).unwrap();
     let mut all = String::new();
-    ["src", "tests"].iter().for_each(|folder| sources(&root.join(folder), &mut all));
-    assert!(!exists(&all, "a_test_that_nobody_has_written") && !exists(&all, "sources"));
+    ["src", "tests"].iter().for_each(|dir| append_sources(&root.join(dir), &mut all));
+    assert!(!exists(&all, "nonexistent_test_name") && !exists(&all, "append_sources"));
 
     let (mut claims, mut named) = (0, 0);
     let part = page.split("## What happens when").nth(1).unwrap().split("\n## ").next().unwrap();

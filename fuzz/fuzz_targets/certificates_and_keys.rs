@@ -1,4 +1,4 @@
-//! Any file may lie where a certificate or a key is expected: none may make the readers panic.
+//! Reads arbitrary bytes as certificate and as key: the readers must not panic.
 #![no_main]
 
 use kubecertd::formats::pem;
@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|file: &[u8]| {
     let _ = certificates(file);
     let _ = PrivateKey::from_pem(file);
-    // The fuzzer would take long to find the armour by itself.
+    // The PEM armour is added, since the fuzzer would take long to find it.
     if let Ok(certificate) = Certificate::from_der(file) {
         let _ = certificate.is_self_signed();
         let _ = format!("{certificate:?}");

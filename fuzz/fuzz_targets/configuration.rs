@@ -1,5 +1,5 @@
-//! Any text may be given as the configuration or as a profile: none may make the readers panic, and
-//! what is right can be shown.
+//! Reads arbitrary text as configuration and as profile: the readers must not panic, and valid
+//! settings can be printed.
 #![no_main]
 
 use std::path::Path;
@@ -13,8 +13,10 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(settings) => {
             let _ = format!("{settings:?}");
             let _ = Profile::load(&settings, None);
-            // As a drop-in over itself it is what it was, or a list in it has the same name twice.
-            let _ = Settings::from_files(&[(Path::new("kubecertd.toml"), text), (Path::new("again.toml"), text)]);
+            // Used as a drop-in over itself the text gives the same settings, or a list has a name
+            // twice.
+            let files = [(Path::new("kubecertd.toml"), text), (Path::new("again.toml"), text)];
+            let _ = Settings::from_files(&files);
         }
         Err(e) => assert!(!e.to_string().is_empty()),
     }

@@ -1,11 +1,11 @@
-//! Authorities that can't sign, or of which only one of several can.
+//! CAs that can't sign, and files with several CAs of which one can.
 
 use kubecertd::formats::x509::{Certificate, PrivateKey, reissue};
 
-use super::common::{ECDSA, PKI, ending_in, fixture};
+use super::common::{ECDSA, PKI, fixture, terms_with_days_left};
 use super::*;
 
-/// An authority made on the spot.
+/// A CA made for a test.
 struct Authority {
     certificate: Certificate,
     key: PrivateKey,
@@ -14,7 +14,7 @@ struct Authority {
 }
 
 impl Authority {
-    /// `by`: who issued it; itself when nobody did.
+    /// `by` is the issuer; without one the CA is self-signed.
     fn new(name: &str, by: Option<&Self>) -> Self {
         let mut params = rcgen::CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
@@ -37,63 +37,68 @@ impl Authority {
     }
 }
 
-/// The authority of a node, from its own files.
-pub fn authority(node: &Node, certificate: &str, key: &str) -> (Certificate, PrivateKey) {
+/// Reads a CA from its own files.
+pub fn read_ca(node: &Node, certificate: &str, key: &str) -> (Certificate, PrivateKey) {
     (
         certificates(&node.read(certificate)).unwrap().remove(0),
         PrivateKey::from_pem(&node.read(key)).unwrap(),
     )
 }
 
-/// Gives the authority `ca` another life: same key, same name.
-fn redate_ca(node: &Node, days_left: i64) {
-    let (certificate, key) = authority(node, CA_CRT, CA_KEY);
-    let der = reissue(&certificate, &certificate, &key, &key, &ending_in(days_left)).unwrap();
+/// Reissues the CA `ca` with `days_left` days left. Key and name are kept.
+fn reissue_ca(node: &Node, days_left: i64) {
+    let (certificate, key) = read_ca(node, CA_CRT, CA_KEY);
+    let der =
+        reissue(&certificate, &certificate, &key, &key, &terms_with_days_left(days_left)).unwrap();
     node.write(CA_CRT, Certificate::from_der(&der).unwrap().to_pem());
 }
 
 #[test]
-fn an_expired_authority_signs_nothing() {
+fn expired_ca_signs_nothing() {
     let node = Node::due();
-    redate_ca(&node, -5);
+    reissue_ca(&node, -5);
     Expected {
-        code: PARTLY,
-        left: OF_CA,
-        says: &["ca.crt expired", "ago: nothing is signed with it"],
+        code: PARTIAL,
+        left: SIGNED_BY_CA,
+        reported: &["ca.crt expired", "ago: nothing is signed with it"],
     }
-    .of("expired", &node);
+    .assert("expired", &node);
 }
 
 #[test]
-fn an_authority_that_is_not_yet_valid_signs_nothing() {
+fn not_yet_valid_ca_signs_nothing() {
     let node = Node::due();
-    redate_ca(&node, 365 + 30);
+    reissue_ca(&node, 365 + 30);
     Expected {
-        code: PARTLY,
-        left: OF_CA,
-        says: &["ca.crt is not valid before", "is the clock right?"],
+        code: PARTIAL,
+        left: SIGNED_BY_CA,
+        reported: &["ca.crt is not valid before", "is the clock right?"],
     }
-    .of("not yet valid", &node);
+    .assert("not yet valid", &node);
 }
 
 #[test]
-fn an_authority_that_is_not_there_signs_nothing() {
+fn missing_ca_certificate_signs_nothing() {
     let node = Node::due();
     node.remove(CA_CRT);
-    Expected { code: PARTLY, left: OF_CA, says: &["/etc/kubernetes/pki/ca.crt does not exist"] }
-        .of("absent", &node);
+    Expected {
+        code: PARTIAL,
+        left: SIGNED_BY_CA,
+        reported: &["/etc/kubernetes/pki/ca.crt does not exist"],
+    }
+    .assert("absent", &node);
 }
 
 #[test]
-fn an_authority_whose_key_is_elsewhere_is_external_which_is_no_failure() {
+fn missing_ca_key_is_external_without_failure() {
     let node = Node::due();
     node.remove(CA_KEY);
-    let says = &["external: /etc/kubernetes/pki/ca.key is not on this node"];
-    Expected { code: FINE, left: OF_CA, says }.of("external", &node);
+    let reported = &["external: /etc/kubernetes/pki/ca.key is not on this node"];
+    Expected { code: SUCCESS, left: SIGNED_BY_CA, reported }.assert("external", &node);
 }
 
 #[test]
-fn an_intermediate_authority_signs_only_when_its_file_leads_to_the_root() {
+fn intermediate_ca_signs_only_with_root_in_file() {
     let root = Authority::new("root", None);
     let intermediate = Authority::new("intermediate", Some(&root));
     let (own, above) = (intermediate.certificate.to_pem(), root.certificate.to_pem());
@@ -101,11 +106,11 @@ fn an_intermediate_authority_signs_only_when_its_file_leads_to_the_root() {
     let reason = "CN=intermediate is an intermediate authority, issued by CN=root, whose \
         certificate is not in the file";
     let alone = Expected {
-        code: PARTLY,
+        code: PARTIAL,
         left,
-        says: &["/etc/kubernetes/pki/front-proxy-ca.crt: ", reason],
+        reported: &["/etc/kubernetes/pki/front-proxy-ca.crt: ", reason],
     };
-    let led = Expected { code: FINE, left: &[], says: &["front-proxy-client"] };
+    let led = Expected { code: SUCCESS, left: &[], reported: &["front-proxy-client"] };
     for (case, file, expected) in [
         ("alone", own.clone(), &alone),
         ("root behind it", own.clone() + &above, &led),
@@ -115,12 +120,12 @@ fn an_intermediate_authority_signs_only_when_its_file_leads_to_the_root() {
         node.sign_with("front-proxy-client", &intermediate.certificate, &intermediate.key, 10);
         node.write(FRONT_CA_CRT, file);
         node.write(FRONT_CA_KEY, &intermediate.key_pem);
-        expected.of(case, &node);
+        expected.assert(case, &node);
     }
 }
 
 #[test]
-fn a_leafs_certificate_in_an_authoritys_place_signs_nothing() {
+fn leaf_certificate_as_ca_signs_nothing() {
     let node = Node::due();
     for kind in ["crt", "key"] {
         node.write(
@@ -128,12 +133,13 @@ fn a_leafs_certificate_in_an_authoritys_place_signs_nothing() {
             node.read(&format!("{PKI}/apiserver.{kind}")),
         );
     }
-    let says = &["/etc/kubernetes/pki/front-proxy-ca.crt: CN=kube-apiserver is no CA certificate"];
-    Expected { code: PARTLY, left: &["front-proxy-client"], says }.of("a leaf", &node);
+    let reported =
+        &["/etc/kubernetes/pki/front-proxy-ca.crt: CN=kube-apiserver is no CA certificate"];
+    Expected { code: PARTIAL, left: &["front-proxy-client"], reported }.assert("a leaf", &node);
 }
 
 #[test]
-fn of_several_authorities_in_one_file_the_one_that_fits_the_key_signs() {
+fn ca_file_with_several_certificates_signs_with_fitting_one() {
     let new = Authority::new("kubernetes", None);
     let old = String::from_utf8(fixture(ECDSA)[CA_CRT].clone()).unwrap();
     let new_first = new.certificate.to_pem() + &old;
@@ -145,12 +151,12 @@ fn of_several_authorities_in_one_file_the_one_that_fits_the_key_signs() {
         ("old before new, the new key", &old_first, true),
     ] {
         let node = Node::due();
-        let (old, _) = authority(&node, CA_CRT, CA_KEY);
+        let (old, _) = read_ca(&node, CA_CRT, CA_KEY);
         node.write(CA_CRT, file);
         if new_key {
             node.write(CA_KEY, &new.key_pem);
         }
-        Expected { code: FINE, left: &[], says: &["apiserver"] }.of(case, &node);
+        Expected { code: SUCCESS, left: &[], reported: &["apiserver"] }.assert(case, &node);
         let signer = if new_key { &new.certificate } else { &old };
         assert!(node.certificate("apiserver").is_signed_by(signer), "{case}");
     }

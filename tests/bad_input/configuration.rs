@@ -1,12 +1,12 @@
-//! What is wrong with the configuration or a manifest.
+//! Invalid configurations and manifests.
 
 use std::fs;
 
-use super::ways::*;
+use super::faults::*;
 use super::*;
 
 #[test]
-fn a_wrong_configuration_is_told_with_file_line_and_key_and_nothing_is_done() {
+fn invalid_configuration_is_refused_with_file_and_line() {
     const FILE: &str = "etc/kubecertd/kubecertd.toml";
     const DROP_IN: &str = "etc/kubecertd/kubecertd.d/50-own.toml";
     let cases: [(&str, &str, &[u8], &[&str]); 9] = [
@@ -64,24 +64,24 @@ fn a_wrong_configuration_is_told_with_file_line_and_key_and_nothing_is_done() {
             &["/etc/kubecertd/kubecertd.toml:1", "own", "cq"],
         ),
     ];
-    for (case, file, content, says) in cases {
+    for (case, file, content, reported) in cases {
         let node = Node::due();
         node.write(file, content);
-        is_refused(case, &node, says);
+        assert_refused(case, &node, reported);
     }
 }
 
 #[test]
-fn a_configuration_that_cannot_be_read_is_not_taken_for_none() {
-    for (case, spoil, reason) in UNREADABLE {
+fn unreadable_configuration_is_refused() {
+    for (case, damage, reason) in UNREADABLE {
         let node = Node::due();
         node.write("etc/kubecertd/kubecertd.toml", "");
-        spoil(&node.path("etc/kubecertd/kubecertd.toml"));
-        is_refused(case, &node, &["/etc/kubecertd/kubecertd.toml", reason]);
+        damage(&node.path("etc/kubecertd/kubecertd.toml"));
+        assert_refused(case, &node, &["/etc/kubecertd/kubecertd.toml", reason]);
     }
 }
 
-fn is_refused(case: &str, node: &Node, says: &[&str]) {
+fn assert_refused(case: &str, node: &Node, reported: &[&str]) {
     let before = node.snapshot();
     for command in [
         &["check"][..],
@@ -92,36 +92,36 @@ fn is_refused(case: &str, node: &Node, says: &[&str]) {
     ] {
         let run = node.run(command);
         assert_eq!(run.code, CONFIGURATION, "{case}: {command:?}: {}", run.text);
-        for said in says {
+        for text_part in reported {
             assert!(
-                run.text.contains(said),
-                "{case}: {command:?}: {said:?} is not in:\n{}",
+                run.text.contains(text_part),
+                "{case}: {command:?}: {text_part:?} is not in:\n{}",
                 run.text
             );
         }
     }
-    unchanged(case, &before, &node.snapshot());
+    assert_unchanged(case, &before, &node.snapshot());
 }
 
 #[test]
-fn a_manifest_that_cannot_be_read_is_told_and_the_usual_paths_are_taken() {
+fn unreadable_manifest_falls_back_to_default_paths() {
     const MANIFEST: &str = "etc/kubernetes/manifests/etcd.yaml";
-    const NO_MANIFEST: &[Way] = &[
+    const NO_MANIFEST: &[Fault] = &[
         ("empty", |path| fs::write(path, "").unwrap(), "etcd.yaml"),
         ("zeros", |path| fs::write(path, [0; 600]).unwrap(), "etcd.yaml"),
         ("binary", |path| fs::write(path, [0xff; 9]).unwrap(), "etcd.yaml: is not UTF-8 text"),
-        ("cut off", |path| with_text(path, |text| text[..text.len() / 2].to_owned()), "etcd.yaml"),
+        ("cut off", |path| edit_text(path, |text| text[..text.len() / 2].to_owned()), "etcd.yaml"),
     ];
-    for (case, spoil, reason) in UNREADABLE[1..].iter().chain(NO_MANIFEST) {
+    for (case, damage, reason) in UNREADABLE[1..].iter().chain(NO_MANIFEST) {
         let node = Node::due();
-        spoil(&node.path(MANIFEST));
-        node.settle();
+        damage(&node.path(MANIFEST));
+        node.backdate_manifests();
         let check = node.run(&["check"]);
         assert!(
             check.text.contains("etcd.yaml") && check.text.contains(reason),
             "{case}: {}",
             check.text
         );
-        Expected { code: FINE, left: &[], says: &["etcd/server"] }.of(case, &node);
+        Expected { code: SUCCESS, left: &[], reported: &["etcd/server"] }.assert(case, &node);
     }
 }

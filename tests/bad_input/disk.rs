@@ -1,26 +1,24 @@
-//! Disks that are full or read-only, files that may not be read, and a state folder that is none.
+//! Disks that are full or read-only, files without read permission, and unusable state directories.
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::ways::KEY;
+use super::faults::OTHER_KEY;
 use super::*;
 
-/// A small file system of its own, which goes away with it.
+/// A small file system, which is unmounted with the value.
 struct Disk(PathBuf);
 
 impl Disk {
-    /// `None`, said aloud, where mounting is not allowed.
-    fn mount(folder: &Path, size: &str) -> Option<Self> {
-        fs::create_dir_all(folder).unwrap();
+    /// Mounts a tmpfs. Returns `None`, and prints so, where mounting is not allowed.
+    fn mount(dir: &Path, size: &str) -> Option<Self> {
+        fs::create_dir_all(dir).unwrap();
         let options = format!("size={size},mode=755");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
-            .arg(folder)
-            .output();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir).output();
         if mounted.is_ok_and(|output| output.status.success()) {
-            return Some(Self(folder.to_owned()));
+            return Some(Self(dir.to_owned()));
         }
         eprintln!("SKIPPED: mounting a tmpfs is not allowed here");
         None
@@ -33,7 +31,7 @@ impl Disk {
         );
     }
 
-    /// Leaves no room for even one more file.
+    /// Fills the disk, so that no file can be added.
     fn fill(&self) {
         use std::io::Write as _;
         let mut file = fs::File::create(self.0.join("filler")).unwrap();
@@ -51,22 +49,20 @@ impl Drop for Disk {
     }
 }
 
-/// Nothing changed but, perhaps, in the state folder.
-fn kept(case: &str, before: &Snapshot, after: &Snapshot) {
+/// Asserts that nothing outside the state directory changed.
+fn assert_only_state_changed(case: &str, before: &Snapshot, after: &Snapshot) {
     let outside = |snapshot: &Snapshot| {
-        // Folders have new times when a file was staged in them and removed again.
-        let files = snapshot
-            .0
-            .iter()
-            .filter(|(path, entry)| !entry.is_folder() && !path.starts_with(STATE));
+        // Directories have new times after a file was staged in them and removed again.
+        let files =
+            snapshot.0.iter().filter(|(path, entry)| !entry.is_dir() && !path.starts_with(STATE));
         Snapshot(files.map(|(path, entry)| (path.clone(), entry.clone())).collect())
     };
-    unchanged(case, &outside(before), &outside(after));
-    nothing_left_behind(case, after);
+    assert_unchanged(case, &outside(before), &outside(after));
+    assert_no_hidden_files(case, after);
 }
 
 #[test]
-fn on_a_read_only_disk_nothing_happens_and_afterwards_everything_is_renewed() {
+fn read_only_disk_changes_nothing_until_writable() {
     let node = Node::empty();
     let Some(disk) = Disk::mount(node.root(), "4m") else { return };
     node.fill(Node::files_due());
@@ -81,13 +77,13 @@ fn on_a_read_only_disk_nothing_happens_and_afterwards_everything_is_renewed() {
         "{}",
         renew.text
     );
-    unchanged("read-only", &before, &node.snapshot());
+    assert_unchanged("read-only", &before, &node.snapshot());
     disk.remount("rw");
-    Expected { code: FINE, left: &[], says: &["apiserver"] }.of("writable again", &node);
+    Expected { code: SUCCESS, left: &[], reported: &["apiserver"] }.assert("writable again", &node);
 }
 
 #[test]
-fn with_a_read_only_configuration_folder_nothing_happens_and_afterwards_everything_is_renewed() {
+fn read_only_etc_changes_nothing_until_writable() {
     let node = Node::empty();
     let Some(disk) = Disk::mount(&node.path("etc"), "4m") else { return };
     node.fill(Node::files_due());
@@ -97,7 +93,7 @@ fn with_a_read_only_configuration_folder_nothing_happens_and_afterwards_everythi
     assert_eq!(renew.code, FAILED, "{}", renew.text);
     assert_eq!(
         renew.text.matches("Read-only file system").count(),
-        node.ours().len(),
+        node.managed_credentials().len(),
         "{}",
         renew.text
     );
@@ -106,20 +102,20 @@ fn with_a_read_only_configuration_folder_nothing_happens_and_afterwards_everythi
         "{}",
         renew.text
     );
-    kept("read-only", &before, &node.snapshot());
+    assert_only_state_changed("read-only", &before, &node.snapshot());
     disk.remount("rw");
-    Expected { code: FINE, left: &[], says: &["apiserver"] }.of("writable again", &node);
+    Expected { code: SUCCESS, left: &[], reported: &["apiserver"] }.assert("writable again", &node);
 }
 
 #[test]
-fn on_a_full_disk_nothing_happens_and_afterwards_everything_is_renewed() {
-    // Full before the first run ever, and full later, when the journal has its room already.
+fn full_disk_changes_nothing_until_freed() {
+    // Full before the first run, and full later, when the space of the journal is reserved already.
     for case in ["first", "later"] {
         let node = Node::empty();
         let Some(disk) = Disk::mount(node.root(), "2m") else { return };
         node.fill(Node::files_due());
         if case == "later" {
-            assert_eq!(node.run(&["renew"]).code, FINE);
+            assert_eq!(node.run(&["renew"]).code, SUCCESS);
             node.age_all(10);
         }
         disk.fill();
@@ -134,30 +130,30 @@ fn on_a_full_disk_nothing_happens_and_afterwards_everything_is_renewed() {
             "{case}: {}",
             renew.text
         );
-        kept(case, &before, &node.snapshot());
+        assert_only_state_changed(case, &before, &node.snapshot());
         disk.free();
-        Expected { code: FINE, left: &[], says: &["apiserver"] }
-            .of(&format!("{case}: with room again"), &node);
+        Expected { code: SUCCESS, left: &[], reported: &["apiserver"] }
+            .assert(&format!("{case}: with free space again"), &node);
     }
 }
 
 #[test]
-fn without_room_for_a_backup_only_what_has_no_time_left_and_loses_nothing_is_renewed() {
+fn full_backup_disk_renews_only_urgent_intact_credential() {
     let node = Node::empty();
     let Some(disk) = Disk::mount(&node.path(STATE), "512k") else { return };
     node.fill(Node::files_due());
-    assert_eq!(node.run(&["renew"]).code, FINE);
+    assert_eq!(node.run(&["renew"]).code, SUCCESS);
     node.age_all(10);
     node.age("admin.conf", 1);
-    // A key that fits nothing may be the only copy of something.
-    node.write(FRONT_KEY, KEY);
+    // A key that does not fit may be the only copy of something.
+    node.write(FRONT_KEY, OTHER_KEY);
     disk.fill();
     let before = node.certificate("admin.conf");
     let snapshot = node.snapshot();
     let generations = || fs::read_dir(node.path(STATE).join("backups")).unwrap().count();
     let whole_ones = generations();
     let renew = node.run(&["renew"]);
-    assert_eq!(renew.code, PARTLY, "{}", renew.text);
+    assert_eq!(renew.code, PARTIAL, "{}", renew.text);
     assert_eq!(generations(), whole_ones, "half a backup was left");
     assert!(
         renew.text.contains("no backup could be made, so nothing was replaced"),
@@ -165,7 +161,7 @@ fn without_room_for_a_backup_only_what_has_no_time_left_and_loses_nothing_is_ren
         renew.text
     );
     assert!(renew.text.contains("No space left on device"), "{}", renew.text);
-    assert_eq!(node.text(FRONT_KEY), KEY, "{}", renew.text);
+    assert_eq!(node.text(FRONT_KEY), OTHER_KEY, "{}", renew.text);
     assert_ne!(node.certificate("admin.conf").serial, before.serial);
     let after = node.snapshot();
     for (path, old) in snapshot.0.iter().filter(|(path, old)| {
@@ -173,40 +169,46 @@ fn without_room_for_a_backup_only_what_has_no_time_left_and_loses_nothing_is_ren
     }) {
         assert_eq!(after.0.get(path), Some(old), "{}", path.display());
     }
-    nothing_left_behind("no backup", &after);
+    assert_no_hidden_files("no backup", &after);
     disk.free();
     node.age("admin.conf", 10);
-    Expected { code: FINE, left: &[], says: &["apiserver"] }.of("with room again", &node);
+    Expected { code: SUCCESS, left: &[], reported: &["apiserver"] }
+        .assert("with free space again", &node);
 }
 
-/// Root may read everything, so this runs as nobody.
+/// Root may read everything, so this runs as an unprivileged user.
 #[test]
-fn a_file_that_may_not_be_read_costs_its_credential_alone() {
+fn permission_denied_affects_only_one_credential() {
     use std::os::unix::process::CommandExt as _;
-    const NOBODY: u32 = 65_534;
+    const UNPRIVILEGED_ID: u32 = 65_534;
     if !nix::unistd::geteuid().is_root() {
         eprintln!("SKIPPED: only root can become another user");
         return;
     }
     let node = Node::due();
     for path in node.snapshot().0.keys() {
-        std::os::unix::fs::chown(node.root().join(path), Some(NOBODY), Some(NOBODY)).unwrap();
+        std::os::unix::fs::chown(
+            node.root().join(path),
+            Some(UNPRIVILEGED_ID),
+            Some(UNPRIVILEGED_ID),
+        )
+        .unwrap();
     }
     for file in [APISERVER_KEY, SCHEDULER] {
         std::os::unix::fs::chown(node.path(file), Some(0), Some(0)).unwrap();
     }
     let before = node.snapshot();
     let mut command = Command::new(env!("CARGO_BIN_EXE_kubecertd"));
-    command.arg("--root").arg(node.root()).arg("renew").uid(NOBODY).gid(NOBODY);
+    command.arg("--root").arg(node.root()).arg("renew").uid(UNPRIVILEGED_ID).gid(UNPRIVILEGED_ID);
     let output = match command.output() {
         Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
-            eprintln!("SKIPPED: nobody can't run the program where it is");
+            eprintln!("SKIPPED: an unprivileged user can't run the program here");
             return;
         }
         output => output.unwrap(),
     };
     let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(PARTLY), "{text}");
+    assert_eq!(output.status.code(), Some(PARTIAL), "{text}");
     for file in [APISERVER_KEY, SCHEDULER] {
         assert!(text.contains(&format!("/{file}: cannot read: Permission denied")), "{text}");
     }
@@ -218,9 +220,9 @@ fn a_file_that_may_not_be_read_costs_its_credential_alone() {
 }
 
 #[test]
-fn a_state_folder_that_cannot_be_used_stops_the_pass_before_anything_is_touched() {
-    type Spoil = fn(&Node);
-    let cases: [(&str, Spoil, &str); 3] = [
+fn unusable_state_directory_prevents_pass() {
+    type Damage = fn(&Node);
+    let cases: [(&str, Damage, &str); 3] = [
         (
             "a file",
             |node| node.write(STATE, "here"),
@@ -228,28 +230,28 @@ fn a_state_folder_that_cannot_be_used_stops_the_pass_before_anything_is_touched(
         ),
         ("its parent is a file", |node| node.write("var/lib", "here"), "/var/lib"),
         (
-            "the lock is a folder",
+            "the lock is a directory",
             |node| fs::create_dir_all(node.path(STATE).join("lock")).unwrap(),
             "/var/lib/kubecertd/lock: cannot open",
         ),
     ];
-    for (case, spoil, reason) in cases {
+    for (case, damage, reason) in cases {
         let node = Node::due();
-        spoil(&node);
+        damage(&node);
         let before = node.snapshot();
         let renew = node.run(&["renew"]);
         assert_eq!(renew.code, FAILED, "{case}: {}", renew.text);
         assert!(renew.text.contains(reason), "{case}: {}", renew.text);
-        kept(case, &before, &node.snapshot());
+        assert_only_state_changed(case, &before, &node.snapshot());
     }
 }
 
 #[test]
-fn a_journal_that_is_none_is_set_aside_and_told() {
+fn invalid_journal_is_quarantined_and_reported() {
     let node = Node::due();
     node.write(&format!("{STATE}/journal"), "to be written here later\n".repeat(9));
     let renew = node.run(&["renew"]);
-    assert_eq!(renew.code, FINE, "{}", renew.text);
+    assert_eq!(renew.code, SUCCESS, "{}", renew.text);
     assert!(
         renew.text.contains(
             "/var/lib/kubecertd/journal: is not a journal; it is set aside as journal.refused"

@@ -1,9 +1,8 @@
-//! Bad input: whatever is wrong with one file, the program says which and why, loses nothing, and
-//! renews everything else. The real program runs on a node where everything is due and one thing is
-//! broken.
+//! Bad input: the program reports which file is wrong and why, loses nothing, and renews everything
+//! else. The real program runs on a node where everything is due and one file is broken.
 //!
-//! What every such case has to fulfil stands in [`Expected::of`]; the cases say what is broken,
-//! what that costs, and what is said about it.
+//! [`Expected::assert`] holds what is required in every case; the cases say what is broken, which
+//! credentials are affected, and what is reported.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,13 +18,13 @@ mod common;
 mod authorities;
 mod configuration;
 mod disk;
+mod faults;
 mod files;
 mod kubeconfigs;
+mod no_writes;
 mod ownership;
-mod quiet;
 mod repair;
 mod unusual;
-mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -47,8 +46,8 @@ const FRONT_CA_KEY: &str = "etc/kubernetes/pki/front-proxy-ca.key";
 const ADMIN: &str = "etc/kubernetes/admin.conf";
 const SCHEDULER: &str = "etc/kubernetes/scheduler.conf";
 
-/// What the authority `ca` signs.
-const OF_CA: &[&str] = &[
+/// The credentials that the CA `ca` signs.
+const SIGNED_BY_CA: &[&str] = &[
     "admin.conf",
     "apiserver",
     "apiserver-kubelet-client",
@@ -58,73 +57,73 @@ const OF_CA: &[&str] = &[
 ];
 
 /// The exit codes of `renew`.
-const FINE: i32 = 0;
+const SUCCESS: i32 = 0;
 const FAILED: i32 = 1;
-const PARTLY: i32 = 4;
-/// And those of others.
+const PARTIAL: i32 = 4;
+/// The exit codes of other commands.
 const ATTENTION: i32 = 3;
 const CONFIGURATION: i32 = 78;
 
-/// What a case comes to.
+/// The expected result of a case.
 struct Expected<'e> {
     /// The exit code of `renew`.
     code: i32,
     /// The credentials that stay as they are. All others are renewed.
     left: &'e [&'e str],
-    /// What both `check` and `renew` say.
-    says: &'e [&'e str],
+    /// Texts that both `check` and `renew` print.
+    reported: &'e [&'e str],
 }
 
 impl Expected<'_> {
-    /// `check` says what is wrong, and changes nothing at all; `renew` says it too, renews the
-    /// rest, loses nothing, and leaves nothing lying about; and a second `renew` changes nothing
-    /// any more.
-    fn of(&self, case: &str, node: &Node) {
-        node.rest();
+    /// Runs `check`, `renew` and `renew` again. `check` reports the fault and changes nothing.
+    /// `renew` reports it too, renews the rest, loses nothing and leaves no temporary file. A
+    /// second `renew` changes nothing.
+    fn assert(&self, case: &str, node: &Node) {
+        node.backdate_files();
         let before = node.snapshot();
-        let old = node.whole();
+        let old = node.usable_credentials();
         let check = node.run(&["check"]);
         assert_eq!(check.code, ATTENTION, "{case}: check: {}", check.text);
-        self.is_said(case, &check.text);
-        unchanged(case, &before, &node.snapshot());
+        self.assert_reported(case, &check.text);
+        assert_unchanged(case, &before, &node.snapshot());
 
         let renew = node.run(&["renew"]);
         assert_eq!(renew.code, self.code, "{case}: renew: {}", renew.text);
-        self.is_said(case, &renew.text);
+        self.assert_reported(case, &renew.text);
         for text in [&check.text, &renew.text] {
-            no_key_is_shown(case, text, &before);
+            assert_no_key_shown(case, text, &before);
         }
         let serials = old.values().map(|stored| stored.certificate.serial.to_string()).collect();
-        let (after, new) = (node.snapshot(), node.whole());
-        self.renewed(case, node, &serials, &new);
-        self.others_untouched(case, node, &new, &before, &after);
-        nothing_is_lost(case, node, &before, &after);
-        nothing_left_behind(case, &after);
+        let (after, new) = (node.snapshot(), node.usable_credentials());
+        self.assert_renewed(case, node, &serials, &new);
+        self.assert_others_untouched(case, node, &new, &before, &after);
+        assert_nothing_lost(case, node, &before, &after);
+        assert_no_hidden_files(case, &after);
         assert_eq!(
             node.run(&["renew"]).code,
-            if self.code == FINE { FINE } else { FAILED },
+            if self.code == SUCCESS { SUCCESS } else { FAILED },
             "{case}: the second time"
         );
-        unchanged(&format!("{case}: the second time"), &after, &node.snapshot());
+        assert_unchanged(&format!("{case}: the second time"), &after, &node.snapshot());
     }
 
-    fn is_said(&self, case: &str, text: &str) {
-        for said in self.says {
-            assert!(text.contains(said), "{case}: {said:?} is not in:\n{text}");
+    fn assert_reported(&self, case: &str, text: &str) {
+        for text_part in self.reported {
+            assert!(text.contains(text_part), "{case}: {text_part:?} is not in:\n{text}");
         }
     }
 
-    /// Every credential that is not left has a new certificate that its authority signed, for a key
-    /// that fits.
-    fn renewed(
+    /// Asserts that every credential outside `left` has a new certificate that its CA signed, for a
+    /// key that fits.
+    fn assert_renewed(
         &self,
         case: &str,
         node: &Node,
         serials: &BTreeSet<String>,
         whole: &BTreeMap<String, Stored>,
     ) {
-        let authorities = node.observed().catalog.authorities;
-        for credential in node.ours() {
+        let authorities = node.observe().catalog.authorities;
+        for credential in node.managed_credentials() {
             let name = credential.name.as_str();
             if self.left.contains(&name) {
                 continue;
@@ -136,7 +135,8 @@ impl Expected<'_> {
                 .iter()
                 .find(|one| Some(&one.name) == credential.authority.as_ref())
                 .unwrap();
-            let issuers = certificates(&node.read(below(authority.certificate.as_path()))).unwrap();
+            let issuers =
+                certificates(&node.read(relative(authority.certificate.as_path()))).unwrap();
             assert!(
                 issuers.iter().any(|issuer| leaf.is_signed_by(issuer)),
                 "{case}: {name} is signed by another"
@@ -149,9 +149,9 @@ impl Expected<'_> {
         }
     }
 
-    /// What does not belong to a renewed credential is the same file as before; what does has its
-    /// old mode and owner.
-    fn others_untouched(
+    /// Asserts that files of renewed credentials keep mode and owner, and that all other files are
+    /// unchanged.
+    fn assert_others_untouched(
         &self,
         case: &str,
         node: &Node,
@@ -162,14 +162,14 @@ impl Expected<'_> {
         let renewed = whole.iter().filter(|(name, _)| !self.left.contains(&name.as_str()));
         let replaced: BTreeSet<PathBuf> = renewed
             .flat_map(|(_, stored)| stored.form.sources())
-            .map(|source| real(node, below(source.path.as_path())))
+            .map(|source| real_path(node, relative(source.path.as_path())))
             .collect();
         for (path, old) in &before.0 {
             let state = path.starts_with(STATE);
             let new =
                 after.0.get(path).unwrap_or_else(|| panic!("{case}: {} is gone", path.display()));
             let same = match () {
-                () if old.is_folder() => new.mode == old.mode,
+                () if old.is_dir() => new.mode == old.mode,
                 () if replaced.contains(path) => (new.mode, new.owner) == (old.mode, old.owner),
                 () => state || new == old,
             };
@@ -178,12 +178,12 @@ impl Expected<'_> {
     }
 }
 
-fn below(path: &Path) -> &str {
+fn relative(path: &Path) -> &str {
     path.strip_prefix("/").unwrap().to_str().unwrap()
 }
 
-/// Where a file of the node really is.
-fn real(node: &Node, file: &str) -> PathBuf {
+/// Resolves the symlinks of a file of the node.
+fn real_path(node: &Node, file: &str) -> PathBuf {
     fs::canonicalize(node.path(file))
         .unwrap()
         .strip_prefix(fs::canonicalize(node.root()).unwrap())
@@ -191,13 +191,13 @@ fn real(node: &Node, file: &str) -> PathBuf {
         .to_owned()
 }
 
-fn unchanged(case: &str, before: &Snapshot, after: &Snapshot) {
+fn assert_unchanged(case: &str, before: &Snapshot, after: &Snapshot) {
     let differences = before.differences(after);
     assert!(differences.is_empty(), "{case}: {differences:#?}");
 }
 
-/// Whatever a file held is still there or in a backup.
-fn nothing_is_lost(case: &str, node: &Node, before: &Snapshot, after: &Snapshot) {
+/// Asserts that every old content is still in place or in a backup.
+fn assert_nothing_lost(case: &str, node: &Node, before: &Snapshot, after: &Snapshot) {
     let backups = node.backups();
     for (path, old) in
         before.0.iter().filter(|(path, old)| old.is_file() && !path.starts_with(STATE))
@@ -212,15 +212,15 @@ fn nothing_is_lost(case: &str, node: &Node, before: &Snapshot, after: &Snapshot)
     }
 }
 
-fn nothing_left_behind(case: &str, after: &Snapshot) {
+fn assert_no_hidden_files(case: &str, after: &Snapshot) {
     for path in after.0.keys() {
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         assert!(!hidden, "{case}: {} was left behind", path.display());
     }
 }
 
-/// No line of base64 of any file is in a text.
-fn no_key_is_shown(case: &str, text: &str, files: &Snapshot) {
+/// Asserts that no line of base64 of any file is in a text.
+fn assert_no_key_shown(case: &str, text: &str, files: &Snapshot) {
     for (path, file) in &files.0 {
         let content = String::from_utf8_lossy(&file.content);
         let long = content

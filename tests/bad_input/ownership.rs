@@ -1,39 +1,39 @@
-//! Certificates that their authority did not sign.
+//! Certificates that another CA signed.
 
-use super::authorities::authority;
-use super::ways::KEY;
+use super::authorities::read_ca;
+use super::faults::OTHER_KEY;
 use super::*;
 
 #[test]
-fn a_leaf_that_its_authority_did_not_sign_is_never_signed_again() {
+fn leaf_of_other_ca_is_never_reissued() {
     let node = Node::due();
     let (etcd_ca, key) =
-        authority(&node, "etc/kubernetes/pki/etcd/ca.crt", "etc/kubernetes/pki/etcd/ca.key");
+        read_ca(&node, "etc/kubernetes/pki/etcd/ca.crt", "etc/kubernetes/pki/etcd/ca.key");
     node.sign_with("apiserver", &etcd_ca, &key, 10);
-    let says = &["issued by CN=etcd-ca, not by its authority", "it is never re-signed"];
-    Expected { code: FINE, left: &["apiserver"], says }.of("foreign", &node);
+    let reported = &["issued by CN=etcd-ca, not by its authority", "it is never re-signed"];
+    Expected { code: SUCCESS, left: &["apiserver"], reported }.assert("foreign", &node);
 }
 
 #[test]
-fn a_self_signed_leaf_is_never_signed_again() {
+fn self_signed_leaf_is_never_reissued() {
     let node = Node::due();
     let made = rcgen::generate_simple_self_signed(["kubernetes.default".to_owned()]).unwrap();
     node.write(APISERVER_CRT, made.cert.pem());
     node.write(APISERVER_KEY, made.signing_key.serialize_pem());
-    let says = &["signed by its own key, not by its authority", "it is never re-signed"];
-    Expected { code: FINE, left: &["apiserver"], says }.of("self-signed", &node);
+    let reported = &["signed by its own key, not by its authority", "it is never re-signed"];
+    Expected { code: SUCCESS, left: &["apiserver"], reported }.assert("self-signed", &node);
 }
 
 #[test]
-fn a_broken_pair_that_its_authority_did_not_sign_is_an_error() {
+fn broken_pair_of_other_ca_is_error() {
     let node = Node::due();
     let (etcd_ca, key) =
-        authority(&node, "etc/kubernetes/pki/etcd/ca.crt", "etc/kubernetes/pki/etcd/ca.key");
+        read_ca(&node, "etc/kubernetes/pki/etcd/ca.crt", "etc/kubernetes/pki/etcd/ca.key");
     node.sign_with("apiserver", &etcd_ca, &key, 10);
-    node.write(APISERVER_KEY, KEY);
-    let says = &[
+    node.write(APISERVER_KEY, OTHER_KEY);
+    let reported = &[
         "/etc/kubernetes/pki/apiserver.key: the key does not fit",
         "its certificate was not issued by its authority",
     ];
-    Expected { code: PARTLY, left: &["apiserver"], says }.of("foreign and broken", &node);
+    Expected { code: PARTIAL, left: &["apiserver"], reported }.assert("foreign and broken", &node);
 }

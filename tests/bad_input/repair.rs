@@ -1,20 +1,20 @@
-//! Halves of a credential, and repair from a backup.
+//! Incomplete credentials, and repair from a backup.
 
-use super::kubeconfigs::refer;
+use super::kubeconfigs::refer_to_files;
 use super::*;
 
 #[test]
-fn a_missing_key_is_made_anew() {
+fn missing_key_is_recreated() {
     let node = Node::due();
     node.remove(APISERVER_KEY);
-    let says = &["/etc/kubernetes/pki/apiserver.key: does not exist, and its certificate does"];
-    Expected { code: FINE, left: &[], says }.of("key missing", &node);
+    let reported = &["/etc/kubernetes/pki/apiserver.key: does not exist, and its certificate does"];
+    Expected { code: SUCCESS, left: &[], reported }.assert("key missing", &node);
     let mode = node.snapshot().0[Path::new(APISERVER_KEY)].mode;
     assert_eq!(mode & 0o7777, 0o600);
 }
 
 #[test]
-fn what_is_missing_and_has_no_backup_is_an_error() {
+fn missing_file_without_backup_is_error() {
     let missing: [(&str, &[&str], &[&str]); 3] = [
         (
             "apiserver",
@@ -33,16 +33,17 @@ fn what_is_missing_and_has_no_backup_is_an_error() {
             &["/etc/kubernetes/scheduler.conf does not exist, and kube-scheduler.yaml names it"],
         ),
     ];
-    for (name, files, says) in missing {
+    for (name, files, reported) in missing {
         let node = Node::due();
         files.iter().for_each(|file| node.remove(file));
-        let says = [says, &["there is no backup of it"]].concat();
-        Expected { code: PARTLY, left: &[name], says: &says }.of(&format!("{files:?}"), &node);
+        let reported = [reported, &["there is no backup of it"]].concat();
+        Expected { code: PARTIAL, left: &[name], reported: &reported }
+            .assert(&format!("{files:?}"), &node);
     }
 }
 
 #[test]
-fn what_is_missing_or_damaged_is_repaired_from_a_backup() {
+fn missing_or_damaged_file_is_repaired_from_backup() {
     type Damage = fn(&Node);
     let cases: [(&str, &str, Damage, &str); 6] = [
         (
@@ -84,12 +85,12 @@ fn what_is_missing_or_damaged_is_repaired_from_a_backup() {
     ];
     for (name, case, damage, reason) in cases {
         let node = Node::due();
-        assert_eq!(node.run(&["renew"]).code, FINE, "{case}");
+        assert_eq!(node.run(&["renew"]).code, SUCCESS, "{case}");
         let before = node.certificate(name);
         node.age_all(10);
         damage(&node);
-        Expected { code: FINE, left: &[], says: &[reason, "serves to issue it anew"] }
-            .of(case, &node);
+        Expected { code: SUCCESS, left: &[], reported: &[reason, "serves to issue it anew"] }
+            .assert(case, &node);
         let after = node.certificate(name);
         assert_eq!(
             (after.subject, after.dns_names, after.ip_addresses),
@@ -100,16 +101,16 @@ fn what_is_missing_or_damaged_is_repaired_from_a_backup() {
 }
 
 #[test]
-fn files_that_a_kubeconfig_refers_to_are_repaired_from_a_backup_too() {
+fn kubeconfig_file_is_repaired_from_backup() {
     let node = Node::due();
-    refer(&node, SCHEDULER, "pki/scheduler.crt", "pki/scheduler.key");
-    assert_eq!(node.run(&["renew"]).code, FINE);
+    refer_to_files(&node, SCHEDULER, "pki/scheduler.crt", "pki/scheduler.key");
+    assert_eq!(node.run(&["renew"]).code, SUCCESS);
     node.age_all(10);
     node.write("etc/kubernetes/pki/scheduler.crt", "");
     Expected {
-        code: FINE,
+        code: SUCCESS,
         left: &[],
-        says: &["pki/scheduler.crt: the file is empty", "serves to issue it anew"],
+        reported: &["pki/scheduler.crt: the file is empty", "serves to issue it anew"],
     }
-    .of("referenced", &node);
+    .assert("referenced", &node);
 }

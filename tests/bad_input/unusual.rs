@@ -1,4 +1,4 @@
-//! What is unusual and right, and must be kept as it is.
+//! Unusual but valid input, which must be kept as it is.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,19 +6,19 @@ use std::process::Command;
 
 use kubecertd::formats::x509::{Certificate, PrivateKey, reissue};
 
-use super::authorities::authority;
-use super::common::{PKI, RSA, ending_in};
-use super::ways::*;
+use super::authorities::read_ca;
+use super::common::{PKI, RSA, terms_with_days_left};
+use super::faults::*;
 use super::*;
 
 #[test]
-fn pem_in_unusual_forms_is_read_all_the_same() {
-    const FORMS: &[Way] = &[
-        ("CRLF", |path| with_text(path, |text| text.replace('\n', "\r\n")), ""),
+fn unusual_pem_forms_are_read() {
+    const FORMS: &[Fault] = &[
+        ("CRLF", |path| edit_text(path, |text| text.replace('\n', "\r\n")), ""),
         (
             "text before",
             |path| {
-                with_text(path, |text| {
+                edit_text(path, |text| {
                     format!("Certificate:\n    Version: 3 (0x2)\nsubject=CN = x\n{text}")
                 })
             },
@@ -26,40 +26,40 @@ fn pem_in_unusual_forms_is_read_all_the_same() {
         ),
         (
             "text behind",
-            |path| with_text(path, |text| format!("{text}\n# renewed by hand, Zoë\n")),
+            |path| edit_text(path, |text| format!("{text}\n# renewed by hand, Zoë\n")),
             "",
         ),
-        ("no line end", |path| with_text(path, |text| text.trim_end().to_owned()), ""),
-        ("one long line", |path| with_text(path, one_line), ""),
+        ("no line end", |path| edit_text(path, |text| text.trim_end().to_owned()), ""),
+        ("one long line", |path| edit_text(path, join_lines), ""),
     ];
-    let expected = |says| Expected { code: FINE, left: &[], says };
+    let expected = |reported| Expected { code: SUCCESS, left: &[], reported };
     for file in [APISERVER_CRT, APISERVER_KEY, CA_CRT, CA_KEY] {
         for (name, reform, _) in FORMS {
             let node = Node::due();
             reform(&node.path(file));
-            expected(&["apiserver"]).of(&format!("{file}: {name}"), &node);
+            expected(&["apiserver"]).assert(&format!("{file}: {name}"), &node);
         }
     }
 }
 
-fn one_line(pem: &str) -> String {
+fn join_lines(pem: &str) -> String {
     let lines: Vec<&str> = pem.lines().collect();
     [lines[0], &lines[1..lines.len() - 1].concat(), lines[lines.len() - 1], ""].join("\n")
 }
 
 #[test]
-fn parameters_before_a_key_are_passed_over() {
+fn ec_parameters_before_key_are_skipped() {
     const PARAMETERS: &str =
         "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
     for file in [APISERVER_KEY, CA_KEY] {
         let node = Node::due();
         node.write(file, PARAMETERS.to_owned() + &node.text(file));
-        Expected { code: FINE, left: &[], says: &["apiserver"] }.of(file, &node);
+        Expected { code: SUCCESS, left: &[], reported: &["apiserver"] }.assert(file, &node);
     }
 }
 
 #[test]
-fn a_kubeconfig_with_crlf_or_comments_keeps_every_other_byte() {
+fn kubeconfig_with_crlf_or_comments_keeps_other_bytes() {
     type Reform = fn(&str) -> String;
     let reforms: [(&str, Reform); 3] = [
         ("CRLF", |text| text.replace('\n', "\r\n")),
@@ -72,28 +72,28 @@ fn a_kubeconfig_with_crlf_or_comments_keeps_every_other_byte() {
     ];
     for (case, reform) in reforms {
         let node = Node::due();
-        with_text(&node.path(ADMIN), reform);
+        edit_text(&node.path(ADMIN), reform);
         let without = |text: String| -> Vec<String> {
             text.split('\n').filter(|line| line.len() < 300).map(str::to_owned).collect()
         };
         let before = without(node.text(ADMIN));
-        Expected { code: FINE, left: &[], says: &["admin.conf"] }.of(case, &node);
+        Expected { code: SUCCESS, left: &[], reported: &["admin.conf"] }.assert(case, &node);
         assert_eq!(without(node.text(ADMIN)), before, "{case}");
     }
 }
 
 #[test]
-fn further_certificates_behind_a_leaf_are_kept() {
+fn certificates_after_leaf_are_kept() {
     let node = Node::due();
     let further = [node.text(CA_CRT), node.text(FRONT_CA_CRT)].concat();
     node.write(APISERVER_CRT, node.text(APISERVER_CRT) + &further);
-    Expected { code: FINE, left: &[], says: &["apiserver"] }.of("a chain", &node);
+    Expected { code: SUCCESS, left: &[], reported: &["apiserver"] }.assert("a chain", &node);
     assert!(node.text(APISERVER_CRT).ends_with(&further));
     assert_eq!(certificates(&node.read(APISERVER_CRT)).unwrap().len(), 3);
 }
 
 #[test]
-fn a_bundle_keeps_its_order_and_its_further_certificates() {
+fn bundle_keeps_order_and_additional_certificates() {
     let (certificate, key) = (Node::due().text(FRONT_CRT), Node::due().text(FRONT_KEY));
     let further = Node::due().text(FRONT_CA_CRT);
     for (case, content) in [
@@ -107,7 +107,7 @@ fn a_bundle_keeps_its_order_and_its_further_certificates() {
             "[[credential]]\nname = \"proxy\"\nauthority = \"front-proxy-ca\"\nbundle = \
              \"/etc/proxy.pem\"\n",
         );
-        Expected { code: FINE, left: &[], says: &["proxy"] }.of(case, &node);
+        Expected { code: SUCCESS, left: &[], reported: &["proxy"] }.assert(case, &node);
         let text = node.text("etc/proxy.pem");
         assert_eq!(
             text.find("PRIVATE KEY") < text.find("CERTIFICATE"),
@@ -118,9 +118,9 @@ fn a_bundle_keeps_its_order_and_its_further_certificates() {
     }
 }
 
-/// A pair in one file is legal: a manifest may give the same file twice.
+/// A pair in one file is legal: a manifest may name the same file twice.
 #[test]
-fn a_pair_whose_two_files_are_one_keeps_both_halves() {
+fn pair_in_one_file_keeps_both_halves() {
     for case in ["one path", "a symlink"] {
         let node = Node::due();
         let both = node.text(APISERVER_CRT) + &node.text(APISERVER_KEY);
@@ -131,13 +131,13 @@ fn a_pair_whose_two_files_are_one_keeps_both_halves() {
             let manifest = "etc/kubernetes/manifests/kube-apiserver.yaml";
             node.edit(manifest, "pki/apiserver.crt", "pki/apiserver.pem");
             node.edit(manifest, "pki/apiserver.key", "pki/apiserver.pem");
-            Expected { code: FINE, left: &[], says: &["apiserver"] }.of(case, &node);
+            Expected { code: SUCCESS, left: &[], reported: &["apiserver"] }.assert(case, &node);
             assert!(node.text("etc/kubernetes/pki/apiserver.pem").contains("PRIVATE KEY"));
         } else {
             symlink("apiserver.pem", node.path(APISERVER_CRT)).unwrap();
             symlink("apiserver.pem", node.path(APISERVER_KEY)).unwrap();
             let renew = node.run(&["renew"]);
-            assert_eq!(renew.code, PARTLY, "{}", renew.text);
+            assert_eq!(renew.code, PARTIAL, "{}", renew.text);
             assert!(
                 renew.text.contains("/etc/kubernetes/pki/apiserver.pem: both"),
                 "{}",
@@ -149,13 +149,13 @@ fn a_pair_whose_two_files_are_one_keeps_both_halves() {
 }
 
 #[test]
-fn a_key_that_two_certificates_share_is_not_replaced_under_the_other_one() {
+fn key_shared_by_two_certificates_is_not_replaced() {
     for case in ["one path", "a symlink"] {
         let node = Node::due();
-        let (ca, ca_key) = authority(&node, CA_CRT, CA_KEY);
+        let (ca, ca_key) = read_ca(&node, CA_CRT, CA_KEY);
         let shared = PrivateKey::from_pem(&node.read(APISERVER_KEY)).unwrap();
         let client = node.certificate("apiserver-kubelet-client");
-        let der = reissue(&client, &ca, &ca_key, &shared, &ending_in(200)).unwrap();
+        let der = reissue(&client, &ca, &ca_key, &shared, &terms_with_days_left(200)).unwrap();
         node.write(
             &format!("{PKI}/apiserver-kubelet-client.crt"),
             Certificate::from_der(&der).unwrap().to_pem(),
@@ -171,26 +171,26 @@ fn a_key_that_two_certificates_share_is_not_replaced_under_the_other_one() {
             ),
         }
         let left = &["apiserver", "apiserver-kubelet-client"];
-        let says = &[
+        let reported = &[
             "apiserver.key: apiserver-kubelet-client uses this file too, but not both files",
             "give each files of its own",
         ];
-        Expected { code: PARTLY, left, says }.of(case, &node);
+        Expected { code: PARTIAL, left, reported }.assert(case, &node);
     }
 }
 
 #[test]
-fn names_that_are_repeated_multi_valued_or_not_ascii_are_kept() {
+fn repeated_multi_valued_or_non_ascii_names_are_kept() {
     let node = Node::due();
-    let folder = tempfile::tempdir().unwrap();
-    let openssl = |arguments: &str| openssl(folder.path(), arguments);
+    let dir = tempfile::tempdir().unwrap();
+    let openssl = |arguments: &str| openssl(dir.path(), arguments);
     let config = "[req]\nprompt=no\nstring_mask=utf8only\nutf8=yes\ndistinguished_name=n\n\
         [n]\n0.DC=com\n1.DC=example\nO=Zürich Käse\n0.OU=one\n1.OU=two\nCN=front\n+serialNumber=7\n\
         [ca]\nbasicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign\n\
         subjectKeyIdentifier=hash\n\
         [leaf]\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\n\
         subjectAltName=DNS:front,IP:10.0.0.1\n1.2.3.4.5=ASN1:UTF8String:own\n";
-    fs::write(folder.path().join("c"), config).unwrap();
+    fs::write(dir.path().join("c"), config).unwrap();
     openssl(
         "req -x509 -newkey rsa:2048 -nodes -config c -extensions ca -days 3650 -keyout ca.key -out \
          ca.crt",
@@ -206,7 +206,7 @@ fn names_that_are_repeated_multi_valued_or_not_ascii_are_kept() {
         ("leaf.crt", FRONT_CRT),
         ("leaf.key", FRONT_KEY),
     ] {
-        node.write(to, fs::read(folder.path().join(from)).unwrap());
+        node.write(to, fs::read(dir.path().join(from)).unwrap());
     }
     let shown = |file: &Path| {
         openssl(&format!(
@@ -220,14 +220,14 @@ fn names_that_are_repeated_multi_valued_or_not_ascii_are_kept() {
         before.contains("OU=UTF8STRING:two,OU=UTF8STRING:one") && before.contains("+"),
         "{before}"
     );
-    Expected { code: FINE, left: &[], says: &["front-proxy-client"] }.of("names", &node);
+    Expected { code: SUCCESS, left: &[], reported: &["front-proxy-client"] }.assert("names", &node);
     assert_eq!(shown(&node.path(FRONT_CRT)), before);
     openssl(&format!("verify -x509_strict -CAfile ca.crt {}", node.path(FRONT_CRT).display()));
 }
 
-fn openssl(folder: &Path, arguments: &str) -> String {
+fn openssl(dir: &Path, arguments: &str) -> String {
     let output =
-        Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output().unwrap();
+        Command::new("openssl").args(arguments.split(' ')).current_dir(dir).output().unwrap();
     assert!(
         output.status.success(),
         "openssl {arguments}: {}",
@@ -237,7 +237,7 @@ fn openssl(folder: &Path, arguments: &str) -> String {
 }
 
 #[test]
-fn the_files_of_an_older_kubeadm_are_treated_alike() {
+fn files_of_older_kubeadm_are_renewed_too() {
     let node = Node::fresh(RSA);
     ["apiserver", "admin.conf"].into_iter().for_each(|name| node.age(name, 10));
     let encrypted = node.text(APISERVER_KEY).replacen(
@@ -248,7 +248,7 @@ fn the_files_of_an_older_kubeadm_are_treated_alike() {
     node.write(APISERVER_KEY, &encrypted);
     let before = node.certificate("admin.conf");
     let renew = node.run(&["renew"]);
-    assert_eq!(renew.code, FINE, "{}", renew.text);
+    assert_eq!(renew.code, SUCCESS, "{}", renew.text);
     assert!(
         renew.text.contains("/etc/kubernetes/pki/apiserver.key: the private key is encrypted"),
         "{}",

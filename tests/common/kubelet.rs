@@ -1,4 +1,4 @@
-//! kubelet's own client certificate, as kubelet and kubeadm lay it down.
+//! kubelet's own client certificate, as kubelet and kubeadm store it.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -9,47 +9,48 @@ use kubecertd::formats::x509::{
 };
 use kubecertd::model::{AbsolutePath, Credential, Location};
 
-use super::{Node, PKI, ending_in};
+use super::{Node, PKI, terms_with_days_left};
 
-/// The folder of kubelet's certificates.
-pub const FOLDER: &str = "var/lib/kubelet/pki";
-/// The link to the one that it uses.
+/// The directory of kubelet's certificates.
+pub const PKI_DIR: &str = "var/lib/kubelet/pki";
+/// The link to the certificate in use.
 pub const CURRENT: &str = "var/lib/kubelet/pki/kubelet-client-current.pem";
-/// Where it finds that.
+/// The kubeconfig of kubelet.
 pub const CONF: &str = "etc/kubernetes/kubelet.conf";
 /// The name of the node in the fixtures.
-pub const NODE: &str = "cp1";
+pub const NODE_NAME: &str = "cp1";
 
 impl Node {
-    /// A pem that kubelet had from the cluster, with so many days left, and the link to it;
-    /// kubelet.conf stays as it is.
-    pub fn give_kubelet(&self, days_left: i64) {
-        let pem = format!("{FOLDER}/kubelet-client-2025-10-01-12-00-00.pem");
+    /// Writes a PEM file as kubelet receives it from the cluster, with `days_left` days left, and
+    /// the link to it. kubelet.conf is not changed.
+    pub fn add_kubelet_certificate(&self, days_left: i64) {
+        let pem = format!("{PKI_DIR}/kubelet-client-2025-10-01-12-00-00.pem");
         self.write(&pem, self.kubelet_pem(days_left));
         fs::set_permissions(self.path(&pem), fs::Permissions::from_mode(0o600)).unwrap();
         let _ = fs::remove_file(self.path(CURRENT));
         symlink(format!("/{pem}"), self.path(CURRENT)).unwrap();
     }
 
-    /// Certificate and key of kubelet, signed by the cluster's authority.
+    /// Returns a certificate and key of kubelet, signed by the cluster's CA.
     pub fn kubelet_pem(&self, days_left: i64) -> String {
         let issuer = certificates(&self.read(&format!("{PKI}/ca.crt"))).unwrap().remove(0);
         let issuer_key = PrivateKey::from_pem(&self.read(&format!("{PKI}/ca.key"))).unwrap();
         let key = PrivateKey::generate(&KeyAlgorithm::EcdsaP256).unwrap();
         let der = reissue(
-            &kubelet_template(NODE).unwrap(),
+            &kubelet_template(NODE_NAME).unwrap(),
             &issuer,
             &issuer_key,
             &key,
-            &ending_in(days_left),
+            &terms_with_days_left(days_left),
         )
         .unwrap();
         let key = String::from_utf8(key.to_pem().unwrap().expose().to_vec()).unwrap();
         Certificate::from_der(&der).unwrap().to_pem() + &key
     }
 
-    /// kubelet.conf as it is once kubelet has had a certificate from the cluster.
-    pub fn point_kubelet(&self) {
+    /// Changes kubelet.conf to refer to the link, as kubelet does after its first certificate from
+    /// the cluster.
+    pub fn link_kubelet_conf(&self) {
         let conf = self.text(CONF);
         let lines = conf.lines().map(|line| match line.trim_start().split_once(':') {
             Some(("client-certificate-data", _)) => format!("    client-certificate: /{CURRENT}\n"),
@@ -59,12 +60,12 @@ impl Node {
         self.write(CONF, lines.collect::<String>());
     }
 
-    /// Where the link leads.
+    /// Returns the target of the link.
     pub fn kubelet_link(&self) -> PathBuf {
         fs::read_link(self.path(CURRENT)).unwrap()
     }
 
-    /// What kubelet would work with: the certificate, whose key is beside it.
+    /// Returns the certificate that kubelet uses, and checks that its key fits.
     pub fn kubelet_certificate(&self) -> Certificate {
         let link = self.kubelet_link();
         let pem = self.read(link.strip_prefix("/").unwrap().to_str().unwrap());
@@ -73,9 +74,9 @@ impl Node {
         certificate
     }
 
-    /// The names of all files in kubelet's folder.
+    /// Returns the names of all files in kubelet's directory.
     pub fn kubelet_files(&self) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(self.path(FOLDER))
+        let mut names: Vec<_> = fs::read_dir(self.path(PKI_DIR))
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
@@ -83,22 +84,22 @@ impl Node {
         names
     }
 
-    /// Has kubelet.conf embed its certificate, with so many days left.
-    pub fn embed_in_kubelet_conf(&self, days_left: i64) {
-        let node = self.observed();
+    /// Embeds a certificate with `days_left` days left in kubelet.conf.
+    pub fn embed_kubelet_certificate(&self, days_left: i64) {
+        let node = self.observe();
         let usual =
             node.catalog.credentials.iter().find(|one| one.name.as_str() == "admin.conf").unwrap();
         let location = Location::Kubeconfig(AbsolutePath::new(format!("/{CONF}")).unwrap());
         let entry = Credential { location, ..usual.clone() };
         let issuer = certificates(&self.read(&format!("{PKI}/ca.crt"))).unwrap().remove(0);
         let issuer_key = PrivateKey::from_pem(&self.read(&format!("{PKI}/ca.key"))).unwrap();
-        self.replace(&entry, &issuer, &issuer_key, &ending_in(days_left));
+        self.replace(&entry, &issuer, &issuer_key, &terms_with_days_left(days_left));
     }
 
-    /// Makes kubelet's files look as if nobody were writing them just now.
-    pub fn rest_kubelet(&self) {
+    /// Dates kubelet's files back, so that none looks as if it were being written.
+    pub fn backdate_kubelet_files(&self) {
         let minute = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
-        let files = fs::read_dir(self.path(FOLDER)).unwrap().map(|entry| entry.unwrap().path());
+        let files = fs::read_dir(self.path(PKI_DIR)).unwrap().map(|entry| entry.unwrap().path());
         for file in files.filter(|path| fs::symlink_metadata(path).unwrap().is_file()) {
             fs::File::options().append(true).open(file).unwrap().set_modified(minute).unwrap();
         }

@@ -1,5 +1,5 @@
-//! What the integration tests share: a controller node in a folder of its own, what can be wrong
-//! with it, and what the real program makes of it. What a test claims stands in the test.
+//! Helpers of the integration tests: a control-plane node in a temporary directory, ways to damage
+//! it, and runs of the real program on it. Assertions are in the tests.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub mod keys;
@@ -22,57 +22,57 @@ use kubecertd::observe::{self, Config};
 use kubecertd::sys::{Clock as _, Root, SystemClock};
 use tempfile::TempDir;
 
-/// What kubeadm 1.20 wrote.
+/// The files that kubeadm 1.20 wrote.
 pub const RSA: &str = "kubeadm-1.20-rsa2048";
-/// What kubeadm 1.36 wrote.
+/// The files that kubeadm 1.36 wrote.
 pub const ECDSA: &str = "kubeadm-1.36-ecdsa-p256";
 
-/// Where the certificates are.
+/// The directory of the certificates.
 pub const PKI: &str = "etc/kubernetes/pki";
 
-/// The folder of journal and backups.
+/// The state directory, which holds journal and backups.
 pub const STATE: &str = "var/lib/kubecertd";
 
-/// The files of a controller node.
+/// The files of a control-plane node.
 pub struct Node {
     root: PathBuf,
-    /// Goes away with the value, where the node was made for the test.
-    _folder: Option<TempDir>,
+    /// Removed with the value, for a node that was made for the test.
+    _dir: Option<TempDir>,
 }
 
-/// What the program said, on either stream, and its exit code.
+/// The exit code of the program, and its output on both streams.
 pub struct Run {
     pub code: i32,
     pub text: String,
 }
 
 impl Node {
-    /// A folder without anything in it.
+    /// Makes an empty directory.
     pub fn empty() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Self { root: folder.path().to_owned(), _folder: Some(folder) }
+        let dir = tempfile::tempdir().unwrap();
+        Self { root: dir.path().to_owned(), _dir: Some(dir) }
     }
 
-    /// A node that is there already.
+    /// Uses an existing directory.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), _folder: None }
+        Self { root: root.into(), _dir: None }
     }
 
-    /// A node as kubeadm left it: everything is fresh.
+    /// Makes a node as kubeadm left it: everything is fresh.
     pub fn fresh(tree: &str) -> Self {
         let node = Self::empty();
         node.fill(&fixture(tree));
         node
     }
 
-    /// The ECDSA node, where all that is renewed here is due: ten days are left.
+    /// Makes the ECDSA node with everything due that is renewed here: ten days are left.
     pub fn due() -> Self {
         let node = Self::empty();
         node.fill(Self::files_due());
         node
     }
 
-    /// The files of [`Self::due`].
+    /// Returns the files of [`Self::due`].
     pub fn files_due() -> &'static BTreeMap<String, Vec<u8>> {
         static FILES: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
             let node = Node::fresh(ECDSA);
@@ -82,7 +82,7 @@ impl Node {
         &FILES
     }
 
-    /// Puts files there, with the modes that kubeadm gives them.
+    /// Writes files with the modes that kubeadm gives them.
     pub fn fill(&self, files: &BTreeMap<String, Vec<u8>>) {
         for (file, content) in files {
             let path = self.path(file);
@@ -91,12 +91,11 @@ impl Node {
             let mode = if file.ends_with(".crt") || file.ends_with(".pub") { 0o644 } else { 0o600 };
             fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
         }
-        self.settle();
+        self.backdate_manifests();
     }
 
-    /// Makes the manifests look as if nobody had changed them lately, which would be a reason to
-    /// wait.
-    pub fn settle(&self) {
+    /// Dates the manifests back: a recent change of a manifest is a reason to defer a renewal.
+    pub fn backdate_manifests(&self) {
         let manifests = fs::read_dir(self.path("etc/kubernetes/manifests"))
             .into_iter()
             .flatten()
@@ -107,9 +106,8 @@ impl Node {
         }
     }
 
-    /// Makes all files look as if nobody were writing them just now, which would be a reason to
-    /// look again before anything is repaired.
-    pub fn rest(&self) {
+    /// Dates all files back: a file that was written recently is read again before it is repaired.
+    pub fn backdate_files(&self) {
         let minute = std::time::SystemTime::now() - Duration::from_secs(60);
         walk(&self.path("etc"), &mut |path| {
             let is_file = fs::symlink_metadata(path).unwrap().is_file();
@@ -123,7 +121,7 @@ impl Node {
         &self.root
     }
 
-    /// Where a file of the node is for the test.
+    /// Returns the path of a file of the node.
     pub fn path(&self, file: &str) -> PathBuf {
         self.root().join(file)
     }
@@ -136,7 +134,7 @@ impl Node {
         String::from_utf8(self.read(file)).unwrap()
     }
 
-    /// Writes a file, with its folder where that is missing.
+    /// Writes a file, and creates its directory when that is missing.
     pub fn write(&self, file: &str, content: impl AsRef<[u8]>) {
         fs::create_dir_all(self.path(file).parent().unwrap()).unwrap();
         fs::write(self.path(file), content).unwrap();
@@ -146,12 +144,12 @@ impl Node {
         fs::remove_file(self.path(file)).unwrap();
     }
 
-    /// Replaces a part of a text file, which has to be in it.
+    /// Replaces a part of a text file, which must contain it.
     pub fn edit(&self, file: &str, from: &str, to: &str) {
         let text = self.text(file);
         assert!(text.contains(from), "{file} has no {from:?}");
         self.write(file, text.replace(from, to));
-        self.settle();
+        self.backdate_manifests();
     }
 
     /// Runs the program on this node.
@@ -160,14 +158,14 @@ impl Node {
         kubecertd(&[&["--root", root], arguments].concat())
     }
 
-    /// What the program itself would look at.
-    pub fn observed(&self) -> observe::Node {
+    /// Reads settings, catalog and files as the program does.
+    pub fn observe(&self) -> observe::Node {
         observe::Node::open(Root::open(self.root()).unwrap(), &Config::Usual).unwrap()
     }
 
-    /// The credentials of this node that kubecertd renews.
-    pub fn ours(&self) -> Vec<Credential> {
-        self.observed()
+    /// Returns the credentials of this node that kubecertd renews.
+    pub fn managed_credentials(&self) -> Vec<Credential> {
+        self.observe()
             .catalog
             .credentials
             .into_iter()
@@ -175,32 +173,35 @@ impl Node {
             .collect()
     }
 
-    /// Every credential that has a certificate and a key that fits, by its name.
-    pub fn whole(&self) -> BTreeMap<String, Stored> {
+    /// Returns every credential whose certificate has a fitting key, by its name.
+    pub fn usable_credentials(&self) -> BTreeMap<String, Stored> {
         let root = Root::open(self.root()).unwrap();
-        let pairs = self.ours().into_iter().filter_map(|credential| {
+        let pairs = self.managed_credentials().into_iter().filter_map(|credential| {
             let stored = load(&root, &credential).stored()?;
-            let fits = key_of(&stored).is_some_and(|key| key.fits(&stored.certificate));
+            let fits = read_key(&stored).is_some_and(|key| key.fits(&stored.certificate));
             fits.then(|| (credential.name.to_string(), stored))
         });
         pairs.collect()
     }
 
-    /// The certificate of a credential.
+    /// Returns the certificate of a credential.
     pub fn certificate(&self, name: &str) -> Certificate {
-        self.whole().remove(name).unwrap_or_else(|| panic!("{name} is not whole")).certificate
+        self.usable_credentials()
+            .remove(name)
+            .unwrap_or_else(|| panic!("{name} is not whole"))
+            .certificate
     }
 
-    /// Gives a credential this many days to live, and half a day more, so that what is said of it
-    /// is the same from one second to the next: same key, same names, other dates and serial
-    /// number. Negative: expired.
+    /// Reissues a credential with this many days left, and half a day more, so that reported days
+    /// do not change during a test. Key and names are kept; dates and serial number change. A
+    /// negative number makes it expired.
     pub fn age(&self, name: &str, days_left: i64) {
-        self.age_seconds(name, in_seconds(days_left));
+        self.age_seconds(name, days_to_seconds(days_left));
     }
 
-    /// The same, by the second.
+    /// Does the same with seconds.
     pub fn age_seconds(&self, name: &str, seconds_left: i64) {
-        let node = self.observed();
+        let node = self.observe();
         let credential =
             node.catalog.credentials.iter().find(|one| one.name.as_str() == name).unwrap();
         let authority = node
@@ -217,23 +218,24 @@ impl Node {
         else {
             panic!("the authority of {name} can't sign")
         };
-        self.replace(credential, &signing, &key, &ending_in_seconds(seconds_left));
+        self.replace(credential, &signing, &key, &terms_with_seconds_left(seconds_left));
     }
 
-    /// All that is there, but what is broken: see [`Self::age`].
+    /// Reissues all credentials that are intact: see [`Self::age`].
     pub fn age_all(&self, days_left: i64) {
-        self.age_all_seconds(in_seconds(days_left));
+        self.age_all_seconds(days_to_seconds(days_left));
     }
 
-    /// The same, by the second.
+    /// Does the same with seconds.
     pub fn age_all_seconds(&self, seconds_left: i64) {
-        self.whole().keys().for_each(|name| self.age_seconds(name, seconds_left));
+        self.usable_credentials().keys().for_each(|name| self.age_seconds(name, seconds_left));
     }
 
-    /// Has a credential signed by another issuer, with as many days left as for [`Self::age`].
+    /// Has another issuer sign a credential, with `days_left` days left as for [`Self::age`].
     pub fn sign_with(&self, name: &str, issuer: &Certificate, key: &PrivateKey, days_left: i64) {
-        let credential = self.ours().into_iter().find(|one| one.name.as_str() == name).unwrap();
-        self.replace(&credential, issuer, key, &ending_in(days_left));
+        let credential =
+            self.managed_credentials().into_iter().find(|one| one.name.as_str() == name).unwrap();
+        self.replace(&credential, issuer, key, &terms_with_days_left(days_left));
     }
 
     fn replace(
@@ -245,7 +247,7 @@ impl Node {
     ) {
         let root = Root::open(self.root()).unwrap();
         let stored = load(&root, credential).stored().unwrap();
-        let key = key_of(&stored).unwrap();
+        let key = read_key(&stored).unwrap();
         let der = reissue(&stored.certificate, issuer, issuer_key, &key, terms).unwrap();
         let files =
             stored.compose(&Certificate::from_der(&der).unwrap(), &key.to_pem().unwrap()).unwrap();
@@ -258,16 +260,17 @@ impl Node {
         }
     }
 
-    /// Gives an authority, named by its files without their endings, this many days to live: same
-    /// key, same name.
+    /// Reissues a CA, named by its files without their extensions, with `days_left` days left. Key
+    /// and name are kept.
     pub fn shorten_authority(&self, stem: &str, days_left: i64) {
         let certificate = certificates(&self.read(&format!("{stem}.crt"))).unwrap().remove(0);
         let key = PrivateKey::from_pem(&self.read(&format!("{stem}.key"))).unwrap();
-        let der = reissue(&certificate, &certificate, &key, &key, &ending_in(days_left)).unwrap();
+        let der = reissue(&certificate, &certificate, &key, &key, &terms_with_days_left(days_left))
+            .unwrap();
         self.write(&format!("{stem}.crt"), Certificate::from_der(&der).unwrap().to_pem());
     }
 
-    /// Hidden files, which only a transaction leaves.
+    /// Returns the hidden files. Only a transaction leaves such files.
     pub fn dot_files(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         walk(self.root(), &mut |path| {
@@ -278,8 +281,8 @@ impl Node {
         found
     }
 
-    /// Every file and folder, with all that a write would change. The time of the last reading is
-    /// left out.
+    /// Records every file and directory with all that a write would change. The time of the last
+    /// read is left out.
     pub fn snapshot(&self) -> Snapshot {
         let mut entries = BTreeMap::new();
         walk(self.root(), &mut |path| {
@@ -289,12 +292,12 @@ impl Node {
         Snapshot(entries)
     }
 
-    /// The contents of all backups.
+    /// Returns the contents of all backups.
     pub fn backups(&self) -> BTreeSet<Vec<u8>> {
         let mut contents = BTreeSet::new();
-        let folder = self.path(STATE).join("backups");
-        if folder.exists() {
-            walk(&folder, &mut |path| {
+        let dir = self.path(STATE).join("backups");
+        if dir.exists() {
+            walk(&dir, &mut |path| {
                 if path.is_file() {
                     contents.insert(fs::read(path).unwrap());
                 }
@@ -315,7 +318,7 @@ pub fn kubecertd(arguments: &[&str]) -> Run {
     }
 }
 
-/// The files of a fixture, below its root.
+/// Returns the files of a fixture, by their paths below its root.
 pub fn fixture(tree: &str) -> BTreeMap<String, Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(tree);
     let mut files = BTreeMap::new();
@@ -334,23 +337,22 @@ pub fn now() -> Timestamp {
     SystemClock.now()
 }
 
-/// Terms of a certificate that was made a year before its end, which is half a day after these
-/// days.
-pub fn ending_in(days_left: i64) -> Terms {
-    ending_in_seconds(in_seconds(days_left))
+/// Returns terms with `days_left` days and half a day left, and a validity of one year.
+pub fn terms_with_days_left(days_left: i64) -> Terms {
+    terms_with_seconds_left(days_to_seconds(days_left))
 }
 
-fn in_seconds(days_left: i64) -> i64 {
+fn days_to_seconds(days_left: i64) -> i64 {
     days_left * 86_400 + 43_200
 }
 
-fn ending_in_seconds(seconds_left: i64) -> Terms {
+fn terms_with_seconds_left(seconds_left: i64) -> Terms {
     let not_after = Timestamp::from_seconds(now().seconds() + seconds_left);
     Terms { serial: random_serial().unwrap(), not_before: not_after.minus(days(365)), not_after }
 }
 
-/// The key of a credential, if it can be read.
-pub fn key_of(stored: &Stored) -> Option<PrivateKey> {
+/// Returns the key of a credential, if it can be read.
+pub fn read_key(stored: &Stored) -> Option<PrivateKey> {
     let contents: Vec<Secret> = stored
         .form
         .sources()
@@ -359,23 +361,23 @@ pub fn key_of(stored: &Stored) -> Option<PrivateKey> {
     stored.read_back(&contents).ok().map(|(_, key)| key)
 }
 
-/// What was there at one moment.
+/// The files of a directory at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot(pub BTreeMap<PathBuf, Entry>);
 
-/// A file, folder or something else. Two are equal when nothing was written in between.
+/// A file, directory or other object. Two are equal when nothing was written in between.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Entry {
     pub mode: u32,
     pub owner: (u32, u32),
     pub modified: (i64, i64),
-    /// Also tells a file that was replaced by one with the same content.
+    /// Also detects a file that was replaced by one with the same content.
     pub inode: u64,
     pub size: u64,
     pub content: Vec<u8>,
 }
 
-/// Without the content, which may be a key or very long.
+/// Leaves out the content, which may be a key or very long.
 impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { mode, owner, modified, inode, size, .. } = self;
@@ -390,7 +392,7 @@ impl Entry {
             kind if kind.is_symlink() => {
                 fs::read_link(path).unwrap().as_os_str().as_bytes().to_vec()
             }
-            // The very long ones are holes.
+            // Very long files are sparse.
             kind if kind.is_file() && found.len() < 10_000_000 => fs::read(path).unwrap(),
             _ => Vec::new(),
         };
@@ -404,7 +406,7 @@ impl Entry {
         }
     }
 
-    pub fn is_folder(&self) -> bool {
+    pub fn is_dir(&self) -> bool {
         self.mode & 0o170_000 == 0o040_000
     }
 
@@ -414,7 +416,7 @@ impl Entry {
 }
 
 impl Snapshot {
-    /// What is not the same in another, for the message of a failed test.
+    /// Lists the differences to another snapshot, for the message of a failed test.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let paths: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
         let differing = paths.into_iter().filter(|path| self.0.get(*path) != other.0.get(*path));
@@ -426,8 +428,8 @@ impl Snapshot {
     }
 }
 
-/// The folder itself, then everything in it, symlinks not followed; but for what a daemon has taken
-/// away meanwhile.
+/// Visits a directory and everything in it without following symlinks. Entries that a daemon
+/// removes meanwhile are skipped.
 pub fn walk(path: &Path, visit: &mut dyn FnMut(&Path)) {
     let metadata = match fs::symlink_metadata(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return,

@@ -1,4 +1,4 @@
-//! Who has a copy in his hands, and means no good.
+//! Hostile owners of copies.
 
 use std::os::unix::fs::{MetadataExt as _, lchown, symlink};
 use std::path::Path;
@@ -9,27 +9,27 @@ use std::time::{Duration, Instant};
 use super::common::{Entry, RSA, Snapshot};
 use super::*;
 
-/// A node with a copy of Alice's, and a file of root's beside the originals that she would like to
-/// have written or read.
-fn with_alice() -> Node {
+/// Makes a node with a copy of Alice's, and with files of root beside the originals, which she must
+/// not be able to read or replace.
+fn node_with_alice() -> Node {
     let node = Node::due();
     let admin = node.text(ADMIN);
-    give(&node, ALICE, alices(&admin), ALICES, 0o600);
-    // As good a copy as hers.
-    give(&node, "root/.kube/config", &admin, 0, 0o600);
-    // Beside one of hers it would be swept away.
-    give(&node, "root/.kube/.config.kubecertd-0badcafe", "of root's", 0, 0o600);
-    configured(node, HOMES)
+    write_owned(&node, ALICE_CONFIG, alice_kubeconfig(&admin), ALICE_UID, 0o600);
+    // A copy like hers.
+    write_owned(&node, "root/.kube/config", &admin, 0, 0o600);
+    // Beside one of her files it would be removed.
+    write_owned(&node, "root/.kube/.config.kubecertd-0badcafe", "of root's", 0, 0o600);
+    with_configuration(node, HOME_COPIES)
 }
 
-fn victims(node: &Node) -> Vec<(String, Entry)> {
+fn root_files(node: &Node) -> Vec<(String, Entry)> {
     let Snapshot(all) = Node::at(node.path("root")).snapshot();
     // A hard link changes nothing else.
     all.into_iter().map(|(path, entry)| (path.display().to_string(), entry)).collect()
 }
 
-fn renewed(node: &Node) -> usize {
-    let whole = node.whole().into_values();
+fn count_renewed(node: &Node) -> usize {
+    let whole = node.usable_credentials().into_values();
     whole
         .filter(|stored| stored.certificate.not_after.seconds_since(common::now()) > 300 * 86_400)
         .count()
@@ -40,12 +40,12 @@ fn remove(path: &Path) {
 }
 
 #[test]
-fn what_a_user_puts_in_the_place_of_his_copy_leads_nowhere_and_holds_up_nothing() {
+fn hostile_object_in_place_of_copy_is_not_followed() {
     if !is_root() {
         return;
     }
     type Plant = fn(&Path, &Path);
-    let own = |path: &Path| lchown(path, Some(ALICES), Some(ALICES)).unwrap();
+    let own = |path: &Path| lchown(path, Some(ALICE_UID), Some(ALICE_UID)).unwrap();
     let cases: [(&str, &str, Plant); 9] = [
         (
             "a symlink to a file of root's",
@@ -60,10 +60,14 @@ fn what_a_user_puts_in_the_place_of_his_copy_leads_nowhere_and_holds_up_nothing(
                 symlink("/home/alice/mine", config).unwrap();
             },
         ),
-        ("a folder that is a symlink", "is a symlink, which is not followed here", |_, config| {
-            fs::remove_dir(config.parent().unwrap()).unwrap();
-            symlink("/root/.kube", config.parent().unwrap()).unwrap();
-        }),
+        (
+            "a directory that is a symlink",
+            "is a symlink, which is not followed here",
+            |_, config| {
+                fs::remove_dir(config.parent().unwrap()).unwrap();
+                symlink("/root/.kube", config.parent().unwrap()).unwrap();
+            },
+        ),
         ("a symlink far up", "is a symlink, which is not followed here", |_, config| {
             symlink("../../../../../../etc/shadow", config).unwrap()
         }),
@@ -73,7 +77,7 @@ fn what_a_user_puts_in_the_place_of_his_copy_leads_nowhere_and_holds_up_nothing(
         ("a pipe", "is a pipe, not a file", |_, config| {
             nix::unistd::mkfifo(config, nix::sys::stat::Mode::S_IRWXU).unwrap();
         }),
-        ("a folder", "is a directory, not a file", |_, config| fs::create_dir(config).unwrap()),
+        ("a directory", "is a directory, not a file", |_, config| fs::create_dir(config).unwrap()),
         ("a socket", "cannot read", |_, config| {
             drop(std::os::unix::net::UnixListener::bind(config).unwrap())
         }),
@@ -81,22 +85,22 @@ fn what_a_user_puts_in_the_place_of_his_copy_leads_nowhere_and_holds_up_nothing(
             fs::File::create(config).unwrap().set_len(1 << 40).unwrap();
         }),
     ];
-    for (what, says, plant) in cases {
-        let node = with_alice();
-        fs::remove_file(node.path(ALICE)).unwrap();
-        plant(node.root(), &node.path(ALICE));
+    for (what, reported, plant) in cases {
+        let node = node_with_alice();
+        fs::remove_file(node.path(ALICE_CONFIG)).unwrap();
+        plant(node.root(), &node.path(ALICE_CONFIG));
         if fs::symlink_metadata(node.path("home/alice/.kube")).unwrap().is_symlink() {
             own(&node.path("home/alice/.kube"));
         } else if !what.contains("hard") {
-            own(&node.path(ALICE));
+            own(&node.path(ALICE_CONFIG));
         }
-        let before = victims(&node);
+        let before = root_files(&node);
         let began = Instant::now();
         let run = node.run(&["renew"]);
-        assert_eq!((run.code, renewed(&node)), (0, 11), "{what}: {}", run.text);
+        assert_eq!((run.code, count_renewed(&node)), (0, 11), "{what}: {}", run.text);
         assert!(began.elapsed() < Duration::from_secs(20), "{what}");
         let check = node.run(&["check"]);
-        assert!(check.code == 3 && check.text.contains(says), "{what}: {}", check.text);
+        assert!(check.code == 3 && check.text.contains(reported), "{what}: {}", check.text);
         assert!(check.text.contains("/home/alice/.kube"), "{what}: {}", check.text);
         let drop_in = node.run(&["config", "check"]).text;
         assert!(
@@ -106,7 +110,7 @@ fn what_a_user_puts_in_the_place_of_his_copy_leads_nowhere_and_holds_up_nothing(
             ),
             "{what}: {drop_in}"
         );
-        // Nor does the drop-in for this one file alone.
+        // A drop-in for this one file does not include it either.
         node.write(
             "etc/kubecertd/kubecertd.toml",
             "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/home/alice/.kube/config'\n",
@@ -117,17 +121,17 @@ fn what_a_user_puts_in_the_place_of_his_copy_leads_nowhere_and_holds_up_nothing(
                 || !drop_in.contains("ReadWritePaths"),
             "{what}: {drop_in}"
         );
-        assert_eq!(victims(&node), before, "{what}");
-        assert_ne!(admins(&node), embedded(&node, "root/.kube/config"));
+        assert_eq!(root_files(&node), before, "{what}");
+        assert_ne!(admin_fingerprint(&node), embedded_fingerprint(&node, "root/.kube/config"));
     }
 }
 
 #[test]
-fn a_mount_in_a_users_folder_is_not_entered() {
+fn mount_in_user_directory_is_not_entered() {
     if !is_root() {
         return;
     }
-    let node = with_alice();
+    let node = node_with_alice();
     let script = format!(
         "mount -t tmpfs -o size=1m none '{0}' && cp '{1}' '{0}/config' && exec '{2}' --root '{3}' \
          check",
@@ -144,28 +148,27 @@ fn a_mount_in_a_users_folder_is_not_entered() {
     }
     assert!(
         text.contains(
-            "/home/alice/.kube: is a mount in a directory that other users own or can write, which is \
-             not entered"
+            "/home/alice/.kube: is a mount in a directory that other users own or can write, which is not entered"
         ),
         "{text}"
     );
 }
 
-/// Everything that is put there at random moments while copies follow.
+/// The file or its directory is replaced at random moments while copies are updated.
 #[test]
-fn a_copy_that_is_swapped_for_links_while_it_follows_leads_nowhere_else() {
+fn copy_swapped_for_symlink_writes_nothing_elsewhere() {
     if !is_root() {
         return;
     }
     for (what, file, target) in [
-        ("the file", ALICE, "/root/.kube/config"),
-        ("its folder", "home/alice/.kube", "/root/.kube"),
+        ("the file", ALICE_CONFIG, "/root/.kube/config"),
+        ("its directory", "home/alice/.kube", "/root/.kube"),
     ] {
-        let node = with_alice();
-        let old = alices(&node.text(ADMIN));
-        let before = victims(&node);
+        let node = node_with_alice();
+        let old = alice_kubeconfig(&node.text(ADMIN));
+        let before = root_files(&node);
         let (path, done) = (node.path(file), AtomicBool::new(false));
-        let mut follows = 0;
+        let mut updated = 0;
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let mut swaps = 0_u64;
@@ -191,27 +194,27 @@ fn a_copy_that_is_swapped_for_links_while_it_follows_leads_nowhere_else() {
                     run.code,
                     run.text
                 );
-                follows += usize::from(run.text.contains("1 copy brought up to date"));
+                updated += usize::from(run.text.contains("1 copy brought up to date"));
             }
             done.store(true, Ordering::Relaxed);
         });
-        println!("{what}: it followed {follows} times");
-        assert!(follows > 0, "{what}: nothing was tried");
-        assert_eq!(victims(&node), before, "{what}");
-        // With everything in its place it follows again.
-        if !node.path(ALICE).exists() {
-            give(&node, ALICE, &old, ALICES, 0o600);
+        println!("{what}: updated {updated} times");
+        assert!(updated > 0, "{what}: nothing was tried");
+        assert_eq!(root_files(&node), before, "{what}");
+        // With everything in its place it is updated again.
+        if !node.path(ALICE_CONFIG).exists() {
+            write_owned(&node, ALICE_CONFIG, &old, ALICE_UID, 0o600);
         }
         assert_eq!(node.run(&["renew", "--force", "admin.conf"]).code, 0);
-        assert!(line(&node, "home/alice/.kube/config").contains("in step"), "{what}");
-        let owner = fs::metadata(node.path(ALICE)).unwrap();
-        assert_eq!((owner.uid(), owner.mode() & 0o7777), (ALICES, 0o600), "{what}");
-        assert_eq!(left_in_homes(&node), [""; 0], "{what}");
+        assert!(check_line(&node, "home/alice/.kube/config").contains("in step"), "{what}");
+        let owner = fs::metadata(node.path(ALICE_CONFIG)).unwrap();
+        assert_eq!((owner.uid(), owner.mode() & 0o7777), (ALICE_UID, 0o600), "{what}");
+        assert_eq!(staged_files_in_homes(&node), [""; 0], "{what}");
     }
 }
 
-/// What is staged, and was left behind where users have their folders.
-fn left_in_homes(node: &Node) -> Vec<String> {
+/// Returns staged files that were left in users' directories.
+fn staged_files_in_homes(node: &Node) -> Vec<String> {
     let staged = node.dot_files().into_iter().filter(|path| path.starts_with(node.path("home")));
     staged
         .map(|path| path.to_str().unwrap().to_owned())
@@ -219,20 +222,20 @@ fn left_in_homes(node: &Node) -> Vec<String> {
         .collect()
 }
 
-/// Killed at each rename of a pass; and by the next start a user has put somebody else's folder in
-/// the place of his own.
+/// Kills a pass at each rename. Before the next start, a user replaces the directory by a link to
+/// another user's directory.
 #[test]
-fn what_is_finished_after_a_crash_is_finished_in_the_same_folder_or_not_at_all() {
+fn recovery_writes_copy_only_into_same_directory() {
     if !is_root() {
         return;
     }
     let mut finished = [0, 0];
     for hostile in [false, true] {
         for at in 1..60 {
-            let node = with_alice();
+            let node = node_with_alice();
             let bob = node.text("root/.kube/config");
-            give(&node, "home/bob/.kube/config", &bob, 1002, 0o600);
-            // Everything else is fresh, so that there is not much to be killed at.
+            write_owned(&node, "home/bob/.kube/config", &bob, 1002, 0o600);
+            // Everything else is fresh, which limits the number of renames.
             assert_eq!(node.run(&["renew", "scheduler.conf"]).code, 0);
             let kill = format!("inject=renameat,renameat2,rename:signal=KILL:when={at}");
             let program = [
@@ -263,7 +266,7 @@ fn what_is_finished_after_a_crash_is_finished_in_the_same_folder_or_not_at_all()
             if hostile {
                 fs::rename(node.path("home/alice/.kube"), node.path("home/alice/away")).unwrap();
                 symlink("/home/bob/.kube", node.path("home/alice/.kube")).unwrap();
-                lchown(node.path("home/alice/.kube"), Some(ALICES), None).unwrap();
+                lchown(node.path("home/alice/.kube"), Some(ALICE_UID), None).unwrap();
             }
             let run = node.run(&["renew", "scheduler.conf"]);
             assert!(run.code == 0, "{at}: {}", run.text);
@@ -274,35 +277,43 @@ fn what_is_finished_after_a_crash_is_finished_in_the_same_folder_or_not_at_all()
                 bobs.uid() == 1002
                     && (!hostile
                         || bobs.ino() == before
-                        || embedded(&node, "home/bob/.kube/config") == admins(&node)),
+                        || embedded_fingerprint(&node, "home/bob/.kube/config")
+                            == admin_fingerprint(&node)),
                 "{at}"
             );
-            embedded(&node, "home/bob/.kube/config");
+            embedded_fingerprint(&node, "home/bob/.kube/config");
             if hostile {
                 fs::remove_file(node.path("home/alice/.kube")).unwrap();
                 fs::rename(node.path("home/alice/away"), node.path("home/alice/.kube")).unwrap();
             }
-            let alice = embedded(&node, ALICE);
-            assert_eq!(apart(&node.text(ALICE)).1, apart(&alices(&bob)).1, "{at}: whole");
+            let alice = embedded_fingerprint(&node, ALICE_CONFIG);
+            assert_eq!(
+                split_client_data(&node.text(ALICE_CONFIG)).1,
+                split_client_data(&alice_kubeconfig(&bob)).1,
+                "{at}: whole"
+            );
             let run = node.run(&["renew", "admin.conf"]);
             assert_eq!(run.code, 0, "{at}: {}", run.text);
             assert_eq!(
-                [embedded(&node, ALICE), embedded(&node, "home/bob/.kube/config")],
-                [admins(&node); 2],
+                [
+                    embedded_fingerprint(&node, ALICE_CONFIG),
+                    embedded_fingerprint(&node, "home/bob/.kube/config")
+                ],
+                [admin_fingerprint(&node); 2],
                 "{at}: {alice:?} {}",
                 run.text
             );
-            assert_eq!(left_in_homes(&node), [""; 0], "{at}");
+            assert_eq!(staged_files_in_homes(&node), [""; 0], "{at}");
         }
     }
     assert!(
         finished.iter().all(|times| *times > 0),
-        "it was never killed in between: {finished:?}"
+        "no transaction was interrupted: {finished:?}"
     );
 }
 
 #[test]
-fn nothing_that_a_copy_holds_is_told_to_anybody_else() {
+fn content_of_copy_is_never_disclosed() {
     let secrets = [
         "s3cret-token",
         "alices-context",
@@ -312,7 +323,7 @@ fn nothing_that_a_copy_holds_is_told_to_anybody_else() {
         "AliceSubject",
     ];
     let other = Node::fresh(RSA);
-    let (values, _) = apart(&other.text(ADMIN));
+    let (values, _) = split_client_data(&other.text(ADMIN));
     let foreign = format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: alices-context\nclusters: [{{name: \
          alices-cluster, cluster: {{server: 'https://far.example.com'}}}}]\n\
@@ -340,7 +351,7 @@ fn nothing_that_a_copy_holds_is_told_to_anybody_else() {
             let node = Node::due();
             node.write("srv/copy", text);
             node.write("srv/copy.key", text);
-            let node = configured(
+            let node = with_configuration(
                 node,
                 &format!(
                     "[[copy]]\nname = 'copy'\nof = 'admin.conf'\n{location}\n[metrics]\ntextfile = \
@@ -356,29 +367,29 @@ fn nothing_that_a_copy_holds_is_told_to_anybody_else() {
                 &["status"],
                 &["alarms", "-o", "json"],
             ];
-            let said: String = commands.iter().map(|command| node.run(command).text).collect();
-            assert!(said.contains("/srv/copy"), "{number} {location}: {said}");
+            let output: String = commands.iter().map(|command| node.run(command).text).collect();
+            assert!(output.contains("/srv/copy"), "{number} {location}: {output}");
             let metrics = if once.len() == 2 { node.text("srv/m.prom") } else { String::new() };
-            let said = said + &metrics;
+            let output = output + &metrics;
             for secret in secrets.iter().copied().chain(["CN=kubernetes,"]) {
-                assert!(!said.contains(secret), "{number} {location}: {secret}: {said}");
+                assert!(!output.contains(secret), "{number} {location}: {secret}: {output}");
             }
             let serial = other.certificate("admin.conf").serial.to_string();
-            assert!(!said.contains(&serial), "{number} {location}: {said}");
+            assert!(!output.contains(&serial), "{number} {location}: {output}");
             assert_eq!(node.text("srv/copy"), *text);
         }
     }
 }
 
-/// What is in others' hands is not watched: whoever writes to it without end keeps nobody at work.
-/// And what is said of it in the journal is said once.
+/// A file name in a user's directory can not forge the name of another copy, nor control the
+/// terminal.
 #[test]
-fn a_name_can_not_be_made_up_by_who_owns_the_folder() {
+fn copy_names_are_sanitised_and_unique() {
     let node = Node::due();
-    for folder in ["a b", "a_b", "\u{1b}[31m", "..x"] {
-        node.write(&format!("home/{folder}/.kube/config"), node.text(ADMIN));
+    for dir in ["a b", "a_b", "\u{1b}[31m", "..x"] {
+        node.write(&format!("home/{dir}/.kube/config"), node.text(ADMIN));
     }
-    let node = configured(node, HOMES);
+    let node = with_configuration(node, HOME_COPIES);
     let check = node.run(&["check"]);
     assert!(
         check.text.contains("home/a_b/.kube/config ")

@@ -1,6 +1,6 @@
-//! Copies: they follow their originals, whoever owns them and whatever else is in them; what
-//! somebody else has changed is left as it is; and nobody who has one in his hands gets more by it
-//! than a newer copy.
+//! Copies of credentials: they are brought up to date for every owner and with other content kept.
+//! A copy that a user has changed is left as it is. The owner of a copy gains nothing but a newer
+//! copy.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,9 +13,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod changed;
-mod following;
+mod changed_by_user;
 mod hostile;
+mod updates;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -27,11 +27,11 @@ use kubecertd::formats::x509::{Certificate, PrivateKey, certificates};
 use kubecertd::model::Digest;
 
 const ADMIN: &str = "etc/kubernetes/admin.conf";
-const ALICE: &str = "home/alice/.kube/config";
-const ALICES: u32 = 1001;
+const ALICE_CONFIG: &str = "home/alice/.kube/config";
+const ALICE_UID: u32 = 1001;
 
-/// Every kubeconfig in a home folder.
-const HOMES: &str = "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/home/*/.kube/config'\n";
+/// An entry for every kubeconfig in a home directory.
+const HOME_COPIES: &str = "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/home/*/.kube/config'\n";
 
 fn is_root() -> bool {
     let root = nix::unistd::geteuid().is_root();
@@ -41,33 +41,33 @@ fn is_root() -> bool {
     root
 }
 
-fn configured(node: Node, configuration: &str) -> Node {
+fn with_configuration(node: Node, configuration: &str) -> Node {
     node.write("etc/kubecertd/kubecertd.toml", configuration);
     node
 }
 
-/// Puts a file there, with its folders, for this owner.
-fn give(node: &Node, file: &str, content: impl AsRef<[u8]>, owner: u32, mode: u32) {
+/// Writes a file, with its directories, for this owner.
+fn write_owned(node: &Node, file: &str, content: impl AsRef<[u8]>, owner: u32, mode: u32) {
     node.write(file, content);
     fs::set_permissions(node.path(file), PermissionsExt::from_mode(mode)).unwrap();
     if owner != 0 {
-        // The folder that holds it, and the one above that, but for those in which everybody's lie.
-        for folder in node
+        // The two directories above the file belong to the owner too, except for shared ones.
+        for dir in node
             .path(file)
             .ancestors()
             .skip(1)
             .take(2)
-            .filter(|folder| !folder.ends_with("home") && *folder != node.root())
+            .filter(|dir| !dir.ends_with("home") && *dir != node.root())
         {
-            chown(folder, Some(owner), Some(owner)).unwrap();
+            chown(dir, Some(owner), Some(owner)).unwrap();
         }
         chown(node.path(file), Some(owner), Some(owner)).unwrap();
     }
 }
 
-/// Alice's kubeconfig: another cluster, which is the current one, another user with a token, and
-/// the administrator of this one.
-fn alices(admin: &str) -> String {
+/// Returns Alice's kubeconfig: another cluster, which is the current one, another user with a
+/// token, and the administrator of this cluster.
+fn alice_kubeconfig(admin: &str) -> String {
     let data = |key: &str| {
         admin.lines().find_map(|line| line.trim().strip_prefix(key)).unwrap().trim().to_owned()
     };
@@ -85,8 +85,8 @@ fn alices(admin: &str) -> String {
     )
 }
 
-/// The values of a kubeconfig's lines that have these keys, decoded, and the text without them.
-fn apart(text: &str) -> (Vec<Vec<u8>>, String) {
+/// Splits a kubeconfig into its decoded client certificates and keys, and the text without them.
+fn split_client_data(text: &str) -> (Vec<Vec<u8>>, String) {
     let mut rest = String::new();
     let mut values = Vec::new();
     for line in text.lines() {
@@ -105,27 +105,27 @@ fn apart(text: &str) -> (Vec<Vec<u8>>, String) {
     (values, rest)
 }
 
-/// The certificate in some PEM texts, if the key among them fits it.
-fn whole(texts: &[&[u8]]) -> Option<Certificate> {
+/// Returns the certificate of some PEM texts, if the key among them fits it.
+fn matching_certificate(texts: &[&[u8]]) -> Option<Certificate> {
     let certificate = texts.iter().find_map(|text| certificates(text).ok()?.into_iter().next())?;
     let key = texts.iter().find_map(|text| PrivateKey::from_pem(text).ok())?;
     key.fits(&certificate).then_some(certificate)
 }
 
-/// What a kubeconfig with one embedded certificate holds.
-fn embedded(node: &Node, file: &str) -> Digest {
-    let (values, _) = apart(&node.text(file));
-    whole(&values.iter().map(Vec::as_slice).collect::<Vec<_>>())
+/// Returns the fingerprint of the one embedded certificate of a kubeconfig.
+fn embedded_fingerprint(node: &Node, file: &str) -> Digest {
+    let (values, _) = split_client_data(&node.text(file));
+    matching_certificate(&values.iter().map(Vec::as_slice).collect::<Vec<_>>())
         .unwrap_or_else(|| panic!("{file} is not whole"))
         .fingerprint
 }
 
-fn admins(node: &Node) -> Digest {
+fn admin_fingerprint(node: &Node) -> Digest {
     node.certificate("admin.conf").fingerprint
 }
 
-/// One line of `check`.
-fn line(node: &Node, name: &str) -> String {
+/// Returns one line of the output of `check`.
+fn check_line(node: &Node, name: &str) -> String {
     let run = node.run(&["check"]);
     let found = run
         .text

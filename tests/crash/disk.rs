@@ -1,8 +1,8 @@
-//! A disk that loses, with the power, what was not made durable: a model, fed with recorded calls.
+//! A model of a disk that loses undurable changes with the power. Recorded calls are its input.
 //!
-//! What is durable: the content of a file after its fsync, the entries of a folder after the
-//! folder's. Of the rest, any part may be there: each entry that was made, renamed or removed, on
-//! its own, in whatever order; of a file's content the old, the new, or a mixture.
+//! A file's content is durable after its fsync, a directory's entries after the directory's fsync.
+//! Of the rest, any part may survive: each created, renamed or removed entry independently and in
+//! any order; and of a file's content the old, the new, or a mixture.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -16,9 +16,9 @@ use crate::strace::Call;
 
 type Id = usize;
 
-/// A file or folder.
+/// A file, directory or link of the model.
 #[derive(Clone, Debug)]
-struct Node {
+struct Inode {
     mode: u32,
     owner: (u32, u32),
     kind: Kind,
@@ -27,71 +27,72 @@ struct Node {
 #[derive(Clone, Debug)]
 enum Kind {
     File { durable: Arc<Vec<u8>>, present: Arc<Vec<u8>> },
-    Folder { durable: BTreeMap<PathBuf, Id>, present: BTreeMap<PathBuf, Id> },
+    Dir { durable: BTreeMap<PathBuf, Id>, present: BTreeMap<PathBuf, Id> },
     Link(PathBuf),
 }
 
-/// An entry that was changed and is not durable yet: `from` is gone, `to` is there.
+/// A change of an entry that is not durable yet: `from` is removed, `to` is added.
 #[derive(Clone, Debug)]
 struct Pending {
-    folder: Id,
+    dir: Id,
     from: Option<PathBuf>,
     to: Option<(PathBuf, Id)>,
 }
 
-/// What is left of the un-synced content of a file.
+/// The part of un-synced content that survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Left {
+enum Survival {
     Nothing,
     All,
     Beginning,
     End,
-    /// The size is there, the content is not.
+    /// The size survives, the content does not.
     Zeros,
 }
 
-const KINDS: [Left; 5] = [Left::Nothing, Left::All, Left::Beginning, Left::End, Left::Zeros];
+const SURVIVALS: [Survival; 5] =
+    [Survival::Nothing, Survival::All, Survival::Beginning, Survival::End, Survival::Zeros];
 
-/// With so many open entries or fewer, every part of them is tried.
-const FEW: usize = 5;
+/// Up to this number of pending entries every subset is tried.
+const MAX_EXHAUSTIVE: usize = 5;
 
 pub struct Disk {
     root: PathBuf,
-    nodes: Vec<Node>,
+    inodes: Vec<Inode>,
     pending: Vec<Pending>,
-    /// Where the next write goes, by descriptor.
+    /// The offset of the next write, by descriptor.
     positions: HashMap<String, usize>,
 }
 
-/// What the disk may hold after the power came back: files by their paths.
+/// A possible content of the disk after a power loss: files by their paths.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Remains {
-    files: BTreeMap<PathBuf, (u32, (u32, u32), What)>,
+pub struct DiskState {
+    files: BTreeMap<PathBuf, (u32, (u32, u32), RemainingKind)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum What {
+enum RemainingKind {
     File(Arc<Vec<u8>>),
-    Folder,
+    Dir,
     Link(PathBuf),
 }
 
-impl Remains {
+impl DiskState {
     pub fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         Hash::hash(self, &mut hasher);
         hasher.finish()
     }
 
-    /// Makes it real.
-    pub fn put(&self, root: &Path) {
+    /// Writes the files below a directory.
+    pub fn write_to(&self, root: &Path) {
         for (path, (mode, owner, what)) in &self.files {
             let path = root.join(path);
             match what {
-                What::File(content) => fs::write(&path, &**content).unwrap(),
-                What::Folder if path == root.join("") => {}
-                What::Folder => fs::create_dir(&path).unwrap(),
-                What::Link(target) => {
+                RemainingKind::File(content) => fs::write(&path, &**content).unwrap(),
+                RemainingKind::Dir if path == root.join("") => {}
+                RemainingKind::Dir => fs::create_dir(&path).unwrap(),
+                RemainingKind::Link(target) => {
                     symlink(target, &path).unwrap();
                     continue;
                 }
@@ -103,18 +104,18 @@ impl Remains {
 }
 
 impl Disk {
-    /// What is there when all is durable.
-    pub fn of(root: &Path) -> Self {
+    /// Reads a directory; everything is durable.
+    pub fn read(root: &Path) -> Self {
         let mut disk = Self {
             root: root.to_owned(),
-            nodes: Vec::new(),
+            inodes: Vec::new(),
             pending: Vec::new(),
             positions: HashMap::new(),
         };
         walk(root, &mut |path| {
             let found = fs::symlink_metadata(path).unwrap();
             let kind = if found.is_dir() {
-                Kind::Folder { durable: BTreeMap::new(), present: BTreeMap::new() }
+                Kind::Dir { durable: BTreeMap::new(), present: BTreeMap::new() }
             } else if found.is_symlink() {
                 Kind::Link(fs::read_link(path).unwrap())
             } else {
@@ -122,11 +123,11 @@ impl Disk {
                 Kind::File { durable: Arc::clone(&content), present: content }
             };
             let id = disk.add(found.mode() & 0o7777, kind);
-            disk.nodes[id].owner = (found.uid(), found.gid());
+            disk.inodes[id].owner = (found.uid(), found.gid());
             if path != root {
-                let (folder, name) = disk.place(path);
-                let Kind::Folder { durable, present } = &mut disk.nodes[folder].kind else {
-                    panic!("no folder")
+                let (dir, name) = disk.parent_and_name(path);
+                let Kind::Dir { durable, present } = &mut disk.inodes[dir].kind else {
+                    panic!("no directory")
                 };
                 durable.insert(name.clone(), id);
                 present.insert(name, id);
@@ -136,12 +137,12 @@ impl Disk {
     }
 
     fn add(&mut self, mode: u32, kind: Kind) -> Id {
-        self.nodes.push(Node { mode, owner: (0, 0), kind });
-        self.nodes.len() - 1
+        self.inodes.push(Inode { mode, owner: (0, 0), kind });
+        self.inodes.len() - 1
     }
 
-    /// The folder and the name of an entry.
-    fn place(&self, path: &Path) -> (Id, PathBuf) {
+    /// Returns the directory and the name of an entry.
+    fn parent_and_name(&self, path: &Path) -> (Id, PathBuf) {
         (self.find(path.parent().unwrap()).unwrap(), path.file_name().unwrap().into())
     }
 
@@ -149,30 +150,28 @@ impl Disk {
         let below = path
             .strip_prefix(&self.root)
             .unwrap_or_else(|_| panic!("{} is not below the root", path.display()));
-        below.components().try_fold(0, |folder, name| match &self.nodes[folder].kind {
-            Kind::Folder { present, .. } => present.get(Path::new(name.as_os_str())).copied(),
+        below.components().try_fold(0, |dir, name| match &self.inodes[dir].kind {
+            Kind::Dir { present, .. } => present.get(Path::new(name.as_os_str())).copied(),
             _ => None,
         })
     }
 
-    /// Changes the entries of a folder, for now.
-    fn change(&mut self, folder: Id, from: Option<PathBuf>, to: Option<(PathBuf, Id)>) {
-        let Kind::Folder { present, .. } = &mut self.nodes[folder].kind else {
-            panic!("no folder")
-        };
-        apply(present, from.as_deref(), to.as_ref());
-        self.pending.push(Pending { folder, from, to });
+    /// Changes the entries of a directory; the change is not durable yet.
+    fn change_entry(&mut self, dir: Id, from: Option<PathBuf>, to: Option<(PathBuf, Id)>) {
+        let Kind::Dir { present, .. } = &mut self.inodes[dir].kind else { panic!("no directory") };
+        apply_entry_change(present, from.as_deref(), to.as_ref());
+        self.pending.push(Pending { dir, from, to });
     }
 
-    fn content(&mut self, path: &Path) -> &mut Vec<u8> {
+    fn content_mut(&mut self, path: &Path) -> &mut Vec<u8> {
         let id = self.find(path).unwrap_or_else(|| panic!("{} is not there", path.display()));
-        match &mut self.nodes[id].kind {
+        match &mut self.inodes[id].kind {
             Kind::File { present, .. } => Arc::make_mut(present),
             _ => panic!("{} is no file", path.display()),
         }
     }
 
-    /// Does what a call did.
+    /// Applies a recorded call.
     pub fn apply(&mut self, call: &Call) {
         match call.name.as_str() {
             "openat" => {
@@ -181,15 +180,15 @@ impl Disk {
                 if call.creates() && self.find(&path).is_none() {
                     let kind = Kind::File { durable: Arc::default(), present: Arc::default() };
                     let id = self.add(u32::try_from(call.number(3)).unwrap(), kind);
-                    let (folder, name) = self.place(&path);
-                    self.change(folder, None, Some((name, id)));
+                    let (dir, name) = self.parent_and_name(&path);
+                    self.change_entry(dir, None, Some((name, id)));
                 }
             }
             "mkdirat" => {
-                let kind = Kind::Folder { durable: BTreeMap::new(), present: BTreeMap::new() };
+                let kind = Kind::Dir { durable: BTreeMap::new(), present: BTreeMap::new() };
                 let id = self.add(u32::try_from(call.number(2)).unwrap(), kind);
-                let (folder, name) = self.place(&call.entry(0));
-                self.change(folder, None, Some((name, id)));
+                let (dir, name) = self.parent_and_name(&call.entry(0));
+                self.change_entry(dir, None, Some((name, id)));
             }
             "write" => {
                 let descriptor = call.arguments[0].split('<').next().unwrap().to_owned();
@@ -199,37 +198,37 @@ impl Disk {
             }
             "pwrite64" => drop(self.write(call, usize::try_from(call.number(3)).unwrap())),
             "ftruncate" => {
-                self.content(&call.file(0)).resize(usize::try_from(call.number(1)).unwrap(), 0)
+                self.content_mut(&call.file(0)).resize(usize::try_from(call.number(1)).unwrap(), 0)
             }
             "fallocate" => {
                 let end = usize::try_from(call.number(2) + call.number(3)).unwrap();
-                let content = self.content(&call.file(0));
+                let content = self.content_mut(&call.file(0));
                 content.resize(content.len().max(end), 0);
             }
             "fchmod" => {
                 let id = self.find(&call.file(0)).unwrap();
-                self.nodes[id].mode = u32::try_from(call.number(1)).unwrap();
+                self.inodes[id].mode = u32::try_from(call.number(1)).unwrap();
             }
             "fchown" => {
                 let id = self.find(&call.file(0)).unwrap();
-                self.nodes[id].owner = (
+                self.inodes[id].owner = (
                     u32::try_from(call.number(1)).unwrap(),
                     u32::try_from(call.number(2)).unwrap(),
                 );
             }
             "renameat" => {
-                let (folder, from) = self.place(&call.entry(0));
-                let (to_folder, to) = self.place(&call.entry(2));
+                let (dir, from) = self.parent_and_name(&call.entry(0));
+                let (to_dir, to) = self.parent_and_name(&call.entry(2));
                 assert_eq!(
-                    folder, to_folder,
-                    "the model knows no renames from one folder to another: {call:?}"
+                    dir, to_dir,
+                    "the model knows no renames from one directory to another: {call:?}"
                 );
                 let id = self.find(&call.entry(0)).unwrap();
-                self.change(folder, Some(from), Some((to, id)));
+                self.change_entry(dir, Some(from), Some((to, id)));
             }
             "unlinkat" => {
-                let (folder, name) = self.place(&call.entry(0));
-                self.change(folder, Some(name), None);
+                let (dir, name) = self.parent_and_name(&call.entry(0));
+                self.change_entry(dir, Some(name), None);
             }
             "fsync" | "fdatasync" => self.sync(&call.file(0)),
             "flock" | "fsetxattr" | "fremovexattr" => {}
@@ -240,7 +239,7 @@ impl Disk {
     fn write(&mut self, call: &Call, at: usize) -> usize {
         let length = usize::try_from(call.result).unwrap();
         let bytes = call.bytes(1);
-        let content = self.content(&call.file(0));
+        let content = self.content_mut(&call.file(0));
         content.resize(content.len().max(at + length), 0);
         content[at..at + length].copy_from_slice(&bytes[..length]);
         length
@@ -248,75 +247,79 @@ impl Disk {
 
     fn sync(&mut self, path: &Path) {
         let id = self.find(path).unwrap();
-        match &mut self.nodes[id].kind {
+        match &mut self.inodes[id].kind {
             Kind::File { durable, present } => *durable = Arc::clone(present),
-            Kind::Folder { durable, present } => {
+            Kind::Dir { durable, present } => {
                 *durable = present.clone();
-                self.pending.retain(|pending| pending.folder != id);
+                self.pending.retain(|pending| pending.dir != id);
             }
             Kind::Link(_) => panic!("a link is not synced"),
         }
     }
 
-    /// All that the disk may hold when the power goes now.
-    pub fn remains(&self) -> Vec<Remains> {
-        let dirty: Vec<Id> = (0..self.nodes.len())
-            .filter(|id| matches!(&self.nodes[*id].kind, Kind::File { durable, present } if durable != present))
+    /// Returns all states that a power loss at this moment may leave.
+    pub fn possible_states(&self) -> Vec<DiskState> {
+        let dirty: Vec<Id> = (0..self.inodes.len())
+            .filter(|id| match &self.inodes[*id].kind {
+                Kind::File { durable, present } => durable != present,
+                _ => false,
+            })
             .collect();
-        let mut remains = Vec::new();
-        for entries in parts(self.pending.len()) {
-            let folders = self.folders(&entries);
-            for contents in contents(&dirty) {
+        let mut states = Vec::new();
+        for entries in subsets(self.pending.len()) {
+            let dirs = self.entries_with(&entries);
+            for contents in survival_choices(&dirty) {
                 let mut files = BTreeMap::new();
-                self.collect(0, PathBuf::new(), &folders, &contents, &mut files);
-                remains.push(Remains { files });
+                self.collect_files(0, PathBuf::new(), &dirs, &contents, &mut files);
+                states.push(DiskState { files });
             }
         }
-        remains
+        states
     }
 
-    /// The folders' entries when these of the pending ones are durable.
-    fn folders(&self, entries: &BTreeSet<usize>) -> BTreeMap<Id, BTreeMap<PathBuf, Id>> {
-        let mut folders: BTreeMap<Id, BTreeMap<PathBuf, Id>> = BTreeMap::new();
-        for (id, node) in self.nodes.iter().enumerate() {
-            if let Kind::Folder { durable, .. } = &node.kind {
-                folders.insert(id, durable.clone());
+    /// Returns the directories' entries with these pending changes durable.
+    fn entries_with(&self, entries: &BTreeSet<usize>) -> BTreeMap<Id, BTreeMap<PathBuf, Id>> {
+        let mut dirs: BTreeMap<Id, BTreeMap<PathBuf, Id>> = BTreeMap::new();
+        for (id, inode) in self.inodes.iter().enumerate() {
+            if let Kind::Dir { durable, .. } = &inode.kind {
+                dirs.insert(id, durable.clone());
             }
         }
-        for Pending { folder, from, to } in entries.iter().map(|at| &self.pending[*at]) {
-            apply(folders.get_mut(folder).unwrap(), from.as_deref(), to.as_ref());
+        for Pending { dir, from, to } in entries.iter().map(|at| &self.pending[*at]) {
+            apply_entry_change(dirs.get_mut(dir).unwrap(), from.as_deref(), to.as_ref());
         }
-        folders
+        dirs
     }
 
-    fn collect(
+    fn collect_files(
         &self,
         id: Id,
         path: PathBuf,
-        folders: &BTreeMap<Id, BTreeMap<PathBuf, Id>>,
-        contents: &BTreeMap<Id, Left>,
-        files: &mut BTreeMap<PathBuf, (u32, (u32, u32), What)>,
+        dirs: &BTreeMap<Id, BTreeMap<PathBuf, Id>>,
+        contents: &BTreeMap<Id, Survival>,
+        files: &mut BTreeMap<PathBuf, (u32, (u32, u32), RemainingKind)>,
     ) {
-        let Node { mode, owner, kind } = &self.nodes[id];
+        let Inode { mode, owner, kind } = &self.inodes[id];
         let what = match kind {
-            Kind::File { durable, present } => What::File(
-                contents
-                    .get(&id)
-                    .map_or_else(|| Arc::clone(durable), |left| left.of(durable, present)),
-            ),
-            Kind::Folder { .. } => What::Folder,
-            Kind::Link(target) => What::Link(target.clone()),
+            Kind::File { durable, present } => {
+                RemainingKind::File(contents.get(&id).map_or_else(
+                    || Arc::clone(durable),
+                    |survival| survival.apply(durable, present),
+                ))
+            }
+            Kind::Dir { .. } => RemainingKind::Dir,
+            Kind::Link(target) => RemainingKind::Link(target.clone()),
         };
         files.insert(path.clone(), (*mode, *owner, what));
-        for (name, id) in folders.get(&id).into_iter().flatten() {
-            self.collect(*id, path.join(name), folders, contents, files);
+        for (name, id) in dirs.get(&id).into_iter().flatten() {
+            self.collect_files(*id, path.join(name), dirs, contents, files);
         }
     }
 }
 
-impl Left {
-    fn of(self, old: &Arc<Vec<u8>>, new: &Arc<Vec<u8>>) -> Arc<Vec<u8>> {
-        // Sectors are written whole, but a small file has one only: it is torn anywhere.
+impl Survival {
+    fn apply(self, old: &Arc<Vec<u8>>, new: &Arc<Vec<u8>>) -> Arc<Vec<u8>> {
+        // A sector is written as a whole. A small file has only one, so it is torn in its middle.
         let middle = if new.len() > 1024 { 512 } else { new.len() / 2 };
         let old_at =
             |range: std::ops::Range<usize>| range.map(|at| old.get(at).copied().unwrap_or(0));
@@ -334,7 +337,11 @@ impl Left {
     }
 }
 
-fn apply(entries: &mut BTreeMap<PathBuf, Id>, from: Option<&Path>, to: Option<&(PathBuf, Id)>) {
+fn apply_entry_change(
+    entries: &mut BTreeMap<PathBuf, Id>,
+    from: Option<&Path>,
+    to: Option<&(PathBuf, Id)>,
+) {
     if let Some(from) = from {
         entries.remove(from);
     }
@@ -343,10 +350,10 @@ fn apply(entries: &mut BTreeMap<PathBuf, Id>, from: Option<&Path>, to: Option<&(
     }
 }
 
-/// Parts of so many things: all parts of a few; else none, all, each alone, all but each, and the
-/// first ones up to each.
-fn parts(count: usize) -> BTreeSet<BTreeSet<usize>> {
-    if count <= FEW {
+/// Returns subsets of `count` things: all subsets of a few; else none, all, each alone, all but
+/// each, and all before each.
+fn subsets(count: usize) -> BTreeSet<BTreeSet<usize>> {
+    if count <= MAX_EXHAUSTIVE {
         return (0..1usize << count)
             .map(|bits| (0..count).filter(|at| bits >> at & 1 == 1).collect())
             .collect();
@@ -357,12 +364,14 @@ fn parts(count: usize) -> BTreeSet<BTreeSet<usize>> {
     (0..count).flat_map(one).chain([(0..count).collect()]).collect()
 }
 
-/// All files alike; and each of them otherwise than the rest.
-fn contents(dirty: &[Id]) -> Vec<BTreeMap<Id, Left>> {
-    let all = |left: Left| dirty.iter().map(|id| (*id, left)).collect::<BTreeMap<_, _>>();
-    let mut found: Vec<_> = KINDS.into_iter().map(all).collect();
+/// Returns the same choice for all files; and each file different from the rest.
+fn survival_choices(dirty: &[Id]) -> Vec<BTreeMap<Id, Survival>> {
+    let all =
+        |survival: Survival| dirty.iter().map(|id| (*id, survival)).collect::<BTreeMap<_, _>>();
+    let mut found: Vec<_> = SURVIVALS.into_iter().map(all).collect();
     if dirty.len() > 1 {
-        for (rest, one) in [(Left::All, Left::Nothing), (Left::Nothing, Left::All)] {
+        for (rest, one) in [(Survival::All, Survival::Nothing), (Survival::Nothing, Survival::All)]
+        {
             found
                 .extend(dirty.iter().map(|id| all(rest).into_iter().chain([(*id, one)]).collect()));
         }

@@ -1,23 +1,23 @@
-//! Refused at every call: the pass says so, nothing is half done, and the next pass succeeds.
+//! An error is injected at every call: the pass reports it, nothing is left incomplete, and the
+//! next pass succeeds.
 
 use std::time::{Duration, Instant};
 
-use crate::points::{Point, points};
-use crate::strace::{Injected, inject, on_each_core, record};
-use crate::tree::{Copy, Tree};
+use crate::points::{Point, list_points};
+use crate::strace::{InjectedRun, inject, record, run_on_each_core};
+use crate::tree::{Tree, TreeCopy};
 
-/// What a disk may say at any call that changes something.
-const REFUSALS: [&str; 3] = ["ENOSPC", "EIO", "EINTR"];
-/// Of these, one at each in turn: the program makes no difference between them and the second of
-/// the others.
-const FORBIDDEN: [&str; 2] = ["EROFS", "EACCES"];
-/// What it may say at a call that looks.
-const MISREADINGS: [&str; 3] = ["EIO", "EACCES", "EINTR"];
-/// Longer than any run takes, and shorter than the patience with another process.
-const LONG: Duration = Duration::from_secs(25);
+/// Errors of calls that change something.
+const WRITE_ERRORS: [&str; 3] = ["ENOSPC", "EIO", "EINTR"];
+/// Permission errors. Each call gets one of them in turn, since the program handles them as EIO.
+const PERMISSION_ERRORS: [&str; 2] = ["EROFS", "EACCES"];
+/// Errors of calls that only read.
+const READ_ERRORS: [&str; 3] = ["EIO", "EACCES", "EINTR"];
+/// Longer than any run takes, and shorter than the lock timeout.
+const MAX_RUN_TIME: Duration = Duration::from_secs(25);
 
-/// How an answer of the system is told.
-const TOLD: &str = "os error";
+/// The text of every error of the system.
+const SYSTEM_ERROR: &str = "os error";
 
 struct Case {
     call: String,
@@ -26,67 +26,67 @@ struct Case {
     changing: bool,
 }
 
-/// Refusals of changes that need not be told, since nothing is missing for them: room that can't be
-/// reserved is filled with zeros instead, and what was interrupted is asked again.
+/// Whether an error needs no report, since nothing is missing: space that can't be reserved is
+/// filled with zeros instead, and interrupted calls are repeated.
 fn is_harmless(Case { call, error, .. }: &Case) -> bool {
-    let asked_again = ["write", "pwrite64", "ftruncate", "fsync", "fdatasync", "flock"];
-    call == "fallocate" || (*error == "EINTR" && asked_again.contains(&call.as_str()))
+    let repeated = ["write", "pwrite64", "ftruncate", "fsync", "fdatasync", "flock"];
+    call == "fallocate" || (*error == "EINTR" && repeated.contains(&call.as_str()))
 }
 
-fn cases(points: Vec<Point>) -> Vec<Case> {
+fn list_cases(points: Vec<Point>) -> Vec<Case> {
     let case = |point: &Point, error| Case {
         call: point.call.clone(),
         number: point.number,
         error,
         changing: point.changing,
     };
-    // Nothing is asked of these that could matter: what a descriptor is, and where it stands.
-    // Nobody hears of a failed close.
-    let asked = points
+    // These calls are left out: they ask for the kind or offset of a descriptor, or close it, and
+    // their errors have no effect.
+    let tested = points
         .iter()
         .filter(|point| !["close", "fcntl", "lseek", "ioctl"].contains(&point.call.as_str()));
-    let each = asked.flat_map(|point| match point.changing {
+    let each = tested.flat_map(|point| match point.changing {
         true => {
-            let forbidden = FORBIDDEN[point.number % FORBIDDEN.len()];
-            REFUSALS
+            let permission_error = PERMISSION_ERRORS[point.number % PERMISSION_ERRORS.len()];
+            WRITE_ERRORS
                 .into_iter()
-                .chain([forbidden])
+                .chain([permission_error])
                 .map(|error| case(point, error))
                 .collect::<Vec<_>>()
         }
-        false => vec![case(point, MISREADINGS[point.number % MISREADINGS.len()])],
+        false => vec![case(point, READ_ERRORS[point.number % READ_ERRORS.len()])],
     });
     each.collect()
 }
 
 #[test]
-fn refused_at_every_call_it_says_so_and_the_next_pass_succeeds() {
+fn error_at_every_call_is_reported_and_next_pass_succeeds() {
     let began = Instant::now();
     let tree = Tree::small();
     let recorded = tree.copy();
     let calls = record(recorded.node.root(), &["renew"]);
-    let cases = cases(points(&calls, &recorded.node, |_| true));
-    on_each_core(&cases, |refused, core| {
-        let Case { call, number, error, changing } = refused;
+    let cases = list_cases(list_points(&calls, &recorded.node, |_| true));
+    run_on_each_core(&cases, |failing, core| {
+        let Case { call, number, error, changing } = failing;
         let copy = tree.copy();
         let run = inject(copy.node.root(), call, *number, &format!("error={error}"), core);
         let hit = run.hit.clone().unwrap_or_else(|| panic!("{call} {number}: was not made"));
         let case = format!("{error} at {call} {number}, {hit}");
-        ended_well(&run, &case);
-        tree.holds_now(&copy.node, &case);
-        if run.code == Some(0) && !run.text.contains(TOLD) {
-            assert!(!changing || is_harmless(refused), "{case}: is not told: {}", run.text);
-            tree.is_renewed(&copy.node, &format!("{case}: is not told"));
+        assert_clean_exit(&run, &case);
+        tree.assert_invariants(&copy.node, &case);
+        if run.code == Some(0) && !run.text.contains(SYSTEM_ERROR) {
+            assert!(!changing || is_harmless(failing), "{case}: is not reported: {}", run.text);
+            tree.assert_renewed(&copy.node, &format!("{case}: is not reported"));
         }
-        is_whole_or_told(&tree, &copy, &run, &case);
-        tree.next_start(&copy.node, &case);
+        assert_whole_or_reported(&tree, &copy, &run, &case);
+        tree.restart_and_check(&copy.node, &case);
     });
     println!("refused at {} calls in {:.0?}", cases.len(), began.elapsed());
 }
 
-fn ended_well(run: &Injected, case: &str) {
+fn assert_clean_exit(run: &InjectedRun, case: &str) {
     assert!(run.code.is_some(), "{case}: it was killed, or took too long");
-    assert!(run.took < LONG, "{case}: took {:?}", run.took);
+    assert!(run.took < MAX_RUN_TIME, "{case}: took {:?}", run.took);
     assert!(
         !run.text.contains("panicked") && !run.text.contains("a fault in kubecertd"),
         "{case}: {}",
@@ -94,9 +94,10 @@ fn ended_well(run: &Injected, case: &str) {
     );
 }
 
-/// Old or new, but not a part of each, unless it is said that the next pass has to finish it.
-fn is_whole_or_told(tree: &Tree, copy: &Copy, run: &Injected, case: &str) {
-    let whole = copy.node.whole();
+/// Asserts that every credential is old or new, but no mixture, unless the report says that the
+/// next pass completes it.
+fn assert_whole_or_reported(tree: &Tree, copy: &TreeCopy, run: &InjectedRun, case: &str) {
+    let whole = copy.node.usable_credentials();
     assert!(
         whole.len() == tree.credentials() || run.text.contains("half made"),
         "{case}: {} are whole: {}",

@@ -1,9 +1,9 @@
-//! Nothing is ever lost: the real program is killed at every call to the file system, loses its
-//! power after every one, and is refused every one. It is started again each time, and has to leave
-//! everything as if nothing had happened.
+//! Crash safety: the real program is killed at every call to the file system, loses power after
+//! every change, and gets an error at every call. It is started again each time, and has to leave
+//! everything as if it had not been interrupted.
 //!
-//! `strace` records what the program calls, and makes calls fail. Each run is held on one core,
-//! where the program makes its calls in the same order each time.
+//! `strace` records the calls of the program, and injects errors and signals. Each run is pinned to
+//! one core, where the program makes its calls in the same order each time.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,10 +20,10 @@
 mod common;
 mod disk;
 mod errors;
+mod full_disk;
 mod kubelet;
 mod points;
 mod power;
-mod room;
 mod secrecy;
 mod strace;
 mod tree;

@@ -1,21 +1,21 @@
-//! Killed at every call.
+//! The program is killed at every call.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::common::{Node, STATE};
-use crate::strace::{CHANGING, Call, LOOKING, OPENING, inject, on_each_core, record};
-use crate::tree::{Copy, Tree};
+use crate::strace::{Call, OPEN_CALLS, READ_CALLS, WRITE_CALLS, inject, record, run_on_each_core};
+use crate::tree::{Tree, TreeCopy};
 
-/// One place to be hit at.
+/// A call at which a process is hit.
 pub struct Point {
     pub call: String,
     pub number: usize,
     pub changing: bool,
 }
 
-/// Where a process can be hit: every call about the node's own files that this test is about.
-pub fn points(calls: &[Call], copy: &Node, wanted: impl Fn(&Call) -> bool) -> Vec<Point> {
+/// Returns the calls on the node's files that are wanted.
+pub fn list_points(calls: &[Call], copy: &Node, wanted: impl Fn(&Call) -> bool) -> Vec<Point> {
     let ours =
         calls.iter().filter(|call| call.first_thread && call.is_below(copy.root()) && wanted(call));
     ours.map(|call| Point {
@@ -26,27 +26,26 @@ pub fn points(calls: &[Call], copy: &Node, wanted: impl Fn(&Call) -> bool) -> Ve
     .collect()
 }
 
-fn killed_everywhere(
+fn kill_at_every_point(
     tree: &Tree,
-    start: &(dyn Fn() -> Copy + Sync),
+    start: &(dyn Fn() -> TreeCopy + Sync),
     wanted: impl Fn(&Call) -> bool,
     what: &str,
 ) {
     let began = Instant::now();
     let recorded = start();
     let calls = record(recorded.node.root(), &["renew"]);
-    tree.is_renewed(&recorded.node, "recorded");
-    let points = points(&calls, &recorded.node, wanted);
-    on_each_core(&points, |Point { call, number, changing }, core| {
+    tree.assert_renewed(&recorded.node, "recorded");
+    let points = list_points(&calls, &recorded.node, wanted);
+    run_on_each_core(&points, |Point { call, number, changing }, core| {
         let case = format!("{what}, killed at {call} {number}");
         let copy = start();
         let run = inject(copy.node.root(), call, *number, "signal=KILL", core);
         assert_eq!(run.code, None, "{case}: it was not killed: {}", run.text);
-        tree.holds_now(&copy.node, &case);
-        // A call that only looks leaves the disk as the change before it did, after which the next
-        // start was made already.
+        tree.assert_invariants(&copy.node, &case);
+        // A read leaves the disk as the change before it did, and that state was tested already.
         if *changing {
-            tree.next_start(&copy.node, &case);
+            tree.restart_and_check(&copy.node, &case);
         }
     });
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
@@ -55,18 +54,18 @@ fn killed_everywhere(
 }
 
 #[test]
-fn killed_at_every_call_of_a_renewal() {
+fn renewal_survives_kill_at_every_call() {
     let tree = Tree::small();
-    killed_everywhere(&tree, &|| tree.copy(), |_| true, "three credentials");
+    kill_at_every_point(&tree, &|| tree.copy(), |_| true, "three credentials");
 }
 
-/// The more there is to rename, the more can be left half done. The other calls are made for each
-/// file alike, and are killed at with fewer of them.
+/// More renames allow more incomplete states. The other calls are the same for each file, and the
+/// smaller test covers them.
 #[test]
-fn killed_at_every_rename_removal_and_sync_of_a_whole_node() {
+fn full_renewal_survives_kill_at_rename_removal_and_sync() {
     let tree = Tree::full();
     let wanted = ["renameat", "unlinkat", "pwrite64", "fdatasync", "fsync"];
-    killed_everywhere(
+    kill_at_every_point(
         &tree,
         &|| tree.copy(),
         |call| wanted.contains(&call.name.as_str()),
@@ -74,13 +73,13 @@ fn killed_at_every_rename_removal_and_sync_of_a_whole_node() {
     );
 }
 
-/// After the first rename of a change, so that there is something to be finished.
+/// Begins after the first rename of a transaction, so that there is something to complete.
 #[test]
-fn killed_at_every_change_of_the_start_that_recovers() {
+fn recovery_survives_kill_at_every_change() {
     let tree = Tree::small();
     let begun = || {
         let copy = tree.copy();
-        // The first rename is the state file's.
+        // The first rename is that of the state file.
         let run = inject(copy.node.root(), "renameat", 3, "signal=KILL", 0);
         assert_eq!(run.code, None);
         copy
@@ -88,16 +87,18 @@ fn killed_at_every_change_of_the_start_that_recovers() {
     let left = begun();
     let run = left.node.run(&["renew"]);
     assert!(run.text.contains("complete now"), "{}", run.text);
-    killed_everywhere(&tree, &begun, Call::is_changing, "recovery");
+    kill_at_every_point(&tree, &begun, Call::is_changing, "recovery");
 }
 
-/// The lists of this test stay complete: what is not in them is never called.
+/// Checks that the lists of calls are complete.
 #[test]
-fn no_other_call_is_made() {
+fn renewal_makes_only_listed_calls() {
     let copy = Tree::full().copy();
     let calls = record(copy.node.root(), &["renew"]);
     let known = |call: &&Call| {
-        [&CHANGING[..], &OPENING, &LOOKING].iter().any(|list| list.contains(&call.name.as_str()))
+        [&WRITE_CALLS[..], &OPEN_CALLS, &READ_CALLS]
+            .iter()
+            .any(|list| list.contains(&call.name.as_str()))
     };
     let unknown: Vec<_> =
         calls.iter().filter(|call| call.is_below(copy.node.root()) && !known(call)).collect();

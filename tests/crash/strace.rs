@@ -1,4 +1,4 @@
-//! What the program asks of the system, and answers of ours in the place of the system's.
+//! Records the system calls of the program, and injects results.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Calls that change what is on the disk, or make it durable, or wait for another process.
-pub const CHANGING: [&str; 15] = [
+/// Calls that change the content of the disk, make it durable, or wait for another process.
+pub const WRITE_CALLS: [&str; 15] = [
     "mkdirat",
     "write",
     "pwrite64",
@@ -28,10 +28,10 @@ pub const CHANGING: [&str; 15] = [
 ];
 
 /// Calls that change something only when they create a file.
-pub const OPENING: [&str; 2] = ["openat", "openat2"];
+pub const OPEN_CALLS: [&str; 2] = ["openat", "openat2"];
 
-/// Calls that only look.
-pub const LOOKING: [&str; 14] = [
+/// Calls that only read.
+pub const READ_CALLS: [&str; 14] = [
     "read",
     "pread64",
     "close",
@@ -49,13 +49,13 @@ pub const LOOKING: [&str; 14] = [
 ];
 
 /// No run takes nearly as long.
-const LIMIT: Duration = Duration::from_secs(180);
+const RUN_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// One call, as it was recorded.
+/// A recorded call.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub name: String,
-    /// Which of the calls of this name that this thread made: what the injection counts.
+    /// The index of the call among those of this name in this thread, as the injection counts them.
     pub number: usize,
     pub arguments: Vec<String>,
     pub result: i64,
@@ -66,26 +66,27 @@ pub struct Call {
 }
 
 impl Call {
-    /// The file behind the descriptor that is this argument.
+    /// Returns the file of the descriptor in this argument.
     pub fn file(&self, argument: usize) -> PathBuf {
-        annotated(&self.arguments[argument]).unwrap_or_else(|| panic!("no descriptor: {self:?}"))
+        descriptor_path(&self.arguments[argument])
+            .unwrap_or_else(|| panic!("no descriptor: {self:?}"))
     }
 
-    /// A string argument's bytes.
+    /// Returns the bytes of a string argument.
     pub fn bytes(&self, argument: usize) -> Vec<u8> {
         let text = self.arguments[argument]
             .split('"')
             .nth(1)
             .unwrap_or_else(|| panic!("no string: {self:?}"));
-        unescaped(text)
+        decode_hex(text)
     }
 
-    /// The entry of a folder that two arguments name.
-    pub fn entry(&self, folder: usize) -> PathBuf {
-        self.file(folder).join(OsString::from_vec(self.bytes(folder + 1)))
+    /// Returns the directory entry that two arguments name.
+    pub fn entry(&self, dir: usize) -> PathBuf {
+        self.file(dir).join(OsString::from_vec(self.bytes(dir + 1)))
     }
 
-    /// A number, which is an octal one where it begins with a zero.
+    /// Returns a number, which is octal when it begins with a zero.
     pub fn number(&self, argument: usize) -> u64 {
         let text = &self.arguments[argument];
         if text.starts_with('0') {
@@ -95,49 +96,49 @@ impl Call {
         }
     }
 
-    /// Whether it is about a file below this folder.
+    /// Whether the call concerns a file below this directory.
     pub fn is_below(&self, root: &Path) -> bool {
         let named = self
             .arguments
             .iter()
-            .filter_map(|argument| annotated(argument))
+            .filter_map(|argument| descriptor_path(argument))
             .chain(self.opened.clone());
         named.into_iter().any(|path| path.starts_with(root))
     }
 
     pub fn creates(&self) -> bool {
-        OPENING.contains(&self.name.as_str())
+        OPEN_CALLS.contains(&self.name.as_str())
             && self.arguments.iter().any(|argument| argument.contains("O_CREAT"))
     }
 
-    /// Whether the disk may be another one after it.
+    /// Whether the call may change the disk.
     pub fn is_changing(&self) -> bool {
-        CHANGING.contains(&self.name.as_str()) || self.creates()
+        WRITE_CALLS.contains(&self.name.as_str()) || self.creates()
     }
 }
 
-/// Runs the program to its end, and says what it called.
+/// Runs the program to its end, and returns its calls.
 pub fn record(root: &Path, arguments: &[&str]) -> Vec<Call> {
     let log = tempfile::NamedTempFile::new().unwrap();
     let options = ["-y", "-xx", "-s", "2000000", "-e", "trace=%file,%desc,io_uring_setup"];
-    let output = traced(log.path(), &options, root, arguments, 0);
+    let output = run_traced(log.path(), &options, root, arguments, 0);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    parse(&std::fs::read_to_string(log.path()).unwrap())
+    parse_log(&std::fs::read_to_string(log.path()).unwrap())
 }
 
-/// How a run ended in which one call was answered by us.
-pub struct Injected {
-    /// None where the process was killed.
+/// The result of a run with one injected result.
+pub struct InjectedRun {
+    /// `None` when the process was killed.
     pub code: Option<i32>,
     pub text: String,
     pub took: Duration,
-    /// The call that was answered, where there was one.
+    /// The call whose result was injected.
     pub hit: Option<String>,
 }
 
-/// Runs the program, and answers the N-th call of this name, in each thread: `signal=KILL`, or
-/// `error=EIO`.
-pub fn inject(root: &Path, call: &str, number: usize, answer: &str, core: usize) -> Injected {
+/// Runs the program, and injects `signal=KILL` or `error=EIO` at the N-th call of this name in each
+/// thread.
+pub fn inject(root: &Path, call: &str, number: usize, answer: &str, core: usize) -> InjectedRun {
     let log = tempfile::NamedTempFile::new().unwrap();
     let options = [
         "-y".to_owned(),
@@ -148,15 +149,15 @@ pub fn inject(root: &Path, call: &str, number: usize, answer: &str, core: usize)
     ];
     let began = Instant::now();
     let output =
-        traced(log.path(), &options.each_ref().map(String::as_str), root, &["renew"], core);
+        run_traced(log.path(), &options.each_ref().map(String::as_str), root, &["renew"], core);
     let took = began.elapsed();
     let log = std::fs::read_to_string(log.path()).unwrap();
     let hit = log.lines().find(|line| line.contains("(INJECTED)")).map(str::to_owned);
     let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    Injected { code: output.status.code(), text, took, hit }
+    InjectedRun { code: output.status.code(), text, took, hit }
 }
 
-fn traced(
+fn run_traced(
     log: &Path,
     options: &[&str],
     root: &Path,
@@ -166,12 +167,12 @@ fn traced(
     let mut command = assert_cmd::Command::new("taskset");
     command.args(["-c", &core.to_string(), "strace", "-f", "-qq", "-o"]).arg(log).args(options);
     command.arg(env!("CARGO_BIN_EXE_kubecertd")).arg("--root").arg(root).args(arguments);
-    command.timeout(LIMIT).output().expect("taskset and strace are installed")
+    command.timeout(RUN_TIMEOUT).output().expect("taskset and strace are installed")
 }
 
-/// Does it for all cases, on all cores, each thread with a core of its own. Says at the end how
-/// many failed.
-pub fn on_each_core<T: Sync>(cases: &[T], check: impl Fn(&T, usize) + Sync) {
+/// Checks all cases in parallel, each thread on a core of its own. Reports the number of failures
+/// at the end.
+pub fn run_on_each_core<T: Sync>(cases: &[T], check: impl Fn(&T, usize) + Sync) {
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let cores = std::thread::available_parallelism().unwrap().get();
     std::thread::scope(|scope| {
@@ -179,7 +180,7 @@ pub fn on_each_core<T: Sync>(cases: &[T], check: impl Fn(&T, usize) + Sync) {
             let (next, failed, check) = (&next, &failed, &check);
             scope.spawn(move || {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    // The message of the panic is on the screen already.
+                    // The message of the panic is printed already.
                     if catch_unwind(AssertUnwindSafe(|| check(case, core))).is_err() {
                         failed.fetch_add(1, Ordering::Relaxed);
                     }
@@ -191,7 +192,7 @@ pub fn on_each_core<T: Sync>(cases: &[T], check: impl Fn(&T, usize) + Sync) {
     assert_eq!(failed, 0, "{failed} of {} cases failed", cases.len());
 }
 
-fn parse(log: &str) -> Vec<Call> {
+fn parse_log(log: &str) -> Vec<Call> {
     let mut unfinished: HashMap<&str, &str> = HashMap::new();
     let mut counts: HashMap<(String, String), usize> = HashMap::new();
     let mut calls = Vec::new();
@@ -213,8 +214,8 @@ fn parse(log: &str) -> Vec<Call> {
         let name = whole.split('(').next().unwrap().to_owned();
         let count = counts.entry((thread.to_owned(), name.clone())).or_default();
         *count += 1;
-        let (arguments, result) = split(&whole[name.len() + 1..]);
-        let opened = annotated(result).filter(|_| OPENING.contains(&name.as_str()));
+        let (arguments, result) = split_call(&whole[name.len() + 1..]);
+        let opened = descriptor_path(result).filter(|_| OPEN_CALLS.contains(&name.as_str()));
         let result = result.split([' ', '<']).next().unwrap().parse().unwrap_or(-1);
         calls.push(Call {
             name,
@@ -228,9 +229,9 @@ fn parse(log: &str) -> Vec<Call> {
     calls
 }
 
-/// Arguments and result of `a, b) = c`. Strings and paths are written in hex, and hold no signs of
-/// their own.
-fn split(text: &str) -> (Vec<String>, &str) {
+/// Splits `a, b) = c` into arguments and result. Strings and paths are hex, and contain no
+/// delimiters.
+fn split_call(text: &str) -> (Vec<String>, &str) {
     let mut depth = 0;
     let mut arguments = vec![String::new()];
     for (at, sign) in text.char_indices() {
@@ -252,12 +253,12 @@ fn split(text: &str) -> (Vec<String>, &str) {
     panic!("a call without an end: {text}")
 }
 
-/// The path behind `3<\x2f\x65>`.
-fn annotated(text: &str) -> Option<PathBuf> {
+/// Returns the path in `3<\x2f\x65>`.
+fn descriptor_path(text: &str) -> Option<PathBuf> {
     let hex = text.split_once('<')?.1.split('>').next()?;
-    hex.starts_with("\\x").then(|| OsString::from_vec(unescaped(hex)).into())
+    hex.starts_with("\\x").then(|| OsString::from_vec(decode_hex(hex)).into())
 }
 
-fn unescaped(hex: &str) -> Vec<u8> {
+fn decode_hex(hex: &str) -> Vec<u8> {
     hex.split("\\x").skip(1).map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
 }

@@ -1,5 +1,5 @@
-//! The node that is renewed: credentials of every kind, with all that a file can have besides its
-//! content; and what has to be true of it at every moment, and after the next start.
+//! The node that is renewed: credentials of every kind, with all metadata that a file can have; and
+//! the assertions that hold at every moment, and after the next start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,31 +16,31 @@ use tempfile::TempDir;
 
 use crate::common::{ECDSA, Node, PKI, STATE, fixture, now, walk};
 
-/// u::rw- g::--- g:4711:r-- m::r-- o::--- in the kernel's own form.
-const ACL: [u8; 44] = [
+/// The ACL u::rw- g::--- g:4711:r-- m::r-- o::--- as the kernel encodes it.
+const ACL_BYTES: [u8; 44] = [
     2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 4, 0, 0, 0, 255, 255, 255, 255, 8, 0, 4, 0, 103,
     18, 0, 0, 16, 0, 4, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255,
 ];
-pub const ACCESS: &str = "system.posix_acl_access";
+pub const ACCESS_ACL: &str = "system.posix_acl_access";
 
-const DEFAULT: &str = "system.posix_acl_default";
+const DEFAULT_ACL: &str = "system.posix_acl_default";
 
-/// As many as are kept: the first of them has to go.
+/// As many backups as are kept: the first of them is due for removal.
 const OLD_BACKUPS: [&str; 3] = ["20260101T000000Z", "20260102T000000Z", "20260103T000000Z"];
 
 const KUBELET_CLIENT_CRT: &str = "apiserver-kubelet-client.crt";
 const KUBELET_CLIENT_KEY: &str = "apiserver-kubelet-client.key";
-/// Where that key really is.
-const KUBELET_CLIENT_REAL_KEY: &str = "srv/keys/kubelet-client.pem";
+/// The real path of that key.
+const KUBELET_CLIENT_KEY_TARGET: &str = "srv/keys/kubelet-client.pem";
 const BUNDLE: &str = "etc/proxy/proxy.pem";
 
-/// Own entries: a bundle, and the authority that signs it.
+/// Own entries: a bundle, and the CA that signs it.
 const CONFIGURATION: &str = "[backups]\nkeep = 3\n[[authority]]\nname = \"proxy-ca\"\ncertificate \
     = \"/etc/proxy/ca.crt\"\nkey = \"/etc/proxy/ca.key\"\n\
     [[credential]]\nname = \"proxy\"\nauthority = \"proxy-ca\"\nbundle = \
     \"/etc/proxy/proxy.pem\"\n";
 
-/// All that is in the state folder when nobody is at work.
+/// All files of the state directory while the program does not run.
 const STATE_FILES: [&str; 8] = [
     "alarms.json",
     "alarms.lock",
@@ -52,15 +52,15 @@ const STATE_FILES: [&str; 8] = [
     "state.json",
 ];
 
-/// What a file has besides its content.
+/// The metadata of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Traits {
+pub struct Metadata {
     pub mode: u32,
     pub owner: (u32, u32),
     pub attributes: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-impl Traits {
+impl Metadata {
     pub fn of(path: &Path) -> Self {
         let found = fs::symlink_metadata(path).unwrap();
         let value = |name: &std::ffi::OsStr| xattr::get(path, name).unwrap().unwrap();
@@ -77,31 +77,32 @@ impl Traits {
     }
 }
 
-/// A node where everything is due, and what is to be kept of it.
+/// A node on which everything is due, and the properties that must be kept.
 pub struct Tree {
     node: Node,
-    /// Goes away with the value.
+    /// Removed with the value.
     #[allow(dead_code, reason = "held, not used")]
-    folder: TempDir,
-    /// The files that a renewal replaces, by their real places below the root.
-    pub targets: BTreeMap<PathBuf, (Traits, Vec<u8>)>,
-    /// The files of each credential, by their names: in a backup they are found by these.
+    dir: TempDir,
+    /// The files that a renewal replaces, by their real paths below the root.
+    pub targets: BTreeMap<PathBuf, (Metadata, Vec<u8>)>,
+    /// The files of each credential, by the names that backups use.
     changes: Vec<BTreeSet<PathBuf>>,
     links: BTreeMap<PathBuf, PathBuf>,
     old: BTreeMap<String, Stored>,
     issuers: BTreeMap<String, Certificate>,
 }
 
-/// A copy that a test may do with what it likes.
-pub struct Copy {
+/// A copy that a test may change.
+pub struct TreeCopy {
     pub node: Node,
-    /// Goes away with the value.
+    /// Removed with the value.
     #[allow(dead_code, reason = "held, not used")]
-    folder: TempDir,
+    dir: TempDir,
 }
 
 impl Tree {
-    /// One of each kind: a pair whose key lies in another folder, a kubeconfig, a bundle.
+    /// Makes a node with one credential of each kind: a pair whose key is in another directory, a
+    /// kubeconfig, a bundle.
     pub fn plain() -> Self {
         let names = [
             "ca.crt",
@@ -120,19 +121,19 @@ impl Tree {
         Self::of(&files.map(|(file, content)| (file.clone(), content.clone())).collect())
     }
 
-    /// The same with all that a file can have besides its content, and with backups of which one
-    /// has to go.
+    /// The same with all metadata that a file can have, and with backups of which one is due for
+    /// removal.
     pub fn small() -> Self {
-        Self::plain().furnished()
+        Self::plain().with_metadata_and_backups()
     }
 
-    /// All that kubeadm makes, a bundle, and the rest too.
+    /// Makes a node with all credentials of kubeadm, a bundle, and the same metadata and backups.
     pub fn full() -> Self {
-        Self::of(Node::files_due()).furnished()
+        Self::of(Node::files_due()).with_metadata_and_backups()
     }
 
     fn of(files: &BTreeMap<String, Vec<u8>>) -> Self {
-        let Copy { node, folder } = blank();
+        let TreeCopy { node, dir } = empty_tree();
         node.fill(files);
         let due = Node::files_due();
         let pair = ["front-proxy-client.key", "front-proxy-client.crt"]
@@ -145,51 +146,51 @@ impl Tree {
             );
         }
         node.write("etc/kubecertd/kubecertd.toml", CONFIGURATION);
-        node.write(KUBELET_CLIENT_REAL_KEY, "");
+        node.write(KUBELET_CLIENT_KEY_TARGET, "");
         let named = node.path(PKI).join(KUBELET_CLIENT_KEY);
-        fs::rename(&named, node.path(KUBELET_CLIENT_REAL_KEY)).unwrap();
-        symlink(format!("/{KUBELET_CLIENT_REAL_KEY}"), named).unwrap();
+        fs::rename(&named, node.path(KUBELET_CLIENT_KEY_TARGET)).unwrap();
+        symlink(format!("/{KUBELET_CLIENT_KEY_TARGET}"), named).unwrap();
         let set = |file: &str, mode| {
             fs::set_permissions(node.path(file), fs::Permissions::from_mode(mode)).unwrap()
         };
         set(BUNDLE, 0o400);
         set("etc/proxy/ca.key", 0o600);
         set(&format!("{PKI}/{KUBELET_CLIENT_CRT}"), 0o640);
-        chown(node.path(KUBELET_CLIENT_REAL_KEY), Some(1234), Some(4321)).unwrap();
-        Self::at(node, folder)
+        chown(node.path(KUBELET_CLIENT_KEY_TARGET), Some(1234), Some(4321)).unwrap();
+        Self::at(node, dir)
     }
 
-    fn furnished(self) -> Self {
-        let Self { node, folder, changes, .. } = self;
-        xattr::set(node.path(KUBELET_CLIENT_REAL_KEY), "user.note", b"mine").unwrap();
-        xattr::set(node.path("etc/kubernetes/admin.conf"), ACCESS, &ACL).unwrap();
-        xattr::set(node.path("etc/kubernetes/pki"), DEFAULT, &ACL).unwrap();
+    fn with_metadata_and_backups(self) -> Self {
+        let Self { node, dir, changes, .. } = self;
+        xattr::set(node.path(KUBELET_CLIENT_KEY_TARGET), "user.note", b"mine").unwrap();
+        xattr::set(node.path("etc/kubernetes/admin.conf"), ACCESS_ACL, &ACL_BYTES).unwrap();
+        xattr::set(node.path("etc/kubernetes/pki"), DEFAULT_ACL, &ACL_BYTES).unwrap();
         for file in changes.iter().flatten() {
             OLD_BACKUPS.iter().for_each(|name| add_backup(&node, name, file.to_str().unwrap()));
         }
-        Self::at(node, folder)
+        Self::at(node, dir)
     }
 
     /// The same, but expired.
     pub fn expired() -> Self {
-        let Self { node, folder, .. } = Self::plain();
+        let Self { node, dir, .. } = Self::plain();
         node.age_all(-1);
-        Self::at(node, folder)
+        Self::at(node, dir)
     }
 
-    /// The same with one old backup, which has to go.
-    pub fn with_a_backup(self) -> Self {
-        let Self { node, folder, changes, .. } = self;
+    /// The same with one old backup, which is due for removal.
+    pub fn with_one_backup(self) -> Self {
+        let Self { node, dir, changes, .. } = self;
         node.edit("etc/kubecertd/kubecertd.toml", "keep = 3", "keep = 1");
         changes
             .iter()
             .flatten()
             .for_each(|file| add_backup(&node, OLD_BACKUPS[0], file.to_str().unwrap()));
-        Self::at(node, folder)
+        Self::at(node, dir)
     }
 
-    fn at(node: Node, folder: TempDir) -> Self {
-        let old = node.whole();
+    fn at(node: Node, dir: TempDir) -> Self {
+        let old = node.usable_credentials();
         let root = fs::canonicalize(node.root()).unwrap();
         let mut targets = BTreeMap::new();
         let mut links = BTreeMap::new();
@@ -205,22 +206,22 @@ impl Tree {
                     links.insert(named.strip_prefix(&root).unwrap().to_owned(), target);
                 }
                 let shown = real.strip_prefix(&root).unwrap().to_owned();
-                targets.insert(shown.clone(), (Traits::of(&real), fs::read(&real).unwrap()));
+                targets.insert(shown.clone(), (Metadata::of(&real), fs::read(&real).unwrap()));
                 files.insert(named.strip_prefix(&root).unwrap().to_owned());
             }
             changes.push(files);
         }
         assert!(targets.len() >= 4 && links.len() == 1, "{targets:?}");
         let issuers = old.keys().map(|name| (name.clone(), issuer(&node, name))).collect();
-        Self { node, folder, targets, changes, links, old, issuers }
+        Self { node, dir, targets, changes, links, old, issuers }
     }
 
     pub fn root(&self) -> &Path {
         self.node.root()
     }
 
-    pub fn copy(&self) -> Copy {
-        let copy = blank();
+    pub fn copy(&self) -> TreeCopy {
+        let copy = empty_tree();
         let done = Command::new("cp")
             .arg("-a")
             .arg(self.root().join("."))
@@ -231,14 +232,14 @@ impl Tree {
         copy
     }
 
-    /// How many credentials are renewed.
+    /// Returns the number of renewed credentials.
     pub fn credentials(&self) -> usize {
         self.old.len()
     }
 
-    /// What holds at every moment: nobody but its owner reads a key, unless he could before; every
-    /// target is a whole file; what was replaced is in a backup.
-    pub fn holds_now(&self, copy: &Node, case: &str) {
+    /// Asserts what holds at every moment: a key is readable only by its owner, unless it was
+    /// readable before; every target is a whole file; and a replaced content is in a backup.
+    pub fn assert_invariants(&self, copy: &Node, case: &str) {
         let backups = copy.backups();
         for (target, (_, old)) in &self.targets {
             let content = fs::read(copy.path(target.to_str().unwrap()))
@@ -256,20 +257,21 @@ impl Tree {
                 );
             }
         }
-        self.keys_are_private(copy, case);
+        self.assert_keys_private(copy, case);
     }
 
-    /// See [`Self::holds_now`].
-    pub fn keys_are_private(&self, copy: &Node, case: &str) {
+    /// See [`Self::assert_invariants`].
+    pub fn assert_keys_private(&self, copy: &Node, case: &str) {
         walk(copy.root(), &mut |path| {
             let found = fs::symlink_metadata(path).unwrap();
             if found.is_file() && holds_key(&fs::read(path).unwrap()) {
-                let traits = Traits::of(path);
+                let metadata = Metadata::of(path);
                 let place = target_of(path.strip_prefix(copy.root()).unwrap());
-                let allowed = self.targets.get(&place).is_some_and(|(before, _)| *before == traits);
+                let allowed =
+                    self.targets.get(&place).is_some_and(|(before, _)| *before == metadata);
                 assert!(
-                    traits.is_private() || allowed,
-                    "{case}: {} can be read by others: {traits:?}",
+                    metadata.is_private() || allowed,
+                    "{case}: {} can be read by others: {metadata:?}",
                     path.display()
                 );
             }
@@ -279,25 +281,24 @@ impl Tree {
         });
     }
 
-    /// What holds after the next start: everything is renewed, right, and as if nothing had
-    /// happened before.
-    pub fn is_renewed(&self, copy: &Node, case: &str) {
-        let now_there = copy.whole();
+    /// Asserts that everything is renewed and valid, as if nothing had interrupted the renewal.
+    pub fn assert_renewed(&self, copy: &Node, case: &str) {
+        let present = copy.usable_credentials();
         assert_eq!(
-            now_there.keys().collect::<Vec<_>>(),
+            present.keys().collect::<Vec<_>>(),
             self.old.keys().collect::<Vec<_>>(),
             "{case}: not all are whole"
         );
-        for (name, stored) in &now_there {
+        for (name, stored) in &present {
             let old = &self.old[name].certificate;
             assert_ne!(stored.certificate.serial, old.serial, "{case}: {name} is the old one");
             let verified = verify_renewed(&stored.certificate, old, &self.issuers[name], now());
             assert!(verified.is_ok(), "{case}: {name}: {verified:?}");
         }
-        for (target, (traits, _)) in &self.targets {
+        for (target, (metadata, _)) in &self.targets {
             assert_eq!(
-                Traits::of(&copy.root().join(target)),
-                *traits,
+                Metadata::of(&copy.root().join(target)),
+                *metadata,
                 "{case}: {}",
                 target.display()
             );
@@ -310,13 +311,13 @@ impl Tree {
                 link.display()
             );
         }
-        self.is_clean(copy, case);
+        self.assert_clean(copy, case);
         let check = copy.run(&["check"]);
         assert_eq!(check.code, 0, "{case}: {}", check.text);
     }
 
-    /// Nothing is there that was not there before, but what belongs into the state folder.
-    fn is_clean(&self, copy: &Node, case: &str) {
+    /// Asserts that there are no new files outside the state directory, and only known ones in it.
+    fn assert_clean(&self, copy: &Node, case: &str) {
         let names = |root: &Path| {
             let mut names = BTreeSet::new();
             walk(root, &mut |path| names.extend([path.strip_prefix(root).unwrap().to_owned()]));
@@ -343,12 +344,12 @@ impl Tree {
                 ),
             }
         }
-        self.backups_are_whole(copy, case);
+        self.assert_backups_whole(copy, case);
     }
 
-    /// A backup is of whole credentials: half a one would be found later in the place of a whole
+    /// Asserts that backups hold whole credentials: an incomplete one would later hide a complete
     /// one.
-    fn backups_are_whole(&self, copy: &Node, case: &str) {
+    fn assert_backups_whole(&self, copy: &Node, case: &str) {
         let Ok(generations) = fs::read_dir(copy.path(STATE).join("backups")) else { return };
         for generation in generations.map(|entry| entry.unwrap().path()) {
             let there = |file: &&PathBuf| generation.join(file).is_file();
@@ -368,32 +369,31 @@ impl Tree {
         }
     }
 
-    /// Starts the program again, which has to put everything right.
-    pub fn next_start(&self, copy: &Node, case: &str) {
+    /// Starts the program again, and asserts that it completes or repeats the renewal.
+    pub fn restart_and_check(&self, copy: &Node, case: &str) {
         let run = copy.run(&["renew"]);
         assert_eq!(run.code, 0, "{case}: {}", run.text);
-        // Not even for a moment something has to be repaired: what is found is the old one or the
-        // new one.
+        // No credential is ever found damaged: each is the old one or the new one.
         let mut renewed = run.text.lines().filter(|line| line.starts_with("renewed"));
         assert!(renewed.all(|line| line.contains("expires in 10 days")), "{case}: {}", run.text);
-        self.is_renewed(copy, case);
-        self.keys_are_private(copy, case);
+        self.assert_renewed(copy, case);
+        self.assert_keys_private(copy, case);
     }
 }
 
-/// A folder for a node: in memory, where that has all that is needed: thousands of trees are made,
-/// and what is synced goes nowhere.
-pub fn blank() -> Copy {
-    static PLACE: LazyLock<PathBuf> = LazyLock::new(|| {
+/// Makes an empty directory for a node: in memory if the file system supports all metadata, since
+/// thousands of trees are made.
+pub fn empty_tree() -> TreeCopy {
+    static BASE_DIR: LazyLock<PathBuf> = LazyLock::new(|| {
         let memory = tempfile::tempdir_in("/dev/shm").ok();
-        let good = memory.is_some_and(|folder| {
-            xattr::set(folder.path(), "user.note", b"mine").is_ok()
-                && xattr::set(folder.path(), DEFAULT, &ACL).is_ok()
+        let good = memory.is_some_and(|dir| {
+            xattr::set(dir.path(), "user.note", b"mine").is_ok()
+                && xattr::set(dir.path(), DEFAULT_ACL, &ACL_BYTES).is_ok()
         });
         if good { "/dev/shm".into() } else { std::env::temp_dir() }
     });
-    let folder = tempfile::tempdir_in(&*PLACE).unwrap();
-    Copy { node: Node::at(fs::canonicalize(folder.path()).unwrap()), folder }
+    let dir = tempfile::tempdir_in(&*BASE_DIR).unwrap();
+    TreeCopy { node: Node::at(fs::canonicalize(dir.path()).unwrap()), dir }
 }
 
 fn add_backup(node: &Node, name: &str, file: &str) {
@@ -402,15 +402,13 @@ fn add_backup(node: &Node, name: &str, file: &str) {
         .map_or_else(|_| file.into(), |target| target.strip_prefix("/").unwrap().to_owned());
     node.write(&copy, node.read(real.to_str().unwrap()));
     fs::set_permissions(node.path(&copy), fs::Permissions::from_mode(0o600)).unwrap();
-    for folder in
-        Path::new(&copy).ancestors().skip(1).take_while(|folder| *folder != Path::new("var/lib"))
-    {
-        fs::set_permissions(node.root().join(folder), fs::Permissions::from_mode(0o700)).unwrap();
+    for dir in Path::new(&copy).ancestors().skip(1).take_while(|dir| *dir != Path::new("var/lib")) {
+        fs::set_permissions(node.root().join(dir), fs::Permissions::from_mode(0o700)).unwrap();
     }
 }
 
 fn issuer(node: &Node, name: &str) -> Certificate {
-    let observed = node.observed();
+    let observed = node.observe();
     let credential =
         observed.catalog.credentials.iter().find(|one| one.name.as_str() == name).unwrap();
     let is_it = |name: &AuthorityName| credential.authority.as_ref() == Some(name);
@@ -422,13 +420,13 @@ fn issuer(node: &Node, name: &str) -> Certificate {
 }
 
 pub fn holds_key(content: &[u8]) -> bool {
-    // Nearly all of the journal is zeros.
+    // Most of the journal is zeros.
     let end = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let text = String::from_utf8_lossy(&content[..end]);
     text.contains("PRIVATE KEY") || text.contains("client-key-data")
 }
 
-/// The target, also of a staged file beside it.
+/// Returns the target of a path, which may be a staged file beside it.
 pub fn target_of(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap().to_str().unwrap();
     match name.strip_prefix('.').and_then(|name| name.split_once(".kubecertd-")) {
@@ -437,7 +435,7 @@ pub fn target_of(path: &Path) -> PathBuf {
     }
 }
 
-/// As far as one file alone can be judged.
+/// Whether the content of one file is complete on its own.
 fn is_whole(target: &Path, content: &[u8]) -> bool {
     let text = String::from_utf8(content.to_vec()).unwrap();
     let certificate = || certificates(content).is_ok_and(|found| !found.is_empty());
@@ -456,7 +454,7 @@ fn is_whole(target: &Path, content: &[u8]) -> bool {
 }
 
 #[test]
-fn the_nodes_have_what_is_claimed() {
+fn trees_have_expected_content() {
     let (small, full) = (Tree::small(), Tree::full());
     assert_eq!((small.credentials(), small.targets.len()), (3, 4));
     assert_eq!(full.credentials(), 12);
@@ -464,6 +462,6 @@ fn the_nodes_have_what_is_claimed() {
     let acls = small
         .targets
         .values()
-        .filter(|(traits, _)| traits.attributes.contains_key(ACCESS.as_bytes()));
+        .filter(|(metadata, _)| metadata.attributes.contains_key(ACCESS_ACL.as_bytes()));
     assert_eq!(acls.count(), 1);
 }

@@ -54,7 +54,7 @@ impl Clock {
             progress: &|_, _| {},
             emit: &|_| {},
         };
-        (preview(&node.observed(), &orders), run(&node.observed(), &orders).unwrap())
+        (preview(&node.observe(), &orders), run(&node.observe(), &orders).unwrap())
     }
 
     /// Asserts that nothing is signed and that every due credential has this reason.
@@ -123,9 +123,14 @@ fn remove_kubelet_conf(node: &Node) {
 
 /// Returns `notBefore` of the CA of a credential.
 fn ca_not_before(node: &Node, name: &str) -> Timestamp {
-    let authority =
-        node.ours().into_iter().find(|one| one.name.as_str() == name).unwrap().authority.unwrap();
-    let catalog = node.observed().catalog;
+    let authority = node
+        .managed_credentials()
+        .into_iter()
+        .find(|one| one.name.as_str() == name)
+        .unwrap()
+        .authority
+        .unwrap();
+    let catalog = node.observe().catalog;
     let file = &catalog.authorities.iter().find(|one| one.name == authority).unwrap().certificate;
     let file = file.as_path().strip_prefix("/").unwrap().to_str().unwrap();
     certificates(&node.read(file)).unwrap()[0].not_before
@@ -233,8 +238,8 @@ fn corrected_clock_is_trusted_when_synchronised() {
 #[test]
 fn kubelet_certificate_waits_for_trusted_clock() {
     let node = Node::fresh(ECDSA);
-    node.give_kubelet(-30);
-    node.point_kubelet();
+    node.add_kubelet_certificate(-30);
+    node.link_kubelet_conf();
     let link = node.kubelet_link();
     let years_ahead = Clock::at(now().plus(days(1_097))).unsynchronised_since(now());
     let in_1970 = Clock { synchronised: Some(false), ..Clock::at(Timestamp::from_seconds(1_000)) };

@@ -243,12 +243,12 @@ pub fn names<'c>(credentials: impl IntoIterator<Item = &'c CredentialName>) -> V
 
 /// Returns the names of all credentials that are renewed on this node.
 pub fn all_credentials(node: &Node) -> Vec<String> {
-    node.whole().into_keys().collect()
+    node.usable_credentials().into_keys().collect()
 }
 
 /// Returns the names of the credentials that expire in more than this many days.
 pub fn valid_longer_than(node: &Node, days: i64) -> Vec<String> {
-    let whole = node.whole().into_iter();
+    let whole = node.usable_credentials().into_iter();
     whole
         .filter(|(_, stored)| stored.certificate.not_after.seconds_since(now()) > days * 86_400)
         .map(|(name, _)| name)

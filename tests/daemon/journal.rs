@@ -11,7 +11,7 @@ use kubecertd::report::Message;
 use kubecertd::sys::{Root, SystemClock};
 
 use super::common::keys::Keys;
-use super::common::{ECDSA, Node, RSA, key_of};
+use super::common::{ECDSA, Node, RSA, read_key};
 use super::harness::*;
 
 /// journalctl accepts the catalog and finds every message in it.
@@ -132,7 +132,7 @@ const CRASHING_NODE: &str = "KUBECERTD_TEST_CRASHING_NODE";
 #[ignore = "it crashes on purpose"]
 fn crash_in_middle_of_pass() {
     let node = Node::at(std::env::var_os(CRASHING_NODE).unwrap());
-    let observed = node.observed();
+    let observed = node.observe();
     let (request, stop) = (Request::default(), AtomicBool::new(false));
     let loaded: Vec<_> =
         observed.catalog.credentials.iter().map(|one| load(&observed.root, one)).collect();
@@ -142,7 +142,7 @@ fn crash_in_middle_of_pass() {
         .iter()
         .map(|one| load_authority(&observed.root, one))
         .collect();
-    let keys: Vec<_> = node.whole().values().filter_map(key_of).collect();
+    let keys: Vec<_> = node.usable_credentials().values().filter_map(read_key).collect();
     assert!(keys.len() >= 7 && !authorities.is_empty());
     let root = Root::open(node.root()).unwrap();
     let file = root

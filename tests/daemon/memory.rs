@@ -12,7 +12,7 @@ use kubecertd::formats::kubeconfig::Kubeconfig;
 use kubecertd::formats::pem;
 
 use super::common::keys::Keys;
-use super::common::{ECDSA, Node, RSA, key_of};
+use super::common::{ECDSA, Node, RSA, read_key};
 use super::harness::*;
 
 /// Reads the writable memory of a process, with the name of each mapping. Mappings that the process
@@ -87,10 +87,10 @@ fn debug_output_discloses_no_key() {
         let node = Node::fresh(tree);
         let mut keys = Keys::default();
         keys.collect(&node);
-        let observed = node.observed();
+        let observed = node.observe();
         let mut shown = String::new();
-        for stored in node.whole().values() {
-            let key = key_of(stored).unwrap();
+        for stored in node.usable_credentials().values() {
+            let key = read_key(stored).unwrap();
             let composed = stored.compose(&stored.certificate, &key.to_pem().unwrap()).unwrap();
             let identity =
                 ClientIdentity::new(std::slice::from_ref(&stored.certificate), &key).unwrap();

@@ -1,6 +1,6 @@
-//! Hostile files: what kubecertd uses is replaced by symlinks and hard links that lead elsewhere,
-//! before it runs and while it runs. Nothing outside is written, or believed as if it were ours; it
-//! is refused with a clear word; what can be renewed is renewed.
+//! Hostile files: symlinks and hard links replace the files of kubecertd, before it runs and while
+//! it runs. Nothing outside is written or read as state; the link is refused with a clear message;
+//! everything else is renewed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,35 +22,35 @@ use std::path::PathBuf;
 use common::{Node, Snapshot};
 use tempfile::TempDir;
 
-/// A folder on the same file system, with files that are nobody's business.
-struct Outside {
-    folder: TempDir,
+/// A directory on the same file system, with files that must stay untouched.
+struct OutsideDir {
+    dir: TempDir,
     before: Snapshot,
 }
 
-impl Outside {
+impl OutsideDir {
     fn new(files: &[(&str, &[u8])]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
         for (name, content) in files {
-            fs::write(folder.path().join(name), content).unwrap();
+            fs::write(dir.path().join(name), content).unwrap();
         }
-        let before = Node::at(folder.path()).snapshot();
-        Self { folder, before }
+        let before = Node::at(dir.path()).snapshot();
+        Self { dir, before }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.dir.path().join(name)
     }
 
-    fn untouched(&self, context: &str) {
-        let differences = self.before.differences(&Node::at(self.folder.path()).snapshot());
+    fn assert_untouched(&self, context: &str) {
+        let differences = self.before.differences(&Node::at(self.dir.path()).snapshot());
         assert!(differences.is_empty(), "{context}: {differences:#?}");
     }
 }
 
-/// How many credentials have a new certificate.
-fn renewed(node: &Node) -> usize {
-    let whole = node.whole().into_values();
+/// Returns the number of credentials with a new certificate.
+fn count_renewed(node: &Node) -> usize {
+    let whole = node.usable_credentials().into_values();
     whole
         .filter(|stored| stored.certificate.not_after.seconds_since(common::now()) > 300 * 86_400)
         .count()

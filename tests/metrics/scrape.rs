@@ -56,7 +56,7 @@ fn prometheus_and_node_exporter_read_metrics() {
     ];
     let _prometheus = Program::start("prometheus", &arguments, &log);
 
-    let expected: BTreeSet<String> = node.whole().into_keys().collect();
+    let expected: BTreeSet<String> = node.usable_credentials().into_keys().collect();
     for job in ["kubecertd", "textfile"] {
         let found = wait_for("Prometheus has the certificates", &log, || {
             let found = query(

@@ -51,7 +51,7 @@ fn move_ca_keys_outside(node: &Node) -> tempfile::TempDir {
         (seen.contains("\"--cluster-signing-key-file=\"") && seen.ends_with("true")).then_some(())
     });
     // Otherwise restarts are deferred because of the changed manifest.
-    node.settle();
+    node.backdate_manifests();
     outside
 }
 

@@ -82,7 +82,7 @@ pub fn ca_near_expiry(node: &mut Node) {
         .remove(0)
         .not_after;
     for (name, stored) in node
-        .whole()
+        .usable_credentials()
         .into_iter()
         .filter(|(name, _)| CREDENTIALS_WITHOUT_RESTART.contains(&name.as_str()))
     {

@@ -33,7 +33,7 @@ fn sorted<T: ToString>(names: impl IntoIterator<Item = T>) -> Vec<String> {
 fn renewed(node: &Node) -> Vec<String> {
     let far = super::common::now().plus(kubecertd::model::days(364));
     sorted(
-        node.whole()
+        node.usable_credentials()
             .into_iter()
             .filter(|(_, stored)| stored.certificate.not_after > far)
             .map(|(name, _)| name),

@@ -42,7 +42,7 @@ fn cut_when(node: &mut Node, condition: impl Fn(&Node) -> bool) {
     // systemd starts kubecertd, which completes the pass without a request.
     node.wait_for("all is renewed", |node| {
         let far = common::now().plus(kubecertd::model::days(300));
-        let whole = node.whole();
+        let whole = node.usable_credentials();
         CREDENTIALS_WITHOUT_RESTART
             .iter()
             .all(|name| whole.get(*name).is_some_and(|stored| stored.certificate.not_after > far))

@@ -87,7 +87,7 @@ impl Node {
 
     /// Asserts by openssl that each certificate verifies and matches its key.
     pub fn assert_whole(&self) {
-        let names: Vec<String> = self.whole().into_keys().collect();
+        let names: Vec<String> = self.usable_credentials().into_keys().collect();
         assert_eq!(names.len(), 10, "{names:?}");
         self.exec(
             "cd /etc/kubernetes/pki

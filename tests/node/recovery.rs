@@ -48,7 +48,7 @@ pub fn expired_kubelet_certificate(node: &mut Node) {
 
     // kubeadm leaves this where kubelet got its own certificate later: kubernetes #99645.
     node.exec("systemctl stop kubecertd");
-    node.embed_in_kubelet_conf(-30);
+    node.embed_kubelet_certificate(-30);
     assert_recovers(node, "the one that kubelet.conf embeds");
     assert!(
         node.text(CONF).contains(&format!("client-certificate: /{CURRENT}")),

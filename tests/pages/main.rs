@@ -1,6 +1,6 @@
-//! What packages bring besides the program. The manual pages and the completions of shells are made
-//! from the program and its configuration, and lie below packaging/ as they are installed:
-//! `UPDATE_PAGES=1 cargo test --test pages` writes them anew.
+//! The files that packages contain besides the program. The manual pages and shell completions are
+//! generated from the program and its configuration, and are below packaging/. This writes them
+//! again: `UPDATE_PAGES=1 cargo test --test pages`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -27,17 +27,17 @@ use kubecertd::cli::Arguments;
 const PAGES: [&str; 2] = ["packaging/man/kubecertd.8", "packaging/man/kubecertd.toml.5"];
 
 #[test]
-fn the_page_of_the_program_is_what_the_program_says() {
+fn program_page_matches_program() {
     assert_shipped(PAGES[0], &program::page());
 }
 
 #[test]
-fn the_page_of_the_configuration_is_what_the_shipped_file_says() {
+fn configuration_page_matches_shipped_file() {
     assert_shipped(PAGES[1], &configuration::page());
 }
 
 #[test]
-fn the_completions_are_those_of_the_program() {
+fn completions_match_program() {
     for (shell, path) in [
         (Shell::Bash, "kubecertd.bash"),
         (Shell::Zsh, "_kubecertd"),
@@ -49,16 +49,16 @@ fn the_completions_are_those_of_the_program() {
     }
 }
 
-/// What a shell would choke on, and only there.
+/// Each shell checks the syntax of its completions.
 #[test]
-fn the_shells_read_their_completions() {
+fn shells_parse_completions() {
     for (shell, path) in
         [("bash", "kubecertd.bash"), ("zsh", "_kubecertd"), ("fish", "kubecertd.fish")]
     {
-        if installed(shell) {
+        if is_installed(shell) {
             let run = Command::new(shell)
                 .arg("-n")
-                .arg(at("packaging/completions").join(path))
+                .arg(repository_path("packaging/completions").join(path))
                 .output()
                 .unwrap();
             assert!(run.status.success() && run.stderr.is_empty(), "{shell}: {run:?}");
@@ -67,15 +67,15 @@ fn the_shells_read_their_completions() {
 }
 
 #[test]
-fn the_pages_are_right_by_mandoc_and_have_all_they_should() {
-    if !installed("mandoc") {
+fn pages_pass_mandoc_and_are_complete() {
+    if !is_installed("mandoc") {
         assert!(std::env::var_os("CI").is_none(), "not installed: mandoc");
         return;
     }
     for page in PAGES {
         let run = Command::new("mandoc")
             .args(["-T", "lint", "-W", "warning"])
-            .arg(at(page))
+            .arg(repository_path(page))
             .output()
             .unwrap();
         assert!(
@@ -84,7 +84,7 @@ fn the_pages_are_right_by_mandoc_and_have_all_they_should() {
             String::from_utf8_lossy(&run.stdout)
         );
     }
-    let shown = shown(PAGES[0]);
+    let shown = render(PAGES[0]);
     for command in Arguments::command().get_subcommands() {
         assert!(
             shown.contains(&format!("kubecertd {}", command.get_name())),
@@ -98,7 +98,7 @@ fn the_pages_are_right_by_mandoc_and_have_all_they_should() {
             "exit status {code}\n{shown}"
         );
     }
-    let shown = self::shown(PAGES[1]);
+    let shown = render(PAGES[1]);
     let shipped = include_str!("../../config/kubecertd.toml");
     for key in shipped
         .lines()
@@ -109,10 +109,10 @@ fn the_pages_are_right_by_mandoc_and_have_all_they_should() {
     }
 }
 
-/// The service of the timer makes the same passes as the daemon, and is confined in the same way.
+/// The service of the timer makes the same passes as the daemon, and has the same sandbox.
 #[test]
-fn the_service_of_the_timer_is_confined_as_the_daemon_is() {
-    let of_a_daemon = [
+fn timer_service_has_same_sandbox_as_daemon() {
+    let daemon_only = [
         "Type",
         "NotifyAccess",
         "ExecStart",
@@ -128,7 +128,7 @@ fn the_service_of_the_timer_is_confined_as_the_daemon_is() {
         let service = joined.split_once("[Service]\n").unwrap().1.split("\n[").next().unwrap();
         let settings = service.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         let confining =
-            settings.filter(|line| !of_a_daemon.contains(&line.split('=').next().unwrap()));
+            settings.filter(|line| !daemon_only.contains(&line.split('=').next().unwrap()));
         confining.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     };
     let daemon = confined(include_str!("../../systemd/kubecertd.service"));
@@ -136,11 +136,11 @@ fn the_service_of_the_timer_is_confined_as_the_daemon_is() {
     assert_eq!(daemon, confined(include_str!("../../systemd/kubecertd-once.service")));
 }
 
-/// The page as a terminal shows it, with as much room as it wants.
-fn shown(page: &str) -> String {
+/// Renders a page as a terminal shows it, without line breaks.
+fn render(page: &str) -> String {
     let run = Command::new("mandoc")
         .args(["-T", "utf8", "-O", "width=500"])
-        .arg(at(page))
+        .arg(repository_path(page))
         .output()
         .unwrap();
     let mut shown = String::new();
@@ -155,23 +155,22 @@ fn shown(page: &str) -> String {
     shown
 }
 
-fn installed(program: &str) -> bool {
-    std::env::split_paths(&std::env::var_os("PATH").unwrap())
-        .any(|folder| folder.join(program).exists())
+fn is_installed(program: &str) -> bool {
+    std::env::split_paths(&std::env::var_os("PATH").unwrap()).any(|dir| dir.join(program).exists())
 }
 
-/// That the file is what was made; or with `UPDATE_PAGES` set, from now on it is.
+/// Asserts that a file equals the generated content; with `UPDATE_PAGES` set, writes it first.
 fn assert_shipped(path: &str, made: &str) {
     if std::env::var_os("UPDATE_PAGES").is_some() {
-        std::fs::write(at(path), made).unwrap();
+        std::fs::write(repository_path(path), made).unwrap();
     }
-    let shipped = std::fs::read_to_string(at(path)).unwrap_or_default();
+    let shipped = std::fs::read_to_string(repository_path(path)).unwrap_or_default();
     assert!(
         shipped == made,
         "{path} is not what it should be: UPDATE_PAGES=1 cargo test --test pages"
     );
 }
 
-fn at(path: &str) -> PathBuf {
+fn repository_path(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }

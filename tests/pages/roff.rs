@@ -1,12 +1,12 @@
-//! A little of the language of manual pages.
+//! The subset of roff that the manual pages need.
 
-/// Text, with what would be read as something else escaped.
-pub fn text(text: &str) -> String {
+/// Escapes the special characters of text.
+pub fn escape(text: &str) -> String {
     let mut escaped = String::new();
     let mut code = false;
     for letter in text.chars() {
         match letter {
-            // What stands between backquotes is typed as it is.
+            // Text between backquotes is typed literally.
             '`' => {
                 code = !code;
                 escaped.push_str(if code { "\\fB" } else { "\\fR" });
@@ -20,24 +20,24 @@ pub fn text(text: &str) -> String {
     if escaped.starts_with('.') { format!("\\&{escaped}") } else { escaped }
 }
 
-/// Text as paragraphs have it: each sentence on a line of its own.
-pub fn sentences(paragraph: &str) -> String {
+/// Formats a paragraph: each sentence on a line of its own.
+pub fn format_sentences(paragraph: &str) -> String {
     let mut lines = String::new();
     for word in paragraph.split_whitespace() {
-        lines.push_str(&text(word));
+        lines.push_str(&escape(word));
         lines.push(if word.ends_with(['.', ':']) && !word.ends_with("..") { '\n' } else { ' ' });
     }
     lines.trim_end().to_owned() + "\n"
 }
 
-/// What is typed or shown as it is.
-pub fn example<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
-    let lines: Vec<_> = lines.into_iter().map(text).collect();
+/// Formats literal lines.
+pub fn format_example<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
+    let lines: Vec<_> = lines.into_iter().map(escape).collect();
     format!(".PP\n.in +4n\n.EX\n{}\n.EE\n.in\n", lines.join("\n"))
 }
 
-/// A page with what was made in its place.
-pub fn filled(template: &str, made: &[(&str, &str)]) -> String {
+/// Replaces the marks of a template by generated text.
+pub fn fill_template(template: &str, made: &[(&str, &str)]) -> String {
     let newest = include_str!("../../packaging/debian/changelog")
         .lines()
         .find(|line| line.starts_with(" -- "))

@@ -1,4 +1,4 @@
-//! Commands at the same time, and one that was killed.
+//! Concurrent commands, and a command that is killed.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -19,7 +19,7 @@ fn renew(node: &Node) -> Child {
 }
 
 #[test]
-fn commands_at_the_same_time_renew_everything_once() {
+fn concurrent_commands_renew_everything_once() {
     for _ in 0..3 {
         let node = Node::due();
         let began = Instant::now();
@@ -29,16 +29,16 @@ fn commands_at_the_same_time_renew_everything_once() {
             .map(|child| child.wait_with_output().unwrap())
             .collect();
         assert!(began.elapsed() < WAIT_TIMEOUT, "{:?}", began.elapsed());
-        let said: Vec<_> = outputs
+        let texts: Vec<_> = outputs
             .iter()
             .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
             .collect();
-        assert!(outputs.iter().all(|output| output.status.code() == Some(0)), "{said:?}");
-        let renewed: usize = said
+        assert!(outputs.iter().all(|output| output.status.code() == Some(0)), "{texts:?}");
+        let renewed: usize = texts
             .iter()
             .map(|text| text.lines().filter(|line| line.starts_with("renewed ")).count())
             .sum();
-        assert_eq!(renewed, all_credentials(&node).len(), "{said:?}");
+        assert_eq!(renewed, all_credentials(&node).len(), "{texts:?}");
         assert_eq!(valid_longer_than(&node, 300), all_credentials(&node));
         assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
         assert_eq!(std::fs::read_dir(node.path(STATE).join("backups")).unwrap().count(), 1);
@@ -46,15 +46,15 @@ fn commands_at_the_same_time_renew_everything_once() {
 }
 
 #[test]
-fn a_daemon_and_a_command_in_a_loop_do_not_get_in_each_others_way() {
+fn daemon_and_repeated_command_do_not_interfere() {
     let node = with_history(Node::due(), EVERY_SECOND);
     let mut daemon = Daemon::start(&node);
     for round in 0..8 {
         let run = node.run(&["renew", "--force", "apiserver", "scheduler.conf"]);
         assert_eq!(run.code, 0, "round {round}: {}", run.text);
-        assert_eq!(all_credentials(&node).len(), 11, "round {round}: something is torn");
+        assert_eq!(all_credentials(&node).len(), 11, "round {round}: a pair is incomplete");
     }
-    daemon.wait_for_status("the daemon goes on", |_| {
+    daemon.wait_for_status("the daemon keeps running", |_| {
         valid_longer_than(&node, 300) == all_credentials(&node)
     });
     assert!(daemon.is_running() && daemon.stop().success(), "{}", daemon.log());
@@ -67,9 +67,9 @@ fn a_daemon_and_a_command_in_a_loop_do_not_get_in_each_others_way() {
     assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
 }
 
-/// The lock is the kernel's: it ends with the process, however that ends.
+/// The kernel releases the lock when the process exits for any reason.
 #[test]
-fn the_lock_of_a_process_that_was_killed_holds_nobody() {
+fn lock_of_killed_process_is_released() {
     let node = Node::due();
     for _ in 0..5 {
         let mut holder = Command::new(env!("CARGO_BIN_EXE_kubecertd"))
@@ -102,12 +102,14 @@ fn is_locked(node: &Node) -> bool {
 }
 
 #[test]
-fn a_second_daemon_is_told_who_the_first_is() {
+fn second_daemon_reports_process_id_of_first() {
     let node = with_history(Node::due(), NEVER);
     let first = Daemon::start(&node);
     first.wait_until_idle();
     let mut second = Daemon::start(&node);
     assert_eq!(second.wait_for_exit().code(), Some(75));
-    let who = format!("a kubecertd daemon runs already on this node (process {})", first.pid());
-    wait_for("it says who", || second.log().contains(&who).then_some(()));
+    let message = format!("a kubecertd daemon runs already on this node (process {})", first.pid());
+    wait_for("the second daemon reports the process id", || {
+        second.log().contains(&message).then_some(())
+    });
 }

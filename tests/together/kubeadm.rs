@@ -1,4 +1,4 @@
-//! kubeadm writes the key and then the certificate, each in place, and knows nothing of locks.
+//! kubeadm writes the key and then the certificate, each in place, and uses no locks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,23 +10,24 @@ use kubecertd::credentials::{LoadedAuthority, LoadedKey, load_authority};
 use kubecertd::formats::x509::{Certificate, PrivateKey, reissue};
 use kubecertd::sys::Root;
 
-use super::common::{Node, PKI, ending_in};
+use super::common::{Node, PKI, terms_with_days_left};
 use super::harness::*;
 
 const CERTIFICATE: &str = "etc/kubernetes/pki/apiserver.crt";
 const KEY: &str = "etc/kubernetes/pki/apiserver.key";
 
-/// What kubeadm does to one pair: a new key and a certificate for it, to be written in place.
-struct Stand<'n> {
+/// A stand-in that renews one pair as kubeadm does: it writes a new key and a certificate for it in
+/// place.
+struct KubeadmStandIn<'n> {
     node: &'n Node,
     old: Certificate,
     signing: Certificate,
     key: PrivateKey,
 }
 
-impl<'n> Stand<'n> {
+impl<'n> KubeadmStandIn<'n> {
     fn new(node: &'n Node) -> Self {
-        let catalog = node.observed().catalog;
+        let catalog = node.observe().catalog;
         let authority = catalog.authorities.iter().find(|one| one.name.as_str() == "ca").unwrap();
         let LoadedAuthority::Present { signing, key: LoadedKey::Usable(key), .. } =
             load_authority(&Root::open(node.root()).unwrap(), authority)
@@ -38,48 +39,49 @@ impl<'n> Stand<'n> {
 
     fn renew(&self, days: i64, pause: Duration) {
         let new = PrivateKey::generate(&self.old.key_algorithm).unwrap();
-        let der = reissue(&self.old, &self.signing, &self.key, &new, &ending_in(days)).unwrap();
-        in_place(&self.node.path(KEY), new.to_pem().unwrap().expose());
+        let der = reissue(&self.old, &self.signing, &self.key, &new, &terms_with_days_left(days))
+            .unwrap();
+        write_in_place(&self.node.path(KEY), new.to_pem().unwrap().expose());
         std::thread::sleep(pause);
-        in_place(
+        write_in_place(
             &self.node.path(CERTIFICATE),
             Certificate::from_der(&der).unwrap().to_pem().as_bytes(),
         );
     }
 }
 
-/// As Go's WriteFile does it: the file that is there is cut off and written again.
-fn in_place(path: &Path, bytes: &[u8]) {
+/// Truncates and rewrites the existing file, as Go's WriteFile does.
+fn write_in_place(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
 
 fn is_whole(node: &Node) -> bool {
-    node.whole().contains_key("apiserver")
+    node.usable_credentials().contains_key("apiserver")
 }
 
 #[test]
-fn a_pair_that_is_just_being_written_is_waited_for_and_left_as_it_is() {
+fn pair_being_written_is_waited_for_and_kept() {
     let node = Node::due();
     assert_eq!(node.run(&["renew"]).code, 0);
-    let stand = Stand::new(&node);
+    let stand_in = KubeadmStandIn::new(&node);
     let run = std::thread::scope(|scope| {
-        scope.spawn(|| stand.renew(200, Duration::from_secs(2)));
+        scope.spawn(|| stand_in.renew(200, Duration::from_secs(2)));
         std::thread::sleep(Duration::from_millis(500));
-        assert!(!is_whole(&node), "the test is about the moment in between");
+        assert!(!is_whole(&node), "the pair is incomplete at this moment");
         node.run(&["renew"])
     });
     assert_eq!(run.code, 0, "{}", run.text);
     assert!(run.text.contains("Nothing to renew"), "{}", run.text);
     assert!(is_whole(&node));
     let left = node.certificate("apiserver").not_after.seconds_since(super::common::now()) / 86_400;
-    assert!((198..=200).contains(&left), "kubeadm's own is there: {left} days");
+    assert!((198..=200).contains(&left), "kubeadm's pair is kept: {left} days");
 }
 
 #[test]
-fn a_pair_that_stays_broken_is_repaired_after_a_while() {
+fn pair_that_stays_broken_is_repaired() {
     let node = Node::due();
     assert_eq!(node.run(&["renew"]).code, 0);
-    in_place(&node.path(KEY), &node.read("etc/kubernetes/pki/front-proxy-client.key"));
+    write_in_place(&node.path(KEY), &node.read("etc/kubernetes/pki/front-proxy-client.key"));
     let began = Instant::now();
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 0, "{}", run.text);
@@ -91,19 +93,19 @@ fn a_pair_that_stays_broken_is_repaired_after_a_while() {
     );
 }
 
-/// Both write as fast as they can. While they do, a pair may be mixed; every pass ends in time; and
-/// the next pass after the last word of kubeadm leaves everything whole.
+/// Both write as fast as they can. Meanwhile a pair may be mixed, and every pass is made in time.
+/// The next pass after the last write of kubeadm leaves everything whole.
 #[test]
-fn once_the_other_has_stopped_the_next_pass_leaves_no_mixed_pair() {
+fn next_pass_after_concurrent_writes_leaves_no_mixed_pair() {
     let node = Node::due();
-    let stand = Stand::new(&node);
+    let stand_in = KubeadmStandIn::new(&node);
     for pause in [Duration::ZERO, Duration::from_millis(30)] {
         let (done, passes) = (AtomicBool::new(false), AtomicUsize::new(0));
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let began = Instant::now();
                 while began.elapsed() < Duration::from_secs(8) {
-                    stand.renew(10, pause);
+                    stand_in.renew(10, pause);
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 done.store(true, Ordering::Relaxed);
@@ -126,13 +128,13 @@ fn once_the_other_has_stopped_the_next_pass_leaves_no_mixed_pair() {
 }
 
 #[test]
-fn a_daemon_lives_beside_it() {
+fn daemon_survives_concurrent_writes() {
     let node = with_history(Node::due(), EVERY_SECOND);
-    let stand = Stand::new(&node);
+    let stand_in = KubeadmStandIn::new(&node);
     let mut daemon = Daemon::start(&node);
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(6) {
-        stand.renew(10, Duration::from_millis(10));
+        stand_in.renew(10, Duration::from_millis(10));
         std::thread::sleep(Duration::from_millis(50));
     }
     daemon.wait_for_status("all is renewed", |_| valid_longer_than(&node, 300).len() == 11);
@@ -141,8 +143,8 @@ fn a_daemon_lives_beside_it() {
     assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
 }
 
-/// A kubeadm that is at hand, if one is.
-fn kubeadm() -> Option<PathBuf> {
+/// Returns the path of an installed kubeadm.
+fn find_kubeadm() -> Option<PathBuf> {
     let places = [
         std::env::var_os("KUBEADM").map(PathBuf::from),
         Some("/opt/kube/bin/kubeadm".into()),
@@ -151,10 +153,10 @@ fn kubeadm() -> Option<PathBuf> {
     places.into_iter().flatten().find(|path| path.exists())
 }
 
-/// The real one, renewing everything over and over while kubecertd does.
+/// The real kubeadm renews one pair repeatedly while kubecertd does the same.
 #[test]
-fn the_real_kubeadm_and_kubecertd_do_not_break_each_others_work() {
-    let Some(kubeadm) = kubeadm() else {
+fn real_kubeadm_and_kubecertd_do_not_interfere() {
+    let Some(kubeadm) = find_kubeadm() else {
         println!("SKIPPED: no kubeadm is here; KUBEADM names one");
         return;
     };
@@ -168,8 +170,8 @@ fn the_real_kubeadm_and_kubecertd_do_not_break_each_others_work() {
                 let mut command = Command::new(&kubeadm);
                 command.args(["certs", "renew", "apiserver", "--cert-dir"]).arg(&dir);
                 let output = command.env("KUBECONFIG", "/nonexistent").output().unwrap();
-                // It may read a pair that is just being replaced: two renames can't be one. Then it
-                // says so and stops.
+                // kubeadm may read a pair between the two renames of a replacement. Then it reports
+                // an error and stops.
                 rounds += usize::from(output.status.success());
             }
             done.store(true, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! Two at once: daemons, commands, and kubeadm's way of renewing, at work on the same node. Nothing
-//! is lost, nothing hangs, and when they are done nothing is left half made.
+//! Concurrent work on one node: daemons, commands, and kubeadm's way of renewing. Nothing is lost,
+//! nothing hangs, and nothing is left incomplete.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,4 +23,4 @@ mod notify_socket;
 
 mod commands;
 mod kubeadm;
-mod onlookers;
+mod read_only;

@@ -1,14 +1,14 @@
-//! Copies that somebody has changed, and what was never one.
+//! Copies that a user has changed, and files that never were copies.
 
 use super::common::{ECDSA, Node};
 use super::*;
 
-const ROOT: &str = "[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = \
+const ROOT_COPIES: &str = "[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = \
     '/root/.kube/config'\n[[copy]]\nname = 'pair'\nof = 'apiserver'\ncertificate = \
     '/srv/a.crt'\nkey = '/srv/a.key'\n";
 
-/// A node with copies, whose originals were renewed since they were changed by `change`; what
-/// `renew` said.
+/// Makes a node with copies, calls `change`, and renews the originals. Returns the output of
+/// `renew`.
 fn renewed_after(change: impl FnOnce(&Node)) -> (Node, String) {
     let node = Node::due();
     node.write("root/.kube/config", node.text(ADMIN));
@@ -18,7 +18,7 @@ fn renewed_after(change: impl FnOnce(&Node)) -> (Node, String) {
             node.text(&format!("etc/kubernetes/pki/apiserver.{end}")),
         );
     }
-    let node = configured(node, ROOT);
+    let node = with_configuration(node, ROOT_COPIES);
     change(&node);
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 0, "{}", run.text);
@@ -26,41 +26,41 @@ fn renewed_after(change: impl FnOnce(&Node)) -> (Node, String) {
     (node, run.text)
 }
 
-fn left_alone(node: &Node, name: &str, says: &str) {
+fn assert_left_alone(node: &Node, name: &str, reported: &str) {
     let check = node.run(&["check"]);
     assert_eq!(check.code, 3, "{}", check.text);
     assert!(
-        check.text.contains(&format!("{name}: /")) && check.text.contains(says),
-        "{says}: {}",
+        check.text.contains(&format!("{name}: /")) && check.text.contains(reported),
+        "{reported}: {}",
         check.text
     );
     let alarms = node.run(&["alarms"]);
     assert!(
-        alarms.text.contains(says) && alarms.text.contains("copy-not-updated"),
+        alarms.text.contains(reported) && alarms.text.contains("copy-not-updated"),
         "{}",
         alarms.text
     );
     let status = node.run(&["status"]);
-    assert!(status.text.contains(says), "{}", status.text);
+    assert!(status.text.contains(reported), "{}", status.text);
 }
 
-const NOT_HELD: &str = "holds no certificate that its original is known to have held";
+const UNKNOWN_CERTIFICATE: &str = "holds no certificate that its original is known to have held";
 
 #[test]
-fn a_copy_that_holds_another_certificate_is_left_alone_and_reported() {
+fn copy_with_other_certificate_is_kept_and_reported() {
     let others = Node::fresh(ECDSA);
     assert_eq!(others.run(&["renew", "--force"]).code, 0);
-    let (node, said) = renewed_after(|node| {
+    let (node, output) = renewed_after(|node| {
         node.write("root/.kube/config", others.text(ADMIN));
         node.write("srv/a.crt", others.text("etc/kubernetes/pki/apiserver.crt"));
         node.write("srv/a.key", others.text("etc/kubernetes/pki/apiserver.key"));
     });
-    assert!(said.contains(NOT_HELD), "{said}");
+    assert!(output.contains(UNKNOWN_CERTIFICATE), "{output}");
     assert_eq!(node.text("root/.kube/config"), others.text(ADMIN));
     assert_eq!(node.text("srv/a.crt"), others.text("etc/kubernetes/pki/apiserver.crt"));
-    left_alone(&node, "root", NOT_HELD);
-    left_alone(&node, "pair", NOT_HELD);
-    // What to do is said, and helps.
+    assert_left_alone(&node, "root", UNKNOWN_CERTIFICATE);
+    assert_left_alone(&node, "pair", UNKNOWN_CERTIFICATE);
+    // The report says what to do, and that works.
     let check = node.run(&["check"]);
     assert!(
         check.text.contains("To have it follow again, put what admin.conf holds into it"),
@@ -79,9 +79,9 @@ fn a_copy_that_holds_another_certificate_is_left_alone_and_reported() {
     assert_eq!(node.run(&["alarms"]).code, 0);
 }
 
-/// A certificate is no secret: who has nothing else gets nothing for it.
+/// A certificate is not secret: it alone does not entitle to the new key.
 #[test]
-fn a_certificate_without_its_key_is_given_no_new_key() {
+fn copy_without_old_key_receives_no_new_key() {
     let without = "holds a certificate of its original's without the private key for it";
     let other = Node::fresh(ECDSA);
     let mine = PrivateKey::from_pem(&other.read("etc/kubernetes/pki/front-proxy-client.key"))
@@ -104,22 +104,22 @@ fn a_certificate_without_its_key_is_given_no_new_key() {
         });
         let (certificate, text) = (node.text("srv/a.crt"), node.text("root/.kube/config"));
         assert_ne!(certificate, node.text("etc/kubernetes/pki/apiserver.crt"));
-        left_alone(&node, "root", without);
-        left_alone(
+        assert_left_alone(&node, "root", without);
+        assert_left_alone(
             &node,
             "pair",
             if key.is_some() { without } else { "one of the two files of this copy is missing" },
         );
         let new = node.text("etc/kubernetes/pki/apiserver.key");
         assert!(key.is_none() || node.text("srv/a.key") != new);
-        let (values, _) = apart(&node.text(ADMIN));
+        let (values, _) = split_client_data(&node.text(ADMIN));
         assert!(!text.contains(&BASE64_STANDARD.encode(&values[1])), "the new key");
         assert_eq!(node.path("srv/a.key").exists(), key.is_some());
     }
 }
 
 #[test]
-fn a_user_who_refers_to_files_is_left_alone_and_reported() {
+fn copy_that_refers_to_files_is_kept_and_reported() {
     let (node, _) = renewed_after(|node| {
         let text = node.text("root/.kube/config");
         let lines = text.lines().map(|line| match line.split_once("-data:") {
@@ -130,28 +130,28 @@ fn a_user_who_refers_to_files_is_left_alone_and_reported() {
         });
         node.write("root/.kube/config", lines.collect::<String>());
     });
-    left_alone(&node, "root", "refers to files, which are not followed from here");
+    assert_left_alone(&node, "root", "refers to files, which are not followed from here");
 }
 
 #[test]
-fn by_a_path_for_all_homes_only_what_could_be_a_copy_is_one() {
+fn wildcard_path_matches_only_plausible_copies() {
     let node = Node::due();
     let admin = node.text(ADMIN);
     let elsewhere = Node::fresh(common::RSA);
-    node.write(ALICE, alices(&admin));
-    // Somebody with a cluster of his own, somebody with a name of his own in this one, and somebody
-    // without any certificate.
+    node.write(ALICE_CONFIG, alice_kubeconfig(&admin));
+    // A kubeconfig of another cluster, one with another user of this cluster, and one without any
+    // certificate.
     node.write("home/bob/.kube/config", elsewhere.text(ADMIN));
     node.write("home/carol/.kube/config", node.text("etc/kubernetes/scheduler.conf"));
     node.write(
         "home/dave/.kube/config",
         "apiVersion: v1\nkind: Config\nusers: [{name: d, user: {token: t}}]\n",
     );
-    // And somebody with an earlier certificate that nobody remembers.
+    // A kubeconfig with an earlier certificate that neither state nor backups know.
     let forgotten = Node::fresh(ECDSA);
     forgotten.age("admin.conf", 40);
     node.write("home/erin/.kube/config", forgotten.text(ADMIN));
-    let node = configured(node, HOMES);
+    let node = with_configuration(node, HOME_COPIES);
     let kept = ["bob", "carol", "dave", "erin"]
         .map(|user| node.text(&format!("home/{user}/.kube/config")));
     assert_eq!(node.run(&["renew"]).code, 0);
@@ -160,7 +160,7 @@ fn by_a_path_for_all_homes_only_what_could_be_a_copy_is_one() {
             .map(|user| node.text(&format!("home/{user}/.kube/config"))),
         kept
     );
-    assert_eq!(embedded(&node, ALICE), admins(&node));
+    assert_eq!(embedded_fingerprint(&node, ALICE_CONFIG), admin_fingerprint(&node));
     for (user, state) in [
         ("alice", "in step"),
         ("bob", "absent"),
@@ -168,7 +168,7 @@ fn by_a_path_for_all_homes_only_what_could_be_a_copy_is_one() {
         ("dave", "absent"),
         ("erin", "changed by somebody else"),
     ] {
-        let shown = line(&node, &format!("home/{user}/.kube/config"));
+        let shown = check_line(&node, &format!("home/{user}/.kube/config"));
         assert!(shown.contains(state), "{shown}");
     }
     let alarms = node.run(&["alarms"]);
@@ -177,20 +177,20 @@ fn by_a_path_for_all_homes_only_what_could_be_a_copy_is_one() {
         "{}",
         alarms.text
     );
-    // Who comes later is found as well.
+    // A kubeconfig that is added later is found as well.
     node.write("home/frank/.kube/config", node.text(ADMIN));
-    assert!(line(&node, "home/frank/.kube/config").contains("in step"));
+    assert!(check_line(&node, "home/frank/.kube/config").contains("in step"));
 }
 
 #[test]
-fn while_its_original_is_broken_nothing_is_said_or_done_of_a_copy() {
+fn copy_of_broken_original_is_not_changed() {
     let node = Node::due();
     node.write("root/.kube/config", node.text(ADMIN));
-    let node = configured(node, ROOT);
+    let node = with_configuration(node, ROOT_COPIES);
     assert_eq!(node.run(&["renew"]).code, 0);
     let copy = node.text("root/.kube/config");
     let foreign = Node::fresh(common::RSA).text(ADMIN);
-    for (broken, says) in
+    for (broken, reported) in
         [("nonsense", "is not a kubeconfig"), (&foreign, "its certificate was not issued by ca")]
     {
         node.write(ADMIN, broken);
@@ -200,8 +200,8 @@ fn while_its_original_is_broken_nothing_is_said_or_done_of_a_copy() {
             "{}",
             check.text
         );
-        assert!(check.text.contains(says), "{says}: {}", check.text);
-        node.rest();
+        assert!(check.text.contains(reported), "{reported}: {}", check.text);
+        node.backdate_files();
         drop(node.run(&["renew", "root"]));
         assert_eq!(
             node.text("root/.kube/config"),

@@ -1,13 +1,13 @@
-//! A node that can't sign says what it can't do, and what to run where.
+//! A node that can't sign reports the command to run, and where to run it.
 
 use crate::common::{ECDSA, Node, PKI};
 
-/// A worker: kubelet's files and the authority's certificate, nothing else.
+/// Makes a worker: kubelet's files and the CA certificate, nothing else.
 fn worker(days_left: i64) -> Node {
     let node = Node::fresh(ECDSA);
-    node.give_kubelet(days_left);
-    node.point_kubelet();
-    for gone in [
+    node.add_kubelet_certificate(days_left);
+    node.link_kubelet_conf();
+    for removed in [
         "manifests",
         "pki",
         "admin.conf",
@@ -15,8 +15,8 @@ fn worker(days_left: i64) -> Node {
         "controller-manager.conf",
         "scheduler.conf",
     ] {
-        let path = node.path("etc/kubernetes").join(gone);
-        if gone == "pki" {
+        let path = node.path("etc/kubernetes").join(removed);
+        if removed == "pki" {
             let authority = node.read(&format!("{PKI}/ca.crt"));
             std::fs::remove_dir_all(&path).unwrap();
             node.write(&format!("{PKI}/ca.crt"), authority);
@@ -33,7 +33,7 @@ const COMMAND: &str = "kubeadm kubeconfig user --config kubeadm.yaml --org syste
     --client-name system:node:cp1 > kubelet.conf";
 
 #[test]
-fn a_worker_whose_kubelet_is_too_late_says_the_command_everywhere() {
+fn expired_worker_reports_command_everywhere() {
     let node = worker(-30);
     let link = node.kubelet_link();
     for arguments in [&["check"][..], &["renew"], &["status"]] {
@@ -61,7 +61,7 @@ fn a_worker_whose_kubelet_is_too_late_says_the_command_everywhere() {
 }
 
 #[test]
-fn a_worker_that_is_well_has_nothing_to_do() {
+fn healthy_worker_has_nothing_to_do() {
     let node = worker(100);
     assert_eq!(node.run(&["check"]).code, 0);
     assert_eq!(node.run(&["renew"]).code, 0);
@@ -69,11 +69,11 @@ fn a_worker_that_is_well_has_nothing_to_do() {
 }
 
 #[test]
-fn under_an_authority_that_has_ended_nothing_is_signed_and_the_alarm_says_so() {
+fn expired_ca_signs_nothing_and_raises_alarm() {
     let node = Node::fresh(ECDSA);
     node.age_all(-30);
-    node.give_kubelet(-30);
-    node.point_kubelet();
+    node.add_kubelet_certificate(-30);
+    node.link_kubelet_conf();
     node.shorten_authority(&format!("{PKI}/ca"), -20);
     let link = node.kubelet_link();
     let run = node.run(&["renew", "--force"]);

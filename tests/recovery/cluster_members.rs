@@ -1,12 +1,12 @@
-//! A controller of several that was off for long is not revived without an operator's word.
+//! A long expired control-plane node of several is renewed only with `--revive`.
 
 use crate::common::{ECDSA, Node};
 
-fn expired(days_ago: i64, several: bool) -> Node {
+fn expired_node(days_ago: i64, several: bool) -> Node {
     let node = Node::fresh(ECDSA);
     node.age_all(-days_ago);
-    node.give_kubelet(-days_ago);
-    node.point_kubelet();
+    node.add_kubelet_certificate(-days_ago);
+    node.link_kubelet_conf();
     if several {
         let manifest = "etc/kubernetes/manifests/etcd.yaml";
         let text = node.text(manifest);
@@ -22,8 +22,8 @@ fn expired(days_ago: i64, several: bool) -> Node {
 }
 
 #[test]
-fn one_of_several_waits_for_a_word_and_the_alarm_says_so() {
-    let node = expired(40, true);
+fn long_expired_member_waits_for_flag_and_raises_alarm() {
+    let node = expired_node(40, true);
     let before = node.read("etc/kubernetes/pki/apiserver.crt");
     let link = node.kubelet_link();
     let run = node.run(&["renew"]);
@@ -45,7 +45,7 @@ fn one_of_several_waits_for_a_word_and_the_alarm_says_so() {
         "{}",
         alarms.text
     );
-    assert_eq!(node.run(&["renew", "--force"]).code, 5, "--force is not that word");
+    assert_eq!(node.run(&["renew", "--force"]).code, 5, "--force is not enough");
 
     let run = node.run(&["renew", "--revive"]);
     assert_eq!(run.code, 0, "{}", run.text);
@@ -56,19 +56,19 @@ fn one_of_several_waits_for_a_word_and_the_alarm_says_so() {
 }
 
 #[test]
-fn within_thirty_days_and_alone_it_comes_back_by_itself() {
-    for node in [expired(20, true), expired(400, false)] {
+fn recently_expired_or_single_member_recovers_unattended() {
+    for node in [expired_node(20, true), expired_node(400, false)] {
         let run = node.run(&["renew"]);
         assert_eq!(run.code, 0, "{}", run.text);
         assert_eq!(node.run(&["check"]).code, 0);
     }
 }
 
-/// The manifest of a cluster's first node names only itself: how many there were is remembered from
-/// when etcd was asked.
+/// The manifest of a cluster's first node names only itself. The number of members comes from the
+/// state file, which keeps etcd's last answer.
 #[test]
-fn the_first_of_several_is_known_by_what_etcd_said() {
-    let node = expired(40, false);
+fn first_member_is_recognised_by_stored_member_count() {
+    let node = expired_node(40, false);
     node.write("var/lib/kubecertd/services.json", "{\"format\": 1, \"etcd_members\": 3}");
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 5, "{}", run.text);

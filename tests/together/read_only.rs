@@ -1,4 +1,4 @@
-//! What only looks never recovers, sweeps or writes, whatever lies about.
+//! Read-only commands never recover, remove or write anything, in any state of the files.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::common::{Node, STATE, walk};
 
-const LOOKS: &[&[&str]] = &[
+const READ_ONLY_COMMANDS: &[&[&str]] = &[
     &["check"],
     &["check", "-o", "wide"],
     &["check", "-o", "json"],
@@ -18,10 +18,10 @@ const LOOKS: &[&[&str]] = &[
     &["config", "show"],
 ];
 
-/// Everything with its times, that of a change of owner or mode included.
+/// All objects with their times, those of owner and mode changes included.
 type Listing = BTreeMap<PathBuf, (u64, u32, u64, (i64, i64), (i64, i64))>;
 
-fn listing(node: &Node) -> Listing {
+fn list_files(node: &Node) -> Listing {
     let mut found = BTreeMap::new();
     walk(node.root(), &mut |path| {
         let stat = std::fs::symlink_metadata(path).unwrap();
@@ -31,24 +31,24 @@ fn listing(node: &Node) -> Listing {
     found
 }
 
-fn nothing_is_written(node: &Node, case: &str) {
-    let before = listing(node);
-    for look in LOOKS {
-        let run = node.run(look);
-        assert!([0, 3, 5].contains(&run.code), "{case}: {look:?}: {}", run.text);
-        assert_eq!(listing(node), before, "{case}: {look:?}");
+fn assert_nothing_written(node: &Node, case: &str) {
+    let before = list_files(node);
+    for command in READ_ONLY_COMMANDS {
+        let run = node.run(command);
+        assert!([0, 3, 5].contains(&run.code), "{case}: {command:?}: {}", run.text);
+        assert_eq!(list_files(node), before, "{case}: {command:?}");
     }
 }
 
 #[test]
-fn on_a_node_without_a_state_folder_none_is_made() {
+fn read_only_commands_create_no_state_directory() {
     let node = Node::due();
-    nothing_is_written(&node, "no state folder");
+    assert_nothing_written(&node, "no state directory");
     assert!(!node.path("var").exists() && !node.path("run").exists());
 }
 
 #[test]
-fn an_unfinished_change_is_left_to_a_pass() {
+fn read_only_commands_leave_unfinished_transaction() {
     let node = Node::due();
     let status = std::process::Command::new("strace")
         .args([
@@ -69,18 +69,18 @@ fn an_unfinished_change_is_left_to_a_pass() {
         .expect("strace is installed")
         .status;
     assert_ne!(status.code(), Some(0));
-    assert!(!node.dot_files().is_empty(), "staged files lie about");
+    assert!(!node.dot_files().is_empty(), "staged files are left");
     assert!(
-        node.text_of_journal().contains("\"do\":\"replace\""),
-        "and a journal says what is unfinished"
+        node.journal_text().contains("\"do\":\"replace\""),
+        "the journal names the unfinished transaction"
     );
-    nothing_is_written(&node, "unfinished");
+    assert_nothing_written(&node, "unfinished");
     assert_eq!(node.run(&["renew"]).code, 0);
     assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
 }
 
 #[test]
-fn what_is_damaged_in_the_state_folder_is_left_to_a_pass() {
+fn read_only_commands_leave_damaged_state() {
     let node = Node::due();
     assert_eq!(node.run(&["renew"]).code, 0);
     node.age_all(10);
@@ -89,15 +89,15 @@ fn what_is_damaged_in_the_state_folder_is_left_to_a_pass() {
         node.write(&format!("{STATE}/{file}"), "{");
     }
     node.write("etc/kubernetes/pki/.apiserver.key.kubecertd-0badcafe", "left behind");
-    nothing_is_written(&node, "damaged");
+    assert_nothing_written(&node, "damaged");
 }
 
 trait Journal {
-    fn text_of_journal(&self) -> String;
+    fn journal_text(&self) -> String;
 }
 
 impl Journal for Node {
-    fn text_of_journal(&self) -> String {
+    fn journal_text(&self) -> String {
         String::from_utf8_lossy(&self.read(&format!("{STATE}/journal"))).into_owned()
     }
 }

@@ -1,37 +1,38 @@
-//! kubelet's client certificate on a node that is off: issued here when kubelet can't renew it any
-//! more, and only then.
+//! kubelet's client certificate on a node that was off: kubecertd issues it only when kubelet can't
+//! renew it any more.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 
 use kubecertd::formats::x509::{Certificate, certificates, verify_renewed};
 
-use crate::common::kubelet::{CONF, CURRENT, FOLDER, NODE};
+use crate::common::kubelet::{CONF, CURRENT, NODE_NAME, PKI_DIR};
 use crate::common::{ECDSA, Node, PKI, RSA, now};
 
-/// As kubeadm and kubelet leave it; `days_left` is kubelet's.
-fn node(tree: &str, days_left: i64) -> Node {
+/// Makes a node as kubeadm and kubelet leave it. `days_left` is that of kubelet's certificate.
+fn kubelet_node(tree: &str, days_left: i64) -> Node {
     let node = Node::fresh(tree);
-    node.give_kubelet(days_left);
-    node.point_kubelet();
+    node.add_kubelet_certificate(days_left);
+    node.link_kubelet_conf();
     node
 }
 
-fn authority(node: &Node) -> Certificate {
+fn read_ca(node: &Node) -> Certificate {
     certificates(&node.read(&format!("{PKI}/ca.crt"))).unwrap().remove(0)
 }
 
-/// It is for this node, good, in a file of its own that the link leads to, and nothing lies about.
-fn assert_healed(node: &Node, before: &[String]) -> Certificate {
+/// Asserts that one new file holds a valid certificate of this node, that the link leads to it, and
+/// that no other file was left.
+fn assert_reissued(node: &Node, before: &[String]) -> Certificate {
     let new = node.kubelet_certificate();
     assert!(
         new.not_after > now().plus(kubecertd::model::days(360))
-            || new.not_after == authority(node).not_after
+            || new.not_after == read_ca(node).not_after
     );
-    assert!(new.is_signed_by(&authority(node)));
+    assert!(new.is_signed_by(&read_ca(node)));
     assert_eq!(
         new.subject.to_string(),
-        kubecertd::formats::x509::kubelet_template(NODE).unwrap().subject.to_string()
+        kubecertd::formats::x509::kubelet_template(NODE_NAME).unwrap().subject.to_string()
     );
     let added: Vec<_> =
         node.kubelet_files().into_iter().filter(|name| !before.contains(name)).collect();
@@ -44,10 +45,10 @@ fn assert_healed(node: &Node, before: &[String]) -> Certificate {
     assert_eq!(form, "0000-00-00-00-00-00", "as kubelet names it");
     assert_eq!(
         node.kubelet_link().to_str().unwrap(),
-        format!("/{FOLDER}/{}", added[0]),
+        format!("/{PKI_DIR}/{}", added[0]),
         "the whole path, as kubelet has it"
     );
-    let pem = node.path(FOLDER).join(&added[0]);
+    let pem = node.path(PKI_DIR).join(&added[0]);
     assert_eq!(fs::metadata(&pem).unwrap().mode() & 0o7777, 0o600);
     let text = fs::read_to_string(&pem).unwrap();
     assert!(
@@ -67,9 +68,9 @@ fn assert_healed(node: &Node, before: &[String]) -> Certificate {
 }
 
 #[test]
-fn one_that_has_ended_is_issued_again_byte_for_byte() {
+fn expired_kubelet_certificate_is_reissued_and_conf_kept() {
     for tree in [RSA, ECDSA] {
-        let node = node(tree, -30);
+        let node = kubelet_node(tree, -30);
         let (old, files, conf) =
             (node.kubelet_certificate(), node.kubelet_files(), node.text(CONF));
         let run = node.run(&["renew"]);
@@ -79,39 +80,39 @@ fn one_that_has_ended_is_issued_again_byte_for_byte() {
             "{}",
             run.text
         );
-        let new = assert_healed(&node, &files);
-        verify_renewed(&new, &old, &authority(&node), now()).unwrap();
+        let new = assert_reissued(&node, &files);
+        verify_renewed(&new, &old, &read_ca(&node), now()).unwrap();
         assert_eq!(node.text(CONF), conf, "it points there already");
         assert!(
-            node.path(FOLDER).join("kubelet-client-2025-10-01-12-00-00.pem").exists(),
+            node.path(PKI_DIR).join("kubelet-client-2025-10-01-12-00-00.pem").exists(),
             "the old one stays, as kubelet leaves it"
         );
     }
 }
 
 #[test]
-fn never_because_it_is_due() {
+fn due_kubelet_certificate_is_not_reissued() {
     for days_left in [1, 10, 100] {
-        let node = node(ECDSA, days_left);
+        let node = kubelet_node(ECDSA, days_left);
         let before = node.snapshot();
         let run = node.run(&["renew"]);
         assert_eq!(run.code, 0, "{}", run.text);
         let link = std::path::Path::new(CURRENT);
         assert_eq!(node.snapshot().0.get(link), before.0.get(link), "{}", run.text);
     }
-    let node = node(ECDSA, 100);
+    let node = kubelet_node(ECDSA, 100);
     let (old, files) = (node.kubelet_certificate(), node.kubelet_files());
     let run = node.run(&["renew", "kubelet-client", "--force"]);
     assert_eq!(run.code, 0, "{}", run.text);
-    assert_ne!(assert_healed(&node, &files).serial, old.serial);
+    assert_ne!(assert_reissued(&node, &files).serial, old.serial);
 }
 
-/// Does something to the pem of this name.
+/// Damages the PEM file of this name.
 type Damage = fn(&Node, &str);
 
 #[test]
-fn whatever_makes_it_useless_it_is_issued_anew() {
-    let pem = format!("{FOLDER}/kubelet-client-2025-10-01-12-00-00.pem");
+fn unusable_kubelet_certificate_is_reissued() {
+    let pem = format!("{PKI_DIR}/kubelet-client-2025-10-01-12-00-00.pem");
     let damage: [(&str, Damage); 7] = [
         ("the link leads nowhere", |node, pem| node.remove(pem)),
         ("there is no link", |node, _| node.remove(CURRENT)),
@@ -135,10 +136,10 @@ fn whatever_makes_it_useless_it_is_issued_anew() {
         }),
     ];
     for (what, damage) in damage {
-        let node = node(ECDSA, 100);
+        let node = kubelet_node(ECDSA, 100);
         damage(&node, &pem);
-        // What was written a moment ago is looked at again first, in case somebody is not done yet.
-        node.rest_kubelet();
+        // A file that was written recently is read again first, as it may be incomplete.
+        node.backdate_kubelet_files();
         let files = node
             .kubelet_files()
             .into_iter()
@@ -148,22 +149,21 @@ fn whatever_makes_it_useless_it_is_issued_anew() {
             files.into_iter().chain(["kubelet-client-current.pem".to_owned()]).collect();
         let run = node.run(&["renew"]);
         assert_eq!(run.code, 0, "{what}: {}", run.text);
-        assert_healed(&node, &before);
+        assert_reissued(&node, &before);
     }
 }
 
-/// kubeadm leaves it like this where kubelet had its own certificate only later (kubernetes
-/// #99645).
+/// kubeadm leaves this state when kubelet received its own certificate later (kubernetes #99645).
 #[test]
-fn a_kubelet_conf_that_embeds_an_old_one_is_pointed_to_the_link() {
+fn kubelet_conf_with_expired_data_is_pointed_to_link() {
     for pem in [Some(-30), Some(200), None] {
         let node = Node::fresh(RSA);
         if let Some(days_left) = pem {
-            node.give_kubelet(days_left);
+            node.add_kubelet_certificate(days_left);
         }
-        node.embed_in_kubelet_conf(-30);
+        node.embed_kubelet_certificate(-30);
         let before = node.text(CONF);
-        fs::create_dir_all(node.path(FOLDER)).unwrap();
+        fs::create_dir_all(node.path(PKI_DIR)).unwrap();
         let files: Vec<_> = node
             .kubelet_files()
             .into_iter()
@@ -191,32 +191,32 @@ fn a_kubelet_conf_that_embeds_an_old_one_is_pointed_to_the_link() {
             [format!("    client-certificate: /{CURRENT}"), format!("    client-key: /{CURRENT}")]
         );
         assert!(node.backups().contains(before.as_bytes()), "what it was is in a backup");
-        assert_healed(&node, &files);
+        assert_reissued(&node, &files);
     }
 }
 
 #[test]
-fn while_what_it_embeds_is_good_kubelet_conf_stays_as_it_is() {
+fn kubelet_conf_with_valid_data_is_not_changed() {
     let node = Node::fresh(ECDSA);
-    node.give_kubelet(100);
-    node.embed_in_kubelet_conf(20);
+    node.add_kubelet_certificate(100);
+    node.embed_kubelet_certificate(20);
     let before = node.text(CONF);
     assert_eq!(node.run(&["renew"]).code, 0);
     assert_eq!((node.text(CONF), node.kubelet_files().len()), (before, 2));
 }
 
 #[test]
-fn which_node_it_is_for_is_never_guessed() {
-    let lost = || {
-        let node = node(ECDSA, 100);
-        node.write(&format!("{FOLDER}/kubelet-client-2025-10-01-12-00-00.pem"), "");
-        node.rest_kubelet();
-        let conf = node.text(CONF).replace(&format!("system:node:{NODE}"), "default-auth");
+fn unknown_node_name_is_never_guessed() {
+    let unnamed_node = || {
+        let node = kubelet_node(ECDSA, 100);
+        node.write(&format!("{PKI_DIR}/kubelet-client-2025-10-01-12-00-00.pem"), "");
+        node.backdate_kubelet_files();
+        let conf = node.text(CONF).replace(&format!("system:node:{NODE_NAME}"), "default-auth");
         node.write(CONF, conf);
         node.write("etc/hostname", "guessed\n");
         node
     };
-    let node = lost();
+    let node = unnamed_node();
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 1, "{}", run.text);
     assert!(
@@ -226,45 +226,45 @@ fn which_node_it_is_for_is_never_guessed() {
         run.text
     );
     assert!(!run.text.contains("guessed"));
-    let node = lost();
+    let node = unnamed_node();
     node.write(
         "var/lib/kubelet/kubeadm-flags.env",
-        format!("KUBELET_KUBEADM_ARGS=\"--hostname-override={NODE} --v=2\"\n"),
+        format!("KUBELET_KUBEADM_ARGS=\"--hostname-override={NODE_NAME} --v=2\"\n"),
     );
     let files = node.kubelet_files();
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 0, "{}", run.text);
-    assert_healed(&node, &files);
+    assert_reissued(&node, &files);
 }
 
-/// An authority of somebody else may be in force for a reason; what has ended is in force nowhere.
+/// A certificate of another CA may be in use for a reason until it expires.
 #[test]
-fn a_foreign_one_is_reported_while_it_is_valid() {
-    let foreign = |days_left| {
-        let (node, other) = (node(ECDSA, 100), Node::fresh(RSA));
+fn foreign_kubelet_certificate_is_kept_until_expiry() {
+    let node_with_foreign = |days_left| {
+        let (node, other) = (kubelet_node(ECDSA, 100), Node::fresh(RSA));
         node.write(
-            &format!("{FOLDER}/kubelet-client-2025-10-01-12-00-00.pem"),
+            &format!("{PKI_DIR}/kubelet-client-2025-10-01-12-00-00.pem"),
             other.kubelet_pem(days_left),
         );
         node
     };
-    let node = foreign(100);
+    let node = node_with_foreign(100);
     let files = node.kubelet_files();
     let run = node.run(&["renew"]);
     assert_eq!((run.code, node.kubelet_files()), (0, files.clone()), "{}", run.text);
     assert_eq!(node.run(&["renew", "kubelet-client", "--force"]).code, 0);
-    assert_healed(&node, &files);
-    let node = foreign(-1);
+    assert_reissued(&node, &files);
+    let node = node_with_foreign(-1);
     assert_eq!(node.run(&["renew"]).code, 0);
-    assert_healed(&node, &files);
+    assert_reissued(&node, &files);
 }
 
-/// Somebody keeps it in a plain file, or in two: then these are replaced.
+/// The certificate and key may be in one plain file; then that file is replaced.
 #[test]
-fn what_is_no_link_is_replaced_where_it_is() {
+fn kubelet_certificate_in_plain_file_is_replaced_in_place() {
     let node = Node::fresh(ECDSA);
     node.write("srv/kubelet.pem", node.kubelet_pem(-5));
-    node.point_kubelet();
+    node.link_kubelet_conf();
     node.write(CONF, node.text(CONF).replace(&format!("/{CURRENT}"), "/srv/kubelet.pem"));
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 0, "{}", run.text);
@@ -276,14 +276,13 @@ fn what_is_no_link_is_replaced_where_it_is() {
     assert_eq!(fs::read_dir(node.path("srv")).unwrap().count(), 1);
 }
 
-/// By a clock that nobody vouches for it begins with its authority.
 #[test]
-fn by_an_unsynchronised_clock_it_begins_with_its_authority() {
-    let node = node(ECDSA, -30);
+fn unsynchronised_clock_issues_from_ca_not_before() {
+    let node = kubelet_node(ECDSA, -30);
     assert_eq!(node.run(&["renew"]).code, 0);
     let new = node.kubelet_certificate();
-    let authority = authority(&node).not_before;
+    let authority = read_ca(&node).not_before;
     let recent = now().minus(std::time::Duration::from_secs(900));
-    // Whether this machine's clock is synchronised is not the test's to say.
+    // The clock of the test machine may be synchronised or not.
     assert!(new.not_before == authority || new.not_before > recent, "{}", new.not_before);
 }

@@ -1,4 +1,4 @@
-//! The ways in which the cases break files, and the keys they do it with.
+//! The faults that the cases put into files, and the keys that they use.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,30 +10,31 @@ use base64::prelude::BASE64_STANDARD;
 use super::common::{ECDSA, Node, fixture};
 use super::{Expected, FRONT_CA_CRT};
 
-/// A way to break a file, and what is said about it.
-pub type Way = (&'static str, fn(&Path), &'static str);
+/// A name, a function that breaks a file, and the text that is reported about it.
+pub type Fault = (&'static str, fn(&Path), &'static str);
 
-/// What stands in a file's place and can't be read. Such a file is never replaced: it may be fine.
-pub const UNREADABLE: &[Way] = &[
-    ("a folder", |path| fs::create_dir(cleared(path)).unwrap(), "is a directory, not a file"),
+/// Objects in the place of a file that can't be read. Such a file is never replaced, as its content
+/// may be intact.
+pub const UNREADABLE: &[Fault] = &[
+    ("a directory", |path| fs::create_dir(free_path(path)).unwrap(), "is a directory, not a file"),
     (
         "a dangling symlink",
-        |path| symlink("/nowhere/to/be/found", cleared(path)).unwrap(),
+        |path| symlink("/nowhere/to/be/found", free_path(path)).unwrap(),
         "is a symlink to /nowhere/to/be/found, which does not exist",
     ),
     (
         "a looping symlink",
-        |path| symlink(path.file_name().unwrap(), cleared(path)).unwrap(),
+        |path| symlink(path.file_name().unwrap(), free_path(path)).unwrap(),
         "is a symlink that leads in a circle",
     ),
     (
         "a pipe",
-        |path| nix::unistd::mkfifo(cleared(path), nix::sys::stat::Mode::S_IRWXU).unwrap(),
+        |path| nix::unistd::mkfifo(free_path(path), nix::sys::stat::Mode::S_IRWXU).unwrap(),
         "is a pipe, not a file",
     ),
     (
         "a socket",
-        |path| drop(std::os::unix::net::UnixListener::bind(cleared(path)).unwrap()),
+        |path| drop(std::os::unix::net::UnixListener::bind(free_path(path)).unwrap()),
         "cannot read",
     ),
     (
@@ -43,13 +44,13 @@ pub const UNREADABLE: &[Way] = &[
     ),
 ];
 
-pub fn cleared(path: &Path) -> &Path {
+pub fn free_path(path: &Path) -> &Path {
     fs::remove_file(path).unwrap();
     path
 }
 
-/// What a PEM file may hold instead of PEM.
-pub const NOT_PEM: &[Way] = &[
+/// Contents of a PEM file that are no PEM.
+pub const NOT_PEM: &[Fault] = &[
     ("empty", |path| fs::write(path, "").unwrap(), "the file is empty"),
     ("white space", |path| fs::write(path, " \r\n\n").unwrap(), "the file is empty"),
     (
@@ -69,46 +70,50 @@ pub const NOT_PEM: &[Way] = &[
     ),
     (
         "truncated",
-        |path| with_text(path, |text| text[..text.len() / 2].to_owned()),
+        |path| edit_text(path, |text| text[..text.len() / 2].to_owned()),
         "has no end; the file is cut off or damaged",
     ),
     (
         "another end",
-        |path| with_text(path, |text| text.replace("-----END ", "-----END SOME ")),
+        |path| edit_text(path, |text| text.replace("-----END ", "-----END SOME ")),
         "block that begins on line 1 ends as",
     ),
-    ("no base64", |path| with_text(path, |text| text.replacen('M', "%", 1)), "is not base64"),
-    ("DER", |path| fs::write(path, der(path)).unwrap(), "the file looks like DER"),
+    ("no base64", |path| edit_text(path, |text| text.replacen('M', "%", 1)), "is not base64"),
+    ("DER", |path| fs::write(path, read_der(path)).unwrap(), "the file looks like DER"),
 ];
 
-pub fn with_text(path: &Path, change: impl FnOnce(&str) -> String) {
+pub fn edit_text(path: &Path, change: impl FnOnce(&str) -> String) {
     let text = fs::read_to_string(path).unwrap();
     let changed = change(&text);
     assert_ne!(text, changed);
     fs::write(path, changed).unwrap();
 }
 
-/// What the only block of a PEM file holds.
-pub fn der(path: &Path) -> Vec<u8> {
+/// Returns the DER of the only block of a PEM file.
+pub fn read_der(path: &Path) -> Vec<u8> {
     let text = fs::read_to_string(path).unwrap();
     let base64: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
     BASE64_STANDARD.decode(base64).unwrap()
 }
 
-/// Breaks a file in each of these ways, one node a way.
-pub fn each(ways: &[&[Way]], file: &str, expected: &Expected<'_>) {
-    for (name, spoil, reason) in ways.iter().copied().flatten() {
+/// Breaks a file in each of these ways, each on a new node.
+pub fn check_faults(faults: &[&[Fault]], file: &str, expected: &Expected<'_>) {
+    for (name, damage, reason) in faults.iter().copied().flatten() {
         let node = Node::due();
-        spoil(&node.path(file));
+        damage(&node.path(file));
         let path = format!("/{file}");
-        let says = [expected.says, &[*reason, path.as_str()]].concat();
-        Expected { says: &says, ..*expected }.of(&format!("{file}: {name}"), &node);
+        let reported = [expected.reported, &[*reason, path.as_str()]].concat();
+        Expected { reported: &reported, ..*expected }.assert(&format!("{file}: {name}"), &node);
     }
 }
 
-/// Keys that are no use for the certificate beside them.
-pub const WRONG_KEYS: &[Way] = &[
-    ("another key", |path| fs::write(path, KEY).unwrap(), "the key does not fit the certificate"),
+/// Keys that can not be used for the certificate beside them.
+pub const WRONG_KEYS: &[Fault] = &[
+    (
+        "another key",
+        |path| fs::write(path, OTHER_KEY).unwrap(),
+        "the key does not fit the certificate",
+    ),
     (
         "a certificate",
         |path| fs::write(path, certificate_pem()).unwrap(),
@@ -116,37 +121,37 @@ pub const WRONG_KEYS: &[Way] = &[
     ),
     (
         "two keys",
-        |path| fs::write(path, [KEY, KEY].concat()).unwrap(),
+        |path| fs::write(path, [OTHER_KEY, OTHER_KEY].concat()).unwrap(),
         "the file holds 2 private keys",
     ),
     (
         "garbage in armour",
-        |path| fs::write(path, armoured("EC PRIVATE KEY")).unwrap(),
+        |path| fs::write(path, wrap_in_pem("EC PRIVATE KEY")).unwrap(),
         "the private key is damaged",
     ),
     (
         "a DSA key",
-        |path| fs::write(path, armoured("DSA PRIVATE KEY")).unwrap(),
+        |path| fs::write(path, wrap_in_pem("DSA PRIVATE KEY")).unwrap(),
         "private keys of the kind DSA are not supported",
     ),
     (
         "encrypted, PKCS#8",
-        |path| fs::write(path, ENCRYPTED).unwrap(),
+        |path| fs::write(path, ENCRYPTED_KEY).unwrap(),
         "encrypted with a passphrase",
     ),
     (
         "encrypted, as openssl did it once",
-        |path| fs::write(path, ENCRYPTED_LEGACY).unwrap(),
+        |path| fs::write(path, LEGACY_ENCRYPTED_KEY).unwrap(),
         "encrypted with a passphrase",
     ),
     (
         "some other curve",
-        |path| fs::write(path, SECP256K1).unwrap(),
+        |path| fs::write(path, UNSUPPORTED_CURVE_KEY).unwrap(),
         "private keys of the kind 1.3.132.0.10 are not supported",
     ),
 ];
 
-pub fn armoured(label: &str) -> String {
+pub fn wrap_in_pem(label: &str) -> String {
     format!(
         "-----BEGIN {label}-----\nbm90aGluZyB0aGF0IGFueWJvZHkgY291bGQgcmVhZA==\n-----END \
          {label}-----\n"
@@ -157,8 +162,8 @@ pub fn certificate_pem() -> Vec<u8> {
     fixture(ECDSA)[FRONT_CA_CRT].clone()
 }
 
-/// A key of nobody.
-pub const KEY: &str = "\
+/// A key that fits no certificate.
+pub const OTHER_KEY: &str = "\
 -----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgMgsOSdONQVxf1TTR
 jax4jTSKfibI4YF4YPsF05if2GShRANCAARmRBBsClKlbaa+ImCh08SYMJ4jTP2P
@@ -166,8 +171,8 @@ h36iZ96X2tkotVMMfVglHuK6H6HRKLU/hFG97w0PiJJLNPhKFAxKE+c3
 -----END PRIVATE KEY-----
 ";
 
-/// The same, with a passphrase.
-pub const ENCRYPTED: &str = "\
+/// The same key, encrypted with a passphrase.
+pub const ENCRYPTED_KEY: &str = "\
 -----BEGIN ENCRYPTED PRIVATE KEY-----
 MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAjUFzSo7WIEAAICCAAw
 DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEJBlaznW9EHfcvqD4ps4BZUEgZCZ
@@ -177,8 +182,8 @@ kXDSdPTg31cF2lN1j/G3gtVtCtPkIggYuJ4lQ7FS008dYcUFQk8f1Tdl+VFLe6Y=
 -----END ENCRYPTED PRIVATE KEY-----
 ";
 
-/// The same in the older way.
-pub const ENCRYPTED_LEGACY: &str = "\
+/// The same key, encrypted in the legacy OpenSSL form.
+pub const LEGACY_ENCRYPTED_KEY: &str = "\
 -----BEGIN EC PRIVATE KEY-----
 Proc-Type: 4,ENCRYPTED
 DEK-Info: AES-128-CBC,83E65310D2823A8CEFBCA9BDAFC179A2
@@ -189,8 +194,8 @@ TvN4UJZWTzC2aPevM0XmvgCPupgAKpOFdq+5hNt/aKI=
 -----END EC PRIVATE KEY-----
 ";
 
-/// A key on a curve that no component knows.
-pub const SECP256K1: &str = "\
+/// A key on a curve that no component supports.
+pub const UNSUPPORTED_CURVE_KEY: &str = "\
 -----BEGIN PRIVATE KEY-----
 MIGEAgEAMBAGByqGSM49AgEGBSuBBAAKBG0wawIBAQQgrMs9Nm6NCo9iBmgDAOE1
 Xatncm42h3h4aFpTyCVkJyShRANCAAT2e6yMp3rtJi9XoQCQFGyxADySy7C75zE0
@@ -198,7 +203,7 @@ OpUyf3MVvU8BLK8HuxDRmuQZJXSoJLVlPBSdjeYV0wYkw3HSPUHD
 -----END PRIVATE KEY-----
 ";
 
-/// A text up to some part of it.
-pub fn before(text: &str, part: &str) -> String {
+/// Returns a text up to some part of it.
+pub fn text_before(text: &str, part: &str) -> String {
     text.split(part).next().unwrap().to_owned()
 }

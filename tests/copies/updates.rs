@@ -1,4 +1,4 @@
-//! Copies that follow.
+//! Copies that are brought up to date.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
@@ -6,13 +6,13 @@ use std::process::Command;
 use super::common::{ECDSA, Node, RSA, STATE};
 use super::*;
 
-fn facts(node: &Node, file: &str) -> (u32, u32, u32) {
+fn owner_and_mode(node: &Node, file: &str) -> (u32, u32, u32) {
     let found = fs::metadata(node.path(file)).unwrap();
     (found.uid(), found.gid(), found.mode() & 0o7777)
 }
 
 #[test]
-fn copies_of_every_form_follow_in_the_same_pass_and_keep_owner_mode_and_all_else() {
+fn copies_of_every_form_are_updated_and_keep_metadata() {
     if !is_root() {
         return;
     }
@@ -20,34 +20,34 @@ fn copies_of_every_form_follow_in_the_same_pass_and_keep_owner_mode_and_all_else
         let node = Node::fresh(tree);
         node.age_all(10);
         let admin = node.text(ADMIN);
-        let (values, _) = apart(&admin);
+        let (values, _) = split_client_data(&admin);
         let (certificate, key) = (values[0].clone(), values[1].clone());
-        give(&node, "root/.kube/config", &admin, 0, 0o600);
-        give(&node, ALICE, alices(&admin), ALICES, 0o640);
+        write_owned(&node, "root/.kube/config", &admin, 0, 0o600);
+        write_owned(&node, ALICE_CONFIG, alice_kubeconfig(&admin), ALICE_UID, 0o640);
         let parameters =
             "-----BEGIN DH PARAMETERS-----\nMAYCAQICAQU=\n-----END DH PARAMETERS-----\n";
-        give(
+        write_owned(
             &node,
             "srv/proxy/both.pem",
             [&key[..], &certificate, parameters.as_bytes()].concat(),
             1002,
             0o400,
         );
-        give(
+        write_owned(
             &node,
             "opt/etcd/client.crt",
             node.read("etc/kubernetes/pki/apiserver-etcd-client.crt"),
             1003,
             0o644,
         );
-        give(
+        write_owned(
             &node,
             "opt/etcd/client.key",
             node.read("etc/kubernetes/pki/apiserver-etcd-client.key"),
             1003,
             0o440,
         );
-        let node = configured(
+        let node = with_configuration(
             node,
             "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n[[copy]]\nof = \
              'admin.conf'\nkubeconfig = '/home/*/.kube/config'\n\
@@ -57,28 +57,28 @@ fn copies_of_every_form_follow_in_the_same_pass_and_keep_owner_mode_and_all_else
         );
         let acl = Command::new("setfacl")
             .args(["-m", "u:1077:r"])
-            .arg(node.path(ALICE))
+            .arg(node.path(ALICE_CONFIG))
             .status()
             .unwrap();
         assert!(acl.success());
         let files = [
             "root/.kube/config",
-            ALICE,
+            ALICE_CONFIG,
             "srv/proxy/both.pem",
             "opt/etcd/client.crt",
             "opt/etcd/client.key",
         ];
-        let before: Vec<_> = files.iter().map(|file| facts(&node, file)).collect();
+        let before: Vec<_> = files.iter().map(|file| owner_and_mode(&node, file)).collect();
 
         assert!(
-            line(&node, "proxy").contains("as admin.conf")
-                && line(&node, "proxy").contains("in step"),
+            check_line(&node, "proxy").contains("as admin.conf")
+                && check_line(&node, "proxy").contains("in step"),
             "{}",
-            line(&node, "proxy")
+            check_line(&node, "proxy")
         );
         let dry = node.run(&["renew", "--dry-run"]);
         let count = node
-            .ours()
+            .managed_credentials()
             .iter()
             .filter(|one| node.path(one.location.to_string().trim_start_matches('/')).exists())
             .count();
@@ -100,12 +100,22 @@ fn copies_of_every_form_follow_in_the_same_pass_and_keep_owner_mode_and_all_else
         );
         assert!(run.text.contains("follows admin.conf, which is renewed"), "{}", run.text);
 
-        let new = admins(&node);
-        assert_ne!(whole(&[&certificate, &key]).unwrap().fingerprint, new);
-        assert_eq!([embedded(&node, "root/.kube/config"), embedded(&node, ALICE)], [new, new]);
-        assert_eq!(apart(&node.text(ALICE)).1, apart(&alices(&admin)).1, "not a byte else");
+        let new = admin_fingerprint(&node);
+        assert_ne!(matching_certificate(&[&certificate, &key]).unwrap().fingerprint, new);
+        assert_eq!(
+            [
+                embedded_fingerprint(&node, "root/.kube/config"),
+                embedded_fingerprint(&node, ALICE_CONFIG)
+            ],
+            [new, new]
+        );
+        assert_eq!(
+            split_client_data(&node.text(ALICE_CONFIG)).1,
+            split_client_data(&alice_kubeconfig(&admin)).1,
+            "nothing else changed"
+        );
         let both = node.text("srv/proxy/both.pem");
-        assert_eq!(whole(&[both.as_bytes()]).unwrap().fingerprint, new);
+        assert_eq!(matching_certificate(&[both.as_bytes()]).unwrap().fingerprint, new);
         assert!(
             both.find("PRIVATE KEY").unwrap() < both.find("BEGIN CERTIFICATE").unwrap(),
             "the key comes first, as before"
@@ -113,14 +123,17 @@ fn copies_of_every_form_follow_in_the_same_pass_and_keep_owner_mode_and_all_else
         assert!(both.ends_with(parameters), "{both}");
         let pair = [node.read("opt/etcd/client.crt"), node.read("opt/etcd/client.key")];
         assert_eq!(
-            whole(&[&pair[0], &pair[1]]).unwrap().fingerprint,
+            matching_certificate(&[&pair[0], &pair[1]]).unwrap().fingerprint,
             node.certificate("apiserver-etcd-client").fingerprint
         );
         assert_eq!(pair[0], node.read("etc/kubernetes/pki/apiserver-etcd-client.crt"));
-        assert_eq!(files.iter().map(|file| facts(&node, file)).collect::<Vec<_>>(), before);
+        assert_eq!(
+            files.iter().map(|file| owner_and_mode(&node, file)).collect::<Vec<_>>(),
+            before
+        );
         let acl = Command::new("getfacl")
             .args(["-nc", "--omit-header"])
-            .arg(node.path(ALICE))
+            .arg(node.path(ALICE_CONFIG))
             .output()
             .unwrap();
         assert!(String::from_utf8(acl.stdout).unwrap().contains("user:1077:r--"));
@@ -151,20 +164,20 @@ fn copies_of_every_form_follow_in_the_same_pass_and_keep_owner_mode_and_all_else
 }
 
 #[test]
-fn a_copy_follows_whoever_renewed_its_original_and_back_to_an_older_one_too() {
+fn copy_is_updated_after_any_change_of_original() {
     let node = Node::due();
     node.write("root/.kube/config", node.text(ADMIN));
-    let node = configured(
+    let node = with_configuration(
         node,
         "[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n",
     );
-    // A pass that sees what there is.
+    // This pass records the current certificates.
     assert_eq!(node.run(&["renew", "scheduler.conf"]).code, 0);
     let old = node.text(ADMIN);
     let others = Node::due();
     assert_eq!(others.run(&["renew"]).code, 0);
     node.write(ADMIN, others.text(ADMIN));
-    assert!(line(&node, "root").contains("behind"), "{}", line(&node, "root"));
+    assert!(check_line(&node, "root").contains("behind"), "{}", check_line(&node, "root"));
     let check = node.run(&["check"]);
     assert!(
         check.code == 3
@@ -182,16 +195,19 @@ fn a_copy_follows_whoever_renewed_its_original_and_back_to_an_older_one_too() {
         "{}",
         renew.text
     );
-    assert_eq!(embedded(&node, "root/.kube/config"), admins(&node));
+    assert_eq!(embedded_fingerprint(&node, "root/.kube/config"), admin_fingerprint(&node));
 
-    // What an operator puts back is followed as well.
+    // An older certificate that an operator restores is copied as well.
     node.write(ADMIN, &old);
     assert_eq!(node.run(&["renew", "root"]).code, 0);
-    assert_eq!((embedded(&node, "root/.kube/config"), node.text(ADMIN)), (admins(&node), old));
+    assert_eq!(
+        (embedded_fingerprint(&node, "root/.kube/config"), node.text(ADMIN)),
+        (admin_fingerprint(&node), old)
+    );
 }
 
 #[test]
-fn an_earlier_certificate_is_known_by_what_is_remembered_or_by_the_backups() {
+fn earlier_certificate_is_known_from_state_or_backups() {
     let copies = format!("{STATE}/copies.json");
     for (forgotten, known) in [
         (vec!["copies.json"], true),
@@ -200,7 +216,7 @@ fn an_earlier_certificate_is_known_by_what_is_remembered_or_by_the_backups() {
     ] {
         let node = Node::due();
         let old = node.text(ADMIN);
-        let node = configured(
+        let node = with_configuration(
             node,
             "[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n",
         );
@@ -213,19 +229,19 @@ fn an_earlier_certificate_is_known_by_what_is_remembered_or_by_the_backups() {
         }
         let run = node.run(&["renew"]);
         assert_eq!(run.code, 0, "{}", run.text);
-        let follows = node.text("root/.kube/config") != old;
-        assert_eq!(follows, known, "{forgotten:?}: {}", run.text);
-        assert_eq!(line(&node, "root").contains("changed by somebody else"), !known);
+        let updated = node.text("root/.kube/config") != old;
+        assert_eq!(updated, known, "{forgotten:?}: {}", run.text);
+        assert_eq!(check_line(&node, "root").contains("changed by somebody else"), !known);
     }
 }
 
 #[test]
-fn what_waits_for_a_better_moment_waits_with_its_copies_unless_it_is_urgent() {
-    for (left, follows) in [(10, false), (2, true)] {
+fn hold_defers_due_but_not_urgent_copies() {
+    for (left, updated) in [(10, false), (2, true)] {
         let node = Node::due();
         node.age("admin.conf", left);
         node.write("root/.kube/config", node.text(ADMIN));
-        let node = configured(
+        let node = with_configuration(
             node,
             "[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n",
         );
@@ -240,22 +256,25 @@ fn what_waits_for_a_better_moment_waits_with_its_copies_unless_it_is_urgent() {
             0
         );
         let run = node.run(&["renew", "admin.conf"]);
-        assert_eq!(run.code, if follows { 0 } else { 5 }, "{}", run.text);
-        assert_eq!(run.text.contains("moving house"), !follows, "{}", run.text);
-        assert_eq!(embedded(&node, "root/.kube/config") == admins(&node), follows);
+        assert_eq!(run.code, if updated { 0 } else { 5 }, "{}", run.text);
+        assert_eq!(run.text.contains("moving house"), !updated, "{}", run.text);
+        assert_eq!(
+            embedded_fingerprint(&node, "root/.kube/config") == admin_fingerprint(&node),
+            updated
+        );
     }
 }
 
 #[test]
-fn a_copy_that_is_not_there_is_not_made_and_one_that_can_not_be_written_costs_only_itself() {
+fn missing_copy_is_not_created_and_failed_one_isolated() {
     let node = Node::due();
     let admin = node.text(ADMIN);
-    // With the ending of a staged file the name is longer than a file system takes.
+    // With the suffix of a staged file the name is longer than the file system allows.
     let long = format!("srv/{}", "x".repeat(250));
     for file in [&*long, "root/.kube/config"] {
         node.write(file, &admin);
     }
-    let node = configured(
+    let node = with_configuration(
         node,
         &format!(
             "[[copy]]\nname = 'long'\nof = 'admin.conf'\nkubeconfig = '/{long}'\n[[copy]]\nname = \
@@ -270,9 +289,15 @@ fn a_copy_that_is_not_there_is_not_made_and_one_that_can_not_be_written_costs_on
         "{}",
         run.text
     );
-    assert_eq!((embedded(&node, "root/.kube/config"), node.text(&long)), (admins(&node), admin));
+    assert_eq!(
+        (embedded_fingerprint(&node, "root/.kube/config"), node.text(&long)),
+        (admin_fingerprint(&node), admin)
+    );
     assert!(!node.path("srv/none").exists());
-    assert!(line(&node, "none").contains("absent") && line(&node, "long").contains("behind"));
+    assert!(
+        check_line(&node, "none").contains("absent")
+            && check_line(&node, "long").contains("behind")
+    );
     let alarms = node.run(&["alarms"]);
     assert!(
         alarms.code == 3 && alarms.text.contains("does not follow admin.conf, whose copy it is"),
@@ -283,10 +308,10 @@ fn a_copy_that_is_not_there_is_not_made_and_one_that_can_not_be_written_costs_on
 }
 
 #[test]
-fn a_pair_of_a_kubeconfigs_user_and_several_users_of_one_kubeconfig_follow() {
+fn pair_and_several_users_of_kubeconfig_are_updated() {
     let node = Node::due();
     let admin = node.text(ADMIN);
-    let (values, _) = apart(&admin);
+    let (values, _) = split_client_data(&admin);
     node.write("srv/admin.crt", &values[0]);
     node.write("srv/admin.key", &values[1]);
     let user = admin[admin
@@ -297,9 +322,9 @@ fn a_pair_of_a_kubeconfigs_user_and_several_users_of_one_kubeconfig_follow() {
         "srv/two.conf",
         format!("{}\n{}", admin.trim_end(), user.replacen("kubernetes-admin", "second", 1)),
     );
-    let (before, _) = apart(&node.text("srv/two.conf"));
+    let (before, _) = split_client_data(&node.text("srv/two.conf"));
     assert_eq!(before.len(), 4, "two users");
-    let node = configured(
+    let node = with_configuration(
         node,
         "[[copy]]\nof = 'admin.conf'\ncertificate = '/srv/admin.crt'\nkey = \
          '/srv/admin.key'\n[[copy]]\nof = 'admin.conf'\nkubeconfig = '/srv/two.conf'\n",
@@ -310,19 +335,21 @@ fn a_pair_of_a_kubeconfigs_user_and_several_users_of_one_kubeconfig_follow() {
         "{}",
         run.text
     );
-    let new = admins(&node);
+    let new = admin_fingerprint(&node);
     assert_eq!(
-        whole(&[&node.read("srv/admin.crt"), &node.read("srv/admin.key")]).unwrap().fingerprint,
+        matching_certificate(&[&node.read("srv/admin.crt"), &node.read("srv/admin.key")])
+            .unwrap()
+            .fingerprint,
         new
     );
-    let (values, _) = apart(&node.text("srv/two.conf"));
+    let (values, _) = split_client_data(&node.text("srv/two.conf"));
     for user in values.chunks(2) {
-        assert_eq!(whole(&[&user[0], &user[1]]).unwrap().fingerprint, new);
+        assert_eq!(matching_certificate(&[&user[0], &user[1]]).unwrap().fingerprint, new);
     }
 }
 
 #[test]
-fn a_chain_behind_the_original_is_copied_and_one_behind_a_copy_stays() {
+fn chain_of_original_is_copied_and_chain_of_copy_kept() {
     let node = Node::due();
     let (ca, front) = (
         node.text("etc/kubernetes/pki/ca.crt"),
@@ -339,7 +366,7 @@ fn a_chain_behind_the_original_is_copied_and_one_behind_a_copy_stays() {
     let (certificate, key) = pair("apiserver");
     node.write("etc/kubernetes/pki/apiserver.crt", format!("{certificate}{ca}"));
     node.write("srv/chain.pem", format!("{key}{certificate}"));
-    let node = configured(
+    let node = with_configuration(
         node,
         "[[copy]]\nof = 'apiserver'\nbundle = '/srv/chain.pem'\n[[copy]]\nof = \
          'apiserver-kubelet-client'\nbundle = '/srv/own.pem'\n",
@@ -356,54 +383,56 @@ fn a_chain_behind_the_original_is_copied_and_one_behind_a_copy_stays() {
     );
 }
 
-/// What most administrators have: nothing is to be done for it.
+/// Many administrators have this link; nothing is to be done for it.
 #[test]
-fn a_link_of_roots_to_the_original_is_always_in_step_and_stays_a_link() {
+fn root_symlink_to_original_is_kept() {
     let node = Node::due();
     fs::create_dir_all(node.path("root/.kube")).unwrap();
-    // A second name of the original's is no business of the copy's.
+    // A second name of the original does not concern the copy.
     fs::hard_link(node.path(ADMIN), node.path("etc/kubernetes/admin.conf.old")).unwrap();
     std::os::unix::fs::symlink("/etc/kubernetes/admin.conf", node.path("root/.kube/config"))
         .unwrap();
-    let node = configured(
+    let node = with_configuration(
         node,
         "[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n",
     );
     let run = node.run(&["renew"]);
     assert!(run.code == 0 && run.text.contains("11 credentials renewed."), "{}", run.text);
-    assert!(line(&node, "root").contains("in step"));
+    assert!(check_line(&node, "root").contains("in step"));
     assert_eq!(
         fs::read_link(node.path("root/.kube/config")).unwrap().to_str(),
         Some("/etc/kubernetes/admin.conf")
     );
 }
 
-/// A copy in root's own hands is backed up and restored as any credential; one in the hands of
-/// others is his own to see to, and he can push no backup out by having it copied again and again.
+/// A copy that belongs to root is backed up and restored as any credential. A copy of another user
+/// is not backed up, so that its owner can not displace other backups by having it copied
+/// repeatedly.
 #[test]
-fn only_copies_in_roots_own_hands_are_backed_up() {
+fn only_copies_of_root_are_backed_up() {
     if !is_root() {
         return;
     }
     let node = Node::due();
     let old = node.text(ADMIN);
-    give(&node, "root/.kube/config", &old, 0, 0o600);
-    give(&node, ALICE, alices(&old), ALICES, 0o600);
-    let node = configured(
+    write_owned(&node, "root/.kube/config", &old, 0, 0o600);
+    write_owned(&node, ALICE_CONFIG, alice_kubeconfig(&old), ALICE_UID, 0o600);
+    let node = with_configuration(
         node,
         &format!(
-            "{HOMES}[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n"
+            "{HOME_COPIES}[[copy]]\nname = 'root'\nof = 'admin.conf'\nkubeconfig = \
+             '/root/.kube/config'\n"
         ),
     );
     assert_eq!(node.run(&["renew"]).code, 0);
     assert!(
-        !node.backups().contains(alices(&old).as_bytes())
+        !node.backups().contains(alice_kubeconfig(&old).as_bytes())
             && node.backups().contains(old.as_bytes())
     );
     let generations = || fs::read_dir(node.path(STATE).join("backups")).unwrap().count();
     let made = generations();
     for _ in 0..3 {
-        give(&node, ALICE, alices(&old), ALICES, 0o600);
+        write_owned(&node, ALICE_CONFIG, alice_kubeconfig(&old), ALICE_UID, 0o600);
         let run = node.run(&["renew"]);
         assert!(run.text.contains("1 copy brought up to date"), "{}", run.text);
     }
@@ -433,28 +462,29 @@ fn only_copies_in_roots_own_hands_are_backed_up() {
 }
 
 #[test]
-fn the_configuration_says_which_files_and_the_unit_needs_a_drop_in_for_them() {
+fn config_commands_show_copies_and_drop_in() {
     if !is_root() {
         return;
     }
     let node = Node::due();
     let admin = node.text(ADMIN);
-    give(&node, ALICE, alices(&admin), ALICES, 0o600);
-    give(&node, "srv/proxy/deep/both.pem", "x", 1002, 0o600);
-    give(&node, "root/.kube/config", &admin, 0, 0o600);
-    let node = configured(
+    write_owned(&node, ALICE_CONFIG, alice_kubeconfig(&admin), ALICE_UID, 0o600);
+    write_owned(&node, "srv/proxy/deep/both.pem", "x", 1002, 0o600);
+    write_owned(&node, "root/.kube/config", &admin, 0, 0o600);
+    let node = with_configuration(
         node,
         &format!(
-            "{HOMES}[[copy]]\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n[[copy]]\nname \
-             = 'both'\nof = 'etcd-server'\nbundle = '/srv/proxy/deep/both.pem'\n"
+            "{HOME_COPIES}[[copy]]\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n\
+             [[copy]]\nname = 'both'\nof = 'etcd-server'\nbundle = \
+             '/srv/proxy/deep/both.pem'\n"
         ),
     );
     let check = node.run(&["config", "check"]);
     let drop_in = "[Service]\nProtectHome=no\nReadOnlyPaths=-/root\nReadOnlyPaths=-/run/user\n\
         ReadWritePaths=-/home\nReadWritePaths=-/root/.kube\nReadWritePaths=-/srv/proxy\n";
     assert!(check.code == 0 && check.text.ends_with(drop_in), "{}", check.text);
-    // Where there is nothing yet, it is the folder that root will make, or the one in which
-    // somebody else will.
+    // For a missing file it is the directory that root will create, or the one in which another
+    // user will.
     let later = "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/root/new/deep/config'\n[[copy]]\nof = \
         'admin.conf'\nkubeconfig = '/home/alice/.other/deep/config'\n";
     let right = node.text("etc/kubecertd/kubecertd.toml");
@@ -478,7 +508,7 @@ fn the_configuration_says_which_files_and_the_unit_needs_a_drop_in_for_them() {
     ] {
         assert!(show.text.contains(expected), "{expected}: {}", show.text);
     }
-    for (wrong, says) in [
+    for (wrong, reported) in [
         ("[[copy]]\nkubeconfig = '/x'\n", "[[copy]]: of is missing"),
         ("[[copy]]\nof = 'admin.conf'\n", "where it lives is missing"),
         (
@@ -486,8 +516,8 @@ fn the_configuration_says_which_files_and_the_unit_needs_a_drop_in_for_them() {
             "only the path of a kubeconfig may have * for a name",
         ),
         (
-            "[[copy]]\nof = 'nobody'\nbundle = '/x.pem'\n",
-            "of = \"nobody\" is not known, or is a copy itself; there are apiserver, ",
+            "[[copy]]\nof = 'unknown'\nbundle = '/x.pem'\n",
+            "of = \"unknown\" is not known, or is a copy itself; there are apiserver, ",
         ),
         (
             "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/etc/kubernetes/scheduler.conf'\n",
@@ -505,6 +535,6 @@ fn the_configuration_says_which_files_and_the_unit_needs_a_drop_in_for_them() {
     ] {
         node.write("etc/kubecertd/kubecertd.toml", wrong);
         let run = node.run(&["config", "check"]);
-        assert!(run.code == 78 && run.text.contains(says), "{wrong}: {}", run.text);
+        assert!(run.code == 78 && run.text.contains(reported), "{wrong}: {}", run.text);
     }
 }

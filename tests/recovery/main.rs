@@ -1,5 +1,5 @@
-//! A node on which everything has expired comes back: kubelet's own client certificate, which the
-//! others can't do without, a controller of several, and a node that can't sign.
+//! Recovery of a node on which everything has expired: kubelet's client certificate, a member of a
+//! cluster with several control-plane nodes, and a node that can't sign.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,6 +15,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod cluster_members;
 mod kubelet;
-mod several;
-mod unable;
+mod without_ca_key;
