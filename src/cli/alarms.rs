@@ -98,7 +98,7 @@ mod tests {
     use crate::model::AlarmKind;
 
     #[test]
-    fn an_operator_reads_what_is_so_since_when_why_and_what_to_do() {
+    fn alarm_shows_state_time_reason_and_remedy() {
         let raised = Timestamp::from_seconds(1_800_000_000);
         let alarm = Alarm {
             kind: AlarmKind::ExpiringSoon,

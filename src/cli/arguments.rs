@@ -263,13 +263,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_arguments_are_consistent() {
+    fn arguments_are_consistent() {
         use clap::CommandFactory as _;
         Arguments::command().debug_assert();
     }
 
     #[test]
-    fn moments_are_dates_or_times() {
+    fn times_are_dates_or_timestamps() {
         assert_eq!(
             moment("2027-11-21").map(|t| t.to_string()),
             Ok("2027-11-21T00:00:00Z".to_owned())

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shipped_unit_opens_what_a_usual_node_needs() {
+    fn shipped_unit_opens_paths_of_a_usual_node() {
         let usual = [
             "/etc/kubernetes",
             "/etc/kubernetes/pki/etcd",
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_elsewhere_is_opened_once_and_no_more_than_it() {
+    fn other_paths_are_opened_once_and_exactly() {
         let written =
             ["/etc/kubernetes-old", "/srv/pki", "/srv/pki/below", "/srv/pki2", "/var/lib/kubelet"];
         let expected = "[Service]\nReadWritePaths=-/etc/kubernetes-old\nReadWritePaths=-/srv/pki\n\
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folders_of_users_are_opened_only_where_nothing_else_closes_them() {
+    fn home_directories_are_opened_unless_otherwise_closed() {
         let all = "[Service]\nProtectHome=no\nReadOnlyPaths=-/root\nReadOnlyPaths=-/run/user\n\
             ReadWritePaths=-/home\n";
         assert_eq!(lacks(&[SHIPPED], &["/home"], &[]).as_deref(), Some(all));
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_below_tmp_is_not_the_one_that_others_see() {
+    fn directory_below_tmp_is_private() {
         assert_eq!(
             lacks(&[SHIPPED], &[], &["/var/tmp/profiles"]).as_deref(),
             Some("[Service]\nPrivateTmp=no\n")
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_mean_something_to_systemd_come_back() {
+    fn special_characters_for_systemd_are_escaped() {
         for path in ["/a b", "/50%", "/x\"y", "/x\\y", "/it's"] {
             let text = lacks(&[SHIPPED], &[path], &[]).unwrap();
             assert_eq!(lacks(&[SHIPPED, &text], &[path], &[]), None, "{text}");

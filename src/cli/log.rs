@@ -95,7 +95,7 @@ mod tests {
     use crate::report::{Line, Message, PassId};
 
     #[test]
-    fn the_journal_is_known_by_device_and_inode() {
+    fn journal_stream_is_recognised_by_device_and_inode() {
         let file = tempfile::tempfile().unwrap();
         let found = file.metadata().unwrap();
         let (device, inode) = (found.dev(), found.ino());
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn text_has_the_words_and_of_our_fields_none() {
+    fn text_has_the_message_without_journal_fields() {
         let written = Written::default();
         let writer = written.clone();
         let log = tracing_subscriber::registry()

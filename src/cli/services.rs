@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn every_service_on_the_node_is_shown_with_the_evidence() {
+    fn services_are_shown_with_evidence() {
         let lingering = Freshness::Lingering { connections: 2, until: Timestamp::default() };
         let list = vec![
             judged(

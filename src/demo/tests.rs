@@ -90,7 +90,7 @@ fn shape(certificate: &Certificate) -> Vec<(String, bool, Vec<u8>)> {
 // ----------------------------------------------------------------------------
 
 #[test]
-fn every_leaf_says_what_the_one_of_kubeadm_says() {
+fn leaves_equal_kubeadms() {
     let plan = NodePlan::everything(Life::Days(200));
     let (folder, _) = built(&plan);
     assert_eq!(plan.credentials().count(), 12);
@@ -119,7 +119,7 @@ fn every_leaf_says_what_the_one_of_kubeadm_says() {
 }
 
 #[test]
-fn every_authority_says_what_the_one_of_kubeadm_says() {
+fn authorities_equal_kubeadms() {
     let plan = NodePlan::everything(Life::Days(200));
     let (folder, _) = built(&plan);
     for entry in plan.authorities() {
@@ -138,7 +138,7 @@ fn every_authority_says_what_the_one_of_kubeadm_says() {
 }
 
 #[test]
-fn the_kubeconfigs_have_the_lines_of_kubeadm_but_for_the_data() {
+fn kubeconfigs_equal_kubeadms_except_for_data() {
     let (folder, _) = built(&NodePlan::everything(Life::Days(200)));
     let lines = |root: &Path, file: &str| {
         let line = |line: &str| {
@@ -154,7 +154,7 @@ fn the_kubeconfigs_have_the_lines_of_kubeadm_but_for_the_data() {
 }
 
 #[test]
-fn the_manifests_are_those_of_kubeadm() {
+fn manifests_equal_kubeadms() {
     let (folder, _) = built(&NodePlan::everything(Life::Days(200)));
     for name in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
         let file = format!("etc/kubernetes/manifests/{name}.yaml");
@@ -165,7 +165,7 @@ fn the_manifests_are_those_of_kubeadm() {
 }
 
 #[test]
-fn every_file_has_the_mode_that_kubeadm_gives_it() {
+fn file_modes_equal_kubeadms() {
     let (folder, _) = built(&NodePlan::every_state());
     for file in [
         "pki/ca.key",
@@ -199,7 +199,7 @@ fn kubelet_has_a_dated_file_and_an_absolute_link_to_it() {
 }
 
 #[test]
-fn the_service_account_key_is_a_pair() {
+fn service_account_key_is_a_pair() {
     let (folder, _) = built(&NodePlan::everything(Life::Absent));
     let key = PrivateKey::from_pem(&read(folder.path(), "etc/kubernetes/pki/sa.key")).unwrap();
     let public = pem::blocks(&read(folder.path(), "etc/kubernetes/pki/sa.pub")).unwrap().remove(0);
@@ -207,7 +207,7 @@ fn the_service_account_key_is_a_pair() {
 }
 
 #[test]
-fn keys_are_of_the_kind_wanted_and_labelled_as_kubeadm_labels_them() {
+fn keys_have_the_requested_kind_and_kubeadms_label() {
     let label = |root: &Path| {
         pem::blocks(&read(root, "etc/kubernetes/pki/apiserver.key")).unwrap().remove(0).label
     };
@@ -264,7 +264,7 @@ fn judgement<'s>(survey: &'s Survey, name: &str) -> &'s Judgement {
 }
 
 #[test]
-fn every_life_is_found_in_its_state_wherever_the_credential_lives() {
+fn every_lifetime_is_found_in_its_state() {
     let broken =
         [Life::Absent, Life::KeyMissing, Life::CertificateMissing, Life::Mismatched, Life::Damaged];
     let whole = [Life::ForeignIssuer, Life::SelfSigned, Life::NotYetValid];
@@ -277,7 +277,7 @@ fn every_life_is_found_in_its_state_wherever_the_credential_lives() {
 }
 
 #[test]
-fn every_life_of_an_authority_is_found_and_felt_by_its_credentials() {
+fn authority_lifetimes_affect_their_credentials() {
     use AuthorityLife::{Days, External, KeyUnusable};
     for authority in [Days(-2), Days(0), Days(10), Days(11), Days(400), External, KeyUnusable] {
         let plan = NodePlan::everything(Life::Days(10))
@@ -289,7 +289,7 @@ fn every_life_of_an_authority_is_found_and_felt_by_its_credentials() {
 }
 
 #[test]
-fn the_demonstration_has_something_of_everything() {
+fn demonstration_has_every_state() {
     let (folder, node) = built(&NodePlan::every_state());
     let found = assert_found_as_intended(&folder, &node);
     use Condition::{Absent, Damaged, Due, Expired, ForeignIssuer, Fresh, Mismatched, Urgent};
@@ -304,7 +304,7 @@ fn the_demonstration_has_something_of_everything() {
 }
 
 #[test]
-fn the_configuration_lists_what_is_the_operators_own() {
+fn configuration_lists_the_operators_entries() {
     let (folder, _) = built(&NodePlan::every_state());
     let found: toml::Table = text(folder.path(), "etc/kubecertd/kubecertd.toml").parse().unwrap();
     let expected = toml::toml! {
@@ -329,7 +329,7 @@ fn the_configuration_lists_what_is_the_operators_own() {
 }
 
 #[test]
-fn a_node_of_kubeadm_alone_has_nothing_of_the_operator() {
+fn plain_kubeadm_node_has_no_operator_entries() {
     let (folder, _) = built(&NodePlan::everything(Life::Days(200)));
     assert!(
         !folder.path().join("etc/kubecertd").exists()
@@ -341,7 +341,7 @@ fn a_node_of_kubeadm_alone_has_nothing_of_the_operator() {
 // ----------------------------------------------------------------------------------------------------------
 
 #[test]
-fn a_folder_with_something_in_it_is_refused_and_left_alone() {
+fn directory_that_is_not_empty_is_refused_untouched() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(".hidden"), "mine").unwrap();
     let refused = Node::build(folder.path(), now(), &NodePlan::every_state());
@@ -350,7 +350,7 @@ fn a_folder_with_something_in_it_is_refused_and_left_alone() {
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_not_made() {
+fn missing_directory_is_not_created() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing");
     assert!(matches!(
@@ -361,7 +361,7 @@ fn a_folder_that_is_not_there_is_not_made() {
 }
 
 #[test]
-fn a_name_that_the_node_does_not_have_is_refused_before_anything_is_written() {
+fn unknown_name_is_refused_before_writing() {
     let plan = |name: &str| NodePlan::everything(Life::Days(200)).with(name, Life::Absent);
     let wrong = [
         plan("etcd-peer"),

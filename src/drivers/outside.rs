@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_systemd_are_understood() {
+    fn systemd_results_are_parsed() {
         assert_eq!(ended("success", 0), Ok(Ending::Code(0)));
         assert_eq!(ended("exit-code", 255), Ok(Ending::Code(255)));
         assert_eq!(ended("signal", 9), Ok(Ending::Signal(9)));
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_read_is_there_from_its_beginning() {
+    fn input_is_read_from_its_beginning() {
         use std::io::Read as _;
         let mut text = String::new();
         File::from(prepared(b"an alarm").unwrap()).read_to_string(&mut text).unwrap();
@@ -237,7 +237,7 @@ mod tests {
     /// `kubecertd-...::real_systemd --ignored`.
     #[tokio::test(flavor = "current_thread")]
     #[ignore = "needs a systemd to run programs with"]
-    async fn real_systemd_runs_programs_in_units_of_their_own() {
+    async fn real_systemd_runs_programs_in_separate_units() {
         let run = async |words: &[&str], limit: u64| {
             let argv = Argv::new(words.iter().copied()).unwrap();
             Runner::Systemd

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn it_is_known_what_timedate_says() {
+    async fn synchronisation_is_read_from_timedate() {
         for said in [true, false] {
             let Some(bus) = Bus::start().await else { return };
             serve(&bus, said.into()).await;
@@ -80,26 +80,26 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn an_answer_that_is_no_yes_or_no_is_none() {
+    async fn reply_without_boolean_is_none() {
         let Some(bus) = Bus::start().await else { return };
         serve(&bus, "yes".into()).await;
         assert_eq!(ask_within(LIMIT, bus.builder()).await, None);
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn without_timedate_it_is_not_known() {
+    async fn missing_timedate_is_unknown() {
         let Some(bus) = Bus::start().await else { return };
         assert_eq!(ask_within(LIMIT, bus.builder()).await, None);
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn without_a_bus_it_is_not_known() {
+    async fn missing_bus_is_unknown() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(ask_within(LIMIT, builder(folder.path())).await, None);
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn a_bus_that_never_answers_is_not_waited_for() {
+    async fn silent_bus_times_out() {
         let folder = tempfile::tempdir().unwrap();
         let _silent = std::os::unix::net::UnixListener::bind(socket(folder.path())).unwrap();
         let began = Instant::now();

@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_come_in_their_order_with_their_place() {
+    fn blocks_keep_order_and_position() {
         assert_eq!(contents(TWO), both());
         let ranges: Vec<&str> =
             blocks(TWO.as_bytes()).unwrap().iter().map(|block| &TWO[block.range.clone()]).collect();
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn text_around_carriage_returns_and_trailing_white_space_do_no_harm() {
+    fn surrounding_text_and_white_space_are_ignored() {
         assert_eq!(contents(&TWO.replace('\n', "\r\n")), both());
         assert_eq!(contents(&TWO.replace('\n', "  \t\n")), both());
         assert_eq!(contents(&format!("subject=CN = x\n\n{TWO}\n\n# the end\n")), both());
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn encrypted_blocks_are_known_by_label_and_by_header() {
+    fn encrypted_blocks_are_recognised_by_label_and_header() {
         let header = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: \
             AES-256-CBC,00\n\nAQID\n-----END RSA PRIVATE KEY-----\n";
         let block = &blocks(header.as_bytes()).unwrap()[0];
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_pem_is_told_apart() {
+    fn file_without_pem_is_distinguished() {
         assert_eq!(blocks(b""), Err(PemError::Empty));
         assert_eq!(blocks(b" \r\n\n"), Err(PemError::Empty));
         assert_eq!(blocks(&[0; 512]), Err(PemError::NotText));
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_that_is_not_whole_is_an_error_and_not_skipped() {
+    fn incomplete_block_is_an_error() {
         let truncated =
             |label: &str, line| Err(PemError::Truncated { label: label.to_owned(), line });
         assert_eq!(blocks(TWO.get(..80).unwrap().as_bytes()), truncated("B C", 4));
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn bits_after_the_last_byte_are_ignored_as_go_does() {
+    fn trailing_bits_are_ignored_as_in_go() {
         assert_eq!(
             contents("-----BEGIN A-----\nAR==\n-----END A-----\n"),
             [("A".to_owned(), vec![1])]
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn encoding_breaks_lines_after_64_columns_as_go_does() {
+    fn encoding_wraps_at_64_columns_as_in_go() {
         let file =
             include_str!("../../tests/fixtures/kubeadm-1.20-rsa2048/etc/kubernetes/pki/ca.crt");
         assert_eq!(encode("CERTIFICATE", blocks(file.as_bytes()).unwrap()[0].der.expose()), file);
@@ -362,13 +362,13 @@ mod tests {
     }
 
     #[test]
-    fn a_label_can_not_write_control_characters_to_a_terminal() {
+    fn control_characters_in_label_are_escaped() {
         let error = blocks(b"-----BEGIN CERTIFICATE\x1b[2J-----\n").unwrap_err();
         assert!(error.to_string().contains("CERTIFICATE\\u{1b}[2J "), "{error}");
     }
 
     #[test]
-    fn no_error_shows_what_the_block_holds() {
+    fn errors_never_show_block_content() {
         let file = b"-----BEGIN RSA PRIVATE KEY-----\nc2VjcmV0*\n-----END RSA PRIVATE KEY-----\n";
         let error = blocks(file).unwrap_err();
         assert!(!error.to_string().contains("c2Vj") && !format!("{error:?}").contains("c2Vj"));
@@ -378,7 +378,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
 
         #[test]
-        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn arbitrary_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = blocks(&bytes);
             let armoured = [b"-----BEGIN A-----\n", bytes.as_slice(), b"\n-----END \
                 A-----\n"].concat();
@@ -386,7 +386,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_encoded_is_read_back(der in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn encoded_block_is_read_back(der in proptest::collection::vec(any::<u8>(), 0..300)) {
             let text = encode("CERTIFICATE", &der);
             prop_assert_eq!(contents(&text), vec![("CERTIFICATE".to_owned(), der)]);
         }

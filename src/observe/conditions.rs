@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_own_form_is_understood() {
+    fn proc_cmdline_format_is_parsed() {
         let host = Root::open(Path::new("/")).unwrap();
         assert!(!is_kubeadm(&host, std::process::id()));
         let thread = std::thread::Builder::new().name("kubeadm".to_owned()).spawn(|| {
@@ -162,14 +162,14 @@ mod tests {
     }
 
     #[test]
-    fn another_roots_processes_are_not_looked_at() {
+    fn processes_of_another_root_are_ignored() {
         let node = Node::new();
         node.file("proc/17/stat", "17 (kubeadm) S 1 17", 0);
         assert_eq!(node.conditions(), Conditions::default());
     }
 
     #[test]
-    fn manifests_are_what_kubelet_takes_for_them() {
+    fn manifests_are_recognised_as_kubelet_does() {
         let node = Node::new();
         node.file("etc/kubernetes/manifests/etcd.yaml", "x", 1_000);
         node.file("etc/kubernetes/manifests/api", "x", 2_000);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operators_hold_is_found() {
+    fn hold_of_the_operator_is_found() {
         let node = Node::new();
         let asked = AskedHold { until: Timestamp::from_seconds(9), reason: "upgrade".to_owned() };
         write_hold(&node.root, &Settings::default().paths.state, &asked).unwrap();
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_found_out_is_said() {
+    fn unreadable_facts_are_reported() {
         let node = Node::new();
         node.file("etc/kubernetes/manifests", "not a folder", 0);
         node.file("var/lib/kubecertd/hold.json", "{}", 0);

@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_flag_counts_in_either_form() {
+    fn last_flag_is_used_in_either_form() {
         let found = |text: &str| hostname_override(text);
         assert_eq!(
             found(
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_no_nodes_is_none() {
+    fn name_of_no_node_is_none() {
         assert!(is_node("cp1") && is_node("cp-1.example.com") && is_node("10.0.0.1"));
         for name in ["", "Cp1", "-cp1", "cp1-", "a..b", "a b", "a:b", "a/b"] {
             assert!(!is_node(name), "{name:?}");
@@ -163,7 +163,7 @@ mod tests {
 
     /// Never by the host's name, which is there in both places.
     #[test]
-    fn the_flag_goes_before_the_user_and_nothing_is_guessed() {
+    fn flag_precedes_the_user_and_nothing_is_guessed() {
         let folder = tempfile::tempdir().unwrap();
         let put = |file: &str, text: &str| {
             let path = folder.path().join(file);

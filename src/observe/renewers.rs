@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_cron_that_renew_are_found() {
+    fn renewing_cron_entries_are_found() {
         let disk = Disk::with(&[
             ("etc/crontab", "# m h dom\n17 * * * * root run-parts /etc/cron.hourly\n"),
             (
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_aside_or_only_mentioned_is_not() {
+    fn disabled_and_mentioned_renewals_are_ignored() {
         let line = "0 3 1 * * root kubeadm certs renew all\n";
         let disk = Disk::with(&[
             ("etc/cron.d/certs.disabled", line),
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_is_found_where_something_wants_it() {
+    fn enabled_timer_is_found() {
         let service =
             "[Service]\n# kubeadm certs renew all\nExecStart=/usr/bin/kubeadm certs renew all\n";
         let disk = Disk::with(&[

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn up_to_the_limit_everything_is_kept() {
+    fn output_up_to_the_limit_is_kept() {
         let text = "aä\n".repeat(2048);
         for by in [1, 7, 4096, 9000] {
             assert_eq!(text.len(), 2 * KEPT);
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_it_the_first_and_the_last_are_kept_and_the_rest_is_counted() {
+    fn long_output_keeps_both_ends_and_counts_the_rest() {
         let text: Vec<u8> = [vec![b'a'; KEPT], vec![b'x'; 5000], vec![b'z'; KEPT]].concat();
         for by in [1, 7, 4096, 20_000] {
             let expected =
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_empty() {
+    fn empty_output_is_empty() {
         assert!(Output::default().is_empty());
         assert!(!of(b"\n", 1).is_empty());
     }

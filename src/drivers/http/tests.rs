@@ -20,7 +20,7 @@ fn ok() -> Answer {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn an_answer_of_any_status_is_an_answer() {
+async fn response_of_any_status_is_returned() {
     LocalSet::new()
         .run_until(async {
             let address = serve_plain(OK).await;
@@ -44,7 +44,7 @@ async fn an_answer_of_any_status_is_an_answer() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn what_is_sent_is_what_a_server_needs() {
+async fn request_has_the_required_headers() {
     LocalSet::new()
         .run_until(async {
             let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
@@ -65,7 +65,7 @@ async fn what_is_sent_is_what_a_server_needs() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn what_is_posted_goes_along_with_its_headers() {
+async fn posted_body_is_sent_with_its_headers() {
     LocalSet::new()
         .run_until(async {
             let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
@@ -98,7 +98,7 @@ async fn what_is_posted_goes_along_with_its_headers() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_long_answer_is_cut_off() {
+async fn long_response_is_truncated() {
     LocalSet::new()
         .run_until(async {
             let text = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(LARGEST_BODY + 1));
@@ -112,7 +112,7 @@ async fn a_long_answer_is_cut_off() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_server_is_trusted_by_its_authority_and_its_name() {
+async fn server_is_trusted_by_its_authority_and_name() {
     let (authority, other) = (Authority::new("one"), Authority::new("another"));
     let (good, expired) = (authority.pair(), authority.pair_until(2001));
     LocalSet::new()
@@ -163,7 +163,7 @@ async fn shown(
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_client_certificate_is_shown() {
+async fn client_certificate_is_presented() {
     let authority = Authority::new("one");
     LocalSet::new()
         .run_until(async {
@@ -178,7 +178,7 @@ async fn a_client_certificate_is_shown() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_refused_client_certificate_is_told_from_other_failures() {
+async fn refused_client_certificate_is_distinguished() {
     let (authority, other) = (Authority::new("one"), Authority::new("another"));
     LocalSet::new()
         .run_until(async {
@@ -201,7 +201,7 @@ async fn a_refused_client_certificate_is_told_from_other_failures() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_server_that_fails_refuses_nothing() {
+async fn failing_server_is_no_refusal() {
     let pair = Authority::new("one").pair();
     LocalSet::new()
         .run_until(async {
@@ -227,7 +227,7 @@ async fn a_server_that_fails_refuses_nothing() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_server_that_hangs_is_not_waited_for() {
+async fn hanging_server_times_out() {
     let pair = Authority::new("one").pair();
     LocalSet::new()
         .run_until(async {
@@ -261,7 +261,7 @@ async fn a_server_that_hangs_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn what_can_not_be_asked_is_no_url() {
+async fn unsupported_url_is_refused() {
     for url in [
         "",
         "/livez",

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn containers_are_known_by_their_id() {
+    fn container_is_recognised_by_id() {
         let lines = [
             "0::/kubepods/burstable/pod8d3d/<id>\n",
             "12:memory:/kubepods/besteffort/pod8d3d/<id>\n\
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn units_are_known_by_their_name() {
+    fn unit_is_recognised_by_name() {
         let cases = [
             ("0::/system.slice/kubelet.service", "kubelet.service"),
             (
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_neither() {
+    fn other_cgroups_are_neither_container_nor_unit() {
         let lines = [
             "",
             "0::/",

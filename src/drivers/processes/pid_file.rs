@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_number_is_one() {
+    fn pid_file_must_contain_a_number() {
         for (content, pid) in
             [("12", Some(12)), ("12\n", Some(12)), ("4294967295\n", Some(u32::MAX))]
         {
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_that_the_file_names_gets_the_signal() {
+    fn process_named_in_the_file_is_signalled() {
         let mut sleeper = Sleeper::start();
         let (_folder, path) = pid_file(format!("{}\n", sleeper.0.id()));
         let process = of_pid_file(&host(), &SystemClock, &path).unwrap();
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_is_younger_than_the_file_is_another_one() {
+    fn process_younger_than_the_file_is_refused() {
         let sleeper = Sleeper::start();
         let (folder, path) = pid_file(sleeper.0.id().to_string());
         let file = std::fs::File::options().write(true).open(folder.path().join("a.pid")).unwrap();
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_has_ended_is_told_from_a_file_that_is_wrong() {
+    fn exited_process_and_invalid_file_are_distinguished() {
         let sleeper = Sleeper::start();
         let pid = sleeper.0.id();
         drop(sleeper);

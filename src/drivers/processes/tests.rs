@@ -57,7 +57,7 @@ fn path(text: &str) -> AbsolutePath {
 }
 
 #[test]
-fn a_process_is_found_whatever_its_name() {
+fn process_is_found_with_any_name() {
     let named = Sleeper::of(
         Command::new("sh").args(["-c", "printf '%s' 'a) Z (b c' > /proc/$$/comm; read _"]),
     );
@@ -70,7 +70,7 @@ fn a_process_is_found_whatever_its_name() {
 }
 
 #[test]
-fn one_that_has_ended_is_no_process_even_before_its_parent_knows() {
+fn zombie_is_no_process() {
     let mut sleeper = Sleeper::new();
     let process = sleeper.process().unwrap();
     sleeper.0.kill().unwrap();
@@ -82,7 +82,7 @@ fn one_that_has_ended_is_no_process_even_before_its_parent_knows() {
 }
 
 #[test]
-fn its_age_is_measured_from_the_machines_start() {
+fn process_age_is_measured_from_boot() {
     let sleeper = Sleeper::new();
     let young = sleeper.process().unwrap().age().unwrap();
     assert!(young < Duration::from_secs(10), "{young:?}");
@@ -99,7 +99,7 @@ fn its_age_is_measured_from_the_machines_start() {
 }
 
 #[test]
-fn a_socket_is_its_owners() {
+fn socket_owner_is_found() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let inode = nix::sys::stat::fstat(&listener).unwrap().st_ino;
     assert_eq!(owners_of(&host(), inode).unwrap(), [own()]);
@@ -121,7 +121,7 @@ fn a_socket_is_its_owners() {
 }
 
 #[test]
-fn a_process_has_the_sockets_that_it_has_open() {
+fn process_lists_its_open_sockets() {
     let pretended = Pretended::new();
     pretended.file("proc/17/stat", STAT);
     let folder = pretended.folder.path().join("proc/17/fd");
@@ -144,7 +144,7 @@ fn a_process_has_the_sockets_that_it_has_open() {
 }
 
 #[test]
-fn a_process_has_a_name_and_a_start() {
+fn process_has_name_and_start_time() {
     let sleeper = Sleeper::new().process().unwrap();
     let own = own();
     assert_eq!(
@@ -156,7 +156,7 @@ fn a_process_has_a_name_and_a_start() {
 }
 
 #[test]
-fn a_socket_that_nobody_has_is_nobodys() {
+fn unowned_socket_has_no_owner() {
     let pretended = Pretended::new();
     pretended.file("proc/17/stat", STAT);
     fs::create_dir(pretended.folder.path().join("proc/17/fd")).unwrap();
@@ -166,7 +166,7 @@ fn a_socket_that_nobody_has_is_nobodys() {
 }
 
 #[test]
-fn hidden_descriptors_are_not_taken_for_none() {
+fn unreadable_descriptors_are_not_taken_for_none() {
     let pretended = Pretended::new();
     pretended.file("proc/17/stat", STAT);
     // What can't be listed, whoever runs this.
@@ -175,7 +175,7 @@ fn hidden_descriptors_are_not_taken_for_none() {
 }
 
 #[test]
-fn a_control_group_is_read() {
+fn control_group_is_read() {
     let cgroup = own().cgroup(&host()).unwrap();
     assert_eq!(cgroup, Cgroup::parse(&fs::read_to_string("/proc/self/cgroup").unwrap()));
     let pretended = Pretended::new();
@@ -188,7 +188,7 @@ fn a_control_group_is_read() {
 }
 
 #[test]
-fn a_file_is_read_as_the_process_sees_it() {
+fn file_is_read_through_the_process_root() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "the same for both").unwrap();
@@ -228,7 +228,7 @@ fn contained(folder: &Path) -> Option<Sleeper> {
 }
 
 #[test]
-fn in_a_container_its_own_mounts_are_seen_and_symlinks_stay_inside() {
+fn container_mounts_are_seen_and_symlinks_stay_inside() {
     let outer = tempfile::tempdir().unwrap();
     let folder = outer.path().join("container");
     fs::create_dir_all(folder.join("etc")).unwrap();
@@ -253,7 +253,7 @@ fn in_a_container_its_own_mounts_are_seen_and_symlinks_stay_inside() {
 }
 
 #[test]
-fn a_signal_reaches_its_process_and_no_other() {
+fn signal_reaches_only_its_process() {
     let mut sleeper = Sleeper::new();
     let process = sleeper.process().unwrap();
     let earlier = Process { start_ticks: process.start_ticks - 1, ..process };

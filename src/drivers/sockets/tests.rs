@@ -59,7 +59,7 @@ fn listener(port: u16, inode: u64) -> Option<Listener> {
 }
 
 #[test]
-fn a_listener_is_found_by_its_port() {
+fn listener_is_found_by_port() {
     for address in ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"] {
         let socket = TcpListener::bind(address).unwrap();
         let (local, inode) = (socket.local_addr().unwrap(), inode(&socket));
@@ -73,7 +73,7 @@ fn a_listener_is_found_by_its_port() {
 }
 
 #[test]
-fn a_connection_is_no_listener_and_a_listener_no_connection() {
+fn listeners_and_connections_are_distinguished() {
     let pair = Pair::new("127.0.0.1:0");
     let (listening, connected) =
         (pair.listener.local_addr().unwrap().port(), pair.client.local_addr().unwrap().port());
@@ -88,7 +88,7 @@ fn a_connection_is_no_listener_and_a_listener_no_connection() {
 }
 
 #[test]
-fn a_connection_is_found_by_its_remote_port() {
+fn connection_is_found_by_remote_port() {
     for address in ["127.0.0.1:0", "[::1]:0"] {
         let pair = Pair::new(address);
         let found = connection(&pair.client).unwrap();
@@ -107,14 +107,14 @@ fn a_connection_is_found_by_its_remote_port() {
 }
 
 #[test]
-fn an_ipv4_connection_of_an_ipv6_socket_is_shown_as_ipv4() {
+fn mapped_ipv4_connection_is_shown_as_ipv4() {
     let pair = Pair::to(TcpListener::bind("[::]:0").unwrap(), Some("127.0.0.1"));
     let found = connection(&pair.server).unwrap();
     assert_eq!((found.remote, found.family), (pair.client.local_addr().unwrap(), Family::V6));
 }
 
 #[test]
-fn a_connection_that_one_side_has_left_is_still_one() {
+fn half_closed_connection_is_listed() {
     let Pair { listener, client, server } = Pair::new("127.0.0.1:0");
     drop(server);
     let found = connection_to(listener.local_addr().unwrap().port(), inode(&client)).unwrap();
@@ -132,7 +132,7 @@ fn destroyed(connection: &Connection) -> Option<Destroyed> {
 }
 
 #[test]
-fn one_connection_is_destroyed_and_no_other() {
+fn only_the_given_connection_is_destroyed() {
     for (address, host) in [("127.0.0.1:0", None), ("[::1]:0", None), ("[::]:0", Some("127.0.0.1"))]
     {
         let one = Pair::to(TcpListener::bind(address).unwrap(), host);
@@ -158,7 +158,7 @@ fn one_connection_is_destroyed_and_no_other() {
 }
 
 #[test]
-fn another_connection_with_the_same_addresses_is_left_alone() {
+fn connection_with_equal_addresses_is_kept() {
     let pair = Pair::new("127.0.0.1:0");
     let found = connection(&pair.client).unwrap();
     let earlier =
@@ -169,7 +169,7 @@ fn another_connection_with_the_same_addresses_is_left_alone() {
 }
 
 #[test]
-fn a_long_list_and_a_small_buffer_lose_nothing() {
+fn long_list_is_read_whole_with_small_buffer() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let pairs: Vec<_> = (0..300).map(|_| Pair::to(listener.try_clone().unwrap(), None)).collect();
     let port = listener.local_addr().unwrap().port();
@@ -189,7 +189,7 @@ fn a_long_list_and_a_small_buffer_lose_nothing() {
 }
 
 #[test]
-fn what_the_kernel_does_not_know_is_an_error() {
+fn request_unknown_to_the_kernel_is_an_error() {
     let request = wire::dump_request(
         Family::V4,
         Query { states: TcpState::LISTEN, local_port: 0, remote_port: 0 },
@@ -211,7 +211,7 @@ fn parts(datagram: &[u8]) -> Vec<Option<Part>> {
 }
 
 #[test]
-fn a_list_that_changed_is_told_by_its_flag() {
+fn interrupted_dump_is_recognised_by_its_flag() {
     let mut body = vec![2, 1, 0, 0];
     body.extend([0; 68]);
     let interrupted = |datagram: &[u8]| match parts(datagram).as_slice() {
@@ -225,7 +225,7 @@ fn a_list_that_changed_is_told_by_its_flag() {
 }
 
 #[test]
-fn errors_ends_and_strangers_are_told_apart() {
+fn errors_ends_and_foreign_messages_are_distinguished() {
     let refused = (-nix::libc::EPERM).to_ne_bytes();
     let datagram = [
         answer(2, 0, 7, &[0; 20]),
@@ -245,7 +245,7 @@ fn errors_ends_and_strangers_are_told_apart() {
 }
 
 #[test]
-fn what_is_cut_off_makes_no_sense() {
+fn truncated_message_is_refused() {
     let mut body = vec![10, 1, 0, 0];
     body.extend([0; 68]);
     let whole = answer(20, 2, 7, &body);

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn a_program_is_run_in_a_unit_of_its_own() {
+    async fn program_runs_in_a_separate_unit() {
         let Some(bus) = Bus::start().await else { return };
         let told = Arc::new(Mutex::new(Vec::new()));
         tokio::spawn(serve(bus.serve(NAME).await, "exit-code", Arc::clone(&told)));

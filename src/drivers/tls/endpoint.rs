@@ -92,14 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn hosts_and_ports_are_told_apart() {
+    fn hosts_and_ports_are_parsed() {
         assert_eq!(name("127.0.0.1:6443"), Some(("127.0.0.1".into(), 6443)));
         assert_eq!(name("[fd00::1]:2379"), Some(("fd00::1".into(), 2379)));
         assert_eq!(name("controller-0.example:80"), Some(("controller-0.example".into(), 80)));
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_address_is_refused() {
         for text in [
             "",
             ":80",

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn kubeadms_own_files_are_pointed_to_the_pem_and_nothing_else_changes() {
+    fn kubeadm_file_points_to_the_pem_and_is_otherwise_unchanged() {
         for tree in ["kubeadm-1.20-rsa2048", "kubeadm-1.36-ecdsa-p256"] {
             let path = format!(
                 "{}/tests/fixtures/{tree}/etc/kubernetes/kubelet.conf",
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_and_order_stay() {
+    fn quotes_and_order_are_kept() {
         let after = pointed(&text(
             "    'client-key-data': \"ZGVm\"\n    client-certificate-data:   \
             YWJj  # here\n    a: b\n",
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_certain_is_refused() {
+    fn uncertain_text_is_refused() {
         let block = "    client-certificate-data: |\n      YWJj\n    client-key-data: ZGVm\n";
         let tagged = "    client-certificate-data: !!str YWJj\n    client-key-data: ZGVm\n";
         let anchored =

@@ -188,7 +188,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_splice_changes_the_values_alone_and_can_be_taken_back(
+    fn splice_changes_only_the_values_and_is_reversible(
         written in prop_oneof![4 => block(), 1 => json(), 1 => flow()],
         old in (pem(), pem()),
         new in (pem(), pem()),
@@ -208,7 +208,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_kubeconfig_never_panics_and_never_changes_elsewhere(
+    fn damaged_kubeconfig_never_panics_or_changes_elsewhere(
         written in prop_oneof![block(), json(), flow()],
         damage in prop::sample::select(vec!["", " ", "\n", "\t", "'", "\"", "#", ": ", "- ", "&a ", "*a", "!t ", "{", "}", "[", "]", ",", "|", ">", "\\", "<<: ", "---\n", "? ", "é"]),
         place in any::<prop::sample::Index>(),

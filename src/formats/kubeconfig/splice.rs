@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_check_sees_any_other_change_of_the_text() {
+    fn final_check_detects_other_changes_of_the_text() {
         let before = text("YWJj", "a: b # c\n");
         let differs_only_in_values = |after: String| {
             Layout::of(&before, None)
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_check_sees_any_other_change_of_the_meaning() {
+    fn final_check_detects_other_changes_of_the_meaning() {
         let same = |one: &str, other: &str| {
             // The three bytes at the beginning of the value of `v` may differ.
             same_but_for(

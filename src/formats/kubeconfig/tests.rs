@@ -65,7 +65,7 @@ fn kubeconfigs_of_kubeadm() -> Vec<PathBuf> {
 }
 
 #[test]
-fn in_what_kubeadm_wrote_two_lines_change() {
+fn splice_of_kubeadm_file_changes_two_lines() {
     let (certificate, key) = new();
     let files = kubeconfigs_of_kubeadm();
     assert_eq!(files.len(), 18);
@@ -86,7 +86,7 @@ fn in_what_kubeadm_wrote_two_lines_change() {
 }
 
 #[test]
-fn what_kubeadm_renewed_is_what_a_splice_makes_of_it() {
+fn splice_equals_the_renewal_by_kubeadm() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let tree = fixtures.join("kubeadm-1.20-rsa2048");
     let before = fs::read(tree.join("etc/kubernetes/scheduler.conf")).unwrap();
@@ -294,7 +294,7 @@ fn only_the_two_values_change() {
 }
 
 #[test]
-fn a_value_over_several_lines_becomes_one_line() {
+fn multi_line_value_becomes_one_line() {
     let wrapped = |bytes: Vec<u8>, indent: &str| {
         let text = STANDARD.encode(bytes);
         text.as_bytes()
@@ -322,7 +322,7 @@ fn a_value_over_several_lines_becomes_one_line() {
 }
 
 #[test]
-fn what_cannot_be_replaced_alone_is_refused_with_its_line() {
+fn value_not_replaceable_alone_is_refused_with_its_line() {
     use Obstacle::{Escaped, Shared, Tagged};
     // What stands above the head, one line; the user's lines, of which the first is the 14th; what
     // is refused.
@@ -418,7 +418,7 @@ fn what_cannot_be_replaced_alone_is_refused_with_its_line() {
 }
 
 #[test]
-fn what_is_not_embedded_cannot_be_replaced() {
+fn value_not_embedded_is_refused() {
     let missing = |field| Err(SpliceError::NotEmbedded { user: "u".to_owned(), field });
     let cases = [
         ("    token: x\n", CERTIFICATE),
@@ -446,7 +446,7 @@ fn line_separators_of_yaml_1_1_are_refused() {
 }
 
 #[test]
-fn nothing_is_replaced_by_nothing() {
+fn empty_replacement_is_refused() {
     let text = user("    client-certificate-data: YWJj\n    client-key-data: ZGVm\n");
     assert_eq!(
         splice(text.as_bytes(), b"", &Secret::new(b"x".to_vec())),
@@ -455,7 +455,7 @@ fn nothing_is_replaced_by_nothing() {
 }
 
 #[test]
-fn tells_what_kubeadm_wrote() {
+fn kubeconfig_of_kubeadm_is_read() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes");
     let ca = fs::read(file.join("pki/ca.crt")).unwrap();
@@ -471,7 +471,7 @@ fn tells_what_kubeadm_wrote() {
 }
 
 #[test]
-fn data_wins_over_a_file_for_each_half() {
+fn embedded_data_wins_over_a_file_for_each_half() {
     let file = |path: &str| Source::File(path.to_owned());
     let data = |bytes: &[u8]| Source::Embedded(Secret::new(bytes.to_vec()));
     let cases = [
@@ -506,7 +506,7 @@ fn data_wins_over_a_file_for_each_half() {
 }
 
 #[test]
-fn other_users_with_certificates_are_named() {
+fn other_users_with_certificates_are_listed() {
     let text = user(
         "    client-certificate-data: YWJj\n- name: token\n  user: {token: x}\n- name: data\n  \
          user: {client-certificate-data: YWJj}\n- name: file\n  user: {client-certificate: a}\n",
@@ -518,13 +518,13 @@ fn other_users_with_certificates_are_named() {
 }
 
 #[test]
-fn a_cluster_that_is_not_there_is_none() {
+fn missing_cluster_is_none() {
     let text = user("    token: x\n").replace("cluster: k,", "cluster: z,");
     assert_eq!(Kubeconfig::parse(text.as_bytes()).unwrap().cluster, None);
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_line() {
+fn errors_name_their_line() {
     let users = |lines: &str| format!("{HEAD}users:\n{lines}");
     let base64 =
         "is not base64 as Kubernetes reads it (padded, no spaces); it would refuse the whole file";
@@ -618,13 +618,13 @@ fn what_is_wrong_is_said_with_its_line() {
 }
 
 #[test]
-fn bytes_that_are_not_utf_8_are_told_with_their_line() {
+fn invalid_utf8_is_reported_with_its_line() {
     assert_eq!(Kubeconfig::parse(b"a: b\nc: \xff\n"), Err(KubeconfigError::NotUtf8 { line: 2 }));
     assert_eq!(Kubeconfig::parse(b"\xff\xfea\0"), Err(KubeconfigError::NotUtf8 { line: 1 }));
 }
 
 #[test]
-fn aliases_that_grow_without_bound_are_stopped() {
+fn exponential_aliases_are_refused() {
     let text = format!(
         "a: &a {}\nb: &b [{}]\nc: &c [{}]\nd: [{}]\n",
         "x".repeat(100_000),
@@ -636,7 +636,7 @@ fn aliases_that_grow_without_bound_are_stopped() {
 }
 
 #[test]
-fn deep_nesting_is_refused_long_before_the_stack_ends() {
+fn deep_nesting_is_refused_before_stack_overflow() {
     let chain: String = (1..60).map(|i| format!("x{i}: &x{i} {{a: *x{}}}\n", i - 1)).collect();
     let chain = format!("x0: &x0 1\n{chain}");
     let lists = format!("a: {}1{}\n", "[".repeat(200), "]".repeat(200));
@@ -659,7 +659,7 @@ fn deep_nesting_is_refused_long_before_the_stack_ends() {
 }
 
 #[test]
-fn no_error_shows_what_stands_in_the_file() {
+fn errors_never_show_file_content() {
     const MATERIAL: &str = "TUlJRXBBSUJBQUtDQVFFQXpJSkNI";
     let damages = [
         "{}",
@@ -709,7 +709,7 @@ fn no_error_shows_what_stands_in_the_file() {
 }
 
 #[test]
-fn the_values_of_a_user_change_whichever_is_the_current_one() {
+fn named_user_is_spliced_even_if_not_current() {
     let text = "users:\n- name: a\n  user: {client-certificate-data: YWJj, client-key-data: \
         ZGVm}\n- name: b\n  user:\n    client-key-data: 'ZGVm' # mine\n    \
         client-certificate-data: YWJj\n";

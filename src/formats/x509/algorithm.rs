@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn junk_is_another_algorithm_and_not_a_panic() {
+    fn junk_is_an_unknown_algorithm_without_panic() {
         assert!(!KeyAlgorithm::of_public_key(b"junk").is_for_leaves());
     }
 }

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_made_from_it_is_what_kubeadm_gives_a_kubelet() {
+    fn issued_kubelet_certificate_equals_kubeadms() {
         for tree in [RSA_TREE, ECDSA_TREE] {
             let kubeadms =
                 leaves(tree).into_iter().find(|leaf| leaf.name == "kubelet").unwrap().certificate;

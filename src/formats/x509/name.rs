@@ -118,14 +118,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn serials_are_shown_without_the_sign_byte() {
+    fn serial_is_displayed_without_the_sign_byte() {
         assert_eq!(Serial::new(&[0, 0xab, 0x01]).to_string(), "AB01");
         assert_eq!(Serial::new(&[0]).to_string(), "00");
         assert_eq!(Serial::new(&[]).to_string(), "");
     }
 
     #[test]
-    fn control_characters_are_escaped_and_letters_of_any_language_are_not() {
+    fn control_characters_are_escaped_and_letters_are_kept() {
         assert_eq!(printable("Zürich 東京\u{1b}[31m\n"), "Zürich 東京\\u{1b}[31m\\u{a}");
     }
 }

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn names_come_and_go_and_all_else_stays() {
+    fn names_are_added_and_removed_and_nothing_else_changes() {
         for tree in [RSA_TREE, ECDSA_TREE] {
             let old = certificate(tree, "apiserver.crt");
             let new = with_names(
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_without_names_gets_some() {
+    fn certificate_without_names_gets_names() {
         let old = certificate(RSA_TREE, "front-proxy-client.crt");
         assert_eq!(
             with_names(&old, &change(&["a.example.com"], &[])).unwrap().dns_names,
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_is_none_or_too_much_is_refused() {
+    fn change_without_effect_or_names_left_is_refused() {
         let old = certificate(RSA_TREE, "apiserver.crt");
         let refused =
             |add: &[&str], remove: &[&str]| with_names(&old, &change(add, remove)).unwrap_err();

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_host_of_an_url_is_what_stands_before_its_port() {
+    fn url_host_is_parsed_without_its_port() {
         for (url, expected) in [
             ("https://127.0.0.1:2379", Some("127.0.0.1")),
             (" https://[fd00::1]:2379/", Some("fd00::1")),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_address_of_a_network_is_the_one_after_its_own() {
+    fn first_address_follows_the_network_address() {
         for (network, expected) in [
             ("10.96.0.0/12", Some("10.96.0.1")),
             ("10.97.3.4/12", Some("10.96.0.1")),

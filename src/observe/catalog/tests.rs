@@ -136,7 +136,7 @@ fn manifest(file: &str) -> Need {
 // ---- nodes as kubeadm makes them ----
 
 #[test]
-fn a_node_of_kubeadm_has_its_authorities() {
+fn kubeadm_node_has_its_authorities() {
     for fixture in FIXTURES {
         let catalog = Node::fixture(fixture).catalog();
         let pki = |name: &str| {
@@ -160,7 +160,7 @@ fn a_node_of_kubeadm_has_its_authorities() {
 }
 
 #[test]
-fn a_node_of_kubeadm_has_its_credentials() {
+fn kubeadm_node_has_its_credentials() {
     for fixture in FIXTURES {
         let catalog = Node::fixture(fixture).catalog();
         let apiserver = || manifest("kube-apiserver.yaml");
@@ -224,7 +224,7 @@ fn a_node_of_kubeadm_has_its_credentials() {
 }
 
 #[test]
-fn a_node_of_kubeadm_has_its_services() {
+fn kubeadm_node_has_its_services() {
     for (fixture, etcd_health, scheduler_health) in [
         (FIXTURES[0], "http://127.0.0.1:2381/health", "https://127.0.0.1:10259/healthz"),
         (FIXTURES[1], "http://127.0.0.1:2381/livez", "https://127.0.0.1:10259/livez"),
@@ -262,7 +262,7 @@ fn grace(pod: &str) -> Duration {
 }
 
 #[test]
-fn what_the_others_need_is_marked() {
+fn credentials_needed_by_others_are_marked() {
     let catalog = Node::new().catalog();
     let essential = catalog.services.iter().filter(|service| service.essential.is_some());
     assert_eq!(
@@ -272,7 +272,7 @@ fn what_the_others_need_is_marked() {
 }
 
 #[test]
-fn some_services_age_and_some_the_cluster_lives_on() {
+fn essential_services_are_marked() {
     let catalog = Node::new().catalog();
     let named = |pick: fn(&Service) -> bool| {
         catalog
@@ -290,7 +290,7 @@ fn some_services_age_and_some_the_cluster_lives_on() {
 }
 
 #[test]
-fn each_service_takes_a_new_credential_in_its_own_way() {
+fn services_have_their_refresh_method() {
     let catalog = Node::new().catalog();
     let uses = |service: &Service| {
         let name = service.name.to_string();
@@ -321,7 +321,7 @@ fn each_service_takes_a_new_credential_in_its_own_way() {
 // ---- other paths ----
 
 #[test]
-fn new_client_certificates_are_tried_where_they_are_looked_at() {
+fn client_certificates_are_tried_at_their_server() {
     let shown = |node: &Node| {
         let trials = node.catalog().trials;
         let text = |at: &TrialAt| match at {
@@ -354,7 +354,7 @@ fn new_client_certificates_are_tried_where_they_are_looked_at() {
 }
 
 #[test]
-fn a_folder_of_the_host_that_is_mounted_elsewhere_is_followed() {
+fn host_directory_mounted_elsewhere_is_followed() {
     let node = FIXTURES_MANIFESTS.iter().fold(Node::new(), |node, file| {
         node.change(file, "      path: /etc/kubernetes/pki", "      path: /srv/pki")
     });
@@ -403,7 +403,7 @@ fn flags_with_other_paths_are_followed() {
 }
 
 #[test]
-fn a_kubeconfig_mounted_as_a_single_file_or_by_sub_path_is_followed() {
+fn kubeconfig_mounted_as_file_or_sub_path_is_followed() {
     let file = "kube-scheduler.yaml";
     let single = Node::new()
         .change(file, "      path: /etc/kubernetes/scheduler.conf", "      path: /srv/s.conf")
@@ -421,7 +421,7 @@ fn a_kubeconfig_mounted_as_a_single_file_or_by_sub_path_is_followed() {
 }
 
 #[test]
-fn the_authority_that_signs_is_preferred_to_the_bundle_that_is_trusted() {
+fn signing_authority_is_preferred_to_trusted_bundle() {
     let node = Node::new().change(
         "kube-apiserver.yaml",
         "--client-ca-file=/etc/kubernetes/pki/ca.crt",
@@ -446,7 +446,7 @@ fn the_authority_that_signs_is_preferred_to_the_bundle_that_is_trusted() {
 
 /// kubeadm gives empty flags where the authority is an external one.
 #[test]
-fn empty_signing_flags_leave_the_authority_to_the_others() {
+fn empty_signing_flags_are_ignored() {
     let catalog = Node::new()
         .change(
             "kube-controller-manager.yaml",
@@ -467,7 +467,7 @@ fn empty_signing_flags_leave_the_authority_to_the_others() {
 }
 
 #[test]
-fn with_an_external_etcd_only_its_client_is_needed() {
+fn external_etcd_needs_only_its_client() {
     let catalog = Node::new()
         .remove("etcd.yaml")
         .change(
@@ -503,7 +503,7 @@ fn with_an_external_etcd_only_its_client_is_needed() {
 }
 
 #[test]
-fn a_path_that_is_not_on_the_host_is_noted_and_the_usual_one_kept() {
+fn path_not_on_the_host_is_noted_and_the_default_kept() {
     let catalog = Node::new()
         .change("kube-apiserver.yaml", "=/etc/kubernetes/pki/front-proxy-client.crt", "=/opt/f.crt")
         .catalog();
@@ -549,7 +549,7 @@ fn one_file_under_two_names_is_one_credential() {
 
 /// A profile may pair files of any names; only a certificate elsewhere has its key beside it.
 #[test]
-fn a_certificate_at_its_usual_place_keeps_its_usual_key() {
+fn certificate_at_its_default_path_keeps_its_default_key() {
     let text = "
         format = 1
         name = 'site'
@@ -602,7 +602,7 @@ fn a_certificate_at_its_usual_place_keeps_its_usual_key() {
 // ---- kubelet's own ----
 
 #[test]
-fn the_file_that_kubelets_kubeconfig_names_is_taken() {
+fn file_named_in_kubelets_kubeconfig_is_used() {
     let mut node = Node::new();
     assert_eq!(
         node.catalog().files("kubelet-client"),
@@ -637,7 +637,7 @@ fn the_file_that_kubelets_kubeconfig_names_is_taken() {
 }
 
 #[test]
-fn kubelets_serving_pair_counts_only_without_a_bundle() {
+fn kubelet_serving_pair_is_used_only_without_bundle() {
     let bundle = "/var/lib/kubelet/pki/kubelet-server-current.pem";
     let own = "/var/lib/kubelet/pki/kubelet.crt /var/lib/kubelet/pki/kubelet.key";
     for (files, expected) in [
@@ -709,7 +709,7 @@ fn other_addresses_and_ports_are_followed() {
 // ---- the manifests folder ----
 
 #[test]
-fn without_manifests_nothing_is_needed_and_the_usual_places_are_kept() {
+fn missing_manifests_keep_the_default_paths() {
     let catalog = Node::without_manifests().catalog();
     assert_eq!(catalog.credentials.len(), 13);
     assert!(catalog.credentials.iter().all(|credential| credential.need == Need::Optional));
@@ -726,7 +726,7 @@ fn without_manifests_nothing_is_needed_and_the_usual_places_are_kept() {
 }
 
 #[test]
-fn a_manifest_in_json_and_with_args_counts() {
+fn json_manifest_with_args_is_read() {
     let json = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "kube-scheduler"}, "spec": {
         "containers": [{"name": "kube-scheduler", "command": ["kube-scheduler"], "args": ["--kubeconfig", "/conf/s.conf"],
                         "volumeMounts": [{"name": "k", "mountPath": "/conf"}]}],
@@ -740,7 +740,7 @@ fn a_manifest_in_json_and_with_args_counts() {
 }
 
 #[test]
-fn hidden_files_are_ignored_and_any_extension_counts() {
+fn hidden_files_are_ignored_and_any_extension_is_read() {
     let node = Node::new();
     let scheduler =
         node.manifests.iter().find(|(file, _)| file == "kube-scheduler.yaml").unwrap().1.clone();
@@ -754,7 +754,7 @@ fn hidden_files_are_ignored_and_any_extension_counts() {
 }
 
 #[test]
-fn a_backup_beside_a_manifest_is_noted_and_the_first_by_name_counts() {
+fn manifest_backup_is_noted_and_the_first_by_name_is_used() {
     let node = Node::new();
     let etcd = node.manifests.iter().find(|(file, _)| file == "etcd.yaml").unwrap().1.clone();
     let mut node = node.add("etcd.yaml.bak", &etcd.replace("/pki/etcd/server", "/pki/etcd/old"));
@@ -772,7 +772,7 @@ fn a_backup_beside_a_manifest_is_noted_and_the_first_by_name_counts() {
 }
 
 #[test]
-fn a_broken_manifest_is_noted_and_costs_nothing_else() {
+fn broken_manifest_is_noted_and_affects_nothing_else() {
     let node = Node::new()
         .remove("kube-apiserver.yaml")
         .add("kube-apiserver.yaml", "kind: Pod\nmetadata: [");
@@ -800,7 +800,7 @@ fn a_broken_manifest_is_noted_and_costs_nothing_else() {
 }
 
 #[test]
-fn other_pods_are_nothing_to_us() {
+fn other_pods_are_ignored() {
     let text = "kind: Pod\nmetadata: {name: kube-vip}\nspec: {containers: [{name: kube-vip}]}";
     assert_eq!(Node::new().add("kube-vip.yaml", text).catalog(), Node::new().catalog());
 }

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_mounts_a_file_or_a_folder_above_it_uses_it() {
+    fn pods_that_mount_a_file_or_its_parents_are_consumers() {
         let names = |mounted: &[&str]| {
             let uses = uses(mounted).map(|consumer| consumer.uses).unwrap_or_default();
             uses.iter().map(ToString::to_string).collect::<Vec<_>>()
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_consumer_is_told_with_its_pod() {
+    fn consumer_is_named_with_its_pod() {
         let found = uses(&["/etc"]).unwrap();
         assert_eq!(
             (found.container.as_str(), found.pod.as_str(), found.is_static),

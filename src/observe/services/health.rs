@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_short_line_of_an_answer_is_told() {
+    fn one_short_line_of_a_response_is_reported() {
         let told = |body: &str| told(&Answer { status: 503, body: body.as_bytes().to_vec() });
         assert_eq!(told(""), "503");
         assert_eq!(told("\n  \x1b[2Jnot ready\u{7}\r\nmore"), "503: [2Jnot ready");
@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_url_nobody_is_asked() {
+    async fn no_request_is_sent_without_url() {
         assert_eq!(ask(None).await, Health::NotAsked);
         assert!(
             matches!(ask(Some("http://127.0.0.1:1/")).await, Health::Unhealthy(text) if text.starts_with("http://127.0.0.1:1/: "))

@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_placed_by_the_machines_start() {
+    fn process_start_is_computed_from_boot() {
         // The ticks of a Linux machine are hundredths of a second as far as programs see them.
         let instance =
             moment().of_process("x".to_owned(), Process { pid: 7, start_ticks: 90_050 }).unwrap();
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_wall_clock_showed_is_counted_back_from_now() {
+    fn wall_clock_time_is_computed_back_from_now() {
         let of = |seconds| {
             moment().of_wall_clock("x".to_owned(), UNIX_EPOCH + Duration::from_secs(seconds))
         };

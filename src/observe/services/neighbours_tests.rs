@@ -120,7 +120,7 @@ async fn first_member(authority: &Authority, others: &[String]) -> String {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn members_are_counted_by_etcds_own_list_and_each_is_asked() {
+async fn etcd_members_are_listed_by_etcd_and_each_is_probed() {
     LocalSet::new()
         .run_until(async {
             let authority = Authority::new("etcd-ca");
@@ -138,7 +138,7 @@ async fn members_are_counted_by_etcds_own_list_and_each_is_asked() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn an_etcd_that_does_not_say_who_is_there_is_said() {
+async fn etcd_without_member_list_is_reported() {
     LocalSet::new()
         .run_until(async {
             let authority = Authority::new("etcd-ca");
@@ -174,7 +174,7 @@ async fn servers_of(others: &'static str) -> Neighbours {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn api_servers_are_those_that_the_cluster_knows() {
+async fn api_servers_are_listed_by_the_cluster() {
     LocalSet::new()
         .run_until(async {
             assert_eq!(servers_of("").await, Neighbours::Servers { others: 0, ready: 0 });
@@ -188,7 +188,7 @@ async fn api_servers_are_those_that_the_cluster_knows() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn one_that_is_ready_is_counted() {
+async fn ready_member_is_counted() {
     LocalSet::new()
         .run_until(async {
             let authority = Authority::new("ca");
@@ -206,7 +206,7 @@ async fn one_that_is_ready_is_counted() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn where_the_api_does_not_answer_the_reason_of_each_kubeconfig_is_told() {
+async fn silent_api_is_reported_for_each_kubeconfig() {
     let authority = Authority::new("ca");
     let (_folder, node) = node("127.0.0.1:1", "127.0.0.1:1", &authority);
     let reason = neighbours(&node, Essential::ApiServer).await.unwrap_err();
@@ -220,7 +220,7 @@ async fn where_the_api_does_not_answer_the_reason_of_each_kubeconfig_is_told() {
 }
 
 #[test]
-fn an_address_of_six_parts_is_written_in_brackets() {
+fn ipv6_address_is_written_in_brackets() {
     assert_eq!(
         [url_of("10.0.0.1", 6443), url_of("fd00::1", 6443)],
         ["https://10.0.0.1:6443", "https://[fd00::1]:6443"]

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nodes_name_is_what_the_pods_names_end_with() {
+    fn node_name_is_the_suffix_of_pod_names() {
         assert_eq!(node(&["etcd-a.b", "kube-scheduler-a.b"]).as_deref(), Some("a.b"));
         assert_eq!(node(&["etcd-a", "etcd-events-a"]).as_deref(), Some("a"));
         assert_eq!(node(&["etcd-events-a", "kube-scheduler-a"]).as_deref(), Some("a"));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_is_not_static_is_no_service() {
+    fn pod_that_is_not_static_is_no_service() {
         let containers = [container("etcd", "etcd-a", false), container("etcd", "etcd-b", true)];
         assert_eq!(node_name(&containers, &["etcd".to_owned()]).as_deref(), Some("b"));
         let without = Container { pod: None, ..container("etcd", "etcd-a", true) };
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_container_that_runs_is_meant_else_the_last_one() {
+    fn running_or_else_last_container_is_chosen() {
         let etcd = || container("etcd", "etcd-a", true);
         let pick = |containers: &[Container]| match main_container(
             "etcd",
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn helpers_beside_the_main_container_are_not_taken_for_it() {
+    fn sidecars_are_not_taken_for_the_main_container() {
         let main = |names: &[&str]| {
             let containers: Vec<_> =
                 names.iter().map(|name| container(name, "etcd-a", true)).collect();
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn why_it_does_not_run_is_said() {
+    fn reason_for_not_running_is_reported() {
         let uptime =
             Uptime { boot: BootId("b".to_owned()), since_boot: Duration::from_secs(1_000) };
         let moment = Moment { at: Timestamp::from_seconds(100), uptime };
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_of_another_container_is_not_its_own() {
+    fn process_of_another_container_is_not_its_own() {
         let host = Root::open(std::path::Path::new("/")).unwrap();
         let group = Group::Container("0".repeat(64));
         assert_eq!(own_process(&host, &group, std::process::id()), None);

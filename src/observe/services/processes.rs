@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_of_a_pid_file_is_the_service() {
+    fn process_of_the_pid_file_is_the_service() {
         let running = found(Some(&format!("{}\n", std::process::id()))).unwrap();
         assert_eq!(running.instance.pid, Some(std::process::id()));
         let root = Root::open(Path::new("/")).unwrap();
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn one_without_a_pid_file_is_down_and_what_is_no_number_is_not_known() {
+    fn missing_pid_file_is_down_and_invalid_one_unknown() {
         assert!(
             matches!(found(None), Err(Presence::Down(reason)) if reason.starts_with("it has no pid \
                 file (/"))

@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_capability_is_named() {
+    fn missing_capability_is_named() {
         let refused = |errno: Errno| {
             ProcessError::File(FileError::from_io(
                 "/proc/1/root",

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_that_says_something_counts() {
+    fn first_configured_endpoint_is_used() {
         let node = Node::new();
         assert_eq!(node.socket(), "/run/containerd/containerd.sock");
         node.file("run/crio/crio.sock", "");
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_is_found_in_each_of_its_forms() {
+    fn flag_is_found_in_each_form() {
         let found = |text: &str| in_flags(text).map(|path| path.display().to_string());
         let expected = Some("/run/x.sock".to_owned());
         for text in [
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_without_it_or_of_no_kind_says_nothing() {
+    fn configuration_without_endpoint_is_none() {
         for text in [
             "",
             "kind: KubeletConfiguration",

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_mount_shows_a_file() {
+    fn nearest_mount_contains_the_file() {
         let mounts = [
             ("/", "/host"),
             ("/etc/kubernetes/pki", "/certs"),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_may_be_the_file_itself() {
+    fn file_itself_may_be_mounted() {
         let mounts = [("/etc/kubernetes/scheduler.conf", "/conf/s.conf")];
         assert_eq!(
             mapped("/etc/kubernetes/scheduler.conf", &mounts).as_deref(),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_process_sees_is_compared_with_what_is_there() {
+    fn file_in_the_process_is_compared_with_the_host() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::open(Path::new("/")).unwrap();
         let own = Process::find(&root, std::process::id()).unwrap().unwrap();

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_listener_takes_the_connection() {
+    fn most_specific_listener_gets_the_connection() {
         assert_eq!(
             reached_by("127.0.0.1:1", &["0.0.0.0:1", "127.0.0.1:1", "[::]:1"]),
             ["127.0.0.1:1"]
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_of_somebody_else_is_found_out() {
+    fn socket_of_another_process_is_detected() {
         let root = Root::open(Path::new("/")).unwrap();
         let own = Process::find(&root, std::process::id()).unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -35,7 +35,7 @@ fn unknown_everywhere(seen: &ServicesSeen, reason: &str) {
 }
 
 #[test]
-fn another_root_folder_is_not_asked() {
+fn services_of_another_root_are_not_probed() {
     let node = fixture();
     let seen = now(&node);
     unknown_everywhere(&seen, ANOTHER_ROOT);
@@ -43,7 +43,7 @@ fn another_root_folder_is_not_asked() {
 }
 
 #[test]
-fn a_service_without_a_manifest_is_absent_on_any_root() {
+fn service_without_manifest_is_absent_on_any_root() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join("etc/kubernetes/manifests")).unwrap();
     let node = Node::open(Root::open(folder.path()).unwrap(), &Config::Usual).unwrap();
@@ -56,7 +56,7 @@ fn a_service_without_a_manifest_is_absent_on_any_root() {
 }
 
 #[tokio::test]
-async fn one_can_look_from_inside_a_runtime() {
+async fn observation_works_inside_a_tokio_runtime() {
     let expected = services(&fixture(), &CLOCK).await;
     let blocked = tokio::task::spawn_blocking(|| now(&fixture())).await.unwrap();
     assert_eq!(blocked, expected);

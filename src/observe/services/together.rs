@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn results_keep_their_order_and_a_panic_its_place() {
+    async fn results_keep_their_order_despite_a_panic() {
         let work = [30, 0, 10].map(|milliseconds| async move {
             tokio::time::sleep(Duration::from_millis(milliseconds)).await;
             assert!(milliseconds > 0);
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hangs_is_left_alone() {
+    fn hanging_task_is_abandoned() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let began = Instant::now();
         let hangs = aside(|| {

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_active_runs() {
+    fn only_active_units_run() {
         assert_eq!(down("a.service", &unit(Active::Active, "loaded", "running")), None);
         assert_eq!(down("a.service", &unit(Active::Reloading, "loaded", "reload")), None);
         assert_eq!(

@@ -35,7 +35,7 @@ fn own_entries_come_after_those_of_the_profile() {
 }
 
 #[test]
-fn an_own_entry_takes_the_place_of_the_profiles_whatever_the_manifests_say() {
+fn own_entry_replaces_the_profiles_despite_manifests() {
     let catalog = Node::new()
         .change(
             "etcd.yaml",
@@ -69,7 +69,7 @@ fn an_own_entry_takes_the_place_of_the_profiles_whatever_the_manifests_say() {
 }
 
 #[test]
-fn own_entries_that_can_not_stand_beside_the_rest_are_refused() {
+fn conflicting_own_entries_are_refused() {
     let table = [
         (
             "\n[[credential]]\nname = \"x\"\nauthority = \"acme\"\nbundle = \"/x\"",
@@ -136,7 +136,7 @@ const OWN_SERVICES: &str = r#"
 "#;
 
 #[test]
-fn own_services_come_after_those_of_the_profile_or_in_their_place() {
+fn own_services_follow_or_replace_the_profiles() {
     let vip = "kind: Pod\nmetadata: {name: kube-vip}\nspec: {containers: [{name: kube-vip}]}";
     let catalog = Node::new().add("vip.yaml", vip).configured(OWN_SERVICES).catalog();
     let names: Vec<&str> = catalog.services.iter().map(|service| service.name.as_str()).collect();
@@ -198,7 +198,7 @@ fn own_services_come_after_those_of_the_profile_or_in_their_place() {
 
 /// The others that use it are told of the one that is kept.
 #[test]
-fn an_own_service_follows_a_credential_that_turned_out_to_be_another() {
+fn own_service_follows_a_replaced_credential() {
     let own = "[[service]]\nname = \"x\"\npid_file = \"/run/x.pid\"\nsignal = \"USR1\"\nuses = [{ \
         credential = \"etcd/peer\", takes = \"restart\" }]";
     let same = |node: Node, name: &str| {
@@ -216,7 +216,7 @@ fn an_own_service_follows_a_credential_that_turned_out_to_be_another() {
 }
 
 #[test]
-fn own_services_that_can_not_stand_beside_the_rest_are_refused() {
+fn conflicting_own_services_are_refused() {
     let uses = |name: &str| format!("uses = [{{ credential = \"{name}\", takes = \"restart\" }}]");
     let refused =
         |text: String| Node::new().configured(&text).try_catalog().unwrap_err().to_string();
@@ -260,7 +260,7 @@ fn own_services_that_can_not_stand_beside_the_rest_are_refused() {
 }
 
 #[test]
-fn a_service_may_use_a_copy_and_one_that_may_come() {
+fn service_may_use_existing_and_future_copies() {
     let using = |credential: &str| {
         Node::new().configured(&format!(
             "[[copy]]\nname = 'one'\nof = 'admin.conf'\nbundle = '/etc/one.pem'\n\
