@@ -178,7 +178,7 @@ fn make_keys(key: &KeyAlgorithm, count: usize) -> Duration {
 
 fn node(key: &KeyAlgorithm, life: Life, super_admin: Life) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    demo::Node::build(
+    demo::DemoNode::build(
         folder.path(),
         SystemClock.now(),
         &NodePlan::everything(life).with("super-admin.conf", super_admin).with_key(key.clone()),

@@ -18,7 +18,7 @@ const MANY: usize = 10_000;
 /// A node with ten thousand pairs of its own, each in files of its own, due and signed by the
 /// cluster's authority.
 fn many(folder: &Path, key: KeyAlgorithm) -> Node {
-    demo::Node::build(
+    demo::DemoNode::build(
         folder,
         SystemClock.now(),
         &NodePlan::everything(Life::Days(10)).with_key(key),

@@ -418,7 +418,7 @@ fn the_readme_shows_what_it_really_says() {
     let restored = node
         .run(&["restore", "scheduler.conf"])
         .text
-        .replace("restart it.", "the next scheduled pass sees to it, kubecertd renew at once.");
+        .replace("restart it.", "the next scheduled pass does it, kubecertd renew at once.");
     let readme = masked(include_str!("../README.md"));
     for (command, said) in
         [("# kubecertd restore --list", &list), ("# kubecertd restore scheduler.conf", &restored)]

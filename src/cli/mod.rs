@@ -1,5 +1,4 @@
-//! The command line: one verb a file. What is decided is decided below; here it is asked for and
-//! shown.
+//! The command line: one file for each verb. The lower layers decide; this one parses and prints.
 
 mod alarms;
 mod arguments;
@@ -30,16 +29,16 @@ use crate::daemon::last_good;
 use crate::observe::{Config, Node, NodeError};
 use crate::sys::{FileError, Root, SystemClock};
 
-/// Why a command could not do its work.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    /// The root folder can't be used.
+    /// The root directory can't be used.
     #[error("--root {0}")]
     Root(FileError),
-    /// The node can't be worked on.
+    /// The node can't be opened.
     #[error(transparent)]
     Node(#[from] NodeError),
-    /// The pass could not be made.
+    /// The pass failed.
     #[error(transparent)]
     Pass(#[from] crate::pass::PassError),
     /// A name is not in the catalog.
@@ -47,7 +46,7 @@ enum Failure {
     UnknownName {
         /// The name.
         name: String,
-        /// The ones there are.
+        /// The known names.
         known: String,
     },
     /// The daemon could not start.
@@ -59,29 +58,29 @@ enum Failure {
     /// A hold that would have no effect.
     #[error("{0}")]
     Hold(String),
-    /// There is no such authority on this node.
+    /// The authority is not on this node.
     #[error("there is no authority {name:?}; there are {known}")]
     UnknownAuthority {
         /// The name.
         name: String,
-        /// The ones there are.
+        /// The known names.
         known: String,
     },
-    /// An authority, or what is to be compared with it, can't be read.
+    /// An authority, or the target of the comparison, can't be read.
     #[error("{0}")]
     Authority(String),
-    /// A restore of nothing, or of what is not there.
+    /// Nothing to restore was named, or it does not exist.
     #[error("{0}")]
     Restore(String),
-    /// A request for nothing, or an answer that can't be read.
+    /// Nothing to request was named, or the signed certificate can't be read.
     #[error("{0}")]
     Request(String),
-    /// The demo could not be shown.
+    /// The demo failed.
     #[error(transparent)]
     Demo(#[from] crate::demo::DemoError),
 }
 
-/// Does what the arguments ask for.
+/// Runs the command of the arguments.
 #[must_use]
 pub fn run(arguments: &Arguments) -> Exit {
     let result = match &arguments.command {
@@ -116,7 +115,7 @@ pub fn run(arguments: &Arguments) -> Exit {
         Command::Demo(options) => demo::run(options),
     };
     result.unwrap_or_else(|failure| {
-        out::complain(&failure.to_string());
+        out::print_error(&failure.to_string());
         Exit::from(&failure)
     })
 }
@@ -127,7 +126,7 @@ fn open(arguments: &Arguments) -> Result<Node, Failure> {
     Ok(Node::open(root, &config)?)
 }
 
-/// The node, or where the configuration is wrong, the node by the last good one with what is wrong.
+/// Opens the node; where the configuration is wrong, with the last good one, and returns the error.
 fn open_or_last_good(arguments: &Arguments) -> Result<(Node, Option<String>), Failure> {
     match open(arguments) {
         Err(Failure::Node(trouble)) => {

@@ -1,7 +1,7 @@
 //! systemd's timedate1 on the system bus: whether the machine's clock is synchronised.
 //!
-//! It reports what the kernel knows, so it is right for every program that sets the clock, not for
-//! systemd's own alone.
+//! It reports what the kernel knows, so it is right for every program that sets the clock, not only
+//! for systemd's own.
 
 use std::time::Duration;
 
@@ -10,18 +10,17 @@ use zbus::connection::Builder;
 
 use crate::sys::block_on;
 
-/// How long the service that knows it may take to answer: it is started when it is asked.
+/// How long timedate1 may take to answer: it is started on the first call.
 pub const LIMIT: Duration = Duration::from_secs(2);
 
-/// Whether the clock is synchronised with other clocks; `None` when that can't be found out within
-/// the limit.
+/// Whether the clock is synchronised; `None` when that can't be found out within the limit.
 ///
-/// Needs a tokio runtime with its timers and its I/O enabled; one thread is enough.
+/// Needs a tokio runtime with timers and I/O enabled; one thread is enough.
 pub async fn synchronised(limit: Duration) -> Option<bool> {
     ask_within(limit, Builder::system()).await
 }
 
-/// The same, for a caller without a runtime of its own.
+/// Does the same for a caller without a runtime of its own.
 #[must_use]
 pub fn synchronised_now(limit: Duration) -> Option<bool> {
     block_on(|| synchronised(limit)).ok()?
@@ -52,7 +51,7 @@ mod tests {
     use super::super::test_bus::{Bus, LIMIT, builder, socket};
     use super::*;
 
-    /// Answers every call as timedate1 with this value.
+    /// Answers every call as timedate1 does, with this value.
     async fn serve(bus: &Bus, value: Variant<'static>) {
         let mut timedate = bus.serve("org.freedesktop.timedate1").await;
         tokio::spawn(async move {
@@ -94,16 +93,16 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn missing_bus_is_unknown() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(ask_within(LIMIT, builder(folder.path())).await, None);
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(ask_within(LIMIT, builder(dir.path())).await, None);
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn silent_bus_times_out() {
-        let folder = tempfile::tempdir().unwrap();
-        let _silent = std::os::unix::net::UnixListener::bind(socket(folder.path())).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let _silent = std::os::unix::net::UnixListener::bind(socket(dir.path())).unwrap();
         let began = Instant::now();
-        assert_eq!(ask_within(Duration::from_millis(100), builder(folder.path())).await, None);
+        assert_eq!(ask_within(Duration::from_millis(100), builder(dir.path())).await, None);
         assert!(began.elapsed() < LIMIT);
     }
 }

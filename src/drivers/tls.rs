@@ -1,9 +1,9 @@
-//! TLS: which certificate a server really serves, whoever it is signed by.
+//! Probes a TLS server: which certificate it really serves, whichever authority signed it.
 //!
-//! The probe accepts every certificate, because its question is not whether the server can be
-//! trusted but what it serves. It sends nothing. What it does insist on is the server's proof that
-//! it has the certificate's key. The parts that [`super::http`] needs too (addresses,
-//! configurations, client identities) live below.
+//! The probe accepts every certificate, because it does not ask whether the server can be trusted
+//! but what it serves. It sends nothing. It requires the server's proof that it has the
+//! certificate's key. The parts that [`super::http`] needs too (addresses, configurations, client
+//! identities) are in submodules.
 
 mod client;
 mod endpoint;
@@ -34,26 +34,26 @@ pub use identity::{ClientIdentity, IdentityError};
 
 use crate::formats::x509::{Certificate, ReadError};
 
-/// What a server serves.
+/// The result of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Served {
     /// The server's own certificate, the first of its chain.
     pub certificate: Certificate,
-    /// This side of the connection that was used.
+    /// The address of this side of the connection.
     pub local: SocketAddr,
-    /// The server's side: the address and port that the name led to.
+    /// The address of the server's side, to which the name was resolved.
     pub peer: SocketAddr,
 }
 
-/// Why it is not known what a server serves, or why there is no connection to it.
+/// Why the served certificate is not known, or why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// There is nowhere to connect to.
+    /// The address is invalid.
     #[error(
         "{0:?} is no address to connect to; host:port is needed, with an IPv6 address in brackets"
     )]
     Address(String),
-    /// The name leads nowhere.
+    /// The name can't be resolved.
     #[error("the name {name} can't be resolved: {source}")]
     Name {
         /// The name.
@@ -61,44 +61,44 @@ pub enum ProbeError {
         /// The resolver's reason.
         source: io::Error,
     },
-    /// Nothing listens there.
+    /// No server listens there.
     #[error("the connection was refused: nothing listens there")]
     Refused,
     /// The time was over.
     #[error("{0} did not come about within the time limit")]
     TimedOut(Stage),
-    /// The other side went away.
+    /// The other side closed the connection.
     #[error("the server closed the connection before {0} had come about")]
     Closed(Stage),
-    /// Something else is spoken there.
+    /// The server does not speak TLS.
     #[error("what answers there does not speak TLS")]
     NotTls,
-    /// The server says no.
+    /// The server sent an alert.
     #[error("the server ended the TLS connection with the alert {0:?}")]
     Alert(AlertDescription),
-    /// The certificate is not good enough for this connection, or the server did not prove that it
-    /// has the key.
+    /// The certificate is not accepted for this connection, or the server did not prove that it has
+    /// the key.
     #[error("the server's certificate, or its proof of having the key, is not accepted: {0}")]
     NotAccepted(String),
     /// The server's certificate can't be read.
     #[error("the server's certificate makes no sense: {0}")]
     Unreadable(#[from] ReadError),
-    /// Client and server found no common ground, or one of them broke the rules.
+    /// Client and server have no common parameters, or one of them violated the protocol.
     #[error("the TLS handshake failed: {0}")]
     Handshake(String),
-    /// The system says no.
+    /// The system refused.
     #[error("the connection failed: {0}")]
     Io(io::Error),
 }
 
-/// How far a connection has come.
+/// The stage of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Name resolution and TCP.
     Connection,
     /// TLS.
     Handshake,
-    /// The answer to a request.
+    /// The response to a request.
     Answer,
 }
 
@@ -112,15 +112,17 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Which certificate is served at `host:port` (an IPv6 address in brackets).
+/// Returns the certificate that is served at `host:port` (an IPv6 address in brackets).
 ///
-/// A server that demands a client certificate, which it does not get here, ends the handshake after
-/// it has shown its own: this is an answer too. The server name indication is sent for names only,
-/// as all TLS clients do, so a server that has several certificates shows an address and a name
-/// different ones. A resolver that hangs is not waited for, but keeps a runtime from ending.
+/// A server that demands a client certificate, which it does not get here, aborts the handshake
+/// after it has shown its own: this is a result too. The server name indication is sent for names
+/// only, as all TLS clients do, so a server with several certificates may show different ones for
+/// an address and a name. A hanging resolver is not waited for, but keeps a tokio runtime from
+/// shutting down.
 ///
-/// # Errors When there is no TLS server, or it shows no certificate, or does not prove within the
-/// limit that it has the key.
+/// # Errors
+/// When there is no TLS server, or it shows no certificate, or does not prove within the limit that
+/// it has the key.
 pub async fn served(address: &str, limit: Duration) -> Result<Served, ProbeError> {
     let deadline = Instant::now() + limit;
     let endpoint = Endpoint::parse(address)?;
@@ -133,7 +135,7 @@ pub async fn served(address: &str, limit: Duration) -> Result<Served, ProbeError
     let result = handshake(config, endpoint.server_name(), stream, deadline).await;
     let failure = match result {
         Ok(stream) => {
-            say_goodbye(stream).await;
+            close_gracefully(stream).await;
             None
         }
         Err(e) => Some(e),
@@ -147,7 +149,7 @@ pub async fn served(address: &str, limit: Duration) -> Result<Served, ProbeError
     }
 }
 
-/// Makes a TLS connection of a TCP one.
+/// Performs the TLS handshake on a TCP connection.
 pub(super) async fn handshake(
     config: rustls::ClientConfig,
     name: ServerName<'static>,
@@ -161,14 +163,14 @@ pub(super) async fn handshake(
     result.map_err(|e| ProbeError::from_stream(e, Stage::Handshake))
 }
 
-/// Ends the connection in the way that servers don't log as an error.
-async fn say_goodbye(mut stream: TlsStream<TcpStream>) {
-    // A server that does not take it in time loses nothing.
+/// Closes the connection in a way that servers don't log as an error.
+async fn close_gracefully(mut stream: TlsStream<TcpStream>) {
+    // A server that does not receive it in time loses nothing.
     let _ = timeout(Duration::from_millis(100), stream.shutdown()).await;
 }
 
 impl ProbeError {
-    /// From what a TLS stream reports while it is at that stage.
+    /// Maps an error that a TLS stream returns at that stage.
     pub(super) fn from_stream(error: io::Error, stage: Stage) -> Self {
         if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
         {

@@ -26,7 +26,7 @@ kubeconfig = "/srv/site/changed.conf"
 "#;
 
 const ALICE: &str = "/home/alice/.kube/config";
-const DROP_IN: &str = "etc/systemd/system/kubecertd.service.d/folders.conf";
+const DROP_IN: &str = "etc/systemd/system/kubecertd.service.d/directories.conf";
 
 impl Node {
     /// What kubectl says of the node to Alice, with what is hers.

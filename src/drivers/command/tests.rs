@@ -1,4 +1,4 @@
-//! With the programs that every system has.
+//! Tests with programs that every system has.
 
 use std::path::Path;
 use std::time::Instant as StdInstant;
@@ -20,12 +20,12 @@ async fn finished(argv: &Argv) -> Finished {
     run(argv, None, LIMIT).await.unwrap()
 }
 
-/// The pid that a script wrote as the first line of its output.
+/// Reads the pid that a script wrote as the first line of its output.
 fn pid_in(output: &Output) -> Pid {
     Pid::from_raw(output.to_string().lines().next().unwrap().parse().unwrap())
 }
 
-/// Dead, or so nearly that only its parent, which is none of ours, has to see it.
+/// Whether a process is dead, or a zombie of another parent.
 fn is_dead(pid: Pid) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
 }
@@ -69,7 +69,7 @@ async fn only_intended_state_is_inherited() {
     let mut environment: Vec<_> =
         finished(&argv(&["env"])).await.output.to_string().lines().map(str::to_owned).collect();
     environment.sort_unstable();
-    assert_eq!(environment, ["LANG=C.UTF-8".to_owned(), format!("PATH={PATH}")]);
+    assert_eq!(environment, ["LANG=C.UTF-8".to_owned(), format!("PATH={SEARCH_PATH}")]);
     assert_eq!(finished(&argv(&["/bin/pwd"])).await.output.to_string(), "/\n");
     let group = finished(&sh("cut -d' ' -f1,5 /proc/$$/stat")).await.output.to_string();
     let (pid, group) = group.trim().split_once(' ').unwrap();
@@ -123,7 +123,7 @@ async fn timeout_terminates_the_program_and_keeps_its_output() {
     let CommandError::Limit { output, .. } = error else { panic!("{error}") };
     let text = output.to_string();
     assert!(text.starts_with("begun\n") && text.ends_with("asked\n"), "{text}");
-    assert!(began.elapsed() < SHORT + GRACE, "it was waited for longer than needed");
+    assert!(began.elapsed() < SHORT + TERMINATION_GRACE, "it was waited for longer than needed");
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -134,7 +134,7 @@ async fn program_ignoring_sigterm_is_killed_with_its_children() {
     else {
         panic!()
     };
-    assert!(began.elapsed() >= SHORT + GRACE && began.elapsed() < LIMIT);
+    assert!(began.elapsed() >= SHORT + TERMINATION_GRACE && began.elapsed() < LIMIT);
     assert!(dies(pid_in(&output)).await);
 }
 
@@ -173,8 +173,8 @@ async fn child_outside_the_group_does_not_block() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn cancelled_run_is_killed() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("pid");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("pid");
     let script = format!("echo $$ > {}; sleep 600 & wait", file.display());
     let argv = sh(&script);
     let pid = tokio::select! {
@@ -202,10 +202,8 @@ async fn missing_and_not_executable_programs_are_distinguished() {
         assert!(matches!(&error, CommandError::NotFound(program) if program == name), "{error}");
     }
     let error = run(&argv(&["/etc/passwd"]), None, LIMIT).await.unwrap_err();
-    assert!(
-        matches!(&error, CommandError::Start { source, .. } if source.kind() == io::ErrorKind::PermissionDenied),
-        "{error}"
-    );
+    let CommandError::Start { source, .. } = &error else { panic!("{error}") };
+    assert_eq!(source.kind(), io::ErrorKind::PermissionDenied, "{error}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Against a stand-in that speaks the interface over a real socket, answers that a real containerd
-//! gave, and, when told where one is, a real runtime.
+//! Tests against a stand-in that speaks the interface over a real socket, recorded answers of a
+//! real containerd, and, when its socket is given, a real runtime.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,8 +18,8 @@ async fn connected(behaviour: Behaviour) -> (Arc<StandIn>, Runtime) {
     (stand_in, runtime)
 }
 
-/// One that waits for a moment only.
-async fn impatient(behaviour: Behaviour) -> (Arc<StandIn>, Runtime) {
+/// Connects with a short timeout.
+async fn connected_with_short_timeout(behaviour: Behaviour) -> (Arc<StandIn>, Runtime) {
     let stand_in = StandIn::start(behaviour);
     let runtime = Runtime::connect(&stand_in.socket(), Duration::from_secs(1)).await.unwrap();
     (stand_in, runtime)
@@ -50,8 +50,8 @@ async fn server_that_is_no_runtime_is_reported() {
 
 #[tokio::test]
 async fn missing_and_unused_sockets_are_distinguished() {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("cri.sock");
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("cri.sock");
     let error = Runtime::connect(&socket, LIMIT).await.unwrap_err();
     assert!(matches!(error, CriError::NoSocket(_)), "{error}");
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
@@ -61,8 +61,8 @@ async fn missing_and_unused_sockets_are_distinguished() {
 
 #[tokio::test]
 async fn silent_runtime_times_out() {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("cri.sock");
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("cri.sock");
     let _silent = UnixListener::bind(&socket).unwrap();
     let began = Instant::now();
     let error = Runtime::connect(&socket, Duration::from_millis(200)).await.unwrap_err();
@@ -72,7 +72,8 @@ async fn silent_runtime_times_out() {
 
 #[tokio::test]
 async fn call_after_a_timed_out_call_works() {
-    let (_stand_in, runtime) = impatient(Behaviour { hangs_in: "ContainerStatus", ..NORMAL }).await;
+    let behaviour = Behaviour { hangs_in: "ContainerStatus", ..NORMAL };
+    let (_stand_in, runtime) = connected_with_short_timeout(behaviour).await;
     let error = runtime.status("a").await.unwrap_err();
     assert!(matches!(error, CriError::Limit { call: "ContainerStatus", .. }), "{error}");
     assert!(runtime.containers().await.is_ok());
@@ -100,8 +101,8 @@ async fn removed_container_and_refusal_are_distinguished() {
 
 #[tokio::test]
 async fn runtime_exit_during_a_call_breaks_the_connection() {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("cri.sock");
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("cri.sock");
     let listener = UnixListener::bind(&socket).unwrap();
     tokio::spawn(async move { drop(listener.accept().await) });
     let error = Runtime::connect(&socket, LIMIT).await.unwrap_err();
@@ -119,7 +120,8 @@ async fn grace_period_is_rounded_up_to_seconds() {
 
 #[tokio::test]
 async fn stop_timeout_includes_the_grace_period() {
-    let (_stand_in, runtime) = impatient(Behaviour { hangs_in: "StopContainer", ..NORMAL }).await;
+    let behaviour = Behaviour { hangs_in: "StopContainer", ..NORMAL };
+    let (_stand_in, runtime) = connected_with_short_timeout(behaviour).await;
     let began = Instant::now();
     let error = runtime.stop("abc", Duration::from_secs(1)).await.unwrap_err();
     assert!(
@@ -222,7 +224,7 @@ fn container_not_made_by_kubelet_has_no_pod() {
 }
 
 #[tokio::test]
-#[ignore = "needs CRI_SOCKET: the socket of a runtime that runs a controller node"]
+#[ignore = "needs CRI_SOCKET: the socket of a runtime that runs a control-plane node"]
 async fn real_control_plane_node_is_read() {
     let runtime =
         Runtime::connect(Path::new(&std::env::var("CRI_SOCKET").unwrap()), LIMIT).await.unwrap();

@@ -1,18 +1,18 @@
-//! The one line of /proc/PID/stat.
+//! Parses the one line of /proc/PID/stat.
 
 use std::time::Duration;
 
-/// What is taken from it.
+/// The fields in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
-    /// Whether it has ended, and only waits for its parent to take note.
+    /// Whether it is a zombie or dead.
     pub ended: bool,
-    /// When it was started, in clock ticks after the machine was.
+    /// When it was started, in clock ticks after boot.
     pub start_ticks: u64,
 }
 
-/// `4711 (a name) S 1 ...`: the name may hold any byte, also brackets, spaces and line ends; what
-/// follows it is numbers.
+/// Parses `4711 (a name) S 1 ...`: the name may contain any byte, also brackets, spaces and line
+/// ends; only numbers follow it.
 pub fn parse(line: &[u8]) -> Option<Stat> {
     let end = line.iter().rposition(|byte| *byte == b')')?;
     let rest = str::from_utf8(line.get(end + 1..)?).ok()?;
@@ -23,7 +23,7 @@ pub fn parse(line: &[u8]) -> Option<Stat> {
     Some(Stat { ended: matches!(state, "Z" | "X"), start_ticks })
 }
 
-/// How long after the machine that was, with so many ticks a second.
+/// Converts ticks after boot to a duration, by the number of ticks per second.
 pub fn since_boot(ticks: u64, a_second: u32) -> Duration {
     let a_second = u64::from(a_second.max(1));
     let parts = Duration::from_secs(ticks % a_second)

@@ -1,5 +1,5 @@
-//! Sockets of this test's own on the loopback, asked for from the real kernel; and answers that the
-//! kernel seldom gives.
+//! Tests with sockets of this test's own on the loopback, listed by the real kernel, and with
+//! answers that the kernel seldom gives.
 
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
@@ -19,7 +19,7 @@ impl Pair {
         Self::to(TcpListener::bind(address).unwrap(), None)
     }
 
-    /// A connection to that listener, at its own address or at that one.
+    /// Connects to that listener, at its own address or at the given one.
     fn to(listener: TcpListener, host: Option<&str>) -> Self {
         let port = listener.local_addr().unwrap().port();
         let client = match host {
@@ -31,13 +31,13 @@ impl Pair {
     }
 }
 
-/// The number of the socket behind a descriptor of this process.
+/// Returns the number of the socket behind a descriptor of this process.
 fn inode(socket: &impl std::os::fd::AsFd) -> u64 {
     nix::sys::stat::fstat(socket).unwrap().st_ino
 }
 
-/// This socket in the kernel's list. What others have on the same port is passed over: tests run
-/// side by side.
+/// Returns this socket from the kernel's list. Others on the same port are skipped: tests run side
+/// by side.
 fn connection(socket: &TcpStream) -> Option<Connection> {
     connection_to(socket.peer_addr().unwrap().port(), inode(socket))
 }
@@ -121,7 +121,7 @@ fn half_closed_connection_is_listed() {
     assert_eq!(found.state, TcpState::CloseWait);
 }
 
-/// `None`, said aloud, where it can't be tried.
+/// Returns `None`, with a note on standard error, where it can't be tried.
 fn destroyed(connection: &Connection) -> Option<Destroyed> {
     let outcome = destroy(connection).unwrap();
     if matches!(outcome, Destroyed::Unsupported | Destroyed::NotPermitted) {
@@ -200,7 +200,7 @@ fn request_unknown_to_the_kernel_is_an_error() {
     assert!(matches!(netlink::dump(&odd, netlink::BUFFER), Err(SocketError::Unsupported)));
 }
 
-/// A message as the kernel makes it.
+/// Builds a message as the kernel does.
 fn answer(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
     let request = [&kind.to_ne_bytes(), &flags.to_ne_bytes(), body].concat();
     wire::message(&request, sequence)

@@ -1,5 +1,5 @@
-//! Against a stand-in for systemd on a bus of the test's own, and, when told a unit of it, the real
-//! one.
+//! Tests against a stand-in for systemd on a bus of the test's own, and, when a unit is given,
+//! against the real one.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -12,18 +12,18 @@ use super::*;
 const UNIT: &str = "thing.service";
 const JOB: &str = "/org/freedesktop/systemd1/job/42";
 
-/// How the stand-in deals with a job.
+/// How the stand-in handles a job.
 #[derive(Clone, Copy)]
 enum Script {
-    /// It answers, and then the job ends.
+    /// It answers, and then the job finishes.
     Ends(&'static str),
-    /// The job has ended before it answers, and so have very many others.
+    /// The job and many others finish before it answers.
     EndsEarly(&'static str),
-    /// The job never ends, others do.
+    /// The job never finishes, others do.
     NeverEnds,
-    /// Before the job fails, another peer says that it is done.
+    /// Before the job fails, another peer signals that it is done.
     Forged,
-    /// It executes itself anew meanwhile, and so has another name on the bus when the job ends.
+    /// It re-executes itself meanwhile, and so has another unique name when the job finishes.
     Reexecutes,
     /// It refuses with this error.
     Refuses(&'static str),
@@ -31,7 +31,7 @@ enum Script {
     Silent,
 }
 
-/// systemd, as far as it is asked; what it was told is in `told`.
+/// A stand-in for systemd; the calls that it got are in `told`.
 struct StandIn {
     active: &'static str,
     can_reload: bool,
@@ -213,7 +213,7 @@ async fn failed_unit_is_started_and_stopped_unit_is_not() {
         let Some(bus) = Bus::start().await else { return };
         let stand_in = StandIn { active, ..NORMAL() };
         let told = Arc::clone(&stand_in.told);
-        let done = stand_in.serve(&bus).await.revive(UNIT, LIMIT).await;
+        let done = stand_in.serve(&bus).await.restart_failed(UNIT, LIMIT).await;
         assert_eq!(*told.lock().unwrap(), expected, "{active}");
         assert_eq!(done.is_ok(), active != "inactive", "{active}: {done:?}");
     }
@@ -310,17 +310,17 @@ async fn bus_without_systemd_is_reported() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn missing_bus_is_reported() {
-    let folder = tempfile::tempdir().unwrap();
-    let error = Systemd::connect_to(builder(folder.path()), LIMIT).await.unwrap_err();
+    let dir = tempfile::tempdir().unwrap();
+    let error = Systemd::connect_to(builder(dir.path()), LIMIT).await.unwrap_err();
     assert!(matches!(error, SystemdError::NoBus(_)), "{error}");
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn silent_bus_times_out() {
-    let folder = tempfile::tempdir().unwrap();
-    let _silent = std::os::unix::net::UnixListener::bind(socket(folder.path())).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let _silent = std::os::unix::net::UnixListener::bind(socket(dir.path())).unwrap();
     let error =
-        Systemd::connect_to(builder(folder.path()), Duration::from_millis(100)).await.unwrap_err();
+        Systemd::connect_to(builder(dir.path()), Duration::from_millis(100)).await.unwrap_err();
     assert!(matches!(error, SystemdError::NoAnswer(_)), "{error}");
 }
 
@@ -337,8 +337,8 @@ async fn bus_closed_during_a_job_breaks_the_connection() {
     assert!(matches!(error, SystemdError::Broken), "{error:?}");
 }
 
-/// `SYSTEMD_UNITS` names units for which each verb is tried: this is for looking at, on a machine
-/// made for it.
+/// `SYSTEMD_UNITS` names units for which each verb is tried. For manual runs, on a machine made for
+/// it.
 #[tokio::test(flavor = "current_thread")]
 #[ignore = "needs SYSTEMD_UNITS, and restarts them"]
 async fn real_systemd_reloads_and_restarts() {

@@ -1,4 +1,4 @@
-//! What the probe makes of servers of all kinds.
+//! Tests of the probe against servers of all kinds.
 
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -101,7 +101,7 @@ async fn hanging_server_times_out() {
     LocalSet::new()
         .run_until(async {
             let after_accept = accept(async |_stream| std::future::pending().await).await;
-            // The beginning of a handshake record that never goes on.
+            // The beginning of a handshake record that never continues.
             let in_the_handshake = accept(async |mut stream| {
                 stream.write_all(&[22, 3, 3, 0, 100, 2]).await.unwrap();
                 std::future::pending().await
@@ -123,8 +123,7 @@ async fn hanging_server_times_out() {
 #[tokio::test(flavor = "current_thread")]
 async fn unaccepted_connection_times_out() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    // No more than one connection waits to be accepted; the kernel lets the others try again and
-    // again.
+    // At most one connection waits to be accepted; the kernel lets the others retry.
     nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
     let _first = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let result =
@@ -209,12 +208,12 @@ fn identity_needs_a_matching_key() {
     assert_eq!(ClientIdentity::new(&[], &one.key()).unwrap_err(), IdentityError::NoCertificate);
 }
 
-/// The other implementation, as Go's servers are not at hand here.
+/// Another TLS implementation than the one under test.
 #[tokio::test(flavor = "current_thread")]
 async fn openssl_server_shows_its_certificate_without_client_one() {
     let pair = Authority::new("one").pair();
-    let folder = tempfile::tempdir().unwrap();
-    let (certificate, key) = (folder.path().join("crt"), folder.path().join("key"));
+    let dir = tempfile::tempdir().unwrap();
+    let (certificate, key) = (dir.path().join("crt"), dir.path().join("key"));
     std::fs::write(&certificate, pair.certificate.to_pem()).unwrap();
     std::fs::write(&key, &pair.key_pem).unwrap();
     for version in ["-tls1_2", "-tls1_3"] {

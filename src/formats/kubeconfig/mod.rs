@@ -1,11 +1,11 @@
-//! Kubeconfigs: which client certificate the current user has, and how a renewed one is written in.
+//! Kubeconfigs: which client certificate the current user has, and writing a renewed one into the
+//! file.
 //!
-//! `read` resolves current-context to a user and its certificate; `splice` replaces the two
-//! embedded values in the text and touches no other byte, `point` puts a file's name in their
-//! place; all stand on `tree`, a YAML document whose nodes know their places. What is read follows
-//! client-go, the loader of the components; `read` lists where it does not. No file is opened here:
-//! references are handed out as they are written, and it is the caller who knows what they are
-//! relative to.
+//! `read` resolves current-context to a user and its certificate. `splice` replaces the two
+//! embedded values in the text and touches no other byte, `point` replaces them by the name of a
+//! file. All use `tree`, a YAML document whose nodes know their positions. Reading follows
+//! client-go, the loader of the components; `read` lists the exceptions. No file is opened here:
+//! references are returned as they are written, and the caller knows what they are relative to.
 
 mod error;
 mod point;
@@ -24,20 +24,19 @@ pub use splice::{obstacle_for, splice, splice_user};
 
 use crate::model::Secret;
 
-/// What a kubeconfig says of its current user.
+/// The content of a kubeconfig, as far as its current user is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kubeconfig {
     /// The name of the current context.
     pub context: String,
     /// The user that the current context names.
     pub user: User,
-    /// The names of the other users that have client certificates: nobody renews those, so someone
-    /// should be told.
+    /// The names of the other users that have client certificates. They are not renewed, so the
+    /// operator has to be informed.
     pub others_with_certificates: Vec<String>,
-    /// The cluster that the current context names; absent where it names none or one that is not
-    /// there.
+    /// The cluster that the current context names; `None` where it names none or a missing one.
     pub cluster: Option<Cluster>,
-    /// Why a renewed certificate could not be written in, which is known long before there is one.
+    /// Why a renewed certificate could not be written into this file. Known before one is issued.
     pub obstacle: Option<SpliceError>,
 }
 
@@ -54,7 +53,7 @@ impl Kubeconfig {
     }
 }
 
-/// All users of a kubeconfig, YAML or JSON, whichever is the current one.
+/// Returns all users of a kubeconfig, YAML or JSON, whether or not they are current.
 ///
 /// # Errors
 /// [`KubeconfigError`] says what is wrong and, where it can, in which line.
@@ -65,9 +64,9 @@ pub fn users(text: &[u8]) -> Result<Vec<User>, KubeconfigError> {
 /// A user entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// Its name in this file; the certificate has a name of its own.
+    /// The name of the entry in this file. The certificate's subject has a name of its own.
     pub name: String,
-    /// The client certificate it authenticates with, if it does.
+    /// The client certificate that the user authenticates with, if any.
     pub client: ClientCertificate,
 }
 
@@ -77,9 +76,9 @@ pub struct User {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// The certificate.
-    pub certificate: Source,
+    pub certificate: PemSource,
     /// The private key.
-    pub key: Source,
+    pub key: PemSource,
 }
 
 /// A cluster entry.
@@ -89,22 +88,22 @@ pub struct Cluster {
     pub name: String,
     /// The URL of the API server.
     pub server: Option<String>,
-    /// The name that the API server's certificate has to be for, where that is another than the
-    /// URL's.
+    /// The name that the API server's certificate must be valid for, where it differs from the
+    /// URL's host.
     pub server_name: Option<String>,
-    /// What the API server's certificate is verified with.
-    pub authority: Source,
+    /// The CA certificates that verify the API server's certificate.
+    pub authority: PemSource,
 }
 
-/// Where something in PEM is.
+/// Where a certificate or key in PEM is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// In the kubeconfig; these are the decoded bytes. Secret for certificates too: what stands in
-    /// the place of a certificate may well have a key beside it.
+pub enum PemSource {
+    /// In the kubeconfig; these are the decoded bytes. Secret for certificates too: a key may stand
+    /// beside the certificate in the same value.
     Embedded(Secret),
-    /// In a file: the path as written, which client-go takes relative to the folder of the
+    /// In a file: the path as written, which client-go takes relative to the directory of the
     /// kubeconfig.
     File(String),
-    /// Nowhere.
+    /// Absent.
     Missing,
 }

@@ -1,5 +1,5 @@
-//! Tables: forms that are spliced, forms that are refused, texts that are no kubeconfigs. What each
-//! form means to Kubernetes was compared by hand with `kubectl config view --raw` (1.20).
+//! Tables: forms that are spliced, forms that are refused, and texts that are no kubeconfigs. The
+//! meaning of each form to Kubernetes was compared by hand with `kubectl config view --raw` (1.20).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::*;
 
-/// As long as the real ones: some limits of YAML parsers begin at 1024 characters.
+/// As long as real PEM: some limits of YAML parsers begin at 1024 characters.
 fn pem(kind: &str, length: usize) -> Vec<u8> {
     let body: String = STANDARD.encode(vec![kind.len() as u8; length]);
     format!("-----BEGIN {kind}-----\n{body}\n-----END {kind}-----\n").into_bytes()
@@ -23,7 +23,7 @@ fn new() -> (Vec<u8>, Vec<u8>) {
     (pem("CERTIFICATE", 500), pem("EC PRIVATE KEY", 1300))
 }
 
-/// A template with `@C` and `@K` where the base64 of the certificate and the key belong.
+/// Fills a template that has `@C` and `@K` in place of the base64 of the certificate and the key.
 fn filled(template: &str, (certificate, key): (Vec<u8>, Vec<u8>)) -> String {
     template.replace("@C", &STANDARD.encode(certificate)).replace("@K", &STANDARD.encode(key))
 }
@@ -48,19 +48,17 @@ clusters:
   cluster: {server: 'https://10.0.0.1:6443'}
 ";
 
-/// The head and a user `u` that holds these lines.
+/// Returns a kubeconfig with the head and a user `u` of these lines.
 fn user(lines: &str) -> String {
     format!("{HEAD}users:\n- name: u\n  user:\n{lines}")
 }
 
 fn kubeconfigs_of_kubeadm() -> Vec<PathBuf> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let folders = ["etc/kubernetes", "renewed-by-kubeadm/etc/kubernetes"];
+    let dirs = ["etc/kubernetes", "renewed-by-kubeadm/etc/kubernetes"];
     let trees = ["kubeadm-1.20-rsa2048", "kubeadm-1.36-ecdsa-p256"];
-    let folders =
-        trees.iter().flat_map(|tree| folders.map(|folder| fixtures.join(tree).join(folder)));
-    let files =
-        folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+    let dirs = trees.iter().flat_map(|tree| dirs.map(|dir| fixtures.join(tree).join(dir)));
+    let files = dirs.flat_map(|dir| fs::read_dir(dir).unwrap()).map(|entry| entry.unwrap().path());
     files.filter(|path| path.extension().is_some_and(|extension| extension == "conf")).collect()
 }
 
@@ -92,8 +90,8 @@ fn splice_equals_the_renewal_by_kubeadm() {
     let before = fs::read(tree.join("etc/kubernetes/scheduler.conf")).unwrap();
     let renewed = fs::read(tree.join("renewed-by-kubeadm/etc/kubernetes/scheduler.conf")).unwrap();
     let ClientCertificate {
-        certificate: Source::Embedded(certificate),
-        key: Source::Embedded(key),
+        certificate: PemSource::Embedded(certificate),
+        key: PemSource::Embedded(key),
     } = Kubeconfig::parse(&renewed).unwrap().user.client
     else {
         panic!("not embedded")
@@ -103,7 +101,7 @@ fn splice_equals_the_renewal_by_kubeadm() {
 }
 
 /// Forms in which only the two values may change; kubectl 1.20 reads each of them, before and
-/// after, as we do.
+/// after, as this reader does.
 fn forms() -> Vec<(&'static str, String)> {
     let json = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "c",
 	"contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
@@ -239,7 +237,7 @@ fn forms() -> Vec<(&'static str, String)> {
         ("a long licence", format!("{}{}", "# line\n".repeat(100), user(block))),
         ("anchors elsewhere", format!("{anchors}{}", user(block))),
         (
-            "an anchor that nobody uses",
+            "an unused anchor",
             user("    client-certificate-data: &c @C\n    client-key-data: &k\n      @K\n"),
         ),
         (
@@ -324,8 +322,7 @@ fn multi_line_value_becomes_one_line() {
 #[test]
 fn value_not_replaceable_alone_is_refused_with_its_line() {
     use Obstacle::{Escaped, Shared, Tagged};
-    // What stands above the head, one line; the user's lines, of which the first is the 14th; what
-    // is refused.
+    // The line above the head; the user's lines, of which the first is the 14th; the refusal.
     let cases = [
         (
             "x: &x @C",
@@ -465,17 +462,17 @@ fn kubeconfig_of_kubeadm_is_read() {
     assert_eq!(config.others_with_certificates, Vec::<String>::new());
     let cluster = config.cluster.unwrap();
     assert_eq!(cluster.server.as_deref(), Some("https://10.200.0.1:6443"));
-    assert!(cluster.authority == Source::Embedded(Secret::new(ca)));
-    let Source::Embedded(key) = config.user.client.key else { panic!("no key") };
+    assert!(cluster.authority == PemSource::Embedded(Secret::new(ca)));
+    let PemSource::Embedded(key) = config.user.client.key else { panic!("no key") };
     assert!(key.expose().starts_with(b"-----BEGIN EC PRIVATE KEY-----\n"));
 }
 
 #[test]
 fn embedded_data_wins_over_a_file_for_each_half() {
-    let file = |path: &str| Source::File(path.to_owned());
-    let data = |bytes: &[u8]| Source::Embedded(Secret::new(bytes.to_vec()));
+    let file = |path: &str| PemSource::File(path.to_owned());
+    let data = |bytes: &[u8]| PemSource::Embedded(Secret::new(bytes.to_vec()));
     let cases = [
-        ("    token: x\n", Source::Missing, Source::Missing),
+        ("    token: x\n", PemSource::Missing, PemSource::Missing),
         ("    client-certificate: a.pem\n    client-key: /b.pem\n", file("a.pem"), file("/b.pem")),
         (
             "    client-certificate: a\n    client-certificate-data: YWJj\n    client-key: b\n",
@@ -490,11 +487,11 @@ fn embedded_data_wins_over_a_file_for_each_half() {
         ),
         (
             "    client-certificate-data: ~\n    client-key-data: \"YWJ=\"\n",
-            Source::Missing,
+            PemSource::Missing,
             data(b"ab"),
         ),
-        ("    {}\n", Source::Missing, Source::Missing),
-        ("\n", Source::Missing, Source::Missing),
+        ("    {}\n", PemSource::Missing, PemSource::Missing),
+        ("\n", PemSource::Missing, PemSource::Missing),
     ];
     for (lines, certificate, key) in cases {
         assert_eq!(

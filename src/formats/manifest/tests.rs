@@ -1,4 +1,4 @@
-//! Manifests as kubeadm writes them, and as people change them.
+//! Manifests as kubeadm writes them, and as operators change them.
 
 use proptest::prelude::*;
 
@@ -14,10 +14,11 @@ const ETCD_36: &str = include_str!(
     "../../../tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes/manifests/etcd.yaml"
 );
 
-/// A pod with these parts of a container and these volumes, in JSON, which is YAML too.
+/// Returns a pod with these container fields and these volumes, in JSON, which is YAML too.
 fn pod(container: &str, spec: &str) -> Pod {
     Pod::parse(&format!(
-        r#"{{"kind": "Pod", "metadata": {{"name": "x"}}, "spec": {{"containers": [{{"name": "x", {container}}}], {spec}}}}}"#
+        "{{\"kind\": \"Pod\", \"metadata\": {{\"name\": \"x\"}}, \
+         \"spec\": {{\"containers\": [{{\"name\": \"x\", {container}}}], {spec}}}}}"
     ))
     .unwrap()
 }
@@ -168,7 +169,8 @@ fn probes_become_urls() {
     let host_network = r#""hostNetwork": true"#;
     let probe = |get: &str| {
         format!(
-            r#""livenessProbe": {{"httpGet": {{{get}}}}}, "ports": [{{"name": "p", "containerPort": 70}}]"#
+            "\"livenessProbe\": {{\"httpGet\": {{{get}}}}}, \
+             \"ports\": [{{\"name\": \"p\", \"containerPort\": 70}}]"
         )
     };
     for (get, url) in [
@@ -184,7 +186,10 @@ fn probes_become_urls() {
         assert_eq!(pod(&probe(get), host_network).health().as_deref(), url, "{get}");
     }
     assert_eq!(pod(&probe(r#""port": 1"#), r#""hostNetwork": false"#).health(), None);
-    let readiness = r#""livenessProbe": {"exec": {"command": ["x"]}}, "readinessProbe": {"httpGet": {"port": 1}}"#;
+    let readiness = concat!(
+        r#""livenessProbe": {"exec": {"command": ["x"]}}, "#,
+        r#""readinessProbe": {"httpGet": {"port": 1}}"#
+    );
     assert_eq!(pod(readiness, host_network).health().as_deref(), Some("http://127.0.0.1:1/"));
 }
 
@@ -233,8 +238,10 @@ proptest! {
     }
 
     #[test]
-    fn parser_never_panics_on_arbitrary_text(text in "(kind: Pod\n|metadata: |name: x|spec:|containers:|- \
-        |\n|  |\\{|\\[|\"|\\PC){0,30}") {
+    fn parser_never_panics_on_arbitrary_text(
+        text in "(kind: Pod\n|metadata: |name: x|spec:|containers:|- \
+                 |\n|  |\\{|\\[|\"|\\PC){0,30}"
+    ) {
         let _ = Pod::parse(&text);
     }
 }

@@ -1,4 +1,4 @@
-//! The catalog of nodes as kubeadm makes them, and as people change them.
+//! Tests of the catalog of nodes as kubeadm makes them, and as operators change them.
 
 mod own;
 
@@ -12,20 +12,20 @@ use crate::model::{AuthorityName, Essential, ServiceKind, Signal, Takes, UnitRef
 const FIXTURES: [&str; 2] = ["kubeadm-1.20-rsa2048", "kubeadm-1.36-ecdsa-p256"];
 
 /// A node whose manifests can be changed before its catalog is made.
-struct Node {
+struct TestNode {
     manifests: Vec<(String, String)>,
     references: BTreeMap<AbsolutePath, Reference>,
     files: Vec<AbsolutePath>,
     configuration: String,
 }
 
-impl Node {
+impl TestNode {
     fn fixture(name: &str) -> Self {
-        let folder = format!(
+        let dir = format!(
             "{}/tests/fixtures/{name}/etc/kubernetes/manifests",
             env!("CARGO_MANIFEST_DIR")
         );
-        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+        let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
         let manifests = entries
             .map(|entry| {
                 (
@@ -50,7 +50,7 @@ impl Node {
         Self { manifests: Vec::new(), ..Self::new() }
     }
 
-    /// Replaces a text in the manifest, which has to hold it.
+    /// Replaces a text in the manifest, which must contain it.
     fn change(mut self, file: &str, from: &str, to: &str) -> Self {
         let (_, text) = self.manifests.iter_mut().find(|(name, _)| name == file).unwrap();
         assert!(text.contains(from), "{from}");
@@ -76,7 +76,7 @@ impl Node {
     fn try_catalog(&self) -> Result<Catalog, CatalogError> {
         let settings = Settings::from_files(&[("main.toml", &self.configuration)]).unwrap();
         let exists = |path: &AbsolutePath| self.files.contains(path);
-        let found = Found {
+        let found = CatalogInput {
             manifests: &self.manifests,
             references: &self.references,
             exists: &exists,
@@ -108,7 +108,7 @@ impl Catalog {
         uses.find(|one| one.credential.as_str() == credential).unwrap().served_at.clone()
     }
 
-    /// The files of a credential, one after the other.
+    /// Returns the files of a credential.
     fn files(&self, name: &str) -> String {
         let files: Vec<String> =
             self.credential(name).location.files().map(ToString::to_string).collect();
@@ -138,7 +138,7 @@ fn manifest(file: &str) -> Need {
 #[test]
 fn kubeadm_node_has_its_authorities() {
     for fixture in FIXTURES {
-        let catalog = Node::fixture(fixture).catalog();
+        let catalog = TestNode::fixture(fixture).catalog();
         let pki = |name: &str| {
             (
                 path(&format!("/etc/kubernetes/pki/{name}.crt")),
@@ -162,7 +162,7 @@ fn kubeadm_node_has_its_authorities() {
 #[test]
 fn kubeadm_node_has_its_credentials() {
     for fixture in FIXTURES {
-        let catalog = Node::fixture(fixture).catalog();
+        let catalog = TestNode::fixture(fixture).catalog();
         let apiserver = || manifest("kube-apiserver.yaml");
         let expected = [
             ("apiserver", "pki/apiserver", Some("ca"), apiserver()),
@@ -229,7 +229,7 @@ fn kubeadm_node_has_its_services() {
         (FIXTURES[0], "http://127.0.0.1:2381/health", "https://127.0.0.1:10259/healthz"),
         (FIXTURES[1], "http://127.0.0.1:2381/livez", "https://127.0.0.1:10259/livez"),
     ] {
-        let catalog = Node::fixture(fixture).catalog();
+        let catalog = TestNode::fixture(fixture).catalog();
         let expected = [
             ("etcd", etcd_health),
             ("kube-apiserver", "https://10.200.0.1:6443/livez"),
@@ -256,14 +256,14 @@ fn kubeadm_node_has_its_services() {
     }
 }
 
-/// A long one would keep the API server's listener closed.
+/// A long grace would keep the API server's listener closed.
 fn grace(pod: &str) -> Duration {
     Duration::from_secs(if pod == "kube-apiserver" { 1 } else { 30 })
 }
 
 #[test]
 fn credentials_needed_by_others_are_marked() {
-    let catalog = Node::new().catalog();
+    let catalog = TestNode::new().catalog();
     let essential = catalog.services.iter().filter(|service| service.essential.is_some());
     assert_eq!(
         essential.map(|service| service.name.as_str()).collect::<Vec<_>>(),
@@ -273,7 +273,7 @@ fn credentials_needed_by_others_are_marked() {
 
 #[test]
 fn essential_services_are_marked() {
-    let catalog = Node::new().catalog();
+    let catalog = TestNode::new().catalog();
     let named = |pick: fn(&Service) -> bool| {
         catalog
             .services
@@ -291,7 +291,7 @@ fn essential_services_are_marked() {
 
 #[test]
 fn services_have_their_refresh_method() {
-    let catalog = Node::new().catalog();
+    let catalog = TestNode::new().catalog();
     let uses = |service: &Service| {
         let name = service.name.to_string();
         let told = move |one: &Use| {
@@ -322,7 +322,7 @@ fn services_have_their_refresh_method() {
 
 #[test]
 fn client_certificates_are_tried_at_their_server() {
-    let shown = |node: &Node| {
+    let shown = |node: &TestNode| {
         let trials = node.catalog().trials;
         let text = |at: &TrialAt| match at {
             TrialAt::Kubeconfig(path) => format!("its own server, {path}"),
@@ -345,9 +345,9 @@ fn client_certificates_are_tried_at_their_server() {
     let etcd = "apiserver-etcd-client: https://127.0.0.1:2379/health";
     let check = "etcd/healthcheck-client: https://127.0.0.1:2379/health";
     let front = "front-proxy-client: https://10.200.0.1:6443/api for kubecertd";
-    assert_eq!(shown(&Node::new()), with(&[kubelet, etcd, check, front]));
+    assert_eq!(shown(&TestNode::new()), with(&[kubelet, etcd, check, front]));
     assert_eq!(
-        shown(&Node::new().remove("etcd.yaml")),
+        shown(&TestNode::new().remove("etcd.yaml")),
         with(&[kubelet, front]),
         "no etcd here to ask"
     );
@@ -355,7 +355,7 @@ fn client_certificates_are_tried_at_their_server() {
 
 #[test]
 fn host_directory_mounted_elsewhere_is_followed() {
-    let node = FIXTURES_MANIFESTS.iter().fold(Node::new(), |node, file| {
+    let node = FIXTURES_MANIFESTS.iter().fold(TestNode::new(), |node, file| {
         node.change(file, "      path: /etc/kubernetes/pki", "      path: /srv/pki")
     });
     let catalog = node.catalog();
@@ -383,7 +383,7 @@ const FIXTURES_MANIFESTS: [&str; 3] =
 
 #[test]
 fn flags_with_other_paths_are_followed() {
-    let catalog = Node::new()
+    let catalog = TestNode::new()
         .change(
             "kube-apiserver.yaml",
             "--tls-cert-file=/etc/kubernetes/pki/apiserver.crt",
@@ -405,11 +405,11 @@ fn flags_with_other_paths_are_followed() {
 #[test]
 fn kubeconfig_mounted_as_file_or_sub_path_is_followed() {
     let file = "kube-scheduler.yaml";
-    let single = Node::new()
+    let single = TestNode::new()
         .change(file, "      path: /etc/kubernetes/scheduler.conf", "      path: /srv/s.conf")
         .catalog();
     assert_eq!(single.files("scheduler.conf"), "/srv/s.conf");
-    let below = Node::new()
+    let below = TestNode::new()
         .change(file, "      path: /etc/kubernetes/scheduler.conf", "      path: /srv")
         .change(
             file,
@@ -422,7 +422,7 @@ fn kubeconfig_mounted_as_file_or_sub_path_is_followed() {
 
 #[test]
 fn signing_authority_is_preferred_to_trusted_bundle() {
-    let node = Node::new().change(
+    let node = TestNode::new().change(
         "kube-apiserver.yaml",
         "--client-ca-file=/etc/kubernetes/pki/ca.crt",
         "--client-ca-file=/etc/kubernetes/pki/all.crt",
@@ -444,10 +444,10 @@ fn signing_authority_is_preferred_to_trusted_bundle() {
     assert_eq!(trusting.authority("ca").need, manifest("kube-apiserver.yaml"));
 }
 
-/// kubeadm gives empty flags where the authority is an external one.
+/// kubeadm writes empty flags where the authority is external.
 #[test]
 fn empty_signing_flags_are_ignored() {
-    let catalog = Node::new()
+    let catalog = TestNode::new()
         .change(
             "kube-controller-manager.yaml",
             "--cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt",
@@ -468,7 +468,7 @@ fn empty_signing_flags_are_ignored() {
 
 #[test]
 fn external_etcd_needs_only_its_client() {
-    let catalog = Node::new()
+    let catalog = TestNode::new()
         .remove("etcd.yaml")
         .change(
             "kube-apiserver.yaml",
@@ -504,7 +504,7 @@ fn external_etcd_needs_only_its_client() {
 
 #[test]
 fn path_not_on_the_host_is_noted_and_the_default_kept() {
-    let catalog = Node::new()
+    let catalog = TestNode::new()
         .change("kube-apiserver.yaml", "=/etc/kubernetes/pki/front-proxy-client.crt", "=/opt/f.crt")
         .catalog();
     assert_eq!(
@@ -521,7 +521,7 @@ fn path_not_on_the_host_is_noted_and_the_default_kept() {
 
 #[test]
 fn one_file_under_two_names_is_one_credential() {
-    let catalog = Node::new()
+    let catalog = TestNode::new()
         .change(
             "kube-scheduler.yaml",
             "/etc/kubernetes/scheduler.conf",
@@ -566,8 +566,8 @@ fn certificate_at_its_default_path_keeps_its_default_key() {
         flags = { pod = 'kube-apiserver', certificate = 'tls-cert-file', key = 'no-such-flag' }
     ";
     let profile = Profile::parse(Path::new("site.toml"), text).unwrap();
-    let build = |node: &Node| {
-        let found = Found {
+    let build = |node: &TestNode| {
+        let found = CatalogInput {
             manifests: &node.manifests,
             references: &node.references,
             exists: &|_| false,
@@ -575,7 +575,7 @@ fn certificate_at_its_default_path_keeps_its_default_key() {
         };
         Catalog::build(&Settings::default(), &profile, found).unwrap()
     };
-    let usual = build(&Node::new());
+    let usual = build(&TestNode::new());
     assert_eq!(
         usual.authority_files("ca"),
         "/etc/kubernetes/pki/ca.crt /etc/kubernetes/private/signer.pem"
@@ -584,7 +584,7 @@ fn certificate_at_its_default_path_keeps_its_default_key() {
         usual.files("apiserver"),
         "/etc/kubernetes/pki/apiserver.crt /etc/kubernetes/private/apiserver.pem"
     );
-    let moved = build(&Node::new().change(
+    let moved = build(&TestNode::new().change(
         "kube-apiserver.yaml",
         "=/etc/kubernetes/pki/",
         "=/etc/kubernetes/pki/new/",
@@ -603,7 +603,7 @@ fn certificate_at_its_default_path_keeps_its_default_key() {
 
 #[test]
 fn file_named_in_kubelets_kubeconfig_is_used() {
-    let mut node = Node::new();
+    let mut node = TestNode::new();
     assert_eq!(
         node.catalog().files("kubelet-client"),
         "/var/lib/kubelet/pki/kubelet-client-current.pem"
@@ -646,7 +646,7 @@ fn kubelet_serving_pair_is_used_only_without_bundle() {
         (&[path("/var/lib/kubelet/pki/kubelet.crt")], own),
         (&[path("/var/lib/kubelet/pki/kubelet.crt"), path(bundle)], bundle),
     ] {
-        let node = Node { files: files.to_vec(), ..Node::new() };
+        let node = TestNode { files: files.to_vec(), ..TestNode::new() };
         assert_eq!(node.catalog().files("kubelet-serving"), expected, "{files:?}");
     }
 }
@@ -657,7 +657,7 @@ fn kubelet_serving_pair_is_used_only_without_bundle() {
 fn other_addresses_and_ports_are_followed() {
     let file = "kube-apiserver.yaml";
     let serves = |from: &str, to: &str| {
-        Node::new().change(file, from, to).catalog().served_at("kube-apiserver", "apiserver")
+        TestNode::new().change(file, from, to).catalog().served_at("kube-apiserver", "apiserver")
     };
     assert_eq!(
         serves("--secure-port=6443", "--secure-port=16443").as_deref(),
@@ -678,8 +678,11 @@ fn other_addresses_and_ports_are_followed() {
     assert_eq!(serves("--advertise-address=10.200.0.1", bound).as_deref(), Some("10.200.0.1:6443"));
 
     let etcd = |urls: &str| {
-        let node =
-            Node::new().change("etcd.yaml", "https://127.0.0.1:2379,https://10.200.0.1:2379", urls);
+        let node = TestNode::new().change(
+            "etcd.yaml",
+            "https://127.0.0.1:2379,https://10.200.0.1:2379",
+            urls,
+        );
         node.catalog().served_at("etcd", "etcd/server")
     };
     assert_eq!(
@@ -691,7 +694,7 @@ fn other_addresses_and_ports_are_followed() {
     assert_eq!(etcd("https://[fd00::1]:2379").as_deref(), Some("[fd00::1]:2379"));
     assert_eq!(etcd("http://127.0.0.1:2379"), None);
 
-    let manager = Node::new()
+    let manager = TestNode::new()
         .change(
             "kube-controller-manager.yaml",
             "--bind-address=127.0.0.1",
@@ -706,11 +709,11 @@ fn other_addresses_and_ports_are_followed() {
     );
 }
 
-// ---- the manifests folder ----
+// ---- the manifests directory ----
 
 #[test]
 fn missing_manifests_keep_the_default_paths() {
-    let catalog = Node::without_manifests().catalog();
+    let catalog = TestNode::without_manifests().catalog();
     assert_eq!(catalog.credentials.len(), 13);
     assert!(catalog.credentials.iter().all(|credential| credential.need == Need::Optional));
     assert!(catalog.authorities.iter().all(|authority| authority.need == Need::Optional));
@@ -727,21 +730,24 @@ fn missing_manifests_keep_the_default_paths() {
 
 #[test]
 fn json_manifest_with_args_is_read() {
-    let json = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "kube-scheduler"}, "spec": {
-        "containers": [{"name": "kube-scheduler", "command": ["kube-scheduler"], "args": ["--kubeconfig", "/conf/s.conf"],
+    let json = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "kube-scheduler"},
+        "spec": {
+        "containers": [{"name": "kube-scheduler", "command": ["kube-scheduler"],
+                        "args": ["--kubeconfig", "/conf/s.conf"],
                         "volumeMounts": [{"name": "k", "mountPath": "/conf"}]}],
         "volumes": [{"name": "k", "hostPath": {"path": "/srv/conf"}}]}}"#;
-    let catalog = Node::new().remove("kube-scheduler.yaml").add("scheduler.json", json).catalog();
+    let catalog =
+        TestNode::new().remove("kube-scheduler.yaml").add("scheduler.json", json).catalog();
     assert_eq!(catalog.files("scheduler.conf"), "/srv/conf/s.conf");
     assert_eq!(catalog.credential("scheduler.conf").need, manifest("scheduler.json"));
-    // Without flags and probe, what is usual.
+    // Without flags and probe, the defaults.
     let scheduler = catalog.service("kube-scheduler");
     assert_eq!(scheduler.health.as_deref(), Some("https://127.0.0.1:10259/healthz"));
 }
 
 #[test]
 fn hidden_files_are_ignored_and_any_extension_is_read() {
-    let node = Node::new();
+    let node = TestNode::new();
     let scheduler =
         node.manifests.iter().find(|(file, _)| file == "kube-scheduler.yaml").unwrap().1.clone();
     let node = node.remove("kube-scheduler.yaml");
@@ -755,10 +761,10 @@ fn hidden_files_are_ignored_and_any_extension_is_read() {
 
 #[test]
 fn manifest_backup_is_noted_and_the_first_by_name_is_used() {
-    let node = Node::new();
+    let node = TestNode::new();
     let etcd = node.manifests.iter().find(|(file, _)| file == "etcd.yaml").unwrap().1.clone();
     let mut node = node.add("etcd.yaml.bak", &etcd.replace("/pki/etcd/server", "/pki/etcd/old"));
-    node.manifests.sort_by(|one, other| other.cmp(one)); // a folder is listed in any order
+    node.manifests.sort_by(|one, other| other.cmp(one)); // a directory is listed in any order
     let catalog = node.catalog();
     assert_eq!(
         catalog.files("etcd/server"),
@@ -773,7 +779,7 @@ fn manifest_backup_is_noted_and_the_first_by_name_is_used() {
 
 #[test]
 fn broken_manifest_is_noted_and_affects_nothing_else() {
-    let node = Node::new()
+    let node = TestNode::new()
         .remove("kube-apiserver.yaml")
         .add("kube-apiserver.yaml", "kind: Pod\nmetadata: [");
     let catalog = node.catalog();
@@ -802,7 +808,7 @@ fn broken_manifest_is_noted_and_affects_nothing_else() {
 #[test]
 fn other_pods_are_ignored() {
     let text = "kind: Pod\nmetadata: {name: kube-vip}\nspec: {containers: [{name: kube-vip}]}";
-    assert_eq!(Node::new().add("kube-vip.yaml", text).catalog(), Node::new().catalog());
+    assert_eq!(TestNode::new().add("kube-vip.yaml", text).catalog(), TestNode::new().catalog());
 }
 
 // ---- own entries ----

@@ -1,4 +1,4 @@
-//! Static pods, as the container runtime has them.
+//! Static pods, as the container runtime reports them.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +11,16 @@ use crate::drivers::processes::Process;
 use crate::model::Presence;
 use crate::sys::Root;
 
-/// What the container runtime runs.
+/// The containers of the container runtime.
 pub(super) struct Containers {
     pub runtime: Runtime,
     pub all: Vec<Container>,
-    /// The node's name, by which the names of static pods end.
+    /// The node's name, which is the suffix of the names of static pods.
     node: Option<String>,
 }
 
 impl Containers {
-    /// Asks for all containers. `pods` are the names of static pods without the node's.
+    /// Lists all containers. `pods` are the names of static pods without the node's.
     pub async fn ask(root: &Root, pods: &[String]) -> Result<Self, String> {
         let runtime = Runtime::connect(&socket(root), LIMIT).await.map_err(|e| e.to_string())?;
         let all = tokio::time::timeout(LIMIT, runtime.containers()).await;
@@ -35,12 +35,12 @@ impl Containers {
         Ok(Self { runtime, all, node })
     }
 
-    /// The name of a static pod without the node's.
+    /// Returns the name of a static pod without the node's.
     pub fn without_node<'n>(&self, name: &'n str) -> Option<&'n str> {
         name.strip_suffix(self.node.as_deref()?)?.strip_suffix('-')
     }
 
-    /// All containers of a static pod, those that have ended included.
+    /// Returns all containers of a static pod, including those that have exited.
     pub fn of_pod(&self, pod: &str) -> Vec<&Container> {
         let Some(name) = self.node.as_ref().map(|node| format!("{pod}-{node}")) else {
             return Vec::new();
@@ -49,7 +49,7 @@ impl Containers {
     }
 }
 
-/// What the names of the static pods have in common at their end. The name that fits the most:
+/// Finds the common suffix of the names of the static pods. The one that fits most of them:
 /// `etcd-events-x` is no `etcd` of the node `events-x` where there is a `kube-scheduler-x`.
 fn node_name(containers: &[Container], pods: &[String]) -> Option<String> {
     let mut fitting: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -75,7 +75,7 @@ fn static_pod(container: &Container) -> Option<&str> {
     container.pod.as_ref().filter(|pod| pod.is_static).map(|pod| pod.name.as_str())
 }
 
-/// The pod's main container, if it runs; else what is known of it.
+/// Returns the pod's main container, if it runs; else its state.
 pub(super) async fn find(look: &Look, pod: &str, manifest: &str) -> Result<Running, Presence> {
     let containers = look.containers().await.map_err(Presence::Unknown)?;
     let container = match main_container(pod, &containers.of_pod(pod)) {
@@ -109,12 +109,12 @@ pub(super) async fn find(look: &Look, pod: &str, manifest: &str) -> Result<Runni
     }
 }
 
-/// Which container of a pod is the service.
+/// The main container of a pod.
 #[derive(Debug, PartialEq, Eq)]
 enum Main<'c> {
-    /// This one: of several in a row, the last.
+    /// This one: of several successive ones, the last.
     Is(&'c Container),
-    /// There is none.
+    /// There is no container.
     None,
     /// There are several, and none has the pod's name.
     Unclear,
@@ -123,8 +123,8 @@ enum Main<'c> {
 fn main_container<'c>(pod: &str, containers: &[&'c Container]) -> Main<'c> {
     let same_name = |name: &str| {
         let named = containers.iter().filter(|container| container.name == name).copied();
-        // One that runs, else the last one that was made: after a reboot attempts are counted anew
-        // in another sandbox.
+        // A running one, else the last one that was created: after a reboot attempts are counted
+        // anew in another sandbox.
         named.max_by_key(|container| {
             (container.state == State::Running, container.created, container.attempt)
         })
@@ -139,7 +139,7 @@ fn main_container<'c>(pod: &str, containers: &[&'c Container]) -> Main<'c> {
     same_name(&first.name).map_or(Main::None, Main::Is)
 }
 
-/// Whether a container is the service's, or was.
+/// Whether a container is or was the main one.
 pub(super) fn is_main(containers: &Containers, pod: &str, container: &Container) -> bool {
     match main_container(pod, &containers.of_pod(pod)) {
         Main::Is(main) => main.name == container.name && main.pod == container.pod,
@@ -162,8 +162,8 @@ fn running(look: &Look, id: String, status: ContainerStatus) -> Result<Running, 
     Ok(Running { instance, process, group, mounts: Some(status.mounts) })
 }
 
-/// The runtime may be in another pid namespace, where the number stands for another process: its
-/// control group says which it is.
+/// Returns the process if its control group confirms it: the runtime may be in another pid
+/// namespace, where the number belongs to another process.
 fn own_process(root: &Root, group: &Group, pid: u32) -> Option<Process> {
     Process::find(root, pid).ok().flatten().filter(|process| group.has(root, *process))
 }
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(node(&["etcd-a.b", "kube-scheduler-a.b"]).as_deref(), Some("a.b"));
         assert_eq!(node(&["etcd-a", "etcd-events-a"]).as_deref(), Some("a"));
         assert_eq!(node(&["etcd-events-a", "kube-scheduler-a"]).as_deref(), Some("a"));
-        // A pod has a line for each of its containers, also for those that have ended.
+        // A pod has a line for each of its containers, also for those that have exited.
         assert_eq!(
             node(&[
                 "etcd-events-a",
@@ -279,7 +279,7 @@ mod tests {
             "etcd 20"
         );
         assert_eq!(pick(&[ended.clone(), after(etcd(), 40, State::Exited)]), "etcd 40");
-        // An old sandbox that is on its way out beside the new one.
+        // An old sandbox that is being removed beside the new one.
         assert_eq!(
             pick(&[after(etcd(), 20, State::Running), after(etcd(), 50, State::Running)]),
             "etcd 50"

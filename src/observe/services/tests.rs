@@ -1,4 +1,4 @@
-//! Looks at machines where nothing of a node runs, and at another root folder.
+//! Tests on machines where no service of a node runs, and on another root directory.
 
 use std::fs;
 use std::path::Path;
@@ -11,8 +11,8 @@ use crate::sys::{FixedClock, Root, block_on};
 const CLOCK: FixedClock = FixedClock(Timestamp::MIN);
 
 fn fixture() -> Node {
-    let folder = format!("{}/tests/fixtures/kubeadm-1.36-ecdsa-p256", env!("CARGO_MANIFEST_DIR"));
-    Node::open(Root::open(Path::new(&folder)).unwrap(), &Config::Usual).unwrap()
+    let dir = format!("{}/tests/fixtures/kubeadm-1.36-ecdsa-p256", env!("CARGO_MANIFEST_DIR"));
+    Node::open(Root::open(Path::new(&dir)).unwrap(), &Config::Usual).unwrap()
 }
 
 fn now(node: &Node) -> ServicesSeen {
@@ -44,9 +44,9 @@ fn services_of_another_root_are_not_probed() {
 
 #[test]
 fn service_without_manifest_is_absent_on_any_root() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::create_dir_all(folder.path().join("etc/kubernetes/manifests")).unwrap();
-    let node = Node::open(Root::open(folder.path()).unwrap(), &Config::Usual).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("etc/kubernetes/manifests")).unwrap();
+    let node = Node::open(Root::open(dir.path()).unwrap(), &Config::Usual).unwrap();
     let seen = now(&node);
     let absent = seen.services.iter().filter(|facts| facts.presence == Presence::Absent);
     assert_eq!(

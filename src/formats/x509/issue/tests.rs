@@ -12,7 +12,7 @@ fn reissued(old: &Certificate, issuer: &Issuer, key: &PrivateKey) -> Certificate
         .unwrap()
 }
 
-/// Re-issues, and has the result judged by webpki and the comparison.
+/// Re-issues, and verifies the result with webpki and the comparison.
 fn renewed(old: &Certificate, issuer: &Issuer) -> Certificate {
     let key = p256();
     let new = reissued(old, issuer, &key);

@@ -44,7 +44,7 @@ fn every_leaf_of_the_trees_has_its_key() {
         for leaf in leaves(tree) {
             assert!(leaf.key.fits(&leaf.certificate), "{}", leaf.name);
             assert_eq!(*leaf.key.algorithm(), leaf.certificate.key_algorithm);
-            // kubeadm makes a new key, and leaves kubelet.conf alone.
+            // kubeadm generates a new key, and leaves kubelet.conf alone.
             assert_eq!(leaf.key.fits(&leaf.renewed), leaf.name == "kubelet", "{}", leaf.name);
         }
     }
@@ -114,7 +114,7 @@ fn other_blocks_and_comments_around_a_key_are_skipped() {
 
 #[test]
 fn key_without_its_curve_is_read() {
-    // ECPrivateKey with the number alone: version 1, 32 bytes of it.
+    // ECPrivateKey with the number alone: version 1, and 32 bytes.
     let der = tlv(0x30, &[tlv(2, &[1]), tlv(4, &[7; 32])].concat());
     let key = PrivateKey::from_pem(pem::encode("EC PRIVATE KEY", &der).as_bytes()).unwrap();
     assert_eq!(*key.algorithm(), KeyAlgorithm::EcdsaP256);
@@ -199,10 +199,17 @@ fn debug_shows_only_the_key_kind() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(300)
+    })]
 
     #[test]
-    fn arbitrary_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0usize..121, byte: u8) {
+    fn arbitrary_bytes_are_read_or_refused(
+        bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        at in 0usize..121,
+        byte: u8,
+    ) {
         let _ = PrivateKey::from_pem(&bytes);
         for label in ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"] {
             let _ = PrivateKey::from_pem(pem::encode(label, &bytes).as_bytes());

@@ -199,16 +199,24 @@ fn malformed_certificate_is_reported_by_number() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(300)
+    })]
 
     #[test]
-    fn arbitrary_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_bytes_are_read_or_refused(
+        bytes in proptest::collection::vec(any::<u8>(), 0..300)
+    ) {
         let _ = certificates(&bytes);
         let _ = certificates(pem::encode("CERTIFICATE", &bytes).as_bytes());
     }
 
     #[test]
-    fn certificate_with_changed_tag_is_not_signed(tag: u8, tree in prop::sample::select(vec![RSA_TREE, ECDSA_TREE])) {
+    fn certificate_with_changed_tag_is_not_signed(
+        tag: u8,
+        tree in prop::sample::select(vec![RSA_TREE, ECDSA_TREE]),
+    ) {
         // The signature does not cover the outer tag and that of its algorithm.
         let good = certificate(tree, "apiserver.crt");
         let second = 4 + 4 + usize::from(u16::from_be_bytes([good.der()[6], good.der()[7]]));
@@ -223,7 +231,11 @@ proptest! {
     }
 
     #[test]
-    fn damaged_certificate_is_read_or_refused(at in 0usize..800, byte: u8, tree in prop::sample::select(vec![RSA_TREE, ECDSA_TREE])) {
+    fn damaged_certificate_is_read_or_refused(
+        at in 0usize..800,
+        byte: u8,
+        tree in prop::sample::select(vec![RSA_TREE, ECDSA_TREE]),
+    ) {
         let good = certificate(tree, "apiserver.crt");
         let mut der = good.der().to_vec();
         let at = at % der.len();

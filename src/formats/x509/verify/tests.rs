@@ -24,7 +24,7 @@ impl Case {
         Self { new: Certificate::from_der(&new).unwrap(), issuer, old, new_key }
     }
 
-    /// A leaf of an authority made for it.
+    /// Returns a leaf of an authority made for it.
     fn of(authority: &[x509_cert::ext::Extension], leaf: &[x509_cert::ext::Extension]) -> Self {
         let issuer = Draft::authority(subject(b"CA"), authority).self_signed();
         let old =
@@ -40,7 +40,7 @@ impl Case {
         verify_renewed(new, &self.old, &self.issuer.certificate, now())
     }
 
-    /// The verdict on the new certificate after a change, properly signed.
+    /// Returns the error for the new certificate after a change, properly signed.
     fn changed(&self, change: impl FnOnce(&mut Draft)) -> VerifyError {
         let mut draft = Draft::like(&self.new);
         change(&mut draft);
@@ -72,7 +72,7 @@ const AKI: &str = "2.5.29.35";
 #[test]
 fn renewed_certificate_and_its_signed_copy_pass() {
     ETCD.verdict().unwrap();
-    // The changes below start from such a copy, so it has to be good itself.
+    // The changes below start from such a copy, so it has to pass itself.
     ETCD.judge(&Draft::like(&ETCD.new).signed(&ETCD.new_key, &ETCD.issuer.key)).unwrap();
 }
 
@@ -166,7 +166,7 @@ fn reused_key_or_serial_is_refused() {
 }
 
 impl Draft {
-    /// The old certificate of a case with the serial number of the new one.
+    /// Returns the old certificate of a case with the serial number of the new one.
     fn like_with_serial(case: &Case) -> Certificate {
         let mut draft = Self::like(&case.old);
         draft.terms.serial = case.new.serial.bytes().try_into().unwrap();
@@ -235,7 +235,7 @@ fn certificate_without_tls_usage_can_be_renewed() {
     set(&mut draft, EKU, false, &code_signing);
     let old = draft.signed(&p256(), &issuer.key);
     Case::new(issuer, old).verdict().unwrap();
-    // And one that does not say.
+    // And a certificate without basic constraints.
     let issuer = Draft::authority(subject(b"CA"), &[]).self_signed();
     let mut draft = Draft::leaf(subject(b"leaf"), &issuer.certificate, &[]);
     draft.extensions.remove(1);
