@@ -66,12 +66,12 @@ fn screen(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> (String, E
     let services = look(node, clock, &survey);
     let attention: Vec<_> =
         attention(&survey).into_iter().chain(services::attention(&services)).collect();
-    let well = runs
+    let healthy = runs
         && trouble.is_none()
         && alarms.is_empty()
         && status.as_ref().is_none_or(|status| !is_bad(status));
     let exit =
-        if well && services::all_current(&services) { exit(&survey) } else { Exit::Attention };
+        if healthy && services::all_current(&services) { exit(&survey) } else { Exit::Attention };
 
     let mut text = health(&host_name(&node.root), now, &alarms, exit);
     text += &daemon(status.as_ref(), runs);
