@@ -175,7 +175,7 @@ fn generate_keys(key: &KeyAlgorithm, count: usize) -> Duration {
 
 fn node(key: &KeyAlgorithm, life: Life, super_admin: Life) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    demo::Node::build(
+    demo::DemoNode::build(
         dir.path(),
         SystemClock.now(),
         &NodePlan::everything(life).with("super-admin.conf", super_admin).with_key(key.clone()),

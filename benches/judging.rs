@@ -18,8 +18,12 @@ const PAIR_COUNT: usize = 10_000;
 /// Makes a node with ten thousand own pairs, each in files of its own, due and signed by the
 /// cluster's CA.
 fn node_with_pairs(dir: &Path, key: KeyAlgorithm) -> Node {
-    demo::Node::build(dir, SystemClock.now(), &NodePlan::everything(Life::Days(10)).with_key(key))
-        .unwrap();
+    demo::DemoNode::build(
+        dir,
+        SystemClock.now(),
+        &NodePlan::everything(Life::Days(10)).with_key(key),
+    )
+    .unwrap();
     let pki = dir.join("etc/kubernetes/pki");
     let pairs = dir.join("etc/pairs");
     std::fs::create_dir_all(&pairs).unwrap();

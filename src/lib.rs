@@ -1,4 +1,4 @@
-//! kubecertd keeps the certificates of a Kubernetes controller node from expiring.
+//! kubecertd keeps the certificates of a Kubernetes control-plane node from expiring.
 //!
 //! The modules are layers, and each imports only from the ones below it: `cli`, [`daemon`],
 //! [`report`], [`pass`], [`observe`], [`act`], [`plan`], [`drivers`], [`credentials`], [`state`],

@@ -1,4 +1,4 @@
-//! The `kubecertd` program: see the library for everything it does.
+//! The `kubecertd` program. The library does the work.
 
 use std::alloc::System;
 use std::process::ExitCode;
@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use zeroizing_alloc::ZeroAlloc;
 
-/// What is freed is wiped: private keys pass through buffers of libraries that know nothing of
-/// keys.
+/// Wipes all memory that is freed: private keys pass through buffers of libraries that do not wipe
+/// them.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 

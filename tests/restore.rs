@@ -422,7 +422,7 @@ fn readme_shows_current_restore_output() {
     let restored = node
         .run(&["restore", "scheduler.conf"])
         .text
-        .replace("restart it.", "the next scheduled pass sees to it, kubecertd renew at once.");
+        .replace("restart it.", "the next scheduled pass does it, kubecertd renew at once.");
     let readme = mask_varying(include_str!("../README.md"));
     for (command, output) in
         [("# kubecertd restore --list", &list), ("# kubecertd restore scheduler.conf", &restored)]

@@ -5,7 +5,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kubecertd::formats::kubeconfig::{Kubeconfig, Source, splice};
+use kubecertd::formats::kubeconfig::{Kubeconfig, PemSource, splice};
 use kubecertd::model::Secret;
 use libfuzzer_sys::fuzz_target;
 
@@ -31,7 +31,7 @@ fuzz_target!(|before: &[u8]| {
 
 fn embedded_client(config: Kubeconfig) -> (Secret, Secret) {
     match (config.user.client.certificate, config.user.client.key) {
-        (Source::Embedded(certificate), Source::Embedded(key)) => (certificate, key),
+        (PemSource::Embedded(certificate), PemSource::Embedded(key)) => (certificate, key),
         _ => panic!("both are embedded"),
     }
 }

@@ -142,7 +142,7 @@ fn pointed(
     let path = &client.kubeconfig;
     let Some(text) = Files::read(root, path)? else { return Err(RenewError::Changed) };
     let embeds = Kubeconfig::parse(text.expose()).is_ok_and(|config| {
-        matches!(config.user.client.certificate, kubeconfig::Source::Embedded(_))
+        matches!(config.user.client.certificate, kubeconfig::PemSource::Embedded(_))
     });
     if !embeds {
         return Ok(None);

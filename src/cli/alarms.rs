@@ -1,4 +1,4 @@
-//! `kubecertd alarms`: what an operator has to see to, as the last pass found it.
+//! `kubecertd alarms`: the alarms that are in force, as of the last pass.
 
 use std::fmt::Write as _;
 
@@ -16,8 +16,7 @@ use crate::report::AlarmJson;
 use crate::report::alarms::in_force;
 use crate::sys::Clock;
 
-/// Where the configuration is wrong, the alarms are those of the last good one, as the daemon goes
-/// by it.
+/// Where the configuration is wrong, shows the alarms of the last good one, which the daemon uses.
 pub(super) fn run(
     arguments: &Arguments,
     options: &AlarmsOptions,
@@ -26,10 +25,10 @@ pub(super) fn run(
     let (node, _) = open_or_last_good(arguments)?;
     let (alarms, note) = in_force(&node);
     match options.output {
-        ListFormat::List => out::say(&list(&alarms, clock.now())),
-        ListFormat::Json => out::say(&json(&alarms, &host_name(&node.root))),
+        ListFormat::List => out::print(&list(&alarms, clock.now())),
+        ListFormat::Json => out::print(&json(&alarms, &host_name(&node.root))),
     }
-    note.iter().for_each(|note| out::complain(note));
+    note.iter().for_each(|note| out::print_error(note));
     Ok(if alarms.is_empty() && note.is_none() { Exit::Fine } else { Exit::Attention })
 }
 
@@ -40,7 +39,7 @@ pub(super) fn style(severity: Severity) -> Style {
     }
 }
 
-/// A paragraph for each, the worst first.
+/// Formats a paragraph for each alarm, the worst first.
 fn list(alarms: &[Alarm], now: Timestamp) -> String {
     if alarms.is_empty() {
         return format!("{}\n", paint(GOOD, "No alarms."));
@@ -48,7 +47,7 @@ fn list(alarms: &[Alarm], now: Timestamp) -> String {
     paragraphs(alarms, now) + &format!("{} in force.\n", count(alarms.len(), "alarm"))
 }
 
-/// The same as a part of something larger.
+/// Formats the same as a section of a larger text.
 pub(super) fn section(alarms: &[Alarm], now: Timestamp) -> String {
     if alarms.is_empty() {
         String::new()
@@ -98,7 +97,7 @@ mod tests {
     use crate::model::AlarmKind;
 
     #[test]
-    fn an_operator_reads_what_is_so_since_when_why_and_what_to_do() {
+    fn alarm_shows_state_time_reason_and_remedy() {
         let raised = Timestamp::from_seconds(1_800_000_000);
         let alarm = Alarm {
             kind: AlarmKind::ExpiringSoon,

@@ -1,4 +1,4 @@
-//! What can be asked for, and the help texts.
+//! The commands, their options, and the help texts.
 
 use std::path::PathBuf;
 
@@ -6,16 +6,16 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::{San, Timestamp};
 
-/// Keeps the certificates of a Kubernetes controller node from expiring.
+/// Keeps the certificates of a Kubernetes control-plane node from expiring.
 #[derive(Debug, Parser)]
 #[command(name = "kubecertd", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub struct Arguments {
-    /// Work on another root folder, such as the mounted disk of a node that is off: every path,
+    /// Work on another root directory, such as the mounted disk of a node that is off: every path,
     /// absolute symlinks included, resolves inside it
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
     /// Read this configuration, and the drop-ins beside it, instead of
-    /// /etc/kubecertd/kubecertd.toml below the root folder
+    /// /etc/kubecertd/kubecertd.toml below the root directory
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// What to do
@@ -72,8 +72,8 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Build a throw-away controller node with certificates in every state, and do the whole job on
-    /// it
+    /// Build a throw-away control-plane node with certificates in every state, and do the whole job
+    /// on it
     Demo(DemoOptions),
 }
 
@@ -133,8 +133,8 @@ pub(super) struct CheckOptions {
     /// How to show it; json is what kubeadm certs check-expiration -o json prints, with more fields
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
     pub output: Format,
-    /// Judge as of another moment: 2027-03-01 or 2027-03-01T12:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    /// Judge as of another time: 2027-03-01 or 2027-03-01T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub at: Option<Timestamp>,
 }
 
@@ -192,7 +192,7 @@ pub(super) struct RenewOptions {
     /// Have this one no more
     #[arg(long, value_name = "SAN")]
     pub remove_san: Vec<San>,
-    /// Sign though the clock does not look right
+    /// Sign though the clock is not trusted
     #[arg(long)]
     pub trust_clock: bool,
 }
@@ -216,7 +216,7 @@ pub(super) struct RestoreOptions {
 
 #[derive(Debug, Args)]
 pub(super) struct DemoOptions {
-    /// Build it in this empty folder and leave it there, to be looked at with --root
+    /// Build it in this empty directory and leave it there, to be looked at with --root
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
 }
@@ -231,9 +231,15 @@ pub(super) struct RunOptions {
 #[derive(Debug, Args)]
 pub(super) struct HoldOptions {
     /// When the hold ends by itself: 2027-03-01 or 2027-03-01T12:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = moment, required_unless_present = "end", requires = "reason")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = parse_time,
+        required_unless_present = "end",
+        requires = "reason"
+    )]
     pub until: Option<Timestamp>,
-    /// Why, for whoever finds it
+    /// Why; shown with the hold
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
     /// End a hold now
@@ -241,8 +247,8 @@ pub(super) struct HoldOptions {
     pub end: bool,
 }
 
-/// A date, meant as its first second in UTC, or a date and time with a zone.
-fn moment(text: &str) -> Result<Timestamp, String> {
+/// Parses a date, taken as its first second in UTC, or a date and time with a zone.
+fn parse_time(text: &str) -> Result<Timestamp, String> {
     let seconds = match text.parse::<jiff::Timestamp>() {
         Ok(time) => time.as_second(),
         Err(_) => {
@@ -263,21 +269,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_arguments_are_consistent() {
+    fn arguments_are_consistent() {
         use clap::CommandFactory as _;
         Arguments::command().debug_assert();
     }
 
     #[test]
-    fn moments_are_dates_or_times() {
+    fn times_are_dates_or_timestamps() {
         assert_eq!(
-            moment("2027-11-21").map(|t| t.to_string()),
+            parse_time("2027-11-21").map(|t| t.to_string()),
             Ok("2027-11-21T00:00:00Z".to_owned())
         );
         assert_eq!(
-            moment("2027-11-21T18:14:42+01:00").map(|t| t.to_string()),
+            parse_time("2027-11-21T18:14:42+01:00").map(|t| t.to_string()),
             Ok("2027-11-21T17:14:42Z".to_owned())
         );
-        assert!(moment("tomorrow").is_err());
+        assert!(parse_time("tomorrow").is_err());
     }
 }

@@ -1,5 +1,5 @@
-//! `kubecertd ca`: an authority's certificate for those elsewhere who have to trust it, and whether
-//! they do.
+//! `kubecertd ca`: shows and exports the certificate of an authority, and verifies that others
+//! trust it.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -17,18 +17,18 @@ use crate::observe::Node;
 use crate::sys::{Clock, block_on};
 
 /// How long a server may take to show its certificate.
-const LIMIT: Duration = Duration::from_secs(10);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) fn run(node: &Node, command: &CaCommand, clock: &dyn Clock) -> Result<Exit, Failure> {
     match command {
         CaCommand::Show(options) => {
             let (authority, certificates) = find(node, options)?;
-            out::say(&show(authority, &certificates, clock.now()));
+            out::print(&show(authority, &certificates, clock.now()));
             Ok(Exit::Fine)
         }
         CaCommand::Export(options) => {
             let (_, certificates) = find(node, options)?;
-            out::say(&certificates.iter().map(Certificate::to_pem).collect::<String>());
+            out::print(&certificates.iter().map(Certificate::to_pem).collect::<String>());
             Ok(Exit::Fine)
         }
         CaCommand::Verify { target, options } => {
@@ -40,7 +40,7 @@ pub(super) fn run(node: &Node, command: &CaCommand, clock: &dyn Clock) -> Result
             };
             let verdicts = verify(node, target, question)
                 .map_err(|reason| Failure::Authority(format!("{target}: {reason}")))?;
-            out::say(&shown(target, &verdicts));
+            out::print(&verdict_lines(target, &verdicts));
             Ok(if verdicts.iter().all(|verdict| verdict.well) {
                 Exit::Fine
             } else {
@@ -50,7 +50,7 @@ pub(super) fn run(node: &Node, command: &CaCommand, clock: &dyn Clock) -> Result
     }
 }
 
-/// The authority that is asked for; without a name, the root of the cluster.
+/// Finds the authority by its name; without a name, the cluster's root CA.
 fn find<'n>(
     node: &'n Node,
     options: &CaOptions,
@@ -100,22 +100,22 @@ fn show(authority: &Authority, certificates: &[Certificate], now: Timestamp) -> 
             paint(style, &left(now, certificate.not_after))
         );
         let _ = writeln!(text, "  Key:             {}", certificate.key_algorithm);
-        let _ = writeln!(text, "  SHA-256:         {}", colons(certificate.fingerprint));
+        let _ = writeln!(text, "  SHA-256:         {}", colon_separated(certificate.fingerprint));
         let _ = writeln!(text, "  Discovery hash:  {}", discovery_hash(certificate));
         text
     };
     certificates.iter().map(paragraph).collect::<Vec<_>>().join("\n")
 }
 
-/// As openssl and browsers show a fingerprint.
-fn colons(digest: Digest) -> String {
+/// Formats a fingerprint as openssl and browsers do.
+fn colon_separated(digest: Digest) -> String {
     let hex = digest.to_string().to_uppercase();
     let bytes: Vec<_> = hex.as_bytes().chunks(2).map(String::from_utf8_lossy).collect();
     bytes.join(":")
 }
 
-/// What `kubeadm join --discovery-token-ca-cert-hash` takes: the digest of the public key alone
-/// (RFC 7469, section 2.4).
+/// Computes the value for `kubeadm join --discovery-token-ca-cert-hash`: the digest of the public
+/// key alone (RFC 7469, section 2.4).
 fn discovery_hash(certificate: &Certificate) -> String {
     format!("sha256:{}", Digest::of(certificate.public_key_der()))
 }
@@ -125,7 +125,7 @@ fn verify(node: &Node, target: &str, question: Question<'_>) -> Result<Vec<Verdi
     match Files::read(&node.root, &file).map_err(|e| e.to_string())? {
         Some(content) => question.about_file(content.expose(), |name| referred(node, &file, name)),
         None if is_address(target) => {
-            let served = block_on(|| served(target, LIMIT))
+            let served = block_on(|| served(target, PROBE_TIMEOUT))
                 .map_err(|e| e.to_string())?
                 .map_err(|e| e.to_string())?;
             Ok(vec![question.about_server(&served.certificate)])
@@ -154,7 +154,7 @@ fn is_address(target: &str) -> bool {
     })
 }
 
-fn shown(target: &str, verdicts: &[Verdict]) -> String {
+fn verdict_lines(target: &str, verdicts: &[Verdict]) -> String {
     let line = |verdict: &Verdict| {
         let word = if verdict.well { paint(GOOD, "yes") } else { paint(SOON, "no ") };
         format!("{word}   {target}: {}\n", verdict.text)

@@ -1,4 +1,4 @@
-//! `kubecertd check`: every certificate, how long it is valid, and what should be done about it.
+//! `kubecertd check`: every certificate, how long it is valid, and the action that is due.
 
 use std::fmt::Write as _;
 
@@ -19,19 +19,23 @@ pub(super) fn run(node: &Node, options: &CheckOptions, clock: &dyn Clock) -> Res
     let now = options.at.unwrap_or_else(|| clock.now());
     let survey = survey(node, now);
     match options.output {
-        Format::Table => out::say(&table(node, &survey)),
+        Format::Table => out::print(&table(node, &survey)),
         Format::Wide => {
             let services = look(node, clock, &survey);
-            out::say(&format!("{}\n{}", services::table(&services), table(node, &survey)));
-            out::say(&section("Services that need attention", &services::attention(&services)));
-            return Ok(if services::is_well(&services) { exit(&survey) } else { Exit::Attention });
+            out::print(&format!("{}\n{}", services::table(&services), table(node, &survey)));
+            out::print(&section("Services that need attention", &services::attention(&services)));
+            return Ok(if services::all_current(&services) {
+                exit(&survey)
+            } else {
+                Exit::Attention
+            });
         }
-        Format::Json => out::say(&json::render(&survey)),
+        Format::Json => out::print(&json::render(&survey)),
     }
     Ok(exit(&survey))
 }
 
-/// Whether somebody should look.
+/// The exit code: whether a certificate needs attention.
 pub(super) fn exit(survey: &Survey) -> Exit {
     let credentials = survey.credentials.iter().any(|judged| judged.judgement.attention);
     let authorities = survey.authorities.iter().any(|(_, judgement)| judgement.attention);
@@ -42,7 +46,7 @@ pub(super) fn exit(survey: &Survey) -> Exit {
     }
 }
 
-/// The tables, what needs attention, and a last line that sums it up.
+/// Formats the tables, the items that need attention, and a summary.
 pub(super) fn table(node: &Node, survey: &Survey) -> String {
     let mut text = credentials(survey);
     text += "\n";
@@ -150,7 +154,7 @@ pub(super) fn attention(survey: &Survey) -> Vec<String> {
     authorities.chain(credentials).chain(lacking).collect()
 }
 
-/// What is worth knowing though nothing is wrong.
+/// Notes for the operator that are no problems.
 fn notes(node: &Node, survey: &Survey) -> Vec<String> {
     let platform = match node.platform {
         Platform::Plain => None,
@@ -189,7 +193,7 @@ pub(super) fn summary(survey: &Survey) -> String {
     let present = with(|judged| judged.judgement.condition != Condition::Absent);
     let renew = with(|judged| matches!(judged.judgement.action, Action::Renew | Action::Repair));
     let copy = with(|judged| judged.judgement.action == Action::Copy);
-    // What is renewed anyway, with its names as they are, is counted there.
+    // A certificate that is renewed anyway, with its present names, is counted there.
     let lacking = survey.credentials.iter().filter(|judged| !judged.judgement.attention);
     let lacking =
         lacking.filter(|judged| survey.lacking.contains_key(&judged.facts.credential.name)).count();

@@ -1,4 +1,4 @@
-//! `kubecertd config`: is the configuration right, and what does it come to?
+//! `kubecertd config`: checks the configuration, and shows the settings in force.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use super::words::count;
 use crate::model::{Location, Need, Renewal, ServiceKind, UnitRefresh};
 use crate::observe::Node;
 
-/// By the time there is a node, its configuration was found right.
+/// The configuration is valid: opening the node has checked it.
 pub(super) fn check(node: &Node) -> Exit {
     let catalog = &node.catalog;
     let mut text = format!(
@@ -25,18 +25,18 @@ pub(super) fn check(node: &Node) -> Exit {
     if let Some(drop_in) = confinement::drop_in(node) {
         let _ = write!(text, "\n{UNIT_LACKS}\n\n{drop_in}");
     }
-    out::say(&text);
+    out::print(&text);
     Exit::Fine
 }
 
-/// What goes before the drop-in.
-const UNIT_LACKS: &str = "The daemon's unit opens only the usual folders to it, and this \
-    configuration has files elsewhere. Folders that are not there yet \
+/// The text before the drop-in.
+const UNIT_LACKS: &str = "The daemon's unit opens only the usual directories to it, and this \
+    configuration has files elsewhere. Directories that are not there yet \
     have to be made first; then put this into \
-    /etc/systemd/system/kubecertd.service.d/folders.conf, and \
+    /etc/systemd/system/kubecertd.service.d/directories.conf, and \
     systemctl daemon-reload && systemctl restart kubecertd:";
 
-/// Every setting, then every file.
+/// Shows every setting, then every file.
 pub(super) fn show(node: &Node) -> Exit {
     let mut text = node.settings.show();
     let _ = writeln!(
@@ -76,7 +76,9 @@ pub(super) fn show(node: &Node) -> Exit {
         let place = match &service.kind {
             ServiceKind::StaticPod { manifest: Some(file), .. } => format!("static pod of {file}"),
             ServiceKind::StaticPod { manifest: None, .. } => "no static pod here".to_owned(),
-            ServiceKind::Unit { unit, refresh } => format!("systemd unit {unit}{}", told(*refresh)),
+            ServiceKind::Unit { unit, refresh } => {
+                format!("systemd unit {unit}{}", describe_refresh(*refresh))
+            }
             ServiceKind::Process { pid_file, signal } => {
                 format!("process of {pid_file}, sent {signal}")
             }
@@ -93,12 +95,12 @@ pub(super) fn show(node: &Node) -> Exit {
     for note in &node.notes {
         let _ = writeln!(text, "# note: {note}");
     }
-    out::say(&text);
+    out::print(&text);
     Exit::Fine
 }
 
-/// What is done to a unit, where that is not what is done to most.
-fn told(refresh: UnitRefresh) -> String {
+/// Describes how a unit is refreshed, where that differs from the usual way.
+fn describe_refresh(refresh: UnitRefresh) -> String {
     match refresh {
         UnitRefresh::ReloadOrRestart => String::new(),
         UnitRefresh::Restart => ", restarted".to_owned(),

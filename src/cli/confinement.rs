@@ -1,5 +1,5 @@
-//! What the daemon's unit does not open to it, and a configuration needs: the unit lets it write to
-//! the folders of a usual node, and to no other.
+//! Paths that the configuration needs and the daemon's unit does not open: the unit lets the daemon
+//! write to the directories of a usual node only.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,23 +12,23 @@ use crate::settings::{Listen, OwnCopy, Textfile};
 use crate::store::LARGEST_FILE;
 use crate::sys::Root;
 
-/// The unit as it is shipped, for where none is installed yet.
+/// The unit as it is shipped, used where none is installed yet.
 const SHIPPED: &str = include_str!("../../systemd/kubecertd.service");
-/// Where systemd looks for units, the first one first; drop-ins of all of them count.
-const UNITS: [&str; 4] = [
+/// The directories of systemd units, in order of precedence; drop-ins of all of them apply.
+const UNIT_DIRS: [&str; 4] = [
     "/etc/systemd/system",
     "/run/systemd/system",
     "/usr/lib/systemd/system",
     "/lib/systemd/system",
 ];
-const NAME: &str = "kubecertd.service";
-/// The folders of which a unit with `PrivateTmp=` has its own.
+const UNIT_NAME: &str = "kubecertd.service";
+/// The directories that `PrivateTmp=` replaces.
 const TMP: [&str; 2] = ["/tmp", "/var/tmp"];
 
-/// The folders that `ProtectHome=` is about.
+/// The directories that `ProtectHome=` closes.
 const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
 
-/// What is to be put into a drop-in of the unit, if anything is.
+/// Returns the drop-in that the unit needs, if any.
 pub(super) fn drop_in(node: &Node) -> Option<String> {
     let real = |path: PathBuf| node.root.real_dir(&path).unwrap_or(path);
     let mut unit = Unit::default();
@@ -36,26 +36,25 @@ pub(super) fn drop_in(node: &Node) -> Option<String> {
     for opened in [&mut unit.opened, &mut unit.own] {
         *opened = std::mem::take(opened).into_iter().map(real).collect();
     }
-    unit.lacks(&written(node).into_iter().map(real).collect(), &read(node))
+    unit.missing_drop_in(&written(node).into_iter().map(real).collect(), &read(node))
 }
 
-/// The unit's text and those of its drop-ins, in the order in which they count.
+/// Returns the text of the unit and those of its drop-ins, in the order in which they apply.
 fn texts(node: &Node) -> Vec<String> {
     let text = |path: &Path| {
         let content = node.root.read(&AbsolutePath::new(path).ok()?, LARGEST_FILE).ok()?;
         String::from_utf8(content.bytes.expose().to_vec()).ok()
     };
-    let unit = UNITS.iter().find_map(|folder| text(&Path::new(folder).join(NAME)));
+    let unit = UNIT_DIRS.iter().find_map(|dir| text(&Path::new(dir).join(UNIT_NAME)));
     let mut texts = vec![unit.unwrap_or_else(|| SHIPPED.to_owned())];
     let mut files = Vec::new();
-    for folder in UNITS.map(|folder| Path::new(folder).join(format!("{NAME}.d"))) {
-        let names =
-            node.root.open_dir(&folder).and_then(|folder| folder.names()).unwrap_or_default();
+    for dir in UNIT_DIRS.map(|dir| Path::new(dir).join(format!("{UNIT_NAME}.d"))) {
+        let names = node.root.open_dir(&dir).and_then(|dir| dir.names()).unwrap_or_default();
         files.extend(
             names
                 .into_iter()
                 .filter(|name| name.as_encoded_bytes().ends_with(b".conf"))
-                .map(|name| (name.clone(), folder.join(name))),
+                .map(|name| (name.clone(), dir.join(name))),
         );
     }
     files.sort();
@@ -63,40 +62,40 @@ fn texts(node: &Node) -> Vec<String> {
     texts
 }
 
-/// The folders that the daemon writes to.
+/// The directories that the daemon writes to.
 fn written(node: &Node) -> Vec<PathBuf> {
     let ours =
         node.catalog.credentials.iter().filter(|credential| credential.renewal == Renewal::Ours);
     let locations = ours.map(|credential| located(&node.root, credential).location);
     let files: Vec<AbsolutePath> =
         locations.flat_map(|location| location.files().cloned().collect::<Vec<_>>()).collect();
-    let mut folders: Vec<_> = files
+    let mut dirs: Vec<_> = files
         .iter()
         .map(|file| {
             node.root
                 .locate(file)
-                .map_or_else(|_| folder_of(file), |place| place.dir.path().to_owned())
+                .map_or_else(|_| dir_of(file), |place| place.dir.path().to_owned())
         })
         .collect();
-    folders.extend(node.settings.copies.iter().flat_map(|own| of_copies(node, own)));
-    folders.push(node.settings.paths.state.as_path().to_owned());
+    dirs.extend(node.settings.copies.iter().flat_map(|own| copy_dirs(node, own)));
+    dirs.push(node.settings.paths.state.as_path().to_owned());
     if let Textfile::File(file) = &*node.settings.metrics.textfile {
-        folders.push(folder_of(file));
+        dirs.push(dir_of(file));
     }
     if let Listen::Unix(socket) = &*node.settings.metrics.listen {
-        folders.push(folder_of(socket));
+        dirs.push(dir_of(socket));
     }
-    folders
+    dirs
 }
 
-/// The folders that copies need: where others have a file in their hands, the last one on the way
-/// that stays the same whatever they do; for a path that means several files, the one that they are
-/// all below, for those too that come later.
-fn of_copies(node: &Node, own: &OwnCopy) -> Vec<PathBuf> {
+/// The directories that copies need: where users other than root can change a file's path, the last
+/// directory on it that they can't replace; for a pattern, the common parent of all its files,
+/// which covers future ones too.
+fn copy_dirs(node: &Node, own: &OwnCopy) -> Vec<PathBuf> {
     let of_all = |file: &AbsolutePath| {
         file.as_path().iter().take_while(|name| *name != "*").collect::<PathBuf>()
     };
-    let folder = |file: &AbsolutePath| of_copy(&node.root, file);
+    let dir = |file: &AbsolutePath| copy_dir(&node.root, file);
     match &own.location {
         Location::Kubeconfig(pattern)
             if own.means_several() && of_all(pattern) != Path::new("/") =>
@@ -104,20 +103,20 @@ fn of_copies(node: &Node, own: &OwnCopy) -> Vec<PathBuf> {
             vec![of_all(pattern)]
         }
         Location::Kubeconfig(pattern) if own.means_several() => {
-            node.root.matching(pattern).iter().filter_map(folder).collect()
+            node.root.matching(pattern).iter().filter_map(dir).collect()
         }
-        location => location.files().filter_map(folder).collect(),
+        location => location.files().filter_map(dir).collect(),
     }
 }
 
-/// The folder that is opened for a copy. Where others lead astray on the way, none is.
-fn of_copy(root: &Root, file: &AbsolutePath) -> Option<PathBuf> {
+/// The directory that is opened for a copy; `None` where other users can redirect the path.
+fn copy_dir(root: &Root, file: &AbsolutePath) -> Option<PathBuf> {
     match root.last_root_only_dir(file) {
-        Ok(folder) => Some(folder),
-        // It may be made later: by root, or by who has a folder above it in his hands.
+        Ok(dir) => Some(dir),
+        // It may be created later, by root or by the owner of a directory above it.
         Err(e) if e.is_not_found() => {
             let parent = AbsolutePath::new(file.as_path().parent()?).ok()?;
-            let above = of_copy(root, &parent)?;
+            let above = copy_dir(root, &parent)?;
             let inside = AbsolutePath::new(above.join("file")).ok()?;
             Some(if root.is_writable_by_others(&inside).unwrap_or(false) {
                 above
@@ -129,7 +128,7 @@ fn of_copy(root: &Root, file: &AbsolutePath) -> Option<PathBuf> {
     }
 }
 
-/// Paths that it reads besides, where the configuration may name any.
+/// Other paths that the daemon reads, where the configuration may name any.
 fn read(node: &Node) -> Vec<PathBuf> {
     let catalog = &node.catalog;
     let authorities = catalog
@@ -154,27 +153,27 @@ fn read(node: &Node) -> Vec<PathBuf> {
         .collect()
 }
 
-fn folder_of(file: &AbsolutePath) -> PathBuf {
+fn dir_of(file: &AbsolutePath) -> PathBuf {
     file.as_path().parent().unwrap_or(Path::new("/")).to_owned()
 }
 
-/// What a unit says of what it opens.
+/// The directives of a unit that confine the daemon.
 #[derive(Debug, Default)]
 struct Unit {
-    /// Everything else is read-only.
+    /// `ProtectSystem=strict`: everything else is read-only.
     strict: bool,
-    /// It has a `/tmp` of its own.
+    /// `PrivateTmp=`: it has a `/tmp` of its own.
     own_tmp: bool,
-    /// The folders of users are kept from it, beyond what is said of others.
+    /// `ProtectHome=`: home directories are closed, whatever other directives open.
     no_homes: bool,
-    /// The folders that it opens.
+    /// The directories that it opens.
     opened: Vec<PathBuf>,
-    /// Those that systemd makes for it.
+    /// Those that systemd creates for it.
     own: Vec<PathBuf>,
 }
 
 impl Unit {
-    /// Takes in the unit's text, or a drop-in's after it.
+    /// Adds the directives of the unit's text, or of a drop-in after it.
     fn read(&mut self, text: &str) {
         for (key, value) in text.lines().filter_map(|line| line.trim().split_once('=')) {
             match (key.trim_end(), value.trim()) {
@@ -186,23 +185,22 @@ impl Unit {
                     self.no_homes = !matches!(value, "no" | "false" | "off" | "0")
                 }
                 ("ReadWritePaths", "") => self.opened.clear(),
-                ("ReadWritePaths", value) => self.opened.extend(folders("", value)),
-                ("StateDirectory", value) => self.own.extend(folders("/var/lib/", value)),
-                ("RuntimeDirectory", value) => self.own.extend(folders("/run/", value)),
+                ("ReadWritePaths", value) => self.opened.extend(dirs("", value)),
+                ("StateDirectory", value) => self.own.extend(dirs("/var/lib/", value)),
+                ("RuntimeDirectory", value) => self.own.extend(dirs("/run/", value)),
                 _ => {}
             }
         }
     }
 
-    /// The drop-in that makes up for it.
-    fn lacks(&self, written: &BTreeSet<PathBuf>, read: &[PathBuf]) -> Option<String> {
+    /// Returns the drop-in that opens the missing paths.
+    fn missing_drop_in(&self, written: &BTreeSet<PathBuf>, read: &[PathBuf]) -> Option<String> {
         let mut lines = String::new();
         let in_tmp = |path: &PathBuf| TMP.iter().any(|tmp| path.starts_with(tmp));
         if self.own_tmp && written.iter().chain(read).any(in_tmp) {
             lines.push_str("PrivateTmp=no\n");
         }
-        // Of two that speak of the same folder, systemd takes the one that closes it; and without
-        // it all of these are open.
+        // `ProtectHome=` wins over an opened home directory; and without it all of these are open.
         let is_written = |home: &&&str| written.contains(Path::new(home));
         if self.no_homes && HOMES.iter().any(|home| is_written(&home)) {
             lines.push_str("ProtectHome=no\n");
@@ -211,25 +209,25 @@ impl Unit {
             });
         }
         let mut opened = [self.opened.clone(), self.own.clone()].concat();
-        // A folder comes before what is below it.
-        for folder in written.iter().filter(|_| self.strict) {
-            if !opened.iter().any(|open| folder.starts_with(open)) {
-                let _ = writeln!(lines, "ReadWritePaths={}", quoted(folder));
-                opened.push(folder.clone());
+        // A directory sorts before those below it.
+        for dir in written.iter().filter(|_| self.strict) {
+            if !opened.iter().any(|open| dir.starts_with(open)) {
+                let _ = writeln!(lines, "ReadWritePaths={}", quoted(dir));
+                opened.push(dir.clone());
             }
         }
         (!lines.is_empty()).then(|| format!("[Service]\n{lines}"))
     }
 }
 
-fn folders(below: &str, value: &str) -> Vec<PathBuf> {
+fn dirs(below: &str, value: &str) -> Vec<PathBuf> {
     words(value)
         .into_iter()
         .map(|word| PathBuf::from(format!("{below}{}", word.trim_start_matches(['-', '+']))))
         .collect()
 }
 
-/// A path as a unit has it. `-`: a folder that is not there must not keep the daemon from starting.
+/// Formats a path for a unit. `-`: a missing directory must not keep the daemon from starting.
 fn quoted(path: &Path) -> String {
     let word = format!("-{}", path.display())
         .replace('\\', "\\\\")
@@ -238,7 +236,7 @@ fn quoted(path: &Path) -> String {
     if word.contains([' ', '\t', '\\', '\'', '"']) { format!("\"{word}\"") } else { word }
 }
 
-/// The words of a value, which may be quoted.
+/// Splits a value into its words, which may be quoted.
 fn words(value: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
     let mut rest = value.chars();
@@ -260,17 +258,17 @@ fn words(value: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn lacks(texts: &[&str], written: &[&str], read: &[&str]) -> Option<String> {
+    fn missing_drop_in(texts: &[&str], written: &[&str], read: &[&str]) -> Option<String> {
         let mut unit = Unit::default();
         texts.iter().for_each(|text| unit.read(text));
-        unit.lacks(
+        unit.missing_drop_in(
             &written.iter().map(PathBuf::from).collect(),
             &read.iter().map(PathBuf::from).collect::<Vec<_>>(),
         )
     }
 
     #[test]
-    fn the_shipped_unit_opens_what_a_usual_node_needs() {
+    fn shipped_unit_opens_paths_of_a_usual_node() {
         let usual = [
             "/etc/kubernetes",
             "/etc/kubernetes/pki/etcd",
@@ -279,65 +277,68 @@ mod tests {
             "/run/kubecertd",
         ];
         assert_eq!(
-            lacks(&[SHIPPED], &usual, &["/etc/kubecertd/profiles", "/root/.kube/config"]),
+            missing_drop_in(&[SHIPPED], &usual, &["/etc/kubecertd/profiles", "/root/.kube/config"]),
             None
         );
     }
 
     #[test]
-    fn what_lies_elsewhere_is_opened_once_and_no_more_than_it() {
+    fn other_paths_are_opened_once_and_exactly() {
         let written =
             ["/etc/kubernetes-old", "/srv/pki", "/srv/pki/below", "/srv/pki2", "/var/lib/kubelet"];
         let expected = "[Service]\nReadWritePaths=-/etc/kubernetes-old\nReadWritePaths=-/srv/pki\n\
             ReadWritePaths=-/srv/pki2\nReadWritePaths=-/var/lib/kubelet\n";
-        assert_eq!(lacks(&[SHIPPED], &written, &[]).as_deref(), Some(expected));
+        assert_eq!(missing_drop_in(&[SHIPPED], &written, &[]).as_deref(), Some(expected));
         assert_eq!(
-            lacks(&[SHIPPED, expected], &written, &[]),
+            missing_drop_in(&[SHIPPED, expected], &written, &[]),
             None,
             "by the drop-in that was printed"
         );
-        let closed =
-            lacks(&[SHIPPED, "ReadWritePaths=\n"], &["/etc/kubernetes", "/var/lib/kubecertd"], &[]);
+        let closed = missing_drop_in(
+            &[SHIPPED, "ReadWritePaths=\n"],
+            &["/etc/kubernetes", "/var/lib/kubecertd"],
+            &[],
+        );
         assert_eq!(
             closed.as_deref(),
             Some("[Service]\nReadWritePaths=-/etc/kubernetes\n"),
             "a drop-in that takes away"
         );
         assert_eq!(
-            lacks(&[SHIPPED, "[Service]\nProtectSystem=full\n"], &written, &[]),
+            missing_drop_in(&[SHIPPED, "[Service]\nProtectSystem=full\n"], &written, &[]),
             None,
             "a site's own choice"
         );
     }
 
     #[test]
-    fn the_folders_of_users_are_opened_only_where_nothing_else_closes_them() {
+    fn home_directories_are_opened_unless_otherwise_closed() {
         let all = "[Service]\nProtectHome=no\nReadOnlyPaths=-/root\nReadOnlyPaths=-/run/user\n\
             ReadWritePaths=-/home\n";
-        assert_eq!(lacks(&[SHIPPED], &["/home"], &[]).as_deref(), Some(all));
-        assert_eq!(lacks(&[SHIPPED, all], &["/home", "/home/alice"], &[]), None);
+        assert_eq!(missing_drop_in(&[SHIPPED], &["/home"], &[]).as_deref(), Some(all));
+        assert_eq!(missing_drop_in(&[SHIPPED, all], &["/home", "/home/alice"], &[]), None);
         let one = "[Service]\nReadWritePaths=-/home/alice\n";
-        assert_eq!(lacks(&[SHIPPED], &["/home/alice"], &[]).as_deref(), Some(one));
+        assert_eq!(missing_drop_in(&[SHIPPED], &["/home/alice"], &[]).as_deref(), Some(one));
     }
 
     #[test]
-    fn a_folder_below_tmp_is_not_the_one_that_others_see() {
+    fn directory_below_tmp_is_private() {
         assert_eq!(
-            lacks(&[SHIPPED], &[], &["/var/tmp/profiles"]).as_deref(),
+            missing_drop_in(&[SHIPPED], &[], &["/var/tmp/profiles"]).as_deref(),
             Some("[Service]\nPrivateTmp=no\n")
         );
-        assert_eq!(lacks(&[SHIPPED, "PrivateTmp=no"], &[], &["/var/tmp/profiles"]), None);
+        assert_eq!(missing_drop_in(&[SHIPPED, "PrivateTmp=no"], &[], &["/var/tmp/profiles"]), None);
         assert_eq!(
-            lacks(&[SHIPPED], &["/tmp/x"], &[]).as_deref(),
+            missing_drop_in(&[SHIPPED], &["/tmp/x"], &[]).as_deref(),
             Some("[Service]\nPrivateTmp=no\nReadWritePaths=-/tmp/x\n")
         );
     }
 
     #[test]
-    fn names_that_mean_something_to_systemd_come_back() {
+    fn special_characters_for_systemd_are_escaped() {
         for path in ["/a b", "/50%", "/x\"y", "/x\\y", "/it's"] {
-            let text = lacks(&[SHIPPED], &[path], &[]).unwrap();
-            assert_eq!(lacks(&[SHIPPED, &text], &[path], &[]), None, "{text}");
+            let text = missing_drop_in(&[SHIPPED], &[path], &[]).unwrap();
+            assert_eq!(missing_drop_in(&[SHIPPED, &text], &[path], &[]), None, "{text}");
         }
     }
 }

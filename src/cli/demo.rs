@@ -1,5 +1,5 @@
-//! `kubecertd demo`: a throw-away controller node with certificates in every state, and the whole
-//! job before the reader's eyes.
+//! `kubecertd demo`: creates a throw-away control-plane node with certificates in every state, and
+//! shows the whole work on it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,17 +15,17 @@ use crate::plan::Request;
 use crate::sys::{Clock, FixedClock, Root, SystemClock};
 
 pub(super) fn run(options: &DemoOptions) -> Result<Exit, Failure> {
-    let folder = options.keep.clone().map_or_else(Folder::throw_away, Folder::kept)?;
-    // One moment for the whole demonstration, so that twelve days stay twelve days.
+    let dir = options.keep.clone().map_or_else(NodeDir::temporary, NodeDir::kept)?;
+    // One time for the whole demonstration, so that twelve days stay twelve days.
     let clock = FixedClock(SystemClock.now());
-    demo::Node::build(folder.path(), clock.now(), &NodePlan::every_state())?;
-    out::say(&format!(
-        "A throw-away controller node, with certificates in every state, is in {}.\n",
-        folder.path().display()
+    demo::DemoNode::build(dir.path(), clock.now(), &NodePlan::every_state())?;
+    out::print(&format!(
+        "A throw-away control-plane node, with certificates in every state, is in {}.\n",
+        dir.path().display()
     ));
     let node = || {
         Ok::<_, Failure>(Node::open(
-            Root::open(folder.path()).map_err(Failure::Root)?,
+            Root::open(dir.path()).map_err(Failure::Root)?,
             &Config::Usual,
         )?)
     };
@@ -43,40 +43,36 @@ pub(super) fn run(options: &DemoOptions) -> Result<Exit, Failure> {
         progress: &out::progress,
         emit: &|_| {},
     };
-    step("1. What is there?", "check", folder.path());
-    out::say(&check::table(&node()?, &pass::survey(&node()?, clock.now())));
+    step("1. What is there?", "check", dir.path());
+    out::print(&check::table(&node()?, &pass::survey(&node()?, clock.now())));
 
-    step(
-        "2. What would be done, and why? Nothing is changed yet.",
-        "renew --dry-run",
-        folder.path(),
-    );
-    out::say(&renew::preview(&pass::preview(&node()?, &orders), &request));
+    step("2. What would be done, and why? Nothing is changed yet.", "renew --dry-run", dir.path());
+    out::print(&renew::preview(&pass::preview(&node()?, &orders), &request));
 
-    step("3. Do it. What needs an operator does not hold up the rest.", "renew", folder.path());
+    step("3. Do it. What needs an operator does not hold up the rest.", "renew", dir.path());
     let report = pass::run(&node()?, &orders)?;
-    out::say(&renew::show(&node()?, &report, &request));
+    out::print(&renew::show(&node()?, &report, &request));
 
-    step("4. And now?", "check", folder.path());
-    out::say(&check::table(&node()?, &pass::survey(&node()?, clock.now())));
+    step("4. And now?", "check", dir.path());
+    out::print(&check::table(&node()?, &pass::survey(&node()?, clock.now())));
 
-    out::say(&folder.farewell());
+    out::print(&dir.closing_text());
     Ok(Exit::Fine)
 }
 
-fn step(title: &str, command: &str, folder: &Path) {
-    let command = format!("$ kubecertd --root {} {command}", folder.display());
-    out::say(&format!("\n{}\n{}\n\n", paint(HEADING, title), paint(QUIET, &command)));
+fn step(title: &str, command: &str, dir: &Path) {
+    let command = format!("$ kubecertd --root {} {command}", dir.display());
+    out::print(&format!("\n{}\n{}\n\n", paint(HEADING, title), paint(QUIET, &command)));
 }
 
-/// The node's folder; a throw-away one is gone with the value.
-struct Folder {
+/// The node's directory; a temporary one is removed when the value is dropped.
+struct NodeDir {
     path: PathBuf,
     keep: bool,
 }
 
-impl Folder {
-    fn throw_away() -> Result<Self, DemoError> {
+impl NodeDir {
+    fn temporary() -> Result<Self, DemoError> {
         let template = std::env::temp_dir().join("kubecertd-demo-XXXXXX");
         let path = nix::unistd::mkdtemp(&template)
             .map_err(|e| DemoError::Create { path: template, source: e.into() })?;
@@ -96,7 +92,7 @@ impl Folder {
         &self.path
     }
 
-    fn farewell(&self) -> String {
+    fn closing_text(&self) -> String {
         if self.keep {
             let path = self.path.display();
             format!(
@@ -109,10 +105,10 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for NodeDir {
     fn drop(&mut self) {
         if !self.keep {
-            // What can't be removed is a temporary folder with worthless keys.
+            // The remains would be a temporary directory with worthless keys.
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }

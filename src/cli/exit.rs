@@ -1,4 +1,4 @@
-//! How a command ends, for scripts: documented in the help text and the README.
+//! Exit codes for scripts, documented in the help text and the README.
 
 use std::process::ExitCode;
 
@@ -10,19 +10,19 @@ use crate::store::StoreError;
 /// The exit code of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// All is well.
+    /// Success, and nothing to do.
     Fine = 0,
-    /// Nothing could be done of what should be.
+    /// Nothing of the work could be done.
     Failed = 1,
     /// The command line is wrong.
     Usage = 2,
     /// Something is due or wrong.
     Attention = 3,
-    /// Some of it was done.
+    /// Some of the work was done.
     Partly = 4,
-    /// What is due waits for a better moment, or for the clock.
+    /// Due renewals are deferred, or the clock is not trusted.
     Waiting = 5,
-    /// Another process is at work.
+    /// Another process is working.
     Busy = 75,
     /// The configuration is wrong, or does not fit this kind of node.
     Configuration = 78,

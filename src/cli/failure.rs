@@ -3,16 +3,16 @@
 use crate::observe::NodeError;
 use crate::sys::FileError;
 
-/// Why a command could not do its work.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// The root folder can't be used.
+    /// The root directory can't be used.
     #[error("--root {0}")]
     Root(FileError),
-    /// The node can't be worked on.
+    /// The node can't be opened.
     #[error(transparent)]
     Node(#[from] NodeError),
-    /// The pass could not be made.
+    /// The pass failed.
     #[error(transparent)]
     Pass(#[from] crate::pass::PassError),
     /// A name is not in the catalog.
@@ -20,7 +20,7 @@ pub(super) enum Failure {
     UnknownName {
         /// The name.
         name: String,
-        /// The ones there are.
+        /// The known names.
         known: String,
     },
     /// The daemon could not start.
@@ -32,24 +32,24 @@ pub(super) enum Failure {
     /// A hold that would have no effect.
     #[error("{0}")]
     Hold(String),
-    /// There is no such authority on this node.
+    /// The authority is not on this node.
     #[error("there is no authority {name:?}; there are {known}")]
     UnknownAuthority {
         /// The name.
         name: String,
-        /// The ones there are.
+        /// The known names.
         known: String,
     },
-    /// An authority, or what is to be compared with it, can't be read.
+    /// An authority, or the target of the comparison, can't be read.
     #[error("{0}")]
     Authority(String),
-    /// A restore of nothing, or of what is not there.
+    /// Nothing to restore was named, or it does not exist.
     #[error("{0}")]
     Restore(String),
-    /// A request for nothing, or an answer that can't be read.
+    /// Nothing to request was named, or the signed certificate can't be read.
     #[error("{0}")]
     Request(String),
-    /// The demo could not be shown.
+    /// The demo failed.
     #[error(transparent)]
     Demo(#[from] crate::demo::DemoError),
 }

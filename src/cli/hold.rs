@@ -1,4 +1,4 @@
-//! `kubecertd hold`: an operator asks that nothing is renewed for a while.
+//! `kubecertd hold`: an operator defers renewals for a while.
 
 use super::arguments::HoldOptions;
 use super::words::date;
@@ -12,14 +12,14 @@ pub(super) fn run(node: &Node, options: &HoldOptions, clock: &dyn Clock) -> Resu
     let state = &node.settings.paths.state;
     let (Some(until), Some(reason)) = (options.until, options.reason.clone()) else {
         remove_hold(&node.root, state)?;
-        out::say("Nothing is held any more.\n");
+        out::print("Nothing is held any more.\n");
         return Ok(Exit::Fine);
     };
     if until <= clock.now() {
         return Err(Failure::Hold(format!("--until {}: that has passed already", date(until))));
     }
     write_hold(&node.root, state, &AskedHold { until, reason })?;
-    out::say(&format!(
+    out::print(&format!(
         "Nothing is renewed until {}, unless it is urgent. kubecertd hold --end ends it earlier.\n",
         date(until)
     ));

@@ -1,6 +1,6 @@
 //! The JSON of `kubecertd check -o json`: kubeadm's CertificateExpirationInfo
-//! (output.kubeadm.k8s.io/v1alpha3), so that scripts written for it go on working, with more fields
-//! added. What others than us renew stands in a list of its own.
+//! (output.kubeadm.k8s.io/v1alpha3) with more fields, so that scripts written for it keep working.
+//! Certificates that other tools renew are in a list of their own.
 
 use serde::Serialize;
 
@@ -21,7 +21,7 @@ struct CertificateExpirationInfo<'s> {
     watched: Vec<Certificate<'s>>,
 }
 
-/// kubeadm's fields first, in its order and under its names; then ours.
+/// Starts with kubeadm's fields, in its order and under its names.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Certificate<'s> {
@@ -32,16 +32,16 @@ struct Certificate<'s> {
     #[serde(skip_serializing_if = "Option::is_none")]
     ca_name: Option<&'s str>,
     missing: bool,
-    /// The name that kubecertd uses, where kubeadm's is another.
+    /// The name that kubecertd uses, where kubeadm's differs.
     credential: &'s str,
-    /// What it is a copy of.
+    /// The original of a copy.
     #[serde(skip_serializing_if = "Option::is_none")]
     copy_of: Option<&'s str>,
     state: &'static str,
     action: Option<&'static str>,
     reason: &'s str,
     attention: bool,
-    /// Names and addresses for which it is wanted and not valid.
+    /// Names and addresses that are wanted and missing.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     missing_names: &'s [String],
     file: String,
@@ -64,7 +64,7 @@ struct Details<'s> {
     sha256: Digest,
 }
 
-/// The whole document, with a line end.
+/// Renders the whole document, with a line end.
 pub(super) fn render(survey: &Survey) -> String {
     let (ours, watched): (Vec<_>, Vec<_>) = survey
         .credentials
@@ -157,8 +157,8 @@ fn authority<'s>(
     }
 }
 
-/// External means here what it means to kubeadm: the certificate is on this node, and its key is
-/// not.
+/// Whether an authority is external as kubeadm defines it: the certificate is on this node, and its
+/// key is not.
 fn is_external(facts: &AuthorityFacts) -> bool {
     matches!(facts.state, AuthorityState::Present { key: AuthorityKey::Absent, .. })
 }

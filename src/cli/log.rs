@@ -1,5 +1,5 @@
-//! Where the daemon's lines go: to the journal, with their fields, where standard error is
-//! connected to it; else to standard error, as text.
+//! Log output of the daemon: to the journal, with fields, where standard error is connected to it;
+//! else to standard error, as text.
 
 use std::fmt;
 use std::io::IsTerminal as _;
@@ -18,28 +18,29 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::report::line::FIELDS;
 
-/// What others than us have to say is only of interest when it is a warning; and the scheduler
-/// calls it an error when it is asked less than it could answer.
-const LOG: &str = "warn,kubecertd=info,tokio_cron_scheduler=off";
+/// Only warnings of other crates are shown; and tokio_cron_scheduler logs an error when it is
+/// called less often than it could be.
+const LOG_FILTER: &str = "warn,kubecertd=info,tokio_cron_scheduler=off";
 
-/// From now on, lines are said.
+/// Starts logging.
 pub(super) fn start() {
-    let filter = EnvFilter::try_from_env("KUBECERTD_LOG").unwrap_or_else(|_| EnvFilter::new(LOG));
+    let filter =
+        EnvFilter::try_from_env("KUBECERTD_LOG").unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
     let stderr = std::io::stderr();
     let connected = is_journal(std::env::var("JOURNAL_STREAM").ok().as_deref(), &stderr);
     let registry = tracing_subscriber::registry().with(filter);
-    // Set already in a test, perhaps.
+    // A test may have set it already.
     let _ = match connected.then(tracing_journald::layer) {
         Some(Ok(journal)) => registry.with(journal_layer(journal)).try_init(),
-        // The journal knows the time itself.
+        // The journal records the time itself.
         Some(Err(_)) => registry.with(text(std::io::stderr).without_time()).try_init(),
-        // Colours are for a terminal.
+        // Colours are for terminals only.
         None => registry.with(text(std::io::stderr).with_ansi(stderr.is_terminal())).try_init(),
     };
 }
 
-/// Whether this is the stream that systemd connected to the journal: it says which one that was by
-/// device and inode, since what it started may have redirected it since.
+/// Whether this is the stream that systemd connected to the journal. systemd names it by device and
+/// inode, because standard error may have been redirected since.
 fn is_journal(stream: Option<&str>, file: impl AsFd) -> bool {
     let said = stream
         .and_then(|stream| stream.split_once(':'))
@@ -54,14 +55,14 @@ fn journal_layer(journal: tracing_journald::Layer) -> tracing_journald::Layer {
         debug: Priority::Debug,
         ..PriorityMappings::new()
     };
-    // Our fields have their whole name already.
+    // The fields of this program have their full names already.
     journal
         .with_field_prefix(None)
         .with_syslog_identifier("kubecertd".to_owned())
         .with_priority_mappings(priorities)
 }
 
-/// How a field is written.
+/// Formats a field.
 type Words = fn(&mut Writer<'_>, &Field, &dyn fmt::Debug) -> fmt::Result;
 
 fn text<S, W>(writer: W) -> Layer<S, FieldFn<Words>, Format, W>
@@ -75,8 +76,8 @@ where
         .with_target(false)
 }
 
-/// The words alone: our fields say the same for programs. What libraries say comes first with them,
-/// and their fields behind it.
+/// Writes the message without this program's fields, which repeat it for programs. For other
+/// crates, their fields follow the message.
 fn words(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     match field.name() {
         "message" => write!(writer, "{value:?}"),
@@ -95,7 +96,7 @@ mod tests {
     use crate::report::{Line, Message, PassId};
 
     #[test]
-    fn the_journal_is_known_by_device_and_inode() {
+    fn journal_stream_is_recognised_by_device_and_inode() {
         let file = tempfile::tempfile().unwrap();
         let found = file.metadata().unwrap();
         let (device, inode) = (found.dev(), found.ino());
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn text_has_the_words_and_of_our_fields_none() {
+    fn text_has_the_message_without_journal_fields() {
         let written = Written::default();
         let writer = written.clone();
         let log = tracing_subscriber::registry()

@@ -1,5 +1,4 @@
-//! The command line: one verb a file. What is decided is decided below; here it is asked for and
-//! shown.
+//! The command line: one file for each verb. The lower layers decide; this one parses and prints.
 
 mod alarms;
 mod arguments;
@@ -32,7 +31,7 @@ use open::{open, open_or_last_good};
 
 use crate::sys::SystemClock;
 
-/// Does what the arguments ask for.
+/// Runs the command of the arguments.
 #[must_use]
 pub fn run(arguments: &Arguments) -> Exit {
     let result = match &arguments.command {
@@ -67,7 +66,7 @@ pub fn run(arguments: &Arguments) -> Exit {
         Command::Demo(options) => demo::run(options),
     };
     result.unwrap_or_else(|failure| {
-        out::complain(&failure.to_string());
+        out::print_error(&failure.to_string());
         Exit::from(&failure)
     })
 }

@@ -12,7 +12,7 @@ pub(super) fn open(arguments: &Arguments) -> Result<Node, Failure> {
     Ok(Node::open(root, &config)?)
 }
 
-/// The node, or where the configuration is wrong, the node by the last good one with what is wrong.
+/// Opens the node; where the configuration is wrong, with the last good one, and returns the error.
 pub(super) fn open_or_last_good(arguments: &Arguments) -> Result<(Node, Option<String>), Failure> {
     match open(arguments) {
         Err(Failure::Node(trouble)) => {

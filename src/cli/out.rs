@@ -5,46 +5,46 @@ use std::io::{IsTerminal, Write};
 use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table, TableStyle};
 
-/// Nothing is wrong.
+/// The style of text without a problem.
 pub(super) const PLAIN: Style = Style::new();
-/// Done, or well.
+/// The style of success.
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
-/// Somebody should look, and there is time.
+/// The style of a problem that is not urgent.
 pub(super) const SOON: Style = AnsiColor::Yellow.on_default();
-/// Somebody should look now.
+/// The style of an urgent problem.
 pub(super) const BAD: Style = AnsiColor::Red.on_default();
-/// Not worth a look.
+/// The style of details.
 pub(super) const QUIET: Style = Style::new().dimmed();
-/// A heading.
+/// The style of a heading.
 pub(super) const HEADING: Style = Style::new().bold();
 
-/// Writes to standard output. A reader that went away is no reason to fail.
-pub(super) fn say(text: &str) {
-    tell(text);
+/// Writes to standard output. A reader that closed the pipe is no reason to fail.
+pub(super) fn print(text: &str) {
+    try_print(text);
 }
 
-/// The same, and whether it was taken.
-pub(super) fn tell(text: &str) -> bool {
+/// Does the same, and returns whether it succeeded.
+pub(super) fn try_print(text: &str) -> bool {
     let mut out = anstream::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
-/// Says on standard error what went wrong.
-pub(super) fn complain(text: &str) {
+/// Writes an error to standard error.
+pub(super) fn print_error(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{BAD}kubecertd:{BAD:#} {text}");
 }
 
-/// Says on standard error what is worth knowing besides what standard output is for.
-pub(super) fn inform(text: &str) {
+/// Writes a note to standard error.
+pub(super) fn print_note(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
-/// Text in a style.
+/// Formats text in a style.
 pub(super) fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Columns under a heading, each row in its style.
+/// Formats columns under a heading, each row in its style.
 pub(super) fn columns(heading: &[&str], rows: &[(Style, Vec<String>)]) -> String {
     let mut table = Table::new();
     table.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Disabled);
@@ -58,7 +58,7 @@ pub(super) fn columns(heading: &[&str], rows: &[(Style, Vec<String>)]) -> String
     lines.collect()
 }
 
-/// A line that tells how many keys are made, and goes away when all are.
+/// Shows how many keys are generated, and clears the line when all are.
 pub(super) fn progress(done: usize, all: usize) {
     let mut err = std::io::stderr().lock();
     if err.is_terminal() {

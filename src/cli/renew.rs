@@ -1,4 +1,4 @@
-//! `kubecertd renew`: renews what is due, and says for each credential what became of it.
+//! `kubecertd renew`: renews the due certificates, and prints the result for each credential.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -39,13 +39,13 @@ pub(super) fn run(node: &Node, options: &RenewOptions, clock: &dyn Clock) -> Res
         emit: &|_| {},
     };
     if options.dry_run {
-        out::say(&preview(&pass::preview(node, &orders), &request));
+        out::print(&preview(&pass::preview(node, &orders), &request));
         return Ok(Exit::Fine);
     }
     let made = pass::run(node, &orders);
     alarms(node, &orders, &made, clock);
     let report = made?;
-    out::say(&show(node, &report, &request));
+    out::print(&show(node, &report, &request));
     Ok(exit(&report))
 }
 
@@ -66,8 +66,8 @@ fn request(node: &Node, options: &RenewOptions) -> Result<Request, Failure> {
     })
 }
 
-/// The daemon tells others of what is new of alarms at its next pass, which the changed files make;
-/// here it is written down.
+/// Updates the alarm state. The daemon delivers new alarms at its next pass, which the changed
+/// files start.
 fn alarms(node: &Node, orders: &Orders<'_>, made: &Result<Report, PassError>, clock: &dyn Clock) {
     let settle = |made| {
         after_pass(
@@ -79,20 +79,20 @@ fn alarms(node: &Node, orders: &Orders<'_>, made: &Result<Report, PassError>, cl
             clock.now(),
         )
     };
-    let news = match made {
+    let new_alarms = match made {
         Ok(report) => settle(Made::Well(report)),
-        // There is nothing here that could be looked after.
+        // This node is not supported, so it has no alarms.
         Err(PassError::Platform) => return,
         Err(error) => settle(Made::Not(error, &pass::preview(node, orders))),
     };
-    news.notes.iter().for_each(|note| out::complain(note));
+    new_alarms.notes.iter().for_each(|note| out::print_error(note));
 }
 
 pub(super) fn names(node: &Node, asked: &[String]) -> Result<BTreeSet<CredentialName>, Failure> {
     asked.iter().map(|name| find(node, name)).collect()
 }
 
-/// kubeadm's names are as good as ours.
+/// Accepts kubeadm's names, too.
 fn find(node: &Node, name: &str) -> Result<CredentialName, Failure> {
     let all = &node.catalog.credentials;
     let is = |candidate: &CredentialName| candidate.as_str() == name;
@@ -103,7 +103,7 @@ fn find(node: &Node, name: &str) -> Result<CredentialName, Failure> {
     })
 }
 
-/// What a dry run says.
+/// Formats the result of a dry run.
 pub(super) fn preview(outlook: &Outlook, request: &Request) -> String {
     let Outlook { survey, plan, deferred, .. } = outlook;
     let row = |step: &Step| match (step.action, step.terms) {
@@ -114,11 +114,11 @@ pub(super) fn preview(outlook: &Outlook, request: &Request) -> String {
         (_, Some(terms)) => {
             line(SOON, "would renew", &step.credential, Some(terms.not_after), &step.reason)
         }
-        (_, None) => said(step),
+        (_, None) => plain_row(step),
     };
     let mut rows: Vec<_> = plan.steps.iter().map(row).collect();
-    rows.extend(deferred.iter().map(waits));
-    rows.extend(untouched(&survey.credentials, plan, deferred, request));
+    rows.extend(deferred.iter().map(deferred_row));
+    rows.extend(untouched_rows(&survey.credentials, plan, deferred, request));
     let copies = plan.steps.iter().filter(|step| step.action == Action::Copy).count();
     let end = match (plan.issuing().count(), copies) {
         (0, 0) => "Nothing to renew.\n".to_owned(),
@@ -135,19 +135,20 @@ pub(super) fn preview(outlook: &Outlook, request: &Request) -> String {
     table(&rows) + &end
 }
 
-/// What a pass says: recovery first, then every step, then what is left for the operator.
+/// Formats the result of a pass: recovery first, then every step, then the work left for the
+/// operator.
 pub(super) fn show(node: &Node, report: &Report, request: &Request) -> String {
     let row = |step: &Step| match report.results.iter().find(|(name, _)| *name == step.credential) {
         Some((name, Ok(renewed))) => {
             line(GOOD, "renewed", name, Some(renewed.not_after), &step.reason)
         }
         Some((name, Err(e))) => line(BAD, "failed", name, None, &e.to_string()),
-        None if step.action == Action::Copy => copied(report, step),
-        None => said(step),
+        None if step.action == Action::Copy => copy_row(report, step),
+        None => plain_row(step),
     };
     let mut rows = recovery(report);
     rows.extend(report.plan.steps.iter().map(row));
-    rows.extend(unplanned(report));
+    rows.extend(unplanned_rows(report));
     let is_planned =
         |name: &CredentialName| report.plan.steps.iter().any(|step| step.credential == *name);
     rows.extend(
@@ -157,8 +158,13 @@ pub(super) fn show(node: &Node, report: &Report, request: &Request) -> String {
             .filter(|(name, _)| !is_planned(name))
             .map(|one| copied_row(one, "follows its original")),
     );
-    rows.extend(report.deferred.iter().map(waits));
-    rows.extend(untouched(&report.before.credentials, &report.plan, &report.deferred, request));
+    rows.extend(report.deferred.iter().map(deferred_row));
+    rows.extend(untouched_rows(
+        &report.before.credentials,
+        &report.plan,
+        &report.deferred,
+        request,
+    ));
     let notes = node
         .notes
         .iter()
@@ -168,7 +174,7 @@ pub(super) fn show(node: &Node, report: &Report, request: &Request) -> String {
     table(&rows) + &notes.collect::<String>() + &summary(node, report) + &services(report)
 }
 
-/// What became of the services, what waits, and what somebody should know.
+/// Formats the results of the services, the deferrals, and the notes for the operator.
 pub(super) fn services(report: &Report) -> String {
     let outcomes = report.services.outcomes.iter().map(|outcome| match &outcome.result {
         Ok(refreshed) => format!("{}: {refreshed}", out::paint(GOOD, outcome.service.as_str())),
@@ -216,15 +222,15 @@ fn line(
     )
 }
 
-/// A step that issues nothing.
-fn said(step: &Step) -> Row {
+/// Formats a step that issues nothing.
+fn plain_row(step: &Step) -> Row {
     let (style, result) =
         if step.action == Action::Error { (BAD, "problem") } else { (PLAIN, "left alone") };
     line(style, result, &step.credential, None, &step.reason)
 }
 
-/// What became of a copy that was to follow: nothing, where its original did not change after all.
-fn copied(report: &Report, step: &Step) -> Row {
+/// Formats the result of a copy: none, where its original did not change after all.
+fn copy_row(report: &Report, step: &Step) -> Row {
     match report.copies.iter().find(|(name, _)| *name == step.credential) {
         Some(one) => copied_row(one, &step.reason),
         None => line(
@@ -244,19 +250,19 @@ fn copied_row((name, result): &Copied, why: &str) -> Row {
     }
 }
 
-/// What is due and not renewed now.
-fn waits(deferred: &Deferred) -> Row {
+/// Formats a due renewal that is deferred.
+fn deferred_row(deferred: &Deferred) -> Row {
     line(SOON, "waiting", &deferred.credential, None, &deferred.to_string())
 }
 
-/// What was asked for by name and is left as it is.
-fn untouched(
+/// Formats the named credentials that are left as they are.
+fn untouched_rows(
     credentials: &[Judged],
     plan: &Plan,
     deferred: &[Deferred],
     request: &Request,
 ) -> Vec<Row> {
-    let said: BTreeSet<_> = plan
+    let planned: BTreeSet<_> = plan
         .steps
         .iter()
         .map(|step| &step.credential)
@@ -264,7 +270,7 @@ fn untouched(
         .collect();
     let asked =
         credentials.iter().filter(|judged| request.only.contains(&judged.facts.credential.name));
-    let left = asked.filter(|judged| !said.contains(&judged.facts.credential.name));
+    let left = asked.filter(|judged| !planned.contains(&judged.facts.credential.name));
     let advice = if request.force { "" } else { "; --force renews it all the same" };
     left.map(|judged| {
         line(
@@ -278,8 +284,8 @@ fn untouched(
     .collect()
 }
 
-/// What went wrong with certificates that an earlier pass put in place.
-fn unplanned(report: &Report) -> impl Iterator<Item = Row> {
+/// Formats failures of certificates that an earlier pass installed.
+fn unplanned_rows(report: &Report) -> impl Iterator<Item = Row> {
     let planned =
         |name: &CredentialName| report.plan.steps.iter().any(|step| step.credential == *name);
     let failed = report.results.iter().filter(move |(name, _)| !planned(name));
@@ -290,7 +296,7 @@ fn unplanned(report: &Report) -> impl Iterator<Item = Row> {
 
 fn recovery(report: &Report) -> Vec<Row> {
     const FINISHED: &str = "its renewal was cut short earlier, and is complete now";
-    const DROPPED: &str = "its renewal was cut short earlier, and somebody else has changed its \
+    const DROPPED: &str = "its renewal was cut short earlier, and another program has changed its \
         files since: they are left as they are";
     let finished =
         report.recovered.finished.iter().map(|name| line(GOOD, "finished", name, None, FINISHED));
@@ -316,15 +322,16 @@ fn summary(node: &Node, report: &Report) -> String {
     if !report.deferred.is_empty() {
         let _ = write!(text, ", {} waiting", report.deferred.len());
     }
-    match troubles(report) {
+    match count_failures(report) {
         0 => text += ".\n",
-        troubles => text += &format!(", {troubles} not.\n"),
+        failures => text += &format!(", {failures} not.\n"),
     }
-    if node.root.is_host() { text } else { text + &restarts(node, &renewed) }
+    if node.root.is_host() { text } else { text + &pending_refreshes(node, &renewed) }
 }
 
-/// On another root folder nothing runs that could be refreshed: what there is to do where it runs.
-fn restarts(node: &Node, renewed: &[&Renewed]) -> String {
+/// On another root directory no service runs that could be refreshed: lists the work for the
+/// running node.
+fn pending_refreshes(node: &Node, renewed: &[&Renewed]) -> String {
     let line = |(service, credential, takes)| match takes {
         Takes::Reloads => None,
         Takes::NewConnections => Some(format!(
@@ -340,7 +347,7 @@ fn restarts(node: &Node, renewed: &[&Renewed]) -> String {
         .collect()
 }
 
-/// The services that run here and use one of these credentials, and how each takes a new one.
+/// Returns the services that run here and use one of these credentials, and how each is refreshed.
 pub(super) fn services_that<'n>(
     node: &'n Node,
     is_one: &dyn Fn(&CredentialName) -> bool,
@@ -354,7 +361,7 @@ pub(super) fn services_that<'n>(
     found.filter(|(_, credential, _)| is_one(credential)).collect::<Vec<_>>().into_iter()
 }
 
-fn troubles(report: &Report) -> usize {
+fn count_failures(report: &Report) -> usize {
     let errors = report.plan.steps.iter().filter(|step| step.action == Action::Error).count();
     let failed = report
         .results
@@ -367,11 +374,11 @@ fn troubles(report: &Report) -> usize {
     errors + failed + services + copies
 }
 
-/// How a pass ends a command.
+/// Maps the result of a pass to the exit code.
 pub(super) fn exit(report: &Report) -> Exit {
     let renewed = report.results.iter().any(|(_, result)| result.is_ok())
         || report.copies.iter().any(|(_, result)| result.is_ok());
-    match (troubles(report), renewed) {
+    match (count_failures(report), renewed) {
         (0, _) if !report.deferred.is_empty() => Exit::Waiting,
         (0, _) => Exit::Fine,
         (_, true) => Exit::Partly,

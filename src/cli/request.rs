@@ -1,4 +1,4 @@
-//! `kubecertd csr` and `kubecertd install`: what an authority elsewhere signs.
+//! `kubecertd csr` and `kubecertd install`: certificates of an external CA.
 
 use std::fmt::Write as _;
 use std::io::Read as _;
@@ -17,11 +17,11 @@ use crate::pass::{self, Orders};
 use crate::plan::{Occasion, Request};
 use crate::sys::Clock;
 
-/// No certificate with its chain is larger.
-const LARGEST: u64 = 1 << 20;
+/// The largest size of a certificate with its chain.
+const MAX_CERTIFICATE_BYTES: u64 = 1 << 20;
 
-/// The requests go to standard output, what there is to know of them to standard error:
-/// `kubecertd csr apiserver > apiserver.csr`.
+/// Writes the requests to standard output and notes to standard error: `kubecertd csr apiserver >
+/// apiserver.csr`.
 pub(super) fn csr(node: &Node, options: &CsrOptions) -> Result<Exit, Failure> {
     let names: Vec<CredentialName> = if options.all {
         externally_signed(node)
@@ -47,15 +47,15 @@ pub(super) fn csr(node: &Node, options: &CsrOptions) -> Result<Exit, Failure> {
                 } else {
                     ""
                 };
-                out::inform(&format!(
+                out::print_note(&format!(
                     "{name}: the request is {} too, and its key waits beside it{again}",
                     requested.file.display()
                 ));
-                out::say(&requested.request);
+                out::print(&requested.request);
             }
             Err(e) => {
                 failed += 1;
-                out::complain(&format!("{name}: {e}"));
+                out::print_error(&format!("{name}: {e}"));
             }
         }
     }
@@ -76,23 +76,23 @@ pub(super) fn put(
     let answer = read(options)?;
     match install(node, &name, &answer, clock.now())? {
         Ok(installed) => {
-            out::say(&show(&name, &installed));
+            out::print(&show(&name, &installed));
             Ok(refresh(node, name, clock))
         }
         Err(e) => {
-            out::complain(&format!("{name}: {e}"));
+            out::print_error(&format!("{name}: {e}"));
             Ok(Exit::Failed)
         }
     }
 }
 
-/// The answer lies where the operator put it, on this machine, whatever root folder is worked on.
+/// Reads the signed certificate from the path on this machine, independent of `--root`.
 fn read(options: &InstallOptions) -> Result<Vec<u8>, Failure> {
     let failed =
         |e: std::io::Error| Failure::Request(format!("{}: {e}", options.certificate.display()));
     let mut bytes = Vec::new();
     let file = std::fs::File::open(&options.certificate).map_err(failed)?;
-    file.take(LARGEST).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(MAX_CERTIFICATE_BYTES).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
 }
 
@@ -113,7 +113,7 @@ fn show(name: &CredentialName, installed: &Installed) -> String {
     text
 }
 
-/// A pass that finds this one credential fresh and its services stale.
+/// Runs a pass, which finds this credential fresh and its services stale.
 fn refresh(node: &Node, name: CredentialName, clock: &dyn Clock) -> Exit {
     if !node.root.is_host() {
         return Exit::Fine;
@@ -133,11 +133,11 @@ fn refresh(node: &Node, name: CredentialName, clock: &dyn Clock) -> Exit {
     };
     match pass::run(node, &orders) {
         Ok(report) => {
-            out::say(&services(&report));
+            out::print(&services(&report));
             if report.failed() { Exit::Partly } else { Exit::Fine }
         }
         Err(e) => {
-            out::complain(&format!(
+            out::print_error(&format!(
                 "the services could not be looked at: {e}; kubecertd renew does it again"
             ));
             Exit::Partly

@@ -1,4 +1,4 @@
-//! `kubecertd restore`: puts back what a renewal replaced, or shows what there is to put back.
+//! `kubecertd restore`: restores the files that a renewal replaced, or lists the backups.
 
 use std::fmt::Write as _;
 
@@ -15,9 +15,9 @@ use crate::pass::survey;
 use crate::store::{Backups, Generation};
 use crate::sys::Clock;
 
-const WHAT: &str = "say what is to be restored: kubecertd restore --list shows what there is, \
-    kubecertd restore NAME takes the newest \
-backup of it, and kubecertd restore --from BACKUP restores all that this one holds";
+const USAGE_HINT: &str = "say what is to be restored: kubecertd restore --list shows what there \
+    is, kubecertd restore NAME takes the newest backup of it, and kubecertd restore --from BACKUP \
+    restores all that this one holds";
 
 pub(super) fn run(
     node: &Node,
@@ -28,14 +28,14 @@ pub(super) fn run(
     let wanted = Wanted { only: names(node, &options.names)?, from, force: options.force };
     if options.list {
         let held = list(node, &wanted, clock.now())?;
-        out::say(&table(node, &held));
+        out::print(&table(node, &held));
         return Ok(Exit::Fine);
     }
     if wanted.only.is_empty() && wanted.from.is_none() {
-        return Err(Failure::Restore(WHAT.to_owned()));
+        return Err(Failure::Restore(USAGE_HINT.to_owned()));
     }
     let report = restore(node, &wanted, clock.now())?;
-    out::say(&show(node, &report, clock));
+    out::print(&show(node, &report, clock));
     Ok(exit(&report))
 }
 
@@ -49,7 +49,7 @@ fn find(node: &Node, name: &str) -> Result<Generation, Failure> {
     })
 }
 
-/// Each backup once, with what it holds behind and below it.
+/// Formats each backup once, with its content.
 fn table(node: &Node, held: &[Held]) -> String {
     if held.is_empty() {
         return format!("There is no such backup in {}.\n", *node.settings.paths.state);
@@ -107,7 +107,7 @@ fn show(node: &Node, report: &RestoreReport, clock: &dyn Clock) -> String {
         Some(backup) => writeln!(text, "; what was there before is the backup {backup}."),
         None => writeln!(text, "."),
     };
-    text + &services(node, &restored) + &again(node, &restored, clock)
+    text + &services(node, &restored) + &predict_next_pass(node, &restored, clock)
 }
 
 fn row(
@@ -134,27 +134,28 @@ fn replaced(report: &RestoreReport) -> impl Iterator<Item = &CredentialName> {
         .map(|(name, _)| name)
 }
 
-/// Who has to take what was restored. It is found stale by the next pass, which makes it take it.
+/// Lists the services that have to load the restored files. The next pass finds them stale and
+/// refreshes them.
 fn services(node: &Node, restored: &[&CredentialName]) -> String {
-    let who = if node.root.is_host() {
-        "the next scheduled pass sees to it, kubecertd renew at once"
+    let refresh = if node.root.is_host() {
+        "the next scheduled pass does it, kubecertd renew at once"
     } else {
         "restart it"
     };
     let line = |(service, credential, takes)| match takes {
         Takes::Reloads => None,
         Takes::NewConnections => {
-            Some(format!("{service} uses {credential} for new connections only: {who}.\n"))
+            Some(format!("{service} uses {credential} for new connections only: {refresh}.\n"))
         }
         Takes::Restart => {
-            Some(format!("{service} reads {credential} only when it starts: {who}.\n"))
+            Some(format!("{service} reads {credential} only when it starts: {refresh}.\n"))
         }
     };
     services_that(node, &|name| restored.contains(&name)).filter_map(line).collect()
 }
 
-/// What the next pass would make of it.
-fn again(node: &Node, restored: &[&CredentialName], clock: &dyn Clock) -> String {
+/// Predicts the work of the next pass.
+fn predict_next_pass(node: &Node, restored: &[&CredentialName], clock: &dyn Clock) -> String {
     let survey = survey(node, clock.now());
     let due = survey.credentials.iter().filter(|one| {
         restored.contains(&&one.facts.credential.name) && one.judgement.action == Action::Renew

@@ -22,8 +22,7 @@ pub(super) fn run(arguments: &Arguments, options: &RunOptions) -> Result<Exit, F
     } else {
         runtime.block_on(daemon::run(daemon)).map(|()| Exit::Fine)?
     };
-    // A pass that did not end in time is not waited for: whatever it leaves, the next start
-    // finishes.
+    // A pass that did not finish in time is not waited for: the next start completes it.
     runtime.shutdown_background();
     Ok(exit)
 }
@@ -39,6 +38,6 @@ async fn once(options: daemon::Options) -> Result<Exit, DaemonError> {
     };
     let copied =
         if copied.is_empty() { String::new() } else { format!("Copied: {}.\n", copied.join(", ")) };
-    out::say(&(renewed + &copied));
+    out::print(&(renewed + &copied));
     Ok(report.as_ref().map_or(Exit::Failed, renew::exit))
 }

@@ -1,5 +1,5 @@
-//! How services are shown: one line for each credential that one uses, and by what it is known that
-//! it works with it.
+//! Formats services: one line for each credential that one uses, with the evidence that it is
+//! loaded.
 
 use anstyle::Style;
 
@@ -9,12 +9,12 @@ use crate::model::{Consumer, Freshness, Health, Presence, ServiceFacts};
 use crate::pass::Services;
 use crate::plan::JudgedService;
 
-/// Whether every service works with what is on the disk, as far as that can be told.
-pub(super) fn is_well(services: &Services) -> bool {
+/// Whether every service uses the credential on disk, as far as that is known.
+pub(super) fn all_current(services: &Services) -> bool {
     attention(services).is_empty()
 }
 
-/// The table of services, and what mounts their credentials besides.
+/// Formats the table of services, and of other consumers of their credentials.
 pub(super) fn table(services: &Services) -> String {
     let rows: Vec<_> = services
         .list
@@ -31,7 +31,7 @@ pub(super) fn table(services: &Services) -> String {
     text
 }
 
-/// The services that work with an earlier credential, a sentence each.
+/// Formats a sentence for each service that uses an outdated credential.
 pub(super) fn attention(services: &Services) -> Vec<String> {
     let stale = services.list.iter().flat_map(|one| {
         let stale =
@@ -61,7 +61,7 @@ fn rows(one: &JudgedService) -> Vec<(Style, Vec<String>)> {
         rows.push((PLAIN, vec![String::new(), String::new()]));
     }
     let with_first = |(index, (style, cells)): (usize, (Style, Vec<String>))| {
-        // The service itself stands in the first of its lines only.
+        // Only the first line shows the service itself.
         let left = if index == 0 { first.to_vec() } else { vec![String::new(); first.len()] };
         (style, [left, cells].concat())
     };
@@ -95,7 +95,7 @@ fn style(freshness: &Freshness) -> Style {
     }
 }
 
-/// What is thought of it, in a few words.
+/// Describes the freshness in a few words.
 pub(super) fn words(freshness: &Freshness) -> String {
     match freshness {
         Freshness::Fresh(evidence) => format!("fresh, {evidence}"),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn every_service_on_the_node_is_shown_with_the_evidence() {
+    fn services_are_shown_with_evidence() {
         let lingering = Freshness::Lingering { connections: 2, until: Timestamp::default() };
         let list = vec![
             judged(
@@ -224,6 +224,6 @@ tool              default/tool   admin.conf
             attention(&services),
             ["kube-scheduler: works with an earlier scheduler.conf (stale, by the file it sees)"]
         );
-        assert!(!is_well(&services));
+        assert!(!all_current(&services));
     }
 }

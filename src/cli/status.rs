@@ -1,6 +1,6 @@
-//! `kubecertd status`: what the daemon did and will do, and what needs attention now, on one
-//! screen. What the daemon said is only half of it: the files are looked at anew, so that it is
-//! true also when the daemon is dead.
+//! `kubecertd status`: the last and next work of the daemon and the present problems, on one
+//! screen. The daemon's own report is one part of it; the files are read anew, so that it is
+//! correct also when the daemon does not run.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -21,14 +21,13 @@ use crate::report::alarms::in_force;
 use crate::state::pending_requests;
 use crate::sys::Clock;
 
-/// How often the screen is made anew with `--watch`.
-const BEAT: Duration = Duration::from_secs(2);
+/// The interval between two screens with `--watch`.
+const SCREEN_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Back to the upper left corner, and away with what was there.
-const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
+/// Moves to the upper left corner and clears the screen.
+const CLEAR_SCREEN: &str = "\x1b[H\x1b[2J\x1b[3J";
 
-/// Where the configuration is wrong, the node is shown by the last good one, as the daemon goes by
-/// it.
+/// Where the configuration is wrong, shows the node by the last good one, which the daemon uses.
 pub(super) fn run(
     arguments: &Arguments,
     options: &StatusOptions,
@@ -40,21 +39,23 @@ pub(super) fn run(
     };
     let (mut text, mut exit) = once()?;
     if !options.watch {
-        out::say(&text);
+        out::print(&text);
         return Ok(exit);
     }
-    // Until it is interrupted, or whoever reads it goes away.
-    while out::tell(&if std::io::stdout().is_terminal() { format!("{CLEAR}{text}") } else { text })
-    {
-        std::thread::sleep(BEAT);
+    // Until it is interrupted, or the reader closes the pipe.
+    while out::try_print(&if std::io::stdout().is_terminal() {
+        format!("{CLEAR_SCREEN}{text}")
+    } else {
+        text
+    }) {
+        std::thread::sleep(SCREEN_INTERVAL);
         (text, exit) = once()?;
     }
     Ok(exit)
 }
 
-/// The whole screen: how it is first, then the alarms, then what is due when, then the services,
-/// then everything else that is worth knowing. `trouble` is what is wrong with the configuration on
-/// disk.
+/// Formats the whole screen: health first, then alarms, expiry dates, services, and notes.
+/// `trouble` is the error in the configuration on disk.
 fn screen(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> (String, Exit) {
     let now = clock.now();
     let survey = survey(node, now);
@@ -65,11 +66,12 @@ fn screen(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> (String, E
     let services = look(node, clock, &survey);
     let attention: Vec<_> =
         attention(&survey).into_iter().chain(services::attention(&services)).collect();
-    let well = runs
+    let healthy = runs
         && trouble.is_none()
         && alarms.is_empty()
         && status.as_ref().is_none_or(|status| !is_bad(status));
-    let exit = if well && services::is_well(&services) { exit(&survey) } else { Exit::Attention };
+    let exit =
+        if healthy && services::all_current(&services) { exit(&survey) } else { Exit::Attention };
 
     let mut text = health(&host_name(&node.root), now, &alarms, exit);
     text += &daemon(status.as_ref(), runs);
@@ -87,7 +89,7 @@ fn screen(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> (String, E
     text += &section("Needs attention", &attention);
     let held: Vec<_> = holds(&found.holds, now).iter().map(ToString::to_string).collect();
     text += &section("Held, unless it is urgent", &held);
-    text += &section("Requests without an answer", &unanswered(node, now));
+    text += &section("Requests without an answer", &pending_request_lines(node, now));
     text += &format!("\n{}", due(node, &survey));
     if !services.list.is_empty() {
         text += &format!("\n{}", services::table(&services));
@@ -103,8 +105,8 @@ fn screen(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> (String, E
     (text, exit)
 }
 
-/// What waits for an authority elsewhere.
-fn unanswered(node: &Node, now: Timestamp) -> Vec<String> {
+/// Lists the requests that wait for an external CA.
+fn pending_request_lines(node: &Node, now: Timestamp) -> Vec<String> {
     let names: Vec<_> =
         node.catalog.credentials.iter().map(|credential| credential.name.clone()).collect();
     match pending_requests(&node.root, &node.settings.paths.state, &names) {
@@ -127,7 +129,7 @@ fn is_bad(status: &Status) -> bool {
     status.last_pass.as_ref().is_some_and(LastPass::is_bad)
 }
 
-/// What somebody wants to know who was woken by it.
+/// Formats the overall health in one line.
 fn health(host: &str, now: Timestamp, alarms: &[Alarm], exit: Exit) -> String {
     let word = match (alarms.len(), exit) {
         (0, Exit::Fine) => paint(GOOD.bold(), "All is well"),
@@ -161,7 +163,7 @@ fn daemon(status: Option<&Status>, runs: bool) -> String {
     }
 }
 
-/// What ends when, the next one first, and from when on it is renewed.
+/// Lists the expiry dates, the next one first, and when the renewal begins.
 fn due(node: &Node, survey: &Survey) -> String {
     let mut rows: Vec<_> = survey
         .credentials

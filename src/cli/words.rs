@@ -13,14 +13,14 @@ pub(super) fn date(time: Timestamp) -> String {
     time.civil().strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
-/// `364 days`, or `-5 days` for what is over.
+/// `364 days`, or `-5 days` after the end.
 pub(super) fn left(now: Timestamp, end: Timestamp) -> String {
     let seconds = end.seconds_since(now);
     let sign = if seconds < 0 { "-" } else { "" };
     format!("{sign}{}", span(Duration::from_secs(seconds.unsigned_abs())))
 }
 
-/// How a state is shown.
+/// The style of a state.
 pub(super) fn style(condition: Condition, attention: bool) -> Style {
     match condition {
         Condition::Fresh | Condition::InStep => GOOD,

@@ -4,7 +4,7 @@
 use super::{Files, Stored};
 use crate::drivers::http::Trust;
 use crate::drivers::tls::ClientIdentity;
-use crate::formats::kubeconfig::{Kubeconfig, Source};
+use crate::formats::kubeconfig::{Kubeconfig, PemSource};
 use crate::formats::x509::{Certificate, PrivateKey, certificates};
 use crate::model::{AbsolutePath, Secret};
 use crate::sys::Root;
@@ -30,12 +30,12 @@ pub fn server(root: &Root, file: &AbsolutePath) -> Result<Server, String> {
     let cluster = config.cluster.ok_or_else(|| format!("{file} names no cluster"))?;
     let url = cluster.server.ok_or_else(|| format!("{file} names no server"))?;
     let authority = match cluster.authority {
-        Source::Embedded(bytes) => Some(bytes),
-        Source::File(name) => {
+        PemSource::Embedded(bytes) => Some(bytes),
+        PemSource::File(name) => {
             let authority = file.sibling(name).map_err(|e| e.to_string())?;
             Files::read(root, &authority).map_err(|e| e.to_string())?
         }
-        Source::Missing => None,
+        PemSource::Missing => None,
     };
     let authority = authority
         .ok_or_else(|| format!("{file} has no certificate-authority to know its server by"))?;

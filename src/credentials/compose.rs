@@ -159,9 +159,9 @@ pub(super) fn private_key(path: &AbsolutePath, bytes: &[u8]) -> Result<PrivateKe
     PrivateKey::from_pem(bytes).map_err(|source| ComposeError::Key { path: path.clone(), source })
 }
 
-fn embedded(source: kubeconfig::Source) -> Option<Secret> {
+fn embedded(source: kubeconfig::PemSource) -> Option<Secret> {
     match source {
-        kubeconfig::Source::Embedded(bytes) => Some(bytes),
-        kubeconfig::Source::File(_) | kubeconfig::Source::Missing => None,
+        kubeconfig::PemSource::Embedded(bytes) => Some(bytes),
+        kubeconfig::PemSource::File(_) | kubeconfig::PemSource::Missing => None,
     }
 }

@@ -70,7 +70,9 @@ fn embedded_chain(text: &[u8], certificate: &Certificate) -> Vec<Certificate> {
     let current =
         kubeconfig::Kubeconfig::parse(text).ok().map(|config| config.user.client.certificate);
     match current {
-        Some(kubeconfig::Source::Embedded(pem)) => certificates(pem.expose()).unwrap_or_default(),
+        Some(kubeconfig::PemSource::Embedded(pem)) => {
+            certificates(pem.expose()).unwrap_or_default()
+        }
         _ => vec![certificate.clone()],
     }
 }
@@ -274,9 +276,11 @@ fn in_kubeconfig(
 
 /// What a user has of the original; nothing where it is somebody else.
 fn of_user(user: &User, lineage: &Lineage<'_>) -> Option<Result<Certificate, NotHeld>> {
-    let kubeconfig::Source::Embedded(certificate) = &user.client.certificate else { return None };
+    let kubeconfig::PemSource::Embedded(certificate) = &user.client.certificate else {
+        return None;
+    };
     let none = Secret::new(Vec::new());
-    let key = if let kubeconfig::Source::Embedded(key) = &user.client.key { key } else { &none };
+    let key = if let kubeconfig::PemSource::Embedded(key) = &user.client.key { key } else { &none };
     match identified(certificate, key, lineage) {
         Err(NotHeld::Certificate) => leaf_of(certificate)
             .filter(|leaf| lineage.could_have_held(leaf))
@@ -287,7 +291,7 @@ fn of_user(user: &User, lineage: &Lineage<'_>) -> Option<Result<Certificate, Not
 
 fn no_copy(path: &AbsolutePath, all: &[User], of: &CopyOf, worst: Option<NotHeld>) -> LoadedCopy {
     let refers =
-        all.iter().any(|user| matches!(user.client.certificate, kubeconfig::Source::File(_)));
+        all.iter().any(|user| matches!(user.client.certificate, kubeconfig::PemSource::File(_)));
     match worst {
         Some(why) => LoadedCopy::Changed(why.text(path)),
         None if of.found => LoadedCopy::Absent,
@@ -367,8 +371,8 @@ impl Held {
                         .find(|user| user.name == *name)
                         .map(|user| (&user.client.certificate, &user.client.key));
                     let Some((
-                        kubeconfig::Source::Embedded(certificate),
-                        kubeconfig::Source::Embedded(key),
+                        kubeconfig::PemSource::Embedded(certificate),
+                        kubeconfig::PemSource::Embedded(key),
                     )) = user
                     else {
                         return false;

@@ -113,7 +113,7 @@ pub fn located(files: &dyn Files, credential: &Credential) -> Credential {
     if let Location::Kubeconfig(path) = &credential.location
         && let Ok(Some(content)) = files.read(path)
         && let Ok(config) = Kubeconfig::parse(content.expose())
-        && let (kubeconfig::Source::File(certificate), kubeconfig::Source::File(key)) =
+        && let (kubeconfig::PemSource::File(certificate), kubeconfig::PemSource::File(key)) =
             (config.user.client.certificate, config.user.client.key)
         && let (Ok(certificate), Ok(key)) = (path.sibling(certificate), path.sibling(key))
     {
@@ -195,7 +195,7 @@ fn kubeconfig(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileErro
         Err(e) => return Ok(Loaded::Damaged(format!("{path}: {e}"))),
     };
     let user = &config.user.name;
-    use kubeconfig::Source as At;
+    use kubeconfig::PemSource as At;
     let mut loaded = match (&config.user.client.certificate, &config.user.client.key) {
         // A form that can't be written must be known before the day it is due.
         (At::Embedded(_), At::Embedded(_)) if config.obstacle.is_some() => {

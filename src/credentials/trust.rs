@@ -4,7 +4,7 @@
 //! The files are read, and servers asked, by the caller; here is what to make of it. Nothing of it
 //! is looked after on this node.
 
-use crate::formats::kubeconfig::{Kubeconfig, Source};
+use crate::formats::kubeconfig::{Kubeconfig, PemSource};
 use crate::formats::x509::{Certificate, certificates};
 use crate::model::Timestamp;
 
@@ -62,10 +62,10 @@ impl Question<'_> {
         config: &Kubeconfig,
         refer: impl Fn(&str) -> Result<Vec<u8>, String>,
     ) -> Result<Vec<Verdict>, String> {
-        let read = |source: &Source| match source {
-            Source::Embedded(bytes) => Ok(Some(bytes.expose().to_vec())),
-            Source::File(path) => refer(path).map(Some),
-            Source::Missing => Ok(None),
+        let read = |source: &PemSource| match source {
+            PemSource::Embedded(bytes) => Ok(Some(bytes.expose().to_vec())),
+            PemSource::File(path) => refer(path).map(Some),
+            PemSource::Missing => Ok(None),
         };
         let parsed =
             |what: &str, content: &[u8]| certificates(content).map_err(|e| format!("{what}: {e}"));

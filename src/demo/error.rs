@@ -5,31 +5,31 @@ use std::path::PathBuf;
 
 use crate::formats::x509::{IssueError, KeyError};
 
-/// Why a node was not made. What was written before stays in the folder.
+/// Why a node was not created. Files written before stay in the directory.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// The folder is not there, or is no folder.
-    #[error("{path}: can't be listed: {source}; make an empty folder \
+    /// The directory is not there, or is no directory.
+    #[error("{path}: can't be listed: {source}; make an empty directory \
         first", path = .path.display())]
-    Folder {
-        /// The folder.
+    Directory {
+        /// The directory.
         path: PathBuf,
-        /// What the system says.
+        /// The system's reason.
         source: io::Error,
     },
-    /// Somebody's files are in it.
+    /// The directory is not empty.
     #[error("{path}: is not empty, and a node is only made in an empty \
-        folder", path = .0.display())]
+        directory", path = .0.display())]
     NotEmpty(PathBuf),
     /// The plan names something that the node does not have.
     #[error("the node has no authority or credential of the name {0:?}")]
     UnknownName(String),
-    /// A file, folder or link can't be made.
+    /// A file, directory or link can't be made.
     #[error("{path}: can't be created: {source}", path = .path.display())]
     Create {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's reason.
         source: io::Error,
     },
     /// A key can't be made.

@@ -5,7 +5,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use super::parts::Parts;
 use crate::model::Secret;
 
-/// One with certificate and key in it, as far as they are there.
+/// Returns a kubeconfig that embeds certificate and key, as far as they are present.
 pub(super) fn embedding(authority: &str, server: &str, user: &str, parts: &Parts) -> String {
     let line =
         |key: &str, content: &[u8]| format!("    {key}: {}\n", BASE64_STANDARD.encode(content));
@@ -18,7 +18,7 @@ pub(super) fn embedding(authority: &str, server: &str, user: &str, parts: &Parts
     text(authority, server, user, &[certificate, key].into_iter().flatten().collect::<String>())
 }
 
-/// One that names a file with both.
+/// Returns a kubeconfig that names a file with both.
 pub(super) fn referring(authority: &str, server: &str, user: &str, file: &str) -> String {
     text(
         authority,

@@ -3,7 +3,7 @@
 /// A static pod.
 struct Pod {
     name: &'static str,
-    /// What kubeadm says of the address, and the address.
+    /// The name and value of kubeadm's annotation of the address.
     annotation: Option<(&'static str, &'static str)>,
     flags: &'static [&'static str],
     image: &'static str,
@@ -12,7 +12,7 @@ struct Pod {
     mounts: &'static [Mount],
 }
 
-/// Where kubelet asks whether a pod is well. The path of the readiness probe is missing where there
+/// Where kubelet checks the health of a pod. The path of the readiness probe is missing where there
 /// is none.
 struct Probes {
     scheme: &'static str,
@@ -23,7 +23,7 @@ struct Probes {
     startup: &'static str,
 }
 
-/// A part of the node's file system that a pod sees, at the same path.
+/// A path of the node that a pod sees at the same path.
 #[derive(Clone, Copy)]
 struct Mount {
     name: &'static str,
@@ -32,7 +32,7 @@ struct Mount {
     read_only: bool,
 }
 
-/// The manifests, each with the name of its pod.
+/// Returns the manifests, each with the name of its pod.
 pub(super) fn all() -> impl Iterator<Item = (&'static str, String)> {
     [&ETCD, &API_SERVER, &CONTROLLER_MANAGER, &SCHEDULER]
         .into_iter()
@@ -119,7 +119,7 @@ impl Probes {
 }
 
 impl Mount {
-    const fn folder(name: &'static str, path: &'static str) -> Self {
+    const fn dir(name: &'static str, path: &'static str) -> Self {
         Self { name, path, kind: "DirectoryOrCreate", read_only: true }
     }
 
@@ -143,13 +143,13 @@ impl Mount {
     }
 }
 
-const SYSTEM_CERTIFICATES: Mount = Mount::folder("ca-certs", "/etc/ssl/certs");
-const ETC_CERTIFICATES: Mount = Mount::folder("etc-ca-certificates", "/etc/ca-certificates");
-const PKI: Mount = Mount::folder("k8s-certs", "/etc/kubernetes/pki");
+const SYSTEM_CERTIFICATES: Mount = Mount::dir("ca-certs", "/etc/ssl/certs");
+const ETC_CERTIFICATES: Mount = Mount::dir("etc-ca-certificates", "/etc/ca-certificates");
+const PKI: Mount = Mount::dir("k8s-certs", "/etc/kubernetes/pki");
 const LOCAL_CERTIFICATES: Mount =
-    Mount::folder("usr-local-share-ca-certificates", "/usr/local/share/ca-certificates");
+    Mount::dir("usr-local-share-ca-certificates", "/usr/local/share/ca-certificates");
 const SHARED_CERTIFICATES: Mount =
-    Mount::folder("usr-share-ca-certificates", "/usr/share/ca-certificates");
+    Mount::dir("usr-share-ca-certificates", "/usr/share/ca-certificates");
 
 const ETCD: Pod = Pod {
     name: "etcd",
@@ -186,8 +186,8 @@ const ETCD: Pod = Pod {
         startup: "/readyz",
     },
     mounts: &[
-        Mount::folder("etcd-data", "/var/lib/etcd").writable(),
-        Mount::folder("etcd-certs", "/etc/kubernetes/pki/etcd").writable(),
+        Mount::dir("etcd-data", "/var/lib/etcd").writable(),
+        Mount::dir("etcd-certs", "/etc/kubernetes/pki/etcd").writable(),
     ],
 };
 

@@ -1,19 +1,18 @@
-//! A controller node to throw away: a folder that looks like the root folder of a node made by
-//! kubeadm, with certificates in whatever state is wanted. For the demonstration, the benchmarks
-//! and tests.
+//! A throw-away control-plane node: a directory that looks like the root directory of a node made
+//! by kubeadm, with certificates in any wanted state. For the demonstration, the benchmarks and
+//! tests.
 //!
-//! What lives here makes such a node and says in which state each of its credentials was meant to
-//! be. It never looks at a node, and it shares little with the rest of the program on purpose: the
+//! This module creates such a node and returns the expected state of each of its credentials. It
+//! never reads a node, and it shares little with the rest of the program on purpose: the
 //! certificates are made by `rcgen`, which issues nothing elsewhere.
 //!
-//! The files are written directly, each new and none ever replaced: nothing is lost when the making
-//! is interrupted, since the folder was empty. The keys guard nothing, so they are not wiped from
-//! memory.
+//! The files are written directly, each new and none ever replaced: an interruption loses nothing,
+//! since the directory was empty. The keys protect nothing, so they are not wiped from memory.
 
 mod error;
-mod folder;
 mod kubeconfig;
 mod manifests;
+mod node_dir;
 mod node_plan;
 mod parts;
 mod sign;
@@ -32,44 +31,44 @@ use crate::formats::pem;
 use crate::formats::x509::PrivateKey;
 use crate::model::{AuthorityCondition, Condition, Timestamp, days};
 
-use folder::{Folder, PRIVATE, PUBLIC};
+use node_dir::{NodeDir, PRIVATE, PUBLIC};
 use parts::Parts;
 use sign::{Authority, Key};
-use table::{AuthorityEntry, CredentialEntry, Place};
+use table::{AuthorityEntry, CredentialEntry, CredentialFiles};
 
-/// A node that was made, and what it should be found to be.
+/// A node that was created, and the states that it should be found in.
 #[derive(Clone, Debug)]
-pub struct Node {
-    /// Its root folder.
-    pub folder: PathBuf,
+pub struct DemoNode {
+    /// Its root directory.
+    pub dir: PathBuf,
     /// The credentials by their names, and the state that each should be found in, as long as the
-    /// defaults of the configuration are in force and no day has passed since.
+    /// configuration has its defaults and no day has passed since.
     pub credentials: Vec<(&'static str, Condition)>,
     /// The authorities by their names, and the state that each should be found in.
     pub authorities: Vec<(&'static str, AuthorityCondition)>,
 }
 
-impl Node {
-    /// Makes a node in a folder that is there and empty, as of the time `now`.
+impl DemoNode {
+    /// Creates a node in an existing, empty directory, as of the time `now`.
     ///
     /// # Errors
-    /// When the folder is not empty, the plan names something that is not there, or
-    /// something can't be made.
-    pub fn build(folder: &Path, now: Timestamp, plan: &NodePlan) -> Result<Self, DemoError> {
+    /// When the directory is not empty, the plan contains an unknown name, or a file can't be
+    /// created.
+    pub fn build(dir: &Path, now: Timestamp, plan: &NodePlan) -> Result<Self, DemoError> {
         plan.check()?;
-        let maker = Maker { folder: Folder::empty(folder, now.minus(days(1)))?, now, plan };
-        let authorities = maker.authorities()?;
+        let builder = NodeBuilder { dir: NodeDir::empty(dir, now.minus(days(1)))?, now, plan };
+        let authorities = builder.authorities()?;
         for entry in plan.credentials() {
-            maker.credential(
+            builder.credential(
                 entry,
                 authorities.get(entry.authority).ok_or_else(|| unknown(entry.authority))?,
             )?;
         }
-        maker.service_account_key()?;
-        maker.manifests()?;
-        maker.configuration()?;
+        builder.service_account_key()?;
+        builder.manifests()?;
+        builder.configuration()?;
         Ok(Self {
-            folder: folder.to_owned(),
+            dir: dir.to_owned(),
             credentials: plan.conditions(),
             authorities: plan.authority_conditions(),
         })
@@ -80,14 +79,14 @@ fn unknown(name: &str) -> DemoError {
     DemoError::UnknownName(name.to_owned())
 }
 
-/// One node in the making.
-struct Maker<'a> {
-    folder: Folder<'a>,
+/// A node under construction.
+struct NodeBuilder<'a> {
+    dir: NodeDir<'a>,
     now: Timestamp,
     plan: &'a NodePlan,
 }
 
-impl Maker<'_> {
+impl NodeBuilder<'_> {
     fn authorities(&self) -> Result<BTreeMap<&'static str, Authority>, DemoError> {
         self.plan.authorities().map(|entry| Ok((entry.name, self.authority(entry)?))).collect()
     }
@@ -99,7 +98,7 @@ impl Maker<'_> {
             Key::generate(&self.plan.key)?,
             life.lifetime(self.now),
         )?;
-        self.folder.file(
+        self.dir.file(
             &format!("{}.crt", entry.files),
             authority.certificate().as_bytes(),
             PUBLIC,
@@ -107,10 +106,10 @@ impl Maker<'_> {
         let key_file = format!("{}.key", entry.files);
         match life {
             AuthorityLife::Days(_) => {
-                self.folder.file(&key_file, authority.key().expose(), PRIVATE)?
+                self.dir.file(&key_file, authority.key().expose(), PRIVATE)?
             }
             AuthorityLife::KeyUnusable => {
-                self.folder.file(&key_file, Key::generate(&self.plan.key)?.pem.expose(), PRIVATE)?
+                self.dir.file(&key_file, Key::generate(&self.plan.key)?.pem.expose(), PRIVATE)?
             }
             AuthorityLife::External => {}
         }
@@ -120,20 +119,22 @@ impl Maker<'_> {
     fn credential(&self, entry: &CredentialEntry, authority: &Authority) -> Result<(), DemoError> {
         let parts = Parts::make(entry, self.plan.life(entry), authority, &self.plan.key, self.now)?;
         match &entry.place {
-            Place::Pair(files) => self.pair(files, &parts),
-            Place::Kubeconfig { file, server } => {
+            CredentialFiles::Pair(files) => self.pair(files, &parts),
+            CredentialFiles::Kubeconfig { file, server } => {
                 self.kubeconfig(file, entry.common_name, server, authority, &parts)
             }
-            Place::KubeletBundle => self.kubelet_bundle(entry.common_name, authority, &parts),
+            CredentialFiles::KubeletBundle => {
+                self.kubelet_bundle(entry.common_name, authority, &parts)
+            }
         }
     }
 
     fn pair(&self, files: &str, parts: &Parts) -> Result<(), DemoError> {
         if let Some(certificate) = &parts.certificate {
-            self.folder.file(&format!("{files}.crt"), certificate.as_bytes(), PUBLIC)?;
+            self.dir.file(&format!("{files}.crt"), certificate.as_bytes(), PUBLIC)?;
         }
         if let Some(key) = &parts.key {
-            self.folder.file(&format!("{files}.key"), key.expose(), PRIVATE)?;
+            self.dir.file(&format!("{files}.key"), key.expose(), PRIVATE)?;
         }
         Ok(())
     }
@@ -146,15 +147,15 @@ impl Maker<'_> {
         authority: &Authority,
         parts: &Parts,
     ) -> Result<(), DemoError> {
-        if parts.is_nothing() {
+        if parts.is_empty() {
             return Ok(());
         }
         let text = kubeconfig::embedding(&authority.certificate(), server, user, parts);
-        self.folder.file(file, text.as_bytes(), PRIVATE)
+        self.dir.file(file, text.as_bytes(), PRIVATE)
     }
 
-    /// As kubelet keeps its own: a file with a date in its name, a link to it by an absolute path,
-    /// and a kubeconfig that names the link.
+    /// Writes kubelet's files as kubelet does: a file with a date in its name, a link to it by an
+    /// absolute path, and a kubeconfig that names the link.
     fn kubelet_bundle(
         &self,
         user: &str,
@@ -167,8 +168,8 @@ impl Maker<'_> {
             user,
             &format!("/{}", table::KUBELET_LINK),
         );
-        self.folder.file(table::KUBELET_CONF, text.as_bytes(), PRIVATE)?;
-        if parts.is_nothing() {
+        self.dir.file(table::KUBELET_CONF, text.as_bytes(), PRIVATE)?;
+        if parts.is_empty() {
             return Ok(());
         }
         let file = format!(
@@ -176,16 +177,16 @@ impl Maker<'_> {
             table::KUBELET_PKI,
             parts.not_before.civil().strftime("%Y-%m-%d-%H-%M-%S")
         );
-        self.folder.file(&file, &parts.joined(), PRIVATE)?;
-        self.folder.link(table::KUBELET_LINK, &format!("/{file}"))
+        self.dir.file(&file, &parts.joined(), PRIVATE)?;
+        self.dir.link(table::KUBELET_LINK, &format!("/{file}"))
     }
 
-    /// No certificate goes with it. It is there because kubeadm makes it, and because it must never
-    /// be touched.
+    /// Writes a key without a certificate. It is there because kubeadm makes it, and because it
+    /// must never be touched.
     fn service_account_key(&self) -> Result<(), DemoError> {
         let key = PrivateKey::generate(&self.plan.key)?;
-        self.folder.file("etc/kubernetes/pki/sa.key", key.to_pem()?.expose(), PRIVATE)?;
-        self.folder.file(
+        self.dir.file("etc/kubernetes/pki/sa.key", key.to_pem()?.expose(), PRIVATE)?;
+        self.dir.file(
             "etc/kubernetes/pki/sa.pub",
             pem::encode("PUBLIC KEY", key.public_key_der()).as_bytes(),
             PRIVATE,
@@ -194,7 +195,7 @@ impl Maker<'_> {
 
     fn manifests(&self) -> Result<(), DemoError> {
         manifests::all().try_for_each(|(name, text)| {
-            self.folder.file(
+            self.dir.file(
                 &format!("etc/kubernetes/manifests/{name}.yaml"),
                 text.as_bytes(),
                 PRIVATE,
@@ -204,7 +205,7 @@ impl Maker<'_> {
 
     fn configuration(&self) -> Result<(), DemoError> {
         match self.plan.configuration() {
-            Some(text) => self.folder.file("etc/kubecertd/kubecertd.toml", text.as_bytes(), PUBLIC),
+            Some(text) => self.dir.file("etc/kubecertd/kubecertd.toml", text.as_bytes(), PUBLIC),
             None => Ok(()),
         }
     }

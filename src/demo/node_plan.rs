@@ -1,30 +1,32 @@
-//! What the node is to look like, and in which states its credentials will then be found.
+//! The plan of a node, and the states in which its credentials will be found.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::DemoError;
 use super::sign::Lifetime;
-use super::table::{AUTHORITIES, AuthorityEntry, CREDENTIALS, CredentialEntry, Origin, Place};
+use super::table::{
+    AUTHORITIES, AuthorityEntry, CREDENTIALS, CredentialEntry, CredentialFiles, Origin,
+};
 use crate::formats::x509::KeyAlgorithm;
 use crate::model::{AuthorityCondition, Condition, Timestamp, days};
 
-/// The state that a credential is put in.
+/// The state that a credential is created in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
-    /// Whole, with so many days left. Below zero: it has expired so many days ago.
+    /// Complete, with so many days left. Negative: it expired so many days ago.
     Days(i64),
-    /// None of its files is there.
+    /// None of its files is present.
     Absent,
-    /// The certificate is there, and its key is not.
+    /// The certificate is present, and its key is missing.
     KeyMissing,
-    /// The key is there, and its certificate is not.
+    /// The key is present, and its certificate is missing.
     CertificateMissing,
     /// The key is that of another certificate.
     Mismatched,
-    /// The certificate ends in its middle, as after a write that did not get to its end.
+    /// The certificate is truncated, as after an interrupted write.
     Damaged,
-    /// Signed by an authority that the node does not know.
+    /// Signed by an authority that is not on the node.
     ForeignIssuer,
     /// Signed by its own key.
     SelfSigned,
@@ -32,64 +34,64 @@ pub enum Life {
     NotYetValid,
 }
 
-/// The state that an authority is put in.
+/// The state that an authority is created in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthorityLife {
-    /// Certificate and key are there, with so many days left. Below zero: it has expired so many
-    /// days ago.
+    /// Certificate and key are present, with so many days left. Negative: it expired so many days
+    /// ago.
     Days(i64),
-    /// Its key is not there.
+    /// Its key is missing.
     External,
     /// Its key is that of another authority.
     KeyUnusable,
 }
 
-/// What a node is to look like.
+/// The plan of a node.
 #[derive(Clone, Debug)]
 pub struct NodePlan {
     /// The kind of every key.
     pub(super) key: KeyAlgorithm,
-    /// The state of what kubeadm made, kubelet's own credential apart.
+    /// The state of the credentials that kubeadm makes, except kubelet's own.
     everything: Life,
-    /// Those that are in another state.
+    /// The credentials in another state.
     credentials: BTreeMap<String, Life>,
-    /// Those that are in another state than usable.
+    /// The authorities in another state than usable.
     authorities: BTreeMap<String, AuthorityLife>,
     /// Whether there are an authority and credentials of the operator, too.
     own: bool,
 }
 
-/// What is fresh was made some months ago.
-const FRESH: Life = Life::Days(200);
-/// As if the cluster were a bit less than two years old.
+/// Fresh credentials were issued some months ago.
+const FRESH_LIFE: Life = Life::Days(200);
+/// The cluster appears to be almost two years old.
 const AUTHORITY_DAYS: i64 = 3_000;
 
-/// The defaults of the configuration, in days. They are written here again, because what a node
-/// should be found to be must not depend on what is to be tried with it.
+/// The defaults of the configuration, in days. Repeated here, because the expected states must not
+/// depend on the code under test.
 const RENEW_BEFORE: i64 = 15;
 const URGENT_BEFORE: i64 = 3;
 const VALIDITY: i64 = 365;
 
 impl NodePlan {
-    /// All eleven credentials that kubeadm makes and renews are in one state. kubelet's own is
+    /// Puts all eleven credentials that kubeadm makes and renews in one state. kubelet's own is
     /// fresh.
     #[must_use]
     pub fn everything(life: Life) -> Self {
         Self {
             key: KeyAlgorithm::EcdsaP256,
             everything: life,
-            credentials: BTreeMap::from([("kubelet-client".to_owned(), FRESH)]),
+            credentials: BTreeMap::from([("kubelet-client".to_owned(), FRESH_LIFE)]),
             authorities: BTreeMap::new(),
             own: false,
         }
     }
 
-    /// Something of everything that can be found on a node: fresh, due, urgent, expired, absent,
-    /// one that fits no key and can be renewed, one that is damaged and can't, one of an external
-    /// authority, and one that somebody else issued.
+    /// Has a credential in every state that can be found on a node: fresh, due, urgent, expired,
+    /// absent, one that fits no key and can be renewed, one that is damaged and can't, one of an
+    /// external CA, and one of a foreign issuer.
     #[must_use]
     pub fn every_state() -> Self {
-        let plan = Self { own: true, ..Self::everything(FRESH) };
+        let plan = Self { own: true, ..Self::everything(FRESH_LIFE) };
         plan.with("apiserver", Life::Days(12))
             .with("apiserver-kubelet-client", Life::Days(2))
             .with("apiserver-etcd-client", Life::Mismatched)
@@ -103,27 +105,27 @@ impl NodePlan {
             .with_authority("webhook-ca", AuthorityLife::External)
     }
 
-    /// The same with keys of another kind than ECDSA-P256.
+    /// Uses keys of another kind than ECDSA-P256.
     #[must_use]
     pub fn with_key(self, key: KeyAlgorithm) -> Self {
         Self { key, ..self }
     }
 
-    /// The same with one credential in another state.
+    /// Puts one credential in another state.
     #[must_use]
     pub fn with(mut self, name: &str, life: Life) -> Self {
         self.credentials.insert(name.to_owned(), life);
         self
     }
 
-    /// The same with one authority in another state.
+    /// Puts one authority in another state.
     #[must_use]
     pub fn with_authority(mut self, name: &str, life: AuthorityLife) -> Self {
         self.authorities.insert(name.to_owned(), life);
         self
     }
 
-    /// A misspelt name would otherwise make a node that is not what it was meant to be.
+    /// Refuses unknown names: a misspelt one would otherwise make a node with unexpected states.
     pub(super) fn check(&self) -> Result<(), DemoError> {
         let credential = self
             .credentials
@@ -165,7 +167,7 @@ impl NodePlan {
             .collect()
     }
 
-    /// The operator's part of the configuration, where there is one.
+    /// The operator's part of the configuration, if any.
     pub(super) fn configuration(&self) -> Option<String> {
         let authorities = self.authorities().filter(|entry| entry.origin == Origin::Operator);
         let authorities = authorities.map(|AuthorityEntry { name, files, .. }| {
@@ -178,7 +180,9 @@ impl NodePlan {
             .credentials()
             .filter(|entry| entry.origin == Origin::Operator)
             .filter_map(|entry| {
-                let CredentialEntry { name, authority, place: Place::Pair(files), .. } = entry
+                let CredentialEntry {
+                    name, authority, place: CredentialFiles::Pair(files), ..
+                } = entry
                 else {
                     return None;
                 };
@@ -204,7 +208,7 @@ impl Life {
             Self::NotYetValid => {
                 Lifetime { not_before: shifted(now, 1), not_after: shifted(now, 1 + VALIDITY) }
             }
-            _ => FRESH.lifetime(now),
+            _ => FRESH_LIFE.lifetime(now),
         }
     }
 }
@@ -232,8 +236,8 @@ impl AuthorityLife {
 }
 
 impl Lifetime {
-    /// One of so many days, and five minutes that kubeadm adds before; longer when it would not
-    /// have begun otherwise.
+    /// A lifetime of so many days, and five minutes that kubeadm adds before; longer when it would
+    /// not have begun otherwise.
     fn ending(not_after: Timestamp, length: i64, now: Timestamp) -> Self {
         let begun = shifted(not_after, length.saturating_neg()).min(now);
         Self { not_before: begun.minus(Duration::from_secs(300)), not_after }
@@ -241,14 +245,14 @@ impl Lifetime {
 }
 
 fn shifted(time: Timestamp, by: i64) -> Timestamp {
-    // More days than that lie beyond every date that a certificate can have.
+    // More days than that are beyond every date that a certificate can have.
     let distance = days(by.unsigned_abs().min(4_000_000));
     if by < 0 { time.minus(distance) } else { time.plus(distance) }
 }
 
 /// The state that a credential is found in, when its authority has so many days left.
 fn condition(entry: &CredentialEntry, life: Life, authority: i64) -> Condition {
-    let kubelets = matches!(entry.place, Place::KubeletBundle);
+    let kubelets = matches!(entry.place, CredentialFiles::KubeletBundle);
     match (life, &entry.place) {
         (Life::Days(left), _) if !kubelets && ends_with_authority(left, authority) => {
             Condition::EndsWithAuthority
@@ -262,11 +266,11 @@ fn condition(entry: &CredentialEntry, life: Life, authority: i64) -> Condition {
             }
         }
         // A kubeconfig with one half is in a form that is not touched; a bundle without a
-        // certificate holds none.
-        (Life::KeyMissing | Life::CertificateMissing, Place::Kubeconfig { .. }) => {
+        // certificate is damaged.
+        (Life::KeyMissing | Life::CertificateMissing, CredentialFiles::Kubeconfig { .. }) => {
             Condition::Unreadable
         }
-        (Life::CertificateMissing, Place::KubeletBundle) => Condition::Damaged,
+        (Life::CertificateMissing, CredentialFiles::KubeletBundle) => Condition::Damaged,
         (Life::KeyMissing, _) => Condition::KeyMissing,
         (Life::CertificateMissing, _) => Condition::CertificateMissing,
         (Life::Mismatched, _) => Condition::Mismatched,

@@ -1,5 +1,4 @@
-//! From the state that a credential is to be in, to the halves of it that are there and what is
-//! wrong with them.
+//! The certificate and key of a credential in a given state, as far as they are present.
 
 use super::DemoError;
 use super::node_plan::{AuthorityLife, Life};
@@ -8,13 +7,13 @@ use super::table::CredentialEntry;
 use crate::formats::x509::KeyAlgorithm;
 use crate::model::{Secret, Timestamp};
 
-/// A credential as it is to be found.
+/// The parts of a credential on the node.
 pub(super) struct Parts {
     /// The certificate as a PEM block.
     pub(super) certificate: Option<String>,
     /// The private key as a PEM block.
     pub(super) key: Option<Secret>,
-    /// When the certificate begins.
+    /// The beginning of the certificate's validity.
     pub(super) not_before: Timestamp,
 }
 
@@ -46,12 +45,12 @@ impl Parts {
         Ok(Self { certificate, key, not_before })
     }
 
-    /// Whether there is no file of it at all.
-    pub(super) fn is_nothing(&self) -> bool {
+    /// Whether the credential has no file at all.
+    pub(super) fn is_empty(&self) -> bool {
         self.certificate.is_none() && self.key.is_none()
     }
 
-    /// Certificate and key in one, as kubelet writes them.
+    /// Joins certificate and key in one file, as kubelet does.
     pub(super) fn joined(&self) -> Vec<u8> {
         let certificate = self.certificate.as_deref().unwrap_or_default().as_bytes();
         let key = self.key.as_ref().map(Secret::expose).unwrap_or_default();
@@ -59,7 +58,7 @@ impl Parts {
     }
 }
 
-/// Somebody else's authority. Nothing of it is on the node.
+/// Creates a foreign authority. Nothing of it is on the node.
 fn foreign(algorithm: &KeyAlgorithm, now: Timestamp) -> Result<Authority, DemoError> {
     Authority::make(
         "example-corporate-ca",

@@ -1,4 +1,4 @@
-//! Keys, and certificates with just the content that kubeadm gives them.
+//! Keys, and certificates with exactly the content that kubeadm writes.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ impl Key {
     }
 }
 
-/// The first and the last second of a certificate's life.
+/// The first and the last second of a certificate's validity.
 #[derive(Clone, Copy)]
 pub(super) struct Lifetime {
     pub(super) not_before: Timestamp,
@@ -46,23 +46,23 @@ impl Authority {
         let mut params = params(None, name, lifetime)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages.push(KeyUsagePurpose::KeyCertSign);
-        // kubeadm's authorities have their own name there, of all things.
+        // kubeadm's authorities have their own name as a DNS name.
         params.subject_alt_names = vec![SanType::DnsName(name.try_into()?)];
         Ok(Self { issuer: CertifiedIssuer::self_signed(params, key.pair)?, key: key.pem })
     }
 
-    /// Its certificate as a PEM block.
+    /// Returns its certificate as a PEM block.
     pub(super) fn certificate(&self) -> String {
         pem::encode("CERTIFICATE", self.issuer.der())
     }
 
-    /// Its key as a PEM block.
+    /// Returns its key as a PEM block.
     pub(super) fn key(&self) -> &Secret {
         &self.key
     }
 }
 
-/// A certificate in the making.
+/// A certificate under construction.
 pub(super) struct Leaf<'a> {
     pub(super) entry: &'a CredentialEntry,
     pub(super) key: &'a Key,
@@ -70,13 +70,13 @@ pub(super) struct Leaf<'a> {
 }
 
 impl Leaf<'_> {
-    /// The certificate as a PEM block.
+    /// Returns the certificate as a PEM block.
     pub(super) fn signed_by(&self, authority: &Authority) -> Result<String, DemoError> {
         let certificate = self.params()?.signed_by(&self.key.pair, &authority.issuer)?;
         Ok(pem::encode("CERTIFICATE", certificate.der()))
     }
 
-    /// The certificate as a PEM block.
+    /// Returns the certificate as a PEM block.
     pub(super) fn self_signed(&self) -> Result<String, DemoError> {
         Ok(pem::encode("CERTIFICATE", self.params()?.self_signed(&self.key.pair)?.der()))
     }
@@ -102,7 +102,7 @@ impl Leaf<'_> {
     }
 }
 
-/// What authorities and leaves have in common.
+/// Sets the parameters that authorities and leaves have in common.
 fn params(
     organization: Option<&str>,
     name: &str,
@@ -125,7 +125,7 @@ fn params(
     Ok(params)
 }
 
-/// A critical basicConstraints that says "no authority": an empty SEQUENCE. Asked for it, rcgen
+/// Returns a critical basicConstraints that says "no authority": an empty SEQUENCE. rcgen's own
 /// would add a subject key identifier, which kubeadm's certificates don't have.
 fn no_authority() -> CustomExtension {
     let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, 19], vec![0x30, 0]);

@@ -1,31 +1,31 @@
-//! What is on the node: the authorities and credentials that kubeadm 1.36 makes, and three of an
-//! operator's own.
+//! The content of the node: the authorities and credentials that kubeadm 1.36 makes, and three of
+//! an operator's own.
 //!
-//! Paths are relative to the node's root folder. Those of a pair are without `.crt` and `.key`.
+//! Paths are relative to the node's root directory. Those of a pair are without `.crt` and `.key`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The node's name.
 const NODE: &str = "cp1";
 const NODE_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 200, 0, 1));
-/// The API server of this node, as its own components call it.
+/// The URL of this node's API server for its own components.
 pub(super) const LOCAL_SERVER: &str = "https://10.200.0.1:6443";
-/// The API servers of all nodes, as administrators call them.
+/// The URL of the cluster's API servers for administrators.
 const CLUSTER_SERVER: &str = "https://k8s-api.example.com:6443";
 
-/// The folder of kubelet's certificates.
+/// The directory of kubelet's certificates.
 pub(super) const KUBELET_PKI: &str = "var/lib/kubelet/pki";
 /// The link to the certificate that kubelet uses.
 pub(super) const KUBELET_LINK: &str = "var/lib/kubelet/pki/kubelet-client-current.pem";
 /// The kubeconfig that names the link.
 pub(super) const KUBELET_CONF: &str = "etc/kubernetes/kubelet.conf";
 
-/// Who put something on the node.
+/// The creator of an entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     /// kubeadm, on every node.
     Kubeadm,
-    /// The operator, who listed it in the configuration.
+    /// The operator, in the configuration.
     Operator,
 }
 
@@ -46,8 +46,8 @@ pub(super) struct CredentialEntry {
     pub(super) usage: Usage,
     pub(super) names: &'static [&'static str],
     pub(super) addresses: &'static [IpAddr],
-    pub(super) place: Place,
-    /// Whether it is wrong for it to be absent: a manifest or the configuration names it.
+    pub(super) place: CredentialFiles,
+    /// Whether it must not be absent: a manifest or the configuration names it.
     pub(super) needed: bool,
     pub(super) origin: Origin,
 }
@@ -68,7 +68,7 @@ const API_SERVER_NAMES: &[&str] = &[
     "kubernetes.default.svc",
     "kubernetes.default.svc.cluster.local",
 ];
-/// The first address of the services, the node's, and the one that the cluster has outside.
+/// The first address of the services, the node's, and the cluster's external one.
 const API_SERVER_ADDRESSES: &[IpAddr] = &[
     IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1)),
     NODE_ADDRESS,
@@ -78,8 +78,8 @@ const ETCD_NAMES: &[&str] = &[NODE, "localhost"];
 const ETCD_ADDRESSES: &[IpAddr] =
     &[NODE_ADDRESS, IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
-/// Where a credential lives.
-pub(super) enum Place {
+/// The files of a credential.
+pub(super) enum CredentialFiles {
     /// In two files.
     Pair(&'static str),
     /// Embedded in a kubeconfig, whose user has the certificate's common name.
@@ -124,7 +124,7 @@ const CLIENT: CredentialEntry = CredentialEntry {
     usage: Usage::Client,
     names: &[],
     addresses: &[],
-    place: Place::KubeletBundle,
+    place: CredentialFiles::KubeletBundle,
     needed: true,
     origin: Origin::Kubeadm,
 };
@@ -136,27 +136,27 @@ pub(super) const CREDENTIALS: [CredentialEntry; 14] = [
         usage: Usage::Server,
         names: API_SERVER_NAMES,
         addresses: API_SERVER_ADDRESSES,
-        place: Place::Pair("etc/kubernetes/pki/apiserver"),
+        place: CredentialFiles::Pair("etc/kubernetes/pki/apiserver"),
         ..CLIENT
     },
     CredentialEntry {
         name: "apiserver-kubelet-client",
         common_name: "kube-apiserver-kubelet-client",
-        place: Place::Pair("etc/kubernetes/pki/apiserver-kubelet-client"),
+        place: CredentialFiles::Pair("etc/kubernetes/pki/apiserver-kubelet-client"),
         ..CLIENT
     },
     CredentialEntry {
         name: "apiserver-etcd-client",
         authority: "etcd-ca",
         common_name: "kube-apiserver-etcd-client",
-        place: Place::Pair("etc/kubernetes/pki/apiserver-etcd-client"),
+        place: CredentialFiles::Pair("etc/kubernetes/pki/apiserver-etcd-client"),
         ..CLIENT
     },
     CredentialEntry {
         name: "front-proxy-client",
         authority: "front-proxy-ca",
         common_name: "front-proxy-client",
-        place: Place::Pair("etc/kubernetes/pki/front-proxy-client"),
+        place: CredentialFiles::Pair("etc/kubernetes/pki/front-proxy-client"),
         ..CLIENT
     },
     CredentialEntry {
@@ -166,7 +166,7 @@ pub(super) const CREDENTIALS: [CredentialEntry; 14] = [
         usage: Usage::Both,
         names: ETCD_NAMES,
         addresses: ETCD_ADDRESSES,
-        place: Place::Pair("etc/kubernetes/pki/etcd/server"),
+        place: CredentialFiles::Pair("etc/kubernetes/pki/etcd/server"),
         ..CLIENT
     },
     CredentialEntry {
@@ -176,14 +176,14 @@ pub(super) const CREDENTIALS: [CredentialEntry; 14] = [
         usage: Usage::Both,
         names: ETCD_NAMES,
         addresses: ETCD_ADDRESSES,
-        place: Place::Pair("etc/kubernetes/pki/etcd/peer"),
+        place: CredentialFiles::Pair("etc/kubernetes/pki/etcd/peer"),
         ..CLIENT
     },
     CredentialEntry {
         name: "etcd/healthcheck-client",
         authority: "etcd-ca",
         common_name: "kube-etcd-healthcheck-client",
-        place: Place::Pair("etc/kubernetes/pki/etcd/healthcheck-client"),
+        place: CredentialFiles::Pair("etc/kubernetes/pki/etcd/healthcheck-client"),
         needed: false,
         ..CLIENT
     },
@@ -191,7 +191,10 @@ pub(super) const CREDENTIALS: [CredentialEntry; 14] = [
         name: "admin.conf",
         organization: Some("kubeadm:cluster-admins"),
         common_name: "kubernetes-admin",
-        place: Place::Kubeconfig { file: "etc/kubernetes/admin.conf", server: CLUSTER_SERVER },
+        place: CredentialFiles::Kubeconfig {
+            file: "etc/kubernetes/admin.conf",
+            server: CLUSTER_SERVER,
+        },
         needed: false,
         ..CLIENT
     },
@@ -199,7 +202,7 @@ pub(super) const CREDENTIALS: [CredentialEntry; 14] = [
         name: "super-admin.conf",
         organization: Some("system:masters"),
         common_name: "kubernetes-super-admin",
-        place: Place::Kubeconfig {
+        place: CredentialFiles::Kubeconfig {
             file: "etc/kubernetes/super-admin.conf",
             server: CLUSTER_SERVER,
         },
@@ -209,7 +212,7 @@ pub(super) const CREDENTIALS: [CredentialEntry; 14] = [
     CredentialEntry {
         name: "controller-manager.conf",
         common_name: "system:kube-controller-manager",
-        place: Place::Kubeconfig {
+        place: CredentialFiles::Kubeconfig {
             file: "etc/kubernetes/controller-manager.conf",
             server: LOCAL_SERVER,
         },
@@ -218,14 +221,17 @@ pub(super) const CREDENTIALS: [CredentialEntry; 14] = [
     CredentialEntry {
         name: "scheduler.conf",
         common_name: "system:kube-scheduler",
-        place: Place::Kubeconfig { file: "etc/kubernetes/scheduler.conf", server: LOCAL_SERVER },
+        place: CredentialFiles::Kubeconfig {
+            file: "etc/kubernetes/scheduler.conf",
+            server: LOCAL_SERVER,
+        },
         ..CLIENT
     },
     CredentialEntry {
         name: "kubelet-client",
         organization: Some("system:nodes"),
         common_name: "system:node:cp1",
-        place: Place::KubeletBundle,
+        place: CredentialFiles::KubeletBundle,
         needed: true,
         ..CLIENT
     },
@@ -235,7 +241,7 @@ pub(super) const CREDENTIALS: [CredentialEntry; 14] = [
         common_name: "webhook",
         usage: Usage::Server,
         names: &["webhook.example.com"],
-        place: Place::Pair("etc/webhook/tls"),
+        place: CredentialFiles::Pair("etc/webhook/tls"),
         origin: Origin::Operator,
         ..CLIENT
     },
@@ -244,7 +250,7 @@ pub(super) const CREDENTIALS: [CredentialEntry; 14] = [
         common_name: "metrics",
         usage: Usage::Server,
         names: &["metrics.example.com"],
-        place: Place::Pair("etc/metrics/tls"),
+        place: CredentialFiles::Pair("etc/metrics/tls"),
         origin: Origin::Operator,
         ..CLIENT
     },

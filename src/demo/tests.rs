@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use tempfile::TempDir;
 
 use super::*;
-use crate::formats::kubeconfig::{Kubeconfig, Source};
+use crate::formats::kubeconfig::{Kubeconfig, PemSource};
 use crate::formats::x509::{Certificate, Extension, KeyAlgorithm, certificates};
 use crate::model::{Action, Judgement, days};
 use crate::observe::{self, Config};
@@ -18,10 +18,10 @@ fn now() -> Timestamp {
     Timestamp::from_seconds(1_796_083_200)
 }
 
-fn built(plan: &NodePlan) -> (TempDir, Node) {
-    let folder = tempfile::tempdir().unwrap();
-    let node = Node::build(folder.path(), now(), plan).unwrap();
-    (folder, node)
+fn built(plan: &NodePlan) -> (TempDir, DemoNode) {
+    let dir = tempfile::tempdir().unwrap();
+    let node = DemoNode::build(dir.path(), now(), plan).unwrap();
+    (dir, node)
 }
 
 fn read(root: &Path, file: &str) -> Vec<u8> {
@@ -40,12 +40,14 @@ fn mode(root: &Path, file: &str) -> u32 {
 /// embedded still.
 fn pair_of(root: &Path, entry: &CredentialEntry) -> (Certificate, PrivateKey) {
     let (certificate, key) = match &entry.place {
-        Place::Pair(files) => {
+        CredentialFiles::Pair(files) => {
             (read(root, &format!("{files}.crt")), read(root, &format!("{files}.key")))
         }
-        Place::Kubeconfig { file, .. } => embedded(root, file),
-        Place::KubeletBundle if root == Path::new(FIXTURE) => embedded(root, table::KUBELET_CONF),
-        Place::KubeletBundle => {
+        CredentialFiles::Kubeconfig { file, .. } => embedded(root, file),
+        CredentialFiles::KubeletBundle if root == Path::new(FIXTURE) => {
+            embedded(root, table::KUBELET_CONF)
+        }
+        CredentialFiles::KubeletBundle => {
             let target = root.join(table::KUBELET_LINK).read_link().unwrap();
             let bundle = read(root, target.to_str().unwrap().trim_start_matches('/'));
             (bundle.clone(), bundle)
@@ -56,7 +58,8 @@ fn pair_of(root: &Path, entry: &CredentialEntry) -> (Certificate, PrivateKey) {
 
 fn embedded(root: &Path, file: &str) -> (Vec<u8>, Vec<u8>) {
     let client = Kubeconfig::parse(&read(root, file)).unwrap().user.client;
-    let (Source::Embedded(certificate), Source::Embedded(key)) = (client.certificate, client.key)
+    let (PemSource::Embedded(certificate), PemSource::Embedded(key)) =
+        (client.certificate, client.key)
     else {
         panic!("{file}")
     };
@@ -86,22 +89,21 @@ fn shape(certificate: &Certificate) -> Vec<(String, bool, Vec<u8>)> {
     shape
 }
 
-// ---- the node as kubeadm would have made it
-// ----------------------------------------------------------------------------
+// ---- the node as kubeadm would have made it ----
 
 #[test]
-fn every_leaf_says_what_the_one_of_kubeadm_says() {
+fn leaves_equal_kubeadms() {
     let plan = NodePlan::everything(Life::Days(200));
-    let (folder, _) = built(&plan);
+    let (dir, _) = built(&plan);
     assert_eq!(plan.credentials().count(), 12);
     for entry in plan.credentials() {
-        let (ours, key) = pair_of(folder.path(), entry);
+        let (ours, key) = pair_of(dir.path(), entry);
         let (theirs, _) = pair_of(Path::new(FIXTURE), entry);
         assert_eq!(ours.subject, theirs.subject, "{}", entry.name);
         assert_eq!(shape(&ours), shape(&theirs), "{}", entry.name);
         assert_eq!(ours.names(), theirs.names(), "{}", entry.name);
         assert_eq!(ours.extended_key_usage, theirs.extended_key_usage, "{}", entry.name);
-        let authority = authority_of(folder.path(), entry.authority);
+        let authority = authority_of(dir.path(), entry.authority);
         assert!(ours.is_signed_by(&authority) && key.fits(&ours), "{}", entry.name);
         assert_eq!(
             ours.authority_key_identifier, authority.subject_key_identifier,
@@ -119,18 +121,18 @@ fn every_leaf_says_what_the_one_of_kubeadm_says() {
 }
 
 #[test]
-fn every_authority_says_what_the_one_of_kubeadm_says() {
+fn authorities_equal_kubeadms() {
     let plan = NodePlan::everything(Life::Days(200));
-    let (folder, _) = built(&plan);
+    let (dir, _) = built(&plan);
     for entry in plan.authorities() {
-        let ours = authority_of(folder.path(), entry.name);
+        let ours = authority_of(dir.path(), entry.name);
         let theirs = authority_of(Path::new(FIXTURE), entry.name);
         assert_eq!((&ours.subject, &ours.issuer), (&theirs.subject, &theirs.issuer));
         assert_eq!(shape(&ours), shape(&theirs), "{}", entry.name);
         assert!(ours.is_self_signed() && ours.is_authority && ours.may_sign);
         assert_eq!(ours.not_after.seconds_since(ours.not_before), 3_650 * 86_400 + 300);
         assert!(
-            PrivateKey::from_pem(&read(folder.path(), &format!("{}.key", entry.files)))
+            PrivateKey::from_pem(&read(dir.path(), &format!("{}.key", entry.files)))
                 .unwrap()
                 .fits(&ours)
         );
@@ -138,8 +140,8 @@ fn every_authority_says_what_the_one_of_kubeadm_says() {
 }
 
 #[test]
-fn the_kubeconfigs_have_the_lines_of_kubeadm_but_for_the_data() {
-    let (folder, _) = built(&NodePlan::everything(Life::Days(200)));
+fn kubeconfigs_equal_kubeadms_except_for_data() {
+    let (dir, _) = built(&NodePlan::everything(Life::Days(200)));
     let lines = |root: &Path, file: &str| {
         let line = |line: &str| {
             line.split_once("-data: ").map_or(line.to_owned(), |(key, _)| key.to_owned())
@@ -149,24 +151,24 @@ fn the_kubeconfigs_have_the_lines_of_kubeadm_but_for_the_data() {
     for file in ["admin", "super-admin", "controller-manager", "scheduler"]
         .map(|name| format!("etc/kubernetes/{name}.conf"))
     {
-        assert_eq!(lines(folder.path(), &file), lines(Path::new(FIXTURE), &file), "{file}");
+        assert_eq!(lines(dir.path(), &file), lines(Path::new(FIXTURE), &file), "{file}");
     }
 }
 
 #[test]
-fn the_manifests_are_those_of_kubeadm() {
-    let (folder, _) = built(&NodePlan::everything(Life::Days(200)));
+fn manifests_equal_kubeadms() {
+    let (dir, _) = built(&NodePlan::everything(Life::Days(200)));
     for name in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
         let file = format!("etc/kubernetes/manifests/{name}.yaml");
-        let [ours, theirs] = [folder.path(), Path::new(FIXTURE)]
+        let [ours, theirs] = [dir.path(), Path::new(FIXTURE)]
             .map(|root| serde_saphyr::from_str::<serde_json::Value>(&text(root, &file)).unwrap());
         assert_eq!(ours, theirs, "{file}");
     }
 }
 
 #[test]
-fn every_file_has_the_mode_that_kubeadm_gives_it() {
-    let (folder, _) = built(&NodePlan::every_state());
+fn file_modes_equal_kubeadms() {
+    let (dir, _) = built(&NodePlan::every_state());
     for file in [
         "pki/ca.key",
         "pki/etcd/peer.key",
@@ -176,38 +178,38 @@ fn every_file_has_the_mode_that_kubeadm_gives_it() {
         "kubelet.conf",
         "manifests/etcd.yaml",
     ] {
-        assert_eq!(mode(folder.path(), &format!("etc/kubernetes/{file}")), 0o600, "{file}");
+        assert_eq!(mode(dir.path(), &format!("etc/kubernetes/{file}")), 0o600, "{file}");
     }
     for file in ["ca.crt", "apiserver.crt", "etcd/healthcheck-client.crt"] {
-        assert_eq!(mode(folder.path(), &format!("etc/kubernetes/pki/{file}")), 0o644, "{file}");
+        assert_eq!(mode(dir.path(), &format!("etc/kubernetes/pki/{file}")), 0o644, "{file}");
     }
 }
 
 #[test]
 fn kubelet_has_a_dated_file_and_an_absolute_link_to_it() {
-    let (folder, _) = built(&NodePlan::everything(Life::Days(-1)));
-    let target = folder.path().join(table::KUBELET_LINK).read_link().unwrap();
+    let (dir, _) = built(&NodePlan::everything(Life::Days(-1)));
+    let target = dir.path().join(table::KUBELET_LINK).read_link().unwrap();
     // Made 165 days before 1 December, and five minutes.
     assert_eq!(
         target.to_str().unwrap(),
         "/var/lib/kubelet/pki/kubelet-client-2026-06-18-23-55-00.pem"
     );
-    assert_eq!(mode(folder.path(), target.to_str().unwrap().trim_start_matches('/')), 0o600);
-    let conf = text(folder.path(), table::KUBELET_CONF);
+    assert_eq!(mode(dir.path(), target.to_str().unwrap().trim_start_matches('/')), 0o600);
+    let conf = text(dir.path(), table::KUBELET_CONF);
     assert!(conf.contains("client-certificate: /var/lib/kubelet/pki/kubelet-client-current.pem\n"));
     assert!(conf.contains("client-key: /var/lib/kubelet/pki/kubelet-client-current.pem\n"));
 }
 
 #[test]
-fn the_service_account_key_is_a_pair() {
-    let (folder, _) = built(&NodePlan::everything(Life::Absent));
-    let key = PrivateKey::from_pem(&read(folder.path(), "etc/kubernetes/pki/sa.key")).unwrap();
-    let public = pem::blocks(&read(folder.path(), "etc/kubernetes/pki/sa.pub")).unwrap().remove(0);
+fn service_account_key_is_a_pair() {
+    let (dir, _) = built(&NodePlan::everything(Life::Absent));
+    let key = PrivateKey::from_pem(&read(dir.path(), "etc/kubernetes/pki/sa.key")).unwrap();
+    let public = pem::blocks(&read(dir.path(), "etc/kubernetes/pki/sa.pub")).unwrap().remove(0);
     assert_eq!((public.label.as_str(), public.der.expose()), ("PUBLIC KEY", key.public_key_der()));
 }
 
 #[test]
-fn keys_are_of_the_kind_wanted_and_labelled_as_kubeadm_labels_them() {
+fn keys_have_the_requested_kind_and_kubeadms_label() {
     let label = |root: &Path| {
         pem::blocks(&read(root, "etc/kubernetes/pki/apiserver.key")).unwrap().remove(0).label
     };
@@ -215,25 +217,24 @@ fn keys_are_of_the_kind_wanted_and_labelled_as_kubeadm_labels_them() {
         [(KeyAlgorithm::EcdsaP384, "EC PRIVATE KEY"), (KeyAlgorithm::Rsa2048, "RSA PRIVATE KEY")]
     {
         let plan = NodePlan::everything(Life::Days(200)).with_key(algorithm.clone());
-        let (folder, _) = built(&plan);
-        assert_eq!(label(folder.path()), expected);
+        let (dir, _) = built(&plan);
+        assert_eq!(label(dir.path()), expected);
         for entry in plan.credentials() {
-            let (certificate, key) = pair_of(folder.path(), entry);
+            let (certificate, key) = pair_of(dir.path(), entry);
             assert_eq!(certificate.key_algorithm, algorithm);
             assert!(
                 key.fits(&certificate)
-                    && certificate.is_signed_by(&authority_of(folder.path(), entry.authority))
+                    && certificate.is_signed_by(&authority_of(dir.path(), entry.authority))
             );
         }
     }
 }
 
-// ---- the states
-// --------------------------------------------------------------------------------------------------------
+// ---- the states ----
 
 /// Looks at the node as `check` does, and compares with what it says of itself.
-fn assert_found_as_intended(folder: &TempDir, node: &Node) -> Survey {
-    let opened = observe::Node::open(Root::open(folder.path()).unwrap(), &Config::Usual).unwrap();
+fn assert_found_as_intended(dir: &TempDir, node: &DemoNode) -> Survey {
+    let opened = observe::Node::open(Root::open(dir.path()).unwrap(), &Config::Usual).unwrap();
     assert_eq!(opened.notes, Vec::<String>::new());
     let found = survey(&opened, now());
     for (name, intended) in &node.authorities {
@@ -264,34 +265,34 @@ fn judgement<'s>(survey: &'s Survey, name: &str) -> &'s Judgement {
 }
 
 #[test]
-fn every_life_is_found_in_its_state_wherever_the_credential_lives() {
+fn every_lifetime_is_found_in_its_state() {
     let broken =
         [Life::Absent, Life::KeyMissing, Life::CertificateMissing, Life::Mismatched, Life::Damaged];
     let whole = [Life::ForeignIssuer, Life::SelfSigned, Life::NotYetValid];
     let days = [i64::MIN, -700, -1, 0, 1, 3, 4, 15, 16, 365, 2_999, i64::MAX].map(Life::Days);
     for life in broken.into_iter().chain(whole).chain(days) {
         let plan = NodePlan::everything(life).with("kubelet-client", life);
-        let (folder, node) = built(&plan);
-        assert_found_as_intended(&folder, &node);
+        let (dir, node) = built(&plan);
+        assert_found_as_intended(&dir, &node);
     }
 }
 
 #[test]
-fn every_life_of_an_authority_is_found_and_felt_by_its_credentials() {
+fn authority_lifetimes_affect_their_credentials() {
     use AuthorityLife::{Days, External, KeyUnusable};
     for authority in [Days(-2), Days(0), Days(10), Days(11), Days(400), External, KeyUnusable] {
         let plan = NodePlan::everything(Life::Days(10))
             .with("admin.conf", Life::Days(-3))
             .with_authority("ca", authority);
-        let (folder, node) = built(&plan);
-        assert_found_as_intended(&folder, &node);
+        let (dir, node) = built(&plan);
+        assert_found_as_intended(&dir, &node);
     }
 }
 
 #[test]
-fn the_demonstration_has_something_of_everything() {
-    let (folder, node) = built(&NodePlan::every_state());
-    let found = assert_found_as_intended(&folder, &node);
+fn demonstration_has_every_state() {
+    let (dir, node) = built(&NodePlan::every_state());
+    let found = assert_found_as_intended(&dir, &node);
     use Condition::{Absent, Damaged, Due, Expired, ForeignIssuer, Fresh, Mismatched, Urgent};
     for wanted in [Absent, Damaged, Due, Expired, ForeignIssuer, Fresh, Mismatched, Urgent] {
         assert!(node.credentials.iter().any(|(_, found)| *found == wanted), "{wanted}");
@@ -304,9 +305,9 @@ fn the_demonstration_has_something_of_everything() {
 }
 
 #[test]
-fn the_configuration_lists_what_is_the_operators_own() {
-    let (folder, _) = built(&NodePlan::every_state());
-    let found: toml::Table = text(folder.path(), "etc/kubecertd/kubecertd.toml").parse().unwrap();
+fn configuration_lists_the_operators_entries() {
+    let (dir, _) = built(&NodePlan::every_state());
+    let found: toml::Table = text(dir.path(), "etc/kubecertd/kubecertd.toml").parse().unwrap();
     let expected = toml::toml! {
         [[authority]]
         name = "webhook-ca"
@@ -329,39 +330,35 @@ fn the_configuration_lists_what_is_the_operators_own() {
 }
 
 #[test]
-fn a_node_of_kubeadm_alone_has_nothing_of_the_operator() {
-    let (folder, _) = built(&NodePlan::everything(Life::Days(200)));
-    assert!(
-        !folder.path().join("etc/kubecertd").exists()
-            && !folder.path().join("etc/webhook").exists()
-    );
+fn plain_kubeadm_node_has_no_operator_entries() {
+    let (dir, _) = built(&NodePlan::everything(Life::Days(200)));
+    assert!(!dir.path().join("etc/kubecertd").exists() && !dir.path().join("etc/webhook").exists());
 }
 
-// ---- refusals
-// ----------------------------------------------------------------------------------------------------------
+// ---- refusals ----
 
 #[test]
-fn a_folder_with_something_in_it_is_refused_and_left_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join(".hidden"), "mine").unwrap();
-    let refused = Node::build(folder.path(), now(), &NodePlan::every_state());
+fn directory_that_is_not_empty_is_refused_untouched() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(".hidden"), "mine").unwrap();
+    let refused = DemoNode::build(dir.path(), now(), &NodePlan::every_state());
     assert!(matches!(refused, Err(DemoError::NotEmpty(_))), "{refused:?}");
-    assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+    assert_eq!(dir.path().read_dir().unwrap().count(), 1);
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_not_made() {
-    let folder = tempfile::tempdir().unwrap();
-    let missing = folder.path().join("missing");
+fn missing_directory_is_not_created() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("missing");
     assert!(matches!(
-        Node::build(&missing, now(), &NodePlan::every_state()),
-        Err(DemoError::Folder { .. })
+        DemoNode::build(&missing, now(), &NodePlan::every_state()),
+        Err(DemoError::Directory { .. })
     ));
     assert!(!missing.exists());
 }
 
 #[test]
-fn a_name_that_the_node_does_not_have_is_refused_before_anything_is_written() {
+fn unknown_name_is_refused_before_writing() {
     let plan = |name: &str| NodePlan::everything(Life::Days(200)).with(name, Life::Absent);
     let wrong = [
         plan("etcd-peer"),
@@ -369,8 +366,11 @@ fn a_name_that_the_node_does_not_have_is_refused_before_anything_is_written() {
         NodePlan::every_state().with_authority("apiserver", AuthorityLife::External),
     ];
     for plan in wrong {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(Node::build(folder.path(), now(), &plan), Err(DemoError::UnknownName(_))));
-        assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(
+            DemoNode::build(dir.path(), now(), &plan),
+            Err(DemoError::UnknownName(_))
+        ));
+        assert_eq!(dir.path().read_dir().unwrap().count(), 0);
     }
 }

@@ -1,8 +1,7 @@
-//! One small HTTP request: is a service healthy, does the API server accept a client certificate,
-//! who else is in the cluster?
+//! Makes one small HTTP request: health checks, whether the API server accepts a client
+//! certificate, and the members of the cluster.
 //!
-//! A GET, or a POST of JSON, on a connection of its own, and nothing around it: no redirects are
-//! followed, no proxy is asked, nothing is kept.
+//! A GET, or a POST of JSON, on a connection of its own: no redirects, no proxy, nothing is kept.
 
 #[cfg(test)]
 mod tests;
@@ -25,91 +24,93 @@ use tokio::time::{Instant, timeout_at};
 use super::tls::{self, AnyCertificate, ClientIdentity, Endpoint, ProbeError, Stage};
 use crate::formats::x509::Certificate;
 
-/// How much of an answer is of interest.
-const LARGEST_BODY: usize = 64 * 1024;
+/// The most of a response that is read.
+const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// What is asked.
+/// A request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Call<'c> {
-    /// Where: an `http` or `https` URL.
+    /// An `http` or `https` URL.
     pub url: &'c str,
-    /// What goes along besides what every request has.
+    /// Headers besides those of every request.
     pub headers: &'c [(&'c str, &'c str)],
-    /// What is posted, as JSON; without it the request is a GET.
+    /// The JSON to post; without it the request is a GET.
     pub json: Option<&'c str>,
 }
 
-/// An answer, of whatever status.
+/// A response of any status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct HttpResponse {
     /// The status, such as 200 or 401.
     pub status: u16,
-    /// What it says, up to 64 KiB; what is longer is cut off there.
+    /// The body, truncated at 64 KiB.
     pub body: Vec<u8>,
 }
 
-/// Which certificate a server may have.
+/// Which certificate of a server is accepted.
 #[derive(Clone, Debug)]
 pub enum Trust {
     /// Any: for a health check on this machine, where nothing secret is sent.
     AnyCertificate,
-    /// One that is signed by one of these, valid by the machine's clock, and for the server's name.
+    /// One that is signed by one of these authorities, valid by the machine's clock, and for the
+    /// server's name.
     Authorities(Vec<Certificate>),
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// There is no way to ask.
+    /// The URL is not supported.
     #[error(
         "{0:?} is no URL that can be asked; http://host:port/path or https://host:port/path is \
          needed"
     )]
     Url(String),
-    /// Nothing can be trusted.
+    /// None of the authorities can be used.
     #[error("the authorities that the server is to be trusted by can't be used: {0}")]
     Authorities(String),
     /// There is no connection to the server, or it broke.
     #[error(transparent)]
     Connection(ProbeError),
-    /// The server looked at the client certificate, or missed one, and ended the connection for it.
+    /// The server closed the connection because of the client certificate, or because there was
+    /// none.
     #[error(
         "the server refuses the client certificate, or the lack of one: it ended the TLS \
          connection with the alert {0:?}"
     )]
     CertificateRefused(AlertDescription),
-    /// Something else is spoken there.
+    /// The server does not speak HTTP.
     #[error("what answers there does not speak HTTP: {0}")]
     NotHttp(String),
 }
 
-/// Asks for a URL. See [`call`].
+/// Requests a URL. See [`call`].
 ///
 /// # Errors
-/// When there is no answer within the limit.
+/// When there is no response within the limit.
 pub async fn get(
     url: &str,
     trust: &Trust,
     identity: Option<&ClientIdentity>,
     limit: Duration,
-) -> Result<Answer, HttpError> {
+) -> Result<HttpResponse, HttpError> {
     call(Call { url, ..Call::default() }, trust, identity, limit).await
 }
 
-/// Asks, and shows the identity to a server that asks for one.
+/// Makes a request, and presents the identity to a server that asks for one.
 ///
-/// An answer of any status is an answer: a server that refuses a client certificate when it looks
-/// at the request says so with 401. One that refuses it in the TLS handshake is told apart by
+/// A response of any status is a response: a server that refuses a client certificate at the HTTP
+/// level answers with 401. One that refuses it in the TLS handshake is reported as
 /// [`HttpError::CertificateRefused`].
 ///
 /// # Errors
-/// When there is no answer within the limit.
+/// When there is no response within the limit.
 pub async fn call(
     call: Call<'_>,
     trust: &Trust,
     identity: Option<&ClientIdentity>,
     limit: Duration,
-) -> Result<Answer, HttpError> {
+) -> Result<HttpResponse, HttpError> {
     let deadline = Instant::now() + limit;
     let target = Target::parse(call)?;
     let config = target.secure.then(|| config(trust, identity)).transpose()?;
@@ -119,7 +120,7 @@ pub async fn call(
     exchange(stream, target.request, deadline).await
 }
 
-/// Where to ask, and what.
+/// The address and the request line.
 struct Target {
     secure: bool,
     endpoint: Endpoint,
@@ -183,7 +184,7 @@ async fn exchange<S>(
     stream: S,
     request: Request<Full<Bytes>>,
     deadline: Instant,
-) -> Result<Answer, HttpError>
+) -> Result<HttpResponse, HttpError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -191,7 +192,7 @@ where
     timeout_at(deadline, exchange).await.map_err(|_| ProbeError::TimedOut(Stage::Answer))?
 }
 
-async fn ask<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Answer, HttpError>
+async fn ask<S>(stream: S, request: Request<Full<Bytes>>) -> Result<HttpResponse, HttpError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -199,9 +200,9 @@ where
         http1::handshake(TokioIo::new(stream)).await.map_err(|e| HttpError::from_hyper(&e))?;
     let answer = async { read(sender.send_request(request).await?).await };
     tokio::pin!(answer, connection);
-    // The connection does the work; either of the two may be the one that is told why it broke.
+    // The connection drives the request; either of the two may return the reason of a failure.
     // Under TLS 1.3 the client learns only here, after its own part of the handshake, that the
-    // server does not want its certificate.
+    // server refuses its certificate.
     let ended = tokio::select! {
         biased;
         answer = &mut answer => return answer.map_err(|e| HttpError::from_hyper(&e)),
@@ -213,18 +214,18 @@ where
     }
 }
 
-async fn read(response: Response<Incoming>) -> hyper::Result<Answer> {
+async fn read(response: Response<Incoming>) -> hyper::Result<HttpResponse> {
     let status = response.status().as_u16();
     let mut incoming = response.into_body();
     let mut body = Vec::new();
-    while body.len() < LARGEST_BODY
+    while body.len() < MAX_BODY_BYTES
         && let Some(frame) = incoming.frame().await
     {
         if let Ok(data) = frame?.into_data() {
-            body.extend(data.into_iter().take(LARGEST_BODY - body.len()));
+            body.extend(data.into_iter().take(MAX_BODY_BYTES - body.len()));
         }
     }
-    Ok(Answer { status, body })
+    Ok(HttpResponse { status, body })
 }
 
 impl HttpError {
@@ -239,7 +240,7 @@ impl HttpError {
     }
 }
 
-/// What the stream reported, if that is why.
+/// The stream's error, if that is the cause.
 fn cause(error: &hyper::Error) -> Option<ProbeError> {
     let stream: &io::Error = error.source()?.downcast_ref()?;
     let copy = match stream.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {

@@ -1,4 +1,4 @@
-//! Places on this machine where somebody can connect: a loopback address, or a unix socket.
+//! Listeners on this machine: a loopback address, or a unix socket.
 
 use std::ffi::OsString;
 use std::io;
@@ -15,10 +15,10 @@ use tokio::net::{TcpListener, UnixListener};
 use crate::model::AbsolutePath;
 use crate::sys::{Dir, FileError, Root};
 
-/// Why nobody can connect.
+/// Why listening failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// The address is somebody else's, say.
+    /// The address can't be used, for example because another process does.
     #[error("{address} can't be listened at: {source}")]
     Address {
         /// The address.
@@ -26,7 +26,7 @@ pub enum ListenError {
         /// The system's reason.
         source: io::Error,
     },
-    /// The socket can't be made.
+    /// The socket can't be created.
     #[error("{path} can't be listened at: {source}")]
     Socket {
         /// The socket.
@@ -37,10 +37,10 @@ pub enum ListenError {
     /// Another program listens there.
     #[error("{0} can't be listened at: another program does")]
     Taken(AbsolutePath),
-    /// Something that is no socket has the name.
+    /// A file that is no socket has the name.
     #[error("{0} can't be listened at: something else than a socket is there")]
     NotASocket(AbsolutePath),
-    /// The folder can't be used.
+    /// The directory can't be used.
     #[error(transparent)]
     File(#[from] FileError),
 }
@@ -50,7 +50,7 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// Where somebody can connect, as long as the value is there.
+/// A listener, which closes when the value is dropped.
 #[derive(Debug)]
 pub struct Listener(Kind);
 
@@ -60,17 +60,17 @@ enum Kind {
     Unix { listener: UnixListener, _name: SocketFile },
 }
 
-/// A socket's name, taken away with the value.
+/// The name of a socket, removed when the value is dropped.
 #[derive(Debug)]
 struct SocketFile {
-    folder: Dir,
+    dir: Dir,
     name: OsString,
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // A socket that stays behind is replaced by the next who listens.
-        let _ = self.folder.remove(&self.name);
+        // A socket that is left is replaced by the next listener.
+        let _ = self.dir.remove(&self.name);
     }
 }
 
@@ -90,40 +90,38 @@ impl Listener {
             .map_err(|source| ListenError::Address { address, source })
     }
 
-    /// Listens at a socket for its owner and group, in the place of one that a process left behind.
+    /// Listens at a socket for its owner and group, and replaces one that an exited process left.
     ///
     /// # Errors
-    /// When another program listens there, something else than a socket is there, or the
-    /// system refuses.
+    /// When another program listens there, the file is no socket, or the system refuses.
     pub fn unix(root: &Root, path: &AbsolutePath) -> Result<Self, ListenError> {
-        let folder = root.open_dir(path.as_path().parent().unwrap_or(Path::new("/")))?;
+        let dir = root.open_dir(path.as_path().parent().unwrap_or(Path::new("/")))?;
         let name = path.as_path().file_name().unwrap_or_default().to_owned();
-        // By the descriptor, the path leads nowhere else and is never too long for the kernel.
-        let place =
-            PathBuf::from(format!("/proc/self/fd/{}", folder.as_fd().as_raw_fd())).join(&name);
-        if let Some(stat) = folder.stat(&name)? {
+        // A path through the descriptor leads nowhere else and is never too long for the kernel.
+        let place = PathBuf::from(format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd())).join(&name);
+        if let Some(stat) = dir.stat(&name)? {
             if SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) != SFlag::S_IFSOCK {
                 return Err(ListenError::NotASocket(path.clone()));
             }
             if !is_left_behind(&place) {
                 return Err(ListenError::Taken(path.clone()));
             }
-            folder.remove(&name)?;
+            dir.remove(&name)?;
         }
         let failed = |source| ListenError::Socket { path: path.clone(), source };
         let listener = UnixListener::bind(&place).map_err(failed)?;
-        let file = SocketFile { folder, name };
+        let file = SocketFile { dir, name };
         let mode = Mode::from_bits_truncate(0o660);
-        // Whoever could put a symlink there could as well have put it in the place of the folder.
-        fchmodat(&file.folder, file.name.as_os_str(), mode, FchmodatFlags::FollowSymlink)
+        // A user who could put a symlink there could as well have replaced the directory.
+        fchmodat(&file.dir, file.name.as_os_str(), mode, FchmodatFlags::FollowSymlink)
             .map_err(|e: Errno| failed(e.into()))?;
         Ok(Self(Kind::Unix { listener, _name: file }))
     }
 
-    /// Waits for the next who connects.
+    /// Waits for the next connection.
     ///
     /// # Errors
-    /// When the system refuses; it may go on later.
+    /// When the system refuses; a later call may succeed.
     pub async fn accept(&self) -> io::Result<Box<dyn Stream>> {
         Ok(match &self.0 {
             Kind::Tcp(listener) => Box::new(listener.accept().await?.0),
@@ -132,7 +130,8 @@ impl Listener {
     }
 }
 
-/// Whether nobody listens at a socket any more. Somebody who is merely busy is not waited for.
+/// Whether no process listens at a socket any more. A listener that is merely busy is not waited
+/// for.
 fn is_left_behind(socket: &Path) -> bool {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let knock = || {

@@ -1,6 +1,6 @@
-//! The world outside the file system: one file for each thing that is talked to.
+//! Drivers for everything outside the file system, one file for each.
 //!
-//! What lives here asks and tells, with a limit on the time that it waits, and decides nothing.
+//! A driver queries and acts, with a time limit, and decides nothing.
 
 pub mod command;
 pub mod cri;

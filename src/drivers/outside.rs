@@ -1,8 +1,7 @@
-//! A site's own program, run outside of this process's confinement where there is a systemd to run
-//! it, and else as a child.
+//! Runs a site's own program outside of this process's confinement: by systemd where it runs this
+//! machine, else as a child.
 //!
-//! What confines this process would confine its children too, and break scripts that nobody here
-//! knows.
+//! The confinement of this process would apply to its children too, and break scripts of the site.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -16,18 +15,18 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::time::timeout;
 
 use super::command::{self, Argv, CommandError, Ending, Finished, Output};
-use super::systemd::{Ended, Once, Systemd, SystemdError};
+use super::systemd::{OneShot, Systemd, SystemdError, UnitResult};
 
 /// How long systemd may take to answer.
-const ANSWER: Duration = Duration::from_secs(10);
+const SYSTEMD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long what was written last is waited for when the program has ended.
-const DRAIN: Duration = Duration::from_millis(200);
+/// How long the last output is waited for when the program has exited.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// systemd's exit code for a program that can't be started.
-const NO_EXEC: i32 = 203;
+const EXEC_FAILED_STATUS: i32 = 203;
 
-/// Who runs it.
+/// How a program is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Runner {
     /// systemd, in a unit of its own.
@@ -36,12 +35,12 @@ pub enum Runner {
     Child,
 }
 
-/// What a program is run for, as systemctl shows it.
+/// The purpose of a program, as systemctl shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// It is told of an alarm.
+    /// It delivers an alarm.
     Alarm,
-    /// It has a service take a new credential.
+    /// It makes a service load a new credential.
     Refresh,
 }
 
@@ -63,19 +62,19 @@ impl Purpose {
     }
 }
 
-/// Why a program could not be run to its end.
+/// Why a program could not be run until it exited.
 #[derive(Debug, thiserror::Error)]
 pub enum OutsideError {
-    /// As a child.
+    /// Running it as a child failed.
     #[error(transparent)]
     Child(#[from] CommandError),
-    /// By systemd.
+    /// Running it by systemd failed.
     #[error(transparent)]
     Systemd(#[from] SystemdError),
     /// systemd could not start it.
     #[error("systemd can't start {0}: is it there, and can it be executed?")]
     NoExec(String),
-    /// It was not over in time.
+    /// It did not exit in time.
     #[error("{program} was not over after {} s and was killed", limit.as_secs_f32())]
     Limit {
         /// The program.
@@ -83,26 +82,26 @@ pub enum OutsideError {
         /// The limit.
         limit: Duration,
     },
-    /// What it should read or write could not be prepared.
+    /// Its input or output could not be prepared.
     #[error("what it should read and write can't be prepared: {0}")]
     Prepare(#[from] io::Error),
 }
 
 impl Runner {
-    /// systemd where it is what runs this machine.
+    /// Returns systemd where it runs this machine, else a child.
     #[must_use]
     pub fn of_this_machine() -> Self {
         if Path::new("/run/systemd/system").is_dir() { Self::Systemd } else { Self::Child }
     }
 
-    /// Runs a program until it ends or its limit does, and keeps of its output what is worth
-    /// reading.
+    /// Runs a program until it exits or its limit is over, and keeps the beginning and end of its
+    /// output.
     ///
-    /// Needs a tokio runtime with its timers and its I/O enabled; one thread is enough.
+    /// Needs a tokio runtime with timers and I/O enabled; one thread is enough.
     ///
     /// # Errors
-    /// [`OutsideError`], when it can't be started, or is not over in time. That it ended
-    /// badly is none.
+    /// [`OutsideError`], when it can't be started, or does not exit in time. An exit code other
+    /// than 0 is no error.
     pub async fn run(
         self,
         argv: &Argv,
@@ -113,7 +112,7 @@ impl Runner {
         match self {
             Self::Child => Ok(command::run(argv, Some(stdin), limit).await?),
             Self::Systemd => {
-                by(&Systemd::connect(ANSWER).await?, argv, purpose, stdin, limit).await
+                by(&Systemd::connect(SYSTEMD_TIMEOUT).await?, argv, purpose, stdin, limit).await
             }
         }
     }
@@ -130,7 +129,7 @@ async fn by(
     let mut pipe = Receiver::from_owned_fd(OwnedFd::from(reader))?;
     let (unit, words) = (unit_name(purpose), argv.words());
     let description = purpose.description();
-    let once = Once {
+    let once = OneShot {
         unit: &unit,
         description,
         words: &words,
@@ -144,8 +143,8 @@ async fn by(
         let mut runs = std::pin::pin!(systemd.run_once(once));
         tokio::select! {
             ended = &mut runs => {
-                // A child that it left behind may hold the output open.
-                let _ = timeout(DRAIN, reads).await;
+                // A child that it left may hold the output open.
+                let _ = timeout(DRAIN_TIMEOUT, reads).await;
                 ended?
             }
             () = &mut reads => runs.await?,
@@ -156,14 +155,16 @@ async fn by(
 
 fn judge(
     argv: &Argv,
-    ended: Ended,
+    ended: UnitResult,
     output: Output,
     limit: Duration,
 ) -> Result<Finished, OutsideError> {
     let program = argv.program().to_owned();
     let ending = match (ended.result.as_str(), ended.status) {
         ("timeout", _) => return Err(OutsideError::Limit { program, limit }),
-        ("exit-code", NO_EXEC) if output.is_empty() => return Err(OutsideError::NoExec(program)),
+        ("exit-code", EXEC_FAILED_STATUS) if output.is_empty() => {
+            return Err(OutsideError::NoExec(program));
+        }
         ("signal" | "core-dump", signal) => Ending::Signal(signal),
         ("success", code) => Ending::Code(code),
         (_, code) => Ending::Code(if code == 0 { 1 } else { code }),
@@ -178,7 +179,7 @@ async fn read_all(pipe: &mut Receiver, output: &mut Output) {
     }
 }
 
-/// A file in memory, so that nobody has to write while the program reads.
+/// Returns a file in memory, so that no task has to write while the program reads.
 fn prepared(bytes: &[u8]) -> io::Result<OwnedFd> {
     let mut file = File::from(memfd_create(c"kubecertd-stdin", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(bytes)?;
@@ -188,7 +189,7 @@ fn prepared(bytes: &[u8]) -> io::Result<OwnedFd> {
 
 fn unit_name(purpose: Purpose) -> String {
     let mut bytes = [0_u8; 8];
-    // Without random numbers the second of two at the same time is refused by systemd, and tried
+    // Without random numbers, systemd refuses the second of two concurrent units, and it is tried
     // again.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     format!("kubecertd-{}-{:016x}.service", purpose.word(), u64::from_ne_bytes(bytes))
@@ -202,7 +203,7 @@ mod tests {
         let argv = Argv::new(["/usr/bin/thing"]).unwrap();
         let judged = judge(
             &argv,
-            Ended { result: result.to_owned(), status },
+            UnitResult { result: result.to_owned(), status },
             Output::default(),
             Duration::from_secs(1),
         );
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_systemd_are_understood() {
+    fn systemd_results_are_parsed() {
         assert_eq!(ended("success", 0), Ok(Ending::Code(0)));
         assert_eq!(ended("exit-code", 255), Ok(Ending::Code(255)));
         assert_eq!(ended("signal", 9), Ok(Ending::Signal(9)));
@@ -227,18 +228,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_read_is_there_from_its_beginning() {
+    fn input_is_read_from_its_beginning() {
         use std::io::Read as _;
         let mut text = String::new();
         File::from(prepared(b"an alarm").unwrap()).read_to_string(&mut text).unwrap();
         assert_eq!(text, "an alarm");
     }
 
-    /// For looking at, on a machine whose pid 1 is systemd:
-    /// `kubecertd-...::real_systemd --ignored`.
+    /// For manual runs on a machine whose pid 1 is systemd: `kubecertd-...::real_systemd
+    /// --ignored`.
     #[tokio::test(flavor = "current_thread")]
     #[ignore = "needs a systemd to run programs with"]
-    async fn real_systemd_runs_programs_in_units_of_their_own() {
+    async fn real_systemd_runs_programs_in_separate_units() {
         let run = async |words: &[&str], limit: u64| {
             let argv = Argv::new(words.iter().copied()).unwrap();
             Runner::Systemd

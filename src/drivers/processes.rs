@@ -1,9 +1,9 @@
-//! Other processes, by what /proc says of them: which one it is, since when, whose socket, in which
-//! container, what files it sees; and signals to them.
+//! Other processes, as /proc describes them: identity, start time, sockets, container, the files
+//! that they see; and signals to them.
 //!
-//! A number alone is no process: it goes to another one when the process ends. Everything here is
-//! about a [`Process`], which is known by its number and its start, and what was found out is
-//! dropped when it turns out to be about another one.
+//! A number alone does not identify a process: the kernel reuses it when the process exits.
+//! Everything here is about a [`Process`], identified by its number and its start time, and a
+//! result is discarded when it turns out to be about another process.
 
 mod cgroup;
 mod pid_file;
@@ -29,31 +29,31 @@ pub use rustix::process::Signal;
 use crate::model::{AbsolutePath, Timestamp};
 use crate::sys::{Clock, FileContent, FileError, FileProblem, Root};
 
-/// The files of /proc that are read here hold a few lines.
-const LARGEST: u64 = 64 * 1024;
+/// The size limit of files in /proc; those read here hold a few lines.
+const MAX_PROC_FILE_BYTES: u64 = 64 * 1024;
 
 /// A process, and no other one that gets its number later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Process {
     /// Its number.
     pub pid: u32,
-    /// When it was started, in clock ticks after the machine was. It says nothing after a reboot.
+    /// When it was started, in clock ticks after boot. Not valid after a reboot.
     pub start_ticks: u64,
 }
 
-/// Why something is not known of a process, or could not be done to it.
+/// Why a fact about a process is not known, or a signal was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
-    /// It is no more, though its number may be another one's by now.
-    #[error("process {0} has ended")]
+    /// It has exited, though another process may have its number now.
+    #[error("process {0} has exited")]
     Ended(u32),
-    /// What /proc says can't be read.
+    /// /proc can't be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The system can't say what time it is for processes.
+    /// The system does not return the boot-time clock.
     #[error("the machine's clock for processes can't be read: {0}")]
     Clock(#[source] io::Error),
-    /// The system did not let the signal through.
+    /// The signal was refused.
     #[error("process {pid} can't be sent a signal: {source}")]
     Signal {
         /// Its number.
@@ -63,7 +63,7 @@ pub enum ProcessError {
     },
 }
 
-/// The processes that there are. One that ends meanwhile may be among them or not.
+/// Lists the processes. One that exits meanwhile may be among them or not.
 ///
 /// # Errors
 /// When /proc can't be read.
@@ -73,12 +73,12 @@ pub fn all(root: &Root) -> Result<Vec<Process>, FileError> {
     Ok(pids.filter_map(|pid| Process::find(root, pid).ok().flatten()).collect())
 }
 
-/// The processes that have the socket with this number, such as
-/// [`super::sockets::Listener::inode`]. Several have it where one has inherited it from another.
+/// Returns the processes that have the socket with this number, such as
+/// [`super::sockets::Listener::inode`]. There are several where one has inherited it from another.
 ///
 /// # Errors
-/// When /proc can't be read; or when nobody has it, and there are processes whose
-/// descriptors this one may not see, so that it may be one of them.
+/// When /proc can't be read; or when no process is found, and the descriptors of some processes are
+/// not readable, so that one of them may have it.
 pub fn owners_of(root: &Root, socket: u64) -> Result<Vec<Process>, FileError> {
     let target = PathBuf::from(format!("socket:[{socket}]"));
     let mut owners = Vec::new();
@@ -97,14 +97,13 @@ pub fn owners_of(root: &Root, socket: u64) -> Result<Vec<Process>, FileError> {
 }
 
 impl Process {
-    /// The process that has this number now; `None` when there is none, or it has ended and only
-    /// its parent does not know yet.
+    /// Returns the process that has this number now; `None` when there is none, or it is a zombie.
     ///
     /// # Errors
     /// When /proc can't be read.
     pub fn find(root: &Root, pid: u32) -> Result<Option<Self>, FileError> {
         let path = proc_file(pid, "stat")?;
-        let text = match root.read(&path, LARGEST) {
+        let text = match root.read(&path, MAX_PROC_FILE_BYTES) {
             Ok(content) => content,
             Err(e) if is_ended(&e) => return Ok(None),
             Err(e) => return Err(e),
@@ -121,21 +120,21 @@ impl Process {
         Ok(Self::find(root, self.pid)? == Some(self))
     }
 
-    /// For how long it has been there, also while the machine slept, whatever became of the
-    /// machine's time of day.
+    /// How long it has existed, including the time that the machine was suspended, whatever steps
+    /// the wall clock made.
     ///
     /// # Errors
-    /// When the system can't say.
+    /// When the system does not return the time.
     pub fn age(self) -> Result<Duration, ProcessError> {
         let failed = |errno: Errno| ProcessError::Clock(errno.into());
         let since_boot = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).map_err(failed)?);
         Ok(since_boot.saturating_sub(self.since_boot()?))
     }
 
-    /// How long after the machine it was started: always the same for one process.
+    /// How long after boot it was started: always the same for one process.
     ///
     /// # Errors
-    /// When the system can't say.
+    /// When the system does not return the time.
     pub fn since_boot(self) -> Result<Duration, ProcessError> {
         let failed = |errno: Errno| ProcessError::Clock(errno.into());
         let ticks = sysconf(SysconfVar::CLK_TCK)
@@ -145,11 +144,11 @@ impl Process {
         Ok(stat::since_boot(self.start_ticks, ticks))
     }
 
-    /// When it was started, to about a second, as the clock tells time now: where the clock was set
-    /// since, not what it told then.
+    /// When it was started, to about a second, by the present wall clock: where the clock was set
+    /// since, not the time that it showed then.
     ///
     /// # Errors
-    /// When the system can't say.
+    /// When the system does not return the time.
     pub fn started_at(self, clock: &dyn Clock) -> Result<Timestamp, ProcessError> {
         Ok(clock.now().minus(self.age()?))
     }
@@ -157,57 +156,59 @@ impl Process {
     /// Its container and systemd unit, by its control group.
     ///
     /// # Errors
-    /// When it has ended, or /proc can't be read.
+    /// When it has exited, or /proc can't be read.
     pub fn cgroup(self, root: &Root) -> Result<Cgroup, ProcessError> {
-        let content =
-            self.while_it_runs(root, || root.read(&proc_file(self.pid, "cgroup")?, LARGEST))?;
+        let content = self.checked_afterwards(root, || {
+            root.read(&proc_file(self.pid, "cgroup")?, MAX_PROC_FILE_BYTES)
+        })?;
         Ok(Cgroup::parse(&String::from_utf8_lossy(content.bytes.expose())))
     }
 
-    /// What it calls itself: up to 15 bytes, which it can set.
+    /// Its name: up to 15 bytes, which it can set itself.
     ///
     /// # Errors
-    /// When it has ended, or /proc can't be read.
+    /// When it has exited, or /proc can't be read.
     pub fn name(self, root: &Root) -> Result<String, ProcessError> {
-        let content =
-            self.while_it_runs(root, || root.read(&proc_file(self.pid, "comm")?, LARGEST))?;
+        let content = self.checked_afterwards(root, || {
+            root.read(&proc_file(self.pid, "comm")?, MAX_PROC_FILE_BYTES)
+        })?;
         Ok(String::from_utf8_lossy(content.bytes.expose()).trim_end().to_owned())
     }
 
     /// The sockets that it has open, by the numbers that [`owners_of`] takes.
     ///
     /// # Errors
-    /// When it has ended, or its descriptors may not be seen.
+    /// When it has exited, or its descriptors are not readable.
     pub fn sockets(self, root: &Root) -> Result<BTreeSet<u64>, ProcessError> {
         let number = |target: PathBuf| {
             target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
         };
-        self.while_it_runs(root, || {
+        self.checked_afterwards(root, || {
             Ok(self.open_files(root)?.into_iter().filter_map(number).collect())
         })
     }
 
-    /// Reads a file as the process sees it: below its own root folder, through its own mounts.
+    /// Reads a file as the process sees it: below its own root directory, through its own mounts.
     /// Symlinks are followed there and don't lead out of it.
     ///
     /// # Errors
-    /// When it has ended, or the file can't be read.
+    /// When it has exited, or the file can't be read.
     pub fn read_in(
         self,
         root: &Root,
         path: &AbsolutePath,
         limit: u64,
     ) -> Result<FileContent, ProcessError> {
-        // The link is the kernel's own: it leads to the folder itself and not to what has its name
-        // here, and only opening it by its plain path follows it.
+        // The link is the kernel's own: it leads to the directory itself and not to a directory of
+        // the same name here, and only opening it by its plain path follows it.
         let link = root.shown().join(format!("proc/{}/root", self.pid));
-        self.while_it_runs(root, || Root::open(&link)?.read(path, limit))
+        self.checked_afterwards(root, || Root::open(&link)?.read(path, limit))
     }
 
     /// Sends a signal, to this process or to none.
     ///
     /// # Errors
-    /// When it has ended, or the system refuses.
+    /// When it has exited, or the system refuses.
     pub fn signal(self, root: &Root, signal: Signal) -> Result<(), ProcessError> {
         let failed = |e: rustix::io::Errno| match Errno::from_raw(e.raw_os_error()) {
             Errno::ESRCH => ProcessError::Ended(self.pid),
@@ -217,8 +218,8 @@ impl Process {
             .ok()
             .and_then(Pid::from_raw)
             .ok_or(ProcessError::Ended(self.pid))?;
-        // From here on the descriptor stands for one process, which may be another one already: so
-        // it is looked at afterwards.
+        // From here on the descriptor stands for one process, which may already be another one: so
+        // the identity is checked afterwards.
         let descriptor = pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
         if !self.runs(root)? {
             return Err(ProcessError::Ended(self.pid));
@@ -226,8 +227,8 @@ impl Process {
         pidfd_send_signal(&descriptor, signal).map_err(failed)
     }
 
-    /// Does something by its number, and makes sure afterwards that it was still this process.
-    fn while_it_runs<T>(
+    /// Runs `work` by the number, and verifies afterwards that it still belongs to this process.
+    fn checked_afterwards<T>(
         self,
         root: &Root,
         work: impl FnOnce() -> Result<T, FileError>,
@@ -240,26 +241,26 @@ impl Process {
     }
 
     fn has_open(self, root: &Root, target: &Path) -> Result<bool, FileError> {
-        match self.while_it_runs(root, || self.finds_open(root, target)) {
+        match self.checked_afterwards(root, || self.lists_open(root, target)) {
             Ok(found) => Ok(found),
             Err(ProcessError::File(e)) => Err(e),
             Err(_) => Ok(false),
         }
     }
 
-    fn finds_open(self, root: &Root, target: &Path) -> Result<bool, FileError> {
+    fn lists_open(self, root: &Root, target: &Path) -> Result<bool, FileError> {
         Ok(self.open_files(root)?.iter().any(|found| found == target))
     }
 
-    /// What its descriptors lead to. With some capabilities they can be listed and not looked at,
-    /// which is no answer.
+    /// The targets of its descriptors. With some capabilities they can be listed but not read,
+    /// which is an error.
     fn open_files(self, root: &Root) -> Result<Vec<PathBuf>, FileError> {
-        let folder = root.open_dir(proc_file(self.pid, "fd")?.as_path())?;
+        let dir = root.open_dir(proc_file(self.pid, "fd")?.as_path())?;
         let mut targets = Vec::new();
-        for name in folder.names()? {
-            match folder.link_target(&name) {
+        for name in dir.names()? {
+            match dir.link_target(&name) {
                 Ok(target) => targets.extend(target),
-                // A descriptor that is closed meanwhile is none.
+                // A descriptor that is closed meanwhile does not count.
                 Err(e) if is_ended(&e) => {}
                 Err(e) => return Err(e),
             }
@@ -274,7 +275,8 @@ fn proc_file(pid: u32, name: &str) -> Result<AbsolutePath, FileError> {
         .map_err(|_| FileError { path: path.into(), problem: FileProblem::NotFound })
 }
 
-/// Reading says "no such process" where it ends between opening and reading.
+/// Whether the process has exited. Reading fails with "no such process" where it exits between
+/// opening and reading.
 fn is_ended(error: &FileError) -> bool {
     let no_process = |source: &io::Error| source.raw_os_error() == Some(Errno::ESRCH as i32);
     error.is_not_found()

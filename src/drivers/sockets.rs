@@ -1,7 +1,7 @@
-//! The kernel's own list of TCP sockets (netlink sock_diag): who listens on a port, which
-//! connections lead to one, and the end of a connection that must not live on.
+//! The kernel's list of TCP sockets (netlink sock_diag): the listeners on a port, the connections
+//! to one, and destroying a connection that must not stay open.
 //!
-//! All of it is about the network namespace that the caller is in. Listing needs no privilege,
+//! All functions work in the network namespace of the caller. Listing needs no privilege,
 //! destroying needs CAP_NET_ADMIN.
 
 mod error;
@@ -23,52 +23,51 @@ use wire::{Family, Query, SocketId, Tcp};
 /// A TCP socket that waits for connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// Where it listens; `0.0.0.0` or `::` where that is every address. A listener on `::` may take
-    /// IPv4 connections too.
+    /// The address it listens on; `0.0.0.0` or `::` for every address. A listener on `::` may
+    /// accept IPv4 connections too.
     pub local: SocketAddr,
-    /// What [`super::processes::owners_of`] knows it by.
+    /// The number for [`super::processes::owners_of`].
     pub inode: u64,
-    /// What tells it from every other socket since the machine was started.
+    /// The kernel's cookie, unique among all sockets since boot.
     pub cookie: u64,
 }
 
 /// A TCP connection, seen from this side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// This side. An IPv4 connection of an IPv6 socket has IPv4 addresses here.
+    /// The address of this side. An IPv4 connection of an IPv6 socket has IPv4 addresses here.
     pub local: SocketAddr,
-    /// The other side.
+    /// The address of the other side.
     pub remote: SocketAddr,
-    /// What [`super::processes::owners_of`] knows it by; 0 when no process has it any more.
+    /// The number for [`super::processes::owners_of`]; 0 when no process has it any more.
     pub inode: u64,
-    /// What tells it from every other socket since the machine was started.
+    /// The kernel's cookie, unique among all sockets since boot.
     pub cookie: u64,
-    /// Whose it is.
+    /// The user of the socket.
     pub uid: u32,
-    /// How far it has come.
+    /// The state of the connection.
     pub state: TcpState,
     family: Family,
     id: SocketId,
 }
 
-/// What became of a connection that was to be destroyed.
+/// The result of destroying a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destroyed {
-    /// It is no more: both sides are told that it was aborted.
+    /// It is closed: both sides see that it was aborted.
     Destroyed,
-    /// There was no such connection any more. Another one that has the same addresses by now is
-    /// another one.
+    /// The connection did not exist any more. Another one with the same addresses is not touched.
     AlreadyGone,
-    /// The kernel is built without the means for it (CONFIG_INET_DIAG_DESTROY).
+    /// The kernel lacks the support (CONFIG_INET_DIAG_DESTROY).
     Unsupported,
-    /// This process may not do it (CAP_NET_ADMIN).
+    /// This process lacks the privilege (CAP_NET_ADMIN).
     NotPermitted,
 }
 
-/// The TCP listeners on a local port, IPv4 and IPv6.
+/// Lists the TCP listeners on a local port, IPv4 and IPv6.
 ///
 /// # Errors
-/// When the kernel can't or does not say.
+/// When the kernel can't or does not answer.
 pub fn listeners(port: u16) -> Result<Vec<Listener>, SocketError> {
     let found = tcp(Query { states: TcpState::LISTEN, local_port: port, remote_port: 0 })?;
     let found = found
@@ -83,11 +82,11 @@ pub fn listeners(port: u16) -> Result<Vec<Listener>, SocketError> {
         .collect())
 }
 
-/// The TCP connections to a remote port, IPv4 and IPv6, from the moment that they are established
-/// until both sides are done.
+/// Lists the TCP connections to a remote port, IPv4 and IPv6, from the time they are established
+/// until both sides have closed them.
 ///
 /// # Errors
-/// When the kernel can't or does not say.
+/// When the kernel can't or does not answer.
 pub fn established(remote_port: u16) -> Result<Vec<Connection>, SocketError> {
     let found = tcp(Query { states: TcpState::CONNECTED, local_port: 0, remote_port })?;
     Ok(found
@@ -97,10 +96,10 @@ pub fn established(remote_port: u16) -> Result<Vec<Connection>, SocketError> {
         .collect())
 }
 
-/// Ends a connection at once, whoever has it: both sides see that it was aborted.
+/// Destroys a connection at once, whichever process has it: both sides see that it was aborted.
 ///
 /// # Errors
-/// When the kernel does not answer, or in a way that is none of the outcomes.
+/// When the kernel does not answer, or with an unexpected error.
 pub fn destroy(connection: &Connection) -> Result<Destroyed, SocketError> {
     let request = wire::destroy_request(connection.family, &connection.id);
     match netlink::command(&request)? {

@@ -1,4 +1,4 @@
-//! For the tests of all that is asked over the system bus: a bus of their own.
+//! A system bus for tests.
 
 use std::future::poll_fn;
 use std::path::{Path, PathBuf};
@@ -10,31 +10,31 @@ use zbus::connection::Builder;
 use zbus::export::futures_core::Stream;
 use zbus::{Connection, Message, MessageStream};
 
-/// Longer than anything takes here.
+/// Longer than any call here takes.
 pub const LIMIT: Duration = Duration::from_secs(10);
 
-/// A bus of its own, gone with the value.
+/// A bus, stopped when the value is dropped.
 pub struct Bus {
-    folder: tempfile::TempDir,
+    dir: tempfile::TempDir,
     daemon: Child,
 }
 
-/// What has been taken a name for on a bus, and the calls that come in.
+/// A service with a name on a bus, and the calls that it receives.
 pub struct Served {
     pub connection: Connection,
     calls: MessageStream,
 }
 
 impl Bus {
-    /// `None`, said aloud, where there is no dbus-daemon.
+    /// Starts it; `None`, with a note on standard error, where there is no dbus-daemon.
     pub async fn start() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("bus.conf");
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("bus.conf");
         let text = format!(
             "<busconfig><listen>unix:path={}</listen><policy context=\"default\"><allow \
              send_destination=\"*\"/>\
              <allow receive_sender=\"*\"/><allow own=\"*\"/></policy></busconfig>",
-            socket(folder.path()).display()
+            socket(dir.path()).display()
         );
         std::fs::write(&config, text).unwrap();
         let mut command = Command::new("dbus-daemon");
@@ -48,7 +48,7 @@ impl Bus {
             eprintln!("SKIPPED: there is no dbus-daemon here");
             return None;
         };
-        let bus = Self { folder, daemon };
+        let bus = Self { dir, daemon };
         let began = Instant::now();
         while bus.builder().build().await.is_err() {
             assert!(began.elapsed() < LIMIT, "dbus-daemon does not answer");
@@ -57,9 +57,9 @@ impl Bus {
         Some(bus)
     }
 
-    /// For a connection to it.
+    /// Returns a builder for a connection to it.
     pub fn builder(&self) -> Builder<'static> {
-        builder(self.folder.path())
+        builder(self.dir.path())
     }
 
     /// Takes a name on it.
@@ -70,7 +70,7 @@ impl Bus {
         Served { connection, calls }
     }
 
-    /// Ends the bus under everybody's feet.
+    /// Stops the bus while it is used.
     pub fn end(&mut self) {
         let _ = self.daemon.kill();
         let _ = self.daemon.wait();
@@ -78,7 +78,7 @@ impl Bus {
 }
 
 impl Served {
-    /// The next message that comes in; `None` when the bus is gone.
+    /// Returns the next message; `None` when the bus has stopped.
     pub async fn next(&mut self) -> Option<Message> {
         poll_fn(|context| Pin::new(&mut self.calls).poll_next(context)).await?.ok()
     }
@@ -90,12 +90,12 @@ impl Drop for Bus {
     }
 }
 
-/// Where a bus in this folder listens.
-pub fn socket(folder: &Path) -> PathBuf {
-    folder.join("bus")
+/// Returns the socket of a bus in this directory.
+pub fn socket(dir: &Path) -> PathBuf {
+    dir.join("bus")
 }
 
-/// For a connection to a bus in this folder.
-pub fn builder(folder: &Path) -> Builder<'static> {
-    Builder::address(format!("unix:path={}", socket(folder).display()).as_str())
+/// Returns a builder for a connection to a bus in this directory.
+pub fn builder(dir: &Path) -> Builder<'static> {
+    Builder::address(format!("unix:path={}", socket(dir).display()).as_str())
 }

@@ -1,7 +1,7 @@
 //! systemd's timedate1 on the system bus: whether the machine's clock is synchronised.
 //!
-//! It reports what the kernel knows, so it is right for every program that sets the clock, not for
-//! systemd's own alone.
+//! It reports what the kernel knows, so it is right for every program that sets the clock, not only
+//! for systemd's own.
 
 use std::time::Duration;
 
@@ -10,18 +10,17 @@ use zbus::connection::Builder;
 
 use crate::sys::block_on;
 
-/// How long the service that knows it may take to answer: it is started when it is asked.
+/// How long timedate1 may take to answer: it is started on the first call.
 pub const LIMIT: Duration = Duration::from_secs(2);
 
-/// Whether the clock is synchronised with other clocks; `None` when that can't be found out within
-/// the limit.
+/// Whether the clock is synchronised; `None` when that can't be found out within the limit.
 ///
-/// Needs a tokio runtime with its timers and its I/O enabled; one thread is enough.
+/// Needs a tokio runtime with timers and I/O enabled; one thread is enough.
 pub async fn synchronised(limit: Duration) -> Option<bool> {
     ask_within(limit, Builder::system()).await
 }
 
-/// The same, for a caller without a runtime of its own.
+/// Does the same for a caller without a runtime of its own.
 #[must_use]
 pub fn synchronised_now(limit: Duration) -> Option<bool> {
     block_on(|| synchronised(limit)).ok()?
@@ -52,7 +51,7 @@ mod tests {
     use super::super::test_bus::{Bus, LIMIT, builder, socket};
     use super::*;
 
-    /// Answers every call as timedate1 with this value.
+    /// Answers every call as timedate1 does, with this value.
     async fn serve(bus: &Bus, value: Variant<'static>) {
         let mut timedate = bus.serve("org.freedesktop.timedate1").await;
         tokio::spawn(async move {
@@ -71,7 +70,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn it_is_known_what_timedate_says() {
+    async fn synchronisation_is_read_from_timedate() {
         for said in [true, false] {
             let Some(bus) = Bus::start().await else { return };
             serve(&bus, said.into()).await;
@@ -80,30 +79,30 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn an_answer_that_is_no_yes_or_no_is_none() {
+    async fn reply_without_boolean_is_none() {
         let Some(bus) = Bus::start().await else { return };
         serve(&bus, "yes".into()).await;
         assert_eq!(ask_within(LIMIT, bus.builder()).await, None);
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn without_timedate_it_is_not_known() {
+    async fn missing_timedate_is_unknown() {
         let Some(bus) = Bus::start().await else { return };
         assert_eq!(ask_within(LIMIT, bus.builder()).await, None);
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn without_a_bus_it_is_not_known() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(ask_within(LIMIT, builder(folder.path())).await, None);
+    async fn missing_bus_is_unknown() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(ask_within(LIMIT, builder(dir.path())).await, None);
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn a_bus_that_never_answers_is_not_waited_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let _silent = std::os::unix::net::UnixListener::bind(socket(folder.path())).unwrap();
+    async fn silent_bus_times_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let _silent = std::os::unix::net::UnixListener::bind(socket(dir.path())).unwrap();
         let began = Instant::now();
-        assert_eq!(ask_within(Duration::from_millis(100), builder(folder.path())).await, None);
+        assert_eq!(ask_within(Duration::from_millis(100), builder(dir.path())).await, None);
         assert!(began.elapsed() < LIMIT);
     }
 }

@@ -1,9 +1,9 @@
-//! TLS: which certificate a server really serves, whoever it is signed by.
+//! Probes a TLS server: which certificate it really serves, whichever authority signed it.
 //!
-//! The probe accepts every certificate, because its question is not whether the server can be
-//! trusted but what it serves. It sends nothing. What it does insist on is the server's proof that
-//! it has the certificate's key. The parts that [`super::http`] needs too (addresses,
-//! configurations, client identities) live below.
+//! The probe accepts every certificate, because it does not ask whether the server can be trusted
+//! but what it serves. It sends nothing. It requires the server's proof that it has the
+//! certificate's key. The parts that [`super::http`] needs too (addresses, configurations, client
+//! identities) are in submodules.
 
 mod client;
 mod endpoint;
@@ -33,27 +33,28 @@ pub use identity::{ClientIdentity, IdentityError};
 
 use crate::formats::x509::Certificate;
 
-/// What a server serves.
+/// The result of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Served {
     /// The server's own certificate, the first of its chain.
     pub certificate: Certificate,
-    /// This side of the connection that was used.
+    /// The address of this side of the connection.
     pub local: SocketAddr,
-    /// The server's side: the address and port that the name led to.
+    /// The address of the server's side, to which the name was resolved.
     pub peer: SocketAddr,
 }
 
-/// Which certificate is served at `host:port` (an IPv6 address in brackets).
+/// Returns the certificate that is served at `host:port` (an IPv6 address in brackets).
 ///
-/// A server that demands a client certificate, which it does not get here, ends the handshake after
-/// it has shown its own: this is an answer too. The server name indication is sent for names only,
-/// as all TLS clients do, so a server that has several certificates shows an address and a name
-/// different ones. A resolver that hangs is not waited for, but keeps a runtime from ending.
+/// A server that demands a client certificate, which it does not get here, aborts the handshake
+/// after it has shown its own: this is a result too. The server name indication is sent for names
+/// only, as all TLS clients do, so a server with several certificates may show different ones for
+/// an address and a name. A hanging resolver is not waited for, but keeps a tokio runtime from
+/// shutting down.
 ///
 /// # Errors
-/// When there is no TLS server, or it shows no certificate, or does not prove within the
-/// limit that it has the key.
+/// When there is no TLS server, or it shows no certificate, or does not prove within the limit that
+/// it has the key.
 pub async fn served(address: &str, limit: Duration) -> Result<Served, ProbeError> {
     let deadline = Instant::now() + limit;
     let endpoint = Endpoint::parse(address)?;
@@ -66,7 +67,7 @@ pub async fn served(address: &str, limit: Duration) -> Result<Served, ProbeError
     let result = handshake(config, endpoint.server_name(), stream, deadline).await;
     let failure = match result {
         Ok(stream) => {
-            say_goodbye(stream).await;
+            close_gracefully(stream).await;
             None
         }
         Err(e) => Some(e),
@@ -80,7 +81,7 @@ pub async fn served(address: &str, limit: Duration) -> Result<Served, ProbeError
     }
 }
 
-/// Makes a TLS connection of a TCP one.
+/// Performs the TLS handshake on a TCP connection.
 pub(super) async fn handshake(
     config: rustls::ClientConfig,
     name: ServerName<'static>,
@@ -94,8 +95,8 @@ pub(super) async fn handshake(
     result.map_err(|e| ProbeError::from_stream(e, Stage::Handshake))
 }
 
-/// Ends the connection in the way that servers don't log as an error.
-async fn say_goodbye(mut stream: TlsStream<TcpStream>) {
-    // A server that does not take it in time loses nothing.
+/// Closes the connection in a way that servers don't log as an error.
+async fn close_gracefully(mut stream: TlsStream<TcpStream>) {
+    // A server that does not receive it in time loses nothing.
     let _ = timeout(Duration::from_millis(100), stream.shutdown()).await;
 }

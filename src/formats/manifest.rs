@@ -1,8 +1,8 @@
 //! Static pod manifests: which flags a container is started with, and which host file it sees at a
 //! path.
 //!
-//! A manifest is read as kubelet reads it, YAML or JSON, and only for what is asked of it here;
-//! nothing is written.
+//! A manifest is read as kubelet reads it, YAML or JSON, and only the parts used here; nothing is
+//! written.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -13,30 +13,30 @@ use serde_saphyr::DuplicateKeyPolicy;
 
 use crate::model::AbsolutePath;
 
-/// A text that is not the manifest of a pod.
+/// Why a text is not the manifest of a pod.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ManifestError {
     /// It is neither YAML nor JSON, or has not the form of a pod.
     #[error("it can't be read as a pod: {0}")]
     Unreadable(String),
-    /// It is a manifest of something else.
+    /// It is a manifest of another kind.
     #[error("it is a {0}, and kubelet takes only a Pod")]
     NotAPod(String),
-    /// Nothing would run.
+    /// It has no container.
     #[error("its pod has no container")]
     NoContainer,
 }
 
-/// A path in a container for which no file of the host can be named.
+/// Why no file of the host can be named for a path in a container.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NoHostPath {
-    /// It depends on the container's working folder or environment.
+    /// It depends on the container's working directory or environment.
     #[error("it is not an absolute path")]
     NotAbsolute,
     /// No volume is mounted there: the file is part of the image.
     #[error("no hostPath volume is mounted there")]
     NoMount,
-    /// A volume is mounted there that is not a folder or file of the host that is known beforehand.
+    /// The volume mounted there is not a directory or file of the host that is known beforehand.
     #[error("the volume {0:?} that is mounted there is not a plain hostPath")]
     OtherVolume(String),
 }
@@ -51,12 +51,12 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// Reads a manifest. Where a YAML stream holds several documents, only the first one counts, as
-    /// for kubelet.
+    /// Reads a manifest. Of several documents in a YAML stream only the first one counts, as for
+    /// kubelet.
     ///
     /// # Errors
-    /// [`ManifestError`], when kubelet would refuse it as well, as far as what is read
-    /// here shows it.
+    /// [`ManifestError`], when kubelet would refuse it as well, as far as the parts read here show
+    /// it.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let manifest = first_document(text)?;
         if manifest.kind != "Pod" {
@@ -80,8 +80,8 @@ impl Pod {
         &self.name
     }
 
-    /// The value of a command line flag. Of a repeated one, the last; an empty value counts as
-    /// none.
+    /// The value of a command line flag. The last one counts when it is repeated; an empty value
+    /// counts as none.
     #[must_use]
     pub fn flag(&self, name: &str) -> Option<&str> {
         let command = self.container.command.iter().flatten().skip(1); // the program
@@ -103,7 +103,7 @@ impl Pod {
         found.filter(|value| !value.is_empty())
     }
 
-    /// The host's file or folder that the container sees at a path.
+    /// The file or directory of the host that the container sees at a path.
     ///
     /// # Errors
     /// [`NoHostPath`] says why there is none.
@@ -116,7 +116,7 @@ impl Pod {
         let path = AbsolutePath::new(path).map_err(|_| NoHostPath::NotAbsolute)?;
         let mounts = self.container.volume_mounts.iter().flatten();
         let fitting = mounts.filter_map(|mount| {
-            Some((mount, path.as_path().strip_prefix(mount.folder()).ok()?.to_owned()))
+            Some((mount, path.as_path().strip_prefix(mount.dir()).ok()?.to_owned()))
         });
         let (mount, rest) =
             fitting.min_by_key(|(_, rest)| rest.components().count()).ok_or(NoHostPath::NoMount)?;
@@ -134,8 +134,8 @@ impl Pod {
         AbsolutePath::new(path).ok()
     }
 
-    /// Where kubelet asks for the health of the container, as an URL: the liveness probe's, else
-    /// the readiness probe's.
+    /// The URL at which kubelet checks the health of the container: the liveness probe's, else the
+    /// readiness probe's.
     #[must_use]
     pub fn health(&self) -> Option<String> {
         let probes = [&self.container.liveness_probe, &self.container.readiness_probe];
@@ -146,8 +146,8 @@ impl Pod {
         let host = match get.host.as_deref().filter(|host| !host.is_empty()) {
             Some(host) if host.contains(':') => format!("[{host}]"),
             Some(host) => host.to_owned(),
-            // The probe asks the pod's address, which is the node's: what listens there mostly
-            // listens here as well.
+            // The probe asks the pod's address, which is the node's: a server there usually listens
+            // on loopback as well.
             None if self.host_network => "127.0.0.1".to_owned(),
             None => return None,
         };
@@ -166,10 +166,13 @@ impl Pod {
     }
 }
 
-/// JSON is YAML, so one parser reads both. A repeated key is no error for kubelet: the last one
-/// counts.
+/// Parses the first document. JSON is YAML, so one parser reads both. A repeated key is no error
+/// for kubelet: the last one counts.
 fn first_document(text: &str) -> Result<Manifest, ManifestError> {
-    let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins, with_snippet: false };
+    let options = serde_saphyr::options! {
+        duplicate_keys: DuplicateKeyPolicy::LastWins,
+        with_snippet: false,
+    };
     let mut reader = text.as_bytes();
     let first = serde_saphyr::read_with_options(&mut reader, options).next();
     match first {
@@ -179,14 +182,14 @@ fn first_document(text: &str) -> Result<Manifest, ManifestError> {
     }
 }
 
-/// The container that has the pod's name, as in every manifest of kubeadm; else the first. Others
-/// are helpers beside it.
+/// Returns the container with the pod's name, as in every manifest of kubeadm; else the first.
+/// Others are sidecars.
 fn main_container(mut containers: Vec<Container>, pod: &str) -> Option<Container> {
     let named = containers.iter().position(|container| container.name == pod).unwrap_or(0);
     (named < containers.len()).then(|| containers.swap_remove(named))
 }
 
-/// The components of Kubernetes take `_` for `-` in the names of flags.
+/// Compares names of flags. The components of Kubernetes accept `_` for `-` in them.
 fn same_flag(one: &str, other: &str) -> bool {
     one.len() == other.len()
         && one
@@ -195,7 +198,7 @@ fn same_flag(one: &str, other: &str) -> bool {
             .all(|(a, b)| a == b || (matches!(a, '-' | '_') && matches!(b, '-' | '_')))
 }
 
-/// The path without what would leave the folder that it is put below.
+/// The components of a path without those that would leave the directory that it is put below.
 fn inner(path: &Path) -> impl Iterator<Item = Component<'_>> {
     path.components().filter(|component| matches!(component, Component::Normal(_)))
 }
@@ -242,8 +245,8 @@ struct VolumeMount {
 }
 
 impl VolumeMount {
-    /// A relative mount path is meant from the container's root.
-    fn folder(&self) -> PathBuf {
+    /// A relative mount path starts at the container's root.
+    fn dir(&self) -> PathBuf {
         Path::new("/").join(&self.mount_path)
     }
 }

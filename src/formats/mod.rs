@@ -1,7 +1,8 @@
-//! The file formats of a controller node: certificates and keys, kubeconfigs, static pod manifests.
+//! The file formats of a control-plane node: certificates and keys, kubeconfigs, static pod
+//! manifests.
 //!
-//! What lives here turns bytes into facts and facts into bytes. It opens no file, knows no path
-//! that it was not given, and decides nothing.
+//! This module turns bytes into facts and facts into bytes. It opens no file, knows only the paths
+//! that it is given, and decides nothing.
 
 pub mod kubeconfig;
 pub mod manifest;

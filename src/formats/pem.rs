@@ -1,11 +1,11 @@
-//! PEM, the text form of certificates and keys: the blocks of a file, and a block from its content.
+//! PEM, the text form of certificates and keys: reads the blocks of a file and writes a block.
 //!
-//! What lives here knows the armour only. What a block holds is for [`super::x509`] to say.
+//! This module knows only the armour. [`super::x509`] reads the content of a block.
 //!
-//! Files written by people and scripts are read: text around the blocks, carriage returns, several
-//! blocks. A block that is not whole is an error rather than skipped, because Go, which reads these
-//! files in the end, would go on with the next one, and so it may take another certificate than the
-//! one that was meant.
+//! Files written by people and scripts are accepted: text around the blocks, carriage returns,
+//! several blocks. An incomplete block is an error and not skipped: Go, which reads these files in
+//! the end, would continue with the next block and so might use another certificate than the
+//! intended one.
 
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::model::Secret;
 
-/// Go ignores the bits after the last whole byte; so does this.
+/// Ignores the bits after the last whole byte, as Go does.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -26,24 +26,24 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// The length of a line of base64.
-const COLUMNS: usize = 64;
+const LINE_LENGTH: usize = 64;
 
 /// One `-----BEGIN ...-----` to `-----END ...-----`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// What it says it holds: `CERTIFICATE`, `RSA PRIVATE KEY`.
+    /// The label, such as `CERTIFICATE` or `RSA PRIVATE KEY`.
     pub label: String,
-    /// What it holds.
+    /// The decoded content.
     pub der: Secret,
-    /// Whether the content is encrypted with a passphrase: by its label, or by the older
-    /// `Proc-Type` header.
+    /// Whether the content is encrypted with a passphrase, by its label or by the older `Proc-Type`
+    /// header.
     pub encrypted: bool,
-    /// Where it stands in the file, from the `-` of BEGIN to the end of the END line.
+    /// Its range in the file, from the `-` of BEGIN to the end of the END line.
     pub range: Range<usize>,
 }
 
 impl Block {
-    /// Whether it says that it holds a private key, in whichever form.
+    /// Whether the label is that of a private key, in any form.
     #[must_use]
     pub fn is_private_key(&self) -> bool {
         self.label.ends_with("PRIVATE KEY")
@@ -62,7 +62,7 @@ pub enum PemError {
          openssl pkey -inform DER, converts it)"
     )]
     LooksLikeDer,
-    /// Bytes that no text has. A file of zeros is what a power failure leaves.
+    /// Bytes that no text contains. A power failure can leave a file of zeros.
     #[error("the file is not text; it is damaged, or it is no PEM file")]
     NotText,
     /// Text without a block.
@@ -73,35 +73,35 @@ pub enum PemError {
         "the {label} block that begins on line {line} has no end; the file is cut off or damaged"
     )]
     Truncated {
-        /// What the block would hold.
+        /// The label of the block.
         label: String,
-        /// Where it begins.
+        /// The line on which the block begins.
         line: usize,
     },
-    /// An END line for something else.
+    /// The END line has another label.
     #[error("the {label} block that begins on line {line} ends as {end:?}")]
     WrongEnd {
-        /// What the BEGIN line says.
+        /// The label of the BEGIN line.
         label: String,
-        /// What the END line says.
+        /// The label of the END line.
         end: String,
-        /// Where the block begins.
+        /// The line on which the block begins.
         line: usize,
     },
     /// Content that is not base64.
     #[error("the content of the {label} block that begins on line {line} is not base64")]
     BadBase64 {
-        /// What the block would hold.
+        /// The label of the block.
         label: String,
-        /// Where it begins.
+        /// The line on which the block begins.
         line: usize,
     },
 }
 
-/// The blocks of a file, in their order; never none.
+/// Returns the blocks of a file in their order, at least one.
 ///
 /// # Errors
-/// When the file holds no block, or one that is not whole.
+/// When the file contains no block, or an incomplete one.
 pub fn blocks(file: &[u8]) -> Result<Vec<Block>, PemError> {
     let mut blocks = Vec::new();
     let mut open: Option<Open> = None;
@@ -124,23 +124,23 @@ pub fn blocks(file: &[u8]) -> Result<Vec<Block>, PemError> {
     }
     match open {
         Some(block) => Err(block.truncated()),
-        None if blocks.is_empty() => Err(what_it_is_instead(file)),
+        None if blocks.is_empty() => Err(guess_format(file)),
         None => Ok(blocks),
     }
 }
 
-/// A block as Go writes it: 64 columns, line feeds, and one at the end.
+/// Encodes a block as Go does: 64 columns, line feeds, and one at the end.
 #[must_use]
 pub fn encode(label: &str, der: &[u8]) -> String {
     let base64 = Zeroizing::new(BASE64_STANDARD.encode(der));
-    // Room for all of it at once: growing would leave copies of a key behind.
+    // Reserves the whole length: growing would leave copies of a key in memory.
     let mut text =
-        String::with_capacity(base64.len() + base64.len() / COLUMNS + 2 * label.len() + 40);
+        String::with_capacity(base64.len() + base64.len() / LINE_LENGTH + 2 * label.len() + 40);
     text.push_str("-----BEGIN ");
     text.push_str(label);
     text.push_str("-----");
     for (column, character) in base64.chars().enumerate() {
-        if column % COLUMNS == 0 {
+        if column % LINE_LENGTH == 0 {
             text.push('\n');
         }
         text.push(character);
@@ -160,7 +160,7 @@ enum Boundary {
 impl Boundary {
     fn of(line: &[u8]) -> Option<Self> {
         let marked = line.trim_ascii_end().strip_prefix(b"-----")?.strip_suffix(b"-----")?;
-        // Escaped, because labels are shown in error texts.
+        // Escaped, because labels appear in error texts.
         let label = |bytes: &[u8]| String::from_utf8_lossy(bytes).escape_debug().to_string();
         match (marked.strip_prefix(b"BEGIN "), marked.strip_prefix(b"END ")) {
             (Some(begun), _) => Some(Self::Begin(label(begun))),
@@ -170,7 +170,7 @@ impl Boundary {
     }
 }
 
-/// A block whose END line has not come yet.
+/// A block without its END line so far.
 struct Open {
     label: String,
     line: usize,
@@ -201,8 +201,8 @@ impl Open {
     }
 }
 
-/// The content of a block without its headers and white space, and whether a header says that it is
-/// encrypted.
+/// Splits the content of a block into headers and base64 without white space, and returns whether a
+/// header says that it is encrypted.
 ///
 /// Base64 has no colon, so any line with one is a header.
 fn split_headers(content: &[u8]) -> (bool, Zeroizing<Vec<u8>>) {
@@ -219,14 +219,14 @@ fn split_headers(content: &[u8]) -> (bool, Zeroizing<Vec<u8>>) {
     (encrypted, base64)
 }
 
-/// What a file without any block seems to be.
-fn what_it_is_instead(file: &[u8]) -> PemError {
+/// Guesses the format of a file without any block.
+fn guess_format(file: &[u8]) -> PemError {
     match file.trim_ascii() {
         [] => PemError::Empty,
-        // A SEQUENCE whose length takes one or two more bytes: every certificate and nearly every
+        // A SEQUENCE with a length of one or two more bytes: every certificate and nearly every
         // key.
         [0x30, 0x81 | 0x82, ..] => PemError::LooksLikeDer,
-        // A short SEQUENCE whose length is that of the file: a key of a small curve.
+        // A short SEQUENCE with the length of the file: a key of a small curve.
         [0x30, length, rest @ ..] if usize::from(*length) == rest.len() && *length >= 0x20 => {
             PemError::LooksLikeDer
         }
@@ -242,7 +242,7 @@ mod tests {
 
     use super::*;
 
-    const TWO: &str =
+    const TWO_BLOCKS: &str =
         "-----BEGIN A-----\nAQID\n-----END A-----\n-----BEGIN B C-----\nBAUG\n-----END B C-----\n";
 
     fn contents(file: &str) -> Vec<(String, Vec<u8>)> {
@@ -258,33 +258,36 @@ mod tests {
     }
 
     #[test]
-    fn blocks_come_in_their_order_with_their_place() {
-        assert_eq!(contents(TWO), both());
-        let ranges: Vec<&str> =
-            blocks(TWO.as_bytes()).unwrap().iter().map(|block| &TWO[block.range.clone()]).collect();
-        assert_eq!(ranges.concat(), TWO);
+    fn blocks_keep_order_and_position() {
+        assert_eq!(contents(TWO_BLOCKS), both());
+        let ranges: Vec<&str> = blocks(TWO_BLOCKS.as_bytes())
+            .unwrap()
+            .iter()
+            .map(|block| &TWO_BLOCKS[block.range.clone()])
+            .collect();
+        assert_eq!(ranges.concat(), TWO_BLOCKS);
         assert!(ranges[1].starts_with("-----BEGIN B C"));
     }
 
     #[test]
-    fn text_around_carriage_returns_and_trailing_white_space_do_no_harm() {
-        assert_eq!(contents(&TWO.replace('\n', "\r\n")), both());
-        assert_eq!(contents(&TWO.replace('\n', "  \t\n")), both());
-        assert_eq!(contents(&format!("subject=CN = x\n\n{TWO}\n\n# the end\n")), both());
-        assert_eq!(contents(TWO.trim_end()), both());
+    fn surrounding_text_and_white_space_are_ignored() {
+        assert_eq!(contents(&TWO_BLOCKS.replace('\n', "\r\n")), both());
+        assert_eq!(contents(&TWO_BLOCKS.replace('\n', "  \t\n")), both());
+        assert_eq!(contents(&format!("subject=CN = x\n\n{TWO_BLOCKS}\n\n# the end\n")), both());
+        assert_eq!(contents(TWO_BLOCKS.trim_end()), both());
         assert_eq!(
             contents("-----BEGIN A-----\nAQ\nID\n\n-----END A-----"),
             [("A".to_owned(), vec![1, 2, 3])]
         );
         assert_eq!(
-            blocks(&[b"\xe9t\xe9\n", TWO.as_bytes()].concat()).unwrap().len(),
+            blocks(&[b"\xe9t\xe9\n", TWO_BLOCKS.as_bytes()].concat()).unwrap().len(),
             2,
             "a Latin-1 comment"
         );
     }
 
     #[test]
-    fn encrypted_blocks_are_known_by_label_and_by_header() {
+    fn encrypted_blocks_are_recognised_by_label_and_header() {
         let header = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: \
             AES-256-CBC,00\n\nAQID\n-----END RSA PRIVATE KEY-----\n";
         let block = &blocks(header.as_bytes()).unwrap()[0];
@@ -292,11 +295,11 @@ mod tests {
         assert_eq!(block.der.expose(), [1, 2, 3]);
         let label = encode("ENCRYPTED PRIVATE KEY", &[1]);
         assert!(blocks(label.as_bytes()).unwrap()[0].encrypted);
-        assert!(!blocks(TWO.as_bytes()).unwrap()[0].encrypted);
+        assert!(!blocks(TWO_BLOCKS.as_bytes()).unwrap()[0].encrypted);
     }
 
     #[test]
-    fn a_file_that_is_no_pem_is_told_apart() {
+    fn file_without_pem_is_distinguished() {
         assert_eq!(blocks(b""), Err(PemError::Empty));
         assert_eq!(blocks(b" \r\n\n"), Err(PemError::Empty));
         assert_eq!(blocks(&[0; 512]), Err(PemError::NotText));
@@ -316,10 +319,10 @@ mod tests {
     }
 
     #[test]
-    fn a_block_that_is_not_whole_is_an_error_and_not_skipped() {
+    fn incomplete_block_is_an_error() {
         let truncated =
             |label: &str, line| Err(PemError::Truncated { label: label.to_owned(), line });
-        assert_eq!(blocks(TWO.get(..80).unwrap().as_bytes()), truncated("B C", 4));
+        assert_eq!(blocks(TWO_BLOCKS.get(..80).unwrap().as_bytes()), truncated("B C", 4));
         assert_eq!(
             blocks(b"-----BEGIN A-----\nAQID\n-----BEGIN A-----\nAQID\n-----END A-----\n"),
             truncated("A", 1)
@@ -329,7 +332,7 @@ mod tests {
             blocks(b"-----BEGIN A-----\nAQID\n-----END B-----\n"),
             Err(PemError::WrongEnd { line: 1, .. })
         ));
-        let glued = TWO.replace("-----END A-----\n", "-----END A-----");
+        let glued = TWO_BLOCKS.replace("-----END A-----\n", "-----END A-----");
         assert!(
             matches!(blocks(glued.as_bytes()), Err(PemError::WrongEnd { .. })),
             "files put together without a line feed"
@@ -345,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn bits_after_the_last_byte_are_ignored_as_go_does() {
+    fn trailing_bits_are_ignored_as_in_go() {
         assert_eq!(
             contents("-----BEGIN A-----\nAR==\n-----END A-----\n"),
             [("A".to_owned(), vec![1])]
@@ -353,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn encoding_breaks_lines_after_64_columns_as_go_does() {
+    fn encoding_wraps_at_64_columns_as_in_go() {
         let file =
             include_str!("../../tests/fixtures/kubeadm-1.20-rsa2048/etc/kubernetes/pki/ca.crt");
         assert_eq!(encode("CERTIFICATE", blocks(file.as_bytes()).unwrap()[0].der.expose()), file);
@@ -362,23 +365,28 @@ mod tests {
     }
 
     #[test]
-    fn a_label_can_not_write_control_characters_to_a_terminal() {
+    fn control_characters_in_label_are_escaped() {
         let error = blocks(b"-----BEGIN CERTIFICATE\x1b[2J-----\n").unwrap_err();
         assert!(error.to_string().contains("CERTIFICATE\\u{1b}[2J "), "{error}");
     }
 
     #[test]
-    fn no_error_shows_what_the_block_holds() {
+    fn errors_never_show_block_content() {
         let file = b"-----BEGIN RSA PRIVATE KEY-----\nc2VjcmV0*\n-----END RSA PRIVATE KEY-----\n";
         let error = blocks(file).unwrap_err();
         assert!(!error.to_string().contains("c2Vj") && !format!("{error:?}").contains("c2Vj"));
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::with_cases(400)
+        })]
 
         #[test]
-        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn arbitrary_bytes_are_read_or_refused(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200)
+        ) {
             let _ = blocks(&bytes);
             let armoured = [b"-----BEGIN A-----\n", bytes.as_slice(), b"\n-----END \
                 A-----\n"].concat();
@@ -386,7 +394,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_encoded_is_read_back(der in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn encoded_block_is_read_back(der in proptest::collection::vec(any::<u8>(), 0..300)) {
             let text = encode("CERTIFICATE", &der);
             prop_assert_eq!(contents(&text), vec![("CERTIFICATE".to_owned(), der)]);
         }

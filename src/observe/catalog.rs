@@ -1,12 +1,13 @@
-//! The catalog: what there is on this node, where it really lives and whether it is needed.
+//! The catalog: the authorities, credentials and services of this node, where they are and which
+//! are needed.
 //!
-//! It is made of the profile (the usual places), the static pod manifests that are really there
-//! (the real places) and the operator's own entries (which have the last word). Making it is a pure
-//! function of their texts.
+//! It is built from the profile (the default places), the static pod manifests (the real places)
+//! and the operator's own entries (which override both). Building it is a pure function of their
+//! texts.
 
 mod checks;
 mod copies;
-mod found;
+mod input;
 mod manifests;
 pub(super) mod names;
 mod note;
@@ -24,14 +25,14 @@ use crate::model::{
 };
 use crate::settings::{OwnAuthority, OwnCredential, Profile, Settings, Trial};
 pub use checks::CatalogError;
-pub use found::{Found, Reference};
+pub use input::{CatalogInput, Reference};
 use manifests::Manifests;
 pub use names::Wanted;
 pub use note::Note;
 use own::take;
 use places::Places;
 
-/// What there is on this node.
+/// The authorities, credentials and services of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Catalog {
     /// The authorities.
@@ -40,27 +41,27 @@ pub struct Catalog {
     pub credentials: Vec<Credential>,
     /// The services, in the order in which they are restarted.
     pub services: Vec<Service>,
-    /// The kubeconfigs by which kubelet comes to the client certificate that it renews itself.
+    /// The kubeconfigs through which kubelet finds the client certificate that it renews itself.
     pub kubeconfigs: BTreeMap<CredentialName, AbsolutePath>,
-    /// Where new client certificates are tried before they take the place of the old ones.
+    /// Where new client certificates are tried before they replace the old ones.
     pub trials: BTreeMap<CredentialName, TrialAt>,
-    /// For which names and addresses certificates are wanted, where something says that.
+    /// The names and addresses that certificates must be valid for, where they are known.
     pub wanted_names: BTreeMap<CredentialName, Wanted>,
     /// How many members etcd had when this node joined, as its manifest says; 0 without a manifest.
     pub etcd_members: usize,
-    /// By which address the API server of this node is known to the cluster, as its manifest says.
+    /// The address under which the cluster knows this node's API server, as its manifest says.
     pub api_server_address: Option<String>,
-    /// What the operator should know about how the catalog came to be.
+    /// Notes for the operator about building the catalog.
     pub notes: Vec<Note>,
 }
 
 impl Catalog {
-    /// The copies among the credentials.
+    /// Returns the copies among the credentials.
     pub fn copies(&self) -> impl Iterator<Item = &Credential> {
         self.credentials.iter().filter(|credential| credential.copy_of().is_some())
     }
 
-    /// What has copies, each once.
+    /// Returns the credentials that have copies, each once.
     #[must_use]
     pub fn originals(&self) -> BTreeSet<&CredentialName> {
         self.credentials
@@ -69,23 +70,22 @@ impl Catalog {
             .collect()
     }
 
-    /// The authority that a credential names, if it is listed.
+    /// Returns the authority that a credential names, if it is listed.
     #[must_use]
     pub fn authority_of(&self, credential: &Credential) -> Option<&Authority> {
         let name = credential.authority.as_ref()?;
         self.authorities.iter().find(|authority| authority.name == *name)
     }
 
-    /// Makes the catalog.
+    /// Builds the catalog.
     ///
     /// # Errors
-    /// [`CatalogError`], when an entry of the operator can't stand beside the rest. What
-    /// is wrong with a manifest is never an error: it becomes a [`Note`], and the usual places are
-    /// kept.
+    /// [`CatalogError`], when an entry of the operator conflicts with the rest. An error in a
+    /// manifest never is one: it becomes a [`Note`], and the default places are kept.
     pub fn build(
         settings: &Settings,
         profile: &Profile,
-        found: Found<'_>,
+        found: CatalogInput<'_>,
     ) -> Result<Self, CatalogError> {
         let mut notes = Vec::new();
         let manifests = Manifests::read(found.manifests, &mut notes);
@@ -119,8 +119,8 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Where two flags name the same files, it is one credential: it is renewed once, and all who
-    /// use it are told.
+    /// Joins credentials for which two flags name the same files: the credential is renewed once,
+    /// and all services that use it are refreshed.
     fn join_shared(&mut self) {
         let mut kept: Vec<Credential> = Vec::new();
         for credential in std::mem::take(&mut self.credentials) {
@@ -186,11 +186,11 @@ fn credentials(settings: &Settings, profile: &Profile, places: &mut Places<'_>) 
     all
 }
 
-/// None where the operator has an entry of his own, or the kubeconfig has no certificate.
+/// Leaves out credentials with an entry of the operator, and kubeconfigs without a certificate.
 fn kubeconfigs(
     settings: &Settings,
     profile: &Profile,
-    found: Found<'_>,
+    found: CatalogInput<'_>,
 ) -> BTreeMap<CredentialName, AbsolutePath> {
     let usual = profile
         .credentials
@@ -201,8 +201,8 @@ fn kubeconfigs(
     referenced.filter(|(_, kubeconfig)| found.references.contains_key(kubeconfig)).collect()
 }
 
-/// None where the service is not on this node. An own entry in the place of the profile's is tried
-/// where that one would be, unless it says something else.
+/// Leaves out services that are not on this node. An own entry in place of the profile's is tried
+/// where the profile's would be, unless it says otherwise.
 fn trials(
     settings: &Settings,
     profile: &Profile,
@@ -235,7 +235,7 @@ fn own_credential(entry: &OwnCredential) -> Credential {
 }
 
 impl Profile {
-    /// The kubeconfigs whose references the catalog asks for.
+    /// Returns the kubeconfigs whose references the catalog needs.
     pub fn kubeconfig_references(&self) -> impl Iterator<Item = &AbsolutePath> {
         self.credentials.iter().filter_map(|credential| credential.referenced_by.as_ref())
     }

@@ -1,7 +1,7 @@
-//! What is going on around the credentials: whether somebody else is changing the node, or has
-//! asked for patience.
+//! The circumstances of a pass: whether another program is changing the node, or an operator asked
+//! to wait.
 //!
-//! These are facts; whether they are a reason to wait is for the plan to say.
+//! These are facts; the plan decides whether they defer a renewal.
 
 use std::path::Path;
 
@@ -12,22 +12,21 @@ use crate::settings::Settings;
 use crate::state::read_hold;
 use crate::sys::{FileError, Root};
 
-/// What is going on.
+/// The circumstances of a pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conditions {
-    /// What may be a reason to wait.
+    /// The facts that may defer a renewal.
     pub holds: HoldFacts,
-    /// What could not be found out, each a sentence.
+    /// Facts that could not be found out, each a sentence.
     pub notes: Vec<String>,
 }
 
-/// Looks at the processes, the manifests and the hold file. What can't be found out is a note, and
-/// no reason to wait.
+/// Reads the processes, the manifests and the hold file. A fact that can't be found out becomes a
+/// note, and defers nothing.
 #[must_use]
 pub fn conditions(root: &Root, settings: &Settings) -> Conditions {
     let mut notes = Vec::new();
-    // The disk of a machine that is off has no processes, and those of this machine are not its
-    // own.
+    // The disk of a stopped machine has no processes, and those of this machine are not its own.
     let kubeadm = if root.is_host() { noted(kubeadm(root), &mut notes).flatten() } else { None };
     let manifests =
         noted(manifests(root, &settings.paths.manifests), &mut notes).unwrap_or_default();
@@ -42,45 +41,41 @@ fn noted<T>(result: Result<T, FileError>, notes: &mut Vec<String>) -> Option<T> 
         .ok()
 }
 
-/// The process id of a running kubeadm. By its name, which any process can give itself: it can only
-/// make what has time wait.
+/// Returns the process id of a running kubeadm. By its name, which any process can give itself: it
+/// can only defer renewals that are not urgent.
 fn kubeadm(root: &Root) -> Result<Option<u32>, FileError> {
     let names = root.open_dir(Path::new("/proc"))?.names()?;
     let mut processes = names.iter().filter_map(|name| name.to_str()?.parse::<u32>().ok());
     Ok(processes.find(|pid| is_kubeadm(root, *pid)))
 }
 
-/// A process that has ended meanwhile is none; neither is one that only waits for its parent to
-/// take note of its end.
+/// Whether the process is kubeadm. One that has exited or is a zombie does not count.
 fn is_kubeadm(root: &Root, pid: u32) -> bool {
-    const LARGEST: u64 = 4096;
+    const MAX_STAT_BYTES: u64 = 4096;
     let Ok(path) = AbsolutePath::new(format!("/proc/{pid}/stat")) else { return false };
-    let Ok(content) = root.read(&path, LARGEST) else { return false };
+    let Ok(content) = root.read(&path, MAX_STAT_BYTES) else { return false };
     let text = String::from_utf8_lossy(content.bytes.expose());
-    // `4711 (kubeadm) S 1 ...`: the name may hold any character, the rest none of the brackets.
+    // `4711 (kubeadm) S 1 ...`: the name may contain any character, the rest no brackets.
     let rest = text.split_once(" (").and_then(|(_, rest)| rest.rsplit_once(") "));
     rest.is_some_and(|(name, rest)| name == "kubeadm" && !rest.starts_with(['Z', 'X']))
 }
 
-/// The files that kubelet takes for manifests: it passes over hidden ones, follows symlinks, and
-/// takes every other name.
-fn manifests(
-    root: &Root,
-    folder: &AbsolutePath,
-) -> Result<Vec<(AbsolutePath, Timestamp)>, FileError> {
-    let names = match root.open_dir(folder.as_path()).and_then(|folder| folder.names()) {
+/// Returns the files that kubelet takes for manifests: it ignores hidden ones, follows symlinks,
+/// and accepts every other name.
+fn manifests(root: &Root, dir: &AbsolutePath) -> Result<Vec<(AbsolutePath, Timestamp)>, FileError> {
+    let names = match root.open_dir(dir.as_path()).and_then(|dir| dir.names()) {
         Ok(names) => names,
         Err(e) if e.is_not_found() => return Ok(Vec::new()),
         Err(e) => return Err(e),
     };
     let names = names.iter().filter(|name| !name.as_encoded_bytes().starts_with(b"."));
     Ok(names
-        .filter_map(|name| folder.join(name).ok())
+        .filter_map(|name| dir.join(name).ok())
         .filter_map(|path| changed(root, path))
         .collect())
 }
 
-/// When a file was last changed; `None` for what is no file, or is gone again.
+/// Returns when a file was last changed; `None` when it is no file, or was removed.
 fn changed(root: &Root, path: AbsolutePath) -> Option<(AbsolutePath, Timestamp)> {
     let stat = root.stat(&path).ok()??;
     is_file(&stat).then(|| (path, Timestamp::from_seconds(stat.st_mtime)))
@@ -99,20 +94,20 @@ mod tests {
     use crate::model::AskedHold;
     use crate::state::write_hold;
 
-    struct Node {
-        folder: tempfile::TempDir,
+    struct TestNode {
+        dir: tempfile::TempDir,
         root: Root,
     }
 
-    impl Node {
+    impl TestNode {
         fn new() -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            let root = Root::open(folder.path()).unwrap();
-            Self { folder, root }
+            let dir = tempfile::tempdir().unwrap();
+            let root = Root::open(dir.path()).unwrap();
+            Self { dir, root }
         }
 
         fn file(&self, path: &str, text: &str, seconds: u64) {
-            let path = self.folder.path().join(path);
+            let path = self.dir.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, text).unwrap();
             fs::File::options()
@@ -134,27 +129,27 @@ mod tests {
 
     #[test]
     fn kubeadm_is_found_among_the_processes() {
-        let node = Node::new();
+        let node = TestNode::new();
         node.file("proc/1/stat", "1 (systemd) S 0 1 1 0", 0);
         node.file("proc/12/stat", "12 (kubeadm-helper) S 1 12", 0);
         node.file("proc/13/stat", "13 (a (kubeadm) S 1) R 1 13", 0);
         node.file("proc/14/stat", "14 (kubeadm) Z 1 14", 0);
         node.file("proc/15/stat", "torn", 0);
         node.file("proc/version", "99 (kubeadm) S 1", 0);
-        fs::create_dir(node.folder.path().join("proc/16")).unwrap();
+        fs::create_dir(node.dir.path().join("proc/16")).unwrap();
         assert_eq!(node.kubeadm(), None);
         node.file("proc/17/stat", "17 (kubeadm) S 1 17", 0);
         assert_eq!(node.kubeadm(), Some(17));
     }
 
     #[test]
-    fn the_kernels_own_form_is_understood() {
+    fn proc_cmdline_format_is_parsed() {
         let host = Root::open(Path::new("/")).unwrap();
         assert!(!is_kubeadm(&host, std::process::id()));
         let thread = std::thread::Builder::new().name("kubeadm".to_owned()).spawn(|| {
             let host = Root::open(Path::new("/")).unwrap();
             let stat = host.read(&AbsolutePath::constant("/proc/thread-self/stat"), 4096).unwrap();
-            let node = Node::new();
+            let node = TestNode::new();
             node.file("proc/4711/stat", std::str::from_utf8(stat.bytes.expose()).unwrap(), 0);
             node.kubeadm()
         });
@@ -162,25 +157,25 @@ mod tests {
     }
 
     #[test]
-    fn another_roots_processes_are_not_looked_at() {
-        let node = Node::new();
+    fn processes_of_another_root_are_ignored() {
+        let node = TestNode::new();
         node.file("proc/17/stat", "17 (kubeadm) S 1 17", 0);
         assert_eq!(node.conditions(), Conditions::default());
     }
 
     #[test]
-    fn manifests_are_what_kubelet_takes_for_them() {
-        let node = Node::new();
+    fn manifests_are_recognised_as_kubelet_does() {
+        let node = TestNode::new();
         node.file("etc/kubernetes/manifests/etcd.yaml", "x", 1_000);
         node.file("etc/kubernetes/manifests/api", "x", 2_000);
         node.file("etc/kubernetes/manifests/.hidden.yaml", "x", 3_000);
-        node.file("etc/kubernetes/manifests/folder/inside.yaml", "x", 4_000);
+        node.file("etc/kubernetes/manifests/directory/inside.yaml", "x", 4_000);
         node.file("srv/real.yaml", "x", 5_000);
-        let link = node.folder.path().join("etc/kubernetes/manifests/linked.yaml");
+        let link = node.dir.path().join("etc/kubernetes/manifests/linked.yaml");
         std::os::unix::fs::symlink("/srv/real.yaml", link).unwrap();
         std::os::unix::fs::symlink(
             "/srv/gone.yaml",
-            node.folder.path().join("etc/kubernetes/manifests/dangling.yaml"),
+            node.dir.path().join("etc/kubernetes/manifests/dangling.yaml"),
         )
         .unwrap();
         let found = node.conditions().holds.manifests;
@@ -192,17 +187,17 @@ mod tests {
     }
 
     #[test]
-    fn an_operators_hold_is_found() {
-        let node = Node::new();
+    fn hold_of_the_operator_is_found() {
+        let node = TestNode::new();
         let asked = AskedHold { until: Timestamp::from_seconds(9), reason: "upgrade".to_owned() };
         write_hold(&node.root, &Settings::default().paths.state, &asked).unwrap();
         assert_eq!(node.conditions().holds.asked, Some(asked));
     }
 
     #[test]
-    fn what_can_not_be_found_out_is_said() {
-        let node = Node::new();
-        node.file("etc/kubernetes/manifests", "not a folder", 0);
+    fn unreadable_facts_are_reported() {
+        let node = TestNode::new();
+        node.file("etc/kubernetes/manifests", "not a directory", 0);
         node.file("var/lib/kubecertd/hold.json", "{}", 0);
         let Conditions { holds, notes } = node.conditions();
         assert_eq!(holds, HoldFacts::default());

@@ -1,4 +1,4 @@
-//! What is found of copies: each is compared with what its original holds now, and held before.
+//! Compares each copy with the present and earlier content of its original.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -17,7 +17,7 @@ use crate::state::Lineages;
 use crate::store::Backups;
 use crate::sys::{Root, on_all_cores};
 
-/// All that copies are compared with.
+/// The originals of all copies.
 pub(super) struct Copies<'c> {
     root: &'c Root,
     backups: &'c Backups,
@@ -30,9 +30,9 @@ struct Compared<'c> {
     credential: &'c Credential,
     authority: Option<&'c LoadedAuthority>,
     certificate: Option<Certificate>,
-    /// What is to be copied, or why nothing is.
+    /// The content to copy, or why there is none.
     copied: Result<Original, String>,
-    /// What the backups hold of it; looked for only where nothing else is known of a copy.
+    /// The digests in its backups; read only where a copy is unknown otherwise.
     backed_up: OnceLock<BTreeSet<Digest>>,
 }
 
@@ -115,7 +115,7 @@ impl<'c> Compared<'c> {
     }
 }
 
-/// What is copied of a credential: what is whole, and what its authority signed, if it has one.
+/// Returns the content to copy: complete, and signed by its authority, if it has one.
 fn copied(
     loaded: &Loaded,
     credential: &Credential,
@@ -145,7 +145,7 @@ fn backed_up(root: &Root, backups: &Backups, credential: &Credential) -> BTreeSe
     let now = located(root, credential);
     let held = backups.generations().into_iter().flat_map(|generation| {
         let files = Backup { backups, generation };
-        // Where it lives now, and where it lived then.
+        // Its present place, and its place at that time.
         [load(&files, &now), load(&files, credential)]
             .into_iter()
             .filter_map(|loaded| Some(loaded.stored()?.certificate.fingerprint))

@@ -1,5 +1,5 @@
-//! From the catalog to the facts: every authority and credential is read, and none can spoil
-//! another's turn: a parser's panic costs the one file that it met, never the pass.
+//! Reads every authority and credential of the catalog into facts. Each is isolated: a parser's
+//! panic costs the one file that caused it, never the pass.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::model::{
 use crate::store::Backups;
 use crate::sys::{Root, on_all_cores};
 
-/// What is found on a node.
+/// The facts of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observation {
     /// The authorities, in the order of the catalog.
@@ -34,8 +34,8 @@ impl Observation {
     }
 }
 
-/// Looks at everything in the catalog. `state` is where the backups are. On all cores: most of the
-/// time goes into making sure that RSA keys are sound, some 0.2 ms each.
+/// Reads everything in the catalog. `state` is the directory of the backups. Uses all cores: most
+/// of the time goes into checking RSA keys, some 0.2 ms each.
 #[must_use]
 pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observation {
     let fault =
@@ -109,8 +109,8 @@ fn facts(
     }
 }
 
-/// Where kubelet.conf embeds a certificate and there is no other one yet, that is the one which
-/// kubelet works with.
+/// Adds kubelet's credential. Where kubelet.conf embeds a certificate and there is no other one
+/// yet, kubelet uses that.
 fn add_kubelet(
     root: &Root,
     facts: &mut CredentialFacts,

@@ -1,23 +1,22 @@
-//! kubelet's own client certificate: how kubelet comes to it, and which node it is for, as what is
-//! on this node tells.
+//! kubelet's own client certificate: how kubelet finds it, and the node that it is for, by the
+//! files of this node.
 
 use super::material::material;
 use crate::credentials::{Loaded, LoadedAuthority, load};
-use crate::formats::kubeconfig::{Kubeconfig, Source};
+use crate::formats::kubeconfig::{Kubeconfig, PemSource};
 use crate::formats::x509::{NODE_PREFIX, NODES};
 use crate::model::{AbsolutePath, Credential, KubeletClient, Leaf, Location, Material};
 use crate::store::LARGEST_FILE;
 use crate::sys::Root;
 
-/// Where the flags of kubelet stand, as kubeadm and its packages have it. The last of a flag
-/// counts, so the operator's come first.
+/// The files with kubelet's flags, as in kubeadm and its packages. The last value of a flag counts,
+/// so the operator's file is first.
 const FLAGS: [&str; 3] =
     ["/etc/default/kubelet", "/etc/sysconfig/kubelet", "/var/lib/kubelet/kubeadm-flags.env"];
 
 const NAME_FLAG: &str = "--hostname-override";
 
-/// What is found of it. `own` is what the file holds that kubelet.conf points to, or would point
-/// to.
+/// Returns the facts. `own` is the content of the file that kubelet.conf names, or would name.
 pub(super) fn client(
     root: &Root,
     credential: &Credential,
@@ -27,7 +26,7 @@ pub(super) fn client(
 ) -> Option<KubeletClient> {
     let text = root.read(kubeconfig, LARGEST_FILE).ok()?;
     let parsed = Kubeconfig::parse(text.bytes.expose()).ok()?;
-    let embeds = matches!(parsed.user.client.certificate, Source::Embedded(_));
+    let embeds = matches!(parsed.user.client.certificate, PemSource::Embedded(_));
     let embedded = embeds.then(|| embedded(root, credential, kubeconfig, authority));
     let leaves = [own.leaf(), embedded.as_ref().and_then(Material::leaf)];
     let node = leaves
@@ -60,8 +59,8 @@ fn node_of(leaf: &Leaf) -> Option<String> {
     Some(name.to_owned()).filter(|name| one_of_them && is_node(name))
 }
 
-/// Never by the name of the host: a node may have another one, and a certificate for the wrong one
-/// would speak for somebody else.
+/// Finds the node's name elsewhere, never by the host name: a node may have another one, and a
+/// certificate for the wrong name would impersonate another node.
 fn elsewhere(root: &Root, user: &str, kubeconfig: &AbsolutePath) -> Result<String, String> {
     let flags = FLAGS
         .into_iter()
@@ -87,7 +86,7 @@ fn text(root: &Root, file: &str) -> Option<String> {
     Some(String::from_utf8_lossy(content.bytes.expose()).into_owned())
 }
 
-/// The flags of a kubelet that runs, where this is the machine that it runs on.
+/// Returns the flags of a running kubelet, where this is the machine that it runs on.
 fn of_process(root: &Root) -> Option<String> {
     let processes = root
         .is_host()
@@ -102,7 +101,7 @@ fn of_process(root: &Root) -> Option<String> {
     })
 }
 
-/// The last one counts. kubelet makes it lower case.
+/// Returns the last value. kubelet makes it lower case.
 fn hostname_override(text: &str) -> Option<String> {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
     let words: Vec<&str> = lines
@@ -119,7 +118,7 @@ fn hostname_override(text: &str) -> Option<String> {
     found
 }
 
-/// A name as Kubernetes allows it for a node (RFC 1123).
+/// Whether Kubernetes allows this name for a node (RFC 1123).
 fn is_node(name: &str) -> bool {
     let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let label = |label: &str| {
@@ -137,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_flag_counts_in_either_form() {
+    fn last_flag_is_used_in_either_form() {
         let found = |text: &str| hostname_override(text);
         assert_eq!(
             found(
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_no_nodes_is_none() {
+    fn name_of_no_node_is_none() {
         assert!(is_node("cp1") && is_node("cp-1.example.com") && is_node("10.0.0.1"));
         for name in ["", "Cp1", "-cp1", "cp1-", "a..b", "a b", "a:b", "a/b"] {
             assert!(!is_node(name), "{name:?}");
@@ -163,10 +162,10 @@ mod tests {
 
     /// Never by the host's name, which is there in both places.
     #[test]
-    fn the_flag_goes_before_the_user_and_nothing_is_guessed() {
-        let folder = tempfile::tempdir().unwrap();
+    fn flag_precedes_the_user_and_nothing_is_guessed() {
+        let dir = tempfile::tempdir().unwrap();
         let put = |file: &str, text: &str| {
-            let path = folder.path().join(file);
+            let path = dir.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
@@ -174,7 +173,7 @@ mod tests {
         put("proc/sys/kernel/hostname", "guessed\n");
         put("proc/7/comm", "kubelet\n");
         put("proc/7/cmdline", "kubelet\0--hostname-override=elsewhere\0");
-        let root = Root::open(folder.path()).unwrap();
+        let root = Root::open(dir.path()).unwrap();
         let conf = AbsolutePath::constant("/etc/kubernetes/kubelet.conf");
         let trouble = elsewhere(&root, "default-auth", &conf).unwrap_err();
         assert!(

@@ -22,7 +22,7 @@ pub(super) fn unreadable(credential: &Credential) -> CredentialFacts {
     }
 }
 
-/// What was loaded, as facts; the rest of it is handed to `look`.
+/// Converts loaded files to facts; `look` gets the rest.
 pub(super) fn material(
     loaded: Loaded,
     authority: Option<&LoadedAuthority>,

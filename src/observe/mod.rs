@@ -1,7 +1,7 @@
-//! What is true on a node now: what should be there and where it really lives ([`catalog`]), and
-//! what is there.
+//! Observes a node as it is now: the expected authorities, credentials and services ([`catalog`]),
+//! and their real state.
 //!
-//! Nothing here decides what to do about it, and nothing here changes anything.
+//! Nothing here decides on an action, and nothing here changes anything.
 
 pub mod catalog;
 mod conditions;

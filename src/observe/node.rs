@@ -1,11 +1,11 @@
-//! A node's own words about itself: its configuration, its profile, its manifests and its
-//! kubelet.conf, read from disk and made into settings and a catalog.
+//! A node's configuration, profile, manifests and kubelet.conf, read from disk and built into
+//! settings and a catalog.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::catalog::{Catalog, CatalogError, Found, Reference};
-use crate::formats::kubeconfig::{ClientCertificate, Kubeconfig, Source};
+use super::catalog::{Catalog, CatalogError, CatalogInput, Reference};
+use crate::formats::kubeconfig::{ClientCertificate, Kubeconfig, PemSource};
 use crate::model::{AbsolutePath, InvalidPath};
 use crate::settings::{Profile, Settings, SettingsError, drop_ins};
 use crate::store::LARGEST_FILE;
@@ -14,30 +14,30 @@ use crate::sys::{FileContent, FileError, FileProblem, Root};
 /// Where the configuration is read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Config {
-    /// `/etc/kubecertd/kubecertd.toml` below the root folder, if it is there.
+    /// `/etc/kubecertd/kubecertd.toml` below the root directory, if it is there.
     Usual,
     /// A file of the running system that has to be there.
     Given(PathBuf),
 }
 
-/// A node: its root folder, and what is known of it before any credential is looked at.
+/// A node: its root directory, and the facts that are known before any credential is read.
 #[derive(Debug)]
 pub struct Node {
-    /// The root folder.
+    /// The root directory.
     pub root: Root,
     /// The configuration.
     pub settings: Settings,
-    /// What there is on the node.
+    /// The catalog of the node.
     pub catalog: Catalog,
-    /// Whether it belongs to a platform whose own profile does not exist yet.
+    /// The installation that the node belongs to.
     pub platform: Platform,
     /// The manifests that were read.
     pub manifests: Vec<AbsolutePath>,
-    /// What an operator should know about how the catalog came to be, each a sentence.
+    /// Notes for the operator about the catalog, each a sentence.
     pub notes: Vec<String>,
 }
 
-/// What kind of installation a node belongs to.
+/// The kind of installation that a node belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Platform {
     /// Kubernetes as kubeadm makes it.
@@ -46,7 +46,7 @@ pub enum Platform {
     StarlingX,
 }
 
-/// Why a node can't be worked on.
+/// Why a node can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// A file can't be read.
@@ -60,7 +60,7 @@ pub enum NodeError {
     Path {
         /// The path as given.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         source: InvalidPath,
     },
     /// The configuration or the profile is wrong.
@@ -71,21 +71,21 @@ pub enum NodeError {
     Catalog(#[from] CatalogError),
 }
 
-/// The usual configuration file, below the root folder.
+/// The usual configuration file, below the root directory.
 pub const USUAL_CONFIG: &str = "/etc/kubecertd/kubecertd.toml";
 
 impl Node {
     /// Reads configuration, profile and manifests.
     ///
     /// # Errors
-    /// When the configuration can't be read or is wrong. What is wrong with a manifest is
-    /// a note, never an error.
+    /// When the configuration can't be read or is wrong. An error in a manifest is a note, never an
+    /// error.
     pub fn open(root: Root, config: &Config) -> Result<Self, NodeError> {
         let files = config.read(&root)?;
         Self::with_files(root, &files)
     }
 
-    /// The same, with configuration files that were read already.
+    /// Does the same with configuration files that were read already.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -97,7 +97,7 @@ impl Node {
         let references = references(&root, &profile);
         let exists = |path: &AbsolutePath| root.stat(path).is_ok_and(|found| found.is_some());
         let matching = |pattern: &AbsolutePath| root.matching(pattern);
-        let found = Found {
+        let found = CatalogInput {
             manifests: &manifests,
             references: &references,
             exists: &exists,
@@ -106,8 +106,8 @@ impl Node {
         let catalog = Catalog::build(&settings, &profile, found)?;
         notes.extend(catalog.notes.iter().map(ToString::to_string));
         let platform = platform(&exists);
-        let folder = &settings.paths.manifests;
-        let manifests = manifests.iter().filter_map(|(name, _)| folder.join(name).ok()).collect();
+        let dir = &settings.paths.manifests;
+        let manifests = manifests.iter().filter_map(|(name, _)| dir.join(name).ok()).collect();
         root.restrict_symlinks(catalog.copies().flat_map(|copy| copy.location.files()));
         Ok(Self { root, settings, catalog, platform, manifests, notes })
     }
@@ -120,7 +120,7 @@ impl Config {
     /// Reads the configuration files.
     ///
     /// # Errors
-    /// When one is there and can't be read, or is not there and has to be.
+    /// When one exists and can't be read, or a required one does not exist.
     pub fn read(&self, root: &Root) -> Result<Vec<ConfigFile>, NodeError> {
         match self {
             Self::Usual => config_files(root, &AbsolutePath::constant(USUAL_CONFIG), false),
@@ -151,20 +151,20 @@ fn config_files(
         Err(NodeError::File(e)) if e.is_not_found() && !needed => {}
         result => files.push((file.as_path().to_owned(), result?)),
     }
-    let folder = file.as_path().with_extension("d");
-    let names = match root.trusted_dir(&folder).and_then(|folder| folder.names()) {
+    let dir = file.as_path().with_extension("d");
+    let names = match root.trusted_dir(&dir).and_then(|dir| dir.names()) {
         Ok(names) => names,
         Err(e) if e.is_not_found() => Vec::new(),
         Err(e) => return Err(e.into()),
     };
     for name in drop_ins(names.into_iter().filter_map(|name| name.into_string().ok())) {
-        let path = absolute(&folder.join(name))?;
+        let path = absolute(&dir.join(name))?;
         files.push((path.as_path().to_owned(), own_text(root, &path)?));
     }
     Ok(files)
 }
 
-/// A file that says what is done here, which only root may.
+/// Reads a file that controls this program, which only root may write.
 fn own_text(root: &Root, path: &AbsolutePath) -> Result<String, NodeError> {
     as_text(path, &root.read_root_only(path, LARGEST_FILE)?)
 }
@@ -190,8 +190,8 @@ fn profile(root: &Root, settings: &Settings) -> Result<Profile, NodeError> {
     Ok(Profile::load(settings, own.as_deref())?)
 }
 
-fn manifests(root: &Root, folder: &AbsolutePath, notes: &mut Vec<String>) -> Vec<(String, String)> {
-    let names = match root.open_dir(folder.as_path()).and_then(|folder| folder.names()) {
+fn manifests(root: &Root, dir: &AbsolutePath, notes: &mut Vec<String>) -> Vec<(String, String)> {
+    let names = match root.open_dir(dir.as_path()).and_then(|dir| dir.names()) {
         Ok(names) => names,
         Err(e) if e.is_not_found() => return Vec::new(),
         Err(e) => {
@@ -201,20 +201,20 @@ fn manifests(root: &Root, folder: &AbsolutePath, notes: &mut Vec<String>) -> Vec
             return Vec::new();
         }
     };
-    // kubelet passes over hidden files and reads every other, whatever its ending.
+    // kubelet ignores hidden files and reads every other, with any extension.
     let names = names
         .into_iter()
         .filter_map(|name| name.into_string().ok())
         .filter(|name| !name.starts_with('.'));
     let mut found = Vec::new();
     for name in names {
-        match folder
+        match dir
             .join(&name)
             .map_err(|source| NodeError::Path { path: name.clone().into(), source })
             .and_then(|path| text(root, &path))
         {
             Ok(text) => found.push((name, text)),
-            // kubelet does not look into folders either.
+            // kubelet does not read directories either.
             Err(NodeError::File(FileError {
                 problem: FileProblem::NotAFile("a directory"),
                 ..
@@ -225,7 +225,7 @@ fn manifests(root: &Root, folder: &AbsolutePath, notes: &mut Vec<String>) -> Vec
     found
 }
 
-/// Where the kubeconfigs of the profile have the certificates of their users.
+/// Returns where the kubeconfigs of the profile have the certificates of their users.
 fn references(root: &Root, profile: &Profile) -> BTreeMap<AbsolutePath, Reference> {
     let mut references = BTreeMap::new();
     for path in profile.kubeconfig_references() {
@@ -245,8 +245,8 @@ fn references(root: &Root, profile: &Profile) -> BTreeMap<AbsolutePath, Referenc
 
 fn reference(kubeconfig: &AbsolutePath, client: ClientCertificate) -> Option<Reference> {
     match (client.certificate, client.key) {
-        (Source::Embedded(_), _) => Some(Reference::Embedded),
-        (Source::File(certificate), Source::File(key)) => {
+        (PemSource::Embedded(_), _) => Some(Reference::Embedded),
+        (PemSource::File(certificate), PemSource::File(key)) => {
             let file = |name| kubeconfig.sibling(name).ok();
             Some(Reference::Files { certificate: file(certificate)?, key: file(key)? })
         }
@@ -254,7 +254,7 @@ fn reference(kubeconfig: &AbsolutePath, client: ClientCertificate) -> Option<Ref
     }
 }
 
-/// The name of the host: of this one as the kernel knows it, of another root folder's as its file
+/// The host name: of this machine as the kernel reports it, of another root directory as its file
 /// says.
 #[must_use]
 pub fn host_name(root: &Root) -> String {

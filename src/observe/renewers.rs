@@ -1,20 +1,19 @@
-//! What else renews certificates on a schedule of its own: entries of cron, and timers of systemd
-//! that are enabled.
+//! Other renewal schedules on the node: entries of cron, and enabled timers of systemd.
 //!
-//! They are found by the text of what they run. A script that runs another script is not followed.
+//! They are found by the text of their commands. A script that runs another script is not followed.
 
 use std::path::{Path, PathBuf};
 
 use crate::model::{AbsolutePath, OtherRenewer};
 use crate::sys::Root;
 
-/// No such file is larger than this; of one that is, nothing is known.
-const LARGEST: u64 = 256 << 10;
+/// The largest file that is read; larger ones are ignored.
+const MAX_FILE_BYTES: u64 = 256 << 10;
 
-/// More than any folder of this kind has.
-const MOST: usize = 256;
+/// The most entries of such a directory that are read.
+const MAX_DIR_ENTRIES: usize = 256;
 
-/// Files of cron, and folders of such files or of scripts.
+/// Files of cron, and directories of such files or of scripts.
 const CRON: [&str; 9] = [
     "/etc/crontab",
     "/etc/anacrontab",
@@ -27,13 +26,13 @@ const CRON: [&str; 9] = [
     "/var/spool/cron/crontabs",
 ];
 
-/// Where an administrator's units are, and what is enabled of all units.
-const UNITS: &str = "/etc/systemd/system";
+/// The directory of an administrator's units, and of the links that enable units.
+const SYSTEM_UNITS: &str = "/etc/systemd/system";
 
-const UNIT_FOLDERS: [&str; 4] =
-    [UNITS, "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+const UNIT_DIRS: [&str; 4] =
+    [SYSTEM_UNITS, "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 
-/// The files that have certificates renewed by something else. What can't be read says nothing.
+/// Returns the files that renew certificates in another way. Unreadable ones are ignored.
 #[must_use]
 pub fn other_renewers(root: &Root) -> Vec<OtherRenewer> {
     let mut found: Vec<OtherRenewer> =
@@ -53,13 +52,14 @@ fn cron(root: &Root, place: &Path) -> Vec<OtherRenewer> {
     files.into_iter().filter_map(|file| renewer(root, &file, "cron runs")).collect()
 }
 
-/// Endings that cron and package managers take for "put aside".
+/// Whether cron reads the file: its extension is not that of a disabled file or a package manager's
+/// backup.
 fn is_in_use(name: &str) -> bool {
-    const ASIDE: [&str; 8] =
+    const DISABLED_SUFFIXES: [&str; 8] =
         [".disabled", ".bak", ".old", ".orig", ".rpmsave", ".rpmnew", ".swp", "~"];
     !name.starts_with('.')
         && !name.contains(".dpkg-")
-        && !ASIDE.iter().any(|ending| name.ends_with(ending))
+        && !DISABLED_SUFFIXES.iter().any(|ending| name.ends_with(ending))
 }
 
 fn renewer(root: &Root, file: &Path, verb: &str) -> Option<OtherRenewer> {
@@ -69,7 +69,7 @@ fn renewer(root: &Root, file: &Path, verb: &str) -> Option<OtherRenewer> {
 }
 
 fn text(root: &Root, file: &AbsolutePath) -> Option<String> {
-    let content = root.read(file, LARGEST).ok()?;
+    let content = root.read(file, MAX_FILE_BYTES).ok()?;
     Some(String::from_utf8_lossy(content.bytes.expose()).into_owned())
 }
 
@@ -89,15 +89,14 @@ fn renewing_line(text: &str) -> Option<String> {
     Some(line.chars().filter(|c| !c.is_control()).take(SHOWN).collect())
 }
 
-/// The timers that something wants, by their links.
+/// Returns the enabled timers, by their links.
 fn timers(root: &Root) -> Vec<OtherRenewer> {
-    let folders = names(root, Path::new(UNITS)).unwrap_or_default();
-    let wants =
-        folders.iter().filter(|name| name.ends_with(".wants") || name.ends_with(".requires"));
-    let enabled = wants.flat_map(|folder| {
-        let folder = Path::new(UNITS).join(folder);
-        let names = names(root, &folder).unwrap_or_default();
-        names.into_iter().filter(|name| name.ends_with(".timer")).map(move |name| folder.join(name))
+    let dirs = names(root, Path::new(SYSTEM_UNITS)).unwrap_or_default();
+    let wants = dirs.iter().filter(|name| name.ends_with(".wants") || name.ends_with(".requires"));
+    let enabled = wants.flat_map(|dir| {
+        let dir = Path::new(SYSTEM_UNITS).join(dir);
+        let names = names(root, &dir).unwrap_or_default();
+        names.into_iter().filter(|name| name.ends_with(".timer")).map(move |name| dir.join(name))
     });
     enabled.filter_map(|link| timer(root, &link)).collect()
 }
@@ -105,7 +104,7 @@ fn timers(root: &Root) -> Vec<OtherRenewer> {
 fn timer(root: &Root, link: &Path) -> Option<OtherRenewer> {
     let name = link.file_name()?.to_str()?;
     let service = format!("{}.service", name.strip_suffix(".timer")?);
-    let units = UNIT_FOLDERS.iter().map(|folder| PathBuf::from(folder).join(&service));
+    let units = UNIT_DIRS.iter().map(|dir| PathBuf::from(dir).join(&service));
     let line = units
         .filter_map(|file| text(root, &AbsolutePath::new(file).ok()?))
         .find_map(|text| renewing_line(&text));
@@ -120,13 +119,13 @@ fn timer(root: &Root, link: &Path) -> Option<OtherRenewer> {
     })
 }
 
-/// The names in a folder; `None` for what is no folder.
-fn names(root: &Root, folder: &Path) -> Option<Vec<String>> {
-    let names = root.open_dir(folder).and_then(|folder| folder.names()).ok()?;
+/// Returns the names in a directory; `None` when it is no directory.
+fn names(root: &Root, dir: &Path) -> Option<Vec<String>> {
+    let names = root.open_dir(dir).and_then(|dir| dir.names()).ok()?;
     let mut names: Vec<String> =
         names.into_iter().filter_map(|name| name.into_string().ok()).collect();
     names.sort();
-    names.truncate(MOST);
+    names.truncate(MAX_DIR_ENTRIES);
     Some(names)
 }
 
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_cron_that_renew_are_found() {
+    fn renewing_cron_entries_are_found() {
         let disk = Disk::with(&[
             ("etc/crontab", "# m h dom\n17 * * * * root run-parts /etc/cron.hourly\n"),
             (
@@ -180,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_aside_or_only_mentioned_is_not() {
+    fn disabled_and_mentioned_renewals_are_ignored() {
         let line = "0 3 1 * * root kubeadm certs renew all\n";
         let disk = Disk::with(&[
             ("etc/cron.d/certs.disabled", line),
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_is_found_where_something_wants_it() {
+    fn enabled_timer_is_found() {
         let service =
             "[Service]\n# kubeadm certs renew all\nExecStart=/usr/bin/kubeadm certs renew all\n";
         let disk = Disk::with(&[
@@ -212,17 +211,17 @@ mod tests {
             std::os::unix::fs::symlink(format!("/etc/systemd/system/{timer}"), wants.join(timer))
                 .unwrap();
         }
-        let folder = "/etc/systemd/system/multi-user.target.wants";
+        let dir = "/etc/systemd/system/multi-user.target.wants";
         assert_eq!(
             disk.found(),
             [
                 format!(
-                    "{folder}/k8s-certs-renew.timer: the timer k8s-certs-renew.timer is enabled, \
-                     kubespray's ({folder}/k8s-certs-renew.timer)"
+                    "{dir}/k8s-certs-renew.timer: the timer k8s-certs-renew.timer is enabled, \
+                     kubespray's ({dir}/k8s-certs-renew.timer)"
                 ),
                 format!(
-                    "{folder}/own.timer: the timer own.timer is enabled, which runs \
-                     \"ExecStart=/usr/bin/kubeadm certs renew all\" ({folder}/own.timer)"
+                    "{dir}/own.timer: the timer own.timer is enabled, which runs \
+                     \"ExecStart=/usr/bin/kubeadm certs renew all\" ({dir}/own.timer)"
                 ),
             ]
         );

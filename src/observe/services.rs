@@ -1,9 +1,9 @@
-//! What is true now of each service of the catalog: whether it runs, since when, how it says that
-//! it is, and what it holds of each credential that it uses.
+//! Observes each service of the catalog: whether it runs, since when, its health, and the version
+//! of each credential that it uses.
 //!
-//! Looking never fails: what can't be found out is said in the facts. Every question has a limit,
-//! and the services are looked at side by side, so that one that hangs costs its own limit and no
-//! other's. Nothing here is changed or judged.
+//! Observing never fails: a fact that can't be found out is reported in the facts. Every query has
+//! a limit, and the services are observed concurrently, so that a hanging one costs only its own
+//! limit. Nothing here is changed or judged.
 
 mod connections;
 mod consumers;
@@ -32,9 +32,9 @@ pub use neighbours::neighbours;
 pub use runtime::socket as runtime_socket;
 use together::together;
 
-const ANOTHER_ROOT: &str = "these are the files of another root folder, where nothing runs";
+const ANOTHER_ROOT: &str = "these are the files of another root directory, where nothing runs";
 
-/// What is found of the services, and of others that use their credentials.
+/// The observed services, and other users of their credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServicesSeen {
     /// The services, in the order of the catalog; then other static pods that use credentials which
@@ -42,12 +42,12 @@ pub struct ServicesSeen {
     pub services: Vec<ServiceFacts>,
     /// Other containers that use credentials which are renewed here.
     pub consumers: Vec<Consumer>,
-    /// What could not be found out and has no place in the facts, each a sentence.
+    /// Facts that could not be found out and do not belong to a service, each a sentence.
     pub notes: Vec<String>,
 }
 
-/// Looks at all services, and at all other containers. Needs a tokio runtime with its timers and
-/// its I/O enabled.
+/// Observes all services, and all other containers. Needs a tokio runtime with timers and I/O
+/// enabled.
 pub async fn services(node: &Node, clock: &dyn Clock) -> ServicesSeen {
     let look = match begin(node, clock) {
         Ok(look) => Arc::new(look),
@@ -64,18 +64,18 @@ pub async fn services(node: &Node, clock: &dyn Clock) -> ServicesSeen {
     ServicesSeen { services, consumers, notes }
 }
 
-/// All of these at the same time.
+/// Observes these services concurrently.
 async fn each(look: &Arc<Look>, services: &[Service]) -> (Vec<ServiceFacts>, Vec<String>) {
     let seen =
         together(services.iter().map(|service| facts(Arc::clone(look), service.clone()))).await;
     let seen = services.iter().zip(seen).map(|(service, seen)| {
-        seen.unwrap_or_else(|| (unknown(service, together::FAULT), Vec::new()))
+        seen.unwrap_or_else(|| (unknown(service, together::PANICKED), Vec::new()))
     });
     let (facts, notes): (Vec<_>, Vec<_>) = seen.unzip();
     (facts, notes.concat())
 }
 
-/// Consumers that are static pods are handled as the catalog's are; the others stay what they are.
+/// Treats consumers that are static pods as the catalog's; the others stay consumers.
 async fn static_pods(look: &Look, consumers: Vec<Consumer>) -> (Vec<Service>, Vec<Consumer>) {
     let Ok(containers) = look.containers().await else { return (Vec::new(), consumers) };
     let (mut pods, mut others) = (Vec::new(), Vec::new());
@@ -90,7 +90,7 @@ async fn static_pods(look: &Look, consumers: Vec<Consumer>) -> (Vec<Service>, Ve
     (pods, others)
 }
 
-/// Looks at one service, such as one that was told to take something new.
+/// Observes one service, such as one that was refreshed.
 pub async fn one(node: &Node, clock: &dyn Clock, service: &Service) -> ServiceFacts {
     match begin(node, clock) {
         Ok(look) => facts(Arc::new(look), service.clone()).await.0,
@@ -143,7 +143,7 @@ async fn facts(look: Arc<Look>, service: Service) -> (ServiceFacts, Vec<String>)
     };
     let running = match found {
         Ok(running) => Arc::new(running),
-        // Where nobody says whether it runs, it may say so itself.
+        // Where no supervisor reports whether it runs, its health check may.
         Err(presence @ (Presence::Unknown(_) | Presence::OutOfSight)) => {
             let health = health::ask(service.health.as_deref()).await;
             return (ServiceFacts { health, ..not_running(&service, presence) }, Vec::new());
@@ -162,14 +162,15 @@ async fn facts(look: Arc<Look>, service: Service) -> (ServiceFacts, Vec<String>)
     let mut notes = Vec::new();
     for (place, held) in facts.holds.iter_mut().zip(holds) {
         let (holding, note) =
-            held.unwrap_or_else(|| (place.clone(), Some(together::FAULT.to_owned())));
+            held.unwrap_or_else(|| (place.clone(), Some(together::PANICKED.to_owned())));
         notes.extend(note.map(|note| format!("{}, {}: {note}", service.name, holding.credential)));
         *place = holding;
     }
     (facts, notes)
 }
 
-/// What the operator lists is missed; what only the profile knows of need not be on every node.
+/// Describes an absent service. One of the operator's is missing; one of the profile need not be on
+/// every node.
 fn not_here(service: &Service) -> String {
     match &service.kind {
         ServiceKind::StaticPod { pod, .. } => {

@@ -1,6 +1,6 @@
 //! Credentials that share files: two certificates for one key, or one certificate with two keys. A
 //! new key for one of them would break the other, so both are refused. Two that share all their
-//! files are one thing under two names, and no harm comes of it.
+//! files are one credential under two names, which is harmless.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -8,19 +8,19 @@ use std::ffi::OsString;
 use crate::model::{AbsolutePath, CredentialFacts, CredentialName, Material, Renewal};
 use crate::sys::{Identity, Root};
 
-/// Which file it is, whatever its name: its folder and its name there.
-type Place = (Identity, OsString);
+/// The identity of a file, whatever its path: its directory and its name there.
+type FileIdentity = (Identity, OsString);
 
-/// Makes unreadable what shares only some of its files with another credential.
+/// Makes a credential unreadable that shares only some of its files with another.
 pub(super) fn refuse_half_shared(root: &Root, credentials: &mut [CredentialFacts]) {
     let places: Vec<_> = credentials.iter().map(|facts| places(root, facts)).collect();
-    let mut users: BTreeMap<&Place, Vec<usize>> = BTreeMap::new();
+    let mut users: BTreeMap<&FileIdentity, Vec<usize>> = BTreeMap::new();
     for (user, place) in
         places.iter().enumerate().flat_map(|(user, own)| own.keys().map(move |place| (user, place)))
     {
         users.entry(place).or_default().push(user);
     }
-    let differs = |own: &BTreeMap<Place, AbsolutePath>, other: usize| {
+    let differs = |own: &BTreeMap<FileIdentity, AbsolutePath>, other: usize| {
         places.get(other).is_some_and(|places| !places.keys().eq(own.keys()))
     };
     let troubles = places.iter().map(|own| {
@@ -45,9 +45,9 @@ fn half_shared(path: &AbsolutePath, other: &CredentialName) -> String {
     )
 }
 
-/// Where the files of a credential really are. None where nothing is there, or what is there is
-/// refused already. A copy has a share in nothing: it may be a link of root's to its original.
-fn places(root: &Root, facts: &CredentialFacts) -> BTreeMap<Place, AbsolutePath> {
+/// Where the files of a credential really are. Empty where there are none, or where they are
+/// refused already. A copy shares nothing: it may be root's link to its original.
+fn places(root: &Root, facts: &CredentialFacts) -> BTreeMap<FileIdentity, AbsolutePath> {
     if matches!(facts.material, Material::Absent | Material::Unreadable(_))
         || facts.credential.copy_of().is_some()
     {

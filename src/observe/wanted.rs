@@ -1,20 +1,19 @@
-//! For which names and addresses certificates are wanted, by all that this node says: its
-//! manifests, the kubeconfigs that are used with it, and its own name.
+//! The names and addresses that certificates must be valid for, by the manifests of this node, the
+//! kubeconfigs that are used with it, and its own name.
 //!
-//! A name counts only where it is sure that somebody uses it, so that a node as kubeadm makes it
-//! lacks nothing. What can't be read says nothing here: it is told where it is looked at for its
-//! own sake.
+//! A name counts only where its use is certain, so that a node as kubeadm makes it lacks nothing.
+//! Unreadable files are ignored here: they are reported where they are read for their own sake.
 
 use std::collections::BTreeMap;
 
 use super::Node;
 use super::catalog::names::host;
-use crate::formats::kubeconfig::{Cluster, Kubeconfig, Source};
+use crate::formats::kubeconfig::{Cluster, Kubeconfig, PemSource};
 use crate::formats::x509::certificates;
 use crate::model::{CredentialFacts, CredentialName, Location};
 use crate::store::LARGEST_FILE;
 
-/// For each credential of which something says that.
+/// Returns them for each credential where they are known.
 #[must_use]
 pub fn wanted_names(
     node: &Node,
@@ -36,8 +35,8 @@ pub fn wanted_names(
     all
 }
 
-/// Only where the kubeconfig trusts who signs the credential: else somebody else, a proxy say,
-/// answers there with a certificate of his own.
+/// Only where the kubeconfig trusts the issuer of the credential: otherwise another server, for
+/// example a proxy, answers there with its own certificate.
 fn server(node: &Node, kubeconfig: &CredentialName, credential: &CredentialName) -> Option<String> {
     let Location::Kubeconfig(file) =
         &node.catalog.credentials.iter().find(|one| one.name == *kubeconfig)?.location
@@ -45,7 +44,7 @@ fn server(node: &Node, kubeconfig: &CredentialName, credential: &CredentialName)
         return None;
     };
     let text = node.root.read(file, LARGEST_FILE).ok()?;
-    let Cluster { server, server_name, authority: Source::Embedded(trusted), .. } =
+    let Cluster { server, server_name, authority: PemSource::Embedded(trusted), .. } =
         Kubeconfig::parse(text.bytes.expose()).ok()?.cluster?
     else {
         return None;
@@ -63,7 +62,7 @@ fn server(node: &Node, kubeconfig: &CredentialName, credential: &CredentialName)
     name.filter(|_| trusts)
 }
 
-/// By the certificate that kubelet has, never by the name of the host, which may be another one.
+/// By the certificate of kubelet, never by the host name, which may differ.
 fn node_name(credentials: &[&CredentialFacts], kubelet: &CredentialName) -> Option<String> {
     let facts = credentials.iter().find(|facts| facts.credential.name == *kubelet)?;
     facts.material.leaf()?;

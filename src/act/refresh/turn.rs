@@ -69,7 +69,7 @@ impl<'t> Turn<'t> {
                 self.with.caller.may_restart(self.step).await.map_err(RefreshError::Held)?;
                 let attempt = wait::unless_stopped(
                     self.with.stop,
-                    systemd.revive(unit, self.with.limits.job),
+                    systemd.restart_failed(unit, self.with.limits.job),
                 )
                 .await;
                 let attempt = attempt.map_or(Err(RefreshError::Stopped), |attempt| {

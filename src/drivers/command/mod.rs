@@ -1,8 +1,8 @@
-//! A program run with arguments, for what no other driver reaches: no shell, a limit, and of its
-//! output no more than is worth reading.
+//! Runs a program with arguments: no shell, a time limit, and only the beginning and end of its
+//! output kept.
 //!
-//! This is the only place from where programs are started by this process; [`super::outside`] has
-//! systemd start them.
+//! This is the only module that starts programs from this process; [`super::outside`] has systemd
+//! start them.
 
 mod output;
 #[cfg(test)]
@@ -24,15 +24,15 @@ use tokio::time::{sleep, timeout};
 
 pub use output::Output;
 
-/// Where programs are looked for that are named without a path.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The search path for programs that are named without a directory.
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// How long a program that is over its limit may take to end by itself.
-const GRACE: Duration = Duration::from_secs(2);
+/// How long a program over its limit may take to exit after SIGTERM.
+const TERMINATION_GRACE: Duration = Duration::from_secs(2);
 
-/// How long what was written last is waited for when the program has ended but a child of its own
-/// still holds the pipe.
-const DRAIN: Duration = Duration::from_millis(200);
+/// How long the last output is waited for when the program has exited but a child of it still holds
+/// the pipe.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A program and its arguments, taken literally.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,22 +41,22 @@ pub struct Argv {
     arguments: Vec<String>,
 }
 
-/// A list of words that is not a command.
+/// Why a list of words is not a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidArgv {
-    /// There is no first word, or an empty one.
+    /// The first word is missing or empty.
     #[error("a command needs a program as its first word")]
     NoProgram,
-    /// The system ends words at a zero byte.
+    /// A word contains a zero byte, which the system can't pass.
     #[error("a command can't have a zero byte in a word")]
     ZeroByte,
 }
 
 impl Argv {
-    /// From the program's name or path and its arguments.
+    /// Builds a command from the program's name or path and its arguments.
     ///
     /// # Errors
-    /// [`InvalidArgv`], when that can't be run.
+    /// [`InvalidArgv`], when the words can't be run.
     pub fn new(words: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, InvalidArgv> {
         let mut words = words.into_iter().map(Into::into);
         let program: String = words
@@ -82,19 +82,19 @@ impl Argv {
     }
 }
 
-/// A program that has ended by itself, well or not.
+/// A program that has exited, successfully or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
-    /// How it ended.
+    /// How it exited.
     pub ending: Ending,
-    /// What it wrote.
+    /// Its output.
     pub output: Output,
 }
 
-/// How a program ended.
+/// How a program exited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// With this exit code; 0 means well.
+    /// With this exit code; 0 means success.
     Code(i32),
     /// By this signal.
     Signal(i32),
@@ -112,11 +112,11 @@ impl std::fmt::Display for Ending {
     }
 }
 
-/// Why a program could not be run to its end.
+/// Why a program could not be run until it exited.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// There is none of this name.
-    #[error("there is no program {0} (looked for in {PATH})")]
+    /// There is no program of this name.
+    #[error("there is no program {0} (looked for in {SEARCH_PATH})")]
     NotFound(String),
     /// It can't be started.
     #[error("cannot start {program}: {source}")]
@@ -126,7 +126,7 @@ pub enum CommandError {
         /// The system's reason.
         source: io::Error,
     },
-    /// It was not over in time, and was killed with all its children that stayed in its process
+    /// It did not exit in time, and was killed with all its children that stayed in its process
     /// group.
     #[error("{program} was not over after {} s and was killed", limit.as_secs_f32())]
     Limit {
@@ -134,10 +134,10 @@ pub enum CommandError {
         program: String,
         /// The limit.
         limit: Duration,
-        /// What it had written by then.
+        /// Its output until then.
         output: Output,
     },
-    /// Something between it and here.
+    /// Following the program failed on this side.
     #[error("cannot follow {program}: {source}")]
     Follow {
         /// The program.
@@ -147,18 +147,18 @@ pub enum CommandError {
     },
 }
 
-/// Runs a program until it ends, or its limit does: in `/`, with nothing in its environment but
+/// Runs a program until it exits or its limit is over: in `/`, with nothing in its environment but
 /// `PATH` and `LANG`, in a process group of its own.
 ///
-/// A child of it that outlives it is left alone, also when it holds the output open: it may be a
-/// service that was started. When the limit is over, the whole group is asked to end, and killed
-/// two seconds later. So it is when the returned future is dropped, at once.
+/// A child that outlives it is left alone, even when it holds the output open: it may be a service
+/// that was started. When the limit is over, the whole group gets SIGTERM, and SIGKILL two seconds
+/// later. When the returned future is dropped, the group is killed at once.
 ///
-/// Needs a tokio runtime with its timers and its I/O enabled; one thread is enough.
+/// Needs a tokio runtime with timers and I/O enabled; one thread is enough.
 ///
 /// # Errors
-/// [`CommandError`], when it can't be started, or is not over in time. That it ended badly
-/// is none.
+/// [`CommandError`], when it can't be started, or does not exit in time. An exit code other than 0
+/// is no error.
 pub async fn run(
     argv: &Argv,
     stdin: Option<&[u8]>,
@@ -168,11 +168,11 @@ pub async fn run(
     let (mut group, mut pipe) = start(argv, stdin.is_some())?;
     let feed = group.0.stdin.take().zip(stdin);
     let mut output = Output::default();
-    let ended = timeout(limit, until_ended(&mut group.0, feed, &mut pipe, &mut output)).await;
+    let ended = timeout(limit, follow_until_exit(&mut group.0, feed, &mut pipe, &mut output)).await;
     if let Ok(status) = ended {
         let ending = ending(status.map_err(follow)?);
-        // An error means that children still hold the pipe: what they write is no more of interest.
-        let _ = timeout(DRAIN, read_all(&mut pipe, &mut output)).await;
+        // A timeout means that children still hold the pipe: their output is no longer relevant.
+        let _ = timeout(DRAIN_TIMEOUT, read_all(&mut pipe, &mut output)).await;
         return Ok(Finished { ending, output });
     }
     group.end(&mut pipe, &mut output).await;
@@ -184,14 +184,14 @@ fn start(argv: &Argv, feeds: bool) -> Result<(Group, Receiver), CommandError> {
         io::ErrorKind::NotFound => CommandError::NotFound(argv.program.clone()),
         _ => CommandError::Start { program: argv.program.clone(), source },
     };
-    // One pipe for both, so that the lines come in the order in which they were written.
+    // One pipe for both outputs, so that the lines keep the order in which they were written.
     let (reader, writer) = io::pipe().map_err(failed)?;
     let pipe = Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(failed)?;
     let child = {
         #[allow(clippy::disallowed_methods, reason = "this is the seam")]
         let mut command = Command::new(&argv.program);
         command.args(&argv.arguments).current_dir("/").process_group(0);
-        command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8");
+        command.env_clear().env("PATH", SEARCH_PATH).env("LANG", "C.UTF-8");
         command.stdin(if feeds { Stdio::piped() } else { Stdio::null() });
         command.stdout(writer.try_clone().map_err(failed)?).stderr(writer);
         command.spawn().map_err(failed)?
@@ -199,8 +199,8 @@ fn start(argv: &Argv, feeds: bool) -> Result<(Group, Receiver), CommandError> {
     Ok((Group(child), pipe))
 }
 
-/// Reads and writes as it goes, so that the program never waits for this side.
-async fn until_ended(
+/// Reads and writes at the same time, so that the program never waits for this side.
+async fn follow_until_exit(
     child: &mut Child,
     feed: Option<(ChildStdin, &[u8])>,
     pipe: &mut Receiver,
@@ -218,7 +218,7 @@ async fn until_ended(
     }
 }
 
-/// Until nobody can write any more.
+/// Reads until all writers have closed the pipe.
 async fn read_all(pipe: &mut Receiver, output: &mut Output) {
     let mut buffer = [0; 4096];
     while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
@@ -226,7 +226,7 @@ async fn read_all(pipe: &mut Receiver, output: &mut Output) {
     }
 }
 
-/// A program need not read what it is given.
+/// Writes the input. A program need not read it.
 async fn write_all(feed: Option<(ChildStdin, &[u8])>) {
     if let Some((mut stdin, bytes)) = feed {
         let _ = stdin.write_all(bytes).await;
@@ -239,27 +239,27 @@ fn ending(status: ExitStatus) -> Ending {
 
 /// The program and the process group that it leads.
 ///
-/// The group is signalled only as long as its leader has not been waited for: its number belongs to
-/// nobody else until then.
+/// The group is signalled only until its leader has been waited for: until then the kernel does not
+/// reuse its number.
 struct Group(Child);
 
 impl Group {
-    /// Asks all to end, and kills what has not ended when the grace is over.
+    /// Sends SIGTERM to the group, and SIGKILL when the grace is over.
     async fn end(&mut self, pipe: &mut Receiver, output: &mut Output) {
         self.signal(Signal::SIGTERM);
-        let _ = timeout(GRACE, async {
+        let _ = timeout(TERMINATION_GRACE, async {
             read_all(pipe, output).await;
-            while !self.leader_has_ended() {
+            while !self.leader_has_exited() {
                 sleep(Duration::from_millis(20)).await;
             }
         })
         .await;
         self.signal(Signal::SIGKILL);
-        let _ = timeout(GRACE, self.0.wait()).await;
+        let _ = timeout(TERMINATION_GRACE, self.0.wait()).await;
     }
 
-    /// Without waiting for it in the system's sense, which would give its number away.
-    fn leader_has_ended(&self) -> bool {
+    /// Whether the leader has exited. Does not reap it, which would release its number.
+    fn leader_has_exited(&self) -> bool {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         self.leader()
             .is_none_or(|pid| !matches!(waitid(Id::Pid(pid), flags), Ok(WaitStatus::StillAlive)))

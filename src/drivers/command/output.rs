@@ -1,13 +1,13 @@
-//! What a program wrote: its beginning and its end.
+//! The output of a program: its beginning and its end.
 
 use std::collections::VecDeque;
 use std::fmt;
 
-/// Bytes that are kept from the beginning, and from the end.
-const KEPT: usize = 4096;
+/// How many bytes are kept from the beginning, and from the end.
+const KEPT_BYTES: usize = 4096;
 
-/// The first and the last of what a program wrote, to both its outputs, in the order in which it
-/// did; the rest is counted.
+/// The first and the last bytes that a program wrote to both its outputs, in their order; the rest
+/// is counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
     first: Vec<u8>,
@@ -17,21 +17,22 @@ pub struct Output {
 
 impl Output {
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        let (first, rest) = bytes.split_at_checked(KEPT - self.first.len()).unwrap_or((bytes, &[]));
+        let (first, rest) =
+            bytes.split_at_checked(KEPT_BYTES - self.first.len()).unwrap_or((bytes, &[]));
         self.first.extend_from_slice(first);
         self.last.extend(rest);
-        let surplus = self.last.len().saturating_sub(KEPT);
+        let surplus = self.last.len().saturating_sub(KEPT_BYTES);
         self.last.drain(..surplus);
         self.omitted = self.omitted.saturating_add(surplus as u64);
     }
 
-    /// How many bytes are left out in the middle.
+    /// How many bytes are omitted in the middle.
     #[must_use]
     pub fn omitted(&self) -> u64 {
         self.omitted
     }
 
-    /// The end of it, on one line and without control characters, as it is quoted in an error;
+    /// The end of the output, on one line and without control characters, for quoting in an error;
     /// `None` where nothing was written.
     #[must_use]
     pub fn last_words(&self) -> Option<String> {
@@ -51,8 +52,8 @@ impl Output {
     }
 }
 
-/// As text, with a note where something is left out. It is as the program wrote it: control
-/// characters are not taken out.
+/// Shows the text, with a note where something is omitted. Control characters of the program are
+/// kept.
 impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let last: Vec<u8> = self.last.iter().copied().collect();
@@ -75,10 +76,10 @@ mod tests {
     }
 
     #[test]
-    fn up_to_the_limit_everything_is_kept() {
+    fn output_up_to_the_limit_is_kept() {
         let text = "aä\n".repeat(2048);
         for by in [1, 7, 4096, 9000] {
-            assert_eq!(text.len(), 2 * KEPT);
+            assert_eq!(text.len(), 2 * KEPT_BYTES);
             assert_eq!(
                 (of(text.as_bytes(), by).to_string(), of(text.as_bytes(), by).omitted()),
                 (text.clone(), 0)
@@ -87,17 +88,21 @@ mod tests {
     }
 
     #[test]
-    fn beyond_it_the_first_and_the_last_are_kept_and_the_rest_is_counted() {
-        let text: Vec<u8> = [vec![b'a'; KEPT], vec![b'x'; 5000], vec![b'z'; KEPT]].concat();
+    fn long_output_keeps_both_ends_and_counts_the_rest() {
+        let text: Vec<u8> =
+            [vec![b'a'; KEPT_BYTES], vec![b'x'; 5000], vec![b'z'; KEPT_BYTES]].concat();
         for by in [1, 7, 4096, 20_000] {
-            let expected =
-                format!("{}\n[5000 bytes left out]\n{}", "a".repeat(KEPT), "z".repeat(KEPT));
+            let expected = format!(
+                "{}\n[5000 bytes left out]\n{}",
+                "a".repeat(KEPT_BYTES),
+                "z".repeat(KEPT_BYTES)
+            );
             assert_eq!(of(&text, by).to_string(), expected);
         }
     }
 
     #[test]
-    fn nothing_is_empty() {
+    fn empty_output_is_empty() {
         assert!(Output::default().is_empty());
         assert!(!of(b"\n", 1).is_empty());
     }

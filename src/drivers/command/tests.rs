@@ -1,4 +1,4 @@
-//! With the programs that every system has.
+//! Tests with programs that every system has.
 
 use std::path::Path;
 use std::time::Instant as StdInstant;
@@ -20,12 +20,12 @@ async fn finished(argv: &Argv) -> Finished {
     run(argv, None, LIMIT).await.unwrap()
 }
 
-/// The pid that a script wrote as the first line of its output.
+/// Reads the pid that a script wrote as the first line of its output.
 fn pid_in(output: &Output) -> Pid {
     Pid::from_raw(output.to_string().lines().next().unwrap().parse().unwrap())
 }
 
-/// Dead, or so nearly that only its parent, which is none of ours, has to see it.
+/// Whether a process is dead, or a zombie of another parent.
 fn is_dead(pid: Pid) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
 }
@@ -39,7 +39,7 @@ async fn dies(pid: Pid) -> bool {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn the_exit_code_and_both_outputs_are_known() {
+async fn exit_code_and_both_outputs_are_returned() {
     let finished = finished(&sh("echo one; echo two >&2; echo three; exit 7")).await;
     assert_eq!(
         (finished.ending, finished.output.to_string().as_str()),
@@ -49,14 +49,14 @@ async fn the_exit_code_and_both_outputs_are_known() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn the_signal_that_ended_it_is_known() {
+async fn terminating_signal_is_returned() {
     let finished = finished(&sh("kill -USR1 $$")).await;
     assert_eq!(finished.ending, Ending::Signal(Signal::SIGUSR1 as i32));
     assert_eq!(finished.ending.to_string(), "signal SIGUSR1");
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn arguments_are_taken_literally() {
+async fn arguments_are_passed_literally() {
     let finished = finished(&argv(&["echo", "$HOME", "*", "; exit 3", "`id`", ""])).await;
     assert_eq!(
         (finished.ending, finished.output.to_string().as_str()),
@@ -65,11 +65,11 @@ async fn arguments_are_taken_literally() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn nothing_is_inherited_but_what_is_meant_to_be() {
+async fn only_intended_state_is_inherited() {
     let mut environment: Vec<_> =
         finished(&argv(&["env"])).await.output.to_string().lines().map(str::to_owned).collect();
     environment.sort_unstable();
-    assert_eq!(environment, ["LANG=C.UTF-8".to_owned(), format!("PATH={PATH}")]);
+    assert_eq!(environment, ["LANG=C.UTF-8".to_owned(), format!("PATH={SEARCH_PATH}")]);
     assert_eq!(finished(&argv(&["/bin/pwd"])).await.output.to_string(), "/\n");
     let group = finished(&sh("cut -d' ' -f1,5 /proc/$$/stat")).await.output.to_string();
     let (pid, group) = group.trim().split_once(' ').unwrap();
@@ -77,7 +77,7 @@ async fn nothing_is_inherited_but_what_is_meant_to_be() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn of_ten_megabytes_the_first_and_the_last_are_kept() {
+async fn ten_megabytes_of_output_keep_both_ends() {
     let finished =
         finished(&sh("echo begin; head -c 10000000 /dev/zero | tr '\\0' x; echo end")).await;
     let text = finished.output.to_string();
@@ -87,7 +87,7 @@ async fn of_ten_megabytes_the_first_and_the_last_are_kept() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_program_gets_its_input_and_the_end_of_it() {
+async fn program_gets_its_input_and_end_of_file() {
     let input = b"line\n".repeat(100_000);
     let finished = run(&argv(&["wc", "-c"]), Some(&input), LIMIT).await.unwrap();
     assert_eq!(finished.output.to_string(), "500000\n");
@@ -95,7 +95,7 @@ async fn a_program_gets_its_input_and_the_end_of_it() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn input_that_nobody_reads_holds_nothing_up() {
+async fn unread_input_does_not_block() {
     let input = vec![b'x'; 1_000_000];
     let finished = run(&sh("echo done; exit 5"), Some(&input), LIMIT).await.unwrap();
     assert_eq!(
@@ -107,7 +107,7 @@ async fn input_that_nobody_reads_holds_nothing_up() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_program_that_closes_its_outputs_and_works_on_is_waited_for() {
+async fn program_with_closed_outputs_is_waited_for() {
     let began = StdInstant::now();
     let finished = finished(&sh("exec >&- 2>&-; sleep 1; exit 4")).await;
     assert_eq!(finished.ending, Ending::Code(4));
@@ -115,7 +115,7 @@ async fn a_program_that_closes_its_outputs_and_works_on_is_waited_for() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn at_the_limit_it_is_asked_to_end_and_what_it_wrote_is_kept() {
+async fn timeout_terminates_the_program_and_keeps_its_output() {
     let script = "trap 'echo asked; exit' TERM; echo begun; while :; do sleep 0.1; done";
     let began = StdInstant::now();
     let error = run(&sh(script), None, SHORT).await.unwrap_err();
@@ -123,23 +123,23 @@ async fn at_the_limit_it_is_asked_to_end_and_what_it_wrote_is_kept() {
     let CommandError::Limit { output, .. } = error else { panic!("{error}") };
     let text = output.to_string();
     assert!(text.starts_with("begun\n") && text.ends_with("asked\n"), "{text}");
-    assert!(began.elapsed() < SHORT + GRACE, "it was waited for longer than needed");
+    assert!(began.elapsed() < SHORT + TERMINATION_GRACE, "it was waited for longer than needed");
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_program_that_ignores_the_request_is_killed_with_its_children() {
+async fn program_ignoring_sigterm_is_killed_with_its_children() {
     let script = "trap '' TERM; sleep 600 & echo $!; wait";
     let began = StdInstant::now();
     let CommandError::Limit { output, .. } = run(&sh(script), None, SHORT).await.unwrap_err()
     else {
         panic!()
     };
-    assert!(began.elapsed() >= SHORT + GRACE && began.elapsed() < LIMIT);
+    assert!(began.elapsed() >= SHORT + TERMINATION_GRACE && began.elapsed() < LIMIT);
     assert!(dies(pid_in(&output)).await);
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_child_that_ignores_the_request_is_killed_though_the_program_obeys() {
+async fn child_ignoring_sigterm_is_killed() {
     let script = "(trap '' TERM; sleep 600) & echo $!; sleep 600";
     let CommandError::Limit { output, .. } = run(&sh(script), None, SHORT).await.unwrap_err()
     else {
@@ -149,7 +149,7 @@ async fn a_child_that_ignores_the_request_is_killed_though_the_program_obeys() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_child_that_outlives_the_program_and_holds_the_pipe_is_not_waited_for_and_lives() {
+async fn surviving_child_with_the_pipe_is_not_waited_for() {
     let began = StdInstant::now();
     let finished = finished(&sh("sleep 600 & echo $!; exit 3")).await;
     assert_eq!(finished.ending, Ending::Code(3));
@@ -160,7 +160,7 @@ async fn a_child_that_outlives_the_program_and_holds_the_pipe_is_not_waited_for_
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_child_that_left_the_group_holds_nothing_up_either() {
+async fn child_outside_the_group_does_not_block() {
     let began = StdInstant::now();
     let script = "setsid sleep 600 & echo $!; sleep 600";
     let CommandError::Limit { output, .. } = run(&sh(script), None, SHORT).await.unwrap_err()
@@ -172,9 +172,9 @@ async fn a_child_that_left_the_group_holds_nothing_up_either() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_run_that_nobody_waits_for_any_more_is_killed() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("pid");
+async fn cancelled_run_is_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("pid");
     let script = format!("echo $$ > {}; sleep 600 & wait", file.display());
     let argv = sh(&script);
     let pid = tokio::select! {
@@ -196,20 +196,18 @@ async fn written(file: &Path) -> Pid {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_missing_program_and_one_that_can_not_be_run_are_told_apart() {
+async fn missing_and_not_executable_programs_are_distinguished() {
     for name in ["no-such-program", "/no/such/program"] {
         let error = run(&argv(&[name]), None, LIMIT).await.unwrap_err();
         assert!(matches!(&error, CommandError::NotFound(program) if program == name), "{error}");
     }
     let error = run(&argv(&["/etc/passwd"]), None, LIMIT).await.unwrap_err();
-    assert!(
-        matches!(&error, CommandError::Start { source, .. } if source.kind() == io::ErrorKind::PermissionDenied),
-        "{error}"
-    );
+    let CommandError::Start { source, .. } = &error else { panic!("{error}") };
+    assert_eq!(source.kind(), io::ErrorKind::PermissionDenied, "{error}");
 }
 
 #[test]
-fn words_that_are_no_command_are_refused() {
+fn invalid_arguments_are_refused() {
     assert_eq!(Argv::new(Vec::<String>::new()), Err(InvalidArgv::NoProgram));
     assert_eq!(Argv::new(["", "a"]), Err(InvalidArgv::NoProgram));
     assert_eq!(Argv::new(["a", "b\0c"]), Err(InvalidArgv::ZeroByte));

@@ -1,19 +1,19 @@
-//! What can go wrong between here and the container runtime.
+//! Errors of the connection to the container runtime.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tonic::{Code, Status};
 
-/// Why the container runtime could not be asked or told something.
+/// Why a call to the container runtime failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CriError {
     /// There is no socket.
     #[error("there is no socket {}: is the container runtime running, and is this its \
         socket?", .0.display())]
     NoSocket(PathBuf),
-    /// There is a socket, but nobody listens.
-    #[error("nobody listens at {}: start the container runtime", .0.display())]
+    /// There is a socket, but no process listens on it.
+    #[error("no process listens at {}: start the container runtime", .0.display())]
     NotListening(PathBuf),
     /// The socket could not be used for another reason.
     #[error("cannot connect to the container runtime at {}: {source}", socket.display())]
@@ -23,51 +23,51 @@ pub enum CriError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// Somebody answers there who knows neither version of the interface.
+    /// The server knows neither version of the interface.
     #[error("{} answers, but not as a container runtime: is this its socket, and is its cri plugin \
         enabled?", .0.display())]
     NotARuntime(PathBuf),
     /// No answer in time.
     #[error("the container runtime did not answer {call} within {} s", limit.as_secs_f32())]
     Limit {
-        /// What was asked.
+        /// The name of the call.
         call: &'static str,
-        /// How long was waited.
+        /// The limit.
         limit: Duration,
     },
     /// The runtime has no such container (any more).
     #[error("the container runtime has no container {0}")]
     NoContainer(String),
-    /// The connection broke: the runtime ended or was started again.
+    /// The connection broke: the runtime exited or was restarted.
     #[error("the connection to the container runtime broke during {call}: {reason}")]
     Broken {
-        /// What was asked.
+        /// The name of the call.
         call: &'static str,
-        /// What is known of it.
+        /// The reason.
         reason: String,
     },
-    /// The runtime answered that it can't or won't.
+    /// The runtime refused the call or failed.
     #[error("the container runtime refused {call}: {message} ({code:?})")]
     Refused {
-        /// What was asked.
+        /// The name of the call.
         call: &'static str,
-        /// The kind of refusal.
+        /// The code of the status.
         code: Code,
-        /// The runtime's words.
+        /// The runtime's message.
         message: String,
     },
-    /// The answer lacks what it must have.
+    /// The answer lacks a required field.
     #[error("the container runtime's answer to {call} has no {missing}")]
     Incomplete {
-        /// What was asked.
+        /// The name of the call.
         call: &'static str,
-        /// What is not in it.
+        /// The missing field.
         missing: &'static str,
     },
 }
 
 impl CriError {
-    /// For a connection that could not be opened.
+    /// Maps an error of opening the connection.
     pub(super) fn connecting(socket: &Path, source: std::io::Error) -> Self {
         let socket = socket.to_owned();
         match source.kind() {
@@ -77,9 +77,9 @@ impl CriError {
         }
     }
 
-    /// For a call that did not end well.
+    /// Maps an error of a call.
     pub(super) fn calling(call: &'static str, status: &Status) -> Self {
-        // A status that has a cause was made on this side; the other side's is words alone.
+        // A status with a cause was made on this side; that of the other side has a message only.
         match std::error::Error::source(status) {
             Some(cause) => Self::Broken { call, reason: innermost(cause) },
             None => {

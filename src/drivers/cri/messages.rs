@@ -1,8 +1,7 @@
-//! The few messages of the container runtime interface that are spoken here, as they are on the
-//! wire.
+//! The messages of the container runtime interface that are used here.
 //!
-//! Only the fields that are used are named: what else an answer carries is skipped. The numbers are
-//! the same in the versions v1 and v1alpha2.
+//! Only the fields in use are declared; other fields of an answer are skipped. The numbers are the
+//! same in the versions v1 and v1alpha2.
 
 use std::collections::HashMap;
 
@@ -22,7 +21,7 @@ pub struct VersionResponse {
     pub runtime_version: String,
 }
 
-/// Without a filter: all that the runtime knows, the stopped ones included.
+/// Without a filter: all that the runtime knows, including the stopped ones.
 #[derive(Clone, PartialEq, Message)]
 pub struct ListPodSandboxRequest {}
 
@@ -40,7 +39,7 @@ pub struct PodSandbox {
     pub annotations: HashMap<String, String>,
 }
 
-/// Without a filter: all that the runtime knows, the stopped ones included.
+/// Without a filter: all that the runtime knows, including the stopped ones.
 #[derive(Clone, PartialEq, Message)]
 pub struct ListContainersRequest {}
 

@@ -1,7 +1,7 @@
-//! The container runtime (containerd, CRI-O), over the interface that kubelet uses: what runs,
-//! since when, what it sees of the host, and to stop it.
+//! The container runtime (containerd, CRI-O), over the interface that kubelet uses: lists
+//! containers, their start times and mounts, and stops them.
 //!
-//! It stops containers and never starts, makes or removes one: that is kubelet's work.
+//! It stops containers and never starts, creates or removes one: kubelet does that.
 
 mod error;
 mod messages;
@@ -26,7 +26,7 @@ use transport::Connection;
 /// 2.0 on only the newer one.
 const SERVICES: [&str; 2] = ["runtime.v1.RuntimeService", "runtime.v1alpha2.RuntimeService"];
 
-/// A connection to the container runtime. It is not made anew when it breaks: connect again.
+/// A connection to the container runtime. It is not reopened when it breaks: connect again.
 #[derive(Debug)]
 pub struct Runtime {
     connection: Connection,
@@ -41,11 +41,11 @@ pub struct Runtime {
 /// A container that the runtime knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
-    /// The runtime's name for it; its successor has another.
+    /// The runtime's id for it; its successor has another.
     pub id: String,
     /// The name in the pod's specification.
     pub name: String,
-    /// How many there were before it in the same sandbox.
+    /// The number of containers before it in the same sandbox.
     pub attempt: u32,
     /// The pod sandbox that it runs in.
     pub sandbox: String,
@@ -53,7 +53,7 @@ pub struct Container {
     pub pod: Option<Pod>,
     /// Whether it runs.
     pub state: State,
-    /// When it was made.
+    /// When it was created.
     pub created: Option<SystemTime>,
 }
 
@@ -73,49 +73,49 @@ pub struct Pod {
 /// Whether a container runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Made, and not started yet.
+    /// Created, and not started yet.
     Created,
     /// Running.
     Running,
-    /// It has ended.
+    /// Exited.
     Exited,
     /// The runtime does not know.
     Unknown,
 }
 
-/// What the runtime says of one container.
+/// The runtime's information about one container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerStatus {
     /// Whether it runs.
     pub state: State,
     /// When it was started; `None` when it never was.
     pub started: Option<SystemTime>,
-    /// How it ended; `None` when it has not.
+    /// How it exited; `None` when it has not.
     pub ended: Option<Ended>,
-    /// What it sees of the host.
+    /// Its mounts of host files.
     pub mounts: Vec<Mount>,
     /// Its first process, as the runtime's pid namespace numbers it. `None` when it does not run,
-    /// or the runtime does not tell.
+    /// or the runtime does not report it.
     pub pid: Option<u32>,
 }
 
-/// How a container ended.
+/// How a container exited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// When.
+    /// The time.
     pub at: SystemTime,
-    /// Its exit code; 128 and the signal's number when a signal ended it.
+    /// Its exit code; 128 plus the signal's number when a signal killed it.
     pub exit_code: i32,
-    /// One word for it, such as `Completed`, `Error` or `OOMKilled`.
+    /// The runtime's one-word reason, such as `Completed`, `Error` or `OOMKilled`.
     pub reason: String,
 }
 
-/// A file or folder of the host that a container sees.
+/// A file or directory of the host that a container sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Where it is on the host.
+    /// The path on the host.
     pub host: PathBuf,
-    /// Where the container sees it.
+    /// The path in the container.
     pub container: PathBuf,
     /// Whether the container can only read it.
     pub readonly: bool,
@@ -125,10 +125,10 @@ impl Runtime {
     /// Connects to the runtime's socket and agrees on a version. Each later call has the same
     /// limit.
     ///
-    /// Needs a tokio runtime with its timers and its I/O enabled; one thread is enough.
+    /// Needs a tokio runtime with timers and I/O enabled; one thread is enough.
     ///
     /// # Errors
-    /// [`CriError`], when nobody answers there in time, or no container runtime.
+    /// [`CriError`], when there is no answer in time, or the server is no container runtime.
     pub async fn connect(socket: &Path, limit: Duration) -> Result<Self, CriError> {
         within("Version", limit, Self::agree(socket, limit)).await?
     }
@@ -153,12 +153,12 @@ impl Runtime {
         Err(CriError::NotARuntime(socket.to_owned()))
     }
 
-    /// All containers that the runtime knows, those that have ended included.
+    /// Lists all containers that the runtime knows, including those that have exited.
     ///
     /// # Errors
     /// [`CriError`], when the runtime does not answer, or refuses.
     pub async fn containers(&self) -> Result<Vec<Container>, CriError> {
-        // First the containers: a sandbox is there before its containers are.
+        // Containers first: a sandbox exists before its containers do.
         let answer: messages::ListContainersResponse =
             self.ask("ListContainers", messages::ListContainersRequest {}, self.limit).await?;
         let static_pods = self.static_sandboxes().await?;
@@ -169,8 +169,7 @@ impl Runtime {
             .collect())
     }
 
-    /// The sandboxes of static pods. Only they know it: containers do not carry the pod's
-    /// annotations.
+    /// Lists the sandboxes of static pods. Only sandboxes carry the pod's annotations.
     async fn static_sandboxes(&self) -> Result<HashSet<String>, CriError> {
         let answer: messages::ListPodSandboxResponse =
             self.ask("ListPodSandbox", messages::ListPodSandboxRequest {}, self.limit).await?;
@@ -183,7 +182,7 @@ impl Runtime {
         Ok(answer.items.into_iter().filter(from_file).map(|sandbox| sandbox.id).collect())
     }
 
-    /// What is known of one container.
+    /// Returns the status of one container.
     ///
     /// # Errors
     /// [`CriError`]; [`CriError::NoContainer`] when it was removed.
@@ -198,16 +197,16 @@ impl Runtime {
         Ok(read_status(status, pid))
     }
 
-    /// Stops a container: asks its first process to end, and kills it when the grace is over.
-    /// Stopping one that has ended does nothing.
+    /// Stops a container: its first process gets the stop signal, and is killed when the grace is
+    /// over. Stopping one that has exited does nothing.
     ///
-    /// The grace is told in whole seconds, rounded up; none kills at once. The answer is waited for
-    /// that much longer than for other calls: a runtime that is left before the grace is over kills
+    /// The grace is sent in whole seconds, rounded up; zero kills at once. The timeout of the call
+    /// is longer by the grace: a runtime whose caller disconnects before the grace is over kills
     /// nothing.
     ///
     /// # Errors
-    /// [`CriError`]; [`CriError::NoContainer`] when it was removed (some runtimes take
-    /// that for stopped).
+    /// [`CriError`]; [`CriError::NoContainer`] when it was removed (some runtimes report success
+    /// instead).
     pub async fn stop(&self, id: &str, grace: Duration) -> Result<(), CriError> {
         let seconds = i64::try_from(grace.as_nanos().div_ceil(1_000_000_000)).unwrap_or(i64::MAX);
         let question =
@@ -305,14 +304,14 @@ fn read_state(number: i32) -> State {
     }
 }
 
-/// Nanoseconds since 1970; the interface uses 0 for "not yet".
+/// Converts nanoseconds since 1970; the interface uses 0 for "not yet".
 fn time(nanoseconds: i64) -> Option<SystemTime> {
     let nanoseconds = u64::try_from(nanoseconds).ok().filter(|&n| n > 0)?;
     UNIX_EPOCH.checked_add(Duration::from_nanos(nanoseconds))
 }
 
-/// The pid in the JSON that containerd and CRI-O add to a status; it is no part of the interface
-/// itself.
+/// Reads the pid from the JSON that containerd and CRI-O add to a status; it is no part of the
+/// interface itself.
 fn first_process(info: &str) -> Option<u32> {
     #[derive(Deserialize)]
     struct Info {

@@ -1,5 +1,4 @@
-//! For the tests of all that is asked of a container runtime: a stand-in that speaks its interface
-//! over a real socket.
+//! A stand-in for a container runtime, for tests: it speaks the interface over a real socket.
 
 use std::convert::Infallible;
 use std::future::{Ready, pending, ready};
@@ -22,9 +21,9 @@ use super::messages;
 
 pub const V1: &str = "runtime.v1.RuntimeService";
 
-/// A runtime that knows one version of the interface and answers calls as it is told.
+/// A runtime that supports one version of the interface and answers calls as configured.
 pub struct StandIn {
-    folder: tempfile::TempDir,
+    dir: tempfile::TempDir,
     behaviour: Behaviour,
     stops: Mutex<Vec<messages::StopContainerRequest>>,
 }
@@ -55,18 +54,18 @@ pub fn recorded<M: Message + Default>(bytes: &[u8]) -> M {
 
 impl StandIn {
     pub fn start(behaviour: Behaviour) -> Arc<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let stand_in = Arc::new(Self { folder, behaviour, stops: Mutex::default() });
+        let dir = tempfile::tempdir().unwrap();
+        let stand_in = Arc::new(Self { dir, behaviour, stops: Mutex::default() });
         let listener = UnixListener::bind(stand_in.socket()).unwrap();
         tokio::spawn(Arc::clone(&stand_in).serve(listener));
         stand_in
     }
 
     pub fn socket(&self) -> PathBuf {
-        self.folder.path().join("cri.sock")
+        self.dir.path().join("cri.sock")
     }
 
-    /// The containers that it was told to stop, and with how many seconds of grace.
+    /// The containers that it was asked to stop, and the seconds of grace of each.
     pub fn stops(&self) -> Vec<(String, i64)> {
         self.stops
             .lock()
@@ -141,10 +140,10 @@ impl StandIn {
     }
 }
 
-/// One call, answered by a closure.
-struct Answer<F>(F);
+/// The handler of one call, a closure.
+struct UnaryHandler<F>(F);
 
-impl<F, Q, A> UnaryService<Q> for Answer<F>
+impl<F, Q, A> UnaryService<Q> for UnaryHandler<F>
 where
     F: FnMut(Q) -> Result<A, Status>,
 {
@@ -162,5 +161,5 @@ where
     A: Message + Default + 'static,
     F: FnMut(Q) -> Result<A, Status>,
 {
-    Grpc::new(ProstCodec::<A, Q>::default()).unary(Answer(answer), request).await
+    Grpc::new(ProstCodec::<A, Q>::default()).unary(UnaryHandler(answer), request).await
 }

@@ -1,5 +1,5 @@
-//! Against a stand-in that speaks the interface over a real socket, answers that a real containerd
-//! gave, and, when told where one is, a real runtime.
+//! Tests against a stand-in that speaks the interface over a real socket, recorded answers of a
+//! real containerd, and, when its socket is given, a real runtime.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,15 +18,15 @@ async fn connected(behaviour: Behaviour) -> (Arc<StandIn>, Runtime) {
     (stand_in, runtime)
 }
 
-/// One that waits for a moment only.
-async fn impatient(behaviour: Behaviour) -> (Arc<StandIn>, Runtime) {
+/// Connects with a short timeout.
+async fn connected_with_short_timeout(behaviour: Behaviour) -> (Arc<StandIn>, Runtime) {
     let stand_in = StandIn::start(behaviour);
     let runtime = Runtime::connect(&stand_in.socket(), Duration::from_secs(1)).await.unwrap();
     (stand_in, runtime)
 }
 
 #[tokio::test]
-async fn the_newer_interface_is_spoken_where_it_is_known() {
+async fn newer_interface_is_used_when_supported() {
     let (_stand_in, runtime) = connected(NORMAL).await;
     assert_eq!(
         (runtime.service, runtime.name.as_str(), runtime.version.as_str()),
@@ -35,23 +35,23 @@ async fn the_newer_interface_is_spoken_where_it_is_known() {
 }
 
 #[tokio::test]
-async fn the_older_interface_is_spoken_where_only_that_is_known() {
+async fn older_interface_is_used_when_it_is_the_only_one() {
     let (_stand_in, runtime) = connected(Behaviour { service: V1ALPHA2, ..NORMAL }).await;
     assert_eq!(runtime.service, V1ALPHA2);
     assert!(!runtime.containers().await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn a_server_that_is_no_runtime_is_called_that() {
+async fn server_that_is_no_runtime_is_reported() {
     let stand_in = StandIn::start(Behaviour { service: "another.Service", ..NORMAL });
     let error = Runtime::connect(&stand_in.socket(), LIMIT).await.unwrap_err();
     assert!(matches!(error, CriError::NotARuntime(_)), "{error}");
 }
 
 #[tokio::test]
-async fn no_socket_and_one_that_nobody_listens_at_are_told_apart() {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("cri.sock");
+async fn missing_and_unused_sockets_are_distinguished() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("cri.sock");
     let error = Runtime::connect(&socket, LIMIT).await.unwrap_err();
     assert!(matches!(error, CriError::NoSocket(_)), "{error}");
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
@@ -60,9 +60,9 @@ async fn no_socket_and_one_that_nobody_listens_at_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_runtime_that_never_answers_is_not_waited_for() {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("cri.sock");
+async fn silent_runtime_times_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("cri.sock");
     let _silent = UnixListener::bind(&socket).unwrap();
     let began = Instant::now();
     let error = Runtime::connect(&socket, Duration::from_millis(200)).await.unwrap_err();
@@ -71,15 +71,16 @@ async fn a_runtime_that_never_answers_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_call_that_hangs_ends_at_the_limit_and_the_next_one_works() {
-    let (_stand_in, runtime) = impatient(Behaviour { hangs_in: "ContainerStatus", ..NORMAL }).await;
+async fn call_after_a_timed_out_call_works() {
+    let behaviour = Behaviour { hangs_in: "ContainerStatus", ..NORMAL };
+    let (_stand_in, runtime) = connected_with_short_timeout(behaviour).await;
     let error = runtime.status("a").await.unwrap_err();
     assert!(matches!(error, CriError::Limit { call: "ContainerStatus", .. }), "{error}");
     assert!(runtime.containers().await.is_ok());
 }
 
 #[tokio::test]
-async fn a_refusal_says_the_call_and_the_runtimes_words() {
+async fn refusal_names_the_call_and_quotes_the_runtime() {
     let behaviour =
         Behaviour { containers: || Err(Status::internal("the disk is on fire")), ..NORMAL };
     let (_stand_in, runtime) = connected(behaviour).await;
@@ -91,7 +92,7 @@ async fn a_refusal_says_the_call_and_the_runtimes_words() {
 }
 
 #[tokio::test]
-async fn a_container_that_was_removed_is_told_from_a_refusal() {
+async fn removed_container_and_refusal_are_distinguished() {
     let behaviour = Behaviour { status: || Err(Status::not_found("gone")), ..NORMAL };
     let (_stand_in, runtime) = connected(behaviour).await;
     let error = runtime.status("abc").await.unwrap_err();
@@ -99,9 +100,9 @@ async fn a_container_that_was_removed_is_told_from_a_refusal() {
 }
 
 #[tokio::test]
-async fn a_runtime_that_ends_during_a_call_has_broken_the_connection() {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("cri.sock");
+async fn runtime_exit_during_a_call_breaks_the_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("cri.sock");
     let listener = UnixListener::bind(&socket).unwrap();
     tokio::spawn(async move { drop(listener.accept().await) });
     let error = Runtime::connect(&socket, LIMIT).await.unwrap_err();
@@ -109,7 +110,7 @@ async fn a_runtime_that_ends_during_a_call_has_broken_the_connection() {
 }
 
 #[tokio::test]
-async fn the_grace_is_told_in_whole_seconds_rounded_up() {
+async fn grace_period_is_rounded_up_to_seconds() {
     let (stand_in, runtime) = connected(NORMAL).await;
     for grace in [0, 1, 1000, 2001] {
         runtime.stop("abc", Duration::from_millis(grace)).await.unwrap();
@@ -118,8 +119,9 @@ async fn the_grace_is_told_in_whole_seconds_rounded_up() {
 }
 
 #[tokio::test]
-async fn a_stop_is_waited_for_as_long_as_the_grace_lasts_besides() {
-    let (_stand_in, runtime) = impatient(Behaviour { hangs_in: "StopContainer", ..NORMAL }).await;
+async fn stop_timeout_includes_the_grace_period() {
+    let behaviour = Behaviour { hangs_in: "StopContainer", ..NORMAL };
+    let (_stand_in, runtime) = connected_with_short_timeout(behaviour).await;
     let began = Instant::now();
     let error = runtime.stop("abc", Duration::from_secs(1)).await.unwrap_err();
     assert!(
@@ -130,7 +132,7 @@ async fn a_stop_is_waited_for_as_long_as_the_grace_lasts_besides() {
 }
 
 #[tokio::test]
-async fn what_a_real_containerd_said_of_its_containers_is_understood() {
+async fn recorded_containerd_list_is_parsed() {
     let (_stand_in, runtime) = connected(NORMAL).await;
     let mut containers = runtime.containers().await.unwrap();
     containers.sort_by(|a, b| a.name.cmp(&b.name));
@@ -156,7 +158,7 @@ async fn what_a_real_containerd_said_of_its_containers_is_understood() {
 }
 
 #[tokio::test]
-async fn what_a_real_containerd_said_of_one_container_is_understood() {
+async fn recorded_containerd_status_is_parsed() {
     let (_stand_in, runtime) = connected(NORMAL).await;
     let status = runtime.status("any").await.unwrap();
     let config = Path::new("/etc/kubernetes/scheduler.conf");
@@ -169,7 +171,7 @@ async fn what_a_real_containerd_said_of_one_container_is_understood() {
 }
 
 #[tokio::test]
-async fn what_a_real_containerd_said_of_one_that_has_ended_is_understood() {
+async fn recorded_status_of_exited_container_is_parsed() {
     let behaviour = Behaviour {
         status: || {
             Ok(recorded(include_bytes!(
@@ -189,7 +191,7 @@ async fn what_a_real_containerd_said_of_one_that_has_ended_is_understood() {
 }
 
 #[tokio::test]
-async fn one_that_has_ended_has_no_process_whatever_else_is_said() {
+async fn exited_container_has_no_process() {
     let behaviour = Behaviour { status: || Ok(exited_with_pid()), ..NORMAL };
     let (_stand_in, runtime) = connected(behaviour).await;
     assert_eq!(runtime.status("any").await.unwrap().pid, None);
@@ -207,7 +209,7 @@ fn exited_with_pid() -> messages::ContainerStatusResponse {
 }
 
 #[test]
-fn a_pid_that_is_not_told_is_none() {
+fn missing_pid_is_none() {
     for info in ["", "no json", "{}", r#"{"pid": 0}"#, r#"{"pid": "12"}"#, r#"{"pid": -1}"#] {
         assert_eq!(first_process(info), None, "{info}");
     }
@@ -215,15 +217,15 @@ fn a_pid_that_is_not_told_is_none() {
 }
 
 #[test]
-fn a_container_that_kubelet_did_not_make_has_no_pod() {
+fn container_not_made_by_kubelet_has_no_pod() {
     let container = messages::Container { id: "a".into(), state: 77, ..Default::default() };
     let container = read_container(container, &HashSet::new());
     assert_eq!((container.pod, container.state, container.created), (None, State::Unknown, None));
 }
 
 #[tokio::test]
-#[ignore = "needs CRI_SOCKET: the socket of a runtime that runs a controller node"]
-async fn a_real_controller_node_is_understood() {
+#[ignore = "needs CRI_SOCKET: the socket of a runtime that runs a control-plane node"]
+async fn real_control_plane_node_is_read() {
     let runtime =
         Runtime::connect(Path::new(&std::env::var("CRI_SOCKET").unwrap()), LIMIT).await.unwrap();
     eprintln!("{} {} {}", runtime.name, runtime.version, runtime.service);
@@ -248,7 +250,7 @@ async fn a_real_controller_node_is_understood() {
 
 #[tokio::test]
 #[ignore = "needs CRI_SOCKET and CRI_STOP, the name of a container that is stopped there"]
-async fn a_real_container_is_stopped_and_has_a_successor() {
+async fn real_container_is_stopped_and_replaced() {
     let runtime =
         Runtime::connect(Path::new(&std::env::var("CRI_SOCKET").unwrap()), LIMIT).await.unwrap();
     let name = std::env::var("CRI_STOP").unwrap();

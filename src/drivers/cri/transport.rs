@@ -16,38 +16,37 @@ use tonic::body::Body;
 use tonic::client::{Grpc, GrpcService};
 use tonic_prost::ProstCodec;
 
-/// The longest answer that is taken, as kubelet has it: a full node lists more than gRPC's usual 4
-/// MiB.
-const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
+/// The longest answer that is accepted, the same as kubelet's: a full node lists more than gRPC's
+/// default of 4 MiB.
+const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
-/// An open connection. It is not made anew when it breaks: whoever holds it connects again.
+/// An open connection. It is not reopened when it breaks: connect again.
 #[derive(Clone, Debug)]
 pub struct Connection(SendRequest<Body>);
 
 impl Connection {
-    /// Connects, and says hello.
+    /// Connects, and does the HTTP/2 handshake.
     pub async fn open(socket: &Path) -> std::io::Result<Self> {
         let stream = UnixStream::connect(socket).await?;
         let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .map_err(std::io::Error::other)?;
-        // It ends when the last sender is dropped. What it may have to say of its end is also said
-        // to the call that it breaks.
+        // It closes when the last sender is dropped. An error of the connection is also returned by
+        // the call that it breaks.
         tokio::spawn(connection);
         Ok(Self(sender))
     }
 
-    /// One question and its answer.
+    /// Makes one call.
     pub async fn call<Q, A>(&self, path: &str, question: Q) -> Result<A, Status>
     where
         Q: Message + Default + 'static,
         A: Message + Default + 'static,
     {
         let path = PathAndQuery::try_from(path).map_err(|e| Status::internal(e.to_string()))?;
-        // The name of the host means nothing on a socket of the machine itself, but servers insist
-        // on one.
+        // The host name means nothing on a local socket, but servers require one.
         let mut client = Grpc::with_origin(self.clone(), Uri::from_static("http://localhost"))
-            .max_decoding_message_size(LONGEST_ANSWER);
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
         client.ready().await.map_err(|e| Status::from_error(Box::new(e)))?;
         let answer = client
             .unary(tonic::Request::new(question), path, ProstCodec::<Q, A>::default())

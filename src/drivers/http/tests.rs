@@ -11,16 +11,16 @@ use super::*;
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const UNAUTHORIZED: &[u8] = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 12\r\n\r\nUnauthorized";
 
-async fn plain(url: &str) -> Result<Answer, HttpError> {
+async fn plain(url: &str) -> Result<HttpResponse, HttpError> {
     get(url, &Trust::AnyCertificate, None, LIMIT).await
 }
 
-fn ok() -> Answer {
-    Answer { status: 200, body: b"ok".to_vec() }
+fn ok() -> HttpResponse {
+    HttpResponse { status: 200, body: b"ok".to_vec() }
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn an_answer_of_any_status_is_an_answer() {
+async fn response_of_any_status_is_returned() {
     LocalSet::new()
         .run_until(async {
             let address = serve_plain(OK).await;
@@ -31,20 +31,20 @@ async fn an_answer_of_any_status_is_an_answer() {
             .await;
             assert_eq!(
                 plain(&format!("http://{address}/")).await.unwrap(),
-                Answer { status: 302, body: Vec::new() }
+                HttpResponse { status: 302, body: Vec::new() }
             );
             let pair = Authority::new("one").pair();
             let address = serve(server(&pair, VERSIONS[1], None), UNAUTHORIZED).await;
             assert_eq!(
                 plain(&format!("https://{address}/livez")).await.unwrap(),
-                Answer { status: 401, body: b"Unauthorized".to_vec() }
+                HttpResponse { status: 401, body: b"Unauthorized".to_vec() }
             );
         })
         .await;
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn what_is_sent_is_what_a_server_needs() {
+async fn request_has_the_required_headers() {
     LocalSet::new()
         .run_until(async {
             let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
@@ -65,7 +65,7 @@ async fn what_is_sent_is_what_a_server_needs() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn what_is_posted_goes_along_with_its_headers() {
+async fn posted_body_is_sent_with_its_headers() {
     LocalSet::new()
         .run_until(async {
             let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
@@ -80,16 +80,13 @@ async fn what_is_posted_goes_along_with_its_headers() {
             })
             .await;
             let url = format!("http://{address}/v3/cluster/member/list");
-            let asked = Call {
-                url: &url,
-                headers: &[("X-Remote-User", "somebody")],
-                json: Some("{\"a\":1}"),
-            };
+            let asked =
+                Call { url: &url, headers: &[("X-Remote-User", "alice")], json: Some("{\"a\":1}") };
             call(asked, &Trust::AnyCertificate, None, LIMIT).await.unwrap();
             let request = told.recv().await.unwrap();
             assert!(request.starts_with("POST /v3/cluster/member/list HTTP/1.1\r\n"), "{request}");
             for line in
-                ["x-remote-user: somebody", "content-type: application/json", "content-length: 7"]
+                ["x-remote-user: alice", "content-type: application/json", "content-length: 7"]
             {
                 assert!(request.to_lowercase().contains(&format!("\r\n{line}\r\n")), "{request}");
             }
@@ -98,21 +95,21 @@ async fn what_is_posted_goes_along_with_its_headers() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_long_answer_is_cut_off() {
+async fn long_response_is_truncated() {
     LocalSet::new()
         .run_until(async {
-            let text = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(LARGEST_BODY + 1));
+            let text = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(MAX_BODY_BYTES + 1));
             let address = serve_plain(text.leak().as_bytes()).await;
             assert_eq!(
                 plain(&format!("http://{address}/")).await.unwrap().body.len(),
-                LARGEST_BODY
+                MAX_BODY_BYTES
             );
         })
         .await;
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_server_is_trusted_by_its_authority_and_its_name() {
+async fn server_is_trusted_by_its_authority_and_name() {
     let (authority, other) = (Authority::new("one"), Authority::new("another"));
     let (good, expired) = (authority.pair(), authority.pair_until(2001));
     LocalSet::new()
@@ -150,12 +147,12 @@ async fn a_server_is_trusted_by_its_authority_and_its_name() {
         .await;
 }
 
-/// What a server that knows `clients` says to this identity.
+/// Returns the response of a server that knows `clients` to this identity.
 async fn shown(
     version: &'static SupportedProtocolVersion,
     clients: &Authority,
     identity: Option<ClientIdentity>,
-) -> Result<Answer, HttpError> {
+) -> Result<HttpResponse, HttpError> {
     let pair = clients.pair();
     let address = serve(server(&pair, version, Some(clients)), OK).await;
     let trust = Trust::Authorities(vec![clients.certificate()]);
@@ -163,7 +160,7 @@ async fn shown(
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_client_certificate_is_shown() {
+async fn client_certificate_is_presented() {
     let authority = Authority::new("one");
     LocalSet::new()
         .run_until(async {
@@ -178,7 +175,7 @@ async fn a_client_certificate_is_shown() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_refused_client_certificate_is_told_from_other_failures() {
+async fn refused_client_certificate_is_distinguished() {
     let (authority, other) = (Authority::new("one"), Authority::new("another"));
     LocalSet::new()
         .run_until(async {
@@ -201,7 +198,7 @@ async fn a_refused_client_certificate_is_told_from_other_failures() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_server_that_fails_refuses_nothing() {
+async fn failing_server_is_no_refusal() {
     let pair = Authority::new("one").pair();
     LocalSet::new()
         .run_until(async {
@@ -227,7 +224,7 @@ async fn a_server_that_fails_refuses_nothing() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_server_that_hangs_is_not_waited_for() {
+async fn hanging_server_times_out() {
     let pair = Authority::new("one").pair();
     LocalSet::new()
         .run_until(async {
@@ -252,8 +249,12 @@ async fn a_server_that_hangs_is_not_waited_for() {
             ];
             for (url, stage) in cases {
                 let began = Began::now();
-                let result = get(&url, &Trust::AnyCertificate, None, Duration::from_millis(500)).await;
-                assert!(matches!(&result, Err(HttpError::Connection(ProbeError::TimedOut(at))) if *at == stage), "{url}: {result:?}");
+                let limit = Duration::from_millis(500);
+                let result = get(&url, &Trust::AnyCertificate, None, limit).await;
+                let Err(HttpError::Connection(ProbeError::TimedOut(at))) = &result else {
+                    panic!("{url}: {result:?}")
+                };
+                assert_eq!(*at, stage, "{url}: {result:?}");
                 assert!(began.elapsed() < LIMIT);
             }
         })
@@ -261,7 +262,7 @@ async fn a_server_that_hangs_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn what_can_not_be_asked_is_no_url() {
+async fn unsupported_url_is_refused() {
     for url in [
         "",
         "/livez",

@@ -1,6 +1,6 @@
-//! Control groups: how containers and systemd units name those of their processes.
+//! Control groups: the container or systemd unit of a process.
 
-/// What a process's control group says of it.
+/// The parts of a process's control group that are used here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cgroup {
     /// The id of its container, 64 hex digits as the container runtime knows it; where containers
@@ -12,7 +12,7 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// From /proc/PID/cgroup: a line `number:controllers:path` for each hierarchy, a single one
+    /// Parses /proc/PID/cgroup: a line `number:controllers:path` for each hierarchy, a single one
     /// under version 2.
     #[must_use]
     pub fn parse(text: &str) -> Self {
@@ -23,10 +23,10 @@ impl Cgroup {
     }
 }
 
-/// `/kubepods/burstable/pod.../<id>` (cgroupfs), `/kubepods.slice/.../cri-containerd-<id>.scope`,
-/// `.../crio-<id>.scope` (systemd), and `kubepods-....slice:cri-containerd:<id>`, where runtime and
-/// kubelet disagree on the driver. Below it there may be more groups: crun makes one, and a
-/// container may have its own.
+/// Parses `/kubepods/burstable/pod.../<id>` (cgroupfs),
+/// `/kubepods.slice/.../cri-containerd-<id>.scope`, `.../crio-<id>.scope` (systemd), and
+/// `kubepods-....slice:cri-containerd:<id>`, where runtime and kubelet disagree on the driver. More
+/// groups may follow: crun makes one, and a container may have its own.
 fn container(path: &str) -> Option<String> {
     path.rsplit('/').find_map(container_id)
 }
@@ -34,15 +34,15 @@ fn container(path: &str) -> Option<String> {
 fn container_id(part: &str) -> Option<String> {
     let part = part.strip_suffix(".scope").unwrap_or(part);
     let (prefix, id) = part.split_at_checked(part.len().checked_sub(64)?)?;
-    // CRI-O's own process for each container has a group that is named for it.
+    // CRI-O's own process for each container has a group named after it.
     let is_containers =
         (prefix.is_empty() || prefix.ends_with(['-', ':'])) && !prefix.ends_with("conmon-");
     let is_id = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     (is_containers && is_id).then(|| id.to_owned())
 }
 
-/// `/system.slice/kubelet.service`, with slices between the two, and groups of the service's own
-/// below.
+/// Parses `/system.slice/kubelet.service`, with slices between the two, and groups of the service's
+/// own below.
 fn unit(path: &str) -> Option<String> {
     let below = path.strip_prefix("/system.slice/")?;
     below
@@ -65,18 +65,20 @@ mod tests {
     }
 
     #[test]
-    fn containers_are_known_by_their_id() {
+    fn container_is_recognised_by_id() {
         let lines = [
             "0::/kubepods/burstable/pod8d3d/<id>\n",
             "12:memory:/kubepods/besteffort/pod8d3d/<id>\n\
              1:name=systemd:/kubepods/besteffort/pod8d3d/<id>\n0::/\n",
-            "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod8d3d.slice/cri-containerd-<id>.scope",
+            "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod8d3d.slice/\
+             cri-containerd-<id>.scope",
             "11:cpu,cpuacct:/kubepods.slice/kubepods-pod1.slice/cri-containerd-<id>.scope\n",
             "0::/kubepods.slice/kubepods-burstable.slice/crio-<id>.scope",
             "0::/kubepods.slice/crio-<id>.scope/container",
             "0::/system.slice/docker-<id>.scope",
             "0::/system.slice/containerd.service/kubepods-burstable-pod1.slice:cri-containerd:<id>",
-            "0::/docker/ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff/kubelet/kubepods/pod1/<id>",
+            "0::/docker/ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff/\
+             kubelet/kubepods/pod1/<id>",
             "0::/kubepods/pod1/<id>/init.scope",
         ];
         for line in lines {
@@ -85,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn units_are_known_by_their_name() {
+    fn unit_is_recognised_by_name() {
         let cases = [
             ("0::/system.slice/kubelet.service", "kubelet.service"),
             (
@@ -101,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_neither() {
+    fn other_cgroups_are_neither_container_nor_unit() {
         let lines = [
             "",
             "0::/",

@@ -1,4 +1,4 @@
-//! Pid files: the process that one names, and no other that has its number by now.
+//! Pid files: the process that one names, and no other that has its number now.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use crate::model::{AbsolutePath, Timestamp};
 use crate::sys::{Clock, FileError, Root};
 
 /// A pid file holds one number.
-const LARGEST: u64 = 64;
+const MAX_BYTES: u64 = 64;
 
 /// Both times are known to a second only, and the clock may have been slewed between them.
-const SLACK: Duration = Duration::from_secs(5);
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 
 /// Why a pid file leads to no process.
 #[derive(Debug, thiserror::Error)]
@@ -18,10 +18,10 @@ pub enum PidFileError {
     /// It can't be read.
     #[error("its pid file: {0}")]
     File(#[from] FileError),
-    /// It holds something else than a number.
+    /// Its content is not a number.
     #[error("its pid file {0} does not hold the number of a process and nothing else")]
     NoPid(AbsolutePath),
-    /// Its process has ended.
+    /// Its process has exited.
     #[error("its pid file {path} names process {pid}, which does not run")]
     Ended {
         /// The file.
@@ -29,7 +29,7 @@ pub enum PidFileError {
         /// The number in it.
         pid: u32,
     },
-    /// The number is another process's by now.
+    /// The number belongs to another process now.
     #[error(
         "its pid file {path} is older than process {pid}, which must be another one that has its \
          number now: restart the service, which writes the file anew"
@@ -40,15 +40,15 @@ pub enum PidFileError {
         /// The number in it.
         pid: u32,
     },
-    /// The process could not be looked at.
+    /// /proc can't be read.
     #[error(transparent)]
     Process(#[from] ProcessError),
 }
 
-/// The process that a pid file names.
+/// Returns the process that a pid file names.
 ///
-/// A process writes its number after it has started; one that started later than the file was
-/// written has only inherited the number.
+/// A process writes its number after it has started; one that started after the file was written
+/// has only reused the number.
 ///
 /// # Errors
 /// When there is none, or it is another one.
@@ -57,18 +57,18 @@ pub fn of_pid_file(
     clock: &dyn Clock,
     path: &AbsolutePath,
 ) -> Result<Process, PidFileError> {
-    let content = root.read(path, LARGEST)?;
+    let content = root.read(path, MAX_BYTES)?;
     let pid = parse(content.bytes.expose()).ok_or_else(|| PidFileError::NoPid(path.clone()))?;
     let process =
         Process::find(root, pid)?.ok_or_else(|| PidFileError::Ended { path: path.clone(), pid })?;
     let written = Timestamp::from_seconds(content.stat.st_mtime);
-    if process.started_at(clock)?.minus(SLACK) > written {
+    if process.started_at(clock)?.minus(CLOCK_TOLERANCE) > written {
         return Err(PidFileError::Reused { path: path.clone(), pid });
     }
     Ok(process)
 }
 
-/// Digits, and at most one line end. Process 1 is the machine's own, which no service is.
+/// Parses digits, and at most one line end. Process 1 is init, which no service is.
 fn parse(content: &[u8]) -> Option<u32> {
     let text = str::from_utf8(content).ok()?;
     let digits = text.strip_suffix('\n').unwrap_or(text);
@@ -104,10 +104,10 @@ mod tests {
 
     #[allow(clippy::disallowed_methods, reason = "what a service writes by itself")]
     fn pid_file(content: impl AsRef<[u8]>) -> (tempfile::TempDir, AbsolutePath) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.pid");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.pid");
         std::fs::write(&path, content).unwrap();
-        (folder, AbsolutePath::new(path.to_str().unwrap()).unwrap())
+        (dir, AbsolutePath::new(path.to_str().unwrap()).unwrap())
     }
 
     fn host() -> Root {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_number_is_one() {
+    fn pid_file_must_contain_a_number() {
         for (content, pid) in
             [("12", Some(12)), ("12\n", Some(12)), ("4294967295\n", Some(u32::MAX))]
         {
@@ -143,9 +143,9 @@ mod tests {
     }
 
     #[test]
-    fn the_process_that_the_file_names_gets_the_signal() {
+    fn process_named_in_the_file_is_signalled() {
         let mut sleeper = Sleeper::start();
-        let (_folder, path) = pid_file(format!("{}\n", sleeper.0.id()));
+        let (_dir, path) = pid_file(format!("{}\n", sleeper.0.id()));
         let process = of_pid_file(&host(), &SystemClock, &path).unwrap();
         process.signal(&host(), Signal::USR1).unwrap();
         assert_eq!(
@@ -155,10 +155,10 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_is_younger_than_the_file_is_another_one() {
+    fn process_younger_than_the_file_is_refused() {
         let sleeper = Sleeper::start();
-        let (folder, path) = pid_file(sleeper.0.id().to_string());
-        let file = std::fs::File::options().write(true).open(folder.path().join("a.pid")).unwrap();
+        let (dir, path) = pid_file(sleeper.0.id().to_string());
+        let file = std::fs::File::options().write(true).open(dir.path().join("a.pid")).unwrap();
         let age = |seconds| {
             std::time::UNIX_EPOCH
                 + Duration::from_secs(u64::try_from(SystemClock.now().seconds()).unwrap() - seconds)
@@ -174,14 +174,14 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_has_ended_is_told_from_a_file_that_is_wrong() {
+    fn exited_process_and_invalid_file_are_distinguished() {
         let sleeper = Sleeper::start();
         let pid = sleeper.0.id();
         drop(sleeper);
-        let (_folder, path) = pid_file(pid.to_string());
+        let (_dir, path) = pid_file(pid.to_string());
         let error = of_pid_file(&host(), &SystemClock, &path).unwrap_err();
         assert!(matches!(error, PidFileError::Ended { .. }), "{error}");
-        let (_folder, path) = pid_file("eleven");
+        let (_dir, path) = pid_file("eleven");
         let error = of_pid_file(&host(), &SystemClock, &path).unwrap_err();
         assert!(matches!(error, PidFileError::NoPid(_)), "{error}");
         let missing = AbsolutePath::new("/run/kubecertd-no-such.pid").unwrap();

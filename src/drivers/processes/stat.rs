@@ -1,18 +1,18 @@
-//! The one line of /proc/PID/stat.
+//! Parses the one line of /proc/PID/stat.
 
 use std::time::Duration;
 
-/// What is taken from it.
+/// The fields in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
-    /// Whether it has ended, and only waits for its parent to take note.
+    /// Whether it is a zombie or dead.
     pub ended: bool,
-    /// When it was started, in clock ticks after the machine was.
+    /// When it was started, in clock ticks after boot.
     pub start_ticks: u64,
 }
 
-/// `4711 (a name) S 1 ...`: the name may hold any byte, also brackets, spaces and line ends; what
-/// follows it is numbers.
+/// Parses `4711 (a name) S 1 ...`: the name may contain any byte, also brackets, spaces and line
+/// ends; only numbers follow it.
 pub fn parse(line: &[u8]) -> Option<Stat> {
     let end = line.iter().rposition(|byte| *byte == b')')?;
     let rest = str::from_utf8(line.get(end + 1..)?).ok()?;
@@ -23,7 +23,7 @@ pub fn parse(line: &[u8]) -> Option<Stat> {
     Some(Stat { ended: matches!(state, "Z" | "X"), start_ticks })
 }
 
-/// How long after the machine that was, with so many ticks a second.
+/// Converts ticks after boot to a duration, by the number of ticks per second.
 pub fn since_boot(ticks: u64, a_second: u32) -> Duration {
     let a_second = u64::from(a_second.max(1));
     let parts = Duration::from_secs(ticks % a_second)
@@ -39,7 +39,7 @@ mod tests {
         "1 17 17 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4242 9 10 18446744073709551615";
 
     #[test]
-    fn the_start_is_found_behind_any_name() {
+    fn start_time_is_found_after_any_name() {
         for name in ["sleep", "a b", ")", "(", ") Z 1 (", "x) R 1 2", "\u{fffd}\n"] {
             let line = format!("17 ({name}) S {REST}");
             assert_eq!(
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_has_ended_is_told() {
+    fn exited_process_is_recognised() {
         for state in ["Z", "X"] {
             assert_eq!(
                 parse(format!("17 (x) {state} {REST}").as_bytes()).map(|stat| stat.ended),
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_stat_line_is_nothing() {
+    fn invalid_stat_line_is_none() {
         for line in [
             "",
             "17",
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_parts_of_a_second() {
+    fn clock_ticks_are_converted_to_time() {
         assert_eq!(since_boot(12_345, 100), Duration::from_millis(123_450));
         assert_eq!(since_boot(1, 1000), Duration::from_millis(1));
         assert_eq!(since_boot(u64::MAX, 1), Duration::from_secs(u64::MAX));

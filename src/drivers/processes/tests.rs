@@ -1,4 +1,4 @@
-//! This process, its children, and processes that a folder pretends to have.
+//! Tests with this process, its children, and processes in a made-up /proc.
 
 use std::fs;
 use std::net::TcpListener;
@@ -20,7 +20,7 @@ fn own() -> Process {
     Process::find(&host(), std::process::id()).unwrap().unwrap()
 }
 
-/// A child of this test, gone with the value.
+/// A child of this test, killed when the value is dropped.
 struct Sleeper(Child);
 
 impl Sleeper {
@@ -57,7 +57,7 @@ fn path(text: &str) -> AbsolutePath {
 }
 
 #[test]
-fn a_process_is_found_whatever_its_name() {
+fn process_is_found_with_any_name() {
     let named = Sleeper::of(
         Command::new("sh").args(["-c", "printf '%s' 'a) Z (b c' > /proc/$$/comm; read _"]),
     );
@@ -70,7 +70,7 @@ fn a_process_is_found_whatever_its_name() {
 }
 
 #[test]
-fn one_that_has_ended_is_no_process_even_before_its_parent_knows() {
+fn zombie_is_no_process() {
     let mut sleeper = Sleeper::new();
     let process = sleeper.process().unwrap();
     sleeper.0.kill().unwrap();
@@ -82,7 +82,7 @@ fn one_that_has_ended_is_no_process_even_before_its_parent_knows() {
 }
 
 #[test]
-fn its_age_is_measured_from_the_machines_start() {
+fn process_age_is_measured_from_boot() {
     let sleeper = Sleeper::new();
     let young = sleeper.process().unwrap().age().unwrap();
     assert!(young < Duration::from_secs(10), "{young:?}");
@@ -99,13 +99,13 @@ fn its_age_is_measured_from_the_machines_start() {
 }
 
 #[test]
-fn a_socket_is_its_owners() {
+fn socket_owner_is_found() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let inode = nix::sys::stat::fstat(&listener).unwrap().st_ino;
     assert_eq!(owners_of(&host(), inode).unwrap(), [own()]);
     let port = listener.local_addr().unwrap().port();
     assert_eq!(super::super::sockets::listeners(port).unwrap()[0].inode, inode);
-    // As a service's child has what its parent has not closed.
+    // A service's child has every descriptor that its parent did not close.
     let inherited = Sleeper::of(
         Command::new("sleep")
             .arg("1000")
@@ -121,11 +121,11 @@ fn a_socket_is_its_owners() {
 }
 
 #[test]
-fn a_process_has_the_sockets_that_it_has_open() {
-    let pretended = Pretended::new();
-    pretended.file("proc/17/stat", STAT);
-    let folder = pretended.folder.path().join("proc/17/fd");
-    fs::create_dir(&folder).unwrap();
+fn process_lists_its_open_sockets() {
+    let proc_dir = ProcDir::new();
+    proc_dir.file("proc/17/stat", STAT);
+    let dir = proc_dir.dir.path().join("proc/17/fd");
+    fs::create_dir(&dir).unwrap();
     for (name, target) in [
         ("0", "/dev/null"),
         ("1", "socket:[99]"),
@@ -133,18 +133,18 @@ fn a_process_has_the_sockets_that_it_has_open() {
         ("3", "socket:[8]"),
         ("4", "socket:[99]"),
     ] {
-        symlink(target, folder.join(name)).unwrap();
+        symlink(target, dir.join(name)).unwrap();
     }
     let process = Process { pid: 17, start_ticks: 4242 };
-    assert_eq!(process.sockets(&pretended.root).unwrap().into_iter().collect::<Vec<_>>(), [8, 99]);
+    assert_eq!(process.sockets(&proc_dir.root).unwrap().into_iter().collect::<Vec<_>>(), [8, 99]);
     assert!(matches!(
-        Process { start_ticks: 1, ..process }.sockets(&pretended.root),
+        Process { start_ticks: 1, ..process }.sockets(&proc_dir.root),
         Err(ProcessError::Ended(17))
     ));
 }
 
 #[test]
-fn a_process_has_a_name_and_a_start() {
+fn process_has_name_and_start_time() {
     let sleeper = Sleeper::new().process().unwrap();
     let own = own();
     assert_eq!(
@@ -156,41 +156,41 @@ fn a_process_has_a_name_and_a_start() {
 }
 
 #[test]
-fn a_socket_that_nobody_has_is_nobodys() {
-    let pretended = Pretended::new();
-    pretended.file("proc/17/stat", STAT);
-    fs::create_dir(pretended.folder.path().join("proc/17/fd")).unwrap();
-    symlink("socket:[99]", pretended.folder.path().join("proc/17/fd/3")).unwrap();
-    assert_eq!(owners_of(&pretended.root, 9).unwrap(), []);
-    assert_eq!(owners_of(&pretended.root, 99).unwrap(), [Process { pid: 17, start_ticks: 4242 }]);
+fn unowned_socket_has_no_owner() {
+    let proc_dir = ProcDir::new();
+    proc_dir.file("proc/17/stat", STAT);
+    fs::create_dir(proc_dir.dir.path().join("proc/17/fd")).unwrap();
+    symlink("socket:[99]", proc_dir.dir.path().join("proc/17/fd/3")).unwrap();
+    assert_eq!(owners_of(&proc_dir.root, 9).unwrap(), []);
+    assert_eq!(owners_of(&proc_dir.root, 99).unwrap(), [Process { pid: 17, start_ticks: 4242 }]);
 }
 
 #[test]
-fn hidden_descriptors_are_not_taken_for_none() {
-    let pretended = Pretended::new();
-    pretended.file("proc/17/stat", STAT);
-    // What can't be listed, whoever runs this.
-    pretended.file("proc/17/fd", "");
-    assert!(owners_of(&pretended.root, 9).is_err());
+fn unreadable_descriptors_are_not_taken_for_none() {
+    let proc_dir = ProcDir::new();
+    proc_dir.file("proc/17/stat", STAT);
+    // A file in place of a directory can't be listed by any user.
+    proc_dir.file("proc/17/fd", "");
+    assert!(owners_of(&proc_dir.root, 9).is_err());
 }
 
 #[test]
-fn a_control_group_is_read() {
+fn control_group_is_read() {
     let cgroup = own().cgroup(&host()).unwrap();
     assert_eq!(cgroup, Cgroup::parse(&fs::read_to_string("/proc/self/cgroup").unwrap()));
-    let pretended = Pretended::new();
-    pretended.file("proc/17/stat", STAT);
-    pretended.file("proc/17/cgroup", "0::/system.slice/kubelet.service\n");
+    let proc_dir = ProcDir::new();
+    proc_dir.file("proc/17/stat", STAT);
+    proc_dir.file("proc/17/cgroup", "0::/system.slice/kubelet.service\n");
     let process = Process { pid: 17, start_ticks: 4242 };
-    assert_eq!(process.cgroup(&pretended.root).unwrap().unit.as_deref(), Some("kubelet.service"));
+    assert_eq!(process.cgroup(&proc_dir.root).unwrap().unit.as_deref(), Some("kubelet.service"));
     let earlier = Process { pid: 17, start_ticks: 4241 };
-    assert!(matches!(earlier.cgroup(&pretended.root), Err(ProcessError::Ended(17))));
+    assert!(matches!(earlier.cgroup(&proc_dir.root), Err(ProcessError::Ended(17))));
 }
 
 #[test]
-fn a_file_is_read_as_the_process_sees_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("file");
+fn file_is_read_through_the_process_root() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
     fs::write(&file, "the same for both").unwrap();
     let sleeper = Sleeper::new();
     let read = |process: Process, file: &str| {
@@ -204,43 +204,43 @@ fn a_file_is_read_as_the_process_sees_it() {
     assert!(matches!(missing, Err(ProcessError::File(e)) if e.is_not_found()));
 }
 
-/// A process with a root folder and mounts of its own, as a container's has. `None`, said aloud,
-/// where it can't be had.
-fn contained(folder: &Path) -> Option<Sleeper> {
+/// Starts a process with a root directory and mounts of its own, as a container has. `None`, with a
+/// note on standard error, where that is not possible.
+fn start_contained(dir: &Path) -> Option<Sleeper> {
     const SCRIPT: &str = "set -e; cd $0; for d in usr bin lib lib64; do mkdir -p $d; [ ! -e /$d ] \
         || mount --bind /$d $d; done; \
         echo -n mounted > ../new; mount --bind ../new etc/mounted; exec chroot . /bin/sleep 1000";
     let sleeper = Sleeper::of(
         Command::new("unshare")
             .args(["--mount", "sh", "-c", SCRIPT])
-            .arg(folder)
+            .arg(dir)
             .stderr(Stdio::null()),
     );
     let pid = sleeper.0.id();
     wait_until("its root", || {
-        fs::read_link(format!("/proc/{pid}/root")).map_or(true, |root| root == folder)
+        fs::read_link(format!("/proc/{pid}/root")).map_or(true, |root| root == dir)
     });
     if !sleeper.process().is_some_and(|process| process.runs(&host()).unwrap()) {
-        eprintln!("SKIPPED: no process with another root folder can be made here");
+        eprintln!("SKIPPED: no process with another root directory can be made here");
         return None;
     }
     Some(sleeper)
 }
 
 #[test]
-fn in_a_container_its_own_mounts_are_seen_and_symlinks_stay_inside() {
+fn container_mounts_are_seen_and_symlinks_stay_inside() {
     let outer = tempfile::tempdir().unwrap();
-    let folder = outer.path().join("container");
-    fs::create_dir_all(folder.join("etc")).unwrap();
-    fs::write(folder.join("etc/secret"), "the container's").unwrap();
-    fs::write(folder.join("etc/mounted"), "covered").unwrap();
+    let dir = outer.path().join("container");
+    fs::create_dir_all(dir.join("etc")).unwrap();
+    fs::write(dir.join("etc/secret"), "the container's").unwrap();
+    fs::write(dir.join("etc/mounted"), "covered").unwrap();
     fs::write(outer.path().join("outside"), "the host's").unwrap();
     for (link, target) in
         [("absolute", "/etc/secret"), ("up", "../../../../etc/secret"), ("out", "../outside")]
     {
-        symlink(target, folder.join(link)).unwrap();
+        symlink(target, dir.join(link)).unwrap();
     }
-    let Some(sleeper) = contained(&folder) else { return };
+    let Some(sleeper) = start_contained(&dir) else { return };
     let process = sleeper.process().unwrap();
     let read = |file: &str| {
         process.read_in(&host(), &path(file), 100).map(|content| content.bytes.expose().to_vec())
@@ -253,7 +253,7 @@ fn in_a_container_its_own_mounts_are_seen_and_symlinks_stay_inside() {
 }
 
 #[test]
-fn a_signal_reaches_its_process_and_no_other() {
+fn signal_reaches_only_its_process() {
     let mut sleeper = Sleeper::new();
     let process = sleeper.process().unwrap();
     let earlier = Process { start_ticks: process.start_ticks - 1, ..process };
@@ -273,21 +273,21 @@ fn a_signal_reaches_its_process_and_no_other() {
     }
 }
 
-/// A folder with a /proc of its own.
-struct Pretended {
-    folder: tempfile::TempDir,
+/// A directory with a /proc of its own.
+struct ProcDir {
+    dir: tempfile::TempDir,
     root: Root,
 }
 
-impl Pretended {
+impl ProcDir {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::open(folder.path()).unwrap();
-        Self { folder, root }
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        Self { dir, root }
     }
 
     fn file(&self, name: &str, text: &str) {
-        let path = self.folder.path().join(name);
+        let path = self.dir.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 /// Why the kernel's list is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// There is no such list.
+    /// The kernel does not have such a list.
     #[error(
         "the kernel can't list its TCP sockets: it is built without CONFIG_INET_DIAG, or the \
          module tcp_diag can't be loaded"
@@ -16,13 +16,13 @@ pub enum SocketError {
     /// The kernel did not answer.
     #[error("the kernel did not answer when it was asked for its TCP sockets")]
     TimedOut,
-    /// The list changed each time that it was asked for.
+    /// The list changed during each attempt to read it.
     #[error("the kernel's list of TCP sockets changed each time while it was read")]
     Unstable,
-    /// An answer that makes no sense.
+    /// The answer is malformed.
     #[error("the kernel's answer about its TCP sockets makes no sense")]
     Malformed,
-    /// The kernel says no.
+    /// The kernel refused.
     #[error("the kernel can't be asked about its TCP sockets: {0}")]
     Io(#[source] io::Error),
 }
@@ -30,7 +30,7 @@ pub enum SocketError {
 impl SocketError {
     pub(super) fn from_errno(errno: Errno) -> Self {
         match errno {
-            // The protocol, the family or the kind of socket that nobody has registered for.
+            // The protocol, the family or the kind of socket is not registered.
             Errno::EPROTONOSUPPORT | Errno::ENOENT | Errno::EOPNOTSUPP => Self::Unsupported,
             Errno::EAGAIN => Self::TimedOut,
             other => Self::Io(other.into()),

@@ -1,4 +1,4 @@
-//! The netlink socket: a request, and the kernel's answer in as many parts as it likes.
+//! The netlink socket: sends a request, and receives the kernel's answer in any number of parts.
 
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -14,20 +14,20 @@ use super::SocketError;
 use super::wire::{self, Part, Tcp};
 
 /// How long the kernel may take for one part of an answer. It answers from memory.
-const SECONDS: i64 = 2;
+const RECEIVE_TIMEOUT_SECONDS: i64 = 2;
 
-/// As large as the kernel makes a part of an answer.
+/// The size of the largest part of an answer.
 pub const BUFFER: usize = 32 * 1024;
 
-/// How often a list that was not whole is asked for.
-const ATTEMPTS: usize = 10;
+/// How often an incomplete list is requested.
+const MAX_ATTEMPTS: usize = 10;
 
-/// What the answers to a request are known by. Each socket makes one request, so all have the same.
+/// The sequence number of the request. Each socket makes one request, so all have the same.
 const SEQUENCE: u32 = 1;
 
-/// Asks for a list, and again where it was not whole.
+/// Requests a list, and again where it was incomplete.
 pub fn dump(request: &[u8], mut buffer: usize) -> Result<Vec<Tcp>, SocketError> {
-    for _ in 0..ATTEMPTS {
+    for _ in 0..MAX_ATTEMPTS {
         match Netlink::request(request, buffer)?.receive_list()? {
             List::Whole(list) => return Ok(list),
             List::Changed => {}
@@ -37,21 +37,21 @@ pub fn dump(request: &[u8], mut buffer: usize) -> Result<Vec<Tcp>, SocketError> 
     Err(SocketError::Unstable)
 }
 
-/// Gives a command, and waits for what the kernel says to it.
+/// Sends a command, and waits for the kernel's result.
 pub fn command(request: &[u8]) -> Result<Result<(), Errno>, SocketError> {
     Netlink::request(request, BUFFER)?.receive_result()
 }
 
-/// A socket for one request. A new one each time, so that no answer can be taken for another one's.
+/// A socket for one request. A new one each time, so that answers can't be confused.
 struct Netlink {
     socket: OwnedFd,
     buffer: Vec<u8>,
 }
 
-/// One reading of a list.
+/// One attempt to read a list.
 enum List {
     Whole(Vec<Tcp>),
-    /// It changed while it was made.
+    /// The list changed meanwhile.
     Changed,
     /// A part was larger than the buffer.
     Lost {
@@ -59,7 +59,7 @@ enum List {
     },
 }
 
-/// What came from the kernel.
+/// A datagram of the kernel.
 enum Datagram<'a> {
     Whole(&'a [u8]),
     /// It was larger than the buffer.
@@ -77,11 +77,11 @@ impl Netlink {
             SockProtocol::NetlinkSockDiag,
         );
         let socket = socket.map_err(SocketError::from_errno)?;
-        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(SECONDS, 0))
+        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(RECEIVE_TIMEOUT_SECONDS, 0))
             .map_err(SocketError::from_errno)?;
         let message = wire::message(request, SEQUENCE);
         let kernel = NetlinkAddr::new(0, 0);
-        again(|| sendto(socket.as_raw_fd(), &message, &kernel, MsgFlags::empty()))
+        retry_interrupted(|| sendto(socket.as_raw_fd(), &message, &kernel, MsgFlags::empty()))
             .map_err(SocketError::from_errno)?;
         Ok(Self { socket, buffer: vec![0; buffer] })
     }
@@ -124,12 +124,12 @@ impl Netlink {
         }
     }
 
-    /// The kernel's next datagram; what others send is passed over.
+    /// Receives the kernel's next datagram; those of other senders are skipped.
     fn receive(&mut self) -> Result<Datagram<'_>, SocketError> {
         let fd = self.socket.as_raw_fd();
         let size = loop {
             let mut slices = [IoSliceMut::new(&mut self.buffer)];
-            let received = again(|| {
+            let received = retry_interrupted(|| {
                 let message = recvmsg::<NetlinkAddr>(fd, &mut slices, None, MsgFlags::MSG_TRUNC)?;
                 Ok((message.bytes, message.address))
             });
@@ -142,8 +142,8 @@ impl Netlink {
     }
 }
 
-/// Does it again where a signal came between.
-fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+/// Repeats a call that a signal interrupted.
+fn retry_interrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
         match call() {
             Err(Errno::EINTR) => {}

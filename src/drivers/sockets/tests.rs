@@ -1,5 +1,5 @@
-//! Sockets of this test's own on the loopback, asked for from the real kernel; and answers that the
-//! kernel seldom gives.
+//! Tests with sockets of this test's own on the loopback, listed by the real kernel, and with
+//! answers that the kernel seldom gives.
 
 use std::io;
 use std::io::Read as _;
@@ -20,7 +20,7 @@ impl Pair {
         Self::to(TcpListener::bind(address).unwrap(), None)
     }
 
-    /// A connection to that listener, at its own address or at that one.
+    /// Connects to that listener, at its own address or at the given one.
     fn to(listener: TcpListener, host: Option<&str>) -> Self {
         let port = listener.local_addr().unwrap().port();
         let client = match host {
@@ -32,13 +32,13 @@ impl Pair {
     }
 }
 
-/// The number of the socket behind a descriptor of this process.
+/// Returns the number of the socket behind a descriptor of this process.
 fn inode(socket: &impl std::os::fd::AsFd) -> u64 {
     nix::sys::stat::fstat(socket).unwrap().st_ino
 }
 
-/// This socket in the kernel's list. What others have on the same port is passed over: tests run
-/// side by side.
+/// Returns this socket from the kernel's list. Others on the same port are skipped: tests run side
+/// by side.
 fn connection(socket: &TcpStream) -> Option<Connection> {
     connection_to(socket.peer_addr().unwrap().port(), inode(socket))
 }
@@ -60,7 +60,7 @@ fn listener(port: u16, inode: u64) -> Option<Listener> {
 }
 
 #[test]
-fn a_listener_is_found_by_its_port() {
+fn listener_is_found_by_port() {
     for address in ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"] {
         let socket = TcpListener::bind(address).unwrap();
         let (local, inode) = (socket.local_addr().unwrap(), inode(&socket));
@@ -74,7 +74,7 @@ fn a_listener_is_found_by_its_port() {
 }
 
 #[test]
-fn a_connection_is_no_listener_and_a_listener_no_connection() {
+fn listeners_and_connections_are_distinguished() {
     let pair = Pair::new("127.0.0.1:0");
     let (listening, connected) =
         (pair.listener.local_addr().unwrap().port(), pair.client.local_addr().unwrap().port());
@@ -89,7 +89,7 @@ fn a_connection_is_no_listener_and_a_listener_no_connection() {
 }
 
 #[test]
-fn a_connection_is_found_by_its_remote_port() {
+fn connection_is_found_by_remote_port() {
     for address in ["127.0.0.1:0", "[::1]:0"] {
         let pair = Pair::new(address);
         let found = connection(&pair.client).unwrap();
@@ -108,21 +108,21 @@ fn a_connection_is_found_by_its_remote_port() {
 }
 
 #[test]
-fn an_ipv4_connection_of_an_ipv6_socket_is_shown_as_ipv4() {
+fn mapped_ipv4_connection_is_shown_as_ipv4() {
     let pair = Pair::to(TcpListener::bind("[::]:0").unwrap(), Some("127.0.0.1"));
     let found = connection(&pair.server).unwrap();
     assert_eq!((found.remote, found.family), (pair.client.local_addr().unwrap(), Family::V6));
 }
 
 #[test]
-fn a_connection_that_one_side_has_left_is_still_one() {
+fn half_closed_connection_is_listed() {
     let Pair { listener, client, server } = Pair::new("127.0.0.1:0");
     drop(server);
     let found = connection_to(listener.local_addr().unwrap().port(), inode(&client)).unwrap();
     assert_eq!(found.state, TcpState::CloseWait);
 }
 
-/// `None`, said aloud, where it can't be tried.
+/// Returns `None`, with a note on standard error, where it can't be tried.
 fn destroyed(connection: &Connection) -> Option<Destroyed> {
     let outcome = destroy(connection).unwrap();
     if matches!(outcome, Destroyed::Unsupported | Destroyed::NotPermitted) {
@@ -133,7 +133,7 @@ fn destroyed(connection: &Connection) -> Option<Destroyed> {
 }
 
 #[test]
-fn one_connection_is_destroyed_and_no_other() {
+fn only_the_given_connection_is_destroyed() {
     for (address, host) in [("127.0.0.1:0", None), ("[::1]:0", None), ("[::]:0", Some("127.0.0.1"))]
     {
         let one = Pair::to(TcpListener::bind(address).unwrap(), host);
@@ -159,7 +159,7 @@ fn one_connection_is_destroyed_and_no_other() {
 }
 
 #[test]
-fn another_connection_with_the_same_addresses_is_left_alone() {
+fn connection_with_equal_addresses_is_kept() {
     let pair = Pair::new("127.0.0.1:0");
     let found = connection(&pair.client).unwrap();
     let earlier =
@@ -170,7 +170,7 @@ fn another_connection_with_the_same_addresses_is_left_alone() {
 }
 
 #[test]
-fn a_long_list_and_a_small_buffer_lose_nothing() {
+fn long_list_is_read_whole_with_small_buffer() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let pairs: Vec<_> = (0..300).map(|_| Pair::to(listener.try_clone().unwrap(), None)).collect();
     let port = listener.local_addr().unwrap().port();
@@ -190,7 +190,7 @@ fn a_long_list_and_a_small_buffer_lose_nothing() {
 }
 
 #[test]
-fn what_the_kernel_does_not_know_is_an_error() {
+fn request_unknown_to_the_kernel_is_an_error() {
     let request = wire::dump_request(
         Family::V4,
         Query { states: TcpState::LISTEN, local_port: 0, remote_port: 0 },
@@ -201,7 +201,7 @@ fn what_the_kernel_does_not_know_is_an_error() {
     assert!(matches!(netlink::dump(&odd, netlink::BUFFER), Err(SocketError::Unsupported)));
 }
 
-/// A message as the kernel makes it.
+/// Builds a message as the kernel does.
 fn answer(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
     let request = [&kind.to_ne_bytes(), &flags.to_ne_bytes(), body].concat();
     wire::message(&request, sequence)
@@ -212,7 +212,7 @@ fn parts(datagram: &[u8]) -> Vec<Option<Part>> {
 }
 
 #[test]
-fn a_list_that_changed_is_told_by_its_flag() {
+fn interrupted_dump_is_recognised_by_its_flag() {
     let mut body = vec![2, 1, 0, 0];
     body.extend([0; 68]);
     let interrupted = |datagram: &[u8]| match parts(datagram).as_slice() {
@@ -226,7 +226,7 @@ fn a_list_that_changed_is_told_by_its_flag() {
 }
 
 #[test]
-fn errors_ends_and_strangers_are_told_apart() {
+fn errors_ends_and_foreign_messages_are_distinguished() {
     let refused = (-nix::libc::EPERM).to_ne_bytes();
     let datagram = [
         answer(2, 0, 7, &[0; 20]),
@@ -246,7 +246,7 @@ fn errors_ends_and_strangers_are_told_apart() {
 }
 
 #[test]
-fn what_is_cut_off_makes_no_sense() {
+fn truncated_message_is_refused() {
     let mut body = vec![10, 1, 0, 0];
     body.extend([0; 68]);
     let whole = answer(20, 2, 7, &body);

@@ -1,4 +1,4 @@
-//! How requests and answers look as bytes: `linux/netlink.h`, `linux/sock_diag.h` and
+//! The byte format of requests and answers: `linux/netlink.h`, `linux/sock_diag.h` and
 //! `linux/inet_diag.h`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,9 +18,9 @@ const NLM_F_DUMP: u16 = 0x300;
 const IPPROTO_TCP: u8 = 6;
 
 /// The length of a message's header.
-const HEADER: usize = 16;
+const HEADER_BYTES: usize = 16;
 
-/// What is asked for.
+/// The filter of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Query {
     /// A bit for each state.
@@ -47,16 +47,16 @@ pub enum Family {
     V6,
 }
 
-/// How far a connection has come.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TcpState {
     /// Open in both directions.
     Established,
-    /// This side has begun to end it.
+    /// This side has begun to close it.
     FinWait1,
-    /// This side has ended it.
+    /// This side has closed it.
     FinWait2,
-    /// The other side has ended it.
+    /// The other side has closed it.
     CloseWait,
     /// It waits for connections.
     Listen,
@@ -64,36 +64,36 @@ pub enum TcpState {
     Other(u8),
 }
 
-/// What the kernel knows a socket by (`inet_diag_sockid`): ports, addresses, interface and cookie,
-/// as it gave them.
+/// The kernel's identification of a socket (`inet_diag_sockid`): ports, addresses, interface and
+/// cookie, as it sent them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketId([u8; 48]);
 
 /// A message of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Part {
-    /// One socket of a list, and whether the list changed while it was made.
+    /// One socket of a list, and whether the list changed meanwhile.
     Tcp { tcp: Tcp, interrupted: bool },
     /// The end of a list.
     Done { interrupted: bool },
-    /// How a request ended.
+    /// The result of a request.
     Result(Result<(), Errno>),
-    /// Something that was not asked for.
+    /// A message that was not requested.
     Other,
 }
 
-/// A request for a list, as [`message`] takes it.
+/// Builds a request for a list, as [`message`] takes it.
 pub fn dump_request(family: Family, query: Query) -> Vec<u8> {
     let id = SocketId::of_ports(query.local_port, query.remote_port);
     request(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, family, query.states, &id)
 }
 
-/// A request to destroy a socket, as [`message`] takes it.
+/// Builds a request to destroy a socket, as [`message`] takes it.
 pub fn destroy_request(family: Family, id: &SocketId) -> Vec<u8> {
     request(SOCK_DESTROY, NLM_F_REQUEST | NLM_F_ACK, family, u32::MAX, id)
 }
 
-/// Type, flags and `inet_diag_req_v2`.
+/// Builds type, flags and `inet_diag_req_v2`.
 fn request(kind: u16, flags: u16, family: Family, states: u32, id: &SocketId) -> Vec<u8> {
     let mut request = Vec::with_capacity(60);
     request.extend(kind.to_ne_bytes());
@@ -104,11 +104,11 @@ fn request(kind: u16, flags: u16, family: Family, states: u32, id: &SocketId) ->
     request
 }
 
-/// The whole message of a request: the kernel's answers carry the same sequence number.
+/// Builds the whole message of a request: the kernel's answers carry the same sequence number.
 pub fn message(request: &[u8], sequence: u32) -> Vec<u8> {
     let (kind_and_flags, body) = request.split_at_checked(4).unwrap_or((request, &[]));
-    let length = u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX);
-    let mut message = Vec::with_capacity(HEADER + body.len());
+    let length = u32::try_from(HEADER_BYTES + body.len()).unwrap_or(u32::MAX);
+    let mut message = Vec::with_capacity(HEADER_BYTES + body.len());
     message.extend(length.to_ne_bytes());
     message.extend(kind_and_flags);
     message.extend(sequence.to_ne_bytes());
@@ -117,8 +117,8 @@ pub fn message(request: &[u8], sequence: u32) -> Vec<u8> {
     message
 }
 
-/// The messages of a datagram that answer the request of that number; the last is `None` where they
-/// make no sense.
+/// Parses the messages of a datagram that answer the request of that number; the last is `None`
+/// where they are malformed.
 pub fn parts(mut datagram: &[u8], sequence: u32) -> impl Iterator<Item = Option<Part>> {
     std::iter::from_fn(move || {
         while !datagram.is_empty() {
@@ -141,7 +141,7 @@ struct Header {
     sequence: u32,
 }
 
-/// The first message of a datagram, and what follows it. Messages begin at multiples of four bytes.
+/// Splits off the first message of a datagram. Messages begin at multiples of four bytes.
 fn split(datagram: &[u8]) -> Option<(Header, &[u8], &[u8])> {
     let length = usize::try_from(u32_at(datagram, 0)?).ok()?;
     let header = Header {
@@ -149,7 +149,7 @@ fn split(datagram: &[u8]) -> Option<(Header, &[u8], &[u8])> {
         flags: u16_at(datagram, 6)?,
         sequence: u32_at(datagram, 8)?,
     };
-    let body = datagram.get(HEADER..length)?;
+    let body = datagram.get(HEADER_BYTES..length)?;
     let rest = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
     Some((header, body, rest))
 }
@@ -173,14 +173,14 @@ impl Part {
     }
 }
 
-/// 0, or a negative error number.
+/// Parses 0, or a negative error number.
 fn result(body: &[u8]) -> Option<Result<(), Errno>> {
     let code = u32_at(body, 0)?.cast_signed();
     Some(if code < 0 { Err(Errno::from_raw(code.saturating_neg())) } else { Ok(()) })
 }
 
 impl Tcp {
-    /// From an `inet_diag_msg`; `Some(None)` for a family that was not asked for.
+    /// Parses an `inet_diag_msg`; `Some(None)` for a family that was not requested.
     fn parse(body: &[u8]) -> Option<Option<Self>> {
         let (&family, &state) = (body.first()?, body.get(1)?);
         let Some(family) = Family::of(family) else { return Some(None) };
@@ -216,7 +216,7 @@ impl Family {
 }
 
 impl TcpState {
-    /// The states of connections that are established and not over: ESTABLISHED, FIN_WAIT1,
+    /// The states of connections that are established and not closed: ESTABLISHED, FIN_WAIT1,
     /// FIN_WAIT2, CLOSE_WAIT.
     pub(super) const CONNECTED: u32 = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8;
     pub(super) const LISTEN: u32 = 1 << 10;
@@ -233,12 +233,12 @@ impl TcpState {
     }
 }
 
-/// Ports (network order), addresses of 16 bytes, interface, cookie.
+/// Consists of ports (network order), addresses of 16 bytes, interface, and cookie.
 impl SocketId {
     fn of_ports(local: u16, remote: u16) -> Self {
         let mut id = [0; 48];
         let ports = local.to_be_bytes().into_iter().chain(remote.to_be_bytes());
-        // The cookie that says nothing is all ones; a list does not look at it.
+        // A cookie of all ones matches any; a list ignores it.
         id.iter_mut().zip(ports).for_each(|(byte, port)| *byte = port);
         Self(id)
     }
@@ -259,7 +259,7 @@ impl SocketId {
         SocketAddr::new(self.address(20, family), self.remote_port())
     }
 
-    /// The lower half comes first, each half in the machine's order.
+    /// The lower half comes first, each half in the machine's byte order.
     pub fn cookie(&self) -> u64 {
         let half = |at| u64::from(u32_at(&self.0, at).unwrap_or_default());
         half(40) | half(44) << 32

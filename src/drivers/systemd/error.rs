@@ -1,56 +1,56 @@
-//! What can go wrong between here and systemd.
+//! Errors of the connection to systemd.
 
 use std::time::Duration;
 
 use zbus::{DBusError, fdo};
 
-/// Why systemd could not be asked, or did not do what it was told.
+/// Why a call to systemd or a job failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SystemdError {
-    /// Nobody answers at the bus's socket.
+    /// No bus listens at the socket.
     #[error("cannot connect to the system bus: {0}")]
     NoBus(String),
     /// There is a bus, but systemd is not on it.
     #[error("systemd is not on the system bus")]
     NoSystemd,
-    /// The bus ended meanwhile.
+    /// The bus closed the connection.
     #[error("the connection to the system bus broke")]
     Broken,
     /// No answer in time.
     #[error("no answer from systemd within {} s", .0.as_secs_f32())]
     NoAnswer(Duration),
-    /// The job did not end in time. It is not withdrawn.
+    /// The job did not finish in time. It is not cancelled.
     #[error("{job} of {unit} was not over after {} s, and may go on", limit.as_secs_f32())]
     Unfinished {
-        /// What was to be done.
+        /// The kind of job.
         job: &'static str,
         /// The unit.
         unit: String,
-        /// How long it was waited for.
+        /// The limit.
         limit: Duration,
     },
     /// There is no unit of this name.
     #[error("there is no unit {0}")]
     NoSuchUnit(String),
-    /// The unit does not run, and is left like that.
+    /// The unit does not run, and is not started.
     #[error("{unit} does not run ({sub}); it is not started for this")]
     NotActive {
         /// The unit.
         unit: String,
-        /// Its state, in systemd's word.
+        /// Its state, as systemd names it.
         sub: String,
     },
-    /// The unit's definition has no way to reload.
+    /// The unit has no way to reload.
     #[error("{0} can't reload: it has no ExecReload; restart it instead")]
     CannotReload(String),
-    /// The job was done, and not well.
+    /// The job finished without success.
     #[error("{job} of {unit} ended as {result}: see journalctl -u {unit}")]
     Job {
-        /// What was to be done.
+        /// The kind of job.
         job: &'static str,
         /// The unit.
         unit: String,
-        /// How it ended.
+        /// Its result.
         result: JobResult,
     },
     /// systemd refused.
@@ -58,23 +58,23 @@ pub enum SystemdError {
     Refused {
         /// The error's name.
         name: String,
-        /// systemd's words.
+        /// systemd's message.
         message: String,
     },
     /// The answer lacks a property that every version has.
     #[error("systemd's answer has no {0} that can be understood")]
     Incomplete(&'static str),
-    /// Something else on the bus.
+    /// Another error of the bus.
     #[error("the system bus: {0}")]
     Bus(zbus::Error),
 }
 
-/// How a job ended that did not end well.
+/// The result of a job without success.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobResult {
-    /// Another job took its place, or somebody withdrew it.
+    /// Another job replaced it, or it was cancelled.
     Canceled,
-    /// systemd's own limit was over.
+    /// systemd's own timeout was over.
     Timeout,
     /// The unit failed.
     Failed,
@@ -82,7 +82,7 @@ pub enum JobResult {
     Dependency,
     /// It did not apply to the unit's state.
     Skipped,
-    /// Another result, in systemd's word.
+    /// Another result, as systemd names it.
     Other(String),
 }
 

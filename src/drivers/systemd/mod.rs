@@ -1,7 +1,6 @@
-//! systemd's units, over the system bus: what state they are in, and to have them take something
-//! new.
+//! systemd's units, over the system bus: reads their state, and reloads and restarts them.
 //!
-//! A unit that was stopped is never started from here; what is run once gets a unit of its own.
+//! A stopped unit is never started from here; a program that is run once gets a unit of its own.
 
 mod error;
 #[cfg(test)]
@@ -23,30 +22,30 @@ use zbus::{
 };
 
 pub use error::{JobResult, SystemdError};
-pub use transient::{Ended, Once};
+pub use transient::{OneShot, UnitResult};
 
 const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 
-/// A connection to systemd. It is not made anew when it breaks: connect again.
+/// A connection to systemd. It is not reopened when it breaks: connect again.
 #[derive(Debug)]
 pub struct Systemd {
     bus: Connection,
     limit: Duration,
 }
 
-/// What systemd says of a unit.
+/// The state of a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
-    /// Whether its definition could be read, in systemd's word: `loaded`, `masked`, `bad-setting`,
-    /// `error`.
+    /// Whether its definition could be read, as systemd names it: `loaded`, `masked`,
+    /// `bad-setting`, `error`.
     pub load: String,
     /// Whether it runs.
     pub active: Active,
-    /// The finer state in systemd's word, such as `running` or `auto-restart`.
+    /// The detailed state as systemd names it, such as `running` or `auto-restart`.
     pub sub: String,
-    /// Whether it can be told to reload.
+    /// Whether it can reload.
     pub can_reload: bool,
     /// When it last became active; a reload does not change it.
     pub activated: Option<Moment>,
@@ -54,20 +53,20 @@ pub struct Unit {
     pub process: Option<Process>,
 }
 
-/// A unit's state.
+/// The active state of a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Active {
-    /// Running, or whatever being active means for its kind.
+    /// Running, or the meaning of active for its kind.
     Active,
-    /// Running, and told to reload.
+    /// Running and reloading.
     Reloading,
-    /// On the way to running, also when it waits to be started again after a failure.
+    /// Starting, also when it waits for a restart after a failure.
     Activating,
     /// Not running.
     Inactive,
     /// Not running because it failed.
     Failed,
-    /// On the way to not running.
+    /// Stopping.
     Deactivating,
     /// A state that newer versions may have.
     Other(String),
@@ -85,14 +84,14 @@ pub struct Process {
 /// A point in time by two clocks, to a microsecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// By the clock that can be set, as it was then.
+    /// By the wall clock, as it was then.
     pub wall: SystemTime,
-    /// Since the machine was started, not counting suspended time; no clock step changes it.
+    /// Since boot, not counting suspended time; clock steps do not change it.
     pub since_boot: Duration,
 }
 
 impl Active {
-    /// Whether systemd, told to restart it only if it runs, would do so.
+    /// Whether systemd's "restart if it runs" would restart it.
     #[must_use]
     pub fn runs(&self) -> bool {
         matches!(self, Self::Active | Self::Reloading | Self::Activating)
@@ -112,10 +111,9 @@ impl Active {
 }
 
 impl Systemd {
-    /// Connects to the system bus. Each later question has the same limit; a job has one of its
-    /// own.
+    /// Connects to the system bus. Each later call has the same limit; a job has one of its own.
     ///
-    /// Needs a tokio runtime with its timers and its I/O enabled; one thread is enough.
+    /// Needs a tokio runtime with timers and I/O enabled; one thread is enough.
     ///
     /// # Errors
     /// [`SystemdError`], when there is no bus, or it does not answer in time.
@@ -133,7 +131,7 @@ impl Systemd {
         Ok(Self { bus: bus.map_err(|e| SystemdError::NoBus(e.to_string()))?, limit })
     }
 
-    /// The state of a unit, by its full name, such as `kubelet.service`.
+    /// Returns the state of a unit, by its full name, such as `kubelet.service`.
     ///
     /// # Errors
     /// [`SystemdError`]; [`SystemdError::NoSuchUnit`] when there is none of this name.
@@ -143,27 +141,26 @@ impl Systemd {
             .unwrap_or(Err(SystemdError::NoAnswer(self.limit)))
     }
 
-    /// Has a unit reload, and waits for the end of it.
+    /// Reloads a unit, and waits until the job is finished.
     ///
     /// # Errors
-    /// [`SystemdError`]: it does not run, it can't reload, it failed to, or it took longer
-    /// than the limit.
+    /// [`SystemdError`]: it does not run, it can't reload, it failed to, or it took longer than the
+    /// limit.
     pub async fn reload(&self, name: &str, limit: Duration) -> Result<(), SystemdError> {
         self.run(Job::Reload, name, limit).await
     }
 
-    /// Restarts a unit, and waits until systemd takes it for running: for some kinds of unit that
-    /// is as soon as its process was started, also when it ends right after.
+    /// Restarts a unit, and waits until systemd considers it running: for some kinds of unit that
+    /// is as soon as its process was started, also when it exits right after.
     ///
     /// # Errors
-    /// [`SystemdError`]: it does not run, it did not come up again, or it took longer than
-    /// the limit.
+    /// [`SystemdError`]: it does not run, it did not start again, or it took longer than the limit.
     pub async fn restart(&self, name: &str, limit: Duration) -> Result<(), SystemdError> {
         self.run(Job::Restart, name, limit).await
     }
 
-    /// Has a unit reload, or restarts it when it can't reload, and waits for the end of it. After a
-    /// reload that fails it is not restarted.
+    /// Reloads a unit, or restarts it when it can't reload, and waits until the job is finished.
+    /// After a failed reload it is not restarted.
     ///
     /// # Errors
     /// [`SystemdError`]: it does not run, it failed, or it took longer than the limit.
@@ -171,21 +168,20 @@ impl Systemd {
         self.run(Job::ReloadOrRestart, name, limit).await
     }
 
-    /// Starts a unit again that failed, or waits to be started again after a failure; one that runs
-    /// is restarted. What was stopped stays stopped: somebody wanted that.
+    /// Starts a unit again that failed, or waits for a restart after a failure; a running one is
+    /// restarted. A stopped one stays stopped: an administrator stopped it.
     ///
     /// # Errors
-    /// [`SystemdError`]: it was stopped, it did not come up, or it took longer than the
-    /// limit.
-    pub async fn revive(&self, name: &str, limit: Duration) -> Result<(), SystemdError> {
+    /// [`SystemdError`]: it was stopped, it did not start, or it took longer than the limit.
+    pub async fn restart_failed(&self, name: &str, limit: Duration) -> Result<(), SystemdError> {
         if self.unit(name).await?.active != Active::Failed {
             return self.restart(name, limit).await;
         }
         let unfinished =
             || SystemdError::Unfinished { job: Job::Start.word(), unit: name.to_owned(), limit };
         let start = async {
-            // It may have failed too often to be started once more.
-            self.tell_manager("ResetFailedUnit", &name).await?;
+            // systemd refuses to start it once more if it failed too often.
+            self.call_manager("ResetFailedUnit", &name).await?;
             self.enqueue_and_wait(Job::Start, name).await
         };
         tokio::time::timeout(limit, start).await.unwrap_or_else(|_| Err(unfinished()))
@@ -210,9 +206,9 @@ impl Systemd {
         self.job(job.method(), &(name, "replace")).await?.judge(job, name)
     }
 
-    /// Has systemd make a job, and waits for its end.
+    /// Enqueues a job, and waits until it is finished.
     ///
-    /// Listens before it speaks: a job can be over before systemd has answered that it began.
+    /// Subscribes before the call: a job can be finished before systemd has answered that it began.
     async fn job<A: Serialize + Signed>(
         &self,
         method: &str,
@@ -220,9 +216,9 @@ impl Systemd {
     ) -> Result<JobEnd, SystemdError> {
         let mut ends = JobEnds::listen(&self.bus).await?;
         self.subscribe().await?;
-        let mut call = pin!(self.tell_manager(method, arguments));
+        let mut call = pin!(self.call_manager(method, arguments));
         let mut early = Vec::new();
-        // The ends have to be taken meanwhile: where they pile up, the answer does not get through.
+        // The job signals have to be received meanwhile: where they pile up, the answer is blocked.
         let reply = loop {
             tokio::select! {
                 reply = &mut call => break reply?,
@@ -242,9 +238,9 @@ impl Systemd {
         }
     }
 
-    /// Anybody on the bus can send another the signal that a job is over: only systemd's word
-    /// counts. It is asked for each time who that is, since systemd comes back under another name
-    /// when it executes itself anew.
+    /// Any peer on the bus can send the signal that a job is finished: only systemd's counts. The
+    /// owner of its name is looked up each time, since systemd gets another unique name when it
+    /// re-executes itself.
     async fn is_systemd(&self, sender: &OwnedUniqueName) -> Result<bool, SystemdError> {
         const BUS: &str = "org.freedesktop.DBus";
         let answer = self
@@ -254,9 +250,9 @@ impl Systemd {
         Ok(answer.body().deserialize::<OwnedUniqueName>()? == *sender)
     }
 
-    /// systemd sends word of jobs only while somebody wants it.
+    /// systemd sends job signals only while a client is subscribed.
     async fn subscribe(&self) -> Result<(), SystemdError> {
-        match self.tell_manager("Subscribe", &()).await.map_err(SystemdError::from) {
+        match self.call_manager("Subscribe", &()).await.map_err(SystemdError::from) {
             Err(SystemdError::Refused { name, .. })
                 if name == "org.freedesktop.systemd1.AlreadySubscribed" =>
             {
@@ -267,9 +263,9 @@ impl Systemd {
     }
 
     async fn read_unit(&self, name: &str) -> Result<Unit, SystemdError> {
-        // Loading does not start it; a unit that nobody has asked for yet is otherwise not known.
+        // Loading does not start it; a unit that is not loaded is otherwise unknown.
         let path: OwnedObjectPath =
-            self.tell_manager("LoadUnit", &name).await?.body().deserialize()?;
+            self.call_manager("LoadUnit", &name).await?.body().deserialize()?;
         let mut unit = self.properties(&path, "org.freedesktop.systemd1.Unit").await?;
         let load: String = unit.take("LoadState")?;
         if load == "not-found" {
@@ -314,7 +310,7 @@ impl Systemd {
         Ok(Properties(call.await?.body().deserialize()?))
     }
 
-    async fn tell_manager<A: Serialize + Signed>(
+    async fn call_manager<A: Serialize + Signed>(
         &self,
         method: &str,
         arguments: &A,
@@ -332,8 +328,8 @@ enum Job {
 }
 
 impl Job {
-    /// The forms with "Try" leave a unit alone that has stopped since it was asked for. Reload has
-    /// none, and needs none: systemd refuses it for a unit that does not run.
+    /// The methods with "Try" leave a unit alone that has stopped meanwhile. Reload has none, and
+    /// needs none: systemd refuses it for a unit that does not run.
     fn method(self) -> &'static str {
         match self {
             Self::Start => "StartUnit",
@@ -353,7 +349,7 @@ impl Job {
     }
 }
 
-/// The ends of jobs, of this connection's and of all others.
+/// The signals of finished jobs, of this connection's and of all others.
 struct JobEnds(MessageStream);
 
 struct JobEnd {
@@ -409,7 +405,7 @@ impl Properties {
             .ok_or(SystemdError::Incomplete(name))
     }
 
-    /// Both clocks' properties; systemd says 0 for "never".
+    /// Reads the properties of both clocks; systemd returns 0 for "never".
     fn moment(&mut self, name: &'static str) -> Result<Option<Moment>, SystemdError> {
         let wall: u64 = self.take(name)?;
         let monotonic =

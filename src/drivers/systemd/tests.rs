@@ -1,5 +1,5 @@
-//! Against a stand-in for systemd on a bus of the test's own, and, when told a unit of it, the real
-//! one.
+//! Tests against a stand-in for systemd on a bus of the test's own, and, when a unit is given,
+//! against the real one.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -12,18 +12,18 @@ use super::*;
 const UNIT: &str = "thing.service";
 const JOB: &str = "/org/freedesktop/systemd1/job/42";
 
-/// How the stand-in deals with a job.
+/// How the stand-in handles a job.
 #[derive(Clone, Copy)]
 enum Script {
-    /// It answers, and then the job ends.
+    /// It answers, and then the job finishes.
     Ends(&'static str),
-    /// The job has ended before it answers, and so have very many others.
+    /// The job and many others finish before it answers.
     EndsEarly(&'static str),
-    /// The job never ends, others do.
+    /// The job never finishes, others do.
     NeverEnds,
-    /// Before the job fails, another peer says that it is done.
+    /// Before the job fails, another peer signals that it is done.
     Forged,
-    /// It executes itself anew meanwhile, and so has another name on the bus when the job ends.
+    /// It re-executes itself meanwhile, and so has another unique name when the job finishes.
     Reexecutes,
     /// It refuses with this error.
     Refuses(&'static str),
@@ -31,7 +31,7 @@ enum Script {
     Silent,
 }
 
-/// systemd, as far as it is asked; what it was told is in `told`.
+/// A stand-in for systemd; the calls that it got are in `told`.
 struct StandIn {
     active: &'static str,
     can_reload: bool,
@@ -149,7 +149,7 @@ async fn removed(from: &Connection, to: Option<&str>, job: &str, result: &str) {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_unit_is_read() {
+async fn unit_state_is_read() {
     let Some(bus) = Bus::start().await else { return };
     let unit = NORMAL().serve(&bus).await.unit(UNIT).await.unwrap();
     let wall = UNIX_EPOCH + Duration::from_micros(1_800_000_000_000_001);
@@ -163,7 +163,7 @@ async fn a_unit_is_read() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_unit_that_does_not_exist_is_no_unit_that_does_not_run() {
+async fn missing_unit_differs_from_inactive_unit() {
     let Some(bus) = Bus::start().await else { return };
     let systemd = NORMAL().serve(&bus).await;
     for error in [
@@ -178,7 +178,7 @@ async fn a_unit_that_does_not_exist_is_no_unit_that_does_not_run() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn each_way_calls_the_method_that_starts_nothing() {
+async fn refresh_methods_never_start_a_unit() {
     let Some(bus) = Bus::start().await else { return };
     let stand_in = NORMAL();
     let told = Arc::clone(&stand_in.told);
@@ -192,7 +192,7 @@ async fn each_way_calls_the_method_that_starts_nothing() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_unit_that_does_not_run_is_left_alone() {
+async fn inactive_unit_is_left_alone() {
     for active in ["inactive", "failed", "deactivating", "maintenance"] {
         let Some(bus) = Bus::start().await else { return };
         let stand_in = StandIn { active, ..NORMAL() };
@@ -204,7 +204,7 @@ async fn a_unit_that_does_not_run_is_left_alone() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn what_failed_is_started_again_and_what_was_stopped_is_not() {
+async fn failed_unit_is_started_and_stopped_unit_is_not() {
     let start = ["ResetFailedUnit".to_owned(), format!("StartUnit {UNIT} replace")];
     let restart = [format!("TryRestartUnit {UNIT} replace")];
     for (active, expected) in
@@ -213,14 +213,14 @@ async fn what_failed_is_started_again_and_what_was_stopped_is_not() {
         let Some(bus) = Bus::start().await else { return };
         let stand_in = StandIn { active, ..NORMAL() };
         let told = Arc::clone(&stand_in.told);
-        let done = stand_in.serve(&bus).await.revive(UNIT, LIMIT).await;
+        let done = stand_in.serve(&bus).await.restart_failed(UNIT, LIMIT).await;
         assert_eq!(*told.lock().unwrap(), expected, "{active}");
         assert_eq!(done.is_ok(), active != "inactive", "{active}: {done:?}");
     }
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_unit_that_can_not_reload_is_not_told_to() {
+async fn unit_without_reload_is_not_reloaded() {
     let Some(bus) = Bus::start().await else { return };
     let systemd = StandIn { can_reload: false, ..NORMAL() }.serve(&bus).await;
     let error = systemd.reload(UNIT, LIMIT).await.unwrap_err();
@@ -229,14 +229,14 @@ async fn a_unit_that_can_not_reload_is_not_told_to() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_job_that_ends_before_the_answer_among_hundreds_is_not_missed() {
+async fn job_finished_before_the_reply_is_not_missed() {
     let Some(bus) = Bus::start().await else { return };
     let systemd = StandIn { script: Script::EndsEarly("done"), ..NORMAL() }.serve(&bus).await;
     systemd.restart(UNIT, LIMIT).await.unwrap();
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn only_done_is_good() {
+async fn only_result_done_is_success() {
     for (word, expected) in [
         ("canceled", JobResult::Canceled),
         ("timeout", JobResult::Timeout),
@@ -260,7 +260,7 @@ async fn only_done_is_good() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_job_that_never_ends_is_waited_for_until_the_limit_whatever_other_jobs_do() {
+async fn endless_job_times_out_despite_other_jobs() {
     let Some(bus) = Bus::start().await else { return };
     let systemd = StandIn { script: Script::NeverEnds, ..NORMAL() }.serve(&bus).await;
     let began = Instant::now();
@@ -273,7 +273,7 @@ async fn a_job_that_never_ends_is_waited_for_until_the_limit_whatever_other_jobs
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn the_word_of_another_peer_that_a_job_is_done_counts_for_nothing() {
+async fn job_signal_of_another_peer_is_ignored() {
     let Some(bus) = Bus::start().await else { return };
     let systemd = StandIn { script: Script::Forged, ..NORMAL() }.serve(&bus).await;
     let error = systemd.restart(UNIT, LIMIT).await.unwrap_err();
@@ -281,14 +281,14 @@ async fn the_word_of_another_peer_that_a_job_is_done_counts_for_nothing() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn systemd_may_execute_itself_anew_during_a_job() {
+async fn systemd_reexecution_during_a_job_is_tolerated() {
     let Some(bus) = Bus::start().await else { return };
     let systemd = StandIn { script: Script::Reexecutes, ..NORMAL() }.serve(&bus).await;
     systemd.restart(UNIT, LIMIT).await.unwrap();
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_refusal_says_systemds_words() {
+async fn refusal_quotes_systemd() {
     for name in [
         "org.freedesktop.systemd1.TransactionIsDestructive",
         "org.freedesktop.DBus.Error.AccessDenied",
@@ -301,7 +301,7 @@ async fn a_refusal_says_systemds_words() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_bus_without_systemd_is_called_that() {
+async fn bus_without_systemd_is_reported() {
     let Some(bus) = Bus::start().await else { return };
     let error =
         Systemd::connect_to(bus.builder(), LIMIT).await.unwrap().unit(UNIT).await.unwrap_err();
@@ -309,23 +309,23 @@ async fn a_bus_without_systemd_is_called_that() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn without_a_bus_that_is_said() {
-    let folder = tempfile::tempdir().unwrap();
-    let error = Systemd::connect_to(builder(folder.path()), LIMIT).await.unwrap_err();
+async fn missing_bus_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = Systemd::connect_to(builder(dir.path()), LIMIT).await.unwrap_err();
     assert!(matches!(error, SystemdError::NoBus(_)), "{error}");
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_bus_that_never_answers_is_not_waited_for() {
-    let folder = tempfile::tempdir().unwrap();
-    let _silent = std::os::unix::net::UnixListener::bind(socket(folder.path())).unwrap();
+async fn silent_bus_times_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let _silent = std::os::unix::net::UnixListener::bind(socket(dir.path())).unwrap();
     let error =
-        Systemd::connect_to(builder(folder.path()), Duration::from_millis(100)).await.unwrap_err();
+        Systemd::connect_to(builder(dir.path()), Duration::from_millis(100)).await.unwrap_err();
     assert!(matches!(error, SystemdError::NoAnswer(_)), "{error}");
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_bus_that_ends_during_a_job_has_broken_the_connection() {
+async fn bus_closed_during_a_job_breaks_the_connection() {
     let Some(mut bus) = Bus::start().await else { return };
     let systemd = StandIn { script: Script::Silent, ..NORMAL() }.serve(&bus).await;
     let end = async {
@@ -337,11 +337,11 @@ async fn a_bus_that_ends_during_a_job_has_broken_the_connection() {
     assert!(matches!(error, SystemdError::Broken), "{error:?}");
 }
 
-/// `SYSTEMD_UNITS` names units for which each verb is tried: this is for looking at, on a machine
-/// made for it.
+/// `SYSTEMD_UNITS` names units for which each verb is tried. For manual runs, on a machine made for
+/// it.
 #[tokio::test(flavor = "current_thread")]
 #[ignore = "needs SYSTEMD_UNITS, and restarts them"]
-async fn a_real_systemd_is_told() {
+async fn real_systemd_reloads_and_restarts() {
     let systemd = Systemd::connect(LIMIT).await.unwrap();
     for name in std::env::var("SYSTEMD_UNITS").unwrap().split(' ') {
         eprintln!("{name}: {:?}", systemd.unit(name).await);

@@ -1,5 +1,4 @@
-//! A program that is run once, by systemd, in a unit of its own: outside of whatever its caller is
-//! confined to.
+//! Runs a program once, by systemd, in a unit of its own: outside of its caller's confinement.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -8,79 +7,79 @@ use zbus::{Fd, OwnedObjectPath, Variant};
 
 use super::{Systemd, SystemdError};
 
-/// How long systemd gives a program that is over its limit to end by itself, before it kills it
-/// with all its children.
-const GRACE: Duration = Duration::from_secs(2);
+/// How long a program over its limit may take to exit after SIGTERM, before systemd kills it with
+/// all its children.
+const TERMINATION_GRACE: Duration = Duration::from_secs(2);
 
 /// How much longer than the program itself systemd may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A program that is to be run once.
+/// A program to be run once.
 #[derive(Debug)]
-pub struct Once<'o> {
-    /// The unit's full name, which nothing else has.
+pub struct OneShot<'o> {
+    /// The unit's full name, which must be unique.
     pub unit: &'o str,
-    /// What it is for, as systemctl shows it.
+    /// The purpose, as systemctl shows it.
     pub description: &'o str,
     /// The program, with its full path, and its arguments.
     pub words: &'o [String],
-    /// What it reads.
+    /// The input.
     pub stdin: OwnedFd,
-    /// Where it writes to, both outputs.
+    /// Both outputs.
     pub output: OwnedFd,
-    /// How long it may take.
+    /// The time limit.
     pub limit: Duration,
 }
 
-/// How a program ended that systemd ran.
+/// How a program that systemd ran exited.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// systemd's word for it: `success`, `exit-code`, `signal`, `timeout`, and others.
+pub struct UnitResult {
+    /// systemd's result: `success`, `exit-code`, `signal`, `timeout`, and others.
     pub result: String,
-    /// The exit code; for one that was ended by a signal, that.
+    /// The exit code, or the number of the signal that killed it.
     pub status: i32,
 }
 
 impl Systemd {
-    /// Runs a program once and waits for its end. The descriptors are closed on this side as soon
-    /// as systemd has them.
+    /// Runs a program once and waits until it exits. The descriptors are closed on this side as
+    /// soon as systemd has them.
     ///
     /// # Errors
-    /// [`SystemdError`], when systemd can't be asked, refuses, or says nothing for longer
-    /// than the program may take. That the program ended badly is none.
-    pub async fn run_once(&self, once: Once<'_>) -> Result<Ended, SystemdError> {
-        let (unit, limit) = (once.unit.to_owned(), once.limit + GRACE + PATIENCE);
+    /// [`SystemdError`], when systemd can't be called, refuses, or does not answer for longer than
+    /// the program may take. An exit code other than 0 is no error.
+    pub async fn run_once(&self, once: OneShot<'_>) -> Result<UnitResult, SystemdError> {
+        let (unit, limit) = (once.unit.to_owned(), once.limit + TERMINATION_GRACE + REPLY_TIMEOUT);
         let unfinished = || SystemdError::Unfinished { job: "the start", unit, limit };
         tokio::time::timeout(limit, self.start_and_follow(once))
             .await
             .unwrap_or_else(|_| Err(unfinished()))
     }
 
-    async fn start_and_follow(&self, once: Once<'_>) -> Result<Ended, SystemdError> {
+    async fn start_and_follow(&self, once: OneShot<'_>) -> Result<UnitResult, SystemdError> {
         let unit = once.unit.to_owned();
-        // Of type oneshot: its start is over when the program is. With the reference it is still
-        // known then.
+        // Of type oneshot: its start job finishes when the program exits. The reference keeps the
+        // unit loaded until then.
         self.start(once).await?;
         let path: OwnedObjectPath =
-            self.tell_manager("GetUnit", &unit).await?.body().deserialize()?;
+            self.call_manager("GetUnit", &unit).await?.body().deserialize()?;
         let mut service = self.properties(&path, "org.freedesktop.systemd1.Service").await?;
-        Ok(Ended { result: service.take("Result")?, status: service.take("ExecMainStatus")? })
+        Ok(UnitResult { result: service.take("Result")?, status: service.take("ExecMainStatus")? })
     }
 
-    async fn start(&self, once: Once<'_>) -> Result<(), SystemdError> {
+    async fn start(&self, once: OneShot<'_>) -> Result<(), SystemdError> {
         let program = once.words.first().cloned().unwrap_or_default();
         let microseconds =
             |length: Duration| Variant::from(u64::try_from(length.as_micros()).unwrap_or(u64::MAX));
         let properties: Vec<(&str, Variant<'_>)> = vec![
             ("Description", once.description.into()),
             ("Type", "oneshot".into()),
-            // Else `$$` and `${NAME}` in a word would be something else than what was asked for.
+            // Otherwise systemd would replace `$$` and `${NAME}` in a word.
             (
                 "ExecStartEx",
                 vec![(program, once.words.to_vec(), vec!["no-env-expand".to_owned()])].into(),
             ),
             ("TimeoutStartUSec", microseconds(once.limit)),
-            ("TimeoutStopUSec", microseconds(GRACE)),
+            ("TimeoutStopUSec", microseconds(TERMINATION_GRACE)),
             ("CollectMode", "inactive-or-failed".into()),
             ("AddRef", true.into()),
             ("StandardInputFileDescriptor", Fd::from(once.stdin.as_fd()).into()),
@@ -88,8 +87,8 @@ impl Systemd {
             ("StandardErrorFileDescriptor", Fd::from(once.output.as_fd()).into()),
         ];
         type NoOthers<'v> = Vec<(&'v str, Vec<(&'v str, Variant<'v>)>)>;
-        // The descriptors have to stay open until it has them; that it is over is told by its
-        // answer and by the end of the job.
+        // The descriptors have to stay open until systemd has them, which its answer and the
+        // finished job show.
         self.job("StartTransientUnit", &(once.unit, "fail", properties, Vec::new() as NoOthers<'_>))
             .await
             .map(drop)
@@ -113,7 +112,7 @@ mod tests {
     type Asked =
         (String, String, Vec<(String, OwnedVariant)>, Vec<(String, Vec<(String, OwnedVariant)>)>);
 
-    /// systemd, as far as it is asked: it "runs" what writes a word, and ends like this.
+    /// A stand-in for systemd: it "runs" a program that writes a word, and returns this result.
     async fn serve(mut served: Served, result: &'static str, told: Arc<Mutex<Vec<String>>>) {
         while let Some(call) = served.next().await {
             let member = call.header().member().map(ToString::to_string).unwrap_or_default();
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn a_program_is_run_in_a_unit_of_its_own() {
+    async fn program_runs_in_a_separate_unit() {
         let Some(bus) = Bus::start().await else { return };
         let told = Arc::new(Mutex::new(Vec::new()));
         tokio::spawn(serve(bus.serve(NAME).await, "exit-code", Arc::clone(&told)));
@@ -170,7 +169,7 @@ mod tests {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let words = ["/usr/bin/thing".to_owned(), "a b".to_owned()];
         let stdin = std::fs::File::open("/dev/null").unwrap().into();
-        let once = Once {
+        let once = OneShot {
             unit: UNIT,
             description: "a thing",
             words: &words,
@@ -179,10 +178,10 @@ mod tests {
             limit: LIMIT,
         };
         let ended = systemd.run_once(once).await.unwrap();
-        assert_eq!(ended, Ended { result: "exit-code".to_owned(), status: 3 });
+        assert_eq!(ended, UnitResult { result: "exit-code".to_owned(), status: 3 });
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "a word", "and nobody holds its output open");
+        assert_eq!(text, "a word", "and no process holds its output open");
         let expected = [
             "Description",
             "Type",

@@ -1,4 +1,4 @@
-//! The two ways of looking at a server's certificate, and the configuration of a client.
+//! The two server certificate verifiers, and the configuration of a client.
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,13 +14,13 @@ use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 use super::ClientIdentity;
 use crate::formats::x509::Certificate;
 
-/// The library's cryptography, the one of the whole program.
+/// Returns the cryptography provider of the whole program.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// A client that looks at servers through this verifier, and shows this identity to those who ask
-/// for one.
+/// Returns the configuration of a client with this verifier, which presents this identity to
+/// servers that ask for one.
 pub fn config(
     verifier: Arc<dyn ServerCertVerifier>,
     identity: Option<&ClientIdentity>,
@@ -43,14 +43,14 @@ pub fn authorities(
     authorities: &[Certificate],
 ) -> Result<Arc<dyn ServerCertVerifier>, VerifierBuilderError> {
     let mut roots = RootCertStore::empty();
-    // One that webpki can't read accepts nothing, and does not keep the others from it.
+    // One that webpki can't read accepts nothing, and does not affect the others.
     roots.add_parsable_certificates(
         authorities.iter().map(|authority| CertificateDer::from(authority.der())),
     );
     Ok(WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build()?)
 }
 
-/// Accepts every certificate, and remembers it once the server has proven to have its key.
+/// Accepts every certificate, and keeps it once the server has proven to have its key.
 #[derive(Debug)]
 pub struct AnyCertificate {
     algorithms: WebPkiSupportedAlgorithms,
@@ -58,7 +58,7 @@ pub struct AnyCertificate {
 }
 
 impl AnyCertificate {
-    /// One that has seen nothing yet. It is for one connection.
+    /// Returns a verifier for one connection.
     pub fn new() -> Self {
         Self {
             algorithms: aws_lc_rs::default_provider().signature_verification_algorithms,

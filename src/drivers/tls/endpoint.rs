@@ -1,4 +1,4 @@
-//! Where to connect to, and the TCP connection.
+//! Server addresses, and the TCP connection.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -22,21 +22,21 @@ enum Host {
 }
 
 impl Endpoint {
-    /// From `host:port`, with an IPv6 address in brackets.
+    /// Parses `host:port`, with an IPv6 address in brackets.
     pub fn parse(text: &str) -> Result<Self, ProbeError> {
         let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
         let (host, port) = parts.ok_or_else(|| ProbeError::Address(text.to_owned()))?;
         Self::new(host, port)
     }
 
-    /// From the two parts, with an IPv6 address in brackets.
+    /// Builds it from the two parts, with an IPv6 address in brackets.
     pub fn new(host: &str, port: u16) -> Result<Self, ProbeError> {
         let host =
             Host::parse(host).ok_or_else(|| ProbeError::Address(format!("{host}:{port}")))?;
         Ok(Self { host, port })
     }
 
-    /// What the server is to have a certificate for.
+    /// The name that the server's certificate must be for.
     pub fn server_name(&self) -> ServerName<'static> {
         match &self.host {
             Host::Address(address) => ServerName::from(*address),
@@ -44,7 +44,7 @@ impl Endpoint {
         }
     }
 
-    /// Connects; where a name has several addresses, to the first one that answers.
+    /// Connects; where a name has several addresses, to the first one that accepts.
     pub async fn connect(&self, deadline: Instant) -> Result<TcpStream, ProbeError> {
         timeout_at(deadline, self.try_to_connect())
             .await
@@ -92,14 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn hosts_and_ports_are_told_apart() {
+    fn hosts_and_ports_are_parsed() {
         assert_eq!(name("127.0.0.1:6443"), Some(("127.0.0.1".into(), 6443)));
         assert_eq!(name("[fd00::1]:2379"), Some(("fd00::1".into(), 2379)));
         assert_eq!(name("controller-0.example:80"), Some(("controller-0.example".into(), 80)));
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_address_is_refused() {
         for text in [
             "",
             ":80",

@@ -7,15 +7,15 @@ use rustls::AlertDescription;
 
 use crate::formats::x509::ReadError;
 
-/// Why it is not known what a server serves, or why there is no connection to it.
+/// Why the served certificate is not known, or why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// There is nowhere to connect to.
+    /// The address is invalid.
     #[error(
         "{0:?} is no address to connect to; host:port is needed, with an IPv6 address in brackets"
     )]
     Address(String),
-    /// The name leads nowhere.
+    /// The name can't be resolved.
     #[error("the name {name} can't be resolved: {source}")]
     Name {
         /// The name.
@@ -23,44 +23,44 @@ pub enum ProbeError {
         /// The resolver's reason.
         source: io::Error,
     },
-    /// Nothing listens there.
+    /// No server listens there.
     #[error("the connection was refused: nothing listens there")]
     Refused,
     /// The time was over.
     #[error("{0} did not come about within the time limit")]
     TimedOut(Stage),
-    /// The other side went away.
+    /// The other side closed the connection.
     #[error("the server closed the connection before {0} had come about")]
     Closed(Stage),
-    /// Something else is spoken there.
+    /// The server does not speak TLS.
     #[error("what answers there does not speak TLS")]
     NotTls,
-    /// The server says no.
+    /// The server sent an alert.
     #[error("the server ended the TLS connection with the alert {0:?}")]
     Alert(AlertDescription),
-    /// The certificate is not good enough for this connection, or the server did not prove that it
-    /// has the key.
+    /// The certificate is not accepted for this connection, or the server did not prove that it has
+    /// the key.
     #[error("the server's certificate, or its proof of having the key, is not accepted: {0}")]
     NotAccepted(String),
     /// The server's certificate can't be read.
     #[error("the server's certificate makes no sense: {0}")]
     Unreadable(#[from] ReadError),
-    /// Client and server found no common ground, or one of them broke the rules.
+    /// Client and server have no common parameters, or one of them violated the protocol.
     #[error("the TLS handshake failed: {0}")]
     Handshake(String),
-    /// The system says no.
+    /// The system refused.
     #[error("the connection failed: {0}")]
     Io(io::Error),
 }
 
-/// How far a connection has come.
+/// The stage of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Name resolution and TCP.
     Connection,
     /// TLS.
     Handshake,
-    /// The answer to a request.
+    /// The response to a request.
     Answer,
 }
 
@@ -75,7 +75,7 @@ impl fmt::Display for Stage {
 }
 
 impl ProbeError {
-    /// From what a TLS stream reports while it is at that stage.
+    /// Maps an error that a TLS stream returns at that stage.
     pub(in crate::drivers) fn from_stream(error: io::Error, stage: Stage) -> Self {
         if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
         {

@@ -1,4 +1,4 @@
-//! A client's certificate and key, for servers that want to know who asks.
+//! A client's certificate and key, for servers that authenticate clients.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use crate::formats::pem;
 use crate::formats::x509::{Certificate, KeyError, PrivateKey};
 
-/// A client's certificate with its chain, and its private key, which is kept and wiped by aws-lc.
+/// A client's certificate with its chain, and its private key, which aws-lc keeps and wipes.
 #[derive(Clone)]
 pub struct ClientIdentity(Arc<SingleCertAndKey>);
 
@@ -22,10 +22,10 @@ pub enum IdentityError {
     /// There is no certificate.
     #[error("there is no certificate to show to a server")]
     NoCertificate,
-    /// They don't belong together.
+    /// They do not belong together.
     #[error("the private key does not fit the certificate")]
     OtherKey,
-    /// The key can't be handed over.
+    /// The key can't be encoded.
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The TLS library can't use the key.
@@ -34,7 +34,7 @@ pub enum IdentityError {
 }
 
 impl ClientIdentity {
-    /// From a chain, the client's own certificate first, and its key.
+    /// Builds it from a chain, the client's own certificate first, and its key.
     ///
     /// # Errors
     /// When there is no certificate, or the key does not fit the first one, or can't be used.
@@ -63,14 +63,14 @@ impl ClientIdentity {
         Ok(Self(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key)))))
     }
 
-    /// Shows the identity to every server that asks, also to one that names other authorities: its
-    /// answer is what matters.
+    /// Presents the identity to every server that asks, also to one that names other authorities:
+    /// its reaction is the result.
     pub(super) fn resolver(&self) -> Arc<SingleCertAndKey> {
         self.0.clone()
     }
 }
 
-/// That there is one, and nothing of the key.
+/// Shows that there is one, and nothing of the key.
 impl fmt::Debug for ClientIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ClientIdentity")

@@ -1,5 +1,5 @@
 //! TLS servers for the tests of this module and of [`super::super::http`]: on the loopback, in this
-//! process, gone with the test.
+//! process, stopped with the test.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +51,7 @@ impl Authority {
         Certificate::from_der(self.issuer.der()).unwrap()
     }
 
-    /// Valid for the loopback and its name until the end of that year.
+    /// Returns a pair valid for the loopback and its name until the end of that year.
     pub fn pair_until(&self, year: i32) -> Pair {
         self.pair_for(&["localhost", "127.0.0.1"], year)
     }
@@ -89,7 +89,8 @@ impl Pair {
     }
 }
 
-/// A server's configuration that demands a client certificate of `clients`, or asks for none.
+/// Returns the configuration of a server that demands a client certificate of `clients`, or asks
+/// for none.
 pub fn server(
     pair: &Pair,
     version: &'static SupportedProtocolVersion,
@@ -113,7 +114,7 @@ pub fn server(
     Arc::new(builder.with_single_cert(chain, pair.key_der()).unwrap())
 }
 
-/// A server that shows one pair's certificate and has the other's key.
+/// Returns a server that shows one pair's certificate and has the other's key.
 pub fn server_without_check(
     shown: &Pair,
     other: &Pair,
@@ -128,7 +129,7 @@ pub fn server_without_check(
     Arc::new(builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(key))))
 }
 
-/// Speaks TLS, and answers every request with these bytes; `host:port`.
+/// Serves TLS, and answers every request with these bytes; returns `host:port`.
 pub async fn serve(config: Arc<ServerConfig>, answer: &'static [u8]) -> String {
     accept(async move |stream| {
         let Ok(mut stream) = TlsAcceptor::from(config.clone()).accept(stream).await else { return };
@@ -140,7 +141,7 @@ pub async fn serve(config: Arc<ServerConfig>, answer: &'static [u8]) -> String {
     .await
 }
 
-/// The same in plain text; `host:port`.
+/// Does the same in plain text; returns `host:port`.
 pub async fn serve_plain(answer: &'static [u8]) -> String {
     accept(async move |mut stream| {
         if read_request(&mut stream).await {
@@ -150,7 +151,7 @@ pub async fn serve_plain(answer: &'static [u8]) -> String {
     .await
 }
 
-/// Does this with every connection, one after the other; `host:port`.
+/// Handles every connection with `with`, one after the other; returns `host:port`.
 pub async fn accept(mut with: impl AsyncFnMut(TcpStream) + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -162,8 +163,7 @@ pub async fn accept(mut with: impl AsyncFnMut(TcpStream) + 'static) -> String {
     address
 }
 
-/// Whether there was one, or a TLS client's first message, which has no end that is looked for
-/// here.
+/// Whether a request was read, or a TLS client's first message, whose end is not looked for.
 async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> bool {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") && !request.starts_with(&[22]) {

@@ -1,4 +1,4 @@
-//! What the probe makes of servers of all kinds.
+//! Tests of the probe against servers of all kinds.
 
 use rustls::AlertDescription;
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ async fn probe(address: &str) -> Result<Served, ProbeError> {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn what_is_served_is_seen() {
+async fn served_certificate_is_returned() {
     let pair = Authority::new("one").pair();
     LocalSet::new()
         .run_until(async {
@@ -31,7 +31,7 @@ async fn what_is_served_is_seen() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_server_that_demands_a_client_certificate_still_shows_its_own() {
+async fn server_demanding_client_certificate_shows_its_own() {
     let authority = Authority::new("one");
     let pair = authority.pair();
     LocalSet::new()
@@ -49,7 +49,7 @@ async fn a_server_that_demands_a_client_certificate_still_shows_its_own() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn an_expired_certificate_is_seen_as_well() {
+async fn expired_certificate_is_returned() {
     let pair = Authority::new("one").pair_until(2001);
     LocalSet::new()
         .run_until(async {
@@ -60,7 +60,7 @@ async fn an_expired_certificate_is_seen_as_well() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_name_is_sent_and_an_address_is_not() {
+async fn server_name_is_sent_for_names_only() {
     let pair = Authority::new("one").pair();
     LocalSet::new()
         .run_until(async {
@@ -90,7 +90,7 @@ async fn a_name_is_sent_and_an_address_is_not() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn nothing_listens() {
+async fn closed_port_is_reported() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);
@@ -98,11 +98,11 @@ async fn nothing_listens() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_server_that_hangs_is_not_waited_for() {
+async fn hanging_server_times_out() {
     LocalSet::new()
         .run_until(async {
             let after_accept = accept(async |_stream| std::future::pending().await).await;
-            // The beginning of a handshake record that never goes on.
+            // The beginning of a handshake record that never continues.
             let in_the_handshake = accept(async |mut stream| {
                 stream.write_all(&[22, 3, 3, 0, 100, 2]).await.unwrap();
                 std::future::pending().await
@@ -122,10 +122,9 @@ async fn a_server_that_hangs_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_connection_that_nobody_takes_is_not_waited_for() {
+async fn unaccepted_connection_times_out() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    // No more than one connection waits to be accepted; the kernel lets the others try again and
-    // again.
+    // At most one connection waits to be accepted; the kernel lets the others retry.
     nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
     let _first = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let result =
@@ -134,7 +133,7 @@ async fn a_connection_that_nobody_takes_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_server_that_goes_away_is_told_from_one_that_speaks_something_else() {
+async fn closed_connection_and_other_protocol_are_distinguished() {
     LocalSet::new()
         .run_until(async {
             let closes = accept(async |mut stream| {
@@ -158,7 +157,7 @@ async fn a_server_that_goes_away_is_told_from_one_that_speaks_something_else() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_server_without_the_key_proves_nothing() {
+async fn server_without_the_key_is_refused() {
     let authority = Authority::new("one");
     let (shown, other) = (authority.pair(), authority.pair());
     LocalSet::new()
@@ -174,7 +173,7 @@ async fn a_server_without_the_key_proves_nothing() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_server_that_refuses_the_handshake_says_so() {
+async fn refused_handshake_is_reported() {
     LocalSet::new()
         .run_until(async {
             // A fatal handshake_failure.
@@ -189,7 +188,7 @@ async fn a_server_that_refuses_the_handshake_says_so() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn what_is_no_address_is_no_connection() {
+async fn invalid_address_is_refused() {
     for address in ["6443", "localhost", "http://127.0.0.1:80/"] {
         assert!(matches!(probe(address).await, Err(ProbeError::Address(_))), "{address}");
     }
@@ -198,7 +197,7 @@ async fn what_is_no_address_is_no_connection() {
 }
 
 #[test]
-fn an_identity_is_a_certificate_with_its_own_key() {
+fn identity_needs_a_matching_key() {
     let authority = Authority::new("one");
     let (one, other) = (authority.pair(), authority.pair());
     let identity = ClientIdentity::new(std::slice::from_ref(&one.certificate), &one.key()).unwrap();
@@ -210,12 +209,12 @@ fn an_identity_is_a_certificate_with_its_own_key() {
     assert_eq!(ClientIdentity::new(&[], &one.key()).unwrap_err(), IdentityError::NoCertificate);
 }
 
-/// The other implementation, as Go's servers are not at hand here.
+/// Another TLS implementation than the one under test.
 #[tokio::test(flavor = "current_thread")]
-async fn openssl_shows_its_certificate_to_a_client_without_one() {
+async fn openssl_server_shows_its_certificate_without_client_one() {
     let pair = Authority::new("one").pair();
-    let folder = tempfile::tempdir().unwrap();
-    let (certificate, key) = (folder.path().join("crt"), folder.path().join("key"));
+    let dir = tempfile::tempdir().unwrap();
+    let (certificate, key) = (dir.path().join("crt"), dir.path().join("key"));
     std::fs::write(&certificate, pair.certificate.to_pem()).unwrap();
     std::fs::write(&key, &pair.key_pem).unwrap();
     for version in ["-tls1_2", "-tls1_3"] {

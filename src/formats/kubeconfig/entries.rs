@@ -3,29 +3,28 @@
 use super::error::SpliceError;
 use crate::model::Secret;
 
-/// What a kubeconfig says of its current user.
+/// The content of a kubeconfig, as far as its current user is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kubeconfig {
     /// The name of the current context.
     pub context: String,
     /// The user that the current context names.
     pub user: User,
-    /// The names of the other users that have client certificates: nobody renews those, so someone
-    /// should be told.
+    /// The names of the other users that have client certificates. They are not renewed, so the
+    /// operator has to be informed.
     pub others_with_certificates: Vec<String>,
-    /// The cluster that the current context names; absent where it names none or one that is not
-    /// there.
+    /// The cluster that the current context names; `None` where it names none or a missing one.
     pub cluster: Option<Cluster>,
-    /// Why a renewed certificate could not be written in, which is known long before there is one.
+    /// Why a renewed certificate could not be written into this file. Known before one is issued.
     pub obstacle: Option<SpliceError>,
 }
 
 /// A user entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// Its name in this file; the certificate has a name of its own.
+    /// The name of the entry in this file. The certificate's subject has a name of its own.
     pub name: String,
-    /// The client certificate it authenticates with, if it does.
+    /// The client certificate that the user authenticates with, if any.
     pub client: ClientCertificate,
 }
 
@@ -35,9 +34,9 @@ pub struct User {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// The certificate.
-    pub certificate: Source,
+    pub certificate: PemSource,
     /// The private key.
-    pub key: Source,
+    pub key: PemSource,
 }
 
 /// A cluster entry.
@@ -47,22 +46,22 @@ pub struct Cluster {
     pub name: String,
     /// The URL of the API server.
     pub server: Option<String>,
-    /// The name that the API server's certificate has to be for, where that is another than the
-    /// URL's.
+    /// The name that the API server's certificate must be valid for, where it differs from the
+    /// URL's host.
     pub server_name: Option<String>,
-    /// What the API server's certificate is verified with.
-    pub authority: Source,
+    /// The CA certificates that verify the API server's certificate.
+    pub authority: PemSource,
 }
 
-/// Where something in PEM is.
+/// Where a certificate or key in PEM is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// In the kubeconfig; these are the decoded bytes. Secret for certificates too: what stands in
-    /// the place of a certificate may well have a key beside it.
+pub enum PemSource {
+    /// In the kubeconfig; these are the decoded bytes. Secret for certificates too: a key may stand
+    /// beside the certificate in the same value.
     Embedded(Secret),
-    /// In a file: the path as written, which client-go takes relative to the folder of the
+    /// In a file: the path as written, which client-go takes relative to the directory of the
     /// kubeconfig.
     File(String),
-    /// Nowhere.
+    /// Absent.
     Missing,
 }

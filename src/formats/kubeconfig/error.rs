@@ -1,9 +1,9 @@
-//! What can be wrong with a kubeconfig, and why it cannot be changed.
+//! Errors of reading a kubeconfig, and reasons why it cannot be changed.
 //!
-//! The texts hold names and line numbers, never a value of the file. They don't know the file's
-//! name: the caller adds it.
+//! The texts contain names and line numbers, never a value of the file. They do not contain the
+//! file's name: the caller adds it.
 
-/// Why a text is not a kubeconfig that a component could work with.
+/// Why a text is not a kubeconfig that a component could use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum KubeconfigError {
@@ -62,7 +62,7 @@ pub enum KubeconfigError {
 }
 
 impl KubeconfigError {
-    /// The line that it is about.
+    /// The line that the error is about.
     #[must_use]
     pub fn line(&self) -> Option<u64> {
         match self {
@@ -110,16 +110,16 @@ pub enum SpliceError {
     NotTheSame,
 }
 
-/// What stands in the way of replacing one value.
+/// What prevents replacing one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
     /// An alias, a merge key, or an anchor that one of them names.
     #[error("an anchor shares it with another place; write it out")]
     Shared,
-    /// `!!str`, `!!binary` or a tag of one's own.
+    /// `!!str`, `!!binary` or an application's own tag.
     #[error("it has a tag; remove the tag")]
     Tagged,
-    /// What is read is not what is written: escapes.
+    /// The value that is read differs from the text that is written: escapes.
     #[error("it is written with escapes; write it as it is")]
     Escaped,
 }

@@ -1,11 +1,11 @@
-//! Kubeconfigs: which client certificate the current user has, and how a renewed one is written in.
+//! Kubeconfigs: which client certificate the current user has, and writing a renewed one into the
+//! file.
 //!
-//! `read` resolves current-context to a user and its certificate; `splice` replaces the two
-//! embedded values in the text and touches no other byte, `point` puts a file's name in their
-//! place; all stand on `tree`, a YAML document whose nodes know their places. What is read follows
-//! client-go, the loader of the components; `read` lists where it does not. No file is opened here:
-//! references are handed out as they are written, and it is the caller who knows what they are
-//! relative to.
+//! `read` resolves current-context to a user and its certificate. `splice` replaces the two
+//! embedded values in the text and touches no other byte, `point` replaces them by the name of a
+//! file. All use `tree`, a YAML document whose nodes know their positions. Reading follows
+//! client-go, the loader of the components; `read` lists the exceptions. No file is opened here:
+//! references are returned as they are written, and the caller knows what they are relative to.
 
 mod entries;
 mod error;
@@ -19,7 +19,7 @@ mod proptests;
 #[cfg(test)]
 mod tests;
 
-pub use entries::{ClientCertificate, Cluster, Kubeconfig, Source, User};
+pub use entries::{ClientCertificate, Cluster, Kubeconfig, PemSource, User};
 pub use error::{KubeconfigError, Obstacle, SpliceError};
 pub use point::point;
 pub use splice::{obstacle_for, splice, splice_user};
@@ -37,7 +37,7 @@ impl Kubeconfig {
     }
 }
 
-/// All users of a kubeconfig, YAML or JSON, whichever is the current one.
+/// Returns all users of a kubeconfig, YAML or JSON, whether or not they are current.
 ///
 /// # Errors
 /// [`KubeconfigError`] says what is wrong and, where it can, in which line.

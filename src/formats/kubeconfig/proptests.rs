@@ -1,4 +1,4 @@
-//! Properties of splicing: over kubeconfigs in random styles, and over arbitrary bytes.
+//! Properties of splicing, over kubeconfigs in random styles and over arbitrary bytes.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +17,7 @@ enum Style {
     Literal(&'static str),
 }
 
-/// A kubeconfig as text, up to each of the values of the current user and behind the last one.
+/// A kubeconfig as text, cut at each of the values of the current user.
 #[derive(Clone, Debug)]
 struct Written {
     parts: [String; 3],
@@ -143,14 +143,22 @@ fn block() -> impl Strategy<Value = Written> {
 }
 
 fn json() -> impl Strategy<Value = Written> {
-    (name(), any::<bool>(), prop::sample::select(vec!["", " ", "\n", "\n\t", "\r\n    "])).prop_map(|(name, key_first, gap)| {
-        let names = if key_first { ["client-key-data", "client-certificate-data"] } else { ["client-certificate-data", "client-key-data"] };
-        let user = format!("{{{gap}\"{}\":{gap}\"{MARK}\",{gap}\"{}\": \
-            \"{MARK}\"{gap}}}", names[0], names[1]);
+    let gap = prop::sample::select(vec!["", " ", "\n", "\n\t", "\r\n    "]);
+    (name(), any::<bool>(), gap).prop_map(|(name, key_first, gap)| {
+        let names = if key_first {
+            ["client-key-data", "client-certificate-data"]
+        } else {
+            ["client-certificate-data", "client-key-data"]
+        };
+        let user = format!(
+            "{{{gap}\"{}\":{gap}\"{MARK}\",{gap}\"{}\": \"{MARK}\"{gap}}}",
+            names[0], names[1]
+        );
         let context = format!("{{\"name\":\"c\",{gap}\"context\":{{\"user\":{name}}}}}");
         written(
             &format!(
-                "{{\"contexts\":[{context}],{gap}\"current-context\":\"c\",\"users\":{gap}[{{\"user\":{user},\"name\":{name}}}]{gap}}}"
+                "{{\"contexts\":[{context}],{gap}\"current-context\":\"c\",\
+                 \"users\":{gap}[{{\"user\":{user},\"name\":{name}}}]{gap}}}"
             ),
             key_first,
         )
@@ -169,8 +177,8 @@ fn flow() -> impl Strategy<Value = Written> {
     })
 }
 
-/// What stands in for PEM: any bytes, behind the beginning that makes their base64 a string to
-/// every YAML parser.
+/// Random bytes in place of PEM, after a beginning that makes their base64 a string to every YAML
+/// parser.
 fn pem() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 0..1500)
         .prop_map(|bytes| [b"-----BEGIN".as_slice(), &bytes].concat())
@@ -179,23 +187,28 @@ fn pem() -> impl Strategy<Value = Vec<u8>> {
 fn embedded(text: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let client = Kubeconfig::parse(text).unwrap().user.client;
     let bytes = |source| match source {
-        Source::Embedded(bytes) => bytes.expose().to_vec(),
-        Source::File(_) | Source::Missing => panic!("not embedded"),
+        PemSource::Embedded(bytes) => bytes.expose().to_vec(),
+        PemSource::File(_) | PemSource::Missing => panic!("not embedded"),
     };
     (bytes(client.certificate), bytes(client.key))
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 200,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn a_splice_changes_the_values_alone_and_can_be_taken_back(
+    fn splice_changes_only_the_values_and_is_reversible(
         written in prop_oneof![4 => block(), 1 => json(), 1 => flow()],
         old in (pem(), pem()),
         new in (pem(), pem()),
     ) {
         let before = written.with(&old.0, &old.1);
-        let after = splice(before.as_bytes(), &new.0, &Secret::new(new.1.clone())).map_err(|error| TestCaseError::fail(format!("{error}\n{before}")))?;
+        let after = splice(before.as_bytes(), &new.0, &Secret::new(new.1.clone()))
+            .map_err(|error| TestCaseError::fail(format!("{error}\n{before}")))?;
         prop_assert_eq!(str::from_utf8(after.expose()).unwrap(), written.with(&new.0, &new.1));
         prop_assert_eq!(embedded(after.expose()), new);
         let back = splice(after.expose(), &old.0, &Secret::new(old.1.clone())).unwrap();
@@ -209,23 +222,34 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_kubeconfig_never_panics_and_never_changes_elsewhere(
+    fn damaged_kubeconfig_never_panics_or_changes_elsewhere(
         written in prop_oneof![block(), json(), flow()],
-        damage in prop::sample::select(vec!["", " ", "\n", "\t", "'", "\"", "#", ": ", "- ", "&a ", "*a", "!t ", "{", "}", "[", "]", ",", "|", ">", "\\", "<<: ", "---\n", "? ", "é"]),
+        damage in prop::sample::select(vec![
+            "", " ", "\n", "\t", "'", "\"", "#", ": ", "- ", "&a ", "*a", "!t ", "{", "}", "[", "]",
+            ",", "|", ">", "\\", "<<: ", "---\n", "? ", "é",
+        ]),
         place in any::<prop::sample::Index>(),
         cut in 0_usize..3,
     ) {
         let text: Vec<char> = written.with(b"-----BEGIN CERTIFICATE-----", b"-----BEGIN \
             KEY-----").chars().collect();
         let at = place.index(text.len());
-        let damaged: String = text.iter().take(at).copied().chain(damage.chars()).chain(text.iter().skip(at + cut).copied()).collect();
+        let damaged: String = text
+            .iter()
+            .take(at)
+            .copied()
+            .chain(damage.chars())
+            .chain(text.iter().skip(at + cut).copied())
+            .collect();
         if let Ok(after) = splice(damaged.as_bytes(), b"-----BEGIN", &Secret::new(b"-----BEGIN \
             NEW".to_vec())) {
             prop_assert_eq!(embedded(after.expose()), (b"-----BEGIN".to_vec(), b"-----BEGIN \
                 NEW".to_vec()));
             let (certificate, key) = embedded(damaged.as_bytes());
             let back = splice(after.expose(), &certificate, &Secret::new(key)).unwrap();
-            let solid = |text: &[u8]| text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect::<Vec<_>>();
+            let solid = |text: &[u8]| {
+                text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect::<Vec<_>>()
+            };
             prop_assert_eq!(solid(back.expose()), solid(damaged.as_bytes()));
         }
     }

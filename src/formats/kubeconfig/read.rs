@@ -1,11 +1,10 @@
-//! From the text of a kubeconfig to what it says: which user is the current one, and where its
-//! certificate is.
+//! Reads a kubeconfig: which user is the current one, and where its certificate is.
 //!
-//! It reads as client-go does, except that some of what is legal there is refused: keys that stand
-//! twice in a mapping (there the last one wins), further documents (there they are ignored), and
-//! values tagged `!!binary` (there they are decoded twice). The parser knows YAML 1.2, so a few
-//! texts that Go's older one refuses are read here, such as JSON with escaped slashes. It opens
-//! none of the files that are named.
+//! It reads as client-go does, except that some legal content is refused: repeated keys of a
+//! mapping (client-go takes the last one), further documents (client-go ignores them), and values
+//! tagged `!!binary` (client-go decodes them twice). The parser implements YAML 1.2, so a few texts
+//! that Go's older one refuses are read here, such as JSON with escaped slashes. It opens none of
+//! the files that are named.
 
 use std::collections::HashSet;
 
@@ -14,23 +13,23 @@ use base64::alphabet::STANDARD;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
-use super::tree::{Node, Value};
-use super::{ClientCertificate, Cluster, Kubeconfig, KubeconfigError, Source, User};
+use super::tree::{Value, YamlNode};
+use super::{ClientCertificate, Cluster, Kubeconfig, KubeconfigError, PemSource, User};
 use crate::model::Secret;
 
 pub(super) const CERTIFICATE_DATA: &str = "client-certificate-data";
 pub(super) const KEY_DATA: &str = "client-key-data";
 
 impl Kubeconfig {
-    /// What a tree says.
-    pub(super) fn of(root: &Node) -> Result<Self, KubeconfigError> {
+    /// Builds the content from a tree.
+    pub(super) fn of(root: &YamlNode) -> Result<Self, KubeconfigError> {
         let current = current(root)?;
         let users = users(root)?;
         let cluster = cluster(root, current.cluster)?;
         let user = User { name: current.user.to_owned(), client: client(current.entry)? };
-        let others = users
-            .into_iter()
-            .filter(|other| other.name != user.name && other.client.certificate != Source::Missing);
+        let others = users.into_iter().filter(|other| {
+            other.name != user.name && other.client.certificate != PemSource::Missing
+        });
         let others_with_certificates = others.map(|other| other.name).collect();
         Ok(Self {
             context: current.context.to_owned(),
@@ -42,7 +41,7 @@ impl Kubeconfig {
     }
 }
 
-/// The text as text.
+/// Returns the bytes as UTF-8 text.
 pub(super) fn utf8(text: &[u8]) -> Result<&str, KubeconfigError> {
     std::str::from_utf8(text).map_err(|error| {
         let before = text.iter().take(error.valid_up_to());
@@ -50,9 +49,9 @@ pub(super) fn utf8(text: &[u8]) -> Result<&str, KubeconfigError> {
     })
 }
 
-/// The tree of a text that is a kubeconfig by its kind.
-pub(super) fn document(text: &str) -> Result<Node, KubeconfigError> {
-    let root = Node::parse(text)?;
+/// Parses a text whose kind is that of a kubeconfig.
+pub(super) fn document(text: &str) -> Result<YamlNode, KubeconfigError> {
+    let root = YamlNode::parse(text)?;
     match root.value {
         Value::Null => return Err(KubeconfigError::Empty),
         Value::Map(_) => {}
@@ -69,47 +68,47 @@ pub(super) fn document(text: &str) -> Result<Node, KubeconfigError> {
     Ok(root)
 }
 
-/// Where current-context leads.
+/// The user and cluster of current-context.
 pub(super) struct Current<'t> {
     pub context: &'t str,
     pub user: &'t str,
     /// The user's entry: a mapping or null.
-    pub entry: &'t Node,
+    pub entry: &'t YamlNode,
     /// The cluster's name, if the context has one.
     pub cluster: Option<&'t str>,
 }
 
 /// An entry of a user.
-pub(super) struct Whose<'t> {
+pub(super) struct UserEntry<'t> {
     pub user: &'t str,
     /// A mapping or null.
-    pub entry: &'t Node,
+    pub entry: &'t YamlNode,
 }
 
 impl<'t> Current<'t> {
-    pub(super) fn whose(&self) -> Whose<'t> {
-        Whose { user: self.user, entry: self.entry }
+    pub(super) fn user_entry(&self) -> UserEntry<'t> {
+        UserEntry { user: self.user, entry: self.entry }
     }
 }
 
-/// All users of a text, whether or not a context names them. What client-go would refuse is
-/// refused, but for its contexts.
-pub(super) fn all_users(root: &Node) -> Result<Vec<User>, KubeconfigError> {
+/// Returns all users of a text, whether or not a context names them. Refuses what client-go would
+/// refuse, except for errors in contexts.
+pub(super) fn all_users(root: &YamlNode) -> Result<Vec<User>, KubeconfigError> {
     Named::all(root, "contexts", "context")?;
     cluster(root, None)?;
     users(root)
 }
 
-/// The entry of the user of a name.
-pub(super) fn user<'t>(root: &'t Node, name: &str) -> Result<Whose<'t>, KubeconfigError> {
+/// Returns the entry of the user with this name.
+pub(super) fn user<'t>(root: &'t YamlNode, name: &str) -> Result<UserEntry<'t>, KubeconfigError> {
     all_users(root)?;
     let users = Named::all(root, "users", "user")?;
     let found = users.iter().find(|user| user.name == name).ok_or(KubeconfigError::NoUsers)?;
-    Ok(Whose { user: found.name, entry: found.entry })
+    Ok(UserEntry { user: found.name, entry: found.entry })
 }
 
 /// Follows current-context to a user.
-pub(super) fn current(root: &Node) -> Result<Current<'_>, KubeconfigError> {
+pub(super) fn current(root: &YamlNode) -> Result<Current<'_>, KubeconfigError> {
     let users = Named::all(root, "users", "user")?;
     if users.is_empty() {
         return Err(KubeconfigError::NoUsers);
@@ -136,14 +135,14 @@ pub(super) fn current(root: &Node) -> Result<Current<'_>, KubeconfigError> {
 struct Named<'t> {
     line: u64,
     name: &'t str,
-    /// What it holds; the item itself, which is then without such fields, when it holds nothing.
-    entry: &'t Node,
+    /// The entry; the item itself, which then lacks such fields, when there is none.
+    entry: &'t YamlNode,
 }
 
 impl<'t> Named<'t> {
-    /// All items of a list; names that repeat are an error in client-go as well.
+    /// Returns all items of a list; repeated names are an error in client-go as well.
     fn all(
-        root: &'t Node,
+        root: &'t YamlNode,
         list: &'static str,
         kind: &'static str,
     ) -> Result<Vec<Self>, KubeconfigError> {
@@ -158,18 +157,22 @@ impl<'t> Named<'t> {
                     name: name.to_owned(),
                 });
             }
-            all.push(Self { line: item.line, name, entry: item.field(kind)?.unwrap_or(&NOTHING) });
+            all.push(Self {
+                line: item.line,
+                name,
+                entry: item.field(kind)?.unwrap_or(&EMPTY_ENTRY),
+            });
         }
         Ok(all)
     }
 }
 
-/// Stands for an entry that is not there.
-static NOTHING: Node =
-    Node { line: 0, defined: None, in_place: false, tag: None, value: Value::Null };
+/// The entry of an item without one.
+static EMPTY_ENTRY: YamlNode =
+    YamlNode { line: 0, defined: None, in_place: false, tag: None, value: Value::Null };
 
-/// Every user. One that cannot be read makes client-go refuse the file, so it does here.
-fn users(root: &Node) -> Result<Vec<User>, KubeconfigError> {
+/// Reads every user. Client-go refuses the file when one of them cannot be read, so this does too.
+fn users(root: &YamlNode) -> Result<Vec<User>, KubeconfigError> {
     let users = Named::all(root, "users", "user")?;
     users
         .iter()
@@ -177,8 +180,8 @@ fn users(root: &Node) -> Result<Vec<User>, KubeconfigError> {
         .collect()
 }
 
-/// The cluster of a name; every other one is read too, as client-go does.
-fn cluster(root: &Node, name: Option<&str>) -> Result<Option<Cluster>, KubeconfigError> {
+/// Returns the cluster of this name; reads every other one too, as client-go does.
+fn cluster(root: &YamlNode, name: Option<&str>) -> Result<Option<Cluster>, KubeconfigError> {
     let mut found = None;
     for cluster in Named::all(root, "clusters", "cluster")? {
         let server = cluster.entry.text("server")?.map(str::to_owned);
@@ -192,26 +195,30 @@ fn cluster(root: &Node, name: Option<&str>) -> Result<Option<Cluster>, Kubeconfi
     Ok(found)
 }
 
-fn client(user: &Node) -> Result<ClientCertificate, KubeconfigError> {
+fn client(user: &YamlNode) -> Result<ClientCertificate, KubeconfigError> {
     Ok(ClientCertificate {
         certificate: source(user, CERTIFICATE_DATA, "client-certificate")?,
         key: source(user, KEY_DATA, "client-key")?,
     })
 }
 
-/// Data wins over a file, and empty data is none.
-fn source(entry: &Node, data: &'static str, file: &'static str) -> Result<Source, KubeconfigError> {
+/// Data wins over a file, and empty data counts as none.
+fn source(
+    entry: &YamlNode,
+    data: &'static str,
+    file: &'static str,
+) -> Result<PemSource, KubeconfigError> {
     let file = entry.text(file)?;
     Ok(match (embedded(entry, data)?, file) {
-        (Some(bytes), _) => Source::Embedded(bytes),
-        (None, Some(path)) => Source::File(path.to_owned()),
-        (None, None) => Source::Missing,
+        (Some(bytes), _) => PemSource::Embedded(bytes),
+        (None, Some(path)) => PemSource::File(path.to_owned()),
+        (None, None) => PemSource::Missing,
     })
 }
 
 /// The bytes of a value in base64.
 pub(super) fn embedded(
-    entry: &Node,
+    entry: &YamlNode,
     field: &'static str,
 ) -> Result<Option<Secret>, KubeconfigError> {
     let Some(text) = entry.text(field)? else { return Ok(None) };
@@ -220,8 +227,8 @@ pub(super) fn embedded(
     Ok(Some(bytes).filter(|bytes| !bytes.expose().is_empty()))
 }
 
-/// Decodes as Go does: line breaks are skipped, spaces are not; padding is a must; loose bits at
-/// the end are ignored.
+/// Decodes as Go does: line breaks are skipped, spaces are not, padding is required, and loose bits
+/// at the end are ignored.
 fn decode(text: &str) -> Option<Secret> {
     let engine = GeneralPurpose::new(
         &STANDARD,
@@ -229,7 +236,7 @@ fn decode(text: &str) -> Option<Secret> {
     );
     let mut joined = Zeroizing::new(Vec::with_capacity(text.len()));
     joined.extend(text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')));
-    // With room for all of it no half of a key is left behind by a buffer that grows.
+    // Reserves the whole length, so that a growing buffer leaves no part of a key in memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
     engine.decode_vec(joined.as_slice(), &mut bytes).ok()?;
     Some(Secret::new(std::mem::take(&mut *bytes)))

@@ -1,8 +1,8 @@
 //! Writes a renewed certificate and key into a kubeconfig and leaves every other byte as it is.
 //!
-//! Nothing is guessed: the two values are found by the places that the parser reports and compared
-//! with what it read, and the outcome is read again and compared with the original before it is
-//! handed out.
+//! Nothing is guessed: the positions of the two values that the parser reports are compared with
+//! the text there, and the result is read again and compared with the original before it is
+//! returned.
 
 use std::ops::Range;
 
@@ -11,18 +11,18 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::read::{self, CERTIFICATE_DATA, KEY_DATA};
-use super::tree::{Node, Value};
+use super::tree::{Value, YamlNode};
 use super::{Kubeconfig, Obstacle, SpliceError};
 use crate::model::Secret;
 
-/// The text with the client certificate and key of the current user replaced, where both are
-/// embedded.
+/// Returns the text with the client certificate and key of the current user replaced, where both
+/// are embedded.
 ///
-/// Each keeps its style: plain, quoted, or in a block of its own; in a block it becomes one line.
+/// Each keeps its style: plain, quoted, or a block; in a block it becomes one line.
 ///
 /// # Errors
-/// [`SpliceError`], when the text cannot be read, when one of the two is not embedded, or
-/// when it cannot be said with certainty that nothing else changes.
+/// [`SpliceError`], when the text cannot be read, when one of the two is not embedded, or when it
+/// is not certain that nothing else changes.
 pub fn splice(
     text: &[u8],
     certificate_pem: &[u8],
@@ -31,7 +31,7 @@ pub fn splice(
     spliced(text, None, certificate_pem, key_pem)
 }
 
-/// The same for the user of a name, whichever is the current one.
+/// Does the same for the user with this name, whether or not it is the current one.
 ///
 /// # Errors
 /// As [`splice`].
@@ -44,7 +44,7 @@ pub fn splice_user(
     spliced(text, Some(user), certificate_pem, key_pem)
 }
 
-/// Why the two values of a user could not be replaced, found without trying.
+/// Returns why the two values of a user could not be replaced, without trying it.
 #[must_use]
 pub fn obstacle_for(text: &[u8], user: &str) -> Option<SpliceError> {
     read::utf8(text)
@@ -72,43 +72,43 @@ fn spliced(
     }
 }
 
-/// Why the values of this tree, read from this text, could not be replaced; found without trying.
-pub(super) fn obstacle(text: &str, root: &Node) -> Option<SpliceError> {
+/// Returns why the values of this tree, read from this text, could not be replaced, without trying
+/// it.
+pub(super) fn obstacle(text: &str, root: &YamlNode) -> Option<SpliceError> {
     refuse_ambiguous_lines(text)
-        .and_then(|()| Ok(read::current(root)?.whose()))
-        .and_then(|whose| places(text, root, &whose))
+        .and_then(|()| Ok(read::current(root)?.user_entry()))
+        .and_then(|user| places(text, root, &user))
         .err()
 }
 
-/// A text, and where the two values stand in it.
+/// A text and the positions of the two values in it.
 struct Layout<'t> {
     text: &'t str,
-    root: Node,
-    certificate: Place,
-    key: Place,
+    root: YamlNode,
+    certificate: ValueSpan,
+    key: ValueSpan,
 }
 
-/// Where a value stands.
-struct Place {
-    /// What the parser calls the value's bytes: with the quotes, and with the line break after a
-    /// block.
+/// The position of a value.
+struct ValueSpan {
+    /// The parser's range of the value: with the quotes, and with the line break after a block.
     node: Range<usize>,
-    /// The base64 alone.
+    /// The range of the base64 alone.
     base64: Range<usize>,
-    /// What it decodes to.
+    /// The decoded bytes.
     bytes: Secret,
 }
 
 impl<'t> Layout<'t> {
-    /// With the values of this user, or else of the current one.
+    /// Finds the values of this user, or else of the current one.
     fn of(text: &'t str, user: Option<&str>) -> Result<Self, SpliceError> {
         refuse_ambiguous_lines(text)?;
         let root = read::document(text)?;
-        // What a component would refuse for another reason stays as it is, too.
+        // A file that a component would refuse for another reason is left as it is, too.
         let entry = match user {
             None => {
                 Kubeconfig::of(&root)?;
-                read::current(&root)?.whose()
+                read::current(&root)?.user_entry()
             }
             Some(name) => read::user(&root, name)?,
         };
@@ -116,7 +116,7 @@ impl<'t> Layout<'t> {
         Ok(Self { text, certificate, key, root })
     }
 
-    /// The text with other values.
+    /// Returns the text with other values.
     fn with(&self, certificate: &[u8], key: &[u8]) -> Secret {
         let certificate = Zeroizing::new(STANDARD.encode(certificate));
         let key = Zeroizing::new(STANDARD.encode(key));
@@ -126,7 +126,7 @@ impl<'t> Layout<'t> {
         Secret::new([before, first, between, second, after].concat().into_bytes())
     }
 
-    /// The text around the two values.
+    /// Returns the text around the two values.
     fn outside(&self) -> [&'t str; 3] {
         let (certificate, key) = (&self.certificate.base64, &self.key.base64);
         let (first, second) =
@@ -139,32 +139,36 @@ impl<'t> Layout<'t> {
         self.certificate.base64.start < self.key.base64.start
     }
 
-    /// Whether another text is this one but for the two values, to the byte and in what it says.
+    /// Whether another text differs only in the two values, in its bytes and in its meaning.
     fn differs_only_in_values(&self, other: &Layout<'_>) -> bool {
         let places =
             [(&self.certificate.node, &other.certificate.node), (&self.key.node, &other.key.node)];
         self.outside() == other.outside()
             && self.certificate_first() == other.certificate_first()
-            && same_but_for(&places, &self.root, &other.root)
+            && equal_except_for(&places, &self.root, &other.root)
     }
 }
 
-/// The places of certificate and key.
-fn places(text: &str, root: &Node, whose: &read::Whose<'_>) -> Result<(Place, Place), SpliceError> {
-    let place = |field| Place::find(text, root, whose, field);
+/// Finds the positions of certificate and key.
+fn places(
+    text: &str,
+    root: &YamlNode,
+    user: &read::UserEntry<'_>,
+) -> Result<(ValueSpan, ValueSpan), SpliceError> {
+    let place = |field| ValueSpan::find(text, root, user, field);
     Ok((place(CERTIFICATE_DATA)?, place(KEY_DATA)?))
 }
 
-impl Place {
+impl ValueSpan {
     fn find(
         text: &str,
-        root: &Node,
-        whose: &read::Whose<'_>,
+        root: &YamlNode,
+        user: &read::UserEntry<'_>,
         field: &'static str,
     ) -> Result<Self, SpliceError> {
-        let missing = || SpliceError::NotEmbedded { user: whose.user.to_owned(), field };
-        let bytes = read::embedded(whose.entry, field)?.ok_or_else(missing)?;
-        let node = whose.entry.field(field)?.ok_or_else(missing)?;
+        let missing = || SpliceError::NotEmbedded { user: user.user.to_owned(), field };
+        let bytes = read::embedded(user.entry, field)?.ok_or_else(missing)?;
+        let node = user.entry.field(field)?.ok_or_else(missing)?;
         let refused = |obstacle| SpliceError::Refused { line: node.line, field, obstacle };
         let defined = node.defined.clone().ok_or(refused(Obstacle::Escaped))?;
         if !node.in_place || root.uses_of(&defined) != 1 {
@@ -178,9 +182,10 @@ impl Place {
     }
 }
 
-/// The bytes of the base64 inside those of a scalar: without quotes and the space around it, and
-/// only if what stands there is what was read, but for the line breaks and indentation of a block.
-fn base64_in(text: &str, scalar: &Range<usize>, node: &Node) -> Option<Range<usize>> {
+/// Returns the range of the base64 inside that of a scalar: without quotes and surrounding space,
+/// and only if the text there is what was read, except for the line breaks and indentation of a
+/// block.
+fn base64_in(text: &str, scalar: &Range<usize>, node: &YamlNode) -> Option<Range<usize>> {
     let whole = text.get(scalar.clone())?;
     let inner = unquoted(whole.trim())?;
     let Value::Text(value) = &node.value else { return None };
@@ -201,9 +206,13 @@ fn unquoted(scalar: &str) -> Option<&str> {
     Some(scalar)
 }
 
-/// Whether two trees say the same, but for the nodes at these places.
-fn same_but_for(places: &[(&Range<usize>, &Range<usize>)], one: &Node, other: &Node) -> bool {
-    let same = |one: &Node, other: &Node| same_but_for(places, one, other);
+/// Whether two trees are equal, except for the nodes at these positions.
+fn equal_except_for(
+    places: &[(&Range<usize>, &Range<usize>)],
+    one: &YamlNode,
+    other: &YamlNode,
+) -> bool {
+    let same = |one: &YamlNode, other: &YamlNode| equal_except_for(places, one, other);
     if places.iter().any(|(before, after)| {
         one.defined.as_ref() == Some(*before) && other.defined.as_ref() == Some(*after)
     }) {
@@ -222,8 +231,8 @@ fn same_but_for(places: &[(&Range<usize>, &Range<usize>)], one: &Node, other: &N
         }
 }
 
-/// YAML 1.1, and with it Go's parser, breaks lines at three characters that YAML 1.2 does not: what
-/// is a comment for one may be a key for the other.
+/// YAML 1.1, and with it Go's parser, breaks lines at three characters that YAML 1.2 does not: a
+/// comment for one may be a key for the other.
 pub(super) fn refuse_ambiguous_lines(text: &str) -> Result<(), SpliceError> {
     let Some(place) = text.find(['\u{85}', '\u{2028}', '\u{2029}']) else { return Ok(()) };
     let before = text.get(..place).unwrap_or_default();
@@ -243,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_check_sees_any_other_change_of_the_text() {
+    fn final_check_detects_other_changes_of_the_text() {
         let before = text("YWJj", "a: b # c\n");
         let differs_only_in_values = |after: String| {
             Layout::of(&before, None)
@@ -258,13 +267,13 @@ mod tests {
     }
 
     #[test]
-    fn the_last_check_sees_any_other_change_of_the_meaning() {
+    fn final_check_detects_other_changes_of_the_meaning() {
         let same = |one: &str, other: &str| {
             // The three bytes at the beginning of the value of `v` may differ.
-            same_but_for(
+            equal_except_for(
                 &[(&(3..6), &(3..6))],
-                &Node::parse(one).unwrap(),
-                &Node::parse(other).unwrap(),
+                &YamlNode::parse(one).unwrap(),
+                &YamlNode::parse(other).unwrap(),
             )
         };
         assert!(same("v: abc\nw: [1, {a: ~}]\n", "v: def\nw: [1, {a: ~}]\n"));

@@ -1,5 +1,5 @@
-//! Tables: forms that are spliced, forms that are refused, texts that are no kubeconfigs. What each
-//! form means to Kubernetes was compared by hand with `kubectl config view --raw` (1.20).
+//! Tables: forms that are spliced, forms that are refused, and texts that are no kubeconfigs. The
+//! meaning of each form to Kubernetes was compared by hand with `kubectl config view --raw` (1.20).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::*;
 use crate::model::Secret;
 
-/// As long as the real ones: some limits of YAML parsers begin at 1024 characters.
+/// As long as real PEM: some limits of YAML parsers begin at 1024 characters.
 fn pem(kind: &str, length: usize) -> Vec<u8> {
     let body: String = STANDARD.encode(vec![kind.len() as u8; length]);
     format!("-----BEGIN {kind}-----\n{body}\n-----END {kind}-----\n").into_bytes()
@@ -24,7 +24,7 @@ fn new() -> (Vec<u8>, Vec<u8>) {
     (pem("CERTIFICATE", 500), pem("EC PRIVATE KEY", 1300))
 }
 
-/// A template with `@C` and `@K` where the base64 of the certificate and the key belong.
+/// Fills a template that has `@C` and `@K` in place of the base64 of the certificate and the key.
 fn filled(template: &str, (certificate, key): (Vec<u8>, Vec<u8>)) -> String {
     template.replace("@C", &STANDARD.encode(certificate)).replace("@K", &STANDARD.encode(key))
 }
@@ -49,24 +49,22 @@ clusters:
   cluster: {server: 'https://10.0.0.1:6443'}
 ";
 
-/// The head and a user `u` that holds these lines.
+/// Returns a kubeconfig with the head and a user `u` of these lines.
 fn user(lines: &str) -> String {
     format!("{HEAD}users:\n- name: u\n  user:\n{lines}")
 }
 
 fn kubeconfigs_of_kubeadm() -> Vec<PathBuf> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let folders = ["etc/kubernetes", "renewed-by-kubeadm/etc/kubernetes"];
+    let dirs = ["etc/kubernetes", "renewed-by-kubeadm/etc/kubernetes"];
     let trees = ["kubeadm-1.20-rsa2048", "kubeadm-1.36-ecdsa-p256"];
-    let folders =
-        trees.iter().flat_map(|tree| folders.map(|folder| fixtures.join(tree).join(folder)));
-    let files =
-        folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+    let dirs = trees.iter().flat_map(|tree| dirs.map(|dir| fixtures.join(tree).join(dir)));
+    let files = dirs.flat_map(|dir| fs::read_dir(dir).unwrap()).map(|entry| entry.unwrap().path());
     files.filter(|path| path.extension().is_some_and(|extension| extension == "conf")).collect()
 }
 
 #[test]
-fn in_what_kubeadm_wrote_two_lines_change() {
+fn splice_of_kubeadm_file_changes_two_lines() {
     let (certificate, key) = new();
     let files = kubeconfigs_of_kubeadm();
     assert_eq!(files.len(), 18);
@@ -87,14 +85,14 @@ fn in_what_kubeadm_wrote_two_lines_change() {
 }
 
 #[test]
-fn what_kubeadm_renewed_is_what_a_splice_makes_of_it() {
+fn splice_equals_the_renewal_by_kubeadm() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let tree = fixtures.join("kubeadm-1.20-rsa2048");
     let before = fs::read(tree.join("etc/kubernetes/scheduler.conf")).unwrap();
     let renewed = fs::read(tree.join("renewed-by-kubeadm/etc/kubernetes/scheduler.conf")).unwrap();
     let ClientCertificate {
-        certificate: Source::Embedded(certificate),
-        key: Source::Embedded(key),
+        certificate: PemSource::Embedded(certificate),
+        key: PemSource::Embedded(key),
     } = Kubeconfig::parse(&renewed).unwrap().user.client
     else {
         panic!("not embedded")
@@ -104,7 +102,7 @@ fn what_kubeadm_renewed_is_what_a_splice_makes_of_it() {
 }
 
 /// Forms in which only the two values may change; kubectl 1.20 reads each of them, before and
-/// after, as we do.
+/// after, as this reader does.
 fn forms() -> Vec<(&'static str, String)> {
     let json = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "c",
 	"contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
@@ -240,7 +238,7 @@ fn forms() -> Vec<(&'static str, String)> {
         ("a long licence", format!("{}{}", "# line\n".repeat(100), user(block))),
         ("anchors elsewhere", format!("{anchors}{}", user(block))),
         (
-            "an anchor that nobody uses",
+            "an unused anchor",
             user("    client-certificate-data: &c @C\n    client-key-data: &k\n      @K\n"),
         ),
         (
@@ -295,7 +293,7 @@ fn only_the_two_values_change() {
 }
 
 #[test]
-fn a_value_over_several_lines_becomes_one_line() {
+fn multi_line_value_becomes_one_line() {
     let wrapped = |bytes: Vec<u8>, indent: &str| {
         let text = STANDARD.encode(bytes);
         text.as_bytes()
@@ -323,10 +321,9 @@ fn a_value_over_several_lines_becomes_one_line() {
 }
 
 #[test]
-fn what_cannot_be_replaced_alone_is_refused_with_its_line() {
+fn value_not_replaceable_alone_is_refused_with_its_line() {
     use Obstacle::{Escaped, Shared, Tagged};
-    // What stands above the head, one line; the user's lines, of which the first is the 14th; what
-    // is refused.
+    // The line above the head; the user's lines, of which the first is the 14th; the refusal.
     let cases = [
         (
             "x: &x @C",
@@ -419,7 +416,7 @@ fn what_cannot_be_replaced_alone_is_refused_with_its_line() {
 }
 
 #[test]
-fn what_is_not_embedded_cannot_be_replaced() {
+fn value_not_embedded_is_refused() {
     let missing = |field| Err(SpliceError::NotEmbedded { user: "u".to_owned(), field });
     let cases = [
         ("    token: x\n", CERTIFICATE),
@@ -447,7 +444,7 @@ fn line_separators_of_yaml_1_1_are_refused() {
 }
 
 #[test]
-fn nothing_is_replaced_by_nothing() {
+fn empty_replacement_is_refused() {
     let text = user("    client-certificate-data: YWJj\n    client-key-data: ZGVm\n");
     assert_eq!(
         splice(text.as_bytes(), b"", &Secret::new(b"x".to_vec())),
@@ -456,7 +453,7 @@ fn nothing_is_replaced_by_nothing() {
 }
 
 #[test]
-fn tells_what_kubeadm_wrote() {
+fn kubeconfig_of_kubeadm_is_read() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes");
     let ca = fs::read(file.join("pki/ca.crt")).unwrap();
@@ -466,17 +463,17 @@ fn tells_what_kubeadm_wrote() {
     assert_eq!(config.others_with_certificates, Vec::<String>::new());
     let cluster = config.cluster.unwrap();
     assert_eq!(cluster.server.as_deref(), Some("https://10.200.0.1:6443"));
-    assert!(cluster.authority == Source::Embedded(Secret::new(ca)));
-    let Source::Embedded(key) = config.user.client.key else { panic!("no key") };
+    assert!(cluster.authority == PemSource::Embedded(Secret::new(ca)));
+    let PemSource::Embedded(key) = config.user.client.key else { panic!("no key") };
     assert!(key.expose().starts_with(b"-----BEGIN EC PRIVATE KEY-----\n"));
 }
 
 #[test]
-fn data_wins_over_a_file_for_each_half() {
-    let file = |path: &str| Source::File(path.to_owned());
-    let data = |bytes: &[u8]| Source::Embedded(Secret::new(bytes.to_vec()));
+fn embedded_data_wins_over_a_file_for_each_half() {
+    let file = |path: &str| PemSource::File(path.to_owned());
+    let data = |bytes: &[u8]| PemSource::Embedded(Secret::new(bytes.to_vec()));
     let cases = [
-        ("    token: x\n", Source::Missing, Source::Missing),
+        ("    token: x\n", PemSource::Missing, PemSource::Missing),
         ("    client-certificate: a.pem\n    client-key: /b.pem\n", file("a.pem"), file("/b.pem")),
         (
             "    client-certificate: a\n    client-certificate-data: YWJj\n    client-key: b\n",
@@ -491,11 +488,11 @@ fn data_wins_over_a_file_for_each_half() {
         ),
         (
             "    client-certificate-data: ~\n    client-key-data: \"YWJ=\"\n",
-            Source::Missing,
+            PemSource::Missing,
             data(b"ab"),
         ),
-        ("    {}\n", Source::Missing, Source::Missing),
-        ("\n", Source::Missing, Source::Missing),
+        ("    {}\n", PemSource::Missing, PemSource::Missing),
+        ("\n", PemSource::Missing, PemSource::Missing),
     ];
     for (lines, certificate, key) in cases {
         assert_eq!(
@@ -507,7 +504,7 @@ fn data_wins_over_a_file_for_each_half() {
 }
 
 #[test]
-fn other_users_with_certificates_are_named() {
+fn other_users_with_certificates_are_listed() {
     let text = user(
         "    client-certificate-data: YWJj\n- name: token\n  user: {token: x}\n- name: data\n  \
          user: {client-certificate-data: YWJj}\n- name: file\n  user: {client-certificate: a}\n",
@@ -519,13 +516,13 @@ fn other_users_with_certificates_are_named() {
 }
 
 #[test]
-fn a_cluster_that_is_not_there_is_none() {
+fn missing_cluster_is_none() {
     let text = user("    token: x\n").replace("cluster: k,", "cluster: z,");
     assert_eq!(Kubeconfig::parse(text.as_bytes()).unwrap().cluster, None);
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_line() {
+fn errors_name_their_line() {
     let users = |lines: &str| format!("{HEAD}users:\n{lines}");
     let base64 =
         "is not base64 as Kubernetes reads it (padded, no spaces); it would refuse the whole file";
@@ -619,13 +616,13 @@ fn what_is_wrong_is_said_with_its_line() {
 }
 
 #[test]
-fn bytes_that_are_not_utf_8_are_told_with_their_line() {
+fn invalid_utf8_is_reported_with_its_line() {
     assert_eq!(Kubeconfig::parse(b"a: b\nc: \xff\n"), Err(KubeconfigError::NotUtf8 { line: 2 }));
     assert_eq!(Kubeconfig::parse(b"\xff\xfea\0"), Err(KubeconfigError::NotUtf8 { line: 1 }));
 }
 
 #[test]
-fn aliases_that_grow_without_bound_are_stopped() {
+fn exponential_aliases_are_refused() {
     let text = format!(
         "a: &a {}\nb: &b [{}]\nc: &c [{}]\nd: [{}]\n",
         "x".repeat(100_000),
@@ -637,7 +634,7 @@ fn aliases_that_grow_without_bound_are_stopped() {
 }
 
 #[test]
-fn deep_nesting_is_refused_long_before_the_stack_ends() {
+fn deep_nesting_is_refused_before_stack_overflow() {
     let chain: String = (1..60).map(|i| format!("x{i}: &x{i} {{a: *x{}}}\n", i - 1)).collect();
     let chain = format!("x0: &x0 1\n{chain}");
     let lists = format!("a: {}1{}\n", "[".repeat(200), "]".repeat(200));
@@ -660,7 +657,7 @@ fn deep_nesting_is_refused_long_before_the_stack_ends() {
 }
 
 #[test]
-fn no_error_shows_what_stands_in_the_file() {
+fn errors_never_show_file_content() {
     const MATERIAL: &str = "TUlJRXBBSUJBQUtDQVFFQXpJSkNI";
     let damages = [
         "{}",
@@ -710,7 +707,7 @@ fn no_error_shows_what_stands_in_the_file() {
 }
 
 #[test]
-fn the_values_of_a_user_change_whichever_is_the_current_one() {
+fn named_user_is_spliced_even_if_not_current() {
     let text = "users:\n- name: a\n  user: {client-certificate-data: YWJj, client-key-data: \
         ZGVm}\n- name: b\n  user:\n    client-key-data: 'ZGVm' # mine\n    \
         client-certificate-data: YWJj\n";

@@ -1,9 +1,9 @@
-//! A YAML document as a tree in which every node knows where it stands in the text.
+//! A YAML document as a tree in which every node knows its position in the text.
 //!
-//! Reading works on this tree instead of on derived structures: it needs the place of each value,
-//! its messages have to be its own (a library's may quote what it read, which can be a key), and
-//! comparing two documents "but for these two values" needs all of them. Nothing here knows what a
-//! kubeconfig is.
+//! Reading uses this tree instead of derived structures for three reasons: it needs the position of
+//! each value; its error texts must not quote the file, as a library's may, because it can contain
+//! a key; and comparing two documents except for two values needs all values. Nothing here knows
+//! what a kubeconfig is.
 
 use std::fmt;
 use std::ops::Range;
@@ -15,53 +15,53 @@ use zeroize::Zeroizing;
 
 use super::KubeconfigError;
 
-/// One value, and where it stands.
-pub(super) struct Node {
-    /// The line of the value, or of the alias that stands for it, counted from one.
+/// One value and its position.
+pub(super) struct YamlNode {
+    /// The line of the value, or of the alias that refers to it, counted from one.
     pub line: u64,
     /// The bytes of the text that define the value. For a block scalar they begin after its header
     /// and indentation.
     pub defined: Option<Range<usize>>,
-    /// Whether the value is written here, not brought here by an alias or a merge key.
+    /// Whether the value is written here, not inserted by an alias or a merge key.
     pub in_place: bool,
     /// An explicit tag, resolved: `tag:yaml.org,2002:binary`.
     pub tag: Option<String>,
     pub value: Value,
 }
 
-/// What a node holds.
+/// The content of a node.
 #[derive(PartialEq)]
 pub(super) enum Value {
     Null,
-    /// Any of them may be a key.
+    /// A string. Any of them may be a private key.
     Text(Zeroizing<String>),
     /// A number or a boolean, as text.
     Other(String),
-    List(Vec<Node>),
+    List(Vec<YamlNode>),
     /// The entries in the order of the text.
-    Map(Vec<(Node, Node)>),
+    Map(Vec<(YamlNode, YamlNode)>),
 }
 
-/// Equal in what they say, wherever they stand.
-impl PartialEq for Node {
+/// Compares content only, not positions.
+impl PartialEq for YamlNode {
     fn eq(&self, other: &Self) -> bool {
         self.tag == other.tag && self.value == other.value
     }
 }
 
-impl Node {
-    /// Reads a text of one document.
+impl YamlNode {
+    /// Parses a text of one document.
     ///
     /// # Errors
-    /// When it is not UTF-8, not YAML, nested or repeated beyond any honest use, or more
-    /// than one document.
+    /// When it is not UTF-8, not YAML, has too much nesting or repetition, or is more than one
+    /// document.
     pub(super) fn parse(text: &str) -> Result<Self, KubeconfigError> {
         serde_saphyr::from_str_with_options(without_last_markers(text), options())
             .map_err(|error| explain(&error))
     }
 
-    /// The entry of a mapping; an entry that is null counts as absent, and so does any entry of a
-    /// null.
+    /// Returns the entry of a mapping; an entry that is null counts as absent, and so does any
+    /// entry of a null.
     ///
     /// # Errors
     /// When the node is something else than a mapping.
@@ -79,7 +79,7 @@ impl Node {
         }
     }
 
-    /// The text of an entry; nothing when the entry is absent or empty.
+    /// Returns the text of an entry; `None` when the entry is absent or empty.
     ///
     /// # Errors
     /// When the node is not a mapping, or the entry is not a string.
@@ -93,7 +93,7 @@ impl Node {
         }
     }
 
-    /// The items of an entry; none when the entry is absent.
+    /// Returns the items of an entry; none when the entry is absent.
     ///
     /// # Errors
     /// When the node is not a mapping, or the entry is not a list.
@@ -113,8 +113,8 @@ impl Node {
         matches!(&self.value, Value::Text(own) if own.as_str() == text)
     }
 
-    /// How many nodes of this tree are defined by the same bytes: more than one when aliases or
-    /// merge keys repeat them.
+    /// Counts the nodes of this tree that are defined by the same bytes: more than one when aliases
+    /// or merge keys repeat them.
     pub(super) fn uses_of(&self, bytes: &Range<usize>) -> usize {
         let own = usize::from(self.defined.as_ref() == Some(bytes));
         let inner: usize = match &self.value {
@@ -128,11 +128,11 @@ impl Node {
     }
 }
 
-/// The tag that says that a string is base64; what carries it is not the text that stands there.
+/// The tag of base64 strings; a value with this tag differs from its text.
 const BINARY: &str = "tag:yaml.org,2002:binary";
 
-/// Kubernetes reads the first document and leaves the rest: a marker at the end, with nothing but
-/// comments behind it, begins no second one.
+/// Removes markers at the end. Kubernetes reads the first document and ignores the rest, and a
+/// marker followed only by comments begins no second one.
 fn without_last_markers(text: &str) -> &str {
     let (mut start, mut end) = (text.len(), text.len());
     for line in text.split_inclusive('\n').rev() {
@@ -147,12 +147,12 @@ fn without_last_markers(text: &str) -> &str {
     text.get(..end).unwrap_or(text)
 }
 
-/// Limits far above any kubeconfig; what aliases repeat counts towards them. No snippets: they
-/// quote the file.
+/// Limits far above any kubeconfig; content that aliases repeat counts towards them. No snippets:
+/// they quote the file.
 fn options() -> Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
-            // The parser takes 50 KiB of stack a level in a debug build, and threads have 2 MiB.
+            // The parser takes 50 KiB of stack per level in a debug build, and threads have 2 MiB.
             max_depth: 16,
             max_nodes: 50_000,
             max_events: 200_000,
@@ -162,8 +162,8 @@ fn options() -> Options {
             max_recorded_anchor_bytes: 16 * 1024 * 1024,
         },
         alias_limits: serde_saphyr::alias_limits! { max_replay_stack_depth: 8 },
-        // Comments that are reported are limited to 32 lines in a row; a licence at the top is
-        // longer than that.
+        // Reported comments are limited to 32 consecutive lines; a licence at the top may be
+        // longer.
         emit_comments: false,
         duplicate_keys: DuplicateKeyPolicy::Error,
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
@@ -172,7 +172,7 @@ fn options() -> Options {
     }
 }
 
-/// The library's error in our words: only the place is taken over, and the scanner's fixed phrases.
+/// Translates the library's error: keeps only the position and the scanner's fixed phrases.
 fn explain(error: &Error) -> KubeconfigError {
     let place = error.location().unwrap_or(Location::UNKNOWN);
     let line = place.line();
@@ -194,7 +194,7 @@ fn explain(error: &Error) -> KubeconfigError {
             malformed("a value contains itself through an alias")
         }
         Error::MergeValueNotMapOrSeqOfMaps { .. } => malformed("a merge key needs a mapping"),
-        // The only phrase of the scanner that quotes the file, if just one character of it.
+        // The only phrase of the scanner that quotes the file, a single character of it.
         Error::ExternalMessage { msg, .. } if msg.starts_with("unexpected character") => {
             malformed("unexpected character")
         }
@@ -203,7 +203,7 @@ fn explain(error: &Error) -> KubeconfigError {
     }
 }
 
-impl<'de> Deserialize<'de> for Node {
+impl<'de> Deserialize<'de> for YamlNode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Spanned { value: Tagged(value, tag), referenced, defined } =
             Spanned::<Tagged<Value>>::deserialize(deserializer)?;

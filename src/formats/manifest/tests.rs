@@ -1,4 +1,4 @@
-//! Manifests as kubeadm writes them, and as people change them.
+//! Manifests as kubeadm writes them, and as operators change them.
 
 use proptest::prelude::*;
 
@@ -14,10 +14,11 @@ const ETCD_36: &str = include_str!(
     "../../../tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes/manifests/etcd.yaml"
 );
 
-/// A pod with these parts of a container and these volumes, in JSON, which is YAML too.
+/// Returns a pod with these container fields and these volumes, in JSON, which is YAML too.
 fn pod(container: &str, spec: &str) -> Pod {
     Pod::parse(&format!(
-        r#"{{"kind": "Pod", "metadata": {{"name": "x"}}, "spec": {{"containers": [{{"name": "x", {container}}}], {spec}}}}}"#
+        "{{\"kind\": \"Pod\", \"metadata\": {{\"name\": \"x\"}}, \
+         \"spec\": {{\"containers\": [{{\"name\": \"x\", {container}}}], {spec}}}}}"
     ))
     .unwrap()
 }
@@ -48,7 +49,7 @@ fn manifests_of_kubeadm_are_read() {
 }
 
 #[test]
-fn flags_are_found_in_every_way_of_writing_them() {
+fn flags_are_found_in_every_notation() {
     for args in [
         &["--cert-file=/a"][..],
         &["--cert-file", "/a"],
@@ -63,7 +64,7 @@ fn flags_are_found_in_every_way_of_writing_them() {
 }
 
 #[test]
-fn flags_without_a_value_are_not_there() {
+fn flag_without_value_is_absent() {
     for args in [
         &[][..],
         &["--cert-file="],
@@ -77,7 +78,7 @@ fn flags_without_a_value_are_not_there() {
 }
 
 #[test]
-fn without_a_command_the_first_argument_is_a_flag() {
+fn first_argument_is_a_flag_without_command() {
     assert_eq!(
         pod(r#""args": ["--cert-file=/a"]"#, r#""volumes": []"#).flag("cert-file"),
         Some("/a")
@@ -86,7 +87,7 @@ fn without_a_command_the_first_argument_is_a_flag() {
 }
 
 #[test]
-fn a_value_may_hold_an_equals_sign() {
+fn flag_value_may_contain_equals_sign() {
     assert_eq!(
         with_args(&["--initial-cluster=cp1=https://a"]).flag("initial-cluster"),
         Some("cp1=https://a")
@@ -94,7 +95,7 @@ fn a_value_may_hold_an_equals_sign() {
 }
 
 #[test]
-fn the_container_with_the_pods_name_counts() {
+fn container_with_the_pods_name_is_read() {
     let text = "
 kind: Pod
 metadata: {name: etcd}
@@ -147,7 +148,7 @@ fn container_paths_are_mapped_to_host_paths() {
 }
 
 #[test]
-fn paths_without_a_host_path_are_told_why() {
+fn paths_without_host_path_have_a_reason() {
     let pod = pod(MOUNTS, VOLUMES);
     let other = |name: &str| NoHostPath::OtherVolume(name.to_owned());
     for (container, why) in [
@@ -168,7 +169,8 @@ fn probes_become_urls() {
     let host_network = r#""hostNetwork": true"#;
     let probe = |get: &str| {
         format!(
-            r#""livenessProbe": {{"httpGet": {{{get}}}}}, "ports": [{{"name": "p", "containerPort": 70}}]"#
+            "\"livenessProbe\": {{\"httpGet\": {{{get}}}}}, \
+             \"ports\": [{{\"name\": \"p\", \"containerPort\": 70}}]"
         )
     };
     for (get, url) in [
@@ -184,19 +186,22 @@ fn probes_become_urls() {
         assert_eq!(pod(&probe(get), host_network).health().as_deref(), url, "{get}");
     }
     assert_eq!(pod(&probe(r#""port": 1"#), r#""hostNetwork": false"#).health(), None);
-    let readiness = r#""livenessProbe": {"exec": {"command": ["x"]}}, "readinessProbe": {"httpGet": {"port": 1}}"#;
+    let readiness = concat!(
+        r#""livenessProbe": {"exec": {"command": ["x"]}}, "#,
+        r#""readinessProbe": {"httpGet": {"port": 1}}"#
+    );
     assert_eq!(pod(readiness, host_network).health().as_deref(), Some("http://127.0.0.1:1/"));
 }
 
 #[test]
-fn of_several_documents_the_first_counts_and_of_several_values_the_last() {
+fn first_document_and_last_value_are_used() {
     let text = "---\nkind: Pod\nmetadata: {name: old, name: x}\nspec: {containers: [{name: \
         x}]}\n---\nkind: Other\n";
     assert_eq!(Pod::parse(text).unwrap().name(), "x");
 }
 
 #[test]
-fn what_is_no_pod_is_refused() {
+fn manifest_of_no_pod_is_refused() {
     let table = [
         ("", "it can't be read as a pod: it is empty"),
         (
@@ -225,7 +230,7 @@ fn what_is_no_pod_is_refused() {
 
 proptest! {
     #[test]
-    fn no_path_leaves_its_volume(path in "(/(etc|pki|etcd|x|\\.\\.|\\.)){0,6}") {
+    fn path_never_leaves_its_volume(path in "(/(etc|pki|etcd|x|\\.\\.|\\.)){0,6}") {
         let pod = pod(MOUNTS, VOLUMES);
         if let Ok(host) = pod.host_path(&format!("/etc/pki{path}")) {
             prop_assert!(host.as_path().starts_with("/srv"), "{host}");
@@ -233,8 +238,10 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_the_parser_panic(text in "(kind: Pod\n|metadata: |name: x|spec:|containers:|- \
-        |\n|  |\\{|\\[|\"|\\PC){0,30}") {
+    fn parser_never_panics_on_arbitrary_text(
+        text in "(kind: Pod\n|metadata: |name: x|spec:|containers:|- \
+                 |\n|  |\\{|\\[|\"|\\PC){0,30}"
+    ) {
         let _ = Pod::parse(&text);
     }
 }

@@ -1,4 +1,4 @@
-//! The kind and size of a key, in kubeadm's words.
+//! The kind and size of a key, with kubeadm's names.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ pub enum KeyAlgorithm {
     EcdsaP256,
     /// ECDSA on the curve P-384.
     EcdsaP384,
-    /// Anything else that a file may hold, in words: `RSA-1024`, `Ed25519`. Never made for a leaf.
+    /// Any other key in a file, described: `RSA-1024`, `Ed25519`. Never generated for a leaf.
     Other(String),
 }
 
@@ -35,7 +35,7 @@ impl KeyAlgorithm {
         !matches!(self, Self::Other(_))
     }
 
-    /// That of a public key (a DER SubjectPublicKeyInfo).
+    /// Reads the algorithm of a public key (a DER SubjectPublicKeyInfo).
     pub(super) fn of_public_key(spki: &[u8]) -> Self {
         match SubjectPublicKeyInfo::from_der(spki) {
             Ok((_, spki)) => Self::of(&spki),
@@ -66,7 +66,7 @@ fn rsa(bits: usize) -> KeyAlgorithm {
     }
 }
 
-/// Counted here, because x509-parser counts whole bytes.
+/// Counts the bits here, because x509-parser counts whole bytes.
 fn modulus_bits(spki: &SubjectPublicKeyInfo<'_>) -> usize {
     let Ok(PublicKey::RSA(key)) = spki.parsed() else { return 0 };
     let mut digits = key.modulus.iter().skip_while(|byte| **byte == 0);
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn junk_is_another_algorithm_and_not_a_panic() {
+    fn junk_is_an_unknown_algorithm_without_panic() {
         assert!(!KeyAlgorithm::of_public_key(b"junk").is_for_leaves());
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a key made the signature of a certificate.
+//! Checks whether a key made the signature of a certificate.
 
 use der::asn1::{AnyRef, BitStringRef};
 use der::{Decode as _, Reader as _, SliceReader, Tag, Tagged as _};
@@ -55,12 +55,12 @@ impl<'a> Key<'a> {
     }
 }
 
-/// A reader of what stands inside a SEQUENCE.
+/// Returns a reader of the content of a SEQUENCE.
 fn inside(der: &[u8]) -> Option<SliceReader<'_>> {
     SliceReader::new(sequence(AnyRef::from_der(der).ok()?)?).ok()
 }
 
-/// What stands inside, if it is a SEQUENCE. The signature covers neither this tag of a certificate
+/// Returns the content if it is a SEQUENCE. The signature covers neither this tag of a certificate
 /// nor that of its algorithm.
 fn sequence(any: AnyRef<'_>) -> Option<&[u8]> {
     (any.tag() == Tag::Sequence).then(|| any.value())

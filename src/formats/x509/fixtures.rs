@@ -1,5 +1,5 @@
-//! What the tests of this module share: the trees that kubeadm wrote, and certificates that it
-//! never would.
+//! Fixtures for the tests of this module: the trees that kubeadm wrote, and certificates that
+//! kubeadm never writes.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub fn now() -> Timestamp {
     Timestamp::from_seconds(1_796_083_200)
 }
 
-/// Terms as a renewal at [`now`] has them, with a serial that is 16 bytes long as a number too.
+/// Terms of a renewal at [`now`], with a serial that is 16 bytes long as a number too.
 pub fn terms() -> Terms {
     let mut serial = random_serial().unwrap();
     serial[0] |= 0x40;
@@ -40,7 +40,7 @@ pub struct Issuer {
     pub key: PrivateKey,
 }
 
-/// A leaf with its key, and what `kubeadm certs renew` made of it.
+/// A leaf with its key, and its renewal by `kubeadm certs renew`.
 pub struct Leaf {
     pub name: String,
     pub certificate: Certificate,
@@ -70,7 +70,7 @@ pub fn issuers(tree: &str) -> Vec<Issuer> {
         .collect()
 }
 
-/// Every leaf of a tree: the pairs, and what the kubeconfigs embed.
+/// Returns every leaf of a tree: the pairs, and the certificates embedded in the kubeconfigs.
 pub fn leaves(tree: &str) -> Vec<Leaf> {
     let pairs =
         ["apiserver", "apiserver-kubelet-client", "apiserver-etcd-client", "front-proxy-client"];
@@ -112,7 +112,7 @@ fn root(tree: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(tree)
 }
 
-/// A certificate in the making, to be what no tool would make.
+/// A certificate under construction, to make certificates that no tool would make.
 #[derive(Clone)]
 pub struct Draft {
     pub issuer: Vec<u8>,
@@ -139,7 +139,7 @@ impl Draft {
         }
     }
 
-    /// A leaf for both sides of TLS.
+    /// Returns a leaf for both sides of TLS.
     pub fn leaf(subject: Vec<u8>, issuer: &Certificate, more: &[Extension]) -> Self {
         let usages = [
             extension("2.5.29.15", true, &[3, 2, 5, 0xa0]),
@@ -149,7 +149,7 @@ impl Draft {
         Self { issuer: issuer.subject.der().to_vec(), subject, extensions, terms: terms() }
     }
 
-    /// A self-signed authority, valid for ten years.
+    /// Returns a self-signed authority, valid for ten years.
     pub fn authority(subject: Vec<u8>, more: &[Extension]) -> Self {
         let usages = [
             extension("2.5.29.15", true, &[3, 2, 2, 0xa4]),
@@ -214,7 +214,7 @@ pub const DC: &[u8] = &[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 25];
 /// An attribute of a name: its OID, the tag of its string, the string.
 pub type Attribute<'a> = (&'a [u8], u8, &'a [u8]);
 
-/// A name of RDNs, each of one or more attributes, as they are given.
+/// Encodes a name of RDNs, each of one or more attributes, in the given order.
 pub fn name(parts: &[&[Attribute<'_>]]) -> Vec<u8> {
     let attribute =
         |(oid, tag, value): &Attribute<'_>| tlv(0x30, &[tlv(6, oid), tlv(*tag, value)].concat());
@@ -232,8 +232,8 @@ pub fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     [&[tag], length.as_slice(), content].concat()
 }
 
-/// The DER of a certificate with some bytes replaced by as many others. The signature no longer
-/// fits.
+/// Returns the DER of a certificate with some bytes replaced by as many others. The signature no
+/// longer verifies.
 pub fn patched(certificate: &Certificate, from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let at = certificate.der().windows(from.len()).position(|window| window == from).unwrap();

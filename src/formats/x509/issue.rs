@@ -1,12 +1,12 @@
-//! Re-issuing: a new certificate that says of its subject exactly what the old one said.
+//! Re-issues a certificate: a new certificate with exactly the subject of the old one.
 //!
-//! The subject and the extensions are copied byte for byte, because what this program does not
-//! understand it must not change: a leaf of a custom authority may carry names and extensions that
-//! kubeadm never heard of. Where the library can't write the same bytes again, nothing is issued.
+//! The subject and the extensions are copied byte for byte, because this program must not change
+//! what it does not understand: a leaf of a custom authority may have names and extensions that
+//! kubeadm does not know. Where the library can't write the same bytes again, nothing is issued.
 //!
-//! What this does not judge: whether the authority is valid now, whether the old certificate was
-//! signed by it, and whether the result verifies. The first two are known before, and the last is
-//! for [`super::verify_renewed`].
+//! This module does not check whether the authority is valid now, whether it signed the old
+//! certificate, and whether the result verifies. The caller checks the first two before, and
+//! [`super::verify_renewed`] checks the last.
 
 use std::time::Duration;
 
@@ -28,30 +28,30 @@ use super::check::Key;
 use super::{Certificate, DistinguishedName, Extension, PrivateKey, Signature};
 use crate::model::Timestamp;
 
-/// What is new about a renewed certificate, besides its key.
+/// The new fields of a renewed certificate, besides its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
-    /// Its number, from [`random_serial`].
+    /// The serial number, from [`random_serial`].
     pub serial: [u8; 16],
-    /// The first second of its life.
+    /// The first second of its validity.
     pub not_before: Timestamp,
-    /// The last second of its life.
+    /// The last second of its validity.
     pub not_after: Timestamp,
 }
 
 /// Why a certificate was not re-issued.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IssueError {
-    /// The key of another authority.
+    /// The key belongs to another authority.
     #[error("the authority's private key does not belong to its certificate")]
     KeyDoesNotFit,
-    /// A leaf, where a CA certificate is needed.
+    /// A leaf in place of a CA certificate.
     #[error("the certificate of the authority is no CA certificate, or may not sign certificates")]
     NotAnAuthority,
-    /// Only the keys that kubeadm knows are made for leaves.
+    /// Leaves only get keys that kubeadm knows.
     #[error("a certificate for a key of the kind {0} is not issued")]
     KeyAlgorithm(String),
-    /// Something that can't be written again as it was.
+    /// Something can't be written byte for byte as it was.
     #[error(
         "{0} can't be reproduced byte for byte, so nothing was issued; re-create this certificate \
          by hand"
@@ -65,17 +65,17 @@ pub enum IssueError {
     Library(String),
 }
 
-/// Issues what `old` says again, for a new key: the DER of the new certificate.
+/// Issues `old` again for a new key, and returns the DER of the new certificate.
 ///
-/// Taken from `old`: the subject, and every extension with its criticality and in its place. New
-/// are the key identifiers. That of the authority becomes the issuer's subject key identifier:
+/// The subject and every extension, with its criticality and position, are taken from `old`. The
+/// key identifiers are new. That of the authority becomes the issuer's subject key identifier:
 /// added at the end where `old` had none, as Go does, and left out where the issuer has none. That
 /// of the subject becomes the digest of the new key (RFC 5280, 4.2.1.2, method 1), only where `old`
 /// had one.
 ///
 /// # Errors
-/// When the issuer is no authority or its key another one's, and when something of `old`
-/// can't be written again as it was.
+/// When the issuer is no authority or the key is not its own, and when something of `old` can't be
+/// written byte for byte as it was.
 pub fn reissue(
     old: &Certificate,
     issuer: &Certificate,
@@ -105,7 +105,7 @@ pub fn reissue(
     content.signed(terms, new_key.public_key_der(), issuer_key)
 }
 
-/// A serial number that no certificate had before: 127 random bits, and never zero.
+/// Returns a serial number that no certificate had before: 127 random bits, and never zero.
 ///
 /// # Errors
 /// When the system gives no random bytes.
@@ -114,13 +114,13 @@ pub fn random_serial() -> Result<[u8; 16], IssueError> {
     aws_lc_rs::rand::fill(&mut serial)
         .map_err(|_| IssueError::Library("no random bytes".to_owned()))?;
     let [first, .., last] = &mut serial;
-    // The top bit is the sign. Zero has one chance in 2^127, and costs one bit to rule out.
+    // The top bit is the sign. Zero has a probability of 2^-127, and excluding it costs one bit.
     *first &= 0x7f;
     *last |= u8::from(*first == 0);
     Ok(serial)
 }
 
-/// What x509-cert writes into the certificate, with nothing of its own.
+/// The content that x509-cert writes into the certificate, with nothing added by the library.
 pub(super) struct Content {
     pub(super) issuer: Name,
     pub(super) subject: Name,
@@ -168,7 +168,7 @@ impl BuilderProfile for Content {
     }
 }
 
-/// The name as x509-cert has it, when that is written as the same bytes.
+/// Converts a name to x509-cert's type, when that is encoded as the same bytes.
 pub(super) fn exactly(name: &DistinguishedName, what: &str) -> Result<Name, IssueError> {
     let same = |read: &Name| read.to_der().is_ok_and(|written| written == name.der());
     Name::from_der(name.der())
@@ -177,7 +177,7 @@ pub(super) fn exactly(name: &DistinguishedName, what: &str) -> Result<Name, Issu
         .ok_or_else(|| IssueError::NotReproducible(format!("{what} ({name})")))
 }
 
-/// The old extensions with the new key identifiers.
+/// Returns the old extensions with the new key identifiers.
 fn extensions(
     old: &Certificate,
     issuer: &Certificate,
@@ -238,7 +238,7 @@ pub(super) fn subject_key_identifier(key: &PrivateKey) -> Result<Vec<u8>, IssueE
     SubjectKeyIdentifier(identifier).to_der().map_err(library)
 }
 
-/// UTCTime until 2049, GeneralizedTime after that.
+/// Encodes as UTCTime until 2049, and as GeneralizedTime after that.
 fn time(at: Timestamp) -> Option<Time> {
     let since_1970 = Duration::from_secs(u64::try_from(at.seconds()).ok()?);
     Some(Time::from(der::DateTime::from_unix_duration(since_1970).ok()?))

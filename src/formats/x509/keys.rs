@@ -1,5 +1,5 @@
-//! Private keys: reading them in any of their forms, making them, signing with them, and writing
-//! them as kubeadm does.
+//! Private keys: reads them in all their forms, generates them, signs with them, and writes them as
+//! kubeadm does.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ use super::{Certificate, KeyAlgorithm};
 use crate::formats::pem::{self, Block, PemError};
 use crate::model::Secret;
 
-/// A private key that is known to be consistent. The key itself is kept, and wiped, by aws-lc.
+/// A private key that is known to be consistent. aws-lc keeps and wipes the key itself.
 pub struct PrivateKey {
     kind: Kind,
     algorithm: KeyAlgorithm,
@@ -46,44 +46,44 @@ pub(super) enum Curve {
     P521,
 }
 
-/// Why there is no key, or why it can't do something.
+/// Why a key can't be read or used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The file is not PEM.
     #[error(transparent)]
     Pem(#[from] PemError),
-    /// A passphrase is needed.
+    /// The key is encrypted with a passphrase.
     #[error(
         "the private key is encrypted with a passphrase; a daemon can't ask for one, so store it \
          unencrypted"
     )]
     Encrypted,
-    /// The file is PEM, and holds something else.
+    /// The file is PEM without a private key.
     #[error("the file holds no private key")]
     NoKey,
-    /// Which one is meant?
+    /// The file has several private keys.
     #[error("the file holds {0} private keys; exactly one is needed")]
     Several(usize),
-    /// A kind of key that is not known here.
+    /// The kind of the key is not supported.
     #[error(
         "private keys of the kind {0} are not supported; RSA from 2048 to 8192 bits, ECDSA on \
          P-256, P-384 and P-521, and Ed25519 are"
     )]
     Unsupported(String),
-    /// A key that is damaged, or whose parts don't belong together.
+    /// The key is damaged, or its parts do not belong together.
     #[error("the private key is damaged: it can't be read, or its parts don't fit each other")]
     Damaged,
-    /// The library could not do something with a good key, which should not happen.
+    /// The library failed with a good key, which should not happen.
     #[error("the cryptographic library failed to {0}")]
     Library(&'static str),
 }
 
 impl PrivateKey {
     /// Reads the one private key of a PEM file: PKCS#1, SEC1 or PKCS#8. Blocks of other kinds are
-    /// passed over.
+    /// skipped.
     ///
     /// # Errors
-    /// When the file is not PEM, or does not hold exactly one key that is whole, known and
+    /// When the file is not PEM, or does not hold exactly one key that is complete, supported and
     /// not encrypted.
     pub fn from_pem(file: &[u8]) -> Result<Self, KeyError> {
         let keys: Vec<Block> =
@@ -95,7 +95,7 @@ impl PrivateKey {
         }
     }
 
-    /// Makes a new key.
+    /// Generates a new key.
     ///
     /// # Errors
     /// When it is none of the five kinds that leaves have, or the library fails.
@@ -131,7 +131,8 @@ impl PrivateKey {
     #[must_use]
     pub fn fits(&self, certificate: &Certificate) -> bool {
         match (Key::parse(&self.public_key), Key::parse(certificate.public_key_der())) {
-            // The bits, and not the whole: there are two ways to write that RSA has no parameters.
+            // Compares the bits, not the whole: there are two ways to encode that RSA has no
+            // parameters.
             (Some(ours), Some(theirs)) => ours.bits == theirs.bits,
             _ => false,
         }
@@ -206,7 +207,7 @@ impl PrivateKey {
     }
 }
 
-/// The kind, and nothing of the key.
+/// Shows the kind, and nothing of the key.
 impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PrivateKey({})", self.algorithm)
@@ -214,8 +215,8 @@ impl fmt::Debug for PrivateKey {
 }
 
 impl Kind {
-    /// By content first: the labels of keys that were converted by hand are not always right, and
-    /// Go does not look at them either.
+    /// Reads the key by its content first: the labels of keys that were converted by hand are not
+    /// always right, and Go does not look at them either.
     fn from_der(label: &str, der: &[u8]) -> Result<Self, KeyError> {
         if let Some(pkcs8) = Pkcs8::parse(der) {
             return Self::from_pkcs8(&pkcs8, der);
@@ -254,8 +255,8 @@ impl Kind {
         RsaKeyPair::from_der(der).map(Self::Rsa).map_err(rsa_error)
     }
 
-    /// The curve may be missing in the key itself, so each is tried, the shortest first: a number
-    /// too large for a curve is refused.
+    /// Reads a SEC1 key. It may lack its curve, so each curve is tried, the shortest first: a
+    /// number too large for a curve is refused.
     fn from_sec1(der: &[u8]) -> Result<Self, KeyError> {
         [Curve::P256, Curve::P384, Curve::P521]
             .into_iter()
@@ -288,7 +289,7 @@ impl Curve {
     }
 }
 
-/// aws-lc looks at the size only after it has found the key to be consistent.
+/// Maps the library's error: aws-lc checks the size only after the consistency of the key.
 fn rsa_error(error: KeyRejected) -> KeyError {
     match error.description_() {
         "TooSmall" => KeyError::Unsupported("RSA with less than 2048 bits".to_owned()),
@@ -297,7 +298,7 @@ fn rsa_error(error: KeyRejected) -> KeyError {
     }
 }
 
-/// The envelope that says what kind of key is inside (RFC 5208).
+/// The envelope that names the kind of the key inside (RFC 5208).
 struct Pkcs8<'a> {
     algorithm: AlgorithmIdentifierRef<'a>,
     key: &'a [u8],
@@ -313,7 +314,7 @@ impl<'a> Pkcs8<'a> {
     }
 }
 
-/// A version, then an OCTET STRING. In PKCS#1 a second number follows.
+/// Whether a version is followed by an OCTET STRING. In PKCS#1 a second number follows.
 fn starts_as_sec1(der: &[u8]) -> bool {
     let starts = || -> Option<bool> {
         let mut reader = SliceReader::new(AnyRef::from_der(der).ok()?.value()).ok()?;

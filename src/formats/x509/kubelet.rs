@@ -1,6 +1,5 @@
-//! What the certificate says by which kubelet is known to the cluster, where no old one is there to
-//! say it: the form in which the cluster's own signer for kubelets issues it
-//! (`kubernetes.io/kube-apiserver-client-kubelet`).
+//! The content of kubelet's client certificate where there is no old one to copy: the form in which
+//! the cluster's own signer for kubelets issues it (`kubernetes.io/kube-apiserver-client-kubelet`).
 
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc4519::{CN, O};
@@ -17,19 +16,19 @@ use super::issue::{Content, library};
 use super::{Certificate, IssueError, KeyAlgorithm, PrivateKey, Terms};
 use crate::model::Timestamp;
 
-/// What the name of a node has before it in its certificate.
+/// The prefix of a node's name in its certificate.
 pub const NODE_PREFIX: &str = "system:node:";
 
 /// The group of all nodes.
 pub const NODES: &str = "system:nodes";
 
-/// A certificate that says what one for kubelet on this node has to say, to be re-issued from.
-/// Nobody has its key, nobody signed it, and it was never valid.
+/// Returns a template for the certificate of kubelet on this node, to re-issue from. Its key is
+/// discarded, it is not signed, and it was never valid.
 ///
 /// # Errors
 /// When the library fails, which should not happen.
 pub fn kubelet_template(node: &str) -> Result<Certificate, IssueError> {
-    // The kind that kubelet makes.
+    // The kind that kubelet generates.
     let key = PrivateKey::generate(&KeyAlgorithm::EcdsaP256).map_err(library)?;
     let subject = subject(node)?;
     let content = Content { issuer: subject.clone(), subject, extensions: extensions()? };
@@ -42,7 +41,7 @@ pub fn kubelet_template(node: &str) -> Result<Certificate, IssueError> {
     Certificate::from_der(&der).map_err(library)
 }
 
-/// The group before the name, each by itself, as Go orders and writes them.
+/// Encodes the group before the name, each in an RDN of its own, in the order and form of Go.
 fn subject(node: &str) -> Result<Name, IssueError> {
     let mut name = RdnSequence::default();
     for (oid, text) in [(O, NODES.to_owned()), (CN, format!("{NODE_PREFIX}{node}"))] {
@@ -51,7 +50,7 @@ fn subject(node: &str) -> Result<Name, IssueError> {
         part.insert(AttributeTypeAndValue { oid, value }).map_err(library)?;
         name.push(part);
     }
-    // The library has no other way from parts to a name.
+    // The library has no other way to build a name from parts.
     Name::from_der(&name.to_der().map_err(library)?).map_err(library)
 }
 
@@ -91,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_made_from_it_is_what_kubeadm_gives_a_kubelet() {
+    fn issued_kubelet_certificate_equals_kubeadms() {
         for tree in [RSA_TREE, ECDSA_TREE] {
             let kubeadms =
                 leaves(tree).into_iter().find(|leaf| leaf.name == "kubelet").unwrap().certificate;
@@ -107,8 +106,8 @@ mod tests {
             let ours = Certificate::from_der(&der).unwrap();
             verify_renewed(&ours, &template, &issuer.certificate, now()).unwrap();
             assert_eq!(ours.subject, kubeadms.subject, "{tree}");
-            // Byte for byte, but that kubeadm said nothing of constraints in 1.20, and the
-            // cluster's signer always did.
+            // Byte for byte, except that kubeadm 1.20 wrote no basic constraints, and the cluster's
+            // signer always did.
             let said = |extension: &&Extension| {
                 kubeadms.extensions.iter().any(|other| other.oid == extension.oid)
             };

@@ -1,10 +1,10 @@
-//! Certificates and private keys: reading what is on disk, making keys, re-issuing a certificate,
-//! and judging the result.
+//! Certificates and private keys: reads them from disk, generates keys, re-issues certificates, and
+//! verifies the result.
 //!
-//! Three libraries share the work, on purpose. `x509-parser` reads whatever is on disk, leniently;
+//! Three libraries share the work, on purpose. `x509-parser` reads leniently whatever is on disk;
 //! `x509-cert` and `aws-lc-rs` make the new certificate; `rustls-webpki`, the verifier that TLS
-//! clients use, judges it. So a mistake of the one that makes is not repeated by the one that
-//! judges. Nothing here opens a file or asks for the time.
+//! clients use, verifies it. So an error of the issuing library is not repeated by the verifying
+//! one. Nothing here opens a file or reads the clock.
 
 mod algorithm;
 mod check;

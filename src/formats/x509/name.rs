@@ -1,4 +1,4 @@
-//! Names and serial numbers: the bytes that count, and the text that people read.
+//! Names and serial numbers: the bytes for comparing, and the text for display.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use x509_parser::x509::X509Name;
 
 /// The subject or issuer of a certificate.
 ///
-/// Two names are the same when their bytes are: that is how Go's verifier compares them.
+/// Two names are equal when their bytes are: Go's verifier compares them in the same way.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct DistinguishedName {
     der: Vec<u8>,
@@ -19,20 +19,20 @@ pub struct DistinguishedName {
 impl DistinguishedName {
     pub(super) fn new(name: &X509Name<'_>) -> Self {
         let der = name.as_raw().to_vec();
-        // The stricter parser writes RFC 4514 with everything escaped as it should be; where it
-        // can't read a name, the other one's rough text is still better than none.
+        // The stricter parser writes RFC 4514 with correct escaping. Where it can't read a name,
+        // the other one's rough text is still better than none.
         let text = Name::from_der(&der).map_or_else(|_| name.to_string(), |name| name.to_string());
         Self { der, text: printable(&text) }
     }
 
-    /// The name as it stands in the certificate.
+    /// The DER encoding of the name in the certificate.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
     }
 
-    /// Its parts of the usual kinds, each with the short name of its kind. Of several of one kind
-    /// it is the one that Go's `pkix.Name` shows: the last common name, the first of every other.
+    /// The parts of the usual kinds, each with the short name of its kind. Of several of one kind,
+    /// the one that Go's `pkix.Name` shows: the last common name, the first of every other.
     #[must_use]
     pub fn parts(&self) -> Vec<(&'static str, String)> {
         X509Name::from_der(&self.der).map(|(_, name)| parts(&name)).unwrap_or_default()
@@ -54,8 +54,8 @@ fn parts(name: &X509Name<'_>) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// As RFC 4514 has it, the most specific part first: `CN=kubernetes-admin,O=system:masters`. A
-/// value of an outdated string type is shown as `#` and its bytes.
+/// Writes RFC 4514, the most specific part first: `CN=kubernetes-admin,O=system:masters`. A value
+/// of an outdated string type is shown as `#` and its bytes.
 impl fmt::Display for DistinguishedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -73,8 +73,7 @@ impl fmt::Debug for DistinguishedName {
 pub struct Serial(Vec<u8>);
 
 impl Serial {
-    /// From the content of the INTEGER: the zero byte that keeps it positive is no part of the
-    /// number.
+    /// Builds it from the content of the INTEGER, without the zero byte that keeps it positive.
     pub(super) fn new(content: &[u8]) -> Self {
         match content {
             [0, number @ ..] if !number.is_empty() => Self(number.to_vec()),
@@ -82,14 +81,14 @@ impl Serial {
         }
     }
 
-    /// The number, the most significant byte first.
+    /// The number, with the most significant byte first.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// In hexadecimal, as `openssl x509 -serial` shows it: `0243A9B8FF200D8B`.
+/// Writes hexadecimal, as `openssl x509 -serial` does: `0243A9B8FF200D8B`.
 impl fmt::Display for Serial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
@@ -102,7 +101,7 @@ impl fmt::Debug for Serial {
     }
 }
 
-/// Text that can do a terminal or a log no harm.
+/// Escapes characters that could control a terminal or break a log line.
 pub(super) fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|character| {
@@ -118,14 +117,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn serials_are_shown_without_the_sign_byte() {
+    fn serial_is_displayed_without_the_sign_byte() {
         assert_eq!(Serial::new(&[0, 0xab, 0x01]).to_string(), "AB01");
         assert_eq!(Serial::new(&[0]).to_string(), "00");
         assert_eq!(Serial::new(&[]).to_string(), "");
     }
 
     #[test]
-    fn control_characters_are_escaped_and_letters_of_any_language_are_not() {
+    fn control_characters_are_escaped_and_letters_are_kept() {
         assert_eq!(printable("Zürich 東京\u{1b}[31m\n"), "Zürich 東京\\u{1b}[31m\\u{a}");
     }
 }

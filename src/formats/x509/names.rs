@@ -1,5 +1,4 @@
-//! Other names for a certificate: what an operator wants added to the subject alternative names, or
-//! taken away.
+//! Changes the names of a certificate: subject alternative names that an operator adds or removes.
 
 use std::net::IpAddr;
 
@@ -16,10 +15,10 @@ use crate::model::{San, SanChange, Timestamp};
 /// Why the names can't be changed.
 #[derive(Debug, thiserror::Error)]
 pub enum NamesError {
-    /// There is nothing to take away.
+    /// The name to remove is not present.
     #[error("{0} is not among its names, which are {1}")]
     NotThere(San, String),
-    /// It would be what it is.
+    /// The change has no effect.
     #[error(
         "it has all of these names already, and none that is to be taken away: there is nothing to \
          change"
@@ -33,12 +32,12 @@ pub enum NamesError {
     Issue(#[from] IssueError),
 }
 
-/// A certificate that says what the old one says, but for its names; to be re-issued from. Nobody
-/// has its key, nobody signed it, and it was never valid. Names of other kinds, and the order of
-/// those that stay, are kept.
+/// Returns a certificate with the content of the old one except for its names, to re-issue from.
+/// Its key is discarded, it is not signed, and it was never valid. Names of other kinds, and the
+/// order of those that stay, are kept.
 ///
 /// # Errors
-/// When there would be no change or no name, or the library fails.
+/// When there would be no change or no name left, or the library fails.
 pub fn with_names(old: &Certificate, change: &SanChange) -> Result<Certificate, NamesError> {
     let mut names =
         match old.extensions.iter().find(|extension| extension.is_subject_alternative_name()) {
@@ -55,7 +54,7 @@ pub fn with_names(old: &Certificate, change: &SanChange) -> Result<Certificate, 
     }
     for name in &change.add {
         if !names.iter().any(|one| is(one, name)) {
-            names.push(general(name)?);
+            names.push(general_name(name)?);
         }
     }
     if names == before {
@@ -80,7 +79,7 @@ fn is(name: &GeneralName, wanted: &San) -> bool {
     }
 }
 
-fn general(name: &San) -> Result<GeneralName, IssueError> {
+fn general_name(name: &San) -> Result<GeneralName, IssueError> {
     Ok(match name {
         San::Dns(name) => GeneralName::DnsName(Ia5String::new(name).map_err(library)?),
         San::Address(address) => {
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn names_come_and_go_and_all_else_stays() {
+    fn names_are_added_and_removed_and_nothing_else_changes() {
         for tree in [RSA_TREE, ECDSA_TREE] {
             let old = certificate(tree, "apiserver.crt");
             let new = with_names(
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_without_names_gets_some() {
+    fn certificate_without_names_gets_names() {
         let old = certificate(RSA_TREE, "front-proxy-client.crt");
         assert_eq!(
             with_names(&old, &change(&["a.example.com"], &[])).unwrap().dns_names,
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_is_none_or_too_much_is_refused() {
+    fn change_without_effect_or_names_left_is_refused() {
         let old = certificate(RSA_TREE, "apiserver.crt");
         let refused =
             |add: &[&str], remove: &[&str]| with_names(&old, &change(add, remove)).unwrap_err();

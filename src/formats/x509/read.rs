@@ -1,7 +1,7 @@
-//! Certificates as they are found on disk, with the facts that everything else asks about.
+//! Reads certificates as they are found on disk.
 //!
-//! Reading is lenient: an extension that makes no sense does not hide the end of a certificate's
-//! life. What must not be lenient, re-issuing and verifying, lives next door.
+//! Reading is lenient: a malformed extension does not hide a certificate's expiry. Re-issuing and
+//! verifying are strict, and are in other modules.
 
 use std::net::IpAddr;
 
@@ -20,31 +20,31 @@ use super::{DistinguishedName, KeyAlgorithm, Serial};
 use crate::formats::pem::{self, PemError};
 use crate::model::{Digest, Timestamp};
 
-/// A certificate, read once. It can only be made from its DER, and nothing else in it counts where
-/// bytes have to be equal.
+/// A parsed certificate. It can only be made from its DER, and only the DER counts where bytes have
+/// to be equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// The SHA-256 digest of the DER: what tells two certificates apart.
+    /// The SHA-256 digest of the DER, which identifies a certificate.
     pub fingerprint: Digest,
-    /// Whose certificate it is.
+    /// The subject.
     pub subject: DistinguishedName,
-    /// Who signed it.
+    /// The issuer.
     pub issuer: DistinguishedName,
-    /// Its number, unique within its issuer.
+    /// The serial number, unique within its issuer.
     pub serial: Serial,
-    /// The first second of its life.
+    /// The first second of its validity.
     pub not_before: Timestamp,
-    /// The last second of its life.
+    /// The last second of its validity.
     pub not_after: Timestamp,
     /// The kind of its key.
     pub key_algorithm: KeyAlgorithm,
     /// Whether it is a CA certificate (basicConstraints).
     pub is_authority: bool,
-    /// Whether its key usage, where it has one, allows signing certificates.
+    /// Whether its key usage, if present, allows signing certificates.
     pub may_sign: bool,
-    /// What its key is known by.
+    /// The identifier of its key.
     pub subject_key_identifier: Option<Vec<u8>>,
-    /// What its issuer's key is known by.
+    /// The identifier of its issuer's key.
     pub authority_key_identifier: Option<Vec<u8>>,
     /// The DNS names in the subject alternative name, as they are written.
     pub dns_names: Vec<String>,
@@ -52,37 +52,37 @@ pub struct Certificate {
     pub ip_addresses: Vec<IpAddr>,
     /// The other entries of the subject alternative name, as text.
     pub other_names: Vec<String>,
-    /// What the key may be used for.
+    /// The uses that are allowed for the key.
     pub key_usage: Option<KeyUsage>,
-    /// What the certificate may be used for.
+    /// The purposes that are allowed for the certificate.
     pub extended_key_usage: Option<ExtendedKeyUsage>,
-    /// Every extension, in order, as it stands in the certificate.
+    /// Every extension, in order, byte for byte.
     pub extensions: Vec<Extension>,
-    /// Whether it has the unique identifiers of X.509 version 2, which nothing uses.
+    /// Whether it has the unique identifiers of X.509 version 2, which are not used any more.
     pub(super) has_unique_identifiers: bool,
     der: Vec<u8>,
     spki: Vec<u8>,
 }
 
-/// What a certificate may be used for.
+/// The purposes that are allowed for a certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExtendedKeyUsage {
     /// As a TLS server.
     pub server_auth: bool,
     /// As a TLS client.
     pub client_auth: bool,
-    /// For anything.
+    /// Any purpose.
     pub any: bool,
-    /// For something else, by name or number.
+    /// Other purposes, by name or number.
     pub others: Vec<String>,
 }
 
-/// An extension as it stands in the certificate.
+/// An extension, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extension {
-    /// Which one it is.
+    /// The object identifier.
     pub oid: Oid<'static>,
-    /// Whether one who does not know it must refuse the certificate.
+    /// Whether a verifier that does not know it must refuse the certificate.
     pub critical: bool,
     /// Its content.
     pub value: Vec<u8>,
@@ -94,24 +94,24 @@ pub enum ReadError {
     /// The file is not PEM.
     #[error(transparent)]
     Pem(#[from] PemError),
-    /// The file is PEM, and holds something else.
+    /// The file is PEM without a certificate.
     #[error("the file holds no CERTIFICATE block, but {found}")]
     NoCertificate {
-        /// The labels that it has.
+        /// The labels of its blocks.
         found: String,
     },
-    /// A certificate makes no sense.
+    /// A certificate is malformed.
     #[error("certificate {number} of the file can't be read: {reason}")]
     Malformed {
-        /// Which of the file's certificates, from 1.
+        /// The position of the certificate in the file, from 1.
         number: usize,
-        /// What the parser says.
+        /// The parser's reason.
         reason: String,
     },
 }
 
-/// The certificates of a PEM file, in their order; never none. Blocks of other kinds are passed
-/// over.
+/// Returns the certificates of a PEM file in their order, at least one. Blocks of other kinds are
+/// skipped.
 ///
 /// # Errors
 /// When the file is not PEM, holds no certificate, or one of them can't be read.
@@ -142,7 +142,7 @@ impl Certificate {
         Self::parse(der).map_err(|reason| ReadError::Malformed { number: 1, reason })
     }
 
-    /// The certificate itself.
+    /// The DER encoding of the certificate.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
@@ -174,7 +174,7 @@ impl Certificate {
         self.issuer == issuer.subject && is_signed_with(&self.der, &issuer.spki)
     }
 
-    /// The names and addresses it is valid for, for people.
+    /// The names and addresses it is valid for, for display.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         let addresses = self.ip_addresses.iter().map(ToString::to_string);
@@ -186,7 +186,7 @@ impl Certificate {
             .collect()
     }
 
-    /// Whether it is in its lifetime.
+    /// Whether the time is within its validity.
     #[must_use]
     pub fn is_valid_at(&self, time: Timestamp) -> bool {
         self.not_before <= time && time <= self.not_after
@@ -240,8 +240,8 @@ impl Extension {
         }
     }
 
-    /// Whether it tells the issuer's or the subject's key, which are other ones in a renewed
-    /// certificate.
+    /// Whether the extension identifies the issuer's or the subject's key, which differ in a
+    /// renewed certificate.
     pub(super) fn identifies_a_key(&self) -> bool {
         self.is_authority_key_identifier() || self.is_subject_key_identifier()
     }

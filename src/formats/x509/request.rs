@@ -1,7 +1,7 @@
-//! Signing requests (PKCS#10, RFC 2986): what an authority elsewhere is asked to sign.
+//! Signing requests (PKCS#10, RFC 2986) for an external CA.
 //!
-//! A request says of its subject what the old certificate said, byte for byte. What identifies a
-//! key is not asked for, but with the new key: the authority's is the authority's to say.
+//! A request has the subject of the old certificate, byte for byte. Of the key identifiers it has
+//! only that of the new key: the authority adds its own.
 
 use der::Encode as _;
 use der::asn1::BitString;
@@ -13,11 +13,11 @@ use super::issue::{exactly, library, subject_key_identifier, with_value};
 use super::{Certificate, Extension, IssueError, PrivateKey};
 use crate::formats::pem;
 
-/// A request for what `old` is, for a new key, in PEM. It is signed with that key, which shows that
-/// whoever asks has it.
+/// Returns a request for a certificate like `old` for a new key, in PEM. It is signed with that
+/// key, which proves that the requester has it.
 ///
 /// # Errors
-/// When something of `old` can't be written again as it was, or the library fails.
+/// When something of `old` can't be written byte for byte as it was, or the library fails.
 pub fn request(old: &Certificate, new_key: &PrivateKey) -> Result<String, IssueError> {
     use der::Decode as _;
     let mut attributes = Attributes::new();

@@ -16,11 +16,11 @@ use spki::{
 use super::PrivateKey;
 use super::keys::{Curve, Kind};
 
-/// The public half of a key, as x509-cert wants it.
+/// The public half of a key, for x509-cert.
 #[derive(Clone, Debug)]
 pub struct PublicKey(Vec<u8>);
 
-/// What a key makes of a message, in the form in which a certificate carries it.
+/// A signature in the form in which a certificate carries it.
 #[derive(Debug)]
 pub struct Signature(Vec<u8>);
 

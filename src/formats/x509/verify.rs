@@ -1,8 +1,8 @@
-//! The judgement on a renewed certificate before it may replace the old one.
+//! Verifies a renewed certificate before it may replace the old one.
 //!
-//! It shares nothing with [`super::reissue`] but the reader: the path is validated by webpki, as a
-//! TLS client would, and everything that had to stay is compared as bytes with the certificate that
-//! it is to replace.
+//! It shares only the reader with [`super::reissue`]: webpki validates the path, as a TLS client
+//! would, and everything that had to stay is compared as bytes with the certificate that is to be
+//! replaced.
 
 use std::time::Duration;
 
@@ -26,30 +26,30 @@ pub enum VerifyError {
     /// The authority is no CA certificate.
     #[error("the certificate of the authority is no CA certificate, or may not sign certificates")]
     NotAnAuthority,
-    /// The authority's own life begins later.
+    /// The authority is not valid yet.
     #[error("the authority is not valid before {0}")]
     AuthorityNotYetValid(Timestamp),
-    /// It would live on when nothing trusts it any more.
+    /// It would expire after the authority.
     #[error("the new certificate ends at {new}, after its authority ({authority})")]
     OutlivesAuthority {
-        /// Its end.
+        /// Its expiry.
         new: Timestamp,
-        /// The end of the authority.
+        /// The expiry of the authority.
         authority: Timestamp,
     },
-    /// Its life begins later or is over.
+    /// It is not valid yet, or it is expired.
     #[error("the new certificate is valid from {0} to {1}, and not now")]
     NotValidNow(Timestamp, Timestamp),
-    /// A key that leaves don't have.
+    /// The key is of a kind that leaves do not have.
     #[error("the new certificate has a key of the kind {0}")]
     KeyAlgorithm(String),
     /// The old key was used again.
     #[error("the new certificate has the key of the old one")]
     SameKey,
-    /// The old number was used again.
+    /// The old serial number was used again.
     #[error("the new certificate has the serial number of the old one")]
     SameSerial,
-    /// It is someone else's.
+    /// The subject differs.
     #[error("the new certificate is for {new}, the old one for {old}")]
     Subject {
         /// The name in the new one.
@@ -63,7 +63,7 @@ pub enum VerifyError {
     /// It is itself a CA certificate, which webpki does not accept as a leaf.
     #[error("the new certificate is a CA certificate, and can't be used as a server's or client's")]
     IsAuthority,
-    /// Nobody who does not know the extension may accept it.
+    /// It has a critical extension that verifiers must refuse because they do not know it.
     #[error(
         "the new certificate has a critical extension that verifiers don't know, so that they have \
          to refuse it"
@@ -72,43 +72,42 @@ pub enum VerifyError {
     /// The authority may not sign for these names.
     #[error("the authority's name constraints don't allow the names in the new certificate")]
     NameConstraints,
-    /// It can't be used as the old one could.
+    /// It lacks a purpose of the old one.
     #[error("the new certificate can't be used for the {0} side of TLS, and the old one could")]
     Usage(&'static str),
-    /// It gains nothing.
+    /// It expires no later than the old one.
     #[error("the new certificate ends at {new}, and the old one not before {old}")]
     NoLonger {
-        /// The end of the new one.
+        /// The expiry of the new one.
         new: Timestamp,
-        /// The end of the old one.
+        /// The expiry of the old one.
         old: Timestamp,
     },
-    /// Its names or usages are not the old one's.
+    /// Its names or usages differ from those of the old one.
     #[error("the new certificate does not have the {0} of the old one: {1}")]
     NotTheSame(&'static str, String),
-    /// Something else that a verifier refuses.
+    /// A verifier refuses it for another reason.
     #[error("the new certificate does not verify: {0}")]
     Path(String),
-    /// A name that the old one was accepted for.
+    /// It is not valid for a name that the old one was accepted for.
     #[error("the new certificate is not valid for {0}, and the old one is")]
     NameLost(String),
-    /// It no longer has an extension.
+    /// An extension of the old one is missing.
     #[error("the new certificate lacks the extension {0}")]
     ExtensionMissing(String),
-    /// It has an extension more.
+    /// It has an extension that the old one did not have.
     #[error("the new certificate has the extension {0}, and the old one does not")]
     ExtensionAdded(String),
-    /// An extension says something else, or is critical when it was not, or the reverse.
+    /// An extension has another value or another criticality.
     #[error("the extension {0} of the new certificate is not what it was")]
     ExtensionChanged(String),
-    /// The same extensions, in another order or number.
+    /// The extensions are the same in another order or number.
     #[error("the extensions of the new certificate are in another order, or some are repeated")]
     ExtensionsReordered,
-    /// It points to another issuing key than that of the authority.
+    /// Its authority key identifier is not that of the authority's key.
     #[error("the authority key identifier of the new certificate is not the authority's")]
     AuthorityKeyIdentifier,
-    /// It has a subject key identifier and the old one had none, or the reverse, or it is the old
-    /// one.
+    /// The subject key identifier is missing, added, or the old one.
     #[error(
         "the subject key identifier of the new certificate is missing, left from the old one, or \
          was not there before"
@@ -116,39 +115,36 @@ pub enum VerifyError {
     SubjectKeyIdentifier,
 }
 
-/// Judges whether `new` may replace `old` at the time `now`, with `issuer` as the only trust
-/// anchor.
+/// Verifies that `new` may replace `old` at the time `now`, with `issuer` as the only trust anchor.
 ///
-/// The path is validated for each side of TLS that the old certificate names; for one that names
-/// neither, whatever usage it has is accepted, as webpki knows no other, and the comparison of the
-/// extensions sees to it. Each DNS name and IP address that webpki accepted the old one for has to
-/// be accepted for the new one; names that it can't judge (wildcards, odd characters) are compared
-/// with the rest of the extension.
+/// The path is validated for each side of TLS that the old certificate names. For one that names
+/// neither, any usage is accepted, as webpki knows no other, and the comparison of the extensions
+/// covers it. Each DNS name and IP address that webpki accepted the old one for has to be accepted
+/// for the new one; names that it can't judge (wildcards, odd characters) are compared with the
+/// rest of the extension.
 ///
 /// # Errors
-/// The first thing that is wrong. webpki refuses some things that are legal, such as a CA
-/// certificate used as a leaf: this is an error too, because the components' own verifiers refuse
-/// most of them.
+/// The first problem. webpki refuses some legal certificates, such as a CA certificate used as a
+/// leaf: this is an error too, because the components' own verifiers refuse most of them.
 pub fn verify_renewed(
     new: &Certificate,
     old: &Certificate,
     issuer: &Certificate,
     now: Timestamp,
 ) -> Result<(), VerifyError> {
-    issuer_is_right(new, issuer, now)?;
-    key_and_number_are_new(new, old)?;
+    check_issuer(new, issuer, now)?;
+    check_new_key_and_serial(new, old)?;
     if new.subject != old.subject {
         return Err(VerifyError::Subject { new: new.subject.clone(), old: old.subject.clone() });
     }
-    path_is_valid(new, old, issuer, now)?;
-    names_are_kept(new, old)?;
-    extensions_are_kept(new, old)?;
-    key_identifiers_are_right(new, old, issuer)
+    validate_path(new, old, issuer, now)?;
+    check_names_kept(new, old)?;
+    check_extensions_kept(new, old)?;
+    check_key_identifiers(new, old, issuer)
 }
 
-/// The same for a certificate that an authority elsewhere signed. It may write other extensions of
-/// its own, as its rules are; what the certificate can be used for, by the old one's usages and
-/// names, has to be the same, and its life has to be longer.
+/// Does the same for a certificate that an external CA signed. The CA may write other extensions by
+/// its own rules. The usages and names have to be those of the old one, and it has to expire later.
 ///
 /// # Errors
 /// As [`verify_renewed`].
@@ -158,20 +154,20 @@ pub fn verify_answer(
     issuer: &Certificate,
     now: Timestamp,
 ) -> Result<(), VerifyError> {
-    issuer_is_right(new, issuer, now)?;
-    key_and_number_are_new(new, old)?;
+    check_issuer(new, issuer, now)?;
+    check_new_key_and_serial(new, old)?;
     if new.subject != old.subject {
         return Err(VerifyError::Subject { new: new.subject.clone(), old: old.subject.clone() });
     }
     if new.not_after <= old.not_after {
         return Err(VerifyError::NoLonger { new: new.not_after, old: old.not_after });
     }
-    path_is_valid(new, old, issuer, now)?;
-    names_are_kept(new, old)?;
-    usages_are_kept(new, old)
+    validate_path(new, old, issuer, now)?;
+    check_names_kept(new, old)?;
+    check_usages_kept(new, old)
 }
 
-fn issuer_is_right(
+fn check_issuer(
     new: &Certificate,
     issuer: &Certificate,
     now: Timestamp,
@@ -182,8 +178,7 @@ fn issuer_is_right(
             authority: issuer.subject.clone(),
         });
     }
-    // webpki takes a trust anchor as it is: it looks neither at its lifetime nor at whether it is
-    // an authority.
+    // webpki does not check a trust anchor: neither its validity nor whether it is an authority.
     if !issuer.is_authority || !issuer.may_sign {
         return Err(VerifyError::NotAnAuthority);
     }
@@ -199,7 +194,7 @@ fn issuer_is_right(
     Ok(())
 }
 
-fn key_and_number_are_new(new: &Certificate, old: &Certificate) -> Result<(), VerifyError> {
+fn check_new_key_and_serial(new: &Certificate, old: &Certificate) -> Result<(), VerifyError> {
     if !new.key_algorithm.is_for_leaves() {
         return Err(VerifyError::KeyAlgorithm(new.key_algorithm.to_string()));
     }
@@ -212,7 +207,7 @@ fn key_and_number_are_new(new: &Certificate, old: &Certificate) -> Result<(), Ve
     Ok(())
 }
 
-fn path_is_valid(
+fn validate_path(
     new: &Certificate,
     old: &Certificate,
     issuer: &Certificate,
@@ -234,7 +229,7 @@ fn path_is_valid(
     Ok(())
 }
 
-/// The one path there is: from the authority to the new certificate.
+/// The only possible path: from the authority to the new certificate.
 struct Path<'a> {
     new: &'a Certificate,
     leaf: CertificateDer<'a>,
@@ -300,7 +295,7 @@ impl<'a> Path<'a> {
     }
 }
 
-/// For a certificate that is for neither side of TLS.
+/// The usage of a certificate that is for neither side of TLS.
 struct AnyUsage;
 
 impl ExtendedKeyUsageValidator for AnyUsage {
@@ -309,11 +304,11 @@ impl ExtendedKeyUsageValidator for AnyUsage {
     }
 }
 
-fn names_are_kept(new: &Certificate, old: &Certificate) -> Result<(), VerifyError> {
+fn check_names_kept(new: &Certificate, old: &Certificate) -> Result<(), VerifyError> {
     let (new_der, old_der) = (CertificateDer::from(new.der()), CertificateDer::from(old.der()));
     let new_leaf = EndEntityCert::try_from(&new_der)
         .map_err(|error| VerifyError::Path(format!("{error:?}")))?;
-    // An old one that webpki can't read was not accepted for any name.
+    // webpki did not accept an unreadable old one for any name.
     let Ok(old_leaf) = EndEntityCert::try_from(&old_der) else { return Ok(()) };
     let dns = old.dns_names.iter().cloned();
     let names = dns.chain(old.ip_addresses.iter().map(ToString::to_string));
@@ -327,8 +322,8 @@ fn names_are_kept(new: &Certificate, old: &Certificate) -> Result<(), VerifyErro
     Ok(())
 }
 
-/// By their meaning and not by their bytes: an authority writes them in its own way.
-fn usages_are_kept(new: &Certificate, old: &Certificate) -> Result<(), VerifyError> {
+/// Compares usages by their meaning, not their bytes: an authority encodes them in its own way.
+fn check_usages_kept(new: &Certificate, old: &Certificate) -> Result<(), VerifyError> {
     let differ = |what, old: String| Err(VerifyError::NotTheSame(what, old));
     let lost: Vec<String> =
         old.names().into_iter().filter(|name| !new.names().contains(name)).collect();
@@ -354,7 +349,7 @@ fn usage(usage: &super::ExtendedKeyUsage) -> String {
     sides.iter().filter(|(is, _)| *is).map(|(_, side)| *side).collect::<Vec<_>>().join(" and ")
 }
 
-fn extensions_are_kept(new: &Certificate, old: &Certificate) -> Result<(), VerifyError> {
+fn check_extensions_kept(new: &Certificate, old: &Certificate) -> Result<(), VerifyError> {
     let kept = |certificate: &Certificate| -> Vec<_> {
         certificate
             .extensions
@@ -380,7 +375,7 @@ fn extensions_are_kept(new: &Certificate, old: &Certificate) -> Result<(), Verif
     }
 }
 
-fn key_identifiers_are_right(
+fn check_key_identifiers(
     new: &Certificate,
     old: &Certificate,
     issuer: &Certificate,

@@ -1,4 +1,4 @@
-//! Whether the operator's own entries can stand beside the rest of the catalog.
+//! Checks whether the operator's own entries conflict with the rest of the catalog.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,41 +9,41 @@ use crate::model::{
 };
 use crate::settings::{Origin, OwnCopy, OwnCredential, OwnService, Settings, Stated};
 
-/// Entries of the operator that can't stand beside the rest of the catalog.
+/// Why an entry of the operator conflicts with the rest of the catalog.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CatalogError {
-    /// Nobody is known to sign it.
+    /// The authority that it names is not listed.
     #[error("{origin}: [[credential]] {credential:?}: authority = {authority:?} is not known; \
         there are {known}", credential = credential.as_str(), authority = authority.as_str())]
     UnknownAuthority {
-        /// Where the entry is.
+        /// The position of the entry.
         origin: Origin,
         /// Its name.
         credential: CredentialName,
         /// The authority it names.
         authority: AuthorityName,
-        /// The ones there are.
+        /// The known authorities.
         known: String,
     },
-    /// The name is kubeadm's for something that has another one here.
+    /// The name is kubeadm's for a credential that has another name here.
     #[error("{origin}: [[credential]] {taken:?} is kubeadm's name for {name:?}: use that one to \
         take its place, or another for your own", taken = taken.as_str(), name = name.as_str())]
     NameTaken {
-        /// Where the entry is.
+        /// The position of the entry.
         origin: Origin,
         /// The name of the entry.
         taken: CredentialName,
-        /// The name that the credential has here.
+        /// The name of the credential here.
         name: CredentialName,
     },
-    /// Pods mount the folders of certificates, and would see the backups.
-    #[error("{state} lies in {folder}, where {authority} has its certificate, and which pods \
-        mount: choose a folder that nothing else reads", folder = folder.display())]
+    /// Pods mount the directories of certificates, and would see the backups.
+    #[error("{state} lies in {directory}, where {authority} has its certificate, and which pods \
+        mount: choose a directory that nothing else reads", directory = dir.display())]
     StateAmongCertificates {
         /// `paths.state`.
         state: Box<Stated>,
-        /// The folder.
-        folder: PathBuf,
+        /// The directory.
+        dir: PathBuf,
         /// The authority in it.
         authority: AuthorityName,
     },
@@ -52,7 +52,7 @@ pub enum CatalogError {
         one of them out, or give this one the name of the other to take its \
         place", credential = credential.as_str(), other = other.as_str())]
     SharedFile {
-        /// Where the entry is.
+        /// The position of the entry.
         origin: Origin,
         /// Its name.
         credential: CredentialName,
@@ -61,73 +61,73 @@ pub enum CatalogError {
         /// The other credential.
         other: CredentialName,
     },
-    /// There is nothing of that name to copy.
+    /// The original of a copy does not exist.
     #[error("{origin}: [[copy]]: of = {of:?} is not known, or is a copy itself; there are \
         {known}", of = of.as_str())]
     UnknownOriginal {
-        /// Where the entry is.
+        /// The position of the entry.
         origin: Origin,
-        /// What it would be a copy of.
+        /// The name of the original.
         of: CredentialName,
-        /// What there is.
+        /// The known credentials.
         known: String,
     },
     /// The name of a copy is another credential's.
     #[error("{origin}: [[copy]] {name:?} has the name of a credential: give it one of its own, or \
         none", name = name.as_str())]
     CopyNamed {
-        /// Where the entry is.
+        /// The position of the entry.
         origin: Origin,
         /// The name.
         name: CredentialName,
     },
-    /// A copy would take the place of a credential.
+    /// A copy would overwrite a credential.
     #[error("{origin}: [[copy]]: {file} is where {other:?} lives: a copy is another \
         file", other = other.as_str())]
     CopyInPlace {
-        /// Where the entry is.
+        /// The position of the entry.
         origin: Origin,
         /// The file.
         file: AbsolutePath,
         /// The credential, or the other copy.
         other: CredentialName,
     },
-    /// A service uses something that is no credential.
+    /// A service uses an unknown credential.
     #[error("{origin}: [[service]] {service:?}: uses names {credential:?}, which is no credential; \
         there are {known}", service = service.as_str(), credential = credential.as_str())]
     UnknownCredential {
-        /// Where the entry is.
+        /// The position of the entry.
         origin: Origin,
         /// Its name.
         service: ServiceName,
         /// The credential it names.
         credential: CredentialName,
-        /// The ones there are.
+        /// The known credentials.
         known: String,
     },
-    /// A credential is to be tried at something that is no service, or serves nothing.
+    /// A credential is to be tried at an unknown service, or at one that serves nothing.
     #[error("{origin}: [[credential]] {credential:?}: trial names the service {service:?}, \
         {problem}", credential = credential.as_str(), service = service.as_str())]
     NoTrial {
-        /// Where the entry is.
+        /// The position of the entry.
         origin: Origin,
         /// Its name.
         credential: CredentialName,
         /// The service it names.
         service: ServiceName,
-        /// What is wrong with that one.
+        /// The problem of that service.
         problem: &'static str,
     },
-    /// The same thing would be restarted under two names.
+    /// The same service would be restarted under two names.
     #[error("{origin}: [[service]] {service:?} is {what}, and so is {other:?}: leave one of them \
         out, or give this one the name of the other to take its \
         place", service = service.as_str(), other = other.as_str())]
     SameService {
-        /// Where the entry is.
+        /// The position of the entry.
         origin: Origin,
         /// Its name.
         service: ServiceName,
-        /// What both are.
+        /// The common unit, process or pod.
         what: String,
         /// The other service.
         other: ServiceName,
@@ -137,24 +137,24 @@ pub enum CatalogError {
 pub(super) fn state(settings: &Settings, authorities: &[Authority]) -> Result<(), CatalogError> {
     let state = &settings.paths.state;
     if *state.origin() == Origin::Default {
-        // Nobody chose it, and who has a certificate in /var/lib itself has done nothing wrong.
+        // It is the default, and an operator may keep a certificate in /var/lib itself.
         return Ok(());
     }
-    let folder_of =
+    let dir_of =
         |authority: &Authority| authority.certificate.as_path().parent().map(Path::to_owned);
     let inside = authorities.iter().find_map(|one| {
-        let folder = folder_of(one)
-            .filter(|folder| folder.parent().is_some() && state.as_path().starts_with(folder))?;
+        let dir =
+            dir_of(one).filter(|dir| dir.parent().is_some() && state.as_path().starts_with(dir))?;
         Some(CatalogError::StateAmongCertificates {
             state: Box::new(state.stated()),
-            folder,
+            dir,
             authority: one.name.clone(),
         })
     });
     inside.map_or(Ok(()), Err)
 }
 
-/// Every reference of an own entry leads somewhere, and nothing is there twice.
+/// Checks that every reference of an own entry exists, and that no file is listed twice.
 pub(super) fn own(
     settings: &Settings,
     authorities: &[Authority],
@@ -170,8 +170,8 @@ pub(super) fn own(
     settings.services.iter().try_for_each(|own| check_thing(own, services))
 }
 
-/// What a service uses is listed, or is a copy. One that is a copy by a path for many files may be
-/// there tomorrow.
+/// Checks that the credentials of a service are listed, or are copies. A file that matches the
+/// pattern of a copy may appear later.
 pub(super) fn uses(
     settings: &Settings,
     listed: &BTreeSet<CredentialName>,
@@ -204,7 +204,7 @@ pub(super) fn uses(
     })
 }
 
-/// Whether a copy that is found by this entry may have this name.
+/// Whether a copy found by this entry may have this name.
 fn may_mean(own: &OwnCopy, name: &CredentialName) -> bool {
     match &own.name {
         Some(named) => {
@@ -266,7 +266,7 @@ fn check_trial(own: &OwnCredential, services: &[Service]) -> Result<(), CatalogE
     };
     let problem = match services.iter().find(|service| service.name == *named) {
         None => "which is not known",
-        // On another node it may serve something: a static pod that is not here is no mistake.
+        // On another node it may serve something: a static pod that is absent here is no error.
         Some(Service { kind: ServiceKind::StaticPod { .. }, .. }) => return Ok(()),
         Some(service) if service.uses.iter().any(|one| one.served_at.is_some()) => return Ok(()),
         Some(_) => "of which nothing says where it serves",
@@ -275,7 +275,7 @@ fn check_trial(own: &OwnCredential, services: &[Service]) -> Result<(), CatalogE
     Err(CatalogError::NoTrial { origin: own.origin.clone(), credential, service, problem })
 }
 
-/// A command may well reach several things.
+/// A command may refresh several services.
 fn check_thing(own: &OwnService, services: &[Service]) -> Result<(), CatalogError> {
     let what = |kind: &ServiceKind| match kind {
         ServiceKind::StaticPod { pod, .. } => Some(format!("the static pod {pod}")),

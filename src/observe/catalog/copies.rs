@@ -5,11 +5,11 @@ use crate::model::{AbsolutePath, CopyOf, Credential, CredentialName, Location, N
 use crate::settings::{OwnCopy, Settings};
 use crate::sys::MAX_MATCHES;
 
-/// As long as a name may be.
-const LONGEST_NAME: usize = 64;
+/// The longest name that is allowed.
+const MAX_NAME_LENGTH: usize = 64;
 
 impl Catalog {
-    /// Adds the copies. `matching` says which files a path with `*` means.
+    /// Adds the copies. `matching` returns the files that match a path with `*`.
     pub(super) fn add_copies(
         &mut self,
         settings: &Settings,
@@ -40,7 +40,7 @@ impl Catalog {
         let all = || self.credentials.iter().take(originals);
         let is_it =
             |one: &&Credential| one.name == own.of || one.kubeadm_name.as_ref() == Some(&own.of);
-        // Two that share all their files are one thing, under the name of the first.
+        // Two that share all their files are joined under the name of the first.
         let joined = self.notes.iter().find_map(|note| match note {
             Note::Shared { joined, kept, .. } if *joined == own.of => Some(kept.clone()),
             _ => None,
@@ -71,8 +71,8 @@ impl Catalog {
         }
     }
 
-    /// A file that is somebody's already is left out: that it is meant by the path too is no
-    /// mistake.
+    /// Adds all files of a pattern. A file of a listed credential is left out: that the pattern
+    /// matches it too is no error.
     fn add_all(
         &mut self,
         own: &OwnCopy,
@@ -99,7 +99,7 @@ impl Catalog {
         }
     }
 
-    /// It is never needed, and whoever signs the original is no concern of the copy's.
+    /// Adds a copy. It is never needed, and it does not matter which authority signs the original.
     fn add_copy(&mut self, name: CredentialName, location: Location, of: CopyOf) {
         let renewal = Renewal::Copy(of);
         self.credentials.push(Credential {
@@ -123,8 +123,8 @@ impl Catalog {
             .any(|one| one.name == *name || one.kubeadm_name.as_ref() == Some(name))
     }
 
-    /// A name that nothing else has: the path without its first slash; or the entry's name, and
-    /// what stands for each `*`.
+    /// Returns a unique name: the path without its first slash; or the entry's name, and the text
+    /// that each `*` stands for.
     fn free_name(
         &self,
         named: Option<(&CredentialName, &AbsolutePath)>,
@@ -153,7 +153,7 @@ impl Catalog {
     }
 }
 
-/// The text in the characters that a name may have.
+/// Replaces the characters that a name may not have.
 fn plain(text: &str) -> String {
     let allowed = |c: char| {
         if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/') { c } else { '_' }
@@ -165,9 +165,9 @@ fn plain(text: &str) -> String {
     plain
 }
 
-/// The end of a path says more than its beginning.
+/// Keeps the end of a path, which identifies it better than its beginning.
 fn shortened(plain: &str, number: &str) -> Option<CredentialName> {
-    let room = LONGEST_NAME - number.len().min(LONGEST_NAME);
+    let room = MAX_NAME_LENGTH - number.len().min(MAX_NAME_LENGTH);
     let cut = plain.get(plain.len().saturating_sub(room)..).unwrap_or(plain);
     let trimmed = cut.trim_matches(|c: char| !c.is_ascii_alphanumeric());
     let trimmed = if trimmed.is_empty() { "copy" } else { trimmed };

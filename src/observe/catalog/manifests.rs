@@ -1,4 +1,4 @@
-//! The manifests of the node by the pods they are for.
+//! The manifests of the node by the name of their pod.
 
 use std::collections::BTreeMap;
 
@@ -12,25 +12,25 @@ pub(super) struct Manifests {
     unreadable: Vec<String>,
 }
 
-/// What is known of the manifest for a pod.
+/// The manifest of a pod.
 pub(super) enum Manifest<'a> {
     /// It was read.
     Read { file: &'a str, pod: &'a Pod },
-    /// There is one by its file name, which could not be read.
+    /// A file with the pod's name that could not be read.
     Unreadable { file: &'a str },
     /// There is none.
     Absent,
 }
 
 impl Manifests {
-    /// Reads what kubelet would read: every file whose name does not begin with a dot, whatever its
-    /// extension.
+    /// Reads the files that kubelet reads: every file whose name does not begin with a dot, with
+    /// any extension.
     pub fn read(files: &[(String, String)], notes: &mut Vec<Note>) -> Self {
         let mut files: Vec<&(String, String)> =
             files.iter().filter(|(file, _)| !file.starts_with('.')).collect();
         files.sort();
         let mut manifests = Self { pods: BTreeMap::new(), unreadable: Vec::new() };
-        // Reading them is half the work of a look at a healthy node.
+        // Parsing takes half the time of observing a healthy node.
         let pods = on_all_cores(&files, |(_, text)| Pod::parse(text));
         for ((file, _), pod) in files.iter().zip(pods) {
             match pod.unwrap_or_else(|| {
@@ -66,13 +66,13 @@ impl Manifests {
         members.map_or(0, |members| members.split(',').count())
     }
 
-    /// By which address the API server of this node is known to the cluster.
+    /// The address under which the cluster knows this node's API server.
     pub fn api_server_address(&self) -> Option<&str> {
         self.pods.get("kube-apiserver").and_then(|(_, pod)| pod.flag("advertise-address"))
     }
 
-    /// The manifest for a pod. One that could not be read is known by its file name: `etcd.yaml`
-    /// for `etcd`.
+    /// The manifest of a pod. One that could not be read is identified by its file name:
+    /// `etcd.yaml` for `etcd`.
     pub fn of(&self, pod: &str) -> Manifest<'_> {
         if let Some((file, pod)) = self.pods.get(pod) {
             return Manifest::Read { file, pod };

@@ -1,5 +1,5 @@
-//! The names and addresses that certificates are wanted for, as the flags in the manifests say, and
-//! what else says some. What can't be understood is not wanted.
+//! The names and addresses that certificates must be valid for, by the flags in the manifests.
+//! Values that can't be parsed are ignored.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,19 +9,19 @@ use crate::formats::manifest::Pod;
 use crate::model::CredentialName;
 use crate::settings::{NameFlags, Profile};
 
-/// For which names and addresses a certificate is wanted.
+/// The names and addresses that a certificate must be valid for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Those that the manifests say.
+    /// Those of the manifests.
     pub names: Vec<String>,
-    /// Kubeconfigs whose server it is.
+    /// The kubeconfigs whose server uses the certificate.
     pub servers: Vec<CredentialName>,
-    /// The credential that says which node this is.
+    /// The credential that identifies this node.
     pub node_of: Option<CredentialName>,
 }
 
 impl Wanted {
-    /// Where two credentials turned out to be one.
+    /// Merges those of two credentials that were joined.
     pub(super) fn join(&mut self, other: Self) {
         self.names.extend(other.names);
         self.servers.extend(other.servers);
@@ -29,7 +29,7 @@ impl Wanted {
     }
 }
 
-/// For each credential of the profile whose pod has a manifest here.
+/// Returns them for each credential of the profile whose pod has a manifest here.
 pub(super) fn wanted(profile: &Profile, manifests: &Manifests) -> BTreeMap<CredentialName, Wanted> {
     let wanted = profile.credentials.iter().filter_map(|usual| {
         let (flags, names) = (usual.flags.as_ref()?, usual.names.as_ref()?);
@@ -72,7 +72,7 @@ fn found(pod: &Pod, names: &NameFlags) -> Vec<String> {
     all
 }
 
-/// Of an `https` URL; without TLS no certificate is wanted.
+/// The host of an `https` URL; without TLS no certificate is wanted.
 pub(in crate::observe) fn host(url: &str) -> Option<String> {
     let rest = url.trim().strip_prefix("https://")?;
     let place = rest.split('/').next()?;
@@ -84,7 +84,7 @@ pub(in crate::observe) fn host(url: &str) -> Option<String> {
     (!host.is_empty() && host.chars().all(plain)).then(|| host.to_owned())
 }
 
-/// The one that the API server gives its own service: the first after the network's own.
+/// The address that the API server gives its own service: the first after the network's own.
 fn first_address(network: &str) -> Option<String> {
     let (address, bits) = network.split_once('/')?;
     let (address, bits): (IpAddr, u32) = (address.parse().ok()?, bits.parse().ok()?);
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_host_of_an_url_is_what_stands_before_its_port() {
+    fn url_host_is_parsed_without_its_port() {
         for (url, expected) in [
             ("https://127.0.0.1:2379", Some("127.0.0.1")),
             (" https://[fd00::1]:2379/", Some("fd00::1")),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_address_of_a_network_is_the_one_after_its_own() {
+    fn first_address_follows_the_network_address() {
         for (network, expected) in [
             ("10.96.0.0/12", Some("10.96.0.1")),
             ("10.97.3.4/12", Some("10.96.0.1")),

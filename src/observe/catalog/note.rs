@@ -1,9 +1,9 @@
-//! What the operator should know about how the catalog came to be. Nothing here stops a pass.
+//! Notes for the operator about building the catalog. None of them stops a pass.
 
 use crate::formats::manifest::{ManifestError, NoHostPath};
 use crate::model::{AbsolutePath, CredentialName, Location};
 
-/// Something about a manifest that the operator should know.
+/// A note about a manifest or a path.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Note {
     /// A manifest could not be read.
@@ -22,12 +22,12 @@ pub enum Note {
     SamePod {
         /// The pod.
         pod: String,
-        /// The manifest that counts.
+        /// The manifest that is used.
         kept: String,
-        /// The other one.
+        /// The manifest that is ignored.
         ignored: String,
     },
-    /// A flag names a file that can't be found from outside the container.
+    /// A flag names a file that is not on the host.
     #[error("manifest {file}: --{flag}={value}: {problem}; the usual path is taken")]
     NoHostPath {
         /// The manifest's file name.
@@ -36,25 +36,25 @@ pub enum Note {
         flag: String,
         /// Its value.
         value: String,
-        /// Why there is no file of the host.
+        /// Why the file is not on the host.
         problem: NoHostPath,
     },
-    /// A path means more files than anybody has.
+    /// A path matches more files than the limit.
     #[error("{pattern} means more than {most} files: only the first {most} are looked after")]
     TooMany {
         /// The path.
         pattern: AbsolutePath,
-        /// How many are looked after.
+        /// The limit.
         most: usize,
     },
-    /// Two credentials turned out to be one.
+    /// Two credentials have the same files.
     #[error("{joined} and {kept} are the same credential ({file}): it is listed as {kept}")]
     Shared {
         /// The name that is left out.
         joined: CredentialName,
         /// The name that is kept.
         kept: CredentialName,
-        /// Where it lives.
+        /// Their files.
         file: Location,
     },
 }

@@ -1,7 +1,6 @@
 //! Entries of the operator in the place of those of the profile.
 
-/// The operator's entry that takes the place of one of the profile's; it is gone from the list
-/// then.
+/// Removes and returns the operator's entry that replaces one of the profile's.
 pub(super) fn take<'e, T>(
     own: &mut Vec<&'e T>,
     takes_its_place: impl Fn(&T) -> bool,

@@ -1,7 +1,7 @@
-//! Where the profile's authorities and credentials really live, and whether a manifest says that
-//! they are needed.
+//! Finds where the profile's authorities and credentials really are, and whether a manifest needs
+//! them.
 
-use super::found::{Found, Reference};
+use super::input::{CatalogInput, Reference};
 use super::manifests::{Manifest, Manifests};
 use super::note::Note;
 use crate::formats::manifest::Pod;
@@ -10,25 +10,29 @@ use crate::settings::{
     AuthorityFlags, CredentialFlags, FlagNames, ProfileAuthority, ProfileCredential,
 };
 
-/// Finds the real places, and notes where it can't.
+/// Finds the real places, and adds a note where it can't.
 pub(super) struct Places<'a> {
     manifests: &'a Manifests,
-    found: Found<'a>,
+    found: CatalogInput<'a>,
     notes: &'a mut Vec<Note>,
 }
 
-/// What a flag says.
+/// The value of a flag.
 enum Named {
     /// A file of the host.
     File(AbsolutePath),
-    /// Something that is no file of the host; a note was taken.
+    /// A path that is not on the host; a note was added.
     Nowhere,
-    /// Nothing: the flag is not there.
+    /// The flag is absent.
     Nothing,
 }
 
 impl<'a> Places<'a> {
-    pub fn new(manifests: &'a Manifests, found: Found<'a>, notes: &'a mut Vec<Note>) -> Self {
+    pub fn new(
+        manifests: &'a Manifests,
+        found: CatalogInput<'a>,
+        notes: &'a mut Vec<Note>,
+    ) -> Self {
         Self { manifests, found, notes }
     }
 
@@ -56,8 +60,8 @@ impl<'a> Places<'a> {
         Some(((certificate, key), Need::Manifest(file.to_owned())))
     }
 
-    /// `before` are the entries that are made already: one that shares another's folder comes after
-    /// it in the profile.
+    /// `before` are the entries that were added already: one that shares another's directory
+    /// follows it in the profile.
     pub fn credential(
         &mut self,
         usual: &ProfileCredential,
@@ -114,7 +118,7 @@ impl<'a> Places<'a> {
         Some((location, Need::Kubeconfig(kubeconfig.clone())))
     }
 
-    /// Where a credential lives that no flag names.
+    /// Where a credential is that no flag names.
     fn unnamed(
         &self,
         usual: &ProfileCredential,
@@ -157,15 +161,15 @@ fn usual_or_beside(usual: &ProfileCredential, certificate: AbsolutePath) -> Loca
     pair(certificate, key)
 }
 
-/// The key of the same name: `ca.key` beside `ca.crt`. The key of another certificate in the folder
-/// is never guessed.
+/// The key of the same name: `ca.key` beside `ca.crt`. The key of another certificate in the
+/// directory is never guessed.
 fn key_beside(certificate: &AbsolutePath) -> AbsolutePath {
     AbsolutePath::new(certificate.as_path().with_extension("key"))
         .unwrap_or_else(|_| certificate.clone())
 }
 
-/// The pair's own file names in the folder of its neighbour, when that one is not where the profile
-/// has it.
+/// The pair's own file names in the directory of its neighbour, when the neighbour is not in the
+/// profile's place.
 fn moved_with_neighbour(
     usual: &ProfileCredential,
     before: &[Credential],

@@ -1,4 +1,4 @@
-//! The services of the node: where each serves, and where its health is asked.
+//! The services of the node: their addresses, and the URLs of their health checks.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use crate::formats::manifest::Pod;
 use crate::model::{Service, ServiceKind, Use};
 use crate::settings::{OwnService, Profile, ProfileService, ProfileUse, ServedAt, Settings};
 
-/// Those of the profile, each in its place also where the operator has an entry of the same name;
-/// then his others.
+/// Returns those of the profile, in their order also where the operator has an entry of the same
+/// name; then the operator's others.
 pub(super) fn all(settings: &Settings, profile: &Profile, manifests: &Manifests) -> Vec<Service> {
     let mut own: Vec<&OwnService> = settings.services.iter().collect();
     let mut all = Vec::new();
@@ -23,12 +23,12 @@ pub(super) fn all(settings: &Settings, profile: &Profile, manifests: &Manifests)
     all
 }
 
-/// What protects the cluster stays, whatever else the operator's entry says.
+/// Merges an operator's entry into the profile's. The protection of the cluster stays in any case.
 fn in_place_of(usual: &ProfileService, own: Service) -> Service {
     Service { essential: own.essential.or(usual.essential), ages: own.ages || usual.ages, ..own }
 }
 
-/// The operator has the last word about where its health is asked.
+/// Builds an operator's service. Its health URL overrides that of the manifest.
 fn own_service(entry: &OwnService, manifests: &Manifests) -> Service {
     let service = one(&entry.service, manifests);
     let health = match &service.kind {
@@ -54,10 +54,15 @@ fn one(usual: &ProfileService, manifests: &Manifests) -> Service {
     }
 }
 
-/// Its kind, what it uses, and where its health is asked.
-type Found = (ServiceKind, Vec<Use>, Option<String>);
+/// The kind, the uses, and the health URL of a service.
+type ServiceParts = (ServiceKind, Vec<Use>, Option<String>);
 
-fn static_pod(usual: &ProfileService, pod: &str, grace: Duration, manifests: &Manifests) -> Found {
+fn static_pod(
+    usual: &ProfileService,
+    pod: &str,
+    grace: Duration,
+    manifests: &Manifests,
+) -> ServiceParts {
     let kind = |manifest: Option<&str>| ServiceKind::StaticPod {
         pod: pod.to_owned(),
         manifest: manifest.map(str::to_owned),
@@ -91,7 +96,7 @@ fn served_nowhere(mut uses: Vec<Use>) -> Vec<Use> {
     uses
 }
 
-/// `host:port`, where it can be reached from this node.
+/// Returns `host:port`, where it can be reached from this node.
 fn address(place: &ServedAt, pod: Option<&Pod>) -> Option<String> {
     let flag = |name: &str| pod.and_then(|pod| pod.flag(name));
     match place {
@@ -121,8 +126,8 @@ fn first_https(urls: &str) -> Option<String> {
     Some(format!("{host}:{port}"))
 }
 
-/// An address that a server listens on and nobody can connect to: it stands for every address,
-/// loopback included.
+/// Whether a server listens on every address, loopback included, so that clients can't connect to
+/// this one.
 fn is_every_address(host: &str) -> bool {
     host.parse().is_ok_and(|address: std::net::IpAddr| address.is_unspecified())
 }

@@ -1,4 +1,4 @@
-//! The catalog of nodes as kubeadm makes them, and as people change them.
+//! Tests of the catalog of nodes as kubeadm makes them, and as operators change them.
 
 mod own;
 
@@ -15,20 +15,20 @@ use crate::model::{
 const FIXTURES: [&str; 2] = ["kubeadm-1.20-rsa2048", "kubeadm-1.36-ecdsa-p256"];
 
 /// A node whose manifests can be changed before its catalog is made.
-struct Node {
+struct TestNode {
     manifests: Vec<(String, String)>,
     references: BTreeMap<AbsolutePath, Reference>,
     files: Vec<AbsolutePath>,
     configuration: String,
 }
 
-impl Node {
+impl TestNode {
     fn fixture(name: &str) -> Self {
-        let folder = format!(
+        let dir = format!(
             "{}/tests/fixtures/{name}/etc/kubernetes/manifests",
             env!("CARGO_MANIFEST_DIR")
         );
-        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+        let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
         let manifests = entries
             .map(|entry| {
                 (
@@ -53,7 +53,7 @@ impl Node {
         Self { manifests: Vec::new(), ..Self::new() }
     }
 
-    /// Replaces a text in the manifest, which has to hold it.
+    /// Replaces a text in the manifest, which must contain it.
     fn change(mut self, file: &str, from: &str, to: &str) -> Self {
         let (_, text) = self.manifests.iter_mut().find(|(name, _)| name == file).unwrap();
         assert!(text.contains(from), "{from}");
@@ -79,7 +79,7 @@ impl Node {
     fn try_catalog(&self) -> Result<Catalog, CatalogError> {
         let settings = Settings::from_files(&[("main.toml", &self.configuration)]).unwrap();
         let exists = |path: &AbsolutePath| self.files.contains(path);
-        let found = Found {
+        let found = CatalogInput {
             manifests: &self.manifests,
             references: &self.references,
             exists: &exists,
@@ -111,7 +111,7 @@ impl Catalog {
         uses.find(|one| one.credential.as_str() == credential).unwrap().served_at.clone()
     }
 
-    /// The files of a credential, one after the other.
+    /// Returns the files of a credential.
     fn files(&self, name: &str) -> String {
         let files: Vec<String> =
             self.credential(name).location.files().map(ToString::to_string).collect();
@@ -139,9 +139,9 @@ fn manifest(file: &str) -> Need {
 // ---- nodes as kubeadm makes them ----
 
 #[test]
-fn a_node_of_kubeadm_has_its_authorities() {
+fn kubeadm_node_has_its_authorities() {
     for fixture in FIXTURES {
-        let catalog = Node::fixture(fixture).catalog();
+        let catalog = TestNode::fixture(fixture).catalog();
         let pki = |name: &str| {
             (
                 path(&format!("/etc/kubernetes/pki/{name}.crt")),
@@ -163,9 +163,9 @@ fn a_node_of_kubeadm_has_its_authorities() {
 }
 
 #[test]
-fn a_node_of_kubeadm_has_its_credentials() {
+fn kubeadm_node_has_its_credentials() {
     for fixture in FIXTURES {
-        let catalog = Node::fixture(fixture).catalog();
+        let catalog = TestNode::fixture(fixture).catalog();
         let apiserver = || manifest("kube-apiserver.yaml");
         let expected = [
             ("apiserver", "pki/apiserver", Some("ca"), apiserver()),
@@ -227,12 +227,12 @@ fn a_node_of_kubeadm_has_its_credentials() {
 }
 
 #[test]
-fn a_node_of_kubeadm_has_its_services() {
+fn kubeadm_node_has_its_services() {
     for (fixture, etcd_health, scheduler_health) in [
         (FIXTURES[0], "http://127.0.0.1:2381/health", "https://127.0.0.1:10259/healthz"),
         (FIXTURES[1], "http://127.0.0.1:2381/livez", "https://127.0.0.1:10259/livez"),
     ] {
-        let catalog = Node::fixture(fixture).catalog();
+        let catalog = TestNode::fixture(fixture).catalog();
         let expected = [
             ("etcd", etcd_health),
             ("kube-apiserver", "https://10.200.0.1:6443/livez"),
@@ -259,14 +259,14 @@ fn a_node_of_kubeadm_has_its_services() {
     }
 }
 
-/// A long one would keep the API server's listener closed.
+/// A long grace would keep the API server's listener closed.
 fn grace(pod: &str) -> Duration {
     Duration::from_secs(if pod == "kube-apiserver" { 1 } else { 30 })
 }
 
 #[test]
-fn what_the_others_need_is_marked() {
-    let catalog = Node::new().catalog();
+fn credentials_needed_by_others_are_marked() {
+    let catalog = TestNode::new().catalog();
     let essential = catalog.services.iter().filter(|service| service.essential.is_some());
     assert_eq!(
         essential.map(|service| service.name.as_str()).collect::<Vec<_>>(),
@@ -275,8 +275,8 @@ fn what_the_others_need_is_marked() {
 }
 
 #[test]
-fn some_services_age_and_some_the_cluster_lives_on() {
-    let catalog = Node::new().catalog();
+fn essential_services_are_marked() {
+    let catalog = TestNode::new().catalog();
     let named = |pick: fn(&Service) -> bool| {
         catalog
             .services
@@ -293,8 +293,8 @@ fn some_services_age_and_some_the_cluster_lives_on() {
 }
 
 #[test]
-fn each_service_takes_a_new_credential_in_its_own_way() {
-    let catalog = Node::new().catalog();
+fn services_have_their_refresh_method() {
+    let catalog = TestNode::new().catalog();
     let uses = |service: &Service| {
         let name = service.name.to_string();
         let told = move |one: &Use| {
@@ -324,8 +324,8 @@ fn each_service_takes_a_new_credential_in_its_own_way() {
 // ---- other paths ----
 
 #[test]
-fn new_client_certificates_are_tried_where_they_are_looked_at() {
-    let shown = |node: &Node| {
+fn client_certificates_are_tried_at_their_server() {
+    let shown = |node: &TestNode| {
         let trials = node.catalog().trials;
         let text = |at: &TrialAt| match at {
             TrialAt::Kubeconfig(path) => format!("its own server, {path}"),
@@ -348,17 +348,17 @@ fn new_client_certificates_are_tried_where_they_are_looked_at() {
     let etcd = "apiserver-etcd-client: https://127.0.0.1:2379/health";
     let check = "etcd/healthcheck-client: https://127.0.0.1:2379/health";
     let front = "front-proxy-client: https://10.200.0.1:6443/api for kubecertd";
-    assert_eq!(shown(&Node::new()), with(&[kubelet, etcd, check, front]));
+    assert_eq!(shown(&TestNode::new()), with(&[kubelet, etcd, check, front]));
     assert_eq!(
-        shown(&Node::new().remove("etcd.yaml")),
+        shown(&TestNode::new().remove("etcd.yaml")),
         with(&[kubelet, front]),
         "no etcd here to ask"
     );
 }
 
 #[test]
-fn a_folder_of_the_host_that_is_mounted_elsewhere_is_followed() {
-    let node = FIXTURES_MANIFESTS.iter().fold(Node::new(), |node, file| {
+fn host_directory_mounted_elsewhere_is_followed() {
+    let node = FIXTURES_MANIFESTS.iter().fold(TestNode::new(), |node, file| {
         node.change(file, "      path: /etc/kubernetes/pki", "      path: /srv/pki")
     });
     let catalog = node.catalog();
@@ -386,7 +386,7 @@ const FIXTURES_MANIFESTS: [&str; 3] =
 
 #[test]
 fn flags_with_other_paths_are_followed() {
-    let catalog = Node::new()
+    let catalog = TestNode::new()
         .change(
             "kube-apiserver.yaml",
             "--tls-cert-file=/etc/kubernetes/pki/apiserver.crt",
@@ -406,13 +406,13 @@ fn flags_with_other_paths_are_followed() {
 }
 
 #[test]
-fn a_kubeconfig_mounted_as_a_single_file_or_by_sub_path_is_followed() {
+fn kubeconfig_mounted_as_file_or_sub_path_is_followed() {
     let file = "kube-scheduler.yaml";
-    let single = Node::new()
+    let single = TestNode::new()
         .change(file, "      path: /etc/kubernetes/scheduler.conf", "      path: /srv/s.conf")
         .catalog();
     assert_eq!(single.files("scheduler.conf"), "/srv/s.conf");
-    let below = Node::new()
+    let below = TestNode::new()
         .change(file, "      path: /etc/kubernetes/scheduler.conf", "      path: /srv")
         .change(
             file,
@@ -424,8 +424,8 @@ fn a_kubeconfig_mounted_as_a_single_file_or_by_sub_path_is_followed() {
 }
 
 #[test]
-fn the_authority_that_signs_is_preferred_to_the_bundle_that_is_trusted() {
-    let node = Node::new().change(
+fn signing_authority_is_preferred_to_trusted_bundle() {
+    let node = TestNode::new().change(
         "kube-apiserver.yaml",
         "--client-ca-file=/etc/kubernetes/pki/ca.crt",
         "--client-ca-file=/etc/kubernetes/pki/all.crt",
@@ -447,10 +447,10 @@ fn the_authority_that_signs_is_preferred_to_the_bundle_that_is_trusted() {
     assert_eq!(trusting.authority("ca").need, manifest("kube-apiserver.yaml"));
 }
 
-/// kubeadm gives empty flags where the authority is an external one.
+/// kubeadm writes empty flags where the authority is external.
 #[test]
-fn empty_signing_flags_leave_the_authority_to_the_others() {
-    let catalog = Node::new()
+fn empty_signing_flags_are_ignored() {
+    let catalog = TestNode::new()
         .change(
             "kube-controller-manager.yaml",
             "--cluster-signing-cert-file=/etc/kubernetes/pki/ca.crt",
@@ -470,8 +470,8 @@ fn empty_signing_flags_leave_the_authority_to_the_others() {
 }
 
 #[test]
-fn with_an_external_etcd_only_its_client_is_needed() {
-    let catalog = Node::new()
+fn external_etcd_needs_only_its_client() {
+    let catalog = TestNode::new()
         .remove("etcd.yaml")
         .change(
             "kube-apiserver.yaml",
@@ -506,8 +506,8 @@ fn with_an_external_etcd_only_its_client_is_needed() {
 }
 
 #[test]
-fn a_path_that_is_not_on_the_host_is_noted_and_the_usual_one_kept() {
-    let catalog = Node::new()
+fn path_not_on_the_host_is_noted_and_the_default_kept() {
+    let catalog = TestNode::new()
         .change("kube-apiserver.yaml", "=/etc/kubernetes/pki/front-proxy-client.crt", "=/opt/f.crt")
         .catalog();
     assert_eq!(
@@ -524,7 +524,7 @@ fn a_path_that_is_not_on_the_host_is_noted_and_the_usual_one_kept() {
 
 #[test]
 fn one_file_under_two_names_is_one_credential() {
-    let catalog = Node::new()
+    let catalog = TestNode::new()
         .change(
             "kube-scheduler.yaml",
             "/etc/kubernetes/scheduler.conf",
@@ -552,7 +552,7 @@ fn one_file_under_two_names_is_one_credential() {
 
 /// A profile may pair files of any names; only a certificate elsewhere has its key beside it.
 #[test]
-fn a_certificate_at_its_usual_place_keeps_its_usual_key() {
+fn certificate_at_its_default_path_keeps_its_default_key() {
     let text = "
         format = 1
         name = 'site'
@@ -569,8 +569,8 @@ fn a_certificate_at_its_usual_place_keeps_its_usual_key() {
         flags = { pod = 'kube-apiserver', certificate = 'tls-cert-file', key = 'no-such-flag' }
     ";
     let profile = Profile::parse(Path::new("site.toml"), text).unwrap();
-    let build = |node: &Node| {
-        let found = Found {
+    let build = |node: &TestNode| {
+        let found = CatalogInput {
             manifests: &node.manifests,
             references: &node.references,
             exists: &|_| false,
@@ -578,7 +578,7 @@ fn a_certificate_at_its_usual_place_keeps_its_usual_key() {
         };
         Catalog::build(&Settings::default(), &profile, found).unwrap()
     };
-    let usual = build(&Node::new());
+    let usual = build(&TestNode::new());
     assert_eq!(
         usual.authority_files("ca"),
         "/etc/kubernetes/pki/ca.crt /etc/kubernetes/private/signer.pem"
@@ -587,7 +587,7 @@ fn a_certificate_at_its_usual_place_keeps_its_usual_key() {
         usual.files("apiserver"),
         "/etc/kubernetes/pki/apiserver.crt /etc/kubernetes/private/apiserver.pem"
     );
-    let moved = build(&Node::new().change(
+    let moved = build(&TestNode::new().change(
         "kube-apiserver.yaml",
         "=/etc/kubernetes/pki/",
         "=/etc/kubernetes/pki/new/",
@@ -605,8 +605,8 @@ fn a_certificate_at_its_usual_place_keeps_its_usual_key() {
 // ---- kubelet's own ----
 
 #[test]
-fn the_file_that_kubelets_kubeconfig_names_is_taken() {
-    let mut node = Node::new();
+fn file_named_in_kubelets_kubeconfig_is_used() {
+    let mut node = TestNode::new();
     assert_eq!(
         node.catalog().files("kubelet-client"),
         "/var/lib/kubelet/pki/kubelet-client-current.pem"
@@ -640,7 +640,7 @@ fn the_file_that_kubelets_kubeconfig_names_is_taken() {
 }
 
 #[test]
-fn kubelets_serving_pair_counts_only_without_a_bundle() {
+fn kubelet_serving_pair_is_used_only_without_bundle() {
     let bundle = "/var/lib/kubelet/pki/kubelet-server-current.pem";
     let own = "/var/lib/kubelet/pki/kubelet.crt /var/lib/kubelet/pki/kubelet.key";
     for (files, expected) in [
@@ -649,7 +649,7 @@ fn kubelets_serving_pair_counts_only_without_a_bundle() {
         (&[path("/var/lib/kubelet/pki/kubelet.crt")], own),
         (&[path("/var/lib/kubelet/pki/kubelet.crt"), path(bundle)], bundle),
     ] {
-        let node = Node { files: files.to_vec(), ..Node::new() };
+        let node = TestNode { files: files.to_vec(), ..TestNode::new() };
         assert_eq!(node.catalog().files("kubelet-serving"), expected, "{files:?}");
     }
 }
@@ -660,7 +660,7 @@ fn kubelets_serving_pair_counts_only_without_a_bundle() {
 fn other_addresses_and_ports_are_followed() {
     let file = "kube-apiserver.yaml";
     let serves = |from: &str, to: &str| {
-        Node::new().change(file, from, to).catalog().served_at("kube-apiserver", "apiserver")
+        TestNode::new().change(file, from, to).catalog().served_at("kube-apiserver", "apiserver")
     };
     assert_eq!(
         serves("--secure-port=6443", "--secure-port=16443").as_deref(),
@@ -681,8 +681,11 @@ fn other_addresses_and_ports_are_followed() {
     assert_eq!(serves("--advertise-address=10.200.0.1", bound).as_deref(), Some("10.200.0.1:6443"));
 
     let etcd = |urls: &str| {
-        let node =
-            Node::new().change("etcd.yaml", "https://127.0.0.1:2379,https://10.200.0.1:2379", urls);
+        let node = TestNode::new().change(
+            "etcd.yaml",
+            "https://127.0.0.1:2379,https://10.200.0.1:2379",
+            urls,
+        );
         node.catalog().served_at("etcd", "etcd/server")
     };
     assert_eq!(
@@ -694,7 +697,7 @@ fn other_addresses_and_ports_are_followed() {
     assert_eq!(etcd("https://[fd00::1]:2379").as_deref(), Some("[fd00::1]:2379"));
     assert_eq!(etcd("http://127.0.0.1:2379"), None);
 
-    let manager = Node::new()
+    let manager = TestNode::new()
         .change(
             "kube-controller-manager.yaml",
             "--bind-address=127.0.0.1",
@@ -709,11 +712,11 @@ fn other_addresses_and_ports_are_followed() {
     );
 }
 
-// ---- the manifests folder ----
+// ---- the manifests directory ----
 
 #[test]
-fn without_manifests_nothing_is_needed_and_the_usual_places_are_kept() {
-    let catalog = Node::without_manifests().catalog();
+fn missing_manifests_keep_the_default_paths() {
+    let catalog = TestNode::without_manifests().catalog();
     assert_eq!(catalog.credentials.len(), 13);
     assert!(catalog.credentials.iter().all(|credential| credential.need == Need::Optional));
     assert!(catalog.authorities.iter().all(|authority| authority.need == Need::Optional));
@@ -729,22 +732,25 @@ fn without_manifests_nothing_is_needed_and_the_usual_places_are_kept() {
 }
 
 #[test]
-fn a_manifest_in_json_and_with_args_counts() {
-    let json = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "kube-scheduler"}, "spec": {
-        "containers": [{"name": "kube-scheduler", "command": ["kube-scheduler"], "args": ["--kubeconfig", "/conf/s.conf"],
+fn json_manifest_with_args_is_read() {
+    let json = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "kube-scheduler"},
+        "spec": {
+        "containers": [{"name": "kube-scheduler", "command": ["kube-scheduler"],
+                        "args": ["--kubeconfig", "/conf/s.conf"],
                         "volumeMounts": [{"name": "k", "mountPath": "/conf"}]}],
         "volumes": [{"name": "k", "hostPath": {"path": "/srv/conf"}}]}}"#;
-    let catalog = Node::new().remove("kube-scheduler.yaml").add("scheduler.json", json).catalog();
+    let catalog =
+        TestNode::new().remove("kube-scheduler.yaml").add("scheduler.json", json).catalog();
     assert_eq!(catalog.files("scheduler.conf"), "/srv/conf/s.conf");
     assert_eq!(catalog.credential("scheduler.conf").need, manifest("scheduler.json"));
-    // Without flags and probe, what is usual.
+    // Without flags and probe, the defaults.
     let scheduler = catalog.service("kube-scheduler");
     assert_eq!(scheduler.health.as_deref(), Some("https://127.0.0.1:10259/healthz"));
 }
 
 #[test]
-fn hidden_files_are_ignored_and_any_extension_counts() {
-    let node = Node::new();
+fn hidden_files_are_ignored_and_any_extension_is_read() {
+    let node = TestNode::new();
     let scheduler =
         node.manifests.iter().find(|(file, _)| file == "kube-scheduler.yaml").unwrap().1.clone();
     let node = node.remove("kube-scheduler.yaml");
@@ -757,11 +763,11 @@ fn hidden_files_are_ignored_and_any_extension_counts() {
 }
 
 #[test]
-fn a_backup_beside_a_manifest_is_noted_and_the_first_by_name_counts() {
-    let node = Node::new();
+fn manifest_backup_is_noted_and_the_first_by_name_is_used() {
+    let node = TestNode::new();
     let etcd = node.manifests.iter().find(|(file, _)| file == "etcd.yaml").unwrap().1.clone();
     let mut node = node.add("etcd.yaml.bak", &etcd.replace("/pki/etcd/server", "/pki/etcd/old"));
-    node.manifests.sort_by(|one, other| other.cmp(one)); // a folder is listed in any order
+    node.manifests.sort_by(|one, other| other.cmp(one)); // a directory is listed in any order
     let catalog = node.catalog();
     assert_eq!(
         catalog.files("etcd/server"),
@@ -775,8 +781,8 @@ fn a_backup_beside_a_manifest_is_noted_and_the_first_by_name_counts() {
 }
 
 #[test]
-fn a_broken_manifest_is_noted_and_costs_nothing_else() {
-    let node = Node::new()
+fn broken_manifest_is_noted_and_affects_nothing_else() {
+    let node = TestNode::new()
         .remove("kube-apiserver.yaml")
         .add("kube-apiserver.yaml", "kind: Pod\nmetadata: [");
     let catalog = node.catalog();
@@ -803,9 +809,9 @@ fn a_broken_manifest_is_noted_and_costs_nothing_else() {
 }
 
 #[test]
-fn other_pods_are_nothing_to_us() {
+fn other_pods_are_ignored() {
     let text = "kind: Pod\nmetadata: {name: kube-vip}\nspec: {containers: [{name: kube-vip}]}";
-    assert_eq!(Node::new().add("kube-vip.yaml", text).catalog(), Node::new().catalog());
+    assert_eq!(TestNode::new().add("kube-vip.yaml", text).catalog(), TestNode::new().catalog());
 }
 
 // ---- own entries ----

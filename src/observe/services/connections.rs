@@ -1,4 +1,4 @@
-//! Open connections on which a service may have shown a credential.
+//! Open connections on which a service may have presented a credential.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::drivers::processes::{ProcessError, all};
 use crate::drivers::sockets::established;
 use crate::sys::Root;
 
-/// The service's connections to a port of whatever machine, by the kernel's cookies.
+/// Returns the service's connections to a port of any machine, by the kernel's cookies.
 pub(super) async fn of(look: &Look, running: &Arc<Running>, port: u16) -> Result<Vec<u64>, String> {
     let (root, running) = (Arc::clone(&look.root), Arc::clone(running));
     aside(move || {
@@ -28,7 +28,7 @@ pub(super) async fn of(look: &Look, running: &Arc<Running>, port: u16) -> Result
     .await
 }
 
-/// All sockets of all its processes.
+/// Returns all sockets of all its processes.
 fn sockets(root: &Root, running: &Running) -> Result<BTreeSet<u64>, String> {
     let mut sockets = BTreeSet::new();
     for process in all(root).map_err(|e| e.to_string())? {

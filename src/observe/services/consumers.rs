@@ -15,21 +15,21 @@ use crate::model::{
 };
 use crate::sys::Root;
 
-/// How long it may take to ask for all containers, one after the other.
-const LIMIT: Duration = Duration::from_secs(5);
+/// The time limit for querying all containers one by one.
+const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What kubelet itself gives a container whose pod says nothing.
-const GRACE: Duration = Duration::from_secs(30);
+/// kubelet's default grace period.
+const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
 type Files = Vec<(CredentialName, AbsolutePath)>;
 
-/// The consumers, and what could not be found out of them.
+/// Returns the consumers, and notes about those that could not be queried.
 pub(super) async fn consumers(
     look: &Look,
     services: &[Service],
 ) -> (Vec<Consumer>, Option<String>) {
     let pods: Vec<&str> = services.iter().filter_map(pod).collect();
-    // Without static pods there is nothing here that would run containers.
+    // Without static pods there is no container runtime to query.
     if pods.is_empty() {
         return (Vec::new(), None);
     }
@@ -39,8 +39,8 @@ pub(super) async fn consumers(
     }
 }
 
-/// A static pod that is no service of the catalog, as if it were one: kubelet starts it again, and
-/// what it does with a new credential nobody knows, so it takes one by a restart.
+/// Builds a service for a static pod that is not in the catalog. kubelet starts it again, and its
+/// handling of a new credential is unknown, so it is restarted.
 pub(super) fn as_service(containers: &Containers, consumer: &Consumer) -> Option<Service> {
     let (_, name) = consumer.pod.split_once('/').filter(|_| consumer.is_static)?;
     let pod = containers.without_node(name)?.to_owned();
@@ -52,7 +52,7 @@ pub(super) fn as_service(containers: &Containers, consumer: &Consumer) -> Option
     });
     Some(Service {
         name: ServiceName::new(pod.clone()).ok()?,
-        kind: ServiceKind::StaticPod { manifest: Some(pod.clone()), pod, grace: GRACE },
+        kind: ServiceKind::StaticPod { manifest: Some(pod.clone()), pod, grace: DEFAULT_GRACE },
         health: None,
         essential: None,
         ages: false,
@@ -97,13 +97,13 @@ async fn find(look: &Look, pods: &[&str]) -> Result<(Vec<Consumer>, Option<Strin
     Ok((found.await?, note))
 }
 
-/// What the containers that run and are no services see of the host, as far as it becomes known in
-/// time.
+/// Returns the mounts of the running containers that are no services, as far as they can be queried
+/// in time.
 async fn mounts(
     containers: &Containers,
     pods: &[&str],
 ) -> (Vec<(Container, Vec<Mount>)>, Option<String>) {
-    let end = Instant::now() + LIMIT;
+    let end = Instant::now() + LIST_TIMEOUT;
     let is_service =
         |container: &Container| pods.iter().any(|pod| is_main(containers, pod, container));
     let mut found = Vec::new();
@@ -117,7 +117,7 @@ async fn mounts(
                 found,
                 Some(told(&format!(
                     "the container runtime did not answer for all within {} s",
-                    LIMIT.as_secs()
+                    LIST_TIMEOUT.as_secs()
                 ))),
             );
         }
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_mounts_a_file_or_a_folder_above_it_uses_it() {
+    fn pods_that_mount_a_file_or_its_parents_are_consumers() {
         let names = |mounted: &[&str]| {
             let uses = uses(mounted).map(|consumer| consumer.uses).unwrap_or_default();
             uses.iter().map(ToString::to_string).collect::<Vec<_>>()
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_consumer_is_told_with_its_pod() {
+    fn consumer_is_named_with_its_pod() {
         let found = uses(&["/etc"]).unwrap();
         assert_eq!(
             (found.container.as_str(), found.pod.as_str(), found.is_static),

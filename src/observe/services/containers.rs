@@ -7,16 +7,16 @@ use super::runtime::socket;
 use crate::drivers::cri::{Container, Runtime};
 use crate::sys::Root;
 
-/// What the container runtime runs.
+/// The containers of the container runtime.
 pub(super) struct Containers {
     pub runtime: Runtime,
     pub all: Vec<Container>,
-    /// The node's name, by which the names of static pods end.
+    /// The node's name, which is the suffix of the names of static pods.
     node: Option<String>,
 }
 
 impl Containers {
-    /// Asks for all containers. `pods` are the names of static pods without the node's.
+    /// Lists all containers. `pods` are the names of static pods without the node's.
     pub async fn ask(root: &Root, pods: &[String]) -> Result<Self, String> {
         let runtime = Runtime::connect(&socket(root), LIMIT).await.map_err(|e| e.to_string())?;
         let all = tokio::time::timeout(LIMIT, runtime.containers()).await;
@@ -31,12 +31,12 @@ impl Containers {
         Ok(Self { runtime, all, node })
     }
 
-    /// The name of a static pod without the node's.
+    /// Returns the name of a static pod without the node's.
     pub fn without_node<'n>(&self, name: &'n str) -> Option<&'n str> {
         name.strip_suffix(self.node.as_deref()?)?.strip_suffix('-')
     }
 
-    /// All containers of a static pod, those that have ended included.
+    /// Returns all containers of a static pod, including those that have exited.
     pub fn of_pod(&self, pod: &str) -> Vec<&Container> {
         let Some(name) = self.node.as_ref().map(|node| format!("{pod}-{node}")) else {
             return Vec::new();
@@ -45,7 +45,7 @@ impl Containers {
     }
 }
 
-/// What the names of the static pods have in common at their end. The name that fits the most:
+/// Finds the common suffix of the names of the static pods. The one that fits most of them:
 /// `etcd-events-x` is no `etcd` of the node `events-x` where there is a `kube-scheduler-x`.
 pub(super) fn node_name(containers: &[Container], pods: &[String]) -> Option<String> {
     let mut fitting: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

@@ -1,5 +1,4 @@
-//! One look at the services: what all of them are asked through, and what is known of one that
-//! runs.
+//! One observation of the services: the shared connections, and the details of a running service.
 
 use std::sync::Arc;
 
@@ -16,7 +15,8 @@ use crate::drivers::systemd::Systemd;
 use crate::model::{AbsolutePath, Credential, CredentialName, Instance, ServiceKind};
 use crate::sys::{Clock, Root};
 
-/// One look. Whoever is asked is asked when the first service needs it, and once.
+/// The shared connections of one observation. Each is opened when the first service needs it, and
+/// once.
 pub(super) struct Look {
     pub root: Arc<Root>,
     pub moment: Moment,
@@ -46,14 +46,14 @@ impl Look {
         })
     }
 
-    /// The container runtime's containers, or why they are not known.
+    /// Returns the container runtime's containers, or why they are not known.
     pub async fn containers(&self) -> Result<&Containers, String> {
         let containers =
             self.containers.get_or_init(|| Containers::ask(&self.root, &self.pods)).await;
         containers.as_ref().map_err(Clone::clone)
     }
 
-    /// systemd, or why it can't be asked.
+    /// Returns systemd, or why it can't be queried.
     pub async fn systemd(&self) -> Result<&Systemd, String> {
         let connect = async || {
             Systemd::connect(LIMIT)
@@ -68,31 +68,31 @@ impl Look {
     }
 }
 
-/// The files that hold a credential now.
+/// Returns the present files of a credential.
 pub(super) fn files(root: &Root, credential: &Credential) -> Vec<AbsolutePath> {
     located(root, credential).location.files().cloned().collect()
 }
 
-/// A service that runs, and what is needed to look into it.
+/// A running service, with the data needed to examine it.
 #[derive(Clone, Debug)]
 pub(super) struct Running {
     pub instance: Instance,
-    /// The process that leads it, when it is sure that it is its own.
+    /// Its main process, when it is certain that it belongs to the service.
     pub process: Option<Process>,
-    /// By what other processes are known to be its own.
+    /// How its other processes are recognised.
     pub group: Group,
-    /// What it sees of the host; `None` for one that sees all of it.
+    /// Its mounts; `None` for one that sees the whole host.
     pub mounts: Option<Vec<Mount>>,
 }
 
-/// What all processes of a service have in common.
+/// The property that all processes of a service share.
 #[derive(Clone, Debug)]
 pub(super) enum Group {
     /// The container.
     Container(String),
     /// The systemd unit.
     Unit(String),
-    /// Nothing: it is the one process.
+    /// None: it is a single process.
     Alone,
 }
 

@@ -1,4 +1,4 @@
-//! The moment of the look by both clocks, and when other moments were by it.
+//! The time of the observation by both clocks, and conversion of other times.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,7 +6,7 @@ use crate::drivers::processes::Process;
 use crate::model::{Instance, Timestamp, Uptime};
 use crate::sys::{Clock, Root, uptime};
 
-/// A moment by both clocks.
+/// A point in time by both clocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Moment {
     pub at: Timestamp,
@@ -20,8 +20,8 @@ impl Moment {
         Ok(Self { at: clock.now(), uptime })
     }
 
-    /// An instance that is led by a process. Its start is counted from the machine's: no step of
-    /// the wall clock moves it.
+    /// An instance with a main process. Its start is counted from boot: no step of the wall clock
+    /// changes it.
     pub fn of_process(&self, id: String, process: Process) -> Result<Instance, String> {
         let since_boot = process.since_boot().map_err(|e| e.to_string())?;
         let age = self.uptime.since_boot.saturating_sub(since_boot);
@@ -29,7 +29,7 @@ impl Moment {
         Ok(Instance { id, pid: Some(process.pid), started, started_at: self.at.minus(age), age })
     }
 
-    /// An instance of which only is known what the wall clock showed when it started.
+    /// An instance of which only the wall clock time of its start is known.
     pub fn of_wall_clock(&self, id: String, started: SystemTime) -> Instance {
         let age = self.since(started);
         let since_boot = self.uptime.since_boot.saturating_sub(age);
@@ -37,7 +37,7 @@ impl Moment {
         Instance { id, pid: None, started, started_at: self.at.minus(age), age }
     }
 
-    /// How long ago that was by the wall clock; nothing for what is to come.
+    /// How long ago a wall clock time was; zero for a future one.
     pub fn since(&self, earlier: SystemTime) -> Duration {
         let earlier = earlier
             .duration_since(UNIX_EPOCH)
@@ -59,8 +59,8 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_placed_by_the_machines_start() {
-        // The ticks of a Linux machine are hundredths of a second as far as programs see them.
+    fn process_start_is_computed_from_boot() {
+        // Linux reports ticks to programs in hundredths of a second.
         let instance =
             moment().of_process("x".to_owned(), Process { pid: 7, start_ticks: 90_050 }).unwrap();
         assert_eq!(instance.started.since_boot, Duration::from_millis(900_500));
@@ -72,13 +72,13 @@ mod tests {
     }
 
     #[test]
-    fn what_the_wall_clock_showed_is_counted_back_from_now() {
+    fn wall_clock_time_is_computed_back_from_now() {
         let of = |seconds| {
             moment().of_wall_clock("x".to_owned(), UNIX_EPOCH + Duration::from_secs(seconds))
         };
         assert_eq!(of(49_900).started.since_boot, Duration::from_secs(900));
         assert_eq!(of(49_900).started_at, Timestamp::from_seconds(49_900));
-        // By a clock that was set since, it would have started before the machine, or be to come.
+        // By a clock that was set since, it would have started before boot, or in the future.
         assert_eq!(of(1).started.since_boot, Duration::ZERO);
         assert_eq!(of(60_000).started, moment().uptime);
     }

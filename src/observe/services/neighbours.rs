@@ -1,9 +1,8 @@
-//! Who on other nodes does the same work: the members of etcd and the API servers of the cluster,
-//! and how they are now.
+//! The other members of etcd and API servers of the cluster, and whether they are healthy.
 //!
-//! Whom there is, only the cluster itself knows: a manifest names those that were there when the
-//! node joined. So etcd is asked for its members, and the API for its servers; then each of them is
-//! asked how it is.
+//! Only the cluster itself knows them: a manifest names those of the time when the node joined. So
+//! etcd is queried for its members, and the API for its servers; then the health of each is
+//! checked.
 
 use std::time::Duration;
 
@@ -12,17 +11,17 @@ use serde::Deserialize;
 use super::Node;
 use super::together::together;
 use crate::credentials::{Loaded, Server, identity_of, load, server};
-use crate::drivers::http::{Answer, Call, Trust, call, get};
+use crate::drivers::http::{Call, HttpResponse, Trust, call, get};
 use crate::drivers::tls::ClientIdentity;
 use crate::model::{Credential, Essential, Location, Neighbours, TrialAt};
 
-/// For one question.
-const LIMIT: Duration = Duration::from_secs(3);
+/// The time limit of one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Where an API server listens that does not say so.
-const USUAL_PORT: u16 = 6443;
+/// The default port of an API server.
+const DEFAULT_PORT: u16 = 6443;
 
-/// Those that do the same work as a service of this node.
+/// Returns the other instances of an essential service of this node.
 ///
 /// # Errors
 /// A text that says why they are not known.
@@ -33,7 +32,7 @@ pub async fn neighbours(node: &Node, essential: Essential) -> Result<Neighbours,
     }
 }
 
-/// The fields of etcd's answer that matter; it is the JSON form of its own protocol
+/// The fields of etcd's answer in use, in the JSON form of its own protocol
 /// (`etcdserverpb.MemberListResponse`).
 #[derive(Deserialize)]
 struct MemberList {
@@ -49,11 +48,11 @@ struct Member {
 async fn members(node: &Node) -> Result<Neighbours, String> {
     let (own, identity) = etcd(node)?;
     let url = format!("https://{own}/v3/cluster/member/list");
-    // It is on this machine, and is told nothing that is secret.
+    // It is on this machine, and gets nothing secret.
     let asked = Call { url: &url, json: Some("{}"), ..Call::default() };
-    let answer = call(asked, &Trust::AnyCertificate, Some(&identity), LIMIT).await;
-    let list: MemberList = understood(&url, answer.map_err(|e| format!("{url}: {e}"))?)?;
-    // A member that has not begun yet has no address, and is not healthy.
+    let answer = call(asked, &Trust::AnyCertificate, Some(&identity), REQUEST_TIMEOUT).await;
+    let list: MemberList = parse_response(&url, answer.map_err(|e| format!("{url}: {e}"))?)?;
+    // A member that has not started yet has no address, and is not healthy.
     let all = list.members.len();
     let others = list
         .members
@@ -63,7 +62,7 @@ async fn members(node: &Node) -> Result<Neighbours, String> {
     Ok(Neighbours::Members { all, healthy: count(&healthy) })
 }
 
-/// Where this node's member serves clients, and who is known to it.
+/// Returns the client address of this node's member, and an identity that it accepts.
 fn etcd(node: &Node) -> Result<(String, ClientIdentity), String> {
     let uses = node
         .catalog
@@ -72,7 +71,7 @@ fn etcd(node: &Node) -> Result<(String, ClientIdentity), String> {
         .filter(|service| service.essential == Some(Essential::EtcdMember));
     let own = uses.flat_map(|service| &service.uses).find_map(|one| one.served_at.clone());
     let own = own.ok_or("etcd's manifest names no address for clients")?;
-    // Those that are shown to it by others, the API server first.
+    // The identities of its clients, the API server's first.
     let its_own = format!("https://{own}/");
     let of_etcd = |credential: &&Credential| {
         let at = node.catalog.trials.get(&credential.name);
@@ -99,8 +98,8 @@ fn count(answers: &[Option<bool>]) -> usize {
 async fn is_healthy(member: Member, identity: ClientIdentity) -> bool {
     for url in &member.client_urls {
         let url = format!("{}/health", url.trim_end_matches('/'));
-        // A stranger that answers in its place learns nothing: it is only counted.
-        if get(&url, &Trust::AnyCertificate, Some(&identity), LIMIT)
+        // An impostor learns nothing: it is only counted.
+        if get(&url, &Trust::AnyCertificate, Some(&identity), REQUEST_TIMEOUT)
             .await
             .is_ok_and(|answer| answer.status == 200)
         {
@@ -110,7 +109,7 @@ async fn is_healthy(member: Member, identity: ClientIdentity) -> bool {
     false
 }
 
-/// The fields of an `Endpoints` object that matter.
+/// The fields of an `Endpoints` object in use.
 #[derive(Deserialize)]
 struct Endpoints {
     #[serde(default)]
@@ -135,9 +134,9 @@ struct Port {
     port: u16,
 }
 
-/// Every API server keeps its address in the endpoints of the service `kubernetes` while it runs
-/// (with `--endpoint-reconciler-type=lease`, the default: one that ends uncleanly is taken out
-/// within 15 s).
+/// Returns the API servers. Each keeps its address in the endpoints of the service `kubernetes`
+/// while it runs (with `--endpoint-reconciler-type=lease`, the default: one that exits uncleanly is
+/// removed within 15 s).
 async fn servers(node: &Node) -> Result<Neighbours, String> {
     let (endpoints, trust) = endpoints(node).await?;
     let own = node.catalog.api_server_address.as_deref();
@@ -145,7 +144,7 @@ async fn servers(node: &Node) -> Result<Neighbours, String> {
         "the API server's manifest does not say by which address it is known (--advertise-address)",
     )?;
     let others = endpoints.subsets.iter().flat_map(|subset| {
-        let port = subset.ports.first().map_or(USUAL_PORT, |port| port.port);
+        let port = subset.ports.first().map_or(DEFAULT_PORT, |port| port.port);
         subset
             .addresses
             .iter()
@@ -161,12 +160,12 @@ fn url_of(ip: &str, port: u16) -> String {
 }
 
 async fn is_ready(url: String, trust: Trust) -> bool {
-    let answer = get(&format!("{url}/readyz"), &trust, None, LIMIT).await;
-    // Where strangers may not ask, it can be seen to run, and more is not known.
+    let answer = get(&format!("{url}/readyz"), &trust, None, REQUEST_TIMEOUT).await;
+    // Where anonymous requests are refused, the server runs, and more is not known.
     answer.is_ok_and(|answer| matches!(answer.status, 200 | 401 | 403))
 }
 
-/// Asked with the first kubeconfig that is let in.
+/// Requests them with the first kubeconfig that the API server accepts.
 async fn endpoints(node: &Node) -> Result<(Endpoints, Trust), String> {
     let mut reasons = Vec::new();
     for credential in &node.catalog.credentials {
@@ -176,10 +175,10 @@ async fn endpoints(node: &Node) -> Result<(Endpoints, Trust), String> {
             let Server { url, trust } = server(&node.root, file)?;
             let identity = identity_of(&stored)?;
             let url = format!("{url}/api/v1/namespaces/default/endpoints/kubernetes");
-            let answer = get(&url, &trust, Some(&identity), LIMIT)
+            let answer = get(&url, &trust, Some(&identity), REQUEST_TIMEOUT)
                 .await
                 .map_err(|e| format!("{url}: {e}"))?;
-            Ok::<_, String>((understood(&url, answer)?, trust))
+            Ok::<_, String>((parse_response(&url, answer)?, trust))
         };
         match asked.await {
             Ok(found) => return Ok(found),
@@ -193,7 +192,10 @@ async fn endpoints(node: &Node) -> Result<(Endpoints, Trust), String> {
     })
 }
 
-fn understood<T: for<'d> Deserialize<'d>>(url: &str, answer: Answer) -> Result<T, String> {
+fn parse_response<T: for<'d> Deserialize<'d>>(
+    url: &str,
+    answer: HttpResponse,
+) -> Result<T, String> {
     if answer.status != 200 {
         return Err(format!("{url} answers with status {}", answer.status));
     }

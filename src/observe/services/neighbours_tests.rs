@@ -1,5 +1,5 @@
-//! Clusters of servers in this process: one member or server of each is this node's, as its
-//! manifests and kubeconfigs say.
+//! Tests with clusters of servers in this process: one member or server of each is this node's, as
+//! its manifests and kubeconfigs say.
 
 use std::cell::RefCell;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::drivers::tls::servers::{Authority, VERSIONS, accept, server as tls_se
 use crate::observe::Config;
 use crate::sys::Root;
 
-/// A server that answers by the line of the request; `host:port`.
+/// Starts a server that answers by the request line; returns `host:port`.
 async fn answers(
     authority: &Authority,
     answer: impl Fn(&str) -> (u16, String) + 'static,
@@ -51,8 +51,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Writes another line in the place of every one that begins like this, apart from the white space
-/// before it.
+/// Replaces every line that begins like this, apart from its indentation.
 fn put(file: &Path, beginning: &str, line: &str) {
     let text = fs::read_to_string(file).unwrap();
     let change = |old: &str| match old.trim_start().strip_prefix(beginning) {
@@ -62,13 +61,13 @@ fn put(file: &Path, beginning: &str, line: &str) {
     fs::write(file, text.lines().map(change).collect::<Vec<_>>().join("\n") + "\n").unwrap();
 }
 
-/// A node whose etcd and whose kubeconfigs' server are there.
+/// Returns a node whose etcd and whose kubeconfigs' server are at these addresses.
 fn node(etcd: &str, api: &str, authority: &Authority) -> (tempfile::TempDir, Node) {
-    let folder = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let fixture =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kubeadm-1.36-ecdsa-p256/etc");
-    copy(&fixture, &folder.path().join("etc"));
-    let file = |name: &str| folder.path().join("etc/kubernetes").join(name);
+    copy(&fixture, &dir.path().join("etc"));
+    let file = |name: &str| dir.path().join("etc/kubernetes").join(name);
     put(
         &file("manifests/etcd.yaml"),
         "- --listen-client-urls=",
@@ -83,8 +82,8 @@ fn node(etcd: &str, api: &str, authority: &Authority) -> (tempfile::TempDir, Nod
             &format!("certificate-authority-data: {data}"),
         );
     }
-    let node = Node::open(Root::open(folder.path()).unwrap(), &Config::Usual).unwrap();
-    (folder, node)
+    let node = Node::open(Root::open(dir.path()).unwrap(), &Config::Usual).unwrap();
+    (dir, node)
 }
 
 async fn member(authority: &Authority, status: u16) -> String {
@@ -98,7 +97,7 @@ async fn member(authority: &Authority, status: u16) -> String {
     .await
 }
 
-/// A member that names these members besides itself.
+/// Starts a member that lists these members besides itself.
 async fn first_member(authority: &Authority, others: &[String]) -> String {
     let own = Rc::new(RefCell::new(String::new()));
     let (told, others) = (Rc::clone(&own), others.to_vec());
@@ -108,7 +107,8 @@ async fn first_member(authority: &Authority, others: &[String]) -> String {
         }
         let of = |address: &String| {
             format!(
-                "{{\"ID\":\"1\",\"peerURLs\":[\"https://{address}\"],\"clientURLs\":[\"https://{address}\"]}}"
+                "{{\"ID\":\"1\",\"peerURLs\":[\"https://{address}\"],\
+                 \"clientURLs\":[\"https://{address}\"]}}"
             )
         };
         let members: Vec<_> = others.iter().chain([&*told.borrow()]).map(of).collect();
@@ -120,7 +120,7 @@ async fn first_member(authority: &Authority, others: &[String]) -> String {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn members_are_counted_by_etcds_own_list_and_each_is_asked() {
+async fn etcd_members_are_listed_by_etcd_and_each_is_probed() {
     LocalSet::new()
         .run_until(async {
             let authority = Authority::new("etcd-ca");
@@ -130,7 +130,7 @@ async fn members_are_counted_by_etcds_own_list_and_each_is_asked() {
                 "127.0.0.1:1".to_owned(),
             ];
             let own = first_member(&authority, &others).await;
-            let (_folder, node) = node(&own, "127.0.0.1:1", &authority);
+            let (_dir, node) = node(&own, "127.0.0.1:1", &authority);
             let found = neighbours(&node, Essential::EtcdMember).await;
             assert_eq!(found, Ok(Neighbours::Members { all: 4, healthy: 1 }));
         })
@@ -138,12 +138,12 @@ async fn members_are_counted_by_etcds_own_list_and_each_is_asked() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn an_etcd_that_does_not_say_who_is_there_is_said() {
+async fn etcd_without_member_list_is_reported() {
     LocalSet::new()
         .run_until(async {
             let authority = Authority::new("etcd-ca");
             let own = member(&authority, 200).await;
-            let (_folder, node) = node(&own, "127.0.0.1:1", &authority);
+            let (_dir, node) = node(&own, "127.0.0.1:1", &authority);
             let reason = neighbours(&node, Essential::EtcdMember).await.unwrap_err();
             assert_eq!(
                 reason,
@@ -153,13 +153,17 @@ async fn an_etcd_that_does_not_say_who_is_there_is_said() {
         .await;
 }
 
-/// An API server with these endpoints besides the node's own.
+/// Starts an API server with these endpoints besides the node's own.
 async fn api(authority: &Authority, others: &'static str) -> String {
     answers(authority, move |line| match line {
         line if line.starts_with("GET /readyz ") => (200, "ok".to_owned()),
         line if line.starts_with("GET /api/v1/namespaces/default/endpoints/kubernetes ") => {
             let own = "\"addresses\":[{\"ip\":\"10.200.0.1\"}";
-            (200, format!("{{\"kind\":\"Endpoints\",\"subsets\":[{{{own}{others}],\"ports\":[{{\"name\":\"https\",\"port\":1}}]}}]}}"))
+            let text = format!(
+                "{{\"kind\":\"Endpoints\",\"subsets\":[{{{own}{others}],\
+                 \"ports\":[{{\"name\":\"https\",\"port\":1}}]}}]}}"
+            );
+            (200, text)
         }
         _ => (404, String::new()),
     })
@@ -169,16 +173,16 @@ async fn api(authority: &Authority, others: &'static str) -> String {
 async fn servers_of(others: &'static str) -> Neighbours {
     let authority = Authority::new("ca");
     let address = api(&authority, others).await;
-    let (_folder, node) = node("127.0.0.1:1", &address, &authority);
+    let (_dir, node) = node("127.0.0.1:1", &address, &authority);
     neighbours(&node, Essential::ApiServer).await.unwrap()
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn api_servers_are_those_that_the_cluster_knows() {
+async fn api_servers_are_listed_by_the_cluster() {
     LocalSet::new()
         .run_until(async {
             assert_eq!(servers_of("").await, Neighbours::Servers { others: 0, ready: 0 });
-            // Nothing listens there.
+            // No server listens there.
             assert_eq!(
                 servers_of(",{\"ip\":\"127.0.0.1\"}").await,
                 Neighbours::Servers { others: 1, ready: 0 }
@@ -188,7 +192,7 @@ async fn api_servers_are_those_that_the_cluster_knows() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn one_that_is_ready_is_counted() {
+async fn ready_member_is_counted() {
     LocalSet::new()
         .run_until(async {
             let authority = Authority::new("ca");
@@ -206,9 +210,9 @@ async fn one_that_is_ready_is_counted() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn where_the_api_does_not_answer_the_reason_of_each_kubeconfig_is_told() {
+async fn silent_api_is_reported_for_each_kubeconfig() {
     let authority = Authority::new("ca");
-    let (_folder, node) = node("127.0.0.1:1", "127.0.0.1:1", &authority);
+    let (_dir, node) = node("127.0.0.1:1", "127.0.0.1:1", &authority);
     let reason = neighbours(&node, Essential::ApiServer).await.unwrap_err();
     assert!(
         reason.starts_with(
@@ -220,7 +224,7 @@ async fn where_the_api_does_not_answer_the_reason_of_each_kubeconfig_is_told() {
 }
 
 #[test]
-fn an_address_of_six_parts_is_written_in_brackets() {
+fn ipv6_address_is_written_in_brackets() {
     assert_eq!(
         [url_of("10.0.0.1", 6443), url_of("fd00::1", 6443)],
         ["https://10.0.0.1:6443", "https://[fd00::1]:6443"]

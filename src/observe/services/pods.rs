@@ -1,4 +1,4 @@
-//! Static pods, as the container runtime has them.
+//! Static pods, as the container runtime reports them.
 
 use super::containers::Containers;
 use super::look::{Group, Look, Running};
@@ -8,7 +8,7 @@ use crate::drivers::processes::Process;
 use crate::model::Presence;
 use crate::sys::Root;
 
-/// The pod's main container, if it runs; else what is known of it.
+/// Returns the pod's main container, if it runs; else its state.
 pub(super) async fn find(look: &Look, pod: &str, manifest: &str) -> Result<Running, Presence> {
     let containers = look.containers().await.map_err(Presence::Unknown)?;
     let container = match main_container(pod, &containers.of_pod(pod)) {
@@ -42,12 +42,12 @@ pub(super) async fn find(look: &Look, pod: &str, manifest: &str) -> Result<Runni
     }
 }
 
-/// Which container of a pod is the service.
+/// The main container of a pod.
 #[derive(Debug, PartialEq, Eq)]
 enum Main<'c> {
-    /// This one: of several in a row, the last.
+    /// This one: of several successive ones, the last.
     Is(&'c Container),
-    /// There is none.
+    /// There is no container.
     None,
     /// There are several, and none has the pod's name.
     Unclear,
@@ -56,8 +56,8 @@ enum Main<'c> {
 fn main_container<'c>(pod: &str, containers: &[&'c Container]) -> Main<'c> {
     let same_name = |name: &str| {
         let named = containers.iter().filter(|container| container.name == name).copied();
-        // One that runs, else the last one that was made: after a reboot attempts are counted anew
-        // in another sandbox.
+        // A running one, else the last one that was created: after a reboot attempts are counted
+        // anew in another sandbox.
         named.max_by_key(|container| {
             (container.state == State::Running, container.created, container.attempt)
         })
@@ -72,7 +72,7 @@ fn main_container<'c>(pod: &str, containers: &[&'c Container]) -> Main<'c> {
     same_name(&first.name).map_or(Main::None, Main::Is)
 }
 
-/// Whether a container is the service's, or was.
+/// Whether a container is or was the main one.
 pub(super) fn is_main(containers: &Containers, pod: &str, container: &Container) -> bool {
     match main_container(pod, &containers.of_pod(pod)) {
         Main::Is(main) => main.name == container.name && main.pod == container.pod,
@@ -95,8 +95,8 @@ fn running(look: &Look, id: String, status: ContainerStatus) -> Result<Running, 
     Ok(Running { instance, process, group, mounts: Some(status.mounts) })
 }
 
-/// The runtime may be in another pid namespace, where the number stands for another process: its
-/// control group says which it is.
+/// Returns the process if its control group confirms it: the runtime may be in another pid
+/// namespace, where the number belongs to another process.
 fn own_process(root: &Root, group: &Group, pid: u32) -> Option<Process> {
     Process::find(root, pid).ok().flatten().filter(|process| group.has(root, *process))
 }
@@ -160,11 +160,11 @@ mod tests {
     }
 
     #[test]
-    fn the_nodes_name_is_what_the_pods_names_end_with() {
+    fn node_name_is_the_suffix_of_pod_names() {
         assert_eq!(node(&["etcd-a.b", "kube-scheduler-a.b"]).as_deref(), Some("a.b"));
         assert_eq!(node(&["etcd-a", "etcd-events-a"]).as_deref(), Some("a"));
         assert_eq!(node(&["etcd-events-a", "kube-scheduler-a"]).as_deref(), Some("a"));
-        // A pod has a line for each of its containers, also for those that have ended.
+        // A pod has a line for each of its containers, also for those that have exited.
         assert_eq!(
             node(&[
                 "etcd-events-a",
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_is_not_static_is_no_service() {
+    fn pod_that_is_not_static_is_no_service() {
         let containers = [container("etcd", "etcd-a", false), container("etcd", "etcd-b", true)];
         assert_eq!(node_name(&containers, &["etcd".to_owned()]).as_deref(), Some("b"));
         let without = Container { pod: None, ..container("etcd", "etcd-a", true) };
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_container_that_runs_is_meant_else_the_last_one() {
+    fn running_or_else_last_container_is_chosen() {
         let etcd = || container("etcd", "etcd-a", true);
         let pick = |containers: &[Container]| match main_container(
             "etcd",
@@ -213,7 +213,7 @@ mod tests {
             "etcd 20"
         );
         assert_eq!(pick(&[ended.clone(), after(etcd(), 40, State::Exited)]), "etcd 40");
-        // An old sandbox that is on its way out beside the new one.
+        // An old sandbox that is being removed beside the new one.
         assert_eq!(
             pick(&[after(etcd(), 20, State::Running), after(etcd(), 50, State::Running)]),
             "etcd 50"
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn helpers_beside_the_main_container_are_not_taken_for_it() {
+    fn sidecars_are_not_taken_for_the_main_container() {
         let main = |names: &[&str]| {
             let containers: Vec<_> =
                 names.iter().map(|name| container(name, "etcd-a", true)).collect();
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn why_it_does_not_run_is_said() {
+    fn reason_for_not_running_is_reported() {
         let uptime =
             Uptime { boot: BootId("b".to_owned()), since_boot: Duration::from_secs(1_000) };
         let moment = Moment { at: Timestamp::from_seconds(100), uptime };
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_of_another_container_is_not_its_own() {
+    fn process_of_another_container_is_not_its_own() {
         let host = Root::open(std::path::Path::new("/")).unwrap();
         let group = Group::Container("0".repeat(64));
         assert_eq!(own_process(&host, &group, std::process::id()), None);

@@ -1,11 +1,11 @@
-//! Processes that are no units, as their pid files name them.
+//! Services that are processes without a unit, found by their pid files.
 
 use super::look::{Group, Look, Running};
 use crate::drivers::processes::{PidFileError, of_pid_file};
 use crate::model::{AbsolutePath, Presence};
 use crate::sys::FixedClock;
 
-/// The process, if it runs; else what is known of it.
+/// Returns the process, if it runs; else its state.
 pub(super) fn find(look: &Look, pid_file: &AbsolutePath) -> Result<Running, Presence> {
     let process =
         of_pid_file(&look.root, &FixedClock(look.moment.at), pid_file).map_err(|e| match e {
@@ -34,8 +34,8 @@ mod tests {
 
     #[allow(clippy::disallowed_methods, reason = "what a service writes by itself")]
     fn found(content: Option<&str>) -> Result<Running, Presence> {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("a.pid");
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.pid");
         content.iter().for_each(|content| std::fs::write(&file, content).unwrap());
         let node = Node::open(Root::open(Path::new("/")).unwrap(), &Config::Usual).unwrap();
         let look = Look::begin(&node, &SystemClock).unwrap();
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_of_a_pid_file_is_the_service() {
+    fn process_of_the_pid_file_is_the_service() {
         let running = found(Some(&format!("{}\n", std::process::id()))).unwrap();
         assert_eq!(running.instance.pid, Some(std::process::id()));
         let root = Root::open(Path::new("/")).unwrap();
@@ -51,14 +51,15 @@ mod tests {
     }
 
     #[test]
-    fn one_without_a_pid_file_is_down_and_what_is_no_number_is_not_known() {
+    fn missing_pid_file_is_down_and_invalid_one_unknown() {
         assert!(
             matches!(found(None), Err(Presence::Down(reason)) if reason.starts_with("it has no pid \
                 file (/"))
         );
         assert!(matches!(found(Some("4194304999")), Err(Presence::Unknown(_) | Presence::Down(_))));
-        assert!(
-            matches!(found(Some("eleven")), Err(Presence::Unknown(reason)) if reason.ends_with("and nothing else"))
-        );
+        assert!(matches!(
+            found(Some("eleven")),
+            Err(Presence::Unknown(reason)) if reason.ends_with("and nothing else")
+        ));
     }
 }

@@ -1,4 +1,4 @@
-//! Why another process could not be looked into, with what is needed for it.
+//! Explains why another process could not be examined, with the capability that it needs.
 
 use std::io;
 
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_capability_is_named() {
+    fn missing_capability_is_named() {
         let refused = |errno: Errno| {
             ProcessError::File(FileError::from_io(
                 "/proc/1/root",
@@ -36,6 +36,6 @@ mod tests {
                 .ends_with("; looking into another process needs CAP_SYS_PTRACE")
         );
         assert!(!explain(&refused(Errno::EIO)).contains("CAP_SYS_PTRACE"));
-        assert_eq!(explain(&ProcessError::Ended(7)), "process 7 has ended");
+        assert_eq!(explain(&ProcessError::Ended(7)), "process 7 has exited");
     }
 }

@@ -1,4 +1,4 @@
-//! Where the container runtime listens, as kubelet is told.
+//! The socket of the container runtime, from kubelet's configuration.
 
 use std::path::{Path, PathBuf};
 
@@ -7,35 +7,33 @@ use serde::Deserialize;
 use crate::model::AbsolutePath;
 use crate::sys::Root;
 
-/// Files with flags for kubelet, in the order in which they count: kubelet takes the last of a
-/// repeated flag, and its unit, as packages have it, puts what the operator adds behind what
-/// kubeadm writes.
-const FLAGS: [&str; 3] =
+/// Files with flags for kubelet, in order of precedence: kubelet takes the last of a repeated flag,
+/// and its packaged unit puts the operator's flags after kubeadm's.
+const FLAG_FILES: [&str; 3] =
     ["/etc/default/kubelet", "/etc/sysconfig/kubelet", "/var/lib/kubelet/kubeadm-flags.env"];
 
 /// kubelet's configuration; a flag overrides it.
 const CONFIGURATION: &str = "/var/lib/kubelet/config.yaml";
 
-/// Where the usual runtimes listen.
-const USUAL: [&str; 3] =
+/// The default sockets of the usual runtimes.
+const DEFAULT_SOCKETS: [&str; 3] =
     ["/run/containerd/containerd.sock", "/run/crio/crio.sock", "/run/cri-dockerd.sock"];
 
-const LARGEST: u64 = 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// The runtime's socket: what kubelet is told, else the first usual one that is there, else the
-/// most usual one.
+/// Returns the runtime's socket: the one in kubelet's configuration, else the first default one
+/// that exists, else the most common one.
 pub fn socket(root: &Root) -> PathBuf {
     let text = |file: &'static str| {
-        let content = root.read(&AbsolutePath::constant(file), LARGEST).ok()?;
+        let content = root.read(&AbsolutePath::constant(file), MAX_FILE_BYTES).ok()?;
         Some(String::from_utf8_lossy(content.bytes.expose()).into_owned())
     };
-    let by_flag = || FLAGS.into_iter().find_map(|file| in_flags(&text(file)?));
+    let by_flag = || FLAG_FILES.into_iter().find_map(|file| in_flags(&text(file)?));
     let by_configuration = || in_configuration(&text(CONFIGURATION)?);
-    let usual = || USUAL.into_iter().find(|path| is_there(root, path)).map(PathBuf::from);
-    by_flag()
-        .or_else(by_configuration)
-        .or_else(usual)
-        .unwrap_or_else(|| USUAL.map(PathBuf::from).into_iter().next().unwrap_or_default())
+    let usual = || DEFAULT_SOCKETS.into_iter().find(|path| is_there(root, path)).map(PathBuf::from);
+    by_flag().or_else(by_configuration).or_else(usual).unwrap_or_else(|| {
+        DEFAULT_SOCKETS.map(PathBuf::from).into_iter().next().unwrap_or_default()
+    })
 }
 
 fn is_there(root: &Root, path: &'static str) -> bool {
@@ -43,8 +41,8 @@ fn is_there(root: &Root, path: &'static str) -> bool {
     place.is_ok_and(|place| place.dir.stat(&place.name).is_ok_and(|found| found.is_some()))
 }
 
-/// From lines such as
-/// `KUBELET_KUBEADM_ARGS="--a=b --container-runtime-endpoint=unix:///run/containerd/containerd.sock"`.
+/// Parses lines such as `KUBELET_KUBEADM_ARGS="--a=b
+/// --container-runtime-endpoint=unix:///run/containerd/containerd.sock"`.
 fn in_flags(text: &str) -> Option<PathBuf> {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
     let mut words = lines
@@ -52,7 +50,7 @@ fn in_flags(text: &str) -> Option<PathBuf> {
         .filter(|word| !word.is_empty());
     let mut found = None;
     while let Some(word) = words.next() {
-        // The first word of a line may have the variable's name before it.
+        // The first word of a line may begin with the variable's name.
         let Some((_, value)) = word.split_once("--container-runtime-endpoint") else { continue };
         let value = if value.is_empty() { words.next() } else { value.strip_prefix('=') };
         found = value.or(found);
@@ -69,7 +67,7 @@ fn in_configuration(text: &str) -> Option<PathBuf> {
     path(&serde_saphyr::from_str::<Configuration>(text).ok()?.container_runtime_endpoint?)
 }
 
-/// `unix:///path`, or the path alone, as older versions have it.
+/// Parses `unix:///path`, or the path alone, as in older versions.
 fn path(endpoint: &str) -> Option<PathBuf> {
     let path = Path::new(endpoint.strip_prefix("unix://").unwrap_or(endpoint));
     path.is_absolute().then(|| path.to_owned())
@@ -81,9 +79,9 @@ mod tests {
 
     use super::*;
 
-    struct Node(tempfile::TempDir);
+    struct TestNode(tempfile::TempDir);
 
-    impl Node {
+    impl TestNode {
         fn new() -> Self {
             Self(tempfile::tempdir().unwrap())
         }
@@ -101,8 +99,8 @@ mod tests {
     }
 
     #[test]
-    fn the_first_that_says_something_counts() {
-        let node = Node::new();
+    fn first_configured_endpoint_is_used() {
+        let node = TestNode::new();
         assert_eq!(node.socket(), "/run/containerd/containerd.sock");
         node.file("run/crio/crio.sock", "");
         assert_eq!(node.socket(), "/run/crio/crio.sock");
@@ -131,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_is_found_in_each_of_its_forms() {
+    fn flag_is_found_in_each_form() {
         let found = |text: &str| in_flags(text).map(|path| path.display().to_string());
         let expected = Some("/run/x.sock".to_owned());
         for text in [
@@ -155,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_without_it_or_of_no_kind_says_nothing() {
+    fn configuration_without_endpoint_is_none() {
         for text in [
             "",
             "kind: KubeletConfiguration",

@@ -1,5 +1,5 @@
-//! The files of a credential as a service sees them, compared with the host's: by digest, and
-//! nothing of them is kept.
+//! Compares the files of a credential as a service sees them with the host's: by digest, without
+//! keeping any content.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::model::{AbsolutePath, CredentialName, Digest, Sees};
 use crate::store::LARGEST_FILE;
 use crate::sys::{FileError, FileProblem, Root};
 
-/// What a service sees of each file of a credential; nothing of a file that it has no way to see,
-/// or that there is none of.
+/// Compares each file of a credential; leaves out files that do not exist or that the service has
+/// no way to see.
 pub(super) async fn sees(
     look: &Look,
     running: &Arc<Running>,
@@ -44,9 +44,9 @@ fn compared(root: &Root, running: &Running, files: Vec<AbsolutePath>) -> Vec<(Ab
     compared.collect()
 }
 
-/// Where a container sees a file of the host: below the mount that is nearest to it. A mount may be
-/// the file itself. Where no mount has the path in its name, a symlink on the host may lead to one
-/// that has.
+/// Returns the path in a container of a file of the host: below the mount that is nearest to it. A
+/// mount may be the file itself. Where no mount contains the path by name, a symlink on the host
+/// may lead to one that does.
 pub(super) fn inside(
     file: &AbsolutePath,
     mounts: &[Mount],
@@ -68,10 +68,10 @@ fn below<'m>(
     AbsolutePath::new(mount.container.join(rest)).ok()
 }
 
-/// A path with all its symlinks followed; as it is where it leads nowhere.
+/// Resolves all symlinks of a path; returns it unchanged where it leads nowhere.
 pub(super) fn real(root: &Root) -> impl Fn(&Path) -> PathBuf {
-    // Only the host's own root folder is looked at, so that the kernel's idea of the path is the
-    // right one.
+    // This is used for the host's own root directory only, so the kernel resolves the path
+    // correctly.
     let shown = root.shown().to_owned();
     move |path| {
         let below = path.strip_prefix("/").unwrap_or(path);
@@ -79,8 +79,8 @@ pub(super) fn real(root: &Root) -> impl Fn(&Path) -> PathBuf {
     }
 }
 
-/// `None` where neither has the file. The host's may be replaced between the two reads: only what
-/// differs twice differs.
+/// Returns `None` where neither has the file. The host's may be replaced between the two reads:
+/// only a file that differs twice differs.
 fn compare(
     root: &Root,
     process: Process,
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_mount_shows_a_file() {
+    fn nearest_mount_contains_the_file() {
         let mounts = [
             ("/", "/host"),
             ("/etc/kubernetes/pki", "/certs"),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_may_be_the_file_itself() {
+    fn file_itself_may_be_mounted() {
         let mounts = [("/etc/kubernetes/scheduler.conf", "/conf/s.conf")];
         assert_eq!(
             mapped("/etc/kubernetes/scheduler.conf", &mounts).as_deref(),
@@ -172,8 +172,8 @@ mod tests {
 
     #[test]
     fn symlinks_of_the_host_are_followed() {
-        let folder = tempfile::tempdir().unwrap();
-        let base = folder.path().canonicalize().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().canonicalize().unwrap();
         fs::create_dir_all(base.join("srv/pki")).unwrap();
         fs::write(base.join("srv/pki/a.crt"), "x").unwrap();
         symlink("srv/pki", base.join("pki")).unwrap();
@@ -183,8 +183,8 @@ mod tests {
         let seen = |file: &str, mounts: &[Mount]| {
             inside(&path(&at(file)), mounts, real(&host)).map(|path| path.to_string())
         };
-        // The file's folder is a symlink, and the mount has the real name; or the other way round;
-        // or the mount is the file.
+        // The file's directory is a symlink, and the mount has the real name; or the other way
+        // round; or the mount is the file.
         assert_eq!(seen("pki/a.crt", &[mount(&at("srv"), "/c")]).as_deref(), Some("/c/pki/a.crt"));
         assert_eq!(seen("srv/pki/a.crt", &[mount(&at("pki"), "/c")]).as_deref(), Some("/c/a.crt"));
         assert_eq!(
@@ -195,13 +195,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_process_sees_is_compared_with_what_is_there() {
-        let folder = tempfile::tempdir().unwrap();
+    fn file_in_the_process_is_compared_with_the_host() {
+        let dir = tempfile::tempdir().unwrap();
         let root = Root::open(Path::new("/")).unwrap();
         let own = Process::find(&root, std::process::id()).unwrap().unwrap();
         let file = |name: &str, text: &str| {
-            fs::write(folder.path().join(name), text).unwrap();
-            path(&folder.path().join(name).display().to_string())
+            fs::write(dir.path().join(name), text).unwrap();
+            path(&dir.path().join(name).display().to_string())
         };
         let (first, same, other) = (file("a", "one"), file("b", "one"), file("c", "two"));
         let (none, gone) = (first.sibling("none").unwrap(), first.sibling("gone").unwrap());

@@ -1,4 +1,5 @@
-//! What a service serves: asked at its address, and believed only where the socket is its own.
+//! The certificate that a service serves: read at its address, and used only when the socket is the
+//! service's own.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -13,14 +14,14 @@ use crate::drivers::tls::served;
 use crate::model::Serves;
 use crate::sys::Root;
 
-/// Asks what is served at an address, and whose socket that is.
+/// Probes an address, and finds the owner of the socket.
 pub(super) async fn serves(look: &Look, running: &Arc<Running>, address: &str) -> Serves {
     let served = match served(address, LIMIT).await {
         Ok(served) => served,
         Err(e) => return Serves::Nothing(format!("{address}: {e}")),
     };
     let (root, running, peer) = (Arc::clone(&look.root), Arc::clone(running), served.peer);
-    match aside(move || stranger(&root, &running, peer)).await {
+    match aside(move || foreign_owner(&root, &running, peer)).await {
         Ok(None) => {
             let (fingerprint, serial) =
                 (served.certificate.fingerprint, served.certificate.serial.to_string());
@@ -35,8 +36,13 @@ pub(super) async fn serves(look: &Look, running: &Arc<Running>, address: &str) -
     }
 }
 
-/// Who else has the socket that took the connection; `None` where it is the service's own.
-fn stranger(root: &Root, running: &Running, peer: SocketAddr) -> Result<Option<String>, String> {
+/// Returns another owner of the socket that accepted the connection; `None` where it is the
+/// service's own.
+fn foreign_owner(
+    root: &Root,
+    running: &Running,
+    peer: SocketAddr,
+) -> Result<Option<String>, String> {
     let found = listeners(peer.port()).map_err(|e| e.to_string())?;
     let reached = reached(peer, &found);
     if reached.is_empty() {
@@ -61,9 +67,9 @@ fn told(root: &Root, process: Process) -> String {
     format!("{name} (process {})", process.pid)
 }
 
-/// The listeners that may have taken a connection to an address: those at that very address, else
-/// those at every address, else those at every address of IPv6 that take IPv4 too. All of a kind,
-/// since several may share a port.
+/// Returns the listeners that may have accepted a connection to an address: those at that very
+/// address, else those at every address, else those at every IPv6 address that accept IPv4 too. All
+/// of a kind, since several may share a port.
 fn reached(peer: SocketAddr, listeners: &[Listener]) -> Vec<&Listener> {
     let peer = peer.ip().to_canonical();
     let at = |wanted: &dyn Fn(IpAddr) -> bool| {
@@ -98,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_listener_takes_the_connection() {
+    fn most_specific_listener_gets_the_connection() {
         assert_eq!(
             reached_by("127.0.0.1:1", &["0.0.0.0:1", "127.0.0.1:1", "[::]:1"]),
             ["127.0.0.1:1"]
@@ -128,13 +134,13 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_of_somebody_else_is_found_out() {
+    fn socket_of_another_process_is_detected() {
         let root = Root::open(Path::new("/")).unwrap();
         let own = Process::find(&root, std::process::id()).unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = socket.local_addr().unwrap();
-        assert_eq!(stranger(&root, &running(own), peer), Ok(None));
-        let found = stranger(&root, &running(None), peer).unwrap().unwrap();
+        assert_eq!(foreign_owner(&root, &running(own), peer), Ok(None));
+        let found = foreign_owner(&root, &running(None), peer).unwrap().unwrap();
         let expected = format!(
             "the socket is that of {} (process {})",
             own.unwrap().name(&root).unwrap(),
@@ -142,7 +148,7 @@ mod tests {
         );
         assert_eq!(found, expected);
         drop(socket);
-        let found = stranger(&root, &running(own), peer).unwrap().unwrap();
+        let found = foreign_owner(&root, &running(own), peer).unwrap().unwrap();
         assert_eq!(found, "nothing on this machine listens there: connections are led elsewhere");
     }
 }

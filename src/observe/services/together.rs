@@ -1,19 +1,19 @@
-//! Several things at once, and things that block their thread, each in its own time.
+//! Runs several tasks concurrently, and blocking calls with a time limit.
 
 use std::time::Duration;
 
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
-/// What is said of work that ended in a panic.
-pub(super) const FAULT: &str =
+/// The error text of a task that panicked.
+pub(super) const PANICKED: &str =
     "a fault in kubecertd kept it from being found out; please report it";
 
-/// How long the system may take to answer where it can't be asked with a limit.
-const LIMIT: Duration = Duration::from_secs(3);
+/// The time limit of blocking calls that have none of their own.
+const BLOCKING_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Does all at once. The results are in the order of the work; a panic costs the one that met it,
-/// whose result is `None`.
+/// Runs all concurrently. The results are in the order of the tasks; a panic costs only its own
+/// task, whose result is `None`.
 pub(super) async fn together<T: Send + 'static>(
     work: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<Option<T>> {
@@ -32,14 +32,14 @@ pub(super) async fn together<T: Send + 'static>(
     results
 }
 
-/// Does what blocks on a thread of its own, and leaves it alone there when it takes too long.
+/// Runs a blocking call on a thread of its own, and abandons it when it takes too long.
 pub(super) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
-    match timeout(LIMIT, spawn_blocking(work)).await {
+    match timeout(BLOCKING_TIMEOUT, spawn_blocking(work)).await {
         Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(FAULT.to_owned()),
-        Err(_) => Err(format!("the system did not answer within {} s", LIMIT.as_secs())),
+        Ok(Err(_)) => Err(PANICKED.to_owned()),
+        Err(_) => Err(format!("the system did not answer within {} s", BLOCKING_TIMEOUT.as_secs())),
     }
 }
 
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn results_keep_their_order_and_a_panic_its_place() {
+    async fn results_keep_their_order_despite_a_panic() {
         let work = [30, 0, 10].map(|milliseconds| async move {
             tokio::time::sleep(Duration::from_millis(milliseconds)).await;
             assert!(milliseconds > 0);
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hangs_is_left_alone() {
+    fn hanging_task_is_abandoned() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let began = Instant::now();
         let hangs = aside(|| {

@@ -5,7 +5,7 @@ use crate::drivers::processes::Process;
 use crate::drivers::systemd::{Active, SystemdError, Unit};
 use crate::model::{Instance, Presence};
 
-/// The unit, if it runs; else what is known of it.
+/// Returns the unit, if it runs; else its state.
 pub(super) async fn find(look: &Look, name: &str) -> Result<Running, Presence> {
     let systemd = look.systemd().await.map_err(Presence::Unknown)?;
     let unit = match systemd.unit(name).await {
@@ -43,7 +43,7 @@ fn down(name: &str, unit: &Unit) -> Option<String> {
     }
 }
 
-/// A unit that is active without a process is known by when it became so.
+/// A unit that is active without a process is identified by the time when it became active.
 fn instance(
     look: &Look,
     name: &str,
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_active_runs() {
+    fn only_active_units_run() {
         assert_eq!(down("a.service", &unit(Active::Active, "loaded", "running")), None);
         assert_eq!(down("a.service", &unit(Active::Reloading, "loaded", "reload")), None);
         assert_eq!(

@@ -12,7 +12,7 @@ fn reissued(old: &Certificate, issuer: &Issuer, key: &PrivateKey) -> Certificate
         .unwrap()
 }
 
-/// Re-issues, and has the result judged by webpki and the comparison.
+/// Re-issues, and verifies the result with webpki and the comparison.
 fn renewed(old: &Certificate, issuer: &Issuer) -> Certificate {
     let key = p256();
     let new = reissued(old, issuer, &key);
@@ -55,7 +55,7 @@ fn every_leaf_is_renewed_as_kubeadm_renews_it() {
 }
 
 #[test]
-fn kubeadms_own_renewal_passes_the_same_judgement() {
+fn renewal_by_kubeadm_passes_the_same_verification() {
     for tree in [RSA_TREE, ECDSA_TREE] {
         let issuers = issuers(tree);
         // kubeadm leaves kubelet.conf alone.
@@ -70,7 +70,7 @@ fn kubeadms_own_renewal_passes_the_same_judgement() {
 }
 
 #[test]
-fn the_terms_are_kept_to_the_second() {
+fn lifetime_is_kept_to_the_second() {
     let ca = issuers(ECDSA_TREE).remove(0);
     let old = certificate(ECDSA_TREE, "apiserver.crt");
     let terms = terms();
@@ -82,7 +82,7 @@ fn the_terms_are_kept_to_the_second() {
 }
 
 #[test]
-fn a_serial_that_begins_with_zeros_is_written_as_the_number_it_is() {
+fn serial_with_leading_zeros_is_encoded_minimally() {
     let ca = issuers(ECDSA_TREE).remove(0);
     let old = certificate(ECDSA_TREE, "apiserver.crt");
     let terms = Terms { serial: [0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], ..terms() };
@@ -166,7 +166,7 @@ fn names_and_extensions_of_any_kind_stay_byte_for_byte() {
 }
 
 #[test]
-fn key_identifiers_are_replaced_where_they_stand() {
+fn key_identifiers_are_replaced_in_position() {
     let issuer =
         Draft::authority(name(&[&[(CN, UTF8, b"CA")]]), &[identifier(b"the CA's")]).self_signed();
     let identifiers = [
@@ -193,7 +193,7 @@ fn key_identifiers_are_replaced_where_they_stand() {
 }
 
 #[test]
-fn an_issuer_without_an_identifier_leaves_none() {
+fn issuer_without_identifier_leaves_none() {
     let issuer = Draft::authority(name(&[&[(CN, UTF8, b"CA")]]), &[]).self_signed();
     let stale = extension("2.5.29.35", false, &tlv(0x30, &tlv(0x80, b"of an older CA")));
     let old = Draft::leaf(name(&[]), &issuer.certificate, &[stale]).signed(&p256(), &issuer.key);
@@ -203,7 +203,7 @@ fn an_issuer_without_an_identifier_leaves_none() {
 }
 
 #[test]
-fn the_signature_follows_the_key_of_the_authority() {
+fn signature_algorithm_follows_the_authority_key() {
     let algorithms = [
         (KeyAlgorithm::Rsa3072, "1.2.840.113549.1.1.11"),
         (KeyAlgorithm::EcdsaP256, "1.2.840.10045.4.3.2"),
@@ -225,7 +225,7 @@ fn the_signature_follows_the_key_of_the_authority() {
 }
 
 #[test]
-fn the_key_of_another_authority_does_not_sign() {
+fn key_of_another_authority_is_refused() {
     let [ca, other, _] = issuers(ECDSA_TREE).try_into().ok().unwrap();
     let old = certificate(ECDSA_TREE, "apiserver.crt");
     assert_eq!(
@@ -235,7 +235,7 @@ fn the_key_of_another_authority_does_not_sign() {
 }
 
 #[test]
-fn a_leaf_does_not_issue() {
+fn leaf_is_refused_as_issuer() {
     let leaf = leaves(ECDSA_TREE).remove(0);
     assert_eq!(
         reissue(&leaf.certificate, &leaf.certificate, &leaf.key, &p256(), &terms()),
@@ -259,7 +259,7 @@ fn impossible_lifetimes_are_refused() {
 }
 
 #[test]
-fn what_can_not_be_written_again_as_it_was_is_not_issued() {
+fn certificate_that_cannot_be_reencoded_is_refused() {
     let issuer = Draft::authority(name(&[&[(CN, UTF8, b"CA")]]), &[]).self_signed();
     // A set in the wrong order, which DER forbids and Go's reader lets pass.
     let sorted = name(&[&[(CN, UTF8, b"a"), (CN, UTF8, b"b")]]);

@@ -29,7 +29,7 @@ fn text(key: &PrivateKey) -> String {
 }
 
 #[test]
-fn keys_are_written_byte_for_byte_as_kubeadm_writes_them() {
+fn encoded_keys_equal_kubeadms_byte_for_byte() {
     for tree in [RSA_TREE, ECDSA_TREE] {
         for file in ["ca", "front-proxy-ca", "apiserver", "etcd/ca", "etcd/server", "sa"] {
             let file = read(tree, &format!("etc/kubernetes/pki/{file}.key"));
@@ -44,14 +44,14 @@ fn every_leaf_of_the_trees_has_its_key() {
         for leaf in leaves(tree) {
             assert!(leaf.key.fits(&leaf.certificate), "{}", leaf.name);
             assert_eq!(*leaf.key.algorithm(), leaf.certificate.key_algorithm);
-            // kubeadm makes a new key, and leaves kubelet.conf alone.
+            // kubeadm generates a new key, and leaves kubelet.conf alone.
             assert_eq!(leaf.key.fits(&leaf.renewed), leaf.name == "kubelet", "{}", leaf.name);
         }
     }
 }
 
 #[test]
-fn a_new_key_of_each_kind_is_read_back_in_both_of_its_forms() {
+fn new_key_of_each_kind_is_read_back_in_both_forms() {
     use KeyAlgorithm as A;
     for algorithm in [A::Rsa2048, A::Rsa3072, A::Rsa4096, A::EcdsaP256, A::EcdsaP384] {
         let name = algorithm.to_string();
@@ -74,7 +74,7 @@ fn two_new_keys_differ() {
 }
 
 #[test]
-fn authorities_may_have_other_keys_and_sign_with_them() {
+fn authority_keys_of_other_kinds_can_sign() {
     let ed25519 = PrivateKey::new(Kind::Ed25519(Ed25519KeyPair::generate().unwrap())).unwrap();
     for (key, name) in [(p521(), "ECDSA-P521"), (ed25519, "Ed25519")] {
         assert_eq!(key.algorithm().to_string(), name);
@@ -90,7 +90,7 @@ fn name_of(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn keys_for_leaves_are_of_the_five_kinds_only() {
+fn leaf_keys_are_of_five_kinds_only() {
     let other = KeyAlgorithm::Other("Ed25519".to_owned());
     assert_eq!(
         PrivateKey::generate(&other).unwrap_err(),
@@ -99,7 +99,7 @@ fn keys_for_leaves_are_of_the_five_kinds_only() {
 }
 
 #[test]
-fn parameters_certificates_and_comments_around_a_key_are_passed_over() {
+fn other_blocks_and_comments_around_a_key_are_skipped() {
     let key = String::from_utf8(read(ECDSA_TREE, P256_SEC1)).unwrap();
     let certificate = certificate(ECDSA_TREE, "apiserver.crt");
     let parameters = pem::encode("EC PARAMETERS", &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]);
@@ -113,15 +113,15 @@ fn parameters_certificates_and_comments_around_a_key_are_passed_over() {
 }
 
 #[test]
-fn a_key_without_its_curve_is_read() {
-    // ECPrivateKey with the number alone: version 1, 32 bytes of it.
+fn key_without_its_curve_is_read() {
+    // ECPrivateKey with the number alone: version 1, and 32 bytes.
     let der = tlv(0x30, &[tlv(2, &[1]), tlv(4, &[7; 32])].concat());
     let key = PrivateKey::from_pem(pem::encode("EC PRIVATE KEY", &der).as_bytes()).unwrap();
     assert_eq!(*key.algorithm(), KeyAlgorithm::EcdsaP256);
 }
 
 #[test]
-fn a_wrong_label_does_no_harm() {
+fn key_with_wrong_label_is_read() {
     let sec1 = String::from_utf8(read(ECDSA_TREE, P256_SEC1)).unwrap();
     assert!(PrivateKey::from_pem(sec1.replace("EC PRIVATE", "PRIVATE").as_bytes()).is_ok());
     let pkcs8 = pkcs8(&PrivateKey::from_pem(sec1.as_bytes()).unwrap());
@@ -131,7 +131,7 @@ fn a_wrong_label_does_no_harm() {
 }
 
 #[test]
-fn each_reason_for_having_no_key_is_told_apart() {
+fn reasons_for_a_missing_key_are_distinguished() {
     let error = |file: &str| PrivateKey::from_pem(file.as_bytes()).unwrap_err();
     let key = String::from_utf8(read(ECDSA_TREE, P256_SEC1)).unwrap();
     assert_eq!(error(""), KeyError::Pem(PemError::Empty));
@@ -163,13 +163,13 @@ fn each_reason_for_having_no_key_is_told_apart() {
 }
 
 #[test]
-fn an_rsa_key_that_is_too_short_is_not_called_damaged() {
+fn short_rsa_key_is_not_reported_as_damaged() {
     let error = PrivateKey::from_pem(RSA_1024.as_bytes()).unwrap_err();
     assert_eq!(error, KeyError::Unsupported("RSA with less than 2048 bits".to_owned()));
 }
 
 #[test]
-fn a_key_whose_parts_do_not_fit_each_other_is_damaged() {
+fn key_with_mismatched_parts_is_damaged() {
     for tree in [RSA_TREE, ECDSA_TREE] {
         let blocks = pem::blocks(&read(tree, P256_SEC1)).unwrap();
         let mut der = blocks[0].der.expose().to_vec();
@@ -184,7 +184,7 @@ fn a_key_whose_parts_do_not_fit_each_other_is_damaged() {
 }
 
 #[test]
-fn a_signature_verifies_with_the_key_and_with_no_other() {
+fn signature_verifies_with_its_own_key_only() {
     for tree in [RSA_TREE, ECDSA_TREE] {
         let [ca, other, _] = issuers(tree).try_into().ok().unwrap();
         let certificate = Draft::like(&ca.certificate).signed(&ca.key, &ca.key);
@@ -194,15 +194,22 @@ fn a_signature_verifies_with_the_key_and_with_no_other() {
 }
 
 #[test]
-fn debug_shows_the_kind_alone() {
+fn debug_shows_only_the_key_kind() {
     assert_eq!(format!("{:?}", key(RSA_TREE, "apiserver.key")), "PrivateKey(RSA-2048)");
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(300)
+    })]
 
     #[test]
-    fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0usize..121, byte: u8) {
+    fn arbitrary_bytes_are_read_or_refused(
+        bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        at in 0usize..121,
+        byte: u8,
+    ) {
         let _ = PrivateKey::from_pem(&bytes);
         for label in ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"] {
             let _ = PrivateKey::from_pem(pem::encode(label, &bytes).as_bytes());

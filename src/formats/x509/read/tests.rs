@@ -4,7 +4,7 @@ use super::super::fixtures::*;
 use super::*;
 
 #[test]
-fn the_facts_of_an_apiserver_certificate() {
+fn apiserver_certificate_facts_are_read() {
     let apiserver = certificate(RSA_TREE, "apiserver.crt");
     assert_eq!(apiserver.subject.to_string(), "CN=kube-apiserver");
     assert_eq!(apiserver.issuer.to_string(), "CN=kubernetes");
@@ -44,7 +44,7 @@ fn the_facts_of_an_apiserver_certificate() {
 }
 
 #[test]
-fn an_authority_is_known_by_its_constraints_and_signs_itself_and_its_leaves() {
+fn authority_is_recognised_and_signs_itself_and_its_leaves() {
     for tree in [RSA_TREE, ECDSA_TREE] {
         let [ca, front_proxy, _etcd] = issuers(tree).try_into().ok().unwrap();
         assert!(
@@ -64,7 +64,7 @@ fn an_authority_is_known_by_its_constraints_and_signs_itself_and_its_leaves() {
 }
 
 #[test]
-fn a_namesake_did_not_sign() {
+fn authority_of_the_same_name_is_not_the_signer() {
     let subject = name(&[&[(CN, UTF8, b"kubernetes")]]);
     let (real, namesake) = (
         Draft::authority(subject.clone(), &[]).self_signed(),
@@ -81,7 +81,7 @@ fn a_namesake_did_not_sign() {
 }
 
 #[test]
-fn a_changed_byte_is_no_longer_signed() {
+fn signature_fails_after_a_changed_byte() {
     let ca = certificate(ECDSA_TREE, "ca.crt");
     let apiserver = certificate(ECDSA_TREE, "apiserver.crt");
     let forged =
@@ -91,7 +91,7 @@ fn a_changed_byte_is_no_longer_signed() {
 }
 
 #[test]
-fn names_are_shown_for_people_with_all_their_parts() {
+fn names_are_displayed_with_all_parts() {
     let subject = name(&[
         &[(DC, IA5, b"com")],
         &[(DC, IA5, b"example")],
@@ -107,7 +107,7 @@ fn names_are_shown_for_people_with_all_their_parts() {
 }
 
 #[test]
-fn a_name_can_not_write_control_characters_to_a_terminal() {
+fn control_characters_in_name_are_escaped() {
     let issuer =
         Draft::authority(name(&[&[(CN, UTF8, b"a\x1b[31m\nb\xc2\x9b")]]), &[]).self_signed();
     assert!(
@@ -116,7 +116,7 @@ fn a_name_can_not_write_control_characters_to_a_terminal() {
 }
 
 #[test]
-fn the_last_second_of_9999_and_the_years_after_2049_are_read() {
+fn years_after_2049_and_the_end_of_9999_are_read() {
     let mut draft = Draft::authority(name(&[&[(CN, UTF8, b"long")]]), &[]);
     draft.terms.not_after = Timestamp::MAX;
     assert_eq!(draft.self_signed().certificate.not_after, Timestamp::MAX);
@@ -145,7 +145,7 @@ fn all_kinds_of_alternative_names_are_listed() {
 }
 
 #[test]
-fn an_extension_that_makes_no_sense_does_not_hide_the_certificate() {
+fn malformed_extension_does_not_hide_the_certificate() {
     let broken = [
         extension("2.5.29.17", false, b"junk"),
         extension("2.5.29.37", false, b"\x04\x00"),
@@ -159,7 +159,7 @@ fn an_extension_that_makes_no_sense_does_not_hide_the_certificate() {
 }
 
 #[test]
-fn a_bundle_is_read_in_order_whatever_stands_between() {
+fn bundle_is_read_in_order_with_text_between() {
     let (ca, etcd) = (certificate(RSA_TREE, "ca.crt"), certificate(RSA_TREE, "etcd/ca.crt"));
     let key = String::from_utf8(read(RSA_TREE, "etc/kubernetes/pki/apiserver.key")).unwrap();
     let bundle = format!(
@@ -176,7 +176,7 @@ fn a_bundle_is_read_in_order_whatever_stands_between() {
 }
 
 #[test]
-fn a_file_without_a_certificate_says_what_it_has() {
+fn file_without_certificate_lists_its_labels() {
     let key = read(RSA_TREE, "etc/kubernetes/pki/apiserver.key");
     assert_eq!(
         certificates(&key),
@@ -189,7 +189,7 @@ fn a_file_without_a_certificate_says_what_it_has() {
 }
 
 #[test]
-fn the_certificate_that_is_malformed_is_counted() {
+fn malformed_certificate_is_reported_by_number() {
     let ca = certificate(RSA_TREE, "ca.crt");
     let broken = pem::encode("CERTIFICATE", &ca.der()[..ca.der().len() - 1]);
     let file = format!("{}{broken}", ca.to_pem());
@@ -199,16 +199,24 @@ fn the_certificate_that_is_malformed_is_counted() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(300)
+    })]
 
     #[test]
-    fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_bytes_are_read_or_refused(
+        bytes in proptest::collection::vec(any::<u8>(), 0..300)
+    ) {
         let _ = certificates(&bytes);
         let _ = certificates(pem::encode("CERTIFICATE", &bytes).as_bytes());
     }
 
     #[test]
-    fn a_certificate_with_another_tag_is_not_signed(tag: u8, tree in prop::sample::select(vec![RSA_TREE, ECDSA_TREE])) {
+    fn certificate_with_changed_tag_is_not_signed(
+        tag: u8,
+        tree in prop::sample::select(vec![RSA_TREE, ECDSA_TREE]),
+    ) {
         // The signature does not cover the outer tag and that of its algorithm.
         let good = certificate(tree, "apiserver.crt");
         let second = 4 + 4 + usize::from(u16::from_be_bytes([good.der()[6], good.der()[7]]));
@@ -223,7 +231,11 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_certificate_is_read_or_refused(at in 0usize..800, byte: u8, tree in prop::sample::select(vec![RSA_TREE, ECDSA_TREE])) {
+    fn damaged_certificate_is_read_or_refused(
+        at in 0usize..800,
+        byte: u8,
+        tree in prop::sample::select(vec![RSA_TREE, ECDSA_TREE]),
+    ) {
         let good = certificate(tree, "apiserver.crt");
         let mut der = good.der().to_vec();
         let at = at % der.len();

@@ -24,7 +24,7 @@ impl Case {
         Self { new: Certificate::from_der(&new).unwrap(), issuer, old, new_key }
     }
 
-    /// A leaf of an authority made for it.
+    /// Returns a leaf of an authority made for it.
     fn of(authority: &[x509_cert::ext::Extension], leaf: &[x509_cert::ext::Extension]) -> Self {
         let issuer = Draft::authority(subject(b"CA"), authority).self_signed();
         let old =
@@ -40,7 +40,7 @@ impl Case {
         verify_renewed(new, &self.old, &self.issuer.certificate, now())
     }
 
-    /// The verdict on the new certificate after a change, properly signed.
+    /// Returns the error for the new certificate after a change, properly signed.
     fn changed(&self, change: impl FnOnce(&mut Draft)) -> VerifyError {
         let mut draft = Draft::like(&self.new);
         change(&mut draft);
@@ -70,14 +70,14 @@ const EKU: &str = "2.5.29.37";
 const AKI: &str = "2.5.29.35";
 
 #[test]
-fn a_good_one_passes_and_so_does_a_signed_copy_of_it() {
+fn renewed_certificate_and_its_signed_copy_pass() {
     ETCD.verdict().unwrap();
-    // The changes below start from such a copy, so it has to be good itself.
+    // The changes below start from such a copy, so it has to pass itself.
     ETCD.judge(&Draft::like(&ETCD.new).signed(&ETCD.new_key, &ETCD.issuer.key)).unwrap();
 }
 
 #[test]
-fn another_issuer_is_noticed() {
+fn another_issuer_is_refused() {
     let other = &issuers(ECDSA_TREE)[0].certificate;
     assert!(matches!(
         verify_renewed(&ETCD.new, &ETCD.old, other, now()),
@@ -90,7 +90,7 @@ fn another_issuer_is_noticed() {
 }
 
 #[test]
-fn the_key_of_another_is_noticed() {
+fn signature_by_another_key_is_refused() {
     let forged = Draft::like(&ETCD.new).signed(&ETCD.new_key, &p256());
     assert_eq!(ETCD.judge(&forged), Err(VerifyError::Signature));
     let rsa = Draft::like(&ETCD.new).signed(&ETCD.new_key, &key(RSA_TREE, "etcd/ca.key"));
@@ -98,13 +98,13 @@ fn the_key_of_another_is_noticed() {
 }
 
 #[test]
-fn a_changed_byte_is_noticed() {
+fn changed_byte_is_refused() {
     let forged = Certificate::from_der(&patched(&ETCD.new, b"localhost", b"localhoax")).unwrap();
     assert_eq!(ETCD.judge(&forged), Err(VerifyError::Signature));
 }
 
 #[test]
-fn an_authority_that_is_none_is_noticed() {
+fn issuer_that_is_no_authority_is_refused() {
     let leaf_as_issuer =
         Draft::leaf(ETCD.issuer.certificate.subject.der().to_vec(), &ETCD.issuer.certificate, &[]);
     let leaf_as_issuer = leaf_as_issuer.signed(&ETCD.issuer.key, &ETCD.issuer.key);
@@ -122,7 +122,7 @@ fn an_authority_that_is_none_is_noticed() {
 }
 
 #[test]
-fn lifetimes_are_judged_at_the_time_that_is_given() {
+fn lifetimes_are_verified_at_the_given_time() {
     let at = |time| verify_renewed(&ETCD.new, &ETCD.old, &ETCD.issuer.certificate, time);
     let not_now = Err(VerifyError::NotValidNow(ETCD.new.not_before, ETCD.new.not_after));
     assert_eq!(at(ETCD.new.not_before.minus(Duration::from_secs(1))), not_now);
@@ -141,7 +141,7 @@ fn lifetimes_are_judged_at_the_time_that_is_given() {
 }
 
 #[test]
-fn outliving_the_authority_is_noticed() {
+fn expiry_after_the_authority_is_refused() {
     let end = ETCD.issuer.certificate.not_after;
     let error = ETCD.changed(|draft| draft.terms.not_after = end.plus(Duration::from_secs(1)));
     assert_eq!(
@@ -154,7 +154,7 @@ fn outliving_the_authority_is_noticed() {
 }
 
 #[test]
-fn keys_and_numbers_that_are_not_new_are_noticed() {
+fn reused_key_or_serial_is_refused() {
     let old_key = key(ECDSA_TREE, "etcd/server.key");
     assert_eq!(
         ETCD.judge(&Draft::like(&ETCD.new).signed(&old_key, &ETCD.issuer.key)),
@@ -166,7 +166,7 @@ fn keys_and_numbers_that_are_not_new_are_noticed() {
 }
 
 impl Draft {
-    /// The old certificate of a case with the serial number of the new one.
+    /// Returns the old certificate of a case with the serial number of the new one.
     fn like_with_serial(case: &Case) -> Certificate {
         let mut draft = Self::like(&case.old);
         draft.terms.serial = case.new.serial.bytes().try_into().unwrap();
@@ -175,7 +175,7 @@ impl Draft {
 }
 
 #[test]
-fn a_key_that_leaves_do_not_have_is_noticed() {
+fn unsupported_leaf_key_is_refused() {
     let ed25519 = aws_lc_rs::signature::Ed25519KeyPair::generate().unwrap();
     let ed25519 = crate::formats::pem::encode("PRIVATE KEY", ed25519.to_pkcs8().unwrap().as_ref());
     let ed25519 = PrivateKey::from_pem(ed25519.as_bytes()).unwrap();
@@ -184,7 +184,7 @@ fn a_key_that_leaves_do_not_have_is_noticed() {
 }
 
 #[test]
-fn another_subject_is_noticed_even_when_it_reads_the_same() {
+fn subject_with_other_bytes_and_equal_text_is_refused() {
     assert!(matches!(
         ETCD.changed(|draft| draft.subject = subject(b"cp2")),
         VerifyError::Subject { .. }
@@ -195,7 +195,7 @@ fn another_subject_is_noticed_even_when_it_reads_the_same() {
 }
 
 #[test]
-fn a_lost_name_is_noticed() {
+fn lost_name_is_refused() {
     let entries = |names: &[Vec<u8>]| tlv(0x30, &names.concat());
     let all = [tlv(0x82, b"cp1"), tlv(0x82, b"*.wild"), tlv(0x87, &[10, 0, 0, 1])];
     let case = Case::of(&[], &[extension(SAN, false, &entries(&all))]);
@@ -214,7 +214,7 @@ fn a_lost_name_is_noticed() {
 }
 
 #[test]
-fn a_lost_usage_is_noticed() {
+fn lost_usage_is_refused() {
     let client_only = [0x30, 10, 6, 8, 0x2b, 6, 1, 5, 5, 7, 3, 2];
     assert_eq!(
         ETCD.changed(|draft| set(draft, EKU, false, &client_only)),
@@ -228,14 +228,14 @@ fn a_lost_usage_is_noticed() {
 }
 
 #[test]
-fn a_certificate_for_neither_side_of_tls_can_be_renewed() {
+fn certificate_without_tls_usage_can_be_renewed() {
     let code_signing = [0x30, 10, 6, 8, 0x2b, 6, 1, 5, 5, 7, 3, 3];
     let issuer = Draft::authority(subject(b"CA"), &[]).self_signed();
     let mut draft = Draft::leaf(subject(b"leaf"), &issuer.certificate, &[]);
     set(&mut draft, EKU, false, &code_signing);
     let old = draft.signed(&p256(), &issuer.key);
     Case::new(issuer, old).verdict().unwrap();
-    // And one that does not say.
+    // And a certificate without basic constraints.
     let issuer = Draft::authority(subject(b"CA"), &[]).self_signed();
     let mut draft = Draft::leaf(subject(b"leaf"), &issuer.certificate, &[]);
     draft.extensions.remove(1);
@@ -247,7 +247,7 @@ fn a_certificate_for_neither_side_of_tls_can_be_renewed() {
 }
 
 #[test]
-fn extensions_missing_added_changed_and_moved_are_noticed() {
+fn missing_added_changed_and_moved_extensions_are_refused() {
     let unknown = extension("1.2.3.4", false, b"1");
     let more = extension("1.2.3.5", false, b"");
     let case = Case::of(&[], std::slice::from_ref(&unknown));
@@ -277,7 +277,7 @@ fn extensions_missing_added_changed_and_moved_are_noticed() {
 }
 
 #[test]
-fn wrong_key_identifiers_are_noticed() {
+fn wrong_key_identifiers_are_refused() {
     let stale = tlv(0x30, &tlv(0x80, b"of an older CA"));
     assert_eq!(
         ETCD.changed(|draft| set(draft, AKI, false, &stale)),
@@ -298,7 +298,7 @@ fn wrong_key_identifiers_are_noticed() {
 }
 
 #[test]
-fn what_verifiers_refuse_is_refused_with_a_reason() {
+fn refusals_of_tls_verifiers_have_a_reason() {
     let critical = Case::of(&[], &[extension("1.2.3.4", true, b"1")]);
     assert_eq!(critical.verdict(), Err(VerifyError::CriticalExtension));
     let authority = Case::of(&[], &[extension("2.5.29.19", true, &[0x30, 3, 1, 1, 0xff])]);
@@ -314,7 +314,7 @@ fn what_verifiers_refuse_is_refused_with_a_reason() {
 }
 
 #[test]
-fn an_intermediate_authority_is_trusted_as_it_is() {
+fn intermediate_authority_is_trusted_as_anchor() {
     let root = Draft::authority(subject(b"root"), &[]).self_signed();
     let key = p256();
     let mut draft = Draft::authority(subject(b"CA"), &[identifier(b"id")]);
@@ -325,7 +325,7 @@ fn an_intermediate_authority_is_trusted_as_it_is() {
 }
 
 #[test]
-fn a_year_is_not_enough_when_the_authority_ends_sooner() {
+fn validity_beyond_the_authority_expiry_is_refused() {
     let mut draft = Draft::authority(subject(b"CA"), &[]);
     draft.terms.not_after = now().plus(days(100));
     let issuer = draft.self_signed();

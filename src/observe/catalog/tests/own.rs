@@ -1,10 +1,10 @@
-//! The operator's own entries beside those of the profile, or in their place.
+//! Tests of the operator's own entries beside those of the profile, or in their place.
 
 use super::*;
 
 #[test]
 fn own_entries_come_after_those_of_the_profile() {
-    let catalog = Node::new()
+    let catalog = TestNode::new()
         .configured(
             r#"
             authority = [{ name = "site-ca", certificate = "/s/ca.crt", key = "/s/ca.key" }]
@@ -35,8 +35,8 @@ fn own_entries_come_after_those_of_the_profile() {
 }
 
 #[test]
-fn an_own_entry_takes_the_place_of_the_profiles_whatever_the_manifests_say() {
-    let catalog = Node::new()
+fn own_entry_replaces_the_profiles_despite_manifests() {
+    let catalog = TestNode::new()
         .change(
             "etcd.yaml",
             "--cert-file=/etc/kubernetes/pki/etcd/server.crt",
@@ -69,7 +69,7 @@ fn an_own_entry_takes_the_place_of_the_profiles_whatever_the_manifests_say() {
 }
 
 #[test]
-fn own_entries_that_can_not_stand_beside_the_rest_are_refused() {
+fn conflicting_own_entries_are_refused() {
     let table = [
         (
             "\n[[credential]]\nname = \"x\"\nauthority = \"acme\"\nbundle = \"/x\"",
@@ -92,7 +92,7 @@ fn own_entries_that_can_not_stand_beside_the_rest_are_refused() {
     ];
     for (configuration, expected) in table {
         assert_eq!(
-            Node::new().configured(configuration).try_catalog().unwrap_err().to_string(),
+            TestNode::new().configured(configuration).try_catalog().unwrap_err().to_string(),
             expected
         );
     }
@@ -132,13 +132,15 @@ const OWN_SERVICES: &str = r#"
     [[service]]
     name = "etcd"
     unit = "etcd.service"
-    uses = [{ credential = "etcd/server", takes = "reloads", served_at = { address = "127.0.0.1:2379" } }]
+    uses = [
+      { credential = "etcd/server", takes = "reloads", served_at = { address = "127.0.0.1:2379" } },
+    ]
 "#;
 
 #[test]
-fn own_services_come_after_those_of_the_profile_or_in_their_place() {
+fn own_services_follow_or_replace_the_profiles() {
     let vip = "kind: Pod\nmetadata: {name: kube-vip}\nspec: {containers: [{name: kube-vip}]}";
-    let catalog = Node::new().add("vip.yaml", vip).configured(OWN_SERVICES).catalog();
+    let catalog = TestNode::new().add("vip.yaml", vip).configured(OWN_SERVICES).catalog();
     let names: Vec<&str> = catalog.services.iter().map(|service| service.name.as_str()).collect();
     assert_eq!(
         names,
@@ -178,7 +180,7 @@ fn own_services_come_after_those_of_the_profile_or_in_their_place() {
         ("http://127.0.0.1:1/", ""),
         "whatever the manifest says"
     );
-    // What protects the cluster stays.
+    // The protection of the cluster stays.
     assert_eq!(catalog.service("etcd").essential, Some(Essential::EtcdMember));
     assert!(catalog.service("kube-scheduler").ages && !catalog.service("site").ages);
     let trial = |name: &str| catalog.trials.get(&CredentialName::new(name).unwrap()).cloned();
@@ -196,19 +198,19 @@ fn own_services_come_after_those_of_the_profile_or_in_their_place() {
     );
 }
 
-/// The others that use it are told of the one that is kept.
+/// The other services that use it are refreshed for the one that is kept.
 #[test]
-fn an_own_service_follows_a_credential_that_turned_out_to_be_another() {
+fn own_service_follows_a_replaced_credential() {
     let own = "[[service]]\nname = \"x\"\npid_file = \"/run/x.pid\"\nsignal = \"USR1\"\nuses = [{ \
         credential = \"etcd/peer\", takes = \"restart\" }]";
-    let same = |node: Node, name: &str| {
+    let same = |node: TestNode, name: &str| {
         node.change(
             "etcd.yaml",
             &format!("--peer-{name}-file=/etc/kubernetes/pki/etcd/peer."),
             &format!("--peer-{name}-file=/etc/kubernetes/pki/etcd/server."),
         )
     };
-    let catalog = same(same(Node::new(), "cert"), "key").configured(own).catalog();
+    let catalog = same(same(TestNode::new(), "cert"), "key").configured(own).catalog();
     let uses = &catalog.service("x").uses;
     assert_eq!(uses.iter().map(|one| one.credential.as_str()).collect::<Vec<_>>(), ["etcd/server"]);
     let kind = ServiceKind::Process { pid_file: path("/run/x.pid"), signal: Signal::Usr1 };
@@ -216,10 +218,10 @@ fn an_own_service_follows_a_credential_that_turned_out_to_be_another() {
 }
 
 #[test]
-fn own_services_that_can_not_stand_beside_the_rest_are_refused() {
+fn conflicting_own_services_are_refused() {
     let uses = |name: &str| format!("uses = [{{ credential = \"{name}\", takes = \"restart\" }}]");
     let refused =
-        |text: String| Node::new().configured(&text).try_catalog().unwrap_err().to_string();
+        |text: String| TestNode::new().configured(&text).try_catalog().unwrap_err().to_string();
     let said = refused(format!(
         "\n[[service]]\nname = \"x\"\nunit = \"x.service\"\n{}",
         uses("admin.config")
@@ -260,9 +262,9 @@ fn own_services_that_can_not_stand_beside_the_rest_are_refused() {
 }
 
 #[test]
-fn a_service_may_use_a_copy_and_one_that_may_come() {
+fn service_may_use_existing_and_future_copies() {
     let using = |credential: &str| {
-        Node::new().configured(&format!(
+        TestNode::new().configured(&format!(
             "[[copy]]\nname = 'one'\nof = 'admin.conf'\nbundle = '/etc/one.pem'\n\
              [[copy]]\nname = 'several'\nof = 'admin.conf'\nkubeconfig = '/home/*/.kube/config'\n\
              [[copy]]\nof = 'admin.conf'\nkubeconfig = '/srv/*/config'\n\

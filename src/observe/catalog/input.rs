@@ -1,0 +1,33 @@
+//! Findings on the node from which the catalog is made.
+
+use std::collections::BTreeMap;
+
+use crate::model::AbsolutePath;
+
+/// The facts that the caller found on the node.
+#[derive(Clone, Copy)]
+pub struct CatalogInput<'a> {
+    /// The files of the manifests directory: name and text. Empty when there is no such directory.
+    pub manifests: &'a [(String, String)],
+    /// For each kubeconfig of [`Profile::kubeconfig_references`]: where its user's certificate is.
+    /// Absent for one that has none, or does not exist.
+    pub references: &'a BTreeMap<AbsolutePath, Reference>,
+    /// Whether a file exists at a path.
+    pub exists: &'a dyn Fn(&AbsolutePath) -> bool,
+    /// The files that match a path with `*` for whole names.
+    pub matching: &'a dyn Fn(&AbsolutePath) -> Vec<AbsolutePath>,
+}
+
+/// Where the client certificate of a kubeconfig's user is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// In files; often one file for both.
+    Files {
+        /// The certificate's file.
+        certificate: AbsolutePath,
+        /// The key's file.
+        key: AbsolutePath,
+    },
+    /// In the kubeconfig itself.
+    Embedded,
+}
