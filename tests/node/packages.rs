@@ -23,8 +23,7 @@ pub fn installation_upgrade_and_purge(node: &mut Node) {
         "no service of Kubernetes was restarted"
     );
     node.exec(
-        "kubecertd config check && journalctl --list-catalog | grep --quiet 'kubecertd looks \
-        after'",
+        "kubecertd config check && journalctl --list-catalog | grep --quiet 'kubecertd manages'",
     );
 
     node.edit(CONFIGURATION, "#keep = 10", "keep = 7");
