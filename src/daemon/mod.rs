@@ -54,8 +54,8 @@ pub enum DaemonError {
     /// The scheduler does not start.
     #[error(transparent)]
     Schedule(#[from] schedule::SchedulerFailed),
-    /// The runtime does not start.
-    #[error("the runtime can't be started: {0}")]
+    /// The runtime can't be started, or a fault ended the work on it.
+    #[error("the daemon can't run: {0}")]
     Runtime(std::io::Error),
 }
 

@@ -70,7 +70,7 @@ pub fn look(node: &Node, clock: &dyn Clock, survey: &Survey) -> Services {
     let light = Light { node, survey, clock, request, occasion, brakes: &brakes };
     let (memory, note) = read_services(&node.root, &node.settings.paths.state);
     let mut found =
-        block_on(|| light.look(memory, &[])).map_or_else(Services::unseen, |(found, _)| found);
+        block_on(light.look(memory, &[])).map_or_else(Services::unseen, |(found, _)| found);
     found.notes.extend(note);
     found
 }
@@ -103,7 +103,7 @@ pub(super) fn make(
         occasion: orders.occasion,
         brakes,
     };
-    let report = block_on(|| light.make(orders.stop, memory, replaced));
+    let report = block_on(light.make(orders.stop, memory, replaced));
     let mut report = report
         .unwrap_or_else(|e| ServicesReport { found: Services::unseen(e), outcomes: Vec::new() });
     report.found.notes.extend(note);
