@@ -2,7 +2,7 @@
 //! good configuration, what is remembered of services, and the daemon's status.
 #![no_main]
 
-use kubecertd::daemon::Status;
+use kubecertd::report::Status;
 use kubecertd::store::fuzzing;
 use libfuzzer_sys::fuzz_target;
 

@@ -18,8 +18,8 @@ use crate::model::{
 use crate::observe::Node;
 use crate::pass::{self, Orders, Outlook, PassError, Report};
 use crate::plan::{Configuration, Judged, Occasion, Plan, Request, Step};
-use crate::report::Ledger;
-use crate::report::alarms::{Made, after_pass};
+use crate::report::AlarmLedger;
+use crate::report::alarms::{PassView, update_after_pass};
 use crate::sys::Clock;
 
 pub(super) fn run(node: &Node, options: &RenewOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
@@ -69,8 +69,8 @@ fn request(node: &Node, options: &RenewOptions) -> Result<Request, Failure> {
 /// here it is written down.
 fn alarms(node: &Node, orders: &Orders<'_>, made: &Result<Report, PassError>, clock: &dyn Clock) {
     let settle = |made| {
-        after_pass(
-            &Ledger::default(),
+        update_after_pass(
+            &AlarmLedger::default(),
             node,
             made,
             orders.request,
@@ -79,10 +79,10 @@ fn alarms(node: &Node, orders: &Orders<'_>, made: &Result<Report, PassError>, cl
         )
     };
     let news = match made {
-        Ok(report) => settle(Made::Well(report)),
+        Ok(report) => settle(PassView::Made(report)),
         // There is nothing here that could be looked after.
         Err(PassError::Platform) => return,
-        Err(error) => settle(Made::Not(error, &pass::preview(node, orders))),
+        Err(error) => settle(PassView::NotMade(error, &pass::preview(node, orders))),
     };
     news.notes.iter().for_each(|note| out::complain(note));
 }

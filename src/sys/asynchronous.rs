@@ -19,10 +19,10 @@ static RUNTIME: LazyLock<io::Result<Runtime>> =
 /// Runs asynchronous work to its completion on the runtime of the process.
 ///
 /// It is called from a thread without a runtime or from the blocking pool, never from within
-/// asynchronous work. The work itself need be neither `Send` nor `'static`: the calling thread polls
-/// it. It makes its timers and sockets when it is polled, as an `async` block does. A panic of the
-/// work is an error here and goes no further. A system call that still hangs when the work is
-/// complete, such as the lookup of a name, is not waited for.
+/// asynchronous work. The work itself need be neither `Send` nor `'static`: the calling thread
+/// polls it. It makes its timers and sockets when it is polled, as an `async` block does. A panic
+/// of the work is an error here and goes no further. A system call that still hangs when the work
+/// is complete, such as the lookup of a name, is not waited for.
 ///
 /// # Errors
 /// When the system gives no runtime, or the work panicked.

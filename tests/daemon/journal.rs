@@ -80,7 +80,7 @@ fn a_whole_run(tree: &str) {
     );
 
     let mut daemon = Daemon::start_with(&node, super::ears::Ears::new(), &VERBOSE);
-    let last = daemon.passed("something has ended or is broken");
+    let last = daemon.passed("a credential is expired or broken");
     assert!(last.renewed.len() >= 7 && !last.failed.is_empty(), "{last:?}");
     keys.collect(&node);
     let configuration = node.text(CONFIG);

@@ -113,7 +113,7 @@ fn what_has_ended_or_is_broken_at_the_start_is_renewed_at_once() {
         let node = known(Node::fresh(ECDSA), NEVER);
         broken(&node);
         let daemon = Daemon::start(&node);
-        let last = daemon.passed("something has ended or is broken");
+        let last = daemon.passed("a credential is expired or broken");
         assert_eq!(names(&last.renewed), ["apiserver"]);
     }
 }

@@ -199,7 +199,7 @@ pub fn a_folder_put_in_the_place_of_another_is_written_to(node: &mut Node) {
     );
     // Nothing that runs uses this one.
     node.age("admin.conf", 10);
-    node.until_said("is not the folder any more that the unit opened to kubecertd");
+    node.until_said("is not the directory any more that the unit opened to kubecertd");
     let pass = node.until("it is renewed", |node| {
         node.status()?.last_pass.filter(|pass| !pass.renewed.is_empty())
     });

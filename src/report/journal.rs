@@ -1,23 +1,23 @@
-//! What the journal is told of a pass: a line for each thing that was done, and for each trouble
-//! when it is new.
+//! The journal's lines about a pass, its alarms and the daemon: one for each action, and one for
+//! each failure, deferral or finding when it is new or changes.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
-use super::LastPass;
+use super::alarms::AlarmChanges;
+use super::{LastPass, Line, Message, PassId};
 use crate::act::refresh::Refreshed;
 use crate::model::{
     Alarm, AlarmEvent, AuthorityName, Awaited, CredentialName, Deferred, ServiceName, Severity,
     Timestamp,
 };
 use crate::pass::{PassError, Report};
-use crate::report::alarms::News;
-use crate::report::{Line, Message, PassId};
 
-/// How long before something urgent a hold is worth a warning.
-const WARN_BEFORE: i64 = 86_400;
+/// A deferral is a warning from this long before the credential is urgent.
+const WARN_BEFORE_SECONDS: i64 = 86_400;
 
-/// What something is said of.
+/// The subject of a line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Topic {
     Pass,
@@ -37,50 +37,50 @@ impl fmt::Display for Topic {
     }
 }
 
-/// What was said of each thing, so that it is said again only when it changes.
+/// The last text about each topic, so that it is logged again only when it changes.
 #[derive(Debug, Default)]
-pub(super) struct Said(BTreeMap<Topic, String>);
+pub(super) struct PassLog(BTreeMap<Topic, String>);
 
-impl Said {
-    /// One line for each thing that is new since the last pass.
-    pub(super) fn pass(
+impl PassLog {
+    /// Logs each action of a pass, and each state that is new since the last pass.
+    pub(super) fn log_pass(
         &mut self,
         id: PassId,
         last: &LastPass,
         report: Option<&Report>,
         clock: Timestamp,
     ) {
-        let speaker = Speaker { id, report };
+        let writer = PassWriter { id, report };
         let mut now = BTreeMap::new();
-        for (topic, words, line) in speaker.lasting(last, clock) {
-            if self.0.get(&topic) != Some(&words) {
-                line.say(&words);
+        for (topic, text, line) in writer.lasting_lines(last, clock) {
+            if self.0.get(&topic) != Some(&text) {
+                line.log(&text);
             }
-            now.insert(topic, words);
+            now.insert(topic, text);
         }
-        speaker.done();
+        writer.log_actions();
         for topic in self.0.keys().filter(|topic| !now.contains_key(*topic)) {
-            speaker
+            writer
                 .about(Line::info(Message::Over), topic)
-                .say(format_args!("{topic}: no longer so"));
+                .log(format_args!("{topic}: no longer so"));
         }
         self.0 = now;
     }
 }
 
-/// Says what one pass found and did.
-struct Speaker<'r> {
+/// Writes the lines of one pass.
+struct PassWriter<'r> {
     id: PassId,
     report: Option<&'r Report>,
 }
 
-impl Speaker<'_> {
-    /// What stays so until something changes: of what, in which words, and what kind of line it is.
-    fn lasting(&self, last: &LastPass, clock: Timestamp) -> Vec<(Topic, String, Line)> {
+impl PassWriter<'_> {
+    /// The lines about states that last until something changes, each with its topic and text.
+    fn lasting_lines(&self, last: &LastPass, clock: Timestamp) -> Vec<(Topic, String, Line)> {
         let mut lines = Vec::new();
-        let mut add = |line: Line, topic: Topic, reason: &str, words: String| {
+        let mut add = |line: Line, topic: Topic, reason: &str, text: String| {
             let line = self.about(line, &topic).reason(reason);
-            lines.push((topic, words, line));
+            lines.push((topic, text, line));
         };
         if let Some(trouble) = &last.trouble {
             add(
@@ -92,7 +92,7 @@ impl Speaker<'_> {
         }
         for (name, reason) in &last.failed {
             add(
-                Line::error(self.failure(name)),
+                Line::error(self.failure_message(name)),
                 Topic::Credential(name.clone()),
                 reason,
                 format!("{name}: {reason}"),
@@ -109,7 +109,7 @@ impl Speaker<'_> {
         for deferred in self.report.map(|report| report.deferred.as_slice()).unwrap_or_default() {
             let name = &deferred.credential;
             add(
-                waiting(deferred, clock),
+                deferral_line(deferred, clock),
                 Topic::Credential(name.clone()),
                 &deferred.reason,
                 format!("{name} {deferred}"),
@@ -117,7 +117,7 @@ impl Speaker<'_> {
         }
         for (name, reason) in &last.services_waiting {
             add(
-                Line::info(Message::ServiceWaiting),
+                Line::info(Message::ServiceDeferred),
                 Topic::Service(name.clone()),
                 reason,
                 format!("{name} waits: {reason}"),
@@ -134,20 +134,20 @@ impl Speaker<'_> {
         lines
     }
 
-    /// A line for each thing that was done, once.
-    fn done(&self) {
+    /// Logs each action once.
+    fn log_actions(&self) {
         let Some(report) = self.report else { return };
         for name in &report.recovered.finished {
             let line = self.credential(Line::warn(Message::RecoveryFinished), name);
-            line.say(format_args!(
+            line.log(format_args!(
                 "{name}: its renewal was cut short earlier, and is complete now"
             ));
         }
         for name in &report.recovered.dropped {
             let line = self.credential(Line::warn(Message::RecoveryDropped), name);
-            line.say(format_args!(
-                "{name}: its renewal was cut short earlier, and somebody else has changed its \
-                 files since: they are left as they are"
+            line.log(format_args!(
+                "{name}: its renewal was cut short earlier, and another program has changed \
+                 its files since: they are left as they are"
             ));
         }
         for (name, result) in &report.results {
@@ -162,7 +162,7 @@ impl Speaker<'_> {
                     .credential(Line::info(Message::Renewed), name)
                     .certificate(&renewed.serial, renewed.not_after)
                     .reason(why);
-                line.say(format_args!(
+                line.log(format_args!(
                     "{name}: renewed until {}, serial {}: {why}",
                     renewed.not_after, renewed.serial
                 ));
@@ -180,7 +180,7 @@ impl Speaker<'_> {
                     .credential(Line::info(Message::Renewed), name)
                     .certificate(&renewed.serial, renewed.not_after)
                     .reason(why);
-                line.say(format_args!(
+                line.log(format_args!(
                     "{name}: copied, valid until {}, serial {}: {why}",
                     renewed.not_after, renewed.serial
                 ));
@@ -188,14 +188,15 @@ impl Speaker<'_> {
         }
         for outcome in &report.services.outcomes {
             if let Ok(refreshed) = &outcome.result {
-                let line = Line::info(how(refreshed)).pass(self.id).service(&outcome.service);
-                line.say(format_args!("{}: {refreshed}", outcome.service));
+                let line =
+                    Line::info(refresh_message(refreshed)).pass(self.id).service(&outcome.service);
+                line.log(format_args!("{}: {refreshed}", outcome.service));
             }
         }
         for note in
             report.recovered.notes.iter().chain(&report.notes).chain(&report.services.found.notes)
         {
-            Line::warn(Message::Note).pass(self.id).say(note);
+            Line::warn(Message::Note).pass(self.id).log(note);
         }
     }
 
@@ -217,84 +218,99 @@ impl Speaker<'_> {
         credentials.find(|credential| credential.name == *name)?.authority.as_ref()
     }
 
-    fn failure(&self, name: &CredentialName) -> Message {
+    fn failure_message(&self, name: &CredentialName) -> Message {
         let results = self.report.map(|report| report.results.as_slice()).unwrap_or_default();
         match results.iter().find(|(of, _)| of == name) {
             Some((_, Err(PassError::WentBack { .. } | PassError::NotBack { .. }))) => {
-                Message::WentBack
+                Message::RolledBack
             }
             _ => Message::NotRenewed,
         }
     }
 }
 
-fn waiting(deferred: &Deferred, clock: Timestamp) -> Line {
+fn deferral_line(deferred: &Deferred, clock: Timestamp) -> Line {
     let message = if deferred.awaits == Awaited::Clock {
-        Message::ClockNotBelieved
+        Message::ClockNotTrusted
     } else {
-        Message::Waiting
+        Message::Deferred
     };
-    // Where no time helps, somebody has to.
-    let calm = deferred.urgent_from.is_some_and(|from| from.seconds_since(clock) >= WARN_BEFORE);
+    // Without a time from which it is urgent, an operator has to act.
+    let calm =
+        deferred.urgent_from.is_some_and(|from| from.seconds_since(clock) >= WARN_BEFORE_SECONDS);
     if calm { Line::info(message) } else { Line::warn(message) }
 }
 
-fn how(refreshed: &Refreshed) -> Message {
+fn refresh_message(refreshed: &Refreshed) -> Message {
     match refreshed {
-        Refreshed::TookIt { .. } | Refreshed::Closed { .. } => Message::ServiceTookIt,
+        Refreshed::TookIt { .. } | Refreshed::Closed { .. } => Message::ServiceReloaded,
         Refreshed::Restarted { .. } => Message::ServiceRestarted,
     }
 }
 
-/// A line for each alarm that is new or over, by what a pass found or besides.
-pub(super) fn alarms(pass: Option<PassId>, news: &News) {
+/// Logs the changes of alarms, after a pass or without one.
+pub(super) fn log_alarms(pass: Option<PassId>, changes: &AlarmChanges) {
     let of = |line: Line| pass.into_iter().fold(line, Line::pass);
-    for event in &news.events {
+    for event in &changes.events {
         let alarm = event.alarm();
         let Alarm { kind, entity, text, reason, repair, .. } = alarm;
         let severity = kind.severity();
         let line = match (event, severity) {
             (AlarmEvent::Cleared(_), _) => {
                 let line = of(Line::info(Message::AlarmCleared)).alarm(alarm);
-                line.say(format_args!("alarm {kind} ({entity}) is cleared: no longer so: {text}"));
+                line.log(format_args!("alarm {kind} ({entity}) is cleared: no longer so: {text}"));
                 continue;
             }
             (_, Severity::Critical | Severity::Major) => Line::error(Message::AlarmRaised),
             (_, Severity::Minor | Severity::Warning) => Line::warn(Message::AlarmRaised),
         };
         let word = event.word();
-        of(line).alarm(alarm).say(format_args!(
+        of(line).alarm(alarm).log(format_args!(
             "alarm {kind} ({entity}), {severity}, {word}: {text} {reason}. What to do: {repair}"
         ));
     }
-    for note in &news.notes {
-        of(Line::warn(Message::Note)).say(note);
+    for note in &changes.notes {
+        of(Line::warn(Message::Note)).log(note);
     }
 }
 
-/// The configuration on disk is wrong; what is done instead.
-pub(super) fn refused(instead: &str, trouble: &str) {
+/// Logs that the configuration on disk is refused. `instead` says which one is in force.
+pub fn log_configuration_refused(instead: &str, trouble: &str) {
     Line::error(Message::ConfigurationRefused)
         .reason(trouble)
-        .say(format_args!("the configuration is refused, and {instead}: {trouble}"));
+        .log(format_args!("the configuration is refused, and {instead}: {trouble}"));
 }
 
-/// What came of a pass, in a few words.
-pub(super) fn outcome(last: &LastPass) -> String {
-    if last.trouble.is_some() {
-        return "could not be made".to_owned();
-    }
-    let counts = [
-        (last.renewed.len(), "renewed"),
-        (last.copied.len(), "copied"),
-        (last.refreshed.len(), "refreshed"),
-        (last.failed.len() + last.not_refreshed.len(), "failed"),
-        (last.waiting.len() + last.services_waiting.len(), "waiting"),
-    ];
-    let counts: Vec<_> = counts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, word)| format!("{count} {word}"))
-        .collect();
-    if counts.is_empty() { "nothing to do".to_owned() } else { counts.join(", ") }
+/// Logs that a configuration was read again and is in force.
+pub fn log_configuration_in_force() {
+    Line::info(Message::ConfigurationInForce)
+        .log("the configuration was read again and is in force");
+}
+
+/// Logs that the daemon has started.
+pub fn log_started(credentials: usize) {
+    let version = env!("CARGO_PKG_VERSION");
+    Line::info(Message::Started)
+        .log(format_args!("kubecertd {version} looks after {credentials} credentials"));
+}
+
+/// Logs that the daemon stops.
+pub fn log_stopped() {
+    Line::info(Message::Stopped).log("kubecertd ends");
+}
+
+/// Logs that a pass begins.
+pub(super) fn log_pass_begun(pass: PassId, why: &str) {
+    Line::debug(Message::PassBegun)
+        .pass(pass)
+        .reason(why)
+        .log(format_args!("a pass begins: {why}"));
+}
+
+/// Logs that a pass failed and is made again.
+pub(super) fn log_retry(pass: PassId, why: &str, wait: Duration) {
+    let seconds = wait.as_secs();
+    Line::warn(Message::PassFailed)
+        .pass(pass)
+        .log(format_args!("the pass failed ({why}): it is tried again in {seconds} s"));
 }
