@@ -2,7 +2,7 @@
 //! services) and as the daemon's status.
 #![no_main]
 
-use kubecertd::daemon::Status;
+use kubecertd::report::Status;
 use kubecertd::state::fuzzing;
 use libfuzzer_sys::fuzz_target;
 

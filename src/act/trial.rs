@@ -225,7 +225,7 @@ fn ask_all(asked: Vec<Asked>) -> Vec<Answered> {
     }
     let named: Vec<_> =
         asked.iter().map(|(name, server, _)| (name.clone(), server.clone())).collect();
-    let mut trials = block_on(|| until_the_limit(asked)).unwrap_or_default();
+    let mut trials = block_on(until_the_limit(asked)).unwrap_or_default();
     let missing =
         || Trial::NotTried(format!("no answer within {} seconds", LIMIT_FOR_ALL.as_secs()));
     named

@@ -13,7 +13,7 @@ use crate::model::{Alarm, Severity, Timestamp};
 use crate::observe::host_name;
 use crate::plan::remaining;
 use crate::report::AlarmJson;
-use crate::report::alarms::in_force;
+use crate::report::alarms::read_in_force;
 use crate::sys::Clock;
 
 /// Where the configuration is wrong, shows the alarms of the last good one, which the daemon uses.
@@ -23,7 +23,7 @@ pub(super) fn run(
     clock: &dyn Clock,
 ) -> Result<Exit, Failure> {
     let (node, _) = open_or_last_good(arguments)?;
-    let (alarms, note) = in_force(&node);
+    let (alarms, note) = read_in_force(&node);
     match options.output {
         ListFormat::List => out::print(&list(&alarms, clock.now())),
         ListFormat::Json => out::print(&json(&alarms, &host_name(&node.root))),

@@ -136,7 +136,7 @@ mod tests {
             let line = Line::info(Message::Renewed).pass(PassId::new()).credential(&name, None);
             line.certificate("4f", Timestamp::default())
                 .reason("expires")
-                .say("apiserver: renewed");
+                .log("apiserver: renewed");
             tracing::warn!(answer = 42, "a library speaks");
         });
         let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();

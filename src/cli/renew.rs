@@ -18,8 +18,8 @@ use crate::model::{
 use crate::observe::Node;
 use crate::pass::{self, Orders, Outlook, PassError, Report};
 use crate::plan::{Configuration, Judged, Occasion, Plan, Request, Step};
-use crate::report::Ledger;
-use crate::report::alarms::{Made, after_pass};
+use crate::report::AlarmLedger;
+use crate::report::alarms::{PassView, update_after_pass};
 use crate::sys::Clock;
 
 pub(super) fn run(node: &Node, options: &RenewOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
@@ -70,8 +70,8 @@ fn request(node: &Node, options: &RenewOptions) -> Result<Request, Failure> {
 /// files start.
 fn alarms(node: &Node, orders: &Orders<'_>, made: &Result<Report, PassError>, clock: &dyn Clock) {
     let settle = |made| {
-        after_pass(
-            &Ledger::default(),
+        update_after_pass(
+            &AlarmLedger::default(),
             node,
             made,
             orders.request,
@@ -80,10 +80,10 @@ fn alarms(node: &Node, orders: &Orders<'_>, made: &Result<Report, PassError>, cl
         )
     };
     let new_alarms = match made {
-        Ok(report) => settle(Made::Well(report)),
+        Ok(report) => settle(PassView::Made(report)),
         // This node is not supported, so it has no alarms.
         Err(PassError::Platform) => return,
-        Err(error) => settle(Made::Not(error, &pass::preview(node, orders))),
+        Err(error) => settle(PassView::NotMade(error, &pass::preview(node, orders))),
     };
     new_alarms.notes.iter().for_each(|note| out::print_error(note));
 }

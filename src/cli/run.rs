@@ -6,25 +6,21 @@ use super::arguments::{Arguments, RunOptions};
 use super::{Exit, Failure, log, out, renew};
 use crate::daemon::{self, DaemonError};
 use crate::observe::Config;
-use crate::sys::SystemClock;
+use crate::sys::{SystemClock, block_on};
 
 pub(super) fn run(arguments: &Arguments, options: &RunOptions) -> Result<Exit, Failure> {
     log::start();
     let config = arguments.config.clone().map_or(Config::Usual, Config::Given);
     let daemon =
         daemon::Options { root: arguments.root.clone(), config, clock: Arc::new(SystemClock) };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(DaemonError::Runtime)?;
+    // A pass that is not complete in time is not waited for: the next start completes what it
+    // leaves.
     let exit = if options.once {
-        runtime.block_on(once(daemon))?
+        block_on(once(daemon))
     } else {
-        runtime.block_on(daemon::run(daemon)).map(|()| Exit::Fine)?
+        block_on(async { daemon::run(daemon).await.map(|()| Exit::Fine) })
     };
-    // A pass that did not finish in time is not waited for: the next start completes it.
-    runtime.shutdown_background();
-    Ok(exit)
+    Ok(exit.map_err(DaemonError::Runtime)??)
 }
 
 async fn once(options: daemon::Options) -> Result<Exit, DaemonError> {

@@ -11,13 +11,13 @@ use super::check::{attention, exit, section, summary};
 use super::out::{self, BAD, GOOD, SOON, paint};
 use super::words::{self, date};
 use super::{Exit, Failure, alarms, open_or_last_good, services};
-use crate::daemon::{LastPass, Status};
 use crate::model::{Alarm, Condition, Renewal, Timestamp};
 use crate::observe::{Node, conditions, host_name};
 use crate::pass::services::look;
 use crate::pass::{Survey, survey};
 use crate::plan::{Judged, holds, remaining};
-use crate::report::alarms::in_force;
+use crate::report::alarms::read_in_force;
+use crate::report::{LastPass, Status};
 use crate::state::pending_requests;
 use crate::sys::Clock;
 
@@ -59,9 +59,9 @@ pub(super) fn run(
 fn screen(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> (String, Exit) {
     let now = clock.now();
     let survey = survey(node, now);
-    let (status, runs, note) = Status::look(&node.root);
+    let (status, runs, note) = Status::read(&node.root);
     let trouble = trouble.or_else(|| status.as_ref().filter(|_| runs)?.configuration.clone());
-    let (alarms, alarm_note) = in_force(node);
+    let (alarms, alarm_note) = read_in_force(node);
     let found = conditions(&node.root, &node.settings);
     let services = look(node, clock, &survey);
     let attention: Vec<_> =

@@ -1,5 +1,4 @@
-//! The configuration of the daemon: the one on disk, or the last good one, and the schedule that
-//! follows from it.
+//! The configuration of the daemon: the one on disk, or the last good one, and its schedule.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,65 +12,72 @@ use crate::report::line;
 use crate::state::{read_last_good_configuration, write_last_good_configuration};
 use crate::sys::{Clock, Root};
 
-/// What the daemon is started with.
+/// The options of the daemon.
 #[derive(Clone)]
 pub struct Options {
-    /// The root folder.
+    /// The root directory.
     pub root: PathBuf,
     /// Where the configuration is.
     pub config: Config,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
 }
 
-/// The configuration on disk, or else the last good one, with what is wrong with that on disk.
-pub(super) fn configuration(
-    options: &Options,
-) -> Result<(Vec<ConfigFile>, Node, Option<String>), DaemonError> {
-    match read(options) {
-        Ok((files, node)) => {
-            keep(&node, &files);
-            Ok((files, node, None))
+/// A configuration that is in force.
+#[derive(Clone)]
+pub(super) struct LoadedConfiguration {
+    /// Its files.
+    pub(super) files: Arc<Vec<ConfigFile>>,
+    /// Why the configuration on disk is not the one in force.
+    pub(super) trouble: Option<String>,
+}
+
+impl LoadedConfiguration {
+    /// Loads the configuration on disk, or else the last good one, and the node by it.
+    pub(super) fn load(options: &Options) -> Result<(Self, Node), DaemonError> {
+        match Self::read(options) {
+            Ok(loaded) => Ok(loaded),
+            Err(trouble) => {
+                let root = Root::open(&options.root).map_err(DaemonError::Root)?;
+                let Some((files, node)) = last_good(root)? else { return Err(trouble.into()) };
+                Ok((Self { files: Arc::new(files), trouble: Some(trouble.to_string()) }, node))
+            }
         }
-        Err(trouble) => {
-            let root = Root::open(&options.root).map_err(DaemonError::Root)?;
-            let Some((files, node)) = last_good(root)? else { return Err(trouble.into()) };
-            Ok((files, node, Some(trouble.to_string())))
-        }
+    }
+
+    /// Reads the configuration on disk, and keeps it as the last good one.
+    pub(super) fn read(options: &Options) -> Result<(Self, Node), NodeError> {
+        let root = Root::open(&options.root)?;
+        let files = options.config.read(&root)?;
+        let node = Node::with_files(root, &files)?;
+        keep(&node, &files);
+        Ok((Self { files: Arc::new(files), trouble: None }, node))
     }
 }
 
-/// The last configuration that was right, and the node by it; `None` where there was none yet.
+/// The last good configuration, and the node by it; `None` where there was none.
 pub(crate) fn last_good(root: Root) -> Result<Option<(Vec<ConfigFile>, Node)>, NodeError> {
-    // The bad one may name another state folder, and then it can't be known: the usual one it is.
+    // A wrong configuration does not say where the state directory is: the default is used.
     let (files, note) =
         read_last_good_configuration(&root, &AbsolutePath::constant("/var/lib/kubecertd"));
-    note.iter().for_each(line::note);
+    note.iter().for_each(line::log_note);
     let Some(files) = files else { return Ok(None) };
     let node = Node::with_files(root, &files)?;
     Ok(Some((files, node)))
 }
 
-/// The configuration on disk, and the node by it.
-pub(super) fn read(options: &Options) -> Result<(Vec<ConfigFile>, Node), NodeError> {
-    let root = Root::open(&options.root)?;
-    let files = options.config.read(&root)?;
-    let node = Node::with_files(root, &files)?;
-    Ok((files, node))
-}
-
-/// Keeps a configuration that was found right.
-pub(super) fn keep(node: &Node, files: &[ConfigFile]) {
+/// Keeps a valid configuration as the last good one.
+fn keep(node: &Node, files: &[ConfigFile]) {
     let state = &node.settings.paths.state;
     if read_last_good_configuration(&node.root, state).0.as_deref() != Some(files)
         && let Err(e) = write_last_good_configuration(&node.root, state, files)
     {
-        line::note(format_args!("{e}; there is no configuration to fall back on"));
+        line::log_note(format_args!("{e}; there is no configuration to fall back on"));
     }
 }
 
-/// When passes are made by schedule on this node.
-pub(super) fn schedule(node: &Node) -> Schedule {
+/// The schedule of this node.
+pub(super) fn node_schedule(node: &Node) -> Schedule {
     let schedule = &node.settings.schedule;
     let delay = if node.catalog.etcd_members > 1 { own_delay(node) } else { Duration::ZERO };
     Schedule::new((*schedule.cron).clone(), (*schedule.time_zone).clone(), delay)

@@ -1,51 +1,47 @@
-//! The long-running process: when passes are made, and what else it listens to.
+//! The long-running process: it decides when passes are made, and handles signals and changes.
 //!
-//! [`run`] tells the story; each thing that wakes the daemon has a file of its own. What a pass
-//! does is not told here.
+//! [`run`] is the main loop; each source of its events has a file of its own.
 
 mod backoff;
-mod changes;
+mod change_detector;
 mod configuration;
-mod duty;
-mod log;
-mod metrics;
+mod notify;
 mod once;
-mod opened;
-mod pace;
+mod pass_runner;
 mod run;
+mod sandbox;
 pub mod schedule;
 mod signals;
-mod status;
-mod supervisor;
+mod timing;
 pub mod watch;
 
 pub use backoff::Backoff;
 pub use configuration::Options;
 pub(crate) use configuration::last_good;
+pub use notify::NotifySocket;
 pub use once::once;
 pub use run::run;
-pub use signals::{Signals, Wish};
-pub use status::{LastPass, Status};
-pub use supervisor::Supervisor;
+pub use signals::{SignalRequest, Signals};
 
 use crate::observe::NodeError;
+use crate::report::Status;
 use crate::store::StoreError;
 use crate::sys::{FileError, Root};
 
 /// Why the daemon can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// The root folder, or a folder that is needed below it, can't be used.
+    /// The root directory, or a directory that is needed below it, can't be used.
     #[error(transparent)]
     Root(FileError),
-    /// There is one already.
+    /// Another daemon runs.
     #[error("a kubecertd daemon runs already on this node{}", .0.map(|pid| format!(" (process \
         {pid})")).unwrap_or_default())]
     AlreadyRunning(Option<u32>),
-    /// Whether there is one already can't be found out.
+    /// It can't be found out whether another daemon runs.
     #[error("whether a kubecertd daemon runs already is not known: {0}")]
     Lock(StoreError),
-    /// Signals can't be listened to.
+    /// Signals can't be handled.
     #[error("signals can't be listened to: {0}")]
     Signals(std::io::Error),
     /// The configuration is wrong, and there is no earlier one to fall back on.
@@ -54,17 +50,16 @@ pub enum DaemonError {
     /// The scheduler does not start.
     #[error(transparent)]
     Schedule(#[from] schedule::SchedulerFailed),
-    /// The runtime does not start.
-    #[error("the runtime can't be started: {0}")]
+    /// The runtime can't be started, or a fault ended the work on it.
+    #[error("the daemon can't run: {0}")]
     Runtime(std::io::Error),
 }
 
 impl DaemonError {
-    /// Who has the lock has written its status, or is about to.
+    /// A busy lock belongs to a daemon whose status file has its process id.
     fn from_lock(error: StoreError, root: &Root) -> Self {
-        let who = || Status::look(root).0.map(|status| status.pid);
         if matches!(error, StoreError::Busy { .. }) {
-            Self::AlreadyRunning(who())
+            Self::AlreadyRunning(Status::read(root).0.map(|status| status.pid))
         } else {
             Self::Lock(error)
         }

@@ -1,224 +1,203 @@
-//! The main loop: what wakes the daemon, and what it does then.
+//! The main loop: it waits for events and handles them.
 //!
-//! It does nothing itself that takes time. A pass runs on a thread of its own, one at a time; while
-//! it does, the loop goes on turning, so that systemd sees it alive and a signal is heard at once.
+//! The loop itself does nothing that takes long: it drives the runtime of the process. A pass runs
+//! on the blocking pool, one at a time, while the loop goes on sending watchdog notifications and
+//! handling signals.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::changes::Changes;
-use super::configuration::{Options, configuration, keep, read, schedule};
-use super::duty::{Done, Duty};
-use super::log::{self, Said, outcome};
-use super::metrics::Metrics;
-use super::opened::Opened;
-use super::pace::{begin, jitter, patience};
+use super::change_detector::ChangeDetector;
+use super::configuration::{LoadedConfiguration, Options, node_schedule};
+use super::pass_runner::{PassCause, PassRunner, failed_by_fault};
+use super::sandbox::ReadOnlyDirs;
 use super::schedule::{Schedule, Tick, Ticker};
-use super::status::{self, LastPass, Status};
-use super::{Backoff, DaemonError, Signals, Supervisor, Wish};
+use super::timing::{plan_first_pass, random_jitter, recheck_delay};
+use super::{Backoff, DaemonError, NotifySocket, SignalRequest, Signals};
 use crate::model::{AbsolutePath, Hold, Timestamp};
-use crate::observe::{ConfigFile, Node};
+use crate::observe::Node;
 use crate::pass::{self, Remember, Report};
 use crate::plan::Occasion;
-use crate::report::alarms::after_configuration;
-use crate::report::sinks::Sinks;
-use crate::report::{Ledger, Line, Message, PassId, line};
+use crate::report::alarms::AlarmChanges;
+use crate::report::status::{activity, runtime_dir};
+use crate::report::{FinishedPass, LastPass, Status, journal, line};
 use crate::state::PassMemory;
 use crate::store::is_unfinished;
 use crate::store::lock::Lock;
 use crate::sys::Root;
 
-/// How long a pass that is under way is waited for at the end. What it has not begun by then is
-/// left; what it has begun, the next start finishes.
-const LAST_WORDS: Duration = Duration::from_secs(20);
+/// How long the daemon waits for the present pass when it stops. The next start completes what the
+/// pass leaves.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long the daemon's lock is tried for: `kubecertd status` has it for a moment when it asks
+/// How long the daemon tries to take its lock: `kubecertd status` holds it for a moment to find out
 /// whether a daemon runs.
-const ASKED: Duration = Duration::from_secs(2);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Runs until it is told to stop.
+/// Runs until a signal stops it.
 ///
 /// # Errors
-/// When it can't start. Once it runs, nothing but a signal ends it.
+/// When it can't start. Once it runs, only a signal stops it.
 pub async fn run(options: Options) -> Result<(), DaemonError> {
     let mut daemon = Daemon::start(options).await?;
-    daemon.supervisor.ready(&daemon.line());
+    daemon.notify.send_ready(&daemon.activity());
     daemon.begin();
     loop {
-        daemon.tell();
-        match daemon.next().await {
-            Event::Wish(Wish::Stop) => break,
-            Event::Wish(Wish::Reload) => daemon.reload(),
-            Event::Wish(Wish::Pass) => {
-                daemon.want("asked for by a signal".to_owned(), Occasion::Asked)
+        daemon.publish_status();
+        match daemon.next_event().await {
+            Event::Signal(SignalRequest::Stop) => break,
+            Event::Signal(SignalRequest::Reload) => daemon.reload_configuration(),
+            Event::Signal(SignalRequest::Pass) => {
+                daemon.request_pass(PassCause::new("asked for by a signal", Occasion::Asked))
             }
-            Event::Tick(tick) => daemon.tick(tick),
-            Event::Hint => daemon.hint(),
-            Event::Quiet => daemon.compare(),
-            Event::Retry => daemon.try_again(),
-            Event::Done(done) => {
-                daemon.digest(done);
-                if daemon.is_shut_out() {
+            Event::Tick(tick) => daemon.handle_tick(tick),
+            Event::Hint => daemon.handle_hint(),
+            Event::Quiet => daemon.handle_changes(),
+            Event::Retry => daemon.retry_pass(),
+            Event::PassFinished(finished) => {
+                daemon.finish_pass(*finished);
+                if daemon.needs_restart() {
                     break;
                 }
             }
-            Event::Alive => daemon.supervisor.alive(),
+            Event::Watchdog => daemon.notify.send_watchdog(),
         }
     }
-    daemon.end().await;
+    daemon.stop().await;
     Ok(())
 }
 
+/// A pass that came to its end, and the changes of alarms after it.
+type PassEnd = (FinishedPass, AlarmChanges);
+
 enum Event {
-    Wish(Wish),
+    Signal(SignalRequest),
     Tick(Tick),
     Hint,
     Quiet,
     Retry,
-    Done(Box<Done>),
-    Alive,
+    PassFinished(Box<PassEnd>),
+    Watchdog,
 }
 
 struct Daemon {
     options: Options,
-    supervisor: Supervisor,
+    notify: NotifySocket,
     signals: Signals,
     ticker: Ticker,
     schedule: Schedule,
-    changes: Changes,
+    changes: ChangeDetector,
     node: Node,
+    configuration: LoadedConfiguration,
     /// The configuration was read again after the present pass began.
     reloaded: bool,
-    configuration: Arc<Vec<ConfigFile>>,
-    /// Why the configuration on disk is not the one in force.
-    configuration_trouble: Option<String>,
     remember: Remember,
-    first_pass: Option<(String, Occasion)>,
-    pass: Option<JoinHandle<Done>>,
-    /// Of the present pass, or else of the last one.
-    pass_id: PassId,
-    /// What a pass is wanted for when the present one has ended.
-    wanted: Option<(String, Occasion)>,
-    /// What the last pass was made for, and with it what it may do.
+    first_pass: Option<PassCause>,
+    runner: PassRunner,
+    pass: Option<JoinHandle<PassEnd>>,
+    /// The pass that is requested for after the present one.
+    requested: Option<PassCause>,
+    /// The occasion of the last pass.
     occasion: Occasion,
-    stop: Arc<AtomicBool>,
     backoff: Backoff,
     retry: Option<(Instant, Timestamp)>,
     last: Option<LastPass>,
-    said: Said,
-    ledger: Ledger,
-    /// Those that are told of alarms.
-    sinks: Option<Sinks>,
-    metrics: Metrics,
-    opened: Opened,
-    alive: Option<Instant>,
+    read_only: ReadOnlyDirs,
+    watchdog: Option<Instant>,
     started: Timestamp,
-    told: Option<Status>,
-    _alone: Lock,
+    published: Option<Status>,
+    _lock: Lock,
 }
 
 impl Daemon {
     async fn start(options: Options) -> Result<Self, DaemonError> {
         let root = || Root::open(&options.root).map_err(DaemonError::Root);
-        let run = root()?.create_dir(&status::folder()).map_err(DaemonError::Root)?;
-        let alone =
-            Lock::take(&run, ASKED).or_else(|e| Err(DaemonError::from_lock(e, &root()?)))?;
+        let dir = root()?.create_dir(&runtime_dir()).map_err(DaemonError::Root)?;
+        let lock =
+            Lock::take(&dir, LOCK_TIMEOUT).or_else(|e| Err(DaemonError::from_lock(e, &root()?)))?;
         let signals = Signals::listen().map_err(DaemonError::Signals)?;
-        let (configuration, node, trouble) = configuration(&options)?;
-        if let Some(trouble) = &trouble {
-            log::refused("the last good one is in force", trouble);
+        let (configuration, node) = LoadedConfiguration::load(&options)?;
+        if let Some(trouble) = &configuration.trouble {
+            journal::log_configuration_refused("the last good one is in force", trouble);
         }
         let now = options.clock.now();
-        let schedule = schedule(&node);
+        let schedule = node_schedule(&node);
         let (state, note) = PassMemory::read(&node.root, &node.settings.paths.state);
-        note.iter().for_each(line::note);
+        note.iter().for_each(line::log_note);
         let unfinished = state.unfinished || is_unfinished(&node.root, &node.settings.paths.state);
-        let (remember, first_pass) = begin(&state, unfinished, &schedule, now);
+        let (remember, first_pass) = plan_first_pass(&state, unfinished, &schedule, now);
         let cannot_wait = || {
             pass::cannot_wait(&node, now)
-                .then(|| ("something has ended or is broken".to_owned(), Occasion::Other))
+                .then(|| PassCause::new("a credential is expired or broken", Occasion::Other))
         };
         let first_pass = first_pass.or_else(cannot_wait);
         let ticker =
             Ticker::start(schedule.clone(), Arc::clone(&options.clock), remember.scheduled_until)
                 .await?;
-        let changes = Changes::from_now(&node);
-        let supervisor = Supervisor::find();
-        let ledger = Ledger::default();
-        let metrics = Metrics::new(&options, &state, &ledger);
-        let opened = Opened::look(&node.root, &originals(&node));
+        let notify = NotifySocket::from_environment();
         Ok(Self {
-            supervisor,
+            notify,
             signals,
             ticker,
             schedule,
-            changes,
+            changes: ChangeDetector::new(&node),
+            read_only: ReadOnlyDirs::record(&node.root, &original_files(&node)),
             node,
+            configuration,
             reloaded: false,
-            configuration: Arc::new(configuration),
-            configuration_trouble: trouble,
             remember,
             first_pass,
+            runner: PassRunner::new(&options, &state),
             pass: None,
-            pass_id: PassId::default(),
-            wanted: None,
+            requested: None,
             occasion: Occasion::Other,
-            stop: Arc::new(AtomicBool::new(false)),
             backoff: Backoff::default(),
             retry: None,
             last: None,
-            said: Said::default(),
-            ledger,
-            sinks: None,
-            metrics,
-            opened,
-            alive: supervisor.pace().map(|pace| Instant::now() + pace),
+            watchdog: notify.watchdog_interval().map(|interval| Instant::now() + interval),
             started: now,
-            told: None,
+            published: None,
             options,
-            _alone: alone,
+            _lock: lock,
         })
     }
 
-    /// Watches, and makes the pass that is due at the start, if one is.
+    /// Sets the watches, and makes the pass that is due at the start, if one is.
     fn begin(&mut self) {
-        self.changes.aim(&self.node);
-        let (version, count) = (env!("CARGO_PKG_VERSION"), self.node.catalog.credentials.len());
-        Line::info(Message::Started)
-            .say(format_args!("kubecertd {version} looks after {count} credentials"));
-        self.node.notes.iter().for_each(line::note);
-        self.told_of_configuration();
-        if let Some((why, occasion)) = self.first_pass.take() {
-            self.want(why, occasion);
+        self.changes.rearm_watches(&self.node);
+        journal::log_started(self.node.catalog.credentials.len());
+        self.node.notes.iter().for_each(line::log_note);
+        self.report_configuration();
+        if let Some(cause) = self.first_pass.take() {
+            self.request_pass(cause);
         }
     }
 
-    /// Waits for whatever comes first. Nothing of what comes later is lost.
-    async fn next(&mut self) -> Event {
-        let Self { signals, ticker, changes, pass, retry, alive, supervisor, .. } = self;
-        let quiet = changes.quiet();
+    /// Waits for the next event. None is lost.
+    async fn next_event(&mut self) -> Event {
+        let Self { signals, ticker, changes, pass, retry, watchdog, notify, .. } = self;
+        let quiet = changes.quiet_until();
         let event = tokio::select! {
             biased;
-            wish = signals.next() => Event::Wish(wish),
-            () = at(*alive) => Event::Alive,
-            done = ended(pass) => Event::Done(Box::new(done)),
+            request = signals.next() => Event::Signal(request),
+            () = sleep_until(*watchdog) => Event::Watchdog,
+            end = wait_for_pass(pass) => Event::PassFinished(Box::new(end)),
             tick = ticker.next_tick() => Event::Tick(tick),
-            () = at(retry.map(|(when, _)| when)) => Event::Retry,
-            () = at(quiet) => Event::Quiet,
-            () = changes.hinted() => Event::Hint,
+            () = sleep_until(retry.map(|(when, _)| when)) => Event::Retry,
+            () = sleep_until(quiet) => Event::Quiet,
+            () = changes.wait_for_hint() => Event::Hint,
         };
-        if matches!(event, Event::Alive) {
-            *alive = supervisor.pace().map(|pace| Instant::now() + pace);
+        if matches!(event, Event::Watchdog) {
+            *watchdog = notify.watchdog_interval().map(|interval| Instant::now() + interval);
         }
         event
     }
 
-    fn tick(&mut self, tick: Tick) {
+    fn handle_tick(&mut self, tick: Tick) {
         let now = self.options.clock.now();
         self.remember = Remember {
             scheduled_until: now.max(tick.at),
@@ -229,22 +208,21 @@ impl Daemon {
         } else {
             "by schedule".to_owned()
         };
-        self.want(why, Occasion::Scheduled);
+        self.request_pass(PassCause::new(why, Occasion::Scheduled));
     }
 
-    fn hint(&mut self) {
-        self.changes.aim(&self.node);
-        self.changes.hint();
+    fn handle_hint(&mut self) {
+        self.changes.rearm_watches(&self.node);
+        self.changes.note_hint();
     }
 
-    /// It has been quiet for a while: is anything different from what the last pass left?
-    fn compare(&mut self) {
+    /// Requests a pass if files changed since the last one, after a quiet time.
+    fn handle_changes(&mut self) {
         if self.pass.is_some() {
-            // What the pass writes is its own; what somebody else writes meanwhile is looked at
-            // after it.
-            return self.changes.put_off();
+            // The pass writes files itself; other changes are handled after it.
+            return self.changes.postpone();
         }
-        let changed = self.changes.take(&self.node);
+        let changed = self.changes.take_changed(&self.node);
         if changed.is_empty() {
             return;
         }
@@ -252,243 +230,191 @@ impl Daemon {
         if self.backoff.failures() > 0 && self.retry.is_some() {
             tracing::info!("{files} changed; the next try, after the failed one, looks at it");
         } else {
-            self.want(format!("{files} changed"), Occasion::Other);
+            self.request_pass(PassCause::new(format!("{files} changed"), Occasion::Other));
         }
     }
 
-    fn try_again(&mut self) {
+    fn retry_pass(&mut self) {
         self.retry = None;
-        let occasion = self.occasion;
-        self.want("tried again".to_owned(), occasion);
+        self.request_pass(PassCause::new("tried again", self.occasion));
     }
 
-    /// Makes a pass now, or when the present one has ended.
-    fn want(&mut self, why: String, occasion: Occasion) {
+    /// Makes a pass now, or after the present one.
+    fn request_pass(&mut self, cause: PassCause) {
         if self.pass.is_some() {
-            // What an operator or the schedule wants is more than what a change of files does.
-            if self.wanted.as_ref().is_none_or(|(_, wanted)| *wanted == Occasion::Other) {
-                self.wanted = Some((why, occasion));
+            // A request of an operator or of the schedule takes precedence over changed files.
+            if self.requested.as_ref().is_none_or(|other| other.occasion == Occasion::Other) {
+                self.requested = Some(cause);
             }
             return;
         }
-        self.occasion = occasion;
-        self.pass_id = PassId::new();
-        Line::debug(Message::PassBegun)
-            .pass(self.pass_id)
-            .reason(&why)
-            .say(format_args!("a pass begins: {why}"));
+        self.occasion = cause.occasion;
         let now = self.options.clock.now();
-        let new = self
-            .remember
-            .observing_until
-            .filter(|until| now < *until)
-            .map(|until| Hold::New { until });
-        let duty = Duty {
-            root: self.options.root.clone(),
-            configuration: Arc::clone(&self.configuration),
-            clock: Arc::clone(&self.options.clock),
-            stop: Arc::clone(&self.stop),
-            why,
-            occasion,
-            holds: new.into_iter().collect(),
-            remember: self.remember,
-            state: (*self.node.settings.paths.state).clone(),
-            ledger: self.ledger.clone(),
-            configuration_trouble: self.configuration_trouble.clone(),
-        };
+        let observing = self.remember.observing_until.filter(|until| now < *until);
+        let holds = observing.map(|until| Hold::New { until }).into_iter().collect();
         self.retry = None;
         self.reloaded = false;
-        self.metrics.pass_begins();
-        self.pass = Some(tokio::spawn(duty.work()));
+        let task =
+            self.runner.begin_pass(&self.node, &self.configuration, cause, holds, self.remember);
+        self.pass = Some(tokio::spawn(task.run()));
     }
 
-    /// What a pass found and did, and when the next one is needed.
-    fn digest(&mut self, done: Box<Done>) {
+    /// Reports a finished pass, and plans the next one if it is needed.
+    fn finish_pass(&mut self, (finished, alarms): PassEnd) {
         self.pass = None;
-        self.metrics.passed(&done, &self.node);
-        let Done { last, node, report, alarms, .. } = *done;
-        // One that was read while the pass was made is newer.
+        self.runner.reporter.report_pass(&finished, &alarms, &self.node);
+        let FinishedPass { last, node, result } = finished;
+        let report = result.ok();
+        // A node that was read again during the pass is newer.
         if let Some(node) = node.filter(|_| !self.reloaded) {
             self.node = node;
         }
-        self.said.pass(self.pass_id, &last, report.as_ref(), self.options.clock.now());
-        log::alarms(Some(self.pass_id), &alarms);
-        if let Some(sinks) = &self.sinks {
-            sinks.wake();
-        }
         if let Some(report) = &report {
-            self.changes.are_ours(&self.node, &report.written);
+            self.changes.accept_written(&self.node, &report.written);
         }
         self.plan_retry(&last, report.as_ref());
         self.last = Some(last);
-        self.changes.aim(&self.node);
-        if let Some((why, occasion)) = self.wanted.take() {
-            self.want(why, occasion);
+        self.changes.rearm_watches(&self.node);
+        if let Some(cause) = self.requested.take() {
+            self.request_pass(cause);
         }
     }
 
-    /// Whether a pass failed because a folder is another one now than the unit opened. Then only
-    /// systemd can help, which starts what ended; once, since the next start finds it open, or
-    /// takes it for closed.
-    fn is_shut_out(&self) -> bool {
-        let lost = if self.backoff.failures() > 0 {
-            self.opened.lost(&self.node.root, &originals(&self.node))
+    /// Whether a pass failed because a directory was replaced after systemd had opened it to the
+    /// daemon. A restart by systemd helps, once: the next start finds the directory open, or
+    /// records it as read-only.
+    fn needs_restart(&self) -> bool {
+        let replaced = if self.backoff.failures() > 0 {
+            self.read_only.find_new(&self.node.root, &original_files(&self.node))
         } else {
             None
         };
-        if let Some(folder) = &lost {
-            let folder = folder.display();
-            line::note(format_args!(
-                "{folder} is not the folder any more that the unit opened to kubecertd, which ends \
+        if let Some(dir) = &replaced {
+            let dir = dir.display();
+            line::log_note(format_args!(
+                "{dir} is not the directory any more that the unit opened to kubecertd, which ends \
                  for that: systemd starts it again"
             ));
         }
-        lost.is_some()
+        replaced.is_some()
     }
 
-    /// Failures are tried again with ever longer waits. What needs an operator is not: the change
-    /// that mends it is seen, or the next scheduled pass finds it.
+    /// Plans to retry a failed pass with exponential backoff, or a pass that deferred something. A
+    /// failure that needs an operator is not retried: the change that mends it is seen, or the next
+    /// scheduled pass finds it.
     fn plan_retry(&mut self, last: &LastPass, report: Option<&Report>) {
         let failed = report.is_none_or(Report::failed);
         let wait = if failed {
-            let wait = self.backoff.fail(jitter());
-            let (why, seconds) = (&last.why, wait.as_secs());
-            let line = Line::warn(Message::PassFailed).pass(self.pass_id);
-            line.say(format_args!("the pass failed ({why}): it is tried again in {seconds} s"));
+            let wait = self.backoff.next_wait(random_jitter());
+            self.runner.reporter.report_retry(&last.why, wait);
             Some(wait)
         } else {
             self.backoff.reset();
-            report.and_then(|report| patience(report, self.options.clock.now()))
+            report.and_then(|report| recheck_delay(report, self.options.clock.now()))
         };
         self.retry = wait.map(|wait| (Instant::now() + wait, self.options.clock.now().plus(wait)));
     }
 
-    /// Reads the configuration again. A bad one is refused, and the old one goes on.
-    fn reload(&mut self) {
-        self.supervisor.reloading();
-        match read(&self.options) {
-            Ok((files, node)) => {
-                keep(&node, &files);
-                self.configuration = Arc::new(files);
-                self.configuration_trouble = None;
-                self.schedule = schedule(&node);
+    /// Reads the configuration again. A wrong one is refused, and the old one stays in force.
+    fn reload_configuration(&mut self) {
+        self.notify.send_reloading();
+        match LoadedConfiguration::read(&self.options) {
+            Ok((configuration, node)) => {
+                self.configuration = configuration;
+                self.schedule = node_schedule(&node);
                 self.ticker.replace(self.schedule.clone());
                 self.reloaded = true;
-                self.changes.look_at(&self.node, &node);
+                self.changes.switch_node(&self.node, &node);
                 self.node = node;
-                self.hint();
-                Line::info(Message::ConfigurationInForce)
-                    .say("the configuration was read again and is in force");
+                self.handle_hint();
+                journal::log_configuration_in_force();
             }
             Err(e) => {
                 let trouble = e.to_string();
-                log::refused("the old one goes on", &trouble);
-                self.configuration_trouble = Some(trouble);
+                journal::log_configuration_refused("the old one goes on", &trouble);
+                self.configuration.trouble = Some(trouble);
             }
         }
-        self.told_of_configuration();
-        self.supervisor.ready(&self.line());
+        self.report_configuration();
+        self.notify.send_ready(&self.activity());
     }
 
-    /// The configuration was read: whether it is in force is an alarm or the end of one, and who is
-    /// told of alarms stands in it.
-    fn told_of_configuration(&mut self) {
-        let trouble = self.configuration_trouble.as_deref();
-        log::alarms(
-            None,
-            &after_configuration(&self.ledger, &self.node, trouble, self.options.clock.now()),
-        );
-        self.sinks = match Root::open(&self.options.root) {
-            Ok(root) => {
-                Some(Sinks::start(&self.node, root, &self.ledger, Arc::clone(&self.options.clock)))
-            }
-            Err(e) => {
-                line::note(format_args!("{e}; nobody is told of alarms"));
-                None
-            }
-        };
-        self.metrics.set_up(&self.node, &self.configuration);
+    fn report_configuration(&mut self) {
+        let LoadedConfiguration { files, trouble } = &self.configuration;
+        self.runner.reporter.apply_configuration(&self.node, files, trouble.as_deref());
     }
 
-    /// Tells systemd and the status file, if there is something new.
-    fn tell(&mut self) {
+    /// Publishes the status to systemd and in the status file, if it changed.
+    fn publish_status(&mut self) {
         let now = self.options.clock.now();
         let status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             started: self.started,
-            updated: self.told.as_ref().map_or(now, |told| told.updated),
-            line: self.line(),
-            configuration: self.configuration_trouble.clone(),
+            updated: self.published.as_ref().map_or(now, |published| published.updated),
+            line: self.activity(),
+            configuration: self.configuration.trouble.clone(),
             last_pass: self.last.clone(),
             next_pass: self.schedule.next(now),
             next_try: self.retry.map(|(_, when)| when),
         };
-        self.metrics.next_pass([status.next_pass, status.next_try].into_iter().flatten().min());
-        if self.told.as_ref() == Some(&status) {
+        self.runner.reporter.set_next_pass(self.next_pass());
+        if self.published.as_ref() == Some(&status) {
             return;
         }
-        self.supervisor.status(&status.line);
+        self.notify.send_status(&status.line);
         let status = Status { updated: now, ..status };
         if let Err(e) = status.write(&self.node.root) {
-            line::note(format_args!("{e}; kubecertd status shows what was said before"));
+            line::log_note(format_args!("{e}; kubecertd status shows what was said before"));
         }
-        self.told = Some(status);
+        self.published = Some(status);
     }
 
-    /// What the daemon is doing, in one line that an operator understands.
-    fn line(&self) -> String {
-        let next = || {
-            let next =
-                [self.schedule.next(self.options.clock.now()), self.retry.map(|(_, when)| when)];
-            next.into_iter()
-                .flatten()
-                .min()
-                .map_or_else(|| "no next pass".to_owned(), |next| format!("next pass {next}"))
-        };
-        match (&self.pass, &self.last) {
-            (Some(_), _) => "a pass is being made".to_owned(),
-            (None, None) => next(),
-            (None, Some(last)) => {
-                format!("last pass {}: {}; {}", last.began, outcome(last), next())
-            }
-        }
+    /// The time of the next pass, by schedule or as a retry.
+    fn next_pass(&self) -> Option<Timestamp> {
+        let retry = self.retry.map(|(_, when)| when);
+        [self.schedule.next(self.options.clock.now()), retry].into_iter().flatten().min()
     }
 
-    /// Leaves in the middle of anything: a pass is asked to stop and waited for, and whatever it
-    /// leaves, the next start finishes.
-    async fn end(mut self) {
-        self.supervisor.stopping();
-        self.stop.store(true, Ordering::Relaxed);
+    fn activity(&self) -> String {
+        activity(self.pass.is_some(), self.last.as_ref(), self.next_pass())
+    }
+
+    /// Stops at any time: the present pass is asked to stop and waited for, and the next start
+    /// completes what it leaves.
+    async fn stop(mut self) {
+        self.notify.send_stopping();
+        self.runner.request_stop();
         if let Some(pass) = self.pass.take()
-            && tokio::time::timeout(LAST_WORDS, pass).await.is_err()
+            && tokio::time::timeout(SHUTDOWN_TIMEOUT, pass).await.is_err()
         {
-            line::note(
+            line::log_note(
                 "the pass under way did not end in time; the next start finishes what it began",
             );
         }
-        Line::info(Message::Ended).say("kubecertd ends");
+        self.runner.reporter.stop().await;
+        journal::log_stopped();
     }
 }
 
-/// Every file that a pass may replace, but for copies: for those the daemon does not end and begin
-/// anew.
-fn originals(node: &Node) -> Vec<AbsolutePath> {
+/// Every file that a pass may replace, except copies: a replaced directory of one does not restart
+/// the daemon.
+fn original_files(node: &Node) -> Vec<AbsolutePath> {
     let copies: BTreeSet<_> =
         node.catalog.copies().flat_map(|copy| copy.location.files()).collect();
     pass::files(node).into_iter().filter(|file| !copies.contains(file)).collect()
 }
 
-async fn at(when: Option<Instant>) {
+async fn sleep_until(when: Option<Instant>) {
     match when {
         Some(when) => tokio::time::sleep_until(when).await,
         None => std::future::pending().await,
     }
 }
 
-async fn ended(pass: &mut Option<JoinHandle<Done>>) -> Done {
+async fn wait_for_pass(pass: &mut Option<JoinHandle<PassEnd>>) -> PassEnd {
     match pass {
-        Some(pass) => pass.await.unwrap_or_else(|e| Done::fault(&e)),
+        Some(pass) => pass.await.unwrap_or_else(|e| failed_by_fault(&e)),
         None => std::future::pending().await,
     }
 }

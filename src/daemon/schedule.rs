@@ -1,11 +1,9 @@
-//! The schedule: which instants a cron expression means in a time zone, and when one of them has
-//! come.
+//! The schedule: the instants of a cron expression in a time zone.
 //!
-//! Here is the arithmetic, which knows no clock; [`Ticker`] waits. Both changes of the clocks are
-//! taken into account: a time of day that the spring leaves out comes as much later as the clocks
-//! were put forward (midnight comes with the first instant of the day), and one that the autumn has
-//! twice counts the first time only, also for an expression that comes every hour: it rests while
-//! the clocks repeat it.
+//! This file has the arithmetic, without a clock; [`Ticker`] waits. DST changes are taken into
+//! account. A time of day that is skipped comes as much later as the clocks were put forward, and a
+//! skipped midnight with the first instant of the day. A time of day that is repeated counts the
+//! first time only, also for an hourly expression.
 
 mod ticker;
 
@@ -24,13 +22,13 @@ use crate::settings::{Cron, Zone};
 pub use ticker::{SchedulerFailed, Tick, Ticker};
 
 /// No zone has ever put its clocks forward by more than a day.
-const LONGEST_GAP: Duration = Duration::from_secs(25 * 3600);
+const MAX_GAP: Duration = Duration::from_secs(25 * 3600);
 
-/// How many times of day are looked at in search of one that is to come: more than the seconds of
-/// the longest gap, so that an expression for every second is still found on the other side of it.
-const MOST_CANDIDATES: usize = 100_000;
+/// The number of candidates in a search: more than the seconds of the longest gap, so that an
+/// expression for every second is found on the other side of it.
+const MAX_CANDIDATES: usize = 100_000;
 
-/// When passes are made.
+/// The instants at which passes are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     cron: Cron,
@@ -39,7 +37,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Each time that the expression means in this zone, and the delay later.
+    /// The occurrences of the expression in the zone, each later by the delay.
     #[must_use]
     pub fn new(cron: Cron, zone: Zone, delay: Duration) -> Self {
         Self { cron, zone, delay }
@@ -59,13 +57,13 @@ impl Schedule {
         self.next(last).is_some_and(|next| next <= now)
     }
 
-    /// Times of day are in order of their instants, except those in a gap: 02:45 that is left out
-    /// comes at 03:45, which may be later than the next one. So the search ends with the first that
+    /// Times of day are in the order of their instants, except those in a gap: a skipped 02:45
+    /// comes at 03:45, which may be later than the next one. So the search stops at the first that
     /// is in no gap, and the earliest is taken.
     fn next_without_delay(&self, after: jiff::Timestamp) -> Option<jiff::Timestamp> {
         let zone = self.zone.time_zone();
         let mut earliest_in_gap: Option<jiff::Timestamp> = None;
-        for civil in self.cron.after(search_start(&zone, after)).take(MOST_CANDIDATES) {
+        for civil in self.cron.after(search_start(&zone, after)).take(MAX_CANDIDATES) {
             let candidate = zone.to_ambiguous_timestamp(civil);
             let in_gap = matches!(candidate.offset(), jiff::tz::AmbiguousOffset::Gap { .. });
             let Ok(instant) = candidate.compatible() else { break };
@@ -80,18 +78,17 @@ impl Schedule {
     }
 }
 
-/// The time of day from which on candidates can be later than this instant. Shortly after a gap
-/// that is the time that the clocks would show if they had not been put forward, because what the
-/// gap left out may still be to come.
+/// The time of day from which candidates can be later than this instant. Shortly after a gap it is
+/// the time without the change, because a skipped time may still be to come.
 fn search_start(zone: &TimeZone, after: jiff::Timestamp) -> DateTime {
     let offset = zone.to_offset(after);
-    let before = after.saturating_sub(LONGEST_GAP).map_or(offset, |before| zone.to_offset(before));
+    let before = after.saturating_sub(MAX_GAP).map_or(offset, |before| zone.to_offset(before));
     offset.min(before).to_datetime(after)
 }
 
-/// A delay of this machine, the same at every start: it spreads the machines of a cluster evenly
-/// over `spread`, in whole seconds from zero up to but without `spread`. The machine's id is the
-/// content of /etc/machine-id without the line end.
+/// The delay of this node, the same at every start: it spreads the nodes of a cluster evenly over
+/// `spread`, in whole seconds from zero up to but without `spread`. `machine_id` is the content of
+/// /etc/machine-id without the line end.
 #[must_use]
 pub fn stable_delay(machine_id: &str, spread: Duration) -> Duration {
     let digest = digest(&SHA256, format!("kubecertd{machine_id}").as_bytes());

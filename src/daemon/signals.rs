@@ -1,21 +1,21 @@
-//! The signals that the daemon listens to.
+//! The signals that the daemon handles.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What a signal asks for.
+/// The request that a signal stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum SignalRequest {
     /// SIGHUP: read the configuration again.
     Reload,
     /// SIGUSR1: make a pass now.
     Pass,
-    /// SIGTERM or SIGINT: end.
+    /// SIGTERM or SIGINT: stop.
     Stop,
 }
 
-/// The streams of all of them.
+/// The streams of all handled signals.
 #[derive(Debug)]
 pub struct Signals {
     hangup: Signal,
@@ -25,7 +25,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on; a signal that comes while nobody waits is not lost.
+    /// Handles signals from now on; one that arrives while nothing waits for it is kept.
     ///
     /// # Errors
     /// When the system refuses a handler.
@@ -38,13 +38,13 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one. May be dropped and called again without losing any.
-    pub async fn next(&mut self) -> Wish {
+    /// Waits for the next one. It may be dropped and called again without losing any.
+    pub async fn next(&mut self) -> SignalRequest {
         tokio::select! {
-            _ = self.terminate.recv() => Wish::Stop,
-            _ = self.interrupt.recv() => Wish::Stop,
-            _ = self.hangup.recv() => Wish::Reload,
-            _ = self.user.recv() => Wish::Pass,
+            _ = self.terminate.recv() => SignalRequest::Stop,
+            _ = self.interrupt.recv() => SignalRequest::Stop,
+            _ = self.hangup.recv() => SignalRequest::Reload,
+            _ = self.user.recv() => SignalRequest::Pass,
         }
     }
 }

@@ -23,7 +23,7 @@ pub async fn synchronised(limit: Duration) -> Option<bool> {
 /// Does the same for a caller without a runtime of its own.
 #[must_use]
 pub fn synchronised_now(limit: Duration) -> Option<bool> {
-    block_on(|| synchronised(limit)).ok()?
+    block_on(synchronised(limit)).ok()?
 }
 
 async fn ask_within(limit: Duration, bus: Builder<'_>) -> Option<bool> {

@@ -71,7 +71,7 @@ pub fn look(node: &Node, clock: &dyn Clock, survey: &Survey) -> Services {
     };
     let (request, occasion) = (&Request::default(), Occasion::Asked);
     let observer = Observer { node, survey, clock, request, occasion, brakes: &brakes };
-    let found = block_on(|| observer.observe(&mut memory.value, &[]));
+    let found = block_on(observer.observe(&mut memory.value, &[]));
     let mut found = found.unwrap_or_else(Services::not_observed);
     found.notes.extend(note);
     found
@@ -102,7 +102,7 @@ pub(super) fn refresh_services(
     }
     let Orders { clock, request, occasion, stop, emit, .. } = *orders;
     let observer = Observer { node, survey, clock, request, occasion, brakes };
-    let report = block_on(|| observer.refresh(stop, emit, memory, replaced));
+    let report = block_on(observer.refresh(stop, emit, memory, replaced));
     report.unwrap_or_else(|e| ServicesReport {
         found: Services::not_observed(e),
         outcomes: Vec::new(),

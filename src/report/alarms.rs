@@ -1,9 +1,9 @@
-//! Alarms from what a pass found and did: which are in force now, and which are new or over.
+//! Derives alarms from a pass: those in force now, and those that were raised, changed or cleared.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Ledger;
-use super::ledger::Changed;
+use super::AlarmLedger;
+use super::ledger::Update;
 use crate::act::RenewError;
 use crate::act::refresh::{RefreshError, RefreshOutcome};
 use crate::model::{
@@ -20,46 +20,46 @@ use crate::state::read_alarms;
 use crate::store::StoreError;
 use crate::sys::Root;
 
-/// What is new of alarms.
+/// The changes of alarms.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct News {
-    /// The alarms that are in force now, the worst first.
+pub struct AlarmChanges {
+    /// The alarms in force now, the most severe first.
     pub in_force: Vec<Alarm>,
-    /// What happened to them.
+    /// The events since the last pass.
     pub events: Vec<AlarmEvent>,
-    /// What could not be written down.
+    /// Notes about state that could not be read or written.
     pub notes: Vec<String>,
 }
 
-/// What became of a pass.
+/// A pass as alarms look at it.
 #[derive(Clone, Copy, Debug)]
-pub enum Made<'m> {
-    /// It was made.
-    Well(&'m Report),
-    /// It could not be made; what was found all the same.
-    Not(&'m PassError, &'m Outlook),
+pub enum PassView<'p> {
+    /// The report of a pass that was made.
+    Made(&'p Report),
+    /// The error of a pass that could not be made, and a look at the node.
+    NotMade(&'p PassError, &'p Outlook),
 }
 
-/// Takes a pass into account: what it was asked for, what is thought of the configuration on disk,
-/// and what time it is at its end.
+/// Updates the alarms after a pass, by its request, the state of the configuration on disk, and the
+/// time of its end.
 #[must_use]
-pub fn after_pass(
-    ledger: &Ledger,
+pub fn update_after_pass(
+    ledger: &AlarmLedger,
     node: &Node,
-    made: Made<'_>,
+    pass: PassView<'_>,
     request: &Request,
     configuration: Configuration<'_>,
     now: Timestamp,
-) -> News {
-    if let Made::Not(PassError::Store(StoreError::Busy { .. }), _) = made {
-        // Another one is at work, which takes its own pass into account.
+) -> AlarmChanges {
+    if let PassView::NotMade(PassError::Store(StoreError::Busy { .. }), _) = pass {
+        // Another process makes a pass, and updates the alarms itself.
         return unchanged(ledger, node);
     }
     let (host, renewers, policy) =
         (host_name(&node.root), other_renewers(&node.root), policy(node));
-    let View { survey, deferred, brakes, not_trusted, trouble } = View::of(made);
+    let Findings { survey, deferred, brakes, not_trusted, trouble } = Findings::of(pass);
     let limits = &node.settings.alarms;
-    let not_copied = not_copied(made);
+    let not_copied = not_copied(pass);
     let seen = Seen {
         authorities: &survey.authorities,
         credentials: &survey.credentials,
@@ -83,21 +83,21 @@ pub fn after_pass(
         trouble,
         configuration,
     };
-    settle(ledger, &node.root, &node.settings.paths.state, |memory| {
-        take_note(memory, made, survey, brakes, now);
+    update_ledger(ledger, &node.root, &node.settings.paths.state, |memory| {
+        note_results(memory, pass, survey, brakes, now);
         alarms(&situation, memory)
     })
 }
 
-/// Takes into account that not even a look at the node was possible.
+/// Updates the alarms after a pass without even a look at the node.
 #[must_use]
-pub fn after_fault(
-    ledger: &Ledger,
+pub fn update_after_fault(
+    ledger: &AlarmLedger,
     root: &Root,
     state: &AbsolutePath,
     trouble: &str,
     now: Timestamp,
-) -> News {
+) -> AlarmChanges {
     let host = host_name(root);
     let configuration = Configuration::NotChecked;
     let situation = AlarmSituation {
@@ -108,72 +108,71 @@ pub fn after_fault(
         trouble: Some(trouble),
         configuration,
     };
-    settle(ledger, root, state, |memory| alarms(&situation, memory))
+    update_ledger(ledger, root, state, |memory| alarms(&situation, memory))
 }
 
-/// Takes into account that the configuration was read. `trouble` is why it is refused, if it is.
+/// Updates the alarms after the configuration was read. `trouble` is why it is refused, if it is.
 #[must_use]
-pub fn after_configuration(
-    ledger: &Ledger,
+pub fn update_after_configuration(
+    ledger: &AlarmLedger,
     node: &Node,
     trouble: Option<&str>,
     now: Timestamp,
-) -> News {
+) -> AlarmChanges {
     let host = host_name(&node.root);
-    settle(ledger, &node.root, &node.settings.paths.state, |_| {
+    update_ledger(ledger, &node.root, &node.settings.paths.state, |_| {
         configuration_alarms(&host, now, trouble)
     })
 }
 
-/// The alarms that are in force by what is written down. The text says what is wrong with the file,
-/// if something is.
+/// Reads the alarms in force. The text says why the file can't be used, if it can't.
 #[must_use]
-pub fn in_force(node: &Node) -> (Vec<Alarm>, Option<String>) {
+pub fn read_in_force(node: &Node) -> (Vec<Alarm>, Option<String>) {
     let (state, note) = read_alarms(&node.root, &node.settings.paths.state);
     (state.in_force, note)
 }
 
-fn unchanged(ledger: &Ledger, node: &Node) -> News {
-    let (state, note) = ledger.look(&node.root, &node.settings.paths.state);
-    News { in_force: state.in_force, events: Vec::new(), notes: note.into_iter().collect() }
+fn unchanged(ledger: &AlarmLedger, node: &Node) -> AlarmChanges {
+    let (state, note) = ledger.read(&node.root, &node.settings.paths.state);
+    AlarmChanges { in_force: state.in_force, events: Vec::new(), notes: note.into_iter().collect() }
 }
 
-fn settle(
-    ledger: &Ledger,
+fn update_ledger(
+    ledger: &AlarmLedger,
     root: &Root,
     state: &AbsolutePath,
     judge: impl Fn(&mut AlarmMemory) -> Picture,
-) -> News {
-    let note_before = ledger.look(root, state).1;
-    let Changed { result: (in_force, events), note } = ledger.change(root, state, |now| {
+) -> AlarmChanges {
+    let note_before = ledger.read(root, state).1;
+    let Update { result: (in_force, events), note } = ledger.update(root, state, |now| {
         let picture = judge(&mut now.memory);
         let Diff { in_force, events } = diff(&now.in_force, picture);
         now.in_force.clone_from(&in_force);
         (in_force, events)
     });
-    News { in_force, events, notes: note_before.into_iter().chain(note).collect() }
+    AlarmChanges { in_force, events, notes: note_before.into_iter().chain(note).collect() }
 }
 
-/// What is looked at of a pass, however it ended.
-struct View<'m> {
-    survey: &'m Survey,
-    deferred: &'m [Deferred],
-    brakes: &'m Brakes,
-    not_trusted: Option<&'m [String]>,
+/// The findings of a pass that alarms are derived from.
+struct Findings<'p> {
+    survey: &'p Survey,
+    deferred: &'p [Deferred],
+    brakes: &'p Brakes,
+    not_trusted: Option<&'p [String]>,
     trouble: Option<String>,
 }
 
-impl<'m> View<'m> {
-    fn of(made: Made<'m>) -> Self {
-        match made {
-            Made::Well(report) => Self {
+impl<'p> Findings<'p> {
+    fn of(pass: PassView<'p>) -> Self {
+        match pass {
+            PassView::Made(report) => Self {
                 survey: report.at_end(),
                 deferred: &report.deferred,
                 brakes: &report.brakes,
                 not_trusted: Some(&report.not_trusted),
                 trouble: None,
             },
-            Made::Not(error, outlook) => Self {
+            PassView::NotMade(error, outlook) => Self {
                 survey: &outlook.survey,
                 deferred: &outlook.deferred,
                 brakes: &outlook.brakes,
@@ -184,20 +183,20 @@ impl<'m> View<'m> {
     }
 }
 
-fn take_note(
+fn note_results(
     memory: &mut AlarmMemory,
-    made: Made<'_>,
+    pass: PassView<'_>,
     survey: &Survey,
     brakes: &Brakes,
     now: Timestamp,
 ) {
-    let failed = match made {
-        Made::Well(report) => report
+    let failed = match pass {
+        PassView::Made(report) => report
             .results
             .iter()
             .filter_map(|(name, result)| failure(name, result.as_ref().err()?))
             .collect(),
-        Made::Not(..) => BTreeMap::new(),
+        PassView::NotMade(..) => BTreeMap::new(),
     };
     let by_a_believed_clock = !matches!(brakes.belief, Belief::NotBelieved(_));
     let renewals = Renewals {
@@ -208,12 +207,12 @@ fn take_note(
         now,
     };
     note_renewals(memory, &renewals);
-    match made {
-        Made::Well(report) => {
+    match pass {
+        PassView::Made(report) => {
             let found = &report.services.found;
-            note_services(memory, &found.list, &found.findings, &treated(&report.services));
+            note_services(memory, &found.list, &found.findings, &service_ends(&report.services));
         }
-        Made::Not(error, outlook) => {
+        PassView::NotMade(error, outlook) => {
             let due: BTreeSet<CredentialName> =
                 outlook.plan.issuing().map(|step| step.credential.clone()).collect();
             note_pass_failed(memory, due, &error.to_string());
@@ -221,14 +220,14 @@ fn take_note(
     }
 }
 
-fn not_copied(made: Made<'_>) -> BTreeMap<CredentialName, String> {
-    match made {
-        Made::Well(report) => report.not_copied().collect(),
-        Made::Not(..) => BTreeMap::new(),
+fn not_copied(pass: PassView<'_>) -> BTreeMap<CredentialName, String> {
+    match pass {
+        PassView::Made(report) => report.not_copied().collect(),
+        PassView::NotMade(..) => BTreeMap::new(),
     }
 }
 
-/// What was left for the next pass is no failure.
+/// A renewal that was left for the next pass is no failure.
 fn failure(name: &CredentialName, error: &PassError) -> Option<(CredentialName, String)> {
     match error {
         PassError::Renew(RenewError::Stopped | RenewError::Changed) => None,
@@ -236,22 +235,22 @@ fn failure(name: &CredentialName, error: &PassError) -> Option<(CredentialName, 
     }
 }
 
-fn treated(services: &ServicesReport) -> BTreeMap<ServiceName, ServiceEnd> {
+fn service_ends(services: &ServicesReport) -> BTreeMap<ServiceName, ServiceEnd> {
     services.outcomes.iter().map(|outcome| (outcome.service.clone(), end(outcome))).collect()
 }
 
 fn end(outcome: &RefreshOutcome) -> ServiceEnd {
     match &outcome.result {
         Ok(_) => ServiceEnd::Updated,
-        // It waits, or nothing could be seen: that is no news either way.
+        // It waits, or nothing could be observed: neither proves anything.
         Err(
             RefreshError::Held(_)
             | RefreshError::Stopped
             | RefreshError::NotKnown(_)
             | RefreshError::NotSeen(_),
         ) => ServiceEnd::Open,
-        // What does not run reads what is there when it starts; it is ours to answer for only where
-        // it was stopped here.
+        // A stopped service reads the new files when it starts; an alarm is due only where it was
+        // stopped here.
         Err(RefreshError::NotRunning(_)) if !outcome.restarted => ServiceEnd::Open,
         Err(error) => ServiceEnd::NotUpdated(error.to_string()),
     }

@@ -1,17 +1,16 @@
-//! An alarm as programs read it: `kubecertd alarms -o json` and the commands of a site are shown
-//! the same.
+//! An alarm as JSON, the same for `kubecertd alarms -o json` and for the commands of a site.
 
 use serde::Serialize;
 
 use crate::model::Alarm;
 
-/// `docs/alarms.md` explains each.
+/// The fields of an alarm; `docs/alarms.md` explains each.
 #[derive(Serialize)]
 pub struct AlarmJson<'a> {
     id: &'a str,
     number: Option<&'a str>,
     severity: &'a str,
-    /// Where several hosts' alarms may come together.
+    /// Set where alarms of several hosts are collected.
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<&'a str>,
     entity: &'a str,
@@ -23,7 +22,7 @@ pub struct AlarmJson<'a> {
 }
 
 impl<'a> AlarmJson<'a> {
-    /// Of one alarm, with its host where that is not said elsewhere.
+    /// The JSON of one alarm, with its host if the reader needs it.
     #[must_use]
     pub fn new(alarm: &'a Alarm, host: Option<&'a str>) -> Self {
         Self {

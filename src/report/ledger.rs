@@ -1,5 +1,5 @@
-//! What is remembered of alarms, also while it can't be written down: a full disk is what alarms
-//! are for.
+//! The memory of alarms. While it can't be written it is kept in the process: a full disk is one of
+//! the causes of alarms.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,36 +7,36 @@ use crate::model::AbsolutePath;
 use crate::state::{AlarmState, read_alarms, update_alarms};
 use crate::sys::Root;
 
-/// The memory of alarms, shared by all who change it in one process.
+/// The memory of alarms; its clones share what is unsaved.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger {
-    /// What could not be written down.
+pub struct AlarmLedger {
+    /// The state that could not be written.
     unsaved: Arc<Mutex<Option<AlarmState>>>,
 }
 
-/// What a change came to.
+/// The result of an update.
 #[derive(Debug)]
-pub struct Changed<T> {
-    /// What it gave.
+pub struct Update<T> {
+    /// The result of the change itself.
     pub result: T,
-    /// Why it could not be written down.
+    /// Why it could not be written, if it could not.
     pub note: Option<String>,
 }
 
-impl Ledger {
-    /// What is remembered. The text says what is wrong with the file, if something is.
+impl AlarmLedger {
+    /// Reads the state. The text says why the file can't be used, if it can't.
     #[must_use]
-    pub fn look(&self, root: &Root, state: &AbsolutePath) -> (AlarmState, Option<String>) {
+    pub fn read(&self, root: &Root, state: &AbsolutePath) -> (AlarmState, Option<String>) {
         self.unsaved().clone().map_or_else(|| read_alarms(root, state), |unsaved| (unsaved, None))
     }
 
-    /// Changes what is remembered. It may be called more than once for one change.
-    pub fn change<T>(
+    /// Changes and writes the state. `change` may be called more than once.
+    pub fn update<T>(
         &self,
         root: &Root,
         state: &AbsolutePath,
         change: impl Fn(&mut AlarmState) -> T,
-    ) -> Changed<T> {
+    ) -> Update<T> {
         let mut unsaved = self.unsaved();
         let written = update_alarms(root, state, |now| {
             if let Some(unsaved) = &*unsaved {
@@ -47,13 +47,13 @@ impl Ledger {
         match written {
             Ok(result) => {
                 *unsaved = None;
-                Changed { result, note: None }
+                Update { result, note: None }
             }
             Err(e) => {
                 let mut now = unsaved.take().unwrap_or_else(|| read_alarms(root, state).0);
                 let result = change(&mut now);
                 *unsaved = Some(now);
-                Changed {
+                Update {
                     result,
                     note: Some(format!(
                         "{e}; which alarms are in force is forgotten at the next start"
@@ -64,7 +64,7 @@ impl Ledger {
     }
 
     fn unsaved(&self) -> MutexGuard<'_, Option<AlarmState>> {
-        // Each change is made whole or not at all.
+        // A panic leaves the state before the change or after it.
         self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -74,24 +74,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_not_be_written_down_is_remembered_all_the_same() {
+    fn unwritable_state_is_kept_until_it_can_be_written() {
         let disk = tempfile::tempdir().unwrap();
         let root = Root::open(disk.path()).unwrap();
         let state = AbsolutePath::constant("/var/lib/kubecertd");
-        // A folder in the place of the file.
+        // A directory in the place of the file.
         let in_the_way = disk.path().join("var/lib/kubecertd/alarms.json");
         std::fs::create_dir_all(in_the_way.join("full")).unwrap();
-        let ledger = Ledger::default();
+        let ledger = AlarmLedger::default();
         let add = |name: &str| {
             let name = name.to_owned();
-            ledger.change(&root, &state, |now| drop(now.told.insert(name.clone(), Vec::new()))).note
+            ledger.update(&root, &state, |now| drop(now.told.insert(name.clone(), Vec::new()))).note
         };
         assert!(add("a").is_some_and(|note| {
             note.ends_with("; which alarms are in force is forgotten at the next start")
         }));
         assert!(add("b").is_some());
         let names = |state: AlarmState| state.told.into_keys().collect::<Vec<_>>();
-        assert_eq!(names(ledger.look(&root, &state).0), ["a", "b"]);
+        assert_eq!(names(ledger.read(&root, &state).0), ["a", "b"]);
         std::fs::remove_dir_all(in_the_way).unwrap();
         assert_eq!(add("c"), None);
         assert_eq!(names(read_alarms(&root, &state).0), ["a", "b", "c"]);

@@ -1,7 +1,7 @@
-//! One line of the journal: words for an operator, and the same as fields for programs.
+//! One line of the journal: a text for operators, and the same as fields for programs.
 //!
-//! Where there is a journal it gets both; as plain text only the words are shown, which therefore
-//! say everything. Who writes the lines where is no concern of this module.
+//! The journal gets both; elsewhere only the text is shown, which therefore is complete.
+//! `cli/log.rs` decides where the lines go.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use tracing::Level;
 use super::Message;
 use crate::model::{Alarm, AuthorityName, CredentialName, ServiceName, Timestamp};
 
-/// The fields that a line may have besides its message id.
+/// The fields of a line besides its message id.
 pub const FIELDS: [&str; 9] = [
     "KUBECERTD_PASS_ID",
     "KUBECERTD_CREDENTIAL",
@@ -23,16 +23,16 @@ pub const FIELDS: [&str; 9] = [
     "KUBECERTD_ENTITY",
 ];
 
-/// Tells one pass from every other, on all nodes.
+/// The id of a pass, unique on all nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PassId(u128);
 
 impl PassId {
-    /// A new one.
+    /// Makes a new one.
     #[must_use]
     pub fn new() -> Self {
         let mut bytes = [0_u8; 16];
-        // Without random numbers there is no key and no pass worth finding again.
+        // Without random numbers no key can be made either.
         let _ = aws_lc_rs::rand::fill(&mut bytes);
         Self(u128::from_ne_bytes(bytes))
     }
@@ -44,9 +44,9 @@ impl fmt::Display for PassId {
     }
 }
 
-/// A line that is not said yet.
+/// A line that is not logged yet.
 #[derive(Clone, Debug)]
-#[must_use = "it is not said yet"]
+#[must_use = "it is not logged yet"]
 pub struct Line {
     message: Message,
     level: Level,
@@ -78,68 +78,68 @@ impl Line {
         }
     }
 
-    /// Something is wrong.
+    /// A line about a failure.
     pub fn error(message: Message) -> Self {
         Self::new(message, Level::ERROR)
     }
 
-    /// Something may become wrong.
+    /// A line about a possible failure.
     pub fn warn(message: Message) -> Self {
         Self::new(message, Level::WARN)
     }
 
-    /// Something was done.
+    /// A line about an action.
     pub fn info(message: Message) -> Self {
         Self::new(message, Level::INFO)
     }
 
-    /// Something that is only of interest to whoever looks for a fault.
+    /// A line for debugging.
     pub fn debug(message: Message) -> Self {
         Self::new(message, Level::DEBUG)
     }
 
-    /// The pass that it belongs to.
+    /// Adds the pass.
     pub fn pass(mut self, pass: PassId) -> Self {
         self.pass = Some(pass.to_string());
         self
     }
 
-    /// The credential that it is about, and its authority, as far as that is known.
+    /// Adds the credential, and its authority if that is known.
     pub fn credential(mut self, name: &CredentialName, authority: Option<&AuthorityName>) -> Self {
         self.credential = Some(name.to_string());
         self.authority = authority.map(ToString::to_string);
         self
     }
 
-    /// The new certificate: its serial number in hex, and its end.
+    /// Adds the new certificate: its serial number in hex, and its expiry.
     pub fn certificate(mut self, serial: &str, not_after: Timestamp) -> Self {
         self.serial = Some(serial.to_owned());
         self.not_after = Some(not_after.to_string());
         self
     }
 
-    /// The service that it is about.
+    /// Adds the service.
     pub fn service(mut self, name: &ServiceName) -> Self {
         self.service = Some(name.to_string());
         self
     }
 
-    /// Why it is so.
+    /// Adds the reason.
     pub fn reason(mut self, reason: impl fmt::Display) -> Self {
         self.reason = Some(reason.to_string());
         self
     }
 
-    /// The alarm that it is about.
+    /// Adds the alarm.
     pub fn alarm(mut self, alarm: &Alarm) -> Self {
         self.alarm = Some(alarm.kind.id());
         self.entity = Some(alarm.entity.clone());
         self.reason(&alarm.reason)
     }
 
-    /// Says it, in these words.
-    pub fn say(&self, words: impl fmt::Display) {
-        macro_rules! say {
+    /// Logs it with this text.
+    pub fn log(&self, text: impl fmt::Display) {
+        macro_rules! log {
             ($level:ident) => {
                 tracing::event!(
                     target: "kubecertd",
@@ -154,28 +154,28 @@ impl Line {
                     KUBECERTD_REASON = self.reason.as_deref(),
                     KUBECERTD_ALARM = self.alarm,
                     KUBECERTD_ENTITY = self.entity.as_deref(),
-                    "{words}"
+                    "{text}"
                 )
             };
         }
-        // The level of a place in the code is fixed.
+        // `tracing` needs a constant level at each call.
         match self.level {
-            Level::ERROR => say!(ERROR),
-            Level::WARN => say!(WARN),
-            Level::INFO => say!(INFO),
-            _ => say!(DEBUG),
+            Level::ERROR => log!(ERROR),
+            Level::WARN => log!(WARN),
+            Level::INFO => log!(INFO),
+            _ => log!(DEBUG),
         }
     }
 }
 
-/// Says something that an operator should know besides.
-pub fn note(words: impl fmt::Display) {
-    Line::warn(Message::Note).say(words);
+/// Logs a note for operators.
+pub fn log_note(text: impl fmt::Display) {
+    Line::warn(Message::Note).log(text);
 }
 
-/// Says something that should be impossible.
-pub fn fault(words: impl fmt::Display) {
-    Line::error(Message::Fault).reason(&words).say(&words);
+/// Logs a fault in kubecertd itself.
+pub fn log_fault(text: impl fmt::Display) {
+    Line::error(Message::Fault).reason(&text).log(&text);
 }
 
 #[cfg(test)]
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
     use crate::model::AlarmKind;
 
-    /// What the journal would be given.
+    /// Records events as the journal would.
     #[derive(Clone, Default)]
     struct Journal(Arc<Mutex<Vec<BTreeMap<String, String>>>>);
 
@@ -214,11 +214,11 @@ mod tests {
         }
     }
 
-    fn said(say: impl FnOnce()) -> BTreeMap<String, String> {
+    fn logged(log: impl FnOnce()) -> BTreeMap<String, String> {
         let journal = Journal::default();
         tracing::subscriber::with_default(
             tracing_subscriber::registry().with(journal.clone()),
-            say,
+            log,
         );
         let mut lines = journal.0.lock().unwrap();
         assert_eq!(lines.len(), 1);
@@ -230,14 +230,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_the_fields_that_were_given_and_no_other() {
+    fn line_has_only_the_given_fields() {
         let (name, authority) =
             (CredentialName::new("etcd/peer").unwrap(), AuthorityName::new("etcd-ca").unwrap());
         let line = Line::info(Message::Renewed)
             .credential(&name, Some(&authority))
             .certificate("4f", Timestamp::default());
         assert_eq!(
-            said(|| line.reason("it ends soon").say("two\nlines")),
+            logged(|| line.reason("it expires soon").log("two\nlines")),
             map([
                 ("level", "INFO"),
                 ("message", "two\nlines"),
@@ -246,13 +246,13 @@ mod tests {
                 ("KUBECERTD_AUTHORITY", "etcd-ca"),
                 ("KUBECERTD_SERIAL", "4f"),
                 ("KUBECERTD_NOT_AFTER", "1970-01-01T00:00:00Z"),
-                ("KUBECERTD_REASON", "it ends soon"),
+                ("KUBECERTD_REASON", "it expires soon"),
             ])
         );
     }
 
     #[test]
-    fn every_field_can_be_there() {
+    fn line_can_have_every_field() {
         let name = CredentialName::new("apiserver").unwrap();
         let alarm = Alarm {
             kind: AlarmKind::RenewalFailed,
@@ -270,7 +270,7 @@ mod tests {
         let line = line
             .credential(&name, Some(&AuthorityName::new("ca").unwrap()))
             .certificate("4f", Timestamp::default());
-        let fields = said(|| line.say(""));
+        let fields = logged(|| line.log(""));
         assert_eq!(fields["KUBECERTD_ALARM"], "renewal-failed");
         assert_eq!(
             (fields["level"].as_str(), fields.len()),
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn passes_are_told_apart() {
+    fn pass_ids_differ() {
         let (one, other) = (PassId::new().to_string(), PassId::new().to_string());
         assert_ne!(one, other);
         assert_eq!(one.len(), 32);

@@ -1,11 +1,9 @@
-//! The kinds of lines that the journal is told: each has an id of its own, by which `journalctl -x`
-//! finds what it means in the catalog, and programs find the line whatever its words are.
-//!
-//! What the lines say stands where they are said; what they mean, in `packaging/kubecertd.catalog`.
+//! The kinds of journal lines. Each has an id, by which `journalctl -x` finds its explanation in
+//! `packaging/kubecertd.catalog`, and programs find the line whatever its text is.
 
 macro_rules! messages {
     ($($(#[$doc:meta])* $message:ident = $id:literal;)*) => {
-        /// What kind of line it is. The catalog explains them all; a test holds the two together.
+        /// The kind of a line. A test compares the list with the catalog.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Message { $($(#[$doc])* $message),* }
 
@@ -25,8 +23,8 @@ macro_rules! messages {
 messages! {
     /// The daemon has started.
     Started = "5612a1713456402c971f73ed97342f79";
-    /// The daemon ends.
-    Ended = "84510c8220e3441ca2c50a357e17e2f5";
+    /// The daemon stops.
+    Stopped = "84510c8220e3441ca2c50a357e17e2f5";
     /// The configuration was read again and is in force.
     ConfigurationInForce = "1d5248a085f04914ae38d707e0e86484";
     /// The configuration is wrong, and an earlier one is in force.
@@ -35,45 +33,45 @@ messages! {
     PassBegun = "62371c7c9bef401ab823eb4ebe639cb4";
     /// A pass could not be made at all.
     PassNotMade = "a226b5aa4ad8423c959a643c923f6cd1";
-    /// Something in a pass failed, and when it is tried again.
+    /// Something in a pass failed; the pass is made again.
     PassFailed = "db769250063944218bf6e37d13a606ce";
     /// A credential was renewed.
     Renewed = "f9b82007b0ff4aea855993b06bf7d9fb";
-    /// A credential was to be renewed, and was not; or something is wrong with it.
+    /// A credential was not renewed, or is damaged.
     NotRenewed = "bafaf687d05e4a7ba37a45daef2fda70";
-    /// The server of a new certificate refuses it.
+    /// A new certificate was rolled back, because its server refuses it.
     RolledBack = "ddf7a88844894a4aa2c87f346bbd9f08";
-    /// A credential is due and waits.
-    Waiting = "c51815fec7d64c79acd6ef1f2c921f1b";
-    /// A credential is due, and nothing is signed by this clock.
-    ClockNotBelieved = "6b7d4b9aad374af4ae7b05f79aeb2245";
-    /// A service works with what was renewed, without a restart.
-    ServiceTookIt = "5b33ca2b6bf5495cb4260cbb61a23975";
-    /// A service was restarted, or told, and works with what was renewed.
+    /// The renewal of a credential is deferred.
+    Deferred = "c51815fec7d64c79acd6ef1f2c921f1b";
+    /// A credential is due, and the clock is not trusted for signing.
+    ClockNotTrusted = "6b7d4b9aad374af4ae7b05f79aeb2245";
+    /// A service uses the renewed credential without a restart.
+    ServiceReloaded = "5b33ca2b6bf5495cb4260cbb61a23975";
+    /// A service was restarted or signalled, and uses the renewed credential.
     ServiceRestarted = "e16836d7d5bf4b38bda457477bdb4e9f";
-    /// A service does not work with what was renewed.
+    /// A service does not use the renewed credential.
     ServiceNotUpdated = "4a06deaf5d5a49c4b448019d57f8b405";
-    /// A service has to be restarted, and that waits.
-    ServiceWaiting = "a593612a3986481893810edd10c121a7";
-    /// A renewal that was cut short is complete now.
+    /// The restart of a service is deferred.
+    ServiceDeferred = "a593612a3986481893810edd10c121a7";
+    /// An interrupted renewal was completed.
     RecoveryFinished = "3925f5bc4153447e9eaf2a159bde2d44";
-    /// A renewal that was cut short was given up, because of what somebody else did since.
+    /// An interrupted renewal was dropped, because another program changed its files since.
     RecoveryDropped = "612575330a22405c86326916e93a9a8d";
-    /// Something about services that an operator should look at.
+    /// A finding about services, for operators.
     Finding = "2fe867524eaf43fea8816dd1b2244073";
-    /// What was said before is no longer so.
+    /// A state that was logged before is over.
     Over = "cbd9808bf6a9400ea544d2683321cfbc";
-    /// An alarm is new, or is about more than before, or less.
+    /// An alarm was raised, or concerns more or fewer objects than before.
     AlarmRaised = "0349ba26a3ac4d449a77bd5d96736ad2";
-    /// An alarm is over.
+    /// An alarm was cleared.
     AlarmCleared = "df7dd78f0779477998f745b6dd492829";
-    /// Somebody could not be told of alarms.
-    SinkNotTold = "bfffb77a46bd4a7da27a46b781ae707c";
-    /// Somebody who could not be told of alarms knows them all now.
-    SinkTold = "22eae80ef6f946d0baaf46d207799121";
+    /// Alarms could not be delivered to a sink.
+    DeliveryFailed = "bfffb77a46bd4a7da27a46b781ae707c";
+    /// All alarms were delivered to a sink after a failure.
+    DeliveryRecovered = "22eae80ef6f946d0baaf46d207799121";
     /// A fault in kubecertd itself.
     Fault = "6cf2732594c2498eb4bba590fd225ce0";
-    /// What an operator should know besides.
+    /// A note for operators.
     Note = "b2c5b749ea414b198f2a26a8a97c9a98";
 }
 

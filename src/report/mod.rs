@@ -1,18 +1,25 @@
-//! What operators and other programs are told of a pass: alarms, those that are told of them, and
-//! the lines of the journal.
+//! Reports: journal lines, alarms and their delivery, metrics, and the status file.
 //!
-//! It takes what a pass found and did, and changes nothing on the node but its own memory. Nothing
-//! below calls it, and nothing that goes wrong in it holds up a renewal.
+//! The room takes the results of passes and changes nothing on the node but its own memory. Nothing
+//! below calls it, and no failure in it delays a renewal.
 
 pub mod alarms;
+mod finished;
+pub mod journal;
 mod json;
 mod ledger;
 pub mod line;
 mod messages;
 pub mod metrics;
+mod reporter;
 pub mod sinks;
+pub mod status;
 
+pub use finished::FinishedPass;
+pub use journal::PassEvents;
 pub use json::AlarmJson;
-pub use ledger::Ledger;
+pub use ledger::AlarmLedger;
 pub use line::{Line, PassId};
 pub use messages::Message;
+pub use reporter::Reporter;
+pub use status::{LastPass, Status};

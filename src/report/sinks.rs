@@ -1,12 +1,12 @@
-//! Those that are told of alarms: each by itself, so that one that fails or hangs costs nobody else
-//! anything.
+//! Delivers alarms to sinks, each in a task of its own, so that one that fails or hangs delays no
+//! other.
 //!
-//! What each was told is remembered; what it should be told follows from comparing that with what
-//! is in force. So nothing is told twice after a restart, and nothing is lost with one.
+//! The alarms that a sink knows are remembered; what is to be delivered follows from comparing them
+//! with the alarms in force. So a restart neither repeats nor loses a delivery.
 
 mod command;
+mod delivery;
 mod fm;
-mod message;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Ledger, Line, line};
+use super::{AlarmLedger, Line, line};
 use crate::drivers::command::{Finished, InvalidArgv};
 use crate::drivers::outside::{Purpose, Runner};
 use crate::model::{AbsolutePath, Alarm};
@@ -24,16 +24,16 @@ use crate::observe::{Node, host_name};
 use crate::settings::Settings;
 use crate::sys::{Clock, Root};
 use command::CommandSink;
+use delivery::{Delivery, MessageContext, Reaction};
 use fm::FaultManagementSink;
-use message::{Answer, Circumstances, Message};
 
-/// The first wait after somebody could not be told.
-const FIRST: Duration = Duration::from_secs(60);
+/// The wait after the first failure.
+const FIRST_RETRY_WAIT: Duration = Duration::from_secs(60);
 /// The longest wait.
-const LONGEST: Duration = Duration::from_secs(3_600);
+const MAX_RETRY_WAIT: Duration = Duration::from_secs(3_600);
 
-/// How long somebody is told things when there is no daemon to go on with it.
-const AT_ONCE: Duration = Duration::from_secs(120);
+/// The limit for one sink where no daemon goes on with the delivery.
+const ONCE_TIMEOUT: Duration = Duration::from_secs(120);
 
 enum Sink {
     FaultManagement(FaultManagementSink),
@@ -41,7 +41,7 @@ enum Sink {
 }
 
 impl Sink {
-    fn all(settings: &Settings) -> Vec<Self> {
+    fn from_settings(settings: &Settings) -> Vec<Self> {
         let fm = &settings.fault_management;
         let fm = (*fm.enabled).then(|| Self::FaultManagement(FaultManagementSink::new(fm)));
         fm.into_iter()
@@ -51,7 +51,7 @@ impl Sink {
             .collect()
     }
 
-    /// The name under which it is remembered what it was told.
+    /// The name under which its known alarms are remembered.
     fn name(&self) -> String {
         match self {
             Self::FaultManagement(_) => "fm".to_owned(),
@@ -66,41 +66,40 @@ impl Sink {
         }
     }
 
-    /// The first thing that it does not know yet.
-    fn next(
+    /// The first message that it has not had yet.
+    fn next_delivery(
         &self,
-        told: &[Alarm],
+        delivered: &[Alarm],
         in_force: &[Alarm],
-        circumstances: Circumstances<'_>,
-    ) -> Option<Result<Message, InvalidArgv>> {
+        context: MessageContext<'_>,
+    ) -> Option<Result<Delivery, InvalidArgv>> {
         match self {
-            Self::FaultManagement(sink) => sink.next(told, in_force, circumstances),
-            Self::Command(sink) => sink.next(told, in_force, circumstances),
+            Self::FaultManagement(sink) => sink.next_delivery(delivered, in_force, context),
+            Self::Command(sink) => sink.next_delivery(delivered, in_force, context),
         }
     }
 
-    fn answer(&self, finished: &Finished) -> Answer {
+    fn reaction(&self, finished: &Finished) -> Reaction {
         match self {
-            Self::FaultManagement(_) => fm::answer(finished),
-            Self::Command(_) => command::answer(finished),
+            Self::FaultManagement(_) => fm::reaction(finished),
+            Self::Command(_) => command::reaction(finished),
         }
     }
 }
 
-/// Where it is written down who was told what, and how programs are run here.
-struct Office {
+/// The memory of deliveries, and the runner of programs.
+struct Deliverer {
     root: Root,
     state: AbsolutePath,
-    ledger: Ledger,
+    ledger: AlarmLedger,
     host: String,
     clock: Arc<dyn Clock>,
     runner: Runner,
 }
 
-impl Office {
-    fn new(node: &Node, root: Root, ledger: &Ledger, clock: Arc<dyn Clock>) -> Self {
-        // Another root folder's programs are those of this machine, and its systemd has nothing to
-        // do with it.
+impl Deliverer {
+    fn new(node: &Node, root: Root, ledger: &AlarmLedger, clock: Arc<dyn Clock>) -> Self {
+        // Programs for another root run on this machine, without its systemd.
         let runner = if node.root.is_host() { Runner::of_this_machine() } else { Runner::Child };
         let host = host_name(&node.root);
         Self {
@@ -113,14 +112,14 @@ impl Office {
         }
     }
 
-    /// Tells one all that it does not know. The error says why it could not be told.
-    async fn tell(&self, sink: &Sink) -> Result<(), String> {
+    /// Delivers everything that a sink does not know. The error says why it failed.
+    async fn deliver(&self, sink: &Sink) -> Result<(), String> {
         let name = sink.name();
         loop {
-            let (state, _) = self.ledger.look(&self.root, &self.state);
-            let circumstances = Circumstances { host: &self.host, now: self.clock.now() };
-            let told = state.told.get(&name).map(Vec::as_slice).unwrap_or_default();
-            let Some(message) = sink.next(told, &state.in_force, circumstances) else {
+            let (state, _) = self.ledger.read(&self.root, &self.state);
+            let context = MessageContext { host: &self.host, now: self.clock.now() };
+            let delivered = state.told.get(&name).map(Vec::as_slice).unwrap_or_default();
+            let Some(message) = sink.next_delivery(delivered, &state.in_force, context) else {
                 return Ok(());
             };
             let message = message.map_err(|e| e.to_string())?;
@@ -129,57 +128,67 @@ impl Office {
                 .run(&message.argv, Purpose::Alarm, &message.stdin, sink.limit())
                 .await
                 .map_err(|e| e.to_string())?;
-            match sink.answer(&finished) {
-                Answer::Told => {}
-                Answer::Never(why) => {
-                    let line = Line::error(super::Message::SinkNotTold).reason(&why);
-                    line.say(format_args!(
+            match sink.reaction(&finished) {
+                Reaction::Delivered => {}
+                Reaction::Rejected(why) => {
+                    let line = Line::error(super::Message::DeliveryFailed).reason(&why);
+                    line.log(format_args!(
                         "{name} does not take an alarm, and is not told of it again: {why}"
                     ));
                 }
-                Answer::Later(why) => return Err(why),
+                Reaction::Failed(why) => return Err(why),
             }
-            let changed = self.ledger.change(&self.root, &self.state, |now| {
+            let changed = self.ledger.update(&self.root, &self.state, |now| {
                 message.apply(now.told.entry(name.clone()).or_default())
             });
-            changed.note.iter().for_each(line::note);
+            changed.note.iter().for_each(line::log_note);
         }
     }
 
-    /// What was told to somebody who is no longer in the configuration is forgotten.
+    /// Forgets the sinks that are no longer in the configuration.
     fn forget_others(&self, sinks: &[Sink]) {
         let names: Vec<String> = sinks.iter().map(Sink::name).collect();
         let changed = self
             .ledger
-            .change(&self.root, &self.state, |now| now.told.retain(|name, _| names.contains(name)));
-        changed.note.iter().for_each(line::note);
+            .update(&self.root, &self.state, |now| now.told.retain(|name, _| names.contains(name)));
+        changed.note.iter().for_each(line::log_note);
     }
 }
 
-/// All who are told of alarms, at work until the value goes away.
+/// The tasks that deliver alarms, until the value is dropped.
 #[derive(Debug)]
 pub struct Sinks {
-    news: watch::Sender<()>,
+    changes: watch::Sender<()>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Sinks {
-    /// Tells everybody what he does not know yet, and again whenever there is news. The node's root
-    /// folder is opened anew as `root`, since they work beside everything else.
+    /// Starts a task for each sink, which delivers now and after each [`Self::wake`]. `root` is the
+    /// node's root directory, opened again for the tasks.
     #[must_use]
-    pub fn start(node: &Node, root: Root, ledger: &Ledger, clock: Arc<dyn Clock>) -> Self {
-        let office = Arc::new(Office::new(node, root, ledger, clock));
-        let sinks = Sink::all(&node.settings);
-        office.forget_others(&sinks);
-        let news = watch::Sender::new(());
-        let serve = |sink| tokio::spawn(serve(sink, Arc::clone(&office), news.subscribe()));
+    pub fn start(node: &Node, root: Root, ledger: &AlarmLedger, clock: Arc<dyn Clock>) -> Self {
+        let deliverer = Arc::new(Deliverer::new(node, root, ledger, clock));
+        let sinks = Sink::from_settings(&node.settings);
+        deliverer.forget_others(&sinks);
+        let changes = watch::Sender::new(());
+        let serve = |sink| tokio::spawn(serve(sink, Arc::clone(&deliverer), changes.subscribe()));
         let tasks = sinks.into_iter().map(serve).collect();
-        Self { news, tasks }
+        Self { changes, tasks }
     }
 
-    /// There is something new, perhaps.
+    /// Wakes the tasks, since alarms may have changed.
     pub fn wake(&self) {
-        self.news.send_replace(());
+        self.changes.send_replace(());
+    }
+}
+
+impl Sinks {
+    /// Stops the tasks; a command that runs for one is killed.
+    pub async fn stop(mut self) {
+        for task in &mut self.tasks {
+            task.abort();
+            let _ = task.await;
+        }
     }
 }
 
@@ -189,59 +198,63 @@ impl Drop for Sinks {
     }
 }
 
-/// Tells everybody once what he does not know yet, where no daemon goes on with it.
-pub async fn tell_once(node: &Node, root: Root, ledger: &Ledger, clock: Arc<dyn Clock>) {
-    let office = Office::new(node, root, ledger, clock);
-    let sinks = Sink::all(&node.settings);
-    office.forget_others(&sinks);
+/// Delivers once to each sink, where no daemon goes on with it.
+pub async fn deliver_once(node: &Node, root: Root, ledger: &AlarmLedger, clock: Arc<dyn Clock>) {
+    let deliverer = Deliverer::new(node, root, ledger, clock);
+    let sinks = Sink::from_settings(&node.settings);
+    deliverer.forget_others(&sinks);
     for sink in &sinks {
-        let told = tokio::time::timeout(AT_ONCE, office.tell(sink)).await;
-        if let Err(why) =
-            told.unwrap_or_else(|_| Err(format!("it takes more than {} s", AT_ONCE.as_secs())))
+        let delivered = tokio::time::timeout(ONCE_TIMEOUT, deliverer.deliver(sink)).await;
+        if let Err(why) = delivered
+            .unwrap_or_else(|_| Err(format!("it takes more than {} s", ONCE_TIMEOUT.as_secs())))
         {
-            not_told(sink, &why, "the next pass tries again");
+            log_failure(sink, &why, "the next pass tries again");
         }
     }
 }
 
-async fn serve(sink: Sink, office: Arc<Office>, mut news: watch::Receiver<()>) {
-    let mut wait = FIRST;
-    let mut said = None;
+async fn serve(sink: Sink, deliverer: Arc<Deliverer>, mut changes: watch::Receiver<()>) {
+    let mut wait = FIRST_RETRY_WAIT;
+    let mut logged = None;
     loop {
-        news.mark_unchanged();
-        let pause = match office.tell(&sink).await {
+        changes.mark_unchanged();
+        let pause = match deliverer.deliver(&sink).await {
             Ok(()) => {
-                if said.take().is_some() {
-                    Line::info(super::Message::SinkTold)
-                        .say(format_args!("{} was told of all alarms", sink.name()));
+                if logged.take().is_some() {
+                    Line::info(super::Message::DeliveryRecovered)
+                        .log(format_args!("{} was told of all alarms", sink.name()));
                 }
-                wait = FIRST;
+                wait = FIRST_RETRY_WAIT;
                 None
             }
             Err(why) => {
                 let pause = wait;
-                wait = (wait * 2).min(LONGEST);
-                // The same again and again would be only noise.
-                if said.as_ref() != Some(&why) {
-                    not_told(&sink, &why, &format!("it is tried again in {} s", pause.as_secs()));
-                    said = Some(why);
+                wait = (wait * 2).min(MAX_RETRY_WAIT);
+                // An unchanged error is logged once.
+                if logged.as_ref() != Some(&why) {
+                    log_failure(
+                        &sink,
+                        &why,
+                        &format!("it is tried again in {} s", pause.as_secs()),
+                    );
+                    logged = Some(why);
                 }
                 Some(pause)
             }
         };
         tokio::select! {
-            changed = news.changed() => if changed.is_err() { return },
-            () = after(pause) => {}
+            changed = changes.changed() => if changed.is_err() { return },
+            () = sleep(pause) => {}
         }
     }
 }
 
-fn not_told(sink: &Sink, why: &str, then: &str) {
-    let line = Line::warn(super::Message::SinkNotTold).reason(why);
-    line.say(format_args!("{} could not be told of alarms: {why}; {then}", sink.name()));
+fn log_failure(sink: &Sink, why: &str, then: &str) {
+    let line = Line::warn(super::Message::DeliveryFailed).reason(why);
+    line.log(format_args!("{} could not be told of alarms: {why}; {then}", sink.name()));
 }
 
-async fn after(pause: Option<Duration>) {
+async fn sleep(pause: Option<Duration>) {
     match pause {
         Some(pause) => tokio::time::sleep(pause).await,
         None => std::future::pending().await,

@@ -5,8 +5,8 @@ use std::os::unix::fs::FileExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use kubecertd::daemon::{LastPass, Status};
 use kubecertd::model::{AbsolutePath, CredentialName, Timestamp};
+use kubecertd::report::{LastPass, Status};
 use kubecertd::state::PassMemory;
 use kubecertd::sys::Root;
 use nix::fcntl::{Flock, FlockArg};

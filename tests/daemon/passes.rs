@@ -117,7 +117,7 @@ fn expired_or_broken_credential_is_renewed_at_start() {
         let node = with_history(Node::fresh(ECDSA), NEVER);
         broken(&node);
         let daemon = Daemon::start(&node);
-        let last = daemon.wait_for_pass("something has ended or is broken");
+        let last = daemon.wait_for_pass("a credential is expired or broken");
         assert_eq!(names(&last.renewed), ["apiserver"]);
     }
 }

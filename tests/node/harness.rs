@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use kubecertd::daemon::{LastPass, Status};
+use kubecertd::report::{LastPass, Status};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

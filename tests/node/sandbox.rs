@@ -210,7 +210,7 @@ pub fn replaced_directory(node: &mut Node) {
     );
     // No running service uses this one.
     node.age("admin.conf", 10);
-    node.wait_for_log("is not the folder any more that the unit opened to kubecertd");
+    node.wait_for_log("is not the directory any more that the unit opened to kubecertd");
     let pass = node.wait_for("it is renewed", |node| {
         node.status()?.last_pass.filter(|pass| !pass.renewed.is_empty())
     });

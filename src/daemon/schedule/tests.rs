@@ -53,7 +53,7 @@ fn days(from: Date, to: Date) -> impl Iterator<Item = Date> {
 }
 
 #[test]
-fn each_civil_day_of_two_years_has_one_midnight_at_its_first_instant() {
+fn every_civil_day_has_one_midnight_at_its_first_instant() {
     for zone in ZONES {
         let (midnight, tz) = (schedule("0 0 0 * * *", zone), TimeZone::get(zone).unwrap());
         let mut last = at(&format!("2025-12-31T12:00:00[{zone}]"));
@@ -68,7 +68,7 @@ fn each_civil_day_of_two_years_has_one_midnight_at_its_first_instant() {
 }
 
 #[test]
-fn each_second_near_a_change_of_the_clocks_leads_to_the_same_midnight() {
+fn seconds_near_dst_change_lead_to_same_midnight() {
     let changes = [
         ("Europe/Berlin", date(2026, 3, 29)),
         ("Europe/London", date(2026, 3, 29)),
@@ -102,7 +102,7 @@ fn each_second_near_a_change_of_the_clocks_leads_to_the_same_midnight() {
 }
 
 #[test]
-fn a_midnight_that_the_spring_leaves_out_comes_with_the_first_instant_of_the_day() {
+fn skipped_midnight_comes_with_first_instant_of_day() {
     let table = [
         (
             "America/Havana",
@@ -129,22 +129,22 @@ fn a_midnight_that_the_spring_leaves_out_comes_with_the_first_instant_of_the_day
 }
 
 #[test]
-fn a_midnight_that_the_autumn_has_twice_counts_once() {
-    // In the past, because what a zone will do in future is for its government to change.
+fn repeated_midnight_counts_once() {
+    // In the past, because a government may change the future of its zone.
     let found =
         occurrences("0 0 0 * * *", "America/Havana", "2025-11-01T12:00:00", "2025-11-03T12:00:00");
     assert_eq!(found, ["11-02 00:00:00 -04:00", "11-03 00:00:00 -05:00"]);
 }
 
 #[test]
-fn a_day_that_a_zone_left_out_has_no_midnight() {
+fn skipped_day_has_no_midnight() {
     let found =
         occurrences("0 0 0 * * *", "Pacific/Apia", "2011-12-28T12:00:00", "2012-01-01T12:00:00");
     assert_eq!(found, ["12-29 00:00:00 -10:00", "12-31 00:00:00 +14:00", "01-01 00:00:00 +14:00"]);
 }
 
 #[test]
-fn a_time_of_day_that_the_spring_leaves_out_comes_an_hour_later() {
+fn skipped_time_of_day_comes_an_hour_later() {
     let found =
         occurrences("0 30 2 * * *", "Europe/Berlin", "2026-03-28T00:00:00", "2026-03-31T00:00:00");
     assert_eq!(found, ["03-28 02:30:00 +01:00", "03-29 03:30:00 +02:00", "03-30 02:30:00 +02:00"]);
@@ -156,14 +156,14 @@ fn a_time_of_day_that_the_spring_leaves_out_comes_an_hour_later() {
 }
 
 #[test]
-fn a_time_of_day_that_the_autumn_has_twice_counts_once() {
+fn repeated_time_of_day_counts_once() {
     let found =
         occurrences("0 30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00", "2026-10-27T00:00:00");
     assert_eq!(found, ["10-25 02:30:00 +02:00", "10-26 02:30:00 +01:00"]);
 }
 
 #[test]
-fn frequent_expressions_go_on_through_the_spring_and_rest_in_the_repeated_hour() {
+fn frequent_expression_pauses_in_repeated_hour_only() {
     let found = occurrences(
         "0 */30 * * * *",
         "Europe/Berlin",
@@ -178,9 +178,9 @@ fn frequent_expressions_go_on_through_the_spring_and_rest_in_the_repeated_hour()
         "2026-10-25T03:30:00",
     );
     assert_eq!(found, ["10-25 02:30:00 +02:00", "10-25 03:00:00 +01:00"]);
-    let in_the_repeated_hour = at("2026-10-25T02:00:01+01:00[Europe/Berlin]");
+    let repeated_hour = at("2026-10-25T02:00:01+01:00[Europe/Berlin]");
     assert_eq!(
-        schedule("* * * * * *", "Europe/Berlin").next(in_the_repeated_hour),
+        schedule("* * * * * *", "Europe/Berlin").next(repeated_hour),
         Some(at("2026-10-25T03:00:00+01:00[Europe/Berlin]"))
     );
 }
@@ -188,7 +188,7 @@ fn frequent_expressions_go_on_through_the_spring_and_rest_in_the_repeated_hour()
 /// The clocks of Lord Howe go forward from 02:00 to 02:30, so that 02:20 comes at 02:50, after
 /// 02:31.
 #[test]
-fn what_comes_later_because_of_a_gap_does_not_hide_what_comes_in_between() {
+fn occurrence_delayed_by_gap_hides_no_other() {
     let found = occurrences(
         "0 20,31 2 * * *",
         "Australia/Lord_Howe",
@@ -199,14 +199,14 @@ fn what_comes_later_because_of_a_gap_does_not_hide_what_comes_in_between() {
 }
 
 #[test]
-fn an_expression_of_seconds_ticks() {
+fn expression_of_seconds_has_occurrences() {
     let found =
         occurrences("*/5 * * * * *", "Asia/Kolkata", "2026-06-30T23:59:52", "2026-07-01T00:00:06");
     assert_eq!(found, ["06-30 23:59:55 +05:30", "07-01 00:00:00 +05:30", "07-01 00:00:05 +05:30"]);
 }
 
 #[test]
-fn the_delay_comes_on_top() {
+fn delay_is_added_to_occurrences() {
     let delay = Duration::from_secs(600);
     let delayed = Schedule { delay, ..schedule("0 0 0 * * *", "Europe/Berlin") };
     let expected = at("2026-06-01T00:10:00[Europe/Berlin]");
@@ -220,27 +220,27 @@ fn the_delay_comes_on_top() {
 }
 
 #[test]
-fn nothing_is_missed_when_the_clock_has_gone_back() {
+fn nothing_is_missed_after_step_back() {
     let midnight = schedule("0 0 0 * * *", "UTC");
     assert!(!midnight.missed(at("2026-06-03T12:00:00[UTC]"), at("2026-06-01T12:00:00[UTC]")));
 }
 
 #[test]
-fn the_ends_of_time_have_an_answer() {
+fn extreme_timestamps_are_handled() {
     let midnight = schedule("0 0 0 * * *", "Europe/Berlin");
     assert_eq!(midnight.next(Timestamp::MAX), None);
     assert!(midnight.missed(Timestamp::MIN, Timestamp::from_seconds(0)));
 }
 
 #[test]
-fn the_delay_of_a_machine_never_changes() {
+fn delay_of_node_is_stable() {
     let delay = stable_delay("0123456789abcdef0123456789abcdef", Duration::from_secs(3600));
     assert_eq!(delay, Duration::from_secs(1383));
     assert_eq!(stable_delay("0123456789abcdef0123456789abcdef", Duration::ZERO), Duration::ZERO);
 }
 
 #[test]
-fn the_delays_of_machines_are_spread_evenly() {
+fn delays_of_nodes_are_spread_evenly() {
     let delays = (0..1000)
         .map(|machine| stable_delay(&format!("{machine:032x}"), Duration::from_secs(10)).as_secs());
     let mut count = [0; 10];
@@ -266,7 +266,10 @@ fn any_schedule() -> impl Strategy<Value = Schedule> {
 
 proptest! {
     #[test]
-    fn the_next_occurrence_is_the_first_one_missed(schedule in any_schedule(), seconds in 0..4_102_444_800_i64) {
+    fn next_occurrence_is_first_one_missed(
+        schedule in any_schedule(),
+        seconds in 0..4_102_444_800_i64,
+    ) {
         let time = Timestamp::from_seconds(seconds);
         let next = schedule.next(time).unwrap();
         assert!(next > time);

@@ -1,4 +1,4 @@
-//! Tests on machines where no service of a node runs, and on another root directory.
+//! Looks at machines where nothing of a node runs, and at another root folder.
 
 use std::fs;
 use std::path::Path;
@@ -11,12 +11,12 @@ use crate::sys::{FixedClock, Root, block_on};
 const CLOCK: FixedClock = FixedClock(Timestamp::MIN);
 
 fn fixture() -> Node {
-    let dir = format!("{}/tests/fixtures/kubeadm-1.36-ecdsa-p256", env!("CARGO_MANIFEST_DIR"));
-    Node::open(Root::open(Path::new(&dir)).unwrap(), &Config::Usual).unwrap()
+    let folder = format!("{}/tests/fixtures/kubeadm-1.36-ecdsa-p256", env!("CARGO_MANIFEST_DIR"));
+    Node::open(Root::open(Path::new(&folder)).unwrap(), &Config::Usual).unwrap()
 }
 
 fn now(node: &Node) -> ServicesSeen {
-    block_on(|| services(node, &CLOCK)).unwrap()
+    block_on(services(node, &CLOCK)).unwrap()
 }
 
 fn unknown_everywhere(seen: &ServicesSeen, reason: &str) {
@@ -35,7 +35,7 @@ fn unknown_everywhere(seen: &ServicesSeen, reason: &str) {
 }
 
 #[test]
-fn services_of_another_root_are_not_probed() {
+fn another_root_folder_is_not_asked() {
     let node = fixture();
     let seen = now(&node);
     unknown_everywhere(&seen, ANOTHER_ROOT);
@@ -43,10 +43,10 @@ fn services_of_another_root_are_not_probed() {
 }
 
 #[test]
-fn service_without_manifest_is_absent_on_any_root() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::create_dir_all(dir.path().join("etc/kubernetes/manifests")).unwrap();
-    let node = Node::open(Root::open(dir.path()).unwrap(), &Config::Usual).unwrap();
+fn a_service_without_a_manifest_is_absent_on_any_root() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("etc/kubernetes/manifests")).unwrap();
+    let node = Node::open(Root::open(folder.path()).unwrap(), &Config::Usual).unwrap();
     let seen = now(&node);
     let absent = seen.services.iter().filter(|facts| facts.presence == Presence::Absent);
     assert_eq!(
@@ -56,11 +56,10 @@ fn service_without_manifest_is_absent_on_any_root() {
 }
 
 #[tokio::test]
-async fn observation_works_inside_a_tokio_runtime() {
+async fn blocking_pool_of_another_runtime_may_wait() {
     let expected = services(&fixture(), &CLOCK).await;
     let blocked = tokio::task::spawn_blocking(|| now(&fixture())).await.unwrap();
     assert_eq!(blocked, expected);
-    assert_eq!(now(&fixture()), expected);
     let node = fixture();
     let alone = one(&node, &CLOCK, &node.catalog.services[1]).await;
     assert_eq!(alone, expected.services[1]);

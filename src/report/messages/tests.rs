@@ -27,14 +27,14 @@ fn ids_are_128_bits_and_unique() {
 }
 
 #[test]
-fn the_catalog_explains_every_message_and_no_other() {
+fn catalog_explains_exactly_the_messages() {
     let explained: Vec<_> = entries().into_iter().map(|(id, ..)| id).collect();
     let messages: Vec<_> = Message::ALL.iter().map(|message| message.id()).collect();
     assert_eq!(explained, messages, "in the order of the list");
 }
 
 #[test]
-fn every_entry_has_a_subject_and_a_text_and_names_only_fields_that_there_are() {
+fn catalog_entries_are_complete_and_name_known_fields() {
     let fields = crate::report::line::FIELDS;
     for (id, head, text) in entries() {
         assert!(
@@ -46,16 +46,15 @@ fn every_entry_has_a_subject_and_a_text_and_names_only_fields_that_there_are() {
             "{id}: {text}"
         );
         let whole = format!("{head}\n{text}");
-        // Between two @ there is a field: nothing else in the catalog has one.
+        // Fields stand between two @; nothing else in the catalog has one.
         for field in whole.split('@').skip(1).step_by(2) {
             assert!(fields.contains(&field), "{id}: {field}");
         }
     }
 }
 
-/// The README shows a renewal as journalctl does.
 #[test]
-fn the_readme_is_true() {
+fn readme_shows_renewal_as_journalctl_does() {
     let readme = include_str!("../../../README.md");
     assert!(readme.contains(&format!("MESSAGE_ID={} ", Message::Renewed.id())));
     for field in crate::report::line::FIELDS {

@@ -1,5 +1,5 @@
-//! Certificates, with the names and labels that x509-certificate-exporter gives those in files and
-//! kubeconfigs, and a few of our own beside them.
+//! The metrics of certificates, with the names and labels of x509-certificate-exporter for files
+//! and kubeconfigs, and a few more.
 
 use x509_parser::num_bigint::BigUint;
 
@@ -10,7 +10,7 @@ use crate::model::{
 use crate::pass::Survey;
 use crate::plan::Judged;
 
-/// A certificate that was found.
+/// A certificate of the survey.
 struct Found {
     labels: Labels,
     not_before: Timestamp,
@@ -35,17 +35,17 @@ pub(super) fn families(survey: &Survey, now: Timestamp) -> Vec<Family> {
     vec![
         Family::gauge(
             "x509_cert_not_after",
-            "The last second of the certificate's life.",
+            "The last second of the certificate's validity.",
             each(&|one| Value::Whole(one.not_after.seconds())),
         ),
         Family::gauge(
             "x509_cert_not_before",
-            "The first second of the certificate's life.",
+            "The first second of the certificate's validity.",
             each(&|one| Value::Whole(one.not_before.seconds())),
         ),
         Family::gauge(
             "x509_cert_expired",
-            "Whether the certificate has ended.",
+            "Whether the certificate is expired.",
             each(&|one| Value::flag(one.not_after < now)),
         ),
         Family::gauge(
@@ -122,7 +122,7 @@ fn subject_label(kind: &str) -> Option<&'static str> {
 }
 
 fn unreadable(survey: &Survey) -> usize {
-    // A copy is what others make of it, and has an alarm of its own.
+    // A copy may be changed by users, and has an alarm of its own.
     let credentials = survey.credentials.iter().filter(|judged| {
         matches!(judged.facts.material, Material::Unreadable(_) | Material::Damaged(_))
             && judged.facts.credential.copy_of().is_none()

@@ -1,8 +1,8 @@
 //! The two text formats of Prometheus: the classic one, which is all that node_exporter's textfile
 //! collector reads, and OpenMetrics.
 //!
-//! They differ in the name of a counter, which in OpenMetrics is without the ending that its
-//! samples have, and in the end of the text.
+//! They differ in the name of a counter, which in OpenMetrics is without the suffix of its samples,
+//! and in the end of the text.
 
 use std::fmt;
 
@@ -11,44 +11,44 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-/// What tells a sample from the others of its family.
+/// The labels of a sample.
 pub type Labels = Vec<(&'static str, String)>;
 
-/// Numbers with one name.
+/// A metric family.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Family {
     /// The name, without `_total`.
     pub name: &'static str,
-    /// What it means.
+    /// Its meaning.
     pub help: &'static str,
-    /// How it behaves.
+    /// Its type.
     pub kind: Kind,
-    /// The numbers.
+    /// Its samples.
     pub samples: Vec<Sample>,
 }
 
-/// How a number behaves.
+/// The type of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It is what it is now.
+    /// A present value.
     Gauge,
-    /// It only ever grows, until the next start.
+    /// A value that only grows, until the next start.
     Counter,
 }
 
-/// One number.
+/// A labelled value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// What tells it from the others.
+    /// The labels.
     pub labels: Labels,
-    /// The number.
+    /// The value.
     pub value: Value,
 }
 
-/// A number.
+/// The value of a sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value {
-    /// How often something happened.
+    /// A count.
     Count(u64),
     /// A whole number.
     Whole(i64),
@@ -78,17 +78,17 @@ impl Family {
     }
 }
 
-/// How numbers are written.
+/// A text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// As Prometheus has always read them, and node_exporter does.
+    /// The classic format, which node_exporter reads too.
     Classic,
-    /// As OpenMetrics has it.
+    /// OpenMetrics.
     OpenMetrics,
 }
 
 impl Format {
-    /// What HTTP calls it.
+    /// Its media type.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
@@ -98,10 +98,10 @@ impl Format {
     }
 }
 
-/// Families as text.
+/// Writes families as text.
 ///
 /// # Errors
-/// Never in practice: writing to a text can't fail.
+/// Never in practice: writing to a string can't fail.
 pub fn text(families: Vec<Family>, format: Format) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Page { families, format }));
@@ -130,13 +130,13 @@ impl Collector for Page {
 
 impl Family {
     fn encode(&self, format: Format, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let (ending, kind) = match (self.kind, format) {
+        let (suffix, kind) = match (self.kind, format) {
             (Kind::Gauge, _) => ("", MetricType::Gauge),
             (Kind::Counter, Format::Classic) => ("_total", MetricType::Counter),
             // The encoder adds it to the samples.
             (Kind::Counter, Format::OpenMetrics) => ("", MetricType::Counter),
         };
-        let name = format!("{}{ending}", self.name);
+        let name = format!("{}{suffix}", self.name);
         let mut metric = encoder.encode_descriptor(&name, self.help, None, kind)?;
         self.samples.iter().try_for_each(|sample| {
             if sample.labels.is_empty() {

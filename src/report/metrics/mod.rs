@@ -1,12 +1,12 @@
-//! What Prometheus is told: what is true of certificates, passes, services and alarms, as numbers.
+//! The metrics for Prometheus: certificates, passes, services and alarms as numbers.
 //!
-//! The families are a pure function of what is known; in which of the two text formats they are
-//! written is another matter, and so is who reads them. Those about certificates have the names and
-//! labels of x509-certificate-exporter, so that dashboards and alerts which were made for it go on
-//! working.
+//! The families are a pure function of [`Known`]; writing and serving them in the two text formats
+//! is in the modules below. Those about certificates have the names and labels of
+//! x509-certificate-exporter, so that its dashboards and alerts go on working.
 
 mod certificates;
 mod format;
+mod publisher;
 pub mod serve;
 pub mod textfile;
 
@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use format::{Family, Format, Kind, Labels, Sample, Value, text};
+pub use publisher::MetricsPublisher;
 
 use crate::act::RenewError;
 use crate::model::{
@@ -21,43 +22,42 @@ use crate::model::{
 };
 use crate::pass::{PassError, Report, ServicesReport, Survey};
 
-/// Which services work with which credential, and whether it is an earlier one than the one on the
-/// disk.
+/// Whether a service's copy of a credential is stale.
 type Stale = BTreeMap<(ServiceName, CredentialName), bool>;
 
-/// What is known, and counted since the start.
+/// The present state, and the counts since the start.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// What was found of certificates.
+    /// The last survey of the certificates.
     pub survey: Option<Survey>,
-    /// Whether the clock was believed.
-    pub believed: Option<bool>,
-    /// When something is due.
+    /// Whether the clock is trusted.
+    pub clock_trusted: Option<bool>,
+    /// The thresholds of the configuration.
     pub policy: Option<Policy>,
-    /// When the last pass began that came to an end.
+    /// The beginning of the last finished pass.
     pub last_pass: Option<Timestamp>,
-    /// When the last one began in which nothing failed.
+    /// The beginning of the last pass without a failure.
     pub last_success: Option<Timestamp>,
-    /// How long the last one took.
+    /// The duration of the last pass.
     pub took: Option<Duration>,
-    /// When the next one is made, by schedule or because the last one failed or waits.
+    /// The time of the next pass, by schedule or because the last one failed or waits.
     pub next_pass: Option<Timestamp>,
     /// The alarms in force.
     pub alarms: Vec<Alarm>,
-    passes: Outcomes,
-    renewals: BTreeMap<CredentialName, Outcomes>,
+    passes: Counts,
+    renewals: BTreeMap<CredentialName, Counts>,
     restarts: BTreeMap<ServiceName, u64>,
     stale: Stale,
 }
 
-/// How often something went well, and how often not.
+/// Counts of successes and failures.
 #[derive(Clone, Copy, Debug, Default)]
-struct Outcomes {
+struct Counts {
     ok: u64,
     failed: u64,
 }
 
-impl Outcomes {
+impl Counts {
     fn count(&mut self, ok: bool) {
         let number = if ok { &mut self.ok } else { &mut self.failed };
         *number = number.saturating_add(1);
@@ -72,15 +72,15 @@ impl Outcomes {
 }
 
 impl Known {
-    /// What is known from before the start: when the last pass began, and the last in which nothing
-    /// failed.
+    /// The state at the start: the beginnings of the last pass, and of the last one without a
+    /// failure.
     #[must_use]
     pub fn remembered(last_pass: Option<Timestamp>, last_success: Option<Timestamp>) -> Self {
         Self { last_pass, last_success, ..Self::default() }
     }
 
-    /// What was found on the node, at the end of a pass or without one.
-    pub fn seen(&mut self, survey: Survey, belief: Option<&Belief>) {
+    /// Takes over a survey, at the end of a pass or without one.
+    pub fn set_survey(&mut self, survey: Survey, belief: Option<&Belief>) {
         for judged in survey
             .credentials
             .iter()
@@ -89,11 +89,11 @@ impl Known {
             self.renewals.entry(judged.facts.credential.name.clone()).or_default();
         }
         self.survey = Some(survey);
-        self.believed = belief.map(|belief| !matches!(belief, Belief::NotBelieved(_)));
+        self.clock_trusted = belief.map(|belief| !matches!(belief, Belief::NotBelieved(_)));
     }
 
-    /// A pass came to its end; there is a report where it could be made.
-    pub fn passed(&mut self, began: Timestamp, took: Duration, report: Option<&Report>) {
+    /// Counts a finished pass; it has a report if it could be made.
+    pub fn count_pass(&mut self, began: Timestamp, took: Duration, report: Option<&Report>) {
         let ok = report.is_some_and(|report| !report.failed());
         self.passes.count(ok);
         (self.last_pass, self.took) = (Some(began), Some(took));
@@ -101,17 +101,17 @@ impl Known {
             self.last_success = Some(began);
         }
         for (name, result) in report.iter().flat_map(|report| &report.results) {
-            // What was left for the next pass is neither.
+            // A renewal that was left for the next pass is neither.
             if !matches!(result, Err(PassError::Renew(RenewError::Stopped | RenewError::Changed))) {
                 self.renewals.entry(name.clone()).or_default().count(result.is_ok());
             }
         }
         if let Some(report) = report {
-            self.services(&report.services);
+            self.count_services(&report.services);
         }
     }
 
-    fn services(&mut self, report: &ServicesReport) {
+    fn count_services(&mut self, report: &ServicesReport) {
         self.stale.clear();
         for judged in &report.found.list {
             let service = &judged.facts.service.name;
@@ -121,7 +121,7 @@ impl Known {
                 .iter()
                 .any(|outcome| outcome.service == *service && outcome.result.is_ok());
             for (credential, freshness) in &judged.freshness {
-                // Whether what is out of sight is stale can't be told.
+                // Without an observation it is not known.
                 if !matches!(freshness, Freshness::Unknown(_)) {
                     let stale = matches!(freshness, Freshness::Stale(_)) && !updated;
                     self.stale.insert((service.clone(), credential.clone()), stale);
@@ -135,7 +135,7 @@ impl Known {
     }
 }
 
-/// All that is told, at one moment.
+/// All families at one moment.
 #[must_use]
 pub fn families(known: &Known, now: Timestamp) -> Vec<Family> {
     let certificates = known.survey.iter().flat_map(|survey| certificates::families(survey, now));
@@ -182,18 +182,18 @@ fn passes(known: &Known) -> Vec<Family> {
         ),
         one(
             "kubecertd_clock_believed",
-            "Whether the clock was believed at the last pass: nothing is signed by one that is \
+            "Whether the clock was trusted at the last pass: nothing is signed by one that is \
              not.",
-            known.believed.map(Value::flag),
+            known.clock_trusted.map(Value::flag),
         ),
         one(
             "kubecertd_renew_before_seconds",
-            "How long before its end a credential is due.",
+            "How long before its expiry a credential is due.",
             length(known.policy.map(|policy| policy.renew_before)),
         ),
         one(
             "kubecertd_urgent_before_seconds",
-            "How long before its end nothing holds the renewal of a credential back any more.",
+            "How long before its expiry nothing holds the renewal of a credential back any more.",
             length(known.policy.map(|policy| policy.urgent_before)),
         ),
     ]
@@ -220,12 +220,12 @@ fn services(known: &Known) -> Vec<Family> {
         ),
         Family::counter(
             "kubecertd_service_restarts",
-            "How often a service was restarted or told, since the start of the daemon.",
+            "How often a service was restarted or signalled, since the start of the daemon.",
             restarts.collect(),
         ),
         Family::gauge(
             "kubecertd_service_stale",
-            "Whether a service works with an earlier credential than the one on the disk.",
+            "Whether a service uses an outdated credential.",
             stale.collect(),
         ),
     ]

@@ -1,7 +1,6 @@
-//! The numbers over HTTP, for whoever may ask on this machine: one page, for reading.
+//! Serves the metrics over HTTP on this machine: one read-only page.
 //!
-//! Who asks can cost nobody else anything: a handful of connections at a time, one question each,
-//! and a limit on its time.
+//! Clients are limited: a few connections at a time, one request each, and a time limit.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,59 +20,62 @@ use tokio::time::{sleep, timeout};
 use super::Format;
 use crate::drivers::listen::Listener;
 
-/// How many may ask at a time. One more waits.
-const ASKERS: usize = 8;
-/// How long a question may take.
-const QUESTION: Duration = Duration::from_secs(5);
-/// How long question and answer may take.
-const WHOLE: Duration = Duration::from_secs(10);
-/// The longest head of a question.
-const LARGEST_HEAD: usize = 16 << 10;
-/// How long nothing is accepted after it failed: no more files, say.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The number of connections at a time. One more waits.
+const MAX_CONNECTIONS: usize = 8;
+/// The limit for receiving a request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// The limit for a connection.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest head of a request, in bytes.
+const MAX_HEAD_BYTES: usize = 16 << 10;
+/// The pause after `accept` failed, for example without free descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// What the page holds now.
+/// Gives the present content of the page.
 pub type Page = Arc<dyn Fn(Format) -> String + Send + Sync>;
 
-/// Answers for ever.
+/// Serves without an end.
 pub async fn serve(listener: Listener, page: Page) -> Infallible {
-    let askers = Arc::new(Semaphore::new(ASKERS));
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        // It is never closed.
-        let permit = Arc::clone(&askers).acquire_owned().await;
+        // The semaphore is never closed.
+        let permit = Arc::clone(&connections).acquire_owned().await;
         match listener.accept().await {
             Ok(stream) => {
                 let page = Arc::clone(&page);
                 tokio::spawn(async move {
-                    // Why one of them went away is of no interest.
-                    let _ = timeout(WHOLE, converse(stream, page)).await;
+                    // The cause of a broken connection does not matter.
+                    let _ = timeout(CONNECTION_TIMEOUT, serve_connection(stream, page)).await;
                     drop(permit);
                 });
             }
-            Err(_) => sleep(PAUSE).await,
+            Err(_) => sleep(ACCEPT_PAUSE).await,
         }
     }
 }
 
-async fn converse<S: AsyncRead + AsyncWrite + Unpin>(stream: S, page: Page) -> hyper::Result<()> {
+async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    page: Page,
+) -> hyper::Result<()> {
     let service = service_fn(|request| {
-        let answer = answer(&request, &page);
-        async { Ok::<_, Infallible>(answer) }
+        let response = respond(&request, &page);
+        async { Ok::<_, Infallible>(response) }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(QUESTION)
+        .header_read_timeout(REQUEST_TIMEOUT)
         .keep_alive(false)
-        .max_buf_size(LARGEST_HEAD);
+        .max_buf_size(MAX_HEAD_BYTES);
     http.serve_connection(TokioIo::new(stream), service).await
 }
 
-fn answer(request: &Request<Incoming>, page: &Page) -> Response<Full<Bytes>> {
+fn respond(request: &Request<Incoming>, page: &Page) -> Response<Full<Bytes>> {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     match (request.uri().path(), reads) {
         ("/metrics", true) => {
             let format = format(request.headers());
-            // The library leaves the body away where only the head is asked for.
+            // hyper omits the body of a response to HEAD.
             let mut response = Response::new(Full::from(page(format)));
             response
                 .headers_mut()
@@ -96,7 +98,7 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     response
 }
 
-/// OpenMetrics for who says that he reads it, as Prometheus does.
+/// OpenMetrics for clients that accept it, as Prometheus does.
 fn format(headers: &HeaderMap) -> Format {
     let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     if accepted.any(|value| value.contains("application/openmetrics-text")) {

@@ -1,16 +1,16 @@
-//! A command of the site: it is given the alarm as JSON, and has been told when it ends well.
+//! A command of the site: it reads the alarm as JSON, and exit code 0 means that it was delivered.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::message::{Answer, Circumstances, Message, badly};
+use super::delivery::{Delivery, MessageContext, Reaction, failure};
 use crate::drivers::command::{Argv, Ending, Finished, InvalidArgv};
 use crate::model::{Alarm, AlarmEvent, SinkName};
 use crate::report::AlarmJson;
 use crate::settings::AlarmCommand;
 
-/// The format of what it reads.
+/// The format of its input.
 const FORMAT: u32 = 1;
 
 pub(super) struct CommandSink {
@@ -21,7 +21,7 @@ pub(super) struct CommandSink {
 
 /// `docs/alarms.md` explains each.
 #[derive(Serialize)]
-struct Told<'a> {
+struct Input<'a> {
     format: u32,
     event: &'a str,
     #[serde(flatten)]
@@ -38,34 +38,34 @@ impl CommandSink {
         }
     }
 
-    pub fn next(
+    pub fn next_delivery(
         &self,
-        told: &[Alarm],
+        delivered: &[Alarm],
         in_force: &[Alarm],
-        circumstances: Circumstances<'_>,
-    ) -> Option<Result<Message, InvalidArgv>> {
-        let event = first_news(told, in_force)?;
-        Some(self.message(&event, circumstances))
+        context: MessageContext<'_>,
+    ) -> Option<Result<Delivery, InvalidArgv>> {
+        let event = first_event(delivered, in_force)?;
+        Some(self.message(&event, context))
     }
 
     fn message(
         &self,
         event: &AlarmEvent,
-        Circumstances { host, now }: Circumstances<'_>,
-    ) -> Result<Message, InvalidArgv> {
+        MessageContext { host, now }: MessageContext<'_>,
+    ) -> Result<Delivery, InvalidArgv> {
         let alarm = event.alarm();
-        let words = Told {
+        let input = Input {
             format: FORMAT,
             event: event.word(),
             alarm: AlarmJson::new(alarm, Some(host)),
             at: now.to_string(),
         };
-        // Texts and numbers: nothing of it can fail to be written.
-        let mut stdin = serde_json::to_vec(&words).unwrap_or_default();
+        // Texts and numbers can always be serialized.
+        let mut stdin = serde_json::to_vec(&input).unwrap_or_default();
         stdin.push(b'\n');
         let known =
             if matches!(event, AlarmEvent::Cleared(_)) { Vec::new() } else { vec![alarm.clone()] };
-        Ok(Message {
+        Ok(Delivery {
             argv: Argv::new(self.run.iter().cloned())?,
             stdin,
             settles: vec![(alarm.kind, alarm.entity.clone())],
@@ -74,22 +74,24 @@ impl CommandSink {
     }
 }
 
-/// What is over is told first, so that nobody runs for something that is no longer so.
-fn first_news(told: &[Alarm], in_force: &[Alarm]) -> Option<AlarmEvent> {
-    let over = told.iter().find(|alarm| !in_force.iter().any(|now| now.key() == alarm.key()));
+/// The first difference. Cleared alarms come first, so that no operator acts on one of them.
+fn first_event(delivered: &[Alarm], in_force: &[Alarm]) -> Option<AlarmEvent> {
+    let over = delivered.iter().find(|alarm| !in_force.iter().any(|now| now.key() == alarm.key()));
     if let Some(alarm) = over {
         return Some(AlarmEvent::Cleared(alarm.clone()));
     }
-    in_force.iter().find_map(|alarm| match told.iter().find(|known| known.key() == alarm.key()) {
-        None => Some(AlarmEvent::Raised(alarm.clone())),
-        Some(known) if alarm.says_the_same(known) => None,
-        Some(_) => Some(AlarmEvent::Changed(alarm.clone())),
+    in_force.iter().find_map(|alarm| {
+        match delivered.iter().find(|known| known.key() == alarm.key()) {
+            None => Some(AlarmEvent::Raised(alarm.clone())),
+            Some(known) if alarm.says_the_same(known) => None,
+            Some(_) => Some(AlarmEvent::Changed(alarm.clone())),
+        }
     })
 }
 
-pub(super) fn answer(finished: &Finished) -> Answer {
+pub(super) fn reaction(finished: &Finished) -> Reaction {
     match finished.ending {
-        Ending::Code(0) => Answer::Told,
-        ending => Answer::Later(badly(ending, &finished.output)),
+        Ending::Code(0) => Reaction::Delivered,
+        ending => Reaction::Failed(failure(ending, &finished.output)),
     }
 }

@@ -3,20 +3,20 @@
 
 use std::time::Duration;
 
-use super::message::{Answer, Circumstances, Message, badly};
+use super::delivery::{Delivery, MessageContext, Reaction, failure};
 use crate::drivers::command::{Argv, Ending, Finished, InvalidArgv};
 use crate::model::{AbsolutePath, Alarm, AlarmKind};
 use crate::settings::FaultManagement;
 
 const SEPARATOR: &str = "###";
 
-/// What a field may hold, in bytes.
-const LONGEST: usize = 254;
+/// The longest field, in bytes.
+const MAX_FIELD_BYTES: usize = 254;
 
 /// An empty field is one space.
 const EMPTY: &str = " ";
 
-/// Fault Management's own words for what an operator should do, to which the reason is added.
+/// Fault Management's own advice to operators, to which the reason is added.
 const REPAIR: &str = "Lock and unlock the host to update services with new certificates (Manually \
     renew kubernetes certificates first if renewal failed).";
 
@@ -25,12 +25,12 @@ pub(super) struct FaultManagementSink {
     command: AbsolutePath,
 }
 
-/// One alarm of Fault Management: of ours, all with the same number and entity.
+/// One alarm of Fault Management: all alarms with one number and entity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Fault<'a> {
     number: &'static str,
     entity: &'a str,
-    /// The one that comes first in the order of kinds has the word.
+    /// In the order of kinds; the first gives text and severity.
     alarms: Vec<&'a Alarm>,
 }
 
@@ -39,28 +39,30 @@ impl FaultManagementSink {
         Self { limit: settings.timeout.as_duration(), command: (*settings.command).clone() }
     }
 
-    pub fn next(
+    pub fn next_delivery(
         &self,
-        told: &[Alarm],
+        delivered: &[Alarm],
         in_force: &[Alarm],
-        _: Circumstances<'_>,
-    ) -> Option<Result<Message, InvalidArgv>> {
-        let (told, in_force) = (faults(told), faults(in_force));
+        _: MessageContext<'_>,
+    ) -> Option<Result<Delivery, InvalidArgv>> {
+        let (delivered, in_force) = (faults(delivered), faults(in_force));
         let same = |one: &Fault<'_>, other: &Fault<'_>| {
             (one.number, one.entity) == (other.number, other.entity)
         };
-        if let Some(over) = told.iter().find(|fault| !in_force.iter().any(|now| same(now, fault))) {
+        if let Some(over) =
+            delivered.iter().find(|fault| !in_force.iter().any(|now| same(now, fault)))
+        {
             return Some(self.message("-d", over.identity(), over, &[]));
         }
-        let news = in_force.iter().find_map(|fault| {
-            let known = told.iter().find(|known| same(known, fault));
-            if known.is_some_and(|known| known.says_the_same(fault)) {
+        let changed = in_force.iter().find_map(|fault| {
+            let known = delivered.iter().find(|known| same(known, fault));
+            if known.is_some_and(|known| known.is_same_as(fault)) {
                 None
             } else {
                 Some((fault, known))
             }
         });
-        let (fault, known) = news?;
+        let (fault, known) = changed?;
         let mut settles = fault.clone();
         settles.alarms.extend(known.iter().flat_map(|known| &known.alarms));
         Some(self.message("-c", fault.creation()?, &settles, &fault.alarms))
@@ -68,13 +70,13 @@ impl FaultManagementSink {
 
     fn message(
         &self,
-        way: &str,
+        option: &str,
         string: String,
         settles: &Fault<'_>,
         known: &[&Alarm],
-    ) -> Result<Message, InvalidArgv> {
-        Ok(Message {
-            argv: Argv::new([self.command.to_string(), way.to_owned(), string])?,
+    ) -> Result<Delivery, InvalidArgv> {
+        Ok(Delivery {
+            argv: Argv::new([self.command.to_string(), option.to_owned(), string])?,
             stdin: Vec::new(),
             settles: settles
                 .alarms
@@ -105,7 +107,7 @@ fn faults(alarms: &[Alarm]) -> Vec<Fault<'_>> {
 }
 
 impl Fault<'_> {
-    fn says_the_same(&self, other: &Self) -> bool {
+    fn is_same_as(&self, other: &Self) -> bool {
         self.alarms.len() == other.alarms.len()
             && self.alarms.iter().zip(&other.alarms).all(|(one, other)| one.says_the_same(other))
     }
@@ -149,14 +151,14 @@ impl Fault<'_> {
     }
 }
 
-/// A text as a field: on one line, cut to what fits, and without anything that could be taken for
-/// the end of the field, also where it meets the next separator.
+/// A text as a field: on one line, cut to the limit, and without a separator, also where it meets
+/// the next one.
 fn field(text: &str) -> String {
     let mut text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     while text.contains(SEPARATOR) {
         text = text.replace(SEPARATOR, "");
     }
-    let mut end = text.len().min(LONGEST);
+    let mut end = text.len().min(MAX_FIELD_BYTES);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
@@ -165,16 +167,16 @@ fn field(text: &str) -> String {
     if text.is_empty() { EMPTY.to_owned() } else { text.to_owned() }
 }
 
-/// Every error has the same exit code; only the words tell them apart.
-pub(super) fn answer(finished: &Finished) -> Answer {
+/// Every error has the same exit code; only the texts differ.
+pub(super) fn reaction(finished: &Finished) -> Reaction {
     let text = finished.output.to_string().to_ascii_lowercase();
     match finished.ending {
-        Ending::Code(0) => Answer::Told,
-        // What is not there need not be cleared; a creation is never told this.
-        Ending::Code(255) if text.contains("not found") => Answer::Told,
+        Ending::Code(0) => Reaction::Delivered,
+        // An alarm that does not exist need not be cleared; a creation never gets this.
+        Ending::Code(255) if text.contains("not found") => Reaction::Delivered,
         Ending::Code(255) if text.contains("invalid alarm") => {
-            Answer::Never(badly(finished.ending, &finished.output))
+            Reaction::Rejected(failure(finished.ending, &finished.output))
         }
-        ending => Answer::Later(badly(ending, &finished.output)),
+        ending => Reaction::Failed(failure(ending, &finished.output)),
     }
 }

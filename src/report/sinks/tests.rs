@@ -18,23 +18,23 @@ fn alarm(kind: AlarmKind, entity: &str, reason: &str) -> Alarm {
     }
 }
 
-const HERE: Circumstances<'static> =
-    Circumstances { host: "controller-0", now: Timestamp::from_seconds(1_800_000_060) };
+const HERE: MessageContext<'static> =
+    MessageContext { host: "controller-0", now: Timestamp::from_seconds(1_800_000_060) };
 
 fn sinks(toml: &str) -> Vec<Sink> {
-    Sink::all(&Settings::from_files(&[("a.toml", toml)]).unwrap())
+    Sink::from_settings(&Settings::from_files(&[("a.toml", toml)]).unwrap())
 }
 
 fn fm() -> Sink {
     sinks("alarms.fm.enabled = true").remove(0)
 }
 
-fn next(sink: &Sink, told: &[Alarm], in_force: &[Alarm]) -> Option<Message> {
-    sink.next(told, in_force, HERE).map(Result::unwrap)
+fn next(sink: &Sink, delivered: &[Alarm], in_force: &[Alarm]) -> Option<Delivery> {
+    sink.next_delivery(delivered, in_force, HERE).map(Result::unwrap)
 }
 
-/// The string that fmClientCli is given, as its parser takes it apart.
-fn fields(message: &Message) -> (String, Vec<String>) {
+/// The string for fmClientCli, split as its parser does.
+fn fields(message: &Delivery) -> (String, Vec<String>) {
     let words = message.argv.words();
     assert_eq!((words.len(), words[0].as_str()), (3, "/usr/local/bin/fmClientCli"));
     let inner = words[2].strip_prefix("###").and_then(|rest| rest.strip_suffix("###")).unwrap();
@@ -44,12 +44,12 @@ fn fields(message: &Message) -> (String, Vec<String>) {
 }
 
 #[test]
-fn nobody_is_told_of_alarms_where_nothing_is_configured() {
+fn no_sink_exists_without_configuration() {
     assert_eq!(sinks("").len(), 0);
 }
 
 #[test]
-fn fault_management_is_told_word_for_word() {
+fn fault_management_gets_exact_string() {
     let failed = alarm(AlarmKind::RenewalFailed, "host=controller-0", "apiserver: no space");
     let message = next(&fm(), &[], &[failed]).unwrap();
     assert_eq!(
@@ -69,7 +69,7 @@ fn fault_management_is_told_word_for_word() {
 }
 
 #[test]
-fn an_alarm_of_a_certificate_has_words_of_its_own() {
+fn certificate_alarm_has_its_own_fields() {
     let soon = alarm(AlarmKind::ExpiringSoon, "system.certificate.etcd-ca", "soon");
     let (_, fields) = fields(&next(&fm(), &[], &[soon]).unwrap());
     let expected = [
@@ -93,14 +93,14 @@ fn an_alarm_of_a_certificate_has_words_of_its_own() {
 }
 
 #[test]
-fn what_is_over_is_cleared_by_number_and_entity() {
+fn cleared_alarm_is_deleted_by_number_and_entity() {
     let expired = alarm(AlarmKind::Expired, "system.certificate.ca", "");
     let message = next(&fm(), &[expired], &[]).unwrap();
     assert_eq!(message.argv.words()[1..], ["-d", "###500.210###system.certificate.ca###"]);
 }
 
 #[test]
-fn no_text_breaks_the_string() {
+fn hostile_text_keeps_fifteen_fields() {
     let reasons = [
         "###",
         "a######b",
@@ -127,34 +127,34 @@ fn no_text_breaks_the_string() {
     }
 }
 
-/// Both of ours are one alarm of Fault Management, where the failure has the word.
+/// Both are one alarm of Fault Management, with the text of the failure.
 #[test]
-fn two_alarms_with_one_number_are_one() {
+fn alarms_with_one_number_are_merged() {
     let failed = alarm(AlarmKind::RenewalFailed, "host=a", "one");
     let stale = alarm(AlarmKind::ServicesNotUpdated, "host=a", "two");
     let both = [stale.clone(), failed.clone()];
     let message = next(&fm(), &[], &both).unwrap();
-    let (_, said) = fields(&message);
-    assert_eq!(said[7], "Kubernetes certificates renewal failed.");
-    assert!(said[10].ends_with("Reason: one; two"), "{said:?}");
-    let mut told = Vec::new();
-    message.apply(&mut told);
-    assert_eq!(next(&fm(), &told, &both), None);
-    // One of them is over: it is told anew, not cleared.
-    let message = next(&fm(), &told, std::slice::from_ref(&stale)).unwrap();
-    let (way, said) = fields(&message);
-    assert_eq!((way.as_str(), said[7].as_str()), ("-c", "A text."));
-    message.apply(&mut told);
-    assert_eq!(told, std::slice::from_ref(&stale));
-    assert_eq!(next(&fm(), &told, &[stale]), None);
-    let message = next(&fm(), &told, &[]).unwrap();
+    let (_, parts) = fields(&message);
+    assert_eq!(parts[7], "Kubernetes certificates renewal failed.");
+    assert!(parts[10].ends_with("Reason: one; two"), "{parts:?}");
+    let mut delivered = Vec::new();
+    message.apply(&mut delivered);
+    assert_eq!(next(&fm(), &delivered, &both), None);
+    // One of them is cleared: the alarm is created again, not deleted.
+    let message = next(&fm(), &delivered, std::slice::from_ref(&stale)).unwrap();
+    let (way, parts) = fields(&message);
+    assert_eq!((way.as_str(), parts[7].as_str()), ("-c", "A text."));
+    message.apply(&mut delivered);
+    assert_eq!(delivered, std::slice::from_ref(&stale));
+    assert_eq!(next(&fm(), &delivered, &[stale]), None);
+    let message = next(&fm(), &delivered, &[]).unwrap();
     assert_eq!(message.argv.words()[1], "-d");
-    message.apply(&mut told);
-    assert_eq!(told, []);
+    message.apply(&mut delivered);
+    assert_eq!(delivered, []);
 }
 
 #[test]
-fn what_has_no_number_is_not_for_fault_management() {
+fn alarm_without_number_is_not_sent_to_fault_management() {
     assert_eq!(next(&fm(), &[], &[alarm(AlarmKind::OtherRenewer, "file=/etc/cron.d/a", "")]), None);
 }
 
@@ -165,21 +165,21 @@ fn finished(code: i32, text: &str) -> Finished {
 }
 
 #[test]
-fn the_errors_of_fault_management_are_told_apart() {
-    let answer = |code, text| fm().answer(&finished(code, text));
-    assert_eq!(answer(0, "Ok\n4f2b3c\n"), Answer::Told);
-    assert_eq!(answer(255, "Alarm not found\n"), Answer::Told);
+fn fault_management_errors_are_distinguished() {
+    let answer = |code, text| fm().reaction(&finished(code, text));
+    assert_eq!(answer(0, "Ok\n4f2b3c\n"), Reaction::Delivered);
+    assert_eq!(answer(255, "Alarm not found\n"), Reaction::Delivered);
     assert_eq!(
         answer(255, "Invalid alarm string\n"),
-        Answer::Never("it ended with exit code 255: Invalid alarm string".to_owned())
+        Reaction::Rejected("it ended with exit code 255: Invalid alarm string".to_owned())
     );
     assert_eq!(
         answer(255, "no connection\n"),
-        Answer::Later("it ended with exit code 255: no connection".to_owned())
+        Reaction::Failed("it ended with exit code 255: no connection".to_owned())
     );
     assert_eq!(
         answer(1, "not found"),
-        Answer::Later("it ended with exit code 1: not found".to_owned()),
+        Reaction::Failed("it ended with exit code 1: not found".to_owned()),
         "a shell's words, not its"
     );
 }
@@ -187,82 +187,83 @@ fn the_errors_of_fault_management_are_told_apart() {
 const PAGER: &str = "[[alarms.command]]\nname = 'pager'\nrun = ['/usr/bin/page', '']";
 
 #[test]
-fn a_command_is_given_the_alarm_as_json() {
+fn command_reads_alarm_as_json() {
     let pager = sinks(PAGER).remove(0);
     let failed = alarm(AlarmKind::RenewalFailed, "host=controller-0", "why");
     let message = next(&pager, &[], std::slice::from_ref(&failed)).unwrap();
     assert_eq!(message.argv.words(), ["/usr/bin/page", ""]);
-    let told: serde_json::Value = serde_json::from_slice(&message.stdin).unwrap();
+    let input: serde_json::Value = serde_json::from_slice(&message.stdin).unwrap();
     assert_eq!(
-        told,
+        input,
         serde_json::json!({
-            "format": 1, "event": "raised", "id": "renewal-failed", "number": "250.003", "severity": "major", "host": "controller-0",
+            "format": 1, "event": "raised", "id": "renewal-failed", "number": "250.003",
+            "severity": "major", "host": "controller-0",
             "entity": "host=controller-0", "about": ["why"], "text": "Kubernetes certificates \
              renewal failed.", "reason": "why",
             "repair": "Do it.", "raised": "2027-01-15T08:00:00Z", "at": "2027-01-15T08:01:00Z",
         })
     );
-    let event = |told: &[Alarm], now: &[Alarm]| {
-        let told: serde_json::Value =
-            serde_json::from_slice(&next(&pager, told, now)?.stdin).unwrap();
-        Some(told["event"].as_str().unwrap().to_owned())
+    let event = |delivered: &[Alarm], now: &[Alarm]| {
+        let input: serde_json::Value =
+            serde_json::from_slice(&next(&pager, delivered, now)?.stdin).unwrap();
+        Some(input["event"].as_str().unwrap().to_owned())
     };
     let other = Alarm { about: vec!["more".to_owned()], ..failed.clone() };
-    let reworded = Alarm { reason: "in other words".to_owned(), ..failed.clone() };
-    let told = std::slice::from_ref(&failed);
-    assert_eq!(event(told, &[other]).as_deref(), Some("changed"));
-    assert_eq!(event(told, &[]).as_deref(), Some("cleared"));
-    assert_eq!(event(told, &[reworded]), None);
+    let reworded = Alarm { reason: "reworded".to_owned(), ..failed.clone() };
+    let delivered = std::slice::from_ref(&failed);
+    assert_eq!(event(delivered, &[other]).as_deref(), Some("changed"));
+    assert_eq!(event(delivered, &[]).as_deref(), Some("cleared"));
+    assert_eq!(event(delivered, &[reworded]), None);
 }
 
-// ---- programs that are really run ----
+// ---- with real programs ----
 
 struct Site {
-    folder: tempfile::TempDir,
+    dir: tempfile::TempDir,
     node: Node,
-    ledger: Ledger,
+    ledger: AlarmLedger,
 }
 
 impl Site {
     /// A node with this script as its one command.
     fn new(script: &str) -> Self {
         use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join("told");
-        std::fs::write(&program, format!("#!/bin/sh\ncd {}\n{script}\n", folder.path().display()))
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("command");
+        std::fs::write(&program, format!("#!/bin/sh\ncd {}\n{script}\n", dir.path().display()))
             .unwrap();
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
         let text = format!(
             "[[alarms.command]]\nname = 'a'\nrun = ['{}']\ntimeout = '1s'\n",
             program.display()
         );
-        let node = Node::with_files(Root::open(folder.path()).unwrap(), &[("a.toml".into(), text)])
-            .unwrap();
-        Self { folder, node, ledger: Ledger::default() }
+        let node =
+            Node::with_files(Root::open(dir.path()).unwrap(), &[("a.toml".into(), text)]).unwrap();
+        Self { dir, node, ledger: AlarmLedger::default() }
     }
 
     fn set(&self, alarms: &[Alarm]) {
-        let changed = self.ledger.change(&self.node.root, &self.node.settings.paths.state, |now| {
+        let changed = self.ledger.update(&self.node.root, &self.node.settings.paths.state, |now| {
             now.in_force = alarms.to_vec()
         });
         assert_eq!(changed.note, None);
     }
 
-    fn office(&self) -> Office {
-        let root = Root::open(self.folder.path()).unwrap();
-        Office::new(&self.node, root, &self.ledger, Arc::new(crate::sys::SystemClock))
+    fn deliverer(&self) -> Deliverer {
+        let root = Root::open(self.dir.path()).unwrap();
+        Deliverer::new(&self.node, root, &self.ledger, Arc::new(crate::sys::SystemClock))
     }
 
-    async fn tell(&self) -> Result<(), String> {
-        self.office().tell(&Sink::all(&self.node.settings)[0]).await
+    async fn deliver(&self) -> Result<(), String> {
+        self.deliverer().deliver(&Sink::from_settings(&self.node.settings)[0]).await
     }
 
-    /// The events that it was told, and what alarms they were of.
+    /// The delivered events and their alarms.
     fn events(&self) -> Vec<String> {
-        let text = std::fs::read_to_string(self.folder.path().join("events")).unwrap_or_default();
+        let text = std::fs::read_to_string(self.dir.path().join("events")).unwrap_or_default();
         let one = |line: &str| {
-            let told: serde_json::Value = serde_json::from_str(line).unwrap();
-            format!("{} {}", told["event"].as_str().unwrap(), told["id"].as_str().unwrap())
+            let input: serde_json::Value = serde_json::from_str(line).unwrap();
+            format!("{} {}", input["event"].as_str().unwrap(), input["id"].as_str().unwrap())
         };
         text.lines().map(one).collect()
     }
@@ -276,40 +277,40 @@ fn two() -> [Alarm; 2] {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn each_is_told_once_also_after_a_restart() {
+async fn alarm_is_delivered_once_across_restart() {
     let site = Site::new("cat >>events");
     site.set(&two());
-    site.tell().await.unwrap();
+    site.deliver().await.unwrap();
     assert_eq!(site.events(), ["raised expired", "raised held-too-long"]);
-    let restarted = Site { ledger: Ledger::default(), ..site };
-    restarted.tell().await.unwrap();
+    let restarted = Site { ledger: AlarmLedger::default(), ..site };
+    restarted.deliver().await.unwrap();
     assert_eq!(restarted.events().len(), 2, "nothing is repeated");
     restarted.set(&two()[..1]);
-    let again = Site { ledger: Ledger::default(), ..restarted };
-    again.tell().await.unwrap();
+    let again = Site { ledger: AlarmLedger::default(), ..restarted };
+    again.deliver().await.unwrap();
     assert_eq!(again.events()[2..], ["cleared held-too-long"], "and nothing forgotten");
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn what_could_not_be_told_is_told_later() {
-    let site = Site::new("test -e well || { echo no route; exit 3; }; cat >>events");
+async fn failed_delivery_is_repeated() {
+    let site = Site::new("test -e healthy || { echo no route; exit 3; }; cat >>events");
     site.set(&two());
-    assert_eq!(site.tell().await, Err("it ended with exit code 3: no route".to_owned()));
+    assert_eq!(site.deliver().await, Err("it ended with exit code 3: no route".to_owned()));
     assert_eq!(site.events(), [""; 0]);
-    std::fs::write(site.folder.path().join("well"), "").unwrap();
-    site.tell().await.unwrap();
+    std::fs::write(site.dir.path().join("healthy"), "").unwrap();
+    site.deliver().await.unwrap();
     assert_eq!(site.events().len(), 2);
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn one_that_hangs_is_ended_at_its_limit_with_its_children() {
+async fn hanging_command_is_killed_with_its_children() {
     let site = Site::new("sleep 300 & echo $! >child; sleep 300");
     site.set(&two());
     let began = std::time::Instant::now();
-    let error = site.tell().await.unwrap_err();
+    let error = site.deliver().await.unwrap_err();
     assert!(error.ends_with(" was not over after 1 s and was killed"), "{error}");
     assert!(began.elapsed() < Duration::from_secs(8));
-    let child = std::fs::read_to_string(site.folder.path().join("child")).unwrap();
+    let child = std::fs::read_to_string(site.dir.path().join("child")).unwrap();
     let gone = || !std::path::Path::new("/proc").join(child.trim()).join("fd/0").exists();
     for _ in 0..100 {
         if gone() {
@@ -320,22 +321,20 @@ async fn one_that_hangs_is_ended_at_its_limit_with_its_children() {
     panic!("its child {child} is still there");
 }
 
-/// Those that are told work by themselves: news is told when it comes, and one that fails keeps
-/// nobody else from it.
+/// A change is delivered when it happens, also beside a sink that fails.
 #[tokio::test(flavor = "current_thread")]
-async fn one_that_fails_costs_the_others_nothing() {
+async fn failing_sink_does_not_delay_others() {
     let site = Site::new("cat >>events");
     let text = format!(
         "[[alarms.command]]\nname = 'bad'\nrun = ['/nonexistent']\n[[alarms.command]]\nname = \
          'a'\nrun = ['{}']\n",
-        site.folder.path().join("told").display()
+        site.dir.path().join("command").display()
     );
     let node =
-        Node::with_files(Root::open(site.folder.path()).unwrap(), &[("a.toml".into(), text)])
-            .unwrap();
+        Node::with_files(Root::open(site.dir.path()).unwrap(), &[("a.toml".into(), text)]).unwrap();
     let sinks = Sinks::start(
         &node,
-        Root::open(site.folder.path()).unwrap(),
+        Root::open(site.dir.path()).unwrap(),
         &site.ledger,
         Arc::new(crate::sys::SystemClock),
     );

@@ -31,9 +31,9 @@ fn schedule(cron: &str) -> Schedule {
     Schedule::new(cron.parse().unwrap(), "UTC".parse().unwrap(), Duration::ZERO)
 }
 
-/// Looks at the clock so often that a test need not wait.
+/// A ticker that reads the clock so often that a test need not wait.
 async fn midnights(clock: &Arc<SetClock>, since: &str) -> Ticker {
-    Ticker::looking_every(
+    Ticker::with_interval(
         Duration::from_millis(5),
         schedule("0 0 0 * * *"),
         clock.clone(),
@@ -43,8 +43,7 @@ async fn midnights(clock: &Arc<SetClock>, since: &str) -> Ticker {
     .unwrap()
 }
 
-/// What ticks within a time in which the clock is looked at several times; the waiting is cut short
-/// at any point.
+/// The tick within a few readings of the clock; the wait is dropped at any point.
 async fn tick(ticker: &mut Ticker) -> Option<Tick> {
     timeout(Duration::from_millis(60), ticker.next_tick()).await.ok()
 }
@@ -58,7 +57,7 @@ fn caught_up(at: &str) -> Option<Tick> {
 }
 
 #[tokio::test]
-async fn ticks_once_at_each_occurrence() {
+async fn ticker_ticks_once_at_each_occurrence() {
     let clock = SetClock::at("2027-05-01T12:00:00");
     let mut ticker = midnights(&clock, "2027-05-01T12:00:00").await;
     assert_eq!(tick(&mut ticker).await, None);
@@ -72,7 +71,7 @@ async fn ticks_once_at_each_occurrence() {
 }
 
 #[tokio::test]
-async fn catches_up_at_the_start_what_was_missed() {
+async fn missed_occurrence_is_caught_up_at_start() {
     let clock = SetClock::at("2027-05-04T12:00:00");
     let mut ticker = midnights(&clock, "2027-05-01T12:00:00").await;
     assert_eq!(tick(&mut ticker).await, caught_up("2027-05-02T00:00:00"));
@@ -82,7 +81,7 @@ async fn catches_up_at_the_start_what_was_missed() {
 }
 
 #[tokio::test]
-async fn a_last_time_in_the_future_is_not_waited_for() {
+async fn last_time_in_future_is_ignored() {
     let clock = SetClock::at("2027-05-04T12:00:00");
     let mut ticker = midnights(&clock, "2031-01-01T12:00:00").await;
     assert_eq!(tick(&mut ticker).await, None);
@@ -92,7 +91,7 @@ async fn a_last_time_in_the_future_is_not_waited_for() {
 
 /// What a suspend and a step forward look like.
 #[tokio::test]
-async fn time_that_jumps_over_occurrences_gives_one_tick_for_all() {
+async fn jump_over_occurrences_gives_one_tick() {
     let clock = SetClock::at("2027-05-01T12:00:00");
     let mut ticker = midnights(&clock, "2027-05-01T12:00:00").await;
     assert_eq!(tick(&mut ticker).await, None);
@@ -102,7 +101,7 @@ async fn time_that_jumps_over_occurrences_gives_one_tick_for_all() {
 }
 
 #[tokio::test]
-async fn a_corrected_clock_does_not_tick_twice_for_the_same_midnight() {
+async fn corrected_clock_does_not_repeat_tick() {
     let clock = SetClock::at("2027-05-01T23:59:59");
     let mut ticker = midnights(&clock, "2027-05-01T23:59:59").await;
     clock.set("2027-05-02T00:00:00");
@@ -116,14 +115,14 @@ async fn a_corrected_clock_does_not_tick_twice_for_the_same_midnight() {
 }
 
 #[tokio::test]
-async fn after_a_wrong_clock_was_put_back_each_midnight_counts_again() {
+async fn wrong_clock_put_back_ticks_again() {
     let clock = SetClock::at("2027-05-09T23:59:59");
     let mut ticker = midnights(&clock, "2027-05-09T23:59:59").await;
     clock.set("2027-05-10T00:00:00");
     assert_eq!(tick(&mut ticker).await, punctual("2027-05-10T00:00:00"));
     clock.set("2027-05-08T12:00:00");
     assert_eq!(tick(&mut ticker).await, None);
-    assert_eq!(ticker.alarm.at, Some(time("2027-05-09T00:00:00")), "the scheduler is told too");
+    assert_eq!(ticker.wakeup.at, Some(time("2027-05-09T00:00:00")), "the scheduler has it too");
     for midnight in ["2027-05-09T00:00:00", "2027-05-10T00:00:00"] {
         clock.set(midnight);
         assert_eq!(tick(&mut ticker).await, punctual(midnight));
@@ -131,7 +130,7 @@ async fn after_a_wrong_clock_was_put_back_each_midnight_counts_again() {
 }
 
 #[tokio::test]
-async fn another_schedule_takes_over() {
+async fn replaced_schedule_takes_effect() {
     let clock = SetClock::at("2027-05-01T12:00:00");
     let mut ticker = midnights(&clock, "2027-05-01T12:00:00").await;
     assert_eq!(tick(&mut ticker).await, None);
@@ -140,16 +139,16 @@ async fn another_schedule_takes_over() {
     assert_eq!(tick(&mut ticker).await, punctual("2027-05-01T15:00:00"));
     clock.set("2027-05-02T00:00:00");
     assert_eq!(tick(&mut ticker).await, None);
-    assert_eq!(ticker.alarm.at, Some(time("2027-05-02T15:00:00")));
+    assert_eq!(ticker.wakeup.at, Some(time("2027-05-02T15:00:00")));
 }
 
 /// With the machine's clock, and without a look at it of the ticker's own: the scheduler alone
 /// wakes it.
 #[tokio::test]
-async fn the_scheduler_wakes_at_each_occurrence_and_keeps_no_old_job() {
+async fn scheduler_wakes_at_occurrences_and_keeps_no_old_job() {
     let clock = SystemClock;
     let mut ticker =
-        Ticker::looking_every(days(1), schedule("*/2 * * * * *"), Arc::new(clock), clock.now())
+        Ticker::with_interval(days(1), schedule("*/2 * * * * *"), Arc::new(clock), clock.now())
             .await
             .unwrap();
     let mut jobs = Vec::new();
@@ -163,10 +162,10 @@ async fn the_scheduler_wakes_at_each_occurrence_and_keeps_no_old_job() {
             tick.at
         );
         last = tick.at;
-        jobs.push(ticker.alarm.job.as_ref().unwrap().guid());
+        jobs.push(ticker.wakeup.job.as_ref().unwrap().guid());
     }
-    ticker.alarm.set(Some(clock.now().plus(days(1)))).await;
-    let context = ticker.alarm.scheduler.context();
+    ticker.wakeup.set(Some(clock.now().plus(days(1)))).await;
+    let context = ticker.wakeup.scheduler.context();
     assert_eq!(context.metadata_storage.write().await.list_next_ticks().await.unwrap().len(), 1);
     assert_ne!(jobs[0], jobs[1]);
     for job in jobs {
@@ -175,37 +174,37 @@ async fn the_scheduler_wakes_at_each_occurrence_and_keeps_no_old_job() {
 }
 
 #[tokio::test]
-async fn a_job_that_was_cut_short_while_it_was_made_leaves_nothing_behind() {
-    let mut alarm = Alarm::new().await.unwrap();
+async fn dropped_call_of_set_leaves_no_job() {
+    let mut wakeup = Wakeup::new().await.unwrap();
     let start = SystemClock.now();
     let mut at = None;
     for day in 1..=20 {
         at = Some(start.plus(days(day)));
         let cut_short = tokio::select! {
             biased;
-            () = alarm.set(at) => false,
+            () = wakeup.set(at) => false,
             () = std::future::ready(()) => true,
         };
         assert!(cut_short, "the scheduler answers at once, and this test tests nothing");
     }
-    alarm.set(at).await;
+    wakeup.set(at).await;
     let jobs =
-        alarm.scheduler.context().metadata_storage.write().await.list_next_ticks().await.unwrap();
+        wakeup.scheduler.context().metadata_storage.write().await.list_next_ticks().await.unwrap();
     assert_eq!(jobs.len(), 1);
     assert_eq!(i64::try_from(jobs[0].next_tick).ok(), at.map(Timestamp::seconds));
 }
 
 #[tokio::test]
-async fn the_scheduler_ends_with_its_ticker() {
+async fn scheduler_stops_with_its_ticker() {
     let ticker = Ticker::start(schedule("0 0 0 * * *"), Arc::new(SystemClock), SystemClock.now())
         .await
         .unwrap();
-    let scheduler = ticker.alarm.scheduler.scheduler.clone();
+    let scheduler = ticker.wakeup.scheduler.scheduler.clone();
     drop(ticker);
     assert!(scheduler.read().await.shutdown.load(Ordering::Relaxed));
 }
 
 #[test]
-fn the_job_is_for_one_second_in_utc() {
+fn job_is_for_one_second_in_utc() {
     assert_eq!(one_second(time("2027-03-05T09:08:07")), "7 8 9 5 3 * 2027");
 }

@@ -1,5 +1,5 @@
-//! The numbers for Prometheus: kept up to date by the main loop, and written and served beside it,
-//! so that nothing which goes wrong there costs a pass anything.
+//! Publishes the metrics: they are updated by the main loop, and written and served by tasks of
+//! their own, so that a failure there costs no pass anything.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,34 +8,33 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::configuration::Options;
-use super::duty::Done;
+use super::{Format, Known, families, serve, text, textfile};
 use crate::drivers::listen::{ListenError, Listener};
 use crate::model::{AbsolutePath, Timestamp};
 use crate::observe::{ConfigFile, Node};
 use crate::pass::{policy, survey};
-use crate::report::metrics::{Format, Known, families, serve, text, textfile};
-use crate::report::{Ledger, line};
+use crate::report::{AlarmLedger, FinishedPass, line};
 use crate::settings::{Listen, Textfile};
 use crate::state::PassMemory;
 use crate::sys::{Clock, FileError, Root};
 
-/// The file is written when something is new, and at least this often: so its age tells whether the
-/// daemon lives.
-const AT_LEAST: Duration = Duration::from_secs(3_600);
+/// The file is written when something changes, and at least this often, so that its age shows
+/// whether the daemon runs.
+const WRITE_INTERVAL: Duration = Duration::from_secs(3_600);
 
-pub(super) struct Metrics {
+/// The metrics, and the tasks that write and serve them.
+pub struct MetricsPublisher {
     known: Arc<watch::Sender<Known>>,
     root: PathBuf,
     clock: Arc<dyn Clock>,
-    ledger: Ledger,
+    ledger: AlarmLedger,
     textfile: Option<(AbsolutePath, Task)>,
     server: Option<(Listen, Task)>,
     /// When the present pass began.
     began: Instant,
 }
 
-/// A task that ends with the value.
+/// A task that is aborted when the value is dropped.
 struct Task(JoinHandle<()>);
 
 impl Drop for Task {
@@ -44,14 +43,20 @@ impl Drop for Task {
     }
 }
 
-impl Metrics {
-    /// Knows what was remembered of passes.
-    pub(super) fn new(options: &Options, state: &PassMemory, ledger: &Ledger) -> Self {
+impl MetricsPublisher {
+    /// Starts from the remembered passes in `state`. Publishes nothing yet.
+    #[must_use]
+    pub fn new(
+        root: PathBuf,
+        clock: Arc<dyn Clock>,
+        state: &PassMemory,
+        ledger: &AlarmLedger,
+    ) -> Self {
         let known = Known::remembered(state.last_pass_began, state.last_pass_succeeded);
         Self {
             known: Arc::new(watch::Sender::new(known)),
-            root: options.root.clone(),
-            clock: Arc::clone(&options.clock),
+            root,
+            clock,
             ledger: ledger.clone(),
             textfile: None,
             server: None,
@@ -59,68 +64,79 @@ impl Metrics {
         }
     }
 
-    /// Writes and serves as the configuration says, which was just read. What could not be listened
+    /// Writes and serves as a newly read configuration says. An address that could not be listened
     /// at is tried again.
-    pub(super) fn set_up(&mut self, node: &Node, configuration: &Arc<Vec<ConfigFile>>) {
+    pub fn apply_configuration(&mut self, node: &Node, configuration: &Arc<Vec<ConfigFile>>) {
         let settings = &node.settings.metrics;
-        self.circumstances(node);
-        self.write(&settings.textfile);
-        self.listen(node, &settings.listen);
+        self.update_policy_and_alarms(node);
+        self.restart_writer(&settings.textfile);
+        self.restart_server(node, &settings.listen);
         if self.textfile.is_some() || self.server.is_some() {
-            self.look(configuration);
+            self.survey_certificates(configuration);
         }
     }
 
-    pub(super) fn pass_begins(&mut self) {
+    /// Notes the beginning of a pass.
+    pub fn begin_pass(&mut self) {
         self.began = Instant::now();
     }
 
-    /// Takes note of a pass that came to its end.
-    pub(super) fn passed(&self, done: &Done, node: &Node) {
-        // Of one that a fault ended, not even the beginning is known.
-        let began = if done.last.began == Timestamp::default() {
+    /// Counts a finished pass. `node` is the node by the configuration in force.
+    pub fn end_pass(&self, finished: &FinishedPass, node: &Node) {
+        // After a fault not even the beginning is known.
+        let began = if finished.last.began == Timestamp::default() {
             self.clock.now()
         } else {
-            done.last.began
+            finished.last.began
         };
         self.known.send_modify(|known| {
-            known.passed(began, self.began.elapsed(), done.report.as_ref());
-            if let Some((survey, belief)) = done.seen.clone() {
-                known.seen(survey, Some(&belief));
+            known.count_pass(began, self.began.elapsed(), finished.report());
+            if let Some((survey, belief)) = finished.survey() {
+                known.set_survey(survey.clone(), Some(belief));
             }
         });
-        self.circumstances(node);
+        self.update_policy_and_alarms(node);
     }
 
-    pub(super) fn next_pass(&self, next: Option<Timestamp>) {
+    /// Sets the time of the next pass.
+    pub fn set_next_pass(&self, next: Option<Timestamp>) {
         self.known.send_if_modified(|known| std::mem::replace(&mut known.next_pass, next) != next);
     }
 
-    /// Writes the file, where no daemon goes on with it.
-    pub(super) fn write_once(&self, node: &Node) {
+    /// Writes the file once, where no daemon goes on with it.
+    pub fn write_once(&self, node: &Node) {
         let Textfile::File(file) = &*node.settings.metrics.textfile else { return };
         let text = page(&self.known.subscribe(), &*self.clock, Format::Classic);
         if let Err(e) = textfile::write(&node.root, file, &text) {
-            line::note(format_args!("{e}; the metrics there are out of date"));
+            line::log_note(format_args!("{e}; the metrics there are out of date"));
         }
     }
 
-    /// Takes note of the configuration and the alarms in force.
-    fn circumstances(&self, node: &Node) {
-        let in_force = self.ledger.look(&node.root, &node.settings.paths.state).0.in_force;
+    /// Stops writing and serving: the socket file is removed.
+    pub async fn stop(self) {
+        let server = self.server.map(|(_, task)| task);
+        for mut task in self.textfile.map(|(_, task)| task).into_iter().chain(server) {
+            task.0.abort();
+            let _ = (&mut task.0).await;
+        }
+    }
+
+    /// Takes over the thresholds of the configuration and the alarms in force.
+    fn update_policy_and_alarms(&self, node: &Node) {
+        let in_force = self.ledger.read(&node.root, &node.settings.paths.state).0.in_force;
         self.known.send_modify(|known| {
             known.policy = Some(policy(node));
             known.alarms = in_force;
         });
     }
 
-    /// Looks at the certificates once, so that they are known before the first pass, which may be a
-    /// night away.
-    fn look(&self, configuration: &Arc<Vec<ConfigFile>>) {
+    /// Surveys the certificates once, so that they are known before the first pass, which may be
+    /// hours away.
+    fn survey_certificates(&self, configuration: &Arc<Vec<ConfigFile>>) {
         let (known, root, clock) =
             (Arc::clone(&self.known), self.root.clone(), Arc::clone(&self.clock));
         let configuration = Arc::clone(configuration);
-        // What is wrong with the node, the pass will tell.
+        // The pass reports errors of the node.
         spawn_blocking(move || {
             let node =
                 Root::open(&root).ok().and_then(|root| Node::with_files(root, &configuration).ok());
@@ -128,14 +144,14 @@ impl Metrics {
             known.send_if_modified(|known| {
                 let new = known.survey.is_none();
                 if new {
-                    known.seen(found, None);
+                    known.set_survey(found, None);
                 }
                 new
             });
         });
     }
 
-    fn write(&mut self, textfile: &Textfile) {
+    fn restart_writer(&mut self, textfile: &Textfile) {
         let wanted = if let Textfile::File(file) = textfile { Some(file.clone()) } else { None };
         let before = self.textfile.take();
         if let Some((file, task)) = before {
@@ -147,7 +163,7 @@ impl Metrics {
             let root = self.root.clone();
             spawn_blocking(move || {
                 if let Err(e) = Root::open(&root).and_then(|root| textfile::remove(&root, &file)) {
-                    line::note(format_args!("{e}; the metrics there are out of date"));
+                    line::log_note(format_args!("{e}; the metrics there are out of date"));
                 }
             });
         }
@@ -161,17 +177,17 @@ impl Metrics {
         });
     }
 
-    fn listen(&mut self, node: &Node, listen: &Listen) {
+    fn restart_server(&mut self, node: &Node, listen: &Listen) {
         if self.server.as_ref().is_some_and(|(at, task)| at == listen && !task.0.is_finished()) {
             return;
         }
-        // The old place is free before the new one is taken: it may be the same.
+        // The old address is released first: it may be the same as the new one.
         self.server = None;
         let listener = match bind(&node.root, listen) {
             Ok(Some(listener)) => listener,
             Ok(None) => return,
             Err(e) => {
-                return line::note(format_args!(
+                return line::log_note(format_args!(
                     "{e}; the metrics are not served until the configuration is read again"
                 ));
             }
@@ -200,7 +216,7 @@ fn page(known: &watch::Receiver<Known>, clock: &dyn Clock, format: Format) -> St
     text(families, format).unwrap_or_default()
 }
 
-/// Who writes the file.
+/// Writes the file.
 struct Writer {
     root: PathBuf,
     file: AbsolutePath,
@@ -209,28 +225,28 @@ struct Writer {
 
 impl Writer {
     async fn write(self, mut known: watch::Receiver<Known>) {
-        let mut said = None;
+        let mut logged = None;
         loop {
             known.mark_unchanged();
             let text = page(&known, &*self.clock, Format::Classic);
-            let trouble = self.once(text).await.err().map(|e| e.to_string());
+            let trouble = self.write_file(text).await.err().map(|e| e.to_string());
             match &trouble {
-                // The same again and again would be only noise.
-                Some(trouble) if said.as_ref() != Some(trouble) => {
-                    line::note(format_args!("{trouble}; the metrics there are out of date"))
+                // An unchanged error is logged once.
+                Some(trouble) if logged.as_ref() != Some(trouble) => {
+                    line::log_note(format_args!("{trouble}; the metrics there are out of date"))
                 }
-                None if said.is_some() => tracing::info!("{} is written again", self.file),
+                None if logged.is_some() => tracing::info!("{} is written again", self.file),
                 _ => {}
             }
-            said = trouble;
-            if let Ok(Err(_)) = tokio::time::timeout(AT_LEAST, known.changed()).await {
+            logged = trouble;
+            if let Ok(Err(_)) = tokio::time::timeout(WRITE_INTERVAL, known.changed()).await {
                 return;
             }
         }
     }
 
-    /// On a thread of its own: a disk may hang.
-    async fn once(&self, text: String) -> Result<(), FileError> {
+    /// Writes on the blocking pool: a disk may hang.
+    async fn write_file(&self, text: String) -> Result<(), FileError> {
         let (root, file) = (self.root.clone(), self.file.clone());
         let written = spawn_blocking(move || {
             Root::open(&root).and_then(|root| textfile::write(&root, &file, &text))

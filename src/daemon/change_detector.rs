@@ -1,0 +1,103 @@
+//! Finds the files that another program changed since the last pass: the watcher hints at a change,
+//! and after a quiet time the contents are compared.
+
+use std::collections::BTreeSet;
+
+use tokio::time::Instant;
+
+use super::watch::{Contents, Debounce, Watch};
+use crate::model::AbsolutePath;
+use crate::observe::Node;
+use crate::pass;
+use crate::report::line;
+
+/// The watched files, and their contents as the last pass left them.
+#[derive(Debug)]
+pub(super) struct ChangeDetector {
+    watch: Watch,
+    quiet: Debounce,
+    contents: Contents,
+    /// Files found changed when the configuration was read again, before the quiet time was over.
+    unreported: BTreeSet<AbsolutePath>,
+}
+
+impl ChangeDetector {
+    /// Takes the present contents as unchanged. Watches nothing yet.
+    pub fn new(node: &Node) -> Self {
+        let contents = Contents::read(&node.root, &files(node));
+        Self {
+            watch: Watch::new(&node.root),
+            quiet: Debounce::default(),
+            contents,
+            unreported: BTreeSet::new(),
+        }
+    }
+
+    /// Sets the watches to the present files and directories. It is called again when one may have
+    /// appeared or vanished.
+    pub fn rearm_watches(&mut self, node: &Node) {
+        self.watch.rearm(&node.root, &files(node)).iter().for_each(line::log_note);
+    }
+
+    /// Waits for a hint. It is followed by [`Self::rearm_watches`] and [`Self::note_hint`].
+    pub async fn wait_for_hint(&mut self) {
+        self.watch.wait_for_hint().await;
+    }
+
+    /// Begins a quiet time, or extends it.
+    pub fn note_hint(&mut self) {
+        self.quiet.record(Instant::now());
+    }
+
+    /// The end of the quiet time; `None` without a hint.
+    pub fn quiet_until(&self) -> Option<Instant> {
+        self.quiet.due()
+    }
+
+    /// Begins a new quiet time, when the old one is over during a pass.
+    pub fn postpone(&mut self) {
+        self.quiet.reset();
+        self.note_hint();
+    }
+
+    /// Takes the files that changed, each once, and forgets the hints.
+    pub fn take_changed(&mut self, node: &Node) -> BTreeSet<AbsolutePath> {
+        self.quiet.reset();
+        let now = Contents::read(&node.root, &files(node));
+        let mut changed = std::mem::take(&mut self.unreported);
+        changed.extend(self.contents.changed(&now));
+        self.contents = now;
+        changed
+    }
+
+    /// Takes the contents of files that a pass wrote as unchanged.
+    pub fn accept_written(&mut self, node: &Node, written: &[AbsolutePath]) {
+        self.contents.reread(&node.root, written);
+        self.unreported.retain(|file| !written.contains(file));
+    }
+
+    /// Goes over to the files of another configuration, and keeps the changes found by then.
+    pub fn switch_node(&mut self, old: &Node, new: &Node) {
+        self.unreported.extend(self.contents.changed(&Contents::read(&old.root, &files(old))));
+        self.contents = Contents::read(&new.root, &files(new));
+    }
+}
+
+/// The files whose contents matter: credentials, authorities and manifests. Copies in directories
+/// that others may write to are left out: a user could cause pass after pass, or keep them off.
+fn files(node: &Node) -> Vec<AbsolutePath> {
+    let catalog = &node.catalog;
+    let copies = catalog.copies().flat_map(|copy| copy.location.files());
+    let untrusted: BTreeSet<_> =
+        copies.filter(|file| node.root.is_writable_by_others(file).unwrap_or(true)).collect();
+    let kubeconfigs = catalog.credentials.iter().flat_map(|one| one.location.files().cloned());
+    let authorities =
+        catalog.authorities.iter().flat_map(|one| [one.certificate.clone(), one.key.clone()]);
+    let credentials = pass::files(node).into_iter();
+    let all =
+        credentials.chain(kubeconfigs).chain(authorities).chain(node.manifests.iter().cloned());
+    let mut files: Vec<_> = all.filter(|file| !untrusted.contains(file)).collect();
+    files.sort();
+    files.dedup();
+    files
+}

@@ -1,0 +1,179 @@
+//! Makes and reports passes, the same for the daemon and for `run --once`.
+//!
+//! [`PassRunner`] builds a [`PassTask`] and reports its result; the task makes the pass on the
+//! blocking pool.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::task::{JoinError, spawn_blocking};
+
+use super::configuration::{LoadedConfiguration, Options};
+use crate::drivers::timedate;
+use crate::model::{AbsolutePath, Hold, Timestamp};
+use crate::observe::Node;
+use crate::pass::{self, Orders, Remember};
+use crate::plan::{Occasion, Request};
+use crate::report::alarms::AlarmChanges;
+use crate::report::{AlarmLedger, FinishedPass, PassEvents, Reporter, line};
+use crate::state::PassMemory;
+use crate::sys::Root;
+
+/// The cause of a pass.
+#[derive(Clone, Debug)]
+pub(super) struct PassCause {
+    /// The cause, for operators.
+    pub(super) why: String,
+    /// The kind of cause, which decides what the pass may do.
+    pub(super) occasion: Occasion,
+}
+
+impl PassCause {
+    pub(super) fn new(why: impl Into<String>, occasion: Occasion) -> Self {
+        Self { why: why.into(), occasion }
+    }
+}
+
+/// Builds the passes of one process and reports them, one after the other.
+pub(super) struct PassRunner {
+    options: Options,
+    stop: Arc<AtomicBool>,
+    pub(super) reporter: Reporter,
+}
+
+impl PassRunner {
+    /// A runner that goes on from the remembered passes in `state`.
+    pub(super) fn new(options: &Options, state: &PassMemory) -> Self {
+        Self {
+            options: options.clone(),
+            stop: Arc::new(AtomicBool::new(false)),
+            reporter: Reporter::new(options.root.clone(), Arc::clone(&options.clock), state),
+        }
+    }
+
+    /// Builds a pass, and reports that it begins. `node` is the node by the configuration in force;
+    /// the pass reads it again.
+    pub(super) fn begin_pass(
+        &mut self,
+        node: &Node,
+        configuration: &LoadedConfiguration,
+        cause: PassCause,
+        holds: Vec<Hold>,
+        remember: Remember,
+    ) -> PassTask {
+        let events = self.reporter.report_begin(&cause.why);
+        PassTask {
+            options: self.options.clone(),
+            configuration: configuration.clone(),
+            stop: Arc::clone(&self.stop),
+            cause,
+            holds,
+            remember,
+            state: (*node.settings.paths.state).clone(),
+            ledger: self.reporter.ledger().clone(),
+            events,
+        }
+    }
+
+    /// Asks the present pass to stop early.
+    pub(super) fn request_stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One pass, ready to be made.
+#[derive(Clone)]
+pub(super) struct PassTask {
+    options: Options,
+    configuration: LoadedConfiguration,
+    stop: Arc<AtomicBool>,
+    cause: PassCause,
+    holds: Vec<Hold>,
+    remember: Remember,
+    /// The state directory.
+    state: AbsolutePath,
+    ledger: AlarmLedger,
+    /// Logs what happens in the pass, when it happens.
+    events: Arc<PassEvents>,
+}
+
+/// The result of a pass that a fault ended.
+pub(super) fn failed_by_fault(error: &JoinError) -> (FinishedPass, AlarmChanges) {
+    let (began, why) = (Timestamp::default(), String::new());
+    (FinishedPass::without_node(began, why, fault_text(error)), AlarmChanges::default())
+}
+
+fn fault_text(error: &JoinError) -> String {
+    format!("a fault in kubecertd ended the pass: {error}; please report it")
+}
+
+impl PassTask {
+    /// Makes the pass and updates the alarms. A panic in the pass is a failed pass; one in the
+    /// update of alarms costs their changes.
+    pub(super) async fn run(self) -> (FinishedPass, AlarmChanges) {
+        let synchronised = timedate::synchronised(timedate::LIMIT).await;
+        let (began, why) = (self.options.clock.now(), self.cause.why.clone());
+        let afterwards = self.clone();
+        let finished = spawn_blocking(move || self.make_pass(synchronised))
+            .await
+            .unwrap_or_else(|e| FinishedPass::without_node(began, why, fault_text(&e)));
+        // Shared, so that a panic does not lose the pass.
+        let finished = Arc::new(finished);
+        let shared = Arc::clone(&finished);
+        let update = spawn_blocking(move || afterwards.update_alarms(&shared));
+        let changes = update.await.unwrap_or_else(|e| {
+            line::log_fault(format_args!(
+                "a fault in kubecertd kept alarms from being raised or cleared: {e}; please report \
+                 it"
+            ));
+            AlarmChanges::default()
+        });
+        let finished = Arc::into_inner(finished).unwrap_or_else(|| {
+            let trouble = "what the pass did is not known".to_owned();
+            FinishedPass::without_node(began, String::new(), trouble)
+        });
+        (finished, changes)
+    }
+
+    fn update_alarms(&self, finished: &FinishedPass) -> AlarmChanges {
+        finished.update_alarms(
+            &self.ledger,
+            &self.options.root,
+            &self.state,
+            self.configuration.trouble.as_deref(),
+            self.options.clock.now(),
+        )
+    }
+
+    fn make_pass(self, synchronised: Option<bool>) -> FinishedPass {
+        let (clock, why) = (&*self.options.clock, self.cause.why);
+        let began = clock.now();
+        let node = Root::open(&self.options.root).map_err(|e| e.to_string()).and_then(|root| {
+            Node::with_files(root, &self.configuration.files).map_err(|e| e.to_string())
+        });
+        let node = match node {
+            Ok(node) => node,
+            Err(e) => return FinishedPass::without_node(began, why, e),
+        };
+        let request = Request::default();
+        let orders = Orders {
+            request: &request,
+            occasion: self.cause.occasion,
+            clock,
+            synchronised,
+            trust_clock: false,
+            holds: &self.holds,
+            remember: Some(self.remember),
+            stop: &self.stop,
+            progress: &|_, _| {},
+            emit: &|event| self.events.log(event),
+        };
+        match pass::run(&node, &orders) {
+            Ok(report) => FinishedPass::made(began, why, node, report),
+            Err(e) => {
+                let outlook = pass::preview(&node, &orders);
+                FinishedPass::failed(began, why, node, e, outlook)
+            }
+        }
+    }
+}
