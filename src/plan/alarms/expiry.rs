@@ -8,7 +8,7 @@ use crate::model::{
     Action, Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityState,
     Condition, Location, Material, Renewal, Timestamp, days,
 };
-use crate::plan::kubelet::{by_hand, healed_here};
+use crate::plan::judge::{by_hand, healed_here};
 use crate::plan::{Judged, judge_authority};
 
 pub(super) fn add(
