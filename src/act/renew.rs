@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::kubelet;
 use super::trial::{self, Candidate, Refusal, Verdicts};
 use crate::credentials::{
-    Backup, ComposeError, Composed, Files, LoadedAuthority, LoadedKey, Stored, load,
-    load_authority, located,
+    Backup, ComposeError, Composed, Files, LoadedAuthority, Stored, load, load_authority, located,
 };
 use crate::formats::x509::{
     self, Certificate, IssueError, KeyAlgorithm, KeyError, PrivateKey, ReadError, VerifyError,
@@ -261,10 +260,7 @@ fn prepare<'j>(
     }
     let cannot_sign = || RenewError::Authority { name: job.authority.name.clone() };
     let authority = authorities.get(&job.authority.name).ok_or_else(cannot_sign)?;
-    let LoadedAuthority::Present { signing, key: LoadedKey::Usable(authority_key), .. } = authority
-    else {
-        return Err(cannot_sign());
-    };
+    let (signing, authority_key) = authority.signer(renewal.now).ok_or_else(cannot_sign)?;
     let kubelets = job.facts.kubelet.as_ref();
     let mut stored = match kubelets {
         Some(client) => kubelet::original(root, job, client, authority)?,

@@ -104,7 +104,7 @@ proptest! {
         authority in any_authority(),
         policy in policies(),
     ) {
-        let end = authority.state.certificate().map(|certificate| certificate.not_after);
+        let end = authority.state.certificate(now()).map(|certificate| certificate.not_after);
         for step in plan_one(facts, authority, &policy).issuing() {
             let terms = step.terms.unwrap();
             prop_assert!(terms.not_before <= now() && now() <= terms.not_after);

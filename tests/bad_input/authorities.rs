@@ -45,11 +45,15 @@ pub fn authority(node: &Node, certificate: &str, key: &str) -> (Certificate, Pri
     )
 }
 
-/// Gives the authority `ca` another life: same key, same name.
-fn redate_ca(node: &Node, days_left: i64) {
+/// The authority `ca` with another life: same key, same name, valid for a year until then.
+fn redated_ca(node: &Node, days_left: i64) -> Certificate {
     let (certificate, key) = authority(node, CA_CRT, CA_KEY);
     let der = reissue(&certificate, &certificate, &key, &key, &ending_in(days_left)).unwrap();
-    node.write(CA_CRT, Certificate::from_der(&der).unwrap().to_pem());
+    Certificate::from_der(&der).unwrap()
+}
+
+fn redate_ca(node: &Node, days_left: i64) {
+    node.write(CA_CRT, redated_ca(node, days_left).to_pem());
 }
 
 #[test]
@@ -153,5 +157,58 @@ fn of_several_authorities_in_one_file_the_one_that_fits_the_key_signs() {
         Expected { code: FINE, left: &[], says: &["apiserver"] }.of(case, &node);
         let signer = if new_key { &new.certificate } else { &old };
         assert!(node.certificate("apiserver").is_signed_by(signer), "{case}");
+    }
+}
+
+/// A CA that is renewed with the same key is in its file twice. Whatever the order, the one that is
+/// valid and expires last signs.
+#[test]
+fn of_cas_with_the_same_key_the_valid_one_that_expires_last_signs() {
+    for (case, other, signer) in [
+        ("old and new", 20, 340),
+        ("expired and new", -5, 340),
+        ("valid and not yet valid", 365 + 30, 340),
+    ] {
+        for signer_first in [true, false] {
+            let node = Node::due();
+            let (other, signer) = (redated_ca(&node, other), redated_ca(&node, signer));
+            let (first, second) = if signer_first { (&signer, &other) } else { (&other, &signer) };
+            node.write(CA_CRT, first.to_pem() + &second.to_pem());
+            let case = format!("{case}, signer first: {signer_first}");
+            Expected { code: FINE, left: &[], says: &["apiserver"] }.of(&case, &node);
+            assert_eq!(node.certificate("apiserver").not_after, signer.not_after, "{case}");
+        }
+    }
+}
+
+#[test]
+fn of_cas_with_the_same_key_none_signs_when_none_is_valid() {
+    for (case, days, says) in [
+        ("both expired", [-5, -40], ["ca.crt expired", "nothing is signed with it"]),
+        (
+            "expired, and not yet valid",
+            [-5, 365 + 30],
+            ["ca.crt is not valid before", "nothing is signed with it"],
+        ),
+    ] {
+        let node = Node::due();
+        let file: String = days.map(|days| redated_ca(&node, days).to_pem()).concat();
+        node.write(CA_CRT, file);
+        Expected { code: PARTLY, left: OF_CA, says: &says }.of(case, &node);
+    }
+}
+
+#[test]
+fn external_ca_with_an_expired_twin_is_external() {
+    for expired_first in [true, false] {
+        let node = Node::due();
+        let mut file = [redated_ca(&node, -5).to_pem(), redated_ca(&node, 340).to_pem()];
+        if !expired_first {
+            file.reverse();
+        }
+        node.write(CA_CRT, file.concat());
+        node.remove(CA_KEY);
+        let says = &["external: /etc/kubernetes/pki/ca.key is not on this node"];
+        Expected { code: FINE, left: OF_CA, says }.of("external", &node);
     }
 }

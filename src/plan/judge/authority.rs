@@ -16,7 +16,7 @@ pub fn judge_authority(
     now: Timestamp,
 ) -> AuthorityJudgement {
     let condition = authority_condition(&facts.state, now);
-    let end = facts.state.certificate().map(|certificate| certificate.not_after);
+    let end = facts.state.certificate(now).map(|certificate| certificate.not_after);
     let ends_soon = end.filter(|end| now <= *end && *end <= now.plus(warn_before));
     let mut reason = authority_reason(facts, condition, now);
     if let Some(end) = ends_soon {
@@ -35,21 +35,19 @@ pub fn judge_authority(
 }
 
 pub(super) fn authority_condition(state: &AuthorityState, now: Timestamp) -> AuthorityCondition {
-    match state {
-        AuthorityState::Absent => AuthorityCondition::Absent,
-        AuthorityState::Unreadable(_) => AuthorityCondition::Unreadable,
-        AuthorityState::NotARoot(_) => AuthorityCondition::NotARoot,
-        AuthorityState::Present { certificate, .. } if now > certificate.not_after => {
-            AuthorityCondition::Expired
-        }
-        AuthorityState::Present { certificate, .. } if now < certificate.not_before => {
-            AuthorityCondition::NotYetValid
-        }
-        AuthorityState::Present { key: AuthorityKey::Absent, .. } => AuthorityCondition::External,
-        AuthorityState::Present { key: AuthorityKey::Unusable(_), .. } => {
-            AuthorityCondition::KeyUnusable
-        }
-        AuthorityState::Present { key: AuthorityKey::Usable, .. } => AuthorityCondition::Usable,
+    let key = match state {
+        AuthorityState::Absent => return AuthorityCondition::Absent,
+        AuthorityState::Unreadable(_) => return AuthorityCondition::Unreadable,
+        AuthorityState::NotARoot(_) => return AuthorityCondition::NotARoot,
+        AuthorityState::Present { key, .. } => key,
+    };
+    match (state.certificate(now), key) {
+        (None, _) => AuthorityCondition::NotARoot,
+        (Some(signer), _) if now > signer.not_after => AuthorityCondition::Expired,
+        (Some(signer), _) if now < signer.not_before => AuthorityCondition::NotYetValid,
+        (_, AuthorityKey::Absent) => AuthorityCondition::External,
+        (_, AuthorityKey::Unusable(_)) => AuthorityCondition::KeyUnusable,
+        (_, AuthorityKey::Usable) => AuthorityCondition::Usable,
     }
 }
 
@@ -60,7 +58,7 @@ fn authority_reason(
 ) -> String {
     let authority = &facts.authority;
     let date = |pick: fn(&AuthorityCertificate) -> Timestamp| {
-        facts.state.certificate().map(pick).unwrap_or_default()
+        facts.state.certificate(now).map(pick).unwrap_or_default()
     };
     match (condition, &facts.state) {
         (AuthorityCondition::Usable, _) => String::new(),

@@ -126,7 +126,7 @@ fn by_time(
     let condition = life(leaf, policy, now);
     let shortens = matches!(condition, Condition::Due | Condition::Urgent | Condition::Expired);
     let end = authority
-        .and_then(|facts| facts.state.certificate())
+        .and_then(|facts| facts.state.certificate(now))
         .map(|certificate| certificate.not_after);
     match end {
         Some(end)

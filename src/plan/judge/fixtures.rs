@@ -93,12 +93,17 @@ pub(in crate::plan) fn certificate(
     }
 }
 
+/// The certificate as the only anchor, which can sign.
+pub(in crate::plan) fn only(certificate: AuthorityCertificate) -> Anchors<AuthorityCertificate> {
+    vec![Anchor { certificate, can_sign: true }].into()
+}
+
 pub(in crate::plan) fn present(
     key: AuthorityKey,
     not_before: i64,
     not_after: i64,
 ) -> AuthorityState {
-    AuthorityState::Present { certificate: certificate(at(not_before), at(not_after)), key }
+    AuthorityState::Present { anchors: only(certificate(at(not_before), at(not_after))), key }
 }
 
 /// Facts that are in exactly this state.
@@ -269,9 +274,9 @@ prop_compose! {
         authority(match kind {
             0 => AuthorityState::Absent,
             1 => AuthorityState::NotARoot("x".into()),
-            2 => AuthorityState::Present { certificate, key: AuthorityKey::Absent },
-            3 => AuthorityState::Present { certificate, key: AuthorityKey::Unusable("x".into()) },
-            _ => AuthorityState::Present { certificate, key: AuthorityKey::Usable },
+            2 => AuthorityState::Present { anchors: only(certificate), key: AuthorityKey::Absent },
+            3 => AuthorityState::Present { anchors: only(certificate), key: AuthorityKey::Unusable("x".into()) },
+            _ => AuthorityState::Present { anchors: only(certificate), key: AuthorityKey::Usable },
         })
     }
 }
