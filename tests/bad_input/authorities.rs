@@ -212,3 +212,21 @@ fn external_ca_with_an_expired_twin_is_external() {
         Expected { code: FINE, left: OF_CA, says }.of("external", &node);
     }
 }
+
+/// Signing flags of kube-controller-manager may name a file with one certificate while ca.crt has
+/// two: they never say which authority kubecertd signs with.
+#[test]
+fn signing_flags_elsewhere_leave_ca_at_ca_crt() {
+    let node = Node::due();
+    let (ca, _) = authority(&node, CA_CRT, CA_KEY);
+    let other = Authority::new("kubernetes", None);
+    node.write(&format!("{PKI}/signing.crt"), other.certificate.to_pem());
+    node.write(&format!("{PKI}/signing.key"), &other.key_pem);
+    let manifest = "etc/kubernetes/manifests/kube-controller-manager.yaml";
+    for kind in ["cert-file=/etc/kubernetes/pki/ca.crt", "key-file=/etc/kubernetes/pki/ca.key"] {
+        let flag = format!("--cluster-signing-{kind}");
+        node.edit(manifest, &flag, &flag.replace("/ca.", "/signing."));
+    }
+    Expected { code: FINE, left: &[], says: &["apiserver"] }.of("other signing flags", &node);
+    assert!(node.certificate("apiserver").is_signed_by(&ca));
+}

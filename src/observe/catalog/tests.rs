@@ -146,7 +146,7 @@ fn a_node_of_kubeadm_has_its_authorities() {
             )
         };
         let expected = [
-            ("ca", pki("ca"), true, manifest("kube-controller-manager.yaml")),
+            ("ca", pki("ca"), true, manifest("kube-apiserver.yaml")),
             ("front-proxy-ca", pki("front-proxy-ca"), false, manifest("kube-apiserver.yaml")),
             ("etcd-ca", pki("etcd/ca"), false, manifest("etcd.yaml")),
         ];
@@ -420,33 +420,75 @@ fn a_kubeconfig_mounted_as_a_single_file_or_by_sub_path_is_followed() {
     assert_eq!(below.files("scheduler.conf"), "/srv/conf/s.conf");
 }
 
+/// `ca` is ca.crt, whatever bundle the API server trusts.
 #[test]
-fn the_authority_that_signs_is_preferred_to_the_bundle_that_is_trusted() {
-    let node = Node::new().change(
+fn client_ca_bundle_leaves_ca_at_ca_crt() {
+    let mut node = Node::new().change(
         "kube-apiserver.yaml",
         "--client-ca-file=/etc/kubernetes/pki/ca.crt",
-        "--client-ca-file=/etc/kubernetes/pki/all.crt",
+        "--client-ca-file=/etc/kubernetes/pki/all/clients.crt",
     );
+    let ca = |node: &Node| node.catalog().authority_files("ca");
     assert_eq!(
-        node.catalog().authority_files("ca"),
-        "/etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/ca.key"
+        ca(&node),
+        "/etc/kubernetes/pki/all/clients.crt /etc/kubernetes/pki/all/clients.key",
+        "there is no ca.crt"
     );
-    let node = node.change("kube-controller-manager.yaml", "pki/ca.key", "pki/signer.key");
+    node.files.push(path("/etc/kubernetes/pki/ca.crt"));
+    assert_eq!(ca(&node), "/etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/ca.key");
+    node.files.push(path("/etc/kubernetes/pki/all/ca.crt"));
+    assert_eq!(ca(&node), "/etc/kubernetes/pki/all/ca.crt /etc/kubernetes/pki/all/ca.key");
+    assert_eq!(node.catalog().authority("ca").need, manifest("kube-apiserver.yaml"));
+}
+
+/// Signing flags that name a file of their own never move `ca`.
+#[test]
+fn signing_flags_elsewhere_leave_ca_at_ca_crt() {
+    let moved = |node: Node| {
+        let manager = "kube-controller-manager.yaml";
+        let node = node.change(
+            manager,
+            "cert-file=/etc/kubernetes/pki/ca.crt",
+            "cert-file=\
+            /etc/kubernetes/pki/signing.crt",
+        );
+        node.change(
+            manager,
+            "key-file=/etc/kubernetes/pki/ca.key",
+            "key-file=\
+            /etc/kubernetes/pki/signing.key",
+        )
+    };
+    for files in [vec![], vec![path("/etc/kubernetes/pki/ca.key")]] {
+        let node = Node { files, ..moved(Node::new()) };
+        let catalog = node.catalog();
+        assert_eq!(
+            catalog.authority_files("ca"),
+            "/etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/ca.key"
+        );
+        assert_eq!(catalog.authority("ca").need, manifest("kube-apiserver.yaml"));
+    }
+    let without = Node::new().remove("kube-apiserver.yaml").catalog();
     assert_eq!(
-        node.catalog().authority_files("ca"),
-        "/etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/signer.key"
+        without.authority("ca").need,
+        manifest("kube-controller-manager.yaml"),
+        "it names the same client CA"
     );
-    let trusting = node.remove("kube-controller-manager.yaml").catalog();
-    assert_eq!(
-        trusting.authority_files("ca"),
-        "/etc/kubernetes/pki/all.crt /etc/kubernetes/pki/all.key"
-    );
-    assert_eq!(trusting.authority("ca").need, manifest("kube-apiserver.yaml"));
+}
+
+#[test]
+fn signing_key_counts_without_ca_key_and_for_the_same_certificate() {
+    let mut node =
+        Node::new().change("kube-controller-manager.yaml", "pki/ca.key", "pki/signer.key");
+    let ca = |node: &Node| node.catalog().authority_files("ca");
+    assert_eq!(ca(&node), "/etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/signer.key");
+    node.files.push(path("/etc/kubernetes/pki/ca.key"));
+    assert_eq!(ca(&node), "/etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/ca.key");
 }
 
 /// kubeadm gives empty flags where the authority is an external one.
 #[test]
-fn empty_signing_flags_leave_the_authority_to_the_others() {
+fn empty_signing_flags_leave_ca_at_ca_crt() {
     let catalog = Node::new()
         .change(
             "kube-controller-manager.yaml",

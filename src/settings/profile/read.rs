@@ -5,7 +5,7 @@ use toml::Spanned;
 
 use super::service::{ServiceFragment, service};
 use super::{
-    AuthorityFlags, CredentialFlags, FlagNames, NameFlags, Profile, ProfileAuthority,
+    AuthorityFlags, CredentialFlags, FlagNames, KeyFlags, NameFlags, Profile, ProfileAuthority,
     ProfileCredential, ServedAt, Trial,
 };
 use crate::model::{AbsolutePath, AuthorityName, CredentialName, Renewal};
@@ -46,6 +46,7 @@ struct AuthorityFragment {
     root: bool,
     #[serde(default)]
     flags: Vec<AuthorityFlags>,
+    key_flags: Option<KeyFlags>,
 }
 
 #[derive(Deserialize)]
@@ -177,6 +178,7 @@ fn authority(
         key: entry.key.ok_or_else(|| missing("key"))?,
         root: entry.root,
         flags: entry.flags,
+        key_flags: entry.key_flags,
     })
 }
 
