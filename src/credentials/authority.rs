@@ -40,8 +40,8 @@ impl LoadedAuthority {
         matches!(self, Self::Present { key: LoadedKey::Absent, .. })
     }
 
-    /// The signer at a time: the certificate that fits the key, is valid then and expires last, with
-    /// the key. `None` where nothing can be signed.
+    /// The signer at a time, with its key: of the certificates that fit the key, the one that is
+    /// valid then and expires last. `None` where nothing can be signed.
     #[must_use]
     pub fn signer(&self, now: Timestamp) -> Option<(&Certificate, &PrivateKey)> {
         match self {

@@ -40,7 +40,7 @@ impl<C: Dated> Anchors<C> {
 
     /// The certificate to sign with at a time, or the one whose dates say why nothing is signed. Of
     /// those that can sign it is the one that is valid then and expires last; where none is valid,
-    /// the one that expires last. Of two that expire in the same second it is the first of the file.
+    /// the one that expires last. Of two that expire in the same second it is the first one.
     #[must_use]
     pub fn candidate(&self, now: Timestamp) -> Option<&C> {
         self.latest(now, |anchor| anchor.can_sign)
@@ -96,8 +96,11 @@ mod tests {
         }
     }
 
-    fn signer(anchors: &[(Certificate, bool)]) -> Option<&'static str> {
-        let anchor = |(certificate, can_sign): &(Certificate, bool)| Anchor {
+    /// A certificate, and whether it can sign.
+    type Entry = (Certificate, bool);
+
+    fn signer(anchors: &[Entry]) -> Option<&'static str> {
+        let anchor = |(certificate, can_sign): &Entry| Anchor {
             certificate: *certificate,
             can_sign: *can_sign,
         };
@@ -109,7 +112,7 @@ mod tests {
     fn signer_is_valid_and_expires_last() {
         let (old, new) = (("old", 0, 200), ("new", 50, 300));
         let (expired, future) = (("expired", 0, 99), ("future", 101, 900));
-        let cases: [(&[(Certificate, bool)], Option<&str>); 9] = [
+        let cases: [(&[Entry], Option<&str>); 9] = [
             (&[], None),
             (&[(old, false)], None),
             (&[(old, true), (new, true)], Some("new")),

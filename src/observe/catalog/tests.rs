@@ -445,19 +445,12 @@ fn client_ca_bundle_leaves_ca_at_ca_crt() {
 #[test]
 fn signing_flags_elsewhere_leave_ca_at_ca_crt() {
     let moved = |node: Node| {
-        let manager = "kube-controller-manager.yaml";
-        let node = node.change(
-            manager,
-            "cert-file=/etc/kubernetes/pki/ca.crt",
-            "cert-file=\
-            /etc/kubernetes/pki/signing.crt",
-        );
-        node.change(
-            manager,
-            "key-file=/etc/kubernetes/pki/ca.key",
-            "key-file=\
-            /etc/kubernetes/pki/signing.key",
-        )
+        let kinds = ["cert-file=/etc/kubernetes/pki/ca.crt", "key-file=/etc/kubernetes/pki/ca.key"];
+        kinds.iter().fold(node, |node, kind| {
+            let flag = format!("--cluster-signing-{kind}");
+            let moved = flag.replace("/ca.", "/signing.");
+            node.change("kube-controller-manager.yaml", &flag, &moved)
+        })
     };
     for files in [vec![], vec![path("/etc/kubernetes/pki/ca.key")]] {
         let node = Node { files, ..moved(Node::new()) };
