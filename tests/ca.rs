@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use common::{ECDSA, Node, RSA};
 
 const CA: &str = "etc/kubernetes/pki/ca.crt";
+const CA_KEY: &str = "etc/kubernetes/pki/ca.key";
 
 /// Returns the output of a shell pipeline, with `$CA` as the cluster's root certificate.
 fn run_shell(node: &Node, script: &str) -> String {
@@ -155,6 +156,30 @@ fn ca_verify_rejects_same_name_with_other_key() {
     node.write("old.conf", other.read("etc/kubernetes/admin.conf"));
     let (code, text) = verify(&node, "/old.conf");
     assert!(code == 3 && text.matches("no    /old.conf: ").count() == 2, "{text}");
+}
+
+/// While the CA is replaced, its file holds two. Certificates of both verify, and the one whose key
+/// is ca.key signs.
+#[test]
+fn certificates_of_both_cas_verify_and_the_one_with_the_key_signs() {
+    let (node, other) = (Node::fresh(ECDSA), Node::fresh(RSA));
+    let both = node.text(CA) + &other.text(CA);
+    node.write(CA, &both);
+    node.write(CA_KEY, other.read(CA_KEY));
+    let signed = |file: &str| {
+        let (code, text) = verify(&node, file);
+        assert!(code == 0 && text.contains("is signed by ca and valid until "), "{text}");
+    };
+    signed("/etc/kubernetes/pki/apiserver.crt");
+    let check = node.run(&["check"]);
+    assert_eq!(check.code, 0, "no certificate has a foreign issuer: {}", check.text);
+    let renew = node.run(&["renew", "apiserver", "--force"]);
+    assert_eq!(renew.code, 0, "{}", renew.text);
+    signed("/etc/kubernetes/pki/apiserver.crt");
+    signed("/etc/kubernetes/pki/apiserver-kubelet-client.crt");
+    node.write(CA, other.read(CA));
+    signed("/etc/kubernetes/pki/apiserver.crt");
+    assert_eq!(verify(&node, "/etc/kubernetes/pki/apiserver-kubelet-client.crt").0, 3);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::job::{Job, Outcome, Progress, RenewError, Renewal, Renewed};
 use super::kubelet;
 use super::trial::{self, Candidate, Refusal, Verdicts};
 use crate::credentials::{
-    Backup, Composed, Files, LoadedAuthority, LoadedKey, Stored, load, load_authority, located,
+    Backup, Composed, Files, LoadedAuthority, Stored, load, load_authority, located,
 };
 use crate::formats::x509::{self, Certificate, KeyAlgorithm, PrivateKey};
 use crate::model::{
@@ -127,10 +127,7 @@ fn prepare<'j>(
     }
     let cannot_sign = || RenewError::Authority { name: job.authority.name.clone() };
     let authority = authorities.get(&job.authority.name).ok_or_else(cannot_sign)?;
-    let LoadedAuthority::Present { signing, key: LoadedKey::Usable(authority_key), .. } = authority
-    else {
-        return Err(cannot_sign());
-    };
+    let (signing, authority_key) = authority.signer(renewal.now).ok_or_else(cannot_sign)?;
     let kubelets = job.facts.kubelet.as_ref();
     let mut stored = match kubelets {
         Some(client) => kubelet::original(root, job, client, authority)?,

@@ -66,7 +66,9 @@ fn find<'n>(
         return Err(Failure::UnknownAuthority { name: asked.to_owned(), known });
     };
     match load_authority(&node.root, authority) {
-        LoadedAuthority::Present { certificates, .. } => Ok((authority, certificates)),
+        LoadedAuthority::Present { anchors, .. } => {
+            Ok((authority, anchors.iter().cloned().collect()))
+        }
         LoadedAuthority::Absent => Err(Failure::Authority(format!(
             "{}: there is no such file on this node",
             authority.certificate

@@ -96,7 +96,7 @@ fn action(action: Action) -> &'static str {
 
 fn authorities(survey: &Survey) -> String {
     let row = |(facts, judgement): &(AuthorityFacts, AuthorityJudgement)| {
-        let end = facts.state.certificate().map(|certificate| certificate.not_after);
+        let end = facts.state.certificate(survey.now).map(|certificate| certificate.not_after);
         let cells = vec![
             facts.authority.name.to_string(),
             end.map_or_else(|| "-".to_owned(), date),

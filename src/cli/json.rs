@@ -128,7 +128,7 @@ fn authority<'s>(
     judgement: &'s AuthorityJudgement,
     now: Timestamp,
 ) -> Certificate<'s> {
-    let certificate = facts.state.certificate();
+    let certificate = facts.state.certificate(now);
     Certificate {
         name: facts.authority.name.as_str(),
         expiration_date: certificate.map(|certificate| certificate.not_after.to_string()),

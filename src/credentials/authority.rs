@@ -1,8 +1,8 @@
-//! Reading an authority: its certificates, and its key where this node has it.
+//! Reading an authority: its anchors, and its key where this node has it.
 
 use super::Files;
 use crate::formats::x509::{Certificate, PrivateKey, certificates};
-use crate::model::{Authority, Signer};
+use crate::model::{Anchor, Anchors, Authority, Dated, Signer, Timestamp};
 
 /// What the files of an authority hold. Texts name the file and the reason.
 #[derive(Debug)]
@@ -13,13 +13,10 @@ pub enum LoadedAuthority {
     Unreadable(String),
     /// It is a certificate, and not one of a root authority.
     NotARoot(String),
-    /// It is an authority's certificate.
+    /// It holds an authority's certificates.
     Present {
-        /// All certificates of the file.
-        certificates: Vec<Certificate>,
-        /// The one that signs: that which fits the key, or the first where there is no key that
-        /// fits any.
-        signing: Box<Certificate>,
+        /// The CA certificates of the file, and which of them can sign.
+        anchors: Anchors<Certificate>,
         /// Its key.
         key: LoadedKey,
     },
@@ -43,13 +40,26 @@ impl LoadedAuthority {
         matches!(self, Self::Present { key: LoadedKey::Absent, .. })
     }
 
-    /// Who signed a certificate, seen from this authority. Any certificate of its file counts:
-    /// while an authority is being replaced, the old one's credentials are its own too.
+    /// The signer at a time, with its key: of the certificates that fit the key, the one that is
+    /// valid then and expires last. `None` where nothing can be signed.
+    #[must_use]
+    pub fn signer(&self, now: Timestamp) -> Option<(&Certificate, &PrivateKey)> {
+        match self {
+            Self::Present { anchors, key: LoadedKey::Usable(key) } => {
+                let certificate = anchors.candidate(now).filter(|one| one.is_valid_at(now))?;
+                Some((certificate, key))
+            }
+            _ => None,
+        }
+    }
+
+    /// Who signed a certificate, seen from this authority. Any of its anchors counts: while an
+    /// authority is being replaced, the old one's credentials are its own too.
     #[must_use]
     pub fn signer_of(&self, leaf: &Certificate) -> Signer {
         match self {
-            Self::Present { certificates, .. }
-                if certificates.iter().any(|certificate| leaf.is_signed_by(certificate)) =>
+            Self::Present { anchors, .. }
+                if anchors.iter().any(|anchor| leaf.is_signed_by(anchor)) =>
             {
                 Signer::Authority
             }
@@ -57,6 +67,16 @@ impl LoadedAuthority {
             Self::Present { .. } => Signer::Foreign,
             Self::Absent | Self::Unreadable(_) | Self::NotARoot(_) => Signer::Unknown,
         }
+    }
+}
+
+impl Dated for Certificate {
+    fn not_before(&self) -> Timestamp {
+        self.not_before
+    }
+
+    fn not_after(&self) -> Timestamp {
+        self.not_after
     }
 }
 
@@ -73,14 +93,24 @@ pub fn load_authority(files: &dyn Files, authority: &Authority) -> LoadedAuthori
         Ok(certificates) => certificates,
         Err(e) => return LoadedAuthority::Unreadable(format!("{path}: {e}")),
     };
-    let (signing, key) = choose(&certificates, key(files, authority), authority);
-    let Some(signing) = signing.map(|certificate| Box::new(certificate.clone())) else {
+    let (fitting, key) = fitting(&certificates, key(files, authority), authority);
+    let trouble = |one: &Certificate| not_a_root(one, &certificates);
+    let Some(first) = fitting.first() else {
         return LoadedAuthority::Unreadable(format!("{path}: the file holds no certificate"));
     };
-    match not_a_root(&signing, &certificates) {
-        Some(reason) => LoadedAuthority::NotARoot(format!("{path}: {reason}")),
-        None => LoadedAuthority::Present { certificates, signing, key },
+    if let (Some(reason), true) = (trouble(first), fitting.iter().all(|one| trouble(one).is_some()))
+    {
+        return LoadedAuthority::NotARoot(format!("{path}: {reason}"));
     }
+    let can_sign = |one: &Certificate| {
+        fitting.iter().any(|other| other.fingerprint == one.fingerprint) && trouble(one).is_none()
+    };
+    let anchors = certificates
+        .iter()
+        .filter(|one| one.is_authority && one.may_sign)
+        .map(|one| Anchor { certificate: one.clone(), can_sign: can_sign(one) })
+        .collect::<Vec<_>>();
+    LoadedAuthority::Present { anchors: anchors.into(), key }
 }
 
 fn key(files: &dyn Files, authority: &Authority) -> LoadedKey {
@@ -95,24 +125,29 @@ fn key(files: &dyn Files, authority: &Authority) -> LoadedKey {
     }
 }
 
-/// While an authority is being replaced, its file may begin with the new certificate when the key
-/// is still the old one.
-fn choose<'c>(
+/// The certificates that fit the key: several where an authority was renewed with the same key.
+/// Without a key that fits any, those with the name and the public key of the first.
+fn fitting<'c>(
     certificates: &'c [Certificate],
     key: LoadedKey,
     authority: &Authority,
-) -> (Option<&'c Certificate>, LoadedKey) {
-    let LoadedKey::Usable(key) = key else { return (certificates.first(), key) };
-    match certificates.iter().find(|certificate| key.fits(certificate)) {
-        Some(fitting) => (Some(fitting), LoadedKey::Usable(key)),
-        None => {
-            let trouble = format!(
-                "{}: the key fits no certificate in {}",
-                authority.key, authority.certificate
-            );
-            (certificates.first(), LoadedKey::Unusable(trouble))
-        }
+) -> (Vec<&'c Certificate>, LoadedKey) {
+    let like_the_first = || {
+        let same = |one: &&Certificate| {
+            certificates.first().is_some_and(|first| {
+                one.subject == first.subject && one.public_key_der() == first.public_key_der()
+            })
+        };
+        certificates.iter().filter(same).collect()
+    };
+    let LoadedKey::Usable(key) = key else { return (like_the_first(), key) };
+    let fitting: Vec<_> = certificates.iter().filter(|one| key.fits(one)).collect();
+    if fitting.is_empty() {
+        let trouble =
+            format!("{}: the key fits no certificate in {}", authority.key, authority.certificate);
+        return (like_the_first(), LoadedKey::Unusable(trouble));
     }
+    (fitting, LoadedKey::Usable(key))
 }
 
 fn not_a_root(signing: &Certificate, certificates: &[Certificate]) -> Option<String> {

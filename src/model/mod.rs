@@ -6,6 +6,7 @@
 //! and `observe`.
 
 mod alarm;
+mod authority;
 mod credential;
 mod digest;
 mod freshness;
@@ -25,6 +26,7 @@ mod time;
 mod uptime;
 
 pub use alarm::{Alarm, AlarmEvent, AlarmKind, AlarmMemory, LongHold, Severity};
+pub use authority::{Anchor, Anchors, Dated};
 pub use credential::{Authority, CopyOf, Credential, Location, Need, Renewal, TrialAt};
 pub use digest::Digest;
 pub use freshness::{Evidence, Freshness, RefreshStep, Remedy};

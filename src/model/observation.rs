@@ -1,6 +1,6 @@
 //! What is found on disk: the facts that a judgement rests on, free of any opinion about them.
 
-use super::{AbsolutePath, Authority, Credential, Digest, Timestamp};
+use super::{AbsolutePath, Anchors, Authority, Credential, Dated, Digest, Timestamp};
 
 /// What is found of a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,22 +148,22 @@ pub enum AuthorityState {
     Unreadable(String),
     /// It is a certificate, and not one of a root authority.
     NotARoot(String),
-    /// It is an authority's certificate.
+    /// It holds an authority's certificates.
     Present {
-        /// What matters of it; of several certificates, the one that fits the key, or else the
-        /// first.
-        certificate: AuthorityCertificate,
+        /// What matters of each: the anchors, and which of them can sign.
+        anchors: Anchors<AuthorityCertificate>,
         /// Whether it can sign.
         key: AuthorityKey,
     },
 }
 
 impl AuthorityState {
-    /// The certificate, where there is one.
+    /// The certificate that stands for the authority at a time, where there is one: its signer, or
+    /// the certificate that would be if it were valid or the key were here ([`Anchors::candidate`]).
     #[must_use]
-    pub fn certificate(&self) -> Option<&AuthorityCertificate> {
+    pub fn certificate(&self, now: Timestamp) -> Option<&AuthorityCertificate> {
         match self {
-            Self::Present { certificate, .. } => Some(certificate),
+            Self::Present { anchors, .. } => anchors.candidate(now),
             Self::Absent | Self::Unreadable(_) | Self::NotARoot(_) => None,
         }
     }
@@ -184,6 +184,16 @@ pub struct AuthorityCertificate {
     pub not_after: Timestamp,
     /// SHA-256 of the certificate.
     pub fingerprint: Digest,
+}
+
+impl Dated for AuthorityCertificate {
+    fn not_before(&self) -> Timestamp {
+        self.not_before
+    }
+
+    fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
 }
 
 /// Whether an authority can sign.

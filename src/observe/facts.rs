@@ -10,6 +10,7 @@ use super::shared::refuse_half_shared;
 use crate::credentials::{
     Backup, LoadedAuthority, LoadedKey, Stored, load, load_authority, located,
 };
+use crate::formats::x509::Certificate;
 use crate::model::{
     AbsolutePath, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName,
     AuthorityState, Credential, CredentialFacts, Material, Need, Signer,
@@ -155,20 +156,24 @@ fn usable_backup(
     backups.generations().into_iter().find(usable).map(|generation| generation.to_string())
 }
 
+fn authority_certificate(certificate: &Certificate) -> AuthorityCertificate {
+    AuthorityCertificate {
+        subject: certificate.subject.to_string(),
+        parts: parts(certificate),
+        serial: certificate.serial.to_string(),
+        not_before: certificate.not_before,
+        not_after: certificate.not_after,
+        fingerprint: certificate.fingerprint,
+    }
+}
+
 fn authority_state(loaded: &LoadedAuthority) -> AuthorityState {
     match loaded {
         LoadedAuthority::Absent => AuthorityState::Absent,
         LoadedAuthority::Unreadable(text) => AuthorityState::Unreadable(text.clone()),
         LoadedAuthority::NotARoot(text) => AuthorityState::NotARoot(text.clone()),
-        LoadedAuthority::Present { signing, key, .. } => AuthorityState::Present {
-            certificate: AuthorityCertificate {
-                subject: signing.subject.to_string(),
-                parts: parts(signing),
-                serial: signing.serial.to_string(),
-                not_before: signing.not_before,
-                not_after: signing.not_after,
-                fingerprint: signing.fingerprint,
-            },
+        LoadedAuthority::Present { anchors, key } => AuthorityState::Present {
+            anchors: anchors.map(authority_certificate),
             key: match key {
                 LoadedKey::Usable(_) => AuthorityKey::Usable,
                 LoadedKey::Absent => AuthorityKey::Absent,

@@ -222,7 +222,7 @@ fn put(
         return Err(RequestError::AnotherKey);
     }
     let (authority, loaded) = authority(node, credential)?;
-    let issuer = issuer(&certificate, authority, loaded)?;
+    let issuer = issuer(&certificate, authority, loaded, now)?;
     let old = load(&node.root, credential);
     let works = matches!(old, Loaded::Whole(_));
     let stored = stored(old)?;
@@ -272,14 +272,16 @@ fn trial(
     }
 }
 
+/// The anchor that signed a certificate; of several, the one that is valid and expires last.
 fn issuer(
     certificate: &Certificate,
     authority: &Authority,
     loaded: LoadedAuthority,
+    now: Timestamp,
 ) -> Result<Certificate, RequestError> {
     match loaded {
-        LoadedAuthority::Present { certificates, .. } => {
-            let issuer = certificates.into_iter().find(|one| certificate.is_signed_by(one));
+        LoadedAuthority::Present { anchors, .. } => {
+            let issuer = anchors.latest_of(now, |one| certificate.is_signed_by(one)).cloned();
             issuer.ok_or_else(|| {
                 RequestError::AnotherAuthority(
                     certificate.issuer.to_string(),

@@ -9,11 +9,11 @@ mod copies;
 mod finding;
 mod freshness;
 mod judge;
-mod kubelet;
 mod memory;
 mod names;
 mod neighbours;
 mod patience;
+mod planner;
 mod refresh;
 #[cfg(test)]
 mod service_fixtures;
@@ -27,8 +27,7 @@ pub use alarms::{
 pub use copies::with_copies;
 pub use finding::Finding;
 pub use freshness::{JudgedService, judge_service};
-pub use judge::{action, judge, judge_authority};
-pub use kubelet::kubelet_action;
+pub use judge::{action, judge, judge_authority, kubelet_action};
 pub use memory::{
     Content, Moment, forget_restarted, note_connections, note_contents, note_out_of_sight,
     note_reloaded, note_replaced, note_restarted,
@@ -38,6 +37,7 @@ pub use neighbours::may_stop;
 pub use patience::{
     RELEASED, believe, defer, holds, last_seen, long_gone, not_yet_again, policy_by,
 };
+pub use planner::plan;
 pub use refresh::{Occasion, Refresh, Situation, plan_refresh};
-pub use steps::{Judged, Plan, Request, Step, Terms, plan};
+pub use steps::{Judged, Plan, Request, Step, Terms};
 pub use words::{remaining, span};

@@ -6,6 +6,7 @@ use crate::model::{
     AuthorityName, AuthorityState, Credential, CredentialFacts, CredentialName, Digest, Judgement,
     Leaf, Location, Material, NameParts, Need, Renewal, Signer,
 };
+use crate::plan::judge::fixtures::only;
 use crate::plan::{Terms, judge, plan};
 use proptest::prelude::*;
 
@@ -74,7 +75,7 @@ fn ends_in(ends: u64) -> Judged {
             root: true,
             need: Need::Configured,
         },
-        state: AuthorityState::Present { certificate, key: AuthorityKey::Usable },
+        state: AuthorityState::Present { anchors: only(certificate), key: AuthorityKey::Usable },
     };
     let facts = CredentialFacts {
         credential,

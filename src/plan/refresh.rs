@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::finding::Finding;
 use super::freshness::{JudgedService, lingering, on_disk, started_before};
-use super::kubelet::healed_here;
+use super::judge::healed_here;
 use super::steps::{Judged, Request};
 use super::words::{remaining, span};
 use crate::model::{

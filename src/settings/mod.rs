@@ -28,7 +28,7 @@ pub use metrics::{InvalidListen, InvalidTextfile, Listen, Textfile};
 pub use moments::{Cron, InvalidCron, UnknownZone, Zone};
 pub use origin::Origin;
 pub use profile::{
-    AuthorityFlags, CredentialFlags, FlagNames, NameFlags, Profile, ProfileAuthority,
+    AuthorityFlags, CredentialFlags, FlagNames, KeyFlags, NameFlags, Profile, ProfileAuthority,
     ProfileCredential, ProfileService, ProfileUse, ServedAt, Trial,
 };
 pub use section::Setting;

@@ -10,7 +10,7 @@ pub(in crate::settings) mod service;
 use std::path::Path;
 
 pub use self::parts::{
-    AuthorityFlags, CredentialFlags, FlagNames, NameFlags, Profile, ProfileAuthority,
+    AuthorityFlags, CredentialFlags, FlagNames, KeyFlags, NameFlags, Profile, ProfileAuthority,
     ProfileCredential, ProfileService, ProfileUse, ServedAt, Trial,
 };
 use self::read::Origins;

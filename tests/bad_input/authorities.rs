@@ -45,12 +45,16 @@ pub fn read_ca(node: &Node, certificate: &str, key: &str) -> (Certificate, Priva
     )
 }
 
-/// Reissues the CA `ca` with `days_left` days left. Key and name are kept.
-fn reissue_ca(node: &Node, days_left: i64) {
+/// The CA `ca` with other dates: same key, same name, valid for a year until then.
+fn reissued_ca(node: &Node, days_left: i64) -> Certificate {
     let (certificate, key) = read_ca(node, CA_CRT, CA_KEY);
     let der =
         reissue(&certificate, &certificate, &key, &key, &terms_with_days_left(days_left)).unwrap();
-    node.write(CA_CRT, Certificate::from_der(&der).unwrap().to_pem());
+    Certificate::from_der(&der).unwrap()
+}
+
+fn reissue_ca(node: &Node, days_left: i64) {
+    node.write(CA_CRT, reissued_ca(node, days_left).to_pem());
 }
 
 #[test]
@@ -160,4 +164,76 @@ fn ca_file_with_several_certificates_signs_with_fitting_one() {
         let signer = if new_key { &new.certificate } else { &old };
         assert!(node.certificate("apiserver").is_signed_by(signer), "{case}");
     }
+}
+
+/// A CA that is renewed with the same key is in its file twice. Whatever the order, the one that is
+/// valid and expires last signs.
+#[test]
+fn of_cas_with_the_same_key_the_valid_one_that_expires_last_signs() {
+    for (case, other, signer) in [
+        ("old and new", 20, 340),
+        ("expired and new", -5, 340),
+        ("valid and not yet valid", 365 + 30, 340),
+    ] {
+        for signer_first in [true, false] {
+            let node = Node::due();
+            let (other, signer) = (reissued_ca(&node, other), reissued_ca(&node, signer));
+            let (first, second) = if signer_first { (&signer, &other) } else { (&other, &signer) };
+            node.write(CA_CRT, first.to_pem() + &second.to_pem());
+            let case = format!("{case}, signer first: {signer_first}");
+            Expected { code: SUCCESS, left: &[], reported: &["apiserver"] }.assert(&case, &node);
+            assert_eq!(node.certificate("apiserver").not_after, signer.not_after, "{case}");
+        }
+    }
+}
+
+#[test]
+fn of_cas_with_the_same_key_none_signs_when_none_is_valid() {
+    for (case, days, says) in [
+        ("both expired", [-5, -40], ["ca.crt expired", "nothing is signed with it"]),
+        (
+            "expired, and not yet valid",
+            [-5, 365 + 30],
+            ["ca.crt is not valid before", "nothing is signed with it"],
+        ),
+    ] {
+        let node = Node::due();
+        let file: String = days.map(|days| reissued_ca(&node, days).to_pem()).concat();
+        node.write(CA_CRT, file);
+        Expected { code: PARTIAL, left: SIGNED_BY_CA, reported: &says }.assert(case, &node);
+    }
+}
+
+#[test]
+fn external_ca_with_an_expired_twin_is_external() {
+    for expired_first in [true, false] {
+        let node = Node::due();
+        let mut file = [reissued_ca(&node, -5).to_pem(), reissued_ca(&node, 340).to_pem()];
+        if !expired_first {
+            file.reverse();
+        }
+        node.write(CA_CRT, file.concat());
+        node.remove(CA_KEY);
+        let says = &["external: /etc/kubernetes/pki/ca.key is not on this node"];
+        Expected { code: SUCCESS, left: SIGNED_BY_CA, reported: says }.assert("external", &node);
+    }
+}
+
+/// Signing flags of kube-controller-manager may name a file with one certificate while ca.crt has
+/// two: they never say which authority kubecertd signs with.
+#[test]
+fn signing_flags_elsewhere_leave_ca_at_ca_crt() {
+    let node = Node::due();
+    let (ca, _) = read_ca(&node, CA_CRT, CA_KEY);
+    let other = Authority::new("kubernetes", None);
+    node.write(&format!("{PKI}/signing.crt"), other.certificate.to_pem());
+    node.write(&format!("{PKI}/signing.key"), &other.key_pem);
+    let manifest = "etc/kubernetes/manifests/kube-controller-manager.yaml";
+    for kind in ["cert-file=/etc/kubernetes/pki/ca.crt", "key-file=/etc/kubernetes/pki/ca.key"] {
+        let flag = format!("--cluster-signing-{kind}");
+        node.edit(manifest, &flag, &flag.replace("/ca.", "/signing."));
+    }
+    Expected { code: SUCCESS, left: &[], reported: &["apiserver"] }
+        .assert("other signing flags", &node);
+    assert!(node.certificate("apiserver").is_signed_by(&ca));
 }

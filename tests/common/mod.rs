@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use kubecertd::credentials::{LoadedAuthority, Stored, load, load_authority};
+use kubecertd::credentials::{Stored, load, load_authority};
 use kubecertd::formats::x509::{
     Certificate, PrivateKey, Terms, certificates, random_serial, reissue,
 };
@@ -210,15 +210,11 @@ impl Node {
             .iter()
             .find(|one| Some(&one.name) == credential.authority.as_ref())
             .unwrap();
-        let LoadedAuthority::Present {
-            signing,
-            key: kubecertd::credentials::LoadedKey::Usable(key),
-            ..
-        } = load_authority(&node.root, authority)
-        else {
+        let loaded = load_authority(&node.root, authority);
+        let Some((signing, key)) = loaded.signer(SystemClock.now()) else {
             panic!("the authority of {name} can't sign")
         };
-        self.replace(credential, &signing, &key, &terms_with_seconds_left(seconds_left));
+        self.replace(credential, signing, key, &terms_with_seconds_left(seconds_left));
     }
 
     /// Reissues all credentials that are intact: see [`Self::age`].

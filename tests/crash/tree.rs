@@ -414,7 +414,7 @@ fn issuer(node: &Node, name: &str) -> Certificate {
     let is_it = |name: &AuthorityName| credential.authority.as_ref() == Some(name);
     let authority = observed.catalog.authorities.iter().find(|one| is_it(&one.name)).unwrap();
     match load_authority(&observed.root, authority) {
-        LoadedAuthority::Present { signing, .. } => *signing,
+        LoadedAuthority::Present { anchors, .. } => anchors.candidate(now()).unwrap().clone(),
         _ => panic!("{name} has no authority"),
     }
 }

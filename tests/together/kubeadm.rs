@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use kubecertd::credentials::{LoadedAuthority, LoadedKey, load_authority};
 use kubecertd::formats::x509::{Certificate, PrivateKey, reissue};
-use kubecertd::sys::Root;
+use kubecertd::sys::{Clock as _, Root, SystemClock};
 
 use super::common::{Node, PKI, terms_with_days_left};
 use super::harness::*;
@@ -29,12 +29,12 @@ impl<'n> KubeadmStandIn<'n> {
     fn new(node: &'n Node) -> Self {
         let catalog = node.observe().catalog;
         let authority = catalog.authorities.iter().find(|one| one.name.as_str() == "ca").unwrap();
-        let LoadedAuthority::Present { signing, key: LoadedKey::Usable(key), .. } =
-            load_authority(&Root::open(node.root()).unwrap(), authority)
-        else {
+        let loaded = load_authority(&Root::open(node.root()).unwrap(), authority);
+        let LoadedAuthority::Present { anchors, key: LoadedKey::Usable(key) } = loaded else {
             panic!("the authority can't sign")
         };
-        Self { node, old: node.certificate("apiserver"), signing: *signing, key }
+        let signing = anchors.candidate(SystemClock.now()).unwrap().clone();
+        Self { node, old: node.certificate("apiserver"), signing, key }
     }
 
     fn renew(&self, days: i64, pause: Duration) {

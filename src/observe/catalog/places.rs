@@ -7,7 +7,7 @@ use super::note::Note;
 use crate::formats::manifest::Pod;
 use crate::model::{AbsolutePath, Authority, Credential, Location, Need};
 use crate::settings::{
-    AuthorityFlags, CredentialFlags, FlagNames, ProfileAuthority, ProfileCredential,
+    AuthorityFlags, CredentialFlags, FlagNames, KeyFlags, ProfileAuthority, ProfileCredential,
 };
 
 /// Finds the real places, and adds a note where it can't.
@@ -38,8 +38,11 @@ impl<'a> Places<'a> {
 
     pub fn authority(&mut self, usual: &ProfileAuthority) -> Authority {
         let named = usual.flags.iter().find_map(|flags| self.named_authority(usual, flags));
-        let ((certificate, key), need) = named
+        let ((certificate, mut key), need) = named
             .unwrap_or_else(|| ((usual.certificate.clone(), usual.key.clone()), Need::Optional));
+        if let Some(flags) = usual.key_flags.as_ref().filter(|_| !(self.found.exists)(&key)) {
+            key = self.signing_key(&certificate, flags).unwrap_or(key);
+        }
         Authority { name: usual.name.clone(), certificate, key, root: usual.root, need }
     }
 
@@ -52,12 +55,42 @@ impl<'a> Places<'a> {
         let Named::File(certificate) = self.named(file, pod, &flags.certificate) else {
             return None;
         };
+        let certificate =
+            if flags.bundle { self.usually_named(usual, certificate) } else { certificate };
         let key = match flags.key.as_ref().map(|flag| self.named(file, pod, flag)) {
             Some(Named::File(key)) => key,
             _ if certificate == usual.certificate => usual.key.clone(),
             _ => key_beside(&certificate),
         };
         Some(((certificate, key), Need::Manifest(file.to_owned())))
+    }
+
+    /// The file that a flag names, unless it is a bundle of another name than the authority's and
+    /// the authority's own file is there: beside the bundle, or at the usual place.
+    fn usually_named(&self, usual: &ProfileAuthority, named: AbsolutePath) -> AbsolutePath {
+        let Some(name) = usual.certificate.as_path().file_name() else { return named };
+        if named.as_path().file_name() == Some(name) {
+            return named;
+        }
+        let beside = named.sibling(name).ok();
+        beside
+            .into_iter()
+            .chain([usual.certificate.clone()])
+            .find(|path| (self.found.exists)(path))
+            .unwrap_or(named)
+    }
+
+    /// The key that is named for signing, where it is named for this certificate.
+    fn signing_key(
+        &mut self,
+        certificate: &AbsolutePath,
+        flags: &KeyFlags,
+    ) -> Option<AbsolutePath> {
+        let Manifest::Read { file, pod } = self.manifests.of(&flags.pod) else { return None };
+        match (self.named(file, pod, &flags.certificate), self.named(file, pod, &flags.key)) {
+            (Named::File(signing), Named::File(key)) if signing == *certificate => Some(key),
+            _ => None,
+        }
     }
 
     /// `before` are the entries that were added already: one that shares another's directory

@@ -149,7 +149,7 @@ fn kubeadm_node_has_its_authorities() {
             )
         };
         let expected = [
-            ("ca", pki("ca"), true, manifest("kube-controller-manager.yaml")),
+            ("ca", pki("ca"), true, manifest("kube-apiserver.yaml")),
             ("front-proxy-ca", pki("front-proxy-ca"), false, manifest("kube-apiserver.yaml")),
             ("etcd-ca", pki("etcd/ca"), false, manifest("etcd.yaml")),
         ];
@@ -423,33 +423,68 @@ fn kubeconfig_mounted_as_file_or_sub_path_is_followed() {
     assert_eq!(below.files("scheduler.conf"), "/srv/conf/s.conf");
 }
 
+/// `ca` is ca.crt, whatever bundle the API server trusts.
 #[test]
-fn signing_authority_is_preferred_to_trusted_bundle() {
-    let node = TestNode::new().change(
+fn client_ca_bundle_leaves_ca_at_ca_crt() {
+    let mut node = TestNode::new().change(
         "kube-apiserver.yaml",
         "--client-ca-file=/etc/kubernetes/pki/ca.crt",
-        "--client-ca-file=/etc/kubernetes/pki/all.crt",
+        "--client-ca-file=/etc/kubernetes/pki/all/clients.crt",
     );
+    let ca = |node: &TestNode| node.catalog().authority_files("ca");
     assert_eq!(
-        node.catalog().authority_files("ca"),
-        "/etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/ca.key"
+        ca(&node),
+        "/etc/kubernetes/pki/all/clients.crt /etc/kubernetes/pki/all/clients.key",
+        "there is no ca.crt"
     );
-    let node = node.change("kube-controller-manager.yaml", "pki/ca.key", "pki/signer.key");
+    node.files.push(path("/etc/kubernetes/pki/ca.crt"));
+    assert_eq!(ca(&node), "/etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/ca.key");
+    node.files.push(path("/etc/kubernetes/pki/all/ca.crt"));
+    assert_eq!(ca(&node), "/etc/kubernetes/pki/all/ca.crt /etc/kubernetes/pki/all/ca.key");
+    assert_eq!(node.catalog().authority("ca").need, manifest("kube-apiserver.yaml"));
+}
+
+/// Signing flags that name a file of their own never move `ca`.
+#[test]
+fn signing_flags_elsewhere_leave_ca_at_ca_crt() {
+    let moved = |node: TestNode| {
+        let kinds = ["cert-file=/etc/kubernetes/pki/ca.crt", "key-file=/etc/kubernetes/pki/ca.key"];
+        kinds.iter().fold(node, |node, kind| {
+            let flag = format!("--cluster-signing-{kind}");
+            let moved = flag.replace("/ca.", "/signing.");
+            node.change("kube-controller-manager.yaml", &flag, &moved)
+        })
+    };
+    for files in [vec![], vec![path("/etc/kubernetes/pki/ca.key")]] {
+        let node = TestNode { files, ..moved(TestNode::new()) };
+        let catalog = node.catalog();
+        assert_eq!(
+            catalog.authority_files("ca"),
+            "/etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/ca.key"
+        );
+        assert_eq!(catalog.authority("ca").need, manifest("kube-apiserver.yaml"));
+    }
+    let without = TestNode::new().remove("kube-apiserver.yaml").catalog();
     assert_eq!(
-        node.catalog().authority_files("ca"),
-        "/etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/signer.key"
+        without.authority("ca").need,
+        manifest("kube-controller-manager.yaml"),
+        "it names the same client CA"
     );
-    let trusting = node.remove("kube-controller-manager.yaml").catalog();
-    assert_eq!(
-        trusting.authority_files("ca"),
-        "/etc/kubernetes/pki/all.crt /etc/kubernetes/pki/all.key"
-    );
-    assert_eq!(trusting.authority("ca").need, manifest("kube-apiserver.yaml"));
+}
+
+#[test]
+fn signing_key_counts_without_ca_key_and_for_the_same_certificate() {
+    let mut node =
+        TestNode::new().change("kube-controller-manager.yaml", "pki/ca.key", "pki/signer.key");
+    let ca = |node: &TestNode| node.catalog().authority_files("ca");
+    assert_eq!(ca(&node), "/etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/signer.key");
+    node.files.push(path("/etc/kubernetes/pki/ca.key"));
+    assert_eq!(ca(&node), "/etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/ca.key");
 }
 
 /// kubeadm writes empty flags where the authority is external.
 #[test]
-fn empty_signing_flags_are_ignored() {
+fn empty_signing_flags_leave_ca_at_ca_crt() {
     let catalog = TestNode::new()
         .change(
             "kube-controller-manager.yaml",

@@ -7,7 +7,7 @@ use crate::model::{
     Action, Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityState,
     Condition, Location, Material, Renewal, Timestamp, days,
 };
-use crate::plan::kubelet::{by_hand, healed_here};
+use crate::plan::judge::{by_hand, healed_here};
 use crate::plan::{Judged, judge_authority};
 
 pub(super) fn add(
@@ -56,7 +56,7 @@ fn authority(
     seen: &Seen<'_>,
     facts: &AuthorityFacts,
 ) -> Option<Alarm> {
-    let end = facts.state.certificate()?.not_after;
+    let end = facts.state.certificate(situation.now)?.not_after;
     let within = if facts.authority.root { seen.root_authority_within } else { seen.within };
     let (name, file) = (facts.authority.name.as_str(), &facts.authority.certificate);
     let repair = "Replace the authority: kubecertd renews what it signs, never the authority \

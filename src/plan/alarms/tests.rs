@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::*;
+use crate::plan::judge::fixtures::only;
 use crate::plan::service_fixtures::{judged, name, now};
 use crate::plan::{Finding, JudgedService, judge, judge_authority};
 
@@ -38,7 +39,7 @@ fn authority(name: &str, left: i64, key: AuthorityKey) -> AuthorityFacts {
         root: name == "ca",
         need: Need::Configured,
     };
-    AuthorityFacts { authority, state: AuthorityState::Present { certificate, key } }
+    AuthorityFacts { authority, state: AuthorityState::Present { anchors: only(certificate), key } }
 }
 
 /// A credential that lived a year in all, or longer where it has more left, judged as a pass would.

@@ -19,7 +19,7 @@ struct Found {
 
 pub(super) fn families(survey: &Survey, now: Timestamp) -> Vec<Family> {
     let authorities = survey.authorities.iter().filter_map(|(facts, _)| {
-        let certificate = facts.state.certificate()?;
+        let certificate = facts.state.certificate(now)?;
         let own =
             vec![("kind", "authority".to_owned()), ("name", facts.authority.name.to_string())];
         let place = place(&facts.authority.certificate);

@@ -35,6 +35,8 @@ pub struct ProfileAuthority {
     pub root: bool,
     /// The flags that name the real files; the first that is there wins.
     pub flags: Vec<AuthorityFlags>,
+    /// The flags that name the real key, where the certificate has none beside it.
+    pub key_flags: Option<KeyFlags>,
 }
 
 /// The flags of a static pod that name an authority's files.
@@ -47,6 +49,24 @@ pub struct AuthorityFlags {
     pub certificate: String,
     /// The flag that names the key. Without one, the key lies beside the certificate.
     pub key: Option<String>,
+    /// Whether the certificate's flag may name a bundle made for verifying. Then a file of another
+    /// name than the authority's usual one counts only where there is none of the usual name,
+    /// neither beside it nor at the usual place.
+    #[serde(default)]
+    pub bundle: bool,
+}
+
+/// The flags of a static pod that name a signing certificate and its key. They never decide where an
+/// authority is: the key counts only for an authority whose certificate is that file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table of flags")]
+pub struct KeyFlags {
+    /// The pod.
+    pub pod: String,
+    /// The flag that names the certificate.
+    pub certificate: String,
+    /// The flag that names the key.
+    pub key: String,
 }
 
 /// A credential and how its real place is found.

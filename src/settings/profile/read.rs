@@ -4,7 +4,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::parts::{
-    AuthorityFlags, CredentialFlags, NameFlags, Profile, ProfileAuthority, ProfileCredential, Trial,
+    AuthorityFlags, CredentialFlags, KeyFlags, NameFlags, Profile, ProfileAuthority,
+    ProfileCredential, Trial,
 };
 use super::service::{ServiceFragment, service};
 use crate::model::{AbsolutePath, AuthorityName, CredentialName, Renewal};
@@ -46,6 +47,7 @@ struct AuthorityFragment {
     root: bool,
     #[serde(default)]
     flags: Vec<AuthorityFlags>,
+    key_flags: Option<KeyFlags>,
 }
 
 #[derive(Deserialize)]
@@ -156,6 +158,7 @@ fn authority(
         key: entry.key.ok_or_else(|| missing("key"))?,
         root: entry.root,
         flags: entry.flags,
+        key_flags: entry.key_flags,
     })
 }
 

@@ -1,16 +1,13 @@
-//! The table: what each state of a credential means and what is done about it. `docs/judging.md` is
-//! this table in print; a test holds the two together.
+//! The state table of a credential.
 
-use std::time::Duration;
-
-use super::copies::judge_copy;
+use super::authority::{authority_condition, authority_trouble};
+use super::copy::judge_copy;
 use super::kubelet::{as_kubelet_starts, healed_here, kubelet_action, left_to_others};
-use super::words::{remaining, span};
 use crate::model::{
-    Action, AuthorityCondition, AuthorityFacts, AuthorityJudgement, AuthorityKey, AuthorityState,
-    Condition, CredentialFacts, Judgement, LEAST_GAIN, Leaf, Material, Need, Policy, Renewal,
-    Signer, Timestamp,
+    Action, AuthorityCondition, AuthorityFacts, Condition, CredentialFacts, Judgement, LEAST_GAIN,
+    Leaf, Material, Need, Policy, Renewal, Signer, Timestamp,
 };
+use crate::plan::words::{remaining, span};
 
 /// What is done about a credential of ours in this state, with its authority in that state.
 /// `backup` tells whether there is a backup to repair it from.
@@ -129,7 +126,7 @@ fn by_time(
     let condition = life(leaf, policy, now);
     let shortens = matches!(condition, Condition::Due | Condition::Urgent | Condition::Expired);
     let end = authority
-        .and_then(|facts| facts.state.certificate())
+        .and_then(|facts| facts.state.certificate(now))
         .map(|certificate| certificate.not_after);
     match end {
         Some(end)
@@ -157,7 +154,11 @@ fn life(leaf: &Leaf, policy: &Policy, now: Timestamp) -> Condition {
 }
 
 /// When a credential issued now would end: never after its authority.
-pub(super) fn new_end(policy: &Policy, authority_end: Timestamp, now: Timestamp) -> Timestamp {
+pub(in crate::plan) fn new_end(
+    policy: &Policy,
+    authority_end: Timestamp,
+    now: Timestamp,
+) -> Timestamp {
     now.plus(policy.validity).min(authority_end)
 }
 
@@ -168,88 +169,6 @@ fn worth_it(old_end: Timestamp, new_end: Timestamp) -> bool {
 fn ends_soon(leaf: Option<&Leaf>, policy: &Policy, now: Timestamp, condition: Condition) -> bool {
     condition != Condition::EndsWithAuthority
         && leaf.is_some_and(|leaf| life(leaf, policy, now) != Condition::Fresh)
-}
-
-/// What is thought of an authority. `warn_before` is how long before its end that is said.
-#[must_use]
-pub fn judge_authority(
-    facts: &AuthorityFacts,
-    warn_before: Duration,
-    now: Timestamp,
-) -> AuthorityJudgement {
-    let condition = authority_condition(&facts.state, now);
-    let end = facts.state.certificate().map(|certificate| certificate.not_after);
-    let ends_soon = end.filter(|end| now <= *end && *end <= now.plus(warn_before));
-    let mut reason = authority_reason(facts, condition, now);
-    if let Some(end) = ends_soon {
-        let comma = if reason.is_empty() { "" } else { "; " };
-        reason = format!(
-            "{reason}{comma}ends {}: plan its rotation, nothing it signs outlives it",
-            remaining(now, end)
-        );
-    }
-    let wrong = match condition {
-        AuthorityCondition::Usable | AuthorityCondition::External => false,
-        AuthorityCondition::Absent => facts.authority.need != Need::Optional,
-        _ => true,
-    };
-    AuthorityJudgement { condition, reason, attention: wrong }
-}
-
-fn authority_condition(state: &AuthorityState, now: Timestamp) -> AuthorityCondition {
-    match state {
-        AuthorityState::Absent => AuthorityCondition::Absent,
-        AuthorityState::Unreadable(_) => AuthorityCondition::Unreadable,
-        AuthorityState::NotARoot(_) => AuthorityCondition::NotARoot,
-        AuthorityState::Present { certificate, .. } if now > certificate.not_after => {
-            AuthorityCondition::Expired
-        }
-        AuthorityState::Present { certificate, .. } if now < certificate.not_before => {
-            AuthorityCondition::NotYetValid
-        }
-        AuthorityState::Present { key: AuthorityKey::Absent, .. } => AuthorityCondition::External,
-        AuthorityState::Present { key: AuthorityKey::Unusable(_), .. } => {
-            AuthorityCondition::KeyUnusable
-        }
-        AuthorityState::Present { key: AuthorityKey::Usable, .. } => AuthorityCondition::Usable,
-    }
-}
-
-fn authority_reason(
-    facts: &AuthorityFacts,
-    condition: AuthorityCondition,
-    now: Timestamp,
-) -> String {
-    let authority = &facts.authority;
-    let date = |pick: fn(&crate::model::AuthorityCertificate) -> Timestamp| {
-        facts.state.certificate().map(pick).unwrap_or_default()
-    };
-    match (condition, &facts.state) {
-        (AuthorityCondition::Usable, _) => String::new(),
-        (AuthorityCondition::External, _) => format!(
-            "external: {} is not on this node, so nothing is signed here; kubecertd csr makes a \
-             request for who has it",
-            authority.key
-        ),
-        (AuthorityCondition::Expired, _) => {
-            format!(
-                "{} expired {}: nothing is signed with it",
-                authority.certificate,
-                remaining(now, date(|c| c.not_after))
-            )
-        }
-        (AuthorityCondition::NotYetValid, _) => {
-            format!(
-                "{} is not valid before {}: nothing is signed with it; is the clock right?",
-                authority.certificate,
-                date(|c| c.not_before)
-            )
-        }
-        (AuthorityCondition::Absent, _) => format!("{} does not exist", authority.certificate),
-        (_, AuthorityState::Present { key: AuthorityKey::Unusable(text), .. }) => text.clone(),
-        (_, AuthorityState::Unreadable(text) | AuthorityState::NotARoot(text)) => text.clone(),
-        (_, AuthorityState::Absent | AuthorityState::Present { .. }) => String::new(),
-    }
 }
 
 /// One sentence that an operator can act on.
@@ -351,15 +270,6 @@ fn describe_leaf(leaf: &Leaf, condition: Condition, policy: &Policy, now: Timest
     }
 }
 
-pub(super) fn authority_trouble(facts: &AuthorityFacts, now: Timestamp) -> String {
-    let reason = authority_reason(facts, authority_condition(&facts.state, now), now);
-    if reason.is_empty() {
-        String::new()
-    } else {
-        format!("its authority {}: {reason}", facts.authority.name)
-    }
-}
-
 fn error_advice(facts: &CredentialFacts, authority_trouble: &str) -> String {
     let leaf = facts.material.leaf();
     if !authority_trouble.is_empty() {
@@ -382,5 +292,5 @@ fn error_advice(facts: &CredentialFacts, authority_trouble: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "judge_tests.rs"]
+#[path = "credential_tests.rs"]
 mod tests;

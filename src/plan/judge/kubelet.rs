@@ -2,7 +2,7 @@
 //! come back when it is too late for that: it shows the old certificate when it asks for a new one.
 //! Only then it is issued here.
 
-use super::judge::authority_trouble;
+use super::authority::authority_trouble;
 use crate::model::{
     Action, AuthorityCondition, AuthorityFacts, Condition, CredentialFacts, KubeletClient,
     Material, Renewal, Timestamp,
@@ -28,7 +28,7 @@ pub fn kubelet_action(condition: Condition, authority: AuthorityCondition, known
 }
 
 /// Whether it is issued here when kubelet can't get another one itself.
-pub(super) fn healed_here(facts: &CredentialFacts) -> Option<&KubeletClient> {
+pub(in crate::plan) fn healed_here(facts: &CredentialFacts) -> Option<&KubeletClient> {
     let credential = &facts.credential;
     facts
         .kubelet
@@ -71,7 +71,7 @@ pub(super) fn left_to_others(
 }
 
 /// What an operator does where the key of the authority is not here.
-pub(super) fn by_hand(client: &KubeletClient) -> String {
+pub(in crate::plan) fn by_hand(client: &KubeletClient) -> String {
     let (name, conf) = (client.node.as_deref().unwrap_or("NAME"), &client.kubeconfig);
     format!(
         "on a controller that has the key, run `kubectl -n kube-system get configmap \
@@ -81,3 +81,7 @@ pub(super) fn by_hand(client: &KubeletClient) -> String {
          here to {conf}, and run `systemctl restart kubelet`"
     )
 }
+
+#[cfg(test)]
+#[path = "kubelet_tests.rs"]
+mod tests;

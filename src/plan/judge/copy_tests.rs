@@ -1,0 +1,63 @@
+use super::super::fixtures::{copied_leaf, copy};
+use super::*;
+
+#[test]
+fn table_of_copies_is_the_one_in_the_docs() {
+    let held = |of| Material::Whole(copied_leaf(of, 100));
+    let rows = [
+        (
+            "is not there, or by a path for many files is of no interest",
+            copy(Material::Absent, Ok("new"), true),
+        ),
+        (
+            "holds the certificate that its original holds, and its key",
+            copy(held("new"), Ok("new"), false),
+        ),
+        ("holds an earlier one, and its key", copy(held("old"), Ok("new"), false)),
+        (
+            "holds an earlier one, while the original is broken or not its authority's",
+            copy(held("old"), Err("broken"), false),
+        ),
+        (
+            "holds anything else, or a certificate without its key",
+            copy(Material::Changed("it is other".into()), Ok("new"), false),
+        ),
+        (
+            "can't be read, or in a way that somebody else could lead astray",
+            copy(Material::Unreadable("a link".into()), Ok("new"), true),
+        ),
+    ];
+    let mut table = "| a copy that | is | and |\n|---|---|---|".to_owned();
+    for (what, judged) in &rows {
+        let Judgement { condition, action, .. } = judged.judgement;
+        table += &format!("\n| {what} | {condition} | {action} |");
+    }
+    assert!(
+        include_str!("../../../docs/judging.md").contains(&table),
+        "docs/judging.md does not hold this table:\n\n{table}\n"
+    );
+    let attention: Vec<bool> = rows.iter().map(|(_, judged)| judged.judgement.attention).collect();
+    assert_eq!(
+        attention,
+        [false, false, true, false, true, true],
+        "of a broken original it is told there"
+    );
+    assert_eq!(
+        rows[2].1.judgement.reason,
+        "holds an earlier certificate of admin.conf, which expires in 100 days"
+    );
+    assert!(rows[4].1.judgement.reason.starts_with(
+        "it is other; it is left as it is. To have it follow again, put what \
+                admin.conf holds into it"
+    ));
+}
+
+/// Its dates are its original's: a copy is never due, urgent or expired.
+#[test]
+fn copy_of_expired_original_is_up_to_date() {
+    let judged = copy(Material::Whole(copied_leaf("new", -5)), Ok("new"), false);
+    assert_eq!(
+        (judged.judgement.condition, judged.judgement.attention),
+        (Condition::InStep, false)
+    );
+}

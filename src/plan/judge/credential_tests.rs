@@ -1,0 +1,171 @@
+use proptest::prelude::*;
+
+use super::super::fixtures::*;
+use super::*;
+use crate::model::{AuthorityCertificate, AuthorityState, days};
+
+#[test]
+fn table_of_credentials_is_the_one_in_the_docs() {
+    let mut table = String::from("| a credential that is | ");
+    for condition in AuthorityCondition::ALL {
+        table += &format!("{condition} | ");
+    }
+    table += "\n|---|";
+    table += &"---|".repeat(AuthorityCondition::ALL.len());
+    for condition in Condition::of_originals() {
+        table += &format!("\n| {condition} | ");
+        for state in AuthorityCondition::ALL {
+            let mut found = [false, true].map(|backup| action(*condition, *state, backup));
+            found.reverse();
+            let cell = if found[0] == found[1] {
+                found[0].to_string()
+            } else {
+                format!("{}, or else {}", found[0], found[1])
+            };
+            table += &format!("{cell} | ");
+        }
+    }
+    let table = table.replace("| \n", "|\n").trim_end().to_owned();
+    let page = include_str!("../../../docs/judging.md");
+    assert!(page.contains(&table), "docs/judging.md does not hold this table:\n\n{table}\n");
+}
+
+#[test]
+fn credential_in_every_state_follows_the_table() {
+    for condition in Condition::of_originals() {
+        for state in AuthorityCondition::ALL {
+            for backup in [None, Some("20261121T000000Z".to_owned())] {
+                let mut authority = authority_in(*state);
+                if *condition == Condition::EndsWithAuthority {
+                    let AuthorityState::Present { anchors, .. } = &mut authority.state else {
+                        continue;
+                    };
+                    *anchors = anchors
+                        .map(|one| AuthorityCertificate { not_after: at(15), ..one.clone() });
+                }
+                if *condition == Condition::EndsWithAuthority
+                    && *state == AuthorityCondition::NotYetValid
+                {
+                    continue;
+                }
+                let facts = CredentialFacts { backup: backup.clone(), ..facts_in(*condition) };
+                let judgement = judge(&facts, Some(&authority), &policy(), now());
+                assert_eq!(
+                    (judgement.condition, judgement.action),
+                    (*condition, action(*condition, *state, backup.is_some())),
+                    "{state} {backup:?}"
+                );
+                assert!(!judgement.reason.is_empty(), "{condition} {state}");
+            }
+        }
+    }
+}
+
+#[test]
+fn reasons_name_cause_and_remedy() {
+    let say = |condition, state| {
+        judge(&facts_in(condition), Some(&authority_in(state)), &policy(), now()).reason
+    };
+    use AuthorityCondition as A;
+    use Condition as C;
+    let cases = [
+        (C::Fresh, A::Usable, "expires in 16 days"),
+        (C::Due, A::Usable, "expires in 15 days, within 15 days"),
+        (C::Urgent, A::Usable, "expires in 3 days, within 3 days"),
+        (C::Expired, A::Usable, "expired 24 hours ago"),
+        (
+            C::Due,
+            A::External,
+            "expires in 15 days, within 15 days; its authority ca: external: \
+             /etc/kubernetes/pki/ca.key is not on this node, so nothing is signed here; kubecertd \
+             csr makes a request for who has it",
+        ),
+        (
+            C::Expired,
+            A::Expired,
+            "expired 24 hours ago; its authority ca: /etc/kubernetes/pki/ca.crt expired 24 hours \
+             ago: nothing is signed with it",
+        ),
+        (
+            C::Due,
+            A::KeyUnusable,
+            "expires in 15 days, within 15 days; its authority ca: ca.key: is encrypted",
+        ),
+        (
+            C::Missing,
+            A::Usable,
+            "/etc/kubernetes/pki/apiserver.crt does not exist, and kube-apiserver.yaml names it; \
+             there is no backup of it: make it anew, for example with kubeadm init phase certs or \
+             kubeconfig",
+        ),
+        (
+            C::ForeignIssuer,
+            A::Usable,
+            "issued by CN=somebody, not by its authority; expires in 300 days; it is never \
+             re-signed",
+        ),
+        (C::Absent, A::Usable, "not on this node, and not needed"),
+        (
+            C::Unreadable,
+            A::Usable,
+            "apiserver.crt: is a directory, not a file; put this right, and it is looked at again \
+             in the next pass",
+        ),
+    ];
+    for (condition, state, text) in cases {
+        assert_eq!(say(condition, state), text);
+    }
+}
+
+#[test]
+fn broken_credential_of_foreign_issuer_is_not_renewed() {
+    for signer in [Signer::Foreign, Signer::Itself, Signer::Unknown] {
+        let material = Material::Mismatched(
+            leaf(signer, at(-1), at(300)),
+            "apiserver.key: does not fit".into(),
+        );
+        let judgement = judge(
+            &facts(material),
+            Some(&authority_in(AuthorityCondition::Usable)),
+            &policy(),
+            now(),
+        );
+        assert_eq!(judgement.action, Action::Error, "{signer:?}");
+    }
+}
+
+#[test]
+fn credential_that_kubelet_renews_is_only_watched() {
+    let mut facts = facts_in(Condition::Expired);
+    facts.credential.renewal = Renewal::Kubelet;
+    facts.credential.authority = None;
+    let judgement = judge(&facts, None, &policy(), now());
+    assert_eq!(
+        (judgement.condition, judgement.action, judgement.attention),
+        (Condition::Expired, Action::Report, true)
+    );
+    assert_eq!(judgement.reason, "expired 24 hours ago; kubelet renews it, not kubecertd");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    #[test]
+    fn urgency_never_falls_with_time(
+        facts in any_facts(),
+        authority in any_authority(),
+        policy in policies(),
+        later in 0u64..5_000,
+    ) {
+        // Apart from a validity that begins.
+        prop_assume!(facts.material.leaf().is_none_or(|leaf| leaf.not_before <= now()));
+        let urgency = |at| {
+            let judged = judge(&facts, Some(&authority), &policy, at);
+            (judged.condition != Condition::EndsWithAuthority).then(|| judged.condition.urgency())
+        };
+        let (today, then) = (urgency(now()), urgency(now().plus(days(later))));
+        if let (Some(today), Some(then)) = (today, then) {
+            prop_assert!(then >= today, "{today:?} {then:?}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+use super::super::fixtures::*;
+use super::super::judge;
+use super::*;
+use crate::model::Signer;
+
+#[test]
+fn table_of_kubelet_client_is_the_one_in_the_docs() {
+    let mut table = String::from("| kubelet's client certificate that is | ");
+    AuthorityCondition::ALL.iter().for_each(|state| table += &format!("{state} | "));
+    table += "\n|---|";
+    table += &"---|".repeat(AuthorityCondition::ALL.len());
+    for condition in Condition::of_originals() {
+        table += &format!("\n| {condition} | ");
+        for state in AuthorityCondition::ALL {
+            let [known, unknown] =
+                [true, false].map(|known| kubelet_action(*condition, *state, known));
+            let cell = if known == unknown {
+                known.to_string()
+            } else {
+                format!("{known}, or else {unknown}")
+            };
+            table += &format!("{cell} | ");
+        }
+    }
+    let table = table.replace("| \n", "|\n").trim_end().to_owned();
+    let page = include_str!("../../../docs/judging.md");
+    assert!(page.contains(&table), "docs/judging.md does not hold this table:\n\n{table}\n");
+}
+
+#[test]
+fn kubelet_client_in_every_state_follows_its_table() {
+    for condition in
+        Condition::of_originals().filter(|condition| **condition != Condition::EndsWithAuthority)
+    {
+        for state in AuthorityCondition::ALL {
+            for node in [Ok("cp1".to_owned()), Err("nothing tells which node this is".to_owned())] {
+                let known = node.is_ok();
+                let mut facts = kubelets(*condition);
+                facts.kubelet.as_mut().unwrap().node = node;
+                let judgement = judge(&facts, Some(&authority_in(*state)), &policy(), now());
+                let expected = kubelet_action(*condition, *state, known);
+                assert_eq!(
+                    (judgement.condition, judgement.action),
+                    (*condition, expected),
+                    "{state} {known}"
+                );
+                let said = judgement.reason.contains("nothing tells");
+                assert_eq!(
+                    said,
+                    expected == Action::Error && *state == AuthorityCondition::Usable,
+                    "{}",
+                    judgement.reason
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn expired_kubelet_client_is_renewed_for_any_signer() {
+    let mut facts = kubelets(Condition::Expired);
+    for signer in [Signer::Foreign, Signer::Itself, Signer::Unknown, Signer::Authority] {
+        facts.material = Material::Whole(leaf(signer, at(-400), at(-1)));
+        let judgement =
+            judge(&facts, Some(&authority_in(AuthorityCondition::Usable)), &policy(), now());
+        assert_eq!(
+            (judgement.condition, judgement.action),
+            (Condition::Expired, Action::Renew),
+            "{signer:?}"
+        );
+    }
+}
+
+#[test]
+fn broken_embedded_kubelet_client_decides_the_judgement() {
+    let judged = |embedded: Material| {
+        let mut facts = kubelets(Condition::Fresh);
+        facts.kubelet.as_mut().unwrap().embedded = Some(embedded);
+        judge(&facts, Some(&authority_in(AuthorityCondition::Usable)), &policy(), now())
+    };
+    let old = judged(Material::Whole(leaf(Signer::Authority, at(-400), at(-30))));
+    assert_eq!((old.condition, old.action), (Condition::Expired, Action::Renew));
+    assert_eq!(
+        old.reason,
+        "/etc/kubernetes/kubelet.conf embeds a client certificate of its own: expired 30 days ago"
+    );
+    let broken = judged(Material::Mismatched(
+        leaf(Signer::Authority, at(-400), at(30)),
+        "does not fit".into(),
+    ));
+    assert_eq!(broken.action, Action::Renew);
+    let good = judged(Material::Whole(leaf(Signer::Authority, at(-400), at(1))));
+    assert_eq!(
+        (good.condition, good.action),
+        (Condition::Fresh, Action::Nothing),
+        "kubelet renews the other one"
+    );
+    assert_eq!(judged(Material::Unreadable("odd".into())).action, Action::Nothing);
+}
+
+#[test]
+fn kubelet_client_of_external_ca_gets_the_kubeadm_command() {
+    let judgement = judge(
+        &kubelets(Condition::Expired),
+        Some(&authority_in(AuthorityCondition::External)),
+        &policy(),
+        now(),
+    );
+    assert_eq!((judgement.action, judgement.attention), (Action::Report, true));
+    let command = "`kubeadm kubeconfig user --config kubeadm.yaml --org system:nodes --client-name \
+        system:node:cp1 > kubelet.conf`";
+    for part in [
+        "expired 24 hours ago; kubelet can't renew it any more",
+        "/etc/kubernetes/pki/ca.key is not on this node",
+        command,
+        "copy that file here to /etc/kubernetes/kubelet.conf",
+        "systemctl restart kubelet",
+    ] {
+        assert!(judgement.reason.contains(part), "{part}: {}", judgement.reason);
+    }
+    let due = judge(
+        &kubelets(Condition::Due),
+        Some(&authority_in(AuthorityCondition::External)),
+        &policy(),
+        now(),
+    );
+    assert_eq!(due.reason, "expires in 15 days, within 15 days; kubelet renews it, not kubecertd");
+}

@@ -1,0 +1,68 @@
+//! From judgements to steps: each credential that something is done about, with the reason and the
+//! terms.
+
+use std::time::Duration;
+
+use super::judge::{healed_here, judge_authority, new_end};
+use super::steps::{Judged, Plan, Request, Step, Terms};
+use crate::model::{
+    Action, AuthorityCondition, AuthorityFacts, Policy, Renewal, Signer, Timestamp,
+};
+
+/// Turns judgements into steps, but for what is copied: that follows from the others.
+#[must_use]
+pub fn plan(judged: &[Judged], request: &Request, policy: &Policy, now: Timestamp) -> Plan {
+    let asked = judged.iter().filter(|judged| request.covers(&judged.facts.credential.name));
+    Plan { steps: asked.filter_map(|judged| step(judged, request, policy, now)).collect() }
+}
+
+fn step(judged: &Judged, request: &Request, policy: &Policy, now: Timestamp) -> Option<Step> {
+    let (mut action, mut reason) = (judged.judgement.action, judged.judgement.reason.clone());
+    if request.force
+        && can_be_forced(judged, request, now)
+        && !matches!(action, Action::Renew | Action::Repair)
+    {
+        action = Action::Renew;
+        reason = if request.names.is_empty() {
+            format!("asked for with --force; {reason}")
+        } else {
+            format!("asked for {}; {reason}", request.names)
+        };
+    }
+    if matches!(action, Action::Nothing | Action::Copy) {
+        return None;
+    }
+    let issues = matches!(action, Action::Renew | Action::Repair);
+    let terms = judged
+        .authority
+        .as_ref()
+        .filter(|_| issues)
+        .and_then(|authority| terms(authority, policy, now));
+    Some(Step { credential: judged.facts.credential.name.clone(), action, reason, terms })
+}
+
+/// Whether a credential that is well can be issued anew all the same: never a foreign one but
+/// kubelet's, never without a usable authority.
+fn can_be_forced(judged: &Judged, request: &Request, now: Timestamp) -> bool {
+    let usable = |facts: &AuthorityFacts| {
+        judge_authority(facts, Duration::ZERO, now).condition == AuthorityCondition::Usable
+    };
+    let ours = judged.facts.credential.renewal == Renewal::Ours
+        && judged.facts.material.leaf().is_some_and(|leaf| leaf.signer == Signer::Authority);
+    // kubelet's own is kubelet's business: only by its name.
+    let kubelets = request.only.contains(&judged.facts.credential.name)
+        && healed_here(&judged.facts).is_some_and(|client| client.node.is_ok());
+    (ours || kubelets) && judged.authority.as_ref().is_some_and(usable)
+}
+
+/// Valid from a little before now, so that clients whose clocks are behind accept it, but never
+/// from before its authority is; until the configured validity or the authority's end.
+fn terms(authority: &AuthorityFacts, policy: &Policy, now: Timestamp) -> Option<Terms> {
+    let certificate = authority.state.certificate(now)?;
+    let not_before = now.minus(policy.backdate).max(certificate.not_before);
+    Some(Terms { not_before, not_after: new_end(policy, certificate.not_after, now) })
+}
+
+#[cfg(test)]
+#[path = "planner_tests.rs"]
+mod tests;
