@@ -78,6 +78,25 @@ mod tests {
         }
     }
 
+    /// The runtime of the process outlives a connection.
+    #[tokio::test(flavor = "current_thread")]
+    async fn closed_connection_leaves_no_task() {
+        let Some(bus) = Bus::start().await else { return };
+        serve(&bus, true.into()).await;
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let before = tasks();
+        for _ in 0..3 {
+            assert_eq!(ask_within(LIMIT, bus.builder()).await, Some(true));
+        }
+        for _ in 0..200 {
+            if tasks() <= before {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{} tasks instead of {before}", tasks());
+    }
+
     #[tokio::test(flavor = "current_thread")]
     async fn reply_without_boolean_is_none() {
         let Some(bus) = Bus::start().await else { return };
