@@ -117,16 +117,16 @@ impl<'p> Start<'p> {
     fn plan(mut self, survey: Survey) -> Pass<'p> {
         let Self { node, orders, .. } = self;
         services::note_before(node, &survey, &mut self.memory);
-        let Outlook { survey, plan, deferred, brakes, notes } =
+        let Outlook { survey, plan, deferred, constraints, notes } =
             decision::decide(node, orders, survey, &self.state, &self.memory.value);
-        let refused = brakes.refused.clone();
+        let refused = constraints.refused.clone();
         let report = Report {
             recovered: self.recovered,
             before: survey,
             after: None,
             plan,
             deferred,
-            brakes,
+            constraints,
             services: ServicesReport::default(),
             results: Vec::new(),
             copies: Vec::new(),
@@ -186,10 +186,10 @@ impl Pass<'_> {
     /// Brings the copies up to date that are behind their originals.
     fn sync_copies(&mut self) {
         let Self { node, orders, .. } = *self;
-        let Report { plan, brakes, .. } = &self.report;
+        let Report { plan, constraints, .. } = &self.report;
         let latest = self.report.at_end();
         let copies::Followed { results, after, notes } =
-            copies::follow(node, &mut self.store, orders, latest, brakes, plan);
+            copies::follow(node, &mut self.store, orders, latest, constraints, plan);
         self.note(notes);
         self.report.after = after.or(self.report.after.take());
         for (name, result) in &results {
@@ -219,7 +219,7 @@ impl Pass<'_> {
             node,
             orders,
             latest,
-            &self.report.brakes,
+            &self.report.constraints,
             &replaced,
             &mut self.memory,
         );
@@ -269,7 +269,7 @@ impl Pass<'_> {
             ClockFacts { now, last_seen: state.last_seen, synchronised: orders.synchronised };
         let (began, failed) = (report.before.now, report.failed());
         let next = PassMemory {
-            last_seen: last_seen(&clock, &report.brakes.belief),
+            last_seen: last_seen(&clock, &report.constraints.clock_trust),
             last_pass_began: Some(began),
             last_pass_succeeded: if failed { state.last_pass_succeeded } else { Some(began) },
             unfinished: failed,

@@ -3,7 +3,7 @@
 use super::arguments::HoldOptions;
 use super::words::date;
 use super::{Exit, Failure, out};
-use crate::model::AskedHold;
+use crate::model::Hold;
 use crate::observe::Node;
 use crate::state::{remove_hold, write_hold};
 use crate::sys::Clock;
@@ -18,7 +18,7 @@ pub(super) fn run(node: &Node, options: &HoldOptions, clock: &dyn Clock) -> Resu
     if until <= clock.now() {
         return Err(Failure::Hold(format!("--until {}: that has passed already", date(until))));
     }
-    write_hold(&node.root, state, &AskedHold { until, reason })?;
+    write_hold(&node.root, state, &Hold { until, reason })?;
     out::print(&format!(
         "Nothing is renewed until {}, unless it is urgent. kubecertd hold --end ends it earlier.\n",
         date(until)

@@ -12,7 +12,7 @@ use super::{Exit, Failure};
 use crate::act::{Copied, Renewed};
 use crate::drivers::timedate;
 use crate::model::{
-    Action, CredentialName, Deferred, SanChange, Service, ServiceKind, ServiceName, Takes,
+    Action, CredentialName, Deferral, SanChange, Service, ServiceKind, ServiceName, Takes,
     Timestamp,
 };
 use crate::observe::Node;
@@ -251,7 +251,7 @@ fn copied_row((name, result): &Copied, why: &str) -> Row {
 }
 
 /// Formats a due renewal that is deferred.
-fn deferred_row(deferred: &Deferred) -> Row {
+fn deferred_row(deferred: &Deferral) -> Row {
     line(SOON, "waiting", &deferred.credential, None, &deferred.to_string())
 }
 
@@ -259,7 +259,7 @@ fn deferred_row(deferred: &Deferred) -> Row {
 fn untouched_rows(
     credentials: &[Judged],
     plan: &Plan,
-    deferred: &[Deferred],
+    deferred: &[Deferral],
     request: &Request,
 ) -> Vec<Row> {
     let planned: BTreeSet<_> = plan

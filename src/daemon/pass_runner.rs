@@ -10,7 +10,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use super::configuration::{LoadedConfiguration, Options};
 use crate::drivers::timedate;
-use crate::model::{AbsolutePath, Hold, Timestamp};
+use crate::model::{AbsolutePath, DeferralReason, Timestamp};
 use crate::observe::Node;
 use crate::pass::{self, Orders, Remember};
 use crate::plan::{Occasion, Request};
@@ -58,7 +58,7 @@ impl PassRunner {
         node: &Node,
         configuration: &LoadedConfiguration,
         cause: PassCause,
-        holds: Vec<Hold>,
+        holds: Vec<DeferralReason>,
         remember: Remember,
     ) -> PassTask {
         let events = self.reporter.report_begin(&cause.why);
@@ -88,7 +88,7 @@ pub(super) struct PassTask {
     configuration: LoadedConfiguration,
     stop: Arc<AtomicBool>,
     cause: PassCause,
-    holds: Vec<Hold>,
+    holds: Vec<DeferralReason>,
     remember: Remember,
     /// The state directory.
     state: AbsolutePath,

@@ -18,7 +18,7 @@ use super::sandbox::ReadOnlyDirs;
 use super::schedule::{Schedule, Tick, Ticker};
 use super::timing::{plan_first_pass, random_jitter, recheck_delay};
 use super::{Backoff, DaemonError, NotifySocket, SignalRequest, Signals};
-use crate::model::{AbsolutePath, Hold, Timestamp};
+use crate::model::{AbsolutePath, DeferralReason, Timestamp};
 use crate::observe::Node;
 use crate::pass::{self, Remember, Report};
 use crate::plan::Occasion;
@@ -251,7 +251,7 @@ impl Daemon {
         self.occasion = cause.occasion;
         let now = self.options.clock.now();
         let observing = self.remember.observing_until.filter(|until| now < *until);
-        let holds = observing.map(|until| Hold::New { until }).into_iter().collect();
+        let holds = observing.map(|until| DeferralReason::New { until }).into_iter().collect();
         self.retry = None;
         self.reloaded = false;
         let task =

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::pass_runner::PassCause;
 use super::schedule::Schedule;
-use crate::model::{Awaited, Deferred, Timestamp};
+use crate::model::{Awaited, Deferral, Timestamp};
 use crate::pass::{Remember, Report};
 use crate::plan::Occasion;
 use crate::state::PassMemory;
@@ -48,7 +48,7 @@ pub(super) fn recheck_delay(report: &Report, now: Timestamp) -> Option<Duration>
     let until = |time: Timestamp| {
         Duration::from_secs(u64::try_from(time.seconds_since(now)).unwrap_or(0).saturating_add(1))
     };
-    let delay = |deferred: &Deferred| match deferred.awaits {
+    let delay = |deferred: &Deferral| match deferred.awaits {
         Awaited::Clock => CLOCK_RECHECK,
         // The operator's command changes files, which the watcher sees.
         Awaited::Word => MAX_RECHECK,

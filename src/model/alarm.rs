@@ -85,12 +85,12 @@ alarm_kinds! {
     /// A pass could not be made at all.
     PassFailed = "pass-failed", Major;
     /// Nothing is signed, because the clock is not trusted.
-    ClockNotBelieved = "clock-not-believed", Major;
+    ClockNotTrusted = "clock-not-believed", Major;
     /// Certificates expire soon that only the holder of their CA's key can renew.
     AuthorityExternal = "authority-external", Major;
     /// Certificates expired long ago on one control-plane node of several, and are not renewed
     /// without an operator's word.
-    NotRevived = "not-revived", Major;
+    LongExpired = "not-revived", Major;
     /// A reason to wait lasts.
     HeldTooLong = "held-too-long", Minor;
     /// The configuration on disk is wrong, and an earlier one is in force.

@@ -8,6 +8,7 @@
 mod alarm;
 mod authority;
 mod credential;
+mod deferral;
 mod digest;
 mod freshness;
 mod judgement;
@@ -17,7 +18,6 @@ mod names;
 mod neighbours;
 mod observation;
 mod path;
-mod patience;
 mod running;
 mod san;
 mod secret;
@@ -28,6 +28,10 @@ mod uptime;
 pub use alarm::{Alarm, AlarmEvent, AlarmKind, AlarmMemory, LongHold, Severity};
 pub use authority::{Anchor, Anchors, Dated};
 pub use credential::{Authority, CopyOf, Credential, Location, Need, Renewal, TrialAt};
+pub use deferral::{
+    Awaited, ClockFacts, ClockTrust, Constraints, Deferral, DeferralFacts, DeferralReason, Hold,
+    QUIET, Refused,
+};
 pub use digest::Digest;
 pub use freshness::{Evidence, Freshness, RefreshStep, Remedy};
 pub use judgement::{
@@ -43,9 +47,6 @@ pub use observation::{
     KubeletClient, Leaf, Material, NameParts, OtherRenewer, Signer,
 };
 pub use path::{AbsolutePath, InvalidPath};
-pub use patience::{
-    AskedHold, Awaited, Belief, Brakes, ClockFacts, Deferred, Hold, HoldFacts, QUIET, Refused,
-};
 pub use running::{Consumer, Health, Holding, Instance, Presence, Sees, Serves, ServiceFacts};
 pub use san::{InvalidSan, San, SanChange};
 pub use secret::Secret;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::sys::stat::{FileStat, SFlag};
 
-use crate::model::{AbsolutePath, HoldFacts, Timestamp};
+use crate::model::{AbsolutePath, DeferralFacts, Timestamp};
 use crate::settings::Settings;
 use crate::state::read_hold;
 use crate::sys::{FileError, Root};
@@ -16,7 +16,7 @@ use crate::sys::{FileError, Root};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// The facts that may defer a renewal.
-    pub holds: HoldFacts,
+    pub holds: DeferralFacts,
     /// Facts that could not be found out, each a sentence.
     pub notes: Vec<String>,
 }
@@ -32,7 +32,7 @@ pub fn conditions(root: &Root, settings: &Settings) -> Conditions {
         noted(manifests(root, &settings.paths.manifests), &mut notes).unwrap_or_default();
     let (asked, note) = read_hold(root, &settings.paths.state);
     notes.extend(note);
-    Conditions { holds: HoldFacts { kubeadm, manifests, asked }, notes }
+    Conditions { holds: DeferralFacts { kubeadm, manifests, asked }, notes }
 }
 
 fn noted<T>(result: Result<T, FileError>, notes: &mut Vec<String>) -> Option<T> {
@@ -91,7 +91,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::model::AskedHold;
+    use crate::model::Hold;
     use crate::state::write_hold;
 
     struct TestNode {
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn hold_of_the_operator_is_found() {
         let node = TestNode::new();
-        let asked = AskedHold { until: Timestamp::from_seconds(9), reason: "upgrade".to_owned() };
+        let asked = Hold { until: Timestamp::from_seconds(9), reason: "upgrade".to_owned() };
         write_hold(&node.root, &Settings::default().paths.state, &asked).unwrap();
         assert_eq!(node.conditions().holds.asked, Some(asked));
     }
@@ -200,7 +200,7 @@ mod tests {
         node.file("etc/kubernetes/manifests", "not a directory", 0);
         node.file("var/lib/kubecertd/hold.json", "{}", 0);
         let Conditions { holds, notes } = node.conditions();
-        assert_eq!(holds, HoldFacts::default());
+        assert_eq!(holds, DeferralFacts::default());
         assert_eq!(notes.len(), 2, "{notes:?}");
         assert!(notes[0].starts_with("/etc/kubernetes/manifests: "), "{notes:?}");
         assert!(notes[1].starts_with("/var/lib/kubecertd/hold.json: "), "{notes:?}");

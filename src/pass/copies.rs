@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::orders::Orders;
 use super::survey::{Survey, policy, survey};
 use crate::act::{self, Copied, CopyError, Following};
-use crate::model::{Action, Brakes, CredentialName, Digest, Material, Signer};
+use crate::model::{Action, Constraints, CredentialName, Digest, Material, Signer};
 use crate::observe::Node;
 use crate::plan::{Judged, Plan, with_copies};
 use crate::state::Lineages;
@@ -58,7 +58,7 @@ pub(super) fn follow(
     store: &mut Store<'_>,
     orders: &Orders<'_>,
     at_end: &Survey,
-    brakes: &Brakes,
+    constraints: &Constraints,
     plan: &Plan,
 ) -> Followed {
     let mut notes: Vec<String> = remember(node, at_end).into_iter().collect();
@@ -75,7 +75,7 @@ pub(super) fn follow(
         &at_end.credentials,
         orders.request,
         &policy(node),
-        brakes,
+        constraints,
         at_end.now,
     );
     let is_late = |judged: &Judged| {

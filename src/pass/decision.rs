@@ -2,10 +2,11 @@
 
 use super::orders::Orders;
 use super::survey::{Survey, policy, survey};
-use crate::model::{Brakes, ClockFacts, Deferred, ServiceMemory};
+use crate::model::{ClockFacts, Constraints, Deferral, ServiceMemory};
 use crate::observe::{Conditions, Node, conditions};
 use crate::plan::{
-    Plan, believe, defer, holds, long_gone, not_yet_again, plan, policy_by, with_copies,
+    Plan, defer, holds, judge_clock, long_expired, plan, policy_for_clock, standing_refusals,
+    with_copies,
 };
 use crate::state::{PassMemory, read_service_memory};
 
@@ -17,9 +18,9 @@ pub struct Outlook {
     /// What would be done now.
     pub plan: Plan,
     /// What is due and would wait.
-    pub deferred: Vec<Deferred>,
+    pub deferred: Vec<Deferral>,
     /// What is thought of the clock, and the reasons to wait.
-    pub brakes: Brakes,
+    pub constraints: Constraints,
     /// What could not be found out.
     pub notes: Vec<String>,
 }
@@ -45,16 +46,21 @@ pub(super) fn decide(
 ) -> Outlook {
     let now = survey.now;
     let clock = ClockFacts { now, last_seen: state.last_seen, synchronised: orders.synchronised };
-    let belief = believe(&clock, orders.trust_clock);
+    let clock_trust = judge_clock(&clock, orders.trust_clock);
     let Conditions { holds: found, notes } = conditions(&node.root, &node.settings);
     let holds = holds(&found, now).into_iter().chain(orders.holds.iter().cloned()).collect();
     let members = node.catalog.etcd_members.max(memory.etcd_members.unwrap_or(0));
-    let long_gone = long_gone(&survey.credentials, members, now);
-    let brakes = Brakes { belief, holds, refused: not_yet_again(&state.refused, now), long_gone };
-    let policy = policy_by(policy(node), &brakes.belief);
+    let long_expired = long_expired(&survey.credentials, members, now);
+    let constraints = Constraints {
+        clock_trust,
+        holds,
+        refused: standing_refusals(&state.refused, now),
+        long_expired,
+    };
+    let policy = policy_for_clock(policy(node), &constraints.clock_trust);
     let plan = plan(&survey.credentials, orders.request, &policy, now);
-    let decided = defer(plan, &survey.credentials, orders.request, &policy, &brakes);
+    let decided = defer(plan, &survey.credentials, orders.request, &policy, &constraints);
     let (plan, deferred) =
-        with_copies(decided, &survey.credentials, orders.request, &policy, &brakes, now);
-    Outlook { survey, plan, deferred, brakes, notes }
+        with_copies(decided, &survey.credentials, orders.request, &policy, &constraints, now);
+    Outlook { survey, plan, deferred, constraints, notes }
 }

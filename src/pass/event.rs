@@ -6,7 +6,7 @@
 use super::PassError;
 use crate::act::refresh::RefreshOutcome;
 use crate::act::{CopyError, Renewed};
-use crate::model::{AuthorityName, CredentialName, Deferred};
+use crate::model::{AuthorityName, CredentialName, Deferral};
 
 /// Receives the events of a pass.
 pub type Emit<'e> = &'e (dyn Fn(&Event<'_>) + Sync);
@@ -55,7 +55,7 @@ pub enum Event<'e> {
         /// The credential.
         subject: Subject<'e>,
         /// What it waits for.
-        deferred: &'e Deferred,
+        deferred: &'e Deferral,
     },
     /// A step of the refresh of services is over.
     Refreshed(&'e RefreshOutcome),

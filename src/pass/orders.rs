@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::event::Emit;
 use crate::act::Progress;
-use crate::model::{Hold, Timestamp};
+use crate::model::{DeferralReason, Timestamp};
 use crate::plan::{Occasion, Request};
 use crate::sys::Clock;
 
@@ -22,7 +22,7 @@ pub struct Orders<'o> {
     /// An operator vouches for the clock.
     pub trust_clock: bool,
     /// Reasons to wait besides those that are found on the node.
-    pub holds: &'o [Hold],
+    pub holds: &'o [DeferralReason],
     /// What to remember of the schedule, where the pass is the daemon's.
     pub remember: Option<Remember>,
     /// Set from outside when the pass is to end early: keys that are not made yet are not made any

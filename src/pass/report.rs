@@ -4,7 +4,7 @@ use super::error::PassError;
 use super::services::ServicesReport;
 use super::survey::Survey;
 use crate::act::{Copied, Renewed};
-use crate::model::{AbsolutePath, Brakes, CredentialName, Deferred};
+use crate::model::{AbsolutePath, Constraints, CredentialName, Deferral};
 use crate::plan::Plan;
 use crate::store::Recovered;
 
@@ -23,9 +23,9 @@ pub struct Report {
     /// What was decided.
     pub plan: Plan,
     /// What was due and waits.
-    pub deferred: Vec<Deferred>,
+    pub deferred: Vec<Deferral>,
     /// What was thought of the clock, and the reasons to wait.
-    pub brakes: Brakes,
+    pub constraints: Constraints,
     /// What became of the services that use the credentials.
     pub services: ServicesReport,
     /// What became of each step that issues something, in the order of the plan; then of what was

@@ -73,7 +73,7 @@ pub(super) fn refusals(
     let back = rolled_back.iter().filter(|one| one.result.is_ok()).map(|one| one.refused.clone());
     let new: Vec<Refused> = report.results.iter().filter_map(refused).chain(back).collect();
     let is_new = |old: &&Refused| new.iter().any(|new| new.credential == old.credential);
-    let old = report.brakes.refused.iter().filter(|old| !is_new(old)).cloned();
+    let old = report.constraints.refused.iter().filter(|old| !is_new(old)).cloned();
     old.chain(new.iter().cloned()).collect()
 }
 

@@ -18,8 +18,8 @@ use crate::act::refresh::{
     Answer, Caller, Limits, RefreshOutcome, Refreshing, Seen, await_healthy, refresh,
 };
 use crate::model::{
-    AbsolutePath, Belief, Brakes, Consumer, Essential, Health, Neighbours, Presence, RefreshStep,
-    Remedy, Replaced, Service, ServiceKind, ServiceMemory, ServiceName, Timestamp,
+    AbsolutePath, ClockTrust, Constraints, Consumer, Essential, Health, Neighbours, Presence,
+    RefreshStep, Remedy, Replaced, Service, ServiceKind, ServiceMemory, ServiceName, Timestamp,
 };
 use crate::observe::{Node, ServicesSeen, neighbours, runtime_socket, service, services};
 use crate::plan::{
@@ -63,14 +63,14 @@ pub fn look(node: &Node, clock: &dyn Clock, survey: &Survey) -> Services {
         return Services::default();
     }
     let (mut memory, note) = Memory::read(node);
-    let brakes = Brakes {
-        belief: Belief::Believed,
+    let constraints = Constraints {
+        clock_trust: ClockTrust::Trusted,
         holds: Vec::new(),
         refused: Vec::new(),
-        long_gone: BTreeMap::new(),
+        long_expired: BTreeMap::new(),
     };
     let (request, occasion) = (&Request::default(), Occasion::Asked);
-    let observer = Observer { node, survey, clock, request, occasion, brakes: &brakes };
+    let observer = Observer { node, survey, clock, request, occasion, constraints: &constraints };
     let found = block_on(observer.observe(&mut memory.value, &[]));
     let mut found = found.unwrap_or_else(Services::not_observed);
     found.notes.extend(note);
@@ -93,7 +93,7 @@ pub(super) fn refresh_services(
     node: &Node,
     orders: &Orders<'_>,
     survey: &Survey,
-    brakes: &Brakes,
+    constraints: &Constraints,
     replaced: &[Replaced],
     memory: &mut Memory<'_>,
 ) -> ServicesReport {
@@ -101,7 +101,7 @@ pub(super) fn refresh_services(
         return ServicesReport::default();
     }
     let Orders { clock, request, occasion, stop, emit, .. } = *orders;
-    let observer = Observer { node, survey, clock, request, occasion, brakes };
+    let observer = Observer { node, survey, clock, request, occasion, constraints };
     let report = block_on(observer.refresh(stop, emit, memory, replaced));
     report.unwrap_or_else(|e| ServicesReport {
         found: Services::not_observed(e),
@@ -137,13 +137,13 @@ struct Observer<'o> {
     clock: &'o dyn Clock,
     request: &'o Request,
     occasion: Occasion,
-    brakes: &'o Brakes,
+    constraints: &'o Constraints,
 }
 
 impl Observer<'_> {
     /// What is true of the services now, and what is to be done.
     async fn observe(self, memory: &mut ServiceMemory, replaced: &[Replaced]) -> Services {
-        let Self { node, survey, clock, request, occasion, brakes } = self;
+        let Self { node, survey, clock, request, occasion, constraints } = self;
         let mut notes = Vec::new();
         match uptime(&node.root) {
             Ok(uptime) => {
@@ -168,7 +168,8 @@ impl Observer<'_> {
         let list: Vec<_> =
             seen.iter().map(|facts| judge_service(facts, credentials, memory, now)).collect();
         let policy = &policy(node);
-        let situation = Situation { credentials, memory, occasion, request, policy, brakes, now };
+        let situation =
+            Situation { credentials, memory, occasion, request, policy, constraints, now };
         let Refresh { steps, findings } = plan_refresh(&list, &situation);
         Services { list, consumers, findings, steps, notes }
     }

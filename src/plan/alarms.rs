@@ -19,8 +19,8 @@ use super::Judged;
 use super::names::with_names;
 use crate::model::{
     Action, Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityJudgement,
-    Awaited, Belief, Condition, CredentialName, Deferred, Hold, LongHold, OtherRenewer, Policy,
-    Renewal, Timestamp, days,
+    Awaited, ClockTrust, Condition, CredentialName, Deferral, DeferralReason, LongHold,
+    OtherRenewer, Policy, Renewal, Timestamp, days,
 };
 
 /// How long a renewal may be deferred, or how near it may come to being urgent, before an alarm.
@@ -36,7 +36,7 @@ pub struct AlarmSituation<'s> {
     /// What was found of the certificates; `None` where they could not be looked at.
     pub seen: Option<Seen<'s>>,
     /// Whether the clock is trusted.
-    pub belief: &'s Belief,
+    pub clock_trust: &'s ClockTrust,
     /// Why no pass could be made, if none could.
     pub trouble: Option<&'s str>,
     /// The state of the configuration on disk.
@@ -53,9 +53,9 @@ pub struct Seen<'s> {
     /// What the pass was asked for; all where that is empty.
     pub only: &'s BTreeSet<CredentialName>,
     /// What was due and is deferred.
-    pub deferred: &'s [Deferred],
+    pub deferred: &'s [Deferral],
     /// The reasons to defer.
-    pub holds: &'s [Hold],
+    pub holds: &'s [DeferralReason],
     /// The names and addresses that certificates lack.
     pub lacking: &'s BTreeMap<CredentialName, Vec<String>>,
     /// What else renews certificates here.
@@ -119,15 +119,15 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Picture {
         picture.unseen([
             Expired,
             ExpiringSoon,
-            ClockNotBelieved,
+            ClockNotTrusted,
             AuthorityExternal,
-            NotRevived,
+            LongExpired,
             HeldTooLong,
         ]);
         picture.unseen([NotTrusted, NamesDiffer, CopyNotUpdated, OtherRenewer]);
         return picture;
     };
-    if let Belief::NotBelieved(reason) = situation.belief {
+    if let ClockTrust::NotTrusted(reason) = situation.clock_trust {
         // By this clock no date can be judged.
         picture.unseen([
             AlarmKind::Expired,
@@ -135,7 +135,7 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Picture {
             AlarmKind::AuthorityExternal,
             AlarmKind::HeldTooLong,
         ]);
-        picture.unseen([AlarmKind::NotRevived]);
+        picture.unseen([AlarmKind::LongExpired]);
         picture.alarms.extend(clock(situation, seen, reason));
     } else {
         expiry::add(situation, seen, memory, &mut picture);
@@ -177,7 +177,7 @@ pub fn configuration_alarms(host: &str, now: Timestamp, trouble: Option<&str>) -
         host,
         now,
         seen: None,
-        belief: &Belief::Believed,
+        clock_trust: &ClockTrust::Trusted,
         trouble: None,
         configuration: configured,
     };
@@ -285,7 +285,7 @@ fn clock(situation: &AlarmSituation<'_>, seen: &Seen<'_>, reason: &str) -> Optio
         seen.deferred.iter().map(|deferred| deferred.credential.to_string()).collect();
     (!about.is_empty()).then(|| {
         situation.on_host(
-            AlarmKind::ClockNotBelieved,
+            AlarmKind::ClockNotTrusted,
             about,
             "Certificates are due, and nothing is signed because the clock can't be right.",
             reason.to_owned(),
@@ -341,7 +341,7 @@ fn long_expired(situation: &AlarmSituation<'_>, seen: &Seen<'_>) -> Option<Alarm
         seen.deferred.iter().filter(|deferred| deferred.awaits == Awaited::Word).collect();
     let reason = waiting.first()?.reason.clone();
     Some(situation.on_host(
-        AlarmKind::NotRevived,
+        AlarmKind::LongExpired,
         waiting.iter().map(|deferred| deferred.credential.to_string()).collect(),
         "What ended long ago on this controller of several is not renewed without an operator's \
          word.",
@@ -355,7 +355,7 @@ fn long_expired(situation: &AlarmSituation<'_>, seen: &Seen<'_>) -> Option<Alarm
 /// A deferred renewal is alarmed in time for an operator to act: a day before it is urgent, or when
 /// the reason to defer has no end of its own and lasts.
 fn held(situation: &AlarmSituation<'_>, seen: &Seen<'_>, memory: &AlarmMemory) -> Option<Alarm> {
-    let soon = |deferred: &&Deferred| {
+    let soon = |deferred: &&Deferral| {
         deferred.awaits == Awaited::Moment
             && deferred.urgent_from.is_some_and(|from| from <= situation.now.plus(DEFERRAL_LIMIT))
     };

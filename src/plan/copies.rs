@@ -2,21 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use super::patience::held;
+use super::deferral::held;
 use super::steps::{Judged, Plan, Request, Step};
-use crate::model::{Action, Brakes, CopyOf, CredentialName, Deferred, Material, Policy, Timestamp};
+use crate::model::{
+    Action, Constraints, CopyOf, CredentialName, Deferral, Material, Policy, Timestamp,
+};
 
 /// Adds what copies do in the pass: those of what is renewed follow at once; others that are behind
 /// when there is no reason to wait, or no time left.
 #[must_use]
 pub fn with_copies(
-    (mut plan, mut deferred): (Plan, Vec<Deferred>),
+    (mut plan, mut deferred): (Plan, Vec<Deferral>),
     judged: &[Judged],
     request: &Request,
     policy: &Policy,
-    brakes: &Brakes,
+    constraints: &Constraints,
     now: Timestamp,
-) -> (Plan, Vec<Deferred>) {
+) -> (Plan, Vec<Deferral>) {
     let renewed: BTreeSet<CredentialName> =
         plan.issuing().map(|step| step.credential.clone()).collect();
     for one in judged {
@@ -34,7 +36,7 @@ pub fn with_copies(
         if follows {
             plan.steps.push(step(format!("follows {}, which is renewed", of.original)));
         } else if one.judgement.action == Action::Copy {
-            match waits(one, request, policy, brakes, now) {
+            match waits(one, request, policy, constraints, now) {
                 Some(waits) => deferred.push(waits),
                 None => plan.steps.push(step(one.judgement.reason.clone())),
             }
@@ -52,14 +54,14 @@ fn waits(
     judged: &Judged,
     request: &Request,
     policy: &Policy,
-    brakes: &Brakes,
+    constraints: &Constraints,
     now: Timestamp,
-) -> Option<Deferred> {
+) -> Option<Deferral> {
     let urgent_from = judged.facts.material.leaf()?.not_after.minus(policy.urgent_before);
     if request.force || urgent_from <= now {
         return None;
     }
-    held(judged.facts.credential.name.clone(), &brakes.holds, Some(urgent_from))
+    held(judged.facts.credential.name.clone(), &constraints.holds, Some(urgent_from))
 }
 
 #[cfg(test)]

@@ -1,17 +1,17 @@
 use super::*;
-use crate::model::{Belief, Hold};
+use crate::model::{ClockTrust, DeferralReason};
 use crate::plan::judge::fixtures::{copied_leaf, copy, now, policy};
 
 fn behind(left: i64) -> Judged {
     copy(Material::Whole(copied_leaf("old", left)), Ok("new"), false)
 }
 
-fn brakes(holds: Vec<Hold>) -> Brakes {
-    Brakes {
-        belief: Belief::Believed,
+fn constraints(holds: Vec<DeferralReason>) -> Constraints {
+    Constraints {
+        clock_trust: ClockTrust::Trusted,
         holds,
         refused: Vec::new(),
-        long_gone: std::collections::BTreeMap::new(),
+        long_expired: std::collections::BTreeMap::new(),
     }
 }
 
@@ -19,11 +19,17 @@ fn decided(
     steps: Vec<Step>,
     judged: &Judged,
     request: &Request,
-    holds: Vec<Hold>,
+    holds: Vec<DeferralReason>,
 ) -> (Vec<(CredentialName, Action)>, usize) {
     let all = std::slice::from_ref(judged);
-    let (plan, deferred) =
-        with_copies((Plan { steps }, Vec::new()), all, request, &policy(), &brakes(holds), now());
+    let (plan, deferred) = with_copies(
+        (Plan { steps }, Vec::new()),
+        all,
+        request,
+        &policy(),
+        &constraints(holds),
+        now(),
+    );
     (plan.steps.into_iter().map(|step| (step.credential, step.action)).collect(), deferred.len())
 }
 
@@ -31,8 +37,8 @@ fn only(name: &'static str) -> Request {
     Request { only: [CredentialName::constant(name)].into(), ..Request::default() }
 }
 
-fn held() -> Vec<Hold> {
-    vec![Hold::KubeadmRunning { pid: 7 }]
+fn held() -> Vec<DeferralReason> {
+    vec![DeferralReason::KubeadmRunning { pid: 7 }]
 }
 
 const COPY: fn() -> (CredentialName, Action) = || (CredentialName::constant("copy"), Action::Copy);

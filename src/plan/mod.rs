@@ -6,13 +6,13 @@
 
 mod alarms;
 mod copies;
+mod deferral;
 mod finding;
 mod freshness;
 mod judge;
 mod memory;
 mod names;
 mod neighbours;
-mod patience;
 mod planner;
 mod refresh;
 #[cfg(test)]
@@ -25,6 +25,10 @@ pub use alarms::{
     configuration_alarms, diff, note_pass_failed, note_renewals, note_services,
 };
 pub use copies::with_copies;
+pub use deferral::{
+    RELEASED, defer, holds, judge_clock, last_seen, long_expired, policy_for_clock,
+    standing_refusals,
+};
 pub use finding::Finding;
 pub use freshness::{JudgedService, judge_service};
 pub use judge::{action, judge, judge_authority, kubelet_action};
@@ -34,9 +38,6 @@ pub use memory::{
 };
 pub use names::{lacking, with_names};
 pub use neighbours::may_stop;
-pub use patience::{
-    RELEASED, believe, defer, holds, last_seen, long_gone, not_yet_again, policy_by,
-};
 pub use planner::plan;
 pub use refresh::{Occasion, Refresh, Situation, plan_refresh};
 pub use steps::{Judged, Plan, Request, Step, Terms};

@@ -14,9 +14,9 @@ use super::judge::healed_here;
 use super::steps::{Judged, Request};
 use super::words::{remaining, span};
 use crate::model::{
-    Belief, Brakes, Condition, CredentialName, Evidence, Freshness, Health, Holding, Instance,
-    Policy, Presence, RefreshStep, Remedy, Renewal, Restarted, ServiceFacts, ServiceMemory,
-    ServiceName, Takes, Timestamp, Urgency, days,
+    ClockTrust, Condition, Constraints, CredentialName, Evidence, Freshness, Health, Holding,
+    Instance, Policy, Presence, RefreshStep, Remedy, Renewal, Restarted, ServiceFacts,
+    ServiceMemory, ServiceName, Takes, Timestamp, Urgency, days,
 };
 
 /// The lifetime of a certificate that a service makes for itself in memory when it starts.
@@ -54,7 +54,7 @@ pub struct Situation<'s> {
     /// What counts as urgent.
     pub policy: &'s Policy,
     /// What limits the pass.
-    pub brakes: &'s Brakes,
+    pub constraints: &'s Constraints,
     /// The present time.
     pub now: Timestamp,
 }
@@ -359,8 +359,11 @@ impl Planner<'_> {
         if urgency > Urgency::Due {
             return None;
         }
-        let holds =
-            if self.situation.request.force { &[] } else { self.situation.brakes.holds.as_slice() };
+        let holds = if self.situation.request.force {
+            &[]
+        } else {
+            self.situation.constraints.holds.as_slice()
+        };
         let holds: Vec<String> = holds.iter().map(ToString::to_string).collect();
         let time = (!timely).then(|| {
             "somebody else renewed it: its turn comes at the next scheduled time".to_owned()
@@ -419,7 +422,7 @@ impl Planner<'_> {
     }
 
     fn is_clock_trusted(&self) -> bool {
-        !matches!(self.situation.brakes.belief, Belief::NotBelieved(_))
+        !matches!(self.situation.constraints.clock_trust, ClockTrust::NotTrusted(_))
     }
 
     fn judged(&self, credential: &CredentialName) -> Option<&Judged> {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::service_fixtures::*;
 use super::*;
-use crate::model::{Hold, Sees, Serves, ServiceKind};
+use crate::model::{DeferralReason, Sees, Serves, ServiceKind};
 use crate::plan::note_out_of_sight;
 use crate::plan::{judge_service, note_restarted};
 
@@ -18,7 +18,7 @@ struct Node {
     memory: ServiceMemory,
     occasion: Occasion,
     request: Request,
-    brakes: Brakes,
+    constraints: Constraints,
     now: Timestamp,
 }
 
@@ -41,11 +41,11 @@ impl Node {
             services,
             occasion: Occasion::Scheduled,
             request: Request::default(),
-            brakes: Brakes {
-                belief: Belief::Believed,
+            constraints: Constraints {
+                clock_trust: ClockTrust::Trusted,
                 holds: Vec::new(),
                 refused: Vec::new(),
-                long_gone: std::collections::BTreeMap::new(),
+                long_expired: std::collections::BTreeMap::new(),
             },
             now: now(),
         }
@@ -66,7 +66,7 @@ impl Node {
             occasion: self.occasion,
             request: &self.request,
             policy: &policy,
-            brakes: &self.brakes,
+            constraints: &self.constraints,
             now: self.now,
         };
         plan_refresh(&judged, &situation)
@@ -109,7 +109,7 @@ impl Node {
     }
 
     fn held(mut self) -> Self {
-        self.brakes.holds.push(Hold::KubeadmRunning { pid: 7 });
+        self.constraints.holds.push(DeferralReason::KubeadmRunning { pid: 7 });
         self
     }
 
@@ -346,7 +346,7 @@ fn own_or_urgent_renewal_is_refreshed_at_once() {
         Some(LATER.to_owned())
     );
     let mut wrong = others.old_ones_end(now().plus(days(3)));
-    wrong.brakes.belief = Belief::NotBelieved("the clock is wrong".into());
+    wrong.constraints.clock_trust = ClockTrust::NotTrusted("the clock is wrong".into());
     assert_eq!(wrong.waits(), Some(LATER.to_owned()), "nothing is urgent by a wrong clock");
 }
 
@@ -712,7 +712,7 @@ proptest! {
             prop_assert!(may_restart || !too_late || !started_before || served || step.remedy == Remedy::CloseConnections, "{step:?}");
             let young = facts.presence.instance().is_some_and(|instance| instance.age < MAX_AGE);
             let far = step.credentials.iter().all(|(name, _)| ends(name) > now().plus(days(3)));
-            prop_assert!(!(may_restart && far && young && !node.brakes.holds.is_empty() && !node.request.force), "{step:?} should be held");
+            prop_assert!(!(may_restart && far && young && !node.constraints.holds.is_empty() && !node.request.force), "{step:?} should be held");
         }
     }
 }

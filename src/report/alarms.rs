@@ -7,8 +7,8 @@ use super::ledger::Update;
 use crate::act::RenewError;
 use crate::act::refresh::{RefreshError, RefreshOutcome};
 use crate::model::{
-    AbsolutePath, Alarm, AlarmEvent, AlarmMemory, Belief, Brakes, CredentialName, Deferred,
-    ServiceName, Timestamp,
+    AbsolutePath, Alarm, AlarmEvent, AlarmMemory, ClockTrust, Constraints, CredentialName,
+    Deferral, ServiceName, Timestamp,
 };
 use crate::observe::{Node, host_name, other_renewers};
 use crate::pass::{Outlook, PassError, Report, ServicesReport, Survey, policy};
@@ -57,7 +57,7 @@ pub fn update_after_pass(
     }
     let (host, renewers, policy) =
         (host_name(&node.root), other_renewers(&node.root), policy(node));
-    let Findings { survey, deferred, brakes, not_trusted, trouble } = Findings::of(pass);
+    let Findings { survey, deferred, constraints, not_trusted, trouble } = Findings::of(pass);
     let limits = &node.settings.alarms;
     let not_copied = not_copied(pass);
     let seen = Seen {
@@ -65,7 +65,7 @@ pub fn update_after_pass(
         credentials: &survey.credentials,
         only: &request.only,
         deferred,
-        holds: &brakes.holds,
+        holds: &constraints.holds,
         lacking: &survey.lacking,
         renewers: &renewers,
         not_copied: &not_copied,
@@ -79,12 +79,12 @@ pub fn update_after_pass(
         host,
         now,
         seen: Some(seen),
-        belief: &brakes.belief,
+        clock_trust: &constraints.clock_trust,
         trouble,
         configuration,
     };
     update_ledger(ledger, &node.root, &node.settings.paths.state, |memory| {
-        note_results(memory, pass, survey, brakes, now);
+        note_results(memory, pass, survey, constraints, now);
         alarms(&situation, memory)
     })
 }
@@ -104,7 +104,7 @@ pub fn update_after_fault(
         host: &host,
         now,
         seen: None,
-        belief: &Belief::Believed,
+        clock_trust: &ClockTrust::Trusted,
         trouble: Some(trouble),
         configuration,
     };
@@ -156,8 +156,8 @@ fn update_ledger(
 /// The findings of a pass that alarms are derived from.
 struct Findings<'p> {
     survey: &'p Survey,
-    deferred: &'p [Deferred],
-    brakes: &'p Brakes,
+    deferred: &'p [Deferral],
+    constraints: &'p Constraints,
     not_trusted: Option<&'p [String]>,
     trouble: Option<String>,
 }
@@ -168,14 +168,14 @@ impl<'p> Findings<'p> {
             PassView::Made(report) => Self {
                 survey: report.at_end(),
                 deferred: &report.deferred,
-                brakes: &report.brakes,
+                constraints: &report.constraints,
                 not_trusted: Some(&report.not_trusted),
                 trouble: None,
             },
             PassView::NotMade(error, outlook) => Self {
                 survey: &outlook.survey,
                 deferred: &outlook.deferred,
-                brakes: &outlook.brakes,
+                constraints: &outlook.constraints,
                 not_trusted: None,
                 trouble: Some(error.to_string()),
             },
@@ -187,7 +187,7 @@ fn note_results(
     memory: &mut AlarmMemory,
     pass: PassView<'_>,
     survey: &Survey,
-    brakes: &Brakes,
+    constraints: &Constraints,
     now: Timestamp,
 ) {
     let failed = match pass {
@@ -198,12 +198,12 @@ fn note_results(
             .collect(),
         PassView::NotMade(..) => BTreeMap::new(),
     };
-    let by_a_believed_clock = !matches!(brakes.belief, Belief::NotBelieved(_));
+    let by_a_trusted_clock = !matches!(constraints.clock_trust, ClockTrust::NotTrusted(_));
     let renewals = Renewals {
         failed: &failed,
         credentials: &survey.credentials,
-        by_a_believed_clock,
-        holds: &brakes.holds,
+        by_a_trusted_clock,
+        holds: &constraints.holds,
         now,
     };
     note_renewals(memory, &renewals);

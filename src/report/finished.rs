@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::alarms::{AlarmChanges, PassView, update_after_fault, update_after_pass};
 use super::{AlarmLedger, LastPass};
-use crate::model::{AbsolutePath, Belief, Timestamp};
+use crate::model::{AbsolutePath, ClockTrust, Timestamp};
 use crate::observe::Node;
 use crate::pass::{Outlook, PassError, Report, Survey};
 use crate::plan::{Configuration, Request};
@@ -57,12 +57,12 @@ impl FinishedPass {
 
     /// The last survey of the node, whether or not the pass was made, and the trust in the clock.
     #[must_use]
-    pub fn survey(&self) -> Option<(&Survey, &Belief)> {
+    pub fn survey(&self) -> Option<(&Survey, &ClockTrust)> {
         match &self.result {
-            Ok(report) => Some((report.at_end(), &report.brakes.belief)),
-            Err(failed) => {
-                failed.as_ref().map(|(_, outlook)| (&outlook.survey, &outlook.brakes.belief))
-            }
+            Ok(report) => Some((report.at_end(), &report.constraints.clock_trust)),
+            Err(failed) => failed
+                .as_ref()
+                .map(|(_, outlook)| (&outlook.survey, &outlook.constraints.clock_trust)),
         }
     }
 

@@ -11,7 +11,7 @@ use super::{LastPass, Line, Message, PassId};
 use crate::act::Renewed;
 use crate::act::refresh::{RefreshOutcome, Refreshed};
 use crate::model::{
-    Alarm, AlarmEvent, AuthorityName, Awaited, CredentialName, Deferred, ServiceName, Severity,
+    Alarm, AlarmEvent, AuthorityName, Awaited, CredentialName, Deferral, ServiceName, Severity,
     Timestamp,
 };
 use crate::pass::{Event, PassError, Report, Subject};
@@ -291,7 +291,7 @@ fn failure_message(error: &PassError) -> Message {
     }
 }
 
-fn deferral_line(deferred: &Deferred, clock: Timestamp) -> Line {
+fn deferral_line(deferred: &Deferral, clock: Timestamp) -> Line {
     let message = if deferred.awaits == Awaited::Clock {
         Message::ClockNotTrusted
     } else {

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::act::refresh::{RefreshError, RefreshOutcome};
-use crate::model::{AbsolutePath, Action, Belief, CredentialName, ServiceName, Timestamp};
+use crate::model::{AbsolutePath, Action, ClockTrust, CredentialName, ServiceName, Timestamp};
 use crate::pass::Report;
 use crate::state::file::StateFile;
 use crate::store::lock::Lock;
@@ -110,10 +110,10 @@ impl LastPass {
             services_waiting: [waiting, service_texts(report, held_text)].concat(),
             findings: report.services.found.findings.iter().map(ToString::to_string).collect(),
             waiting: deferred.map(|one| (one.credential.clone(), one.reason.clone())).collect(),
-            holds: report.brakes.holds.iter().map(ToString::to_string).collect(),
-            clock: match &report.brakes.belief {
-                Belief::Believed | Belief::BelievedUnsynchronised => None,
-                Belief::NotBelieved(reason) => Some(reason.clone()),
+            holds: report.constraints.holds.iter().map(ToString::to_string).collect(),
+            clock: match &report.constraints.clock_trust {
+                ClockTrust::Trusted | ClockTrust::TrustedUnsynchronised => None,
+                ClockTrust::NotTrusted(reason) => Some(reason.clone()),
             },
         }
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::file::StateFile;
-use crate::model::{AbsolutePath, AskedHold, Timestamp};
+use crate::model::{AbsolutePath, Hold, Timestamp};
 use crate::sys::{FileError, Root};
 
 const FILE: StateFile = StateFile::new("hold.json", "nothing is held for it");
@@ -16,16 +16,16 @@ pub(super) struct HoldContent {
 
 /// Reads the hold, expired or not. The text is the problem with the file, if there is one.
 #[must_use]
-pub fn read_hold(root: &Root, state: &AbsolutePath) -> (Option<AskedHold>, Option<String>) {
+pub fn read_hold(root: &Root, state: &AbsolutePath) -> (Option<Hold>, Option<String>) {
     let (found, note) = FILE.read(root, state);
-    (found.map(|HoldContent { until, reason }| AskedHold { until, reason }), note)
+    (found.map(|HoldContent { until, reason }| Hold { until, reason }), note)
 }
 
 /// Writes the hold, and replaces an earlier one.
 ///
 /// # Errors
 /// When the file can't be written; it keeps its earlier content then.
-pub fn write_hold(root: &Root, state: &AbsolutePath, hold: &AskedHold) -> Result<(), FileError> {
+pub fn write_hold(root: &Root, state: &AbsolutePath, hold: &Hold) -> Result<(), FileError> {
     FILE.write(root, state, &HoldContent { until: hold.until, reason: hold.reason.clone() })
 }
 
@@ -66,8 +66,8 @@ mod tests {
         AbsolutePath::constant("/var/lib/kubecertd")
     }
 
-    fn hold() -> AskedHold {
-        AskedHold {
+    fn hold() -> Hold {
+        Hold {
             until: Timestamp::from_seconds(1_826_817_282),
             reason: "upgrade \"on\" Sunday".to_owned(),
         }
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn concurrent_writers_never_mix_content() {
         let node = Node::new();
-        let long = AskedHold { reason: "a long reason ".repeat(1_000), ..hold() };
+        let long = Hold { reason: "a long reason ".repeat(1_000), ..hold() };
         write_hold(&node.root, &path(), &long).unwrap();
         std::thread::scope(|scope| {
             for hold in [&hold(), &long] {

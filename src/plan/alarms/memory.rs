@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    Action, AlarmMemory, CredentialName, Freshness, Hold, LongHold, Presence, ServiceName,
-    Timestamp,
+    Action, AlarmMemory, CredentialName, DeferralReason, Freshness, LongHold, Presence,
+    ServiceName, Timestamp,
 };
 use crate::plan::{Finding, Judged, JudgedService};
 
@@ -17,9 +17,9 @@ pub struct Renewals<'r> {
     /// The credentials at its end.
     pub credentials: &'r [Judged],
     /// Whether the clock by which they were judged is trusted.
-    pub by_a_believed_clock: bool,
+    pub by_a_trusted_clock: bool,
     /// The reasons to defer.
-    pub holds: &'r [Hold],
+    pub holds: &'r [DeferralReason],
     /// The present time.
     pub now: Timestamp,
 }
@@ -46,12 +46,14 @@ pub fn note_renewals(memory: &mut AlarmMemory, renewals: &Renewals<'_>) {
             Action::Renew | Action::Repair => renewals.failed.get(name).cloned().or(known),
             // A user who can write the files can make it fail; it has an alarm of its own.
             Action::Copy => None,
-            Action::Nothing | Action::Report => known.filter(|_| !renewals.by_a_believed_clock),
+            Action::Nothing | Action::Report => known.filter(|_| !renewals.by_a_trusted_clock),
         };
         memory.failed.extend(reason.map(|reason| (name.clone(), reason)));
     }
     memory.kubeadm = renewals.holds.iter().find_map(|hold| match hold {
-        Hold::KubeadmRunning { pid } => Some(since(*pid, memory.kubeadm.as_ref(), renewals.now)),
+        DeferralReason::KubeadmRunning { pid } => {
+            Some(since(*pid, memory.kubeadm.as_ref(), renewals.now))
+        }
         _ => None,
     });
 }

@@ -71,9 +71,9 @@ struct Case {
     authorities: Vec<AuthorityFacts>,
     credentials: Vec<Judged>,
     only: BTreeSet<CredentialName>,
-    deferred: Vec<Deferred>,
-    holds: Vec<Hold>,
-    belief: Belief,
+    deferred: Vec<Deferral>,
+    holds: Vec<DeferralReason>,
+    clock_trust: ClockTrust,
     lacking: BTreeMap<CredentialName, Vec<String>>,
     renewers: Vec<OtherRenewer>,
     not_copied: BTreeMap<CredentialName, String>,
@@ -89,7 +89,7 @@ impl Case {
             only: BTreeSet::new(),
             deferred: Vec::new(),
             holds: Vec::new(),
-            belief: Belief::Believed,
+            clock_trust: ClockTrust::Trusted,
             lacking: BTreeMap::new(),
             renewers: Vec::new(),
             not_copied: BTreeMap::new(),
@@ -122,12 +122,12 @@ impl Case {
             root_authority_within: days(180),
             within: days(30),
         };
-        let (belief, configuration) = (&self.belief, Configuration::Right);
+        let (clock_trust, configuration) = (&self.clock_trust, Configuration::Right);
         let situation = AlarmSituation {
             host: "cp1",
             now: now(),
             seen: Some(seen),
-            belief,
+            clock_trust,
             trouble: None,
             configuration,
         };
@@ -190,7 +190,7 @@ fn outdated_copy_is_alarmed_without_its_expiry() {
             && alarm.text.contains("does not follow apiserver"),
         "{alarm:?}"
     );
-    case.deferred = vec![Deferred {
+    case.deferred = vec![Deferral {
         credential: name("copy"),
         awaits: Awaited::Moment,
         reason: String::new(),
@@ -329,8 +329,8 @@ fn external_authority_is_alarmed_when_its_key_is_needed() {
     assert_eq!(case(30).raised(), ["authority-external authority=ca"]);
 }
 
-fn deferred(urgent_in: Option<i64>) -> Deferred {
-    Deferred {
+fn deferred(urgent_in: Option<i64>) -> Deferral {
+    Deferral {
         credential: name("apiserver"),
         awaits: Awaited::Moment,
         reason: "a good reason".to_owned(),
@@ -341,7 +341,7 @@ fn deferred(urgent_in: Option<i64>) -> Deferred {
 
 #[test]
 fn deferred_renewal_is_alarmed_a_day_before_urgent() {
-    let hold = Hold::Asked(AskedHold { until: at(1_000), reason: "upgrade".to_owned() });
+    let hold = DeferralReason::Hold(Hold { until: at(1_000), reason: "upgrade".to_owned() });
     let case = |urgent_in| Case {
         deferred: vec![deferred(Some(urgent_in))],
         holds: vec![hold.clone()],
@@ -353,12 +353,12 @@ fn deferred_renewal_is_alarmed_a_day_before_urgent() {
 
 #[test]
 fn hanging_kubeadm_is_alarmed_after_a_day() {
-    let holds = vec![Hold::KubeadmRunning { pid: 7 }];
+    let holds = vec![DeferralReason::KubeadmRunning { pid: 7 }];
     let mut memory = AlarmMemory::default();
     let renewals = |now| Renewals {
         failed: const { &BTreeMap::new() },
         credentials: &[],
-        by_a_believed_clock: true,
+        by_a_trusted_clock: true,
         holds: &holds,
         now,
     };
@@ -383,9 +383,9 @@ fn hanging_kubeadm_is_alarmed_after_a_day() {
 /// By a clock that can't be right, nothing is said of any date, and what was said of them stays.
 #[test]
 fn wrong_clock_is_alarmed_when_a_renewal_waits() {
-    let belief = || Belief::NotBelieved("it is 1970".to_owned());
+    let clock_trust = || ClockTrust::NotTrusted("it is 1970".to_owned());
     let case = Case {
-        belief: belief(),
+        clock_trust: clock_trust(),
         deferred: vec![deferred(None)],
         ..Case::with(vec![ends_in("apiserver", -1, nothing)])
     };
@@ -394,7 +394,7 @@ fn wrong_clock_is_alarmed_when_a_renewal_waits() {
     let diff = diff(&before, case.picture());
     assert_eq!(diff.events.iter().map(AlarmEvent::word).collect::<Vec<_>>(), ["raised"]);
     assert_eq!(diff.in_force.len(), 2);
-    assert_eq!(Case { belief: belief(), ..Case::fresh() }.raised(), [""; 0]);
+    assert_eq!(Case { clock_trust: clock_trust(), ..Case::fresh() }.raised(), [""; 0]);
 }
 
 #[test]
@@ -430,7 +430,7 @@ fn tried(memory: &mut AlarmMemory, errors: &[&str], credentials: &[Judged]) {
         &Renewals {
             failed: &failed,
             credentials,
-            by_a_believed_clock: true,
+            by_a_trusted_clock: true,
             holds: &[],
             now: now(),
         },

@@ -18,7 +18,7 @@ pub use publisher::MetricsPublisher;
 
 use crate::act::RenewError;
 use crate::model::{
-    Alarm, Belief, CredentialName, Freshness, Policy, Renewal, ServiceName, Timestamp, Urgency,
+    Alarm, ClockTrust, CredentialName, Freshness, Policy, Renewal, ServiceName, Timestamp, Urgency,
 };
 use crate::pass::{PassError, Report, ServicesReport, Survey};
 
@@ -80,7 +80,7 @@ impl Known {
     }
 
     /// Takes over a survey, at the end of a pass or without one.
-    pub fn set_survey(&mut self, survey: Survey, belief: Option<&Belief>) {
+    pub fn set_survey(&mut self, survey: Survey, clock_trust: Option<&ClockTrust>) {
         for judged in survey
             .credentials
             .iter()
@@ -89,7 +89,8 @@ impl Known {
             self.renewals.entry(judged.facts.credential.name.clone()).or_default();
         }
         self.survey = Some(survey);
-        self.clock_trusted = belief.map(|belief| !matches!(belief, Belief::NotBelieved(_)));
+        self.clock_trusted =
+            clock_trust.map(|clock_trust| !matches!(clock_trust, ClockTrust::NotTrusted(_)));
     }
 
     /// Counts a finished pass; it has a report if it could be made.

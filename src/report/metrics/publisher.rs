@@ -91,8 +91,8 @@ impl MetricsPublisher {
         };
         self.known.send_modify(|known| {
             known.count_pass(began, self.began.elapsed(), finished.report());
-            if let Some((survey, belief)) = finished.survey() {
-                known.set_survey(survey.clone(), Some(belief));
+            if let Some((survey, clock_trust)) = finished.survey() {
+                known.set_survey(survey.clone(), Some(clock_trust));
             }
         });
         self.update_policy_and_alarms(node);

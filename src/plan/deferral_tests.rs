@@ -95,19 +95,23 @@ fn authority_begins() -> Timestamp {
     now().minus(2 * YEAR)
 }
 
-fn held() -> Brakes {
-    Brakes {
-        belief: Belief::Believed,
-        holds: vec![Hold::KubeadmRunning { pid: 7 }],
+fn held() -> Constraints {
+    Constraints {
+        clock_trust: ClockTrust::Trusted,
+        holds: vec![DeferralReason::KubeadmRunning { pid: 7 }],
         refused: Vec::new(),
-        long_gone: BTreeMap::new(),
+        long_expired: BTreeMap::new(),
     }
 }
 
-fn deferred(judged: &Judged, request: &Request, brakes: &Brakes) -> (usize, Vec<Deferred>) {
+fn deferred(
+    judged: &Judged,
+    request: &Request,
+    constraints: &Constraints,
+) -> (usize, Vec<Deferral>) {
     let judged = std::slice::from_ref(judged);
     let (plan, deferred) =
-        defer(plan(judged, request, &policy(), now()), judged, request, &policy(), brakes);
+        defer(plan(judged, request, &policy(), now()), judged, request, &policy(), constraints);
     (plan.issuing().count(), deferred)
 }
 
@@ -117,19 +121,20 @@ fn the_release_date_is_the_one_that_is_written_down() {
 }
 
 #[test]
-fn a_synchronised_clock_is_believed_however_long_the_node_was_off() {
+fn synchronised_clock_is_trusted_after_any_absence() {
     assert_eq!(
-        believe(&clock(now().plus(20 * YEAR), Some(now()), Some(true)), false),
-        Belief::Believed
+        judge_clock(&clock(now().plus(20 * YEAR), Some(now()), Some(true)), false),
+        ClockTrust::Trusted
     );
-    assert_eq!(believe(&clock(RELEASED, None, Some(true)), false), Belief::Believed);
+    assert_eq!(judge_clock(&clock(RELEASED, None, Some(true)), false), ClockTrust::Trusted);
 }
 
 #[test]
-fn before_the_release_no_clock_is_believed() {
+fn clock_before_the_release_is_not_trusted() {
     let early = RELEASED.minus(Duration::from_secs(1));
     for synchronised in [Some(true), Some(false), None] {
-        let Belief::NotBelieved(reason) = believe(&clock(early, Some(early), synchronised), false)
+        let ClockTrust::NotTrusted(reason) =
+            judge_clock(&clock(early, Some(early), synchronised), false)
         else {
             panic!("{synchronised:?}")
         };
@@ -143,12 +148,14 @@ fn before_the_release_no_clock_is_believed() {
 }
 
 #[test]
-fn an_unsynchronised_clock_is_believed_for_three_years_past_the_last_time_seen() {
+fn unsynchronised_clock_is_trusted_for_three_years() {
     let last = now().plus(YEAR);
-    let then = |absence| believe(&clock(last.plus(absence), Some(last), Some(false)), false);
-    assert_eq!(then(YEAR), Belief::BelievedUnsynchronised);
-    assert_eq!(then(days(1_096)), Belief::BelievedUnsynchronised);
-    let Belief::NotBelieved(reason) = then(days(1_096) + Duration::from_secs(1)) else { panic!() };
+    let then = |absence| judge_clock(&clock(last.plus(absence), Some(last), Some(false)), false);
+    assert_eq!(then(YEAR), ClockTrust::TrustedUnsynchronised);
+    assert_eq!(then(days(1_096)), ClockTrust::TrustedUnsynchronised);
+    let ClockTrust::NotTrusted(reason) = then(days(1_096) + Duration::from_secs(1)) else {
+        panic!()
+    };
     let begin = "the clock says 2030-11-21T00:00:01Z, 3 years after it was last believed \
         (2027-11-21T00:00:00Z), and is not synchronised:";
     assert!(reason.starts_with(begin), "{reason}");
@@ -156,18 +163,21 @@ fn an_unsynchronised_clock_is_believed_for_three_years_past_the_last_time_seen()
 
 #[test]
 fn where_it_is_unknown_a_clock_is_not_synchronised() {
-    assert_eq!(believe(&clock(now(), Some(now()), None), false), Belief::BelievedUnsynchronised);
+    assert_eq!(
+        judge_clock(&clock(now(), Some(now()), None), false),
+        ClockTrust::TrustedUnsynchronised
+    );
 }
 
 #[test]
 fn without_a_usable_memory_the_release_is_the_last_time_seen() {
     for last in [None, Some(Timestamp::from_seconds(0))] {
         assert_eq!(
-            believe(&clock(RELEASED.plus(days(1_096)), last, None), false),
-            Belief::BelievedUnsynchronised
+            judge_clock(&clock(RELEASED.plus(days(1_096)), last, None), false),
+            ClockTrust::TrustedUnsynchronised
         );
-        let Belief::NotBelieved(reason) =
-            believe(&clock(RELEASED.plus(days(1_097)), last, None), false)
+        let ClockTrust::NotTrusted(reason) =
+            judge_clock(&clock(RELEASED.plus(days(1_097)), last, None), false)
         else {
             panic!("{last:?}")
         };
@@ -179,80 +189,88 @@ fn without_a_usable_memory_the_release_is_the_last_time_seen() {
 }
 
 #[test]
-fn a_clock_behind_the_last_time_seen_is_believed() {
+fn clock_behind_the_last_time_seen_is_trusted() {
     assert_eq!(
-        believe(&clock(now(), Some(now().plus(YEAR)), None), false),
-        Belief::BelievedUnsynchronised
+        judge_clock(&clock(now(), Some(now().plus(YEAR)), None), false),
+        ClockTrust::TrustedUnsynchronised
     );
 }
 
 #[test]
-fn a_trusted_clock_is_believed_and_no_more_than_one_that_is_not_synchronised() {
+fn trust_clock_flag_counts_as_unsynchronised() {
     let far = clock(now().plus(20 * YEAR), Some(now()), Some(false));
     let early = clock(Timestamp::from_seconds(0), None, Some(true));
     for facts in [far, early] {
-        assert_eq!(believe(&facts, true), Belief::BelievedUnsynchronised, "{facts:?}");
+        assert_eq!(judge_clock(&facts, true), ClockTrust::TrustedUnsynchronised, "{facts:?}");
     }
-    assert_eq!(believe(&clock(now(), None, Some(true)), true), Belief::Believed);
+    assert_eq!(judge_clock(&clock(now(), None, Some(true)), true), ClockTrust::Trusted);
 }
 
 #[test]
-fn after_a_trusted_pass_the_next_one_believes_the_clock_by_itself() {
+fn pass_after_trust_clock_flag_trusts_the_clock() {
     let mut facts = clock(now().plus(20 * YEAR), Some(now()), Some(false));
-    facts.last_seen = last_seen(&facts, &believe(&facts, true));
-    assert_eq!(believe(&facts, false), Belief::BelievedUnsynchronised);
+    facts.last_seen = last_seen(&facts, &judge_clock(&facts, true));
+    assert_eq!(judge_clock(&facts, false), ClockTrust::TrustedUnsynchronised);
 }
 
 #[test]
-fn only_a_believed_clock_is_remembered_and_only_a_synchronised_one_goes_back() {
+fn trusted_clock_is_remembered_and_synchronised_one_turns_back() {
     let (early, late) = (now(), now().plus(YEAR));
-    let remembered = |now, last, belief: Belief| last_seen(&clock(now, last, None), &belief);
-    assert_eq!(remembered(early, Some(late), Belief::Believed), Some(early));
-    assert_eq!(remembered(early, Some(late), Belief::BelievedUnsynchronised), Some(late));
-    assert_eq!(remembered(late, Some(early), Belief::BelievedUnsynchronised), Some(late));
-    assert_eq!(remembered(late, None, Belief::BelievedUnsynchronised), Some(late));
-    assert_eq!(remembered(late, Some(early), Belief::NotBelieved(String::new())), Some(early));
+    let remembered =
+        |now, last, clock_trust: ClockTrust| last_seen(&clock(now, last, None), &clock_trust);
+    assert_eq!(remembered(early, Some(late), ClockTrust::Trusted), Some(early));
+    assert_eq!(remembered(early, Some(late), ClockTrust::TrustedUnsynchronised), Some(late));
+    assert_eq!(remembered(late, Some(early), ClockTrust::TrustedUnsynchronised), Some(late));
+    assert_eq!(remembered(late, None, ClockTrust::TrustedUnsynchronised), Some(late));
+    assert_eq!(remembered(late, Some(early), ClockTrust::NotTrusted(String::new())), Some(early));
 }
 
 #[test]
 fn by_an_unsynchronised_clock_a_certificate_begins_with_its_authority() {
-    let begins = |belief| {
-        let plan = plan(&[ends_in(10)], &Request::default(), &policy_by(policy(), &belief), now());
+    let begins = |clock_trust| {
+        let plan = plan(
+            &[ends_in(10)],
+            &Request::default(),
+            &policy_for_clock(policy(), &clock_trust),
+            now(),
+        );
         plan.steps[0].terms.unwrap()
     };
     let not_after = now().plus(YEAR);
     assert_eq!(
-        begins(Belief::Believed),
+        begins(ClockTrust::Trusted),
         Terms { not_before: now().minus(Duration::from_secs(300)), not_after }
     );
     assert_eq!(
-        begins(Belief::BelievedUnsynchronised),
+        begins(ClockTrust::TrustedUnsynchronised),
         Terms { not_before: authority_begins(), not_after }
     );
 }
 
 #[test]
 fn every_reason_to_wait_is_found() {
-    let asked = AskedHold { until: now().plus(days(1)), reason: "upgrade".into() };
-    let facts = HoldFacts {
+    let asked = Hold { until: now().plus(days(1)), reason: "upgrade".into() };
+    let facts = DeferralFacts {
         kubeadm: Some(7),
         manifests: vec![(path("/m/etcd.yaml"), now())],
         asked: Some(asked.clone()),
     };
-    let changed = Hold::ManifestsChanged { file: path("/m/etcd.yaml"), at: now() };
+    let changed = DeferralReason::ManifestsChanged { file: path("/m/etcd.yaml"), at: now() };
     assert_eq!(
         holds(&facts, now()),
-        [Hold::KubeadmRunning { pid: 7 }, changed, Hold::Asked(asked)]
+        [DeferralReason::KubeadmRunning { pid: 7 }, changed, DeferralReason::Hold(asked)]
     );
-    assert_eq!(holds(&HoldFacts::default(), now()), []);
+    assert_eq!(holds(&DeferralFacts::default(), now()), []);
 }
 
 #[test]
 fn manifests_count_for_fifteen_minutes_in_either_direction() {
     let holds_at = |seconds: i64| {
         let at = Timestamp::from_seconds(now().seconds() + seconds);
-        let facts =
-            HoldFacts { manifests: vec![(path("/m/etcd.yaml"), at)], ..HoldFacts::default() };
+        let facts = DeferralFacts {
+            manifests: vec![(path("/m/etcd.yaml"), at)],
+            ..DeferralFacts::default()
+        };
         !holds(&facts, now()).is_empty()
     };
     assert_eq!(
@@ -266,15 +284,15 @@ fn the_manifest_that_was_changed_last_is_named() {
     let old = |seconds| now().minus(Duration::from_secs(seconds));
     let manifests =
         vec![(path("/m/a"), old(600)), (path("/m/b"), old(60)), (path("/m/c"), old(6_000))];
-    let holds = holds(&HoldFacts { manifests, ..HoldFacts::default() }, now());
-    assert_eq!(holds, [Hold::ManifestsChanged { file: path("/m/b"), at: old(60) }]);
+    let holds = holds(&DeferralFacts { manifests, ..DeferralFacts::default() }, now());
+    assert_eq!(holds, [DeferralReason::ManifestsChanged { file: path("/m/b"), at: old(60) }]);
     assert_eq!(holds[0].until(), Some(old(60).plus(QUIET)));
 }
 
 #[test]
 fn what_an_operator_asked_for_ends_by_itself() {
-    let asked = AskedHold { until: now(), reason: "upgrade".into() };
-    let facts = HoldFacts { asked: Some(asked), ..HoldFacts::default() };
+    let asked = Hold { until: now(), reason: "upgrade".into() };
+    let facts = DeferralFacts { asked: Some(asked), ..DeferralFacts::default() };
     assert_eq!(holds(&facts, now().minus(Duration::from_secs(1))).len(), 1);
     assert_eq!(holds(&facts, now()).len(), 0);
 }
@@ -288,7 +306,7 @@ fn what_is_due_waits_until_it_is_urgent() {
     let reason = "kubeadm is at work (process 7), until it ends".to_owned();
     assert_eq!(
         waiting,
-        [Deferred {
+        [Deferral {
             credential,
             awaits: Awaited::Moment,
             reason,
@@ -303,11 +321,11 @@ fn what_is_due_waits_until_it_is_urgent() {
 #[test]
 fn what_is_urgent_or_has_no_hold_goes_ahead() {
     assert_eq!(deferred(&ends_in(3), &Request::default(), &held()), (1, vec![]));
-    let free = Brakes {
-        belief: Belief::BelievedUnsynchronised,
+    let free = Constraints {
+        clock_trust: ClockTrust::TrustedUnsynchronised,
         holds: vec![],
         refused: vec![],
-        long_gone: BTreeMap::new(),
+        long_expired: BTreeMap::new(),
     };
     assert_eq!(deferred(&ends_in(10), &Request::default(), &free), (1, vec![]));
 }
@@ -322,11 +340,16 @@ fn what_was_refused_waits_a_day_while_the_old_one_is_in_place() {
         answer: "status 401".to_owned(),
         at: now().minus(days(1)).plus(Duration::from_secs(1)),
     };
-    let brakes = |refused: &Refused| {
-        let refused = not_yet_again(std::slice::from_ref(refused), now());
-        Brakes { belief: Belief::Believed, holds: vec![], refused, long_gone: BTreeMap::new() }
+    let constraints = |refused: &Refused| {
+        let refused = standing_refusals(std::slice::from_ref(refused), now());
+        Constraints {
+            clock_trust: ClockTrust::Trusted,
+            holds: vec![],
+            refused,
+            long_expired: BTreeMap::new(),
+        }
     };
-    let (issued, waiting) = deferred(&due, &Request::default(), &brakes(&refused));
+    let (issued, waiting) = deferred(&due, &Request::default(), &constraints(&refused));
     assert_eq!((issued, waiting.len()), (0, 1));
     assert_eq!(
         (waiting[0].awaits, waiting[0].until),
@@ -338,9 +361,9 @@ fn what_was_refused_waits_a_day_while_the_old_one_is_in_place() {
         waiting[0].reason
     );
     let force = Request { force: true, ..Request::default() };
-    assert_eq!(deferred(&due, &force, &brakes(&refused)).0, 1);
+    assert_eq!(deferred(&due, &force, &constraints(&refused)).0, 1);
     assert_eq!(
-        deferred(&ends_in(3), &Request::default(), &brakes(&refused)).0,
+        deferred(&ends_in(3), &Request::default(), &constraints(&refused)).0,
         1,
         "what is urgent does not wait"
     );
@@ -348,7 +371,7 @@ fn what_was_refused_waits_a_day_while_the_old_one_is_in_place() {
     let another = Refused { fingerprint: "00".to_owned(), ..refused.clone() };
     let from_the_future = Refused { at: now().plus(Duration::from_secs(1)), ..refused };
     for refused in [a_day_ago, another, from_the_future] {
-        assert_eq!(deferred(&due, &Request::default(), &brakes(&refused)).0, 1, "{refused:?}");
+        assert_eq!(deferred(&due, &Request::default(), &constraints(&refused)).0, 1, "{refused:?}");
     }
 }
 
@@ -356,27 +379,27 @@ fn what_was_refused_waits_a_day_while_the_old_one_is_in_place() {
 fn force_overrides_a_hold_and_never_the_clock() {
     let force = Request { force: true, ..Request::default() };
     assert_eq!(deferred(&ends_in(300), &force, &held()), (1, vec![]));
-    let wrong = Brakes {
-        belief: Belief::NotBelieved("the clock is wrong".into()),
+    let wrong = Constraints {
+        clock_trust: ClockTrust::NotTrusted("the clock is wrong".into()),
         holds: vec![],
         refused: vec![],
-        long_gone: BTreeMap::new(),
+        long_expired: BTreeMap::new(),
     };
     let (issued, waiting) = deferred(&ends_in(1), &force, &wrong);
     assert_eq!((issued, waiting.len(), waiting[0].reason.as_str()), (0, 1, "the clock is wrong"));
 }
 
-fn any_brakes() -> impl Strategy<Value = Brakes> {
-    let belief = prop_oneof![
-        Just(Belief::Believed),
-        Just(Belief::BelievedUnsynchronised),
-        Just(Belief::NotBelieved("wrong".into()))
+fn any_brakes() -> impl Strategy<Value = Constraints> {
+    let clock_trust = prop_oneof![
+        Just(ClockTrust::Trusted),
+        Just(ClockTrust::TrustedUnsynchronised),
+        Just(ClockTrust::NotTrusted("wrong".into()))
     ];
-    (belief, 0usize..3).prop_map(|(belief, count)| Brakes {
-        belief,
-        holds: vec![Hold::KubeadmRunning { pid: 7 }; count],
+    (clock_trust, 0usize..3).prop_map(|(clock_trust, count)| Constraints {
+        clock_trust,
+        holds: vec![DeferralReason::KubeadmRunning { pid: 7 }; count],
         refused: vec![],
-        long_gone: BTreeMap::new(),
+        long_expired: BTreeMap::new(),
     })
 }
 
@@ -417,10 +440,10 @@ fn any_node() -> impl Strategy<Value = (Vec<Judged>, Plan)> {
 
 proptest! {
     #[test]
-    fn every_step_goes_ahead_or_waits_as_it_should((judged, plan) in any_node(), brakes in any_brakes(), force: bool) {
+    fn every_step_goes_ahead_or_waits_as_it_should((judged, plan) in any_node(), constraints in any_brakes(), force: bool) {
         let request = Request { force, ..Request::default() };
-        let (left, waiting) = defer(plan.clone(), &judged, &request, &policy(), &brakes);
-        let believed = !matches!(brakes.belief, Belief::NotBelieved(_));
+        let (left, waiting) = defer(plan.clone(), &judged, &request, &policy(), &constraints);
+        let believed = !matches!(constraints.clock_trust, ClockTrust::NotTrusted(_));
         prop_assert!(believed || left.issuing().count() == 0, "issued by a clock that is not \
             believed");
         for (step, judged) in plan.steps.iter().zip(&judged) {
@@ -432,14 +455,14 @@ proptest! {
             let can_wait = judged.judgement.condition.urgency() <= Urgency::Due;
             prop_assert!(stays || can_wait || !believed, "{:?} can't wait", step);
             prop_assert!(stays || !force || !believed, "{:?} was forced", step);
-            let held = step.terms.is_some() && can_wait && !force && !brakes.holds.is_empty();
+            let held = step.terms.is_some() && can_wait && !force && !constraints.holds.is_empty();
             prop_assert!(!(stays && held), "{:?} should wait", step);
         }
     }
 
     #[test]
-    fn what_is_left_keeps_its_order((judged, plan) in any_node(), brakes in any_brakes()) {
-        let (left, _) = defer(plan.clone(), &judged, &Request::default(), &policy(), &brakes);
+    fn what_is_left_keeps_its_order((judged, plan) in any_node(), constraints in any_brakes()) {
+        let (left, _) = defer(plan.clone(), &judged, &Request::default(), &policy(), &constraints);
         let kept: Vec<_> = plan.steps.into_iter().filter(|step| left.steps.contains(step)).collect();
         prop_assert_eq!(left.steps, kept);
     }
@@ -456,7 +479,7 @@ fn ended(days_ago: u64) -> Judged {
 
 #[test]
 fn one_controller_of_several_comes_back_by_itself_for_thirty_days() {
-    let gone = |ago: u64, members| long_gone(&[ended(ago)], members, now()).len();
+    let gone = |ago: u64, members| long_expired(&[ended(ago)], members, now()).len();
     assert_eq!((gone(31, 2), gone(30, 2), gone(400, 3)), (1, 0, 1));
     assert_eq!(
         (gone(400, 1), gone(400, 0)),
@@ -471,7 +494,7 @@ fn what_has_no_date_any_more_is_as_old_as_its_node() {
     broken.facts.credential.name = CredentialName::new("broken").unwrap();
     broken.facts.material = Material::Damaged("is empty".into());
     let names = |node: &[Judged]| {
-        long_gone(node, 3, now()).into_keys().map(|name| name.to_string()).collect::<Vec<_>>()
+        long_expired(node, 3, now()).into_keys().map(|name| name.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(names(&[ended(400), broken.clone()]), ["apiserver", "broken"]);
     let mut alive = ends_in(5);
@@ -487,17 +510,17 @@ fn what_kubelet_conf_embeds_from_long_ago_says_nothing_of_the_node() {
     let kubeconfig = path("/etc/kubernetes/kubelet.conf");
     kubelets.facts.kubelet =
         Some(crate::model::KubeletClient { kubeconfig, embedded, node: Ok("cp1".into()) });
-    assert_eq!(long_gone(&[kubelets], 3, now()).len(), 0);
+    assert_eq!(long_expired(&[kubelets], 3, now()).len(), 0);
 }
 
 #[test]
 fn what_is_long_gone_waits_for_a_word_and_for_nothing_else() {
     let judged = ended(400);
-    let long_gone = long_gone(std::slice::from_ref(&judged), 3, now());
-    let brakes = Brakes { long_gone, holds: Vec::new(), ..held() };
+    let long_expired = long_expired(std::slice::from_ref(&judged), 3, now());
+    let constraints = Constraints { long_expired, holds: Vec::new(), ..held() };
     for force in [false, true] {
         let (issued, waiting) =
-            deferred(&judged, &Request { force, ..Request::default() }, &brakes);
+            deferred(&judged, &Request { force, ..Request::default() }, &constraints);
         assert_eq!(
             (issued, waiting.len(), waiting[0].awaits, waiting[0].until),
             (0, 1, Awaited::Word, None)
@@ -510,10 +533,13 @@ fn what_is_long_gone_waits_for_a_word_and_for_nothing_else() {
         );
     }
     assert_eq!(
-        deferred(&judged, &Request { revive: true, ..Request::default() }, &brakes),
+        deferred(&judged, &Request { revive: true, ..Request::default() }, &constraints),
         (1, vec![])
     );
-    let wrong = Brakes { belief: Belief::NotBelieved("the clock is wrong".into()), ..brakes };
+    let wrong = Constraints {
+        clock_trust: ClockTrust::NotTrusted("the clock is wrong".into()),
+        ..constraints
+    };
     assert_eq!(
         deferred(&judged, &Request { revive: true, ..Request::default() }, &wrong).0,
         0,

@@ -27,30 +27,30 @@ pub struct ClockFacts {
 
 /// Whether the clock may be used for signing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Belief {
+pub enum ClockTrust {
     /// It may.
-    Believed,
+    Trusted,
     /// It may, but is not synchronised and may be ahead. What is issued by it begins with its
     /// authority, so that no certificate is made that is not yet valid.
-    BelievedUnsynchronised,
+    TrustedUnsynchronised,
     /// It may not, and nothing is signed: why, in words for an operator.
-    NotBelieved(String),
+    NotTrusted(String),
 }
 
 /// What there is on the node that may be a reason to wait.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HoldFacts {
+pub struct DeferralFacts {
     /// The process id of a running kubeadm.
     pub kubeadm: Option<u32>,
     /// The manifests, and when each was last changed.
     pub manifests: Vec<(AbsolutePath, Timestamp)>,
     /// What an operator asked for.
-    pub asked: Option<AskedHold>,
+    pub asked: Option<Hold>,
 }
 
 /// An operator's hold: nothing is renewed for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AskedHold {
+pub struct Hold {
     /// When it ends by itself.
     pub until: Timestamp,
     /// Why, in the operator's words.
@@ -59,7 +59,7 @@ pub struct AskedHold {
 
 /// A reason to defer what is not urgent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hold {
+pub enum DeferralReason {
     /// kubeadm is changing the node.
     KubeadmRunning {
         /// Its process id.
@@ -73,7 +73,7 @@ pub enum Hold {
         at: Timestamp,
     },
     /// An operator asked for it.
-    Asked(AskedHold),
+    Hold(Hold),
     /// The daemon is new on this node and only observes, so that its first actions surprise no
     /// operator.
     New {
@@ -82,20 +82,20 @@ pub enum Hold {
     },
 }
 
-impl Hold {
+impl DeferralReason {
     /// When it ends, as far as that can be said.
     #[must_use]
     pub fn until(&self) -> Option<Timestamp> {
         match self {
             Self::KubeadmRunning { .. } => None,
             Self::ManifestsChanged { at, .. } => Some(at.plus(QUIET)),
-            Self::Asked(asked) => Some(asked.until),
+            Self::Hold(asked) => Some(asked.until),
             Self::New { until } => Some(*until),
         }
     }
 }
 
-impl fmt::Display for Hold {
+impl fmt::Display for DeferralReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::KubeadmRunning { pid } => {
@@ -106,7 +106,7 @@ impl fmt::Display for Hold {
                 "{file} was changed at {at}, and the node settles until {}",
                 at.plus(QUIET)
             ),
-            Self::Asked(AskedHold { until, reason }) => {
+            Self::Hold(Hold { until, reason }) => {
                 write!(f, "an operator asked for it (kubecertd hold), until {until}: {reason}")
             }
             Self::New { until } => {
@@ -118,16 +118,16 @@ impl fmt::Display for Hold {
 
 /// What limits a pass at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Brakes {
+pub struct Constraints {
     /// Whether the clock is trusted.
-    pub belief: Belief,
+    pub clock_trust: ClockTrust,
     /// The reasons to defer.
-    pub holds: Vec<Hold>,
+    pub holds: Vec<DeferralReason>,
     /// What was refused and is not tried again yet.
     pub refused: Vec<Refused>,
     /// What expired so long ago, on one control-plane node of several, that only an operator may have
     /// it renewed; and why, in words for the operator.
-    pub long_gone: BTreeMap<CredentialName, String>,
+    pub long_expired: BTreeMap<CredentialName, String>,
 }
 
 /// A new certificate that the server which looks at it refused, while it accepted the old one.
@@ -171,7 +171,7 @@ impl fmt::Display for Refused {
 pub enum Awaited {
     /// A clock that is trusted.
     Clock,
-    /// The end of a [`Hold`].
+    /// The end of a [`DeferralReason`].
     Moment,
     /// Another day, after a server refused a new certificate.
     AnotherDay,
@@ -181,7 +181,7 @@ pub enum Awaited {
 
 /// A credential that would be issued now, and isn't.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deferred {
+pub struct Deferral {
     /// The credential.
     pub credential: CredentialName,
     /// What it waits for, by its kind.
@@ -195,7 +195,7 @@ pub struct Deferred {
     pub urgent_from: Option<Timestamp>,
 }
 
-impl fmt::Display for Deferred {
+impl fmt::Display for Deferral {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.urgent_from {
             Some(urgent_from) => {
@@ -214,11 +214,11 @@ mod tests {
     fn deferral_reasons_display_their_end() {
         let at = Timestamp::from_seconds(1_795_219_200);
         let file = AbsolutePath::constant("/etc/kubernetes/manifests/etcd.yaml");
-        let asked = AskedHold { until: at, reason: "upgrade on Sunday".to_owned() };
+        let asked = Hold { until: at, reason: "upgrade on Sunday".to_owned() };
         let holds = [
-            Hold::KubeadmRunning { pid: 4711 },
-            Hold::ManifestsChanged { file, at },
-            Hold::Asked(asked),
+            DeferralReason::KubeadmRunning { pid: 4711 },
+            DeferralReason::ManifestsChanged { file, at },
+            DeferralReason::Hold(asked),
         ];
         assert_eq!(
             holds.map(|hold| hold.to_string()),
@@ -236,7 +236,7 @@ mod tests {
     fn deferral_displays_when_it_becomes_urgent() {
         let credential = CredentialName::new("apiserver").unwrap();
         let (awaits, reason, until) = (Awaited::Moment, "a good reason".to_owned(), None);
-        let mut deferred = Deferred {
+        let mut deferred = Deferral {
             credential,
             awaits,
             reason,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::steps::{Judged, Plan, Request, Step};
 use super::words::{remaining, span};
 use crate::model::{
-    AskedHold, Awaited, Belief, Brakes, ClockFacts, Condition, CredentialName, Deferred, Hold,
-    HoldFacts, Policy, QUIET, Refused, Timestamp, Urgency, days,
+    Awaited, ClockFacts, ClockTrust, Condition, Constraints, CredentialName, Deferral,
+    DeferralFacts, DeferralReason, Hold, Policy, QUIET, Refused, Timestamp, Urgency, days,
 };
 
 /// The release of this version, 2026-11-01T00:00:00Z: a clock that says an earlier time is wrong.
@@ -25,16 +25,16 @@ const LONG: Duration = days(30);
 ///
 /// Where no last time is remembered, or one that can't be, the release counts as the last time.
 #[must_use]
-pub fn believe(clock: &ClockFacts, trust: bool) -> Belief {
+pub fn judge_clock(clock: &ClockFacts, trust: bool) -> ClockTrust {
     let synchronised = clock.synchronised == Some(true);
     match doubt(clock, synchronised) {
-        Some(_) if trust => Belief::BelievedUnsynchronised,
-        Some(doubt) => Belief::NotBelieved(format!(
+        Some(_) if trust => ClockTrust::TrustedUnsynchronised,
+        Some(doubt) => ClockTrust::NotTrusted(format!(
             "{doubt}: nothing is signed until it is right; set it, or let kubecertd renew \
              --trust-clock believe it"
         )),
-        None if synchronised => Belief::Believed,
-        None => Belief::BelievedUnsynchronised,
+        None if synchronised => ClockTrust::Trusted,
+        None => ClockTrust::TrustedUnsynchronised,
     }
 }
 
@@ -59,24 +59,24 @@ fn doubt(clock: &ClockFacts, synchronised: bool) -> Option<String> {
 /// What is remembered as the last time seen: nothing of a clock that is not believed, and nothing
 /// earlier than before of one that may be behind.
 #[must_use]
-pub fn last_seen(clock: &ClockFacts, belief: &Belief) -> Option<Timestamp> {
-    match belief {
-        Belief::Believed => Some(clock.now),
-        Belief::BelievedUnsynchronised => {
+pub fn last_seen(clock: &ClockFacts, clock_trust: &ClockTrust) -> Option<Timestamp> {
+    match clock_trust {
+        ClockTrust::Trusted => Some(clock.now),
+        ClockTrust::TrustedUnsynchronised => {
             Some(clock.last_seen.map_or(clock.now, |last| last.max(clock.now)))
         }
-        Belief::NotBelieved(_) => clock.last_seen,
+        ClockTrust::NotTrusted(_) => clock.last_seen,
     }
 }
 
 /// The policy for a plan made by this clock. Where it may be ahead, what is issued begins with its
 /// authority: no later beginning is sure to be in the past.
 #[must_use]
-pub fn policy_by(policy: Policy, belief: &Belief) -> Policy {
-    match belief {
-        Belief::Believed => policy,
+pub fn policy_for_clock(policy: Policy, clock_trust: &ClockTrust) -> Policy {
+    match clock_trust {
+        ClockTrust::Trusted => policy,
         // The plan lets nothing begin before its authority.
-        Belief::BelievedUnsynchronised | Belief::NotBelieved(_) => {
+        ClockTrust::TrustedUnsynchronised | ClockTrust::NotTrusted(_) => {
             Policy { backdate: Duration::MAX, ..policy }
         }
     }
@@ -88,20 +88,20 @@ pub fn policy_by(policy: Policy, belief: &Belief) -> Policy {
 /// future is as near as the past would have to be: no file holds a renewal back for longer than
 /// twice that time.
 #[must_use]
-pub fn holds(facts: &HoldFacts, now: Timestamp) -> Vec<Hold> {
-    let kubeadm = facts.kubeadm.map(|pid| Hold::KubeadmRunning { pid });
+pub fn holds(facts: &DeferralFacts, now: Timestamp) -> Vec<DeferralReason> {
+    let kubeadm = facts.kubeadm.map(|pid| DeferralReason::KubeadmRunning { pid });
     let recent = facts
         .manifests
         .iter()
         .filter(|(_, at)| at.seconds_since(now).unsigned_abs() < QUIET.as_secs());
     let manifest = recent
         .max_by_key(|(_, at)| *at)
-        .map(|(file, at)| Hold::ManifestsChanged { file: file.clone(), at: *at });
+        .map(|(file, at)| DeferralReason::ManifestsChanged { file: file.clone(), at: *at });
     let asked = facts
         .asked
         .as_ref()
-        .filter(|AskedHold { until, .. }| now < *until)
-        .map(|asked| Hold::Asked(asked.clone()));
+        .filter(|Hold { until, .. }| now < *until)
+        .map(|asked| DeferralReason::Hold(asked.clone()));
     kubeadm.into_iter().chain(manifest).chain(asked).collect()
 }
 
@@ -115,12 +115,12 @@ pub fn defer(
     judged: &[Judged],
     request: &Request,
     policy: &Policy,
-    brakes: &Brakes,
-) -> (Plan, Vec<Deferred>) {
+    constraints: &Constraints,
+) -> (Plan, Vec<Deferral>) {
     let mut deferred = Vec::new();
     let mut goes_ahead = |step: &Step| {
         let judged = Judged::find(judged, &step.credential);
-        let waits = step.terms.and_then(|_| waits(step, judged, request, policy, brakes));
+        let waits = step.terms.and_then(|_| waits(step, judged, request, policy, constraints));
         let goes_ahead = waits.is_none();
         deferred.extend(waits);
         goes_ahead
@@ -134,11 +134,11 @@ fn waits(
     judged: Option<&Judged>,
     request: &Request,
     policy: &Policy,
-    brakes: &Brakes,
-) -> Option<Deferred> {
+    constraints: &Constraints,
+) -> Option<Deferral> {
     let credential = step.credential.clone();
-    if let Belief::NotBelieved(reason) = &brakes.belief {
-        return Some(Deferred {
+    if let ClockTrust::NotTrusted(reason) = &constraints.clock_trust {
+        return Some(Deferral {
             credential,
             awaits: Awaited::Clock,
             reason: reason.clone(),
@@ -146,8 +146,8 @@ fn waits(
             urgent_from: None,
         });
     }
-    if let Some(reason) = brakes.long_gone.get(&credential).filter(|_| !request.revive) {
-        return Some(Deferred {
+    if let Some(reason) = constraints.long_expired.get(&credential).filter(|_| !request.revive) {
+        return Some(Deferral {
             credential,
             awaits: Awaited::Word,
             reason: reason.clone(),
@@ -161,9 +161,9 @@ fn waits(
         return None;
     }
     let urgent_from = judged.and_then(|judged| urgent_from(judged, policy));
-    if let Some(refused) = judged.and_then(|judged| refusal(judged, brakes)) {
+    if let Some(refused) = judged.and_then(|judged| refusal(judged, constraints)) {
         let (reason, until) = (refused.to_string(), Some(refused.until()));
-        return Some(Deferred {
+        return Some(Deferral {
             credential,
             awaits: Awaited::AnotherDay,
             reason,
@@ -171,19 +171,19 @@ fn waits(
             urgent_from,
         });
     }
-    held(credential, &brakes.holds, urgent_from)
+    held(credential, &constraints.holds, urgent_from)
 }
 
 /// Something waits for all that holds it back, if anything does.
 pub(super) fn held(
     credential: CredentialName,
-    holds: &[Hold],
+    holds: &[DeferralReason],
     urgent_from: Option<Timestamp>,
-) -> Option<Deferred> {
+) -> Option<Deferral> {
     let reasons: Vec<String> = holds.iter().map(ToString::to_string).collect();
-    let ends: Option<Vec<Timestamp>> = holds.iter().map(Hold::until).collect();
+    let ends: Option<Vec<Timestamp>> = holds.iter().map(DeferralReason::until).collect();
     let until = ends.and_then(|ends| ends.into_iter().max());
-    (!reasons.is_empty()).then(|| Deferred {
+    (!reasons.is_empty()).then(|| Deferral {
         credential,
         awaits: Awaited::Moment,
         reason: reasons.join("; "),
@@ -193,10 +193,10 @@ pub(super) fn held(
 }
 
 /// What was refused beside the certificate that is in place.
-fn refusal<'b>(judged: &Judged, brakes: &'b Brakes) -> Option<&'b Refused> {
+fn refusal<'b>(judged: &Judged, constraints: &'b Constraints) -> Option<&'b Refused> {
     let in_place = judged.facts.material.leaf()?.fingerprint.to_string();
     let name = &judged.facts.credential.name;
-    brakes
+    constraints
         .refused
         .iter()
         .find(|refused| refused.credential == *name && refused.fingerprint == in_place)
@@ -204,7 +204,7 @@ fn refusal<'b>(judged: &Judged, brakes: &'b Brakes) -> Option<&'b Refused> {
 
 /// Of the refusals that are remembered, those that still keep something from being tried again.
 #[must_use]
-pub fn not_yet_again(refused: &[Refused], now: Timestamp) -> Vec<Refused> {
+pub fn standing_refusals(refused: &[Refused], now: Timestamp) -> Vec<Refused> {
     // One from the future was noted by a clock that was ahead.
     refused.iter().filter(|refused| refused.at <= now && now < refused.until()).cloned().collect()
 }
@@ -213,7 +213,7 @@ pub fn not_yet_again(refused: &[Refused], now: Timestamp) -> Vec<Refused> {
 /// from its cluster meanwhile, or restored elsewhere, and must not come back as if nothing had
 /// happened. What has no date any more is as old as the rest of the node.
 #[must_use]
-pub fn long_gone(
+pub fn long_expired(
     judged: &[Judged],
     members: usize,
     now: Timestamp,
@@ -263,5 +263,5 @@ fn urgent_from(judged: &Judged, policy: &Policy) -> Option<Timestamp> {
 }
 
 #[cfg(test)]
-#[path = "patience_tests.rs"]
+#[path = "deferral_tests.rs"]
 mod tests;
