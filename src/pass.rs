@@ -1,7 +1,7 @@
 //! One pass, from top to bottom: recover, observe, plan, renew, bring copies up to date, refresh
 //! services, roll back, persist.
 //!
-//! The story is told here and nowhere else; each step calls the layer that knows how.
+//! The order of the steps is defined here only; each step calls the layer that does it.
 
 mod copies;
 mod decision;

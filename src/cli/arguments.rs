@@ -23,9 +23,9 @@ pub struct Arguments {
     pub(super) command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 failed; 2 wrong usage; 3 something is due \
+const EXIT_CODES: &str = "Exit codes: 0 fine; 1 failed; 2 wrong usage; 3 something is due \
     or wrong (check, status, ca verify), or an alarm is in force (alarms); \
-4 partly done (renew, restore); 5 it waits for a better moment or for the clock (renew); 75 \
+4 partly done (renew, restore); 5 deferred, or the clock is not trusted (renew); 75 \
 another kubecertd is at work; 78 the configuration is wrong, or this kind of node is not \
 supported.";
 
@@ -81,7 +81,7 @@ pub(super) enum Command {
 pub(super) enum ConfigCommand {
     /// Say whether the configuration is right, and if not, where it is wrong
     Check,
-    /// Show every setting in force and where it comes from, and the files that are looked after
+    /// Show every setting in force and where it comes from, and the managed files
     Show,
 }
 

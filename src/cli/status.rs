@@ -132,7 +132,7 @@ fn is_bad(status: &Status) -> bool {
 /// Formats the overall health in one line.
 fn health(host: &str, now: Timestamp, alarms: &[Alarm], exit: Exit) -> String {
     let word = match (alarms.len(), exit) {
-        (0, Exit::Fine) => paint(GOOD.bold(), "All is well"),
+        (0, Exit::Fine) => paint(GOOD.bold(), "No problems"),
         (0, _) => paint(SOON.bold(), "Something needs attention"),
         (number, _) => paint(BAD.bold(), &format!("{} in force", words::count(number, "alarm"))),
     };

@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(ended("success", 0), Ok(Ending::Code(0)));
         assert_eq!(ended("exit-code", 255), Ok(Ending::Code(255)));
         assert_eq!(ended("signal", 9), Ok(Ending::Signal(9)));
-        assert_eq!(ended("oom-kill", 0), Ok(Ending::Code(1)), "never well");
+        assert_eq!(ended("oom-kill", 0), Ok(Ending::Code(1)), "never a success");
         assert_eq!(
             ended("timeout", 15),
             Err("/usr/bin/thing was not over after 1 s and was killed".to_owned())

@@ -17,7 +17,7 @@ pub struct Credential {
     pub kubeadm_name: Option<CredentialName>,
     /// Where it lives.
     pub location: Location,
-    /// Who signs it. `None` for one that is watched whoever signed it.
+    /// Who signs it. `None` for one that is only watched.
     pub authority: Option<AuthorityName>,
     /// Who renews it.
     pub renewal: Renewal,
@@ -78,7 +78,7 @@ pub enum TrialAt {
     Url {
         /// The URL.
         url: String,
-        /// For whom: a certificate that vouches for others proves nothing without a name.
+        /// The user that is named: a certificate that authenticates others proves nothing without one.
         user: Option<String>,
     },
 }
@@ -93,7 +93,7 @@ pub enum Renewal {
     Kubelet,
     /// Something else does: an own entry without an authority. It is watched here.
     Elsewhere,
-    /// Nobody: it follows another credential.
+    /// No renewer: it is a copy of another credential.
     #[serde(skip)]
     Copy(CopyOf),
 }
@@ -140,8 +140,8 @@ pub struct Authority {
     pub certificate: AbsolutePath,
     /// The private key. A missing file makes the authority an external one.
     pub key: AbsolutePath,
-    /// Whether it is the root of the whole cluster: replacing it takes longest, so its end is told
-    /// earlier.
+    /// Whether it is the root of the whole cluster: replacing it takes longest, so its expiry is
+    /// alarmed earlier.
     pub root: bool,
     /// Whether this node needs it, and how that is known.
     pub need: Need,

@@ -30,7 +30,7 @@ impl fmt::Display for Evidence {
             Self::Sees => "by the file it sees",
             Self::Started => "by its start",
             Self::Connections => "by its connections",
-            Self::Told => "by what it was told last",
+            Self::Told => "by its last reload request",
         })
     }
 }

@@ -55,7 +55,7 @@ conditions! {
     Condition {
         /// Enough life left.
         Fresh = "fresh",
-        /// Little life left; there is time to wait for a better moment.
+        /// It expires soon, and its renewal may be deferred.
         Due = "due",
         /// Hardly any life left.
         Urgent = "urgent",
@@ -79,7 +79,7 @@ conditions! {
         Damaged = "damaged",
         /// A file that can't be read, or in a form that is not touched.
         Unreadable = "unreadable",
-        /// Signed by somebody else than its authority.
+        /// Signed by another CA than its own.
         ForeignIssuer = "foreign issuer",
         /// Signed by its own key.
         SelfSigned = "self-signed",
@@ -88,7 +88,7 @@ conditions! {
         /// A copy that holds an earlier certificate of its original.
         Behind = "behind",
         /// A copy that holds something else.
-        Changed = "changed by somebody else",
+        Changed = "changed by another program",
     }
 }
 
@@ -127,9 +127,9 @@ conditions! {
 conditions! {
     /// What is done about a credential.
     Action {
-        /// Nothing; all is well.
+        /// Nothing.
         Nothing = "nothing",
-        /// Nothing by us; it is said, for somebody else to act on.
+        /// Nothing by kubecertd: it is reported, for an operator to act on.
         Report = "report",
         /// It is issued anew, with a new key.
         Renew = "renew",
@@ -142,12 +142,12 @@ conditions! {
     }
 }
 
-/// How much patience is left.
+/// How urgent a renewal is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
     /// Nothing needs to be done.
     Comfortable,
-    /// It can wait for a better moment.
+    /// It may be deferred.
     Due,
     /// It can't wait.
     Urgent,
@@ -156,8 +156,7 @@ pub enum Urgency {
 }
 
 impl Condition {
-    /// How much patience a credential in this state leaves. What is broken is as bad as what has
-    /// ended.
+    /// The urgency of a credential in this state. A broken one is as urgent as an expired one.
     #[must_use]
     pub fn urgency(self) -> Urgency {
         match self {
@@ -188,7 +187,7 @@ pub struct Judgement {
     pub action: Action,
     /// Why, in words for an operator.
     pub reason: String,
-    /// Whether somebody should look: it is due, or it is wrong.
+    /// Whether it needs attention: it is due, or it is wrong.
     pub attention: bool,
 }
 
@@ -199,6 +198,6 @@ pub struct AuthorityJudgement {
     pub condition: AuthorityCondition,
     /// What to say of it; empty when there is nothing to say.
     pub reason: String,
-    /// Whether somebody should look: it can't be used, or ends soon.
+    /// Whether it needs attention: it can't be used, or expires soon.
     pub attention: bool,
 }

@@ -33,7 +33,7 @@ macro_rules! name {
         pub struct $type(String);
 
         impl $type {
-            /// Checks the characters: a name is also part of a path in the backup folder and of
+            /// Checks the characters: a name is also part of a path in the backup directory and of
             /// alarm entities.
             ///
             /// # Errors

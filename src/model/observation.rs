@@ -40,8 +40,7 @@ pub struct KubeletClient {
     /// The certificate that the kubeconfig embeds, where it does not point to the file that kubelet
     /// renews.
     pub embedded: Option<Material>,
-    /// The name of this node, as something here tells it; else why that can't be told, and what to
-    /// do.
+    /// The name of this node, as a file here gives it; else why it is not known, and what to do.
     pub node: Result<String, String>,
 }
 
@@ -62,8 +61,8 @@ pub enum Material {
     Mismatched(Leaf, String),
     /// Certificate and key fit. Of a copy: they are its original's, or were.
     Whole(Leaf),
-    /// It is a copy's, and holds something that its original never held, or not all of it. What it
-    /// is instead is nobody's business.
+    /// It is a copy's, and holds something that its original never held, or not all of it. Its
+    /// content is not disclosed.
     Changed(String),
 }
 
@@ -124,9 +123,9 @@ pub enum Signer {
     Authority,
     /// Its own key.
     Itself,
-    /// Somebody else.
+    /// Another CA.
     Foreign,
-    /// It can't be told: there is no authority to compare with, or it can't be read.
+    /// Not known: there is no CA to compare with, or it can't be read.
     Unknown,
 }
 

@@ -71,8 +71,8 @@ impl AbsolutePath {
     /// # Errors
     /// [`InvalidPath::NoFile`], when the result names no file.
     pub fn sibling(&self, path: impl AsRef<Path>) -> Result<Self, InvalidPath> {
-        let folder = self.0.parent().unwrap_or(Path::new("/"));
-        Self::new(folder.join(path))
+        let dir = self.0.parent().unwrap_or(Path::new("/"));
+        Self::new(dir.join(path))
     }
 
     /// A path below this one.

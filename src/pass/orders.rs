@@ -19,7 +19,7 @@ pub struct Orders<'o> {
     pub clock: &'o dyn Clock,
     /// Whether the clock is synchronised; unknown counts as not.
     pub synchronised: Option<bool>,
-    /// An operator vouches for the clock.
+    /// An operator asserts that the clock is right.
     pub trust_clock: bool,
     /// Reasons to wait besides those that are found on the node.
     pub holds: &'o [DeferralReason],

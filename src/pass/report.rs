@@ -35,7 +35,7 @@ pub struct Report {
     pub copies: Vec<Copied>,
     /// The files of credentials that were replaced.
     pub written: Vec<AbsolutePath>,
-    /// What others than root can have changed in the state folder, as it was before the pass.
+    /// The files in the state directory that other users can have changed, as before the pass.
     pub not_trusted: Vec<String>,
     /// What an operator should know besides.
     pub notes: Vec<String>,

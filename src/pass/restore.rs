@@ -320,7 +320,7 @@ struct Chosen {
     stored: Stored,
 }
 
-/// The copy to restore; `None` for a credential that nobody asked for.
+/// The copy to restore; `None` for a credential that was not requested.
 fn choose(
     node: &Node,
     backups: &Backups,

@@ -204,15 +204,15 @@ impl Observer<'_> {
         };
         let known: Vec<_> = found.list.iter().map(|judged| judged.facts.service.clone()).collect();
         let outcomes = refresh(&found.steps, &known, &with).await;
-        let kubelet_came_back = kubelet_came_back(&found.steps, &outcomes);
-        if kubelet_came_back {
+        let kubelet_was_started = kubelet_was_started(&found.steps, &outcomes);
+        if kubelet_was_started {
             await_healthy(&static_pods_down(&found), POD_START_TIMEOUT, &with).await;
         }
         caller.forget_not_made(&found.steps, &outcomes);
         caller.note_reloaded(&found.steps, &outcomes);
         drop(caller);
         note_members(node, &found, &mut memory.value).await;
-        if kubelet_came_back {
+        if kubelet_was_started {
             let again = self.observe(&mut memory.value, &[]).await;
             let notes = [found.notes, again.notes].concat();
             // Deferred steps stay deferred.
@@ -233,7 +233,7 @@ fn static_pods_down(found: &Services) -> Vec<Service> {
     found.list.iter().filter(is_down).map(|judged| judged.facts.service.clone()).collect()
 }
 
-fn kubelet_came_back(steps: &[RefreshStep], outcomes: &[RefreshOutcome]) -> bool {
+fn kubelet_was_started(steps: &[RefreshStep], outcomes: &[RefreshOutcome]) -> bool {
     let is_it = |step: &&RefreshStep| {
         step.remedy == Remedy::Revive || (step.remedy == Remedy::Restart && step.too_late)
     };

@@ -241,7 +241,7 @@ fn pass_failed(situation: &AlarmSituation<'_>) -> Option<Alarm> {
     Some(situation.on_host(
         AlarmKind::PassFailed,
         Vec::new(),
-        "kubecertd can't look after the certificates: no pass can be made.",
+        "kubecertd can't manage the certificates: no pass can be made.",
         situation.trouble?.to_owned(),
         "Put right what the reason says; kubecertd tries again by itself, and sooner with \
          systemctl kill -s USR1 kubecertd.",
@@ -258,7 +258,7 @@ fn renewal_failed(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Optio
         "Kubernetes certificates renewal failed.",
         joined(&memory.failed),
         "Put right what the reason says, then run kubecertd renew; kubecertd check shows what is \
-         left. What can mend by itself is tried again.",
+         left. What can recover by itself is tried again.",
     ))
 }
 

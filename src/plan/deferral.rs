@@ -18,10 +18,11 @@ pub const RELEASED: Timestamp = Timestamp::from_seconds(1_793_491_200);
 /// battery rarely off by less.
 const LONGEST_ABSENCE: Duration = days(1_096);
 
-/// For how long after its end a controller of several comes back without being asked about.
+/// How long after its expiry a credential of one control-plane node of several is renewed without an
+/// operator's word.
 const LONG: Duration = days(30);
 
-/// What a clock is worth. `trust` is an operator's word for a clock that would not be believed.
+/// Judges the clock. `trust` is an operator's word for a clock that would not be trusted.
 ///
 /// Where no last time is remembered, or one that can't be, the release counts as the last time.
 #[must_use]
@@ -31,7 +32,7 @@ pub fn judge_clock(clock: &ClockFacts, trust: bool) -> ClockTrust {
         Some(_) if trust => ClockTrust::TrustedUnsynchronised,
         Some(doubt) => ClockTrust::NotTrusted(format!(
             "{doubt}: nothing is signed until it is right; set it, or let kubecertd renew \
-             --trust-clock believe it"
+             --trust-clock use it"
         )),
         None if synchronised => ClockTrust::Trusted,
         None => ClockTrust::TrustedUnsynchronised,
@@ -44,7 +45,7 @@ fn doubt(clock: &ClockFacts, synchronised: bool) -> Option<String> {
         return Some(format!("the clock says {now}, before kubecertd was released ({RELEASED})"));
     }
     let (last, what) = match clock.last_seen {
-        Some(last) if last > RELEASED => (last, "it was last believed"),
+        Some(last) if last > RELEASED => (last, "it was last trusted"),
         _ => (RELEASED, "kubecertd was released"),
     };
     let absence = Duration::from_secs(u64::try_from(now.seconds_since(last)).unwrap_or(0));
@@ -56,7 +57,7 @@ fn doubt(clock: &ClockFacts, synchronised: bool) -> Option<String> {
     })
 }
 
-/// What is remembered as the last time seen: nothing of a clock that is not believed, and nothing
+/// What is remembered as the last time seen: nothing of a clock that is not trusted, and nothing
 /// earlier than before of one that may be behind.
 #[must_use]
 pub fn last_seen(clock: &ClockFacts, clock_trust: &ClockTrust) -> Option<Timestamp> {
@@ -105,7 +106,7 @@ pub fn holds(facts: &DeferralFacts, now: Timestamp) -> Vec<DeferralReason> {
     kubeadm.into_iter().chain(manifest).chain(asked).collect()
 }
 
-/// Takes out of a plan what waits. By a clock that is not believed nothing is issued. While there
+/// Takes out of a plan what waits. By a clock that is not trusted nothing is issued. While there
 /// is a reason to wait, nothing is issued that can wait, unless it was asked for with --force; nor
 /// is, for a day, what a server refused; nor, without an operator's word, what ended long ago on
 /// one controller of several. What is only said stays.
@@ -209,9 +210,9 @@ pub fn standing_refusals(refused: &[Refused], now: Timestamp) -> Vec<Refused> {
     refused.iter().filter(|refused| refused.at <= now && now < refused.until()).cloned().collect()
 }
 
-/// What ended more than 30 days ago on one controller of several: such a node may have been removed
-/// from its cluster meanwhile, or restored elsewhere, and must not come back as if nothing had
-/// happened. What has no date any more is as old as the rest of the node.
+/// The credentials that expired more than 30 days ago on one control-plane node of several: such a
+/// node may have been removed from its cluster meanwhile, or restored elsewhere, and must not rejoin
+/// unasked. A credential without a date is as old as the rest of the node.
 #[must_use]
 pub fn long_expired(
     judged: &[Judged],

@@ -110,7 +110,7 @@ fn out_of_sight(
     match was_reloaded_for(facts, name, leaf, memory) {
         Some(true) => Ok(Freshness::Fresh(Evidence::Told)),
         Some(false) => Ok(Freshness::Stale(Evidence::Told)),
-        None => Err("what it was told last is not known".to_owned()),
+        None => Err("its last reload request is not known".to_owned()),
     }
 }
 

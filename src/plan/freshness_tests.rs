@@ -233,7 +233,7 @@ fn use_without_facts_gives_unknown_freshness() {
     assert_eq!(look(&facts, &memory()), unknown("nothing was found out about it"));
 }
 
-/// A service that goes on running when it is told of something new.
+/// A service that goes on running when it is reloaded.
 fn told_in_place(started: u64) -> ServiceFacts {
     let mut facts = with(Takes::Restart, started, |_| {});
     facts.service.kind =
@@ -256,7 +256,7 @@ fn running_service_uses_what_it_was_reloaded_for() {
     assert_eq!(
         look(&facts, &memory),
         Freshness::Stale(Evidence::Started),
-        "it was told of another one"
+        "it was reloaded for another one"
     );
     assert_eq!(
         look(&told_in_place(AT + 1), &memory),
@@ -299,7 +299,7 @@ fn command_service_is_refreshed_once_per_change() {
         ServiceKind::Command { command: vec!["/bin/true".into()], limit: Duration::ZERO };
     facts.presence = Presence::OutOfSight;
     let mut memory = memory();
-    assert_eq!(look(&facts, &memory), unknown("what it was told last is not known"));
+    assert_eq!(look(&facts, &memory), unknown("its last reload request is not known"));
     note_out_of_sight(&mut memory, std::slice::from_ref(&facts), &[]);
     assert_eq!(
         look(&facts, &memory),
@@ -315,7 +315,7 @@ fn command_service_is_refreshed_once_per_change() {
     assert_eq!(
         newer(&memory),
         Freshness::Stale(Evidence::Told),
-        "it was told of an earlier one, whenever that was"
+        "it was reloaded for an earlier one, at any time"
     );
     note_reloaded(&mut memory, &step_for(&facts, "newer"));
     assert_eq!(newer(&memory), Freshness::Fresh(Evidence::Told));

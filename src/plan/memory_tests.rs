@@ -35,7 +35,7 @@ fn first_seen_content_appeared_at_file_time() {
     assert_eq!(first(seconds(60)).at, up(UP - 60));
     assert_eq!(first(seconds(0)).at, up(UP));
     assert_eq!(first(seconds(UP + 1)).at, up(0), "before the machine started");
-    assert_eq!(first(None).at, up(0), "a time in the future is held against nobody");
+    assert_eq!(first(None).at, up(0), "a time in the future makes nothing stale");
     assert!(!first(seconds(60)).ours && first(seconds(60)).earlier.is_empty());
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::judge::{healed_here, judge_authority, new_end};
+use super::judge::{judge_authority, kubelet_repaired_here, new_end};
 use super::steps::{Judged, Plan, Request, Step, Terms};
 use crate::model::{
     Action, AuthorityCondition, AuthorityFacts, Policy, Renewal, Signer, Timestamp,
@@ -41,7 +41,7 @@ fn step(judged: &Judged, request: &Request, policy: &Policy, now: Timestamp) -> 
     Some(Step { credential: judged.facts.credential.name.clone(), action, reason, terms })
 }
 
-/// Whether a credential that is well can be issued anew all the same: never a foreign one but
+/// Whether a credential that is usable can be issued anew all the same: never a foreign one but
 /// kubelet's, never without a usable authority.
 fn can_be_forced(judged: &Judged, request: &Request, now: Timestamp) -> bool {
     let usable = |facts: &AuthorityFacts| {
@@ -51,7 +51,7 @@ fn can_be_forced(judged: &Judged, request: &Request, now: Timestamp) -> bool {
         && judged.facts.material.leaf().is_some_and(|leaf| leaf.signer == Signer::Authority);
     // kubelet's own is kubelet's business: only by its name.
     let kubelets = request.only.contains(&judged.facts.credential.name)
-        && healed_here(&judged.facts).is_some_and(|client| client.node.is_ok());
+        && kubelet_repaired_here(&judged.facts).is_some_and(|client| client.node.is_ok());
     (ours || kubelets) && judged.authority.as_ref().is_some_and(usable)
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::finding::Finding;
 use super::freshness::{JudgedService, lingering, on_disk, started_before};
-use super::judge::healed_here;
+use super::judge::kubelet_repaired_here;
 use super::steps::{Judged, Request};
 use super::words::{remaining, span};
 use crate::model::{
@@ -126,7 +126,7 @@ fn is_for_unhealthy_kubelet(
         .credentials
         .iter()
         .filter(is_kubelets)
-        .any(|judged| healed_here(&judged.facts).is_some());
+        .any(|judged| kubelet_repaired_here(&judged.facts).is_some());
     kubelets && (step.remedy == Remedy::Revive || unhealthy)
 }
 
@@ -259,7 +259,7 @@ impl Planner<'_> {
     fn issued_for_it(&self) -> Option<Want> {
         self.facts.service.uses.iter().find_map(|one| {
             let judged = self.judged(&one.credential)?;
-            healed_here(&judged.facts)?;
+            kubelet_repaired_here(&judged.facts)?;
             let fingerprint = self.fingerprint(&one.credential)?;
             let known = self.situation.memory.appeared.get(&one.credential)?;
             let just_now =
@@ -349,7 +349,7 @@ impl Planner<'_> {
     fn reason(&self, wants: &[Want]) -> String {
         let mut reasons: Vec<String> = wants.iter().map(|want| want.why.clone()).collect();
         if let Health::Unhealthy(why) = &self.facts.health {
-            reasons.push(format!("is not well already: {why}"));
+            reasons.push(format!("is unhealthy already: {why}"));
         }
         reasons.join("; ")
     }
@@ -366,7 +366,7 @@ impl Planner<'_> {
         };
         let holds: Vec<String> = holds.iter().map(ToString::to_string).collect();
         let time = (!timely).then(|| {
-            "somebody else renewed it: its turn comes at the next scheduled time".to_owned()
+            "another program renewed it: its turn comes at the next scheduled time".to_owned()
         });
         join(holds.iter().chain(&time))
     }

@@ -49,7 +49,7 @@ impl Request {
 /// What is to be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The steps, in the order of the catalog. Credentials that are well have none.
+    /// The steps, in the order of the catalog. Credentials that need nothing have none.
     pub steps: Vec<Step>,
 }
 

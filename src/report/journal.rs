@@ -353,7 +353,7 @@ pub fn log_configuration_in_force() {
 pub fn log_started(credentials: usize) {
     let version = env!("CARGO_PKG_VERSION");
     Line::info(Message::Started)
-        .log(format_args!("kubecertd {version} looks after {credentials} credentials"));
+        .log(format_args!("kubecertd {version} manages {credentials} credentials"));
 }
 
 /// Logs that the daemon stops.

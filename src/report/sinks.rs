@@ -222,7 +222,7 @@ async fn serve(sink: Sink, deliverer: Arc<Deliverer>, mut changes: watch::Receiv
             Ok(()) => {
                 if logged.take().is_some() {
                     Line::info(super::Message::DeliveryRecovered)
-                        .log(format_args!("{} was told of all alarms", sink.name()));
+                        .log(format_args!("{}: all alarms were delivered", sink.name()));
                 }
                 wait = FIRST_RETRY_WAIT;
                 None
@@ -251,7 +251,7 @@ async fn serve(sink: Sink, deliverer: Arc<Deliverer>, mut changes: watch::Receiv
 
 fn log_failure(sink: &Sink, why: &str, then: &str) {
     let line = Line::warn(super::Message::DeliveryFailed).reason(why);
-    line.log(format_args!("{} could not be told of alarms: {why}; {then}", sink.name()));
+    line.log(format_args!("{}: alarms could not be delivered: {why}; {then}", sink.name()));
 }
 
 async fn sleep(pause: Option<Duration>) {

@@ -12,7 +12,7 @@ pub enum StoreError {
     #[error(transparent)]
     File(#[from] FileError),
     /// Another program replaced a file after it was read.
-    #[error("{}: was changed by somebody else in the meantime; it is left as it is, and the next \
+    #[error("{}: was changed by another program in the meantime; it is left as it is, and the next \
         pass looks at it again", .0.display())]
     Changed(PathBuf),
     /// Two paths of one credential lead to the same file.

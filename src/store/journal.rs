@@ -112,7 +112,7 @@ impl Journal {
                 journal.lost = true;
                 let kept = quarantine_entry(state, NAME)?;
                 recovered.notes.push(format!(
-                    "{}: {what}; it is set aside as {kept} and not followed",
+                    "{}: {what}; it is quarantined as {kept} and not followed",
                     journal.path.display()
                 ));
                 journal.file = state.create_new(name)?;
@@ -220,7 +220,7 @@ fn open_own(state: &Dir, name: &OsStr) -> Result<(File, Option<String>), StoreEr
     let kept = quarantine_entry(state, NAME)?;
     Ok((
         state.create_new(name)?,
-        Some(format!("{what}; it is set aside as {kept} and not followed")),
+        Some(format!("{what}; it is quarantined as {kept} and not followed")),
     ))
 }
 

@@ -53,7 +53,7 @@ impl Store<'_> {
         if doubt && !left.is_empty() {
             recovered.notes.push(format!(
                 "{} staged files that the journal may have been about are kept in {}: they may \
-                 hold a key; remove them when all is well",
+                 hold a key; remove them when all is in order",
                 left.len(),
                 self.dir.path().join(quarantine::DIR).display()
             ));

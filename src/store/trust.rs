@@ -85,7 +85,7 @@ impl<'r> KnownTargets<'r> {
         };
         (!known).then(|| {
             format!(
-                "the journal would replace {}, which is not looked after on this node",
+                "the journal would replace {}, which is not managed on this node",
                 shown.display()
             )
         })

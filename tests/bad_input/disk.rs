@@ -254,7 +254,7 @@ fn invalid_journal_is_quarantined_and_reported() {
     assert_eq!(renew.code, SUCCESS, "{}", renew.text);
     assert!(
         renew.text.contains(
-            "/var/lib/kubecertd/journal: is not a journal; it is set aside as journal.refused"
+            "/var/lib/kubecertd/journal: is not a journal; it is quarantined as journal.refused"
         ),
         "{}",
         renew.text

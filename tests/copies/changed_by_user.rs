@@ -166,7 +166,7 @@ fn wildcard_path_matches_only_plausible_copies() {
         ("bob", "absent"),
         ("carol", "absent"),
         ("dave", "absent"),
-        ("erin", "changed by somebody else"),
+        ("erin", "changed by another program"),
     ] {
         let shown = check_line(&node, &format!("home/{user}/.kube/config"));
         assert!(shown.contains(state), "{shown}");

@@ -231,7 +231,7 @@ fn earlier_certificate_is_known_from_state_or_backups() {
         assert_eq!(run.code, 0, "{}", run.text);
         let updated = node.text("root/.kube/config") != old;
         assert_eq!(updated, known, "{forgotten:?}: {}", run.text);
-        assert_eq!(check_line(&node, "root").contains("changed by somebody else"), !known);
+        assert_eq!(check_line(&node, "root").contains("changed by another program"), !known);
     }
 }
 

@@ -280,7 +280,7 @@ fn undelivered_alarm_is_delivered_after_restart() {
         daemon
             .log()
             .contains(
-                "WARN command/works could not be told of alarms: it ended with exit code 1; \
+                "WARN command/works: alarms could not be delivered: it ended with exit code 1; \
                 it is tried again in 60 s",
             )
             .then_some(())
@@ -352,7 +352,7 @@ fn alarms_are_delivered_to_fault_management() {
         "{set}clear ###250.003###host=cp1###\nclear ###500.200###system.certificate.etcd-ca###\n"
     );
     wait_for("the alarms are cleared", || (fm() == cleared).then_some(()));
-    assert!(!daemon.log().contains("could not be told"), "{}", daemon.log());
+    assert!(!daemon.log().contains("could not be delivered"), "{}", daemon.log());
 }
 
 #[test]

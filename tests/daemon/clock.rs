@@ -167,7 +167,7 @@ fn clock_before_release_signs_nothing() {
 fn unsynchronised_clock_three_years_ahead_signs_nothing() {
     let node = Node::due();
     let clock = Clock::at(now().plus(days(1_097)));
-    clock.unsynchronised_since(now()).assert_signs_nothing(&node, "after it was last believed");
+    clock.unsynchronised_since(now()).assert_signs_nothing(&node, "after it was last trusted");
     Clock { synchronised: None, ..clock.unsynchronised_since(now()) }
         .assert_signs_nothing(&node, "and is not synchronised");
     Clock { synchronised: Some(false), ..clock }

@@ -281,7 +281,7 @@ fn journal_writable_by_others_is_not_replayed() {
         assert_eq!(run.code, 0, "{}", run.text);
         assert!(
             run.text.contains(
-                "journal: can have been written by others than root; it is set aside \
+                "journal: can have been written by others than root; it is quarantined \
                 as journal.refused"
             ),
             "{}",

@@ -28,7 +28,7 @@ fn status_of_healthy_node_shows_last_and_next_pass() {
     let shown = node.run(&["status"]);
     assert_eq!(shown.code, 0, "{}", shown.text);
     assert!(
-        shown.text.starts_with("All is well on ")
+        shown.text.starts_with("No problems on ")
             && shown.text.contains("\n\nkubecertd runs since ")
             && shown.text.contains(&format!("(process {}): ", daemon.pid())),
         "{}",

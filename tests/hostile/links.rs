@@ -49,7 +49,7 @@ fn symlink_in_place_of_state_file_is_not_followed() {
             file: state("journal"),
             code: 0,
             renewed: 11,
-            reported: "journal: is a symlink, not a journal; it is set aside as journal.refused",
+            reported: "journal: is a symlink, not a journal; it is quarantined as journal.refused",
         },
         Case { file: state("state.json"), code: 0, renewed: 11, reported: NOT_FOLLOWED },
         Case { file: state("hold.json"), code: 0, renewed: 11, reported: NOT_FOLLOWED },

@@ -79,7 +79,7 @@ pub fn all_sections(node: &mut Node) {
         output[0],
         output[1]
     );
-    assert!(output[3].contains("looks after"), "{}", output[3]);
+    assert!(output[3].contains("manages"), "{}", output[3]);
 
     let output = follow(node, "Tuning");
     let shown = &output[4];

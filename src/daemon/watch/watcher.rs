@@ -64,7 +64,7 @@ impl ActiveWatcher {
     fn add_watches(&mut self, prefix: &Path) -> Vec<String> {
         let mut refused: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for dir in self.targets.dirs() {
-            if self.has_ended() {
+            if self.is_finished() {
                 return vec![unwatched("no thread could be started for it")];
             }
             match self.watcher.watch(&below(prefix, dir), RecursiveMode::NonRecursive) {
@@ -85,12 +85,12 @@ impl ActiveWatcher {
 
     /// Whether exactly these targets are watched, as far as is known.
     pub(super) fn is_watching(&self, targets: &WatchTargets) -> bool {
-        self.targets == *targets && !self.state.lost.load(Ordering::Acquire) && !self.has_ended()
+        self.targets == *targets && !self.state.lost.load(Ordering::Acquire) && !self.is_finished()
     }
 
     /// Stops the watcher and releases its watches.
     pub(super) fn stop(self) {
-        if self.has_ended() {
+        if self.is_finished() {
             // Its clean-up would panic, and only a few bytes of it are left.
             std::mem::forget(self.watcher);
             return;
@@ -101,7 +101,7 @@ impl ActiveWatcher {
         let _ = self.ended.recv_timeout(STOP_TIMEOUT);
     }
 
-    fn has_ended(&self) -> bool {
+    fn is_finished(&self) -> bool {
         self.ended.try_recv() == Err(TryRecvError::Disconnected)
     }
 }

@@ -7,7 +7,7 @@ use crate::model::{
     Action, Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityState,
     Condition, Location, Material, Renewal, Timestamp, days,
 };
-use crate::plan::judge::{by_hand, healed_here};
+use crate::plan::judge::{by_hand, kubelet_repaired_here};
 use crate::plan::{Judged, judge_authority};
 
 pub(super) fn add(
@@ -179,7 +179,7 @@ fn words(renewer: &Renewer) -> (&'static str, &'static str) {
         Renewer::Kubelet => (
             "kubelet should have renewed it by now",
             "See why kubelet does not: journalctl -u kubelet, kubectl get csr, and \
-             rotateCertificates in its configuration; where the certificate has ended already, \
+             rotateCertificates in its configuration; where the certificate has expired already, \
              kubelet needs a new bootstrap kubeconfig.",
         ),
         Renewer::None => (
@@ -195,7 +195,7 @@ fn words(renewer: &Renewer) -> (&'static str, &'static str) {
 
 /// An expired certificate of kubelet is issued here, or by the holder of the CA's key.
 fn expired_kubelet(judged: &Judged, renewer: &Renewer) -> Option<(String, String)> {
-    let client = healed_here(&judged.facts)
+    let client = kubelet_repaired_here(&judged.facts)
         .filter(|_| matches!(renewer, Renewer::Kubelet | Renewer::None))?;
     let reason = judged.judgement.reason.clone();
     Some(match judged.judgement.action {

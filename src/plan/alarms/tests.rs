@@ -231,7 +231,7 @@ fn authority_is_alarmed_by_days_and_root_long_before() {
     }
 }
 
-/// What is renewed here is told of only when that did not happen; what others renew when they are
+/// A credential that is renewed here is alarmed only when it was not; that of others when they are
 /// late.
 #[test]
 fn credential_alarm_depends_on_its_renewer() {
@@ -286,7 +286,7 @@ fn credential_alarm_depends_on_its_renewer() {
     }
 }
 
-/// One that is used for an hour in a test gets no day of patience.
+/// A certificate that lives for an hour gets no day of margin.
 #[test]
 fn kubelet_grace_is_proportional_to_lifetime() {
     let begin = now();
@@ -409,7 +409,7 @@ fn lacking_names_and_other_renewers_are_alarmed() {
     );
 }
 
-/// A pass for some of them says nothing of the others, except that they have ended.
+/// A pass for some of them says nothing of the others, except that they have expired.
 #[test]
 fn unrequested_credential_is_alarmed_only_when_expired() {
     let only = BTreeSet::from([name("etcd/server")]);
@@ -459,7 +459,7 @@ fn failure_needs_due_credential_or_operator() {
     assert_eq!(memory.failed.keys().collect::<Vec<_>>(), [&name("admin.conf")]);
     assert!(memory.failed[&name("admin.conf")].starts_with("admin.conf: is empty"));
     tried(&mut memory, &[], &[]);
-    assert_eq!(memory.failed.len(), 0, "it is no longer looked after");
+    assert_eq!(memory.failed.len(), 0, "it is no longer managed");
 }
 
 fn service(presence: Presence, freshness: Freshness) -> JudgedService {
@@ -494,7 +494,7 @@ fn service_is_not_updated_until_verified() {
     let name = ServiceName::new("kube-scheduler").unwrap();
     let stale = || Freshness::Stale(Evidence::Sees);
     let fresh = || Freshness::Fresh(Evidence::Sees);
-    let unknown = || Freshness::Unknown("it can't be told".to_owned());
+    let unknown = || Freshness::Unknown("it is not known".to_owned());
     let (down, unseen) = (
         || Presence::Down("exited".to_owned()),
         || Presence::Unknown("containerd does not answer".to_owned()),
@@ -507,7 +507,7 @@ fn service_is_not_updated_until_verified() {
         ("waits for its restart", running(), stale(), Some(ServiceEnd::Open), [false, true]),
         ("is fresh", running(), fresh(), None, [false, false]),
         ("reads it by itself", running(), Freshness::ByItself, None, [false, false]),
-        ("can't be told", running(), unknown(), None, [false, true]),
+        ("not known", running(), unknown(), None, [false, true]),
         ("is down", down(), Freshness::NotRunning, None, [false, true]),
         ("is not seen", unseen(), unknown(), None, [false, true]),
         ("is gone", Presence::Absent, Freshness::NotRunning, None, [false, false]),
@@ -623,7 +623,7 @@ fn any_alarms() -> impl Strategy<Value = Vec<Alarm>> {
 
 proptest! {
     /// Whatever happens: each alarm is in force once, every event is one that happened, and the
-    /// same picture again is no news.
+    /// same picture again gives no event.
     #[test]
     fn alarms_never_flap(before in any_alarms(), now in any_alarms(), unseen in prop::collection::vec(0..AlarmKind::ALL.len(), 0..4)) {
         let before = diff(&[], Picture { alarms: before, unseen: Vec::new() }).in_force;

@@ -37,7 +37,7 @@ pub(super) fn judge_copy(facts: &CredentialFacts, of: &CopyOf, now: Timestamp) -
                 format!("holds an earlier certificate of {original}, which {expires} {end}"),
             )
         }
-        // What it should hold, nobody knows just now.
+        // What it should hold is not known now.
         (Material::Whole(_) | Material::Changed(_), Some(Err(why))) => (
             Condition::Behind,
             Action::Report,

@@ -23,7 +23,7 @@ fn table_of_copies_is_the_one_in_the_docs() {
             copy(Material::Changed("it is other".into()), Ok("new"), false),
         ),
         (
-            "can't be read, or in a way that somebody else could lead astray",
+            "can't be read, or its path can be redirected by another user",
             copy(Material::Unreadable("a link".into()), Ok("new"), true),
         ),
     ];
@@ -40,7 +40,7 @@ fn table_of_copies_is_the_one_in_the_docs() {
     assert_eq!(
         attention,
         [false, false, true, false, true, true],
-        "of a broken original it is told there"
+        "a broken original is reported there"
     );
     assert_eq!(
         rows[2].1.judgement.reason,

@@ -2,7 +2,7 @@
 
 use super::authority::{authority_condition, authority_trouble};
 use super::copy::judge_copy;
-use super::kubelet::{as_kubelet_starts, healed_here, kubelet_action, left_to_others};
+use super::kubelet::{as_kubelet_starts, kubelet_action, kubelet_repaired_here, left_to_others};
 use crate::model::{
     Action, AuthorityCondition, AuthorityFacts, Condition, CredentialFacts, Judgement, LEAST_GAIN,
     Leaf, Material, Need, Policy, Renewal, Signer, Timestamp,
@@ -63,9 +63,9 @@ fn judge_as_found(
     let condition = condition(facts, authority, policy, now, ours);
     let state = authority
         .map_or(AuthorityCondition::Absent, |facts| authority_condition(&facts.state, now));
-    let healed = healed_here(facts);
+    let repaired = kubelet_repaired_here(facts);
     let action = match action(condition, state, facts.backup.is_some()) {
-        _ if let Some(client) = healed => kubelet_action(condition, state, client.node.is_ok()),
+        _ if let Some(client) = repaired => kubelet_action(condition, state, client.node.is_ok()),
         Action::Nothing => Action::Nothing,
         _ if !ours => Action::Report,
         // A broken one can be issued anew only on the strength of a certificate that its authority
@@ -98,8 +98,8 @@ fn condition(
         Material::CertificateMissing(_) => Condition::CertificateMissing,
         Material::KeyMissing(..) => Condition::KeyMissing,
         Material::Mismatched(..) => Condition::Mismatched,
-        // Past its end it serves nobody, whoever signed it.
-        Material::Whole(leaf) if healed_here(facts).is_some() && now > leaf.not_after => {
+        // An expired one is of no use, whichever CA signed it.
+        Material::Whole(leaf) if kubelet_repaired_here(facts).is_some() && now > leaf.not_after => {
             by_time(leaf, authority, policy, now)
         }
         Material::Whole(leaf) if may_sign(facts, ours) && leaf.signer == Signer::Itself => {
@@ -114,7 +114,7 @@ fn condition(
 }
 
 fn may_sign(facts: &CredentialFacts, ours: bool) -> bool {
-    ours || healed_here(facts).is_some()
+    ours || kubelet_repaired_here(facts).is_some()
 }
 
 fn by_time(

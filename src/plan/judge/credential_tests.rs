@@ -101,7 +101,7 @@ fn reasons_name_cause_and_remedy() {
         (
             C::ForeignIssuer,
             A::Usable,
-            "issued by CN=somebody, not by its authority; expires in 300 days; it is never \
+            "issued by CN=other, not by its authority; expires in 300 days; it is never \
              re-signed",
         ),
         (C::Absent, A::Usable, "not on this node, and not needed"),

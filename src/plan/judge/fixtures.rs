@@ -30,7 +30,7 @@ pub(in crate::plan) fn policy() -> Policy {
 pub(in crate::plan) fn leaf(signer: Signer, not_before: Timestamp, not_after: Timestamp) -> Leaf {
     Leaf {
         subject: "CN=kube-apiserver".into(),
-        issuer: "CN=somebody".into(),
+        issuer: "CN=other".into(),
         parts: NameParts::default(),
         serial: "01".into(),
         not_before,

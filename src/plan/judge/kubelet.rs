@@ -1,6 +1,6 @@
-//! kubelet's own client certificate. kubelet renews it, long before its end; what it can't do is to
-//! come back when it is too late for that: it shows the old certificate when it asks for a new one.
-//! Only then it is issued here.
+//! kubelet's own client certificate. kubelet renews it long before its expiry, and can't once it has
+//! expired, since it authenticates with the old certificate when it requests a new one. Only then it
+//! is issued here.
 
 use super::authority::authority_trouble;
 use crate::model::{
@@ -17,7 +17,7 @@ pub fn kubelet_action(condition: Condition, authority: AuthorityCondition, known
     use Condition as C;
     match (condition, authority) {
         (C::Fresh | C::Absent, _) => Action::Nothing,
-        // Its own business, or somebody's who knows why.
+        // Left to kubelet, or to the operator who configured it so.
         (C::Due | C::Urgent | C::EndsWithAuthority | C::ForeignIssuer | C::SelfSigned, _) => {
             Action::Report
         }
@@ -28,7 +28,7 @@ pub fn kubelet_action(condition: Condition, authority: AuthorityCondition, known
 }
 
 /// Whether it is issued here when kubelet can't get another one itself.
-pub(in crate::plan) fn healed_here(facts: &CredentialFacts) -> Option<&KubeletClient> {
+pub(in crate::plan) fn kubelet_repaired_here(facts: &CredentialFacts) -> Option<&KubeletClient> {
     let credential = &facts.credential;
     facts
         .kubelet
@@ -42,7 +42,7 @@ pub(super) fn as_kubelet_starts(
     facts: &CredentialFacts,
     now: Timestamp,
 ) -> Option<CredentialFacts> {
-    let embedded = healed_here(facts)?.embedded.as_ref()?;
+    let embedded = kubelet_repaired_here(facts)?.embedded.as_ref()?;
     let of_no_use = match embedded {
         Material::Whole(leaf) => now > leaf.not_after,
         // It may be fine.
@@ -58,7 +58,7 @@ pub(super) fn left_to_others(
     authority: Option<&AuthorityFacts>,
     now: Timestamp,
 ) -> Option<String> {
-    let client = healed_here(facts)?;
+    let client = kubelet_repaired_here(facts)?;
     match authority
         .map(|authority| authority_trouble(authority, now))
         .filter(|trouble| !trouble.is_empty())

@@ -13,4 +13,4 @@ pub use authority::judge_authority;
 pub(super) use credential::new_end;
 pub use credential::{action, judge};
 pub use kubelet::kubelet_action;
-pub(super) use kubelet::{by_hand, healed_here};
+pub(super) use kubelet::{by_hand, kubelet_repaired_here};

@@ -99,7 +99,7 @@ fn invalid_journal_is_reported_and_changes_continue() {
         (
             "another text",
             |path| fs::write(path, "x".repeat(1000)).unwrap(),
-            "is not a journal; it is set aside as journal.refused",
+            "is not a journal; it is quarantined as journal.refused",
         ),
         ("huge", |path| fs::write(path, "x".repeat(3 << 20)).unwrap(), "is not a journal"),
         (
@@ -205,24 +205,14 @@ fn entry(dir: &str, name: &str, staged: &str, old: &str, new: &str) -> journal::
 #[test]
 fn journal_renames_only_staged_files_over_managed_files() {
     let cases = [
-        (
-            "/etc",
-            "shadow",
-            ".shadow.kubecertd-1",
-            "/etc/shadow, which is not looked after on this node",
-        ),
+        ("/etc", "shadow", ".shadow.kubecertd-1", "/etc/shadow, which is not managed on this node"),
         (
             "/etc/pki",
             "other.crt",
             ".other.crt.kubecertd-1",
-            "/etc/pki/other.crt, which is not looked after on this node",
+            "/etc/pki/other.crt, which is not managed on this node",
         ),
-        (
-            "/none",
-            "a.crt",
-            ".a.crt.kubecertd-1",
-            "/none/a.crt, which is not looked after on this node",
-        ),
+        ("/none", "a.crt", ".a.crt.kubecertd-1", "/none/a.crt, which is not managed on this node"),
         (
             "/etc/pki",
             "a.crt",
@@ -231,7 +221,7 @@ fn journal_renames_only_staged_files_over_managed_files() {
         ),
         ("/etc/pki", "a.crt", ".a.crt.kubecertd-1/../planted", "which kubecertd never does"),
         ("/etc/pki", "../shadow", ".../shadow.kubecertd-1", "which kubecertd never does"),
-        ("/etc/pki/..", "shadow", ".shadow.kubecertd-1", "which is not looked after on this node"),
+        ("/etc/pki/..", "shadow", ".shadow.kubecertd-1", "which is not managed on this node"),
         ("/etc/pki", "..", "...kubecertd-1", "which kubecertd never does"),
         ("/etc/pki", "", "..kubecertd-1", "which kubecertd never does"),
     ];
