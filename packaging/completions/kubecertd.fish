@@ -116,7 +116,7 @@ complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fi
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -s h -l help -d 'Print help'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -f -a "check" -d 'Say whether the configuration is right, and if not, where it is wrong'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -f -a "show" -d 'Show every setting in force and where it comes from, and the files that are looked after'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -f -a "show" -d 'Show every setting in force and where it comes from, and the managed files'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from check" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from check" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
@@ -125,7 +125,7 @@ complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_s
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from show" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "check" -d 'Say whether the configuration is right, and if not, where it is wrong'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show every setting in force and where it comes from, and the files that are looked after'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show every setting in force and where it comes from, and the managed files'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand demo" -l keep -d 'Build it in this empty directory and leave it there, to be looked at with --root' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand demo" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
@@ -148,4 +148,4 @@ complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and __fish_see
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and __fish_seen_subcommand_from ca" -f -a "export" -d 'Print the certificate as PEM, for servers elsewhere that have to trust it; never its key'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and __fish_seen_subcommand_from ca" -f -a "verify" -d 'Say whether a file or a server trusts the authority and is signed by it'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "check" -d 'Say whether the configuration is right, and if not, where it is wrong'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "show" -d 'Show every setting in force and where it comes from, and the files that are looked after'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "show" -d 'Show every setting in force and where it comes from, and the managed files'
