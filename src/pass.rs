@@ -25,7 +25,7 @@ pub use self::decision::{Outlook, preview};
 pub use self::error::PassError;
 pub use self::event::{Emit, Event, Subject};
 use self::memory::Memory;
-pub use self::orders::{Orders, Remember};
+pub use self::orders::{Orders, ScheduleMemory};
 pub use self::report::Report;
 pub use self::services::{Services, ServicesReport};
 use self::settle::Settling;

@@ -37,7 +37,7 @@ pub(super) fn run(options: &DemoOptions) -> Result<Exit, Failure> {
         synchronised: Some(true),
         occasion: crate::plan::Occasion::Asked,
         trust_clock: false,
-        holds: &[],
+        reasons: &[],
         remember: None,
         stop: &stop,
         progress: &out::progress,

@@ -32,7 +32,7 @@ pub(super) fn run(node: &Node, options: &RenewOptions, clock: &dyn Clock) -> Res
         clock,
         synchronised,
         trust_clock: options.trust_clock,
-        holds: &[],
+        reasons: &[],
         remember: None,
         stop: &stop,
         progress,

@@ -125,7 +125,7 @@ fn refresh(node: &Node, name: CredentialName, clock: &dyn Clock) -> Exit {
         clock,
         synchronised: timedate::synchronised_now(timedate::LIMIT),
         trust_clock: false,
-        holds: &[],
+        reasons: &[],
         remember: None,
         stop: &AtomicBool::new(false),
         progress: &out::progress,

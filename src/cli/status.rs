@@ -15,7 +15,7 @@ use crate::model::{Alarm, Condition, Renewal, Timestamp};
 use crate::observe::{Node, conditions, host_name};
 use crate::pass::services::look;
 use crate::pass::{Survey, survey};
-use crate::plan::{Judged, holds, remaining};
+use crate::plan::{Judged, deferral_reasons, remaining};
 use crate::report::alarms::read_in_force;
 use crate::report::{LastPass, Status};
 use crate::state::pending_requests;
@@ -87,7 +87,8 @@ fn screen(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> (String, E
     }
     text += &alarms::section(&alarms, now);
     text += &section("Needs attention", &attention);
-    let held: Vec<_> = holds(&found.holds, now).iter().map(ToString::to_string).collect();
+    let held: Vec<_> =
+        deferral_reasons(&found.deferral, now).iter().map(ToString::to_string).collect();
     text += &section("Held, unless it is urgent", &held);
     text += &section("Requests without an answer", &pending_request_lines(node, now));
     text += &format!("\n{}", due(node, &survey));

@@ -3,9 +3,9 @@
 use super::configuration::{LoadedConfiguration, Options};
 use super::pass_runner::{PassCause, PassRunner};
 use super::{DaemonError, NotifySocket};
-use crate::pass::{Remember, Report};
+use crate::pass::{Report, ScheduleMemory};
 use crate::plan::Occasion;
-use crate::report::{LastPass, journal};
+use crate::report::{LastPass, log};
 use crate::state::PassMemory;
 
 /// Makes one pass.
@@ -16,12 +16,12 @@ use crate::state::PassMemory;
 pub async fn once(options: Options) -> Result<(LastPass, Option<Report>), DaemonError> {
     let (configuration, node) = LoadedConfiguration::load(&options)?;
     if let Some(trouble) = &configuration.trouble {
-        journal::log_configuration_refused("the last good one is in force", trouble);
+        log::log_configuration_refused("the last good one is in force", trouble);
     }
     NotifySocket::from_environment().send_ready("a pass is being made");
     let state = PassMemory::read(&node.root, &node.settings.paths.state).0;
     let mut runner = PassRunner::new(&options, &state);
-    let remember = Remember { scheduled_until: options.clock.now(), observing_until: None };
+    let remember = ScheduleMemory { scheduled_until: options.clock.now(), observing_until: None };
     let cause = PassCause::new("run --once", Occasion::Scheduled);
     let task = runner.begin_pass(&node, &configuration, cause, Vec::new(), remember);
     let (finished, alarms) = task.run().await;

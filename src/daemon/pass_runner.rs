@@ -12,7 +12,7 @@ use super::configuration::{LoadedConfiguration, Options};
 use crate::drivers::timedate;
 use crate::model::{AbsolutePath, DeferralReason, Timestamp};
 use crate::observe::Node;
-use crate::pass::{self, Orders, Remember};
+use crate::pass::{self, Orders, ScheduleMemory};
 use crate::plan::{Occasion, Request};
 use crate::report::alarms::AlarmChanges;
 use crate::report::{AlarmLedger, FinishedPass, PassEvents, Reporter, line};
@@ -58,8 +58,8 @@ impl PassRunner {
         node: &Node,
         configuration: &LoadedConfiguration,
         cause: PassCause,
-        holds: Vec<DeferralReason>,
-        remember: Remember,
+        reasons: Vec<DeferralReason>,
+        remember: ScheduleMemory,
     ) -> PassTask {
         let events = self.reporter.report_begin(&cause.why);
         PassTask {
@@ -67,7 +67,7 @@ impl PassRunner {
             configuration: configuration.clone(),
             stop: Arc::clone(&self.stop),
             cause,
-            holds,
+            reasons,
             remember,
             state: (*node.settings.paths.state).clone(),
             ledger: self.reporter.ledger().clone(),
@@ -88,8 +88,8 @@ pub(super) struct PassTask {
     configuration: LoadedConfiguration,
     stop: Arc<AtomicBool>,
     cause: PassCause,
-    holds: Vec<DeferralReason>,
-    remember: Remember,
+    reasons: Vec<DeferralReason>,
+    remember: ScheduleMemory,
     /// The state directory.
     state: AbsolutePath,
     ledger: AlarmLedger,
@@ -162,7 +162,7 @@ impl PassTask {
             clock,
             synchronised,
             trust_clock: false,
-            holds: &self.holds,
+            reasons: &self.reasons,
             remember: Some(self.remember),
             stop: &self.stop,
             progress: &|_, _| {},

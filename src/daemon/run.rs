@@ -20,11 +20,11 @@ use super::timing::{plan_first_pass, random_jitter, recheck_delay};
 use super::{Backoff, DaemonError, NotifySocket, SignalRequest, Signals};
 use crate::model::{AbsolutePath, DeferralReason, Timestamp};
 use crate::observe::Node;
-use crate::pass::{self, Remember, Report};
+use crate::pass::{self, Report, ScheduleMemory};
 use crate::plan::Occasion;
 use crate::report::alarms::AlarmChanges;
 use crate::report::status::{activity, runtime_dir};
-use crate::report::{FinishedPass, LastPass, Status, journal, line};
+use crate::report::{FinishedPass, LastPass, Status, line, log};
 use crate::state::PassMemory;
 use crate::store::is_unfinished;
 use crate::store::lock::Lock;
@@ -95,7 +95,7 @@ struct Daemon {
     configuration: LoadedConfiguration,
     /// The configuration was read again after the present pass began.
     reloaded: bool,
-    remember: Remember,
+    remember: ScheduleMemory,
     first_pass: Option<PassCause>,
     runner: PassRunner,
     pass: Option<JoinHandle<PassEnd>>,
@@ -122,7 +122,7 @@ impl Daemon {
         let signals = Signals::listen().map_err(DaemonError::Signals)?;
         let (configuration, node) = LoadedConfiguration::load(&options)?;
         if let Some(trouble) = &configuration.trouble {
-            journal::log_configuration_refused("the last good one is in force", trouble);
+            log::log_configuration_refused("the last good one is in force", trouble);
         }
         let now = options.clock.now();
         let schedule = node_schedule(&node);
@@ -169,7 +169,7 @@ impl Daemon {
     /// Sets the watches, and makes the pass that is due at the start, if one is.
     fn begin(&mut self) {
         self.changes.rearm_watches(&self.node);
-        journal::log_started(self.node.catalog.credentials.len());
+        log::log_started(self.node.catalog.credentials.len());
         self.node.notes.iter().for_each(line::log_note);
         self.report_configuration();
         if let Some(cause) = self.first_pass.take() {
@@ -199,7 +199,7 @@ impl Daemon {
 
     fn handle_tick(&mut self, tick: Tick) {
         let now = self.options.clock.now();
-        self.remember = Remember {
+        self.remember = ScheduleMemory {
             scheduled_until: now.max(tick.at),
             observing_until: self.remember.observing_until.filter(|until| now < *until),
         };
@@ -251,11 +251,11 @@ impl Daemon {
         self.occasion = cause.occasion;
         let now = self.options.clock.now();
         let observing = self.remember.observing_until.filter(|until| now < *until);
-        let holds = observing.map(|until| DeferralReason::New { until }).into_iter().collect();
+        let reasons = observing.map(|until| DeferralReason::New { until }).into_iter().collect();
         self.retry = None;
         self.reloaded = false;
         let task =
-            self.runner.begin_pass(&self.node, &self.configuration, cause, holds, self.remember);
+            self.runner.begin_pass(&self.node, &self.configuration, cause, reasons, self.remember);
         self.pass = Some(tokio::spawn(task.run()));
     }
 
@@ -327,11 +327,11 @@ impl Daemon {
                 self.changes.switch_node(&self.node, &node);
                 self.node = node;
                 self.handle_hint();
-                journal::log_configuration_in_force();
+                log::log_configuration_in_force();
             }
             Err(e) => {
                 let trouble = e.to_string();
-                journal::log_configuration_refused("the old one goes on", &trouble);
+                log::log_configuration_refused("the old one goes on", &trouble);
                 self.configuration.trouble = Some(trouble);
             }
         }
@@ -393,7 +393,7 @@ impl Daemon {
             );
         }
         self.runner.reporter.stop().await;
-        journal::log_stopped();
+        log::log_stopped();
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::pass_runner::PassCause;
 use super::schedule::Schedule;
 use crate::model::{Awaited, Deferral, Timestamp};
-use crate::pass::{Remember, Report};
+use crate::pass::{Report, ScheduleMemory};
 use crate::plan::Occasion;
 use crate::state::PassMemory;
 
@@ -25,16 +25,16 @@ pub(super) fn plan_first_pass(
     unfinished: bool,
     schedule: &Schedule,
     now: Timestamp,
-) -> (Remember, Option<PassCause>) {
+) -> (ScheduleMemory, Option<PassCause>) {
     let Some(until) = state.scheduled_until else {
         let observing_until = schedule.next(now);
         return (
-            Remember { scheduled_until: now, observing_until },
+            ScheduleMemory { scheduled_until: now, observing_until },
             Some(PassCause::new("first start on this node", Occasion::Other)),
         );
     };
     let remember =
-        Remember { scheduled_until: until.min(now), observing_until: state.observing_until };
+        ScheduleMemory { scheduled_until: until.min(now), observing_until: state.observing_until };
     // A pass that failed or was interrupted is made again, its services included.
     (
         remember,

@@ -122,7 +122,7 @@ pub struct Constraints {
     /// Whether the clock is trusted.
     pub clock_trust: ClockTrust,
     /// The reasons to defer.
-    pub holds: Vec<DeferralReason>,
+    pub reasons: Vec<DeferralReason>,
     /// What was refused and is not tried again yet.
     pub refused: Vec<Refused>,
     /// What expired so long ago, on one control-plane node of several, that only an operator may have

@@ -16,7 +16,7 @@ use crate::sys::{FileError, Root};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// The facts that may defer a renewal.
-    pub holds: DeferralFacts,
+    pub deferral: DeferralFacts,
     /// Facts that could not be found out, each a sentence.
     pub notes: Vec<String>,
 }
@@ -32,7 +32,7 @@ pub fn conditions(root: &Root, settings: &Settings) -> Conditions {
         noted(manifests(root, &settings.paths.manifests), &mut notes).unwrap_or_default();
     let (asked, note) = read_hold(root, &settings.paths.state);
     notes.extend(note);
-    Conditions { holds: DeferralFacts { kubeadm, manifests, asked }, notes }
+    Conditions { deferral: DeferralFacts { kubeadm, manifests, asked }, notes }
 }
 
 fn noted<T>(result: Result<T, FileError>, notes: &mut Vec<String>) -> Option<T> {
@@ -178,7 +178,7 @@ mod tests {
             node.dir.path().join("etc/kubernetes/manifests/dangling.yaml"),
         )
         .unwrap();
-        let found = node.conditions().holds.manifests;
+        let found = node.conditions().deferral.manifests;
         let found: Vec<_> = found
             .iter()
             .map(|(path, at)| (path.as_path().file_name().unwrap().to_str().unwrap(), at.seconds()))
@@ -191,7 +191,7 @@ mod tests {
         let node = TestNode::new();
         let asked = Hold { until: Timestamp::from_seconds(9), reason: "upgrade".to_owned() };
         write_hold(&node.root, &Settings::default().paths.state, &asked).unwrap();
-        assert_eq!(node.conditions().holds.asked, Some(asked));
+        assert_eq!(node.conditions().deferral.asked, Some(asked));
     }
 
     #[test]
@@ -199,8 +199,8 @@ mod tests {
         let node = TestNode::new();
         node.file("etc/kubernetes/manifests", "not a directory", 0);
         node.file("var/lib/kubecertd/hold.json", "{}", 0);
-        let Conditions { holds, notes } = node.conditions();
-        assert_eq!(holds, DeferralFacts::default());
+        let Conditions { deferral, notes } = node.conditions();
+        assert_eq!(deferral, DeferralFacts::default());
         assert_eq!(notes.len(), 2, "{notes:?}");
         assert!(notes[0].starts_with("/etc/kubernetes/manifests: "), "{notes:?}");
         assert!(notes[1].starts_with("/var/lib/kubecertd/hold.json: "), "{notes:?}");

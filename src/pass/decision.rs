@@ -5,8 +5,8 @@ use super::survey::{Survey, policy, survey};
 use crate::model::{ClockFacts, Constraints, Deferral, ServiceMemory};
 use crate::observe::{Conditions, Node, conditions};
 use crate::plan::{
-    Plan, defer, holds, judge_clock, long_expired, plan, policy_for_clock, standing_refusals,
-    with_copies,
+    Plan, defer, deferral_reasons, judge_clock, long_expired, plan, policy_for_clock,
+    standing_refusals, with_copies,
 };
 use crate::state::{PassMemory, read_service_memory};
 
@@ -47,13 +47,14 @@ pub(super) fn decide(
     let now = survey.now;
     let clock = ClockFacts { now, last_seen: state.last_seen, synchronised: orders.synchronised };
     let clock_trust = judge_clock(&clock, orders.trust_clock);
-    let Conditions { holds: found, notes } = conditions(&node.root, &node.settings);
-    let holds = holds(&found, now).into_iter().chain(orders.holds.iter().cloned()).collect();
+    let Conditions { deferral: found, notes } = conditions(&node.root, &node.settings);
+    let reasons =
+        deferral_reasons(&found, now).into_iter().chain(orders.reasons.iter().cloned()).collect();
     let members = node.catalog.etcd_members.max(memory.etcd_members.unwrap_or(0));
     let long_expired = long_expired(&survey.credentials, members, now);
     let constraints = Constraints {
         clock_trust,
-        holds,
+        reasons,
         refused: standing_refusals(&state.refused, now),
         long_expired,
     };

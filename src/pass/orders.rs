@@ -22,9 +22,9 @@ pub struct Orders<'o> {
     /// An operator asserts that the clock is right.
     pub trust_clock: bool,
     /// Reasons to wait besides those that are found on the node.
-    pub holds: &'o [DeferralReason],
+    pub reasons: &'o [DeferralReason],
     /// What to remember of the schedule, where the pass is the daemon's.
-    pub remember: Option<Remember>,
+    pub remember: Option<ScheduleMemory>,
     /// Set from outside when the pass is to end early: keys that are not made yet are not made any
     /// more.
     pub stop: &'o AtomicBool,
@@ -36,7 +36,7 @@ pub struct Orders<'o> {
 
 /// What the daemon wants to find again after a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Remember {
+pub struct ScheduleMemory {
     /// Up to which moment scheduled passes were made.
     pub scheduled_until: Timestamp,
     /// Until when it only looks.

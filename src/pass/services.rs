@@ -65,7 +65,7 @@ pub fn look(node: &Node, clock: &dyn Clock, survey: &Survey) -> Services {
     let (mut memory, note) = Memory::read(node);
     let constraints = Constraints {
         clock_trust: ClockTrust::Trusted,
-        holds: Vec::new(),
+        reasons: Vec::new(),
         refused: Vec::new(),
         long_expired: BTreeMap::new(),
     };

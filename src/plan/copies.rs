@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::deferral::held;
+use super::deferral::deferral;
 use super::steps::{Judged, Plan, Request, Step};
 use crate::model::{
     Action, Constraints, CopyOf, CredentialName, Deferral, Material, Policy, Timestamp,
@@ -61,7 +61,7 @@ fn waits(
     if request.force || urgent_from <= now {
         return None;
     }
-    held(judged.facts.credential.name.clone(), &constraints.holds, Some(urgent_from))
+    deferral(judged.facts.credential.name.clone(), &constraints.reasons, Some(urgent_from))
 }
 
 #[cfg(test)]

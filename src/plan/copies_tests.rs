@@ -9,7 +9,7 @@ fn behind(left: i64) -> Judged {
 fn constraints(holds: Vec<DeferralReason>) -> Constraints {
     Constraints {
         clock_trust: ClockTrust::Trusted,
-        holds,
+        reasons: holds,
         refused: Vec::new(),
         long_expired: std::collections::BTreeMap::new(),
     }

@@ -89,7 +89,7 @@ pub fn policy_for_clock(policy: Policy, clock_trust: &ClockTrust) -> Policy {
 /// future is as near as the past would have to be: no file holds a renewal back for longer than
 /// twice that time.
 #[must_use]
-pub fn holds(facts: &DeferralFacts, now: Timestamp) -> Vec<DeferralReason> {
+pub fn deferral_reasons(facts: &DeferralFacts, now: Timestamp) -> Vec<DeferralReason> {
     let kubeadm = facts.kubeadm.map(|pid| DeferralReason::KubeadmRunning { pid });
     let recent = facts
         .manifests
@@ -172,22 +172,22 @@ fn waits(
             urgent_from,
         });
     }
-    held(credential, &constraints.holds, urgent_from)
+    deferral(credential, &constraints.reasons, urgent_from)
 }
 
-/// Something waits for all that holds it back, if anything does.
-pub(super) fn held(
+/// A deferral for these reasons, if there are any.
+pub(super) fn deferral(
     credential: CredentialName,
-    holds: &[DeferralReason],
+    reasons: &[DeferralReason],
     urgent_from: Option<Timestamp>,
 ) -> Option<Deferral> {
-    let reasons: Vec<String> = holds.iter().map(ToString::to_string).collect();
-    let ends: Option<Vec<Timestamp>> = holds.iter().map(DeferralReason::until).collect();
+    let texts: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+    let ends: Option<Vec<Timestamp>> = reasons.iter().map(DeferralReason::until).collect();
     let until = ends.and_then(|ends| ends.into_iter().max());
     (!reasons.is_empty()).then(|| Deferral {
         credential,
         awaits: Awaited::Moment,
-        reason: reasons.join("; "),
+        reason: texts.join("; "),
         until,
         urgent_from,
     })

@@ -98,7 +98,7 @@ fn authority_begins() -> Timestamp {
 fn held() -> Constraints {
     Constraints {
         clock_trust: ClockTrust::Trusted,
-        holds: vec![DeferralReason::KubeadmRunning { pid: 7 }],
+        reasons: vec![DeferralReason::KubeadmRunning { pid: 7 }],
         refused: Vec::new(),
         long_expired: BTreeMap::new(),
     }
@@ -257,10 +257,10 @@ fn every_reason_to_wait_is_found() {
     };
     let changed = DeferralReason::ManifestsChanged { file: path("/m/etcd.yaml"), at: now() };
     assert_eq!(
-        holds(&facts, now()),
+        deferral_reasons(&facts, now()),
         [DeferralReason::KubeadmRunning { pid: 7 }, changed, DeferralReason::Hold(asked)]
     );
-    assert_eq!(holds(&DeferralFacts::default(), now()), []);
+    assert_eq!(deferral_reasons(&DeferralFacts::default(), now()), []);
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn manifests_count_for_fifteen_minutes_in_either_direction() {
             manifests: vec![(path("/m/etcd.yaml"), at)],
             ..DeferralFacts::default()
         };
-        !holds(&facts, now()).is_empty()
+        !deferral_reasons(&facts, now()).is_empty()
     };
     assert_eq!(
         [-900, -899, 0, 899, 900, i64::from(i32::MAX)].map(holds_at),
@@ -284,7 +284,7 @@ fn the_manifest_that_was_changed_last_is_named() {
     let old = |seconds| now().minus(Duration::from_secs(seconds));
     let manifests =
         vec![(path("/m/a"), old(600)), (path("/m/b"), old(60)), (path("/m/c"), old(6_000))];
-    let holds = holds(&DeferralFacts { manifests, ..DeferralFacts::default() }, now());
+    let holds = deferral_reasons(&DeferralFacts { manifests, ..DeferralFacts::default() }, now());
     assert_eq!(holds, [DeferralReason::ManifestsChanged { file: path("/m/b"), at: old(60) }]);
     assert_eq!(holds[0].until(), Some(old(60).plus(QUIET)));
 }
@@ -293,8 +293,8 @@ fn the_manifest_that_was_changed_last_is_named() {
 fn what_an_operator_asked_for_ends_by_itself() {
     let asked = Hold { until: now(), reason: "upgrade".into() };
     let facts = DeferralFacts { asked: Some(asked), ..DeferralFacts::default() };
-    assert_eq!(holds(&facts, now().minus(Duration::from_secs(1))).len(), 1);
-    assert_eq!(holds(&facts, now()).len(), 0);
+    assert_eq!(deferral_reasons(&facts, now().minus(Duration::from_secs(1))).len(), 1);
+    assert_eq!(deferral_reasons(&facts, now()).len(), 0);
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn what_is_urgent_or_has_no_hold_goes_ahead() {
     assert_eq!(deferred(&ends_in(3), &Request::default(), &held()), (1, vec![]));
     let free = Constraints {
         clock_trust: ClockTrust::TrustedUnsynchronised,
-        holds: vec![],
+        reasons: vec![],
         refused: vec![],
         long_expired: BTreeMap::new(),
     };
@@ -344,7 +344,7 @@ fn what_was_refused_waits_a_day_while_the_old_one_is_in_place() {
         let refused = standing_refusals(std::slice::from_ref(refused), now());
         Constraints {
             clock_trust: ClockTrust::Trusted,
-            holds: vec![],
+            reasons: vec![],
             refused,
             long_expired: BTreeMap::new(),
         }
@@ -381,7 +381,7 @@ fn force_overrides_a_hold_and_never_the_clock() {
     assert_eq!(deferred(&ends_in(300), &force, &held()), (1, vec![]));
     let wrong = Constraints {
         clock_trust: ClockTrust::NotTrusted("the clock is wrong".into()),
-        holds: vec![],
+        reasons: vec![],
         refused: vec![],
         long_expired: BTreeMap::new(),
     };
@@ -397,7 +397,7 @@ fn any_constraints() -> impl Strategy<Value = Constraints> {
     ];
     (clock_trust, 0usize..3).prop_map(|(clock_trust, count)| Constraints {
         clock_trust,
-        holds: vec![DeferralReason::KubeadmRunning { pid: 7 }; count],
+        reasons: vec![DeferralReason::KubeadmRunning { pid: 7 }; count],
         refused: vec![],
         long_expired: BTreeMap::new(),
     })
@@ -455,7 +455,7 @@ proptest! {
             let can_wait = judged.judgement.condition.urgency() <= Urgency::Due;
             prop_assert!(stays || can_wait || !trusted, "{:?} can't wait", step);
             prop_assert!(stays || !force || !trusted, "{:?} was forced", step);
-            let held = step.terms.is_some() && can_wait && !force && !constraints.holds.is_empty();
+            let held = step.terms.is_some() && can_wait && !force && !constraints.reasons.is_empty();
             prop_assert!(!(stays && held), "{:?} should wait", step);
         }
     }
@@ -513,7 +513,7 @@ fn what_kubelet_conf_embeds_from_long_ago_says_nothing_of_the_node() {
 fn long_expired_waits_only_for_an_operator() {
     let judged = ended(400);
     let long_expired = long_expired(std::slice::from_ref(&judged), 3, now());
-    let constraints = Constraints { long_expired, holds: Vec::new(), ..held() };
+    let constraints = Constraints { long_expired, reasons: Vec::new(), ..held() };
     for force in [false, true] {
         let (issued, waiting) =
             deferred(&judged, &Request { force, ..Request::default() }, &constraints);

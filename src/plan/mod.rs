@@ -26,7 +26,7 @@ pub use alarms::{
 };
 pub use copies::with_copies;
 pub use deferral::{
-    RELEASED, defer, holds, judge_clock, last_seen, long_expired, policy_for_clock,
+    RELEASED, defer, deferral_reasons, judge_clock, last_seen, long_expired, policy_for_clock,
     standing_refusals,
 };
 pub use finding::Finding;

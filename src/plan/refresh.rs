@@ -362,7 +362,7 @@ impl Planner<'_> {
         let holds = if self.situation.request.force {
             &[]
         } else {
-            self.situation.constraints.holds.as_slice()
+            self.situation.constraints.reasons.as_slice()
         };
         let holds: Vec<String> = holds.iter().map(ToString::to_string).collect();
         let time = (!timely).then(|| {

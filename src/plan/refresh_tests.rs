@@ -43,7 +43,7 @@ impl Node {
             request: Request::default(),
             constraints: Constraints {
                 clock_trust: ClockTrust::Trusted,
-                holds: Vec::new(),
+                reasons: Vec::new(),
                 refused: Vec::new(),
                 long_expired: std::collections::BTreeMap::new(),
             },
@@ -109,7 +109,7 @@ impl Node {
     }
 
     fn held(mut self) -> Self {
-        self.constraints.holds.push(DeferralReason::KubeadmRunning { pid: 7 });
+        self.constraints.reasons.push(DeferralReason::KubeadmRunning { pid: 7 });
         self
     }
 
@@ -709,7 +709,7 @@ proptest! {
             prop_assert!(may_restart || !too_late || !started_before || served || step.remedy == Remedy::CloseConnections, "{step:?}");
             let young = facts.presence.instance().is_some_and(|instance| instance.age < MAX_AGE);
             let far = step.credentials.iter().all(|(name, _)| ends(name) > now().plus(days(3)));
-            prop_assert!(!(may_restart && far && young && !node.constraints.holds.is_empty() && !node.request.force), "{step:?} should be held");
+            prop_assert!(!(may_restart && far && young && !node.constraints.reasons.is_empty() && !node.request.force), "{step:?} should be held");
         }
     }
 }

@@ -65,7 +65,7 @@ pub fn update_after_pass(
         credentials: &survey.credentials,
         only: &request.only,
         deferred,
-        holds: &constraints.holds,
+        holds: &constraints.reasons,
         lacking: &survey.lacking,
         renewers: &renewers,
         not_copied: &not_copied,
@@ -203,7 +203,7 @@ fn note_results(
         failed: &failed,
         credentials: &survey.credentials,
         by_a_trusted_clock,
-        holds: &constraints.holds,
+        holds: &constraints.reasons,
         now,
     };
     note_renewals(memory, &renewals);

@@ -5,10 +5,10 @@
 
 pub mod alarms;
 mod finished;
-pub mod journal;
 mod json;
 mod ledger;
 pub mod line;
+pub mod log;
 mod messages;
 pub mod metrics;
 mod reporter;
@@ -16,10 +16,10 @@ pub mod sinks;
 pub mod status;
 
 pub use finished::FinishedPass;
-pub use journal::PassEvents;
 pub use json::AlarmJson;
 pub use ledger::AlarmLedger;
 pub use line::{Line, PassId};
+pub use log::PassEvents;
 pub use messages::Message;
 pub use reporter::Reporter;
 pub use status::{LastPass, Status};

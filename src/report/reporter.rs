@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::alarms::{AlarmChanges, update_after_configuration};
-use super::journal::{self, PassEvents, PassLog};
+use super::log::{self, PassEvents, PassLog};
 use super::metrics::MetricsPublisher;
 use super::sinks::{Sinks, deliver_once};
 use super::{AlarmLedger, FinishedPass, PassId, line};
@@ -55,7 +55,7 @@ impl Reporter {
     pub fn report_begin(&mut self, why: &str) -> Arc<PassEvents> {
         self.pass = PassId::new();
         self.events = Arc::new(self.log.begin_pass(self.pass, self.clock.now()));
-        journal::log_pass_begun(self.pass, why);
+        log::log_pass_begun(self.pass, why);
         self.metrics.begin_pass();
         Arc::clone(&self.events)
     }
@@ -66,7 +66,7 @@ impl Reporter {
         self.metrics.end_pass(finished, node);
         let now = self.clock.now();
         self.log.end_pass(&self.events, &finished.last, finished.report(), now);
-        journal::log_alarms(Some(self.pass), alarms);
+        log::log_alarms(Some(self.pass), alarms);
         if let Some(sinks) = &self.sinks {
             sinks.wake();
         }
@@ -74,7 +74,7 @@ impl Reporter {
 
     /// Reports that the last pass failed and is made again.
     pub fn report_retry(&self, why: &str, wait: Duration) {
-        journal::log_retry(self.pass, why, wait);
+        log::log_retry(self.pass, why, wait);
     }
 
     /// Reports a configuration that was read: its alarm is raised or cleared, and alarms and
@@ -86,7 +86,7 @@ impl Reporter {
         trouble: Option<&str>,
     ) {
         let changes = update_after_configuration(&self.ledger, node, trouble, self.clock.now());
-        journal::log_alarms(None, &changes);
+        log::log_alarms(None, &changes);
         self.sinks = match Root::open(&self.root) {
             Ok(root) => Some(Sinks::start(node, root, &self.ledger, Arc::clone(&self.clock))),
             Err(e) => {

@@ -110,7 +110,7 @@ impl LastPass {
             services_waiting: [waiting, service_texts(report, held_text)].concat(),
             findings: report.services.found.findings.iter().map(ToString::to_string).collect(),
             waiting: deferred.map(|one| (one.credential.clone(), one.reason.clone())).collect(),
-            holds: report.constraints.holds.iter().map(ToString::to_string).collect(),
+            holds: report.constraints.reasons.iter().map(ToString::to_string).collect(),
             clock: match &report.constraints.clock_trust {
                 ClockTrust::Trusted | ClockTrust::TrustedUnsynchronised => None,
                 ClockTrust::NotTrusted(reason) => Some(reason.clone()),

@@ -48,7 +48,7 @@ impl Clock {
             clock: &clock,
             synchronised: self.synchronised,
             trust_clock: self.trust,
-            holds: &[],
+            reasons: &[],
             remember: None,
             stop: &stop,
             progress: &|_, _| {},

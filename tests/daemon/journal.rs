@@ -154,7 +154,7 @@ fn crash_in_middle_of_pass() {
         clock: &SystemClock,
         synchronised: Some(true),
         trust_clock: false,
-        holds: &[],
+        reasons: &[],
         remember: None,
         stop: &stop,
         progress: &|done, _| assert!(done < 3, "{loaded:?} {authorities:?} {keys:?} {file:#?}"),
