@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::Picture;
+use super::situation::Picture;
 use crate::model::{Alarm, AlarmEvent};
 
 /// The alarms that are in force from now on, and the events since the last pass.
