@@ -224,7 +224,8 @@ fn external(
     ))
 }
 
-/// A control-plane node of several that was off for long: it may not belong to its cluster any more.
+/// A control-plane node of several that was off for long: it may not belong to its cluster any
+/// more.
 fn long_expired(situation: &AlarmSituation<'_>, seen: &Seen<'_>) -> Option<Alarm> {
     let waiting: Vec<_> =
         seen.deferred.iter().filter(|deferred| deferred.awaits == Awaited::Word).collect();
@@ -270,8 +271,8 @@ fn held(situation: &AlarmSituation<'_>, seen: &Seen<'_>, memory: &AlarmMemory) -
     ))
 }
 
-/// Such files are not used; but they may be traces of an attack, or a backup that can't be used when
-/// it is needed.
+/// Such files are not used; but they may be traces of an attack, or a backup that can't be used
+/// when it is needed.
 fn not_trusted(situation: &AlarmSituation<'_>, files: &[String]) -> Option<Alarm> {
     if files.is_empty() {
         return None;

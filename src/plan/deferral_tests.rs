@@ -440,7 +440,11 @@ fn any_node() -> impl Strategy<Value = (Vec<Judged>, Plan)> {
 
 proptest! {
     #[test]
-    fn every_step_goes_ahead_or_waits_as_it_should((judged, plan) in any_node(), constraints in any_brakes(), force: bool) {
+    fn every_step_goes_ahead_or_waits_as_it_should(
+        (judged, plan) in any_node(),
+        constraints in any_brakes(),
+        force: bool,
+    ) {
         let request = Request { force, ..Request::default() };
         let (left, waiting) = defer(plan.clone(), &judged, &request, &policy(), &constraints);
         let believed = !matches!(constraints.clock_trust, ClockTrust::NotTrusted(_));
@@ -463,7 +467,8 @@ proptest! {
     #[test]
     fn what_is_left_keeps_its_order((judged, plan) in any_node(), constraints in any_brakes()) {
         let (left, _) = defer(plan.clone(), &judged, &Request::default(), &policy(), &constraints);
-        let kept: Vec<_> = plan.steps.into_iter().filter(|step| left.steps.contains(step)).collect();
+        let kept: Vec<_> =
+            plan.steps.into_iter().filter(|step| left.steps.contains(step)).collect();
         prop_assert_eq!(left.steps, kept);
     }
 }

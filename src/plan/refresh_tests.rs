@@ -597,8 +597,14 @@ prop_compose! {
         facts.holds.clear();
         for (use_number, (takes, serves, sees, connections)) in holdings.into_iter().enumerate() {
             let credential = name(&format!("credential-{}", (number + use_number) % 4));
-            facts.service.uses.push(crate::model::Use { credential: credential.clone(), takes, served_at: None, to_port: None });
-            facts.holds.push(Holding { credential, takes, serves, sees: sees.into_iter().map(seen).collect(), connections });
+            facts.service.uses.push(crate::model::Use {
+                credential: credential.clone(),
+                takes,
+                served_at: None,
+                to_port: None,
+            });
+            let sees = sees.into_iter().map(seen).collect();
+            facts.holds.push(Holding { credential, takes, serves, sees, connections });
         }
         facts.service.ages = ages;
         if let (Presence::Running(instance), Some(old)) = (&mut facts.presence, old) {
@@ -617,8 +623,15 @@ prop_compose! {
 prop_compose! {
     fn any_node()(
         services in (any_service(0), any_service(1), any_service(2)),
-        occasion in prop_oneof![Just(Occasion::Scheduled), Just(Occasion::Asked), Just(Occasion::Other)],
-        conditions in proptest::collection::vec(prop_oneof![4 => Just(Condition::Fresh), 1 => Just(Condition::Expired)], 4),
+        occasion in prop_oneof![
+            Just(Occasion::Scheduled),
+            Just(Occasion::Asked),
+            Just(Occasion::Other),
+        ],
+        conditions in proptest::collection::vec(
+            prop_oneof![4 => Just(Condition::Fresh), 1 => Just(Condition::Expired)],
+            4,
+        ),
         old_end in -2i64..20,
         ours: bool,
         force: bool,
@@ -626,7 +639,8 @@ prop_compose! {
         noted_cookies in proptest::option::of(proptest::collection::vec(0u64..5, 0..4)),
     ) -> Node {
         let end = Timestamp::from_seconds(now().seconds() + old_end * 86_400);
-        let mut node = Node::new(vec![services.0, services.1, services.2]).on(occasion).old_ones_end(end);
+        let mut node =
+            Node::new(vec![services.0, services.1, services.2]).on(occasion).old_ones_end(end);
         node = if ours { node } else { node.by_somebody_else() };
         node = if held { node.held() } else { node };
         node.request.force = force;
@@ -634,7 +648,8 @@ prop_compose! {
             judged.judgement.condition = condition;
         }
         if let Some(cookies) = noted_cookies {
-            node.memory.connections.push(noted("service-0", "credential-0", "new", &cookies, Some(end)));
+            let noted = noted("service-0", "credential-0", "new", &cookies, Some(end));
+            node.memory.connections.push(noted);
         }
         node
     }
@@ -646,22 +661,31 @@ proptest! {
     #[test]
     fn steps_are_one_per_service_in_catalog_order(node in any_node()) {
         let order: Vec<_> = node.services.iter().map(|facts| &facts.service.name).collect();
-        let places: Vec<_> = node.plan().steps.iter().map(|step| order.iter().position(|name| **name == step.service)).collect();
-        prop_assert!(places.iter().all(Option::is_some) && places.windows(2).all(|two| two[0] < two[1]), "{places:?}");
+        let place = |step: &RefreshStep| order.iter().position(|name| **name == step.service);
+        let places: Vec<_> = node.plan().steps.iter().map(place).collect();
+        prop_assert!(places.iter().all(Option::is_some), "{places:?}");
+        prop_assert!(places.windows(2).all(|two| two[0] < two[1]), "{places:?}");
     }
 
     #[test]
     fn only_running_services_that_are_not_fresh_have_steps(node in any_node()) {
         for step in node.plan().steps {
-            let facts = node.services.iter().find(|facts| facts.service.name == step.service).unwrap();
-            prop_assert_eq!(facts.presence.instance().map(|instance| &instance.id), Some(&step.instance));
+            let facts =
+                node.services.iter().find(|facts| facts.service.name == step.service).unwrap();
+            let instance = facts.presence.instance();
+            prop_assert_eq!(instance.map(|instance| &instance.id), Some(&step.instance));
             let judged = judge_service(facts, &node.credentials, &node.memory, node.now);
-            let is_behind = |credential: &CredentialName| judged.freshness.iter().any(|(name, freshness)| {
-                name == credential && matches!(freshness, Freshness::Stale(_) | Freshness::Lingering { .. })
-            });
+            let is_behind = |credential: &CredentialName| {
+                judged.freshness.iter().any(|(name, freshness)| {
+                    name == credential
+                        && matches!(freshness, Freshness::Stale(_) | Freshness::Lingering { .. })
+                })
+            };
             prop_assert!(step.credentials.iter().all(|(credential, _)| is_behind(credential)));
-            let is_old = facts.service.ages && facts.presence.instance().is_some_and(|instance| instance.age >= MAX_AGE);
-            prop_assert!(!step.credentials.is_empty() || (is_old && node.occasion == Occasion::Scheduled));
+            let is_old =
+                facts.service.ages && instance.is_some_and(|instance| instance.age >= MAX_AGE);
+            let is_restarted_for_age = is_old && node.occasion == Occasion::Scheduled;
+            prop_assert!(!step.credentials.is_empty() || is_restarted_for_age);
         }
     }
 
@@ -690,7 +714,12 @@ proptest! {
         }
         node.now = Timestamp::from_seconds(now().seconds() + seconds);
         for step in node.plan().steps {
-            let Some(before) = first.iter().find(|before| before.service == step.service && before.waits.is_none()) else { continue };
+            let Some(before) = first
+                .iter()
+                .find(|before| before.service == step.service && before.waits.is_none())
+            else {
+                continue;
+            };
             let again = step.credentials.iter().any(|one| before.credentials.contains(one));
             let may_restart = step.remedy == Remedy::Restart || step.restart_waits.is_none();
             prop_assert!(!(again && may_restart) || step.credentials.is_empty(), "{before:?} and \
@@ -703,16 +732,25 @@ proptest! {
     #[test]
     fn expired_steps_go_ahead_and_held_steps_wait(node in any_node()) {
         for step in node.plan().steps {
-            let facts = node.services.iter().find(|facts| facts.service.name == step.service).unwrap();
-            let may_restart = step.waits.is_none() && (step.remedy == Remedy::Restart || step.restart_waits.is_none());
+            let facts =
+                node.services.iter().find(|facts| facts.service.name == step.service).unwrap();
+            let may_restart = step.waits.is_none()
+                && (step.remedy == Remedy::Restart || step.restart_waits.is_none());
             let ends = |name| node.memory.appeared[name].earlier[0].not_after;
             let too_late = step.credentials.iter().any(|(name, _)| ends(name) < now());
-            let started_before = facts.presence.instance().is_some_and(|instance| instance.started.is_before(&up(AT)));
+            let instance = facts.presence.instance();
+            let started_before =
+                instance.is_some_and(|instance| instance.started.is_before(&up(AT)));
             let served = facts.holds.iter().any(|holding| holding.serves.is_some());
-            prop_assert!(may_restart || !too_late || !started_before || served || step.remedy == Remedy::CloseConnections, "{step:?}");
-            let young = facts.presence.instance().is_some_and(|instance| instance.age < MAX_AGE);
+            let closes = step.remedy == Remedy::CloseConnections;
+            prop_assert!(
+                may_restart || !too_late || !started_before || served || closes,
+                "{step:?}"
+            );
+            let young = instance.is_some_and(|instance| instance.age < MAX_AGE);
             let far = step.credentials.iter().all(|(name, _)| ends(name) > now().plus(days(3)));
-            prop_assert!(!(may_restart && far && young && !node.constraints.holds.is_empty() && !node.request.force), "{step:?} should be held");
+            let held = !node.constraints.holds.is_empty() && !node.request.force;
+            prop_assert!(!(may_restart && far && young && held), "{step:?} should be held");
         }
     }
 }

@@ -14,8 +14,8 @@ pub struct Diff {
     pub events: Vec<AlarmEvent>,
 }
 
-/// Compares the alarms in force with those that are true now. An alarm that stays keeps the time when
-/// it was raised; those that could not be observed stay as they are.
+/// Compares the alarms in force with those that are true now. An alarm that stays keeps the time
+/// when it was raised; those that could not be observed stay as they are.
 #[must_use]
 pub fn diff(before: &[Alarm], now: Picture) -> Diff {
     let (over, kept): (Vec<_>, Vec<_>) = before

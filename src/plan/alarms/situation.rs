@@ -105,8 +105,8 @@ pub enum Configuration<'s> {
 pub struct Picture {
     /// The true ones.
     pub alarms: Vec<Alarm>,
-    /// Kinds, or single alarms of a kind by their entity, that stay as they are unless they are known
-    /// to be true.
+    /// Kinds, or single alarms of a kind by their entity, that stay as they are unless they are
+    /// known to be true.
     pub unseen: Vec<(AlarmKind, Option<String>)>,
 }
 
