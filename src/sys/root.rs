@@ -17,7 +17,7 @@ pub struct Root {
     pub(super) restricted: Restricted,
 }
 
-/// The paths that are reached with [`Ownership::NoSymlinks`].
+/// The paths that are reached with [`super::Ownership::NoSymlinks`].
 #[derive(Clone, Debug, Default)]
 pub(super) struct Restricted {
     pub(super) files: BTreeSet<PathBuf>,
