@@ -125,8 +125,8 @@ pub struct Constraints {
     pub reasons: Vec<DeferralReason>,
     /// What was refused and is not tried again yet.
     pub refused: Vec<Refused>,
-    /// What expired so long ago, on one control-plane node of several, that only an operator may have
-    /// it renewed; and why, in words for the operator.
+    /// What expired so long ago, on one control-plane node of several, that only an operator may
+    /// have it renewed; and why, in words for the operator.
     pub long_expired: BTreeMap<CredentialName, String>,
 }
 

@@ -1,5 +1,5 @@
-//! The judgement of a service: whether it uses the credential that is on the disk, and what is to be
-//! done about it.
+//! The judgement of a service: whether it uses the credential that is on the disk, and what is to
+//! be done about it.
 
 use std::fmt;
 
@@ -42,8 +42,8 @@ pub enum Freshness {
     Fresh(Evidence),
     /// It uses an outdated one.
     Stale(Evidence),
-    /// It uses the new one, while open connections still carry an outdated one, which may stay until
-    /// then. This is no fault.
+    /// It uses the new one, while open connections still carry an outdated one, which may stay
+    /// until then. This is no fault.
     Lingering {
         /// How many.
         connections: usize,

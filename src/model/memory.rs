@@ -69,8 +69,8 @@ pub struct Earlier {
 }
 
 impl Appeared {
-    /// The expiry of the earlier certificate that a process which started then may hold; of several,
-    /// the earliest. `None` where no earlier one is remembered.
+    /// The expiry of the earlier certificate that a process which started then may hold; of
+    /// several, the earliest. `None` where no earlier one is remembered.
     #[must_use]
     pub fn held_until(&self, started: &Uptime) -> Option<Timestamp> {
         let held = self.earlier.iter().filter(|earlier| {

@@ -158,7 +158,8 @@ pub enum AuthorityState {
 
 impl AuthorityState {
     /// The certificate that stands for the authority at a time, where there is one: its signer, or
-    /// the certificate that would be if it were valid or the key were here ([`Anchors::candidate`]).
+    /// the certificate that would be if it were valid or the key were here
+    /// ([`Anchors::candidate`]).
     #[must_use]
     pub fn certificate(&self, now: Timestamp) -> Option<&AuthorityCertificate> {
         match self {

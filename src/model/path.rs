@@ -16,7 +16,8 @@ pub enum InvalidPath {
     NoFile(PathBuf),
 }
 
-/// An absolute path below the root directory that is worked on, without `.`, `..` and doubled slashes.
+/// An absolute path below the root directory that is worked on, without `.`, `..` and doubled
+/// slashes.
 ///
 /// `..` is taken lexically, as Go's `filepath.Clean` does for the paths in manifests and
 /// kubeconfigs. Symlinks are not followed here: that is the file system's business when the file is
@@ -65,8 +66,8 @@ impl AbsolutePath {
         &self.0
     }
 
-    /// A path beside or below this one's directory, as kubeconfigs name files: an absolute one stands
-    /// for itself.
+    /// A path beside or below this one's directory, as kubeconfigs name files: an absolute one
+    /// stands for itself.
     ///
     /// # Errors
     /// [`InvalidPath::NoFile`], when the result names no file.

@@ -1,5 +1,5 @@
-//! The facts of a service: whether it runs, its health, and what it holds of each credential that it
-//! uses. The judgement of them is [`super::Freshness`].
+//! The facts of a service: whether it runs, its health, and what it holds of each credential that
+//! it uses. The judgement of them is [`super::Freshness`].
 
 use std::time::Duration;
 

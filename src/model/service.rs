@@ -17,13 +17,13 @@ pub struct Service {
     pub kind: ServiceKind,
     /// Where its health is asked, as an URL. `None` when nothing says so.
     pub health: Option<String>,
-    /// Set where other services depend on it: it is stopped only while its peers on other nodes carry
-    /// on, and where it is not healthy afterwards, the services after it are left alone.
+    /// Set where other services depend on it: it is stopped only while its peers on other nodes
+    /// carry on, and where it is not healthy afterwards, the services after it are left alone.
     pub essential: Option<Essential>,
     /// The credentials it uses.
     pub uses: Vec<Use>,
-    /// Whether it keeps certificates in memory that expire a year after its start, so that it has to
-    /// be restarted before.
+    /// Whether it keeps certificates in memory that expire a year after its start, so that it has
+    /// to be restarted before.
     pub ages: bool,
     /// Whether the operator lists it: then it has to be on this node.
     pub configured: bool,

@@ -13,8 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 ///
 /// A type of its own because X.509 allows every second up to the end of the year 9999 (RFC 5280,
 /// 4.1.2.5), which is a day more than most time libraries hold, and because nothing about a
-/// certificate needs less than a second. Arithmetic saturates: a certificate that claims to expire in
-/// the year 9999 must not overflow anything.
+/// certificate needs less than a second. Arithmetic saturates: a certificate that claims to expire
+/// in the year 9999 must not overflow anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 

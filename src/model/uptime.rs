@@ -1,5 +1,5 @@
-//! A moment by the boot-time (monotonic) clock, which counts from the machine's start: no step of the
-//! wall clock moves it, and a suspend does not stop it (`CLOCK_BOOTTIME`).
+//! A moment by the boot-time (monotonic) clock, which counts from the machine's start: no step of
+//! the wall clock moves it, and a suspend does not stop it (`CLOCK_BOOTTIME`).
 
 use std::time::Duration;
 

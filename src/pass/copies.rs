@@ -51,8 +51,8 @@ fn holds(material: &Material) -> Option<Digest> {
     }
 }
 
-/// Brings outdated copies up to date. `at_end` is the survey after everything else was renewed, `plan`
-/// what was decided before.
+/// Brings outdated copies up to date. `at_end` is the survey after everything else was renewed,
+/// `plan` what was decided before.
 pub(super) fn follow(
     node: &Node,
     store: &mut Store<'_>,

@@ -256,8 +256,8 @@ fn put(
     })
 }
 
-/// Shows the certificate to its server, as a renewed one is shown. On the disk of another machine no
-/// server is asked.
+/// Shows the certificate to its server, as a renewed one is shown. On the disk of another machine
+/// no server is asked.
 fn trial(
     node: &Node,
     credential: &Credential,

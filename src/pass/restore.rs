@@ -428,7 +428,10 @@ fn new_file(
     credential: &Credential,
     source: &Source,
 ) -> Result<NewFile, RestoreError> {
-    let public = matches!(&credential.location, Location::Pair { certificate, .. } if *certificate == source.path);
+    let public = matches!(
+        &credential.location,
+        Location::Pair { certificate, .. } if *certificate == source.path
+    );
     let old = Files::read(&node.root, &source.path)?.map(|content| Digest::of(content.expose()));
     if old.is_none() && credential.copy_of().is_none() {
         node.root.create_parents_of(&source.path)?;

@@ -18,8 +18,8 @@ use crate::sys::{Clock, Root};
 pub(super) struct Settling {
     /// What was changed this short a time ago may not be complete yet.
     pub(super) quiet: Duration,
-    /// After this time it is judged as it is, however often it changes: a file that is written without
-    /// end must not keep the rest from being renewed.
+    /// After this time it is judged as it is, however often it changes: a file that is written
+    /// without end must not keep the rest from being renewed.
     pub(super) limit: Duration,
     /// The interval between two reads.
     pub(super) interval: Duration,

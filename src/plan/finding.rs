@@ -30,8 +30,8 @@ pub enum Finding {
         /// What is wrong with the one on the disk.
         condition: Condition,
     },
-    /// It uses an outdated certificate of a credential that kubelet renews; kubelet is not restarted
-    /// for it.
+    /// It uses an outdated certificate of a credential that kubelet renews; kubelet is not
+    /// restarted for it.
     LeftToKubelet {
         /// The service.
         service: ServiceName,

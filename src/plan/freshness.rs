@@ -1,4 +1,5 @@
-//! The evidence: whether a service uses the credential that is on the disk, and how that is verified.
+//! The evidence: whether a service uses the credential that is on the disk, and how that is
+//! verified.
 //!
 //! What a service serves is the best evidence, then the file as it sees it, then when it started.
 //! What reloads by itself is never judged by time: an old process serves a new certificate. And a
@@ -85,7 +86,8 @@ fn freshness(
         (Takes::Reloads, Some(Serves::NotItsOwn(reason) | Serves::Nothing(reason))) => {
             Err(reason.clone())
         }
-        (Takes::Reloads, Some(Serves::Certificate { .. })) => Ok(Freshness::ByItself), // decided above
+        // Decided above.
+        (Takes::Reloads, Some(Serves::Certificate { .. })) => Ok(Freshness::ByItself),
         (Takes::Restart, _)
             if facts.service.kind.keeps_running()
                 && was_reloaded_for(facts, name, leaf, memory) == Some(true) =>
@@ -114,8 +116,8 @@ fn out_of_sight(
     }
 }
 
-/// Whether the last certificate for which a service was asked to reload is this one; `None` where it
-/// was never asked.
+/// Whether the last certificate for which a service was asked to reload is this one; `None` where
+/// it was never asked.
 fn was_reloaded_for(
     facts: &ServiceFacts,
     name: &CredentialName,
@@ -183,8 +185,8 @@ pub(super) struct Lingering {
     pub end: Option<Timestamp>,
 }
 
-/// The noted connections that are still open. Where none were noted for the present content, and the
-/// process is older, all of them count. `None` where they can't be read.
+/// The noted connections that are still open. Where none were noted for the present content, and
+/// the process is older, all of them count. `None` where they can't be read.
 pub(super) fn lingering(
     service: &ServiceName,
     holding: &Holding,

@@ -3,8 +3,8 @@
 //!
 //! A change is one of the fingerprint: a file that was touched, or restored to what it was, has not
 //! changed. The time of a change is the file's own where it is plausible, by the boot-time
-//! (monotonic) clock; where it is not, it is the moment when the change was found: then services that
-//! started before it are stale, and at worst are restarted once without need.
+//! (monotonic) clock; where it is not, it is the moment when the change was found: then services
+//! that started before it are stale, and at worst are restarted once without need.
 
 use std::time::Duration;
 
@@ -125,8 +125,8 @@ fn changed_at(known: &Appeared, changed_ago: Option<Duration>, now: &Moment) -> 
         .then(|| since_boot(&now.uptime, at.max(known.seen.since_boot)))
 }
 
-/// When a content appeared that is seen for the first time ever. An implausible time must not make its
-/// services stale: that needs other evidence.
+/// When a content appeared that is seen for the first time ever. An implausible time must not make
+/// its services stale: that needs other evidence.
 fn first_seen(changed_ago: Option<Duration>, now: &Uptime) -> Uptime {
     since_boot(now, changed_ago.map_or(Duration::ZERO, |ago| now.since_boot.saturating_sub(ago)))
 }
@@ -164,10 +164,10 @@ pub fn note_replaced(memory: &mut ServiceMemory, replaced: &Replaced, now: &Mome
     memory.appeared.insert(credential.clone(), appeared);
 }
 
-/// Notes the connections that were open when a new content was first seen, once for each content. To
-/// be called after the contents were noted, and soon after a renewal: the sooner, the fewer of those
-/// that were opened since are taken for older ones. Closed ones stay in a note: the kernel gives no
-/// cookie twice.
+/// Notes the connections that were open when a new content was first seen, once for each content.
+/// To be called after the contents were noted, and soon after a renewal: the sooner, the fewer of
+/// those that were opened since are taken for older ones. Closed ones stay in a note: the kernel
+/// gives no cookie twice.
 pub fn note_connections(memory: &mut ServiceMemory, services: &[ServiceFacts]) {
     for facts in services {
         let Some(instance) = facts.presence.instance() else { continue };
@@ -226,8 +226,8 @@ pub fn note_reloaded(memory: &mut ServiceMemory, step: &RefreshStep) {
     }
 }
 
-/// Notes for services that can't be observed: at first they are taken to use what is there, unless it
-/// was put there in this very pass. To be called after the contents were noted.
+/// Notes for services that can't be observed: at first they are taken to use what is there, unless
+/// it was put there in this very pass. To be called after the contents were noted.
 pub fn note_out_of_sight(
     memory: &mut ServiceMemory,
     services: &[ServiceFacts],

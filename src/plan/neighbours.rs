@@ -1,13 +1,13 @@
-//! Whether an essential service may be stopped for a moment: only where its peers on other nodes carry
-//! on, or there are none.
+//! Whether an essential service may be stopped for a moment: only where its peers on other nodes
+//! carry on, or there are none.
 
 use crate::model::Neighbours;
 
 /// Whether a service may be stopped; an `Err` says why not.
 ///
-/// Where the peers are not known, etcd's manifest decides: several members in it mean that the cluster
-/// has other nodes, whose state is unknown. Where it names only this one, a restart does no harm to
-/// a member that does not answer.
+/// Where the peers are not known, etcd's manifest decides: several members in it mean that the
+/// cluster has other nodes, whose state is unknown. Where it names only this one, a restart does no
+/// harm to a member that does not answer.
 ///
 /// # Errors
 /// A text for an operator.

@@ -1,10 +1,10 @@
-//! The plan for services: which step makes each one use the credentials on the disk, when, and what is
-//! only reported.
+//! The plan for services: which step makes each one use the credentials on the disk, when, and what
+//! is only reported.
 //!
 //! One step a service, in the order of the catalog, for all of its credentials together, so that it
 //! restarts once. A restart is made once for a certificate and never again: a service that is stale
-//! nevertheless is a finding. And it is made only where the credential on the disk is valid: a service
-//! that holds a better one is left alone.
+//! nevertheless is a finding. And it is made only where the credential on the disk is valid: a
+//! service that holds a better one is left alone.
 
 use std::time::Duration;
 
@@ -254,8 +254,8 @@ impl Planner<'_> {
         })
     }
 
-    /// kubelet reads its own certificate when it starts. It is restarted once, within the hour, for a
-    /// certificate that was issued here because its own could not be used; and for no other one.
+    /// kubelet reads its own certificate when it starts. It is restarted once, within the hour, for
+    /// a certificate that was issued here because its own could not be used; and for no other one.
     fn issued_for_it(&self) -> Option<Want> {
         self.facts.service.uses.iter().find_map(|one| {
             let judged = self.judged(&one.credential)?;

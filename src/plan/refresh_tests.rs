@@ -90,7 +90,7 @@ impl Node {
         findings[0].to_string()
     }
 
-    fn renewed_by_others(mut self) -> Self {
+    fn by_somebody_else(mut self) -> Self {
         self.memory.appeared.values_mut().for_each(|known| known.ours = false);
         self
     }
@@ -158,11 +158,11 @@ fn aged(name: &str, days_old: u32) -> ServiceFacts {
     facts
 }
 
-const LATER: &str = "another program renewed it: its turn comes at the next scheduled time";
+const LATER: &str = "somebody else renewed it: its turn comes at the next scheduled time";
 const HELD: &str = "kubeadm is at work (process 7), until it ends";
 
 /// A node whose kubelet was given a certificate here a minute ago.
-fn repaired(kubelet: ServiceFacts, others: Vec<ServiceFacts>) -> Node {
+fn healed(kubelet: ServiceFacts, others: Vec<ServiceFacts>) -> Node {
     let mut node = Node::new(others.into_iter().chain([kubelet]).collect());
     let own = node
         .credentials
@@ -197,30 +197,30 @@ fn kubelet_down() -> ServiceFacts {
 
 #[test]
 fn kubelet_is_restarted_once_for_its_issued_certificate() {
-    let step = repaired(kubelet(AT - 1), vec![]).held().on(Occasion::Other).step();
+    let step = healed(kubelet(AT - 1), vec![]).held().on(Occasion::Other).step();
     assert_eq!(
         (step.remedy, step.waits, step.reason.as_str()),
         (Remedy::Restart, None, "began before its own was issued here")
     );
     assert_eq!(step.credentials, [(name("own"), fingerprint("new").to_string())]);
-    assert_eq!(repaired(kubelet(AT - 1), vec![]).restarted("kubelet", "own").plan().steps, []);
-    assert_eq!(repaired(kubelet(AT + 1), vec![]).plan().steps, [], "it began with it");
+    assert_eq!(healed(kubelet(AT - 1), vec![]).restarted("kubelet", "own").plan().steps, []);
+    assert_eq!(healed(kubelet(AT + 1), vec![]).plan().steps, [], "it began with it");
     assert_eq!(
-        repaired(kubelet(AT - 1), vec![]).renewed_by_others().plan().steps,
+        healed(kubelet(AT - 1), vec![]).by_somebody_else().plan().steps,
         [],
         "kubelet made it itself"
     );
-    let mut later = repaired(kubelet(AT - 1), vec![]);
+    let mut later = healed(kubelet(AT - 1), vec![]);
     later.memory.appeared.get_mut(&name("own")).unwrap().seen = up(AT + 4_000);
     assert_eq!(later.plan().steps, [], "whatever ails it now, it is not that");
-    let mut ours = repaired(kubelet(AT - 1), vec![]);
+    let mut ours = healed(kubelet(AT - 1), vec![]);
     ours.credentials[0].facts.kubelet = None;
     assert_eq!(ours.plan().steps, [], "it is not kubelet's own");
 }
 
 #[test]
 fn kubelet_that_could_not_start_is_started_alone() {
-    let node = repaired(
+    let node = healed(
         kubelet_down(),
         vec![ServiceFacts { presence: Presence::Down("no container".into()), ..stale() }],
     );
@@ -229,7 +229,7 @@ fn kubelet_that_could_not_start_is_started_alone() {
         steps.iter().map(|step| (step.service.as_str(), step.remedy)).collect::<Vec<_>>(),
         [("kubelet", Remedy::Revive)]
     );
-    assert_eq!(findings.len(), 1, "what waits for it is not restarted without use: {findings:?}");
+    assert_eq!(findings.len(), 1, "what waits for it is not restarted in vain: {findings:?}");
     let again = node.restarted("kubelet", "own").plan();
     assert_eq!((again.steps.len(), again.findings.len()), (0, 2));
 }
@@ -237,13 +237,13 @@ fn kubelet_that_could_not_start_is_started_alone() {
 #[test]
 fn healthy_kubelet_is_last_and_unhealthy_one_first() {
     let order = |kubelet: ServiceFacts| {
-        let steps = repaired(kubelet, vec![stale()]).plan().steps;
+        let steps = healed(kubelet, vec![stale()]).plan().steps;
         steps.iter().map(|step| step.service.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(order(kubelet(AT - 1)), ["scheduler", "kubelet"]);
     assert_eq!(order(kubelet_down()), ["kubelet", "scheduler"]);
-    let unhealthy = ServiceFacts { health: Health::Unhealthy("refused".into()), ..kubelet(AT - 1) };
-    assert_eq!(order(unhealthy), ["kubelet", "scheduler"]);
+    let unwell = ServiceFacts { health: Health::Unhealthy("refused".into()), ..kubelet(AT - 1) };
+    assert_eq!(order(unwell), ["kubelet", "scheduler"]);
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn unhealthy_service_is_restarted_with_a_note() {
     assert_eq!(step.waits, None);
     assert_eq!(
         step.reason,
-        "works with an earlier scheduler.conf, by its start; is unhealthy already: connection \
+        "works with an earlier scheduler.conf, by its start; is not well already: connection \
          refused"
     );
 }
@@ -321,7 +321,7 @@ fn service_is_restarted_once_for_a_certificate() {
 
 #[test]
 fn foreign_renewal_waits_for_scheduled_pass() {
-    let node = Node::new(vec![stale()]).renewed_by_others();
+    let node = Node::new(vec![stale()]).by_somebody_else();
     for (occasion, waits) in [
         (Occasion::Scheduled, None),
         (Occasion::Asked, None),
@@ -339,7 +339,7 @@ fn foreign_renewal_waits_for_scheduled_pass() {
 #[test]
 fn own_or_urgent_renewal_is_refreshed_at_once() {
     assert_eq!(Node::new(vec![stale()]).on(Occasion::Other).waits(), None);
-    let others = Node::new(vec![stale()]).renewed_by_others().on(Occasion::Other);
+    let others = Node::new(vec![stale()]).by_somebody_else().on(Occasion::Other);
     assert_eq!(others.clone().old_ones_end(now().plus(days(3))).waits(), None);
     assert_eq!(
         others.clone().old_ones_end(now().plus(days(3)).plus(Duration::from_secs(1))).waits(),
@@ -359,15 +359,14 @@ fn hold_defers_steps_that_are_not_urgent() {
     forced.request.force = true;
     assert_eq!(forced.waits(), None);
     assert_eq!(
-        node.renewed_by_others().on(Occasion::Other).waits(),
+        node.by_somebody_else().on(Occasion::Other).waits(),
         Some(format!("{HELD}; {LATER}"))
     );
 }
 
 #[test]
 fn awaiting_is_not_deferred_but_its_restart_is() {
-    let step =
-        Node::new(vec![serving("old")]).renewed_by_others().held().on(Occasion::Other).step();
+    let step = Node::new(vec![serving("old")]).by_somebody_else().held().on(Occasion::Other).step();
     assert_eq!(
         (step.remedy, step.waits, step.restart_waits),
         (Remedy::Await, None, Some(format!("{HELD}; {LATER}")))
@@ -382,7 +381,11 @@ fn invisible_service_is_refreshed_like_others() {
         ServiceKind::Command { command: vec!["/bin/true".into()], limit: Duration::ZERO };
     let mut node = Node::new(vec![facts.clone()]);
     note_out_of_sight(&mut node.memory, &[facts], &[]);
-    assert_eq!(node.plan(), Refresh::default(), "it uses what is there, as far as is known");
+    assert_eq!(
+        node.plan(),
+        Refresh::default(),
+        "it works with what is there, as far as anybody knows"
+    );
     node.memory.told.iter_mut().for_each(|told| told.fingerprint = fingerprint("old").to_string());
     let step = node.step();
     assert_eq!((step.remedy, step.instance.as_str(), step.waits), (Remedy::Restart, "", None));
@@ -413,7 +416,7 @@ fn connections_are_closed_shortly_before_expiry() {
         "2 of its connections carry an earlier kubelet-client, which ends in 24 hours"
     );
     assert_eq!(
-        node(now().plus(DAY)).renewed_by_others().held().on(Occasion::Other).waits(),
+        node(now().plus(DAY)).by_somebody_else().held().on(Occasion::Other).waits(),
         None,
         "it is urgent"
     );
@@ -421,7 +424,7 @@ fn connections_are_closed_shortly_before_expiry() {
 
 #[test]
 fn connections_with_unknown_expiry_are_closed_when_timely() {
-    let mut node = Node::new(vec![connected(&[7, 8])]).renewed_by_others();
+    let mut node = Node::new(vec![connected(&[7, 8])]).by_somebody_else();
     node.memory.appeared.values_mut().for_each(|known| known.earlier.clear());
     let step = node.step();
     assert_eq!(
@@ -534,9 +537,9 @@ fn service_is_restarted_after_eleven_months() {
     for occasion in [Occasion::Asked, Occasion::Other] {
         assert_eq!(node(334).on(occasion).plan(), Refresh::default(), "only at the scheduled time");
     }
-    let mut without_age_limit = aged("api", 400);
-    without_age_limit.service.ages = false;
-    assert_eq!(Node::new(vec![without_age_limit]).plan(), Refresh::default());
+    let mut ageless = aged("api", 400);
+    ageless.service.ages = false;
+    assert_eq!(Node::new(vec![ageless]).plan(), Refresh::default());
 }
 
 #[test]
@@ -594,8 +597,14 @@ prop_compose! {
         facts.holds.clear();
         for (use_number, (takes, serves, sees, connections)) in holdings.into_iter().enumerate() {
             let credential = name(&format!("credential-{}", (number + use_number) % 4));
-            facts.service.uses.push(crate::model::Use { credential: credential.clone(), takes, served_at: None, to_port: None });
-            facts.holds.push(Holding { credential, takes, serves, sees: sees.into_iter().map(seen).collect(), connections });
+            facts.service.uses.push(crate::model::Use {
+                credential: credential.clone(),
+                takes,
+                served_at: None,
+                to_port: None,
+            });
+            let sees = sees.into_iter().map(seen).collect();
+            facts.holds.push(Holding { credential, takes, serves, sees, connections });
         }
         facts.service.ages = ages;
         if let (Presence::Running(instance), Some(old)) = (&mut facts.presence, old) {
@@ -614,8 +623,15 @@ prop_compose! {
 prop_compose! {
     fn any_node()(
         services in (any_service(0), any_service(1), any_service(2)),
-        occasion in prop_oneof![Just(Occasion::Scheduled), Just(Occasion::Asked), Just(Occasion::Other)],
-        conditions in proptest::collection::vec(prop_oneof![4 => Just(Condition::Fresh), 1 => Just(Condition::Expired)], 4),
+        occasion in prop_oneof![
+            Just(Occasion::Scheduled),
+            Just(Occasion::Asked),
+            Just(Occasion::Other),
+        ],
+        conditions in proptest::collection::vec(
+            prop_oneof![4 => Just(Condition::Fresh), 1 => Just(Condition::Expired)],
+            4,
+        ),
         old_end in -2i64..20,
         ours: bool,
         force: bool,
@@ -623,15 +639,17 @@ prop_compose! {
         noted_cookies in proptest::option::of(proptest::collection::vec(0u64..5, 0..4)),
     ) -> Node {
         let end = Timestamp::from_seconds(now().seconds() + old_end * 86_400);
-        let mut node = Node::new(vec![services.0, services.1, services.2]).on(occasion).old_ones_end(end);
-        node = if ours { node } else { node.renewed_by_others() };
+        let mut node =
+            Node::new(vec![services.0, services.1, services.2]).on(occasion).old_ones_end(end);
+        node = if ours { node } else { node.by_somebody_else() };
         node = if held { node.held() } else { node };
         node.request.force = force;
         for (judged, condition) in node.credentials.iter_mut().zip(conditions) {
             judged.judgement.condition = condition;
         }
         if let Some(cookies) = noted_cookies {
-            node.memory.connections.push(noted("service-0", "credential-0", "new", &cookies, Some(end)));
+            let noted = noted("service-0", "credential-0", "new", &cookies, Some(end));
+            node.memory.connections.push(noted);
         }
         node
     }
@@ -643,22 +661,31 @@ proptest! {
     #[test]
     fn steps_are_one_per_service_in_catalog_order(node in any_node()) {
         let order: Vec<_> = node.services.iter().map(|facts| &facts.service.name).collect();
-        let places: Vec<_> = node.plan().steps.iter().map(|step| order.iter().position(|name| **name == step.service)).collect();
-        prop_assert!(places.iter().all(Option::is_some) && places.windows(2).all(|two| two[0] < two[1]), "{places:?}");
+        let place = |step: &RefreshStep| order.iter().position(|name| **name == step.service);
+        let places: Vec<_> = node.plan().steps.iter().map(place).collect();
+        prop_assert!(places.iter().all(Option::is_some), "{places:?}");
+        prop_assert!(places.windows(2).all(|two| two[0] < two[1]), "{places:?}");
     }
 
     #[test]
     fn only_running_services_that_are_not_fresh_have_steps(node in any_node()) {
         for step in node.plan().steps {
-            let facts = node.services.iter().find(|facts| facts.service.name == step.service).unwrap();
-            prop_assert_eq!(facts.presence.instance().map(|instance| &instance.id), Some(&step.instance));
+            let facts =
+                node.services.iter().find(|facts| facts.service.name == step.service).unwrap();
+            let instance = facts.presence.instance();
+            prop_assert_eq!(instance.map(|instance| &instance.id), Some(&step.instance));
             let judged = judge_service(facts, &node.credentials, &node.memory, node.now);
-            let is_behind = |credential: &CredentialName| judged.freshness.iter().any(|(name, freshness)| {
-                name == credential && matches!(freshness, Freshness::Stale(_) | Freshness::Lingering { .. })
-            });
+            let is_behind = |credential: &CredentialName| {
+                judged.freshness.iter().any(|(name, freshness)| {
+                    name == credential
+                        && matches!(freshness, Freshness::Stale(_) | Freshness::Lingering { .. })
+                })
+            };
             prop_assert!(step.credentials.iter().all(|(credential, _)| is_behind(credential)));
-            let is_old = facts.service.ages && facts.presence.instance().is_some_and(|instance| instance.age >= MAX_AGE);
-            prop_assert!(!step.credentials.is_empty() || (is_old && node.occasion == Occasion::Scheduled));
+            let is_old =
+                facts.service.ages && instance.is_some_and(|instance| instance.age >= MAX_AGE);
+            let is_restarted_for_age = is_old && node.occasion == Occasion::Scheduled;
+            prop_assert!(!step.credentials.is_empty() || is_restarted_for_age);
         }
     }
 
@@ -687,7 +714,12 @@ proptest! {
         }
         node.now = Timestamp::from_seconds(now().seconds() + seconds);
         for step in node.plan().steps {
-            let Some(before) = first.iter().find(|before| before.service == step.service && before.waits.is_none()) else { continue };
+            let Some(before) = first
+                .iter()
+                .find(|before| before.service == step.service && before.waits.is_none())
+            else {
+                continue;
+            };
             let again = step.credentials.iter().any(|one| before.credentials.contains(one));
             let may_restart = step.remedy == Remedy::Restart || step.restart_waits.is_none();
             prop_assert!(!(again && may_restart) || step.credentials.is_empty(), "{before:?} and \
@@ -700,16 +732,25 @@ proptest! {
     #[test]
     fn expired_steps_go_ahead_and_held_steps_wait(node in any_node()) {
         for step in node.plan().steps {
-            let facts = node.services.iter().find(|facts| facts.service.name == step.service).unwrap();
-            let may_restart = step.waits.is_none() && (step.remedy == Remedy::Restart || step.restart_waits.is_none());
+            let facts =
+                node.services.iter().find(|facts| facts.service.name == step.service).unwrap();
+            let may_restart = step.waits.is_none()
+                && (step.remedy == Remedy::Restart || step.restart_waits.is_none());
             let ends = |name| node.memory.appeared[name].earlier[0].not_after;
             let too_late = step.credentials.iter().any(|(name, _)| ends(name) < now());
-            let started_before = facts.presence.instance().is_some_and(|instance| instance.started.is_before(&up(AT)));
+            let instance = facts.presence.instance();
+            let started_before =
+                instance.is_some_and(|instance| instance.started.is_before(&up(AT)));
             let served = facts.holds.iter().any(|holding| holding.serves.is_some());
-            prop_assert!(may_restart || !too_late || !started_before || served || step.remedy == Remedy::CloseConnections, "{step:?}");
-            let young = facts.presence.instance().is_some_and(|instance| instance.age < MAX_AGE);
+            let closes = step.remedy == Remedy::CloseConnections;
+            prop_assert!(
+                may_restart || !too_late || !started_before || served || closes,
+                "{step:?}"
+            );
+            let young = instance.is_some_and(|instance| instance.age < MAX_AGE);
             let far = step.credentials.iter().all(|(name, _)| ends(name) > now().plus(days(3)));
-            prop_assert!(!(may_restart && far && young && !node.constraints.reasons.is_empty() && !node.request.force), "{step:?} should be held");
+            let held = !node.constraints.reasons.is_empty() && !node.request.force;
+            prop_assert!(!(may_restart && far && young && held), "{step:?} should be held");
         }
     }
 }

@@ -86,7 +86,12 @@ macro_rules! section {
         impl Default for $name {
             fn default() -> Self {
                 use $crate::settings::section::Setting;
-                Self { $($key: Setting::default_value(concat!($table, ".", stringify!($key)), $default),)* }
+                Self {
+                    $($key: Setting::default_value(
+                        concat!($table, ".", stringify!($key)),
+                        $default,
+                    ),)*
+                }
             }
         }
 

@@ -3,13 +3,17 @@
 //! All other modules use the file system and the clock only through this one, so that a test can
 //! give them a directory and a time of its own.
 
+mod access;
 mod asynchronous;
+mod checked_access;
 mod clock;
 mod cores;
 mod dir;
 mod error;
+mod file_content;
 mod matching;
 mod ownership;
+mod place;
 mod privacy;
 mod root;
 mod uptime;
@@ -21,12 +25,14 @@ pub use clock::{Clock, FixedClock, SystemClock, local_stamp};
 pub use cores::on_all_cores;
 pub use dir::{Dir, Identity};
 pub use error::{FileError, FileProblem};
+pub use file_content::FileContent;
+pub(crate) use file_content::read_regular;
 pub use matching::MAX_MATCHES;
 pub use ownership::Ownership;
 pub(crate) use ownership::check_root_only;
+pub use place::Place;
 pub use privacy::keep_memory_private;
-pub(crate) use root::read_regular;
-pub use root::{FileContent, Place, Root};
+pub use root::Root;
 
 pub use uptime::uptime;
 pub use walk::{MAX_SYMLINKS, Step, Walk};

@@ -148,7 +148,8 @@ fn mount_in_user_directory_is_not_entered() {
     }
     assert!(
         text.contains(
-            "/home/alice/.kube: is a mount in a directory that other users own or can write, which is not entered"
+            "/home/alice/.kube: is a mount in a directory that other users own or can write, which \
+             is not entered"
         ),
         "{text}"
     );

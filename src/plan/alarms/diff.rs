@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::Picture;
+use super::situation::Picture;
 use crate::model::{Alarm, AlarmEvent};
 
 /// The alarms that are in force from now on, and the events since the last pass.
@@ -14,8 +14,8 @@ pub struct Diff {
     pub events: Vec<AlarmEvent>,
 }
 
-/// Compares the alarms in force with those that are true now. An alarm that stays keeps the time when
-/// it was raised; those that could not be observed stay as they are.
+/// Compares the alarms in force with those that are true now. An alarm that stays keeps the time
+/// when it was raised; those that could not be observed stay as they are.
 #[must_use]
 pub fn diff(before: &[Alarm], now: Picture) -> Diff {
     let (over, kept): (Vec<_>, Vec<_>) = before

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{AlarmSituation, Picture, Seen};
+use super::situation::{AlarmSituation, Picture, Seen};
 use crate::model::{
     Action, Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityState,
     Condition, Location, Material, Renewal, Timestamp, days,

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -625,21 +627,35 @@ proptest! {
     /// Whatever happens: each alarm is in force once, every event is one that happened, and the
     /// same picture again gives no event.
     #[test]
-    fn alarms_never_flap(before in any_alarms(), now in any_alarms(), unseen in prop::collection::vec(0..AlarmKind::ALL.len(), 0..4)) {
+    fn alarms_never_flap(
+        before in any_alarms(),
+        now in any_alarms(),
+        unseen in prop::collection::vec(0..AlarmKind::ALL.len(), 0..4),
+    ) {
         let before = diff(&[], Picture { alarms: before, unseen: Vec::new() }).in_force;
-        let picture = Picture { alarms: now.clone(), unseen: unseen.iter().map(|kind| (AlarmKind::ALL[*kind], None)).collect() };
+        let picture = Picture {
+            alarms: now.clone(),
+            unseen: unseen.iter().map(|kind| (AlarmKind::ALL[*kind], None)).collect(),
+        };
         let first = diff(&before, picture.clone());
-        let has = |list: &[Alarm], alarm: &Alarm| list.iter().filter(|other| other.key() == alarm.key()).count();
+        let has = |list: &[Alarm], alarm: &Alarm| {
+            list.iter().filter(|other| other.key() == alarm.key()).count()
+        };
         for event in &first.events {
             let (was, is) = (has(&before, event.alarm()), has(&first.in_force, event.alarm()));
-            let expected = match event { AlarmEvent::Raised(_) => (0, 1), AlarmEvent::Changed(_) => (1, 1), AlarmEvent::Cleared(_) => (1, 0) };
+            let expected = match event {
+                AlarmEvent::Raised(_) => (0, 1),
+                AlarmEvent::Changed(_) => (1, 1),
+                AlarmEvent::Cleared(_) => (1, 0),
+            };
             prop_assert_eq!((was, is), expected);
         }
         for alarm in &now {
             prop_assert_eq!(has(&first.in_force, alarm), 1);
         }
         for alarm in &before {
-            let kept = has(&now, alarm) > 0 || picture.unseen.iter().any(|(kind, _)| *kind == alarm.kind);
+            let kept = has(&now, alarm) > 0
+                || picture.unseen.iter().any(|(kind, _)| *kind == alarm.kind);
             prop_assert_eq!(has(&first.in_force, alarm), usize::from(kept));
         }
         let again = diff(&first.in_force, picture);

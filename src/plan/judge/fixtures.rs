@@ -275,7 +275,10 @@ prop_compose! {
             0 => AuthorityState::Absent,
             1 => AuthorityState::NotARoot("x".into()),
             2 => AuthorityState::Present { anchors: only(certificate), key: AuthorityKey::Absent },
-            3 => AuthorityState::Present { anchors: only(certificate), key: AuthorityKey::Unusable("x".into()) },
+            3 => AuthorityState::Present {
+                anchors: only(certificate),
+                key: AuthorityKey::Unusable("x".into()),
+            },
             _ => AuthorityState::Present { anchors: only(certificate), key: AuthorityKey::Usable },
         })
     }

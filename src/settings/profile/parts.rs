@@ -56,8 +56,8 @@ pub struct AuthorityFlags {
     pub bundle: bool,
 }
 
-/// The flags of a static pod that name a signing certificate and its key. They never decide where an
-/// authority is: the key counts only for an authority whose certificate is that file.
+/// The flags of a static pod that name a signing certificate and its key. They never decide where
+/// an authority is: the key counts only for an authority whose certificate is that file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table of flags")]
 pub struct KeyFlags {

@@ -212,7 +212,10 @@ async fn unhealthy_successor_error_shows_last_finding() {
             .await;
         assert!(outcome.restarted);
         assert!(
-            matches!(&outcome.result, Err(RefreshError::NeverHealthy { found: last, .. }) if last == found),
+            matches!(
+                &outcome.result,
+                Err(RefreshError::NeverHealthy { found: last, .. }) if last == found
+            ),
             "{outcome:?}"
         );
     }

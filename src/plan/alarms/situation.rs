@@ -1,0 +1,123 @@
+//! What the alarms at the end of a pass depend on, and the picture of them that follows from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::model::{
+    Alarm, AlarmKind, AuthorityFacts, AuthorityJudgement, ClockTrust, CredentialName, Deferral,
+    DeferralReason, OtherRenewer, Policy, Timestamp,
+};
+use crate::plan::Judged;
+
+/// What alarms depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct AlarmSituation<'s> {
+    /// The host's name.
+    pub host: &'s str,
+    /// The present time.
+    pub now: Timestamp,
+    /// What was found of the certificates; `None` where they could not be looked at.
+    pub seen: Option<Seen<'s>>,
+    /// Whether the clock is trusted.
+    pub clock_trust: &'s ClockTrust,
+    /// Why no pass could be made, if none could.
+    pub trouble: Option<&'s str>,
+    /// The state of the configuration on disk.
+    pub configuration: Configuration<'s>,
+}
+
+impl AlarmSituation<'_> {
+    /// An alarm that is new.
+    pub(super) fn alarm(
+        &self,
+        kind: AlarmKind,
+        entity: String,
+        about: Vec<String>,
+        text: String,
+        reason: String,
+        repair: String,
+    ) -> Alarm {
+        Alarm { kind, entity, about, text, reason, repair, raised: self.now }
+    }
+
+    pub(super) fn on_host(
+        &self,
+        kind: AlarmKind,
+        about: Vec<String>,
+        text: &str,
+        reason: String,
+        repair: &str,
+    ) -> Alarm {
+        self.alarm(
+            kind,
+            format!("host={}", self.host),
+            about,
+            text.to_owned(),
+            reason,
+            repair.to_owned(),
+        )
+    }
+}
+
+/// What was found at the end of a pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'s> {
+    /// The authorities, judged.
+    pub authorities: &'s [(AuthorityFacts, AuthorityJudgement)],
+    /// The credentials, judged.
+    pub credentials: &'s [Judged],
+    /// What the pass was asked for; all where that is empty.
+    pub only: &'s BTreeSet<CredentialName>,
+    /// What was due and is deferred.
+    pub deferred: &'s [Deferral],
+    /// The reasons to defer.
+    pub holds: &'s [DeferralReason],
+    /// The names and addresses that certificates lack.
+    pub lacking: &'s BTreeMap<CredentialName, Vec<String>>,
+    /// What else renews certificates here.
+    pub renewers: &'s [OtherRenewer],
+    /// Copies that could not be brought up to date, and why.
+    pub not_copied: &'s BTreeMap<CredentialName, String>,
+    /// The files in the state directory that users other than root can have changed, where that was
+    /// checked.
+    pub not_trusted: Option<&'s [String]>,
+    /// When something is due.
+    pub policy: &'s Policy,
+    /// How long before its expiry the root CA is alarmed.
+    pub root_authority_within: Duration,
+    /// The same for other CAs, and for certificates that are not renewed on this node.
+    pub within: Duration,
+}
+
+/// The state of the configuration on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Configuration<'s> {
+    /// It was not checked.
+    NotChecked,
+    /// It is the one in force.
+    Right,
+    /// It is wrong, and an earlier one is in force: why.
+    Refused(&'s str),
+}
+
+/// The alarms that are true, and those about which nothing was observed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Picture {
+    /// The true ones.
+    pub alarms: Vec<Alarm>,
+    /// Kinds, or single alarms of a kind by their entity, that stay as they are unless they are
+    /// known to be true.
+    pub unseen: Vec<(AlarmKind, Option<String>)>,
+}
+
+impl Picture {
+    pub(super) fn unseen(&mut self, kinds: impl IntoIterator<Item = AlarmKind>) {
+        self.unseen.extend(kinds.into_iter().map(|kind| (kind, None)));
+    }
+
+    pub(super) fn is_unseen(&self, alarm: &Alarm) -> bool {
+        self.unseen.iter().any(|(kind, entity)| {
+            *kind == alarm.kind && entity.as_ref().is_none_or(|entity| *entity == alarm.entity)
+        })
+    }
+}
