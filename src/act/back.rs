@@ -3,7 +3,7 @@
 //!
 //! A trial before the renewal should have shown it. It can't where the server was down at that
 //! moment, or trusts something else by now. Only what was renewed here and not changed by another
-//! process since is taken back, and only for something that still has a life.
+//! process since is rolled back, and only while the old certificate is still valid.
 
 use super::trial::{self, Candidate, Refusal};
 use crate::credentials::{Backup, ComposeError, Loaded, Stored, load, located};

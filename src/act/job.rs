@@ -23,7 +23,7 @@ pub struct Job {
     pub terms: Terms,
     /// What is to be different about its names.
     pub names: SanChange,
-    /// How much patience is left.
+    /// How urgent the renewal is.
     pub urgency: Urgency,
     /// Where the new one is tried before it takes the place of the old one.
     pub trial: Option<TrialAt>,
@@ -60,7 +60,7 @@ pub struct Renewed {
 }
 
 /// A credential, and what became of its renewal.
-pub type Outcome = (CredentialName, Result<Renewed, RenewError>);
+pub type RenewOutcome = (CredentialName, Result<Renewed, RenewError>);
 
 /// Told after each key that is made: how many are, and how many there will be.
 pub type Progress<'p> = &'p (dyn Fn(usize, usize) + Sync);

@@ -3,7 +3,7 @@
 //! pointed to the link where it embeds an old certificate instead.
 
 use super::job::{Job, RenewError};
-use crate::credentials::{ComposeError, Files, Form, LoadedAuthority, Source, Stored, load};
+use crate::credentials::{ComposeError, Files, Form, LoadedAuthority, SourceFile, Stored, load};
 use crate::formats::kubeconfig::{self, Kubeconfig};
 use crate::formats::x509::{Certificate, NODE_PREFIX, NODES, kubelet_template};
 use crate::model::{AbsolutePath, Credential, Digest, KubeletClient, Location, Signer, Timestamp};
@@ -63,7 +63,7 @@ fn form(root: &Root, location: &Location, kubeconfig: &AbsolutePath) -> Result<F
     let source = |path: &AbsolutePath| {
         // What a link leads to stays as it is, and need not be readable.
         let content = if link(root, path)?.is_some() { None } else { Files::read(root, path)? };
-        Ok::<_, RenewError>(Source { path: path.clone(), content })
+        Ok::<_, RenewError>(SourceFile { path: path.clone(), content })
     };
     Ok(match location {
         Location::Pair { certificate, key } => {

@@ -11,6 +11,6 @@ mod trial;
 
 pub use back::{RollBackError, RolledBack, Suspect, roll_back};
 pub use copy::{Copied, CopyError, Following, follow};
-pub use job::{Job, Outcome, Progress, RenewError, Renewal, Renewed};
+pub use job::{Job, Progress, RenewError, RenewOutcome, Renewal, Renewed};
 pub use renew::{algorithm, renew};
 pub use trial::{Refusal, try_one};

@@ -22,7 +22,7 @@ mod wait;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-pub use self::caller::{Answer, Caller, Limits, Refreshing, Seen};
+pub use self::caller::{BoxFuture, Caller, Limits, Refreshing, ServiceObservation};
 pub use self::error::{RefreshError, StaleList};
 pub use self::outcome::{RefreshOutcome, Refreshed};
 use self::turn::Turn;
@@ -31,7 +31,7 @@ use crate::model::{RefreshStep, Service, ServiceName};
 /// Does what is to be done now, service by service.
 ///
 /// A service that fails costs only itself, except an essential one that is not healthy afterwards:
-/// what comes after it would be restarted in vain, and is left alone.
+/// a restart of the services after it would not help, and they are left alone.
 ///
 /// Needs a tokio runtime with its timers and its I/O enabled; one thread is enough.
 pub async fn refresh(
@@ -67,7 +67,8 @@ pub async fn refresh(
 pub async fn await_healthy(services: &[Service], limit: Duration, with: &Refreshing<'_>) {
     let all = async {
         for service in services {
-            let healthy = |seen: &Seen| wait::running(seen).and_then(|_| wait::healthy(seen));
+            let healthy =
+                |seen: &ServiceObservation| wait::running(seen).and_then(|_| wait::healthy(seen));
             let _ = wait::until(with, service, limit, healthy).await;
         }
     };

@@ -9,7 +9,7 @@ use super::fragment::{location, wrong};
 use super::origin::Origin;
 use super::profile::service::{ServiceFragment, service};
 use super::profile::{ProfileService, Trial};
-use super::source::Source;
+use super::source::ConfigSource;
 use crate::model::{AbsolutePath, AuthorityName, CredentialName, Location};
 
 /// An authority that the operator lists.
@@ -101,13 +101,13 @@ pub(super) struct CredentialFragment {
 impl OwnAuthority {
     pub(super) fn new(
         entry: Spanned<AuthorityFragment>,
-        source: Source<'_>,
+        source: ConfigSource<'_>,
     ) -> Result<Self, SettingsError> {
         let origin = source.origin(&entry.span());
         let AuthorityFragment { name, certificate, key } = entry.into_inner();
-        let told = name.as_ref().map(ToString::to_string);
+        let entry_name = name.as_ref().map(ToString::to_string);
         let wrong = |missing| {
-            wrong("authority", told.clone(), origin.clone(), EntryProblem::Missing(missing))
+            wrong("authority", entry_name.clone(), origin.clone(), EntryProblem::Missing(missing))
         };
         Ok(Self {
             name: name.ok_or_else(|| wrong("name"))?,
@@ -121,7 +121,7 @@ impl OwnAuthority {
 impl OwnCredential {
     pub(super) fn new(
         entry: Spanned<CredentialFragment>,
-        source: Source<'_>,
+        source: ConfigSource<'_>,
     ) -> Result<Self, SettingsError> {
         let origin = source.origin(&entry.span());
         let CredentialFragment {
@@ -134,8 +134,8 @@ impl OwnCredential {
             bundle,
             trial,
         } = entry.into_inner();
-        let told = name.as_ref().map(ToString::to_string);
-        let wrong = |problem| wrong("credential", told.clone(), origin.clone(), problem);
+        let entry_name = name.as_ref().map(ToString::to_string);
+        let wrong = |problem| wrong("credential", entry_name.clone(), origin.clone(), problem);
         let location = location(certificate, key, kubeconfig, bundle).map_err(wrong)?;
         let name = name.ok_or_else(|| wrong(EntryProblem::Missing("name")))?;
         match (&trial, &location) {
@@ -157,7 +157,7 @@ impl OwnCredential {
 impl OwnService {
     pub(super) fn new(
         entry: Spanned<ServiceFragment>,
-        source: Source<'_>,
+        source: ConfigSource<'_>,
     ) -> Result<Self, SettingsError> {
         let origin = source.origin(&entry.span());
         let entry = entry.into_inner();
@@ -173,12 +173,12 @@ impl OwnService {
 impl OwnCopy {
     pub(super) fn new(
         entry: Spanned<CopyFragment>,
-        source: Source<'_>,
+        source: ConfigSource<'_>,
     ) -> Result<Self, SettingsError> {
         let origin = source.origin(&entry.span());
         let CopyFragment { name, of, certificate, key, kubeconfig, bundle } = entry.into_inner();
-        let told = name.as_ref().map(ToString::to_string);
-        let wrong = |problem| wrong("copy", told.clone(), origin.clone(), problem);
+        let entry_name = name.as_ref().map(ToString::to_string);
+        let wrong = |problem| wrong("copy", entry_name.clone(), origin.clone(), problem);
         let location = location(certificate, key, kubeconfig, bundle).map_err(wrong)?;
         let copy = Self {
             name,

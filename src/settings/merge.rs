@@ -15,7 +15,7 @@ use super::fragment::unique;
 use super::profile::service::ServiceFragment;
 use super::section::Setting;
 use super::sinks::AlarmCommand;
-use super::source::Source;
+use super::source::ConfigSource;
 use super::tables::{
     Alarms, AlarmsFragment, Backups, BackupsFragment, FaultManagement, Metrics, MetricsFragment,
     Paths, PathsFragment, Renewal, RenewalFragment, Schedule, ScheduleFragment,
@@ -107,14 +107,14 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let mut merged = Merged(Self::default());
         for (file, text) in files {
-            merged.add(Source { file: file.as_ref(), text: text.as_ref() })?;
+            merged.add(ConfigSource { file: file.as_ref(), text: text.as_ref() })?;
         }
         merged.check()
     }
 }
 
 impl Merged {
-    fn add(&mut self, source: Source<'_>) -> Result<(), SettingsError> {
+    fn add(&mut self, source: ConfigSource<'_>) -> Result<(), SettingsError> {
         let mut fragment: Fragment = source.parse()?;
         let Self(settings) = self;
         settings.profile.take(fragment.profile, source);

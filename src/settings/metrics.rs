@@ -84,7 +84,7 @@ pub enum InvalidListen {
          use the textfile"
     )]
     NotLoopback(SocketAddr),
-    /// Nobody would know where it is.
+    /// Port 0, which means any free port.
     #[error("port 0 is any port that is free: give the one that Prometheus asks at")]
     NoPort,
     /// No path for a socket.

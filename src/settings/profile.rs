@@ -17,7 +17,7 @@ use self::read::Origins;
 use super::Settings;
 use super::error::{EntryProblem, SettingsError};
 use super::fragment::{unique, wrong};
-use super::source::Source;
+use super::source::ConfigSource;
 use crate::model::{AbsolutePath, InvalidPath};
 
 /// The profiles that come with this program.
@@ -56,7 +56,7 @@ impl Profile {
     /// # Errors
     /// [`SettingsError`] for the first thing that is wrong, with file and line.
     pub fn parse(file: &Path, text: &str) -> Result<Self, SettingsError> {
-        let (profile, origins) = read::profile(Source { file, text })?;
+        let (profile, origins) = read::profile(ConfigSource { file, text })?;
         profile.check(&origins)?;
         Ok(profile)
     }

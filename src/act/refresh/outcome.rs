@@ -72,7 +72,7 @@ impl fmt::Display for Refreshed {
             }
             Self::Restarted { after, unready, by: evidence, instead, unhealthy } => {
                 if unready.is_zero() {
-                    write!(f, "it was told, and after {:.1} s ", after.as_secs_f32())?;
+                    write!(f, "it was refreshed, and after {:.1} s ", after.as_secs_f32())?;
                 } else {
                     write!(
                         f,

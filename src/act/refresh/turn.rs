@@ -9,7 +9,7 @@ use super::connections::{self, Closing};
 use super::error::StaleList;
 use super::how::How;
 use super::wait::{self, Shortfall};
-use super::{RefreshError, Refreshed, Refreshing, Seen};
+use super::{RefreshError, Refreshed, Refreshing, ServiceObservation};
 use crate::drivers::cri::CriError;
 use crate::drivers::systemd::Systemd;
 use crate::model::{Evidence, Health, Presence, RefreshStep, Remedy, Service, ServiceKind};
@@ -139,7 +139,7 @@ impl<'t> Turn<'t> {
     async fn restart(&mut self, instead: Option<String>) -> Result<Refreshed, RefreshError> {
         let before = self.find().await?;
         if self.is_successor(&before) {
-            // Somebody else has restarted it since that was decided, so it has read what is there.
+            // It was restarted by others since the decision, so it has read the current files.
             return Ok(Refreshed::TookIt { after: Duration::ZERO, by: None });
         }
         let was_healthy = before.healthy;
@@ -225,8 +225,9 @@ impl<'t> Turn<'t> {
             .await;
             found.map_err(|shortfall| self.no_successor(shortfall, attempt))?;
         }
-        let healthy =
-            |seen: &Seen| self.runs_anew(seen, attempt).and_then(|()| wait::healthy(seen));
+        let healthy = |seen: &ServiceObservation| {
+            self.runs_anew(seen, attempt).and_then(|()| wait::healthy(seen))
+        };
         let found = wait::until(self.with, self.service, limits.healthy, healthy).await;
         found.map_err(|shortfall| never_healthy(shortfall, limits.healthy))?;
         let healthy_at = Instant::now();
@@ -238,7 +239,7 @@ impl<'t> Turn<'t> {
     async fn verify_uptake(&self, attempt: &Attempt) -> Result<Option<Evidence>, RefreshError> {
         let limits = self.with.limits;
         let began = Instant::now();
-        let judge = |seen: &Seen| {
+        let judge = |seen: &ServiceObservation| {
             self.runs_anew(seen, attempt).and_then(|()| wait::healthy(seen))?;
             match self.is_fresh(seen, attempt) {
                 Err(Shortfall::Unknown(_)) if began.elapsed() >= limits.proof => Ok(None),
@@ -256,8 +257,9 @@ impl<'t> Turn<'t> {
         &self,
         attempt: &Attempt,
     ) -> Result<Option<Evidence>, RefreshError> {
-        let judge =
-            |seen: &Seen| self.runs_anew(seen, attempt).and_then(|()| self.is_fresh(seen, attempt));
+        let judge = |seen: &ServiceObservation| {
+            self.runs_anew(seen, attempt).and_then(|()| self.is_fresh(seen, attempt))
+        };
         match wait::until(self.with, self.service, self.with.limits.proof, judge).await {
             Err(Shortfall::Unknown(_)) => Ok(None),
             result => result.map_err(|shortfall| never_healthy(shortfall, self.with.limits.proof)),
@@ -279,7 +281,7 @@ impl<'t> Turn<'t> {
         }
     }
 
-    fn runs_anew(&self, seen: &Seen, attempt: &Attempt) -> Result<(), Shortfall> {
+    fn runs_anew(&self, seen: &ServiceObservation, attempt: &Attempt) -> Result<(), Shortfall> {
         let instance = match (wait::running(seen), &self.service.kind) {
             (Err(_), ServiceKind::Command { .. }) => return Ok(()),
             (instance, _) => instance?,
@@ -292,7 +294,11 @@ impl<'t> Turn<'t> {
         }
     }
 
-    fn is_fresh(&self, seen: &Seen, attempt: &Attempt) -> Result<Option<Evidence>, Shortfall> {
+    fn is_fresh(
+        &self,
+        seen: &ServiceObservation,
+        attempt: &Attempt,
+    ) -> Result<Option<Evidence>, Shortfall> {
         let instance = seen.facts.presence.instance().map(|instance| instance.id.as_str());
         let same_process = instance.is_none() || instance == attempt.before.instance.as_deref();
         wait::fresh(seen, &self.step.credentials, same_process)

@@ -56,8 +56,8 @@ pub struct AuthorityFlags {
     pub bundle: bool,
 }
 
-/// The flags of a static pod that name a signing certificate and its key. They never decide where an
-/// authority is: the key counts only for an authority whose certificate is that file.
+/// The flags of a static pod that name a signing certificate and its key. They never decide where
+/// an authority is: the key counts only for an authority whose certificate is that file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table of flags")]
 pub struct KeyFlags {
@@ -122,12 +122,12 @@ pub struct NameFlags {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table with a path, and perhaps a service")]
 pub struct Trial {
-    /// The service of this node that looks at it; none for a kubeconfig, which names its own
+    /// The service of this node that verifies it; none for a kubeconfig, which names its own
     /// server.
     pub service: Option<ServiceName>,
     /// The path of a request that has to be authenticated.
     pub path: String,
-    /// For whom it is asked, where the certificate is one that vouches for others.
+    /// The user to ask for, where the certificate is that of a front proxy.
     pub user: Option<String>,
 }
 
@@ -160,16 +160,16 @@ pub enum FlagNames {
 pub struct ProfileService {
     /// Its name.
     pub name: ServiceName,
-    /// What kind of thing it is; a static pod without its manifest.
+    /// Its kind; a static pod without its manifest.
     pub kind: ServiceKind,
-    /// The usual URL of its health; a probe in the manifest says it better.
+    /// The usual URL of its health; a probe in the manifest takes precedence.
     pub health: Option<String>,
-    /// Whether the others live on it: it is stopped only where its like on other nodes carry on,
-    /// and what comes after it can do nothing without it.
+    /// Whether other services need it: it is stopped only where its peers on other nodes are
+    /// healthy, and the services after it can't work without it.
     pub essential: Option<Essential>,
     /// The credentials it uses.
     pub uses: Vec<ProfileUse>,
-    /// Whether certificates that it keeps in memory end a year after its start.
+    /// Whether certificates that it keeps in memory expire a year after its start.
     pub ages: bool,
 }
 

@@ -53,8 +53,8 @@ pub(in crate::settings) fn service(
     mut entry: ServiceFragment,
     wrong: Wrong<'_>,
 ) -> Result<ProfileService, SettingsError> {
-    let told = entry.name.as_ref().map(ToString::to_string);
-    let wrong = |problem| wrong(told.clone(), problem);
+    let entry_name = entry.name.as_ref().map(ToString::to_string);
+    let wrong = |problem| wrong(entry_name.clone(), problem);
     let kind = kind(&mut entry).map_err(wrong)?;
     uses(&entry.uses, &kind).map_err(wrong)?;
     url(entry.health.as_deref()).map_err(wrong)?;
@@ -158,7 +158,7 @@ fn unit_name(unit: String) -> Result<String, EntryProblem> {
     if !stem.is_empty() && stem.chars().all(known) { Ok(unit) } else { Err(EntryProblem::NoUnit) }
 }
 
-/// A key that would be passed over in silence is a mistake.
+/// Refuses a key that would be ignored for this kind of service.
 fn fits(entry: &ServiceFragment, kind: &'static str, allowed: &[&str]) -> Result<(), EntryProblem> {
     let given = [
         ("grace", entry.grace.is_some()),
