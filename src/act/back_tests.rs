@@ -1,4 +1,4 @@
-//! What was renewed, and is shown to servers in this process afterwards.
+//! Rollback of renewed certificates, with servers in this process.
 
 use std::net::TcpListener;
 use std::time::Duration;

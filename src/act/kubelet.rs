@@ -10,8 +10,8 @@ use crate::model::{AbsolutePath, Credential, Digest, KubeletClient, Location, Si
 use crate::store::{Kind, NewFile, NewLink};
 use crate::sys::{FileError, Root, local_stamp};
 
-/// What to issue again: the old certificate where it can be read and this cluster's authority
-/// signed it, else what one for this node has to say.
+/// Returns the certificate to renew: the old one where it can be read and this cluster's authority
+/// signed it, else a template for this node.
 pub(super) fn original(
     root: &Root,
     job: &Job,
@@ -90,7 +90,7 @@ fn link(root: &Root, path: &AbsolutePath) -> Result<Option<Option<std::path::Pat
     Ok(if target.is_none() && dir.stat(name)?.is_some() { None } else { Some(target) })
 }
 
-/// What is replaced.
+/// The files and the link that are replaced.
 pub(super) struct Replacing {
     pub(super) files: Vec<NewFile>,
     pub(super) link: Option<NewLink>,

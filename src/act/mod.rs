@@ -1,5 +1,5 @@
-//! What is done about a plan. Kubelet's own certificate gets its room here beside the renewal and
-//! the refresh of services.
+//! Carries out a plan: renewal, copies, trials, rollback, the refresh of services, and kubelet's
+//! own certificate.
 
 mod back;
 mod copy;

@@ -30,14 +30,14 @@ pub struct OwnAuthority {
 pub struct OwnCredential {
     /// Its name.
     pub name: CredentialName,
-    /// Who signs it. Without one it is watched and never renewed, except when it takes the place of
-    /// a profile's entry: then it keeps that entry's authority.
+    /// The authority that signs it. Without one the credential is watched and never renewed, except
+    /// when it replaces an entry of the profile: then it keeps that entry's authority.
     pub authority: Option<AuthorityName>,
     /// Whether it may be absent.
     pub optional: bool,
-    /// Where it lives.
+    /// Its location.
     pub location: Location,
-    /// Where a new one is tried before it takes the place of the old one.
+    /// Where a new certificate is tried before it replaces the old one.
     pub trial: Option<Trial>,
     /// Where it is listed.
     pub origin: Origin,
@@ -46,7 +46,7 @@ pub struct OwnCredential {
 /// A service that the operator lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnService {
-    /// What it is and what it uses, as a profile says it.
+    /// The service, in the form of a profile's entry.
     pub service: ProfileService,
     /// Where it is listed.
     pub origin: Origin,
@@ -57,9 +57,9 @@ pub struct OwnService {
 pub struct OwnCopy {
     /// Its name, where it has one of its own.
     pub name: Option<CredentialName>,
-    /// What it is a copy of.
+    /// The name of its original.
     pub of: CredentialName,
-    /// Where it lives. The path of a kubeconfig may have `*` for whole names.
+    /// Its location. The path of a kubeconfig may have `*` for whole names.
     pub location: Location,
     /// Where it is listed.
     pub origin: Origin,

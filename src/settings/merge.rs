@@ -30,19 +30,19 @@ pub struct Settings {
     pub profile: Setting<ProfileName>,
     /// When a certificate is renewed, and into what.
     pub renewal: Renewal,
-    /// When passes are made.
+    /// The times of passes.
     pub schedule: Schedule,
-    /// What is worth an alarm.
+    /// The conditions of alarms.
     pub alarms: Alarms,
     /// Whether and how alarms are delivered to Fault Management.
     pub fault_management: FaultManagement,
     /// Commands that receive alarms.
     pub alarm_commands: Vec<AlarmCommand>,
-    /// Where numbers for Prometheus can be had.
+    /// The metrics for Prometheus.
     pub metrics: Metrics,
-    /// Where things are.
+    /// The paths of files and directories.
     pub paths: Paths,
-    /// What is kept of replaced files.
+    /// The backups of replaced files.
     pub backups: Backups,
     /// Authorities that the operator adds to the profile, or puts in the place of the profile's by
     /// the same name.
@@ -57,7 +57,7 @@ pub struct Settings {
     pub services: Vec<OwnService>,
 }
 
-/// What one file may say.
+/// The keys of one configuration file.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Fragment {

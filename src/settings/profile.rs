@@ -1,7 +1,7 @@
 //! The profile: the authorities, credentials and services of a kind of node, as data.
 //!
-//! What stands in a profile are the usual paths and the names of the manifest flags that give the
-//! real ones; finding the real ones on a node is the catalog's work.
+//! A profile has the usual paths, and the names of the manifest flags that give the real ones. The
+//! catalog finds the real ones on a node.
 
 mod parts;
 mod read;

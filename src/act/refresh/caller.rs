@@ -36,7 +36,7 @@ pub trait Caller {
     fn finished(&self, outcome: &RefreshOutcome);
 }
 
-/// What a refresh needs.
+/// The context of a refresh.
 #[derive(Clone, Copy)]
 pub struct Refreshing<'a> {
     /// Answers questions about services.

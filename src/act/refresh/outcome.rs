@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::error::RefreshError;
 use crate::model::{Evidence, ServiceName};
 
-/// What became of one step.
+/// The outcome of one refresh step.
 #[derive(Debug)]
 pub struct RefreshOutcome {
     /// The service.
@@ -14,12 +14,12 @@ pub struct RefreshOutcome {
     /// Whether it was restarted or signalled, or may have been, healthy or not: that counts as the
     /// one time.
     pub restarted: bool,
-    /// How it ended.
+    /// The result.
     pub result: Result<Refreshed, RefreshError>,
 }
 
 impl RefreshOutcome {
-    /// What went wrong; that it has to wait for a restart is nothing wrong.
+    /// The error, if any. A restart that has to wait is not an error.
     #[must_use]
     pub fn failure(&self) -> Option<&RefreshError> {
         self.result.as_ref().err().filter(|error| !matches!(error, RefreshError::Held(_)))

@@ -21,9 +21,9 @@ pub struct Turn<'t> {
     restarted: bool,
 }
 
-/// How a service was found before anything was done to it.
+/// The state of a service before its refresh.
 struct Before {
-    /// What ran.
+    /// The instance that ran.
     instance: Option<String>,
     /// Whether it was healthy.
     healthy: bool,
@@ -35,7 +35,7 @@ struct Attempt {
     before: Before,
     /// Whether another container or process has to take its place.
     successor: bool,
-    /// What went wrong on the way, and may not matter.
+    /// An error that may be harmless.
     trouble: Option<CriError>,
 }
 
@@ -44,7 +44,7 @@ impl<'t> Turn<'t> {
         Self { step, service, with, restarted: false }
     }
 
-    /// Makes it; and says whether the service was restarted or signalled on the way.
+    /// Carries out the step. Returns also whether the service was restarted or signalled.
     pub async fn make(mut self) -> (bool, Result<Refreshed, RefreshError>) {
         let result = match self.step.remedy {
             Remedy::Revive => self.revive().await,
@@ -55,8 +55,8 @@ impl<'t> Turn<'t> {
         (self.restarted, result)
     }
 
-    /// What fails again and again may have been started just now, by its supervisor: then
-    /// there is nothing left to do.
+    /// Restarts a failed unit, and waits until the service is healthy. Its supervisor may have
+    /// started it just now: then only the wait is left.
     async fn revive(&mut self) -> Result<Refreshed, RefreshError> {
         let began = Instant::now();
         let seen = wait::look(self.with, self.service)
@@ -143,7 +143,7 @@ impl<'t> Turn<'t> {
             return Ok(Refreshed::TookIt { after: Duration::ZERO, by: None });
         }
         let was_healthy = before.healthy;
-        let attempt = self.tell(before).await?;
+        let attempt = self.send_refresh(before).await?;
         let began = attempt.began;
         match self.verify_restart(&attempt).await {
             Ok((healthy_at, by)) => {
@@ -179,7 +179,8 @@ impl<'t> Turn<'t> {
         before.instance.as_ref().is_some_and(|instance| *instance != self.step.instance)
     }
 
-    /// What runs now. A command may reach something that can't be seen from here.
+    /// Finds the running instance. A service that is refreshed by a command may have none that can
+    /// be observed.
     async fn find(&self) -> Result<Before, RefreshError> {
         let seen = wait::look(self.with, self.service)
             .await
@@ -200,9 +201,9 @@ impl<'t> Turn<'t> {
         Ok(Before { instance, healthy })
     }
 
-    /// What can be found wrong beforehand is, before the one time is used up; and where nothing
-    /// came of it, it is not.
-    async fn tell(&mut self, before: Before) -> Result<Attempt, RefreshError> {
+    /// Restarts or signals the service. Errors that can be found beforehand are found before the
+    /// one attempt for a certificate counts as made; a failure that had no effect does not count.
+    async fn send_refresh(&mut self, before: Before) -> Result<Attempt, RefreshError> {
         let how = How::prepare(&self.service.kind, before.instance.as_deref(), self.with).await?;
         self.with.caller.may_restart(self.step).await.map_err(RefreshError::Held)?;
         let (began, successor) = (Instant::now(), how.ends_it());
@@ -234,8 +235,8 @@ impl<'t> Turn<'t> {
         Ok((healthy_at, self.verify_uptake(attempt).await?))
     }
 
-    /// What can't be verified is waited for a little, and then left at that: it is healthy, and did
-    /// what makes it take the new one.
+    /// Waits for evidence that a healthy service uses the new credential. Where it can't be
+    /// verified, the wait is short, and its absence is no error.
     async fn verify_uptake(&self, attempt: &Attempt) -> Result<Option<Evidence>, RefreshError> {
         let limits = self.with.limits;
         let began = Instant::now();

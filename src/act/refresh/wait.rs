@@ -98,7 +98,7 @@ pub async fn unless_stopped<T>(stop: &AtomicBool, work: impl Future<Output = T>)
     }
 }
 
-/// What runs.
+/// Returns the running instance.
 pub fn running(seen: &ServiceObservation) -> Result<&Instance, Shortfall> {
     match &seen.facts.presence {
         Presence::Running(instance) => Ok(instance),

@@ -76,11 +76,11 @@ pub struct ProfileCredential {
     pub name: CredentialName,
     /// kubeadm's name where that differs.
     pub kubeadm_name: Option<CredentialName>,
-    /// Who signs it.
+    /// The authority that signs it.
     pub authority: Option<AuthorityName>,
-    /// Who renews it.
+    /// How it is renewed.
     pub renewal: Renewal,
-    /// Where it usually lives.
+    /// Its usual location.
     pub location: Location,
     /// Where it lives when nothing is at the usual place.
     pub otherwise: Option<Location>,

@@ -11,7 +11,7 @@ use crate::settings::Period;
 use crate::settings::error::{EntryProblem, SettingsError};
 use crate::settings::fragment::Wrong;
 
-/// What kubelet itself gives a container whose pod says nothing.
+/// kubelet's default grace period for a container.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// Long for a program that only makes another one reload.
@@ -108,7 +108,7 @@ fn kind(entry: &mut ServiceFragment) -> Result<ServiceKind, EntryProblem> {
     }
 }
 
-/// What is said of one credential fits together, and each is named once.
+/// Checks that the settings of each used credential are consistent, and that each is named once.
 fn uses(uses: &[ProfileUse], kind: &ServiceKind) -> Result<(), EntryProblem> {
     let no_pod = match kind {
         ServiceKind::StaticPod { .. } => None,
