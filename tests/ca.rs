@@ -116,7 +116,7 @@ fn ca_verify_reports_trust_and_signatures() {
     node.age("apiserver", -3);
     let (code, text) = verify(&node, "/etc/kubernetes/pki/apiserver.crt");
     assert_eq!(code, 3);
-    assert!(text.contains("is signed by ca, but ended at "), "{text}");
+    assert!(text.contains("is signed by ca, but expired at "), "{text}");
     assert_eq!(
         node.run(&[
             "ca",

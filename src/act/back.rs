@@ -1,9 +1,9 @@
-//! Rolling back: where the server that looks at a new certificate refuses it, and accepts the
-//! one that it took the place of, that one is put back.
+//! Rolling back: restores the old certificate where the server refuses the new one and accepts the
+//! old one.
 //!
-//! A trial before the renewal should have shown it. It can't where the server was down at that
-//! moment, or trusts something else by now. Only what was renewed here and not changed by another
-//! process since is taken back, and only for something that still has a life.
+//! The trial before the renewal misses this where the server was down at that time, or trusts other
+//! certificates since. Only what was renewed here and not changed by another
+//! process since is rolled back, and only while the old certificate is still valid.
 
 use super::trial::{self, Candidate, Refusal};
 use crate::credentials::{Backup, ComposeError, Loaded, Stored, load, located};
@@ -12,36 +12,36 @@ use crate::model::{Credential, Digest, Refused, Replaced, Secret, Timestamp, Tri
 use crate::store::{self, Backups, Change, Store, StoreError};
 use crate::sys::Root;
 
-/// A credential that was renewed here, and whose old certificate may still be at hand.
+/// A renewed credential whose old certificate may still be available.
 #[derive(Clone, Debug)]
 pub struct Suspect {
     /// The credential.
     pub credential: Credential,
-    /// What was put in its place: SHA-256 of the certificate.
+    /// SHA-256 of the new certificate.
     pub fingerprint: Digest,
-    /// Where it is shown.
+    /// The server of the trial.
     pub trial: TrialAt,
 }
 
-/// A certificate that its server refuses, and what became of it.
+/// A certificate that its server refuses, and the result of the rollback.
 #[derive(Debug)]
 pub struct RolledBack {
     /// The refusal, beside the old certificate.
     pub refused: Refused,
-    /// The old one, where it is in place again.
+    /// The restored old certificate, or the error.
     pub result: Result<Replaced, RollBackError>,
 }
 
-/// Why the old one could not be put back.
+/// The reason why the old certificate could not be restored.
 #[derive(Debug, thiserror::Error)]
 pub enum RollBackError {
     /// The old key can't be used.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The files could not be put together.
+    /// The files could not be composed.
     #[error(transparent)]
     Compose(#[from] ComposeError),
-    /// What was staged does not hold together.
+    /// The staged key does not fit the staged certificate.
     #[error("the old key, read back, does not fit the old certificate")]
     KeyDoesNotFit,
     /// The files could not be replaced.

@@ -1,4 +1,4 @@
-//! What was renewed, and is shown to servers in this process afterwards.
+//! Rollback of renewed certificates, with servers in this process.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -51,11 +51,11 @@ fn old_certificate_is_restored_if_only_it_is_accepted() {
     let (old, node) = (client.old.certificate.fingerprint, renewed(&client));
     let server = client.server(200, 401);
     let back = node.back(&node.suspects(&server), NOW);
-    let told: Vec<_> = back
+    let refused: Vec<_> = back
         .iter()
         .map(|one| (one.refused.credential.as_str(), one.refused.answer.as_str()))
         .collect();
-    assert_eq!(told, [("one", "status 401"), ("admin.conf", "status 401")]);
+    assert_eq!(refused, [("one", "status 401"), ("admin.conf", "status 401")]);
     assert!(back.iter().all(|one| one.result.as_ref().unwrap().fingerprint == old), "{back:?}");
     assert!(back.iter().all(|one| one.refused.fingerprint == old.to_string()
         && one.refused.server == format!("https://{server}")));
@@ -75,7 +75,7 @@ fn old_certificate_is_restored_if_only_it_is_accepted() {
 fn roll_back_keeps_other_edits_of_kubeconfig() {
     let client = Client::new();
     let node = renewed(&client);
-    let file = node.folder.path().join("admin.conf");
+    let file = node.dir.path().join("admin.conf");
     let text = std::fs::read_to_string(&file).unwrap().replace("name: k\n", "name: k # edited\n");
     std::fs::write(&file, &text).unwrap();
     assert_eq!(node.back(&node.suspects(&client.server(200, 401)), NOW).len(), 2);

@@ -1,11 +1,11 @@
-//! Copying: what an original holds takes the place of what its copies hold, each in a change of its
+//! Copying: writes the certificate and key of an original into its copies, each in a change of its
 //! own.
 //!
-//! A copy that fails costs only itself, and its turn comes again at the next pass.
+//! A failure affects only its own copy, which is tried again at the next pass.
 
 use super::job::Renewed;
 use crate::credentials::{
-    ComposeError, Held, Lineage, LoadedCopy, Original, load, load_authority, load_copy,
+    ComposeError, KnownContent, Lineage, LoadedCopy, Original, load, load_authority, load_copy,
 };
 use crate::model::{Authority, Credential, CredentialName, Digest, Timestamp};
 use crate::store::{self, Change, Checked, Store, StoreError};
@@ -26,34 +26,33 @@ pub struct Following {
     pub authority: Option<Authority>,
 }
 
-/// Why a copy does not follow. Nothing of it was replaced, unless the text says so.
+/// The reason why a copy was not updated. Nothing of it was replaced, unless the text says so.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
-    /// It, or its original, is not what it was when that was decided.
+    /// The copy or its original changed since the plan was made.
     #[error(
         "it or its original was changed by another process in the meantime; it is left as it is, \
          and the next pass looks at it again"
     )]
     Changed,
-    /// The files could not be put together.
+    /// The new files could not be composed.
     #[error(transparent)]
     Compose(#[from] ComposeError),
-    /// What was staged is not what it should be.
+    /// The staged files do not hold what the original holds.
     #[error("what was written, read back, is not what its original holds; nothing was replaced")]
     ReadBack,
     /// The files could not be replaced.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A fault of ours.
+    /// A fault in kubecertd.
     #[error("a fault in kubecertd kept it from being copied; please report it")]
     Fault,
 }
 
-/// A copy, and what became of it.
+/// The name of a copy, and its new certificate or the error.
 pub type Copied = (CredentialName, Result<Renewed, CopyError>);
 
-/// Has them follow, and says for each what became of it, in their order; then what an operator
-/// should know besides.
+/// Updates all copies. Returns the result of each, in order, and notes for the operator.
 pub fn follow(
     root: &Root,
     store: &mut Store<'_>,
@@ -89,8 +88,8 @@ pub fn follow(
     (results, commit.notes)
 }
 
-/// Both as they are now, if they are what they were.
-fn prepare(root: &Root, one: &Following) -> Result<(Held, Original), CopyError> {
+/// Loads the copy and its original, if neither has changed since the plan was made.
+fn prepare(root: &Root, one: &Following) -> Result<(KnownContent, Original), CopyError> {
     let stored = load(root, &one.original)
         .stored()
         .filter(|stored| stored.certificate.fingerprint == one.wanted);
@@ -116,12 +115,12 @@ fn stage(
     root: &Root,
     store: &Store<'_>,
     one: &Following,
-    held: &Held,
+    held: &KnownContent,
     original: &Original,
 ) -> Result<(Renewed, Checked), CopyError> {
     let files = held.follow(original)?;
     let paths = files.iter().map(|file| file.path.clone()).collect();
-    // What can't be said is said of the worst.
+    // A file that can't be examined counts as writable by others.
     let others =
         one.copy.location.files().any(|file| root.is_writable_by_others(file).unwrap_or(true));
     let backup = if others { store::Backup::Unwanted } else { store::Backup::Wanted };

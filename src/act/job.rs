@@ -15,21 +15,21 @@ use crate::sys::FileError;
 /// One credential to be renewed.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// What was found of it when that was decided.
+    /// The credential as it was found when the renewal was planned.
     pub facts: CredentialFacts,
-    /// Who signs it.
+    /// The authority that signs it.
     pub authority: Authority,
     /// The dates of the new certificate.
     pub terms: Terms,
-    /// What is to be different about its names.
+    /// The changes of its names.
     pub names: SanChange,
-    /// How much patience is left.
+    /// How urgent the renewal is.
     pub urgency: Urgency,
-    /// Where the new one is tried before it takes the place of the old one.
+    /// Where the new certificate is tried before it replaces the old one.
     pub trial: Option<TrialAt>,
 }
 
-/// What all renewals of a pass have in common.
+/// The settings that all renewals of a pass share.
 #[derive(Clone, Copy, Debug)]
 pub struct Renewal<'s> {
     /// The key to make.
@@ -38,14 +38,14 @@ pub struct Renewal<'s> {
     pub now: Timestamp,
     /// How many backups to keep.
     pub backups: usize,
-    /// Set from outside when what is not begun is to be left.
+    /// Set by another thread when no further renewal may begin.
     pub stop: &'s AtomicBool,
 }
 
 /// A new certificate that is in place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renewed {
-    /// Whose it is.
+    /// The name of the credential.
     pub credential: CredentialName,
     /// Its serial number, in hex.
     pub serial: String,
@@ -59,13 +59,14 @@ pub struct Renewed {
     pub files: Vec<AbsolutePath>,
 }
 
-/// A credential, and what became of its renewal.
-pub type Outcome = (CredentialName, Result<Renewed, RenewError>);
+/// The name of a credential, and its new certificate or the error.
+pub type RenewOutcome = (CredentialName, Result<Renewed, RenewError>);
 
-/// Told after each key that is made: how many are, and how many there will be.
+/// Called after each key is made, with the number of finished keys and the total.
 pub type Progress<'p> = &'p (dyn Fn(usize, usize) + Sync);
 
-/// Why a credential was not renewed. Nothing of it was replaced, unless the text says so.
+/// The reason why a credential was not renewed. Nothing of it was replaced, unless the text says
+/// so.
 #[derive(Debug, thiserror::Error)]
 pub enum RenewError {
     /// Its files are not what they were when its renewal was decided.
@@ -106,16 +107,16 @@ pub enum RenewError {
     /// A certificate could not be made.
     #[error(transparent)]
     Issue(#[from] IssueError),
-    /// What was made is no certificate, which should not happen.
+    /// The new certificate can't be parsed, which should not happen.
     #[error("the new certificate can't be read: {0}")]
     Unreadable(#[from] ReadError),
-    /// The new files could not be put together.
+    /// The new files could not be composed.
     #[error(transparent)]
     Compose(#[from] ComposeError),
     /// The new certificate was found wrong before anything was replaced.
     #[error("the new certificate was not accepted, and nothing was replaced: {0}")]
     Refused(#[from] VerifyError),
-    /// The server that looks at it does not accept it.
+    /// The server that verifies it does not accept it.
     #[error(
         "{server} refused the new certificate ({answer}) and accepts the old one, which stays in \
          place"
@@ -123,7 +124,7 @@ pub enum RenewError {
     RefusedBy {
         /// The server.
         server: String,
-        /// What it said.
+        /// Its answer.
         answer: String,
     },
     /// The new key was found wrong before anything was replaced.

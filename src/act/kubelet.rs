@@ -3,15 +3,15 @@
 //! pointed to the link where it embeds an old certificate instead.
 
 use super::job::{Job, RenewError};
-use crate::credentials::{ComposeError, Files, Form, LoadedAuthority, Source, Stored, load};
+use crate::credentials::{ComposeError, Files, Form, LoadedAuthority, SourceFile, Stored, load};
 use crate::formats::kubeconfig::{self, Kubeconfig};
 use crate::formats::x509::{Certificate, NODE_PREFIX, NODES, kubelet_template};
 use crate::model::{AbsolutePath, Credential, Digest, KubeletClient, Location, Signer, Timestamp};
 use crate::store::{Kind, NewFile, NewLink};
 use crate::sys::{FileError, Root, local_stamp};
 
-/// What to issue again: the old certificate where it can be read and this cluster's authority
-/// signed it, else what one for this node has to say.
+/// Returns the certificate to renew: the old one where it can be read and this cluster's authority
+/// signed it, else a template for this node.
 pub(super) fn original(
     root: &Root,
     job: &Job,
@@ -63,7 +63,7 @@ fn form(root: &Root, location: &Location, kubeconfig: &AbsolutePath) -> Result<F
     let source = |path: &AbsolutePath| {
         // What a link leads to stays as it is, and need not be readable.
         let content = if link(root, path)?.is_some() { None } else { Files::read(root, path)? };
-        Ok::<_, RenewError>(Source { path: path.clone(), content })
+        Ok::<_, RenewError>(SourceFile { path: path.clone(), content })
     };
     Ok(match location {
         Location::Pair { certificate, key } => {
@@ -90,7 +90,7 @@ fn link(root: &Root, path: &AbsolutePath) -> Result<Option<Option<std::path::Pat
     Ok(if target.is_none() && dir.stat(name)?.is_some() { None } else { Some(target) })
 }
 
-/// What is replaced.
+/// The files and the link that are replaced.
 pub(super) struct Replacing {
     pub(super) files: Vec<NewFile>,
     pub(super) link: Option<NewLink>,

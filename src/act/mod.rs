@@ -1,5 +1,5 @@
-//! What is done about a plan. Kubelet's own certificate gets its room here beside the renewal and
-//! the refresh of services.
+//! Carries out a plan: renewal, copies, trials, rollback, the refresh of services, and kubelet's
+//! own certificate.
 
 mod back;
 mod copy;
@@ -11,6 +11,6 @@ mod trial;
 
 pub use back::{RollBackError, RolledBack, Suspect, roll_back};
 pub use copy::{Copied, CopyError, Following, follow};
-pub use job::{Job, Outcome, Progress, RenewError, Renewal, Renewed};
+pub use job::{Job, Progress, RenewError, RenewOutcome, Renewal, Renewed};
 pub use renew::{algorithm, renew};
 pub use trial::{Refusal, try_one};

@@ -1,9 +1,9 @@
-//! Refresh: services are made to work with the credentials that are on the disk, and are seen to.
+//! Refresh: makes services use the credentials on the disk, and verifies that they do.
 //!
-//! One service at a time, in the order given, each healthy before the next. What is to be done was
-//! decided elsewhere, and how a service is looked at is the caller's knowledge; here it is done,
-//! and waited for. Nothing that is waited for needs the waiting: kubelet and systemd finish what
-//! was begun, so that the pass can end at any moment and no service stays down for it.
+//! Services are refreshed one at a time, in the order of the steps, each healthy before the next.
+//! The plan decides the steps, and the caller observes the services; this module carries out the
+//! steps and waits. kubelet and systemd complete a restart without kubecertd, so the pass can stop
+//! at any time and no service stays down because of it.
 
 mod caller;
 mod command;
@@ -22,16 +22,16 @@ mod wait;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-pub use self::caller::{Answer, Caller, Limits, Refreshing, Seen};
+pub use self::caller::{BoxFuture, Caller, Limits, Refreshing, ServiceObservation};
 pub use self::error::{RefreshError, StaleList};
 pub use self::outcome::{RefreshOutcome, Refreshed};
 use self::turn::Turn;
 use crate::model::{RefreshStep, Service, ServiceName};
 
-/// Does what is to be done now, service by service.
+/// Carries out the refresh steps, one service after the other.
 ///
-/// A service that fails costs only itself, except an essential one that is not healthy afterwards:
-/// what comes after it would be restarted in vain, and is left alone.
+/// A failure affects only its own service, except that of an essential one that is not healthy
+/// afterwards: a restart of the services after it would not help, so they are skipped.
 ///
 /// Needs a tokio runtime with its timers and its I/O enabled; one thread is enough.
 pub async fn refresh(
@@ -67,7 +67,8 @@ pub async fn refresh(
 pub async fn await_healthy(services: &[Service], limit: Duration, with: &Refreshing<'_>) {
     let all = async {
         for service in services {
-            let healthy = |seen: &Seen| wait::running(seen).and_then(|_| wait::healthy(seen));
+            let healthy =
+                |seen: &ServiceObservation| wait::running(seen).and_then(|_| wait::healthy(seen));
             let _ = wait::until(with, service, limit, healthy).await;
         }
     };

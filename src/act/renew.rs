@@ -1,13 +1,13 @@
-//! Renewal: new keys and certificates for everything that is due, proven right before any file is
-//! replaced.
+//! Renewal: makes new keys and certificates for everything that is due, and checks them before any
+//! file is replaced.
 //!
 //! Keys are made on all cores at once; every call to the file system is made by one thread, in an
-//! order that does not vary. A credential that fails costs only itself.
+//! order that does not vary. A failure affects only its own credential.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::job::{Job, Outcome, Progress, RenewError, Renewal, Renewed};
+use super::job::{Job, Progress, RenewError, RenewOutcome, Renewal, Renewed};
 use super::kubelet;
 use super::trial::{self, Candidate, Refusal, Verdicts};
 use crate::credentials::{
@@ -30,15 +30,15 @@ struct Prepared<'j> {
     change: Change,
 }
 
-/// Renews all of them, and says for each what became of it, in their order; then what an operator
-/// should know besides.
+/// Renews all credentials of the jobs. Returns the outcome of each job, in order, and notes for the
+/// operator.
 pub fn renew(
     root: &Root,
     store: &mut Store<'_>,
     jobs: &[Job],
     renewal: Renewal,
     progress: Progress<'_>,
-) -> (Vec<Outcome>, Vec<String>) {
+) -> (Vec<RenewOutcome>, Vec<String>) {
     let authorities = load_authorities(root, jobs);
     let backups = store.backups();
     let done = AtomicUsize::new(0);
@@ -77,15 +77,15 @@ pub fn renew(
     (order.filter_map(|name| results.remove_entry(name)).collect(), notes)
 }
 
-/// A new certificate whose files lie checked beside their targets.
+/// A new certificate whose checked files are staged beside their targets.
 struct StagedOne {
     renewed: Renewed,
     change: Checked,
     trial: Option<Candidate>,
 }
 
-/// Shows the new client certificates to the servers that look at them. The files of one that is
-/// refused are removed again.
+/// Tries the new client certificates at the servers that verify them. The staged files of a refused
+/// certificate are removed.
 fn try_out(
     mut staged: Vec<StagedOne>,
     results: &mut BTreeMap<CredentialName, Result<Renewed, RenewError>>,
@@ -161,8 +161,9 @@ fn prepare<'j>(
     Ok(Prepared { job, stored, issuer: signing, certificate, change })
 }
 
-/// What has no time left is replaced even where the disk has no room for a backup. But a key that
-/// does not fit, or a damaged file, may be the only copy of something else.
+/// Whether the change needs a backup. An urgent credential is replaced even where the disk has no
+/// room for one. But a key that does not fit, or a damaged file, may be the only copy of something
+/// else, so its backup is required.
 fn backup(job: &Job) -> store::Backup {
     let worthless = matches!(
         job.facts.material,
@@ -175,7 +176,7 @@ fn backup(job: &Job) -> store::Backup {
     }
 }
 
-/// The credential to issue anew: the one that was judged, or its backup where the plan says so.
+/// Loads the credential to renew: the judged one, or its backup where the plan says so.
 fn original(root: &Root, backups: &Backups, job: &Job) -> Result<Stored, RenewError> {
     let loaded = match &job.facts.backup {
         None => load(root, &job.facts.credential),
@@ -197,7 +198,7 @@ fn original(root: &Root, backups: &Backups, job: &Job) -> Result<Stored, RenewEr
     }
 }
 
-/// What kind of key is made, where the old certificate has this one.
+/// The algorithm of the new key, by the configured choice and the old certificate.
 #[must_use]
 pub fn algorithm(choice: KeyChoice, old: &Certificate) -> KeyAlgorithm {
     match choice {
@@ -214,8 +215,7 @@ fn digest(root: &Root, path: &AbsolutePath) -> Result<Option<Digest>, FileError>
     Ok(Files::read(root, path)?.map(|content| Digest::of(content.expose())))
 }
 
-/// Puts the new files beside the old ones and proves, from what can be read there, that they are
-/// right.
+/// Stages the new files beside the old ones, reads them back, and checks them.
 fn stage(
     root: &Root,
     store: &Store<'_>,

@@ -1,9 +1,9 @@
-//! The trial: a new client certificate is shown to the server that looks at it, before it takes the
-//! place of the old one.
+//! The trial: a new client certificate is presented to the server that verifies it, before it
+//! replaces the old one.
 //!
-//! Only a server that refuses the new one and accepts the old one proves anything. Whatever else
-//! happens (it is down, it hangs, it refuses both, something stands in between) must not keep a
-//! credential from being renewed.
+//! Only a server that refuses the new certificate and accepts the old one proves anything. Every
+//! other result (the server is down, hangs, refuses both, or a proxy answers) must not prevent the
+//! renewal of a credential.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,28 +19,28 @@ use crate::formats::x509::{Certificate, PrivateKey};
 use crate::model::{Credential, CredentialName, Location, Material, TrialAt};
 use crate::sys::{Root, block_on};
 
-/// How long one answer is waited for.
-const LIMIT: Duration = Duration::from_secs(3);
-/// How long all of them are.
-const LIMIT_FOR_ALL: Duration = Duration::from_secs(5);
+/// The time limit of one answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+/// The time limit of all trials together.
+const TRIALS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The header in which a front proxy names the user that it authenticated: what kubeadm's manifest
-/// has the API server look at.
+/// The header in which a front proxy names the user that it authenticated. kubeadm's manifest
+/// configures the API server to read it.
 const REMOTE_USER: &str = "X-Remote-User";
 
-/// What a server says of a new certificate.
+/// The result of the trial of a new certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Trial {
-    /// It accepts it.
+    /// The server accepts it.
     Accepted,
-    /// It said nothing that proves anything: the reason.
+    /// The trial proved nothing, for this reason.
     NotTried(String),
-    /// It refuses it, and accepts the old one: what it said.
+    /// The server refuses it with this answer, and accepts the old one.
     Refused(String),
 }
 
-/// A new certificate, the old one, and where they are shown. What can't be tried is one too, so
-/// that it is told.
+/// A new certificate, the old one, and the server of the trial. A certificate that can't be tried
+/// is a candidate too, so that the reason is reported.
 #[derive(Debug)]
 pub(super) struct Candidate {
     server: String,
@@ -49,26 +49,26 @@ pub(super) struct Candidate {
 
 #[derive(Debug)]
 struct Ready {
-    place: Place,
+    target: TrialTarget,
     new: ClientIdentity,
     old: ClientIdentity,
 }
 
-/// Where a certificate is shown.
+/// The server and request of a trial.
 #[derive(Debug)]
-struct Place {
+struct TrialTarget {
     server: String,
     url: String,
     user: Option<String>,
     trust: Trust,
-    /// What "forbidden" means there: who it is was seen, and may not. The API server says so to
-    /// those that it does not know.
+    /// Whether status 403 means that the client was authenticated and may not do this. The API
+    /// server answers 403 also to a client that it does not know.
     forbidden_is_known: bool,
 }
 
 impl Candidate {
-    /// `None` for what is not tried anywhere. Without an old one that works there is nothing to
-    /// lose, and nothing to compare with.
+    /// Makes the candidate of a job; `None` where there is no trial. Without a usable old
+    /// certificate there is nothing to compare with.
     pub fn new(
         root: &Root,
         job: &Job,
@@ -83,7 +83,7 @@ impl Candidate {
         Some(Self::staged(root, at, &job.facts.credential.location, (certificate, key), stored))
     }
 
-    /// One that is to take the place of another.
+    /// Makes a candidate whose new certificate is not in place yet.
     fn staged(
         root: &Root,
         at: &TrialAt,
@@ -94,7 +94,7 @@ impl Candidate {
         Self::of(root, at, location, || Ok((identity(new.0, new.1)?, identity_of(old)?)))
     }
 
-    /// One that is in place already, and the one that it took the place of.
+    /// Makes a candidate whose new certificate is in place already.
     pub fn in_place(
         root: &Root,
         at: &TrialAt,
@@ -111,30 +111,30 @@ impl Candidate {
         location: &Location,
         identities: impl FnOnce() -> Result<(ClientIdentity, ClientIdentity), String>,
     ) -> Self {
-        let place = match place(root, at, location) {
-            Ok(place) => place,
+        let target = match target(root, at, location) {
+            Ok(target) => target,
             Err(reason) => return Self { server: "its server".to_owned(), ready: Err(reason) },
         };
-        let server = place.server.clone();
-        let ready = identities().map(|(new, old)| Ready { place, new, old });
+        let server = target.server.clone();
+        let ready = identities().map(|(new, old)| Ready { target, new, old });
         Self { server, ready }
     }
 }
 
-fn place(root: &Root, at: &TrialAt, location: &Location) -> Result<Place, String> {
+fn target(root: &Root, at: &TrialAt, location: &Location) -> Result<TrialTarget, String> {
     match (at, location) {
-        (TrialAt::Url { url, user }, _) => Ok(Place {
+        (TrialAt::Url { url, user }, _) => Ok(TrialTarget {
             server: server_of(url).to_owned(),
             url: url.clone(),
             user: user.clone(),
-            // It is on this machine, and is sent nothing that is secret.
+            // The server is on this node, and nothing secret is sent to it.
             trust: Trust::AnyCertificate,
             forbidden_is_known: true,
         }),
         (TrialAt::Kubeconfig(path), Location::Kubeconfig(file)) => {
             let Server { url, trust } = server(root, file)?;
             let (server, url) = (server_of(&url).to_owned(), format!("{url}{path}"));
-            Ok(Place { server, url, user: None, trust, forbidden_is_known: false })
+            Ok(TrialTarget { server, url, user: None, trust, forbidden_is_known: false })
         }
         (TrialAt::Kubeconfig(_), Location::Pair { .. } | Location::Bundle(_)) => {
             Err("it is not in a kubeconfig, so that its server is not known".to_owned())
@@ -149,29 +149,29 @@ fn server_of(url: &str) -> &str {
     url.get(..end).unwrap_or(url)
 }
 
-/// What became of all trials.
+/// The results of all trials.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdicts {
-    /// The certificates that must not take the place of the old ones.
+    /// The certificates that must not replace the old ones.
     pub refused: BTreeMap<CredentialName, Refusal>,
-    /// What an operator should know besides: one for each server and reason.
+    /// Notes for the operator: one for each server and reason.
     pub notes: Vec<String>,
 }
 
-/// Who refused a certificate, and with what answer.
+/// A server's refusal of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The server.
     pub server: String,
-    /// What it said.
+    /// Its answer.
     pub answer: String,
 }
 
-/// Shows one new certificate that is checked and not in place yet; the old one works. What an
-/// operator should know besides. To be called from a thread that may wait.
+/// Tries one new certificate that is checked and not in place yet, and returns notes for the
+/// operator. The old certificate must be usable. Blocks the calling thread.
 ///
 /// # Errors
-/// The refusal: it must not take the place of the old one.
+/// The refusal: the certificate must not replace the old one.
 pub fn try_one(
     root: &Root,
     at: &TrialAt,
@@ -184,7 +184,7 @@ pub fn try_one(
     verdicts.refused.remove(&credential.name).map_or(Ok(verdicts.notes), Err)
 }
 
-/// Tries all of them at the same time. To be called from a thread that may wait.
+/// Tries all candidates at the same time. Blocks the calling thread.
 pub(super) fn try_out(candidates: Vec<(CredentialName, Candidate)>) -> Verdicts {
     let mut verdicts = Verdicts::default();
     let mut not_tried: BTreeMap<(String, String), Vec<CredentialName>> = BTreeMap::new();
@@ -227,7 +227,7 @@ fn ask_all(asked: Vec<Asked>) -> Vec<Answered> {
         asked.iter().map(|(name, server, _)| (name.clone(), server.clone())).collect();
     let mut trials = block_on(until_the_limit(asked)).unwrap_or_default();
     let missing =
-        || Trial::NotTried(format!("no answer within {} seconds", LIMIT_FOR_ALL.as_secs()));
+        || Trial::NotTried(format!("no answer within {} seconds", TRIALS_TIMEOUT.as_secs()));
     named
         .into_iter()
         .enumerate()
@@ -236,7 +236,7 @@ fn ask_all(asked: Vec<Asked>) -> Vec<Answered> {
 }
 
 async fn until_the_limit(asked: Vec<Asked>) -> BTreeMap<usize, Trial> {
-    let deadline = Instant::now() + LIMIT_FOR_ALL;
+    let deadline = Instant::now() + TRIALS_TIMEOUT;
     let mut tasks = JoinSet::new();
     for (at, (_, _, ready)) in asked.into_iter().enumerate() {
         tasks.spawn(async move { (at, ready.trial().await) });
@@ -248,8 +248,8 @@ async fn until_the_limit(asked: Vec<Asked>) -> BTreeMap<usize, Trial> {
     trials
 }
 
-/// What one answer says.
-enum Answer {
+/// The meaning of one answer of a server.
+enum TrialReply {
     Accepted,
     Refused(String),
     Nothing(String),
@@ -257,38 +257,42 @@ enum Answer {
 
 impl Ready {
     async fn trial(&self) -> Trial {
-        let refused = match self.place.show(&self.new).await {
-            Answer::Accepted => return Trial::Accepted,
-            Answer::Nothing(reason) => return Trial::NotTried(reason),
-            Answer::Refused(answer) => answer,
+        let refused = match self.target.show(&self.new).await {
+            TrialReply::Accepted => return Trial::Accepted,
+            TrialReply::Nothing(reason) => return Trial::NotTried(reason),
+            TrialReply::Refused(answer) => answer,
         };
-        match self.place.show(&self.old).await {
-            Answer::Accepted => Trial::Refused(refused),
-            Answer::Refused(_) => {
+        match self.target.show(&self.old).await {
+            TrialReply::Accepted => Trial::Refused(refused),
+            TrialReply::Refused(_) => {
                 Trial::NotTried(format!("it refuses the old certificate too ({refused})"))
             }
-            Answer::Nothing(reason) => Trial::NotTried(format!(
+            TrialReply::Nothing(reason) => Trial::NotTried(format!(
                 "it said {refused}, and of the old certificate nothing: {reason}"
             )),
         }
     }
 }
 
-impl Place {
-    async fn show(&self, identity: &ClientIdentity) -> Answer {
+impl TrialTarget {
+    async fn show(&self, identity: &ClientIdentity) -> TrialReply {
         let headers: Vec<_> = self.user.iter().map(|user| (REMOTE_USER, user.as_str())).collect();
         let call = Call { url: &self.url, headers: &headers, json: None };
-        match http::call(call, &self.trust, Some(identity), LIMIT).await.map(|answer| answer.status)
+        match http::call(call, &self.trust, Some(identity), ANSWER_TIMEOUT)
+            .await
+            .map(|answer| answer.status)
         {
-            Ok(200..=299) => Answer::Accepted,
-            Ok(403) if self.forbidden_is_known => Answer::Accepted,
-            Ok(status @ 401) => Answer::Refused(format!("status {status}")),
-            Ok(403) => Answer::Nothing("it answers as to an unknown user (status 403)".to_owned()),
-            Ok(status) => Answer::Nothing(format!("it answers with status {status}")),
-            Err(HttpError::CertificateRefused(alert)) => {
-                Answer::Refused(format!("TLS alert {alert:?}"))
+            Ok(200..=299) => TrialReply::Accepted,
+            Ok(403) if self.forbidden_is_known => TrialReply::Accepted,
+            Ok(status @ 401) => TrialReply::Refused(format!("status {status}")),
+            Ok(403) => {
+                TrialReply::Nothing("it answers as to an unknown user (status 403)".to_owned())
             }
-            Err(e) => Answer::Nothing(e.to_string()),
+            Ok(status) => TrialReply::Nothing(format!("it answers with status {status}")),
+            Err(HttpError::CertificateRefused(alert)) => {
+                TrialReply::Refused(format!("TLS alert {alert:?}"))
+            }
+            Err(e) => TrialReply::Nothing(e.to_string()),
         }
     }
 }

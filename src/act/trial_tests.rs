@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::LocalSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::super::{Outcome, RenewError, Renewal, renew};
+use super::super::{RenewError, RenewOutcome, Renewal, renew};
 use super::*;
 use crate::drivers::tls::servers::{Authority, Pair, VERSIONS, accept, server};
 use crate::model::{
@@ -25,15 +25,15 @@ use crate::store::Store;
 
 /// Runs a server until the test ends: for code that waits on its own thread.
 fn on_a_thread<F: Future<Output = String>>(serve: impl FnOnce() -> F + Send + 'static) -> String {
-    let (tell, told) = channel();
+    let (sender, received) = channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         LocalSet::new().block_on(&runtime, async move {
-            tell.send(serve().await).unwrap();
+            sender.send(serve().await).unwrap();
             std::future::pending::<()>().await;
         });
     });
-    told.recv().unwrap()
+    received.recv().unwrap()
 }
 
 /// A server that demands a client certificate and answers with a status by whose it is.
@@ -81,14 +81,14 @@ impl Client {
     fn ready(&self, address: &str, forbidden_is_known: bool) -> Ready {
         let url = format!("https://{address}/api");
         let trust = Trust::Authorities(vec![self.authority.certificate()]);
-        let place = Place {
+        let target = TrialTarget {
             server: server_of(&url).to_owned(),
             url,
             user: None,
             trust,
             forbidden_is_known,
         };
-        Ready { place, new: self.new.identity(), old: self.old.identity() }
+        Ready { target, new: self.new.identity(), old: self.old.identity() }
     }
 
     fn trial(&self, address: &str) -> Trial {
@@ -194,7 +194,7 @@ fn hanging_server_is_limited_in_time() {
             == not_tried("a TLS handshake did not come about within the time limit")),
         "{answers:?}"
     );
-    assert!(began.elapsed() < LIMIT_FOR_ALL, "all at the same time");
+    assert!(began.elapsed() < TRIALS_TIMEOUT, "all at the same time");
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn server_is_named_by_address() {
 /// A node with a pair and a kubeconfig that hold the old certificate. The kubeconfig names that
 /// server.
 pub struct Node {
-    pub folder: tempfile::TempDir,
+    pub dir: tempfile::TempDir,
     pub root: Root,
     pub catalog: Catalog,
 }
@@ -242,9 +242,8 @@ fn credential(name: &str, location: Location) -> Credential {
 
 impl Node {
     pub fn new(client: &Client, server: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let write =
-            |name: &str, text: String| std::fs::write(folder.path().join(name), text).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: String| std::fs::write(dir.path().join(name), text).unwrap();
         write("ca.crt", client.authority.certificate().to_pem());
         write("ca.key", client.authority.key_pem());
         write("one.crt", client.old.certificate.to_pem());
@@ -288,7 +287,7 @@ impl Node {
             api_server_address,
             notes,
         };
-        Self { root: Root::open(folder.path()).unwrap(), folder, catalog }
+        Self { root: Root::open(dir.path()).unwrap(), dir, catalog }
     }
 
     pub fn facts(&self) -> Vec<CredentialFacts> {
@@ -296,7 +295,7 @@ impl Node {
     }
 
     /// Renews both, each tried there.
-    pub fn renew(&self, trials: [TrialAt; 2]) -> (Vec<Outcome>, Vec<String>) {
+    pub fn renew(&self, trials: [TrialAt; 2]) -> (Vec<RenewOutcome>, Vec<String>) {
         let now = Timestamp::from_seconds(1_800_000_000);
         let terms = Terms {
             not_before: Timestamp::from_seconds(1_000_000_000),
@@ -326,7 +325,7 @@ impl Node {
     }
 
     pub fn files(&self) -> Vec<String> {
-        let names = std::fs::read_dir(self.folder.path())
+        let names = std::fs::read_dir(self.dir.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<_> = names.collect();
@@ -405,7 +404,7 @@ fn unknown_server_prevents_no_renewal_and_is_noted() {
 fn missing_old_certificate_skips_trial() {
     let client = Client::new();
     let node = Node::new(&client, "");
-    std::fs::write(node.folder.path().join("one.key"), client.new.key_pem.clone()).unwrap();
+    std::fs::write(node.dir.path().join("one.key"), client.new.key_pem.clone()).unwrap();
     assert!(matches!(node.facts()[0].material, Material::Mismatched(..)));
     let refuses = at(format!("https://{}/", client.server(200, 401)));
     let (outcomes, _) = node.renew([refuses.clone(), refuses]);

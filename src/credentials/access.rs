@@ -1,5 +1,5 @@
-//! A credential as a client uses it: the server that a kubeconfig names, what that server is known
-//! by, and who one is there.
+//! A credential as a client uses it: the server that a kubeconfig names, the trust in that server,
+//! and the client's TLS identity.
 
 use super::{Files, Stored};
 use crate::drivers::http::Trust;
@@ -14,11 +14,11 @@ use crate::sys::Root;
 pub struct Server {
     /// Its URL, as it is written there, without a slash at its end.
     pub url: String,
-    /// What it is known by.
+    /// The certificates that its own certificate has to be signed by.
     pub trust: Trust,
 }
 
-/// The server of a kubeconfig's current cluster.
+/// Reads the server of a kubeconfig's current cluster.
 ///
 /// # Errors
 /// A text that names the file and the reason.
@@ -44,18 +44,18 @@ pub fn server(root: &Root, file: &AbsolutePath) -> Result<Server, String> {
     Ok(Server { url: url.trim_end_matches('/').to_owned(), trust: Trust::Authorities(authorities) })
 }
 
-/// Who one is with this certificate and key.
+/// Makes a client identity of a certificate and key.
 ///
 /// # Errors
-/// When they make no identity.
+/// When TLS can't use them.
 pub fn identity(certificate: &Certificate, key: &PrivateKey) -> Result<ClientIdentity, String> {
     ClientIdentity::new(std::slice::from_ref(certificate), key).map_err(|e| e.to_string())
 }
 
-/// Who one is with a credential as it is kept.
+/// Makes a client identity of a stored credential.
 ///
 /// # Errors
-/// When it is not whole.
+/// When a file is missing, or does not hold a usable certificate and key.
 pub fn identity_of(stored: &Stored) -> Result<ClientIdentity, String> {
     let contents =
         stored.form.sources().map(|source| source.content.clone()).collect::<Option<Vec<Secret>>>();

@@ -1,17 +1,17 @@
-//! Reading an authority: its anchors, and its key where this node has it.
+//! Reading: loads the certificates of an authority, and its key where this node has it.
 
 use super::Files;
 use crate::formats::x509::{Certificate, PrivateKey, certificates};
 use crate::model::{Anchor, Anchors, Authority, Dated, Signer, Timestamp};
 
-/// What the files of an authority hold. Texts name the file and the reason.
+/// The state of an authority's files. Texts name the file and the reason.
 #[derive(Debug)]
 pub enum LoadedAuthority {
     /// There is no certificate.
     Absent,
     /// The certificate's file can't be read or holds no certificate.
     Unreadable(String),
-    /// It is a certificate, and not one of a root authority.
+    /// It holds a certificate that is not one of a root CA.
     NotARoot(String),
     /// It holds an authority's certificates.
     Present {
@@ -25,16 +25,16 @@ pub enum LoadedAuthority {
 /// An authority's key.
 #[derive(Debug)]
 pub enum LoadedKey {
-    /// It is here and fits.
+    /// It is on this node and fits.
     Usable(PrivateKey),
     /// It is not on this node.
     Absent,
-    /// It is here and can't be used.
+    /// It is on this node and can't be used.
     Unusable(String),
 }
 
 impl LoadedAuthority {
-    /// Whether it is somewhere else that it signs.
+    /// Whether it is an external CA, whose key is not on this node.
     #[must_use]
     pub fn is_external(&self) -> bool {
         matches!(self, Self::Present { key: LoadedKey::Absent, .. })
@@ -53,8 +53,8 @@ impl LoadedAuthority {
         }
     }
 
-    /// Who signed a certificate, seen from this authority. Any of its anchors counts: while an
-    /// authority is being replaced, the old one's credentials are its own too.
+    /// The signer of a certificate, as this authority can judge it. Any of its anchors counts:
+    /// while an authority is being replaced, the old one's credentials are its own too.
     #[must_use]
     pub fn signer_of(&self, leaf: &Certificate) -> Signer {
         match self {
@@ -167,8 +167,8 @@ fn not_a_root(signing: &Certificate, certificates: &[Certificate]) -> Option<Str
     })
 }
 
-/// Whether the file itself leads from this certificate to a self-signed one. Bounded by the number
-/// of certificates.
+/// Whether the certificates of the file form a chain from this one to a self-signed one. At most as
+/// many steps are made as there are certificates.
 fn chains_to_a_root(signing: &Certificate, certificates: &[Certificate]) -> bool {
     let mut current = signing;
     for _ in 0..=certificates.len() {

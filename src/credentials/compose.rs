@@ -1,14 +1,14 @@
-//! Writing: from a new certificate and key to the new contents of a credential's files, and back
-//! for the check.
+//! Composing: makes the new contents of a credential's files from a new certificate and key, and
+//! reads certificate and key back from new contents for the check.
 
-use super::{Form, Source, Stored};
+use super::{Form, SourceFile, Stored};
 use crate::formats::kubeconfig::{self, Kubeconfig};
 use crate::formats::pem;
 use crate::formats::x509::{Certificate, KeyError, PrivateKey, ReadError, certificates};
 use crate::model::{AbsolutePath, Digest, Secret};
 use crate::store::{Kind, NewFile};
 
-/// Why the new files could not be put together, or do not hold what they should.
+/// The reason why the new files could not be composed, or do not hold the new credential.
 #[derive(Debug, thiserror::Error)]
 pub enum ComposeError {
     /// The kubeconfig has a form that can't be changed with certainty.
@@ -16,7 +16,7 @@ pub enum ComposeError {
     Splice {
         /// The kubeconfig.
         path: AbsolutePath,
-        /// What stands in the way.
+        /// The reason.
         source: kubeconfig::SpliceError,
     },
     /// A file, read back, holds no certificate.
@@ -24,7 +24,7 @@ pub enum ComposeError {
     Certificate {
         /// The file.
         path: AbsolutePath,
-        /// What it holds instead.
+        /// The reason.
         source: ReadError,
     },
     /// A file, read back, holds no key.
@@ -32,10 +32,10 @@ pub enum ComposeError {
     Key {
         /// The file.
         path: AbsolutePath,
-        /// What it holds instead.
+        /// The reason.
         source: KeyError,
     },
-    /// A kubeconfig, read back, is none, or its current user is another one.
+    /// A kubeconfig, read back, can't be parsed, or its current user has no embedded credential.
     #[error("{path}: read back: its current user does not have the new certificate")]
     NotInKubeconfig {
         /// The kubeconfig.
@@ -51,8 +51,9 @@ pub struct Composed {
 }
 
 impl Stored {
-    /// The new contents of its files, around this certificate and key. What else the files hold
-    /// stays: further certificates of a pair or bundle, and every other byte of a kubeconfig.
+    /// Composes the new contents of its files, around this certificate and key. Everything else in
+    /// the files stays: further certificates of a pair or bundle, and every other byte of a
+    /// kubeconfig.
     ///
     /// # Errors
     /// When a kubeconfig has a form that can't be changed with certainty.
@@ -94,7 +95,7 @@ impl Stored {
     /// Reads certificate and key out of new contents, in the order of [`Form::sources`].
     ///
     /// # Errors
-    /// When they are not there.
+    /// When the contents do not hold them.
     pub fn read_back(
         &self,
         contents: &[Secret],
@@ -123,12 +124,12 @@ impl Stored {
     }
 }
 
-pub(super) fn new_file(source: &Source, content: Secret, kind: Kind) -> NewFile {
+pub(super) fn new_file(source: &SourceFile, content: Secret, kind: Kind) -> NewFile {
     let old = source.content.as_ref().map(|content| Digest::of(content.expose()));
     NewFile { path: source.path.clone(), content, old, kind }
 }
 
-pub(super) fn further_certificates(file: &Source) -> String {
+pub(super) fn further_certificates(file: &SourceFile) -> String {
     let found = file
         .content
         .as_ref()
@@ -137,7 +138,7 @@ pub(super) fn further_certificates(file: &Source) -> String {
     found.iter().skip(1).map(Certificate::to_pem).collect()
 }
 
-pub(super) fn key_comes_first(file: &Source) -> bool {
+pub(super) fn key_comes_first(file: &SourceFile) -> bool {
     let bytes = file.content.as_ref().map(Secret::expose).unwrap_or_default();
     let blocks = pem::blocks(bytes).unwrap_or_default();
     blocks

@@ -1,12 +1,12 @@
-//! Copies: which of its original's certificates one holds, and what it is to hold instead.
+//! Copies: finds which certificate of its original a copy holds, and composes its new contents.
 //!
-//! A copy may be in the hands of somebody else. So no text from here says what it holds, and it is
-//! one only with the private key: a certificate is no secret, and whoever has nothing else must not
-//! be given the next key for it.
+//! A copy may be owned or writable by others. So no text from this module quotes its contents. A
+//! file counts as a copy only with the private key: a certificate is public, and a file that holds
+//! nothing else must not get the next key.
 
 use super::compose::{first, further_certificates, key_comes_first, new_file, private_key};
 use super::load::{leaf_of, source};
-use super::{ComposeError, Files, Form, LoadedAuthority, Source, Stored};
+use super::{ComposeError, Files, Form, LoadedAuthority, SourceFile, Stored};
 use crate::formats::kubeconfig::{self, SpliceError, User};
 use crate::formats::pem;
 use crate::formats::x509::{Certificate, PrivateKey, certificates};
@@ -14,12 +14,12 @@ use crate::model::{AbsolutePath, CopyOf, Credential, Digest, Location, Secret, S
 use crate::store::{Kind, NewFile};
 use crate::sys::FileError;
 
-/// What is copied.
+/// The certificate and key that are copied.
 #[derive(Debug)]
 pub struct Original {
     /// The certificate.
     pub certificate: Certificate,
-    /// It and those behind it, in PEM.
+    /// The certificate and those after it in the file, in PEM.
     chain: String,
     further: bool,
     /// The key, in PEM.
@@ -27,10 +27,10 @@ pub struct Original {
 }
 
 impl Original {
-    /// What a credential that is whole holds.
+    /// Takes the certificates and the key out of a complete credential.
     ///
     /// # Errors
-    /// When it can't be taken out of its files.
+    /// When a file does not hold them.
     pub fn of(stored: &Stored) -> Result<Self, ComposeError> {
         let contents: Vec<Secret> =
             stored.form.sources().filter_map(|source| source.content.clone()).collect();
@@ -55,9 +55,9 @@ impl Original {
         })
     }
 
-    /// Its chain, or where it has none, its certificate and what stood behind the one that it takes
-    /// the place of.
-    fn chain_over(&self, old: &Source) -> String {
+    /// The new chain of a copy: the original's chain, or where the original has only its
+    /// certificate, that and the further certificates of the old file.
+    fn chain_over(&self, old: &SourceFile) -> String {
         if self.further {
             self.chain.clone()
         } else {
@@ -77,38 +77,38 @@ fn embedded_chain(text: &[u8], certificate: &Certificate) -> Vec<Certificate> {
     }
 }
 
-/// What the files of a copy hold. Texts name the file and say nothing of what is in it.
+/// The state of a copy's files. Texts name the file and do not quote its contents.
 #[derive(Debug)]
 pub enum LoadedCopy {
-    /// Nothing is there; or by a path that means many files, one that is no copy.
+    /// The file does not exist; or it was found by a pattern and is not a copy.
     Absent,
-    /// A file can't be read, or is in a form that is not touched.
+    /// A file can't be read, or is in a form that is never changed.
     Unreadable(String),
-    /// It holds something that its original never held, or not all of it.
+    /// It holds something that its original is not known to have held, or not all of it.
     Changed(String),
     /// It holds what its original holds or held.
-    Held(Box<Held>),
+    Held(Box<KnownContent>),
 }
 
 /// A copy that holds what its original holds or held.
 #[derive(Debug)]
-pub struct Held {
-    /// The files, and the certificate: of several users of a kubeconfig, that of one who does not
-    /// have the newest.
+pub struct KnownContent {
+    /// The files and the certificate. Of several users of a kubeconfig, it is the certificate of
+    /// one that does not have the newest.
     pub stored: Stored,
     /// The users of the kubeconfig that are copies.
     users: Vec<String>,
 }
 
-/// By what a copy is known.
+/// The facts about an original that a copy is recognised by.
 pub struct Lineage<'l> {
-    /// What its original holds now, where that is known.
+    /// The fingerprint of the original's certificate, where it is known.
     pub current: Option<Digest>,
     /// The authority of the original.
     pub authority: Option<&'l LoadedAuthority>,
     /// The certificate of the original, where it has one.
     pub like: Option<&'l Certificate>,
-    /// Whether its original holds a certificate, or held it once.
+    /// Whether the original holds or once held the certificate with this fingerprint.
     pub held: &'l dyn Fn(&Digest) -> bool,
 }
 
@@ -174,18 +174,18 @@ fn held(found: Result<Certificate, NotHeld>, form: Form, path: &AbsolutePath) ->
     match found {
         Ok(certificate) => {
             let stored = Stored { form, certificate, user: None, notes: Vec::new() };
-            LoadedCopy::Held(Box::new(Held { stored, users: Vec::new() }))
+            LoadedCopy::Held(Box::new(KnownContent { stored, users: Vec::new() }))
         }
         Err(why) => LoadedCopy::Changed(why.text(path)),
     }
 }
 
-/// Why something is no copy.
+/// The reason why a file or user is not a copy.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum NotHeld {
-    /// It has no certificate of its original's.
+    /// It has no certificate of its original.
     Certificate,
-    /// It has one, and not its key.
+    /// It has a certificate of its original, and not the key.
     Key,
 }
 
@@ -218,8 +218,8 @@ impl Lineage<'_> {
         self.current == Some(leaf.fingerprint) || (self.held)(&leaf.fingerprint)
     }
 
-    /// Whether a certificate that is not known can only be an earlier one: from the same authority,
-    /// for the same subject.
+    /// Whether an unknown certificate can be an earlier one of the original: it is signed by the
+    /// same authority for the same subject.
     fn could_have_held(&self, leaf: &Certificate) -> bool {
         let signed =
             self.authority.is_some_and(|authority| authority.signer_of(leaf) == Signer::Authority);
@@ -271,10 +271,10 @@ fn in_kubeconfig(
     let Some(certificate) = old else { return Ok(LoadedCopy::Absent) };
     let stored =
         Stored { form: Form::Kubeconfig(file), certificate, user: None, notes: Vec::new() };
-    Ok(LoadedCopy::Held(Box::new(Held { stored, users })))
+    Ok(LoadedCopy::Held(Box::new(KnownContent { stored, users })))
 }
 
-/// What a user has of the original; nothing where it is somebody else.
+/// The certificate of the original that a user has; `None` for a user that is not a copy.
 fn of_user(user: &User, lineage: &Lineage<'_>) -> Option<Result<Certificate, NotHeld>> {
     let kubeconfig::PemSource::Embedded(certificate) = &user.client.certificate else {
         return None;
@@ -314,8 +314,9 @@ fn without_names(error: &SpliceError) -> String {
     }
 }
 
-impl Held {
-    /// What its files are to hold: all that they hold now, around what its original holds.
+impl KnownContent {
+    /// Composes the new contents of its files: the original's certificates and key, and everything
+    /// else that the files hold now.
     ///
     /// # Errors
     /// When a kubeconfig has a form that can't be changed with certainty.
@@ -328,7 +329,9 @@ impl Held {
                     new_file(key, original.key.clone(), Kind::Private),
                 ]
             }
-            Form::Bundle(file) => vec![new_file(file, in_order(file, original), Kind::Private)],
+            Form::Bundle(file) => {
+                vec![new_file(file, compose_bundle(file, original), Kind::Private)]
+            }
             Form::Kubeconfig(file) => {
                 let mut text = file.content.clone().unwrap_or_else(|| Secret::new(Vec::new()));
                 for user in &self.users {
@@ -346,8 +349,8 @@ impl Held {
         })
     }
 
-    /// Whether new contents, in the order of its files, hold what its original holds, the key
-    /// included.
+    /// Whether new contents, in the order of its files, hold the certificate and key of the
+    /// original.
     #[must_use]
     pub fn follows(&self, contents: &[Secret], original: &Original) -> bool {
         let bytes = |at: usize| contents.get(at).map(Secret::expose).unwrap_or_default();
@@ -384,9 +387,9 @@ impl Held {
     }
 }
 
-/// Key and certificate in the order that the file has them, and behind them what else is in it:
-/// parameters, say.
-fn in_order(file: &Source, original: &Original) -> Secret {
+/// Composes a bundle: key and certificates in the order of the old file, then its other blocks,
+/// such as parameters.
+fn compose_bundle(file: &SourceFile, original: &Original) -> Secret {
     let chain = original.chain_over(file);
     let old = file.content.as_ref().map(Secret::expose).unwrap_or_default();
     let blocks = pem::blocks(old).unwrap_or_default();

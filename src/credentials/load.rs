@@ -1,4 +1,4 @@
-//! Reading: from a catalog entry to a certificate, and whether its key fits.
+//! Reading: loads the certificate of a catalog entry, and checks whether its key fits.
 
 use super::Files;
 use crate::formats::kubeconfig::{self, Kubeconfig};
@@ -6,12 +6,12 @@ use crate::formats::x509::{Certificate, KeyError, PrivateKey, certificates};
 use crate::model::{AbsolutePath, Credential, Location, Secret};
 use crate::sys::FileError;
 
-/// What the files of a credential hold. Texts name the file and the reason.
+/// The state of a credential's files. Texts name the file and the reason.
 #[derive(Debug)]
 pub enum Loaded {
     /// None of its files exists.
     Absent,
-    /// A file can't be read, or is in a form that is not touched.
+    /// A file can't be read, or is in a form that is never changed.
     Unreadable(String),
     /// The certificate's file was read, and holds no certificate.
     Damaged(String),
@@ -26,7 +26,7 @@ pub enum Loaded {
 }
 
 impl Loaded {
-    /// The credential, where there is a certificate to speak of.
+    /// The credential, where it has at least a certificate.
     #[must_use]
     pub fn stored(self) -> Option<Stored> {
         match self {
@@ -43,44 +43,44 @@ impl Loaded {
 /// A credential that has at least a certificate.
 #[derive(Debug)]
 pub struct Stored {
-    /// How it is kept.
+    /// The form in which it is stored.
     pub form: Form,
     /// The certificate.
     pub certificate: Certificate,
-    /// The user of the kubeconfig that it was found by, if it was.
+    /// The user of the kubeconfig that holds it, where it is in a kubeconfig.
     pub user: Option<String>,
-    /// What an operator should know about the files, each a sentence.
+    /// Notes for the operator about the files.
     pub notes: Vec<String>,
 }
 
-/// How a credential is kept.
+/// The form in which a credential is stored.
 #[derive(Debug)]
 pub enum Form {
     /// In two files.
     Pair {
         /// The certificate's.
-        certificate: Source,
+        certificate: SourceFile,
         /// The key's.
-        key: Source,
+        key: SourceFile,
     },
     /// Both in one PEM file.
-    Bundle(Source),
+    Bundle(SourceFile),
     /// Both embedded in a kubeconfig.
-    Kubeconfig(Source),
+    Kubeconfig(SourceFile),
 }
 
 /// A file with its content.
 #[derive(Debug)]
-pub struct Source {
+pub struct SourceFile {
     /// The file.
     pub path: AbsolutePath,
-    /// What it holds; `None` when it does not exist.
+    /// Its content; `None` when it does not exist.
     pub content: Option<Secret>,
 }
 
 impl Form {
     /// Its files.
-    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+    pub fn sources(&self) -> impl Iterator<Item = &SourceFile> {
         let (first, second) = match self {
             Self::Pair { certificate, key } => (certificate, Some(key)),
             Self::Bundle(file) | Self::Kubeconfig(file) => (file, None),
@@ -100,13 +100,13 @@ pub fn load(files: &dyn Files, credential: &Credential) -> Loaded {
     loaded.unwrap_or_else(|e| Loaded::Unreadable(e.to_string()))
 }
 
-/// The credential as an entry for the files that really hold it: those that its kubeconfig refers
-/// to, where it does. A backup has only these, and not the kubeconfig, which no renewal changes
-/// then.
+/// Returns the credential with the location of the files that hold it: the pair that its kubeconfig
+/// refers to, where it does. A backup has only these files, and not the kubeconfig, because a
+/// renewal does not change it then.
 #[must_use]
 pub fn located(files: &dyn Files, credential: &Credential) -> Credential {
     let mut located = credential.clone();
-    // Where a copy refers to is the word of whoever has it in his hands.
+    // A copy may be writable by others, so the files that it refers to are not trusted.
     if credential.copy_of().is_some() {
         return located;
     }
@@ -122,8 +122,8 @@ pub fn located(files: &dyn Files, credential: &Credential) -> Credential {
     located
 }
 
-pub(super) fn source(files: &dyn Files, path: &AbsolutePath) -> Result<Source, FileError> {
-    Ok(Source { path: path.clone(), content: files.read(path)? })
+pub(super) fn source(files: &dyn Files, path: &AbsolutePath) -> Result<SourceFile, FileError> {
+    Ok(SourceFile { path: path.clone(), content: files.read(path)? })
 }
 
 fn pair(
@@ -234,7 +234,7 @@ fn kubeconfig(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileErro
     Ok(loaded)
 }
 
-fn embedded(certificate: &Secret, key: &Secret, file: Source, path: &AbsolutePath) -> Loaded {
+fn embedded(certificate: &Secret, key: &Secret, file: SourceFile, path: &AbsolutePath) -> Loaded {
     let (leaf, notes) = match leaf(certificate) {
         Ok(found) => found,
         Err(reason) => {
@@ -256,7 +256,7 @@ fn others(config: &Kubeconfig) -> Option<String> {
     let names = others.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
     (!others.is_empty()).then(|| {
         format!(
-            "only the user of the current context, {:?}, is looked after; also in the \
+            "only the user of the current context, {:?}, is managed; also in the \
             file: {names}",
             config.user.name
         )
@@ -283,7 +283,7 @@ fn leaf(content: &Secret) -> Result<(Certificate, Vec<String>), String> {
     Ok((leaf, note.into_iter().collect()))
 }
 
-/// The first certificate of a file, if it is one.
+/// The first certificate of a file; `None` where the file holds none.
 pub(super) fn leaf_of(content: &Secret) -> Option<Certificate> {
     certificates(content.expose()).ok()?.into_iter().next()
 }

@@ -1,9 +1,9 @@
-//! Credentials and authorities as files: read from wherever they live, taken apart, and put
-//! together again around a new certificate and key; and as a client uses them.
+//! Credentials and authorities as files: reads them, composes their new contents around a new
+//! certificate and key, and makes TLS client identities of them.
 //!
-//! Where a credential lives (a pair, a bundle, a kubeconfig that embeds it or points to files) is
-//! known here and nowhere else; to everything above it is one certificate and one key. Nothing is
-//! written here, and nothing judged but who trusts an authority.
+//! Only this module knows how a credential is stored (a pair, a bundle, a kubeconfig that embeds it
+//! or refers to files); for all other modules it is one certificate and one key. This module writes
+//! no files, and judges nothing but the trust in an authority.
 
 mod access;
 mod authority;
@@ -15,20 +15,20 @@ mod trust;
 pub use access::{Server, identity, identity_of, server};
 pub use authority::{LoadedAuthority, LoadedKey, load_authority};
 pub use compose::{ComposeError, Composed};
-pub use copy::{Held, Lineage, LoadedCopy, Original, load_copy};
-pub use load::{Form, Loaded, Source, Stored, load, located};
+pub use copy::{KnownContent, Lineage, LoadedCopy, Original, load_copy};
+pub use load::{Form, Loaded, SourceFile, Stored, load, located};
 pub use trust::{Question, Verdict};
 
 use crate::model::{AbsolutePath, Secret};
 use crate::store::LARGEST_FILE;
 use crate::sys::{FileError, Root};
 
-/// Where files come from: the root folder, or a backup. `None` for a file that is not there.
+/// A place that files are read from: the root directory, or a backup.
 pub trait Files {
-    /// Reads a whole file.
+    /// Reads a whole file; `None` where it does not exist.
     ///
     /// # Errors
-    /// When something is there and can't be read.
+    /// When the file exists and can't be read.
     fn read(&self, path: &AbsolutePath) -> Result<Option<Secret>, FileError>;
 }
 
@@ -42,12 +42,12 @@ impl Files for Root {
     }
 }
 
-/// One pass's backup as a place to read from.
+/// The backup of one pass, as a place that files are read from.
 #[derive(Debug)]
 pub struct Backup<'b> {
     /// The backups.
     pub backups: &'b crate::store::Backups,
-    /// Which of them.
+    /// The backup that is read.
     pub generation: crate::store::Generation,
 }
 

@@ -1,39 +1,38 @@
-//! What somebody else's file or server has to do with an authority: whether it trusts it, and
-//! whether it is signed by it.
+//! Judges whether a file or a server that kubecertd does not manage trusts an authority, or has a
+//! certificate that the authority signed.
 //!
-//! The files are read, and servers asked, by the caller; here is what to make of it. Nothing of it
-//! is looked after on this node.
+//! The caller reads the files and connects to the servers.
 
 use crate::formats::kubeconfig::{Kubeconfig, PemSource};
 use crate::formats::x509::{Certificate, certificates};
 use crate::model::Timestamp;
 
-/// One thing that was found, in words, and whether it is as it should be.
+/// One finding as text, and whether it is good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Whether it trusts the authority, or is signed by it, and is valid.
     pub well: bool,
-    /// What was found.
+    /// The finding.
     pub text: String,
 }
 
-/// What is asked about.
+/// The authority that files and servers are compared with.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// The authority's name.
     pub name: &'a str,
     /// The certificates of its file.
     pub authority: &'a [Certificate],
-    /// When certificates have to be valid.
+    /// The time at which certificates have to be valid.
     pub now: Timestamp,
 }
 
 impl Question<'_> {
-    /// About a file: a kubeconfig, or certificates in PEM. What a kubeconfig refers to is read by
-    /// `refer`.
+    /// Judges a file: a kubeconfig, or certificates in PEM. `refer` reads the files that a
+    /// kubeconfig refers to.
     ///
     /// # Errors
-    /// When it is neither, or what it refers to can't be read.
+    /// When it is neither, or a file that it refers to can't be read.
     pub fn about_file(
         &self,
         content: &[u8],
@@ -51,7 +50,7 @@ impl Question<'_> {
         }
     }
 
-    /// About what a server serves.
+    /// Judges the certificate that a server serves.
     #[must_use]
     pub fn about_server(&self, served: &Certificate) -> Verdict {
         self.signed("what is served there", served)
@@ -81,7 +80,7 @@ impl Question<'_> {
                 text: "it has no certificate-authority to know its server by".to_owned(),
             }),
         }
-        // A user may have a token instead, which is nobody's certificate.
+        // A user may have a token in place of a certificate.
         if let Some(content) = read(&config.user.client.certificate)? {
             let leaf = parsed("client-certificate", &content)?;
             verdicts.extend(leaf.first().map(|leaf| self.signed("its client certificate", leaf)));
@@ -97,7 +96,8 @@ impl Question<'_> {
         }
     }
 
-    /// Whoever has one certificate with the authority's name and key accepts all that it signed.
+    /// Judges a list of trusted certificates. One certificate with the authority's name and key is
+    /// enough to accept everything that the authority signed.
     fn trusts(&self, trusted: &[Certificate]) -> Verdict {
         let name = self.name;
         let same = |one: &Certificate, other: &Certificate| {
@@ -116,7 +116,7 @@ impl Question<'_> {
                 text: format!("it does not trust {name}, but {others}"),
             };
         };
-        match self.outside_of_its_life(found) {
+        match self.validity_problem(found) {
             None => {
                 Verdict { well: true, text: format!("it trusts {name} until {}", found.not_after) }
             }
@@ -142,7 +142,7 @@ impl Question<'_> {
                 format!("{what} ({subject}) is not signed by {name}, but by {but}"),
             );
         }
-        match self.outside_of_its_life(leaf) {
+        match self.validity_problem(leaf) {
             None => verdict(
                 true,
                 format!(
@@ -156,10 +156,10 @@ impl Question<'_> {
         }
     }
 
-    fn outside_of_its_life(&self, certificate: &Certificate) -> Option<String> {
+    fn validity_problem(&self, certificate: &Certificate) -> Option<String> {
         match () {
             () if certificate.not_after < self.now => {
-                Some(format!("ended at {}", certificate.not_after))
+                Some(format!("expired at {}", certificate.not_after))
             }
             () if certificate.not_before > self.now => {
                 Some(format!("is valid only from {}", certificate.not_before))

@@ -71,7 +71,7 @@ fn elsewhere(root: &Root, user: &str, kubeconfig: &AbsolutePath) -> Result<Strin
         .or_else(|| user.strip_prefix(NODE_PREFIX).map(str::to_owned));
     name.filter(|name| is_node(name)).ok_or_else(|| {
         format!(
-            "which node this is can't be told: the old certificate can't be read, kubelet has no \
+            "the name of this node is not known: the old certificate can't be read, kubelet has no \
              {NAME_FLAG} (in {}), and the user in {kubeconfig} is not {NODE_PREFIX}NAME; add \
              {NAME_FLAG}=NAME to KUBELET_EXTRA_ARGS in {}, with the name that kubectl get nodes \
              shows",

@@ -27,10 +27,10 @@ use std::sync::Arc;
 use super::Node;
 use crate::model::{Consumer, Health, Holding, Presence, Service, ServiceFacts, ServiceKind, Use};
 use crate::sys::Clock;
-use look::{Look, Running};
+use look::{Observer, RunningService};
 pub use neighbours::neighbours;
 pub use runtime::socket as runtime_socket;
-use together::together;
+use together::run_concurrently;
 
 const ANOTHER_ROOT: &str = "these are the files of another root directory, where nothing runs";
 
@@ -65,9 +65,10 @@ pub async fn services(node: &Node, clock: &dyn Clock) -> ServicesSeen {
 }
 
 /// Observes these services concurrently.
-async fn each(look: &Arc<Look>, services: &[Service]) -> (Vec<ServiceFacts>, Vec<String>) {
+async fn each(look: &Arc<Observer>, services: &[Service]) -> (Vec<ServiceFacts>, Vec<String>) {
     let seen =
-        together(services.iter().map(|service| facts(Arc::clone(look), service.clone()))).await;
+        run_concurrently(services.iter().map(|service| facts(Arc::clone(look), service.clone())))
+            .await;
     let seen = services.iter().zip(seen).map(|(service, seen)| {
         seen.unwrap_or_else(|| (unknown(service, together::PANICKED), Vec::new()))
     });
@@ -76,7 +77,7 @@ async fn each(look: &Arc<Look>, services: &[Service]) -> (Vec<ServiceFacts>, Vec
 }
 
 /// Treats consumers that are static pods as the catalog's; the others stay consumers.
-async fn static_pods(look: &Look, consumers: Vec<Consumer>) -> (Vec<Service>, Vec<Consumer>) {
+async fn static_pods(look: &Observer, consumers: Vec<Consumer>) -> (Vec<Service>, Vec<Consumer>) {
     let Ok(containers) = look.containers().await else { return (Vec::new(), consumers) };
     let (mut pods, mut others) = (Vec::new(), Vec::new());
     for consumer in consumers {
@@ -98,8 +99,8 @@ pub async fn one(node: &Node, clock: &dyn Clock, service: &Service) -> ServiceFa
     }
 }
 
-fn begin(node: &Node, clock: &dyn Clock) -> Result<Look, String> {
-    if node.root.is_host() { Look::begin(node, clock) } else { Err(ANOTHER_ROOT.to_owned()) }
+fn begin(node: &Node, clock: &dyn Clock) -> Result<Observer, String> {
+    if node.root.is_host() { Observer::begin(node, clock) } else { Err(ANOTHER_ROOT.to_owned()) }
 }
 
 fn unseen(node: &Node, reason: &str) -> ServicesSeen {
@@ -131,7 +132,7 @@ fn not_running(service: &Service, presence: Presence) -> ServiceFacts {
     }
 }
 
-async fn facts(look: Arc<Look>, service: Service) -> (ServiceFacts, Vec<String>) {
+async fn facts(look: Arc<Observer>, service: Service) -> (ServiceFacts, Vec<String>) {
     let found = match &service.kind {
         ServiceKind::StaticPod { manifest: None, .. } => Err(Presence::Absent),
         ServiceKind::StaticPod { pod, manifest: Some(manifest), .. } => {
@@ -153,7 +154,7 @@ async fn facts(look: Arc<Look>, service: Service) -> (ServiceFacts, Vec<String>)
         }
         Err(presence) => return (not_running(&service, presence), Vec::new()),
     };
-    let holds = together(
+    let holds = run_concurrently(
         service.uses.iter().map(|one| holds(Arc::clone(&look), Arc::clone(&running), one.clone())),
     );
     let (health, holds) = tokio::join!(health::ask(service.health.as_deref()), holds);
@@ -185,7 +186,11 @@ fn not_here(service: &Service) -> String {
     }
 }
 
-async fn holds(look: Arc<Look>, running: Arc<Running>, one: Use) -> (Holding, Option<String>) {
+async fn holds(
+    look: Arc<Observer>,
+    running: Arc<RunningService>,
+    one: Use,
+) -> (Holding, Option<String>) {
     let serves = async {
         match &one.served_at {
             Some(address) => Some(serving::serves(&look, &running, address).await),

@@ -4,7 +4,7 @@ use super::error::PassError;
 use super::orders::Orders;
 use super::report::Results;
 use super::survey::Survey;
-use crate::act::{Job, Outcome, Renewal, Renewed};
+use crate::act::{Job, RenewOutcome, Renewal, Renewed};
 use crate::model::{Action, Material, Timestamp};
 use crate::observe::Node;
 use crate::plan::{Judged, Plan, Request, Step};
@@ -42,7 +42,7 @@ fn job(node: &Node, survey: &Survey, step: &Step, request: &Request) -> Option<J
 }
 
 /// "Renewed" is said only after the new certificate was seen where the old one was.
-pub(super) fn verify(after: &Survey, renewed: Vec<Outcome>) -> Results {
+pub(super) fn verify(after: &Survey, renewed: Vec<RenewOutcome>) -> Results {
     let check = |renewed: Renewed| match Judged::find(&after.credentials, &renewed.credential)
         .map(|judged| (&judged.facts.material, &judged.judgement))
     {

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{LOCK_TIMEOUT, PassError, files};
 use crate::credentials::{
-    Backup, ComposeError, Files, Lineage, Loaded, LoadedCopy, Source, Stored, load, load_authority,
-    load_copy, located,
+    Backup, ComposeError, Files, Lineage, Loaded, LoadedCopy, SourceFile, Stored, load,
+    load_authority, load_copy, located,
 };
 use crate::formats::x509::Certificate;
 use crate::model::{
@@ -374,7 +374,7 @@ fn stage(
     notes: &mut Vec<String>,
 ) -> Result<(Restored, Option<Checked>), RestoreError> {
     let Chosen { generation, stored } = chosen;
-    let sources: Vec<&Source> = stored.form.sources().collect();
+    let sources: Vec<&SourceFile> = stored.form.sources().collect();
     if let Some((path, other)) = sources.iter().find_map(|source| taken.get_key_value(&source.path))
     {
         return Err(RestoreError::Shared { path: path.clone(), other: other.clone() });
@@ -426,7 +426,7 @@ fn stage(
 fn new_file(
     node: &Node,
     credential: &Credential,
-    source: &Source,
+    source: &SourceFile,
 ) -> Result<NewFile, RestoreError> {
     let public = matches!(
         &credential.location,

@@ -15,7 +15,8 @@ use super::memory::Memory;
 use super::orders::Orders;
 use super::survey::{Survey, policy};
 use crate::act::refresh::{
-    Answer, Caller, Limits, RefreshOutcome, Refreshing, Seen, await_healthy, refresh,
+    BoxFuture, Caller, Limits, RefreshOutcome, Refreshing, ServiceObservation, await_healthy,
+    refresh,
 };
 use crate::model::{
     AbsolutePath, ClockTrust, Constraints, Consumer, Essential, Health, Neighbours, Presence,
@@ -347,7 +348,7 @@ impl PassCaller<'_, '_> {
 }
 
 impl Caller for PassCaller<'_, '_> {
-    fn look<'a>(&'a self, asked: &'a Service) -> Answer<'a, Seen> {
+    fn look<'a>(&'a self, asked: &'a Service) -> BoxFuture<'a, ServiceObservation> {
         Box::pin(async move {
             let facts = service(self.node, self.clock, asked).await;
             let judged = judge_service(
@@ -356,12 +357,12 @@ impl Caller for PassCaller<'_, '_> {
                 &self.memory.borrow().value,
                 self.clock.now(),
             );
-            Seen { facts: judged.facts, freshness: judged.freshness }
+            ServiceObservation { facts: judged.facts, freshness: judged.freshness }
         })
     }
 
     /// A restart that can't be written down is not made: it might be made again and again.
-    fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> Answer<'a, Result<(), String>> {
+    fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             if let Some(reason) = &step.restart_waits {
                 return Err(reason.clone());

@@ -9,7 +9,7 @@ use super::fragment::{location, wrong};
 use super::origin::Origin;
 use super::profile::service::{ServiceFragment, service};
 use super::profile::{ProfileService, Trial};
-use super::source::Source;
+use super::source::ConfigSource;
 use crate::model::{AbsolutePath, AuthorityName, CredentialName, Location};
 
 /// An authority that the operator lists.
@@ -30,14 +30,14 @@ pub struct OwnAuthority {
 pub struct OwnCredential {
     /// Its name.
     pub name: CredentialName,
-    /// Who signs it. Without one it is watched and never renewed, except when it takes the place of
-    /// a profile's entry: then it keeps that entry's authority.
+    /// The authority that signs it. Without one the credential is watched and never renewed, except
+    /// when it replaces an entry of the profile: then it keeps that entry's authority.
     pub authority: Option<AuthorityName>,
     /// Whether it may be absent.
     pub optional: bool,
-    /// Where it lives.
+    /// Its location.
     pub location: Location,
-    /// Where a new one is tried before it takes the place of the old one.
+    /// Where a new certificate is tried before it replaces the old one.
     pub trial: Option<Trial>,
     /// Where it is listed.
     pub origin: Origin,
@@ -46,7 +46,7 @@ pub struct OwnCredential {
 /// A service that the operator lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnService {
-    /// What it is and what it uses, as a profile says it.
+    /// The service, in the form of a profile's entry.
     pub service: ProfileService,
     /// Where it is listed.
     pub origin: Origin,
@@ -57,9 +57,9 @@ pub struct OwnService {
 pub struct OwnCopy {
     /// Its name, where it has one of its own.
     pub name: Option<CredentialName>,
-    /// What it is a copy of.
+    /// The name of its original.
     pub of: CredentialName,
-    /// Where it lives. The path of a kubeconfig may have `*` for whole names.
+    /// Its location. The path of a kubeconfig may have `*` for whole names.
     pub location: Location,
     /// Where it is listed.
     pub origin: Origin,
@@ -101,13 +101,13 @@ pub(super) struct CredentialFragment {
 impl OwnAuthority {
     pub(super) fn new(
         entry: Spanned<AuthorityFragment>,
-        source: Source<'_>,
+        source: ConfigSource<'_>,
     ) -> Result<Self, SettingsError> {
         let origin = source.origin(&entry.span());
         let AuthorityFragment { name, certificate, key } = entry.into_inner();
-        let told = name.as_ref().map(ToString::to_string);
+        let entry_name = name.as_ref().map(ToString::to_string);
         let wrong = |missing| {
-            wrong("authority", told.clone(), origin.clone(), EntryProblem::Missing(missing))
+            wrong("authority", entry_name.clone(), origin.clone(), EntryProblem::Missing(missing))
         };
         Ok(Self {
             name: name.ok_or_else(|| wrong("name"))?,
@@ -121,7 +121,7 @@ impl OwnAuthority {
 impl OwnCredential {
     pub(super) fn new(
         entry: Spanned<CredentialFragment>,
-        source: Source<'_>,
+        source: ConfigSource<'_>,
     ) -> Result<Self, SettingsError> {
         let origin = source.origin(&entry.span());
         let CredentialFragment {
@@ -134,8 +134,8 @@ impl OwnCredential {
             bundle,
             trial,
         } = entry.into_inner();
-        let told = name.as_ref().map(ToString::to_string);
-        let wrong = |problem| wrong("credential", told.clone(), origin.clone(), problem);
+        let entry_name = name.as_ref().map(ToString::to_string);
+        let wrong = |problem| wrong("credential", entry_name.clone(), origin.clone(), problem);
         let location = location(certificate, key, kubeconfig, bundle).map_err(wrong)?;
         let name = name.ok_or_else(|| wrong(EntryProblem::Missing("name")))?;
         match (&trial, &location) {
@@ -157,7 +157,7 @@ impl OwnCredential {
 impl OwnService {
     pub(super) fn new(
         entry: Spanned<ServiceFragment>,
-        source: Source<'_>,
+        source: ConfigSource<'_>,
     ) -> Result<Self, SettingsError> {
         let origin = source.origin(&entry.span());
         let entry = entry.into_inner();
@@ -173,12 +173,12 @@ impl OwnService {
 impl OwnCopy {
     pub(super) fn new(
         entry: Spanned<CopyFragment>,
-        source: Source<'_>,
+        source: ConfigSource<'_>,
     ) -> Result<Self, SettingsError> {
         let origin = source.origin(&entry.span());
         let CopyFragment { name, of, certificate, key, kubeconfig, bundle } = entry.into_inner();
-        let told = name.as_ref().map(ToString::to_string);
-        let wrong = |problem| wrong("copy", told.clone(), origin.clone(), problem);
+        let entry_name = name.as_ref().map(ToString::to_string);
+        let wrong = |problem| wrong("copy", entry_name.clone(), origin.clone(), problem);
         let location = location(certificate, key, kubeconfig, bundle).map_err(wrong)?;
         let copy = Self {
             name,

@@ -1,11 +1,11 @@
-//! What can be wrong with the configuration or a profile. Every message names the place and what
-//! was expected there.
+//! The errors of the configuration and of profiles. Every message names the position and the
+//! expected value.
 
 use std::path::PathBuf;
 
 use super::origin::Origin;
 
-/// What is wrong with the configuration or a profile.
+/// An error in the configuration or a profile.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SettingsError {
     /// The text is not TOML, or a key or value is not one of ours.
@@ -19,7 +19,7 @@ pub enum SettingsError {
         column: usize,
         /// The line itself.
         excerpt: String,
-        /// What is wrong, and what was expected.
+        /// The error, and what was expected.
         message: String,
     },
     /// Nothing would ever be renewed in time.
@@ -78,7 +78,7 @@ pub enum SettingsError {
         origin: Origin,
         /// Which entry.
         entry: Entry,
-        /// What is wrong with it.
+        /// The problem.
         problem: EntryProblem,
     },
     /// Two entries of one kind have the same name.
@@ -149,7 +149,7 @@ impl std::fmt::Display for Entry {
     }
 }
 
-/// What is wrong with an entry.
+/// A problem of an entry.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum EntryProblem {
     /// A key that every such entry has is not there.

@@ -16,7 +16,7 @@ pub(super) fn wrong(
     SettingsError::Entry { origin, entry: Entry { table, name }, problem }
 }
 
-/// The one place that the four keys say, of which exactly one or the pair of the first two is to be
+/// Makes a location of the four keys, of which exactly one, or the pair of the first two, has to be
 /// given.
 pub(super) fn location(
     certificate: Option<AbsolutePath>,

@@ -15,7 +15,7 @@ use super::fragment::unique;
 use super::profile::service::ServiceFragment;
 use super::section::Setting;
 use super::sinks::AlarmCommand;
-use super::source::Source;
+use super::source::ConfigSource;
 use super::tables::{
     Alarms, AlarmsFragment, Backups, BackupsFragment, FaultManagement, Metrics, MetricsFragment,
     Paths, PathsFragment, Renewal, RenewalFragment, Schedule, ScheduleFragment,
@@ -30,19 +30,19 @@ pub struct Settings {
     pub profile: Setting<ProfileName>,
     /// When a certificate is renewed, and into what.
     pub renewal: Renewal,
-    /// When passes are made.
+    /// The times of passes.
     pub schedule: Schedule,
-    /// What is worth an alarm.
+    /// The conditions of alarms.
     pub alarms: Alarms,
     /// Whether and how alarms are delivered to Fault Management.
     pub fault_management: FaultManagement,
     /// Commands that receive alarms.
     pub alarm_commands: Vec<AlarmCommand>,
-    /// Where numbers for Prometheus can be had.
+    /// The metrics for Prometheus.
     pub metrics: Metrics,
-    /// Where things are.
+    /// The paths of files and directories.
     pub paths: Paths,
-    /// What is kept of replaced files.
+    /// The backups of replaced files.
     pub backups: Backups,
     /// Authorities that the operator adds to the profile, or puts in the place of the profile's by
     /// the same name.
@@ -57,7 +57,7 @@ pub struct Settings {
     pub services: Vec<OwnService>,
 }
 
-/// What one file may say.
+/// The keys of one configuration file.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Fragment {
@@ -107,14 +107,14 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let mut merged = Merged(Self::default());
         for (file, text) in files {
-            merged.add(Source { file: file.as_ref(), text: text.as_ref() })?;
+            merged.add(ConfigSource { file: file.as_ref(), text: text.as_ref() })?;
         }
         merged.check()
     }
 }
 
 impl Merged {
-    fn add(&mut self, source: Source<'_>) -> Result<(), SettingsError> {
+    fn add(&mut self, source: ConfigSource<'_>) -> Result<(), SettingsError> {
         let mut fragment: Fragment = source.parse()?;
         let Self(settings) = self;
         settings.profile.take(fragment.profile, source);

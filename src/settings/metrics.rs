@@ -1,5 +1,5 @@
-//! Where numbers for Prometheus can be had: a file, and a place on this machine. Off where nothing
-//! is said.
+//! The settings of the metrics for Prometheus: a textfile, and a local address or socket. Both are
+//! off by default.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -57,7 +57,7 @@ impl fmt::Display for Textfile {
     }
 }
 
-/// Where numbers are served over HTTP: never on a network.
+/// The address at which metrics are served over HTTP; never reachable from a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
     /// Nowhere.
@@ -84,7 +84,7 @@ pub enum InvalidListen {
          use the textfile"
     )]
     NotLoopback(SocketAddr),
-    /// Nobody would know where it is.
+    /// Port 0, which means any free port.
     #[error("port 0 is any port that is free: give the one that Prometheus asks at")]
     NoPort,
     /// No path for a socket.

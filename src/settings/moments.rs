@@ -1,5 +1,5 @@
-//! When passes are made: a cron expression and a time zone. Each is valid once made; what they mean
-//! in the nights when clocks change is the schedule's concern.
+//! The times of passes: a cron expression and a time zone. A value is checked when it is made; the
+//! schedule handles DST changes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,32 +10,31 @@ use jiff::tz::{Offset, TimeZone};
 
 use super::values::written_as_text;
 
-/// When passes are made: a cron expression of six fields, seconds first, that comes at least once.
-/// Kept as the text that has been read, because what is shown and compared is the text; reading it
-/// again takes microseconds.
+/// A cron expression of six fields, seconds first, that matches at least one time. It is kept as
+/// text, because the text is displayed and compared; parsing it again takes microseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cron(String);
 
-/// A text that is no cron expression, or one that is of no use.
+/// The error for a text that is not a cron expression, or that never matches.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidCron {
-    /// Not six fields.
+    /// It does not have six fields.
     #[error(
         "{0:?} is not a cron expression of six fields (second, minute, hour, day of month, month, \
          day of week), such as \"0 0 0 * * *\" for midnight"
     )]
     Fields(String),
-    /// A field that says nothing.
+    /// A field can't be parsed.
     #[error("{text:?} is not a cron expression: {field:?} can't be its {name}")]
     Field {
         /// The whole expression.
         text: String,
         /// The field.
         field: String,
-        /// What stands in this place.
+        /// The name of the field, such as `month`.
         name: &'static str,
     },
-    /// A date that no year has, such as 31 February.
+    /// It matches no date, as for 31 February.
     #[error("the cron expression {0:?} never comes: no year has such a day")]
     Never(String),
 }
@@ -44,7 +43,7 @@ pub enum InvalidCron {
 const CRON_FIELDS: [&str; 6] = ["second", "minute", "hour", "day of month", "month", "day of week"];
 
 impl Cron {
-    /// Every midnight.
+    /// The expression for every midnight.
     #[must_use]
     pub fn midnight() -> Self {
         Self("0 0 0 * * *".to_owned())
@@ -56,9 +55,8 @@ impl Cron {
         &self.0
     }
 
-    /// The times that the expression means, in order, after this one. They are dates and times of
-    /// day of no zone: which instants they are, and whether a clock ever shows them, is for the
-    /// caller to say.
+    /// Returns the times after `civil` that match, in order. They are civil times without a zone:
+    /// the caller converts them to instants, and handles those that a DST change skips.
     pub fn after(&self, civil: DateTime) -> impl Iterator<Item = DateTime> + use<> {
         let start = Offset::UTC
             .to_timestamp(civil)
@@ -75,12 +73,12 @@ impl Cron {
     }
 }
 
-/// The same dialect that the scheduler has: seconds first, and no year.
+/// Parses an expression in the dialect of the scheduler: seconds first, and no year.
 fn read_cron(text: &str) -> Option<croner::Cron> {
     CronParser::builder().seconds(Seconds::Required).year(Year::Disallowed).build().parse(text).ok()
 }
 
-/// The first field that can't be read when it stands alone. An empty item of a list is refused
+/// Finds the first field that can't be parsed on its own. An empty item of a list is refused
 /// because it would match nothing.
 fn unreadable_field<'a>(fields: &[&'a str]) -> Option<(&'static str, &'a str)> {
     let readable = |place: usize, field: &str| {
@@ -122,13 +120,13 @@ impl fmt::Display for Cron {
 /// The time zone of the schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Zone {
-    /// The one of the machine, whatever it is at the time.
+    /// The time zone of the node, as it is at the time.
     Local,
-    /// One by its IANA name.
+    /// A time zone with an IANA name.
     Named(TimeZone),
 }
 
-/// A text that names no time zone.
+/// The error for a text that names no time zone.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "{0:?} is not a time zone of this machine: use \"local\", \"UTC\" or a name such as \
@@ -137,7 +135,7 @@ pub enum Zone {
 pub struct UnknownZone(String);
 
 impl Zone {
-    /// The zone as it is now: the one of the machine can be set to another while the daemon runs.
+    /// The time zone now. That of the node can change while the daemon runs.
     #[must_use]
     pub fn time_zone(&self) -> TimeZone {
         match self {
@@ -247,7 +245,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_upsets_the_reader_of_cron_expressions(text in "([0-9*/,LW#?+@A-Zß-]{1,5} \
+        fn any_text_is_parsed_as_cron_without_panic(text in "([0-9*/,LW#?+@A-Zß-]{1,5} \
             ?){4,8}|\\PC{0,30}") {
             let _ = text.parse::<Cron>();
         }

@@ -1,7 +1,7 @@
 //! The profile: the authorities, credentials and services of a kind of node, as data.
 //!
-//! What stands in a profile are the usual paths and the names of the manifest flags that give the
-//! real ones; finding the real ones on a node is the catalog's work.
+//! A profile has the usual paths, and the names of the manifest flags that give the real ones. The
+//! catalog finds the real ones on a node.
 
 mod parts;
 mod read;
@@ -17,7 +17,7 @@ use self::read::Origins;
 use super::Settings;
 use super::error::{EntryProblem, SettingsError};
 use super::fragment::{unique, wrong};
-use super::source::Source;
+use super::source::ConfigSource;
 use crate::model::{AbsolutePath, InvalidPath};
 
 /// The profiles that come with this program.
@@ -56,7 +56,7 @@ impl Profile {
     /// # Errors
     /// [`SettingsError`] for the first thing that is wrong, with file and line.
     pub fn parse(file: &Path, text: &str) -> Result<Self, SettingsError> {
-        let (profile, origins) = read::profile(Source { file, text })?;
+        let (profile, origins) = read::profile(ConfigSource { file, text })?;
         profile.check(&origins)?;
         Ok(profile)
     }

@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::error::Stated;
 use super::origin::Origin;
-use super::source::Source;
+use super::source::ConfigSource;
 
 /// A value of the configuration, its key and where it was set. Reads like the value itself.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ impl<T> Setting<T> {
     }
 
     /// Takes the value of a file when the file has one: a later file wins.
-    pub(super) fn take(&mut self, value: Option<Spanned<T>>, source: Source<'_>) {
+    pub(super) fn take(&mut self, value: Option<Spanned<T>>, source: ConfigSource<'_>) {
         if let Some(value) = value {
             self.origin = source.origin(&value.span());
             self.value = value.into_inner();
@@ -99,7 +99,7 @@ macro_rules! section {
             pub(super) fn take(
                 &mut self,
                 fragment: $fragment,
-                source: $crate::settings::source::Source<'_>,
+                source: $crate::settings::source::ConfigSource<'_>,
             ) {
                 $(self.$key.take(fragment.$key, source);)*
             }

@@ -6,7 +6,7 @@ use toml::Spanned;
 use super::error::{EntryProblem, SettingsError};
 use super::fragment::wrong;
 use super::origin::Origin;
-use super::source::Source;
+use super::source::ConfigSource;
 use super::values::Period;
 use crate::model::{AbsolutePath, SinkName};
 
@@ -41,12 +41,12 @@ impl AlarmCommand {
 
     pub(super) fn new(
         entry: Spanned<AlarmCommandFragment>,
-        source: Source<'_>,
+        source: ConfigSource<'_>,
     ) -> Result<Self, SettingsError> {
         let origin = source.origin(&entry.span());
         let AlarmCommandFragment { name, run, timeout } = entry.into_inner();
-        let told = name.as_ref().map(ToString::to_string);
-        let wrong = |problem| wrong("alarms.command", told.clone(), origin.clone(), problem);
+        let entry_name = name.as_ref().map(ToString::to_string);
+        let wrong = |problem| wrong("alarms.command", entry_name.clone(), origin.clone(), problem);
         let timeout = timeout.unwrap_or(Self::USUAL_TIMEOUT);
         if !is_sensible(timeout) {
             return Err(wrong(EntryProblem::NotWithin { key: "timeout", most: LONGEST_WORDS }));

@@ -10,12 +10,12 @@ use super::origin::Origin;
 
 /// A file's name and text.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
+pub(super) struct ConfigSource<'a> {
     pub file: &'a Path,
     pub text: &'a str,
 }
 
-impl Source<'_> {
+impl ConfigSource<'_> {
     /// Reads the whole text.
     pub fn parse<T: DeserializeOwned>(self) -> Result<T, SettingsError> {
         toml::from_str(self.text).map_err(|error| self.error(&error))

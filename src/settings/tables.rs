@@ -42,7 +42,7 @@ section! {
 }
 
 section! {
-    /// What is worth an alarm.
+    /// The conditions of alarms.
     Alarms, AlarmsFragment, "alarms" {
         /// An authority expires soon when it expires within this time.
         authority_expires_within: Period = Period::from_days(30),
@@ -90,7 +90,7 @@ section! {
 }
 
 section! {
-    /// What is kept of replaced files.
+    /// The backups of replaced files.
     Backups, BackupsFragment, "backups" {
         /// How many backups are kept; the oldest go first.
         keep: BackupCount = BackupCount::TEN,

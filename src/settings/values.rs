@@ -1,5 +1,5 @@
-//! The values that settings are made of and that nothing but the configuration knows: lengths of
-//! time, the number of backups, the name of a profile. Each is valid once made.
+//! Value types that only the configuration uses: lengths of time, the number of backups, the name
+//! of a profile. A value is checked when it is made.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(Duration);
 
-/// A text that is not a length of time.
+/// The error for a text that is not a length of time.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "{0:?} is not a length of time: write whole days, hours, minutes and seconds, such as \"15d\", \
@@ -23,34 +23,34 @@ pub struct Period(Duration);
 pub struct InvalidPeriod(String);
 
 impl Period {
-    /// No time at all.
+    /// Zero seconds.
     pub const ZERO: Self = Self(Duration::ZERO);
 
-    /// A number of days.
+    /// Makes a period of whole days.
     #[must_use]
     pub const fn from_days(days: u32) -> Self {
         Self(crate::model::days(days as u64))
     }
 
-    /// A number of seconds.
+    /// Makes a period of seconds.
     #[must_use]
     pub const fn from_seconds(seconds: u32) -> Self {
         Self(Duration::from_secs(seconds as u64))
     }
 
-    /// A number of minutes.
+    /// Makes a period of minutes.
     #[must_use]
     pub const fn from_minutes(minutes: u32) -> Self {
         Self(Duration::from_secs(minutes as u64 * 60))
     }
 
-    /// The same as the standard library has it.
+    /// Converts it to a `Duration`.
     #[must_use]
     pub const fn as_duration(self) -> Duration {
         self.0
     }
 
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
@@ -65,8 +65,8 @@ impl FromStr for Period {
     }
 }
 
-/// Months and years are refused, because they have no fixed length; "3d ago" is refused, because it
-/// is negative.
+/// Parses a length of time. Months and years are refused, because they have no fixed length; "3d
+/// ago" is refused, because it is negative.
 fn whole_seconds(text: &str) -> Option<Duration> {
     let span: Span = text.parse().ok()?;
     let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
@@ -97,7 +97,7 @@ impl fmt::Display for Period {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProfileName(String);
 
-/// A text that can't name a profile.
+/// The error for a text that can't name a profile.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "{0:?} is not the name of a profile: use 1 to 64 letters, digits, '-' and '_', such as \
@@ -135,13 +135,13 @@ impl fmt::Display for ProfileName {
     }
 }
 
-/// How many backups are kept: 1 to 1000.
+/// The number of backups to keep: 1 to 1000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct BackupCount(u16);
 
 impl BackupCount {
-    /// The number that is kept when nothing else is said.
+    /// The default number.
     pub const TEN: Self = Self(10);
 
     /// The number.
@@ -174,8 +174,8 @@ impl<'de> Deserialize<'de> for BackupCount {
     }
 }
 
-/// Reads a value that is written as text; the wrong type is told what was expected in words an
-/// operator knows.
+/// A serde visitor that parses a value from text. Its error for a value of another type says what
+/// was expected, in words for operators.
 pub(super) struct Text<T> {
     expected: &'static str,
     value: PhantomData<T>,
@@ -199,7 +199,7 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
     }
 }
 
-/// For a type that is read from and written as text in the configuration.
+/// Implements serde for a type that is text in the configuration.
 macro_rules! written_as_text {
     ($type:ty, $expected:literal) => {
         impl<'de> serde::Deserialize<'de> for $type {

@@ -9,37 +9,37 @@ use super::outcome::RefreshOutcome;
 use crate::model::{CredentialName, Freshness, RefreshStep, Service, ServiceFacts};
 use crate::sys::{Clock, Root};
 
-/// What is known of a service at one moment.
+/// The facts about a service at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// What was found.
+pub struct ServiceObservation {
+    /// The state of the service.
     pub facts: ServiceFacts,
-    /// What is thought of it, for each credential that it uses.
+    /// For each credential that it uses: whether the service uses the current certificate.
     pub freshness: Vec<(CredentialName, Freshness)>,
 }
 
-/// What comes after a while.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+/// A future whose result a [`Caller`] supplies.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// Who ordered the refresh, and is asked while it goes on.
+/// The code that ordered the refresh, and answers questions while the refresh runs.
 pub trait Caller {
-    /// What is true of a service now.
-    fn look<'a>(&'a self, service: &'a Service) -> Answer<'a, Seen>;
+    /// Observes a service now.
+    fn look<'a>(&'a self, service: &'a Service) -> BoxFuture<'a, ServiceObservation>;
 
     /// Asked right before a service is restarted, or signalled in the way of its kind; an `Err`
     /// says why that may not be. After an `Ok` it is done, so this is the moment to write it down;
     /// where nothing came of it,
     /// [`RefreshOutcome::restarted`](super::RefreshOutcome::restarted) says so in the end.
-    fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> Answer<'a, Result<(), String>>;
+    fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> BoxFuture<'a, Result<(), String>>;
 
     /// Called when a step is over.
     fn finished(&self, outcome: &RefreshOutcome);
 }
 
-/// What a refresh needs.
+/// The context of a refresh.
 #[derive(Clone, Copy)]
 pub struct Refreshing<'a> {
-    /// Who is asked.
+    /// Answers questions about services.
     pub caller: &'a dyn Caller,
     /// The root directory, for pid files and /proc.
     pub root: &'a Root,
@@ -52,13 +52,13 @@ pub struct Refreshing<'a> {
     pub kubelet: Option<&'a Service>,
     /// The remote port of the connections that may have to be closed.
     pub remote_port: u16,
-    /// How long what may take.
+    /// The time limits.
     pub limits: Limits,
     /// Set from outside when the pass is to end.
     pub stop: &'a AtomicBool,
 }
 
-/// How long what may take.
+/// The time limits of a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// For one call to the container runtime or systemd.
@@ -73,7 +73,8 @@ pub struct Limits {
     pub successor: Duration,
     /// Until a service that runs again is healthy and shows the new credential.
     pub healthy: Duration,
-    /// Until one that is healthy shows which credential it uses, where that can't be told at once.
+    /// Until one that is healthy shows which credential it uses, where that is not known at
+    /// once.
     pub proof: Duration,
     /// For a job of systemd.
     pub job: Duration,

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use crate::drivers::sockets::{Destroyed, SocketError, destroy, established};
 
-/// What became of them.
+/// The result of closing the connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closing {
     /// None of them is open any more; so many had to be closed.

@@ -1,5 +1,4 @@
-//! What can keep a service from working with a new credential, and what an operator should do about
-//! it.
+//! The reasons why a service does not use a new credential, and what an operator should do.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,14 +11,14 @@ use crate::drivers::sockets::SocketError;
 use crate::drivers::systemd::SystemdError;
 use crate::model::{CredentialName, Evidence, ServiceName};
 
-/// Why a service was not seen to work with a new credential. The name of the service is the
-/// caller's to add.
+/// The reason why a service was not seen to use a new credential. The caller adds the name of the
+/// service.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
     /// It does not run, so there is nothing to refresh.
     #[error("it does not run ({0}), and reads what is there when it starts")]
     NotRunning(String),
-    /// It can't be found out whether it runs.
+    /// It is not known whether it runs.
     #[error("it is not known whether it runs: {0}; it was left alone")]
     NotKnown(String),
     /// There is no manifest, so kubelet would not start a successor.
@@ -27,16 +26,16 @@ pub enum RefreshError {
         "it has no manifest on this node, so kubelet would not start it again; it was left running"
     )]
     NoManifest,
-    /// kubelet, which would start the successor, is not at work.
+    /// kubelet, which would start the successor, does not run.
     #[error(
-        "kubelet, which starts its successor, is not at work ({0}); it was left running: see to \
+        "kubelet, which starts its successor, is not at work ({0}); it was left running: repair \
          kubelet first"
     )]
     KubeletDown(String),
-    /// Whoever ordered the refresh says no.
+    /// The caller refused the restart, for example because of a hold.
     #[error("it was not restarted: {0}")]
     Held(String),
-    /// The container runtime did not do what it was told.
+    /// A request to the container runtime failed.
     #[error(transparent)]
     Runtime(#[from] CriError),
     /// Its container was stopped, and no other one is there.
@@ -47,32 +46,32 @@ pub enum RefreshError {
         within.as_secs()
     )]
     NoSuccessor {
-        /// How long it was waited for.
+        /// The time limit that passed.
         within: Duration,
-        /// What was found last.
+        /// The last finding.
         found: String,
     },
     /// It was restarted or signalled, and is not healthy.
     #[error("it is not healthy {} s after it was refreshed: {found}; see its \
         log", within.as_secs())]
     NeverHealthy {
-        /// How long it was waited for.
+        /// The time limit that passed.
         within: Duration,
-        /// What was found last.
+        /// The last finding.
         found: String,
     },
-    /// It was restarted or signalled, is healthy, and works with the old credential.
+    /// It was restarted or signalled, is healthy, and still uses the old credential.
     #[error(
         "it was refreshed and still works with an earlier {0}; it is not refreshed again for the \
          same certificate: restart it by hand"
     )]
     StillStale(StaleList),
-    /// It could not be seen whether it took a credential that it should take by itself.
+    /// It is not known whether it took a credential that it should take by itself.
     #[error(
-        "it can't be told whether it took the new certificate: {0}; it was not restarted for that"
+        "it is not known whether it took the new certificate: {0}; it was not restarted for that"
     )]
     NotSeen(String),
-    /// systemd did not do what it was told.
+    /// A request to systemd failed.
     #[error(transparent)]
     Systemd(#[from] SystemdError),
     /// The unit has no main process.
@@ -84,35 +83,35 @@ pub enum RefreshError {
     /// A pid file leads to no process.
     #[error("{0}; no signal was sent")]
     PidFile(#[from] PidFileError),
-    /// A process could not be looked at or sent a signal.
+    /// A process could not be examined or signalled.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// The words are no command.
+    /// The words are not a valid command.
     #[error(transparent)]
     InvalidCommand(#[from] InvalidArgv),
-    /// The command could not be run to its end.
+    /// The command could not be run to completion.
     #[error(transparent)]
     Command(#[from] OutsideError),
-    /// The command ended badly.
+    /// The command failed.
     #[error("its command {program} ended with {ending}{}", said(output))]
     CommandFailed {
         /// The program.
         program: String,
         /// How it ended.
         ending: Ending,
-        /// What it wrote.
+        /// The output of the command.
         output: Box<Output>,
     },
     /// The kernel's list of connections is not known.
     #[error(transparent)]
     Sockets(#[from] SocketError),
-    /// A service that this one can't do without is not healthy.
+    /// An essential service that this one needs is not healthy.
     #[error("it was left alone, because {because} is not healthy after its refresh")]
     Skipped {
         /// That service.
         because: ServiceName,
     },
-    /// The pass was ended.
+    /// The pass was stopped.
     #[error(
         "kubecertd was stopped before it was seen to work with the new certificate; the next pass \
          looks again"
@@ -124,8 +123,7 @@ pub enum RefreshError {
 }
 
 impl RefreshError {
-    /// For what went wrong while a service was restarted or told: whether it may have come to the
-    /// service all the same.
+    /// Whether the restart, reload or signal may have reached the service although it failed.
     pub(super) fn may_have_reached_it(&self) -> bool {
         match self {
             Self::Stopped | Self::CommandFailed { .. } => true,
@@ -153,7 +151,7 @@ fn may_have_done_it(error: &SystemdError) -> bool {
     )
 }
 
-/// Credentials of which a service works with an earlier certificate, and by what that is known.
+/// The credentials of which a service uses an earlier certificate, with the evidence for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaleList(pub Vec<(CredentialName, Evidence)>);
 
@@ -168,7 +166,7 @@ impl fmt::Display for StaleList {
     }
 }
 
-/// The end of what a command wrote.
+/// The last words of a command's output, as the end of an error text.
 fn said(output: &Output) -> String {
     output.last_words().map_or_else(String::new, |words| format!(": {words}"))
 }

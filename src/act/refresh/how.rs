@@ -1,5 +1,4 @@
-//! What is done to a service so that it takes what it does not take by itself, by its kind: made
-//! ready first, then carried out.
+//! The refresh of one service, by its kind: the method is prepared first, then carried out.
 
 use std::time::Duration;
 
@@ -9,11 +8,11 @@ use crate::drivers::processes::{Process, of_pid_file};
 use crate::drivers::systemd::Systemd;
 use crate::model::{ServiceKind, Signal, UnitRefresh};
 
-/// What will be done, with all that it needs at hand.
+/// A prepared refresh method, with everything that it needs.
 pub enum How<'h> {
     /// A container is stopped, and kubelet starts its successor.
     Stop { runtime: Runtime, container: String, grace: Duration },
-    /// A unit is told by systemd, or its main process is.
+    /// A unit is reloaded or restarted by systemd, or its main process is signalled.
     Unit { systemd: Systemd, unit: &'h str, refresh: UnitRefresh },
     /// A process is sent a signal.
     Signal { process: Process, signal: Signal },
@@ -22,11 +21,11 @@ pub enum How<'h> {
 }
 
 impl<'h> How<'h> {
-    /// Finds everything wrong that can be found wrong before the service is touched. `instance` is
-    /// what runs.
+    /// Prepares the method, and finds errors before the service is touched. `instance` is the
+    /// running instance.
     ///
     /// # Errors
-    /// When it can't or must not be done.
+    /// When the refresh is not possible or not allowed.
     pub async fn prepare(
         kind: &'h ServiceKind,
         instance: Option<&str>,
@@ -58,7 +57,7 @@ impl<'h> How<'h> {
         })
     }
 
-    /// Whether it ends what runs, so that a successor has to take its place.
+    /// Whether the method stops the running instance, so that a successor has to start.
     pub fn ends_it(&self) -> bool {
         match self {
             Self::Stop { .. } => true,
@@ -70,7 +69,7 @@ impl<'h> How<'h> {
         }
     }
 
-    /// Does it.
+    /// Carries out the method.
     ///
     /// # Errors
     /// When it failed; [`RefreshError::may_have_reached_it`] says whether the service may
@@ -81,7 +80,7 @@ impl<'h> How<'h> {
                 return pod::stop(&runtime, &container, grace).await;
             }
             Self::Unit { systemd, unit, refresh } => {
-                // Whatever becomes of this side, systemd sees the job through.
+                // systemd completes the job even when kubecertd stops meanwhile.
                 let job = unit::refresh(&systemd, with.root, unit, refresh, with.limits.job);
                 wait::unless_stopped(with.stop, job).await.unwrap_or(Err(RefreshError::Stopped))?;
             }

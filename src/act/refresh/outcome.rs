@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::error::RefreshError;
 use crate::model::{Evidence, ServiceName};
 
-/// What became of one step.
+/// The outcome of one refresh step.
 #[derive(Debug)]
 pub struct RefreshOutcome {
     /// The service.
@@ -14,12 +14,12 @@ pub struct RefreshOutcome {
     /// Whether it was restarted or signalled, or may have been, healthy or not: that counts as the
     /// one time.
     pub restarted: bool,
-    /// How it ended.
+    /// The result.
     pub result: Result<Refreshed, RefreshError>,
 }
 
 impl RefreshOutcome {
-    /// What went wrong; that it has to wait for a restart is nothing wrong.
+    /// The error, if any. A restart that has to wait is not an error.
     #[must_use]
     pub fn failure(&self) -> Option<&RefreshError> {
         self.result.as_ref().err().filter(|error| !matches!(error, RefreshError::Held(_)))
@@ -72,7 +72,7 @@ impl fmt::Display for Refreshed {
             }
             Self::Restarted { after, unready, by: evidence, instead, unhealthy } => {
                 if unready.is_zero() {
-                    write!(f, "it was told, and after {:.1} s ", after.as_secs_f32())?;
+                    write!(f, "it was refreshed, and after {:.1} s ", after.as_secs_f32())?;
                 } else {
                     write!(
                         f,

@@ -22,8 +22,8 @@ pub async fn prepare(
     Ok(Runtime::connect(with.runtime, with.limits.call).await?)
 }
 
-/// A container that is stopped while kubelet is down stays down. What kubelet says of itself counts
-/// for more than what systemd says.
+/// A container that is stopped while kubelet is down stays down. kubelet's own
+/// health endpoint takes precedence over systemd.
 async fn kubelet_works(with: &Refreshing<'_>) -> Result<(), RefreshError> {
     let Some(kubelet) = with.kubelet else { return Ok(()) };
     let seen = wait::look(with, kubelet)

@@ -1,15 +1,15 @@
-//! A signal to a process: to the one that a pid file names, and to no other that has its number by
-//! now.
+//! Signals to the process that a pid file names, and to no other process that has the same number
+//! meanwhile.
 
 use super::RefreshError;
 use crate::drivers::processes::{self, Process};
 use crate::model::Signal;
 use crate::sys::Root;
 
-/// Sends it.
+/// Sends a signal to a process.
 ///
 /// # Errors
-/// When the process has ended, or the system refuses.
+/// When the process no longer runs, or the system refuses.
 pub fn send(root: &Root, process: Process, signal: Signal) -> Result<(), RefreshError> {
     let signal = match signal {
         Signal::Hup => processes::Signal::HUP,

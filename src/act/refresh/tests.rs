@@ -19,7 +19,7 @@ use crate::model::{
 use crate::sys::{Root, SystemClock};
 
 mod pods;
-mod told;
+mod units;
 
 /// Ends what would be waited for on a real node in a moment.
 const SHORT: Limits = Limits {
@@ -88,7 +88,7 @@ fn step(of: &str, remedy: Remedy) -> RefreshStep {
 }
 
 /// How one that runs is seen.
-fn seen(id: &str, health: Health, freshness: Freshness) -> Seen {
+fn seen(id: &str, health: Health, freshness: Freshness) -> ServiceObservation {
     let started = Uptime { boot: BootId("boot".to_owned()), since_boot: Duration::ZERO };
     let instance = Instance {
         id: id.to_owned(),
@@ -106,27 +106,27 @@ fn seen(id: &str, health: Health, freshness: Freshness) -> Seen {
     }];
     let service = pod("any");
     let facts = ServiceFacts { service, presence: Presence::Running(instance), health, holds };
-    Seen { facts, freshness: vec![(credential(), freshness)] }
+    ServiceObservation { facts, freshness: vec![(credential(), freshness)] }
 }
 
-fn fresh(id: &str) -> Seen {
+fn fresh(id: &str) -> ServiceObservation {
     seen(id, Health::Healthy, Freshness::Fresh(Evidence::Started))
 }
 
-fn stale(id: &str) -> Seen {
+fn stale(id: &str) -> ServiceObservation {
     seen(id, Health::Healthy, Freshness::Stale(Evidence::Sees))
 }
 
-fn down(reason: &str) -> Seen {
+fn down(reason: &str) -> ServiceObservation {
     let mut seen = seen("", Health::NotAsked, Freshness::NotRunning);
     seen.facts.presence = Presence::Down(reason.to_owned());
     seen
 }
 
-/// Shows a service as a script says, which is told how often the service was looked at before and
-/// whether it may be restarted by now.
+/// A caller whose script gets the number of earlier observations, and whether a restart was
+/// allowed already, and returns the observation of the service.
 struct Scripted<'s> {
-    script: &'s dyn Fn(&str, usize, bool) -> Seen,
+    script: &'s dyn Fn(&str, usize, bool) -> ServiceObservation,
     refuses: Option<&'static str>,
     looks: RefCell<Vec<String>>,
     restarted: RefCell<Vec<String>>,
@@ -135,7 +135,7 @@ struct Scripted<'s> {
 }
 
 impl<'s> Scripted<'s> {
-    fn new(script: &'s dyn Fn(&str, usize, bool) -> Seen) -> Self {
+    fn new(script: &'s dyn Fn(&str, usize, bool) -> ServiceObservation) -> Self {
         Self {
             script,
             refuses: None,
@@ -156,7 +156,7 @@ impl<'s> Scripted<'s> {
 }
 
 impl Caller for Scripted<'_> {
-    fn look<'a>(&'a self, service: &'a Service) -> Answer<'a, Seen> {
+    fn look<'a>(&'a self, service: &'a Service) -> BoxFuture<'a, ServiceObservation> {
         Box::pin(async move {
             if self.hangs.get() {
                 std::future::pending::<()>().await;
@@ -169,7 +169,7 @@ impl Caller for Scripted<'_> {
         })
     }
 
-    fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> Answer<'a, Result<(), String>> {
+    fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             if let Some(reason) = self.refuses {
                 return Err(reason.to_owned());
@@ -332,7 +332,7 @@ async fn unknown_uptake_causes_no_restart() {
     assert!(!outcome.restarted && caller.restarted().is_empty());
     assert_eq!(
         error(outcome),
-        "it can't be told whether it took the new certificate: the.conf: a proxy is on its port; \
+        "it is not known whether it took the new certificate: the.conf: a proxy is on its port; \
          it was not restarted for that"
     );
 }

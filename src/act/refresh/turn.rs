@@ -9,7 +9,7 @@ use super::connections::{self, Closing};
 use super::error::StaleList;
 use super::how::How;
 use super::wait::{self, Shortfall};
-use super::{RefreshError, Refreshed, Refreshing, Seen};
+use super::{RefreshError, Refreshed, Refreshing, ServiceObservation};
 use crate::drivers::cri::CriError;
 use crate::drivers::systemd::Systemd;
 use crate::model::{Evidence, Health, Presence, RefreshStep, Remedy, Service, ServiceKind};
@@ -21,9 +21,9 @@ pub struct Turn<'t> {
     restarted: bool,
 }
 
-/// How a service was found before anything was done to it.
+/// The state of a service before its refresh.
 struct Before {
-    /// What ran.
+    /// The instance that ran.
     instance: Option<String>,
     /// Whether it was healthy.
     healthy: bool,
@@ -35,7 +35,7 @@ struct Attempt {
     before: Before,
     /// Whether another container or process has to take its place.
     successor: bool,
-    /// What went wrong on the way, and may not matter.
+    /// An error that may be harmless.
     trouble: Option<CriError>,
 }
 
@@ -44,7 +44,7 @@ impl<'t> Turn<'t> {
         Self { step, service, with, restarted: false }
     }
 
-    /// Makes it; and says whether the service was restarted or signalled on the way.
+    /// Carries out the step. Returns also whether the service was restarted or signalled.
     pub async fn make(mut self) -> (bool, Result<Refreshed, RefreshError>) {
         let result = match self.step.remedy {
             Remedy::Revive => self.revive().await,
@@ -55,8 +55,8 @@ impl<'t> Turn<'t> {
         (self.restarted, result)
     }
 
-    /// What fails again and again may have been started just now, by its supervisor: then
-    /// there is nothing left to do.
+    /// Restarts a failed unit, and waits until the service is healthy. Its supervisor may have
+    /// started it just now: then only the wait is left.
     async fn revive(&mut self) -> Result<Refreshed, RefreshError> {
         let began = Instant::now();
         let seen = wait::look(self.with, self.service)
@@ -139,11 +139,11 @@ impl<'t> Turn<'t> {
     async fn restart(&mut self, instead: Option<String>) -> Result<Refreshed, RefreshError> {
         let before = self.find().await?;
         if self.is_successor(&before) {
-            // Somebody else has restarted it since that was decided, so it has read what is there.
+            // It was restarted by others since the decision, so it has read the current files.
             return Ok(Refreshed::TookIt { after: Duration::ZERO, by: None });
         }
         let was_healthy = before.healthy;
-        let attempt = self.tell(before).await?;
+        let attempt = self.send_refresh(before).await?;
         let began = attempt.began;
         match self.verify_restart(&attempt).await {
             Ok((healthy_at, by)) => {
@@ -179,7 +179,8 @@ impl<'t> Turn<'t> {
         before.instance.as_ref().is_some_and(|instance| *instance != self.step.instance)
     }
 
-    /// What runs now. A command may reach something that can't be seen from here.
+    /// Finds the running instance. A service that is refreshed by a command may have none that can
+    /// be observed.
     async fn find(&self) -> Result<Before, RefreshError> {
         let seen = wait::look(self.with, self.service)
             .await
@@ -200,9 +201,9 @@ impl<'t> Turn<'t> {
         Ok(Before { instance, healthy })
     }
 
-    /// What can be found wrong beforehand is, before the one time is used up; and where nothing
-    /// came of it, it is not.
-    async fn tell(&mut self, before: Before) -> Result<Attempt, RefreshError> {
+    /// Restarts or signals the service. Errors that can be found beforehand are found before the
+    /// one attempt for a certificate counts as made; a failure that had no effect does not count.
+    async fn send_refresh(&mut self, before: Before) -> Result<Attempt, RefreshError> {
         let how = How::prepare(&self.service.kind, before.instance.as_deref(), self.with).await?;
         self.with.caller.may_restart(self.step).await.map_err(RefreshError::Held)?;
         let (began, successor) = (Instant::now(), how.ends_it());
@@ -225,20 +226,21 @@ impl<'t> Turn<'t> {
             .await;
             found.map_err(|shortfall| self.no_successor(shortfall, attempt))?;
         }
-        let healthy =
-            |seen: &Seen| self.runs_anew(seen, attempt).and_then(|()| wait::healthy(seen));
+        let healthy = |seen: &ServiceObservation| {
+            self.runs_anew(seen, attempt).and_then(|()| wait::healthy(seen))
+        };
         let found = wait::until(self.with, self.service, limits.healthy, healthy).await;
         found.map_err(|shortfall| never_healthy(shortfall, limits.healthy))?;
         let healthy_at = Instant::now();
         Ok((healthy_at, self.verify_uptake(attempt).await?))
     }
 
-    /// What can't be verified is waited for a little, and then left at that: it is healthy, and did
-    /// what makes it take the new one.
+    /// Waits for evidence that a healthy service uses the new credential. Where it can't be
+    /// verified, the wait is short, and its absence is no error.
     async fn verify_uptake(&self, attempt: &Attempt) -> Result<Option<Evidence>, RefreshError> {
         let limits = self.with.limits;
         let began = Instant::now();
-        let judge = |seen: &Seen| {
+        let judge = |seen: &ServiceObservation| {
             self.runs_anew(seen, attempt).and_then(|()| wait::healthy(seen))?;
             match self.is_fresh(seen, attempt) {
                 Err(Shortfall::Unknown(_)) if began.elapsed() >= limits.proof => Ok(None),
@@ -256,8 +258,9 @@ impl<'t> Turn<'t> {
         &self,
         attempt: &Attempt,
     ) -> Result<Option<Evidence>, RefreshError> {
-        let judge =
-            |seen: &Seen| self.runs_anew(seen, attempt).and_then(|()| self.is_fresh(seen, attempt));
+        let judge = |seen: &ServiceObservation| {
+            self.runs_anew(seen, attempt).and_then(|()| self.is_fresh(seen, attempt))
+        };
         match wait::until(self.with, self.service, self.with.limits.proof, judge).await {
             Err(Shortfall::Unknown(_)) => Ok(None),
             result => result.map_err(|shortfall| never_healthy(shortfall, self.with.limits.proof)),
@@ -279,7 +282,7 @@ impl<'t> Turn<'t> {
         }
     }
 
-    fn runs_anew(&self, seen: &Seen, attempt: &Attempt) -> Result<(), Shortfall> {
+    fn runs_anew(&self, seen: &ServiceObservation, attempt: &Attempt) -> Result<(), Shortfall> {
         let instance = match (wait::running(seen), &self.service.kind) {
             (Err(_), ServiceKind::Command { .. }) => return Ok(()),
             (instance, _) => instance?,
@@ -292,7 +295,11 @@ impl<'t> Turn<'t> {
         }
     }
 
-    fn is_fresh(&self, seen: &Seen, attempt: &Attempt) -> Result<Option<Evidence>, Shortfall> {
+    fn is_fresh(
+        &self,
+        seen: &ServiceObservation,
+        attempt: &Attempt,
+    ) -> Result<Option<Evidence>, Shortfall> {
         let instance = seen.facts.presence.instance().map(|instance| instance.id.as_str());
         let same_process = instance.is_none() || instance == attempt.before.instance.as_deref();
         wait::fresh(seen, &self.step.credentials, same_process)

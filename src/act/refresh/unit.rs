@@ -1,4 +1,4 @@
-//! A systemd unit: told by systemd, or its main process sent a signal.
+//! The refresh of a systemd unit: systemd reloads or restarts it, or its main process is signalled.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
-//! Waiting: a service is looked at again and again until it is as it should be, or the limit is
-//! over.
+//! Waiting: a service is observed repeatedly until it is as it should be, or the limit is over.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -7,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::StaleList;
-use super::{Refreshing, Seen};
+use super::{Refreshing, ServiceObservation};
 use crate::model::{CredentialName, Evidence, Freshness, Health, Instance, Presence, Service};
 
 /// After so many looks there is more time between them.
@@ -16,16 +15,16 @@ const MAX_QUICK_POLLS: u32 = 40;
 /// How often it is looked whether the pass is to end.
 const STOP_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What a service still lacks.
+/// The reason why a service is not yet as it should be.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Shortfall {
     /// It does not run, or it is not known whether it does.
     Missing(String),
     /// It runs, and is not healthy.
     Unhealthy(String),
-    /// It works with an earlier credential.
+    /// It uses an earlier credential.
     Stale(StaleList),
-    /// It can't be told which credential it works with.
+    /// It is not known which credential it uses.
     Unknown(String),
     /// It is not waited for any longer, because the pass is to end.
     Stopped,
@@ -42,12 +41,13 @@ impl Shortfall {
     }
 }
 
-/// Looks until the judge is content, at least once; at the limit it is told what was lacking last.
+/// Observes the service, at least once, until the judge accepts the observation. At the limit the
+/// error is the last shortfall.
 pub async fn until<T>(
     with: &Refreshing<'_>,
     service: &Service,
     limit: Duration,
-    mut judge: impl FnMut(&Seen) -> Result<T, Shortfall>,
+    mut judge: impl FnMut(&ServiceObservation) -> Result<T, Shortfall>,
 ) -> Result<T, Shortfall> {
     let looks = async {
         let deadline = Instant::now() + limit;
@@ -73,7 +73,10 @@ pub async fn until<T>(
 }
 
 /// One look, which has its limit too.
-pub async fn look(with: &Refreshing<'_>, service: &Service) -> Result<Seen, Shortfall> {
+pub async fn look(
+    with: &Refreshing<'_>,
+    service: &Service,
+) -> Result<ServiceObservation, Shortfall> {
     let limit = with.limits.look;
     let over = |_| {
         Shortfall::Missing(format!("it could not be looked at within {} s", limit.as_secs_f32()))
@@ -95,8 +98,8 @@ pub async fn unless_stopped<T>(stop: &AtomicBool, work: impl Future<Output = T>)
     }
 }
 
-/// What runs.
-pub fn running(seen: &Seen) -> Result<&Instance, Shortfall> {
+/// Returns the running instance.
+pub fn running(seen: &ServiceObservation) -> Result<&Instance, Shortfall> {
     match &seen.facts.presence {
         Presence::Running(instance) => Ok(instance),
         Presence::Absent => Err(Shortfall::Missing("it is not on this node".to_owned())),
@@ -110,7 +113,7 @@ pub fn running(seen: &Seen) -> Result<&Instance, Shortfall> {
 }
 
 /// Checks that it is healthy. A service that has no health check counts as healthy.
-pub fn healthy(seen: &Seen) -> Result<(), Shortfall> {
+pub fn healthy(seen: &ServiceObservation) -> Result<(), Shortfall> {
     match &seen.facts.health {
         Health::Unhealthy(reason) => Err(Shortfall::Unhealthy(reason.clone())),
         Health::Healthy | Health::NotAsked => Ok(()),
@@ -120,10 +123,10 @@ pub fn healthy(seen: &Seen) -> Result<(), Shortfall> {
 /// Whether it works with what is on the disk, for these credentials; and the weakest evidence for
 /// that, where there is any.
 ///
-/// A process that was told to read its files again has not started anew: its start says nothing
-/// then.
+/// A process that was signalled to read its files again did not restart, so its start time proves
+/// nothing then.
 pub fn fresh(
-    seen: &Seen,
+    seen: &ServiceObservation,
     credentials: &[(CredentialName, String)],
     same_process: bool,
 ) -> Result<Option<Evidence>, Shortfall> {

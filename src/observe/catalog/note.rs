@@ -40,7 +40,7 @@ pub enum Note {
         problem: NoHostPath,
     },
     /// A path matches more files than the limit.
-    #[error("{pattern} means more than {most} files: only the first {most} are looked after")]
+    #[error("{pattern} means more than {most} files: only the first {most} are managed")]
     TooMany {
         /// The path.
         pattern: AbsolutePath,

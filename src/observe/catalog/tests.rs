@@ -297,13 +297,13 @@ fn services_have_their_refresh_method() {
     let catalog = TestNode::new().catalog();
     let uses = |service: &Service| {
         let name = service.name.to_string();
-        let told = move |one: &Use| {
+        let describe = move |one: &Use| {
             let address =
                 one.served_at.as_ref().map(|address| format!(" at {address}")).unwrap_or_default();
             let port = one.to_port.map(|port| format!(" to {port}")).unwrap_or_default();
             format!("{name} {} {:?}{address}{port}", one.credential, one.takes)
         };
-        service.uses.iter().map(told).collect::<Vec<_>>()
+        service.uses.iter().map(describe).collect::<Vec<_>>()
     };
     let all: Vec<String> = catalog.services.iter().flat_map(uses).collect();
     let expected = [

@@ -3,17 +3,21 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::look::{Look, Running};
+use super::look::{Observer, RunningService};
 use super::refused::explain;
-use super::together::aside;
+use super::together::run_blocking;
 use crate::drivers::processes::{ProcessError, all};
 use crate::drivers::sockets::established;
 use crate::sys::Root;
 
 /// Returns the service's connections to a port of any machine, by the kernel's cookies.
-pub(super) async fn of(look: &Look, running: &Arc<Running>, port: u16) -> Result<Vec<u64>, String> {
+pub(super) async fn of(
+    look: &Observer,
+    running: &Arc<RunningService>,
+    port: u16,
+) -> Result<Vec<u64>, String> {
     let (root, running) = (Arc::clone(&look.root), Arc::clone(running));
-    aside(move || {
+    run_blocking(move || {
         let open = established(port).map_err(|e| e.to_string())?;
         if open.is_empty() {
             return Ok(Vec::new());
@@ -29,7 +33,7 @@ pub(super) async fn of(look: &Look, running: &Arc<Running>, port: u16) -> Result
 }
 
 /// Returns all sockets of all its processes.
-fn sockets(root: &Root, running: &Running) -> Result<BTreeSet<u64>, String> {
+fn sockets(root: &Root, running: &RunningService) -> Result<BTreeSet<u64>, String> {
     let mut sockets = BTreeSet::new();
     for process in all(root).map_err(|e| e.to_string())? {
         if !running.has(root, process) {

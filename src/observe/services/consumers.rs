@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::time::{Duration, Instant};
 
 use super::containers::Containers;
-use super::look::{Look, files};
+use super::look::{Observer, files};
 use super::pods::is_main;
 use super::seeing::{inside, real};
-use super::together::aside;
+use super::together::run_blocking;
 use crate::drivers::cri::{Container, CriError, Mount, State};
 use crate::model::{
     AbsolutePath, Consumer, CredentialName, Renewal, Service, ServiceKind, ServiceName, Takes, Use,
@@ -25,7 +25,7 @@ type Files = Vec<(CredentialName, AbsolutePath)>;
 
 /// Returns the consumers, and notes about those that could not be queried.
 pub(super) async fn consumers(
-    look: &Look,
+    look: &Observer,
     services: &[Service],
 ) -> (Vec<Consumer>, Option<String>) {
     let pods: Vec<&str> = services.iter().filter_map(pod).collect();
@@ -75,10 +75,10 @@ fn told(reason: &str) -> String {
     format!("whether other containers use the credentials is not known: {reason}")
 }
 
-async fn find(look: &Look, pods: &[&str]) -> Result<(Vec<Consumer>, Option<String>), String> {
+async fn find(look: &Observer, pods: &[&str]) -> Result<(Vec<Consumer>, Option<String>), String> {
     let containers = look.containers().await?;
     let (root, credentials) = (Arc::clone(&look.root), look.credentials.clone());
-    let files: Files = aside(move || {
+    let files: Files = run_blocking(move || {
         let ours = credentials.iter().filter(|credential| credential.renewal == Renewal::Ours);
         let all = ours.flat_map(|credential| {
             files(&root, credential).into_iter().map(|file| (credential.name.clone(), file))
@@ -88,7 +88,7 @@ async fn find(look: &Look, pods: &[&str]) -> Result<(Vec<Consumer>, Option<Strin
     .await?;
     let (mounted, note) = mounts(containers, pods).await;
     let root = Arc::clone(&look.root);
-    let found = aside(move || {
+    let found = run_blocking(move || {
         Ok(mounted
             .into_iter()
             .filter_map(|(container, mounts)| consumer(&root, container, &mounts, &files))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::limit::LIMIT;
+use super::limit::QUERY_TIMEOUT;
 use super::runtime::socket;
 use crate::drivers::cri::{Container, Runtime};
 use crate::sys::Root;
@@ -18,12 +18,13 @@ pub(super) struct Containers {
 impl Containers {
     /// Lists all containers. `pods` are the names of static pods without the node's.
     pub async fn ask(root: &Root, pods: &[String]) -> Result<Self, String> {
-        let runtime = Runtime::connect(&socket(root), LIMIT).await.map_err(|e| e.to_string())?;
-        let all = tokio::time::timeout(LIMIT, runtime.containers()).await;
+        let runtime =
+            Runtime::connect(&socket(root), QUERY_TIMEOUT).await.map_err(|e| e.to_string())?;
+        let all = tokio::time::timeout(QUERY_TIMEOUT, runtime.containers()).await;
         let all = all.map_err(|_| {
             format!(
                 "the container runtime did not list its containers within {} s",
-                LIMIT.as_secs()
+                QUERY_TIMEOUT.as_secs()
             )
         })?;
         let all = all.map_err(|e| e.to_string())?;

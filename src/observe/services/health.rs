@@ -1,6 +1,6 @@
 //! Checks the health of a service.
 
-use super::limit::LIMIT;
+use super::limit::QUERY_TIMEOUT;
 use crate::drivers::http::{HttpResponse, Trust, get};
 use crate::model::Health;
 
@@ -10,7 +10,7 @@ const MAX_SHOWN_CHARS: usize = 200;
 /// Requests its health URL, if it has one.
 pub(super) async fn ask(url: Option<&str>) -> Health {
     let Some(url) = url else { return Health::NotAsked };
-    match get(url, &Trust::AnyCertificate, None, LIMIT).await {
+    match get(url, &Trust::AnyCertificate, None, QUERY_TIMEOUT).await {
         Ok(HttpResponse { status: 200, .. }) => Health::Healthy,
         // It answers, and refuses anonymous requests, as with --anonymous-auth=false.
         Ok(HttpResponse { status: 401 | 403, .. }) => Health::NotAsked,

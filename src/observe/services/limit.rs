@@ -1,6 +1,6 @@
-//! The limit of each question.
+//! The time limit of each query.
 
 use std::time::Duration;
 
-/// How long one question may take.
-pub(super) const LIMIT: Duration = Duration::from_secs(2);
+/// The time limit of one query.
+pub(super) const QUERY_TIMEOUT: Duration = Duration::from_secs(2);

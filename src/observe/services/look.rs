@@ -6,8 +6,8 @@ use tokio::sync::OnceCell;
 
 use super::Node;
 use super::containers::Containers;
-use super::limit::LIMIT;
-use super::moment::Moment;
+use super::limit::QUERY_TIMEOUT;
+use super::moment::ObservedAt;
 use crate::credentials::located;
 use crate::drivers::cri::Mount;
 use crate::drivers::processes::Process;
@@ -17,19 +17,19 @@ use crate::sys::{Clock, Root};
 
 /// The shared connections of one observation. Each is opened when the first service needs it, and
 /// once.
-pub(super) struct Look {
+pub(super) struct Observer {
     pub root: Arc<Root>,
-    pub moment: Moment,
+    pub moment: ObservedAt,
     pub credentials: Vec<Credential>,
     pods: Vec<String>,
     containers: OnceCell<Result<Containers, String>>,
     systemd: OnceCell<Result<Systemd, String>>,
 }
 
-impl Look {
+impl Observer {
     pub fn begin(node: &Node, clock: &dyn Clock) -> Result<Self, String> {
         let root = node.root.reopen().map_err(|e| e.to_string())?;
-        let moment = Moment::present(&root, clock)?;
+        let moment = ObservedAt::present(&root, clock)?;
         let pods = node.catalog.services.iter().filter_map(|service| match &service.kind {
             ServiceKind::StaticPod { pod, .. } => Some(pod.clone()),
             ServiceKind::Unit { .. }
@@ -56,7 +56,7 @@ impl Look {
     /// Returns systemd, or why it can't be queried.
     pub async fn systemd(&self) -> Result<&Systemd, String> {
         let connect = async || {
-            Systemd::connect(LIMIT)
+            Systemd::connect(QUERY_TIMEOUT)
                 .await
                 .map_err(|e| format!("systemd can't be asked: {e}; is dbus.service running?"))
         };
@@ -75,7 +75,7 @@ pub(super) fn files(root: &Root, credential: &Credential) -> Vec<AbsolutePath> {
 
 /// A running service, with the data needed to examine it.
 #[derive(Clone, Debug)]
-pub(super) struct Running {
+pub(super) struct RunningService {
     pub instance: Instance,
     /// Its main process, when it is certain that it belongs to the service.
     pub process: Option<Process>,
@@ -96,7 +96,7 @@ pub(super) enum Group {
     Alone,
 }
 
-impl Running {
+impl RunningService {
     /// Whether a process belongs to it.
     pub fn has(&self, root: &Root, process: Process) -> bool {
         self.process == Some(process) || self.group.has(root, process)

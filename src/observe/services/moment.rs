@@ -8,12 +8,12 @@ use crate::sys::{Clock, Root, uptime};
 
 /// A point in time by both clocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Moment {
+pub(super) struct ObservedAt {
     pub at: Timestamp,
     pub uptime: Uptime,
 }
 
-impl Moment {
+impl ObservedAt {
     pub fn present(root: &Root, clock: &dyn Clock) -> Result<Self, String> {
         let uptime = uptime(root)
             .map_err(|e| format!("how long the machine has been running is not known: {e}"))?;
@@ -52,10 +52,10 @@ mod tests {
     use super::*;
     use crate::model::BootId;
 
-    fn moment() -> Moment {
+    fn moment() -> ObservedAt {
         let uptime =
             Uptime { boot: BootId("b".to_owned()), since_boot: Duration::from_secs(1_000) };
-        Moment { at: Timestamp::from_seconds(50_000), uptime }
+        ObservedAt { at: Timestamp::from_seconds(50_000), uptime }
     }
 
     #[test]

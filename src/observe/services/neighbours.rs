@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::Node;
-use super::together::together;
+use super::together::run_concurrently;
 use crate::credentials::{Loaded, Server, identity_of, load, server};
 use crate::drivers::http::{Call, HttpResponse, Trust, call, get};
 use crate::drivers::tls::ClientIdentity;
@@ -58,7 +58,7 @@ async fn members(node: &Node) -> Result<Neighbours, String> {
         .members
         .into_iter()
         .filter(|member| !member.client_urls.iter().any(|url| is_at(url, &own)));
-    let healthy = together(others.map(|member| is_healthy(member, identity.clone()))).await;
+    let healthy = run_concurrently(others.map(|member| is_healthy(member, identity.clone()))).await;
     Ok(Neighbours::Members { all, healthy: count(&healthy) })
 }
 
@@ -151,7 +151,7 @@ async fn servers(node: &Node) -> Result<Neighbours, String> {
             .filter(|address| address.ip != own)
             .map(move |address| url_of(&address.ip, port))
     });
-    let ready = together(others.map(|url| is_ready(url, trust.clone()))).await;
+    let ready = run_concurrently(others.map(|url| is_ready(url, trust.clone()))).await;
     Ok(Neighbours::Servers { others: ready.len(), ready: count(&ready) })
 }
 

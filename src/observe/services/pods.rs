@@ -1,15 +1,19 @@
 //! Static pods, as the container runtime reports them.
 
 use super::containers::Containers;
-use super::look::{Group, Look, Running};
-use super::moment::Moment;
+use super::look::{Group, Observer, RunningService};
+use super::moment::ObservedAt;
 use crate::drivers::cri::{Container, ContainerStatus, CriError, Ended, State};
 use crate::drivers::processes::Process;
 use crate::model::Presence;
 use crate::sys::Root;
 
 /// Returns the pod's main container, if it runs; else its state.
-pub(super) async fn find(look: &Look, pod: &str, manifest: &str) -> Result<Running, Presence> {
+pub(super) async fn find(
+    look: &Observer,
+    pod: &str,
+    manifest: &str,
+) -> Result<RunningService, Presence> {
     let containers = look.containers().await.map_err(Presence::Unknown)?;
     let container = match main_container(pod, &containers.of_pod(pod)) {
         Main::Is(container) => container.clone(),
@@ -80,7 +84,7 @@ pub(super) fn is_main(containers: &Containers, pod: &str, container: &Container)
     }
 }
 
-fn running(look: &Look, id: String, status: ContainerStatus) -> Result<Running, String> {
+fn running(look: &Observer, id: String, status: ContainerStatus) -> Result<RunningService, String> {
     let group = Group::Container(id.clone());
     let process = status.pid.and_then(|pid| own_process(&look.root, &group, pid));
     let instance = match (process, status.started) {
@@ -92,7 +96,7 @@ fn running(look: &Look, id: String, status: ContainerStatus) -> Result<Running, 
             );
         }
     };
-    Ok(Running { instance, process, group, mounts: Some(status.mounts) })
+    Ok(RunningService { instance, process, group, mounts: Some(status.mounts) })
 }
 
 /// Returns the process if its control group confirms it: the runtime may be in another pid
@@ -101,7 +105,7 @@ fn own_process(root: &Root, group: &Group, pid: u32) -> Option<Process> {
     Process::find(root, pid).ok().flatten().filter(|process| group.has(root, *process))
 }
 
-fn not_running(moment: &Moment, state: State, ended: Option<&Ended>) -> Presence {
+fn not_running(moment: &ObservedAt, state: State, ended: Option<&Ended>) -> Presence {
     match (state, ended) {
         (State::Created, _) => {
             Presence::Down("its container was made, and is not started yet".to_owned())
@@ -109,14 +113,14 @@ fn not_running(moment: &Moment, state: State, ended: Option<&Ended>) -> Presence
         (State::Unknown, _) => Presence::Unknown(
             "the container runtime does not know the state of its container".to_owned(),
         ),
-        (_, Some(ended)) => Presence::Down(told(moment, ended)),
+        (_, Some(ended)) => Presence::Down(describe_ended(moment, ended)),
         (_, None) => Presence::Down(
-            "its container has ended, and kubelet has not started the next one yet".to_owned(),
+            "its container has stopped, and kubelet has not started the next one yet".to_owned(),
         ),
     }
 }
 
-fn told(moment: &Moment, ended: &Ended) -> String {
+fn describe_ended(moment: &ObservedAt, ended: &Ended) -> String {
     let Ended { at, exit_code, reason } = ended;
     let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
     let ago = moment.since(*at).as_secs();
@@ -240,7 +244,7 @@ mod tests {
     fn reason_for_not_running_is_reported() {
         let uptime =
             Uptime { boot: BootId("b".to_owned()), since_boot: Duration::from_secs(1_000) };
-        let moment = Moment { at: Timestamp::from_seconds(100), uptime };
+        let moment = ObservedAt { at: Timestamp::from_seconds(100), uptime };
         let ended = Ended {
             at: UNIX_EPOCH + Duration::from_secs(88),
             exit_code: 137,

@@ -1,12 +1,12 @@
 //! Services that are processes without a unit, found by their pid files.
 
-use super::look::{Group, Look, Running};
+use super::look::{Group, Observer, RunningService};
 use crate::drivers::processes::{PidFileError, of_pid_file};
 use crate::model::{AbsolutePath, Presence};
 use crate::sys::FixedClock;
 
 /// Returns the process, if it runs; else its state.
-pub(super) fn find(look: &Look, pid_file: &AbsolutePath) -> Result<Running, Presence> {
+pub(super) fn find(look: &Observer, pid_file: &AbsolutePath) -> Result<RunningService, Presence> {
     let process =
         of_pid_file(&look.root, &FixedClock(look.moment.at), pid_file).map_err(|e| match e {
             PidFileError::File(e) if e.is_not_found() => {
@@ -21,7 +21,7 @@ pub(super) fn find(look: &Look, pid_file: &AbsolutePath) -> Result<Running, Pres
         .moment
         .of_process(format!("{}@{}", process.pid, process.start_ticks), process)
         .map_err(Presence::Unknown)?;
-    Ok(Running { instance, process: Some(process), group: Group::Alone, mounts: None })
+    Ok(RunningService { instance, process: Some(process), group: Group::Alone, mounts: None })
 }
 
 #[cfg(test)]
@@ -33,12 +33,12 @@ mod tests {
     use crate::sys::{Root, SystemClock};
 
     #[allow(clippy::disallowed_methods, reason = "what a service writes by itself")]
-    fn found(content: Option<&str>) -> Result<Running, Presence> {
+    fn found(content: Option<&str>) -> Result<RunningService, Presence> {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a.pid");
         content.iter().for_each(|content| std::fs::write(&file, content).unwrap());
         let node = Node::open(Root::open(Path::new("/")).unwrap(), &Config::Usual).unwrap();
-        let look = Look::begin(&node, &SystemClock).unwrap();
+        let look = Observer::begin(&node, &SystemClock).unwrap();
         find(&look, &AbsolutePath::new(file.to_str().unwrap()).unwrap())
     }
 

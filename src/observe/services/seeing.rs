@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::look::{Look, Running, files};
+use super::look::{Observer, RunningService, files};
 use super::refused::explain;
-use super::together::aside;
+use super::together::run_blocking;
 use crate::drivers::cri::Mount;
 use crate::drivers::processes::{Process, ProcessError};
 use crate::model::{AbsolutePath, CredentialName, Digest, Sees};
@@ -16,20 +16,24 @@ use crate::sys::{FileError, FileProblem, Root};
 /// Compares each file of a credential; leaves out files that do not exist or that the service has
 /// no way to see.
 pub(super) async fn sees(
-    look: &Look,
-    running: &Arc<Running>,
+    look: &Observer,
+    running: &Arc<RunningService>,
     credential: &CredentialName,
 ) -> Vec<(AbsolutePath, Sees)> {
     let Some(credential) = look.credential(credential).cloned() else { return Vec::new() };
     let usual: Vec<_> = credential.location.files().cloned().collect();
     let (root, running) = (Arc::clone(&look.root), Arc::clone(running));
-    let seen = aside(move || Ok(compared(&root, &running, files(&root, &credential)))).await;
+    let seen = run_blocking(move || Ok(compared(&root, &running, files(&root, &credential)))).await;
     seen.unwrap_or_else(|reason| {
         usual.into_iter().map(|file| (file, Sees::Unknown(reason.clone()))).collect()
     })
 }
 
-fn compared(root: &Root, running: &Running, files: Vec<AbsolutePath>) -> Vec<(AbsolutePath, Sees)> {
+fn compared(
+    root: &Root,
+    running: &RunningService,
+    files: Vec<AbsolutePath>,
+) -> Vec<(AbsolutePath, Sees)> {
     let compared = files.into_iter().filter_map(|file| {
         let inside = match &running.mounts {
             None => file.clone(),

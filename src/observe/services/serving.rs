@@ -4,10 +4,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::limit::LIMIT;
-use super::look::{Look, Running};
+use super::limit::QUERY_TIMEOUT;
+use super::look::{Observer, RunningService};
 use super::refused::explain;
-use super::together::aside;
+use super::together::run_blocking;
 use crate::drivers::processes::{Process, owners_of};
 use crate::drivers::sockets::{Listener, listeners};
 use crate::drivers::tls::served;
@@ -15,13 +15,17 @@ use crate::model::Serves;
 use crate::sys::Root;
 
 /// Probes an address, and finds the owner of the socket.
-pub(super) async fn serves(look: &Look, running: &Arc<Running>, address: &str) -> Serves {
-    let served = match served(address, LIMIT).await {
+pub(super) async fn serves(
+    look: &Observer,
+    running: &Arc<RunningService>,
+    address: &str,
+) -> Serves {
+    let served = match served(address, QUERY_TIMEOUT).await {
         Ok(served) => served,
         Err(e) => return Serves::Nothing(format!("{address}: {e}")),
     };
     let (root, running, peer) = (Arc::clone(&look.root), Arc::clone(running), served.peer);
-    match aside(move || foreign_owner(&root, &running, peer)).await {
+    match run_blocking(move || foreign_owner(&root, &running, peer)).await {
         Ok(None) => {
             let (fingerprint, serial) =
                 (served.certificate.fingerprint, served.certificate.serial.to_string());
@@ -40,7 +44,7 @@ pub(super) async fn serves(look: &Look, running: &Arc<Running>, address: &str) -
 /// service's own.
 fn foreign_owner(
     root: &Root,
-    running: &Running,
+    running: &RunningService,
     peer: SocketAddr,
 ) -> Result<Option<String>, String> {
     let found = listeners(peer.port()).map_err(|e| e.to_string())?;
@@ -121,7 +125,7 @@ mod tests {
         assert_eq!(reached_by("127.0.0.1:1", &[]), Vec::<String>::new());
     }
 
-    fn running(process: Option<Process>) -> Running {
+    fn running(process: Option<Process>) -> RunningService {
         let started = Uptime { boot: BootId("b".to_owned()), since_boot: Duration::ZERO };
         let instance = Instance {
             id: "i".to_owned(),
@@ -130,7 +134,7 @@ mod tests {
             started_at: Timestamp::MIN,
             age: Duration::ZERO,
         };
-        Running { instance, process, group: Group::Container("0".repeat(64)), mounts: None }
+        RunningService { instance, process, group: Group::Container("0".repeat(64)), mounts: None }
     }
 
     #[test]

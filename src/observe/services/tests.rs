@@ -1,4 +1,4 @@
-//! Looks at machines where nothing of a node runs, and at another root folder.
+//! Observations of nodes where no service runs, and of another root directory.
 
 use std::fs;
 use std::path::Path;
@@ -11,8 +11,8 @@ use crate::sys::{FixedClock, Root, block_on};
 const CLOCK: FixedClock = FixedClock(Timestamp::MIN);
 
 fn fixture() -> Node {
-    let folder = format!("{}/tests/fixtures/kubeadm-1.36-ecdsa-p256", env!("CARGO_MANIFEST_DIR"));
-    Node::open(Root::open(Path::new(&folder)).unwrap(), &Config::Usual).unwrap()
+    let dir = format!("{}/tests/fixtures/kubeadm-1.36-ecdsa-p256", env!("CARGO_MANIFEST_DIR"));
+    Node::open(Root::open(Path::new(&dir)).unwrap(), &Config::Usual).unwrap()
 }
 
 fn now(node: &Node) -> ServicesSeen {
@@ -35,7 +35,7 @@ fn unknown_everywhere(seen: &ServicesSeen, reason: &str) {
 }
 
 #[test]
-fn another_root_folder_is_not_asked() {
+fn another_root_is_not_queried() {
     let node = fixture();
     let seen = now(&node);
     unknown_everywhere(&seen, ANOTHER_ROOT);
@@ -43,10 +43,10 @@ fn another_root_folder_is_not_asked() {
 }
 
 #[test]
-fn a_service_without_a_manifest_is_absent_on_any_root() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::create_dir_all(folder.path().join("etc/kubernetes/manifests")).unwrap();
-    let node = Node::open(Root::open(folder.path()).unwrap(), &Config::Usual).unwrap();
+fn service_without_manifest_is_absent_on_any_root() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("etc/kubernetes/manifests")).unwrap();
+    let node = Node::open(Root::open(dir.path()).unwrap(), &Config::Usual).unwrap();
     let seen = now(&node);
     let absent = seen.services.iter().filter(|facts| facts.presence == Presence::Absent);
     assert_eq!(

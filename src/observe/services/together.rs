@@ -14,7 +14,7 @@ const BLOCKING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Runs all concurrently. The results are in the order of the tasks; a panic costs only its own
 /// task, whose result is `None`.
-pub(super) async fn together<T: Send + 'static>(
+pub(super) async fn run_concurrently<T: Send + 'static>(
     work: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<Option<T>> {
     let mut tasks = JoinSet::new();
@@ -33,7 +33,7 @@ pub(super) async fn together<T: Send + 'static>(
 }
 
 /// Runs a blocking call on a thread of its own, and abandons it when it takes too long.
-pub(super) async fn aside<T: Send + 'static>(
+pub(super) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
     match timeout(BLOCKING_TIMEOUT, spawn_blocking(work)).await {
@@ -56,14 +56,14 @@ mod tests {
             assert!(milliseconds > 0);
             milliseconds
         });
-        assert_eq!(together(work).await, [Some(30), None, Some(10)]);
+        assert_eq!(run_concurrently(work).await, [Some(30), None, Some(10)]);
     }
 
     #[test]
     fn hanging_task_is_abandoned() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let began = Instant::now();
-        let hangs = aside(|| {
+        let hangs = run_blocking(|| {
             std::thread::sleep(Duration::from_secs(60));
             Ok(())
         });

@@ -1,12 +1,12 @@
 //! Systemd units, as systemd has them.
 
-use super::look::{Group, Look, Running};
+use super::look::{Group, Observer, RunningService};
 use crate::drivers::processes::Process;
 use crate::drivers::systemd::{Active, SystemdError, Unit};
 use crate::model::{Instance, Presence};
 
 /// Returns the unit, if it runs; else its state.
-pub(super) async fn find(look: &Look, name: &str) -> Result<Running, Presence> {
+pub(super) async fn find(look: &Observer, name: &str) -> Result<RunningService, Presence> {
     let systemd = look.systemd().await.map_err(Presence::Unknown)?;
     let unit = match systemd.unit(name).await {
         Ok(unit) => unit,
@@ -27,7 +27,7 @@ pub(super) async fn find(look: &Look, name: &str) -> Result<Running, Presence> {
         },
     };
     let instance = instance(look, name, &unit, process).map_err(Presence::Unknown)?;
-    Ok(Running { instance, process, group: Group::Unit(name.to_owned()), mounts: None })
+    Ok(RunningService { instance, process, group: Group::Unit(name.to_owned()), mounts: None })
 }
 
 fn down(name: &str, unit: &Unit) -> Option<String> {
@@ -45,7 +45,7 @@ fn down(name: &str, unit: &Unit) -> Option<String> {
 
 /// A unit that is active without a process is identified by the time when it became active.
 fn instance(
-    look: &Look,
+    look: &Observer,
     name: &str,
     unit: &Unit,
     process: Option<Process>,

@@ -76,11 +76,11 @@ pub struct ProfileCredential {
     pub name: CredentialName,
     /// kubeadm's name where that differs.
     pub kubeadm_name: Option<CredentialName>,
-    /// Who signs it.
+    /// The authority that signs it.
     pub authority: Option<AuthorityName>,
-    /// Who renews it.
+    /// How it is renewed.
     pub renewal: Renewal,
-    /// Where it usually lives.
+    /// Its usual location.
     pub location: Location,
     /// Where it lives when nothing is at the usual place.
     pub otherwise: Option<Location>,
@@ -122,12 +122,12 @@ pub struct NameFlags {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table with a path, and perhaps a service")]
 pub struct Trial {
-    /// The service of this node that looks at it; none for a kubeconfig, which names its own
+    /// The service of this node that verifies it; none for a kubeconfig, which names its own
     /// server.
     pub service: Option<ServiceName>,
     /// The path of a request that has to be authenticated.
     pub path: String,
-    /// For whom it is asked, where the certificate is one that vouches for others.
+    /// The user to ask for, where the certificate is that of a front proxy.
     pub user: Option<String>,
 }
 
@@ -160,16 +160,16 @@ pub enum FlagNames {
 pub struct ProfileService {
     /// Its name.
     pub name: ServiceName,
-    /// What kind of thing it is; a static pod without its manifest.
+    /// Its kind; a static pod without its manifest.
     pub kind: ServiceKind,
-    /// The usual URL of its health; a probe in the manifest says it better.
+    /// The usual URL of its health; a probe in the manifest takes precedence.
     pub health: Option<String>,
-    /// Whether the others live on it: it is stopped only where its like on other nodes carry on,
-    /// and what comes after it can do nothing without it.
+    /// Whether other services need it: it is stopped only where its peers on other nodes are
+    /// healthy, and the services after it can't work without it.
     pub essential: Option<Essential>,
     /// The credentials it uses.
     pub uses: Vec<ProfileUse>,
-    /// Whether certificates that it keeps in memory end a year after its start.
+    /// Whether certificates that it keeps in memory expire a year after its start.
     pub ages: bool,
 }
 

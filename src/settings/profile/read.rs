@@ -13,7 +13,7 @@ use crate::settings::ProfileName;
 use crate::settings::error::{EntryProblem, SettingsError};
 use crate::settings::fragment::{Wrong, location, wrong};
 use crate::settings::origin::Origin;
-use crate::settings::source::Source;
+use crate::settings::source::ConfigSource;
 
 /// The format of profiles that this program reads.
 const FORMAT: u32 = 1;
@@ -80,7 +80,7 @@ struct LocationFragment {
 
 /// Reads each entry by itself; whether they fit together is looked at by the caller, who is given
 /// their places for it.
-pub(super) fn profile(source: Source<'_>) -> Result<(Profile, Origins), SettingsError> {
+pub(super) fn profile(source: ConfigSource<'_>) -> Result<(Profile, Origins), SettingsError> {
     check_format(source)?;
     let fragment: ProfileFragment = source.parse()?;
     let mut origins = Origins::default();
@@ -102,7 +102,7 @@ pub(super) struct Origins {
 }
 
 /// A newer format may hold anything, so this is looked at before everything else.
-fn check_format(source: Source<'_>) -> Result<(), SettingsError> {
+fn check_format(source: ConfigSource<'_>) -> Result<(), SettingsError> {
     let Head { format } = source.parse()?;
     let found = *format.get_ref();
     let unknown = || SettingsError::UnknownFormat {
@@ -115,7 +115,7 @@ fn check_format(source: Source<'_>) -> Result<(), SettingsError> {
 
 fn collect<F: TableName, T>(
     entries: Vec<Spanned<F>>,
-    source: Source<'_>,
+    source: ConfigSource<'_>,
     origins: &mut Vec<Origin>,
     read: fn(F, Wrong<'_>) -> Result<T, SettingsError>,
 ) -> Result<Vec<T>, SettingsError> {
@@ -150,8 +150,8 @@ fn authority(
     entry: AuthorityFragment,
     wrong: Wrong<'_>,
 ) -> Result<ProfileAuthority, SettingsError> {
-    let told = entry.name.as_ref().map(ToString::to_string);
-    let missing = |key| wrong(told.clone(), EntryProblem::Missing(key));
+    let entry_name = entry.name.as_ref().map(ToString::to_string);
+    let missing = |key| wrong(entry_name.clone(), EntryProblem::Missing(key));
     Ok(ProfileAuthority {
         name: entry.name.ok_or_else(|| missing("name"))?,
         certificate: entry.certificate.ok_or_else(|| missing("certificate"))?,
@@ -166,8 +166,8 @@ fn credential(
     entry: CredentialFragment,
     wrong: Wrong<'_>,
 ) -> Result<ProfileCredential, SettingsError> {
-    let told = entry.name.as_ref().map(ToString::to_string);
-    let wrong = |problem| wrong(told.clone(), problem);
+    let entry_name = entry.name.as_ref().map(ToString::to_string);
+    let wrong = |problem| wrong(entry_name.clone(), problem);
     let otherwise = entry
         .otherwise
         .map(|other| location(other.certificate, other.key, other.kubeconfig, other.bundle));

@@ -11,7 +11,7 @@ use crate::settings::Period;
 use crate::settings::error::{EntryProblem, SettingsError};
 use crate::settings::fragment::Wrong;
 
-/// What kubelet itself gives a container whose pod says nothing.
+/// kubelet's default grace period for a container.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// Long for a program that only makes another one reload.
@@ -53,8 +53,8 @@ pub(in crate::settings) fn service(
     mut entry: ServiceFragment,
     wrong: Wrong<'_>,
 ) -> Result<ProfileService, SettingsError> {
-    let told = entry.name.as_ref().map(ToString::to_string);
-    let wrong = |problem| wrong(told.clone(), problem);
+    let entry_name = entry.name.as_ref().map(ToString::to_string);
+    let wrong = |problem| wrong(entry_name.clone(), problem);
     let kind = kind(&mut entry).map_err(wrong)?;
     uses(&entry.uses, &kind).map_err(wrong)?;
     url(entry.health.as_deref()).map_err(wrong)?;
@@ -108,7 +108,7 @@ fn kind(entry: &mut ServiceFragment) -> Result<ServiceKind, EntryProblem> {
     }
 }
 
-/// What is said of one credential fits together, and each is named once.
+/// Checks that the settings of each used credential are consistent, and that each is named once.
 fn uses(uses: &[ProfileUse], kind: &ServiceKind) -> Result<(), EntryProblem> {
     let no_pod = match kind {
         ServiceKind::StaticPod { .. } => None,
@@ -158,7 +158,7 @@ fn unit_name(unit: String) -> Result<String, EntryProblem> {
     if !stem.is_empty() && stem.chars().all(known) { Ok(unit) } else { Err(EntryProblem::NoUnit) }
 }
 
-/// A key that would be passed over in silence is a mistake.
+/// Refuses a key that would be ignored for this kind of service.
 fn fits(entry: &ServiceFragment, kind: &'static str, allowed: &[&str]) -> Result<(), EntryProblem> {
     let given = [
         ("grace", entry.grace.is_some()),

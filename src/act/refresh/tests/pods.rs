@@ -131,7 +131,7 @@ async fn nothing_is_stopped_while_kubelet_is_down() {
     let outage =
         |of: &str, _: usize, _: bool| if of == "kubelet" { down("inactive") } else { stale("old") };
     let kubelet = pod("kubelet");
-    for script in [&ill as &dyn Fn(&str, usize, bool) -> Seen, &outage] {
+    for script in [&ill as &dyn Fn(&str, usize, bool) -> ServiceObservation, &outage] {
         let caller = Scripted::new(script);
         let outcomes = setting
             .refresh_beside(&caller, &[step("a", Remedy::Restart)], &[pod("a")], Some(&kubelet))
@@ -204,9 +204,10 @@ async fn unhealthy_successor_error_shows_last_finding() {
             _ => down("it ended with 1"),
         }
     };
-    for (script, found) in
-        [(&ill as &dyn Fn(&str, usize, bool) -> Seen, "etcd failed"), (&dies, "it ended with 1")]
-    {
+    for (script, found) in [
+        (&ill as &dyn Fn(&str, usize, bool) -> ServiceObservation, "etcd failed"),
+        (&dies, "it ended with 1"),
+    ] {
         let outcome = Setting::with_runtime(NORMAL)
             .one(&Scripted::new(script), Remedy::Restart, pod("a"))
             .await;

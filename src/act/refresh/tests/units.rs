@@ -1,5 +1,5 @@
-//! Units, processes and commands: what is told to take something new, and shows by itself whether
-//! it did.
+//! Tests of units, processes and commands, which are reloaded, restarted or signalled, and then
+//! show whether they use the new credential.
 
 use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt as _;
@@ -35,8 +35,8 @@ impl Drop for Sleeper {
 }
 
 #[allow(clippy::disallowed_methods, reason = "what a service writes by itself")]
-fn process(folder: &Path, pid: u32, signal: Signal) -> Service {
-    let pid_file = folder.join("a.pid");
+fn process(dir: &Path, pid: u32, signal: Signal) -> Service {
+    let pid_file = dir.join("a.pid");
     std::fs::write(&pid_file, format!("{pid}\n")).unwrap();
     service(
         "a",
@@ -54,7 +54,7 @@ fn command(words: &[&str]) -> Service {
 
 #[tokio::test]
 async fn process_of_pid_file_is_signalled_and_may_stay() {
-    let (folder, mut sleeper) = (tempfile::tempdir().unwrap(), Sleeper::start());
+    let (dir, mut sleeper) = (tempfile::tempdir().unwrap(), Sleeper::start());
     let script = |_: &str, _: usize, restarted: bool| match restarted {
         true => seen("same", Health::Healthy, Freshness::Fresh(Evidence::Serves)),
         false => stale("same"),
@@ -63,7 +63,7 @@ async fn process_of_pid_file_is_signalled_and_may_stay() {
         .one(
             &Scripted::new(&script),
             Remedy::Restart,
-            process(folder.path(), sleeper.0.id(), Signal::Usr2),
+            process(dir.path(), sleeper.0.id(), Signal::Usr2),
         )
         .await;
     let result = outcome.result.unwrap();
@@ -79,7 +79,7 @@ async fn process_of_pid_file_is_signalled_and_may_stay() {
 
 #[tokio::test]
 async fn start_of_same_process_is_no_evidence() {
-    let (folder, sleeper) = (tempfile::tempdir().unwrap(), Sleeper::start());
+    let (dir, sleeper) = (tempfile::tempdir().unwrap(), Sleeper::start());
     let script = |_: &str, _: usize, _: bool| {
         seen("same", Health::Healthy, Freshness::Stale(Evidence::Started))
     };
@@ -87,7 +87,7 @@ async fn start_of_same_process_is_no_evidence() {
         .one(
             &Scripted::new(&script),
             Remedy::Restart,
-            process(folder.path(), sleeper.0.id(), Signal::Hup),
+            process(dir.path(), sleeper.0.id(), Signal::Hup),
         )
         .await;
     let result = outcome.result.unwrap();
@@ -96,7 +96,7 @@ async fn start_of_same_process_is_no_evidence() {
 
 #[tokio::test]
 async fn terminated_process_needs_successor() {
-    let (folder, sleeper) = (tempfile::tempdir().unwrap(), Sleeper::start());
+    let (dir, sleeper) = (tempfile::tempdir().unwrap(), Sleeper::start());
     let script = |_: &str, _: usize, _: bool| {
         seen("same", Health::Healthy, Freshness::Stale(Evidence::Started))
     };
@@ -104,7 +104,7 @@ async fn terminated_process_needs_successor() {
         .one(
             &Scripted::new(&script),
             Remedy::Restart,
-            process(folder.path(), sleeper.0.id(), Signal::Term),
+            process(dir.path(), sleeper.0.id(), Signal::Term),
         )
         .await;
     assert!(outcome.restarted);
@@ -116,11 +116,11 @@ async fn terminated_process_needs_successor() {
 
 #[tokio::test]
 async fn pid_file_without_process_uses_up_no_restart() {
-    let folder = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let pid = Sleeper::start().0.id();
     let script = |_: &str, _: usize, _: bool| stale("same");
     let outcome = Setting::new()
-        .one(&Scripted::new(&script), Remedy::Restart, process(folder.path(), pid, Signal::Hup))
+        .one(&Scripted::new(&script), Remedy::Restart, process(dir.path(), pid, Signal::Hup))
         .await;
     assert!(
         !outcome.restarted
@@ -131,8 +131,8 @@ async fn pid_file_without_process_uses_up_no_restart() {
 
 #[tokio::test]
 async fn command_runs_for_unobservable_service() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("file");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
     let script = |_: &str, _: usize, _: bool| {
         let mut seen =
             seen("", Health::NotAsked, Freshness::Unknown("nobody can see it".to_owned()));
@@ -198,8 +198,8 @@ async fn systemd_that(
     mut pids: Vec<u32>,
 ) -> (Systemd, Arc<Mutex<Vec<String>>>) {
     let mut served = bus.serve("org.freedesktop.systemd1").await;
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let noted = Arc::clone(&told);
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&calls);
     let connected = Systemd::connect_to(bus.builder(), LIMIT).await.unwrap();
     tokio::spawn(async move {
         while let Some(call) = served.next().await {
@@ -231,7 +231,7 @@ async fn systemd_that(
             }
         }
     });
-    (connected, told)
+    (connected, calls)
 }
 
 fn properties(
@@ -264,16 +264,16 @@ async fn unit_is_refreshed_as_configured() {
         (UnitRefresh::ReloadOrRestart, "ReloadOrTryRestartUnit"),
     ] {
         let Some(bus) = Bus::start().await else { return };
-        let (systemd, told) = systemd(&bus, "active", vec![]).await;
+        let (systemd, calls) = systemd(&bus, "active", vec![]).await;
         unit::refresh(&systemd, &host(), UNIT, refresh, LIMIT).await.unwrap();
-        assert_eq!(*told.lock().unwrap(), [method]);
+        assert_eq!(*calls.lock().unwrap(), [method]);
     }
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn impossible_unit_refresh_is_found_beforehand() {
     let Some(bus) = Bus::start().await else { return };
-    let (systemd, told) = systemd(&bus, "inactive", vec![]).await;
+    let (systemd, calls) = systemd(&bus, "inactive", vec![]).await;
     for refresh in [
         UnitRefresh::Restart,
         UnitRefresh::Reload,
@@ -302,17 +302,17 @@ async fn impossible_unit_refresh_is_found_beforehand() {
             problem
         );
     }
-    assert!(told.lock().unwrap().is_empty());
+    assert!(calls.lock().unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn main_process_of_unit_gets_signal() {
     let Some(bus) = Bus::start().await else { return };
     let mut sleeper = Sleeper::start();
-    let (systemd, told) = systemd(&bus, "active", vec![sleeper.0.id()]).await;
+    let (systemd, calls) = systemd(&bus, "active", vec![sleeper.0.id()]).await;
     unit::refresh(&systemd, &host(), UNIT, UnitRefresh::Signal(Signal::Hup), LIMIT).await.unwrap();
     assert_eq!(sleeper.ended_by(), Some(nix::sys::signal::Signal::SIGHUP as i32));
-    assert!(told.lock().unwrap().is_empty());
+    assert!(calls.lock().unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "current_thread")]
