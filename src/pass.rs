@@ -153,15 +153,18 @@ impl Pass<'_> {
         let note = copies::remember(node, &self.report.before);
         self.note(note);
         let jobs = renewal::jobs(node, &self.report.before, &self.report.plan, orders.request);
-        if jobs.is_empty() {
-            return;
+        if !jobs.is_empty() {
+            let note = self.announce();
+            self.note(note);
         }
-        let note = self.announce();
-        self.note(note);
         let renewal = renewal::renewal(node, orders, self.report.before.now);
+        // Without jobs, too: backups beyond the configured number are removed.
         let (renewed, notes) =
             crate::act::renew(&node.root, &mut self.store, &jobs, renewal, orders.progress);
         self.note(notes);
+        if renewed.is_empty() {
+            return;
+        }
         let after = self.survey_again();
         self.report.results = renewal::verify(after, renewed);
         for (name, result) in &self.report.results {
