@@ -300,8 +300,8 @@ impl Daemon {
     }
 
     /// Plans to retry a failed pass with exponential backoff, or a pass that deferred something. A
-    /// failure that needs an operator is not retried: the change that repairs it is seen, or the next
-    /// scheduled pass finds it.
+    /// failure that needs an operator is not retried: the change that repairs it is seen, or the
+    /// next scheduled pass finds it.
     fn plan_retry(&mut self, last: &LastPass, report: Option<&Report>) {
         let failed = report.is_none_or(Report::failed);
         let wait = if failed {

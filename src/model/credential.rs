@@ -78,7 +78,8 @@ pub enum TrialAt {
     Url {
         /// The URL.
         url: String,
-        /// The user that is named: a certificate that authenticates others proves nothing without one.
+        /// The user that is named: a certificate that authenticates others proves nothing without
+        /// one.
         user: Option<String>,
     },
 }

@@ -18,8 +18,8 @@ pub const RELEASED: Timestamp = Timestamp::from_seconds(1_793_491_200);
 /// battery rarely off by less.
 const LONGEST_ABSENCE: Duration = days(1_096);
 
-/// How long after its expiry a credential of one control-plane node of several is renewed without an
-/// operator's word.
+/// How long after its expiry a credential of one control-plane node of several is renewed without
+/// an operator's word.
 const LONG: Duration = days(30);
 
 /// Judges the clock. `trust` is an operator's word for a clock that would not be trusted.
@@ -211,8 +211,8 @@ pub fn standing_refusals(refused: &[Refused], now: Timestamp) -> Vec<Refused> {
 }
 
 /// The credentials that expired more than 30 days ago on one control-plane node of several: such a
-/// node may have been removed from its cluster meanwhile, or restored elsewhere, and must not rejoin
-/// unasked. A credential without a date is as old as the rest of the node.
+/// node may have been removed from its cluster meanwhile, or restored elsewhere, and must not
+/// rejoin unasked. A credential without a date is as old as the rest of the node.
 #[must_use]
 pub fn long_expired(
     judged: &[Judged],

@@ -142,7 +142,7 @@ fn clock_before_the_release_is_not_trusted() {
             reason,
             "the clock says 2026-10-31T23:59:59Z, before kubecertd was released \
              (2026-11-01T00:00:00Z): nothing is signed until it is \
-             right; set it, or let kubecertd renew --trust-clock believe it"
+             right; set it, or let kubecertd renew --trust-clock use it"
         );
     }
 }
@@ -156,7 +156,7 @@ fn unsynchronised_clock_is_trusted_for_three_years() {
     let ClockTrust::NotTrusted(reason) = then(days(1_096) + Duration::from_secs(1)) else {
         panic!()
     };
-    let begin = "the clock says 2030-11-21T00:00:01Z, 3 years after it was last believed \
+    let begin = "the clock says 2030-11-21T00:00:01Z, 3 years after it was last trusted \
         (2027-11-21T00:00:00Z), and is not synchronised:";
     assert!(reason.starts_with(begin), "{reason}");
 }
@@ -389,7 +389,7 @@ fn force_overrides_a_hold_and_never_the_clock() {
     assert_eq!((issued, waiting.len(), waiting[0].reason.as_str()), (0, 1, "the clock is wrong"));
 }
 
-fn any_brakes() -> impl Strategy<Value = Constraints> {
+fn any_constraints() -> impl Strategy<Value = Constraints> {
     let clock_trust = prop_oneof![
         Just(ClockTrust::Trusted),
         Just(ClockTrust::TrustedUnsynchronised),
@@ -440,16 +440,16 @@ fn any_node() -> impl Strategy<Value = (Vec<Judged>, Plan)> {
 
 proptest! {
     #[test]
-    fn every_step_goes_ahead_or_waits_as_it_should(
+    fn every_step_goes_ahead_or_is_deferred(
         (judged, plan) in any_node(),
-        constraints in any_brakes(),
+        constraints in any_constraints(),
         force: bool,
     ) {
         let request = Request { force, ..Request::default() };
         let (left, waiting) = defer(plan.clone(), &judged, &request, &policy(), &constraints);
-        let believed = !matches!(constraints.clock_trust, ClockTrust::NotTrusted(_));
-        prop_assert!(believed || left.issuing().count() == 0, "issued by a clock that is not \
-            believed");
+        let trusted = !matches!(constraints.clock_trust, ClockTrust::NotTrusted(_));
+        prop_assert!(trusted || left.issuing().count() == 0, "issued by a clock that is not \
+            trusted");
         for (step, judged) in plan.steps.iter().zip(&judged) {
             let stays = left.steps.contains(step);
             let waits = waiting.iter().filter(|one| one.credential == step.credential).count();
@@ -457,15 +457,19 @@ proptest! {
                 wait", step);
             prop_assert!(stays || step.terms.is_some(), "{:?} issues nothing", step);
             let can_wait = judged.judgement.condition.urgency() <= Urgency::Due;
-            prop_assert!(stays || can_wait || !believed, "{:?} can't wait", step);
-            prop_assert!(stays || !force || !believed, "{:?} was forced", step);
-            let held = step.terms.is_some() && can_wait && !force && !constraints.reasons.is_empty();
+            prop_assert!(stays || can_wait || !trusted, "{:?} can't wait", step);
+            prop_assert!(stays || !force || !trusted, "{:?} was forced", step);
+            let is_held = !force && !constraints.reasons.is_empty();
+            let held = step.terms.is_some() && can_wait && is_held;
             prop_assert!(!(stays && held), "{:?} should wait", step);
         }
     }
 
     #[test]
-    fn what_is_left_keeps_its_order((judged, plan) in any_node(), constraints in any_brakes()) {
+    fn remaining_steps_keep_their_order(
+        (judged, plan) in any_node(),
+        constraints in any_constraints(),
+    ) {
         let (left, _) = defer(plan.clone(), &judged, &Request::default(), &policy(), &constraints);
         let kept: Vec<_> =
             plan.steps.into_iter().filter(|step| left.steps.contains(step)).collect();
@@ -483,14 +487,10 @@ fn ended(days_ago: u64) -> Judged {
 }
 
 #[test]
-fn one_controller_of_several_comes_back_by_itself_for_thirty_days() {
+fn node_of_several_is_renewed_for_thirty_days() {
     let gone = |ago: u64, members| long_expired(&[ended(ago)], members, now()).len();
     assert_eq!((gone(31, 2), gone(30, 2), gone(400, 3)), (1, 0, 1));
-    assert_eq!(
-        (gone(400, 1), gone(400, 0)),
-        (0, 0),
-        "a controller that is alone comes back after any time"
-    );
+    assert_eq!((gone(400, 1), gone(400, 0)), (0, 0), "a single node is renewed after any time");
 }
 
 #[test]
@@ -519,7 +519,7 @@ fn what_kubelet_conf_embeds_from_long_ago_says_nothing_of_the_node() {
 }
 
 #[test]
-fn what_is_long_gone_waits_for_a_word_and_for_nothing_else() {
+fn long_expired_waits_only_for_an_operator() {
     let judged = ended(400);
     let long_expired = long_expired(std::slice::from_ref(&judged), 3, now());
     let constraints = Constraints { long_expired, reasons: Vec::new(), ..held() };

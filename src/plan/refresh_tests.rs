@@ -90,7 +90,7 @@ impl Node {
         findings[0].to_string()
     }
 
-    fn by_somebody_else(mut self) -> Self {
+    fn renewed_by_others(mut self) -> Self {
         self.memory.appeared.values_mut().for_each(|known| known.ours = false);
         self
     }
@@ -158,11 +158,11 @@ fn aged(name: &str, days_old: u32) -> ServiceFacts {
     facts
 }
 
-const LATER: &str = "somebody else renewed it: its turn comes at the next scheduled time";
+const LATER: &str = "another program renewed it: its turn comes at the next scheduled time";
 const HELD: &str = "kubeadm is at work (process 7), until it ends";
 
 /// A node whose kubelet was given a certificate here a minute ago.
-fn healed(kubelet: ServiceFacts, others: Vec<ServiceFacts>) -> Node {
+fn repaired(kubelet: ServiceFacts, others: Vec<ServiceFacts>) -> Node {
     let mut node = Node::new(others.into_iter().chain([kubelet]).collect());
     let own = node
         .credentials
@@ -197,30 +197,30 @@ fn kubelet_down() -> ServiceFacts {
 
 #[test]
 fn kubelet_is_restarted_once_for_its_issued_certificate() {
-    let step = healed(kubelet(AT - 1), vec![]).held().on(Occasion::Other).step();
+    let step = repaired(kubelet(AT - 1), vec![]).held().on(Occasion::Other).step();
     assert_eq!(
         (step.remedy, step.waits, step.reason.as_str()),
         (Remedy::Restart, None, "began before its own was issued here")
     );
     assert_eq!(step.credentials, [(name("own"), fingerprint("new").to_string())]);
-    assert_eq!(healed(kubelet(AT - 1), vec![]).restarted("kubelet", "own").plan().steps, []);
-    assert_eq!(healed(kubelet(AT + 1), vec![]).plan().steps, [], "it began with it");
+    assert_eq!(repaired(kubelet(AT - 1), vec![]).restarted("kubelet", "own").plan().steps, []);
+    assert_eq!(repaired(kubelet(AT + 1), vec![]).plan().steps, [], "it began with it");
     assert_eq!(
-        healed(kubelet(AT - 1), vec![]).by_somebody_else().plan().steps,
+        repaired(kubelet(AT - 1), vec![]).renewed_by_others().plan().steps,
         [],
         "kubelet made it itself"
     );
-    let mut later = healed(kubelet(AT - 1), vec![]);
+    let mut later = repaired(kubelet(AT - 1), vec![]);
     later.memory.appeared.get_mut(&name("own")).unwrap().seen = up(AT + 4_000);
     assert_eq!(later.plan().steps, [], "whatever ails it now, it is not that");
-    let mut ours = healed(kubelet(AT - 1), vec![]);
+    let mut ours = repaired(kubelet(AT - 1), vec![]);
     ours.credentials[0].facts.kubelet = None;
     assert_eq!(ours.plan().steps, [], "it is not kubelet's own");
 }
 
 #[test]
 fn kubelet_that_could_not_start_is_started_alone() {
-    let node = healed(
+    let node = repaired(
         kubelet_down(),
         vec![ServiceFacts { presence: Presence::Down("no container".into()), ..stale() }],
     );
@@ -229,7 +229,7 @@ fn kubelet_that_could_not_start_is_started_alone() {
         steps.iter().map(|step| (step.service.as_str(), step.remedy)).collect::<Vec<_>>(),
         [("kubelet", Remedy::Revive)]
     );
-    assert_eq!(findings.len(), 1, "what waits for it is not restarted in vain: {findings:?}");
+    assert_eq!(findings.len(), 1, "what waits for it is not restarted without use: {findings:?}");
     let again = node.restarted("kubelet", "own").plan();
     assert_eq!((again.steps.len(), again.findings.len()), (0, 2));
 }
@@ -237,13 +237,13 @@ fn kubelet_that_could_not_start_is_started_alone() {
 #[test]
 fn healthy_kubelet_is_last_and_unhealthy_one_first() {
     let order = |kubelet: ServiceFacts| {
-        let steps = healed(kubelet, vec![stale()]).plan().steps;
+        let steps = repaired(kubelet, vec![stale()]).plan().steps;
         steps.iter().map(|step| step.service.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(order(kubelet(AT - 1)), ["scheduler", "kubelet"]);
     assert_eq!(order(kubelet_down()), ["kubelet", "scheduler"]);
-    let unwell = ServiceFacts { health: Health::Unhealthy("refused".into()), ..kubelet(AT - 1) };
-    assert_eq!(order(unwell), ["kubelet", "scheduler"]);
+    let unhealthy = ServiceFacts { health: Health::Unhealthy("refused".into()), ..kubelet(AT - 1) };
+    assert_eq!(order(unhealthy), ["kubelet", "scheduler"]);
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn unhealthy_service_is_restarted_with_a_note() {
     assert_eq!(step.waits, None);
     assert_eq!(
         step.reason,
-        "works with an earlier scheduler.conf, by its start; is not well already: connection \
+        "works with an earlier scheduler.conf, by its start; is unhealthy already: connection \
          refused"
     );
 }
@@ -321,7 +321,7 @@ fn service_is_restarted_once_for_a_certificate() {
 
 #[test]
 fn foreign_renewal_waits_for_scheduled_pass() {
-    let node = Node::new(vec![stale()]).by_somebody_else();
+    let node = Node::new(vec![stale()]).renewed_by_others();
     for (occasion, waits) in [
         (Occasion::Scheduled, None),
         (Occasion::Asked, None),
@@ -339,7 +339,7 @@ fn foreign_renewal_waits_for_scheduled_pass() {
 #[test]
 fn own_or_urgent_renewal_is_refreshed_at_once() {
     assert_eq!(Node::new(vec![stale()]).on(Occasion::Other).waits(), None);
-    let others = Node::new(vec![stale()]).by_somebody_else().on(Occasion::Other);
+    let others = Node::new(vec![stale()]).renewed_by_others().on(Occasion::Other);
     assert_eq!(others.clone().old_ones_end(now().plus(days(3))).waits(), None);
     assert_eq!(
         others.clone().old_ones_end(now().plus(days(3)).plus(Duration::from_secs(1))).waits(),
@@ -359,14 +359,15 @@ fn hold_defers_steps_that_are_not_urgent() {
     forced.request.force = true;
     assert_eq!(forced.waits(), None);
     assert_eq!(
-        node.by_somebody_else().on(Occasion::Other).waits(),
+        node.renewed_by_others().on(Occasion::Other).waits(),
         Some(format!("{HELD}; {LATER}"))
     );
 }
 
 #[test]
 fn awaiting_is_not_deferred_but_its_restart_is() {
-    let step = Node::new(vec![serving("old")]).by_somebody_else().held().on(Occasion::Other).step();
+    let step =
+        Node::new(vec![serving("old")]).renewed_by_others().held().on(Occasion::Other).step();
     assert_eq!(
         (step.remedy, step.waits, step.restart_waits),
         (Remedy::Await, None, Some(format!("{HELD}; {LATER}")))
@@ -381,11 +382,7 @@ fn invisible_service_is_refreshed_like_others() {
         ServiceKind::Command { command: vec!["/bin/true".into()], limit: Duration::ZERO };
     let mut node = Node::new(vec![facts.clone()]);
     note_out_of_sight(&mut node.memory, &[facts], &[]);
-    assert_eq!(
-        node.plan(),
-        Refresh::default(),
-        "it works with what is there, as far as anybody knows"
-    );
+    assert_eq!(node.plan(), Refresh::default(), "it uses what is there, as far as is known");
     node.memory.told.iter_mut().for_each(|told| told.fingerprint = fingerprint("old").to_string());
     let step = node.step();
     assert_eq!((step.remedy, step.instance.as_str(), step.waits), (Remedy::Restart, "", None));
@@ -416,7 +413,7 @@ fn connections_are_closed_shortly_before_expiry() {
         "2 of its connections carry an earlier kubelet-client, which ends in 24 hours"
     );
     assert_eq!(
-        node(now().plus(DAY)).by_somebody_else().held().on(Occasion::Other).waits(),
+        node(now().plus(DAY)).renewed_by_others().held().on(Occasion::Other).waits(),
         None,
         "it is urgent"
     );
@@ -424,7 +421,7 @@ fn connections_are_closed_shortly_before_expiry() {
 
 #[test]
 fn connections_with_unknown_expiry_are_closed_when_timely() {
-    let mut node = Node::new(vec![connected(&[7, 8])]).by_somebody_else();
+    let mut node = Node::new(vec![connected(&[7, 8])]).renewed_by_others();
     node.memory.appeared.values_mut().for_each(|known| known.earlier.clear());
     let step = node.step();
     assert_eq!(
@@ -537,9 +534,9 @@ fn service_is_restarted_after_eleven_months() {
     for occasion in [Occasion::Asked, Occasion::Other] {
         assert_eq!(node(334).on(occasion).plan(), Refresh::default(), "only at the scheduled time");
     }
-    let mut ageless = aged("api", 400);
-    ageless.service.ages = false;
-    assert_eq!(Node::new(vec![ageless]).plan(), Refresh::default());
+    let mut without_age_limit = aged("api", 400);
+    without_age_limit.service.ages = false;
+    assert_eq!(Node::new(vec![without_age_limit]).plan(), Refresh::default());
 }
 
 #[test]
@@ -641,7 +638,7 @@ prop_compose! {
         let end = Timestamp::from_seconds(now().seconds() + old_end * 86_400);
         let mut node =
             Node::new(vec![services.0, services.1, services.2]).on(occasion).old_ones_end(end);
-        node = if ours { node } else { node.by_somebody_else() };
+        node = if ours { node } else { node.renewed_by_others() };
         node = if held { node.held() } else { node };
         node.request.force = force;
         for (judged, condition) in node.credentials.iter_mut().zip(conditions) {

@@ -21,14 +21,14 @@ pub enum Ownership {
     /// Others may own them. From the first such directory on no symlink is followed and no mount
     /// entered, and a symlink of another user nowhere.
     NoSymlinks,
-    /// Everybody's are accepted.
+    /// Any owner is accepted.
     Any,
 }
 
 /// Checks that only root, or the user of this process, can have written a file.
 ///
 /// # Errors
-/// When others can: the owner or the mode, and the command that mends it.
+/// When others can: the owner or the mode, and the command that repairs it.
 pub(crate) fn check_root_only(stat: &FileStat, path: &Path) -> Result<(), FileError> {
     let untrusted = |how: String, remedy: &str| {
         let remedy = format!("{remedy} {}", path.display());

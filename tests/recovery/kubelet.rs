@@ -220,7 +220,7 @@ fn unknown_node_name_is_never_guessed() {
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 1, "{}", run.text);
     assert!(
-        run.text.contains("which node this is can't be told")
+        run.text.contains("the name of this node is not known")
             && run.text.contains("--hostname-override=NAME"),
         "{}",
         run.text

@@ -1,6 +1,6 @@
-//! kubelet's own client certificate. kubelet renews it long before its expiry, and can't once it has
-//! expired, since it authenticates with the old certificate when it requests a new one. Only then it
-//! is issued here.
+//! kubelet's own client certificate. kubelet renews it long before its expiry, and can't once it
+//! has expired, since it authenticates with the old certificate when it requests a new one. Only
+//! then it is issued here.
 
 use super::authority::authority_trouble;
 use crate::model::{
