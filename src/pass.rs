@@ -21,7 +21,7 @@ mod survey;
 
 use std::time::Duration;
 
-pub use self::decision::{Outlook, preview};
+pub use self::decision::{Preview, preview};
 pub use self::error::PassError;
 pub use self::event::{Emit, Event, Subject};
 use self::memory::Memory;
@@ -29,7 +29,7 @@ pub use self::orders::{Orders, ScheduleMemory};
 pub use self::report::Report;
 pub use self::services::{Services, ServicesReport};
 use self::settle::Settling;
-pub use self::survey::{Survey, cannot_wait, policy, survey};
+pub use self::survey::{Survey, needs_immediate_pass, policy, survey};
 use crate::act::Renewed;
 use crate::credentials::located;
 use crate::model::{AbsolutePath, ClockFacts, CredentialName, Refused, Replaced};
@@ -117,7 +117,7 @@ impl<'p> Start<'p> {
     fn plan(mut self, survey: Survey) -> Pass<'p> {
         let Self { node, orders, .. } = self;
         services::note_before(node, &survey, &mut self.memory);
-        let Outlook { survey, plan, deferred, constraints, notes } =
+        let Preview { survey, plan, deferred, constraints, notes } =
             decision::decide(node, orders, survey, &self.state, &self.memory.value);
         let refused = constraints.refused.clone();
         let report = Report {

@@ -35,7 +35,7 @@ pub(super) fn run(options: &DemoOptions) -> Result<Exit, Failure> {
         request: &request,
         clock: &clock,
         synchronised: Some(true),
-        occasion: crate::plan::Occasion::Asked,
+        trigger: crate::plan::Trigger::Asked,
         trust_clock: false,
         reasons: &[],
         remember: None,

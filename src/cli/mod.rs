@@ -55,7 +55,7 @@ pub fn run(arguments: &Arguments) -> Exit {
         }
         Command::Csr(options) => open(arguments).and_then(|node| request::csr(&node, options)),
         Command::Install(options) => {
-            open(arguments).and_then(|node| request::put(&node, options, &SystemClock))
+            open(arguments).and_then(|node| request::install(&node, options, &SystemClock))
         }
         Command::Config { command: ConfigCommand::Check } => {
             open(arguments).map(|node| config::check(&node))

@@ -16,8 +16,8 @@ use crate::model::{
     Timestamp,
 };
 use crate::observe::Node;
-use crate::pass::{self, Orders, Outlook, PassError, Report};
-use crate::plan::{Configuration, Judged, Occasion, Plan, Request, Step};
+use crate::pass::{self, Orders, PassError, Preview, Report};
+use crate::plan::{Configuration, Judged, Plan, Request, Step, Trigger};
 use crate::report::AlarmLedger;
 use crate::report::alarms::{PassView, update_after_pass};
 use crate::sys::Clock;
@@ -28,7 +28,7 @@ pub(super) fn run(node: &Node, options: &RenewOptions, clock: &dyn Clock) -> Res
     let (stop, progress) = (AtomicBool::new(false), &out::progress);
     let orders = Orders {
         request: &request,
-        occasion: Occasion::Asked,
+        trigger: Trigger::Asked,
         clock,
         synchronised,
         trust_clock: options.trust_clock,
@@ -104,8 +104,8 @@ fn find(node: &Node, name: &str) -> Result<CredentialName, Failure> {
 }
 
 /// Formats the result of a dry run.
-pub(super) fn preview(outlook: &Outlook, request: &Request) -> String {
-    let Outlook { survey, plan, deferred, .. } = outlook;
+pub(super) fn preview(preview: &Preview, request: &Request) -> String {
+    let Preview { survey, plan, deferred, .. } = preview;
     let row = |step: &Step| match (step.action, step.terms) {
         (Action::Copy, _) => line(SOON, "would copy", &step.credential, None, &step.reason),
         (Action::Repair, Some(terms)) => {

@@ -12,9 +12,9 @@ use super::{Exit, Failure};
 use crate::drivers::timedate;
 use crate::model::CredentialName;
 use crate::observe::Node;
-use crate::pass::requests::{Installed, externally_signed, install, requests};
+use crate::pass::requests::{self, Installed, externally_signed, requests};
 use crate::pass::{self, Orders};
-use crate::plan::{Occasion, Request};
+use crate::plan::{Request, Trigger};
 use crate::sys::Clock;
 
 /// The largest size of a certificate with its chain.
@@ -66,7 +66,7 @@ pub(super) fn csr(node: &Node, options: &CsrOptions) -> Result<Exit, Failure> {
     })
 }
 
-pub(super) fn put(
+pub(super) fn install(
     node: &Node,
     options: &InstallOptions,
     clock: &dyn Clock,
@@ -74,7 +74,7 @@ pub(super) fn put(
     let asked = names(node, std::slice::from_ref(&options.name))?;
     let Some(name) = asked.into_iter().next() else { return Ok(Exit::Usage) };
     let answer = read(options)?;
-    match install(node, &name, &answer, clock.now())? {
+    match requests::install(node, &name, &answer, clock.now())? {
         Ok(installed) => {
             out::print(&show(&name, &installed));
             Ok(refresh(node, name, clock))
@@ -121,7 +121,7 @@ fn refresh(node: &Node, name: CredentialName, clock: &dyn Clock) -> Exit {
     let request = Request { only: [name].into(), ..Request::default() };
     let orders = Orders {
         request: &request,
-        occasion: Occasion::Asked,
+        trigger: Trigger::Asked,
         clock,
         synchronised: timedate::synchronised_now(timedate::LIMIT),
         trust_clock: false,

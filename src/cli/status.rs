@@ -17,7 +17,7 @@ use crate::pass::services::look;
 use crate::pass::{Survey, survey};
 use crate::plan::{Judged, deferral_reasons, remaining};
 use crate::report::alarms::read_in_force;
-use crate::report::{LastPass, Status};
+use crate::report::{PassSummary, Status};
 use crate::state::pending_requests;
 use crate::sys::Clock;
 
@@ -127,7 +127,7 @@ fn pending_request_lines(node: &Node, now: Timestamp) -> Vec<String> {
 }
 
 fn is_bad(status: &Status) -> bool {
-    status.last_pass.as_ref().is_some_and(LastPass::is_bad)
+    status.last_pass.as_ref().is_some_and(PassSummary::is_bad)
 }
 
 /// Formats the overall health in one line.
@@ -213,7 +213,7 @@ fn passes(status: &Status, runs: bool) -> String {
     text
 }
 
-fn details(last: &LastPass) -> String {
+fn details(last: &PassSummary) -> String {
     let mut text = String::new();
     for trouble in last.trouble.iter().chain(&last.clock) {
         let _ = writeln!(text, "  {}    {trouble}", paint(BAD, "failed"));

@@ -4,8 +4,8 @@ use super::configuration::{LoadedConfiguration, Options};
 use super::pass_runner::{PassCause, PassRunner};
 use super::{DaemonError, NotifySocket};
 use crate::pass::{Report, ScheduleMemory};
-use crate::plan::Occasion;
-use crate::report::{LastPass, log};
+use crate::plan::Trigger;
+use crate::report::{PassSummary, log};
 use crate::state::PassMemory;
 
 /// Makes one pass.
@@ -13,7 +13,7 @@ use crate::state::PassMemory;
 /// # Errors
 /// When the configuration is wrong and there is no earlier one. Failures of the pass are in its
 /// result.
-pub async fn once(options: Options) -> Result<(LastPass, Option<Report>), DaemonError> {
+pub async fn once(options: Options) -> Result<(PassSummary, Option<Report>), DaemonError> {
     let (configuration, node) = LoadedConfiguration::load(&options)?;
     if let Some(trouble) = &configuration.trouble {
         log::log_configuration_refused("the last good one is in force", trouble);
@@ -22,7 +22,7 @@ pub async fn once(options: Options) -> Result<(LastPass, Option<Report>), Daemon
     let state = PassMemory::read(&node.root, &node.settings.paths.state).0;
     let mut runner = PassRunner::new(&options, &state);
     let remember = ScheduleMemory { scheduled_until: options.clock.now(), observing_until: None };
-    let cause = PassCause::new("run --once", Occasion::Scheduled);
+    let cause = PassCause::new("run --once", Trigger::Scheduled);
     let task = runner.begin_pass(&node, &configuration, cause, Vec::new(), remember);
     let (finished, alarms) = task.run().await;
     runner.reporter.report_pass(&finished, &alarms, &node);

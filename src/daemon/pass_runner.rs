@@ -13,7 +13,7 @@ use crate::drivers::timedate;
 use crate::model::{AbsolutePath, DeferralReason, Timestamp};
 use crate::observe::Node;
 use crate::pass::{self, Orders, ScheduleMemory};
-use crate::plan::{Occasion, Request};
+use crate::plan::{Request, Trigger};
 use crate::report::alarms::AlarmChanges;
 use crate::report::{AlarmLedger, FinishedPass, PassEvents, Reporter, line};
 use crate::state::PassMemory;
@@ -25,12 +25,12 @@ pub(super) struct PassCause {
     /// The cause, for operators.
     pub(super) why: String,
     /// The kind of cause, which decides what the pass may do.
-    pub(super) occasion: Occasion,
+    pub(super) trigger: Trigger,
 }
 
 impl PassCause {
-    pub(super) fn new(why: impl Into<String>, occasion: Occasion) -> Self {
-        Self { why: why.into(), occasion }
+    pub(super) fn new(why: impl Into<String>, trigger: Trigger) -> Self {
+        Self { why: why.into(), trigger }
     }
 }
 
@@ -158,7 +158,7 @@ impl PassTask {
         let request = Request::default();
         let orders = Orders {
             request: &request,
-            occasion: self.cause.occasion,
+            trigger: self.cause.trigger,
             clock,
             synchronised,
             trust_clock: false,
@@ -171,8 +171,8 @@ impl PassTask {
         match pass::run(&node, &orders) {
             Ok(report) => FinishedPass::made(began, why, node, report),
             Err(e) => {
-                let outlook = pass::preview(&node, &orders);
-                FinishedPass::failed(began, why, node, e, outlook)
+                let preview = pass::preview(&node, &orders);
+                FinishedPass::failed(began, why, node, e, preview)
             }
         }
     }

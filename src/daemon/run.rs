@@ -21,10 +21,10 @@ use super::{Backoff, DaemonError, NotifySocket, SignalRequest, Signals};
 use crate::model::{AbsolutePath, DeferralReason, Timestamp};
 use crate::observe::Node;
 use crate::pass::{self, Report, ScheduleMemory};
-use crate::plan::Occasion;
+use crate::plan::Trigger;
 use crate::report::alarms::AlarmChanges;
 use crate::report::status::{activity, runtime_dir};
-use crate::report::{FinishedPass, LastPass, Status, line, log};
+use crate::report::{FinishedPass, PassSummary, Status, line, log};
 use crate::state::PassMemory;
 use crate::store::is_unfinished;
 use crate::store::lock::Lock;
@@ -52,11 +52,11 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
             Event::Signal(SignalRequest::Stop) => break,
             Event::Signal(SignalRequest::Reload) => daemon.reload_configuration(),
             Event::Signal(SignalRequest::Pass) => {
-                daemon.request_pass(PassCause::new("asked for by a signal", Occasion::Asked))
+                daemon.request_pass(PassCause::new("asked for by a signal", Trigger::Asked))
             }
             Event::Tick(tick) => daemon.handle_tick(tick),
-            Event::Hint => daemon.handle_hint(),
-            Event::Quiet => daemon.handle_changes(),
+            Event::FileHint => daemon.handle_hint(),
+            Event::ChangesSettled => daemon.handle_changes(),
             Event::Retry => daemon.retry_pass(),
             Event::PassFinished(finished) => {
                 daemon.finish_pass(*finished);
@@ -77,8 +77,8 @@ type PassEnd = (FinishedPass, AlarmChanges);
 enum Event {
     Signal(SignalRequest),
     Tick(Tick),
-    Hint,
-    Quiet,
+    FileHint,
+    ChangesSettled,
     Retry,
     PassFinished(Box<PassEnd>),
     Watchdog,
@@ -101,11 +101,11 @@ struct Daemon {
     pass: Option<JoinHandle<PassEnd>>,
     /// The pass that is requested for after the present one.
     requested: Option<PassCause>,
-    /// The occasion of the last pass.
-    occasion: Occasion,
+    /// The trigger of the last pass.
+    trigger: Trigger,
     backoff: Backoff,
     retry: Option<(Instant, Timestamp)>,
-    last: Option<LastPass>,
+    last: Option<PassSummary>,
     read_only: ReadOnlyDirs,
     watchdog: Option<Instant>,
     started: Timestamp,
@@ -130,11 +130,11 @@ impl Daemon {
         note.iter().for_each(line::log_note);
         let unfinished = state.unfinished || is_unfinished(&node.root, &node.settings.paths.state);
         let (remember, first_pass) = plan_first_pass(&state, unfinished, &schedule, now);
-        let cannot_wait = || {
-            pass::cannot_wait(&node, now)
-                .then(|| PassCause::new("a credential is expired or broken", Occasion::Other))
+        let needs_immediate_pass = || {
+            pass::needs_immediate_pass(&node, now)
+                .then(|| PassCause::new("a credential is expired or broken", Trigger::Other))
         };
-        let first_pass = first_pass.or_else(cannot_wait);
+        let first_pass = first_pass.or_else(needs_immediate_pass);
         let ticker =
             Ticker::start(schedule.clone(), Arc::clone(&options.clock), remember.scheduled_until)
                 .await?;
@@ -154,7 +154,7 @@ impl Daemon {
             runner: PassRunner::new(&options, &state),
             pass: None,
             requested: None,
-            occasion: Occasion::Other,
+            trigger: Trigger::Other,
             backoff: Backoff::default(),
             retry: None,
             last: None,
@@ -188,8 +188,8 @@ impl Daemon {
             end = wait_for_pass(pass) => Event::PassFinished(Box::new(end)),
             tick = ticker.next_tick() => Event::Tick(tick),
             () = sleep_until(retry.map(|(when, _)| when)) => Event::Retry,
-            () = sleep_until(quiet) => Event::Quiet,
-            () = changes.wait_for_hint() => Event::Hint,
+            () = sleep_until(quiet) => Event::ChangesSettled,
+            () = changes.wait_for_hint() => Event::FileHint,
         };
         if matches!(event, Event::Watchdog) {
             *watchdog = notify.watchdog_interval().map(|interval| Instant::now() + interval);
@@ -208,7 +208,7 @@ impl Daemon {
         } else {
             "by schedule".to_owned()
         };
-        self.request_pass(PassCause::new(why, Occasion::Scheduled));
+        self.request_pass(PassCause::new(why, Trigger::Scheduled));
     }
 
     fn handle_hint(&mut self) {
@@ -230,25 +230,25 @@ impl Daemon {
         if self.backoff.failures() > 0 && self.retry.is_some() {
             tracing::info!("{files} changed; the next try, after the failed one, looks at it");
         } else {
-            self.request_pass(PassCause::new(format!("{files} changed"), Occasion::Other));
+            self.request_pass(PassCause::new(format!("{files} changed"), Trigger::Other));
         }
     }
 
     fn retry_pass(&mut self) {
         self.retry = None;
-        self.request_pass(PassCause::new("tried again", self.occasion));
+        self.request_pass(PassCause::new("tried again", self.trigger));
     }
 
     /// Makes a pass now, or after the present one.
     fn request_pass(&mut self, cause: PassCause) {
         if self.pass.is_some() {
             // A request of an operator or of the schedule takes precedence over changed files.
-            if self.requested.as_ref().is_none_or(|other| other.occasion == Occasion::Other) {
+            if self.requested.as_ref().is_none_or(|other| other.trigger == Trigger::Other) {
                 self.requested = Some(cause);
             }
             return;
         }
-        self.occasion = cause.occasion;
+        self.trigger = cause.trigger;
         let now = self.options.clock.now();
         let observing = self.remember.observing_until.filter(|until| now < *until);
         let reasons = observing.map(|until| DeferralReason::New { until }).into_iter().collect();
@@ -302,7 +302,7 @@ impl Daemon {
     /// Plans to retry a failed pass with exponential backoff, or a pass that deferred something. A
     /// failure that needs an operator is not retried: the change that repairs it is seen, or the
     /// next scheduled pass finds it.
-    fn plan_retry(&mut self, last: &LastPass, report: Option<&Report>) {
+    fn plan_retry(&mut self, last: &PassSummary, report: Option<&Report>) {
         let failed = report.is_none_or(Report::failed);
         let wait = if failed {
             let wait = self.backoff.next_wait(random_jitter());

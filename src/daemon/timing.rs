@@ -7,7 +7,7 @@ use super::pass_runner::PassCause;
 use super::schedule::Schedule;
 use crate::model::{Awaited, Deferral, Timestamp};
 use crate::pass::{Report, ScheduleMemory};
-use crate::plan::Occasion;
+use crate::plan::Trigger;
 use crate::state::PassMemory;
 
 /// The wait for a clock that is not trusted.
@@ -30,7 +30,7 @@ pub(super) fn plan_first_pass(
         let observing_until = schedule.next(now);
         return (
             ScheduleMemory { scheduled_until: now, observing_until },
-            Some(PassCause::new("first start on this node", Occasion::Other)),
+            Some(PassCause::new("first start on this node", Trigger::Other)),
         );
     };
     let remember =
@@ -39,7 +39,7 @@ pub(super) fn plan_first_pass(
     (
         remember,
         (unfinished && !schedule.missed(until, now))
-            .then(|| PassCause::new("the last pass before the start failed", Occasion::Scheduled)),
+            .then(|| PassCause::new("the last pass before the start failed", Trigger::Scheduled)),
     )
 }
 

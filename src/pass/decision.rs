@@ -12,7 +12,7 @@ use crate::state::{PassMemory, read_service_memory};
 
 /// What would be done at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outlook {
+pub struct Preview {
     /// What was found.
     pub survey: Survey,
     /// What would be done now.
@@ -27,13 +27,13 @@ pub struct Outlook {
 
 /// What a pass would do. Changes nothing.
 #[must_use]
-pub fn preview(node: &Node, orders: &Orders<'_>) -> Outlook {
+pub fn preview(node: &Node, orders: &Orders<'_>) -> Preview {
     let (state, note) = PassMemory::read(&node.root, &node.settings.paths.state);
     let (memory, _) = read_service_memory(&node.root, &node.settings.paths.state);
     let survey = survey(node, orders.clock.now());
-    let mut outlook = decide(node, orders, survey, &state, &memory);
-    outlook.notes.extend(note);
-    outlook
+    let mut preview = decide(node, orders, survey, &state, &memory);
+    preview.notes.extend(note);
+    preview
 }
 
 /// Decides about a survey, by what is remembered of earlier passes and of the services.
@@ -43,7 +43,7 @@ pub(super) fn decide(
     survey: Survey,
     state: &PassMemory,
     memory: &ServiceMemory,
-) -> Outlook {
+) -> Preview {
     let now = survey.now;
     let clock = ClockFacts { now, last_seen: state.last_seen, synchronised: orders.synchronised };
     let clock_trust = judge_clock(&clock, orders.trust_clock);
@@ -63,5 +63,5 @@ pub(super) fn decide(
     let decided = defer(plan, &survey.credentials, orders.request, &policy, &constraints);
     let (plan, deferred) =
         with_copies(decided, &survey.credentials, orders.request, &policy, &constraints, now);
-    Outlook { survey, plan, deferred, constraints, notes }
+    Preview { survey, plan, deferred, constraints, notes }
 }

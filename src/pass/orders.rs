@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use super::event::Emit;
 use crate::act::Progress;
 use crate::model::{DeferralReason, Timestamp};
-use crate::plan::{Occasion, Request};
+use crate::plan::{Request, Trigger};
 use crate::sys::Clock;
 
 /// What a pass is asked to do, and under which circumstances.
@@ -14,7 +14,7 @@ pub struct Orders<'o> {
     /// What is to be renewed.
     pub request: &'o Request,
     /// What makes it take place, and with it what it may do to services.
-    pub occasion: Occasion,
+    pub trigger: Trigger,
     /// What time it is.
     pub clock: &'o dyn Clock,
     /// Whether the clock is synchronised; unknown counts as not.

@@ -24,7 +24,7 @@ use crate::model::{
 };
 use crate::observe::{Node, ServicesSeen, neighbours, runtime_socket, service, services};
 use crate::plan::{
-    Content, Finding, Judged, JudgedService, Moment, Occasion, Refresh, Request, Situation,
+    Content, Finding, Judged, JudgedService, Moment, Refresh, Request, Situation, Trigger,
     forget_restarted, judge_service, may_stop, note_connections, note_contents, note_out_of_sight,
     note_reloaded, note_replaced, note_restarted, plan_refresh,
 };
@@ -70,8 +70,8 @@ pub fn look(node: &Node, clock: &dyn Clock, survey: &Survey) -> Services {
         refused: Vec::new(),
         long_expired: BTreeMap::new(),
     };
-    let (request, occasion) = (&Request::default(), Occasion::Asked);
-    let observer = Observer { node, survey, clock, request, occasion, constraints: &constraints };
+    let (request, trigger) = (&Request::default(), Trigger::Asked);
+    let observer = Observer { node, survey, clock, request, trigger, constraints: &constraints };
     let found = block_on(observer.observe(&mut memory.value, &[]));
     let mut found = found.unwrap_or_else(Services::not_observed);
     found.notes.extend(note);
@@ -101,8 +101,8 @@ pub(super) fn refresh_services(
     if !node.root.is_host() {
         return ServicesReport::default();
     }
-    let Orders { clock, request, occasion, stop, emit, .. } = *orders;
-    let observer = Observer { node, survey, clock, request, occasion, constraints };
+    let Orders { clock, request, trigger, stop, emit, .. } = *orders;
+    let observer = Observer { node, survey, clock, request, trigger, constraints };
     let report = block_on(observer.refresh(stop, emit, memory, replaced));
     report.unwrap_or_else(|e| ServicesReport {
         found: Services::not_observed(e),
@@ -137,14 +137,14 @@ struct Observer<'o> {
     survey: &'o Survey,
     clock: &'o dyn Clock,
     request: &'o Request,
-    occasion: Occasion,
+    trigger: Trigger,
     constraints: &'o Constraints,
 }
 
 impl Observer<'_> {
     /// What is true of the services now, and what is to be done.
     async fn observe(self, memory: &mut ServiceMemory, replaced: &[Replaced]) -> Services {
-        let Self { node, survey, clock, request, occasion, constraints } = self;
+        let Self { node, survey, clock, request, trigger, constraints } = self;
         let mut notes = Vec::new();
         match uptime(&node.root) {
             Ok(uptime) => {
@@ -170,7 +170,7 @@ impl Observer<'_> {
             seen.iter().map(|facts| judge_service(facts, credentials, memory, now)).collect();
         let policy = &policy(node);
         let situation =
-            Situation { credentials, memory, occasion, request, policy, constraints, now };
+            Situation { credentials, memory, trigger, request, policy, constraints, now };
         let Refresh { steps, findings } = plan_refresh(&list, &situation);
         Services { list, consumers, findings, steps, notes }
     }

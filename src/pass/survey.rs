@@ -69,7 +69,7 @@ pub fn survey(node: &Node, now: Timestamp) -> Survey {
 /// Whether an expired or broken credential is to be renewed, which can't wait for the next
 /// scheduled pass: for example on a machine that was off.
 #[must_use]
-pub fn cannot_wait(node: &Node, now: Timestamp) -> bool {
+pub fn needs_immediate_pass(node: &Node, now: Timestamp) -> bool {
     let renews =
         |judged: &Judged| matches!(judged.judgement.action, Action::Renew | Action::Repair);
     survey(node, now)

@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use diff::{Diff, diff};
-pub use memory::{Renewals, ServiceEnd, note_pass_failed, note_renewals, note_services};
-pub use situation::{AlarmSituation, Configuration, Picture, Seen};
+pub use memory::{Renewals, ServiceOutcome, note_pass_failed, note_renewals, note_services};
+pub use situation::{AlarmAssessment, AlarmInputs, AlarmSituation, Configuration};
 
 use super::Judged;
 use super::names::with_names;
@@ -30,15 +30,15 @@ const DEFERRAL_LIMIT: Duration = days(1);
 
 /// The alarms that are true now. The memory includes the pass already.
 #[must_use]
-pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Picture {
-    let mut picture = Picture::default();
-    configuration(situation, &mut picture);
-    picture.alarms.extend(pass_failed(situation));
-    picture.alarms.extend(renewal_failed(situation, memory));
-    picture.alarms.extend(services_not_updated(situation, memory));
+pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> AlarmAssessment {
+    let mut assessment = AlarmAssessment::default();
+    configuration(situation, &mut assessment);
+    assessment.alarms.extend(pass_failed(situation));
+    assessment.alarms.extend(renewal_failed(situation, memory));
+    assessment.alarms.extend(services_not_updated(situation, memory));
     let Some(seen) = &situation.seen else {
         use AlarmKind::*;
-        picture.unseen([
+        assessment.unseen([
             Expired,
             ExpiringSoon,
             ClockNotTrusted,
@@ -46,34 +46,34 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Picture {
             LongExpired,
             HeldTooLong,
         ]);
-        picture.unseen([NotTrusted, NamesDiffer, CopyNotUpdated, OtherRenewer]);
-        return picture;
+        assessment.unseen([NotTrusted, NamesDiffer, CopyNotUpdated, OtherRenewer]);
+        return assessment;
     };
     if let ClockTrust::NotTrusted(reason) = situation.clock_trust {
         // By this clock no date can be judged.
-        picture.unseen([
+        assessment.unseen([
             AlarmKind::Expired,
             AlarmKind::ExpiringSoon,
             AlarmKind::AuthorityExternal,
             AlarmKind::HeldTooLong,
         ]);
-        picture.unseen([AlarmKind::LongExpired]);
-        picture.alarms.extend(clock(situation, seen, reason));
+        assessment.unseen([AlarmKind::LongExpired]);
+        assessment.alarms.extend(clock(situation, seen, reason));
     } else {
-        expiry::add(situation, seen, memory, &mut picture);
-        picture.alarms.extend(
+        expiry::add(situation, seen, memory, &mut assessment);
+        assessment.alarms.extend(
             seen.authorities
                 .iter()
                 .filter_map(|(facts, judgement)| external(situation, seen, facts, judgement)),
         );
-        picture.alarms.extend(long_expired(situation, seen));
-        picture.alarms.extend(held(situation, seen, memory));
+        assessment.alarms.extend(long_expired(situation, seen));
+        assessment.alarms.extend(held(situation, seen, memory));
     }
     match seen.not_trusted {
-        Some(files) => picture.alarms.extend(not_trusted(situation, files)),
-        None => picture.unseen([AlarmKind::NotTrusted]),
+        Some(files) => assessment.alarms.extend(not_trusted(situation, files)),
+        None => assessment.unseen([AlarmKind::NotTrusted]),
     }
-    picture
+    assessment
         .alarms
         .extend(seen.credentials.iter().filter_map(|judged| names_differ(situation, seen, judged)));
     for judged in seen.credentials {
@@ -82,18 +82,18 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Picture {
         match copy_not_updated(situation, seen, judged, &of.original) {
             // This pass was not asked for the copy, and does not know whether it could be made.
             None if !is_in_step(judged) && !seen.only.is_empty() => {
-                picture.unseen.push((AlarmKind::CopyNotUpdated, Some(format!("copy={name}"))))
+                assessment.unseen.push((AlarmKind::CopyNotUpdated, Some(format!("copy={name}"))))
             }
-            alarm => picture.alarms.extend(alarm),
+            alarm => assessment.alarms.extend(alarm),
         }
     }
-    picture.alarms.extend(seen.renewers.iter().map(|renewer| other_renewer(situation, renewer)));
-    picture
+    assessment.alarms.extend(seen.renewers.iter().map(|renewer| other_renewer(situation, renewer)));
+    assessment
 }
 
 /// The alarms that are true as far as the configuration alone goes.
 #[must_use]
-pub fn configuration_alarms(host: &str, now: Timestamp, trouble: Option<&str>) -> Picture {
+pub fn configuration_alarms(host: &str, now: Timestamp, trouble: Option<&str>) -> AlarmAssessment {
     let configured = trouble.map_or(Configuration::Right, Configuration::Refused);
     let situation = AlarmSituation {
         host,
@@ -103,19 +103,19 @@ pub fn configuration_alarms(host: &str, now: Timestamp, trouble: Option<&str>) -
         trouble: None,
         configuration: configured,
     };
-    let mut picture = Picture::default();
-    configuration(&situation, &mut picture);
-    picture.unseen(
+    let mut assessment = AlarmAssessment::default();
+    configuration(&situation, &mut assessment);
+    assessment.unseen(
         AlarmKind::ALL.iter().copied().filter(|kind| *kind != AlarmKind::ConfigurationRefused),
     );
-    picture
+    assessment
 }
 
-fn configuration(situation: &AlarmSituation<'_>, picture: &mut Picture) {
+fn configuration(situation: &AlarmSituation<'_>, assessment: &mut AlarmAssessment) {
     match situation.configuration {
-        Configuration::NotChecked => picture.unseen([AlarmKind::ConfigurationRefused]),
+        Configuration::NotChecked => assessment.unseen([AlarmKind::ConfigurationRefused]),
         Configuration::Right => {}
-        Configuration::Refused(trouble) => picture.alarms.push(situation.on_host(
+        Configuration::Refused(trouble) => assessment.alarms.push(situation.on_host(
             AlarmKind::ConfigurationRefused,
             Vec::new(),
             "The configuration of kubecertd is refused, and an earlier one is in force.",
@@ -169,7 +169,7 @@ fn joined<N: std::fmt::Display>(reasons: &BTreeMap<N, String>) -> String {
     reasons.iter().map(|(name, reason)| format!("{name}: {reason}")).collect::<Vec<_>>().join("; ")
 }
 
-fn clock(situation: &AlarmSituation<'_>, seen: &Seen<'_>, reason: &str) -> Option<Alarm> {
+fn clock(situation: &AlarmSituation<'_>, seen: &AlarmInputs<'_>, reason: &str) -> Option<Alarm> {
     let about: Vec<_> =
         seen.deferred.iter().map(|deferred| deferred.credential.to_string()).collect();
     (!about.is_empty()).then(|| {
@@ -187,7 +187,7 @@ fn clock(situation: &AlarmSituation<'_>, seen: &Seen<'_>, reason: &str) -> Optio
 /// An external CA is no fault in itself: it is alarmed only when its key has to be used.
 fn external(
     situation: &AlarmSituation<'_>,
-    seen: &Seen<'_>,
+    seen: &AlarmInputs<'_>,
     facts: &AuthorityFacts,
     judgement: &AuthorityJudgement,
 ) -> Option<Alarm> {
@@ -226,7 +226,7 @@ fn external(
 
 /// A control-plane node of several that was off for long: it may not belong to its cluster any
 /// more.
-fn long_expired(situation: &AlarmSituation<'_>, seen: &Seen<'_>) -> Option<Alarm> {
+fn long_expired(situation: &AlarmSituation<'_>, seen: &AlarmInputs<'_>) -> Option<Alarm> {
     let waiting: Vec<_> =
         seen.deferred.iter().filter(|deferred| deferred.awaits == Awaited::Word).collect();
     let reason = waiting.first()?.reason.clone();
@@ -244,7 +244,11 @@ fn long_expired(situation: &AlarmSituation<'_>, seen: &Seen<'_>) -> Option<Alarm
 
 /// A deferred renewal is alarmed in time for an operator to act: a day before it is urgent, or when
 /// the reason to defer has no end of its own and lasts.
-fn held(situation: &AlarmSituation<'_>, seen: &Seen<'_>, memory: &AlarmMemory) -> Option<Alarm> {
+fn held(
+    situation: &AlarmSituation<'_>,
+    seen: &AlarmInputs<'_>,
+    memory: &AlarmMemory,
+) -> Option<Alarm> {
     let soon = |deferred: &&Deferral| {
         deferred.awaits == Awaited::Moment
             && deferred.urgent_from.is_some_and(|from| from <= situation.now.plus(DEFERRAL_LIMIT))
@@ -289,7 +293,11 @@ fn not_trusted(situation: &AlarmSituation<'_>, files: &[String]) -> Option<Alarm
 }
 
 /// Names that are not wanted are no fault.
-fn names_differ(situation: &AlarmSituation<'_>, seen: &Seen<'_>, judged: &Judged) -> Option<Alarm> {
+fn names_differ(
+    situation: &AlarmSituation<'_>,
+    seen: &AlarmInputs<'_>,
+    judged: &Judged,
+) -> Option<Alarm> {
     let name = &judged.facts.credential.name;
     let lacking = seen.lacking.get(name)?;
     let reason = format!(
@@ -320,7 +328,7 @@ fn is_in_step(judged: &Judged) -> bool {
 /// A copy that is only deferred is not alarmed.
 fn copy_not_updated(
     situation: &AlarmSituation<'_>,
-    seen: &Seen<'_>,
+    seen: &AlarmInputs<'_>,
     judged: &Judged,
     original: &CredentialName,
 ) -> Option<Alarm> {

@@ -21,8 +21,8 @@ mod steps;
 mod words;
 
 pub use alarms::{
-    AlarmSituation, Configuration, Diff, Picture, Renewals, Seen, ServiceEnd, alarms,
-    configuration_alarms, diff, note_pass_failed, note_renewals, note_services,
+    AlarmAssessment, AlarmInputs, AlarmSituation, Configuration, Diff, Renewals, ServiceOutcome,
+    alarms, configuration_alarms, diff, note_pass_failed, note_renewals, note_services,
 };
 pub use copies::with_copies;
 pub use deferral::{
@@ -39,6 +39,6 @@ pub use memory::{
 pub use names::{lacking, with_names};
 pub use neighbours::may_stop;
 pub use planner::plan;
-pub use refresh::{Occasion, Refresh, Situation, plan_refresh};
+pub use refresh::{Refresh, Situation, Trigger, plan_refresh};
 pub use steps::{Judged, Plan, Request, Step, Terms};
 pub use words::{remaining, span};

@@ -31,7 +31,7 @@ const MAX_AGE: Duration = days(334);
 
 /// The cause of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Occasion {
+pub enum Trigger {
     /// The schedule, or a pass of it that was missed.
     Scheduled,
     /// An operator: a command, or a signal.
@@ -48,7 +48,7 @@ pub struct Situation<'s> {
     /// What is remembered, these services and credentials included.
     pub memory: &'s ServiceMemory,
     /// Why there is a pass.
-    pub occasion: Occasion,
+    pub trigger: Trigger,
     /// What was asked for.
     pub request: &'s Request,
     /// What counts as urgent.
@@ -297,7 +297,7 @@ impl Planner<'_> {
             findings.push(Finding::StillOld { service: self.name(), age });
             return None;
         }
-        (self.situation.occasion == Occasion::Scheduled).then(|| Want {
+        (self.situation.trigger == Trigger::Scheduled).then(|| Want {
             credential: None,
             remedy: Remedy::Restart,
             closing: Vec::new(),
@@ -397,10 +397,10 @@ impl Planner<'_> {
     fn timely(&self, credential: &CredentialName) -> bool {
         let only = &self.situation.request.only;
         let ours = self.situation.memory.appeared.get(credential).is_some_and(|known| known.ours);
-        match self.situation.occasion {
-            Occasion::Scheduled => true,
-            Occasion::Asked => ours || only.is_empty() || only.contains(credential),
-            Occasion::Other => ours,
+        match self.situation.trigger {
+            Trigger::Scheduled => true,
+            Trigger::Asked => ours || only.is_empty() || only.contains(credential),
+            Trigger::Other => ours,
         }
     }
 

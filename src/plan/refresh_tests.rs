@@ -16,7 +16,7 @@ struct Node {
     services: Vec<ServiceFacts>,
     credentials: Vec<Judged>,
     memory: ServiceMemory,
-    occasion: Occasion,
+    trigger: Trigger,
     request: Request,
     constraints: Constraints,
     now: Timestamp,
@@ -39,7 +39,7 @@ impl Node {
             credentials: names.iter().map(|name| judged(name.as_str(), "new")).collect(),
             memory: ServiceMemory { appeared, ..ServiceMemory::default() },
             services,
-            occasion: Occasion::Scheduled,
+            trigger: Trigger::Scheduled,
             request: Request::default(),
             constraints: Constraints {
                 clock_trust: ClockTrust::Trusted,
@@ -63,7 +63,7 @@ impl Node {
         let situation = Situation {
             credentials: &self.credentials,
             memory: &self.memory,
-            occasion: self.occasion,
+            trigger: self.trigger,
             request: &self.request,
             policy: &policy,
             constraints: &self.constraints,
@@ -103,8 +103,8 @@ impl Node {
         self
     }
 
-    fn on(mut self, occasion: Occasion) -> Self {
-        self.occasion = occasion;
+    fn on(mut self, trigger: Trigger) -> Self {
+        self.trigger = trigger;
         self
     }
 
@@ -197,7 +197,7 @@ fn kubelet_down() -> ServiceFacts {
 
 #[test]
 fn kubelet_is_restarted_once_for_its_issued_certificate() {
-    let step = repaired(kubelet(AT - 1), vec![]).held().on(Occasion::Other).step();
+    let step = repaired(kubelet(AT - 1), vec![]).held().on(Trigger::Other).step();
     assert_eq!(
         (step.remedy, step.waits, step.reason.as_str()),
         (Remedy::Restart, None, "began before its own was issued here")
@@ -322,14 +322,14 @@ fn service_is_restarted_once_for_a_certificate() {
 #[test]
 fn foreign_renewal_waits_for_scheduled_pass() {
     let node = Node::new(vec![stale()]).renewed_by_others();
-    for (occasion, waits) in [
-        (Occasion::Scheduled, None),
-        (Occasion::Asked, None),
-        (Occasion::Other, Some(LATER.to_owned())),
+    for (trigger, waits) in [
+        (Trigger::Scheduled, None),
+        (Trigger::Asked, None),
+        (Trigger::Other, Some(LATER.to_owned())),
     ] {
-        assert_eq!(node.clone().on(occasion).waits(), waits, "{occasion:?}");
+        assert_eq!(node.clone().on(trigger).waits(), waits, "{trigger:?}");
     }
-    let mut other = node.on(Occasion::Asked);
+    let mut other = node.on(Trigger::Asked);
     other.request.only = [name("apiserver")].into();
     assert_eq!(other.waits(), Some(LATER.to_owned()), "something else was asked for");
     other.request.only.insert(name("scheduler.conf"));
@@ -338,8 +338,8 @@ fn foreign_renewal_waits_for_scheduled_pass() {
 
 #[test]
 fn own_or_urgent_renewal_is_refreshed_at_once() {
-    assert_eq!(Node::new(vec![stale()]).on(Occasion::Other).waits(), None);
-    let others = Node::new(vec![stale()]).renewed_by_others().on(Occasion::Other);
+    assert_eq!(Node::new(vec![stale()]).on(Trigger::Other).waits(), None);
+    let others = Node::new(vec![stale()]).renewed_by_others().on(Trigger::Other);
     assert_eq!(others.clone().old_ones_end(now().plus(days(3))).waits(), None);
     assert_eq!(
         others.clone().old_ones_end(now().plus(days(3)).plus(Duration::from_secs(1))).waits(),
@@ -359,15 +359,14 @@ fn hold_defers_steps_that_are_not_urgent() {
     forced.request.force = true;
     assert_eq!(forced.waits(), None);
     assert_eq!(
-        node.renewed_by_others().on(Occasion::Other).waits(),
+        node.renewed_by_others().on(Trigger::Other).waits(),
         Some(format!("{HELD}; {LATER}"))
     );
 }
 
 #[test]
 fn awaiting_is_not_deferred_but_its_restart_is() {
-    let step =
-        Node::new(vec![serving("old")]).renewed_by_others().held().on(Occasion::Other).step();
+    let step = Node::new(vec![serving("old")]).renewed_by_others().held().on(Trigger::Other).step();
     assert_eq!(
         (step.remedy, step.waits, step.restart_waits),
         (Remedy::Await, None, Some(format!("{HELD}; {LATER}")))
@@ -413,7 +412,7 @@ fn connections_are_closed_shortly_before_expiry() {
         "2 of its connections carry an earlier kubelet-client, which ends in 24 hours"
     );
     assert_eq!(
-        node(now().plus(DAY)).renewed_by_others().held().on(Occasion::Other).waits(),
+        node(now().plus(DAY)).renewed_by_others().held().on(Trigger::Other).waits(),
         None,
         "it is urgent"
     );
@@ -428,7 +427,7 @@ fn connections_with_unknown_expiry_are_closed_when_timely() {
         (step.remedy, step.closing, step.waits),
         (Remedy::CloseConnections, vec![7, 8], None)
     );
-    assert_eq!(node.on(Occasion::Other).waits(), Some(LATER.to_owned()));
+    assert_eq!(node.on(Trigger::Other).waits(), Some(LATER.to_owned()));
 }
 
 #[test]
@@ -531,8 +530,8 @@ fn service_is_restarted_after_eleven_months() {
         "has been running for 334 days, and certificates that it keeps in memory end a year after \
          its start"
     );
-    for occasion in [Occasion::Asked, Occasion::Other] {
-        assert_eq!(node(334).on(occasion).plan(), Refresh::default(), "only at the scheduled time");
+    for trigger in [Trigger::Asked, Trigger::Other] {
+        assert_eq!(node(334).on(trigger).plan(), Refresh::default(), "only at the scheduled time");
     }
     let mut without_age_limit = aged("api", 400);
     without_age_limit.service.ages = false;
@@ -620,10 +619,10 @@ prop_compose! {
 prop_compose! {
     fn any_node()(
         services in (any_service(0), any_service(1), any_service(2)),
-        occasion in prop_oneof![
-            Just(Occasion::Scheduled),
-            Just(Occasion::Asked),
-            Just(Occasion::Other),
+        trigger in prop_oneof![
+            Just(Trigger::Scheduled),
+            Just(Trigger::Asked),
+            Just(Trigger::Other),
         ],
         conditions in proptest::collection::vec(
             prop_oneof![4 => Just(Condition::Fresh), 1 => Just(Condition::Expired)],
@@ -637,7 +636,7 @@ prop_compose! {
     ) -> Node {
         let end = Timestamp::from_seconds(now().seconds() + old_end * 86_400);
         let mut node =
-            Node::new(vec![services.0, services.1, services.2]).on(occasion).old_ones_end(end);
+            Node::new(vec![services.0, services.1, services.2]).on(trigger).old_ones_end(end);
         node = if ours { node } else { node.renewed_by_others() };
         node = if held { node.held() } else { node };
         node.request.force = force;
@@ -681,7 +680,7 @@ proptest! {
             prop_assert!(step.credentials.iter().all(|(credential, _)| is_behind(credential)));
             let is_old =
                 facts.service.ages && instance.is_some_and(|instance| instance.age >= MAX_AGE);
-            let is_restarted_for_age = is_old && node.occasion == Occasion::Scheduled;
+            let is_restarted_for_age = is_old && node.trigger == Trigger::Scheduled;
             prop_assert!(!step.credentials.is_empty() || is_restarted_for_age);
         }
     }

@@ -11,10 +11,11 @@ use crate::model::{
     Deferral, ServiceName, Timestamp,
 };
 use crate::observe::{Node, host_name, other_renewers};
-use crate::pass::{Outlook, PassError, Report, ServicesReport, Survey, policy};
+use crate::pass::{PassError, Preview, Report, ServicesReport, Survey, policy};
 use crate::plan::{
-    AlarmSituation, Configuration, Diff, Picture, Renewals, Request, Seen, ServiceEnd, alarms,
-    configuration_alarms, diff, note_pass_failed, note_renewals, note_services,
+    AlarmAssessment, AlarmInputs, AlarmSituation, Configuration, Diff, Renewals, Request,
+    ServiceOutcome, alarms, configuration_alarms, diff, note_pass_failed, note_renewals,
+    note_services,
 };
 use crate::state::read_alarms;
 use crate::store::StoreError;
@@ -37,7 +38,7 @@ pub enum PassView<'p> {
     /// The report of a pass that was made.
     Made(&'p Report),
     /// The error of a pass that could not be made, and a look at the node.
-    NotMade(&'p PassError, &'p Outlook),
+    NotMade(&'p PassError, &'p Preview),
 }
 
 /// Updates the alarms after a pass, by its request, the state of the configuration on disk, and the
@@ -60,7 +61,7 @@ pub fn update_after_pass(
     let Findings { survey, deferred, constraints, not_trusted, trouble } = Findings::of(pass);
     let limits = &node.settings.alarms;
     let not_copied = not_copied(pass);
-    let seen = Seen {
+    let seen = AlarmInputs {
         authorities: &survey.authorities,
         credentials: &survey.credentials,
         only: &request.only,
@@ -141,12 +142,12 @@ fn update_ledger(
     ledger: &AlarmLedger,
     root: &Root,
     state: &AbsolutePath,
-    judge: impl Fn(&mut AlarmMemory) -> Picture,
+    judge: impl Fn(&mut AlarmMemory) -> AlarmAssessment,
 ) -> AlarmChanges {
     let note_before = ledger.read(root, state).1;
     let Update { result: (in_force, events), note } = ledger.update(root, state, |now| {
-        let picture = judge(&mut now.memory);
-        let Diff { in_force, events } = diff(&now.in_force, picture);
+        let assessment = judge(&mut now.memory);
+        let Diff { in_force, events } = diff(&now.in_force, assessment);
         now.in_force.clone_from(&in_force);
         (in_force, events)
     });
@@ -172,10 +173,10 @@ impl<'p> Findings<'p> {
                 not_trusted: Some(&report.not_trusted),
                 trouble: None,
             },
-            PassView::NotMade(error, outlook) => Self {
-                survey: &outlook.survey,
-                deferred: &outlook.deferred,
-                constraints: &outlook.constraints,
+            PassView::NotMade(error, preview) => Self {
+                survey: &preview.survey,
+                deferred: &preview.deferred,
+                constraints: &preview.constraints,
                 not_trusted: None,
                 trouble: Some(error.to_string()),
             },
@@ -212,9 +213,9 @@ fn note_results(
             let found = &report.services.found;
             note_services(memory, &found.list, &found.findings, &service_ends(&report.services));
         }
-        PassView::NotMade(error, outlook) => {
+        PassView::NotMade(error, preview) => {
             let due: BTreeSet<CredentialName> =
-                outlook.plan.issuing().map(|step| step.credential.clone()).collect();
+                preview.plan.issuing().map(|step| step.credential.clone()).collect();
             note_pass_failed(memory, due, &error.to_string());
         }
     }
@@ -235,23 +236,23 @@ fn failure(name: &CredentialName, error: &PassError) -> Option<(CredentialName, 
     }
 }
 
-fn service_ends(services: &ServicesReport) -> BTreeMap<ServiceName, ServiceEnd> {
+fn service_ends(services: &ServicesReport) -> BTreeMap<ServiceName, ServiceOutcome> {
     services.outcomes.iter().map(|outcome| (outcome.service.clone(), end(outcome))).collect()
 }
 
-fn end(outcome: &RefreshOutcome) -> ServiceEnd {
+fn end(outcome: &RefreshOutcome) -> ServiceOutcome {
     match &outcome.result {
-        Ok(_) => ServiceEnd::Updated,
+        Ok(_) => ServiceOutcome::Updated,
         // It waits, or nothing could be observed: neither proves anything.
         Err(
             RefreshError::Held(_)
             | RefreshError::Stopped
             | RefreshError::NotKnown(_)
             | RefreshError::NotSeen(_),
-        ) => ServiceEnd::Open,
+        ) => ServiceOutcome::Open,
         // A stopped service reads the new files when it starts; an alarm is due only where it was
         // stopped here.
-        Err(RefreshError::NotRunning(_)) if !outcome.restarted => ServiceEnd::Open,
-        Err(error) => ServiceEnd::NotUpdated(error.to_string()),
+        Err(RefreshError::NotRunning(_)) if !outcome.restarted => ServiceOutcome::Open,
+        Err(error) => ServiceOutcome::NotUpdated(error.to_string()),
     }
 }

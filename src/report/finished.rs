@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::alarms::{AlarmChanges, PassView, update_after_fault, update_after_pass};
-use super::{AlarmLedger, LastPass};
+use super::{AlarmLedger, PassSummary};
 use crate::model::{AbsolutePath, ClockTrust, Timestamp};
 use crate::observe::Node;
-use crate::pass::{Outlook, PassError, Report, Survey};
+use crate::pass::{PassError, Preview, Report, Survey};
 use crate::plan::{Configuration, Request};
 use crate::sys::Root;
 
@@ -14,19 +14,19 @@ use crate::sys::Root;
 #[derive(Debug)]
 pub struct FinishedPass {
     /// Its summary.
-    pub last: LastPass,
+    pub last: PassSummary,
     /// The node as it was found; `None` when it could not be read.
     pub node: Option<Node>,
     /// Its report. A pass that could not be made has its error and a look at the node, if the node
     /// could be read.
-    pub result: Result<Report, Option<(PassError, Outlook)>>,
+    pub result: Result<Report, Option<(PassError, Preview)>>,
 }
 
 impl FinishedPass {
     /// A pass that was made.
     #[must_use]
     pub fn made(began: Timestamp, why: String, node: Node, report: Report) -> Self {
-        let last = LastPass::from_report(began, why, &report);
+        let last = PassSummary::from_report(began, why, &report);
         Self { last, node: Some(node), result: Ok(report) }
     }
 
@@ -37,16 +37,16 @@ impl FinishedPass {
         why: String,
         node: Node,
         error: PassError,
-        outlook: Outlook,
+        preview: Preview,
     ) -> Self {
-        let last = LastPass::not_made(began, why, error.to_string());
-        Self { last, node: Some(node), result: Err(Some((error, outlook))) }
+        let last = PassSummary::not_made(began, why, error.to_string());
+        Self { last, node: Some(node), result: Err(Some((error, preview))) }
     }
 
     /// A pass without even a look at the node.
     #[must_use]
     pub fn without_node(began: Timestamp, why: String, trouble: String) -> Self {
-        Self { last: LastPass::not_made(began, why, trouble), node: None, result: Err(None) }
+        Self { last: PassSummary::not_made(began, why, trouble), node: None, result: Err(None) }
     }
 
     /// The report, if the pass was made.
@@ -62,7 +62,7 @@ impl FinishedPass {
             Ok(report) => Some((report.at_end(), &report.constraints.clock_trust)),
             Err(failed) => failed
                 .as_ref()
-                .map(|(_, outlook)| (&outlook.survey, &outlook.constraints.clock_trust)),
+                .map(|(_, preview)| (&preview.survey, &preview.constraints.clock_trust)),
         }
     }
 
@@ -80,7 +80,7 @@ impl FinishedPass {
         let view = match &self.result {
             Ok(report) => Some(PassView::Made(report)),
             Err(failed) => {
-                failed.as_ref().map(|(error, outlook)| PassView::NotMade(error, outlook))
+                failed.as_ref().map(|(error, preview)| PassView::NotMade(error, preview))
             }
         };
         if let Some((node, view)) = self.node.as_ref().zip(view) {

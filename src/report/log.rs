@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::alarms::AlarmChanges;
-use super::{LastPass, Line, Message, PassId};
+use super::{Line, Message, PassId, PassSummary};
 use crate::act::Renewed;
 use crate::act::refresh::{RefreshOutcome, Refreshed};
 use crate::model::{
@@ -54,7 +54,7 @@ impl PassLog {
     pub(super) fn end_pass(
         &mut self,
         events: &PassEvents,
-        last: &LastPass,
+        last: &PassSummary,
         report: Option<&Report>,
         clock: Timestamp,
     ) {
@@ -199,7 +199,7 @@ struct PassWriter<'r> {
 
 impl PassWriter<'_> {
     /// The lines about states that last until something changes, each with its topic and text.
-    fn lasting_lines(&self, last: &LastPass, clock: Timestamp) -> Vec<(Topic, String, Line)> {
+    fn lasting_lines(&self, last: &PassSummary, clock: Timestamp) -> Vec<(Topic, String, Line)> {
         let mut lines = Vec::new();
         let mut add = |line: Line, topic: Topic, reason: &str, text: String| {
             let line = self.about(line, &topic).reason(reason);

@@ -22,4 +22,4 @@ pub use line::{Line, PassId};
 pub use log::PassEvents;
 pub use messages::Message;
 pub use reporter::Reporter;
-pub use status::{LastPass, Status};
+pub use status::{PassSummary, Status};

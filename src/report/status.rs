@@ -35,7 +35,7 @@ pub struct Status {
     /// Why the configuration on disk is not the one in force.
     pub configuration: Option<String>,
     /// The last pass.
-    pub last_pass: Option<LastPass>,
+    pub last_pass: Option<PassSummary>,
     /// The time of the next scheduled pass.
     pub next_pass: Option<Timestamp>,
     /// The time at which a failed or waiting pass is made again.
@@ -44,7 +44,7 @@ pub struct Status {
 
 /// A summary of a pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastPass {
+pub struct PassSummary {
     /// The time of its beginning.
     pub began: Timestamp,
     /// Its cause.
@@ -78,7 +78,7 @@ pub struct LastPass {
     pub clock: Option<String>,
 }
 
-impl LastPass {
+impl PassSummary {
     /// Summarizes a pass that was made.
     #[must_use]
     pub fn from_report(began: Timestamp, why: String, report: &Report) -> Self {
@@ -173,7 +173,7 @@ fn held_text(outcome: &RefreshOutcome) -> Option<String> {
 
 /// The daemon's activity in one line, for operators. `next` is the time of the next pass.
 #[must_use]
-pub fn activity(is_in_pass: bool, last: Option<&LastPass>, next: Option<Timestamp>) -> String {
+pub fn activity(is_in_pass: bool, last: Option<&PassSummary>, next: Option<Timestamp>) -> String {
     if is_in_pass {
         return "a pass is being made".to_owned();
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kubecertd::formats::x509::certificates;
 use kubecertd::model::{Timestamp, days};
-use kubecertd::pass::{Orders, Outlook, Report, preview, run};
+use kubecertd::pass::{Orders, Preview, Report, preview, run};
 use kubecertd::plan::{RELEASED, Request};
 use kubecertd::state::PassMemory;
 use kubecertd::sys::FixedClock;
@@ -38,12 +38,12 @@ impl Clock {
     }
 
     /// Returns the plan of a pass with this clock and the report of the pass.
-    fn pass(self, node: &Node) -> (Outlook, Report) {
+    fn pass(self, node: &Node) -> (Preview, Report) {
         write_state(node, &PassMemory { last_seen: self.last_seen, ..PassMemory::default() });
         let clock = FixedClock(self.now);
         let (request, stop) = (Request::default(), AtomicBool::new(false));
         let orders = Orders {
-            occasion: kubecertd::plan::Occasion::Asked,
+            trigger: kubecertd::plan::Trigger::Asked,
             request: &request,
             clock: &clock,
             synchronised: self.synchronised,

@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use kubecertd::model::{AbsolutePath, CredentialName, Timestamp};
-use kubecertd::report::{LastPass, Status};
+use kubecertd::report::{PassSummary, Status};
 use kubecertd::state::PassMemory;
 use kubecertd::sys::Root;
 use nix::fcntl::{Flock, FlockArg};
@@ -188,8 +188,8 @@ impl<'n> Daemon<'n> {
     }
 
     /// Waits until the last pass is one with this reason (a part of the text), and is complete.
-    pub fn wait_for_pass(&self, reason: &str) -> LastPass {
-        let has_reason = |last: &LastPass| last.why.contains(reason);
+    pub fn wait_for_pass(&self, reason: &str) -> PassSummary {
+        let has_reason = |last: &PassSummary| last.why.contains(reason);
         let is_complete = |status: &Status| {
             status.line != PASS_IN_PROGRESS && status.last_pass.as_ref().is_some_and(has_reason)
         };
@@ -197,7 +197,7 @@ impl<'n> Daemon<'n> {
     }
 
     /// Requests a pass by a signal and waits until it is complete.
-    pub fn request_pass(&self) -> LastPass {
+    pub fn request_pass(&self) -> PassSummary {
         self.wait_until_idle();
         let before = self.notify_socket.completed_passes();
         self.signal("USR1");

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use kubecertd::credentials::{load, load_authority};
 use kubecertd::pass::{self, Orders};
-use kubecertd::plan::{Occasion, Request};
+use kubecertd::plan::{Request, Trigger};
 use kubecertd::report::Message;
 use kubecertd::sys::{Root, SystemClock};
 
@@ -150,7 +150,7 @@ fn crash_in_middle_of_pass() {
         .unwrap();
     let orders = Orders {
         request: &request,
-        occasion: Occasion::Asked,
+        trigger: Trigger::Asked,
         clock: &SystemClock,
         synchronised: Some(true),
         trust_clock: false,

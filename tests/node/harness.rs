@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use kubecertd::report::{LastPass, Status};
+use kubecertd::report::{PassSummary, Status};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -243,14 +243,14 @@ impl Node {
     }
 
     /// Waits until the last pass is one with this reason (a part of the text).
-    pub fn wait_for_pass(&self, why: &str) -> LastPass {
+    pub fn wait_for_pass(&self, why: &str) -> PassSummary {
         self.wait_for(&format!("a pass {why:?}"), |node| {
             node.status()?.last_pass.filter(|last| last.why.contains(why))
         })
     }
 
     /// Requests a pass by a signal, as an operator does, and waits until it is complete.
-    pub fn request_pass(&self) -> LastPass {
+    pub fn request_pass(&self) -> PassSummary {
         let requested = common::now();
         // The start of a pass is recorded in whole seconds.
         std::thread::sleep(Duration::from_secs(1));

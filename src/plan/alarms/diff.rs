@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::situation::Picture;
+use super::situation::AlarmAssessment;
 use crate::model::{Alarm, AlarmEvent};
 
 /// The alarms that are in force from now on, and the events since the last pass.
@@ -17,7 +17,7 @@ pub struct Diff {
 /// Compares the alarms in force with those that are true now. An alarm that stays keeps the time
 /// when it was raised; those that could not be observed stay as they are.
 #[must_use]
-pub fn diff(before: &[Alarm], now: Picture) -> Diff {
+pub fn diff(before: &[Alarm], now: AlarmAssessment) -> Diff {
     let (over, kept): (Vec<_>, Vec<_>) = before
         .iter()
         .filter(|alarm| !now.alarms.iter().any(|true_now| true_now.key() == alarm.key()))

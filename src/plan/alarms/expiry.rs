@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::situation::{AlarmSituation, Picture, Seen};
+use super::situation::{AlarmAssessment, AlarmInputs, AlarmSituation};
 use crate::model::{
     Action, Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityState,
     Condition, Location, Material, Renewal, Timestamp, days,
@@ -12,14 +12,14 @@ use crate::plan::{Judged, judge_authority};
 
 pub(super) fn add(
     situation: &AlarmSituation<'_>,
-    seen: &Seen<'_>,
+    seen: &AlarmInputs<'_>,
     memory: &AlarmMemory,
-    picture: &mut Picture,
+    assessment: &mut AlarmAssessment,
 ) {
     for (facts, _) in seen.authorities {
         match &facts.state {
-            AuthorityState::Unreadable(_) => unseen(picture, facts.authority.name.as_str()),
-            _ => picture.alarms.extend(authority(situation, seen, facts)),
+            AuthorityState::Unreadable(_) => unseen(assessment, facts.authority.name.as_str()),
+            _ => assessment.alarms.extend(authority(situation, seen, facts)),
         }
     }
     // A copy expires with its original, which is alarmed.
@@ -31,19 +31,23 @@ pub(super) fn add(
         let asked = seen.only.is_empty() || seen.only.contains(name);
         match told {
             // This pass was not asked for it, and does not know whether it can be renewed.
-            Some(alarm) if asked || alarm.kind == AlarmKind::Expired => picture.alarms.push(alarm),
-            Some(_) => picture.unseen.push((AlarmKind::ExpiringSoon, Some(entity(name.as_str())))),
+            Some(alarm) if asked || alarm.kind == AlarmKind::Expired => {
+                assessment.alarms.push(alarm)
+            }
+            Some(_) => {
+                assessment.unseen.push((AlarmKind::ExpiringSoon, Some(entity(name.as_str()))))
+            }
             None if matches!(judged.facts.material, Material::Unreadable(_)) => {
-                unseen(picture, name.as_str())
+                unseen(assessment, name.as_str())
             }
             None => {}
         }
     }
 }
 
-fn unseen(picture: &mut Picture, name: &str) {
+fn unseen(assessment: &mut AlarmAssessment, name: &str) {
     for kind in [AlarmKind::Expired, AlarmKind::ExpiringSoon] {
-        picture.unseen.push((kind, Some(entity(name))));
+        assessment.unseen.push((kind, Some(entity(name))));
     }
 }
 
@@ -53,7 +57,7 @@ fn entity(name: &str) -> String {
 
 fn authority(
     situation: &AlarmSituation<'_>,
-    seen: &Seen<'_>,
+    seen: &AlarmInputs<'_>,
     facts: &AuthorityFacts,
 ) -> Option<Alarm> {
     let end = facts.state.certificate(situation.now)?.not_after;
@@ -121,7 +125,7 @@ fn renewer(judged: &Judged, now: Timestamp) -> Renewer {
 
 fn credential(
     situation: &AlarmSituation<'_>,
-    seen: &Seen<'_>,
+    seen: &AlarmInputs<'_>,
     memory: &AlarmMemory,
     judged: &Judged,
 ) -> Option<Alarm> {

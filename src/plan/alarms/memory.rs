@@ -26,7 +26,7 @@ pub struct Renewals<'r> {
 
 /// The state of one service at the end of a pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ServiceEnd {
+pub enum ServiceOutcome {
     /// It uses what is on the disk.
     Updated,
     /// It does not, and should: why.
@@ -78,7 +78,7 @@ pub fn note_services(
     memory: &mut AlarmMemory,
     seen: &[JudgedService],
     findings: &[Finding],
-    treated: &BTreeMap<ServiceName, ServiceEnd>,
+    treated: &BTreeMap<ServiceName, ServiceOutcome>,
 ) {
     if seen.is_empty() {
         // They were not observed.
@@ -89,15 +89,15 @@ pub fn note_services(
         let name = &one.facts.service.name;
         let known = before.remove(name);
         let end = match (treated.get(name), still_stale(name, findings)) {
-            (Some(end @ ServiceEnd::NotUpdated(_)), _) => end.clone(),
-            (_, Some(reason)) => ServiceEnd::NotUpdated(reason),
+            (Some(end @ ServiceOutcome::NotUpdated(_)), _) => end.clone(),
+            (_, Some(reason)) => ServiceOutcome::NotUpdated(reason),
             (Some(end), None) => end.clone(),
             (None, None) => as_found(one),
         };
         let reason = match end {
-            ServiceEnd::Updated => None,
-            ServiceEnd::NotUpdated(reason) => Some(reason),
-            ServiceEnd::Open => known,
+            ServiceOutcome::Updated => None,
+            ServiceOutcome::NotUpdated(reason) => Some(reason),
+            ServiceOutcome::Open => known,
         };
         memory.not_updated.extend(reason.map(|reason| (name.clone(), reason)));
     }
@@ -111,10 +111,10 @@ fn still_stale(name: &ServiceName, findings: &[Finding]) -> Option<String> {
     stale.map(ToString::to_string)
 }
 
-fn as_found(one: &JudgedService) -> ServiceEnd {
+fn as_found(one: &JudgedService) -> ServiceOutcome {
     match &one.facts.presence {
-        Presence::Absent => ServiceEnd::Updated,
-        Presence::Down(_) | Presence::Unknown(_) => ServiceEnd::Open,
+        Presence::Absent => ServiceOutcome::Updated,
+        Presence::Down(_) | Presence::Unknown(_) => ServiceOutcome::Open,
         Presence::Running(_) | Presence::OutOfSight => {
             let settled = |freshness: &Freshness| {
                 matches!(
@@ -126,9 +126,9 @@ fn as_found(one: &JudgedService) -> ServiceEnd {
                 )
             };
             if one.freshness.iter().all(|(_, freshness)| settled(freshness)) {
-                ServiceEnd::Updated
+                ServiceOutcome::Updated
             } else {
-                ServiceEnd::Open
+                ServiceOutcome::Open
             }
         }
     }

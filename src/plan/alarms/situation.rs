@@ -1,4 +1,4 @@
-//! What the alarms at the end of a pass depend on, and the picture of them that follows from it.
+//! What the alarms at the end of a pass depend on, and the assessment of them that follows from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub struct AlarmSituation<'s> {
     /// The present time.
     pub now: Timestamp,
     /// What was found of the certificates; `None` where they could not be looked at.
-    pub seen: Option<Seen<'s>>,
+    pub seen: Option<AlarmInputs<'s>>,
     /// Whether the clock is trusted.
     pub clock_trust: &'s ClockTrust,
     /// Why no pass could be made, if none could.
@@ -61,7 +61,7 @@ impl AlarmSituation<'_> {
 
 /// What was found at the end of a pass.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen<'s> {
+pub struct AlarmInputs<'s> {
     /// The authorities, judged.
     pub authorities: &'s [(AuthorityFacts, AuthorityJudgement)],
     /// The credentials, judged.
@@ -102,7 +102,7 @@ pub enum Configuration<'s> {
 
 /// The alarms that are true, and those about which nothing was observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Picture {
+pub struct AlarmAssessment {
     /// The true ones.
     pub alarms: Vec<Alarm>,
     /// Kinds, or single alarms of a kind by their entity, that stay as they are unless they are
@@ -110,7 +110,7 @@ pub struct Picture {
     pub unseen: Vec<(AlarmKind, Option<String>)>,
 }
 
-impl Picture {
+impl AlarmAssessment {
     pub(super) fn unseen(&mut self, kinds: impl IntoIterator<Item = AlarmKind>) {
         self.unseen.extend(kinds.into_iter().map(|kind| (kind, None)));
     }

@@ -104,13 +104,13 @@ impl Case {
         Self { credentials, ..Self::fresh() }
     }
 
-    fn picture(&self) -> Picture {
+    fn assessment(&self) -> AlarmAssessment {
         let authorities: Vec<_> = self
             .authorities
             .iter()
             .map(|facts| (facts.clone(), judge_authority(facts, Duration::ZERO, now())))
             .collect();
-        let seen = Seen {
+        let seen = AlarmInputs {
             authorities: &authorities,
             credentials: &self.credentials,
             only: &self.only,
@@ -137,7 +137,7 @@ impl Case {
     }
 
     fn raised(&self) -> Vec<String> {
-        self.picture()
+        self.assessment()
             .alarms
             .iter()
             .map(|alarm| format!("{} {}", alarm.kind, alarm.entity))
@@ -186,7 +186,7 @@ fn outdated_copy_is_alarmed_without_its_expiry() {
     assert_eq!(Case::with(vec![copy(Material::Absent)]).raised(), [""; 0]);
     let mut case = Case::with(vec![copy(old)]);
     case.not_copied.insert(name("copy"), "the disk is full".to_owned());
-    let alarm = case.picture().alarms.remove(0);
+    let alarm = case.assessment().alarms.remove(0);
     assert!(
         alarm.reason.ends_with("; the disk is full")
             && alarm.text.contains("does not follow apiserver"),
@@ -202,14 +202,14 @@ fn outdated_copy_is_alarmed_without_its_expiry() {
     assert_eq!(case.raised(), [""; 0], "it waits");
     // A pass that was about something else says nothing of it.
     (case.deferred, case.only) = (Vec::new(), [name("etcd/peer")].into());
-    let picture = case.picture();
-    assert_eq!(picture.alarms, []);
-    assert!(picture.is_unseen(&alarm));
+    let assessment = case.assessment();
+    assert_eq!(assessment.alarms, []);
+    assert!(assessment.is_unseen(&alarm));
 }
 
 #[test]
 fn healthy_node_has_no_alarm() {
-    assert_eq!(Case::fresh().picture(), Picture::default());
+    assert_eq!(Case::fresh().assessment(), AlarmAssessment::default());
 }
 
 #[test]
@@ -307,11 +307,11 @@ fn due_and_failed_renewal_is_alarmed() {
         case.raised(),
         ["renewal-failed host=cp1", "expiring-soon system.certificate.apiserver"]
     );
-    let alarm = &case.picture().alarms[0];
+    let alarm = &case.assessment().alarms[0];
     assert_eq!(alarm.text, "Kubernetes certificates renewal failed.");
     assert_eq!(alarm.reason, "apiserver: the disk is full");
     assert_eq!(alarm.about, ["apiserver"]);
-    let text = &case.picture().alarms[1].text;
+    let text = &case.assessment().alarms[1].text;
     assert_eq!(
         *text,
         format!(
@@ -392,8 +392,8 @@ fn wrong_clock_is_alarmed_when_a_renewal_waits() {
         ..Case::with(vec![ends_in("apiserver", -1, nothing)])
     };
     assert_eq!(case.raised(), ["clock-not-believed host=cp1"]);
-    let before = Case::with(vec![ends_in("apiserver", -1, nothing)]).picture().alarms;
-    let diff = diff(&before, case.picture());
+    let before = Case::with(vec![ends_in("apiserver", -1, nothing)]).assessment().alarms;
+    let diff = diff(&before, case.assessment());
     assert_eq!(diff.events.iter().map(AlarmEvent::word).collect::<Vec<_>>(), ["raised"]);
     assert_eq!(diff.in_force.len(), 2);
     assert_eq!(Case { clock_trust: clock_trust(), ..Case::fresh() }.raised(), [""; 0]);
@@ -419,8 +419,8 @@ fn unrequested_credential_is_alarmed_only_when_expired() {
         |left| Case { only: only.clone(), ..Case::with(vec![ends_in("apiserver", left, nothing)]) };
     assert_eq!(case(2).raised(), [""; 0]);
     assert_eq!(case(-1).raised(), ["expired system.certificate.apiserver"]);
-    let before = Case::with(vec![ends_in("apiserver", 2, nothing)]).picture().alarms;
-    assert_eq!(diff(&before, case(2).picture()).events, [], "nor is it cleared");
+    let before = Case::with(vec![ends_in("apiserver", 2, nothing)]).assessment().alarms;
+    assert_eq!(diff(&before, case(2).assessment()).events, [], "nor is it cleared");
 }
 
 // ---- what is remembered ----
@@ -501,12 +501,13 @@ fn service_is_not_updated_until_verified() {
         || Presence::Down("exited".to_owned()),
         || Presence::Unknown("containerd does not answer".to_owned()),
     );
-    let failed = || Some(ServiceEnd::NotUpdated("kubelet has not started another one".to_owned()));
+    let failed =
+        || Some(ServiceOutcome::NotUpdated("kubelet has not started another one".to_owned()));
     let table = [
         ("fails", running(), stale(), failed(), [true, true]),
-        ("is refreshed", running(), stale(), Some(ServiceEnd::Updated), [false, false]),
+        ("is refreshed", running(), stale(), Some(ServiceOutcome::Updated), [false, false]),
         ("waits", running(), stale(), None, [false, true]),
-        ("waits for its restart", running(), stale(), Some(ServiceEnd::Open), [false, true]),
+        ("waits for its restart", running(), stale(), Some(ServiceOutcome::Open), [false, true]),
         ("is fresh", running(), fresh(), None, [false, false]),
         ("reads it by itself", running(), Freshness::ByItself, None, [false, false]),
         ("not known", running(), unknown(), None, [false, true]),
@@ -546,7 +547,7 @@ fn service_stale_after_restart_is_not_updated() {
     let case = Case { memory: memory.clone(), ..Case::fresh() };
     assert_eq!(case.raised(), ["services-not-updated host=cp1"]);
     assert_eq!(
-        case.picture().alarms[0].text,
+        case.assessment().alarms[0].text,
         "Kubernetes certificates have been renewed but not all services have been updated."
     );
     note_services(&mut memory, &[], &[], &BTreeMap::new());
@@ -570,7 +571,7 @@ fn alarm(kind: AlarmKind, entity: &str, about: &[&str], raised: i64) -> Alarm {
 #[test]
 fn alarm_keeps_its_time_and_ignores_new_reasons() {
     let before = [alarm(AlarmKind::RenewalFailed, "host=cp1", &["a"], 0)];
-    let now = |about: &[&str]| Picture {
+    let now = |about: &[&str]| AlarmAssessment {
         alarms: vec![alarm(AlarmKind::RenewalFailed, "host=cp1", about, 5)],
         unseen: Vec::new(),
     };
@@ -586,7 +587,7 @@ fn alarm_keeps_its_time_and_ignores_new_reasons() {
         matches!(more.events.as_slice(), [AlarmEvent::Changed(alarm)] if alarm.raised == at(0))
     );
     assert!(matches!(
-        diff(&before, Picture::default()).events.as_slice(),
+        diff(&before, AlarmAssessment::default()).events.as_slice(),
         [AlarmEvent::Cleared(_)]
     ));
     let (alarms, configuration) = (&AlarmKind::ALL[1..], configuration_alarms("cp1", at(0), None));
@@ -610,8 +611,8 @@ fn untrusted_state_files_are_alarmed_when_checked() {
         ..Case::fresh()
     };
     assert_eq!(case.raised(), ["not-trusted host=cp1"]);
-    assert_eq!(case.picture().alarms[0].reason, "/s/state.json: has mode 0666; /s/x: belongs");
-    let unseen = Case { not_trusted: None, ..Case::fresh() }.picture();
+    assert_eq!(case.assessment().alarms[0].reason, "/s/state.json: has mode 0666; /s/x: belongs");
+    let unseen = Case { not_trusted: None, ..Case::fresh() }.assessment();
     assert_eq!((unseen.alarms, unseen.unseen), (Vec::new(), vec![(AlarmKind::NotTrusted, None)]));
 }
 
@@ -625,19 +626,19 @@ fn any_alarms() -> impl Strategy<Value = Vec<Alarm>> {
 
 proptest! {
     /// Whatever happens: each alarm is in force once, every event is one that happened, and the
-    /// same picture again gives no event.
+    /// same assessment again gives no event.
     #[test]
     fn alarms_never_flap(
         before in any_alarms(),
         now in any_alarms(),
         unseen in prop::collection::vec(0..AlarmKind::ALL.len(), 0..4),
     ) {
-        let before = diff(&[], Picture { alarms: before, unseen: Vec::new() }).in_force;
-        let picture = Picture {
+        let before = diff(&[], AlarmAssessment { alarms: before, unseen: Vec::new() }).in_force;
+        let assessment = AlarmAssessment {
             alarms: now.clone(),
             unseen: unseen.iter().map(|kind| (AlarmKind::ALL[*kind], None)).collect(),
         };
-        let first = diff(&before, picture.clone());
+        let first = diff(&before, assessment.clone());
         let has = |list: &[Alarm], alarm: &Alarm| {
             list.iter().filter(|other| other.key() == alarm.key()).count()
         };
@@ -655,10 +656,10 @@ proptest! {
         }
         for alarm in &before {
             let kept = has(&now, alarm) > 0
-                || picture.unseen.iter().any(|(kind, _)| *kind == alarm.kind);
+                || assessment.unseen.iter().any(|(kind, _)| *kind == alarm.kind);
             prop_assert_eq!(has(&first.in_force, alarm), usize::from(kept));
         }
-        let again = diff(&first.in_force, picture);
+        let again = diff(&first.in_force, assessment);
         prop_assert_eq!(again.events, []);
         prop_assert_eq!(again.in_force, first.in_force);
     }
