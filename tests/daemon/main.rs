@@ -22,6 +22,7 @@ mod clock;
 mod configuration;
 mod copies;
 mod deferrals;
+mod events;
 mod failures;
 mod file_changes;
 mod first_start;
