@@ -259,7 +259,8 @@ impl Pass<'_> {
 
     /// Writes down what the next pass should know. A full disk costs the memory, not the pass.
     fn persist(&mut self) {
-        let note = self.memory.persist().err();
+        let known = &self.report.services.found.notes;
+        let note = self.memory.persist().err().filter(|note| !known.contains(note));
         self.note(note);
         let Self { orders, state, report, .. } = self;
         // A command that had nothing to do leaves nothing behind, unless the pass before it was

@@ -57,7 +57,9 @@ pub async fn refresh(
         {
             unhealthy = Some(step.service.clone());
         }
-        outcomes.push(RefreshOutcome { service: step.service.clone(), restarted, result });
+        let outcome = RefreshOutcome { service: step.service.clone(), restarted, result };
+        with.caller.finished(&outcome);
+        outcomes.push(outcome);
     }
     outcomes
 }

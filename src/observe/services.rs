@@ -30,7 +30,7 @@ use crate::sys::Clock;
 use look::{Observer, RunningService};
 pub use neighbours::neighbours;
 pub use runtime::socket as runtime_socket;
-use together::run_concurrently;
+use together::{run_blocking, run_concurrently};
 
 const ANOTHER_ROOT: &str = "these are the files of another root directory, where nothing runs";
 
@@ -139,7 +139,12 @@ async fn facts(look: Arc<Observer>, service: Service) -> (ServiceFacts, Vec<Stri
             pods::find(&look, pod, manifest).await
         }
         ServiceKind::Unit { unit, .. } => units::find(&look, unit).await,
-        ServiceKind::Process { pid_file, .. } => processes::find(&look, pid_file),
+        ServiceKind::Process { pid_file, .. } => {
+            let (look, pid_file) = (Arc::clone(&look), pid_file.clone());
+            run_blocking(move || Ok(processes::find(&look, &pid_file)))
+                .await
+                .unwrap_or_else(|e| Err(Presence::Unknown(e)))
+        }
         ServiceKind::Command { .. } => Err(Presence::OutOfSight),
     };
     let running = match found {

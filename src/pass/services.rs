@@ -205,12 +205,14 @@ impl Observer<'_> {
         };
         let known: Vec<_> = found.list.iter().map(|judged| judged.facts.service.clone()).collect();
         let outcomes = refresh(&found.steps, &known, &with).await;
+        caller.forget_not_made(&found.steps, &outcomes);
+        caller.note_reloaded(&found.steps, &outcomes);
+        let not_written = caller.memory.borrow_mut().persist().err();
+        found.notes.extend(not_written);
         let kubelet_was_started = kubelet_was_started(&found.steps, &outcomes);
         if kubelet_was_started {
             await_healthy(&static_pods_down(&found), POD_START_TIMEOUT, &with).await;
         }
-        caller.forget_not_made(&found.steps, &outcomes);
-        caller.note_reloaded(&found.steps, &outcomes);
         drop(caller);
         note_members(node, &found, &mut memory.value).await;
         if kubelet_was_started {

@@ -249,7 +249,7 @@ impl Setting {
         };
         let steps: &[_] = &steps.iter().map(decided).collect::<Vec<_>>();
         let (remote_port, limits) = (*remote_port, *limits);
-        refresh(
+        let outcomes = refresh(
             steps,
             services,
             &Refreshing {
@@ -263,7 +263,10 @@ impl Setting {
                 stop,
             },
         )
-        .await
+        .await;
+        let services: Vec<_> = outcomes.iter().map(|one| one.service.to_string()).collect();
+        assert!(caller.finished.borrow().ends_with(&services), "each outcome is handed on");
+        outcomes
     }
 
     /// One step for one service.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// The error text of a task that panicked.
@@ -32,11 +33,18 @@ pub(super) async fn run_concurrently<T: Send + 'static>(
     results
 }
 
-/// Runs a blocking call on a thread of its own, and abandons it when it takes too long.
+/// Runs a blocking call on a thread of its own, and abandons it when it takes too long. The thread
+/// is none of the runtime's: those that hang for ever must not use up the threads of passes.
 pub(super) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
-    match timeout(BLOCKING_TIMEOUT, spawn_blocking(work)).await {
+    let (sender, result) = oneshot::channel();
+    let work = move || drop(sender.send(work()));
+    std::thread::Builder::new()
+        .name("blocking".to_owned())
+        .spawn(work)
+        .map_err(|e| format!("no thread could be started: {e}"))?;
+    match timeout(BLOCKING_TIMEOUT, result).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(PANICKED.to_owned()),
         Err(_) => Err(format!("the system did not answer within {} s", BLOCKING_TIMEOUT.as_secs())),
