@@ -80,7 +80,7 @@ struct Pass<'p> {
     memory: Memory<'p>,
     /// The certificates that were put in place since the services were last refreshed.
     replaced: Vec<Replaced>,
-    /// The certificates that servers refused, as it is to be remembered.
+    /// The certificates that servers refused, as it is to be remembered: known after the roll-back.
     refused: Vec<Refused>,
     report: Report,
 }
@@ -119,7 +119,6 @@ impl<'p> Start<'p> {
         services::note_before(node, &survey, &mut self.memory);
         let Preview { survey, plan, deferred, constraints, notes } =
             decision::decide(node, orders, survey, &self.state, &self.memory.value);
-        let refused = constraints.refused.clone();
         let report = Report {
             recovered: self.recovered,
             before: survey,
@@ -135,7 +134,7 @@ impl<'p> Start<'p> {
             notes: self.notes,
         };
         let (store, state, memory) = (self.store, self.state, self.memory);
-        let replaced = Vec::new();
+        let (replaced, refused) = (Vec::new(), Vec::new());
         let mut pass = Pass { node, orders, store, state, memory, replaced, refused, report };
         pass.note(notes);
         for deferred in &pass.report.deferred {

@@ -120,8 +120,8 @@ impl PassEvents {
                     .pass(self.pass)
                     .credential(subject.credential, subject.authority)
                     .reason(&deferred.reason);
-                let text = format!("{} {deferred}", subject.credential);
-                self.log_state(Topic::Credential(subject.credential.clone()), &text, &line);
+                let topic = Topic::Credential(subject.credential.clone());
+                self.log_state(topic, &deferral_text(deferred), &line);
             }
             Event::Refreshed(outcome) => self.log_refresh(outcome),
             Event::Note(note) => Line::warn(Message::Note).pass(self.pass).log(note),
@@ -141,7 +141,7 @@ impl PassEvents {
     fn log_failure(&self, subject: &Subject<'_>, line: Line, reason: &str) {
         let line =
             line.pass(self.pass).credential(subject.credential, subject.authority).reason(reason);
-        let text = format!("{}: {reason}", subject.credential);
+        let text = failure_text(subject.credential, reason);
         self.log_state(Topic::Credential(subject.credential.clone()), &text, &line);
     }
 
@@ -174,11 +174,9 @@ impl PassEvents {
             Err(error) => {
                 let (message, text) = match outcome.failure() {
                     Some(_) => {
-                        (Line::error(Message::ServiceNotUpdated), format!("{service}: {error}"))
+                        (Line::error(Message::ServiceNotUpdated), failure_text(service, error))
                     }
-                    None => {
-                        (Line::info(Message::ServiceDeferred), format!("{service} waits: {error}"))
-                    }
+                    None => (Line::info(Message::ServiceDeferred), waiting_text(service, error)),
                 };
                 let line = message.pass(self.pass).service(service).reason(error);
                 self.log_state(Topic::Service(service.clone()), &text, &line);
@@ -218,7 +216,7 @@ impl PassWriter<'_> {
                 Line::error(self.failure_message(name)),
                 Topic::Credential(name.clone()),
                 reason,
-                format!("{name}: {reason}"),
+                failure_text(name, reason),
             );
         }
         for (name, reason) in &last.not_refreshed {
@@ -226,7 +224,7 @@ impl PassWriter<'_> {
                 Line::error(Message::ServiceNotUpdated),
                 Topic::Service(name.clone()),
                 reason,
-                format!("{name}: {reason}"),
+                failure_text(name, reason),
             );
         }
         for deferred in self.report.map(|report| report.deferred.as_slice()).unwrap_or_default() {
@@ -235,7 +233,7 @@ impl PassWriter<'_> {
                 deferral_line(deferred, clock),
                 Topic::Credential(name.clone()),
                 &deferred.reason,
-                format!("{name} {deferred}"),
+                deferral_text(deferred),
             );
         }
         for (name, reason) in &last.services_waiting {
@@ -243,7 +241,7 @@ impl PassWriter<'_> {
                 Line::info(Message::ServiceDeferred),
                 Topic::Service(name.clone()),
                 reason,
-                format!("{name} waits: {reason}"),
+                waiting_text(name, reason),
             );
         }
         for finding in &last.findings {
@@ -282,6 +280,20 @@ impl PassWriter<'_> {
             _ => Message::NotRenewed,
         }
     }
+}
+
+/// The text of a failure. A state has one text, as an event and at the end of the pass: by it is
+/// known what was logged already.
+fn failure_text(name: impl fmt::Display, reason: impl fmt::Display) -> String {
+    format!("{name}: {reason}")
+}
+
+fn waiting_text(service: &ServiceName, reason: impl fmt::Display) -> String {
+    format!("{service} waits: {reason}")
+}
+
+fn deferral_text(deferred: &Deferral) -> String {
+    format!("{} {deferred}", deferred.credential)
 }
 
 fn failure_message(error: &PassError) -> Message {
