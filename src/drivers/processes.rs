@@ -202,7 +202,7 @@ impl Process {
         // The link is the kernel's own: it leads to the directory itself and not to a directory of
         // the same name here, and only opening it by its plain path follows it.
         let link = root.shown().join(format!("proc/{}/root", self.pid));
-        self.checked_afterwards(root, || Root::open(&link)?.read(path, limit))
+        self.checked_afterwards(root, || Root::open(&link)?.read_through_any_links(path, limit))
     }
 
     /// Sends a signal, to this process or to none.

@@ -89,13 +89,13 @@ impl Node {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn with_files(mut root: Root, files: &[ConfigFile]) -> Result<Self, NodeError> {
+    pub fn with_files(root: Root, files: &[ConfigFile]) -> Result<Self, NodeError> {
         let settings = Settings::from_files(files)?;
         let profile = profile(&root, &settings)?;
         let mut notes = Vec::new();
         let manifests = manifests(&root, &settings.paths.manifests, &mut notes);
         let references = references(&root, &profile);
-        let exists = |path: &AbsolutePath| root.stat(path).is_ok_and(|found| found.is_some());
+        let exists = |path: &AbsolutePath| root.exists(path);
         let matching = |pattern: &AbsolutePath| root.matching(pattern);
         let found = CatalogInput {
             manifests: &manifests,
@@ -108,7 +108,6 @@ impl Node {
         let platform = platform(&exists);
         let dir = &settings.paths.manifests;
         let manifests = manifests.iter().filter_map(|(name, _)| dir.join(name).ok()).collect();
-        root.restrict_symlinks(catalog.copies().flat_map(|copy| copy.location.files()));
         Ok(Self { root, settings, catalog, platform, manifests, notes })
     }
 }

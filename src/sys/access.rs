@@ -1,69 +1,72 @@
 //! Access to the files and directories below the root directory.
 //!
-//! Every path is resolved inside it, by the kernel (openat2 with RESOLVE_IN_ROOT) or by a
-//! [`Walk`]: absolute symlinks point into it, and no `..` or hostile symlink leads out of it.
+//! Every path is resolved inside it: absolute symlinks point into it, and no `..` or hostile symlink
+//! leads out of it. The way is a [`Walk`] that no other user can redirect: root's own symlinks are
+//! followed, those that others can set are not ([`Ownership::NoSymlinks`]).
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
 use nix::sys::stat::{FileStat, Mode};
 
-use super::{Dir, FileContent, FileError, FileProblem, Ownership, Place, Root, Walk, read_regular};
+use super::{
+    Dir, FileContent, FileError, FileProblem, Ownership, Place, Root, Walk, WritableByOthers,
+    read_regular,
+};
 use crate::model::AbsolutePath;
 
 impl Root {
-    /// Restricts the way to these files to [`Ownership::NoSymlinks`], for every later read and
-    /// replacement through this root, so that no other user can redirect it. A file that has a
-    /// further hard link is not read either.
-    pub fn restrict_symlinks<'f>(&mut self, files: impl IntoIterator<Item = &'f AbsolutePath>) {
-        for file in files {
-            // A real path that only root can write is reached as before under its own name.
-            let others = self.is_writable_by_others(file).unwrap_or(true);
-            let place = self.locate_no_symlinks(file).ok().filter(|_| others);
-            let real = place.map(|place| place.path());
-            for path in real.into_iter().chain([file.as_path().to_owned()]) {
-                self.restricted.dirs.extend(path.parent().map(Path::to_owned));
-                self.restricted.files.insert(path);
-            }
-        }
-    }
-
-    fn is_restricted(&self, file: &AbsolutePath) -> bool {
-        self.restricted.files.contains(file.as_path())
-    }
-
     /// Reads a whole regular file.
     ///
     /// # Errors
     /// When it does not exist, is not a regular file, is larger than `limit` bytes, or can't be
-    /// read. A device or a pipe is refused without a wait.
+    /// read; when others than root can have put a symlink, a mount or a further hard link there. A
+    /// device or a pipe is refused without a wait.
     pub fn read(&self, path: &AbsolutePath, limit: u64) -> Result<FileContent, FileError> {
-        if self.is_restricted(path) {
-            return self.read_no_symlinks(path, limit);
+        let mut walk = Walk::new(self, path.as_path(), Ownership::NoSymlinks)?;
+        while walk.step()?.is_some() {}
+        walk.check_exists()?;
+        let exposed = walk.is_exposed();
+        let Place { dir, name } = named(walk.into_place(), path)?;
+        let path = dir.path().join(&name);
+        let content = read_regular(dir.open(&name)?, &path, limit)?;
+        let links = content.stat.st_nlink;
+        // Another user who can add entries here can have made a hard link to any file.
+        if links > 1 && exposed {
+            return Err(FileError { path, problem: FileProblem::ManyNames(links) });
         }
+        Ok(content)
+    }
+
+    /// Reads a whole regular file through symlinks of any owner: for a comparison that discloses
+    /// nothing, in a root directory that another user has filled.
+    ///
+    /// # Errors
+    /// When it does not exist, is not a regular file, is larger than `limit` bytes, or can't be
+    /// read. A device or a pipe is refused without a wait.
+    pub fn read_through_any_links(
+        &self,
+        path: &AbsolutePath,
+        limit: u64,
+    ) -> Result<FileContent, FileError> {
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let fd = match self.open_at(path.as_path(), flags) {
-            Ok(fd) => fd,
-            Err(errno) => return Err(self.explain(path, errno)),
-        };
+        let fd = self
+            .open_at(path.as_path(), flags)
+            .map_err(|e| FileError::from_errno(path.as_path(), "read", e))?;
         read_regular(File::from(fd), path.as_path(), limit)
     }
 
-    /// Opens a directory, following symlinks inside the root.
+    /// Opens a directory, following root's symlinks inside the root.
     ///
     /// # Errors
-    /// When it does not exist or is not a directory.
+    /// When it does not exist or is not a directory; when others than root can have put a symlink
+    /// or a mount there.
     pub fn open_dir(&self, path: &Path) -> Result<Dir, FileError> {
-        if self.restricted.dirs.contains(path) {
-            return self.open_dir_no_symlinks(path);
-        }
-        let fd = self
-            .open_at(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
-            .map_err(|e| FileError::from_errno(path, "open", e))?;
-        Ok(Dir::new(fd, path.to_owned()))
+        let dir = Walk::new(self, path, Ownership::NoSymlinks)?.finish_dir()?;
+        Ok(dir.with_path(path.to_owned()))
     }
 
     /// Opens a directory. Where it is missing, creates it with mode 0700, and its missing parents
@@ -105,40 +108,41 @@ impl Root {
         parent.sync()
     }
 
-    /// Follows every symlink of a path to the place where the file is, or would be created. The
-    /// file there may be replaced, so a symlink of a user other than root leads only to files of
-    /// the same user.
+    /// Follows the symlinks of a path to the place where the file is, or would be created.
     ///
     /// The directory keeps its path as configured, or as the last symlink named it: the journal is
     /// compared with the configuration while the directory can't be reached.
     ///
     /// # Errors
-    /// When the directory does not exist, symlinks lead in a circle, or one of them belongs to
-    /// another user than the file.
+    /// When the directory does not exist, symlinks lead in a circle, or others than root can have
+    /// put a symlink or a mount there.
     pub fn locate(&self, path: &AbsolutePath) -> Result<Place, FileError> {
-        if self.is_restricted(path) {
-            return self.locate_no_symlinks(path);
-        }
-        let mut walk = Walk::new(self, path.as_path(), Ownership::Any)?;
-        let mut named = path.as_path().to_owned();
-        let (mut foreign, mut found) = (Vec::new(), None);
+        let mut walk = Walk::new(self, path.as_path(), Ownership::NoSymlinks)?;
+        let mut named_by = path.as_path().to_owned();
         while let Some(step) = walk.step()? {
-            foreign.extend(step.foreign_link());
             if let Some(target) = step.link.filter(|_| step.is_last) {
-                named = parent_of(&named).join(target);
+                named_by = parent_of(&named_by).join(target);
             }
-            found = step.stat;
         }
-        let Place { dir, name } = walk.finish()?;
-        if name.is_empty() {
-            return Err(FileError { path: named, problem: FileProblem::NotAFile("a directory") });
-        }
-        check_foreign_links(&foreign, found.as_ref())?;
-        Ok(Place { dir: dir.with_path(parent_of(&named).to_owned()), name })
+        let Place { dir, name } = named(walk.into_place(), path)?;
+        Ok(Place { dir: dir.with_path(parent_of(&named_by).to_owned()), name })
     }
 
-    /// The metadata of a file, with every symlink followed as for [`Self::locate`]; `None` where
-    /// there is none.
+    /// The first directory on the way to a file, or the file itself, that others than root own or
+    /// can write; `None` where only root can have changed the file. A missing file counts as root's.
+    ///
+    /// # Errors
+    /// As [`Self::locate`].
+    pub fn writable_by_others(
+        &self,
+        path: &AbsolutePath,
+    ) -> Result<Option<WritableByOthers>, FileError> {
+        let mut walk = Walk::new(self, path.as_path(), Ownership::NoSymlinks)?;
+        while walk.step()?.is_some() {}
+        Ok(walk.writable_by_others().cloned())
+    }
+
+    /// The metadata of a file, found as by [`Self::locate`]; `None` where there is none.
     ///
     /// # Errors
     /// As [`Self::locate`].
@@ -162,40 +166,19 @@ impl Root {
         // refuses it.
         if matches!(result, Err(Errno::ENOSYS)) { self.open_by_steps(path, flags) } else { result }
     }
-
-    fn explain(&self, path: &AbsolutePath, errno: Errno) -> FileError {
-        let plain = FileError::from_errno(path.as_path(), "read", errno);
-        if !plain.is_not_found() {
-            return plain;
-        }
-        let link =
-            path.as_path().parent().and_then(|parent| self.open_dir(parent).ok()).and_then(|dir| {
-                let name = path.as_path().file_name()?;
-                dir.link_target(name).ok().flatten()
-            });
-        match link {
-            Some(target) => FileError {
-                path: path.as_path().to_owned(),
-                problem: FileProblem::DanglingLink(target),
-            },
-            None => plain,
-        }
-    }
 }
 
 fn parent_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
 }
 
-/// Refuses a file that symlinks of other users than root lead to, unless the file is theirs.
-fn check_foreign_links(
-    links: &[(PathBuf, u32)],
-    found: Option<&FileStat>,
-) -> Result<(), FileError> {
-    let foreign = links.iter().find(|(_, owner)| found.is_none_or(|stat| stat.st_uid != *owner));
-    foreign.map_or(Ok(()), |(path, owner)| {
-        Err(FileError { path: path.clone(), problem: FileProblem::ForeignLink(*owner) })
-    })
+/// Refuses a path that ends with a directory that no name was looked up for.
+fn named(place: Place, path: &AbsolutePath) -> Result<Place, FileError> {
+    if place.name.is_empty() {
+        let path = path.as_path().to_owned();
+        return Err(FileError { path, problem: FileProblem::NotAFile("a directory") });
+    }
+    Ok(place)
 }
 
 #[cfg(test)]
@@ -243,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_symlink_leads_only_to_files_of_its_owner() {
+    fn symlink_of_another_user_is_never_followed() {
         use std::os::unix::fs::{chown, lchown};
         let (disk, root) = root();
         if !nix::unistd::geteuid().is_root() {
@@ -259,26 +242,25 @@ mod tests {
         }
         symlink("pki/none", disk.path().join("etc/none")).unwrap();
         lchown(disk.path().join("etc/none"), Some(1234), None).unwrap();
-        let located = |file: &str| {
-            root.locate(&path(file)).map(|place| place.path()).map_err(|e| e.to_string())
-        };
-        assert_eq!(located("/etc/own"), Ok("/etc/pki/own".into()));
-        let refusal = |file: &str| {
-            Err(format!(
-                "{file}: is a symlink that belongs to user 1234 and leads to a file that does not: \
-                 nothing is replaced through it"
-            ))
-        };
-        for file in ["roots", "other"] {
-            assert_eq!(located(&format!("/etc/{file}")), refusal(&format!("/etc/{file}")));
-            assert_eq!(located(&format!("/{file}")), refusal(&format!("/etc/{file}")));
-        }
-        assert_eq!(located("/etc/none"), refusal("/etc/none"));
-        // A symlink to a directory is one, too.
         symlink("/etc/pki", disk.path().join("etc/dir")).unwrap();
         lchown(disk.path().join("etc/dir"), Some(1234), None).unwrap();
-        assert_eq!(located("/etc/dir/own"), Ok("/etc/dir/own".into()));
-        assert_eq!(located("/etc/dir/roots"), refusal("/etc/dir"));
+        let refusal =
+            |file: &str| format!("{file}: is a symlink that others than root can have set");
+        for (file, link) in [
+            ("/etc/roots", "/etc/roots"),
+            ("/roots", "/etc/roots"),
+            ("/etc/own", "/etc/own"),
+            ("/etc/other", "/etc/other"),
+            ("/etc/none", "/etc/none"),
+            ("/etc/dir/own", "/etc/dir"),
+        ] {
+            let located = root.locate(&path(file)).unwrap_err().to_string();
+            assert!(located.starts_with(&refusal(link)), "{located}");
+            let error = read(&root, file).unwrap_err();
+            assert!(error.starts_with(&refusal(link)), "{error}");
+        }
+        let error = root.open_dir(Path::new("/etc/dir")).unwrap_err().to_string();
+        assert!(error.starts_with(&refusal("/etc/dir")), "{error}");
     }
 
     #[test]

@@ -1,6 +1,5 @@
-//! Access with a check of the owners on the way: to files that only root can have written, and to
-//! files that other users own or can replace, such as copies. The latter are reached by a walk that
-//! no other user can redirect.
+//! Access with a check of the owners on the way: to files that only root can have written. And
+//! where the part of a path begins that others can change.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -12,7 +11,7 @@ use nix::sys::stat::Mode;
 
 use super::ownership::{check_root_only, is_dir_writable_by_others};
 use super::walk::{Walk, names};
-use super::{Dir, FileContent, FileError, FileProblem, Ownership, Place, Root, read_regular};
+use super::{Dir, FileContent, FileError, Ownership, Place, Root, read_regular};
 use crate::model::AbsolutePath;
 
 impl Root {
@@ -54,67 +53,33 @@ impl Root {
         nix::fcntl::openat(&place.dir, name, flags, Mode::empty())
     }
 
-    /// Reads a regular file that other users may own or replace: see [`Root::restrict_symlinks`].
-    pub(super) fn read_no_symlinks(
-        &self,
-        path: &AbsolutePath,
-        limit: u64,
-    ) -> Result<FileContent, FileError> {
-        let Place { dir, name } = self.locate_no_symlinks(path)?;
-        let path = dir.path().join(&name);
-        let content = read_regular(dir.open(&name)?, &path, limit)?;
-        let links = content.stat.st_nlink;
-        // Another user who can add entries here can have made a hard link to any file.
-        if links > 1
-            && AbsolutePath::new(&path)
-                .is_ok_and(|path| self.is_writable_by_others(&path).unwrap_or(true))
-        {
-            return Err(FileError { path, problem: FileProblem::ManyNames(links) });
-        }
-        Ok(content)
-    }
-
-    /// Finds the place of such a file, whether or not it is there.
-    pub(super) fn locate_no_symlinks(&self, path: &AbsolutePath) -> Result<Place, FileError> {
-        let place = Walk::new(self, path.as_path(), Ownership::NoSymlinks)?.finish()?;
-        if place.name.is_empty() {
-            return Err(FileError {
-                path: path.as_path().to_owned(),
-                problem: FileProblem::NotAFile("a directory"),
-            });
-        }
-        Ok(place)
-    }
-
-    /// Opens the directory of such a file.
-    pub(super) fn open_dir_no_symlinks(&self, path: &Path) -> Result<Dir, FileError> {
-        Walk::new(self, path, Ownership::NoSymlinks)?.finish_dir()
-    }
-
     /// The last directory on the way to a file that only root can replace: the file's own
     /// directory, or the first one on the way that others own or can write.
     ///
     /// # Errors
     /// When the directory of the file can't be reached.
     pub fn last_root_only_dir(&self, path: &AbsolutePath) -> Result<PathBuf, FileError> {
-        let real = self.locate_no_symlinks(path)?.dir.path().to_owned();
+        let real = Walk::new(self, path.as_path(), Ownership::NoSymlinks)?
+            .finish()?
+            .dir
+            .path()
+            .to_owned();
         let mut last = PathBuf::from("/");
         for name in names(&real).iter().rev() {
             last.push(name);
-            if is_dir_writable_by_others(&self.open_dir_no_symlinks(&last)?)? {
+            if is_dir_writable_by_others(&self.open_dir(&last)?)? {
                 break;
             }
         }
         Ok(last)
     }
 
-    /// Whether others than root own or can write a directory on the way to this file.
+    /// Whether others than root own or can write this file or a directory on the way to it.
     ///
     /// # Errors
     /// When the directory of the file can't be reached.
     pub fn is_writable_by_others(&self, path: &AbsolutePath) -> Result<bool, FileError> {
-        let last = self.last_root_only_dir(path)?;
-        Ok(last != Path::new("/") && is_dir_writable_by_others(&self.open_dir_no_symlinks(&last)?)?)
+        Ok(self.writable_by_others(path)?.is_some())
     }
 
     /// The path of a directory without symlinks.
@@ -286,11 +251,11 @@ mod tests {
     }
 
     #[test]
-    fn restricted_file_is_read_through_links_of_root_only() {
+    fn file_is_read_through_links_of_root_only() {
         if !is_root() {
             return;
         }
-        let (disk, mut root) = disk();
+        let (disk, root) = disk();
         let at = |path: &str| disk.path().join(path);
         fs::create_dir_all(at("home/alice/deep")).unwrap();
         fs::create_dir_all(at("tmp")).unwrap();
@@ -314,24 +279,19 @@ mod tests {
         ];
         for (file, last, others) in files {
             let file = AbsolutePath::new(file).unwrap();
-            root.restrict_symlinks([&file]);
             assert_eq!(root.last_root_only_dir(&file).unwrap(), Path::new(last), "{file}");
             assert_eq!(root.is_writable_by_others(&file).unwrap(), others, "{file}");
             assert_eq!(root.read(&file, 9).unwrap().bytes.expose(), b"text", "{file}");
             assert!(root.stat(&file).unwrap().is_some(), "{file}");
         }
         for (file, says) in [
-            ("/home/alice/link", "is a symlink, which is not followed here"),
-            ("/tmp/link", "is a symlink, which is not followed here"),
+            ("/home/alice/link", "is a symlink that others than root can have set"),
+            ("/tmp/link", "is a symlink that others than root can have set"),
             ("/home/alice/hard", "has 3 names (hard links)"),
         ] {
             let file = AbsolutePath::new(file).unwrap();
-            assert!(root.read(&file, 9).is_ok(), "{file}: it is not restricted yet");
-            root.restrict_symlinks([&file]);
-            for restricted in [&root, &root.reopen().unwrap()] {
-                let error = restricted.read(&file, 9).unwrap_err().to_string();
-                assert!(error.contains(says), "{error}");
-            }
+            let error = root.read(&file, 9).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
         }
         // The directory of such a file is reached in the same way.
         assert!(root.open_dir(Path::new("/home/alice/deep")).is_ok());

@@ -139,14 +139,17 @@ impl Dir {
     /// When the system refuses.
     pub fn link_target(&self, name: &OsStr) -> Result<Option<PathBuf>, FileError> {
         let is_link = self.stat(name)?.is_some_and(|stat| kind(&stat) == SFlag::S_IFLNK);
-        if is_link { self.read_link(name).map(Some) } else { Ok(None) }
+        if is_link { self.read_link(name).map(|(_, target)| Some(target)) } else { Ok(None) }
     }
 
-    /// The target of a symlink.
-    pub(super) fn read_link(&self, name: &OsStr) -> Result<PathBuf, FileError> {
-        nix::fcntl::readlinkat(&self.fd, name)
-            .map(PathBuf::from)
-            .map_err(|e| self.error(name, "follow", e))
+    /// The metadata and the target of a symlink, of the same one.
+    pub(super) fn read_link(&self, name: &OsStr) -> Result<(FileStat, PathBuf), FileError> {
+        let failed = |e| self.error(name, "follow", e);
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let link = nix::fcntl::openat(&self.fd, name, flags, Mode::empty()).map_err(failed)?;
+        let stat = nix::sys::stat::fstat(&link).map_err(failed)?;
+        let target = nix::fcntl::readlinkat(&link, "").map_err(failed)?;
+        Ok((stat, PathBuf::from(target)))
     }
 
     /// Creates a symlink that must not exist yet.

@@ -36,12 +36,15 @@ pub enum FileProblem {
     /// and never answer.
     #[error("is a mount in a directory that other users own or can write, which is not entered")]
     Mount,
-    /// A symlink of another user leads to a file that this user does not own.
+    /// It is a symlink of another user, or in a directory that others own or can write.
     #[error(
-        "is a symlink that belongs to user {0} and leads to a file that does not: nothing is \
-         replaced through it"
+        "is a symlink that others than root can have set, which is not followed; put the file or \
+         directory itself in its place"
     )]
-    ForeignLink(u32),
+    LinkOfOthers,
+    /// The path is too deep.
+    #[error("is below too many directories")]
+    TooDeep,
     /// The file has further names, so that it may be another user's file.
     #[error("has {0} names (hard links), so that it may be another user's file; remove this one")]
     ManyNames(u64),
@@ -119,7 +122,7 @@ impl FileError {
     pub(super) fn errno(&self) -> Errno {
         match &self.problem {
             FileProblem::NotFound | FileProblem::DanglingLink(_) => Errno::ENOENT,
-            FileProblem::LinkLoop | FileProblem::Link => Errno::ELOOP,
+            FileProblem::LinkLoop | FileProblem::Link | FileProblem::LinkOfOthers => Errno::ELOOP,
             FileProblem::Confined { source, .. } | FileProblem::Io { source, .. } => {
                 source.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
             }

@@ -38,11 +38,13 @@ impl Root {
             name.to_str()
                 .is_some_and(|name| !name.starts_with('.') && !name.contains(char::is_control))
         };
-        self.open_dir_no_symlinks(dir).and_then(|dir| dir.names_matching(plain)).unwrap_or_default()
+        self.open_dir(dir).and_then(|dir| dir.names_matching(plain)).unwrap_or_default()
     }
 
-    fn exists(&self, path: &AbsolutePath) -> bool {
-        match self.locate_no_symlinks(path).and_then(|place| place.dir.stat(&place.name)) {
+    /// Whether a file is there. One that can't be reached counts, unless it is missing.
+    #[must_use]
+    pub fn exists(&self, path: &AbsolutePath) -> bool {
+        match self.stat(path) {
             Ok(found) => found.is_some(),
             Err(e) => !e.is_not_found() && e.errno() != Errno::ENOTDIR,
         }

@@ -28,7 +28,7 @@ pub use error::{FileError, FileProblem};
 pub use file_content::FileContent;
 pub(crate) use file_content::read_regular;
 pub use matching::MAX_MATCHES;
-pub use ownership::Ownership;
+pub use ownership::{Ownership, WritableByOthers};
 pub(crate) use ownership::check_root_only;
 pub use place::Place;
 pub use privacy::keep_memory_private;

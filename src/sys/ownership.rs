@@ -1,7 +1,7 @@
 //! Whom a file belongs to. Configuration, journal and state direct what root does, so they are used
 //! only if no user but root can have written them: the file and every directory on the way to it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{FileStat, SFlag};
 
@@ -45,6 +45,36 @@ pub(crate) fn check_root_only(stat: &FileStat, path: &Path) -> Result<(), FileEr
     Ok(())
 }
 
+/// A file or directory that others than root own or can write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WritableByOthers {
+    /// Its path.
+    pub path: PathBuf,
+    /// The owner or the mode: `belongs to user 1234`.
+    pub how: String,
+}
+
+impl WritableByOthers {
+    /// Judges a file or a directory; a symlink can't be written. A sticky directory is among them:
+    /// others can add entries to it.
+    pub(super) fn find(stat: &FileStat, path: &Path) -> Option<Self> {
+        let how = if !is_ours(stat) {
+            format!("belongs to user {}", stat.st_uid)
+        } else if stat.st_mode & WRITABLE_BY_OTHERS != 0 {
+            format!("has mode {:04o}", stat.st_mode & 0o7777)
+        } else {
+            return None;
+        };
+        Some(Self { path: path.to_owned(), how })
+    }
+}
+
+impl std::fmt::Display for WritableByOthers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.path.display(), self.how)
+    }
+}
+
 /// Whether the owner is root or the user of this process.
 pub(super) fn is_ours(stat: &FileStat) -> bool {
     stat.st_uid == 0 || stat.st_uid == nix::unistd::geteuid().as_raw()
@@ -52,6 +82,5 @@ pub(super) fn is_ours(stat: &FileStat) -> bool {
 
 /// Whether others than root can add entries to a directory, a sticky one included.
 pub(super) fn is_dir_writable_by_others(dir: &Dir) -> Result<bool, FileError> {
-    let stat = dir.examine()?;
-    Ok(!is_ours(&stat) || stat.st_mode & WRITABLE_BY_OTHERS != 0)
+    Ok(WritableByOthers::find(&dir.examine()?, dir.path()).is_some())
 }

@@ -1,6 +1,5 @@
 //! The root directory that is worked on: `/`, or a mounted disk, or a test's directory.
 
-use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -14,14 +13,6 @@ use super::{Dir, FileError};
 pub struct Root {
     pub(super) fd: OwnedFd,
     shown: PathBuf,
-    pub(super) restricted: Restricted,
-}
-
-/// The paths that are reached with [`super::Ownership::NoSymlinks`].
-#[derive(Clone, Debug, Default)]
-pub(super) struct Restricted {
-    pub(super) files: BTreeSet<PathBuf>,
-    pub(super) dirs: BTreeSet<PathBuf>,
 }
 
 impl Root {
@@ -33,15 +24,15 @@ impl Root {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let fd = nix::fcntl::open(dir, flags, Mode::empty())
             .map_err(|e| FileError::from_errno(dir, "open", e))?;
-        Ok(Self { fd, shown: dir.to_owned(), restricted: Restricted::default() })
+        Ok(Self { fd, shown: dir.to_owned() })
     }
 
-    /// Opens the same root directory once more, with the same files restricted.
+    /// Opens the same root directory once more.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub fn reopen(&self) -> Result<Self, FileError> {
-        Ok(Self { restricted: self.restricted.clone(), ..Self::open(&self.shown)? })
+        Self::open(&self.shown)
     }
 
     /// The path of the root directory, as the operator named it.

@@ -11,21 +11,30 @@ use std::path::{Component, Path, PathBuf};
 use nix::sys::stat::{FileStat, SFlag};
 
 use super::dir::kind;
-use super::ownership::{Ownership, check_root_only, is_dir_writable_by_others, is_ours};
+use super::ownership::{Ownership, WritableByOthers, check_root_only, is_ours};
 use super::{Dir, FileError, FileProblem, Place, Root};
 
 /// The number of symlinks that are followed for one path: as many as the kernel follows.
 pub const MAX_SYMLINKS: usize = 40;
+
+/// The number of directories that a walk may be below: each is held by a descriptor.
+const MAX_DEPTH: usize = 128;
 
 /// A walk along a path, inside the root.
 #[derive(Debug)]
 pub struct Walk {
     path: PathBuf,
     ownership: Ownership,
-    /// The directories above the present one; the root directory is the first.
-    above: Vec<Dir>,
+    /// The directories above the present one, each with [`Self::exposed`] as it was there; the root
+    /// directory is the first.
+    above: Vec<(Dir, bool)>,
     /// The present directory.
     dir: Dir,
+    /// Whether others than root can add entries to the present directory or one above it, other
+    /// than the root directory.
+    exposed: bool,
+    /// The first directory or file on the way that others than root can write.
+    writable: Option<WritableByOthers>,
     /// The entry of it that was looked up last; empty at the root directory and after a `..`.
     name: OsString,
     next: Next,
@@ -62,15 +71,6 @@ pub struct Step<'w> {
     pub is_last: bool,
 }
 
-impl Step<'_> {
-    /// The path of a symlink that belongs to neither root nor the user of this process, and its
-    /// owner.
-    pub(super) fn foreign_link(&self) -> Option<(PathBuf, u32)> {
-        let stat = self.stat.filter(|stat| self.link.is_some() && !is_ours(stat))?;
-        Some((self.dir.path().join(self.name), stat.st_uid))
-    }
-}
-
 impl Walk {
     /// Starts at the root directory. The choice of the root directory is the operator's; checks of
     /// owners begin with its entries.
@@ -83,6 +83,8 @@ impl Walk {
             ownership,
             above: Vec::new(),
             dir: root.top()?,
+            exposed: false,
+            writable: None,
             name: OsString::new(),
             next: Next::Enter,
             ahead: names(path),
@@ -118,6 +120,21 @@ impl Walk {
         (&self.dir, &self.name)
     }
 
+    /// The first directory or file on the way so far that others than root can write.
+    pub(super) fn writable_by_others(&self) -> Option<&WritableByOthers> {
+        self.writable.as_ref()
+    }
+
+    /// Whether others than root can add entries to the present directory or one above it.
+    pub(super) fn is_exposed(&self) -> bool {
+        self.exposed
+    }
+
+    /// The place that the walk has come to.
+    pub(super) fn into_place(self) -> Place {
+        Place { dir: self.dir, name: self.name }
+    }
+
     /// Walks to the end of the path. The entry there is no symlink, and may be missing; its name is
     /// empty where the path ends with a directory that no name was looked up for, `/` or `..`.
     ///
@@ -125,7 +142,7 @@ impl Walk {
     /// As [`Self::step`].
     pub(super) fn finish(mut self) -> Result<Place, FileError> {
         while self.step()?.is_some() {}
-        Ok(Place { dir: self.dir, name: self.name })
+        Ok(self.into_place())
     }
 
     /// Walks to the end of the path, where something must be.
@@ -135,7 +152,7 @@ impl Walk {
     pub(super) fn finish_existing(mut self) -> Result<Place, FileError> {
         while self.step()?.is_some() {}
         self.check_exists()?;
-        Ok(Place { dir: self.dir, name: self.name })
+        Ok(self.into_place())
     }
 
     /// Walks to the end of the path, and opens the directory there.
@@ -153,7 +170,7 @@ impl Walk {
 
     fn look_up(&mut self) -> Result<Step<'_>, FileError> {
         let is_last = self.ahead.is_empty();
-        let exposed = self.ownership == Ownership::NoSymlinks && self.is_exposed()?;
+        let exposed = self.ownership == Ownership::NoSymlinks && self.exposed;
         // Before a question to the mounted file system itself, which may never answer.
         let is_mount = match self.dir.is_mount(&self.name) {
             Err(e) if exposed => return Err(e),
@@ -162,17 +179,23 @@ impl Walk {
         if exposed && is_mount {
             return Err(self.problem(FileProblem::Mount));
         }
-        let stat = self.dir.stat(&self.name)?;
+        let mut stat = self.dir.stat(&self.name)?;
         let mut link = None;
         self.next = match &stat {
-            Some(stat) if kind(stat) == SFlag::S_IFLNK => {
-                self.check_link(stat, exposed)?;
-                let target = self.dir.read_link(&self.name)?;
+            Some(found) if kind(found) == SFlag::S_IFLNK => {
+                let (found, target) = self.dir.read_link(&self.name)?;
+                self.check_link(&found, exposed)?;
+                stat = Some(found);
                 link = Some(target.clone());
                 self.dangling = is_last.then(|| (self.shown(), target.clone()));
                 Next::Follow(target)
             }
-            Some(_) => Next::Enter,
+            Some(found) => {
+                if self.writable.is_none() {
+                    self.writable = WritableByOthers::find(found, &self.shown());
+                }
+                Next::Enter
+            }
             None => Next::Missing,
         };
         if !is_last {
@@ -185,7 +208,7 @@ impl Walk {
         match self.ownership {
             Ownership::RootOnly => check_root_only(stat, &self.shown())?,
             Ownership::NoSymlinks if exposed || !is_ours(stat) => {
-                return Err(self.problem(FileProblem::Link));
+                return Err(self.problem(FileProblem::LinkOfOthers));
             }
             Ownership::NoSymlinks | Ownership::Any => {}
         }
@@ -210,35 +233,33 @@ impl Walk {
 
     /// Opens the directory that was looked up last.
     fn enter(&mut self) -> Result<(), FileError> {
-        let next = self.dir.open_dir(&self.name)?;
-        if self.ownership == Ownership::RootOnly {
-            check_root_only(&next.examine()?, next.path())?;
+        if self.above.len() >= MAX_DEPTH {
+            return Err(FileError { path: self.path.clone(), problem: FileProblem::TooDeep });
         }
-        self.above.push(std::mem::replace(&mut self.dir, next));
+        let next = self.dir.open_dir(&self.name)?;
+        let stat = next.examine()?;
+        if self.ownership == Ownership::RootOnly {
+            check_root_only(&stat, next.path())?;
+        }
+        let found = WritableByOthers::find(&stat, next.path());
+        let exposed = self.exposed;
+        self.exposed |= found.is_some();
+        self.writable = self.writable.take().or(found);
+        self.above.push((std::mem::replace(&mut self.dir, next), exposed));
         Ok(())
     }
 
     /// Returns to the directory above; the root directory is above itself.
     fn go_up(&mut self) {
-        if let Some(parent) = self.above.pop() {
+        if let Some((parent, exposed)) = self.above.pop() {
             self.dir = parent;
+            self.exposed = exposed;
         }
         self.name.clear();
         self.next = Next::Enter;
     }
 
-    /// Whether others than root can add entries to a directory that the walk is below, other than
-    /// the root directory.
-    fn is_exposed(&self) -> Result<bool, FileError> {
-        for dir in self.above.iter().chain([&self.dir]).skip(1) {
-            if is_dir_writable_by_others(dir)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn check_exists(&self) -> Result<(), FileError> {
+    pub(super) fn check_exists(&self) -> Result<(), FileError> {
         match (&self.next, &self.dangling) {
             (Next::Missing, Some((path, target))) => Err(FileError {
                 path: path.clone(),
@@ -364,7 +385,7 @@ mod tests {
         let error = refused(Ownership::RootOnly);
         assert!(error.starts_with("/link: belongs to user 1234"), "{error}");
         let error = refused(Ownership::NoSymlinks);
-        assert!(error.starts_with("/link: is a symlink, which is not followed here"), "{error}");
+        assert!(error.starts_with("/link: is a symlink that others than root"), "{error}");
         assert_eq!(end(&root, "/link/file", Ownership::Any), Ok("/etc/pki/file".into()));
     }
 
