@@ -7,6 +7,7 @@ mod copies;
 mod decision;
 mod error;
 mod event;
+mod known;
 mod memory;
 mod names;
 mod orders;
@@ -152,6 +153,11 @@ impl Pass<'_> {
         let note = copies::remember(node, &self.report.before);
         self.note(note);
         let jobs = renewal::jobs(node, &self.report.before, &self.report.plan, orders.request);
+        // A command that has nothing to do leaves nothing behind.
+        if orders.remember.is_some() || !jobs.is_empty() {
+            let note = known::remember(node, &self.report.before, &[]);
+            self.note(note);
+        }
         if !jobs.is_empty() {
             let note = self.announce();
             self.note(note);
@@ -182,6 +188,8 @@ impl Pass<'_> {
             .iter()
             .filter_map(|(_, result)| result.as_ref().ok().cloned())
             .collect();
+        let note = known::remember(node, self.report.at_end(), &renewed);
+        self.note(note);
         self.take_note_of(&renewed);
     }
 

@@ -283,6 +283,8 @@ impl Node {
             kubeconfigs,
             trials,
             wanted_names,
+            subjects: BTreeMap::new(),
+            protected: Vec::new(),
             etcd_members,
             api_server_address,
             notes,

@@ -53,6 +53,19 @@ impl LoadedAuthority {
         }
     }
 
+    /// Whether a CA certificate here has the same public key as one of another authority.
+    #[must_use]
+    pub fn has_key_of(&self, other: &Self) -> bool {
+        let keys = |one: &Self| match one {
+            Self::Present { anchors, .. } => {
+                anchors.iter().map(|anchor| anchor.public_key_der().to_vec()).collect()
+            }
+            Self::Absent | Self::Unreadable(_) | Self::NotARoot(_) => Vec::new(),
+        };
+        let others = keys(other);
+        keys(self).iter().any(|key| others.contains(key))
+    }
+
     /// The signer of a certificate, as this authority can judge it. Any of its anchors counts:
     /// while an authority is being replaced, the old one's credentials are its own too.
     #[must_use]

@@ -115,7 +115,8 @@ pub fn located(files: &dyn Files, credential: &Credential) -> Credential {
         && let Ok(config) = Kubeconfig::parse(content.expose())
         && let (kubeconfig::PemSource::File(certificate), kubeconfig::PemSource::File(key)) =
             (config.user.client.certificate, config.user.client.key)
-        && let (Ok(certificate), Ok(key)) = (path.sibling(certificate), path.sibling(key))
+        && let (Ok(certificate), Ok(key)) =
+            (referenced(files, path, &certificate), referenced(files, path, &key))
     {
         located.location = Location::Pair { certificate, key };
     }
@@ -206,14 +207,14 @@ fn kubeconfig(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileErro
         }
         (At::Embedded(certificate), At::Embedded(key)) => embedded(certificate, key, file, path),
         (At::File(certificate), At::File(key)) => {
-            match (path.sibling(certificate), path.sibling(key)) {
+            match (referenced(files, path, certificate), referenced(files, path, key)) {
                 (Ok(certificate), Ok(key)) => match pair(files, &certificate, &key)? {
                     Loaded::Absent => Loaded::CertificateMissing(format!(
                         "{path}: refers to {certificate}, which does not exist"
                     )),
                     loaded => loaded,
                 },
-                (Err(e), _) | (_, Err(e)) => Loaded::Unreadable(format!("{path}: {e}")),
+                (Err(e), _) | (_, Err(e)) => Loaded::Unreadable(e),
             }
         }
         (At::Missing, At::Missing) => Loaded::Unreadable(format!(
@@ -232,6 +233,35 @@ fn kubeconfig(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileErro
         stored.user = Some(config.user.name);
     }
     Ok(loaded)
+}
+
+/// The file that a kubeconfig refers to. A kubeconfig that others than root can write refers only to
+/// files beside it that have its own owner, so that its writers lead root to no other file.
+///
+/// # Errors
+/// A text that names both files and the reason.
+pub fn referenced(
+    files: &dyn Files,
+    kubeconfig: &AbsolutePath,
+    name: &str,
+) -> Result<AbsolutePath, String> {
+    let file = kubeconfig.sibling(name).map_err(|e| format!("{kubeconfig}: {e}"))?;
+    let Some(writers) = files.writable_by_others(kubeconfig).map_err(|e| e.to_string())? else {
+        return Ok(file);
+    };
+    let is_beside = file.as_path().parent() == kubeconfig.as_path().parent();
+    let owner = files.owner(kubeconfig).map_err(|e| e.to_string())?;
+    let same_owner = || files.owner(&file).map(|other| other == owner);
+    let allowed = is_beside
+        && owner.is_some_and(|owner| owner != 0)
+        && same_owner().map_err(|e| e.to_string())?;
+    if allowed {
+        return Ok(file);
+    }
+    Err(format!(
+        "{kubeconfig}: refers to {file}, and {writers}: a kubeconfig that others than root can write \
+         may refer only to files beside it that belong to the same user"
+    ))
 }
 
 fn embedded(certificate: &Secret, key: &Secret, file: SourceFile, path: &AbsolutePath) -> Loaded {

@@ -16,12 +16,12 @@ pub use access::{Server, identity, identity_of, server};
 pub use authority::{LoadedAuthority, LoadedKey, load_authority};
 pub use compose::{ComposeError, Composed};
 pub use copy::{KnownContent, Lineage, LoadedCopy, Original, load_copy};
-pub use load::{Form, Loaded, SourceFile, Stored, load, located};
+pub use load::{Form, Loaded, SourceFile, Stored, load, located, referenced};
 pub use trust::{Question, Verdict};
 
 use crate::model::{AbsolutePath, Secret};
 use crate::store::LARGEST_FILE;
-use crate::sys::{FileError, Root};
+use crate::sys::{FileError, Root, WritableByOthers};
 
 /// A place that files are read from: the root directory, or a backup.
 pub trait Files {
@@ -30,6 +30,21 @@ pub trait Files {
     /// # Errors
     /// When the file exists and can't be read.
     fn read(&self, path: &AbsolutePath) -> Result<Option<Secret>, FileError>;
+
+    /// The first file or directory on the way to a file that others than root can write.
+    ///
+    /// # Errors
+    /// When the directory of the file can't be reached.
+    fn writable_by_others(
+        &self,
+        path: &AbsolutePath,
+    ) -> Result<Option<WritableByOthers>, FileError>;
+
+    /// The user that owns a file; `None` where it does not exist.
+    ///
+    /// # Errors
+    /// When the directory of the file can't be reached.
+    fn owner(&self, path: &AbsolutePath) -> Result<Option<u32>, FileError>;
 }
 
 impl Files for Root {
@@ -39,6 +54,17 @@ impl Files for Root {
             Err(e) if e.is_not_found() => Ok(None),
             Err(e) => Err(e),
         }
+    }
+
+    fn writable_by_others(
+        &self,
+        path: &AbsolutePath,
+    ) -> Result<Option<WritableByOthers>, FileError> {
+        Self::writable_by_others(self, path)
+    }
+
+    fn owner(&self, path: &AbsolutePath) -> Result<Option<u32>, FileError> {
+        Ok(self.stat(path)?.map(|stat| stat.st_uid))
     }
 }
 
@@ -54,5 +80,14 @@ pub struct Backup<'b> {
 impl Files for Backup<'_> {
     fn read(&self, path: &AbsolutePath) -> Result<Option<Secret>, FileError> {
         self.backups.read(&self.generation, path)
+    }
+
+    /// Only root can write a backup that is read.
+    fn writable_by_others(&self, _: &AbsolutePath) -> Result<Option<WritableByOthers>, FileError> {
+        Ok(None)
+    }
+
+    fn owner(&self, path: &AbsolutePath) -> Result<Option<u32>, FileError> {
+        Ok(self.read(path)?.map(|_| 0))
     }
 }

@@ -83,21 +83,21 @@ impl ChangeDetector {
     }
 }
 
-/// The files whose contents matter: credentials, authorities and manifests. Copies in directories
-/// that others may write to are left out: a user could cause pass after pass, or keep them off.
+/// The files whose contents matter: credentials, authorities and manifests. Files that others than
+/// root can write are left out: a user could cause pass after pass, or keep them off.
 fn files(node: &Node) -> Vec<AbsolutePath> {
     let catalog = &node.catalog;
-    let copies = catalog.copies().flat_map(|copy| copy.location.files());
-    let untrusted: BTreeSet<_> =
-        copies.filter(|file| node.root.is_writable_by_others(file).unwrap_or(true)).collect();
     let kubeconfigs = catalog.credentials.iter().flat_map(|one| one.location.files().cloned());
     let authorities =
         catalog.authorities.iter().flat_map(|one| [one.certificate.clone(), one.key.clone()]);
     let credentials = pass::files(node).into_iter();
     let all =
         credentials.chain(kubeconfigs).chain(authorities).chain(node.manifests.iter().cloned());
-    let mut files: Vec<_> = all.filter(|file| !untrusted.contains(file)).collect();
-    files.sort();
-    files.dedup();
-    files
+    let all: BTreeSet<_> = all.collect();
+    let is_root_only = |file: &AbsolutePath| match node.root.is_writable_by_others(file) {
+        Ok(others) => !others,
+        // It may be put there, by root.
+        Err(e) => e.is_not_found(),
+    };
+    all.into_iter().filter(is_root_only).collect()
 }

@@ -24,6 +24,7 @@ mod secret;
 mod service;
 mod time;
 mod uptime;
+mod writers;
 
 pub use alarm::{Alarm, AlarmEvent, AlarmKind, AlarmMemory, LongHold, Severity};
 pub use authority::{Anchor, Anchors, Dated};
@@ -53,3 +54,4 @@ pub use secret::Secret;
 pub use service::{Essential, Service, ServiceKind, Signal, Takes, UnitRefresh, Use};
 pub use time::{InvalidTime, Timestamp, days};
 pub use uptime::{BootId, Uptime};
+pub use writers::{Identity, OtherWriters};

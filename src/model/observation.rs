@@ -1,6 +1,6 @@
 //! What is found on disk: the facts that a judgement rests on, free of any opinion about them.
 
-use super::{AbsolutePath, Anchors, Authority, Credential, Dated, Digest, Timestamp};
+use super::{AbsolutePath, Anchors, Authority, Credential, Dated, Digest, OtherWriters, Timestamp};
 
 /// What is found of a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,9 @@ pub struct CredentialFacts {
     pub kubelet: Option<KubeletClient>,
     /// What it is to hold, where it is a copy.
     pub copy: Option<CopyFacts>,
+    /// Where others than root can write its files: whether its certificate is its own. Of a copy
+    /// nothing is believed in any case.
+    pub other_writers: Option<OtherWriters>,
 }
 
 /// What is found of a copy's original.

@@ -47,6 +47,10 @@ pub struct Catalog {
     pub trials: BTreeMap<CredentialName, TrialAt>,
     /// The names and addresses that certificates must be valid for, where they are known.
     pub wanted_names: BTreeMap<CredentialName, Wanted>,
+    /// The subjects that the profile gives to credentials.
+    pub subjects: BTreeMap<CredentialName, Vec<String>>,
+    /// Files that are no credential and that no renewal replaces.
+    pub protected: Vec<AbsolutePath>,
     /// How many members etcd had when this node joined, as its manifest says; 0 without a manifest.
     pub etcd_members: usize,
     /// The address under which the cluster knows this node's API server, as its manifest says.
@@ -94,6 +98,10 @@ impl Catalog {
         let mut places = Places::new(&manifests, found, &mut notes);
         let authorities = authorities(settings, profile, &mut places);
         let credentials = credentials(settings, profile, &mut places);
+        let protected = places.protected(&profile.protected);
+        let subjects =
+            profile.credentials.iter().map(|usual| (usual.name.clone(), usual.subjects.clone()));
+        let subjects = subjects.collect();
         checks::own(settings, &authorities, &credentials, &services)?;
         let listed: BTreeSet<_> =
             credentials.iter().map(|credential| credential.name.clone()).collect();
@@ -109,6 +117,8 @@ impl Catalog {
             kubeconfigs,
             trials,
             wanted_names,
+            subjects,
+            protected,
             etcd_members,
             api_server_address,
             notes,

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 
 use super::Catalog;
 use super::copies::Copies;
+use super::evidence::{Evidence, add_profile_evidence};
 use super::material::{material, parser_failed, parts, unreadable};
-use super::shared::refuse_half_shared;
-use crate::credentials::{
-    Backup, LoadedAuthority, LoadedKey, Stored, load, load_authority, located,
-};
+use super::shared::{refuse_half_shared, refuse_same_key};
+use crate::credentials::{LoadedAuthority, LoadedKey, Stored, load, load_authority};
 use crate::formats::x509::Certificate;
 use crate::model::{
     AbsolutePath, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName,
-    AuthorityState, Credential, CredentialFacts, Material, Need, Signer,
+    AuthorityState, Credential, CredentialFacts, Material, Need,
 };
+use crate::state::KnownCertificates;
 use crate::store::Backups;
 use crate::sys::{Root, on_all_cores};
 
@@ -42,12 +42,13 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
     let fault =
         |authority: &Authority| LoadedAuthority::Unreadable(parser_failed(&authority.certificate));
     let found = on_all_cores(&catalog.authorities, |authority| load_authority(root, authority));
-    let found: Vec<_> = catalog
+    let mut found: Vec<_> = catalog
         .authorities
         .iter()
         .zip(found)
         .map(|(one, found)| found.unwrap_or_else(|| fault(one)))
         .collect();
+    refuse_same_key(root, &catalog.authorities, &mut found);
     let authorities = catalog.authorities.iter().zip(&found);
     let authorities = authorities.map(|(authority, found)| AuthorityFacts {
         authority: authority.clone(),
@@ -57,15 +58,17 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
     let loaded: BTreeMap<_, _> =
         catalog.authorities.iter().map(|authority| authority.name.clone()).zip(found).collect();
     let backups = Backups::open_or_empty(root, state);
+    let (known, _) = KnownCertificates::read(root, state);
+    let evidence = Evidence { root, known: &known, backups: &backups };
     let copies = Copies::of(root, catalog, &loaded, &backups, state);
     let look = |credential: &Credential| {
         if let Some(of) = credential.copy_of() {
             return copies.facts(credential, of);
         }
         let authority = credential.authority.as_ref().and_then(|name| loaded.get(name));
-        let mut facts = facts(root, credential, authority, &backups);
+        let mut facts = facts(&evidence, credential, authority);
         if let Some(kubeconfig) = catalog.kubeconfigs.get(&credential.name) {
-            add_kubelet(root, &mut facts, kubeconfig, authority);
+            add_kubelet(&evidence, &mut facts, kubeconfig, authority);
         }
         facts
     };
@@ -76,25 +79,31 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
         .zip(credentials)
         .map(|(one, found)| found.unwrap_or_else(|| unreadable(one)));
     let mut credentials: Vec<_> = credentials.collect();
-    refuse_half_shared(root, &mut credentials);
+    refuse_half_shared(root, catalog, &mut credentials);
+    add_profile_evidence(catalog, &mut credentials);
     Observation { authorities, credentials }
 }
 
 fn facts(
-    root: &Root,
+    evidence: &Evidence<'_>,
     credential: &Credential,
     authority: Option<&LoadedAuthority>,
-    backups: &Backups,
 ) -> CredentialFacts {
+    let root = evidence.root;
     let mut files: Vec<_> = credential.location.files().cloned().collect();
-    let (mut user, mut notes) = (None, Vec::new());
+    let (mut user, mut notes, mut certificate) = (None, Vec::new(), None);
     let mut look = |stored: Stored| {
-        files = stored.form.sources().map(|source| source.path.clone()).collect();
-        (user, notes) = (stored.user, stored.notes);
+        files.extend(stored.form.sources().map(|source| source.path.clone()));
+        (user, notes, certificate) = (stored.user, stored.notes, Some(stored.certificate));
     };
     let material = material(load(root, credential), authority, &mut look);
+    let other_writers = evidence.other_writers(credential, &files, certificate.as_ref());
+    if material.leaf().is_some() {
+        let location = credential.location.files().count();
+        files.drain(..location);
+    }
     let backup = if wants_backup(&material, &credential.need) {
-        usable_backup(root, credential, authority, backups)
+        evidence.usable_backup(credential, authority, other_writers.is_some())
     } else {
         None
     };
@@ -107,17 +116,19 @@ fn facts(
         notes,
         kubelet: None,
         copy: None,
+        other_writers,
     }
 }
 
 /// Adds kubelet's credential. Where kubelet.conf embeds a certificate and there is no other one
 /// yet, kubelet uses that.
 fn add_kubelet(
-    root: &Root,
+    evidence: &Evidence<'_>,
     facts: &mut CredentialFacts,
     kubeconfig: &AbsolutePath,
     authority: Option<&LoadedAuthority>,
 ) {
+    let root = evidence.root;
     let client =
         super::kubelet::client(root, &facts.credential, kubeconfig, &facts.material, authority);
     if let Some(embedded) = client
@@ -129,6 +140,10 @@ fn add_kubelet(
         facts.files = vec![kubeconfig.clone()];
     }
     facts.kubelet = client;
+    if facts.other_writers.is_none() {
+        facts.other_writers =
+            evidence.other_writers(&facts.credential, std::slice::from_ref(kubeconfig), None);
+    }
 }
 
 fn wants_backup(material: &Material, need: &Need) -> bool {
@@ -137,23 +152,6 @@ fn wants_backup(material: &Material, need: &Need) -> bool {
         Material::Damaged(_) | Material::CertificateMissing(_) => true,
         _ => false,
     }
-}
-
-/// The newest backup with a certificate of this authority, by its name.
-fn usable_backup(
-    root: &Root,
-    credential: &Credential,
-    authority: Option<&LoadedAuthority>,
-    backups: &Backups,
-) -> Option<String> {
-    let authority = authority?;
-    let credential = located(root, credential);
-    let usable = |generation: &crate::store::Generation| {
-        let files = Backup { backups, generation: generation.clone() };
-        let stored = load(&files, &credential).stored();
-        stored.is_some_and(|stored| authority.signer_of(&stored.certificate) == Signer::Authority)
-    };
-    backups.generations().into_iter().find(usable).map(|generation| generation.to_string())
 }
 
 fn authority_certificate(certificate: &Certificate) -> AuthorityCertificate {

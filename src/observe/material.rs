@@ -19,6 +19,7 @@ pub(super) fn unreadable(credential: &Credential) -> CredentialFacts {
         notes: Vec::new(),
         kubelet: None,
         copy: None,
+        other_writers: None,
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod catalog;
 mod conditions;
 mod copies;
+mod evidence;
 mod facts;
 mod kubelet;
 mod material;

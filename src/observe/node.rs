@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::catalog::{Catalog, CatalogError, CatalogInput, Reference};
+use crate::credentials::referenced;
 use crate::formats::kubeconfig::{ClientCertificate, Kubeconfig, PemSource};
 use crate::model::{AbsolutePath, InvalidPath};
 use crate::settings::{Profile, Settings, SettingsError, drop_ins};
@@ -235,19 +236,23 @@ fn references(root: &Root, profile: &Profile) -> BTreeMap<AbsolutePath, Referenc
         let client = parsed.map(|config| config.user.client);
         references.extend(
             client
-                .and_then(|client| reference(path, client))
+                .and_then(|client| reference(root, path, client))
                 .map(|reference| (path.clone(), reference)),
         );
     }
     references
 }
 
-fn reference(kubeconfig: &AbsolutePath, client: ClientCertificate) -> Option<Reference> {
+fn reference(
+    root: &Root,
+    kubeconfig: &AbsolutePath,
+    client: ClientCertificate,
+) -> Option<Reference> {
     match (client.certificate, client.key) {
         (PemSource::Embedded(_), _) => Some(Reference::Embedded),
         (PemSource::File(certificate), PemSource::File(key)) => {
-            let file = |name| kubeconfig.sibling(name).ok();
-            Some(Reference::Files { certificate: file(certificate)?, key: file(key)? })
+            let file = |name: &str| referenced(root, kubeconfig, name).ok();
+            Some(Reference::Files { certificate: file(&certificate)?, key: file(&key)? })
         }
         _ => None,
     }

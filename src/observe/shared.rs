@@ -1,40 +1,84 @@
-//! Credentials that share files: two certificates for one key, or one certificate with two keys. A
-//! new key for one of them would break the other, so both are refused. Two that share all their
-//! files are one credential under two names, which is harmless.
+//! Files that a credential must not share: with another credential, with a CA, or with the keys that
+//! are no credential. Two certificates for one key, or one certificate with two keys: a new key for
+//! one of them would break the other, so it is refused. Two that share all their files are one
+//! credential under two names, which is harmless.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use crate::model::{AbsolutePath, CredentialFacts, CredentialName, Material, Renewal};
+use super::Catalog;
+use crate::credentials::LoadedAuthority;
+use crate::model::{
+    AbsolutePath, Authority, CredentialFacts, CredentialName, Location, Material, Renewal,
+};
 use crate::sys::{Identity, Root};
 
 /// The identity of a file, whatever its path: its directory and its name there.
 type FileIdentity = (Identity, OsString);
 
-/// Makes a credential unreadable that shares only some of its files with another.
-pub(super) fn refuse_half_shared(root: &Root, credentials: &mut [CredentialFacts]) {
-    let places: Vec<_> = credentials.iter().map(|facts| places(root, facts)).collect();
-    let mut users: BTreeMap<&FileIdentity, Vec<usize>> = BTreeMap::new();
-    for (user, place) in
-        places.iter().enumerate().flat_map(|(user, own)| own.keys().map(move |place| (user, place)))
-    {
-        users.entry(place).or_default().push(user);
-    }
-    let differs = |own: &BTreeMap<FileIdentity, AbsolutePath>, other: usize| {
-        places.get(other).is_some_and(|places| !places.keys().eq(own.keys()))
-    };
-    let troubles = places.iter().map(|own| {
-        own.iter().find_map(|(place, path)| {
-            let other = *users.get(place)?.iter().find(|other| differs(own, **other))?;
-            Some((path, &credentials.get(other)?.credential.name))
+/// The files of a credential, by their identity.
+type Places = BTreeMap<FileIdentity, AbsolutePath>;
+
+/// How a credential comes to its files, the strongest claim first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Claim {
+    /// The configuration, the profile or a manifest names them.
+    Named,
+    /// A kubeconfig refers to them.
+    Referred,
+    /// Others than root can write the files, or the kubeconfig that refers to them.
+    WritableByOthers,
+}
+
+/// Makes a credential unreadable that shares only some of its files with another one of the same or
+/// a stronger claim, or a file with a CA.
+pub(super) fn refuse_half_shared(
+    root: &Root,
+    catalog: &Catalog,
+    credentials: &mut [CredentialFacts],
+) {
+    let protected = protected(root, catalog);
+    let claims: Vec<_> =
+        credentials.iter().map(|facts| (claim(facts), places(root, facts))).collect();
+    let texts: Vec<_> = claims
+        .iter()
+        .map(|own| {
+            let shared = || {
+                let (path, other) = conflict(own, &claims)?;
+                Some(half_shared(path, &credentials.get(other)?.credential.name))
+            };
+            protected_text(&own.1, &protected).or_else(shared)
         })
-    });
-    let texts: Vec<_> =
-        troubles.map(|trouble| trouble.map(|(path, other)| half_shared(path, other))).collect();
+        .collect();
     for (facts, text) in credentials.iter_mut().zip(texts) {
         if let (Renewal::Ours, Some(text)) = (&facts.credential.renewal, text) {
             facts.material = Material::Unreadable(text);
         }
+    }
+}
+
+/// The file that is shared with another credential, whose claim is not weaker, and which that is.
+fn conflict<'c>(
+    (claim, own): &'c (Claim, Places),
+    all: &[(Claim, Places)],
+) -> Option<(&'c AbsolutePath, usize)> {
+    all.iter().enumerate().find_map(|(at, (other_claim, other))| {
+        if other_claim > claim || other.keys().eq(own.keys()) {
+            return None;
+        }
+        let (_, path) = own.iter().find(|(place, _)| other.contains_key(*place))?;
+        Some((path, at))
+    })
+}
+
+fn claim(facts: &CredentialFacts) -> Claim {
+    let is_kubeconfig = matches!(facts.credential.location, Location::Kubeconfig(_));
+    if facts.other_writers.is_some() {
+        Claim::WritableByOthers
+    } else if is_kubeconfig && facts.credential.location.files().ne(&facts.files) {
+        Claim::Referred
+    } else {
+        Claim::Named
     }
 }
 
@@ -45,17 +89,67 @@ fn half_shared(path: &AbsolutePath, other: &CredentialName) -> String {
     )
 }
 
+/// The files of the CAs and the other keys that no renewal may replace, each with the text for it.
+fn protected(root: &Root, catalog: &Catalog) -> BTreeMap<FileIdentity, String> {
+    let authorities = catalog.authorities.iter().flat_map(|one| {
+        [&one.certificate, &one.key].map(|file| (file, format!("belongs to the CA {}", one.name)))
+    });
+    let others = catalog
+        .protected
+        .iter()
+        .map(|file| (file, "holds a key that is never replaced".to_owned()));
+    let identified =
+        |(file, text)| Some((identity(root, file)?, format!("{file}: {text}; name other files")));
+    authorities.chain(others).filter_map(identified).collect()
+}
+
+fn protected_text(own: &Places, protected: &BTreeMap<FileIdentity, String>) -> Option<String> {
+    own.keys().find_map(|place| protected.get(place).cloned())
+}
+
 /// Where the files of a credential really are. Empty where there are none, or where they are
 /// refused already. A copy shares nothing: it may be root's link to its original.
-fn places(root: &Root, facts: &CredentialFacts) -> BTreeMap<FileIdentity, AbsolutePath> {
+fn places(root: &Root, facts: &CredentialFacts) -> Places {
     if matches!(facts.material, Material::Absent | Material::Unreadable(_))
         || facts.credential.copy_of().is_some()
     {
         return BTreeMap::new();
     }
-    let place = |path: &AbsolutePath| {
-        let place = root.locate(path).ok()?;
-        Some(((place.dir.identity().ok()?, place.name), path.clone()))
-    };
+    let place = |path: &AbsolutePath| Some((identity(root, path)?, path.clone()));
     facts.files.iter().filter_map(place).collect()
+}
+
+fn identity(root: &Root, path: &AbsolutePath) -> Option<FileIdentity> {
+    let place = root.locate(path).ok()?;
+    Some((place.dir.identity().ok()?, place.name))
+}
+
+/// Refuses a CA whose files others than root can write and which has the key of another one: a user
+/// who put it there would have the other CA sign.
+pub(super) fn refuse_same_key(
+    root: &Root,
+    authorities: &[Authority],
+    loaded: &mut [LoadedAuthority],
+) {
+    let refusal = |at: usize, authority: &Authority| {
+        let writers = |file| root.writable_by_others(file).ok().flatten();
+        let through = [&authority.certificate, &authority.key].into_iter().find_map(writers)?;
+        let same = |other: &(usize, &LoadedAuthority)| {
+            other.0 != at && loaded.get(at).is_some_and(|own| own.has_key_of(other.1))
+        };
+        let (other, _) = loaded.iter().enumerate().find(same)?;
+        let other = &authorities.get(other)?.name;
+        Some(format!(
+            "{}: has the key of the CA {other}, and {through}, so that others than root can have \
+             put it there: nothing is signed by it",
+            authority.certificate
+        ))
+    };
+    let refused: Vec<_> =
+        authorities.iter().enumerate().map(|(at, authority)| refusal(at, authority)).collect();
+    for (loaded, refused) in loaded.iter_mut().zip(refused) {
+        if let Some(text) = refused {
+            *loaded = LoadedAuthority::Unreadable(text);
+        }
+    }
 }

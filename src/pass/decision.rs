@@ -60,7 +60,7 @@ pub(super) fn decide(
     };
     let policy = policy_for_clock(policy(node), &constraints.clock_trust);
     let plan = plan(&survey.credentials, orders.request, &policy, now);
-    let decided = defer(plan, &survey.credentials, orders.request, &policy, &constraints);
+    let decided = defer(plan, &survey.credentials, orders.request, &policy, &constraints, now);
     let (plan, deferred) =
         with_copies(decided, &survey.credentials, orders.request, &policy, &constraints, now);
     Preview { survey, plan, deferred, constraints, notes }

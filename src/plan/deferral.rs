@@ -8,7 +8,8 @@ use super::steps::{Judged, Plan, Request, Step};
 use super::words::{remaining, span};
 use crate::model::{
     Awaited, ClockFacts, ClockTrust, Condition, Constraints, CredentialName, Deferral,
-    DeferralFacts, DeferralReason, Hold, Policy, QUIET, Refused, Timestamp, Urgency, days,
+    DeferralFacts, DeferralReason, Hold, OtherWriters, Policy, QUIET, Refused, Timestamp, Urgency,
+    days,
 };
 
 /// The release of this version, 2026-11-01T00:00:00Z: a clock that says an earlier time is wrong.
@@ -21,6 +22,9 @@ const LONGEST_ABSENCE: Duration = days(1_096);
 /// How long after its expiry a credential of one control-plane node of several is renewed without
 /// an operator's word.
 const LONG: Duration = days(30);
+
+/// How often a credential is issued whose files others than root can write.
+const ISSUE_INTERVAL: Duration = days(1);
 
 /// Judges the clock. `trust` is an operator's word for a clock that would not be trusted.
 ///
@@ -117,11 +121,12 @@ pub fn defer(
     request: &Request,
     policy: &Policy,
     constraints: &Constraints,
+    now: Timestamp,
 ) -> (Plan, Vec<Deferral>) {
     let mut deferred = Vec::new();
     let mut goes_ahead = |step: &Step| {
         let judged = Judged::find(judged, &step.credential);
-        let waits = step.terms.and_then(|_| waits(step, judged, request, policy, constraints));
+        let waits = step.terms.and_then(|_| waits(step, judged, request, policy, constraints, now));
         let goes_ahead = waits.is_none();
         deferred.extend(waits);
         goes_ahead
@@ -136,6 +141,7 @@ fn waits(
     request: &Request,
     policy: &Policy,
     constraints: &Constraints,
+    now: Timestamp,
 ) -> Option<Deferral> {
     let credential = step.credential.clone();
     if let ClockTrust::NotTrusted(reason) = &constraints.clock_trust {
@@ -156,6 +162,15 @@ fn waits(
             urgent_from: None,
         });
     }
+    if let Some((reason, until)) = judged.and_then(|judged| issued_today(judged, request, now)) {
+        return Some(Deferral {
+            credential,
+            awaits: Awaited::AnotherDay,
+            reason,
+            until: Some(until),
+            urgent_from: None,
+        });
+    }
     let urgency =
         judged.map_or(Urgency::Comfortable, |judged| judged.judgement.condition.urgency());
     if request.force || urgency > Urgency::Due {
@@ -173,6 +188,22 @@ fn waits(
         });
     }
     deferral(credential, &constraints.reasons, urgent_from)
+}
+
+/// Why a credential that others than root can write is not issued once more, and until when: they
+/// could break it before every pass. An operator's word for this one counts.
+fn issued_today(judged: &Judged, request: &Request, now: Timestamp) -> Option<(String, Timestamp)> {
+    let OtherWriters { through, issued, .. } = judged.facts.other_writers.as_ref()?;
+    let issued = issued.filter(|issued| *issued <= now)?;
+    let until = issued.plus(ISSUE_INTERVAL);
+    let name = &judged.facts.credential.name;
+    (now < until && !request.only.contains(name)).then(|| {
+        let reason = format!(
+            "it was issued at {issued}, and {through}: where others than root can write, a \
+             credential is issued once a day; kubecertd renew {name} does not wait"
+        );
+        (reason, until)
+    })
 }
 
 /// A deferral for these reasons, if there are any.

@@ -86,6 +86,7 @@ fn ends_in(ends: u64) -> Judged {
         notes: Vec::new(),
         kubelet: None,
         copy: None,
+        other_writers: None,
     };
     let judgement = judge(&facts, Some(&authority), &policy(), now());
     Judged { facts, authority: Some(authority), judgement }
@@ -110,8 +111,14 @@ fn deferred(
     constraints: &Constraints,
 ) -> (usize, Vec<Deferral>) {
     let judged = std::slice::from_ref(judged);
-    let (plan, deferred) =
-        defer(plan(judged, request, &policy(), now()), judged, request, &policy(), constraints);
+    let (plan, deferred) = defer(
+        plan(judged, request, &policy(), now()),
+        judged,
+        request,
+        &policy(),
+        constraints,
+        now(),
+    );
     (plan.issuing().count(), deferred)
 }
 
@@ -446,7 +453,7 @@ proptest! {
         force: bool,
     ) {
         let request = Request { force, ..Request::default() };
-        let (left, waiting) = defer(plan.clone(), &judged, &request, &policy(), &constraints);
+        let (left, waiting) = defer(plan.clone(), &judged, &request, &policy(), &constraints, now());
         let trusted = !matches!(constraints.clock_trust, ClockTrust::NotTrusted(_));
         prop_assert!(trusted || left.issuing().count() == 0, "issued by a clock that is not \
             trusted");
@@ -470,7 +477,7 @@ proptest! {
         (judged, plan) in any_node(),
         constraints in any_constraints(),
     ) {
-        let (left, _) = defer(plan.clone(), &judged, &Request::default(), &policy(), &constraints);
+        let (left, _) = defer(plan.clone(), &judged, &Request::default(), &policy(), &constraints, now());
         let kept: Vec<_> =
             plan.steps.into_iter().filter(|step| left.steps.contains(step)).collect();
         prop_assert_eq!(left.steps, kept);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::judge::{judge_authority, kubelet_repaired_here, new_end};
+use super::judge::{judge_authority, kubelet_repaired_here, new_end, not_known};
 use super::steps::{Judged, Plan, Request, Step, Terms};
 use crate::model::{
     Action, AuthorityCondition, AuthorityFacts, Policy, Renewal, Signer, Timestamp,
@@ -47,6 +47,9 @@ fn can_be_forced(judged: &Judged, request: &Request, now: Timestamp) -> bool {
     let usable = |facts: &AuthorityFacts| {
         judge_authority(facts, Duration::ZERO, now).condition == AuthorityCondition::Usable
     };
+    if not_known(&judged.facts, now).is_some() {
+        return false;
+    }
     let ours = judged.facts.credential.renewal == Renewal::Ours
         && judged.facts.material.leaf().is_some_and(|leaf| leaf.signer == Signer::Authority);
     // kubelet's own is kubelet's business: only by its name.

@@ -70,6 +70,7 @@ pub fn judged(credential: &str, content: &str) -> Judged {
         notes: Vec::new(),
         kubelet: None,
         copy: None,
+        other_writers: None,
     };
     let judgement = Judgement {
         condition: Condition::Fresh,

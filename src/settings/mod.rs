@@ -28,8 +28,9 @@ pub use metrics::{InvalidListen, InvalidTextfile, Listen, Textfile};
 pub use moments::{Cron, InvalidCron, UnknownZone, Zone};
 pub use origin::Origin;
 pub use profile::{
-    AuthorityFlags, CredentialFlags, FlagNames, KeyFlags, NameFlags, Profile, ProfileAuthority,
-    ProfileCredential, ProfileService, ProfileUse, ServedAt, Trial,
+    AuthorityFlags, CredentialFlags, FileFlag, FlagNames, KeyFlags, NameFlags, Profile,
+    ProfileAuthority, ProfileCredential, ProfileService, ProfileUse, ProtectedFile, ServedAt,
+    Trial,
 };
 pub use section::Setting;
 pub use sinks::AlarmCommand;

@@ -10,8 +10,9 @@ pub(in crate::settings) mod service;
 use std::path::Path;
 
 pub use self::parts::{
-    AuthorityFlags, CredentialFlags, FlagNames, KeyFlags, NameFlags, Profile, ProfileAuthority,
-    ProfileCredential, ProfileService, ProfileUse, ServedAt, Trial,
+    AuthorityFlags, CredentialFlags, FileFlag, FlagNames, KeyFlags, NameFlags, Profile,
+    ProfileAuthority, ProfileCredential, ProfileService, ProfileUse, ProtectedFile, ServedAt,
+    Trial,
 };
 use self::read::Origins;
 use super::Settings;

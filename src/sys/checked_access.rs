@@ -59,11 +59,8 @@ impl Root {
     /// # Errors
     /// When the directory of the file can't be reached.
     pub fn last_root_only_dir(&self, path: &AbsolutePath) -> Result<PathBuf, FileError> {
-        let real = Walk::new(self, path.as_path(), Ownership::NoSymlinks)?
-            .finish()?
-            .dir
-            .path()
-            .to_owned();
+        let real =
+            Walk::new(self, path.as_path(), Ownership::NoSymlinks)?.finish()?.dir.path().to_owned();
         let mut last = PathBuf::from("/");
         for name in names(&real).iter().rev() {
             last.push(name);

@@ -30,6 +30,6 @@ pub use names::{NamesError, with_names};
 pub use read::{Certificate, ExtendedKeyUsage, Extension, ReadError, certificates};
 pub use request::request;
 pub use signer::{PublicKey, Signature};
-pub use verify::{VerifyError, verify_answer, verify_renewed};
+pub use verify::{VerifyError, is_for_the_same, verify_answer, verify_renewed};
 pub use x509_parser::der_parser::Oid;
 pub use x509_parser::extensions::KeyUsage;

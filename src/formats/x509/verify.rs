@@ -167,6 +167,13 @@ pub fn verify_answer(
     check_usages_kept(new, old)
 }
 
+/// Whether two certificates are for the same subject, names and usages. Keys, dates, serial numbers
+/// and issuers may differ.
+#[must_use]
+pub fn is_for_the_same(one: &Certificate, other: &Certificate) -> bool {
+    one.subject == other.subject && check_extensions_kept(one, other).is_ok()
+}
+
 fn check_issuer(
     new: &Certificate,
     issuer: &Certificate,

@@ -8,6 +8,7 @@ use crate::formats::manifest::Pod;
 use crate::model::{AbsolutePath, Authority, Credential, Location, Need};
 use crate::settings::{
     AuthorityFlags, CredentialFlags, FlagNames, KeyFlags, ProfileAuthority, ProfileCredential,
+    ProtectedFile,
 };
 
 /// Finds the real places, and adds a note where it can't.
@@ -91,6 +92,21 @@ impl<'a> Places<'a> {
             (Named::File(signing), Named::File(key)) if signing == *certificate => Some(key),
             _ => None,
         }
+    }
+
+    /// The files that no renewal replaces: the usual ones, and those that flags name.
+    pub fn protected(&mut self, all: &[ProtectedFile]) -> Vec<AbsolutePath> {
+        let mut files = Vec::new();
+        for usual in all {
+            files.push(usual.file.clone());
+            for flag in &usual.flags {
+                let Manifest::Read { file, pod } = self.manifests.of(&flag.pod) else { continue };
+                if let Named::File(named) = self.named(file, pod, &flag.file) {
+                    files.push(named);
+                }
+            }
+        }
+        files
     }
 
     /// `before` are the entries that were added already: one that shares another's directory

@@ -4,8 +4,8 @@ use super::authority::{authority_condition, authority_trouble};
 use super::copy::judge_copy;
 use super::kubelet::{as_kubelet_starts, kubelet_action, kubelet_repaired_here, left_to_others};
 use crate::model::{
-    Action, AuthorityCondition, AuthorityFacts, Condition, CredentialFacts, Judgement, LEAST_GAIN,
-    Leaf, Material, Need, Policy, Renewal, Signer, Timestamp,
+    Action, AuthorityCondition, AuthorityFacts, Condition, CredentialFacts, Identity, Judgement,
+    LEAST_GAIN, Leaf, Material, Need, OtherWriters, Policy, Renewal, Signer, Timestamp,
 };
 use crate::plan::words::{remaining, span};
 
@@ -77,10 +77,43 @@ fn judge_as_found(
         }
         action => action,
     };
+    let action = match action {
+        Action::Renew | Action::Repair if not_known(facts, now).is_some() => Action::Error,
+        action => action,
+    };
     let attention = matches!(action, Action::Renew | Action::Repair | Action::Error)
         || ends_soon(facts.material.leaf(), policy, now, condition);
     let reason = reason(facts, authority, condition, action, policy, now);
     Judgement { condition, action, reason, attention }
+}
+
+/// Why nothing is issued for a certificate that others than root can have put where it is: nothing
+/// says whom the credential is for. A certificate that is valid and has its key shows at least that
+/// its owner has it.
+pub(in crate::plan) fn not_known(facts: &CredentialFacts, now: Timestamp) -> Option<String> {
+    let OtherWriters { through, identity, .. } = facts.other_writers.as_ref()?;
+    let is_shown = match &facts.material {
+        Material::Whole(leaf) => *identity == Identity::Unknown && now <= leaf.not_after,
+        // It is issued after a backup, which only root can write.
+        Material::Damaged(_) | Material::CertificateMissing(_) | Material::Absent => {
+            facts.kubelet.is_none()
+        }
+        Material::Unreadable(_) | Material::Changed(_) => true,
+        Material::KeyMissing(..) | Material::Mismatched(..) => false,
+    };
+    if is_shown || *identity == Identity::Known {
+        return None;
+    }
+    let name = &facts.credential.name;
+    let known = match identity {
+        Identity::Other(subject) => format!("{name} is known to be for {subject}"),
+        Identity::Unknown | Identity::Known => format!("nothing says whom {name} is for"),
+    };
+    Some(format!(
+        "{through}, so that others than root can have put the certificate there, and {known}: see \
+         that it is the right one, make root the owner of its files and directory, then kubecertd \
+         renew {name}"
+    ))
 }
 
 fn condition(
@@ -205,7 +238,7 @@ fn reason(
             format!("{what}; it is never re-signed")
         }
         Action::Report => format!("{what}; {}", why_not()),
-        Action::Error => format!("{what}; {}", error_advice(facts, &why_not())),
+        Action::Error => format!("{what}; {}", error_advice(facts, &why_not(), now)),
     }
 }
 
@@ -270,10 +303,13 @@ fn describe_leaf(leaf: &Leaf, condition: Condition, policy: &Policy, now: Timest
     }
 }
 
-fn error_advice(facts: &CredentialFacts, authority_trouble: &str) -> String {
+fn error_advice(facts: &CredentialFacts, authority_trouble: &str, now: Timestamp) -> String {
     let leaf = facts.material.leaf();
     if !authority_trouble.is_empty() {
         return authority_trouble.to_owned();
+    }
+    if let Some(not_known) = not_known(facts, now) {
+        return not_known;
     }
     match &facts.material {
         Material::Absent | Material::Damaged(_) | Material::CertificateMissing(_) => {

@@ -64,6 +64,7 @@ pub(in crate::plan) fn facts(material: Material) -> CredentialFacts {
         notes: Vec::new(),
         kubelet: None,
         copy: None,
+        other_writers: None,
     }
 }
 
@@ -213,6 +214,7 @@ pub(in crate::plan) fn copy(
         notes: Vec::new(),
         kubelet: None,
         copy,
+        other_writers: None,
     };
     let judgement = judge(&facts, None, &policy(), now());
     Judged { facts, authority: None, judgement }

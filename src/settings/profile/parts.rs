@@ -20,6 +20,29 @@ pub struct Profile {
     pub credentials: Vec<ProfileCredential>,
     /// The services, in the order in which they are restarted.
     pub services: Vec<ProfileService>,
+    /// Files that are no credential and that no renewal replaces.
+    pub protected: Vec<ProtectedFile>,
+}
+
+/// A file that no renewal replaces, such as a signing key for tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with a file")]
+pub struct ProtectedFile {
+    /// The usual file.
+    pub file: AbsolutePath,
+    /// The flags that name the real one.
+    #[serde(default)]
+    pub flags: Vec<FileFlag>,
+}
+
+/// A flag of a static pod that names a file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table of a pod and a flag")]
+pub struct FileFlag {
+    /// The pod.
+    pub pod: String,
+    /// The flag.
+    pub file: String,
 }
 
 /// An authority and how its real place is found.
@@ -95,6 +118,8 @@ pub struct ProfileCredential {
     pub trial: Option<Trial>,
     /// The flags of the same pod that say at which names and addresses it is served.
     pub names: Option<NameFlags>,
+    /// The subjects that it may have, as RFC 4514 writes them; `{node}` stands for the node's name.
+    pub subjects: Vec<String>,
 }
 
 /// The flags of a static pod that say for which names and addresses a certificate has to be valid.

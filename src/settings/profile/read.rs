@@ -5,7 +5,7 @@ use toml::Spanned;
 
 use super::parts::{
     AuthorityFlags, CredentialFlags, KeyFlags, NameFlags, Profile, ProfileAuthority,
-    ProfileCredential, Trial,
+    ProfileCredential, ProtectedFile, Trial,
 };
 use super::service::{ServiceFragment, service};
 use crate::model::{AbsolutePath, AuthorityName, CredentialName, Renewal};
@@ -35,6 +35,8 @@ struct ProfileFragment {
     credential: Vec<Spanned<CredentialFragment>>,
     #[serde(default)]
     service: Vec<Spanned<ServiceFragment>>,
+    #[serde(default)]
+    protected: Vec<ProtectedFile>,
 }
 
 #[derive(Deserialize)]
@@ -67,6 +69,8 @@ struct CredentialFragment {
     referenced_by: Option<AbsolutePath>,
     trial: Option<Trial>,
     names: Option<NameFlags>,
+    #[serde(default)]
+    subjects: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -89,6 +93,7 @@ pub(super) fn profile(source: ConfigSource<'_>) -> Result<(Profile, Origins), Se
         authorities: collect(fragment.authority, source, &mut origins.authorities, authority)?,
         credentials: collect(fragment.credential, source, &mut origins.credentials, credential)?,
         services: collect(fragment.service, source, &mut origins.services, service)?,
+        protected: fragment.protected,
     };
     Ok((profile, origins))
 }
@@ -184,5 +189,6 @@ fn credential(
         referenced_by: entry.referenced_by,
         trial: entry.trial,
         names: entry.names,
+        subjects: entry.subjects,
     })
 }

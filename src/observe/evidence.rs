@@ -1,0 +1,126 @@
+//! Evidence of whom a credential is for, where others than root can write its files. What those files
+//! say is none: a certificate is public, and any user can put it there.
+
+use super::Catalog;
+use crate::credentials::{Backup, Loaded, LoadedAuthority, Stored, load, located};
+use crate::formats::x509::{Certificate, is_for_the_same};
+use crate::model::{
+    AbsolutePath, Credential, CredentialFacts, Identity, Leaf, OtherWriters, Signer,
+};
+use crate::state::KnownCertificates;
+use crate::store::{Backups, Generation};
+use crate::sys::Root;
+
+/// The names under which a server on this node is always asked for.
+const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// What root alone has written about the credentials.
+pub(super) struct Evidence<'e> {
+    pub(super) root: &'e Root,
+    pub(super) known: &'e KnownCertificates,
+    pub(super) backups: &'e Backups,
+}
+
+impl Evidence<'_> {
+    /// Whether others than root can write one of these files, and whether the certificate there is
+    /// the credential's own. A file that can't be reached is not written either.
+    pub(super) fn other_writers(
+        &self,
+        credential: &Credential,
+        files: &[AbsolutePath],
+        certificate: Option<&Certificate>,
+    ) -> Option<OtherWriters> {
+        let writers = |file| self.root.writable_by_others(file).ok().flatten();
+        let through = files.iter().find_map(writers)?.to_string();
+        let identity = certificate.map_or(Identity::Unknown, |one| self.identity(credential, one));
+        Some(OtherWriters { through, identity, issued: self.known.issued(&credential.name) })
+    }
+
+    fn identity(&self, credential: &Credential, certificate: &Certificate) -> Identity {
+        let known = self.known.certificate(&credential.name);
+        let known = known.or_else(|| self.backed_up(credential).map(|stored| stored.certificate));
+        match known {
+            None => Identity::Unknown,
+            Some(known) if is_for_the_same(certificate, &known) => Identity::Known,
+            Some(known) => Identity::Other(known.subject.to_string()),
+        }
+    }
+
+    /// The credential in its newest backup that holds it with its key.
+    fn backed_up(&self, credential: &Credential) -> Option<Stored> {
+        let credential = located(self.root, credential);
+        self.generations().find_map(|files| match load(&files, &credential) {
+            Loaded::Whole(stored) => Some(*stored),
+            _ => None,
+        })
+    }
+
+    /// The newest backup with a certificate of this authority, by its name. Where others than root
+    /// can write the files, they may have put any certificate there before it was backed up: then
+    /// the backup has to hold the key too, and what is remembered counts more.
+    pub(super) fn usable_backup(
+        &self,
+        credential: &Credential,
+        authority: Option<&LoadedAuthority>,
+        others_write: bool,
+    ) -> Option<String> {
+        let authority = authority?;
+        let located = located(self.root, credential);
+        let known = self.known.certificate(&credential.name);
+        let usable = |files: &Backup<'_>| {
+            let loaded = load(files, &located);
+            let is_whole = matches!(loaded, Loaded::Whole(_));
+            loaded.stored().is_some_and(|Stored { certificate, .. }| {
+                let is_own = || known.as_ref().is_none_or(|one| is_for_the_same(&certificate, one));
+                authority.signer_of(&certificate) == Signer::Authority
+                    && (!others_write || (is_whole && is_own()))
+            })
+        };
+        self.generations().find(usable).map(|files| files.generation.to_string())
+    }
+
+    fn generations(&self) -> impl Iterator<Item = Backup<'_>> {
+        let backup = |generation: Generation| Backup { backups: self.backups, generation };
+        self.backups.generations().into_iter().map(backup)
+    }
+}
+
+/// Where nothing else is known of a credential, the profile says its subject, and the manifests its
+/// names.
+pub(super) fn add_profile_evidence(catalog: &Catalog, credentials: &mut [CredentialFacts]) {
+    let by_root = credentials.iter().filter(|facts| facts.other_writers.is_none());
+    let mut kubelets = by_root.filter_map(|facts| facts.kubelet.as_ref());
+    let node = kubelets.find_map(|client| client.node.clone().ok());
+    for facts in credentials {
+        let Some(leaf) = facts.material.leaf() else { continue };
+        let is_given = is_by_profile(catalog, &facts.credential, leaf, node.as_deref());
+        if let Some(writers) = &mut facts.other_writers
+            && writers.identity == Identity::Unknown
+            && is_given
+        {
+            writers.identity = Identity::Known;
+        }
+    }
+}
+
+fn is_by_profile(
+    catalog: &Catalog,
+    credential: &Credential,
+    leaf: &Leaf,
+    node: Option<&str>,
+) -> bool {
+    let subjects = catalog.subjects.get(&credential.name).map(Vec::as_slice).unwrap_or_default();
+    let subject = |given: &String| match node {
+        Some(node) => given.replace("{node}", node) == leaf.subject,
+        None => *given == leaf.subject,
+    };
+    let wanted = catalog.wanted_names.get(&credential.name);
+    let name = |name: &String| {
+        wanted.is_some_and(|wanted| {
+            wanted.names.contains(name)
+                || node == Some(name)
+                || LOCAL_NAMES.contains(&name.as_str())
+        })
+    };
+    subjects.iter().any(subject) && leaf.names.iter().all(name)
+}
