@@ -49,6 +49,9 @@ certificate = "/etc/site/watched.crt"
 key = "/etc/site/watched.key"
 "#;
 
+/// Another block of a combined PEM.
+const DH: &str = "-----BEGIN DH PARAMETERS-----\nMAYCAQICAQU=\n-----END DH PARAMETERS-----";
+
 /// The files of the entries above that are renewed.
 const FILES: [&str; 5] = [
     "etc/site/server.crt",
@@ -79,7 +82,7 @@ fn node() -> Node {
            {pair}
          done
          cat bundle.key bundle.crt >bundle.pem
-         (echo 'what is said here stays'; cat reversed.crt reversed.key) >reversed.pem
+         (echo 'what is said here stays'; cat reversed.crt reversed.key; echo '{DH}') >reversed.pem
          rm bundle.key bundle.crt reversed.key reversed.crt *.csr ext"
     );
     let run = Command::new("sh")
@@ -120,6 +123,7 @@ fn read_contents(node: &Node) -> Vec<Vec<u8>> {
 fn block_kinds(node: &Node, file: &str) -> Vec<&'static str> {
     let text = node.text(file);
     let begins = text.lines().filter(|line| line.starts_with("-----BEGIN "));
+    let begins = begins.filter(|line| !line.contains("PARAMETERS"));
     begins.map(|line| if line.contains("PRIVATE KEY") { "key" } else { "certificate" }).collect()
 }
 
@@ -134,6 +138,9 @@ fn own_entries_keep_metadata_and_extensions() {
     assert!(run.text.contains("4 credentials renewed."), "{}", run.text);
 
     assert_eq!(owners_and_modes(&node), old_modes, "owner and mode");
+    let reversed = node.text("etc/site/reversed.pem");
+    assert!(reversed.starts_with("what is said here stays\n"), "{reversed}");
+    assert!(reversed.ends_with(&format!("{DH}\n")), "{reversed}");
     assert_eq!(
         node.read("etc/site/watched.crt"),
         watched,
@@ -302,4 +309,16 @@ fn drop_in_opens_paths_of_own_services() {
     assert_eq!(drop_in(), "[Service]\nReadWritePaths=-/etc/site\n");
     node.write("etc/kubecertd/kubecertd.d/x.toml", service("/tmp/x.pid"));
     assert_eq!(drop_in(), "[Service]\nPrivateTmp=no\nReadWritePaths=-/etc/site\n");
+}
+
+#[test]
+fn bundle_with_two_private_keys_is_left_as_it_is() {
+    let node = node();
+    let mut bundle = node.read("etc/site/bundle.pem");
+    bundle.extend(node.read("etc/site/server.key"));
+    node.write("etc/site/bundle.pem", &bundle);
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 4, "{}", run.text);
+    assert!(run.text.contains("/etc/site/bundle.pem: holds several private keys"), "{}", run.text);
+    assert_eq!(node.read("etc/site/bundle.pem"), bundle);
 }

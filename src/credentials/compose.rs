@@ -1,9 +1,9 @@
 //! Composing: makes the new contents of a credential's files from a new certificate and key, and
 //! reads certificate and key back from new contents for the check.
 
+use super::bundle::{self, Further};
 use super::{Form, SourceFile, Stored};
 use crate::formats::kubeconfig::{self, Kubeconfig};
-use crate::formats::pem;
 use crate::formats::x509::{Certificate, KeyError, PrivateKey, ReadError, certificates};
 use crate::model::{AbsolutePath, Digest, Secret};
 use crate::store::{Kind, NewFile};
@@ -52,7 +52,7 @@ pub struct Composed {
 
 impl Stored {
     /// Composes the new contents of its files, around this certificate and key. Everything else in
-    /// the files stays: further certificates of a pair or bundle, and every other byte of a
+    /// the files stays: further certificates of a pair, and every other byte of a bundle or a
     /// kubeconfig.
     ///
     /// # Errors
@@ -72,15 +72,9 @@ impl Stored {
                 ]
             }
             Form::Bundle(file) => {
-                let mut bytes = Vec::with_capacity(leaf.len() + key.expose().len());
-                let parts = if key_comes_first(file) {
-                    [key.expose(), leaf.as_bytes()]
-                } else {
-                    [leaf.as_bytes(), key.expose()]
-                };
-                parts.iter().for_each(|part| bytes.extend_from_slice(part));
-                bytes.extend_from_slice(further_certificates(file).as_bytes());
-                vec![new_file(file, Secret::new(bytes), Kind::Private)]
+                let old = file.content.as_ref().map(Secret::expose).unwrap_or_default();
+                let content = bundle::replace(old, &leaf, Further::Kept, key);
+                vec![new_file(file, content, Kind::Private)]
             }
             Form::Kubeconfig(file) => {
                 let text = file.content.as_ref().map(Secret::expose).unwrap_or_default();
@@ -136,15 +130,6 @@ pub(super) fn further_certificates(file: &SourceFile) -> String {
         .and_then(|content| certificates(content.expose()).ok())
         .unwrap_or_default();
     found.iter().skip(1).map(Certificate::to_pem).collect()
-}
-
-pub(super) fn key_comes_first(file: &SourceFile) -> bool {
-    let bytes = file.content.as_ref().map(Secret::expose).unwrap_or_default();
-    let blocks = pem::blocks(bytes).unwrap_or_default();
-    blocks
-        .iter()
-        .find(|block| block.label != "EC PARAMETERS")
-        .is_some_and(pem::Block::is_private_key)
 }
 
 pub(super) fn first(path: &AbsolutePath, bytes: &[u8]) -> Result<Certificate, ComposeError> {

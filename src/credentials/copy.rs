@@ -4,11 +4,11 @@
 //! file counts as a copy only with the private key: a certificate is public, and a file that holds
 //! nothing else must not get the next key.
 
-use super::compose::{first, further_certificates, key_comes_first, new_file, private_key};
+use super::bundle::{self, Further, several_keys};
+use super::compose::{first, further_certificates, new_file, private_key};
 use super::load::{leaf_of, source};
 use super::{ComposeError, Files, Form, LoadedAuthority, SourceFile, Stored};
 use crate::formats::kubeconfig::{self, SpliceError, User};
-use crate::formats::pem;
 use crate::formats::x509::{Certificate, PrivateKey, certificates};
 use crate::model::{AbsolutePath, CopyOf, Credential, Digest, Location, Secret, Signer};
 use crate::store::{Kind, NewFile};
@@ -159,12 +159,8 @@ fn bundle(
 ) -> Result<LoadedCopy, FileError> {
     let file = source(files, path)?;
     let Some(content) = &file.content else { return Ok(LoadedCopy::Absent) };
-    let blocks = pem::blocks(content.expose()).unwrap_or_default();
-    if blocks.iter().filter(|block| block.is_private_key()).count() > 1 {
-        return Ok(LoadedCopy::Unreadable(format!(
-            "{path}: holds several private keys, and it can't be said which of them is to be \
-             replaced"
-        )));
+    if let Some(text) = several_keys(path, content) {
+        return Ok(LoadedCopy::Unreadable(text));
     }
     let found = identified(content, content, lineage);
     Ok(held(found, Form::Bundle(file), path))
@@ -390,26 +386,7 @@ impl KnownContent {
 /// Composes a bundle: key and certificates in the order of the old file, then its other blocks,
 /// such as parameters.
 fn compose_bundle(file: &SourceFile, original: &Original) -> Secret {
-    let chain = original.chain_over(file);
     let old = file.content.as_ref().map(Secret::expose).unwrap_or_default();
-    let blocks = pem::blocks(old).unwrap_or_default();
-    let is_other = |block: &pem::Block| {
-        !block.is_private_key()
-            && !block.label.ends_with("CERTIFICATE")
-            && block.label != "EC PARAMETERS"
-    };
-    let others = blocks
-        .iter()
-        .filter(|block| is_other(block))
-        .filter_map(|block| old.get(block.range.clone()));
-    let others: Vec<u8> =
-        others.flat_map(|block| [block.trim_ascii_end(), b"\n"].concat()).collect();
-    let parts = if key_comes_first(file) {
-        [original.key.expose(), chain.as_bytes(), &others]
-    } else {
-        [chain.as_bytes(), original.key.expose(), &others]
-    };
-    let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
-    parts.iter().for_each(|part| bytes.extend_from_slice(part));
-    Secret::new(bytes)
+    let further = if original.further { Further::Replaced } else { Further::Kept };
+    bundle::replace(old, &original.chain, further, &original.key)
 }

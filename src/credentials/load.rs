@@ -1,6 +1,7 @@
 //! Reading: loads the certificate of a catalog entry, and checks whether its key fits.
 
 use super::Files;
+use super::bundle::several_keys;
 use crate::formats::kubeconfig::{self, Kubeconfig};
 use crate::formats::x509::{Certificate, KeyError, PrivateKey, certificates};
 use crate::model::{AbsolutePath, Credential, Location, Secret};
@@ -177,6 +178,9 @@ fn bundle(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileError> {
         Ok(found) => found,
         Err(reason) => return Ok(Loaded::Damaged(format!("{path}: {reason}"))),
     };
+    if let Some(text) = several_keys(path, content) {
+        return Ok(Loaded::Unreadable(text));
+    }
     let trouble = PrivateKey::from_pem(content.expose()).map(|key| key.fits(&leaf));
     let stored =
         Box::new(Stored { certificate: leaf, user: None, notes, form: Form::Bundle(file) });

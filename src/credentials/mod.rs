@@ -7,6 +7,7 @@
 
 mod access;
 mod authority;
+mod bundle;
 mod compose;
 mod copy;
 mod load;
