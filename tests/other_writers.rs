@@ -268,3 +268,36 @@ fn files_of_a_ca_are_never_a_credential() {
         assert_renewed_but(&node, &["app"]);
     }
 }
+
+#[test]
+fn valid_certificate_with_other_names_is_renewed_and_another_subject_is_not() {
+    let Some(node) = node(PAIR) else { return };
+    let pair = |from: &str| {
+        for kind in ["crt", "key"] {
+            put(&node, &format!("srv/app/app.{kind}"), node.read(&format!("{from}.{kind}")));
+        }
+    };
+    pair("etc/kubernetes/pki/etcd/server");
+    node.write("etc/kubecertd/kubecertd.toml", PAIR.replace("\"ca\"", "\"etcd-ca\""));
+    assert_eq!(node.run(&["run", "--once"]).code, 0);
+    let renewed = node.certificate("app");
+    // Made anew with another name, and then the pair without it is put back.
+    let old = ["crt", "key"].map(|kind| node.read(&format!("srv/app/app.{kind}")));
+    let changed = node.run(&["renew", "app", "--add-san", "new.example.com"]);
+    assert_eq!(changed.code, 0, "{}", changed.text);
+    put(&node, "srv/app/app.crt", &old[0]);
+    put(&node, "srv/app/app.key", &old[1]);
+    node.age("app", 5);
+    give(&node, "srv/app/app.crt");
+    let run = node.run(&["renew", "app"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert_eq!(node.certificate("app").subject, renewed.subject);
+    // Another subject, with its key: it is valid, and it is not this credential's.
+    pair("etc/kubernetes/pki/etcd/healthcheck-client");
+    node.age("app", 5);
+    give(&node, "srv/app/app.crt");
+    let before = node.read("srv/app/app.crt");
+    let run = node.run(&["renew", "app"]);
+    assert!(run.text.contains("app is known to be for CN=cp1"), "{}", run.text);
+    assert_eq!(node.read("srv/app/app.crt"), before);
+}

@@ -24,6 +24,8 @@ pub enum Identity {
     Known,
     /// Nothing says whom the credential is for.
     Unknown,
-    /// It is for another one; the known subject.
-    Other(String),
+    /// It is for the known subject, with other names or usages.
+    OtherNames,
+    /// It is for another subject; the known one.
+    OtherSubject(String),
 }

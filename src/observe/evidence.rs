@@ -42,7 +42,8 @@ impl Evidence<'_> {
         match known {
             None => Identity::Unknown,
             Some(known) if is_for_the_same(certificate, &known) => Identity::Known,
-            Some(known) => Identity::Other(known.subject.to_string()),
+            Some(known) if certificate.subject == known.subject => Identity::OtherNames,
+            Some(known) => Identity::OtherSubject(known.subject.to_string()),
         }
     }
 
@@ -95,7 +96,7 @@ pub(super) fn add_profile_evidence(catalog: &Catalog, credentials: &mut [Credent
         let Some(leaf) = facts.material.leaf() else { continue };
         let is_given = is_by_profile(catalog, &facts.credential, leaf, node.as_deref());
         if let Some(writers) = &mut facts.other_writers
-            && writers.identity == Identity::Unknown
+            && matches!(writers.identity, Identity::Unknown | Identity::OtherNames)
             && is_given
         {
             writers.identity = Identity::Known;

@@ -1,6 +1,7 @@
 //! Other renewal schedules on the node: entries of cron, and enabled timers of systemd.
 //!
 //! They are found by the text of their commands. A script that runs another script is not followed.
+//! Files that others than root can write are ignored: only root's renew certificates.
 
 use std::path::{Path, PathBuf};
 
@@ -69,7 +70,7 @@ fn renewer(root: &Root, file: &Path, verb: &str) -> Option<OtherRenewer> {
 }
 
 fn text(root: &Root, file: &AbsolutePath) -> Option<String> {
-    let content = root.read(file, MAX_FILE_BYTES).ok()?;
+    let content = root.read_root_only(file, MAX_FILE_BYTES).ok()?;
     Some(String::from_utf8_lossy(content.bytes.expose()).into_owned())
 }
 

@@ -40,8 +40,8 @@ fn counts(facts: &CredentialFacts, now: Timestamp) -> bool {
     let Material::Whole(leaf) = &facts.material else { return false };
     let is_own = match facts.other_writers.as_ref().map(|writers| &writers.identity) {
         None | Some(Identity::Known) => true,
-        Some(Identity::Unknown) => now <= leaf.not_after,
-        Some(Identity::Other(_)) => false,
+        Some(Identity::Unknown | Identity::OtherNames) => now <= leaf.not_after,
+        Some(Identity::OtherSubject(_)) => false,
     };
     is_own && leaf.signer == Signer::Authority && facts.credential.copy_of().is_none()
 }

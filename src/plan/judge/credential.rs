@@ -93,7 +93,9 @@ fn judge_as_found(
 pub(in crate::plan) fn not_known(facts: &CredentialFacts, now: Timestamp) -> Option<String> {
     let OtherWriters { through, identity, .. } = facts.other_writers.as_ref()?;
     let is_shown = match &facts.material {
-        Material::Whole(leaf) => *identity == Identity::Unknown && now <= leaf.not_after,
+        Material::Whole(leaf) => {
+            matches!(identity, Identity::Unknown | Identity::OtherNames) && now <= leaf.not_after
+        }
         // It is issued after a backup, which only root can write.
         Material::Damaged(_) | Material::CertificateMissing(_) | Material::Absent => {
             facts.kubelet.is_none()
@@ -106,7 +108,8 @@ pub(in crate::plan) fn not_known(facts: &CredentialFacts, now: Timestamp) -> Opt
     }
     let name = &facts.credential.name;
     let known = match identity {
-        Identity::Other(subject) => format!("{name} is known to be for {subject}"),
+        Identity::OtherSubject(subject) => format!("{name} is known to be for {subject}"),
+        Identity::OtherNames => format!("{name} is known with other names or usages"),
         Identity::Unknown | Identity::Known => format!("nothing says whom {name} is for"),
     };
     Some(format!(
