@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::model::{
     AbsolutePath, Action, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey,
-    AuthorityName, AuthorityState, Credential, CredentialFacts, CredentialName, Digest, Judgement,
-    Leaf, Location, Material, NameParts, Need, Renewal, Signer,
+    AuthorityName, AuthorityState, Credential, CredentialFacts, CredentialName, Digest, Identity,
+    Judgement, Leaf, Location, Material, NameParts, Need, Renewal, Signer,
 };
 use crate::plan::judge::fixtures::only;
 use crate::plan::{Terms, judge, plan};
@@ -557,4 +557,30 @@ fn long_expired_waits_only_for_an_operator() {
         0,
         "never by a wrong clock"
     );
+}
+
+#[test]
+fn credential_that_others_can_write_is_issued_once_a_day() {
+    let hour = Duration::from_secs(3_600);
+    let issued = |at: Option<Timestamp>, request: &Request| {
+        let mut judged = ends_in(5);
+        judged.facts.other_writers = Some(OtherWriters {
+            through: "/srv/app belongs to user 1234".to_owned(),
+            identity: Identity::Known,
+            issued: at,
+        });
+        let (issued, deferred) =
+            deferred(&judged, request, &Constraints { reasons: Vec::new(), ..held() });
+        (issued, deferred.first().and_then(|deferral| deferral.until))
+    };
+    let all = Request::default();
+    assert_eq!(issued(None, &all), (1, None));
+    assert_eq!(issued(Some(now().minus(hour)), &all), (0, Some(now().plus(23 * hour))));
+    assert_eq!(issued(Some(now().minus(days(1))), &all), (1, None));
+    assert_eq!(issued(Some(now().plus(hour)), &all), (1, None), "by a clock that was ahead");
+    let forced = Request { force: true, ..Request::default() };
+    assert_eq!(issued(Some(now().minus(hour)), &forced).0, 0, "nobody asked for this one");
+    let name = CredentialName::constant("apiserver");
+    let asked = Request { only: [name].into(), ..Request::default() };
+    assert_eq!(issued(Some(now().minus(hour)), &asked), (1, None));
 }

@@ -169,3 +169,48 @@ proptest! {
         }
     }
 }
+
+fn writable_by_others(material: Material, identity: Identity) -> Judgement {
+    let writers = OtherWriters {
+        through: "/srv/app belongs to user 1234".to_owned(),
+        identity,
+        issued: None,
+    };
+    let backup = Some("20261121T000000Z".to_owned());
+    let facts = CredentialFacts { other_writers: Some(writers), backup, ..facts(material) };
+    judge(&facts, Some(&authority_in(AuthorityCondition::Usable)), &policy(), now())
+}
+
+#[test]
+fn certificate_that_others_can_write_is_issued_for_the_known_subject_only() {
+    let leaf = |not_after| leaf(Signer::Authority, at(-300), at(not_after));
+    let text = || "/srv/app/app.key: does not fit".to_owned();
+    let (valid, expired) = (Material::Whole(leaf(5)), Material::Whole(leaf(-1)));
+    let other = || Identity::OtherSubject("CN=app".to_owned());
+    for (material, identity, expected) in [
+        (valid.clone(), Identity::Known, Action::Renew),
+        (valid.clone(), Identity::Unknown, Action::Renew),
+        (valid.clone(), Identity::OtherNames, Action::Renew),
+        (valid, other(), Action::Error),
+        (expired.clone(), Identity::Known, Action::Renew),
+        (expired.clone(), Identity::Unknown, Action::Error),
+        (expired.clone(), Identity::OtherNames, Action::Error),
+        (expired, other(), Action::Error),
+        (Material::Mismatched(leaf(300), text()), Identity::Known, Action::Renew),
+        (Material::Mismatched(leaf(300), text()), Identity::Unknown, Action::Error),
+        (Material::Mismatched(leaf(300), text()), Identity::OtherNames, Action::Error),
+        (Material::KeyMissing(leaf(300), text()), other(), Action::Error),
+        (Material::Damaged(text()), Identity::Unknown, Action::Repair),
+        (Material::Unreadable(text()), Identity::Unknown, Action::Error),
+    ] {
+        let judgement = writable_by_others(material.clone(), identity.clone());
+        assert_eq!(judgement.action, expected, "{material:?} {identity:?}");
+        let is_refused = material.leaf().is_some() && expected == Action::Error;
+        assert_eq!(
+            judgement.reason.contains("/srv/app belongs to user 1234, so that others"),
+            is_refused,
+            "{}",
+            judgement.reason
+        );
+    }
+}
