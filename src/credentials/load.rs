@@ -239,8 +239,8 @@ fn kubeconfig(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileErro
     Ok(loaded)
 }
 
-/// The file that a kubeconfig refers to. A kubeconfig that others than root can write refers only to
-/// files beside it that have its own owner, so that its writers lead root to no other file.
+/// The file that a kubeconfig refers to. A kubeconfig that others than root can write refers only
+/// to files beside it that have its own owner, so that its writers lead root to no other file.
 ///
 /// # Errors
 /// A text that names both files and the reason.
@@ -263,8 +263,8 @@ pub fn referenced(
         return Ok(file);
     }
     Err(format!(
-        "{kubeconfig}: refers to {file}, and {writers}: a kubeconfig that others than root can write \
-         may refer only to files beside it that belong to the same user"
+        "{kubeconfig}: refers to {file}, and {writers}: a kubeconfig that others than root can \
+         write may refer only to files beside it that belong to the same user"
     ))
 }
 

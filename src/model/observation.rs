@@ -23,8 +23,8 @@ pub struct CredentialFacts {
     pub kubelet: Option<KubeletClient>,
     /// What it is to hold, where it is a copy.
     pub copy: Option<CopyFacts>,
-    /// Where others than root can write its files: whether its certificate is its own. Of a copy
-    /// nothing is believed in any case.
+    /// Where others than root can write its files: whether its certificate is its own. `None` for a
+    /// copy, whose content is never trusted.
     pub other_writers: Option<OtherWriters>,
 }
 

@@ -1,5 +1,5 @@
-//! Evidence of whom a credential is for, where others than root can write its files. What those files
-//! say is none: a certificate is public, and any user can put it there.
+//! Evidence of whom a credential is for, where others than root can write its files. What those
+//! files say is none: a certificate is public, and any user can put it there.
 
 use super::Catalog;
 use crate::credentials::{Backup, Loaded, LoadedAuthority, Stored, load, located};

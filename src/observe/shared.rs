@@ -1,7 +1,7 @@
-//! Files that a credential must not share: with another credential, with a CA, or with the keys that
-//! are no credential. Two certificates for one key, or one certificate with two keys: a new key for
-//! one of them would break the other, so it is refused. Two that share all their files are one
-//! credential under two names, which is harmless.
+//! Files that a credential must not share: with another credential, with a CA, or with the keys
+//! that are no credential. Two certificates for one key, or one certificate with two keys: a new
+//! key for one of them would break the other, so it is refused. Two that share all their files are
+//! one credential under two names, which is harmless.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -34,8 +34,8 @@ pub(super) fn remember(node: &Node, survey: &Survey, renewed: &[Renewed]) -> Opt
     })
 }
 
-/// Whether the certificate that is there now says whom the credential is for: it has its key, its CA
-/// signed it, and only root can have put it there, or nothing speaks against it.
+/// Whether the certificate that is there now says whom the credential is for: it has its key, its
+/// CA signed it, and only root can have put it there, or nothing speaks against it.
 fn counts(facts: &CredentialFacts, now: Timestamp) -> bool {
     let Material::Whole(leaf) = &facts.material else { return false };
     let is_own = match facts.other_writers.as_ref().map(|writers| &writers.identity) {

@@ -453,7 +453,8 @@ proptest! {
         force: bool,
     ) {
         let request = Request { force, ..Request::default() };
-        let (left, waiting) = defer(plan.clone(), &judged, &request, &policy(), &constraints, now());
+        let (left, waiting) =
+            defer(plan.clone(), &judged, &request, &policy(), &constraints, now());
         let trusted = !matches!(constraints.clock_trust, ClockTrust::NotTrusted(_));
         prop_assert!(trusted || left.issuing().count() == 0, "issued by a clock that is not \
             trusted");
@@ -477,7 +478,9 @@ proptest! {
         (judged, plan) in any_node(),
         constraints in any_constraints(),
     ) {
-        let (left, _) = defer(plan.clone(), &judged, &Request::default(), &policy(), &constraints, now());
+        let request = Request::default();
+        let (left, _) =
+            defer(plan.clone(), &judged, &request, &policy(), &constraints, now());
         let kept: Vec<_> =
             plan.steps.into_iter().filter(|step| left.steps.contains(step)).collect();
         prop_assert_eq!(left.steps, kept);

@@ -1,6 +1,6 @@
 //! The memory of certificates: `certificates.json`, the last certificate that each credential is
-//! known to have had, and when one was last issued for it here. Where others than root can write the
-//! files of a credential, it says whom the credential is for.
+//! known to have had, and when one was last issued for it here. Where others than root can write
+//! the files of a credential, it says whom the credential is for.
 
 use std::collections::BTreeMap;
 

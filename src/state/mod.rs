@@ -1,5 +1,6 @@
 //! The files in the state directory that are remembered from one pass to the next: passes, hold,
-//! last good configuration, services, alarms, certificates, copies, and requests for an external CA.
+//! last good configuration, services, alarms, certificates, copies, and requests for an external
+//! CA.
 //!
 //! Each file is optional and may be deleted without harm, except a request's private key, which
 //! the answer needs. All of them are read, checked and written by [`mod@file`]. Memory only ever

@@ -1,8 +1,8 @@
 //! Access to the files and directories below the root directory.
 //!
-//! Every path is resolved inside it: absolute symlinks point into it, and no `..` or hostile symlink
-//! leads out of it. The way is a [`Walk`] that no other user can redirect: root's own symlinks are
-//! followed, those that others can set are not ([`Ownership::NoSymlinks`]).
+//! Every path is resolved inside it: absolute symlinks point into it, and no `..` or hostile
+//! symlink leads out of it. The way is a [`Walk`] that no other user can redirect: root's own
+//! symlinks are followed, those that others can set are not ([`Ownership::NoSymlinks`]).
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -129,7 +129,8 @@ impl Root {
     }
 
     /// The first directory on the way to a file, or the file itself, that others than root own or
-    /// can write; `None` where only root can have changed the file. A missing file counts as root's.
+    /// can write; `None` where only root can have changed the file. A missing file counts as
+    /// root's.
     ///
     /// # Errors
     /// As [`Self::locate`].
