@@ -201,6 +201,18 @@ impl Process {
         Ok(String::from_utf8_lossy(content.bytes.expose()).trim_end().to_owned())
     }
 
+    /// Its command line: the program and its arguments, each with a zero byte at its end. It can
+    /// overwrite them itself.
+    ///
+    /// # Errors
+    /// When it has exited, or /proc can't be read.
+    pub fn command_line(self, root: &Root) -> Result<String, ProcessError> {
+        let content = self.checked_afterwards(root, || {
+            root.read(&proc_file(self.pid, "cmdline")?, MAX_PROC_FILE_BYTES)
+        })?;
+        Ok(String::from_utf8_lossy(content.bytes.expose()).into_owned())
+    }
+
     /// The sockets that it has open, by the numbers that [`owners_of`] takes.
     ///
     /// # Errors
