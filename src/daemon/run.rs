@@ -242,10 +242,10 @@ impl Daemon {
     /// Makes a pass now, or after the present one.
     fn request_pass(&mut self, cause: PassCause) {
         if self.pass.is_some() {
-            // A request of an operator or of the schedule takes precedence over changed files.
-            if self.requested.as_ref().is_none_or(|other| other.trigger == Trigger::Other) {
-                self.requested = Some(cause);
-            }
+            self.requested = Some(match self.requested.take() {
+                Some(queued) => queued.merge(cause),
+                None => cause,
+            });
             return;
         }
         self.trigger = cause.trigger;

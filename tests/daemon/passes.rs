@@ -56,6 +56,29 @@ fn signals_during_pass_make_one_more_pass() {
     );
 }
 
+/// The requested pass and the scheduled one are one, which remembers the schedule.
+#[test]
+fn tick_while_a_requested_pass_waits_is_not_lost() {
+    let node = Node::due();
+    let time = now().plus(Duration::from_secs(6));
+    node.write(CONFIG, schedule(&at(time)));
+    write_state(&node, &successful_state(now()));
+    let daemon = Daemon::start(&node);
+    daemon.wait_until_idle();
+    let store_lock = StoreLock::take(&node);
+    daemon.signal("USR1");
+    wait_for("a pass is in progress", || {
+        daemon.status().filter(|status| status.line == PASS_IN_PROGRESS)
+    });
+    daemon.signal("USR1");
+    // The status has the tick after this one when the daemon has handled it.
+    daemon.wait_for_status("the tick", |status| status.next_pass.is_some_and(|next| next > time));
+    drop(store_lock);
+    let last = daemon.wait_for_pass("by schedule");
+    assert!(last.began >= time, "{last:?}");
+    assert!(read_state(&node).scheduled_until.is_some_and(|until| until >= time));
+}
+
 #[test]
 fn scheduled_passes_renew_due_credentials_once() {
     let node = with_history(Node::due(), EVERY_OTHER_SECOND);
