@@ -33,7 +33,7 @@ use self::settle::Settling;
 pub use self::survey::{Survey, needs_immediate_pass, policy, survey};
 use crate::act::Renewed;
 use crate::credentials::located;
-use crate::model::{AbsolutePath, ClockFacts, CredentialName, Refused, Replaced};
+use crate::model::{AbsolutePath, ClockFacts, ClockTrust, CredentialName, Refused, Replaced};
 use crate::observe::{Node, Platform};
 use crate::plan::last_seen;
 use crate::state::{PassMemory, untrusted_files};
@@ -279,16 +279,17 @@ impl Pass<'_> {
         let clock =
             ClockFacts { now, last_seen: state.last_seen, synchronised: orders.synchronised };
         let (began, failed) = (report.before.now, report.failed());
+        // A clock that is not trusted says nothing of the schedule.
+        let trusted = !matches!(report.constraints.clock_trust, ClockTrust::NotTrusted(_));
+        let remember = orders.remember.filter(|_| trusted);
         let next = PassMemory {
             last_seen: last_seen(&clock, &report.constraints.clock_trust),
             last_pass_began: Some(began),
             last_pass_succeeded: if failed { state.last_pass_succeeded } else { Some(began) },
             unfinished: failed,
-            scheduled_until: orders
-                .remember
+            scheduled_until: remember
                 .map_or(state.scheduled_until, |remember| Some(remember.scheduled_until)),
-            observing_until: orders
-                .remember
+            observing_until: remember
                 .map_or(state.observing_until, |remember| remember.observing_until),
             refused: self.refused.clone(),
         };

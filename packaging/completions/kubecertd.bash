@@ -902,7 +902,7 @@ _kubecertd() {
             return 0
             ;;
         kubecertd__subcmd__renew)
-            opts="-h --dry-run --force --revive --add-san --remove-san --trust-clock --root --config --help"
+            opts="-h --dry-run --force --allow-shorter --revive --add-san --remove-san --trust-clock --root --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

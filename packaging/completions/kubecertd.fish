@@ -54,6 +54,7 @@ complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l root -d 'W
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l dry-run -d 'Show what would be done and why; changes nothing'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l force -d 'Renew also what has enough life left, and wait for nothing'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l allow-shorter -d 'With --force, --add-san or --remove-san: renew also where the new certificate would expire before the present one, because the CA does, or the configured validity is shorter'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l revive -d 'Renew also what ended more than 30 days ago on one controller of several, which may have been removed from its cluster since'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l trust-clock -d 'Sign though the clock is not trusted'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -s h -l help -d 'Print help'

@@ -181,6 +181,10 @@ pub(super) struct RenewOptions {
     /// Renew also what has enough life left, and wait for nothing
     #[arg(long)]
     pub force: bool,
+    /// With --force, --add-san or --remove-san: renew also where the new certificate would expire
+    /// before the present one, because the CA does, or the configured validity is shorter
+    #[arg(long)]
+    pub allow_shorter: bool,
     /// Renew also what ended more than 30 days ago on one controller of several, which may have
     /// been removed from its cluster since
     #[arg(long)]

@@ -79,8 +79,9 @@ pub(super) fn show(node: &Node) -> Exit {
             ServiceKind::Unit { unit, refresh } => {
                 format!("systemd unit {unit}{}", describe_refresh(*refresh))
             }
-            ServiceKind::Process { pid_file, signal } => {
-                format!("process of {pid_file}, sent {signal}")
+            ServiceKind::Process { pid_file, signal, unit } => {
+                let unit = unit.iter().map(|unit| format!(" in {unit}")).collect::<String>();
+                format!("process of {pid_file}{unit}, sent {signal}")
             }
             ServiceKind::Command { command, .. } => format!("reached by the command {command:?}"),
         };

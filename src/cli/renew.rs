@@ -61,6 +61,7 @@ fn request(node: &Node, options: &RenewOptions) -> Result<Request, Failure> {
     Ok(Request {
         only,
         force: options.force || !change.is_empty(),
+        allow_shorter: options.allow_shorter,
         revive: options.revive,
         names: change,
     })

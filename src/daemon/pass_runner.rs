@@ -32,6 +32,26 @@ impl PassCause {
     pub(super) fn new(why: impl Into<String>, trigger: Trigger) -> Self {
         Self { why: why.into(), trigger }
     }
+
+    /// The cause of the one pass that serves two requests, of which `later` came second: it may do
+    /// what either of them may.
+    #[must_use]
+    pub(super) fn merge(self, later: Self) -> Self {
+        match (self.trigger, later.trigger) {
+            // A scheduled pass may do all that a requested one may.
+            (Trigger::Scheduled, Trigger::Asked) | (Trigger::Asked, Trigger::Scheduled) => {
+                let (first, second) = (self.why, later.why);
+                let why =
+                    if first.contains(&second) { first } else { format!("{first}; {second}") };
+                Self { why, trigger: Trigger::Scheduled }
+            }
+            // Changed files are looked at by every pass.
+            (Trigger::Other, _) => later,
+            (_, Trigger::Other)
+            | (Trigger::Scheduled, Trigger::Scheduled)
+            | (Trigger::Asked, Trigger::Asked) => self,
+        }
+    }
 }
 
 /// Builds the passes of one process and reports them, one after the other.
@@ -175,5 +195,33 @@ impl PassTask {
                 FinishedPass::failed(began, why, node, e, preview)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merged(causes: &[(&str, Trigger)]) -> (String, Trigger) {
+        let mut causes = causes.iter().map(|(why, trigger)| PassCause::new(*why, *trigger));
+        let first = causes.next().unwrap();
+        let cause = causes.fold(first, PassCause::merge);
+        (cause.why, cause.trigger)
+    }
+
+    #[test]
+    fn scheduled_pass_is_never_lost_in_a_queue() {
+        let (tick, asked, files) = (
+            ("by schedule", Trigger::Scheduled),
+            ("asked for by a signal", Trigger::Asked),
+            ("a file changed", Trigger::Other),
+        );
+        let both = "asked for by a signal; by schedule".to_owned();
+        assert_eq!(merged(&[asked, tick]), (both, Trigger::Scheduled));
+        let both = "by schedule; asked for by a signal".to_owned();
+        assert_eq!(merged(&[tick, asked, asked, tick]), (both.clone(), Trigger::Scheduled));
+        assert_eq!(merged(&[files, tick, files, asked]), (both, Trigger::Scheduled));
+        assert_eq!(merged(&[files, asked]), (asked.0.to_owned(), Trigger::Asked));
+        assert_eq!(merged(&[asked, files]), (asked.0.to_owned(), Trigger::Asked));
     }
 }

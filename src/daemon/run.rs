@@ -16,7 +16,7 @@ use super::configuration::{LoadedConfiguration, Options, node_schedule};
 use super::pass_runner::{PassCause, PassRunner, failed_by_fault};
 use super::sandbox::ReadOnlyDirs;
 use super::schedule::{Schedule, Tick, Ticker};
-use super::timing::{plan_first_pass, random_jitter, recheck_delay};
+use super::timing::{Beginning, Observation, plan_first_pass, random_jitter, recheck_delay};
 use super::{Backoff, DaemonError, NotifySocket, SignalRequest, Signals};
 use crate::model::{AbsolutePath, DeferralReason, Timestamp};
 use crate::observe::Node;
@@ -95,7 +95,9 @@ struct Daemon {
     configuration: LoadedConfiguration,
     /// The configuration was read again after the present pass began.
     reloaded: bool,
-    remember: ScheduleMemory,
+    /// The time up to which scheduled passes were requested.
+    scheduled_until: Timestamp,
+    observation: Observation,
     first_pass: Option<PassCause>,
     runner: PassRunner,
     pass: Option<JoinHandle<PassEnd>>,
@@ -129,15 +131,15 @@ impl Daemon {
         let (state, note) = PassMemory::read(&node.root, &node.settings.paths.state);
         note.iter().for_each(line::log_note);
         let unfinished = state.unfinished || is_unfinished(&node.root, &node.settings.paths.state);
-        let (remember, first_pass) = plan_first_pass(&state, unfinished, &schedule, now);
+        let Beginning { scheduled_until, observation, first_pass } =
+            plan_first_pass(&state, unfinished, &schedule, now);
         let needs_immediate_pass = || {
             pass::needs_immediate_pass(&node, now)
                 .then(|| PassCause::new("a credential is expired or broken", Trigger::Other))
         };
         let first_pass = first_pass.or_else(needs_immediate_pass);
         let ticker =
-            Ticker::start(schedule.clone(), Arc::clone(&options.clock), remember.scheduled_until)
-                .await?;
+            Ticker::start(schedule.clone(), Arc::clone(&options.clock), scheduled_until).await?;
         let notify = NotifySocket::from_environment();
         Ok(Self {
             notify,
@@ -149,7 +151,8 @@ impl Daemon {
             node,
             configuration,
             reloaded: false,
-            remember,
+            scheduled_until,
+            observation,
             first_pass,
             runner: PassRunner::new(&options, &state),
             pass: None,
@@ -198,11 +201,8 @@ impl Daemon {
     }
 
     fn handle_tick(&mut self, tick: Tick) {
-        let now = self.options.clock.now();
-        self.remember = ScheduleMemory {
-            scheduled_until: now.max(tick.at),
-            observing_until: self.remember.observing_until.filter(|until| now < *until),
-        };
+        self.scheduled_until = self.options.clock.now().max(tick.at);
+        self.observation.end_by_schedule();
         let why = if tick.missed {
             format!("by schedule, missed at {}", tick.at)
         } else {
@@ -242,26 +242,29 @@ impl Daemon {
     /// Makes a pass now, or after the present one.
     fn request_pass(&mut self, cause: PassCause) {
         if self.pass.is_some() {
-            // A request of an operator or of the schedule takes precedence over changed files.
-            if self.requested.as_ref().is_none_or(|other| other.trigger == Trigger::Other) {
-                self.requested = Some(cause);
-            }
+            self.requested = Some(match self.requested.take() {
+                Some(queued) => queued.merge(cause),
+                None => cause,
+            });
             return;
         }
         self.trigger = cause.trigger;
         let now = self.options.clock.now();
-        let observing = self.remember.observing_until.filter(|until| now < *until);
-        let reasons = observing.map(|until| DeferralReason::New { until }).into_iter().collect();
+        let observing_until = self.observation.begin_pass(&self.schedule, now);
+        let reasons =
+            observing_until.map(|until| DeferralReason::New { until }).into_iter().collect();
+        let remember = ScheduleMemory { scheduled_until: self.scheduled_until, observing_until };
         self.retry = None;
         self.reloaded = false;
         let task =
-            self.runner.begin_pass(&self.node, &self.configuration, cause, reasons, self.remember);
+            self.runner.begin_pass(&self.node, &self.configuration, cause, reasons, remember);
         self.pass = Some(tokio::spawn(task.run()));
     }
 
     /// Reports a finished pass, and plans the next one if it is needed.
     fn finish_pass(&mut self, (finished, alarms): PassEnd) {
         self.pass = None;
+        self.observation.finish_pass(finished.survey().map(|(_, clock_trust)| clock_trust));
         self.runner.reporter.report_pass(&finished, &alarms, &self.node);
         let FinishedPass { last, node, result } = finished;
         let report = result.ok();

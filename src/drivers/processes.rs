@@ -14,6 +14,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use nix::unistd::{SysconfVar, sysconf};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 pub use cgroup::Cgroup;
-pub use pid_file::{PidFileError, of_pid_file};
+pub use pid_file::{PidFile, PidFileError};
 pub use rustix::process::Signal;
 
 use crate::model::{AbsolutePath, Timestamp};
@@ -50,6 +51,9 @@ pub enum ProcessError {
     /// /proc can't be read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// /proc does not say which users it has.
+    #[error("/proc does not say which users process {0} has")]
+    NoUsers(u32),
     /// The system does not return the boot-time clock.
     #[error("the machine's clock for processes can't be read: {0}")]
     Clock(#[source] io::Error),
@@ -61,6 +65,28 @@ pub enum ProcessError {
         /// The system's reason.
         source: io::Error,
     },
+}
+
+impl ProcessError {
+    fn from_errno(pid: u32, errno: rustix::io::Errno) -> Self {
+        match Errno::from_raw(errno.raw_os_error()) {
+            Errno::ESRCH => Self::Ended(pid),
+            errno => Self::Signal { pid, source: errno.into() },
+        }
+    }
+}
+
+/// A process by a descriptor: its number belongs to no other process while this value exists.
+struct PinnedProcess {
+    pid: u32,
+    descriptor: OwnedFd,
+}
+
+impl PinnedProcess {
+    fn signal(&self, signal: Signal) -> Result<(), ProcessError> {
+        pidfd_send_signal(&self.descriptor, signal)
+            .map_err(|errno| ProcessError::from_errno(self.pid, errno))
+    }
 }
 
 /// Lists the processes. One that exits meanwhile may be among them or not.
@@ -175,6 +201,18 @@ impl Process {
         Ok(String::from_utf8_lossy(content.bytes.expose()).trim_end().to_owned())
     }
 
+    /// Its command line: the program and its arguments, each with a zero byte at its end. It can
+    /// overwrite them itself.
+    ///
+    /// # Errors
+    /// When it has exited, or /proc can't be read.
+    pub fn command_line(self, root: &Root) -> Result<String, ProcessError> {
+        let content = self.checked_afterwards(root, || {
+            root.read(&proc_file(self.pid, "cmdline")?, MAX_PROC_FILE_BYTES)
+        })?;
+        Ok(String::from_utf8_lossy(content.bytes.expose()).into_owned())
+    }
+
     /// The sockets that it has open, by the numbers that [`owners_of`] takes.
     ///
     /// # Errors
@@ -205,26 +243,43 @@ impl Process {
         self.checked_afterwards(root, || Root::open(&link)?.read_through_any_links(path, limit))
     }
 
+    /// Its users: real, effective, saved, and for files.
+    ///
+    /// # Errors
+    /// When it has exited, or /proc can't be read.
+    pub fn users(self, root: &Root) -> Result<[u32; 4], ProcessError> {
+        let content = self.checked_afterwards(root, || {
+            root.read(&proc_file(self.pid, "status")?, MAX_PROC_FILE_BYTES)
+        })?;
+        let users = stat::users(&String::from_utf8_lossy(content.bytes.expose()));
+        users.ok_or(ProcessError::NoUsers(self.pid))
+    }
+
     /// Sends a signal, to this process or to none.
     ///
     /// # Errors
     /// When it has exited, or the system refuses.
     pub fn signal(self, root: &Root, signal: Signal) -> Result<(), ProcessError> {
-        let failed = |e: rustix::io::Errno| match Errno::from_raw(e.raw_os_error()) {
-            Errno::ESRCH => ProcessError::Ended(self.pid),
-            errno => ProcessError::Signal { pid: self.pid, source: errno.into() },
-        };
+        self.pin(root)?.signal(signal)
+    }
+
+    /// Opens a descriptor that stands for this process and for no other one.
+    ///
+    /// # Errors
+    /// When it has exited, or the system refuses.
+    fn pin(self, root: &Root) -> Result<PinnedProcess, ProcessError> {
         let pid = i32::try_from(self.pid)
             .ok()
             .and_then(Pid::from_raw)
             .ok_or(ProcessError::Ended(self.pid))?;
         // From here on the descriptor stands for one process, which may already be another one: so
         // the identity is checked afterwards.
-        let descriptor = pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
+        let descriptor = pidfd_open(pid, PidfdFlags::empty())
+            .map_err(|errno| ProcessError::from_errno(self.pid, errno))?;
         if !self.runs(root)? {
             return Err(ProcessError::Ended(self.pid));
         }
-        pidfd_send_signal(&descriptor, signal).map_err(failed)
+        Ok(PinnedProcess { pid: self.pid, descriptor })
     }
 
     /// Runs `work` by the number, and verifies afterwards that it still belongs to this process.

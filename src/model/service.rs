@@ -65,6 +65,8 @@ pub enum ServiceKind {
         pid_file: AbsolutePath,
         /// The signal that makes it read its files again.
         signal: Signal,
+        /// The unit whose processes a pid file that others can write may name.
+        unit: Option<String>,
     },
     /// Something that only a command reaches.
     Command {

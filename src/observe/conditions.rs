@@ -7,6 +7,7 @@ use std::path::Path;
 
 use nix::sys::stat::{FileStat, SFlag};
 
+use crate::drivers::processes::Process;
 use crate::model::{AbsolutePath, DeferralFacts, Timestamp};
 use crate::settings::Settings;
 use crate::state::read_hold;
@@ -41,15 +42,20 @@ fn noted<T>(result: Result<T, FileError>, notes: &mut Vec<String>) -> Option<T> 
         .ok()
 }
 
-/// Returns the process id of a running kubeadm. By its name, which any process can give itself: it
-/// can only defer renewals that are not urgent.
+/// Returns the process id of a running kubeadm: a process of root of that name. Any user can give a
+/// process that name, and a container can have a kubeadm of its own.
 fn kubeadm(root: &Root) -> Result<Option<u32>, FileError> {
     let names = root.open_dir(Path::new("/proc"))?.names()?;
-    let mut processes = names.iter().filter_map(|name| name.to_str()?.parse::<u32>().ok());
-    Ok(processes.find(|pid| is_kubeadm(root, *pid)))
+    let named = names.iter().filter_map(|name| name.to_str()?.parse::<u32>().ok());
+    let mut named = named.filter(|pid| is_kubeadm(root, *pid));
+    let is_roots = |process: &Process| {
+        process.users(root).is_ok_and(|users| users == [0; 4])
+            && process.cgroup(root).is_ok_and(|cgroup| cgroup.container.is_none())
+    };
+    Ok(named.find(|pid| Process::find(root, *pid).ok().flatten().as_ref().is_some_and(is_roots)))
 }
 
-/// Whether the process is kubeadm. One that has exited or is a zombie does not count.
+/// Whether the process is called kubeadm. One that has exited or is a zombie does not count.
 fn is_kubeadm(root: &Root, pid: u32) -> bool {
     const MAX_STAT_BYTES: u64 = 4096;
     let Ok(path) = AbsolutePath::new(format!("/proc/{pid}/stat")) else { return false };
@@ -118,6 +124,14 @@ mod tests {
                 .unwrap();
         }
 
+        fn process(&self, pid: u32, stat: &str, user: u32, cgroup: &str) {
+            let rest = "1 1 1 0 -1 4 1 2 3 4 5 6 7 8 20 0 1 0 42 9 10";
+            self.file(&format!("proc/{pid}/stat"), &format!("{pid} {stat} {rest}"), 0);
+            let status = format!("Uid:\t{user}\t{user}\t{user}\t{user}\n");
+            self.file(&format!("proc/{pid}/status"), &status, 0);
+            self.file(&format!("proc/{pid}/cgroup"), &format!("0::{cgroup}\n"), 0);
+        }
+
         fn kubeadm(&self) -> Option<u32> {
             kubeadm(&self.root).unwrap()
         }
@@ -130,16 +144,25 @@ mod tests {
     #[test]
     fn kubeadm_is_found_among_the_processes() {
         let node = TestNode::new();
-        node.file("proc/1/stat", "1 (systemd) S 0 1 1 0", 0);
-        node.file("proc/12/stat", "12 (kubeadm-helper) S 1 12", 0);
-        node.file("proc/13/stat", "13 (a (kubeadm) S 1) R 1 13", 0);
-        node.file("proc/14/stat", "14 (kubeadm) Z 1 14", 0);
+        node.process(1, "(systemd) S", 0, "/init.scope");
+        node.process(12, "(kubeadm-helper) S", 0, "/");
+        node.process(13, "(a (kubeadm) S 1) R", 0, "/");
+        node.process(14, "(kubeadm) Z", 0, "/");
         node.file("proc/15/stat", "torn", 0);
         node.file("proc/version", "99 (kubeadm) S 1", 0);
         fs::create_dir(node.dir.path().join("proc/16")).unwrap();
         assert_eq!(node.kubeadm(), None);
-        node.file("proc/17/stat", "17 (kubeadm) S 1 17", 0);
+        node.process(17, "(kubeadm) S", 0, "/user.slice/user-0.slice/session-1.scope");
         assert_eq!(node.kubeadm(), Some(17));
+    }
+
+    #[test]
+    fn kubeadm_of_a_user_or_a_container_defers_nothing() {
+        let node = TestNode::new();
+        node.process(17, "(kubeadm) S", 1000, "/user.slice/user-1000.slice/session-1.scope");
+        let container = "0123456789abcdef".repeat(4);
+        node.process(18, "(kubeadm) S", 0, &format!("/system.slice/docker-{container}.scope"));
+        assert_eq!(node.kubeadm(), None);
     }
 
     #[test]
@@ -151,15 +174,15 @@ mod tests {
             let stat = host.read(&AbsolutePath::constant("/proc/thread-self/stat"), 4096).unwrap();
             let node = TestNode::new();
             node.file("proc/4711/stat", std::str::from_utf8(stat.bytes.expose()).unwrap(), 0);
-            node.kubeadm()
+            is_kubeadm(&node.root, 4711)
         });
-        assert_eq!(thread.unwrap().join().unwrap(), Some(4711));
+        assert!(thread.unwrap().join().unwrap());
     }
 
     #[test]
     fn processes_of_another_root_are_ignored() {
         let node = TestNode::new();
-        node.file("proc/17/stat", "17 (kubeadm) S 1 17", 0);
+        node.process(17, "(kubeadm) S", 0, "/");
         assert_eq!(node.conditions(), Conditions::default());
     }
 

@@ -3,11 +3,12 @@
 
 use super::material::material;
 use crate::credentials::{Loaded, LoadedAuthority, load};
+use crate::drivers::processes::{self, Process};
 use crate::formats::kubeconfig::{Kubeconfig, PemSource};
 use crate::formats::x509::{NODE_PREFIX, NODES};
 use crate::model::{AbsolutePath, Credential, KubeletClient, Leaf, Location, Material};
 use crate::store::LARGEST_FILE;
-use crate::sys::Root;
+use crate::sys::{FileError, Root};
 
 /// The files with kubelet's flags, as in kubeadm and its packages. The last value of a flag counts,
 /// so the operator's file is first.
@@ -15,6 +16,12 @@ const FLAGS: [&str; 3] =
     ["/etc/default/kubelet", "/etc/sysconfig/kubelet", "/var/lib/kubelet/kubeadm-flags.env"];
 
 const NAME_FLAG: &str = "--hostname-override";
+
+/// kubelet's unit.
+const UNIT: &str = "kubelet.service";
+
+/// kubelet's name as a process.
+const PROCESS: &str = "kubelet";
 
 /// Returns the facts. `own` is the content of the file that kubelet.conf names, or would name.
 pub(super) fn client(
@@ -29,11 +36,15 @@ pub(super) fn client(
     let embeds = matches!(parsed.user.client.certificate, PemSource::Embedded(_));
     let embedded = embeds.then(|| embedded(root, credential, kubeconfig, authority));
     let leaves = [own.leaf(), embedded.as_ref().and_then(Material::leaf)];
-    let node = leaves
-        .into_iter()
-        .flatten()
-        .find_map(node_of)
-        .map_or_else(|| elsewhere(root, &parsed.user.name, kubeconfig), Ok);
+    let user = parsed.user.name.as_str();
+    let node = match leaves.into_iter().flatten().find_map(node_of) {
+        Some(name) => {
+            let mut found = vec![("the old certificate".to_owned(), name)];
+            found.extend(by_user(user, kubeconfig));
+            agreed(&found)
+        }
+        None => elsewhere(root, user, kubeconfig),
+    };
     Some(KubeletClient { kubeconfig: kubeconfig.clone(), embedded, node })
 }
 
@@ -59,46 +70,95 @@ fn node_of(leaf: &Leaf) -> Option<String> {
     Some(name.to_owned()).filter(|name| one_of_them && is_node(name))
 }
 
+/// A name of this node, and where it is from.
+type NodeName = (String, String);
+
 /// Finds the node's name elsewhere, never by the host name: a node may have another one, and a
-/// certificate for the wrong name would impersonate another node.
+/// certificate for the wrong name would impersonate another node. What users other than root can
+/// have written names no node.
 fn elsewhere(root: &Root, user: &str, kubeconfig: &AbsolutePath) -> Result<String, String> {
-    let flags = FLAGS
-        .into_iter()
-        .filter_map(|file| text(root, file))
-        .find_map(|text| hostname_override(&text));
-    let name = flags
-        .or_else(|| of_process(root))
-        .or_else(|| user.strip_prefix(NODE_PREFIX).map(str::to_owned));
-    name.filter(|name| is_node(name)).ok_or_else(|| {
-        format!(
+    let not_known = |e: FileError| format!("the name of this node is not known: {e}");
+    let mut found: Vec<NodeName> = by_flags(root).map_err(not_known)?.into_iter().collect();
+    found.extend(by_processes(root));
+    if let Some(name) = by_user(user, kubeconfig) {
+        read_root_only(root, kubeconfig).map_err(not_known)?;
+        found.push(name);
+    }
+    if found.is_empty() || found.iter().any(|(_, name)| !is_node(name)) {
+        return Err(format!(
             "the name of this node is not known: the old certificate can't be read, kubelet has no \
              {NAME_FLAG} (in {}), and the user in {kubeconfig} is not {NODE_PREFIX}NAME; add \
              {NAME_FLAG}=NAME to KUBELET_EXTRA_ARGS in {}, with the name that kubectl get nodes \
              shows",
             FLAGS.join(", "),
             FLAGS[0],
-        )
-    })
+        ));
+    }
+    agreed(&found)
 }
 
-fn text(root: &Root, file: &str) -> Option<String> {
-    let content = root.read(&AbsolutePath::new(file).ok()?, LARGEST_FILE).ok()?;
-    Some(String::from_utf8_lossy(content.bytes.expose()).into_owned())
+/// The one name that all of these say.
+fn agreed(found: &[NodeName]) -> Result<String, String> {
+    let (first, rest) = found.split_first().ok_or("the name of this node is not known")?;
+    if rest.iter().all(|(_, name)| *name == first.1) {
+        return Ok(first.1.clone());
+    }
+    let all: Vec<String> = found.iter().map(|(place, name)| format!("{place}: {name}")).collect();
+    Err(format!(
+        "the name of this node is not known: there are several ({}); correct the wrong ones, by \
+         the name that kubectl get nodes shows",
+        all.join(", ")
+    ))
 }
 
-/// Returns the flags of a running kubelet, where this is the machine that it runs on.
-fn of_process(root: &Root) -> Option<String> {
-    let processes = root
-        .is_host()
-        .then(|| root.open_dir(std::path::Path::new("/proc")).and_then(|proc| proc.names()).ok())
-        .flatten()?;
-    let pids = processes.iter().filter_map(|name| name.to_str()?.parse::<u32>().ok());
-    let mut lines = pids.filter(|pid| {
-        text(root, &format!("/proc/{pid}/comm")).is_some_and(|name| name.trim() == "kubelet")
-    });
-    lines.find_map(|pid| {
-        hostname_override(&text(root, &format!("/proc/{pid}/cmdline"))?.replace('\0', " "))
-    })
+/// The name in kubelet's flags; of several files the first, whose flags kubelet gets last.
+fn by_flags(root: &Root) -> Result<Option<NodeName>, FileError> {
+    let mut found = None;
+    for file in FLAGS {
+        // Every file is checked, whichever has the flag.
+        let text = match read_root_only(root, &AbsolutePath::constant(file)) {
+            Ok(text) => text,
+            Err(e) if e.is_not_found() => continue,
+            Err(e) => return Err(e),
+        };
+        let name = hostname_override(&text).map(|name| (format!("{NAME_FLAG} in {file}"), name));
+        found = found.or(name);
+    }
+    Ok(found)
+}
+
+fn read_root_only(root: &Root, file: &AbsolutePath) -> Result<String, FileError> {
+    let content = root.read_root_only(file, LARGEST_FILE)?;
+    Ok(String::from_utf8_lossy(content.bytes.expose()).into_owned())
+}
+
+/// The name in the flags of a running kubelet, where this is the machine that it runs on.
+fn by_processes(root: &Root) -> Vec<NodeName> {
+    if root.is_host() { by_processes_of(root) } else { Vec::new() }
+}
+
+fn by_processes_of(root: &Root) -> Vec<NodeName> {
+    let all = processes::all(root).unwrap_or_default();
+    let names =
+        all.into_iter().filter(|process| is_kubelet(root, *process)).filter_map(|process| {
+            let line = process.command_line(root).ok()?.replace('\0', " ");
+            Some((format!("{NAME_FLAG} of process {}", process.pid), hostname_override(&line)?))
+        });
+    names.collect()
+}
+
+/// Whether a process is the kubelet of this machine: any user can name a process like it, and a
+/// container can have one of its own.
+fn is_kubelet(root: &Root, process: Process) -> bool {
+    process.name(root).is_ok_and(|name| name == PROCESS)
+        && process.users(root).is_ok_and(|users| users == [0; 4])
+        && process.cgroup(root).is_ok_and(|cgroup| cgroup.is_of_service(UNIT))
+}
+
+/// The name of the user in kubelet.conf, where it is that of a node.
+fn by_user(user: &str, kubeconfig: &AbsolutePath) -> Option<NodeName> {
+    let name = user.strip_prefix(NODE_PREFIX)?;
+    Some((format!("the user in {kubeconfig}"), name.to_owned()))
 }
 
 /// Returns the last value. kubelet makes it lower case.
@@ -132,6 +192,7 @@ fn is_node(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
@@ -160,33 +221,122 @@ mod tests {
         }
     }
 
-    /// Never by the host's name, which is there in both places.
-    #[test]
-    fn flag_precedes_the_user_and_nothing_is_guessed() {
-        let dir = tempfile::tempdir().unwrap();
-        let put = |file: &str, text: &str| {
-            let path = dir.path().join(file);
+    /// A disk of a node, with files of root.
+    struct Disk {
+        dir: tempfile::TempDir,
+        root: Root,
+    }
+
+    const FLAG_FILE: &str = "var/lib/kubelet/kubeadm-flags.env";
+
+    impl Disk {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let root = Root::open(dir.path()).unwrap();
+            let disk = Self { dir, root };
+            disk.put("etc/kubernetes/kubelet.conf", "");
+            disk
+        }
+
+        fn put(&self, file: &str, text: &str) {
+            let path = self.dir.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
-        };
-        put("etc/hostname", "guessed\n");
-        put("proc/sys/kernel/hostname", "guessed\n");
-        put("proc/7/comm", "kubelet\n");
-        put("proc/7/cmdline", "kubelet\0--hostname-override=elsewhere\0");
-        let root = Root::open(dir.path()).unwrap();
-        let conf = AbsolutePath::constant("/etc/kubernetes/kubelet.conf");
-        let trouble = elsewhere(&root, "default-auth", &conf).unwrap_err();
+        }
+
+        fn mode(&self, file: &str, mode: u32) {
+            let mode = fs::Permissions::from_mode(mode);
+            fs::set_permissions(self.dir.path().join(file), mode).unwrap();
+        }
+
+        fn flag(&self, file: &str, name: &str) {
+            self.put(file, &format!("ARGS=\"--hostname-override={name}\"\n"));
+        }
+
+        /// A process as /proc shows it.
+        fn process(&self, pid: u32, name: &str, user: u32, cgroup: &str) {
+            let put = |file: &str, text: &str| self.put(&format!("proc/{pid}/{file}"), text);
+            put("stat", &format!("{pid} ({name}) S 1 1 1 0 -1 4 1 2 3 4 5 6 7 8 20 0 1 0 42 9 10"));
+            put("comm", &format!("{name}\n"));
+            put("status", &format!("Name:\t{name}\nUid:\t{user}\t{user}\t{user}\t{user}\n"));
+            put("cgroup", &format!("0::{cgroup}\n"));
+            put("cmdline", &format!("{name}\0--hostname-override=by-process-{pid}\0"));
+        }
+
+        fn elsewhere(&self, user: &str) -> Result<String, String> {
+            let conf = AbsolutePath::constant("/etc/kubernetes/kubelet.conf");
+            elsewhere(&self.root, user, &conf)
+        }
+    }
+
+    /// Never by the host's name, which is there in both places.
+    #[test]
+    fn flags_and_user_name_the_node_and_nothing_is_guessed() {
+        let disk = Disk::new();
+        disk.put("etc/hostname", "guessed\n");
+        disk.put("proc/sys/kernel/hostname", "guessed\n");
+        disk.process(7, "kubelet", 0, "/system.slice/kubelet.service");
+        let trouble = disk.elsewhere("default-auth").unwrap_err();
         assert!(
             trouble.contains("--hostname-override") && trouble.contains("KUBELET_EXTRA_ARGS"),
             "{trouble}"
         );
-        assert_eq!(elsewhere(&root, "system:node:by-user", &conf), Ok("by-user".to_owned()));
-        put(
-            "var/lib/kubelet/kubeadm-flags.env",
-            "KUBELET_KUBEADM_ARGS=\"--hostname-override=by-flag\"\n",
+        assert_eq!(disk.elsewhere("system:node:by-user"), Ok("by-user".to_owned()));
+        assert!(disk.elsewhere("system:node:No_Node").is_err());
+        disk.flag(FLAG_FILE, "by-flag");
+        assert_eq!(disk.elsewhere("default-auth"), Ok("by-flag".to_owned()));
+        assert_eq!(disk.elsewhere("system:node:by-flag"), Ok("by-flag".to_owned()));
+        disk.flag("etc/default/kubelet", "by-operator");
+        assert_eq!(disk.elsewhere("default-auth"), Ok("by-operator".to_owned()));
+    }
+
+    #[test]
+    fn contradiction_of_node_names_is_an_error() {
+        let disk = Disk::new();
+        disk.flag(FLAG_FILE, "victim-node");
+        assert_eq!(
+            disk.elsewhere("system:node:cp1").unwrap_err(),
+            "the name of this node is not known: there are several (--hostname-override in \
+             /var/lib/kubelet/kubeadm-flags.env: victim-node, the user in \
+             /etc/kubernetes/kubelet.conf: cp1); correct the wrong ones, by the name that kubectl \
+             get nodes shows"
         );
-        assert_eq!(elsewhere(&root, "system:node:by-user", &conf), Ok("by-flag".to_owned()));
-        put("etc/default/kubelet", "KUBELET_EXTRA_ARGS=--hostname-override=by-operator\n");
-        assert_eq!(elsewhere(&root, "system:node:by-user", &conf), Ok("by-operator".to_owned()));
+    }
+
+    #[test]
+    fn file_writable_by_others_names_no_node() {
+        for file in FLAGS {
+            let disk = Disk::new();
+            let file = file.trim_start_matches('/');
+            disk.flag(file, "cp1");
+            assert_eq!(disk.elsewhere("system:node:cp1"), Ok("cp1".to_owned()));
+            disk.mode(file, 0o666);
+            let trouble = disk.elsewhere("system:node:cp1").unwrap_err();
+            let ending = format!("then chmod go-w /{file}");
+            assert!(trouble.contains("has mode 0666") && trouble.ends_with(&ending), "{trouble}");
+        }
+        let disk = Disk::new();
+        disk.mode("etc/kubernetes/kubelet.conf", 0o666);
+        assert!(disk.elsewhere("system:node:cp1").unwrap_err().contains("has mode 0666"));
+        disk.flag(FLAG_FILE, "cp1");
+        assert_eq!(disk.elsewhere("default-auth"), Ok("cp1".to_owned()), "it names none");
+    }
+
+    #[test]
+    fn only_kubelet_of_the_machine_names_its_node() {
+        let disk = Disk::new();
+        let service = "/system.slice/kubelet.service";
+        let id = "0123456789abcdef".repeat(4);
+        disk.process(2, "kubelet", 1000, service);
+        disk.process(3, "kubelet", 0, "/user.slice/user-1000.slice/session-1.scope");
+        disk.process(4, "kubelet", 0, &format!("/docker/{id}{service}"));
+        disk.process(5, "kubelet", 0, &format!("{service}/kubepods/{id}"));
+        disk.process(6, "kubelet-helper", 0, service);
+        assert_eq!(by_processes_of(&disk.root), []);
+        disk.process(7, "kubelet", 0, service);
+        assert_eq!(
+            by_processes_of(&disk.root),
+            [("--hostname-override of process 7".to_owned(), "by-process-7".to_owned())]
+        );
     }
 }

@@ -25,6 +25,7 @@ mod units;
 use std::sync::Arc;
 
 use super::Node;
+use crate::drivers::processes::PidFile;
 use crate::model::{Consumer, Health, Holding, Presence, Service, ServiceFacts, ServiceKind, Use};
 use crate::sys::Clock;
 use look::{Observer, RunningService};
@@ -139,11 +140,13 @@ async fn facts(look: Arc<Observer>, service: Service) -> (ServiceFacts, Vec<Stri
             pods::find(&look, pod, manifest).await
         }
         ServiceKind::Unit { unit, .. } => units::find(&look, unit).await,
-        ServiceKind::Process { pid_file, .. } => {
-            let (look, pid_file) = (Arc::clone(&look), pid_file.clone());
-            run_blocking(move || Ok(processes::find(&look, &pid_file)))
-                .await
-                .unwrap_or_else(|e| Err(Presence::Unknown(e)))
+        ServiceKind::Process { pid_file, unit, .. } => {
+            let (look, path, unit) = (Arc::clone(&look), pid_file.clone(), unit.clone());
+            run_blocking(move || {
+                Ok(processes::find(&look, PidFile { path: &path, unit: unit.as_deref() }))
+            })
+            .await
+            .unwrap_or_else(|e| Err(Presence::Unknown(e)))
         }
         ServiceKind::Command { .. } => Err(Presence::OutOfSight),
     };

@@ -5,7 +5,7 @@ use super::survey::{Survey, policy, survey};
 use crate::model::{ClockFacts, Constraints, Deferral, ServiceMemory};
 use crate::observe::{Conditions, Node, conditions};
 use crate::plan::{
-    Plan, defer, deferral_reasons, judge_clock, long_expired, plan, policy_for_clock,
+    Plan, defer, deferral_reasons, etcd_members, judge_clock, long_expired, plan, policy_for_clock,
     standing_refusals, with_copies,
 };
 use crate::state::{PassMemory, read_service_memory};
@@ -50,7 +50,7 @@ pub(super) fn decide(
     let Conditions { deferral: found, notes } = conditions(&node.root, &node.settings);
     let reasons =
         deferral_reasons(&found, now).into_iter().chain(orders.reasons.iter().cloned()).collect();
-    let members = node.catalog.etcd_members.max(memory.etcd_members.unwrap_or(0));
+    let members = etcd_members(node.catalog.etcd_members, memory.etcd_members);
     let long_expired = long_expired(&survey.credentials, members, now);
     let constraints = Constraints {
         clock_trust,

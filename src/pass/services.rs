@@ -25,8 +25,8 @@ use crate::model::{
 use crate::observe::{Node, ServicesSeen, neighbours, runtime_socket, service, services};
 use crate::plan::{
     Content, Finding, Judged, JudgedService, Moment, Refresh, Request, Situation, Trigger,
-    forget_restarted, judge_service, may_stop, note_connections, note_contents, note_out_of_sight,
-    note_reloaded, note_replaced, note_restarted, plan_refresh,
+    etcd_members, forget_restarted, judge_service, may_stop, note_connections, note_contents,
+    note_out_of_sight, note_reloaded, note_replaced, note_restarted, plan_refresh,
 };
 use crate::sys::{Clock, Root, block_on, uptime};
 
@@ -313,7 +313,9 @@ impl PassCaller<'_, '_> {
             self.node.catalog.services.iter().find(|service| service.name == step.service);
         match service.and_then(|service| service.essential).filter(|_| !step.too_late) {
             Some(essential) => {
-                may_stop(&neighbours(self.node, essential).await, self.node.catalog.etcd_members)
+                let found = neighbours(self.node, essential).await;
+                let answered = self.memory.borrow().value.etcd_members;
+                may_stop(&found, etcd_members(self.node.catalog.etcd_members, answered))
             }
             None => Ok(()),
         }

@@ -37,7 +37,7 @@ pub use memory::{
     note_reloaded, note_replaced, note_restarted,
 };
 pub use names::{lacking, with_names};
-pub use neighbours::may_stop;
+pub use neighbours::{etcd_members, may_stop};
 pub use planner::plan;
 pub use refresh::{Refresh, Situation, Trigger, plan_refresh};
 pub use steps::{Judged, Plan, Request, Step, Terms};

@@ -3,10 +3,18 @@
 
 use crate::model::Neighbours;
 
+/// How many members etcd has: by its own last answer, which knows those that joined or left since;
+/// else by its manifest, which names those that were there when this node joined.
+#[must_use]
+pub fn etcd_members(manifest: usize, answered: Option<usize>) -> usize {
+    // No cluster is without members: that is no answer.
+    answered.filter(|members| *members > 0).unwrap_or(manifest)
+}
+
 /// Whether a service may be stopped; an `Err` says why not.
 ///
-/// Where the peers are not known, etcd's manifest decides: several members in it mean that the
-/// cluster has other nodes, whose state is unknown. Where it names only this one, a restart does no
+/// Where the peers are not known, the number of [`etcd_members`] decides: several mean that the
+/// cluster has other nodes, whose state is unknown. Where there is only this one, a restart does no
 /// harm to a member that does not answer.
 ///
 /// # Errors
@@ -63,6 +71,14 @@ mod tests {
             may(2, 0),
             Err("none of the other API servers of the cluster is ready (there are 2)".to_owned())
         );
+    }
+
+    #[test]
+    fn last_answer_of_etcd_counts_over_its_manifest() {
+        assert_eq!(etcd_members(3, Some(1)), 1, "the others were removed");
+        assert_eq!(etcd_members(1, Some(3)), 3, "the others joined later");
+        assert_eq!(etcd_members(3, None), 3);
+        assert_eq!(etcd_members(3, Some(0)), 3);
     }
 
     #[test]

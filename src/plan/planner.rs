@@ -6,8 +6,11 @@ use std::time::Duration;
 use super::judge::{judge_authority, kubelet_repaired_here, new_end, not_known};
 use super::steps::{Judged, Plan, Request, Step, Terms};
 use crate::model::{
-    Action, AuthorityCondition, AuthorityFacts, Policy, Renewal, Signer, Timestamp,
+    Action, AuthorityCondition, AuthorityFacts, Material, Policy, Renewal, Signer, Timestamp,
 };
+
+/// A forced renewal that moves the expiry back by less than this is not reported.
+const SHORTER_TOLERANCE: Duration = Duration::from_secs(3_600);
 
 /// Turns judgements into steps, but for what is copied: that follows from the others.
 #[must_use]
@@ -22,11 +25,12 @@ fn step(judged: &Judged, request: &Request, policy: &Policy, now: Timestamp) -> 
         && can_be_forced(judged, request, now)
         && !matches!(action, Action::Renew | Action::Repair)
     {
-        action = Action::Renew;
-        reason = if request.names.is_empty() {
-            format!("asked for with --force; {reason}")
-        } else {
-            format!("asked for {}; {reason}", request.names)
+        (action, reason) = match shorter(judged, request, policy, now) {
+            Some(shorter) => (Action::Error, shorter),
+            None if request.names.is_empty() => {
+                (Action::Renew, format!("asked for with --force; {reason}"))
+            }
+            None => (Action::Renew, format!("asked for {}; {reason}", request.names)),
         };
     }
     if matches!(action, Action::Nothing | Action::Copy) {
@@ -56,6 +60,22 @@ fn can_be_forced(judged: &Judged, request: &Request, now: Timestamp) -> bool {
     let kubelets = request.only.contains(&judged.facts.credential.name)
         && kubelet_repaired_here(&judged.facts).is_some_and(|client| client.node.is_ok());
     (ours || kubelets) && judged.authority.as_ref().is_some_and(usable)
+}
+
+/// Why a forced renewal would do harm: the new certificate would expire before the present one,
+/// which is valid.
+fn shorter(judged: &Judged, request: &Request, policy: &Policy, now: Timestamp) -> Option<String> {
+    let Material::Whole(leaf) = &judged.facts.material else { return None };
+    let new = judged.authority.as_ref().and_then(|authority| terms(authority, policy, now))?;
+    let is_valid = leaf.not_before <= now && now <= leaf.not_after;
+    let is_shorter = new.not_after.plus(SHORTER_TOLERANCE) < leaf.not_after;
+    (is_valid && is_shorter && !request.allow_shorter).then(|| {
+        format!(
+            "would expire {}, earlier than the present certificate ({}): --allow-shorter renews \
+             it all the same",
+            new.not_after, leaf.not_after
+        )
+    })
 }
 
 /// Valid from a little before now, so that clients whose clocks are behind accept it, but never

@@ -2,7 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    AuthorityCondition, Condition, CredentialFacts, CredentialName, LEAST_GAIN, Material, days,
+    AuthorityCondition, AuthorityKey, AuthorityState, Condition, CredentialFacts, CredentialName,
+    LEAST_GAIN, SanChange, days,
 };
 use crate::plan::judge;
 use crate::plan::judge::fixtures::*;
@@ -51,6 +52,49 @@ fn force_renews_fresh_credentials_of_usable_authority_only() {
         AuthorityCondition::ALL.iter().filter(|state| **state != AuthorityCondition::Usable)
     {
         assert_eq!(forced(Condition::Fresh, *state), 0, "{state}");
+    }
+}
+
+#[test]
+fn forced_renewal_never_shortens_without_a_word() {
+    let forced = |ends: (Timestamp, Timestamp), request: Request| {
+        let (leaf_end, authority_end) = ends;
+        let facts = facts(Material::Whole(leaf(Signer::Authority, at(-1), leaf_end)));
+        let anchors = only(certificate(at(-1), authority_end));
+        let authority = authority(AuthorityState::Present { anchors, key: AuthorityKey::Usable });
+        let judgement = judge(&facts, Some(&authority), &policy(), now());
+        let judged = Judged { facts, authority: Some(authority), judgement };
+        plan(&[judged], &Request { force: true, ..request }, &policy(), now()).steps.remove(0)
+    };
+    let hour = Duration::from_secs(3_600);
+    let names = SanChange { add: vec!["cp1.example".parse().unwrap()], ..SanChange::default() };
+    let changed = Request { names, ..Request::default() };
+    for (ends, request, allowed) in [
+        // The end of the CA.
+        ((at(364), at(5)), Request::default(), false),
+        ((at(364), at(5)), changed.clone(), false),
+        ((at(364), at(5)), Request { allow_shorter: true, ..Request::default() }, true),
+        ((at(364), at(5)), Request { allow_shorter: true, ..changed }, true),
+        // The configured validity.
+        ((at(365).plus(hour), at(3_000)), Request::default(), true),
+        ((at(365).plus(hour * 2), at(3_000)), Request::default(), false),
+        ((at(364), at(3_000)), Request::default(), true),
+    ] {
+        let step = forced(ends, request);
+        assert_eq!(step.terms.is_some(), allowed, "{step:?}");
+        assert_eq!(step.action == Action::Renew, allowed, "{step:?}");
+        if !allowed {
+            let new_end = at(365).min(ends.1);
+            assert_eq!(step.action, Action::Error);
+            assert_eq!(
+                step.reason,
+                format!(
+                    "would expire {new_end}, earlier than the present certificate ({}): \
+                     --allow-shorter renews it all the same",
+                    ends.0
+                )
+            );
+        }
     }
 }
 

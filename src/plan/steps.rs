@@ -32,6 +32,8 @@ pub struct Request {
     pub only: BTreeSet<CredentialName>,
     /// Also what has enough life left.
     pub force: bool,
+    /// Also where the new certificate would expire before the present one.
+    pub allow_shorter: bool,
     /// Also what ended long ago on one controller of several.
     pub revive: bool,
     /// With other names than it had; then it is for one credential, and forced.

@@ -131,8 +131,12 @@ fn kind_of_service(kind: &ServiceKind) -> Vec<String> {
             };
             vec![text("unit", unit), refresh]
         }
-        ServiceKind::Process { pid_file, signal } => {
-            vec![text("pid_file", pid_file), text("signal", &word(*signal))]
+        ServiceKind::Process { pid_file, signal, unit } => {
+            let unit = unit.iter().map(|unit| text("unit", unit));
+            [text("pid_file", pid_file), text("signal", &word(*signal))]
+                .into_iter()
+                .chain(unit)
+                .collect()
         }
         ServiceKind::Command { command, limit } => {
             vec![

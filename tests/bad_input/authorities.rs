@@ -187,6 +187,39 @@ fn of_cas_with_the_same_key_the_valid_one_that_expires_last_signs() {
     }
 }
 
+/// A CA that expires soon would shorten the life of a certificate, and its successor does not.
+#[test]
+fn forced_renewal_never_shortens_unasked() {
+    let node = Node::fresh(ECDSA);
+    let fresh = |name: &str| node.certificate(name).not_after;
+    let (before, etcd) = (fresh("apiserver"), fresh("etcd/server"));
+    let [old, new] = [5, 340].map(|days| reissued_ca(&node, days));
+    node.write(CA_CRT, old.to_pem());
+    let refusal = format!(
+        "would expire {}, earlier than the present certificate ({before}): --allow-shorter",
+        old.not_after
+    );
+    for change in [&["--force"][..], &["--add-san", "other.example.com"]] {
+        let run = node.run(&[&["renew", "apiserver"], change].concat());
+        assert_eq!((run.code, fresh("apiserver")), (FAILED, before), "{}", run.text);
+        assert!(run.text.contains(&refusal), "{}", run.text);
+    }
+    let run = node.run(&["renew", "--force", "apiserver", "etcd/server"]);
+    assert_eq!((run.code, fresh("apiserver")), (PARTIAL, before), "{}", run.text);
+    assert!(run.text.contains(&refusal) && fresh("etcd/server") >= etcd, "{}", run.text);
+    let run = node.run(&["renew", "--force", "--allow-shorter", "apiserver"]);
+    assert_eq!((run.code, fresh("apiserver")), (SUCCESS, old.not_after), "{}", run.text);
+    for file in [[&old, &new], [&new, &old]] {
+        node.write(CA_CRT, file.map(Certificate::to_pem).concat());
+        let run = node.run(&["renew", "--force", "apiserver"]);
+        assert_eq!((run.code, fresh("apiserver")), (SUCCESS, new.not_after), "{}", run.text);
+    }
+    // The old one has expired, and signing goes on.
+    node.write(CA_CRT, reissued_ca(&node, -5).to_pem() + &new.to_pem());
+    let run = node.run(&["renew", "--force", "apiserver"]);
+    assert_eq!((run.code, fresh("apiserver")), (SUCCESS, new.not_after), "{}", run.text);
+}
+
 #[test]
 fn of_cas_with_the_same_key_none_signs_when_none_is_valid() {
     for (case, days, says) in [

@@ -5,9 +5,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use kubecertd::formats::x509::certificates;
-use kubecertd::model::{Timestamp, days};
-use kubecertd::pass::{Orders, Preview, Report, preview, run};
-use kubecertd::plan::{RELEASED, Request};
+use kubecertd::model::{DeferralReason, Timestamp, days};
+use kubecertd::pass::{Orders, Preview, Report, ScheduleMemory, preview, run};
+use kubecertd::plan::{RELEASED, Request, Trigger};
 use kubecertd::state::PassMemory;
 use kubecertd::sys::FixedClock;
 
@@ -43,7 +43,7 @@ impl Clock {
         let clock = FixedClock(self.now);
         let (request, stop) = (Request::default(), AtomicBool::new(false));
         let orders = Orders {
-            trigger: kubecertd::plan::Trigger::Asked,
+            trigger: Trigger::Asked,
             request: &request,
             clock: &clock,
             synchronised: self.synchronised,
@@ -204,6 +204,36 @@ fn operator_can_trust_clock() {
     let clock = Clock::at(now().plus(days(2_000))).unsynchronised_since(now());
     clock.assert_signs_nothing(&node, "is not synchronised");
     clock.trusted().assert_signs_from(&node, |name| ca_not_before(&node, name));
+}
+
+/// The first trusted clock decides until when a new daemon observes.
+#[test]
+fn untrusted_clock_remembers_nothing_of_the_schedule() {
+    let node = Node::due();
+    let pass = |time: Timestamp, until: Timestamp| {
+        let (request, stop) = (Request::default(), AtomicBool::new(false));
+        let remember = ScheduleMemory { scheduled_until: time, observing_until: Some(until) };
+        let orders = Orders {
+            trigger: Trigger::Other,
+            request: &request,
+            clock: &FixedClock(time),
+            synchronised: Some(false),
+            trust_clock: false,
+            reasons: &[DeferralReason::New { until }],
+            remember: Some(remember),
+            stop: &stop,
+            progress: &|_, _| {},
+            emit: &|_| {},
+        };
+        run(&node.observe(), &orders).unwrap();
+        let state = read_state(&node);
+        (state.scheduled_until, state.observing_until)
+    };
+    let ahead = now().plus(days(1_200));
+    assert_eq!(pass(ahead, ahead.plus(days(1))), (None, None));
+    let right = (Some(now()), Some(now().plus(days(1))));
+    assert_eq!(pass(right.0.unwrap(), right.1.unwrap()), right);
+    assert_eq!(pass(ahead, ahead.plus(days(1))), right, "it keeps what it was");
 }
 
 #[test]

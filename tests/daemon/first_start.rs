@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::common::{ECDSA, Node, now};
 use super::harness::*;
+use kubecertd::model::days;
+use kubecertd::state::PassMemory;
 
 fn node() -> Node {
     let node = Node::fresh(ECDSA);
@@ -68,13 +70,36 @@ fn restart_does_not_change_observation_period() {
     assert_eq!(read_state(&node).observing_until, Some(time));
     assert_eq!(daemon.stop().code(), Some(0));
 
-    // Another schedule does not move the end of the observation.
+    // A later time of another schedule does not move the end of the observation.
     node.write(CONFIG, schedule(NEVER));
-    let daemon = Daemon::start(&node);
+    let mut daemon = Daemon::start(&node);
     daemon.wait_until_idle();
     let last = daemon.request_pass();
     assert_eq!((last.renewed.len(), &last.waiting), (0, &first.waiting));
     assert_eq!(read_state(&node).observing_until, Some(time));
+    assert_eq!(daemon.stop().code(), Some(0));
+
+    // It never lasts beyond the next time of the schedule.
+    let sooner = now().plus(Duration::from_secs(300));
+    node.write(CONFIG, schedule(&at(sooner)));
+    let daemon = Daemon::start(&node);
+    daemon.wait_until_idle();
+    assert_eq!(daemon.request_pass().renewed.len(), 0);
+    assert_eq!(read_state(&node).observing_until, Some(sooner));
+}
+
+/// The end that a clock set which was two years ahead, as an earlier daemon left it.
+#[test]
+fn first_scheduled_pass_ends_observation_whatever_its_end() {
+    let node = node();
+    let time = now().plus(Duration::from_secs(4));
+    node.write(CONFIG, schedule(&at(time)));
+    let far = Some(now().plus(days(730)));
+    write_state(&node, &PassMemory { observing_until: far, ..successful_state(now()) });
+    let daemon = Daemon::start(&node);
+    let last = daemon.wait_for_pass("by schedule");
+    assert_eq!((last.waiting, valid_longer_than(&node, 20)), (Vec::new(), all_credentials(&node)));
+    assert_eq!(read_state(&node).observing_until, None);
 }
 
 #[test]

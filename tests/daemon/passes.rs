@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::common::{ECDSA, Node, now};
 use super::harness::*;
 use kubecertd::model::days;
+use kubecertd::report::Status;
 
 #[test]
 fn pass_is_made_only_after_signal() {
@@ -54,6 +55,33 @@ fn signals_during_pass_make_one_more_pass() {
         1,
         "one more pass serves all these signals"
     );
+}
+
+/// The requested pass and the scheduled one are one, which remembers the schedule.
+#[test]
+fn tick_while_a_requested_pass_waits_is_not_lost() {
+    let node = with_history(Node::due(), NEVER);
+    let daemon = Daemon::start(&node);
+    daemon.wait_until_idle();
+    let next_pass = |status: &Status| status.next_pass.unwrap();
+    let store_lock = StoreLock::take(&node);
+    daemon.signal("USR1");
+    wait_for("a pass is in progress", || {
+        daemon.status().filter(|status| status.line == PASS_IN_PROGRESS)
+    });
+    daemon.signal("USR1");
+    let began = now();
+    let soon = began.plus(Duration::from_secs(3_600));
+    node.write(CONFIG, schedule(EVERY_SECOND));
+    daemon.signal("HUP");
+    let first = daemon.wait_for_status("the new schedule", |status| next_pass(status) < soon);
+    daemon.wait_for_status("a tick", |status| next_pass(status) > next_pass(&first));
+    node.write(CONFIG, schedule(NEVER));
+    daemon.signal("HUP");
+    daemon.wait_for_status("the old schedule", |status| next_pass(status) > soon);
+    drop(store_lock);
+    daemon.wait_for_pass("by schedule");
+    assert!(read_state(&node).scheduled_until.is_some_and(|until| until >= began));
 }
 
 #[test]

@@ -237,6 +237,22 @@ fn unknown_node_name_is_never_guessed() {
     assert_reissued(&node, &files);
 }
 
+/// Neither is a choice: the one may be of a cloned disk, and the other edited.
+#[test]
+fn certificate_and_conf_of_different_nodes_are_an_error() {
+    let node = kubelet_node(ECDSA, -30);
+    let conf = node.text(CONF).replace(&format!("system:node:{NODE_NAME}"), "system:node:other");
+    node.write(CONF, conf);
+    let files = node.kubelet_files();
+    let run = node.run(&["renew"]);
+    assert_eq!((run.code, node.kubelet_files()), (1, files), "{}", run.text);
+    let several = format!(
+        "there are several (the old certificate: {NODE_NAME}, the user in \
+         /etc/kubernetes/kubelet.conf: other)"
+    );
+    assert!(run.text.contains(&several), "{}", run.text);
+}
+
 /// A certificate of another CA may be in use for a reason until it expires.
 #[test]
 fn foreign_kubelet_certificate_is_kept_until_expiry() {

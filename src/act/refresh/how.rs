@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{RefreshError, Refreshing, command, pod, process, unit, wait};
 use crate::drivers::cri::{CriError, Runtime};
-use crate::drivers::processes::{Process, of_pid_file};
+use crate::drivers::processes::{PidFile, Process};
 use crate::drivers::systemd::Systemd;
 use crate::model::{ServiceKind, Signal, UnitRefresh};
 
@@ -14,8 +14,8 @@ pub enum How<'h> {
     Stop { runtime: Runtime, container: String, grace: Duration },
     /// A unit is reloaded or restarted by systemd, or its main process is signalled.
     Unit { systemd: Systemd, unit: &'h str, refresh: UnitRefresh },
-    /// A process is sent a signal.
-    Signal { process: Process, signal: Signal },
+    /// The process of a pid file is sent a signal.
+    Signal { pid_file: PidFile<'h>, process: Process, signal: Signal },
     /// A command is run.
     Command { words: &'h [String], limit: Duration },
 }
@@ -47,10 +47,11 @@ impl<'h> How<'h> {
                 unit::check(&systemd, unit, *refresh).await?;
                 Self::Unit { systemd, unit, refresh: *refresh }
             }
-            ServiceKind::Process { pid_file, signal } => Self::Signal {
-                process: of_pid_file(with.root, with.clock, pid_file)?,
-                signal: *signal,
-            },
+            ServiceKind::Process { pid_file, signal, unit } => {
+                let pid_file = PidFile { path: pid_file, unit: unit.as_deref() };
+                let process = pid_file.find(with.root, with.clock)?;
+                Self::Signal { pid_file, process, signal: *signal }
+            }
             ServiceKind::Command { command, limit } => {
                 Self::Command { words: command, limit: *limit }
             }
@@ -84,7 +85,9 @@ impl<'h> How<'h> {
                 let job = unit::refresh(&systemd, with.root, unit, refresh, with.limits.job);
                 wait::unless_stopped(with.stop, job).await.unwrap_or(Err(RefreshError::Stopped))?;
             }
-            Self::Signal { process, signal } => process::send(with.root, process, signal)?,
+            Self::Signal { pid_file, process, signal } => {
+                pid_file.signal(with.root, with.clock, process, process::number(signal))?;
+            }
             Self::Command { words, limit } => command::run(words, limit).await?,
         }
         Ok(None)

@@ -1,5 +1,4 @@
-//! Signals to the process that a pid file names, and to no other process that has the same number
-//! meanwhile.
+//! Signals to processes.
 
 use super::RefreshError;
 use crate::drivers::processes::{self, Process};
@@ -11,11 +10,15 @@ use crate::sys::Root;
 /// # Errors
 /// When the process no longer runs, or the system refuses.
 pub fn send(root: &Root, process: Process, signal: Signal) -> Result<(), RefreshError> {
-    let signal = match signal {
+    Ok(process.signal(root, number(signal))?)
+}
+
+/// The system's number of a signal.
+pub fn number(signal: Signal) -> processes::Signal {
+    match signal {
         Signal::Hup => processes::Signal::HUP,
         Signal::Usr1 => processes::Signal::USR1,
         Signal::Usr2 => processes::Signal::USR2,
         Signal::Term => processes::Signal::TERM,
-    };
-    Ok(process.signal(root, signal)?)
+    }
 }

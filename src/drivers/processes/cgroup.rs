@@ -9,6 +9,8 @@ pub struct Cgroup {
     /// The systemd service of the machine that it belongs to, such as `kubelet.service`, when it is
     /// in no container.
     pub unit: Option<String>,
+    /// The service whose own group it is in, directly below `/system.slice` and in no group below.
+    direct: Option<String>,
 }
 
 impl Cgroup {
@@ -19,7 +21,18 @@ impl Cgroup {
         let paths = || text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
         let container = paths().find_map(container);
         let unit = if container.is_none() { paths().find_map(unit) } else { None };
-        Self { container, unit }
+        let direct = paths()
+            .filter_map(|path| path.strip_prefix("/system.slice/"))
+            .find(|name| unit.as_deref() == Some(name))
+            .map(ToOwned::to_owned);
+        Self { container, unit, direct }
+    }
+
+    /// Whether it is in the group of this service of the machine, `/system.slice/NAME`, and neither
+    /// in a container nor in a group below.
+    #[must_use]
+    pub fn is_of_service(&self, name: &str) -> bool {
+        self.direct.as_deref() == Some(name)
     }
 }
 
@@ -100,6 +113,26 @@ mod tests {
         for (line, unit) in cases {
             assert_eq!(of(line), (false, Some(unit.to_owned())), "{line}");
         }
+    }
+
+    #[test]
+    fn service_is_the_one_of_the_machine_itself() {
+        let is_of_service = |line: &str| Cgroup::parse(line).is_of_service("kubelet.service");
+        assert!(is_of_service("0::/system.slice/kubelet.service\n"));
+        assert!(is_of_service("4:cpu:/\n1:name=systemd:/system.slice/kubelet.service\n"));
+        for line in [
+            "0::/system.slice/kubelet.service/sub\n",
+            "0::/system.slice/system-kubelet.slice/kubelet.service\n",
+            "0::/kubelet.service\n",
+            "0::/user.slice/system.slice/kubelet.service\n",
+            "0::/system.slice/other.service/system.slice/kubelet.service\n",
+            "0::/lxc/guest/system.slice/kubelet.service\n",
+            "0::/system.slice/kubelet.service2\n",
+        ] {
+            assert!(!is_of_service(line), "{line}");
+        }
+        let nested = format!("0::/docker/{ID}/system.slice/kubelet.service\n");
+        assert!(!is_of_service(&nested));
     }
 
     #[test]

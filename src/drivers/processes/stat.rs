@@ -1,4 +1,4 @@
-//! Parses the one line of /proc/PID/stat.
+//! Parses the one line of /proc/PID/stat, and the users in /proc/PID/status.
 
 use std::time::Duration;
 
@@ -21,6 +21,14 @@ pub fn parse(line: &[u8]) -> Option<Stat> {
     let state = fields.next()?;
     let start_ticks = fields.nth(18)?.parse().ok()?;
     Some(Stat { ended: matches!(state, "Z" | "X"), start_ticks })
+}
+
+/// Parses the line `Uid:` of /proc/PID/status: the real, effective, saved and file system user.
+/// The name of the process, which it can set itself, stands above it with its line ends escaped.
+pub fn users(status: &str) -> Option<[u32; 4]> {
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    let users: Result<Vec<u32>, _> = line.split_ascii_whitespace().map(str::parse).collect();
+    users.ok()?.try_into().ok()
 }
 
 /// Converts ticks after boot to a duration, by the number of ticks per second.
@@ -74,6 +82,15 @@ mod tests {
             "17 (x) S 1 17 17 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 soon",
         ] {
             assert_eq!(parse(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn users_are_found_or_none() {
+        let status = |line: &str| format!("Name:\tUid: 7 7 7 7\nUmask:\t0022\n{line}\nGid:\t1\n");
+        assert_eq!(users(&status("Uid:\t1000\t0\t1000\t5")), Some([1000, 0, 1000, 5]));
+        for line in ["", "Uid:", "Uid:\t1\t2\t3", "Uid:\t1\t2\t3\t4\t5", "Uid:\t1\t2\t3\troot"] {
+            assert_eq!(users(&status(line)), None, "{line}");
         }
     }
 

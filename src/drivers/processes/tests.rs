@@ -107,9 +107,7 @@ fn socket_owner_is_found() {
     assert_eq!(super::super::sockets::listeners(port).unwrap()[0].inode, inode);
     // A service's child has every descriptor that its parent did not close.
     let inherited = Sleeper::of(
-        Command::new("sleep")
-            .arg("1000")
-            .stdout(std::os::fd::OwnedFd::from(listener.try_clone().unwrap())),
+        Command::new("sleep").arg("1000").stdout(OwnedFd::from(listener.try_clone().unwrap())),
     );
     let mut owners = vec![own(), inherited.process().unwrap()];
     owners.sort();

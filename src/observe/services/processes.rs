@@ -1,22 +1,22 @@
 //! Services that are processes without a unit, found by their pid files.
 
 use super::look::{Group, Observer, RunningService};
-use crate::drivers::processes::{PidFileError, of_pid_file};
-use crate::model::{AbsolutePath, Presence};
+use crate::drivers::processes::{PidFile, PidFileError};
+use crate::model::Presence;
 use crate::sys::FixedClock;
 
 /// Returns the process, if it runs; else its state.
-pub(super) fn find(look: &Observer, pid_file: &AbsolutePath) -> Result<RunningService, Presence> {
-    let process =
-        of_pid_file(&look.root, &FixedClock(look.moment.at), pid_file).map_err(|e| match e {
-            PidFileError::File(e) if e.is_not_found() => {
-                Presence::Down(format!("it has no pid file ({pid_file})"))
-            }
-            e @ (PidFileError::Ended { .. } | PidFileError::Reused { .. }) => {
-                Presence::Down(e.to_string())
-            }
-            e => Presence::Unknown(e.to_string()),
-        })?;
+pub(super) fn find(look: &Observer, pid_file: PidFile<'_>) -> Result<RunningService, Presence> {
+    let found = pid_file.find(&look.root, &FixedClock(look.moment.at));
+    let process = found.map_err(|e| match e {
+        PidFileError::File(e) if e.is_not_found() => {
+            Presence::Down(format!("it has no pid file ({})", pid_file.path))
+        }
+        e @ (PidFileError::Ended { .. } | PidFileError::Reused { .. }) => {
+            Presence::Down(e.to_string())
+        }
+        e => Presence::Unknown(e.to_string()),
+    })?;
     let instance = look
         .moment
         .of_process(format!("{}@{}", process.pid, process.start_ticks), process)
@@ -29,6 +29,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::model::AbsolutePath;
     use crate::observe::{Config, Node};
     use crate::sys::{Root, SystemClock};
 
@@ -39,7 +40,8 @@ mod tests {
         content.iter().for_each(|content| std::fs::write(&file, content).unwrap());
         let node = Node::open(Root::open(Path::new("/")).unwrap(), &Config::Usual).unwrap();
         let look = Observer::begin(&node, &SystemClock).unwrap();
-        find(&look, &AbsolutePath::new(file.to_str().unwrap()).unwrap())
+        let path = AbsolutePath::new(file.to_str().unwrap()).unwrap();
+        find(&look, PidFile { path: &path, unit: None })
     }
 
     #[test]

@@ -87,11 +87,12 @@ fn kind(entry: &mut ServiceFragment) -> Result<ServiceKind, EntryProblem> {
                 refresh: unit_refresh(entry.refresh, entry.signal)?,
             })
         }
-        (None, None, Some(pid_file), None) => {
+        (None, unit, Some(pid_file), None) => {
             fits(entry, "pid_file", &["signal"])?;
             Ok(ServiceKind::Process {
                 pid_file,
                 signal: entry.signal.ok_or(EntryProblem::Missing("signal"))?,
+                unit: unit.map(unit_name).transpose()?,
             })
         }
         (None, None, None, Some(command)) => {
@@ -249,6 +250,15 @@ mod tests {
                 ServiceKind::Process {
                     pid_file: AbsolutePath::new("/run/a.pid").unwrap(),
                     signal: Signal::Hup,
+                    unit: None,
+                },
+            ),
+            (
+                "pid_file = '/run/a.pid'\nsignal = 'HUP'\nunit = 'a.service'",
+                ServiceKind::Process {
+                    pid_file: AbsolutePath::new("/run/a.pid").unwrap(),
+                    signal: Signal::Hup,
+                    unit: Some("a.service".to_owned()),
                 },
             ),
             (
@@ -290,6 +300,11 @@ mod tests {
             ("command = ['/a', \"b\\u0000\"]", command),
             ("unit = 'a'", unit),
             ("unit = 'a.socket'", unit),
+            ("pid_file = '/a'\nsignal = 'HUP'\nunit = 'a'", unit),
+            (
+                "pid_file = '/a'\nunit = 'a.service'\nrefresh = 'reload'",
+                "refresh does not go with pid_file",
+            ),
             ("unit = '.service'", unit),
             ("unit = 'a b.service'", unit),
             (

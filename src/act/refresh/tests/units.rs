@@ -43,6 +43,7 @@ fn process(dir: &Path, pid: u32, signal: Signal) -> Service {
         ServiceKind::Process {
             pid_file: AbsolutePath::new(pid_file.to_str().unwrap()).unwrap(),
             signal,
+            unit: None,
         },
     )
 }

@@ -213,7 +213,8 @@ fn own_service_follows_a_replaced_credential() {
     let catalog = same(same(TestNode::new(), "cert"), "key").configured(own).catalog();
     let uses = &catalog.service("x").uses;
     assert_eq!(uses.iter().map(|one| one.credential.as_str()).collect::<Vec<_>>(), ["etcd/server"]);
-    let kind = ServiceKind::Process { pid_file: path("/run/x.pid"), signal: Signal::Usr1 };
+    let kind =
+        ServiceKind::Process { pid_file: path("/run/x.pid"), signal: Signal::Usr1, unit: None };
     assert_eq!(catalog.service("x").kind, kind);
 }
 
