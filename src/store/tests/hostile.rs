@@ -324,7 +324,7 @@ fn backups_are_readable_by_root_alone() {
     fs::create_dir(node.at("var/lib/kubecertd/backups")).unwrap();
     fs::set_permissions(node.at("var/lib/kubecertd/backups"), fs::Permissions::from_mode(0o777))
         .unwrap();
-    node.put("etc/pki/a.key", "old key", 0o666);
+    node.put("etc/pki/a.key", "old key", 0o644);
     assert!(commit(&mut store, pair()).outcomes[0].result.is_ok());
     let mode = |path| fs::metadata(node.at(path)).unwrap().mode() & 0o7777;
     assert_eq!(mode("var/lib/kubecertd/backups"), 0o700);
