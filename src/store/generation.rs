@@ -1,6 +1,6 @@
-//! The names of backups: `20261121T000000Z`, with a counter where a backup of that second or a later
-//! one exists already (`20261121T000000Z-0001`), and `-others` where others than root can write the
-//! files.
+//! The names of backups: `20261121T000000Z`, with a counter where a backup of that second or a
+//! later one exists already (`20261121T000000Z-0001`), and `-others` where others than root can
+//! write the files.
 
 use std::ffi::{OsStr, OsString};
 

@@ -9,6 +9,7 @@ use crate::sys::Root;
 
 mod backups;
 mod hostile;
+mod quarantine;
 
 const NOW: i64 = 1_795_219_200;
 

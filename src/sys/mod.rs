@@ -29,7 +29,7 @@ pub use file_content::FileContent;
 pub(crate) use file_content::read_regular;
 pub use matching::MAX_MATCHES;
 pub use ownership::Ownership;
-pub(crate) use ownership::check_root_only;
+pub(crate) use ownership::{check_root_only, is_dir_writable_by_others};
 pub use place::Place;
 pub use privacy::keep_memory_private;
 pub use root::Root;

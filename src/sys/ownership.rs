@@ -51,7 +51,7 @@ pub(super) fn is_ours(stat: &FileStat) -> bool {
 }
 
 /// Whether others than root can add entries to a directory, a sticky one included.
-pub(super) fn is_dir_writable_by_others(dir: &Dir) -> Result<bool, FileError> {
+pub(crate) fn is_dir_writable_by_others(dir: &Dir) -> Result<bool, FileError> {
     let stat = dir.examine()?;
     Ok(!is_ours(&stat) || stat.st_mode & WRITABLE_BY_OTHERS != 0)
 }

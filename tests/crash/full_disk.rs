@@ -26,7 +26,7 @@ fn copy_with_journal(tree: &Tree) -> TreeCopy {
 }
 
 /// Runs a shell command with the program, the root and one more argument.
-fn run_shell(before: &[&str], line: &str, copy: &TreeCopy, argument: usize) -> Run {
+pub fn run_shell(before: &[&str], line: &str, copy: &TreeCopy, argument: usize) -> Run {
     let mut command = Command::new(before.first().unwrap_or(&"sh"));
     command.args(before.iter().skip(1)).args(if before.is_empty() { &[][..] } else { &["sh"] });
     command
