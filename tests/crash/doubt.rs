@@ -29,10 +29,11 @@ impl Doubtful {
     /// The program is killed after the first rename of a change.
     fn new(journal: Journal) -> Self {
         let copy = Tree::small().copy();
-        let run = inject(copy.node.root(), "renameat", 3, "signal=KILL", 0);
+        let run = inject(copy.node.root(), "renameat", 4, "signal=KILL", 0);
         assert_eq!(run.code, None);
         let path = copy.node.path(&format!("{STATE}/journal"));
         let mut bytes = fs::read(&path).unwrap();
+        assert!(bytes.starts_with(b"kubecertd-journal 1 ") && bytes[200] != 0);
         match journal {
             Journal::Newer => bytes["kubecertd-journal ".len()] = b'2',
             Journal::Damaged => bytes[200] ^= 1,
