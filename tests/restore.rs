@@ -191,6 +191,33 @@ fn restore_list_shows_newest_backup_first() {
     );
 }
 
+/// The user who owns etcd's directory, for example.
+#[test]
+fn files_writable_by_others_are_backed_up_apart_and_restored() {
+    let node = Node::due();
+    node.write("etc/kubecertd/kubecertd.toml", "[backups]\nkeep = 1\n");
+    let old = (read_pair(&node), node.read(SCHEDULER));
+    std::os::unix::fs::chown(node.path(KEY), Some(1234), None).unwrap();
+    assert_eq!(node.run(&["renew", "apiserver", "scheduler.conf"]).code, 0);
+    let names = backup_names(&node);
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(names[0].ends_with("Z-0001-others") && names[1].ends_with('Z'), "{names:?}");
+    let list = node.run(&["restore", "--list"]).text;
+    let lines: Vec<Vec<&str>> =
+        list.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[1][..2], [names[0].as_str(), "apiserver"], "{list}");
+    assert_eq!(lines[2][..2], [names[1].as_str(), "scheduler.conf"], "{list}");
+    let run = node.run(&["restore", "apiserver", "scheduler.conf"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert!(
+        run.text.contains("2 credentials restored; what was there before is in the backups "),
+        "{}",
+        run.text
+    );
+    assert_eq!((read_pair(&node), node.read(SCHEDULER)), old);
+    assert_eq!(fs::metadata(node.path(KEY)).unwrap().uid(), 1234);
+}
+
 #[test]
 fn restore_uses_newest_whole_backup() {
     let node = Node::due();
@@ -342,7 +369,7 @@ fn backups_are_pruned_and_private_to_root() {
     let node = Node::due();
     node.write("etc/kubecertd/kubecertd.toml", "[backups]\nkeep = 3\n");
     for (round, umask) in ["000", "022", "077", "027", "000"].into_iter().enumerate() {
-        fs::set_permissions(node.path(KEY), PermissionsExt::from_mode(0o666)).unwrap();
+        fs::set_permissions(node.path(KEY), PermissionsExt::from_mode(0o644)).unwrap();
         let output = Command::new("sh")
             .args([
                 "-c",

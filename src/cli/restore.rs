@@ -103,9 +103,14 @@ fn show(node: &Node, report: &RestoreReport, clock: &dyn Clock) -> String {
         return text + "Nothing was replaced.\n";
     }
     let _ = write!(text, "\n{} restored", count(restored.len(), "credential"));
-    let _ = match &report.backup {
-        Some(backup) => writeln!(text, "; what was there before is the backup {backup}."),
-        None => writeln!(text, "."),
+    let _ = match report.backups.as_slice() {
+        [] => writeln!(text, "."),
+        [backup] => writeln!(text, "; what was there before is the backup {backup}."),
+        several => writeln!(
+            text,
+            "; what was there before is in the backups {}.",
+            several.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+        ),
     };
     text + &services(node, &restored) + &predict_next_pass(node, &restored, clock)
 }

@@ -238,11 +238,9 @@ fn put(
     let change = store.stage(change)?.check(|contents| check(&stored, &issuer, contents, now))?;
     let mut notes =
         if works { trial(node, credential, (&certificate, &key), &stored)? } else { Vec::new() };
-    let before = store.backups().generations();
     let commit = store.commit(vec![change], now, usize::from(node.settings.backups.keep.get()));
     commit.outcomes.into_iter().try_for_each(|outcome| outcome.result)?;
-    let backup =
-        store.backups().generations().into_iter().next().filter(|newest| !before.contains(newest));
+    let backup = commit.backups.into_iter().next();
     notes.extend(commit.notes);
     if let Err(e) = forget_request(store, &credential.name) {
         notes.push(format!("{e}; the request is answered all the same"));

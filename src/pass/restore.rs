@@ -64,8 +64,8 @@ pub struct RestoreReport {
     pub recovered: Recovered,
     /// What became of each, in the order of the catalog.
     pub results: Vec<(CredentialName, Result<Restored, RestoreError>)>,
-    /// The backup of what was replaced.
-    pub backup: Option<Generation>,
+    /// The backups of what was replaced.
+    pub backups: Vec<Generation>,
     /// What an operator should know besides.
     pub notes: Vec<String>,
 }
@@ -300,18 +300,15 @@ pub fn restore(node: &Node, wanted: &Wanted, now: Timestamp) -> Result<RestoreRe
         order.push(name.clone());
         results.insert(name.clone(), result);
     }
-    let before = store.backups().generations();
     let commit = store.commit(staged, now, usize::from(node.settings.backups.keep.get()));
     for outcome in commit.outcomes {
         if let Err(e) = outcome.result {
             results.insert(outcome.credential, Err(e.into()));
         }
     }
-    let backup =
-        store.backups().generations().into_iter().next().filter(|newest| !before.contains(newest));
     notes.extend(commit.notes);
     let results = order.iter().filter_map(|name| results.remove_entry(name)).collect();
-    Ok(RestoreReport { recovered, results, backup, notes })
+    Ok(RestoreReport { recovered, results, backups: commit.backups, notes })
 }
 
 /// A copy that may be restored.

@@ -2,7 +2,7 @@
 //!
 //! A file is used only if root alone can have written it. A [`StateFile`] is JSON with a format
 //! number. One that can't be used is reported and counts as missing. A write replaces the whole
-//! file or nothing.
+//! file or nothing. The first file of a newer format is kept for the version that wrote it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -94,7 +94,22 @@ impl StateFile {
         let dir = root.trusted_dir(state.as_path())?;
         let failed = |e: std::io::Error| FileError::from_io(dir.path().join(self.name), "write", e);
         let bytes = to_json(content).map_err(|e| failed(e.into()))?;
+        self.keep_newer_format(&dir)?;
         replace(&dir, OsStr::new(self.name), &bytes)
+    }
+
+    /// Renames a file of a newer format to `NAME.refused`, unless there is one already.
+    fn keep_newer_format(self, dir: &Dir) -> Result<(), FileError> {
+        let kept = OsString::from(format!("{}.refused", self.name));
+        let content = read_own(dir, OsStr::new(self.name), MAX_SIZE).ok();
+        let version =
+            content.and_then(|content| serde_json::from_slice(content.bytes.expose()).ok());
+        match version {
+            Some(Version { format }) if format > FORMAT && dir.stat(&kept)?.is_none() => {
+                dir.rename(OsStr::new(self.name), &kept)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Removes the file. Succeeds where it does not exist.
@@ -187,6 +202,35 @@ fn open_draft(dir: &Dir, name: &OsStr) -> Result<File, FileError> {
         {
             check_single_name(&locked, &dir.path().join(name))?;
             return Ok(file);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn first_file_of_newer_format_is_kept() {
+        let disk = tempfile::tempdir().unwrap();
+        let (root, state) = (Root::open(disk.path()).unwrap(), AbsolutePath::constant("/state"));
+        let file = StateFile::new("some.json", "it is not used");
+        let [path, kept] =
+            ["some.json", "some.json.refused"].map(|name| disk.path().join("state").join(name));
+        file.write(&root, &state, &BTreeMap::from([("since", 1)])).unwrap();
+        for (content, expected) in [
+            (None, None),
+            (Some("not JSON"), None),
+            (Some(r#"{"format": 2, "first": 1}"#), Some(r#"{"format": 2, "first": 1}"#)),
+            (Some(r#"{"format": 2, "second": 1}"#), Some(r#"{"format": 2, "first": 1}"#)),
+        ] {
+            content.iter().for_each(|content| fs::write(&path, content).unwrap());
+            file.write(&root, &state, &BTreeMap::from([("since", 2)])).unwrap();
+            assert!(fs::read_to_string(&path).unwrap().contains("\"since\": 2"), "{content:?}");
+            assert_eq!(fs::read_to_string(&kept).ok().as_deref(), expected, "{content:?}");
         }
     }
 }

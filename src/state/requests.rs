@@ -1,5 +1,5 @@
 //! Certificate requests for an external CA, each with its private key: `requests/apiserver.key`
-//! and `.csr` in the state directory, readable by root alone.
+//! and `.csr` in the state directory, `etcd+server.key` for `etcd/server`; readable by root alone.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -104,9 +104,10 @@ fn open_dir(store: &Store<'_>) -> Result<Dir, FileError> {
     Ok(dir)
 }
 
-/// The file name is flat, as kubeadm's names are: `etcd-server.key`.
+/// The name of a file for a credential. A `/` becomes a `+`, which no credential has in its name,
+/// so that no two credentials share a file.
 fn file_name(credential: &CredentialName, kind: &str) -> OsString {
-    format!("{}.{kind}", credential.as_str().replace('/', "-")).into()
+    format!("{}.{kind}", credential.as_str().replace('/', "+")).into()
 }
 
 #[cfg(test)]
@@ -118,6 +119,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_name_has_request_files_of_its_own() {
+        let disk = tempfile::tempdir().unwrap();
+        let (root, state) = (Root::open(disk.path()).unwrap(), AbsolutePath::constant("/state"));
+        let (store, _) = Store::open(&root, &state, Duration::ZERO, &[]).unwrap();
+        let names = ["app/b", "app-b", "app_b", "app.b", "a/pp/b", "a/pp-b", "a-pp/b"]
+            .map(CredentialName::constant);
+        let key = |name: &CredentialName| Secret::new(name.as_str().as_bytes().to_vec());
+        for name in &names {
+            keep_request(&store, name, &key(name), "request").unwrap();
+        }
+        for name in &names {
+            assert_eq!(requested_key(&store, name).unwrap(), Some(key(name)), "{name}");
+        }
+        forget_request(&store, &names[0]).unwrap();
+        let pending = pending_requests(&root, &state, &names).unwrap();
+        let pending: Vec<_> = pending.into_iter().map(|one| one.credential).collect();
+        assert_eq!(pending, names[1..]);
+    }
+
+    #[test]
     fn request_round_trips_and_writable_key_is_refused() {
         let disk = tempfile::tempdir().unwrap();
         let (root, state) = (Root::open(disk.path()).unwrap(), AbsolutePath::constant("/state"));
@@ -126,15 +147,15 @@ mod tests {
         let key = Secret::new(b"key".to_vec());
         assert_eq!(requested_key(&store, &name).unwrap(), None);
         let file = keep_request(&store, &name, &key, "request").unwrap();
-        assert_eq!(file, std::path::Path::new("/state/requests/etcd-server.csr"));
+        assert_eq!(file, std::path::Path::new("/state/requests/etcd+server.csr"));
         let pending = pending_requests(&root, &state, std::slice::from_ref(&name)).unwrap();
         assert_eq!(pending.into_iter().map(|one| one.file).collect::<Vec<_>>(), [file]);
         assert_eq!(requested_key(&store, &name).unwrap(), Some(key));
-        let path = disk.path().join("state/requests/etcd-server.key");
+        let path = disk.path().join("state/requests/etcd+server.key");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
         fs::set_permissions(&path, Permissions::from_mode(0o620)).unwrap();
         let error = requested_key(&store, &name).unwrap_err().to_string();
-        assert!(error.starts_with("/state/requests/etcd-server.key: has mode 0620"), "{error}");
+        assert!(error.starts_with("/state/requests/etcd+server.key: has mode 0620"), "{error}");
         forget_request(&store, &name).unwrap();
         assert_eq!(pending_requests(&root, &state, &[name]).unwrap(), []);
     }

@@ -1,13 +1,17 @@
 //! Backups: copies of the files that a change replaced, one directory per pass, with the paths of
 //! the originals: `backups/20261121T000000Z/etc/kubernetes/pki/apiserver.crt`. Readable by root
 //! alone, whatever the modes of the originals.
+//!
+//! Files that others can write have a directory of their own, `backups/20261121T000000Z-others`:
+//! they can have such files replaced repeatedly, which displaces no backup of root's files.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
+use super::generation::Generation;
 use super::{BACKUPS, LARGEST_FILE, StoreError};
 use crate::model::{AbsolutePath, Secret, Timestamp};
 use crate::sys::{Dir, FileError, Root, check_root_only, read_regular};
@@ -18,16 +22,6 @@ const INCOMPLETE: &str = ".half";
 /// The backups in a state directory. Empty where there is no directory of backups yet.
 #[derive(Debug)]
 pub struct Backups(Option<Dir>);
-
-/// The backup of one pass.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Generation(OsString);
-
-impl std::fmt::Display for Generation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.display().fmt(f)
-    }
-}
 
 impl Backups {
     pub(super) fn of(state: &Dir) -> Self {
@@ -57,11 +51,7 @@ impl Backups {
     /// All backups, newest first. Empty where the directory can't be read.
     #[must_use]
     pub fn generations(&self) -> Vec<Generation> {
-        let names = self.0.as_ref().and_then(|dir| dir.names().ok()).unwrap_or_default();
-        let mut generations: Vec<_> =
-            names.into_iter().filter(|name| is_stamp(name)).map(Generation).collect();
-        generations.sort_by(|a, b| b.cmp(a));
-        generations
+        self.0.as_ref().and_then(|dir| list(dir).ok()).unwrap_or_default()
     }
 
     /// Reads the content of a file before the pass that made this backup. `None` when the pass did
@@ -92,7 +82,7 @@ fn open_copy(
     path: &Path,
 ) -> Result<(File, std::path::PathBuf), FileError> {
     check_root_only(&backups.examine()?, backups.path())?;
-    let mut dir = backups.open_dir(&generation.0)?;
+    let mut dir = backups.open_dir(generation.name())?;
     check_root_only(&dir.examine()?, dir.path())?;
     let (dirs, file_name) = components(path);
     for name in dirs {
@@ -102,29 +92,37 @@ fn open_copy(
     Ok((dir.open(file_name)?, dir.path().join(file_name)))
 }
 
+/// All backups in a directory, newest first.
+fn list(backups: &Dir) -> Result<Vec<Generation>, FileError> {
+    let mut found: Vec<_> = backups.names()?.into_iter().filter_map(Generation::parse).collect();
+    found.sort_by(|a, b| b.cmp(a));
+    Ok(found)
+}
+
 /// A backup that is being made. It gets its name when it is complete and durable.
 #[derive(Debug)]
 pub(super) struct UnfinishedBackup {
     backups: Dir,
     generation: Dir,
-    name: OsString,
+    name: Generation,
     files: Vec<File>,
     dirs: Vec<Dir>,
     seen: BTreeSet<std::path::PathBuf>,
 }
 
 impl UnfinishedBackup {
-    /// Creates the directory of this pass's backup.
-    pub(super) fn begin(state: &Dir, now: Timestamp) -> Result<Self, StoreError> {
+    /// Creates the directory of a backup that will be the newest. `others` says that others than
+    /// root can write the files.
+    pub(super) fn begin(state: &Dir, now: Timestamp, others: bool) -> Result<Self, StoreError> {
         let backups = state.create_dir(OsStr::new(BACKUPS))?;
         backups.make_private()?;
         // The directory of backups may be new itself.
         state.sync()?;
         remove_all(&backups, OsStr::new(INCOMPLETE))?;
+        let name = Generation::next(now, list(&backups)?.first(), others);
         let generation = backups.create_dir(OsStr::new(INCOMPLETE))?;
         // The umask may have left a mode with which the directory can't be used.
         generation.make_private()?;
-        let name = next_name(state, now);
         Ok(Self {
             backups,
             generation,
@@ -160,22 +158,25 @@ impl UnfinishedBackup {
         Ok(())
     }
 
-    /// Removes the backup: it would be kept instead of an older one that is needed.
+    /// Removes the incomplete backup: it would only take up space.
     pub(super) fn abandon(self) {
         let _ = remove_all(&self.backups, OsStr::new(INCOMPLETE));
-        let _ = remove(&self.backups, &self.name);
     }
 
-    /// Makes all copies durable and gives the backup its name.
-    pub(super) fn finish(&self) -> Result<(), StoreError> {
+    /// Makes all copies durable, gives the backup its name, and returns the name.
+    pub(super) fn finish(&self) -> Result<Generation, StoreError> {
         for file in &self.files {
             file.sync_all().map_err(|e| FileError::from_io(self.generation.path(), "sync", e))?;
         }
         for dir in self.dirs.iter().chain([&self.generation]) {
             dir.sync()?;
         }
-        self.backups.rename(OsStr::new(INCOMPLETE), &self.name)?;
-        Ok(self.backups.sync()?)
+        self.backups.rename(OsStr::new(INCOMPLETE), self.name.name())?;
+        self.backups.sync().inspect_err(|_| {
+            // It would be kept instead of an older one that is needed.
+            let _ = remove(&self.backups, self.name.name());
+        })?;
+        Ok(self.name.clone())
     }
 }
 
@@ -187,16 +188,21 @@ pub(super) fn remove_incomplete(state: &Dir) {
         .and_then(|backups| remove_all(&backups, OsStr::new(INCOMPLETE)));
 }
 
-/// Removes all but the newest `keep` backups. The next call retries what can't be removed.
-pub(super) fn prune(state: &Dir, keep: usize) -> Result<(), FileError> {
+/// Removes all but the newest `keep` backups of root's files, and all but as many of files that
+/// others can write; never one that this pass has `made`. The next call retries what can't be
+/// removed.
+pub(super) fn prune(state: &Dir, keep: usize, made: &[Generation]) -> Result<(), FileError> {
     let backups = state.open_dir(OsStr::new(BACKUPS))?;
-    for old in Backups::of(state).generations().into_iter().skip(keep) {
-        remove(&backups, &old.0)?;
+    let (others, own): (Vec<_>, Vec<_>) =
+        list(&backups)?.into_iter().partition(Generation::is_writable_by_others);
+    let old = own.into_iter().skip(keep).chain(others.into_iter().skip(keep));
+    for old in old.filter(|one| !made.contains(one)) {
+        remove(&backups, old.name())?;
     }
     Ok(())
 }
 
-/// Removes a backup. It is renamed first, so that an incomplete one is not used.
+/// Removes a backup. It is renamed first, durably, so that an incomplete one is not used.
 fn remove(backups: &Dir, name: &OsStr) -> Result<(), FileError> {
     let incomplete = OsStr::new(INCOMPLETE);
     if backups.stat(name)?.is_none() {
@@ -204,6 +210,7 @@ fn remove(backups: &Dir, name: &OsStr) -> Result<(), FileError> {
     }
     remove_all(backups, incomplete)?;
     backups.rename(name, incomplete)?;
+    backups.sync()?;
     remove_all(backups, incomplete)
 }
 
@@ -220,31 +227,6 @@ fn remove_all(parent: &Dir, name: &OsStr) -> Result<(), FileError> {
         }
     }
     parent.remove_dir(name)
-}
-
-/// The name of a new backup: `20261121T000000Z`, with the next counter appended where a pass in the
-/// same second has made a backup already.
-fn next_name(state: &Dir, now: Timestamp) -> OsString {
-    let stamp = now.civil().strftime("%Y%m%dT%H%M%SZ").to_string();
-    let newest = Backups::of(state)
-        .generations()
-        .into_iter()
-        .find(|made| made.0.as_encoded_bytes().starts_with(stamp.as_bytes()));
-    let Some(newest) = newest else { return stamp.into() };
-    let count = newest
-        .to_string()
-        .rsplit_once('-')
-        .and_then(|(_, count)| count.parse::<u32>().ok())
-        .unwrap_or(0);
-    format!("{stamp}-{:04}", count + 1).into()
-}
-
-fn is_stamp(name: &OsStr) -> bool {
-    let bytes = name.as_encoded_bytes();
-    let digits = |range: std::ops::Range<usize>| {
-        bytes.get(range).is_some_and(|part| part.iter().all(u8::is_ascii_digit))
-    };
-    digits(0..8) && bytes.get(8) == Some(&b'T') && digits(9..15) && bytes.get(15) == Some(&b'Z')
 }
 
 fn components(path: &Path) -> (Vec<&OsStr>, &OsStr) {

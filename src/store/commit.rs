@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::backup::{UnfinishedBackup, prune};
+use super::generation::Generation;
 use super::journal::{Entry, Journal, MAX_INTENT_SIZE};
 use super::link::StagedLink;
 use super::stage::StagedFile;
@@ -16,6 +17,8 @@ use crate::sys::{Dir, FileError, Identity, read_regular};
 pub struct Commit {
     /// One outcome per change.
     pub outcomes: Vec<ChangeOutcome>,
+    /// The backups that were made: one of root's files, and one of files that others can write.
+    pub backups: Vec<Generation>,
     /// Notes for an operator that are not failures of a change: a backup could not be made or
     /// removed.
     pub notes: Vec<String>,
@@ -30,6 +33,9 @@ pub struct ChangeOutcome {
     pub result: Result<(), StoreError>,
 }
 
+/// A change whose new files are durable, and the old content of each.
+type Settled = (Checked, Vec<Option<Secret>>);
+
 impl Store<'_> {
     /// Replaces the files of all changes, each change completely or not at all. A change that fails
     /// does not prevent the others.
@@ -39,7 +45,7 @@ impl Store<'_> {
         for batch in batches(ready) {
             self.replace(batch, &mut commit);
         }
-        if let Err(e) = prune(&self.dir, keep_backups)
+        if let Err(e) = prune(&self.dir, keep_backups, &commit.backups)
             && !e.is_not_found()
         {
             commit.notes.push(format!("an old backup could not be removed: {e}"));
@@ -51,51 +57,57 @@ impl Store<'_> {
     /// targets again, backs up old files.
     fn prepare(&self, changes: Vec<Checked>, now: Timestamp, commit: &mut Commit) -> Vec<Checked> {
         let mut ready = Vec::new();
-        let mut old = Vec::new();
         let mut synced = BTreeSet::new();
         for change in changes {
             match settle(&change, &mut synced) {
-                Ok(contents) => {
-                    ready.push(change);
-                    old.push(contents);
-                }
+                Ok(old) => ready.push((change, old)),
                 Err(e) => commit
                     .outcomes
                     .push(ChangeOutcome { credential: change.credential.clone(), result: Err(e) }),
             }
         }
-        if ready.is_empty() {
-            return ready;
-        }
-        match self.back_up(&ready, &old, now) {
-            Ok(()) => ready,
-            Err(e) => without_backup(ready, e, commit),
+        let (others, own) = ready.into_iter().partition(|(change, _)| change.writable_by_others);
+        let mut prepared = self.back_up_or_refuse(own, now, commit);
+        prepared.extend(self.back_up_or_refuse(others, now, commit));
+        prepared
+    }
+
+    /// Backs up the old files of changes, and returns those that may be made.
+    fn back_up_or_refuse(
+        &self,
+        ready: Vec<Settled>,
+        now: Timestamp,
+        commit: &mut Commit,
+    ) -> Vec<Checked> {
+        let made = self.back_up(&ready, now);
+        let changes = ready.into_iter().map(|(change, _)| change).collect();
+        match made {
+            Ok(made) => {
+                commit.backups.extend(made);
+                changes
+            }
+            Err(e) => without_backup(changes, e, commit),
         }
     }
 
-    fn back_up(
-        &self,
-        changes: &[Checked],
-        old: &[Vec<Option<Secret>>],
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let backed_up =
-            changes.iter().zip(old).filter(|(change, _)| change.backup != Backup::Unwanted);
+    fn back_up(&self, ready: &[Settled], now: Timestamp) -> Result<Option<Generation>, StoreError> {
+        let others = ready.iter().any(|(change, _)| change.writable_by_others);
+        let backed_up = ready.iter().filter(|(change, _)| change.backup != Backup::Unwanted);
         let files = backed_up.flat_map(|(change, contents)| change.files.iter().zip(contents));
         let mut copies =
             files.filter_map(|(file, content)| Some((&file.target, content.as_ref()?))).peekable();
         if copies.peek().is_none() {
             // An empty backup would replace an older one that is needed.
-            return Ok(());
+            return Ok(None);
         }
-        let mut making = UnfinishedBackup::begin(&self.dir, now)?;
+        let mut making = UnfinishedBackup::begin(&self.dir, now, others)?;
         let made = copies
             .try_for_each(|(path, content)| making.add(path, content))
             .and_then(|()| making.finish());
         if made.is_err() {
             making.abandon();
         }
-        made
+        made.map(Some)
     }
 
     /// Journals and makes the renames. Once the journal is written, they are completed, now or at

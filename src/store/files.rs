@@ -17,12 +17,18 @@ pub const LARGEST_FILE: u64 = 1 << 20;
 /// The directory of backups in the state directory.
 pub(crate) const BACKUPS: &str = "backups";
 
+/// The end of every staged file's name is this mark and a random suffix.
+pub(super) const STAGED_MARK: &str = ".kubecertd-";
+
+/// The length of the random suffix.
+pub(super) const SUFFIX_LENGTH: usize = 8;
+
 /// The start of a staged file's name: hidden, so that no component reads the file, and with the
 /// target's name, so that recovery finds it.
 pub(super) fn staged_prefix(name: &OsStr) -> OsString {
     let mut prefix = OsString::from(".");
     prefix.push(name);
-    prefix.push(".kubecertd-");
+    prefix.push(STAGED_MARK);
     prefix
 }
 
@@ -39,7 +45,7 @@ pub(super) fn read_all(file: &mut File, path: &Path) -> Result<Secret, StoreErro
 }
 
 pub(super) fn random_suffix() -> String {
-    let mut bytes = [0; 4];
+    let mut bytes = [0; SUFFIX_LENGTH / 2];
     // The suffix only avoids name collisions: create_new refuses a name that exists, so a failing
     // generator does no harm.
     let _ = aws_lc_rs::rand::fill(&mut bytes);

@@ -8,15 +8,15 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::unix::fs::{FileExt, MetadataExt as _};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::FallocateFlags;
-use nix::sys::stat::SFlag;
+use nix::sys::stat::{FileStat, SFlag};
 use serde::{Deserialize, Serialize};
 
+use super::StoreError;
 use super::quarantine::{quarantine_copy, quarantine_entry};
-use super::{Recovered, StoreError};
 use crate::model::{CredentialName, Digest};
 use crate::sys::{Dir, FileError, check_root_only};
 
@@ -35,7 +35,27 @@ pub(super) struct Journal {
     file: File,
     path: PathBuf,
     intent: Vec<Entry>,
-    lost: bool,
+}
+
+/// The journal that an earlier process left. It stays as it is until recovery has completed: doubt
+/// about the staged files has to outlast a kill and a full disk.
+#[derive(Debug)]
+pub(super) struct EarlierJournal {
+    path: PathBuf,
+    /// The file; `None` where there is none, or it has to be replaced.
+    file: Option<File>,
+    intent: Vec<Entry>,
+    refusal: Option<Refusal>,
+    bytes: Vec<u8>,
+}
+
+/// The reason why a journal is not followed, so that its changes are unknown.
+#[derive(Debug, PartialEq)]
+enum Refusal {
+    /// The power was lost while it was written, or it is damaged.
+    Torn,
+    /// It is none of ours, and another one takes its place.
+    Foreign(String),
 }
 
 /// One operation of an intent.
@@ -89,56 +109,51 @@ impl Entry {
     }
 }
 
-impl Journal {
-    /// Opens or creates the journal and reads the intent that an earlier process left in it.
-    pub(super) fn open(state: &Dir) -> Result<(Self, Recovered), StoreError> {
-        let mut recovered = Recovered::default();
+impl EarlierJournal {
+    /// Reads the journal. Changes nothing.
+    pub(super) fn read(state: &Dir) -> Result<Self, StoreError> {
         let name = OsStr::new(NAME);
         let path = state.path().join(name);
-        let (file, refusal) = open_own(state, name)?;
-        let mut journal = Self { file, path, intent: Vec::new(), lost: refusal.is_some() };
-        recovered.notes.extend(refusal.map(|what| format!("{}: {what}", journal.path.display())));
-        match journal.read()? {
-            Content::Nothing => {}
-            Content::Intent(intent) => journal.intent = intent,
-            Content::Torn => {
-                journal.lost = true;
-                recovered.notes.push(format!(
-                    "{}: was not completely written, or is damaged; it is not followed",
-                    journal.path.display()
-                ));
-            }
-            Content::Foreign(what) => {
-                journal.lost = true;
-                let kept = quarantine_entry(state, NAME)?;
-                recovered.notes.push(format!(
-                    "{}: {what}; it is quarantined as {kept} and not followed",
-                    journal.path.display()
-                ));
-                journal.file = state.create_new(name)?;
-            }
+        let Some(stat) = state.stat(name)? else {
+            return Ok(Self::foreign(path, None, Vec::new()));
+        };
+        let refusal = refusal(&stat, &path);
+        if kind(&stat) != SFlag::S_IFREG {
+            return Ok(Self::foreign(path, refusal, Vec::new()));
         }
-        if journal.preallocate()? {
-            state.sync()?;
+        let journal =
+            Journal { file: state.open_or_create(name)?, path: path.clone(), intent: Vec::new() };
+        let bytes = journal.bytes()?;
+        if refusal.is_some() {
+            return Ok(Self::foreign(path, refusal, bytes));
         }
-        Ok((journal, recovered))
+        let (intent, refusal) = match decode(&bytes) {
+            Content::Nothing => (Vec::new(), None),
+            Content::Intent(intent) => (intent, None),
+            Content::Torn => (Vec::new(), Some(Refusal::Torn)),
+            Content::Foreign(what) => return Ok(Self::foreign(path, Some(what), bytes)),
+        };
+        Ok(Self { path, file: Some(journal.file), intent, refusal, bytes })
     }
 
-    /// Whether the journal in this directory holds an intent. A journal that does not exist or
-    /// can't be read holds none.
-    pub(super) fn has_intent(state: &Dir) -> bool {
-        let file = state.open(OsStr::new(NAME));
-        let content = file.ok().and_then(|file| {
-            Self { file, path: state.path().join(NAME), intent: Vec::new(), lost: false }
-                .read()
-                .ok()
-        });
-        matches!(content, Some(Content::Intent(_)))
+    fn foreign(path: PathBuf, what: Option<String>, bytes: Vec<u8>) -> Self {
+        let refusal = what.map(Refusal::Foreign);
+        Self { path, file: None, intent: Vec::new(), refusal, bytes }
+    }
+
+    /// The unfinished operations.
+    pub(super) fn intent(&self) -> &[Entry] {
+        &self.intent
     }
 
     /// Whether the journal had content that could not be parsed, so that its changes are unknown.
-    pub(super) fn was_lost(&self) -> bool {
-        self.lost
+    pub(super) fn is_lost(&self) -> bool {
+        self.refusal.is_some()
+    }
+
+    /// The content as it is on the disk; empty where it is not a regular file.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Quarantines a copy of the journal and returns a note with its name.
@@ -146,6 +161,51 @@ impl Journal {
         let bytes = encode(&self.intent).ok()?;
         let kept = quarantine_copy(state, NAME, &bytes).ok()?;
         Some(format!("{}: what it said is kept as {kept}", self.path.display()))
+    }
+
+    /// Begins the journal of this process with the operations that are still unfinished. It
+    /// replaces one that is not followed, and the note says why. Recovery has completed before.
+    pub(super) fn take_over(
+        self,
+        state: &Dir,
+        unfinished: Vec<Entry>,
+    ) -> Result<(Journal, Option<String>), StoreError> {
+        let shown = self.path.display();
+        let note = match &self.refusal {
+            None => None,
+            Some(Refusal::Torn) => Some(format!(
+                "{shown}: was not completely written, or is damaged; it is not followed"
+            )),
+            Some(Refusal::Foreign(what)) => {
+                let kept = quarantine_entry(state, NAME)?;
+                Some(format!("{shown}: {what}; it is quarantined as {kept} and not followed"))
+            }
+        };
+        let file = match self.file {
+            Some(file) => file,
+            None => state.create_new(OsStr::new(NAME))?,
+        };
+        let mut journal = Journal { file, path: self.path, intent: Vec::new() };
+        if journal.preallocate()? {
+            state.sync()?;
+        }
+        if !self.intent.is_empty() || self.refusal.is_some() {
+            journal.write(unfinished)?;
+        }
+        Ok((journal, note))
+    }
+}
+
+impl Journal {
+    /// Whether the journal in this directory holds an intent. A journal that does not exist or
+    /// can't be read holds none.
+    pub(super) fn has_intent(state: &Dir) -> bool {
+        let file = state.open(OsStr::new(NAME));
+        let content = file.ok().and_then(|file| {
+            let path = state.path().join(NAME);
+            Self { file, path, intent: Vec::new() }.bytes().ok()
+        });
+        matches!(content.as_deref().map(decode), Some(Content::Intent(_)))
     }
 
     /// The unfinished operations.
@@ -168,11 +228,11 @@ impl Journal {
         serde_json::to_vec(entries).map_or(usize::MAX, |json| json.len())
     }
 
-    fn read(&self) -> Result<Content, StoreError> {
+    fn bytes(&self) -> Result<Vec<u8>, StoreError> {
         let size = self.file.metadata().map_err(|e| self.failed("examine", e))?.len();
         let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX).min(CAPACITY)];
         self.file.read_exact_at(&mut bytes, 0).map_err(|e| self.failed("read", e))?;
-        Ok(decode(&bytes))
+        Ok(bytes)
     }
 
     /// Reserves the journal's capacity on the disk. Returns whether it was not reserved before.
@@ -184,9 +244,10 @@ impl Journal {
         let length = i64::try_from(CAPACITY).unwrap_or(i64::MAX);
         if nix::fcntl::fallocate(&self.file, FallocateFlags::empty(), 0, length).is_err() {
             // Not every file system can reserve space; written zeros have the same effect on those
-            // without copy-on-write.
+            // without copy-on-write. What is there already stays.
+            let rest = CAPACITY.saturating_sub(usize::try_from(size).unwrap_or(CAPACITY));
             self.file
-                .write_all_at(&vec![0; CAPACITY], 0)
+                .write_all_at(&vec![0; rest], size)
                 .map_err(|e| self.failed("make room for", e))?;
         }
         self.file.sync_all().map_err(|e| self.failed("sync", e))?;
@@ -198,45 +259,28 @@ impl Journal {
     }
 }
 
-/// Opens or creates the journal. An entry of that name that is not a regular file, has a second
-/// name, or can have been written by others than root is quarantined, and a new journal is created.
-/// The text is the reason.
-fn open_own(state: &Dir, name: &OsStr) -> Result<(File, Option<String>), StoreError> {
-    let what = match state.open_or_create(name) {
-        Ok(file) => match refusal(&file, &state.path().join(name))? {
-            None => return Ok((file, None)),
-            Some(what) => what,
-        },
-        Err(e) => match state
-            .stat(name)?
-            .map(|stat| SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()))
-        {
-            None | Some(SFlag::S_IFREG) => return Err(e.into()),
-            Some(SFlag::S_IFLNK) => "is a symlink, not a journal".to_owned(),
-            Some(SFlag::S_IFDIR) => "is a directory, not a journal".to_owned(),
-            Some(_) => "is a socket or a device, not a journal".to_owned(),
-        },
+/// The reason why an entry is not used as the journal: it is not a regular file, has a second name,
+/// or can have been written by others than root.
+fn refusal(stat: &FileStat, path: &Path) -> Option<String> {
+    let other = match kind(stat) {
+        SFlag::S_IFREG if stat.st_nlink > 1 => {
+            return Some(format!("has {} names (hard links), not a journal", stat.st_nlink));
+        }
+        SFlag::S_IFREG => {
+            let trusted = check_root_only(stat, path);
+            return trusted.err().map(|_| "can have been written by others than root".to_owned());
+        }
+        SFlag::S_IFLNK => "a symlink",
+        SFlag::S_IFDIR => "a directory",
+        SFlag::S_IFIFO => "a pipe",
+        SFlag::S_IFSOCK => "a socket",
+        _ => "a device",
     };
-    let kept = quarantine_entry(state, NAME)?;
-    Ok((
-        state.create_new(name)?,
-        Some(format!("{what}; it is quarantined as {kept} and not followed")),
-    ))
+    Some(format!("is {other}, not a journal"))
 }
 
-fn refusal(file: &File, path: &Path) -> Result<Option<String>, FileError> {
-    let found = file.metadata().map_err(|e| FileError::from_io(path, "examine", e))?;
-    Ok(match found.nlink() {
-        _ if !found.is_file() => Some("is a pipe or a device, not a journal".to_owned()),
-        0 | 1 => {
-            let stat = nix::sys::stat::fstat(file)
-                .map_err(|e| FileError::from_errno(path, "examine", e))?;
-            check_root_only(&stat, path)
-                .err()
-                .map(|_| "can have been written by others than root".to_owned())
-        }
-        names => Some(format!("has {names} names (hard links), not a journal")),
-    })
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
 }
 
 #[derive(Debug, PartialEq)]

@@ -15,6 +15,7 @@ mod error;
 mod files;
 #[doc(hidden)]
 pub mod fuzzing;
+mod generation;
 mod handle;
 mod journal;
 mod link;
@@ -27,11 +28,12 @@ mod recovered;
 mod stage;
 mod trust;
 
-pub use backup::{Backups, Generation};
+pub use backup::Backups;
 pub use commit::{ChangeOutcome, Commit};
 pub use error::StoreError;
 pub(crate) use files::BACKUPS;
 pub use files::LARGEST_FILE;
+pub use generation::Generation;
 pub use handle::Store;
 pub use link::NewLink;
 pub use open::is_unfinished;

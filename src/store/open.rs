@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use super::backup::remove_incomplete;
 use super::error::StoreError;
 use super::handle::Store;
-use super::journal::Journal;
+use super::journal::{EarlierJournal, Journal};
 use super::lock::Lock;
+use super::recover::recover;
 use super::recovered::Recovered;
 use crate::model::AbsolutePath;
 use crate::sys::Root;
@@ -26,10 +28,13 @@ impl<'r> Store<'r> {
         root.create_dir(state)?;
         let dir = root.trusted_dir(state.as_path())?;
         let lock = Lock::take(&dir, wait)?;
-        let (journal, mut recovered) = Journal::open(&dir)?;
-        let mut store = Self { root, dir, journal, _lock: lock };
-        store.recover(targets, &mut recovered)?;
-        Ok((store, recovered))
+        let earlier = EarlierJournal::read(&dir)?;
+        let mut recovered = Recovered::default();
+        let unfinished = recover(root, &dir, &earlier, targets, &mut recovered)?;
+        let (journal, note) = earlier.take_over(&dir, unfinished)?;
+        recovered.notes.splice(0..0, note);
+        remove_incomplete(&dir);
+        Ok((Self { root, dir, journal, _lock: lock }, recovered))
     }
 }
 

@@ -1,4 +1,5 @@
-//! Recovery after a crash: completes journaled changes and removes staged files of others.
+//! Recovery after a crash: completes journaled changes and removes other staged files. Where the
+//! journal is not followed, they may hold the only copy of a key, and are quarantined.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -7,65 +8,67 @@ use std::rc::Rc;
 
 use super::error::StoreError;
 use super::files::{digest, staged_prefix, unresolved_place};
-use super::handle::Store;
-use super::journal::Entry;
+use super::journal::{EarlierJournal, Entry};
 use super::link::FoundLink;
-use super::quarantine;
+use super::quarantine::Quarantine;
 use super::recovered::Recovered;
 use super::trust::KnownTargets;
 use crate::model::{AbsolutePath, CredentialName, Digest};
 use crate::sys::{Dir, FileError, Root};
 
-impl Store<'_> {
-    /// Completes the journaled changes and removes other staged files beside `targets`.
-    pub(super) fn recover(
-        &mut self,
-        targets: &[AbsolutePath],
-        recovered: &mut Recovered,
-    ) -> Result<(), StoreError> {
-        let journaled = self.journal.intent().to_vec();
-        let (intent, refused) = KnownTargets::new(self.root, targets).split(journaled.clone());
-        let doubt = self.journal.was_lost() || !refused.is_empty();
-        if !refused.is_empty() {
-            recovered.notes.extend(refused.iter().map(|why| format!("{why}; it is not followed")));
-            recovered.notes.extend(self.journal.keep_copy(&self.dir));
-        }
-        let mut changes: BTreeMap<CredentialName, Vec<Entry>> = BTreeMap::new();
-        for entry in &intent {
-            changes.entry(entry.credential().clone()).or_default().push(entry.clone());
-        }
-        let mut unfinished = Vec::new();
-        for (credential, entries) in changes {
-            match finish(self.root, &entries) {
-                Ok(true) => recovered.finished.push(credential),
-                Ok(false) => recovered.dropped.push(credential),
-                Err(e) => {
-                    recovered.notes.push(format!(
-                        "{credential}: its replacement was begun earlier \
-                        and still can't be finished: {e}"
-                    ));
-                    unfinished.extend(entries);
-                }
+/// Completes the journaled changes and removes other staged files beside `targets`. Returns the
+/// operations that are still unfinished. Does not write the journal.
+pub(super) fn recover(
+    root: &Root,
+    state: &Dir,
+    journal: &EarlierJournal,
+    targets: &[AbsolutePath],
+    recovered: &mut Recovered,
+) -> Result<Vec<Entry>, StoreError> {
+    let (intent, refused) = KnownTargets::new(root, targets).split(journal.intent());
+    if !refused.is_empty() {
+        recovered.notes.extend(refused.iter().map(|why| format!("{why}; it is not followed")));
+        recovered.notes.extend(journal.keep_copy(state));
+    }
+    let unfinished = complete(root, &intent, recovered);
+    let awaited = unfinished.iter().flat_map(staged_paths).collect();
+    let mut left = left_behind(root, targets, &awaited);
+    if journal.is_lost() || !refused.is_empty() {
+        let mut quarantine = Quarantine::new(state, journal.bytes());
+        let mut saved = Vec::new();
+        for (dir, name) in left {
+            if quarantine.save(&dir, &name)? {
+                saved.push((dir, name));
             }
         }
-        let awaited = unfinished.iter().flat_map(staged_paths).collect();
-        let left = left_behind(self.root, targets, &awaited);
-        if doubt && !left.is_empty() {
-            recovered.notes.push(format!(
-                "{} staged files that the journal may have been about are kept in {}: they may \
-                 hold a key; remove them when all is in order",
-                left.len(),
-                self.dir.path().join(quarantine::DIR).display()
-            ));
-            left.iter().for_each(|(dir, name)| quarantine::quarantine_staged(dir, name, &self.dir));
-        }
-        recovered.swept = left.iter().filter(|(dir, name)| dir.remove(name).is_ok()).count();
-        if !journaled.is_empty() || self.journal.was_lost() {
-            self.journal.write(unfinished)?;
-        }
-        super::backup::remove_incomplete(&self.dir);
-        Ok(())
+        recovered.notes.extend(quarantine.finish()?);
+        left = saved;
     }
+    recovered.swept = left.iter().filter(|(dir, name)| dir.remove(name).is_ok()).count();
+    Ok(unfinished)
+}
+
+/// Completes the changes that may be followed, and returns those that are still unfinished.
+fn complete(root: &Root, intent: &[Entry], recovered: &mut Recovered) -> Vec<Entry> {
+    let mut changes: BTreeMap<CredentialName, Vec<Entry>> = BTreeMap::new();
+    for entry in intent {
+        changes.entry(entry.credential().clone()).or_default().push(entry.clone());
+    }
+    let mut unfinished = Vec::new();
+    for (credential, entries) in changes {
+        match finish(root, &entries) {
+            Ok(true) => recovered.finished.push(credential),
+            Ok(false) => recovered.dropped.push(credential),
+            Err(e) => {
+                recovered.notes.push(format!(
+                    "{credential}: its replacement was begun earlier \
+                    and still can't be finished: {e}"
+                ));
+                unfinished.extend(entries);
+            }
+        }
+    }
+    unfinished
 }
 
 /// The state of one file of a journaled change after a crash.

@@ -15,7 +15,7 @@ use super::files::{LARGEST_FILE, random_suffix, read_all, staged_prefix};
 use super::link::{NewLink, StagedLink};
 use super::{Store, StoreError, metadata};
 use crate::model::{AbsolutePath, CredentialName, Digest, Secret};
-use crate::sys::{FileError, Place, Root};
+use crate::sys::{FileError, Place, Root, check_root_only};
 
 /// The files of one credential that are to be replaced together.
 #[derive(Debug)]
@@ -70,6 +70,7 @@ pub enum Kind {
 pub struct Staged {
     credential: CredentialName,
     backup: Backup,
+    writable_by_others: bool,
     files: Vec<StagedFile>,
     link: Option<StagedLink>,
 }
@@ -79,6 +80,8 @@ pub struct Staged {
 pub struct Checked {
     pub(super) credential: CredentialName,
     pub(super) backup: Backup,
+    /// Whether others than root can write one of the files: such changes are backed up apart.
+    pub(super) writable_by_others: bool,
     pub(super) files: Vec<StagedFile>,
     pub(super) link: Option<StagedLink>,
 }
@@ -114,7 +117,14 @@ impl Store<'_> {
             }
         }
         let link = change.link.as_ref().map(|link| StagedLink::new(self.root, link)).transpose()?;
-        Ok(Staged { credential: change.credential, backup: change.backup, files, link })
+        let link_path = change.link.as_ref().map(|link| &link.path);
+        let writable_by_others = files.iter().any(StagedFile::is_writable_by_others)
+            || change.files.iter().map(|file| &file.path).chain(link_path).any(|path| {
+                // A file that can't be reached without symlinks of others counts as theirs.
+                self.root.is_writable_by_others(path).unwrap_or(true)
+            });
+        let Change { credential, backup, .. } = change;
+        Ok(Staged { credential, backup, writable_by_others, files, link })
     }
 }
 
@@ -136,6 +146,7 @@ impl Staged {
         Ok(Checked {
             credential: self.credential,
             backup: self.backup,
+            writable_by_others: self.writable_by_others,
             files: self.files,
             link: self.link,
         })
@@ -152,6 +163,12 @@ impl Checked {
 }
 
 impl StagedFile {
+    /// Whether others can write the file itself. It has the owner and the mode of the old one.
+    fn is_writable_by_others(&self) -> bool {
+        nix::sys::stat::fstat(&self.file)
+            .is_ok_and(|stat| check_root_only(&stat, self.target.as_path()).is_err())
+    }
+
     fn read_back(&mut self) -> Result<Secret, StoreError> {
         read_all(&mut self.file, &self.place.dir.path().join(&self.name))
     }

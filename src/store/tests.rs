@@ -7,7 +7,9 @@ use super::*;
 use crate::model::{AbsolutePath, CredentialName, Digest, Secret, Timestamp};
 use crate::sys::Root;
 
+mod backups;
 mod hostile;
+mod quarantine;
 
 const NOW: i64 = 1_795_219_200;
 
@@ -324,28 +326,6 @@ fn held_lock_is_waited_for_until_timeout() {
     assert!(matches!(busy, StoreError::Busy { .. }), "{busy}");
     drop(store);
     assert!(Store::open(&node.root, &state, Duration::ZERO, &[]).is_ok());
-}
-
-#[test]
-fn only_newest_backups_are_kept() {
-    let node = Node::new();
-    let (mut store, _) = node.open();
-    let mut old = ("old crt".to_owned(), "old key".to_owned());
-    for round in 0..5 {
-        let mut change = pair();
-        let new = (format!("crt {round}"), format!("key {round}"));
-        change.files[0] = new_file("/etc/pki/a.crt", Some(&old.0), &new.0);
-        change.files[1] = new_file("/etc/pki/a.key", Some(&old.1), &new.1);
-        assert!(commit(&mut store, change).outcomes[0].result.is_ok());
-        old = new;
-    }
-    let generations = store.backups().generations();
-    let shown: Vec<_> = generations.iter().map(ToString::to_string).collect();
-    assert_eq!(shown, ["20261121T000000Z-0004", "20261121T000000Z-0003", "20261121T000000Z-0002"]);
-    assert_eq!(
-        store.backups().read(&generations[0], &absolute("/etc/pki/a.crt")).unwrap(),
-        Some(secret("crt 3"))
-    );
 }
 
 #[test]

@@ -40,14 +40,14 @@ impl<'r> KnownTargets<'r> {
 
     /// Splits an intent into the entries that may be followed and the reasons why others are
     /// refused. One refused entry refuses all entries of its credential.
-    pub(super) fn split(&self, intent: Vec<Entry>) -> (Vec<Entry>, Vec<String>) {
+    pub(super) fn split(&self, intent: &[Entry]) -> (Vec<Entry>, Vec<String>) {
         let refused: Vec<(CredentialName, String)> = intent
             .iter()
             .filter_map(|entry| Some((entry.credential().clone(), self.refusal(entry)?)))
             .collect();
         let names: BTreeSet<_> = refused.iter().map(|(name, _)| name).collect();
         let trusted =
-            intent.into_iter().filter(|entry| !names.contains(entry.credential())).collect();
+            intent.iter().filter(|entry| !names.contains(entry.credential())).cloned().collect();
         (trusted, refused.iter().map(|(name, why)| format!("{name}: {why}")).collect())
     }
 

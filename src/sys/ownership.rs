@@ -81,6 +81,6 @@ pub(super) fn is_ours(stat: &FileStat) -> bool {
 }
 
 /// Whether others than root can add entries to a directory, a sticky one included.
-pub(super) fn is_dir_writable_by_others(dir: &Dir) -> Result<bool, FileError> {
+pub(crate) fn is_dir_writable_by_others(dir: &Dir) -> Result<bool, FileError> {
     Ok(WritableByOthers::find(&dir.examine()?, dir.path()).is_some())
 }

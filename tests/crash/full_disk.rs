@@ -26,7 +26,7 @@ fn copy_with_journal(tree: &Tree) -> TreeCopy {
 }
 
 /// Runs a shell command with the program, the root and one more argument.
-fn run_shell(before: &[&str], line: &str, copy: &TreeCopy, argument: usize) -> Run {
+pub fn run_shell(before: &[&str], line: &str, copy: &TreeCopy, argument: usize) -> Run {
     let mut command = Command::new(before.first().unwrap_or(&"sh"));
     command.args(before.iter().skip(1)).args(if before.is_empty() { &[][..] } else { &["sh"] });
     command
@@ -73,13 +73,15 @@ fn short_writes_are_reported_and_next_pass_succeeds() {
     println!("{} limits", limits.len());
 }
 
-/// Makes the state directory a disk of its own, with a given number of pages left.
+/// Makes the state directory a disk of its own, with a given number of pages left. The backups that
+/// fit on it are kept.
 const FULL_DISK_SCRIPT: &str =
     "set -e; state=$2/var/lib/kubecertd; cp $state/journal $2/journal; mount -t tmpfs -o \
      size=1m,mode=700 full $state
 mv $2/journal $state/journal; dd if=/dev/zero of=$state/filler bs=4096 2>/dev/null || true
 size=$(stat -c %s $state/filler); truncate -s $((size / 4096 * 4096 - $3 * 4096)) $state/filler
-set +e; $1 --root $2 renew; code=$?; ls -A $state $state/backups; exit $code";
+set +e; $1 --root $2 renew; code=$?; ls -A $state $state/backups; cp -a $state/backups $2/backups
+umount $state; mv $2/backups $state/backups; exit $code";
 
 fn run_on_full_disk(copy: &TreeCopy, pages: usize) -> Run {
     run_shell(&["unshare", "-m"], FULL_DISK_SCRIPT, copy, pages)

@@ -19,6 +19,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod disk;
+mod doubt;
 mod errors;
 mod full_disk;
 mod kubelet;

@@ -65,6 +65,6 @@ fn backup_removal_survives_power_loss() {
 fn recovery_survives_power_loss_after_every_change() {
     let tree = Tree::plain();
     let copy = tree.copy();
-    assert_eq!(inject(copy.node.root(), "renameat", 4, "signal=KILL", 0).code, None);
+    assert_eq!(inject(copy.node.root(), "renameat", 5, "signal=KILL", 0).code, None);
     cut_power_everywhere(&tree, copy, 0, "a recovery");
 }

@@ -221,15 +221,7 @@ impl Tree {
     }
 
     pub fn copy(&self) -> TreeCopy {
-        let copy = empty_tree();
-        let done = Command::new("cp")
-            .arg("-a")
-            .arg(self.root().join("."))
-            .arg(copy.node.root())
-            .status()
-            .unwrap();
-        assert!(done.success());
-        copy
+        copy_of(&self.node)
     }
 
     /// Returns the number of renewed credentials.
@@ -379,6 +371,19 @@ impl Tree {
         self.assert_renewed(copy, case);
         self.assert_keys_private(copy, case);
     }
+}
+
+/// Copies a node with all metadata.
+pub fn copy_of(node: &Node) -> TreeCopy {
+    let copy = empty_tree();
+    let done = Command::new("cp")
+        .arg("-a")
+        .arg(node.root().join("."))
+        .arg(copy.node.root())
+        .status()
+        .unwrap();
+    assert!(done.success());
+    copy
 }
 
 /// Makes an empty directory for a node: in memory if the file system supports all metadata, since

@@ -122,7 +122,7 @@ pub fn signed_requests(node: &mut Node) {
     for (authority, names) in AUTHORITIES {
         for name in names {
             let request =
-                node.read(&format!("var/lib/kubecertd/requests/{}.csr", name.replace('/', "-")));
+                node.read(&format!("var/lib/kubecertd/requests/{}.csr", name.replace('/', "+")));
             node.write("root/answer.crt", sign(outside.path(), authority, &request));
             let output = node.exec(&format!("kubecertd install {name} /root/answer.crt"));
             assert!(output.starts_with(&format!("installed {name}: valid until ")), "{output}");

@@ -172,7 +172,9 @@ impl PidFile<'_> {
 /// /tmp keeps the files of root, but others can link them there.
 fn read(root: &Root, path: &AbsolutePath) -> Result<(FileContent, bool), FileError> {
     match root.read_root_only(path, MAX_BYTES) {
-        Ok(file) if file.stat.st_nlink == 1 => Ok((file, true)),
+        Ok(file) if file.stat.st_nlink == 1 || !root.is_writable_by_others(path)? => {
+            Ok((file, true))
+        }
         Err(e) if !e.is_not_trusted() => Err(e),
         _ => Ok((root.read(path, MAX_BYTES)?, false)),
     }

@@ -3,10 +3,10 @@
 
 use super::*;
 
-const JOURNAL: &str = "var/lib/kubecertd/journal";
+pub(super) const JOURNAL: &str = "var/lib/kubecertd/journal";
 
 /// A change that is half renamed: the new certificate is in place, its key only in the staged file.
-fn half_renamed() -> Node {
+pub(super) fn half_renamed() -> Node {
     let node = Node::new();
     crash_after(&node, 1);
     assert_eq!(
@@ -129,14 +129,14 @@ fn invalid_journal_is_reported_and_changes_continue() {
                     nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap()
                 })
             },
-            "is a pipe or a device",
+            "is a pipe, not a journal",
         ),
         (
             "a socket",
             |path| {
                 moved(path, |path, _| drop(std::os::unix::net::UnixListener::bind(path).unwrap()))
             },
-            "is a socket or a device, not a journal",
+            "is a socket, not a journal",
         ),
     ];
     for (case, damage, says) in cases {
@@ -170,7 +170,7 @@ fn empty_journal_is_accepted_without_note() {
     assert_change_succeeds(&node, &mut store, "empty");
 }
 
-fn edit(path: &Path, from: &str, to: &str) {
+pub(super) fn edit(path: &Path, from: &str, to: &str) {
     let bytes = fs::read(path).unwrap();
     let at = bytes.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
     fs::write(path, [&bytes[..at], to.as_bytes(), &bytes[at + from.len()..]].concat()).unwrap();
@@ -191,7 +191,7 @@ fn journaled(node: &Node, entries: Vec<journal::Entry>) -> Recovered {
     node.open().1
 }
 
-fn entry(dir: &str, name: &str, staged: &str, old: &str, new: &str) -> journal::Entry {
+pub(super) fn entry(dir: &str, name: &str, staged: &str, old: &str, new: &str) -> journal::Entry {
     journal::Entry::Replace {
         credential: CredentialName::new("a").unwrap(),
         dir: dir.into(),
@@ -324,7 +324,7 @@ fn backups_are_readable_by_root_alone() {
     fs::create_dir(node.at("var/lib/kubecertd/backups")).unwrap();
     fs::set_permissions(node.at("var/lib/kubecertd/backups"), fs::Permissions::from_mode(0o777))
         .unwrap();
-    node.put("etc/pki/a.key", "old key", 0o666);
+    node.put("etc/pki/a.key", "old key", 0o644);
     assert!(commit(&mut store, pair()).outcomes[0].result.is_ok());
     let mode = |path| fs::metadata(node.at(path)).unwrap().mode() & 0o7777;
     assert_eq!(mode("var/lib/kubecertd/backups"), 0o700);
