@@ -11,9 +11,12 @@ pub enum InvalidPath {
     /// It does not begin with `/`.
     #[error("{0:?} is not an absolute path")]
     NotAbsolute(PathBuf),
-    /// It names a directory by its end (`/`, `..`), where a file is wanted, or holds a NUL byte.
+    /// It names a directory by its end (`/`, `..`), where a file is wanted.
     #[error("{0:?} does not name a file")]
     NoFile(PathBuf),
+    /// It holds a control character: the path may be one of a user, and is printed.
+    #[error("{0:?} holds a control character")]
+    ControlCharacter(PathBuf),
 }
 
 /// An absolute path below the root directory that is worked on, without `.`, `..` and doubled
@@ -44,12 +47,13 @@ impl AbsolutePath {
                 Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
             }
         }
-        let nul = path.as_os_str().as_encoded_bytes().contains(&0);
-        if clean.file_name().is_none() || nul {
-            Err(InvalidPath::NoFile(path.to_owned()))
-        } else {
-            Ok(Self(clean))
+        if path.to_string_lossy().contains(char::is_control) {
+            return Err(InvalidPath::ControlCharacter(path.to_owned()));
         }
+        if clean.file_name().is_none() {
+            return Err(InvalidPath::NoFile(path.to_owned()));
+        }
+        Ok(Self(clean))
     }
 
     /// A path that is written in this program, as it is: absolute and clean, which the tests make
@@ -119,7 +123,15 @@ mod tests {
         assert!(clean("etc/x").is_err());
         assert!(clean("/").is_err());
         assert!(clean("/etc/..").is_err());
-        assert!(clean("/etc/a\0b").is_err());
+    }
+
+    #[test]
+    fn path_with_control_character_is_refused_and_escaped() {
+        for path in ["/etc/a\0b", "/etc/a\nb", "/etc/\u{1b}[2Jb", "/etc/\u{9b}2Jb"] {
+            let error = clean(path).unwrap_err().to_string();
+            assert!(error.ends_with("holds a control character"), "{error}");
+            assert!(!error.contains(char::is_control), "{error:?}");
+        }
     }
 
     #[test]

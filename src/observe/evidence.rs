@@ -69,6 +69,7 @@ impl Evidence<'_> {
         let located = located(self.root, credential);
         let known = self.known.certificate(&credential.name);
         let usable = |files: &Backup<'_>| {
+            let others_write = others_write || files.generation.is_writable_by_others();
             let loaded = load(files, &located);
             let is_whole = matches!(loaded, Loaded::Whole(_));
             loaded.stored().is_some_and(|Stored { certificate, .. }| {

@@ -15,7 +15,7 @@ use super::files::{LARGEST_FILE, random_suffix, read_all, staged_prefix};
 use super::link::{NewLink, StagedLink};
 use super::{Store, StoreError, metadata};
 use crate::model::{AbsolutePath, CredentialName, Digest, Secret};
-use crate::sys::{FileError, Place, Root, check_root_only};
+use crate::sys::{FileError, Place, Root};
 
 /// The files of one credential that are to be replaced together.
 #[derive(Debug)]
@@ -118,11 +118,10 @@ impl Store<'_> {
         }
         let link = change.link.as_ref().map(|link| StagedLink::new(self.root, link)).transpose()?;
         let link_path = change.link.as_ref().map(|link| &link.path);
-        let writable_by_others = files.iter().any(StagedFile::is_writable_by_others)
-            || change.files.iter().map(|file| &file.path).chain(link_path).any(|path| {
-                // A file that can't be reached without symlinks of others counts as theirs.
-                self.root.is_writable_by_others(path).unwrap_or(true)
-            });
+        let mut paths = change.files.iter().map(|file| &file.path).chain(link_path);
+        // A file that can't be reached without symlinks of others counts as theirs.
+        let writable_by_others =
+            paths.any(|path| self.root.is_writable_by_others(path).unwrap_or(true));
         let Change { credential, backup, .. } = change;
         Ok(Staged { credential, backup, writable_by_others, files, link })
     }
@@ -163,12 +162,6 @@ impl Checked {
 }
 
 impl StagedFile {
-    /// Whether others can write the file itself. It has the owner and the mode of the old one.
-    fn is_writable_by_others(&self) -> bool {
-        nix::sys::stat::fstat(&self.file)
-            .is_ok_and(|stat| check_root_only(&stat, self.target.as_path()).is_err())
-    }
-
     fn read_back(&mut self) -> Result<Secret, StoreError> {
         read_all(&mut self.file, &self.place.dir.path().join(&self.name))
     }
