@@ -414,13 +414,20 @@ impl Entry {
 impl Snapshot {
     /// Lists the differences to another snapshot, for the message of a failed test.
     pub fn differences(&self, other: &Self) -> Vec<String> {
-        let paths: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
-        let differing = paths.into_iter().filter(|path| self.0.get(*path) != other.0.get(*path));
-        differing
+        let changed = self.changed_paths(other).into_iter();
+        changed
             .map(|path| {
-                format!("{}: {:?} became {:?}", path.display(), self.0.get(path), other.0.get(path))
+                let [before, after] = [self, other].map(|snapshot| snapshot.0.get(&path));
+                format!("{}: {before:?} became {after:?}", path.display())
             })
             .collect()
+    }
+
+    /// Lists the paths that are not the same in another snapshot.
+    pub fn changed_paths(&self, other: &Self) -> Vec<PathBuf> {
+        let paths: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
+        let changed = paths.into_iter().filter(|path| self.0.get(*path) != other.0.get(*path));
+        changed.cloned().collect()
     }
 }
 

@@ -192,7 +192,8 @@ pub fn run_on_each_core<T: Sync>(cases: &[T], check: impl Fn(&T, usize) + Sync) 
     assert_eq!(failed, 0, "{failed} of {} cases failed", cases.len());
 }
 
-fn parse_log(log: &str) -> Vec<Call> {
+/// Returns the calls in a log of `strace -f -y -xx`.
+pub fn parse_log(log: &str) -> Vec<Call> {
     let mut unfinished: HashMap<&str, &str> = HashMap::new();
     let mut counts: HashMap<(String, String), usize> = HashMap::new();
     let mut calls = Vec::new();

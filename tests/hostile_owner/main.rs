@@ -1,0 +1,114 @@
+//! Hostile owners: each file and directory that a pass opens, as a trace shows, is given to an
+//! ordinary user, who puts something hostile there before or during the pass. The user gains
+//! nothing by it, and everything else is renewed.
+//!
+//! - `opens`: the files and directories that a pass opens, and its calls
+//! - `node`: the node that each combination gets a copy of
+//! - `objects`: what the user puts there
+//! - `before`, `during`, `service`: the combinations, by their moment; `service` runs the pass as
+//!   on the node itself, with processes and signals
+//! - `pass`: runs of the program
+//! - `judge`: what must hold after each pass, by a `survey` of certificates and keys
+//!
+//! Every combination that violates something is one line, `FILE / object / moment: violations`.
+//!
+//! The guards that the combinations are about, each of which makes some of them fail when it is
+//! switched off:
+//!
+//! - a walk follows no symlink, enters no mount and reads no hard link that others can have made
+//! - a kubeconfig that others can write refers only to files beside it, of its own owner
+//! - no target is a file of a CA, the key of service accounts, or a file of another credential
+//! - a credential that others can write is reissued only for the subject that it had
+//! - a CA is read only through directories and links of root
+//! - a process is signalled only if it belongs to the owner of the pid file
+//! - only the main process of kubelet's unit tells the name of the node
+//! - configuration and state are used only if they and their directories belong to root
+//! - files are read up to a limit, and pipes without waiting
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests write files of their own, and ask other programs"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[allow(dead_code, reason = "a part of it is used here")]
+#[path = "../crash/strace.rs"]
+mod strace;
+
+mod before;
+mod during;
+mod judge;
+mod node;
+mod objects;
+mod opens;
+mod pass;
+mod service;
+mod survey;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use strace::run_on_each_core;
+
+/// Whether the programs and rights that the suite needs are there. Says so where they are not.
+fn can_run(programs: &[&str]) -> bool {
+    let is_missing = |program: &&&str| Command::new(program).arg("--version").output().is_err();
+    let missing: Vec<_> = programs.iter().filter(is_missing).collect();
+    assert!(missing.is_empty() || std::env::var_os("CI").is_none(), "not installed: {missing:?}");
+    if !missing.is_empty() {
+        println!("SKIPPED: not installed: {missing:?}");
+        return false;
+    }
+    if !nix::unistd::geteuid().is_root() {
+        println!("SKIPPED: files of others can only be made by root");
+        return false;
+    }
+    true
+}
+
+/// One combination: its kind, for the count, and its name.
+trait Combination: Sync {
+    fn kind(&self) -> String;
+    fn name(&self) -> String;
+    /// Makes a node, runs the pass, and returns what was violated; `None` where the combination
+    /// can't be made here.
+    fn run(&self, core: usize) -> Option<Vec<String>>;
+}
+
+/// Runs all combinations, each core at its own. Reports the number of each kind, and fails with a
+/// line for each combination that violates something.
+fn run_all(moment: &str, combinations: &[impl Combination]) -> BTreeMap<String, usize> {
+    let began = Instant::now();
+    let (counts, failures) = (Mutex::new(BTreeMap::new()), Mutex::new(Vec::new()));
+    run_on_each_core(combinations, |one, core| {
+        let violated = catch_unwind(AssertUnwindSafe(|| one.run(core)));
+        let violated = violated.unwrap_or_else(|_| Some(vec!["the suite panicked".to_owned()]));
+        let Some(violated) = violated else { return };
+        *counts.lock().unwrap().entry(one.kind()).or_default() += 1;
+        if !violated.is_empty() {
+            failures.lock().unwrap().push(format!("{}: {}", one.name(), violated.join("; ")));
+        }
+    });
+    let counts: BTreeMap<String, usize> = counts.into_inner().unwrap();
+    let total: usize = counts.values().sum();
+    println!("{moment}: {total} combinations in {:.0?}: {counts:#?}", began.elapsed());
+    let mut failures: Vec<String> = failures.into_inner().unwrap();
+    failures.sort();
+    assert!(
+        failures.is_empty(),
+        "{} of {total} combinations failed:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+    counts
+}
