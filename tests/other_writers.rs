@@ -12,7 +12,7 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::{chown, symlink};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 
 use common::{Node, now};
 use kubecertd::model::days;
@@ -109,6 +109,20 @@ fn users_kubeconfig_refers_to_no_file_of_root() {
         assert!(!node.path("srv/app/missing.key").exists());
         assert_renewed_but(&node, &["app"]);
     }
+}
+
+#[test]
+fn kubeconfig_of_a_group_refers_to_no_file_of_root_beside_it() {
+    let Some(node) = node("") else { return };
+    let scheduler = "etc/kubernetes/scheduler.conf";
+    node.write("etc/kubernetes/app.crt", node.read(KUBELET_CLIENT));
+    node.write("etc/kubernetes/encryption.yaml", "root's own\n");
+    node.write(scheduler, referring("app.crt", "encryption.yaml"));
+    fs::set_permissions(node.path(scheduler), fs::Permissions::from_mode(0o660)).unwrap();
+    let run = node.run(&["renew"]);
+    assert!(run.text.contains("may refer only to files beside it"), "{}", run.text);
+    assert_eq!(node.text("etc/kubernetes/encryption.yaml"), "root's own\n");
+    assert_renewed_but(&node, &["scheduler.conf"]);
 }
 
 #[test]

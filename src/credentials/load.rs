@@ -254,11 +254,12 @@ pub fn referenced(
         return Ok(file);
     };
     let is_beside = file.as_path().parent() == kubeconfig.as_path().parent();
-    let owner = files.owner(kubeconfig).map_err(|e| e.to_string())?;
-    let same_owner = || files.owner(&file).map(|other| other == owner);
-    let allowed = is_beside
-        && owner.is_some_and(|owner| owner != 0)
-        && same_owner().map_err(|e| e.to_string())?;
+    let of_kubeconfig = files.writers(kubeconfig).map_err(|e| e.to_string())?;
+    let of_file = if is_beside { files.writers(&file).map_err(|e| e.to_string())? } else { None };
+    let allowed = of_kubeconfig.zip(of_file).is_some_and(|(kubeconfig, file)| {
+        // Those who can write the kubeconfig besides its owner could choose files of the owner.
+        !kubeconfig.others && kubeconfig.owner == file.owner
+    });
     if allowed {
         return Ok(file);
     }

@@ -20,6 +20,8 @@ pub use copy::{KnownContent, Lineage, LoadedCopy, Original, load_copy};
 pub use load::{Form, Loaded, SourceFile, Stored, load, located, referenced};
 pub use trust::{Question, Verdict};
 
+use nix::sys::stat::{FileStat, Mode};
+
 use crate::model::{AbsolutePath, Secret};
 use crate::store::LARGEST_FILE;
 use crate::sys::{FileError, Root, WritableByOthers};
@@ -41,11 +43,20 @@ pub trait Files {
         path: &AbsolutePath,
     ) -> Result<Option<WritableByOthers>, FileError>;
 
-    /// The user that owns a file; `None` where it does not exist.
+    /// Who can write a file itself; `None` where it does not exist.
     ///
     /// # Errors
     /// When the directory of the file can't be reached.
-    fn owner(&self, path: &AbsolutePath) -> Result<Option<u32>, FileError>;
+    fn writers(&self, path: &AbsolutePath) -> Result<Option<Writers>, FileError>;
+}
+
+/// Who can write a file itself, whatever its directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Writers {
+    /// The user that owns it.
+    pub owner: u32,
+    /// Whether its group or everyone can write it.
+    pub others: bool,
 }
 
 impl Files for Root {
@@ -64,8 +75,12 @@ impl Files for Root {
         Self::writable_by_others(self, path)
     }
 
-    fn owner(&self, path: &AbsolutePath) -> Result<Option<u32>, FileError> {
-        Ok(self.stat(path)?.map(|stat| stat.st_uid))
+    fn writers(&self, path: &AbsolutePath) -> Result<Option<Writers>, FileError> {
+        let writers = |stat: FileStat| Writers {
+            owner: stat.st_uid,
+            others: stat.st_mode & (Mode::S_IWGRP | Mode::S_IWOTH).bits() != 0,
+        };
+        Ok(self.stat(path)?.map(writers))
     }
 }
 
@@ -88,7 +103,7 @@ impl Files for Backup<'_> {
         Ok(None)
     }
 
-    fn owner(&self, path: &AbsolutePath) -> Result<Option<u32>, FileError> {
-        Ok(self.read(path)?.map(|_| 0))
+    fn writers(&self, path: &AbsolutePath) -> Result<Option<Writers>, FileError> {
+        Ok(self.read(path)?.map(|_| Writers { owner: 0, others: false }))
     }
 }

@@ -41,12 +41,13 @@ const CONFIGURATION: &str = "[backups]\nkeep = 3\n[[authority]]\nname = \"proxy-
     \"/etc/proxy/proxy.pem\"\n";
 
 /// All files of the state directory while the program does not run.
-const STATE_FILES: [&str; 8] = [
+const STATE_FILES: [&str; 9] = [
     "alarms.json",
     "alarms.lock",
     "backups",
     "journal",
     "lock",
+    "certificates.json",
     "services.json",
     "set-aside",
     "state.json",

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::common::Node;
+use super::common::{Node, STATE};
 use super::judge::Before;
 use super::node::{COPY, SECRET, SECRET_DIR, TEMPLATE, USER};
 use super::objects::{Given, Object, Place};
@@ -48,11 +48,9 @@ impl Combination for Case {
             return None;
         }
         let mut violated = before.judge(&copy.node, &pass, &[]);
-        if is_own(place.taken()) {
-            let refusals = [&*format!("belongs to user {USER}"), "written by others than root"];
-            let is_refused = refusals.iter().any(|refusal| pass.text.contains(refusal));
-            // Nothing is read from the lock.
-            if !is_refused && !self.path.ends_with("lock") {
+        if is_refused(place.taken()) {
+            let texts = [&*format!("belongs to user {USER}"), "written by others than root"];
+            if !texts.iter().any(|text| pass.text.contains(text)) {
                 violated.push("the owner is not refused".to_owned());
             }
         } else {
@@ -60,6 +58,15 @@ impl Combination for Case {
         }
         Some(violated)
     }
+}
+
+/// Whether a pass has to say that it does not use a file or directory of the user's. The rest of
+/// the state directory is out of the user's reach: it is ignored without a message, or only
+/// written.
+fn is_refused(path: &Path) -> bool {
+    let is_state = path.starts_with(STATE) && path != Path::new(STATE);
+    let is_read = ["journal", "state.json"].iter().any(|name| path.ends_with(name));
+    is_own(path) && (!is_state || is_read)
 }
 
 /// Runs one pass on a node, where something may be mounted.
@@ -97,7 +104,9 @@ fn objects_for(path: &Path) -> Vec<(Given, Object)> {
     if is_own(path) {
         return objects;
     }
-    if !is_dir {
+    // The owner of a symlink can't change where it leads.
+    let is_link = TEMPLATE.node.root().join(path).is_symlink();
+    if !is_dir && !is_link {
         objects.extend([(Itself, Foreign), (Itself, Huge)]);
     }
     let targets = [SECRET, CA_KEY, SERVICE_ACCOUNT_KEY, OTHER_KEY];
@@ -112,7 +121,7 @@ fn objects_for(path: &Path) -> Vec<(Given, Object)> {
         objects.extend(targets.map(|target| (Directory, KubeconfigToLink(target))));
     }
     let is_credential = !is_dir && TEMPLATE.credential_of(path).is_some();
-    if is_credential {
+    if is_credential && !is_link {
         objects.push((Itself, PublicCertificate));
     }
     // A user with the directory above would have the program's own directories too.

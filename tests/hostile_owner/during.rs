@@ -7,7 +7,7 @@ use super::common::Node;
 use super::judge::Before;
 use super::node::{SECRET, TEMPLATE};
 use super::objects::{Given, Object, Place, undo_swap};
-use super::opens::TRACE;
+use super::opens::Trace;
 use super::pass::{Pass, limited};
 use super::{Combination, can_run, run_all};
 
@@ -61,12 +61,12 @@ impl Case {
     /// The path that is replaced.
     fn path(&self) -> &Path {
         let target = Path::new(self.target);
-        if self.swaps_dir() { target.parent().unwrap() } else { target }
+        if swaps_dir(self.object) { target.parent().unwrap() } else { target }
     }
+}
 
-    fn swaps_dir(&self) -> bool {
-        matches!(self.object, Object::SwappedDir | Object::MovedLinkToDir)
-    }
+fn swaps_dir(object: Object) -> bool {
+    matches!(object, Object::SwappedDir | Object::MovedLinkToDir)
 }
 
 impl Combination for Case {
@@ -96,7 +96,7 @@ impl Combination for Case {
             }
         });
         // The directory is the same one again, with the files that were in it.
-        if self.swaps_dir() {
+        if swaps_dir(self.object) {
             undo_swap(&place);
             planted.clear();
         }
@@ -124,9 +124,17 @@ fn run_stopped(node: &Node, stop: &Stop, core: usize, act: impl FnMut()) -> Pass
 }
 
 /// The stops for one target: before calls that open it, its directory or a staged file beside it,
-/// spread over the pass, and before it is renamed to its place and after.
-fn stops(target: &Path) -> Vec<Stop> {
-    let calls = &TRACE.calls;
+/// spread over the pass, and before it is renamed to its place and after. A pass on what belongs to
+/// a user makes other calls, so it is traced with the directory given to the user.
+fn stops(target: &'static str, object: Object) -> Vec<Stop> {
+    let path = Path::new(target);
+    let given = if swaps_dir(object) { path.parent().unwrap() } else { path };
+    let trace = Trace::of(|node| Place { node, path: given, given: Given::Directory }.give());
+    stops_in(&trace, path)
+}
+
+fn stops_in(trace: &Trace, target: &Path) -> Vec<Stop> {
+    let calls = &trace.calls;
     let dir = target.parent().unwrap();
     let staged = format!(".{}.kubecertd-", target.file_name().unwrap().to_str().unwrap());
     let concerns = |path: &PathBuf| {
@@ -135,7 +143,7 @@ fn stops(target: &Path) -> Vec<Stop> {
     };
     let found: Vec<usize> = (1..calls.len())
         .filter(|at| calls[*at].first_thread && calls[at - 1].first_thread)
-        .filter(|at| TRACE.path_of(&calls[*at]).is_some_and(|path| concerns(&path)))
+        .filter(|at| trace.path_of(&calls[*at]).is_some_and(|path| concerns(&path)))
         .collect();
     let renames = found.iter().filter(|at| calls[**at].name == "renameat");
     let around_renames = renames.flat_map(|at| [*at, at + 1]);
@@ -158,15 +166,18 @@ fn object_during_pass_gains_user_nothing() {
     }
     let mut cases = Vec::new();
     for target in TARGETS {
-        let stops = stops(Path::new(target));
-        assert!(stops.len() > 2, "{target}: {}", stops.len());
-        assert!(stops.iter().any(|stop| stop.next.starts_with("renameat")), "{target}");
+        let [of_file, of_dir] = [OBJECTS[0], Object::SwappedDir].map(|one| stops(target, one));
+        for stops in [&of_file, &of_dir] {
+            assert!(stops.len() > 2, "{target}: {}", stops.len());
+            assert!(stops.iter().any(|stop| stop.next.starts_with("renameat")), "{target}");
+        }
         for object in OBJECTS {
+            let stops = if swaps_dir(object) { &of_dir } else { &of_file };
             cases.extend(stops.iter().map(|stop| Case { target, object, stop: stop.clone() }));
         }
     }
     for (target, object) in READ {
-        let stops = stops(Path::new(target)).into_iter();
+        let stops = stops(target, object).into_iter();
         cases.extend(stops.map(|stop| Case { target, object, stop }));
     }
     let counts = run_all("during the pass", &cases);

@@ -93,7 +93,7 @@ impl Place<'_> {
 
     /// Gives the user what was chosen.
     pub fn give(&self) {
-        chown(self.node.root().join(self.taken()), Some(USER), Some(USER)).unwrap();
+        lchown(self.node.root().join(self.taken()), Some(USER), Some(USER)).unwrap();
     }
 
     /// Moves the file or directory away, to make room.

@@ -8,7 +8,7 @@ use super::common::Node;
 use super::node::{OWN_DIRS, TEMPLATE};
 use super::strace::{Call, OPEN_CALLS, record};
 
-/// A pass on the template, without anything hostile.
+/// A pass without anything hostile.
 pub struct Trace {
     pub calls: Vec<Call>,
     /// The files and directories below the root that were there before, and were opened.
@@ -16,15 +16,19 @@ pub struct Trace {
     root: PathBuf,
 }
 
-pub static TRACE: LazyLock<Trace> = LazyLock::new(|| {
-    let copy = TEMPLATE.copy();
-    let root = copy.node.root().to_owned();
-    let calls = record(&root, &["renew"]);
-    let opened = opened_in(&calls, &root);
-    Trace { calls, opened, root }
-});
+pub static TRACE: LazyLock<Trace> = LazyLock::new(|| Trace::of(|_| {}));
 
 impl Trace {
+    /// Makes a pass on a copy of the template, after a change of it.
+    pub fn of(change: impl FnOnce(&Node)) -> Self {
+        let copy = TEMPLATE.copy();
+        change(&copy.node);
+        let root = copy.node.root().to_owned();
+        let calls = record(&root, &["renew"]);
+        let opened = opened_in(&calls, &root);
+        Self { calls, opened, root }
+    }
+
     /// The path, below the root, that a call opens or renames to.
     pub fn path_of(&self, call: &Call) -> Option<PathBuf> {
         let path = match call.name.as_str() {
