@@ -36,7 +36,7 @@ use crate::credentials::located;
 use crate::model::{AbsolutePath, ClockFacts, ClockTrust, CredentialName, Refused, Replaced};
 use crate::observe::{Node, Platform};
 use crate::plan::last_seen;
-use crate::state::{PassMemory, untrusted_files};
+use crate::state::{KnownCertificates, PassMemory, untrusted_files};
 use crate::store::{Recovered, Store};
 
 /// How long another kubecertd process that works on the same node is waited for.
@@ -103,7 +103,9 @@ impl<'p> Start<'p> {
         recovered.notes.iter().for_each(|note| emit(Event::Note(note)));
         let (state, state_note) = PassMemory::read(&node.root, state_dir);
         let (memory, memory_note) = Memory::read(node);
-        let notes: Vec<String> = state_note.into_iter().chain(memory_note).collect();
+        let (_, known_note) = KnownCertificates::read(&node.root, state_dir);
+        let notes: Vec<String> =
+            state_note.into_iter().chain(memory_note).chain(known_note).collect();
         notes.iter().for_each(|note| emit(Event::Note(note)));
         Ok(Self { node, orders, store, recovered, not_trusted, state, memory, notes })
     }
@@ -154,8 +156,9 @@ impl Pass<'_> {
         self.note(note);
         let jobs = renewal::jobs(node, &self.report.before, &self.report.plan, orders.request);
         // A command that has nothing to do leaves nothing behind.
-        if orders.remember.is_some() || !jobs.is_empty() {
-            let note = known::remember(node, &self.report.before, &[]);
+        let is_trusted = !matches!(self.report.constraints.clock_trust, ClockTrust::NotTrusted(_));
+        if is_trusted && (orders.remember.is_some() || !jobs.is_empty()) {
+            let note = known::remember(node, &self.report.before, &[], self.state.last_seen);
             self.note(note);
         }
         if !jobs.is_empty() {
@@ -188,7 +191,7 @@ impl Pass<'_> {
             .iter()
             .filter_map(|(_, result)| result.as_ref().ok().cloned())
             .collect();
-        let note = known::remember(node, self.report.at_end(), &renewed);
+        let note = known::remember(node, self.report.at_end(), &renewed, self.state.last_seen);
         self.note(note);
         self.take_note_of(&renewed);
     }

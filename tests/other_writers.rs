@@ -256,6 +256,36 @@ fn ca_with_the_key_of_another_signs_only_where_root_put_it() {
     assert!(shown.contains("has the key of the CA ca"), "{shown}");
 }
 
+/// kubeadm's RootlessControlPlane gives ca.key to the user of kube-controller-manager.
+#[test]
+fn public_ca_certificate_in_a_users_directory_stops_no_other_ca() {
+    let Some(node) = node("") else { return };
+    let pki = "etc/kubernetes/pki";
+    give(&node, &format!("{pki}/ca.key"));
+    give(&node, &format!("{pki}/etcd"));
+    put(&node, &format!("{pki}/etcd/ca.crt"), node.read(&format!("{pki}/ca.crt")));
+    let run = node.run(&["renew"]);
+    assert!(!run.text.contains("has the key of the CA"), "{}", run.text);
+    let etcds = ["etcd/server", "etcd/peer", "etcd/healthcheck-client", "apiserver-etcd-client"];
+    assert_renewed_but(&node, &etcds);
+}
+
+#[test]
+fn node_whose_directories_a_group_can_write_is_renewed() {
+    let Some(node) = node("") else { return };
+    node.fill(&common::fixture(common::ECDSA));
+    for dir in ["etc/kubernetes", "etc/kubernetes/pki", "etc/kubernetes/pki/etcd"] {
+        fs::set_permissions(node.path(dir), fs::Permissions::from_mode(0o775)).unwrap();
+    }
+    // What is in place is remembered by a pass that renews nothing.
+    assert_eq!(node.run(&["run", "--once"]).code, 0);
+    node.age_all(-2);
+    node.remove("etc/kubernetes/pki/etcd/server.key");
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert_renewed_but(&node, &[]);
+}
+
 #[test]
 fn swapped_directory_of_a_key_leads_to_no_file_of_root() {
     let configuration = PAIR.replace("/srv/app/app.key", "/srv/app/private/app.key");
@@ -268,6 +298,8 @@ fn swapped_directory_of_a_key_leads_to_no_file_of_root() {
     assert!(run.text.contains("is a symlink that others than root can have set"), "{}", run.text);
     assert_eq!(node.text("etc/victim/app.key"), "root's own\n");
     assert_renewed_but(&node, &["app"]);
+    let confined = node.run(&["config", "check"]);
+    assert!(!confined.text.contains("victim"), "{}", confined.text);
 }
 
 #[test]

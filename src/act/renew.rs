@@ -10,13 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::job::{Job, Progress, RenewError, RenewOutcome, Renewal, Renewed};
 use super::kubelet;
 use super::trial::{self, Candidate, Refusal, Verdicts};
-use crate::credentials::{
-    Backup, Composed, Files, LoadedAuthority, Stored, load, load_authority, located,
-};
+use crate::credentials::{Backup, Composed, Files, LoadedAuthority, Stored, load, load_authority};
 use crate::formats::x509::{self, Certificate, KeyAlgorithm, PrivateKey};
 use crate::model::{
-    AbsolutePath, AuthorityName, CredentialName, Digest, KeyChoice, Material, Secret, Timestamp,
-    Urgency,
+    AbsolutePath, AuthorityName, BackupFacts, Credential, CredentialName, Digest, KeyChoice,
+    Material, Secret, Signer, Timestamp, Urgency,
 };
 use crate::store::{self, Backups, Change, Checked, Store};
 use crate::sys::{FileError, Root, on_all_cores};
@@ -133,6 +131,9 @@ fn prepare<'j>(
         Some(client) => kubelet::original(root, job, client, authority)?,
         None => original(root, backups, job)?,
     };
+    if kubelets.is_none() && authority.signer_of(&stored.certificate) != Signer::Authority {
+        return Err(RenewError::Changed);
+    }
     let key = PrivateKey::generate(&algorithm(renewal.key, &stored.certificate))?;
     if !job.names.is_empty() {
         stored.certificate = x509::with_names(&stored.certificate, &job.names)?;
@@ -155,6 +156,14 @@ fn prepare<'j>(
     let mut link = None;
     if let Some(client) = kubelets {
         kubelet::Replacing { files, link } = kubelet::files(root, job, client, files, renewal.now)?;
+    }
+    // Where only root could write when it was judged, the evidence for files of others was not
+    // asked for.
+    let mut targets = files.iter().map(|file| &file.path).chain(link.iter().map(|link| &link.path));
+    if job.facts.other_writers.is_none()
+        && targets.any(|path| root.is_writable_by_others(path).unwrap_or(true))
+    {
+        return Err(RenewError::Changed);
     }
     let change =
         Change { credential: job.facts.credential.name.clone(), files, link, backup: backup(job) };
@@ -180,21 +189,27 @@ fn backup(job: &Job) -> store::Backup {
 fn original(root: &Root, backups: &Backups, job: &Job) -> Result<Stored, RenewError> {
     let loaded = match &job.facts.backup {
         None => load(root, &job.facts.credential),
-        Some(name) => {
+        Some(BackupFacts { name, location, .. }) => {
             let generation = backups
                 .generations()
                 .into_iter()
                 .find(|generation| generation.to_string() == *name);
             let generation = generation.ok_or(RenewError::Changed)?;
-            load(&Backup { backups, generation }, &located(root, &job.facts.credential))
+            let credential =
+                Credential { location: location.clone(), ..job.facts.credential.clone() };
+            load(&Backup { backups, generation }, &credential)
         }
     };
     let stored = loaded.stored().ok_or(RenewError::Changed)?;
-    let judged = job.facts.material.leaf().map(|leaf| leaf.fingerprint);
-    if judged.is_some_and(|judged| judged != stored.certificate.fingerprint) {
-        Err(RenewError::Changed)
-    } else {
+    let judged = match &job.facts.backup {
+        None => job.facts.material.leaf().map(|leaf| leaf.fingerprint),
+        Some(backup) => Some(backup.fingerprint),
+    };
+    // Nothing is issued for another certificate than the one that was judged.
+    if judged == Some(stored.certificate.fingerprint) {
         Ok(stored)
+    } else {
+        Err(RenewError::Changed)
     }
 }
 

@@ -53,17 +53,16 @@ impl LoadedAuthority {
         }
     }
 
-    /// Whether a CA certificate here has the same public key as one of another authority.
+    /// Whether both can sign, with one key.
     #[must_use]
-    pub fn has_key_of(&self, other: &Self) -> bool {
-        let keys = |one: &Self| match one {
-            Self::Present { anchors, .. } => {
-                anchors.iter().map(|anchor| anchor.public_key_der().to_vec()).collect()
-            }
-            Self::Absent | Self::Unreadable(_) | Self::NotARoot(_) => Vec::new(),
-        };
-        let others = keys(other);
-        keys(self).iter().any(|key| others.contains(key))
+    pub fn signs_with_key_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Present { key: LoadedKey::Usable(own), .. },
+                Self::Present { key: LoadedKey::Usable(other), .. },
+            ) => own.public_key_der() == other.public_key_der(),
+            _ => false,
+        }
     }
 
     /// The signer of a certificate, as this authority can judge it. Any of its anchors counts:

@@ -44,8 +44,8 @@ pub use memory::{Appeared, Earlier, NotedConnections, Replaced, Restarted, Servi
 pub use names::{AuthorityName, CredentialName, InvalidName, ServiceName, SinkName};
 pub use neighbours::Neighbours;
 pub use observation::{
-    AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityState, CopyFacts, CredentialFacts,
-    KubeletClient, Leaf, Material, NameParts, OtherRenewer, Signer,
+    AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityState, BackupFacts, CopyFacts,
+    CredentialFacts, KubeletClient, Leaf, Material, NameParts, OtherRenewer, Signer,
 };
 pub use path::{AbsolutePath, InvalidPath};
 pub use running::{Consumer, Health, Holding, Instance, Presence, Sees, Serves, ServiceFacts};

@@ -1,6 +1,8 @@
 //! What is found on disk: the facts that a judgement rests on, free of any opinion about them.
 
-use super::{AbsolutePath, Anchors, Authority, Credential, Dated, Digest, OtherWriters, Timestamp};
+use super::{
+    AbsolutePath, Anchors, Authority, Credential, Dated, Digest, Location, OtherWriters, Timestamp,
+};
 
 /// What is found of a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,9 +13,8 @@ pub struct CredentialFacts {
     pub material: Material,
     /// The files that hold it: those that its kubeconfig refers to, where it does.
     pub files: Vec<AbsolutePath>,
-    /// The newest backup that could repair it, by its name; looked for only where the files can't
-    /// serve.
-    pub backup: Option<String>,
+    /// The newest backup that could repair it; looked for only where the files can't serve.
+    pub backup: Option<BackupFacts>,
     /// The user that its kubeconfig's current-context names, where it is kept in one and has a
     /// certificate.
     pub user: Option<String>,
@@ -26,6 +27,17 @@ pub struct CredentialFacts {
     /// Where others than root can write its files: whether its certificate is its own. `None` for a
     /// copy, whose content is never trusted.
     pub other_writers: Option<OtherWriters>,
+}
+
+/// A backup that a credential can be issued anew from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupFacts {
+    /// Its name.
+    pub name: String,
+    /// Where the credential is in it.
+    pub location: Location,
+    /// SHA-256 of its certificate.
+    pub fingerprint: Digest,
 }
 
 /// What is found of a copy's original.

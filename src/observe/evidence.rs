@@ -2,10 +2,10 @@
 //! files say is none: a certificate is public, and any user can put it there.
 
 use super::Catalog;
-use crate::credentials::{Backup, Loaded, LoadedAuthority, Stored, load, located};
+use crate::credentials::{Backup, Loaded, LoadedAuthority, load, located};
 use crate::formats::x509::{Certificate, is_for_the_same};
 use crate::model::{
-    AbsolutePath, Credential, CredentialFacts, Identity, Leaf, OtherWriters, Signer,
+    AbsolutePath, BackupFacts, Credential, CredentialFacts, Identity, Leaf, OtherWriters, Signer,
 };
 use crate::state::KnownCertificates;
 use crate::store::{Backups, Generation};
@@ -23,22 +23,33 @@ pub(super) struct Evidence<'e> {
 
 impl Evidence<'_> {
     /// Whether others than root can write one of these files, and whether the certificate there is
-    /// the credential's own. A file that can't be reached is not written either.
+    /// the credential's own. A file that can't be reached counts as theirs, unless it is missing.
     pub(super) fn other_writers(
         &self,
         credential: &Credential,
         files: &[AbsolutePath],
         certificate: Option<&Certificate>,
+        authority: Option<&LoadedAuthority>,
     ) -> Option<OtherWriters> {
-        let writers = |file| self.root.writable_by_others(file).ok().flatten();
-        let through = files.iter().find_map(writers)?.to_string();
-        let identity = certificate.map_or(Identity::Unknown, |one| self.identity(credential, one));
+        let writers = |file| match self.root.writable_by_others(file) {
+            Ok(found) => found.map(|found| found.to_string()),
+            Err(e) if e.is_not_found() => None,
+            Err(e) => Some(e.to_string()),
+        };
+        let through = files.iter().find_map(writers)?;
+        let identity =
+            certificate.map_or(Identity::Unknown, |one| self.identity(credential, one, authority));
         Some(OtherWriters { through, identity, issued: self.known.issued(&credential.name) })
     }
 
-    fn identity(&self, credential: &Credential, certificate: &Certificate) -> Identity {
+    fn identity(
+        &self,
+        credential: &Credential,
+        certificate: &Certificate,
+        authority: Option<&LoadedAuthority>,
+    ) -> Identity {
         let known = self.known.certificate(&credential.name);
-        let known = known.or_else(|| self.backed_up(credential).map(|stored| stored.certificate));
+        let known = known.or_else(|| self.backed_up(credential, authority?));
         match known {
             None => Identity::Unknown,
             Some(known) if is_for_the_same(certificate, &known) => Identity::Known,
@@ -47,16 +58,21 @@ impl Evidence<'_> {
         }
     }
 
-    /// The credential in its newest backup that holds it with its key.
-    fn backed_up(&self, credential: &Credential) -> Option<Stored> {
+    /// The certificate in the newest backup that holds it with its key, signed by its authority.
+    fn backed_up(
+        &self,
+        credential: &Credential,
+        authority: &LoadedAuthority,
+    ) -> Option<Certificate> {
         let credential = located(self.root, credential);
+        let is_signed = |one: &Certificate| authority.signer_of(one) == Signer::Authority;
         self.generations().find_map(|files| match load(&files, &credential) {
-            Loaded::Whole(stored) => Some(*stored),
+            Loaded::Whole(stored) => Some(stored.certificate).filter(is_signed),
             _ => None,
         })
     }
 
-    /// The newest backup with a certificate of this authority, by its name. Where others than root
+    /// The newest backup with a certificate of this authority. Where others than root
     /// can write the files, they may have put any certificate there before it was backed up: then
     /// the backup has to hold the key too, and what is remembered counts more.
     pub(super) fn usable_backup(
@@ -64,21 +80,25 @@ impl Evidence<'_> {
         credential: &Credential,
         authority: Option<&LoadedAuthority>,
         others_write: bool,
-    ) -> Option<String> {
+    ) -> Option<BackupFacts> {
         let authority = authority?;
         let located = located(self.root, credential);
         let known = self.known.certificate(&credential.name);
-        let usable = |files: &Backup<'_>| {
+        let usable = |files: Backup<'_>| {
             let others_write = others_write || files.generation.is_writable_by_others();
-            let loaded = load(files, &located);
+            let loaded = load(&files, &located);
             let is_whole = matches!(loaded, Loaded::Whole(_));
-            loaded.stored().is_some_and(|Stored { certificate, .. }| {
-                let is_own = || known.as_ref().is_none_or(|one| is_for_the_same(&certificate, one));
-                authority.signer_of(&certificate) == Signer::Authority
-                    && (!others_write || (is_whole && is_own()))
+            let certificate = loaded.stored()?.certificate;
+            let is_own = || known.as_ref().is_none_or(|one| is_for_the_same(&certificate, one));
+            let is_usable = authority.signer_of(&certificate) == Signer::Authority
+                && (!others_write || (is_whole && is_own()));
+            is_usable.then(|| BackupFacts {
+                name: files.generation.to_string(),
+                location: located.location.clone(),
+                fingerprint: certificate.fingerprint,
             })
         };
-        self.generations().find(usable).map(|files| files.generation.to_string())
+        self.generations().find_map(usable)
     }
 
     fn generations(&self) -> impl Iterator<Item = Backup<'_>> {
@@ -87,17 +107,19 @@ impl Evidence<'_> {
     }
 }
 
-/// Where nothing else is known of a credential, the profile says its subject, and the manifests its
-/// names.
+/// The profile says the subject of a credential, and the manifests its names: whatever is
+/// remembered.
 pub(super) fn add_profile_evidence(catalog: &Catalog, credentials: &mut [CredentialFacts]) {
-    let by_root = credentials.iter().filter(|facts| facts.other_writers.is_none());
+    let is_certain = |facts: &&CredentialFacts| {
+        facts.other_writers.as_ref().is_none_or(|writers| writers.identity == Identity::Known)
+    };
+    let by_root = credentials.iter().filter(is_certain);
     let mut kubelets = by_root.filter_map(|facts| facts.kubelet.as_ref());
     let node = kubelets.find_map(|client| client.node.clone().ok());
     for facts in credentials {
         let Some(leaf) = facts.material.leaf() else { continue };
         let is_given = is_by_profile(catalog, &facts.credential, leaf, node.as_deref());
         if let Some(writers) = &mut facts.other_writers
-            && matches!(writers.identity, Identity::Unknown | Identity::OtherNames)
             && is_given
         {
             writers.identity = Identity::Known;

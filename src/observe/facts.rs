@@ -8,7 +8,7 @@ use super::copies::Copies;
 use super::evidence::{Evidence, add_profile_evidence};
 use super::material::{material, parser_failed, parts, unreadable};
 use super::shared::{refuse_half_shared, refuse_same_key};
-use crate::credentials::{LoadedAuthority, LoadedKey, Stored, load, load_authority};
+use crate::credentials::{LoadedAuthority, LoadedKey, Stored, load, load_authority, located};
 use crate::formats::x509::Certificate;
 use crate::model::{
     AbsolutePath, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName,
@@ -66,9 +66,10 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
             return copies.facts(credential, of);
         }
         let authority = credential.authority.as_ref().and_then(|name| loaded.get(name));
-        let mut facts = facts(&evidence, credential, authority);
-        if let Some(kubeconfig) = catalog.kubeconfigs.get(&credential.name) {
-            add_kubelet(&evidence, &mut facts, kubeconfig, authority);
+        let kubeconfig = catalog.kubeconfigs.get(&credential.name);
+        let mut facts = facts(&evidence, credential, kubeconfig, authority);
+        if let Some(kubeconfig) = kubeconfig {
+            add_kubelet(root, &mut facts, kubeconfig, authority);
         }
         facts
     };
@@ -87,21 +88,22 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
 fn facts(
     evidence: &Evidence<'_>,
     credential: &Credential,
+    kubeconfig: Option<&AbsolutePath>,
     authority: Option<&LoadedAuthority>,
 ) -> CredentialFacts {
     let root = evidence.root;
     let mut files: Vec<_> = credential.location.files().cloned().collect();
     let (mut user, mut notes, mut certificate) = (None, Vec::new(), None);
     let mut look = |stored: Stored| {
-        files.extend(stored.form.sources().map(|source| source.path.clone()));
+        files = stored.form.sources().map(|source| source.path.clone()).collect();
         (user, notes, certificate) = (stored.user, stored.notes, Some(stored.certificate));
     };
     let material = material(load(root, credential), authority, &mut look);
-    let other_writers = evidence.other_writers(credential, &files, certificate.as_ref());
-    if material.leaf().is_some() {
-        let location = credential.location.files().count();
-        files.drain(..location);
-    }
+    let located = located(root, credential).location;
+    let written = credential.location.files().chain(located.files()).chain(&files);
+    let written: Vec<_> = written.chain(kubeconfig).cloned().collect();
+    let other_writers =
+        evidence.other_writers(credential, &written, certificate.as_ref(), authority);
     let backup = if wants_backup(&material, &credential.need) {
         evidence.usable_backup(credential, authority, other_writers.is_some())
     } else {
@@ -123,12 +125,11 @@ fn facts(
 /// Adds kubelet's credential. Where kubelet.conf embeds a certificate and there is no other one
 /// yet, kubelet uses that.
 fn add_kubelet(
-    evidence: &Evidence<'_>,
+    root: &Root,
     facts: &mut CredentialFacts,
     kubeconfig: &AbsolutePath,
     authority: Option<&LoadedAuthority>,
 ) {
-    let root = evidence.root;
     let client =
         super::kubelet::client(root, &facts.credential, kubeconfig, &facts.material, authority);
     if let Some(embedded) = client
@@ -140,10 +141,6 @@ fn add_kubelet(
         facts.files = vec![kubeconfig.clone()];
     }
     facts.kubelet = client;
-    if facts.other_writers.is_none() {
-        facts.other_writers =
-            evidence.other_writers(&facts.credential, std::slice::from_ref(kubeconfig), None);
-    }
 }
 
 fn wants_backup(material: &Material, need: &Need) -> bool {

@@ -133,9 +133,11 @@ pub(super) fn refuse_same_key(
 ) {
     let refusal = |at: usize, authority: &Authority| {
         let writers = |file| root.writable_by_others(file).ok().flatten();
-        let through = [&authority.certificate, &authority.key].into_iter().find_map(writers)?;
+        // The key's own owner does not count: kubeadm gives it to kube-controller-manager's user.
+        let key_dir = AbsolutePath::new(authority.key.as_path().parent()?).ok();
+        let through = key_dir.iter().chain([&authority.certificate]).find_map(writers)?;
         let same = |other: &(usize, &LoadedAuthority)| {
-            other.0 != at && loaded.get(at).is_some_and(|own| own.has_key_of(other.1))
+            other.0 != at && loaded.get(at).is_some_and(|own| own.signs_with_key_of(other.1))
         };
         let (other, _) = loaded.iter().enumerate().find(same)?;
         let other = &authorities.get(other)?.name;

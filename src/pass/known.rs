@@ -10,7 +10,14 @@ use crate::observe::Node;
 use crate::state::KnownCertificates;
 
 /// Writes down the certificates of a survey that count, and when those of `renewed` were issued.
-pub(super) fn remember(node: &Node, survey: &Survey, renewed: &[Renewed]) -> Option<String> {
+/// `last_seen` is the latest time of a trusted clock: by one that is behind, an expired certificate
+/// would count.
+pub(super) fn remember(
+    node: &Node,
+    survey: &Survey,
+    renewed: &[Renewed],
+    last_seen: Option<Timestamp>,
+) -> Option<String> {
     let state = &node.settings.paths.state;
     let known = KnownCertificates::read(&node.root, state).0;
     let mut now = known.clone();
@@ -18,7 +25,7 @@ pub(super) fn remember(node: &Node, survey: &Survey, renewed: &[Renewed]) -> Opt
         let facts = &judged.facts;
         let name = &facts.credential.name;
         let issued = renewed.iter().any(|one| one.credential == *name).then_some(survey.now);
-        if !counts(facts, survey.now) {
+        if !counts(facts, last_seen.map_or(survey.now, |last| last.max(survey.now))) {
             continue;
         }
         if let Some(certificate) = certificate(node, facts) {

@@ -17,6 +17,10 @@ const FILE: StateFile = StateFile::new(
      profile says whom it is for",
 );
 
+/// The largest certificate that is remembered, in bytes of PEM: a user may have written it, and all
+/// of them share one file.
+const MAX_CERTIFICATE: usize = 32 << 10;
+
 /// The last certificates that credentials are known to have had.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -70,7 +74,11 @@ impl KnownCertificates {
         issued: Option<Timestamp>,
     ) {
         let issued = issued.or_else(|| self.issued(credential));
-        let known = Known { certificate: certificate.to_pem(), issued };
+        let certificate = certificate.to_pem();
+        if certificate.len() > MAX_CERTIFICATE {
+            return;
+        }
+        let known = Known { certificate, issued };
         self.known.insert(credential.clone(), known);
     }
 }

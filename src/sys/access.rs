@@ -139,8 +139,16 @@ impl Root {
         path: &AbsolutePath,
     ) -> Result<Option<WritableByOthers>, FileError> {
         let mut walk = Walk::new(self, path.as_path(), Ownership::NoSymlinks)?;
-        while walk.step()?.is_some() {}
-        Ok(walk.writable_by_others().cloned())
+        loop {
+            let step = walk.step().map(|step| step.is_some());
+            match (step, walk.writable_by_others()) {
+                // Who can write there may have caused the error.
+                (Ok(false) | Err(_), Some(found)) => return Ok(Some(found.clone())),
+                (Ok(false), None) => return Ok(None),
+                (Err(e), None) => return Err(e),
+                (Ok(true), _) => {}
+            }
+        }
     }
 
     /// The metadata of a file, found as by [`Self::locate`]; `None` where there is none.

@@ -200,6 +200,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn who_can_write_is_known_where_the_end_is_out_of_reach() {
+        if !is_root() {
+            return;
+        }
+        let (disk, root) = disk();
+        fs::create_dir_all(disk.path().join("home/alice")).unwrap();
+        chown(disk.path().join("home/alice"), Some(1234), None).unwrap();
+        symlink("/etc/own", disk.path().join("home/alice/link")).unwrap();
+        for file in ["link", "link/file", "missing/file"] {
+            let file = AbsolutePath::new(format!("/home/alice/{file}")).unwrap();
+            let found = root.writable_by_others(&file).unwrap().unwrap();
+            assert_eq!(found.to_string(), "/home/alice belongs to user 1234", "{file}");
+        }
+        assert!(root.writable_by_others(&AbsolutePath::constant("/etc/none/file")).is_err());
+    }
+
     /// For kernels that do not resolve paths inside a root.
     #[test]
     fn walk_and_kernel_resolve_paths_alike() {

@@ -223,7 +223,7 @@ fn reason(
         Action::Renew | Action::Copy => what,
         Action::Repair => format!(
             "{what}; the backup {} serves to issue it anew",
-            facts.backup.as_deref().unwrap_or_default()
+            facts.backup.as_ref().map(|backup| backup.name.as_str()).unwrap_or_default()
         ),
         Action::Report | Action::Error
             if let Some(why) = beyond_kubelet(facts, authority, condition, now) =>

@@ -34,7 +34,7 @@ fn table_of_credentials_is_the_one_in_the_docs() {
 fn credential_in_every_state_follows_the_table() {
     for condition in Condition::of_originals() {
         for state in AuthorityCondition::ALL {
-            for backup in [None, Some("20261121T000000Z".to_owned())] {
+            for backup in [None, Some(backup())] {
                 let mut authority = authority_in(*state);
                 if *condition == Condition::EndsWithAuthority {
                     let AuthorityState::Present { anchors, .. } = &mut authority.state else {
@@ -176,7 +176,7 @@ fn writable_by_others(material: Material, identity: Identity) -> Judgement {
         identity,
         issued: None,
     };
-    let backup = Some("20261121T000000Z".to_owned());
+    let backup = Some(backup());
     let facts = CredentialFacts { other_writers: Some(writers), backup, ..facts(material) };
     judge(&facts, Some(&authority_in(AuthorityCondition::Usable)), &policy(), now())
 }

@@ -42,6 +42,11 @@ pub(in crate::plan) fn leaf(signer: Signer, not_before: Timestamp, not_after: Ti
     }
 }
 
+pub(in crate::plan) fn backup() -> BackupFacts {
+    let location = Location::Bundle(AbsolutePath::constant("/etc/kubernetes/pki/apiserver.pem"));
+    BackupFacts { name: "20261121T000000Z".to_owned(), location, fingerprint: Digest::of(b"leaf") }
+}
+
 pub(in crate::plan) fn facts(material: Material) -> CredentialFacts {
     let path = |path| AbsolutePath::new(path).unwrap();
     let credential = Credential {
