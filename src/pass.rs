@@ -36,7 +36,7 @@ use crate::credentials::located;
 use crate::model::{AbsolutePath, ClockFacts, ClockTrust, CredentialName, Refused, Replaced};
 use crate::observe::{Node, Platform};
 use crate::plan::last_seen;
-use crate::state::{KnownCertificates, PassMemory, untrusted_files};
+use crate::state::{KnownCertificates, Lineages, PassMemory, untrusted_files};
 use crate::store::{Recovered, Store};
 
 /// How long another kubecertd process that works on the same node is waited for.
@@ -97,6 +97,8 @@ impl<'p> Start<'p> {
         // Looked at before the files that are not trusted are replaced.
         let not_trusted = untrusted_files(&node.root, state_dir);
         let (store, recovered) = Store::open(&node.root, state_dir, LOCK_TIMEOUT, &files(node))?;
+        KnownCertificates::remove_draft(&store);
+        Lineages::remove_draft(&store);
         let emit = |event: Event<'_>| (orders.emit)(&event);
         recovered.finished.iter().for_each(|name| emit(Event::Completed(subject(node, name))));
         recovered.dropped.iter().for_each(|name| emit(Event::Dropped(subject(node, name))));

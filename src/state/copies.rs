@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file::StateFile;
 use crate::model::{AbsolutePath, CredentialName, Digest};
+use crate::store::Store;
 use crate::sys::{FileError, Root};
 
 const FILE: StateFile = StateFile::new("copies.json", "copies are known by the backups only");
@@ -29,6 +30,11 @@ impl Lineages {
     pub fn read(root: &Root, state: &AbsolutePath) -> (Self, Option<String>) {
         let (found, note) = FILE.read::<Self>(root, state);
         (found.unwrap_or_default(), note)
+    }
+
+    /// Removes a draft of the file that a killed process left behind.
+    pub fn remove_draft(store: &Store<'_>) {
+        FILE.remove_draft(store.dir());
     }
 
     /// Writes the file.

@@ -112,6 +112,12 @@ impl StateFile {
         }
     }
 
+    /// Removes a draft that a killed process left behind. For files that are written with the lock
+    /// of the store alone; the next draft takes the place of one that can't be removed.
+    pub(crate) fn remove_draft(self, dir: &Dir) {
+        let _ = dir.remove(&draft_name(OsStr::new(self.name)));
+    }
+
     /// Removes the file. Succeeds where it does not exist.
     ///
     /// # Errors
@@ -164,9 +170,7 @@ pub(super) fn to_json<T: Serialize>(content: &T) -> serde_json::Result<Vec<u8>> 
 /// Replaces a file atomically: writes and syncs a draft under a dot-name beside it, then renames
 /// the draft over it.
 pub(super) fn replace(dir: &Dir, name: &OsStr, bytes: &[u8]) -> Result<(), FileError> {
-    let mut draft = OsString::from(".");
-    draft.push(name);
-    draft.push(".new");
+    let draft = draft_name(name);
     let mut file = open_draft(dir, &draft)?;
     let write = |file: &mut File| {
         file.set_len(0)?;
@@ -181,6 +185,13 @@ pub(super) fn replace(dir: &Dir, name: &OsStr, bytes: &[u8]) -> Result<(), FileE
         return Err(e);
     }
     dir.sync()
+}
+
+fn draft_name(name: &OsStr) -> OsString {
+    let mut draft = OsString::from(".");
+    draft.push(name);
+    draft.push(".new");
+    draft
 }
 
 /// Opens the draft and locks it: a command and the daemon may write at the same time, and a killed

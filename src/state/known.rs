@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::file::StateFile;
 use crate::formats::x509::{Certificate, certificates};
 use crate::model::{AbsolutePath, CredentialName, Timestamp};
+use crate::store::Store;
 use crate::sys::{FileError, Root};
 
 const FILE: StateFile = StateFile::new(
@@ -43,6 +44,11 @@ impl KnownCertificates {
     pub fn read(root: &Root, state: &AbsolutePath) -> (Self, Option<String>) {
         let (found, note) = FILE.read::<Self>(root, state);
         (found.unwrap_or_default(), note)
+    }
+
+    /// Removes a draft of the file that a killed process left behind.
+    pub fn remove_draft(store: &Store<'_>) {
+        FILE.remove_draft(store.dir());
     }
 
     /// Writes the file.

@@ -29,7 +29,7 @@ impl Doubtful {
     /// The program is killed after the first rename of a change.
     fn new(journal: Journal) -> Self {
         let copy = Tree::small().copy();
-        let run = inject(copy.node.root(), "renameat", 4, "signal=KILL", 0);
+        let run = inject(copy.node.root(), "renameat", 5, "signal=KILL", 0);
         assert_eq!(run.code, None);
         let path = copy.node.path(&format!("{STATE}/journal"));
         let mut bytes = fs::read(&path).unwrap();

@@ -79,8 +79,8 @@ fn recovery_survives_kill_at_every_change() {
     let tree = Tree::small();
     let begun = || {
         let copy = tree.copy();
-        // The first renames are those of the state file and of two backups.
-        let run = inject(copy.node.root(), "renameat", 4, "signal=KILL", 0);
+        // The first renames are those of two state files and of two backups.
+        let run = inject(copy.node.root(), "renameat", 5, "signal=KILL", 0);
         assert_eq!(run.code, None);
         copy
     };
