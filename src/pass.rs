@@ -97,8 +97,7 @@ impl<'p> Start<'p> {
         // Looked at before the files that are not trusted are replaced.
         let not_trusted = untrusted_files(&node.root, state_dir);
         let (store, recovered) = Store::open(&node.root, state_dir, LOCK_TIMEOUT, &files(node))?;
-        KnownCertificates::remove_draft(&store);
-        Lineages::remove_draft(&store);
+        let drafts = [KnownCertificates::remove_draft(&store), Lineages::remove_draft(&store)];
         let emit = |event: Event<'_>| (orders.emit)(&event);
         recovered.finished.iter().for_each(|name| emit(Event::Completed(subject(node, name))));
         recovered.dropped.iter().for_each(|name| emit(Event::Dropped(subject(node, name))));
@@ -106,8 +105,13 @@ impl<'p> Start<'p> {
         let (state, state_note) = PassMemory::read(&node.root, state_dir);
         let (memory, memory_note) = Memory::read(node);
         let (_, known_note) = KnownCertificates::read(&node.root, state_dir);
-        let notes: Vec<String> =
-            state_note.into_iter().chain(memory_note).chain(known_note).collect();
+        let notes: Vec<String> = drafts
+            .into_iter()
+            .flatten()
+            .chain(state_note)
+            .chain(memory_note)
+            .chain(known_note)
+            .collect();
         notes.iter().for_each(|note| emit(Event::Note(note)));
         Ok(Self { node, orders, store, recovered, not_trusted, state, memory, notes })
     }

@@ -1,6 +1,8 @@
 //! Evidence of whom a credential is for, where others than root can write its files. What those
 //! files say is none: a certificate is public, and any user can put it there.
 
+use std::collections::BTreeSet;
+
 use super::Catalog;
 use crate::credentials::{Backup, Loaded, LoadedAuthority, load, located};
 use crate::formats::x509::{Certificate, is_for_the_same};
@@ -27,11 +29,11 @@ impl Evidence<'_> {
     pub(super) fn other_writers(
         &self,
         credential: &Credential,
-        files: &[AbsolutePath],
+        files: &BTreeSet<&AbsolutePath>,
         certificate: Option<&Certificate>,
         authority: Option<&LoadedAuthority>,
     ) -> Option<OtherWriters> {
-        let writers = |file| match self.root.writable_by_others(file) {
+        let writers = |file: &&AbsolutePath| match self.root.writable_by_others(file) {
             Ok(found) => found.map(|found| found.to_string()),
             Err(e) if e.is_not_found() => None,
             Err(e) => Some(e.to_string()),

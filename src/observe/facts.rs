@@ -1,7 +1,7 @@
 //! Reads every authority and credential of the catalog into facts. Each is isolated: a parser's
 //! panic costs the one file that caused it, never the pass.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Catalog;
 use super::copies::Copies;
@@ -101,7 +101,7 @@ fn facts(
     let material = material(load(root, credential), authority, &mut look);
     let located = located(root, credential).location;
     let written = credential.location.files().chain(located.files()).chain(&files);
-    let written: Vec<_> = written.chain(kubeconfig).cloned().collect();
+    let written: BTreeSet<_> = written.chain(kubeconfig).collect();
     let other_writers =
         evidence.other_writers(credential, &written, certificate.as_ref(), authority);
     let backup = if wants_backup(&material, &credential.need) {

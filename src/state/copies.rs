@@ -32,9 +32,11 @@ impl Lineages {
         (found.unwrap_or_default(), note)
     }
 
-    /// Removes a draft of the file that a killed process left behind.
-    pub fn remove_draft(store: &Store<'_>) {
-        FILE.remove_draft(store.dir());
+    /// Removes a draft of the file that a killed process left behind. The text is why it can't be
+    /// removed.
+    #[must_use]
+    pub fn remove_draft(store: &Store<'_>) -> Option<String> {
+        FILE.remove_draft(store.dir())
     }
 
     /// Writes the file.

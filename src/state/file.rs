@@ -113,9 +113,10 @@ impl StateFile {
     }
 
     /// Removes a draft that a killed process left behind. For files that are written with the lock
-    /// of the store alone; the next draft takes the place of one that can't be removed.
-    pub(crate) fn remove_draft(self, dir: &Dir) {
-        let _ = dir.remove(&draft_name(OsStr::new(self.name)));
+    /// of the store alone. The text is why it can't be removed.
+    pub(crate) fn remove_draft(self, dir: &Dir) -> Option<String> {
+        let removed = dir.remove(&draft_name(OsStr::new(self.name)));
+        removed.err().map(|e| format!("{e}; the next write of the file takes its place"))
     }
 
     /// Removes the file. Succeeds where it does not exist.

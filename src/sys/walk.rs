@@ -65,8 +65,6 @@ pub struct Step<'w> {
     pub stat: Option<FileStat>,
     /// The target, when the entry is a symlink.
     pub link: Option<PathBuf>,
-    /// Whether another file system is mounted here. `false` where the kernel can't say.
-    pub is_mount: bool,
     /// Whether the path has no further names. After a symlink its target's names follow.
     pub is_last: bool,
 }
@@ -172,11 +170,7 @@ impl Walk {
         let is_last = self.ahead.is_empty();
         let exposed = self.ownership == Ownership::NoSymlinks && self.exposed;
         // Before a question to the mounted file system itself, which may never answer.
-        let is_mount = match self.dir.is_mount(&self.name) {
-            Err(e) if exposed => return Err(e),
-            found => found.unwrap_or(false),
-        };
-        if exposed && is_mount {
+        if exposed && self.dir.is_mount(&self.name)? {
             return Err(self.problem(FileProblem::Mount));
         }
         let mut stat = self.dir.stat(&self.name)?;
@@ -201,7 +195,7 @@ impl Walk {
         if !is_last {
             self.check_exists()?;
         }
-        Ok(Step { dir: &self.dir, name: &self.name, stat, link, is_mount, is_last })
+        Ok(Step { dir: &self.dir, name: &self.name, stat, link, is_last })
     }
 
     fn check_link(&mut self, stat: &FileStat, exposed: bool) -> Result<(), FileError> {
@@ -404,21 +398,6 @@ mod tests {
         let error = end(&root, link, Ownership::RootOnly).unwrap_err();
         assert!(error.starts_with("/home/alice: belongs to user 1234"), "{error}");
         assert_eq!(end(&root, link, Ownership::Any), Ok("/etc/pki/file".into()));
-    }
-
-    /// `/proc` of the running system stands for a mount, which a test can't make everywhere.
-    #[test]
-    fn mount_is_a_step_that_says_so() {
-        let host = Root::open(Path::new("/")).unwrap();
-        let is_mount = host.top().unwrap().is_mount(OsStr::new("proc")).unwrap();
-        if !is_mount {
-            return;
-        }
-        for ownership in ALL {
-            let mut walk = Walk::new(&host, Path::new("/proc/self"), ownership).unwrap();
-            assert!(walk.step().unwrap().is_some_and(|step| step.is_mount), "{ownership:?}");
-            assert!(walk.step().unwrap().is_some_and(|step| !step.is_mount), "{ownership:?}");
-        }
     }
 
     #[test]
