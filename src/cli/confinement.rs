@@ -69,7 +69,7 @@ fn written(node: &Node) -> Vec<PathBuf> {
     let locations = ours.map(|credential| located(&node.root, credential).location);
     let files: Vec<AbsolutePath> =
         locations.flat_map(|location| location.files().cloned().collect::<Vec<_>>()).collect();
-    let mut dirs: Vec<_> = files.iter().filter_map(|file| dir(&node.root, file)).collect();
+    let mut dirs: Vec<_> = files.iter().filter_map(|file| opened_dir(&node.root, file)).collect();
     dirs.extend(node.settings.copies.iter().flat_map(|own| copy_dirs(node, own)));
     dirs.push(node.settings.paths.state.as_path().to_owned());
     if let Textfile::File(file) = &*node.settings.metrics.textfile {
@@ -88,7 +88,7 @@ fn copy_dirs(node: &Node, own: &OwnCopy) -> Vec<PathBuf> {
     let of_all = |file: &AbsolutePath| {
         file.as_path().iter().take_while(|name| *name != "*").collect::<PathBuf>()
     };
-    let dir = |file: &AbsolutePath| dir(&node.root, file);
+    let dir = |file: &AbsolutePath| opened_dir(&node.root, file);
     match &own.location {
         Location::Kubeconfig(pattern)
             if own.means_several() && of_all(pattern) != Path::new("/") =>
@@ -103,13 +103,13 @@ fn copy_dirs(node: &Node, own: &OwnCopy) -> Vec<PathBuf> {
 }
 
 /// The directory that is opened for a file; `None` where other users can redirect the path.
-fn dir(root: &Root, file: &AbsolutePath) -> Option<PathBuf> {
+fn opened_dir(root: &Root, file: &AbsolutePath) -> Option<PathBuf> {
     match root.last_root_only_dir(file) {
         Ok(dir) => Some(dir),
         // It may be created later, by root or by the owner of a directory above it.
         Err(e) if e.is_not_found() => {
             let parent = AbsolutePath::new(file.as_path().parent()?).ok()?;
-            let above = dir(root, &parent)?;
+            let above = opened_dir(root, &parent)?;
             let inside = AbsolutePath::new(above.join("file")).ok()?;
             Some(if root.is_writable_by_others(&inside).unwrap_or(false) {
                 above

@@ -27,8 +27,9 @@ pub(super) fn several_keys(path: &AbsolutePath, content: &Secret) -> Option<Stri
 /// Composes the new content. Where the old one has no key, it follows the certificate.
 pub(super) fn replace(old: &[u8], chain: &str, further: Further, key: &Secret) -> Secret {
     let blocks = pem::blocks(old).unwrap_or_default();
-    let mut new = Composed(Vec::with_capacity(old.len() + chain.len() + key.expose().len() + 2));
+    let mut new = Lines(Vec::with_capacity(old.len() + chain.len() + key.expose().len() + 2));
     let has_key = blocks.iter().any(Block::is_private_key);
+    let chain = [chain.as_bytes(), if has_key { &[] } else { key.expose() }];
     let (mut end, mut has_chain) = (0, false);
     for block in &blocks {
         new.push(old.get(end..block.range.start).unwrap_or_default());
@@ -36,8 +37,7 @@ pub(super) fn replace(old: &[u8], chain: &str, further: Further, key: &Secret) -
         match block.label.as_str() {
             "CERTIFICATE" if !has_chain => {
                 has_chain = true;
-                new.push(chain.as_bytes());
-                new.push(if has_key { &[] } else { key.expose() });
+                chain.iter().for_each(|part| new.push(part));
             }
             "CERTIFICATE" if further == Further::Replaced => {}
             // They belong to the old key.
@@ -47,8 +47,7 @@ pub(super) fn replace(old: &[u8], chain: &str, further: Further, key: &Secret) -
         }
     }
     if !has_chain {
-        new.push(chain.as_bytes());
-        new.push(if has_key { &[] } else { key.expose() });
+        chain.iter().for_each(|part| new.push(part));
     }
     new.push(old.get(end..).unwrap_or_default());
     Secret::new(new.0)
@@ -56,9 +55,9 @@ pub(super) fn replace(old: &[u8], chain: &str, further: Further, key: &Secret) -
 
 /// Parts of a text, each of which begins a line. The whole length is reserved: growing would leave
 /// copies of a key in memory.
-struct Composed(Vec<u8>);
+struct Lines(Vec<u8>);
 
-impl Composed {
+impl Lines {
     fn push(&mut self, part: &[u8]) {
         if !part.is_empty() && self.0.last().is_some_and(|last| *last != b'\n') {
             self.0.push(b'\n');

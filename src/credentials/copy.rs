@@ -383,8 +383,6 @@ impl KnownContent {
     }
 }
 
-/// Composes a bundle: key and certificates in the order of the old file, then its other blocks,
-/// such as parameters.
 fn compose_bundle(file: &SourceFile, original: &Original) -> Secret {
     let old = file.content.as_ref().map(Secret::expose).unwrap_or_default();
     let further = if original.further { Further::Replaced } else { Further::Kept };

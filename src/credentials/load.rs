@@ -239,8 +239,7 @@ fn kubeconfig(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileErro
     Ok(loaded)
 }
 
-/// The file that a kubeconfig refers to. A kubeconfig that others than root can write refers only
-/// to files beside it that have its own owner, so that its writers lead root to no other file.
+/// The file that a kubeconfig refers to, where it may.
 ///
 /// # Errors
 /// A text that names both files and the reason.
@@ -250,23 +249,7 @@ pub fn referenced(
     name: &str,
 ) -> Result<AbsolutePath, String> {
     let file = kubeconfig.sibling(name).map_err(|e| format!("{kubeconfig}: {e}"))?;
-    let Some(writers) = files.writable_by_others(kubeconfig).map_err(|e| e.to_string())? else {
-        return Ok(file);
-    };
-    let is_beside = file.as_path().parent() == kubeconfig.as_path().parent();
-    let of_kubeconfig = files.writers(kubeconfig).map_err(|e| e.to_string())?;
-    let of_file = if is_beside { files.writers(&file).map_err(|e| e.to_string())? } else { None };
-    let allowed = of_kubeconfig.zip(of_file).is_some_and(|(kubeconfig, file)| {
-        // Those who can write the kubeconfig besides its owner could choose files of the owner.
-        !kubeconfig.others && kubeconfig.owner == file.owner
-    });
-    if allowed {
-        return Ok(file);
-    }
-    Err(format!(
-        "{kubeconfig}: refers to {file}, and {writers}: a kubeconfig that others than root can \
-         write may refer only to files beside it that belong to the same user"
-    ))
+    files.check_reference(kubeconfig, &file).map(|()| file)
 }
 
 fn embedded(certificate: &Secret, key: &Secret, file: SourceFile, path: &AbsolutePath) -> Loaded {

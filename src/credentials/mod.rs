@@ -20,11 +20,11 @@ pub use copy::{KnownContent, Lineage, LoadedCopy, Original, load_copy};
 pub use load::{Form, Loaded, SourceFile, Stored, load, located, referenced};
 pub use trust::{Question, Verdict};
 
-use nix::sys::stat::{FileStat, Mode};
+use nix::sys::stat::Mode;
 
 use crate::model::{AbsolutePath, Secret};
 use crate::store::LARGEST_FILE;
-use crate::sys::{FileError, Root, WritableByOthers};
+use crate::sys::{FileError, Root};
 
 /// A place that files are read from: the root directory, or a backup.
 pub trait Files {
@@ -34,29 +34,18 @@ pub trait Files {
     /// When the file exists and can't be read.
     fn read(&self, path: &AbsolutePath) -> Result<Option<Secret>, FileError>;
 
-    /// The first file or directory on the way to a file that others than root can write.
+    /// Checks that a kubeconfig may refer to a file. In a backup it may: only root can write one
+    /// that is read.
     ///
     /// # Errors
-    /// When the directory of the file can't be reached.
-    fn writable_by_others(
+    /// A text that names both files and the reason.
+    fn check_reference(
         &self,
-        path: &AbsolutePath,
-    ) -> Result<Option<WritableByOthers>, FileError>;
-
-    /// Who can write a file itself; `None` where it does not exist.
-    ///
-    /// # Errors
-    /// When the directory of the file can't be reached.
-    fn writers(&self, path: &AbsolutePath) -> Result<Option<Writers>, FileError>;
-}
-
-/// Who can write a file itself, whatever its directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Writers {
-    /// The user that owns it.
-    pub owner: u32,
-    /// Whether its group or everyone can write it.
-    pub others: bool,
+        _kubeconfig: &AbsolutePath,
+        _file: &AbsolutePath,
+    ) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 impl Files for Root {
@@ -68,19 +57,32 @@ impl Files for Root {
         }
     }
 
-    fn writable_by_others(
+    /// A kubeconfig that others than root can write refers only to files beside it that have its
+    /// own owner, so that its writers lead root to no other file.
+    fn check_reference(
         &self,
-        path: &AbsolutePath,
-    ) -> Result<Option<WritableByOthers>, FileError> {
-        Self::writable_by_others(self, path)
-    }
-
-    fn writers(&self, path: &AbsolutePath) -> Result<Option<Writers>, FileError> {
-        let writers = |stat: FileStat| Writers {
-            owner: stat.st_uid,
-            others: stat.st_mode & (Mode::S_IWGRP | Mode::S_IWOTH).bits() != 0,
+        kubeconfig: &AbsolutePath,
+        file: &AbsolutePath,
+    ) -> Result<(), String> {
+        let failed = |e: FileError| e.to_string();
+        let Some(writers) = self.writable_by_others(kubeconfig).map_err(failed)? else {
+            return Ok(());
         };
-        Ok(self.stat(path)?.map(writers))
+        let is_beside = file.as_path().parent() == kubeconfig.as_path().parent();
+        let of_file = if is_beside { self.stat(file).map_err(failed)? } else { None };
+        let of_kubeconfig = self.stat(kubeconfig).map_err(failed)?;
+        let allowed = of_kubeconfig.zip(of_file).is_some_and(|(kubeconfig, file)| {
+            // Those who can write the kubeconfig besides its owner could choose files of the owner.
+            let others = kubeconfig.st_mode & (Mode::S_IWGRP | Mode::S_IWOTH).bits() != 0;
+            !others && kubeconfig.st_uid == file.st_uid
+        });
+        if allowed {
+            return Ok(());
+        }
+        Err(format!(
+            "{kubeconfig}: refers to {file}, and {writers}: a kubeconfig that others than root can \
+             write may refer only to files beside it that belong to the same user"
+        ))
     }
 }
 
@@ -96,14 +98,5 @@ pub struct Backup<'b> {
 impl Files for Backup<'_> {
     fn read(&self, path: &AbsolutePath) -> Result<Option<Secret>, FileError> {
         self.backups.read(&self.generation, path)
-    }
-
-    /// Only root can write a backup that is read.
-    fn writable_by_others(&self, _: &AbsolutePath) -> Result<Option<WritableByOthers>, FileError> {
-        Ok(None)
-    }
-
-    fn writers(&self, path: &AbsolutePath) -> Result<Option<Writers>, FileError> {
-        Ok(self.read(path)?.map(|_| Writers { owner: 0, others: false }))
     }
 }

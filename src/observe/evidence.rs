@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::Catalog;
-use crate::credentials::{Backup, Loaded, LoadedAuthority, load, located};
+use crate::credentials::{Backup, Loaded, LoadedAuthority, load};
 use crate::formats::x509::{Certificate, is_for_the_same};
 use crate::model::{
     AbsolutePath, BackupFacts, Credential, CredentialFacts, Identity, Leaf, OtherWriters, Signer,
@@ -16,7 +16,8 @@ use crate::sys::Root;
 /// The names under which a server on this node is always asked for.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// What root alone has written about the credentials.
+/// What root alone has written about the credentials. They are looked for where their kubeconfigs
+/// refer to ([`crate::credentials::located`]).
 pub(super) struct Evidence<'e> {
     pub(super) root: &'e Root,
     pub(super) known: &'e KnownCertificates,
@@ -28,7 +29,7 @@ impl Evidence<'_> {
     /// the credential's own. A file that can't be reached counts as theirs, unless it is missing.
     pub(super) fn other_writers(
         &self,
-        credential: &Credential,
+        located: &Credential,
         files: &BTreeSet<&AbsolutePath>,
         certificate: Option<&Certificate>,
         authority: Option<&LoadedAuthority>,
@@ -40,18 +41,18 @@ impl Evidence<'_> {
         };
         let through = files.iter().find_map(writers)?;
         let identity =
-            certificate.map_or(Identity::Unknown, |one| self.identity(credential, one, authority));
-        Some(OtherWriters { through, identity, issued: self.known.issued(&credential.name) })
+            certificate.map_or(Identity::Unknown, |one| self.identity(located, one, authority));
+        Some(OtherWriters { through, identity, issued: self.known.issued(&located.name) })
     }
 
     fn identity(
         &self,
-        credential: &Credential,
+        located: &Credential,
         certificate: &Certificate,
         authority: Option<&LoadedAuthority>,
     ) -> Identity {
-        let known = self.known.certificate(&credential.name);
-        let known = known.or_else(|| self.backed_up(credential, authority?));
+        let known = self.known.certificate(&located.name);
+        let known = known.or_else(|| self.backed_up(located, authority?));
         match known {
             None => Identity::Unknown,
             Some(known) if is_for_the_same(certificate, &known) => Identity::Known,
@@ -61,14 +62,9 @@ impl Evidence<'_> {
     }
 
     /// The certificate in the newest backup that holds it with its key, signed by its authority.
-    fn backed_up(
-        &self,
-        credential: &Credential,
-        authority: &LoadedAuthority,
-    ) -> Option<Certificate> {
-        let credential = located(self.root, credential);
+    fn backed_up(&self, located: &Credential, authority: &LoadedAuthority) -> Option<Certificate> {
         let is_signed = |one: &Certificate| authority.signer_of(one) == Signer::Authority;
-        self.generations().find_map(|files| match load(&files, &credential) {
+        self.generations().find_map(|files| match load(&files, located) {
             Loaded::Whole(stored) => Some(stored.certificate).filter(is_signed),
             _ => None,
         })
@@ -79,16 +75,15 @@ impl Evidence<'_> {
     /// the backup has to hold the key too, and what is remembered counts more.
     pub(super) fn usable_backup(
         &self,
-        credential: &Credential,
+        located: &Credential,
         authority: Option<&LoadedAuthority>,
         others_write: bool,
     ) -> Option<BackupFacts> {
         let authority = authority?;
-        let located = located(self.root, credential);
-        let known = self.known.certificate(&credential.name);
+        let known = self.known.certificate(&located.name);
         let usable = |files: Backup<'_>| {
             let others_write = others_write || files.generation.is_writable_by_others();
-            let loaded = load(&files, &located);
+            let loaded = load(&files, located);
             let is_whole = matches!(loaded, Loaded::Whole(_));
             let certificate = loaded.stored()?.certificate;
             let is_own = || known.as_ref().is_none_or(|one| is_for_the_same(&certificate, one));

@@ -99,13 +99,12 @@ fn facts(
         (user, notes, certificate) = (stored.user, stored.notes, Some(stored.certificate));
     };
     let material = material(load(root, credential), authority, &mut look);
-    let located = located(root, credential).location;
-    let written = credential.location.files().chain(located.files()).chain(&files);
+    let located = located(root, credential);
+    let written = credential.location.files().chain(located.location.files()).chain(&files);
     let written: BTreeSet<_> = written.chain(kubeconfig).collect();
-    let other_writers =
-        evidence.other_writers(credential, &written, certificate.as_ref(), authority);
+    let other_writers = evidence.other_writers(&located, &written, certificate.as_ref(), authority);
     let backup = if wants_backup(&material, &credential.need) {
-        evidence.usable_backup(credential, authority, other_writers.is_some())
+        evidence.usable_backup(&located, authority, other_writers.is_some())
     } else {
         None
     };

@@ -27,7 +27,7 @@ impl Root {
     /// device or a pipe is refused without a wait.
     pub fn read(&self, path: &AbsolutePath, limit: u64) -> Result<FileContent, FileError> {
         let mut walk = Walk::new(self, path.as_path(), Ownership::NoSymlinks)?;
-        while walk.step()?.is_some() {}
+        walk.walk_to_end()?;
         walk.check_exists()?;
         let exposed = walk.is_exposed();
         let Place { dir, name } = named(walk.into_place(), path)?;

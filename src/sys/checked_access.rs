@@ -9,9 +9,8 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
-use super::ownership::{check_root_only, is_dir_writable_by_others};
-use super::walk::{Walk, names};
-use super::{Dir, FileContent, FileError, Ownership, Place, Root, read_regular};
+use super::ownership::check_root_only;
+use super::{Dir, FileContent, FileError, Ownership, Place, Root, Walk, read_regular};
 use crate::model::AbsolutePath;
 
 impl Root {
@@ -59,16 +58,12 @@ impl Root {
     /// # Errors
     /// When the directory of the file can't be reached.
     pub fn last_root_only_dir(&self, path: &AbsolutePath) -> Result<PathBuf, FileError> {
-        let real =
-            Walk::new(self, path.as_path(), Ownership::NoSymlinks)?.finish()?.dir.path().to_owned();
-        let mut last = PathBuf::from("/");
-        for name in names(&real).iter().rev() {
-            last.push(name);
-            if is_dir_writable_by_others(&self.open_dir(&last)?)? {
-                break;
-            }
-        }
-        Ok(last)
+        let mut walk = Walk::new(self, path.as_path(), Ownership::NoSymlinks)?;
+        walk.walk_to_end()?;
+        let (dir, name) = walk.position();
+        let writable = walk.writable_by_others().map(|found| found.path.as_path());
+        let writable_dir = writable.filter(|found| *found != dir.path().join(name));
+        Ok(writable_dir.unwrap_or(dir.path()).to_owned())
     }
 
     /// Whether others than root own or can write this file or a directory on the way to it.

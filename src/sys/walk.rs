@@ -138,9 +138,9 @@ impl Walk {
     ///
     /// # Errors
     /// As [`Self::step`].
-    pub(super) fn finish(mut self) -> Result<Place, FileError> {
+    pub(super) fn walk_to_end(&mut self) -> Result<(), FileError> {
         while self.step()?.is_some() {}
-        Ok(self.into_place())
+        Ok(())
     }
 
     /// Walks to the end of the path, where something must be.
@@ -148,7 +148,7 @@ impl Walk {
     /// # Errors
     /// As [`Self::step`], and when nothing is there.
     pub(super) fn finish_existing(mut self) -> Result<Place, FileError> {
-        while self.step()?.is_some() {}
+        self.walk_to_end()?;
         self.check_exists()?;
         Ok(self.into_place())
     }
@@ -158,7 +158,7 @@ impl Walk {
     /// # Errors
     /// As [`Self::step`], and when no directory is there.
     pub(super) fn finish_dir(mut self) -> Result<Dir, FileError> {
-        while self.step()?.is_some() {}
+        self.walk_to_end()?;
         self.check_exists()?;
         if !self.name.is_empty() {
             self.enter()?;
@@ -275,7 +275,7 @@ impl Walk {
 
 /// The names in a path, the first one last. `..` stays: where it leads is known only after the
 /// symlinks before it.
-pub(super) fn names(path: &Path) -> Vec<OsString> {
+fn names(path: &Path) -> Vec<OsString> {
     let names = path.components().rev().filter_map(|component| match component {
         Component::Normal(name) => Some(name.to_owned()),
         Component::ParentDir => Some("..".into()),
