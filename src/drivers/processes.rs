@@ -94,9 +94,24 @@ impl PinnedProcess {
 /// # Errors
 /// When /proc can't be read.
 pub fn all(root: &Root) -> Result<Vec<Process>, FileError> {
+    list(root, |_| true)
+}
+
+/// Lists the processes of root with this name. Any user can give a process any name.
+///
+/// # Errors
+/// When /proc can't be read.
+pub fn of_root(root: &Root, name: &str) -> Result<Vec<Process>, FileError> {
+    let mut named = list(root, |own| own == name.as_bytes())?;
+    named.retain(|process| process.users(root).is_ok_and(|users| users == [0; 4]));
+    Ok(named)
+}
+
+fn list(root: &Root, is_wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Process>, FileError> {
     let names = root.open_dir(Path::new("/proc"))?.names()?;
     let pids = names.iter().filter_map(|name| name.to_str()?.parse().ok());
-    Ok(pids.filter_map(|pid| Process::find(root, pid).ok().flatten()).collect())
+    let found = |pid| Process::find_named(root, pid, &is_wanted).ok().flatten();
+    Ok(pids.filter_map(found).collect())
 }
 
 /// Returns the processes that have the socket with this number, such as
@@ -128,13 +143,22 @@ impl Process {
     /// # Errors
     /// When /proc can't be read.
     pub fn find(root: &Root, pid: u32) -> Result<Option<Self>, FileError> {
+        Self::find_named(root, pid, |_| true)
+    }
+
+    fn find_named(
+        root: &Root,
+        pid: u32,
+        is_wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Option<Self>, FileError> {
         let path = proc_file(pid, "stat")?;
         let text = match root.read(&path, MAX_PROC_FILE_BYTES) {
             Ok(content) => content,
             Err(e) if is_ended(&e) => return Ok(None),
             Err(e) => return Err(e),
         };
-        let alive = stat::parse(text.bytes.expose()).filter(|stat| !stat.ended);
+        let alive =
+            stat::parse(text.bytes.expose()).filter(|stat| !stat.ended && is_wanted(stat.name));
         Ok(alive.map(|stat| Self { pid, start_ticks: stat.start_ticks }))
     }
 

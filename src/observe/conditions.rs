@@ -3,11 +3,9 @@
 //!
 //! These are facts; the plan decides whether they defer a renewal.
 
-use std::path::Path;
-
 use nix::sys::stat::{FileStat, SFlag};
 
-use crate::drivers::processes::Process;
+use crate::drivers::processes::{self, Process};
 use crate::model::{AbsolutePath, DeferralFacts, Timestamp};
 use crate::settings::Settings;
 use crate::state::read_hold;
@@ -42,28 +40,13 @@ fn noted<T>(result: Result<T, FileError>, notes: &mut Vec<String>) -> Option<T> 
         .ok()
 }
 
-/// Returns the process id of a running kubeadm: a process of root of that name. Any user can give a
-/// process that name, and a container can have a kubeadm of its own.
+/// Returns the process id of a running kubeadm: a process of root outside of containers, which can
+/// have a kubeadm of their own.
 fn kubeadm(root: &Root) -> Result<Option<u32>, FileError> {
-    let names = root.open_dir(Path::new("/proc"))?.names()?;
-    let named = names.iter().filter_map(|name| name.to_str()?.parse::<u32>().ok());
-    let mut named = named.filter(|pid| is_kubeadm(root, *pid));
-    let is_roots = |process: &Process| {
-        process.users(root).is_ok_and(|users| users == [0; 4])
-            && process.cgroup(root).is_ok_and(|cgroup| cgroup.container.is_none())
-    };
-    Ok(named.find(|pid| Process::find(root, *pid).ok().flatten().as_ref().is_some_and(is_roots)))
-}
-
-/// Whether the process is called kubeadm. One that has exited or is a zombie does not count.
-fn is_kubeadm(root: &Root, pid: u32) -> bool {
-    const MAX_STAT_BYTES: u64 = 4096;
-    let Ok(path) = AbsolutePath::new(format!("/proc/{pid}/stat")) else { return false };
-    let Ok(content) = root.read(&path, MAX_STAT_BYTES) else { return false };
-    let text = String::from_utf8_lossy(content.bytes.expose());
-    // `4711 (kubeadm) S 1 ...`: the name may contain any character, the rest no brackets.
-    let rest = text.split_once(" (").and_then(|(_, rest)| rest.rsplit_once(") "));
-    rest.is_some_and(|(name, rest)| name == "kubeadm" && !rest.starts_with(['Z', 'X']))
+    let is_contained =
+        |process: &Process| process.cgroup(root).map_or(true, |cgroup| cgroup.container.is_some());
+    let mut found = processes::of_root(root, "kubeadm")?.into_iter();
+    Ok(found.find(|process| !is_contained(process)).map(|process| process.pid))
 }
 
 /// Returns the files that kubelet takes for manifests: it ignores hidden ones, follows symlinks,
@@ -94,6 +77,7 @@ fn is_file(stat: &FileStat) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
@@ -168,15 +152,17 @@ mod tests {
     #[test]
     fn proc_cmdline_format_is_parsed() {
         let host = Root::open(Path::new("/")).unwrap();
-        assert!(!is_kubeadm(&host, std::process::id()));
+        let named = processes::of_root(&host, "kubeadm").unwrap();
+        assert!(!named.iter().any(|process| process.pid == std::process::id()));
         let thread = std::thread::Builder::new().name("kubeadm".to_owned()).spawn(|| {
             let host = Root::open(Path::new("/")).unwrap();
             let stat = host.read(&AbsolutePath::constant("/proc/thread-self/stat"), 4096).unwrap();
             let node = TestNode::new();
+            node.process(4711, "(replaced) S", 0, "/");
             node.file("proc/4711/stat", std::str::from_utf8(stat.bytes.expose()).unwrap(), 0);
-            is_kubeadm(&node.root, 4711)
+            node.kubeadm()
         });
-        assert!(thread.unwrap().join().unwrap());
+        assert_eq!(thread.unwrap().join().unwrap(), Some(4711));
     }
 
     #[test]

@@ -138,21 +138,15 @@ fn by_processes(root: &Root) -> Vec<NodeName> {
 }
 
 fn by_processes_of(root: &Root) -> Vec<NodeName> {
-    let all = processes::all(root).unwrap_or_default();
-    let names =
-        all.into_iter().filter(|process| is_kubelet(root, *process)).filter_map(|process| {
-            let line = process.command_line(root).ok()?.replace('\0', " ");
-            Some((format!("{NAME_FLAG} of process {}", process.pid), hostname_override(&line)?))
-        });
+    // A container can have a kubelet of its own.
+    let is_of_unit =
+        |process: &Process| process.cgroup(root).is_ok_and(|cgroup| cgroup.is_of_service(UNIT));
+    let all = processes::of_root(root, PROCESS).unwrap_or_default();
+    let names = all.into_iter().filter(is_of_unit).filter_map(|process| {
+        let line = process.command_line(root).ok()?.replace('\0', " ");
+        Some((format!("{NAME_FLAG} of process {}", process.pid), hostname_override(&line)?))
+    });
     names.collect()
-}
-
-/// Whether a process is the kubelet of this machine: any user can name a process like it, and a
-/// container can have one of its own.
-fn is_kubelet(root: &Root, process: Process) -> bool {
-    process.name(root).is_ok_and(|name| name == PROCESS)
-        && process.users(root).is_ok_and(|users| users == [0; 4])
-        && process.cgroup(root).is_ok_and(|cgroup| cgroup.is_of_service(UNIT))
 }
 
 /// The name of the user in kubelet.conf, where it is that of a node.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 /// The fields in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stat {
+pub struct Stat<'l> {
+    /// The name of the process: up to 15 bytes, which it can set itself.
+    pub name: &'l [u8],
     /// Whether it is a zombie or dead.
     pub ended: bool,
     /// When it was started, in clock ticks after boot.
@@ -13,14 +15,16 @@ pub struct Stat {
 
 /// Parses `4711 (a name) S 1 ...`: the name may contain any byte, also brackets, spaces and line
 /// ends; only numbers follow it.
-pub fn parse(line: &[u8]) -> Option<Stat> {
+pub fn parse(line: &[u8]) -> Option<Stat<'_>> {
+    let begin = line.iter().position(|byte| *byte == b'(')?;
     let end = line.iter().rposition(|byte| *byte == b')')?;
     let rest = str::from_utf8(line.get(end + 1..)?).ok()?;
     // The state is the third field of the line, the start the 22nd.
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?;
     let start_ticks = fields.nth(18)?.parse().ok()?;
-    Some(Stat { ended: matches!(state, "Z" | "X"), start_ticks })
+    let name = line.get(begin + 1..end)?;
+    Some(Stat { name, ended: matches!(state, "Z" | "X"), start_ticks })
 }
 
 /// Parses the line `Uid:` of /proc/PID/status: the real, effective, saved and file system user.
@@ -52,13 +56,13 @@ mod tests {
             let line = format!("17 ({name}) S {REST}");
             assert_eq!(
                 parse(line.as_bytes()),
-                Some(Stat { ended: false, start_ticks: 4242 }),
+                Some(Stat { name: name.as_bytes(), ended: false, start_ticks: 4242 }),
                 "{name}"
             );
         }
         assert_eq!(
             parse(&[b"17 (\xff) R ", REST.as_bytes()].concat()),
-            Some(Stat { ended: false, start_ticks: 4242 })
+            Some(Stat { name: b"\xff", ended: false, start_ticks: 4242 })
         );
     }
 
