@@ -36,7 +36,7 @@ use crate::credentials::located;
 use crate::model::{AbsolutePath, ClockFacts, ClockTrust, CredentialName, Refused, Replaced};
 use crate::observe::{Node, Platform};
 use crate::plan::last_seen;
-use crate::state::{KnownCertificates, Lineages, PassMemory, untrusted_files};
+use crate::state::{KnownCertificates, PassMemory, remove_drafts, untrusted_files};
 use crate::store::{Recovered, Store};
 
 /// How long another kubecertd process that works on the same node is waited for.
@@ -68,6 +68,8 @@ struct Start<'p> {
     /// What the passes before this one left in the state file.
     state: PassMemory,
     memory: Memory<'p>,
+    /// Whom the credentials are known to be for.
+    known: KnownCertificates,
     notes: Vec<String>,
 }
 
@@ -79,6 +81,8 @@ struct Pass<'p> {
     /// What the passes before this one left in the state file.
     state: PassMemory,
     memory: Memory<'p>,
+    /// Whom the credentials are known to be for.
+    known: KnownCertificates,
     /// The certificates that were put in place since the services were last refreshed.
     replaced: Vec<Replaced>,
     /// The certificates that servers refused, as it is to be remembered: known after the roll-back.
@@ -97,23 +101,19 @@ impl<'p> Start<'p> {
         // Looked at before the files that are not trusted are replaced.
         let not_trusted = untrusted_files(&node.root, state_dir);
         let (store, recovered) = Store::open(&node.root, state_dir, LOCK_TIMEOUT, &files(node))?;
-        let drafts = [KnownCertificates::remove_draft(&store), Lineages::remove_draft(&store)];
+        let drafts = remove_drafts(store.dir()).err();
+        let drafts = drafts.map(|e| format!("{e}; the next write of the file takes its place"));
         let emit = |event: Event<'_>| (orders.emit)(&event);
         recovered.finished.iter().for_each(|name| emit(Event::Completed(subject(node, name))));
         recovered.dropped.iter().for_each(|name| emit(Event::Dropped(subject(node, name))));
         recovered.notes.iter().for_each(|note| emit(Event::Note(note)));
         let (state, state_note) = PassMemory::read(&node.root, state_dir);
         let (memory, memory_note) = Memory::read(node);
-        let (_, known_note) = KnownCertificates::read(&node.root, state_dir);
-        let notes: Vec<String> = drafts
-            .into_iter()
-            .flatten()
-            .chain(state_note)
-            .chain(memory_note)
-            .chain(known_note)
-            .collect();
+        let (known, known_note) = KnownCertificates::read(&node.root, state_dir);
+        let notes: Vec<String> =
+            drafts.into_iter().chain(state_note).chain(memory_note).chain(known_note).collect();
         notes.iter().for_each(|note| emit(Event::Note(note)));
-        Ok(Self { node, orders, store, recovered, not_trusted, state, memory, notes })
+        Ok(Self { node, orders, store, recovered, not_trusted, state, memory, known, notes })
     }
 
     /// Looks at every certificate, once none of them is just being written.
@@ -142,9 +142,10 @@ impl<'p> Start<'p> {
             not_trusted: self.not_trusted,
             notes: self.notes,
         };
-        let (store, state, memory) = (self.store, self.state, self.memory);
+        let (store, state, memory, known) = (self.store, self.state, self.memory, self.known);
         let (replaced, refused) = (Vec::new(), Vec::new());
-        let mut pass = Pass { node, orders, store, state, memory, replaced, refused, report };
+        let mut pass =
+            Pass { node, orders, store, state, memory, known, replaced, refused, report };
         pass.note(notes);
         for deferred in &pass.report.deferred {
             let subject = subject(node, &deferred.credential);
@@ -164,8 +165,7 @@ impl Pass<'_> {
         // A command that has nothing to do leaves nothing behind.
         let is_trusted = !matches!(self.report.constraints.clock_trust, ClockTrust::NotTrusted(_));
         if is_trusted && (orders.remember.is_some() || !jobs.is_empty()) {
-            let note = known::remember(node, &self.report.before, &[], self.state.last_seen);
-            self.note(note);
+            self.remember_certificates(&[]);
         }
         if !jobs.is_empty() {
             let note = self.announce();
@@ -197,8 +197,7 @@ impl Pass<'_> {
             .iter()
             .filter_map(|(_, result)| result.as_ref().ok().cloned())
             .collect();
-        let note = known::remember(node, self.report.at_end(), &renewed, self.state.last_seen);
-        self.note(note);
+        self.remember_certificates(&renewed);
         self.take_note_of(&renewed);
     }
 
@@ -325,6 +324,14 @@ impl Pass<'_> {
     /// Looks at every certificate once more, after some were replaced.
     fn survey_again(&mut self) -> &Survey {
         self.report.after.insert(survey(self.node, self.orders.clock.now()))
+    }
+
+    /// Writes down whom each credential is for, by what is in place now.
+    fn remember_certificates(&mut self, renewed: &[Renewed]) {
+        let latest = self.report.at_end();
+        let last_seen = self.state.last_seen;
+        let note = known::remember(self.node, latest, renewed, last_seen, &mut self.known);
+        self.note(note);
     }
 
     /// Remembers certificates that were put in place, for the services and for the report.

@@ -4,8 +4,7 @@
 use super::survey::Survey;
 use crate::act::Renewed;
 use crate::credentials::load;
-use crate::formats::x509::Certificate;
-use crate::model::{CredentialFacts, Identity, Material, Signer, Timestamp};
+use crate::model::{CredentialFacts, Identity, Leaf, Material, Signer, Timestamp};
 use crate::observe::Node;
 use crate::state::KnownCertificates;
 
@@ -17,28 +16,39 @@ pub(super) fn remember(
     survey: &Survey,
     renewed: &[Renewed],
     last_seen: Option<Timestamp>,
+    known: &mut KnownCertificates,
 ) -> Option<String> {
-    let state = &node.settings.paths.state;
-    let known = KnownCertificates::read(&node.root, state).0;
+    let latest = last_seen.map_or(survey.now, |last| last.max(survey.now));
     let mut now = known.clone();
-    for judged in &survey.credentials {
-        let facts = &judged.facts;
+    for facts in survey.credentials.iter().map(|judged| &judged.facts) {
         let name = &facts.credential.name;
-        let issued = renewed.iter().any(|one| one.credential == *name).then_some(survey.now);
-        if !counts(facts, last_seen.map_or(survey.now, |last| last.max(survey.now))) {
-            continue;
-        }
-        if let Some(certificate) = certificate(node, facts) {
-            now.note(name, &certificate, issued);
+        let is_new = renewed.iter().any(|one| one.credential == *name);
+        let leaf = facts.material.leaf().filter(|_| counts(facts, latest));
+        let is_noted = |leaf: &&Leaf| {
+            known.certificate(name).is_some_and(|one| one.fingerprint == leaf.fingerprint)
+        };
+        let certificate = leaf.filter(|leaf| is_new || !is_noted(leaf)).and_then(|leaf| {
+            // If it is still the one of the survey.
+            let stored = load(&node.root, &facts.credential).stored()?;
+            Some(stored.certificate).filter(|found| found.fingerprint == leaf.fingerprint)
+        });
+        if let Some(certificate) = certificate {
+            now.note(name, &certificate, is_new.then_some(survey.now));
         }
     }
-    let written = if now == known { Ok(()) } else { now.write(&node.root, state) };
-    written.err().map(|e| {
-        format!(
+    if now == *known {
+        return None;
+    }
+    match now.write(&node.root, &node.settings.paths.state) {
+        Ok(()) => {
+            *known = now;
+            None
+        }
+        Err(e) => Some(format!(
             "{e}; where others than root can write a credential, a later pass may not know whom it \
              is for"
-        )
-    })
+        )),
+    }
 }
 
 /// Whether the certificate that is there now says whom the credential is for: it has its key, its
@@ -51,11 +61,4 @@ fn counts(facts: &CredentialFacts, now: Timestamp) -> bool {
         Some(Identity::OtherSubject(_)) => false,
     };
     is_own && leaf.signer == Signer::Authority && facts.credential.copy_of().is_none()
-}
-
-/// The certificate, if it is still the one of the survey.
-fn certificate(node: &Node, facts: &CredentialFacts) -> Option<Certificate> {
-    let judged = facts.material.leaf()?.fingerprint;
-    let stored = load(&node.root, &facts.credential).stored()?;
-    Some(stored.certificate).filter(|found| found.fingerprint == judged)
 }

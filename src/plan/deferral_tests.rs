@@ -582,7 +582,7 @@ fn credential_that_others_can_write_is_issued_once_a_day() {
     assert_eq!(issued(Some(now().minus(days(1))), &all), (1, None));
     assert_eq!(issued(Some(now().plus(hour)), &all), (1, None), "by a clock that was ahead");
     let forced = Request { force: true, ..Request::default() };
-    assert_eq!(issued(Some(now().minus(hour)), &forced).0, 0, "nobody asked for this one");
+    assert_eq!(issued(Some(now().minus(hour)), &forced).0, 0, "it was not asked for by its name");
     let name = CredentialName::constant("apiserver");
     let asked = Request { only: [name].into(), ..Request::default() };
     assert_eq!(issued(Some(now().minus(hour)), &asked), (1, None));

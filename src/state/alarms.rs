@@ -37,8 +37,7 @@ pub struct AlarmState {
 /// Reads the memory of alarms. The text is the problem with the file, if there is one.
 #[must_use]
 pub fn read_alarms(root: &Root, state: &AbsolutePath) -> (AlarmState, Option<String>) {
-    let (found, note) = FILE.read::<AlarmState>(root, state);
-    (found.unwrap_or_default(), note)
+    FILE.read_or_default(root, state)
 }
 
 /// Changes the memory of alarms under its lock. Writes nothing where nothing changes.

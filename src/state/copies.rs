@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use super::file::StateFile;
 use crate::model::{AbsolutePath, CredentialName, Digest};
-use crate::store::Store;
 use crate::sys::{FileError, Root};
 
 const FILE: StateFile = StateFile::new("copies.json", "copies are known by the backups only");
@@ -28,15 +27,7 @@ impl Lineages {
     /// Reads the file. The text is the problem with the file, if there is one.
     #[must_use]
     pub fn read(root: &Root, state: &AbsolutePath) -> (Self, Option<String>) {
-        let (found, note) = FILE.read::<Self>(root, state);
-        (found.unwrap_or_default(), note)
-    }
-
-    /// Removes a draft of the file that a killed process left behind. The text is why it can't be
-    /// removed.
-    #[must_use]
-    pub fn remove_draft(store: &Store<'_>) -> Option<String> {
-        FILE.remove_draft(store.dir())
+        FILE.read_or_default(root, state)
     }
 
     /// Writes the file.

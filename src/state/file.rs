@@ -18,6 +18,9 @@ use crate::sys::{Dir, FileContent, FileError, FileProblem, Root, check_root_only
 
 const FORMAT: u32 = 1;
 
+/// The end of a draft's name.
+const DRAFT_SUFFIX: &str = ".new";
+
 /// The size limit of a state file in bytes, much more than any of them has.
 const MAX_SIZE: u64 = 4 << 20;
 
@@ -59,6 +62,16 @@ impl StateFile {
             Ok(content) => (content, None),
             Err(problem) => (None, Some(format!("{problem}; {}", self.consequence))),
         }
+    }
+
+    /// Does the same with an empty memory in place of a missing one.
+    pub(crate) fn read_or_default<T: DeserializeOwned + Default>(
+        self,
+        root: &Root,
+        state: &AbsolutePath,
+    ) -> (T, Option<String>) {
+        let (found, note) = self.read(root, state);
+        (found.unwrap_or_default(), note)
     }
 
     fn content<T: DeserializeOwned>(
@@ -110,13 +123,6 @@ impl StateFile {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Removes a draft that a killed process left behind. For files that are written with the lock
-    /// of the store alone. The text is why it can't be removed.
-    pub(crate) fn remove_draft(self, dir: &Dir) -> Option<String> {
-        let removed = dir.remove(&draft_name(OsStr::new(self.name)));
-        removed.err().map(|e| format!("{e}; the next write of the file takes its place"))
     }
 
     /// Removes the file. Succeeds where it does not exist.
@@ -171,7 +177,9 @@ pub(super) fn to_json<T: Serialize>(content: &T) -> serde_json::Result<Vec<u8>> 
 /// Replaces a file atomically: writes and syncs a draft under a dot-name beside it, then renames
 /// the draft over it.
 pub(super) fn replace(dir: &Dir, name: &OsStr, bytes: &[u8]) -> Result<(), FileError> {
-    let draft = draft_name(name);
+    let mut draft = OsString::from(".");
+    draft.push(name);
+    draft.push(DRAFT_SUFFIX);
     let mut file = open_draft(dir, &draft)?;
     let write = |file: &mut File| {
         file.set_len(0)?;
@@ -188,11 +196,22 @@ pub(super) fn replace(dir: &Dir, name: &OsStr, bytes: &[u8]) -> Result<(), FileE
     dir.sync()
 }
 
-fn draft_name(name: &OsStr) -> OsString {
-    let mut draft = OsString::from(".");
-    draft.push(name);
-    draft.push(".new");
-    draft
+/// Removes the drafts in a directory that killed processes left behind. A draft that is being
+/// written is waited for.
+///
+/// # Errors
+/// When the directory can't be read, or a draft can't be locked or removed.
+pub fn remove_drafts(dir: &Dir) -> Result<(), FileError> {
+    for name in dir.names()?.into_iter().filter(|name| is_draft(name)) {
+        let _locked = open_draft(dir, &name)?;
+        dir.remove(&name)?;
+    }
+    Ok(())
+}
+
+fn is_draft(name: &OsStr) -> bool {
+    let bytes = name.as_encoded_bytes();
+    bytes.starts_with(b".") && bytes.ends_with(DRAFT_SUFFIX.as_bytes())
 }
 
 /// Opens the draft and locks it: a command and the daemon may write at the same time, and a killed

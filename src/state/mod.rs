@@ -22,6 +22,7 @@ mod untrusted;
 pub use alarms::{AlarmState, read_alarms, update_alarms};
 pub use configuration::{read_last_good_configuration, write_last_good_configuration};
 pub use copies::Lineages;
+pub use file::remove_drafts;
 pub use hold::{read_hold, remove_hold, write_hold};
 pub use known::KnownCertificates;
 pub use passes::PassMemory;

@@ -33,8 +33,7 @@ impl PassMemory {
     /// Reads the file. The text is the problem with the file, if there is one.
     #[must_use]
     pub fn read(root: &Root, state: &AbsolutePath) -> (Self, Option<String>) {
-        let (found, note) = FILE.read(root, state);
-        (found.unwrap_or_default(), note)
+        FILE.read_or_default(root, state)
     }
 
     /// Writes the file.

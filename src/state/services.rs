@@ -9,8 +9,7 @@ const FILE: StateFile = StateFile::new("services.json", "nothing is remembered o
 /// Reads the memory of services. The text is the problem with the file, if there is one.
 #[must_use]
 pub fn read_service_memory(root: &Root, state: &AbsolutePath) -> (ServiceMemory, Option<String>) {
-    let (found, note) = FILE.read(root, state);
-    (found.unwrap_or_default(), note)
+    FILE.read_or_default(root, state)
 }
 
 /// Writes the memory of services.
