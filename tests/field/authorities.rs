@@ -1,0 +1,1 @@
+//! CAs of real clusters: intermediates, SHA-1, two tiers, keys by other names.

@@ -1,0 +1,1 @@
+//! The contents of certificate files and kubeconfigs of real clusters.

@@ -1,0 +1,1 @@
+//! kubelet's serving certificate, by its configuration.

@@ -1,0 +1,1 @@
+//! Credentials and directories that are gone.

@@ -1,0 +1,1 @@
+//! Which CA signs, and which CA certificates the kubeconfigs of the node trust.
