@@ -56,6 +56,12 @@ impl Combination for Case {
         } else {
             violated.extend(before.not_renewed(&copy.node));
         }
+        if matches!(self.object, Object::HardLinkTo(_))
+            && is_reported(&self.path)
+            && !pass.text.contains("names (hard links)")
+        {
+            violated.push("the hard link is not refused".to_owned());
+        }
         Some(violated)
     }
 }
@@ -67,6 +73,11 @@ fn is_refused(path: &Path) -> bool {
     let is_state = path.starts_with(STATE) && path != Path::new(STATE);
     let is_read = ["journal", "state.json"].iter().any(|name| path.ends_with(name));
     is_own(path) && (!is_state || is_read)
+}
+
+/// Whether a pass says that it can't use a file. What kubelet renews is not in its output.
+fn is_reported(path: &Path) -> bool {
+    path != Path::new("etc/kubernetes/kubelet.conf") && !path.starts_with("var/lib/kubelet")
 }
 
 /// Runs one pass on a node, where something may be mounted.
