@@ -17,13 +17,16 @@
 //!
 //! - a walk follows no symlink, enters no mount and reads no hard link that others can have made
 //! - a kubeconfig that others can write refers only to files beside it, of its own owner
-//! - no target is a file of a CA, the key of service accounts, or a file of another credential
-//! - a credential that others can write is reissued only for the subject that it had
-//! - a CA is read only through directories and links of root
+//! - a credential that others can write is reissued only for the subject that it had, and only
+//!   after the certificate that was judged
 //! - a process is signalled only if it belongs to the owner of the pid file
 //! - only the main process of kubelet's unit tells the name of the node
 //! - configuration and state are used only if they and their directories belong to root
 //! - files are read up to a limit, and pipes without waiting
+//!
+//! Others stand behind these, and show only where the first one is off: no target is a file of a
+//! CA, the key of service accounts, or a file of another credential; a CA that others can write
+//! signs nothing with the key of another CA; a process of another user than root names no node.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -257,13 +257,18 @@ fn pid_file_of_user_directs_no_signal_to_others() {
     run_all("pid file", &PID_FILES);
 }
 
-/// The name of the node is asked for when kubelet's certificate is lost, and its kubeconfig does
-/// not say it.
+/// Neither one of a user's nor one of root's in a container.
 #[test]
-fn process_of_user_named_kubelet_names_no_node() {
+fn process_named_kubelet_outside_its_unit_names_no_node() {
     if !can_run(&["unshare", "setpriv", "openssl"]) {
         return;
     }
+    [USER, 0].into_iter().for_each(assert_process_names_no_node);
+}
+
+/// The name of the node is asked for when kubelet's certificate is lost, and its kubeconfig does
+/// not say it.
+fn assert_process_names_no_node(user: u32) {
     let copy = TEMPLATE.copy();
     let node = &copy.node;
     prepare_root(node);
@@ -272,12 +277,12 @@ fn process_of_user_named_kubelet_names_no_node() {
     let conf = node.text(CONF).replace("system:node:cp1", "default-auth");
     node.write(CONF, conf);
     let dir = tempfile::tempdir().unwrap();
-    chown(dir.path(), Some(USER), Some(USER)).unwrap();
+    chown(dir.path(), Some(user), Some(user)).unwrap();
     let script = dir.path().join("kubelet");
     fs::write(&script, "#!/bin/sh\necho ready\nread line\n").unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(&script, mode).unwrap();
-    let id = USER.to_string();
+    let id = user.to_string();
     let mut kubelet = Command::new("setpriv")
         .args(["--reuid", &id, "--regid", &id, "--clear-groups"])
         .arg(&script)
@@ -298,7 +303,7 @@ fn process_of_user_named_kubelet_names_no_node() {
         return;
     }
     let violated = before.judge(node, &pass, &[]);
-    assert!(violated.is_empty(), "{violated:?}\n{}", pass.text);
+    assert!(violated.is_empty(), "user {user}: {violated:?}\n{}", pass.text);
     walk(node.root(), &mut |path| {
         for text in pem_texts(path) {
             assert!(!String::from_utf8_lossy(&text).contains("victim-node"), "{}", path.display());
