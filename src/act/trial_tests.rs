@@ -281,6 +281,7 @@ impl Node {
             credentials,
             services,
             kubeconfigs,
+            rotation_off: None,
             trials,
             wanted_names,
             subjects: BTreeMap::new(),

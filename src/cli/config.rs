@@ -62,6 +62,7 @@ pub(super) fn show(node: &Node) -> Exit {
             Renewal::Ours => String::new(),
             Renewal::Kubelet => ", renewed by kubelet".to_owned(),
             Renewal::Elsewhere => ", only watched".to_owned(),
+            Renewal::Operator(_) => ", watched, renewed by the operator".to_owned(),
             Renewal::Copy(of) => format!(", a copy of {}", of.original),
         };
         let _ = writeln!(
@@ -116,5 +117,6 @@ fn need(need: &Need) -> String {
         Need::Configured => ", needed by the configuration".to_owned(),
         Need::Manifest(file) => format!(", needed by {file}"),
         Need::Kubeconfig(file) => format!(", needed by {file}"),
+        Need::Kubelet(by) => format!(", needed by {by}"),
     }
 }

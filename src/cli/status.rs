@@ -181,6 +181,7 @@ fn due(node: &Node, survey: &Survey) -> String {
             Renewal::Ours => date(end.minus(renew_before)),
             Renewal::Kubelet => "by kubelet".to_owned(),
             Renewal::Elsewhere => "elsewhere".to_owned(),
+            Renewal::Operator(_) => "by the operator".to_owned(),
             Renewal::Copy(of) => format!("with {}", of.original),
         };
         let Judged { facts, judgement, .. } = judged;

@@ -1,10 +1,12 @@
 //! The file formats of a control-plane node: certificates and keys, kubeconfigs, static pod
-//! manifests.
+//! manifests, kubelet's configuration, units of systemd.
 //!
 //! This module turns bytes into facts and facts into bytes. It opens no file, knows only the paths
 //! that it is given, and decides nothing.
 
 pub mod kubeconfig;
+pub mod kubelet;
 pub mod manifest;
 pub mod pem;
+pub mod unit;
 pub mod x509;

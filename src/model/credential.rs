@@ -94,9 +94,21 @@ pub enum Renewal {
     Kubelet,
     /// Something else does: an own entry without an authority. It is watched here.
     Elsewhere,
+    /// The operator does: kubelet serves it and never renews it. It is watched here.
+    #[serde(skip)]
+    Operator(KubeletPair),
     /// No renewer: it is a copy of another credential.
     #[serde(skip)]
     Copy(CopyOf),
+}
+
+/// A pair that kubelet serves and never renews.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KubeletPair {
+    /// kubelet makes it, signed by itself, when it starts and finds none.
+    SelfSigned,
+    /// kubelet's configuration names it: the setting and its place.
+    Named(String),
 }
 
 /// What a copy follows.
@@ -114,7 +126,7 @@ impl Credential {
     pub fn copy_of(&self) -> Option<&CopyOf> {
         match &self.renewal {
             Renewal::Copy(of) => Some(of),
-            Renewal::Ours | Renewal::Kubelet | Renewal::Elsewhere => None,
+            Renewal::Ours | Renewal::Kubelet | Renewal::Elsewhere | Renewal::Operator(_) => None,
         }
     }
 }
@@ -130,6 +142,8 @@ pub enum Need {
     Manifest(String),
     /// A kubeconfig of this node points to it.
     Kubeconfig(AbsolutePath),
+    /// kubelet's configuration names it: the setting and its place.
+    Kubelet(String),
 }
 
 /// A CA certificate, with its key when this node has it.

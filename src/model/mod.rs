@@ -28,7 +28,9 @@ mod writers;
 
 pub use alarm::{Alarm, AlarmEvent, AlarmKind, AlarmMemory, LongHold, Severity};
 pub use authority::{Anchor, Anchors, Dated};
-pub use credential::{Authority, CopyOf, Credential, Location, Need, Renewal, TrialAt};
+pub use credential::{
+    Authority, CopyOf, Credential, KubeletPair, Location, Need, Renewal, TrialAt,
+};
 pub use deferral::{
     Awaited, ClockFacts, ClockTrust, Constraints, Deferral, DeferralFacts, DeferralReason, Hold,
     QUIET, Refused,

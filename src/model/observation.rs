@@ -55,6 +55,9 @@ pub struct KubeletClient {
     /// The certificate that the kubeconfig embeds, where it does not point to the file that kubelet
     /// renews.
     pub embedded: Option<Material>,
+    /// Why kubelet does not renew the certificate while it is valid; `None` where it does, or that
+    /// is not known.
+    pub rotation_off: Option<String>,
     /// The name of this node, as a file here gives it; else why it is not known, and what to do.
     pub node: Result<String, String>,
 }

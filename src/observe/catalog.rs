@@ -8,6 +8,7 @@
 mod checks;
 mod copies;
 mod input;
+mod kubelet;
 mod manifests;
 pub(super) mod names;
 mod note;
@@ -26,6 +27,7 @@ use crate::model::{
 use crate::settings::{OwnAuthority, OwnCredential, Profile, Settings, Trial};
 pub use checks::CatalogError;
 pub use input::{CatalogInput, Reference};
+pub use kubelet::{KubeletServing, KubeletSettings};
 use manifests::Manifests;
 pub use names::Wanted;
 pub use note::Note;
@@ -43,6 +45,9 @@ pub struct Catalog {
     pub services: Vec<Service>,
     /// The kubeconfigs through which kubelet finds the client certificate that it renews itself.
     pub kubeconfigs: BTreeMap<CredentialName, AbsolutePath>,
+    /// Why kubelet does not renew its client certificate; `None` where it does, or that is not
+    /// known.
+    pub rotation_off: Option<String>,
     /// Where new client certificates are tried before they replace the old ones.
     pub trials: BTreeMap<CredentialName, TrialAt>,
     /// The names and addresses that certificates must be valid for, where they are known.
@@ -93,11 +98,18 @@ impl Catalog {
     ) -> Result<Self, CatalogError> {
         let mut notes = Vec::new();
         let manifests = Manifests::read(found.manifests, &mut notes);
-        let services = services::all(settings, profile, &manifests);
+        let mut services = services::all(settings, profile, &manifests);
         let wanted_names = names::wanted(profile, &manifests);
         let mut places = Places::new(&manifests, found, &mut notes);
         let authorities = authorities(settings, profile, &mut places);
-        let credentials = credentials(settings, profile, &mut places);
+        let mut credentials = credentials(settings, profile, &mut places);
+        if let Some(found) = found.kubelet {
+            let serving = profile.credentials.iter().find(|usual| kubelet::is_serving(usual));
+            if let Some(serving) = serving {
+                kubelet::serve_at(&found.address, &serving.name, &mut services);
+            }
+            kubelet::yield_to_own(settings, &mut credentials, &mut services);
+        }
         let protected = places.protected(&profile.protected);
         let subjects =
             profile.credentials.iter().map(|usual| (usual.name.clone(), usual.subjects.clone()));
@@ -115,6 +127,7 @@ impl Catalog {
             credentials,
             services,
             kubeconfigs,
+            rotation_off: found.kubelet.and_then(|kubelet| kubelet.rotation_off.clone()),
             trials,
             wanted_names,
             subjects,
@@ -185,7 +198,11 @@ fn credentials(settings: &Settings, profile: &Profile, places: &mut Places<'_>) 
                 Credential {
                     kubeadm_name: usual.kubeadm_name.clone(),
                     authority: own.authority.or_else(|| usual.authority.clone()),
-                    renewal: usual.renewal.clone(),
+                    renewal: if kubelet::is_serving(usual) {
+                        kubelet::renewal_of_own(entry)
+                    } else {
+                        usual.renewal.clone()
+                    },
                     ..own
                 }
             }

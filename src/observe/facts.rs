@@ -69,7 +69,7 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
         let kubeconfig = catalog.kubeconfigs.get(&credential.name);
         let mut facts = facts(&evidence, credential, kubeconfig, authority);
         if let Some(kubeconfig) = kubeconfig {
-            add_kubelet(root, &mut facts, kubeconfig, authority);
+            add_kubelet(root, &mut facts, kubeconfig, authority, catalog.rotation_off.as_ref());
         }
         facts
     };
@@ -128,9 +128,10 @@ fn add_kubelet(
     facts: &mut CredentialFacts,
     kubeconfig: &AbsolutePath,
     authority: Option<&LoadedAuthority>,
+    rotation_off: Option<&String>,
 ) {
-    let client =
-        super::kubelet::client(root, &facts.credential, kubeconfig, &facts.material, authority);
+    let (credential, own) = (&facts.credential, &facts.material);
+    let client = super::kubelet::client(root, credential, kubeconfig, own, authority, rotation_off);
     if let Some(embedded) = client
         .as_ref()
         .and_then(|client| client.embedded.as_ref())

@@ -1,6 +1,8 @@
 //! kubelet's own client certificate: how kubelet finds it, and the node that it is for, by the
 //! files of this node.
 
+mod settings;
+
 use super::material::material;
 use crate::credentials::{Loaded, LoadedAuthority, load};
 use crate::drivers::processes::{self, Process};
@@ -9,6 +11,7 @@ use crate::formats::x509::{NODE_PREFIX, NODES};
 use crate::model::{AbsolutePath, Credential, KubeletClient, Leaf, Location, Material};
 use crate::store::LARGEST_FILE;
 use crate::sys::{FileError, Root};
+pub(super) use settings::{FoundSettings, settings};
 
 /// The files with kubelet's flags, as in kubeadm and its packages. The last value of a flag counts,
 /// so the operator's file is first.
@@ -30,6 +33,7 @@ pub(super) fn client(
     kubeconfig: &AbsolutePath,
     own: &Material,
     authority: Option<&LoadedAuthority>,
+    rotation_off: Option<&String>,
 ) -> Option<KubeletClient> {
     let text = root.read(kubeconfig, LARGEST_FILE).ok()?;
     let parsed = Kubeconfig::parse(text.bytes.expose()).ok()?;
@@ -45,7 +49,8 @@ pub(super) fn client(
         }
         None => elsewhere(root, user, kubeconfig),
     };
-    Some(KubeletClient { kubeconfig: kubeconfig.clone(), embedded, node })
+    let (kubeconfig, rotation_off) = (kubeconfig.clone(), rotation_off.cloned());
+    Some(KubeletClient { kubeconfig, embedded, rotation_off, node })
 }
 
 fn embedded(

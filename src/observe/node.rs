@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::catalog::{Catalog, CatalogError, CatalogInput, Reference};
+use super::kubelet::{self, FoundSettings};
 use crate::credentials::referenced;
 use crate::formats::kubeconfig::{ClientCertificate, Kubeconfig, PemSource};
 use crate::model::{AbsolutePath, InvalidPath};
@@ -96,11 +97,14 @@ impl Node {
         let mut notes = Vec::new();
         let manifests = manifests(&root, &settings.paths.manifests, &mut notes);
         let references = references(&root, &profile);
+        let FoundSettings { settings: kubelet, notes: kubelet_notes } = kubelet::settings(&root);
+        notes.extend(kubelet_notes);
         let exists = |path: &AbsolutePath| root.exists(path);
         let matching = |pattern: &AbsolutePath| root.matching(pattern);
         let found = CatalogInput {
             manifests: &manifests,
             references: &references,
+            kubelet: kubelet.as_ref(),
             exists: &exists,
             matching: &matching,
         };

@@ -523,8 +523,12 @@ fn what_kubelet_conf_embeds_from_long_ago_says_nothing_of_the_node() {
     let mut kubelets = ends_in(100);
     let embedded = Some(ended(400).facts.material);
     let kubeconfig = path("/etc/kubernetes/kubelet.conf");
-    kubelets.facts.kubelet =
-        Some(crate::model::KubeletClient { kubeconfig, embedded, node: Ok("cp1".into()) });
+    kubelets.facts.kubelet = Some(crate::model::KubeletClient {
+        kubeconfig,
+        embedded,
+        rotation_off: None,
+        node: Ok("cp1".into()),
+    });
     assert_eq!(long_expired(&[kubelets], 3, now()).len(), 0);
 }
 

@@ -89,7 +89,7 @@ impl fmt::Display for Finding {
                 write!(
                     f,
                     "{service} works with an earlier {credential}: it is for kubelet to take the \
-                     new one"
+                     new one; if it does not within some minutes, run systemctl restart kubelet"
                 )
             }
             Self::Unknown { service, credential, reason } => {

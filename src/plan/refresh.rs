@@ -199,7 +199,8 @@ impl Planner<'_> {
         let condition = judged.judgement.condition;
         if let Some(done) = self.restarted(judged) {
             Some(Finding::StillStale { service, credential, evidence, restarted: done.at })
-        } else if judged.facts.credential.renewal == Renewal::Kubelet {
+        } else if matches!(judged.facts.credential.renewal, Renewal::Kubelet | Renewal::Operator(_))
+        {
             Some(Finding::LeftToKubelet { service, credential })
         } else if matches!(condition, Condition::Expired | Condition::NotYetValid) {
             Some(Finding::Worse { service, credential, condition })

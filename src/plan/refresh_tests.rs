@@ -171,8 +171,12 @@ fn repaired(kubelet: ServiceFacts, others: Vec<ServiceFacts>) -> Node {
         .unwrap();
     own.facts.credential.renewal = Renewal::Kubelet;
     let kubeconfig = crate::model::AbsolutePath::constant("/etc/kubernetes/kubelet.conf");
-    own.facts.kubelet =
-        Some(crate::model::KubeletClient { kubeconfig, embedded: None, node: Ok("cp1".into()) });
+    own.facts.kubelet = Some(crate::model::KubeletClient {
+        kubeconfig,
+        embedded: None,
+        rotation_off: None,
+        node: Ok("cp1".into()),
+    });
     let known = node.memory.appeared.get_mut(&name("own")).unwrap();
     (known.at, known.seen) = (up(AT), up(AT + 60));
     node
@@ -488,7 +492,8 @@ fn kubelet_is_not_restarted_for_what_it_renews() {
     node.credentials[0].facts.credential.renewal = Renewal::Kubelet;
     assert_eq!(
         node.finding(),
-        "api works with an earlier apiserver: it is for kubelet to take the new one"
+        "api works with an earlier apiserver: it is for kubelet to take the new one; if it \
+         does not within some minutes, run systemctl restart kubelet"
     );
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::kubelet::KubeletSettings;
 use crate::model::AbsolutePath;
 
 /// The facts that the caller found on the node.
@@ -12,6 +13,8 @@ pub struct CatalogInput<'a> {
     /// For each kubeconfig of [`Profile::kubeconfig_references`]: where its user's certificate is.
     /// Absent for one that has none, or does not exist.
     pub references: &'a BTreeMap<AbsolutePath, Reference>,
+    /// kubelet's configuration, as far as it is about certificates; `None` where it is not known.
+    pub kubelet: Option<&'a KubeletSettings>,
     /// Whether a file exists at a path.
     pub exists: &'a dyn Fn(&AbsolutePath) -> bool,
     /// The files that match a path with `*` for whole names.

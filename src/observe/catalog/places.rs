@@ -2,6 +2,7 @@
 //! them.
 
 use super::input::{CatalogInput, Reference};
+use super::kubelet;
 use super::manifests::{Manifest, Manifests};
 use super::note::Note;
 use crate::formats::manifest::Pod;
@@ -121,13 +122,20 @@ impl<'a> Places<'a> {
         let (location, need) = named
             .or_else(|| self.referenced(usual))
             .unwrap_or_else(|| (self.unnamed(usual, before, profile), Need::Optional));
-        Credential {
+        let is_serving = kubelet::is_serving(usual);
+        let renewal =
+            if is_serving { kubelet::renewal_by_files(&location) } else { usual.renewal.clone() };
+        let credential = Credential {
             name: usual.name.clone(),
             kubeadm_name: usual.kubeadm_name.clone(),
             location,
             authority: usual.authority.clone(),
-            renewal: usual.renewal.clone(),
+            renewal,
             need,
+        };
+        match self.found.kubelet.filter(|_| is_serving) {
+            Some(found) => found.serving.place(credential, self.found.exists),
+            None => credential,
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::places::pair;
 use super::*;
 use crate::model::{
-    AuthorityName, Essential, Location, ServiceKind, Signal, Takes, UnitRefresh, Use,
+    AuthorityName, Essential, KubeletPair, Location, ServiceKind, Signal, Takes, UnitRefresh, Use,
 };
 
 const FIXTURES: [&str; 2] = ["kubeadm-1.20-rsa2048", "kubeadm-1.36-ecdsa-p256"];
@@ -19,6 +19,7 @@ struct TestNode {
     manifests: Vec<(String, String)>,
     references: BTreeMap<AbsolutePath, Reference>,
     files: Vec<AbsolutePath>,
+    kubelet: Option<KubeletSettings>,
     configuration: String,
 }
 
@@ -41,6 +42,7 @@ impl TestNode {
             manifests,
             references: BTreeMap::new(),
             files: Vec::new(),
+            kubelet: None,
             configuration: String::new(),
         }
     }
@@ -82,6 +84,7 @@ impl TestNode {
         let found = CatalogInput {
             manifests: &self.manifests,
             references: &self.references,
+            kubelet: self.kubelet.as_ref(),
             exists: &exists,
             matching: &|_| Vec::new(),
         };
@@ -608,6 +611,7 @@ fn certificate_at_its_default_path_keeps_its_default_key() {
         let found = CatalogInput {
             manifests: &node.manifests,
             references: &node.references,
+            kubelet: None,
             exists: &|_| false,
             matching: &|_| Vec::new(),
         };
@@ -687,6 +691,52 @@ fn kubelet_serving_pair_is_used_only_without_bundle() {
         let node = TestNode { files: files.to_vec(), ..TestNode::new() };
         assert_eq!(node.catalog().files("kubelet-serving"), expected, "{files:?}");
     }
+}
+
+/// An own entry of another name for the files that kubelet's configuration names takes the place of
+/// the profile's; and kubelet is asked where its configuration says.
+#[test]
+fn kubelet_configuration_moves_its_serving_certificate() {
+    let named = pair(path("/etc/kubelet/tls.crt"), path("/etc/kubelet/tls.key"));
+    let by = "tlsCertFile in config.yaml".to_owned();
+    let settings = KubeletSettings {
+        serving: KubeletServing::Named { location: named.clone(), by: by.clone() },
+        rotation_off: None,
+        address: "127.0.0.1:10251".to_owned(),
+    };
+    let bundle = path("/var/lib/kubelet/pki/kubelet-server-current.pem");
+    let files = vec![bundle.clone(), path("/etc/kubelet/tls.crt"), path("/etc/kubelet/tls.key")];
+    let node = TestNode { files, kubelet: Some(settings.clone()), ..TestNode::new() };
+    let catalog = node.catalog();
+    let serving = catalog.credential("kubelet-serving");
+    let expected = Renewal::Operator(KubeletPair::Named(by.clone()));
+    assert_eq!((&serving.location, &serving.renewal), (&named, &expected));
+    assert_eq!(serving.need, Need::Kubelet(by));
+    let at = Some("127.0.0.1:10251".to_owned());
+    assert_eq!(catalog.served_at("kubelet", "kubelet-serving"), at);
+    let own = node.configured(
+        "[[credential]]\nname = \"own\"\nauthority = \"ca\"\n\
+         certificate = \"/etc/kubelet/tls.crt\"\nkey = \"/etc/kubelet/tls.key\"\n",
+    );
+    let catalog = own.catalog();
+    assert_eq!(catalog.credential("own").renewal, Renewal::Ours);
+    assert!(!catalog.credentials.iter().any(|one| one.name.as_str() == "kubelet-serving"));
+    assert_eq!(catalog.served_at("kubelet", "own"), at);
+
+    let before = Some(named.clone());
+    let requested = |files: &[AbsolutePath]| {
+        let serving = KubeletServing::Requested { bundle: bundle.clone(), before: before.clone() };
+        let kubelet = Some(KubeletSettings { serving, ..settings.clone() });
+        let node = TestNode { files: files.to_vec(), kubelet, ..TestNode::new() };
+        let catalog = node.catalog();
+        let serving = catalog.credential("kubelet-serving");
+        assert_eq!((&serving.renewal, &serving.need), (&Renewal::Kubelet, &Need::Optional));
+        serving.location.clone()
+    };
+    let pem = Location::Bundle(bundle.clone());
+    assert_eq!(requested(&[]), pem);
+    assert_eq!(requested(&own.files), pem);
+    assert_eq!(requested(&own.files[1..]), named, "until the cluster has signed one");
 }
 
 // ---- addresses ----

@@ -7,7 +7,7 @@ use crate::model::{
     Action, Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityState,
     Condition, Location, Material, Renewal, Timestamp, days,
 };
-use crate::plan::judge::{by_hand, kubelet_repaired_here};
+use crate::plan::judge::{by_hand, kubelet_repaired_here, not_by_kubelet};
 use crate::plan::{Judged, judge_authority};
 
 pub(super) fn add(
@@ -101,8 +101,10 @@ enum Renewer {
 
 fn renewer(judged: &Judged, now: Timestamp) -> Renewer {
     let credential = &judged.facts.credential;
-    // kubelet renews the combined PEM that the cluster signed, and never the pair that it signs
-    // itself.
+    if not_by_kubelet(&judged.facts).is_some() {
+        return Renewer::None;
+    }
+    // kubelet renews the combined PEM that the cluster signed, and never a pair.
     if credential.renewal == Renewal::Kubelet && matches!(credential.location, Location::Bundle(_))
     {
         return Renewer::Kubelet;
@@ -132,11 +134,12 @@ fn credential(
     let leaf = judged.facts.material.leaf()?;
     let (name, end, now) = (&judged.facts.credential.name, leaf.not_after, situation.now);
     let renewer = renewer(judged, now);
-    let (why, repair) = words(&renewer);
+    let (why, repair) = not_by_kubelet(&judged.facts)
+        .map(|(why, advice)| (why, capitalised(&advice)))
+        .unwrap_or_else(|| words(&renewer));
     let file = &judged.facts.credential.location;
     if now > end {
-        let (why, repair) = expired_kubelet(judged, &renewer)
-            .unwrap_or_else(|| (why.to_owned(), repair.to_owned()));
+        let (why, repair) = expired_kubelet(judged, &renewer).unwrap_or((why, repair));
         return Some(expired(
             situation,
             name.as_str(),
@@ -155,9 +158,9 @@ fn credential(
         Renewer::None => left(seen.within),
         Renewer::Authority => false,
     };
-    let why = memory.failed.get(name).map_or(why, String::as_str);
+    let why = memory.failed.get(name).unwrap_or(&why);
     late.then(|| {
-        soon(situation, name.as_str(), end, format!("{file} ends at {end}; {why}"), repair)
+        soon(situation, name.as_str(), end, format!("{file} ends at {end}; {why}"), &repair)
     })
 }
 
@@ -169,8 +172,8 @@ pub(super) fn kubelet_is_late(begin: Timestamp, end: Timestamp) -> Timestamp {
     begin.plus(life / 10 * 9).plus(days(1).min(life / 20))
 }
 
-fn words(renewer: &Renewer) -> (&'static str, &'static str) {
-    match renewer {
+fn words(renewer: &Renewer) -> (String, String) {
+    let (why, repair) = match renewer {
         Renewer::Ours => (
             "it should have been renewed by now",
             "Run kubecertd renew, and see what it says; kubecertd check shows the state.",
@@ -194,7 +197,8 @@ fn words(renewer: &Renewer) -> (&'static str, &'static str) {
         Renewer::Authority => {
             ("its authority ends with it", "Replace the authority first; then run kubecertd renew.")
         }
-    }
+    };
+    (why.to_owned(), repair.to_owned())
 }
 
 /// An expired certificate of kubelet is issued here, or by the holder of the CA's key.
@@ -203,7 +207,7 @@ fn expired_kubelet(judged: &Judged, renewer: &Renewer) -> Option<(String, String
         .filter(|_| matches!(renewer, Renewer::Kubelet | Renewer::None))?;
     let reason = judged.judgement.reason.clone();
     Some(match judged.judgement.action {
-        Action::Renew => (reason, words(&Renewer::Ours).1.to_owned()),
+        Action::Renew => (reason, words(&Renewer::Ours).1),
         _ => (reason, capitalised(&by_hand(client))),
     })
 }

@@ -250,10 +250,22 @@ fn credential_alarm_depends_on_its_renewer() {
         one.facts.credential.location =
             Location::Kubeconfig(AbsolutePath::constant("/var/lib/kubelet/pki/kubelet.crt"));
     };
+    let made_once = |one: &mut Judged| {
+        one.facts.credential.renewal = Renewal::Operator(KubeletPair::SelfSigned);
+    };
+    let without_rotation = |one: &mut Judged| {
+        by_kubelet(one);
+        one.facts.kubelet = Some(KubeletClient {
+            kubeconfig: AbsolutePath::constant("/etc/kubernetes/kubelet.conf"),
+            embedded: None,
+            rotation_off: Some("rotateCertificates is not set".to_owned()),
+            node: Ok("cp1".to_owned()),
+        });
+    };
     let with_authority =
         |one: &mut Judged| one.authority = Some(authority("ca", 2, AuthorityKey::Usable));
     type Change<'c> = &'c dyn Fn(&mut Judged);
-    let table: [(&str, Change<'_>, i64, Option<&str>); 20] = [
+    let table: [(&str, Change<'_>, i64, Option<&str>); 24] = [
         ("ours, due", &nothing, 10, None),
         ("ours, urgent", &nothing, 2, Some(SOON)),
         ("ours, expired", &nothing, -1, Some(EXPIRED)),
@@ -272,6 +284,10 @@ fn credential_alarm_depends_on_its_renewer() {
         ("kubelet's, expired", &by_kubelet, -1, Some(EXPIRED)),
         ("kubelet's own pair, which it never renews", &kubelets_own_pair, 35, None),
         ("kubelet's own pair, soon", &kubelets_own_pair, 29, Some(SOON)),
+        ("made by kubelet once, comfortable", &made_once, 31, None),
+        ("made by kubelet once, soon", &made_once, 29, Some(SOON)),
+        ("kubelet's without rotation, comfortable", &without_rotation, 31, None),
+        ("kubelet's without rotation, soon", &without_rotation, 29, Some(SOON)),
         ("ends with its authority", &with_authority, 2, None),
         ("ended with its authority", &with_authority, -1, Some(EXPIRED)),
     ];

@@ -2,7 +2,9 @@
 
 use super::authority::{authority_condition, authority_trouble};
 use super::copy::judge_copy;
-use super::kubelet::{as_kubelet_starts, kubelet_action, kubelet_repaired_here, left_to_others};
+use super::kubelet::{
+    as_kubelet_starts, kubelet_action, kubelet_repaired_here, left_to_others, not_by_kubelet,
+};
 use crate::model::{
     Action, AuthorityCondition, AuthorityFacts, Condition, CredentialFacts, Identity, Judgement,
     LEAST_GAIN, Leaf, Material, Need, OtherWriters, Policy, Renewal, Signer, Timestamp,
@@ -81,7 +83,9 @@ fn judge_as_found(
         Action::Renew | Action::Repair if not_known(facts, now).is_some() => Action::Error,
         action => action,
     };
+    let is_operators = matches!(facts.credential.renewal, Renewal::Operator(_));
     let attention = matches!(action, Action::Renew | Action::Repair | Action::Error)
+        || (is_operators && action == Action::Report)
         || ends_soon(facts.material.leaf(), policy, now, condition);
     let reason = reason(facts, authority, condition, action, policy, now);
     Judgement { condition, action, reason, attention }
@@ -231,6 +235,9 @@ fn reason(
             format!("{what}; {why}")
         }
         Action::Report if condition == Condition::EndsWithAuthority => what,
+        Action::Report if let Some((why, advice)) = not_by_kubelet(facts) => {
+            format!("{what}; {why}: {advice}")
+        }
         Action::Report if facts.credential.renewal == Renewal::Kubelet => {
             format!("{what}; kubelet renews it, not kubecertd")
         }
@@ -274,6 +281,9 @@ fn describe(
             }
             Need::Kubeconfig(file) => {
                 format!("{} does not exist, and {file} points to it", facts.credential.location)
+            }
+            Need::Kubelet(by) => {
+                format!("{} does not exist, and {by} names it", facts.credential.location)
             }
         },
         Material::Unreadable(text)

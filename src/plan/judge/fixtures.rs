@@ -175,7 +175,12 @@ pub(in crate::plan) fn kubelets(condition: Condition) -> CredentialFacts {
     let mut facts = facts_in(condition);
     facts.credential.renewal = Renewal::Kubelet;
     let kubeconfig = AbsolutePath::new("/etc/kubernetes/kubelet.conf").unwrap();
-    facts.kubelet = Some(KubeletClient { kubeconfig, embedded: None, node: Ok("cp1".into()) });
+    facts.kubelet = Some(KubeletClient {
+        kubeconfig,
+        embedded: None,
+        rotation_off: None,
+        node: Ok("cp1".into()),
+    });
     facts
 }
 

@@ -5,7 +5,7 @@
 use super::authority::authority_trouble;
 use crate::model::{
     Action, AuthorityCondition, AuthorityFacts, Condition, CredentialFacts, KubeletClient,
-    Material, Renewal, Timestamp,
+    KubeletPair, Material, Renewal, Timestamp,
 };
 
 /// What is done about kubelet's client certificate in this state, with its authority in that state.
@@ -67,6 +67,46 @@ pub(super) fn left_to_others(
         Some(trouble) => {
             Some(format!("kubelet can't renew it any more; {trouble}; {}", by_hand(client)))
         }
+    }
+}
+
+/// Why kubelet does not renew a certificate of its own, and what to do; `None` where it does.
+pub(in crate::plan) fn not_by_kubelet(facts: &CredentialFacts) -> Option<(String, String)> {
+    let location = &facts.credential.location;
+    match &facts.credential.renewal {
+        Renewal::Operator(KubeletPair::SelfSigned) => {
+            let files: Vec<String> = location.files().map(ToString::to_string).collect();
+            Some((
+                "kubelet made it once and never renews it".to_owned(),
+                format!(
+                    "remove {} and run systemctl restart kubelet, which makes a new pair; or set \
+                     serverTLSBootstrap: true in kubelet's configuration, and approve the requests \
+                     that kubelet makes then (kubectl get csr)",
+                    files.join(" and ")
+                ),
+            ))
+        }
+        Renewal::Operator(KubeletPair::Named(by)) => Some((
+            format!("{by} names it, and kubelet does not renew it"),
+            "renew it where it was made, and put certificate and key in their places; up to \
+             Kubernetes 1.30, run systemctl restart kubelet then; an own entry with its authority \
+             has it renewed here"
+                .to_owned(),
+        )),
+        Renewal::Kubelet => {
+            let client = kubelet_repaired_here(facts)?;
+            let off = client.rotation_off.as_ref()?;
+            let name = &facts.credential.name;
+            Some((
+                format!("kubelet does not renew it: {off}"),
+                format!(
+                    "set rotateCertificates: true in kubelet's configuration and run systemctl \
+                     restart kubelet; or, where the key of its authority is, run kubecertd renew \
+                     {name} --force"
+                ),
+            ))
+        }
+        Renewal::Ours | Renewal::Elsewhere | Renewal::Copy(_) => None,
     }
 }
 

@@ -13,4 +13,4 @@ pub use authority::judge_authority;
 pub use credential::{action, judge};
 pub(super) use credential::{new_end, not_known};
 pub use kubelet::kubelet_action;
-pub(super) use kubelet::{by_hand, kubelet_repaired_here};
+pub(super) use kubelet::{by_hand, kubelet_repaired_here, not_by_kubelet};

@@ -63,6 +63,7 @@ fn credential(judged: &Judged) -> Option<Found> {
         Renewal::Ours => "kubecertd",
         Renewal::Kubelet => "kubelet",
         Renewal::Elsewhere => "elsewhere",
+        Renewal::Operator(_) => "operator",
         Renewal::Copy(_) => "copy",
     };
     let own = vec![
