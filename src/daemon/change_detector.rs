@@ -39,6 +39,17 @@ impl ChangeDetector {
         self.watch.rearm(&node.root, &files(node)).iter().for_each(line::log_note);
     }
 
+    /// The time to call [`Self::rearm_watches`] again for directories that can't be watched yet.
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.watch.retry_at()
+    }
+
+    /// Does the same as [`Self::rearm_watches`], and tries what could not be watched.
+    pub fn retry_watches(&mut self, node: &Node) {
+        self.watch.retry_now();
+        self.rearm_watches(node);
+    }
+
     /// Waits for a hint. It is followed by [`Self::rearm_watches`] and [`Self::note_hint`].
     pub async fn wait_for_hint(&mut self) {
         self.watch.wait_for_hint().await;

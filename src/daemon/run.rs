@@ -58,6 +58,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
             Event::FileHint => daemon.handle_hint(),
             Event::ChangesSettled => daemon.handle_changes(),
             Event::Retry => daemon.retry_pass(),
+            Event::WatchRetry => daemon.changes.retry_watches(&daemon.node),
             Event::PassFinished(finished) => {
                 daemon.finish_pass(*finished);
                 if daemon.needs_restart() {
@@ -80,6 +81,7 @@ enum Event {
     FileHint,
     ChangesSettled,
     Retry,
+    WatchRetry,
     PassFinished(Box<PassEnd>),
     Watchdog,
 }
@@ -183,7 +185,7 @@ impl Daemon {
     /// Waits for the next event. None is lost.
     async fn next_event(&mut self) -> Event {
         let Self { signals, ticker, changes, pass, retry, watchdog, notify, .. } = self;
-        let quiet = changes.quiet_until();
+        let (quiet, watch_retry) = (changes.quiet_until(), changes.retry_at());
         let event = tokio::select! {
             biased;
             request = signals.next() => Event::Signal(request),
@@ -192,6 +194,7 @@ impl Daemon {
             tick = ticker.next_tick() => Event::Tick(tick),
             () = sleep_until(retry.map(|(when, _)| when)) => Event::Retry,
             () = sleep_until(quiet) => Event::ChangesSettled,
+            () = sleep_until(watch_retry) => Event::WatchRetry,
             () = changes.wait_for_hint() => Event::FileHint,
         };
         if matches!(event, Event::Watchdog) {
@@ -277,7 +280,7 @@ impl Daemon {
         }
         self.plan_retry(&last, report.as_ref());
         self.last = Some(last);
-        self.changes.rearm_watches(&self.node);
+        self.changes.retry_watches(&self.node);
         if let Some(cause) = self.requested.take() {
             self.request_pass(cause);
         }

@@ -6,8 +6,10 @@
 //! because a watch on a file ends once another file takes its name. Hints are a single flag, never
 //! a queue: a storm of events can't fill the memory.
 //!
-//! Directories that can't be watched are reported and left to the nightly pass. So is a change that
-//! inotify can't see: one made elsewhere on a network file system, a mount over a watched
+//! Directories that can't be watched are reported and left to the nightly pass. They are tried again
+//! with exponential backoff and after every pass: other programs may have used up the system's
+//! inotify instances or watches, and release them later. Left to the nightly pass is also a change
+//! that inotify can't see: one made elsewhere on a network file system, a mount over a watched
 //! directory, a write through a hard link in another one.
 
 mod contents;
@@ -36,9 +38,14 @@ use watcher::{ActiveWatcher, Started, describe, unwatched};
 /// The least time between two hints; events in between are part of the next hint.
 const HINT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The time until directories that could not be watched are tried again. Longer than the interval
-/// of hints, because every attempt gives one.
-const RETRY_INTERVAL: Duration = Duration::from_mins(10);
+/// The time until directories that could not be watched are tried again. It doubles with every
+/// failed attempt. Longer than the interval of hints, because every attempt gives one.
+const FIRST_RETRY: Duration = Duration::from_secs(10);
+/// The longest time until the next attempt.
+const MAX_RETRY: Duration = Duration::from_mins(10);
+
+/// The sentence for a watch that is complete again.
+const RESTORED: &str = "all files are watched again, so that a change starts a pass";
 
 /// The time that the start of a new watcher may take. It starts at once, unless a storm of events
 /// keeps it from adding watches.
@@ -60,6 +67,8 @@ pub struct Watch {
     starting: Option<Receiver<Started>>,
     /// The time of the next attempt on what could not be watched.
     retry: Option<Instant>,
+    /// The number of attempts in a row that left something unwatched.
+    failures: u32,
     reported: Vec<String>,
 }
 
@@ -75,6 +84,7 @@ impl Watch {
             active: None,
             starting: None,
             retry: None,
+            failures: 0,
             reported: Vec::new(),
         }
     }
@@ -84,8 +94,10 @@ impl Watch {
     /// To be called after every pass and every hint; it changes nothing while no directory has
     /// been replaced.
     ///
-    /// Returns a sentence for each problem that was not reported before.
+    /// Returns a sentence for each problem that was not reported before, or for the end of the
+    /// problems.
     pub fn rearm(&mut self, root: &Root, files: &[AbsolutePath]) -> Vec<String> {
+        let mut restored = None;
         for _ in 0..MAX_ATTEMPTS {
             if self.starting.is_none() {
                 let targets = WatchTargets::find(root, files);
@@ -98,9 +110,25 @@ impl Watch {
             if self.retry.is_some() {
                 return self.report_new(notes);
             }
-            self.reported.clear();
+            if !std::mem::take(&mut self.reported).is_empty() {
+                restored = Some(RESTORED.to_owned());
+            }
         }
-        Vec::new()
+        restored.into_iter().collect()
+    }
+
+    /// The time to call [`Self::rearm`] again for what could not be watched; `None` where all is
+    /// watched, or an attempt is under way.
+    #[must_use]
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.retry.filter(|_| self.starting.is_none())
+    }
+
+    /// Makes the next call of [`Self::rearm`] try what could not be watched.
+    pub fn retry_now(&mut self) {
+        if let Some(retry) = &mut self.retry {
+            *retry = Instant::now();
+        }
     }
 
     /// Waits for a hint: a file may have changed, or the path to it. A hint is not lost when this
@@ -154,8 +182,18 @@ impl Watch {
             }
         };
         self.starting = None;
-        self.retry = (!notes.is_empty()).then(|| Instant::now() + RETRY_INTERVAL);
+        self.plan_retry(notes.is_empty());
         Some(notes)
+    }
+
+    fn plan_retry(&mut self, is_complete: bool) {
+        if is_complete {
+            (self.retry, self.failures) = (None, 0);
+            return;
+        }
+        let wait = FIRST_RETRY.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX));
+        self.retry = Some(Instant::now() + wait.min(MAX_RETRY));
+        self.failures = self.failures.saturating_add(1);
     }
 
     fn report_new(&mut self, notes: Vec<String>) -> Vec<String> {

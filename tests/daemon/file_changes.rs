@@ -17,6 +17,9 @@ fn replace(node: &Node, file: &str, content: &[u8]) {
 /// Four daemons, each on its own node, wait at the same time.
 #[test]
 fn only_changed_content_makes_pass_after_quiet_time() {
+    if !can_watch() {
+        return;
+    }
     // First node, nothing that counts as a change: the daemon's own writes, reads, a touch, and
     // files written with the same content.
     let same = with_history(Node::fresh(ECDSA), NEVER);

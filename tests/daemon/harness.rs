@@ -120,7 +120,17 @@ impl<'n> Daemon<'n> {
         notify_socket: NotifySocket,
         environment: &[(&str, &str)],
     ) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kubecertd"));
+        let command = Command::new(env!("CARGO_BIN_EXE_kubecertd"));
+        Self::start_command(node, notify_socket, environment, command)
+    }
+
+    /// Starts the program by a command, to which its arguments are added.
+    pub fn start_command(
+        node: &'n Node,
+        notify_socket: NotifySocket,
+        environment: &[(&str, &str)],
+        mut command: Command,
+    ) -> Self {
         command.arg("--root").arg(node.root()).arg("run");
         // The bus of this machine has no information about the node's clock.
         command
@@ -232,6 +242,23 @@ impl Drop for Daemon<'_> {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether inotify instances are left for a test. Where they are not, for example because kubelet
+/// and its pods use them all, the test is skipped, except in CI.
+pub fn can_watch() -> bool {
+    let probe = |_| notify::recommended_watcher(|_: notify::Result<notify::Event>| {});
+    let all: Result<Vec<_>, _> = (0..8).map(probe).collect();
+    if let Err(e) = &all {
+        skip(&format!("inotify can't be used, see fs.inotify.max_user_instances: {e}"));
+    }
+    all.is_ok()
+}
+
+/// Prints why a test is skipped. In CI that is a failure.
+pub fn skip(reason: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{reason}");
+    println!("SKIPPED: {reason}");
 }
 
 /// Returns the names of credentials, sorted.

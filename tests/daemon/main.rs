@@ -36,3 +36,4 @@ mod run_once;
 mod single_instance;
 mod status;
 mod termination;
+mod watch_limits;

@@ -212,6 +212,9 @@ mod tests {
 
     #[test]
     fn ended_thread_is_noticed_and_can_be_stopped() {
+        if !super::super::tests::can_watch() {
+            return;
+        }
         let dir = tempfile::tempdir().unwrap();
         let hints = Arc::new(Notify::new());
         let (active, notes) =
