@@ -6,11 +6,11 @@
 //! because a watch on a file ends once another file takes its name. Hints are a single flag, never
 //! a queue: a storm of events can't fill the memory.
 //!
-//! Directories that can't be watched are reported and left to the nightly pass. They are tried again
-//! with exponential backoff and after every pass: other programs may have used up the system's
-//! inotify instances or watches, and release them later. Left to the nightly pass is also a change
-//! that inotify can't see: one made elsewhere on a network file system, a mount over a watched
-//! directory, a write through a hard link in another one.
+//! Directories that can't be watched are reported and left to the nightly pass. They are tried
+//! again with exponential backoff and after every pass, because other programs may have used up the
+//! system's inotify instances or watches, and release them later. Also left to the nightly pass is
+//! a change that inotify can't see: one made elsewhere on a network file system, a mount over a
+//! watched directory, a write through a hard link in another one.
 
 mod contents;
 mod debounce;

@@ -1,5 +1,5 @@
-//! The system's limits of inotify: the daemon works without a watch, and has it again when the limit
-//! allows it.
+//! The system's limits of inotify: the daemon works without a watch, and has it again when the
+//! limit allows it.
 
 use std::process::Command;
 

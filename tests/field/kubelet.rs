@@ -105,7 +105,8 @@ fn configuration_decides_which_certificate_kubelet_serves() {
     let flags = "KUBELET_KUBEADM_ARGS=\"--tls-cert-file=/etc/kubelet/tls.crt \
         --tls-private-key-file=/etc/kubelet/tls.key\"\n";
     let instance = "var/lib/kubelet/instance-config.yaml";
-    let cases: [(&str, &[(&str, &str)], &str); 9] = [
+    type Files<'f> = &'f [(&'f str, &'f str)];
+    let cases: [(&str, Files<'_>, &str); 9] = [
         ("a pem that was left over", &[(CONFIG, "serverTLSBootstrap: false\n")], &own),
         ("requested from the cluster", &[(CONFIG, bootstrap)], &bundle),
         ("named in the file", &[(CONFIG, NAMED)], &by_file),

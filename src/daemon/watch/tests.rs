@@ -444,7 +444,7 @@ async fn storm_does_not_block_rearming() {
 /// Runs a test of this module, which is ignored otherwise, in a user namespace of its own, in which
 /// `most` inotify `objects` are allowed.
 fn run_limited(objects: &str, most: u32, test: &str) {
-    const SCRIPT: &str = "echo $1 >/proc/sys/user/max_inotify_$0 && exec \"$2\" --exact --ignored --nocapture \"$3\"";
+    const SCRIPT: &str = "echo $1 >/proc/sys/user/max_inotify_$0 && shift && exec \"$@\"";
     if !can_watch() {
         return;
     }
@@ -456,6 +456,7 @@ fn run_limited(objects: &str, most: u32, test: &str) {
     let output = Command::new("unshare")
         .args(["-Ur", "sh", "-c", SCRIPT, objects, &most.to_string()])
         .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "--ignored", "--nocapture"])
         .arg(format!("daemon::watch::tests::{test}"))
         .output()
         .unwrap();
