@@ -167,8 +167,7 @@ pub(super) fn show(node: &Node, report: &Report, request: &Request) -> String {
         request,
     ));
     let notes = node
-        .notes
-        .iter()
+        .remarks()
         .chain(&report.recovered.notes)
         .chain(&report.notes)
         .map(|note| format!("note: {note}\n"));

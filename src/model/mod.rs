@@ -46,6 +46,7 @@ pub use neighbours::Neighbours;
 pub use observation::{
     AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityState, BackupFacts, CopyFacts,
     CredentialFacts, KubeletClient, Leaf, Material, NameParts, OtherRenewer, Signer,
+    UnclearManifest,
 };
 pub use path::{AbsolutePath, InvalidPath};
 pub use running::{Consumer, Health, Holding, Instance, Presence, Sees, Serves, ServiceFacts};

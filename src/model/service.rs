@@ -78,6 +78,15 @@ pub enum ServiceKind {
 }
 
 impl ServiceKind {
+    /// The name of a static pod, without the node's suffix.
+    #[must_use]
+    pub fn pod(&self) -> Option<&str> {
+        match self {
+            Self::StaticPod { pod, .. } => Some(pod),
+            Self::Unit { .. } | Self::Process { .. } | Self::Command { .. } => None,
+        }
+    }
+
     /// Whether the process goes on running when it gets a new credential: then its start is no
     /// evidence of which one it uses.
     #[must_use]

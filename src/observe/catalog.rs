@@ -14,6 +14,7 @@ mod note;
 mod own;
 mod places;
 mod services;
+mod unclear;
 
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,7 @@ use crate::model::{
 };
 use crate::settings::{OwnAuthority, OwnCredential, Profile, Settings, Trial};
 pub use checks::CatalogError;
-pub use input::{CatalogInput, Reference};
+pub use input::{CatalogInput, ConfigurationReader, Reference};
 use manifests::Manifests;
 pub use names::Wanted;
 pub use note::Note;
@@ -92,7 +93,10 @@ impl Catalog {
         found: CatalogInput<'_>,
     ) -> Result<Self, CatalogError> {
         let mut notes = Vec::new();
-        let manifests = Manifests::read(found.manifests, &mut notes);
+        let components = profile.pods();
+        let manifests =
+            Manifests::read(found.manifests, &components, found.configuration, &mut notes);
+        unclear::note(settings, profile, &manifests, &mut notes);
         let services = services::all(settings, profile, &manifests);
         let wanted_names = names::wanted(profile, &manifests);
         let mut places = Places::new(&manifests, found, &mut notes);
@@ -245,6 +249,11 @@ fn own_credential(entry: &OwnCredential) -> Credential {
 }
 
 impl Profile {
+    /// Returns the names of the pods of its services.
+    fn pods(&self) -> Vec<&str> {
+        self.services.iter().filter_map(|service| service.kind.pod()).collect()
+    }
+
     /// Returns the kubeconfigs whose references the catalog needs.
     pub fn kubeconfig_references(&self) -> impl Iterator<Item = &AbsolutePath> {
         self.credentials.iter().filter_map(|credential| credential.referenced_by.as_ref())

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::model::AbsolutePath;
 
+/// Reads a configuration file that a manifest names; the error is why it can't be used.
+pub type ConfigurationReader<'a> = &'a dyn Fn(&AbsolutePath) -> Result<String, String>;
+
 /// The facts that the caller found on the node.
 #[derive(Clone, Copy)]
 pub struct CatalogInput<'a> {
@@ -12,6 +15,8 @@ pub struct CatalogInput<'a> {
     /// For each kubeconfig of [`Profile::kubeconfig_references`]: where its user's certificate is.
     /// Absent for one that has none, or does not exist.
     pub references: &'a BTreeMap<AbsolutePath, Reference>,
+    /// Reads the configuration files that pods name.
+    pub configuration: ConfigurationReader<'a>,
     /// Whether a file exists at a path.
     pub exists: &'a dyn Fn(&AbsolutePath) -> bool,
     /// The files that match a path with `*` for whole names.

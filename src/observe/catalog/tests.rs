@@ -82,6 +82,7 @@ impl TestNode {
         let found = CatalogInput {
             manifests: &self.manifests,
             references: &self.references,
+            configuration: &|_| Err("no file".to_owned()),
             exists: &exists,
             matching: &|_| Vec::new(),
         };
@@ -608,6 +609,7 @@ fn certificate_at_its_default_path_keeps_its_default_key() {
         let found = CatalogInput {
             manifests: &node.manifests,
             references: &node.references,
+            configuration: &|_| Err("no file".to_owned()),
             exists: &|_| false,
             matching: &|_| Vec::new(),
         };
@@ -811,7 +813,8 @@ fn manifest_backup_is_noted_and_the_first_by_name_is_used() {
     assert_eq!(
         catalog.notes(),
         ["manifests etcd.yaml and etcd.yaml.bak are both for the pod etcd: the second is \
-             ignored here, but kubelet may run it; move it elsewhere"]
+             ignored here, but kubelet, which reads every file whose name does not begin with a \
+             dot, may run it; move it elsewhere"]
     );
 }
 
