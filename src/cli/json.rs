@@ -5,8 +5,8 @@
 use serde::Serialize;
 
 use crate::model::{
-    AuthorityCondition, AuthorityFacts, AuthorityJudgement, AuthorityKey, AuthorityState, Digest,
-    Material, Renewal, Timestamp,
+    AuthorityCondition, AuthorityFacts, AuthorityJudgement, AuthorityKey, AuthorityState,
+    CredentialName, Digest, Material, Renewal, Timestamp,
 };
 use crate::observe::Node;
 use crate::pass::Survey;
@@ -20,8 +20,18 @@ struct CertificateExpirationInfo<'s> {
     certificates: Vec<Certificate<'s>>,
     certificate_authorities: Vec<Certificate<'s>>,
     watched: Vec<Certificate<'s>>,
+    /// Static pods that use a credential and are not restarted when it is renewed.
+    consumers: Vec<Consumer<'s>>,
     /// Manifests of control-plane pods that do not say which certificates are used.
     unclear_manifests: Vec<UnclearManifest<'s>>,
+}
+
+#[derive(Serialize)]
+struct Consumer<'s> {
+    pod: &'s str,
+    manifest: &'s str,
+    container: &'s str,
+    credentials: &'s [CredentialName],
 }
 
 #[derive(Serialize)]
@@ -89,6 +99,17 @@ pub(super) fn render(node: &Node, survey: &Survey) -> String {
             .map(|(facts, judgement)| authority(facts, judgement, survey.now))
             .collect(),
         watched: listed(watched, survey),
+        consumers: node
+            .catalog
+            .consumers
+            .iter()
+            .map(|one| Consumer {
+                pod: &one.pod,
+                manifest: &one.manifest,
+                container: &one.container,
+                credentials: &one.uses,
+            })
+            .collect(),
         unclear_manifests: node
             .unclear
             .iter()

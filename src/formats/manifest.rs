@@ -271,17 +271,17 @@ impl Pod {
     }
 
     /// The files of the host that each container mounts by themselves or that its command line,
-    /// variables or probes name, with the container's name and whether it is the main one.
-    /// Directories above a file that is not named don't count.
+    /// variables or probes name, with the container's name. Directories above a file that is not
+    /// named don't count.
     #[must_use]
-    pub fn files(&self) -> Vec<(&str, bool, BTreeSet<AbsolutePath>)> {
-        let files = self.containers.iter().enumerate().map(|(at, container)| {
+    pub fn files(&self) -> Vec<(&str, BTreeSet<AbsolutePath>)> {
+        let files = self.containers.iter().map(|container| {
             let mounted = container.volume_mounts.iter().flatten();
             let mounted = mounted.filter_map(|mount| self.volume_path(mount, Path::new("")));
             let named = texts(container);
             let named = named.iter().flat_map(|text| paths(text));
             let named = named.filter_map(|path| self.host_path_in(container, path).ok());
-            (container.name.as_str(), at == self.main, mounted.chain(named).collect())
+            (container.name.as_str(), mounted.chain(named).collect())
         });
         files.collect()
     }

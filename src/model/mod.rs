@@ -52,7 +52,9 @@ pub use path::{AbsolutePath, InvalidPath};
 pub use running::{Consumer, Health, Holding, Instance, Presence, Sees, Serves, ServiceFacts};
 pub use san::{InvalidSan, San, SanChange};
 pub use secret::Secret;
-pub use service::{Essential, Service, ServiceKind, Signal, Takes, UnitRefresh, Use};
+pub use service::{
+    Essential, Service, ServiceKind, Signal, StaticConsumer, Takes, UnitRefresh, Use,
+};
 pub use time::{InvalidTime, Timestamp, days};
 pub use uptime::{BootId, Uptime};
 pub use writers::{Identity, OtherWriters};

@@ -144,6 +144,19 @@ impl fmt::Display for Signal {
     }
 }
 
+/// A container of a static pod that uses credentials, and that no service of the catalog stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaticConsumer {
+    /// The pod's name without the node's suffix.
+    pub pod: String,
+    /// The manifest's file name.
+    pub manifest: String,
+    /// The container.
+    pub container: String,
+    /// The credentials of which it mounts a file by itself, or names one.
+    pub uses: Vec<CredentialName>,
+}
+
 /// One credential that a service uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Use {
@@ -168,4 +181,7 @@ pub enum Takes {
     NewConnections,
     /// It has to be restarted.
     Restart,
+    /// It has to be restarted, by an operator: the configuration does not list it.
+    #[serde(skip)]
+    ByHand,
 }

@@ -6,6 +6,7 @@
 //! texts.
 
 mod checks;
+mod consumers;
 mod copies;
 mod input;
 mod manifests;
@@ -14,6 +15,7 @@ mod note;
 mod own;
 mod places;
 mod services;
+mod serving;
 mod unclear;
 
 #[cfg(test)]
@@ -22,7 +24,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    AbsolutePath, Authority, Credential, CredentialName, Need, Renewal, Service, TrialAt,
+    AbsolutePath, Authority, Credential, CredentialName, Need, Renewal, Service, StaticConsumer,
+    TrialAt,
 };
 use crate::settings::{OwnAuthority, OwnCredential, Profile, Settings, Trial};
 pub use checks::CatalogError;
@@ -42,6 +45,12 @@ pub struct Catalog {
     pub credentials: Vec<Credential>,
     /// The services, in the order in which they are restarted.
     pub services: Vec<Service>,
+    /// Static pods that use credentials, and that no service stands for.
+    pub consumers: Vec<StaticConsumer>,
+    /// The same as services that an operator has to restart.
+    pub by_hand: Vec<Service>,
+    /// The names of the main containers of the services' static pods, by the pod.
+    pub main_containers: BTreeMap<String, String>,
     /// The kubeconfigs through which kubelet finds the client certificate that it renews itself.
     pub kubeconfigs: BTreeMap<CredentialName, AbsolutePath>,
     /// Where new client certificates are tried before they replace the old ones.
@@ -50,6 +59,8 @@ pub struct Catalog {
     pub wanted_names: BTreeMap<CredentialName, Wanted>,
     /// The subjects that the profile gives to credentials.
     pub subjects: BTreeMap<CredentialName, Vec<String>>,
+    /// The serving certificates that only flags name: any CA of the node may have signed them.
+    pub serving: BTreeSet<CredentialName>,
     /// Files that are no credential and that no renewal replaces.
     pub protected: Vec<AbsolutePath>,
     /// How many members etcd had when this node joined, as its manifest says; 0 without a manifest.
@@ -107,29 +118,37 @@ impl Catalog {
             profile.credentials.iter().map(|usual| (usual.name.clone(), usual.subjects.clone()));
         let subjects = subjects.collect();
         checks::own(settings, &authorities, &credentials, &services)?;
-        let listed: BTreeSet<_> =
-            credentials.iter().map(|credential| credential.name.clone()).collect();
         checks::state(settings, &authorities)?;
         let etcd_members = manifests.etcd_members();
         let api_server_address = manifests.api_server_address().map(str::to_owned);
+        let main_containers = manifests.main_containers();
         let trials = trials(settings, profile, &services);
         let kubeconfigs = kubeconfigs(settings, profile, found);
         let mut catalog = Self {
             authorities,
             credentials,
             services,
+            consumers: Vec::new(),
+            by_hand: Vec::new(),
+            main_containers,
             kubeconfigs,
             trials,
             wanted_names,
             subjects,
+            serving: BTreeSet::new(),
             protected,
             etcd_members,
             api_server_address,
             notes,
         };
+        let mut listed: BTreeSet<_> =
+            catalog.credentials.iter().map(|credential| credential.name.clone()).collect();
         catalog.join_shared();
+        catalog.add_serving(settings, profile, &manifests);
+        listed.extend(catalog.serving.iter().cloned());
         catalog.add_copies(settings, found.matching)?;
         checks::uses(settings, &listed, &catalog.credentials)?;
+        catalog.find_consumers(&manifests);
         Ok(catalog)
     }
 

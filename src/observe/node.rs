@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::catalog::{Catalog, CatalogError, CatalogInput, Note, Reference};
-use crate::credentials::referenced;
+use crate::credentials::{LoadedAuthority, load, load_authority, referenced};
 use crate::formats::kubeconfig::{ClientCertificate, Kubeconfig, PemSource};
-use crate::model::{AbsolutePath, InvalidPath, UnclearManifest};
+use crate::model::{
+    AbsolutePath, AuthorityName, Credential, InvalidPath, Renewal, Signer, UnclearManifest,
+};
 use crate::settings::{Profile, Settings, SettingsError, drop_ins};
 use crate::store::LARGEST_FILE;
 use crate::sys::{FileContent, FileError, FileProblem, Root};
@@ -113,7 +115,8 @@ impl Node {
             exists: &exists,
             matching: &matching,
         };
-        let catalog = Catalog::build(&settings, &profile, found)?;
+        let mut catalog = Catalog::build(&settings, &profile, found)?;
+        adopt_serving(&root, &mut catalog);
         let dir = &settings.paths.manifests;
         let (about, others): (Vec<_>, Vec<_>) =
             catalog.notes.iter().partition(|note| note.unclear_manifest().is_some());
@@ -249,6 +252,30 @@ fn manifests(root: &Root, dir: &AbsolutePath, notes: &mut Vec<String>) -> Vec<(S
         }
     }
     found
+}
+
+/// Finds the CA of the node that signed a serving certificate which only a flag names: it renews
+/// that one.
+fn adopt_serving(root: &Root, catalog: &mut Catalog) {
+    if catalog.serving.is_empty() {
+        return;
+    }
+    let authorities: Vec<(AuthorityName, LoadedAuthority)> = catalog
+        .authorities
+        .iter()
+        .map(|authority| (authority.name.clone(), load_authority(root, authority)))
+        .collect();
+    let serving = |credential: &&mut Credential| catalog.serving.contains(&credential.name);
+    for credential in catalog.credentials.iter_mut().filter(serving) {
+        let Some(stored) = load(root, credential).stored() else { continue };
+        let signed = |(_, one): &&(AuthorityName, LoadedAuthority)| {
+            one.signer_of(&stored.certificate) == Signer::Authority
+        };
+        if let Some((name, _)) = authorities.iter().find(signed) {
+            credential.authority = Some(name.clone());
+            credential.renewal = Renewal::Ours;
+        }
+    }
 }
 
 /// Reads a configuration file that a manifest names. One that others than root can write names no

@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use kubecertd::formats::x509::certificates;
+use kubecertd::formats::x509::{PrivateKey, certificates};
 use kubecertd::model::{Timestamp, days};
 
-use crate::common::{Node, Run, now};
+use crate::common::{Node, RSA, Run, fixture, now};
 
 const MANIFESTS: &str = "etc/kubernetes/manifests";
 const ETCD: &str = "etc/kubernetes/manifests/etcd.yaml";
@@ -307,4 +307,217 @@ fn second_pod_of_a_component_is_reported() {
          uses = [{ credential = \"etcd/server\", takes = \"reloads\" }]\n",
     );
     assert_eq!(node.run(&["check"]).code, 0, "{}", node.run(&["check"]).text);
+}
+
+// ---- other users of renewed files ----
+
+/// A static pod that mounts one file of the host by itself.
+fn kube_vip(node: &Node, more: &str) {
+    let text = format!(
+        "apiVersion: v1
+kind: Pod
+metadata: {{name: kube-vip, namespace: kube-system}}
+spec:
+  containers:
+  - {{name: kube-vip, args: [manager], volumeMounts: [{{name: c, mountPath: /in/admin.conf}}]}}
+  {more}
+  volumes:
+  - {{name: c, hostPath: {{path: /etc/kubernetes/admin.conf}}}}
+  - {{name: k, hostPath: {{path: /etc/kubernetes}}}}
+"
+    );
+    node.write(&format!("{MANIFESTS}/kube-vip.yaml"), text);
+    node.backdate_manifests();
+}
+
+#[test]
+fn static_pod_that_uses_a_file_is_named() {
+    let node = Node::due();
+    kube_vip(&node, "");
+    let named = "the static pod kube-vip (kube-vip.yaml, container kube-vip) uses admin.conf: \
+        kubecertd does not restart it";
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert!(run.text.contains(named), "{}", run.text);
+    let restart = "The static pod kube-vip uses admin.conf, and is not restarted by kubecertd";
+    assert!(run.text.contains(restart), "{}", run.text);
+    for arguments in [&["check"][..], &["check", "-o", "wide"]] {
+        let check = node.run(arguments);
+        assert_eq!(check.code, 0, "{}", check.text);
+        assert!(check.text.contains(named), "{}", check.text);
+    }
+    let expected = serde_json::json!([{
+        "pod": "kube-vip", "manifest": "kube-vip.yaml", "container": "kube-vip",
+        "credentials": ["admin.conf"]
+    }]);
+    assert_eq!(json(&node)["consumers"], expected);
+    let run = node.run(&["restore", "admin.conf"]);
+    assert!(run.text.contains(restart), "{}", run.text);
+}
+
+#[test]
+fn static_pod_that_is_listed_is_a_service() {
+    let node = Node::due();
+    kube_vip(&node, "");
+    node.write(
+        "etc/kubecertd/kubecertd.toml",
+        "[[service]]\nname = \"vip\"\npod = \"kube-vip\"\n\
+         uses = [{ credential = \"admin.conf\", takes = \"restart\" }]\n",
+    );
+    let run = node.run(&["renew"]);
+    assert!(run.text.contains("vip reads admin.conf only when it starts: restart it"));
+    assert!(!run.text.contains("does not restart it"), "{}", run.text);
+    assert_eq!(json(&node)["consumers"], serde_json::json!([]));
+}
+
+#[test]
+fn mounted_directory_is_no_use_but_a_named_file_is() {
+    let uses = |container: &str| {
+        let node = Node::due();
+        kube_vip(&node, container);
+        let all = json(&node)["consumers"].as_array().unwrap().clone();
+        let other = all.into_iter().find(|one| one["container"] == "other");
+        other.map(|one| one["credentials"].to_string())
+    };
+    let mounted = "volumeMounts: [{name: k, mountPath: /k8s}]";
+    for (container, expected) in [
+        ("command: [/agent, --dir=/k8s/pki]", None),
+        ("command: [curl, --cert, /k8s/pki/apiserver-etcd-client.crt]", Some("apiserver-etcd")),
+        ("command: [sh, -c, 'exec exporter --key=\"/k8s/pki/etcd/peer.key\"']", Some("etcd/peer")),
+        ("env: [{name: KUBECONFIG, value: /k8s/scheduler.conf}]", Some("scheduler.conf")),
+        ("livenessProbe: {exec: {command: [x, /k8s/pki/etcd/server.crt]}}", Some("etcd/server")),
+        ("command: [x, /k8s/pki/ca.crt, /k8s/pki/sa.key]", None),
+        ("command: [x, /other/scheduler.conf]", None),
+    ] {
+        let found = uses(&format!("- {{name: other, {container}, {mounted}}}"));
+        match expected {
+            None => assert_eq!(found, None, "{container}"),
+            Some(name) => assert!(found.unwrap().contains(name), "{container}"),
+        }
+    }
+}
+
+#[test]
+fn container_beside_a_component_is_named() {
+    let node = Node::due();
+    node.edit(
+        "etc/kubernetes/manifests/kube-scheduler.yaml",
+        "spec:\n  containers:\n",
+        "spec:\n  containers:\n  - name: beside\n    command: [x, /etc/kubernetes/scheduler.conf]\n    \
+         volumeMounts: [{name: kubeconfig, mountPath: /etc/kubernetes/scheduler.conf}]\n",
+    );
+    let json = json(&node);
+    assert_eq!(json["consumers"].as_array().unwrap().len(), 1);
+    assert_eq!(json["consumers"][0]["container"], "beside");
+    assert_eq!(node.run(&["renew"]).code, 0);
+}
+
+// ---- serving certificates that only flags name ----
+
+/// Copies a pair of the node.
+fn copy_pair(node: &Node, from: &str, to: &str) {
+    for end in ["crt", "key"] {
+        node.write(&format!("{to}.{end}"), node.read(&format!("{from}.{end}")));
+    }
+}
+
+fn add_flags(node: &Node, component: &str, flags: &[&str]) {
+    let file = format!("{MANIFESTS}/{component}.yaml");
+    let first = format!("    - {component}\n");
+    let flags: String = flags.iter().map(|flag| format!("    - {flag}\n")).collect();
+    node.edit(&file, &first, &(first.clone() + &flags));
+}
+
+/// A node whose components have serving certificates of their own.
+fn serving() -> Node {
+    let node = Node::due();
+    let pki = "etc/kubernetes/pki";
+    for to in ["cm", "public", "other", "apart/public"] {
+        copy_pair(&node, &format!("{pki}/apiserver"), &format!("{pki}/{to}"));
+    }
+    add_flags(
+        &node,
+        "kube-controller-manager",
+        &[
+            "--tls-cert-file=/etc/kubernetes/pki/cm.crt",
+            "--tls-private-key-file=/etc/kubernetes/pki/cm.key",
+        ],
+    );
+    add_flags(
+        &node,
+        "kube-apiserver",
+        &[
+            "--tls-sni-cert-key=/etc/kubernetes/pki/public.crt,/etc/kubernetes/pki/public.key",
+            "'--tls-sni-cert-key=/etc/kubernetes/pki/other.crt,/etc/kubernetes/pki/other.key:\
+             api.example.com,*.example.com'",
+            "--tls-sni-cert-key",
+            "/etc/kubernetes/pki/apart/public.crt,/etc/kubernetes/pki/apart/public.key",
+        ],
+    );
+    node
+}
+
+const SERVING: [(&str, &str); 4] = [
+    ("controller-manager-serving", "cm"),
+    ("apiserver-sni/public", "public"),
+    ("apiserver-sni/other", "other"),
+    ("apiserver-sni/public-2", "apart/public"),
+];
+
+#[test]
+fn serving_certificates_of_flags_are_renewed_by_the_ca_that_signed_them() {
+    let node = serving();
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    for (name, file) in SERVING {
+        assert!(is_renewed(&node, &format!("etc/kubernetes/pki/{file}.crt")), "{}", run.text);
+        let own = node.managed_credentials().into_iter().find(|one| one.name.as_str() == name);
+        assert_eq!(own.unwrap().authority.unwrap().as_str(), "ca");
+        assert!(node.usable_credentials().contains_key(name), "its key fits");
+    }
+    assert_eq!(node.run(&["check"]).code, 0);
+    assert_eq!(alarms(&node), [""; 0]);
+}
+
+#[test]
+fn serving_certificates_of_other_cas_are_watched() {
+    let node = serving();
+    let foreign = fixture(RSA);
+    let pki = |file: &str| foreign[&format!("etc/kubernetes/pki/{file}")].clone();
+    let ca = certificates(&pki("ca.crt")).unwrap().remove(0);
+    let key = PrivateKey::from_pem(&pki("ca.key")).unwrap();
+    node.sign_with("apiserver-sni/public", &ca, &key, 5);
+    let other = node.read("etc/kubernetes/pki/public.crt");
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert_eq!(node.read("etc/kubernetes/pki/public.crt"), other);
+    let json = json(&node);
+    let watched = json["watched"].as_array().unwrap();
+    let public = watched.iter().find(|one| one["name"] == "apiserver-sni/public").unwrap();
+    assert_eq!(public["attention"], true, "{public}");
+    let raised = alarms(&node);
+    assert_eq!(raised, ["expiring-soon system.certificate.apiserver-sni/public"]);
+    assert_eq!(node.run(&["check"]).code, 3);
+}
+
+/// Entries that were made for such files before they were known stay what they are.
+#[test]
+fn own_entries_for_serving_certificates_stay() {
+    let node = serving();
+    node.write(
+        "etc/kubecertd/kubecertd.toml",
+        "[[credential]]\nname = \"own\"\nauthority = \"ca\"\n\
+         certificate = \"/etc/kubernetes/pki/public.crt\"\n\
+         key = \"/etc/kubernetes/pki/public.key\"\n\
+         [[copy]]\nof = \"apiserver\"\ncertificate = \"/etc/kubernetes/pki/other.crt\"\n\
+         key = \"/etc/kubernetes/pki/other.key\"\n",
+    );
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    let managed = node.managed_credentials();
+    let names: Vec<_> = managed.iter().map(|one| one.name.as_str()).collect();
+    assert!(names.contains(&"own") && names.contains(&"apiserver-sni/public"), "{names:?}");
+    assert!(!names.contains(&"apiserver-sni/other"), "{names:?}");
+    let other = node.read("etc/kubernetes/pki/other.crt");
+    assert_eq!(other, node.read("etc/kubernetes/pki/apiserver.crt"), "the copy follows");
 }

@@ -205,15 +205,15 @@ spec:
     let found: Vec<_> = pod
         .files()
         .into_iter()
-        .map(|(name, main, files)| {
+        .map(|(name, files)| {
             let files: Vec<_> = files.iter().map(ToString::to_string).collect();
-            (name, main, files.join(" "))
+            (name, files.join(" "))
         })
         .collect();
     let vip = "/etc/kubernetes /etc/kubernetes/admin.conf /etc/kubernetes/pki \
                /etc/kubernetes/pki/a.crt /etc/kubernetes/pki/a.key /etc/kubernetes/pki/ca.crt \
                /etc/kubernetes/x.conf";
-    assert_eq!(found, [("vip", true, vip.to_owned()), ("agent", false, String::new())]);
+    assert_eq!(found, [("vip", vip.to_owned()), ("agent", String::new())]);
 }
 
 const MOUNTS: &str = r#"

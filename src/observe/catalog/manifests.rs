@@ -123,9 +123,16 @@ impl Manifests {
         self.components.get(name)
     }
 
-    /// The pods of components, by the component, with the files of their manifests.
-    pub fn components(&self) -> impl Iterator<Item = (&str, &str, &Pod)> {
-        self.components.iter().map(|(name, (file, pod))| (name.as_str(), file.as_str(), pod))
+    /// The main containers of the pods, by the pod's name.
+    pub fn main_containers(&self) -> BTreeMap<String, String> {
+        let of_component = self.components.values().map(|(_, pod)| pod);
+        let all = self.pods.iter().map(|(_, pod)| pod).chain(of_component);
+        all.map(|pod| (pod.name().to_owned(), pod.main().to_owned())).collect()
+    }
+
+    /// The components that have a pod here, with its manifest.
+    pub fn components(&self) -> impl Iterator<Item = (&str, &Pod)> {
+        self.components.iter().map(|(component, (_, pod))| (component.as_str(), pod))
     }
 
     /// All pods that were read, with the files of their manifests.

@@ -102,6 +102,34 @@ pub enum Note {
         /// Why the file is not on the host.
         problem: NoHostPath,
     },
+    /// A setting names a serving certificate that is not on the host.
+    #[error("manifest {file}: {by}={value}: {problem}; this certificate is not managed")]
+    NoServingFile {
+        /// The manifest's file name.
+        file: String,
+        /// The flag.
+        by: String,
+        /// Its value.
+        value: String,
+        /// Why the file is not on the host.
+        problem: NoHostPath,
+    },
+    /// A static pod uses credentials, and the configuration does not list it.
+    #[error(
+        "the static pod {pod} ({file}, container {container}) uses {uses}: kubecertd does not \
+         restart it; restart it by hand after a renewal, or list it as [[service]] in the \
+         configuration (docs/own-entries.md)"
+    )]
+    Consumer {
+        /// The pod.
+        pod: String,
+        /// Its manifest.
+        file: String,
+        /// The container.
+        container: String,
+        /// The credentials.
+        uses: String,
+    },
     /// A path matches more files than the limit.
     #[error("{pattern} means more than {most} files: only the first {most} are managed")]
     TooMany {
@@ -132,10 +160,13 @@ impl Note {
             | Self::NoCertificates { file, .. }
             | Self::Doubt { file, all_named: false, .. }
             | Self::NoConfiguration { file, .. }
-            | Self::NoHostPath { file, problem: NoHostPath::NotKnown, .. } => Some(file),
+            | Self::NoHostPath { file, problem: NoHostPath::NotKnown, .. }
+            | Self::NoServingFile { file, problem: NoHostPath::NotKnown, .. } => Some(file),
             Self::Unreadable { .. }
             | Self::Doubt { .. }
             | Self::NoHostPath { .. }
+            | Self::NoServingFile { .. }
+            | Self::Consumer { .. }
             | Self::TooMany { .. }
             | Self::Shared { .. } => None,
         }

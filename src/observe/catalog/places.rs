@@ -215,7 +215,7 @@ fn usual_or_beside(usual: &ProfileCredential, certificate: AbsolutePath) -> Loca
 
 /// The key of the same name: `ca.key` beside `ca.crt`. The key of another certificate in the
 /// directory is never guessed.
-fn key_beside(certificate: &AbsolutePath) -> AbsolutePath {
+pub(super) fn key_beside(certificate: &AbsolutePath) -> AbsolutePath {
     AbsolutePath::new(certificate.as_path().with_extension("key"))
         .unwrap_or_else(|_| certificate.clone())
 }

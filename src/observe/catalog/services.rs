@@ -97,7 +97,7 @@ fn served_nowhere(mut uses: Vec<Use>) -> Vec<Use> {
 }
 
 /// Returns `host:port`, where it can be reached from this node.
-fn address(place: &ServedAt, pod: Option<&Pod>) -> Option<String> {
+pub(super) fn address(place: &ServedAt, pod: Option<&Pod>) -> Option<String> {
     let flag = |name: &str| pod.and_then(|pod| pod.flag(name));
     match place {
         ServedAt::Address(address) => Some(address.clone()),

@@ -1,6 +1,6 @@
 //! Manifests of components that do not say which certificates are used.
 
-use super::manifests::Manifests;
+use super::manifests::{Manifest, Manifests};
 use super::note::Note;
 use crate::formats::manifest::Pod;
 use crate::settings::{FlagNames, Profile, ProfileCredential, Settings};
@@ -16,7 +16,8 @@ pub(super) fn note(
     let is_listed =
         |pod: &str| settings.services.iter().any(|own| own.service.kind.pod() == Some(pod));
     notes.retain(|note| !matches!(note, Note::SameComponent { pod, .. } if is_listed(pod)));
-    for (component, file, pod) in manifests.components() {
+    for (component, pod) in manifests.components() {
+        let Manifest::Read { file, .. } = manifests.of(component) else { continue };
         let is_unread = |note: &Note| matches!(note, Note::NoConfiguration { file: unread, .. } if unread == file);
         if !notes.iter().any(is_unread) {
             notes.extend(of_component(settings, profile, component, file, pod));
