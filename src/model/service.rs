@@ -144,7 +144,8 @@ impl fmt::Display for Signal {
     }
 }
 
-/// A container of a static pod that uses credentials, and that no service of the catalog stands for.
+/// A container of a static pod that uses credentials, and that no service of the catalog stands
+/// for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaticConsumer {
     /// The pod's name without the node's suffix.

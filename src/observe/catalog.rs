@@ -49,7 +49,7 @@ pub struct Catalog {
     pub consumers: Vec<StaticConsumer>,
     /// The same as services that an operator has to restart.
     pub by_hand: Vec<Service>,
-    /// The names of the main containers of the services' static pods, by the pod.
+    /// The main containers of static pods that have another name than their pod, by the pod.
     pub main_containers: BTreeMap<String, String>,
     /// The kubeconfigs through which kubelet finds the client certificate that it renews itself.
     pub kubeconfigs: BTreeMap<CredentialName, AbsolutePath>,

@@ -56,9 +56,14 @@ pub async fn services(node: &Node, clock: &dyn Clock) -> ServicesSeen {
     };
     let catalog = &node.catalog;
     let all = [catalog.services.as_slice(), &catalog.by_hand].concat();
-    let ((services, mut notes), (consumers, note)) =
+    let ((mut services, mut notes), (consumers, note)) =
         tokio::join!(each(&look, &all), consumers::consumers(&look, &all));
     notes.extend(note);
+    // Whether another pod runs is not for kubecertd to say.
+    let is_listed = |facts: &ServiceFacts| {
+        !catalog.by_hand.contains(&facts.service) || facts.presence.instance().is_some()
+    };
+    services.retain(is_listed);
     ServicesSeen { services, consumers, notes }
 }
 

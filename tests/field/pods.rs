@@ -126,8 +126,8 @@ fn etcd_is_found_by_variables() {
     assert_etcd_is_renewed(&node);
 }
 
-#[test]
-fn etcd_is_found_by_its_configuration_file() {
+/// A node whose etcd has a configuration file.
+fn configured() -> Node {
     let node = node();
     let section = |name: &str| {
         format!(
@@ -145,14 +145,25 @@ fn etcd_is_found_by_its_configuration_file() {
     let container = "name: etcd\ncommand: [etcd, --cert-file=/opt/x.crt]\n\
         env: [{name: ETCD_CONFIG_FILE, value: /etc/etcd/etcd.yaml}]";
     pod(&node, "etcd.yaml", "etcd", "", container);
-    assert_etcd_is_renewed(&node);
+    node
+}
 
-    // What others than root can write names no file for root.
-    fs::set_permissions(node.path("srv/etcd/etcd.yaml"), fs::Permissions::from_mode(0o666))
-        .unwrap();
-    assert_unclear(&node, "etcd.yaml", "ETCD_CONFIG_FILE=/etc/etcd/etcd.yaml: ");
+#[test]
+fn etcd_is_found_by_its_configuration_file() {
+    assert_etcd_is_renewed(&configured());
+    let node = configured();
     node.remove("srv/etcd/etcd.yaml");
     assert_unclear(&node, "etcd.yaml", "ETCD_CONFIG_FILE=/etc/etcd/etcd.yaml: ");
+}
+
+#[test]
+fn configuration_file_of_others_names_no_certificate() {
+    for (path, mode) in [("srv/etcd/etcd.yaml", 0o666), ("srv/etcd", 0o777)] {
+        let node = configured();
+        fs::set_permissions(node.path(path), fs::Permissions::from_mode(mode)).unwrap();
+        assert_unclear(&node, "etcd.yaml", "ETCD_CONFIG_FILE=/etc/etcd/etcd.yaml: ");
+        assert!(!is_renewed(&node, &format!("{MEMBER}/server.crt")), "{path}");
+    }
 }
 
 #[test]
@@ -403,8 +414,8 @@ fn container_beside_a_component_is_named() {
     node.edit(
         "etc/kubernetes/manifests/kube-scheduler.yaml",
         "spec:\n  containers:\n",
-        "spec:\n  containers:\n  - name: beside\n    command: [x, /etc/kubernetes/scheduler.conf]\n    \
-         volumeMounts: [{name: kubeconfig, mountPath: /etc/kubernetes/scheduler.conf}]\n",
+        "spec:\n  containers:\n  - name: beside\n    command: [x, /etc/kubernetes/scheduler.conf]\n\
+         \x20   volumeMounts: [{name: kubeconfig, mountPath: /etc/kubernetes/scheduler.conf}]\n",
     );
     let json = json(&node);
     assert_eq!(json["consumers"].as_array().unwrap().len(), 1);

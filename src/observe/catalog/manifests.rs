@@ -123,10 +123,11 @@ impl Manifests {
         self.components.get(name)
     }
 
-    /// The main containers of the pods, by the pod's name.
+    /// The main containers that have another name than their pod, by the pod's name.
     pub fn main_containers(&self) -> BTreeMap<String, String> {
         let of_component = self.components.values().map(|(_, pod)| pod);
         let all = self.pods.iter().map(|(_, pod)| pod).chain(of_component);
+        let all = all.filter(|pod| pod.main() != pod.name());
         all.map(|pod| (pod.name().to_owned(), pod.main().to_owned())).collect()
     }
 
