@@ -171,6 +171,14 @@ impl Note {
             | Self::Shared { .. } => None,
         }
     }
+
+    /// The manifest whose configuration file can't be used.
+    pub(super) fn unread_configuration_of(&self) -> Option<&str> {
+        match self {
+            Self::NoConfiguration { file, .. } => Some(file),
+            _ => None,
+        }
+    }
 }
 
 fn because(doubt: Option<&str>) -> String {

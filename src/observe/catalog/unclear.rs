@@ -18,8 +18,8 @@ pub(super) fn note(
     notes.retain(|note| !matches!(note, Note::SameComponent { pod, .. } if is_listed(pod)));
     for (component, pod) in manifests.components() {
         let Manifest::Read { file, .. } = manifests.of(component) else { continue };
-        let is_unread = |note: &Note| matches!(note, Note::NoConfiguration { file: unread, .. } if unread == file);
-        if !notes.iter().any(is_unread) {
+        // That its configuration file can't be used is the reason, then.
+        if !notes.iter().any(|note| note.unread_configuration_of() == Some(file)) {
             notes.extend(of_component(settings, profile, component, file, pod));
         }
     }

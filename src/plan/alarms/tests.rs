@@ -561,6 +561,12 @@ fn service_stale_after_restart_is_not_updated() {
     );
     note_services(&mut memory, &[], &[], &BTreeMap::new());
     assert_eq!(memory.not_updated.len(), 1, "they were not looked at");
+    let (service, credential) =
+        (ServiceName::new("kube-scheduler").unwrap(), name("scheduler.conf"));
+    let by_hand = Finding::ByHand { service, credential, evidence: Evidence::Sees };
+    let mut memory = AlarmMemory::default();
+    note_services(&mut memory, &seen, &[by_hand], &BTreeMap::new());
+    assert_eq!(memory.not_updated.len(), 1, "no restart is made, so it stays");
 }
 
 // ---- what becomes of them ----
