@@ -1,6 +1,6 @@
 //! New certificates shown to servers in this process, and renewals that meet such servers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::channel;
@@ -277,6 +277,10 @@ impl Node {
         let (wanted_names, etcd_members, api_server_address) = (BTreeMap::new(), 0, None);
         let kubeconfigs = std::collections::BTreeMap::new();
         let catalog = Catalog {
+            consumers: Vec::new(),
+            by_hand: Vec::new(),
+            main_containers: BTreeMap::new(),
+            serving: BTreeSet::new(),
             authorities,
             credentials,
             services,

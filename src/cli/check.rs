@@ -25,21 +25,21 @@ pub(super) fn run(node: &Node, options: &CheckOptions, clock: &dyn Clock) -> Res
             out::print(&format!("{}\n{}", services::table(&services), table(node, &survey)));
             out::print(&section("Services that need attention", &services::attention(&services)));
             return Ok(if services::all_current(&services) {
-                exit(&survey)
+                exit(node, &survey)
             } else {
                 Exit::Attention
             });
         }
-        Format::Json => out::print(&json::render(&survey)),
+        Format::Json => out::print(&json::render(node, &survey)),
     }
-    Ok(exit(&survey))
+    Ok(exit(node, &survey))
 }
 
-/// The exit code: whether a certificate needs attention.
-pub(super) fn exit(survey: &Survey) -> Exit {
+/// The exit code: whether a certificate or a manifest needs attention.
+pub(super) fn exit(node: &Node, survey: &Survey) -> Exit {
     let credentials = survey.credentials.iter().any(|judged| judged.judgement.attention);
     let authorities = survey.authorities.iter().any(|(_, judgement)| judgement.attention);
-    if credentials || authorities || !survey.lacking.is_empty() {
+    if credentials || authorities || !survey.lacking.is_empty() || !node.unclear.is_empty() {
         Exit::Attention
     } else {
         Exit::Fine
@@ -51,9 +51,9 @@ pub(super) fn table(node: &Node, survey: &Survey) -> String {
     let mut text = credentials(survey);
     text += "\n";
     text += &authorities(survey);
-    text += &section("Needs attention", &attention(survey));
+    text += &section("Needs attention", &attention(node, survey));
     text += &section("Notes", &notes(node, survey));
-    let _ = writeln!(text, "\n{}", summary(survey));
+    let _ = writeln!(text, "\n{}", summary(node, survey));
     text
 }
 
@@ -130,7 +130,7 @@ pub(super) fn section(title: &str, lines: &[String]) -> String {
     )
 }
 
-pub(super) fn attention(survey: &Survey) -> Vec<String> {
+pub(super) fn attention(node: &Node, survey: &Survey) -> Vec<String> {
     let authorities = survey.authorities.iter().filter(|(_, judgement)| judgement.attention);
     let authorities = authorities.map(|(facts, judgement)| {
         format!("{}: {}", paint(BAD, facts.authority.name.as_str()), judgement.reason)
@@ -151,7 +151,8 @@ pub(super) fn attention(survey: &Survey) -> Vec<String> {
             with_names(name, lacking)
         )
     });
-    authorities.chain(credentials).chain(lacking).collect()
+    let unclear = node.unclear.iter().map(|manifest| manifest.reason.clone());
+    authorities.chain(credentials).chain(lacking).chain(unclear).collect()
 }
 
 /// Notes for the operator that are no problems.
@@ -186,7 +187,7 @@ fn notes(node: &Node, survey: &Survey) -> Vec<String> {
         .collect()
 }
 
-pub(super) fn summary(survey: &Survey) -> String {
+pub(super) fn summary(node: &Node, survey: &Survey) -> String {
     let with = |wanted: fn(&Judged) -> bool| {
         survey.credentials.iter().filter(|judged| wanted(judged)).count()
     };
@@ -197,8 +198,9 @@ pub(super) fn summary(survey: &Survey) -> String {
     let lacking = survey.credentials.iter().filter(|judged| !judged.judgement.attention);
     let lacking =
         lacking.filter(|judged| survey.lacking.contains_key(&judged.facts.credential.name)).count();
-    let operator = lacking + with(|judged| judged.judgement.attention) - renew - copy
-        + survey.authorities.iter().filter(|(_, judgement)| judgement.attention).count();
+    let operator =
+        node.unclear.len() + lacking + with(|judged| judged.judgement.attention) - renew - copy
+            + survey.authorities.iter().filter(|(_, judgement)| judgement.attention).count();
     let mut text = format!("{} on this node", count(present, "credential"));
     text += &match renew {
         0 => ", none to renew".to_owned(),

@@ -19,7 +19,7 @@ pub(super) fn check(node: &Node) -> Exit {
         count(catalog.credentials.len(), "credential"),
         count(catalog.services.len(), "service"),
     );
-    for note in &node.notes {
+    for note in node.remarks() {
         let _ = writeln!(text, "note: {note}");
     }
     if let Some(drop_in) = confinement::drop_in(node) {
@@ -94,7 +94,7 @@ pub(super) fn show(node: &Node) -> Exit {
             service.health.as_ref().map(|url| format!(", health at {url}")).unwrap_or_default();
         let _ = writeln!(text, "# service {}: {place}{serves}{health}", service.name);
     }
-    for note in &node.notes {
+    for note in node.remarks() {
         let _ = writeln!(text, "# note: {note}");
     }
     out::print(&text);

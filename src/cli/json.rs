@@ -5,9 +5,10 @@
 use serde::Serialize;
 
 use crate::model::{
-    AuthorityCondition, AuthorityFacts, AuthorityJudgement, AuthorityKey, AuthorityState, Digest,
-    Material, Renewal, Timestamp,
+    AuthorityCondition, AuthorityFacts, AuthorityJudgement, AuthorityKey, AuthorityState,
+    CredentialName, Digest, Material, Renewal, Timestamp,
 };
+use crate::observe::Node;
 use crate::pass::Survey;
 use crate::plan::Judged;
 
@@ -19,6 +20,24 @@ struct CertificateExpirationInfo<'s> {
     certificates: Vec<Certificate<'s>>,
     certificate_authorities: Vec<Certificate<'s>>,
     watched: Vec<Certificate<'s>>,
+    /// Static pods that use a credential and are not restarted when it is renewed.
+    consumers: Vec<Consumer<'s>>,
+    /// Manifests of control-plane pods that do not say which certificates are used.
+    unclear_manifests: Vec<UnclearManifest<'s>>,
+}
+
+#[derive(Serialize)]
+struct Consumer<'s> {
+    pod: &'s str,
+    manifest: &'s str,
+    container: &'s str,
+    credentials: &'s [CredentialName],
+}
+
+#[derive(Serialize)]
+struct UnclearManifest<'s> {
+    file: String,
+    reason: &'s str,
 }
 
 /// Starts with kubeadm's fields, in its order and under its names.
@@ -65,7 +84,7 @@ struct Details<'s> {
 }
 
 /// Renders the whole document, with a line end.
-pub(super) fn render(survey: &Survey) -> String {
+pub(super) fn render(node: &Node, survey: &Survey) -> String {
     let (ours, watched): (Vec<_>, Vec<_>) = survey
         .credentials
         .iter()
@@ -80,6 +99,22 @@ pub(super) fn render(survey: &Survey) -> String {
             .map(|(facts, judgement)| authority(facts, judgement, survey.now))
             .collect(),
         watched: listed(watched, survey),
+        consumers: node
+            .catalog
+            .consumers
+            .iter()
+            .map(|one| Consumer {
+                pod: &one.pod,
+                manifest: &one.manifest,
+                container: &one.container,
+                credentials: &one.uses,
+            })
+            .collect(),
+        unclear_manifests: node
+            .unclear
+            .iter()
+            .map(|one| UnclearManifest { file: one.file.to_string(), reason: &one.reason })
+            .collect(),
     };
     serde_json::to_string_pretty(&info)
         .map_or_else(|e| format!("{{\"error\": {:?}}}\n", e.to_string()), |json| json + "\n")

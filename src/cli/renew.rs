@@ -167,8 +167,7 @@ pub(super) fn show(node: &Node, report: &Report, request: &Request) -> String {
         request,
     ));
     let notes = node
-        .notes
-        .iter()
+        .remarks()
         .chain(&report.recovered.notes)
         .chain(&report.notes)
         .map(|note| format!("note: {note}\n"));
@@ -342,10 +341,19 @@ fn pending_refreshes(node: &Node, renewed: &[&Renewed]) -> String {
         Takes::Restart => {
             Some(format!("{service} reads {credential} only when it starts: restart it.\n"))
         }
+        Takes::ByHand => Some(by_hand(service, credential)),
     };
     services_that(node, &|name| renewed.iter().any(|renewed| renewed.credential == *name))
         .filter_map(line)
         .collect()
+}
+
+/// The line for a static pod that the configuration does not list.
+pub(super) fn by_hand(service: &ServiceName, credential: &CredentialName) -> String {
+    format!(
+        "The static pod {service} uses {credential}, and is not restarted by kubecertd: restart it \
+         by hand, unless it reads the file again by itself.\n"
+    )
 }
 
 /// Returns the services that run here and use one of these credentials, and how each is refreshed.
@@ -358,7 +366,8 @@ pub(super) fn services_that<'n>(
     let uses = |service: &'n Service| {
         service.uses.iter().map(|one| (&service.name, &one.credential, one.takes))
     };
-    let found = node.catalog.services.iter().filter(runs).flat_map(uses);
+    let all = node.catalog.services.iter().chain(&node.catalog.by_hand);
+    let found = all.filter(runs).flat_map(uses);
     found.filter(|(_, credential, _)| is_one(credential)).collect::<Vec<_>>().into_iter()
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::arguments::RestoreOptions;
 use super::check::section;
 use super::out::{self, BAD, GOOD, PLAIN, QUIET, SOON};
-use super::renew::{names, services_that};
+use super::renew::{by_hand, names, services_that};
 use super::words::{count, date};
 use super::{Exit, Failure};
 use crate::model::{Action, CredentialName, Takes};
@@ -155,6 +155,7 @@ fn services(node: &Node, restored: &[&CredentialName]) -> String {
         Takes::Restart => {
             Some(format!("{service} reads {credential} only when it starts: {refresh}.\n"))
         }
+        Takes::ByHand => Some(by_hand(service, credential)),
     };
     services_that(node, &|name| restored.contains(&name)).filter_map(line).collect()
 }

@@ -199,12 +199,8 @@ mod tests {
             ),
         ];
         let uses = vec![CredentialName::new("admin.conf").unwrap()];
-        let consumer = Consumer {
-            container: "tool".to_owned(),
-            pod: "default/tool".to_owned(),
-            is_static: false,
-            uses,
-        };
+        let consumer =
+            Consumer { container: "tool".to_owned(), pod: "default/tool".to_owned(), uses };
         let services = Services { list, consumers: vec![consumer], ..Services::default() };
         let expected = "\
 SERVICE          SINCE                  HEALTH      CREDENTIAL                 STATE

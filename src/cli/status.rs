@@ -65,13 +65,16 @@ fn screen(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> (String, E
     let found = conditions(&node.root, &node.settings);
     let services = look(node, clock, &survey);
     let attention: Vec<_> =
-        attention(&survey).into_iter().chain(services::attention(&services)).collect();
+        attention(node, &survey).into_iter().chain(services::attention(&services)).collect();
     let healthy = runs
         && trouble.is_none()
         && alarms.is_empty()
         && status.as_ref().is_none_or(|status| !is_bad(status));
-    let exit =
-        if healthy && services::all_current(&services) { exit(&survey) } else { Exit::Attention };
+    let exit = if healthy && services::all_current(&services) {
+        exit(node, &survey)
+    } else {
+        Exit::Attention
+    };
 
     let mut text = health(&host_name(&node.root), now, &alarms, exit);
     text += &daemon(status.as_ref(), runs);
@@ -102,7 +105,7 @@ fn screen(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> (String, E
         .chain(node.notes.iter().cloned())
         .collect();
     text += &section("Notes", &notes);
-    let _ = writeln!(text, "\n{}", summary(&survey));
+    let _ = writeln!(text, "\n{}", summary(node, &survey));
     (text, exit)
 }
 

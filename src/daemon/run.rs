@@ -175,7 +175,7 @@ impl Daemon {
     fn begin(&mut self) {
         self.changes.rearm_watches(&self.node);
         log::log_started(self.node.catalog.credentials.len());
-        self.node.notes.iter().for_each(line::log_note);
+        self.node.remarks().for_each(line::log_note);
         self.report_configuration();
         if let Some(cause) = self.first_pass.take() {
             self.request_pass(cause);

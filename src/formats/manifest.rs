@@ -1,16 +1,24 @@
-//! Static pod manifests: which flags a container is started with, and which host file it sees at a
-//! path.
+//! Static pod manifests: which component of Kubernetes a pod is, with which flags, variables or
+//! configuration file its container is started, and which host file it sees at a path.
 //!
 //! A manifest is read as kubelet reads it, YAML or JSON, and only the parts used here; nothing is
 //! written.
 
-use std::fmt;
+mod config_file;
+mod program;
+mod shape;
+mod shell;
+mod words;
+
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
-use serde::de::{Error as _, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_saphyr::DuplicateKeyPolicy;
 
+use self::config_file::{Configuration, Values};
+use self::program::{Program, Value, is_image_of, runs, runs_tool_of};
+use self::shape::{Container, HttpGet, Manifest, Port, Volume, VolumeMount};
+use self::words::{command_line, environment};
 use crate::model::AbsolutePath;
 
 /// Why a text is not the manifest of a pod.
@@ -30,9 +38,12 @@ pub enum ManifestError {
 /// Why no file of the host can be named for a path in a container.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NoHostPath {
-    /// It depends on the container's working directory or environment.
+    /// It depends on the container's working directory.
     #[error("it is not an absolute path")]
     NotAbsolute,
+    /// It depends on a variable or a command.
+    #[error("it depends on a variable or a command whose value is not known here")]
+    NotKnown,
     /// No volume is mounted there: the file is part of the image.
     #[error("no hostPath volume is mounted there")]
     NoMount,
@@ -45,14 +56,56 @@ pub enum NoHostPath {
 #[derive(Clone, Debug)]
 pub struct Pod {
     name: String,
+    labels: Vec<String>,
     host_network: bool,
-    container: Container,
+    containers: Vec<Container>,
+    /// The container of the component.
+    main: usize,
+    /// What that one runs.
+    program: Program,
+    configuration: Option<&'static Configuration>,
+    file: Option<ConfigurationFile>,
     volumes: Vec<Volume>,
 }
 
+/// A configuration file that a pod names.
+#[derive(Clone, Debug)]
+struct ConfigurationFile {
+    path: String,
+    /// `None` where it can't be read.
+    values: Option<Values>,
+}
+
+/// How surely a pod is one of a component. The surest comes last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Likeness {
+    /// A label, the name of a container or the image says so.
+    Labelled,
+    /// A container runs it.
+    Runs,
+    /// It is the pod's name.
+    Named,
+}
+
+/// A setting of a component: a flag, or what stands for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting<'p> {
+    /// The value.
+    pub value: &'p str,
+    /// Whether the whole value is known.
+    pub known: bool,
+    /// What says so: `--cert-file`, `ETCD_CERT_FILE`, or a key and the file that it is in.
+    pub by: String,
+}
+
+/// The labels that name a component.
+const LABELS: [&str; 4] =
+    ["component", "k8s-app", "app.kubernetes.io/component", "app.kubernetes.io/name"];
+
 impl Pod {
     /// Reads a manifest. Of several documents in a YAML stream only the first one counts, as for
-    /// kubelet.
+    /// kubelet. Its main container is the one with the pod's name, as in every manifest of
+    /// kubeadm; else the first. Others are sidecars.
     ///
     /// # Errors
     /// [`ManifestError`], when kubelet would refuse it as well, as far as the parts read here show
@@ -62,16 +115,53 @@ impl Pod {
         if manifest.kind != "Pod" {
             return Err(ManifestError::NotAPod(manifest.kind));
         }
+        if manifest.spec.containers.is_empty() {
+            return Err(ManifestError::NoContainer);
+        }
+        let labels = manifest.metadata.labels.unwrap_or_default();
+        let labels = LABELS.iter().filter_map(|label| labels.get(*label).cloned().flatten());
         let name = manifest.metadata.name;
-        let container =
-            main_container(manifest.spec.containers, &name).ok_or(ManifestError::NoContainer)?;
-        let volumes = manifest.spec.volumes.unwrap_or_default();
-        Ok(Self {
-            name,
+        let pod = Self {
+            name: name.clone(),
+            labels: labels.collect(),
             host_network: manifest.spec.host_network.unwrap_or(false),
-            container,
-            volumes,
-        })
+            containers: manifest.spec.containers,
+            main: 0,
+            program: Program::default(),
+            configuration: None,
+            file: None,
+            volumes: manifest.spec.volumes.unwrap_or_default(),
+        };
+        Ok(pod.of_component(&name))
+    }
+
+    /// This pod as one of a component: by its container and its program.
+    #[must_use]
+    pub fn of_component(mut self, component: &str) -> Self {
+        self.main = self.main_container(component);
+        self.program = self.container().map(|one| Program::of(one, component)).unwrap_or_default();
+        self.configuration = Configuration::of(component);
+        self.file = None;
+        self
+    }
+
+    /// How surely the pod is one of a component, if it may be.
+    #[must_use]
+    pub fn likeness(&self, component: &str) -> Option<Likeness> {
+        let any = |is: &dyn Fn(&Container) -> bool| self.containers.iter().any(is);
+        if self.name == component {
+            Some(Likeness::Named)
+        } else if any(&|one| runs(one, component)) {
+            Some(Likeness::Runs)
+        } else if any(&|one| runs_tool_of(one, component)) {
+            None
+        } else if self.labels.iter().any(|label| label == component)
+            || any(&|one| one.name == component || is_image_of(one, component))
+        {
+            Some(Likeness::Labelled)
+        } else {
+            None
+        }
     }
 
     /// The pod's name, without the node's suffix.
@@ -80,27 +170,120 @@ impl Pod {
         &self.name
     }
 
-    /// The value of a command line flag. The last one counts when it is repeated; an empty value
-    /// counts as none.
+    /// The name of the main container.
+    #[must_use]
+    pub fn main(&self) -> &str {
+        self.container().map_or("", |container| &container.name)
+    }
+
+    fn container(&self) -> Option<&Container> {
+        self.containers.get(self.main)
+    }
+
+    fn main_container(&self, component: &str) -> usize {
+        let is_named = |one: &Container| one.name == component || one.name == self.name;
+        let runs = |one: &Container| runs(one, component);
+        let find = |is: &dyn Fn(&Container) -> bool| self.containers.iter().position(is);
+        find(&|one| is_named(one) && runs(one))
+            .or_else(|| find(&runs))
+            .or_else(|| find(&is_named))
+            .unwrap_or(0)
+    }
+
+    /// The known value of a flag, or of what stands for it. The last one counts when it is
+    /// repeated; an empty value counts as none.
     #[must_use]
     pub fn flag(&self, name: &str) -> Option<&str> {
-        let command = self.container.command.iter().flatten().skip(1); // the program
-        let arguments = command.chain(self.container.args.iter().flatten());
-        let mut words = arguments.map(String::as_str).take_while(|word| *word != "--").peekable();
-        let mut found = None;
-        while let Some(word) = words.next() {
-            let Some(flag) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
-                continue;
-            };
-            let (flag, value) = match flag.split_once('=') {
-                Some((flag, value)) => (flag, Some(value)),
-                None => (flag, words.next_if(|next| !next.starts_with('-'))),
-            };
-            if same_flag(flag, name) {
-                found = value;
-            }
+        self.setting(name).filter(|setting| setting.known).map(|setting| setting.value)
+    }
+
+    /// What a flag says, a variable that stands for it, or the configuration file, as the component
+    /// itself decides between them.
+    #[must_use]
+    pub fn setting(&self, name: &str) -> Option<Setting<'_>> {
+        let of_file = self.file.as_ref().and_then(|file| {
+            let (key, value) = file.values.as_ref()?.get(name)?;
+            Some(Setting { value, known: true, by: format!("{key} in {}", file.path) })
+        });
+        if of_file.is_some() || self.is_file_alone() {
+            return of_file;
         }
-        found.filter(|value| !value.is_empty())
+        let flags = self.program.flag(name);
+        match flags.last() {
+            Some(last) => last.and_then(|value| setting(value, format!("--{name}"))),
+            None => self.variable(name),
+        }
+    }
+
+    /// All values of a flag that may be repeated.
+    #[must_use]
+    pub fn settings(&self, name: &str) -> Vec<Setting<'_>> {
+        let all = self.program.flag(name).into_iter().flatten();
+        all.filter_map(|value| setting(value, format!("--{name}"))).collect()
+    }
+
+    fn variable(&self, flag: &str) -> Option<Setting<'_>> {
+        let variable = self.configuration?.variable(flag)?;
+        setting(Value::of(self.program.environment.get(&variable)?), variable)
+    }
+
+    /// The configuration file that takes the place of flags, where the pod names one.
+    #[must_use]
+    pub fn configuration_file(&self) -> Option<Setting<'_>> {
+        let flag = self.configuration?.flag;
+        match self.program.flag(flag).last().copied().flatten() {
+            Some(value) => setting(value, format!("--{flag}")),
+            None => self.variable(flag),
+        }
+    }
+
+    /// Takes the configuration file: its path for texts, and its text if it can be read.
+    ///
+    /// # Errors
+    /// Why the text can't be used.
+    pub fn take_configuration(&mut self, path: &str, text: Option<&str>) -> Result<(), String> {
+        let Some(configuration) = self.configuration else { return Ok(()) };
+        let read = text.map(|text| configuration.read(text)).transpose();
+        let (values, result) = match read {
+            Ok(values) => (values, Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        self.file = Some(ConfigurationFile { path: path.to_owned(), values });
+        result
+    }
+
+    fn is_file_alone(&self) -> bool {
+        self.file.is_some() && self.configuration.is_some_and(|one| one.alone)
+    }
+
+    /// Why there may be more settings than those that are read, if that is so.
+    #[must_use]
+    pub fn doubt(&self) -> Option<&str> {
+        self.program.doubt.as_deref()
+    }
+
+    /// The file or directory of the host that a setting names.
+    ///
+    /// # Errors
+    /// [`NoHostPath`] says why there is none.
+    pub fn host_file(&self, setting: &Setting<'_>) -> Result<AbsolutePath, NoHostPath> {
+        if setting.known { self.host_path(setting.value) } else { Err(NoHostPath::NotKnown) }
+    }
+
+    /// The files of the host that each container mounts by themselves or that its command line,
+    /// variables or probes name, with the container's name. Directories above a file that is not
+    /// named don't count.
+    #[must_use]
+    pub fn files(&self) -> Vec<(&str, BTreeSet<AbsolutePath>)> {
+        let files = self.containers.iter().map(|container| {
+            let mounted = container.volume_mounts.iter().flatten();
+            let mounted = mounted.filter_map(|mount| self.volume_path(mount, Path::new("")));
+            let named = texts(container);
+            let named = named.iter().flat_map(|text| paths(text));
+            let named = named.filter_map(|path| self.host_path_in(container, path).ok());
+            (container.name.as_str(), mounted.chain(named).collect())
+        });
+        files.collect()
     }
 
     /// The file or directory of the host that the container sees at a path.
@@ -108,13 +291,16 @@ impl Pod {
     /// # Errors
     /// [`NoHostPath`] says why there is none.
     pub fn host_path(&self, path: &str) -> Result<AbsolutePath, NoHostPath> {
-        // "$(NAME)" is replaced by a variable of the container's environment, which is not known
-        // here.
+        let container = self.container().ok_or(NoHostPath::NoMount)?;
+        self.host_path_in(container, path)
+    }
+
+    fn host_path_in(&self, container: &Container, path: &str) -> Result<AbsolutePath, NoHostPath> {
         if path.contains("$(") {
-            return Err(NoHostPath::NotAbsolute);
+            return Err(NoHostPath::NotKnown);
         }
         let path = AbsolutePath::new(path).map_err(|_| NoHostPath::NotAbsolute)?;
-        let mounts = self.container.volume_mounts.iter().flatten();
+        let mounts = container.volume_mounts.iter().flatten();
         let fitting = mounts.filter_map(|mount| {
             Some((mount, path.as_path().strip_prefix(mount.dir()).ok()?.to_owned()))
         });
@@ -138,7 +324,8 @@ impl Pod {
     /// readiness probe's.
     #[must_use]
     pub fn health(&self) -> Option<String> {
-        let probes = [&self.container.liveness_probe, &self.container.readiness_probe];
+        let container = self.container()?;
+        let probes = [&container.liveness_probe, &container.readiness_probe];
         probes.into_iter().flatten().find_map(|probe| self.url(probe.http_get.as_ref()?))
     }
 
@@ -161,7 +348,7 @@ impl Pod {
     }
 
     fn port(&self, name: &str) -> Option<u16> {
-        let mut ports = self.container.ports.iter().flatten();
+        let mut ports = self.container()?.ports.iter().flatten();
         ports.find(|port| port.name.as_deref() == Some(name)).map(|port| port.container_port)
     }
 }
@@ -182,142 +369,31 @@ fn first_document(text: &str) -> Result<Manifest, ManifestError> {
     }
 }
 
-/// Returns the container with the pod's name, as in every manifest of kubeadm; else the first.
-/// Others are sidecars.
-fn main_container(mut containers: Vec<Container>, pod: &str) -> Option<Container> {
-    let named = containers.iter().position(|container| container.name == pod).unwrap_or(0);
-    (named < containers.len()).then(|| containers.swap_remove(named))
+/// An empty value counts as none.
+fn setting(value: Value<'_>, by: String) -> Option<Setting<'_>> {
+    (!value.text.is_empty()).then_some(Setting { value: value.text, known: value.known, by })
 }
 
-/// Compares names of flags. The components of Kubernetes accept `_` for `-` in them.
-fn same_flag(one: &str, other: &str) -> bool {
-    one.len() == other.len()
-        && one
-            .chars()
-            .zip(other.chars())
-            .all(|(a, b)| a == b || (matches!(a, '-' | '_') && matches!(b, '-' | '_')))
+/// What may name a file that a container uses.
+fn texts(container: &Container) -> Vec<String> {
+    let environment = environment(container);
+    let probes = [&container.liveness_probe, &container.readiness_probe, &container.startup_probe];
+    let commands = probes.into_iter().flatten().filter_map(|probe| probe.exec.as_ref());
+    let probed = commands.flat_map(|exec| exec.command.iter().flatten().cloned());
+    let words = command_line(container, &environment).into_iter();
+    words.chain(environment.into_values()).map(|word| word.text).chain(probed).collect()
+}
+
+/// The absolute paths in a text.
+fn paths(text: &str) -> impl Iterator<Item = &str> {
+    let is_part =
+        |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | '@' | '%');
+    text.split(move |c: char| !is_part(c)).filter(|part| part.starts_with('/'))
 }
 
 /// The components of a path without those that would leave the directory that it is put below.
 fn inner(path: &Path) -> impl Iterator<Item = Component<'_>> {
     path.components().filter(|component| matches!(component, Component::Normal(_)))
-}
-
-#[derive(Deserialize)]
-struct Manifest {
-    kind: String,
-    metadata: Metadata,
-    spec: Spec,
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    name: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Spec {
-    containers: Vec<Container>,
-    volumes: Option<Vec<Volume>>,
-    host_network: Option<bool>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Container {
-    name: String,
-    command: Option<Vec<String>>,
-    args: Option<Vec<String>>,
-    volume_mounts: Option<Vec<VolumeMount>>,
-    ports: Option<Vec<ContainerPort>>,
-    liveness_probe: Option<Probe>,
-    readiness_probe: Option<Probe>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct VolumeMount {
-    name: String,
-    mount_path: String,
-    sub_path: Option<String>,
-    sub_path_expr: Option<String>,
-}
-
-impl VolumeMount {
-    /// A relative mount path starts at the container's root.
-    fn dir(&self) -> PathBuf {
-        Path::new("/").join(&self.mount_path)
-    }
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Volume {
-    name: String,
-    host_path: Option<HostPath>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct HostPath {
-    path: String,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ContainerPort {
-    name: Option<String>,
-    container_port: u16,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Probe {
-    http_get: Option<HttpGet>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct HttpGet {
-    host: Option<String>,
-    path: Option<String>,
-    port: Port,
-    scheme: Option<String>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Port {
-    Number(u16),
-    Name(String),
-}
-
-impl<'de> Deserialize<'de> for Port {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NumberOrName;
-        impl Visitor<'_> for NumberOrName {
-            type Value = Port;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the number or name of a port")
-            }
-
-            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Port, E> {
-                u16::try_from(number)
-                    .map(Port::Number)
-                    .map_err(|_| E::custom(format!("{number} is not a port")))
-            }
-
-            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Port, E> {
-                u16::try_from(number)
-                    .map(Port::Number)
-                    .map_err(|_| E::custom(format!("{number} is not a port")))
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Port, E> {
-                Ok(text.parse().map_or_else(|_| Port::Name(text.to_owned()), Port::Number))
-            }
-        }
-        deserializer.deserialize_any(NumberOrName).map_err(D::Error::custom)
-    }
 }
 
 #[cfg(test)]

@@ -101,6 +101,8 @@ alarm_kinds! {
     NamesDiffer = "names-differ", Minor;
     /// A copy of a credential is not up to date.
     CopyNotUpdated = "copy-not-updated", Minor;
+    /// A manifest does not say which certificates a control-plane pod uses.
+    ManifestUnclear = "manifest-unclear", Major;
     /// Something else renews the same certificates on a schedule of its own.
     OtherRenewer = "other-renewer", Warning;
 }

@@ -48,12 +48,15 @@ pub use neighbours::Neighbours;
 pub use observation::{
     AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityState, BackupFacts, CopyFacts,
     CredentialFacts, KubeletClient, Leaf, Material, NameParts, OtherRenewer, Signer,
+    UnclearManifest,
 };
 pub use path::{AbsolutePath, InvalidPath};
 pub use running::{Consumer, Health, Holding, Instance, Presence, Sees, Serves, ServiceFacts};
 pub use san::{InvalidSan, San, SanChange};
 pub use secret::Secret;
-pub use service::{Essential, Service, ServiceKind, Signal, Takes, UnitRefresh, Use};
+pub use service::{
+    Essential, Service, ServiceKind, Signal, StaticConsumer, Takes, UnitRefresh, Use,
+};
 pub use time::{InvalidTime, Timestamp, days};
 pub use uptime::{BootId, Uptime};
 pub use writers::{Identity, OtherWriters};

@@ -233,3 +233,13 @@ pub struct OtherRenewer {
     /// What it does, in a sentence without a stop.
     pub what: String,
 }
+
+/// The manifest of a control-plane pod that may use certificates which are not managed, or are not
+/// known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnclearManifest {
+    /// The file.
+    pub file: AbsolutePath,
+    /// Why that is so and what to do, in one or more sentences without a stop.
+    pub reason: String,
+}

@@ -126,9 +126,6 @@ pub struct Consumer {
     pub container: String,
     /// Its pod, as `namespace/name`.
     pub pod: String,
-    /// Whether kubelet runs it from a manifest on this node: then it can be restarted as the
-    /// catalog's are.
-    pub is_static: bool,
     /// The credentials whose files it mounts.
     pub uses: Vec<CredentialName>,
 }

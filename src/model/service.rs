@@ -78,6 +78,15 @@ pub enum ServiceKind {
 }
 
 impl ServiceKind {
+    /// The name of a static pod, without the node's suffix.
+    #[must_use]
+    pub fn pod(&self) -> Option<&str> {
+        match self {
+            Self::StaticPod { pod, .. } => Some(pod),
+            Self::Unit { .. } | Self::Process { .. } | Self::Command { .. } => None,
+        }
+    }
+
     /// Whether the process goes on running when it gets a new credential: then its start is no
     /// evidence of which one it uses.
     #[must_use]
@@ -135,6 +144,20 @@ impl fmt::Display for Signal {
     }
 }
 
+/// A container of a static pod that uses credentials, and that no service of the catalog stands
+/// for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaticConsumer {
+    /// The pod's name without the node's suffix.
+    pub pod: String,
+    /// The manifest's file name.
+    pub manifest: String,
+    /// The container.
+    pub container: String,
+    /// The credentials of which it mounts a file by itself, or names one.
+    pub uses: Vec<CredentialName>,
+}
+
 /// One credential that a service uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Use {
@@ -159,4 +182,7 @@ pub enum Takes {
     NewConnections,
     /// It has to be restarted.
     Restart,
+    /// It has to be restarted, by an operator: the configuration does not list it.
+    #[serde(skip)]
+    ByHand,
 }

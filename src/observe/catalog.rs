@@ -6,6 +6,7 @@
 //! texts.
 
 mod checks;
+mod consumers;
 mod copies;
 mod input;
 mod kubelet;
@@ -15,6 +16,8 @@ mod note;
 mod own;
 mod places;
 mod services;
+mod serving;
+mod unclear;
 
 #[cfg(test)]
 mod tests;
@@ -22,11 +25,12 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    AbsolutePath, Authority, Credential, CredentialName, Need, Renewal, Service, TrialAt,
+    AbsolutePath, Authority, Credential, CredentialName, Need, Renewal, Service, StaticConsumer,
+    TrialAt,
 };
 use crate::settings::{OwnAuthority, OwnCredential, Profile, Settings, Trial};
 pub use checks::CatalogError;
-pub use input::{CatalogInput, Reference};
+pub use input::{CatalogInput, ConfigurationReader, Reference};
 pub use kubelet::{KubeletServing, KubeletSettings};
 use manifests::Manifests;
 pub use names::Wanted;
@@ -43,6 +47,12 @@ pub struct Catalog {
     pub credentials: Vec<Credential>,
     /// The services, in the order in which they are restarted.
     pub services: Vec<Service>,
+    /// Static pods that use credentials, and that no service stands for.
+    pub consumers: Vec<StaticConsumer>,
+    /// The same as services that an operator has to restart.
+    pub by_hand: Vec<Service>,
+    /// The main containers of static pods that have another name than their pod, by the pod.
+    pub main_containers: BTreeMap<String, String>,
     /// The kubeconfigs through which kubelet finds the client certificate that it renews itself.
     pub kubeconfigs: BTreeMap<CredentialName, AbsolutePath>,
     /// Why kubelet does not renew its client certificate; `None` where it does, or that is not
@@ -54,6 +64,8 @@ pub struct Catalog {
     pub wanted_names: BTreeMap<CredentialName, Wanted>,
     /// The subjects that the profile gives to credentials.
     pub subjects: BTreeMap<CredentialName, Vec<String>>,
+    /// The serving certificates that only flags name: any CA of the node may have signed them.
+    pub serving: BTreeSet<CredentialName>,
     /// Files that are no credential and that no renewal replaces.
     pub protected: Vec<AbsolutePath>,
     /// How many members etcd had when this node joined, as its manifest says; 0 without a manifest.
@@ -97,7 +109,10 @@ impl Catalog {
         found: CatalogInput<'_>,
     ) -> Result<Self, CatalogError> {
         let mut notes = Vec::new();
-        let manifests = Manifests::read(found.manifests, &mut notes);
+        let components = profile.pods();
+        let manifests =
+            Manifests::read(found.manifests, &components, found.configuration, &mut notes);
+        unclear::note(settings, profile, &manifests, &mut notes);
         let mut services = services::all(settings, profile, &manifests);
         let wanted_names = names::wanted(profile, &manifests);
         let mut places = Places::new(&manifests, found, &mut notes);
@@ -115,30 +130,38 @@ impl Catalog {
             profile.credentials.iter().map(|usual| (usual.name.clone(), usual.subjects.clone()));
         let subjects = subjects.collect();
         checks::own(settings, &authorities, &credentials, &services)?;
-        let listed: BTreeSet<_> =
-            credentials.iter().map(|credential| credential.name.clone()).collect();
         checks::state(settings, &authorities)?;
         let etcd_members = manifests.etcd_members();
         let api_server_address = manifests.api_server_address().map(str::to_owned);
+        let main_containers = manifests.main_containers();
         let trials = trials(settings, profile, &services);
         let kubeconfigs = kubeconfigs(settings, profile, found);
         let mut catalog = Self {
             authorities,
             credentials,
             services,
+            consumers: Vec::new(),
+            by_hand: Vec::new(),
+            main_containers,
             kubeconfigs,
             rotation_off: found.kubelet.and_then(|kubelet| kubelet.rotation_off.clone()),
             trials,
             wanted_names,
             subjects,
+            serving: BTreeSet::new(),
             protected,
             etcd_members,
             api_server_address,
             notes,
         };
+        let mut listed: BTreeSet<_> =
+            catalog.credentials.iter().map(|credential| credential.name.clone()).collect();
         catalog.join_shared();
+        catalog.add_serving(settings, profile, &manifests);
+        listed.extend(catalog.serving.iter().cloned());
         catalog.add_copies(settings, found.matching)?;
         checks::uses(settings, &listed, &catalog.credentials)?;
+        catalog.find_consumers(&manifests);
         Ok(catalog)
     }
 
@@ -262,6 +285,11 @@ fn own_credential(entry: &OwnCredential) -> Credential {
 }
 
 impl Profile {
+    /// Returns the names of the pods of its services.
+    fn pods(&self) -> Vec<&str> {
+        self.services.iter().filter_map(|service| service.kind.pod()).collect()
+    }
+
     /// Returns the kubeconfigs whose references the catalog needs.
     pub fn kubeconfig_references(&self) -> impl Iterator<Item = &AbsolutePath> {
         self.credentials.iter().filter_map(|credential| credential.referenced_by.as_ref())

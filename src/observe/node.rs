@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::catalog::{Catalog, CatalogError, CatalogInput, Reference};
+use super::catalog::{Catalog, CatalogError, CatalogInput, Note, Reference};
 use super::kubelet::{self, FoundSettings};
-use crate::credentials::referenced;
+use crate::credentials::{LoadedAuthority, load, load_authority, referenced};
 use crate::formats::kubeconfig::{ClientCertificate, Kubeconfig, PemSource};
-use crate::model::{AbsolutePath, InvalidPath};
+use crate::model::{
+    AbsolutePath, AuthorityName, Credential, InvalidPath, Renewal, Signer, UnclearManifest,
+};
 use crate::settings::{Profile, Settings, SettingsError, drop_ins};
 use crate::store::LARGEST_FILE;
 use crate::sys::{FileContent, FileError, FileProblem, Root};
@@ -35,7 +37,9 @@ pub struct Node {
     pub platform: Platform,
     /// The manifests that were read.
     pub manifests: Vec<AbsolutePath>,
-    /// Notes for the operator about the catalog, each a sentence.
+    /// The manifests of control-plane pods that do not say which certificates are used, each once.
+    pub unclear: Vec<UnclearManifest>,
+    /// Other notes for the operator about the catalog, each a sentence.
     pub notes: Vec<String>,
 }
 
@@ -77,6 +81,11 @@ pub enum NodeError {
 pub const USUAL_CONFIG: &str = "/etc/kubecertd/kubecertd.toml";
 
 impl Node {
+    /// All that an operator should know about the catalog and the manifests, each a sentence.
+    pub fn remarks(&self) -> impl Iterator<Item = &String> {
+        self.unclear.iter().map(|manifest| &manifest.reason).chain(&self.notes)
+    }
+
     /// Reads configuration, profile and manifests.
     ///
     /// # Errors
@@ -101,20 +110,40 @@ impl Node {
         notes.extend(kubelet_notes);
         let exists = |path: &AbsolutePath| root.exists(path);
         let matching = |pattern: &AbsolutePath| root.matching(pattern);
+        let configuration = |path: &AbsolutePath| configuration(&root, path);
         let found = CatalogInput {
             manifests: &manifests,
             references: &references,
             kubelet: kubelet.as_ref(),
+            configuration: &configuration,
             exists: &exists,
             matching: &matching,
         };
-        let catalog = Catalog::build(&settings, &profile, found)?;
-        notes.extend(catalog.notes.iter().map(ToString::to_string));
-        let platform = platform(&exists);
+        let mut catalog = Catalog::build(&settings, &profile, found)?;
+        adopt_serving(&root, &mut catalog);
         let dir = &settings.paths.manifests;
+        let (about, others): (Vec<_>, Vec<_>) =
+            catalog.notes.iter().partition(|note| note.unclear_manifest().is_some());
+        let unclear = unclear(dir, &about);
+        notes.extend(others.iter().map(ToString::to_string));
+        let platform = platform(&exists);
         let manifests = manifests.iter().filter_map(|(name, _)| dir.join(name).ok()).collect();
-        Ok(Self { root, settings, catalog, platform, manifests, notes })
+        Ok(Self { root, settings, catalog, platform, manifests, unclear, notes })
     }
+}
+
+/// The manifests that these notes are about.
+fn unclear(dir: &AbsolutePath, notes: &[&Note]) -> Vec<UnclearManifest> {
+    let mut all: Vec<UnclearManifest> = Vec::new();
+    for note in notes {
+        let file = note.unclear_manifest().and_then(|name| dir.join(name).ok());
+        let (Some(file), reason) = (file, note.to_string()) else { continue };
+        match all.iter_mut().find(|one| one.file == file) {
+            Some(one) => one.reason = format!("{}; {reason}", one.reason),
+            None => all.push(UnclearManifest { file, reason }),
+        }
+    }
+    all
 }
 
 /// A configuration file: its name and its text.
@@ -227,6 +256,36 @@ fn manifests(root: &Root, dir: &AbsolutePath, notes: &mut Vec<String>) -> Vec<(S
         }
     }
     found
+}
+
+/// Finds the CA of the node that signed a serving certificate which only a flag names: it renews
+/// that one.
+fn adopt_serving(root: &Root, catalog: &mut Catalog) {
+    if catalog.serving.is_empty() {
+        return;
+    }
+    let authorities: Vec<(AuthorityName, LoadedAuthority)> = catalog
+        .authorities
+        .iter()
+        .map(|authority| (authority.name.clone(), load_authority(root, authority)))
+        .collect();
+    let serving = |credential: &&mut Credential| catalog.serving.contains(&credential.name);
+    for credential in catalog.credentials.iter_mut().filter(serving) {
+        let Some(stored) = load(root, credential).stored() else { continue };
+        let signed = |(_, one): &&(AuthorityName, LoadedAuthority)| {
+            one.signer_of(&stored.certificate) == Signer::Authority
+        };
+        if let Some((name, _)) = authorities.iter().find(signed) {
+            credential.authority = Some(name.clone());
+            credential.renewal = Renewal::Ours;
+        }
+    }
+}
+
+/// Reads a configuration file that a manifest names. One that others than root can write names no
+/// files for root.
+fn configuration(root: &Root, path: &AbsolutePath) -> Result<String, String> {
+    own_text(root, path).map_err(|e| e.to_string())
 }
 
 /// Returns where the kubeconfigs of the profile have the certificates of their users.

@@ -39,7 +39,7 @@ const ANOTHER_ROOT: &str = "these are the files of another root directory, where
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServicesSeen {
     /// The services, in the order of the catalog; then other static pods that use credentials which
-    /// are renewed here.
+    /// are renewed here, and which an operator has to restart.
     pub services: Vec<ServiceFacts>,
     /// Other containers that use credentials which are renewed here.
     pub consumers: Vec<Consumer>,
@@ -54,14 +54,16 @@ pub async fn services(node: &Node, clock: &dyn Clock) -> ServicesSeen {
         Ok(look) => Arc::new(look),
         Err(reason) => return unseen(node, &reason),
     };
-    let all = &node.catalog.services;
+    let catalog = &node.catalog;
+    let all = [catalog.services.as_slice(), &catalog.by_hand].concat();
     let ((mut services, mut notes), (consumers, note)) =
-        tokio::join!(each(&look, all), consumers::consumers(&look, all));
+        tokio::join!(each(&look, &all), consumers::consumers(&look, &all));
     notes.extend(note);
-    let (pods, consumers) = static_pods(&look, consumers).await;
-    let (more, more_notes) = each(&look, &pods).await;
-    services.extend(more);
-    notes.extend(more_notes);
+    // Whether another pod runs is not for kubecertd to say.
+    let is_listed = |facts: &ServiceFacts| {
+        !catalog.by_hand.contains(&facts.service) || facts.presence.instance().is_some()
+    };
+    services.retain(is_listed);
     ServicesSeen { services, consumers, notes }
 }
 
@@ -75,21 +77,6 @@ async fn each(look: &Arc<Observer>, services: &[Service]) -> (Vec<ServiceFacts>,
     });
     let (facts, notes): (Vec<_>, Vec<_>) = seen.unzip();
     (facts, notes.concat())
-}
-
-/// Treats consumers that are static pods as the catalog's; the others stay consumers.
-async fn static_pods(look: &Observer, consumers: Vec<Consumer>) -> (Vec<Service>, Vec<Consumer>) {
-    let Ok(containers) = look.containers().await else { return (Vec::new(), consumers) };
-    let (mut pods, mut others) = (Vec::new(), Vec::new());
-    for consumer in consumers {
-        match consumers::as_service(containers, &consumer) {
-            // Several containers of one pod are restarted together, by its main one.
-            Some(service) if pods.iter().any(|pod: &Service| pod.name == service.name) => {}
-            Some(service) => pods.push(service),
-            None => others.push(consumer),
-        }
-    }
-    (pods, others)
 }
 
 /// Observes one service, such as one that was refreshed.

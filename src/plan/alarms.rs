@@ -22,7 +22,7 @@ use super::names::with_names;
 use crate::model::{
     Action, Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityJudgement,
     Awaited, ClockTrust, Condition, CredentialName, Deferral, LongHold, OtherRenewer, Renewal,
-    Timestamp, days,
+    Timestamp, UnclearManifest, days,
 };
 
 /// How long a renewal may be deferred, or how near it may come to being urgent, before an alarm.
@@ -46,7 +46,7 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> AlarmAsse
             LongExpired,
             HeldTooLong,
         ]);
-        assessment.unseen([NotTrusted, NamesDiffer, CopyNotUpdated, OtherRenewer]);
+        assessment.unseen([NotTrusted, NamesDiffer, CopyNotUpdated, OtherRenewer, ManifestUnclear]);
         return assessment;
     };
     if let ClockTrust::NotTrusted(reason) = situation.clock_trust {
@@ -87,6 +87,7 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> AlarmAsse
             alarm => assessment.alarms.extend(alarm),
         }
     }
+    assessment.alarms.extend(seen.unclear.iter().map(|one| manifest_unclear(situation, one)));
     assessment.alarms.extend(seen.renewers.iter().map(|renewer| other_renewer(situation, renewer)));
     assessment
 }
@@ -358,6 +359,23 @@ fn copy_not_updated(
             the copy out of the configuration. kubecertd check shows the state."
         ),
     ))
+}
+
+fn manifest_unclear(situation: &AlarmSituation<'_>, manifest: &UnclearManifest) -> Alarm {
+    let file = &manifest.file;
+    situation.alarm(
+        AlarmKind::ManifestUnclear,
+        format!("file={file}"),
+        vec![file.to_string()],
+        format!(
+            "A control-plane pod may use certificates that are not managed here: {file} does not \
+             say which."
+        ),
+        manifest.reason.clone(),
+        "Name the files in the manifest, or list them in the configuration of kubecertd; move \
+         other copies of a manifest out of the directory. kubecertd check shows the state."
+            .to_owned(),
+    )
 }
 
 fn other_renewer(situation: &AlarmSituation<'_>, renewer: &OtherRenewer) -> Alarm {

@@ -30,6 +30,15 @@ pub enum Finding {
         /// What is wrong with the one on the disk.
         condition: Condition,
     },
+    /// It uses an outdated certificate, and the configuration does not say that it is restarted.
+    ByHand {
+        /// The service.
+        service: ServiceName,
+        /// The credential.
+        credential: CredentialName,
+        /// By what that is known.
+        evidence: Evidence,
+    },
     /// It uses an outdated certificate of a credential that kubelet renews; kubelet is not
     /// restarted for it.
     LeftToKubelet {
@@ -85,6 +94,11 @@ impl fmt::Display for Finding {
                      {condition}: it is left alone"
                 )
             }
+            Self::ByHand { service, credential, evidence } => write!(
+                f,
+                "the static pod {service} works with an earlier {credential}, {evidence}, and the \
+                 configuration does not list it: restart it by hand, or list it as [[service]]"
+            ),
             Self::LeftToKubelet { service, credential } => {
                 write!(
                     f,

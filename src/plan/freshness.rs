@@ -94,7 +94,7 @@ fn freshness(
         {
             Ok(Freshness::Fresh(Evidence::Told))
         }
-        (Takes::Restart, _) => Ok(by_start(instance, appeared()?)),
+        (Takes::Restart | Takes::ByHand, _) => Ok(by_start(instance, appeared()?)),
         (Takes::NewConnections, _) => {
             let carry = lingering(&facts.service.name, holding, instance, appeared()?, memory);
             Ok(by_connections(&carry.ok_or("its open connections can't be looked at")?, now))

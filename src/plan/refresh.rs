@@ -197,7 +197,10 @@ impl Planner<'_> {
         let judged = self.judged(credential)?;
         let (service, credential) = (self.name(), credential.clone());
         let condition = judged.judgement.condition;
-        if let Some(done) = self.restarted(judged) {
+        let takes = self.holding(&credential).map(|holding| holding.takes);
+        if takes == Some(Takes::ByHand) {
+            Some(Finding::ByHand { service, credential, evidence })
+        } else if let Some(done) = self.restarted(judged) {
             Some(Finding::StillStale { service, credential, evidence, restarted: done.at })
         } else if matches!(judged.facts.credential.renewal, Renewal::Kubelet | Renewal::Operator(_))
         {

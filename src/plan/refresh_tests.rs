@@ -571,9 +571,29 @@ fn failed_restart_for_age_is_not_repeated() {
     assert_eq!(node.step().remedy, Remedy::Restart);
 }
 
+#[test]
+fn static_pod_that_is_not_listed_is_never_restarted() {
+    let mut facts = service("kube-vip", "admin.conf", Takes::ByHand, AT - 1);
+    let node = Node::new(vec![facts.clone()]);
+    assert_eq!(
+        node.finding(),
+        "the static pod kube-vip works with an earlier admin.conf, by its start, and the \
+         configuration does not list it: restart it by hand, or list it as [[service]]"
+    );
+    assert_eq!(node.old_ones_end(now()).plan().steps, [], "also when it is urgent");
+    facts.holds[0].sees = vec![seen(Sees::Another)];
+    assert_eq!(Node::new(vec![facts]).plan().steps, []);
+    let later = Node::new(vec![service("kube-vip", "admin.conf", Takes::ByHand, AT + 1)]).plan();
+    assert_eq!(later, Refresh::default());
+}
+
 fn any_holding() -> impl Strategy<Value = (Takes, Option<Serves>, Option<Sees>, Option<Vec<u64>>)> {
-    let takes =
-        prop_oneof![Just(Takes::Reloads), Just(Takes::NewConnections), Just(Takes::Restart)];
+    let takes = prop_oneof![
+        Just(Takes::Reloads),
+        Just(Takes::NewConnections),
+        Just(Takes::Restart),
+        Just(Takes::ByHand)
+    ];
     let serves = prop_oneof![
         3 => Just(None),
         1 => Just(served("new")),

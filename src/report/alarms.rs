@@ -69,6 +69,7 @@ pub fn update_after_pass(
         holds: &constraints.reasons,
         lacking: &survey.lacking,
         renewers: &renewers,
+        unclear: &node.unclear,
         not_copied: &not_copied,
         not_trusted,
         policy: &policy,

@@ -11,8 +11,8 @@ use std::path::Path;
 
 pub use self::parts::{
     AuthorityFlags, CredentialFlags, FileFlag, FlagNames, KeyFlags, NameFlags, Profile,
-    ProfileAuthority, ProfileCredential, ProfileService, ProfileUse, ProtectedFile, ServedAt,
-    Trial,
+    ProfileAuthority, ProfileCredential, ProfileService, ProfileServing, ProfileUse, ProtectedFile,
+    ServedAt, ServingFlags, Trial,
 };
 use self::read::Origins;
 use super::Settings;
@@ -90,6 +90,11 @@ impl Profile {
             let all = authority.chain(beside).chain(trial).collect::<Result<(), _>>();
             all.map_err(|problem| {
                 wrong("credential", Some(entry.name.to_string()), origin.clone(), problem)
+            })?;
+        }
+        for (entry, origin) in self.serving.iter().zip(&origins.serving) {
+            listed("service", entry.service.as_str(), &services).map_err(|problem| {
+                wrong("serving", Some(entry.name.to_string()), origin.clone(), problem)
             })?;
         }
         for (entry, origin) in self.services.iter().zip(&origins.services) {

@@ -160,6 +160,7 @@ fn one_use(ProfileUse { credential, takes, served_at, to_port }: &ProfileUse) ->
         Takes::Reloads => "reloads",
         Takes::NewConnections => "new-connections",
         Takes::Restart => "restart",
+        Takes::ByHand => "by hand",
     };
     let place = served_at.as_ref().map(|place| match place {
         ServedAt::Flags { hosts, port, default_port } => {

@@ -107,6 +107,115 @@ spec:
     assert_eq!(Pod::parse(text).unwrap().flag("cert-file"), Some("/etcd"));
 }
 
+#[test]
+fn variables_stand_for_flags_of_etcd() {
+    let text = "
+kind: Pod
+metadata: {name: etcd}
+spec:
+  containers:
+  - name: etcd
+    command: [etcd, --key-file=/flag.key, --peer-key-file=]
+    env:
+    - {name: ETCD_CERT_FILE, value: /a.crt}
+    - {name: ETCD_KEY_FILE, value: /a.key}
+    - {name: ETCD_PEER_KEY_FILE, value: /p.key}
+    - {name: ETCD_PEER_CERT_FILE, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
+";
+    let pod = Pod::parse(text).unwrap();
+    assert_eq!(pod.flag("cert-file"), Some("/a.crt"));
+    assert_eq!(pod.setting("cert-file").unwrap().by, "ETCD_CERT_FILE");
+    assert_eq!(pod.flag("key-file"), Some("/flag.key"), "a flag is stronger");
+    assert_eq!(pod.flag("peer-key-file"), None, "an empty flag is one");
+    let unknown = pod.setting("peer-cert-file").unwrap();
+    assert!(!unknown.known && pod.host_file(&unknown) == Err(NoHostPath::NotKnown));
+    let other = text.replace("etcd", "kube-apiserver");
+    assert_eq!(Pod::parse(&other).unwrap().flag("cert-file"), None);
+}
+
+#[test]
+fn configuration_file_of_etcd_counts_alone() {
+    let text = "
+kind: Pod
+metadata: {name: member}
+spec:
+  containers:
+  - name: member
+    command: [etcd, --cert-file=/flag.crt, --config-file=/etc/etcd.yaml]
+    env: [{name: ETCD_KEY_FILE, value: /a.key}]
+";
+    let mut pod = Pod::parse(text).unwrap().of_component("etcd");
+    assert_eq!(pod.configuration_file().unwrap().value, "/etc/etcd.yaml");
+    let file = "client-transport-security: {cert-file: /file.crt}";
+    pod.take_configuration("/srv/etcd.yaml", Some(file)).unwrap();
+    let cert = pod.setting("cert-file").unwrap();
+    assert_eq!(cert.value, "/file.crt");
+    assert_eq!(cert.by, "client-transport-security.cert-file in /srv/etcd.yaml");
+    assert_eq!(pod.flag("key-file"), None);
+    assert!(pod.take_configuration("/srv/etcd.yaml", Some("[")).is_err());
+    assert_eq!(pod.flag("cert-file"), None, "what it says is not known");
+}
+
+#[test]
+fn pod_of_a_component_is_recognised() {
+    let likeness = |name: &str, labels: &str, container: &str| {
+        let text = format!(
+            "{{kind: Pod, metadata: {{name: {name}, labels: {{{labels}}}}}, \
+             spec: {{containers: [{{{container}}}]}}}}"
+        );
+        Pod::parse(&text).unwrap().likeness("etcd")
+    };
+    for (name, labels, container, expected) in [
+        ("etcd", "", "name: x", Some(Likeness::Named)),
+        ("etcd0", "", "name: etcd0, command: [etcd]", Some(Likeness::Runs)),
+        ("m", "", "name: m, image: 'quay.io/coreos/etcd:v3'", Some(Likeness::Runs)),
+        ("etcd0", "component: etcd", "name: x, command: [/run.sh]", Some(Likeness::Labelled)),
+        ("m", "", "name: etcd, command: [/run.sh]", Some(Likeness::Labelled)),
+        ("m", "", "name: m, image: 'quay.io/etcd:v3', command: [/x]", Some(Likeness::Labelled)),
+        ("etcd-backup", "component: etcd", "name: etcd, command: [etcdctl, snapshot]", None),
+        ("etcd-manager", "component: etcd-manager", "name: m, command: [etcd-manager]", None),
+        ("kube-vip", "", "name: kube-vip", None),
+    ] {
+        assert_eq!(likeness(name, labels, container), expected, "{name} {labels} {container}");
+    }
+}
+
+#[test]
+fn files_that_are_mounted_or_named_are_used() {
+    let text = r#"
+kind: Pod
+metadata: {name: vip}
+spec:
+  containers:
+  - name: vip
+    args: [manager, "--cert=/pki/a.crt,/pki/a.key:name"]
+    env: [{name: CONF, value: "/conf/x.conf"}]
+    livenessProbe: {exec: {command: [curl, --cacert, /pki/ca.crt]}}
+    volumeMounts:
+    - {name: conf, mountPath: /in/admin.conf, subPath: admin.conf}
+    - {name: pki, mountPath: /pki}
+    - {name: conf, mountPath: /conf}
+  - {name: agent, volumeMounts: [{name: root, mountPath: /host}]}
+  volumes:
+  - {name: conf, hostPath: {path: /etc/kubernetes}}
+  - {name: pki, hostPath: {path: /etc/kubernetes/pki}}
+  - {name: root, hostPath: {path: /}}
+"#;
+    let pod = Pod::parse(text).unwrap();
+    let found: Vec<_> = pod
+        .files()
+        .into_iter()
+        .map(|(name, files)| {
+            let files: Vec<_> = files.iter().map(ToString::to_string).collect();
+            (name, files.join(" "))
+        })
+        .collect();
+    let vip = "/etc/kubernetes /etc/kubernetes/admin.conf /etc/kubernetes/pki \
+               /etc/kubernetes/pki/a.crt /etc/kubernetes/pki/a.key /etc/kubernetes/pki/ca.crt \
+               /etc/kubernetes/x.conf";
+    assert_eq!(found, [("vip", vip.to_owned()), ("agent", String::new())]);
+}
+
 const MOUNTS: &str = r#"
     "volumeMounts": [
         {"name": "pki", "mountPath": "/etc/pki/"},
@@ -158,7 +267,7 @@ fn paths_without_host_path_have_a_reason() {
         ("/expr/ca.crt", other("tree")),
         ("/lost/ca.crt", other("lost")),
         ("pki/ca.crt", NoHostPath::NotAbsolute),
-        ("/etc/pki/$(NODE).crt", NoHostPath::NotAbsolute),
+        ("/etc/pki/$(NODE).crt", NoHostPath::NotKnown),
     ] {
         assert_eq!(pod.host_path(container), Err(why), "{container}");
     }

@@ -154,7 +154,7 @@ impl Catalog {
 }
 
 /// Replaces the characters that a name may not have.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let allowed = |c: char| {
         if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/') { c } else { '_' }
     };
@@ -166,7 +166,7 @@ fn plain(text: &str) -> String {
 }
 
 /// Keeps the end of a path, which identifies it better than its beginning.
-fn shortened(plain: &str, number: &str) -> Option<CredentialName> {
+pub(super) fn shortened(plain: &str, number: &str) -> Option<CredentialName> {
     let room = MAX_NAME_LENGTH - number.len().min(MAX_NAME_LENGTH);
     let cut = plain.get(plain.len().saturating_sub(room)..).unwrap_or(plain);
     let trimmed = cut.trim_matches(|c: char| !c.is_ascii_alphanumeric());

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use super::kubelet::KubeletSettings;
 use crate::model::AbsolutePath;
 
+/// Reads a configuration file that a manifest names; the error is why it can't be used.
+pub type ConfigurationReader<'a> = &'a dyn Fn(&AbsolutePath) -> Result<String, String>;
+
 /// The facts that the caller found on the node.
 #[derive(Clone, Copy)]
 pub struct CatalogInput<'a> {
@@ -15,6 +18,8 @@ pub struct CatalogInput<'a> {
     pub references: &'a BTreeMap<AbsolutePath, Reference>,
     /// kubelet's configuration, as far as it is about certificates; `None` where it is not known.
     pub kubelet: Option<&'a KubeletSettings>,
+    /// Reads the configuration files that pods name.
+    pub configuration: ConfigurationReader<'a>,
     /// Whether a file exists at a path.
     pub exists: &'a dyn Fn(&AbsolutePath) -> bool,
     /// The files that match a path with `*` for whole names.

@@ -198,12 +198,15 @@ impl<'a> Places<'a> {
     }
 
     fn named(&mut self, file: &str, pod: &Pod, flag: &str) -> Named {
-        let Some(value) = pod.flag(flag) else { return Named::Nothing };
-        match pod.host_path(value) {
+        let Some(setting) = pod.setting(flag) else { return Named::Nothing };
+        match pod.host_file(&setting) {
             Ok(path) => Named::File(path),
             Err(problem) => {
-                let (file, flag, value) = (file.to_owned(), flag.to_owned(), value.to_owned());
-                self.notes.push(Note::NoHostPath { file, flag, value, problem });
+                let (file, value) = (file.to_owned(), setting.value.to_owned());
+                let note = Note::NoHostPath { file, by: setting.by, value, problem };
+                if !self.notes.contains(&note) {
+                    self.notes.push(note);
+                }
                 Named::Nowhere
             }
         }
@@ -220,7 +223,7 @@ fn usual_or_beside(usual: &ProfileCredential, certificate: AbsolutePath) -> Loca
 
 /// The key of the same name: `ca.key` beside `ca.crt`. The key of another certificate in the
 /// directory is never guessed.
-fn key_beside(certificate: &AbsolutePath) -> AbsolutePath {
+pub(super) fn key_beside(certificate: &AbsolutePath) -> AbsolutePath {
     AbsolutePath::new(certificate.as_path().with_extension("key"))
         .unwrap_or_else(|_| certificate.clone())
 }

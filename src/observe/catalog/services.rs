@@ -63,21 +63,21 @@ fn static_pod(
     grace: Duration,
     manifests: &Manifests,
 ) -> ServiceParts {
-    let kind = |manifest: Option<&str>| ServiceKind::StaticPod {
+    let kind = |pod: &str, manifest: Option<&str>| ServiceKind::StaticPod {
         pod: pod.to_owned(),
         manifest: manifest.map(str::to_owned),
         grace,
     };
     match manifests.of(pod) {
         Manifest::Read { file, pod: read } => (
-            kind(Some(file)),
+            kind(read.name(), Some(file)),
             uses(usual, Some(read)),
             read.health().or_else(|| usual.health.clone()),
         ),
         Manifest::Unreadable { file } => {
-            (kind(Some(file)), uses(usual, None), usual.health.clone())
+            (kind(pod, Some(file)), uses(usual, None), usual.health.clone())
         }
-        Manifest::Absent => (kind(None), served_nowhere(uses(usual, None)), None),
+        Manifest::Absent => (kind(pod, None), served_nowhere(uses(usual, None)), None),
     }
 }
 
@@ -97,7 +97,7 @@ fn served_nowhere(mut uses: Vec<Use>) -> Vec<Use> {
 }
 
 /// Returns `host:port`, where it can be reached from this node.
-fn address(place: &ServedAt, pod: Option<&Pod>) -> Option<String> {
+pub(super) fn address(place: &ServedAt, pod: Option<&Pod>) -> Option<String> {
     let flag = |name: &str| pod.and_then(|pod| pod.flag(name));
     match place {
         ServedAt::Address(address) => Some(address.clone()),

@@ -85,6 +85,7 @@ impl TestNode {
             manifests: &self.manifests,
             references: &self.references,
             kubelet: self.kubelet.as_ref(),
+            configuration: &|_| Err("no file".to_owned()),
             exists: &exists,
             matching: &|_| Vec::new(),
         };
@@ -612,6 +613,7 @@ fn certificate_at_its_default_path_keeps_its_default_key() {
             manifests: &node.manifests,
             references: &node.references,
             kubelet: None,
+            configuration: &|_| Err("no file".to_owned()),
             exists: &|_| false,
             matching: &|_| Vec::new(),
         };
@@ -861,7 +863,8 @@ fn manifest_backup_is_noted_and_the_first_by_name_is_used() {
     assert_eq!(
         catalog.notes(),
         ["manifests etcd.yaml and etcd.yaml.bak are both for the pod etcd: the second is \
-             ignored here, but kubelet may run it; move it elsewhere"]
+             ignored here, but kubelet, which reads every file whose name does not begin with a \
+             dot, may run it; move it elsewhere"]
     );
 }
 

@@ -10,16 +10,11 @@ use super::pods::is_main;
 use super::seeing::{inside, real};
 use super::together::run_blocking;
 use crate::drivers::cri::{Container, CriError, Mount, State};
-use crate::model::{
-    AbsolutePath, Consumer, CredentialName, Renewal, Service, ServiceKind, ServiceName, Takes, Use,
-};
+use crate::model::{AbsolutePath, Consumer, CredentialName, Renewal, Service, ServiceKind};
 use crate::sys::Root;
 
 /// The time limit for querying all containers one by one.
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// kubelet's default grace period.
-const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
 type Files = Vec<(CredentialName, AbsolutePath)>;
 
@@ -37,28 +32,6 @@ pub(super) async fn consumers(
         Ok(found) => found,
         Err(reason) => (Vec::new(), Some(told(&reason))),
     }
-}
-
-/// Builds a service for a static pod that is not in the catalog. kubelet starts it again, and its
-/// handling of a new credential is unknown, so it is restarted.
-pub(super) fn as_service(containers: &Containers, consumer: &Consumer) -> Option<Service> {
-    let (_, name) = consumer.pod.split_once('/').filter(|_| consumer.is_static)?;
-    let pod = containers.without_node(name)?.to_owned();
-    let uses = consumer.uses.iter().map(|credential| Use {
-        credential: credential.clone(),
-        takes: Takes::Restart,
-        served_at: None,
-        to_port: None,
-    });
-    Some(Service {
-        name: ServiceName::new(pod.clone()).ok()?,
-        kind: ServiceKind::StaticPod { manifest: Some(pod.clone()), pod, grace: DEFAULT_GRACE },
-        health: None,
-        essential: None,
-        ages: false,
-        configured: false,
-        uses: uses.collect(),
-    })
 }
 
 fn pod(service: &Service) -> Option<&str> {
@@ -86,7 +59,7 @@ async fn find(look: &Observer, pods: &[&str]) -> Result<(Vec<Consumer>, Option<S
         Ok(all.filter(|(_, file)| root.stat(file).is_ok_and(|found| found.is_some())).collect())
     })
     .await?;
-    let (mounted, note) = mounts(containers, pods).await;
+    let (mounted, note) = mounts(look, containers, pods).await;
     let root = Arc::clone(&look.root);
     let found = run_blocking(move || {
         Ok(mounted
@@ -100,12 +73,13 @@ async fn find(look: &Observer, pods: &[&str]) -> Result<(Vec<Consumer>, Option<S
 /// Returns the mounts of the running containers that are no services, as far as they can be queried
 /// in time.
 async fn mounts(
+    look: &Observer,
     containers: &Containers,
     pods: &[&str],
 ) -> (Vec<(Container, Vec<Mount>)>, Option<String>) {
     let end = Instant::now() + LIST_TIMEOUT;
     let is_service =
-        |container: &Container| pods.iter().any(|pod| is_main(containers, pod, container));
+        |container: &Container| pods.iter().any(|pod| is_main(look, containers, pod, container));
     let mut found = Vec::new();
     for container in containers
         .all
@@ -142,11 +116,11 @@ fn consumer(
             uses.push(name.clone());
         }
     }
-    let (pod, is_static) = match container.pod {
-        Some(pod) => (format!("{}/{}", pod.namespace, pod.name), pod.is_static),
-        None => ("no pod".to_owned(), false),
+    let pod = match container.pod {
+        Some(pod) => format!("{}/{}", pod.namespace, pod.name),
+        None => "no pod".to_owned(),
     };
-    (!uses.is_empty()).then_some(Consumer { container: container.name, pod, is_static, uses })
+    (!uses.is_empty()).then_some(Consumer { container: container.name, pod, uses })
 }
 
 #[cfg(test)]
@@ -203,8 +177,8 @@ mod tests {
     fn consumer_is_named_with_its_pod() {
         let found = uses(&["/etc"]).unwrap();
         assert_eq!(
-            (found.container.as_str(), found.pod.as_str(), found.is_static),
-            ("kube-vip", "kube-system/kube-vip-a", true)
+            (found.container.as_str(), found.pod.as_str()),
+            ("kube-vip", "kube-system/kube-vip-a")
         );
         assert_eq!(uses(&["/etc/ssl", "/usr/share", "/etc/kubernetes/pki/ca.crt"]), None);
     }

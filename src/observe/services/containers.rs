@@ -32,11 +32,6 @@ impl Containers {
         Ok(Self { runtime, all, node })
     }
 
-    /// Returns the name of a static pod without the node's.
-    pub fn without_node<'n>(&self, name: &'n str) -> Option<&'n str> {
-        name.strip_suffix(self.node.as_deref()?)?.strip_suffix('-')
-    }
-
     /// Returns all containers of a static pod, including those that have exited.
     pub fn of_pod(&self, pod: &str) -> Vec<&Container> {
         let Some(name) = self.node.as_ref().map(|node| format!("{pod}-{node}")) else {

@@ -1,5 +1,6 @@
 //! One observation of the services: the shared connections, and the details of a running service.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::OnceCell;
@@ -12,7 +13,7 @@ use crate::credentials::located;
 use crate::drivers::cri::Mount;
 use crate::drivers::processes::Process;
 use crate::drivers::systemd::Systemd;
-use crate::model::{AbsolutePath, Credential, CredentialName, Instance, ServiceKind};
+use crate::model::{AbsolutePath, Credential, CredentialName, Instance};
 use crate::sys::{Clock, Root};
 
 /// The shared connections of one observation. Each is opened when the first service needs it, and
@@ -22,6 +23,7 @@ pub(super) struct Observer {
     pub moment: ObservedAt,
     pub credentials: Vec<Credential>,
     pods: Vec<String>,
+    main_containers: BTreeMap<String, String>,
     containers: OnceCell<Result<Containers, String>>,
     systemd: OnceCell<Result<Systemd, String>>,
 }
@@ -30,17 +32,13 @@ impl Observer {
     pub fn begin(node: &Node, clock: &dyn Clock) -> Result<Self, String> {
         let root = node.root.reopen().map_err(|e| e.to_string())?;
         let moment = ObservedAt::present(&root, clock)?;
-        let pods = node.catalog.services.iter().filter_map(|service| match &service.kind {
-            ServiceKind::StaticPod { pod, .. } => Some(pod.clone()),
-            ServiceKind::Unit { .. }
-            | ServiceKind::Process { .. }
-            | ServiceKind::Command { .. } => None,
-        });
+        let pods = node.catalog.services.iter().filter_map(|service| service.kind.pod());
         Ok(Self {
             root: Arc::new(root),
             moment,
             credentials: node.catalog.credentials.clone(),
-            pods: pods.collect(),
+            pods: pods.map(str::to_owned).collect(),
+            main_containers: node.catalog.main_containers.clone(),
             containers: OnceCell::new(),
             systemd: OnceCell::new(),
         })
@@ -61,6 +59,11 @@ impl Observer {
                 .map_err(|e| format!("systemd can't be asked: {e}; is dbus.service running?"))
         };
         self.systemd.get_or_init(connect).await.as_ref().map_err(Clone::clone)
+    }
+
+    /// The name of a pod's main container: that of the pod, unless its manifest says otherwise.
+    pub fn main_container<'n>(&'n self, pod: &'n str) -> &'n str {
+        self.main_containers.get(pod).map_or(pod, String::as_str)
     }
 
     pub fn credential(&self, name: &CredentialName) -> Option<&Credential> {

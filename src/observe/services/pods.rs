@@ -15,7 +15,7 @@ pub(super) async fn find(
     manifest: &str,
 ) -> Result<RunningService, Presence> {
     let containers = look.containers().await.map_err(Presence::Unknown)?;
-    let container = match main_container(pod, &containers.of_pod(pod)) {
+    let container = match main_container(look.main_container(pod), &containers.of_pod(pod)) {
         Main::Is(container) => container.clone(),
         Main::None => {
             let found = format!(
@@ -26,8 +26,9 @@ pub(super) async fn find(
         }
         Main::Unclear => {
             return Err(Presence::Unknown(format!(
-                "none of the containers of {manifest} is named {pod}, so it is not known which is \
-                 meant"
+                "none of the containers of {manifest} is named {}, so it is not known which is \
+                 meant",
+                look.main_container(pod)
             )));
         }
     };
@@ -53,11 +54,11 @@ enum Main<'c> {
     Is(&'c Container),
     /// There is no container.
     None,
-    /// There are several, and none has the pod's name.
+    /// There are several, and none has the name of the main one.
     Unclear,
 }
 
-fn main_container<'c>(pod: &str, containers: &[&'c Container]) -> Main<'c> {
+fn main_container<'c>(name: &str, containers: &[&'c Container]) -> Main<'c> {
     let same_name = |name: &str| {
         let named = containers.iter().filter(|container| container.name == name).copied();
         // A running one, else the last one that was created: after a reboot attempts are counted
@@ -66,7 +67,7 @@ fn main_container<'c>(pod: &str, containers: &[&'c Container]) -> Main<'c> {
             (container.state == State::Running, container.created, container.attempt)
         })
     };
-    if let Some(container) = same_name(pod) {
+    if let Some(container) = same_name(name) {
         return Main::Is(container);
     }
     let Some(first) = containers.first() else { return Main::None };
@@ -77,8 +78,13 @@ fn main_container<'c>(pod: &str, containers: &[&'c Container]) -> Main<'c> {
 }
 
 /// Whether a container is or was the main one.
-pub(super) fn is_main(containers: &Containers, pod: &str, container: &Container) -> bool {
-    match main_container(pod, &containers.of_pod(pod)) {
+pub(super) fn is_main(
+    look: &Observer,
+    containers: &Containers,
+    pod: &str,
+    container: &Container,
+) -> bool {
+    match main_container(look.main_container(pod), &containers.of_pod(pod)) {
         Main::Is(main) => main.name == container.name && main.pod == container.pod,
         Main::None | Main::Unclear => false,
     }

@@ -105,7 +105,9 @@ pub fn note_services(
 
 fn still_stale(name: &ServiceName, findings: &[Finding]) -> Option<String> {
     let stale = findings.iter().find(|finding| match finding {
-        Finding::StillStale { service, .. } | Finding::StillOld { service, .. } => service == name,
+        Finding::StillStale { service, .. }
+        | Finding::ByHand { service, .. }
+        | Finding::StillOld { service, .. } => service == name,
         _ => false,
     });
     stale.map(ToString::to_string)

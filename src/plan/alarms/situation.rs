@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::model::{
     Alarm, AlarmKind, AuthorityFacts, AuthorityJudgement, ClockTrust, CredentialName, Deferral,
-    DeferralReason, OtherRenewer, Policy, Timestamp,
+    DeferralReason, OtherRenewer, Policy, Timestamp, UnclearManifest,
 };
 use crate::plan::Judged;
 
@@ -76,6 +76,8 @@ pub struct AlarmInputs<'s> {
     pub lacking: &'s BTreeMap<CredentialName, Vec<String>>,
     /// What else renews certificates here.
     pub renewers: &'s [OtherRenewer],
+    /// The manifests that do not say which certificates are used.
+    pub unclear: &'s [UnclearManifest],
     /// Copies that could not be brought up to date, and why.
     pub not_copied: &'s BTreeMap<CredentialName, String>,
     /// The files in the state directory that users other than root can have changed, where that was

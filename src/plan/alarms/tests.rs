@@ -78,6 +78,7 @@ struct Case {
     clock_trust: ClockTrust,
     lacking: BTreeMap<CredentialName, Vec<String>>,
     renewers: Vec<OtherRenewer>,
+    unclear: Vec<UnclearManifest>,
     not_copied: BTreeMap<CredentialName, String>,
     not_trusted: Option<Vec<String>>,
     memory: AlarmMemory,
@@ -94,6 +95,7 @@ impl Case {
             clock_trust: ClockTrust::Trusted,
             lacking: BTreeMap::new(),
             renewers: Vec::new(),
+            unclear: Vec::new(),
             not_copied: BTreeMap::new(),
             not_trusted: Some(Vec::new()),
             memory: AlarmMemory::default(),
@@ -118,6 +120,7 @@ impl Case {
             holds: &self.holds,
             lacking: &self.lacking,
             renewers: &self.renewers,
+            unclear: &self.unclear,
             not_copied: &self.not_copied,
             not_trusted: self.not_trusted.as_deref(),
             policy: &policy(),
@@ -420,10 +423,16 @@ fn lacking_names_and_other_renewers_are_alarmed() {
     let lacking = BTreeMap::from([(name("apiserver"), vec!["10.0.0.1".to_owned()])]);
     let file = AbsolutePath::constant("/etc/cron.d/certs");
     let renewers = vec![OtherRenewer { file, what: "cron runs it".to_owned() }];
-    let case = Case { lacking, renewers, ..Case::fresh() };
+    let file = AbsolutePath::constant("/etc/kubernetes/manifests/etcd.yaml");
+    let unclear = vec![UnclearManifest { file, reason: "it names none".to_owned() }];
+    let case = Case { lacking, renewers, unclear, ..Case::fresh() };
     assert_eq!(
         case.raised(),
-        ["names-differ credential=apiserver", "other-renewer file=/etc/cron.d/certs"]
+        [
+            "names-differ credential=apiserver",
+            "manifest-unclear file=/etc/kubernetes/manifests/etcd.yaml",
+            "other-renewer file=/etc/cron.d/certs"
+        ]
     );
 }
 
@@ -568,6 +577,12 @@ fn service_stale_after_restart_is_not_updated() {
     );
     note_services(&mut memory, &[], &[], &BTreeMap::new());
     assert_eq!(memory.not_updated.len(), 1, "they were not looked at");
+    let (service, credential) =
+        (ServiceName::new("kube-scheduler").unwrap(), name("scheduler.conf"));
+    let by_hand = Finding::ByHand { service, credential, evidence: Evidence::Sees };
+    let mut memory = AlarmMemory::default();
+    note_services(&mut memory, &seen, &[by_hand], &BTreeMap::new());
+    assert_eq!(memory.not_updated.len(), 1, "no restart is made, so it stays");
 }
 
 // ---- what becomes of them ----

@@ -20,8 +20,40 @@ pub struct Profile {
     pub credentials: Vec<ProfileCredential>,
     /// The services, in the order in which they are restarted.
     pub services: Vec<ProfileService>,
+    /// Serving certificates that only flags name, so that there are no usual places.
+    pub serving: Vec<ProfileServing>,
     /// Files that are no credential and that no renewal replaces.
     pub protected: Vec<ProtectedFile>,
+}
+
+/// Serving certificates of a static pod that are there only where a flag names them. Any CA of the
+/// node may have signed them; what another one signed is only watched.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "ServingFragment")]
+pub struct ProfileServing {
+    /// The name; of several pairs the beginning of it.
+    pub name: CredentialName,
+    /// The service, which reads the files again by itself.
+    pub service: ServiceName,
+    /// The flags.
+    pub flags: ServingFlags,
+    /// Where the service serves TLS with it.
+    pub served_at: Option<ServedAt>,
+}
+
+/// The flags that name serving certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServingFlags {
+    /// One for the certificate, one for the key.
+    Pair {
+        /// The flag that names the certificate.
+        certificate: String,
+        /// The flag that names the key.
+        key: String,
+    },
+    /// One that may be repeated, each time with a pair: `CERTIFICATE,KEY` or
+    /// `CERTIFICATE,KEY:NAMES`.
+    Pairs(String),
 }
 
 /// A file that no renewal replaces, such as a signing key for tokens.
@@ -230,6 +262,31 @@ pub enum ServedAt {
     Urls(String),
     /// Always there, `host:port`.
     Address(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+struct ServingFragment {
+    name: CredentialName,
+    service: ServiceName,
+    certificate: Option<String>,
+    key: Option<String>,
+    pairs: Option<String>,
+    served_at: Option<ServedAt>,
+}
+
+impl TryFrom<ServingFragment> for ProfileServing {
+    type Error = &'static str;
+
+    fn try_from(entry: ServingFragment) -> Result<Self, Self::Error> {
+        let flags = match (entry.certificate, entry.key, entry.pairs) {
+            (Some(certificate), Some(key), None) => ServingFlags::Pair { certificate, key },
+            (None, None, Some(flag)) => ServingFlags::Pairs(flag),
+            _ => return Err("expected the flags for certificate and key, or the one for pairs"),
+        };
+        let ServingFragment { name, service, served_at, .. } = entry;
+        Ok(Self { name, service, flags, served_at })
+    }
 }
 
 #[derive(Deserialize)]

@@ -5,7 +5,7 @@ use toml::Spanned;
 
 use super::parts::{
     AuthorityFlags, CredentialFlags, KeyFlags, NameFlags, Profile, ProfileAuthority,
-    ProfileCredential, ProtectedFile, Trial,
+    ProfileCredential, ProfileServing, ProtectedFile, Trial,
 };
 use super::service::{ServiceFragment, service};
 use crate::model::{AbsolutePath, AuthorityName, CredentialName, Renewal};
@@ -35,6 +35,8 @@ struct ProfileFragment {
     credential: Vec<Spanned<CredentialFragment>>,
     #[serde(default)]
     service: Vec<Spanned<ServiceFragment>>,
+    #[serde(default)]
+    serving: Vec<Spanned<ProfileServing>>,
     #[serde(default)]
     protected: Vec<ProtectedFile>,
 }
@@ -93,6 +95,7 @@ pub(super) fn profile(source: ConfigSource<'_>) -> Result<(Profile, Origins), Se
         authorities: collect(fragment.authority, source, &mut origins.authorities, authority)?,
         credentials: collect(fragment.credential, source, &mut origins.credentials, credential)?,
         services: collect(fragment.service, source, &mut origins.services, service)?,
+        serving: collect(fragment.serving, source, &mut origins.serving, |one, _| Ok(one))?,
         protected: fragment.protected,
     };
     Ok((profile, origins))
@@ -104,6 +107,7 @@ pub(super) struct Origins {
     pub authorities: Vec<Origin>,
     pub credentials: Vec<Origin>,
     pub services: Vec<Origin>,
+    pub serving: Vec<Origin>,
 }
 
 /// A newer format may hold anything, so this is looked at before everything else.
@@ -145,6 +149,10 @@ impl TableName for AuthorityFragment {
 
 impl TableName for CredentialFragment {
     const TABLE: &'static str = "credential";
+}
+
+impl TableName for ProfileServing {
+    const TABLE: &'static str = "serving";
 }
 
 impl TableName for ServiceFragment {

@@ -127,7 +127,7 @@ fn uses(uses: &[ProfileUse], kind: &ServiceKind) -> Result<(), EntryProblem> {
             (_, _, Takes::NewConnections, None) => {
                 return Err(EntryProblem::Missing("to_port of what takes new-connections"));
             }
-            (_, _, Takes::Reloads | Takes::Restart, Some(_)) => {
+            (_, _, Takes::Reloads | Takes::Restart | Takes::ByHand, Some(_)) => {
                 return Err(EntryProblem::NotWith {
                     key: "to_port",
                     other: "what takes anything but new-connections",

@@ -1,0 +1,252 @@
+//! The program that a container runs, and its arguments.
+
+use super::shape::Container;
+use super::shell::{self, Command};
+use super::words::{Environment, Word, base_name, command_line, environment};
+
+/// Programs that run the program named after them.
+const WRAPPERS: &[&str] = &[
+    "exec",
+    "env",
+    "nohup",
+    "command",
+    "nice",
+    "ionice",
+    "chrt",
+    "taskset",
+    "setsid",
+    "timeout",
+    "stdbuf",
+    "tini",
+    "dumb-init",
+    "go-runner",
+    "flock",
+    "su-exec",
+    "gosu",
+    "sudo",
+    "hyperkube",
+];
+
+/// The arguments and the variables of a program, as far as they are known.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Program {
+    arguments: Vec<Word>,
+    pub environment: Environment,
+    /// Why the arguments may not be all of those that it is started with.
+    pub doubt: Option<String>,
+}
+
+impl Program {
+    /// The program of a component in a container; without the component in it, its first one.
+    pub fn of(container: &Container, component: &str) -> Self {
+        let environment = environment(container);
+        let line = command_line(container, &environment);
+        let Some((script, arguments)) = shell::script_of(&line) else {
+            let skipped = match program_at(&line, component) {
+                Some(at) => at + 1,
+                None => usize::from(has_command(container)),
+            };
+            return Self::new(line.get(skipped..).unwrap_or_default().to_vec(), environment);
+        };
+        let script = shell::parse(&script.text, &environment, arguments);
+        let runs = |command: &&Command| program_at(&command.words, component).is_some();
+        let starts = script.commands.iter().filter(runs).count();
+        let last = script.commands.iter().rfind(runs).or(script.commands.last());
+        let mut program = last.map(|command| {
+            let at = program_at(&command.words, component).unwrap_or(0);
+            let arguments = command.words.get(at + 1..).unwrap_or_default();
+            Self::new(arguments.to_vec(), command.environment.clone())
+        });
+        let doubt = if starts > 1 {
+            Some(format!("its script starts {component} at {starts} places"))
+        } else if script.reads_more {
+            Some("its script takes words or variables from elsewhere".to_owned())
+        } else {
+            None
+        };
+        if let Some(program) = &mut program {
+            program.doubt = doubt.or(program.doubt.take());
+        }
+        program.unwrap_or_default()
+    }
+
+    fn new(arguments: Vec<Word>, environment: Environment) -> Self {
+        let whole = arguments.iter().find(|word| !word.known && !word.text.starts_with('-'));
+        let doubt = whole.map(|word| format!("the value of {} is not known here", word.text));
+        Self { arguments, environment, doubt }
+    }
+
+    /// The values of a flag, one for each time that it is there. `None` is one without a value.
+    pub fn flag(&self, name: &str) -> Vec<Option<Value<'_>>> {
+        let mut words = self.arguments.iter().take_while(|word| word.text != "--").peekable();
+        let mut found = Vec::new();
+        while let Some(word) = words.next() {
+            let text = &word.text;
+            let Some(flag) = text.strip_prefix("--").or_else(|| text.strip_prefix('-')) else {
+                continue;
+            };
+            let (flag, value) = match flag.split_once('=') {
+                Some((flag, value)) => (flag, Some(Value { text: value, known: word.known })),
+                None => {
+                    let next = words.next_if(|next| !next.text.starts_with('-'));
+                    (flag, next.map(Value::of))
+                }
+            };
+            if same_flag(flag, name) {
+                found.push(value);
+            }
+        }
+        found
+    }
+}
+
+/// The value of a flag or variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Value<'p> {
+    pub text: &'p str,
+    pub known: bool,
+}
+
+impl<'p> Value<'p> {
+    pub fn of(word: &'p Word) -> Self {
+        Self { text: &word.text, known: word.known }
+    }
+}
+
+/// Whether a container runs a component: as its program, or by its image where no program is named.
+pub(super) fn runs(container: &Container, component: &str) -> bool {
+    let environment = environment(container);
+    let line = command_line(container, &environment);
+    if let Some((script, arguments)) = shell::script_of(&line) {
+        let script = shell::parse(&script.text, &environment, arguments);
+        return script.commands.iter().any(|one| program_at(&one.words, component).is_some());
+    }
+    program_at(&line, component).is_some()
+        || (!has_command(container) && is_image_of(container, component))
+}
+
+/// Whether a container runs a tool for a component, such as etcdctl.
+pub(super) fn runs_tool_of(container: &Container, component: &str) -> bool {
+    let environment = environment(container);
+    let line = command_line(container, &environment);
+    let is_tool = |words: &[Word]| {
+        let name = words.first().map(Word::base_name);
+        let rest = name.and_then(|name| name.strip_prefix(component));
+        rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()))
+    };
+    match shell::script_of(&line) {
+        Some((script, arguments)) => shell::parse(&script.text, &environment, arguments)
+            .commands
+            .iter()
+            .any(|command| is_tool(&command.words)),
+        None => is_tool(&line),
+    }
+}
+
+/// Whether the image is one of a component, such as `registry.k8s.io/etcd:3.6.6-0`.
+pub(super) fn is_image_of(container: &Container, component: &str) -> bool {
+    let image = container.image.as_deref().unwrap_or_default();
+    let image = image.split('@').next().unwrap_or_default();
+    let name = base_name(image).split(':').next().unwrap_or_default();
+    let machine = name.strip_prefix(component);
+    machine.is_some_and(|rest| {
+        matches!(rest, "" | "-amd64" | "-arm64" | "-arm" | "-ppc64le" | "-s390x")
+    })
+}
+
+fn has_command(container: &Container) -> bool {
+    container.command.as_ref().is_some_and(|command| !command.is_empty())
+}
+
+/// The place of a component's program in a command: at its beginning, or after programs that run
+/// the one named after them.
+fn program_at(words: &[Word], component: &str) -> Option<usize> {
+    let first = words.first()?;
+    let is_it = |word: &Word| word.base_name() == component;
+    if is_it(first) {
+        return Some(0);
+    }
+    WRAPPERS.contains(&first.base_name()).then(|| words.iter().position(is_it))?
+}
+
+/// Compares names of flags. The components of Kubernetes accept `_` for `-` in them.
+fn same_flag(one: &str, other: &str) -> bool {
+    one.len() == other.len()
+        && one
+            .chars()
+            .zip(other.chars())
+            .all(|(a, b)| a == b || (matches!(a, '-' | '_') && matches!(b, '-' | '_')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(text: &str) -> Container {
+        serde_saphyr::from_str(&format!("{{name: x, {text}}}")).unwrap()
+    }
+
+    fn flag(text: &str) -> Option<String> {
+        let program = Program::of(&container(text), "etcd");
+        let found = program.flag("cert-file");
+        found.last().copied().flatten().map(|value| value.text.to_owned())
+    }
+
+    #[test]
+    fn flags_are_found_behind_shells_and_wrappers() {
+        for text in [
+            "command: [etcd, --cert-file=/a]",
+            "command: [/usr/local/bin/etcd], args: [--cert-file, /a]",
+            "args: [--cert-file=/a]",
+            "args: [etcd, --cert-file=/a]",
+            "command: [/go-runner, --cert-file=/log, /usr/local/bin/etcd, --cert-file=/a]",
+            "command: [tini, --, etcd, --cert-file=/a]",
+            "command: [/own-wrapper.sh, --cert-file=/a]",
+            "command: [sh, -c], args: ['exec etcd --cert-file=/a']",
+            "args: [/bin/sh, -c, 'exec etcd --cert-file=/a']",
+            "command: [sh, -c, 'chown etcd /x; exec etcd --cert-file=/a; echo --cert-file=/b']",
+            "command: [sh, -c, 'exec etcd \"$@\"', sh], args: ['--cert-file=/a']",
+            "command: [sh, -c, '/own-wrapper.sh --cert-file=/a']",
+        ] {
+            assert_eq!(flag(text).as_deref(), Some("/a"), "{text}");
+        }
+    }
+
+    #[test]
+    fn doubts_are_named() {
+        for (text, doubt) in [
+            ("command: [etcd, $(MORE)]", Some("the value of $(MORE) is not known here")),
+            (
+                "command: [sh, -c, 'exec etcd --cert-file=/a $MORE']",
+                Some("the value of $MORE is not known here"),
+            ),
+            (
+                "command: [sh, -c, 'if x; then etcd -a; else etcd -b; fi']",
+                Some("its script starts etcd at 2 places"),
+            ),
+            (
+                "command: [sh, -c, '. /etc/env; etcd']",
+                Some("its script takes words or variables from elsewhere"),
+            ),
+            ("command: [etcd, --name=$(NODE)]", None),
+        ] {
+            assert_eq!(Program::of(&container(text), "etcd").doubt.as_deref(), doubt, "{text}");
+        }
+    }
+
+    #[test]
+    fn component_is_recognised_by_program_or_image() {
+        for (text, expected) in [
+            ("command: [/usr/bin/etcd]", true),
+            ("command: [sh, -c, 'exec etcd']", true),
+            ("args: [etcd]", true),
+            ("image: 'registry.k8s.io/etcd:3.6.6-0'", true),
+            ("image: 'localhost:5000/etcd-amd64@sha256:0'", true),
+            ("image: 'registry.k8s.io/etcd:3.6.6-0', command: [etcdctl, snapshot]", false),
+            ("image: 'example.org/etcd-manager:1'", false),
+            ("command: [sh, -c, 'mkdir -p /var/lib/etcd; chown etcd /x']", false),
+        ] {
+            assert_eq!(runs(&container(text), "etcd"), expected, "{text}");
+        }
+    }
+}
