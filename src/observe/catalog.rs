@@ -15,6 +15,7 @@ mod note;
 mod own;
 mod places;
 mod services;
+mod users;
 
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,7 @@ use crate::model::{
 };
 use crate::settings::{OwnAuthority, OwnCredential, Profile, Settings, Trial};
 pub use checks::CatalogError;
-pub use input::{CatalogInput, Reference};
+pub use input::{CatalogInput, KubeconfigUsers, Reference};
 pub use kubelet::{KubeletServing, KubeletSettings};
 use manifests::Manifests;
 pub use names::Wanted;
@@ -136,8 +137,10 @@ impl Catalog {
             api_server_address,
             notes,
         };
+        catalog.find_current_users(found.users);
         catalog.join_shared();
         catalog.add_copies(settings, found.matching)?;
+        catalog.add_users(found.users);
         checks::uses(settings, &listed, &catalog.credentials)?;
         Ok(catalog)
     }

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::catalog::{Catalog, CatalogError, CatalogInput, Reference};
+use super::catalog::{Catalog, CatalogError, CatalogInput, KubeconfigUsers, Reference};
 use super::kubelet::{self, FoundSettings};
 use crate::credentials::referenced;
-use crate::formats::kubeconfig::{ClientCertificate, Kubeconfig, PemSource};
+use crate::formats::kubeconfig::{self, ClientCertificate, Kubeconfig, PemSource};
 use crate::model::{AbsolutePath, InvalidPath};
 use crate::settings::{Profile, Settings, SettingsError, drop_ins};
 use crate::store::LARGEST_FILE;
@@ -101,10 +101,12 @@ impl Node {
         notes.extend(kubelet_notes);
         let exists = |path: &AbsolutePath| root.exists(path);
         let matching = |pattern: &AbsolutePath| root.matching(pattern);
+        let users = |kubeconfig: &AbsolutePath| users(&root, kubeconfig);
         let found = CatalogInput {
             manifests: &manifests,
             references: &references,
             kubelet: kubelet.as_ref(),
+            users: &users,
             exists: &exists,
             matching: &matching,
         };
@@ -260,6 +262,19 @@ fn reference(
         }
         _ => None,
     }
+}
+
+/// Returns the users of a kubeconfig; none where it can't be read.
+fn users(root: &Root, path: &AbsolutePath) -> KubeconfigUsers {
+    let Ok(content) = root.read(path, LARGEST_FILE) else { return KubeconfigUsers::default() };
+    let text = content.bytes.expose();
+    let current = Kubeconfig::parse(text).ok().map(|config| config.user.name);
+    let has_one = |user: &kubeconfig::User| {
+        user.client.certificate != PemSource::Missing && Some(&user.name) != current.as_ref()
+    };
+    let all = kubeconfig::users(text).unwrap_or_default();
+    let others = all.into_iter().filter(has_one).map(|user| user.name).collect();
+    KubeconfigUsers { current, others }
 }
 
 /// The host name: of this machine as the kernel reports it, of another root directory as its file

@@ -86,6 +86,7 @@ impl TestNode {
             references: &self.references,
             kubelet: self.kubelet.as_ref(),
             exists: &exists,
+            users: &|_| KubeconfigUsers::default(),
             matching: &|_| Vec::new(),
         };
         Catalog::build(&settings, &Profile::kubeadm().unwrap(), found)
@@ -613,6 +614,7 @@ fn certificate_at_its_default_path_keeps_its_default_key() {
             references: &node.references,
             kubelet: None,
             exists: &|_| false,
+            users: &|_| KubeconfigUsers::default(),
             matching: &|_| Vec::new(),
         };
         Catalog::build(&Settings::default(), &profile, found).unwrap()
