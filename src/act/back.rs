@@ -133,10 +133,10 @@ fn restore_old(
     let CertificatePair { suspect, new, old } = pair;
     let contents: Vec<Secret> =
         old.form.sources().filter_map(|source| source.content.clone()).collect();
-    let (certificate, key) = old.read_back(&contents)?;
+    let (_, key) = old.read_back(&contents)?;
     // Around what the files hold now: a kubeconfig may have been edited since, in what is not the
     // certificate's.
-    let files = new.compose(&certificate, &key.to_pem()?)?.files;
+    let files = new.compose_like(old, &key.to_pem()?)?;
     let name = suspect.credential.name.clone();
     let staged = store.stage(Change {
         credential: name,

@@ -41,11 +41,14 @@ pub(super) fn original(
             && is_for(&stored.certificate, node)
     };
     let old = own.filter(is_its_own).or_else(|| embedded().filter(is_its_own));
-    let certificate =
-        old.map_or_else(|| kubelet_template(node), |stored| Ok(stored.certificate))?;
+    let (certificate, further) = match old {
+        Some(stored) => (stored.certificate, stored.further),
+        None => (kubelet_template(node)?, Vec::new()),
+    };
     Ok(Stored {
         form: form(root, &credential.location, &client.kubeconfig)?,
         certificate,
+        further,
         user: None,
         notes: Vec::new(),
     })
@@ -70,7 +73,7 @@ fn form(root: &Root, location: &Location, kubeconfig: &AbsolutePath) -> Result<F
             Form::Pair { certificate: source(certificate)?, key: source(key)? }
         }
         Location::Bundle(file) => Form::Bundle(source(file)?),
-        Location::Kubeconfig(_) => {
+        Location::Kubeconfig(_) | Location::KubeconfigUser { .. } => {
             return Err(RenewError::NodeNotKnown(format!(
                 "{kubeconfig} leads to another kubeconfig"
             )));

@@ -26,11 +26,50 @@ struct Prepared<'j> {
     issuer: &'j Certificate,
     certificate: Certificate,
     change: Change,
+    /// What is left out of the files, for the operator.
+    dropped: Option<String>,
 }
 
 /// Renews all credentials of the jobs. Returns the outcome of each job, in order, and notes for the
 /// operator.
+///
+/// Several users of one kubeconfig are renewed one after the other, each in a transaction of its
+/// own, since each one changes the whole file.
 pub fn renew(
+    root: &Root,
+    store: &mut Store<'_>,
+    jobs: &[Job],
+    renewal: Renewal,
+    progress: Progress<'_>,
+) -> (Vec<RenewOutcome>, Vec<String>) {
+    let (mut outcomes, mut notes) = (Vec::new(), Vec::new());
+    for round in rounds(jobs) {
+        let (renewed, more) = renew_round(root, store, &round, renewal, progress);
+        outcomes.extend(renewed);
+        notes.extend(more);
+    }
+    let at = |name: &CredentialName| jobs.iter().position(|job| job.facts.credential.name == *name);
+    outcomes.sort_by_key(|(name, _)| at(name));
+    (outcomes, notes)
+}
+
+/// Divides the jobs so that no two in a round have the same kubeconfig.
+fn rounds(jobs: &[Job]) -> Vec<Vec<Job>> {
+    let mut rounds: Vec<Vec<Job>> = Vec::new();
+    let kubeconfig = |job: &Job| job.facts.credential.location.kubeconfig().cloned();
+    for job in jobs {
+        let own = kubeconfig(job);
+        let is_free =
+            |round: &&mut Vec<Job>| own.is_none() || round.iter().all(|job| kubeconfig(job) != own);
+        match rounds.iter_mut().find(is_free) {
+            Some(round) => round.push(job.clone()),
+            None => rounds.push(vec![job.clone()]),
+        }
+    }
+    rounds
+}
+
+fn renew_round(
     root: &Root,
     store: &mut Store<'_>,
     jobs: &[Job],
@@ -80,6 +119,7 @@ struct StagedOne {
     renewed: Renewed,
     change: Checked,
     trial: Option<Candidate>,
+    dropped: Option<String>,
 }
 
 /// Tries the new client certificates at the servers that verify them. The staged files of a refused
@@ -92,11 +132,14 @@ fn try_out(
         .iter_mut()
         .filter_map(|one| Some((one.renewed.credential.clone(), one.trial.take()?)))
         .collect();
-    let Verdicts { refused, notes } = trial::try_out(candidates);
+    let Verdicts { refused, mut notes } = trial::try_out(candidates);
     let mut accepted = Vec::new();
-    for StagedOne { renewed, change, .. } in staged {
+    for StagedOne { renewed, change, dropped, .. } in staged {
         match refused.get(&renewed.credential).cloned() {
-            None => accepted.push((renewed, change)),
+            None => {
+                notes.extend(dropped.map(|text| format!("{}: {text}", renewed.credential)));
+                accepted.push((renewed, change));
+            }
             Some(Refusal { server, answer }) => {
                 results.insert(renewed.credential, Err(RenewError::RefusedBy { server, answer }));
             }
@@ -146,7 +189,7 @@ fn prepare<'j>(
     };
     let certificate =
         Certificate::from_der(&x509::reissue(old, signing, authority_key, &key, &terms)?)?;
-    let Composed { mut files } = stored.compose(&certificate, &key.to_pem()?)?;
+    let Composed { mut files, dropped } = stored.compose(&certificate, &key.to_pem()?)?;
     if job.facts.backup.is_some() {
         // The contents came from a backup; what is replaced is what is there now.
         for file in &mut files {
@@ -167,7 +210,7 @@ fn prepare<'j>(
     }
     let change =
         Change { credential: job.facts.credential.name.clone(), files, link, backup: backup(job) };
-    Ok(Prepared { job, stored, issuer: signing, certificate, change })
+    Ok(Prepared { job, stored, issuer: signing, certificate, change, dropped })
 }
 
 /// Whether the change needs a backup. An urgent credential is replaced even where the disk has no
@@ -238,7 +281,7 @@ fn stage(
     now: Timestamp,
     taken: &mut BTreeMap<AbsolutePath, CredentialName>,
 ) -> Result<StagedOne, RenewError> {
-    let Prepared { job, stored, issuer, certificate, change } = prepared;
+    let Prepared { job, stored, issuer, certificate, change, dropped } = prepared;
     let name = job.facts.credential.name.clone();
     let link = change.link.iter().map(|link| link.path.clone());
     let files: Vec<AbsolutePath> =
@@ -248,8 +291,8 @@ fn stage(
     }
     let mut trial = None;
     let change = store.stage(change)?.check(|contents| {
-        let (certificate, key) = check(&stored, issuer, contents, now)?;
-        trial = Candidate::new(root, job, &stored, &certificate, &key);
+        check(&stored, issuer, contents, now)?;
+        trial = Candidate::new(root, job, &stored, contents);
         Ok::<_, RenewError>(())
     })?;
     taken.extend(files.iter().map(|path| (path.clone(), name.clone())));
@@ -261,7 +304,7 @@ fn stage(
         fingerprint: certificate.fingerprint,
         files,
     };
-    Ok(StagedOne { renewed, change, trial })
+    Ok(StagedOne { renewed, change, trial, dropped })
 }
 
 fn check(
@@ -269,11 +312,10 @@ fn check(
     issuer: &Certificate,
     contents: &[Secret],
     now: Timestamp,
-) -> Result<(Certificate, PrivateKey), RenewError> {
+) -> Result<(), RenewError> {
     let (certificate, key) = stored.read_back(contents)?;
     if !key.fits(&certificate) {
         return Err(RenewError::KeyDoesNotFit);
     }
-    x509::verify_renewed(&certificate, &stored.certificate, issuer, now)?;
-    Ok((certificate, key))
+    Ok(x509::verify_renewed(&certificate, &stored.certificate, issuer, now)?)
 }

@@ -12,11 +12,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::job::Job;
-use crate::credentials::{Server, Stored, identity, identity_of, server};
+use crate::credentials::{Server, Stored, identity, identity_in, identity_of, server};
 use crate::drivers::http::{self, Call, HttpError, Trust};
 use crate::drivers::tls::ClientIdentity;
 use crate::formats::x509::{Certificate, PrivateKey};
-use crate::model::{Credential, CredentialName, Location, Material, TrialAt};
+use crate::model::{Credential, CredentialName, Location, Material, Secret, TrialAt};
 use crate::sys::{Root, block_on};
 
 /// The time limit of one answer.
@@ -67,20 +67,17 @@ struct TrialTarget {
 }
 
 impl Candidate {
-    /// Makes the candidate of a job; `None` where there is no trial. Without a usable old
+    /// Makes the candidate of a job from the new contents of its files; `None` where there is no
+    /// trial. Without a usable old
     /// certificate there is nothing to compare with.
-    pub fn new(
-        root: &Root,
-        job: &Job,
-        stored: &Stored,
-        certificate: &Certificate,
-        key: &PrivateKey,
-    ) -> Option<Self> {
+    pub fn new(root: &Root, job: &Job, stored: &Stored, contents: &[Secret]) -> Option<Self> {
         let at = job.trial.as_ref()?;
         if job.facts.backup.is_some() || !matches!(job.facts.material, Material::Whole(_)) {
             return None;
         }
-        Some(Self::staged(root, at, &job.facts.credential.location, (certificate, key), stored))
+        Some(Self::of(root, at, &job.facts.credential.location, || {
+            Ok((identity_in(stored, contents)?, identity_of(stored)?))
+        }))
     }
 
     /// Makes a candidate whose new certificate is not in place yet.
@@ -131,7 +128,10 @@ fn target(root: &Root, at: &TrialAt, location: &Location) -> Result<TrialTarget,
             trust: Trust::AnyCertificate,
             forbidden_is_known: true,
         }),
-        (TrialAt::Kubeconfig(path), Location::Kubeconfig(file)) => {
+        (
+            TrialAt::Kubeconfig(path),
+            Location::Kubeconfig(file) | Location::KubeconfigUser { file, .. },
+        ) => {
             let Server { url, trust } = server(root, file)?;
             let (server, url) = (server_of(&url).to_owned(), format!("{url}{path}"));
             Ok(TrialTarget { server, url, user: None, trust, forbidden_is_known: false })

@@ -55,7 +55,7 @@ pub(super) fn show(node: &Node) -> Exit {
         let files: Vec<_> = credential.location.files().map(ToString::to_string).collect();
         let kind = match credential.location {
             Location::Pair { .. } => "pair",
-            Location::Kubeconfig(_) => "kubeconfig",
+            Location::Kubeconfig(_) | Location::KubeconfigUser { .. } => "kubeconfig",
             Location::Bundle(_) => "bundle",
         };
         let renewal = match &credential.renewal {

@@ -145,7 +145,7 @@ fn credential<'s>(judged: &'s Judged, survey: &'s Survey) -> Certificate<'s> {
         reason: &judgement.reason,
         attention: judgement.attention,
         missing_names: survey.lacking.get(&entry.name).map_or(&[], Vec::as_slice),
-        file: entry.location.to_string(),
+        file: entry.location.certificate_file().to_string(),
         details: leaf.map(|leaf| Details {
             subject: &leaf.subject,
             issuer: Some(&leaf.issuer),

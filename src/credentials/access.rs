@@ -52,6 +52,16 @@ pub fn identity(certificate: &Certificate, key: &PrivateKey) -> Result<ClientIde
     ClientIdentity::new(std::slice::from_ref(certificate), key).map_err(|e| e.to_string())
 }
 
+/// Makes a client identity of new contents of a credential's files, with the certificates behind
+/// its own: the server may trust only a CA further up.
+///
+/// # Errors
+/// When the contents do not hold a usable certificate and key.
+pub fn identity_in(stored: &Stored, contents: &[Secret]) -> Result<ClientIdentity, String> {
+    let (_, key) = stored.read_back(contents).map_err(|e| e.to_string())?;
+    ClientIdentity::new(&stored.chain_in(contents), &key).map_err(|e| e.to_string())
+}
+
 /// Makes a client identity of a stored credential.
 ///
 /// # Errors
@@ -60,6 +70,5 @@ pub fn identity_of(stored: &Stored) -> Result<ClientIdentity, String> {
     let contents =
         stored.form.sources().map(|source| source.content.clone()).collect::<Option<Vec<Secret>>>();
     let contents = contents.ok_or("one of its files is not there")?;
-    let (certificate, key) = stored.read_back(&contents).map_err(|e| e.to_string())?;
-    identity(&certificate, &key)
+    identity_in(stored, &contents)
 }

@@ -2,13 +2,16 @@
 //! other byte stays, such as comments, DH parameters and further certificates.
 
 use crate::formats::pem::{self, Block};
+use crate::formats::x509::Certificate;
 use crate::model::{AbsolutePath, Secret};
 
 /// What becomes of the certificates behind the first one.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Further {
+pub(super) enum Further<'c> {
     /// They stay.
     Kept,
+    /// These stay, and others go.
+    Only(&'c [Certificate]),
     /// The new chain has its own.
     Replaced,
 }
@@ -25,7 +28,7 @@ pub(super) fn several_keys(path: &AbsolutePath, content: &Secret) -> Option<Stri
 }
 
 /// Composes the new content. Where the old one has no key, it follows the certificate.
-pub(super) fn replace(old: &[u8], chain: &str, further: Further, key: &Secret) -> Secret {
+pub(super) fn replace(old: &[u8], chain: &str, further: Further<'_>, key: &Secret) -> Secret {
     let blocks = pem::blocks(old).unwrap_or_default();
     let mut new = Lines(Vec::with_capacity(old.len() + chain.len() + key.expose().len() + 2));
     let has_key = blocks.iter().any(Block::is_private_key);
@@ -39,7 +42,7 @@ pub(super) fn replace(old: &[u8], chain: &str, further: Further, key: &Secret) -
                 has_chain = true;
                 chain.iter().for_each(|part| new.push(part));
             }
-            "CERTIFICATE" if further == Further::Replaced => {}
+            "CERTIFICATE" if !further.keeps(block) => {}
             // They belong to the old key.
             "EC PARAMETERS" => {}
             _ if block.is_private_key() => new.push(key.expose()),
@@ -51,6 +54,16 @@ pub(super) fn replace(old: &[u8], chain: &str, further: Further, key: &Secret) -
     }
     new.push(old.get(end..).unwrap_or_default());
     Secret::new(new.0)
+}
+
+impl Further<'_> {
+    fn keeps(self, block: &Block) -> bool {
+        match self {
+            Self::Kept => true,
+            Self::Only(kept) => kept.iter().any(|one| one.der() == block.der.expose()),
+            Self::Replaced => false,
+        }
+    }
 }
 
 /// Parts of a text, each of which begins a line. The whole length is reserved: growing would leave
@@ -76,7 +89,7 @@ mod tests {
         -----BEGIN CERTIFICATE-----\nBA==\n-----END CERTIFICATE-----\n\
         -----BEGIN DH PARAMETERS-----\nBQ==\n-----END DH PARAMETERS-----";
 
-    fn replaced(old: &str, further: Further) -> String {
+    fn replaced(old: &str, further: Further<'_>) -> String {
         let new = replace(old.as_bytes(), "CHAIN\n", further, &Secret::new(b"KEY\n".to_vec()));
         String::from_utf8(new.expose().to_vec()).unwrap()
     }

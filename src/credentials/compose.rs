@@ -2,6 +2,7 @@
 //! reads certificate and key back from new contents for the check.
 
 use super::bundle::{self, Further};
+use super::chain::Behind;
 use super::{Form, SourceFile, Stored};
 use crate::formats::kubeconfig::{self, Kubeconfig};
 use crate::formats::x509::{Certificate, KeyError, PrivateKey, ReadError, certificates};
@@ -36,24 +37,26 @@ pub enum ComposeError {
         source: KeyError,
     },
     /// A kubeconfig, read back, can't be parsed, or its current user has no embedded credential.
-    #[error("{path}: read back: its current user does not have the new certificate")]
+    #[error("{path}: read back: its user does not have the new certificate")]
     NotInKubeconfig {
         /// The kubeconfig.
         path: AbsolutePath,
     },
 }
 
-/// The new contents of a credential's files, in the order of [`Form::sources`].
+/// The new contents of a credential's files.
 #[derive(Debug)]
 pub struct Composed {
-    /// The files.
+    /// The files, in the order of [`Form::sources`].
     pub files: Vec<NewFile>,
+    /// What is left out of them, as a note for the operator.
+    pub dropped: Option<String>,
 }
 
 impl Stored {
     /// Composes the new contents of its files, around this certificate and key. Everything else in
-    /// the files stays: further certificates of a pair, and every other byte of a bundle or a
-    /// kubeconfig.
+    /// the files stays: the certificates behind the old one, unless they led from it to a root and
+    /// don't lead from the new one, and every other byte of a bundle or a kubeconfig.
     ///
     /// # Errors
     /// When a kubeconfig has a form that can't be changed with certainty.
@@ -62,28 +65,68 @@ impl Stored {
         certificate: &Certificate,
         key: &Secret,
     ) -> Result<Composed, ComposeError> {
+        let Behind { kept, dropped } = Behind::of(certificate, &self.certificate, &self.further);
+        let further = match &self.form {
+            Form::Bundle(SourceFile { content: Some(_), .. }) => Further::Only(&kept),
+            _ => Further::Replaced,
+        };
+        let files = self.compose_chain(certificate, &kept, further, key)?;
+        let names = dropped.iter().map(|one| one.subject.to_string()).collect::<Vec<_>>();
+        let dropped = (!names.is_empty()).then(|| {
+            format!(
+                "{} behind the old certificate is left out, because it does not lead from the new \
+                 one, which {} issued",
+                names.join(", "),
+                certificate.issuer
+            )
+        });
+        Ok(Composed { files, dropped })
+    }
+
+    /// Composes the new contents of its files with the certificates of another state of it.
+    ///
+    /// # Errors
+    /// As [`Self::compose`].
+    pub fn compose_like(&self, other: &Self, key: &Secret) -> Result<Vec<NewFile>, ComposeError> {
+        self.compose_chain(&other.certificate, &other.further, Further::Replaced, key)
+    }
+
+    fn compose_chain(
+        &self,
+        certificate: &Certificate,
+        behind: &[Certificate],
+        further: Further<'_>,
+        key: &Secret,
+    ) -> Result<Vec<NewFile>, ComposeError> {
         let leaf = certificate.to_pem();
-        let files = match &self.form {
-            Form::Pair { certificate: file, key: key_file } => {
-                let text = leaf + &further_certificates(file);
-                vec![
-                    new_file(file, text.into(), Kind::Certificate),
-                    new_file(key_file, key.clone(), Kind::Private),
-                ]
-            }
+        let chain: String =
+            [leaf.clone()].into_iter().chain(behind.iter().map(Certificate::to_pem)).collect();
+        let content =
+            |file: &'_ SourceFile| file.content.clone().unwrap_or_else(|| Secret::new(Vec::new()));
+        Ok(match &self.form {
+            Form::Pair { certificate: file, key: key_file } => vec![
+                new_file(file, chain.into(), Kind::Certificate),
+                new_file(key_file, key.clone(), Kind::Private),
+            ],
             Form::Bundle(file) => {
-                let old = file.content.as_ref().map(Secret::expose).unwrap_or_default();
-                let content = bundle::replace(old, &leaf, Further::Kept, key);
-                vec![new_file(file, content, Kind::Private)]
-            }
-            Form::Kubeconfig(file) => {
-                let text = file.content.as_ref().map(Secret::expose).unwrap_or_default();
-                let failed = |source| ComposeError::Splice { path: file.path.clone(), source };
-                let text = kubeconfig::splice(text, leaf.as_bytes(), key).map_err(failed)?;
+                let new = if further == Further::Replaced { chain } else { leaf };
+                let text = bundle::replace(content(file).expose(), &new, further, key);
                 vec![new_file(file, text, Kind::Private)]
             }
-        };
-        Ok(Composed { files })
+            Form::Kubeconfig(file) => {
+                let failed = |source| ComposeError::Splice { path: file.path.clone(), source };
+                let text = kubeconfig::splice(content(file).expose(), chain.as_bytes(), key)
+                    .map_err(failed)?;
+                vec![new_file(file, text, Kind::Private)]
+            }
+            Form::User(file, user) => {
+                let failed = |source| ComposeError::Splice { path: file.path.clone(), source };
+                let text =
+                    kubeconfig::splice_user(content(file).expose(), user, chain.as_bytes(), key)
+                        .map_err(failed)?;
+                vec![new_file(file, text, Kind::Private)]
+            }
+        })
     }
 
     /// Reads certificate and key out of new contents, in the order of [`Form::sources`].
@@ -102,12 +145,9 @@ impl Stored {
             Form::Bundle(file) => {
                 Ok((first(&file.path, bytes(0))?, private_key(&file.path, bytes(0))?))
             }
-            Form::Kubeconfig(file) => {
-                let config = Kubeconfig::parse(bytes(0)).ok().map(|config| config.user.client);
-                let embedded = config.and_then(|client| {
-                    Some((embedded(client.certificate)?, embedded(client.key)?))
-                });
-                let (certificate, key) = embedded
+            Form::Kubeconfig(file) | Form::User(file, _) => {
+                let (certificate, key) = self
+                    .embedded_in(bytes(0))
                     .ok_or_else(|| ComposeError::NotInKubeconfig { path: file.path.clone() })?;
                 Ok((
                     first(&file.path, certificate.expose())?,
@@ -115,6 +155,30 @@ impl Stored {
                 ))
             }
         }
+    }
+
+    /// Reads the certificate and those behind it out of contents, in the order of
+    /// [`Form::sources`]; none where there are none.
+    #[must_use]
+    pub fn chain_in(&self, contents: &[Secret]) -> Vec<Certificate> {
+        let bytes = contents.first().map(Secret::expose).unwrap_or_default();
+        let found = match &self.form {
+            Form::Pair { .. } | Form::Bundle(_) => certificates(bytes),
+            Form::Kubeconfig(_) | Form::User(..) => match self.embedded_in(bytes) {
+                Some((certificate, _)) => certificates(certificate.expose()),
+                None => return Vec::new(),
+            },
+        };
+        found.unwrap_or_default()
+    }
+
+    /// The certificate and the key that a kubeconfig embeds for the user.
+    fn embedded_in(&self, kubeconfig: &[u8]) -> Option<(Secret, Secret)> {
+        let user = match &self.form {
+            Form::User(_, name) => kubeconfig::named_user(kubeconfig, name).ok()??,
+            _ => Kubeconfig::parse(kubeconfig).ok()?.user,
+        };
+        Some((embedded(user.client.certificate)?, embedded(user.client.key)?))
     }
 }
 

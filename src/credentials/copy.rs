@@ -9,7 +9,7 @@ use super::compose::{first, further_certificates, new_file, private_key};
 use super::load::{leaf_of, source};
 use super::{ComposeError, Files, Form, LoadedAuthority, SourceFile, Stored};
 use crate::formats::kubeconfig::{self, SpliceError, User};
-use crate::formats::x509::{Certificate, PrivateKey, certificates};
+use crate::formats::x509::{Certificate, PrivateKey};
 use crate::model::{AbsolutePath, CopyOf, Credential, Digest, Location, Secret, Signer};
 use crate::store::{Kind, NewFile};
 use crate::sys::FileError;
@@ -36,11 +36,7 @@ impl Original {
             stored.form.sources().filter_map(|source| source.content.clone()).collect();
         let (certificate, key) = stored.read_back(&contents)?;
         let path = stored.form.sources().next().map(|source| &source.path);
-        let text = contents.first().map(Secret::expose).unwrap_or_default();
-        let chain = match &stored.form {
-            Form::Pair { .. } | Form::Bundle(_) => certificates(text).unwrap_or_default(),
-            Form::Kubeconfig(_) => embedded_chain(text, &certificate),
-        };
+        let chain = stored.chain_in(&contents);
         let failed = |source| ComposeError::Key {
             path: path.cloned().unwrap_or_else(|| AbsolutePath::constant("/original")),
             source,
@@ -63,17 +59,6 @@ impl Original {
         } else {
             self.chain.clone() + &further_certificates(old)
         }
-    }
-}
-
-fn embedded_chain(text: &[u8], certificate: &Certificate) -> Vec<Certificate> {
-    let current =
-        kubeconfig::Kubeconfig::parse(text).ok().map(|config| config.user.client.certificate);
-    match current {
-        Some(kubeconfig::PemSource::Embedded(pem)) => {
-            certificates(pem.expose()).unwrap_or_default()
-        }
-        _ => vec![certificate.clone()],
     }
 }
 
@@ -123,7 +108,9 @@ pub fn load_copy(
     let loaded = match &credential.location {
         Location::Pair { certificate, key } => pair(files, certificate, key, lineage),
         Location::Bundle(file) => bundle(files, file, lineage),
-        Location::Kubeconfig(file) => in_kubeconfig(files, file, of, lineage),
+        Location::Kubeconfig(file) | Location::KubeconfigUser { file, .. } => {
+            in_kubeconfig(files, file, of, lineage)
+        }
     };
     loaded.unwrap_or_else(|e| LoadedCopy::Unreadable(e.to_string()))
 }
@@ -169,7 +156,8 @@ fn bundle(
 fn held(found: Result<Certificate, NotHeld>, form: Form, path: &AbsolutePath) -> LoadedCopy {
     match found {
         Ok(certificate) => {
-            let stored = Stored { form, certificate, user: None, notes: Vec::new() };
+            let stored =
+                Stored { form, certificate, further: Vec::new(), user: None, notes: Vec::new() };
             LoadedCopy::Held(Box::new(KnownContent { stored, users: Vec::new() }))
         }
         Err(why) => LoadedCopy::Changed(why.text(path)),
@@ -265,8 +253,13 @@ fn in_kubeconfig(
         .or(found.first())
         .cloned();
     let Some(certificate) = old else { return Ok(LoadedCopy::Absent) };
-    let stored =
-        Stored { form: Form::Kubeconfig(file), certificate, user: None, notes: Vec::new() };
+    let stored = Stored {
+        form: Form::Kubeconfig(file),
+        certificate,
+        further: Vec::new(),
+        user: None,
+        notes: Vec::new(),
+    };
     Ok(LoadedCopy::Held(Box::new(KnownContent { stored, users })))
 }
 
@@ -328,7 +321,7 @@ impl KnownContent {
             Form::Bundle(file) => {
                 vec![new_file(file, compose_bundle(file, original), Kind::Private)]
             }
-            Form::Kubeconfig(file) => {
+            Form::Kubeconfig(file) | Form::User(file, _) => {
                 let mut text = file.content.clone().unwrap_or_else(|| Secret::new(Vec::new()));
                 for user in &self.users {
                     let failed = |_| ComposeError::NotInKubeconfig { path: file.path.clone() };
@@ -362,7 +355,7 @@ impl KnownContent {
         match &self.stored.form {
             Form::Pair { certificate, .. } => is_it(&certificate.path, bytes(0), bytes(1)),
             Form::Bundle(file) => is_it(&file.path, bytes(0), bytes(0)),
-            Form::Kubeconfig(file) => {
+            Form::Kubeconfig(file) | Form::User(file, _) => {
                 let all = kubeconfig::users(bytes(0)).unwrap_or_default();
                 self.users.iter().all(|name| {
                     let user = all

@@ -2,8 +2,8 @@
 
 use super::Files;
 use super::bundle::several_keys;
-use crate::formats::kubeconfig::{self, Kubeconfig};
-use crate::formats::x509::{Certificate, KeyError, PrivateKey, certificates};
+use crate::formats::kubeconfig::{self, Kubeconfig, KubeconfigError, SpliceError, User};
+use crate::formats::x509::{Certificate, KeyError, certificates, key_fits};
 use crate::model::{AbsolutePath, Credential, Location, Secret};
 use crate::sys::FileError;
 
@@ -48,6 +48,8 @@ pub struct Stored {
     pub form: Form,
     /// The certificate.
     pub certificate: Certificate,
+    /// The certificates behind it in the same place.
+    pub further: Vec<Certificate>,
     /// The user of the kubeconfig that holds it, where it is in a kubeconfig.
     pub user: Option<String>,
     /// Notes for the operator about the files.
@@ -66,8 +68,10 @@ pub enum Form {
     },
     /// Both in one PEM file.
     Bundle(SourceFile),
-    /// Both embedded in a kubeconfig.
+    /// Both embedded in a kubeconfig, for its current user.
     Kubeconfig(SourceFile),
+    /// Both embedded in a kubeconfig, for the user with this name.
+    User(SourceFile, String),
 }
 
 /// A file with its content.
@@ -84,7 +88,7 @@ impl Form {
     pub fn sources(&self) -> impl Iterator<Item = &SourceFile> {
         let (first, second) = match self {
             Self::Pair { certificate, key } => (certificate, Some(key)),
-            Self::Bundle(file) | Self::Kubeconfig(file) => (file, None),
+            Self::Bundle(file) | Self::Kubeconfig(file) | Self::User(file, _) => (file, None),
         };
         std::iter::once(first).chain(second)
     }
@@ -96,7 +100,8 @@ pub fn load(files: &dyn Files, credential: &Credential) -> Loaded {
     let loaded = match &credential.location {
         Location::Pair { certificate, key } => pair(files, certificate, key),
         Location::Bundle(file) => bundle(files, file),
-        Location::Kubeconfig(file) => kubeconfig(files, file),
+        Location::Kubeconfig(file) => kubeconfig(files, file, None),
+        Location::KubeconfigUser { file, user } => kubeconfig(files, file, Some(user)),
     };
     loaded.unwrap_or_else(|e| Loaded::Unreadable(e.to_string()))
 }
@@ -111,11 +116,11 @@ pub fn located(files: &dyn Files, credential: &Credential) -> Credential {
     if credential.copy_of().is_some() {
         return located;
     }
-    if let Location::Kubeconfig(path) = &credential.location
+    if let Some(path) = credential.location.kubeconfig()
         && let Ok(Some(content)) = files.read(path)
-        && let Ok(config) = Kubeconfig::parse(content.expose())
+        && let Ok(Some((user, _))) = user_of(&content, credential.location.user())
         && let (kubeconfig::PemSource::File(certificate), kubeconfig::PemSource::File(key)) =
-            (config.user.client.certificate, config.user.client.key)
+            (user.client.certificate, user.client.key)
         && let (Ok(certificate), Ok(key)) =
             (referenced(files, path, &certificate), referenced(files, path, &key))
     {
@@ -147,7 +152,7 @@ fn pair(
             Loaded::Absent
         });
     };
-    let (leaf, notes) = match leaf(content) {
+    let (leaf, further) = match leaf(content) {
         Ok(found) => found,
         Err(reason) => return Ok(Loaded::Damaged(format!("{}: {reason}", certificate.path))),
     };
@@ -161,8 +166,9 @@ fn pair(
     let stored = Box::new(Stored {
         form: Form::Pair { certificate, key },
         certificate: leaf,
+        notes: further_note(&further),
+        further,
         user: None,
-        notes,
     });
     Ok(match trouble {
         None => Loaded::Whole(stored),
@@ -174,16 +180,21 @@ fn pair(
 fn bundle(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileError> {
     let file = source(files, path)?;
     let Some(content) = &file.content else { return Ok(Loaded::Absent) };
-    let (leaf, notes) = match leaf(content) {
+    let (leaf, further) = match leaf(content) {
         Ok(found) => found,
         Err(reason) => return Ok(Loaded::Damaged(format!("{path}: {reason}"))),
     };
     if let Some(text) = several_keys(path, content) {
         return Ok(Loaded::Unreadable(text));
     }
-    let trouble = PrivateKey::from_pem(content.expose()).map(|key| key.fits(&leaf));
-    let stored =
-        Box::new(Stored { certificate: leaf, user: None, notes, form: Form::Bundle(file) });
+    let trouble = key_fits(content.expose(), &leaf);
+    let stored = Box::new(Stored {
+        form: Form::Bundle(file),
+        certificate: leaf,
+        notes: further_note(&further),
+        further,
+        user: None,
+    });
     Ok(match trouble {
         Ok(true) => Loaded::Whole(stored),
         Ok(false) => Loaded::Mismatched(stored, format!("{path}: {DOES_NOT_FIT}")),
@@ -192,24 +203,43 @@ fn bundle(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileError> {
     })
 }
 
-fn kubeconfig(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileError> {
+/// A user of a kubeconfig, and why a renewed certificate could not be written there.
+type FoundUser = (User, Option<SpliceError>);
+
+/// Returns the user with this name, or else the current one.
+fn user_of(kubeconfig: &Secret, named: Option<&str>) -> Result<Option<FoundUser>, KubeconfigError> {
+    let text = kubeconfig.expose();
+    let Some(name) = named else {
+        return Kubeconfig::parse(text).map(|config| Some((config.user, config.obstacle)));
+    };
+    let user = kubeconfig::named_user(text, name)?;
+    Ok(user.map(|user| (user, kubeconfig::obstacle_for(text, name))))
+}
+
+fn kubeconfig(
+    files: &dyn Files,
+    path: &AbsolutePath,
+    named: Option<&str>,
+) -> Result<Loaded, FileError> {
     let file = source(files, path)?;
     let Some(content) = &file.content else { return Ok(Loaded::Absent) };
-    let config = match Kubeconfig::parse(content.expose()) {
-        Ok(config) => config,
+    let (User { name: user, client }, obstacle) = match user_of(content, named) {
+        Ok(Some(found)) => found,
+        Ok(None) => return Ok(Loaded::Absent),
+        Err(e) if e.is_about_form() => return Ok(Loaded::Unreadable(format!("{path}: {e}"))),
         Err(e) => return Ok(Loaded::Damaged(format!("{path}: {e}"))),
     };
-    let user = &config.user.name;
+    let form = match named {
+        None => Form::Kubeconfig(file),
+        Some(name) => Form::User(file, name.to_owned()),
+    };
     use kubeconfig::PemSource as At;
-    let mut loaded = match (&config.user.client.certificate, &config.user.client.key) {
+    let mut loaded = match (&client.certificate, &client.key) {
         // A form that can't be written must be known before the day it is due.
-        (At::Embedded(_), At::Embedded(_)) if config.obstacle.is_some() => {
-            Loaded::Unreadable(format!(
-                "{path}: {}",
-                config.obstacle.as_ref().map(ToString::to_string).unwrap_or_default()
-            ))
+        (At::Embedded(_), At::Embedded(_)) if let Some(obstacle) = obstacle => {
+            Loaded::Unreadable(format!("{path}: {obstacle}"))
         }
-        (At::Embedded(certificate), At::Embedded(key)) => embedded(certificate, key, file, path),
+        (At::Embedded(certificate), At::Embedded(key)) => embedded(certificate, key, form, path),
         (At::File(certificate), At::File(key)) => {
             match (referenced(files, path, certificate), referenced(files, path, key)) {
                 (Ok(certificate), Ok(key)) => match pair(files, &certificate, &key)? {
@@ -221,9 +251,11 @@ fn kubeconfig(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileErro
                 (Err(e), _) | (_, Err(e)) => Loaded::Unreadable(e),
             }
         }
+        _ if let Some(e) = client.letter_case => Loaded::Unreadable(format!("{path}: {e}")),
         (At::Missing, At::Missing) => Loaded::Unreadable(format!(
-            "{path}: its current user {user:?} has no client certificate (a token, a password or a \
-             program, perhaps), so there is none to keep"
+            "{path}: its {} {user:?} has no client certificate (a token, a password or a program, \
+             perhaps), so there is none to keep",
+            if named.is_some() { "user" } else { "current user" }
         )),
         _ => Loaded::Unreadable(format!(
             "{path}: one half of the client certificate of {user:?} is embedded and the other is a \
@@ -233,8 +265,7 @@ fn kubeconfig(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileErro
     if let Loaded::KeyMissing(stored, _) | Loaded::Mismatched(stored, _) | Loaded::Whole(stored) =
         &mut loaded
     {
-        stored.notes.extend(others(&config));
-        stored.user = Some(config.user.name);
+        stored.user = Some(user);
     }
     Ok(loaded)
 }
@@ -252,8 +283,8 @@ pub fn referenced(
     files.check_reference(kubeconfig, &file).map(|()| file)
 }
 
-fn embedded(certificate: &Secret, key: &Secret, file: SourceFile, path: &AbsolutePath) -> Loaded {
-    let (leaf, notes) = match leaf(certificate) {
+fn embedded(certificate: &Secret, key: &Secret, form: Form, path: &AbsolutePath) -> Loaded {
+    let (leaf, further) = match leaf(certificate) {
         Ok(found) => found,
         Err(reason) => {
             return Loaded::Damaged(format!("{path}: client-certificate-data: {reason}"));
@@ -261,44 +292,37 @@ fn embedded(certificate: &Secret, key: &Secret, file: SourceFile, path: &Absolut
     };
     let trouble =
         key_trouble(key, &leaf).map(|reason| format!("{path}: client-key-data: {reason}"));
-    let stored =
-        Box::new(Stored { form: Form::Kubeconfig(file), certificate: leaf, user: None, notes });
+    let stored = Box::new(Stored {
+        form,
+        certificate: leaf,
+        notes: further_note(&further),
+        further,
+        user: None,
+    });
     match trouble {
         None => Loaded::Whole(stored),
         Some(text) => Loaded::Mismatched(stored, text),
     }
 }
 
-fn others(config: &Kubeconfig) -> Option<String> {
-    let others = &config.others_with_certificates;
-    let names = others.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
-    (!others.is_empty()).then(|| {
-        format!(
-            "only the user of the current context, {:?}, is managed; also in the \
-            file: {names}",
-            config.user.name
-        )
-    })
-}
-
 const DOES_NOT_FIT: &str = "the key does not fit the certificate";
 
-fn leaf(content: &Secret) -> Result<(Certificate, Vec<String>), String> {
-    let mut found = certificates(content.expose()).map_err(|e| e.to_string())?;
-    let more = found.len().saturating_sub(1);
-    let leaf = if found.is_empty() {
-        Err("the file holds no certificate".to_owned())
-    } else {
-        Ok(found.swap_remove(0))
-    }?;
-    let note = match more {
+/// The first certificate of a file, and those behind it.
+fn leaf(content: &Secret) -> Result<(Certificate, Vec<Certificate>), String> {
+    let mut found = certificates(content.expose()).map_err(|e| e.to_string())?.into_iter();
+    let leaf = found.next().ok_or("the file holds no certificate")?;
+    Ok((leaf, found.collect()))
+}
+
+fn further_note(further: &[Certificate]) -> Vec<String> {
+    let note = match further.len() {
         0 => None,
         1 => Some("the file holds another certificate behind its own, which is kept".to_owned()),
         more => {
             Some(format!("the file holds {more} more certificates behind its own, which are kept"))
         }
     };
-    Ok((leaf, note.into_iter().collect()))
+    note.into_iter().collect()
 }
 
 /// The first certificate of a file; `None` where the file holds none.
@@ -307,9 +331,9 @@ pub(super) fn leaf_of(content: &Secret) -> Option<Certificate> {
 }
 
 fn key_trouble(content: &Secret, leaf: &Certificate) -> Option<String> {
-    match PrivateKey::from_pem(content.expose()) {
-        Ok(key) if key.fits(leaf) => None,
-        Ok(_) => Some(DOES_NOT_FIT.to_owned()),
+    match key_fits(content.expose(), leaf) {
+        Ok(true) => None,
+        Ok(false) => Some(DOES_NOT_FIT.to_owned()),
         Err(e) => Some(e.to_string()),
     }
 }

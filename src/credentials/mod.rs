@@ -8,12 +8,13 @@
 mod access;
 mod authority;
 mod bundle;
+mod chain;
 mod compose;
 mod copy;
 mod load;
 mod trust;
 
-pub use access::{Server, identity, identity_of, server};
+pub use access::{Server, identity, identity_in, identity_of, server};
 pub use authority::{LoadedAuthority, LoadedKey, load_authority};
 pub use compose::{ComposeError, Composed};
 pub use copy::{KnownContent, Lineage, LoadedCopy, Original, load_copy};

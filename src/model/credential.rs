@@ -38,6 +38,14 @@ pub enum Location {
     },
     /// The user that a kubeconfig's current-context names: embedded, or as references to files.
     Kubeconfig(AbsolutePath),
+    /// A user of a kubeconfig, whether or not current-context names it: embedded, or as references
+    /// to files.
+    KubeconfigUser {
+        /// The kubeconfig.
+        file: AbsolutePath,
+        /// The name of the user's entry.
+        user: String,
+    },
     /// One PEM file with certificate and key.
     Bundle(AbsolutePath),
 }
@@ -48,7 +56,7 @@ impl Location {
     pub fn certificate_file(&self) -> &AbsolutePath {
         match self {
             Self::Pair { certificate, .. } => certificate,
-            Self::Kubeconfig(file) | Self::Bundle(file) => file,
+            Self::Kubeconfig(file) | Self::KubeconfigUser { file, .. } | Self::Bundle(file) => file,
         }
     }
 
@@ -56,15 +64,41 @@ impl Location {
     pub fn files(&self) -> impl Iterator<Item = &AbsolutePath> {
         let (first, second) = match self {
             Self::Pair { certificate, key } => (certificate, Some(key)),
-            Self::Kubeconfig(file) | Self::Bundle(file) => (file, None),
+            Self::Kubeconfig(file) | Self::KubeconfigUser { file, .. } | Self::Bundle(file) => {
+                (file, None)
+            }
         };
         std::iter::once(first).chain(second)
+    }
+
+    /// The kubeconfig that it is in, whichever user it is of.
+    #[must_use]
+    pub fn kubeconfig(&self) -> Option<&AbsolutePath> {
+        match self {
+            Self::Kubeconfig(file) | Self::KubeconfigUser { file, .. } => Some(file),
+            Self::Pair { .. } | Self::Bundle(_) => None,
+        }
+    }
+}
+
+impl Location {
+    /// The name of the user of a kubeconfig, where it is not the current one.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::KubeconfigUser { user, .. } => Some(user),
+            Self::Pair { .. } | Self::Kubeconfig(_) | Self::Bundle(_) => None,
+        }
     }
 }
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.certificate_file().fmt(f)
+        self.certificate_file().fmt(f)?;
+        match self {
+            Self::KubeconfigUser { user, .. } => write!(f, " (user {user:?})"),
+            Self::Pair { .. } | Self::Kubeconfig(_) | Self::Bundle(_) => Ok(()),
+        }
     }
 }
 

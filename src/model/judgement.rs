@@ -4,6 +4,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::KeyChoice;
+
 /// When something is due. Valid once made: see the settings, which refuse what would renew for
 /// ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub struct Policy {
     /// How far before the present a renewed credential's validity begins, for clients whose clocks
     /// are behind.
     pub backdate: Duration,
+    /// The kind of key that a renewed credential gets.
+    pub key: KeyChoice,
 }
 
 /// Re-issuing must move a credential's end by at least this much to be worth it. Near the end of

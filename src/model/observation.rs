@@ -38,6 +38,10 @@ pub struct BackupFacts {
     pub location: Location,
     /// SHA-256 of its certificate.
     pub fingerprint: Digest,
+    /// The algorithm of its key.
+    pub key_algorithm: String,
+    /// Whether a new key of this algorithm can be made.
+    pub key_can_be_made: bool,
 }
 
 /// What is found of a copy's original.
@@ -116,6 +120,8 @@ pub struct Leaf {
     pub not_after: Timestamp,
     /// Its key's algorithm, as kubeadm spells it: `RSA-2048`.
     pub key_algorithm: String,
+    /// Whether a new key of this algorithm can be made.
+    pub key_can_be_made: bool,
     /// The names and addresses it is valid for.
     pub names: Vec<String>,
     /// SHA-256 of the certificate.

@@ -18,6 +18,7 @@ mod places;
 mod services;
 mod serving;
 mod unclear;
+mod users;
 
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,7 @@ use crate::model::{
 };
 use crate::settings::{OwnAuthority, OwnCredential, Profile, Settings, Trial};
 pub use checks::CatalogError;
-pub use input::{CatalogInput, ConfigurationReader, Reference};
+pub use input::{CatalogInput, ConfigurationReader, KubeconfigUsers, Reference};
 pub use kubelet::{KubeletServing, KubeletSettings};
 use manifests::Manifests;
 pub use names::Wanted;
@@ -156,10 +157,12 @@ impl Catalog {
         };
         let mut listed: BTreeSet<_> =
             catalog.credentials.iter().map(|credential| credential.name.clone()).collect();
+        catalog.find_current_users(found.users);
         catalog.join_shared();
         catalog.add_serving(settings, profile, &manifests);
         listed.extend(catalog.serving.iter().cloned());
         catalog.add_copies(settings, found.matching)?;
+        catalog.add_users(found.users);
         checks::uses(settings, &listed, &catalog.credentials)?;
         catalog.find_consumers(&manifests);
         Ok(catalog)

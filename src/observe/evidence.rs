@@ -93,6 +93,8 @@ impl Evidence<'_> {
                 name: files.generation.to_string(),
                 location: located.location.clone(),
                 fingerprint: certificate.fingerprint,
+                key_algorithm: certificate.key_algorithm.to_string(),
+                key_can_be_made: certificate.key_algorithm.can_be_made(),
             })
         };
         self.generations().find_map(usable)

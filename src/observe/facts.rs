@@ -12,7 +12,7 @@ use crate::credentials::{LoadedAuthority, LoadedKey, Stored, load, load_authorit
 use crate::formats::x509::Certificate;
 use crate::model::{
     AbsolutePath, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName,
-    AuthorityState, Credential, CredentialFacts, Material, Need,
+    AuthorityState, Credential, CredentialFacts, Material, Need, Renewal,
 };
 use crate::state::KnownCertificates;
 use crate::store::Backups;
@@ -108,6 +108,9 @@ fn facts(
     } else {
         None
     };
+    if credential.renewal == Renewal::Ours {
+        notes.extend(files.iter().find_map(|file| not_replaceable(root, file)));
+    }
     CredentialFacts {
         credential: credential.clone(),
         material,
@@ -119,6 +122,12 @@ fn facts(
         copy: None,
         other_writers,
     }
+}
+
+/// Why a file can't be replaced, which should be known before the day it is due.
+fn not_replaceable(root: &Root, file: &AbsolutePath) -> Option<String> {
+    let place = root.locate(file).ok()?;
+    place.dir.check_replaceable(&place.name).err().map(|e| e.to_string())
 }
 
 /// Adds kubelet's credential. Where kubelet.conf embeds a certificate and there is no other one

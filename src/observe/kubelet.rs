@@ -40,6 +40,7 @@ pub(super) fn client(
     let embeds = matches!(parsed.user.client.certificate, PemSource::Embedded(_));
     let embedded = embeds.then(|| embedded(root, credential, kubeconfig, authority));
     let leaves = [own.leaf(), embedded.as_ref().and_then(Material::leaf)];
+    let nameless = leaves.into_iter().flatten().next().map(|leaf| leaf.subject.clone());
     let user = parsed.user.name.as_str();
     let node = match leaves.into_iter().flatten().find_map(node_of) {
         Some(name) => {
@@ -47,7 +48,7 @@ pub(super) fn client(
             found.extend(by_user(user, kubeconfig));
             agreed(&found)
         }
-        None => elsewhere(root, user, kubeconfig),
+        None => elsewhere(root, user, kubeconfig, nameless.as_deref()),
     };
     let (kubeconfig, rotation_off) = (kubeconfig.clone(), rotation_off.cloned());
     Some(KubeletClient { kubeconfig, embedded, rotation_off, node })
@@ -80,8 +81,13 @@ type NodeName = (String, String);
 
 /// Finds the node's name elsewhere, never by the host name: a node may have another one, and a
 /// certificate for the wrong name would impersonate another node. What users other than root can
-/// have written names no node.
-fn elsewhere(root: &Root, user: &str, kubeconfig: &AbsolutePath) -> Result<String, String> {
+/// have written names no node. `nameless` is the subject of an old certificate that names none.
+fn elsewhere(
+    root: &Root,
+    user: &str,
+    kubeconfig: &AbsolutePath,
+    nameless: Option<&str>,
+) -> Result<String, String> {
     let not_known = |e: FileError| format!("the name of this node is not known: {e}");
     let mut found: Vec<NodeName> = by_flags(root).map_err(not_known)?.into_iter().collect();
     found.extend(by_processes(root));
@@ -90,9 +96,13 @@ fn elsewhere(root: &Root, user: &str, kubeconfig: &AbsolutePath) -> Result<Strin
         found.push(name);
     }
     if found.is_empty() || found.iter().any(|(_, name)| !is_node(name)) {
+        let certificate = match nameless {
+            Some(subject) => format!("the old certificate names no node (it is for {subject})"),
+            None => "there is no old certificate that can be read".to_owned(),
+        };
         return Err(format!(
-            "the name of this node is not known: the old certificate can't be read, kubelet has no \
-             {NAME_FLAG} (in {}), and the user in {kubeconfig} is not {NODE_PREFIX}NAME; add \
+            "the name of this node is not known: {certificate}, kubelet has no {NAME_FLAG} (in \
+             {}), and the user in {kubeconfig} is not {NODE_PREFIX}NAME; add \
              {NAME_FLAG}=NAME to KUBELET_EXTRA_ARGS in {}, with the name that kubectl get nodes \
              shows",
             FLAGS.join(", "),
@@ -264,7 +274,7 @@ mod tests {
 
         fn elsewhere(&self, user: &str) -> Result<String, String> {
             let conf = AbsolutePath::constant("/etc/kubernetes/kubelet.conf");
-            elsewhere(&self.root, user, &conf)
+            elsewhere(&self.root, user, &conf, None)
         }
     }
 

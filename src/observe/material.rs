@@ -54,6 +54,7 @@ pub(super) fn leaf(certificate: &Certificate, authority: Option<&LoadedAuthority
         not_before: certificate.not_before,
         not_after: certificate.not_after,
         key_algorithm: certificate.key_algorithm.to_string(),
+        key_can_be_made: certificate.key_algorithm.can_be_made(),
         names: certificate.names(),
         fingerprint: certificate.fingerprint,
         signer: authority.map_or(Signer::Unknown, |authority| authority.signer_of(certificate)),

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::catalog::{Catalog, CatalogError, CatalogInput, Note, Reference};
+use super::catalog::{Catalog, CatalogError, CatalogInput, KubeconfigUsers, Note, Reference};
 use super::kubelet::{self, FoundSettings};
 use crate::credentials::{LoadedAuthority, load, load_authority, referenced};
-use crate::formats::kubeconfig::{ClientCertificate, Kubeconfig, PemSource};
+use crate::formats::kubeconfig::{self, ClientCertificate, Kubeconfig, PemSource};
 use crate::model::{
     AbsolutePath, AuthorityName, Credential, InvalidPath, Renewal, Signer, UnclearManifest,
 };
@@ -111,11 +111,13 @@ impl Node {
         let exists = |path: &AbsolutePath| root.exists(path);
         let matching = |pattern: &AbsolutePath| root.matching(pattern);
         let configuration = |path: &AbsolutePath| configuration(&root, path);
+        let users = |kubeconfig: &AbsolutePath| users(&root, kubeconfig);
         let found = CatalogInput {
             manifests: &manifests,
             references: &references,
             kubelet: kubelet.as_ref(),
             configuration: &configuration,
+            users: &users,
             exists: &exists,
             matching: &matching,
         };
@@ -319,6 +321,19 @@ fn reference(
         }
         _ => None,
     }
+}
+
+/// Returns the users of a kubeconfig; none where it can't be read.
+fn users(root: &Root, path: &AbsolutePath) -> KubeconfigUsers {
+    let Ok(content) = root.read(path, LARGEST_FILE) else { return KubeconfigUsers::default() };
+    let text = content.bytes.expose();
+    let current = Kubeconfig::parse(text).ok().map(|config| config.user.name);
+    let has_one = |user: &kubeconfig::User| {
+        user.client.certificate != PemSource::Missing && Some(&user.name) != current.as_ref()
+    };
+    let all = kubeconfig::users(text).unwrap_or_default();
+    let others = all.into_iter().filter(has_one).map(|user| user.name).collect();
+    KubeconfigUsers { current, others }
 }
 
 /// The host name: of this machine as the kernel reports it, of another root directory as its file

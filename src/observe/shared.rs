@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use super::Catalog;
 use crate::credentials::LoadedAuthority;
 use crate::model::{
-    AbsolutePath, Authority, CredentialFacts, CredentialName, Location, Material, Renewal,
+    AbsolutePath, Authority, Credential, CredentialFacts, CredentialName, Material, Renewal,
 };
 use crate::sys::{Identity, Root};
 
@@ -72,7 +72,7 @@ fn conflict<'c>(
 }
 
 fn claim(facts: &CredentialFacts) -> Claim {
-    let is_kubeconfig = matches!(facts.credential.location, Location::Kubeconfig(_));
+    let is_kubeconfig = facts.credential.location.kubeconfig().is_some();
     if facts.other_writers.is_some() {
         Claim::WritableByOthers
     } else if is_kubeconfig && facts.credential.location.files().ne(&facts.files) {
@@ -112,11 +112,18 @@ fn protected_text(own: &Places, protected: &BTreeMap<FileIdentity, String>) -> O
 fn places(root: &Root, facts: &CredentialFacts) -> Places {
     if matches!(facts.material, Material::Absent | Material::Unreadable(_))
         || facts.credential.copy_of().is_some()
+        || is_further_user(&facts.credential)
     {
         return BTreeMap::new();
     }
     let place = |path: &AbsolutePath| Some((identity(root, path)?, path.clone()));
     facts.files.iter().filter_map(place).collect()
+}
+
+/// Whether it is a user of a kubeconfig that is only watched: what a kubeconfig says of it never
+/// keeps another credential from being renewed.
+fn is_further_user(credential: &Credential) -> bool {
+    credential.location.user().is_some() && credential.renewal != Renewal::Ours
 }
 
 fn identity(root: &Root, path: &AbsolutePath) -> Option<FileIdentity> {

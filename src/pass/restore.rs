@@ -326,8 +326,10 @@ fn choose(
     now: Timestamp,
 ) -> Result<Option<Chosen>, RestoreError> {
     let named = wanted.only.contains(&credential.name);
-    // A copy follows its original by itself, and may hold more than that by now.
-    if !named && (!wanted.only.is_empty() || credential.copy_of().is_some()) {
+    // A copy follows its original by itself, and may hold more than that by now. A further user of
+    // a kubeconfig is restored with the file.
+    let follows = credential.copy_of().is_some() || credential.location.user().is_some();
+    if !named && (!wanted.only.is_empty() || follows) {
         return Ok(None);
     }
     let mut trouble = None;

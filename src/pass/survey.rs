@@ -7,7 +7,7 @@ use crate::model::{
     Action, AuthorityFacts, AuthorityJudgement, CredentialName, Policy, Timestamp, Urgency,
 };
 use crate::observe::{Node, Observation, observe};
-use crate::plan::{Judged, judge, judge_authority};
+use crate::plan::{Judged, judge, judge_authority, key_note};
 
 /// Everything that is known and thought of a node at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +31,7 @@ pub fn policy(node: &Node) -> Policy {
         urgent_before: renewal.urgent_before.as_duration(),
         validity: renewal.validity.as_duration(),
         backdate: renewal.backdate.as_duration(),
+        key: *renewal.key_algorithm,
     }
 }
 
@@ -40,11 +41,14 @@ pub fn survey(node: &Node, now: Timestamp) -> Survey {
     let Observation { authorities, credentials } =
         observe(&node.root, &node.catalog, &node.settings.paths.state);
     let policy = policy(node);
-    let credentials = credentials.into_iter().map(|facts| {
+    let credentials = credentials.into_iter().map(|mut facts| {
         let named = facts.credential.authority.as_ref();
         let authority =
             authorities.iter().find(|found| named == Some(&found.authority.name)).cloned();
         let judgement = judge(&facts, authority.as_ref(), &policy, now);
+        if judgement.action == Action::Nothing {
+            facts.notes.extend(key_note(&facts, &policy));
+        }
         Judged { facts, authority, judgement }
     });
     let credentials: Vec<Judged> = credentials.collect();

@@ -26,6 +26,7 @@ fn policy() -> Policy {
         urgent_before: days(3),
         validity: YEAR,
         backdate: Duration::from_secs(300),
+        key: crate::model::KeyChoice::Keep,
     }
 }
 
@@ -55,6 +56,7 @@ fn ends_in(ends: u64) -> Judged {
         not_before: now().minus(YEAR),
         not_after: now().plus(days(ends)),
         key_algorithm: String::new(),
+        key_can_be_made: true,
         names: Vec::new(),
         fingerprint: Digest::of(b"leaf"),
         signer: Signer::Authority,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::judge::{judge_authority, kubelet_repaired_here, new_end, not_known};
+use super::judge::{judge_authority, key_not_made, kubelet_repaired_here, new_end, not_known};
 use super::steps::{Judged, Plan, Request, Step, Terms};
 use crate::model::{
     Action, AuthorityCondition, AuthorityFacts, Material, Policy, Renewal, Signer, Timestamp,
@@ -25,8 +25,10 @@ fn step(judged: &Judged, request: &Request, policy: &Policy, now: Timestamp) -> 
         && can_be_forced(judged, request, now)
         && !matches!(action, Action::Renew | Action::Repair)
     {
-        (action, reason) = match shorter(judged, request, policy, now) {
-            Some(shorter) => (Action::Error, shorter),
+        let refusal =
+            key_not_made(&judged.facts, policy).or_else(|| shorter(judged, request, policy, now));
+        (action, reason) = match refusal {
+            Some(refusal) => (Action::Error, refusal),
             None if request.names.is_empty() => {
                 (Action::Renew, format!("asked for with --force; {reason}"))
             }

@@ -59,6 +59,7 @@ impl Node {
             urgent_before: days(3),
             validity: days(365),
             backdate: Duration::ZERO,
+            key: crate::model::KeyChoice::Keep,
         };
         let situation = Situation {
             credentials: &self.credentials,

@@ -57,6 +57,7 @@ pub fn judged(credential: &str, content: &str) -> Judged {
         not_before: now().minus(DAY),
         not_after: now().plus(days(365)),
         key_algorithm: String::new(),
+        key_can_be_made: true,
         names: Vec::new(),
         fingerprint: fingerprint(content),
         signer: Signer::Authority,

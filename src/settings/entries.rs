@@ -94,6 +94,7 @@ pub(super) struct CredentialFragment {
     certificate: Option<AbsolutePath>,
     key: Option<AbsolutePath>,
     kubeconfig: Option<AbsolutePath>,
+    user: Option<String>,
     bundle: Option<AbsolutePath>,
     trial: Option<Trial>,
 }
@@ -131,15 +132,24 @@ impl OwnCredential {
             certificate,
             key,
             kubeconfig,
+            user,
             bundle,
             trial,
         } = entry.into_inner();
         let entry_name = name.as_ref().map(ToString::to_string);
         let wrong = |problem| wrong("credential", entry_name.clone(), origin.clone(), problem);
-        let location = location(certificate, key, kubeconfig, bundle).map_err(wrong)?;
+        let location = match (location(certificate, key, kubeconfig, bundle).map_err(wrong)?, user)
+        {
+            (location, None) => location,
+            (Location::Kubeconfig(file), Some(user)) => Location::KubeconfigUser { file, user },
+            (_, Some(_)) => return Err(wrong(EntryProblem::Missing("kubeconfig, for user"))),
+        };
         let name = name.ok_or_else(|| wrong(EntryProblem::Missing("name")))?;
         match (&trial, &location) {
-            (Some(Trial { service: Some(_), .. }), Location::Kubeconfig(_)) => {
+            (
+                Some(Trial { service: Some(_), .. }),
+                Location::Kubeconfig(_) | Location::KubeconfigUser { .. },
+            ) => {
                 return Err(wrong(EntryProblem::NotWith {
                     key: "a service in trial",
                     other: "kubeconfig, which names its own server",

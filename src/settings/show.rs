@@ -85,6 +85,9 @@ fn location(location: &Location) -> Vec<String> {
             vec![text("certificate", certificate), text("key", key)]
         }
         Location::Kubeconfig(file) => vec![text("kubeconfig", file)],
+        Location::KubeconfigUser { file, user } => {
+            vec![text("kubeconfig", file), text("user", user)]
+        }
         Location::Bundle(file) => vec![text("bundle", file)],
     }
 }

@@ -165,7 +165,7 @@ fn refusals_name_place_value_and_expectation() {
             "[[credential]]\nname = \"x\"\npath = \"/x\"",
             "/etc/kubecertd/kubecertd.toml:3:1: `path = \"/x\"`: unknown field `path`, expected \
              one of `name`, `authority`, \
-             `optional`, `certificate`, `key`, `kubeconfig`, `bundle`, `trial`",
+             `optional`, `certificate`, `key`, `kubeconfig`, `user`, `bundle`, `trial`",
         ),
         // Wrong types.
         (
@@ -554,7 +554,7 @@ fn shipped_configuration_shows_every_key() {
 fn examples_in_shipped_configuration_are_valid() {
     let settings = read(&uncommented(SHIPPED, "#   ")).unwrap();
     assert_eq!(settings.authorities.len(), 1);
-    assert_eq!(settings.credentials.len(), 3);
+    assert_eq!(settings.credentials.len(), 4);
     assert_eq!(settings.copies.len(), 3);
     assert_eq!(settings.services.len(), 4);
     assert_eq!(settings.alarm_commands.len(), 1);

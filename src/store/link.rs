@@ -89,6 +89,7 @@ impl StagedLink {
             return Err(StoreError::NotALink(new.path.as_path().to_owned()));
         }
         let dir = root.open_dir(parent)?;
+        dir.check_replaceable(&name)?;
         let staged_name = || {
             let mut staged = staged_prefix(&name);
             staged.push(random_suffix());

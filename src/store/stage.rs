@@ -181,6 +181,8 @@ fn stage_file(root: &Root, new: &NewFile) -> Result<StagedFile, StoreError> {
     if place.path().to_str().is_none() {
         return Err(StoreError::NotUtf8(place.path()));
     }
+    // Before anything is replaced: a change would stay half made.
+    place.dir.check_replaceable(&place.name)?;
     let old = match place.dir.open(&place.name) {
         Ok(file) => Some(file),
         Err(e) if e.is_not_found() => None,

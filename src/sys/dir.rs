@@ -133,6 +133,30 @@ impl Dir {
         }
     }
 
+    /// Checks that neither the directory nor a file in it has an attribute (chattr) by which even
+    /// root can't replace the file.
+    ///
+    /// # Errors
+    /// When one has, with the command that removes it.
+    pub fn check_replaceable(&self, name: &OsStr) -> Result<(), FileError> {
+        [OsStr::new("."), name].into_iter().find_map(|name| self.fixed(name)).map_or(Ok(()), Err)
+    }
+
+    fn fixed(&self, name: &OsStr) -> Option<FileError> {
+        use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+        // Where the system can't say, the operation itself is tried.
+        let found = statx(&self.fd, name, flags, StatxFlags::empty()).ok()?.stx_attributes;
+        let attributes = [
+            (StatxAttributes::IMMUTABLE, "immutable", 'i'),
+            (StatxAttributes::APPEND, "append-only", 'a'),
+        ];
+        let (_, words, letter) = attributes.into_iter().find(|one| found.contains(one.0))?;
+        let path = if name == "." { self.path.clone() } else { self.path.join(name) };
+        let remedy = format!("chattr -{letter} {}", path.display());
+        Some(FileError { path, problem: FileProblem::Fixed { words, letter, remedy } })
+    }
+
     /// The target of an entry, when it is a symlink.
     ///
     /// # Errors
@@ -292,6 +316,9 @@ impl Dir {
         let is_link = || matches!(self.stat(name), Ok(Some(stat)) if kind(&stat) == SFlag::S_IFLNK);
         if matches!(errno, Errno::ELOOP) || (errno == Errno::ENOTDIR && is_link()) {
             return FileError { path: self.path.join(name), problem: FileProblem::Link };
+        }
+        if let (Errno::EPERM | Errno::EACCES, Err(fixed)) = (errno, self.check_replaceable(name)) {
+            return fixed;
         }
         FileError::from_errno(self.path.join(name), action, errno)
     }

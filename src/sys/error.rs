@@ -59,6 +59,16 @@ pub enum FileProblem {
         /// The command that makes root its only writer.
         remedy: String,
     },
+    /// It has an attribute by which even root can't replace it.
+    #[error("is {words} (chattr +{letter}), so that it can't be replaced; to allow it: {remedy}")]
+    Fixed {
+        /// What the attribute makes it.
+        words: &'static str,
+        /// The letter of the attribute.
+        letter: char,
+        /// The command that removes the attribute.
+        remedy: String,
+    },
     /// It is not a regular file.
     #[error("is {0}, not a file")]
     NotAFile(&'static str),

@@ -64,16 +64,6 @@ const NO_KUBECONFIG: &[Fault] = &[
         "kind is not \"Config\"",
     ),
     (
-        "two documents",
-        |path| edit_text(path, |text| format!("{text}---\n{text}")),
-        "a second document begins here",
-    ),
-    (
-        "a key twice",
-        |path| edit_text(path, |text| format!("{text}kind: Config\n")),
-        "a key stands here for the second time",
-    ),
-    (
         "no current-context",
         |path| edit_text(path, |text| text.replace("current-context: ", "currant-context: ")),
         "it has no current-context",
@@ -118,6 +108,16 @@ fn invalid_kubeconfig_affects_only_itself() {
 #[test]
 fn unsupported_kubeconfig_is_refused_with_line() {
     const FORMS: &[Fault] = &[
+        (
+            "two documents",
+            |path| edit_text(path, |text| format!("{text}---\n{text}")),
+            "a second document begins here",
+        ),
+        (
+            "a key twice",
+            |path| edit_text(path, |text| format!("{text}kind: Config\n")),
+            "a key stands here for the second time",
+        ),
         (
             "a token",
             |path| {

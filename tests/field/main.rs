@@ -24,4 +24,5 @@ mod contents;
 mod kubelet;
 mod lost;
 mod pods;
+mod support;
 mod trust;

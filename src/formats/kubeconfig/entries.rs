@@ -1,6 +1,6 @@
 //! The entries of a kubeconfig: users, their certificates, and clusters.
 
-use super::error::SpliceError;
+use super::error::{KubeconfigError, SpliceError};
 use crate::model::Secret;
 
 /// The content of a kubeconfig, as far as its current user is concerned.
@@ -37,6 +37,8 @@ pub struct ClientCertificate {
     pub certificate: PemSource,
     /// The private key.
     pub key: PemSource,
+    /// The field of a missing half that is there in other letters of upper or lower case.
+    pub letter_case: Option<KubeconfigError>,
 }
 
 /// A cluster entry.

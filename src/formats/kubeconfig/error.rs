@@ -24,6 +24,13 @@ pub enum KubeconfigError {
         "line {line}: a key stands here for the second time in the same mapping; remove one of them"
     )]
     DuplicateKey { line: u64 },
+    #[error("line {line}: {reason}: no component of Kubernetes can read the file")]
+    NotForKubernetes { line: u64, reason: &'static str },
+    #[error(
+        "line {line}: Kubernetes tells upper case from lower case in the name of a field and does \
+         not read this one; write {field}"
+    )]
+    LetterCase { line: u64, field: &'static str },
     #[error("it is not a kubeconfig: at its top there is no mapping")]
     NotAKubeconfig,
     #[error("line {line}: it is not a kubeconfig: {field} is not {expected:?}")]
@@ -32,6 +39,8 @@ pub enum KubeconfigError {
     NotAMapping { line: u64, holding: &'static str },
     #[error("line {line}: {field} is not a list")]
     NotAList { line: u64, field: &'static str },
+    #[error("line {line}: {field} is not true or false (without quotes)")]
+    NotABoolean { line: u64, field: &'static str },
     #[error(
         "line {line}: {field} is not a string (quote it if it looks like a number or a boolean)"
     )]
@@ -62,6 +71,18 @@ pub enum KubeconfigError {
 }
 
 impl KubeconfigError {
+    /// Whether the file may well hold what it should, in a form that has to be corrected by hand.
+    #[must_use]
+    pub fn is_about_form(&self) -> bool {
+        matches!(
+            self,
+            Self::SeveralDocuments { .. }
+                | Self::DuplicateKey { .. }
+                | Self::NotForKubernetes { .. }
+                | Self::LetterCase { .. }
+        )
+    }
+
     /// The line that the error is about.
     #[must_use]
     pub fn line(&self) -> Option<u64> {
@@ -71,10 +92,13 @@ impl KubeconfigError {
             | Self::TooComplex { line }
             | Self::SeveralDocuments { line }
             | Self::DuplicateKey { line }
+            | Self::NotForKubernetes { line, .. }
+            | Self::LetterCase { line, .. }
             | Self::OtherKind { line, .. }
             | Self::NotAMapping { line, .. }
             | Self::NotAList { line, .. }
             | Self::NotAString { line, .. }
+            | Self::NotABoolean { line, .. }
             | Self::NotBase64 { line, .. }
             | Self::DuplicateName { line, .. }
             | Self::NoUserInContext { line, .. }

@@ -9,6 +9,7 @@
 
 mod entries;
 mod error;
+mod go_yaml;
 mod point;
 mod read;
 mod splice;
@@ -35,6 +36,14 @@ impl Kubeconfig {
         let config = Self::of(&root)?;
         Ok(Self { obstacle: splice::obstacle(text, &root), ..config })
     }
+}
+
+/// Returns the user with this name of a kubeconfig, whether or not it is current.
+///
+/// # Errors
+/// [`KubeconfigError`] says what is wrong and, where it can, in which line.
+pub fn named_user(text: &[u8], name: &str) -> Result<Option<User>, KubeconfigError> {
+    Ok(users(text)?.into_iter().find(|user| user.name == name))
 }
 
 /// Returns all users of a kubeconfig, YAML or JSON, whether or not they are current.

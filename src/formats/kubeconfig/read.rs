@@ -2,9 +2,8 @@
 //!
 //! It reads as client-go does, except that some legal content is refused: repeated keys of a
 //! mapping (client-go takes the last one), further documents (client-go ignores them), and values
-//! tagged `!!binary` (client-go decodes them twice). The parser implements YAML 1.2, so a few texts
-//! that Go's older one refuses are read here, such as JSON with escaped slashes. It opens none of
-//! the files that are named.
+//! tagged `!!binary` (client-go decodes them twice). The parser implements YAML 1.2; what Go's
+//! older one refuses or reads otherwise, `go_yaml` finds. It opens none of the named files.
 
 use std::collections::HashSet;
 
@@ -110,18 +109,25 @@ pub(super) fn user<'t>(root: &'t YamlNode, name: &str) -> Result<UserEntry<'t>, 
 /// Follows current-context to a user.
 pub(super) fn current(root: &YamlNode) -> Result<Current<'_>, KubeconfigError> {
     let users = Named::all(root, "users", "user")?;
+    let absent = |node: &YamlNode, field, otherwise| node.letter_case(field).unwrap_or(otherwise);
     if users.is_empty() {
-        return Err(KubeconfigError::NoUsers);
+        return Err(absent(root, "users", KubeconfigError::NoUsers));
     }
-    let name = root.text("current-context")?.ok_or(KubeconfigError::NoCurrentContext)?;
+    let name = root
+        .text("current-context")?
+        .ok_or_else(|| absent(root, "current-context", KubeconfigError::NoCurrentContext))?;
     let contexts = Named::all(root, "contexts", "context")?;
+    contexts.iter().try_for_each(|context| context.entry.check_string("namespace"))?;
     let context = contexts.iter().find(|context| context.name == name);
-    let context =
-        context.ok_or_else(|| KubeconfigError::MissingContext { name: name.to_owned() })?;
+    let context = context.ok_or_else(|| {
+        absent(root, "contexts", KubeconfigError::MissingContext { name: name.to_owned() })
+    })?;
     let line = context.line;
     let user = context.entry.text("user")?;
-    let user =
-        user.ok_or_else(|| KubeconfigError::NoUserInContext { line, context: name.to_owned() })?;
+    let user = user.ok_or_else(|| {
+        let otherwise = KubeconfigError::NoUserInContext { line, context: name.to_owned() };
+        absent(context.entry, "user", otherwise)
+    })?;
     let found = users.iter().find(|candidate| candidate.name == user);
     let found = found.ok_or_else(|| KubeconfigError::MissingUser {
         line,
@@ -188,6 +194,9 @@ fn cluster(root: &YamlNode, name: Option<&str>) -> Result<Option<Cluster>, Kubec
         let server_name = cluster.entry.text("tls-server-name")?.map(str::to_owned);
         let authority =
             source(cluster.entry, "certificate-authority-data", "certificate-authority")?;
+        cluster.entry.check_string("proxy-url")?;
+        cluster.entry.check_boolean("insecure-skip-tls-verify")?;
+        cluster.entry.check_boolean("disable-compression")?;
         if Some(cluster.name) == name {
             found = Some(Cluster { name: cluster.name.to_owned(), server, server_name, authority });
         }
@@ -196,10 +205,18 @@ fn cluster(root: &YamlNode, name: Option<&str>) -> Result<Option<Cluster>, Kubec
 }
 
 fn client(user: &YamlNode) -> Result<ClientCertificate, KubeconfigError> {
-    Ok(ClientCertificate {
-        certificate: source(user, CERTIFICATE_DATA, "client-certificate")?,
-        key: source(user, KEY_DATA, "client-key")?,
-    })
+    let certificate = source(user, CERTIFICATE_DATA, "client-certificate")?;
+    let key = source(user, KEY_DATA, "client-key")?;
+    for field in ["token", "tokenFile", "username", "password", "as"] {
+        user.check_string(field)?;
+    }
+    let of_certificate = [CERTIFICATE_DATA, "client-certificate"];
+    let of_key = [KEY_DATA, "client-key"];
+    let absent = [(&certificate, of_certificate), (&key, of_key)];
+    let absent = absent.into_iter().filter(|(half, _)| **half == PemSource::Missing);
+    let letter_case =
+        absent.flat_map(|(_, fields)| fields).find_map(|field| user.letter_case(field));
+    Ok(ClientCertificate { certificate, key, letter_case })
 }
 
 /// Data wins over a file, and empty data counts as none.

@@ -93,6 +93,7 @@ fn splice_equals_the_renewal_by_kubeadm() {
     let ClientCertificate {
         certificate: PemSource::Embedded(certificate),
         key: PemSource::Embedded(key),
+        ..
     } = Kubeconfig::parse(&renewed).unwrap().user.client
     else {
         panic!("not embedded")
@@ -497,7 +498,7 @@ fn embedded_data_wins_over_a_file_for_each_half() {
     for (lines, certificate, key) in cases {
         assert_eq!(
             Kubeconfig::parse(user(lines).as_bytes()).unwrap().user.client,
-            ClientCertificate { certificate, key },
+            ClientCertificate { certificate, key, letter_case: None },
             "{lines}"
         );
     }

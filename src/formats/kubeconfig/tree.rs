@@ -5,6 +5,7 @@
 //! a key; and comparing two documents except for two values needs all values. Nothing here knows
 //! what a kubeconfig is.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 
@@ -14,6 +15,7 @@ use serde_saphyr::{Error, Location, Options, Spanned, Tagged};
 use zeroize::Zeroizing;
 
 use super::KubeconfigError;
+use super::go_yaml::GoReading;
 
 /// One value and its position.
 pub(super) struct YamlNode {
@@ -56,8 +58,30 @@ impl YamlNode {
     /// When it is not UTF-8, not YAML, has too much nesting or repetition, or is more than one
     /// document.
     pub(super) fn parse(text: &str) -> Result<Self, KubeconfigError> {
-        serde_saphyr::from_str_with_options(without_last_markers(text), options())
-            .map_err(|error| explain(&error))
+        let text = without_last_markers(text);
+        let mut root: Self = serde_saphyr::from_str_with_options(text, options())
+            .map_err(|error| explain(&error))?;
+        root.take_from_strings(&GoReading::of(text)?.not_strings);
+        Ok(root)
+    }
+
+    /// Makes the values that begin at these bytes no strings.
+    fn take_from_strings(&mut self, not_strings: &BTreeSet<usize>) {
+        match &mut self.value {
+            Value::Text(text)
+                if self.tag.is_none()
+                    && self.defined.as_ref().is_some_and(|at| not_strings.contains(&at.start)) =>
+            {
+                self.value = Value::Other(text.to_string());
+            }
+            Value::List(items) => {
+                items.iter_mut().for_each(|item| item.take_from_strings(not_strings));
+            }
+            Value::Map(entries) => {
+                entries.iter_mut().for_each(|(_, value)| value.take_from_strings(not_strings));
+            }
+            Value::Null | Value::Text(_) | Value::Other(_) => {}
+        }
     }
 
     /// Returns the entry of a mapping; an entry that is null counts as absent, and so does any
@@ -91,6 +115,40 @@ impl YamlNode {
             }
             Some(other) => Err(KubeconfigError::NotAString { line: other.line, field: name }),
         }
+    }
+
+    /// Checks an entry that is not read here, but by Kubernetes, as a string.
+    ///
+    /// # Errors
+    /// When the node is not a mapping, or the entry is neither a string nor absent.
+    pub(super) fn check_string(&self, name: &'static str) -> Result<(), KubeconfigError> {
+        match self.field(name)? {
+            None | Some(Self { value: Value::Text(_), .. }) => Ok(()),
+            Some(other) => Err(KubeconfigError::NotAString { line: other.line, field: name }),
+        }
+    }
+
+    /// Checks an entry that is not read here, but by Kubernetes, as true or false.
+    ///
+    /// # Errors
+    /// When the node is not a mapping, or the entry is a string, a list or a mapping.
+    pub(super) fn check_boolean(&self, name: &'static str) -> Result<(), KubeconfigError> {
+        match self.field(name)? {
+            None | Some(Self { value: Value::Other(_), .. }) => Ok(()),
+            Some(other) => Err(KubeconfigError::NotABoolean { line: other.line, field: name }),
+        }
+    }
+
+    /// Returns the error for an entry that is absent: where one has its name in other letters of
+    /// upper or lower case, that is the reason.
+    pub(super) fn letter_case(&self, name: &'static str) -> Option<KubeconfigError> {
+        let Value::Map(entries) = &self.value else { return None };
+        let is_it = |key: &Self| {
+            matches!(&key.value, Value::Text(own) if own.as_str() != name
+                && own.eq_ignore_ascii_case(name))
+        };
+        let (key, _) = entries.iter().find(|(key, _)| is_it(key))?;
+        Some(KubeconfigError::LetterCase { line: key.line, field: name })
     }
 
     /// Returns the items of an entry; none when the entry is absent.

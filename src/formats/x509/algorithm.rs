@@ -11,7 +11,7 @@ use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 /// The kind and size of a key, spelled as in `encryptionAlgorithm` of kubeadm's
-/// ClusterConfiguration.
+/// ClusterConfiguration where kubeadm knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum KeyAlgorithm {
     /// kubeadm's default.
@@ -20,18 +20,24 @@ pub enum KeyAlgorithm {
     Rsa3072,
     /// RSA with a modulus of 4096 bits.
     Rsa4096,
-    /// ECDSA on the curve P-256.
+    /// RSA with a modulus of 8192 bits. kubeadm does not know this kind nor those below.
+    Rsa8192,
+    /// ECDSA on the curve P-256, which kubeadm knows.
     EcdsaP256,
-    /// ECDSA on the curve P-384.
+    /// ECDSA on the curve P-384, which kubeadm knows.
     EcdsaP384,
-    /// Any other key in a file, described: `RSA-1024`, `Ed25519`. Never generated for a leaf.
+    /// ECDSA on the curve P-521.
+    EcdsaP521,
+    /// Ed25519 (RFC 8410).
+    Ed25519,
+    /// Any other key in a file, described: `RSA-1024`. Never generated.
     Other(String),
 }
 
 impl KeyAlgorithm {
-    /// Whether a leaf may have such a key: one of the five that kubeadm knows.
+    /// Whether a new key of this kind can be made.
     #[must_use]
-    pub fn is_for_leaves(&self) -> bool {
+    pub fn can_be_made(&self) -> bool {
         !matches!(self, Self::Other(_))
     }
 
@@ -50,7 +56,7 @@ impl KeyAlgorithm {
         } else if *oid == OID_KEY_TYPE_EC_PUBLIC_KEY {
             ecdsa(spki)
         } else if *oid == OID_SIG_ED25519 {
-            Self::Other("Ed25519".to_owned())
+            Self::Ed25519
         } else {
             Self::Other(oid.to_id_string())
         }
@@ -62,6 +68,7 @@ fn rsa(bits: usize) -> KeyAlgorithm {
         2048 => KeyAlgorithm::Rsa2048,
         3072 => KeyAlgorithm::Rsa3072,
         4096 => KeyAlgorithm::Rsa4096,
+        8192 => KeyAlgorithm::Rsa8192,
         bits => KeyAlgorithm::Other(format!("RSA-{bits}")),
     }
 }
@@ -82,7 +89,7 @@ fn ecdsa(spki: &SubjectPublicKeyInfo<'_>) -> KeyAlgorithm {
     match spki.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok()) {
         Some(curve) if curve == OID_EC_P256 => KeyAlgorithm::EcdsaP256,
         Some(curve) if curve == OID_NIST_EC_P384 => KeyAlgorithm::EcdsaP384,
-        Some(curve) if curve == OID_NIST_EC_P521 => KeyAlgorithm::Other("ECDSA-P521".to_owned()),
+        Some(curve) if curve == OID_NIST_EC_P521 => KeyAlgorithm::EcdsaP521,
         Some(curve) => KeyAlgorithm::Other(format!("ECDSA on curve {curve}")),
         None => KeyAlgorithm::Other("ECDSA without a named curve".to_owned()),
     }
@@ -94,8 +101,11 @@ impl fmt::Display for KeyAlgorithm {
             Self::Rsa2048 => "RSA-2048",
             Self::Rsa3072 => "RSA-3072",
             Self::Rsa4096 => "RSA-4096",
+            Self::Rsa8192 => "RSA-8192",
             Self::EcdsaP256 => "ECDSA-P256",
             Self::EcdsaP384 => "ECDSA-P384",
+            Self::EcdsaP521 => "ECDSA-P521",
+            Self::Ed25519 => "Ed25519",
             Self::Other(text) => text,
         })
     }
@@ -107,6 +117,6 @@ mod tests {
 
     #[test]
     fn junk_is_an_unknown_algorithm_without_panic() {
-        assert!(!KeyAlgorithm::of_public_key(b"junk").is_for_leaves());
+        assert!(!KeyAlgorithm::of_public_key(b"junk").can_be_made());
     }
 }

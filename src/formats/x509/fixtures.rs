@@ -165,15 +165,17 @@ impl Draft {
     }
 
     pub fn signed(self, key: &PrivateKey, issuer_key: &PrivateKey) -> Certificate {
+        self.signed_for(key.public_key_der(), issuer_key)
+    }
+
+    pub fn signed_for(self, public_key: &[u8], issuer_key: &PrivateKey) -> Certificate {
         let content = Content {
             issuer: Name::from_der(&self.issuer).unwrap(),
             subject: Name::from_der(&self.subject).unwrap(),
             extensions: self.extensions,
         };
-        Certificate::from_der(
-            &content.signed(&self.terms, key.public_key_der(), issuer_key).unwrap(),
-        )
-        .unwrap()
+        Certificate::from_der(&content.signed(&self.terms, public_key, issuer_key).unwrap())
+            .unwrap()
     }
 
     pub fn self_signed(self) -> Issuer {

@@ -48,7 +48,7 @@ pub enum IssueError {
     /// A leaf in place of a CA certificate.
     #[error("the certificate of the authority is no CA certificate, or may not sign certificates")]
     NotAnAuthority,
-    /// Leaves only get keys that kubeadm knows.
+    /// A kind of key that is not made here.
     #[error("a certificate for a key of the kind {0} is not issued")]
     KeyAlgorithm(String),
     /// Something can't be written byte for byte as it was.
@@ -89,7 +89,7 @@ pub fn reissue(
     if !issuer_key.fits(issuer) {
         return Err(IssueError::KeyDoesNotFit);
     }
-    if !new_key.algorithm().is_for_leaves() {
+    if !new_key.algorithm().can_be_made() {
         return Err(IssueError::KeyAlgorithm(new_key.algorithm().to_string()));
     }
     if old.has_unique_identifiers {

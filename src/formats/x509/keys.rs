@@ -17,11 +17,9 @@ use const_oid::db::rfc5912::{
     ID_EC_PUBLIC_KEY, RSA_ENCRYPTION, SECP_256_R_1, SECP_384_R_1, SECP_521_R_1,
 };
 use const_oid::db::rfc8410::ID_ED_25519;
-use der::asn1::{AnyRef, OctetStringRef};
-use der::{Decode as _, SliceReader, Tag};
-use spki::AlgorithmIdentifierRef;
 
 use super::check::Key;
+use super::envelope::{Pkcs8, Sec1, starts_as_sec1};
 use super::{Certificate, KeyAlgorithm};
 use crate::formats::pem::{self, Block, PemError};
 use crate::model::Secret;
@@ -70,6 +68,12 @@ pub enum KeyError {
          P-256, P-384 and P-521, and Ed25519 are"
     )]
     Unsupported(String),
+    /// A new key of the kind can't be made.
+    #[error(
+        "kubecertd can't make a key of the kind {0}; set key_algorithm in [renewal] of the \
+         configuration to a kind for all new keys, for example \"RSA-2048\" or \"ECDSA-P256\""
+    )]
+    NotMade(String),
     /// The key is damaged, or its parts do not belong together.
     #[error("the private key is damaged: it can't be read, or its parts don't fit each other")]
     Damaged,
@@ -98,7 +102,7 @@ impl PrivateKey {
     /// Generates a new key.
     ///
     /// # Errors
-    /// When it is none of the five kinds that leaves have, or the library fails.
+    /// When it is a kind that the library can't make, or the library fails.
     pub fn generate(algorithm: &KeyAlgorithm) -> Result<Self, KeyError> {
         let failed = |_: Unspecified| KeyError::Library("make a key");
         let rsa = |size| RsaKeyPair::generate(size).map(Kind::Rsa).map_err(failed);
@@ -109,9 +113,12 @@ impl PrivateKey {
             KeyAlgorithm::Rsa2048 => rsa(KeySize::Rsa2048),
             KeyAlgorithm::Rsa3072 => rsa(KeySize::Rsa3072),
             KeyAlgorithm::Rsa4096 => rsa(KeySize::Rsa4096),
+            KeyAlgorithm::Rsa8192 => rsa(KeySize::Rsa8192),
             KeyAlgorithm::EcdsaP256 => ecdsa(Curve::P256),
             KeyAlgorithm::EcdsaP384 => ecdsa(Curve::P384),
-            KeyAlgorithm::Other(other) => Err(KeyError::Unsupported(other.clone())),
+            KeyAlgorithm::EcdsaP521 => ecdsa(Curve::P521),
+            KeyAlgorithm::Ed25519 => Ed25519KeyPair::generate().map(Kind::Ed25519).map_err(failed),
+            KeyAlgorithm::Other(other) => Err(KeyError::NotMade(other.clone())),
         }?)
     }
 
@@ -258,6 +265,12 @@ impl Kind {
     /// Reads a SEC1 key. It may lack its curve, so each curve is tried, the shortest first: a
     /// number too large for a curve is refused.
     fn from_sec1(der: &[u8]) -> Result<Self, KeyError> {
+        if let Some(other) = Sec1::parse(der)
+            .and_then(|parts| parts.curve)
+            .filter(|curve| Curve::from_oid(*curve).is_none())
+        {
+            return Err(KeyError::Unsupported(format!("ECDSA on curve {other}")));
+        }
         [Curve::P256, Curve::P384, Curve::P521]
             .into_iter()
             .find_map(|curve| {
@@ -296,32 +309,6 @@ fn rsa_error(error: KeyRejected) -> KeyError {
         "TooLarge" => KeyError::Unsupported("RSA with more than 8192 bits".to_owned()),
         _ => KeyError::Damaged,
     }
-}
-
-/// The envelope that names the kind of the key inside (RFC 5208).
-struct Pkcs8<'a> {
-    algorithm: AlgorithmIdentifierRef<'a>,
-    key: &'a [u8],
-}
-
-impl<'a> Pkcs8<'a> {
-    fn parse(der: &'a [u8]) -> Option<Self> {
-        let mut reader = SliceReader::new(AnyRef::from_der(der).ok()?.value()).ok()?;
-        u8::decode(&mut reader).ok()?;
-        let algorithm = AlgorithmIdentifierRef::decode(&mut reader).ok()?;
-        let key = <&OctetStringRef>::decode(&mut reader).ok()?.as_bytes();
-        Some(Self { algorithm, key })
-    }
-}
-
-/// Whether a version is followed by an OCTET STRING. In PKCS#1 a second number follows.
-fn starts_as_sec1(der: &[u8]) -> bool {
-    let starts = || -> Option<bool> {
-        let mut reader = SliceReader::new(AnyRef::from_der(der).ok()?.value()).ok()?;
-        u8::decode(&mut reader).ok()?;
-        Some(Tag::peek(&reader).ok()? == Tag::OctetString)
-    };
-    starts().unwrap_or(false)
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@
 
 mod algorithm;
 mod check;
+mod envelope;
+mod fit;
 mod issue;
 mod keys;
 mod kubelet;
@@ -22,6 +24,7 @@ mod verify;
 mod fixtures;
 
 pub use algorithm::KeyAlgorithm;
+pub use fit::key_fits;
 pub use issue::{IssueError, Terms, random_serial, reissue};
 pub use keys::{KeyError, PrivateKey};
 pub use kubelet::{NODE_PREFIX, NODES, kubelet_template};

@@ -202,7 +202,7 @@ fn check_issuer(
 }
 
 fn check_new_key_and_serial(new: &Certificate, old: &Certificate) -> Result<(), VerifyError> {
-    if !new.key_algorithm.is_for_leaves() {
+    if !new.key_algorithm.can_be_made() {
         return Err(VerifyError::KeyAlgorithm(new.key_algorithm.to_string()));
     }
     if new.public_key_der() == old.public_key_der() {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::model::{
-    AbsolutePath, Authority, AuthorityName, Credential, CredentialName, Service, ServiceKind,
-    ServiceName,
+    AbsolutePath, Authority, AuthorityName, Credential, CredentialName, Location, Service,
+    ServiceKind, ServiceName,
 };
 use crate::settings::{Origin, OwnCopy, OwnCredential, OwnService, Settings, Stated};
 
@@ -249,7 +249,10 @@ fn check_name(own: &OwnCredential, credentials: &[Credential]) -> Result<(), Cat
 fn check_files(own: &OwnCredential, credentials: &[Credential]) -> Result<(), CatalogError> {
     let others = credentials.iter().filter(|other| other.name != own.name);
     let mut shared = others.flat_map(|other| other.location.files().map(move |file| (other, file)));
-    match shared.find(|(_, file)| own.location.files().any(|mine| mine == *file)) {
+    let is_taken = |(other, file): &(&Credential, &AbsolutePath)| {
+        own.location.files().any(|mine| mine == *file) && !are_users(&own.location, &other.location)
+    };
+    match shared.find(is_taken) {
         Some((other, file)) => Err(CatalogError::SharedFile {
             origin: own.origin.clone(),
             credential: own.name.clone(),
@@ -258,6 +261,11 @@ fn check_files(own: &OwnCredential, credentials: &[Credential]) -> Result<(), Ca
         }),
         None => Ok(()),
     }
+}
+
+/// Whether they are different users of kubeconfigs, which may be in one file.
+fn are_users(one: &Location, other: &Location) -> bool {
+    one.kubeconfig().is_some() && other.kubeconfig().is_some() && one.user() != other.user()
 }
 
 fn check_trial(own: &OwnCredential, services: &[Service]) -> Result<(), CatalogError> {

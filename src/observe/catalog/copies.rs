@@ -140,7 +140,12 @@ impl Catalog {
                 [name.to_string()].into_iter().chain(stars).collect::<Vec<_>>().join("/")
             }
         };
-        let plain = plain(&text);
+        self.unique_name(&text)
+    }
+
+    /// Returns a name that no credential has, made of a text.
+    pub(super) fn unique_name(&self, text: &str) -> CredentialName {
+        let plain = plain(text);
         let numbered = (1..).map(|number| match number {
             1 => shortened(&plain, ""),
             number => shortened(&plain, &format!("-{number}")),

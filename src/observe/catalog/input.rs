@@ -20,10 +20,21 @@ pub struct CatalogInput<'a> {
     pub kubelet: Option<&'a KubeletSettings>,
     /// Reads the configuration files that pods name.
     pub configuration: ConfigurationReader<'a>,
+    /// The users of the kubeconfig at a path that have client certificates.
+    pub users: &'a dyn Fn(&AbsolutePath) -> KubeconfigUsers,
     /// Whether a file exists at a path.
     pub exists: &'a dyn Fn(&AbsolutePath) -> bool,
     /// The files that match a path with `*` for whole names.
     pub matching: &'a dyn Fn(&AbsolutePath) -> Vec<AbsolutePath>,
+}
+
+/// The users of a kubeconfig.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KubeconfigUsers {
+    /// The user of current-context, if that names one.
+    pub current: Option<String>,
+    /// The other users that have client certificates.
+    pub others: Vec<String>,
 }
 
 /// Where the client certificate of a kubeconfig's user is.

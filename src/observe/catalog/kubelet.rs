@@ -77,7 +77,7 @@ impl KubeletServing {
 pub(super) fn renewal_by_files(location: &Location) -> Renewal {
     match location {
         Location::Bundle(_) => Renewal::Kubelet,
-        Location::Pair { .. } | Location::Kubeconfig(_) => {
+        Location::Pair { .. } | Location::Kubeconfig(_) | Location::KubeconfigUser { .. } => {
             Renewal::Operator(KubeletPair::SelfSigned)
         }
     }
@@ -88,7 +88,10 @@ pub(super) fn renewal_of_own(own: &OwnCredential) -> Renewal {
     match (&own.authority, &own.location) {
         (Some(_), _) => Renewal::Ours,
         (None, Location::Bundle(_)) => Renewal::Kubelet,
-        (None, Location::Pair { .. } | Location::Kubeconfig(_)) => Renewal::Elsewhere,
+        (
+            None,
+            Location::Pair { .. } | Location::Kubeconfig(_) | Location::KubeconfigUser { .. },
+        ) => Renewal::Elsewhere,
     }
 }
 

@@ -138,6 +138,17 @@ pub enum Note {
         /// The limit.
         most: usize,
     },
+    /// A kubeconfig has more users with client certificates than the limit.
+    #[error(
+        "{file} has more than {most} further users with client certificates: only the first \
+        {most} are listed"
+    )]
+    TooManyUsers {
+        /// The kubeconfig.
+        file: AbsolutePath,
+        /// The limit.
+        most: usize,
+    },
     /// Two credentials have the same files.
     #[error("{joined} and {kept} are the same credential ({file}): it is listed as {kept}")]
     Shared {
@@ -168,6 +179,7 @@ impl Note {
             | Self::NoServingFile { .. }
             | Self::Consumer { .. }
             | Self::TooMany { .. }
+            | Self::TooManyUsers { .. }
             | Self::Shared { .. } => None,
         }
     }

@@ -87,6 +87,7 @@ impl TestNode {
             kubelet: self.kubelet.as_ref(),
             configuration: &|_| Err("no file".to_owned()),
             exists: &exists,
+            users: &|_| KubeconfigUsers::default(),
             matching: &|_| Vec::new(),
         };
         Catalog::build(&settings, &Profile::kubeadm().unwrap(), found)
@@ -615,6 +616,7 @@ fn certificate_at_its_default_path_keeps_its_default_key() {
             kubelet: None,
             configuration: &|_| Err("no file".to_owned()),
             exists: &|_| false,
+            users: &|_| KubeconfigUsers::default(),
             matching: &|_| Vec::new(),
         };
         Catalog::build(&Settings::default(), &profile, found).unwrap()

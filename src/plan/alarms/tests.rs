@@ -20,6 +20,7 @@ fn policy() -> Policy {
         urgent_before: days(3),
         validity: days(365),
         backdate: Duration::ZERO,
+        key: KeyChoice::Keep,
     }
 }
 

@@ -7,7 +7,7 @@ use super::kubelet::{
 };
 use crate::model::{
     Action, AuthorityCondition, AuthorityFacts, Condition, CredentialFacts, Identity, Judgement,
-    LEAST_GAIN, Leaf, Material, Need, OtherWriters, Policy, Renewal, Signer, Timestamp,
+    KeyChoice, LEAST_GAIN, Leaf, Material, Need, OtherWriters, Policy, Renewal, Signer, Timestamp,
 };
 use crate::plan::words::{remaining, span};
 
@@ -79,8 +79,9 @@ fn judge_as_found(
         }
         action => action,
     };
+    let is_prevented = || not_known(facts, now).is_some() || key_not_made(facts, policy).is_some();
     let action = match action {
-        Action::Renew | Action::Repair if not_known(facts, now).is_some() => Action::Error,
+        Action::Renew | Action::Repair if is_prevented() => Action::Error,
         action => action,
     };
     let is_operators = matches!(facts.credential.renewal, Renewal::Operator(_));
@@ -121,6 +122,35 @@ pub(in crate::plan) fn not_known(facts: &CredentialFacts, now: Timestamp) -> Opt
          that it is the right one, make root the owner of its files and directory, then kubecertd \
          renew {name}"
     ))
+}
+
+/// Why no certificate is issued with a key of the kind that the old one has.
+pub(in crate::plan) fn key_not_made(facts: &CredentialFacts, policy: &Policy) -> Option<String> {
+    let (kind, can_be_made) = old_key(facts)?;
+    (policy.key == KeyChoice::Keep && !can_be_made).then(|| {
+        format!(
+            "can't be renewed: kubecertd can't make a key of the kind {kind}; set key_algorithm in \
+             [renewal] of the configuration to a kind for all new keys, for example \"RSA-2048\" \
+             or \"ECDSA-P256\""
+        )
+    })
+}
+
+/// What is to be known of the key of a credential of ours before it is due.
+#[must_use]
+pub fn key_note(facts: &CredentialFacts, policy: &Policy) -> Option<String> {
+    let ours = facts.credential.renewal == Renewal::Ours && facts.credential.authority.is_some();
+    key_not_made(facts, policy).filter(|_| ours)
+}
+
+/// The kind of the key of the certificate that would be issued again, and whether one can be made.
+fn old_key(facts: &CredentialFacts) -> Option<(&str, bool)> {
+    let of_backup = || {
+        let backup = facts.backup.as_ref()?;
+        Some((backup.key_algorithm.as_str(), backup.key_can_be_made))
+    };
+    let leaf = facts.material.leaf();
+    leaf.map(|leaf| (leaf.key_algorithm.as_str(), leaf.key_can_be_made)).or_else(of_backup)
 }
 
 fn condition(
@@ -223,7 +253,10 @@ fn reason(
     let what = describe(facts, condition, policy, now);
     let why_not = || authority.map_or_else(String::new, |facts| authority_trouble(facts, now));
     match action {
-        Action::Nothing => what,
+        Action::Nothing => match key_note(facts, policy) {
+            Some(note) => format!("{what}; {note}"),
+            None => what,
+        },
         Action::Renew | Action::Copy => what,
         Action::Repair => format!(
             "{what}; the backup {} serves to issue it anew",
@@ -244,12 +277,21 @@ fn reason(
         Action::Report if facts.credential.authority.is_none() => {
             format!("{what}; no authority is configured for it, so it is only watched")
         }
+        Action::Report if is_further_user(facts) => format!(
+            "{what}; it is not the user of the current context, so it is only watched: a \
+             [[credential]] with kubeconfig and user in the configuration has it renewed"
+        ),
         Action::Report if matches!(condition, Condition::ForeignIssuer | Condition::SelfSigned) => {
             format!("{what}; it is never re-signed")
         }
         Action::Report => format!("{what}; {}", why_not()),
-        Action::Error => format!("{what}; {}", error_advice(facts, &why_not(), now)),
+        Action::Error => format!("{what}; {}", error_advice(facts, &why_not(), policy, now)),
     }
+}
+
+/// Whether it is a user of a kubeconfig that the configuration does not name.
+fn is_further_user(facts: &CredentialFacts) -> bool {
+    facts.credential.renewal == Renewal::Elsewhere && facts.credential.location.user().is_some()
 }
 
 /// What is to be said of kubelet's client certificate when kubelet can't renew it any more.
@@ -316,7 +358,12 @@ fn describe_leaf(leaf: &Leaf, condition: Condition, policy: &Policy, now: Timest
     }
 }
 
-fn error_advice(facts: &CredentialFacts, authority_trouble: &str, now: Timestamp) -> String {
+fn error_advice(
+    facts: &CredentialFacts,
+    authority_trouble: &str,
+    policy: &Policy,
+    now: Timestamp,
+) -> String {
     let leaf = facts.material.leaf();
     if !authority_trouble.is_empty() {
         return authority_trouble.to_owned();
@@ -324,7 +371,15 @@ fn error_advice(facts: &CredentialFacts, authority_trouble: &str, now: Timestamp
     if let Some(not_known) = not_known(facts, now) {
         return not_known;
     }
+    if let Some(not_made) = key_not_made(facts, policy) {
+        return not_made;
+    }
     match &facts.material {
+        Material::Damaged(_) if facts.credential.location.kubeconfig().is_some() => {
+            "there is no backup of it: correct the file, or make it anew, for example with kubeadm \
+             init phase kubeconfig"
+                .to_owned()
+        }
         Material::Absent | Material::Damaged(_) | Material::CertificateMissing(_) => {
             "there is no backup of it: make it anew, for example with kubeadm init phase certs or \
              kubeconfig"

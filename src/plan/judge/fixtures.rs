@@ -24,6 +24,7 @@ pub(in crate::plan) fn policy() -> Policy {
         urgent_before: days(3),
         validity: days(365),
         backdate: Duration::from_secs(300),
+        key: KeyChoice::Keep,
     }
 }
 
@@ -36,6 +37,7 @@ pub(in crate::plan) fn leaf(signer: Signer, not_before: Timestamp, not_after: Ti
         not_before,
         not_after,
         key_algorithm: "RSA-2048".into(),
+        key_can_be_made: true,
         names: Vec::new(),
         fingerprint: Digest::of(b"leaf"),
         signer,
@@ -44,7 +46,13 @@ pub(in crate::plan) fn leaf(signer: Signer, not_before: Timestamp, not_after: Ti
 
 pub(in crate::plan) fn backup() -> BackupFacts {
     let location = Location::Bundle(AbsolutePath::constant("/etc/kubernetes/pki/apiserver.pem"));
-    BackupFacts { name: "20261121T000000Z".to_owned(), location, fingerprint: Digest::of(b"leaf") }
+    BackupFacts {
+        name: "20261121T000000Z".to_owned(),
+        location,
+        fingerprint: Digest::of(b"leaf"),
+        key_algorithm: "RSA-2048".into(),
+        key_can_be_made: true,
+    }
 }
 
 pub(in crate::plan) fn facts(material: Material) -> CredentialFacts {
@@ -193,6 +201,7 @@ pub(in crate::plan) fn copied_leaf(of: &str, left: i64) -> Leaf {
         not_before: Timestamp::from_seconds(0),
         not_after: Timestamp::from_seconds(now().seconds() + left * 86_400),
         key_algorithm: String::new(),
+        key_can_be_made: true,
         names: Vec::new(),
         fingerprint: Digest::of(of.as_bytes()),
         signer: Signer::Authority,
@@ -243,6 +252,7 @@ prop_compose! {
             urgent_before: days(urgent.min(renew)),
             validity,
             backdate: Duration::from_secs(backdate),
+            key: KeyChoice::Keep,
         }
     }
 }

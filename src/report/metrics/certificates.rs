@@ -72,7 +72,7 @@ fn credential(judged: &Judged) -> Option<Found> {
         ("renewed_by", renewed_by.to_owned()),
     ];
     let embedded = match (&credential.location, &judged.facts.user) {
-        (Location::Kubeconfig(_), Some(user)) => {
+        (Location::Kubeconfig(_) | Location::KubeconfigUser { .. }, Some(user)) => {
             vec![("embedded_kind", "user".to_owned()), ("embedded_key", user.clone())]
         }
         _ => Vec::new(),

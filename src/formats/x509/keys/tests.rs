@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::super::fixtures::*;
 use super::*;
-use crate::formats::x509::check;
+use crate::formats::x509::{check, key_fits};
 
 const P256_SEC1: &str = "etc/kubernetes/pki/apiserver.key";
 
@@ -53,11 +53,16 @@ fn every_leaf_of_the_trees_has_its_key() {
 #[test]
 fn new_key_of_each_kind_is_read_back_in_both_forms() {
     use KeyAlgorithm as A;
-    for algorithm in [A::Rsa2048, A::Rsa3072, A::Rsa4096, A::EcdsaP256, A::EcdsaP384] {
+    let ecdsa = [A::EcdsaP256, A::EcdsaP384, A::EcdsaP521];
+    for algorithm in [A::Rsa2048, A::Rsa3072, A::Rsa4096, A::Ed25519].into_iter().chain(ecdsa) {
         let name = algorithm.to_string();
         let key = PrivateKey::generate(&algorithm).unwrap();
         assert_eq!(*key.algorithm(), algorithm);
-        let label = if name.starts_with("RSA") { "RSA PRIVATE KEY" } else { "EC PRIVATE KEY" };
+        let label = match name.get(..3) {
+            Some("RSA") => "RSA PRIVATE KEY",
+            Some("Ed2") => "PRIVATE KEY",
+            _ => "EC PRIVATE KEY",
+        };
         assert!(text(&key).starts_with(&format!("-----BEGIN {label}-----\n")));
         for form in [text(&key), pkcs8(&key)] {
             let again = PrivateKey::from_pem(form.as_bytes()).unwrap();
@@ -90,12 +95,47 @@ fn name_of(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn leaf_keys_are_of_five_kinds_only() {
-    let other = KeyAlgorithm::Other("Ed25519".to_owned());
-    assert_eq!(
-        PrivateKey::generate(&other).unwrap_err(),
-        KeyError::Unsupported("Ed25519".to_owned())
+fn key_of_a_kind_that_is_not_made_is_refused() {
+    let other = KeyAlgorithm::Other("RSA-1024".to_owned());
+    assert_eq!(PrivateKey::generate(&other).unwrap_err(), KeyError::NotMade("RSA-1024".to_owned()));
+}
+
+#[test]
+fn key_that_is_not_supported_is_compared_by_its_public_part() {
+    let spki = |algorithm: &[u8], bits: &[u8]| {
+        let bits = tlv(3, &[&[0], bits].concat());
+        tlv(0x30, &[&tlv(0x30, algorithm), bits.as_slice()].concat())
+    };
+    let der = pem::blocks(RSA_1024.as_bytes()).unwrap()[0].der.expose().to_vec();
+    // Behind the version: the modulus of 129 bytes, and the exponent of 3.
+    let numbers = &der[7..7 + 132 + 5];
+    let rsa = spki(
+        &[tlv(6, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1]), tlv(5, &[])].concat(),
+        &tlv(0x30, numbers),
     );
+    let curve = tlv(6, &[0x2b, 0x81, 4, 0, 10]);
+    let point = [&[4], [7; 64].as_slice()].concat();
+    let sec1 = tlv(
+        0x30,
+        &[
+            tlv(2, &[1]),
+            tlv(4, &[9; 32]),
+            tlv(0xa0, &curve),
+            tlv(0xa1, &tlv(3, &[&[0], point.as_slice()].concat())),
+        ]
+        .concat(),
+    );
+    let sec1 = pem::encode("EC PRIVATE KEY", &sec1);
+    let secp256k1 = spki(&[tlv(6, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1]), curve].concat(), &point);
+    let ca = key(ECDSA_TREE, "ca.key");
+    let certificate =
+        |public_key: &[u8]| Draft::authority(name_of("x"), &[]).signed_for(public_key, &ca);
+    let (rsa, secp256k1) = (certificate(&rsa), certificate(&secp256k1));
+    assert_eq!(rsa.key_algorithm.to_string(), "RSA-1024");
+    assert_eq!(key_fits(RSA_1024.as_bytes(), &rsa), Ok(true));
+    assert!(key_fits(RSA_1024.as_bytes(), &secp256k1).is_err());
+    assert_eq!(key_fits(sec1.as_bytes(), &secp256k1), Ok(true));
+    assert!(key_fits(sec1.as_bytes(), &rsa).is_err());
 }
 
 #[test]

@@ -176,11 +176,11 @@ impl Draft {
 
 #[test]
 fn unsupported_leaf_key_is_refused() {
-    let ed25519 = aws_lc_rs::signature::Ed25519KeyPair::generate().unwrap();
-    let ed25519 = crate::formats::pem::encode("PRIVATE KEY", ed25519.to_pkcs8().unwrap().as_ref());
-    let ed25519 = PrivateKey::from_pem(ed25519.as_bytes()).unwrap();
-    let verdict = ETCD.judge(&Draft::like(&ETCD.new).signed(&ed25519, &ETCD.issuer.key));
-    assert_eq!(verdict, Err(VerifyError::KeyAlgorithm("Ed25519".to_owned())));
+    // A key of X25519, which signs nothing.
+    let algorithm = tlv(0x30, &tlv(6, &[0x2b, 0x65, 0x6e]));
+    let x25519 = tlv(0x30, &[algorithm, tlv(3, &[0; 33])].concat());
+    let verdict = ETCD.judge(&Draft::like(&ETCD.new).signed_for(&x25519, &ETCD.issuer.key));
+    assert_eq!(verdict, Err(VerifyError::KeyAlgorithm("1.3.101.110".to_owned())));
 }
 
 #[test]
