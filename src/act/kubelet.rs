@@ -46,6 +46,7 @@ pub(super) fn original(
     Ok(Stored {
         form: form(root, &credential.location, &client.kubeconfig)?,
         certificate,
+        chain: Vec::new(),
         user: None,
         notes: Vec::new(),
     })

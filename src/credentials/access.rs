@@ -44,12 +44,17 @@ pub fn server(root: &Root, file: &AbsolutePath) -> Result<Server, String> {
     Ok(Server { url: url.trim_end_matches('/').to_owned(), trust: Trust::Authorities(authorities) })
 }
 
-/// Makes a client identity of a certificate and key.
+/// Makes a client identity of a certificate, the chain behind it, and its key.
 ///
 /// # Errors
 /// When TLS can't use them.
-pub fn identity(certificate: &Certificate, key: &PrivateKey) -> Result<ClientIdentity, String> {
-    ClientIdentity::new(std::slice::from_ref(certificate), key).map_err(|e| e.to_string())
+pub fn identity(
+    certificate: &Certificate,
+    chain: &[Certificate],
+    key: &PrivateKey,
+) -> Result<ClientIdentity, String> {
+    let all: Vec<_> = [certificate].into_iter().chain(chain).cloned().collect();
+    ClientIdentity::new(&all, key).map_err(|e| e.to_string())
 }
 
 /// Makes a client identity of a stored credential.
@@ -61,5 +66,5 @@ pub fn identity_of(stored: &Stored) -> Result<ClientIdentity, String> {
         stored.form.sources().map(|source| source.content.clone()).collect::<Option<Vec<Secret>>>();
     let contents = contents.ok_or("one of its files is not there")?;
     let (certificate, key) = stored.read_back(&contents).map_err(|e| e.to_string())?;
-    identity(&certificate, &key)
+    identity(&certificate, &stored.chain, &key)
 }

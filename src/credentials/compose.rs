@@ -86,6 +86,52 @@ impl Stored {
         Ok(Composed { files })
     }
 
+    /// Composes them with this chain in the place of the old one.
+    ///
+    /// # Errors
+    /// As [`Self::compose`].
+    pub fn compose_chain(
+        &self,
+        certificate: &Certificate,
+        chain: &[Certificate],
+        key: &Secret,
+    ) -> Result<Composed, ComposeError> {
+        let text: String =
+            [certificate].into_iter().chain(chain).map(Certificate::to_pem).collect();
+        let files = match &self.form {
+            Form::Pair { certificate: file, key: key_file } => vec![
+                new_file(file, text.into(), Kind::Certificate),
+                new_file(key_file, key.clone(), Kind::Private),
+            ],
+            Form::Bundle(file) => {
+                let old = file.content.as_ref().map(Secret::expose).unwrap_or_default();
+                let content = bundle::replace(old, &text, Further::Replaced, key);
+                vec![new_file(file, content, Kind::Private)]
+            }
+            Form::Kubeconfig(file) => {
+                let old = file.content.as_ref().map(Secret::expose).unwrap_or_default();
+                let failed = |source| ComposeError::Splice { path: file.path.clone(), source };
+                let text = kubeconfig::splice(old, text.as_bytes(), key).map_err(failed)?;
+                vec![new_file(file, text, Kind::Private)]
+            }
+        };
+        Ok(Composed { files })
+    }
+
+    /// Reads the certificates behind the first one out of new contents.
+    #[must_use]
+    pub fn chain_in(&self, contents: &[Secret]) -> Vec<Certificate> {
+        let bytes = contents.first().map(Secret::expose).unwrap_or_default();
+        let found = match &self.form {
+            Form::Pair { .. } | Form::Bundle(_) => certificates(bytes).ok(),
+            Form::Kubeconfig(_) => Kubeconfig::parse(bytes)
+                .ok()
+                .and_then(|config| embedded(config.user.client.certificate))
+                .and_then(|certificate| certificates(certificate.expose()).ok()),
+        };
+        found.unwrap_or_default().into_iter().skip(1).collect()
+    }
+
     /// Reads certificate and key out of new contents, in the order of [`Form::sources`].
     ///
     /// # Errors

@@ -169,7 +169,8 @@ fn bundle(
 fn held(found: Result<Certificate, NotHeld>, form: Form, path: &AbsolutePath) -> LoadedCopy {
     match found {
         Ok(certificate) => {
-            let stored = Stored { form, certificate, user: None, notes: Vec::new() };
+            let (chain, notes) = (Vec::new(), Vec::new());
+            let stored = Stored { form, certificate, chain, user: None, notes };
             LoadedCopy::Held(Box::new(KnownContent { stored, users: Vec::new() }))
         }
         Err(why) => LoadedCopy::Changed(why.text(path)),
@@ -265,8 +266,8 @@ fn in_kubeconfig(
         .or(found.first())
         .cloned();
     let Some(certificate) = old else { return Ok(LoadedCopy::Absent) };
-    let stored =
-        Stored { form: Form::Kubeconfig(file), certificate, user: None, notes: Vec::new() };
+    let (form, chain, notes) = (Form::Kubeconfig(file), Vec::new(), Vec::new());
+    let stored = Stored { form, certificate, chain, user: None, notes };
     Ok(LoadedCopy::Held(Box::new(KnownContent { stored, users })))
 }
 

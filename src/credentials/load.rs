@@ -48,6 +48,8 @@ pub struct Stored {
     pub form: Form,
     /// The certificate.
     pub certificate: Certificate,
+    /// The certificates behind it in its file.
+    pub chain: Vec<Certificate>,
     /// The user of the kubeconfig that holds it, where it is in a kubeconfig.
     pub user: Option<String>,
     /// Notes for the operator about the files.
@@ -147,7 +149,7 @@ fn pair(
             Loaded::Absent
         });
     };
-    let (leaf, notes) = match leaf(content) {
+    let (leaf, chain) = match leaf(content) {
         Ok(found) => found,
         Err(reason) => return Ok(Loaded::Damaged(format!("{}: {reason}", certificate.path))),
     };
@@ -161,8 +163,9 @@ fn pair(
     let stored = Box::new(Stored {
         form: Form::Pair { certificate, key },
         certificate: leaf,
+        notes: notes(&chain),
+        chain,
         user: None,
-        notes,
     });
     Ok(match trouble {
         None => Loaded::Whole(stored),
@@ -174,7 +177,7 @@ fn pair(
 fn bundle(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileError> {
     let file = source(files, path)?;
     let Some(content) = &file.content else { return Ok(Loaded::Absent) };
-    let (leaf, notes) = match leaf(content) {
+    let (leaf, chain) = match leaf(content) {
         Ok(found) => found,
         Err(reason) => return Ok(Loaded::Damaged(format!("{path}: {reason}"))),
     };
@@ -182,8 +185,8 @@ fn bundle(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileError> {
         return Ok(Loaded::Unreadable(text));
     }
     let trouble = PrivateKey::from_pem(content.expose()).map(|key| key.fits(&leaf));
-    let stored =
-        Box::new(Stored { certificate: leaf, user: None, notes, form: Form::Bundle(file) });
+    let (form, notes) = (Form::Bundle(file), notes(&chain));
+    let stored = Box::new(Stored { form, certificate: leaf, chain, user: None, notes });
     Ok(match trouble {
         Ok(true) => Loaded::Whole(stored),
         Ok(false) => Loaded::Mismatched(stored, format!("{path}: {DOES_NOT_FIT}")),
@@ -253,7 +256,7 @@ pub fn referenced(
 }
 
 fn embedded(certificate: &Secret, key: &Secret, file: SourceFile, path: &AbsolutePath) -> Loaded {
-    let (leaf, notes) = match leaf(certificate) {
+    let (leaf, chain) = match leaf(certificate) {
         Ok(found) => found,
         Err(reason) => {
             return Loaded::Damaged(format!("{path}: client-certificate-data: {reason}"));
@@ -261,8 +264,8 @@ fn embedded(certificate: &Secret, key: &Secret, file: SourceFile, path: &Absolut
     };
     let trouble =
         key_trouble(key, &leaf).map(|reason| format!("{path}: client-key-data: {reason}"));
-    let stored =
-        Box::new(Stored { form: Form::Kubeconfig(file), certificate: leaf, user: None, notes });
+    let (form, notes) = (Form::Kubeconfig(file), notes(&chain));
+    let stored = Box::new(Stored { form, certificate: leaf, chain, user: None, notes });
     match trouble {
         None => Loaded::Whole(stored),
         Some(text) => Loaded::Mismatched(stored, text),
@@ -283,22 +286,22 @@ fn others(config: &Kubeconfig) -> Option<String> {
 
 const DOES_NOT_FIT: &str = "the key does not fit the certificate";
 
-fn leaf(content: &Secret) -> Result<(Certificate, Vec<String>), String> {
-    let mut found = certificates(content.expose()).map_err(|e| e.to_string())?;
-    let more = found.len().saturating_sub(1);
-    let leaf = if found.is_empty() {
-        Err("the file holds no certificate".to_owned())
-    } else {
-        Ok(found.swap_remove(0))
-    }?;
-    let note = match more {
+/// The first certificate of a file, and those behind it.
+fn leaf(content: &Secret) -> Result<(Certificate, Vec<Certificate>), String> {
+    let mut found = certificates(content.expose()).map_err(|e| e.to_string())?.into_iter();
+    let leaf = found.next().ok_or("the file holds no certificate")?;
+    Ok((leaf, found.collect()))
+}
+
+fn notes(chain: &[Certificate]) -> Vec<String> {
+    let note = match chain.len() {
         0 => None,
         1 => Some("the file holds another certificate behind its own, which is kept".to_owned()),
         more => {
             Some(format!("the file holds {more} more certificates behind its own, which are kept"))
         }
     };
-    Ok((leaf, note.into_iter().collect()))
+    note.into_iter().collect()
 }
 
 /// The first certificate of a file; `None` where the file holds none.

@@ -28,7 +28,7 @@ mod writers;
 
 pub use alarm::{Alarm, AlarmEvent, AlarmKind, AlarmMemory, LongHold, Severity};
 pub use authority::{Anchor, Anchors, Dated};
-pub use credential::{Authority, CopyOf, Credential, Location, Need, Renewal, TrialAt};
+pub use credential::{Authority, CopyOf, Credential, Location, Need, OtherKey, Renewal, TrialAt};
 pub use deferral::{
     Awaited, ClockFacts, ClockTrust, Constraints, Deferral, DeferralFacts, DeferralReason, Hold,
     QUIET, Refused,
@@ -45,7 +45,8 @@ pub use names::{AuthorityName, CredentialName, InvalidName, ServiceName, SinkNam
 pub use neighbours::Neighbours;
 pub use observation::{
     AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityState, BackupFacts, CopyFacts,
-    CredentialFacts, KubeletClient, Leaf, Material, NameParts, OtherRenewer, Signer,
+    CredentialFacts, KubeletClient, Leaf, Material, NameParts, OtherRenewer, Relations, RootAbove,
+    Signer,
 };
 pub use path::{AbsolutePath, InvalidPath};
 pub use running::{Consumer, Health, Holding, Instance, Presence, Sees, Serves, ServiceFacts};

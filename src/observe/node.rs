@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::catalog::{Catalog, CatalogError, CatalogInput, Reference};
 use crate::credentials::referenced;
 use crate::formats::kubeconfig::{ClientCertificate, Kubeconfig, PemSource};
+use crate::formats::x509::certificates;
 use crate::model::{AbsolutePath, InvalidPath};
 use crate::settings::{Profile, Settings, SettingsError, drop_ins};
 use crate::store::LARGEST_FILE;
@@ -102,6 +103,7 @@ impl Node {
             manifests: &manifests,
             references: &references,
             exists: &exists,
+            shares_ca: &|one, other| shares_ca(&root, one, other),
             matching: &matching,
         };
         let catalog = Catalog::build(&settings, &profile, found)?;
@@ -111,6 +113,15 @@ impl Node {
         let manifests = manifests.iter().filter_map(|(name, _)| dir.join(name).ok()).collect();
         Ok(Self { root, settings, catalog, platform, manifests, notes })
     }
+}
+
+fn shares_ca(root: &Root, one: &AbsolutePath, other: &AbsolutePath) -> Option<bool> {
+    let read = |file| {
+        let content = root.read(file, LARGEST_FILE).ok()?;
+        certificates(content.bytes.expose()).ok()
+    };
+    let (one, other) = (read(one)?, read(other).unwrap_or_default());
+    Some(one.iter().any(|one| other.iter().any(|other| one.is_of_same_ca(other))))
 }
 
 /// A configuration file: its name and its text.
