@@ -13,4 +13,4 @@ pub use back::{RollBackError, RolledBack, Suspect, roll_back};
 pub use copy::{Copied, CopyError, Following, follow};
 pub use job::{Job, Progress, RenewError, RenewOutcome, Renewal, Renewed};
 pub use renew::{algorithm, renew};
-pub use trial::{Refusal, try_one};
+pub use trial::{New, Refusal, try_one};

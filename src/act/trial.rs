@@ -28,6 +28,9 @@ const TRIALS_TIMEOUT: Duration = Duration::from_secs(5);
 /// configures the API server to read it.
 const REMOTE_USER: &str = "X-Remote-User";
 
+/// A new certificate, the chain behind it, and its key.
+pub type New<'n> = (&'n Certificate, &'n [Certificate], &'n PrivateKey);
+
 /// The result of the trial of a new certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Trial {
@@ -85,10 +88,11 @@ impl Candidate {
         root: &Root,
         at: &TrialAt,
         location: &Location,
-        new: (&Certificate, &PrivateKey),
+        (certificate, chain, key): New<'_>,
         old: &Stored,
     ) -> Self {
-        Self::of(root, at, location, || Ok((identity(new.0, new.1)?, identity_of(old)?)))
+        let identities = || Ok((identity(certificate, chain, key)?, identity_of(old)?));
+        Self::of(root, at, location, identities)
     }
 
     /// Makes a candidate whose new certificate is in place already.
@@ -176,7 +180,7 @@ pub fn try_one(
     root: &Root,
     at: &TrialAt,
     credential: &Credential,
-    new: (&Certificate, &PrivateKey),
+    new: New<'_>,
     old: &Stored,
 ) -> Result<Vec<String>, Refusal> {
     let candidate = Candidate::staged(root, at, &credential.location, new, old);

@@ -264,6 +264,9 @@ impl Node {
             name: AuthorityName::new("ca").unwrap(),
             certificate: path("/ca.crt"),
             key: path("/ca.key"),
+            other_keys: Vec::new(),
+            clients: None,
+            clients_may: None,
             root: true,
             need: Need::Configured,
         };

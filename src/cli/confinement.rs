@@ -127,7 +127,8 @@ fn read(node: &Node) -> Vec<PathBuf> {
     let authorities = catalog
         .authorities
         .iter()
-        .flat_map(|one| [one.certificate.as_path().to_owned(), one.key.as_path().to_owned()]);
+        .flat_map(|one| [&one.certificate].into_iter().chain(one.keys()))
+        .map(|file| file.as_path().to_owned());
     let watched = catalog
         .credentials
         .iter()

@@ -83,6 +83,7 @@ fn state(obstacle: Option<&RestoreError>) -> (anstyle::Style, &'static str) {
         Some(RestoreError::Expired { .. }) => (QUIET, "expired"),
         Some(RestoreError::NotYetValid { .. }) => (SOON, "not yet valid"),
         Some(RestoreError::Foreign { .. }) => (SOON, "foreign issuer"),
+        Some(RestoreError::Sha1 { .. }) => (SOON, "signed with SHA-1"),
         Some(_) => (BAD, "not whole"),
     }
 }

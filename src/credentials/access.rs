@@ -44,12 +44,17 @@ pub fn server(root: &Root, file: &AbsolutePath) -> Result<Server, String> {
     Ok(Server { url: url.trim_end_matches('/').to_owned(), trust: Trust::Authorities(authorities) })
 }
 
-/// Makes a client identity of a certificate and key.
+/// Makes a client identity of a certificate, the chain behind it, and its key.
 ///
 /// # Errors
 /// When TLS can't use them.
-pub fn identity(certificate: &Certificate, key: &PrivateKey) -> Result<ClientIdentity, String> {
-    ClientIdentity::new(std::slice::from_ref(certificate), key).map_err(|e| e.to_string())
+pub fn identity(
+    certificate: &Certificate,
+    chain: &[Certificate],
+    key: &PrivateKey,
+) -> Result<ClientIdentity, String> {
+    let all: Vec<_> = [certificate].into_iter().chain(chain).cloned().collect();
+    ClientIdentity::new(&all, key).map_err(|e| e.to_string())
 }
 
 /// Makes a client identity of new contents of a credential's files, with the certificates behind

@@ -2,7 +2,7 @@
 
 use super::Files;
 use crate::formats::x509::{Certificate, PrivateKey, certificates};
-use crate::model::{Anchor, Anchors, Authority, Dated, Signer, Timestamp};
+use crate::model::{AbsolutePath, Anchor, Anchors, Authority, Dated, OtherKey, Signer, Timestamp};
 
 /// The state of an authority's files. Texts name the file and the reason.
 #[derive(Debug)]
@@ -11,7 +11,7 @@ pub enum LoadedAuthority {
     Absent,
     /// The certificate's file can't be read or holds no certificate.
     Unreadable(String),
-    /// It holds a certificate that is not one of a root CA.
+    /// It holds certificates, and none that may sign others.
     NotARoot(String),
     /// It holds an authority's certificates.
     Present {
@@ -19,6 +19,8 @@ pub enum LoadedAuthority {
         anchors: Anchors<Certificate>,
         /// Its key.
         key: LoadedKey,
+        /// The file that holds the key, or would.
+        key_file: AbsolutePath,
     },
 }
 
@@ -45,11 +47,20 @@ impl LoadedAuthority {
     #[must_use]
     pub fn signer(&self, now: Timestamp) -> Option<(&Certificate, &PrivateKey)> {
         match self {
-            Self::Present { anchors, key: LoadedKey::Usable(key) } => {
+            Self::Present { anchors, key: LoadedKey::Usable(key), .. } => {
                 let certificate = anchors.candidate(now).filter(|one| one.is_valid_at(now))?;
                 Some((certificate, key))
             }
             _ => None,
+        }
+    }
+
+    /// The file that holds its key, or would.
+    #[must_use]
+    pub fn key_file(&self) -> Option<&AbsolutePath> {
+        match self {
+            Self::Present { key_file, .. } => Some(key_file),
+            Self::Absent | Self::Unreadable(_) | Self::NotARoot(_) => None,
         }
     }
 
@@ -71,11 +82,11 @@ impl LoadedAuthority {
     pub fn signer_of(&self, leaf: &Certificate) -> Signer {
         match self {
             Self::Present { anchors, .. }
-                if anchors.iter().any(|anchor| leaf.is_signed_by(anchor)) =>
+                if anchors.iter().any(|anchor| leaf.was_signed_by(anchor)) =>
             {
                 Signer::Authority
             }
-            _ if leaf.is_self_signed() => Signer::Itself,
+            _ if leaf.was_signed_by(leaf) => Signer::Itself,
             Self::Present { .. } => Signer::Foreign,
             Self::Absent | Self::Unreadable(_) | Self::NotARoot(_) => Signer::Unknown,
         }
@@ -105,28 +116,70 @@ pub fn load_authority(files: &dyn Files, authority: &Authority) -> LoadedAuthori
         Ok(certificates) => certificates,
         Err(e) => return LoadedAuthority::Unreadable(format!("{path}: {e}")),
     };
-    let (fitting, key) = fitting(&certificates, key(files, authority), authority);
-    let trouble = |one: &Certificate| not_a_root(one, &certificates);
-    let Some(first) = fitting.first() else {
-        return LoadedAuthority::Unreadable(format!("{path}: the file holds no certificate"));
-    };
-    if let (Some(reason), true) = (trouble(first), fitting.iter().all(|one| trouble(one).is_some()))
-    {
+    let (key, key_file) = find_key(files, authority, &certificates);
+    let signers = signers(&certificates, &key);
+    if !signers.iter().any(|one| one.is_ca()) {
+        let reason = signers.first().map(|one| why_not_a_ca(one)).unwrap_or_default();
         return LoadedAuthority::NotARoot(format!("{path}: {reason}"));
     }
-    let can_sign = |one: &Certificate| {
-        fitting.iter().any(|other| other.fingerprint == one.fingerprint) && trouble(one).is_none()
-    };
+    let can_sign =
+        |one: &Certificate| signers.iter().any(|other| other.fingerprint == one.fingerprint);
     let anchors = certificates
         .iter()
-        .filter(|one| one.is_authority && one.may_sign)
+        .filter(|one| one.is_ca())
         .map(|one| Anchor { certificate: one.clone(), can_sign: can_sign(one) })
         .collect::<Vec<_>>();
-    LoadedAuthority::Present { anchors: anchors.into(), key }
+    LoadedAuthority::Present { anchors: anchors.into(), key, key_file }
 }
 
-fn key(files: &dyn Files, authority: &Authority) -> LoadedKey {
-    let path = &authority.key;
+/// The certificates that fit the key: several where an authority was renewed with the same key.
+/// Without a key that fits any: the first one of a CA, and those of the same CA.
+fn signers<'c>(certificates: &'c [Certificate], key: &LoadedKey) -> Vec<&'c Certificate> {
+    if let LoadedKey::Usable(key) = key {
+        return certificates.iter().filter(|one| key.fits(one)).collect();
+    }
+    let first = certificates.iter().find(|one| one.is_ca()).or(certificates.first());
+    certificates.iter().filter(|one| first.is_some_and(|first| one.is_of_same_ca(first))).collect()
+}
+
+fn why_not_a_ca(certificate: &Certificate) -> String {
+    if certificate.is_authority {
+        format!("{} may not sign certificates (keyUsage)", certificate.subject)
+    } else {
+        format!("{} is no CA certificate (basicConstraints)", certificate.subject)
+    }
+}
+
+/// The key of an authority, and its file: the usual one, unless that holds no key that fits and
+/// another one does.
+fn find_key(
+    files: &dyn Files,
+    authority: &Authority,
+    certificates: &[Certificate],
+) -> (LoadedKey, AbsolutePath) {
+    let fits = |key: &PrivateKey| certificates.iter().any(|one| key.fits(one));
+    let usual = read_key(files, &authority.key);
+    if matches!(&usual, LoadedKey::Usable(key) if fits(key)) {
+        return (usual, authority.key.clone());
+    }
+    let other = authority.other_keys.iter().find_map(|other| {
+        let LoadedKey::Usable(key) = read_key(files, other.file()) else { return None };
+        let counts = fits(&key) && may_be_taken(files, authority, other, certificates, &key);
+        counts.then(|| (LoadedKey::Usable(key), other.file().clone()))
+    });
+    other.unwrap_or_else(|| {
+        let usual = match usual {
+            LoadedKey::Usable(_) => LoadedKey::Unusable(format!(
+                "{}: the key fits no certificate in {}",
+                authority.key, authority.certificate
+            )),
+            usual => usual,
+        };
+        (usual, authority.key.clone())
+    })
+}
+
+fn read_key(files: &dyn Files, path: &AbsolutePath) -> LoadedKey {
     match files.read(path) {
         Ok(None) => LoadedKey::Absent,
         Err(e) => LoadedKey::Unusable(e.to_string()),
@@ -137,61 +190,75 @@ fn key(files: &dyn Files, authority: &Authority) -> LoadedKey {
     }
 }
 
-/// The certificates that fit the key: several where an authority was renewed with the same key.
-/// Without a key that fits any, those with the name and the public key of the first.
-fn fitting<'c>(
-    certificates: &'c [Certificate],
-    key: LoadedKey,
+/// Whether a key that fits may be used. That of another CA may only where both have the very same
+/// certificate and root alone can write it: a CA certificate is public, and a user who put it into
+/// a directory would have the other CA sign.
+fn may_be_taken(
+    files: &dyn Files,
     authority: &Authority,
-) -> (Vec<&'c Certificate>, LoadedKey) {
-    let like_the_first = || {
-        let same = |one: &&Certificate| {
-            certificates.first().is_some_and(|first| {
-                one.subject == first.subject && one.public_key_der() == first.public_key_der()
-            })
-        };
-        certificates.iter().filter(same).collect()
-    };
-    let LoadedKey::Usable(key) = key else { return (like_the_first(), key) };
-    let fitting: Vec<_> = certificates.iter().filter(|one| key.fits(one)).collect();
-    if fitting.is_empty() {
-        let trouble =
-            format!("{}: the key fits no certificate in {}", authority.key, authority.certificate);
-        return (like_the_first(), LoadedKey::Unusable(trouble));
+    other: &OtherKey,
+    certificates: &[Certificate],
+    key: &PrivateKey,
+) -> bool {
+    let OtherKey::OfTwin { certificate, key: file } = other else { return true };
+    let is_safe = |path: &AbsolutePath| files.is_root_only(path);
+    // The owner of the key itself does not count: kubeadm gives it to another user.
+    let key_dir = file.as_path().parent().and_then(|dir| AbsolutePath::new(dir).ok());
+    if !is_safe(&authority.certificate) || !key_dir.is_some_and(|dir| is_safe(&dir)) {
+        return false;
     }
-    (fitting, LoadedKey::Usable(key))
-}
-
-fn not_a_root(signing: &Certificate, certificates: &[Certificate]) -> Option<String> {
-    if !signing.is_authority {
-        return Some(format!("{} is no CA certificate (basicConstraints)", signing.subject));
-    }
-    if !signing.may_sign {
-        return Some(format!("{} may not sign certificates (keyUsage)", signing.subject));
-    }
-    let chains = chains_to_a_root(signing, certificates);
-    (!chains).then(|| {
-        format!(
-            "{} is an intermediate authority, issued by {}, whose certificate is not in the file: \
-             add it behind",
-            signing.subject, signing.issuer
-        )
+    let twin = files.read(certificate).ok().flatten();
+    let twins = twin.and_then(|content| self::certificates(content.expose()).ok());
+    twins.unwrap_or_default().iter().any(|twin| {
+        key.fits(twin) && certificates.iter().any(|one| one.fingerprint == twin.fingerprint)
     })
 }
 
-/// Whether the certificates of the file form a chain from this one to a self-signed one. At most as
-/// many steps are made as there are certificates.
-fn chains_to_a_root(signing: &Certificate, certificates: &[Certificate]) -> bool {
-    let mut current = signing;
-    for _ in 0..=certificates.len() {
-        if current.is_self_signed() {
-            return true;
+/// The certificates of a chain that lead from a certificate to an anchor, in order, and the anchor.
+pub type ChainToAnchor = (Vec<Certificate>, Certificate);
+
+/// The number of intermediates that are looked at: a file may hold any number.
+const MAX_INTERMEDIATES: usize = 8;
+
+impl LoadedAuthority {
+    /// The signer of a certificate that has this chain behind it in its file.
+    #[must_use]
+    pub fn signer_with(&self, leaf: &Certificate, chain: &[Certificate]) -> Signer {
+        match self.signer_of(leaf) {
+            Signer::Foreign if self.chain_to_anchor(leaf, chain, leaf.not_before).is_some() => {
+                Signer::Intermediate
+            }
+            signer => signer,
         }
-        let Some(issuer) = certificates.iter().find(|candidate| current.is_signed_by(candidate))
-        else {
-            return false;
-        };
-        current = issuer;
     }
-    false
+
+    /// The way from a certificate to an anchor, by intermediates of which each is signed by the
+    /// next one. Of several anchors it ends at the one that is valid at a time and expires last.
+    #[must_use]
+    pub fn chain_to_anchor(
+        &self,
+        leaf: &Certificate,
+        chain: &[Certificate],
+        now: Timestamp,
+    ) -> Option<ChainToAnchor> {
+        let Self::Present { anchors, .. } = self else { return None };
+        let chain = chain.get(..MAX_INTERMEDIATES).unwrap_or(chain);
+        let mut path: Vec<Certificate> = Vec::new();
+        loop {
+            let last = path.last().unwrap_or(leaf);
+            // Only the certificate itself is to be replaced, so only that may be signed with SHA-1.
+            let is_signed = |by: &Certificate| match path.is_empty() {
+                true => last.was_signed_by(by),
+                false => last.is_signed_by(by),
+            };
+            if let Some(anchor) = anchors.latest_of(now, is_signed).cloned() {
+                return Some((path, anchor));
+            }
+            let is_new =
+                |one: &&Certificate| path.iter().all(|other| other.fingerprint != one.fingerprint);
+            let mut issuers = chain.iter().filter(|one| one.is_ca()).filter(is_new);
+            let issuer = issuers.find(|one| is_signed(one))?.clone();
+            path.push(issuer);
+        }
+    }
 }

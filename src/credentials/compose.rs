@@ -70,7 +70,7 @@ impl Stored {
             Form::Bundle(SourceFile { content: Some(_), .. }) => Further::Only(&kept),
             _ => Further::Replaced,
         };
-        let files = self.compose_chain(certificate, &kept, further, key)?;
+        let files = self.compose_files(certificate, &kept, further, key)?;
         let names = dropped.iter().map(|one| one.subject.to_string()).collect::<Vec<_>>();
         let dropped = (!names.is_empty()).then(|| {
             format!(
@@ -88,10 +88,10 @@ impl Stored {
     /// # Errors
     /// As [`Self::compose`].
     pub fn compose_like(&self, other: &Self, key: &Secret) -> Result<Vec<NewFile>, ComposeError> {
-        self.compose_chain(&other.certificate, &other.further, Further::Replaced, key)
+        self.compose_files(&other.certificate, &other.further, Further::Replaced, key)
     }
 
-    fn compose_chain(
+    fn compose_files(
         &self,
         certificate: &Certificate,
         behind: &[Certificate],
@@ -127,6 +127,20 @@ impl Stored {
                 vec![new_file(file, text, Kind::Private)]
             }
         })
+    }
+
+    /// Composes them with this chain in the place of the old one.
+    ///
+    /// # Errors
+    /// As [`Self::compose`].
+    pub fn compose_chain(
+        &self,
+        certificate: &Certificate,
+        chain: &[Certificate],
+        key: &Secret,
+    ) -> Result<Composed, ComposeError> {
+        let files = self.compose_files(certificate, chain, Further::Replaced, key)?;
+        Ok(Composed { files, dropped: None })
     }
 
     /// Reads certificate and key out of new contents, in the order of [`Form::sources`].

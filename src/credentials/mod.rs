@@ -15,7 +15,7 @@ mod load;
 mod trust;
 
 pub use access::{Server, identity, identity_in, identity_of, server};
-pub use authority::{LoadedAuthority, LoadedKey, load_authority};
+pub use authority::{ChainToAnchor, LoadedAuthority, LoadedKey, load_authority};
 pub use compose::{ComposeError, Composed};
 pub use copy::{KnownContent, Lineage, LoadedCopy, Original, load_copy};
 pub use load::{Form, Loaded, SourceFile, Stored, load, located, referenced};
@@ -34,6 +34,12 @@ pub trait Files {
     /// # Errors
     /// When the file exists and can't be read.
     fn read(&self, path: &AbsolutePath) -> Result<Option<Secret>, FileError>;
+
+    /// Whether only root can write a file and everything on the way to it. In a backup that is so:
+    /// no other one is read.
+    fn is_root_only(&self, _path: &AbsolutePath) -> bool {
+        true
+    }
 
     /// Checks that a kubeconfig may refer to a file. In a backup it may: only root can write one
     /// that is read.
@@ -56,6 +62,10 @@ impl Files for Root {
             Err(e) if e.is_not_found() => Ok(None),
             Err(e) => Err(e),
         }
+    }
+
+    fn is_root_only(&self, path: &AbsolutePath) -> bool {
+        self.is_writable_by_others(path).is_ok_and(|others| !others)
     }
 
     /// A kubeconfig that others than root can write refers only to files beside it that have its

@@ -99,8 +99,10 @@ impl ChangeDetector {
 fn files(node: &Node) -> Vec<AbsolutePath> {
     let catalog = &node.catalog;
     let kubeconfigs = catalog.credentials.iter().flat_map(|one| one.location.files().cloned());
-    let authorities =
-        catalog.authorities.iter().flat_map(|one| [one.certificate.clone(), one.key.clone()]);
+    let authorities = catalog
+        .authorities
+        .iter()
+        .flat_map(|one| [&one.certificate].into_iter().chain(one.keys()).cloned());
     let credentials = pass::files(node).into_iter();
     let all =
         credentials.chain(kubeconfigs).chain(authorities).chain(node.manifests.iter().cloned());

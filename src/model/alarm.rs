@@ -88,6 +88,8 @@ alarm_kinds! {
     ClockNotTrusted = "clock-not-believed", Major;
     /// Certificates expire soon that only the holder of their CA's key can renew.
     AuthorityExternal = "authority-external", Major;
+    /// A root above an intermediate CA admits the clients of all CAs below the root.
+    RootAdmitsOthers = "root-admits-others", Major;
     /// Certificates expired long ago on one control-plane node of several, and are not renewed
     /// without an operator's word.
     LongExpired = "not-revived", Major;

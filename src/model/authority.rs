@@ -26,9 +26,8 @@ pub struct Anchors<C> {
 pub struct Anchor<C> {
     /// The certificate.
     pub certificate: C,
-    /// Whether it can be the signer: it fits the authority's key, and leads to a root within the
-    /// file. Where there is no usable key: whether it has the name and the public key of the file's
-    /// first certificate.
+    /// Whether it can be the signer: it fits the authority's key. Where there is no usable key:
+    /// whether it has the name and the public key of the file's first CA certificate.
     pub can_sign: bool,
 }
 
@@ -36,6 +35,11 @@ impl<C: Dated> Anchors<C> {
     /// All anchors, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &C> {
         self.anchors.iter().map(|anchor| &anchor.certificate)
+    }
+
+    /// Those that can sign.
+    pub fn signers(&self) -> impl Iterator<Item = &C> {
+        self.anchors.iter().filter(|anchor| anchor.can_sign).map(|anchor| &anchor.certificate)
     }
 
     /// The certificate to sign with at a time, or the one whose dates say why nothing is signed. Of

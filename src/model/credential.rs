@@ -180,6 +180,31 @@ pub enum Need {
     Kubelet(String),
 }
 
+/// A file that may hold the key of an authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OtherKey {
+    /// Named for this authority, or by its name beside the certificate.
+    Own(AbsolutePath),
+    /// The key of another authority. It counts only for the very same certificate, and only where
+    /// root alone can write both.
+    OfTwin {
+        /// The certificate of the other one.
+        certificate: AbsolutePath,
+        /// Its key.
+        key: AbsolutePath,
+    },
+}
+
+impl OtherKey {
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &AbsolutePath {
+        match self {
+            Self::Own(key) | Self::OfTwin { key, .. } => key,
+        }
+    }
+}
+
 /// A CA certificate, with its key when this node has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
@@ -187,11 +212,27 @@ pub struct Authority {
     pub name: AuthorityName,
     /// The certificate, perhaps a bundle of several.
     pub certificate: AbsolutePath,
-    /// The private key. A missing file makes the authority an external one.
+    /// The private key. Without it the authority is an external one.
     pub key: AbsolutePath,
+    /// Where its key may be besides. The first one that fits counts, where the usual one does not
+    /// fit or is missing.
+    pub other_keys: Vec<OtherKey>,
+    /// The file by which a server of this node accepts clients with certificates of this
+    /// authority, as a manifest names it.
+    pub clients: Option<AbsolutePath>,
+    /// What a client with a certificate of this authority may do, where that is not for each client
+    /// of the cluster: `read and write all of etcd`.
+    pub clients_may: Option<String>,
     /// Whether it is the root of the whole cluster: replacing it takes longest, so its expiry is
     /// alarmed earlier.
     pub root: bool,
     /// Whether this node needs it, and how that is known.
     pub need: Need,
+}
+
+impl Authority {
+    /// The files that hold its key, or would.
+    pub fn keys(&self) -> impl Iterator<Item = &AbsolutePath> {
+        std::iter::once(&self.key).chain(self.other_keys.iter().map(OtherKey::file))
+    }
 }

@@ -69,6 +69,8 @@ conditions! {
         Expired = "expired",
         /// Its validity begins in the future.
         NotYetValid = "not yet valid",
+        /// Signed with SHA-1, which Kubernetes refuses from 1.24 on.
+        Sha1 = "signed with SHA-1",
         /// Little life left, and its authority has no more to give.
         EndsWithAuthority = "ends with its authority",
         /// Not there, and need not be.
@@ -125,7 +127,7 @@ conditions! {
         Absent = "absent",
         /// Its certificate can't be read.
         Unreadable = "unreadable",
-        /// Its certificate is not one of a root authority.
+        /// Its certificate is none of a CA.
         NotARoot = "not a root",
     }
 }
@@ -173,6 +175,8 @@ impl Condition {
             | Self::SelfSigned => Urgency::Comfortable,
             Self::InStep | Self::Behind | Self::Changed => Urgency::Comfortable,
             Self::Due => Urgency::Due,
+            // Kubernetes before 1.24 still accepts it, and any update makes it useless.
+            Self::Sha1 => Urgency::Urgent,
             Self::Urgent => Urgency::Urgent,
             Self::Expired
             | Self::NotYetValid

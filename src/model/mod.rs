@@ -29,7 +29,7 @@ mod writers;
 pub use alarm::{Alarm, AlarmEvent, AlarmKind, AlarmMemory, LongHold, Severity};
 pub use authority::{Anchor, Anchors, Dated};
 pub use credential::{
-    Authority, CopyOf, Credential, KubeletPair, Location, Need, Renewal, TrialAt,
+    Authority, CopyOf, Credential, KubeletPair, Location, Need, OtherKey, Renewal, TrialAt,
 };
 pub use deferral::{
     Awaited, ClockFacts, ClockTrust, Constraints, Deferral, DeferralFacts, DeferralReason, Hold,
@@ -47,8 +47,8 @@ pub use names::{AuthorityName, CredentialName, InvalidName, ServiceName, SinkNam
 pub use neighbours::Neighbours;
 pub use observation::{
     AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityState, BackupFacts, CopyFacts,
-    CredentialFacts, KubeletClient, Leaf, Material, NameParts, OtherRenewer, Signer,
-    UnclearManifest,
+    CredentialFacts, KubeletClient, Leaf, Material, NameParts, OtherRenewer, Relations, RootAbove,
+    Signer, UnclearManifest,
 };
 pub use path::{AbsolutePath, InvalidPath};
 pub use running::{Consumer, Health, Holding, Instance, Presence, Sees, Serves, ServiceFacts};

@@ -1,7 +1,8 @@
 //! What is found on disk: the facts that a judgement rests on, free of any opinion about them.
 
 use super::{
-    AbsolutePath, Anchors, Authority, Credential, Dated, Digest, Location, OtherWriters, Timestamp,
+    AbsolutePath, Anchors, Authority, AuthorityName, Credential, Dated, Digest, Location,
+    OtherWriters, Timestamp,
 };
 
 /// What is found of a credential.
@@ -128,6 +129,8 @@ pub struct Leaf {
     pub fingerprint: Digest,
     /// Who signed it.
     pub signer: Signer,
+    /// Whether it is signed with SHA-1.
+    pub sha1: bool,
 }
 
 /// Subject and issuer of a certificate in parts: each with the short name of its kind (`CN`, `O`),
@@ -145,6 +148,9 @@ pub struct NameParts {
 pub enum Signer {
     /// The credential's authority.
     Authority,
+    /// An intermediate below the credential's authority, whose certificate is behind it in the
+    /// file.
+    Intermediate,
     /// Its own key.
     Itself,
     /// Another CA.
@@ -160,6 +166,29 @@ pub struct AuthorityFacts {
     pub authority: Authority,
     /// What its files hold.
     pub state: AuthorityState,
+    /// How it stands to other CAs.
+    pub relations: Relations,
+}
+
+/// How an authority stands to other CAs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Relations {
+    /// Its issuer, for people, where it is an intermediate.
+    pub issuer: Option<String>,
+    /// A root above it, by which clients are accepted too.
+    pub root_above: Option<RootAbove>,
+    /// The root of the cluster, where this authority accepts what that one signs.
+    pub twin: Option<AuthorityName>,
+}
+
+/// A root CA above an intermediate in the file by which clients are accepted: each certificate that
+/// the root's other intermediates signed is accepted too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootAbove {
+    /// The file.
+    pub file: AbsolutePath,
+    /// The root's subject, for people.
+    pub subject: String,
 }
 
 /// What the files of an authority hold. Texts name the file and the reason.
@@ -169,7 +198,7 @@ pub enum AuthorityState {
     Absent,
     /// The certificate's file can't be read or is no certificate.
     Unreadable(String),
-    /// It is a certificate, and not one of a root authority.
+    /// It holds certificates, and none that may sign others.
     NotARoot(String),
     /// It holds an authority's certificates.
     Present {

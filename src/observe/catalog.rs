@@ -26,8 +26,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    AbsolutePath, Authority, Credential, CredentialName, Need, Renewal, Service, StaticConsumer,
-    TrialAt,
+    AbsolutePath, Authority, Credential, CredentialName, Need, OtherKey, Renewal, Service,
+    StaticConsumer, TrialAt,
 };
 use crate::settings::{OwnAuthority, OwnCredential, Profile, Settings, Trial};
 pub use checks::CatalogError;
@@ -201,17 +201,47 @@ fn authorities(settings: &Settings, profile: &Profile, places: &mut Places<'_>) 
     let mut all = Vec::new();
     for usual in &profile.authorities {
         all.push(match take(&mut own, |entry| entry.name == usual.name) {
-            Some(entry) => Authority { root: usual.root, ..own_authority(entry) },
+            Some(entry) => Authority {
+                root: usual.root,
+                clients_may: usual.clients_may.clone(),
+                ..own_authority(entry)
+            },
             None => places.authority(usual),
         });
     }
     all.extend(own.into_iter().map(own_authority));
+    add_twins(&mut all);
     all
+}
+
+/// Adds the keys of the other authorities: a cluster may have one CA for everything.
+fn add_twins(authorities: &mut [Authority]) {
+    let all = authorities.to_vec();
+    for authority in authorities {
+        let others = all.iter().filter(|other| other.name != authority.name);
+        let keys = others.flat_map(|other| {
+            other.keys().map(|key| OtherKey::OfTwin {
+                certificate: other.certificate.clone(),
+                key: key.clone(),
+            })
+        });
+        let own: Vec<_> = authority.keys().cloned().collect();
+        authority.other_keys.extend(keys.filter(|key| !own.contains(key.file())));
+    }
 }
 
 fn own_authority(entry: &OwnAuthority) -> Authority {
     let OwnAuthority { name, certificate, key, .. } = entry.clone();
-    Authority { name, certificate, key, root: false, need: Need::Configured }
+    Authority {
+        name,
+        certificate,
+        key,
+        other_keys: Vec::new(),
+        clients: None,
+        clients_may: None,
+        root: false,
+        need: Need::Configured,
+    }
 }
 
 fn credentials(settings: &Settings, profile: &Profile, places: &mut Places<'_>) -> Vec<Credential> {

@@ -75,9 +75,7 @@ impl<'c> Copies<'c> {
             LoadedCopy::Absent => Material::Absent,
             LoadedCopy::Unreadable(text) => Material::Unreadable(text),
             LoadedCopy::Changed(text) => Material::Changed(text),
-            LoadedCopy::Held(held) => {
-                Material::Whole(leaf(&held.stored.certificate, original.authority))
-            }
+            LoadedCopy::Held(held) => Material::Whole(leaf(&held.stored, original.authority)),
         };
         let files = credential.location.files().cloned().collect();
         CredentialFacts {
@@ -124,7 +122,7 @@ fn copied(
     let why = match loaded {
         Loaded::Whole(stored) => {
             let foreign = matches!(
-                authority.map(|known| known.signer_of(&stored.certificate)),
+                authority.map(|known| known.signer_with(&stored.certificate, &stored.further)),
                 Some(Signer::Foreign | Signer::Itself)
             );
             match &credential.authority {

@@ -61,9 +61,12 @@ impl Evidence<'_> {
         }
     }
 
-    /// The certificate in the newest backup that holds it with its key, signed by its authority.
+    /// The certificate in the newest backup that holds it with its key, signed by its authority,
+    /// and not with SHA-1: a user may have chosen it.
     fn backed_up(&self, located: &Credential, authority: &LoadedAuthority) -> Option<Certificate> {
-        let is_signed = |one: &Certificate| authority.signer_of(one) == Signer::Authority;
+        let is_signed = |one: &Certificate| {
+            authority.signer_of(one) == Signer::Authority && !one.has_sha1_signature()
+        };
         self.generations().find_map(|files| match load(&files, located) {
             Loaded::Whole(stored) => Some(stored.certificate).filter(is_signed),
             _ => None,
@@ -86,7 +89,10 @@ impl Evidence<'_> {
             let loaded = load(&files, located);
             let is_whole = matches!(loaded, Loaded::Whole(_));
             let certificate = loaded.stored()?.certificate;
-            let is_own = || known.as_ref().is_none_or(|one| is_for_the_same(&certificate, one));
+            let is_own = || match &known {
+                Some(known) => is_for_the_same(&certificate, known),
+                None => !certificate.has_sha1_signature(),
+            };
             let is_usable = authority.signer_of(&certificate) == Signer::Authority
                 && (!others_write || (is_whole && is_own()));
             is_usable.then(|| BackupFacts {

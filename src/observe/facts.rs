@@ -7,6 +7,7 @@ use super::Catalog;
 use super::copies::Copies;
 use super::evidence::{Evidence, add_profile_evidence};
 use super::material::{material, parser_failed, parts, unreadable};
+use super::relations::relations;
 use super::shared::{refuse_half_shared, refuse_same_key};
 use crate::credentials::{LoadedAuthority, LoadedKey, Stored, load, load_authority, located};
 use crate::formats::x509::Certificate;
@@ -49,10 +50,12 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
         .map(|(one, found)| found.unwrap_or_else(|| fault(one)))
         .collect();
     refuse_same_key(root, &catalog.authorities, &mut found);
-    let authorities = catalog.authorities.iter().zip(&found);
-    let authorities = authorities.map(|(authority, found)| AuthorityFacts {
+    let relations = relations(root, &catalog.authorities, &found);
+    let authorities = catalog.authorities.iter().zip(&found).zip(relations);
+    let authorities = authorities.map(|((authority, found), relations)| AuthorityFacts {
         authority: authority.clone(),
         state: authority_state(found),
+        relations,
     });
     let authorities = authorities.collect();
     let loaded: BTreeMap<_, _> =
@@ -176,7 +179,7 @@ fn authority_state(loaded: &LoadedAuthority) -> AuthorityState {
         LoadedAuthority::Absent => AuthorityState::Absent,
         LoadedAuthority::Unreadable(text) => AuthorityState::Unreadable(text.clone()),
         LoadedAuthority::NotARoot(text) => AuthorityState::NotARoot(text.clone()),
-        LoadedAuthority::Present { anchors, key } => AuthorityState::Present {
+        LoadedAuthority::Present { anchors, key, .. } => AuthorityState::Present {
             anchors: anchors.map(authority_certificate),
             key: match key {
                 LoadedKey::Usable(_) => AuthorityKey::Usable,

@@ -30,7 +30,7 @@ pub(super) fn material(
     look: &mut dyn FnMut(Stored),
 ) -> Material {
     let mut leaf_of = |stored: Box<Stored>| {
-        let leaf = leaf(&stored.certificate, authority);
+        let leaf = leaf(&stored, authority);
         look(*stored);
         leaf
     };
@@ -45,7 +45,9 @@ pub(super) fn material(
     }
 }
 
-pub(super) fn leaf(certificate: &Certificate, authority: Option<&LoadedAuthority>) -> Leaf {
+pub(super) fn leaf(stored: &Stored, authority: Option<&LoadedAuthority>) -> Leaf {
+    let Stored { certificate, further, .. } = stored;
+    let signer = |authority: &LoadedAuthority| authority.signer_with(certificate, further);
     Leaf {
         subject: certificate.subject.to_string(),
         issuer: certificate.issuer.to_string(),
@@ -57,7 +59,8 @@ pub(super) fn leaf(certificate: &Certificate, authority: Option<&LoadedAuthority
         key_can_be_made: certificate.key_algorithm.can_be_made(),
         names: certificate.names(),
         fingerprint: certificate.fingerprint,
-        signer: authority.map_or(Signer::Unknown, |authority| authority.signer_of(certificate)),
+        signer: authority.map_or(Signer::Unknown, signer),
+        sha1: certificate.has_sha1_signature(),
     }
 }
 

@@ -11,6 +11,7 @@ mod facts;
 mod kubelet;
 mod material;
 mod node;
+mod relations;
 mod renewers;
 pub mod services;
 mod shared;

@@ -8,6 +8,7 @@ use super::catalog::{Catalog, CatalogError, CatalogInput, KubeconfigUsers, Note,
 use super::kubelet::{self, FoundSettings};
 use crate::credentials::{LoadedAuthority, load, load_authority, referenced};
 use crate::formats::kubeconfig::{self, ClientCertificate, Kubeconfig, PemSource};
+use crate::formats::x509::certificates;
 use crate::model::{
     AbsolutePath, AuthorityName, Credential, InvalidPath, Renewal, Signer, UnclearManifest,
 };
@@ -119,6 +120,7 @@ impl Node {
             configuration: &configuration,
             users: &users,
             exists: &exists,
+            shares_ca: &|one, other| shares_ca(&root, one, other),
             matching: &matching,
         };
         let mut catalog = Catalog::build(&settings, &profile, found)?;
@@ -146,6 +148,15 @@ fn unclear(dir: &AbsolutePath, notes: &[&Note]) -> Vec<UnclearManifest> {
         }
     }
     all
+}
+
+fn shares_ca(root: &Root, one: &AbsolutePath, other: &AbsolutePath) -> Option<bool> {
+    let read = |file| {
+        let content = root.read(file, LARGEST_FILE).ok()?;
+        certificates(content.bytes.expose()).ok()
+    };
+    let (one, other) = (read(one)?, read(other).unwrap_or_default());
+    Some(one.iter().any(|one| other.iter().any(|other| one.is_of_same_ca(other))))
 }
 
 /// A configuration file: its name and its text.

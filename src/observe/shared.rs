@@ -92,7 +92,8 @@ fn half_shared(path: &AbsolutePath, other: &CredentialName) -> String {
 /// The files of the CAs and the other keys that no renewal may replace, each with the text for it.
 fn protected(root: &Root, catalog: &Catalog) -> BTreeMap<FileIdentity, String> {
     let authorities = catalog.authorities.iter().flat_map(|one| {
-        [&one.certificate, &one.key].map(|file| (file, format!("belongs to the CA {}", one.name)))
+        let files = [&one.certificate].into_iter().chain(one.keys());
+        files.map(|file| (file, format!("belongs to the CA {}", one.name)))
     });
     let others = catalog
         .protected
@@ -141,13 +142,18 @@ pub(super) fn refuse_same_key(
     let refusal = |at: usize, authority: &Authority| {
         let writers = |file| root.writable_by_others(file).ok().flatten();
         // The key's own owner does not count: kubeadm gives it to kube-controller-manager's user.
-        let key_dir = AbsolutePath::new(authority.key.as_path().parent()?).ok();
+        let own = loaded.get(at)?;
+        let key_dir = AbsolutePath::new(own.key_file()?.as_path().parent()?).ok();
         let through = key_dir.iter().chain([&authority.certificate]).find_map(writers)?;
-        let same = |other: &(usize, &LoadedAuthority)| {
-            other.0 != at && loaded.get(at).is_some_and(|own| own.signs_with_key_of(other.1))
+        // One CA under two names has the same files, and gains nothing by the second name.
+        let is_other = |other: &Authority, found: &LoadedAuthority| {
+            other.certificate != authority.certificate || found.key_file() != own.key_file()
         };
-        let (other, _) = loaded.iter().enumerate().find(same)?;
-        let other = &authorities.get(other)?.name;
+        let mut others = authorities.iter().zip(&*loaded).enumerate();
+        let (_, (other, _)) = others.find(|(index, (other, found))| {
+            *index != at && own.signs_with_key_of(found) && is_other(other, found)
+        })?;
+        let other = &other.name;
         Some(format!(
             "{}: has the key of the CA {other}, and {through}, so that others than root can have \
              put it there: nothing is signed by it",

@@ -44,9 +44,10 @@ pub(super) fn remember(node: &Node, survey: &Survey) -> Option<String> {
 /// The certificate that may be copied.
 fn holds(material: &Material) -> Option<Digest> {
     match material {
-        Material::Whole(leaf) if matches!(leaf.signer, Signer::Authority | Signer::Unknown) => {
-            Some(leaf.fingerprint)
-        }
+        Material::Whole(leaf) => match leaf.signer {
+            Signer::Authority | Signer::Intermediate | Signer::Unknown => Some(leaf.fingerprint),
+            Signer::Itself | Signer::Foreign => None,
+        },
         _ => None,
     }
 }

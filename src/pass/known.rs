@@ -60,5 +60,6 @@ fn counts(facts: &CredentialFacts, now: Timestamp) -> bool {
         Some(Identity::Unknown | Identity::OtherNames) => now <= leaf.not_after,
         Some(Identity::OtherSubject(_)) => false,
     };
-    is_own && leaf.signer == Signer::Authority && facts.credential.copy_of().is_none()
+    let is_signed = matches!(leaf.signer, Signer::Authority | Signer::Intermediate);
+    is_own && is_signed && facts.credential.copy_of().is_none()
 }

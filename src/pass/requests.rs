@@ -10,13 +10,13 @@ use std::path::PathBuf;
 use super::{LOCK_TIMEOUT, PassError, files};
 use crate::act::{self, Refusal};
 use crate::credentials::{
-    ComposeError, Loaded, LoadedAuthority, LoadedKey, Stored, load, load_authority,
+    ChainToAnchor, ComposeError, Loaded, LoadedAuthority, LoadedKey, Stored, load, load_authority,
 };
 use crate::formats::x509::{
     Certificate, IssueError, KeyError, PrivateKey, ReadError, VerifyError, certificates, request,
     verify_answer,
 };
-use crate::model::{Authority, Credential, CredentialName, Renewal, Secret, Timestamp};
+use crate::model::{Authority, Credential, CredentialName, Renewal, Secret, Signer, Timestamp};
 use crate::observe::{Node, Platform};
 use crate::state::{forget_request, keep_request, requested_key};
 use crate::store::{self, Change, Generation, Recovered, Store, StoreError};
@@ -81,8 +81,19 @@ pub enum RequestError {
     )]
     AnotherKey,
     /// The CA of this node did not sign it.
-    #[error("the certificate was signed by {0}, which is not in the file of the authority {1}")]
-    AnotherAuthority(String, String),
+    #[error(
+        "the certificate was signed by {issuer}, which is not in the file of the authority \
+         {authority} ({file}); where an intermediate signed it, put the intermediate behind it in \
+         the answer, so that it leads to a certificate in that file"
+    )]
+    AnotherAuthority {
+        /// The issuer that it names.
+        issuer: String,
+        /// The authority.
+        authority: String,
+        /// The authority's file.
+        file: String,
+    },
     /// The file holds no certificate.
     #[error("the answer can't be read: {0}")]
     Unreadable(#[from] ReadError),
@@ -150,10 +161,13 @@ fn make(
     credential: &Credential,
 ) -> Result<Requested, RequestError> {
     let (authority, loaded) = authority(node, credential)?;
-    if matches!(loaded, LoadedAuthority::Present { key: LoadedKey::Usable(_), .. }) {
+    let stored = stored(load(&node.root, credential))?;
+    let signer = loaded.signer_with(&stored.certificate, &stored.further);
+    // An intermediate below the authority may be elsewhere while the authority's own key is here.
+    let signs_here = matches!(loaded, LoadedAuthority::Present { key: LoadedKey::Usable(_), .. });
+    if signs_here && signer != Signer::Intermediate {
         return Err(RequestError::SignedHere(authority.name.to_string()));
     }
-    let stored = stored(load(&node.root, credential))?;
     let (key, again) = match requested_key(store, &credential.name)? {
         Some(key) => (PrivateKey::from_pem(key.expose())?, true),
         None => (
@@ -217,27 +231,33 @@ fn put(
 ) -> Result<Installed, RequestError> {
     let key = requested_key(store, &credential.name)?.ok_or(RequestError::NoRequest)?;
     let key = PrivateKey::from_pem(key.expose())?;
-    let certificate = certificates(answer)?.into_iter().next().ok_or(RequestError::AnotherKey)?;
+    let mut answer = certificates(answer)?.into_iter();
+    let certificate = answer.next().ok_or(RequestError::AnotherKey)?;
     if !key.fits(&certificate) {
         return Err(RequestError::AnotherKey);
     }
     let (authority, loaded) = authority(node, credential)?;
-    let issuer = issuer(&certificate, authority, loaded, now)?;
+    let answer: Vec<_> = answer.collect();
+    let path = path_to_anchor(&certificate, &answer, authority, &loaded, now)?;
     let old = load(&node.root, credential);
     let works = matches!(old, Loaded::Whole(_));
     let stored = stored(old)?;
     // Before anything is written, and once more against what was written.
-    verify_answer(&certificate, &stored.certificate, &issuer, now)?;
-    let files = stored.compose(&certificate, &key.to_pem()?)?.files;
+    let (chain, anchor) = &path;
+    verify_answer(&certificate, chain, &stored.certificate, anchor, now)?;
+    let files = match chain.as_slice() {
+        [] => stored.compose(&certificate, &key.to_pem()?)?.files,
+        chain => stored.compose_chain(&certificate, chain, &key.to_pem()?)?.files,
+    };
     let change = Change {
         credential: credential.name.clone(),
         files,
         link: None,
         backup: store::Backup::Required,
     };
-    let change = store.stage(change)?.check(|contents| check(&stored, &issuer, contents, now))?;
+    let change = store.stage(change)?.check(|contents| check(&stored, &path, contents, now))?;
     let mut notes =
-        if works { trial(node, credential, (&certificate, &key), &stored)? } else { Vec::new() };
+        if works { trial(node, credential, (&certificate, chain, &key), &stored)? } else { vec![] };
     let commit = store.commit(vec![change], now, usize::from(node.settings.backups.keep.get()));
     commit.outcomes.into_iter().try_for_each(|outcome| outcome.result)?;
     let backup = commit.backups.into_iter().next();
@@ -259,7 +279,7 @@ fn put(
 fn trial(
     node: &Node,
     credential: &Credential,
-    new: (&Certificate, &PrivateKey),
+    new: act::New<'_>,
     old: &Stored,
 ) -> Result<Vec<String>, RequestError> {
     match node.catalog.trials.get(&credential.name).filter(|_| node.root.is_host()) {
@@ -270,35 +290,36 @@ fn trial(
     }
 }
 
-/// The anchor that signed a certificate; of several, the one that is valid and expires last.
-fn issuer(
+/// The way from a certificate to an anchor, by the certificates behind it. An external CA may have
+/// two tiers or more.
+fn path_to_anchor(
     certificate: &Certificate,
+    answer: &[Certificate],
     authority: &Authority,
-    loaded: LoadedAuthority,
+    loaded: &LoadedAuthority,
     now: Timestamp,
-) -> Result<Certificate, RequestError> {
+) -> Result<ChainToAnchor, RequestError> {
     match loaded {
-        LoadedAuthority::Present { anchors, .. } => {
-            let issuer = anchors.latest_of(now, |one| certificate.is_signed_by(one)).cloned();
-            issuer.ok_or_else(|| {
-                RequestError::AnotherAuthority(
-                    certificate.issuer.to_string(),
-                    authority.name.to_string(),
-                )
+        LoadedAuthority::Present { .. } => {
+            let path = loaded.chain_to_anchor(certificate, answer, now);
+            path.ok_or_else(|| RequestError::AnotherAuthority {
+                issuer: certificate.issuer.to_string(),
+                authority: authority.name.to_string(),
+                file: authority.certificate.to_string(),
             })
         }
         LoadedAuthority::Absent => {
             Err(RequestError::Authority(format!("{} does not exist", authority.certificate)))
         }
         LoadedAuthority::Unreadable(reason) | LoadedAuthority::NotARoot(reason) => {
-            Err(RequestError::Authority(reason))
+            Err(RequestError::Authority(reason.clone()))
         }
     }
 }
 
 fn check(
     stored: &Stored,
-    issuer: &Certificate,
+    (chain, anchor): &ChainToAnchor,
     contents: &[Secret],
     now: Timestamp,
 ) -> Result<(), RequestError> {
@@ -306,5 +327,7 @@ fn check(
     if !key.fits(&certificate) {
         return Err(RequestError::AnotherKey);
     }
-    Ok(verify_answer(&certificate, &stored.certificate, issuer, now)?)
+    let written = stored.chain_in(contents);
+    let written = written.get(1..=chain.len()).unwrap_or_default();
+    Ok(verify_answer(&certificate, written, &stored.certificate, anchor, now)?)
 }

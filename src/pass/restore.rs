@@ -120,6 +120,15 @@ pub enum RestoreError {
         /// The authority.
         authority: String,
     },
+    /// It is signed with SHA-1.
+    #[error(
+        "the certificate in the backup {generation} is signed with SHA-1, which Kubernetes refuses \
+         from 1.24 on; --force restores it all the same, and the next pass renews it"
+    )]
+    Sha1 {
+        /// The backup.
+        generation: Generation,
+    },
     /// Its files are another credential's too.
     #[error(
         "{path} belongs to {other} too, which is restored at the same time; restore one of them"
@@ -154,7 +163,13 @@ impl RestoreError {
     /// Whether it is only a reason to think twice.
     #[must_use]
     pub fn yields_to_force(&self) -> bool {
-        matches!(self, Self::Expired { .. } | Self::NotYetValid { .. } | Self::Foreign { .. })
+        matches!(
+            self,
+            Self::Expired { .. }
+                | Self::NotYetValid { .. }
+                | Self::Foreign { .. }
+                | Self::Sha1 { .. }
+        )
     }
 }
 
@@ -264,10 +279,13 @@ fn obstacle(
     let known = node.catalog.authority_of(credential)?;
     // Of an authority that is gone nothing can be said.
     let foreign = matches!(
-        load_authority(&node.root, known).signer_of(leaf),
+        load_authority(&node.root, known).signer_with(leaf, &stored.further),
         Signer::Foreign | Signer::Itself
     );
-    foreign.then(|| RestoreError::Foreign { generation, authority: known.name.to_string() })
+    if foreign {
+        return Some(RestoreError::Foreign { generation, authority: known.name.to_string() });
+    }
+    leaf.has_sha1_signature().then_some(RestoreError::Sha1 { generation })
 }
 
 /// Puts back what is wanted, each credential whole or not at all.

@@ -21,8 +21,8 @@ use super::Judged;
 use super::names::with_names;
 use crate::model::{
     Action, Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityJudgement,
-    Awaited, ClockTrust, Condition, CredentialName, Deferral, LongHold, OtherRenewer, Renewal,
-    Timestamp, UnclearManifest, days,
+    AuthorityState, Awaited, ClockTrust, Condition, CredentialName, Deferral, LongHold,
+    OtherRenewer, Renewal, RootAbove, Timestamp, UnclearManifest, days,
 };
 
 /// How long a renewal may be deferred, or how near it may come to being urgent, before an alarm.
@@ -47,6 +47,7 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> AlarmAsse
             HeldTooLong,
         ]);
         assessment.unseen([NotTrusted, NamesDiffer, CopyNotUpdated, OtherRenewer, ManifestUnclear]);
+        assessment.unseen([RootAdmitsOthers]);
         return assessment;
     };
     if let ClockTrust::NotTrusted(reason) = situation.clock_trust {
@@ -68,6 +69,14 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> AlarmAsse
         );
         assessment.alarms.extend(long_expired(situation, seen));
         assessment.alarms.extend(held(situation, seen, memory));
+    }
+    for (facts, _) in seen.authorities {
+        match &facts.state {
+            AuthorityState::Unreadable(_) => {
+                assessment.unseen.push((AlarmKind::RootAdmitsOthers, Some(of_authority(facts))))
+            }
+            _ => assessment.alarms.extend(root_admits_others(situation, facts)),
+        }
     }
     match seen.not_trusted {
         Some(files) => assessment.alarms.extend(not_trusted(situation, files)),
@@ -198,7 +207,10 @@ fn external(
         let leaf = judged.facts.material.leaf();
         credential.renewal == Renewal::Ours
             && credential.authority.as_ref() == Some(name)
-            && leaf.is_some_and(|leaf| leaf.not_after <= situation.now.plus(seen.within))
+            && leaf.is_some_and(|leaf| {
+                leaf.not_after <= situation.now.plus(seen.within)
+                    || judged.judgement.condition == Condition::Sha1
+            })
     };
     let about: Vec<_> = seen
         .credentials
@@ -222,6 +234,32 @@ fn external(
         reason,
         "kubecertd csr --all makes a request for each; have them signed where the key is, and put \
          each answer in place with kubecertd install NAME CERT.".to_owned(),
+    ))
+}
+
+fn of_authority(facts: &AuthorityFacts) -> String {
+    format!("authority={}", facts.authority.name)
+}
+
+/// An intermediate as the CA of a cluster, with its root beside it.
+fn root_admits_others(situation: &AlarmSituation<'_>, facts: &AuthorityFacts) -> Option<Alarm> {
+    let RootAbove { file, subject } = facts.relations.root_above.as_ref()?;
+    let name = &facts.authority.name;
+    Some(situation.alarm(
+        AlarmKind::RootAdmitsOthers,
+        of_authority(facts),
+        vec![name.to_string()],
+        format!("{file} admits clients that the CA {name} did not sign."),
+        format!(
+            "{file} says which clients are accepted, and holds {subject}, the root above the \
+             intermediate {name}: each client certificate that any other CA below the root signed \
+             is accepted too, with the user and the groups that it names"
+        ),
+        format!(
+            "Take the root out of {file}: {name} alone is a trust anchor for Kubernetes. Where \
+             clients of the cluster need the root to verify its servers, give it to them in a \
+             file of their own. In the long run replace {name} by a root CA of its own."
+        ),
     ))
 }
 

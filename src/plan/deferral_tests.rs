@@ -4,7 +4,7 @@ use super::*;
 use crate::model::{
     AbsolutePath, Action, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey,
     AuthorityName, AuthorityState, Credential, CredentialFacts, CredentialName, Digest, Identity,
-    Judgement, Leaf, Location, Material, NameParts, Need, Renewal, Signer,
+    Judgement, Leaf, Location, Material, NameParts, Need, Relations, Renewal, Signer,
 };
 use crate::plan::judge::fixtures::only;
 use crate::plan::{Terms, judge, plan};
@@ -60,6 +60,7 @@ fn ends_in(ends: u64) -> Judged {
         names: Vec::new(),
         fingerprint: Digest::of(b"leaf"),
         signer: Signer::Authority,
+        sha1: false,
     };
     let certificate = AuthorityCertificate {
         subject: String::new(),
@@ -74,10 +75,14 @@ fn ends_in(ends: u64) -> Judged {
             name,
             certificate: path("/pki/ca.crt"),
             key: path("/pki/ca.key"),
+            other_keys: Vec::new(),
+            clients: None,
+            clients_may: None,
             root: true,
             need: Need::Configured,
         },
         state: AuthorityState::Present { anchors: only(certificate), key: AuthorityKey::Usable },
+        relations: Relations::default(),
     };
     let facts = CredentialFacts {
         credential,

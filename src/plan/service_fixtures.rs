@@ -61,6 +61,7 @@ pub fn judged(credential: &str, content: &str) -> Judged {
         names: Vec::new(),
         fingerprint: fingerprint(content),
         signer: Signer::Authority,
+        sha1: false,
     };
     let facts = CredentialFacts {
         credential: entry,

@@ -101,24 +101,17 @@ fn missing_ca_key_is_external_without_failure() {
     Expected { code: SUCCESS, left: SIGNED_BY_CA, reported }.assert("external", &node);
 }
 
+/// Go takes any certificate as an anchor.
 #[test]
-fn intermediate_ca_signs_only_with_root_in_file() {
+fn intermediate_ca_signs_with_and_without_its_root() {
     let root = Authority::new("root", None);
     let intermediate = Authority::new("intermediate", Some(&root));
     let (own, above) = (intermediate.certificate.to_pem(), root.certificate.to_pem());
-    let left: &[&str] = &["front-proxy-client"];
-    let reason = "CN=intermediate is an intermediate authority, issued by CN=root, whose \
-        certificate is not in the file";
-    let alone = Expected {
-        code: PARTIAL,
-        left,
-        reported: &["/etc/kubernetes/pki/front-proxy-ca.crt: ", reason],
-    };
-    let led = Expected { code: SUCCESS, left: &[], reported: &["front-proxy-client"] };
-    for (case, file, expected) in [
-        ("alone", own.clone(), &alone),
-        ("root behind it", own.clone() + &above, &led),
-        ("root before it", above + &own, &led),
+    let expected = Expected { code: SUCCESS, left: &[], reported: &["front-proxy-client"] };
+    for (case, file) in [
+        ("alone", own.clone()),
+        ("root behind it", own.clone() + &above),
+        ("root before it", above + &own),
     ] {
         let node = Node::due();
         node.sign_with("front-proxy-client", &intermediate.certificate, &intermediate.key, 10);

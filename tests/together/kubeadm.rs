@@ -30,7 +30,7 @@ impl<'n> KubeadmStandIn<'n> {
         let catalog = node.observe().catalog;
         let authority = catalog.authorities.iter().find(|one| one.name.as_str() == "ca").unwrap();
         let loaded = load_authority(&Root::open(node.root()).unwrap(), authority);
-        let LoadedAuthority::Present { anchors, key: LoadedKey::Usable(key) } = loaded else {
+        let LoadedAuthority::Present { anchors, key: LoadedKey::Usable(key), .. } = loaded else {
             panic!("the authority can't sign")
         };
         let signing = anchors.candidate(SystemClock.now()).unwrap().clone();

@@ -7,7 +7,7 @@ use der::{Decode as _, Reader as _, SliceReader, Tag, Tagged as _};
 ///
 /// The algorithms are those that `webpki` trusts: RSA of 2048 bits and more (PKCS#1 and PSS), ECDSA
 /// on P-256, P-384 and P-521, each with SHA-256, SHA-384 or SHA-512, and Ed25519. A signature that
-/// uses anything else, SHA-1 for one, can't be checked and so does not count.
+/// uses anything else does not count here; for SHA-1 see [`super::sha1`].
 pub(super) fn is_signed_with(certificate: &[u8], spki: &[u8]) -> bool {
     let (Some(signed), Some(key)) = (Signed::parse(certificate), Key::parse(spki)) else {
         return false;
@@ -22,14 +22,14 @@ pub(super) fn is_signed_with(certificate: &[u8], spki: &[u8]) -> bool {
 }
 
 /// The three parts of a certificate.
-struct Signed<'a> {
-    message: &'a [u8],
-    algorithm: &'a [u8],
-    signature: &'a [u8],
+pub(super) struct Signed<'a> {
+    pub(super) message: &'a [u8],
+    pub(super) algorithm: &'a [u8],
+    pub(super) signature: &'a [u8],
 }
 
 impl<'a> Signed<'a> {
-    fn parse(certificate: &'a [u8]) -> Option<Self> {
+    pub(super) fn parse(certificate: &'a [u8]) -> Option<Self> {
         let mut reader = inside(certificate)?;
         Some(Self {
             message: reader.tlv_bytes().ok()?,

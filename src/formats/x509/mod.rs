@@ -17,6 +17,7 @@ mod name;
 mod names;
 mod read;
 mod request;
+mod sha1;
 mod signer;
 mod verify;
 

@@ -16,6 +16,7 @@ use x509_parser::prelude::FromDer as _;
 
 use super::check::is_signed_with;
 use super::name::printable;
+use super::sha1;
 use super::{DistinguishedName, KeyAlgorithm, Serial};
 use crate::formats::pem::{self, PemError};
 use crate::model::{Digest, Timestamp};
@@ -172,6 +173,42 @@ impl Certificate {
     #[must_use]
     pub fn is_signed_by(&self, issuer: &Self) -> bool {
         self.issuer == issuer.subject && is_signed_with(&self.der, &issuer.spki)
+    }
+
+    /// Like [`Self::is_signed_by`], and a signature with SHA-1 counts too. It says who signed a
+    /// certificate that is to be replaced; a new one is never judged by it.
+    #[must_use]
+    pub fn was_signed_by(&self, issuer: &Self) -> bool {
+        self.is_signed_by(issuer)
+            || (self.issuer == issuer.subject && sha1::is_signed_with(&self.der, &issuer.spki))
+    }
+
+    /// Whether it is signed with SHA-1, which TLS libraries refuse: Go from version 1.18 on, and so
+    /// Kubernetes from 1.24 on. In a trust anchor no signature is checked.
+    #[must_use]
+    pub fn has_sha1_signature(&self) -> bool {
+        sha1::is_signature_of(&self.der)
+    }
+
+    /// Whether it may sign other certificates.
+    #[must_use]
+    pub fn is_ca(&self) -> bool {
+        self.is_authority && self.may_sign
+    }
+
+    /// Whether it names itself as its issuer, by its name and by the identifier of its key. Its own
+    /// signature proves nothing, and may be of a kind that can't be checked.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        let identifiers = (&self.authority_key_identifier, &self.subject_key_identifier);
+        let is_of_other_key = matches!(identifiers, (Some(issuer), Some(own)) if issuer != own);
+        self.issuer == self.subject && !is_of_other_key
+    }
+
+    /// Whether it is a certificate of the same CA: with the same name and the same key.
+    #[must_use]
+    pub fn is_of_same_ca(&self, other: &Self) -> bool {
+        self.subject == other.subject && self.spki == other.spki
     }
 
     /// The names and addresses it is valid for, for display.

@@ -23,6 +23,12 @@ pub enum VerifyError {
         /// The name of the authority.
         authority: DistinguishedName,
     },
+    /// It is signed with SHA-1, which is accepted only from what is to be replaced.
+    #[error(
+        "the certificate of {0} is signed with SHA-1, which Kubernetes refuses from 1.24 on: have \
+         it signed with SHA-256"
+    )]
+    Sha1(DistinguishedName),
     /// The authority is no CA certificate.
     #[error("the certificate of the authority is no CA certificate, or may not sign certificates")]
     NotAnAuthority,
@@ -133,28 +139,36 @@ pub fn verify_renewed(
     now: Timestamp,
 ) -> Result<(), VerifyError> {
     check_issuer(new, issuer, now)?;
+    check_lifetime(new, issuer)?;
     check_new_key_and_serial(new, old)?;
     if new.subject != old.subject {
         return Err(VerifyError::Subject { new: new.subject.clone(), old: old.subject.clone() });
     }
-    validate_path(new, old, issuer, now)?;
+    validate_path(new, &[], old, issuer, now)?;
     check_names_kept(new, old)?;
     check_extensions_kept(new, old)?;
     check_key_identifiers(new, old, issuer)
 }
 
-/// Does the same for a certificate that an external CA signed. The CA may write other extensions by
-/// its own rules. The usages and names have to be those of the old one, and it has to expire later.
+/// Does the same for a certificate that an external CA signed, itself or by the intermediates of
+/// `chain`, each of which is signed by the next one, and the last one by `anchor`. The CA may write
+/// other extensions by its own rules. The usages and names have to be those of the old one, and it
+/// has to expire later.
 ///
 /// # Errors
 /// As [`verify_renewed`].
 pub fn verify_answer(
     new: &Certificate,
+    chain: &[Certificate],
     old: &Certificate,
-    issuer: &Certificate,
+    anchor: &Certificate,
     now: Timestamp,
 ) -> Result<(), VerifyError> {
-    check_issuer(new, issuer, now)?;
+    let issuers = chain.iter().chain([anchor]);
+    for (signed, issuer) in [new].into_iter().chain(chain).zip(issuers) {
+        check_issuer(signed, issuer, now)?;
+        check_lifetime(new, issuer)?;
+    }
     check_new_key_and_serial(new, old)?;
     if new.subject != old.subject {
         return Err(VerifyError::Subject { new: new.subject.clone(), old: old.subject.clone() });
@@ -162,7 +176,7 @@ pub fn verify_answer(
     if new.not_after <= old.not_after {
         return Err(VerifyError::NoLonger { new: new.not_after, old: old.not_after });
     }
-    validate_path(new, old, issuer, now)?;
+    validate_path(new, chain, old, anchor, now)?;
     check_names_kept(new, old)?;
     check_usages_kept(new, old)
 }
@@ -185,6 +199,9 @@ fn check_issuer(
             authority: issuer.subject.clone(),
         });
     }
+    if new.has_sha1_signature() {
+        return Err(VerifyError::Sha1(new.subject.clone()));
+    }
     // webpki does not check a trust anchor: neither its validity nor whether it is an authority.
     if !issuer.is_authority || !issuer.may_sign {
         return Err(VerifyError::NotAnAuthority);
@@ -192,6 +209,10 @@ fn check_issuer(
     if now < issuer.not_before {
         return Err(VerifyError::AuthorityNotYetValid(issuer.not_before));
     }
+    Ok(())
+}
+
+fn check_lifetime(new: &Certificate, issuer: &Certificate) -> Result<(), VerifyError> {
     if new.not_after > issuer.not_after {
         return Err(VerifyError::OutlivesAuthority {
             new: new.not_after,
@@ -216,11 +237,12 @@ fn check_new_key_and_serial(new: &Certificate, old: &Certificate) -> Result<(), 
 
 fn validate_path(
     new: &Certificate,
+    chain: &[Certificate],
     old: &Certificate,
-    issuer: &Certificate,
+    anchor: &Certificate,
     now: Timestamp,
 ) -> Result<(), VerifyError> {
-    let path = Path::new(new, issuer, now)?;
+    let path = Path::new(new, chain, anchor, now)?;
     let usage = old.extended_key_usage.clone().unwrap_or_default();
     match (usage.server_auth, usage.client_auth) {
         (false, false) => path.validate(AnyUsage, "other")?,
@@ -236,10 +258,11 @@ fn validate_path(
     Ok(())
 }
 
-/// The only possible path: from the authority to the new certificate.
+/// The path from the new certificate to the anchor.
 struct Path<'a> {
     new: &'a Certificate,
     leaf: CertificateDer<'a>,
+    intermediates: Vec<CertificateDer<'a>>,
     anchor: TrustAnchor<'static>,
     now: UnixTime,
 }
@@ -247,6 +270,7 @@ struct Path<'a> {
 impl<'a> Path<'a> {
     fn new(
         new: &'a Certificate,
+        chain: &'a [Certificate],
         issuer: &Certificate,
         now: Timestamp,
     ) -> Result<Self, VerifyError> {
@@ -258,6 +282,7 @@ impl<'a> Path<'a> {
         Ok(Self {
             new,
             leaf: CertificateDer::from(new.der()),
+            intermediates: chain.iter().map(|one| CertificateDer::from(one.der())).collect(),
             anchor: anchor.to_owned(),
             now: UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
         })
@@ -274,7 +299,7 @@ impl<'a> Path<'a> {
         leaf.verify_for_usage(
             webpki::ALL_VERIFICATION_ALGS,
             anchors,
-            &[],
+            &self.intermediates,
             self.now,
             usage,
             None,

@@ -24,6 +24,9 @@ pub struct CatalogInput<'a> {
     pub users: &'a dyn Fn(&AbsolutePath) -> KubeconfigUsers,
     /// Whether a file exists at a path.
     pub exists: &'a dyn Fn(&AbsolutePath) -> bool,
+    /// Whether two files hold a certificate of the same CA. Where the first one can't be read, that
+    /// is not known.
+    pub shares_ca: &'a dyn Fn(&AbsolutePath, &AbsolutePath) -> Option<bool>,
     /// The files that match a path with `*` for whole names.
     pub matching: &'a dyn Fn(&AbsolutePath) -> Vec<AbsolutePath>,
 }

@@ -6,7 +6,7 @@ use super::kubelet;
 use super::manifests::{Manifest, Manifests};
 use super::note::Note;
 use crate::formats::manifest::Pod;
-use crate::model::{AbsolutePath, Authority, Credential, Location, Need};
+use crate::model::{AbsolutePath, Authority, Credential, Location, Need, OtherKey};
 use crate::settings::{
     AuthorityFlags, CredentialFlags, FlagNames, KeyFlags, ProfileAuthority, ProfileCredential,
     ProtectedFile,
@@ -17,6 +17,14 @@ pub(super) struct Places<'a> {
     manifests: &'a Manifests,
     found: CatalogInput<'a>,
     notes: &'a mut Vec<Note>,
+}
+
+/// Where an authority is.
+struct AuthorityPlaces {
+    certificate: AbsolutePath,
+    key: AbsolutePath,
+    need: Need,
+    clients: Option<AbsolutePath>,
 }
 
 /// The value of a flag.
@@ -40,35 +48,58 @@ impl<'a> Places<'a> {
 
     pub fn authority(&mut self, usual: &ProfileAuthority) -> Authority {
         let named = usual.flags.iter().find_map(|flags| self.named_authority(usual, flags));
-        let ((certificate, mut key), need) = named
-            .unwrap_or_else(|| ((usual.certificate.clone(), usual.key.clone()), Need::Optional));
-        if let Some(flags) = usual.key_flags.as_ref().filter(|_| !(self.found.exists)(&key)) {
-            key = self.signing_key(&certificate, flags).unwrap_or(key);
+        let AuthorityPlaces { certificate, mut key, need, clients } =
+            named.unwrap_or_else(|| AuthorityPlaces {
+                certificate: usual.certificate.clone(),
+                key: usual.key.clone(),
+                need: Need::Optional,
+                clients: None,
+            });
+        let signing =
+            usual.key_flags.as_ref().and_then(|flags| self.signing_key(&certificate, flags));
+        let mut others: Vec<_> = signing.into_iter().collect();
+        if !(self.found.exists)(&key)
+            && let Some(signing) = others.pop()
+        {
+            others.push(std::mem::replace(&mut key, signing));
         }
-        Authority { name: usual.name.clone(), certificate, key, root: usual.root, need }
+        others.extend(named_beside(&certificate));
+        others.retain(|other| *other != key);
+        Authority {
+            name: usual.name.clone(),
+            certificate,
+            key,
+            other_keys: others.into_iter().map(OtherKey::Own).collect(),
+            clients,
+            clients_may: usual.clients_may.clone(),
+            root: usual.root,
+            need,
+        }
     }
 
     fn named_authority(
         &mut self,
         usual: &ProfileAuthority,
         flags: &AuthorityFlags,
-    ) -> Option<((AbsolutePath, AbsolutePath), Need)> {
+    ) -> Option<AuthorityPlaces> {
         let Manifest::Read { file, pod } = self.manifests.of(&flags.pod) else { return None };
-        let Named::File(certificate) = self.named(file, pod, &flags.certificate) else {
+        let Named::File(named) = self.named(file, pod, &flags.certificate) else {
             return None;
         };
-        let certificate =
-            if flags.bundle { self.usually_named(usual, certificate) } else { certificate };
+        let clients = Some(named.clone());
+        let certificate = if flags.bundle { self.usually_named(usual, named) } else { named };
         let key = match flags.key.as_ref().map(|flag| self.named(file, pod, flag)) {
             Some(Named::File(key)) => key,
             _ if certificate == usual.certificate => usual.key.clone(),
             _ => key_beside(&certificate),
         };
-        Some(((certificate, key), Need::Manifest(file.to_owned())))
+        let need = Need::Manifest(file.to_owned());
+        Some(AuthorityPlaces { certificate, key, need, clients })
     }
 
     /// The file that a flag names, unless it is a bundle of another name than the authority's and
-    /// the authority's own file is there: beside the bundle, or at the usual place.
+    /// the authority's own file is there: beside the bundle, or at the usual place. A file with
+    /// that name and none of the bundle's CAs is another authority's.
     fn usually_named(&self, usual: &ProfileAuthority, named: AbsolutePath) -> AbsolutePath {
         let Some(name) = usual.certificate.as_path().file_name() else { return named };
         if named.as_path().file_name() == Some(name) {
@@ -78,11 +109,15 @@ impl<'a> Places<'a> {
         beside
             .into_iter()
             .chain([usual.certificate.clone()])
-            .find(|path| (self.found.exists)(path))
+            .find(|path| {
+                let is_of_bundle = || (self.found.shares_ca)(&named, path) != Some(false);
+                (self.found.exists)(path) && is_of_bundle()
+            })
             .unwrap_or(named)
     }
 
-    /// The key that is named for signing, where it is named for this certificate.
+    /// The key that is named for signing, where it is named for this certificate, or for another
+    /// file with the same CA.
     fn signing_key(
         &mut self,
         certificate: &AbsolutePath,
@@ -90,7 +125,12 @@ impl<'a> Places<'a> {
     ) -> Option<AbsolutePath> {
         let Manifest::Read { file, pod } = self.manifests.of(&flags.pod) else { return None };
         match (self.named(file, pod, &flags.certificate), self.named(file, pod, &flags.key)) {
-            (Named::File(signing), Named::File(key)) if signing == *certificate => Some(key),
+            (Named::File(signing), Named::File(key))
+                if signing == *certificate
+                    || (self.found.shares_ca)(&signing, certificate) == Some(true) =>
+            {
+                Some(key)
+            }
             _ => None,
         }
     }
@@ -226,6 +266,13 @@ fn usual_or_beside(usual: &ProfileCredential, certificate: AbsolutePath) -> Loca
 pub(super) fn key_beside(certificate: &AbsolutePath) -> AbsolutePath {
     AbsolutePath::new(certificate.as_path().with_extension("key"))
         .unwrap_or_else(|_| certificate.clone())
+}
+
+/// The key as cfssl and kubespray name it: `ca-key.pem` beside `ca.pem`.
+pub(super) fn named_beside(certificate: &AbsolutePath) -> Option<AbsolutePath> {
+    let mut name = certificate.as_path().file_stem()?.to_owned();
+    name.push("-key.pem");
+    certificate.sibling(name).ok()
 }
 
 /// The pair's own file names in the directory of its neighbour, when the neighbour is not in the

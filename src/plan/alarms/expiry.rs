@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::situation::{AlarmAssessment, AlarmInputs, AlarmSituation};
 use crate::model::{
     Action, Alarm, AlarmKind, AlarmMemory, AuthorityCondition, AuthorityFacts, AuthorityState,
-    Condition, Location, Material, Renewal, Timestamp, days,
+    Condition, Location, Material, Renewal, Signer, Timestamp, days,
 };
 use crate::plan::judge::{by_hand, kubelet_repaired_here, not_by_kubelet};
 use crate::plan::{Judged, judge_authority};
@@ -116,6 +116,14 @@ fn renewer(judged: &Judged, now: Timestamp) -> Renewer {
     match judged.judgement.condition {
         Condition::ForeignIssuer | Condition::SelfSigned => Renewer::None,
         Condition::EndsWithAuthority => Renewer::Authority,
+        _ if judged
+            .facts
+            .material
+            .leaf()
+            .is_some_and(|leaf| leaf.signer == Signer::Intermediate) =>
+        {
+            Renewer::External
+        }
         _ if judge_authority(authority, Duration::ZERO, now).condition
             == AuthorityCondition::External =>
         {

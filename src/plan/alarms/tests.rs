@@ -39,10 +39,14 @@ fn authority(name: &str, left: i64, key: AuthorityKey) -> AuthorityFacts {
         name: AuthorityName::new(name).unwrap(),
         certificate: path.clone(),
         key: path,
+        other_keys: Vec::new(),
+        clients: None,
+        clients_may: None,
         root: name == "ca",
         need: Need::Configured,
     };
-    AuthorityFacts { authority, state: AuthorityState::Present { anchors: only(certificate), key } }
+    let state = AuthorityState::Present { anchors: only(certificate), key };
+    AuthorityFacts { authority, state, relations: Relations::default() }
 }
 
 /// A credential that lived a year in all, or longer where it has more left, judged as a pass would.

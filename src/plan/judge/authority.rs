@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::{
     AuthorityCertificate, AuthorityCondition, AuthorityFacts, AuthorityJudgement, AuthorityKey,
-    AuthorityState, Need, Timestamp,
+    AuthorityState, Need, Relations, Timestamp,
 };
 use crate::plan::words::remaining;
 
@@ -18,20 +18,41 @@ pub fn judge_authority(
     let condition = authority_condition(&facts.state, now);
     let end = facts.state.certificate(now).map(|certificate| certificate.not_after);
     let ends_soon = end.filter(|end| now <= *end && *end <= now.plus(warn_before));
-    let mut reason = authority_reason(facts, condition, now);
-    if let Some(end) = ends_soon {
-        let comma = if reason.is_empty() { "" } else { "; " };
-        reason = format!(
-            "{reason}{comma}ends {}: plan its rotation, nothing it signs outlives it",
-            remaining(now, end)
-        );
-    }
+    let trouble = authority_reason(facts, condition, now);
+    let ends_soon = ends_soon.map(|end| {
+        format!("ends {}: plan its rotation, nothing it signs outlives it", remaining(now, end))
+    });
+    let reasons = [trouble].into_iter().filter(|reason| !reason.is_empty());
+    let reason = reasons.chain(ends_soon).chain(warnings(facts)).collect::<Vec<_>>().join("; ");
     let wrong = match condition {
         AuthorityCondition::Usable | AuthorityCondition::External => false,
         AuthorityCondition::Absent => facts.authority.need != Need::Optional,
         _ => true,
     };
     AuthorityJudgement { condition, reason, attention: wrong }
+}
+
+/// Faults that stop nothing.
+fn warnings(facts: &AuthorityFacts) -> impl Iterator<Item = String> {
+    let Relations { issuer, twin, .. } = &facts.relations;
+    let intermediate = issuer.as_ref().map(|issuer| {
+        format!(
+            "it is an intermediate CA, issued by {issuer}: Kubernetes and kubeadm do not support \
+             that, because only Go takes it as a trust anchor, and other clients (OpenSSL, Java) \
+             ask for the root; do not add the root to {}, or each client certificate that any CA \
+             below the root signed is accepted",
+            facts.authority.certificate
+        )
+    });
+    let shared = twin.as_ref().map(|twin| {
+        let may = facts.authority.clients_may.as_deref();
+        let may = may.unwrap_or("log in at the servers that trust this one");
+        format!(
+            "it is the same CA as {twin}: each client certificate that {twin} signs may {may}; \
+             give it a CA of its own"
+        )
+    });
+    intermediate.into_iter().chain(shared)
 }
 
 pub(super) fn authority_condition(state: &AuthorityState, now: Timestamp) -> AuthorityCondition {

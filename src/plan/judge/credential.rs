@@ -23,8 +23,8 @@ pub fn action(condition: Condition, authority: AuthorityCondition, backup: bool)
         // wrong.
         (C::ForeignIssuer | C::SelfSigned, A::KeyUnusable) => Action::Error,
         (C::EndsWithAuthority | C::ForeignIssuer | C::SelfSigned, _) => Action::Report,
-        (C::Due | C::Urgent | C::Expired | C::NotYetValid, A::Usable) => Action::Renew,
-        (C::Due | C::Urgent | C::Expired | C::NotYetValid, A::External) => Action::Report,
+        (C::Due | C::Urgent | C::Expired | C::NotYetValid | C::Sha1, A::Usable) => Action::Renew,
+        (C::Due | C::Urgent | C::Expired | C::NotYetValid | C::Sha1, A::External) => Action::Report,
         (C::KeyMissing | C::Mismatched, A::Usable) => Action::Renew,
         (C::Missing | C::CertificateMissing | C::Damaged, A::Usable) if backup => Action::Repair,
         _ => Action::Error,
@@ -70,6 +70,9 @@ fn judge_as_found(
         _ if let Some(client) = repaired => kubelet_action(condition, state, client.node.is_ok()),
         Action::Nothing => Action::Nothing,
         _ if !ours => Action::Report,
+        // The key of the intermediate is elsewhere, as that of an external CA.
+        Action::Renew if is_by_intermediate(facts) => Action::Report,
+        Action::Report if sha1_by_unknown(facts, authority, condition, now) => Action::Error,
         // A broken one can be issued anew only on the strength of a certificate that its authority
         // signed.
         Action::Renew
@@ -92,12 +95,31 @@ fn judge_as_found(
     Judgement { condition, action, reason, attention }
 }
 
+fn is_by_intermediate(facts: &CredentialFacts) -> bool {
+    matches!(&facts.material, Material::Whole(leaf) if leaf.signer == Signer::Intermediate)
+}
+
+/// Whether a certificate names its authority as its issuer, and is signed with SHA-1 by a key for
+/// which no library verifies that: ECDSA on P-384, or RSA below 2048 bits.
+fn sha1_by_unknown(
+    facts: &CredentialFacts,
+    authority: Option<&AuthorityFacts>,
+    condition: Condition,
+    now: Timestamp,
+) -> bool {
+    let subject = authority.and_then(|authority| Some(&authority.state.certificate(now)?.subject));
+    condition == Condition::ForeignIssuer
+        && facts.material.leaf().is_some_and(|leaf| leaf.sha1 && Some(&leaf.issuer) == subject)
+}
+
 /// Why nothing is issued for a certificate that others than root can have put where it is: nothing
 /// says whom the credential is for. A certificate that is valid and has its key shows at least that
 /// its owner has it.
 pub(in crate::plan) fn not_known(facts: &CredentialFacts, now: Timestamp) -> Option<String> {
     let OtherWriters { through, identity, .. } = facts.other_writers.as_ref()?;
     let is_shown = match &facts.material {
+        // A signature with SHA-1 proves too little against a user who chooses the file.
+        Material::Whole(leaf) if leaf.sha1 => false,
         Material::Whole(leaf) => {
             matches!(identity, Identity::Unknown | Identity::OtherNames) && now <= leaf.not_after
         }
@@ -214,6 +236,8 @@ fn life(leaf: &Leaf, policy: &Policy, now: Timestamp) -> Condition {
         Condition::Expired
     } else if now < leaf.not_before {
         Condition::NotYetValid
+    } else if leaf.sha1 && matches!(leaf.signer, Signer::Authority | Signer::Intermediate) {
+        Condition::Sha1
     } else if leaf.not_after <= now.plus(policy.urgent_before) {
         Condition::Urgent
     } else if leaf.not_after <= now.plus(policy.renew_before) {
@@ -284,7 +308,17 @@ fn reason(
         Action::Report if matches!(condition, Condition::ForeignIssuer | Condition::SelfSigned) => {
             format!("{what}; it is never re-signed")
         }
+        Action::Report if is_by_intermediate(facts) && why_not().is_empty() => format!(
+            "{what}; an intermediate CA signed it ({}), whose key is not on this node: kubecertd \
+             csr makes a request for its holder",
+            facts.material.leaf().map(|leaf| leaf.issuer.as_str()).unwrap_or_default()
+        ),
         Action::Report => format!("{what}; {}", why_not()),
+        Action::Error if sha1_by_unknown(facts, authority, condition, now) => format!(
+            "{what}; signed with SHA-1 by a key for which that can't be verified (ECDSA on P-384, \
+             or RSA below 2048 bits), and Kubernetes refuses SHA-1 from 1.24 on: have it made anew \
+             by kubeadm certs renew, or by the holder of the CA"
+        ),
         Action::Error => format!("{what}; {}", error_advice(facts, &why_not(), policy, now)),
     }
 }
@@ -345,6 +379,10 @@ fn describe_leaf(leaf: &Leaf, condition: Condition, policy: &Policy, now: Timest
         Condition::NotYetValid => format!("not valid before {}", leaf.not_before),
         Condition::Urgent => format!("expires {end}, within {}", span(policy.urgent_before)),
         Condition::Due => format!("expires {end}, within {}", span(policy.renew_before)),
+        Condition::Sha1 => format!(
+            "signed with SHA-1, which Kubernetes refuses from 1.24 on (Go 1.18): a new one is \
+             signed with SHA-256; expires {end}"
+        ),
         Condition::EndsWithAuthority => {
             format!("expires {end}, as its authority does: only a new authority helps")
         }

@@ -41,6 +41,7 @@ pub(in crate::plan) fn leaf(signer: Signer, not_before: Timestamp, not_after: Ti
         names: Vec::new(),
         fingerprint: Digest::of(b"leaf"),
         signer,
+        sha1: false,
     }
 }
 
@@ -87,10 +88,13 @@ pub(in crate::plan) fn authority(state: AuthorityState) -> AuthorityFacts {
         name: AuthorityName::new("ca").unwrap(),
         certificate: path("/etc/kubernetes/pki/ca.crt"),
         key: path("/etc/kubernetes/pki/ca.key"),
+        other_keys: Vec::new(),
+        clients: None,
+        clients_may: None,
         root: true,
         need: Need::Manifest("kube-apiserver.yaml".into()),
     };
-    AuthorityFacts { authority, state }
+    AuthorityFacts { authority, state, relations: Relations::default() }
 }
 
 pub(in crate::plan) fn certificate(
@@ -133,7 +137,7 @@ pub(in crate::plan) fn authority_in(condition: AuthorityCondition) -> AuthorityF
         AuthorityCondition::Absent => AuthorityState::Absent,
         AuthorityCondition::Unreadable => AuthorityState::Unreadable("ca.crt: is empty".into()),
         AuthorityCondition::NotARoot => {
-            AuthorityState::NotARoot("ca.crt: is an intermediate".into())
+            AuthorityState::NotARoot("ca.crt: is no CA certificate".into())
         }
     })
 }
@@ -148,6 +152,7 @@ pub(in crate::plan) fn facts_in(condition: Condition) -> CredentialFacts {
         Condition::Urgent => whole(3),
         Condition::Expired => whole(-1),
         Condition::NotYetValid => facts(Material::Whole(leaf(Signer::Authority, at(1), at(300)))),
+        Condition::Sha1 => facts(Material::Whole(Leaf { sha1: true, ..old(300) })),
         Condition::Absent => {
             let mut facts = facts(Material::Absent);
             facts.credential.need = Need::Optional;
@@ -205,6 +210,7 @@ pub(in crate::plan) fn copied_leaf(of: &str, left: i64) -> Leaf {
         names: Vec::new(),
         fingerprint: Digest::of(of.as_bytes()),
         signer: Signer::Authority,
+        sha1: false,
     }
 }
 
@@ -258,8 +264,9 @@ prop_compose! {
 }
 
 prop_compose! {
-    pub(in crate::plan) fn signers()(pick in 0usize..4) -> Signer {
-        [Signer::Authority, Signer::Foreign, Signer::Itself, Signer::Unknown][pick]
+    pub(in crate::plan) fn signers()(pick in 0usize..5) -> Signer {
+        use Signer::*;
+        [Authority, Intermediate, Foreign, Itself, Unknown][pick]
     }
 }
 

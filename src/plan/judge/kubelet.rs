@@ -22,7 +22,7 @@ pub fn kubelet_action(condition: Condition, authority: AuthorityCondition, known
             Action::Report
         }
         (_, A::Usable) if known => Action::Renew,
-        (C::Expired | C::NotYetValid, A::External) => Action::Report,
+        (C::Expired | C::NotYetValid | C::Sha1, A::External) => Action::Report,
         _ => Action::Error,
     }
 }

@@ -90,8 +90,12 @@ pub struct ProfileAuthority {
     pub root: bool,
     /// The flags that name the real files; the first that is there wins.
     pub flags: Vec<AuthorityFlags>,
-    /// The flags that name the real key, where the certificate has none beside it.
+    /// The flags that name the real key, where the one beside the certificate is missing or does
+    /// not fit.
     pub key_flags: Option<KeyFlags>,
+    /// What a client with a certificate of it may do, where that is not for each client of the
+    /// cluster.
+    pub clients_may: Option<String>,
 }
 
 /// The flags of a static pod that name an authority's files.
@@ -105,14 +109,15 @@ pub struct AuthorityFlags {
     /// The flag that names the key. Without one, the key lies beside the certificate.
     pub key: Option<String>,
     /// Whether the certificate's flag may name a bundle made for verifying. Then a file of another
-    /// name than the authority's usual one counts only where there is none of the usual name,
-    /// neither beside it nor at the usual place.
+    /// name than the authority's usual one counts only where there is none of the usual name with
+    /// one of its CAs, neither beside it nor at the usual place.
     #[serde(default)]
     pub bundle: bool,
 }
 
 /// The flags of a static pod that name a signing certificate and its key. They never decide where
-/// an authority is: the key counts only for an authority whose certificate is that file.
+/// an authority is: the key counts only for an authority whose certificate is that file, or is in
+/// it too.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table of flags")]
 pub struct KeyFlags {

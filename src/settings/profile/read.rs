@@ -52,6 +52,7 @@ struct AuthorityFragment {
     #[serde(default)]
     flags: Vec<AuthorityFlags>,
     key_flags: Option<KeyFlags>,
+    clients_may: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -172,6 +173,7 @@ fn authority(
         root: entry.root,
         flags: entry.flags,
         key_flags: entry.key_flags,
+        clients_may: entry.clients_may,
     })
 }
 

@@ -1,0 +1,80 @@
+//! How the CAs of a node stand to one another and to the CAs above them.
+
+use crate::credentials::{Files, LoadedAuthority};
+use crate::formats::x509::{Certificate, certificates};
+use crate::model::{AbsolutePath, Authority, AuthorityName, Relations, RootAbove};
+use crate::sys::Root;
+
+/// Returns the relations of each authority, in order.
+pub(super) fn relations(
+    root: &Root,
+    authorities: &[Authority],
+    loaded: &[LoadedAuthority],
+) -> Vec<Relations> {
+    let all = || authorities.iter().zip(loaded);
+    let cluster = all().find(|(one, _)| one.root);
+    let one = |(authority, loaded): (&Authority, &LoadedAuthority)| Relations {
+        issuer: issuer(loaded),
+        root_above: root_above(root, authority, loaded),
+        twin: cluster
+            .filter(|(cluster, _)| cluster.name != authority.name)
+            .and_then(|(cluster, of_cluster)| twin(cluster, of_cluster, loaded)),
+    };
+    all().map(one).collect()
+}
+
+/// The issuer of an authority that is an intermediate.
+fn issuer(loaded: &LoadedAuthority) -> Option<String> {
+    let signers: Vec<_> = signers(loaded).collect();
+    let is_root = signers.iter().any(|one| one.is_root());
+    signers.first().filter(|_| !is_root).map(|one| one.issuer.to_string())
+}
+
+fn signers(loaded: &LoadedAuthority) -> impl Iterator<Item = &Certificate> {
+    let anchors = match loaded {
+        LoadedAuthority::Present { anchors, .. } => Some(anchors),
+        _ => None,
+    };
+    anchors.into_iter().flat_map(|anchors| anchors.signers())
+}
+
+/// A root above an intermediate, in the file by which clients are accepted. While a CA is replaced,
+/// the new root may be certified by the old one too, and its own root is there: that is no
+/// intermediate.
+fn root_above(root: &Root, authority: &Authority, loaded: &LoadedAuthority) -> Option<RootAbove> {
+    issuer(loaded)?;
+    let file = authority.clients.as_ref()?;
+    let accepted = read(root, file)?;
+    let mut below: Vec<&Certificate> =
+        accepted.iter().filter(|one| signers(loaded).any(|own| own.is_of_same_ca(one))).collect();
+    if below.is_empty() {
+        below = signers(loaded).collect();
+    }
+    // At most as many steps as there are certificates.
+    for _ in &accepted {
+        let above =
+            |one: &&Certificate| one.is_ca() && below.iter().any(|below| below.was_signed_by(one));
+        let above: Vec<&Certificate> = accepted.iter().filter(above).collect();
+        if let Some(found) = above.iter().find(|one| one.is_root()) {
+            return Some(RootAbove { file: file.clone(), subject: found.subject.to_string() });
+        }
+        below = above;
+    }
+    None
+}
+
+fn read(root: &Root, file: &AbsolutePath) -> Option<Vec<Certificate>> {
+    let content = Files::read(root, file).ok().flatten()?;
+    certificates(content.expose()).ok()
+}
+
+/// The root of the cluster, where the authority accepts what that one signs.
+fn twin(
+    cluster: &Authority,
+    of_cluster: &LoadedAuthority,
+    loaded: &LoadedAuthority,
+) -> Option<AuthorityName> {
+    let LoadedAuthority::Present { anchors, .. } = loaded else { return None };
+    let is_twin = anchors.iter().any(|one| signers(of_cluster).any(|own| own.is_of_same_ca(one)));
+    is_twin.then(|| cluster.name.clone())
+}
