@@ -8,6 +8,7 @@
 mod access;
 mod authority;
 mod bundle;
+mod cluster;
 mod compose;
 mod copy;
 mod load;
@@ -15,6 +16,7 @@ mod trust;
 
 pub use access::{Server, identity, identity_of, server};
 pub use authority::{LoadedAuthority, LoadedKey, load_authority};
+pub use cluster::{Cluster, cluster, trusting};
 pub use compose::{ComposeError, Composed};
 pub use copy::{KnownContent, Lineage, LoadedCopy, Original, load_copy};
 pub use load::{Form, Loaded, SourceFile, Stored, load, located, referenced};

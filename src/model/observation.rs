@@ -122,6 +122,9 @@ pub struct Leaf {
     pub fingerprint: Digest,
     /// Who signed it.
     pub signer: Signer,
+    /// The CA certificates of its authority that it verifies by, in Go and in OpenSSL: SHA-256 of
+    /// each.
+    pub verifies_by: Vec<Digest>,
 }
 
 /// Subject and issuer of a certificate in parts: each with the short name of its kind (`CN`, `O`),
@@ -139,6 +142,9 @@ pub struct NameParts {
 pub enum Signer {
     /// The credential's authority.
     Authority,
+    /// The key of the credential's authority, under a name that none of the authority's
+    /// certificates has byte for byte, so that none of them verifies it.
+    Renamed,
     /// Its own key.
     Itself,
     /// Another CA.

@@ -22,7 +22,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    AbsolutePath, Authority, Credential, CredentialName, Need, Renewal, Service, TrialAt,
+    AbsolutePath, Authority, Credential, CredentialName, Location, Need, Renewal, Service, TrialAt,
 };
 use crate::settings::{OwnAuthority, OwnCredential, Profile, Settings, Trial};
 pub use checks::CatalogError;
@@ -77,6 +77,19 @@ impl Catalog {
             .iter()
             .filter_map(|credential| Some(&credential.copy_of()?.original))
             .collect()
+    }
+
+    /// Returns the kubeconfigs with which programs of this node reach the API server, each with the
+    /// credential that it is part of. A copy is not among them: it may be anybody's.
+    #[must_use]
+    pub fn kubeconfig_files(&self) -> Vec<(CredentialName, AbsolutePath)> {
+        let own = self.credentials.iter().filter(|credential| credential.copy_of().is_none());
+        let own = own.filter_map(|credential| match &credential.location {
+            Location::Kubeconfig(file) => Some((credential.name.clone(), file.clone())),
+            Location::Pair { .. } | Location::Bundle(_) => None,
+        });
+        let kubelets = self.kubeconfigs.iter().map(|(name, file)| (name.clone(), file.clone()));
+        own.chain(kubelets).collect()
     }
 
     /// Returns the authority that a credential names, if it is listed.

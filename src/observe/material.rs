@@ -57,6 +57,8 @@ pub(super) fn leaf(certificate: &Certificate, authority: Option<&LoadedAuthority
         names: certificate.names(),
         fingerprint: certificate.fingerprint,
         signer: authority.map_or(Signer::Unknown, |authority| authority.signer_of(certificate)),
+        verifies_by: authority
+            .map_or_else(Vec::new, |authority| authority.verifiers_of(certificate)),
     }
 }
 

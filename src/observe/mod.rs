@@ -14,6 +14,7 @@ mod node;
 mod renewers;
 pub mod services;
 mod shared;
+mod trust;
 mod wanted;
 
 pub use catalog::Catalog;
@@ -22,4 +23,5 @@ pub use facts::{Observation, observe};
 pub use node::{Config, ConfigFile, Node, NodeError, Platform, USUAL_CONFIG, host_name};
 pub use renewers::other_renewers;
 pub use services::{ServicesSeen, neighbours, one as service, runtime_socket, services};
+pub use trust::kubeconfig_trust;
 pub use wanted::wanted_names;

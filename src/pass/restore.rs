@@ -265,7 +265,7 @@ fn obstacle(
     // Of an authority that is gone nothing can be said.
     let foreign = matches!(
         load_authority(&node.root, known).signer_of(leaf),
-        Signer::Foreign | Signer::Itself
+        Signer::Foreign | Signer::Renamed | Signer::Itself
     );
     foreign.then(|| RestoreError::Foreign { generation, authority: known.name.to_string() })
 }

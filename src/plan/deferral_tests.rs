@@ -58,6 +58,7 @@ fn ends_in(ends: u64) -> Judged {
         names: Vec::new(),
         fingerprint: Digest::of(b"leaf"),
         signer: Signer::Authority,
+        verifies_by: vec![Digest::of(b"ca")],
     };
     let certificate = AuthorityCertificate {
         subject: String::new(),

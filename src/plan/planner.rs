@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::judge::{judge_authority, kubelet_repaired_here, new_end, not_known};
+use super::judge::{change_of_issuer, judge_authority, kubelet_repaired_here, new_end, not_known};
 use super::steps::{Judged, Plan, Request, Step, Terms};
 use crate::model::{
     Action, AuthorityCondition, AuthorityFacts, Material, Policy, Renewal, Signer, Timestamp,
@@ -25,7 +25,9 @@ fn step(judged: &Judged, request: &Request, policy: &Policy, now: Timestamp) -> 
         && can_be_forced(judged, request, now)
         && !matches!(action, Action::Renew | Action::Repair)
     {
+        let change = change_of_issuer(&judged.facts, judged.authority.as_ref(), now);
         (action, reason) = match shorter(judged, request, policy, now) {
+            _ if let Some(change) = change => (Action::Error, with(reason, &change)),
             Some(shorter) => (Action::Error, shorter),
             None if request.names.is_empty() => {
                 (Action::Renew, format!("asked for with --force; {reason}"))
@@ -43,6 +45,11 @@ fn step(judged: &Judged, request: &Request, policy: &Policy, now: Timestamp) -> 
         .filter(|_| issues)
         .and_then(|authority| terms(authority, policy, now));
     Some(Step { credential: judged.facts.credential.name.clone(), action, reason, terms })
+}
+
+/// The reason with more, where that is not said already.
+fn with(reason: String, more: &str) -> String {
+    if reason.contains(more) { reason } else { format!("{reason}; {more}") }
 }
 
 /// Whether a credential that is usable can be issued anew all the same: never a foreign one but

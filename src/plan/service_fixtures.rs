@@ -60,6 +60,7 @@ pub fn judged(credential: &str, content: &str) -> Judged {
         names: Vec::new(),
         fingerprint: fingerprint(content),
         signer: Signer::Authority,
+        verifies_by: vec![Digest::of(b"ca")],
     };
     let facts = CredentialFacts {
         credential: entry,

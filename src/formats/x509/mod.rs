@@ -7,6 +7,7 @@
 //! one. Nothing here opens a file or reads the clock.
 
 mod algorithm;
+mod chain;
 mod check;
 mod issue;
 mod keys;
@@ -22,6 +23,7 @@ mod verify;
 mod fixtures;
 
 pub use algorithm::KeyAlgorithm;
+pub use chain::anchors_of;
 pub use issue::{IssueError, Terms, random_serial, reissue};
 pub use keys::{KeyError, PrivateKey};
 pub use kubelet::{NODE_PREFIX, NODES, kubelet_template};

@@ -39,6 +39,7 @@ pub(in crate::plan) fn leaf(signer: Signer, not_before: Timestamp, not_after: Ti
         names: Vec::new(),
         fingerprint: Digest::of(b"leaf"),
         signer,
+        verifies_by: if signer == Signer::Authority { vec![Digest::of(b"ca")] } else { vec![] },
     }
 }
 
@@ -196,6 +197,7 @@ pub(in crate::plan) fn copied_leaf(of: &str, left: i64) -> Leaf {
         names: Vec::new(),
         fingerprint: Digest::of(of.as_bytes()),
         signer: Signer::Authority,
+        verifies_by: vec![Digest::of(b"ca")],
     }
 }
 
