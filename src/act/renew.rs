@@ -21,14 +21,14 @@ use crate::store::{self, Backups, Change, Checked, Store};
 use crate::sys::{FileError, Root, on_all_cores};
 
 /// A new certificate and its files' new contents, not on disk yet.
-pub(super) struct Prepared<'j> {
+struct Prepared<'j> {
     job: &'j Job,
     stored: Stored,
     issuer: &'j Certificate,
     /// The issuer, where another CA of its file issued the old certificate.
-    pub(super) new_issuer: Option<NewIssuer<'j>>,
+    new_issuer: Option<NewIssuer<'j>>,
     certificate: Certificate,
-    pub(super) change: Change,
+    change: Change,
 }
 
 /// Renews all credentials of the jobs. The kubeconfigs are those that have to trust another CA when
@@ -57,7 +57,10 @@ pub fn renew(
             Err(e) => drop(results.insert(job.facts.credential.name.clone(), Err(e))),
         }
     }
-    let (mut checked, mut notes) = trust_new_issuers(root, store, &mut ready, kubeconfigs);
+    let issuers = new_issuers(&mut ready);
+    let mut changes: Vec<_> = ready.iter_mut().map(|one| &mut one.change).collect();
+    let (mut checked, mut notes) =
+        trust_new_issuers(root, store, &issuers, &mut changes, kubeconfigs);
     let mut staged = Vec::new();
     let mut taken = BTreeMap::new();
     for prepared in ready {
@@ -87,6 +90,17 @@ pub fn renew(
     let order = jobs.iter().map(|job| &job.facts.credential.name);
     notes.extend(commit.notes);
     (order.filter_map(|name| results.remove_entry(name)).collect(), notes)
+}
+
+/// The CAs that issue what other CAs issued before, each once.
+fn new_issuers<'j>(prepared: &mut [Prepared<'j>]) -> Vec<NewIssuer<'j>> {
+    let mut issuers: Vec<NewIssuer<'j>> = Vec::new();
+    for issuer in prepared.iter_mut().filter_map(|one| one.new_issuer.take()) {
+        if !issuers.iter().any(|known| known.signer.fingerprint == issuer.signer.fingerprint) {
+            issuers.push(issuer);
+        }
+    }
+    issuers
 }
 
 /// A new certificate whose checked files are staged beside their targets.

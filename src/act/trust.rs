@@ -1,7 +1,6 @@
 //! Trust in another CA: where a credential gets another issuer than it had, the kubeconfigs of this
 //! node trust that CA from the same commit on. The CA certificates that they have stay.
 
-use super::renew::Prepared;
 use crate::credentials::{ComposeError, Files, trusting};
 use crate::formats::x509::Certificate;
 use crate::model::{AbsolutePath, CredentialName, Digest, Secret};
@@ -39,36 +38,26 @@ pub(super) enum TrustError {
 pub(super) fn trust_new_issuers(
     root: &Root,
     store: &Store<'_>,
-    prepared: &mut [Prepared<'_>],
+    issuers: &[NewIssuer<'_>],
+    renewals: &mut [&mut Change],
     kubeconfigs: &[KubeconfigFile],
 ) -> (Vec<Checked>, Vec<String>) {
     let (mut changes, mut notes) = (Vec::new(), Vec::new());
-    for issuer in new_issuers(prepared) {
+    for issuer in issuers {
         for (credential, path) in kubeconfigs {
-            let mut renewals = prepared.iter_mut().map(|one| &mut one.change);
+            let mut renewals = renewals.iter_mut();
             let result = match renewals.find(|change| change.credential == *credential) {
-                Some(change) => trust_in(root, change, path, &issuer),
-                None => trust_alone(root, store, credential, path, &issuer).map(|change| {
+                Some(change) => trust_in(root, change, path, issuer),
+                None => trust_alone(root, store, credential, path, issuer).map(|change| {
                     let is_new = change.is_some();
                     changes.extend(change);
                     is_new
                 }),
             };
-            notes.extend(note(path, &issuer, result));
+            notes.extend(note(path, issuer, result));
         }
     }
     (changes, notes)
-}
-
-/// The new issuers of the renewals, each once.
-fn new_issuers<'c>(prepared: &mut [Prepared<'c>]) -> Vec<NewIssuer<'c>> {
-    let mut issuers: Vec<NewIssuer<'c>> = Vec::new();
-    for issuer in prepared.iter_mut().filter_map(|one| one.new_issuer.take()) {
-        if !issuers.iter().any(|known| known.signer.fingerprint == issuer.signer.fingerprint) {
-            issuers.push(issuer);
-        }
-    }
-    issuers
 }
 
 fn note(

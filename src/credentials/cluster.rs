@@ -17,8 +17,8 @@ pub struct Cluster {
     pub certificates: Result<Vec<Certificate>, String>,
 }
 
-/// Reads the cluster of a kubeconfig; `None` where there is no kubeconfig that can be read, which is
-/// said of its credential, or where it names no cluster.
+/// Reads the cluster of a kubeconfig; `None` where it names no cluster, and where there is no
+/// kubeconfig that can be read, which is said of its credential.
 #[must_use]
 pub fn cluster(files: &dyn Files, kubeconfig: &AbsolutePath) -> Option<Cluster> {
     let content = files.read(kubeconfig).ok()??;
@@ -40,9 +40,9 @@ pub fn cluster(files: &dyn Files, kubeconfig: &AbsolutePath) -> Option<Cluster> 
 }
 
 /// Returns a kubeconfig that trusts what `signer` signs: with all CA certificates of the signer's
-/// file, and those besides that it has now. `None` where it trusts that already, where it has its CA
-/// certificates in a file, and where none of them is a CA of that file: then it is for another
-/// server.
+/// file, and those besides that it has now. `None` where it trusts that already, where it names a
+/// file for its CA certificates, and where none of them is a CA of that file: then it is for
+/// another server.
 ///
 /// # Errors
 /// When the kubeconfig has a form that can't be changed with certainty.

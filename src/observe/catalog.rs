@@ -80,7 +80,7 @@ impl Catalog {
     }
 
     /// Returns the kubeconfigs with which programs of this node reach the API server, each with the
-    /// credential that it is part of. A copy is not among them: it may be anybody's.
+    /// credential that it is part of. A copy is not among them: it may be any user's.
     #[must_use]
     pub fn kubeconfig_files(&self) -> Vec<(CredentialName, AbsolutePath)> {
         let own = self.credentials.iter().filter(|credential| credential.copy_of().is_none());

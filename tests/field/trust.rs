@@ -1,6 +1,7 @@
 //! Which CA signs, and which CA certificates the kubeconfigs of the node trust.
 
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -209,6 +210,21 @@ fn kubeconfig_that_can_not_be_changed_holds_up_nothing() {
     assert_eq!(state_of(&node, &scheduler), ("not trusted".to_owned(), true));
 }
 
+/// Whoever can write ca.crt could have the kubeconfigs of root trust anything.
+#[test]
+fn ca_file_that_others_can_write_reaches_no_kubeconfig() {
+    let node = Node::fresh(ECDSA);
+    let old = ca_of(&node);
+    sign(&node, "apiserver", &old, 1);
+    replace_ca(&node);
+    std::fs::set_permissions(node.path(CA), PermissionsExt::from_mode(0o666)).unwrap();
+    let before = CONFS.map(|name| node.read(&conf(name)));
+    let run = node.run(&["renew"]);
+    assert_eq!(CONFS.map(|name| node.read(&conf(name))), before);
+    let note = "others than root can write /etc/kubernetes/pki/ca.crt";
+    assert!(run.text.contains(note), "{}", run.text);
+}
+
 #[test]
 fn ca_of_etcd_leaves_the_kubeconfigs_alone() {
     let node = Node::fresh(ECDSA);
@@ -355,7 +371,8 @@ fn again(node: &Node, arguments: &[&str], extensions: &str) {
     assert!(status.unwrap().success());
 }
 
-const CA_EXTENSIONS: &str = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,digitalSignature,keyEncipherment,keyCertSign\n";
+const CA_EXTENSIONS: &str = "\
+    basicConstraints=critical,CA:TRUE\nkeyUsage=critical,digitalSignature,keyCertSign\n";
 
 #[test]
 fn root_in_other_bytes_signs_nothing() {
@@ -420,7 +437,9 @@ fn served_intermediates_lead_to_the_ca() {
     let script = "cd $DIR
         printf 'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n' >ca.ext
         printf 'basicConstraints=CA:FALSE\nsubjectAltName=DNS:server\n' >leaf.ext
-        for name in inter leaf; do openssl ecparam -name prime256v1 -genkey -noout -out $name.key; done
+        for name in inter leaf; do
+            openssl ecparam -name prime256v1 -genkey -noout -out $name.key
+        done
         openssl req -new -key inter.key -subj /CN=inter | openssl x509 -req -CA $CA -CAkey $KEY \
             -days 300 -extfile ca.ext -out inter.crt
         openssl req -new -key leaf.key -subj /CN=server | openssl x509 -req -CA inter.crt \

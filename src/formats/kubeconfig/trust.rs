@@ -14,8 +14,8 @@ use crate::model::Secret;
 /// embedded.
 ///
 /// # Errors
-/// [`SpliceError`], when the text can't be read, when no CA certificates are embedded, or when it is
-/// not certain that nothing else changes.
+/// [`SpliceError`], when the text can't be read, when no CA certificates are embedded, or when it
+/// is not certain that nothing else changes.
 pub fn splice_authority(text: &[u8], pem: &[u8]) -> Result<Secret, SpliceError> {
     let text = read::utf8(text)?;
     let (root, before) = parsed(text)?;
@@ -47,10 +47,11 @@ mod tests {
     use super::*;
 
     fn text(cluster: &str) -> String {
+        let context = "{name: c, context: {user: u, cluster: k}}";
+        let other = "- name: other\n  cluster: {certificate-authority-data: YWJj}\n";
         format!(
-            "# mine\ncurrent-context: c\ncontexts: [{{name: c, context: {{user: u, cluster: k}}}}]\n\
-             clusters:\n- name: other\n  cluster: {{certificate-authority-data: YWJj}}\n- name: k\n  \
-             cluster:\n{cluster}    server: https://a:6443\nusers:\n- name: u\n  user: {{token: t}}\n"
+            "# mine\ncurrent-context: c\ncontexts: [{context}]\nclusters:\n{other}- name: k\n  \
+             cluster:\n{cluster}    server: https://a\nusers:\n- name: u\n  user: {{token: t}}\n"
         )
     }
 

@@ -1,8 +1,9 @@
 //! Which CA certificates a certificate verifies by, as the verifiers of Go and OpenSSL see it.
 //!
-//! Go compares the issuer's name with the subject of the CA certificate byte for byte, and takes key
-//! identifiers for a hint. OpenSSL compares the names by their meaning, and refuses a CA certificate
-//! whose subject key identifier is not the one that the certificate names as its authority's.
+//! Go compares the issuer's name with the subject of the CA certificate byte for byte, and takes
+//! key identifiers for a hint. OpenSSL compares the names by their meaning, and refuses a CA
+//! certificate whose subject key identifier is not the one that the certificate names as its
+//! authority's.
 
 use super::Certificate;
 use super::check::is_signed_with;

@@ -45,9 +45,10 @@ fn shown(certificate: &AuthorityCertificate) -> String {
 }
 
 /// What to do about it, besides waiting until it is urgent.
-pub(super) const ADVICE: &str = "it is renewed by another CA only when it is urgent: put back the certificate and the key of \
-     the first CA, or have all nodes and clients trust the other one, and then issue it anew, for \
-     example with kubeadm certs renew";
+pub(super) const ADVICE: &str = "\
+    it is renewed by another CA only when it is urgent: put back the certificate and key of the \
+    first CA, or have all nodes and clients trust the other one, and then issue it anew, for \
+    example with kubeadm certs renew";
 
 #[cfg(test)]
 #[path = "issuer_tests.rs"]
