@@ -166,7 +166,10 @@ fn prepare<'j>(
     // keeps such a change to what is urgent.
     let is_own = authority.signer_of(&stored.certificate) == Signer::Authority;
     let changes_issuer = is_own && !stored.certificate.verifies_by(signing);
-    if changes_issuer && kubelets.is_none() && job.urgency <= Urgency::Due {
+    let is_accepted = authority
+        .anchors()
+        .any(|one| one.is_valid_at(renewal.now) && stored.certificate.verifies_by(one));
+    if changes_issuer && is_accepted && kubelets.is_none() && job.urgency <= Urgency::Due {
         return Err(RenewError::Changed);
     }
     let file = &job.authority.certificate;

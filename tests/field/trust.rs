@@ -210,7 +210,7 @@ fn kubeconfig_that_can_not_be_changed_holds_up_nothing() {
     assert_eq!(state_of(&node, &scheduler), ("not trusted".to_owned(), true));
 }
 
-/// Whoever can write ca.crt could have the kubeconfigs of root trust anything.
+/// A user who can write ca.crt could have the kubeconfigs of root trust any CA.
 #[test]
 fn ca_file_that_others_can_write_reaches_no_kubeconfig() {
     let node = Node::fresh(ECDSA);

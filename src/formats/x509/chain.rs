@@ -138,8 +138,16 @@ mod tests {
         assert_eq!(found(&[&lower], now()), 0, "one is missing");
         assert_eq!(found(&[], now()), 0);
         assert_eq!(found(&[&lower, &upper], lower.not_after.plus(crate::model::days(1))), 0);
-        assert_eq!(anchors_of(&leaf, &[], &[lower.clone()], now()).len(), 1, "any anchor does");
-        assert_eq!(anchors_of(&leaf, &[], &[leaf.clone()], now()).len(), 1, "as does itself");
+        assert_eq!(
+            anchors_of(&leaf, &[], std::slice::from_ref(&lower), now()).len(),
+            1,
+            "any anchor does"
+        );
+        assert_eq!(
+            anchors_of(&leaf, &[], std::slice::from_ref(&leaf), now()).len(),
+            1,
+            "as does itself"
+        );
         let endless = vec![&upper; 100];
         assert_eq!(found(&endless, now()), 0);
     }

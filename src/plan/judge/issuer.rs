@@ -25,6 +25,10 @@ pub(in crate::plan) fn change_of_issuer(
         return None;
     }
     let issuer = anchors.latest_of(now, |one| leaf.verifies_by.contains(&one.fingerprint));
+    // Nothing that an expired CA issued is accepted any more.
+    if issuer.is_some_and(|issuer| now > issuer.not_after) {
+        return None;
+    }
     let (file, key) = (&authority.certificate, &authority.key);
     Some(match issuer {
         Some(issuer) => format!(

@@ -57,6 +57,19 @@ fn only_what_is_urgent_is_issued_by_another_ca() {
 }
 
 #[test]
+fn expired_ca_holds_up_nothing() {
+    let expired = AuthorityCertificate { not_after: at(-1), ..anchor("old") };
+    let anchors = vec![
+        Anchor { certificate: expired, can_sign: false },
+        Anchor { certificate: anchor("new"), can_sign: true },
+    ];
+    let key = AuthorityKey::Usable;
+    let authority = authority(AuthorityState::Present { anchors: anchors.into(), key });
+    let facts = issued_by(Condition::Due, &["old"]);
+    assert_eq!(judge(&facts, Some(&authority), &policy(), now()).action, Action::Renew);
+}
+
+#[test]
 fn certificate_of_both_is_renewed() {
     let judgement = judged(&issued_by(Condition::Due, &["old", "new"]), AuthorityKey::Usable);
     assert_eq!((judgement.action, judgement.reason.contains("signs as")), (Action::Renew, false));
