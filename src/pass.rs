@@ -173,8 +173,15 @@ impl Pass<'_> {
         }
         let renewal = renewal::renewal(node, orders, self.report.before.now);
         // Without jobs, too: backups beyond the configured number are removed.
-        let (renewed, notes) =
-            crate::act::renew(&node.root, &mut self.store, &jobs, renewal, orders.progress);
+        let kubeconfigs = node.catalog.kubeconfig_files();
+        let (renewed, notes) = crate::act::renew(
+            &node.root,
+            &mut self.store,
+            &jobs,
+            &kubeconfigs,
+            renewal,
+            orders.progress,
+        );
         self.note(notes);
         if renewed.is_empty() {
             return;

@@ -163,6 +163,8 @@ fn ca_verify_rejects_same_name_with_other_key() {
 #[test]
 fn certificates_of_both_cas_verify_and_the_one_with_the_key_signs() {
     let (node, other) = (Node::fresh(ECDSA), Node::fresh(RSA));
+    // Only what is urgent goes over to the other CA.
+    node.age("apiserver", 1);
     let both = node.text(CA) + &other.text(CA);
     node.write(CA, &both);
     node.write(CA_KEY, other.read(CA_KEY));
@@ -172,8 +174,8 @@ fn certificates_of_both_cas_verify_and_the_one_with_the_key_signs() {
     };
     signed("/etc/kubernetes/pki/apiserver.crt");
     let check = node.run(&["check"]);
-    assert_eq!(check.code, 0, "no certificate has a foreign issuer: {}", check.text);
-    let renew = node.run(&["renew", "apiserver", "--force"]);
+    assert!(!check.text.contains("foreign issuer"), "{}", check.text);
+    let renew = node.run(&["renew", "apiserver"]);
     assert_eq!(renew.code, 0, "{}", renew.text);
     signed("/etc/kubernetes/pki/apiserver.crt");
     signed("/etc/kubernetes/pki/apiserver-kubelet-client.crt");

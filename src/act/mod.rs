@@ -8,9 +8,11 @@ mod kubelet;
 pub mod refresh;
 mod renew;
 mod trial;
+mod trust;
 
 pub use back::{RollBackError, RolledBack, Suspect, roll_back};
 pub use copy::{Copied, CopyError, Following, follow};
 pub use job::{Job, Progress, RenewError, RenewOutcome, Renewal, Renewed};
 pub use renew::{algorithm, renew};
 pub use trial::{New, Refusal, try_one};
+pub use trust::KubeconfigFile;

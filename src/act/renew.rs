@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::job::{Job, Progress, RenewError, RenewOutcome, Renewal, Renewed};
 use super::kubelet;
 use super::trial::{self, Candidate, Refusal, Verdicts};
+use super::trust::{KubeconfigFile, NewIssuer, trust_new_issuers};
 use crate::credentials::{Backup, Composed, Files, LoadedAuthority, Stored, load, load_authority};
 use crate::formats::x509::{self, Certificate, KeyAlgorithm, PrivateKey};
 use crate::model::{
@@ -24,14 +25,16 @@ struct Prepared<'j> {
     job: &'j Job,
     stored: Stored,
     issuer: &'j Certificate,
+    /// The issuer, where another CA of its file issued the old certificate.
+    new_issuer: Option<NewIssuer<'j>>,
     certificate: Certificate,
     change: Change,
     /// What is left out of the files, for the operator.
     dropped: Option<String>,
 }
 
-/// Renews all credentials of the jobs. Returns the outcome of each job, in order, and notes for the
-/// operator.
+/// Renews all credentials of the jobs. The kubeconfigs are those that have to trust another CA when
+/// a credential gets one. Returns the outcome of each job, in order, and notes for the operator.
 ///
 /// Several users of one kubeconfig are renewed one after the other, each in a transaction of its
 /// own, since each one changes the whole file.
@@ -39,12 +42,13 @@ pub fn renew(
     root: &Root,
     store: &mut Store<'_>,
     jobs: &[Job],
+    kubeconfigs: &[KubeconfigFile],
     renewal: Renewal,
     progress: Progress<'_>,
 ) -> (Vec<RenewOutcome>, Vec<String>) {
     let (mut outcomes, mut notes) = (Vec::new(), Vec::new());
     for round in rounds(jobs) {
-        let (renewed, more) = renew_round(root, store, &round, renewal, progress);
+        let (renewed, more) = renew_round(root, store, &round, kubeconfigs, renewal, progress);
         outcomes.extend(renewed);
         notes.extend(more);
     }
@@ -73,6 +77,7 @@ fn renew_round(
     root: &Root,
     store: &mut Store<'_>,
     jobs: &[Job],
+    kubeconfigs: &[KubeconfigFile],
     renewal: Renewal,
     progress: Progress<'_>,
 ) -> (Vec<RenewOutcome>, Vec<String>) {
@@ -85,33 +90,57 @@ fn renew_round(
         prepared
     });
     let mut results: BTreeMap<CredentialName, Result<Renewed, RenewError>> = BTreeMap::new();
+    let mut ready = Vec::new();
+    for (job, prepared) in jobs.iter().zip(prepared) {
+        match prepared.unwrap_or(Err(RenewError::Fault)) {
+            Ok(prepared) => ready.push(prepared),
+            Err(e) => drop(results.insert(job.facts.credential.name.clone(), Err(e))),
+        }
+    }
+    let issuers = new_issuers(&mut ready);
+    let mut changes: Vec<_> = ready.iter_mut().map(|one| &mut one.change).collect();
+    let (mut checked, mut notes) =
+        trust_new_issuers(root, store, &issuers, &mut changes, kubeconfigs);
     let mut staged = Vec::new();
     let mut taken = BTreeMap::new();
-    for (job, prepared) in jobs.iter().zip(prepared) {
-        let name = job.facts.credential.name.clone();
-        match prepared
-            .unwrap_or(Err(RenewError::Fault))
-            .and_then(|prepared| stage(root, store, prepared, renewal.now, &mut taken))
-        {
+    for prepared in ready {
+        let name = prepared.job.facts.credential.name.clone();
+        match stage(root, store, prepared, renewal.now, &mut taken) {
             Ok(one) => staged.push(one),
             Err(e) => drop(results.insert(name, Err(e))),
         }
     }
-    let (accepted, mut notes) = try_out(staged, &mut results);
-    let mut checked = Vec::new();
+    let (accepted, tried) = try_out(staged, &mut results);
+    notes.extend(tried);
     for (renewed, change) in accepted {
         results.insert(renewed.credential.clone(), Ok(renewed));
         checked.push(change);
     }
     let commit = store.commit(checked, renewal.now, renewal.backups);
     for outcome in commit.outcomes {
-        if let Err(e) = outcome.result {
-            results.insert(outcome.credential, Err(e.into()));
+        match outcome.result {
+            Ok(()) => {}
+            Err(e) if results.contains_key(&outcome.credential) => {
+                drop(results.insert(outcome.credential, Err(e.into())));
+            }
+            // Of a kubeconfig that was to trust another CA.
+            Err(e) => notes.push(format!("{}: {e}", outcome.credential)),
         }
     }
     let order = jobs.iter().map(|job| &job.facts.credential.name);
     notes.extend(commit.notes);
     (order.filter_map(|name| results.remove_entry(name)).collect(), notes)
+}
+
+/// The CAs that issue what other CAs issued before, each once.
+fn new_issuers<'j>(prepared: &mut [Prepared<'j>]) -> Vec<NewIssuer<'j>> {
+    let mut issuers: Vec<NewIssuer<'j>> = Vec::new();
+    for issuer in prepared.iter_mut().filter_map(|one| one.new_issuer.take()) {
+        if !issuers.iter().any(|known| known.signer.fingerprint == issuer.signer.fingerprint) {
+            issuers.push(issuer);
+        }
+    }
+    issuers
 }
 
 /// A new certificate whose checked files are staged beside their targets.
@@ -177,6 +206,19 @@ fn prepare<'j>(
     if kubelets.is_none() && authority.signer_of(&stored.certificate) != Signer::Authority {
         return Err(RenewError::Changed);
     }
+    // A CA certificate by which the old one does not verify is another CA to the clients. The plan
+    // keeps such a change to what is urgent.
+    let is_own = authority.signer_of(&stored.certificate) == Signer::Authority;
+    let changes_issuer = is_own && !stored.certificate.verifies_by(signing);
+    let is_accepted = authority
+        .anchors()
+        .any(|one| one.is_valid_at(renewal.now) && stored.certificate.verifies_by(one));
+    if changes_issuer && is_accepted && kubelets.is_none() && job.urgency <= Urgency::Due {
+        return Err(RenewError::Changed);
+    }
+    let file = &job.authority.certificate;
+    let anchors = authority.anchors().collect();
+    let new_issuer = changes_issuer.then_some(NewIssuer { signer: signing, anchors, file });
     let key = PrivateKey::generate(&algorithm(renewal.key, &stored.certificate))?;
     if !job.names.is_empty() {
         stored.certificate = x509::with_names(&stored.certificate, &job.names)?;
@@ -210,7 +252,7 @@ fn prepare<'j>(
     }
     let change =
         Change { credential: job.facts.credential.name.clone(), files, link, backup: backup(job) };
-    Ok(Prepared { job, stored, issuer: signing, certificate, change, dropped })
+    Ok(Prepared { job, stored, issuer: signing, new_issuer, certificate, change, dropped })
 }
 
 /// Whether the change needs a backup. An urgent credential is replaced even where the disk has no
@@ -281,7 +323,7 @@ fn stage(
     now: Timestamp,
     taken: &mut BTreeMap<AbsolutePath, CredentialName>,
 ) -> Result<StagedOne, RenewError> {
-    let Prepared { job, stored, issuer, certificate, change, dropped } = prepared;
+    let Prepared { job, stored, issuer, certificate, change, dropped, .. } = prepared;
     let name = job.facts.credential.name.clone();
     let link = change.link.iter().map(|link| link.path.clone());
     let files: Vec<AbsolutePath> =

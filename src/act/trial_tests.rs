@@ -326,7 +326,7 @@ impl Node {
         let (mut store, _) = Store::open(&self.root, &path("/state"), Duration::ZERO, &[]).unwrap();
         let renewal =
             Renewal { key: KeyChoice::EcdsaP256, now, backups: 3, stop: &AtomicBool::new(false) };
-        renew(&self.root, &mut store, &jobs, renewal, &|_, _| {})
+        renew(&self.root, &mut store, &jobs, &[], renewal, &|_, _| {})
     }
 
     fn is_renewed(&self, number: usize, client: &Client) -> bool {

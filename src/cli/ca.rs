@@ -130,7 +130,7 @@ fn verify(node: &Node, target: &str, question: Question<'_>) -> Result<Vec<Verdi
             let served = block_on(served(target, PROBE_TIMEOUT))
                 .map_err(|e| e.to_string())?
                 .map_err(|e| e.to_string())?;
-            Ok(vec![question.about_server(&served.certificate)])
+            Ok(vec![question.about_server(&served.certificate, &served.intermediates)])
         }
         None => Err("there is no such file, and it is no address either: an address is host:port"
             .to_owned()),

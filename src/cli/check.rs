@@ -8,6 +8,7 @@ use super::words::{copies, count, date, left, style};
 use super::{Exit, Failure, json, services};
 use crate::model::{
     Action, AuthorityCondition, AuthorityFacts, AuthorityJudgement, Condition, CredentialFacts,
+    TrustCondition, TrustFacts, TrustJudgement,
 };
 use crate::observe::{Node, Platform};
 use crate::pass::services::look;
@@ -39,7 +40,13 @@ pub(super) fn run(node: &Node, options: &CheckOptions, clock: &dyn Clock) -> Res
 pub(super) fn exit(node: &Node, survey: &Survey) -> Exit {
     let credentials = survey.credentials.iter().any(|judged| judged.judgement.attention);
     let authorities = survey.authorities.iter().any(|(_, judgement)| judgement.attention);
-    if credentials || authorities || !survey.lacking.is_empty() || !node.unclear.is_empty() {
+    let trust = survey.trust.iter().any(|(_, judgement)| judgement.attention);
+    if credentials
+        || authorities
+        || trust
+        || !survey.lacking.is_empty()
+        || !node.unclear.is_empty()
+    {
         Exit::Attention
     } else {
         Exit::Fine
@@ -51,6 +58,10 @@ pub(super) fn table(node: &Node, survey: &Survey) -> String {
     let mut text = credentials(survey);
     text += "\n";
     text += &authorities(survey);
+    if !survey.trust.is_empty() {
+        text += "\n";
+        text += &trust(survey);
+    }
     text += &section("Needs attention", &attention(node, survey));
     text += &section("Notes", &notes(node, survey));
     let _ = writeln!(text, "\n{}", summary(node, survey));
@@ -119,6 +130,37 @@ fn authority_style(judgement: &AuthorityJudgement) -> anstyle::Style {
     }
 }
 
+/// The CA certificates by which kubeconfigs verify their servers.
+fn trust(survey: &Survey) -> String {
+    let row = |(facts, judgement): &(TrustFacts, TrustJudgement)| {
+        let end = judgement.not_after;
+        let listed = match &facts.certificates {
+            Ok(all) if all.is_empty() => "-",
+            Ok(all) if all.iter().all(|one| one.is_listed) => "yes",
+            Ok(_) => "no",
+            Err(_) => "-",
+        };
+        let cells = vec![
+            facts.kubeconfig.to_string(),
+            end.map_or_else(|| "-".to_owned(), date),
+            end.map_or_else(|| "-".to_owned(), |end| left(survey.now, end)),
+            listed.to_owned(),
+            judgement.condition.to_string(),
+        ];
+        let style = match judgement.condition {
+            TrustCondition::ExpiresSoon => SOON,
+            _ if judgement.attention => BAD,
+            TrustCondition::Trusted => out::GOOD,
+            _ => out::QUIET,
+        };
+        (style, cells)
+    };
+    let rows: Vec<_> = survey.trust.iter().map(row).collect();
+    let compared = survey.trust.first().map(|(facts, _)| format!("IN {}", facts.authority));
+    let compared = compared.unwrap_or_default().to_uppercase();
+    out::columns(&["TRUSTED CAS OF", "EXPIRES", "LEFT", &compared, "STATE"], &rows)
+}
+
 pub(super) fn section(title: &str, lines: &[String]) -> String {
     if lines.is_empty() {
         return String::new();
@@ -143,6 +185,10 @@ pub(super) fn attention(node: &Node, survey: &Survey) -> Vec<String> {
             judgement.reason
         )
     });
+    let trust = survey.trust.iter().filter(|(_, judgement)| judgement.attention);
+    let trust = trust.map(|(facts, judgement)| {
+        format!("{}: {}", paint(BAD, &facts.kubeconfig.to_string()), judgement.reason)
+    });
     let lacking = survey.lacking.iter().map(|(name, lacking)| {
         format!(
             "{}: it is not valid for {}: {}",
@@ -152,7 +198,7 @@ pub(super) fn attention(node: &Node, survey: &Survey) -> Vec<String> {
         )
     });
     let unclear = node.unclear.iter().map(|manifest| manifest.reason.clone());
-    authorities.chain(credentials).chain(lacking).chain(unclear).collect()
+    authorities.chain(credentials).chain(trust).chain(lacking).chain(unclear).collect()
 }
 
 /// Notes for the operator that are no problems.
@@ -200,7 +246,8 @@ pub(super) fn summary(node: &Node, survey: &Survey) -> String {
         lacking.filter(|judged| survey.lacking.contains_key(&judged.facts.credential.name)).count();
     let operator =
         node.unclear.len() + lacking + with(|judged| judged.judgement.attention) - renew - copy
-            + survey.authorities.iter().filter(|(_, judgement)| judgement.attention).count();
+            + survey.authorities.iter().filter(|(_, judgement)| judgement.attention).count()
+            + survey.trust.iter().filter(|(_, judgement)| judgement.attention).count();
     let mut text = format!("{} on this node", count(present, "credential"));
     text += &match renew {
         0 => ", none to renew".to_owned(),

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::model::{
     AuthorityCondition, AuthorityFacts, AuthorityJudgement, AuthorityKey, AuthorityState,
-    CredentialName, Digest, Material, Renewal, Timestamp,
+    CredentialName, Digest, Material, Renewal, Timestamp, TrustFacts, TrustJudgement, TrustedCa,
 };
 use crate::observe::Node;
 use crate::pass::Survey;
@@ -24,6 +24,7 @@ struct CertificateExpirationInfo<'s> {
     consumers: Vec<Consumer<'s>>,
     /// Manifests of control-plane pods that do not say which certificates are used.
     unclear_manifests: Vec<UnclearManifest<'s>>,
+    kubeconfigs: Vec<Kubeconfig<'s>>,
 }
 
 #[derive(Serialize)]
@@ -38,6 +39,35 @@ struct Consumer<'s> {
 struct UnclearManifest<'s> {
     file: String,
     reason: &'s str,
+}
+
+/// The CA certificates by which a kubeconfig verifies its server.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Kubeconfig<'s> {
+    file: String,
+    server: Option<&'s str>,
+    state: &'static str,
+    reason: &'s str,
+    attention: bool,
+    expiration_date: Option<String>,
+    /// The CA that they are compared with.
+    ca_name: &'s str,
+    certificate_authorities: Vec<TrustedAuthority<'s>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TrustedAuthority<'s> {
+    subject: &'s str,
+    serial: &'s str,
+    not_before: String,
+    expiration_date: String,
+    sha256: Digest,
+    /// Whether the file of the CA holds it.
+    in_ca: bool,
+    /// Whether the certificate of the API server verifies by it.
+    verifies_server: bool,
 }
 
 /// Starts with kubeadm's fields, in its order and under its names.
@@ -115,6 +145,7 @@ pub(super) fn render(node: &Node, survey: &Survey) -> String {
             .iter()
             .map(|one| UnclearManifest { file: one.file.to_string(), reason: &one.reason })
             .collect(),
+        kubeconfigs: survey.trust.iter().map(kubeconfig).collect(),
     };
     serde_json::to_string_pretty(&info)
         .map_or_else(|e| format!("{{\"error\": {:?}}}\n", e.to_string()), |json| json + "\n")
@@ -125,6 +156,32 @@ fn listed<'s>(credentials: Vec<&'s Judged>, survey: &'s Survey) -> Vec<Certifica
         credentials.into_iter().map(|judged| credential(judged, survey)).collect();
     listed.sort_by_key(|one| one.name);
     listed
+}
+
+fn kubeconfig<'s>((facts, judgement): &'s (TrustFacts, TrustJudgement)) -> Kubeconfig<'s> {
+    let certificates = facts.certificates.as_deref().unwrap_or_default();
+    let authority = |one: &'s TrustedCa| {
+        let TrustedCa { subject, serial, not_before, not_after, .. } = one;
+        TrustedAuthority {
+            subject,
+            serial,
+            not_before: not_before.to_string(),
+            expiration_date: not_after.to_string(),
+            sha256: one.fingerprint,
+            in_ca: one.is_listed,
+            verifies_server: one.verifies,
+        }
+    };
+    Kubeconfig {
+        file: facts.kubeconfig.to_string(),
+        server: facts.server.as_deref(),
+        state: judgement.condition.as_str(),
+        reason: &judgement.reason,
+        attention: judgement.attention,
+        expiration_date: judgement.not_after.map(|end| end.to_string()),
+        ca_name: facts.authority.as_str(),
+        certificate_authorities: certificates.iter().map(authority).collect(),
+    }
 }
 
 fn credential<'s>(judged: &'s Judged, survey: &'s Survey) -> Certificate<'s> {

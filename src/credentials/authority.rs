@@ -2,7 +2,9 @@
 
 use super::Files;
 use crate::formats::x509::{Certificate, PrivateKey, certificates};
-use crate::model::{AbsolutePath, Anchor, Anchors, Authority, Dated, OtherKey, Signer, Timestamp};
+use crate::model::{
+    AbsolutePath, Anchor, Anchors, Authority, Dated, Digest, OtherKey, Signer, Timestamp,
+};
 
 /// The state of an authority's files. Texts name the file and the reason.
 #[derive(Debug)]
@@ -86,10 +88,33 @@ impl LoadedAuthority {
             {
                 Signer::Authority
             }
+            Self::Present { anchors, .. }
+                if anchors.iter().any(|anchor| leaf.is_signed_with_key_of(anchor)) =>
+            {
+                Signer::Renamed
+            }
             _ if leaf.was_signed_by(leaf) => Signer::Itself,
             Self::Present { .. } => Signer::Foreign,
             Self::Absent | Self::Unreadable(_) | Self::NotARoot(_) => Signer::Unknown,
         }
+    }
+}
+
+impl LoadedAuthority {
+    /// The CA certificates of its file.
+    pub fn anchors(&self) -> impl Iterator<Item = &Certificate> {
+        let anchors = match self {
+            Self::Present { anchors, .. } => Some(anchors.iter()),
+            Self::Absent | Self::Unreadable(_) | Self::NotARoot(_) => None,
+        };
+        anchors.into_iter().flatten()
+    }
+
+    /// The CA certificates that a certificate verifies by: SHA-256 of each.
+    #[must_use]
+    pub fn verifiers_of(&self, leaf: &Certificate) -> Vec<Digest> {
+        let verifies = self.anchors().filter(|anchor| leaf.verifies_by(anchor));
+        verifies.map(|anchor| anchor.fingerprint).collect()
     }
 }
 

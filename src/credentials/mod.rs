@@ -9,6 +9,7 @@ mod access;
 mod authority;
 mod bundle;
 mod chain;
+mod cluster;
 mod compose;
 mod copy;
 mod load;
@@ -16,6 +17,7 @@ mod trust;
 
 pub use access::{Server, identity, identity_in, identity_of, server};
 pub use authority::{ChainToAnchor, LoadedAuthority, LoadedKey, load_authority};
+pub use cluster::{Cluster, cluster, trusting};
 pub use compose::{ComposeError, Composed};
 pub use copy::{KnownContent, Lineage, LoadedCopy, Original, load_copy};
 pub use load::{Form, Loaded, SourceFile, Stored, load, located, referenced};

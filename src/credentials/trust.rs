@@ -4,7 +4,7 @@
 //! The caller reads the files and connects to the servers.
 
 use crate::formats::kubeconfig::{Kubeconfig, PemSource};
-use crate::formats::x509::{Certificate, certificates};
+use crate::formats::x509::{Certificate, anchors_of, certificates};
 use crate::model::Timestamp;
 
 /// One finding as text, and whether it is good.
@@ -39,7 +39,7 @@ impl Question<'_> {
         refer: impl Fn(&str) -> Result<Vec<u8>, String>,
     ) -> Result<Vec<Verdict>, String> {
         let neither = match certificates(content) {
-            Ok(found) => return Ok(found.iter().map(|one| self.about_certificate(one)).collect()),
+            Ok(found) => return Ok(self.about_certificates(&found)),
             Err(e) => e,
         };
         match Kubeconfig::parse(content) {
@@ -50,10 +50,11 @@ impl Question<'_> {
         }
     }
 
-    /// Judges the certificate that a server serves.
+    /// Judges the certificate that a server serves, with the intermediates that it serves behind
+    /// it.
     #[must_use]
-    pub fn about_server(&self, served: &Certificate) -> Verdict {
-        self.signed("what is served there", served)
+    pub fn about_server(&self, served: &Certificate, intermediates: &[Certificate]) -> Verdict {
+        self.signed("what is served there", served, intermediates)
     }
 
     fn about_kubeconfig(
@@ -83,16 +84,31 @@ impl Question<'_> {
         // A user may have a token in place of a certificate.
         if let Some(content) = read(&config.user.client.certificate)? {
             let leaf = parsed("client-certificate", &content)?;
-            verdicts.extend(leaf.first().map(|leaf| self.signed("its client certificate", leaf)));
+            let chain = leaf.split_first();
+            verdicts.extend(
+                chain.map(|(leaf, behind)| self.signed("its client certificate", leaf, behind)),
+            );
         }
         Ok(verdicts)
+    }
+
+    /// Judges a chain that begins with a certificate that is no CA as one certificate, and others
+    /// each by itself.
+    fn about_certificates(&self, found: &[Certificate]) -> Vec<Verdict> {
+        let is_chain = found.iter().skip(1).all(|one| one.is_authority);
+        match found.split_first() {
+            Some((leaf, behind)) if !leaf.is_authority && is_chain => {
+                vec![self.signed("it", leaf, behind)]
+            }
+            _ => found.iter().map(|one| self.about_certificate(one)).collect(),
+        }
     }
 
     fn about_certificate(&self, found: &Certificate) -> Verdict {
         if found.is_authority {
             self.trusts(std::slice::from_ref(found))
         } else {
-            self.signed("it", found)
+            self.signed("it", found, &[])
         }
     }
 
@@ -127,10 +143,10 @@ impl Question<'_> {
         }
     }
 
-    fn signed(&self, what: &str, leaf: &Certificate) -> Verdict {
+    fn signed(&self, what: &str, leaf: &Certificate, behind: &[Certificate]) -> Verdict {
         let (name, subject) = (self.name, &leaf.subject);
         let verdict = |well, text| Verdict { well, text };
-        if !self.authority.iter().any(|authority| leaf.is_signed_by(authority)) {
+        if anchors_of(leaf, behind, self.authority, self.now).is_empty() {
             let named = self.authority.iter().any(|authority| authority.subject == leaf.issuer);
             let but = if named {
                 "another key with the same name".to_owned()
@@ -142,16 +158,21 @@ impl Question<'_> {
                 format!("{what} ({subject}) is not signed by {name}, but by {but}"),
             );
         }
+        let by = if self.authority.iter().any(|one| leaf.is_signed_by(one)) {
+            String::new()
+        } else {
+            format!(" by way of {}", leaf.issuer)
+        };
         match self.validity_problem(leaf) {
             None => verdict(
                 true,
                 format!(
-                    "{what} ({subject}) is signed by {name} and valid until {}",
+                    "{what} ({subject}) is signed by {name}{by} and valid until {}",
                     leaf.not_after
                 ),
             ),
             Some(trouble) => {
-                verdict(false, format!("{what} ({subject}) is signed by {name}, but {trouble}"))
+                verdict(false, format!("{what} ({subject}) is signed by {name}{by}, but {trouble}"))
             }
         }
     }

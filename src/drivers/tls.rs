@@ -38,6 +38,8 @@ use crate::formats::x509::Certificate;
 pub struct Served {
     /// The server's own certificate, the first of its chain.
     pub certificate: Certificate,
+    /// The certificates that it showed with it, as far as they can be read.
+    pub intermediates: Vec<Certificate>,
     /// The address of this side of the connection.
     pub local: SocketAddr,
     /// The address of the server's side, to which the name was resolved.
@@ -74,7 +76,10 @@ pub async fn served(address: &str, limit: Duration) -> Result<Served, ProbeError
     };
     match (verifier.proven(), failure) {
         (Some(certificate), _) => {
-            Ok(Served { certificate: Certificate::from_der(certificate)?, local, peer })
+            let shown = verifier.intermediates().iter();
+            let intermediates = shown.filter_map(|one| Certificate::from_der(one).ok()).collect();
+            let certificate = Certificate::from_der(certificate)?;
+            Ok(Served { certificate, intermediates, local, peer })
         }
         (None, Some(failure)) => Err(failure),
         (None, None) => Err(ProbeError::Handshake("the server showed no certificate".to_owned())),

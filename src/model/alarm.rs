@@ -101,6 +101,8 @@ alarm_kinds! {
     NotTrusted = "not-trusted", Major;
     /// A certificate is not valid for a name or an address that it is served at.
     NamesDiffer = "names-differ", Minor;
+    /// A kubeconfig does not trust the API server, or will not when its CA certificates expire.
+    KubeconfigTrust = "kubeconfig-trust", Major;
     /// A copy of a credential is not up to date.
     CopyNotUpdated = "copy-not-updated", Minor;
     /// A manifest does not say which certificates a control-plane pod uses.

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::KeyChoice;
+use super::{KeyChoice, Timestamp};
 
 /// When something is due. Valid once made: see the settings, which refuse what would renew for
 /// ever.
@@ -133,6 +133,26 @@ conditions! {
 }
 
 conditions! {
+    /// The state of the CA certificates of a kubeconfig.
+    TrustCondition {
+        /// The API server's certificate verifies by them.
+        Trusted = "trusted",
+        /// They expire soon, and the authority's own certificate later.
+        ExpiresSoon = "expires soon",
+        /// They have expired.
+        Expired = "expired",
+        /// The API server's certificate does not verify by them.
+        Untrusted = "not trusted",
+        /// They are for a server that is not known here.
+        OtherServer = "other server",
+        /// There are none.
+        None = "none",
+        /// They can't be read.
+        Unreadable = "unreadable",
+    }
+}
+
+conditions! {
     /// What is done about a credential.
     Action {
         /// Nothing.
@@ -209,5 +229,18 @@ pub struct AuthorityJudgement {
     /// What to say of it; empty when there is nothing to say.
     pub reason: String,
     /// Whether it needs attention: it can't be used, or expires soon.
+    pub attention: bool,
+}
+
+/// What is thought of the CA certificates of a kubeconfig.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustJudgement {
+    /// Their state.
+    pub condition: TrustCondition,
+    /// Why, in words for an operator.
+    pub reason: String,
+    /// The end of the one that lasts longest, of those that matter.
+    pub not_after: Option<Timestamp>,
+    /// Whether it needs attention.
     pub attention: bool,
 }

@@ -23,6 +23,7 @@ mod san;
 mod secret;
 mod service;
 mod time;
+mod trust;
 mod uptime;
 mod writers;
 
@@ -39,7 +40,7 @@ pub use digest::Digest;
 pub use freshness::{Evidence, Freshness, RefreshStep, Remedy};
 pub use judgement::{
     Action, AuthorityCondition, AuthorityJudgement, Condition, Judgement, LEAST_GAIN, Policy,
-    Urgency,
+    TrustCondition, TrustJudgement, Urgency,
 };
 pub use key::{InvalidKeyChoice, KeyChoice};
 pub use memory::{Appeared, Earlier, NotedConnections, Replaced, Restarted, ServiceMemory, Told};
@@ -58,5 +59,6 @@ pub use service::{
     Essential, Service, ServiceKind, Signal, StaticConsumer, Takes, UnitRefresh, Use,
 };
 pub use time::{InvalidTime, Timestamp, days};
+pub use trust::{TrustFacts, TrustSource, TrustedCa};
 pub use uptime::{BootId, Uptime};
 pub use writers::{Identity, OtherWriters};

@@ -131,6 +131,9 @@ pub struct Leaf {
     pub signer: Signer,
     /// Whether it is signed with SHA-1.
     pub sha1: bool,
+    /// The CA certificates of its authority that it verifies by, in Go and in OpenSSL: SHA-256 of
+    /// each.
+    pub verifies_by: Vec<Digest>,
 }
 
 /// Subject and issuer of a certificate in parts: each with the short name of its kind (`CN`, `O`),
@@ -151,6 +154,9 @@ pub enum Signer {
     /// An intermediate below the credential's authority, whose certificate is behind it in the
     /// file.
     Intermediate,
+    /// The key of the credential's authority, under a name that none of the authority's
+    /// certificates has byte for byte, so that none of them verifies it.
+    Renamed,
     /// Its own key.
     Itself,
     /// Another CA.

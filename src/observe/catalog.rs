@@ -26,8 +26,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    AbsolutePath, Authority, Credential, CredentialName, Need, OtherKey, Renewal, Service,
-    StaticConsumer, TrialAt,
+    AbsolutePath, Authority, Credential, CredentialName, Location, Need, OtherKey, Renewal,
+    Service, StaticConsumer, TrialAt,
 };
 use crate::settings::{OwnAuthority, OwnCredential, Profile, Settings, Trial};
 pub use checks::CatalogError;
@@ -90,6 +90,20 @@ impl Catalog {
             .iter()
             .filter_map(|credential| Some(&credential.copy_of()?.original))
             .collect()
+    }
+
+    /// Returns the kubeconfigs with which programs of this node reach the API server, each with the
+    /// credential that it is part of. A copy is not among them: it may be any user's.
+    #[must_use]
+    pub fn kubeconfig_files(&self) -> Vec<(CredentialName, AbsolutePath)> {
+        let own = self.credentials.iter().filter(|credential| credential.copy_of().is_none());
+        let own = own.filter_map(|credential| match &credential.location {
+            Location::Kubeconfig(file) => Some((credential.name.clone(), file.clone())),
+            // The CA of another user's kubeconfig is that of the file.
+            Location::Pair { .. } | Location::Bundle(_) | Location::KubeconfigUser { .. } => None,
+        });
+        let kubelets = self.kubeconfigs.iter().map(|(name, file)| (name.clone(), file.clone()));
+        own.chain(kubelets).collect()
     }
 
     /// Returns the authority that a credential names, if it is listed.

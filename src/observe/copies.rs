@@ -123,7 +123,7 @@ fn copied(
         Loaded::Whole(stored) => {
             let foreign = matches!(
                 authority.map(|known| known.signer_with(&stored.certificate, &stored.further)),
-                Some(Signer::Foreign | Signer::Itself)
+                Some(Signer::Foreign | Signer::Renamed | Signer::Itself)
             );
             match &credential.authority {
                 Some(name) if foreign => format!("its certificate was not issued by {name}"),

@@ -13,7 +13,7 @@ use crate::credentials::{LoadedAuthority, LoadedKey, Stored, load, load_authorit
 use crate::formats::x509::Certificate;
 use crate::model::{
     AbsolutePath, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName,
-    AuthorityState, Credential, CredentialFacts, Material, Need, Renewal,
+    AuthorityState, Credential, CredentialFacts, Material, Need, Renewal, Signer,
 };
 use crate::state::KnownCertificates;
 use crate::store::Backups;
@@ -57,7 +57,7 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
         state: authority_state(found),
         relations,
     });
-    let authorities = authorities.collect();
+    let mut authorities: Vec<_> = authorities.collect();
     let loaded: BTreeMap<_, _> =
         catalog.authorities.iter().map(|authority| authority.name.clone()).zip(found).collect();
     let backups = Backups::open_or_empty(root, state);
@@ -85,6 +85,7 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
     let mut credentials: Vec<_> = credentials.collect();
     refuse_half_shared(root, catalog, &mut credentials);
     add_profile_evidence(catalog, &mut credentials);
+    refuse_renamed(&mut authorities, &credentials);
     Observation { authorities, credentials }
 }
 
@@ -160,6 +161,32 @@ fn wants_backup(material: &Material, need: &Need) -> bool {
         Material::Absent => *need != Need::Optional,
         Material::Damaged(_) | Material::CertificateMissing(_) => true,
         _ => false,
+    }
+}
+
+/// Refuses a CA by whose certificate nothing verifies that its key has signed: its subject is in
+/// other bytes than the issuer in every certificate.
+fn refuse_renamed(authorities: &mut [AuthorityFacts], credentials: &[CredentialFacts]) {
+    for AuthorityFacts { authority, state, .. } in authorities {
+        let own = credentials.iter().filter(|facts| {
+            facts.credential.authority.as_ref() == Some(&authority.name)
+                && facts.credential.copy_of().is_none()
+        });
+        let leaves: Vec<_> = own.filter_map(|facts| facts.material.leaf()).collect();
+        let AuthorityState::Present { anchors, key } = state else { continue };
+        let verifies = anchors
+            .signers()
+            .any(|one| leaves.iter().any(|leaf| leaf.verifies_by.contains(&one.fingerprint)));
+        let is_renamed = leaves.iter().any(|leaf| leaf.signer == Signer::Renamed);
+        if *key == AuthorityKey::Usable && is_renamed && !verifies {
+            *key = AuthorityKey::Unusable(format!(
+                "{}: the certificates that its key has signed do not verify by it, because its \
+                 subject is in other bytes than their issuer (for example another string type): \
+                 nothing is signed by it; put back the CA certificate that they were issued by, \
+                 from another control-plane node or a backup",
+                authority.certificate
+            ));
+        }
     }
 }
 

@@ -61,6 +61,8 @@ pub(super) fn leaf(stored: &Stored, authority: Option<&LoadedAuthority>) -> Leaf
         fingerprint: certificate.fingerprint,
         signer: authority.map_or(Signer::Unknown, signer),
         sha1: certificate.has_sha1_signature(),
+        verifies_by: authority
+            .map_or_else(Vec::new, |authority| authority.verifiers_of(certificate)),
     }
 }
 

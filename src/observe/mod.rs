@@ -15,6 +15,7 @@ mod relations;
 mod renewers;
 pub mod services;
 mod shared;
+mod trust;
 mod wanted;
 
 pub use catalog::Catalog;
@@ -23,4 +24,5 @@ pub use facts::{Observation, observe};
 pub use node::{Config, ConfigFile, Node, NodeError, Platform, USUAL_CONFIG, host_name};
 pub use renewers::other_renewers;
 pub use services::{ServicesSeen, neighbours, one as service, runtime_socket, services};
+pub use trust::kubeconfig_trust;
 pub use wanted::wanted_names;

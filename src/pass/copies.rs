@@ -46,7 +46,7 @@ fn holds(material: &Material) -> Option<Digest> {
     match material {
         Material::Whole(leaf) => match leaf.signer {
             Signer::Authority | Signer::Intermediate | Signer::Unknown => Some(leaf.fingerprint),
-            Signer::Itself | Signer::Foreign => None,
+            Signer::Renamed | Signer::Itself | Signer::Foreign => None,
         },
         _ => None,
     }

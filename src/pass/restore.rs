@@ -280,7 +280,7 @@ fn obstacle(
     // Of an authority that is gone nothing can be said.
     let foreign = matches!(
         load_authority(&node.root, known).signer_with(leaf, &stored.further),
-        Signer::Foreign | Signer::Itself
+        Signer::Foreign | Signer::Renamed | Signer::Itself
     );
     if foreign {
         return Some(RestoreError::Foreign { generation, authority: known.name.to_string() });

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::names::names_lacking;
 use crate::model::{
-    Action, AuthorityFacts, AuthorityJudgement, CredentialName, Policy, Timestamp, Urgency,
+    Action, AuthorityFacts, AuthorityJudgement, CredentialName, Policy, Timestamp, TrustFacts,
+    TrustJudgement, Urgency,
 };
-use crate::observe::{Node, Observation, observe};
-use crate::plan::{Judged, judge, judge_authority, key_note};
+use crate::observe::{Node, Observation, kubeconfig_trust, observe};
+use crate::plan::{Judged, judge, judge_authority, judge_trust, key_note};
 
 /// Everything that is known and thought of a node at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Survey {
     pub authorities: Vec<(AuthorityFacts, AuthorityJudgement)>,
     /// The credentials, in the order of the catalog.
     pub credentials: Vec<Judged>,
+    /// The CA certificates of the kubeconfigs, in the order of the catalog.
+    pub trust: Vec<(TrustFacts, TrustJudgement)>,
     /// The names and addresses for which certificates are wanted and not valid.
     pub lacking: BTreeMap<CredentialName, Vec<String>>,
 }
@@ -53,6 +56,13 @@ pub fn survey(node: &Node, now: Timestamp) -> Survey {
     });
     let credentials: Vec<Judged> = credentials.collect();
     let alarms = &node.settings.alarms;
+    let trust = kubeconfig_trust(&node.root, &node.catalog, now).into_iter().map(|facts| {
+        let authority = authorities.iter().find(|found| found.authority.name == facts.authority);
+        let within = alarms.root_authority_expires_within.as_duration();
+        let judgement = judge_trust(&facts, authority, within, now);
+        (facts, judgement)
+    });
+    let trust = trust.collect();
     let authorities = authorities.into_iter().map(|facts| {
         let within = if facts.authority.root {
             &alarms.root_authority_expires_within
@@ -64,6 +74,7 @@ pub fn survey(node: &Node, now: Timestamp) -> Survey {
     });
     Survey {
         now,
+        trust,
         authorities: authorities.collect(),
         lacking: names_lacking(node, &credentials),
         credentials,

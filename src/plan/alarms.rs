@@ -45,6 +45,7 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> AlarmAsse
             AuthorityExternal,
             LongExpired,
             HeldTooLong,
+            KubeconfigTrust,
         ]);
         assessment.unseen([NotTrusted, NamesDiffer, CopyNotUpdated, OtherRenewer, ManifestUnclear]);
         assessment.unseen([RootAdmitsOthers]);
@@ -58,7 +59,7 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> AlarmAsse
             AlarmKind::AuthorityExternal,
             AlarmKind::HeldTooLong,
         ]);
-        assessment.unseen([AlarmKind::LongExpired]);
+        assessment.unseen([AlarmKind::LongExpired, AlarmKind::KubeconfigTrust]);
         assessment.alarms.extend(clock(situation, seen, reason));
     } else {
         expiry::add(situation, seen, memory, &mut assessment);
@@ -69,6 +70,7 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> AlarmAsse
         );
         assessment.alarms.extend(long_expired(situation, seen));
         assessment.alarms.extend(held(situation, seen, memory));
+        assessment.alarms.extend(kubeconfig_trust(situation, seen));
     }
     for (facts, _) in seen.authorities {
         match &facts.state {
@@ -357,6 +359,27 @@ fn names_differ(
             "A renewal keeps the names as they are, unless they are named: {}",
             with_names(name, lacking)
         ),
+    ))
+}
+
+/// One alarm for all kubeconfigs: what goes wrong with one of them usually goes wrong with all.
+fn kubeconfig_trust(situation: &AlarmSituation<'_>, seen: &AlarmInputs<'_>) -> Option<Alarm> {
+    let wrong: Vec<_> = seen.trust.iter().filter(|(_, judgement)| judgement.attention).collect();
+    if wrong.is_empty() {
+        return None;
+    }
+    let reasons: Vec<_> = wrong
+        .iter()
+        .map(|(facts, judgement)| format!("{}: {}", facts.kubeconfig, judgement.reason))
+        .collect();
+    Some(situation.on_host(
+        AlarmKind::KubeconfigTrust,
+        wrong.iter().map(|(facts, _)| facts.kubeconfig.to_string()).collect(),
+        "Kubeconfigs do not trust the API server, or will not when their CA certificates expire.",
+        reasons.join("; "),
+        "Put the certificates of the CA into certificate-authority-data of each, for example with \
+         kubectl config set-cluster NAME --kubeconfig FILE --embed-certs --certificate-authority \
+         /etc/kubernetes/pki/ca.crt, and restart what reads it; see to other nodes and users, too.",
     ))
 }
 

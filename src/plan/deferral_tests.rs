@@ -61,6 +61,7 @@ fn ends_in(ends: u64) -> Judged {
         fingerprint: Digest::of(b"leaf"),
         signer: Signer::Authority,
         sha1: false,
+        verifies_by: vec![Digest::of(b"ca")],
     };
     let certificate = AuthorityCertificate {
         subject: String::new(),

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use super::judge::{judge_authority, key_not_made, kubelet_repaired_here, new_end, not_known};
+use super::judge::{
+    change_of_issuer, judge_authority, key_not_made, kubelet_repaired_here, new_end, not_known,
+};
 use super::steps::{Judged, Plan, Request, Step, Terms};
 use crate::model::{
     Action, AuthorityCondition, AuthorityFacts, Material, Policy, Renewal, Signer, Timestamp,
@@ -25,9 +27,11 @@ fn step(judged: &Judged, request: &Request, policy: &Policy, now: Timestamp) -> 
         && can_be_forced(judged, request, now)
         && !matches!(action, Action::Renew | Action::Repair)
     {
+        let change = change_of_issuer(&judged.facts, judged.authority.as_ref(), now);
         let refusal =
             key_not_made(&judged.facts, policy).or_else(|| shorter(judged, request, policy, now));
         (action, reason) = match refusal {
+            _ if let Some(change) = change => (Action::Error, with(reason, &change)),
             Some(refusal) => (Action::Error, refusal),
             None if request.names.is_empty() => {
                 (Action::Renew, format!("asked for with --force; {reason}"))
@@ -45,6 +49,11 @@ fn step(judged: &Judged, request: &Request, policy: &Policy, now: Timestamp) -> 
         .filter(|_| issues)
         .and_then(|authority| terms(authority, policy, now));
     Some(Step { credential: judged.facts.credential.name.clone(), action, reason, terms })
+}
+
+/// The reason with more, where that is not said already.
+fn with(reason: String, more: &str) -> String {
+    if reason.contains(more) { reason } else { format!("{reason}; {more}") }
 }
 
 /// Whether a credential that is usable can be issued anew all the same: never a foreign one but

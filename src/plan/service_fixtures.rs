@@ -62,6 +62,7 @@ pub fn judged(credential: &str, content: &str) -> Judged {
         fingerprint: fingerprint(content),
         signer: Signer::Authority,
         sha1: false,
+        verifies_by: vec![Digest::of(b"ca")],
     };
     let facts = CredentialFacts {
         credential: entry,

@@ -67,6 +67,7 @@ pub fn update_after_pass(
         only: &request.only,
         deferred,
         holds: &constraints.reasons,
+        trust: &survey.trust,
         lacking: &survey.lacking,
         renewers: &renewers,
         unclear: &node.unclear,

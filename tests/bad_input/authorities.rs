@@ -136,7 +136,7 @@ fn leaf_certificate_as_ca_signs_nothing() {
 }
 
 #[test]
-fn ca_file_with_several_certificates_signs_with_fitting_one() {
+fn issuer_stays_while_the_key_is_that_of_another_ca() {
     let new = Authority::new("kubernetes", None);
     let old = String::from_utf8(fixture(ECDSA)[CA_CRT].clone()).unwrap();
     let new_first = new.certificate.to_pem() + &old;
@@ -150,12 +150,18 @@ fn ca_file_with_several_certificates_signs_with_fitting_one() {
         let node = Node::due();
         let (old, _) = read_ca(&node, CA_CRT, CA_KEY);
         node.write(CA_CRT, file);
-        if new_key {
+        let expected = if new_key {
             node.write(CA_KEY, &new.key_pem);
-        }
-        Expected { code: SUCCESS, left: &[], reported: &["apiserver"] }.assert(case, &node);
-        let signer = if new_key { &new.certificate } else { &old };
-        assert!(node.certificate("apiserver").is_signed_by(signer), "{case}");
+            Expected {
+                code: PARTIAL,
+                left: SIGNED_BY_CA,
+                reported: &["signs as another CA in /etc/kubernetes/pki/ca.crt"],
+            }
+        } else {
+            Expected { code: SUCCESS, left: &[], reported: &["apiserver"] }
+        };
+        expected.assert(case, &node);
+        assert!(node.certificate("apiserver").is_signed_by(&old), "{case}");
     }
 }
 

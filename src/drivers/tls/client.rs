@@ -55,7 +55,11 @@ pub fn authorities(
 pub struct AnyCertificate {
     algorithms: WebPkiSupportedAlgorithms,
     proven: OnceLock<CertificateDer<'static>>,
+    intermediates: OnceLock<Vec<CertificateDer<'static>>>,
 }
+
+/// The number of intermediates that are kept, however many a server shows.
+const MAX_INTERMEDIATES: usize = 8;
 
 impl AnyCertificate {
     /// Returns a verifier for one connection.
@@ -63,12 +67,18 @@ impl AnyCertificate {
         Self {
             algorithms: aws_lc_rs::default_provider().signature_verification_algorithms,
             proven: OnceLock::new(),
+            intermediates: OnceLock::new(),
         }
     }
 
     /// The certificate whose key the server has proven to have.
     pub fn proven(&self) -> Option<&[u8]> {
         self.proven.get().map(AsRef::as_ref)
+    }
+
+    /// The certificates that the server has shown with its own.
+    pub fn intermediates(&self) -> &[CertificateDer<'static>] {
+        self.intermediates.get().map(Vec::as_slice).unwrap_or_default()
     }
 
     fn keep(&self, certificate: &CertificateDer<'_>) {
@@ -80,11 +90,13 @@ impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        let shown = intermediates.iter().take(MAX_INTERMEDIATES).cloned();
+        self.intermediates.get_or_init(|| shown.map(CertificateDer::into_owned).collect());
         Ok(ServerCertVerified::assertion())
     }
 

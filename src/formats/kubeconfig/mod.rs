@@ -14,6 +14,7 @@ mod point;
 mod read;
 mod splice;
 mod tree;
+mod trust;
 
 #[cfg(test)]
 mod proptests;
@@ -24,6 +25,7 @@ pub use entries::{ClientCertificate, Cluster, Kubeconfig, PemSource, User};
 pub use error::{KubeconfigError, Obstacle, SpliceError};
 pub use point::point;
 pub use splice::{obstacle_for, splice, splice_user};
+pub use trust::splice_authority;
 
 impl Kubeconfig {
     /// Reads a kubeconfig, YAML or JSON.

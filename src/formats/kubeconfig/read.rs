@@ -18,6 +18,7 @@ use crate::model::Secret;
 
 pub(super) const CERTIFICATE_DATA: &str = "client-certificate-data";
 pub(super) const KEY_DATA: &str = "client-key-data";
+pub(super) const AUTHORITY_DATA: &str = "certificate-authority-data";
 
 impl Kubeconfig {
     /// Builds the content from a tree.
@@ -192,8 +193,7 @@ fn cluster(root: &YamlNode, name: Option<&str>) -> Result<Option<Cluster>, Kubec
     for cluster in Named::all(root, "clusters", "cluster")? {
         let server = cluster.entry.text("server")?.map(str::to_owned);
         let server_name = cluster.entry.text("tls-server-name")?.map(str::to_owned);
-        let authority =
-            source(cluster.entry, "certificate-authority-data", "certificate-authority")?;
+        let authority = source(cluster.entry, AUTHORITY_DATA, "certificate-authority")?;
         cluster.entry.check_string("proxy-url")?;
         cluster.entry.check_boolean("insecure-skip-tls-verify")?;
         cluster.entry.check_boolean("disable-compression")?;
@@ -202,6 +202,14 @@ fn cluster(root: &YamlNode, name: Option<&str>) -> Result<Option<Cluster>, Kubec
         }
     }
     Ok(found)
+}
+
+/// Returns the entry of the cluster that current-context names, in the form of a user's.
+pub(super) fn current_cluster(root: &YamlNode) -> Result<UserEntry<'_>, KubeconfigError> {
+    let name = current(root)?.cluster.unwrap_or_default();
+    let clusters = Named::all(root, "clusters", "cluster")?;
+    let found = clusters.into_iter().find(|cluster| cluster.name == name);
+    Ok(UserEntry { user: name, entry: found.map_or(&EMPTY_ENTRY, |cluster| cluster.entry) })
 }
 
 fn client(user: &YamlNode) -> Result<ClientCertificate, KubeconfigError> {

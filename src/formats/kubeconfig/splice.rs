@@ -90,13 +90,13 @@ struct Layout<'t> {
 }
 
 /// The position of a value.
-struct ValueSpan {
+pub(super) struct ValueSpan {
     /// The parser's range of the value: with the quotes, and with the line break after a block.
-    node: Range<usize>,
+    pub(super) node: Range<usize>,
     /// The range of the base64 alone.
-    base64: Range<usize>,
+    pub(super) base64: Range<usize>,
     /// The decoded bytes.
-    bytes: Secret,
+    pub(super) bytes: Secret,
 }
 
 impl<'t> Layout<'t> {
@@ -160,7 +160,7 @@ fn places(
 }
 
 impl ValueSpan {
-    fn find(
+    pub(super) fn find(
         text: &str,
         root: &YamlNode,
         user: &read::UserEntry<'_>,
@@ -207,7 +207,7 @@ fn unquoted(scalar: &str) -> Option<&str> {
 }
 
 /// Whether two trees are equal, except for the nodes at these positions.
-fn equal_except_for(
+pub(super) fn equal_except_for(
     places: &[(&Range<usize>, &Range<usize>)],
     one: &YamlNode,
     other: &YamlNode,

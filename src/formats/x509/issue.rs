@@ -71,7 +71,7 @@ pub enum IssueError {
 /// key identifiers are new. That of the authority becomes the issuer's subject key identifier:
 /// added at the end where `old` had none, as Go does, and left out where the issuer has none. That
 /// of the subject becomes the digest of the new key (RFC 5280, 4.2.1.2, method 1), only where `old`
-/// had one.
+/// had one, and stays where the key does.
 ///
 /// # Errors
 /// When the issuer is no authority or the key is not its own, and when something of `old` can't be
@@ -185,9 +185,10 @@ fn extensions(
 ) -> Result<Vec<x509_cert::ext::Extension>, IssueError> {
     let authority =
         issuer.subject_key_identifier.as_deref().map(authority_key_identifier).transpose()?;
+    let keeps_key = new_key.public_key_der() == old.public_key_der();
     let mut extensions = Vec::with_capacity(old.extensions.len() + 1);
     for extension in &old.extensions {
-        if extension.is_subject_key_identifier() {
+        if extension.is_subject_key_identifier() && !keeps_key {
             extensions.push(with_value(extension, &subject_key_identifier(new_key)?)?);
         } else if !extension.is_authority_key_identifier() {
             extensions.push(with_value(extension, &extension.value)?);

@@ -7,6 +7,7 @@
 //! one. Nothing here opens a file or reads the clock.
 
 mod algorithm;
+mod chain;
 mod check;
 mod envelope;
 mod fit;
@@ -25,6 +26,7 @@ mod verify;
 mod fixtures;
 
 pub use algorithm::KeyAlgorithm;
+pub use chain::anchors_of;
 pub use fit::key_fits;
 pub use issue::{IssueError, Terms, random_serial, reissue};
 pub use keys::{KeyError, PrivateKey};

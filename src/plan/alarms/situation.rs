@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::model::{
     Alarm, AlarmKind, AuthorityFacts, AuthorityJudgement, ClockTrust, CredentialName, Deferral,
-    DeferralReason, OtherRenewer, Policy, Timestamp, UnclearManifest,
+    DeferralReason, OtherRenewer, Policy, Timestamp, TrustFacts, TrustJudgement, UnclearManifest,
 };
 use crate::plan::Judged;
 
@@ -72,6 +72,8 @@ pub struct AlarmInputs<'s> {
     pub deferred: &'s [Deferral],
     /// The reasons to defer.
     pub holds: &'s [DeferralReason],
+    /// The CA certificates of the kubeconfigs, judged.
+    pub trust: &'s [(TrustFacts, TrustJudgement)],
     /// The names and addresses that certificates lack.
     pub lacking: &'s BTreeMap<CredentialName, Vec<String>>,
     /// What else renews certificates here.

@@ -118,6 +118,7 @@ impl Case {
             .map(|facts| (facts.clone(), judge_authority(facts, Duration::ZERO, now())))
             .collect();
         let seen = AlarmInputs {
+            trust: &[],
             authorities: &authorities,
             credentials: &self.credentials,
             only: &self.only,

@@ -2,12 +2,14 @@
 
 use super::authority::{authority_condition, authority_trouble};
 use super::copy::judge_copy;
+use super::issuer::{ADVICE, change_of_issuer};
 use super::kubelet::{
     as_kubelet_starts, kubelet_action, kubelet_repaired_here, left_to_others, not_by_kubelet,
 };
 use crate::model::{
     Action, AuthorityCondition, AuthorityFacts, Condition, CredentialFacts, Identity, Judgement,
     KeyChoice, LEAST_GAIN, Leaf, Material, Need, OtherWriters, Policy, Renewal, Signer, Timestamp,
+    Urgency,
 };
 use crate::plan::words::{remaining, span};
 
@@ -88,10 +90,24 @@ fn judge_as_found(
         action => action,
     };
     let is_operators = matches!(facts.credential.renewal, Renewal::Operator(_));
+    let change = change_of_issuer(facts, authority, now);
+    let action = match action {
+        Action::Renew if change.is_some() && condition.urgency() <= Urgency::Due => Action::Error,
+        Action::Nothing if change.is_some() && ours => Action::Report,
+        action => action,
+    };
     let attention = matches!(action, Action::Renew | Action::Repair | Action::Error)
         || (is_operators && action == Action::Report)
         || ends_soon(facts.material.leaf(), policy, now, condition);
-    let reason = reason(facts, authority, condition, action, policy, now);
+    let reason = match change {
+        Some(change) if matches!(condition, Condition::Fresh | Condition::Due) && ours => {
+            format!("{}; {change}; {ADVICE}", describe(facts, condition, policy, now))
+        }
+        Some(change) if action == Action::Renew => {
+            format!("{}; {change}", reason(facts, authority, condition, action, policy, now))
+        }
+        _ => reason(facts, authority, condition, action, policy, now),
+    };
     Judgement { condition, action, reason, attention }
 }
 
@@ -197,7 +213,10 @@ fn condition(
         Material::Whole(leaf) if may_sign(facts, ours) && leaf.signer == Signer::Itself => {
             Condition::SelfSigned
         }
-        Material::Whole(leaf) if may_sign(facts, ours) && leaf.signer == Signer::Foreign => {
+        Material::Whole(leaf)
+            if may_sign(facts, ours)
+                && matches!(leaf.signer, Signer::Foreign | Signer::Renamed) =>
+        {
             Condition::ForeignIssuer
         }
         Material::Whole(leaf) => by_time(leaf, authority.filter(|_| ours), policy, now),
@@ -386,6 +405,11 @@ fn describe_leaf(leaf: &Leaf, condition: Condition, policy: &Policy, now: Timest
         Condition::EndsWithAuthority => {
             format!("expires {end}, as its authority does: only a new authority helps")
         }
+        Condition::ForeignIssuer if leaf.signer == Signer::Renamed => format!(
+            "signed with the key of its authority, and its issuer {} is in other bytes than the \
+             subjects there, so that it does not verify; expires {end}",
+            leaf.issuer
+        ),
         Condition::ForeignIssuer => {
             format!("issued by {}, not by its authority; expires {end}", leaf.issuer)
         }

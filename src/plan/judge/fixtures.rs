@@ -42,6 +42,7 @@ pub(in crate::plan) fn leaf(signer: Signer, not_before: Timestamp, not_after: Ti
         fingerprint: Digest::of(b"leaf"),
         signer,
         sha1: false,
+        verifies_by: if signer == Signer::Authority { vec![Digest::of(b"ca")] } else { vec![] },
     }
 }
 
@@ -211,6 +212,7 @@ pub(in crate::plan) fn copied_leaf(of: &str, left: i64) -> Leaf {
         fingerprint: Digest::of(of.as_bytes()),
         signer: Signer::Authority,
         sha1: false,
+        verifies_by: vec![Digest::of(b"ca")],
     }
 }
 

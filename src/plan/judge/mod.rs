@@ -7,10 +7,14 @@ mod copy;
 mod credential;
 #[cfg(test)]
 pub(super) mod fixtures;
+mod issuer;
 mod kubelet;
+mod trust;
 
 pub use authority::judge_authority;
 pub use credential::{action, judge, key_note};
 pub(super) use credential::{key_not_made, new_end, not_known};
+pub(super) use issuer::change_of_issuer;
 pub use kubelet::kubelet_action;
 pub(super) use kubelet::{by_hand, kubelet_repaired_here, not_by_kubelet};
+pub use trust::judge_trust;

@@ -1,0 +1,78 @@
+//! The CA certificates by which a kubeconfig verifies its server, and their replacement when
+//! credentials get another issuer.
+
+use super::{ComposeError, Files, referenced};
+use crate::formats::kubeconfig::{self, Kubeconfig, PemSource};
+use crate::formats::x509::{Certificate, certificates};
+use crate::model::{AbsolutePath, Secret, TrustSource};
+
+/// What a kubeconfig says about its server.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The server's URL.
+    pub server: Option<String>,
+    /// Where the CA certificates are.
+    pub source: TrustSource,
+    /// The CA certificates; empty where there are none. Else why they can't be read.
+    pub certificates: Result<Vec<Certificate>, String>,
+}
+
+/// Reads the cluster of a kubeconfig; `None` where it names no cluster, and where there is no
+/// kubeconfig that can be read, which is said of its credential.
+#[must_use]
+pub fn cluster(files: &dyn Files, kubeconfig: &AbsolutePath) -> Option<Cluster> {
+    let content = files.read(kubeconfig).ok()??;
+    let cluster = Kubeconfig::parse(content.expose()).ok()?.cluster?;
+    let parsed = |content: &Secret| certificates(content.expose()).map_err(|e| e.to_string());
+    let (source, certificates) = match &cluster.authority {
+        PemSource::Missing => (TrustSource::None, Ok(Vec::new())),
+        PemSource::Embedded(content) => (TrustSource::Embedded, parsed(content)),
+        PemSource::File(name) => match referenced(files, kubeconfig, name) {
+            Ok(file) => {
+                let content = files.read(&file).map_err(|e| e.to_string());
+                let content = content.and_then(|content| content.ok_or("it is not there".into()));
+                (TrustSource::File(file), content.and_then(|content| parsed(&content)))
+            }
+            Err(reason) => (TrustSource::None, Err(reason)),
+        },
+    };
+    Some(Cluster { server: cluster.server, source, certificates })
+}
+
+/// Returns a kubeconfig that trusts what `signer` signs: with all CA certificates of the signer's
+/// file, and those besides that it has now. `None` where it trusts that already, where it names a
+/// file for its CA certificates, and where none of them is a CA of that file: then it is for
+/// another server.
+///
+/// # Errors
+/// When the kubeconfig has a form that can't be changed with certainty.
+pub fn trusting(
+    path: &AbsolutePath,
+    content: &Secret,
+    signer: &Certificate,
+    anchors: &[&Certificate],
+) -> Result<Option<Secret>, ComposeError> {
+    let cluster = Kubeconfig::parse(content.expose()).ok().and_then(|config| config.cluster);
+    let Some(PemSource::Embedded(data)) = cluster.map(|cluster| cluster.authority) else {
+        return Ok(None);
+    };
+    let Ok(trusted) = certificates(data.expose()) else { return Ok(None) };
+    let has_key =
+        |one: &&Certificate, other: &Certificate| one.public_key_der() == other.public_key_der();
+    let is_own = trusted.iter().any(|one| anchors.iter().any(|anchor| has_key(anchor, one)));
+    let is_same_ca = |one: &Certificate| {
+        has_key(&one, signer)
+            && one.subject == signer.subject
+            && one.subject_key_identifier == signer.subject_key_identifier
+            && one.not_after >= signer.not_after
+    };
+    if !is_own || trusted.iter().any(is_same_ca) {
+        return Ok(None);
+    }
+    let is_listed =
+        |one: &&Certificate| anchors.iter().any(|anchor| anchor.fingerprint == one.fingerprint);
+    let others = trusted.iter().filter(|one| !is_listed(one));
+    let pem: String = anchors.iter().copied().chain(others).map(Certificate::to_pem).collect();
+    let failed = |source| ComposeError::Splice { path: path.clone(), source };
+    kubeconfig::splice_authority(content.expose(), pem.as_bytes()).map(Some).map_err(failed)
+}
