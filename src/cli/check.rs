@@ -41,11 +41,7 @@ pub(super) fn exit(node: &Node, survey: &Survey) -> Exit {
     let credentials = survey.credentials.iter().any(|judged| judged.judgement.attention);
     let authorities = survey.authorities.iter().any(|(_, judgement)| judgement.attention);
     let trust = survey.trust.iter().any(|(_, judgement)| judgement.attention);
-    if credentials
-        || authorities
-        || trust
-        || !survey.lacking.is_empty()
-        || !node.unclear.is_empty()
+    if credentials || authorities || trust || !survey.lacking.is_empty() || !node.unclear.is_empty()
     {
         Exit::Attention
     } else {

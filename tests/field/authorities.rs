@@ -9,6 +9,7 @@ use kubecertd::formats::x509::{Certificate, PrivateKey, certificates};
 use serde_json::Value;
 
 use super::common::{Node, PKI, Run};
+use super::support::trust_in_kubeconfigs;
 
 const CA_CRT: &str = "etc/kubernetes/pki/ca.crt";
 const CA_KEY: &str = "etc/kubernetes/pki/ca.key";
@@ -169,6 +170,7 @@ fn node_with_intermediate(openssl: &Openssl) -> Node {
     sign_all(&node, &BY_CA, openssl, "kubernetes");
     node.write(CA_CRT, openssl.pem("kubernetes.crt"));
     node.write(CA_KEY, openssl.pem("kubernetes.key"));
+    trust_in_kubeconfigs(&node, &openssl.pem("kubernetes.crt"));
     node
 }
 
@@ -275,6 +277,7 @@ fn root_signed_with_sha1_signs() {
         sign_all(&node, &BY_CA, &openssl, "kubernetes");
         node.write(CA_CRT, openssl.pem("kubernetes.crt"));
         node.write(CA_KEY, openssl.pem("kubernetes.key"));
+        trust_in_kubeconfigs(&node, &openssl.pem("kubernetes.crt"));
         assert_code(&node.run(&["renew"]), SUCCESS);
         assert_code(&node.run(&["check"]), SUCCESS);
         assert_eq!((state(&node, "apiserver"), reason(&node, "ca")), ("fresh".into(), "".into()));

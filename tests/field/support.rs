@@ -25,6 +25,14 @@ pub fn embed(node: &Node, file: &str, field: &str, content: &[u8]) {
     node.write(file, lines.collect::<String>());
 }
 
+/// Has all kubeconfigs of kubeadm trust these CA certificates.
+pub fn trust_in_kubeconfigs(node: &Node, pem: &str) {
+    for name in ["admin", "super-admin", "controller-manager", "scheduler", "kubelet"] {
+        let file = format!("etc/kubernetes/{name}.conf");
+        embed(node, &file, "certificate-authority-data", pem.as_bytes());
+    }
+}
+
 /// Returns the first embedded value of this name in a kubeconfig.
 pub fn embedded(node: &Node, file: &str, field: &str) -> Vec<u8> {
     let text = node.text(file);
