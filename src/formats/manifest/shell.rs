@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::str::Chars;
 
-use super::words::{Environment, Word};
+use super::words::{Environment, MAX_WORD_BYTES, Word};
 
 const SHELLS: &[&str] = &["sh", "bash", "dash", "ash", "ksh", "zsh"];
 
@@ -236,13 +236,14 @@ impl Reader<'_> {
 
     /// The value of a variable, which is split at blanks unless it is quoted.
     fn value(&mut self, name: &str, shown: &str, quoted: bool) {
+        let length = self.word.as_ref().map_or(0, |word| word.text.len());
         match self.variables.get(name).filter(|word| word.known).cloned() {
-            None => self.push_unknown(shown),
-            Some(word) => {
+            Some(word) if length + word.text.len() <= MAX_WORD_BYTES => {
                 for c in word.text.chars() {
                     if c.is_ascii_whitespace() && !quoted { self.end_word() } else { self.push(c) }
                 }
             }
+            _ => self.push_unknown(shown),
         }
     }
 

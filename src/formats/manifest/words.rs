@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use super::shape::{Container, EnvironmentVariable};
 
+/// The longest word that Linux passes to a program (`MAX_ARG_STRLEN`), in bytes. Variables that name
+/// others could make longer ones without end.
+pub(super) const MAX_WORD_BYTES: usize = 128 * 1024;
+
 /// A word of a command line, or the value of a variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Word {
@@ -73,11 +77,11 @@ fn expanded(text: &str, environment: &Environment) -> Word {
             rest.strip_prefix('(').and_then(|rest| rest.split_once(')'))
         {
             match environment.get(name) {
-                Some(word) => {
+                Some(word) if found.len() + word.text.len() <= MAX_WORD_BYTES => {
                     found.push_str(&word.text);
                     known &= word.known;
                 }
-                None => {
+                _ => {
                     found.push_str(&format!("$({name})"));
                     known = false;
                 }
@@ -120,6 +124,16 @@ mod tests {
             let found = words(&format!("{env}, command: [x], args: ['{word}']"));
             assert_eq!(found[1], (expected.to_owned(), known), "{word}");
         }
+    }
+
+    #[test]
+    fn variables_that_double_each_other_end_at_the_longest_word() {
+        let more = (0..60).map(|at| format!("{{name: V{}, value: $(V{at})$(V{at})}}", at + 1));
+        let all: Vec<_> =
+            ["{name: V0, value: 0123456789}".to_owned()].into_iter().chain(more).collect();
+        let container = container(&format!("env: [{}]", all.join(", ")));
+        let last = environment(&container).remove("V60").unwrap();
+        assert!(!last.known && last.text.len() <= 2 * MAX_WORD_BYTES, "{}", last.text.len());
     }
 
     #[test]

@@ -168,7 +168,8 @@ fn take_configuration(
     notes: &mut Vec<Note>,
 ) {
     let Some(Setting { value, known, by }) = pod.configuration_file() else { return };
-    let setting = Setting { value: &value.to_owned(), known, by };
+    let value = value.to_owned();
+    let setting = Setting { value: &value, known, by };
     let text = match pod.host_file(&setting) {
         Ok(path) => configuration(&path).map(|text| (path, text)),
         Err(problem) => Err(problem.to_string()),

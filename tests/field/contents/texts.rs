@@ -57,10 +57,13 @@ fn kubeconfig_that_no_component_can_read_is_unreadable() {
     }
 }
 
+/// Makes another text of a kubeconfig.
+type Change = fn(&str) -> String;
+
 /// All of these are read by kubectl.
 #[test]
 fn kubeconfig_with_harmless_tabs_and_escapes_is_renewed() {
-    const TEXTS: &[(&str, fn(&str) -> String)] = &[
+    const TEXTS: &[(&str, Change)] = &[
         ("spaces and a tab", |text| text.replace("users:\n", "  \t\nusers:\n")),
         ("tabs around values", |text| {
             text.replace("kind: Config", "kind:\tConfig\t# why").replace("data: LS", "data:\tLS")
