@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::shape::{Container, EnvironmentVariable};
 
-/// The longest word that Linux passes to a program (`MAX_ARG_STRLEN`), in bytes. Variables that name
-/// others could make longer ones without end.
+/// The longest word that Linux passes to a program (`MAX_ARG_STRLEN`), in bytes. Variables that
+/// name others could make longer ones without end.
 pub(super) const MAX_WORD_BYTES: usize = 128 * 1024;
 
 /// A word of a command line, or the value of a variable.
