@@ -80,6 +80,12 @@ impl Pod {
         &self.name
     }
 
+    /// The image of the container.
+    #[must_use]
+    pub fn image(&self) -> Option<&str> {
+        self.container.image.as_deref()
+    }
+
     /// The value of a command line flag. The last one counts when it is repeated; an empty value
     /// counts as none.
     #[must_use]
@@ -227,6 +233,7 @@ struct Spec {
 #[serde(rename_all = "camelCase")]
 struct Container {
     name: String,
+    image: Option<String>,
     command: Option<Vec<String>>,
     args: Option<Vec<String>>,
     volume_mounts: Option<Vec<VolumeMount>>,

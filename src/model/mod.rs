@@ -22,8 +22,10 @@ mod running;
 mod san;
 mod secret;
 mod service;
+mod template;
 mod time;
 mod uptime;
+mod version;
 mod writers;
 
 pub use alarm::{Alarm, AlarmEvent, AlarmKind, AlarmMemory, LongHold, Severity};
@@ -54,6 +56,8 @@ pub use running::{Consumer, Health, Holding, Instance, Presence, Sees, Serves, S
 pub use san::{InvalidSan, San, SanChange};
 pub use secret::Secret;
 pub use service::{Essential, Service, ServiceKind, Signal, Takes, UnitRefresh, Use};
+pub use template::{InvalidSubject, Subject, Template, TemplateContent, Usage};
 pub use time::{InvalidTime, Timestamp, days};
 pub use uptime::{BootId, Uptime};
+pub use version::{InvalidVersion, Version};
 pub use writers::{Identity, OtherWriters};

@@ -15,6 +15,7 @@ mod note;
 mod own;
 mod places;
 mod services;
+pub(super) mod templates;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use names::Wanted;
 pub use note::Note;
 use own::take;
 use places::Places;
+pub use templates::CatalogTemplate;
 
 /// The authorities, credentials and services of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,12 +56,18 @@ pub struct Catalog {
     pub wanted_names: BTreeMap<CredentialName, Wanted>,
     /// The subjects that the profile gives to credentials.
     pub subjects: BTreeMap<CredentialName, Vec<String>>,
+    /// What credentials may be made from where they are lost.
+    pub templates: BTreeMap<CredentialName, CatalogTemplate>,
     /// Files that are no credential and that no renewal replaces.
     pub protected: Vec<AbsolutePath>,
     /// How many members etcd had when this node joined, as its manifest says; 0 without a manifest.
     pub etcd_members: usize,
     /// The address under which the cluster knows this node's API server, as its manifest says.
     pub api_server_address: Option<String>,
+    /// The URL of this node's API server, as its manifest says.
+    pub api_server_url: Option<String>,
+    /// The name of this node's etcd, as its manifest says.
+    pub etcd_name: Option<String>,
     /// Notes for the operator about building the catalog.
     pub notes: Vec<Note>,
 }
@@ -120,6 +128,9 @@ impl Catalog {
         checks::state(settings, &authorities)?;
         let etcd_members = manifests.etcd_members();
         let api_server_address = manifests.api_server_address().map(str::to_owned);
+        let api_server_url = manifests.api_server_url();
+        let etcd_name = manifests.etcd_name().map(str::to_owned);
+        let templates = templates::templates(settings, profile, &manifests, &credentials);
         let trials = trials(settings, profile, &services);
         let kubeconfigs = kubeconfigs(settings, profile, found);
         let mut catalog = Self {
@@ -131,9 +142,12 @@ impl Catalog {
             trials,
             wanted_names,
             subjects,
+            templates,
             protected,
             etcd_members,
             api_server_address,
+            api_server_url,
+            etcd_name,
             notes,
         };
         catalog.join_shared();
@@ -155,6 +169,9 @@ impl Catalog {
                         .for_each(|one| one.credential = other.name.clone());
                     let wanted = self.wanted_names.remove(&credential.name).unwrap_or_default();
                     self.wanted_names.entry(other.name.clone()).or_default().join(wanted);
+                    // Neither template is for both.
+                    self.templates.remove(&credential.name);
+                    self.templates.remove(&other.name);
                     if other.need == Need::Optional {
                         other.need = credential.need;
                     }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Catalog;
 use super::copies::Copies;
 use super::evidence::{Evidence, add_profile_evidence};
+use super::lost::LostContext;
 use super::material::{material, parser_failed, parts, unreadable};
 use super::shared::{refuse_half_shared, refuse_same_key};
 use crate::credentials::{LoadedAuthority, LoadedKey, Stored, load, load_authority, located};
@@ -82,6 +83,8 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
     let mut credentials: Vec<_> = credentials.collect();
     refuse_half_shared(root, catalog, &mut credentials);
     add_profile_evidence(catalog, &mut credentials);
+    let lost = LostContext { root, catalog, authorities: &loaded, known: &known };
+    lost.add_templates(&mut credentials);
     Observation { authorities, credentials }
 }
 
@@ -113,6 +116,7 @@ fn facts(
         material,
         files,
         backup,
+        template: None,
         user,
         notes,
         kubelet: None,

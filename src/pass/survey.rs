@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::names::names_lacking;
 use crate::model::{
-    Action, AuthorityFacts, AuthorityJudgement, CredentialName, Policy, Timestamp, Urgency,
+    AuthorityFacts, AuthorityJudgement, CredentialName, Policy, Timestamp, Urgency,
 };
 use crate::observe::{Node, Observation, observe};
 use crate::plan::{Judged, judge, judge_authority};
@@ -70,8 +70,7 @@ pub fn survey(node: &Node, now: Timestamp) -> Survey {
 /// scheduled pass: for example on a machine that was off.
 #[must_use]
 pub fn needs_immediate_pass(node: &Node, now: Timestamp) -> bool {
-    let renews =
-        |judged: &Judged| matches!(judged.judgement.action, Action::Renew | Action::Repair);
+    let renews = |judged: &Judged| judged.judgement.action.issues();
     survey(node, now)
         .credentials
         .iter()

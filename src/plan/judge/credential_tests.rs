@@ -15,13 +15,11 @@ fn table_of_credentials_is_the_one_in_the_docs() {
     for condition in Condition::of_originals() {
         table += &format!("\n| {condition} | ");
         for state in AuthorityCondition::ALL {
-            let mut found = [false, true].map(|backup| action(*condition, *state, backup));
-            found.reverse();
-            let cell = if found[0] == found[1] {
-                found[0].to_string()
-            } else {
-                format!("{}, or else {}", found[0], found[1])
-            };
+            let mut found: Vec<_> = [Basis::Backup, Basis::Profile, Basis::Nothing]
+                .map(|basis| action(*condition, *state, basis).to_string())
+                .into();
+            found.dedup();
+            let cell = found.join(", or else ");
             table += &format!("{cell} | ");
         }
     }
@@ -52,7 +50,7 @@ fn credential_in_every_state_follows_the_table() {
                 let judgement = judge(&facts, Some(&authority), &policy(), now());
                 assert_eq!(
                     (judgement.condition, judgement.action),
-                    (*condition, action(*condition, *state, backup.is_some())),
+                    (*condition, action(*condition, *state, Basis::of(&facts))),
                     "{state} {backup:?}"
                 );
                 assert!(!judgement.reason.is_empty(), "{condition} {state}");

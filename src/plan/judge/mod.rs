@@ -10,7 +10,7 @@ pub(super) mod fixtures;
 mod kubelet;
 
 pub use authority::judge_authority;
-pub use credential::{action, judge};
+pub use credential::{Basis, action, judge};
 pub(super) use credential::{new_end, not_known};
 pub use kubelet::kubelet_action;
 pub(super) use kubelet::{by_hand, kubelet_repaired_here, not_by_kubelet};
