@@ -114,19 +114,9 @@ fn files(name: &str) -> Vec<String> {
     files.iter().map(|file| format!("etc/kubernetes/{file}")).collect()
 }
 
-/// Dates back the directories of all credentials: nothing was removed recently.
-fn settle(node: &Node) {
-    for dir in ["etc/kubernetes", PKI, "etc/kubernetes/pki/etcd"] {
-        if node.path(dir).exists() {
-            node.backdate_dir(dir);
-        }
-    }
-    node.backdate_files();
-}
-
 fn lose(node: &Node, name: &str) {
     files(name).iter().for_each(|file| node.remove(file));
-    settle(node);
+    node.backdate_files();
 }
 
 /// The state and the action of a credential, and the reason, by the JSON of `check`.
@@ -209,7 +199,7 @@ fn all_lost_credentials_are_made_in_one_pass_and_verify() {
     for (name, _) in MADE {
         files(name).iter().for_each(|file| node.remove(file));
     }
-    settle(&node);
+    node.backdate_files();
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 0, "{}", run.text);
     let masters = ",O=system:masters";
@@ -281,7 +271,7 @@ fn damaged_file_is_backed_up_and_made() {
         let node = Node::fresh(ECDSA);
         let file = format!("etc/kubernetes/{file}");
         node.write(&file, "not what it was\n");
-        settle(&node);
+        node.backdate_files();
         assert_eq!(judged(&node, name).0, "damaged");
         let run = node.run(&["renew"]);
         assert_eq!(run.code, 0, "{}", run.text);
@@ -301,7 +291,7 @@ fn damaged_certificate_in_kubeconfig_leaves_the_rest() {
         None => format!("{line}\n"),
     };
     node.write(file, site.lines().map(line).collect::<String>());
-    settle(&node);
+    node.backdate_files();
     assert_eq!(judged(&node, "scheduler.conf").0, "damaged");
     assert_eq!(node.run(&["renew"]).code, 0);
     assert!(node.certificate("scheduler.conf").is_valid_at(now()));
@@ -339,7 +329,7 @@ fn lost_administrator_is_made_on_request_only() {
             node.remove(file);
         }
     }
-    settle(&node);
+    node.backdate_files();
     assert_eq!(judged(&node, "admin.conf").0, "absent");
     assert_eq!(node.run(&["renew"]).code, 0);
     assert!(!node.path(&admin).exists() && !node.path(&super_admin).exists());
@@ -355,7 +345,7 @@ fn lost_administrator_is_made_on_request_only() {
     assert_eq!(mode(&node, &admin), 0o600);
     assert!(!node.path(&super_admin).exists(), "never");
     node.write(&super_admin, "");
-    settle(&node);
+    node.backdate_files();
     assert_eq!(judged(&node, "super-admin.conf").1, "error");
 }
 
@@ -421,7 +411,7 @@ fn credential_that_is_not_described_is_not_made() {
         let node = Node::fresh(ECDSA);
         files(name).iter().for_each(|file| node.remove(file));
         lack(&node);
-        settle(&node);
+        node.backdate_files();
         let run = node.run(&["renew"]);
         assert_ne!(run.code, 0, "{case}: {}", run.text);
         assert!(run.text.contains(reason), "{case}: {}", run.text);
@@ -446,7 +436,7 @@ fn healthcheck_client_of_external_etcd_is_not_missed() {
 fn lost_directory_of_etcd_has_its_ca_lost_too() {
     let node = Node::fresh(ECDSA);
     fs::remove_dir_all(node.path("etc/kubernetes/pki/etcd")).unwrap();
-    settle(&node);
+    node.backdate_files();
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 1, "{}", run.text);
     assert!(run.text.contains("/etc/kubernetes/pki/etcd/ca.crt does not exist"), "{}", run.text);
