@@ -329,9 +329,9 @@ mod tests {
             .unwrap();
         root.create_dir_of(&path("/etc/pki/etcd/server.crt")).unwrap();
         assert_eq!(mode("etc/pki/etcd") & 0o7777, 0o700, "it is there");
-        let error = root.create_dir_of(&path("/var/lib/kubelet/pki/a.pem")).unwrap_err();
-        assert_eq!(error.to_string(), "/var/lib/kubelet: does not exist");
-        assert!(!disk.path().join("var").exists());
+        let error = root.create_dir_of(&path("/etc/kubelet/pki/a.pem")).unwrap_err();
+        assert_eq!(error.to_string(), "/etc/kubelet: does not exist");
+        assert!(!disk.path().join("etc/kubelet").exists());
     }
 
     #[test]

@@ -129,8 +129,11 @@ fn judged(node: &Node, name: &str) -> (String, String, String) {
     (text("state"), text("action"), text("reason"))
 }
 
+/// The number of an extension, whether it is critical, and its value.
+type ExtensionContent = (String, bool, Vec<u8>);
+
 /// The fields that kubeadm wrote, but for key, dates and serial number.
-fn content(certificate: &Certificate) -> (String, Vec<String>, Vec<(String, bool, Vec<u8>)>) {
+fn content(certificate: &Certificate) -> (String, Vec<String>, Vec<ExtensionContent>) {
     let extensions = certificate.extensions.iter().map(|one| {
         // The names are compared as a set below: kubeadm.yaml has some that nothing here tells.
         let value =
