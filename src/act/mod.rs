@@ -5,6 +5,7 @@ mod back;
 mod copy;
 mod job;
 mod kubelet;
+mod lost;
 pub mod refresh;
 mod renew;
 mod trial;

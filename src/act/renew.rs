@@ -5,12 +5,12 @@
 //! order that does not vary. A failure affects only its own credential.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::job::{Job, Progress, RenewError, RenewOutcome, Renewal, Renewed};
-use super::kubelet;
 use super::trial::{self, Candidate, Refusal, Verdicts};
 use super::trust::{KubeconfigFile, NewIssuer, trust_new_issuers};
+use super::{kubelet, lost};
 use crate::credentials::{Backup, Composed, Files, LoadedAuthority, Stored, load, load_authority};
 use crate::formats::x509::{self, Certificate, KeyAlgorithm, PrivateKey};
 use crate::model::{
@@ -19,6 +19,9 @@ use crate::model::{
 };
 use crate::store::{self, Backups, Change, Checked, Store};
 use crate::sys::{FileError, Root, on_all_cores};
+
+/// The results so far.
+type Results = BTreeMap<CredentialName, Result<Renewed, RenewError>>;
 
 /// A new certificate and its files' new contents, not on disk yet.
 struct Prepared<'j> {
@@ -83,15 +86,17 @@ fn renew_round(
 ) -> (Vec<RenewOutcome>, Vec<String>) {
     let authorities = load_authorities(root, jobs);
     let backups = store.backups();
+    let mut results = create_dirs(root, jobs, renewal.stop);
+    let possible: Vec<&Job> =
+        jobs.iter().filter(|job| !results.contains_key(&job.facts.credential.name)).collect();
     let done = AtomicUsize::new(0);
-    let prepared = on_all_cores(jobs, |job| {
+    let prepared = on_all_cores(&possible, |job| {
         let prepared = prepare(root, &backups, job, &authorities, renewal);
-        progress(done.fetch_add(1, Ordering::Relaxed) + 1, jobs.len());
+        progress(done.fetch_add(1, Ordering::Relaxed) + 1, possible.len());
         prepared
     });
-    let mut results: BTreeMap<CredentialName, Result<Renewed, RenewError>> = BTreeMap::new();
     let mut ready = Vec::new();
-    for (job, prepared) in jobs.iter().zip(prepared) {
+    for (job, prepared) in possible.into_iter().zip(prepared) {
         match prepared.unwrap_or(Err(RenewError::Fault)) {
             Ok(prepared) => ready.push(prepared),
             Err(e) => drop(results.insert(job.facts.credential.name.clone(), Err(e))),
@@ -155,7 +160,7 @@ struct StagedOne {
 /// certificate are removed.
 fn try_out(
     mut staged: Vec<StagedOne>,
-    results: &mut BTreeMap<CredentialName, Result<Renewed, RenewError>>,
+    results: &mut Results,
 ) -> (Vec<(Renewed, Checked)>, Vec<String>) {
     let candidates = staged
         .iter_mut()
@@ -175,6 +180,21 @@ fn try_out(
         }
     }
     (accepted, notes)
+}
+
+/// Creates the missing directories of credentials that are not there, as kubelet does for its own.
+/// Returns the credentials for which that failed. Only where root alone can write.
+fn create_dirs(root: &Root, jobs: &[Job], stop: &AtomicBool) -> Results {
+    let is_lost =
+        |job: &&Job| job.facts.material == Material::Absent && job.facts.other_writers.is_none();
+    let mut failed = Results::new();
+    for job in jobs.iter().filter(is_lost).take_while(|_| !stop.load(Ordering::Relaxed)) {
+        let Credential { name, location, .. } = &job.facts.credential;
+        if let Err(e) = location.files().try_for_each(|file| root.create_dir_of(file)) {
+            failed.insert(name.clone(), Err(e.into()));
+        }
+    }
+    failed
 }
 
 fn load_authorities(root: &Root, jobs: &[Job]) -> BTreeMap<AuthorityName, LoadedAuthority> {
@@ -199,11 +219,17 @@ fn prepare<'j>(
     let authority = authorities.get(&job.authority.name).ok_or_else(cannot_sign)?;
     let (signing, authority_key) = authority.signer(renewal.now).ok_or_else(cannot_sign)?;
     let kubelets = job.facts.kubelet.as_ref();
-    let mut stored = match kubelets {
-        Some(client) => kubelet::original(root, job, client, authority)?,
-        None => original(root, backups, job)?,
+    let template = job.facts.template.as_ref().and_then(|template| template.as_ref().ok());
+    let mut stored = match (kubelets, template) {
+        (Some(client), _) => kubelet::original(root, job, client, authority)?,
+        (None, Some(template)) => lost::original(root, job, template)?,
+        (None, None) => original(root, backups, job)?,
     };
-    if kubelets.is_none() && authority.signer_of(&stored.certificate) != Signer::Authority {
+    // No CA has signed a template.
+    if kubelets.is_none()
+        && template.is_none()
+        && authority.signer_of(&stored.certificate) != Signer::Authority
+    {
         return Err(RenewError::Changed);
     }
     // A CA certificate by which the old one does not verify is another CA to the clients. The plan
@@ -219,7 +245,11 @@ fn prepare<'j>(
     let file = &job.authority.certificate;
     let anchors = authority.anchors().collect();
     let new_issuer = changes_issuer.then_some(NewIssuer { signer: signing, anchors, file });
-    let key = PrivateKey::generate(&algorithm(renewal.key, &stored.certificate))?;
+    let choice = match (renewal.key, template) {
+        (KeyChoice::Keep, Some(template)) => template.key,
+        (choice, _) => choice,
+    };
+    let key = PrivateKey::generate(&algorithm(choice, &stored.certificate))?;
     if !job.names.is_empty() {
         stored.certificate = x509::with_names(&stored.certificate, &job.names)?;
     }
@@ -231,7 +261,11 @@ fn prepare<'j>(
     };
     let certificate =
         Certificate::from_der(&x509::reissue(old, signing, authority_key, &key, &terms)?)?;
-    let Composed { mut files, dropped } = stored.compose(&certificate, &key.to_pem()?)?;
+    let key = key.to_pem()?;
+    let Composed { mut files, dropped } = match template {
+        Some(template) => lost::compose(&stored, template, authority, &certificate, &key)?,
+        None => stored.compose(&certificate, &key)?,
+    };
     if job.facts.backup.is_some() {
         // The contents came from a backup; what is replaced is what is there now.
         for file in &mut files {

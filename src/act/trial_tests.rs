@@ -293,8 +293,11 @@ impl Node {
             wanted_names,
             subjects: BTreeMap::new(),
             protected: Vec::new(),
+            templates: BTreeMap::new(),
             etcd_members,
             api_server_address,
+            api_server_url: None,
+            etcd_name: None,
             notes,
         };
         Self { root: Root::open(dir.path()).unwrap(), dir, catalog }

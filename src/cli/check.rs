@@ -97,6 +97,7 @@ fn action(action: Action) -> &'static str {
         Action::Renew => "renew",
         Action::Copy => "copy",
         Action::Repair => "repair from backup",
+        Action::Make => "make by the profile",
         Action::Error => "needs an operator",
     }
 }
@@ -234,7 +235,7 @@ pub(super) fn summary(node: &Node, survey: &Survey) -> String {
         survey.credentials.iter().filter(|judged| wanted(judged)).count()
     };
     let present = with(|judged| judged.judgement.condition != Condition::Absent);
-    let renew = with(|judged| matches!(judged.judgement.action, Action::Renew | Action::Repair));
+    let renew = with(|judged| judged.judgement.action.issues());
     let copy = with(|judged| judged.judgement.action == Action::Copy);
     // A certificate that is renewed anyway, with its present names, is counted there.
     let lacking = survey.credentials.iter().filter(|judged| !judged.judgement.attention);

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::credentials::located;
-use crate::model::{AbsolutePath, Location, Renewal, ServiceKind};
+use crate::model::{AbsolutePath, CredentialName, Location, Renewal, ServiceKind};
 use crate::observe::Node;
 use crate::settings::{Listen, OwnCopy, Textfile};
 use crate::store::LARGEST_FILE;
@@ -70,6 +70,7 @@ fn written(node: &Node) -> Vec<PathBuf> {
     let files: Vec<AbsolutePath> =
         locations.flat_map(|location| location.files().cloned().collect::<Vec<_>>()).collect();
     let mut dirs: Vec<_> = files.iter().filter_map(|file| opened_dir(&node.root, file)).collect();
+    dirs.extend(kubelet_dirs(node));
     dirs.extend(node.settings.copies.iter().flat_map(|own| copy_dirs(node, own)));
     dirs.push(node.settings.paths.state.as_path().to_owned());
     if let Textfile::File(file) = &*node.settings.metrics.textfile {
@@ -79,6 +80,18 @@ fn written(node: &Node) -> Vec<PathBuf> {
         dirs.push(dir_of(socket));
     }
     dirs
+}
+
+/// The directories of kubelet's client certificate, which is issued here where kubelet can't renew
+/// it, and of the kubeconfig that names it. A link is swapped where it is, not where it leads to.
+fn kubelet_dirs(node: &Node) -> Vec<PathBuf> {
+    let catalog = &node.catalog;
+    let of = |(name, kubeconfig): (&CredentialName, &AbsolutePath)| {
+        let credential = catalog.credentials.iter().find(|one| one.name == *name)?;
+        let files = credential.location.files().chain([kubeconfig]);
+        Some(files.map(dir_of).collect::<Vec<_>>())
+    };
+    catalog.kubeconfigs.iter().filter_map(of).flatten().collect()
 }
 
 /// The directories that copies need: where users other than root can change a file's path, the last

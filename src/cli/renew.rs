@@ -109,6 +109,9 @@ pub(super) fn preview(preview: &Preview, request: &Request) -> String {
     let Preview { survey, plan, deferred, .. } = preview;
     let row = |step: &Step| match (step.action, step.terms) {
         (Action::Copy, _) => line(SOON, "would copy", &step.credential, None, &step.reason),
+        (Action::Make, Some(terms)) => {
+            line(SOON, "would make", &step.credential, Some(terms.not_before), &step.reason)
+        }
         (Action::Repair, Some(terms)) => {
             line(SOON, "would repair", &step.credential, Some(terms.not_after), &step.reason)
         }

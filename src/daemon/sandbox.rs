@@ -31,19 +31,45 @@ impl ReadOnlyDirs {
 }
 
 /// The directories of these files that are read-only here and writable in pid 1's mount namespace.
+/// Where one is missing, the directory that it would be created in counts.
 fn read_only_here(root: &Root, files: &[AbsolutePath]) -> BTreeSet<PathBuf> {
     if !root.is_host() {
         return BTreeSet::new();
     }
     // Without access to that namespace nothing is known.
     let Ok(host) = Root::open(Path::new("/proc/1/root")) else { return BTreeSet::new() };
-    let dir = |root: &Root, file: &AbsolutePath| Ok::<_, FileError>(root.locate(file)?.dir);
     let read_only = |file: &AbsolutePath| {
-        let (ours, hosts) = (dir(root, file).ok()?, dir(&host, file).ok()?);
-        let same = ours.identity().ok()? == hosts.identity().ok()?;
-        (same && is_read_only(&ours)? && !is_read_only(&hosts)?).then(|| ours.path().to_owned())
+        let (ours, hosts) = (TargetDir::find(root, file).ok()?, TargetDir::find(&host, file).ok()?);
+        let same = ours.nearest.identity().ok()? == hosts.nearest.identity().ok()?;
+        (same && is_read_only(&ours.nearest)? && !is_read_only(&hosts.nearest)?)
+            .then_some(ours.path)
     };
     files.iter().filter_map(read_only).collect()
+}
+
+/// The directory of a file.
+struct TargetDir {
+    path: PathBuf,
+    /// The directory itself, or the nearest one above it that exists.
+    nearest: Dir,
+}
+
+impl TargetDir {
+    fn find(root: &Root, file: &AbsolutePath) -> Result<Self, FileError> {
+        match root.locate(file) {
+            Err(e) if e.is_not_found() => {}
+            place => {
+                let nearest = place?.dir;
+                return Ok(Self { path: nearest.path().to_owned(), nearest });
+            }
+        }
+        let mut above = file.as_path().ancestors().skip(1);
+        let path = above.next().unwrap_or(Path::new("/")).to_owned();
+        let nearest = above.find_map(|dir| root.open_dir(dir).ok());
+        nearest
+            .map_or_else(|| root.open_dir(Path::new("/")), Ok)
+            .map(|nearest| Self { path, nearest })
+    }
 }
 
 fn is_read_only(dir: &Dir) -> Option<bool> {

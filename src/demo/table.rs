@@ -184,7 +184,6 @@ pub(super) const CREDENTIALS: [CredentialEntry; 14] = [
         authority: "etcd-ca",
         common_name: "kube-etcd-healthcheck-client",
         place: CredentialFiles::Pair("etc/kubernetes/pki/etcd/healthcheck-client"),
-        needed: false,
         ..CLIENT
     },
     CredentialEntry {

@@ -300,7 +300,7 @@ fn demonstration_has_every_state() {
     assert!(node.authorities.contains(&("webhook-ca", AuthorityCondition::External)));
     let action = |name: &str| judgement(&found, name).action;
     assert_eq!(action("apiserver-etcd-client"), Action::Renew);
-    assert_eq!(action("etcd/healthcheck-client"), Action::Error);
+    assert_eq!(action("etcd/healthcheck-client"), Action::Make);
     assert_eq!((action("webhook"), action("metrics")), (Action::Report, Action::Report));
 }
 

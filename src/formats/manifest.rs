@@ -170,6 +170,12 @@ impl Pod {
         &self.name
     }
 
+    /// The image of the main container.
+    #[must_use]
+    pub fn image(&self) -> Option<&str> {
+        self.container()?.image.as_deref()
+    }
+
     /// The name of the main container.
     #[must_use]
     pub fn main(&self) -> &str {

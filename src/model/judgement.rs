@@ -163,10 +163,20 @@ conditions! {
         Renew = "renew",
         /// It is issued anew after its latest backup.
         Repair = "repair from backup",
+        /// It is lost, and issued by what the profile says of it.
+        Make = "make by the profile",
         /// It is a copy, and its original is copied again.
         Copy = "copy",
         /// Something is wrong that needs an operator.
         Error = "error",
+    }
+}
+
+impl Action {
+    /// Whether a certificate is issued.
+    #[must_use]
+    pub fn issues(self) -> bool {
+        matches!(self, Self::Renew | Self::Repair | Self::Make)
     }
 }
 

@@ -22,9 +22,11 @@ mod running;
 mod san;
 mod secret;
 mod service;
+mod template;
 mod time;
 mod trust;
 mod uptime;
+mod version;
 mod writers;
 
 pub use alarm::{Alarm, AlarmEvent, AlarmKind, AlarmMemory, LongHold, Severity};
@@ -58,7 +60,9 @@ pub use secret::Secret;
 pub use service::{
     Essential, Service, ServiceKind, Signal, StaticConsumer, Takes, UnitRefresh, Use,
 };
+pub use template::{InvalidSubject, Subject, Template, TemplateContent, Usage};
 pub use time::{InvalidTime, Timestamp, days};
 pub use trust::{TrustFacts, TrustSource, TrustedCa};
 pub use uptime::{BootId, Uptime};
+pub use version::{InvalidVersion, Version};
 pub use writers::{Identity, OtherWriters};

@@ -2,7 +2,7 @@
 
 use super::{
     AbsolutePath, Anchors, Authority, AuthorityName, Credential, Dated, Digest, Location,
-    OtherWriters, Timestamp,
+    OtherWriters, Template, Timestamp,
 };
 
 /// What is found of a credential.
@@ -16,6 +16,9 @@ pub struct CredentialFacts {
     pub files: Vec<AbsolutePath>,
     /// The newest backup that could repair it; looked for only where the files can't serve.
     pub backup: Option<BackupFacts>,
+    /// What it is made from where it is lost and no backup has it, or why it can't be made. `None`
+    /// where it is not lost, and where the profile does not describe it.
+    pub template: Option<Result<Template, String>>,
     /// The user that its kubeconfig's current-context names, where it is kept in one and has a
     /// certificate.
     pub user: Option<String>,

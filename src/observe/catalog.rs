@@ -17,6 +17,7 @@ mod own;
 mod places;
 mod services;
 mod serving;
+pub(super) mod templates;
 mod unclear;
 mod users;
 
@@ -38,6 +39,7 @@ pub use names::Wanted;
 pub use note::Note;
 use own::take;
 use places::Places;
+pub use templates::CatalogTemplate;
 
 /// The authorities, credentials and services of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,12 +69,18 @@ pub struct Catalog {
     pub subjects: BTreeMap<CredentialName, Vec<String>>,
     /// The serving certificates that only flags name: any CA of the node may have signed them.
     pub serving: BTreeSet<CredentialName>,
+    /// What credentials may be made from where they are lost.
+    pub templates: BTreeMap<CredentialName, CatalogTemplate>,
     /// Files that are no credential and that no renewal replaces.
     pub protected: Vec<AbsolutePath>,
     /// How many members etcd had when this node joined, as its manifest says; 0 without a manifest.
     pub etcd_members: usize,
     /// The address under which the cluster knows this node's API server, as its manifest says.
     pub api_server_address: Option<String>,
+    /// The URL of this node's API server, as its manifest says.
+    pub api_server_url: Option<String>,
+    /// The name of this node's etcd, as its manifest says.
+    pub etcd_name: Option<String>,
     /// Notes for the operator about building the catalog.
     pub notes: Vec<Note>,
 }
@@ -149,6 +157,9 @@ impl Catalog {
         let etcd_members = manifests.etcd_members();
         let api_server_address = manifests.api_server_address().map(str::to_owned);
         let main_containers = manifests.main_containers();
+        let api_server_url = manifests.api_server_url();
+        let etcd_name = manifests.etcd_name().map(str::to_owned);
+        let templates = templates::templates(settings, profile, &manifests, &credentials);
         let trials = trials(settings, profile, &services);
         let kubeconfigs = kubeconfigs(settings, profile, found);
         let mut catalog = Self {
@@ -164,9 +175,12 @@ impl Catalog {
             wanted_names,
             subjects,
             serving: BTreeSet::new(),
+            templates,
             protected,
             etcd_members,
             api_server_address,
+            api_server_url,
+            etcd_name,
             notes,
         };
         let mut listed: BTreeSet<_> =
@@ -195,6 +209,9 @@ impl Catalog {
                         .for_each(|one| one.credential = other.name.clone());
                     let wanted = self.wanted_names.remove(&credential.name).unwrap_or_default();
                     self.wanted_names.entry(other.name.clone()).or_default().join(wanted);
+                    // Neither template is for both.
+                    self.templates.remove(&credential.name);
+                    self.templates.remove(&other.name);
                     if other.need == Need::Optional {
                         other.need = credential.need;
                     }

@@ -115,12 +115,7 @@ impl Evidence<'_> {
 /// The profile says the subject of a credential, and the manifests its names: whatever is
 /// remembered.
 pub(super) fn add_profile_evidence(catalog: &Catalog, credentials: &mut [CredentialFacts]) {
-    let is_certain = |facts: &&CredentialFacts| {
-        facts.other_writers.as_ref().is_none_or(|writers| writers.identity == Identity::Known)
-    };
-    let by_root = credentials.iter().filter(is_certain);
-    let mut kubelets = by_root.filter_map(|facts| facts.kubelet.as_ref());
-    let node = kubelets.find_map(|client| client.node.clone().ok());
+    let node = node_name(credentials);
     for facts in credentials {
         let Some(leaf) = facts.material.leaf() else { continue };
         let is_given = is_by_profile(catalog, &facts.credential, leaf, node.as_deref());
@@ -130,6 +125,16 @@ pub(super) fn add_profile_evidence(catalog: &Catalog, credentials: &mut [Credent
             writers.identity = Identity::Known;
         }
     }
+}
+
+/// The name of this node, as kubelet's certificate or kubeconfig has it.
+pub(super) fn node_name(credentials: &[CredentialFacts]) -> Option<String> {
+    let is_certain = |facts: &&CredentialFacts| {
+        facts.other_writers.as_ref().is_none_or(|writers| writers.identity == Identity::Known)
+    };
+    let by_root = credentials.iter().filter(is_certain);
+    let mut kubelets = by_root.filter_map(|facts| facts.kubelet.as_ref());
+    kubelets.find_map(|client| client.node.clone().ok())
 }
 
 fn is_by_profile(

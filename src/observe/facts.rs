@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Catalog;
 use super::copies::Copies;
 use super::evidence::{Evidence, add_profile_evidence};
+use super::lost::LostContext;
 use super::material::{material, parser_failed, parts, unreadable};
 use super::relations::relations;
 use super::shared::{refuse_half_shared, refuse_same_key};
@@ -86,6 +87,8 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
     refuse_half_shared(root, catalog, &mut credentials);
     add_profile_evidence(catalog, &mut credentials);
     refuse_renamed(&mut authorities, &credentials);
+    let lost = LostContext { root, catalog, authorities: &loaded, known: &known };
+    lost.add_templates(&mut credentials);
     Observation { authorities, credentials }
 }
 
@@ -120,6 +123,7 @@ fn facts(
         material,
         files,
         backup,
+        template: None,
         user,
         notes,
         kubelet: None,

@@ -15,6 +15,7 @@ pub(super) fn unreadable(credential: &Credential) -> CredentialFacts {
         material,
         files: Vec::new(),
         backup: None,
+        template: None,
         user: None,
         notes: Vec::new(),
         kubelet: None,

@@ -9,6 +9,7 @@ mod copies;
 mod evidence;
 mod facts;
 mod kubelet;
+mod lost;
 mod material;
 mod node;
 mod relations;

@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use super::Node;
 use super::catalog::names::host;
+use super::{Catalog, Node};
 use crate::formats::kubeconfig::{Cluster, Kubeconfig, PemSource};
 use crate::formats::x509::certificates;
 use crate::model::{CredentialFacts, CredentialName, Location};
 use crate::store::LARGEST_FILE;
+use crate::sys::Root;
 
 /// Returns them for each credential where they are known.
 #[must_use]
@@ -22,10 +23,8 @@ pub fn wanted_names(
     let mut all = BTreeMap::new();
     for (credential, wanted) in &node.catalog.wanted_names {
         let mut names = wanted.names.clone();
-        let servers =
-            wanted.servers.iter().filter_map(|kubeconfig| server(node, kubeconfig, credential));
         let own = wanted.node_of.iter().filter_map(|kubelet| node_name(credentials, kubelet));
-        for name in servers.chain(own) {
+        for name in servers(&node.root, &node.catalog, credential).into_iter().chain(own) {
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -35,24 +34,35 @@ pub fn wanted_names(
     all
 }
 
+/// Returns the servers in kubeconfigs that use a credential.
+pub(super) fn servers(root: &Root, catalog: &Catalog, credential: &CredentialName) -> Vec<String> {
+    let wanted = catalog.wanted_names.get(credential).into_iter();
+    let kubeconfigs = wanted.flat_map(|wanted| &wanted.servers);
+    kubeconfigs.filter_map(|kubeconfig| server(root, catalog, kubeconfig, credential)).collect()
+}
+
 /// Only where the kubeconfig trusts the issuer of the credential: otherwise another server, for
 /// example a proxy, answers there with its own certificate.
-fn server(node: &Node, kubeconfig: &CredentialName, credential: &CredentialName) -> Option<String> {
+fn server(
+    root: &Root,
+    catalog: &Catalog,
+    kubeconfig: &CredentialName,
+    credential: &CredentialName,
+) -> Option<String> {
     let Location::Kubeconfig(file) =
-        &node.catalog.credentials.iter().find(|one| one.name == *kubeconfig)?.location
+        &catalog.credentials.iter().find(|one| one.name == *kubeconfig)?.location
     else {
         return None;
     };
-    let text = node.root.read(file, LARGEST_FILE).ok()?;
+    let text = root.read(file, LARGEST_FILE).ok()?;
     let Cluster { server, server_name, authority: PemSource::Embedded(trusted), .. } =
         Kubeconfig::parse(text.bytes.expose()).ok()?.cluster?
     else {
         return None;
     };
-    let signer = node
-        .catalog
-        .authority_of(node.catalog.credentials.iter().find(|one| one.name == *credential)?)?;
-    let signers = node.root.read(&signer.certificate, LARGEST_FILE).ok()?;
+    let signer =
+        catalog.authority_of(catalog.credentials.iter().find(|one| one.name == *credential)?)?;
+    let signers = root.read(&signer.certificate, LARGEST_FILE).ok()?;
     let signers = certificates(signers.bytes.expose()).ok()?;
     let trusts = certificates(trusted.expose())
         .ok()?

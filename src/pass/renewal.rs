@@ -27,6 +27,9 @@ fn job(node: &Node, survey: &Survey, step: &Step, request: &Request) -> Option<J
     if step.action != Action::Repair {
         facts.backup = None;
     }
+    if step.action != Action::Make {
+        facts.template = None;
+    }
     let authority = judged.authority.as_ref()?.authority.clone();
     // The servers of this machine have nothing to do with the disk of another one.
     let trial = node.catalog.trials.get(&step.credential).filter(|_| node.root.is_host()).cloned();

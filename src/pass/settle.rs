@@ -2,13 +2,14 @@
 //! the certificate, in place; in between, the two files do not fit. Such a pair is read again for a
 //! while before it is judged.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::stat::FileStat;
 
 use super::survey::{Survey, survey};
-use crate::model::{Action, Material, Timestamp};
+use crate::model::{Material, Timestamp};
 use crate::observe::Node;
 use crate::plan::{Judged, Request};
 use crate::sys::{Clock, Root};
@@ -57,25 +58,25 @@ impl Settling {
     }
 
     fn is_unsettled(self, root: &Root, judged: &Judged, now: Timestamp) -> bool {
-        let broken = match judged.facts.material {
+        // A condition that is only reported needs no settling.
+        if !judged.judgement.action.issues() {
+            return false;
+        }
+        match judged.facts.material {
             Material::KeyMissing(..)
             | Material::Mismatched(..)
             | Material::Damaged(_)
-            | Material::CertificateMissing(_) => true,
-            Material::Whole(_)
-            | Material::Absent
-            | Material::Unreadable(_)
-            | Material::Changed(_) => false,
-        };
-        // A condition that is only reported needs no settling.
-        let repaired = matches!(judged.judgement.action, Action::Renew | Action::Repair);
-        broken
-            && repaired
-            && judged
-                .facts
-                .files
-                .iter()
-                .any(|path| self.is_recent(root.stat(path).ok().flatten(), now))
+            | Material::CertificateMissing(_) => {
+                let mut files = judged.facts.files.iter();
+                files.any(|path| self.is_recent(root.stat(path).ok().flatten(), now))
+            }
+            // kubeadm may just be replacing it, or resetting the node.
+            Material::Absent => {
+                let mut files = judged.facts.credential.location.files();
+                files.any(|path| self.is_recent(nearest_dir(root, path.as_path()), now))
+            }
+            Material::Whole(_) | Material::Unreadable(_) | Material::Changed(_) => false,
+        }
     }
 
     fn is_recent(self, stat: Option<FileStat>, now: Timestamp) -> bool {
@@ -85,10 +86,16 @@ impl Settling {
     }
 }
 
+/// The metadata of the first directory above a file that exists: its time is that of the last
+/// removal in it.
+fn nearest_dir(root: &Root, path: &Path) -> Option<FileStat> {
+    let mut above = path.ancestors().skip(1);
+    above.find_map(|dir| root.open_dir(dir).and_then(|dir| dir.examine()).ok())
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use super::*;
     use crate::observe::Config;

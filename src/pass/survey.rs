@@ -85,8 +85,7 @@ pub fn survey(node: &Node, now: Timestamp) -> Survey {
 /// scheduled pass: for example on a machine that was off.
 #[must_use]
 pub fn needs_immediate_pass(node: &Node, now: Timestamp) -> bool {
-    let renews =
-        |judged: &Judged| matches!(judged.judgement.action, Action::Renew | Action::Repair);
+    let renews = |judged: &Judged| judged.judgement.action.issues();
     survey(node, now)
         .credentials
         .iter()

@@ -90,6 +90,7 @@ fn ends_in(ends: u64) -> Judged {
         material: Material::Whole(leaf),
         files: Vec::new(),
         backup: None,
+        template: None,
         user: None,
         notes: Vec::new(),
         kubelet: None,
@@ -438,7 +439,7 @@ fn any_node() -> impl Strategy<Value = (Vec<Judged>, Plan)> {
                 reason: String::new(),
                 attention: true,
             };
-            let issues = matches!(action, Action::Renew | Action::Repair);
+            let issues = action.issues();
             let terms = issues.then(|| Terms { not_before: now(), not_after: now() });
             let step = Step {
                 credential: judged.facts.credential.name.clone(),

@@ -23,10 +23,7 @@ pub fn plan(judged: &[Judged], request: &Request, policy: &Policy, now: Timestam
 
 fn step(judged: &Judged, request: &Request, policy: &Policy, now: Timestamp) -> Option<Step> {
     let (mut action, mut reason) = (judged.judgement.action, judged.judgement.reason.clone());
-    if request.force
-        && can_be_forced(judged, request, now)
-        && !matches!(action, Action::Renew | Action::Repair)
-    {
+    if request.force && can_be_forced(judged, request, now) && !action.issues() {
         let change = change_of_issuer(&judged.facts, judged.authority.as_ref(), now);
         let refusal =
             key_not_made(&judged.facts, policy).or_else(|| shorter(judged, request, policy, now));
@@ -42,11 +39,10 @@ fn step(judged: &Judged, request: &Request, policy: &Policy, now: Timestamp) -> 
     if matches!(action, Action::Nothing | Action::Copy) {
         return None;
     }
-    let issues = matches!(action, Action::Renew | Action::Repair);
     let terms = judged
         .authority
         .as_ref()
-        .filter(|_| issues)
+        .filter(|_| action.issues())
         .and_then(|authority| terms(authority, policy, now));
     Some(Step { credential: judged.facts.credential.name.clone(), action, reason, terms })
 }

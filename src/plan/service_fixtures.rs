@@ -69,6 +69,7 @@ pub fn judged(credential: &str, content: &str) -> Judged {
         material: Material::Whole(leaf),
         files: Vec::new(),
         backup: None,
+        template: None,
         user: None,
         notes: Vec::new(),
         kubelet: None,

@@ -208,6 +208,12 @@ pub enum EntryProblem {
         /// The longest.
         most: &'static str,
     },
+    /// A template that does not say whom the credential is for.
+    #[error(
+        "template.subjects has to be some of the subjects, one of them without \"from\" and one \
+         with \"if_unknown\""
+    )]
+    Template,
     /// Only of kubeconfigs is there one for each user.
     #[error("only the path of a kubeconfig may have * for a name")]
     Star,

@@ -29,8 +29,8 @@ pub use moments::{Cron, InvalidCron, UnknownZone, Zone};
 pub use origin::Origin;
 pub use profile::{
     AuthorityFlags, CredentialFlags, FileFlag, FlagNames, KeyFlags, NameFlags, Profile,
-    ProfileAuthority, ProfileCredential, ProfileService, ProfileServing, ProfileUse, ProtectedFile,
-    ServedAt, ServingFlags, Trial,
+    ProfileAuthority, ProfileCredential, ProfileService, ProfileServing, ProfileTemplate,
+    ProfileUse, ProtectedFile, ServedAt, ServingFlags, Trial, VersionedSubject,
 };
 pub use section::Setting;
 pub use sinks::AlarmCommand;

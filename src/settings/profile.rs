@@ -6,6 +6,7 @@
 mod parts;
 mod read;
 pub(in crate::settings) mod service;
+mod template;
 
 use std::path::Path;
 
@@ -15,6 +16,7 @@ pub use self::parts::{
     ServedAt, ServingFlags, Trial,
 };
 use self::read::Origins;
+pub use self::template::{ProfileTemplate, VersionedSubject};
 use super::Settings;
 use super::error::{EntryProblem, SettingsError};
 use super::fragment::{unique, wrong};
@@ -81,13 +83,16 @@ impl Profile {
                     EntryProblem::Missing("flags"),
                 ));
             }
+            let siblings = entry.template.iter().flat_map(|template| &template.servers);
+            let siblings = siblings.map(|name| listed("template", name.as_str(), &credentials));
             let authority =
                 entry.authority.iter().map(|name| listed("authority", name.as_str(), &authorities));
             let beside =
                 entry.beside.iter().map(|name| listed("beside", name.as_str(), &credentials));
             let trial = entry.trial.iter().filter_map(|trial| trial.service.as_ref());
             let trial = trial.map(|name| listed("trial", name.as_str(), &services));
-            let all = authority.chain(beside).chain(trial).collect::<Result<(), _>>();
+            let all =
+                authority.chain(beside).chain(trial).chain(siblings).collect::<Result<(), _>>();
             all.map_err(|problem| {
                 wrong("credential", Some(entry.name.to_string()), origin.clone(), problem)
             })?;

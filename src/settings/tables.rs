@@ -25,6 +25,8 @@ section! {
         backdate: Period = Period::from_minutes(5),
         /// The kind of key a renewed certificate gets.
         key_algorithm: KeyChoice = KeyChoice::Keep,
+        /// Whether a lost admin.conf is made anew.
+        make_admin_conf: bool = false,
     }
 }
 

@@ -151,8 +151,8 @@ fn refusals_name_place_value_and_expectation() {
             "\n[renewal]\nrenew_befor = \"15d\"",
             "/etc/kubecertd/kubecertd.toml:3:1: `renew_befor = \"15d\"`: unknown field \
              `renew_befor`, expected one of \
-             `renew_before`, `urgent_before`, `validity`, `backdate`, `key_algorithm`; did you \
-             mean `renew_before`?",
+             `renew_before`, `urgent_before`, `validity`, `backdate`, `key_algorithm`, \
+             `make_admin_conf`; did you mean `renew_before`?",
         ),
         (
             "[renewals]",

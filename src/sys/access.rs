@@ -96,6 +96,21 @@ impl Root {
         self.create_parents(parent_of(path.as_path()))
     }
 
+    /// Creates the directory of a file where it is missing, with mode 0755 whatever the umask is.
+    ///
+    /// # Errors
+    /// When the directory above it does not exist, or it can't be created.
+    pub fn create_dir_of(&self, path: &AbsolutePath) -> Result<(), FileError> {
+        let dir = parent_of(path.as_path());
+        match self.open_dir(dir) {
+            Err(e) if e.is_not_found() => {}
+            result => return result.map(drop),
+        }
+        let above = self.open_dir(parent_of(dir))?;
+        above.make_readable_dir(dir.file_name().unwrap_or_default())?;
+        above.sync()
+    }
+
     fn create_parents(&self, path: &Path) -> Result<(), FileError> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
         match self.open_dir(path) {
@@ -301,6 +316,22 @@ mod tests {
         for (file, text) in cases {
             assert_eq!(read(&root, file), Err(text.to_owned()));
         }
+    }
+
+    #[test]
+    fn directory_of_a_file_is_created_below_an_existing_one() {
+        use std::os::unix::fs::PermissionsExt;
+        let (disk, root) = root();
+        root.create_dir_of(&path("/etc/pki/etcd/server.crt")).unwrap();
+        let mode = |dir: &str| fs::metadata(disk.path().join(dir)).unwrap().permissions().mode();
+        assert_eq!(mode("etc/pki/etcd") & 0o7777, 0o755);
+        fs::set_permissions(disk.path().join("etc/pki/etcd"), fs::Permissions::from_mode(0o700))
+            .unwrap();
+        root.create_dir_of(&path("/etc/pki/etcd/server.crt")).unwrap();
+        assert_eq!(mode("etc/pki/etcd") & 0o7777, 0o700, "it is there");
+        let error = root.create_dir_of(&path("/etc/kubelet/pki/a.pem")).unwrap_err();
+        assert_eq!(error.to_string(), "/etc/kubelet: does not exist");
+        assert!(!disk.path().join("etc/kubelet").exists());
     }
 
     #[test]

@@ -275,6 +275,18 @@ impl Dir {
         }
     }
 
+    /// Creates a directory with mode 0755, whatever the umask is. An existing one stays as it is.
+    pub(super) fn make_readable_dir(&self, name: &OsStr) -> Result<(), FileError> {
+        match nix::sys::stat::mkdirat(&self.fd, name, Mode::S_IRWXU) {
+            Ok(()) => {}
+            Err(Errno::EEXIST) => return Ok(()),
+            Err(e) => return Err(self.error(name, "create", e)),
+        }
+        let made = self.open_dir(name)?;
+        nix::sys::stat::fchmod(&made.fd, Mode::from_bits_truncate(0o755))
+            .map_err(|e| FileError::from_errno(&made.path, "set the mode of", e))
+    }
+
     /// Sets the mode to 0700, where it is another one: a directory that existed before may be
     /// readable by all.
     ///

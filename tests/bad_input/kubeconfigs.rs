@@ -268,7 +268,7 @@ fn kubeconfig_with_files_is_renewed_in_those_files() {
 }
 
 #[test]
-fn kubeconfig_with_missing_files_is_error() {
+fn missing_files_of_kubeconfig_are_made_by_profile() {
     for missing in ["certificate", "both"] {
         let node = Node::due();
         refer_to_files(&node, SCHEDULER, "pki/scheduler.crt", "pki/scheduler.key");
@@ -276,7 +276,8 @@ fn kubeconfig_with_missing_files_is_error() {
         if missing == "both" {
             node.remove("etc/kubernetes/pki/scheduler.key");
         }
-        let reported = &["/etc/kubernetes/pki/scheduler.crt", "does not exist"];
-        Expected { code: PARTIAL, left: &["scheduler.conf"], reported }.assert(missing, &node);
+        let reported = &["/etc/kubernetes/pki/scheduler.crt", "lost: made by the profile"];
+        Expected { code: SUCCESS, left: &[], reported }.assert(missing, &node);
+        assert!(node.text(SCHEDULER).contains("pki/scheduler.crt"), "it refers to them still");
     }
 }

@@ -14,7 +14,7 @@ fn missing_key_is_recreated() {
 }
 
 #[test]
-fn missing_file_without_backup_is_error() {
+fn missing_file_without_backup_is_made_by_profile() {
     let missing: [(&str, &[&str], &[&str]); 3] = [
         (
             "apiserver",
@@ -36,9 +36,9 @@ fn missing_file_without_backup_is_error() {
     for (name, files, reported) in missing {
         let node = Node::due();
         files.iter().for_each(|file| node.remove(file));
-        let reported = [reported, &["there is no backup of it"]].concat();
-        Expected { code: PARTIAL, left: &[name], reported: &reported }
-            .assert(&format!("{files:?}"), &node);
+        let reported = [reported, &["lost: made by the profile"]].concat();
+        Expected { code: SUCCESS, left: &[], reported: &reported }
+            .assert(&format!("{name} {files:?}"), &node);
     }
 }
 

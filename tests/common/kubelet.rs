@@ -103,5 +103,6 @@ impl Node {
         for file in files.filter(|path| fs::symlink_metadata(path).unwrap().is_file()) {
             fs::File::options().append(true).open(file).unwrap().set_modified(minute).unwrap();
         }
+        self.backdate_dir(PKI_DIR);
     }
 }

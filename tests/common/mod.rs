@@ -106,15 +106,23 @@ impl Node {
         }
     }
 
-    /// Dates all files back: a file that was written recently is read again before it is repaired.
+    /// Dates all files and directories back: a file that was written or removed recently is read
+    /// again before it is repaired.
     pub fn backdate_files(&self) {
         let minute = std::time::SystemTime::now() - Duration::from_secs(60);
         walk(&self.path("etc"), &mut |path| {
-            let is_file = fs::symlink_metadata(path).unwrap().is_file();
-            if is_file && fs::metadata(path).unwrap().modified().unwrap() > minute {
-                fs::File::options().append(true).open(path).unwrap().set_modified(minute).unwrap();
+            let found = fs::symlink_metadata(path).unwrap();
+            let is_dated = found.is_file() || found.is_dir();
+            if is_dated && found.modified().unwrap() > minute {
+                fs::File::open(path).unwrap().set_modified(minute).unwrap();
             }
         });
+    }
+
+    /// Dates a directory back, as if nothing had been removed from it recently.
+    pub fn backdate_dir(&self, dir: &str) {
+        let minute = std::time::SystemTime::now() - Duration::from_secs(60);
+        fs::File::open(self.path(dir)).unwrap().set_modified(minute).unwrap();
     }
 
     pub fn root(&self) -> &Path {

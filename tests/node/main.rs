@@ -109,6 +109,7 @@ nodes! {
     faults {
         unit_sandbox_confines_daemon = crate::sandbox::confined_daemon;
         replaced_directory_is_written_to = crate::sandbox::replaced_directory;
+        removed_directory_of_kubelet_is_opened_again = crate::sandbox::removed_kubelet_directory;
         copies_of_any_owner_are_updated = crate::copies::copies_of_any_owner;
         files_outside_sandbox_need_drop_in = crate::sandbox::files_outside;
         refused_certificate_is_not_used = crate::service_faults::refused_certificate;

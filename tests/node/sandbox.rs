@@ -221,3 +221,37 @@ pub fn replaced_directory(node: &mut Node) {
         /etc/kubernetes",
     );
 }
+
+/// kubelet.conf points into the directory of kubelet's certificates. Where that is removed, the
+/// daemon makes it and the certificate again: while it runs, and where it was missing at its start.
+pub fn removed_kubelet_directory(node: &mut Node) {
+    node.install_past_first_pass();
+    node.exec("rm -rf /var/lib/kubelet/pki && (systemctl restart kubelet || true)");
+    node.wait_for_log("is not the directory any more that the unit opened to kubecertd");
+    assert_kubelet_is_back(node);
+    assert!(can_write(node, "/var/lib/kubelet/pki") && !can_write(node, "/var/lib/kubelet"));
+
+    node.exec(
+        "systemctl stop kubecertd && rm -rf /var/lib/kubelet/pki && (systemctl restart kubelet || \
+         true) && systemctl start kubecertd",
+    );
+    assert_kubelet_is_back(node);
+    node.exec("systemctl stop kubecertd");
+}
+
+fn assert_kubelet_is_back(node: &Node) {
+    node.wait_for("kubelet's certificate is there", |node| {
+        node.try_exec("test -s /var/lib/kubelet/pki/kubelet-client-current.pem")
+            .status
+            .success()
+            .then_some(())
+    });
+    assert_eq!(node.exec("stat -c %u:%g:%a /var/lib/kubelet/pki").trim(), "0:0:755");
+    node.wait_for("kubelet runs", |node| {
+        node.try_exec("curl --silent --fail http://127.0.0.1:10248/healthz")
+            .status
+            .success()
+            .then_some(())
+    });
+    node.wait_for("it is Ready", |node| node.is_ready().then_some(()));
+}

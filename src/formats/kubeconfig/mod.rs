@@ -3,9 +3,10 @@
 //!
 //! `read` resolves current-context to a user and its certificate. `splice` replaces the two
 //! embedded values in the text and touches no other byte, `point` replaces them by the name of a
-//! file. All use `tree`, a YAML document whose nodes know their positions. Reading follows
-//! client-go, the loader of the components; `read` lists the exceptions. No file is opened here:
-//! references are returned as they are written, and the caller knows what they are relative to.
+//! file; `whole` writes a new one. The others use `tree`, a YAML document whose nodes know their
+//! positions. Reading follows client-go, the loader of the components; `read` lists the exceptions.
+//! No file is opened here: references are returned as they are written, and the caller knows what
+//! they are relative to.
 
 mod entries;
 mod error;
@@ -15,6 +16,7 @@ mod read;
 mod splice;
 mod tree;
 mod trust;
+mod whole;
 
 #[cfg(test)]
 mod proptests;
@@ -26,6 +28,7 @@ pub use error::{KubeconfigError, Obstacle, SpliceError};
 pub use point::point;
 pub use splice::{obstacle_for, splice, splice_user};
 pub use trust::splice_authority;
+pub use whole::whole;
 
 impl Kubeconfig {
     /// Reads a kubeconfig, YAML or JSON.

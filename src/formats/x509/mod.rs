@@ -20,6 +20,7 @@ mod read;
 mod request;
 mod sha1;
 mod signer;
+mod template;
 mod verify;
 
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use names::{NamesError, with_names};
 pub use read::{Certificate, ExtendedKeyUsage, Extension, ReadError, certificates};
 pub use request::request;
 pub use signer::{PublicKey, Signature};
+pub use template::template;
 pub use verify::{VerifyError, is_for_the_same, verify_answer, verify_renewed};
 pub use x509_parser::der_parser::Oid;
 pub use x509_parser::extensions::KeyUsage;

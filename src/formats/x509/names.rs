@@ -79,7 +79,7 @@ fn is(name: &GeneralName, wanted: &San) -> bool {
     }
 }
 
-fn general_name(name: &San) -> Result<GeneralName, IssueError> {
+pub(super) fn general_name(name: &San) -> Result<GeneralName, IssueError> {
     Ok(match name {
         San::Dns(name) => GeneralName::DnsName(Ia5String::new(name).map_err(library)?),
         San::Address(address) => {

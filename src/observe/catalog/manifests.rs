@@ -1,10 +1,12 @@
 //! The manifests of the node by the component or the name of their pod.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 use super::input::ConfigurationReader;
 use super::note::Note;
 use crate::formats::manifest::{Likeness, ManifestError, Pod, Setting};
+use crate::model::Version;
 use crate::sys::on_all_cores;
 
 /// The manifests of the node.
@@ -117,6 +119,30 @@ impl Manifests {
     /// The address under which the cluster knows this node's API server.
     pub fn api_server_address(&self) -> Option<&str> {
         self.component("kube-apiserver").and_then(|(_, pod)| pod.flag("advertise-address"))
+    }
+
+    /// The URL of this node's API server, as kubeadm writes it into the kubeconfigs of the node.
+    pub fn api_server_url(&self) -> Option<String> {
+        let (_, pod) = self.component("kube-apiserver")?;
+        let address: IpAddr = pod.flag("advertise-address")?.parse().ok()?;
+        let port: u16 = pod.flag("secure-port").map_or(Some(6443), |port| port.parse().ok())?;
+        Some(format!("https://{}", SocketAddr::new(address, port)))
+    }
+
+    /// The version of Kubernetes, by the image of the API server.
+    pub fn kubernetes_version(&self) -> Option<Version> {
+        self.component("kube-apiserver").and_then(|(_, pod)| Version::of_image(pod.image()?))
+    }
+
+    /// The name of this node's etcd, which kubeadm gives it after the node.
+    pub fn etcd_name(&self) -> Option<&str> {
+        let (_, pod) = self.component("etcd")?;
+        let only_member = || {
+            let members = pod.flag("initial-cluster")?;
+            let (name, _) = members.split_once('=').filter(|_| !members.contains(','))?;
+            Some(name)
+        };
+        pod.flag("name").or_else(only_member)
     }
 
     fn component(&self, name: &str) -> Option<&(String, Pod)> {

@@ -40,7 +40,7 @@ pub(super) fn wanted(profile: &Profile, manifests: &Manifests) -> BTreeMap<Crede
     wanted.collect()
 }
 
-fn found(pod: &Pod, names: &NameFlags) -> Vec<String> {
+pub(super) fn found(pod: &Pod, names: &NameFlags) -> Vec<String> {
     let values = |flags: &[String]| {
         flags.iter().filter_map(|flag| pod.flag(flag)).map(str::to_owned).collect::<Vec<_>>()
     };

@@ -43,7 +43,9 @@ pub fn note_renewals(memory: &mut AlarmMemory, renewals: &Renewals<'_>) {
         let known = before.remove(name);
         let reason = match judged.judgement.action {
             Action::Error => Some(judged.judgement.reason.clone()),
-            Action::Renew | Action::Repair => renewals.failed.get(name).cloned().or(known),
+            Action::Renew | Action::Repair | Action::Make => {
+                renewals.failed.get(name).cloned().or(known)
+            }
             // A user who can write the files can make it fail; it has an alarm of its own.
             Action::Copy => None,
             Action::Nothing | Action::Report => known.filter(|_| !renewals.by_a_trusted_clock),

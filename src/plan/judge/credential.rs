@@ -14,9 +14,9 @@ use crate::model::{
 use crate::plan::words::{remaining, span};
 
 /// What is done about a credential of ours in this state, with its authority in that state.
-/// `backup` tells whether there is a backup to repair it from.
+/// `basis` tells what it can be issued by where it is lost.
 #[must_use]
-pub fn action(condition: Condition, authority: AuthorityCondition, backup: bool) -> Action {
+pub fn action(condition: Condition, authority: AuthorityCondition, basis: Basis) -> Action {
     use AuthorityCondition as A;
     use Condition as C;
     match (condition, authority) {
@@ -28,8 +28,33 @@ pub fn action(condition: Condition, authority: AuthorityCondition, backup: bool)
         (C::Due | C::Urgent | C::Expired | C::NotYetValid | C::Sha1, A::Usable) => Action::Renew,
         (C::Due | C::Urgent | C::Expired | C::NotYetValid | C::Sha1, A::External) => Action::Report,
         (C::KeyMissing | C::Mismatched, A::Usable) => Action::Renew,
-        (C::Missing | C::CertificateMissing | C::Damaged, A::Usable) if backup => Action::Repair,
+        (C::Missing | C::CertificateMissing | C::Damaged, A::Usable) => match basis {
+            Basis::Backup => Action::Repair,
+            Basis::Profile => Action::Make,
+            Basis::Nothing => Action::Error,
+        },
         _ => Action::Error,
+    }
+}
+
+/// What a lost credential can be issued by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// A backup.
+    Backup,
+    /// What the profile says of it.
+    Profile,
+    /// Nothing.
+    Nothing,
+}
+
+impl Basis {
+    fn of(facts: &CredentialFacts) -> Self {
+        match (&facts.backup, &facts.template) {
+            (Some(_), _) => Self::Backup,
+            (None, Some(Ok(_))) => Self::Profile,
+            (None, Some(Err(_)) | None) => Self::Nothing,
+        }
     }
 }
 
@@ -68,7 +93,7 @@ fn judge_as_found(
     let state = authority
         .map_or(AuthorityCondition::Absent, |facts| authority_condition(&facts.state, now));
     let repaired = kubelet_repaired_here(facts);
-    let action = match action(condition, state, facts.backup.is_some()) {
+    let action = match action(condition, state, Basis::of(facts)) {
         _ if let Some(client) = repaired => kubelet_action(condition, state, client.node.is_ok()),
         Action::Nothing => Action::Nothing,
         _ if !ours => Action::Report,
@@ -96,7 +121,7 @@ fn judge_as_found(
         Action::Nothing if change.is_some() && ours => Action::Report,
         action => action,
     };
-    let attention = matches!(action, Action::Renew | Action::Repair | Action::Error)
+    let attention = (action.issues() || action == Action::Error)
         || (is_operators && action == Action::Report)
         || ends_soon(facts.material.leaf(), policy, now, condition);
     let reason = match change {
@@ -199,7 +224,11 @@ fn condition(
     ours: bool,
 ) -> Condition {
     match &facts.material {
-        Material::Absent if facts.credential.need == Need::Optional => Condition::Absent,
+        Material::Absent
+            if facts.credential.need == Need::Optional && !is_made(facts, authority, now) =>
+        {
+            Condition::Absent
+        }
         Material::Absent => Condition::Missing,
         Material::Unreadable(_) => Condition::Unreadable,
         Material::Damaged(_) => Condition::Damaged,
@@ -222,6 +251,15 @@ fn condition(
         Material::Whole(leaf) => by_time(leaf, authority.filter(|_| ours), policy, now),
         Material::Changed(_) => Condition::Changed,
     }
+}
+
+/// Whether a credential that no manifest names is made all the same: the profile has it beside one
+/// that is named, or the configuration asks for it.
+fn is_made(facts: &CredentialFacts, authority: Option<&AuthorityFacts>, now: Timestamp) -> bool {
+    let usable = |authority: &AuthorityFacts| {
+        authority_condition(&authority.state, now) == AuthorityCondition::Usable
+    };
+    Basis::of(facts) == Basis::Profile && authority.is_some_and(usable)
 }
 
 fn may_sign(facts: &CredentialFacts, ours: bool) -> bool {
@@ -305,6 +343,10 @@ fn reason(
             "{what}; the backup {} serves to issue it anew",
             facts.backup.as_ref().map(|backup| backup.name.as_str()).unwrap_or_default()
         ),
+        Action::Make => match &facts.template {
+            Some(Ok(template)) => format!("{what}; lost: made by the profile {}", template.content),
+            Some(Err(_)) | None => what,
+        },
         Action::Report | Action::Error
             if let Some(why) = beyond_kubelet(facts, authority, condition, now) =>
         {
@@ -366,6 +408,9 @@ fn describe(
 ) -> String {
     match &facts.material {
         Material::Absent => match &facts.credential.need {
+            Need::Optional if condition == Condition::Missing => {
+                format!("{} does not exist", facts.credential.location)
+            }
             Need::Optional => "not on this node, and not needed".to_owned(),
             Need::Configured => format!(
                 "{} does not exist, and the configuration names it",
@@ -443,9 +488,14 @@ fn error_advice(
                 .to_owned()
         }
         Material::Absent | Material::Damaged(_) | Material::CertificateMissing(_) => {
-            "there is no backup of it: make it anew, for example with kubeadm init phase certs or \
-             kubeconfig"
-                .to_owned()
+            let why_not = match &facts.template {
+                Some(Err(why)) => format!(", and it is not made by the profile: {why}"),
+                Some(Ok(_)) | None => String::new(),
+            };
+            format!(
+                "there is no backup of it{why_not}: make it anew, for example with kubeadm init \
+                 phase certs or kubeconfig"
+            )
         }
         Material::KeyMissing(..) | Material::Mismatched(..)
             if leaf.is_some_and(|leaf| leaf.signer != Signer::Authority) =>

@@ -2,7 +2,9 @@ use proptest::prelude::*;
 
 use super::super::fixtures::*;
 use super::*;
-use crate::model::{AuthorityCertificate, AuthorityState, days};
+use crate::model::{
+    AuthorityCertificate, AuthorityState, KeyChoice, Template, TemplateContent, Usage, days,
+};
 
 #[test]
 fn table_of_credentials_is_the_one_in_the_docs() {
@@ -15,13 +17,11 @@ fn table_of_credentials_is_the_one_in_the_docs() {
     for condition in Condition::of_originals() {
         table += &format!("\n| {condition} | ");
         for state in AuthorityCondition::ALL {
-            let mut found = [false, true].map(|backup| action(*condition, *state, backup));
-            found.reverse();
-            let cell = if found[0] == found[1] {
-                found[0].to_string()
-            } else {
-                format!("{}, or else {}", found[0], found[1])
-            };
+            let mut found: Vec<_> = [Basis::Backup, Basis::Profile, Basis::Nothing]
+                .map(|basis| action(*condition, *state, basis).to_string())
+                .into();
+            found.dedup();
+            let cell = found.join(", or else ");
             table += &format!("{cell} | ");
         }
     }
@@ -52,7 +52,7 @@ fn credential_in_every_state_follows_the_table() {
                 let judgement = judge(&facts, Some(&authority), &policy(), now());
                 assert_eq!(
                     (judgement.condition, judgement.action),
-                    (*condition, action(*condition, *state, backup.is_some())),
+                    (*condition, action(*condition, *state, Basis::of(&facts))),
                     "{state} {backup:?}"
                 );
                 assert!(!judgement.reason.is_empty(), "{condition} {state}");
@@ -212,5 +212,49 @@ fn certificate_that_others_can_write_is_issued_for_the_known_subject_only() {
             "{}",
             judgement.reason
         );
+    }
+}
+
+fn template() -> Template {
+    let subject = "CN=kube-apiserver".parse().unwrap();
+    let names = vec!["cp1".parse().unwrap(), "10.0.0.5".parse().unwrap()];
+    let content = TemplateContent::Described { subject, usages: vec![Usage::Server], names };
+    Template { content, key: KeyChoice::Rsa2048, server: None }
+}
+
+#[test]
+fn lost_credential_is_made_by_its_template() {
+    for condition in [Condition::Missing, Condition::CertificateMissing, Condition::Damaged] {
+        let lost = |template| CredentialFacts { template, ..facts_in(condition) };
+        let say = |template, state| {
+            let judged = judge(&lost(template), Some(&authority_in(state)), &policy(), now());
+            (judged.action, judged.reason)
+        };
+        let (action, reason) = say(Some(Ok(template())), AuthorityCondition::Usable);
+        assert_eq!(action, Action::Make, "{condition}");
+        let ending = "; lost: made by the profile for CN=kube-apiserver, with the names cp1, \
+            10.0.0.5";
+        assert!(reason.ends_with(ending), "{reason}");
+        let (action, reason) = say(Some(Err("why".to_owned())), AuthorityCondition::Usable);
+        assert_eq!(action, Action::Error, "{condition}");
+        assert!(reason.contains("and it is not made by the profile: why: make it"), "{reason}");
+        let (action, _) = say(Some(Ok(template())), AuthorityCondition::External);
+        assert_eq!(action, Action::Error, "{condition}");
+    }
+}
+
+/// One that no manifest names is missed only where it can be made.
+#[test]
+fn optional_credential_with_a_template_is_missing() {
+    let absent = facts_in(Condition::Absent);
+    let made = CredentialFacts { template: Some(Ok(template())), ..absent.clone() };
+    let not_described = CredentialFacts { template: Some(Err("why".to_owned())), ..absent };
+    for (facts, state, expected) in [
+        (&made, AuthorityCondition::Usable, (Condition::Missing, Action::Make)),
+        (&made, AuthorityCondition::External, (Condition::Absent, Action::Nothing)),
+        (&not_described, AuthorityCondition::Usable, (Condition::Absent, Action::Nothing)),
+    ] {
+        let judged = judge(facts, Some(&authority_in(state)), &policy(), now());
+        assert_eq!((judged.condition, judged.action), expected);
     }
 }

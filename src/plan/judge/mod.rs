@@ -12,7 +12,7 @@ mod kubelet;
 mod trust;
 
 pub use authority::judge_authority;
-pub use credential::{action, judge, key_note};
+pub use credential::{Basis, action, judge, key_note};
 pub(super) use credential::{key_not_made, new_end, not_known};
 pub(super) use issuer::change_of_issuer;
 pub use kubelet::kubelet_action;

@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 
+use super::template::ProfileTemplate;
 use crate::model::{
     AbsolutePath, AuthorityName, CredentialName, Essential, Location, Renewal, ServiceKind,
     ServiceName, Takes,
@@ -157,6 +158,8 @@ pub struct ProfileCredential {
     pub names: Option<NameFlags>,
     /// The subjects that it may have, as RFC 4514 writes them; `{node}` stands for the node's name.
     pub subjects: Vec<String>,
+    /// What it is made from where it is lost.
+    pub template: Option<ProfileTemplate>,
 }
 
 /// The flags of a static pod that say for which names and addresses a certificate has to be valid.

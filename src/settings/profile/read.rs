@@ -8,6 +8,7 @@ use super::parts::{
     ProfileCredential, ProfileServing, ProtectedFile, Trial,
 };
 use super::service::{ServiceFragment, service};
+use super::template::ProfileTemplate;
 use crate::model::{AbsolutePath, AuthorityName, CredentialName, Renewal};
 use crate::settings::ProfileName;
 use crate::settings::error::{EntryProblem, SettingsError};
@@ -74,6 +75,7 @@ struct CredentialFragment {
     names: Option<NameFlags>,
     #[serde(default)]
     subjects: Vec<String>,
+    template: Option<ProfileTemplate>,
 }
 
 #[derive(Deserialize)]
@@ -186,6 +188,10 @@ fn credential(
     let otherwise = entry
         .otherwise
         .map(|other| location(other.certificate, other.key, other.kubeconfig, other.bundle));
+    if entry.template.is_some() && entry.authority.is_none() {
+        return Err(wrong(EntryProblem::Missing("authority")));
+    }
+    let template = entry.template.map(|template| template.completed(&entry.subjects));
     Ok(ProfileCredential {
         name: entry.name.ok_or_else(|| wrong(EntryProblem::Missing("name")))?,
         kubeadm_name: entry.kubeadm_name,
@@ -200,5 +206,6 @@ fn credential(
         trial: entry.trial,
         names: entry.names,
         subjects: entry.subjects,
+        template: template.transpose().map_err(wrong)?,
     })
 }
