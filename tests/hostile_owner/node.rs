@@ -16,7 +16,7 @@ use kubecertd::model::{AbsolutePath, days};
 use tempfile::TempDir;
 
 use super::common::kubelet::{NODE_NAME, PKI_DIR};
-use super::common::{Node, PKI, STATE, walk};
+use super::common::{Node, PKI, RSA, STATE, fixture, walk};
 
 /// The ordinary user.
 pub const USER: u32 = 4242;
@@ -251,13 +251,14 @@ fn add_own_entries(node: &Node) {
     [certificate, key].iter().for_each(|file| node.remove(file));
     node.write("srv/copy/config", &admin);
     node.write("srv/app/referring.conf", kubeconfig_to("referring.crt", "referring.key"));
-    for (from, to) in [("front-proxy-ca", "ca"), ("front-proxy-client", "away")]
-        .map(|(from, to)| (format!("{PKI}/{from}"), format!("srv/away/{to}")))
-    {
-        node.write(&format!("{to}.crt"), node.read(&format!("{from}.crt")));
-        if to.ends_with("away") {
-            node.write(&format!("{to}.key"), node.read(&format!("{from}.key")));
-        }
+    // Of a CA whose key is not on this node.
+    let elsewhere = fixture(RSA);
+    for (from, to) in [
+        ("front-proxy-ca.crt", "ca.crt"),
+        ("front-proxy-client.crt", "away.crt"),
+        ("front-proxy-client.key", "away.key"),
+    ] {
+        node.write(&format!("srv/away/{to}"), &elsewhere[&format!("{PKI}/{from}")]);
     }
     ["pair", "bundle", "client", "referring"].iter().for_each(|name| node.age(name, 10));
 }
