@@ -65,8 +65,8 @@ fn held_renewal_raises_alarm_only_near_urgency() {
 #[test]
 fn failure_alarm_is_raised_once_survives_restart_and_clears() {
     let node = with_history(with_hostname(Node::due()), NEVER);
-    let whole = node.read("etc/kubernetes/scheduler.conf");
-    node.write("etc/kubernetes/scheduler.conf", "damaged");
+    let whole = node.read("etc/kubernetes/super-admin.conf");
+    node.write("etc/kubernetes/super-admin.conf", "damaged");
     let mut daemon = Daemon::start(&node);
     daemon.request_pass();
     assert_eq!(active_alarms(&node), ["renewal-failed host=cp1"]);
@@ -76,7 +76,7 @@ fn failure_alarm_is_raised_once_survives_restart_and_clears() {
     assert!(
         line.contains(
             "ERROR alarm renewal-failed (host=cp1), major, raised: Kubernetes \
-            certificates renewal failed. scheduler.conf: "
+            certificates renewal failed. super-admin.conf: "
         ),
         "{line}"
     );
@@ -84,7 +84,7 @@ fn failure_alarm_is_raised_once_survives_restart_and_clears() {
     let shown = node.run(&["alarms"]);
     for expected in [
         "MAJOR renewal-failed (250.003) on host=cp1, since ",
-        "\n  Why:    scheduler.conf: ",
+        "\n  Why:    super-admin.conf: ",
         "\n  To do:  ",
         "1 alarm in force.",
     ] {
@@ -97,7 +97,7 @@ fn failure_alarm_is_raised_once_survives_restart_and_clears() {
     daemon.request_pass();
     assert_eq!(alarm_lines(&daemon), [""; 0], "the alarm is known already");
     assert_eq!(node.run(&["alarms", "-o", "json"]).text, since);
-    node.write("etc/kubernetes/scheduler.conf", whole);
+    node.write("etc/kubernetes/super-admin.conf", whole);
     daemon.request_pass();
     assert_eq!(active_alarms(&node), [""; 0]);
     assert!(
@@ -178,11 +178,11 @@ fn names_authorities_and_other_renewers_raise_alarms() {
 #[test]
 fn renew_command_clears_alarm() {
     let node = with_history(with_hostname(Node::due()), NEVER);
-    let whole = node.read("etc/kubernetes/scheduler.conf");
-    node.write("etc/kubernetes/scheduler.conf", "damaged");
+    let whole = node.read("etc/kubernetes/super-admin.conf");
+    node.write("etc/kubernetes/super-admin.conf", "damaged");
     assert_eq!(node.run(&["renew"]).code, 4);
     assert_eq!(active_alarms(&node), ["renewal-failed host=cp1"]);
-    node.write("etc/kubernetes/scheduler.conf", whole);
+    node.write("etc/kubernetes/super-admin.conf", whole);
     assert_eq!(node.run(&["renew", "--dry-run"]).code, 0);
     assert_eq!(active_alarms(&node), ["renewal-failed host=cp1"], "a dry run changes nothing");
     assert_eq!(node.run(&["renew"]).code, 0);
@@ -192,7 +192,7 @@ fn renew_command_clears_alarm() {
 #[test]
 fn damaged_alarm_state_is_reported_and_rebuilt() {
     let node = with_history(with_hostname(Node::due()), NEVER);
-    node.write("etc/kubernetes/scheduler.conf", "damaged");
+    node.write("etc/kubernetes/super-admin.conf", "damaged");
     let daemon = Daemon::start(&node);
     daemon.request_pass();
     node.write(&format!("{STATE}/alarms.json"), "{ torn");
@@ -244,19 +244,19 @@ fn hanging_alarm_command_delays_nothing() {
          'works'\nrun = ['{works}']\n"
     );
     node.write(CONFIG, schedule(NEVER) + &sinks);
-    let whole = node.read("etc/kubernetes/scheduler.conf");
-    node.write("etc/kubernetes/scheduler.conf", "damaged");
+    let whole = node.read("etc/kubernetes/super-admin.conf");
+    node.write("etc/kubernetes/super-admin.conf", "damaged");
     let mut daemon = Daemon::start(&node);
     daemon.request_pass();
     wait_for("the other command gets the alarm", || {
         (delivered(&node) == ["raised renewal-failed cp1"]).then_some(())
     });
     wait_for("the command hangs", || node.path("hung").exists().then_some(()));
-    node.write("etc/kubernetes/scheduler.conf", whole);
+    node.write("etc/kubernetes/super-admin.conf", whole);
     node.age("admin.conf", 5);
     assert_eq!(
         names(&daemon.request_pass().renewed),
-        ["admin.conf", "scheduler.conf"],
+        ["admin.conf", "super-admin.conf"],
         "meanwhile"
     );
     wait_for("the command gets the cleared alarm", || {
@@ -273,7 +273,7 @@ fn undelivered_alarm_is_delivered_after_restart() {
         CONFIG,
         schedule(NEVER) + &format!("[[alarms.command]]\nname = 'works'\nrun = ['{works}']\n"),
     );
-    node.write("etc/kubernetes/scheduler.conf", "damaged");
+    node.write("etc/kubernetes/super-admin.conf", "damaged");
     let mut daemon = Daemon::start(&node);
     daemon.request_pass();
     wait_for("the failed delivery is logged", || {
@@ -336,16 +336,16 @@ fn alarms_are_delivered_to_fault_management() {
         CONFIG,
         schedule(NEVER) + &format!("[alarms.fm]\nenabled = true\ncommand = '{client}'\n"),
     );
-    let whole = node.read("etc/kubernetes/scheduler.conf");
+    let whole = node.read("etc/kubernetes/super-admin.conf");
     let authority = node.read("etc/kubernetes/pki/etcd/ca.crt");
-    node.write("etc/kubernetes/scheduler.conf", "damaged ### text");
+    node.write("etc/kubernetes/super-admin.conf", "damaged ### text");
     node.shorten_authority("etc/kubernetes/pki/etcd/ca", 20);
     let daemon = Daemon::start(&node);
     daemon.request_pass();
     let fm = || std::fs::read_to_string(node.path("fm")).unwrap_or_default();
     let set = "set 250.003 host=cp1\nset 500.200 system.certificate.etcd-ca\n";
     wait_for("the alarms are set", || (fm() == set).then_some(()));
-    node.write("etc/kubernetes/scheduler.conf", whole);
+    node.write("etc/kubernetes/super-admin.conf", whole);
     node.write("etc/kubernetes/pki/etcd/ca.crt", authority);
     daemon.request_pass();
     let cleared = format!(
@@ -363,7 +363,7 @@ fn run_once_delivers_each_alarm_once() {
         CONFIG,
         schedule(NEVER) + &format!("[[alarms.command]]\nname = 'works'\nrun = ['{works}']\n"),
     );
-    node.write("etc/kubernetes/scheduler.conf", "damaged");
+    node.write("etc/kubernetes/super-admin.conf", "damaged");
     for _ in 0..2 {
         assert_eq!(node.run(&["run", "--once"]).code, 4);
         node.age("apiserver", 5);

@@ -105,10 +105,10 @@ fn failed_credential_is_retried_and_others_are_renewed() {
 #[test]
 fn failure_that_needs_operator_is_not_retried() {
     let node = with_history(Node::due(), NEVER);
-    node.write("etc/kubernetes/scheduler.conf", "damaged");
+    node.write("etc/kubernetes/super-admin.conf", "damaged");
     let daemon = Daemon::start(&node);
     let last = daemon.request_pass();
-    assert_eq!(names(last.failed.iter().map(|(name, _)| name)), ["scheduler.conf"]);
+    assert_eq!(names(last.failed.iter().map(|(name, _)| name)), ["super-admin.conf"]);
     assert_eq!(daemon.status().unwrap().next_try, None);
     assert_eq!(node.run(&["status"]).code, 3);
 }

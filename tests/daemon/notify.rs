@@ -59,7 +59,7 @@ fn status_lines_show_activity_result_and_next_pass() {
 fn status_line_shows_failed_and_deferred_credentials() {
     let node = with_history(Node::due(), NEVER);
     node.age("admin.conf", 1);
-    node.write("etc/kubernetes/scheduler.conf", "damaged");
+    node.write("etc/kubernetes/super-admin.conf", "damaged");
     assert_eq!(node.run(&["hold", "--until", "2100-01-01", "--reason", "a test"]).code, 0);
     let daemon = Daemon::start(&node);
     daemon.request_pass();

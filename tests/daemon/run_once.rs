@@ -43,9 +43,9 @@ fn run_once_renews_and_ends_observation_period() {
 #[test]
 fn run_once_exit_codes_equal_renew() {
     let part = Node::due();
-    part.write("etc/kubernetes/scheduler.conf", "damaged");
+    part.write("etc/kubernetes/super-admin.conf", "damaged");
     let nothing = Node::fresh(ECDSA);
-    nothing.write("etc/kubernetes/scheduler.conf", "damaged");
+    nothing.write("etc/kubernetes/super-admin.conf", "damaged");
     let held = Node::due();
     assert_eq!(held.run(&["hold", "--until", "2100-01-01", "--reason", "a test"]).code, 0);
     let no_store = Node::due();
@@ -53,8 +53,8 @@ fn run_once_exit_codes_equal_renew() {
     let wrong = Node::due();
     wrong.write(CONFIG, "nonsense");
     for (code, node, text) in [
-        (4, part, "scheduler.conf"),
-        (1, nothing, "scheduler.conf"),
+        (4, part, "super-admin.conf"),
+        (1, nothing, "super-admin.conf"),
         (5, held, "waits: an operator asked for it"),
         (1, no_store, "kubecertd/lock"),
         (78, wrong, "kubecertd.toml:1"),

@@ -86,7 +86,7 @@ fn metrics_show_certificates_before_and_results_after_pass() {
 
     // Without a backup the file can't be repaired.
     std::fs::remove_dir_all(node.path(STATE).join("backups")).unwrap();
-    node.write("etc/kubernetes/scheduler.conf", "damaged");
+    node.write("etc/kubernetes/super-admin.conf", "damaged");
     daemon.request_pass();
     let bad = wait_for("the alarm is shown", || {
         get().filter(|text| {
