@@ -2,14 +2,12 @@
 //! kubeadm's form.
 
 use super::job::{Job, RenewError};
-use crate::credentials::{
-    Composed, Files, Form, Loaded, LoadedAuthority, SourceFile, Stored, load, located,
-};
+use crate::credentials::{Composed, Form, Loaded, LoadedAuthority, Stored, load, located};
 use crate::formats::kubeconfig;
 use crate::formats::x509::{self, Certificate};
-use crate::model::{AbsolutePath, Digest, Location, Secret, Template, TemplateContent};
+use crate::model::{Digest, Secret, Template, TemplateContent};
 use crate::store::{Kind, NewFile};
-use crate::sys::{FileError, Root};
+use crate::sys::Root;
 
 /// Returns what is to be issued, and the files that it goes to. Nothing where the credential is
 /// not lost any more.
@@ -27,22 +25,8 @@ pub(super) fn original(root: &Root, job: &Job, template: &Template) -> Result<St
             x509::template(subject, usages, names)?
         }
     };
-    let form = form(root, &located(root, credential).location)?;
+    let form = Form::read(root, &located(root, credential).location)?;
     Ok(Stored { form, certificate, further: Vec::new(), user: None, notes: Vec::new() })
-}
-
-fn form(root: &Root, location: &Location) -> Result<Form, FileError> {
-    let source = |path: &AbsolutePath| {
-        Ok::<_, FileError>(SourceFile { path: path.clone(), content: Files::read(root, path)? })
-    };
-    Ok(match location {
-        Location::Pair { certificate, key } => {
-            Form::Pair { certificate: source(certificate)?, key: source(key)? }
-        }
-        Location::Bundle(file) => Form::Bundle(source(file)?),
-        Location::Kubeconfig(file) => Form::Kubeconfig(source(file)?),
-        Location::KubeconfigUser { file, user } => Form::User(source(file)?, user.clone()),
-    })
 }
 
 /// Composes the new files. A kubeconfig that has places for a certificate and a key keeps the rest

@@ -225,26 +225,26 @@ fn prepare<'j>(
         (None, Some(template)) => lost::original(root, job, template)?,
         (None, None) => original(root, backups, job)?,
     };
+    let is_own = authority.signer_of(&stored.certificate) == Signer::Authority;
     // No CA has signed a template.
-    if kubelets.is_none()
-        && template.is_none()
-        && authority.signer_of(&stored.certificate) != Signer::Authority
-    {
+    if kubelets.is_none() && template.is_none() && !is_own {
         return Err(RenewError::Changed);
     }
     // A CA certificate by which the old one does not verify is another CA to the clients. The plan
     // keeps such a change to what is urgent.
-    let is_own = authority.signer_of(&stored.certificate) == Signer::Authority;
     let changes_issuer = is_own && !stored.certificate.verifies_by(signing);
-    let is_accepted = authority
-        .anchors()
-        .any(|one| one.is_valid_at(renewal.now) && stored.certificate.verifies_by(one));
-    if changes_issuer && is_accepted && kubelets.is_none() && job.urgency <= Urgency::Due {
+    let is_accepted = || {
+        let mut anchors = authority.anchors();
+        anchors.any(|one| one.is_valid_at(renewal.now) && stored.certificate.verifies_by(one))
+    };
+    if changes_issuer && kubelets.is_none() && job.urgency <= Urgency::Due && is_accepted() {
         return Err(RenewError::Changed);
     }
-    let file = &job.authority.certificate;
-    let anchors = authority.anchors().collect();
-    let new_issuer = changes_issuer.then_some(NewIssuer { signer: signing, anchors, file });
+    let new_issuer = changes_issuer.then(|| NewIssuer {
+        signer: signing,
+        anchors: authority.anchors().collect(),
+        file: &job.authority.certificate,
+    });
     let choice = match (renewal.key, template) {
         (KeyChoice::Keep, Some(template)) => template.key,
         (choice, _) => choice,

@@ -71,8 +71,7 @@ struct TrialTarget {
 
 impl Candidate {
     /// Makes the candidate of a job from the new contents of its files; `None` where there is no
-    /// trial. Without a usable old
-    /// certificate there is nothing to compare with.
+    /// trial. Without a usable old certificate there is nothing to compare with.
     pub fn new(root: &Root, job: &Job, stored: &Stored, contents: &[Secret]) -> Option<Self> {
         let at = job.trial.as_ref()?;
         if job.facts.backup.is_some() || !matches!(job.facts.material, Material::Whole(_)) {

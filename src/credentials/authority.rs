@@ -110,6 +110,15 @@ impl LoadedAuthority {
         anchors.into_iter().flatten()
     }
 
+    /// Those of them that can be its signer.
+    pub fn signers(&self) -> impl Iterator<Item = &Certificate> {
+        let anchors = match self {
+            Self::Present { anchors, .. } => Some(anchors.signers()),
+            Self::Absent | Self::Unreadable(_) | Self::NotARoot(_) => None,
+        };
+        anchors.into_iter().flatten()
+    }
+
     /// The CA certificates that a certificate verifies by: SHA-256 of each.
     #[must_use]
     pub fn verifiers_of(&self, leaf: &Certificate) -> Vec<Digest> {

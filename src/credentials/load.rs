@@ -84,6 +84,22 @@ pub struct SourceFile {
 }
 
 impl Form {
+    /// Reads the files of a location, whatever they hold.
+    ///
+    /// # Errors
+    /// When one of them can't be read.
+    pub fn read(files: &dyn Files, location: &Location) -> Result<Self, FileError> {
+        let source = |path| source(files, path);
+        Ok(match location {
+            Location::Pair { certificate, key } => {
+                Self::Pair { certificate: source(certificate)?, key: source(key)? }
+            }
+            Location::Bundle(file) => Self::Bundle(source(file)?),
+            Location::Kubeconfig(file) => Self::Kubeconfig(source(file)?),
+            Location::KubeconfigUser { file, user } => Self::User(source(file)?, user.clone()),
+        })
+    }
+
     /// Its files.
     pub fn sources(&self) -> impl Iterator<Item = &SourceFile> {
         let (first, second) = match self {

@@ -3,6 +3,7 @@
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 use super::parts::Parts;
+use crate::formats::kubeconfig::with_user;
 use crate::model::Secret;
 
 /// Returns a kubeconfig that embeds certificate and key, as far as they are present.
@@ -15,39 +16,20 @@ pub(super) fn embedding(authority: &str, server: &str, user: &str, parts: &Parts
         .map(|content| line("client-certificate-data", content.as_bytes()));
     let key =
         parts.key.as_ref().map(Secret::expose).map(|content| line("client-key-data", content));
-    text(authority, server, user, &[certificate, key].into_iter().flatten().collect::<String>())
+    with_user(
+        authority,
+        server,
+        user,
+        &[certificate, key].into_iter().flatten().collect::<String>(),
+    )
 }
 
 /// Returns a kubeconfig that names a file with both.
 pub(super) fn referring(authority: &str, server: &str, user: &str, file: &str) -> String {
-    text(
+    with_user(
         authority,
         server,
         user,
         &format!("    client-certificate: {file}\n    client-key: {file}\n"),
-    )
-}
-
-fn text(authority: &str, server: &str, user: &str, credential: &str) -> String {
-    let authority = BASE64_STANDARD.encode(authority);
-    format!(
-        "\
-apiVersion: v1
-clusters:
-- cluster:
-    certificate-authority-data: {authority}
-    server: {server}
-  name: kubernetes
-contexts:
-- context:
-    cluster: kubernetes
-    user: {user}
-  name: {user}@kubernetes
-current-context: {user}@kubernetes
-kind: Config
-users:
-- name: {user}
-  user:
-{credential}"
     )
 }

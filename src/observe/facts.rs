@@ -27,6 +27,8 @@ pub struct Observation {
     pub authorities: Vec<AuthorityFacts>,
     /// The credentials, in the order of the catalog.
     pub credentials: Vec<CredentialFacts>,
+    /// The CA certificates in the file of the root CA of the cluster, those that sign nothing too.
+    pub root_anchors: Vec<Certificate>,
 }
 
 impl Observation {
@@ -50,6 +52,9 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
         .zip(found)
         .map(|(one, found)| found.unwrap_or_else(|| fault(one)))
         .collect();
+    let of_root = catalog.authorities.iter().zip(&found).find(|(authority, _)| authority.root);
+    let root_anchors =
+        of_root.into_iter().flat_map(|(_, found)| found.anchors().cloned()).collect();
     refuse_same_key(root, &catalog.authorities, &mut found);
     let relations = relations(root, &catalog.authorities, &found);
     let authorities = catalog.authorities.iter().zip(&found).zip(relations);
@@ -89,7 +94,7 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
     refuse_renamed(&mut authorities, &credentials);
     let lost = LostContext { root, catalog, authorities: &loaded, known: &known };
     lost.add_templates(&mut credentials);
-    Observation { authorities, credentials }
+    Observation { authorities, credentials, root_anchors }
 }
 
 fn facts(

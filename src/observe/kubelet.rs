@@ -153,15 +153,18 @@ fn by_processes(root: &Root) -> Vec<NodeName> {
 }
 
 fn by_processes_of(root: &Root) -> Vec<NodeName> {
-    // A container can have a kubelet of its own.
-    let is_of_unit =
-        |process: &Process| process.cgroup(root).is_ok_and(|cgroup| cgroup.is_of_service(UNIT));
-    let all = processes::of_root(root, PROCESS).unwrap_or_default();
-    let names = all.into_iter().filter(is_of_unit).filter_map(|process| {
+    let names = processes_of_unit(root).into_iter().filter_map(|process| {
         let line = process.command_line(root).ok()?.replace('\0', " ");
         Some((format!("{NAME_FLAG} of process {}", process.pid), hostname_override(&line)?))
     });
     names.collect()
+}
+
+/// The processes of kubelet's unit. A container can have a kubelet of its own.
+fn processes_of_unit(root: &Root) -> Vec<Process> {
+    let mut all = processes::of_root(root, PROCESS).unwrap_or_default();
+    all.retain(|process| process.cgroup(root).is_ok_and(|cgroup| cgroup.is_of_service(UNIT)));
+    all
 }
 
 /// The name of the user in kubelet.conf, where it is that of a node.

@@ -25,17 +25,9 @@ pub(super) fn relations(
 
 /// The issuer of an authority that is an intermediate.
 fn issuer(loaded: &LoadedAuthority) -> Option<String> {
-    let signers: Vec<_> = signers(loaded).collect();
+    let signers: Vec<_> = loaded.signers().collect();
     let is_root = signers.iter().any(|one| one.is_root());
     signers.first().filter(|_| !is_root).map(|one| one.issuer.to_string())
-}
-
-fn signers(loaded: &LoadedAuthority) -> impl Iterator<Item = &Certificate> {
-    let anchors = match loaded {
-        LoadedAuthority::Present { anchors, .. } => Some(anchors),
-        _ => None,
-    };
-    anchors.into_iter().flat_map(|anchors| anchors.signers())
 }
 
 /// A root above an intermediate, in the file by which clients are accepted. While a CA is replaced,
@@ -46,9 +38,9 @@ fn root_above(root: &Root, authority: &Authority, loaded: &LoadedAuthority) -> O
     let file = authority.clients.as_ref()?;
     let accepted = read(root, file)?;
     let mut below: Vec<&Certificate> =
-        accepted.iter().filter(|one| signers(loaded).any(|own| own.is_of_same_ca(one))).collect();
+        accepted.iter().filter(|one| loaded.signers().any(|own| own.is_of_same_ca(one))).collect();
     if below.is_empty() {
-        below = signers(loaded).collect();
+        below = loaded.signers().collect();
     }
     // At most as many steps as there are certificates.
     for _ in &accepted {
@@ -74,7 +66,7 @@ fn twin(
     of_cluster: &LoadedAuthority,
     loaded: &LoadedAuthority,
 ) -> Option<AuthorityName> {
-    let LoadedAuthority::Present { anchors, .. } = loaded else { return None };
-    let is_twin = anchors.iter().any(|one| signers(of_cluster).any(|own| own.is_of_same_ca(one)));
+    let is_own = |one: &Certificate| of_cluster.signers().any(|own| own.is_of_same_ca(one));
+    let is_twin = loaded.anchors().any(is_own);
     is_twin.then(|| cluster.name.clone())
 }

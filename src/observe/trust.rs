@@ -2,7 +2,7 @@
 //! the certificate that it shows.
 
 use super::Catalog;
-use crate::credentials::{Cluster, LoadedAuthority, cluster, load, load_authority};
+use crate::credentials::{Cluster, cluster, load};
 use crate::formats::x509::{Certificate, anchors_of, certificates};
 use crate::model::{AbsolutePath, Authority, Credential, Timestamp, TrustFacts, TrustedCa};
 use crate::sys::{Root, on_all_cores};
@@ -11,16 +11,17 @@ use crate::sys::{Root, on_all_cores};
 const LOCAL_HOSTS: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
 /// Reads the CA certificates of all kubeconfigs of the catalog that name a cluster, and compares
-/// them with the root CA of the cluster. A kubeconfig at which the parser fails is left out: its
-/// credential says so.
+/// them with the root CA of the cluster, whose file holds the certificates `listed`. A kubeconfig
+/// at which the parser fails is left out: its credential says so.
 #[must_use]
-pub fn kubeconfig_trust(root: &Root, catalog: &Catalog, now: Timestamp) -> Vec<TrustFacts> {
+pub fn kubeconfig_trust(
+    root: &Root,
+    catalog: &Catalog,
+    listed: &[Certificate],
+    now: Timestamp,
+) -> Vec<TrustFacts> {
     let Some(authority) = catalog.authorities.iter().find(|authority| authority.root) else {
         return Vec::new();
-    };
-    let listed = match load_authority(root, authority) {
-        LoadedAuthority::Present { anchors, .. } => anchors.iter().cloned().collect(),
-        _ => Vec::new(),
     };
     let server = ApiServer::of(root, catalog, authority);
     let compared = Compared { authority, listed, server, now };
@@ -33,7 +34,7 @@ pub fn kubeconfig_trust(root: &Root, catalog: &Catalog, now: Timestamp) -> Vec<T
 struct Compared<'c> {
     authority: &'c Authority,
     /// The CA certificates in the authority's file.
-    listed: Vec<Certificate>,
+    listed: &'c [Certificate],
     server: Option<ApiServer>,
     now: Timestamp,
 }

@@ -41,7 +41,7 @@ pub fn policy(node: &Node) -> Policy {
 /// Looks at everything and judges it. Changes nothing.
 #[must_use]
 pub fn survey(node: &Node, now: Timestamp) -> Survey {
-    let Observation { authorities, credentials } =
+    let Observation { authorities, credentials, root_anchors } =
         observe(&node.root, &node.catalog, &node.settings.paths.state);
     let policy = policy(node);
     let credentials = credentials.into_iter().map(|mut facts| {
@@ -56,7 +56,8 @@ pub fn survey(node: &Node, now: Timestamp) -> Survey {
     });
     let credentials: Vec<Judged> = credentials.collect();
     let alarms = &node.settings.alarms;
-    let trust = kubeconfig_trust(&node.root, &node.catalog, now).into_iter().map(|facts| {
+    let trust = kubeconfig_trust(&node.root, &node.catalog, &root_anchors, now);
+    let trust = trust.into_iter().map(|facts| {
         let authority = authorities.iter().find(|found| found.authority.name == facts.authority);
         let within = alarms.root_authority_expires_within.as_duration();
         let judgement = judge_trust(&facts, authority, within, now);

@@ -28,7 +28,7 @@ pub use error::{KubeconfigError, Obstacle, SpliceError};
 pub use point::point;
 pub use splice::{obstacle_for, splice, splice_user};
 pub use trust::splice_authority;
-pub use whole::whole;
+pub use whole::{whole, with_user};
 
 impl Kubeconfig {
     /// Reads a kubeconfig, YAML or JSON.

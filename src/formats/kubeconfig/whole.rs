@@ -9,10 +9,20 @@ use crate::model::Secret;
 /// plain YAML; the rest is PEM.
 #[must_use]
 pub fn whole(authority: &str, server: &str, user: &str, certificate: &str, key: &Secret) -> Secret {
-    let key = Zeroizing::new(BASE64_STANDARD.encode(key.expose()));
-    let (authority, certificate) =
-        (BASE64_STANDARD.encode(authority), BASE64_STANDARD.encode(certificate));
-    let text = format!(
+    let encoded = Zeroizing::new(BASE64_STANDARD.encode(key.expose()));
+    let certificate = BASE64_STANDARD.encode(certificate);
+    let user_entry = Zeroizing::new(format!(
+        "    client-certificate-data: {certificate}\n    client-key-data: {}\n",
+        encoded.as_str()
+    ));
+    Secret::new(with_user(authority, server, user, &user_entry).into_bytes())
+}
+
+/// Returns a kubeconfig of one user. `entry` has the lines of the user's entry.
+#[must_use]
+pub fn with_user(authority: &str, server: &str, user: &str, entry: &str) -> String {
+    let authority = BASE64_STANDARD.encode(authority);
+    format!(
         "\
 apiVersion: v1
 clusters:
@@ -30,10 +40,6 @@ kind: Config
 users:
 - name: {user}
   user:
-    client-certificate-data: {certificate}
-    client-key-data: {}
-",
-        key.as_str()
-    );
-    Secret::new(text.into_bytes())
+{entry}"
+    )
 }

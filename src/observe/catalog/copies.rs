@@ -159,7 +159,7 @@ impl Catalog {
 }
 
 /// Replaces the characters that a name may not have.
-pub(super) fn plain(text: &str) -> String {
+fn plain(text: &str) -> String {
     let allowed = |c: char| {
         if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/') { c } else { '_' }
     };
@@ -171,7 +171,7 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 /// Keeps the end of a path, which identifies it better than its beginning.
-pub(super) fn shortened(plain: &str, number: &str) -> Option<CredentialName> {
+fn shortened(plain: &str, number: &str) -> Option<CredentialName> {
     let room = MAX_NAME_LENGTH - number.len().min(MAX_NAME_LENGTH);
     let cut = plain.get(plain.len().saturating_sub(room)..).unwrap_or(plain);
     let trimmed = cut.trim_matches(|c: char| !c.is_ascii_alphanumeric());

@@ -2,7 +2,6 @@
 //! and those for further names of the API server.
 
 use super::Catalog;
-use super::copies::{plain, shortened};
 use super::manifests::{Manifest, Manifests};
 use super::note::Note;
 use super::places::{key_beside, pair};
@@ -64,7 +63,11 @@ impl Catalog {
     ) -> CredentialName {
         let name = match &usual.flags {
             ServingFlags::Pair { .. } => usual.name.clone(),
-            ServingFlags::Pairs(_) => self.name_of_pair(&usual.name, location.certificate_file()),
+            ServingFlags::Pairs(_) => {
+                let file = location.certificate_file().as_path();
+                let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+                self.unique_name(&format!("{}/{stem}", usual.name))
+            }
         };
         if !self.credentials.iter().any(|one| one.name == name) {
             self.serving.insert(name.clone());
@@ -78,18 +81,6 @@ impl Catalog {
             });
         }
         name
-    }
-
-    /// A unique name, by the name of the certificate's file.
-    fn name_of_pair(&self, name: &CredentialName, file: &AbsolutePath) -> CredentialName {
-        let stem = file.as_path().file_stem().unwrap_or_default().to_string_lossy();
-        let text = plain(&format!("{name}/{stem}"));
-        let is_free = |name: &CredentialName| !self.credentials.iter().any(|one| one.name == *name);
-        let numbered = (1..=u16::MAX).filter_map(|number| match number {
-            1 => shortened(&text, ""),
-            number => shortened(&text, &format!("-{number}")),
-        });
-        numbered.into_iter().find(is_free).unwrap_or_else(|| name.clone())
     }
 
     fn add_use(&mut self, service: &ServiceName, name: CredentialName, served_at: Option<String>) {

@@ -3,7 +3,9 @@
 //! entry of the operator names them.
 
 use super::{Catalog, KubeconfigUsers, Note};
-use crate::model::{AbsolutePath, AuthorityName, Credential, Location, Need, Renewal};
+use crate::model::{
+    AbsolutePath, AuthorityName, Credential, CredentialName, Location, Need, Renewal,
+};
 
 /// The largest number of further users of one kubeconfig that are listed: others than root may be
 /// able to write it.
@@ -57,27 +59,20 @@ impl Catalog {
         }
     }
 
-    /// The kubeconfigs in the catalog: credentials, and those through which kubelet finds its own.
-    /// Copies are left out: what others put there is not shown.
+    /// The kubeconfigs in the catalog. That of kubelet's own certificate has the name of its file.
     fn kubeconfigs(&self) -> Vec<NamedKubeconfig> {
-        let listed = self.credentials.iter().filter(|one| one.copy_of().is_none());
-        let own = listed.filter_map(|one| match &one.location {
-            Location::Kubeconfig(file) => Some(NamedKubeconfig {
-                name: one.name.to_string(),
-                file: file.clone(),
-                authority: one.authority.clone(),
-            }),
-            _ => None,
-        });
-        let kubelets = self.kubeconfigs.iter().map(|(kubelet, file)| NamedKubeconfig {
-            name: file.as_path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            file: file.clone(),
-            authority: self
-                .credentials
-                .iter()
-                .find(|one| one.name == *kubelet)
-                .and_then(|one| one.authority.clone()),
-        });
-        own.chain(kubelets).collect()
+        let named = |(credential, file): (CredentialName, AbsolutePath)| {
+            let is_its_own = |one: &&Credential| one.name == credential;
+            let credential = self.credentials.iter().find(is_its_own);
+            let name = match credential {
+                Some(one) if one.location == Location::Kubeconfig(file.clone()) => {
+                    one.name.to_string()
+                }
+                _ => file.as_path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            };
+            let authority = credential.and_then(|one| one.authority.clone());
+            NamedKubeconfig { name, file, authority }
+        };
+        self.kubeconfig_files().into_iter().map(named).collect()
     }
 }

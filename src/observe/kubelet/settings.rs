@@ -10,13 +10,11 @@
 
 use std::path::Path;
 
-use super::{PROCESS, UNIT};
-use crate::drivers::processes;
+use super::{UNIT, processes_of_unit, read_root_only};
 use crate::formats::kubelet::{KubeletConfig, Setting, flag};
 use crate::formats::unit::ServiceUnit;
 use crate::model::{AbsolutePath, Location};
 use crate::observe::catalog::{KubeletServing, KubeletSettings};
-use crate::store::LARGEST_FILE;
 use crate::sys::{FileError, FileProblem, Root};
 
 /// Where systemd looks for units; an earlier directory takes precedence.
@@ -140,10 +138,7 @@ fn command_line(root: &Root) -> Result<CommandLine, FileError> {
 }
 
 fn words_of_process(root: &Root) -> Option<Vec<String>> {
-    let all = processes::of_root(root, PROCESS).ok()?;
-    let process = all
-        .into_iter()
-        .find(|process| process.cgroup(root).is_ok_and(|cgroup| cgroup.is_of_service(UNIT)))?;
+    let process = processes_of_unit(root).into_iter().next()?;
     let line = process.command_line(root).ok()?;
     Some(line.split_terminator('\0').map(str::to_owned).collect())
 }
@@ -224,11 +219,6 @@ fn optional(read: Result<String, FileError>) -> Result<Option<String>, FileError
         Err(e) if e.is_not_found() || matches!(e.problem, FileProblem::NotAFile(_)) => Ok(None),
         Err(e) => Err(e),
     }
-}
-
-fn read_root_only(root: &Root, file: &AbsolutePath) -> Result<String, FileError> {
-    let content = root.read_root_only(file, LARGEST_FILE)?;
-    Ok(String::from_utf8_lossy(content.bytes.expose()).into_owned())
 }
 
 /// A path in the flags. systemd starts kubelet in `/`, which a relative one is below.

@@ -111,7 +111,7 @@ fn judge_as_found(
     };
     let is_prevented = || not_known(facts, now).is_some() || key_not_made(facts, policy).is_some();
     let action = match action {
-        Action::Renew | Action::Repair if is_prevented() => Action::Error,
+        action if action.issues() && is_prevented() => Action::Error,
         action => action,
     };
     let is_operators = matches!(facts.credential.renewal, Renewal::Operator(_));
