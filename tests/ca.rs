@@ -18,10 +18,9 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{ECDSA, Node, RSA};
+use common::{CA_KEY, ECDSA, Node, RSA};
 
 const CA: &str = "etc/kubernetes/pki/ca.crt";
-const CA_KEY: &str = "etc/kubernetes/pki/ca.key";
 
 /// Returns the output of a shell pipeline, with `$CA` as the cluster's root certificate.
 fn run_shell(node: &Node, script: &str) -> String {

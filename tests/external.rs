@@ -19,11 +19,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{ECDSA, Node, RSA, STATE, now};
+use common::{CA_KEY, ECDSA, Node, RSA, STATE, now};
 use kubecertd::formats::x509::{Certificate, Oid};
 
 const CA: &str = "etc/kubernetes/pki/ca.crt";
-const CA_KEY: &str = "etc/kubernetes/pki/ca.key";
 const REQUESTS: &str = "var/lib/kubecertd/requests";
 
 /// A node without the key of its root CA, and the CA.

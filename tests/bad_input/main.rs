@@ -30,19 +30,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Node, STATE, Snapshot, now};
+use common::{CA_CRT, CA_KEY, FRONT_CA_CRT, FRONT_CA_KEY, Node, STATE, Snapshot, now};
 use kubecertd::credentials::Stored;
 use kubecertd::formats::x509::certificates;
 use kubecertd::model::days;
 
 const APISERVER_CRT: &str = "etc/kubernetes/pki/apiserver.crt";
 const APISERVER_KEY: &str = "etc/kubernetes/pki/apiserver.key";
-const CA_CRT: &str = "etc/kubernetes/pki/ca.crt";
-const CA_KEY: &str = "etc/kubernetes/pki/ca.key";
 const FRONT_CRT: &str = "etc/kubernetes/pki/front-proxy-client.crt";
 const FRONT_KEY: &str = "etc/kubernetes/pki/front-proxy-client.key";
-const FRONT_CA_CRT: &str = "etc/kubernetes/pki/front-proxy-ca.crt";
-const FRONT_CA_KEY: &str = "etc/kubernetes/pki/front-proxy-ca.key";
 const ADMIN: &str = "etc/kubernetes/admin.conf";
 const SCHEDULER: &str = "etc/kubernetes/scheduler.conf";
 

@@ -30,6 +30,14 @@ pub const ECDSA: &str = "kubeadm-1.36-ecdsa-p256";
 /// The directory of the certificates.
 pub const PKI: &str = "etc/kubernetes/pki";
 
+/// The CA of the cluster, and its key.
+pub const CA_CRT: &str = "etc/kubernetes/pki/ca.crt";
+pub const CA_KEY: &str = "etc/kubernetes/pki/ca.key";
+
+/// The CA of the front proxy, and its key.
+pub const FRONT_CA_CRT: &str = "etc/kubernetes/pki/front-proxy-ca.crt";
+pub const FRONT_CA_KEY: &str = "etc/kubernetes/pki/front-proxy-ca.key";
+
 /// The state directory, which holds journal and backups.
 pub const STATE: &str = "var/lib/kubecertd";
 

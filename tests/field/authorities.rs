@@ -8,15 +8,11 @@ use std::process::Command;
 use kubecertd::formats::x509::{Certificate, PrivateKey, certificates};
 use serde_json::Value;
 
-use super::common::{Node, PKI, Run};
-use super::support::trust_in_kubeconfigs;
+use super::common::{CA_CRT, CA_KEY, FRONT_CA_CRT, FRONT_CA_KEY, Node, PKI, Run};
+use super::support::{alarms, json, trust_in_kubeconfigs};
 
-const CA_CRT: &str = "etc/kubernetes/pki/ca.crt";
-const CA_KEY: &str = "etc/kubernetes/pki/ca.key";
 const ETCD_CA_CRT: &str = "etc/kubernetes/pki/etcd/ca.crt";
 const ETCD_CA_KEY: &str = "etc/kubernetes/pki/etcd/ca.key";
-const FRONT_CA_CRT: &str = "etc/kubernetes/pki/front-proxy-ca.crt";
-const FRONT_CA_KEY: &str = "etc/kubernetes/pki/front-proxy-ca.key";
 const API_SERVER: &str = "etc/kubernetes/manifests/kube-apiserver.yaml";
 const CONTROLLER_MANAGER: &str = "etc/kubernetes/manifests/kube-controller-manager.yaml";
 
@@ -131,10 +127,6 @@ fn sign_all(node: &Node, names: &[&str], openssl: &Openssl, ca: &str) {
     names.iter().for_each(|name| node.sign_with(name, &certificate, &key, 10));
 }
 
-fn json(node: &Node) -> Value {
-    serde_json::from_str(&node.run(&["check", "-o", "json"]).text).unwrap()
-}
-
 /// What `check` says of a credential or CA.
 fn checked(node: &Node, name: &str) -> Value {
     let all = json(node);
@@ -153,9 +145,7 @@ fn reason(node: &Node, name: &str) -> String {
 }
 
 fn alarm_ids(node: &Node) -> Vec<String> {
-    let all: Value = serde_json::from_str(&node.run(&["alarms", "-o", "json"]).text).unwrap();
-    let ids = all["alarms"].as_array().unwrap().iter();
-    ids.map(|alarm| alarm["id"].as_str().unwrap().to_owned()).collect()
+    alarms(node).iter().map(|alarm| alarm["id"].as_str().unwrap().to_owned()).collect()
 }
 
 fn assert_code(run: &Run, code: i32) {

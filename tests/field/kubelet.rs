@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::common::kubelet::PKI_DIR;
 use crate::common::{ECDSA, Node};
+use crate::support;
 
 const CONFIG: &str = "var/lib/kubelet/config.yaml";
 const SERVING: &str = "kubelet-serving";
@@ -54,11 +55,10 @@ fn advice(node: &Node, name: &str) -> (i32, String) {
 /// Returns the alarms about a credential after a pass: the id, and what to do.
 fn alarms(node: &Node, name: &str) -> Vec<(String, String)> {
     node.run(&["run", "--once"]);
-    let run = node.run(&["alarms", "-o", "json"]);
-    let listed: Value = serde_json::from_str(&run.text).unwrap();
     let text = |alarm: &Value, key: &str| alarm[key].as_str().unwrap_or_default().to_owned();
-    let all = listed["alarms"].as_array().unwrap().iter();
-    all.filter(|alarm| text(alarm, "entity").ends_with(&format!(".{name}")))
+    let all = support::alarms(node);
+    all.iter()
+        .filter(|alarm| text(alarm, "entity").ends_with(&format!(".{name}")))
         .map(|alarm| (text(alarm, "id"), text(alarm, "repair")))
         .collect()
 }

@@ -7,6 +7,7 @@ use kubecertd::formats::x509::{Certificate, certificates};
 
 use crate::common::kubelet::{NODE_NAME, PKI_DIR};
 use crate::common::{ECDSA, Node, PKI, RSA, now};
+use crate::support::json;
 
 /// A node whose kubelet.conf points into a directory that was removed.
 fn node_without_kubelet_pki() -> Node {
@@ -121,8 +122,7 @@ fn lose(node: &Node, name: &str) {
 
 /// The state and the action of a credential, and the reason, by the JSON of `check`.
 fn judged(node: &Node, name: &str) -> (String, String, String) {
-    let check = node.run(&["check", "-o", "json"]);
-    let found: serde_json::Value = serde_json::from_str(&check.text).unwrap();
+    let found = json(node);
     let all = found["certificates"].as_array().unwrap();
     let one = all.iter().find(|one| one["credential"] == name).unwrap();
     let text = |key: &str| one[key].as_str().unwrap_or_default().to_owned();

@@ -7,6 +7,7 @@ use kubecertd::formats::x509::{PrivateKey, certificates};
 use kubecertd::model::{Timestamp, days};
 
 use crate::common::{Node, RSA, Run, fixture, now};
+use crate::support::{self, json};
 
 const MANIFESTS: &str = "etc/kubernetes/manifests";
 const ETCD: &str = "etc/kubernetes/manifests/etcd.yaml";
@@ -83,15 +84,9 @@ fn assert_etcd_is_renewed(node: &Node) {
 
 /// The alarms in force after a pass, by kind and entity.
 fn alarms(node: &Node) -> Vec<String> {
-    let run = node.run(&["alarms", "-o", "json"]);
-    let all: serde_json::Value = serde_json::from_str(&run.text).unwrap();
-    let all = all["alarms"].as_array().or(all.as_array()).unwrap().clone();
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let all = support::alarms(node);
     all.iter().map(|one| format!("{} {}", text(&one["id"]), text(&one["entity"]))).collect()
-}
-
-fn json(node: &Node) -> serde_json::Value {
-    serde_json::from_str(&node.run(&["check", "-o", "json"]).text).unwrap()
 }
 
 /// Asserts that a manifest is reported as unclear by `check`, its JSON and an alarm.

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use serde_json::Value;
 
 use crate::common::Node;
 
@@ -13,6 +14,17 @@ pub fn run_tool(name: &str, arguments: &[&str]) -> bool {
     let mut command = Command::new(name);
     command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
+}
+
+/// What `check` prints as JSON.
+pub fn json(node: &Node) -> Value {
+    serde_json::from_str(&node.run(&["check", "-o", "json"]).text).unwrap()
+}
+
+/// The alarms in force.
+pub fn alarms(node: &Node) -> Vec<Value> {
+    let all: Value = serde_json::from_str(&node.run(&["alarms", "-o", "json"]).text).unwrap();
+    all["alarms"].as_array().unwrap().clone()
 }
 
 /// Replaces one embedded value of a kubeconfig.

@@ -11,10 +11,9 @@ use kubecertd::formats::x509::{Certificate, PrivateKey, Terms, certificates, rei
 use kubecertd::model::days;
 use serde_json::Value;
 
-use super::common::{ECDSA, Node, RSA, fixture, now, terms_with_days_left};
+use super::common::{CA_CRT, CA_KEY, ECDSA, Node, RSA, fixture, now, terms_with_days_left};
+use super::support::{self, json};
 
-const CA: &str = "etc/kubernetes/pki/ca.crt";
-const CA_KEY: &str = "etc/kubernetes/pki/ca.key";
 const APISERVER: &str = "etc/kubernetes/pki/apiserver.crt";
 const CONFS: [&str; 4] =
     ["admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf"];
@@ -43,10 +42,6 @@ fn set_trusted(node: &Node, kubeconfig: &str, pem: &str) {
     node.edit(kubeconfig, &old, &BASE64_STANDARD.encode(pem));
 }
 
-fn json(node: &Node) -> Value {
-    serde_json::from_str(&node.run(&["check", "-o", "json"]).text).unwrap()
-}
-
 /// An entry of a list in the JSON, by one of its fields.
 fn entry(json: &Value, list: &str, field: &str, value: &str) -> Value {
     let all = json[list].as_array().unwrap();
@@ -61,13 +56,11 @@ fn state_of(node: &Node, kubeconfig: &str) -> (String, bool) {
 
 /// The ids of the alarms in force after a pass of the daemon's kind, each with what it is about.
 fn alarms(node: &Node) -> Vec<(String, Vec<String>)> {
-    let text = node.run(&["alarms", "-o", "json"]).text;
-    let json: Value = serde_json::from_str(&text).unwrap();
-    let all = json["alarms"].as_array().or(json.as_array()).unwrap();
     let about = |one: &Value| {
         let about = one["about"].as_array().unwrap().iter();
         about.map(|name| name.as_str().unwrap().to_owned()).collect()
     };
+    let all = support::alarms(node);
     all.iter().map(|one| (one["id"].as_str().unwrap().to_owned(), about(one))).collect()
 }
 
@@ -80,8 +73,8 @@ fn alarm(node: &Node, id: &str) -> Vec<String> {
 /// half the way.
 fn replace_ca(node: &Node) -> String {
     let new = fixture(RSA);
-    let both = String::from_utf8(new[CA].clone()).unwrap() + &node.text(CA);
-    node.write(CA, &both);
+    let both = String::from_utf8(new[CA_CRT].clone()).unwrap() + &node.text(CA_CRT);
+    node.write(CA_CRT, &both);
     node.write(CA_KEY, &new[CA_KEY]);
     both
 }
@@ -93,7 +86,7 @@ fn sign(node: &Node, name: &str, ca: &(Certificate, PrivateKey), days_left: i64)
 
 fn ca_of(node: &Node) -> (Certificate, PrivateKey) {
     (
-        certificates(&node.read(CA)).unwrap().remove(0),
+        certificates(&node.read(CA_CRT)).unwrap().remove(0),
         PrivateKey::from_pem(&node.read(CA_KEY)).unwrap(),
     )
 }
@@ -142,7 +135,7 @@ fn fresh_credential_of_an_earlier_ca_is_shown() {
     assert_eq!(node.run(&["renew", "apiserver", "--force"]).code, FAILED);
     assert_eq!(node.read(APISERVER), before);
     // Foreign is only what no CA of the file signed.
-    node.write(CA, &fixture(RSA)[CA]);
+    node.write(CA_CRT, &fixture(RSA)[CA_CRT]);
     let shown = entry(&json(&node), "certificates", "credential", "apiserver");
     assert_eq!(shown["state"], "foreign issuer");
 }
@@ -217,7 +210,7 @@ fn ca_file_that_others_can_write_reaches_no_kubeconfig() {
     let old = ca_of(&node);
     sign(&node, "apiserver", &old, 1);
     replace_ca(&node);
-    std::fs::set_permissions(node.path(CA), PermissionsExt::from_mode(0o666)).unwrap();
+    std::fs::set_permissions(node.path(CA_CRT), PermissionsExt::from_mode(0o666)).unwrap();
     let before = CONFS.map(|name| node.read(&conf(name)));
     let run = node.run(&["renew"]);
     assert_eq!(CONFS.map(|name| node.read(&conf(name))), before);
@@ -260,7 +253,7 @@ fn ca_extended_with_its_key_leaves_an_old_one_in_kubeconfigs() {
     for name in CONFS {
         set_trusted(&node, &conf(name), &short);
     }
-    node.write(CA, &long);
+    node.write(CA_CRT, &long);
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 0, "no change of the issuing key: {}", run.text);
     let about = CONFS.map(|name| format!("/{}", conf(name)));
@@ -291,7 +284,7 @@ fn ca_extended_with_its_key_leaves_an_old_one_in_kubeconfigs() {
 fn both_certificates_of_one_key_are_one_ca() {
     let node = Node::due();
     let both = extended(&node, 100).to_pem() + &extended(&node, 3000).to_pem();
-    node.write(CA, &both);
+    node.write(CA_CRT, &both);
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 0, "{}", run.text);
 }
@@ -299,7 +292,7 @@ fn both_certificates_of_one_key_are_one_ca() {
 #[test]
 fn kubeconfig_of_a_replaced_ca_is_alarmed() {
     let node = Node::fresh(ECDSA);
-    let other = String::from_utf8(fixture(RSA)[CA].clone()).unwrap();
+    let other = String::from_utf8(fixture(RSA)[CA_CRT].clone()).unwrap();
     set_trusted(&node, &conf("scheduler.conf"), &other);
     node.run(&["renew"]);
     assert_eq!(alarm(&node, "kubeconfig-trust"), ["/etc/kubernetes/scheduler.conf"]);
@@ -321,7 +314,7 @@ fn kubeconfig_of_another_server_is_not_alarmed() {
     node.edit(&scheduler, &server(&scheduler), "https://api.example.com:8443");
     assert_eq!(state_of(&node, &scheduler), ("other server".to_owned(), false));
     // Of another cluster, whose CA has the same name.
-    let other = String::from_utf8(fixture(RSA)[CA].clone()).unwrap();
+    let other = String::from_utf8(fixture(RSA)[CA_CRT].clone()).unwrap();
     set_trusted(&node, &scheduler, &other);
     assert_eq!(state_of(&node, &scheduler), ("other server".to_owned(), false));
     // No certificate-authority: what the system trusts.
@@ -347,7 +340,7 @@ fn ca_file_of_a_kubeconfig_is_watched() {
         "certificate-authority: pki/ca.crt",
     );
     assert_eq!(state_of(&node, &scheduler), ("trusted".to_owned(), false));
-    node.write("etc/kubernetes/pki/old.crt", &fixture(RSA)[CA]);
+    node.write("etc/kubernetes/pki/old.crt", &fixture(RSA)[CA_CRT]);
     node.edit(&scheduler, "pki/ca.crt", "pki/old.crt");
     assert_eq!(state_of(&node, &scheduler), ("not trusted".to_owned(), true));
     node.remove("etc/kubernetes/pki/old.crt");
@@ -365,7 +358,7 @@ fn again(node: &Node, arguments: &[&str], extensions: &str) {
         .arg("-key")
         .arg(node.path(CA_KEY))
         .arg("-out")
-        .arg(node.path(CA))
+        .arg(node.path(CA_CRT))
         .args(arguments)
         .status();
     assert!(status.unwrap().success());
@@ -402,11 +395,11 @@ fn root_with_another_key_identifier_is_another_ca() {
     let node = Node::due();
     node.age("apiserver", 1);
     let old = trusted(&node, &conf("admin.conf"));
-    node.write("old.crt", node.read(CA));
+    node.write("old.crt", node.read(CA_CRT));
     let name = ca_of(&node).0.subject;
     let (ca, key) = ca_of(&node);
     let params = rcgen_ca(&key);
-    node.write(CA, params.to_pem());
+    node.write(CA_CRT, params.to_pem());
     assert_eq!((ca_of(&node).0.subject, &ca.subject), (name.clone(), &name));
     let run = node.run(&["renew"]);
     assert_eq!(run.code, PARTIAL, "{}", run.text);
@@ -448,7 +441,7 @@ fn served_intermediates_lead_to_the_ca() {
     let made = Command::new("sh")
         .args(["-ec", script])
         .env("DIR", node.root())
-        .env("CA", node.path(CA))
+        .env("CA", node.path(CA_CRT))
         .env("KEY", node.path(CA_KEY))
         .output()
         .unwrap();

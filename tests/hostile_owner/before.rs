@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::common::{Node, STATE};
+use super::common::{CA_KEY, Node, STATE};
 use super::judge::Before;
 use super::node::{COPY, SECRET, SECRET_DIR, TEMPLATE, USER};
 use super::objects::{Given, Object, Place};
@@ -10,7 +10,6 @@ use super::opens::{TRACE, is_own};
 use super::pass::{CANNOT_MOUNT, Pass, limited};
 use super::{Combination, can_run, run_all};
 
-const CA_KEY: &str = "etc/kubernetes/pki/ca.key";
 const SERVICE_ACCOUNT_KEY: &str = "etc/kubernetes/pki/sa.key";
 const OTHER_KEY: &str = "etc/kubernetes/pki/front-proxy-client.key";
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::common::{Node, PKI};
-use crate::support::openssl_leaf;
+use crate::support::{json, openssl_leaf};
 
 const UNUSUAL: [(&str, &str); 4] = [
     ("ec:secp521r1", "ECDSA-P521"),
@@ -22,7 +22,7 @@ fn node_with(key: &str, days: u32) -> Node {
 }
 
 fn check(node: &Node) -> Value {
-    let json: Value = serde_json::from_str(&node.run(&["check", "-o", "json"]).text).unwrap();
+    let json = json(node);
     let all = json["certificates"].as_array().unwrap();
     all.iter().find(|one| one["name"] == NAME).unwrap().clone()
 }

@@ -1,15 +1,13 @@
 //! Files that no component can read, and texts that have to fit what was found.
 
-use serde_json::Value;
-
 use crate::common::Node;
 use crate::common::kubelet::CONF;
-use crate::support::run_tool;
+use crate::support::{json, run_tool};
 
 const ADMIN: &str = "etc/kubernetes/admin.conf";
 
 fn state(node: &Node, name: &str) -> (String, String) {
-    let json: Value = serde_json::from_str(&node.run(&["check", "-o", "json"]).text).unwrap();
+    let json = json(node);
     let lists = ["certificates", "watched"].map(|list| json[list].as_array().unwrap().clone());
     let one = lists.concat().into_iter().find(|one| one["name"] == name).unwrap();
     (one["state"].as_str().unwrap().to_owned(), one["reason"].as_str().unwrap().to_owned())

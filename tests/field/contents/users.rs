@@ -4,7 +4,7 @@ use kubecertd::formats::x509::certificates;
 use serde_json::Value;
 
 use crate::common::Node;
-use crate::support::{embed, embedded};
+use crate::support::{embed, embedded, json};
 
 const ADMIN: &str = "etc/kubernetes/admin.conf";
 
@@ -37,7 +37,7 @@ fn serial(node: &Node) -> String {
 }
 
 fn listed(node: &Node, list: &str, name: &str) -> Value {
-    let json: Value = serde_json::from_str(&node.run(&["check", "-o", "json"]).text).unwrap();
+    let json = json(node);
     let all = json[list].as_array().unwrap();
     all.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{json:#}")).clone()
 }
