@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::words::span;
 use crate::model::{Condition, CredentialName, Evidence, ServiceName, Timestamp};
 
+/// How long kubelet may take to use a new certificate of its own that it reads again by itself.
+pub(super) const KUBELET_TAKES: Duration = Duration::from_secs(600);
+
 /// A fault of a service that an operator should know, and that no step helps against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
@@ -46,6 +49,8 @@ pub enum Finding {
         service: ServiceName,
         /// The credential.
         credential: CredentialName,
+        /// Whether the new one has been there for longer than kubelet needs to take it.
+        overdue: bool,
     },
     /// Which certificate it uses can't be verified.
     Unknown {
@@ -99,11 +104,19 @@ impl fmt::Display for Finding {
                 "the static pod {service} works with an earlier {credential}, {evidence}, and the \
                  configuration does not list it: restart it by hand, or list it as [[service]]"
             ),
-            Self::LeftToKubelet { service, credential } => {
+            Self::LeftToKubelet { service, credential, overdue: false } => {
                 write!(
                     f,
                     "{service} works with an earlier {credential}: it is for kubelet to take the \
                      new one; if it does not within some minutes, run systemctl restart kubelet"
+                )
+            }
+            Self::LeftToKubelet { service, credential, overdue: true } => {
+                write!(
+                    f,
+                    "{service} still works with an earlier {credential}, and kubelet has not \
+                     taken the new one within {}: run systemctl restart kubelet",
+                    span(KUBELET_TAKES)
                 )
             }
             Self::Unknown { service, credential, reason } => {

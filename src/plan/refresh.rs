@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::finding::Finding;
+use super::finding::{Finding, KUBELET_TAKES};
 use super::freshness::{JudgedService, lingering, on_disk, started_before};
 use super::judge::kubelet_repaired_here;
 use super::steps::{Judged, Request};
@@ -204,7 +204,11 @@ impl Planner<'_> {
             Some(Finding::StillStale { service, credential, evidence, restarted: done.at })
         } else if matches!(judged.facts.credential.renewal, Renewal::Kubelet | Renewal::Operator(_))
         {
-            Some(Finding::LeftToKubelet { service, credential })
+            let known = self.situation.memory.appeared.get(&credential);
+            let there =
+                known.map(|known| known.seen.since_boot.saturating_sub(known.at.since_boot));
+            let overdue = evidence == Evidence::Serves && there > Some(KUBELET_TAKES);
+            Some(Finding::LeftToKubelet { service, credential, overdue })
         } else if matches!(condition, Condition::Expired | Condition::NotYetValid) {
             Some(Finding::Worse { service, credential, condition })
         } else {

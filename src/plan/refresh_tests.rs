@@ -491,11 +491,29 @@ fn service_holding_a_better_certificate_is_left_alone() {
 fn kubelet_is_not_restarted_for_what_it_renews() {
     let mut node = Node::new(vec![serving("old")]);
     node.credentials[0].facts.credential.renewal = Renewal::Kubelet;
+    let seen = |node: &mut Node, at| {
+        node.memory.appeared.get_mut(&name("apiserver")).unwrap().seen = up(at);
+    };
+    seen(&mut node, AT + 600);
     assert_eq!(
         node.finding(),
         "api works with an earlier apiserver: it is for kubelet to take the new one; if it \
          does not within some minutes, run systemctl restart kubelet"
     );
+    seen(&mut node, AT + 601);
+    assert_eq!(
+        node.finding(),
+        "api still works with an earlier apiserver, and kubelet has not taken the new one within \
+         10 minutes: run systemctl restart kubelet"
+    );
+    let mut by_start = Node::new(vec![stale()]);
+    by_start.credentials.iter_mut().for_each(|one| {
+        one.facts.credential.renewal = Renewal::Kubelet;
+    });
+    let known = by_start.memory.appeared.values_mut();
+    known.for_each(|known| known.seen = up(AT + 601));
+    let finding = by_start.finding();
+    assert!(finding.contains("if it does not within"), "only what it serves proves it: {finding}");
 }
 
 #[test]

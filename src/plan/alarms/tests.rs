@@ -585,10 +585,21 @@ fn service_stale_after_restart_is_not_updated() {
     assert_eq!(memory.not_updated.len(), 1, "they were not looked at");
     let (service, credential) =
         (ServiceName::new("kube-scheduler").unwrap(), name("scheduler.conf"));
-    let by_hand = Finding::ByHand { service, credential, evidence: Evidence::Sees };
-    let mut memory = AlarmMemory::default();
-    note_services(&mut memory, &seen, &[by_hand], &BTreeMap::new());
-    assert_eq!(memory.not_updated.len(), 1, "no restart is made, so it stays");
+    let left = |overdue| Finding::LeftToKubelet {
+        service: service.clone(),
+        credential: credential.clone(),
+        overdue,
+    };
+    let by_hand = Finding::ByHand {
+        service: service.clone(),
+        credential: credential.clone(),
+        evidence: Evidence::Sees,
+    };
+    for (finding, alarms) in [(by_hand, 1), (left(true), 1), (left(false), 0)] {
+        let mut memory = AlarmMemory::default();
+        note_services(&mut memory, &seen, &[finding], &BTreeMap::new());
+        assert_eq!(memory.not_updated.len(), alarms, "no restart is made, so it stays");
+    }
 }
 
 // ---- what becomes of them ----
