@@ -24,7 +24,7 @@ pub(super) fn left(now: Timestamp, end: Timestamp) -> String {
 pub(super) fn style(condition: Condition, attention: bool) -> Style {
     match condition {
         Condition::Fresh | Condition::InStep => GOOD,
-        Condition::Absent => QUIET,
+        Condition::Absent | Condition::NoCertificate => QUIET,
         Condition::Due | Condition::EndsWithAuthority | Condition::Behind => SOON,
         _ if attention => BAD,
         _ => PLAIN,

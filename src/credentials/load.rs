@@ -14,6 +14,8 @@ pub enum Loaded {
     Absent,
     /// A file can't be read, or is in a form that is never changed.
     Unreadable(String),
+    /// A kubeconfig whose current user authenticates without a certificate.
+    NoCertificate(String),
     /// The certificate's file was read, and holds no certificate.
     Damaged(String),
     /// There is a key, or a kubeconfig that refers to files, and no certificate.
@@ -34,9 +36,11 @@ impl Loaded {
             Self::KeyMissing(stored, _) | Self::Mismatched(stored, _) | Self::Whole(stored) => {
                 Some(*stored)
             }
-            Self::Absent | Self::Unreadable(_) | Self::Damaged(_) | Self::CertificateMissing(_) => {
-                None
-            }
+            Self::Absent
+            | Self::Unreadable(_)
+            | Self::NoCertificate(_)
+            | Self::Damaged(_)
+            | Self::CertificateMissing(_) => None,
         }
     }
 }
@@ -268,9 +272,13 @@ fn kubeconfig(
             }
         }
         _ if let Some(e) = client.letter_case => Loaded::Unreadable(format!("{path}: {e}")),
+        (At::Missing, At::Missing) if let (Some(instead), None) = (client.instead, named) => {
+            Loaded::NoCertificate(format!(
+                "its current user {user:?} authenticates by {instead} and has no certificate"
+            ))
+        }
         (At::Missing, At::Missing) => Loaded::Unreadable(format!(
-            "{path}: its {} {user:?} has no client certificate (a token, a password or a program, \
-             perhaps), so there is none to keep",
+            "{path}: its {} {user:?} has no client certificate",
             if named.is_some() { "user" } else { "current user" }
         )),
         _ => Loaded::Unreadable(format!(

@@ -75,6 +75,8 @@ conditions! {
         EndsWithAuthority = "ends with its authority",
         /// Not there, and need not be.
         Absent = "absent",
+        /// A kubeconfig whose current user authenticates without a certificate.
+        NoCertificate = "no certificate",
         /// Not there, and needed.
         Missing = "missing",
         /// A certificate without its key.
@@ -200,6 +202,7 @@ impl Condition {
         match self {
             Self::Fresh
             | Self::Absent
+            | Self::NoCertificate
             | Self::EndsWithAuthority
             | Self::ForeignIssuer
             | Self::SelfSigned => Urgency::Comfortable,

@@ -77,6 +77,8 @@ pub enum Material {
     Absent,
     /// A file can't be read, or is in a form that is not touched: it may be fine.
     Unreadable(String),
+    /// It is a kubeconfig whose current user authenticates without a certificate.
+    NoCertificate(String),
     /// The certificate's file was read, and is no certificate.
     Damaged(String),
     /// There is a key, or a kubeconfig that refers to files, and no certificate.
@@ -100,6 +102,7 @@ impl Material {
             Self::KeyMissing(leaf, _) | Self::Mismatched(leaf, _) | Self::Whole(leaf) => Some(leaf),
             Self::Absent
             | Self::Unreadable(_)
+            | Self::NoCertificate(_)
             | Self::Damaged(_)
             | Self::CertificateMissing(_)
             | Self::Changed(_) => None,

@@ -131,9 +131,10 @@ fn copied(
             }
         }
         Loaded::Absent => "it is not there".to_owned(),
-        Loaded::Unreadable(text) | Loaded::Damaged(text) | Loaded::CertificateMissing(text) => {
-            text.clone()
-        }
+        Loaded::Unreadable(text)
+        | Loaded::NoCertificate(text)
+        | Loaded::Damaged(text)
+        | Loaded::CertificateMissing(text) => text.clone(),
         Loaded::KeyMissing(_, text) | Loaded::Mismatched(_, text) => text.clone(),
     };
     Err(why)

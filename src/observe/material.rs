@@ -38,6 +38,7 @@ pub(super) fn material(
     match loaded {
         Loaded::Absent => Material::Absent,
         Loaded::Unreadable(text) => Material::Unreadable(text),
+        Loaded::NoCertificate(text) => Material::NoCertificate(text),
         Loaded::Damaged(text) => Material::Damaged(text),
         Loaded::CertificateMissing(text) => Material::CertificateMissing(text),
         Loaded::KeyMissing(stored, text) => Material::KeyMissing(leaf_of(stored), text),

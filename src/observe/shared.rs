@@ -111,10 +111,11 @@ fn protected_text(own: &Places, protected: &BTreeMap<FileIdentity, String>) -> O
 /// Where the files of a credential really are. Empty where there are none, or where they are
 /// refused already. A copy shares nothing: it may be root's link to its original.
 fn places(root: &Root, facts: &CredentialFacts) -> Places {
-    if matches!(facts.material, Material::Absent | Material::Unreadable(_))
-        || facts.credential.copy_of().is_some()
-        || is_further_user(&facts.credential)
-    {
+    let has_none = matches!(
+        facts.material,
+        Material::Absent | Material::Unreadable(_) | Material::NoCertificate(_)
+    );
+    if has_none || facts.credential.copy_of().is_some() || is_further_user(&facts.credential) {
         return BTreeMap::new();
     }
     let place = |path: &AbsolutePath| Some((identity(root, path)?, path.clone()));

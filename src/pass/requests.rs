@@ -198,6 +198,7 @@ fn stored(loaded: Loaded) -> Result<Stored, RequestError> {
         }
         Loaded::Absent => "its files do not exist".to_owned(),
         Loaded::Unreadable(reason)
+        | Loaded::NoCertificate(reason)
         | Loaded::Damaged(reason)
         | Loaded::CertificateMissing(reason) => reason,
     };

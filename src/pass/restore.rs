@@ -261,6 +261,7 @@ fn obstacle(
         Loaded::Whole(stored) => stored,
         Loaded::Absent => return Some(RestoreError::NotIn(generation)),
         Loaded::Unreadable(reason)
+        | Loaded::NoCertificate(reason)
         | Loaded::Damaged(reason)
         | Loaded::CertificateMissing(reason) => {
             return Some(RestoreError::NotWhole { generation, reason: reason.clone() });

@@ -75,7 +75,10 @@ impl Settling {
                 let mut files = judged.facts.credential.location.files();
                 files.any(|path| self.is_recent(nearest_dir(root, path.as_path()), now))
             }
-            Material::Whole(_) | Material::Unreadable(_) | Material::Changed(_) => false,
+            Material::Whole(_)
+            | Material::Unreadable(_)
+            | Material::NoCertificate(_)
+            | Material::Changed(_) => false,
         }
     }
 

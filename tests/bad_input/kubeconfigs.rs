@@ -119,14 +119,13 @@ fn unsupported_kubeconfig_is_refused_with_line() {
             "a key stands here for the second time",
         ),
         (
-            "a token",
+            "a password",
             |path| {
                 edit_text(path, |text| {
-                    text_before(text, "    client-certificate-data") + "    token: abc\n"
+                    text_before(text, "    client-certificate-data") + "    username: abc\n"
                 })
             },
-            "its current user \"kubernetes-admin\" has no client certificate (a token, a password \
-             or a program, perhaps)",
+            "its current user \"kubernetes-admin\" has no client certificate",
         ),
         (
             "a certificate alone",

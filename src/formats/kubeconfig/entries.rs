@@ -29,8 +29,7 @@ pub struct User {
 }
 
 /// Where the two halves of a client certificate are, each by itself: a kubeconfig may embed one and
-/// refer to the other. Both are missing where the user authenticates with a token, a password or a
-/// program.
+/// refer to the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// The certificate.
@@ -39,6 +38,8 @@ pub struct ClientCertificate {
     pub key: PemSource,
     /// The field of a missing half that is there in other letters of upper or lower case.
     pub letter_case: Option<KubeconfigError>,
+    /// The field by which the user authenticates without a certificate, such as `token`.
+    pub instead: Option<&'static str>,
 }
 
 /// A cluster entry.

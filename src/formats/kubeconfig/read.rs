@@ -224,7 +224,23 @@ fn client(user: &YamlNode) -> Result<ClientCertificate, KubeconfigError> {
     let absent = absent.into_iter().filter(|(half, _)| **half == PemSource::Missing);
     let letter_case =
         absent.flat_map(|(_, fields)| fields).find_map(|field| user.letter_case(field));
-    Ok(ClientCertificate { certificate, key, letter_case })
+    Ok(ClientCertificate { certificate, key, letter_case, instead: instead(user)? })
+}
+
+/// The field by which client-go authenticates a user who has no certificate. API servers since 1.19
+/// know no passwords.
+fn instead(user: &YamlNode) -> Result<Option<&'static str>, KubeconfigError> {
+    for field in ["token", "tokenFile"] {
+        if user.text(field)?.is_some() {
+            return Ok(Some(field));
+        }
+    }
+    for field in ["exec", "auth-provider"] {
+        if user.field(field)?.is_some() {
+            return Ok(Some(field));
+        }
+    }
+    Ok(None)
 }
 
 /// Data wins over a file, and empty data counts as none.

@@ -496,11 +496,29 @@ fn embedded_data_wins_over_a_file_for_each_half() {
         ("\n", PemSource::Missing, PemSource::Missing),
     ];
     for (lines, certificate, key) in cases {
+        let instead = lines.contains("token").then_some("token");
         assert_eq!(
             Kubeconfig::parse(user(lines).as_bytes()).unwrap().user.client,
-            ClientCertificate { certificate, key, letter_case: None },
+            ClientCertificate { certificate, key, letter_case: None, instead },
             "{lines}"
         );
+    }
+}
+
+#[test]
+fn user_may_authenticate_without_certificate() {
+    let cases = [
+        ("    token: x\n", Some("token")),
+        ("    tokenFile: /a\n", Some("tokenFile")),
+        ("    exec: {command: get-token, apiVersion: v1}\n", Some("exec")),
+        ("    auth-provider: {name: oidc}\n", Some("auth-provider")),
+        ("    token: ''\n", None),
+        ("    exec: ~\n", None),
+        ("    username: a\n    password: b\n", None),
+    ];
+    for (lines, instead) in cases {
+        let client = Kubeconfig::parse(user(lines).as_bytes()).unwrap().user.client;
+        assert_eq!(client.instead, instead, "{lines}");
     }
 }
 

@@ -20,7 +20,7 @@ pub fn action(condition: Condition, authority: AuthorityCondition, basis: Basis)
     use AuthorityCondition as A;
     use Condition as C;
     match (condition, authority) {
-        (C::Fresh | C::Absent, _) => Action::Nothing,
+        (C::Fresh | C::Absent | C::NoCertificate, _) => Action::Nothing,
         // Foreign to an authority that does not fit its own key: it is the authority that looks
         // wrong.
         (C::ForeignIssuer | C::SelfSigned, A::KeyUnusable) => Action::Error,
@@ -168,7 +168,7 @@ pub(in crate::plan) fn not_known(facts: &CredentialFacts, now: Timestamp) -> Opt
         Material::Damaged(_) | Material::CertificateMissing(_) | Material::Absent => {
             facts.kubelet.is_none()
         }
-        Material::Unreadable(_) | Material::Changed(_) => true,
+        Material::Unreadable(_) | Material::NoCertificate(_) | Material::Changed(_) => true,
         Material::KeyMissing(..) | Material::Mismatched(..) => false,
     };
     if is_shown || *identity == Identity::Known {
@@ -231,6 +231,7 @@ fn condition(
         }
         Material::Absent => Condition::Missing,
         Material::Unreadable(_) => Condition::Unreadable,
+        Material::NoCertificate(_) => Condition::NoCertificate,
         Material::Damaged(_) => Condition::Damaged,
         Material::CertificateMissing(_) => Condition::CertificateMissing,
         Material::KeyMissing(..) => Condition::KeyMissing,
@@ -427,6 +428,7 @@ fn describe(
             }
         },
         Material::Unreadable(text)
+        | Material::NoCertificate(text)
         | Material::Damaged(text)
         | Material::CertificateMissing(text) => text.clone(),
         Material::KeyMissing(_, text) | Material::Mismatched(_, text) | Material::Changed(text) => {
@@ -481,17 +483,18 @@ fn error_advice(
     if let Some(not_made) = key_not_made(facts, policy) {
         return not_made;
     }
+    let why_not = match &facts.template {
+        Some(Err(why)) => format!(", and it is not made by the profile: {why}"),
+        Some(Ok(_)) | None => String::new(),
+    };
     match &facts.material {
         Material::Damaged(_) if facts.credential.location.kubeconfig().is_some() => {
-            "there is no backup of it: correct the file, or make it anew, for example with kubeadm \
-             init phase kubeconfig"
-                .to_owned()
+            format!(
+                "there is no backup of it{why_not}: correct the file, or make it anew, for example \
+                 with kubeadm init phase kubeconfig"
+            )
         }
         Material::Absent | Material::Damaged(_) | Material::CertificateMissing(_) => {
-            let why_not = match &facts.template {
-                Some(Err(why)) => format!(", and it is not made by the profile: {why}"),
-                Some(Ok(_)) | None => String::new(),
-            };
             format!(
                 "there is no backup of it{why_not}: make it anew, for example with kubeadm init \
                  phase certs or kubeconfig"

@@ -3,7 +3,8 @@ use proptest::prelude::*;
 use super::super::fixtures::*;
 use super::*;
 use crate::model::{
-    AuthorityCertificate, AuthorityState, KeyChoice, Template, TemplateContent, Usage, days,
+    AbsolutePath, AuthorityCertificate, AuthorityState, KeyChoice, Location, Template,
+    TemplateContent, Usage, days,
 };
 
 #[test]
@@ -241,6 +242,13 @@ fn lost_credential_is_made_by_its_template() {
         let (action, _) = say(Some(Ok(template())), AuthorityCondition::External);
         assert_eq!(action, Action::Error, "{condition}");
     }
+    let mut kubeconfig =
+        CredentialFacts { template: Some(Err("why".to_owned())), ..facts_in(Condition::Damaged) };
+    let file = AbsolutePath::constant("/etc/kubernetes/scheduler.conf");
+    kubeconfig.credential.location = Location::Kubeconfig(file);
+    let usable = authority_in(AuthorityCondition::Usable);
+    let reason = judge(&kubeconfig, Some(&usable), &policy(), now()).reason;
+    assert!(reason.contains("not made by the profile: why: correct the file"), "{reason}");
 }
 
 /// One that no manifest names is missed only where it can be made.

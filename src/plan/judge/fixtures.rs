@@ -160,6 +160,9 @@ pub(in crate::plan) fn facts_in(condition: Condition) -> CredentialFacts {
             facts.credential.need = Need::Optional;
             facts
         }
+        Condition::NoCertificate => {
+            facts(Material::NoCertificate("its current user has a token".into()))
+        }
         Condition::Missing => facts(Material::Absent),
         Condition::KeyMissing => {
             facts(Material::KeyMissing(old(300), "apiserver.key: does not exist".into()))

@@ -16,7 +16,7 @@ pub fn kubelet_action(condition: Condition, authority: AuthorityCondition, known
     use AuthorityCondition as A;
     use Condition as C;
     match (condition, authority) {
-        (C::Fresh | C::Absent, _) => Action::Nothing,
+        (C::Fresh | C::Absent | C::NoCertificate, _) => Action::Nothing,
         // Left to kubelet, or to the operator who configured it so.
         (C::Due | C::Urgent | C::EndsWithAuthority | C::ForeignIssuer | C::SelfSigned, _) => {
             Action::Report

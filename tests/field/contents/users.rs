@@ -56,7 +56,15 @@ fn certificate_of_a_user_that_is_not_current_is_shown_and_watched() {
     assert_eq!(run.code, 3);
     assert!(run.text.contains("admin.conf/kubernetes-admin"), "{}", run.text);
     assert!(run.text.contains("a [[credential]] with kubeconfig and user"), "{}", run.text);
-    // It is not renewed.
+    // The kubeconfig itself has none, which is no fault.
+    let shown = listed(&node, "certificates", "admin.conf");
+    assert_eq!(
+        (&shown["state"], &shown["action"], &shown["attention"]),
+        (&"no certificate".into(), &"nothing".into(), &false.into())
+    );
+    let reason = "its current user \"robot\" authenticates by token and has no certificate";
+    assert_eq!(shown["reason"], reason);
+    // The certificate is not renewed.
     let before = node.read(ADMIN);
     node.run(&["renew"]);
     assert_eq!(node.read(ADMIN), before);
