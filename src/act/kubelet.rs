@@ -105,6 +105,7 @@ pub(super) fn files(
     root: &Root,
     job: &Job,
     client: &KubeletClient,
+    authority: &LoadedAuthority,
     mut files: Vec<NewFile>,
     now: Timestamp,
 ) -> Result<Replacing, RenewError> {
@@ -116,7 +117,9 @@ pub(super) fn files(
         new_link =
             Some(NewLink { path: path.clone(), old, name: free_name(root, path, now)?, content });
     }
-    if client.embedded.is_some() {
+    if let Some(server) = &client.lost {
+        files.push(new_kubeconfig(client, server, authority, location)?);
+    } else if client.embedded.is_some() {
         files.extend(pointed(root, client, location)?);
     }
     Ok(Replacing { files, link: new_link })
@@ -134,6 +137,26 @@ fn free_name(root: &Root, path: &AbsolutePath, now: Timestamp) -> Result<String,
         }
     }
     Err(RenewError::Changed)
+}
+
+/// A kubelet.conf in the place of one that does not exist.
+fn new_kubeconfig(
+    client: &KubeletClient,
+    server: &Result<String, String>,
+    authority: &LoadedAuthority,
+    location: &Location,
+) -> Result<NewFile, RenewError> {
+    let not_known = |reason: &String| RenewError::NodeNotKnown(reason.clone());
+    let node = client.node.as_ref().map_err(not_known)?;
+    let server = server.as_ref().map_err(not_known)?;
+    let trusted: String = authority.anchors().map(Certificate::to_pem).collect();
+    let mut files = location.files();
+    let certificate = files.next().ok_or(RenewError::Fault)?;
+    let key = files.next().unwrap_or(certificate);
+    let entry = format!("    client-certificate: {certificate}\n    client-key: {key}\n");
+    let user = format!("{NODE_PREFIX}{node}");
+    let content = kubeconfig::with_user(&trusted, server, &user, &entry).into();
+    Ok(NewFile { path: client.kubeconfig.clone(), content, old: None, kind: Kind::Private })
 }
 
 /// Nothing where it points there by now.

@@ -274,7 +274,8 @@ fn prepare<'j>(
     }
     let mut link = None;
     if let Some(client) = kubelets {
-        kubelet::Replacing { files, link } = kubelet::files(root, job, client, files, renewal.now)?;
+        kubelet::Replacing { files, link } =
+            kubelet::files(root, job, client, authority, files, renewal.now)?;
     }
     // Where only root could write when it was judged, the evidence for files of others was not
     // asked for.

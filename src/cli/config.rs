@@ -118,5 +118,6 @@ fn need(need: &Need) -> String {
         Need::Manifest(file) => format!(", needed by {file}"),
         Need::Kubeconfig(file) => format!(", needed by {file}"),
         Need::Kubelet(by) => format!(", needed by {by}"),
+        Need::KubeletStart => ", needed by kubelet".to_owned(),
     }
 }

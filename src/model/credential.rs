@@ -178,6 +178,8 @@ pub enum Need {
     Kubeconfig(AbsolutePath),
     /// kubelet's configuration names it: the setting and its place.
     Kubelet(String),
+    /// kubelet does not start without it.
+    KubeletStart,
 }
 
 /// A file that may hold the key of an authority.

@@ -63,6 +63,9 @@ pub struct KubeletClient {
     /// The certificate that the kubeconfig embeds, where it does not point to the file that kubelet
     /// renews.
     pub embedded: Option<Material>,
+    /// Where the kubeconfig does not exist, and kubelet does not start without it: the server for a
+    /// new one, or why that is not known.
+    pub lost: Option<Result<String, String>>,
     /// Why kubelet does not renew the certificate while it is valid; `None` where it does, or that
     /// is not known.
     pub rotation_off: Option<String>,
@@ -92,6 +95,15 @@ pub enum Material {
     /// It is a copy's, and holds something that its original never held, or not all of it. Its
     /// content is not disclosed.
     Changed(String),
+}
+
+impl KubeletClient {
+    /// Why its certificate can't be issued here, and what to do.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<&String> {
+        let server = self.lost.as_ref().and_then(|server| server.as_ref().err());
+        self.node.as_ref().err().or(server)
+    }
 }
 
 impl Material {

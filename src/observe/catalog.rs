@@ -30,7 +30,7 @@ use crate::model::{
     AbsolutePath, Authority, Credential, CredentialName, Location, Need, OtherKey, Renewal,
     Service, StaticConsumer, TrialAt,
 };
-use crate::settings::{OwnAuthority, OwnCredential, Profile, Settings, Trial};
+use crate::settings::{OwnAuthority, OwnCredential, Profile, ProfileCredential, Settings, Trial};
 pub use checks::CatalogError;
 pub use input::{CatalogInput, ConfigurationReader, KubeconfigUsers, Reference};
 pub use kubelet::{KubeletServing, KubeletSettings};
@@ -310,9 +310,17 @@ fn kubeconfigs(
         .credentials
         .iter()
         .filter(|usual| !settings.credentials.iter().any(|own| own.name == usual.name));
-    let referenced =
-        usual.filter_map(|usual| Some((usual.name.clone(), usual.referenced_by.clone()?)));
-    referenced.filter(|(_, kubeconfig)| found.references.contains_key(kubeconfig)).collect()
+    let is_lost = |usual: &ProfileCredential, kubeconfig: &AbsolutePath| {
+        // A machine that has not joined a cluster yet has neither.
+        let is_node = !found.manifests.is_empty() || usual.location.files().any(found.exists);
+        is_node && found.kubelet.is_some_and(|kubelet| kubelet.misses(kubeconfig, found.exists))
+    };
+    let referenced = usual.filter_map(|usual| {
+        let kubeconfig = usual.referenced_by.as_ref()?;
+        let found = found.references.contains_key(kubeconfig) || is_lost(usual, kubeconfig);
+        found.then(|| (usual.name.clone(), kubeconfig.clone()))
+    });
+    referenced.collect()
 }
 
 /// Leaves out services that are not on this node. An own entry in place of the profile's is tried

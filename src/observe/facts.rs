@@ -78,7 +78,7 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
         let kubeconfig = catalog.kubeconfigs.get(&credential.name);
         let mut facts = facts(&evidence, credential, kubeconfig, authority);
         if let Some(kubeconfig) = kubeconfig {
-            add_kubelet(root, &mut facts, kubeconfig, authority, catalog.rotation_off.as_ref());
+            add_kubelet(root, &mut facts, kubeconfig, authority, catalog);
         }
         facts
     };
@@ -150,10 +150,9 @@ fn add_kubelet(
     facts: &mut CredentialFacts,
     kubeconfig: &AbsolutePath,
     authority: Option<&LoadedAuthority>,
-    rotation_off: Option<&String>,
+    catalog: &Catalog,
 ) {
-    let (credential, own) = (&facts.credential, &facts.material);
-    let client = super::kubelet::client(root, credential, kubeconfig, own, authority, rotation_off);
+    let client = super::kubelet::client(root, facts, kubeconfig, authority, catalog);
     if let Some(embedded) = client
         .as_ref()
         .and_then(|client| client.embedded.as_ref())

@@ -3,12 +3,16 @@
 
 mod settings;
 
+use super::Catalog;
+use super::lost::NO_API_SERVER;
 use super::material::material;
 use crate::credentials::{Loaded, LoadedAuthority, load};
 use crate::drivers::processes::{self, Process};
 use crate::formats::kubeconfig::{Kubeconfig, PemSource};
 use crate::formats::x509::{NODE_PREFIX, NODES};
-use crate::model::{AbsolutePath, Credential, KubeletClient, Leaf, Location, Material};
+use crate::model::{
+    AbsolutePath, Credential, CredentialFacts, KubeletClient, Leaf, Location, Material,
+};
 use crate::store::LARGEST_FILE;
 use crate::sys::{FileError, Root};
 pub(super) use settings::{FoundSettings, settings};
@@ -29,13 +33,18 @@ const PROCESS: &str = "kubelet";
 /// Returns the facts. `own` is the content of the file that kubelet.conf names, or would name.
 pub(super) fn client(
     root: &Root,
-    credential: &Credential,
+    facts: &CredentialFacts,
     kubeconfig: &AbsolutePath,
-    own: &Material,
     authority: Option<&LoadedAuthority>,
-    rotation_off: Option<&String>,
+    catalog: &Catalog,
 ) -> Option<KubeletClient> {
-    let text = root.read(kubeconfig, LARGEST_FILE).ok()?;
+    let CredentialFacts { credential, material: own, .. } = facts;
+    let rotation_off = catalog.rotation_off.clone();
+    let text = match root.read(kubeconfig, LARGEST_FILE) {
+        Ok(text) => text,
+        Err(e) if e.is_not_found() => return Some(without_kubeconfig(facts, kubeconfig, catalog)),
+        Err(_) => return None,
+    };
     let parsed = Kubeconfig::parse(text.bytes.expose()).ok()?;
     let embeds = matches!(parsed.user.client.certificate, PemSource::Embedded(_));
     let embedded = embeds.then(|| embedded(root, credential, kubeconfig, authority));
@@ -50,8 +59,36 @@ pub(super) fn client(
         }
         None => elsewhere(root, user, kubeconfig, nameless.as_deref()),
     };
-    let (kubeconfig, rotation_off) = (kubeconfig.clone(), rotation_off.cloned());
-    Some(KubeletClient { kubeconfig, embedded, rotation_off, node })
+    Some(KubeletClient { kubeconfig: kubeconfig.clone(), embedded, lost: None, rotation_off, node })
+}
+
+/// The facts where kubelet.conf does not exist. Only kubelet's own certificate then names the node:
+/// a node that joined halfway has none. `kubeadm init` writes the server in the same way.
+fn without_kubeconfig(
+    facts: &CredentialFacts,
+    kubeconfig: &AbsolutePath,
+    catalog: &Catalog,
+) -> KubeletClient {
+    let server = match (&facts.other_writers, &catalog.api_server_url) {
+        (Some(writers), _) => {
+            Err(format!("{}, so that others than root could use it", writers.through))
+        }
+        (None, Some(url)) => Ok(url.clone()),
+        (None, None) => Err(NO_API_SERVER.to_owned()),
+    };
+    let node = facts.material.leaf().and_then(node_of).ok_or_else(|| {
+        format!(
+            "the name of this node is not known: there is no old certificate of kubelet; make \
+             {kubeconfig} anew with kubeadm init phase kubeconfig kubelet, or join the node again"
+        )
+    });
+    KubeletClient {
+        kubeconfig: kubeconfig.clone(),
+        embedded: None,
+        lost: Some(server),
+        rotation_off: catalog.rotation_off.clone(),
+        node,
+    }
 }
 
 fn embedded(

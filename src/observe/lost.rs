@@ -21,6 +21,10 @@ use crate::state::KnownCertificates;
 use crate::store::LARGEST_FILE;
 use crate::sys::Root;
 
+/// Why no kubeconfig can be made.
+pub(super) const NO_API_SERVER: &str =
+    "the address of the API server is not known: its manifest has no --advertise-address";
+
 /// What is known of the node besides the credentials.
 pub(super) struct LostContext<'l> {
     pub(super) root: &'l Root,
@@ -129,10 +133,8 @@ impl LostContext<'_> {
             cluster.server.filter(|url| plain && is_url(url))
         };
         let mut siblings = described.servers.iter().filter_map(sibling);
-        siblings.next().or_else(|| self.catalog.api_server_url.clone()).ok_or_else(|| {
-            "the address of the API server is not known: its manifest has no --advertise-address"
-                .to_owned()
-        })
+        let own = || self.catalog.api_server_url.clone();
+        siblings.next().or_else(own).ok_or_else(|| NO_API_SERVER.to_owned())
     }
 
     /// The kind of key of another credential of the same authority, or else of the authority

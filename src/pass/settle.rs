@@ -62,6 +62,10 @@ impl Settling {
         if !judged.judgement.action.issues() {
             return false;
         }
+        let lost = judged.facts.kubelet.as_ref().filter(|client| client.lost.is_some());
+        if let Some(client) = lost {
+            return self.is_recent(nearest_dir(root, client.kubeconfig.as_path()), now);
+        }
         match judged.facts.material {
             Material::KeyMissing(..)
             | Material::Mismatched(..)
@@ -101,6 +105,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::model::{AbsolutePath, KubeletClient};
     use crate::observe::Config;
     use crate::sys::SystemClock;
 
@@ -177,6 +182,30 @@ mod tests {
             "{waited:?}"
         );
         other.join().unwrap();
+    }
+
+    /// kubeadm removes and writes the files of a node one by one.
+    #[test]
+    fn kubelet_conf_that_is_gone_for_moments_is_unsettled() {
+        let (dir, node) = half_written();
+        let survey = survey(&node, SystemClock.now());
+        let mut judged = survey
+            .credentials
+            .into_iter()
+            .find(|judged| judged.facts.credential.name.as_str() == "apiserver");
+        let judged = judged.as_mut().unwrap();
+        judged.facts.kubelet = Some(KubeletClient {
+            kubeconfig: AbsolutePath::constant("/etc/kubernetes/kubelet.conf"),
+            embedded: None,
+            lost: Some(Ok(String::new())),
+            rotation_off: None,
+            node: Ok("cp1".to_owned()),
+        });
+        assert!(SHORT.is_unsettled(&node.root, judged, survey.now));
+        let kubernetes = fs::File::open(dir.path().join("etc/kubernetes")).unwrap();
+        let before = std::time::SystemTime::now() - Duration::from_secs(2_000);
+        kubernetes.set_modified(before).unwrap();
+        assert!(!SHORT.is_unsettled(&node.root, judged, survey.now));
     }
 
     #[test]

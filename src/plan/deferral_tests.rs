@@ -535,6 +535,7 @@ fn what_kubelet_conf_embeds_from_long_ago_says_nothing_of_the_node() {
     kubelets.facts.kubelet = Some(crate::model::KubeletClient {
         kubeconfig,
         embedded,
+        lost: None,
         rotation_off: None,
         node: Ok("cp1".into()),
     });

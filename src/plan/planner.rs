@@ -65,7 +65,7 @@ fn can_be_forced(judged: &Judged, request: &Request, now: Timestamp) -> bool {
         && judged.facts.material.leaf().is_some_and(|leaf| leaf.signer == Signer::Authority);
     // kubelet's own is kubelet's business: only by its name.
     let kubelets = request.only.contains(&judged.facts.credential.name)
-        && kubelet_repaired_here(&judged.facts).is_some_and(|client| client.node.is_ok());
+        && kubelet_repaired_here(&judged.facts).is_some_and(|client| client.obstacle().is_none());
     (ours || kubelets) && judged.authority.as_ref().is_some_and(usable)
 }
 

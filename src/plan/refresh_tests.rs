@@ -175,6 +175,7 @@ fn repaired(kubelet: ServiceFacts, others: Vec<ServiceFacts>) -> Node {
     own.facts.kubelet = Some(crate::model::KubeletClient {
         kubeconfig,
         embedded: None,
+        lost: None,
         rotation_off: None,
         node: Ok("cp1".into()),
     });

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use kubecertd::formats::kubeconfig::{Kubeconfig, PemSource};
 use kubecertd::formats::x509::{Certificate, certificates};
 
 use crate::common::kubelet::{NODE_NAME, PKI_DIR};
@@ -453,4 +454,77 @@ fn backup_goes_before_the_profile() {
     assert_eq!(node.run(&["renew"]).code, 0);
     lose(&node, "apiserver");
     assert_eq!(judged(&node, "apiserver").1, "repair from backup");
+}
+
+/// kubelet's unit as kubeadm's packages write it.
+const KUBELET_UNIT: &str = "[Service]\nEnvironment=\"KUBELET_KUBECONFIG_ARGS=\
+    --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf \
+    --kubeconfig=/etc/kubernetes/kubelet.conf\"\nExecStart=/usr/bin/kubelet \
+    $KUBELET_KUBECONFIG_ARGS\n";
+
+const KUBELET_CONF: &str = "etc/kubernetes/kubelet.conf";
+
+/// A node whose kubelet.conf is gone.
+fn node_without_kubelet_conf() -> Node {
+    let node = Node::fresh(ECDSA);
+    node.add_kubelet_certificate(100);
+    fs::remove_file(node.path(KUBELET_CONF)).unwrap();
+    node.write("usr/lib/systemd/system/kubelet.service", KUBELET_UNIT);
+    node.backdate_dir("etc/kubernetes");
+    node
+}
+
+#[test]
+fn lost_kubelet_conf_is_made_with_a_new_certificate() {
+    let node = node_without_kubelet_conf();
+    let check = node.run(&["check"]);
+    assert_eq!(check.code, 3, "{}", check.text);
+    let reason = "/etc/kubernetes/kubelet.conf does not exist, and kubelet does not start without";
+    assert!(check.text.contains(reason), "{}", check.text);
+    let old = node.kubelet_certificate();
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    let new = node.kubelet_certificate();
+    assert_eq!(new.subject.to_string(), old.subject.to_string());
+    assert_ne!(new.fingerprint, old.fingerprint);
+    assert_eq!(mode(&node, KUBELET_CONF), 0o600);
+    let conf = Kubeconfig::parse(&node.read(KUBELET_CONF)).unwrap();
+    assert_eq!(conf.user.name, format!("system:node:{NODE_NAME}"));
+    let pem = format!("/{PKI_DIR}/kubelet-client-current.pem");
+    let client = &conf.user.client;
+    assert_eq!(client.certificate, PemSource::File(pem.clone()));
+    assert_eq!(client.key, PemSource::File(pem));
+    let cluster = conf.cluster.unwrap();
+    assert_eq!(cluster.server.as_deref(), Some("https://10.200.0.1:6443"), "that of this node");
+    let ca = certificates(&node.read(&format!("{PKI}/ca.crt"))).unwrap().remove(0).to_pem();
+    assert_eq!(cluster.authority, PemSource::Embedded(ca.into()));
+    let check = node.run(&["check"]);
+    assert_eq!(check.code, 0, "{}", check.text);
+    assert_eq!(node.run(&["renew"]).code, 0, "a second pass has nothing to do");
+    assert_eq!(node.kubelet_certificate().fingerprint, new.fingerprint);
+}
+
+#[test]
+fn kubelet_conf_is_not_made_for_a_node_that_is_not_known() {
+    let node = node_without_kubelet_conf();
+    fs::remove_dir_all(node.path(PKI_DIR)).unwrap();
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 1, "{}", run.text);
+    assert!(run.text.contains("there is no old certificate of kubelet"), "{}", run.text);
+    assert!(!node.path(KUBELET_CONF).exists());
+    // kubelet gets its certificate and kubelet.conf from the cluster.
+    node.write("etc/kubernetes/bootstrap-kubelet.conf", "");
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+}
+
+#[test]
+fn kubelet_conf_is_not_made_where_others_can_write() {
+    let node = node_without_kubelet_conf();
+    fs::set_permissions(node.path("etc/kubernetes"), fs::Permissions::from_mode(0o777)).unwrap();
+    node.backdate_dir("etc/kubernetes");
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 1, "{}", run.text);
+    assert!(run.text.contains("so that others than root could use it"), "{}", run.text);
+    assert!(!node.path(KUBELET_CONF).exists());
 }

@@ -15,6 +15,23 @@ pub struct KubeletSettings {
     pub rotation_off: Option<String>,
     /// Where it serves, `host:port`.
     pub address: String,
+    /// The kubeconfig that its flags name.
+    pub kubeconfig: Option<AbsolutePath>,
+    /// The kubeconfig that its flags name for a node that has none of its own yet.
+    pub bootstrap: Option<AbsolutePath>,
+}
+
+impl KubeletSettings {
+    /// Whether kubelet can't start because this kubeconfig does not exist.
+    pub(super) fn misses(
+        &self,
+        kubeconfig: &AbsolutePath,
+        exists: &dyn Fn(&AbsolutePath) -> bool,
+    ) -> bool {
+        self.kubeconfig.as_ref() == Some(kubeconfig)
+            && !exists(kubeconfig)
+            && !self.bootstrap.as_ref().is_some_and(exists)
+    }
 }
 
 /// The certificate that kubelet serves.

@@ -704,6 +704,38 @@ fn kubelet_serving_pair_is_used_only_without_bundle() {
     }
 }
 
+/// A machine that has joined no cluster lacks the file too, and so does one that is joining.
+#[test]
+fn kubeconfig_that_kubelet_names_is_lost_only_on_a_node() {
+    let (conf, bootstrap) =
+        (path("/etc/kubernetes/kubelet.conf"), path("/etc/kubernetes/bootstrap-kubelet.conf"));
+    let pem = path("/var/lib/kubelet/pki/kubelet-client-current.pem");
+    let settings = KubeletSettings {
+        serving: KubeletServing::SelfSigned(pair(path("/a"), path("/b"))),
+        rotation_off: None,
+        address: String::new(),
+        kubeconfig: Some(conf.clone()),
+        bootstrap: Some(bootstrap.clone()),
+    };
+    let lost = |manifests: bool, files: &[&AbsolutePath], settings: Option<&KubeletSettings>| {
+        let mut node = TestNode::new();
+        node.kubelet = settings.cloned();
+        node.files = files.iter().map(|file| (*file).clone()).collect();
+        if !manifests {
+            node.manifests.clear();
+        }
+        node.catalog().kubeconfigs.values().eq([&conf])
+    };
+    assert!(lost(true, &[], Some(&settings)));
+    assert!(lost(false, &[&pem], Some(&settings)));
+    assert!(!lost(false, &[], Some(&settings)), "no node");
+    assert!(!lost(true, &[&pem, &bootstrap], Some(&settings)), "kubelet makes it");
+    assert!(!lost(true, &[&pem, &conf], Some(&settings)), "it is there, and names no certificate");
+    assert!(!lost(true, &[&pem], None));
+    let other = KubeletSettings { kubeconfig: Some(path("/srv/kubeconfig")), ..settings.clone() };
+    assert!(!lost(true, &[&pem], Some(&other)), "kubelet uses another one");
+}
+
 /// An own entry of another name for the files that kubelet's configuration names takes the place of
 /// the profile's; and kubelet is asked where its configuration says.
 #[test]
@@ -714,6 +746,8 @@ fn kubelet_configuration_moves_its_serving_certificate() {
         serving: KubeletServing::Named { location: named.clone(), by: by.clone() },
         rotation_off: None,
         address: "127.0.0.1:10251".to_owned(),
+        kubeconfig: None,
+        bootstrap: None,
     };
     let bundle = path("/var/lib/kubelet/pki/kubelet-server-current.pem");
     let files = vec![bundle.clone(), path("/etc/kubelet/tls.crt"), path("/etc/kubelet/tls.key")];

@@ -99,6 +99,8 @@ fn read(root: &Root, notes: &mut Vec<String>) -> Result<Option<KubeletSettings>,
         serving: serving(&config, &dir)?,
         rotation_off: rotation_off(&config),
         address: address(&config),
+        kubeconfig: file_flag(&words, "kubeconfig")?,
+        bootstrap: file_flag(&words, "bootstrap-kubeconfig")?,
     }))
 }
 

@@ -267,6 +267,7 @@ fn credential_alarm_depends_on_its_renewer() {
         one.facts.kubelet = Some(KubeletClient {
             kubeconfig: AbsolutePath::constant("/etc/kubernetes/kubelet.conf"),
             embedded: None,
+            lost: None,
             rotation_off: Some("rotateCertificates is not set".to_owned()),
             node: Ok("cp1".to_owned()),
         });

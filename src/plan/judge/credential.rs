@@ -72,6 +72,9 @@ pub fn judge(
     match (as_kubelet_starts(facts, now), &facts.kubelet) {
         (Some(embedded), Some(client)) => {
             let judgement = judge_as_found(&embedded, authority, policy, now);
+            if client.lost.is_some() {
+                return judgement;
+            }
             let reason = format!(
                 "{} embeds a client certificate of its own: {}",
                 client.kubeconfig, judgement.reason
@@ -94,7 +97,9 @@ fn judge_as_found(
         .map_or(AuthorityCondition::Absent, |facts| authority_condition(&facts.state, now));
     let repaired = kubelet_repaired_here(facts);
     let action = match action(condition, state, Basis::of(facts)) {
-        _ if let Some(client) = repaired => kubelet_action(condition, state, client.node.is_ok()),
+        _ if let Some(client) = repaired => {
+            kubelet_action(condition, state, client.obstacle().is_none())
+        }
         Action::Nothing => Action::Nothing,
         _ if !ours => Action::Report,
         // The key of the intermediate is elsewhere, as that of an external CA.
@@ -423,6 +428,10 @@ fn describe(
             Need::Kubeconfig(file) => {
                 format!("{} does not exist, and {file} points to it", facts.credential.location)
             }
+            Need::KubeletStart => format!(
+                "{} does not exist, and kubelet does not start without it",
+                facts.credential.location
+            ),
             Need::Kubelet(by) => {
                 format!("{} does not exist, and {by} names it", facts.credential.location)
             }

@@ -196,6 +196,7 @@ pub(in crate::plan) fn kubelets(condition: Condition) -> CredentialFacts {
     facts.kubelet = Some(KubeletClient {
         kubeconfig,
         embedded: None,
+        lost: None,
         rotation_off: None,
         node: Ok("cp1".into()),
     });

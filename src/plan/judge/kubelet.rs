@@ -4,8 +4,8 @@
 
 use super::authority::authority_trouble;
 use crate::model::{
-    Action, AuthorityCondition, AuthorityFacts, Condition, CredentialFacts, KubeletClient,
-    KubeletPair, Material, Renewal, Timestamp,
+    Action, AuthorityCondition, AuthorityFacts, Condition, Credential, CredentialFacts,
+    KubeletClient, KubeletPair, Location, Material, Need, Renewal, Timestamp,
 };
 
 /// What is done about kubelet's client certificate in this state, with its authority in that state.
@@ -36,13 +36,20 @@ pub(in crate::plan) fn kubelet_repaired_here(facts: &CredentialFacts) -> Option<
         .filter(|_| credential.renewal == Renewal::Kubelet && credential.authority.is_some())
 }
 
-/// The facts with what kubelet.conf embeds in the place of what it should point to, where kubelet
-/// can't start with that: it looks at nothing else then.
+/// The facts with kubelet.conf in the place of what it should point to, where kubelet can't start
+/// with that: it looks at nothing else then.
 pub(super) fn as_kubelet_starts(
     facts: &CredentialFacts,
     now: Timestamp,
 ) -> Option<CredentialFacts> {
-    let embedded = kubelet_repaired_here(facts)?.embedded.as_ref()?;
+    let client = kubelet_repaired_here(facts)?;
+    if client.lost.is_some() {
+        let location = Location::Kubeconfig(client.kubeconfig.clone());
+        let need = Need::KubeletStart;
+        let credential = Credential { location, need, ..facts.credential.clone() };
+        return Some(CredentialFacts { credential, material: Material::Absent, ..facts.clone() });
+    }
+    let embedded = client.embedded.as_ref()?;
     let of_no_use = match embedded {
         Material::Whole(leaf) => now > leaf.not_after,
         // It may be fine.
@@ -63,7 +70,7 @@ pub(super) fn left_to_others(
         .map(|authority| authority_trouble(authority, now))
         .filter(|trouble| !trouble.is_empty())
     {
-        None => client.node.as_ref().err().cloned(),
+        None => client.obstacle().cloned(),
         Some(trouble) => {
             Some(format!("kubelet can't renew it any more; {trouble}; {}", by_hand(client)))
         }

@@ -99,6 +99,29 @@ fn broken_embedded_kubelet_client_decides_the_judgement() {
 }
 
 #[test]
+fn lost_kubelet_conf_decides_the_judgement() {
+    let judged = |server: Result<String, String>, state| {
+        let mut facts = kubelets(Condition::Fresh);
+        facts.kubelet.as_mut().unwrap().lost = Some(server);
+        let judgement = judge(&facts, Some(&authority_in(state)), &policy(), now());
+        (judgement.condition, judgement.action, judgement.reason)
+    };
+    let url = || Ok("https://10.0.0.1:6443".to_owned());
+    let (condition, action, reason) = judged(url(), AuthorityCondition::Usable);
+    assert_eq!((condition, action), (Condition::Missing, Action::Renew));
+    assert_eq!(
+        reason,
+        "/etc/kubernetes/kubelet.conf does not exist, and kubelet does not start without it"
+    );
+    let (_, action, reason) = judged(Err("no server".to_owned()), AuthorityCondition::Usable);
+    assert_eq!(action, Action::Error);
+    assert!(reason.ends_with("; no server"), "{reason}");
+    let (_, action, reason) = judged(url(), AuthorityCondition::External);
+    assert_eq!(action, Action::Error);
+    assert!(reason.contains("kubeadm kubeconfig user --config"), "{reason}");
+}
+
+#[test]
 fn kubelet_client_of_external_ca_gets_the_kubeadm_command() {
     let judgement = judge(
         &kubelets(Condition::Expired),
