@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::job::{Job, Progress, RenewError, RenewOutcome, Renewal, Renewed};
 use super::trial::{self, Candidate, Refusal, Verdicts};
-use super::trust::{KubeconfigFile, NewIssuer, trust_new_issuers};
+use super::trust::{KubeconfigFile, NewIssuer, trust_besides, trust_in_renewals};
 use super::{kubelet, lost};
 use crate::credentials::{Backup, Composed, Files, LoadedAuthority, Stored, load, load_authority};
 use crate::formats::x509::{self, Certificate, KeyAlgorithm, PrivateKey};
@@ -17,7 +17,7 @@ use crate::model::{
     AbsolutePath, AuthorityName, BackupFacts, Credential, CredentialName, Digest, KeyChoice,
     Material, Secret, Signer, Timestamp, Urgency,
 };
-use crate::store::{self, Backups, Change, Checked, Store};
+use crate::store::{self, Backups, Change, Checked, Store, StoreError};
 use crate::sys::{FileError, Root, on_all_cores};
 
 /// The results so far.
@@ -102,10 +102,9 @@ fn renew_round(
             Err(e) => drop(results.insert(job.facts.credential.name.clone(), Err(e))),
         }
     }
-    let issuers = new_issuers(&mut ready);
+    let mut issuers = new_issuers(&mut ready);
     let mut changes: Vec<_> = ready.iter_mut().map(|one| &mut one.change).collect();
-    let (mut checked, mut notes) =
-        trust_new_issuers(root, store, &issuers, &mut changes, kubeconfigs);
+    let mut trusts = trust_in_renewals(root, &issuers, &mut changes, kubeconfigs);
     let mut staged = Vec::new();
     let mut taken = BTreeMap::new();
     for prepared in ready {
@@ -115,21 +114,34 @@ fn renew_round(
             Err(e) => drop(results.insert(name, Err(e))),
         }
     }
-    let (accepted, tried) = try_out(staged, &mut results);
-    notes.extend(tried);
+    let (accepted, mut notes) = try_out(staged, &mut results);
+    let names: Vec<_> = accepted.iter().map(|(renewed, _)| renewed.credential.clone()).collect();
+    // What is not renewed after all trusts the new issuers all the same.
+    trusts.retain(|trust| names.contains(trust.credential()));
+    issuers.retain(|issuer| issuer.credentials.iter().any(|name| names.contains(name)));
+    // They come first: a certificate of another CA helps nobody who does not trust that.
+    let mut checked = Vec::new();
+    for (trust, change) in trust_besides(root, store, &issuers, kubeconfigs, &trusts) {
+        checked.extend(change);
+        trusts.push(trust);
+    }
     for (renewed, change) in accepted {
         results.insert(renewed.credential.clone(), Ok(renewed));
         checked.push(change);
     }
     let commit = store.commit(checked, renewal.now, renewal.backups);
-    for outcome in commit.outcomes {
-        match outcome.result {
-            Ok(()) => {}
-            Err(e) if results.contains_key(&outcome.credential) => {
-                drop(results.insert(outcome.credential, Err(e.into())));
-            }
-            // Of a kubeconfig that was to trust another CA.
-            Err(e) => notes.push(format!("{}: {e}", outcome.credential)),
+    let mut failed: BTreeMap<CredentialName, StoreError> = commit
+        .outcomes
+        .into_iter()
+        .filter_map(|outcome| Some((outcome.credential, outcome.result.err()?)))
+        .collect();
+    for trust in trusts {
+        let problem = failed.get(trust.credential()).map(ToString::to_string);
+        notes.extend(trust.notes(problem));
+    }
+    for name in names {
+        if let Some(e) = failed.remove(&name) {
+            results.insert(name, Err(e.into()));
         }
     }
     let order = jobs.iter().map(|job| &job.facts.credential.name);
@@ -141,8 +153,11 @@ fn renew_round(
 fn new_issuers<'j>(prepared: &mut [Prepared<'j>]) -> Vec<NewIssuer<'j>> {
     let mut issuers: Vec<NewIssuer<'j>> = Vec::new();
     for issuer in prepared.iter_mut().filter_map(|one| one.new_issuer.take()) {
-        if !issuers.iter().any(|known| known.signer.fingerprint == issuer.signer.fingerprint) {
-            issuers.push(issuer);
+        let is_same =
+            |known: &&mut NewIssuer<'_>| known.signer.fingerprint == issuer.signer.fingerprint;
+        match issuers.iter_mut().find(is_same) {
+            Some(known) => known.credentials.extend(issuer.credentials),
+            None => issuers.push(issuer),
         }
     }
     issuers
@@ -240,10 +255,13 @@ fn prepare<'j>(
     if changes_issuer && kubelets.is_none() && job.urgency <= Urgency::Due && is_accepted() {
         return Err(RenewError::Changed);
     }
-    let new_issuer = changes_issuer.then(|| NewIssuer {
+    // What is made by the profile had an issuer that is not known: perhaps another CA of the file.
+    let may_change_issuer = template.is_some() && !is_own && has_several_cas(authority, signing);
+    let new_issuer = (changes_issuer || may_change_issuer).then(|| NewIssuer {
         signer: signing,
         anchors: authority.anchors().collect(),
         file: &job.authority.certificate,
+        credentials: vec![job.facts.credential.name.clone()],
     });
     let choice = match (renewal.key, template) {
         (KeyChoice::Keep, Some(template)) => template.key,
@@ -288,6 +306,14 @@ fn prepare<'j>(
     let change =
         Change { credential: job.facts.credential.name.clone(), files, link, backup: backup(job) };
     Ok(Prepared { job, stored, issuer: signing, new_issuer, certificate, change, dropped })
+}
+
+/// Whether the file of an authority has another CA than the signer.
+fn has_several_cas(authority: &LoadedAuthority, signer: &Certificate) -> bool {
+    let identifier = |one: &Certificate| one.subject_key_identifier.clone();
+    let is_same =
+        |one: &Certificate| one.is_of_same_ca(signer) && identifier(one) == identifier(signer);
+    authority.anchors().any(|one| !is_same(one))
 }
 
 /// Whether the change needs a backup. An urgent credential is replaced even where the disk has no

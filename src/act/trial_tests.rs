@@ -309,6 +309,15 @@ impl Node {
 
     /// Renews both, each tried there.
     pub fn renew(&self, trials: [TrialAt; 2]) -> (Vec<RenewOutcome>, Vec<String>) {
+        self.renew_at(Urgency::Comfortable, trials, &[])
+    }
+
+    fn renew_at(
+        &self,
+        urgency: Urgency,
+        trials: [TrialAt; 2],
+        kubeconfigs: &[(CredentialName, AbsolutePath)],
+    ) -> (Vec<RenewOutcome>, Vec<String>) {
         let now = Timestamp::from_seconds(1_800_000_000);
         let terms = Terms {
             not_before: Timestamp::from_seconds(1_000_000_000),
@@ -321,7 +330,7 @@ impl Node {
                 authority,
                 terms,
                 names: crate::model::SanChange::default(),
-                urgency: Urgency::Comfortable,
+                urgency,
                 trial: Some(trial),
             }
         };
@@ -329,7 +338,7 @@ impl Node {
         let (mut store, _) = Store::open(&self.root, &path("/state"), Duration::ZERO, &[]).unwrap();
         let renewal =
             Renewal { key: KeyChoice::EcdsaP256, now, backups: 3, stop: &AtomicBool::new(false) };
-        renew(&self.root, &mut store, &jobs, &[], renewal, &|_, _| {})
+        renew(&self.root, &mut store, &jobs, kubeconfigs, renewal, &|_, _| {})
     }
 
     fn is_renewed(&self, number: usize, client: &Client) -> bool {
@@ -380,6 +389,58 @@ fn server_of_kubeconfig_may_refuse() {
     ]);
     assert!(matches!(outcomes[1].1, Err(RenewError::RefusedBy { .. })), "{outcomes:?}");
     assert_eq!([0, 1].map(|number| node.is_renewed(number, &client)), [true, false]);
+}
+
+/// Has another CA sign from now on. Returns admin.conf, which embeds the old one, and the text that
+/// trusts both.
+fn other_issuer(node: &Node, client: &Client) -> (String, String) {
+    let (old, other) = (client.authority.certificate().to_pem(), Authority::new("other"));
+    let both = other.certificate().to_pem() + &old;
+    let file = |name: &str| node.dir.path().join(name);
+    std::fs::write(file("ca.crt"), &both).unwrap();
+    std::fs::write(file("ca.key"), other.key_pem()).unwrap();
+    let text = std::fs::read_to_string(file("admin.conf")).unwrap();
+    let trusting = |pem: &str| {
+        let data = format!("certificate-authority-data: {}", BASE64_STANDARD.encode(pem));
+        text.replace("certificate-authority: ca.crt", &data)
+    };
+    let before = trusting(&old);
+    std::fs::write(file("admin.conf"), &before).unwrap();
+    (before, trusting(&both))
+}
+
+fn admin_conf() -> [(CredentialName, AbsolutePath); 1] {
+    [(CredentialName::constant("admin.conf"), path("/admin.conf"))]
+}
+
+/// The others are issued by another CA from now on, which its clients have to trust all the same.
+#[test]
+fn refused_kubeconfig_trusts_the_new_issuer_of_others() {
+    let client = Client::new();
+    let node = Node::new(&client, &client.server(200, 200));
+    let (_, expected) = other_issuer(&node, &client);
+    let trial = TrialAt::Kubeconfig("/api".to_owned());
+    let (outcomes, notes) = node.renew_at(Urgency::Urgent, [trial.clone(), trial], &admin_conf());
+    assert!(outcomes[0].1.is_ok(), "{outcomes:?}");
+    assert!(matches!(outcomes[1].1, Err(RenewError::RefusedBy { .. })), "{outcomes:?}");
+    let after = std::fs::read_to_string(node.dir.path().join("admin.conf")).unwrap();
+    assert_eq!(after, expected, "{notes:?}");
+    let gets = notes.iter().filter(|note| note.starts_with("/admin.conf: gets the CA")).count();
+    assert_eq!(gets, 1, "{notes:?}");
+}
+
+#[test]
+fn kubeconfigs_stay_where_nothing_gets_another_issuer() {
+    let client = Client::new();
+    let node = Node::new(&client, &client.server(200, 200));
+    let (before, _) = other_issuer(&node, &client);
+    std::fs::remove_file(node.dir.path().join("one.crt")).unwrap();
+    let trial = TrialAt::Kubeconfig("/api".to_owned());
+    let (outcomes, notes) = node.renew_at(Urgency::Urgent, [trial.clone(), trial], &admin_conf());
+    assert!(outcomes.iter().all(|(_, result)| result.is_err()), "{outcomes:?}");
+    let after = std::fs::read_to_string(node.dir.path().join("admin.conf")).unwrap();
+    assert_eq!(after, before, "{notes:?}");
+    assert_eq!(notes, Vec::<String>::new());
 }
 
 #[test]

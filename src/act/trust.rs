@@ -16,6 +16,8 @@ pub(super) struct NewIssuer<'c> {
     /// All CA certificates of the file.
     pub(super) anchors: Vec<&'c Certificate>,
     pub(super) file: &'c AbsolutePath,
+    /// What it issues now.
+    pub(super) credentials: Vec<CredentialName>,
 }
 
 /// Why a kubeconfig does not trust another CA.
@@ -33,93 +35,149 @@ pub(super) enum TrustError {
     ReadBack,
 }
 
-/// Has the kubeconfigs trust the new issuers: those of renewals in their changes, the others in
-/// changes of their own, which are returned. The notes name each file and what happened.
-pub(super) fn trust_new_issuers(
+/// What came of the trust of one kubeconfig.
+pub(super) struct Trust<'k> {
+    path: &'k AbsolutePath,
+    /// The credential of the change that it is part of.
+    credential: CredentialName,
+    gained: Vec<&'k Certificate>,
+    /// For the operator, once the change is made.
+    gains: Vec<String>,
+    failures: Vec<String>,
+}
+
+impl Trust<'_> {
+    /// The notes for the operator, by what became of the change.
+    pub(super) fn notes(self, problem: Option<String>) -> Vec<String> {
+        let Self { path, gained, gains, mut failures, .. } = self;
+        match problem {
+            None => failures.extend(gains),
+            Some(problem) => {
+                failures.extend(gained.iter().map(|signer| failure(path, signer, &problem)));
+            }
+        }
+        failures
+    }
+
+    /// The credential of the change that it is part of.
+    pub(super) fn credential(&self) -> &CredentialName {
+        &self.credential
+    }
+}
+
+/// Has the kubeconfigs that renewals replace trust the new issuers, in the change of the renewal.
+pub(super) fn trust_in_renewals<'k>(
     root: &Root,
-    store: &Store<'_>,
-    issuers: &[NewIssuer<'_>],
+    issuers: &[NewIssuer<'k>],
     renewals: &mut [&mut Change],
-    kubeconfigs: &[KubeconfigFile],
-) -> (Vec<Checked>, Vec<String>) {
-    let (mut changes, mut notes) = (Vec::new(), Vec::new());
-    for issuer in issuers {
-        for (credential, path) in kubeconfigs {
-            let mut renewals = renewals.iter_mut();
-            let result = match renewals.find(|change| change.credential == *credential) {
-                Some(change) => trust_in(root, change, path, issuer),
-                None => trust_alone(root, store, credential, path, issuer).map(|change| {
-                    let is_new = change.is_some();
-                    changes.extend(change);
-                    is_new
-                }),
-            };
-            notes.extend(note(path, issuer, result));
+    kubeconfigs: &'k [KubeconfigFile],
+) -> Vec<Trust<'k>> {
+    let mut all = Vec::new();
+    for (credential, path) in kubeconfigs {
+        let is_own = |change: &&mut &mut Change| {
+            change.credential == *credential || change.files.iter().any(|file| file.path == *path)
+        };
+        if let Some(change) = renewals.iter_mut().find(is_own) {
+            all.push(trust_in(root, change, path, issuers));
         }
     }
-    (changes, notes)
+    all
 }
 
-fn note(
-    path: &AbsolutePath,
-    issuer: &NewIssuer<'_>,
-    result: Result<bool, TrustError>,
-) -> Option<String> {
-    let signer = &issuer.signer.subject;
-    match result {
-        Ok(false) => None,
-        Ok(true) => Some(format!(
-            "{path}: gets the CA certificates of {}, since credentials get another issuer, \
-             {signer}: restart what read it before (for kubelet.conf, kubelet), and see to the \
-             kubeconfigs of other nodes and users",
-            issuer.file
-        )),
-        Err(e) => Some(format!(
-            "{path}: does not trust {signer}, by which credentials are issued now: {e}"
-        )),
-    }
-}
-
-/// In the change of a renewal. Whether there was anything to do.
-fn trust_in(
-    root: &Root,
-    change: &mut Change,
-    path: &AbsolutePath,
-    issuer: &NewIssuer<'_>,
-) -> Result<bool, TrustError> {
-    if let Some(file) = change.files.iter_mut().find(|file| file.path == *path) {
-        let Some(content) = trusting(path, &file.content, issuer.signer, &issuer.anchors)? else {
-            return Ok(false);
-        };
-        refuse_others(root, issuer.file)?;
-        refuse_others(root, path)?;
-        file.content = content;
-        return Ok(true);
-    }
-    let file = new_file(root, path, issuer)?;
-    let is_new = file.is_some();
-    change.files.extend(file);
-    Ok(is_new)
-}
-
-fn trust_alone(
+/// Has the other kubeconfigs trust the new issuers, in changes of their own.
+pub(super) fn trust_besides<'k>(
     root: &Root,
     store: &Store<'_>,
-    credential: &CredentialName,
+    issuers: &[NewIssuer<'k>],
+    kubeconfigs: &'k [KubeconfigFile],
+    done: &[Trust<'_>],
+) -> Vec<(Trust<'k>, Option<Checked>)> {
+    let others =
+        kubeconfigs.iter().filter(|(_, path)| !done.iter().any(|trust| trust.path == path));
+    let alone = |(credential, path): &'k KubeconfigFile| {
+        let (mut trust, file) = new_file(root, credential, path, issuers);
+        let change = file.and_then(|file| match stage(store, credential, file, &trust, issuers) {
+            Ok(change) => Some(change),
+            Err(e) => {
+                let failed = trust.gained.iter().map(|signer| failure(path, signer, &e));
+                trust.failures.extend(failed.collect::<Vec<_>>());
+                trust.gained.clear();
+                trust.gains.clear();
+                None
+            }
+        });
+        (trust, change)
+    };
+    others.map(alone).collect()
+}
+
+fn failure(path: &AbsolutePath, signer: &Certificate, problem: &dyn std::fmt::Display) -> String {
+    let signer = &signer.subject;
+    format!("{path}: does not trust {signer}, by which credentials are issued now: {problem}")
+}
+
+/// In the change of a renewal.
+fn trust_in<'k>(
+    root: &Root,
+    change: &mut Change,
+    path: &'k AbsolutePath,
+    issuers: &[NewIssuer<'k>],
+) -> Trust<'k> {
+    let credential = change.credential.clone();
+    let Some(file) = change.files.iter_mut().find(|file| file.path == *path) else {
+        let (trust, file) = new_file(root, &credential, path, issuers);
+        change.files.extend(file);
+        return trust;
+    };
+    let (trust, content) = trusting_all(root, credential, path, &file.content, issuers);
+    if let Some(content) = content {
+        file.content = content;
+    }
+    trust
+}
+
+/// The content that trusts all issuers; `None` where it stays as it is.
+fn trusting_all<'k>(
+    root: &Root,
+    credential: CredentialName,
+    path: &'k AbsolutePath,
+    content: &Secret,
+    issuers: &[NewIssuer<'k>],
+) -> (Trust<'k>, Option<Secret>) {
+    let (gained, gains, failures) = (Vec::new(), Vec::new(), Vec::new());
+    let mut trust = Trust { path, credential, gained, gains, failures };
+    let mut new = None;
+    for issuer in issuers {
+        match trusting_one(root, path, new.as_ref().unwrap_or(content), issuer) {
+            Ok(None) => {}
+            Ok(Some(content)) => {
+                new = Some(content);
+                trust.gained.push(issuer.signer);
+                trust.gains.push(format!(
+                    "{path}: gets the CA certificates of {}, since credentials get another issuer, \
+                     {}: restart what read it before (for kubelet.conf, kubelet), and see to the \
+                     kubeconfigs of other nodes and users",
+                    issuer.file, issuer.signer.subject
+                ));
+            }
+            Err(e) => trust.failures.push(failure(path, issuer.signer, &e)),
+        }
+    }
+    (trust, new)
+}
+
+fn trusting_one(
+    root: &Root,
     path: &AbsolutePath,
+    content: &Secret,
     issuer: &NewIssuer<'_>,
-) -> Result<Option<Checked>, TrustError> {
-    let Some(file) = new_file(root, path, issuer)? else { return Ok(None) };
-    let credential = credential.clone();
-    let backup = store::Backup::Wanted;
-    let change = Change { credential, files: vec![file], link: None, backup };
-    let checked = store.stage(change)?.check(|contents| {
-        let trusts = |content: &Secret| {
-            matches!(trusting(path, content, issuer.signer, &issuer.anchors), Ok(None))
-        };
-        if contents.iter().all(trusts) { Ok(()) } else { Err(TrustError::ReadBack) }
-    })?;
-    Ok(Some(checked))
+) -> Result<Option<Secret>, TrustError> {
+    let Some(content) = trusting(path, content, issuer.signer, &issuer.anchors)? else {
+        return Ok(None);
+    };
+    refuse_others(root, issuer.file)?;
+    refuse_others(root, path)?;
+    Ok(Some(content))
 }
 
 /// What others can write is neither trusted by a file of root's, nor replaced by root.
@@ -130,18 +188,56 @@ fn refuse_others(root: &Root, file: &AbsolutePath) -> Result<(), TrustError> {
     Ok(())
 }
 
-/// The new content of a kubeconfig; `None` where it stays as it is.
-fn new_file(
+/// A kubeconfig that no renewal replaces; no file where it stays as it is.
+fn new_file<'k>(
     root: &Root,
-    path: &AbsolutePath,
-    issuer: &NewIssuer<'_>,
-) -> Result<Option<NewFile>, TrustError> {
-    let Some(old) = Files::read(root, path)? else { return Ok(None) };
-    let Some(content) = trusting(path, &old, issuer.signer, &issuer.anchors)? else {
-        return Ok(None);
+    credential: &CredentialName,
+    path: &'k AbsolutePath,
+    issuers: &[NewIssuer<'k>],
+) -> (Trust<'k>, Option<NewFile>) {
+    let nothing = |failures| Trust {
+        path,
+        credential: credential.clone(),
+        gained: Vec::new(),
+        gains: Vec::new(),
+        failures,
     };
-    refuse_others(root, issuer.file)?;
-    refuse_others(root, path)?;
+    let old = match Files::read(root, path) {
+        Ok(Some(old)) if !issuers.is_empty() => old,
+        Err(e) if !issuers.is_empty() => {
+            let failed = issuers.iter().map(|issuer| failure(path, issuer.signer, &e));
+            return (nothing(failed.collect()), None);
+        }
+        Ok(_) | Err(_) => return (nothing(Vec::new()), None),
+    };
+    let (trust, content) = trusting_all(root, credential.clone(), path, &old, issuers);
     let old = Some(Digest::of(old.expose()));
-    Ok(Some(NewFile { path: path.clone(), content, old, kind: Kind::Private }))
+    let file = |content| NewFile { path: path.clone(), content, old, kind: Kind::Private };
+    (trust, content.map(file))
+}
+
+fn stage(
+    store: &Store<'_>,
+    credential: &CredentialName,
+    file: NewFile,
+    trust: &Trust<'_>,
+    issuers: &[NewIssuer<'_>],
+) -> Result<Checked, TrustError> {
+    let path = file.path.clone();
+    let (credential, backup) = (credential.clone(), store::Backup::Wanted);
+    let change = Change { credential, files: vec![file], link: None, backup };
+    store.stage(change)?.check(|contents| {
+        let trusts = |issuer: &NewIssuer<'_>| {
+            let read = |content| trusting(&path, content, issuer.signer, &issuer.anchors);
+            contents.iter().all(|content| matches!(read(content), Ok(None)))
+        };
+        let is_gained = |issuer: &&NewIssuer<'_>| {
+            trust.gained.iter().any(|one| one.fingerprint == issuer.signer.fingerprint)
+        };
+        if issuers.iter().filter(is_gained).all(trusts) {
+            Ok(())
+        } else {
+            Err(TrustError::ReadBack)
+        }
+    })
 }

@@ -188,6 +188,43 @@ fn trust_of_kubeconfigs_keeps_further_cas_and_other_servers() {
     assert_eq!(trusted(&node, &conf("scheduler.conf")), front);
 }
 
+/// What is made anew has no issuer before, and other clients of it have to trust its new one.
+#[test]
+fn lost_credential_goes_over_with_the_trust_of_kubeconfigs() {
+    let node = Node::fresh(ECDSA);
+    let both = replace_ca(&node);
+    for file in ["apiserver.crt", "apiserver.key"] {
+        node.remove(&format!("etc/kubernetes/pki/{file}"));
+    }
+    node.backdate_files();
+    let run = node.run(&["renew"]);
+    assert!(node.certificate("apiserver").is_signed_by(&ca_of(&node).0), "{}", run.text);
+    for name in CONFS {
+        assert_eq!(trusted(&node, &conf(name)), both, "{name}: {}", run.text);
+    }
+}
+
+/// The renewal of another user of the file and the trust are changes of one file.
+#[test]
+fn trust_reaches_a_kubeconfig_whose_other_user_is_renewed() {
+    let node = Node::fresh(ECDSA);
+    let (ca, file) = (ca_of(&node), conf("admin.conf"));
+    let text = node.text(&file);
+    let users = text.split_once("users:\n").unwrap().1;
+    let user = users.replace("name: kubernetes-admin", "name: other");
+    node.write(&file, format!("{}\n{user}", text.trim_end()));
+    let entry = format!(
+        "[[credential]]\nname = \"other\"\nauthority = \"ca\"\nkubeconfig = \"/{file}\"\nuser = \
+         \"other\"\n"
+    );
+    node.write("etc/kubecertd/kubecertd.toml", entry);
+    sign(&node, "other", &ca, 1);
+    let both = replace_ca(&node);
+    let run = node.run(&["renew"]);
+    assert!(node.certificate("other").is_signed_by(&ca_of(&node).0), "{}", run.text);
+    assert_eq!(trusted(&node, &file), both, "{}", run.text);
+}
+
 #[test]
 fn kubeconfig_that_can_not_be_changed_holds_up_nothing() {
     let node = Node::fresh(ECDSA);
