@@ -10,7 +10,7 @@ use super::Catalog;
 use super::catalog::CatalogTemplate;
 use super::catalog::templates::NODE;
 use super::evidence::node_name;
-use super::wanted::servers;
+use super::wanted::{certain_servers, trusts};
 use crate::credentials::{LoadedAuthority, LoadedKey};
 use crate::formats::kubeconfig::Kubeconfig;
 use crate::model::{
@@ -60,7 +60,7 @@ impl LostContext<'_> {
             None => self.described(&facts.credential.name, described, all)?,
         };
         let server = match &facts.credential.location {
-            Location::Kubeconfig(_) => Some(self.server(described, all)?),
+            Location::Kubeconfig(_) => Some(self.server(facts, described, all)?),
             Location::Pair { .. } | Location::Bundle(_) | Location::KubeconfigUser { .. } => None,
         };
         Ok(Template { content, key: self.key(facts, all), server })
@@ -89,7 +89,7 @@ impl LostContext<'_> {
         };
         let subject = Subject { common_name, organization: subject.organization.clone() };
         let mut names = described.names.clone()?;
-        names.extend(servers(self.root, self.catalog, name));
+        names.extend(certain_servers(self.root, self.catalog, name)?);
         let names = names.iter().filter_map(|name| match name.as_str() {
             NODE => node.as_deref(),
             name => Some(name),
@@ -116,19 +116,26 @@ impl LostContext<'_> {
         node_name(all).or_else(of_siblings).or_else(of_etcd)
     }
 
-    /// The server of another kubeconfig of the same kind, or else the API server of this node, as
-    /// kubeadm writes it.
+    /// The server of another kubeconfig of the same kind that trusts the same CA, or else the API
+    /// server of this node, as kubeadm writes it.
     fn server(
         &self,
+        facts: &CredentialFacts,
         described: &CatalogTemplate,
         all: &[CredentialFacts],
     ) -> Result<String, String> {
+        let authority = facts.credential.authority.as_ref();
+        let authority = authority.and_then(|name| self.authorities.get(name));
+        let signers: Vec<_> = authority.iter().flat_map(|one| one.anchors()).cloned().collect();
         let sibling = |name: &CredentialName| {
             let facts = all.iter().find(|facts| facts.credential.name == *name)?;
             own_leaf(facts)?;
             let Location::Kubeconfig(file) = &facts.credential.location else { return None };
             let text = self.root.read(file, LARGEST_FILE).ok()?;
             let cluster = Kubeconfig::parse(text.bytes.expose()).ok()?.cluster?;
+            if !trusts(self.root, file, &cluster, &signers) {
+                return None;
+            }
             let plain = cluster.server_name.is_none_or(|name| name.is_empty());
             cluster.server.filter(|url| plain && is_url(url))
         };

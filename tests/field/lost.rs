@@ -3,12 +3,15 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use kubecertd::formats::kubeconfig::{Kubeconfig, PemSource};
-use kubecertd::formats::x509::{Certificate, certificates};
+use kubecertd::formats::x509::{Certificate, PrivateKey, Terms, certificates, reissue};
+use kubecertd::model::days;
 
 use crate::common::kubelet::{NODE_NAME, PKI_DIR};
-use crate::common::{ECDSA, Node, PKI, RSA, now};
-use crate::support::json;
+use crate::common::{ECDSA, Node, PKI, RSA, now, terms_with_days_left};
+use crate::support::{embed, embedded, json};
 
 /// A node whose kubelet.conf points into a directory that was removed.
 fn node_without_kubelet_pki() -> Node {
@@ -311,6 +314,84 @@ fn sibling_kubeconfig_says_the_server() {
     assert_eq!(node.run(&["renew"]).code, 0);
     let made = node.text("etc/kubernetes/controller-manager.conf");
     assert!(made.contains("server: https://127.0.0.1:8443\n"), "{made}");
+}
+
+/// A sibling that asks a server with another CA says nothing of one that trusts this CA.
+#[test]
+fn sibling_of_another_ca_does_not_say_the_server() {
+    let node = Node::fresh(ECDSA);
+    let scheduler = "etc/kubernetes/scheduler.conf";
+    node.edit(scheduler, "https://10.200.0.1:6443", "https://proxy.example.com:8443");
+    let other = node.read("etc/kubernetes/pki/front-proxy-ca.crt");
+    embed(&node, scheduler, "certificate-authority-data", &other);
+    lose(&node, "controller-manager.conf");
+    assert_eq!(node.run(&["renew"]).code, 0);
+    let made = node.text("etc/kubernetes/controller-manager.conf");
+    assert!(made.contains("server: https://10.200.0.1:6443\n"), "{made}");
+}
+
+const ADMIN: &str = "etc/kubernetes/admin.conf";
+const ENDPOINT: &str = "k8s-api.example.com";
+
+/// The address by which the clients of the cluster ask for it is in no manifest.
+#[test]
+fn server_of_the_cluster_is_a_name_of_the_made_certificate() {
+    type Form = (&'static str, fn(&Node));
+    let forms: [Form; 3] = [
+        ("it embeds the CA", |_| ()),
+        ("it refers to the CA", |node| {
+            let data = embedded(node, ADMIN, "certificate-authority-data");
+            let data = format!("certificate-authority-data: {}", BASE64_STANDARD.encode(data));
+            node.edit(ADMIN, &data, "certificate-authority: pki/ca.crt");
+        }),
+        ("the CA was renewed with its key", |node| {
+            let ca = certificates(&node.read(&format!("{PKI}/ca.crt"))).unwrap().remove(0);
+            let key = PrivateKey::from_pem(&node.read(&format!("{PKI}/ca.key"))).unwrap();
+            let not_before = now().minus(days(30));
+            let terms = Terms { not_before, ..terms_with_days_left(3000) };
+            let der = reissue(&ca, &ca, &key, &key, &terms).unwrap();
+            let renewed = Certificate::from_der(&der).unwrap().to_pem();
+            node.write(&format!("{PKI}/ca.crt"), renewed);
+        }),
+    ];
+    for (form, set) in forms {
+        let node = Node::fresh(ECDSA);
+        set(&node);
+        lose(&node, "apiserver");
+        let run = node.run(&["renew", "apiserver"]);
+        assert_eq!(run.code, 0, "{form}: {}", run.text);
+        let names = node.certificate("apiserver").names();
+        assert!(names.contains(&ENDPOINT.to_owned()), "{form}: {names:?}");
+    }
+}
+
+#[test]
+fn unknown_server_of_the_cluster_is_not_left_out() {
+    type Lack = (&'static str, fn(&Node));
+    let lacks: [Lack; 3] = [
+        ("it is not there", |node| node.remove(ADMIN)),
+        ("it can't be read", |node| node.write(ADMIN, "not what it was")),
+        ("others can write it", |node| {
+            std::os::unix::fs::chown(node.path(ADMIN), Some(1000), None).unwrap();
+        }),
+    ];
+    for (lack, set) in lacks {
+        let node = Node::fresh(ECDSA);
+        set(&node);
+        lose(&node, "apiserver");
+        let run = node.run(&["renew", "apiserver"]);
+        assert_eq!(run.code, 1, "{lack}: {}", run.text);
+        let words = "admin.conf does not say by which name clients reach the server";
+        assert!(run.text.contains(words), "{lack}: {}", run.text);
+        assert!(!node.path(&format!("{PKI}/apiserver.crt")).exists(), "{lack}");
+    }
+    // That of another CA is asked for by no client that trusts this one.
+    let node = Node::fresh(ECDSA);
+    let other = node.read("etc/kubernetes/pki/front-proxy-ca.crt");
+    embed(&node, ADMIN, "certificate-authority-data", &other);
+    lose(&node, "apiserver");
+    assert_eq!(node.run(&["renew", "apiserver"]).code, 0);
+    assert!(!node.certificate("apiserver").names().contains(&ENDPOINT.to_owned()));
 }
 
 #[test]
