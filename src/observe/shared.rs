@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use super::Catalog;
 use crate::credentials::LoadedAuthority;
 use crate::model::{
-    AbsolutePath, Authority, Credential, CredentialFacts, CredentialName, Material, Renewal,
+    AbsolutePath, Authority, Credential, CredentialFacts, CredentialName, Material, Need, Renewal,
 };
 use crate::sys::{Identity, Root};
 
@@ -42,12 +42,20 @@ pub(super) fn refuse_half_shared(
         credentials.iter().map(|facts| (claim(facts), places(root, facts))).collect();
     let texts: Vec<_> = claims
         .iter()
-        .map(|own| {
+        .zip(&*credentials)
+        .map(|(own, facts)| {
             let shared = || {
                 let (path, other) = conflict(own, &claims)?;
                 Some(half_shared(path, &credentials.get(other)?.credential.name))
             };
-            protected_text(&own.1, &protected).or_else(shared)
+            // What is missing would be made there.
+            let missing = || {
+                let is_missing = facts.material == Material::Absent;
+                let is_needed = facts.credential.need != Need::Optional;
+                let text = || protected_text(&all_places(root, facts), &protected);
+                if is_missing && is_needed { text() } else { None }
+            };
+            protected_text(&own.1, &protected).or_else(missing).or_else(shared)
         })
         .collect();
     for (facts, text) in credentials.iter_mut().zip(texts) {
@@ -118,6 +126,10 @@ fn places(root: &Root, facts: &CredentialFacts) -> Places {
     if has_none || facts.credential.copy_of().is_some() || is_further_user(&facts.credential) {
         return BTreeMap::new();
     }
+    all_places(root, facts)
+}
+
+fn all_places(root: &Root, facts: &CredentialFacts) -> Places {
     let place = |path: &AbsolutePath| Some((identity(root, path)?, path.clone()));
     facts.files.iter().filter_map(place).collect()
 }

@@ -504,6 +504,20 @@ fn credential_that_is_not_described_is_not_made() {
     }
 }
 
+/// Another key there would be no better: the other nodes have the old one.
+#[test]
+fn key_of_service_accounts_is_not_made() {
+    let node = Node::fresh(ECDSA);
+    let manifest = "etc/kubernetes/manifests/kube-apiserver.yaml";
+    let flag = "--service-account-signing-key-file=/etc/kubernetes/pki/";
+    node.edit(manifest, &format!("{flag}sa.key"), &format!("{flag}apiserver.key"));
+    lose(&node, "apiserver");
+    let run = node.run(&["renew", "apiserver"]);
+    assert_eq!(run.code, 1, "{}", run.text);
+    assert!(run.text.contains("apiserver.key: holds a key that is never replaced"), "{}", run.text);
+    assert!(files("apiserver").iter().all(|file| !node.path(file).exists()));
+}
+
 /// Nothing names it, and no CA signs it here: it is not missed.
 #[test]
 fn healthcheck_client_of_external_etcd_is_not_missed() {
