@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{LOCK_TIMEOUT, PassError, files};
 use crate::credentials::{
-    Backup, ComposeError, Files, Lineage, Loaded, LoadedCopy, SourceFile, Stored, load,
+    Backup, ComposeError, Files, Form, Lineage, Loaded, LoadedCopy, SourceFile, Stored, load,
     load_authority, load_copy, located,
 };
 use crate::formats::x509::Certificate;
@@ -309,7 +309,10 @@ pub fn restore(node: &Node, wanted: &Wanted, now: Timestamp) -> Result<RestoreRe
         let name = &credential.name;
         let chosen = match choose(node, &backups, credential, wanted, now) {
             Ok(None) => continue,
-            Ok(Some(chosen)) => stage(node, &store, credential, chosen, &mut taken, &mut notes),
+            Ok(Some(chosen)) => {
+                let is_alone = wanted.only.contains(name);
+                stage(node, &store, credential, chosen, is_alone, &mut taken, &mut notes)
+            }
             Err(e) => Err(e),
         };
         let result = chosen.map(|(restored, change)| {
@@ -352,6 +355,15 @@ fn choose(
         return Ok(None);
     }
     let mut trouble = None;
+    // Where a file has several users, a newer backup holds the certificate that is in place.
+    let known =
+        present(node, credential).filter(|_| wanted.from.is_none() && is_shared(node, credential));
+    let is_in_place = |stored: &Stored| {
+        known
+            .as_ref()
+            .is_some_and(|known| known.certificate.fingerprint == stored.certificate.fingerprint)
+    };
+    let mut in_place = None;
     let generations = backups
         .generations()
         .into_iter()
@@ -364,6 +376,9 @@ fn choose(
         match (obstacle(node, credential, &generation, &loaded, now), loaded) {
             // The newest that is whole is taken, or nothing: an older one is no better.
             (Some(e), _) if e.yields_to_force() && !wanted.force => return Err(e),
+            (None, Loaded::Whole(stored)) if is_in_place(&stored) => {
+                in_place.get_or_insert(Chosen { generation, stored: *stored });
+            }
             (None, Loaded::Whole(stored)) => {
                 return Ok(Some(Chosen { generation, stored: *stored }));
             }
@@ -374,6 +389,7 @@ fn choose(
         }
     }
     match (trouble, &wanted.from) {
+        _ if in_place.is_some() => Ok(in_place),
         (Some(e), _) => Err(e),
         (None, _) if !named => Ok(None),
         (None, Some(from)) => Err(RestoreError::NotIn(from.clone())),
@@ -388,6 +404,7 @@ fn stage(
     store: &Store<'_>,
     credential: &Credential,
     chosen: Chosen,
+    is_alone: bool,
     taken: &mut BTreeMap<AbsolutePath, CredentialName>,
     notes: &mut Vec<String>,
 ) -> Result<(Restored, Option<Checked>), RestoreError> {
@@ -397,10 +414,16 @@ fn stage(
     {
         return Err(RestoreError::Shared { path: path.clone(), other: other.clone() });
     }
-    let files = sources
-        .iter()
-        .map(|source| new_file(node, credential, source))
-        .collect::<Result<Vec<_>, _>>()?;
+    let is_around = |present: &Stored| {
+        is_alone && is_shared(node, credential) && is_embedded(present) && is_embedded(&stored)
+    };
+    let files = match present(node, credential).filter(is_around) {
+        Some(present) => around(&present, &stored)?,
+        None => sources
+            .iter()
+            .map(|source| new_file(node, credential, source))
+            .collect::<Result<Vec<_>, _>>()?,
+    };
     if credential.copy_of().is_some() && files.iter().any(|file| file.old.is_none()) {
         return Err(RestoreError::NoCopy);
     }
@@ -439,6 +462,33 @@ fn stage(
     }));
     taken.extend(sources.iter().map(|source| (source.path.clone(), credential.name.clone())));
     Ok((restored, Some(change)))
+}
+
+/// The credential as it is there now, where it has a certificate.
+fn present(node: &Node, credential: &Credential) -> Option<Stored> {
+    load(&node.root, credential).stored()
+}
+
+fn is_embedded(stored: &Stored) -> bool {
+    matches!(stored.form, Form::Kubeconfig(_) | Form::User(..))
+}
+
+/// Whether a credential is in a kubeconfig with other users.
+fn is_shared(node: &Node, credential: &Credential) -> bool {
+    let own = credential.location.kubeconfig().filter(|_| credential.copy_of().is_none());
+    let is_other = |one: &Credential| one.name != credential.name && one.copy_of().is_none();
+    let mut all = node.catalog.credentials.iter();
+    own.is_some() && all.any(|one| is_other(one) && one.location.kubeconfig() == own)
+}
+
+/// The certificate and key of a backup within what the files hold now: other users of a kubeconfig
+/// keep theirs.
+fn around(present: &Stored, backup: &Stored) -> Result<Vec<NewFile>, RestoreError> {
+    let sources = backup.form.sources();
+    let contents: Vec<_> = sources.filter_map(|source| source.content.clone()).collect();
+    let (_, key) = backup.read_back(&contents)?;
+    let key = key.to_pem().map_err(|_| RestoreError::ReadBack)?;
+    Ok(present.compose_like(backup, &key)?)
 }
 
 fn new_file(

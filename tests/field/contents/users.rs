@@ -150,3 +150,36 @@ fn expiry_of_a_user_that_is_not_current_raises_an_alarm() {
     let alarms = node.run(&["alarms", "-o", "json"]).text;
     assert!(alarms.contains("system.certificate.admin.conf/kubernetes-admin"), "{alarms}");
 }
+
+/// Each user is renewed in a change of its own, and each change backs up the whole file.
+#[test]
+fn restore_brings_back_the_certificate_of_its_user_alone() {
+    let node = Node::due();
+    let text = node.text(ADMIN);
+    let users = text.split_once("users:\n").unwrap().1.replace("kubernetes-admin", "other");
+    node.write(ADMIN, format!("{}\n{users}", text.trim_end()));
+    configure(&node, "other");
+    let before = node.text(ADMIN);
+    assert_eq!(node.run(&["renew"]).code, 0);
+    let after = node.text(ADMIN);
+    // Whether each line that was renewed is the earlier one again.
+    let is_restored = || -> Vec<bool> {
+        let now = node.text(ADMIN);
+        let lines = before.lines().zip(after.lines()).zip(now.lines());
+        let changed = lines.filter(|((old, new), _)| old != new);
+        changed.map(|((old, _), now)| old == now).collect()
+    };
+    assert_eq!(is_restored(), [false; 4], "both are renewed");
+    for (name, restored) in
+        [("admin.conf", [true, true, false, false]), ("break-glass", [false, false, true, true])]
+    {
+        node.write(ADMIN, &after);
+        let run = node.run(&["restore", name]);
+        assert_eq!((run.code, is_restored().as_slice()), (0, restored.as_slice()), "{}", run.text);
+    }
+    node.write(ADMIN, &after);
+    let first = node.path("var/lib/kubecertd/backups").read_dir().unwrap();
+    let first = first.map(|one| one.unwrap().file_name().into_string().unwrap()).min().unwrap();
+    assert_eq!(node.run(&["restore", "--from", &first]).code, 0);
+    assert_eq!(is_restored(), [true; 4], "both with the file");
+}
