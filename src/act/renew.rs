@@ -119,7 +119,7 @@ fn renew_round(
     // What is not renewed after all trusts the new issuers all the same.
     trusts.retain(|trust| names.contains(trust.credential()));
     issuers.retain(|issuer| issuer.credentials.iter().any(|name| names.contains(name)));
-    // They come first: a certificate of another CA helps nobody who does not trust that.
+    // They come first: clients have to trust another CA before its certificates are in place.
     let mut checked = Vec::new();
     for (trust, change) in trust_besides(root, store, &issuers, kubeconfigs, &trusts) {
         checked.extend(change);

@@ -10,7 +10,7 @@ use super::Catalog;
 use super::catalog::CatalogTemplate;
 use super::catalog::templates::NODE;
 use super::evidence::node_name;
-use super::wanted::{certain_servers, trusts};
+use super::servers::{certain_servers, trusts};
 use crate::credentials::{LoadedAuthority, LoadedKey};
 use crate::formats::kubeconfig::Kubeconfig;
 use crate::model::{

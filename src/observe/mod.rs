@@ -14,6 +14,7 @@ mod material;
 mod node;
 mod relations;
 mod renewers;
+mod servers;
 pub mod services;
 mod shared;
 mod trust;
