@@ -55,7 +55,7 @@ pub(super) enum Command {
     Status(StatusOptions),
     /// Show the alarms that are in force, why, and what to do about each
     Alarms(AlarmsOptions),
-    /// Ask that nothing is renewed for a while, unless it is urgent
+    /// Ask that nothing is renewed for a while, unless it is urgent, and no lost file is made
     Hold(HoldOptions),
     /// Show or hand out an authority's certificate, and see who trusts it; changes nothing
     Ca {

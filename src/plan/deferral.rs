@@ -8,7 +8,7 @@ use super::steps::{Judged, Plan, Request, Step};
 use super::words::{remaining, span};
 use crate::model::{
     Awaited, ClockFacts, ClockTrust, Condition, Constraints, CredentialName, Deferral,
-    DeferralFacts, DeferralReason, Hold, OtherWriters, Policy, QUIET, Refused, Timestamp, Urgency,
+    DeferralFacts, DeferralReason, Hold, Material, OtherWriters, Policy, QUIET, Refused, Timestamp, Urgency,
     days,
 };
 
@@ -171,6 +171,9 @@ fn waits(
             urgent_from: None,
         });
     }
+    if let Some(deferral) = judged.and_then(|judged| gone_for_now(judged, request, constraints)) {
+        return Some(deferral);
+    }
     let urgency =
         judged.map_or(Urgency::Comfortable, |judged| judged.judgement.condition.urgency());
     if request.force || urgency > Urgency::Due {
@@ -188,6 +191,25 @@ fn waits(
         });
     }
     deferral(credential, &constraints.reasons, urgent_from)
+}
+
+/// The deferral of files that are gone while kubeadm runs or an operator holds renewals: kubeadm
+/// makes and removes the files of a node one by one, and they may be moved away for it.
+fn gone_for_now(
+    judged: &Judged,
+    request: &Request,
+    constraints: &Constraints,
+) -> Option<Deferral> {
+    let lost = judged.facts.kubelet.as_ref().is_some_and(|client| client.lost.is_some());
+    if request.force || !(lost || judged.facts.material == Material::Absent) {
+        return None;
+    }
+    let counts = |reason: &&DeferralReason| match reason {
+        DeferralReason::KubeadmRunning { .. } | DeferralReason::Hold(_) => true,
+        DeferralReason::ManifestsChanged { .. } | DeferralReason::New { .. } => false,
+    };
+    let reasons: Vec<_> = constraints.reasons.iter().filter(counts).cloned().collect();
+    deferral(judged.facts.credential.name.clone(), &reasons, None)
 }
 
 /// Why a credential that others than root can write is not issued once more, and until when: they

@@ -131,6 +131,35 @@ fn deferred(
     (plan.issuing().count(), deferred)
 }
 
+/// kubeadm makes and removes files one by one, and an operator moves them away for it.
+#[test]
+fn files_that_are_gone_wait_for_kubeadm_and_holds() {
+    let mut gone = ends_in(100);
+    gone.facts.material = Material::Absent;
+    gone.facts.template = Some(Ok(crate::model::Template {
+        content: crate::model::TemplateContent::Remembered(Vec::new()),
+        key: crate::model::KeyChoice::Rsa2048,
+        server: None,
+    }));
+    gone.judgement = judge(&gone.facts, gone.authority.as_ref(), &policy(), now());
+    assert_eq!(gone.judgement.action, Action::Make);
+    let held_by = |reason| Constraints { reasons: vec![reason], ..held() };
+    let waits = |reason, request: &Request| deferred(&gone, request, &held_by(reason)).1.len();
+    let plain = Request::default();
+    let kubeadm = || DeferralReason::KubeadmRunning { pid: 7 };
+    assert_eq!(waits(kubeadm(), &plain), 1);
+    let until = now().plus(days(1));
+    let hold = Hold { until, reason: String::new() };
+    assert_eq!(waits(DeferralReason::Hold(hold), &plain), 1);
+    let changed =
+        DeferralReason::ManifestsChanged { file: path("/manifests/etcd.yaml"), at: now() };
+    assert_eq!(waits(changed, &plain), 0);
+    assert_eq!(waits(kubeadm(), &Request { force: true, ..Request::default() }), 0);
+    let mut damaged = gone.clone();
+    damaged.facts.material = Material::Damaged(String::new());
+    assert_eq!(deferred(&damaged, &plain, &held()).1.len(), 0, "it is there");
+}
+
 #[test]
 fn the_release_date_is_the_one_that_is_written_down() {
     assert_eq!(RELEASED.to_string(), "2026-11-01T00:00:00Z");
