@@ -201,6 +201,9 @@ pub struct Relations {
     pub issuer: Option<String>,
     /// A root above it, by which clients are accepted too.
     pub root_above: Option<RootAbove>,
+    /// Whether the file by which clients are accepted can't be read, so that such a root is not
+    /// known.
+    pub clients_unreadable: bool,
     /// The root of the cluster, where this authority accepts what that one signs.
     pub twin: Option<AuthorityName>,
 }

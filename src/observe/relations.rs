@@ -13,12 +13,20 @@ pub(super) fn relations(
 ) -> Vec<Relations> {
     let all = || authorities.iter().zip(loaded);
     let cluster = all().find(|(one, _)| one.root);
-    let one = |(authority, loaded): (&Authority, &LoadedAuthority)| Relations {
-        issuer: issuer(loaded),
-        root_above: root_above(root, authority, loaded),
-        twin: cluster
-            .filter(|(cluster, _)| cluster.name != authority.name)
-            .and_then(|(cluster, of_cluster)| twin(cluster, of_cluster, loaded)),
+    let one = |(authority, loaded): (&Authority, &LoadedAuthority)| {
+        let accepted = authority.clients.as_ref().map(|file| (file, read(root, file)));
+        let root_above = match &accepted {
+            Some((file, Some(accepted))) => root_above(file, accepted, loaded),
+            Some((_, None)) | None => None,
+        };
+        Relations {
+            issuer: issuer(loaded),
+            root_above,
+            clients_unreadable: matches!(accepted, Some((_, None))),
+            twin: cluster
+                .filter(|(cluster, _)| cluster.name != authority.name)
+                .and_then(|(cluster, of_cluster)| twin(cluster, of_cluster, loaded)),
+        }
     };
     all().map(one).collect()
 }
@@ -33,17 +41,19 @@ fn issuer(loaded: &LoadedAuthority) -> Option<String> {
 /// A root above an intermediate, in the file by which clients are accepted. While a CA is replaced,
 /// the new root may be certified by the old one too, and its own root is there: that is no
 /// intermediate.
-fn root_above(root: &Root, authority: &Authority, loaded: &LoadedAuthority) -> Option<RootAbove> {
+fn root_above(
+    file: &AbsolutePath,
+    accepted: &[Certificate],
+    loaded: &LoadedAuthority,
+) -> Option<RootAbove> {
     issuer(loaded)?;
-    let file = authority.clients.as_ref()?;
-    let accepted = read(root, file)?;
     let mut below: Vec<&Certificate> =
         accepted.iter().filter(|one| loaded.signers().any(|own| own.is_of_same_ca(one))).collect();
     if below.is_empty() {
         below = loaded.signers().collect();
     }
     // At most as many steps as there are certificates.
-    for _ in &accepted {
+    for _ in accepted {
         let above =
             |one: &&Certificate| one.is_ca() && below.iter().any(|below| below.was_signed_by(one));
         let above: Vec<&Certificate> = accepted.iter().filter(above).collect();

@@ -73,11 +73,11 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> AlarmAsse
         assessment.alarms.extend(kubeconfig_trust(situation, seen));
     }
     for (facts, _) in seen.authorities {
-        match &facts.state {
-            AuthorityState::Unreadable(_) => {
-                assessment.unseen.push((AlarmKind::RootAdmitsOthers, Some(of_authority(facts))))
-            }
-            _ => assessment.alarms.extend(root_admits_others(situation, facts)),
+        let is_unreadable = matches!(facts.state, AuthorityState::Unreadable(_));
+        if is_unreadable || facts.relations.clients_unreadable {
+            assessment.unseen.push((AlarmKind::RootAdmitsOthers, Some(of_authority(facts))));
+        } else {
+            assessment.alarms.extend(root_admits_others(situation, facts));
         }
     }
     match seen.not_trusted {

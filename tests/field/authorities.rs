@@ -242,6 +242,32 @@ fn root_for_other_purposes_than_clients_is_not_alarmed() {
     assert_eq!(alarm_ids(&node), [""; 0]);
 }
 
+/// Whether a root is among the accepted CAs is not known while their file can't be read.
+#[test]
+fn alarm_about_a_root_stays_while_its_file_cannot_be_read() {
+    let openssl = Openssl::new();
+    let node = node_with_intermediate(&openssl);
+    let clients = format!("{PKI}/clients.crt");
+    node.write(&clients, openssl.pem("kubernetes.crt") + &openssl.pem("root.crt"));
+    node.edit(
+        API_SERVER,
+        "--client-ca-file=/etc/kubernetes/pki/ca.crt",
+        "--client-ca-file=/etc/kubernetes/pki/clients.crt",
+    );
+    node.run(&["renew"]);
+    assert_eq!(alarm_ids(&node), ["root-admits-others"]);
+    let content = node.text(&clients);
+    node.write(&clients, "-----BEGIN CERTIFICATE-----\n");
+    node.run(&["renew"]);
+    assert_eq!(alarm_ids(&node), ["root-admits-others"]);
+    node.write(&clients, content);
+    node.run(&["renew"]);
+    assert_eq!(alarm_ids(&node), ["root-admits-others"]);
+    node.write(&clients, openssl.pem("kubernetes.crt"));
+    node.run(&["renew"]);
+    assert_eq!(alarm_ids(&node), [""; 0]);
+}
+
 #[test]
 fn no_command_installs_a_ca() {
     let openssl = Openssl::new();
