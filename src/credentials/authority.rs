@@ -1,7 +1,7 @@
 //! Reading: loads the certificates of an authority, and its key where this node has it.
 
 use super::Files;
-use crate::formats::x509::{Certificate, PrivateKey, certificates};
+use crate::formats::x509::{Certificate, Chain, PrivateKey, certificates, chains};
 use crate::model::{
     AbsolutePath, Anchor, Anchors, Authority, Dated, Digest, OtherKey, Signer, Timestamp,
 };
@@ -251,48 +251,40 @@ fn may_be_taken(
 /// The certificates of a chain that lead from a certificate to an anchor, in order, and the anchor.
 pub type ChainToAnchor = (Vec<Certificate>, Certificate);
 
-/// The number of intermediates that are looked at: a file may hold any number.
-const MAX_INTERMEDIATES: usize = 8;
-
 impl LoadedAuthority {
-    /// The signer of a certificate that has this chain behind it in its file.
+    /// The chains from a certificate to the anchors. Only the certificate itself is to be replaced,
+    /// so only that may be signed with SHA-1.
+    fn chains<'c>(&'c self, leaf: &Certificate, behind: &'c [Certificate]) -> Vec<Chain<'c>> {
+        chains(leaf, behind, self.anchors(), Certificate::was_signed_by)
+    }
+
+    /// The signer of a certificate that has these certificates behind it in its file.
     #[must_use]
-    pub fn signer_with(&self, leaf: &Certificate, chain: &[Certificate]) -> Signer {
+    pub fn signer_with(&self, leaf: &Certificate, behind: &[Certificate]) -> Signer {
         match self.signer_of(leaf) {
-            Signer::Foreign if self.chain_to_anchor(leaf, chain, leaf.not_before).is_some() => {
-                Signer::Intermediate
-            }
+            Signer::Foreign if !self.chains(leaf, behind).is_empty() => Signer::Intermediate,
             signer => signer,
         }
     }
 
-    /// The way from a certificate to an anchor, by intermediates of which each is signed by the
-    /// next one. Of several anchors it ends at the one that is valid at a time and expires last.
+    /// The end of the CA certificates above a certificate, by the chain that lasts longest: nothing
+    /// is accepted by an expired one. `None` where there is no chain.
+    #[must_use]
+    pub fn chain_end(&self, leaf: &Certificate, behind: &[Certificate]) -> Option<Timestamp> {
+        self.chains(leaf, behind).iter().map(Chain::not_after).max()
+    }
+
+    /// The best way from a certificate to an anchor, by the certificates behind it.
     #[must_use]
     pub fn chain_to_anchor(
         &self,
         leaf: &Certificate,
-        chain: &[Certificate],
+        behind: &[Certificate],
         now: Timestamp,
     ) -> Option<ChainToAnchor> {
-        let Self::Present { anchors, .. } = self else { return None };
-        let chain = chain.get(..MAX_INTERMEDIATES).unwrap_or(chain);
-        let mut path: Vec<Certificate> = Vec::new();
-        loop {
-            let last = path.last().unwrap_or(leaf);
-            // Only the certificate itself is to be replaced, so only that may be signed with SHA-1.
-            let is_signed = |by: &Certificate| match path.is_empty() {
-                true => last.was_signed_by(by),
-                false => last.is_signed_by(by),
-            };
-            if let Some(anchor) = anchors.latest_of(now, is_signed).cloned() {
-                return Some((path, anchor));
-            }
-            let is_new =
-                |one: &&Certificate| path.iter().all(|other| other.fingerprint != one.fingerprint);
-            let mut issuers = chain.iter().filter(|one| one.is_ca()).filter(is_new);
-            let issuer = issuers.find(|one| is_signed(one))?.clone();
-            path.push(issuer);
-        }
+        let chains = self.chains(leaf, behind);
+        let Chain { intermediates, anchor } =
+            chains.into_iter().max_by_key(|chain| chain.rank(now))?;
+        Some((intermediates.into_iter().cloned().collect(), anchor.clone()))
     }
 }

@@ -1,7 +1,7 @@
 //! The certificates behind a leaf: a chain from its issuer up, for clients and servers that trust
 //! only a CA further up. A renewal keeps them while they lead from the leaf.
 
-use crate::formats::x509::Certificate;
+use crate::formats::x509::{Certificate, MAX_INTERMEDIATES};
 
 /// The certificates behind a renewed leaf.
 #[derive(Debug, Default)]
@@ -28,7 +28,8 @@ impl Behind {
 }
 
 /// The positions of the certificates that lead from a leaf: its issuer's, the issuers of that, and
-/// so on. Several certificates of one issuer all count (cross-signed ones).
+/// so on. Several certificates of one issuer all count (cross-signed ones), up to
+/// [`MAX_INTERMEDIATES`] in all: others may have written the file, and made their search endless.
 fn leading(leaf: &Certificate, further: &[Certificate]) -> Vec<usize> {
     let mut found: Vec<usize> = Vec::new();
     loop {
@@ -38,8 +39,8 @@ fn leading(leaf: &Certificate, further: &[Certificate]) -> Vec<usize> {
         };
         let next = further.iter().enumerate().find(|(at, candidate)| is_next(at, candidate));
         match next.map(|(at, _)| at) {
-            Some(at) => found.push(at),
-            None => return found,
+            Some(at) if found.len() < MAX_INTERMEDIATES => found.push(at),
+            Some(_) | None => return found,
         }
     }
 }
@@ -50,4 +51,33 @@ fn is_issued_by(certificate: &Certificate, issuer: &Certificate) -> bool {
     let named = &certificate.authority_key_identifier;
     let is_named = named.is_some() && *named == issuer.subject_key_identifier;
     certificate.issuer == issuer.subject && (is_named || certificate.is_signed_by(issuer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Behind;
+    use crate::formats::x509::fixtures::{CN, Draft, Issuer, UTF8, identifier, name, now};
+    use crate::formats::x509::{KeyAlgorithm, MAX_INTERMEDIATES, PrivateKey};
+    use crate::model::days;
+
+    /// Others may have written the file: each certificate that counts makes the search longer.
+    #[test]
+    fn number_of_certificates_that_lead_from_a_leaf_is_limited() {
+        let subject = |text: &[u8]| name(&[&[(CN, UTF8, text)]]);
+        let ca = Draft::authority(subject(b"old"), &[identifier(b"one")]).self_signed();
+        let other = Draft::authority(subject(b"new"), &[]).self_signed();
+        let again = |at: u64| {
+            let mut draft = Draft::authority(subject(b"old"), &[identifier(b"one")]);
+            draft.terms.not_after = now().plus(days(at));
+            draft.signed(&ca.key, &ca.key)
+        };
+        let further: Vec<_> = (1..30).map(again).collect();
+        let leaf = |by: &Issuer| {
+            let key = PrivateKey::generate(&KeyAlgorithm::EcdsaP256).unwrap();
+            Draft::leaf(subject(b"leaf"), &by.certificate, &[]).signed(&key, &by.key)
+        };
+        let behind = Behind::of(&leaf(&other), &leaf(&ca), &further);
+        assert_eq!(behind.dropped.len(), MAX_INTERMEDIATES);
+        assert_eq!(behind.kept.len(), further.len() - MAX_INTERMEDIATES);
+    }
 }

@@ -4,7 +4,7 @@
 //! The caller reads the files and connects to the servers.
 
 use crate::formats::kubeconfig::{Kubeconfig, PemSource};
-use crate::formats::x509::{Certificate, anchors_of, certificates};
+use crate::formats::x509::{Certificate, Chain, certificates, chains};
 use crate::model::Timestamp;
 
 /// One finding as text, and whether it is good.
@@ -119,9 +119,9 @@ impl Question<'_> {
         let same = |one: &Certificate, other: &Certificate| {
             one.subject == other.subject && one.public_key_der() == other.public_key_der()
         };
-        let Some(found) =
-            trusted.iter().find(|one| self.authority.iter().any(|other| same(one, other)))
-        else {
+        let found = trusted.iter().filter(|one| self.authority.iter().any(|own| same(one, own)));
+        // A valid one is enough.
+        let Some(found) = found.max_by_key(|one| (one.is_valid_at(self.now), one.not_after)) else {
             let others = trusted
                 .iter()
                 .map(|one| format!("{}, SHA-256 {}", one.subject, one.fingerprint))
@@ -145,36 +145,37 @@ impl Question<'_> {
 
     fn signed(&self, what: &str, leaf: &Certificate, behind: &[Certificate]) -> Verdict {
         let (name, subject) = (self.name, &leaf.subject);
-        let verdict = |well, text| Verdict { well, text };
-        if anchors_of(leaf, behind, self.authority, self.now).is_empty() {
-            let named = self.authority.iter().any(|authority| authority.subject == leaf.issuer);
-            let but = if named {
-                "another key with the same name".to_owned()
-            } else {
-                leaf.issuer.to_string()
-            };
-            return verdict(
-                false,
-                format!("{what} ({subject}) is not signed by {name}, but by {but}"),
-            );
-        }
-        let by = if self.authority.iter().any(|one| leaf.is_signed_by(one)) {
-            String::new()
-        } else {
-            format!(" by way of {}", leaf.issuer)
-        };
-        match self.validity_problem(leaf) {
-            None => verdict(
-                true,
-                format!(
-                    "{what} ({subject}) is signed by {name}{by} and valid until {}",
-                    leaf.not_after
-                ),
-            ),
-            Some(trouble) => {
-                verdict(false, format!("{what} ({subject}) is signed by {name}{by}, but {trouble}"))
+        let is_listed = self.authority.iter().any(|one| one.fingerprint == leaf.fingerprint);
+        let found = chains(leaf, behind, self.authority.iter(), Certificate::is_signed_by);
+        let chain = found.iter().max_by_key(|chain| chain.rank(self.now));
+        let by = match chain {
+            Some(Chain { intermediates, .. }) if !intermediates.is_empty() => {
+                format!("{name} by way of {}", leaf.issuer)
             }
+            None if !is_listed => {
+                return Verdict { well: false, text: self.not_signed(what, leaf) };
+            }
+            _ => name.to_owned(),
+        };
+        let of_chain = chain.iter().flat_map(|chain| chain.authorities()).find_map(|one| {
+            Some(format!("the CA certificate {} {}", one.subject, self.validity_problem(one)?))
+        });
+        let text = format!("{what} ({subject}) is signed by {by}");
+        match self.validity_problem(leaf).or(of_chain) {
+            None => {
+                Verdict { well: true, text: format!("{text} and valid until {}", leaf.not_after) }
+            }
+            Some(trouble) => Verdict { well: false, text: format!("{text}, but {trouble}") },
         }
+    }
+
+    fn not_signed(&self, what: &str, leaf: &Certificate) -> String {
+        let is_named = self.authority.iter().any(|authority| authority.subject == leaf.issuer);
+        let but = match is_named {
+            true => "another key with the same name".to_owned(),
+            false => leaf.issuer.to_string(),
+        };
+        format!("{what} ({}) is not signed by {}, but by {but}", leaf.subject, self.name)
     }
 
     fn validity_problem(&self, certificate: &Certificate) -> Option<String> {

@@ -257,7 +257,8 @@ fn condition(entry: &CredentialEntry, life: Life, authority: i64) -> Condition {
         (Life::Days(left), _) if !kubelets && ends_with_authority(left, authority) => {
             Condition::EndsWithAuthority
         }
-        (Life::Days(left), _) => by_days(left),
+        // Nothing is accepted by an expired CA.
+        (Life::Days(left), _) => by_days(left.min(authority)),
         (Life::Absent, _) => {
             if entry.needed {
                 Condition::Missing
@@ -282,7 +283,7 @@ fn condition(entry: &CredentialEntry, life: Life, authority: i64) -> Condition {
 }
 
 fn ends_with_authority(left: i64, authority: i64) -> bool {
-    left <= RENEW_BEFORE && authority >= 0 && authority.min(VALIDITY) <= left
+    left.min(authority) <= RENEW_BEFORE && authority >= 0 && authority.min(VALIDITY) <= left
 }
 
 fn by_days(left: i64) -> Condition {

@@ -152,6 +152,24 @@ pub struct Leaf {
     /// The CA certificates of its authority that it verifies by, in Go and in OpenSSL: SHA-256 of
     /// each.
     pub verifies_by: Vec<Digest>,
+    /// The last second in which the CA certificates above it are valid, up to one of its authority.
+    /// `None` where they are not known.
+    pub chain_end: Option<Timestamp>,
+}
+
+impl Leaf {
+    /// The last second in which it is accepted: its own last valid one, or that of the CA
+    /// certificates above it.
+    #[must_use]
+    pub fn accepted_until(&self) -> Timestamp {
+        self.chain_end.map_or(self.not_after, |end| end.min(self.not_after))
+    }
+
+    /// Whether it is valid for longer than the CA certificates above it.
+    #[must_use]
+    pub fn outlives_its_chain(&self) -> bool {
+        self.accepted_until() < self.not_after
+    }
 }
 
 /// Subject and issuer of a certificate in parts: each with the short name of its kind (`CN`, `O`),

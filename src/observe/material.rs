@@ -65,6 +65,7 @@ pub(super) fn leaf(stored: &Stored, authority: Option<&LoadedAuthority>) -> Leaf
         sha1: certificate.has_sha1_signature(),
         verifies_by: authority
             .map_or_else(Vec::new, |authority| authority.verifiers_of(certificate)),
+        chain_end: authority.and_then(|authority| authority.chain_end(certificate, further)),
     }
 }
 

@@ -210,7 +210,7 @@ fn external(
         credential.renewal == Renewal::Ours
             && credential.authority.as_ref() == Some(name)
             && leaf.is_some_and(|leaf| {
-                leaf.not_after <= situation.now.plus(seen.within)
+                leaf.accepted_until() <= situation.now.plus(seen.within)
                     || judged.judgement.condition == Condition::Sha1
             })
     };

@@ -313,7 +313,7 @@ fn end(judged: &Judged) -> Option<Timestamp> {
 fn urgent_from(judged: &Judged, policy: &Policy) -> Option<Timestamp> {
     let leaf =
         judged.facts.material.leaf().filter(|_| judged.judgement.condition == Condition::Due)?;
-    Some(leaf.not_after.minus(policy.urgent_before))
+    Some(leaf.accepted_until().minus(policy.urgent_before))
 }
 
 #[cfg(test)]

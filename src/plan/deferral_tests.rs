@@ -62,6 +62,7 @@ fn ends_in(ends: u64) -> Judged {
         signer: Signer::Authority,
         sha1: false,
         verifies_by: vec![Digest::of(b"ca")],
+        chain_end: None,
     };
     let certificate = AuthorityCertificate {
         subject: String::new(),

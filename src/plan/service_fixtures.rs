@@ -63,6 +63,7 @@ pub fn judged(credential: &str, content: &str) -> Judged {
         signer: Signer::Authority,
         sha1: false,
         verifies_by: vec![Digest::of(b"ca")],
+        chain_end: None,
     };
     let facts = CredentialFacts {
         credential: entry,

@@ -11,6 +11,8 @@ use serde_json::Value;
 use super::common::{CA_CRT, CA_KEY, FRONT_CA_CRT, FRONT_CA_KEY, Node, PKI, Run};
 use super::support::{alarms, json, trust_in_kubeconfigs};
 
+mod chains;
+
 const ETCD_CA_CRT: &str = "etc/kubernetes/pki/etcd/ca.crt";
 const ETCD_CA_KEY: &str = "etc/kubernetes/pki/etcd/ca.key";
 const API_SERVER: &str = "etc/kubernetes/manifests/kube-apiserver.yaml";

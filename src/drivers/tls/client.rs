@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::ClientIdentity;
-use crate::formats::x509::Certificate;
+use crate::formats::x509::{Certificate, MAX_INTERMEDIATES};
 
 /// Returns the cryptography provider of the whole program.
 pub fn provider() -> Arc<CryptoProvider> {
@@ -57,9 +57,6 @@ pub struct AnyCertificate {
     proven: OnceLock<CertificateDer<'static>>,
     intermediates: OnceLock<Vec<CertificateDer<'static>>>,
 }
-
-/// The number of intermediates that are kept, however many a server shows.
-const MAX_INTERMEDIATES: usize = 8;
 
 impl AnyCertificate {
     /// Returns a verifier for one connection.

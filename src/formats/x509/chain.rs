@@ -5,12 +5,17 @@
 //! certificate whose subject key identifier is not the one that the certificate names as its
 //! authority's.
 
+use std::cmp::Reverse;
+
 use super::Certificate;
 use super::check::is_signed_with;
 use crate::model::Timestamp;
 
 /// The number of intermediates that are looked at: what a server or a file shows may be endless.
-const MAX_INTERMEDIATES: usize = 8;
+pub const MAX_INTERMEDIATES: usize = 8;
+
+/// The number of steps in the search for chains: certificates can sign one another in circles.
+const MAX_STEPS: usize = 1_000;
 
 impl Certificate {
     /// Whether both verifiers accept it by that CA certificate alone.
@@ -33,9 +38,98 @@ impl Certificate {
     }
 }
 
-/// Returns the CA certificates that a certificate verifies by at a time, as Go does it, directly or
-/// by way of the intermediates that are shown with it. The dates of the certificate itself and of
-/// the anchors are for the caller to judge.
+/// A way from a certificate to a trust anchor, by intermediates of which each is signed by the next
+/// one, and the last one by the anchor.
+#[derive(Clone, Debug)]
+pub struct Chain<'c> {
+    /// The intermediates, from the issuer of the certificate up.
+    pub intermediates: Vec<&'c Certificate>,
+    /// The anchor.
+    pub anchor: &'c Certificate,
+}
+
+impl<'c> Chain<'c> {
+    /// Its CA certificates, from the issuer of the certificate up.
+    pub fn authorities(&self) -> impl Iterator<Item = &'c Certificate> {
+        self.intermediates.iter().copied().chain([self.anchor])
+    }
+
+    /// The last second in which all its CA certificates are valid.
+    #[must_use]
+    pub fn not_after(&self) -> Timestamp {
+        let end = self.anchor.not_after;
+        self.intermediates.iter().fold(end, |end, one| end.min(one.not_after))
+    }
+
+    /// Its rank among others: one whose CA certificates are valid at a time comes before others, a
+    /// shorter one before a longer one, and one that lasts longer before another.
+    #[must_use]
+    pub fn rank(&self, now: Timestamp) -> impl Ord + use<> {
+        let is_valid = self.authorities().all(|one| one.is_valid_at(now));
+        (is_valid, Reverse(self.intermediates.len()), self.not_after())
+    }
+
+    /// Whether no CA certificate in it forbids as many CA certificates as there are below it.
+    fn is_within_path_lengths(&self) -> bool {
+        let allows = |(below, one): (u32, &Certificate)| {
+            one.path_length.is_none_or(|length| below <= length)
+        };
+        (0..).zip(self.authorities()).all(allows)
+    }
+}
+
+/// Returns the chains from a certificate to anchors, directly or by way of the intermediates that
+/// are shown with it, as Go builds them: by names and signatures, of CA certificates that may sign,
+/// and within their path lengths. Name constraints and extended key usages of CA certificates are
+/// not looked at, and dates are for the caller to judge. `is_signed` says which signatures on the
+/// certificate itself count; on the others SHA-1 does not.
+#[must_use]
+pub fn chains<'c>(
+    leaf: &Certificate,
+    intermediates: &'c [Certificate],
+    anchors: impl Iterator<Item = &'c Certificate>,
+    is_signed: fn(&Certificate, &Certificate) -> bool,
+) -> Vec<Chain<'c>> {
+    let shown = intermediates.iter().take(MAX_INTERMEDIATES).filter(|one| one.is_ca());
+    let shown: Vec<_> = shown.collect();
+    let anchors: Vec<_> = anchors.filter(|one| one.is_ca()).collect();
+    // Each signature is checked once, however many chains it is in.
+    let above = |one: &Certificate, is_signed: fn(&Certificate, &Certificate) -> bool| Above {
+        intermediates: shown.iter().map(|by| is_signed(one, by)).collect(),
+        anchors: anchors.iter().copied().filter(|by| is_signed(one, by)).collect(),
+    };
+    let of_leaf = above(leaf, is_signed);
+    let of_shown: Vec<_> = shown.iter().map(|one| above(one, Certificate::is_signed_by)).collect();
+    let mut found = Vec::new();
+    let mut begun: Vec<Vec<usize>> = vec![Vec::new()];
+    for _ in 0..MAX_STEPS {
+        let Some(way) = begun.pop() else { break };
+        let above = way.last().map_or(Some(&of_leaf), |last| of_shown.get(*last));
+        let Some(above) = above else { continue };
+        let taken: Vec<_> = way.iter().filter_map(|at| shown.get(*at).copied()).collect();
+        let chain = |anchor: &&'c Certificate| Chain { intermediates: taken.clone(), anchor };
+        found.extend(above.anchors.iter().map(chain).filter(Chain::is_within_path_lengths));
+        let signed = shown.iter().zip(&above.intermediates).enumerate();
+        let next = signed.filter(|(_, (one, signs))| {
+            // A CA stands once in a chain, whichever of its certificates that is.
+            **signs && !taken.iter().any(|taken| taken.is_of_same_ca(one))
+        });
+        begun.extend(next.map(|(at, _)| [way.as_slice(), &[at]].concat()));
+    }
+    found
+}
+
+/// What signed a certificate.
+struct Above<'c> {
+    /// Whether each of the intermediates did.
+    intermediates: Vec<bool>,
+    /// The anchors that did.
+    anchors: Vec<&'c Certificate>,
+}
+
+/// Returns the CA certificates that a certificate verifies by at a time ([`chains`]), and itself
+/// where it is one of them. The dates of the certificate itself and of the anchors are for the
+/// caller to judge.
 #[must_use]
 pub fn anchors_of<'a>(
     leaf: &Certificate,
@@ -43,27 +137,12 @@ pub fn anchors_of<'a>(
     anchors: &'a [Certificate],
     now: Timestamp,
 ) -> Vec<&'a Certificate> {
-    let mut left: Vec<_> = intermediates
-        .iter()
-        .take(MAX_INTERMEDIATES)
-        .filter(|one| one.is_authority && one.may_sign && one.is_valid_at(now))
-        .collect();
-    let mut chain = vec![leaf];
-    // Each round takes at least one intermediate out.
-    loop {
-        let (issuers, others): (Vec<_>, Vec<_>) =
-            left.into_iter().partition(|one| chain.iter().any(|below| below.is_signed_by(one)));
-        if issuers.is_empty() {
-            break;
-        }
-        chain.extend(issuers);
-        left = others;
-    }
+    let found = chains(leaf, intermediates, anchors.iter(), Certificate::is_signed_by);
+    let valid = |chain: &&Chain<'_>| chain.intermediates.iter().all(|one| one.is_valid_at(now));
+    let valid: Vec<_> = found.iter().filter(valid).collect();
     let accepts = |anchor: &&Certificate| {
-        let signs = anchor.is_authority && anchor.may_sign;
-        chain
-            .iter()
-            .any(|one| one.fingerprint == anchor.fingerprint || (signs && one.is_signed_by(anchor)))
+        let is_end = |chain: &&Chain<'_>| chain.anchor.fingerprint == anchor.fingerprint;
+        leaf.fingerprint == anchor.fingerprint || valid.iter().any(is_end)
     };
     anchors.iter().filter(accepts).collect()
 }
@@ -72,7 +151,7 @@ pub fn anchors_of<'a>(
 mod tests {
     use super::super::fixtures::*;
     use super::super::{Certificate, KeyAlgorithm, PrivateKey};
-    use super::anchors_of;
+    use super::{anchors_of, chains};
     use x509_cert::ext::Extension;
 
     fn p256() -> PrivateKey {
@@ -113,6 +192,33 @@ mod tests {
         assert!(without.verifies_by(&other_id));
         let other = Draft::authority(common_name(PRINTABLE), &[]).self_signed().certificate;
         assert!(!leaf.is_signed_with_key_of(&other) && !leaf.verifies_by(&other));
+    }
+
+    /// Each of a circle of CAs signs the next two, and the first one is signed by the root too.
+    #[test]
+    fn circles_of_intermediates_end() {
+        let root = Draft::authority(common_name(UTF8), &[]).self_signed();
+        let keys: Vec<_> = (0..6).map(|_| p256()).collect();
+        let named = |at: usize| name(&[&[(CN, UTF8, format!("ca {at}").as_bytes())]]);
+        let signed = |at: usize, issuer: Vec<u8>, key: &PrivateKey| {
+            let draft = Draft { issuer, ..Draft::authority(named(at), &[]) };
+            draft.signed(&keys[at], key)
+        };
+        let mut shown: Vec<_> =
+            (0..7).map(|at| signed(at % 6, named((at + 1) % 6), &keys[(at + 1) % 6])).collect();
+        let top = signed(5, root.certificate.subject.der().to_vec(), &root.key);
+        let leaf =
+            Draft::leaf(name(&[&[(CN, UTF8, b"leaf")]]), &shown[0], &[]).signed(&p256(), &keys[0]);
+        let lengths = |shown: &[Certificate]| -> Vec<usize> {
+            let anchors = [&root.certificate].into_iter();
+            let found = chains(&leaf, shown, anchors, Certificate::is_signed_by);
+            found.iter().map(|chain| chain.intermediates.len()).collect()
+        };
+        assert_eq!(lengths(&shown), [0; 0], "the circle leads nowhere");
+        shown.push(top);
+        assert_eq!(lengths(&shown), [6, 6], "the first CA is there twice");
+        shown.insert(0, root.certificate.clone());
+        assert_eq!(lengths(&shown), [0; 0], "the last one is not looked at");
     }
 
     #[test]

@@ -24,10 +24,10 @@ mod template;
 mod verify;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 
 pub use algorithm::KeyAlgorithm;
-pub use chain::anchors_of;
+pub use chain::{Chain, MAX_INTERMEDIATES, anchors_of, chains};
 pub use fit::key_fits;
 pub use issue::{IssueError, Terms, random_serial, reissue};
 pub use keys::{KeyError, PrivateKey};

@@ -41,6 +41,8 @@ pub struct Certificate {
     pub key_algorithm: KeyAlgorithm,
     /// Whether it is a CA certificate (basicConstraints).
     pub is_authority: bool,
+    /// How many other CA certificates may be between it and a leaf, where it says that.
+    pub path_length: Option<u32>,
     /// Whether its key usage, if present, allows signing certificates.
     pub may_sign: bool,
     /// The identifier of its key.
@@ -250,6 +252,11 @@ impl Certificate {
             not_after: Timestamp::from_seconds(parsed.validity().not_after.timestamp()),
             key_algorithm: KeyAlgorithm::of_public_key(parsed.public_key().raw),
             is_authority: parsed.is_ca(),
+            path_length: parsed
+                .basic_constraints()
+                .ok()
+                .flatten()
+                .and_then(|constraints| constraints.value.path_len_constraint),
             may_sign: key_usage
                 .as_ref()
                 .is_ok_and(|usage| usage.as_ref().is_none_or(|usage| usage.value.key_cert_sign())),

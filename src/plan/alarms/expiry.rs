@@ -140,12 +140,15 @@ fn credential(
     judged: &Judged,
 ) -> Option<Alarm> {
     let leaf = judged.facts.material.leaf()?;
-    let (name, end, now) = (&judged.facts.credential.name, leaf.not_after, situation.now);
+    let (name, end, now) = (&judged.facts.credential.name, leaf.accepted_until(), situation.now);
     let renewer = renewer(judged, now);
     let (why, repair) = not_by_kubelet(&judged.facts)
         .map(|(why, advice)| (why, capitalised(&advice)))
         .unwrap_or_else(|| words(&renewer));
-    let file = &judged.facts.credential.location;
+    let file = match leaf.outlives_its_chain() {
+        true => format!("a CA certificate above {}", judged.facts.credential.location),
+        false => judged.facts.credential.location.to_string(),
+    };
     if now > end {
         let (why, repair) = expired_kubelet(judged, &renewer).unwrap_or((why, repair));
         return Some(expired(
@@ -162,7 +165,7 @@ fn credential(
                 || (left(seen.policy.renew_before) && memory.failed.contains_key(name))
         }
         Renewer::External => left(seen.policy.renew_before),
-        Renewer::Kubelet => now > kubelet_is_late(leaf.not_before, end),
+        Renewer::Kubelet => now > kubelet_is_late(leaf.not_before, leaf.not_after),
         Renewer::None => left(seen.within),
         Renewer::Authority => false,
     };

@@ -285,7 +285,9 @@ fn by_time(
         .map(|certificate| certificate.not_after);
     match end {
         Some(end)
-            if shortens && end >= now && !worth_it(leaf.not_after, new_end(policy, end, now)) =>
+            if shortens
+                && end >= now
+                && !worth_it(leaf.accepted_until(), new_end(policy, end, now)) =>
         {
             Condition::EndsWithAuthority
         }
@@ -293,17 +295,18 @@ fn by_time(
     }
 }
 
-/// The condition by the certificate's own dates alone.
+/// The condition by the dates of the certificate and of those above it.
 fn life(leaf: &Leaf, policy: &Policy, now: Timestamp) -> Condition {
-    if now > leaf.not_after {
+    let end = leaf.accepted_until();
+    if now > end {
         Condition::Expired
     } else if now < leaf.not_before {
         Condition::NotYetValid
     } else if leaf.sha1 && matches!(leaf.signer, Signer::Authority | Signer::Intermediate) {
         Condition::Sha1
-    } else if leaf.not_after <= now.plus(policy.urgent_before) {
+    } else if end <= now.plus(policy.urgent_before) {
         Condition::Urgent
-    } else if leaf.not_after <= now.plus(policy.renew_before) {
+    } else if end <= now.plus(policy.renew_before) {
         Condition::Due
     } else {
         Condition::Fresh
@@ -448,7 +451,11 @@ fn describe(
 }
 
 fn describe_leaf(leaf: &Leaf, condition: Condition, policy: &Policy, now: Timestamp) -> String {
-    let end = remaining(now, leaf.not_after);
+    let end = remaining(now, leaf.accepted_until());
+    let end = match leaf.outlives_its_chain() {
+        true => format!("{end} with a CA certificate above it"),
+        false => end,
+    };
     match condition {
         Condition::Expired => format!("expired {end}"),
         Condition::NotYetValid => format!("not valid before {}", leaf.not_before),

@@ -43,6 +43,7 @@ pub(in crate::plan) fn leaf(signer: Signer, not_before: Timestamp, not_after: Ti
         signer,
         sha1: false,
         verifies_by: if signer == Signer::Authority { vec![Digest::of(b"ca")] } else { vec![] },
+        chain_end: None,
     }
 }
 
@@ -218,6 +219,7 @@ pub(in crate::plan) fn copied_leaf(of: &str, left: i64) -> Leaf {
         signer: Signer::Authority,
         sha1: false,
         verifies_by: vec![Digest::of(b"ca")],
+        chain_end: None,
     }
 }
 
