@@ -10,7 +10,8 @@ fn leaf_of_other_ca_is_never_reissued() {
     let (etcd_ca, key) =
         read_ca(&node, "etc/kubernetes/pki/etcd/ca.crt", "etc/kubernetes/pki/etcd/ca.key");
     node.sign_with("apiserver", &etcd_ca, &key, 10);
-    let reported = &["issued by CN=etcd-ca, not by its authority", "it is never re-signed"];
+    let reported =
+        &["issued by CN=etcd-ca, does not verify by its authority", "it is never re-signed"];
     Expected { code: SUCCESS, left: &["apiserver"], reported }.assert("foreign", &node);
 }
 

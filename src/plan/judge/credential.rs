@@ -474,7 +474,7 @@ fn describe_leaf(leaf: &Leaf, condition: Condition, policy: &Policy, now: Timest
             leaf.issuer
         ),
         Condition::ForeignIssuer => {
-            format!("issued by {}, not by its authority; expires {end}", leaf.issuer)
+            format!("issued by {}, does not verify by its authority; expires {end}", leaf.issuer)
         }
         Condition::SelfSigned => {
             format!("signed by its own key, not by its authority; expires {end}")

@@ -102,8 +102,8 @@ fn reasons_name_cause_and_remedy() {
         (
             C::ForeignIssuer,
             A::Usable,
-            "issued by CN=other, not by its authority; expires in 300 days; it is never \
-             re-signed",
+            "issued by CN=other, does not verify by its authority; expires in 300 days; it is \
+             never re-signed",
         ),
         (C::Absent, A::Usable, "not on this node, and not needed"),
         (
