@@ -59,6 +59,8 @@ pub struct Pod {
     labels: Vec<String>,
     host_network: bool,
     containers: Vec<Container>,
+    /// The init containers that go on running.
+    sidecars: Vec<Container>,
     /// The container of the component.
     main: usize,
     /// What that one runs.
@@ -121,17 +123,19 @@ impl Pod {
         let labels = manifest.metadata.labels.unwrap_or_default();
         let labels = LABELS.iter().filter_map(|label| labels.get(*label).cloned().flatten());
         let name = manifest.metadata.name;
-        let pod = Self {
+        let mut pod = Self {
             name: name.clone(),
             labels: labels.collect(),
             host_network: manifest.spec.host_network.unwrap_or(false),
             containers: manifest.spec.containers,
+            sidecars: manifest.spec.init_containers.unwrap_or_default(),
             main: 0,
             program: Program::default(),
             configuration: None,
             file: None,
             volumes: manifest.spec.volumes.unwrap_or_default(),
         };
+        pod.sidecars.retain(Container::is_sidecar);
         Ok(pod.of_component(&name))
     }
 
@@ -281,7 +285,7 @@ impl Pod {
     /// named don't count.
     #[must_use]
     pub fn files(&self) -> Vec<(&str, BTreeSet<AbsolutePath>)> {
-        let files = self.containers.iter().map(|container| {
+        let files = self.containers.iter().chain(&self.sidecars).map(|container| {
             let mounted = container.volume_mounts.iter().flatten();
             let mounted = mounted.filter_map(|mount| self.volume_path(mount, Path::new("")));
             let named = texts(container);

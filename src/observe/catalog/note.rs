@@ -11,6 +11,8 @@ pub enum Note {
     Unreadable {
         /// The manifest's file name.
         file: String,
+        /// Whether it is named after a component for which there is no other one.
+        is_component: bool,
         /// What is wrong with it.
         error: ManifestError,
     },
@@ -171,8 +173,17 @@ impl Note {
             | Self::NoCertificates { file, .. }
             | Self::Doubt { file, all_named: false, .. }
             | Self::NoConfiguration { file, .. }
-            | Self::NoHostPath { file, problem: NoHostPath::NotKnown, .. }
-            | Self::NoServingFile { file, problem: NoHostPath::NotKnown, .. } => Some(file),
+            | Self::Unreadable { file, is_component: true, .. }
+            | Self::NoHostPath {
+                file,
+                problem: NoHostPath::NotKnown | NoHostPath::NotAbsolute,
+                ..
+            }
+            | Self::NoServingFile {
+                file,
+                problem: NoHostPath::NotKnown | NoHostPath::NotAbsolute,
+                ..
+            } => Some(file),
             Self::Unreadable { .. }
             | Self::Doubt { .. }
             | Self::NoHostPath { .. }
