@@ -16,7 +16,7 @@ use std::path::{Component, Path, PathBuf};
 use serde_saphyr::DuplicateKeyPolicy;
 
 use self::config_file::{Configuration, Values};
-use self::program::{Program, Value, is_image_of, runs, runs_tool_of};
+use self::program::{Program, Value, is_image_of, runs, runs_tool_of, script_words};
 use self::shape::{Container, HttpGet, Manifest, Port, Volume, VolumeMount};
 use self::words::{command_line, environment};
 use crate::model::AbsolutePath;
@@ -387,11 +387,13 @@ fn setting(value: Value<'_>, by: String) -> Option<Setting<'_>> {
 /// What may name a file that a container uses.
 fn texts(container: &Container) -> Vec<String> {
     let environment = environment(container);
+    let script = script_words(container);
     let probes = [&container.liveness_probe, &container.readiness_probe, &container.startup_probe];
     let commands = probes.into_iter().flatten().filter_map(|probe| probe.exec.as_ref());
     let probed = commands.flat_map(|exec| exec.command.iter().flatten().cloned());
     let words = command_line(container, &environment).into_iter();
-    words.chain(environment.into_values()).map(|word| word.text).chain(probed).collect()
+    let words = words.chain(environment.into_values()).chain(script);
+    words.map(|word| word.text).chain(probed).collect()
 }
 
 /// The absolute paths in a text.

@@ -186,8 +186,8 @@ impl Catalog {
         let mut listed: BTreeSet<_> =
             catalog.credentials.iter().map(|credential| credential.name.clone()).collect();
         catalog.find_current_users(found.users);
-        catalog.join_shared();
-        catalog.add_serving(settings, profile, &manifests);
+        catalog.join_shared(found);
+        catalog.add_serving(settings, profile, &manifests, found);
         listed.extend(catalog.serving.iter().cloned());
         catalog.add_copies(settings, found.matching)?;
         catalog.add_users(found.users);
@@ -196,12 +196,14 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Joins credentials for which two flags name the same files: the credential is renewed once,
-    /// and all services that use it are refreshed.
-    fn join_shared(&mut self) {
+    /// Joins credentials for which two flags name the same files, also through links: the
+    /// credential is renewed once, and all services that use it are refreshed.
+    fn join_shared(&mut self, found: CatalogInput<'_>) {
         let mut kept: Vec<Credential> = Vec::new();
         for credential in std::mem::take(&mut self.credentials) {
-            match kept.iter_mut().find(|other| other.location == credential.location) {
+            let same =
+                |other: &&mut Credential| found.is_same(&other.location, &credential.location);
+            match kept.iter_mut().find(same) {
                 None => kept.push(credential),
                 Some(other) => {
                     let uses = self.services.iter_mut().flat_map(|service| &mut service.uses);

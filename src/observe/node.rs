@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::catalog::{Catalog, CatalogError, CatalogInput, KubeconfigUsers, Note, Reference};
 use super::kubelet::{self, FoundSettings};
+use super::shared::is_same_file;
 use crate::credentials::{LoadedAuthority, load, load_authority, referenced};
 use crate::formats::kubeconfig::{self, ClientCertificate, Kubeconfig, PemSource};
 use crate::formats::x509::certificates;
@@ -121,6 +122,7 @@ impl Node {
             users: &users,
             exists: &exists,
             shares_ca: &|one, other| shares_ca(&root, one, other),
+            same_file: &|one, other| is_same_file(&root, one, other),
             matching: &matching,
         };
         let mut catalog = Catalog::build(&settings, &profile, found)?;

@@ -1,12 +1,12 @@
 //! Static pods that say their flags otherwise, and other users of renewed files.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use kubecertd::formats::x509::{PrivateKey, certificates};
 use kubecertd::model::{Timestamp, days};
 
-use crate::common::{Node, RSA, Run, fixture, now};
+use crate::common::{Node, PKI, RSA, Run, fixture, now};
 use crate::support::{self, json};
 
 const MANIFESTS: &str = "etc/kubernetes/manifests";
@@ -319,7 +319,7 @@ fn pod_of_a_component_may_have_another_name() {
 fn component_without_certificates_is_reported() {
     let node = node();
     pod(&node, "etcd.yaml", "etcd", "", "name: etcd\ncommand: [/run.sh]");
-    let words = "manifest etcd.yaml: the pod etcd runs etcd, and names no certificate that it uses";
+    let words = "manifest etcd.yaml: the pod etcd seems to run etcd, and names no certificate";
     assert_unclear(&node, "etcd.yaml", words);
     // The operator lists what it uses.
     let own = |name: &str, file: &str| {
@@ -470,6 +470,7 @@ fn mounted_directory_is_no_use_but_a_named_file_is() {
         ("command: [/agent, --dir=/k8s/pki]", None),
         ("command: [curl, --cert, /k8s/pki/apiserver-etcd-client.crt]", Some("apiserver-etcd")),
         ("command: [sh, -c, 'exec exporter --key=\"/k8s/pki/etcd/peer.key\"']", Some("etcd/peer")),
+        ("command: [sh, -c, 'D=/k8s; exec x --kubeconfig=$D/admin.conf']", Some("admin.conf")),
         ("env: [{name: KUBECONFIG, value: /k8s/scheduler.conf}]", Some("scheduler.conf")),
         ("livenessProbe: {exec: {command: [x, /k8s/pki/etcd/server.crt]}}", Some("etcd/server")),
         ("command: [x, /k8s/pki/ca.crt, /k8s/pki/sa.key]", None),
@@ -601,6 +602,42 @@ fn serving_certificates_of_other_cas_are_watched() {
     let raised = alarms(&node);
     assert_eq!(raised, ["expiring-soon system.certificate.apiserver-sni/public"]);
     assert_eq!(node.run(&["check"]).code, 3);
+}
+
+/// A pair that is renewed under one name must not be renewed again under another.
+#[test]
+fn pair_that_is_named_through_links_is_renewed_once() {
+    let node = Node::due();
+    for end in ["crt", "key"] {
+        symlink(format!("apiserver.{end}"), node.path(&format!("{PKI}/link.{end}"))).unwrap();
+        let client = format!("{PKI}/etcd/healthcheck-client.{end}");
+        node.remove(&client);
+        symlink(format!("server.{end}"), node.path(&client)).unwrap();
+    }
+    symlink("pki", node.path("etc/kubernetes/pki2")).unwrap();
+    let sni = |pair: &str| format!("--tls-sni-cert-key={pair}.crt,{pair}.key");
+    let sni = ["/etc/kubernetes/pki/link", "/etc/kubernetes/pki2/apiserver"].map(sni);
+    add_flags(&node, "kube-apiserver", &sni.each_ref().map(String::as_str));
+    let from = "    - mountPath: /etc/kubernetes/pki\n";
+    node.edit(
+        APISERVER,
+        from,
+        &format!("    - {{mountPath: /etc/kubernetes/pki2, name: p2}}\n{from}"),
+    );
+    node.edit(
+        APISERVER,
+        "  volumes:\n",
+        "  volumes:\n  - {name: p2, hostPath: {path: /etc/kubernetes/pki2}}\n",
+    );
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert!(is_renewed(&node, "etc/kubernetes/pki/apiserver.crt"));
+    assert!(is_renewed(&node, "etc/kubernetes/pki/etcd/server.crt"));
+    assert!(!run.text.contains("apiserver-sni"), "{}", run.text);
+    let link = fs::read_link(node.path(&format!("{PKI}/link.crt"))).unwrap();
+    assert_eq!(link.to_str(), Some("apiserver.crt"));
+    assert_eq!(node.run(&["check"]).code, 0);
+    assert_eq!(alarms(&node), [""; 0]);
 }
 
 /// Entries that were made for such files before they were known stay what they are.

@@ -162,6 +162,15 @@ pub(super) fn runs_tool_of(container: &Container, component: &str) -> bool {
     }
 }
 
+/// The words of the commands in a container's script, and those of its variables.
+pub(super) fn script_words(container: &Container) -> Vec<Word> {
+    let environment = environment(container);
+    let line = command_line(container, &environment);
+    let Some((script, arguments)) = script_of(&line) else { return Vec::new() };
+    let commands = shell::parse(&script.text, &environment, arguments).commands.into_iter();
+    commands.flat_map(|one| one.words.into_iter().chain(one.environment.into_values())).collect()
+}
+
 /// Whether the image is one of a component, such as `registry.k8s.io/etcd:3.6.6-0`.
 pub(super) fn is_image_of(container: &Container, component: &str) -> bool {
     let image = container.image.as_deref().unwrap_or_default();
@@ -244,7 +253,7 @@ mod tests {
             "command: [/go-runner, --cert-file=/log, /usr/local/bin/etcd, --cert-file=/a]",
             "command: [tini, --, etcd, --cert-file=/a]",
             "command: [flock, -w, '5', /run/lock, nice, -n, '5', etcd, --cert-file=/a]",
-            "command: [gosu, nobody, etcd, --cert-file=/a]",
+            "command: [gosu, member, etcd, --cert-file=/a]",
             "command: [sudo, -u, etcd, etcd, --cert-file=/a]",
             "command: [tini, -g, --, sh, -c, 'exec etcd --cert-file=/a']",
             "command: [/usr/bin/env, A=1, bash, -ec, 'exec etcd --cert-file=/a']",

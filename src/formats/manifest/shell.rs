@@ -1,9 +1,9 @@
 //! Scripts for `sh -c` in manifests: the commands in them, with their words as a shell makes them.
 //!
-//! Read are quotes, comments, continued lines, chains of commands, redirections, here-documents, and
-//! variables and arguments that the manifest or the script itself sets. A part that only a run could
-//! show, such as the output of a command, or a value that is set under a condition, makes its word
-//! unknown. Nothing is run.
+//! Read are quotes, comments, continued lines, chains of commands, redirections, here-documents,
+//! and variables and arguments that the manifest or the script itself sets. A part that only a run
+//! could show, such as the output of a command, or a value that is set under a condition, makes its
+//! word unknown. Nothing is run.
 
 use std::collections::BTreeSet;
 use std::iter::Peekable;
@@ -661,7 +661,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reader_never_panics(script in "([ab ='\"\\\\$(){}`<>&|;#\n@]|A=|if |<<|&&|\\|\\||set |A\\+=){0,40}") {
+        fn reader_never_panics(
+            script in concat!(
+                "([ab ='\"\\\\$(){}`<>&|;#\n@]|A=|if |<<|&&|\\|\\|",
+                "|set |A\\+=){0,40}",
+            )
+        ) {
             let _ = parse(&script, &Environment::new(), &[]);
         }
     }

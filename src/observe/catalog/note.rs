@@ -48,9 +48,9 @@ pub enum Note {
     },
     /// The pod of a component names none of its certificates.
     #[error(
-        "manifest {file}: the pod {pod} runs {component}, and names no certificate that it uses\
-         {}: only files at the usual paths are managed; name the files in the manifest, or list \
-         them as [[credential]] in the configuration", because(doubt.as_deref())
+        "manifest {file}: the pod {pod} seems to run {component}, and names no certificate that it \
+         uses{}: only files at the usual paths are managed; name the files in the manifest, or \
+         list them as [[credential]] in the configuration", because(doubt.as_deref())
     )]
     NoCertificates {
         /// The manifest's file name.
