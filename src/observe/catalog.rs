@@ -28,13 +28,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     AbsolutePath, Authority, Credential, CredentialName, Location, Need, OtherKey, Renewal,
-    Service, StaticConsumer, TrialAt,
+    Service, ServiceKind, StaticConsumer, TrialAt,
 };
 use crate::settings::{OwnAuthority, OwnCredential, Profile, ProfileCredential, Settings, Trial};
 pub use checks::CatalogError;
 pub use input::{CatalogInput, ConfigurationReader, KubeconfigUsers, Reference};
 pub use kubelet::{KubeletServing, KubeletSettings};
-use manifests::Manifests;
+use manifests::{Manifests, stem};
 pub use names::Wanted;
 pub use note::Note;
 use own::take;
@@ -112,6 +112,18 @@ impl Catalog {
         });
         let kubelets = self.kubeconfigs.iter().map(|(name, file)| (name.clone(), file.clone()));
         own.chain(kubelets).collect()
+    }
+
+    /// Whether a manifest is by its name that of a component of the profile for which none was
+    /// read.
+    pub(super) fn lacks_manifest_of(&self, profile: &Profile, file: &str) -> bool {
+        let is_read = |service: &Service| {
+            matches!(&service.kind, ServiceKind::StaticPod { manifest: Some(_), .. })
+        };
+        let usual = profile.services.iter().find(|usual| usual.kind.pod() == Some(stem(file)));
+        usual.is_some_and(|usual| {
+            !self.services.iter().any(|service| service.name == usual.name && is_read(service))
+        })
     }
 
     /// Returns the authority that a credential names, if it is listed.

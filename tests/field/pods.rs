@@ -287,11 +287,16 @@ fn manifest_of_a_component_that_cannot_be_read_is_reported() {
     node.write(ETCD, "kind: Pod\nmetadata: {name: etcd\n");
     node.backdate_manifests();
     assert_unclear(&node, "etcd.yaml", "manifest etcd.yaml: it can't be read as a pod: ");
+    let node = self::node();
+    node.write(ETCD, "#".repeat(2 << 20));
+    node.backdate_manifests();
+    assert_unclear(&node, "etcd.yaml", "/etc/kubernetes/manifests/etcd.yaml: is larger than ");
     // Other files, and a broken copy beside the manifest, change nothing for the component.
     let node = Node::due();
     for file in ["notes.txt", "etcd.yaml.bak"] {
         node.write(&format!("{MANIFESTS}/{file}"), "kind: Pod\nmetadata: {name: etcd\n");
     }
+    node.write(&format!("{MANIFESTS}/large.yaml"), "#".repeat(2 << 20));
     node.backdate_manifests();
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 0, "{}", run.text);

@@ -191,7 +191,7 @@ impl Manifests {
 }
 
 /// The name of a file without its extensions.
-fn stem(file: &str) -> &str {
+pub(super) fn stem(file: &str) -> &str {
     file.split('.').next().unwrap_or(file)
 }
 
