@@ -16,7 +16,7 @@ use std::path::{Component, Path, PathBuf};
 use serde_saphyr::DuplicateKeyPolicy;
 
 use self::config_file::{Configuration, Values};
-use self::program::{Program, Value, is_image_of, runs, runs_tool_of};
+use self::program::{Program, Value, is_image_of, runs, runs_tool_of, script_words};
 use self::shape::{Container, HttpGet, Manifest, Port, Volume, VolumeMount};
 use self::words::{command_line, environment};
 use crate::model::AbsolutePath;
@@ -59,6 +59,8 @@ pub struct Pod {
     labels: Vec<String>,
     host_network: bool,
     containers: Vec<Container>,
+    /// The init containers that go on running.
+    sidecars: Vec<Container>,
     /// The container of the component.
     main: usize,
     /// What that one runs.
@@ -121,17 +123,19 @@ impl Pod {
         let labels = manifest.metadata.labels.unwrap_or_default();
         let labels = LABELS.iter().filter_map(|label| labels.get(*label).cloned().flatten());
         let name = manifest.metadata.name;
-        let pod = Self {
+        let mut pod = Self {
             name: name.clone(),
             labels: labels.collect(),
             host_network: manifest.spec.host_network.unwrap_or(false),
             containers: manifest.spec.containers,
+            sidecars: manifest.spec.init_containers.unwrap_or_default(),
             main: 0,
             program: Program::default(),
             configuration: None,
             file: None,
             volumes: manifest.spec.volumes.unwrap_or_default(),
         };
+        pod.sidecars.retain(Container::is_sidecar);
         Ok(pod.of_component(&name))
     }
 
@@ -281,7 +285,7 @@ impl Pod {
     /// named don't count.
     #[must_use]
     pub fn files(&self) -> Vec<(&str, BTreeSet<AbsolutePath>)> {
-        let files = self.containers.iter().map(|container| {
+        let files = self.containers.iter().chain(&self.sidecars).map(|container| {
             let mounted = container.volume_mounts.iter().flatten();
             let mounted = mounted.filter_map(|mount| self.volume_path(mount, Path::new("")));
             let named = texts(container);
@@ -383,11 +387,13 @@ fn setting(value: Value<'_>, by: String) -> Option<Setting<'_>> {
 /// What may name a file that a container uses.
 fn texts(container: &Container) -> Vec<String> {
     let environment = environment(container);
+    let script = script_words(container);
     let probes = [&container.liveness_probe, &container.readiness_probe, &container.startup_probe];
     let commands = probes.into_iter().flatten().filter_map(|probe| probe.exec.as_ref());
     let probed = commands.flat_map(|exec| exec.command.iter().flatten().cloned());
     let words = command_line(container, &environment).into_iter();
-    words.chain(environment.into_values()).map(|word| word.text).chain(probed).collect()
+    let words = words.chain(environment.into_values()).chain(script);
+    words.map(|word| word.text).chain(probed).collect()
 }
 
 /// The absolute paths in a text.

@@ -28,13 +28,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     AbsolutePath, Authority, Credential, CredentialName, Location, Need, OtherKey, Renewal,
-    Service, StaticConsumer, TrialAt,
+    Service, ServiceKind, StaticConsumer, TrialAt,
 };
 use crate::settings::{OwnAuthority, OwnCredential, Profile, ProfileCredential, Settings, Trial};
 pub use checks::CatalogError;
 pub use input::{CatalogInput, ConfigurationReader, KubeconfigUsers, Reference};
 pub use kubelet::{KubeletServing, KubeletSettings};
-use manifests::Manifests;
+use manifests::{Manifests, stem};
 pub use names::Wanted;
 pub use note::Note;
 use own::take;
@@ -114,6 +114,18 @@ impl Catalog {
         own.chain(kubelets).collect()
     }
 
+    /// Whether a manifest is by its name that of a component of the profile for which none was
+    /// read.
+    pub(super) fn lacks_manifest_of(&self, profile: &Profile, file: &str) -> bool {
+        let is_read = |service: &Service| {
+            matches!(&service.kind, ServiceKind::StaticPod { manifest: Some(_), .. })
+        };
+        let usual = profile.services.iter().find(|usual| usual.kind.pod() == Some(stem(file)));
+        usual.is_some_and(|usual| {
+            !self.services.iter().any(|service| service.name == usual.name && is_read(service))
+        })
+    }
+
     /// Returns the authority that a credential names, if it is listed.
     #[must_use]
     pub fn authority_of(&self, credential: &Credential) -> Option<&Authority> {
@@ -186,8 +198,8 @@ impl Catalog {
         let mut listed: BTreeSet<_> =
             catalog.credentials.iter().map(|credential| credential.name.clone()).collect();
         catalog.find_current_users(found.users);
-        catalog.join_shared();
-        catalog.add_serving(settings, profile, &manifests);
+        catalog.join_shared(found);
+        catalog.add_serving(settings, profile, &manifests, found);
         listed.extend(catalog.serving.iter().cloned());
         catalog.add_copies(settings, found.matching)?;
         catalog.add_users(found.users);
@@ -196,12 +208,14 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Joins credentials for which two flags name the same files: the credential is renewed once,
-    /// and all services that use it are refreshed.
-    fn join_shared(&mut self) {
+    /// Joins credentials for which two flags name the same files, also through links: the
+    /// credential is renewed once, and all services that use it are refreshed.
+    fn join_shared(&mut self, found: CatalogInput<'_>) {
         let mut kept: Vec<Credential> = Vec::new();
         for credential in std::mem::take(&mut self.credentials) {
-            match kept.iter_mut().find(|other| other.location == credential.location) {
+            let same =
+                |other: &&mut Credential| found.is_same(&other.location, &credential.location);
+            match kept.iter_mut().find(same) {
                 None => kept.push(credential),
                 Some(other) => {
                     let uses = self.services.iter_mut().flat_map(|service| &mut service.uses);

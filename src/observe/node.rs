@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::catalog::{Catalog, CatalogError, CatalogInput, KubeconfigUsers, Note, Reference};
 use super::kubelet::{self, FoundSettings};
+use super::shared::is_same_file;
 use crate::credentials::{LoadedAuthority, load, load_authority, referenced};
 use crate::formats::kubeconfig::{self, ClientCertificate, Kubeconfig, PemSource};
 use crate::formats::x509::certificates;
@@ -105,7 +106,8 @@ impl Node {
         let settings = Settings::from_files(files)?;
         let profile = profile(&root, &settings)?;
         let mut notes = Vec::new();
-        let manifests = manifests(&root, &settings.paths.manifests, &mut notes);
+        let mut unread = Vec::new();
+        let manifests = manifests(&root, &settings.paths.manifests, &mut notes, &mut unread);
         let references = references(&root, &profile);
         let FoundSettings { settings: kubelet, notes: kubelet_notes } = kubelet::settings(&root);
         notes.extend(kubelet_notes);
@@ -121,6 +123,7 @@ impl Node {
             users: &users,
             exists: &exists,
             shares_ca: &|one, other| shares_ca(&root, one, other),
+            same_file: &|one, other| is_same_file(&root, one, other),
             matching: &matching,
         };
         let mut catalog = Catalog::build(&settings, &profile, found)?;
@@ -128,7 +131,13 @@ impl Node {
         let dir = &settings.paths.manifests;
         let (about, others): (Vec<_>, Vec<_>) =
             catalog.notes.iter().partition(|note| note.unclear_manifest().is_some());
-        let unclear = unclear(dir, &about);
+        let mut unclear = unclear(dir, &about);
+        for (name, reason) in unread {
+            match dir.join(&name).ok().filter(|_| catalog.lacks_manifest_of(&profile, &name)) {
+                Some(file) => unclear.push(UnclearManifest { file, reason }),
+                None => notes.push(reason),
+            }
+        }
         notes.extend(others.iter().map(ToString::to_string));
         let platform = platform(&exists);
         let manifests = manifests.iter().filter_map(|(name, _)| dir.join(name).ok()).collect();
@@ -236,7 +245,13 @@ fn profile(root: &Root, settings: &Settings) -> Result<Profile, NodeError> {
     Ok(Profile::load(settings, own.as_deref())?)
 }
 
-fn manifests(root: &Root, dir: &AbsolutePath, notes: &mut Vec<String>) -> Vec<(String, String)> {
+/// The names and texts of the manifests. `unread` gets those that can't be read, with the reason.
+fn manifests(
+    root: &Root,
+    dir: &AbsolutePath,
+    notes: &mut Vec<String>,
+    unread: &mut Vec<(String, String)>,
+) -> Vec<(String, String)> {
     let names = match root.open_dir(dir.as_path()).and_then(|dir| dir.names()) {
         Ok(names) => names,
         Err(e) if e.is_not_found() => return Vec::new(),
@@ -265,7 +280,7 @@ fn manifests(root: &Root, dir: &AbsolutePath, notes: &mut Vec<String>) -> Vec<(S
                 problem: FileProblem::NotAFile("a directory"),
                 ..
             })) => {}
-            Err(e) => notes.push(format!("{e}; what this manifest says is not known")),
+            Err(e) => unread.push((name, format!("{e}; what this manifest says is not known"))),
         }
     }
     found

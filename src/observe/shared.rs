@@ -140,6 +140,12 @@ fn is_further_user(credential: &Credential) -> bool {
     credential.location.user().is_some() && credential.renewal != Renewal::Ours
 }
 
+/// Whether two paths lead to the same file, by links that only root can have made.
+pub(super) fn is_same_file(root: &Root, one: &AbsolutePath, other: &AbsolutePath) -> bool {
+    let one = identity(root, one);
+    one.is_some() && one == identity(root, other)
+}
+
 fn identity(root: &Root, path: &AbsolutePath) -> Option<FileIdentity> {
     let place = root.locate(path).ok()?;
     Some((place.dir.identity().ok()?, place.name))

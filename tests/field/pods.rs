@@ -1,12 +1,12 @@
 //! Static pods that say their flags otherwise, and other users of renewed files.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use kubecertd::formats::x509::{PrivateKey, certificates};
 use kubecertd::model::{Timestamp, days};
 
-use crate::common::{Node, RSA, Run, fixture, now};
+use crate::common::{Node, PKI, RSA, Run, fixture, now};
 use crate::support::{self, json};
 
 const MANIFESTS: &str = "etc/kubernetes/manifests";
@@ -232,6 +232,77 @@ fn value_that_is_not_known_is_reported() {
     }
 }
 
+/// Every step of the script is common; together they show that nothing of it is mistaken for what
+/// it is not.
+#[test]
+fn script_with_preparations_is_read() {
+    let node = node();
+    let container = format!(
+        "name: etcd\ncommand: [tini, --, /bin/bash, -ec]\nargs:\n- |\n  \
+         cat <<EOF >/tmp/motd\n  don't touch: etcd --cert-file=/x\n  EOF\n  \
+         command -v etcd >/dev/null || exit 1\n  \
+         [ -d /var/lib/etcd ] || mkdir -p /var/lib/etcd\n  \
+         DIR=/etc/kubernetes/pki; DIR+=/member\n  set -- --name cp1 \"$@\"\n  \
+         exec etcd \\\n{} \\\n    \"$@\" 2>&1 | tee -a /var/log/etcd.log",
+        flags("    ").replace(&format!("/{MEMBER}"), "$DIR").replace('\n', " \\\n")
+    );
+    pod(&node, "etcd.yaml", "etcd", "", &container);
+    assert_etcd_is_renewed(&node);
+}
+
+#[test]
+fn value_that_is_set_under_a_condition_is_not_known() {
+    for set in ["[ -f /x ] &&", "test -f /x ||", "if [ -f /x ]; then", "true; false ||"] {
+        let node = node();
+        let flags = flags("    ").replace(&format!("/{MEMBER}/server."), "$P.");
+        let end = if set.starts_with("if") { "; fi" } else { "" };
+        let container = format!(
+            "name: etcd\ncommand: [sh, -c]\nargs:\n- |\n  P=/{MEMBER}/server\n  \
+             {set} P=/{MEMBER}/other{end}\n  exec etcd \\\n{}",
+            flags.replace('\n', " \\\n")
+        );
+        copy_pair(&node, &format!("{MEMBER}/server"), &format!("{MEMBER}/other"));
+        pod(&node, "etcd.yaml", "etcd", "", &container);
+        let words = "manifest etcd.yaml: --cert-file=$P.crt: it depends on a variable or a command";
+        assert_unclear(&node, "etcd.yaml", words);
+        for file in ["server", "other"] {
+            assert!(!is_renewed(&node, &format!("{MEMBER}/{file}.crt")), "{set}: {file}");
+        }
+    }
+}
+
+#[test]
+fn relative_path_is_reported() {
+    let node = node();
+    let flags = flags("- ").replace(&format!("/{MEMBER}/server."), "server.");
+    let container = format!("name: etcd\nworkingDir: /{MEMBER}\ncommand: [etcd]\nargs:\n{flags}");
+    pod(&node, "etcd.yaml", "etcd", "", &container);
+    let words = "manifest etcd.yaml: --cert-file=server.crt: it is not an absolute path";
+    assert_unclear(&node, "etcd.yaml", words);
+}
+
+#[test]
+fn manifest_of_a_component_that_cannot_be_read_is_reported() {
+    let node = node();
+    node.write(ETCD, "kind: Pod\nmetadata: {name: etcd\n");
+    node.backdate_manifests();
+    assert_unclear(&node, "etcd.yaml", "manifest etcd.yaml: it can't be read as a pod: ");
+    let node = self::node();
+    node.write(ETCD, "#".repeat(2 << 20));
+    node.backdate_manifests();
+    assert_unclear(&node, "etcd.yaml", "/etc/kubernetes/manifests/etcd.yaml: is larger than ");
+    // Other files, and a broken copy beside the manifest, change nothing for the component.
+    let node = Node::due();
+    for file in ["notes.txt", "etcd.yaml.bak"] {
+        node.write(&format!("{MANIFESTS}/{file}"), "kind: Pod\nmetadata: {name: etcd\n");
+    }
+    node.write(&format!("{MANIFESTS}/large.yaml"), "#".repeat(2 << 20));
+    node.backdate_manifests();
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert_eq!(alarms(&node), [""; 0]);
+}
+
 // ---- pods by other names ----
 
 #[test]
@@ -253,7 +324,7 @@ fn pod_of_a_component_may_have_another_name() {
 fn component_without_certificates_is_reported() {
     let node = node();
     pod(&node, "etcd.yaml", "etcd", "", "name: etcd\ncommand: [/run.sh]");
-    let words = "manifest etcd.yaml: the pod etcd runs etcd, and names no certificate that it uses";
+    let words = "manifest etcd.yaml: the pod etcd seems to run etcd, and names no certificate";
     assert_unclear(&node, "etcd.yaml", words);
     // The operator lists what it uses.
     let own = |name: &str, file: &str| {
@@ -313,6 +384,20 @@ fn second_pod_of_a_component_is_reported() {
          uses = [{ credential = \"etcd/server\", takes = \"reloads\" }]\n",
     );
     assert_eq!(node.run(&["check"]).code, 0, "{}", node.run(&["check"]).text);
+}
+
+#[test]
+fn pod_that_only_gets_a_path_of_a_component_is_another() {
+    for command in [
+        "[nice, -n, '5', tar, czf, /backup.tgz, /var/lib/etcd]",
+        "[sh, -c, 'while sleep 60; do exec rsync -a /var/lib/etcd /backup; done']",
+    ] {
+        let node = Node::due();
+        pod(&node, "backup.yaml", "backup", "", &format!("name: backup\ncommand: {command}"));
+        let run = node.run(&["renew"]);
+        assert_eq!(run.code, 0, "{}", run.text);
+        assert_eq!(alarms(&node), [""; 0], "{command}");
+    }
 }
 
 // ---- other users of renewed files ----
@@ -390,6 +475,7 @@ fn mounted_directory_is_no_use_but_a_named_file_is() {
         ("command: [/agent, --dir=/k8s/pki]", None),
         ("command: [curl, --cert, /k8s/pki/apiserver-etcd-client.crt]", Some("apiserver-etcd")),
         ("command: [sh, -c, 'exec exporter --key=\"/k8s/pki/etcd/peer.key\"']", Some("etcd/peer")),
+        ("command: [sh, -c, 'D=/k8s; exec x --kubeconfig=$D/admin.conf']", Some("admin.conf")),
         ("env: [{name: KUBECONFIG, value: /k8s/scheduler.conf}]", Some("scheduler.conf")),
         ("livenessProbe: {exec: {command: [x, /k8s/pki/etcd/server.crt]}}", Some("etcd/server")),
         ("command: [x, /k8s/pki/ca.crt, /k8s/pki/sa.key]", None),
@@ -400,6 +486,23 @@ fn mounted_directory_is_no_use_but_a_named_file_is() {
             None => assert_eq!(found, None, "{container}"),
             Some(name) => assert!(found.unwrap().contains(name), "{container}"),
         }
+    }
+}
+
+#[test]
+fn init_container_that_goes_on_running_is_named() {
+    for (policy, expected) in [("restartPolicy: Always, ", 1), ("", 0)] {
+        let node = Node::due();
+        node.edit(
+            "etc/kubernetes/manifests/kube-scheduler.yaml",
+            "spec:\n  containers:\n",
+            &format!(
+                "spec:\n  initContainers:\n  - {{name: beside, {policy}volumeMounts: [{{name: \
+                 kubeconfig, mountPath: /etc/kubernetes/scheduler.conf}}]}}\n  containers:\n"
+            ),
+        );
+        let json = json(&node);
+        assert_eq!(json["consumers"].as_array().unwrap().len(), expected, "{json}");
     }
 }
 
@@ -504,6 +607,42 @@ fn serving_certificates_of_other_cas_are_watched() {
     let raised = alarms(&node);
     assert_eq!(raised, ["expiring-soon system.certificate.apiserver-sni/public"]);
     assert_eq!(node.run(&["check"]).code, 3);
+}
+
+/// A pair that is renewed under one name must not be renewed again under another.
+#[test]
+fn pair_that_is_named_through_links_is_renewed_once() {
+    let node = Node::due();
+    for end in ["crt", "key"] {
+        symlink(format!("apiserver.{end}"), node.path(&format!("{PKI}/link.{end}"))).unwrap();
+        let client = format!("{PKI}/etcd/healthcheck-client.{end}");
+        node.remove(&client);
+        symlink(format!("server.{end}"), node.path(&client)).unwrap();
+    }
+    symlink("pki", node.path("etc/kubernetes/pki2")).unwrap();
+    let sni = |pair: &str| format!("--tls-sni-cert-key={pair}.crt,{pair}.key");
+    let sni = ["/etc/kubernetes/pki/link", "/etc/kubernetes/pki2/apiserver"].map(sni);
+    add_flags(&node, "kube-apiserver", &sni.each_ref().map(String::as_str));
+    let from = "    - mountPath: /etc/kubernetes/pki\n";
+    node.edit(
+        APISERVER,
+        from,
+        &format!("    - {{mountPath: /etc/kubernetes/pki2, name: p2}}\n{from}"),
+    );
+    node.edit(
+        APISERVER,
+        "  volumes:\n",
+        "  volumes:\n  - {name: p2, hostPath: {path: /etc/kubernetes/pki2}}\n",
+    );
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert!(is_renewed(&node, "etc/kubernetes/pki/apiserver.crt"));
+    assert!(is_renewed(&node, "etc/kubernetes/pki/etcd/server.crt"));
+    assert!(!run.text.contains("apiserver-sni"), "{}", run.text);
+    let link = fs::read_link(node.path(&format!("{PKI}/link.crt"))).unwrap();
+    assert_eq!(link.to_str(), Some("apiserver.crt"));
+    assert_eq!(node.run(&["check"]).code, 0);
+    assert_eq!(alarms(&node), [""; 0]);
 }
 
 /// Entries that were made for such files before they were known stay what they are.

@@ -25,7 +25,11 @@ const WRAPPERS: &[&str] = &[
     "gosu",
     "sudo",
     "hyperkube",
+    "busybox",
 ];
+
+/// Those with one more word before the program: a file, a user, or a mask.
+const WITH_OPERAND: &[&str] = &["flock", "su-exec", "gosu", "taskset"];
 
 /// The arguments and the variables of a program, as far as they are known.
 #[derive(Clone, Debug, Default)]
@@ -41,22 +45,24 @@ impl Program {
     pub fn of(container: &Container, component: &str) -> Self {
         let environment = environment(container);
         let line = command_line(container, &environment);
-        let Some((script, arguments)) = shell::script_of(&line) else {
-            let skipped = match program_at(&line, component) {
-                Some(at) => at + 1,
-                None => usize::from(has_command(container)),
+        let Some((script, arguments)) = script_of(&line) else {
+            return match program_at(&line, component) {
+                Some(at) => Self::at(&line, at, environment),
+                None => {
+                    let skipped = usize::from(has_command(container));
+                    Self::new(line.get(skipped..).unwrap_or_default(), environment)
+                }
             };
-            return Self::new(line.get(skipped..).unwrap_or_default().to_vec(), environment);
         };
         let script = shell::parse(&script.text, &environment, arguments);
         let runs = |command: &&Command| program_at(&command.words, component).is_some();
         let starts = script.commands.iter().filter(runs).count();
         let last = script.commands.iter().rfind(runs).or(script.commands.last());
-        let mut program = last.map(|command| {
+        let program = last.map(|command| {
             let at = program_at(&command.words, component).unwrap_or(0);
-            let arguments = command.words.get(at + 1..).unwrap_or_default();
-            Self::new(arguments.to_vec(), command.environment.clone())
+            Self::at(&command.words, at, command.environment.clone())
         });
+        let mut program = program.unwrap_or_default();
         let doubt = if starts > 1 {
             Some(format!("its script starts {component} at {starts} places"))
         } else if script.reads_more {
@@ -64,16 +70,23 @@ impl Program {
         } else {
             None
         };
-        if let Some(program) = &mut program {
-            program.doubt = doubt.or(program.doubt.take());
-        }
-        program.unwrap_or_default()
+        program.doubt = doubt.or(program.doubt);
+        program
     }
 
-    fn new(arguments: Vec<Word>, environment: Environment) -> Self {
-        let whole = arguments.iter().find(|word| !word.known && !word.text.starts_with('-'));
-        let doubt = whole.map(|word| format!("the value of {} is not known here", word.text));
-        Self { arguments, environment, doubt }
+    /// The program at a place of a command. `env` before it sets variables.
+    fn at(words: &[Word], at: usize, mut environment: Environment) -> Self {
+        let before = words.get(..at).unwrap_or_default();
+        if before.iter().any(|word| word.base_name() == "env") {
+            environment.extend(before.iter().filter_map(shell::assignment));
+        }
+        let mut program = Self::new(words.get(at + 1..).unwrap_or_default(), environment);
+        program.doubt = doubt(before).or(program.doubt);
+        program
+    }
+
+    fn new(arguments: &[Word], environment: Environment) -> Self {
+        Self { arguments: arguments.to_vec(), environment, doubt: doubt(arguments) }
     }
 
     /// The values of a flag, one for each time that it is there. `None` is one without a value.
@@ -113,11 +126,17 @@ impl<'p> Value<'p> {
     }
 }
 
+/// Why words may be more than they seem.
+fn doubt(words: &[Word]) -> Option<String> {
+    let whole = words.iter().find(|word| !word.known && !word.text.starts_with('-'))?;
+    Some(format!("the value of {} is not known here", whole.text))
+}
+
 /// Whether a container runs a component: as its program, or by its image where no program is named.
 pub(super) fn runs(container: &Container, component: &str) -> bool {
     let environment = environment(container);
     let line = command_line(container, &environment);
-    if let Some((script, arguments)) = shell::script_of(&line) {
+    if let Some((script, arguments)) = script_of(&line) {
         let script = shell::parse(&script.text, &environment, arguments);
         return script.commands.iter().any(|one| program_at(&one.words, component).is_some());
     }
@@ -134,13 +153,22 @@ pub(super) fn runs_tool_of(container: &Container, component: &str) -> bool {
         let rest = name.and_then(|name| name.strip_prefix(component));
         rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()))
     };
-    match shell::script_of(&line) {
+    match script_of(&line) {
         Some((script, arguments)) => shell::parse(&script.text, &environment, arguments)
             .commands
             .iter()
             .any(|command| is_tool(&command.words)),
         None => is_tool(&line),
     }
+}
+
+/// The words of the commands in a container's script, and those of its variables.
+pub(super) fn script_words(container: &Container) -> Vec<Word> {
+    let environment = environment(container);
+    let line = command_line(container, &environment);
+    let Some((script, arguments)) = script_of(&line) else { return Vec::new() };
+    let commands = shell::parse(&script.text, &environment, arguments).commands.into_iter();
+    commands.flat_map(|one| one.words.into_iter().chain(one.environment.into_values())).collect()
 }
 
 /// Whether the image is one of a component, such as `registry.k8s.io/etcd:3.6.6-0`.
@@ -158,15 +186,38 @@ fn has_command(container: &Container) -> bool {
     container.command.as_ref().is_some_and(|command| !command.is_empty())
 }
 
-/// The place of a component's program in a command: at its beginning, or after programs that run
-/// the one named after them.
+/// The script of a shell that a command line runs, and the words after it.
+fn script_of(line: &[Word]) -> Option<(&Word, &[Word])> {
+    shell::script_of(line.get(place(line, shell::is_shell)?..)?)
+}
+
+/// The place of a component's program in a command.
 fn program_at(words: &[Word], component: &str) -> Option<usize> {
-    let first = words.first()?;
-    let is_it = |word: &Word| word.base_name() == component;
-    if is_it(first) {
-        return Some(0);
+    place(words, |word| word.base_name() == component)
+}
+
+/// The place of a program in a command: at its beginning, or after programs that run the one named
+/// after them, and their options.
+fn place(words: &[Word], is_it: impl Fn(&Word) -> bool) -> Option<usize> {
+    // Whether one more word may belong to what is before it.
+    let mut takes_one = false;
+    for (at, word) in words.iter().enumerate() {
+        let text = word.text.as_str();
+        if is_it(word) {
+            return Some(at);
+        } else if WRAPPERS.contains(&word.base_name()) {
+            takes_one = WITH_OPERAND.contains(&word.base_name());
+        } else if at == 0 || matches!(text, "-v" | "-V") {
+            // "command -v" only says where a program is.
+            return None;
+        } else if text.starts_with('-') {
+            takes_one |= text != "--" && !text.contains('=');
+        } else if !text.starts_with(|c: char| c.is_ascii_digit()) && !text.contains('=') {
+            // What is not known may be anything.
+            takes_one = (takes_one || !word.known).then_some(false)?;
+        }
     }
-    WRAPPERS.contains(&first.base_name()).then(|| words.iter().position(is_it))?
+    None
 }
 
 /// Compares names of flags. The components of Kubernetes accept `_` for `-` in them.
@@ -201,6 +252,12 @@ mod tests {
             "args: [etcd, --cert-file=/a]",
             "command: [/go-runner, --cert-file=/log, /usr/local/bin/etcd, --cert-file=/a]",
             "command: [tini, --, etcd, --cert-file=/a]",
+            "command: [flock, -w, '5', /run/lock, nice, -n, '5', etcd, --cert-file=/a]",
+            "command: [gosu, member, etcd, --cert-file=/a]",
+            "command: [sudo, -u, etcd, etcd, --cert-file=/a]",
+            "command: [tini, -g, --, sh, -c, 'exec etcd --cert-file=/a']",
+            "command: [/usr/bin/env, A=1, bash, -ec, 'exec etcd --cert-file=/a']",
+            "command: [busybox, sh, -c, 'etcd --cert-file=/a | tee -a /log']",
             "command: [/own-wrapper.sh, --cert-file=/a]",
             "command: [sh, -c], args: ['exec etcd --cert-file=/a']",
             "args: [/bin/sh, -c, 'exec etcd --cert-file=/a']",
@@ -210,6 +267,14 @@ mod tests {
         ] {
             assert_eq!(flag(text).as_deref(), Some("/a"), "{text}");
         }
+    }
+
+    #[test]
+    fn variables_are_those_of_env_too() {
+        let text = "command: [env, ETCD_CERT_FILE=/a, etcd], env: [{name: ETCD_X, value: x}]";
+        let program = Program::of(&container(text), "etcd");
+        let of = |name: &str| program.environment.get(name).map(|word| word.text.as_str());
+        assert_eq!((of("ETCD_CERT_FILE"), of("ETCD_X")), (Some("/a"), Some("x")));
     }
 
     #[test]
@@ -228,6 +293,15 @@ mod tests {
                 "command: [sh, -c, '. /etc/env; etcd']",
                 Some("its script takes words or variables from elsewhere"),
             ),
+            (
+                "command: [sh, -c, '. /etc/env; eval exec etcd']",
+                Some("its script takes words or variables from elsewhere"),
+            ),
+            (
+                "command: [sh, -c, 'exec env $(cat /etc/env) etcd']",
+                Some("the value of $(cat /etc/env) is not known here"),
+            ),
+            ("command: [sh, -c, 'command -v etcd && exec etcd']", None),
             ("command: [etcd, --name=$(NODE)]", None),
         ] {
             assert_eq!(Program::of(&container(text), "etcd").doubt.as_deref(), doubt, "{text}");
@@ -245,6 +319,9 @@ mod tests {
             ("image: 'registry.k8s.io/etcd:3.6.6-0', command: [etcdctl, snapshot]", false),
             ("image: 'example.org/etcd-manager:1'", false),
             ("command: [sh, -c, 'mkdir -p /var/lib/etcd; chown etcd /x']", false),
+            ("command: [nice, -n, '5', tar, czf, /backup.tgz, /var/lib/etcd]", false),
+            ("command: [sh, -c, 'exec rsync -a /var/lib/etcd /backup']", false),
+            ("command: [sh, -c, 'command -v etcd']", false),
         ] {
             assert_eq!(runs(&container(text), "etcd"), expected, "{text}");
         }

@@ -24,6 +24,7 @@ pub(super) struct Metadata {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Spec {
     pub containers: Vec<Container>,
+    pub init_containers: Option<Vec<Container>>,
     pub volumes: Option<Vec<Volume>>,
     pub host_network: Option<bool>,
 }
@@ -41,6 +42,14 @@ pub(super) struct Container {
     pub liveness_probe: Option<Probe>,
     pub readiness_probe: Option<Probe>,
     pub startup_probe: Option<Probe>,
+    pub restart_policy: Option<String>,
+}
+
+impl Container {
+    /// Whether an init container goes on running beside the others.
+    pub fn is_sidecar(&self) -> bool {
+        self.restart_policy.as_deref() == Some("Always")
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -8,6 +8,9 @@ use super::shape::{Container, EnvironmentVariable};
 /// name others could make longer ones without end.
 pub(super) const MAX_WORD_BYTES: usize = 128 * 1024;
 
+/// How many bytes of arguments and variables Linux passes to a program by default.
+pub(super) const MAX_LINE_BYTES: usize = 2 * 1024 * 1024;
+
 /// A word of a command line, or the value of a variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Word {
@@ -44,10 +47,11 @@ pub(super) type Environment = BTreeMap<String, Word>;
 /// is taken from elsewhere (`valueFrom`) is not known.
 pub(super) fn environment(container: &Container) -> Environment {
     let mut all = Environment::new();
+    let mut room = MAX_LINE_BYTES;
     for EnvironmentVariable { name, value, value_from } in container.env.iter().flatten() {
         let word = match value {
             _ if value_from.is_some() => Word::unknown(format!("$({name})")),
-            Some(value) => expanded(value, &all),
+            Some(value) => expanded(value, &all, &mut room),
             None => Word::known(""),
         };
         all.insert(name.clone(), word);
@@ -59,12 +63,14 @@ pub(super) fn environment(container: &Container) -> Environment {
 pub(super) fn command_line(container: &Container, environment: &Environment) -> Vec<Word> {
     let command = container.command.iter().flatten();
     let words = command.chain(container.args.iter().flatten());
-    words.map(|word| expanded(word, environment)).collect()
+    let mut room = MAX_LINE_BYTES;
+    words.map(|word| expanded(word, environment, &mut room)).collect()
 }
 
 /// Replaces `$(NAME)` by the variable, and `$$` by `$`, as kubelet does. A variable that the
-/// manifest does not name stays: kubelet adds some of its own, which are not known here.
-fn expanded(text: &str, environment: &Environment) -> Word {
+/// manifest does not name stays: kubelet adds some of its own, which are not known here. `room` is
+/// how many bytes the variables may still add.
+fn expanded(text: &str, environment: &Environment, room: &mut usize) -> Word {
     let (mut found, mut known) = (String::new(), true);
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
@@ -77,7 +83,11 @@ fn expanded(text: &str, environment: &Environment) -> Word {
             rest.strip_prefix('(').and_then(|rest| rest.split_once(')'))
         {
             match environment.get(name) {
-                Some(word) if found.len() + word.text.len() <= MAX_WORD_BYTES => {
+                Some(word)
+                    if found.len() + word.text.len() <= MAX_WORD_BYTES
+                        && word.text.len() <= *room =>
+                {
+                    *room -= word.text.len();
                     found.push_str(&word.text);
                     known &= word.known;
                 }
@@ -134,6 +144,20 @@ mod tests {
         let container = container(&format!("env: [{}]", all.join(", ")));
         let last = environment(&container).remove("V60").unwrap();
         assert!(!last.known && last.text.len() <= 2 * MAX_WORD_BYTES, "{}", last.text.len());
+    }
+
+    #[test]
+    fn words_take_no_more_than_linux_passes_to_a_program() {
+        let text = "x".repeat(100_000);
+        let more = (0..300).map(|at| format!(", {{name: W{at}, value: $(V)}}"));
+        let env = format!("env: [{{name: V, value: {text}}}{}]", more.collect::<String>());
+        let container = container(&format!("{env}, args: [{}]", "$(V), ".repeat(300)));
+        let environment = environment(&container);
+        let bytes = |all: &mut dyn Iterator<Item = &Word>| -> usize {
+            all.map(|word| word.text.len()).sum()
+        };
+        assert!(bytes(&mut environment.values()) < 2 * MAX_LINE_BYTES);
+        assert!(bytes(&mut command_line(&container, &environment).iter()) < 2 * MAX_LINE_BYTES);
     }
 
     #[test]

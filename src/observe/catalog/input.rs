@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::kubelet::KubeletSettings;
-use crate::model::AbsolutePath;
+use crate::model::{AbsolutePath, Location};
 
 /// Reads a configuration file that a manifest names; the error is why it can't be used.
 pub type ConfigurationReader<'a> = &'a dyn Fn(&AbsolutePath) -> Result<String, String>;
@@ -27,8 +27,26 @@ pub struct CatalogInput<'a> {
     /// Whether two files hold a certificate of the same CA. Where the first one can't be read, that
     /// is not known.
     pub shares_ca: &'a dyn Fn(&AbsolutePath, &AbsolutePath) -> Option<bool>,
+    /// Whether two paths lead to the same file, by links that only root can have made.
+    pub same_file: &'a dyn Fn(&AbsolutePath, &AbsolutePath) -> bool,
     /// The files that match a path with `*` for whole names.
     pub matching: &'a dyn Fn(&AbsolutePath) -> Vec<AbsolutePath>,
+}
+
+impl CatalogInput<'_> {
+    /// Whether two locations are the same files.
+    pub(super) fn is_same(&self, one: &Location, other: &Location) -> bool {
+        match (one, other) {
+            (
+                Location::Pair { certificate, key },
+                Location::Pair { certificate: other_certificate, key: other_key },
+            ) => {
+                let same = |one, other| one == other || (self.same_file)(one, other);
+                same(certificate, other_certificate) && same(key, other_key)
+            }
+            _ => one == other,
+        }
+    }
 }
 
 /// The users of a kubeconfig.

@@ -54,7 +54,8 @@ impl Manifests {
                 Ok(pod) => found.push((file.clone(), pod)),
                 Err(error) => {
                     manifests.unreadable.push(file.clone());
-                    notes.push(Note::Unreadable { file: file.clone(), error });
+                    let (file, is_component) = (file.clone(), false);
+                    notes.push(Note::Unreadable { file, is_component, error });
                 }
             }
         }
@@ -67,6 +68,14 @@ impl Manifests {
         }
         for component in components {
             manifests.find(component, configuration, notes);
+        }
+        let is_lost = |file: &str| {
+            components.iter().any(|one| stem(file) == *one && manifests.component(one).is_none())
+        };
+        for note in notes {
+            if let Note::Unreadable { file, is_component, .. } = note {
+                *is_component = is_lost(file);
+            }
         }
         manifests
     }
@@ -182,7 +191,7 @@ impl Manifests {
 }
 
 /// The name of a file without its extensions.
-fn stem(file: &str) -> &str {
+pub(super) fn stem(file: &str) -> &str {
     file.split('.').next().unwrap_or(file)
 }
 

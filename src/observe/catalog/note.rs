@@ -11,6 +11,8 @@ pub enum Note {
     Unreadable {
         /// The manifest's file name.
         file: String,
+        /// Whether it is named after a component for which there is no other one.
+        is_component: bool,
         /// What is wrong with it.
         error: ManifestError,
     },
@@ -46,9 +48,9 @@ pub enum Note {
     },
     /// The pod of a component names none of its certificates.
     #[error(
-        "manifest {file}: the pod {pod} runs {component}, and names no certificate that it uses\
-         {}: only files at the usual paths are managed; name the files in the manifest, or list \
-         them as [[credential]] in the configuration", because(doubt.as_deref())
+        "manifest {file}: the pod {pod} seems to run {component}, and names no certificate that it \
+         uses{}: only files at the usual paths are managed; name the files in the manifest, or \
+         list them as [[credential]] in the configuration", because(doubt.as_deref())
     )]
     NoCertificates {
         /// The manifest's file name.
@@ -171,8 +173,17 @@ impl Note {
             | Self::NoCertificates { file, .. }
             | Self::Doubt { file, all_named: false, .. }
             | Self::NoConfiguration { file, .. }
-            | Self::NoHostPath { file, problem: NoHostPath::NotKnown, .. }
-            | Self::NoServingFile { file, problem: NoHostPath::NotKnown, .. } => Some(file),
+            | Self::Unreadable { file, is_component: true, .. }
+            | Self::NoHostPath {
+                file,
+                problem: NoHostPath::NotKnown | NoHostPath::NotAbsolute,
+                ..
+            }
+            | Self::NoServingFile {
+                file,
+                problem: NoHostPath::NotKnown | NoHostPath::NotAbsolute,
+                ..
+            } => Some(file),
             Self::Unreadable { .. }
             | Self::Doubt { .. }
             | Self::NoHostPath { .. }

@@ -1,11 +1,11 @@
 //! Serving certificates that only flags name: those of kube-controller-manager and kube-scheduler,
 //! and those for further names of the API server.
 
-use super::Catalog;
 use super::manifests::{Manifest, Manifests};
 use super::note::Note;
 use super::places::{key_beside, pair};
 use super::services::address;
+use super::{Catalog, CatalogInput};
 use crate::formats::manifest::{NoHostPath, Pod, Setting};
 use crate::model::{
     AbsolutePath, Credential, CredentialName, Location, Need, Renewal, ServiceName, Takes, Use,
@@ -23,6 +23,7 @@ impl Catalog {
         settings: &Settings,
         profile: &Profile,
         manifests: &Manifests,
+        input: CatalogInput<'_>,
     ) {
         for usual in &profile.serving {
             let service = profile.services.iter().find(|one| one.name == usual.service);
@@ -30,7 +31,9 @@ impl Catalog {
             let Manifest::Read { file, pod } = manifests.of(component) else { continue };
             for found in pairs(usual, file, pod) {
                 match found {
-                    Ok(location) => self.add_pair(settings, usual, file, pod, location),
+                    Ok(location) => {
+                        self.add_pair(settings, usual, (file, pod), location, input);
+                    }
                     Err(note) => self.notes.push(note),
                 }
             }
@@ -41,14 +44,16 @@ impl Catalog {
         &mut self,
         settings: &Settings,
         usual: &ProfileServing,
-        file: &str,
-        pod: &Pod,
+        (file, pod): (&str, &Pod),
         location: Location,
+        input: CatalogInput<'_>,
     ) {
-        let same = |one: &&Credential| one.location == location;
+        let same = |one: &&Credential| input.is_same(&one.location, &location);
         let name = match self.credentials.iter().find(same) {
             Some(known) => known.name.clone(),
-            None if settings.copies.iter().any(|copy| copy.location == location) => return,
+            None if settings.copies.iter().any(|copy| copy.location == location) => {
+                return;
+            }
             None => self.add_watched(usual, file, location),
         };
         let served_at = usual.served_at.as_ref().and_then(|place| address(place, Some(pod)));
@@ -110,7 +115,8 @@ fn pairs(usual: &ProfileServing, file: &str, pod: &Pod) -> Vec<Found> {
         ServingFlags::Pairs(flag) => {
             let of = |setting: &Setting<'_>| {
                 let files = setting.value.split(':').next().unwrap_or_default();
-                let (certificate, key) = files.split_once(',')?;
+                let (certificate, key) =
+                    files.split_once(',').filter(|(_, key)| !key.contains(','))?;
                 let file = |path: &str| host_file(file, pod, setting, path.trim());
                 Some(file(certificate).and_then(|one| Ok(pair(one, file(key)?))))
             };

@@ -89,6 +89,7 @@ impl TestNode {
             exists: &exists,
             users: &|_| KubeconfigUsers::default(),
             shares_ca: &|_, _| None,
+            same_file: &|one, other| one == other,
             matching: &|_| Vec::new(),
         };
         Catalog::build(&settings, &Profile::kubeadm().unwrap(), found)
@@ -624,6 +625,7 @@ fn certificate_at_its_default_path_keeps_its_default_key() {
             exists: &|_| false,
             users: &|_| KubeconfigUsers::default(),
             shares_ca: &|_, _| None,
+            same_file: &|one, other| one == other,
             matching: &|_| Vec::new(),
         };
         Catalog::build(&Settings::default(), &profile, found).unwrap()
