@@ -176,6 +176,23 @@ fn own_entry_has_pair_of_kubelets_configuration_renewed() {
     }
 }
 
+#[test]
+fn own_entry_has_combined_pem_of_kubelets_configuration_renewed() {
+    let node = Node::fresh(ECDSA);
+    let file = "etc/kubelet/tls.pem";
+    node.write(CONFIG, NAMED.replace("tls.crt", "tls.pem").replace("tls.key", "tls.pem"));
+    node.write(file, node.kubelet_pem(5));
+    fs::set_permissions(node.path(file), fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(shown(&node, SERVING).starts_with(&format!("bundle /{file}, watched, renewed by the")));
+    let entry =
+        format!("[[credential]]\nname = \"tls\"\nauthority = \"ca\"\nbundle = \"/{file}\"\n");
+    node.write("etc/kubecertd/kubecertd.toml", entry);
+    let before = node.read(file);
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert_ne!(node.read(file), before, "{}", run.text);
+}
+
 /// kubelet and the API server can share a pair: it is renewed, and kubelet is refreshed for it.
 #[test]
 fn pair_of_api_server_in_kubelets_configuration_is_renewed() {

@@ -127,7 +127,7 @@ fn kubeconfig_with_a_value_of_another_type_is_kept() {
         (
             "a boolean that is a number",
             |text| format!("{text}preferences: {{colors: 1}}\n"),
-            "line 14: colors is not true or false",
+            "line 19: colors is not true or false",
         ),
         (
             "a user that is there twice",
