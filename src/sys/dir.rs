@@ -101,9 +101,12 @@ impl Dir {
         action: &'static str,
     ) -> Result<File, FileError> {
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-        nix::fcntl::openat(&self.fd, name, flags, mode)
-            .map(File::from)
-            .map_err(|e| self.error(name, action, e))
+        nix::fcntl::openat(&self.fd, name, flags, mode).map(File::from).map_err(|e| {
+            match flags.contains(OFlag::O_RDWR) {
+                true => self.change_error(name, action, e),
+                false => self.error(name, action, e),
+            }
+        })
     }
 
     /// The metadata of an entry, not following a symlink. `None` when it is missing.
@@ -181,7 +184,8 @@ impl Dir {
     /// # Errors
     /// When an entry of that name exists, or the system refuses.
     pub fn symlink(&self, target: &Path, name: &OsStr) -> Result<(), FileError> {
-        nix::unistd::symlinkat(target, &self.fd, name).map_err(|e| self.error(name, "create", e))
+        nix::unistd::symlinkat(target, &self.fd, name)
+            .map_err(|e| self.change_error(name, "create", e))
     }
 
     /// The names of all entries but `.` and `..`, sorted.
@@ -231,7 +235,8 @@ impl Dir {
     /// # Errors
     /// When the system refuses.
     pub fn rename(&self, from: &OsStr, to: &OsStr) -> Result<(), FileError> {
-        nix::fcntl::renameat(&self.fd, from, &self.fd, to).map_err(|e| self.error(to, "replace", e))
+        nix::fcntl::renameat(&self.fd, from, &self.fd, to)
+            .map_err(|e| self.change_error(to, "replace", e))
     }
 
     /// Removes a file. A missing one is fine.
@@ -253,7 +258,7 @@ impl Dir {
     fn unlink(&self, name: &OsStr, what: UnlinkatFlags) -> Result<(), FileError> {
         match nix::unistd::unlinkat(&self.fd, name, what) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(e) => Err(self.error(name, "remove", e)),
+            Err(e) => Err(self.change_error(name, "remove", e)),
         }
     }
 
@@ -271,7 +276,7 @@ impl Dir {
     pub(super) fn make_dir(&self, name: &OsStr, mode: Mode) -> Result<(), FileError> {
         match nix::sys::stat::mkdirat(&self.fd, name, mode) {
             Ok(()) | Err(Errno::EEXIST) => Ok(()),
-            Err(e) => Err(self.error(name, "create", e)),
+            Err(e) => Err(self.change_error(name, "create", e)),
         }
     }
 
@@ -280,7 +285,7 @@ impl Dir {
         match nix::sys::stat::mkdirat(&self.fd, name, Mode::S_IRWXU) {
             Ok(()) => {}
             Err(Errno::EEXIST) => return Ok(()),
-            Err(e) => return Err(self.error(name, "create", e)),
+            Err(e) => return Err(self.change_error(name, "create", e)),
         }
         let made = self.open_dir(name)?;
         nix::sys::stat::fchmod(&made.fd, Mode::from_bits_truncate(0o755))
@@ -329,10 +334,16 @@ impl Dir {
         if matches!(errno, Errno::ELOOP) || (errno == Errno::ENOTDIR && is_link()) {
             return FileError { path: self.path.join(name), problem: FileProblem::Link };
         }
-        if let (Errno::EPERM | Errno::EACCES, Err(fixed)) = (errno, self.check_replaceable(name)) {
-            return fixed;
-        }
         FileError::from_errno(self.path.join(name), action, errno)
+    }
+
+    /// Does the same for an operation that changes something: an attribute may be the reason, which
+    /// never prevents reading.
+    fn change_error(&self, name: &OsStr, action: &'static str, errno: Errno) -> FileError {
+        match (errno, self.check_replaceable(name)) {
+            (Errno::EPERM | Errno::EACCES, Err(fixed)) => fixed,
+            _ => self.error(name, action, errno),
+        }
     }
 }
 
@@ -345,4 +356,32 @@ impl AsFd for Dir {
 /// The type bits of a file's mode.
 pub(super) fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// A user who may not read a file, or a policy that forbids it, has nothing to do with its
+    /// attributes.
+    #[test]
+    fn attribute_is_the_reason_only_for_changes() {
+        let disk = tempfile::tempdir().unwrap();
+        let file = disk.path().join("a");
+        std::fs::write(&file, "").unwrap();
+        let chattr = |change| Command::new("chattr").arg(change).arg(&file).status();
+        if !chattr("+i").is_ok_and(|status| status.success()) {
+            // Not every file system has the attribute, and it needs a capability.
+            return;
+        }
+        let dir = Dir::new(std::fs::File::open(disk.path()).unwrap().into(), "/x".into());
+        let name = OsStr::new("a");
+        let read = dir.error(name, "read", Errno::EACCES).to_string();
+        let open = dir.open_or_create(name).unwrap_err().to_string();
+        assert!(chattr("-i").unwrap().success());
+        assert_eq!(read, "/x/a: cannot read: Permission denied (os error 13)");
+        assert!(open.starts_with("/x/a: is immutable (chattr +i)"), "{open}");
+    }
 }

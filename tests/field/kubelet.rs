@@ -25,10 +25,19 @@ fn put_pair(node: &Node, certificate: &str, key: &str, days_left: i64) {
     fs::set_permissions(node.path(key), fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// Writes the pair that kubelet makes itself.
-fn put_own_pair(node: &Node, days_left: i64) {
-    let file = |end: &str| format!("{PKI_DIR}/kubelet.{end}");
-    put_pair(node, &file("crt"), &file("key"), days_left);
+/// Writes the pair that kubelet makes itself, with `days_left` days left.
+fn put_own_pair(node: &Node, days_left: u32) {
+    let file = |end: &str| node.path(&format!("{PKI_DIR}/kubelet.{end}"));
+    fs::create_dir_all(node.path(PKI_DIR)).unwrap();
+    let (certificate, key) = (file("crt"), file("key"));
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let days = days_left.to_string();
+    #[rustfmt::skip]
+    let arguments = [
+        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=cp1@1764200000",
+        "-days", &days, "-out", certificate, "-keyout", key,
+    ];
+    assert!(support::run_tool("openssl", &arguments));
 }
 
 fn put_bundle(node: &Node, days_left: i64) {
@@ -83,6 +92,24 @@ fn pair_that_kubelet_made_names_what_to_do() {
     put_own_pair(&node, 300);
     assert_eq!(alarms(&node, SERVING), []);
     assert_eq!(advice_code(&node), 0);
+}
+
+/// Often the cluster's CA has signed it, so that others can verify kubelet: a pair that kubelet
+/// makes in its place would end that.
+#[test]
+fn pair_of_the_operator_in_the_place_of_kubelets_is_not_to_be_removed() {
+    let node = Node::fresh(ECDSA);
+    let file = |end: &str| format!("{PKI_DIR}/kubelet.{end}");
+    put_pair(&node, &file("crt"), &file("key"), 5);
+    let (code, advice) = advice(&node, SERVING);
+    assert_eq!(code, 3);
+    let why = "kubelet did not make it (it is for CN=system:node:cp1,O=system:nodes), and never";
+    assert!(advice.contains(why) && !advice.contains("remove"), "{advice}");
+    let found = alarms(&node, SERVING);
+    assert!(
+        matches!(&found[..], [(_, repair)] if repair.starts_with("Renew it where it was made")),
+        "{found:?}"
+    );
 }
 
 fn advice_code(node: &Node) -> i32 {
@@ -174,6 +201,23 @@ fn own_entry_has_pair_of_kubelets_configuration_renewed() {
         let uses = node.run(&["config", "show"]).text;
         assert!(uses.contains(name) && (name == SERVING || !uses.contains(SERVING)), "{uses}");
     }
+}
+
+#[test]
+fn own_entry_has_combined_pem_of_kubelets_configuration_renewed() {
+    let node = Node::fresh(ECDSA);
+    let file = "etc/kubelet/tls.pem";
+    node.write(CONFIG, NAMED.replace("tls.crt", "tls.pem").replace("tls.key", "tls.pem"));
+    node.write(file, node.kubelet_pem(5));
+    fs::set_permissions(node.path(file), fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(shown(&node, SERVING).starts_with(&format!("bundle /{file}, watched, renewed by the")));
+    let entry =
+        format!("[[credential]]\nname = \"tls\"\nauthority = \"ca\"\nbundle = \"/{file}\"\n");
+    node.write("etc/kubecertd/kubecertd.toml", entry);
+    let before = node.read(file);
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert_ne!(node.read(file), before, "{}", run.text);
 }
 
 /// kubelet and the API server can share a pair: it is renewed, and kubelet is refreshed for it.

@@ -31,6 +31,11 @@ pub enum KubeconfigError {
          not read this one; write {field}"
     )]
     LetterCase { line: u64, field: &'static str },
+    #[error(
+        "line {line}: {file} is set beside {data}, and every component of Kubernetes refuses to \
+         use both; remove one of them"
+    )]
+    Twofold { line: u64, data: &'static str, file: &'static str },
     #[error("it is not a kubeconfig: at its top there is no mapping")]
     NotAKubeconfig,
     #[error("line {line}: it is not a kubeconfig: {field} is not {expected:?}")]
@@ -39,8 +44,8 @@ pub enum KubeconfigError {
     NotAMapping { line: u64, holding: &'static str },
     #[error("line {line}: {field} is not a list")]
     NotAList { line: u64, field: &'static str },
-    #[error("line {line}: {field} is not true or false (without quotes)")]
-    NotABoolean { line: u64, field: &'static str },
+    #[error("line {line}: {field} is not {expected}: no component of Kubernetes can read the file")]
+    WrongType { line: u64, field: &'static str, expected: &'static str },
     #[error(
         "line {line}: {field} is not a string (quote it if it looks like a number or a boolean)"
     )]
@@ -80,6 +85,10 @@ impl KubeconfigError {
                 | Self::DuplicateKey { .. }
                 | Self::NotForKubernetes { .. }
                 | Self::LetterCase { .. }
+                | Self::Twofold { .. }
+                | Self::WrongType { .. }
+                | Self::NotAString { .. }
+                | Self::DuplicateName { .. }
         )
     }
 
@@ -94,11 +103,12 @@ impl KubeconfigError {
             | Self::DuplicateKey { line }
             | Self::NotForKubernetes { line, .. }
             | Self::LetterCase { line, .. }
+            | Self::Twofold { line, .. }
             | Self::OtherKind { line, .. }
             | Self::NotAMapping { line, .. }
             | Self::NotAList { line, .. }
             | Self::NotAString { line, .. }
-            | Self::NotABoolean { line, .. }
+            | Self::WrongType { line, .. }
             | Self::NotBase64 { line, .. }
             | Self::DuplicateName { line, .. }
             | Self::NoUserInContext { line, .. }

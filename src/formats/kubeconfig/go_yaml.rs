@@ -131,6 +131,7 @@ impl Reader<'_> {
                 if is_other_than_string(value) {
                     self.not_strings.insert(range.start);
                 }
+                self.check_plain(value, range.start)?;
             }
             TokenType::Scalar(ScalarStyle::DoubleQuoted, _) => self.check_escapes(range.start)?,
             TokenType::Scalar(ScalarStyle::Literal | ScalarStyle::Folded, _) => {
@@ -200,14 +201,34 @@ impl Reader<'_> {
         }
     }
 
+    fn check_plain(&self, plain: &str, start: usize) -> Result<(), KubeconfigError> {
+        let reason = if is_not_finite(plain) {
+            "a number that JSON does not have (quote it)"
+        } else if self.flow_depth > 0 && plain.chars().skip(1).any(|c| c == '?') {
+            "a question mark in a value inside [] or {} (quote the value)"
+        } else {
+            return Ok(());
+        };
+        Err(refused(self.text, start, reason))
+    }
+
     fn check_escapes(&self, start: usize) -> Result<(), KubeconfigError> {
         let scalar = self.text.get(start..self.end).unwrap_or_default();
         let mut characters = scalar.char_indices();
         while let Some((at, c)) = characters.next() {
-            if c == '\\' && characters.next().is_some_and(|(_, escaped)| escaped == '/') {
-                let reason = "the escape \\/, which its YAML reader does not know (write / alone)";
-                return Err(refused(self.text, start + at, reason));
+            if c != '\\' {
+                continue;
             }
+            let reason = match characters.next() {
+                Some((_, '/')) => {
+                    "the escape \\/, which its YAML reader does not know (write / alone)"
+                }
+                Some((at, 'u')) if is_surrogate(scalar.get(at + 1..at + 5)) => {
+                    "half a character in an escape \\u (write the character itself)"
+                }
+                _ => continue,
+            };
+            return Err(refused(self.text, start + at, reason));
         }
         Ok(())
     }
@@ -221,6 +242,18 @@ fn is_other_than_string(plain: &str) -> bool {
         title || plain == word.to_ascii_uppercase()
     });
     is_word || is_number(plain)
+}
+
+/// Whether Go takes a plain scalar for infinity or no number, which it can't convert to JSON.
+fn is_not_finite(plain: &str) -> bool {
+    let unsigned = plain.strip_prefix(['+', '-']).unwrap_or(plain);
+    matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(plain, ".nan" | ".NaN" | ".NAN")
+}
+
+/// Whether four hexadecimal digits are half of a character, in UTF-16.
+fn is_surrogate(digits: Option<&str>) -> bool {
+    let code = digits.and_then(|digits| u16::from_str_radix(digits, 16).ok());
+    code.is_some_and(|code| (0xd800..=0xdfff).contains(&code))
 }
 
 /// Numbers may have underscores, and a 0 before them makes them octal.
@@ -285,6 +318,13 @@ mod tests {
             ("%YAML 1.2\n---\na: b\n", Some(1)),
             ("%YAML 1.1\n---\na: b\n", None),
             ("\u{feff}a: ü🔑\n", None),
+            (r#"{"a": "\ud83d\ude00"}"#, Some(1)),
+            (r#"{"a": "\\ud83d", "b": "\u00e9"}"#, None),
+            ("a: {b: https://c/d?e}\n", Some(1)),
+            ("a: {b: 'https://c/d?e'}\nf: https://c/d?e\n", None),
+            ("a: 1\nb: -.inf\n", Some(2)),
+            ("a: .NaN\n", Some(1)),
+            ("a: '.inf'\nb: inf\nc: NaN\n", None),
         ] {
             assert_eq!(refused_in(text), line, "{text:?}");
         }

@@ -13,6 +13,7 @@ mod error;
 mod go_yaml;
 mod point;
 mod read;
+mod schema;
 mod splice;
 mod tree;
 mod trust;

@@ -12,6 +12,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
+use super::schema::{CLUSTER, CONFIG, CONTEXT, USER};
 use super::tree::{Value, YamlNode};
 use super::{ClientCertificate, Cluster, Kubeconfig, KubeconfigError, PemSource, User};
 use crate::model::Secret;
@@ -19,6 +20,9 @@ use crate::model::Secret;
 pub(super) const CERTIFICATE_DATA: &str = "client-certificate-data";
 pub(super) const KEY_DATA: &str = "client-key-data";
 pub(super) const AUTHORITY_DATA: &str = "certificate-authority-data";
+const CERTIFICATE_FILE: &str = "client-certificate";
+const KEY_FILE: &str = "client-key";
+const AUTHORITY_FILE: &str = "certificate-authority";
 
 impl Kubeconfig {
     /// Builds the content from a tree.
@@ -26,6 +30,9 @@ impl Kubeconfig {
         let current = current(root)?;
         let users = users(root)?;
         let cluster = cluster(root, current.cluster)?;
+        refuse_twofold(current.entry, CERTIFICATE_DATA, CERTIFICATE_FILE)?;
+        refuse_twofold(current.entry, KEY_DATA, KEY_FILE)?;
+        refuse_twofold(current_cluster(root)?.entry, AUTHORITY_DATA, AUTHORITY_FILE)?;
         let user = User { name: current.user.to_owned(), client: client(current.entry)? };
         let others = users.into_iter().filter(|other| {
             other.name != user.name && other.client.certificate != PemSource::Missing
@@ -65,6 +72,7 @@ pub(super) fn document(text: &str) -> Result<YamlNode, KubeconfigError> {
             return Err(KubeconfigError::OtherKind { line, field, expected });
         }
     }
+    root.check(CONFIG)?;
     Ok(root)
 }
 
@@ -118,7 +126,7 @@ pub(super) fn current(root: &YamlNode) -> Result<Current<'_>, KubeconfigError> {
         .text("current-context")?
         .ok_or_else(|| absent(root, "current-context", KubeconfigError::NoCurrentContext))?;
     let contexts = Named::all(root, "contexts", "context")?;
-    contexts.iter().try_for_each(|context| context.entry.check_string("namespace"))?;
+    contexts.iter().try_for_each(|context| context.entry.check(CONTEXT))?;
     let context = contexts.iter().find(|context| context.name == name);
     let context = context.ok_or_else(|| {
         absent(root, "contexts", KubeconfigError::MissingContext { name: name.to_owned() })
@@ -193,10 +201,8 @@ fn cluster(root: &YamlNode, name: Option<&str>) -> Result<Option<Cluster>, Kubec
     for cluster in Named::all(root, "clusters", "cluster")? {
         let server = cluster.entry.text("server")?.map(str::to_owned);
         let server_name = cluster.entry.text("tls-server-name")?.map(str::to_owned);
-        let authority = source(cluster.entry, AUTHORITY_DATA, "certificate-authority")?;
-        cluster.entry.check_string("proxy-url")?;
-        cluster.entry.check_boolean("insecure-skip-tls-verify")?;
-        cluster.entry.check_boolean("disable-compression")?;
+        let authority = source(cluster.entry, AUTHORITY_DATA, AUTHORITY_FILE)?;
+        cluster.entry.check(CLUSTER)?;
         if Some(cluster.name) == name {
             found = Some(Cluster { name: cluster.name.to_owned(), server, server_name, authority });
         }
@@ -213,13 +219,11 @@ pub(super) fn current_cluster(root: &YamlNode) -> Result<UserEntry<'_>, Kubeconf
 }
 
 fn client(user: &YamlNode) -> Result<ClientCertificate, KubeconfigError> {
-    let certificate = source(user, CERTIFICATE_DATA, "client-certificate")?;
-    let key = source(user, KEY_DATA, "client-key")?;
-    for field in ["token", "tokenFile", "username", "password", "as"] {
-        user.check_string(field)?;
-    }
-    let of_certificate = [CERTIFICATE_DATA, "client-certificate"];
-    let of_key = [KEY_DATA, "client-key"];
+    let certificate = source(user, CERTIFICATE_DATA, CERTIFICATE_FILE)?;
+    let key = source(user, KEY_DATA, KEY_FILE)?;
+    user.check(USER)?;
+    let of_certificate = [CERTIFICATE_DATA, CERTIFICATE_FILE];
+    let of_key = [KEY_DATA, KEY_FILE];
     let absent = [(&certificate, of_certificate), (&key, of_key)];
     let absent = absent.into_iter().filter(|(half, _)| **half == PemSource::Missing);
     let letter_case =
@@ -241,6 +245,20 @@ fn instead(user: &YamlNode) -> Result<Option<&'static str>, KubeconfigError> {
         }
     }
     Ok(None)
+}
+
+/// Refuses data and a file for the same thing. client-go reads that, data first, and then refuses
+/// to use the entry (`ConfirmUsable`), which is that of the current context.
+fn refuse_twofold(
+    entry: &YamlNode,
+    data: &'static str,
+    file: &'static str,
+) -> Result<(), KubeconfigError> {
+    if entry.text(data)?.is_none() || entry.text(file)?.is_none() {
+        return Ok(());
+    }
+    let line = entry.field(file)?.map_or(entry.line, |node| node.line);
+    Err(KubeconfigError::Twofold { line, data, file })
 }
 
 /// Data wins over a file, and empty data counts as none.

@@ -259,19 +259,14 @@ fn forms() -> Vec<(&'static str, String)> {
                 .replace("@K", "ZGVm")
                 .replace("@O", "@K"),
         ),
-        (
-            "other fields",
-            user(&format!(
-                "    client-certificate: /a\n{block}    client-key: /b\n    token: x\n    # end\n"
-            )),
-        ),
+        ("other fields", user(&format!("    username: a\n{block}    password: b\n    # end\n"))),
         ("a name in quotes", named("quotes", "\"u \\\" '\"")),
         ("a name that is not ASCII", named("Jörg \u{1f511}", "Jörg-\u{1f511}")),
         ("a name with colons", named("colons", "system:node:cp1")),
         (
             "odd values elsewhere",
             format!(
-                "a: .nan\nb: 0x1F\nc: 2020-01-01\nd: ~\n5: yes\ne: 99999999999999999999999\nf: \
+                "a: .5\nb: 0x1F\nc: 2020-01-01\nd: ~\n5: yes\ne: 99999999999999999999999\nf: \
                  !!binary /////w==\ng: !own {{x: 1}}\n{}",
                 user(block)
             ),
@@ -470,14 +465,14 @@ fn kubeconfig_of_kubeadm_is_read() {
 }
 
 #[test]
-fn embedded_data_wins_over_a_file_for_each_half() {
+fn each_half_is_data_or_a_file() {
     let file = |path: &str| PemSource::File(path.to_owned());
     let data = |bytes: &[u8]| PemSource::Embedded(Secret::new(bytes.to_vec()));
     let cases = [
         ("    token: x\n", PemSource::Missing, PemSource::Missing),
         ("    client-certificate: a.pem\n    client-key: /b.pem\n", file("a.pem"), file("/b.pem")),
         (
-            "    client-certificate: a\n    client-certificate-data: YWJj\n    client-key: b\n",
+            "    client-certificate: ''\n    client-certificate-data: YWJj\n    client-key: b\n",
             data(b"abc"),
             file("b"),
         ),
@@ -502,6 +497,23 @@ fn embedded_data_wins_over_a_file_for_each_half() {
             ClientCertificate { certificate, key, letter_case: None, instead },
             "{lines}"
         );
+    }
+}
+
+/// As `kubectl get nodes` of 1.32 does. Other users than the current one are not looked at.
+#[test]
+fn data_and_file_for_the_same_half_are_refused() {
+    let pair = "    client-certificate-data: YWJj\n    client-key-data: ZGVm\n";
+    for (more, data) in [
+        ("    client-certificate: a\n", "client-certificate-data"),
+        ("    client-key: a\n", "client-key-data"),
+    ] {
+        let text = user(&format!("{pair}{more}"));
+        let error = Kubeconfig::parse(text.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains(&format!("is set beside {data}")), "{error}");
+        assert!(error.is_about_form());
+        let others = user(pair) + &format!("- name: other\n  user:\n{pair}{more}");
+        assert!(Kubeconfig::parse(others.as_bytes()).is_ok(), "{others}");
     }
 }
 

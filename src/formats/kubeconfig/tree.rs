@@ -62,7 +62,24 @@ impl YamlNode {
         let mut root: Self = serde_saphyr::from_str_with_options(text, options())
             .map_err(|error| explain(&error))?;
         root.take_from_strings(&GoReading::of(text)?.not_strings);
+        root.check_keys()?;
         Ok(root)
+    }
+
+    /// Checks that every key is one that JSON can have: Kubernetes converts the file to it.
+    fn check_keys(&self) -> Result<(), KubeconfigError> {
+        let check = |(key, value): &(Self, Self)| match key.value {
+            Value::Null | Value::List(_) | Value::Map(_) => {
+                let reason = "a key that is neither a string nor a number";
+                Err(KubeconfigError::NotForKubernetes { line: key.line, reason })
+            }
+            Value::Text(_) | Value::Other(_) => value.check_keys(),
+        };
+        match &self.value {
+            Value::List(items) => items.iter().try_for_each(Self::check_keys),
+            Value::Map(entries) => entries.iter().try_for_each(check),
+            Value::Null | Value::Text(_) | Value::Other(_) => Ok(()),
+        }
     }
 
     /// Makes the values that begin at these bytes no strings.
@@ -114,28 +131,6 @@ impl YamlNode {
                 Ok(Some(text.as_str()).filter(|text| !text.is_empty()))
             }
             Some(other) => Err(KubeconfigError::NotAString { line: other.line, field: name }),
-        }
-    }
-
-    /// Checks an entry that is not read here, but by Kubernetes, as a string.
-    ///
-    /// # Errors
-    /// When the node is not a mapping, or the entry is neither a string nor absent.
-    pub(super) fn check_string(&self, name: &'static str) -> Result<(), KubeconfigError> {
-        match self.field(name)? {
-            None | Some(Self { value: Value::Text(_), .. }) => Ok(()),
-            Some(other) => Err(KubeconfigError::NotAString { line: other.line, field: name }),
-        }
-    }
-
-    /// Checks an entry that is not read here, but by Kubernetes, as true or false.
-    ///
-    /// # Errors
-    /// When the node is not a mapping, or the entry is a string, a list or a mapping.
-    pub(super) fn check_boolean(&self, name: &'static str) -> Result<(), KubeconfigError> {
-        match self.field(name)? {
-            None | Some(Self { value: Value::Other(_), .. }) => Ok(()),
-            Some(other) => Err(KubeconfigError::NotABoolean { line: other.line, field: name }),
         }
     }
 

@@ -8,9 +8,10 @@
 //!
 //! Files that others than root can write say nothing here.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
-use super::{UNIT, processes_of_unit, read_root_only};
+use super::{PROCESS, UNIT, processes_of_unit, read_root_only};
 use crate::formats::kubelet::{KubeletConfig, Setting, flag};
 use crate::formats::unit::ServiceUnit;
 use crate::model::{AbsolutePath, Location};
@@ -34,6 +35,9 @@ const KUBEADM_UNIT: &str = "[Service]\n\
     EnvironmentFile=-/etc/default/kubelet\n\
     ExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS \
     $KUBELET_KUBEADM_ARGS $KUBELET_EXTRA_ARGS\n";
+
+/// What systemd allows before the path of a program (systemd.service(5)).
+const PROGRAM_PREFIXES: [char; 6] = ['@', '-', ':', '+', '!', '|'];
 
 /// kubelet's default for `--cert-dir`, which has no key in the configuration file.
 const CERTIFICATES_DIR: &str = "/var/lib/kubelet/pki";
@@ -69,7 +73,7 @@ pub(in crate::observe) fn settings(root: &Root) -> FoundSettings {
 }
 
 fn read(root: &Root, notes: &mut Vec<String>) -> Result<Option<KubeletSettings>, String> {
-    let CommandLine { words, is_known } = command_line(root).map_err(|e| e.to_string())?;
+    let CommandLine { words, is_known } = command_line(root)?;
     let mut config = KubeletConfig::default();
     let mut is_there = is_known;
     if let Some(file) = file_flag(&words, "config")? {
@@ -84,8 +88,8 @@ fn read(root: &Root, notes: &mut Vec<String>) -> Result<Option<KubeletSettings>,
         }
     }
     if let Some(dir) = file_flag(&words, "config-dir")? {
-        for file in drop_ins(root, dir.as_path(), 0).map_err(|e| e.to_string())? {
-            merge(root, &file, &mut config).map_err(|e| e.to_string())?;
+        for file in drop_ins(root, dir.as_path(), 0)? {
+            read_into(root, &file, &mut config).map_err(|e| e.to_string())?;
         }
     }
     let before = config.clone();
@@ -112,11 +116,11 @@ struct CommandLine {
 }
 
 /// The process's own command line, where kubelet runs on this machine; else the unit's.
-fn command_line(root: &Root) -> Result<CommandLine, FileError> {
+fn command_line(root: &Root) -> Result<CommandLine, String> {
     if let Some(words) = root.is_host().then(|| words_of_process(root)).flatten() {
         return Ok(CommandLine { words, is_known: true });
     }
-    let mut texts = unit_files(root)?;
+    let mut texts = unit_files(root).map_err(|e| e.to_string())?;
     let read_all = |texts: &[String]| {
         let mut unit = ServiceUnit::default();
         texts.iter().for_each(|text| unit.read(text));
@@ -133,10 +137,17 @@ fn command_line(root: &Root) -> Result<CommandLine, FileError> {
         match read_root_only(root, &file) {
             Ok(text) => unit.read_environment(&text),
             Err(e) if e.is_not_found() => {}
-            Err(e) => return Err(e),
+            Err(e) => return Err(e.to_string()),
         }
     }
-    Ok(CommandLine { words: unit.command_line(), is_known })
+    let words = unit.command_line();
+    let program = words.first().map_or("", |word| word.trim_start_matches(PROGRAM_PREFIXES));
+    if Path::new(program).file_name() != Some(OsStr::new(PROCESS)) {
+        return Err(format!(
+            "{UNIT} starts {program:?}, so that kubelet's flags can be read only while it runs"
+        ));
+    }
+    Ok(CommandLine { words, is_known })
 }
 
 fn words_of_process(root: &Root) -> Option<Vec<String>> {
@@ -179,19 +190,29 @@ fn unit_drop_ins(root: &Root) -> Result<Vec<AbsolutePath>, FileError> {
     Ok(files.into_iter().map(|(_, file)| file).collect())
 }
 
-/// The drop-ins of kubelet's configuration, in kubelet's order: directories are followed, other
-/// names than `*.conf` are not read.
-fn drop_ins(root: &Root, dir: &Path, depth: usize) -> Result<Vec<AbsolutePath>, FileError> {
+/// The drop-ins of kubelet's configuration, in kubelet's order: directories are entered, links to
+/// directories are not, and other names than `*.conf` are not read.
+fn drop_ins(root: &Root, dir: &Path, depth: usize) -> Result<Vec<AbsolutePath>, String> {
+    let here = match root.trusted_dir(dir) {
+        Ok(here) => here,
+        Err(e) if e.is_not_found() => return Ok(Vec::new()),
+        Err(e) => return Err(e.to_string()),
+    };
     let mut files = Vec::new();
-    for name in names(root, dir)? {
+    for name in here.names().map_err(|e| e.to_string())? {
         let Ok(path) = AbsolutePath::new(dir.join(&name)) else { continue };
-        if depth < MAX_DEPTH && root.trusted_dir(path.as_path()).is_ok() {
+        if here.open_dir(&name).is_ok() {
+            if depth >= MAX_DEPTH {
+                return Err(format!("{path}: is below too many directories"));
+            }
             files.extend(drop_ins(root, path.as_path(), depth + 1)?);
-        } else if name.ends_with(".conf") {
+        } else if Path::new(&name).extension().is_some_and(|extension| extension == "conf") {
             files.push(path);
         }
+        if files.len() > MAX_DROP_INS {
+            return Err(format!("{}: has more than {MAX_DROP_INS} drop-ins", dir.display()));
+        }
     }
-    files.truncate(MAX_DROP_INS);
     Ok(files)
 }
 
@@ -205,7 +226,6 @@ fn names(root: &Root, dir: &Path) -> Result<Vec<String>, FileError> {
     let mut names: Vec<String> =
         names.into_iter().filter_map(|name| name.into_string().ok()).collect();
     names.sort();
-    names.truncate(MAX_DROP_INS);
     Ok(names)
 }
 
@@ -238,10 +258,20 @@ enum MergeError {
     Format(AbsolutePath, String),
 }
 
-/// Merges a file. A relative path in it is one beside it.
-fn merge(root: &Root, file: &AbsolutePath, config: &mut KubeletConfig) -> Result<(), MergeError> {
+/// Merges a file. A relative path in it stays one.
+fn read_into(
+    root: &Root,
+    file: &AbsolutePath,
+    config: &mut KubeletConfig,
+) -> Result<(), MergeError> {
     let text = read_root_only(root, file)?;
-    config.merge(&text, file).map_err(|reason| MergeError::Format(file.clone(), reason))?;
+    config.merge(&text, file).map_err(|reason| MergeError::Format(file.clone(), reason))
+}
+
+/// Merges the file of `--config`, in which relative paths are those beside it. kubelet leaves those
+/// in drop-ins as they are.
+fn merge(root: &Root, file: &AbsolutePath, config: &mut KubeletConfig) -> Result<(), MergeError> {
+    read_into(root, file, config)?;
     for setting in [&mut config.tls_cert_file, &mut config.tls_private_key_file] {
         if let Some(setting) = setting.as_mut().filter(|one| !one.value.is_empty()) {
             let path = file.sibling(&setting.value);
@@ -303,7 +333,12 @@ fn named_pair(config: &KubeletConfig) -> Result<Option<(Location, String)>, Stri
     match (is_set(&config.tls_cert_file), is_set(&config.tls_private_key_file)) {
         (None, None) => Ok(None),
         (Some(certificate), Some(key)) => {
-            let location = Location::Pair { certificate: path(&certificate)?, key: path(&key)? };
+            let (file, key) = (path(&certificate)?, path(&key)?);
+            let location = if file == key {
+                Location::Bundle(file)
+            } else {
+                Location::Pair { certificate: file, key }
+            };
             Ok(Some((location, certificate.by)))
         }
         (Some(half), None) | (None, Some(half)) => Err(format!(
@@ -442,6 +477,68 @@ mod tests {
         assert_eq!(Disk::with(&[(CONFIG, PAIR), flags]).serving(), bundle, "kubeadm's unit");
         let disk = Disk::with(&[(unit, &*start("--cert-dir=/srv/pki"))]);
         assert_eq!(disk.serving(), "itself /srv/pki/kubelet.crt");
+    }
+
+    /// kubelet walks the directory as Go's `filepath.WalkDir` does.
+    #[test]
+    fn drop_ins_are_found_as_kubelet_finds_them() {
+        let dir = "/etc/kubernetes/kubelet.conf.d";
+        let env = format!("KUBELET_KUBEADM_ARGS=\"--config-dir={dir}\"\n");
+        let relative = "tlsCertFile: tls/a.crt\ntlsPrivateKeyFile: tls/a.key\n";
+        let drop_in = format!("{dir}/10.conf");
+        let disk = Disk::with(&[(ENV, &env), (CONFIG, ""), (&drop_in, relative)]);
+        fs::write(disk.path(CONFIG), "port: 1\n").unwrap();
+        let by = format!("/tls/a.crt by tlsCertFile in {drop_in}");
+        assert_eq!(disk.serving(), by, "kubelet runs in /, and makes it no path beside the file");
+        // A link to a directory is not entered.
+        let other = "/srv/other/10.conf";
+        let disk = Disk::with(&[(ENV, &env), (CONFIG, "port: 1\n"), (other, PAIR)]);
+        fs::create_dir_all(disk.path(dir)).unwrap();
+        std::os::unix::fs::symlink("/srv/other", disk.path(dir).join("20")).unwrap();
+        std::os::unix::fs::symlink(".", disk.path(dir).join("30")).unwrap();
+        assert_eq!(disk.serving(), "itself /var/lib/kubelet/pki/kubelet.crt");
+        // Something that counts for kubelet and can't be read here makes all unknown.
+        let inner = format!("{dir}/20/b.conf");
+        let disk = Disk::with(&[(ENV, &env), (CONFIG, "port: 1\n"), (&inner, PAIR)]);
+        assert_eq!(disk.serving(), format!("/srv/a.crt by tlsCertFile in {inner}"));
+        let mode = fs::Permissions::from_mode(0o777);
+        fs::set_permissions(disk.path(dir).join("20"), mode).unwrap();
+        let FoundSettings { settings, notes } = disk.found();
+        assert!(settings.is_none() && notes[0].contains("has mode 0777"), "{notes:?}");
+        let many: Vec<String> = (0..=MAX_DROP_INS).map(|n| format!("{dir}/{n}.conf")).collect();
+        let many: Vec<_> = many.iter().map(|file| (&**file, PAIR)).collect();
+        let disk = Disk::with(&[&[(ENV, &*env), (CONFIG, "port: 1\n")], &many[..]].concat());
+        let FoundSettings { settings, notes } = disk.found();
+        assert!(settings.is_none() && notes[0].contains("has more than 256 drop-ins"), "{notes:?}");
+    }
+
+    #[test]
+    fn flags_behind_another_program_are_not_known() {
+        let unit = "/etc/systemd/system/kubelet.service";
+        for program in ["/usr/local/bin/start-kubelet", "/bin/sh -c \"exec kubelet\""] {
+            let text = format!("[Service]\nExecStart={program}\n");
+            let disk = Disk::with(&[(unit, &*text), (CONFIG, "rotateCertificates: true\n")]);
+            let FoundSettings { settings, notes } = disk.found();
+            assert_eq!(settings, None, "{program}");
+            let program = program.split(' ').next().unwrap();
+            let note = format!("kubelet.service starts \"{program}\", so that kubelet's flags can");
+            assert!(notes.len() == 1 && notes[0].starts_with(&note), "{notes:?}");
+        }
+        let text = "[Service]\nExecStart=-@/opt/bin/kubelet kubelet --cert-dir=/srv/pki\n";
+        let disk = Disk::with(&[(unit, text)]);
+        assert_eq!(disk.serving(), "itself /srv/pki/kubelet.crt");
+    }
+
+    #[test]
+    fn one_file_for_both_halves_is_a_bundle() {
+        let text = PAIR.replace("a.crt", "a.pem").replace("a.key", "a.pem");
+        let found = Disk::with(&[(CONFIG, &text)]).found().settings.unwrap().serving;
+        let file = AbsolutePath::constant("/srv/a.pem");
+        assert!(
+            matches!(&found, KubeletServing::Named { location, .. }
+                if *location == Location::Bundle(file)),
+            "{found:?}"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use super::authority::authority_trouble;
 use crate::model::{
     Action, AuthorityCondition, AuthorityFacts, Condition, Credential, CredentialFacts,
-    KubeletClient, KubeletPair, Location, Material, Need, Renewal, Timestamp,
+    KubeletClient, KubeletPair, Leaf, Location, Material, Need, Renewal, Timestamp,
 };
 
 /// What is done about kubelet's client certificate in this state, with its authority in that state.
@@ -81,6 +81,15 @@ pub(super) fn left_to_others(
 pub(in crate::plan) fn not_by_kubelet(facts: &CredentialFacts) -> Option<(String, String)> {
     let location = &facts.credential.location;
     match &facts.credential.renewal {
+        Renewal::Operator(KubeletPair::SelfSigned)
+            if let Some(leaf) = facts.material.leaf().filter(|leaf| !is_made_by_kubelet(leaf)) =>
+        {
+            let why = format!(
+                "kubelet did not make it (it is for {}), and never renews it",
+                leaf.subject
+            );
+            Some((why, WHERE_IT_WAS_MADE.to_owned()))
+        }
         Renewal::Operator(KubeletPair::SelfSigned) => {
             let files: Vec<String> = location.files().map(ToString::to_string).collect();
             Some((
@@ -95,10 +104,7 @@ pub(in crate::plan) fn not_by_kubelet(facts: &CredentialFacts) -> Option<(String
         }
         Renewal::Operator(KubeletPair::Named(by)) => Some((
             format!("{by} names it, and kubelet does not renew it"),
-            "renew it where it was made, and put certificate and key in their places; up to \
-             Kubernetes 1.30, run systemctl restart kubelet then; an own entry with its authority \
-             has it renewed here"
-                .to_owned(),
+            WHERE_IT_WAS_MADE.to_owned(),
         )),
         Renewal::Kubelet => {
             let client = kubelet_repaired_here(facts)?;
@@ -115,6 +121,22 @@ pub(in crate::plan) fn not_by_kubelet(facts: &CredentialFacts) -> Option<(String
         }
         Renewal::Ours | Renewal::Elsewhere | Renewal::Copy(_) => None,
     }
+}
+
+/// What an operator does about a serving certificate that kubelet did not make.
+const WHERE_IT_WAS_MADE: &str = "renew it where it was made, and put certificate and key in their \
+    places; up to Kubernetes 1.30, run systemctl restart kubelet then; an own entry with its \
+    authority has it renewed here";
+
+/// Whether kubelet made a serving certificate itself: it is for `NAME@SECONDS` then
+/// (`GenerateSelfSignedCertKey` in client-go).
+fn is_made_by_kubelet(leaf: &Leaf) -> bool {
+    let is_common_name = |(kind, _): &&(&str, String)| *kind == "CN";
+    let name = leaf.parts.subject.iter().find(is_common_name);
+    let seconds = name.and_then(|(_, name)| name.rsplit_once('@'));
+    seconds.is_some_and(|(_, seconds)| {
+        !seconds.is_empty() && seconds.bytes().all(|digit| digit.is_ascii_digit())
+    })
 }
 
 /// What an operator does where the key of the authority is not here.

@@ -41,6 +41,16 @@ fn kubeconfig_that_no_component_can_read_is_unreadable() {
             "line 5: the escape \\/, which its YAML reader does not know",
         ),
         ("YAML 1.2", |text| format!("%YAML 1.2\n---\n{text}"), "line 1: a directive"),
+        (
+            "a key that is a list",
+            |text| format!("{text}? [a]\n: b\n"),
+            "line 19: a key that is neither a string nor a number: no component of Kubernetes",
+        ),
+        (
+            "a file beside data",
+            |text| text.replace("    client-key-data:", "    client-key: a\n    client-key-data:"),
+            "line 18: client-key is set beside client-key-data, and every component of",
+        ),
     ];
     for (name, change, reason) in CASES {
         let node = Node::due();
@@ -80,7 +90,7 @@ fn kubeconfig_with_harmless_tabs_and_escapes_is_renewed() {
 }
 
 #[test]
-fn value_of_another_type_than_kubernetes_expects_is_reported() {
+fn kubeconfig_with_a_value_of_another_type_is_kept() {
     const CASES: &[Case] = &[
         (
             "a name that YAML 1.1 takes for a boolean",
@@ -97,14 +107,47 @@ fn value_of_another_type_than_kubernetes_expects_is_reported() {
             |text| text.replace("    server:", "    insecure-skip-tls-verify: 'no'\n    server:"),
             "line 5: insecure-skip-tls-verify is not true or false",
         ),
+        (
+            "an argument that is a number",
+            |text| {
+                format!("{text}- name: robot\n  user:\n    exec: {{command: a, args: [b, 1]}}\n")
+            },
+            "line 21: args is not a string",
+        ),
+        (
+            "groups that are no list",
+            |text| format!("{text}- name: robot\n  user: {{as: a, as-groups: b}}\n"),
+            "line 20: as-groups is not a list",
+        ),
+        (
+            "extensions that are no list",
+            |text| format!("{text}extensions: {{}}\n"),
+            "line 19: extensions is not a list",
+        ),
+        (
+            "a boolean that is a number",
+            |text| format!("{text}preferences: {{colors: 1}}\n"),
+            "line 19: colors is not true or false",
+        ),
+        (
+            "a user that is there twice",
+            |text| format!("{text}- name: robot\n  user: {{}}\n- name: robot\n  user: {{}}\n"),
+            "for the second time under users",
+        ),
     ];
     for (name, change, reason) in CASES {
         let node = Node::due();
+        // A backup, from which a damaged file would be repaired.
+        assert_eq!(node.run(&["renew"]).code, 0);
         node.write(ADMIN, change(&node.text(ADMIN)));
+        node.backdate_files();
+        let before = node.read(ADMIN);
         let (state, found) = state(&node, "admin.conf");
-        assert_eq!(state, "damaged", "{name}");
+        assert_eq!(state, "unreadable", "{name}: {found}");
         assert!(found.contains(reason), "{name}: {found}");
-        assert!(found.contains("correct the file"), "{name}: {found}");
+        assert!(found.contains("put this right"), "{name}: {found}");
+        assert_eq!(node.run(&["renew"]).code, 1, "{name}");
+        assert_eq!(node.read(ADMIN), before, "{name}");
     }
 }
 
