@@ -16,4 +16,4 @@ pub use copy::{Copied, CopyError, Following, follow};
 pub use job::{Job, Progress, RenewError, RenewOutcome, Renewal, Renewed};
 pub use renew::{algorithm, renew};
 pub use trial::{New, Refusal, try_one};
-pub use trust::KubeconfigFile;
+pub use trust::{KubeconfigFile, NewIssuer, Trust, trust_besides, trust_in_renewals};

@@ -11,13 +11,16 @@ use crate::sys::{FileError, Root};
 pub type KubeconfigFile = (CredentialName, AbsolutePath);
 
 /// A CA that issues a credential which another CA of its file issued before.
-pub(super) struct NewIssuer<'c> {
-    pub(super) signer: &'c Certificate,
+#[derive(Debug)]
+pub struct NewIssuer<'c> {
+    /// Its certificate.
+    pub signer: &'c Certificate,
     /// All CA certificates of the file.
-    pub(super) anchors: Vec<&'c Certificate>,
-    pub(super) file: &'c AbsolutePath,
+    pub anchors: Vec<&'c Certificate>,
+    /// The file.
+    pub file: &'c AbsolutePath,
     /// What it issues now.
-    pub(super) credentials: Vec<CredentialName>,
+    pub credentials: Vec<CredentialName>,
 }
 
 /// Why a kubeconfig does not trust another CA.
@@ -36,7 +39,8 @@ pub(super) enum TrustError {
 }
 
 /// What came of the trust of one kubeconfig.
-pub(super) struct Trust<'k> {
+#[derive(Debug)]
+pub struct Trust<'k> {
     path: &'k AbsolutePath,
     /// The credential of the change that it is part of.
     credential: CredentialName,
@@ -48,7 +52,8 @@ pub(super) struct Trust<'k> {
 
 impl Trust<'_> {
     /// The notes for the operator, by what became of the change.
-    pub(super) fn notes(self, problem: Option<String>) -> Vec<String> {
+    #[must_use]
+    pub fn notes(self, problem: Option<String>) -> Vec<String> {
         let Self { path, gained, gains, mut failures, .. } = self;
         match problem {
             None => failures.extend(gains),
@@ -60,13 +65,15 @@ impl Trust<'_> {
     }
 
     /// The credential of the change that it is part of.
-    pub(super) fn credential(&self) -> &CredentialName {
+    #[must_use]
+    pub fn credential(&self) -> &CredentialName {
         &self.credential
     }
 }
 
 /// Has the kubeconfigs that renewals replace trust the new issuers, in the change of the renewal.
-pub(super) fn trust_in_renewals<'k>(
+#[must_use]
+pub fn trust_in_renewals<'k>(
     root: &Root,
     issuers: &[NewIssuer<'k>],
     renewals: &mut [&mut Change],
@@ -85,7 +92,8 @@ pub(super) fn trust_in_renewals<'k>(
 }
 
 /// Has the other kubeconfigs trust the new issuers, in changes of their own.
-pub(super) fn trust_besides<'k>(
+#[must_use]
+pub fn trust_besides<'k>(
     root: &Root,
     store: &Store<'_>,
     issuers: &[NewIssuer<'k>],

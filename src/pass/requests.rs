@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 
 use super::{LOCK_TIMEOUT, PassError, files};
-use crate::act::{self, Refusal};
+use crate::act::{self, NewIssuer, Refusal, trust_besides, trust_in_renewals};
 use crate::credentials::{
     ChainToAnchor, ComposeError, Loaded, LoadedAuthority, LoadedKey, Stored, load, load_authority,
 };
@@ -250,17 +250,41 @@ fn put(
         [] => stored.compose(&certificate, &key.to_pem()?)?.files,
         chain => stored.compose_chain(&certificate, chain, &key.to_pem()?)?.files,
     };
-    let change = Change {
+    let mut change = Change {
         credential: credential.name.clone(),
         files,
         link: None,
         backup: store::Backup::Required,
     };
+    let before = loaded.chain_to_anchor(&stored.certificate, &stored.further, now);
+    let issuer = NewIssuer {
+        signer: anchor,
+        anchors: loaded.anchors().collect(),
+        file: &authority.certificate,
+        credentials: vec![credential.name.clone()],
+    };
+    let is_other = before.is_none_or(|(_, before)| !before.is_of_same_ca(anchor));
+    let issuers: Vec<_> = is_other.then_some(issuer).into_iter().collect();
+    let kubeconfigs = node.catalog.kubeconfig_files();
+    let mut trusts = trust_in_renewals(&node.root, &issuers, &mut [&mut change], &kubeconfigs);
     let change = store.stage(change)?.check(|contents| check(&stored, &path, contents, now))?;
     let mut notes =
         if works { trial(node, credential, (&certificate, chain, &key), &stored)? } else { vec![] };
-    let commit = store.commit(vec![change], now, usize::from(node.settings.backups.keep.get()));
-    commit.outcomes.into_iter().try_for_each(|outcome| outcome.result)?;
+    let mut changes = Vec::new();
+    for (trust, trusting) in trust_besides(&node.root, store, &issuers, &kubeconfigs, &trusts) {
+        changes.extend(trusting);
+        trusts.push(trust);
+    }
+    changes.push(change);
+    let commit = store.commit(changes, now, usize::from(node.settings.backups.keep.get()));
+    let (own, others): (Vec<_>, Vec<_>) =
+        commit.outcomes.into_iter().partition(|outcome| outcome.credential == credential.name);
+    own.into_iter().try_for_each(|outcome| outcome.result)?;
+    for trust in trusts {
+        let of_it = others.iter().find(|outcome| outcome.credential == *trust.credential());
+        let problem = of_it.and_then(|outcome| outcome.result.as_ref().err());
+        notes.extend(trust.notes(problem.map(ToString::to_string)));
+    }
     let backup = commit.backups.into_iter().next();
     notes.extend(commit.notes);
     if let Err(e) = forget_request(store, &credential.name) {

@@ -8,8 +8,8 @@ use super::steps::{Judged, Plan, Request, Step};
 use super::words::{remaining, span};
 use crate::model::{
     Awaited, ClockFacts, ClockTrust, Condition, Constraints, CredentialName, Deferral,
-    DeferralFacts, DeferralReason, Hold, Material, OtherWriters, Policy, QUIET, Refused, Timestamp, Urgency,
-    days,
+    DeferralFacts, DeferralReason, Hold, Material, OtherWriters, Policy, QUIET, Refused, Timestamp,
+    Urgency, days,
 };
 
 /// The release of this version, 2026-11-01T00:00:00Z: a clock that says an earlier time is wrong.
@@ -195,11 +195,7 @@ fn waits(
 
 /// The deferral of files that are gone while kubeadm runs or an operator holds renewals: kubeadm
 /// makes and removes the files of a node one by one, and they may be moved away for it.
-fn gone_for_now(
-    judged: &Judged,
-    request: &Request,
-    constraints: &Constraints,
-) -> Option<Deferral> {
+fn gone_for_now(judged: &Judged, request: &Request, constraints: &Constraints) -> Option<Deferral> {
     let lost = judged.facts.kubelet.as_ref().is_some_and(|client| client.lost.is_some());
     if request.force || !(lost || judged.facts.material == Material::Absent) {
         return None;

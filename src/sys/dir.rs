@@ -376,7 +376,7 @@ mod tests {
             // Not every file system has the attribute, and it needs a capability.
             return;
         }
-        let dir = Dir::new(std::fs::File::open(disk.path()).unwrap().into(), "/x".into());
+        let dir = Dir::new(File::open(disk.path()).unwrap().into(), "/x".into());
         let name = OsStr::new("a");
         let read = dir.error(name, "read", Errno::EACCES).to_string();
         let open = dir.open_or_create(name).unwrap_err().to_string();

@@ -148,3 +148,43 @@ fn expired_certificate_of_the_ca_hides_no_valid_one() {
     let run = node.run(&["ca", "verify", &format!("/{conf}")]);
     assert_code(&run, SUCCESS);
 }
+
+/// While an external CA is replaced, its file holds both.
+#[test]
+fn answer_of_another_ca_is_installed_with_the_trust_of_kubeconfigs() {
+    let tiers = TieredCa::new();
+    let TieredCa { node, openssl } = &tiers;
+    let old = openssl.pem("root.crt");
+    trust_in_kubeconfigs(node, &old);
+    let trusted = |file: &str| {
+        let content = crate::support::embedded(node, file, "certificate-authority-data");
+        String::from_utf8(content).unwrap()
+    };
+    let (scheduler, admin) = ("etc/kubernetes/scheduler.conf", "etc/kubernetes/admin.conf");
+    let middle = openssl.pem("middle.crt");
+    assert_code(&tiers.install("apiserver", &(tiers.answer("apiserver", "") + &middle)), SUCCESS);
+    assert_eq!(trusted(scheduler), old, "it is the same CA");
+    openssl.ca("new", "new", P256, "");
+    openssl.certify("middle", "new", "");
+    let both = openssl.pem("new.crt") + &old;
+    node.write(CA_CRT, &both);
+    let run =
+        tiers.install("admin.conf", &(tiers.answer("admin.conf", "") + &openssl.pem("middle.crt")));
+    assert_code(&run, SUCCESS);
+    assert!(run.text.contains("gets the CA certificates of /etc/kubernetes/pki/ca.crt"));
+    assert_eq!((trusted(scheduler), trusted(admin)), (both.clone(), both));
+    assert_eq!(state(node, "admin.conf"), "fresh");
+}
+
+/// The key of an external CA may be of a kind that can't be verified here.
+#[test]
+fn signature_that_cannot_be_verified_is_not_called_anothers() {
+    let openssl = Openssl::new();
+    openssl.ca("front", "front", "-algorithm RSA -pkeyopt rsa_keygen_bits:1024", "");
+    let node = Node::due();
+    node.write(FRONT_CA_CRT, openssl.pem("front.crt"));
+    node.remove(FRONT_CA_KEY);
+    openssl.sign_pair(&node, "front-proxy-client", "front", 200, "");
+    let why = reason(&node, "front-proxy-client");
+    assert!(why.starts_with("issued by CN=front, does not verify by its authority"), "{why}");
+}
