@@ -551,3 +551,22 @@ fn missing_names_are_reported_with_working_command() {
         assert!(!text.contains("it is not valid for"), "{index}: {text}");
     }
 }
+
+#[test]
+fn dry_run_names_services_that_would_be_restarted() {
+    let dry = Node::due().run(&["renew", "--dry-run"]);
+    assert_eq!(dry.code, 0);
+    let (_, services) = dry.text.split_once("\nServices\n").expect("a list of services");
+    for expected in [
+        "kube-scheduler: would be restarted, for scheduler.conf\n",
+        "kube-controller-manager: would be restarted, for controller-manager.conf\n",
+    ] {
+        assert!(services.contains(expected), "{expected}: {services}");
+    }
+    let of = |service: &str| services.lines().find(|line| line.contains(service)).unwrap();
+    let closes = "connections with the earlier apiserver-kubelet-client";
+    assert!(of("kube-apiserver:").contains(closes), "{services}");
+    assert!(of("etcd:").contains("reads etcd/server, etcd/peer again by itself"), "{services}");
+    let dry = Node::fresh(ECDSA).run(&["renew", "--dry-run"]);
+    assert!(!dry.text.contains("Services"), "{}", dry.text);
+}

@@ -3,14 +3,16 @@
 use std::fmt::Write as _;
 
 use super::Exit;
+use super::Failure;
 use super::confinement;
 use super::out::{self, GOOD, HEADING, paint};
 use super::words::count;
 use crate::model::{Location, Need, Renewal, ServiceKind, UnitRefresh};
 use crate::observe::Node;
 
-/// The configuration is valid: opening the node has checked it.
-pub(super) fn check(node: &Node) -> Exit {
+/// Opening the node has checked all but the schedule.
+pub(super) fn check(node: &Node) -> Result<Exit, Failure> {
+    node.settings.check_schedule()?;
     let catalog = &node.catalog;
     let mut text = format!(
         "{}: {}, {} and {}\n",
@@ -26,7 +28,7 @@ pub(super) fn check(node: &Node) -> Exit {
         let _ = write!(text, "\n{UNIT_LACKS}\n\n{drop_in}");
     }
     out::print(&text);
-    Exit::Fine
+    Ok(Exit::Fine)
 }
 
 /// The text before the drop-in.

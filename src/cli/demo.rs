@@ -47,7 +47,8 @@ pub(super) fn run(options: &DemoOptions) -> Result<Exit, Failure> {
     out::print(&check::table(&node()?, &pass::survey(&node()?, clock.now())));
 
     step("2. What would be done, and why? Nothing is changed yet.", "renew --dry-run", dir.path());
-    out::print(&renew::preview(&pass::preview(&node()?, &orders), &request));
+    let before = node()?;
+    out::print(&renew::preview(&before, &pass::preview(&before, &orders), &request));
 
     step("3. Do it. What needs an operator does not hold up the rest.", "renew", dir.path());
     let report = pass::run(&node()?, &orders)?;

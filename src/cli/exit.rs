@@ -45,7 +45,9 @@ impl From<&Failure> for Exit {
             | Failure::Request(_) => Self::Usage,
             Failure::Daemon(DaemonError::AlreadyRunning(_)) => Self::Busy,
             Failure::Daemon(DaemonError::Configuration(_)) => Self::Configuration,
-            Failure::Node(_) | Failure::Pass(PassError::Platform) => Self::Configuration,
+            Failure::Node(_) | Failure::Schedule(_) | Failure::Pass(PassError::Platform) => {
+                Self::Configuration
+            }
             Failure::Pass(PassError::Store(StoreError::Busy { .. })) => Self::Busy,
             Failure::Pass(_)
             | Failure::Demo(_)

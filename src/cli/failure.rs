@@ -12,6 +12,9 @@ pub(super) enum Failure {
     /// The node can't be opened.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// The schedule is too rare.
+    #[error(transparent)]
+    Schedule(#[from] crate::settings::SettingsError),
     /// The pass failed.
     #[error(transparent)]
     Pass(#[from] crate::pass::PassError),

@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments) -> Exit {
             open(arguments).and_then(|node| request::install(&node, options, &SystemClock))
         }
         Command::Config { command: ConfigCommand::Check } => {
-            open(arguments).map(|node| config::check(&node))
+            open(arguments).and_then(|node| config::check(&node))
         }
         Command::Config { command: ConfigCommand::Show } => {
             open(arguments).map(|node| config::show(&node))

@@ -1,6 +1,6 @@
 //! `kubecertd renew`: renews the due certificates, and prints the result for each credential.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::atomic::AtomicBool;
 
@@ -39,7 +39,7 @@ pub(super) fn run(node: &Node, options: &RenewOptions, clock: &dyn Clock) -> Res
         emit: &|_| {},
     };
     if options.dry_run {
-        out::print(&preview(&pass::preview(node, &orders), &request));
+        out::print(&preview(node, &pass::preview(node, &orders), &request));
         return Ok(Exit::Fine);
     }
     let made = pass::run(node, &orders);
@@ -105,7 +105,7 @@ fn find(node: &Node, name: &str) -> Result<CredentialName, Failure> {
 }
 
 /// Formats the result of a dry run.
-pub(super) fn preview(preview: &Preview, request: &Request) -> String {
+pub(super) fn preview(node: &Node, preview: &Preview, request: &Request) -> String {
     let Preview { survey, plan, deferred, .. } = preview;
     let row = |step: &Step| match (step.action, step.terms) {
         (Action::Copy, _) => line(SOON, "would copy", &step.credential, None, &step.reason),
@@ -136,7 +136,43 @@ pub(super) fn preview(preview: &Preview, request: &Request) -> String {
             words::copies(copies)
         ),
     };
-    table(&rows) + &end
+    table(&rows) + &end + &section("Services", &effects(node, plan))
+}
+
+/// What the services that use the credentials of a plan would be made to do, a line for each.
+fn effects(node: &Node, plan: &Plan) -> Vec<String> {
+    let replaces = |step: &&Step| step.terms.is_some() || step.action == Action::Copy;
+    let names: BTreeSet<_> =
+        plan.steps.iter().filter(replaces).map(|step| &step.credential).collect();
+    let mut services: BTreeMap<&ServiceName, [Vec<&str>; 3]> = BTreeMap::new();
+    let mut order = Vec::new();
+    for (service, credential, takes) in services_that(node, &|name| names.contains(name)) {
+        if !order.contains(&service) {
+            order.push(service);
+        }
+        let [restarts, closes, reads] = services.entry(service).or_default();
+        match takes {
+            Takes::Restart => restarts.push(credential.as_str()),
+            Takes::NewConnections => closes.push(credential.as_str()),
+            Takes::Reloads => reads.push(credential.as_str()),
+        }
+    }
+    let lines = order.into_iter().filter_map(|service| {
+        let [restarts, closes, reads] = services.get(service)?;
+        let effect = |names: &[&str], one: &dyn Fn(&str) -> String| {
+            (!names.is_empty()).then(|| one(&names.join(", ")))
+        };
+        let effects = [
+            effect(restarts, &|names| format!("would be restarted, for {names}")),
+            effect(closes, &|names| {
+                format!("connections with the earlier {names} would be closed before it ends")
+            }),
+            effect(reads, &|names| format!("reads {names} again by itself")),
+        ];
+        let effects: Vec<_> = effects.into_iter().flatten().collect();
+        Some(format!("{}: {}", out::paint(SOON, service.as_str()), effects.join("; ")))
+    });
+    lines.collect()
 }
 
 /// Formats the result of a pass: recovery first, then every step, then the work left for the

@@ -5,6 +5,7 @@
 mod backoff;
 mod change_detector;
 mod configuration;
+mod deadlines;
 mod notify;
 mod once;
 mod pass_runner;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::change_detector::ChangeDetector;
 use super::configuration::{LoadedConfiguration, Options, node_schedule};
+use super::deadlines::Deadlines;
 use super::pass_runner::{PassCause, PassRunner, failed_by_fault};
 use super::sandbox::ReadOnlyDirs;
 use super::schedule::{Schedule, Tick, Ticker};
@@ -55,6 +56,9 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
                 daemon.request_pass(PassCause::new("asked for by a signal", Trigger::Asked))
             }
             Event::Tick(tick) => daemon.handle_tick(tick),
+            Event::Deadline(text) => {
+                daemon.request_pass(PassCause::new(text, Trigger::Other));
+            }
             Event::FileHint => daemon.handle_hint(),
             Event::ChangesSettled => daemon.handle_changes(),
             Event::Retry => daemon.retry_pass(),
@@ -78,6 +82,7 @@ type PassEnd = (FinishedPass, AlarmChanges);
 enum Event {
     Signal(SignalRequest),
     Tick(Tick),
+    Deadline(String),
     FileHint,
     ChangesSettled,
     Retry,
@@ -101,6 +106,7 @@ struct Daemon {
     scheduled_until: Timestamp,
     observation: Observation,
     first_pass: Option<PassCause>,
+    deadlines: Deadlines,
     runner: PassRunner,
     pass: Option<JoinHandle<PassEnd>>,
     /// The pass that is requested for after the present one.
@@ -135,11 +141,14 @@ impl Daemon {
         let unfinished = state.unfinished || is_unfinished(&node.root, &node.settings.paths.state);
         let Beginning { scheduled_until, observation, first_pass } =
             plan_first_pass(&state, unfinished, &schedule, now);
+        let survey = pass::survey(&node, now);
         let needs_immediate_pass = || {
-            pass::needs_immediate_pass(&node, now)
-                .then(|| PassCause::new("a credential is expired or broken", Trigger::Other))
+            survey.needs_immediate_pass().then(|| {
+                PassCause::new("a credential is urgent, expired or broken", Trigger::Other)
+            })
         };
         let first_pass = first_pass.or_else(needs_immediate_pass);
+        let deadlines = Deadlines::new(&node, &survey);
         let ticker =
             Ticker::start(schedule.clone(), Arc::clone(&options.clock), scheduled_until).await?;
         let notify = NotifySocket::from_environment();
@@ -156,6 +165,7 @@ impl Daemon {
             scheduled_until,
             observation,
             first_pass,
+            deadlines,
             runner: PassRunner::new(&options, &state),
             pass: None,
             requested: None,
@@ -184,7 +194,8 @@ impl Daemon {
 
     /// Waits for the next event. None is lost.
     async fn next_event(&mut self) -> Event {
-        let Self { signals, ticker, changes, pass, retry, watchdog, notify, .. } = self;
+        let Self { signals, ticker, deadlines, changes, pass, retry, watchdog, notify, .. } = self;
+        let clock = &*self.options.clock;
         let (quiet, watch_retry) = (changes.quiet_until(), changes.retry_at());
         let event = tokio::select! {
             biased;
@@ -192,6 +203,7 @@ impl Daemon {
             () = sleep_until(*watchdog) => Event::Watchdog,
             end = wait_for_pass(pass) => Event::PassFinished(Box::new(end)),
             tick = ticker.next_tick() => Event::Tick(tick),
+            text = deadlines.reach_next(clock) => Event::Deadline(text),
             () = sleep_until(retry.map(|(when, _)| when)) => Event::Retry,
             () = sleep_until(quiet) => Event::ChangesSettled,
             () = sleep_until(watch_retry) => Event::WatchRetry,
@@ -268,6 +280,9 @@ impl Daemon {
     fn finish_pass(&mut self, (finished, alarms): PassEnd) {
         self.pass = None;
         self.observation.finish_pass(finished.survey().map(|(_, clock_trust)| clock_trust));
+        if let Some((survey, _)) = finished.survey() {
+            self.deadlines = Deadlines::new(&self.node, survey);
+        }
         self.runner.reporter.report_pass(&finished, &alarms, &self.node);
         let FinishedPass { last, node, result } = finished;
         let report = result.ok();
@@ -332,6 +347,7 @@ impl Daemon {
                 self.reloaded = true;
                 self.changes.switch_node(&self.node, &node);
                 self.node = node;
+                self.deadlines.replace_policy(&self.node, self.options.clock.now());
                 self.handle_hint();
                 log::log_configuration_in_force();
             }
@@ -378,8 +394,9 @@ impl Daemon {
 
     /// The time of the next pass, by schedule or as a retry.
     fn next_pass(&self) -> Option<Timestamp> {
-        let retry = self.retry.map(|(_, when)| when);
-        [self.schedule.next(self.options.clock.now()), retry].into_iter().flatten().min()
+        let (retry, deadline) = (self.retry.map(|(_, when)| when), self.deadlines.next());
+        let scheduled = self.schedule.next(self.options.clock.now());
+        [scheduled, retry, deadline].into_iter().flatten().min()
     }
 
     fn activity(&self) -> String {

@@ -97,6 +97,8 @@ alarm_kinds! {
     HeldTooLong = "held-too-long", Minor;
     /// The configuration on disk is wrong, and an earlier one is in force.
     ConfigurationRefused = "configuration-refused", Minor;
+    /// The schedule is so rare that a certificate can expire between two passes.
+    ScheduleTooRare = "schedule-too-rare", Minor;
     /// Users other than root can have changed the files in the state directory.
     NotTrusted = "not-trusted", Major;
     /// A certificate is not valid for a name or an address that it is served at.

@@ -8,7 +8,7 @@ use crate::model::{
     TrustJudgement, Urgency,
 };
 use crate::observe::{Node, Observation, kubeconfig_trust, observe};
-use crate::plan::{Judged, judge, judge_authority, judge_trust, key_note};
+use crate::plan::{Judged, Life, judge, judge_authority, judge_trust, key_note, lives};
 
 /// Everything that is known and thought of a node at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,13 +82,21 @@ pub fn survey(node: &Node, now: Timestamp) -> Survey {
     }
 }
 
-/// Whether an expired or broken credential is to be renewed, which can't wait for the next
-/// scheduled pass: for example on a machine that was off.
-#[must_use]
-pub fn needs_immediate_pass(node: &Node, now: Timestamp) -> bool {
-    let renews = |judged: &Judged| judged.judgement.action.issues();
-    survey(node, now)
-        .credentials
-        .iter()
-        .any(|judged| renews(judged) && judged.judgement.condition.urgency() == Urgency::Expired)
+impl Survey {
+    /// Whether an urgent, expired or broken credential is to be renewed, which can't wait for the
+    /// next scheduled pass: for example on a machine that was off.
+    #[must_use]
+    pub fn needs_immediate_pass(&self) -> bool {
+        let renews = |judged: &Judged| judged.judgement.action.issues();
+        self.credentials
+            .iter()
+            .any(|judged| renews(judged) && judged.judgement.condition.urgency() > Urgency::Due)
+    }
+
+    /// The lives of all certificates.
+    #[must_use]
+    pub fn lives(&self) -> Vec<Life> {
+        let authorities = self.authorities.iter().map(|(facts, _)| facts);
+        lives(authorities, &self.credentials, self.now)
+    }
 }

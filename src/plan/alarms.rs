@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub use diff::{Diff, diff};
 pub use memory::{Renewals, ServiceOutcome, note_pass_failed, note_renewals, note_services};
-pub use situation::{AlarmAssessment, AlarmInputs, AlarmSituation, Configuration};
+pub use situation::{AlarmAssessment, AlarmInputs, AlarmSituation, Configuration, ScheduleCheck};
 
 use super::Judged;
 use super::names::with_names;
@@ -105,7 +105,12 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> AlarmAsse
 
 /// The alarms that are true as far as the configuration alone goes.
 #[must_use]
-pub fn configuration_alarms(host: &str, now: Timestamp, trouble: Option<&str>) -> AlarmAssessment {
+pub fn configuration_alarms(
+    host: &str,
+    now: Timestamp,
+    trouble: Option<&str>,
+    schedule: ScheduleCheck<'_>,
+) -> AlarmAssessment {
     let configured = trouble.map_or(Configuration::Right, Configuration::Refused);
     let situation = AlarmSituation {
         host,
@@ -114,12 +119,12 @@ pub fn configuration_alarms(host: &str, now: Timestamp, trouble: Option<&str>) -
         clock_trust: &ClockTrust::Trusted,
         trouble: None,
         configuration: configured,
+        schedule,
     };
     let mut assessment = AlarmAssessment::default();
     configuration(&situation, &mut assessment);
-    assessment.unseen(
-        AlarmKind::ALL.iter().copied().filter(|kind| *kind != AlarmKind::ConfigurationRefused),
-    );
+    let known = [AlarmKind::ConfigurationRefused, AlarmKind::ScheduleTooRare];
+    assessment.unseen(AlarmKind::ALL.iter().copied().filter(|kind| !known.contains(kind)));
     assessment
 }
 
@@ -134,6 +139,19 @@ fn configuration(situation: &AlarmSituation<'_>, assessment: &mut AlarmAssessmen
             trouble.to_owned(),
             "Put right what the reason names, look at it with kubecertd config check, and take it \
              with systemctl reload kubecertd.",
+        )),
+    }
+    match situation.schedule {
+        ScheduleCheck::NotChecked => assessment.unseen([AlarmKind::ScheduleTooRare]),
+        ScheduleCheck::OftenEnough => {}
+        ScheduleCheck::TooRare(reason) => assessment.alarms.push(situation.on_host(
+            AlarmKind::ScheduleTooRare,
+            Vec::new(),
+            "The schedule is so rare that a certificate can expire between two passes.",
+            reason.to_owned(),
+            "Change schedule.cron or renewal.renew_before, look at it with kubecertd config check, \
+             and take it with systemctl reload kubecertd. Until then the daemon makes a pass of \
+             its own when a certificate becomes urgent.",
         )),
     }
 }

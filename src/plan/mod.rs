@@ -6,6 +6,7 @@
 
 mod alarms;
 mod copies;
+mod deadline;
 mod deferral;
 mod finding;
 mod freshness;
@@ -21,10 +22,12 @@ mod steps;
 mod words;
 
 pub use alarms::{
-    AlarmAssessment, AlarmInputs, AlarmSituation, Configuration, Diff, Renewals, ServiceOutcome,
-    alarms, configuration_alarms, diff, note_pass_failed, note_renewals, note_services,
+    AlarmAssessment, AlarmInputs, AlarmSituation, Configuration, Diff, Renewals, ScheduleCheck,
+    ServiceOutcome, alarms, configuration_alarms, diff, note_pass_failed, note_renewals,
+    note_services,
 };
 pub use copies::with_copies;
+pub use deadline::{Deadline, Life, lives, next_deadline};
 pub use deferral::{
     RELEASED, defer, deferral_reasons, judge_clock, last_seen, long_expired, policy_for_clock,
     standing_refusals,

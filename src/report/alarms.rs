@@ -14,8 +14,8 @@ use crate::observe::{Node, host_name, other_renewers};
 use crate::pass::{PassError, Preview, Report, ServicesReport, Survey, policy};
 use crate::plan::{
     AlarmAssessment, AlarmInputs, AlarmSituation, Configuration, Diff, Renewals, Request,
-    ServiceOutcome, alarms, configuration_alarms, diff, note_pass_failed, note_renewals,
-    note_services,
+    ScheduleCheck, ServiceOutcome, alarms, configuration_alarms, diff, note_pass_failed,
+    note_renewals, note_services,
 };
 use crate::state::read_alarms;
 use crate::store::StoreError;
@@ -78,6 +78,7 @@ pub fn update_after_pass(
         within: limits.authority_expires_within.as_duration(),
     };
     let (host, trouble) = (host.as_str(), trouble.as_deref());
+    let schedule = schedule_trouble(node);
     let situation = AlarmSituation {
         host,
         now,
@@ -85,6 +86,7 @@ pub fn update_after_pass(
         clock_trust: &constraints.clock_trust,
         trouble,
         configuration,
+        schedule: ScheduleCheck::new(schedule.as_deref()),
     };
     update_ledger(ledger, &node.root, &node.settings.paths.state, |memory| {
         note_results(memory, pass, survey, constraints, now);
@@ -110,6 +112,7 @@ pub fn update_after_fault(
         clock_trust: &ClockTrust::Trusted,
         trouble: Some(trouble),
         configuration,
+        schedule: ScheduleCheck::NotChecked,
     };
     update_ledger(ledger, root, state, |memory| alarms(&situation, memory))
 }
@@ -123,9 +126,14 @@ pub fn update_after_configuration(
     now: Timestamp,
 ) -> AlarmChanges {
     let host = host_name(&node.root);
+    let schedule = schedule_trouble(node);
     update_ledger(ledger, &node.root, &node.settings.paths.state, |_| {
-        configuration_alarms(&host, now, trouble)
+        configuration_alarms(&host, now, trouble, ScheduleCheck::new(schedule.as_deref()))
     })
+}
+
+fn schedule_trouble(node: &Node) -> Option<String> {
+    node.settings.check_schedule().err().map(|e| e.to_string())
 }
 
 /// Reads the alarms in force. The text says why the file can't be used, if it can't.

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use super::moments::Pause;
 use super::origin::Origin;
 
 /// An error in the configuration or a profile.
@@ -46,6 +47,21 @@ pub enum SettingsError {
         validity: Box<Stated>,
         /// `renewal.renew_before`.
         due: Box<Stated>,
+    },
+    /// A certificate could expire between two passes.
+    #[error(
+        "{cron} is too rare for {due}: it makes no pass between {} and {}, so a certificate can be \
+         fresh at one pass and expired at the next; make passes more often, or renew earlier",
+        pause.from.strftime("%F %T"),
+        pause.to.strftime("%F %T")
+    )]
+    TooRare {
+        /// `schedule.cron`.
+        cron: Box<Stated>,
+        /// `renewal.renew_before`.
+        due: Box<Stated>,
+        /// A pause of the schedule that is too long.
+        pause: Pause,
     },
     /// The start of a renewed certificate would lie further back than any clock needs.
     #[error(

@@ -111,6 +111,24 @@ impl Settings {
         }
         merged.check()
     }
+
+    /// Checks that the schedule makes passes so often that no certificate can expire between two of
+    /// them. A configuration with such a schedule is in force all the same: an urgent renewal is
+    /// made without it.
+    ///
+    /// # Errors
+    /// [`SettingsError::TooRare`], with a pause that is too long.
+    pub fn check_schedule(&self) -> Result<(), SettingsError> {
+        let renew_before = &self.renewal.renew_before;
+        match self.schedule.cron.find_pause(renew_before.as_duration()) {
+            None => Ok(()),
+            Some(pause) => Err(SettingsError::TooRare {
+                cron: Box::new(self.schedule.cron.stated()),
+                due: Box::new(renew_before.stated()),
+                pause,
+            }),
+        }
+    }
 }
 
 impl Merged {

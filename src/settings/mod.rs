@@ -25,7 +25,7 @@ pub use entries::{OwnAuthority, OwnCopy, OwnCredential, OwnService};
 pub use error::{Entry, EntryProblem, SettingsError, Stated};
 pub use merge::{Settings, drop_ins};
 pub use metrics::{InvalidListen, InvalidTextfile, Listen, Textfile};
-pub use moments::{Cron, InvalidCron, UnknownZone, Zone};
+pub use moments::{Cron, InvalidCron, Pause, UnknownZone, Zone};
 pub use origin::Origin;
 pub use profile::{
     AuthorityFlags, CredentialFlags, FileFlag, FlagNames, KeyFlags, NameFlags, Profile,

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::civil::DateTime;
@@ -42,6 +43,30 @@ pub enum InvalidCron {
 /// The fields of a cron expression, in order.
 const CRON_FIELDS: [&str; 6] = ["second", "minute", "hour", "day of month", "month", "day of week"];
 
+/// The first year in which pauses are looked for. The days of the week of all dates repeat after 28
+/// years.
+const FIRST_YEAR: DateTime = DateTime::constant(2026, 1, 1, 0, 0, 0, 0);
+
+/// The number of steps of a search for a pause: 28 years for pauses of a day and more.
+const MAX_STEPS: usize = 28 * 366;
+
+/// Two times of an expression, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// The first one.
+    pub from: DateTime,
+    /// The next one.
+    pub to: DateTime,
+}
+
+impl Pause {
+    /// Its length, as a clock without DST changes measures it.
+    #[must_use]
+    pub fn length(&self) -> Duration {
+        Duration::try_from(self.from.duration_until(self.to)).unwrap_or_default()
+    }
+}
+
 impl Cron {
     /// The expression for every midnight.
     #[must_use]
@@ -55,22 +80,50 @@ impl Cron {
         &self.0
     }
 
+    /// Returns the first pause of this length or a longer one, in the 28 years after which the days
+    /// of the week repeat; where `length` is shorter than a day, in fewer years.
+    #[must_use]
+    pub fn find_pause(&self, length: Duration) -> Option<Pause> {
+        let cron = read_cron(&self.0)?;
+        let within = i64::try_from(length.as_secs()).ok()?.saturating_sub(1).max(0);
+        let mut from = chrono_time(FIRST_YEAR)?;
+        from = cron.find_next_occurrence(&from, true).ok()?;
+        for _ in 0..MAX_STEPS {
+            let end = from.checked_add_signed(chrono::TimeDelta::try_seconds(within)?)?;
+            // The last time within the length; the one that the search began with, where there is
+            // no other.
+            let last = cron.find_previous_occurrence(&end, true).ok()?;
+            if last <= from {
+                let next = cron.find_next_occurrence(&from, false).ok()?;
+                return Some(Pause { from: civil_time(&from)?, to: civil_time(&next)? });
+            }
+            from = last;
+        }
+        None
+    }
+
     /// Returns the times after `civil` that match, in order. They are civil times without a zone:
     /// the caller converts them to instants, and handles those that a DST change skips.
     pub fn after(&self, civil: DateTime) -> impl Iterator<Item = DateTime> + use<> {
-        let start = Offset::UTC
-            .to_timestamp(civil)
-            .ok()
-            .and_then(|utc| chrono::DateTime::from_timestamp(utc.as_second(), 0));
-        let mut reading = start.zip(read_cron(&self.0));
+        let mut reading = chrono_time(civil).zip(read_cron(&self.0));
         // Not the iterator of croner 3, which leaves out the second after each occurrence.
         std::iter::from_fn(move || {
             let (last, cron) = reading.as_mut()?;
             *last = cron.find_next_occurrence(last, false).ok()?;
-            let utc = jiff::Timestamp::from_second(last.timestamp()).ok()?;
-            Some(Offset::UTC.to_datetime(utc))
+            civil_time(last)
         })
     }
+}
+
+/// A civil time as croner counts with it: as one of UTC.
+fn chrono_time(civil: DateTime) -> Option<chrono::DateTime<chrono::Utc>> {
+    let utc = Offset::UTC.to_timestamp(civil).ok()?;
+    chrono::DateTime::from_timestamp(utc.as_second(), 0)
+}
+
+fn civil_time(time: &chrono::DateTime<chrono::Utc>) -> Option<DateTime> {
+    let utc = jiff::Timestamp::from_second(time.timestamp()).ok()?;
+    Some(Offset::UTC.to_datetime(utc))
 }
 
 /// Parses an expression in the dialect of the scheduler: seconds first, and no year.
@@ -243,7 +296,58 @@ mod tests {
         );
     }
 
+    fn pause(text: &str, days: u64) -> Option<String> {
+        let cron: Cron = text.parse().unwrap();
+        let pause = cron.find_pause(Duration::from_secs(days * 86_400))?;
+        let length = pause.length().as_secs() / 86_400;
+        Some(format!("{} {} {length}", pause.from.date(), pause.to.date()))
+    }
+
+    #[test]
+    fn pause_is_as_long_as_asked_for() {
+        let table = [
+            ("0 0 0 * * *", 15, None),
+            ("*/5 * * * * *", 15, None),
+            ("0 0 0 1,15 * *", 15, Some("2026-01-15 2026-02-01 17")),
+            ("0 0 0 1,15 * *", 18, None),
+            ("0 0 0 1 * *", 15, Some("2026-01-01 2026-02-01 31")),
+            ("0 0 0 1 * *", 31, Some("2026-01-01 2026-02-01 31")),
+            ("0 0 0 1 * *", 32, None),
+            ("0 30 3 * * MON", 7, Some("2026-01-05 2026-01-12 7")),
+            ("0 30 3 * * MON", 8, None),
+            // Each day, but not in summer.
+            ("0 0 2 * 1-5,9-12 *", 15, Some("2026-05-31 2026-09-01 93")),
+            ("0 0 0 29 2 *", 400, Some("2028-02-29 2032-02-29 1461")),
+            ("0 0 0 1 1 *", 366, Some("2028-01-01 2029-01-01 366")),
+            ("0 0 0 1 1 *", 367, None),
+        ];
+        for (text, days, expected) in table {
+            assert_eq!(pause(text, days).as_deref(), expected, "{text}, {days} days");
+        }
+    }
+
     proptest::proptest! {
+        #[test]
+        fn pause_is_found_where_there_is_one(
+            text in proptest::sample::select(vec![
+                "0 0 0 * * *", "0 0 0 1 * *", "0 15 3 1-7 * MON", "0 0 */6 * 3 *",
+                "30 20 10 L 2,5 *", "0 0 12 * * TUE#2",
+            ]),
+            hours in 1..2_000_u64,
+        ) {
+            let cron: Cron = text.parse().unwrap();
+            let limit = Duration::from_secs(hours * 3_600);
+            let end = DateTime::constant(2028, 1, 1, 0, 0, 0, 0);
+            let before = DateTime::constant(2025, 12, 31, 23, 59, 59, 0);
+            let times: Vec<_> = cron.after(before).take_while(|time| *time < end).collect();
+            let pauses = times.windows(2).map(|pair| Pause { from: pair[0], to: pair[1] });
+            let expected = pauses.into_iter().find(|pause| pause.length() >= limit);
+            match (cron.find_pause(limit), expected) {
+                (found, None) => assert!(found.is_none_or(|found| found.to >= end)),
+                (found, expected) => assert_eq!(found, expected),
+            }
+        }
+
         #[test]
         fn any_text_is_parsed_as_cron_without_panic(text in "([0-9*/,LW#?+@A-Zß-]{1,5} \
             ?){4,8}|\\PC{0,30}") {

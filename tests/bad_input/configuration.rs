@@ -125,3 +125,30 @@ fn unreadable_manifest_falls_back_to_default_paths() {
         Expected { code: SUCCESS, left: &[], reported: &["etcd/server"] }.assert(case, &node);
     }
 }
+
+/// The certificate is renewed on 1 November, fresh on 1 October, and expires on 31 October.
+#[test]
+fn schedule_that_can_miss_an_expiry_is_an_error_and_an_alarm() {
+    let node = Node::fresh(common::ECDSA);
+    let config = |cron: &str, renew_before: &str| {
+        let text = format!(
+            "[schedule]\ncron = \"{cron}\"\n[renewal]\nrenew_before = \"{renew_before}\"\n"
+        );
+        node.write("etc/kubecertd/kubecertd.toml", text);
+        let run = node.run(&["config", "check"]);
+        assert_eq!(node.run(&["renew"]).code, SUCCESS);
+        let alarms = node.run(&["alarms", "-o", "json"]).text;
+        assert_eq!(run.code == CONFIGURATION, alarms.contains("\"schedule-too-rare\""), "{alarms}");
+        run
+    };
+    let run = config("0 0 0 1 * *", "15d");
+    assert_eq!(run.code, CONFIGURATION);
+    assert!(
+        run.text.contains("schedule.cron = \"0 0 0 1 * *\" (/etc/kubecertd/kubecertd.toml:2)")
+            && run.text.contains("between 2026-01-01 00:00:00 and 2026-02-01 00:00:00"),
+        "{}",
+        run.text
+    );
+    assert_eq!(config("0 0 0 1 * *", "40d").code, SUCCESS);
+    assert_eq!(config("0 0 0 * * SUN", "15d").code, SUCCESS);
+}

@@ -138,16 +138,50 @@ fn missed_pass_is_made_once_at_start() {
 
 /// A restored disk or a wrong clock: no scheduled pass was missed, but the renewal can't wait.
 #[test]
-fn expired_or_broken_credential_is_renewed_at_start() {
-    let broken: [fn(&Node); 2] =
-        [|node| node.age("apiserver", -30), |node| node.remove("etc/kubernetes/pki/apiserver.key")];
+fn urgent_or_broken_credential_is_renewed_at_start() {
+    let broken: [fn(&Node); 3] = [
+        |node| node.age("apiserver", 2),
+        |node| node.age("apiserver", -30),
+        |node| node.remove("etc/kubernetes/pki/apiserver.key"),
+    ];
     for broken in broken {
         let node = with_history(Node::fresh(ECDSA), NEVER);
         broken(&node);
         let daemon = Daemon::start(&node);
-        let last = daemon.wait_for_pass("a credential is expired or broken");
+        let last = daemon.wait_for_pass("a credential is urgent, expired or broken");
         assert_eq!(names(&last.renewed), ["apiserver"]);
     }
+}
+
+/// Due, and left to the schedule, until it is urgent.
+#[test]
+fn daemon_makes_a_pass_when_a_credential_becomes_urgent() {
+    // Where the start takes longer than that, the pass is one of the start: then once more.
+    let last = [5, 30, 120].into_iter().find_map(|seconds| {
+        let node = with_history(Node::due(), NEVER);
+        node.age_seconds("apiserver", 3 * 86_400 + seconds);
+        let daemon = Daemon::start(&node);
+        let status = daemon.wait_for_status("a pass", |status| status.last_pass.is_some());
+        status.last_pass.filter(|last| last.why != "a credential is urgent, expired or broken")
+    });
+    let last = last.expect("the daemon takes two minutes to start");
+    assert_eq!(last.why, "apiserver becomes urgent");
+    assert!(names(&last.renewed).contains(&"apiserver".to_owned()));
+}
+
+/// What is not renewed here is alarmed when it expires.
+#[test]
+fn daemon_makes_a_pass_when_a_certificate_expires() {
+    let last = [5, 30, 120].into_iter().find_map(|seconds| {
+        let node = with_history(Node::fresh(ECDSA), NEVER);
+        node.add_kubelet_certificate(1);
+        node.age_seconds("kubelet-client", seconds);
+        let daemon = Daemon::start(&node);
+        let status = daemon.wait_for_status("a pass", |status| status.last_pass.is_some());
+        status.last_pass.filter(|last| last.why != "a credential is urgent, expired or broken")
+    });
+    let last = last.expect("the daemon takes two minutes to start");
+    assert_eq!(last.why, "kubelet-client expires");
 }
 
 #[test]

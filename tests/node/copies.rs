@@ -4,7 +4,7 @@
 
 use kubecertd::model::Digest;
 
-use super::harness::{Node, schedule};
+use super::harness::{Node, schedule_in};
 use super::sandbox::can_write;
 
 const COPIES: &str = r#"
@@ -112,7 +112,7 @@ pub fn copies_of_any_owner(node: &mut Node) {
     assert!(node.kubectl_as_alice().contains(node.name()));
     assert!(node.etcd_health_with_copy().contains("true"));
     let changed = Digest::of(&node.read("srv/site/changed.conf"));
-    node.write("etc/kubecertd/kubecertd.toml", format!("{}{COPIES}", schedule("0 0 0 1 1 *")));
+    node.write("etc/kubecertd/kubecertd.toml", format!("{}{COPIES}", schedule_in(12 * 3_600)));
 
     // Without the drop-in the originals are renewed. The copies can't be written, which is
     // reported.

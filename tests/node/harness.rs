@@ -313,13 +313,13 @@ pub fn schedule(cron: &str) -> String {
     format!("[schedule]\ncron = \"{cron}\"\ntime_zone = \"UTC\"\n")
 }
 
-/// Returns the configuration of a schedule that occurs in this many seconds and then once a year.
+/// Returns the configuration of a schedule that occurs in this many seconds and then daily.
 pub fn schedule_in(seconds: u64) -> String {
     schedule(
         &common::now()
             .plus(Duration::from_secs(seconds))
             .civil()
-            .strftime("%-S %-M %-H %-d %-m *")
+            .strftime("%-S %-M %-H * * *")
             .to_string(),
     )
 }

@@ -1,6 +1,6 @@
 //! The sandbox of the shipped unit confines the daemon and permits everything that it does.
 
-use super::harness::{CREDENTIALS_WITHOUT_RESTART, Node, schedule, schedule_in};
+use super::harness::{CREDENTIALS_WITHOUT_RESTART, Node, schedule_in};
 use super::passes::ALL_CREDENTIALS;
 use super::services::{RESTARTED_SERVICES, assert_in_use, changed_processes, processes};
 
@@ -140,7 +140,7 @@ pub fn files_outside(node: &mut Node) {
     );
     node.write(
         "etc/kubecertd/kubecertd.toml",
-        format!("{}{OUTSIDE_FILES}", schedule("0 0 0 1 1 *")),
+        format!("{}{OUTSIDE_FILES}", schedule_in(12 * 3_600)),
     );
     node.exec("systemctl reload kubecertd");
     let pass = node.request_pass();

@@ -24,6 +24,8 @@ pub struct AlarmSituation<'s> {
     pub trouble: Option<&'s str>,
     /// The state of the configuration on disk.
     pub configuration: Configuration<'s>,
+    /// Whether the schedule in force makes passes often enough.
+    pub schedule: ScheduleCheck<'s>,
 }
 
 impl AlarmSituation<'_> {
@@ -102,6 +104,25 @@ pub enum Configuration<'s> {
     Right,
     /// It is wrong, and an earlier one is in force: why.
     Refused(&'s str),
+}
+
+/// Whether the schedule makes passes so often that no certificate can expire between two of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScheduleCheck<'s> {
+    /// It was not checked.
+    NotChecked,
+    /// It does.
+    OftenEnough,
+    /// It does not: why.
+    TooRare(&'s str),
+}
+
+impl<'s> ScheduleCheck<'s> {
+    /// The result of a check, by its error.
+    #[must_use]
+    pub fn new(error: Option<&'s str>) -> Self {
+        error.map_or(Self::OftenEnough, Self::TooRare)
+    }
 }
 
 /// The alarms that are true, and those about which nothing was observed.

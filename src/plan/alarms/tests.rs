@@ -86,6 +86,7 @@ struct Case {
     unclear: Vec<UnclearManifest>,
     not_copied: BTreeMap<CredentialName, String>,
     not_trusted: Option<Vec<String>>,
+    schedule: ScheduleCheck<'static>,
     memory: AlarmMemory,
 }
 
@@ -103,6 +104,7 @@ impl Case {
             unclear: Vec::new(),
             not_copied: BTreeMap::new(),
             not_trusted: Some(Vec::new()),
+            schedule: ScheduleCheck::OftenEnough,
             memory: AlarmMemory::default(),
         }
     }
@@ -141,6 +143,7 @@ impl Case {
             clock_trust,
             trouble: None,
             configuration,
+            schedule: self.schedule,
         };
         alarms(&situation, &self.memory)
     }
@@ -639,13 +642,15 @@ fn alarm_keeps_its_time_and_ignores_new_reasons() {
         diff(&before, AlarmAssessment::default()).events.as_slice(),
         [AlarmEvent::Cleared(_)]
     ));
-    let (alarms, configuration) = (&AlarmKind::ALL[1..], configuration_alarms("cp1", at(0), None));
+    let (alarms, configuration) = (&AlarmKind::ALL[1..], {
+        configuration_alarms("cp1", at(0), None, ScheduleCheck::OftenEnough)
+    });
     let others: Vec<_> = alarms.iter().map(|kind| alarm(*kind, "host=cp1", &[], 0)).collect();
     let cleared: Vec<_> =
         diff(&others, configuration).events.iter().map(|event| event.alarm().kind).collect();
     assert_eq!(
         cleared,
-        [AlarmKind::ConfigurationRefused],
+        [AlarmKind::ConfigurationRefused, AlarmKind::ScheduleTooRare],
         "the configuration says nothing of anything else"
     );
 }
@@ -663,6 +668,16 @@ fn untrusted_state_files_are_alarmed_when_checked() {
     assert_eq!(case.assessment().alarms[0].reason, "/s/state.json: has mode 0666; /s/x: belongs");
     let unseen = Case { not_trusted: None, ..Case::fresh() }.assessment();
     assert_eq!((unseen.alarms, unseen.unseen), (Vec::new(), vec![(AlarmKind::NotTrusted, None)]));
+}
+
+#[test]
+fn rare_schedule_is_alarmed_when_checked() {
+    let schedule = ScheduleCheck::TooRare("schedule.cron is too rare");
+    let case = Case { schedule, ..Case::fresh() };
+    assert_eq!(case.raised(), ["schedule-too-rare host=cp1"]);
+    assert_eq!(case.assessment().alarms[0].reason, "schedule.cron is too rare");
+    let unseen = Case { schedule: ScheduleCheck::NotChecked, ..Case::fresh() }.assessment();
+    assert_eq!(unseen.unseen, [(AlarmKind::ScheduleTooRare, None)]);
 }
 
 fn any_alarms() -> impl Strategy<Value = Vec<Alarm>> {
