@@ -144,21 +144,22 @@ fn effects(node: &Node, plan: &Plan) -> Vec<String> {
     let replaces = |step: &&Step| step.terms.is_some() || step.action == Action::Copy;
     let names: BTreeSet<_> =
         plan.steps.iter().filter(replaces).map(|step| &step.credential).collect();
-    let mut services: BTreeMap<&ServiceName, [Vec<&str>; 3]> = BTreeMap::new();
+    let mut services: BTreeMap<&ServiceName, [Vec<&str>; 4]> = BTreeMap::new();
     let mut order = Vec::new();
     for (service, credential, takes) in services_that(node, &|name| names.contains(name)) {
         if !order.contains(&service) {
             order.push(service);
         }
-        let [restarts, closes, reads] = services.entry(service).or_default();
+        let [restarts, closes, reads, by_hand] = services.entry(service).or_default();
         match takes {
             Takes::Restart => restarts.push(credential.as_str()),
             Takes::NewConnections => closes.push(credential.as_str()),
             Takes::Reloads => reads.push(credential.as_str()),
+            Takes::ByHand => by_hand.push(credential.as_str()),
         }
     }
     let lines = order.into_iter().filter_map(|service| {
-        let [restarts, closes, reads] = services.get(service)?;
+        let [restarts, closes, reads, by_hand] = services.get(service)?;
         let effect = |names: &[&str], one: &dyn Fn(&str) -> String| {
             (!names.is_empty()).then(|| one(&names.join(", ")))
         };
@@ -168,6 +169,9 @@ fn effects(node: &Node, plan: &Plan) -> Vec<String> {
                 format!("connections with the earlier {names} would be closed before it ends")
             }),
             effect(reads, &|names| format!("reads {names} again by itself")),
+            effect(by_hand, &|names| {
+                format!("uses {names}, and has to be restarted by hand unless it reads it again")
+            }),
         ];
         let effects: Vec<_> = effects.into_iter().flatten().collect();
         Some(format!("{}: {}", out::paint(SOON, service.as_str()), effects.join("; ")))
