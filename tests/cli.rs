@@ -14,6 +14,7 @@
 mod common;
 
 use common::{ECDSA, Node};
+use kubecertd::formats::x509::{PrivateKey, certificates};
 
 #[test]
 fn check_exit_code_reports_due_credential() {
@@ -85,6 +86,59 @@ fn partial_failure_has_its_own_exit_code() {
     assert_eq!(node.run(&["renew"]).code, 4);
 }
 
+/// Replaces a certificate by one of another CA with five days left: it is never renewed here.
+fn make_foreign(node: &Node, name: &str) {
+    let other = "etc/kubernetes/pki/front-proxy-ca";
+    let issuer = certificates(&node.read(&format!("{other}.crt"))).unwrap().remove(0);
+    let key = PrivateKey::from_pem(&node.read(&format!("{other}.key"))).unwrap();
+    node.sign_with(name, &issuer, &key, 5);
+}
+
+#[test]
+fn renew_says_what_is_still_due() {
+    let node = Node::due();
+    make_foreign(&node, "scheduler.conf");
+    assert_eq!(node.run(&["renew", "--dry-run"]).code, 0, "nothing was to be done");
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 3, "the rest was renewed: {}", run.text);
+    assert_eq!(node.run(&["renew"]).code, 3);
+    assert_eq!(node.run(&["renew", "scheduler.conf"]).code, 3);
+    assert_eq!(node.run(&["renew", "apiserver"]).code, 0, "it was not named");
+    // A pass by the schedule has an alarm for it.
+    assert_eq!(node.run(&["run", "--once"]).code, 0);
+    let alarms = node.run(&["alarms"]);
+    assert!(alarms.code == 3 && alarms.text.contains("scheduler.conf"), "{}", alarms.text);
+    // A certificate that can't outlive its CA is due all the same.
+    let node = Node::due();
+    node.shorten_authority("etc/kubernetes/pki/front-proxy-ca", 9);
+    node.age("front-proxy-client", 9);
+    assert_eq!(node.run(&["renew"]).code, 3);
+}
+
+#[test]
+fn failures_come_before_what_is_due_and_that_before_deferrals() {
+    let node = Node::due();
+    make_foreign(&node, "scheduler.conf");
+    assert_eq!(node.run(&["hold", "--until", "2100-01-01", "--reason", "upgrade"]).code, 0);
+    assert_eq!(node.run(&["renew", "apiserver"]).code, 5);
+    assert_eq!(node.run(&["renew"]).code, 3);
+    node.write("etc/kubernetes/admin.conf", "");
+    assert_eq!(node.run(&["renew"]).code, 1);
+    assert_eq!(node.run(&["hold", "--end"]).code, 0);
+    assert_eq!(node.run(&["renew"]).code, 4);
+}
+
+#[test]
+fn certificates_of_kubelet_and_external_cas_count_by_name() {
+    let node = Node::fresh(ECDSA);
+    node.add_kubelet_certificate(5);
+    node.link_kubelet_conf();
+    let run = node.run(&["renew"]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert_eq!(node.run(&["renew", "kubelet-client"]).code, 3);
+    assert_eq!(node.run(&["renew", "kubelet-client", "--force"]).code, 0);
+}
+
 #[test]
 fn external_ca_is_reported_without_failure() {
     let node = Node::due();
@@ -108,6 +162,7 @@ fn external_ca_is_reported_without_failure() {
         .find(|one| one["name"] == "front-proxy-client")
         .unwrap();
     assert_eq!(client["externallyManaged"], true);
+    assert_eq!(node.run(&["renew", "front-proxy-client"]).code, 3);
 }
 
 #[test]
@@ -238,7 +293,7 @@ fn ca_near_expiry_renews_leaf_only_once() {
     let after = node.snapshot();
     for _ in 0..3 {
         let again = node.run(&["renew"]);
-        assert_eq!(again.code, 0, "{}", again.text);
+        assert_eq!(again.code, 3, "{}", again.text);
         assert!(
             again.text.contains("as its authority does: only a new authority helps"),
             "{}",
@@ -277,16 +332,16 @@ fn demo_shows_every_state_and_removes_its_files() {
 }
 
 #[test]
-fn readme_and_help_list_same_exit_codes() {
-    let squeezed =
-        |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").replace('`', "");
+fn help_lists_the_exit_codes_of_the_docs() {
+    let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let help = squeezed(&common::kubecertd(&["--help"]).text);
-    let readme = squeezed(include_str!("../README.md"));
-    let sentence = |text: &str| {
-        let from = text.find("Exit codes: ").unwrap();
-        text[from..].split_inclusive("supported.").next().unwrap().to_owned()
-    };
-    assert_eq!(sentence(&help), sentence(&readme));
+    let rows = include_str!("../docs/cli.md").lines().filter_map(|line| {
+        let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let code = cells.first()?.trim_matches('`').parse::<u8>().ok()?;
+        Some(format!("{code} {}", cells[1].replace('`', "")))
+    });
+    let docs = format!("Exit codes: {}.", rows.collect::<Vec<_>>().join("; "));
+    assert!(help.contains(&docs), "{docs}\n{help}");
 }
 
 #[test]

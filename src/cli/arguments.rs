@@ -24,8 +24,8 @@ pub struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 fine; 1 failed; 2 wrong usage; 3 something is due \
-    or wrong (check, status, ca verify), or an alarm is in force (alarms); \
-4 partly done (renew, restore); 5 deferred, or the clock is not trusted (renew); 75 \
+    or wrong (check, status, ca verify), is still due or expired (renew), or an alarm is in force \
+(alarms); 4 partly done (renew, restore); 5 deferred, or the clock is not trusted (renew); 75 \
 another kubecertd is at work; 78 the configuration is wrong, or this kind of node is not \
 supported.";
 

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::arguments::RenewOptions;
 use super::check::section;
+use super::exit::{self, count_failures};
 use super::out::{self, BAD, GOOD, PLAIN, SOON};
 use super::words::{self, count, date};
 use super::{Exit, Failure};
@@ -46,7 +47,7 @@ pub(super) fn run(node: &Node, options: &RenewOptions, clock: &dyn Clock) -> Res
     alarms(node, &orders, &made, clock);
     let report = made?;
     out::print(&show(node, &report, &request));
-    Ok(exit(&report))
+    Ok(exit::of_renew(&report, &request))
 }
 
 fn request(node: &Node, options: &RenewOptions) -> Result<Request, Failure> {
@@ -412,29 +413,4 @@ pub(super) fn services_that<'n>(
     let all = node.catalog.services.iter().chain(&node.catalog.by_hand);
     let found = all.filter(runs).flat_map(uses);
     found.filter(|(_, credential, _)| is_one(credential)).collect::<Vec<_>>().into_iter()
-}
-
-fn count_failures(report: &Report) -> usize {
-    let errors = report.plan.steps.iter().filter(|step| step.action == Action::Error).count();
-    let failed = report
-        .results
-        .iter()
-        .filter(|(_, result): &&(CredentialName, Result<Renewed, PassError>)| result.is_err())
-        .count();
-    let services =
-        report.services.outcomes.iter().filter(|outcome| outcome.failure().is_some()).count();
-    let copies = report.copies.iter().filter(|(_, result)| result.is_err()).count();
-    errors + failed + services + copies
-}
-
-/// Maps the result of a pass to the exit code.
-pub(super) fn exit(report: &Report) -> Exit {
-    let renewed = report.results.iter().any(|(_, result)| result.is_ok())
-        || report.copies.iter().any(|(_, result)| result.is_ok());
-    match (count_failures(report), renewed) {
-        (0, _) if !report.deferred.is_empty() => Exit::Waiting,
-        (0, _) => Exit::Fine,
-        (_, true) => Exit::Partly,
-        (_, false) => Exit::Failed,
-    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::arguments::{Arguments, RunOptions};
-use super::{Exit, Failure, log, out, renew};
+use super::{Exit, Failure, exit, log, out};
 use crate::daemon::{self, DaemonError};
 use crate::observe::Config;
 use crate::sys::{SystemClock, block_on};
@@ -35,5 +35,5 @@ async fn once(options: daemon::Options) -> Result<Exit, DaemonError> {
     let copied =
         if copied.is_empty() { String::new() } else { format!("Copied: {}.\n", copied.join(", ")) };
     out::print(&(renewed + &copied));
-    Ok(report.as_ref().map_or(Exit::Failed, renew::exit))
+    Ok(report.as_ref().map_or(Exit::Failed, exit::of_pass))
 }
