@@ -12,7 +12,7 @@ fn leaf_of_other_ca_is_never_reissued() {
     node.sign_with("apiserver", &etcd_ca, &key, 10);
     let reported =
         &["issued by CN=etcd-ca, does not verify by its authority", "it is never re-signed"];
-    Expected { code: SUCCESS, left: &["apiserver"], reported }.assert("foreign", &node);
+    Expected { code: ATTENTION, left: &["apiserver"], reported }.assert("foreign", &node);
 }
 
 #[test]
