@@ -213,9 +213,7 @@ fn absolute_symlinks_resolve_inside_root() {
     }
     assert_eq!(node.run(&["renew", "apiserver"]).code, 0);
     assert!(node.path("etc/kubernetes/pki/apiserver.crt").is_symlink());
-    let certificate = kubecertd::formats::x509::certificates(&node.read("srv/keys/apiserver.crt"))
-        .unwrap()
-        .remove(0);
+    let certificate = certificates(&node.read("srv/keys/apiserver.crt")).unwrap().remove(0);
     assert_eq!(certificate.serial, node.certificate("apiserver").serial);
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
 }

@@ -211,7 +211,7 @@ fn check_json_has_kubeadm_fields() {
             "super-admin.conf",
         ];
         assert_eq!(names("certificates"), expected);
-        assert_eq!(names("certificateAuthorities").len(), 3);
+        assert_eq!(names("certificateAuthorities"), ["ca", "etcd-ca", "front-proxy-ca"]);
         for one in json["certificates"]
             .as_array()
             .unwrap()
@@ -225,6 +225,7 @@ fn check_json_has_kubeadm_fields() {
                 one["residualTime"].is_i64() && (missing || one["residualTime"].as_i64() > Some(0))
             );
             assert_eq!(one["expirationDate"].is_string(), !missing);
+            assert!(!missing || one["caName"].is_null(), "kubeadm names no CA then: {one}");
         }
         let end = node.certificate("apiserver").not_after.to_string();
         let apiserver = json["certificates"]

@@ -7,7 +7,7 @@ use crate::act::Renewed;
 use crate::daemon::DaemonError;
 use crate::model::{
     Action, AuthorityFacts, AuthorityKey, AuthorityState, Condition, CredentialName, Judgement,
-    Material, Renewal, Signer,
+    Renewal, Signer,
 };
 use crate::pass::{PassError, Report};
 use crate::plan::{Judged, Request};
@@ -104,14 +104,17 @@ fn is_still_due(report: &Report, request: &Request) -> bool {
 
 /// Whether kubecertd renews it, with the key of its CA on this node.
 fn is_renewed_here(judged: &Judged) -> bool {
-    let has_key = |facts: &AuthorityFacts| matches!(&facts.state, AuthorityState::Present { key, .. } if *key != AuthorityKey::Absent);
-    let by_intermediate = || matches!(&judged.facts.material, Material::Whole(leaf) if leaf.signer == Signer::Intermediate);
+    let has_key = |facts: &AuthorityFacts| match &facts.state {
+        AuthorityState::Present { key, .. } => *key != AuthorityKey::Absent,
+        _ => false,
+    };
+    let is_of = |signer| judged.facts.material.leaf().is_some_and(|leaf| leaf.signer == signer);
     judged.facts.credential.renewal == Renewal::Ours
         && judged.authority.as_ref().is_some_and(has_key)
-        && !by_intermediate()
+        && !is_of(Signer::Intermediate)
 }
 
-/// Whether little or nothing is left of its life, whoever signed it.
+/// Whether little or nothing is left of its life, whichever CA signed it.
 fn is_due(judged: &Judged) -> bool {
     use Condition as C;
     let Judgement { condition, attention, .. } = judged.judgement;

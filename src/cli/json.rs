@@ -123,11 +123,7 @@ pub(super) fn render(node: &Node, survey: &Survey) -> String {
         kind: "CertificateExpirationInfo",
         api_version: "output.kubeadm.k8s.io/v1alpha3",
         certificates: listed(ours, survey),
-        certificate_authorities: survey
-            .authorities
-            .iter()
-            .map(|(facts, judgement)| authority(facts, judgement, survey.now))
-            .collect(),
+        certificate_authorities: authorities(survey),
         watched: listed(watched, survey),
         consumers: node
             .catalog
@@ -154,6 +150,15 @@ pub(super) fn render(node: &Node, survey: &Survey) -> String {
 fn listed<'s>(credentials: Vec<&'s Judged>, survey: &'s Survey) -> Vec<Certificate<'s>> {
     let mut listed: Vec<_> =
         credentials.into_iter().map(|judged| credential(judged, survey)).collect();
+    listed.sort_by_key(|one| one.name);
+    listed
+}
+
+fn authorities<'s>(survey: &'s Survey) -> Vec<Certificate<'s>> {
+    let one = |(facts, judgement): &'s (AuthorityFacts, AuthorityJudgement)| {
+        authority(facts, judgement, survey.now)
+    };
+    let mut listed: Vec<_> = survey.authorities.iter().map(one).collect();
     listed.sort_by_key(|one| one.name);
     listed
 }
@@ -193,7 +198,8 @@ fn credential<'s>(judged: &'s Judged, survey: &'s Survey) -> Certificate<'s> {
         expiration_date: leaf.map(|leaf| leaf.not_after.to_string()),
         residual_time: leaf.map_or(0, |leaf| leaf.not_after.seconds_since(survey.now)),
         externally_managed: authority.as_ref().is_some_and(is_external),
-        ca_name: entry.authority.as_ref().map(|name| name.as_str()),
+        // kubeadm names the CA only where it has read a certificate.
+        ca_name: entry.authority.as_ref().filter(|_| leaf.is_some()).map(|name| name.as_str()),
         missing: matches!(facts.material, Material::Absent),
         credential: entry.name.as_str(),
         copy_of: entry.copy_of().map(|of| of.original.as_str()),

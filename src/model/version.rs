@@ -1,5 +1,6 @@
 //! The version of Kubernetes, as the images of its components have it.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
@@ -43,6 +44,12 @@ impl Version {
         let tag = name.split_once(':')?.1.strip_prefix('v')?;
         let end = tag.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(tag.len());
         tag.get(..end)?.parse().ok()
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
     }
 }
 

@@ -122,6 +122,9 @@ fn facts(
     };
     if credential.renewal == Renewal::Ours {
         notes.extend(files.iter().find_map(|file| not_replaceable(root, file)));
+    } else {
+        // They are about a renewal.
+        notes.clear();
     }
     CredentialFacts {
         credential: credential.clone(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::manifests::{Manifest, Manifests};
 use super::own::take;
 use crate::formats::manifest::Pod;
-use crate::model::{Service, ServiceKind, Use};
+use crate::model::{Service, ServiceKind, Use, Version};
 use crate::settings::{OwnService, Profile, ProfileService, ProfileUse, ServedAt, Settings};
 
 /// Returns those of the profile, in their order also where the operator has an entry of the same
@@ -15,7 +15,7 @@ pub(super) fn all(settings: &Settings, profile: &Profile, manifests: &Manifests)
     let mut all = Vec::new();
     for usual in &profile.services {
         all.push(match take(&mut own, |entry| entry.service.name == usual.name) {
-            Some(entry) => in_place_of(usual, own_service(entry, manifests)),
+            Some(entry) => in_place_of(usual, own_service(entry, manifests), manifests),
             None => one(usual, manifests),
         });
     }
@@ -24,8 +24,9 @@ pub(super) fn all(settings: &Settings, profile: &Profile, manifests: &Manifests)
 }
 
 /// Merges an operator's entry into the profile's. The protection of the cluster stays in any case.
-fn in_place_of(usual: &ProfileService, own: Service) -> Service {
-    Service { essential: own.essential.or(usual.essential), ages: own.ages || usual.ages, ..own }
+fn in_place_of(usual: &ProfileService, own: Service, manifests: &Manifests) -> Service {
+    let before = own.ages || ages(usual, manifests);
+    Service { essential: own.essential.or(usual.essential), ages: before, ..own }
 }
 
 /// Builds an operator's service. Its health URL overrides that of the manifest.
@@ -48,10 +49,21 @@ fn one(usual: &ProfileService, manifests: &Manifests) -> Service {
         kind,
         health,
         essential: usual.essential,
-        ages: usual.ages,
+        ages: ages(usual, manifests),
         configured: false,
         uses,
     }
+}
+
+/// Whether certificates that it keeps in memory expire a year after its start. Without a version in
+/// the tag of its image it is taken for an old one.
+fn ages(usual: &ProfileService, manifests: &Manifests) -> bool {
+    let Some(before) = usual.ages_before else { return false };
+    let image = |pod: &str| match manifests.of(pod) {
+        Manifest::Read { pod, .. } => pod.image().and_then(Version::of_image),
+        Manifest::Unreadable { .. } | Manifest::Absent => None,
+    };
+    usual.kind.pod().and_then(image).is_none_or(|version| version < before)
 }
 
 /// The kind, the uses, and the health URL of a service.

@@ -304,6 +304,28 @@ fn essential_services_are_marked() {
     );
 }
 
+/// Its image says the version of each service.
+#[test]
+fn certificates_in_memory_live_longer_from_version_1_33_on() {
+    let aging = |tag: &str| {
+        let mut node = TestNode::new();
+        for (_, text) in &mut node.manifests {
+            let line = text.lines().find(|line| line.trim_start().starts_with("image:"));
+            let image = line.map(str::to_owned).filter(|line| line.contains("kube-scheduler"));
+            if let Some(image) = image {
+                *text = text.replace(&image, &format!("    image: registry/kube-scheduler{tag}"));
+            }
+        }
+        node.catalog().service("kube-scheduler").ages
+    };
+    for tag in [":v1.20.2", ":v1.32.9", ":v1.32.13-eks-1", "@sha256:0123", ":latest", ""] {
+        assert!(aging(tag), "{tag}");
+    }
+    for tag in [":v1.33.0", ":v1.36.2@sha256:0123", ":v2.0.0"] {
+        assert!(!aging(tag), "{tag}");
+    }
+}
+
 #[test]
 fn services_have_their_refresh_method() {
     let catalog = TestNode::new().catalog();

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::template::ProfileTemplate;
 use crate::model::{
     AbsolutePath, AuthorityName, CredentialName, Essential, Location, Renewal, ServiceKind,
-    ServiceName, Takes,
+    ServiceName, Takes, Version,
 };
 use crate::settings::ProfileName;
 
@@ -234,8 +234,9 @@ pub struct ProfileService {
     pub essential: Option<Essential>,
     /// The credentials it uses.
     pub uses: Vec<ProfileUse>,
-    /// Whether certificates that it keeps in memory expire a year after its start.
-    pub ages: bool,
+    /// The first version of Kubernetes in which certificates that it keeps in memory expire later
+    /// than a year after its start; `None` where it keeps none.
+    pub ages_before: Option<Version>,
 }
 
 /// One credential that a service uses.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::parts::{ProfileService, ProfileUse, ServedAt};
-use crate::model::{AbsolutePath, Essential, ServiceKind, ServiceName, Signal, Takes, UnitRefresh};
+use crate::model::{
+    AbsolutePath, Essential, ServiceKind, ServiceName, Signal, Takes, UnitRefresh, Version,
+};
 use crate::settings::Period;
 use crate::settings::error::{EntryProblem, SettingsError};
 use crate::settings::fragment::Wrong;
@@ -33,8 +35,7 @@ pub(in crate::settings) struct ServiceFragment {
     command: Option<Vec<String>>,
     limit: Option<Period>,
     essential: Option<Essential>,
-    #[serde(default)]
-    ages: bool,
+    ages_before: Option<Version>,
     health: Option<String>,
     #[serde(default)]
     uses: Vec<ProfileUse>,
@@ -63,7 +64,7 @@ pub(in crate::settings) fn service(
         kind,
         health: entry.health,
         essential: entry.essential,
-        ages: entry.ages,
+        ages_before: entry.ages_before,
         uses: entry.uses,
     })
 }
