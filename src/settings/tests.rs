@@ -389,7 +389,7 @@ fn effective_configuration_reads_back() {
 /// Services of each kind, each with all that it may say.
 fn every_service() -> String {
     let kinds = [
-        "pod = 'a'\ngrace = '1m30s'\nages = true\nessential = 'etcd-member'",
+        "pod = 'a'\ngrace = '1m30s'\nages_before = \"1.33\"\nessential = 'etcd-member'",
         "pod = 'a'\nessential = 'api-server'",
         "unit = 'a.service'",
         "unit = 'a.service'\nrefresh = 'restart'\nhealth = 'http://127.0.0.1/\"x\"'",

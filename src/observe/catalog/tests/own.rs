@@ -182,7 +182,6 @@ fn own_services_follow_or_replace_the_profiles() {
     );
     // The protection of the cluster stays.
     assert_eq!(catalog.service("etcd").essential, Some(Essential::EtcdMember));
-    assert!(catalog.service("kube-scheduler").ages && !catalog.service("site").ages);
     let trial = |name: &str| catalog.trials.get(&CredentialName::new(name).unwrap()).cloned();
     assert_eq!(trial("client"), Some(TrialAt::Kubeconfig("/api".to_owned())));
     assert_eq!(
