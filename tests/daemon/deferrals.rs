@@ -25,11 +25,10 @@ fn all_but_urgent(node: &Node) -> Vec<String> {
 #[test]
 fn hold_defers_due_but_not_urgent_credentials() {
     let node = node_with_one_urgent();
-    let daemon = Daemon::start(&node);
-    daemon.wait_until_idle();
     let run = hold(&node, "2100-01-01");
     assert_eq!(run.code, 0, "{}", run.text);
-    let last = daemon.request_pass();
+    let daemon = Daemon::start(&node);
+    let last = daemon.wait_for_pass(URGENT);
     assert_eq!(names(&last.renewed), ["admin.conf"]);
     assert_eq!(names(last.waiting.iter().map(|(name, _)| name)), all_but_urgent(&node));
     let reason =
@@ -59,7 +58,7 @@ fn expired_hold_makes_pass() {
     let end = now().plus(Duration::from_secs(6));
     assert_eq!(hold(&node, &end.to_string()).code, 0);
     let daemon = Daemon::start(&node);
-    assert_eq!(names(&daemon.request_pass().renewed), ["admin.conf"]);
+    assert_eq!(names(&daemon.wait_for_pass(URGENT).renewed), ["admin.conf"]);
     assert!(
         daemon
             .status()
@@ -127,7 +126,7 @@ fn recently_changed_manifest_defers_renewal() {
     };
     changed(13 * 60);
     let daemon = Daemon::start(&node);
-    let last = daemon.request_pass();
+    let last = daemon.wait_for_pass(URGENT);
     assert_eq!(names(&last.renewed), ["admin.conf"]);
     assert!(
         last.holds.len() == 1 && last.holds[0].starts_with(&format!("/{MANIFEST} was changed at ")),

@@ -20,6 +20,8 @@ pub const WAIT_TIMEOUT: Duration = Duration::from_secs(90);
 /// A schedule without an occurrence while a test runs: daily, half a day from now. A rarer one is
 /// alarmed.
 pub const NEVER: &str = "never";
+/// Why a pass is made at the start where something can't wait.
+pub const URGENT: &str = "a credential is urgent, expired or broken";
 pub const EVERY_SECOND: &str = "* * * * * *";
 pub const EVERY_OTHER_SECOND: &str = "*/2 * * * * *";
 

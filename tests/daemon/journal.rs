@@ -78,7 +78,7 @@ fn assert_run_discloses_no_key(tree: &str) {
     );
 
     let mut daemon = Daemon::start_with(&node, super::notify_socket::NotifySocket::new(), &VERBOSE);
-    let last = daemon.wait_for_pass("a credential is urgent, expired or broken");
+    let last = daemon.wait_for_pass(URGENT);
     assert!(last.renewed.len() >= 7 && !last.failed.is_empty(), "{last:?}");
     keys.collect(&node);
     let configuration = node.text(CONFIG);

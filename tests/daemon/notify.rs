@@ -34,7 +34,6 @@ fn daemon_is_ready_before_renewal() {
 #[test]
 fn status_lines_show_activity_result_and_next_pass() {
     let node = with_history(Node::due(), NEVER);
-    node.age("apiserver", 1);
     let daemon = Daemon::start(&node);
     let next = daemon.wait_until_idle().next_pass.unwrap();
     let first = daemon.request_pass();
@@ -62,10 +61,12 @@ fn status_line_shows_failed_and_deferred_credentials() {
     node.write("etc/kubernetes/super-admin.conf", "damaged");
     assert_eq!(node.run(&["hold", "--until", "2100-01-01", "--reason", "a test"]).code, 0);
     let daemon = Daemon::start(&node);
-    daemon.request_pass();
-    let line = daemon.notify_socket.values("STATUS").pop().unwrap();
     let rest = all_credentials(&node).len() - 1;
-    assert!(line.contains(&format!(": 1 renewed, 1 failed, {rest} waiting; next pass ")), "{line}");
+    let expected = format!(": 1 renewed, 1 failed, {rest} waiting; next pass ");
+    wait_for("the status line of the pass at the start", || {
+        let line = daemon.notify_socket.values("STATUS").pop()?;
+        line.contains(&expected).then_some(())
+    });
 }
 
 #[test]

@@ -148,7 +148,7 @@ fn urgent_or_broken_credential_is_renewed_at_start() {
         let node = with_history(Node::fresh(ECDSA), NEVER);
         broken(&node);
         let daemon = Daemon::start(&node);
-        let last = daemon.wait_for_pass("a credential is urgent, expired or broken");
+        let last = daemon.wait_for_pass(URGENT);
         assert_eq!(names(&last.renewed), ["apiserver"]);
     }
 }
@@ -162,7 +162,7 @@ fn daemon_makes_a_pass_when_a_credential_becomes_urgent() {
         node.age_seconds("apiserver", 3 * 86_400 + seconds);
         let daemon = Daemon::start(&node);
         let status = daemon.wait_for_status("a pass", |status| status.last_pass.is_some());
-        status.last_pass.filter(|last| last.why != "a credential is urgent, expired or broken")
+        status.last_pass.filter(|last| last.why != URGENT)
     });
     let last = last.expect("the daemon takes two minutes to start");
     assert_eq!(last.why, "apiserver becomes urgent");
@@ -178,7 +178,7 @@ fn daemon_makes_a_pass_when_a_certificate_expires() {
         node.age_seconds("kubelet-client", seconds);
         let daemon = Daemon::start(&node);
         let status = daemon.wait_for_status("a pass", |status| status.last_pass.is_some());
-        status.last_pass.filter(|last| last.why != "a credential is urgent, expired or broken")
+        status.last_pass.filter(|last| last.why != URGENT)
     });
     let last = last.expect("the daemon takes two minutes to start");
     assert_eq!(last.why, "kubelet-client expires");
