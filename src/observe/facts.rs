@@ -76,7 +76,8 @@ pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observat
         }
         let authority = credential.authority.as_ref().and_then(|name| loaded.get(name));
         let kubeconfig = catalog.kubeconfigs.get(&credential.name);
-        let mut facts = facts(&evidence, credential, kubeconfig, authority);
+        let is_made = catalog.templates.contains_key(&credential.name);
+        let mut facts = facts(&evidence, credential, kubeconfig, authority, is_made);
         if let Some(kubeconfig) = kubeconfig {
             add_kubelet(root, &mut facts, kubeconfig, authority, catalog);
         }
@@ -102,6 +103,7 @@ fn facts(
     credential: &Credential,
     kubeconfig: Option<&AbsolutePath>,
     authority: Option<&LoadedAuthority>,
+    is_made: bool,
 ) -> CredentialFacts {
     let root = evidence.root;
     let mut files: Vec<_> = credential.location.files().cloned().collect();
@@ -115,7 +117,7 @@ fn facts(
     let written = credential.location.files().chain(located.location.files()).chain(&files);
     let written: BTreeSet<_> = written.chain(kubeconfig).collect();
     let other_writers = evidence.other_writers(&located, &written, certificate.as_ref(), authority);
-    let backup = if wants_backup(&material, &credential.need) {
+    let backup = if wants_backup(&material, &credential.need, is_made) {
         evidence.usable_backup(&located, authority, other_writers.is_some())
     } else {
         None
@@ -167,9 +169,10 @@ fn add_kubelet(
     facts.kubelet = client;
 }
 
-fn wants_backup(material: &Material, need: &Need) -> bool {
+/// `is_made` tells whether it would be made by the profile, which a backup goes before.
+fn wants_backup(material: &Material, need: &Need, is_made: bool) -> bool {
     match material {
-        Material::Absent => *need != Need::Optional,
+        Material::Absent => *need != Need::Optional || is_made,
         Material::Damaged(_) | Material::CertificateMissing(_) => true,
         _ => false,
     }

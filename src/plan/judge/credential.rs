@@ -260,12 +260,12 @@ fn condition(
 }
 
 /// Whether a credential that no manifest names is made all the same: the profile has it beside one
-/// that is named, or the configuration asks for it.
+/// that is named, or the configuration asks for it. Only then is a backup of it looked for.
 fn is_made(facts: &CredentialFacts, authority: Option<&AuthorityFacts>, now: Timestamp) -> bool {
     let usable = |authority: &AuthorityFacts| {
         authority_condition(&authority.state, now) == AuthorityCondition::Usable
     };
-    Basis::of(facts) == Basis::Profile && authority.is_some_and(usable)
+    Basis::of(facts) != Basis::Nothing && authority.is_some_and(usable)
 }
 
 fn may_sign(facts: &CredentialFacts, ours: bool) -> bool {
