@@ -44,9 +44,8 @@ pub struct Trust<'k> {
     path: &'k AbsolutePath,
     /// The credential of the change that it is part of.
     credential: CredentialName,
-    gained: Vec<&'k Certificate>,
-    /// For the operator, once the change is made.
-    gains: Vec<String>,
+    /// The new issuers that it trusts once the change is made, each with the file of its CA.
+    gained: Vec<(&'k Certificate, &'k AbsolutePath)>,
     failures: Vec<String>,
 }
 
@@ -54,13 +53,11 @@ impl Trust<'_> {
     /// The notes for the operator, by what became of the change.
     #[must_use]
     pub fn notes(self, problem: Option<String>) -> Vec<String> {
-        let Self { path, gained, gains, mut failures, .. } = self;
-        match problem {
-            None => failures.extend(gains),
-            Some(problem) => {
-                failures.extend(gained.iter().map(|signer| failure(path, signer, &problem)));
-            }
-        }
+        let Self { path, gained, mut failures, .. } = self;
+        failures.extend(gained.into_iter().map(|(signer, file)| match &problem {
+            None => gain(path, signer, file),
+            Some(problem) => failure(path, signer, problem),
+        }));
         failures
     }
 
@@ -80,6 +77,9 @@ pub fn trust_in_renewals<'k>(
     kubeconfigs: &'k [KubeconfigFile],
 ) -> Vec<Trust<'k>> {
     let mut all = Vec::new();
+    if issuers.is_empty() {
+        return all;
+    }
     for (credential, path) in kubeconfigs {
         let is_own = |change: &&mut &mut Change| {
             change.credential == *credential || change.files.iter().any(|file| file.path == *path)
@@ -100,6 +100,9 @@ pub fn trust_besides<'k>(
     kubeconfigs: &'k [KubeconfigFile],
     done: &[Trust<'_>],
 ) -> Vec<(Trust<'k>, Option<Checked>)> {
+    if issuers.is_empty() {
+        return Vec::new();
+    }
     let others =
         kubeconfigs.iter().filter(|(_, path)| !done.iter().any(|trust| trust.path == path));
     let alone = |(credential, path): &'k KubeconfigFile| {
@@ -107,16 +110,23 @@ pub fn trust_besides<'k>(
         let change = file.and_then(|file| match stage(store, credential, file, &trust, issuers) {
             Ok(change) => Some(change),
             Err(e) => {
-                let failed = trust.gained.iter().map(|signer| failure(path, signer, &e));
-                trust.failures.extend(failed.collect::<Vec<_>>());
-                trust.gained.clear();
-                trust.gains.clear();
+                let failed = trust.gained.drain(..).map(|(signer, _)| failure(path, signer, &e));
+                trust.failures.extend(failed);
                 None
             }
         });
         (trust, change)
     };
     others.map(alone).collect()
+}
+
+fn gain(path: &AbsolutePath, signer: &Certificate, file: &AbsolutePath) -> String {
+    format!(
+        "{path}: gets the CA certificates of {file}, since credentials get another issuer, {}: \
+         restart what read it before (for kubelet.conf, kubelet), and see to the kubeconfigs of \
+         other nodes and users",
+        signer.subject
+    )
 }
 
 fn failure(path: &AbsolutePath, signer: &Certificate, problem: &dyn std::fmt::Display) -> String {
@@ -152,21 +162,14 @@ fn trusting_all<'k>(
     content: &Secret,
     issuers: &[NewIssuer<'k>],
 ) -> (Trust<'k>, Option<Secret>) {
-    let (gained, gains, failures) = (Vec::new(), Vec::new(), Vec::new());
-    let mut trust = Trust { path, credential, gained, gains, failures };
+    let mut trust = Trust { path, credential, gained: Vec::new(), failures: Vec::new() };
     let mut new = None;
     for issuer in issuers {
         match trusting_one(root, path, new.as_ref().unwrap_or(content), issuer) {
             Ok(None) => {}
             Ok(Some(content)) => {
                 new = Some(content);
-                trust.gained.push(issuer.signer);
-                trust.gains.push(format!(
-                    "{path}: gets the CA certificates of {}, since credentials get another issuer, \
-                     {}: restart what read it before (for kubelet.conf, kubelet), and see to the \
-                     kubeconfigs of other nodes and users",
-                    issuer.file, issuer.signer.subject
-                ));
+                trust.gained.push((issuer.signer, issuer.file));
             }
             Err(e) => trust.failures.push(failure(path, issuer.signer, &e)),
         }
@@ -203,22 +206,19 @@ fn new_file<'k>(
     path: &'k AbsolutePath,
     issuers: &[NewIssuer<'k>],
 ) -> (Trust<'k>, Option<NewFile>) {
-    let nothing = |failures| Trust {
-        path,
-        credential: credential.clone(),
-        gained: Vec::new(),
-        gains: Vec::new(),
-        failures,
-    };
+    let credential = credential.clone();
     let old = match Files::read(root, path) {
-        Ok(Some(old)) if !issuers.is_empty() => old,
-        Err(e) if !issuers.is_empty() => {
-            let failed = issuers.iter().map(|issuer| failure(path, issuer.signer, &e));
-            return (nothing(failed.collect()), None);
+        Ok(Some(old)) => old,
+        Ok(None) => {
+            let (gained, failures) = (Vec::new(), Vec::new());
+            return (Trust { path, credential, gained, failures }, None);
         }
-        Ok(_) | Err(_) => return (nothing(Vec::new()), None),
+        Err(e) => {
+            let failures = issuers.iter().map(|issuer| failure(path, issuer.signer, &e)).collect();
+            return (Trust { path, credential, gained: Vec::new(), failures }, None);
+        }
     };
-    let (trust, content) = trusting_all(root, credential.clone(), path, &old, issuers);
+    let (trust, content) = trusting_all(root, credential, path, &old, issuers);
     let old = Some(Digest::of(old.expose()));
     let file = |content| NewFile { path: path.clone(), content, old, kind: Kind::Private };
     (trust, content.map(file))
@@ -240,7 +240,7 @@ fn stage(
             contents.iter().all(|content| matches!(read(content), Ok(None)))
         };
         let is_gained = |issuer: &&NewIssuer<'_>| {
-            trust.gained.iter().any(|one| one.fingerprint == issuer.signer.fingerprint)
+            trust.gained.iter().any(|(one, _)| one.fingerprint == issuer.signer.fingerprint)
         };
         if issuers.iter().filter(is_gained).all(trusts) {
             Ok(())
