@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::observe::Node;
 use crate::pass::{self, Orders, PassError, Preview, Report};
-use crate::plan::{Configuration, Judged, Plan, Request, Step, Trigger};
+use crate::plan::{ConfigurationCheck, Judged, Plan, Request, Step, Trigger};
 use crate::report::AlarmLedger;
 use crate::report::alarms::{PassView, update_after_pass};
 use crate::sys::Clock;
@@ -77,7 +77,7 @@ fn alarms(node: &Node, orders: &Orders<'_>, made: &Result<Report, PassError>, cl
             node,
             made,
             orders.request,
-            Configuration::NotChecked,
+            ConfigurationCheck::NotChecked,
             clock.now(),
         )
     };

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub use diff::{Diff, diff};
 pub use memory::{Renewals, ServiceOutcome, note_pass_failed, note_renewals, note_services};
-pub use situation::{AlarmAssessment, AlarmInputs, AlarmSituation, Configuration, ScheduleCheck};
+pub use situation::{AlarmAssessment, AlarmInputs, AlarmSituation, ConfigurationCheck};
 
 use super::Judged;
 use super::names::with_names;
@@ -109,16 +109,15 @@ pub fn configuration_alarms(
     host: &str,
     now: Timestamp,
     trouble: Option<&str>,
-    schedule: ScheduleCheck<'_>,
+    schedule: ConfigurationCheck<'_>,
 ) -> AlarmAssessment {
-    let configured = trouble.map_or(Configuration::Right, Configuration::Refused);
     let situation = AlarmSituation {
         host,
         now,
         seen: None,
         clock_trust: &ClockTrust::Trusted,
         trouble: None,
-        configuration: configured,
+        configuration: ConfigurationCheck::new(trouble),
         schedule,
     };
     let mut assessment = AlarmAssessment::default();
@@ -129,31 +128,29 @@ pub fn configuration_alarms(
 }
 
 fn configuration(situation: &AlarmSituation<'_>, assessment: &mut AlarmAssessment) {
-    match situation.configuration {
-        Configuration::NotChecked => assessment.unseen([AlarmKind::ConfigurationRefused]),
-        Configuration::Right => {}
-        Configuration::Refused(trouble) => assessment.alarms.push(situation.on_host(
-            AlarmKind::ConfigurationRefused,
-            Vec::new(),
-            "The configuration of kubecertd is refused, and an earlier one is in force.",
-            trouble.to_owned(),
-            "Put right what the reason names, look at it with kubecertd config check, and take it \
-             with systemctl reload kubecertd.",
-        )),
-    }
-    match situation.schedule {
-        ScheduleCheck::NotChecked => assessment.unseen([AlarmKind::ScheduleTooRare]),
-        ScheduleCheck::OftenEnough => {}
-        ScheduleCheck::TooRare(reason) => assessment.alarms.push(situation.on_host(
-            AlarmKind::ScheduleTooRare,
-            Vec::new(),
-            "The schedule is so rare that a certificate can expire between two passes.",
-            reason.to_owned(),
-            "Change schedule.cron or renewal.renew_before, look at it with kubecertd config check, \
-             and take it with systemctl reload kubecertd. Until then the daemon makes a pass of \
-             its own when a certificate becomes urgent.",
-        )),
-    }
+    let mut judge = |check, kind, text, repair| match check {
+        ConfigurationCheck::NotChecked => assessment.unseen([kind]),
+        ConfigurationCheck::Right => {}
+        ConfigurationCheck::Wrong(reason) => {
+            let alarm = situation.on_host(kind, Vec::new(), text, reason.to_owned(), repair);
+            assessment.alarms.push(alarm);
+        }
+    };
+    judge(
+        situation.configuration,
+        AlarmKind::ConfigurationRefused,
+        "The configuration of kubecertd is refused, and an earlier one is in force.",
+        "Put right what the reason names, look at it with kubecertd config check, and take it with \
+         systemctl reload kubecertd.",
+    );
+    judge(
+        situation.schedule,
+        AlarmKind::ScheduleTooRare,
+        "The schedule is so rare that a certificate can expire between two passes.",
+        "Change schedule.cron or renewal.renew_before, look at it with kubecertd config check, and \
+         take it with systemctl reload kubecertd. Until then the daemon makes a pass of its own \
+         when a certificate becomes urgent.",
+    );
 }
 
 fn pass_failed(situation: &AlarmSituation<'_>) -> Option<Alarm> {

@@ -22,7 +22,7 @@ mod steps;
 mod words;
 
 pub use alarms::{
-    AlarmAssessment, AlarmInputs, AlarmSituation, Configuration, Diff, Renewals, ScheduleCheck,
+    AlarmAssessment, AlarmInputs, AlarmSituation, ConfigurationCheck, Diff, Renewals,
     ServiceOutcome, alarms, configuration_alarms, diff, note_pass_failed, note_renewals,
     note_services,
 };

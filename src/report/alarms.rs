@@ -13,9 +13,9 @@ use crate::model::{
 use crate::observe::{Node, host_name, other_renewers};
 use crate::pass::{PassError, Preview, Report, ServicesReport, Survey, policy};
 use crate::plan::{
-    AlarmAssessment, AlarmInputs, AlarmSituation, Configuration, Diff, Renewals, Request,
-    ScheduleCheck, ServiceOutcome, alarms, configuration_alarms, diff, note_pass_failed,
-    note_renewals, note_services,
+    AlarmAssessment, AlarmInputs, AlarmSituation, ConfigurationCheck, Diff, Renewals, Request,
+    ServiceOutcome, alarms, configuration_alarms, diff, note_pass_failed, note_renewals,
+    note_services,
 };
 use crate::state::read_alarms;
 use crate::store::StoreError;
@@ -49,7 +49,7 @@ pub fn update_after_pass(
     node: &Node,
     pass: PassView<'_>,
     request: &Request,
-    configuration: Configuration<'_>,
+    configuration: ConfigurationCheck<'_>,
     now: Timestamp,
 ) -> AlarmChanges {
     if let PassView::NotMade(PassError::Store(StoreError::Busy { .. }), _) = pass {
@@ -86,7 +86,7 @@ pub fn update_after_pass(
         clock_trust: &constraints.clock_trust,
         trouble,
         configuration,
-        schedule: ScheduleCheck::new(schedule.as_deref()),
+        schedule: ConfigurationCheck::new(schedule.as_deref()),
     };
     update_ledger(ledger, &node.root, &node.settings.paths.state, |memory| {
         note_results(memory, pass, survey, constraints, now);
@@ -104,7 +104,7 @@ pub fn update_after_fault(
     now: Timestamp,
 ) -> AlarmChanges {
     let host = host_name(root);
-    let configuration = Configuration::NotChecked;
+    let configuration = ConfigurationCheck::NotChecked;
     let situation = AlarmSituation {
         host: &host,
         now,
@@ -112,7 +112,7 @@ pub fn update_after_fault(
         clock_trust: &ClockTrust::Trusted,
         trouble: Some(trouble),
         configuration,
-        schedule: ScheduleCheck::NotChecked,
+        schedule: ConfigurationCheck::NotChecked,
     };
     update_ledger(ledger, root, state, |memory| alarms(&situation, memory))
 }
@@ -128,7 +128,7 @@ pub fn update_after_configuration(
     let host = host_name(&node.root);
     let schedule = schedule_trouble(node);
     update_ledger(ledger, &node.root, &node.settings.paths.state, |_| {
-        configuration_alarms(&host, now, trouble, ScheduleCheck::new(schedule.as_deref()))
+        configuration_alarms(&host, now, trouble, ConfigurationCheck::new(schedule.as_deref()))
     })
 }
 

@@ -7,7 +7,7 @@ use super::{AlarmLedger, PassSummary};
 use crate::model::{AbsolutePath, ClockTrust, Timestamp};
 use crate::observe::Node;
 use crate::pass::{PassError, Preview, Report, Survey};
-use crate::plan::{Configuration, Request};
+use crate::plan::{ConfigurationCheck, Request};
 use crate::sys::Root;
 
 /// A pass that came to its end, whether or not it could be made.
@@ -84,8 +84,7 @@ impl FinishedPass {
             }
         };
         if let Some((node, view)) = self.node.as_ref().zip(view) {
-            let configuration =
-                configuration_trouble.map_or(Configuration::Right, Configuration::Refused);
+            let configuration = ConfigurationCheck::new(configuration_trouble);
             return update_after_pass(ledger, node, view, &Request::default(), configuration, now);
         }
         let trouble = self.last.trouble.as_deref().unwrap_or_default();

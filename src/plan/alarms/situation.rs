@@ -23,9 +23,9 @@ pub struct AlarmSituation<'s> {
     /// Why no pass could be made, if none could.
     pub trouble: Option<&'s str>,
     /// The state of the configuration on disk.
-    pub configuration: Configuration<'s>,
+    pub configuration: ConfigurationCheck<'s>,
     /// Whether the schedule in force makes passes often enough.
-    pub schedule: ScheduleCheck<'s>,
+    pub schedule: ConfigurationCheck<'s>,
 }
 
 impl AlarmSituation<'_> {
@@ -95,33 +95,22 @@ pub struct AlarmInputs<'s> {
     pub within: Duration,
 }
 
-/// The state of the configuration on disk.
+/// The result of a check of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Configuration<'s> {
+pub enum ConfigurationCheck<'s> {
     /// It was not checked.
     NotChecked,
-    /// It is the one in force.
+    /// It is right.
     Right,
-    /// It is wrong, and an earlier one is in force: why.
-    Refused(&'s str),
+    /// It is wrong: why.
+    Wrong(&'s str),
 }
 
-/// Whether the schedule makes passes so often that no certificate can expire between two of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScheduleCheck<'s> {
-    /// It was not checked.
-    NotChecked,
-    /// It does.
-    OftenEnough,
-    /// It does not: why.
-    TooRare(&'s str),
-}
-
-impl<'s> ScheduleCheck<'s> {
-    /// The result of a check, by its error.
+impl<'s> ConfigurationCheck<'s> {
+    /// The result by its error.
     #[must_use]
     pub fn new(error: Option<&'s str>) -> Self {
-        error.map_or(Self::OftenEnough, Self::TooRare)
+        error.map_or(Self::Right, Self::Wrong)
     }
 }
 

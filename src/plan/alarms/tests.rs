@@ -86,7 +86,7 @@ struct Case {
     unclear: Vec<UnclearManifest>,
     not_copied: BTreeMap<CredentialName, String>,
     not_trusted: Option<Vec<String>>,
-    schedule: ScheduleCheck<'static>,
+    schedule: ConfigurationCheck<'static>,
     memory: AlarmMemory,
 }
 
@@ -104,7 +104,7 @@ impl Case {
             unclear: Vec::new(),
             not_copied: BTreeMap::new(),
             not_trusted: Some(Vec::new()),
-            schedule: ScheduleCheck::OftenEnough,
+            schedule: ConfigurationCheck::Right,
             memory: AlarmMemory::default(),
         }
     }
@@ -135,7 +135,7 @@ impl Case {
             root_authority_within: days(180),
             within: days(30),
         };
-        let (clock_trust, configuration) = (&self.clock_trust, Configuration::Right);
+        let (clock_trust, configuration) = (&self.clock_trust, ConfigurationCheck::Right);
         let situation = AlarmSituation {
             host: "cp1",
             now: now(),
@@ -643,7 +643,7 @@ fn alarm_keeps_its_time_and_ignores_new_reasons() {
         [AlarmEvent::Cleared(_)]
     ));
     let (alarms, configuration) = (&AlarmKind::ALL[1..], {
-        configuration_alarms("cp1", at(0), None, ScheduleCheck::OftenEnough)
+        configuration_alarms("cp1", at(0), None, ConfigurationCheck::Right)
     });
     let others: Vec<_> = alarms.iter().map(|kind| alarm(*kind, "host=cp1", &[], 0)).collect();
     let cleared: Vec<_> =
@@ -672,11 +672,11 @@ fn untrusted_state_files_are_alarmed_when_checked() {
 
 #[test]
 fn rare_schedule_is_alarmed_when_checked() {
-    let schedule = ScheduleCheck::TooRare("schedule.cron is too rare");
+    let schedule = ConfigurationCheck::Wrong("schedule.cron is too rare");
     let case = Case { schedule, ..Case::fresh() };
     assert_eq!(case.raised(), ["schedule-too-rare host=cp1"]);
     assert_eq!(case.assessment().alarms[0].reason, "schedule.cron is too rare");
-    let unseen = Case { schedule: ScheduleCheck::NotChecked, ..Case::fresh() }.assessment();
+    let unseen = Case { schedule: ConfigurationCheck::NotChecked, ..Case::fresh() }.assessment();
     assert_eq!(unseen.unseen, [(AlarmKind::ScheduleTooRare, None)]);
 }
 
