@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::Exit;
-use super::Failure;
 use super::confinement;
 use super::out::{self, GOOD, HEADING, paint};
 use super::words::count;
+use super::{Exit, Failure};
 use crate::model::{Location, Need, Renewal, ServiceKind, UnitRefresh};
 use crate::observe::Node;
 

@@ -1,6 +1,6 @@
 //! `kubecertd renew`: renews the due certificates, and prints the result for each credential.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::atomic::AtomicBool;
 
@@ -145,39 +145,29 @@ fn effects(node: &Node, plan: &Plan) -> Vec<String> {
     let replaces = |step: &&Step| step.terms.is_some() || step.action == Action::Copy;
     let names: BTreeSet<_> =
         plan.steps.iter().filter(replaces).map(|step| &step.credential).collect();
-    let mut services: BTreeMap<&ServiceName, [Vec<&str>; 4]> = BTreeMap::new();
-    let mut order = Vec::new();
-    for (service, credential, takes) in services_that(node, &|name| names.contains(name)) {
-        if !order.contains(&service) {
-            order.push(service);
-        }
-        let [restarts, closes, reads, by_hand] = services.entry(service).or_default();
-        match takes {
-            Takes::Restart => restarts.push(credential.as_str()),
-            Takes::NewConnections => closes.push(credential.as_str()),
-            Takes::Reloads => reads.push(credential.as_str()),
-            Takes::ByHand => by_hand.push(credential.as_str()),
-        }
-    }
-    let lines = order.into_iter().filter_map(|service| {
-        let [restarts, closes, reads, by_hand] = services.get(service)?;
-        let effect = |names: &[&str], one: &dyn Fn(&str) -> String| {
-            (!names.is_empty()).then(|| one(&names.join(", ")))
+    let uses: Vec<_> = services_that(node, &|name| names.contains(name)).collect();
+    let of_service = |uses: &[(&ServiceName, &CredentialName, Takes)]| {
+        let (service, ..) = uses.first()?;
+        let effect = |wanted: Takes, say: &dyn Fn(&str) -> String| {
+            let named = uses.iter().filter(|(_, _, takes)| *takes == wanted);
+            let names: Vec<_> = named.map(|(_, name, _)| name.as_str()).collect();
+            (!names.is_empty()).then(|| say(&names.join(", ")))
         };
         let effects = [
-            effect(restarts, &|names| format!("would be restarted, for {names}")),
-            effect(closes, &|names| {
+            effect(Takes::Restart, &|names| format!("would be restarted, for {names}")),
+            effect(Takes::NewConnections, &|names| {
                 format!("connections with the earlier {names} would be closed before it ends")
             }),
-            effect(reads, &|names| format!("reads {names} again by itself")),
-            effect(by_hand, &|names| {
+            effect(Takes::Reloads, &|names| format!("reads {names} again by itself")),
+            effect(Takes::ByHand, &|names| {
                 format!("uses {names}, and has to be restarted by hand unless it reads it again")
             }),
         ];
         let effects: Vec<_> = effects.into_iter().flatten().collect();
         Some(format!("{}: {}", out::paint(SOON, service.as_str()), effects.join("; ")))
-    });
-    lines.collect()
+    };
+    // The uses of one service come one after the other.
+    uses.chunk_by(|one, next| one.0 == next.0).filter_map(of_service).collect()
 }
 
 /// Formats the result of a pass: recovery first, then every step, then the work left for the
