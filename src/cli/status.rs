@@ -14,7 +14,7 @@ use super::{Exit, Failure, alarms, open_or_last_good, services};
 use crate::model::{Alarm, Condition, Renewal, Timestamp};
 use crate::observe::{Node, conditions, host_name};
 use crate::pass::services::look;
-use crate::pass::{Survey, survey};
+use crate::pass::{Survey, policy, survey};
 use crate::plan::{Judged, deferral_reasons, remaining};
 use crate::report::alarms::read_in_force;
 use crate::report::{PassSummary, Status};
@@ -172,16 +172,16 @@ fn due(node: &Node, survey: &Survey) -> String {
     let mut rows: Vec<_> = survey
         .credentials
         .iter()
-        .filter_map(|judged| Some((judged.facts.material.leaf()?.not_after, judged)))
+        .filter_map(|judged| Some((judged.facts.material.leaf()?.accepted_until(), judged)))
         .collect();
     rows.sort_by_key(|(end, judged)| (*end, judged.facts.credential.name.clone()));
-    let renew_before = node.settings.renewal.renew_before.as_duration();
+    let policy = policy(node);
     let row = |(end, judged): &(Timestamp, &Judged)| {
         let from = match &judged.facts.credential.renewal {
             Renewal::Ours if judged.judgement.condition == Condition::EndsWithAuthority => {
                 "with its authority".to_owned()
             }
-            Renewal::Ours => date(end.minus(renew_before)),
+            Renewal::Ours => date(end.minus(judged.policy(&policy, survey.now).renew_before)),
             Renewal::Kubelet => "by kubelet".to_owned(),
             Renewal::Elsewhere => "elsewhere".to_owned(),
             Renewal::Operator(_) => "by the operator".to_owned(),

@@ -4,6 +4,7 @@
 //! This module turns bytes into facts and facts into bytes. It opens no file, knows only the paths
 //! that it is given, and decides nothing.
 
+pub mod kubeadm;
 pub mod kubeconfig;
 pub mod kubelet;
 pub mod manifest;

@@ -3,17 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::catalog::{Catalog, CatalogError, CatalogInput, KubeconfigUsers, Note, Reference};
 use super::kubelet::{self, FoundSettings};
 use super::shared::is_same_file;
 use crate::credentials::{LoadedAuthority, load, load_authority, referenced};
+use crate::formats::kubeadm;
 use crate::formats::kubeconfig::{self, ClientCertificate, Kubeconfig, PemSource};
 use crate::formats::x509::certificates;
 use crate::model::{
     AbsolutePath, AuthorityName, Credential, InvalidPath, Renewal, Signer, UnclearManifest,
 };
-use crate::settings::{Profile, Settings, SettingsError, drop_ins};
+use crate::settings::{Profile, Settings, SettingsError, Validity, drop_ins};
 use crate::store::LARGEST_FILE;
 use crate::sys::{FileContent, FileError, FileProblem, Root};
 
@@ -35,6 +37,8 @@ pub struct Node {
     pub settings: Settings,
     /// The catalog of the node.
     pub catalog: Catalog,
+    /// How long a renewed certificate is valid, unless its authority ends earlier.
+    pub validity: Duration,
     /// The installation that the node belongs to.
     pub platform: Platform,
     /// The manifests that were read.
@@ -140,8 +144,33 @@ impl Node {
         }
         notes.extend(others.iter().map(ToString::to_string));
         let platform = platform(&exists);
+        let (validity, note) = validity(&root, &settings);
+        notes.extend(note);
         let manifests = manifests.iter().filter_map(|(name, _)| dir.join(name).ok()).collect();
-        Ok(Self { root, settings, catalog, platform, manifests, unclear, notes })
+        Ok(Self { root, settings, catalog, validity, platform, manifests, unclear, notes })
+    }
+}
+
+/// How long a renewed certificate is valid, and what an operator should know about it.
+fn validity(root: &Root, settings: &Settings) -> (Duration, Option<String>) {
+    if let Validity::For(period) = *settings.renewal.validity {
+        return (period.as_duration(), None);
+    }
+    let file: &AbsolutePath = &settings.paths.kubeadm;
+    let read = own_text(root, file).map_err(|e| e.to_string());
+    let found = read.and_then(|text| {
+        kubeadm::certificate_validity(&text).map_err(|reason| format!("{file}: {reason}"))
+    });
+    match found {
+        Ok(validity) => (validity, None),
+        Err(reason) => {
+            let note = format!(
+                "renewed certificates are valid for kubeadm's default of 365 days: {reason}; \
+                 paths.kubeadm in the configuration names kubeadm's, and renewal.validity a time \
+                 of your own"
+            );
+            (kubeadm::VALIDITY, Some(note))
+        }
     }
 }
 

@@ -32,7 +32,7 @@ pub fn policy(node: &Node) -> Policy {
     Policy {
         renew_before: renewal.renew_before.as_duration(),
         urgent_before: renewal.urgent_before.as_duration(),
-        validity: renewal.validity.as_duration(),
+        validity: node.validity,
         backdate: renewal.backdate.as_duration(),
         key: *renewal.key_algorithm,
     }

@@ -57,7 +57,8 @@ fn waits(
     constraints: &Constraints,
     now: Timestamp,
 ) -> Option<Deferral> {
-    let urgent_from = judged.facts.material.leaf()?.not_after.minus(policy.urgent_before);
+    let leaf = judged.facts.material.leaf()?;
+    let urgent_from = leaf.accepted_until().minus(judged.policy(policy, now).urgent_before);
     if request.force || urgent_from <= now {
         return None;
     }

@@ -179,7 +179,7 @@ fn waits(
     if request.force || urgency > Urgency::Due {
         return None;
     }
-    let urgent_from = judged.and_then(|judged| urgent_from(judged, policy));
+    let urgent_from = judged.and_then(|judged| urgent_from(judged, policy, now));
     if let Some(refused) = judged.and_then(|judged| refusal(judged, constraints)) {
         let (reason, until) = (refused.to_string(), Some(refused.until()));
         return Some(Deferral {
@@ -306,10 +306,10 @@ fn end(judged: &Judged) -> Option<Timestamp> {
         .max()
 }
 
-fn urgent_from(judged: &Judged, policy: &Policy) -> Option<Timestamp> {
+fn urgent_from(judged: &Judged, policy: &Policy, now: Timestamp) -> Option<Timestamp> {
     let leaf =
         judged.facts.material.leaf().filter(|_| judged.judgement.condition == Condition::Due)?;
-    Some(leaf.accepted_until().minus(policy.urgent_before))
+    Some(leaf.accepted_until().minus(judged.policy(policy, now).urgent_before))
 }
 
 #[cfg(test)]

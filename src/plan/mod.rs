@@ -34,7 +34,9 @@ pub use deferral::{
 };
 pub use finding::Finding;
 pub use freshness::{JudgedService, judge_service};
-pub use judge::{Basis, action, judge, judge_authority, judge_trust, key_note, kubelet_action};
+pub use judge::{
+    Basis, action, judge, judge_authority, judge_trust, key_note, kubelet_action, policy_for,
+};
 pub use memory::{
     Content, Moment, forget_restarted, note_connections, note_contents, note_out_of_sight,
     note_reloaded, note_replaced, note_restarted,

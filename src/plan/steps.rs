@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::judge::policy_for;
 use crate::model::{
-    Action, AuthorityFacts, CredentialFacts, CredentialName, Judgement, SanChange, Timestamp,
+    Action, AuthorityFacts, CredentialFacts, CredentialName, Judgement, Policy, SanChange,
+    Timestamp,
 };
 
 /// A credential with all that is known and thought of it.
@@ -18,6 +20,12 @@ pub struct Judged {
 }
 
 impl Judged {
+    /// The policy for it, by the life of its certificate.
+    #[must_use]
+    pub fn policy(&self, policy: &Policy, now: Timestamp) -> Policy {
+        policy_for(&self.facts, self.authority.as_ref(), policy, now)
+    }
+
     /// The one of that name.
     #[must_use]
     pub fn find<'j>(all: &'j [Self], name: &CredentialName) -> Option<&'j Self> {

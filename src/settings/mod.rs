@@ -35,7 +35,7 @@ pub use profile::{
 pub use section::Setting;
 pub use sinks::AlarmCommand;
 pub use tables::{Alarms, Backups, FaultManagement, Metrics, Paths, Renewal, Schedule};
-pub use values::{BackupCount, InvalidPeriod, InvalidProfileName, Period, ProfileName};
+pub use values::{BackupCount, InvalidPeriod, InvalidProfileName, Period, ProfileName, Validity};
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use super::metrics::{Listen, Textfile};
 use super::moments::{Cron, Zone};
 use super::section::section;
 use super::sinks::{AlarmCommand, AlarmCommandFragment, LONGEST_WORDS, is_sensible};
-use super::values::{BackupCount, Period};
+use super::values::{BackupCount, Period, Validity};
 use crate::model::{AbsolutePath, KeyChoice};
 
 section! {
@@ -20,7 +20,7 @@ section! {
         /// back.
         urgent_before: Period = Period::from_days(3),
         /// How long a renewed certificate is valid; it never outlives its authority.
-        validity: Period = Period::from_days(365),
+        validity: Validity = Validity::For(Period::from_days(365)),
         /// How far back the validity of a renewed certificate begins.
         backdate: Period = Period::from_minutes(5),
         /// The kind of key a renewed certificate gets.
@@ -85,6 +85,8 @@ section! {
         state: AbsolutePath = AbsolutePath::constant("/var/lib/kubecertd"),
         /// The directory of the static pod manifests.
         manifests: AbsolutePath = AbsolutePath::constant("/etc/kubernetes/manifests"),
+        /// kubeadm's configuration of this cluster.
+        kubeadm: AbsolutePath = AbsolutePath::constant("/etc/kubernetes/kubeadm.yaml"),
         /// The directory of profiles that take the place of the ones in the program, or add to
         /// them.
         profiles: AbsolutePath = AbsolutePath::constant("/etc/kubecertd/profiles"),
@@ -112,7 +114,9 @@ impl Renewal {
                 due,
             });
         }
-        if *self.validity <= self.renew_before.plus(day) {
+        // Of kubeadm's, a short one is renewed at two thirds of its life.
+        let least = self.renew_before.plus(day);
+        if matches!(*self.validity, Validity::For(validity) if validity <= least) {
             return Err(SettingsError::RenewsForEver {
                 validity: Box::new(self.validity.stated()),
                 due,

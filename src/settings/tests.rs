@@ -63,7 +63,7 @@ fn values_are_read_from_their_keys() {
     assert_eq!(settings.profile.as_str(), "site");
     assert_eq!(*settings.renewal.renew_before, Period::from_days(20));
     assert_eq!(settings.renewal.urgent_before.to_string(), "1d12h");
-    assert_eq!(*settings.renewal.validity, Period::from_days(90));
+    assert_eq!(*settings.renewal.validity, Validity::For(Period::from_days(90)));
     assert_eq!(*settings.renewal.backdate, Period::ZERO);
     assert_eq!(*settings.renewal.key_algorithm, KeyChoice::EcdsaP384);
     assert_eq!(settings.schedule.cron.as_str(), "0 30 3 * * MON");
@@ -92,7 +92,7 @@ fn later_file_wins_by_key_and_lists_add_up() {
     .unwrap();
     assert_eq!(*settings.renewal.renew_before, Period::from_days(30));
     assert_eq!(settings.renewal.renew_before.origin().to_string(), "d/20.toml:3");
-    assert_eq!(*settings.renewal.validity, Period::from_days(100));
+    assert_eq!(*settings.renewal.validity, Validity::For(Period::from_days(100)));
     assert_eq!(settings.renewal.validity.origin().to_string(), "main.toml:3");
     let names: Vec<&str> =
         settings.authorities.iter().map(|authority| authority.name.as_str()).collect();

@@ -93,6 +93,32 @@ impl fmt::Display for Period {
     }
 }
 
+/// How long a renewed certificate is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// This long.
+    For(Period),
+    /// As long as kubeadm's configuration says (`certificateValidityPeriod`, since 1.31).
+    Kubeadm,
+}
+
+impl FromStr for Validity {
+    type Err = InvalidPeriod;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "kubeadm" { Ok(Self::Kubeadm) } else { text.parse().map(Self::For) }
+    }
+}
+
+impl fmt::Display for Validity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::For(period) => period.fmt(f),
+            Self::Kubeadm => f.write_str("kubeadm"),
+        }
+    }
+}
+
 /// The name of a profile, which is also the name of its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProfileName(String);
@@ -218,6 +244,7 @@ macro_rules! written_as_text {
 pub(super) use written_as_text;
 
 written_as_text!(Period, "a length of time such as \"15d\"");
+written_as_text!(Validity, "a length of time such as \"365d\", or \"kubeadm\"");
 written_as_text!(ProfileName, "the name of a profile");
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod common;
 mod authorities;
 mod contents;
 mod kubelet;
+mod lives;
 mod lost;
 mod pods;
 mod support;

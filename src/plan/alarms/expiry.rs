@@ -159,12 +159,13 @@ fn credential(
         ));
     }
     let left = |length: Duration| end <= now.plus(length);
+    let policy = judged.policy(&seen.policy, now);
     let late = match renewer {
         Renewer::Ours => {
-            left(seen.policy.urgent_before)
-                || (left(seen.policy.renew_before) && memory.failed.contains_key(name))
+            left(policy.urgent_before)
+                || (left(policy.renew_before) && memory.failed.contains_key(name))
         }
-        Renewer::External => left(seen.policy.renew_before),
+        Renewer::External => left(policy.renew_before),
         Renewer::Kubelet => now > kubelet_is_late(leaf.not_before, leaf.not_after),
         Renewer::None => left(seen.within),
         Renewer::Authority => false,

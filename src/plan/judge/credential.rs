@@ -6,10 +6,10 @@ use super::issuer::{ADVICE, change_of_issuer};
 use super::kubelet::{
     as_kubelet_starts, kubelet_action, kubelet_repaired_here, left_to_others, not_by_kubelet,
 };
+use super::short_life::{least_gain, policy_for};
 use crate::model::{
     Action, AuthorityCondition, AuthorityFacts, Condition, CredentialFacts, Identity, Judgement,
-    KeyChoice, LEAST_GAIN, Leaf, Material, Need, OtherWriters, Policy, Renewal, Signer, Timestamp,
-    Urgency,
+    KeyChoice, Leaf, Material, Need, OtherWriters, Policy, Renewal, Signer, Timestamp, Urgency,
 };
 use crate::plan::words::{remaining, span};
 
@@ -91,6 +91,7 @@ fn judge_as_found(
     policy: &Policy,
     now: Timestamp,
 ) -> Judgement {
+    let policy = &policy_for(facts, authority, policy, now);
     let ours = facts.credential.renewal == Renewal::Ours && facts.credential.authority.is_some();
     let condition = condition(facts, authority, policy, now, ours);
     let state = authority
@@ -284,11 +285,7 @@ fn by_time(
         .and_then(|facts| facts.state.certificate(now))
         .map(|certificate| certificate.not_after);
     match end {
-        Some(end)
-            if shortens
-                && end >= now
-                && !worth_it(leaf.accepted_until(), new_end(policy, end, now)) =>
-        {
+        Some(end) if shortens && end >= now && !worth_it(leaf, new_end(policy, end, now)) => {
             Condition::EndsWithAuthority
         }
         _ => condition,
@@ -322,8 +319,8 @@ pub(in crate::plan) fn new_end(
     now.plus(policy.validity).min(authority_end)
 }
 
-fn worth_it(old_end: Timestamp, new_end: Timestamp) -> bool {
-    new_end >= old_end.plus(LEAST_GAIN)
+fn worth_it(old: &Leaf, new_end: Timestamp) -> bool {
+    new_end >= old.accepted_until().plus(least_gain(old))
 }
 
 fn ends_soon(leaf: Option<&Leaf>, policy: &Policy, now: Timestamp, condition: Condition) -> bool {

@@ -9,6 +9,7 @@ mod credential;
 pub(super) mod fixtures;
 mod issuer;
 mod kubelet;
+mod short_life;
 mod trust;
 
 pub use authority::judge_authority;
@@ -17,4 +18,6 @@ pub(super) use credential::{key_not_made, new_end, not_known};
 pub(super) use issuer::change_of_issuer;
 pub use kubelet::kubelet_action;
 pub(super) use kubelet::{by_hand, kubelet_repaired_here, not_by_kubelet};
+pub(super) use short_life::OwnLife;
+pub use short_life::policy_for;
 pub use trust::judge_trust;
