@@ -221,6 +221,7 @@ impl Node {
             node.status()
                 .and_then(|status| status.last_pass)
                 .is_some_and(|last| last.why.contains("by schedule"))
+                && !node.only_observes()
         };
         let mut started = Instant::now();
         self.wait_for("the first scheduled pass", |node| {
@@ -234,6 +235,13 @@ impl Node {
             }
             passed(node).then_some(())
         });
+    }
+
+    /// Whether the daemon, new on this node, makes no change yet.
+    fn only_observes(&self) -> bool {
+        let state = std::fs::read(self.path("var/lib/kubecertd/state.json")).unwrap_or_default();
+        serde_json::from_slice::<serde_json::Value>(&state)
+            .map_or(true, |state| state["observing_until"].as_str().is_some())
     }
 
     /// Reads the status file of the daemon.
