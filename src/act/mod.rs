@@ -3,6 +3,7 @@
 
 mod back;
 mod copy;
+mod first_request;
 mod job;
 mod kubelet;
 mod lost;
@@ -13,6 +14,7 @@ mod trust;
 
 pub use back::{RollBackError, RolledBack, Suspect, roll_back};
 pub use copy::{Copied, CopyError, Following, follow};
+pub use first_request::make_first_request;
 pub use job::{Job, Progress, RenewError, RenewOutcome, Renewal, Renewed};
 pub use renew::{algorithm, renew};
 pub use trial::{New, Refusal, try_one};

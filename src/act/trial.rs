@@ -280,7 +280,7 @@ impl Ready {
 impl TrialTarget {
     async fn show(&self, identity: &ClientIdentity) -> TrialReply {
         let headers: Vec<_> = self.user.iter().map(|user| (REMOTE_USER, user.as_str())).collect();
-        let call = Call { url: &self.url, headers: &headers, json: None };
+        let call = Call { url: &self.url, headers: &headers, ..Call::default() };
         match http::call(call, &self.trust, Some(identity), ANSWER_TIMEOUT)
             .await
             .map(|answer| answer.status)

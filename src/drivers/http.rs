@@ -36,6 +36,9 @@ pub struct Call<'c> {
     pub headers: &'c [(&'c str, &'c str)],
     /// The JSON to post; without it the request is a GET.
     pub json: Option<&'c str>,
+    /// The `host:port` to connect to instead of the URL's. The certificate has to be for the URL's
+    /// host all the same.
+    pub connect_to: Option<&'c str>,
 }
 
 /// A response of any status.
@@ -114,7 +117,10 @@ pub async fn call(
     let deadline = Instant::now() + limit;
     let target = Target::parse(call)?;
     let config = target.secure.then(|| config(trust, identity)).transpose()?;
-    let stream = target.endpoint.connect(deadline).await?;
+    let stream = match call.connect_to {
+        Some(address) => Endpoint::parse(address)?.connect(deadline).await?,
+        None => target.endpoint.connect(deadline).await?,
+    };
     let Some(config) = config else { return exchange(stream, target.request, deadline).await };
     let stream = tls::handshake(config, target.endpoint.server_name(), stream, deadline).await?;
     exchange(stream, target.request, deadline).await

@@ -22,6 +22,9 @@ pub struct ServiceMemory {
     pub connections: Vec<NotedConnections>,
     /// The last certificate for which each service was asked to reload.
     pub told: Vec<Told>,
+    /// The certificate of each credential with which the first request was made, by its
+    /// fingerprint in hex.
+    pub first_requests: BTreeMap<CredentialName, String>,
     /// How many members etcd had when it was last asked.
     pub etcd_members: Option<usize>,
 }

@@ -170,6 +170,9 @@ pub struct Use {
     pub served_at: Option<String>,
     /// The remote port of the connections that the service opens with it, where these matter.
     pub to_port: Option<u16>,
+    /// The kubeconfig with which one request is made through the service after a renewal, so that
+    /// it, and no user's, is the one that fails.
+    pub first_request: Option<CredentialName>,
 }
 
 /// How a service takes a new credential.

@@ -115,7 +115,7 @@ impl Evidence<'_> {
 /// The profile says the subject of a credential, and the manifests its names: whatever is
 /// remembered.
 pub(super) fn add_profile_evidence(catalog: &Catalog, credentials: &mut [CredentialFacts]) {
-    let node = node_name(credentials);
+    let node = node_name(credentials.iter());
     for facts in credentials {
         let Some(leaf) = facts.material.leaf() else { continue };
         let is_given = is_by_profile(catalog, &facts.credential, leaf, node.as_deref());
@@ -128,11 +128,12 @@ pub(super) fn add_profile_evidence(catalog: &Catalog, credentials: &mut [Credent
 }
 
 /// The name of this node, as kubelet's certificate or kubeconfig has it.
-pub(super) fn node_name(credentials: &[CredentialFacts]) -> Option<String> {
+#[must_use]
+pub fn node_name<'f>(credentials: impl Iterator<Item = &'f CredentialFacts>) -> Option<String> {
     let is_certain = |facts: &&CredentialFacts| {
         facts.other_writers.as_ref().is_none_or(|writers| writers.identity == Identity::Known)
     };
-    let by_root = credentials.iter().filter(is_certain);
+    let by_root = credentials.filter(is_certain);
     let mut kubelets = by_root.filter_map(|facts| facts.kubelet.as_ref());
     kubelets.find_map(|client| client.node.clone().ok())
 }

@@ -113,7 +113,7 @@ impl LostContext<'_> {
             })
         };
         let of_etcd = || self.catalog.etcd_name.clone().filter(|name| is_node(name));
-        node_name(all).or_else(of_siblings).or_else(of_etcd)
+        node_name(all.iter()).or_else(of_siblings).or_else(of_etcd)
     }
 
     /// The server of another kubeconfig of the same kind that trusts the same CA, or else the API

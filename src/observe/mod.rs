@@ -22,6 +22,7 @@ mod wanted;
 
 pub use catalog::Catalog;
 pub use conditions::{Conditions, conditions};
+pub use evidence::node_name;
 pub use facts::{Observation, observe};
 pub use node::{Config, ConfigFile, Node, NodeError, Platform, USUAL_CONFIG, host_name};
 pub use renewers::other_renewers;

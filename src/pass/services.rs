@@ -14,6 +14,7 @@ use super::event::{Emit, Event};
 use super::memory::Memory;
 use super::orders::Orders;
 use super::survey::{Survey, policy};
+use crate::act::make_first_request;
 use crate::act::refresh::{
     BoxFuture, Caller, Limits, RefreshOutcome, Refreshing, ServiceObservation, await_healthy,
     refresh,
@@ -22,11 +23,14 @@ use crate::model::{
     AbsolutePath, ClockTrust, Constraints, Consumer, Essential, Health, Neighbours, Presence,
     RefreshStep, Remedy, Replaced, Service, ServiceKind, ServiceMemory, ServiceName, Timestamp,
 };
-use crate::observe::{Node, ServicesSeen, neighbours, runtime_socket, service, services};
+use crate::observe::{
+    Node, ServicesSeen, neighbours, node_name, runtime_socket, service, services,
+};
 use crate::plan::{
-    Content, Finding, Judged, JudgedService, Moment, Refresh, Request, Situation, Trigger,
-    etcd_members, forget_restarted, judge_service, may_stop, note_connections, note_contents,
-    note_out_of_sight, note_reloaded, note_replaced, note_restarted, plan_refresh,
+    Content, Finding, FirstRequest, Judged, JudgedService, Moment, Refresh, Request, Situation,
+    Trigger, etcd_members, first_requests, forget_restarted, judge_service, may_stop,
+    note_connections, note_contents, note_out_of_sight, note_reloaded, note_replaced,
+    note_restarted, plan_refresh,
 };
 use crate::sys::{Clock, Root, block_on, uptime};
 
@@ -175,6 +179,39 @@ impl Observer<'_> {
         Services { list, consumers, findings, steps, notes }
     }
 
+    /// Makes the first request with each certificate that a service connects to kubelet with, and
+    /// returns what could not be done.
+    async fn make_first_requests(
+        self,
+        found: &Services,
+        memory: &mut ServiceMemory,
+    ) -> Vec<String> {
+        let mut notes = Vec::new();
+        for one in first_requests(&found.list, &found.steps, memory) {
+            match self.make_first_request(&one).await {
+                Ok(()) => drop(memory.first_requests.insert(one.credential, one.fingerprint)),
+                Err(reason) => notes.push(format!(
+                    "{}: the next kubectl logs or exec through it may fail once, because its {} \
+                     is new; a request that would have taken that failure did not arrive: {reason}",
+                    one.service, one.credential
+                )),
+            }
+        }
+        notes
+    }
+
+    async fn make_first_request(self, one: &FirstRequest) -> Result<(), String> {
+        let credentials = self.survey.credentials.iter().map(|judged| &judged.facts);
+        let node = node_name(credentials)
+            .filter(is_node_name)
+            .ok_or("the name of this node is not known, since kubelet's certificate is not")?;
+        let kubeconfig =
+            self.node.catalog.credentials.iter().find(|entry| entry.name == one.kubeconfig);
+        let kubeconfig =
+            kubeconfig.ok_or_else(|| format!("there is no {} here", one.kubeconfig))?;
+        make_first_request(&self.node.root, kubeconfig, &node, &one.at).await
+    }
+
     /// Refreshes one service after the other.
     async fn refresh(
         self,
@@ -185,6 +222,8 @@ impl Observer<'_> {
     ) -> ServicesReport {
         let Self { node, survey, clock, .. } = self;
         let mut found = self.observe(&mut memory.value, replaced).await;
+        let notes = self.make_first_requests(&found, &mut memory.value).await;
+        found.notes.extend(notes);
         found.notes.extend(memory.persist().err());
         let (memory_cell, noted) = (RefCell::new(&mut *memory), RefCell::default());
         let caller = PassCaller { node, survey, clock, emit, memory: memory_cell, noted };
@@ -224,6 +263,11 @@ impl Observer<'_> {
         found.notes.extend(memory.persist().err());
         ServicesReport { found, outcomes }
     }
+}
+
+/// A name that can stand in a URL, as that of every node can (RFC 1123).
+fn is_node_name(name: &String) -> bool {
+    name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.'))
 }
 
 /// The static pods that do not run: kubelet, where it had to be started first, starts them, and

@@ -9,6 +9,7 @@ mod copies;
 mod deadline;
 mod deferral;
 mod finding;
+mod first_request;
 mod freshness;
 mod judge;
 mod memory;
@@ -33,6 +34,7 @@ pub use deferral::{
     standing_refusals,
 };
 pub use finding::Finding;
+pub use first_request::{FirstRequest, first_requests};
 pub use freshness::{JudgedService, judge_service};
 pub use judge::{
     Basis, action, judge, judge_authority, judge_trust, key_note, kubelet_action, policy_for,

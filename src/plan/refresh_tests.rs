@@ -643,6 +643,7 @@ prop_compose! {
                 takes,
                 served_at: None,
                 to_port: None,
+                first_request: None,
             });
             let sees = sees.into_iter().map(seen).collect();
             facts.holds.push(Holding { credential, takes, serves, sees, connections });

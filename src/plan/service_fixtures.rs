@@ -106,7 +106,13 @@ pub fn appeared_at(content: &str, at: u64, before: Option<Timestamp>) -> Appeare
 
 /// A service that has been running since then and uses one credential.
 pub fn service(service: &str, credential: &str, takes: Takes, started: u64) -> ServiceFacts {
-    let uses = vec![Use { credential: name(credential), takes, served_at: None, to_port: None }];
+    let uses = vec![Use {
+        credential: name(credential),
+        takes,
+        served_at: None,
+        to_port: None,
+        first_request: None,
+    }];
     let holds = vec![Holding {
         credential: name(credential),
         takes,

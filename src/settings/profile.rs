@@ -103,10 +103,12 @@ impl Profile {
             })?;
         }
         for (entry, origin) in self.services.iter().zip(&origins.services) {
-            let all = entry
-                .uses
-                .iter()
-                .try_for_each(|one| listed("uses", one.credential.as_str(), &credentials));
+            let all = entry.uses.iter().try_for_each(|one| {
+                listed("uses", one.credential.as_str(), &credentials)?;
+                let kubeconfig = one.first_request.as_ref();
+                kubeconfig
+                    .map_or(Ok(()), |name| listed("first_request", name.as_str(), &credentials))
+            });
             all.map_err(|problem| {
                 wrong("service", Some(entry.name.to_string()), origin.clone(), problem)
             })?;

@@ -158,7 +158,8 @@ fn word(signal: Signal) -> String {
     signal.to_string().trim_start_matches("SIG").to_owned()
 }
 
-fn one_use(ProfileUse { credential, takes, served_at, to_port }: &ProfileUse) -> String {
+fn one_use(used: &ProfileUse) -> String {
+    let ProfileUse { credential, takes, served_at, to_port, first_request } = used;
     let takes = match takes {
         Takes::Reloads => "reloads",
         Takes::NewConnections => "new-connections",
@@ -178,10 +179,12 @@ fn one_use(ProfileUse { credential, takes, served_at, to_port }: &ProfileUse) ->
     });
     let place = place.map(|place| format!("served_at = {{ {place} }}"));
     let to_port = to_port.map(|port| format!("to_port = {port}"));
+    let first_request = first_request.as_ref().map(|name| text("first_request", name));
     let keys = [text("credential", credential), text("takes", &takes)]
         .into_iter()
         .chain(place)
-        .chain(to_port);
+        .chain(to_port)
+        .chain(first_request);
     keys.collect::<Vec<_>>().join(", ")
 }
 

@@ -71,6 +71,7 @@ mod tests {
         ServiceMemory {
             told,
             etcd_members: Some(3),
+            first_requests: BTreeMap::from([(credential.clone(), fingerprint.clone())]),
             appeared: BTreeMap::from([(credential.clone(), appeared)]),
             stopped: BTreeMap::from([(service.clone(), "abc".to_owned())]),
             restarted: vec![Restarted { service, credential, fingerprint, at: now }],

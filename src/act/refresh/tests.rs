@@ -49,6 +49,7 @@ fn service(of: &str, kind: ServiceKind) -> Service {
         takes: Takes::Restart,
         served_at: None,
         to_port: None,
+        first_request: None,
     }];
     Service {
         name: name(of),

@@ -80,8 +80,8 @@ async fn posted_body_is_sent_with_its_headers() {
             })
             .await;
             let url = format!("http://{address}/v3/cluster/member/list");
-            let asked =
-                Call { url: &url, headers: &[("X-Remote-User", "alice")], json: Some("{\"a\":1}") };
+            let headers = &[("X-Remote-User", "alice")];
+            let asked = Call { url: &url, headers, json: Some("{\"a\":1}"), ..Call::default() };
             call(asked, &Trust::AnyCertificate, None, LIMIT).await.unwrap();
             let request = told.recv().await.unwrap();
             assert!(request.starts_with("POST /v3/cluster/member/list HTTP/1.1\r\n"), "{request}");
@@ -90,6 +90,28 @@ async fn posted_body_is_sent_with_its_headers() {
             {
                 assert!(request.to_lowercase().contains(&format!("\r\n{line}\r\n")), "{request}");
             }
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn server_at_another_address_is_known_by_the_name_in_the_url() {
+    let authority = Authority::new("one");
+    LocalSet::new()
+        .run_until(async {
+            let pair = authority.pair_for(&["api.example"], 4000);
+            let address = serve(server(&pair, VERSIONS[1], None), OK).await;
+            let trust = Trust::Authorities(vec![authority.certificate()]);
+            let ask = async |url: &str| {
+                let asked = Call { url, connect_to: Some(&address), ..Call::default() };
+                call(asked, &trust, None, LIMIT).await
+            };
+            assert_eq!(ask("https://api.example:1/").await.unwrap(), ok());
+            let result = ask("https://other.example:1/").await;
+            assert!(
+                matches!(result, Err(HttpError::Connection(ProbeError::NotAccepted(_)))),
+                "{result:?}"
+            );
         })
         .await;
 }

@@ -94,6 +94,7 @@ fn uses(consumer: &StaticConsumer) -> Vec<Use> {
         takes: Takes::ByHand,
         served_at: None,
         to_port: None,
+        first_request: None,
     };
     consumer.uses.iter().map(one).collect()
 }

@@ -99,6 +99,7 @@ fn uses(usual: &ProfileService, pod: Option<&Pod>) -> Vec<Use> {
         takes: usual.takes,
         served_at: usual.served_at.as_ref().and_then(|place| address(place, pod)),
         to_port: usual.to_port,
+        first_request: usual.first_request.clone(),
     };
     usual.uses.iter().map(with_address).collect()
 }

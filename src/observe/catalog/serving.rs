@@ -93,8 +93,8 @@ impl Catalog {
             return;
         };
         if !service.configured && !service.uses.iter().any(|one| one.credential == name) {
-            let (takes, to_port) = (Takes::Reloads, None);
-            service.uses.push(Use { credential: name, takes, served_at, to_port });
+            let (takes, to_port, first_request) = (Takes::Reloads, None, None);
+            service.uses.push(Use { credential: name, takes, served_at, to_port, first_request });
         }
     }
 }

@@ -251,6 +251,8 @@ pub struct ProfileUse {
     pub served_at: Option<ServedAt>,
     /// The remote port of the connections that the service opens with it.
     pub to_port: Option<u16>,
+    /// The kubeconfig for the first request to kubelet through the service after a renewal.
+    pub first_request: Option<CredentialName>,
 }
 
 /// Where a service serves TLS with a credential.
