@@ -203,7 +203,7 @@ impl Observer<'_> {
     async fn make_first_request(self, one: &FirstRequest) -> Result<(), String> {
         let credentials = self.survey.credentials.iter().map(|judged| &judged.facts);
         let node = node_name(credentials)
-            .filter(is_node_name)
+            .filter(|name| is_node_name(name))
             .ok_or("the name of this node is not known, since kubelet's certificate is not")?;
         let kubeconfig =
             self.node.catalog.credentials.iter().find(|entry| entry.name == one.kubeconfig);
@@ -266,7 +266,7 @@ impl Observer<'_> {
 }
 
 /// A name that can stand in a URL, as that of every node can (RFC 1123).
-fn is_node_name(name: &String) -> bool {
+fn is_node_name(name: &str) -> bool {
     name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.'))
 }
 

@@ -119,6 +119,7 @@ nodes! {
         restored_disk_makes_services_stale = crate::service_faults::restored_disk;
         services_wait_for_stopped_container_runtime = crate::services::stopped_container_runtime;
         services_are_refreshed_after_daemon_was_killed = crate::services::killed_daemon;
+        stopped_kubelet_delays_first_request = crate::service_faults::stopped_kubelet;
         services_unhealthy_after_restart_are_restarted_once = crate::service_faults::unhealthy;
     }
 }

@@ -44,6 +44,7 @@ fn renewed(node: &Node) -> Vec<String> {
 /// the API server and none fails.
 pub fn all_due_credentials(node: &mut Node) {
     node.reset_kubelet_backoff();
+    Meter::try_machine(node);
     node.age_all(10);
     let old: Vec<_> = ALL_CREDENTIALS.map(|name| node.serial(name)).into();
     let (ready, before) = (node.ready_since(), processes(node));
@@ -55,7 +56,7 @@ pub fn all_due_credentials(node: &mut Node) {
         Vec::<String>::new(),
         "and restarts nothing"
     );
-    let meter = Meter::start(&node.address());
+    let meter = Meter::start(node);
     let began = Instant::now();
     let pass = node.wait_for_pass("by schedule");
     let took = began.elapsed();

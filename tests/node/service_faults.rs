@@ -295,3 +295,29 @@ pub fn restored_disk(node: &mut Node) {
     wait_until_restarted(node, &second);
     node.wait_until_serving("kube-apiserver", "apiserver");
 }
+
+/// After apiserver-kubelet-client was renewed, a request is made to kubelet through the API server.
+/// While kubelet does not run, it is said that a user's request may fail; the next pass makes it.
+pub fn stopped_kubelet(node: &mut Node) {
+    node.install_past_first_pass();
+    node.age("apiserver-kubelet-client", 10);
+    node.exec("systemctl stop kubelet");
+    let pass = node.request_pass();
+    assert_eq!(pass.renewed.len(), 1, "{pass:?}");
+    let said = "the next kubectl logs or exec through it may fail once";
+    assert!(node.journal("kubecertd").contains(said), "{}", node.journal("kubecertd"));
+    let is_made = |node: &Node| {
+        let memory = node.text("var/lib/kubecertd/services.json");
+        let memory: serde_json::Value = serde_json::from_str(&memory).unwrap();
+        let certificate = node.certificate("apiserver-kubelet-client");
+        memory["first_requests"]["apiserver-kubelet-client"]
+            == serde_json::json!(certificate.fingerprint.to_string())
+    };
+    assert!(!is_made(node));
+
+    node.exec("systemctl start kubelet");
+    node.wait_for("kubelet serves", |node| node.serving("kubelet").map(drop));
+    node.request_pass();
+    assert!(is_made(node), "{}", node.journal("kubecertd"));
+    node.exec("kubectl --namespace kube-system logs etcd-$(hostname) --tail 1");
+}

@@ -159,7 +159,7 @@ fn credential(
         ));
     }
     let left = |length: Duration| end <= now.plus(length);
-    let policy = judged.policy(&seen.policy, now);
+    let policy = judged.policy(seen.policy, now);
     let late = match renewer {
         Renewer::Ours => {
             left(policy.urgent_before)
