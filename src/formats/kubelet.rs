@@ -1,4 +1,5 @@
-//! kubelet's configuration: the settings that decide about its certificates and its port.
+//! kubelet's configuration: the settings that decide about its certificates, its port, and its
+//! container runtime.
 //!
 //! They come from a KubeletConfiguration, from drop-ins that are merged into it, and from the
 //! command line, which takes precedence over both (`NewKubeletCommand` in kubelet's source).
@@ -32,6 +33,8 @@ pub struct KubeletConfig {
     pub address: Option<Setting<String>>,
     /// The port.
     pub port: Option<Setting<u16>>,
+    /// The socket of the container runtime, with or without `unix://`.
+    pub container_runtime_endpoint: Option<Setting<String>>,
 }
 
 impl KubeletConfig {
@@ -51,6 +54,9 @@ impl KubeletConfig {
         set(&mut self.rotate_certificates, found.rotate_certificates, || by("rotateCertificates"));
         set(&mut self.address, found.address, || by("address"));
         set(&mut self.port, found.port, || by("port"));
+        set(&mut self.container_runtime_endpoint, found.container_runtime_endpoint, || {
+            by("containerRuntimeEndpoint")
+        });
         Ok(())
     }
 
@@ -69,6 +75,7 @@ impl KubeletConfig {
         take(&mut self.rotate_certificates, switch("rotate-certificates"));
         take(&mut self.address, value("address"));
         take(&mut self.port, port());
+        take(&mut self.container_runtime_endpoint, value("container-runtime-endpoint"));
     }
 
     /// The settings about certificates, to compare two configurations by.
@@ -154,6 +161,8 @@ struct Fragment {
     address: Option<Option<String>>,
     #[serde(deserialize_with = "present")]
     port: Option<Option<u16>>,
+    #[serde(deserialize_with = "present")]
+    container_runtime_endpoint: Option<Option<String>>,
 }
 
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(

@@ -26,6 +26,6 @@ pub use evidence::node_name;
 pub use facts::{Observation, observe};
 pub use node::{Config, ConfigFile, Node, NodeError, Platform, USUAL_CONFIG, host_name};
 pub use renewers::other_renewers;
-pub use services::{ServicesSeen, neighbours, one as service, runtime_socket, services};
+pub use services::{ServicesSeen, neighbours, one as service, services};
 pub use trust::kubeconfig_trust;
 pub use wanted::wanted_names;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::catalog::{Catalog, CatalogError, CatalogInput, KubeconfigUsers, Note, Reference};
 use super::kubelet::{self, FoundSettings};
+use super::services::runtime_socket;
 use super::shared::is_same_file;
 use crate::credentials::{LoadedAuthority, load, load_authority, referenced};
 use crate::formats::kubeadm;
@@ -41,6 +42,8 @@ pub struct Node {
     pub validity: Duration,
     /// The installation that the node belongs to.
     pub platform: Platform,
+    /// The socket of the container runtime.
+    pub runtime: PathBuf,
     /// The manifests that were read.
     pub manifests: Vec<AbsolutePath>,
     /// The manifests of control-plane pods that do not say which certificates are used, each once.
@@ -144,10 +147,11 @@ impl Node {
         }
         notes.extend(others.iter().map(ToString::to_string));
         let platform = platform(&exists);
+        let runtime = runtime_socket(&root, kubelet.as_ref());
         let (validity, note) = validity(&root, &settings);
         notes.extend(note);
         let manifests = manifests.iter().filter_map(|(name, _)| dir.join(name).ok()).collect();
-        Ok(Self { root, settings, catalog, validity, platform, manifests, unclear, notes })
+        Ok(Self { root, settings, catalog, validity, platform, runtime, manifests, unclear, notes })
     }
 }
 

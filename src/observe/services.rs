@@ -30,7 +30,7 @@ use crate::model::{Consumer, Health, Holding, Presence, Service, ServiceFacts, S
 use crate::sys::Clock;
 use look::{Observer, RunningService};
 pub use neighbours::neighbours;
-pub use runtime::socket as runtime_socket;
+pub(super) use runtime::socket as runtime_socket;
 use together::{run_blocking, run_concurrently};
 
 const ANOTHER_ROOT: &str = "these are the files of another root directory, where nothing runs";

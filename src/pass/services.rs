@@ -23,9 +23,7 @@ use crate::model::{
     AbsolutePath, ClockTrust, Constraints, Consumer, Essential, Health, Neighbours, Presence,
     RefreshStep, Remedy, Replaced, Service, ServiceKind, ServiceMemory, ServiceName, Timestamp,
 };
-use crate::observe::{
-    Node, ServicesSeen, neighbours, node_name, runtime_socket, service, services,
-};
+use crate::observe::{Node, ServicesSeen, neighbours, node_name, service, services};
 use crate::plan::{
     Content, Finding, FirstRequest, Judged, JudgedService, Moment, Refresh, Request, Situation,
     Trigger, etcd_members, first_requests, forget_restarted, judge_service, may_stop,
@@ -232,7 +230,7 @@ impl Observer<'_> {
             caller: &caller,
             root: &node.root,
             clock,
-            runtime: &runtime_socket(&node.root),
+            runtime: &node.runtime,
             kubelet: services.iter().find(|service| service.name.as_str() == "kubelet"),
             remote_port: services
                 .iter()

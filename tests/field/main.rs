@@ -6,6 +6,8 @@
 //! - `contents`: chains, users of kubeconfigs, keys of unusual algorithms, texts about broken files
 //! - `pods`: static pods that say their flags otherwise, and other users of renewed files
 //! - `lost`: credentials and directories that are gone
+//! - `lives`: how long certificates live
+//! - `current`: what Kubernetes 1.29 to 1.36 write otherwise
 //! - `kubelet`: kubelet's serving certificate by its configuration
 #![allow(
     clippy::unwrap_used,
@@ -21,6 +23,7 @@ mod common;
 
 mod authorities;
 mod contents;
+mod current;
 mod kubelet;
 mod lives;
 mod lost;

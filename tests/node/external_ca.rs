@@ -6,30 +6,26 @@ use std::path::Path;
 use std::process::Command;
 
 use super::harness::Node;
-use super::passes::ALL_CREDENTIALS;
 use super::services::{RESTARTED_SERVICES, assert_in_use, changed_processes, processes};
 
 /// The CAs of the node, by their files without suffix, and the credentials that each signs.
-const AUTHORITIES: [(&str, &[&str]); 3] = [
-    (
-        "ca",
-        &[
-            "admin.conf",
-            "apiserver",
-            "apiserver-kubelet-client",
-            "controller-manager.conf",
-            "scheduler.conf",
-        ],
-    ),
-    ("etcd/ca", &["apiserver-etcd-client", "etcd/healthcheck-client", "etcd/peer", "etcd/server"]),
-    ("front-proxy-ca", &["front-proxy-client"]),
-];
+const AUTHORITIES: [&str; 3] = ["ca", "etcd/ca", "front-proxy-ca"];
+
+/// The authority of a credential of kubeadm.
+fn authority_of(name: &str) -> &'static str {
+    match name {
+        "apiserver-etcd-client" => "etcd/ca",
+        _ if name.starts_with("etcd/") => "etcd/ca",
+        "front-proxy-client" => "front-proxy-ca",
+        _ => "ca",
+    }
+}
 
 /// Moves the keys of the CAs from the node to a directory outside. The controller manager signs
 /// nothing from then on, as where kubeadm finds no key.
 fn move_ca_keys_outside(node: &Node) -> tempfile::TempDir {
     let outside = tempfile::tempdir().unwrap();
-    for (authority, _) in AUTHORITIES {
+    for authority in AUTHORITIES {
         let name = authority.replace('/', "-");
         for kind in ["crt", "key"] {
             let file = format!("etc/kubernetes/pki/{authority}.{kind}");
@@ -86,8 +82,9 @@ pub fn signed_requests(node: &mut Node) {
     node.reset_kubelet_backoff();
     node.install_past_first_pass();
     node.exec("systemctl stop kubecertd");
+    let all = node.kubeadm_credentials();
     node.age_all(10);
-    let old = ALL_CREDENTIALS.map(|name| node.serial(name));
+    let old: Vec<_> = all.iter().map(|name| node.serial(name)).collect();
     let outside = move_ca_keys_outside(node);
     node.reset_kubelet_backoff();
     node.exec("systemctl start kubecertd");
@@ -101,7 +98,7 @@ pub fn signed_requests(node: &mut Node) {
     let requests = node.exec("ls /var/lib/kubecertd/requests");
     assert_eq!(
         requests.lines().filter(|file| file.ends_with(".csr")).count(),
-        ALL_CREDENTIALS.len(),
+        all.len(),
         "{requests}"
     );
     assert_eq!(node.exec("stat -c %a /var/lib/kubecertd/requests/*.key | sort -u").trim(), "600");
@@ -110,7 +107,7 @@ pub fn signed_requests(node: &mut Node) {
     let status = node.exec("kubecertd status || true");
     let waiting =
         status.split("Requests without an answer\n").nth(1).unwrap_or_else(|| panic!("{status}"));
-    for name in ALL_CREDENTIALS {
+    for name in &all {
         let line = waiting
             .lines()
             .find(|line| line.trim_start().starts_with(&format!("{name}: asked for ")));
@@ -119,16 +116,14 @@ pub fn signed_requests(node: &mut Node) {
 
     let before = processes(node);
     let ready = node.ready_since();
-    for (authority, names) in AUTHORITIES {
-        for name in names {
-            let request =
-                node.read(&format!("var/lib/kubecertd/requests/{}.csr", name.replace('/', "+")));
-            node.write("root/answer.crt", sign(outside.path(), authority, &request));
-            let output = node.exec(&format!("kubecertd install {name} /root/answer.crt"));
-            assert!(output.starts_with(&format!("installed {name}: valid until ")), "{output}");
-        }
+    for name in &all {
+        let request =
+            node.read(&format!("var/lib/kubecertd/requests/{}.csr", name.replace('/', "+")));
+        node.write("root/answer.crt", sign(outside.path(), authority_of(name), &request));
+        let output = node.exec(&format!("kubecertd install {name} /root/answer.crt"));
+        assert!(output.starts_with(&format!("installed {name}: valid until ")), "{output}");
     }
-    for (name, old) in ALL_CREDENTIALS.iter().zip(old) {
+    for (name, old) in all.iter().zip(old) {
         assert!(node.serial(name) != old, "{name} is new");
     }
     node.wait_until_serving("kube-apiserver", "apiserver");

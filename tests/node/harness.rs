@@ -148,6 +148,22 @@ impl Node {
         self.exec(&format!("kubectl --request-timeout=20s {arguments}"))
     }
 
+    /// The names of the credentials that this version of kubeadm makes and kubecertd renews, sorted.
+    pub fn kubeadm_credentials(&self) -> Vec<String> {
+        let listed = self.exec("kubeadm certs check-expiration 2>/dev/null || true");
+        let certificates = listed.lines().skip_while(|line| !line.starts_with("CERTIFICATE "));
+        let mut names: Vec<_> = certificates
+            .skip(1)
+            .take_while(|line| !line.starts_with("CERTIFICATE AUTHORITY"))
+            .filter_map(|line| line.split_whitespace().next())
+            .filter(|name| *name != "!MISSING!")
+            .map(str::to_owned)
+            .collect();
+        names.sort();
+        assert!(names.len() >= 10, "{listed}");
+        names
+    }
+
     /// Lets the [`CREDENTIALS_WITHOUT_RESTART`] expire in this many days.
     pub fn age_credentials_without_restart(&self, days_left: i64) {
         CREDENTIALS_WITHOUT_RESTART.iter().for_each(|name| self.age(name, days_left));

@@ -71,7 +71,7 @@ macro_rules! nodes {
 
 nodes! {
     both {
-        services_use_all_ten_renewed_credentials = crate::passes::all_due_credentials;
+        services_use_all_renewed_credentials = crate::passes::all_due_credentials;
         ca_near_expiry_makes_no_renewal_loop = crate::idempotence::ca_near_expiry;
         check_output_equals_kubeadm = crate::idempotence::comparison_with_kubeadm;
         power_cut_during_staging_leaves_credentials_whole = crate::power_cut::on_staging;

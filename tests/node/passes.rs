@@ -9,20 +9,6 @@ use super::services::{
     RESTARTED_SERVICES, assert_in_use, changed_processes, print_figure, processes,
 };
 
-/// The ten credentials that kubeadm 1.20 makes and kubecertd renews.
-pub const ALL_CREDENTIALS: [&str; 10] = [
-    "admin.conf",
-    "apiserver",
-    "apiserver-etcd-client",
-    "apiserver-kubelet-client",
-    "controller-manager.conf",
-    "etcd/healthcheck-client",
-    "etcd/peer",
-    "etcd/server",
-    "front-proxy-client",
-    "scheduler.conf",
-];
-
 fn sorted<T: ToString>(names: impl IntoIterator<Item = T>) -> Vec<String> {
     let mut names: Vec<_> = names.into_iter().map(|name| name.to_string()).collect();
     names.sort();
@@ -46,7 +32,8 @@ pub fn all_due_credentials(node: &mut Node) {
     node.reset_kubelet_backoff();
     Meter::try_machine(node);
     node.age_all(10);
-    let old: Vec<_> = ALL_CREDENTIALS.map(|name| node.serial(name)).into();
+    let all = node.kubeadm_credentials();
+    let old: Vec<_> = all.iter().map(|name| node.serial(name)).collect();
     let (ready, before) = (node.ready_since(), processes(node));
     node.install(&schedule_in(20));
     let first = node.wait_for_pass("first start");
@@ -65,13 +52,13 @@ pub fn all_due_credentials(node: &mut Node) {
     let figures = meter.stop();
     print_figure(&format!("all renewed and in use after {:.1} s: {figures}", took.as_secs_f64()));
 
-    assert_eq!(sorted(&pass.renewed), ALL_CREDENTIALS);
+    assert_eq!(sorted(&pass.renewed), all);
     assert!(
         pass.failed.is_empty() && pass.waiting.is_empty() && pass.not_refreshed.is_empty(),
         "{pass:?}"
     );
     let journal = node.journal("kubecertd");
-    for (name, old) in ALL_CREDENTIALS.iter().zip(&old) {
+    for (name, old) in all.iter().zip(&old) {
         assert_ne!(node.serial(name), *old, "{name}");
         assert!(
             journal.contains(&format!("{name}: renewed until ")),
@@ -82,7 +69,7 @@ pub fn all_due_credentials(node: &mut Node) {
         !journal.contains("without a trial"),
         "each client certificate was tried at its server: {journal}"
     );
-    assert_eq!(renewed(node), ALL_CREDENTIALS);
+    assert_eq!(renewed(node), all);
     assert_in_use(node);
     assert!(node.kubectl("get nodes").contains(" Ready "));
     assert_eq!(node.ready_since(), ready, "it stayed Ready");

@@ -88,7 +88,7 @@ impl Node {
     /// Asserts by openssl that each certificate verifies and matches its key.
     pub fn assert_whole(&self) {
         let names: Vec<String> = self.usable_credentials().into_keys().collect();
-        assert_eq!(names.len(), 10, "{names:?}");
+        assert_eq!(names, self.kubeadm_credentials());
         self.exec(
             "cd /etc/kubernetes/pki
              verify() { openssl verify -x509_strict -CAfile $1 $2 && [ \"$(openssl x509 -in $2 \
@@ -98,7 +98,8 @@ impl Node {
              for pair in apiserver-etcd-client etcd/server etcd/peer etcd/healthcheck-client; do \
              verify etcd/ca.crt $pair.crt; done
              verify front-proxy-ca.crt front-proxy-client.crt
-             for user in admin controller-manager scheduler; do
+             for user in admin $(test -e ../super-admin.conf && echo super-admin) \
+             controller-manager scheduler; do
                kubectl config view --raw --kubeconfig ../$user.conf -o \
                jsonpath='{.users[0].user.client-certificate-data}' | base64 -d >/run/user.crt
                kubectl config view --raw --kubeconfig ../$user.conf -o \

@@ -93,6 +93,10 @@ mod tests {
             "0::/docker/ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff/\
              kubelet/kubepods/pod1/<id>",
             "0::/kubepods/pod1/<id>/init.scope",
+            // Seen from a control group namespace of its own, and below a group of kubelet's.
+            "0::/../../kubepods.slice/kubepods-pod1.slice/cri-containerd-<id>.scope",
+            "0::/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/\
+             kubelet-kubepods-burstable-pod8d3d.slice/cri-containerd-<id>.scope",
         ];
         for line in lines {
             assert_eq!(of(line), (true, None), "{line}");

@@ -1,6 +1,8 @@
 //! kubelet's serving certificate: which files it is in and who renews it, by kubelet's
 //! configuration.
 
+use std::path::PathBuf;
+
 use crate::model::{
     AbsolutePath, Credential, CredentialName, KubeletPair, Location, Need, Renewal, Service,
 };
@@ -15,6 +17,8 @@ pub struct KubeletSettings {
     pub rotation_off: Option<String>,
     /// Where it serves, `host:port`.
     pub address: String,
+    /// The socket of its container runtime, where it is configured.
+    pub runtime: Option<PathBuf>,
     /// The kubeconfig that its flags name.
     pub kubeconfig: Option<AbsolutePath>,
     /// The kubeconfig that its flags name for a node that has none of its own yet.

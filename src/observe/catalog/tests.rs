@@ -740,6 +740,7 @@ fn kubeconfig_that_kubelet_names_is_lost_only_on_a_node() {
         serving: KubeletServing::SelfSigned(pair(path("/a"), path("/b"))),
         rotation_off: None,
         address: String::new(),
+        runtime: None,
         kubeconfig: Some(conf.clone()),
         bootstrap: Some(bootstrap.clone()),
     };
@@ -772,6 +773,7 @@ fn kubelet_configuration_moves_its_serving_certificate() {
         serving: KubeletServing::Named { location: named.clone(), by: by.clone() },
         rotation_off: None,
         address: "127.0.0.1:10251".to_owned(),
+        runtime: None,
         kubeconfig: None,
         bootstrap: None,
     };

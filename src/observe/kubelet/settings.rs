@@ -9,7 +9,7 @@
 //! Files that others than root can write say nothing here.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{PROCESS, UNIT, processes_of_unit, read_root_only};
 use crate::formats::kubelet::{KubeletConfig, Setting, flag};
@@ -103,6 +103,7 @@ fn read(root: &Root, notes: &mut Vec<String>) -> Result<Option<KubeletSettings>,
         serving: serving(&config, &dir)?,
         rotation_off: rotation_off(&config),
         address: address(&config),
+        runtime: runtime(&config),
         kubeconfig: file_flag(&words, "kubeconfig")?,
         bootstrap: file_flag(&words, "bootstrap-kubeconfig")?,
     }))
@@ -317,6 +318,13 @@ fn serving(config: &KubeletConfig, dir: &AbsolutePath) -> Result<KubeletServing,
     })
 }
 
+/// The endpoint is `unix:///path`, or the path alone, as in older versions.
+fn runtime(config: &KubeletConfig) -> Option<PathBuf> {
+    let endpoint = &config.container_runtime_endpoint.as_ref()?.value;
+    let path = Path::new(endpoint.strip_prefix("unix://").unwrap_or(endpoint));
+    path.is_absolute().then(|| path.to_owned())
+}
+
 fn inside(dir: &AbsolutePath, name: &str) -> Result<AbsolutePath, String> {
     dir.join(name).map_err(|e| e.to_string())
 }
@@ -392,7 +400,7 @@ mod tests {
             disk
         }
 
-        fn path(&self, file: &str) -> std::path::PathBuf {
+        fn path(&self, file: &str) -> PathBuf {
             self.0.path().join(file.trim_start_matches('/'))
         }
 
@@ -570,6 +578,35 @@ mod tests {
         for text in ["- a\n", "tlsCertFile: /srv/a.crt\n", "tlsPrivateKeyFile: /srv/a.key\n"] {
             let FoundSettings { settings, notes } = Disk::with(&[(CONFIG, text)]).found();
             assert_eq!((settings, notes.len()), (None, 1), "{text}");
+        }
+    }
+
+    #[test]
+    fn runtime_is_read_from_flags_and_files() {
+        let dir = "/etc/kubernetes/kubelet.conf.d";
+        let socket = |files: &[(&str, &str)]| {
+            let found = Disk::with(files).found().settings?.runtime?;
+            Some(found.display().to_string())
+        };
+        let config = "containerRuntimeEndpoint: unix:///run/crio/crio.sock\n";
+        assert_eq!(socket(&[(CONFIG, config)]).as_deref(), Some("/run/crio/crio.sock"));
+        let env = format!("KUBELET_KUBEADM_ARGS=\"--config-dir={dir}\"\n");
+        let drop_in = (&*format!("{dir}/10.conf"), "containerRuntimeEndpoint: /run/a.sock\n");
+        let files = [(CONFIG, config), (ENV, &*env), drop_in];
+        assert_eq!(socket(&files).as_deref(), Some("/run/a.sock"));
+        for flag in ["=unix:///run/b.sock", " unix:///run/b.sock", "=/run/c.sock --x=y\" # \""] {
+            let env = format!("KUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint{flag}\"\n");
+            let found = socket(&[(CONFIG, config), (ENV, &env)]).unwrap();
+            assert!(found == "/run/b.sock" || found == "/run/c.sock", "{flag}: {found}");
+        }
+        let extra = "KUBELET_EXTRA_ARGS=--container-runtime-endpoint=/run/d.sock\n";
+        let kubeadm = "KUBELET_KUBEADM_ARGS=--container-runtime-endpoint=/run/e.sock\n";
+        let files = [(ENV, kubeadm), ("/etc/default/kubelet", extra)];
+        assert_eq!(socket(&files).as_deref(), Some("/run/d.sock"), "the later one counts");
+        for none in
+            ["port: 1\n", "containerRuntimeEndpoint: ''\n", "containerRuntimeEndpoint: npipe://x\n"]
+        {
+            assert_eq!(socket(&[(CONFIG, none)]), None, "{none}");
         }
     }
 

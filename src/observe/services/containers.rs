@@ -1,11 +1,10 @@
 //! The containers of the node, as the container runtime has them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::limit::QUERY_TIMEOUT;
-use super::runtime::socket;
 use crate::drivers::cri::{Container, Runtime};
-use crate::sys::Root;
 
 /// The containers of the container runtime.
 pub(super) struct Containers {
@@ -16,10 +15,9 @@ pub(super) struct Containers {
 }
 
 impl Containers {
-    /// Lists all containers. `pods` are the names of static pods without the node's.
-    pub async fn ask(root: &Root, pods: &[String]) -> Result<Self, String> {
-        let runtime =
-            Runtime::connect(&socket(root), QUERY_TIMEOUT).await.map_err(|e| e.to_string())?;
+    /// Lists all containers of the runtime at this socket. `pods` are the names of static pods without the node's.
+    pub async fn ask(socket: &Path, pods: &[String]) -> Result<Self, String> {
+        let runtime = Runtime::connect(socket, QUERY_TIMEOUT).await.map_err(|e| e.to_string())?;
         let all = tokio::time::timeout(QUERY_TIMEOUT, runtime.containers()).await;
         let all = all.map_err(|_| {
             format!(

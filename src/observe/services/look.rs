@@ -1,6 +1,7 @@
 //! One observation of the services: the shared connections, and the details of a running service.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::OnceCell;
@@ -22,6 +23,7 @@ pub(super) struct Observer {
     pub root: Arc<Root>,
     pub moment: ObservedAt,
     pub credentials: Vec<Credential>,
+    runtime: PathBuf,
     pods: Vec<String>,
     main_containers: BTreeMap<String, String>,
     containers: OnceCell<Result<Containers, String>>,
@@ -36,6 +38,7 @@ impl Observer {
         Ok(Self {
             root: Arc::new(root),
             moment,
+            runtime: node.runtime.clone(),
             credentials: node.catalog.credentials.clone(),
             pods: pods.map(str::to_owned).collect(),
             main_containers: node.catalog.main_containers.clone(),
@@ -47,7 +50,7 @@ impl Observer {
     /// Returns the container runtime's containers, or why they are not known.
     pub async fn containers(&self) -> Result<&Containers, String> {
         let containers =
-            self.containers.get_or_init(|| Containers::ask(&self.root, &self.pods)).await;
+            self.containers.get_or_init(|| Containers::ask(&self.runtime, &self.pods)).await;
         containers.as_ref().map_err(Clone::clone)
     }
 
