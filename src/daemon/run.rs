@@ -217,7 +217,6 @@ impl Daemon {
 
     fn handle_tick(&mut self, tick: Tick) {
         self.scheduled_until = self.options.clock.now().max(tick.at);
-        self.observation.end_by_schedule();
         let why = if tick.missed {
             format!("by schedule, missed at {}", tick.at)
         } else {
@@ -264,6 +263,11 @@ impl Daemon {
             return;
         }
         self.trigger = cause.trigger;
+        // Here, and not at the tick: the first pass may have been under way then, and with it the
+        // decision until when it only observes.
+        if cause.trigger == Trigger::Scheduled {
+            self.observation.end_by_schedule();
+        }
         let now = self.options.clock.now();
         let observing_until = self.observation.begin_pass(&self.schedule, now);
         let reasons =

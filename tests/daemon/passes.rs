@@ -84,6 +84,32 @@ fn tick_while_a_requested_pass_waits_is_not_lost() {
     assert!(read_state(&node).scheduled_until.is_some_and(|until| until >= began));
 }
 
+/// A daemon that is new on a node only observes until its first scheduled pass, also where that
+/// one's time comes during the very first pass.
+#[test]
+fn tick_during_first_pass_ends_observation() {
+    let node = Node::due();
+    node.write(CONFIG, schedule(NEVER));
+    std::fs::create_dir_all(node.path("var/lib/kubecertd")).unwrap();
+    let store_lock = StoreLock::take(&node);
+    let daemon = Daemon::start(&node);
+    wait_for("the first pass is in progress", || {
+        daemon.status().filter(|status| status.line == PASS_IN_PROGRESS)
+    });
+    let next_pass = |status: &Status| status.next_pass.unwrap();
+    let soon = now().plus(Duration::from_secs(3_600));
+    node.write(CONFIG, schedule(EVERY_SECOND));
+    daemon.signal("HUP");
+    let first = daemon.wait_for_status("the new schedule", |status| next_pass(status) < soon);
+    daemon.wait_for_status("a tick", |status| next_pass(status) > next_pass(&first));
+    node.write(CONFIG, schedule(NEVER));
+    daemon.signal("HUP");
+    daemon.wait_for_status("the old schedule", |status| next_pass(status) > soon);
+    drop(store_lock);
+    let pass = daemon.wait_for_pass("by schedule");
+    assert_eq!(pass.renewed.len(), all_credentials(&node).len(), "{pass:?}");
+}
+
 #[test]
 fn scheduled_passes_renew_due_credentials_once() {
     let node = with_history(Node::due(), EVERY_OTHER_SECOND);

@@ -9,7 +9,7 @@ use kubecertd::formats::x509::{Certificate, PrivateKey, certificates};
 use serde_json::Value;
 
 use super::common::{CA_CRT, CA_KEY, FRONT_CA_CRT, FRONT_CA_KEY, Node, PKI, Run};
-use super::support::{alarms, json, trust_in_kubeconfigs};
+use super::support::{alarms, json, sign_backdated, trust_in_kubeconfigs};
 
 mod chains;
 
@@ -116,10 +116,15 @@ impl Openssl {
         }
         let copied = "-copy_extensions copyall";
         self.run(&format!("x509 -x509toreq -in leaf.crt -key leaf.key {copied} -out leaf.csr"));
-        self.run(&format!(
-            "x509 -req -in leaf.csr -CA {ca}.crt -CAkey {ca}.key {copied} -days {days} {digest} \
-             -out signed.crt"
-        ));
+        let path = |file: &str| self.path(file).to_str().unwrap().to_owned();
+        let [request, signed] = ["leaf.csr", "signed.crt"].map(path);
+        let [certificate, key] = ["crt", "key"].map(|end| path(&format!("{ca}.{end}")));
+        #[rustfmt::skip]
+        let arguments = [
+            "-in", &request, "-cert", &certificate, "-keyfile", &key, "-md", digest,
+            "-out", &signed,
+        ];
+        sign_backdated(&arguments, days);
         node.write(&format!("{PKI}/{pair}.crt"), self.pem("signed.crt"));
     }
 }
@@ -310,7 +315,7 @@ fn leaf_signed_with_sha1_is_renewed_at_once() {
         let node = Node::due();
         node.write(FRONT_CA_CRT, openssl.pem("front.crt"));
         node.write(FRONT_CA_KEY, openssl.pem("front.key"));
-        openssl.sign_pair(&node, "front-proxy-client", "front", 200, "-sha1");
+        openssl.sign_pair(&node, "front-proxy-client", "front", 200, "sha1");
         assert_eq!(state(&node, "front-proxy-client"), "signed with SHA-1");
         let why = reason(&node, "front-proxy-client");
         assert!(
@@ -339,7 +344,7 @@ fn sha1_that_cannot_be_verified_is_an_error_with_advice() {
     let node = Node::due();
     node.write(FRONT_CA_CRT, openssl.pem("front.crt"));
     node.write(FRONT_CA_KEY, openssl.pem("front.key"));
-    openssl.sign_pair(&node, "front-proxy-client", "front", 200, "-sha1");
+    openssl.sign_pair(&node, "front-proxy-client", "front", 200, "sha1");
     let old = node.read("etc/kubernetes/pki/front-proxy-client.crt");
     let run = node.run(&["renew"]);
     assert_code(&run, PARTIAL);
@@ -484,7 +489,7 @@ fn answer_signed_with_sha1_is_refused() {
 fn leaf_below_external_root_is_external_only_with_its_chain() {
     let tiers = TieredCa::new();
     let TieredCa { node, openssl } = &tiers;
-    openssl.sign_pair(node, "apiserver", "middle", 10, "");
+    openssl.sign_pair(node, "apiserver", "middle", 10, "sha256");
     let (file, leaf) = ("etc/kubernetes/pki/apiserver.crt", openssl.pem("signed.crt"));
     assert_eq!(state(node, "apiserver"), "foreign issuer");
     node.write(file, leaf.clone() + &openssl.pem("middle.crt"));
@@ -503,7 +508,7 @@ fn leaf_of_an_intermediate_is_not_signed_by_its_root() {
     let tiers = TieredCa::new();
     let TieredCa { node, openssl } = &tiers;
     node.write(CA_KEY, openssl.pem("root.key"));
-    openssl.sign_pair(node, "apiserver", "middle", 10, "");
+    openssl.sign_pair(node, "apiserver", "middle", 10, "sha256");
     let file = "etc/kubernetes/pki/apiserver.crt";
     let chain = openssl.pem("signed.crt") + &openssl.pem("middle.crt");
     node.write(file, &chain);

@@ -5,9 +5,10 @@ use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use kubecertd::model::Timestamp;
 use serde_json::Value;
 
-use crate::common::Node;
+use crate::common::{Node, now};
 
 /// Runs a tool of the system without its output, and returns whether it succeeded.
 pub fn run_tool(name: &str, arguments: &[&str]) -> bool {
@@ -87,28 +88,41 @@ pub fn openssl_leaf(node: &Node, pair: &str, ca: &str, key: &str, days: u32) {
          CA:FALSE\nauthorityKeyIdentifier=keyid\n",
     )
     .unwrap();
-    let days = days.to_string();
     let (ca_certificate, ca_key) = (path(format!("{ca}.crt")), path(format!("{ca}.key")));
-    openssl(&[
-        "x509",
-        "-req",
-        "-in",
-        &request,
-        "-CA",
-        &ca_certificate,
-        "-CAkey",
-        &ca_key,
-        "-days",
-        &days,
-        "-set_serial",
-        "4711",
-        "-extfile",
-        &extensions,
-        "-out",
-        &certificate,
-    ]);
+    #[rustfmt::skip]
+    let arguments = [
+        "-in", &request, "-cert", &ca_certificate, "-keyfile", &ca_key,
+        "-extfile", &extensions, "-out", &certificate,
+    ];
+    sign_backdated(&arguments, days);
     std::fs::remove_file(request).unwrap();
     std::fs::remove_file(extensions).unwrap();
+}
+
+/// Has `openssl ca` sign a request: valid since 300 days, and for so many days more. `x509 -req`
+/// knows no beginning but now, and the whole life of a certificate decides when it is due.
+pub fn sign_backdated(arguments: &[&str], days: u32) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |file: &str| dir.path().join(file).to_str().unwrap().to_owned();
+    let here = dir.path().display();
+    let config = format!(
+        "[ca]\ndefault_ca = own\n[own]\ndatabase = {here}/index\nnew_certs_dir = {here}\n\
+         serial = {here}/serial\npolicy = any\ndefault_md = sha256\ncopy_extensions = copyall\nunique_subject = no\n\
+         [any]\ncommonName = optional\norganizationName = optional\n"
+    );
+    std::fs::write(path("config"), config).unwrap();
+    std::fs::write(path("index"), "").unwrap();
+    let day = |length: i64| {
+        let at = now().seconds() + length * 86_400;
+        Timestamp::from_seconds(at).civil().strftime("%Y%m%d%H%M%SZ").to_string()
+    };
+    let (config, begins, ends) = (path("config"), day(-300), day(i64::from(days)));
+    #[rustfmt::skip]
+    let usual = [
+        "ca", "-batch", "-notext", "-config", &config, "-create_serial", "-preserveDN",
+        "-startdate", &begins, "-enddate", &ends,
+    ];
+    openssl(&[&usual[..], arguments].concat());
 }
 
 /// Certificate authorities.

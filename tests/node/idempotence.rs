@@ -222,7 +222,7 @@ fn long_duration(seconds: i64) -> String {
         _ if seconds < 0 => "<invalid>".to_owned(),
         0..2 => format!("{}h", seconds / 3_600),
         2..8 if hours > 0 => format!("{days}d{hours}h"),
-        0..730 => format!("{days}d"),
+        2..730 => format!("{days}d"),
         _ if days < 2_920 && days % 365 > 0 => format!("{}y{}d", days / 365, days % 365),
         _ => format!("{}y", days / 365),
     }

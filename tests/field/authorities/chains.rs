@@ -184,7 +184,7 @@ fn signature_that_cannot_be_verified_is_not_called_anothers() {
     let node = Node::due();
     node.write(FRONT_CA_CRT, openssl.pem("front.crt"));
     node.remove(FRONT_CA_KEY);
-    openssl.sign_pair(&node, "front-proxy-client", "front", 200, "");
+    openssl.sign_pair(&node, "front-proxy-client", "front", 200, "default");
     let why = reason(&node, "front-proxy-client");
     assert!(why.starts_with("issued by CN=front, does not verify by its authority"), "{why}");
 }
