@@ -107,7 +107,8 @@ pub fn sign_backdated(arguments: &[&str], days: u32) {
     let here = dir.path().display();
     let config = format!(
         "[ca]\ndefault_ca = own\n[own]\ndatabase = {here}/index\nnew_certs_dir = {here}\n\
-         serial = {here}/serial\npolicy = any\ndefault_md = sha256\ncopy_extensions = copyall\nunique_subject = no\n\
+         serial = {here}/serial\npolicy = any\ndefault_md = sha256\n\
+         copy_extensions = copyall\nunique_subject = no\n\
          [any]\ncommonName = optional\norganizationName = optional\n"
     );
     std::fs::write(path("config"), config).unwrap();

@@ -8,15 +8,15 @@ use std::process::Command;
 use super::harness::Node;
 use super::services::{RESTARTED_SERVICES, assert_in_use, changed_processes, processes};
 
-/// The CAs of the node, by their files without suffix, and the credentials that each signs.
+/// The CAs of the node, by their files without suffix.
 const AUTHORITIES: [&str; 3] = ["ca", "etcd/ca", "front-proxy-ca"];
 
-/// The authority of a credential of kubeadm.
-fn authority_of(name: &str) -> &'static str {
+/// The CA that signs a credential.
+pub(super) fn authority_of(name: &str) -> &'static str {
     match name {
+        "front-proxy-client" => "front-proxy-ca",
         "apiserver-etcd-client" => "etcd/ca",
         _ if name.starts_with("etcd/") => "etcd/ca",
-        "front-proxy-client" => "front-proxy-ca",
         _ => "ca",
     }
 }
@@ -82,8 +82,8 @@ pub fn signed_requests(node: &mut Node) {
     node.reset_kubelet_backoff();
     node.install_past_first_pass();
     node.exec("systemctl stop kubecertd");
-    let all = node.kubeadm_credentials();
     node.age_all(10);
+    let all = node.all_credentials();
     let old: Vec<_> = all.iter().map(|name| node.serial(name)).collect();
     let outside = move_ca_keys_outside(node);
     node.reset_kubelet_backoff();

@@ -102,6 +102,9 @@ pub fn ca_near_expiry(node: &mut Node) {
     }
 }
 
+/// The CAs that kubeadm makes.
+const CA_COUNT: usize = 3;
+
 /// A line about a certificate in the output of a tool: expiry to the minute, remaining time, CA.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Line {
@@ -115,7 +118,6 @@ struct Line {
 pub fn comparison_with_kubeadm(node: &mut Node) {
     node.install_past_first_pass();
     node.exec("systemctl stop kubecertd");
-    let all = node.kubeadm_credentials();
     for (name, days_left) in
         [("apiserver", 10), ("scheduler.conf", 2), ("front-proxy-client", -3), ("etcd/peer", 700)]
     {
@@ -124,16 +126,16 @@ pub fn comparison_with_kubeadm(node: &mut Node) {
     node.remove("etc/kubernetes/pki/etcd/healthcheck-client.crt");
     node.remove("etc/kubernetes/pki/etcd/healthcheck-client.key");
     node.exec("mv /etc/kubernetes/pki/front-proxy-ca.key /root/");
-    // Newer versions end with 1 where a certificate can't be renewed.
+    // Its exit code depends on the version: some call it an error that the CA's key is missing.
     let theirs = parse_kubeadm(&node.exec("kubeadm certs check-expiration 2>/dev/null || true"));
     let (mut ours, more) = parse_kubecertd(&node.exec("kubecertd check -o json || true"), &theirs);
     ours.sort();
-    let authorities = 3;
-    assert_eq!(theirs.len(), all.len() + authorities, "{theirs:?}");
+    assert_eq!(theirs.len(), node.all_credentials().len() + CA_COUNT, "{theirs:?}");
     assert_eq!(ours, theirs);
-    // Versions before 1.29 do not know this file.
-    let known = all.iter().any(|name| name == "super-admin.conf");
-    assert_eq!(more, if known { &[][..] } else { &["super-admin.conf"] });
+    // Before 1.29 kubeadm does not know this file.
+    let known = theirs.iter().any(|line| line.name == "super-admin.conf");
+    assert_eq!(more.is_empty(), known, "{more:?}");
+    assert!(known || more == ["super-admin.conf"], "{more:?}");
     node.exec("mv /root/front-proxy-ca.key /etc/kubernetes/pki/");
 }
 
@@ -180,32 +182,36 @@ fn parse_kubecertd(json: &str, theirs: &[Line]) -> (Vec<Line>, Vec<String>) {
     let all = ["certificates", "certificateAuthorities"]
         .into_iter()
         .flat_map(|list| json[list].as_array().unwrap());
-    let left = |name: &str| {
-        theirs.iter().find(|their| their.name == name).map(|their| their.left.as_str())
-    };
-    let (same, more): (Vec<_>, Vec<_>) = all
-        .map(|value| parse_kubecertd_entry(value, left(value["name"].as_str().unwrap())))
-        .partition(|line| theirs.iter().any(|their| their.name == line.name));
-    (same, more.into_iter().map(|line| line.name).collect())
+    let (same, more): (Vec<_>, Vec<_>) = all.partition(|entry| line_named(theirs, entry).is_some());
+    let same = same
+        .into_iter()
+        .map(|entry| parse_kubecertd_entry(entry, line_named(theirs, entry).unwrap()));
+    let name = |entry: &Value| entry["name"].as_str().unwrap().to_owned();
+    (same.collect(), more.into_iter().map(name).collect())
 }
 
-fn parse_kubecertd_entry(value: &Value, theirs: Option<&str>) -> Line {
+fn line_named<'a>(lines: &'a [Line], entry: &Value) -> Option<&'a Line> {
+    lines.iter().find(|line| entry["name"] == *line.name)
+}
+
+/// Returns the line that kubeadm should print. `their` one has the form of its version: how time is
+/// written, and whether a kubeconfig has a CA.
+fn parse_kubecertd_entry(value: &Value, their: &Line) -> Line {
     let text = |field: &str| value[field].as_str().unwrap_or_default().to_owned();
     let missing = value["missing"].as_bool().unwrap();
-    let is_kubeconfig = text("name").ends_with(".conf");
+    let seconds = value["residualTime"].as_i64().unwrap_or_default();
     let end = text("expirationDate");
     Line {
         name: text("name"),
         expires: if missing { String::new() } else { kubeadm_date(&end) },
         left: if missing {
             "missing".to_owned()
+        } else if is_time_left(&their.left, seconds) {
+            their.left.clone()
         } else {
-            let seconds = value["residualTime"].as_i64().unwrap();
-            // Which of the two kubeadm writes depends on its version.
-            let long = long_duration(seconds);
-            if theirs == Some(&long) { long } else { short_duration(seconds) }
+            format!("{seconds} seconds")
         },
-        authority: if missing || is_kubeconfig { String::new() } else { text("caName") },
+        authority: if their.authority.is_empty() { String::new() } else { text("caName") },
         external: !missing && value["externallyManaged"].as_bool().unwrap(),
     }
 }
@@ -215,23 +221,21 @@ fn kubeadm_date(text: &str) -> String {
     time.strftime("%b %d, %Y %H:%M").to_string()
 }
 
-/// As kubeadm writes a duration since 1.29: from two days on, and below eight years.
-fn long_duration(seconds: i64) -> String {
-    let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
-    match days {
-        _ if seconds < 0 => "<invalid>".to_owned(),
-        0..2 => format!("{}h", seconds / 3_600),
-        2..8 if hours > 0 => format!("{days}d{hours}h"),
-        2..730 => format!("{days}d"),
-        _ if days < 2_920 && days % 365 > 0 => format!("{}y{}d", days / 365, days % 365),
-        _ => format!("{}y", days / 365),
+/// Whether kubeadm may print this number of seconds so: `1y`, `364d`, `2d11h`, rounded down to the
+/// last unit; `<invalid>` for negative ones.
+fn is_time_left(text: &str, seconds: i64) -> bool {
+    let (mut sum, mut last_unit) = (0, 0);
+    for part in text.split_inclusive(char::is_alphabetic) {
+        let (number, unit) = part.split_at(part.len() - 1);
+        last_unit = match unit {
+            "y" => 365 * 86_400,
+            "d" => 86_400,
+            "h" => 3_600,
+            "m" => 60,
+            _ => return text == "<invalid>" && seconds < 0,
+        };
+        let Ok(number) = number.parse::<i64>() else { return false };
+        sum += number * last_unit;
     }
-}
-
-fn short_duration(seconds: i64) -> String {
-    match seconds / 86_400 {
-        _ if seconds < 0 => "<invalid>".to_owned(),
-        days @ 0..365 => format!("{days}d"),
-        days => format!("{}y", days / 365),
-    }
+    (sum..sum + last_unit).contains(&seconds)
 }

@@ -32,7 +32,7 @@ pub fn all_due_credentials(node: &mut Node) {
     node.reset_kubelet_backoff();
     Meter::try_machine(node);
     node.age_all(10);
-    let all = node.kubeadm_credentials();
+    let all = node.all_credentials();
     let old: Vec<_> = all.iter().map(|name| node.serial(name)).collect();
     let (ready, before) = (node.ready_since(), processes(node));
     node.install(&schedule_in(20));

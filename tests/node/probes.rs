@@ -1,11 +1,14 @@
 //! Checks of a node's certificates by other programs: openssl for served certificates; kubectl,
 //! curl and etcdctl for accepted ones.
 
+use super::external_ca::authority_of;
 use super::harness::Node;
 
-/// A kubeconfig, and an action that only its user and the administrator may do.
-const KUBECONFIGS: [(&str, &str); 3] = [
+/// A kubeconfig, and an action that only its user and the administrators may do. Not every version
+/// of Kubernetes has each.
+const KUBECONFIGS: [(&str, &str); 4] = [
     ("admin.conf", "create clusterroles.rbac.authorization.k8s.io"),
+    ("super-admin.conf", "create clusterroles.rbac.authorization.k8s.io"),
     ("controller-manager.conf", "create serviceaccounts --subresource token"),
     ("scheduler.conf", "create pods --subresource binding"),
 ];
@@ -46,7 +49,10 @@ impl Node {
 
     /// Asserts that each client certificate on the disk is accepted by its server.
     pub fn assert_accepted(&self) {
-        for (kubeconfig, action) in KUBECONFIGS {
+        let all = self.all_credentials();
+        for (kubeconfig, action) in
+            KUBECONFIGS.iter().filter(|(name, _)| all.iter().any(|one| one == name))
+        {
             let answer = self.exec(&format!(
                 "kubectl --kubeconfig /etc/kubernetes/{kubeconfig} auth can-i {action}"
             ));
@@ -88,26 +94,26 @@ impl Node {
     /// Asserts by openssl that each certificate verifies and matches its key.
     pub fn assert_whole(&self) {
         let names: Vec<String> = self.usable_credentials().into_keys().collect();
-        assert_eq!(names, self.kubeadm_credentials());
-        self.exec(
-            "cd /etc/kubernetes/pki
-             verify() { openssl verify -x509_strict -CAfile $1 $2 && [ \"$(openssl x509 -in $2 \
-             -noout -pubkey)\" = \"$(openssl pkey -in ${3:-${2%.crt}.key} -pubout)\" ]; }
-             set -e
-             for pair in apiserver apiserver-kubelet-client; do verify ca.crt $pair.crt; done
-             for pair in apiserver-etcd-client etcd/server etcd/peer etcd/healthcheck-client; do \
-             verify etcd/ca.crt $pair.crt; done
-             verify front-proxy-ca.crt front-proxy-client.crt
-             for user in admin $(test -e ../super-admin.conf && echo super-admin) \
-             controller-manager scheduler; do
-               kubectl config view --raw --kubeconfig ../$user.conf -o \
-               jsonpath='{.users[0].user.client-certificate-data}' | base64 -d >/run/user.crt
-               kubectl config view --raw --kubeconfig ../$user.conf -o \
-               jsonpath='{.users[0].user.client-key-data}' | base64 -d >/run/user.key
-               verify ca.crt /run/user.crt
-             done
-             rm /run/user.*",
-        );
+        let all = self.all_credentials();
+        assert_eq!(names, all);
+        let verify = "verify() { openssl verify -x509_strict -CAfile $1 $2 && \
+             [ \"$(openssl x509 -in $2 -noout -pubkey)\" = \"$(openssl pkey -in $3 -pubout)\" ]; }";
+        for name in all {
+            let authority = authority_of(&name);
+            self.exec(&format!(
+                "set -e; cd /etc/kubernetes/pki; {verify}
+                 case {name} in
+                 *.conf)
+                   for kind in certificate key; do
+                     kubectl config view --raw --kubeconfig ../{name} -o \
+                     jsonpath=\"{{.users[0].user.client-$kind-data}}\" | base64 -d >/run/user.$kind
+                   done
+                   verify {authority}.crt /run/user.certificate /run/user.key
+                   rm /run/user.* ;;
+                 *) verify {authority}.crt {name}.crt {name}.key ;;
+                 esac"
+            ));
+        }
         assert_eq!(self.exec("find /etc/kubernetes -name '.*'"), "", "no temporary file is left");
     }
 }

@@ -34,7 +34,6 @@ pub(super) fn can_write(node: &Node, dir: &str) -> bool {
 /// Everything due is renewed and in use under the unit, and the daemon can do little else.
 pub fn confined_daemon(node: &mut Node) {
     node.reset_kubelet_backoff();
-    let all = node.kubeadm_credentials();
     node.age_all(10);
     // A separate owner, as some sites give etcd. It has to be kept.
     node.exec("chown -R 1234:1234 /etc/kubernetes/pki/etcd && chmod 0700 /etc/kubernetes/pki/etcd");
@@ -44,7 +43,7 @@ pub fn confined_daemon(node: &mut Node) {
     let figure: f64 = exposure.split_whitespace().find_map(|word| word.parse().ok()).unwrap();
     assert!(figure <= MAX_EXPOSURE, "{exposure}");
     let pass = node.wait_for_pass("by schedule");
-    assert_eq!(pass.renewed.len(), all.len(), "{pass:?}");
+    assert_eq!(pass.renewed.len(), node.all_credentials().len(), "{pass:?}");
     assert!(
         pass.failed.is_empty() && pass.waiting.is_empty() && pass.not_refreshed.is_empty(),
         "{pass:?}"

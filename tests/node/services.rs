@@ -175,7 +175,6 @@ const SECONDS_TO_EXPIRY: i64 = 240;
 pub fn past_old_expiry(node: &mut Node) {
     node.reset_kubelet_backoff();
     Meter::try_machine(node);
-    let all = node.kubeadm_credentials();
     node.age_all_seconds(SECONDS_TO_EXPIRY);
     let expiry = common::now().plus(Duration::from_secs(SECONDS_TO_EXPIRY.unsigned_abs()));
     // Services that read their certificate only at the start must have read the old one.
@@ -196,8 +195,9 @@ pub fn past_old_expiry(node: &mut Node) {
     node.reset_kubelet_backoff();
     open_sessions(node);
     node.install(&schedule_in(3));
+    let all = node.all_credentials().len();
     let pass = node.wait_for("all is renewed", |node| {
-        node.status()?.last_pass.filter(|pass| pass.renewed.len() == all.len())
+        node.status()?.last_pass.filter(|pass| pass.renewed.len() == all)
     });
     assert!(pass.failed.is_empty(), "{pass:?}");
     let (_, closed) = pass

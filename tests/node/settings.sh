@@ -2,14 +2,18 @@
 
 # The directory of everything that is made once outside of the tree. It may be deleted at any time.
 cache=${NODE_CACHE:-/var/cache/kubecertd-node}
-# The programs of Kubernetes. Set KUBE_BIN to a directory with kubeadm, kubelet, kubectl,
-# kube-apiserver, kube-controller-manager and kube-scheduler of any version from 1.20 to 1.36, and a
-# NODE_CACHE of its own; without it, 1.20 is built. Debian's containerd, runc and etcd are too old
-# for some: those in that directory (containerd, containerd-shim-runc-v2, ctr, runc, etcd, etcdctl)
-# take their place.
+# The programs of Kubernetes. Without KUBE_BIN, version 1.20 is built. To test with another one, set
+# KUBE_BIN to a directory with its kubeadm, kubelet, kubectl, kube-apiserver,
+# kube-controller-manager and kube-scheduler, 1.20 to 1.36, and NODE_CACHE to another directory. The
+# first may have some of node_programs too, which replace those of Debian 12: 1.36 needs containerd 2
+# and etcd 3.5. They have to run with glibc 2.36.
 kube=${KUBE_BIN:-$cache/kubernetes}
+node_programs=(containerd containerd-shim-runc-v2 ctr runc etcd etcdctl)
 disk=$cache/disk
 nodes=$cache/nodes
+
+# etcd_tag COMMAND...: prints the tag of etcd's image; the command runs etcd on the node.
+etcd_tag() { "$@" etcd --version | sed -n 's/^etcd Version: \(.*\)/\1-0/p'; }
 
 # The mirror that this machine's own packages come from.
 mirror() {

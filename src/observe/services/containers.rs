@@ -15,7 +15,8 @@ pub(super) struct Containers {
 }
 
 impl Containers {
-    /// Lists all containers of the runtime at this socket. `pods` are the names of static pods without the node's.
+    /// Lists all containers of the runtime at this socket. `pods` are the names of static pods
+    /// without the node's.
     pub async fn ask(socket: &Path, pods: &[String]) -> Result<Self, String> {
         let runtime = Runtime::connect(socket, QUERY_TIMEOUT).await.map_err(|e| e.to_string())?;
         let all = tokio::time::timeout(QUERY_TIMEOUT, runtime.containers()).await;
