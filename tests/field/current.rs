@@ -76,8 +76,9 @@ fn super_admin_is_renewed_with_its_own_group() {
     assert!(!other.path("etc/kubernetes/super-admin.conf").exists());
 }
 
-/// An image may be named by tag, by tag and digest, or by digest alone. The version decides whether
-/// certificates in memory expire after one year or three (1.33); without a tag it is not known.
+/// An image of 1.33 to 1.36 may be named by tag, by tag and digest, or by digest alone. The version
+/// decides whether certificates in memory expire after one year or three (1.33); without a tag it is
+/// not known.
 #[test]
 fn images_with_digests_say_the_version() {
     let node = Node::fresh(ECDSA);
@@ -97,8 +98,8 @@ fn images_with_digests_say_the_version() {
     }
 }
 
-/// kubeadm annotates the static pods of etcd and the API server with their addresses, and those
-/// that it made of configurations with hashes. kubecertd goes by the flags alone.
+/// kubeadm 1.36 annotates the static pods of etcd and the API server with their addresses; others
+/// are made up here. kubecertd goes by the flags alone.
 #[test]
 fn annotations_of_kubeadm_change_nothing() {
     let node = Node::fresh(ECDSA);
@@ -109,7 +110,7 @@ fn annotations_of_kubeadm_change_nothing() {
         let text = node.text(&file);
         let (head, rest) = text.split_once("  labels:\n").unwrap();
         let head = head.replace("10.200.0.1", "192.0.2.9");
-        let more = "    kubeadm.kubernetes.io/component-config.hash: sha256:0123\n    \
+        let more = "    kubeadm.kubernetes.io/another: value\n    \
                     kubernetes.io/config.source: file\n";
         node.write(&file, format!("{head}{more}  labels:\n{rest}"));
     }
@@ -157,4 +158,9 @@ fn socket_of_crio_is_found() {
     assert_eq!(node.observe().runtime.to_str(), Some("/run/containerd/containerd.sock"));
     node.write("run/crio/crio.sock", "");
     assert_eq!(node.observe().runtime.to_str(), Some("/run/crio/crio.sock"));
+    // As the configuration of kubeadm names it.
+    let env =
+        "KUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint=unix:///var/run/crio/crio.sock\"\n";
+    node.write("var/lib/kubelet/kubeadm-flags.env", env);
+    assert_eq!(node.observe().runtime.to_str(), Some("/var/run/crio/crio.sock"));
 }

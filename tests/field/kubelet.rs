@@ -31,13 +31,17 @@ fn put_own_pair(node: &Node, days_left: u32) {
     fs::create_dir_all(node.path(PKI_DIR)).unwrap();
     let (certificate, key) = (file("crt"), file("key"));
     let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
-    let days = days_left.to_string();
+    let request = node.path("request");
+    let request = request.to_str().unwrap();
     #[rustfmt::skip]
     let arguments = [
-        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=cp1@1764200000",
-        "-days", &days, "-out", certificate, "-keyout", key,
+        "req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=cp1@1764200000",
+        "-out", request, "-keyout", key,
     ];
     assert!(support::run_tool("openssl", &arguments));
+    let arguments = ["-selfsign", "-keyfile", key, "-in", request, "-out", certificate];
+    support::sign_backdated(&arguments, days_left);
+    fs::remove_file(request).unwrap();
 }
 
 fn put_bundle(node: &Node, days_left: i64) {

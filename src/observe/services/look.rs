@@ -119,3 +119,51 @@ impl Group {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    /// A process of a made-up /proc in this control group.
+    fn process(dir: &tempfile::TempDir, pid: u32, group: &str) -> (Root, Process) {
+        let proc = dir.path().join(format!("proc/{pid}"));
+        fs::create_dir_all(&proc).unwrap();
+        let stat = format!("{pid} (x) S 1 17 17 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4242 9 10");
+        fs::write(proc.join("stat"), stat).unwrap();
+        fs::write(proc.join("cgroup"), format!("0::{group}\n")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let process = Process::find(&root, pid).unwrap().unwrap();
+        (root, process)
+    }
+
+    /// Control groups of version 2 with the systemd driver, the defaults of kubeadm since 1.22, as
+    /// containerd and CRI-O name them.
+    #[test]
+    fn process_belongs_to_the_container_in_the_path_of_its_control_group() {
+        let dir = tempfile::tempdir().unwrap();
+        let pod = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod8d3d.slice";
+        let own = [
+            format!("{pod}/cri-containerd-{ID}.scope"),
+            format!("{pod}/crio-{ID}.scope"),
+            format!("{pod}/crio-{ID}.scope/container"),
+        ];
+        let others = [
+            format!("{pod}/cri-containerd-{}.scope", ID.replace('0', "1")),
+            format!("{pod}/crio-conmon-{ID}.scope"),
+            pod.to_owned(),
+            "/system.slice/crio.service".to_owned(),
+        ];
+        let container = Group::Container(ID.to_owned());
+        for (pid, group) in (7..).zip(own.iter().chain(&others)) {
+            let (root, process) = process(&dir, pid, group);
+            assert_eq!(container.has(&root, process), own.contains(group), "{group}");
+        }
+        let (root, process) = process(&dir, 99, "/system.slice/kubelet.service");
+        assert!(Group::Unit("kubelet.service".to_owned()).has(&root, process));
+        assert!(!container.has(&root, process) && !Group::Alone.has(&root, process));
+    }
+}
