@@ -97,6 +97,13 @@ mod tests {
             "0::/../../kubepods.slice/kubepods-pod1.slice/cri-containerd-<id>.scope",
             "0::/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/\
              kubelet-kubepods-burstable-pod8d3d.slice/cri-containerd-<id>.scope",
+            "0::/../cri-containerd-<id>.scope",
+            // CRI-O with runc and with crun; the uid of a static pod is a hash.
+            "0::/kubepods.slice/kubepods-burstable.slice/\
+             kubepods-burstable-podd4b8c80a6e7dbf10b0db6ad4be01af3b.slice/crio-<id>.scope",
+            "0::/../../kubepods-burstable-podd4b8c80a6e7dbf10b0db6ad4be01af3b.slice/\
+             crio-<id>.scope/container",
+            "0::/kubepods/burstable/pod8d3d/crio-<id>",
         ];
         for line in lines {
             assert_eq!(of(line), (true, None), "{line}");
@@ -149,6 +156,13 @@ mod tests {
             "0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.service",
             "0::/system.slice/session.scope/x.service",
             "0::/machine.slice/crio-conmon-<id>.scope",
+            "0::/kubepods.slice/kubepods-pod8d3d.slice/crio-conmon-<id>.scope",
+            "0::/kubepods/pod8d3d/crio-conmon-<id>",
+            // The pod's own group, and services of which only a part of the path is seen.
+            "0::/kubepods.slice/kubepods-burstable.slice/\
+             kubepods-burstable-podd4b8c80a6e7dbf10b0db6ad4be01af3b.slice",
+            "0::/../kubelet.service",
+            "0::/../../system.slice/kubelet.service",
             "0::/kubepods/pod1/0<id>",
             "0::/kubepods/pod1/0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF",
             "0::/kubepods/pod1/0123456789abcdef",

@@ -207,7 +207,7 @@ fn drop_ins(root: &Root, dir: &Path, depth: usize) -> Result<Vec<AbsolutePath>, 
                 return Err(format!("{path}: is below too many directories"));
             }
             files.extend(drop_ins(root, path.as_path(), depth + 1)?);
-        } else if Path::new(&name).extension().is_some_and(|extension| extension == "conf") {
+        } else if name.as_encoded_bytes().ends_with(b".conf") {
             files.push(path);
         }
         if files.len() > MAX_DROP_INS {
@@ -485,6 +485,32 @@ mod tests {
         assert_eq!(Disk::with(&[(CONFIG, PAIR), flags]).serving(), bundle, "kubeadm's unit");
         let disk = Disk::with(&[(unit, &*start("--cert-dir=/srv/pki"))]);
         assert_eq!(disk.serving(), "itself /srv/pki/kubelet.crt");
+    }
+
+    /// By Go's `filepath.Ext` a file that is named `.conf` has this extension; and `10.conf` comes
+    /// before `9.conf`, and `B.conf` before `a.conf`.
+    #[test]
+    fn drop_ins_are_ordered_by_the_bytes_of_their_names() {
+        let dir = "/etc/kubernetes/kubelet.conf.d";
+        let env = format!("KUBELET_KUBEADM_ARGS=\"--config-dir={dir}\"\n");
+        let socket = |names: &[&str]| {
+            let files: Vec<_> = names
+                .iter()
+                .map(|name| {
+                    let text = format!("containerRuntimeEndpoint: unix:///run/{name}.sock\n");
+                    (format!("{dir}/{name}"), text)
+                })
+                .collect();
+            let files = files.iter().map(|(file, text)| (&**file, &**text));
+            let usual = [(ENV, &*env), (CONFIG, "port: 1\n")];
+            let disk = Disk::with(&usual.into_iter().chain(files).collect::<Vec<_>>());
+            disk.found().settings.unwrap().runtime.map(|path| path.display().to_string())
+        };
+        let read = |name: &str| Some(format!("/run/{name}.sock"));
+        assert_eq!(socket(&["9.conf", "10.conf"]), read("9.conf"));
+        assert_eq!(socket(&["a.conf", "B.conf"]), read("a.conf"));
+        assert_eq!(socket(&[".conf"]), read(".conf"));
+        assert_eq!(socket(&["5.conf", "6.yaml", "7.conf.bak", "8.CONF", "9conf"]), read("5.conf"));
     }
 
     /// kubelet walks the directory as Go's `filepath.WalkDir` does.
