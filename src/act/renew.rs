@@ -394,8 +394,8 @@ fn stage(
     }
     let mut trial = None;
     let change = store.stage(change)?.check(|contents| {
-        check(&stored, issuer, contents, now)?;
-        trial = Candidate::new(root, job, &stored, contents);
+        let key = check(&stored, issuer, contents, now)?;
+        trial = Candidate::new(root, job, &stored, contents, &key);
         Ok::<_, RenewError>(())
     })?;
     taken.extend(files.iter().map(|path| (path.clone(), name.clone())));
@@ -410,15 +410,17 @@ fn stage(
     Ok(StagedOne { renewed, change, trial, dropped })
 }
 
+/// Checks what was read back from the disk, and returns its key.
 fn check(
     stored: &Stored,
     issuer: &Certificate,
     contents: &[Secret],
     now: Timestamp,
-) -> Result<(), RenewError> {
+) -> Result<PrivateKey, RenewError> {
     let (certificate, key) = stored.read_back(contents)?;
     if !key.fits(&certificate) {
         return Err(RenewError::KeyDoesNotFit);
     }
-    Ok(x509::verify_renewed(&certificate, &stored.certificate, issuer, now)?)
+    x509::verify_renewed(&certificate, &stored.certificate, issuer, now)?;
+    Ok(key)
 }

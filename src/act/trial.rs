@@ -70,15 +70,21 @@ struct TrialTarget {
 }
 
 impl Candidate {
-    /// Makes the candidate of a job from the new contents of its files; `None` where there is no
-    /// trial. Without a usable old certificate there is nothing to compare with.
-    pub fn new(root: &Root, job: &Job, stored: &Stored, contents: &[Secret]) -> Option<Self> {
+    /// Makes the candidate of a job from the new contents of its files and the key in them; `None`
+    /// where there is no trial. Without a usable old certificate there is nothing to compare with.
+    pub fn new(
+        root: &Root,
+        job: &Job,
+        stored: &Stored,
+        contents: &[Secret],
+        key: &PrivateKey,
+    ) -> Option<Self> {
         let at = job.trial.as_ref()?;
         if job.facts.backup.is_some() || !matches!(job.facts.material, Material::Whole(_)) {
             return None;
         }
         Some(Self::of(root, at, &job.facts.credential.location, || {
-            Ok((identity_in(stored, contents)?, identity_of(stored)?))
+            Ok((identity_in(stored, contents, key)?, identity_of(stored)?))
         }))
     }
 

@@ -58,13 +58,16 @@ pub fn identity(
 }
 
 /// Makes a client identity of new contents of a credential's files, with the certificates behind
-/// its own: the server may trust only a CA further up.
+/// its own: the server may trust only a CA further up. The key is the one that was read from them.
 ///
 /// # Errors
-/// When the contents do not hold a usable certificate and key.
-pub fn identity_in(stored: &Stored, contents: &[Secret]) -> Result<ClientIdentity, String> {
-    let (_, key) = stored.read_back(contents).map_err(|e| e.to_string())?;
-    ClientIdentity::new(&stored.chain_in(contents), &key).map_err(|e| e.to_string())
+/// When the contents do not hold a usable certificate.
+pub fn identity_in(
+    stored: &Stored,
+    contents: &[Secret],
+    key: &PrivateKey,
+) -> Result<ClientIdentity, String> {
+    ClientIdentity::new(&stored.chain_in(contents), key).map_err(|e| e.to_string())
 }
 
 /// Makes a client identity of a stored credential.
@@ -75,5 +78,6 @@ pub fn identity_of(stored: &Stored) -> Result<ClientIdentity, String> {
     let contents =
         stored.form.sources().map(|source| source.content.clone()).collect::<Option<Vec<Secret>>>();
     let contents = contents.ok_or("one of its files is not there")?;
-    identity_in(stored, &contents)
+    let (_, key) = stored.read_back(&contents).map_err(|e| e.to_string())?;
+    identity_in(stored, &contents, &key)
 }

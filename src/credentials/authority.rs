@@ -118,13 +118,6 @@ impl LoadedAuthority {
         };
         anchors.into_iter().flatten()
     }
-
-    /// The CA certificates that a certificate verifies by: SHA-256 of each.
-    #[must_use]
-    pub fn verifiers_of(&self, leaf: &Certificate) -> Vec<Digest> {
-        let verifies = self.anchors().filter(|anchor| leaf.verifies_by(anchor));
-        verifies.map(|anchor| anchor.fingerprint).collect()
-    }
 }
 
 impl Dated for Certificate {
@@ -248,6 +241,18 @@ fn may_be_taken(
     })
 }
 
+/// What is above a certificate, as an authority can judge it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Above {
+    /// Who signed it.
+    pub signer: Signer,
+    /// The CA certificates of the authority that it verifies by: SHA-256 of each.
+    pub verifies_by: Vec<Digest>,
+    /// The end of the CA certificates above it, by the chain that lasts longest: nothing is
+    /// accepted by an expired one. `None` where there is no chain.
+    pub end: Option<Timestamp>,
+}
+
 /// The certificates of a chain that lead from a certificate to an anchor, in order, and the anchor.
 pub type ChainToAnchor = (Vec<Certificate>, Certificate);
 
@@ -258,20 +263,25 @@ impl LoadedAuthority {
         chains(leaf, behind, self.anchors(), Certificate::was_signed_by)
     }
 
-    /// The signer of a certificate that has these certificates behind it in its file.
+    /// The signatures above a certificate that has these certificates behind it in its file. Each
+    /// one by an anchor is checked once.
     #[must_use]
-    pub fn signer_with(&self, leaf: &Certificate, behind: &[Certificate]) -> Signer {
-        match self.signer_of(leaf) {
-            Signer::Foreign if !self.chains(leaf, behind).is_empty() => Signer::Intermediate,
-            signer => signer,
+    pub fn above(&self, leaf: &Certificate, behind: &[Certificate]) -> Above {
+        let chains = self.chains(leaf, behind);
+        let direct = || chains.iter().filter(|chain| chain.intermediates.is_empty());
+        let signer = match direct().next() {
+            Some(_) => Signer::Authority,
+            None => match self.signer_of(leaf) {
+                Signer::Foreign if !chains.is_empty() => Signer::Intermediate,
+                signer => signer,
+            },
+        };
+        let verifying = direct().filter(|chain| !leaf.names_another_key_than(chain.anchor));
+        Above {
+            signer,
+            verifies_by: verifying.map(|chain| chain.anchor.fingerprint).collect(),
+            end: chains.iter().map(Chain::not_after).max(),
         }
-    }
-
-    /// The end of the CA certificates above a certificate, by the chain that lasts longest: nothing
-    /// is accepted by an expired one. `None` where there is no chain.
-    #[must_use]
-    pub fn chain_end(&self, leaf: &Certificate, behind: &[Certificate]) -> Option<Timestamp> {
-        self.chains(leaf, behind).iter().map(Chain::not_after).max()
     }
 
     /// The best way from a certificate to an anchor, by the certificates behind it.

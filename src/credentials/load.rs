@@ -2,7 +2,7 @@
 
 use super::Files;
 use super::bundle::several_keys;
-use crate::formats::kubeconfig::{self, Kubeconfig, KubeconfigError, SpliceError, User};
+use crate::formats::kubeconfig::{self, KubeconfigError, SpliceError, User};
 use crate::formats::x509::{Certificate, KeyError, certificates, key_fits};
 use crate::model::{AbsolutePath, Credential, Location, Secret};
 use crate::sys::FileError;
@@ -230,7 +230,7 @@ type FoundUser = (User, Option<SpliceError>);
 fn user_of(kubeconfig: &Secret, named: Option<&str>) -> Result<Option<FoundUser>, KubeconfigError> {
     let text = kubeconfig.expose();
     let Some(name) = named else {
-        return Kubeconfig::parse(text).map(|config| Some((config.user, config.obstacle)));
+        return kubeconfig::current_user(text).map(Some);
     };
     let user = kubeconfig::named_user(text, name)?;
     Ok(user.map(|user| (user, kubeconfig::obstacle_for(text, name))))

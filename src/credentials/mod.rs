@@ -16,7 +16,7 @@ mod load;
 mod trust;
 
 pub use access::{Server, identity, identity_in, identity_of, server};
-pub use authority::{ChainToAnchor, LoadedAuthority, LoadedKey, load_authority};
+pub use authority::{Above, ChainToAnchor, LoadedAuthority, LoadedKey, load_authority};
 pub use cluster::{Cluster, cluster, trusting};
 pub use compose::{ComposeError, Composed};
 pub use copy::{KnownContent, Lineage, LoadedCopy, Original, load_copy};

@@ -122,7 +122,7 @@ fn copied(
     let why = match loaded {
         Loaded::Whole(stored) => {
             let foreign = matches!(
-                authority.map(|known| known.signer_with(&stored.certificate, &stored.further)),
+                authority.map(|known| known.above(&stored.certificate, &stored.further).signer),
                 Some(Signer::Foreign | Signer::Renamed | Signer::Itself)
             );
             match &credential.authority {

@@ -10,7 +10,7 @@ use super::lost::LostContext;
 use super::material::{material, parser_failed, parts, unreadable};
 use super::relations::relations;
 use super::shared::{refuse_half_shared, refuse_same_key};
-use crate::credentials::{LoadedAuthority, LoadedKey, Stored, load, load_authority, located};
+use crate::credentials::{Form, LoadedAuthority, LoadedKey, Stored, load, load_authority, located};
 use crate::formats::x509::Certificate;
 use crate::model::{
     AbsolutePath, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName,
@@ -107,13 +107,15 @@ fn facts(
 ) -> CredentialFacts {
     let root = evidence.root;
     let mut files: Vec<_> = credential.location.files().cloned().collect();
-    let (mut user, mut notes, mut certificate) = (None, Vec::new(), None);
+    let (mut user, mut notes, mut certificate, mut is_embedded) = (None, Vec::new(), None, false);
     let mut look = |stored: Stored| {
+        is_embedded = matches!(stored.form, Form::Kubeconfig(_) | Form::User(..));
         files = stored.form.sources().map(|source| source.path.clone()).collect();
         (user, notes, certificate) = (stored.user, stored.notes, Some(stored.certificate));
     };
     let material = material(load(root, credential), authority, &mut look);
-    let located = located(root, credential);
+    // A kubeconfig that embeds it refers to no files.
+    let located = if is_embedded { credential.clone() } else { located(root, credential) };
     let written = credential.location.files().chain(located.location.files()).chain(&files);
     let written: BTreeSet<_> = written.chain(kubeconfig).collect();
     let other_writers = evidence.other_writers(&located, &written, certificate.as_ref(), authority);

@@ -1,6 +1,6 @@
 //! Material: what is found of a credential, as facts.
 
-use crate::credentials::{Loaded, LoadedAuthority, Stored};
+use crate::credentials::{Above, Loaded, LoadedAuthority, Stored};
 use crate::formats::x509::Certificate;
 use crate::model::{AbsolutePath, Credential, CredentialFacts, Leaf, Material, NameParts, Signer};
 
@@ -49,7 +49,10 @@ pub(super) fn material(
 
 pub(super) fn leaf(stored: &Stored, authority: Option<&LoadedAuthority>) -> Leaf {
     let Stored { certificate, further, .. } = stored;
-    let signer = |authority: &LoadedAuthority| authority.signer_with(certificate, further);
+    let Above { signer, verifies_by, end: chain_end } = match authority {
+        Some(authority) => authority.above(certificate, further),
+        None => Above { signer: Signer::Unknown, verifies_by: Vec::new(), end: None },
+    };
     Leaf {
         subject: certificate.subject.to_string(),
         issuer: certificate.issuer.to_string(),
@@ -61,11 +64,10 @@ pub(super) fn leaf(stored: &Stored, authority: Option<&LoadedAuthority>) -> Leaf
         key_can_be_made: certificate.key_algorithm.can_be_made(),
         names: certificate.names(),
         fingerprint: certificate.fingerprint,
-        signer: authority.map_or(Signer::Unknown, signer),
+        signer,
         sha1: certificate.has_sha1_signature(),
-        verifies_by: authority
-            .map_or_else(Vec::new, |authority| authority.verifiers_of(certificate)),
-        chain_end: authority.and_then(|authority| authority.chain_end(certificate, further)),
+        verifies_by,
+        chain_end,
     }
 }
 

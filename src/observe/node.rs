@@ -386,13 +386,14 @@ fn reference(
 fn users(root: &Root, path: &AbsolutePath) -> KubeconfigUsers {
     let Ok(content) = root.read(path, LARGEST_FILE) else { return KubeconfigUsers::default() };
     let text = content.bytes.expose();
-    let current = Kubeconfig::parse(text).ok().map(|config| config.user.name);
-    let has_one = |user: &kubeconfig::User| {
-        user.client.certificate != PemSource::Missing && Some(&user.name) != current.as_ref()
-    };
+    if let Ok(config) = Kubeconfig::parse(text) {
+        let (current, others) = (Some(config.user.name), config.others_with_certificates);
+        return KubeconfigUsers { current, others };
+    }
+    let has_one = |user: &kubeconfig::User| user.client.certificate != PemSource::Missing;
     let all = kubeconfig::users(text).unwrap_or_default();
     let others = all.into_iter().filter(has_one).map(|user| user.name).collect();
-    KubeconfigUsers { current, others }
+    KubeconfigUsers { current: None, others }
 }
 
 /// The host name: of this machine as the kernel reports it, of another root directory as its file

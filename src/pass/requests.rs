@@ -162,7 +162,7 @@ fn make(
 ) -> Result<Requested, RequestError> {
     let (authority, loaded) = authority(node, credential)?;
     let stored = stored(load(&node.root, credential))?;
-    let signer = loaded.signer_with(&stored.certificate, &stored.further);
+    let signer = loaded.above(&stored.certificate, &stored.further).signer;
     // An intermediate below the authority may be elsewhere while the authority's own key is here.
     let signs_here = matches!(loaded, LoadedAuthority::Present { key: LoadedKey::Usable(_), .. });
     if signs_here && signer != Signer::Intermediate {

@@ -280,7 +280,7 @@ fn obstacle(
     let known = node.catalog.authority_of(credential)?;
     // Of an authority that is gone nothing can be said.
     let foreign = matches!(
-        load_authority(&node.root, known).signer_with(leaf, &stored.further),
+        load_authority(&node.root, known).above(leaf, &stored.further).signer,
         Signer::Foreign | Signer::Renamed | Signer::Itself
     );
     if foreign {

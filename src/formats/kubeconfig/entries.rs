@@ -1,6 +1,6 @@
 //! The entries of a kubeconfig: users, their certificates, and clusters.
 
-use super::error::{KubeconfigError, SpliceError};
+use super::error::KubeconfigError;
 use crate::model::Secret;
 
 /// The content of a kubeconfig, as far as its current user is concerned.
@@ -15,8 +15,6 @@ pub struct Kubeconfig {
     pub others_with_certificates: Vec<String>,
     /// The cluster that the current context names; `None` where it names none or a missing one.
     pub cluster: Option<Cluster>,
-    /// Why a renewed certificate could not be written into this file. Known before one is issued.
-    pub obstacle: Option<SpliceError>,
 }
 
 /// A user entry.

@@ -37,11 +37,19 @@ impl Kubeconfig {
     /// # Errors
     /// [`KubeconfigError`] says what is wrong and, where it can, in which line.
     pub fn parse(text: &[u8]) -> Result<Self, KubeconfigError> {
-        let text = read::utf8(text)?;
-        let root = read::document(text)?;
-        let config = Self::of(&root)?;
-        Ok(Self { obstacle: splice::obstacle(text, &root), ..config })
+        Self::of(&read::document(read::utf8(text)?)?)
     }
+}
+
+/// Returns the current user, and why a renewed certificate could not be written there, which should
+/// be known before one is issued.
+///
+/// # Errors
+/// [`KubeconfigError`] says what is wrong and, where it can, in which line.
+pub fn current_user(text: &[u8]) -> Result<(User, Option<SpliceError>), KubeconfigError> {
+    let text = read::utf8(text)?;
+    let root = read::document(text)?;
+    Ok((Kubeconfig::of(&root)?.user, splice::obstacle(text, &root)))
 }
 
 /// Returns the user with this name of a kubeconfig, whether or not it is current.

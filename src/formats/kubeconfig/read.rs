@@ -38,13 +38,7 @@ impl Kubeconfig {
             other.name != user.name && other.client.certificate != PemSource::Missing
         });
         let others_with_certificates = others.map(|other| other.name).collect();
-        Ok(Self {
-            context: current.context.to_owned(),
-            user,
-            others_with_certificates,
-            cluster,
-            obstacle: None,
-        })
+        Ok(Self { context: current.context.to_owned(), user, others_with_certificates, cluster })
     }
 }
 

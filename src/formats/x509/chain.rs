@@ -30,7 +30,9 @@ impl Certificate {
         is_signed_with(self.der(), issuer.public_key_der())
     }
 
-    fn names_another_key_than(&self, issuer: &Self) -> bool {
+    /// Whether it names a key as its authority's that is not that certificate's.
+    #[must_use]
+    pub fn names_another_key_than(&self, issuer: &Self) -> bool {
         self.authority_key_identifier
             .as_ref()
             .zip(issuer.subject_key_identifier.as_ref())
