@@ -1,7 +1,10 @@
 //! Runs each command of docs/operations.md, in the order of the page.
 
+use std::time::Instant;
+
 use super::harness::Node;
 use super::packages;
+use super::services::print_figure;
 
 const MANUAL: &str = include_str!("../../docs/operations.md");
 
@@ -102,8 +105,10 @@ pub fn all_sections(node: &mut Node) {
     node.age("kubelet-client", -30);
     node.power_cut(|_| ());
     assert!(!node.is_ready());
+    let began = Instant::now();
     follow(node, "Recovery by hand, without kubecertd");
     node.wait_for("it is Ready", |node| node.is_ready().then_some(()));
+    print_figure(&format!("recovered by hand in {} s", began.elapsed().as_secs()));
     node.assert_whole();
 
     follow(node, "Uninstall");

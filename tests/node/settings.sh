@@ -6,7 +6,7 @@ cache=${NODE_CACHE:-/var/cache/kubecertd-node}
 # KUBE_BIN to a directory with its kubeadm, kubelet, kubectl, kube-apiserver,
 # kube-controller-manager and kube-scheduler, 1.20 to 1.36, and NODE_CACHE to another directory.
 # The first may have some of node_programs too, which replace those of Debian 12: 1.36 needs
-# containerd 2 and etcd 3.5. They have to run with glibc 2.36.
+# containerd 2 and etcd 3.6. They have to run with glibc 2.36.
 kube=${KUBE_BIN:-$cache/kubernetes}
 node_programs=(containerd containerd-shim-runc-v2 ctr runc etcd etcdctl)
 disk=$cache/disk
