@@ -77,8 +77,8 @@ fn super_admin_is_renewed_with_its_own_group() {
 }
 
 /// An image of 1.33 to 1.36 may be named by tag, by tag and digest, or by digest alone. The version
-/// decides whether certificates in memory expire after one year or three (1.33); without a tag it is
-/// not known.
+/// decides whether certificates in memory expire after one year or three (1.33); without a tag it
+/// is not known.
 #[test]
 fn images_with_digests_say_the_version() {
     let node = Node::fresh(ECDSA);
