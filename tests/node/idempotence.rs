@@ -129,8 +129,8 @@ pub fn comparison_with_kubeadm(node: &mut Node) {
     node.remove("etc/kubernetes/pki/etcd/healthcheck-client.crt");
     node.remove("etc/kubernetes/pki/etcd/healthcheck-client.key");
     node.exec("mv /etc/kubernetes/pki/front-proxy-ca.key /root/");
-    // Its exit code depends on the version: some call it an error that the CA's key is missing. (And
-    // some list nothing where a certificate of that CA has expired.)
+    // Its exit code depends on the version: some call it an error that the CA's key is missing.
+    // And some list nothing where a certificate of that CA has expired.
     let theirs = parse_kubeadm(&node.exec("kubeadm certs check-expiration 2>/dev/null || true"));
     let (mut ours, more) = parse_kubecertd(&node.exec("kubecertd check -o json || true"), &theirs);
     ours.sort();
