@@ -57,21 +57,10 @@ fn signals_during_pass_make_one_more_pass() {
     );
 }
 
-/// The requested pass and the scheduled one are one, which remembers the schedule.
-#[test]
-fn tick_while_a_requested_pass_waits_is_not_lost() {
-    let node = with_history(Node::due(), NEVER);
-    let daemon = Daemon::start(&node);
-    daemon.wait_until_idle();
+/// Has the schedule occur at least once, by a reload, and never again by another one.
+fn tick(node: &Node, daemon: &Daemon<'_>) {
     let next_pass = |status: &Status| status.next_pass.unwrap();
-    let store_lock = StoreLock::take(&node);
-    daemon.signal("USR1");
-    wait_for("a pass is in progress", || {
-        daemon.status().filter(|status| status.line == PASS_IN_PROGRESS)
-    });
-    daemon.signal("USR1");
-    let began = now();
-    let soon = began.plus(Duration::from_secs(3_600));
+    let soon = now().plus(Duration::from_secs(3_600));
     node.write(CONFIG, schedule(EVERY_SECOND));
     daemon.signal("HUP");
     let first = daemon.wait_for_status("the new schedule", |status| next_pass(status) < soon);
@@ -79,6 +68,22 @@ fn tick_while_a_requested_pass_waits_is_not_lost() {
     node.write(CONFIG, schedule(NEVER));
     daemon.signal("HUP");
     daemon.wait_for_status("the old schedule", |status| next_pass(status) > soon);
+}
+
+/// The requested pass and the scheduled one are one, which remembers the schedule.
+#[test]
+fn tick_while_a_requested_pass_waits_is_not_lost() {
+    let node = with_history(Node::due(), NEVER);
+    let daemon = Daemon::start(&node);
+    daemon.wait_until_idle();
+    let store_lock = StoreLock::take(&node);
+    daemon.signal("USR1");
+    wait_for("a pass is in progress", || {
+        daemon.status().filter(|status| status.line == PASS_IN_PROGRESS)
+    });
+    daemon.signal("USR1");
+    let began = now();
+    tick(&node, &daemon);
     drop(store_lock);
     daemon.wait_for_pass("by schedule");
     assert!(read_state(&node).scheduled_until.is_some_and(|until| until >= began));
@@ -96,15 +101,7 @@ fn tick_during_first_pass_ends_observation() {
     wait_for("the first pass is in progress", || {
         daemon.status().filter(|status| status.line == PASS_IN_PROGRESS)
     });
-    let next_pass = |status: &Status| status.next_pass.unwrap();
-    let soon = now().plus(Duration::from_secs(3_600));
-    node.write(CONFIG, schedule(EVERY_SECOND));
-    daemon.signal("HUP");
-    let first = daemon.wait_for_status("the new schedule", |status| next_pass(status) < soon);
-    daemon.wait_for_status("a tick", |status| next_pass(status) > next_pass(&first));
-    node.write(CONFIG, schedule(NEVER));
-    daemon.signal("HUP");
-    daemon.wait_for_status("the old schedule", |status| next_pass(status) > soon);
+    tick(&node, &daemon);
     drop(store_lock);
     let pass = daemon.wait_for_pass("by schedule");
     assert_eq!(pass.renewed.len(), all_credentials(&node).len(), "{pass:?}");

@@ -14,8 +14,8 @@ const TEST_DURATION: Duration = Duration::from_secs(5);
 /// `plant` makes, and restores it. Returns the numbers of swaps and passes.
 fn renew_while_swapping(node: &Node, path: &Path, plant: impl Fn(&Path) + Sync) -> (usize, usize) {
     let done = AtomicBool::new(false);
-    let (swaps, mut passes) = (AtomicUsize::new(0), 0_usize);
-    std::thread::scope(|scope| {
+    let swaps = AtomicUsize::new(0);
+    let runs = std::thread::scope(|scope| {
         scope.spawn(|| {
             let away = path.with_extension("away");
             while !done.load(Ordering::Relaxed) {
@@ -37,16 +37,16 @@ fn renew_while_swapping(node: &Node, path: &Path, plant: impl Fn(&Path) + Sync) 
         while began.elapsed() < TEST_DURATION {
             runs.push(node.run(&["renew", "--force", "apiserver", "etcd/server", "admin.conf"]));
         }
-        // First of all, or else a failure below would wait for that thread without end.
         done.store(true, Ordering::Relaxed);
-        for run in &runs {
-            // 3: what was swapped away in between is still due.
-            assert!([0, 1, 3, 4].contains(&run.code), "{}: {}", run.code, run.text);
-            assert!(!run.text.contains("panicked"), "{}", run.text);
-        }
-        passes = runs.len();
+        runs
     });
-    (swaps.into_inner(), passes)
+    // Not in the scope: a failure there would wait for the other thread without end.
+    for run in &runs {
+        // 3: what was swapped away in between is still due.
+        assert!([0, 1, 3, 4].contains(&run.code), "{}: {}", run.code, run.text);
+        assert!(!run.text.contains("panicked"), "{}", run.text);
+    }
+    (swaps.into_inner(), runs.len())
 }
 
 /// Removes a planted link, or the new file that replaced it.
