@@ -343,18 +343,18 @@ fn help_lists_the_exit_codes_of_the_docs() {
 }
 
 #[test]
-fn readme_shows_current_status_output() {
+fn docs_show_current_status_output() {
     let run = Node::due().run(&["status"]);
     assert_eq!(run.code, 3, "no daemon runs: {}", run.text);
     let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let readme = squeezed(include_str!("../README.md"));
+    let page = squeezed(include_str!("../docs/cli.md"));
     let table: Vec<_> = run
         .text
         .lines()
         .skip_while(|line| !line.starts_with("CREDENTIAL "))
         .take_while(|line| !line.is_empty())
         .collect();
-    assert!(readme.contains(&squeezed(table[0])), "{}", run.text);
+    assert!(page.contains(&squeezed(table[0])), "{}", run.text);
     assert_eq!(table.len(), 13, "each credential has a line: {}", run.text);
     assert!(
         run.text.starts_with("Something needs attention on "),
@@ -385,12 +385,12 @@ fn status_watch_repeats_until_reader_closes() {
 }
 
 #[test]
-fn readme_shows_current_typo_error() {
+fn docs_show_current_typo_error() {
     let node = Node::fresh(ECDSA);
     node.write("etc/kubecertd/kubecertd.toml", "[renewal]\nrenew_befor = \"15d\"\n");
     let run = node.run(&["config", "check"]);
     assert_eq!(run.code, 78);
-    assert!(include_str!("../README.md").contains(run.text.trim()), "{}", run.text);
+    assert!(include_str!("../docs/files.md").contains(run.text.trim()), "{}", run.text);
 }
 
 /// Names are changed only by this command; everything else stays as it was.

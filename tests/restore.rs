@@ -442,7 +442,7 @@ fn mask_varying(text: &str) -> String {
 }
 
 #[test]
-fn readme_shows_current_restore_output() {
+fn docs_show_current_restore_output() {
     let node = Node::due();
     assert_eq!(node.run(&["renew", "apiserver", "scheduler.conf"]).code, 0);
     let list = node.run(&["restore", "--list"]).text;
@@ -450,11 +450,11 @@ fn readme_shows_current_restore_output() {
         .run(&["restore", "scheduler.conf"])
         .text
         .replace("restart it.", "the next scheduled pass does it, kubecertd renew at once.");
-    let readme = mask_varying(include_str!("../README.md"));
+    let page = mask_varying(include_str!("../docs/cli.md"));
     for (command, output) in
         [("# kubecertd restore --list", &list), ("# kubecertd restore scheduler.conf", &restored)]
     {
         let expected = format!("{command}\n{}", mask_varying(output));
-        assert!(readme.contains(&expected), "not in the README:\n{command}\n{output}");
+        assert!(page.contains(&expected), "not in docs/cli.md:\n{command}\n{output}");
     }
 }

@@ -143,11 +143,11 @@ fn daemon_uses_last_good_for_writable_configuration() {
 }
 
 #[test]
-fn readme_shows_error_for_writable_configuration() {
+fn docs_show_error_for_writable_configuration() {
     let node = configured();
     fs::set_permissions(node.path(CONFIG), Permissions::from_mode(0o664)).unwrap();
     let output = node.run(&["check"]).text;
-    assert!(include_str!("../../README.md").contains(output.trim()), "{output}");
+    assert!(include_str!("../../docs/files.md").contains(output.trim()), "{output}");
 }
 
 #[test]

@@ -54,11 +54,11 @@ fn catalog_entries_are_complete_and_name_known_fields() {
 }
 
 #[test]
-fn readme_shows_renewal_as_journalctl_does() {
-    let readme = include_str!("../../../README.md");
-    assert!(readme.contains(&format!("MESSAGE_ID={} ", Message::Renewed.id())));
+fn docs_show_renewal_as_journalctl_does() {
+    let page = include_str!("../../../docs/logging.md");
+    assert!(page.contains(&format!("MESSAGE_ID={} ", Message::Renewed.id())));
     for field in crate::report::line::FIELDS {
-        assert!(readme.contains(&format!("`{field}`")), "{field}");
+        assert!(page.contains(&format!("`{field}`")), "{field}");
     }
     let (_, head, text) =
         entries().into_iter().find(|(id, ..)| id == Message::Renewed.id()).unwrap();
@@ -75,5 +75,5 @@ fn readme_shows_renewal_as_journalctl_does() {
     ] {
         shown = shown.replace(&format!("@KUBECERTD_{field}@"), value);
     }
-    assert!(readme.contains(&shown), "the README does not show:\n{shown}");
+    assert!(page.contains(&shown), "docs/logging.md does not show:\n{shown}");
 }
