@@ -42,7 +42,7 @@ fn node_with_pairs(dir: &Path, key: KeyAlgorithm) -> Node {
     for (part, numbers) in (0..PAIR_COUNT).collect::<Vec<_>>().chunks(1_000).enumerate() {
         let entry = |number: &usize| {
             format!(
-                "[[credential]]\nname = \"pair-{number}\"\nauthority = \"ca\"\ncertificate = \
+                "[[credential]]\nname = \"pair-{number}\"\nca = \"ca\"\ncertificate = \
                  \"/etc/pairs/{number}.crt\"\nkey = \"/etc/pairs/{number}.key\"\n"
             )
         };

@@ -308,9 +308,10 @@ impl Pass<'_> {
                 .map_or(state.observing_until, |remember| remember.observing_until),
             refused: self.refused.clone(),
         };
-        let note = self.write(&next).err().map(|e| {
-            format!("{e}; what this pass should have remembered is forgotten, which does no harm")
-        });
+        let note = self
+            .write(&next)
+            .err()
+            .map(|e| format!("{e}; the state of this pass was not saved, which does no harm"));
         self.note(note);
     }
 
@@ -321,7 +322,7 @@ impl Pass<'_> {
         let begun = PassMemory { last_pass_began: began, unfinished: true, ..self.state.clone() };
         self.write(&begun)
             .err()
-            .map(|e| format!("{e}; a pass that is cut short now is finished by the next one only"))
+            .map(|e| format!("{e}; an interrupted pass is completed only by the next one"))
     }
 
     fn write(&self, state: &PassMemory) -> Result<(), crate::sys::FileError> {

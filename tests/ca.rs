@@ -67,15 +67,11 @@ fn ca_export_prints_certificate_without_key() {
     node.write(CA, [b"of the cluster\n".as_slice(), &key, &certificate].concat());
     let run = node.run(&["ca", "export"]);
     assert_eq!((run.code, run.text.as_bytes()), (0, certificate.as_slice()));
-    let other = node.run(&["ca", "export", "--authority", "etcd-ca"]);
+    let other = node.run(&["ca", "export", "--ca", "etcd-ca"]);
     assert_eq!(other.text.as_bytes(), node.read("etc/kubernetes/pki/etcd/ca.crt"));
-    let unknown = node.run(&["ca", "export", "--authority", "ct"]);
+    let unknown = node.run(&["ca", "export", "--ca", "ct"]);
     assert_eq!(unknown.code, 2);
-    assert!(
-        unknown.text.contains("there is no authority \"ct\"; there are ca, "),
-        "{}",
-        unknown.text
-    );
+    assert!(unknown.text.contains("there is no CA \"ct\"; the CAs are ca, "), "{}", unknown.text);
 }
 
 /// Returns the exit code and the report of `ca verify` for a file.
@@ -117,14 +113,7 @@ fn ca_verify_reports_trust_and_signatures() {
     assert_eq!(code, 3);
     assert!(text.contains("is signed by ca, but expired at "), "{text}");
     assert_eq!(
-        node.run(&[
-            "ca",
-            "verify",
-            "/etc/kubernetes/pki/etcd/server.crt",
-            "--authority",
-            "etcd-ca"
-        ])
-        .code,
+        node.run(&["ca", "verify", "/etc/kubernetes/pki/etcd/server.crt", "--ca", "etcd-ca"]).code,
         0
     );
     for (file, words) in
@@ -221,10 +210,10 @@ fn ca_verify_checks_certificate_of_server() {
     }
     let (code, text) = verify(&node, &address);
     assert!(
-        code == 0 && text.contains("what is served there (CN=kube-apiserver) is signed by ca"),
+        code == 0 && text.contains("the served certificate (CN=kube-apiserver) is signed by ca"),
         "{text}"
     );
-    let other = node.run(&["ca", "verify", &address, "--authority", "etcd-ca"]);
+    let other = node.run(&["ca", "verify", &address, "--ca", "etcd-ca"]);
     assert!(
         other.code == 3 && other.text.contains("is not signed by etcd-ca, but by CN=kubernetes"),
         "{}",

@@ -52,7 +52,7 @@ fn renew_with_names_renews_only_due_ones() {
     assert!(left("apiserver") > 360 && left("etcd/server") > 360 && left("etcd/peer") < 11);
     let again = node.run(&["renew", "apiserver"]);
     assert_eq!(again.code, 0);
-    assert!(again.text.contains("--force renews it all the same"), "{}", again.text);
+    assert!(again.text.contains("--force renews it anyway"), "{}", again.text);
     let before = node.certificate("apiserver");
     assert_eq!(node.run(&["renew", "--force", "apiserver"]).code, 0);
     assert_ne!(node.certificate("apiserver").serial, before.serial);
@@ -64,7 +64,8 @@ fn unknown_credential_is_usage_error_listing_names() {
     assert_eq!(run.code, 2);
     assert!(
         run.text.contains(
-            "there is no credential \"apisever\"; there are apiserver, apiserver-kubelet-client"
+            "there is no credential \"apisever\"; the credentials are apiserver, \
+             apiserver-kubelet-client"
         ),
         "{}",
         run.text
@@ -175,7 +176,7 @@ fn starlingx_node_allows_only_check() {
     assert!(check.text.contains("this is a StarlingX host"), "{}", check.text);
     let renew = node.run(&["renew"]);
     assert_eq!(renew.code, 78);
-    assert!(renew.text.contains("renewing waits for a profile of its own"), "{}", renew.text);
+    assert!(renew.text.contains("until there is a profile for StarlingX"), "{}", renew.text);
     assert_eq!(node.snapshot(), before);
 }
 
@@ -189,7 +190,7 @@ fn locked_store_times_out_as_busy() {
         kubecertd::store::Store::open(&root, &state, std::time::Duration::ZERO, &[]).unwrap();
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 75, "{}", run.text);
-    assert!(run.text.contains("another kubecertd is at work"), "{}", run.text);
+    assert!(run.text.contains("another kubecertd holds the lock"), "{}", run.text);
     drop(store);
     assert_eq!(node.run(&["renew"]).code, 0);
 }
@@ -252,16 +253,16 @@ fn own_entries_are_renewed_like_built_in_ones() {
         r#"
 [[credential]]
 name = "web"
-authority = "ca"
+ca = "ca"
 certificate = "/etc/own/web.crt"
 key = "/etc/own/web.key"
 [[credential]]
 name = "bundle"
-authority = "etcd-ca"
+ca = "etcd-ca"
 bundle = "/etc/own/bundle.pem"
 [[credential]]
 name = "copy"
-authority = "ca"
+ca = "ca"
 kubeconfig = "/etc/own/admin.conf"
 "#,
     );
@@ -292,11 +293,7 @@ fn ca_near_expiry_renews_leaf_only_once() {
     for _ in 0..3 {
         let again = node.run(&["renew"]);
         assert_eq!(again.code, 3, "{}", again.text);
-        assert!(
-            again.text.contains("as its authority does: only a new authority helps"),
-            "{}",
-            again.text
-        );
+        assert!(again.text.contains("as its CA does: replace the CA"), "{}", again.text);
     }
     assert_eq!(node.snapshot(), after);
 }
@@ -617,9 +614,9 @@ fn dry_run_names_services_that_would_be_restarted() {
         assert!(services.contains(expected), "{expected}: {services}");
     }
     let of = |service: &str| services.lines().find(|line| line.contains(service)).unwrap();
-    let closes = "connections with the earlier apiserver-kubelet-client";
+    let closes = "connections with the old apiserver-kubelet-client";
     assert!(of("kube-apiserver:").contains(closes), "{services}");
-    assert!(of("etcd:").contains("reads etcd/server, etcd/peer again by itself"), "{services}");
+    assert!(of("etcd:").contains("reloads etcd/server, etcd/peer by itself"), "{services}");
     let dry = Node::fresh(ECDSA).run(&["renew", "--dry-run"]);
     assert!(!dry.text.contains("Services"), "{}", dry.text);
 }

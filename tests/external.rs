@@ -219,12 +219,12 @@ fn wrong_answer_is_refused_without_change() {
     ca.assert_refuses(
         "apiserver",
         &answer("-days 5 -copy_extensions copyall"),
-        "the new certificate ends at ",
+        "the new certificate expires at ",
     );
     ca.assert_refuses(
         "apiserver",
         &answer("-days 5000 -copy_extensions copyall"),
-        ", after its authority (",
+        ", after its CA (",
     );
     ca.assert_refuses("apiserver", &answer("-days 365"), "the new certificate");
     fs::write(
@@ -249,9 +249,9 @@ fn wrong_answer_is_refused_without_change() {
     fs::copy(answer(COPY_EXTENSIONS), &right).unwrap();
     ca.assert_refuses("admin.conf", &right, "there is no request for it");
     ca.request_csr("admin.conf");
-    ca.assert_refuses("admin.conf", &right, "is not for the key that waits on this node");
+    ca.assert_refuses("admin.conf", &right, "is not for the key of the open request on this node");
     fs::write(ca.path("none.crt"), "none").unwrap();
-    ca.assert_refuses("apiserver", &ca.path("none.crt"), "the answer can't be read");
+    ca.assert_refuses("apiserver", &ca.path("none.crt"), "the certificate can't be read");
 
     // Signed by another CA of the same name, and by another CA of this node.
     openssl(
@@ -262,7 +262,7 @@ fn wrong_answer_is_refused_without_change() {
     ca.assert_refuses(
         "apiserver",
         &answer(COPY_EXTENSIONS),
-        "the certificate was signed by CN=kubernetes, which is not in the file of the authority ca",
+        "the certificate was signed by CN=kubernetes, which is not in the file of the CA ca",
     );
     for kind in ["crt", "key"] {
         fs::write(
@@ -331,7 +331,7 @@ fn csr_all_requests_every_external_credential() {
         );
     }
     let status = node.run(&["status"]).text;
-    assert!(status.contains("Requests without an answer\n"), "{status}");
+    assert!(status.contains("Open requests\n"), "{status}");
     let line = status.lines().find(|line| line.contains("apiserver: asked for ")).unwrap();
     assert!(line.ends_with("/var/lib/kubecertd/requests/apiserver.csr"), "{line}");
 }
@@ -342,18 +342,13 @@ fn csr_is_refused_for_ca_with_local_key() {
     let run = node.run(&["csr", "apiserver"]);
     assert_eq!(run.code, 1);
     assert!(
-        run.text.contains(
-            "apiserver: its authority ca has its key on this node: kubecertd renew signs it"
-        ),
+        run.text
+            .contains("apiserver: the key of its CA ca is on this node: kubecertd renew signs it"),
         "{}",
         run.text
     );
     let all = node.run(&["csr", "--all"]);
-    assert!(
-        all.code == 2 && all.text.contains("there is nothing to sign elsewhere"),
-        "{}",
-        all.text
-    );
+    assert!(all.code == 2 && all.text.contains("there is nothing to request"), "{}", all.text);
     let none = node.run(&["csr"]);
     assert!(none.code == 2 && none.text.contains("kubecertd csr NAME, or --all"), "{}", none.text);
     assert!(

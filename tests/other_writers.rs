@@ -62,9 +62,9 @@ fn assert_renewed_but(node: &Node, left: &[&str]) {
     assert!(kept.is_empty(), "not renewed: {kept:?}");
 }
 
-const PAIR: &str = "[[credential]]\nname = \"app\"\nauthority = \"ca\"\n\
+const PAIR: &str = "[[credential]]\nname = \"app\"\nca = \"ca\"\n\
     certificate = \"/srv/app/app.crt\"\nkey = \"/srv/app/app.key\"\n";
-const KUBECONFIG: &str = "[[credential]]\nname = \"app\"\nauthority = \"ca\"\n\
+const KUBECONFIG: &str = "[[credential]]\nname = \"app\"\nca = \"ca\"\n\
     kubeconfig = \"/srv/app/app.conf\"\n";
 
 fn referring(certificate: &str, key: &str) -> String {
@@ -99,7 +99,7 @@ fn users_kubeconfig_refers_to_no_file_of_root() {
         assert!(!confined.text.contains("ReadWritePaths=-/etc\n"), "{key}: {}", confined.text);
         let run = node.run(&["renew"]);
         let refused = if key == "link.key" {
-            "is a symlink that others than root can have set"
+            "is a symlink that others than root may have set"
         } else {
             "may refer only to files beside it"
         };
@@ -238,7 +238,7 @@ fn ca_behind_a_users_symlink_signs_nothing() {
     put(&node, &format!("{etcd}/server.key"), OWN_KEY);
     let before = node.read(&format!("{etcd}/server.crt"));
     let run = node.run(&["renew"]);
-    assert!(run.text.contains("is a symlink that others than root can have set"), "{}", run.text);
+    assert!(run.text.contains("is a symlink that others than root may have set"), "{}", run.text);
     assert_eq!(node.read(&format!("{etcd}/server.crt")), before);
 }
 
@@ -295,7 +295,7 @@ fn swapped_directory_of_a_key_leads_to_no_file_of_root() {
     put(&node, "srv/app/app.crt", node.read(KUBELET_CLIENT));
     symlink("/etc/victim", node.path("srv/app/private")).unwrap();
     let run = node.run(&["renew"]);
-    assert!(run.text.contains("is a symlink that others than root can have set"), "{}", run.text);
+    assert!(run.text.contains("is a symlink that others than root may have set"), "{}", run.text);
     assert_eq!(node.text("etc/victim/app.key"), "root's own\n");
     assert_renewed_but(&node, &["app"]);
     let confined = node.run(&["config", "check"]);

@@ -22,26 +22,26 @@ use common::{ECDSA, Node, now};
 use kubecertd::model::days;
 
 const CONFIGURATION: &str = r#"
-[[authority]]
+[[ca]]
 name = "site-ca"
 certificate = "/etc/site/ca.crt"
 key = "/etc/site/ca.key"
 [[credential]]
 name = "server"
-authority = "site-ca"
+ca = "site-ca"
 certificate = "/etc/site/server.crt"
 key = "/etc/site/server.key"
 [[credential]]
 name = "bundle"
-authority = "site-ca"
+ca = "site-ca"
 bundle = "/etc/site/bundle.pem"
 [[credential]]
 name = "reversed"
-authority = "site-ca"
+ca = "site-ca"
 bundle = "/etc/site/reversed.pem"
 [[credential]]
 name = "client"
-authority = "ca"
+ca = "ca"
 kubeconfig = "/etc/site/client.conf"
 [[credential]]
 name = "watched"

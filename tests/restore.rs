@@ -52,7 +52,7 @@ fn restore_is_byte_exact_and_reversible() {
     assert_eq!(run.code, 0, "{}", run.text);
     assert_eq!((read_pair(&node), node.read(SCHEDULER)), old);
     assert!(
-        run.text.contains("2 credentials restored; what was there before is the backup "),
+        run.text.contains("2 credentials restored; the replaced files are in the backup "),
         "{}",
         run.text
     );
@@ -100,10 +100,7 @@ fn restore_recreates_missing_files_with_safe_modes() {
         .unwrap();
     let text = String::from_utf8_lossy(&status.stdout);
     assert_eq!(status.status.code(), Some(0), "{text}");
-    assert!(
-        text.contains("/etc/kubernetes/admin.conf was not there any more; it is made anew"),
-        "{text}"
-    );
+    assert!(text.contains("/etc/kubernetes/admin.conf was missing; it is made again"), "{text}");
     let mode = |file: &str| fs::metadata(node.path(file)).unwrap().mode() & 0o7777;
     let modes = [
         "etc/kubernetes/pki/etcd/server.crt",
@@ -125,12 +122,15 @@ fn restore_without_valid_names_changes_nothing() {
     let node = renewed_node();
     let before = node.snapshot();
     let cases: [(&[&str], &str); 4] = [
-        (&["restore"], "say what is to be restored: kubecertd restore --list shows what there is"),
-        (&["restore", "--force"], "say what is to be restored"),
-        (&["restore", "apisever"], "there is no credential \"apisever\"; there are apiserver"),
+        (&["restore"], "name what to restore: kubecertd restore --list lists the backups"),
+        (&["restore", "--force"], "name what to restore"),
+        (
+            &["restore", "apisever"],
+            "there is no credential \"apisever\"; the credentials are apiserver",
+        ),
         (
             &["restore", "--from", "20200101T000000Z"],
-            "there is no backup \"20200101T000000Z\"; kubecertd restore --list shows",
+            "there is no backup \"20200101T000000Z\"; see kubecertd restore --list",
         ),
     ];
     for (arguments, reported) in cases {
@@ -210,7 +210,7 @@ fn files_writable_by_others_are_backed_up_apart_and_restored() {
     let run = node.run(&["restore", "apiserver", "scheduler.conf"]);
     assert_eq!(run.code, 0, "{}", run.text);
     assert!(
-        run.text.contains("2 credentials restored; what was there before is in the backups "),
+        run.text.contains("2 credentials restored; the replaced files are in the backups "),
         "{}",
         run.text
     );
@@ -263,7 +263,7 @@ fn expired_or_foreign_backup_needs_force() {
     assert_eq!(run.code, 4, "{}", run.text);
     assert!(
         run.text.contains(
-            "expired 2 days ago: nothing accepts it any more; --force restores it all the same"
+            "expired 2 days ago: nothing accepts it any more; --force restores it anyway"
         ),
         "{}",
         run.text
@@ -291,7 +291,7 @@ fn expired_or_foreign_backup_needs_force() {
     assert_eq!(run.code, 1, "{}", run.text);
     assert!(
         run.text.contains(
-            "was not signed by the authority ca as it is now: who trusts only that refuses it"
+            "was not signed by the present CA ca: programs that trust only this CA refuse it"
         ),
         "{}",
         run.text
@@ -400,8 +400,8 @@ fn backups_are_pruned_and_private_to_root() {
 #[test]
 fn state_directory_read_by_component_is_refused() {
     for (state, reported) in [
-        ("/etc/kubernetes/manifests/backups", "kubelet runs whatever lies there"),
-        ("/etc/kubernetes/pki/kubecertd", "where ca has its certificate, and which pods mount"),
+        ("/etc/kubernetes/manifests/backups", "kubelet runs every file there"),
+        ("/etc/kubernetes/pki/kubecertd", "which holds the certificate of ca and which pods mount"),
         ("/etc/kubernetes/pki/etcd/x", "which pods mount"),
     ] {
         let node = Node::due();
@@ -446,10 +446,11 @@ fn docs_show_current_restore_output() {
     let node = Node::due();
     assert_eq!(node.run(&["renew", "apiserver", "scheduler.conf"]).code, 0);
     let list = node.run(&["restore", "--list"]).text;
-    let restored = node
-        .run(&["restore", "scheduler.conf"])
-        .text
-        .replace("restart it.", "the next scheduled pass does it, kubecertd renew at once.");
+    let restored = node.run(&["restore", "scheduler.conf"]).text.replace(
+        "restart it.",
+        "the next scheduled pass refreshes it, kubecertd renew does so at \
+            once.",
+    );
     let page = mask_varying(include_str!("../docs/cli.md"));
     for (command, output) in
         [("# kubecertd restore --list", &list), ("# kubecertd restore scheduler.conf", &restored)]

@@ -196,8 +196,8 @@ fn refused_certificate_is_rolled_back_with_full_disk() {
     let run = at_the_root_of(&node, FULL_STATE_DISK);
     let text = String::from_utf8_lossy(&[&*run.stdout, &*run.stderr].concat()).into_owned();
     assert!(text.contains("renewed without a trial"), "{text}");
-    assert!(text.contains("can't be remembered") && text.contains("os error 28"), "{text}");
-    assert!(text.contains("accepts the one before it, which is back in place"), "{text}");
+    assert!(text.contains("can't be recorded") && text.contains("os error 28"), "{text}");
+    assert!(text.contains("accepts the previous one, which was restored"), "{text}");
     assert_eq!(node.certificate("admin.conf").serial, serial, "{text}");
     assert_eq!(node.read(ADMIN), before, "{text}");
     assert_eq!(run.status.code(), Some(1), "{text}");

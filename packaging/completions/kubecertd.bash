@@ -232,13 +232,13 @@ _kubecertd() {
             return 0
             ;;
         kubecertd__subcmd__ca__subcmd__export)
-            opts="-h --authority --root --config --help"
+            opts="-h --ca --root --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --authority)
+                --ca)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -328,13 +328,13 @@ _kubecertd() {
             return 0
             ;;
         kubecertd__subcmd__ca__subcmd__show)
-            opts="-h --authority --root --config --help"
+            opts="-h --ca --root --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --authority)
+                --ca)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -354,13 +354,13 @@ _kubecertd() {
             return 0
             ;;
         kubecertd__subcmd__ca__subcmd__verify)
-            opts="-h --authority --root --config --help"
+            opts="-h --ca --root --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --authority)
+                --ca)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -902,7 +902,7 @@ _kubecertd() {
             return 0
             ;;
         kubecertd__subcmd__renew)
-            opts="-h --dry-run --force --allow-shorter --revive --add-san --remove-san --trust-clock --root --config --help"
+            opts="-h --dry-run --force --allow-shorter --include-long-expired --add-san --remove-san --trust-clock --root --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

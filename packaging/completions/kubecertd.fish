@@ -28,87 +28,87 @@ complete -c kubecertd -n "__fish_kubecertd_needs_command" -l root -d 'Work on an
 complete -c kubecertd -n "__fish_kubecertd_needs_command" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_needs_command" -s h -l help -d 'Print help'
 complete -c kubecertd -n "__fish_kubecertd_needs_command" -s V -l version -d 'Print version'
-complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "check" -d 'Show every certificate, how long it is valid, and what should be done about it; changes nothing'
-complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "renew" -d 'Renew what is due, and rewrite the kubeconfigs'
-complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "restore" -d 'Put back what a renewal replaced, from the backups'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "check" -d 'Show every certificate, when it expires, and what should be done about it; changes nothing'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "renew" -d 'Renew what is due, rewrite the kubeconfigs, and have the services use the new certificates'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "restore" -d 'Restore replaced files from the backups'
 complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "run" -d 'Run as a daemon: a pass every night, and whenever something changed'
-complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "status" -d 'Show what the daemon did and will do, and what needs attention now; true also when it does not run'
-complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "alarms" -d 'Show the alarms that are in force, why, and what to do about each'
-complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "hold" -d 'Ask that nothing is renewed for a while, unless it is urgent, and no lost file is made'
-complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "ca" -d 'Show or hand out an authority\'s certificate, and see who trusts it; changes nothing'
-complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "csr" -d 'Make a new key and a signing request, for an authority whose key is elsewhere; the new key stays on this node'
-complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "install" -d 'Put the signed answer to such a request in the place of the old certificate'
-complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "config" -d 'Look at the configuration'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "status" -d 'Show what the daemon did and will do, and what needs attention; also while it does not run'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "alarms" -d 'Show the alarms in force, with the reason and what to do about each'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "hold" -d 'Renew nothing for a while, unless it is urgent, and make no lost file'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "ca" -d 'Show or export a CA certificate, and verify who trusts it; changes nothing'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "csr" -d 'Make a new key and a signing request for an external CA; the key stays on this node'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "install" -d 'Install the certificate that an external CA signed for such a request'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "config" -d 'Check or show the configuration'
 complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "demo" -d 'Build a throw-away control-plane node with certificates in every state, and do the whole job on it'
 complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand check" -s o -l output -d 'How to show it; json is what kubeadm certs check-expiration -o json prints, with more fields' -r -f -a "table\t'Columns for people'
-wide\t'The same, and the services that use the certificates'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand check" -s o -l output -d 'Output format; json is what kubeadm certs check-expiration -o json prints, with more fields' -r -f -a "table\t'A table'
+wide\t'The table, and the services that use the certificates'
 json\t'For programs'"
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand check" -l at -d 'Judge as of another time: 2027-03-01 or 2027-03-01T12:00:00Z' -r
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand check" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand check" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l add-san -d 'Have this DNS name or IP address in the new certificate too; may be given several times, with one NAME' -r
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l remove-san -d 'Have this one no more' -r
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l add-san -d 'Add this DNS name or IP address to the new certificate; may be given several times, with one NAME' -r
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l remove-san -d 'Leave this one out' -r
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l dry-run -d 'Show what would be done and why; changes nothing'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l force -d 'Renew also what has enough life left, and wait for nothing'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l force -d 'Renew also what is not due yet, and defer nothing'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l allow-shorter -d 'With --force, --add-san or --remove-san: renew also where the new certificate would expire before the present one, because the CA does, or the configured validity is shorter'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l revive -d 'Renew also what ended more than 30 days ago on one controller of several, which may have been removed from its cluster since'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l trust-clock -d 'Sign though the clock is not trusted'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l include-long-expired -d 'On a control-plane node of several, renew also what expired more than 30 days ago: the node may have been removed from its cluster since'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l trust-clock -d 'Sign although the clock is not trusted'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -s h -l help -d 'Print help'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -l from -d 'Take this backup, by the name that --list shows, instead of the newest one that holds the credential whole' -r
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -l from -d 'Use this backup, by the name that --list shows, instead of the newest one that holds the complete credential' -r
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -l list -d 'Show the backups, the newest first, and what each holds; changes nothing'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -l force -d 'Restore also what is expired, or what the present authority did not sign'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -l list -d 'List the backups, the newest first, with their content; changes nothing'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -l force -d 'Restore also a certificate that is expired, or that the present CA did not sign'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -s h -l help -d 'Print help'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand run" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand run" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand run" -l once -d 'Make one pass and end, for a timer'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand run" -l once -d 'Make one pass and exit, for a timer'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand run" -s h -l help -d 'Print help'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand status" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand status" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand status" -l watch -d 'Show it again every two seconds, until interrupted'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand status" -s h -l help -d 'Print help'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand alarms" -s o -l output -d 'How to show them' -r -f -a "list\t'A paragraph each, for people'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand alarms" -s o -l output -d 'Output format' -r -f -a "list\t'A paragraph for each alarm'
 json\t'For programs'"
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand alarms" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand alarms" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand alarms" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -l until -d 'When the hold ends by itself: 2027-03-01 or 2027-03-01T12:00:00Z' -r
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -l reason -d 'Why; shown with the hold' -r
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -l until -d 'When the hold is over: 2027-03-01 or 2027-03-01T12:00:00Z' -r
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -l reason -d 'The reason, which is shown with the hold' -r
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -l end -d 'End a hold now'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -l end -d 'End the hold now'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -s h -l help -d 'Print help'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and not __fish_seen_subcommand_from show export verify help" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and not __fish_seen_subcommand_from show export verify help" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and not __fish_seen_subcommand_from show export verify help" -s h -l help -d 'Print help'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and not __fish_seen_subcommand_from show export verify help" -f -a "show" -d 'Show the certificate, its fingerprint, the hash that kubeadm join wants, and how long it is valid'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and not __fish_seen_subcommand_from show export verify help" -f -a "export" -d 'Print the certificate as PEM, for servers elsewhere that have to trust it; never its key'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and not __fish_seen_subcommand_from show export verify help" -f -a "verify" -d 'Say whether a file or a server trusts the authority and is signed by it'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and not __fish_seen_subcommand_from show export verify help" -f -a "export" -d 'Print the certificate as PEM, for other servers that have to trust it; never its key'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and not __fish_seen_subcommand_from show export verify help" -f -a "verify" -d 'Check whether a file or a server trusts the CA and is signed by it'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and not __fish_seen_subcommand_from show export verify help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from show" -l authority -d 'Another authority than the root of the cluster, by the name that check shows' -r
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from show" -l ca -d 'Another CA than the cluster\'s root CA, by the name that check shows' -r
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from show" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from show" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from export" -l authority -d 'Another authority than the root of the cluster, by the name that check shows' -r
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from export" -l ca -d 'Another CA than the cluster\'s root CA, by the name that check shows' -r
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from export" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from export" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from verify" -l authority -d 'Another authority than the root of the cluster, by the name that check shows' -r
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from verify" -l ca -d 'Another CA than the cluster\'s root CA, by the name that check shows' -r
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from verify" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from verify" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show the certificate, its fingerprint, the hash that kubeadm join wants, and how long it is valid'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from help" -f -a "export" -d 'Print the certificate as PEM, for servers elsewhere that have to trust it; never its key'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Say whether a file or a server trusts the authority and is signed by it'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from help" -f -a "export" -d 'Print the certificate as PEM, for other servers that have to trust it; never its key'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Check whether a file or a server trusts the CA and is signed by it'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand csr" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand csr" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand csr" -l all -d 'Everything whose authority has its key elsewhere'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand csr" -l all -d 'Every credential of an external CA'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand csr" -s h -l help -d 'Print help'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand install" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand install" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
@@ -116,7 +116,7 @@ complete -c kubecertd -n "__fish_kubecertd_using_subcommand install" -s h -l hel
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -s h -l help -d 'Print help'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -f -a "check" -d 'Say whether the configuration is right, and if not, where it is wrong'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -f -a "check" -d 'Say whether the configuration is valid, and if not, where it is wrong'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -f -a "show" -d 'Show every setting in force and where it comes from, and the managed files'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from check" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
@@ -125,28 +125,28 @@ complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_s
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from show" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from show" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "check" -d 'Say whether the configuration is right, and if not, where it is wrong'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "check" -d 'Say whether the configuration is valid, and if not, where it is wrong'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show every setting in force and where it comes from, and the managed files'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand demo" -l keep -d 'Build it in this empty directory and leave it there, to be looked at with --root' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand demo" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand demo" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand demo" -s h -l help -d 'Print help'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "check" -d 'Show every certificate, how long it is valid, and what should be done about it; changes nothing'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "renew" -d 'Renew what is due, and rewrite the kubeconfigs'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "restore" -d 'Put back what a renewal replaced, from the backups'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "check" -d 'Show every certificate, when it expires, and what should be done about it; changes nothing'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "renew" -d 'Renew what is due, rewrite the kubeconfigs, and have the services use the new certificates'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "restore" -d 'Restore replaced files from the backups'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "run" -d 'Run as a daemon: a pass every night, and whenever something changed'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "status" -d 'Show what the daemon did and will do, and what needs attention now; true also when it does not run'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "alarms" -d 'Show the alarms that are in force, why, and what to do about each'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "hold" -d 'Ask that nothing is renewed for a while, unless it is urgent, and no lost file is made'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "ca" -d 'Show or hand out an authority\'s certificate, and see who trusts it; changes nothing'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "csr" -d 'Make a new key and a signing request, for an authority whose key is elsewhere; the new key stays on this node'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "install" -d 'Put the signed answer to such a request in the place of the old certificate'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "config" -d 'Look at the configuration'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "status" -d 'Show what the daemon did and will do, and what needs attention; also while it does not run'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "alarms" -d 'Show the alarms in force, with the reason and what to do about each'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "hold" -d 'Renew nothing for a while, unless it is urgent, and make no lost file'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "ca" -d 'Show or export a CA certificate, and verify who trusts it; changes nothing'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "csr" -d 'Make a new key and a signing request for an external CA; the key stays on this node'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "install" -d 'Install the certificate that an external CA signed for such a request'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "config" -d 'Check or show the configuration'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "demo" -d 'Build a throw-away control-plane node with certificates in every state, and do the whole job on it'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and __fish_seen_subcommand_from ca" -f -a "show" -d 'Show the certificate, its fingerprint, the hash that kubeadm join wants, and how long it is valid'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and __fish_seen_subcommand_from ca" -f -a "export" -d 'Print the certificate as PEM, for servers elsewhere that have to trust it; never its key'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and __fish_seen_subcommand_from ca" -f -a "verify" -d 'Say whether a file or a server trusts the authority and is signed by it'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "check" -d 'Say whether the configuration is right, and if not, where it is wrong'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and __fish_seen_subcommand_from ca" -f -a "export" -d 'Print the certificate as PEM, for other servers that have to trust it; never its key'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and __fish_seen_subcommand_from ca" -f -a "verify" -d 'Check whether a file or a server trusts the CA and is signed by it'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "check" -d 'Say whether the configuration is valid, and if not, where it is wrong'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "show" -d 'Show every setting in force and where it comes from, and the managed files'

@@ -32,20 +32,20 @@ pub enum CopyError {
     /// The copy or its original changed since the plan was made.
     #[error(
         "it or its original was changed by another process in the meantime; it is left as it is, \
-         and the next pass looks at it again"
+         and the next pass checks it again"
     )]
     Changed,
     /// The new files could not be composed.
     #[error(transparent)]
     Compose(#[from] ComposeError),
     /// The staged files do not hold what the original holds.
-    #[error("what was written, read back, is not what its original holds; nothing was replaced")]
+    #[error("the written file, read back, differs from its original; nothing was replaced")]
     ReadBack,
     /// The files could not be replaced.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A fault in kubecertd.
-    #[error("a fault in kubecertd kept it from being copied; please report it")]
+    #[error("a bug in kubecertd prevented the copy; please report it")]
     Fault,
 }
 

@@ -48,7 +48,7 @@ pub async fn make_first_request(
     let Server { url, trust } = server(root, file)?;
     let identity = match load(root, kubeconfig) {
         Loaded::Whole(stored) => identity_of(&stored).map_err(|e| format!("{file}: {e}"))?,
-        _ => return Err(format!("{file} can't be used: `kubecertd check` tells why")),
+        _ => return Err(format!("{file} can't be used: `kubecertd check` shows the reason")),
     };
     let url = format!("{url}/api/v1/nodes/{node}/proxy/healthz");
     let request =

@@ -71,8 +71,8 @@ pub type Progress<'p> = &'p (dyn Fn(usize, usize) + Sync);
 pub enum RenewError {
     /// Its files are not what they were when its renewal was decided.
     #[error(
-        "its files were changed by another process in the meantime; they are left as they are, and \
-         the next pass looks at them again"
+        "its files were changed by another process in the meantime; they are left as they are, \
+         and the next pass checks them again"
     )]
     Changed,
     /// Its files are another credential's too.
@@ -88,8 +88,8 @@ pub enum RenewError {
     },
     /// The authority can't sign any more.
     #[error(
-        "its authority {name} could sign when this was decided, and can't now; the next pass looks \
-         at it again"
+        "the CA {name} could sign when this was planned, and can't now; the next pass checks it \
+         again"
     )]
     Authority {
         /// The authority.
@@ -137,9 +137,9 @@ pub enum RenewError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The pass was ended before its turn came.
-    #[error("kubecertd was stopped before its turn came; the next pass renews it")]
+    #[error("kubecertd was stopped before it was renewed; the next pass renews it")]
     Stopped,
     /// A fault of ours.
-    #[error("a fault in kubecertd kept it from being renewed; please report it")]
+    #[error("a bug in kubecertd prevented the renewal; please report it")]
     Fault,
 }

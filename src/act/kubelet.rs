@@ -75,7 +75,7 @@ fn form(root: &Root, location: &Location, kubeconfig: &AbsolutePath) -> Result<F
         Location::Bundle(file) => Form::Bundle(source(file)?),
         Location::Kubeconfig(_) | Location::KubeconfigUser { .. } => {
             return Err(RenewError::NodeNotKnown(format!(
-                "{kubeconfig} leads to another kubeconfig"
+                "{kubeconfig} is a symlink to another kubeconfig"
             )));
         }
     })

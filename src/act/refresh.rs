@@ -24,7 +24,7 @@ use std::time::Duration;
 
 pub use self::caller::{BoxFuture, Caller, Limits, Refreshing, ServiceObservation};
 pub use self::error::{RefreshError, StaleList};
-pub use self::outcome::{RefreshOutcome, Refreshed};
+pub use self::outcome::{RefreshOutcome, Refreshed, Uptake};
 use self::turn::Turn;
 use crate::model::{RefreshStep, Service, ServiceName};
 
@@ -81,7 +81,7 @@ pub async fn await_healthy(services: &[Service], limit: Duration, with: &Refresh
 fn is_unhealthy(result: &Result<Refreshed, RefreshError>) -> bool {
     match result {
         Ok(Refreshed::Restarted { unhealthy, .. }) => unhealthy.is_some(),
-        Ok(Refreshed::TookIt { .. } | Refreshed::Closed { .. })
+        Ok(Refreshed::Reloaded { .. } | Refreshed::Closed { .. })
         | Err(RefreshError::StillStale(_)) => false,
         Err(_) => true,
     }

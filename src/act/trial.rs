@@ -146,7 +146,7 @@ fn target(root: &Root, at: &TrialAt, location: &Location) -> Result<TrialTarget,
             Ok(TrialTarget { server, url, user: None, trust, forbidden_is_known: false })
         }
         (TrialAt::Kubeconfig(_), Location::Pair { .. } | Location::Bundle(_)) => {
-            Err("it is not in a kubeconfig, so that its server is not known".to_owned())
+            Err("it is not in a kubeconfig, so its server is not known".to_owned())
         }
     }
 }
@@ -277,7 +277,7 @@ impl Ready {
                 Trial::NotTried(format!("it refuses the old certificate too ({refused})"))
             }
             TrialReply::Nothing(reason) => Trial::NotTried(format!(
-                "it said {refused}, and of the old certificate nothing: {reason}"
+                "it answered {refused}, and did not answer with the old certificate: {reason}"
             )),
         }
     }

@@ -117,7 +117,9 @@ fn only_refusal_of_new_certificate_alone_counts() {
             500,
             401,
             not_tried(
-                "it said status 401, and of the old certificate nothing: it answers with status \
+                "it answered status 401, and did not answer with the old certificate: it answers \
+                 with \
+                 status \
                  500",
             ),
         ),
@@ -191,7 +193,7 @@ fn hanging_server_is_limited_in_time() {
     let answers = ask_all(asked.collect());
     assert!(
         answers.iter().all(|(_, _, trial)| *trial
-            == not_tried("a TLS handshake did not come about within the time limit")),
+            == not_tried("a TLS handshake was not established within the time limit")),
         "{answers:?}"
     );
     assert!(began.elapsed() < TRIALS_TIMEOUT, "all at the same time");
@@ -468,9 +470,7 @@ fn unknown_server_prevents_no_renewal_and_is_noted() {
     assert!(outcomes.iter().all(|(_, result)| result.is_ok()), "{outcomes:?}");
     assert_eq!(notes.len(), 2, "{notes:?}");
     assert!(notes.iter().any(|note| {
-        note.ends_with(
-            "its server: one; it is not in a kubeconfig, so that its server is not known",
-        )
+        note.ends_with("its server: one; it is not in a kubeconfig, so its server is not known")
     }));
 }
 

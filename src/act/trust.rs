@@ -32,9 +32,9 @@ pub(super) enum TrustError {
     File(#[from] FileError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("others than root can write {0}")]
+    #[error("{0} is writable by others than root")]
     WritableByOthers(AbsolutePath),
-    #[error("what was written, read back, does not trust it")]
+    #[error("the written file, read back, does not trust it")]
     ReadBack,
 }
 
@@ -122,16 +122,17 @@ pub fn trust_besides<'k>(
 
 fn gain(path: &AbsolutePath, signer: &Certificate, file: &AbsolutePath) -> String {
     format!(
-        "{path}: gets the CA certificates of {file}, since credentials get another issuer, {}: \
-         restart what read it before (for kubelet.conf, kubelet), and see to the kubeconfigs of \
-         other nodes and users",
+        "{path}: gets the CA certificates of {file}, since credentials are issued by another CA \
+         now, {}: \
+         restart the programs that use it (for kubelet.conf, kubelet), and update the kubeconfigs \
+         of other nodes and users",
         signer.subject
     )
 }
 
 fn failure(path: &AbsolutePath, signer: &Certificate, problem: &dyn std::fmt::Display) -> String {
     let signer = &signer.subject;
-    format!("{path}: does not trust {signer}, by which credentials are issued now: {problem}")
+    format!("{path}: does not trust {signer}, which issues credentials now: {problem}")
 }
 
 /// In the change of a renewal.

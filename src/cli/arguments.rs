@@ -26,48 +26,45 @@ pub struct Arguments {
 const EXIT_CODES: &str = "Exit codes: 0 fine; 1 failed; 2 wrong usage; 3 something is due \
     or wrong (check, status, ca verify), is still due or expired (renew), or an alarm is in force \
 (alarms); 4 partly done (renew, restore); 5 deferred, or the clock is not trusted (renew); 75 \
-another kubecertd is at work; 78 the configuration is wrong, or this kind of node is not \
+another kubecertd holds the lock; 78 the configuration is wrong, or this kind of node is not \
 supported.";
 
 const RESTORE: &str = "\
-A restore goes the way of a renewal: it is checked before anything is replaced, and what it \
-replaces is backed up in its turn, so that it can be \
-undone. Only a certificate with the key that fits it is restored.
+A restore is made like a renewal: the backup is checked before anything is replaced, and the \
+replaced files are backed up, so it can be undone. Only a certificate with its matching key is \
+restored.
 
-  kubecertd restore --list                    what there is
-  kubecertd restore scheduler.conf            the newest backup of it that is whole
-  kubecertd restore --from 20261121T000000Z   all that this backup holds";
+  kubecertd restore --list                    lists the backups
+  kubecertd restore scheduler.conf            restores its newest complete backup
+  kubecertd restore --from 20261121T000000Z   restores all of this backup";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Show every certificate, how long it is valid, and what should be done about it; changes
-    /// nothing
+    /// Show every certificate, when it expires, and what should be done about it; changes nothing
     Check(CheckOptions),
-    /// Renew what is due, and rewrite the kubeconfigs
+    /// Renew what is due, rewrite the kubeconfigs, and have the services use the new certificates
     Renew(RenewOptions),
-    /// Put back what a renewal replaced, from the backups
+    /// Restore replaced files from the backups
     #[command(after_help = RESTORE)]
     Restore(RestoreOptions),
     /// Run as a daemon: a pass every night, and whenever something changed
     Run(RunOptions),
-    /// Show what the daemon did and will do, and what needs attention now; true also when it does
-    /// not run
+    /// Show what the daemon did and will do, and what needs attention; also while it does not run
     Status(StatusOptions),
-    /// Show the alarms that are in force, why, and what to do about each
+    /// Show the alarms in force, with the reason and what to do about each
     Alarms(AlarmsOptions),
-    /// Ask that nothing is renewed for a while, unless it is urgent, and no lost file is made
+    /// Renew nothing for a while, unless it is urgent, and make no lost file
     Hold(HoldOptions),
-    /// Show or hand out an authority's certificate, and see who trusts it; changes nothing
+    /// Show or export a CA certificate, and verify who trusts it; changes nothing
     Ca {
         #[command(subcommand)]
         command: CaCommand,
     },
-    /// Make a new key and a signing request, for an authority whose key is elsewhere; the new key
-    /// stays on this node
+    /// Make a new key and a signing request for an external CA; the key stays on this node
     Csr(CsrOptions),
-    /// Put the signed answer to such a request in the place of the old certificate
+    /// Install the certificate that an external CA signed for such a request
     Install(InstallOptions),
-    /// Look at the configuration
+    /// Check or show the configuration
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
@@ -79,7 +76,7 @@ pub(super) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Say whether the configuration is right, and if not, where it is wrong
+    /// Say whether the configuration is valid, and if not, where it is wrong
     Check,
     /// Show every setting in force and where it comes from, and the managed files
     Show,
@@ -87,17 +84,17 @@ pub(super) enum ConfigCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct CsrOptions {
-    /// What is to be signed, by the names that check shows
+    /// The credentials to request, by the names that check shows
     #[arg(value_name = "NAME", conflicts_with = "all")]
     pub names: Vec<String>,
-    /// Everything whose authority has its key elsewhere
+    /// Every credential of an external CA
     #[arg(long)]
     pub all: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct InstallOptions {
-    /// What was signed, by the name that check shows
+    /// The credential, by the name that check shows
     pub name: String,
     /// The signed certificate, in PEM
     #[arg(value_name = "CERT")]
@@ -109,9 +106,9 @@ pub(super) enum CaCommand {
     /// Show the certificate, its fingerprint, the hash that kubeadm join wants, and how long it is
     /// valid
     Show(CaOptions),
-    /// Print the certificate as PEM, for servers elsewhere that have to trust it; never its key
+    /// Print the certificate as PEM, for other servers that have to trust it; never its key
     Export(CaOptions),
-    /// Say whether a file or a server trusts the authority and is signed by it
+    /// Check whether a file or a server trusts the CA and is signed by it
     Verify {
         /// A file with certificates, a kubeconfig, or the host:port of a TLS server
         #[arg(value_name = "FILE|HOST:PORT")]
@@ -123,14 +120,14 @@ pub(super) enum CaCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct CaOptions {
-    /// Another authority than the root of the cluster, by the name that check shows
-    #[arg(long, value_name = "NAME")]
+    /// Another CA than the cluster's root CA, by the name that check shows
+    #[arg(long = "ca", alias = "authority", value_name = "NAME")]
     pub authority: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct CheckOptions {
-    /// How to show it; json is what kubeadm certs check-expiration -o json prints, with more fields
+    /// Output format; json is what kubeadm certs check-expiration -o json prints, with more fields
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
     pub output: Format,
     /// Judge as of another time: 2027-03-01 or 2027-03-01T12:00:00Z
@@ -140,9 +137,9 @@ pub(super) struct CheckOptions {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// Columns for people
+    /// A table
     Table,
-    /// The same, and the services that use the certificates
+    /// The table, and the services that use the certificates
     Wide,
     /// For programs
     Json,
@@ -157,14 +154,14 @@ pub(super) struct StatusOptions {
 
 #[derive(Debug, Args)]
 pub(super) struct AlarmsOptions {
-    /// How to show them
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = ListFormat::List)]
     pub output: ListFormat,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum ListFormat {
-    /// A paragraph each, for people
+    /// A paragraph for each alarm
     List,
     /// For programs
     Json,
@@ -172,48 +169,48 @@ pub(super) enum ListFormat {
 
 #[derive(Debug, Args)]
 pub(super) struct RenewOptions {
-    /// Only these, by the names that check shows; all that are due when none is given
+    /// Only these credentials, by the names that check shows; without a NAME, all that are due
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
     /// Show what would be done and why; changes nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Renew also what has enough life left, and wait for nothing
+    /// Renew also what is not due yet, and defer nothing
     #[arg(long)]
     pub force: bool,
     /// With --force, --add-san or --remove-san: renew also where the new certificate would expire
     /// before the present one, because the CA does, or the configured validity is shorter
     #[arg(long)]
     pub allow_shorter: bool,
-    /// Renew also what ended more than 30 days ago on one controller of several, which may have
-    /// been removed from its cluster since
-    #[arg(long)]
-    pub revive: bool,
-    /// Have this DNS name or IP address in the new certificate too; may be given several times,
-    /// with one NAME
+    /// On a control-plane node of several, renew also what expired more than 30 days ago: the node
+    /// may have been removed from its cluster since
+    #[arg(long, alias = "revive")]
+    pub include_long_expired: bool,
+    /// Add this DNS name or IP address to the new certificate; may be given several times, with
+    /// one NAME
     #[arg(long, value_name = "SAN")]
     pub add_san: Vec<San>,
-    /// Have this one no more
+    /// Leave this one out
     #[arg(long, value_name = "SAN")]
     pub remove_san: Vec<San>,
-    /// Sign though the clock is not trusted
+    /// Sign although the clock is not trusted
     #[arg(long)]
     pub trust_clock: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct RestoreOptions {
-    /// Only these, by the names that check shows
+    /// The credentials to restore, by the names that check shows
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
-    /// Show the backups, the newest first, and what each holds; changes nothing
+    /// List the backups, the newest first, with their content; changes nothing
     #[arg(long)]
     pub list: bool,
-    /// Take this backup, by the name that --list shows, instead of the newest one that holds the
-    /// credential whole
+    /// Use this backup, by the name that --list shows, instead of the newest one that holds the
+    /// complete credential
     #[arg(long, value_name = "BACKUP")]
     pub from: Option<String>,
-    /// Restore also what is expired, or what the present authority did not sign
+    /// Restore also a certificate that is expired, or that the present CA did not sign
     #[arg(long)]
     pub force: bool,
 }
@@ -227,14 +224,14 @@ pub(super) struct DemoOptions {
 
 #[derive(Debug, Args)]
 pub(super) struct RunOptions {
-    /// Make one pass and end, for a timer
+    /// Make one pass and exit, for a timer
     #[arg(long)]
     pub once: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct HoldOptions {
-    /// When the hold ends by itself: 2027-03-01 or 2027-03-01T12:00:00Z
+    /// When the hold is over: 2027-03-01 or 2027-03-01T12:00:00Z
     #[arg(
         long,
         value_name = "TIME",
@@ -243,10 +240,10 @@ pub(super) struct HoldOptions {
         requires = "reason"
     )]
     pub until: Option<Timestamp>,
-    /// Why; shown with the hold
+    /// The reason, which is shown with the hold
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
-    /// End a hold now
+    /// End the hold now
     #[arg(long, conflicts_with_all = ["until", "reason"])]
     pub end: bool,
 }

@@ -62,7 +62,7 @@ fn find<'n>(
     let Some(authority) = authorities.iter().find(is_meant) else {
         let known =
             authorities.iter().map(|one| one.name.to_string()).collect::<Vec<_>>().join(", ");
-        let asked = options.authority.as_deref().unwrap_or("root of the cluster");
+        let asked = options.authority.as_deref().unwrap_or("the cluster's root CA");
         return Err(Failure::UnknownAuthority { name: asked.to_owned(), known });
     };
     match load_authority(&node.root, authority) {
@@ -132,8 +132,9 @@ fn verify(node: &Node, target: &str, question: Question<'_>) -> Result<Vec<Verdi
                 .map_err(|e| e.to_string())?;
             Ok(vec![question.about_server(&served.certificate, &served.intermediates)])
         }
-        None => Err("there is no such file, and it is no address either: an address is host:port"
-            .to_owned()),
+        None => {
+            Err("there is no such file, and it is not an address of the form host:port".to_owned())
+        }
     }
 }
 

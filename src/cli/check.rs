@@ -79,7 +79,7 @@ fn credentials(survey: &Survey) -> String {
         (style(judgement.condition, judgement.attention), cells)
     };
     let rows: Vec<_> = survey.credentials.iter().map(row).collect();
-    out::columns(&["CREDENTIAL", "EXPIRES", "LEFT", "AUTHORITY", "STATE", "TO DO"], &rows)
+    out::columns(&["CREDENTIAL", "EXPIRES", "LEFT", "CA", "STATE", "TO DO"], &rows)
 }
 
 fn authority(facts: &CredentialFacts) -> String {
@@ -114,7 +114,7 @@ fn authorities(survey: &Survey) -> String {
         (authority_style(judgement), cells)
     };
     let rows: Vec<_> = survey.authorities.iter().map(row).collect();
-    out::columns(&["AUTHORITY", "EXPIRES", "LEFT", "STATE"], &rows)
+    out::columns(&["CA", "EXPIRES", "LEFT", "STATE"], &rows)
 }
 
 fn authority_style(judgement: &AuthorityJudgement) -> anstyle::Style {
@@ -252,7 +252,7 @@ pub(super) fn summary(node: &Node, survey: &Survey) -> String {
     };
     text += &match copy {
         0 => String::new(),
-        copy => format!(", {} to bring up to date", copies(copy)),
+        copy => format!(", {} to update", copies(copy)),
     };
     match operator {
         0 => text + ".",

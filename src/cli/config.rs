@@ -15,8 +15,8 @@ pub(super) fn check(node: &Node) -> Result<Exit, Failure> {
     let catalog = &node.catalog;
     let mut text = format!(
         "{}: {}, {} and {}\n",
-        paint(GOOD, "the configuration is right"),
-        count(catalog.authorities.len(), "authority").replace("authoritys", "authorities"),
+        paint(GOOD, "the configuration is valid"),
+        count(catalog.authorities.len(), "CA"),
         count(catalog.credentials.len(), "credential"),
         count(catalog.services.len(), "service"),
     );
@@ -32,8 +32,7 @@ pub(super) fn check(node: &Node) -> Result<Exit, Failure> {
 
 /// The text before the drop-in.
 const UNIT_LACKS: &str = "The daemon's unit opens only the usual directories to it, and this \
-    configuration has files elsewhere. Directories that are not there yet \
-    have to be made first; then put this into \
+    configuration has files elsewhere. Create missing directories first; then put this into \
     /etc/systemd/system/kubecertd.service.d/directories.conf, and \
     systemctl daemon-reload && systemctl restart kubecertd:";
 
@@ -46,11 +45,8 @@ pub(super) fn show(node: &Node) -> Exit {
         paint(HEADING, "# What this node has, as the manifests and the settings say")
     );
     for authority in &node.catalog.authorities {
-        let _ = writeln!(
-            text,
-            "# authority {}: {}, {}",
-            authority.name, authority.certificate, authority.key
-        );
+        let _ =
+            writeln!(text, "# CA {}: {}, {}", authority.name, authority.certificate, authority.key);
     }
     for credential in &node.catalog.credentials {
         let files: Vec<_> = credential.location.files().map(ToString::to_string).collect();
@@ -107,7 +103,7 @@ fn describe_refresh(refresh: UnitRefresh) -> String {
     match refresh {
         UnitRefresh::ReloadOrRestart => String::new(),
         UnitRefresh::Restart => ", restarted".to_owned(),
-        UnitRefresh::Reload => ", told to reload".to_owned(),
+        UnitRefresh::Reload => ", reloaded".to_owned(),
         UnitRefresh::Signal(signal) => format!(", sent {signal}"),
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn run(options: &DemoOptions) -> Result<Exit, Failure> {
     let before = node()?;
     out::print(&renew::preview(&before, &pass::preview(&before, &orders), &request));
 
-    step("3. Do it. What needs an operator does not hold up the rest.", "renew", dir.path());
+    step("3. Do it. What needs an operator does not delay the rest.", "renew", dir.path());
     let report = pass::run(&node()?, &orders)?;
     out::print(&renew::show(&node()?, &report, &request));
 

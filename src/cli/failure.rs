@@ -19,7 +19,7 @@ pub(super) enum Failure {
     #[error(transparent)]
     Pass(#[from] crate::pass::PassError),
     /// A name is not in the catalog.
-    #[error("there is no credential {name:?}; there are {known}")]
+    #[error("there is no credential {name:?}; the credentials are {known}")]
     UnknownName {
         /// The name.
         name: String,
@@ -36,7 +36,7 @@ pub(super) enum Failure {
     #[error("{0}")]
     Hold(String),
     /// The authority is not on this node.
-    #[error("there is no authority {name:?}; there are {known}")]
+    #[error("there is no CA {name:?}; the CAs are {known}")]
     UnknownAuthority {
         /// The name.
         name: String,

@@ -12,15 +12,16 @@ pub(super) fn run(node: &Node, options: &HoldOptions, clock: &dyn Clock) -> Resu
     let state = &node.settings.paths.state;
     let (Some(until), Some(reason)) = (options.until, options.reason.clone()) else {
         remove_hold(&node.root, state)?;
-        out::print("Nothing is held any more.\n");
+        out::print("The hold is over.\n");
         return Ok(Exit::Fine);
     };
     if until <= clock.now() {
-        return Err(Failure::Hold(format!("--until {}: that has passed already", date(until))));
+        return Err(Failure::Hold(format!("--until {}: this time has passed", date(until))));
     }
     write_hold(&node.root, state, &Hold { until, reason })?;
     out::print(&format!(
-        "Nothing is renewed until {}, unless it is urgent. kubecertd hold --end ends it earlier.\n",
+        "Nothing is renewed until {}, unless it is urgent. To end the hold earlier: kubecertd \
+         hold --end\n",
         date(until)
     ));
     Ok(Exit::Fine)

@@ -63,7 +63,7 @@ fn request(node: &Node, options: &RenewOptions) -> Result<Request, Failure> {
         only,
         force: options.force || !change.is_empty(),
         allow_shorter: options.allow_shorter,
-        revive: options.revive,
+        include_long_expired: options.include_long_expired,
         names: change,
     })
 }
@@ -132,7 +132,7 @@ pub(super) fn preview(node: &Node, preview: &Preview, request: &Request) -> Stri
             words::count(count, "credential")
         ),
         (count, copies) => format!(
-            "\n{} would be renewed, and {} would follow; nothing was changed.\n",
+            "\n{} would be renewed, and {} updated; nothing was changed.\n",
             words::count(count, "credential"),
             words::copies(copies)
         ),
@@ -156,11 +156,11 @@ fn effects(node: &Node, plan: &Plan) -> Vec<String> {
         let effects = [
             effect(Takes::Restart, &|names| format!("would be restarted, for {names}")),
             effect(Takes::NewConnections, &|names| {
-                format!("connections with the earlier {names} would be closed before it ends")
+                format!("connections with the old {names} would be closed before it expires")
             }),
-            effect(Takes::Reloads, &|names| format!("reads {names} again by itself")),
+            effect(Takes::Reloads, &|names| format!("reloads {names} by itself")),
             effect(Takes::ByHand, &|names| {
-                format!("uses {names}, and has to be restarted by hand unless it reads it again")
+                format!("uses {names}; restart it by hand unless it reloads it")
             }),
         ];
         let effects: Vec<_> = effects.into_iter().flatten().collect();
@@ -218,7 +218,7 @@ pub(super) fn services(report: &Report) -> String {
     let waiting = found.steps.iter().filter_map(|step| {
         let waits = step.waits.as_ref()?;
         Some(format!(
-            "{} waits: it {}; {waits}",
+            "{}: refresh deferred: it {}; {waits}",
             out::paint(SOON, step.service.as_str()),
             step.reason
         ))
@@ -272,7 +272,7 @@ fn copy_row(report: &Report, step: &Step) -> Row {
             "left alone",
             &step.credential,
             None,
-            "its original is what it was, so there is nothing to copy",
+            "its original is unchanged, so there is nothing to copy",
         ),
     }
 }
@@ -286,7 +286,7 @@ fn copied_row((name, result): &Copied, why: &str) -> Row {
 
 /// Formats a due renewal that is deferred.
 fn deferred_row(deferred: &Deferral) -> Row {
-    line(SOON, "waiting", &deferred.credential, None, &deferred.to_string())
+    line(SOON, "deferred", &deferred.credential, None, &deferred.to_string())
 }
 
 /// Formats the named credentials that are left as they are.
@@ -305,7 +305,7 @@ fn untouched_rows(
     let asked =
         credentials.iter().filter(|judged| request.only.contains(&judged.facts.credential.name));
     let left = asked.filter(|judged| !planned.contains(&judged.facts.credential.name));
-    let advice = if request.force { "" } else { "; --force renews it all the same" };
+    let advice = if request.force { "" } else { "; --force renews it anyway" };
     left.map(|judged| {
         line(
             PLAIN,
@@ -329,9 +329,9 @@ fn unplanned_rows(report: &Report) -> impl Iterator<Item = Row> {
 }
 
 fn recovery(report: &Report) -> Vec<Row> {
-    const FINISHED: &str = "its renewal was cut short earlier, and is complete now";
-    const DROPPED: &str = "its renewal was cut short earlier, and another program has changed its \
-        files since: they are left as they are";
+    const FINISHED: &str = "its interrupted renewal was completed";
+    const DROPPED: &str = "its renewal was interrupted, and another program has changed its files \
+        since: they are left as they are";
     let finished =
         report.recovered.finished.iter().map(|name| line(GOOD, "finished", name, None, FINISHED));
     let dropped =
@@ -351,10 +351,10 @@ fn summary(node: &Node, report: &Report) -> String {
     let mut text = format!("\n{} renewed", count(renewed.len(), "credential"));
     let copied = report.copies.iter().filter(|(_, result)| result.is_ok()).count();
     if copied > 0 {
-        let _ = write!(text, ", {} brought up to date", words::copies(copied));
+        let _ = write!(text, ", {} updated", words::copies(copied));
     }
     if !report.deferred.is_empty() {
-        let _ = write!(text, ", {} waiting", report.deferred.len());
+        let _ = write!(text, ", {} deferred", report.deferred.len());
     }
     match count_failures(report) {
         0 => text += ".\n",
@@ -370,7 +370,7 @@ fn pending_refreshes(node: &Node, renewed: &[&Renewed]) -> String {
         Takes::Reloads => None,
         Takes::NewConnections => Some(format!(
             "{service} uses the new {credential} for new connections only: restart it before the \
-             old one ends.\n"
+             old one expires.\n"
         )),
         Takes::Restart => {
             Some(format!("{service} reads {credential} only when it starts: restart it.\n"))
@@ -385,8 +385,8 @@ fn pending_refreshes(node: &Node, renewed: &[&Renewed]) -> String {
 /// The line for a static pod that the configuration does not list.
 pub(super) fn by_hand(service: &ServiceName, credential: &CredentialName) -> String {
     format!(
-        "The static pod {service} uses {credential}, and is not restarted by kubecertd: restart it \
-         by hand, unless it reads the file again by itself.\n"
+        "The static pod {service} uses {credential}, and kubecertd does not restart it: restart \
+         it by hand, unless it reloads the file by itself.\n"
     )
 }
 

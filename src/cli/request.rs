@@ -30,10 +30,9 @@ pub(super) fn csr(node: &Node, options: &CsrOptions) -> Result<Exit, Failure> {
     };
     if names.is_empty() {
         let text = if options.all {
-            "there is nothing to sign elsewhere: every authority has its key on this node"
+            "there is nothing to request: the key of every CA is on this node"
         } else {
-            "say what is to be signed: kubecertd csr NAME, or --all for everything whose authority \
-             has its key elsewhere"
+            "name a credential: kubecertd csr NAME, or --all for every credential of an external CA"
         };
         return Err(Failure::Request(text.to_owned()));
     }
@@ -43,12 +42,12 @@ pub(super) fn csr(node: &Node, options: &CsrOptions) -> Result<Exit, Failure> {
         match result {
             Ok(requested) => {
                 let again = if requested.again {
-                    "; it is for the key of the earlier one, which has no answer yet"
+                    "; it is for the key of the earlier request, which is still open"
                 } else {
                     ""
                 };
                 out::print_note(&format!(
-                    "{name}: the request is {} too, and its key waits beside it{again}",
+                    "{name}: the request is also in {}, with its key beside it{again}",
                     requested.file.display()
                 ));
                 out::print(&requested.request);
@@ -104,7 +103,7 @@ fn show(name: &CredentialName, installed: &Installed) -> String {
         installed.serial
     );
     let _ = match &installed.backup {
-        Some(backup) => writeln!(text, "; what was there before is the backup {backup}."),
+        Some(backup) => writeln!(text, "; the replaced files are in the backup {backup}."),
         None => writeln!(text, "."),
     };
     for note in installed.recovered.notes.iter().chain(&installed.notes) {
@@ -138,7 +137,7 @@ fn refresh(node: &Node, name: CredentialName, clock: &dyn Clock) -> Exit {
         }
         Err(e) => {
             out::print_error(&format!(
-                "the services could not be looked at: {e}; kubecertd renew does it again"
+                "the services could not be observed: {e}; kubecertd renew tries again"
             ));
             Exit::Partly
         }

@@ -15,9 +15,9 @@ use crate::pass::survey;
 use crate::store::{Backups, Generation};
 use crate::sys::Clock;
 
-const USAGE_HINT: &str = "say what is to be restored: kubecertd restore --list shows what there \
-    is, kubecertd restore NAME takes the newest backup of it, and kubecertd restore --from BACKUP \
-    restores all that this one holds";
+const USAGE_HINT: &str = "name what to restore: kubecertd restore --list lists the backups, \
+    kubecertd restore NAME restores the newest backup of a credential, and kubecertd restore \
+    --from BACKUP restores a whole backup";
 
 pub(super) fn run(
     node: &Node,
@@ -43,9 +43,7 @@ fn find(node: &Node, name: &str) -> Result<Generation, Failure> {
     let backups = Backups::open(&node.root, &node.settings.paths.state)?;
     let found = backups.generations().into_iter().find(|generation| generation.to_string() == name);
     found.ok_or_else(|| {
-        Failure::Restore(format!(
-            "there is no backup {name:?}; kubecertd restore --list shows those there are"
-        ))
+        Failure::Restore(format!("there is no backup {name:?}; see kubecertd restore --list"))
     })
 }
 
@@ -106,10 +104,10 @@ fn show(node: &Node, report: &RestoreReport, clock: &dyn Clock) -> String {
     let _ = write!(text, "\n{} restored", count(restored.len(), "credential"));
     let _ = match report.backups.as_slice() {
         [] => writeln!(text, "."),
-        [backup] => writeln!(text, "; what was there before is the backup {backup}."),
+        [backup] => writeln!(text, "; the replaced files are in the backup {backup}."),
         several => writeln!(
             text,
-            "; what was there before is in the backups {}.",
+            "; the replaced files are in the backups {}.",
             several.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
         ),
     };
@@ -144,7 +142,7 @@ fn replaced(report: &RestoreReport) -> impl Iterator<Item = &CredentialName> {
 /// refreshes them.
 fn services(node: &Node, restored: &[&CredentialName]) -> String {
     let refresh = if node.root.is_host() {
-        "the next scheduled pass does it, kubecertd renew at once"
+        "the next scheduled pass refreshes it, kubecertd renew does so at once"
     } else {
         "restart it"
     };

@@ -5,7 +5,7 @@ use anstyle::Style;
 
 use super::out::{self, BAD, GOOD, PLAIN, QUIET, SOON};
 use super::words::date;
-use crate::model::{Consumer, Freshness, Health, Presence, ServiceFacts};
+use crate::model::{Consumer, Evidence, Freshness, Health, Presence, ServiceFacts};
 use crate::pass::Services;
 use crate::plan::JudgedService;
 
@@ -34,17 +34,15 @@ pub(super) fn table(services: &Services) -> String {
 /// Formats a sentence for each service that uses an outdated credential.
 pub(super) fn attention(services: &Services) -> Vec<String> {
     let stale = services.list.iter().flat_map(|one| {
-        let stale =
-            one.freshness.iter().filter(|(_, freshness)| matches!(freshness, Freshness::Stale(_)));
-        stale.map(|(credential, freshness)| {
-            format!("{}: {}", one.facts.service.name, sentence(credential.as_str(), freshness))
+        one.freshness.iter().filter_map(|(credential, freshness)| match freshness {
+            Freshness::Stale(evidence) => {
+                let service = &one.facts.service.name;
+                Some(format!("{service}: uses an outdated {credential} ({evidence})"))
+            }
+            _ => None,
         })
     });
     stale.chain(services.findings.iter().map(ToString::to_string)).collect()
-}
-
-fn sentence(credential: &str, freshness: &Freshness) -> String {
-    format!("works with an earlier {credential} ({})", words(freshness))
 }
 
 fn rows(one: &JudgedService) -> Vec<(Style, Vec<String>)> {
@@ -98,12 +96,13 @@ fn style(freshness: &Freshness) -> Style {
 /// Describes the freshness in a few words.
 pub(super) fn words(freshness: &Freshness) -> String {
     match freshness {
-        Freshness::Fresh(evidence) => format!("fresh, {evidence}"),
-        Freshness::Stale(evidence) => format!("stale, {evidence}"),
+        Freshness::Fresh(Evidence::ReloadRequest) => "reload sent, unverified".to_owned(),
+        Freshness::Fresh(evidence) => format!("fresh ({evidence})"),
+        Freshness::Stale(evidence) => format!("stale ({evidence})"),
         Freshness::Lingering { connections, until } => {
             format!("fresh, but for {connections} open connections, closed by {}", date(*until))
         }
-        Freshness::ByItself => "reads it anew by itself".to_owned(),
+        Freshness::ByItself => "reloads by itself".to_owned(),
         Freshness::NotRunning => "does not run".to_owned(),
         Freshness::Unknown(reason) => format!("unknown: {reason}"),
     }
@@ -204,12 +203,12 @@ mod tests {
         let services = Services { list, consumers: vec![consumer], ..Services::default() };
         let expected = "\
 SERVICE          SINCE                  HEALTH      CREDENTIAL                 STATE
-kube-apiserver   1970-01-01 00:00 UTC   healthy     apiserver                  fresh, by what it \
-serves
+kube-apiserver   1970-01-01 00:00 UTC   healthy     apiserver                  fresh (served \
+certificate)
                                                     apiserver-kubelet-client   fresh, but for 2 \
                                                     open connections, closed by 1970-01-01 00:00 UTC
-kube-scheduler   1970-01-01 00:00 UTC   unhealthy   scheduler.conf             stale, by the file \
-it sees
+kube-scheduler   1970-01-01 00:00 UTC   unhealthy   scheduler.conf             stale (file in \
+container)
 kubelet          down                   -           kubelet-client             does not run
 
 ALSO MOUNTED BY   POD            CREDENTIALS
@@ -218,7 +217,7 @@ tool              default/tool   admin.conf
         assert_eq!(plain(&table(&services)), expected);
         assert_eq!(
             attention(&services),
-            ["kube-scheduler: works with an earlier scheduler.conf (stale, by the file it sees)"]
+            ["kube-scheduler: uses an outdated scheduler.conf (file in container)"]
         );
         assert!(!all_current(&services));
     }

@@ -92,8 +92,8 @@ fn screen(node: &Node, trouble: Option<String>, clock: &dyn Clock) -> (String, E
     text += &section("Needs attention", &attention);
     let held: Vec<_> =
         deferral_reasons(&found.deferral, now).iter().map(ToString::to_string).collect();
-    text += &section("Held, unless it is urgent", &held);
-    text += &section("Requests without an answer", &pending_request_lines(node, now));
+    text += &section("Hold (urgent renewals are made)", &held);
+    text += &section("Open requests", &pending_request_lines(node, now));
     text += &format!("\n{}", due(node, &survey));
     if !services.list.is_empty() {
         text += &format!("\n{}", services::table(&services));
@@ -154,9 +154,9 @@ fn daemon(status: Option<&Status>, runs: bool) -> String {
                 status.line
             )
         }
-        (None, true) => format!("{}, and has said nothing yet.\n", paint(GOOD, "kubecertd runs")),
+        (None, true) => format!("{}, and has no status yet.\n", paint(GOOD, "kubecertd runs")),
         (Some(status), false) => format!(
-            "{}; it last said something at {}.\n",
+            "{}; its last status is of {}.\n",
             paint(BAD, "kubecertd does not run"),
             date(status.updated)
         ),
@@ -179,7 +179,7 @@ fn due(node: &Node, survey: &Survey) -> String {
     let row = |(end, judged): &(Timestamp, &Judged)| {
         let from = match &judged.facts.credential.renewal {
             Renewal::Ours if judged.judgement.condition == Condition::EndsWithAuthority => {
-                "with its authority".to_owned()
+                "with its CA".to_owned()
             }
             Renewal::Ours => date(end.minus(judged.policy(&policy, survey.now).renew_before)),
             Renewal::Kubelet => "by kubelet".to_owned(),
@@ -235,13 +235,13 @@ fn details(last: &PassSummary) -> String {
         let _ = writeln!(text, "  {}    {name}: {reason}", paint(BAD, "failed"));
     }
     for (name, reason) in &last.services_waiting {
-        let _ = writeln!(text, "  {}   {name}: {reason}", paint(SOON, "waiting"));
+        let _ = writeln!(text, "  {}  {name}: {reason}", paint(SOON, "deferred"));
     }
     for (name, reason) in &last.failed {
         let _ = writeln!(text, "  {}    {name}: {reason}", paint(BAD, "failed"));
     }
     for (name, reason) in &last.waiting {
-        let _ = writeln!(text, "  {}   {name}: {reason}", paint(SOON, "waiting"));
+        let _ = writeln!(text, "  {}  {name}: {reason}", paint(SOON, "deferred"));
     }
     text
 }

@@ -38,7 +38,7 @@ pub fn server(root: &Root, file: &AbsolutePath) -> Result<Server, String> {
         PemSource::Missing => None,
     };
     let authority = authority
-        .ok_or_else(|| format!("{file} has no certificate-authority to know its server by"))?;
+        .ok_or_else(|| format!("{file} has no certificate-authority to verify its server by"))?;
     let authorities = certificates(authority.expose())
         .map_err(|e| format!("{file}: certificate-authority: {e}"))?;
     Ok(Server { url: url.trim_end_matches('/').to_owned(), trust: Trust::Authorities(authorities) })
@@ -77,7 +77,7 @@ pub fn identity_in(
 pub fn identity_of(stored: &Stored) -> Result<ClientIdentity, String> {
     let contents =
         stored.form.sources().map(|source| source.content.clone()).collect::<Option<Vec<Secret>>>();
-    let contents = contents.ok_or("one of its files is not there")?;
+    let contents = contents.ok_or("one of its files is missing")?;
     let (_, key) = stored.read_back(&contents).map_err(|e| e.to_string())?;
     identity_in(stored, &contents, &key)
 }

@@ -20,10 +20,7 @@ pub(super) enum Further<'c> {
 pub(super) fn several_keys(path: &AbsolutePath, content: &Secret) -> Option<String> {
     let blocks = pem::blocks(content.expose()).unwrap_or_default();
     (blocks.iter().filter(|block| block.is_private_key()).count() > 1).then(|| {
-        format!(
-            "{path}: holds several private keys, and it can't be said which of them is to be \
-             replaced"
-        )
+        format!("{path}: holds several private keys, and which of them to replace is not known")
     })
 }
 

@@ -30,7 +30,7 @@ pub fn cluster(files: &dyn Files, kubeconfig: &AbsolutePath) -> Option<Cluster> 
         PemSource::File(name) => match referenced(files, kubeconfig, name) {
             Ok(file) => {
                 let content = files.read(&file).map_err(|e| e.to_string());
-                let content = content.and_then(|content| content.ok_or("it is not there".into()));
+                let content = content.and_then(|content| content.ok_or("it is missing".into()));
                 (TrustSource::File(file), content.and_then(|content| parsed(&content)))
             }
             Err(reason) => (TrustSource::None, Err(reason)),

@@ -74,8 +74,8 @@ impl Stored {
         let names = dropped.iter().map(|one| one.subject.to_string()).collect::<Vec<_>>();
         let dropped = (!names.is_empty()).then(|| {
             format!(
-                "{} behind the old certificate is left out, because it does not lead from the new \
-                 one, which {} issued",
+                "{} behind the old certificate is left out, because it is not in the chain of the \
+                 new one, which {} issued",
                 names.join(", "),
                 certificate.issuer
             )

@@ -54,7 +54,7 @@ impl Question<'_> {
     /// it.
     #[must_use]
     pub fn about_server(&self, served: &Certificate, intermediates: &[Certificate]) -> Verdict {
-        self.signed("what is served there", served, intermediates)
+        self.signed("the served certificate", served, intermediates)
     }
 
     fn about_kubeconfig(
@@ -78,7 +78,7 @@ impl Question<'_> {
             }
             None => verdicts.push(Verdict {
                 well: false,
-                text: "it has no certificate-authority to know its server by".to_owned(),
+                text: "it has no certificate-authority to verify its server by".to_owned(),
             }),
         }
         // A user may have a token in place of a certificate.

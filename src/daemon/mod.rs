@@ -43,7 +43,7 @@ pub enum DaemonError {
     #[error("whether a kubecertd daemon runs already is not known: {0}")]
     Lock(StoreError),
     /// Signals can't be handled.
-    #[error("signals can't be listened to: {0}")]
+    #[error("signals can't be received: {0}")]
     Signals(std::io::Error),
     /// The configuration is wrong, and there is no earlier one to fall back on.
     #[error(transparent)]

@@ -16,9 +16,9 @@ use crate::state::PassMemory;
 pub async fn once(options: Options) -> Result<(PassSummary, Option<Report>), DaemonError> {
     let (configuration, node) = LoadedConfiguration::load(&options)?;
     if let Some(trouble) = &configuration.trouble {
-        log::log_configuration_refused("the last good one is in force", trouble);
+        log::log_configuration_refused("the last valid one is in force", trouble);
     }
-    NotifySocket::from_environment().send_ready("a pass is being made");
+    NotifySocket::from_environment().send_ready("a pass is running");
     let state = PassMemory::read(&node.root, &node.settings.paths.state).0;
     let mut runner = PassRunner::new(&options, &state);
     let remember = ScheduleMemory { scheduled_until: options.clock.now(), observing_until: None };

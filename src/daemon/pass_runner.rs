@@ -124,7 +124,7 @@ pub(super) fn failed_by_fault(error: &JoinError) -> (FinishedPass, AlarmChanges)
 }
 
 fn fault_text(error: &JoinError) -> String {
-    format!("a fault in kubecertd ended the pass: {error}; please report it")
+    format!("a bug in kubecertd ended the pass: {error}; please report it")
 }
 
 impl PassTask {
@@ -143,13 +143,14 @@ impl PassTask {
         let update = spawn_blocking(move || afterwards.update_alarms(&shared));
         let changes = update.await.unwrap_or_else(|e| {
             line::log_fault(format_args!(
-                "a fault in kubecertd kept alarms from being raised or cleared: {e}; please report \
+                "a bug in kubecertd prevented alarms from being raised or cleared: {e}; please \
+                 report \
                  it"
             ));
             AlarmChanges::default()
         });
         let finished = Arc::into_inner(finished).unwrap_or_else(|| {
-            let trouble = "what the pass did is not known".to_owned();
+            let trouble = "the result of the pass is not known".to_owned();
             FinishedPass::without_node(began, String::new(), trouble)
         });
         (finished, changes)

@@ -132,7 +132,7 @@ impl Daemon {
         let signals = Signals::listen().map_err(DaemonError::Signals)?;
         let (configuration, node) = LoadedConfiguration::load(&options)?;
         if let Some(trouble) = &configuration.trouble {
-            log::log_configuration_refused("the last good one is in force", trouble);
+            log::log_configuration_refused("the last valid one is in force", trouble);
         }
         let now = options.clock.now();
         let schedule = node_schedule(&node);
@@ -242,7 +242,7 @@ impl Daemon {
         }
         let files = changed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         if self.backoff.failures() > 0 && self.retry.is_some() {
-            tracing::info!("{files} changed; the next try, after the failed one, looks at it");
+            tracing::info!("{files} changed; the next attempt, after the failed one, checks it");
         } else {
             self.request_pass(PassCause::new(format!("{files} changed"), Trigger::Other));
         }
@@ -317,8 +317,8 @@ impl Daemon {
         if let Some(dir) = &replaced {
             let dir = dir.display();
             line::log_note(format_args!(
-                "{dir} is not the directory any more that the unit opened to kubecertd, which ends \
-                 for that: systemd starts it again"
+                "{dir} is no longer the directory that the unit opened to kubecertd; kubecertd \
+                 exits, and systemd starts it again"
             ));
         }
         replaced.is_some()
@@ -357,7 +357,7 @@ impl Daemon {
             }
             Err(e) => {
                 let trouble = e.to_string();
-                log::log_configuration_refused("the old one goes on", &trouble);
+                log::log_configuration_refused("the old one stays", &trouble);
                 self.configuration.trouble = Some(trouble);
             }
         }
@@ -391,7 +391,7 @@ impl Daemon {
         self.notify.send_status(&status.line);
         let status = Status { updated: now, ..status };
         if let Err(e) = status.write(&self.node.root) {
-            line::log_note(format_args!("{e}; kubecertd status shows what was said before"));
+            line::log_note(format_args!("{e}; kubecertd status shows the previous status"));
         }
         self.published = Some(status);
     }
@@ -415,9 +415,7 @@ impl Daemon {
         if let Some(pass) = self.pass.take()
             && tokio::time::timeout(SHUTDOWN_TIMEOUT, pass).await.is_err()
         {
-            line::log_note(
-                "the pass under way did not end in time; the next start finishes what it began",
-            );
+            line::log_note("the running pass did not end in time; the next start completes it");
         }
         self.runner.reporter.stop().await;
         log::log_stopped();

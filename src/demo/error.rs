@@ -22,7 +22,7 @@ pub enum DemoError {
         directory", path = .0.display())]
     NotEmpty(PathBuf),
     /// The plan names something that the node does not have.
-    #[error("the node has no authority or credential of the name {0:?}")]
+    #[error("the node has no CA or credential of the name {0:?}")]
     UnknownName(String),
     /// A file, directory or link can't be made.
     #[error("{path}: can't be created: {source}", path = .path.display())]

@@ -172,7 +172,7 @@ impl NodePlan {
         let authorities = self.authorities().filter(|entry| entry.origin == Origin::Operator);
         let authorities = authorities.map(|AuthorityEntry { name, files, .. }| {
             format!(
-                "[[authority]]\nname = \"{name}\"\ncertificate = \"/{files}.crt\"\nkey = \
+                "[[ca]]\nname = \"{name}\"\ncertificate = \"/{files}.crt\"\nkey = \
                 \"/{files}.key\"\n"
             )
         });
@@ -187,7 +187,7 @@ impl NodePlan {
                     return None;
                 };
                 Some(format!(
-                    "[[credential]]\nname = \"{name}\"\nauthority = \"{authority}\"\ncertificate = \
+                    "[[credential]]\nname = \"{name}\"\nca = \"{authority}\"\ncertificate = \
                  \"/{files}.crt\"\nkey = \"/{files}.key\"\n"
                 ))
             });

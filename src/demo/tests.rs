@@ -309,20 +309,20 @@ fn configuration_lists_the_operators_entries() {
     let (dir, _) = built(&NodePlan::every_state());
     let found: toml::Table = text(dir.path(), "etc/kubecertd/kubecertd.toml").parse().unwrap();
     let expected = toml::toml! {
-        [[authority]]
+        [[ca]]
         name = "webhook-ca"
         certificate = "/etc/webhook/ca.crt"
         key = "/etc/webhook/ca.key"
 
         [[credential]]
         name = "webhook"
-        authority = "webhook-ca"
+        ca = "webhook-ca"
         certificate = "/etc/webhook/tls.crt"
         key = "/etc/webhook/tls.key"
 
         [[credential]]
         name = "metrics"
-        authority = "ca"
+        ca = "ca"
         certificate = "/etc/metrics/tls.crt"
         key = "/etc/metrics/tls.key"
     };

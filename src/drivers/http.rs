@@ -70,7 +70,7 @@ pub enum HttpError {
     )]
     Url(String),
     /// None of the authorities can be used.
-    #[error("the authorities that the server is to be trusted by can't be used: {0}")]
+    #[error("the CA certificates for the server can't be used: {0}")]
     Authorities(String),
     /// There is no connection to the server, or it broke.
     #[error(transparent)]
@@ -78,12 +78,12 @@ pub enum HttpError {
     /// The server closed the connection because of the client certificate, or because there was
     /// none.
     #[error(
-        "the server refuses the client certificate, or the lack of one: it ended the TLS \
+        "the server refuses the client certificate, or the lack of one: it closed the TLS \
          connection with the alert {0:?}"
     )]
     CertificateRefused(AlertDescription),
     /// The server does not speak HTTP.
-    #[error("what answers there does not speak HTTP: {0}")]
+    #[error("the server does not speak HTTP: {0}")]
     NotHttp(String),
 }
 

@@ -19,7 +19,7 @@ use crate::sys::{Dir, FileError, Root};
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The address can't be used, for example because another process does.
-    #[error("{address} can't be listened at: {source}")]
+    #[error("can't listen at {address}: {source}")]
     Address {
         /// The address.
         address: SocketAddr,
@@ -27,7 +27,7 @@ pub enum ListenError {
         source: io::Error,
     },
     /// The socket can't be created.
-    #[error("{path} can't be listened at: {source}")]
+    #[error("can't listen at {path}: {source}")]
     Socket {
         /// The socket.
         path: AbsolutePath,
@@ -35,10 +35,10 @@ pub enum ListenError {
         source: io::Error,
     },
     /// Another program listens there.
-    #[error("{0} can't be listened at: another program does")]
+    #[error("{0} is in use by another program")]
     Taken(AbsolutePath),
     /// A file that is no socket has the name.
-    #[error("{0} can't be listened at: something else than a socket is there")]
+    #[error("{0} is not a socket")]
     NotASocket(AbsolutePath),
     /// The directory can't be used.
     #[error(transparent)]

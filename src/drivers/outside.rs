@@ -47,10 +47,8 @@ pub enum Purpose {
 impl Purpose {
     fn description(self) -> &'static str {
         match self {
-            Self::Alarm => "A command of the site, told of an alarm by kubecertd",
-            Self::Refresh => {
-                "A command of the site, by which kubecertd has a service take a new credential"
-            }
+            Self::Alarm => "A command of the site that receives an alarm from kubecertd",
+            Self::Refresh => "A command of the site that makes a service use a new credential",
         }
     }
 
@@ -72,10 +70,10 @@ pub enum OutsideError {
     #[error(transparent)]
     Systemd(#[from] SystemdError),
     /// systemd could not start it.
-    #[error("systemd can't start {0}: is it there, and can it be executed?")]
+    #[error("systemd can't start {0}: does it exist, and is it executable?")]
     NoExec(String),
     /// It did not exit in time.
-    #[error("{program} was not over after {} s and was killed", limit.as_secs_f32())]
+    #[error("{program} did not finish within {} s and was killed", limit.as_secs_f32())]
     Limit {
         /// The program.
         program: String,
@@ -83,7 +81,7 @@ pub enum OutsideError {
         limit: Duration,
     },
     /// Its input or output could not be prepared.
-    #[error("what it should read and write can't be prepared: {0}")]
+    #[error("its input and output can't be prepared: {0}")]
     Prepare(#[from] io::Error),
 }
 
@@ -218,11 +216,11 @@ mod tests {
         assert_eq!(ended("oom-kill", 0), Ok(Ending::Code(1)), "never a success");
         assert_eq!(
             ended("timeout", 15),
-            Err("/usr/bin/thing was not over after 1 s and was killed".to_owned())
+            Err("/usr/bin/thing did not finish within 1 s and was killed".to_owned())
         );
         assert_eq!(
             ended("exit-code", 203),
-            Err("systemd can't start /usr/bin/thing: is it there, and can it be executed?"
+            Err("systemd can't start /usr/bin/thing: does it exist, and is it executable?"
                 .to_owned())
         );
     }

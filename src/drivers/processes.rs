@@ -55,7 +55,7 @@ pub enum ProcessError {
     #[error("/proc does not say which users process {0} has")]
     NoUsers(u32),
     /// The system does not return the boot-time clock.
-    #[error("the machine's clock for processes can't be read: {0}")]
+    #[error("the system's clock for processes can't be read: {0}")]
     Clock(#[source] io::Error),
     /// The signal was refused.
     #[error("process {pid} can't be sent a signal: {source}")]

@@ -30,9 +30,8 @@ pub fn certificate_validity(text: &str) -> Result<Duration, String> {
             continue;
         }
         let Some(period) = document.certificate_validity_period else { return Ok(VALIDITY) };
-        return length(&period).ok_or_else(|| {
-            format!("certificateValidityPeriod: {period:?} is not a length of time")
-        });
+        return length(&period)
+            .ok_or_else(|| format!("certificateValidityPeriod: {period:?} is not a duration"));
     }
     Err("it holds no ClusterConfiguration".to_owned())
 }

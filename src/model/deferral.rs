@@ -99,18 +99,20 @@ impl fmt::Display for DeferralReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::KubeadmRunning { pid } => {
-                write!(f, "kubeadm is at work (process {pid}), until it ends")
+                write!(f, "kubeadm is running (process {pid})")
             }
-            Self::ManifestsChanged { file, at } => write!(
-                f,
-                "{file} was changed at {at}, and the node settles until {}",
-                at.plus(QUIET)
-            ),
+            Self::ManifestsChanged { file, at } => {
+                write!(
+                    f,
+                    "{file} was changed at {at}; renewals are deferred until {}",
+                    at.plus(QUIET)
+                )
+            }
             Self::Hold(Hold { until, reason }) => {
-                write!(f, "an operator asked for it (kubecertd hold), until {until}: {reason}")
+                write!(f, "hold (operator) until {until}: {reason}")
             }
             Self::New { until } => {
-                write!(f, "kubecertd is new on this node and only looks until {until}")
+                write!(f, "kubecertd is new on this node and only checks until {until}")
             }
         }
     }
@@ -160,7 +162,7 @@ impl fmt::Display for Refused {
         write!(
             f,
             "{server} refused a new certificate at {at} ({answer}) and accepts the old one: it is \
-             tried again after {}",
+             retried after {}",
             self.until()
         )
     }
@@ -199,9 +201,9 @@ impl fmt::Display for Deferral {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.urgent_from {
             Some(urgent_from) => {
-                write!(f, "waits: {}; from {urgent_from} on it goes ahead in any case", self.reason)
+                write!(f, "{}; renewed in any case from {urgent_from} on", self.reason)
             }
-            None => write!(f, "waits: {}", self.reason),
+            None => f.write_str(&self.reason),
         }
     }
 }
@@ -223,10 +225,10 @@ mod tests {
         assert_eq!(
             holds.map(|hold| hold.to_string()),
             [
-                "kubeadm is at work (process 4711), until it ends",
-                "/etc/kubernetes/manifests/etcd.yaml was changed at 2026-11-21T00:00:00Z, and the \
-                 node settles until 2026-11-21T00:15:00Z",
-                "an operator asked for it (kubecertd hold), until 2026-11-21T00:00:00Z: upgrade on \
+                "kubeadm is running (process 4711)",
+                "/etc/kubernetes/manifests/etcd.yaml was changed at 2026-11-21T00:00:00Z; \
+                 renewals are deferred until 2026-11-21T00:15:00Z",
+                "hold (operator) until 2026-11-21T00:00:00Z: upgrade on \
                  Sunday",
             ]
         );
@@ -245,9 +247,9 @@ mod tests {
         };
         assert_eq!(
             deferred.to_string(),
-            "waits: a good reason; from 1970-01-01T00:00:00Z on it goes ahead in any case"
+            "a good reason; renewed in any case from 1970-01-01T00:00:00Z on"
         );
         deferred.urgent_from = None;
-        assert_eq!(deferred.to_string(), "waits: a good reason");
+        assert_eq!(deferred.to_string(), "a good reason");
     }
 }

@@ -20,17 +20,18 @@ pub enum Evidence {
     /// Connections that were open when the credential was replaced.
     Connections,
     /// The last request to reload that it accepted.
-    Told,
+    #[serde(rename = "told")]
+    ReloadRequest,
 }
 
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::Serves => "by what it serves",
-            Self::Sees => "by the file it sees",
-            Self::Started => "by its start",
-            Self::Connections => "by its connections",
-            Self::Told => "by its last reload request",
+            Self::Serves => "served certificate",
+            Self::Sees => "file in container",
+            Self::Started => "start time",
+            Self::Connections => "open connections",
+            Self::ReloadRequest => "last reload request",
         })
     }
 }
@@ -50,7 +51,7 @@ pub enum Freshness {
         /// When they will be closed.
         until: Timestamp,
     },
-    /// It reads the files anew each time by itself, and what it read can't be verified.
+    /// It reloads the files by itself, and what it read can't be verified.
     ByItself,
     /// It does not run. It reads what is there when it starts.
     NotRunning,
@@ -62,8 +63,8 @@ pub enum Freshness {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
     /// It is started: it does not run, because it could not with the earlier credential.
-    Revive,
-    /// It is looked at until it serves the new one, which it does by itself; where it does not
+    Start,
+    /// It is observed until it serves the new one, which it reloads by itself; where it does not
     /// within the limit, it is restarted.
     Await,
     /// It is restarted.

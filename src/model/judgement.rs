@@ -72,7 +72,7 @@ conditions! {
         /// Signed with SHA-1, which Kubernetes refuses from 1.24 on.
         Sha1 = "signed with SHA-1",
         /// Little life left, and its authority has no more to give.
-        EndsWithAuthority = "ends with its authority",
+        EndsWithAuthority = "expires with its CA",
         /// Not there, and need not be.
         Absent = "absent",
         /// A kubeconfig whose current user authenticates without a certificate.

@@ -99,7 +99,7 @@ pub enum Serves {
         /// Its serial number, in hex.
         serial: String,
     },
-    /// The socket at its address belongs to something else, such as a proxy: what is served there
+    /// The socket at its address belongs to something else, such as a proxy: the served certificate
     /// proves nothing.
     NotItsOwn(String),
     /// Nothing that could be read: the reason.

@@ -36,7 +36,7 @@ pub fn conditions(root: &Root, settings: &Settings) -> Conditions {
 
 fn noted<T>(result: Result<T, FileError>, notes: &mut Vec<String>) -> Option<T> {
     result
-        .map_err(|e| notes.push(format!("{e}; whether there is a reason to wait is not known")))
+        .map_err(|e| notes.push(format!("{e}; whether a renewal has to be deferred is not known")))
         .ok()
 }
 

@@ -130,7 +130,7 @@ fn copied(
                 _ => return Original::of(stored).map_err(|e| e.to_string()),
             }
         }
-        Loaded::Absent => "it is not there".to_owned(),
+        Loaded::Absent => "it is missing".to_owned(),
         Loaded::Unreadable(text)
         | Loaded::NoCertificate(text)
         | Loaded::Damaged(text)

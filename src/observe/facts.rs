@@ -198,7 +198,7 @@ fn refuse_renamed(authorities: &mut [AuthorityFacts], credentials: &[CredentialF
             *key = AuthorityKey::Unusable(format!(
                 "{}: the certificates that its key has signed do not verify by it, because its \
                  subject is in other bytes than their issuer (for example another string type): \
-                 nothing is signed by it; put back the CA certificate that they were issued by, \
+                 nothing is signed by it; restore the CA certificate that they were issued by, \
                  from another control-plane node or a backup",
                 authority.certificate
             ));

@@ -70,16 +70,14 @@ fn without_kubeconfig(
     catalog: &Catalog,
 ) -> KubeletClient {
     let server = match (&facts.other_writers, &catalog.api_server_url) {
-        (Some(writers), _) => {
-            Err(format!("{}, so that others than root could use it", writers.through))
-        }
+        (Some(writers), _) => Err(format!("{}, so others than root could use it", writers.through)),
         (None, Some(url)) => Ok(url.clone()),
         (None, None) => Err(NO_API_SERVER.to_owned()),
     };
     let node = facts.material.leaf().and_then(node_of).ok_or_else(|| {
         format!(
             "the name of this node is not known: there is no old certificate of kubelet; make \
-             {kubeconfig} anew with kubeadm init phase kubeconfig kubelet, or join the node again"
+             {kubeconfig} again with kubeadm init phase kubeconfig kubelet, or join the node again"
         )
     });
     KubeletClient {

@@ -53,7 +53,7 @@ impl LostContext<'_> {
         all: &[CredentialFacts],
     ) -> Result<Template, String> {
         if let Some(writers) = &facts.other_writers {
-            return Err(format!("{}, so that others than root could use it", writers.through));
+            return Err(format!("{}, so others than root could use it", writers.through));
         }
         let content = match self.remembered(facts) {
             Some(content) => content,

@@ -5,7 +5,7 @@ use crate::formats::x509::Certificate;
 use crate::model::{AbsolutePath, Credential, CredentialFacts, Leaf, Material, NameParts, Signer};
 
 pub(super) fn parser_failed(path: &AbsolutePath) -> String {
-    format!("{path}: could not be parsed because of a fault in kubecertd; please report it")
+    format!("{path}: could not be parsed because of a bug in kubecertd; please report it")
 }
 
 pub(super) fn unreadable(credential: &Credential) -> CredentialFacts {

@@ -313,7 +313,13 @@ fn manifests(
                 problem: FileProblem::NotAFile("a directory"),
                 ..
             })) => {}
-            Err(e) => unread.push((name, format!("{e}; what this manifest says is not known"))),
+            Err(e) => unread.push((
+                name,
+                format!(
+                    "{e}; the content of this manifest is not \
+                known"
+                ),
+            )),
         }
     }
     found

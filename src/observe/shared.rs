@@ -174,8 +174,8 @@ pub(super) fn refuse_same_key(
         })?;
         let other = &other.name;
         Some(format!(
-            "{}: has the key of the CA {other}, and {through}, so that others than root can have \
-             put it there: nothing is signed by it",
+            "{}: has the key of the CA {other}, and {through}, so others than root may have put \
+             it there: nothing is signed by it",
             authority.certificate
         ))
     };

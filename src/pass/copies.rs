@@ -36,9 +36,7 @@ pub(super) fn remember(node: &Node, survey: &Survey) -> Option<String> {
         |name: &CredentialName| holds(&Judged::find(&survey.credentials, name)?.facts.material);
     let now = known.clone().with(originals.into_iter().map(|name| (name, held(name))));
     let written = if now == known { Ok(()) } else { now.write(&node.root, state) };
-    written.err().map(|e| {
-        format!("{e}; copies that are made from now on may not be known for what they are")
-    })
+    written.err().map(|e| format!("{e}; copies that are made from now on may not be recognised"))
 }
 
 /// The certificate that may be copied.

@@ -9,8 +9,8 @@ pub enum PassError {
     /// The node belongs to a platform that needs a profile of its own.
     #[error(
         "this is a StarlingX host (/etc/platform/platform.conf), where credentials have copies and \
-         services that the kubeadm profile does not know: `kubecertd check` works here, renewing \
-         waits for a profile of its own"
+         services that the kubeadm profile does not know: only `kubecertd check` works here, \
+         until there is a profile for StarlingX"
     )]
     Platform,
     /// The store can't be used.
@@ -22,8 +22,8 @@ pub enum PassError {
     /// A certificate that was put in place here is refused by its server, and the one before it is
     /// in place again.
     #[error(
-        "{server} refuses the new certificate ({answer}) and accepts the one before it, which is \
-         back in place"
+        "{server} refuses the new certificate ({answer}) and accepts the previous one, which was \
+         restored"
     )]
     RolledBack {
         /// The server.
@@ -33,8 +33,8 @@ pub enum PassError {
     },
     /// The same, and the one before it could not be put back.
     #[error(
-        "{server} refuses the new certificate ({answer}); the one before it, which it accepts, \
-         could not be put back: {source}"
+        "{server} refuses the new certificate ({answer}); the previous one, which it accepts, \
+         could not be restored: {source}"
     )]
     NotRolledBack {
         /// The server.
@@ -45,7 +45,7 @@ pub enum PassError {
         source: Box<RollBackError>,
     },
     /// A credential was renewed, and what is on disk now is something else.
-    #[error("it was renewed, but what is on disk now is not the new certificate: {found}")]
+    #[error("it was renewed, but the file holds another certificate now: {found}")]
     NotThere {
         /// What is there.
         found: String,

@@ -45,8 +45,8 @@ pub(super) fn remember(
             None
         }
         Err(e) => Some(format!(
-            "{e}; where others than root can write a credential, a later pass may not know whom it \
-             is for"
+            "{e}; where others than root can write a credential, a later pass may not know its \
+             subject"
         )),
     }
 }

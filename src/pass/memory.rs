@@ -22,7 +22,7 @@ impl<'n> Memory<'n> {
     }
 
     /// Writes what is remembered, unless the disk holds it. The services of another root directory
-    /// do not run, and nothing is remembered of them.
+    /// do not run, and the history of passes is lost of them.
     ///
     /// # Errors
     /// When the file can't be written, in words for an operator.
@@ -31,7 +31,7 @@ impl<'n> Memory<'n> {
             return Ok(());
         }
         write_service_memory(&self.node.root, &self.node.settings.paths.state, &self.value)
-            .map_err(|e| format!("{e}; what is done to services can't be remembered"))?;
+            .map_err(|e| format!("{e}; the refreshes of services can't be recorded"))?;
         self.written = Some(self.value.clone());
         Ok(())
     }

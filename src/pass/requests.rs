@@ -55,36 +55,34 @@ pub struct Installed {
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// No CA is known for it.
-    #[error(
-        "it has no authority in the profile or configuration: nothing is known of who could sign it"
-    )]
+    #[error("neither the profile nor the configuration names its CA")]
     NoAuthority,
     /// Its CA's key is on this node.
-    #[error("its authority {0} has its key on this node: kubecertd renew signs it")]
+    #[error("the key of its CA {0} is on this node: kubecertd renew signs it")]
     SignedHere(String),
     /// The CA's certificate, which is needed for checking the signed one, can't be used.
-    #[error("its authority can't be used: {0}")]
+    #[error("its CA can't be used: {0}")]
     Authority(String),
     /// There is no certificate to take names and usages from.
     #[error("there is no certificate to take the names and usages from: {0}")]
     NoCertificate(String),
     /// No key waits for a signed certificate.
     #[error(
-        "there is no request for it on this node: kubecertd csr makes one; an answer to one that \
-         was made elsewhere has its key there"
+        "there is no request for it on this node: kubecertd csr makes one; a certificate for a \
+         request from another machine has its key there"
     )]
     NoRequest,
     /// The certificate is for another key.
     #[error(
-        "the certificate is not for the key that waits on this node; is it the answer to another \
+        "the certificate is not for the key of the open request on this node; is it for another \
          request?"
     )]
     AnotherKey,
     /// The CA of this node did not sign it.
     #[error(
-        "the certificate was signed by {issuer}, which is not in the file of the authority \
-         {authority} ({file}); where an intermediate signed it, put the intermediate behind it in \
-         the answer, so that it leads to a certificate in that file"
+        "the certificate was signed by {issuer}, which is not in the file of the CA {authority} \
+         ({file}); if an intermediate signed it, append the intermediate to the file, so that the \
+         chain leads to a certificate in the CA's file"
     )]
     AnotherAuthority {
         /// The issuer that it names.
@@ -95,14 +93,14 @@ pub enum RequestError {
         file: String,
     },
     /// The file holds no certificate.
-    #[error("the answer can't be read: {0}")]
+    #[error("the certificate can't be read: {0}")]
     Unreadable(#[from] ReadError),
     /// The certificate does not pass the checks.
     #[error("the certificate was not accepted, and nothing was replaced: {0}")]
     Refused(#[from] VerifyError),
     /// The server to which it was shown refuses it.
     #[error("{} refused the new certificate ({}) and accepts the old one, which stays in place; \
-        the request waits on", .0.server, .0.answer)]
+        the request stays open", .0.server, .0.answer)]
     RefusedBy(Refusal),
     /// A key could not be made or read.
     #[error(transparent)]
@@ -288,7 +286,7 @@ fn put(
     let backup = commit.backups.into_iter().next();
     notes.extend(commit.notes);
     if let Err(e) = forget_request(store, &credential.name) {
-        notes.push(format!("{e}; the request is answered all the same"));
+        notes.push(format!("{e}; the certificate is installed, and the request is closed"));
     }
     Ok(Installed {
         not_after: certificate.not_after,

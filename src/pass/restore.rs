@@ -80,7 +80,7 @@ pub enum RestoreError {
     #[error("the backup {0} does not hold it")]
     NotIn(Generation),
     /// The copy is not a certificate with the key that fits it.
-    #[error("the backup {generation} does not hold it whole: {reason}")]
+    #[error("the backup {generation} does not hold it completely: {reason}")]
     NotWhole {
         /// The backup.
         generation: Generation,
@@ -89,8 +89,8 @@ pub enum RestoreError {
     },
     /// It has expired.
     #[error(
-        "the certificate in the backup {generation} expired {ago}: nothing accepts it any more; \
-         --force restores it all the same"
+        "the certificate in the backup {generation} expired {ago} and is not accepted any more; \
+         --force restores it anyway"
     )]
     Expired {
         /// The backup.
@@ -101,7 +101,7 @@ pub enum RestoreError {
     /// It is not valid yet.
     #[error(
         "the certificate in the backup {generation} is not valid before {not_before}: is the clock \
-         right? --force restores it all the same"
+         right? --force restores it anyway"
     )]
     NotYetValid {
         /// The backup.
@@ -111,8 +111,8 @@ pub enum RestoreError {
     },
     /// The CA has been replaced since.
     #[error(
-        "the certificate in the backup {generation} was not signed by the authority {authority} as \
-         it is now: who trusts only that refuses it; --force restores it all the same"
+        "the certificate in the backup {generation} was not signed by the present CA {authority}: \
+         programs that trust only this CA refuse it; --force restores it anyway"
     )]
     Foreign {
         /// The backup.
@@ -123,7 +123,7 @@ pub enum RestoreError {
     /// It is signed with SHA-1.
     #[error(
         "the certificate in the backup {generation} is signed with SHA-1, which Kubernetes refuses \
-         from 1.24 on; --force restores it all the same, and the next pass renews it"
+         from 1.24 on; --force restores it anyway, and the next pass renews it"
     )]
     Sha1 {
         /// The backup.
@@ -140,13 +140,10 @@ pub enum RestoreError {
         other: CredentialName,
     },
     /// A copy is never made.
-    #[error(
-        "it is a copy that is not there any more, and a copy is not made where there is none: make \
-         it by hand"
-    )]
+    #[error("it is a copy that is missing, and a missing copy is not made: make it by hand")]
     NoCopy,
     /// What was staged is not what the backup holds.
-    #[error("what was written, read back, is not what the backup holds; nothing was replaced")]
+    #[error("the written file, read back, differs from the backup; nothing was replaced")]
     ReadBack,
     /// What was staged can't be read as a credential.
     #[error(transparent)]
@@ -455,10 +452,7 @@ fn stage(
         None => check(&stored, contents),
     })?;
     notes.extend(new.iter().map(|path| {
-        format!(
-            "{path} was not there any more; it is made anew, \
-            with the usual mode, and belongs to root"
-        )
+        format!("{path} was missing; it is made again, with the usual mode, owned by root")
     }));
     taken.extend(sources.iter().map(|source| (source.path.clone(), credential.name.clone())));
     Ok((restored, Some(change)))

@@ -125,7 +125,7 @@ impl Services {
     fn not_observed(error: io::Error) -> Self {
         Self {
             notes: vec![format!(
-                "the services can't be looked at: {error}; the next pass tries again"
+                "the services can't be observed: {error}; the next pass tries again"
             )],
             ..Self::default()
         }
@@ -159,7 +159,10 @@ impl Observer<'_> {
                 );
             }
             Err(e) => {
-                notes.push(format!("{e}; which services began before a certificate is not known"));
+                notes.push(format!(
+                    "{e}; which services started before a certificate was replaced \
+                    is not known"
+                ));
             }
         }
         let ServicesSeen { services: seen, consumers, notes: more } = services(node, clock).await;
@@ -190,7 +193,8 @@ impl Observer<'_> {
                 Ok(()) => drop(memory.first_requests.insert(one.credential, one.fingerprint)),
                 Err(reason) => notes.push(format!(
                     "{}: the next kubectl logs or exec through it may fail once, because its {} \
-                     is new; a request that would have taken that failure did not arrive: {reason}",
+                     is new; kubecertd's own request, which should have prevented that, did not \
+                     arrive: {reason}",
                     one.service, one.credential
                 )),
             }
@@ -280,7 +284,7 @@ fn static_pods_down(found: &Services) -> Vec<Service> {
 
 fn kubelet_was_started(steps: &[RefreshStep], outcomes: &[RefreshOutcome]) -> bool {
     let is_it = |step: &&RefreshStep| {
-        step.remedy == Remedy::Revive || (step.remedy == Remedy::Restart && step.too_late)
+        step.remedy == Remedy::Start || (step.remedy == Remedy::Restart && step.too_late)
     };
     let well = |name: &ServiceName| {
         outcomes.iter().any(|outcome| outcome.service == *name && outcome.result.is_ok())

@@ -59,16 +59,16 @@ pub fn survey(node: &Node, now: Timestamp) -> Survey {
     let trust = kubeconfig_trust(&node.root, &node.catalog, &root_anchors, now);
     let trust = trust.into_iter().map(|facts| {
         let authority = authorities.iter().find(|found| found.authority.name == facts.authority);
-        let within = alarms.root_authority_expires_within.as_duration();
+        let within = alarms.root_ca_expires_within.as_duration();
         let judgement = judge_trust(&facts, authority, within, now);
         (facts, judgement)
     });
     let trust = trust.collect();
     let authorities = authorities.into_iter().map(|facts| {
         let within = if facts.authority.root {
-            &alarms.root_authority_expires_within
+            &alarms.root_ca_expires_within
         } else {
-            &alarms.authority_expires_within
+            &alarms.ca_expires_within
         };
         let judgement = judge_authority(&facts, within.as_duration(), now);
         (facts, judgement)

@@ -140,15 +140,15 @@ fn configuration(situation: &AlarmSituation<'_>, assessment: &mut AlarmAssessmen
         situation.configuration,
         AlarmKind::ConfigurationRefused,
         "The configuration of kubecertd is refused, and an earlier one is in force.",
-        "Put right what the reason names, look at it with kubecertd config check, and take it with \
+        "Correct what the reason names, check it with kubecertd config check, and load it with \
          systemctl reload kubecertd.",
     );
     judge(
         situation.schedule,
         AlarmKind::ScheduleTooRare,
         "The schedule is so rare that a certificate can expire between two passes.",
-        "Change schedule.cron or renewal.renew_before, look at it with kubecertd config check, and \
-         take it with systemctl reload kubecertd. Until then the daemon makes a pass of its own \
+        "Change schedule.cron or renewal.renew_before, check it with kubecertd config check, and \
+         load it with systemctl reload kubecertd. Until then the daemon makes a pass of its own \
          when a certificate becomes urgent.",
     );
 }
@@ -159,7 +159,7 @@ fn pass_failed(situation: &AlarmSituation<'_>) -> Option<Alarm> {
         Vec::new(),
         "kubecertd can't manage the certificates: no pass can be made.",
         situation.trouble?.to_owned(),
-        "Put right what the reason says; kubecertd tries again by itself, and sooner with \
+        "Remove the cause that the reason names; kubecertd retries by itself, and at once after \
          systemctl kill -s USR1 kubecertd.",
     ))
 }
@@ -173,8 +173,8 @@ fn renewal_failed(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> Optio
         memory.failed.keys().map(ToString::to_string).collect(),
         "Kubernetes certificates renewal failed.",
         joined(&memory.failed),
-        "Put right what the reason says, then run kubecertd renew; kubecertd check shows what is \
-         left. What can recover by itself is tried again.",
+        "Remove the cause that the reason names, then run kubecertd renew; kubecertd check shows \
+         what is left. A failure that may be temporary is retried.",
     ))
 }
 
@@ -187,7 +187,7 @@ fn services_not_updated(situation: &AlarmSituation<'_>, memory: &AlarmMemory) ->
         memory.not_updated.keys().map(ToString::to_string).collect(),
         "Kubernetes certificates have been renewed but not all services have been updated.",
         joined(&memory.not_updated),
-        "Look at the services with kubecertd check -o wide and at their logs, and restart those \
+        "Check the services with kubecertd check -o wide and in their logs, and restart those \
          that the reason names by hand; on StarlingX, lock and unlock the host.",
     ))
 }
@@ -203,10 +203,9 @@ fn clock(situation: &AlarmSituation<'_>, seen: &AlarmInputs<'_>, reason: &str) -
         situation.on_host(
             AlarmKind::ClockNotTrusted,
             about,
-            "Certificates are due, and nothing is signed because the clock can't be right.",
+            "Certificates are due, and nothing is signed because the clock is not trusted.",
             reason.to_owned(),
-            "Set the clock (timedatectl), or where it is right run kubecertd renew --trust-clock \
-             once.",
+            "Set the clock (timedatectl); if it is right, run kubecertd renew --trust-clock once.",
         )
     })
 }
@@ -247,10 +246,10 @@ fn external(
         AlarmKind::AuthorityExternal,
         format!("authority={name}"),
         about,
-        format!("Certificates of the external authority {name} end soon."),
+        format!("Certificates of the external CA {name} expire soon."),
         reason,
-        "kubecertd csr --all makes a request for each; have them signed where the key is, and put \
-         each answer in place with kubecertd install NAME CERT.".to_owned(),
+        "kubecertd csr --all makes a request for each; have them signed by the external CA, and \
+         install each certificate with kubecertd install NAME CERT.".to_owned(),
     ))
 }
 
@@ -268,7 +267,7 @@ fn root_admits_others(situation: &AlarmSituation<'_>, facts: &AuthorityFacts) ->
         vec![name.to_string()],
         format!("{file} admits clients that the CA {name} did not sign."),
         format!(
-            "{file} says which clients are accepted, and holds {subject}, the root above the \
+            "{file} decides which clients are accepted, and holds {subject}, the root above the \
              intermediate {name}: each client certificate that any other CA below the root signed \
              is accepted too, with the user and the groups that it names"
         ),
@@ -289,12 +288,12 @@ fn long_expired(situation: &AlarmSituation<'_>, seen: &AlarmInputs<'_>) -> Optio
     Some(situation.on_host(
         AlarmKind::LongExpired,
         waiting.iter().map(|deferred| deferred.credential.to_string()).collect(),
-        "What ended long ago on this controller of several is not renewed without an operator's \
-         word.",
+        "On this control-plane node of several, credentials that expired more than 30 days ago \
+         are renewed only on request.",
         reason,
-        "See on another controller whether this node still belongs to the cluster (kubectl get \
-         nodes; etcdctl member list): if so, run kubecertd renew --revive here; if not, take it \
-         out of service (kubeadm reset).",
+        "Check on another control-plane node whether this one still belongs to the cluster \
+         (kubectl get nodes; etcdctl member list): if so, run kubecertd renew \
+         --include-long-expired here; if not, kubeadm reset.",
     ))
 }
 
@@ -324,10 +323,10 @@ fn held(
     Some(situation.on_host(
         AlarmKind::HeldTooLong,
         about,
-        "The renewal of certificates is held back, and that lasts.",
+        "The renewal of certificates has been deferred for long.",
         reasons.join("; "),
-        "End what it waits for: kubecertd hold --end for an operator's hold, or the kubeadm that \
-         hangs. What is urgent goes ahead in any case.",
+        "End the cause: kubecertd hold --end for an operator's hold, or the kubeadm that hangs. \
+         Urgent renewals are made in any case.",
     ))
 }
 
@@ -340,11 +339,11 @@ fn not_trusted(situation: &AlarmSituation<'_>, files: &[String]) -> Option<Alarm
     Some(situation.on_host(
         AlarmKind::NotTrusted,
         Vec::new(),
-        "What kubecertd remembers, or its backups, can have been changed by others than root, and \
-         is not used.",
+        "State or backups of kubecertd may have been changed by others than root, and are not \
+         used.",
         files.join("; "),
-        "Find out how that came to be. Then do what the reason says, or remove the files: all but \
-         the backups is made anew.",
+        "Find out why. Then do what the reason says, or remove the files: all but the backups are \
+         made again.",
     ))
 }
 
@@ -357,8 +356,8 @@ fn names_differ(
     let name = &judged.facts.credential.name;
     let lacking = seen.lacking.get(name)?;
     let reason = format!(
-        "the manifests, the kubeconfigs and the name of the node say that it is reached there, and \
-         {} lacks that",
+        "the manifests, the kubeconfigs and the name of the node say that it is reached there, \
+         and {} lacks it",
         judged.facts.credential.location
     );
     Some(situation.alarm(
@@ -394,7 +393,8 @@ fn kubeconfig_trust(situation: &AlarmSituation<'_>, seen: &AlarmInputs<'_>) -> O
         reasons.join("; "),
         "Put the certificates of the CA into certificate-authority-data of each, for example with \
          kubectl config set-cluster NAME --kubeconfig FILE --embed-certs --certificate-authority \
-         /etc/kubernetes/pki/ca.crt, and restart what reads it; see to other nodes and users, too.",
+         /etc/kubernetes/pki/ca.crt, and restart the programs that use it; update other nodes and \
+         users, too.",
     ))
 }
 
@@ -431,8 +431,8 @@ fn copy_not_updated(
         ),
         reason,
         format!(
-            "Put what {original} holds into it, key included, and it follows again; or take \
-            the copy out of the configuration. kubecertd check shows the state."
+            "Put the content of {original} into it, key included, then it is updated again; or \
+             remove the copy from the configuration. kubecertd check shows the state."
         ),
     ))
 }
@@ -460,12 +460,12 @@ fn other_renewer(situation: &AlarmSituation<'_>, renewer: &OtherRenewer) -> Alar
         format!("file={}", renewer.file),
         vec![renewer.file.to_string()],
         format!(
-            "Something else renews the certificates on a schedule of its own: {}.",
+            "Another program renews the certificates on a schedule of its own: {}.",
             renewer.file
         ),
         renewer.what.clone(),
-        "Take one of the two out of service: remove the cron entry or systemctl disable --now the \
-         timer, so that services are not restarted twice."
+        "Disable one of the two: remove the cron entry or systemctl disable --now the timer, so \
+         that services are not restarted twice."
             .to_owned(),
     )
 }

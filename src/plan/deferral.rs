@@ -35,8 +35,8 @@ pub fn judge_clock(clock: &ClockFacts, trust: bool) -> ClockTrust {
     match doubt(clock, synchronised) {
         Some(_) if trust => ClockTrust::TrustedUnsynchronised,
         Some(doubt) => ClockTrust::NotTrusted(format!(
-            "{doubt}: nothing is signed until it is right; set it, or let kubecertd renew \
-             --trust-clock use it"
+            "{doubt}: nothing is signed until it is trusted; set the clock, or run kubecertd \
+             renew --trust-clock"
         )),
         None if synchronised => ClockTrust::Trusted,
         None => ClockTrust::TrustedUnsynchronised,
@@ -153,7 +153,9 @@ fn waits(
             urgent_from: None,
         });
     }
-    if let Some(reason) = constraints.long_expired.get(&credential).filter(|_| !request.revive) {
+    if let Some(reason) =
+        constraints.long_expired.get(&credential).filter(|_| !request.include_long_expired)
+    {
         return Some(Deferral {
             credential,
             awaits: Awaited::Word,
@@ -279,15 +281,15 @@ pub fn long_expired(
         && ends.iter().copied().any(ended_long_ago);
     let reason = |when: String| {
         format!(
-            "{when}, and etcd has {members} members: this controller may have been removed from \
-             its cluster since, or restored elsewhere; where it still belongs to it, kubecertd \
-             renew --revive renews it"
+            "{when}, and etcd has {members} members: this control-plane node may have been \
+             removed from its cluster since, or restored elsewhere; if it still belongs to it, \
+             kubecertd renew --include-long-expired renews it"
         )
     };
     let gone = judged.iter().filter_map(|one| {
         let when = match end(one) {
             Some(end) => {
-                ended_long_ago(end).then(|| format!("it ended {}", remaining(now, end)))?
+                ended_long_ago(end).then(|| format!("it expired {}", remaining(now, end)))?
             }
             None => node_is.then(|| "nothing on this node is valid any more".to_owned())?,
         };

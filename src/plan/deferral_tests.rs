@@ -187,8 +187,8 @@ fn clock_before_the_release_is_not_trusted() {
         assert_eq!(
             reason,
             "the clock says 2026-10-31T23:59:59Z, before kubecertd was released \
-             (2026-11-01T00:00:00Z): nothing is signed until it is \
-             right; set it, or let kubecertd renew --trust-clock use it"
+             (2026-11-01T00:00:00Z): nothing is signed until it is trusted; set the clock, or run \
+             kubecertd renew --trust-clock"
         );
     }
 }
@@ -349,7 +349,7 @@ fn what_is_due_waits_until_it_is_urgent() {
     let (issued, waiting) = deferred(&due, &Request::default(), &held());
     assert_eq!(issued, 0);
     let credential = due.facts.credential.name.clone();
-    let reason = "kubeadm is at work (process 7), until it ends".to_owned();
+    let reason = "kubeadm is running (process 7)".to_owned();
     assert_eq!(
         waiting,
         [Deferral {
@@ -586,13 +586,17 @@ fn long_expired_waits_only_for_an_operator() {
         );
         let reason = &waiting[0].reason;
         assert!(
-            reason.starts_with("it ended 400 days ago, and etcd has 3 members: ")
-                && reason.contains("kubecertd renew --revive"),
+            reason.starts_with("it expired 400 days ago, and etcd has 3 members: ")
+                && reason.contains("kubecertd renew --include-long-expired"),
             "{reason}"
         );
     }
     assert_eq!(
-        deferred(&judged, &Request { revive: true, ..Request::default() }, &constraints),
+        deferred(
+            &judged,
+            &Request { include_long_expired: true, ..Request::default() },
+            &constraints
+        ),
         (1, vec![])
     );
     let wrong = Constraints {
@@ -600,7 +604,7 @@ fn long_expired_waits_only_for_an_operator() {
         ..constraints
     };
     assert_eq!(
-        deferred(&judged, &Request { revive: true, ..Request::default() }, &wrong).0,
+        deferred(&judged, &Request { include_long_expired: true, ..Request::default() }, &wrong).0,
         0,
         "never by a wrong clock"
     );

@@ -89,41 +89,38 @@ impl fmt::Display for Finding {
         match self {
             Self::StillStale { service, credential, evidence, restarted } => write!(
                 f,
-                "{service} still works with an earlier {credential}, {evidence}, though it was \
+                "{service} still uses an outdated {credential} ({evidence}), although it was \
                  restarted for it at {restarted}: it is not restarted again"
             ),
             Self::Worse { service, credential, condition } => {
                 write!(
                     f,
-                    "{service} works with an earlier {credential}, and the one on the disk is \
-                     {condition}: it is left alone"
+                    "{service} uses an outdated {credential}, and the one on the disk is \
+                     {condition}: it is not refreshed"
                 )
             }
             Self::ByHand { service, credential, evidence } => write!(
                 f,
-                "the static pod {service} works with an earlier {credential}, {evidence}, and the \
+                "the static pod {service} uses an outdated {credential} ({evidence}), and the \
                  configuration does not list it: restart it by hand, or list it as [[service]]"
             ),
             Self::LeftToKubelet { service, credential, overdue: false } => {
                 write!(
                     f,
-                    "{service} works with an earlier {credential}: it is for kubelet to take the \
-                     new one; if it does not within some minutes, run systemctl restart kubelet"
+                    "{service} uses an outdated {credential}: kubelet reloads the new one by \
+                     itself; if it does not within some minutes, run systemctl restart kubelet"
                 )
             }
             Self::LeftToKubelet { service, credential, overdue: true } => {
                 write!(
                     f,
-                    "{service} still works with an earlier {credential}, and kubelet has not \
-                     taken the new one within {}: run systemctl restart kubelet",
+                    "{service} still uses an outdated {credential}, and kubelet has not reloaded \
+                     the new one within {}: run systemctl restart kubelet",
                     span(KUBELET_TAKES)
                 )
             }
             Self::Unknown { service, credential, reason } => {
-                write!(
-                    f,
-                    "whether {service} works with the present {credential} is not known: {reason}"
-                )
+                write!(f, "whether {service} uses the present {credential} is not known: {reason}")
             }
             Self::Down { service, reason } => write!(f, "{service} does not run: {reason}"),
             Self::Unseen { service, reason } => {

@@ -69,7 +69,7 @@ fn freshness(
         .holds
         .iter()
         .find(|holding| holding.credential == *name)
-        .ok_or("nothing was found out about it")?;
+        .ok_or("it was not observed")?;
     if let Some(Serves::Certificate { fingerprint, .. }) = &holding.serves {
         return Ok(if *fingerprint == leaf.fingerprint {
             Freshness::Fresh(Evidence::Serves)
@@ -92,12 +92,12 @@ fn freshness(
             if facts.service.kind.keeps_running()
                 && was_reloaded_for(facts, name, leaf, memory) == Some(true) =>
         {
-            Ok(Freshness::Fresh(Evidence::Told))
+            Ok(Freshness::Fresh(Evidence::ReloadRequest))
         }
         (Takes::Restart | Takes::ByHand, _) => Ok(by_start(instance, appeared()?)),
         (Takes::NewConnections, _) => {
             let carry = lingering(&facts.service.name, holding, instance, appeared()?, memory);
-            Ok(by_connections(&carry.ok_or("its open connections can't be looked at")?, now))
+            Ok(by_connections(&carry.ok_or("its open connections can't be observed")?, now))
         }
     }
 }
@@ -110,8 +110,8 @@ fn out_of_sight(
     memory: &ServiceMemory,
 ) -> Result<Freshness, String> {
     match was_reloaded_for(facts, name, leaf, memory) {
-        Some(true) => Ok(Freshness::Fresh(Evidence::Told)),
-        Some(false) => Ok(Freshness::Stale(Evidence::Told)),
+        Some(true) => Ok(Freshness::Fresh(Evidence::ReloadRequest)),
+        Some(false) => Ok(Freshness::Stale(Evidence::ReloadRequest)),
         None => Err("its last reload request is not known".to_owned()),
     }
 }
@@ -151,7 +151,7 @@ fn appeared<'m>(
 ) -> Result<&'m Appeared, String> {
     let known =
         memory.appeared.get(name).filter(|known| known.fingerprint == leaf.fingerprint.to_string());
-    known.ok_or_else(|| format!("since when {name} is what it is now is not known"))
+    known.ok_or_else(|| format!("since when {name} has its present content is not known"))
 }
 
 /// Content that appeared in an earlier boot is older than every process.

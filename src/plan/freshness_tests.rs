@@ -119,7 +119,7 @@ fn start_time_is_no_evidence_without_memory_of_content() {
         for takes in [Takes::Restart, Takes::NewConnections] {
             assert_eq!(
                 look(&with(takes, AT, |_| {}), &memory),
-                unknown("since when one is what it is now is not known")
+                unknown("since when one has its present content is not known")
             );
         }
     }
@@ -199,7 +199,7 @@ fn without_note_all_connections_of_older_process_count() {
 #[test]
 fn unreadable_connections_are_not_taken_for_none() {
     let facts = with(Takes::NewConnections, AT + 1, |holding| holding.connections = None);
-    assert_eq!(look(&facts, &memory()), unknown("its open connections can't be looked at"));
+    assert_eq!(look(&facts, &memory()), unknown("its open connections can't be observed"));
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn broken_credential_gives_unknown_freshness() {
 fn use_without_facts_gives_unknown_freshness() {
     let mut facts = with(Takes::Restart, AT, |_| {});
     facts.holds.clear();
-    assert_eq!(look(&facts, &memory()), unknown("nothing was found out about it"));
+    assert_eq!(look(&facts, &memory()), unknown("it was not observed"));
 }
 
 /// A service that goes on running when it is reloaded.
@@ -251,7 +251,7 @@ fn running_service_uses_what_it_was_reloaded_for() {
     let mut memory = memory();
     assert_eq!(look(&facts, &memory), Freshness::Stale(Evidence::Started));
     note_reloaded(&mut memory, &step_for(&facts, "new"));
-    assert_eq!(look(&facts, &memory), Freshness::Fresh(Evidence::Told));
+    assert_eq!(look(&facts, &memory), Freshness::Fresh(Evidence::ReloadRequest));
     note_reloaded(&mut memory, &step_for(&facts, "older"));
     assert_eq!(
         look(&facts, &memory),
@@ -287,9 +287,9 @@ fn new_command_service_is_refreshed_for_same_pass_renewal() {
         not_after: leaf.not_after,
     }];
     note_out_of_sight(&mut memory, std::slice::from_ref(&facts), &replaced);
-    assert_eq!(look(&facts, &memory), Freshness::Stale(Evidence::Told));
+    assert_eq!(look(&facts, &memory), Freshness::Stale(Evidence::ReloadRequest));
     note_reloaded(&mut memory, &step_for(&facts, "new"));
-    assert_eq!(look(&facts, &memory), Freshness::Fresh(Evidence::Told));
+    assert_eq!(look(&facts, &memory), Freshness::Fresh(Evidence::ReloadRequest));
 }
 
 #[test]
@@ -303,20 +303,20 @@ fn command_service_is_refreshed_once_per_change() {
     note_out_of_sight(&mut memory, std::slice::from_ref(&facts), &[]);
     assert_eq!(
         look(&facts, &memory),
-        Freshness::Fresh(Evidence::Told),
+        Freshness::Fresh(Evidence::ReloadRequest),
         "nothing is known against it"
     );
     let newer = |memory: &ServiceMemory| {
         judge_service(&facts, &[judged("one", "newer")], memory, now()).freshness[0].1.clone()
     };
-    assert_eq!(newer(&memory), Freshness::Stale(Evidence::Told));
+    assert_eq!(newer(&memory), Freshness::Stale(Evidence::ReloadRequest));
     memory.appeared.insert(name("one"), appeared_at("newer", AT + 1, None));
     note_out_of_sight(&mut memory, std::slice::from_ref(&facts), &[]);
     assert_eq!(
         newer(&memory),
-        Freshness::Stale(Evidence::Told),
+        Freshness::Stale(Evidence::ReloadRequest),
         "it was reloaded for an earlier one, at any time"
     );
     note_reloaded(&mut memory, &step_for(&facts, "newer"));
-    assert_eq!(newer(&memory), Freshness::Fresh(Evidence::Told));
+    assert_eq!(newer(&memory), Freshness::Fresh(Evidence::ReloadRequest));
 }

@@ -33,7 +33,7 @@ pub fn may_stop(found: &Result<Neighbours, String>, etcd_members: usize) -> Resu
         )),
         Ok(Neighbours::Members { .. } | Neighbours::Servers { .. }) => Ok(()),
         Err(reason) if etcd_members > 1 => Err(format!(
-            "etcd has {etcd_members} members, and whether the other nodes carry on without this \
+            "etcd has {etcd_members} members, and whether the other nodes continue without this \
              one is not known: {reason}"
         )),
         Err(_) => Ok(()),
@@ -89,7 +89,7 @@ mod tests {
         let reason = may_stop(&unknown(), 3).unwrap_err();
         assert_eq!(
             reason,
-            "etcd has 3 members, and whether the other nodes carry on without this one is not \
+            "etcd has 3 members, and whether the other nodes continue without this one is not \
              known: it does not answer"
         );
     }

@@ -79,7 +79,7 @@ fn shorter(judged: &Judged, request: &Request, policy: &Policy, now: Timestamp) 
     (is_valid && is_shorter && !request.allow_shorter).then(|| {
         format!(
             "would expire {}, earlier than the present certificate ({}): --allow-shorter renews \
-             it all the same",
+             it anyway",
             new.not_after, leaf.not_after
         )
     })

@@ -90,7 +90,7 @@ fn forced_renewal_never_shortens_without_a_word() {
                 step.reason,
                 format!(
                     "would expire {new_end}, earlier than the present certificate ({}): \
-                     --allow-shorter renews it all the same",
+                     --allow-shorter renews it anyway",
                     ends.0
                 )
             );

@@ -127,7 +127,7 @@ fn is_for_unhealthy_kubelet(
         .iter()
         .filter(is_kubelets)
         .any(|judged| kubelet_repaired_here(&judged.facts).is_some());
-    kubelets && (step.remedy == Remedy::Revive || unhealthy)
+    kubelets && (step.remedy == Remedy::Start || unhealthy)
 }
 
 /// One reason to refresh a service.
@@ -229,7 +229,7 @@ impl Planner<'_> {
         Some(Want {
             remedy: if holding.takes == Takes::Reloads { Remedy::Await } else { Remedy::Restart },
             closing: Vec::new(),
-            why: format!("works with an earlier {credential}, {evidence}"),
+            why: format!("uses an outdated {credential} ({evidence})"),
             urgency: self.urgency(end),
             timely: self.timely(credential),
             credential: Some((credential.clone(), fingerprint)),
@@ -247,12 +247,12 @@ impl Planner<'_> {
             self.situation.memory,
         )?;
         let end = lingering.end.map_or_else(String::new, |end| {
-            format!(", which ends {}", remaining(self.situation.now, end))
+            format!(", which expires {}", remaining(self.situation.now, end))
         });
         Some(Want {
             remedy: Remedy::CloseConnections,
             why: format!(
-                "{} of its connections carry an earlier {credential}{end}",
+                "{} of its connections use an outdated {credential}{end}",
                 lingering.cookies.len()
             ),
             closing: lingering.cookies,
@@ -279,7 +279,7 @@ impl Planner<'_> {
                 && not_seen
                 && self.restarted(judged).is_none();
             wanted.then(|| Want {
-                remedy: if self.instance.is_some() { Remedy::Restart } else { Remedy::Revive },
+                remedy: if self.instance.is_some() { Remedy::Restart } else { Remedy::Start },
                 closing: Vec::new(),
                 why: format!("began before its {} was issued here", one.credential),
                 urgency: Urgency::Expired,
@@ -310,8 +310,8 @@ impl Planner<'_> {
             remedy: Remedy::Restart,
             closing: Vec::new(),
             why: format!(
-                "has been running for {}, and certificates that it keeps in memory end a \
-                year after its start",
+                "has been running for {}, and certificates that it keeps in memory expire a year \
+                 after its start",
                 span(age)
             ),
             urgency: self.left(IN_MEMORY_LIFETIME.checked_sub(age)),
@@ -324,8 +324,8 @@ impl Planner<'_> {
         let urgency = wants.iter().map(|want| want.urgency).max()?;
         let later = self.later(urgency, wants.iter().any(|want| want.timely));
         let any = |remedy: Remedy| wants.iter().any(|want| want.remedy == remedy);
-        let (remedy, waits, restart_waits) = if any(Remedy::Revive) {
-            (Remedy::Revive, later, None)
+        let (remedy, waits, restart_waits) = if any(Remedy::Start) {
+            (Remedy::Start, later, None)
         } else if any(Remedy::Restart) {
             (Remedy::Restart, later, None)
         } else if any(Remedy::Await) {
@@ -335,7 +335,7 @@ impl Planner<'_> {
         } else {
             (Remedy::CloseConnections, later, self.restarted_for(&wants))
         };
-        let closes = !matches!(remedy, Remedy::Restart | Remedy::Revive);
+        let closes = !matches!(remedy, Remedy::Restart | Remedy::Start);
         Some(RefreshStep {
             service: self.name(),
             instance: self.instance.map_or_else(String::new, |instance| instance.id.clone()),
@@ -374,7 +374,7 @@ impl Planner<'_> {
         };
         let holds: Vec<String> = holds.iter().map(ToString::to_string).collect();
         let time = (!timely).then(|| {
-            "another program renewed it: its turn comes at the next scheduled time".to_owned()
+            "another program renewed it: it is refreshed at the next scheduled time".to_owned()
         });
         join(holds.iter().chain(&time))
     }

@@ -159,8 +159,8 @@ fn aged(name: &str, days_old: u32) -> ServiceFacts {
     facts
 }
 
-const LATER: &str = "another program renewed it: its turn comes at the next scheduled time";
-const HELD: &str = "kubeadm is at work (process 7), until it ends";
+const LATER: &str = "another program renewed it: it is refreshed at the next scheduled time";
+const HELD: &str = "kubeadm is running (process 7)";
 
 /// A node whose kubelet was given a certificate here a minute ago.
 fn repaired(kubelet: ServiceFacts, others: Vec<ServiceFacts>) -> Node {
@@ -233,7 +233,7 @@ fn kubelet_that_could_not_start_is_started_alone() {
     let Refresh { steps, findings } = node.plan();
     assert_eq!(
         steps.iter().map(|step| (step.service.as_str(), step.remedy)).collect::<Vec<_>>(),
-        [("kubelet", Remedy::Revive)]
+        [("kubelet", Remedy::Start)]
     );
     assert_eq!(findings.len(), 1, "what waits for it is not restarted without use: {findings:?}");
     let again = node.restarted("kubelet", "own").plan();
@@ -260,7 +260,7 @@ fn stale_service_is_restarted_for_certificate_on_disk() {
         remedy: Remedy::Restart,
         credentials: vec![(name("scheduler.conf"), fingerprint("new").to_string())],
         closing: Vec::new(),
-        reason: "works with an earlier scheduler.conf, by its start".into(),
+        reason: "uses an outdated scheduler.conf (start time)".into(),
         waits: None,
         restart_waits: None,
         too_late: false,
@@ -274,7 +274,7 @@ fn reloading_service_is_awaited() {
     let step = node.step();
     assert_eq!(
         (step.remedy, step.reason.as_str()),
-        (Remedy::Await, "works with an earlier apiserver, by what it serves")
+        (Remedy::Await, "uses an outdated apiserver (served certificate)")
     );
     assert_eq!((step.waits, step.restart_waits), (None, None));
     assert_eq!(Node::new(vec![serving("new")]).plan(), Refresh::default());
@@ -298,7 +298,7 @@ fn unhealthy_service_is_restarted_with_a_note() {
     assert_eq!(step.waits, None);
     assert_eq!(
         step.reason,
-        "works with an earlier scheduler.conf, by its start; is unhealthy already: connection \
+        "uses an outdated scheduler.conf (start time); is unhealthy already: connection \
          refused"
     );
 }
@@ -306,7 +306,7 @@ fn unhealthy_service_is_restarted_with_a_note() {
 #[test]
 fn service_is_restarted_once_for_a_certificate() {
     let done = Node::new(vec![stale()]).restarted("scheduler", "scheduler.conf");
-    let text = "scheduler still works with an earlier scheduler.conf, by its start, though it was \
+    let text = "scheduler still uses an outdated scheduler.conf (start time), although it was \
         restarted for it at \
                 2027-01-14T08:00:00Z: it is not restarted again";
     assert_eq!(done.finding(), text);
@@ -314,7 +314,7 @@ fn service_is_restarted_once_for_a_certificate() {
         Node::new(vec![serving("old")])
             .restarted("api", "apiserver")
             .finding()
-            .starts_with("api still works with an earlier apiserver")
+            .starts_with("api still uses an outdated apiserver")
     );
     let others = [("other", "scheduler.conf"), ("scheduler", "other")];
     for (service, credential) in others {
@@ -415,7 +415,7 @@ fn connections_are_closed_shortly_before_expiry() {
     );
     assert_eq!(
         step.reason,
-        "2 of its connections carry an earlier kubelet-client, which ends in 24 hours"
+        "2 of its connections use an outdated kubelet-client, which expires in 24 hours"
     );
     assert_eq!(
         node(now().plus(DAY)).renewed_by_others().held().on(Trigger::Other).waits(),
@@ -481,8 +481,8 @@ fn service_holding_a_better_certificate_is_left_alone() {
         let mut node = Node::new(vec![stale()]);
         node.credentials[0].judgement.condition = condition;
         let text = format!(
-            "scheduler works with an earlier scheduler.conf, and the one on the disk is \
-             {condition}: it is left alone"
+            "scheduler uses an outdated scheduler.conf, and the one on the disk is \
+             {condition}: it is not refreshed"
         );
         assert_eq!(node.finding(), text);
     }
@@ -498,14 +498,14 @@ fn kubelet_is_not_restarted_for_what_it_renews() {
     seen(&mut node, AT + 600);
     assert_eq!(
         node.finding(),
-        "api works with an earlier apiserver: it is for kubelet to take the new one; if it \
-         does not within some minutes, run systemctl restart kubelet"
+        "api uses an outdated apiserver: kubelet reloads the new one by itself; if it does not \
+         within some minutes, run systemctl restart kubelet"
     );
     seen(&mut node, AT + 601);
     assert_eq!(
         node.finding(),
-        "api still works with an earlier apiserver, and kubelet has not taken the new one within \
-         10 minutes: run systemctl restart kubelet"
+        "api still uses an outdated apiserver, and kubelet has not reloaded the new one within 10 \
+         minutes: run systemctl restart kubelet"
     );
     let mut by_start = Node::new(vec![stale()]);
     by_start.credentials.iter_mut().for_each(|one| {
@@ -538,7 +538,7 @@ fn unknown_freshness_is_a_finding_unless_credential_is_bad() {
     let mut node = Node::new(vec![facts]);
     assert_eq!(
         node.finding(),
-        "whether api works with the present apiserver is not known: haproxy has the port"
+        "whether api uses the present apiserver is not known: haproxy has the port"
     );
     node.credentials[0].facts.material = crate::model::Material::Absent;
     assert_eq!(node.plan(), Refresh::default());
@@ -552,8 +552,8 @@ fn service_is_restarted_after_eleven_months() {
     assert_eq!((step.remedy, step.credentials.len(), step.waits), (Remedy::Restart, 0, None));
     assert_eq!(
         step.reason,
-        "has been running for 334 days, and certificates that it keeps in memory end a year after \
-         its start"
+        "has been running for 334 days, and certificates that it keeps in memory expire a year \
+         after its start"
     );
     for trigger in [Trigger::Asked, Trigger::Other] {
         assert_eq!(node(334).on(trigger).plan(), Refresh::default(), "only at the scheduled time");
@@ -597,8 +597,8 @@ fn static_pod_that_is_not_listed_is_never_restarted() {
     let node = Node::new(vec![facts.clone()]);
     assert_eq!(
         node.finding(),
-        "the static pod kube-vip works with an earlier admin.conf, by its start, and the \
-         configuration does not list it: restart it by hand, or list it as [[service]]"
+        "the static pod kube-vip uses an outdated admin.conf (start time), and the configuration \
+         does not list it: restart it by hand, or list it as [[service]]"
     );
     assert_eq!(node.old_ones_end(now()).plan().steps, [], "also when it is urgent");
     facts.holds[0].sees = vec![seen(Sees::Another)];

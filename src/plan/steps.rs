@@ -43,7 +43,7 @@ pub struct Request {
     /// Also where the new certificate would expire before the present one.
     pub allow_shorter: bool,
     /// Also what ended long ago on one controller of several.
-    pub revive: bool,
+    pub include_long_expired: bool,
     /// With other names than it had; then it is for one credential, and forced.
     pub names: SanChange,
 }

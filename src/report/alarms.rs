@@ -74,8 +74,8 @@ pub fn update_after_pass(
         not_copied: &not_copied,
         not_trusted,
         policy: &policy,
-        root_authority_within: limits.root_authority_expires_within.as_duration(),
-        within: limits.authority_expires_within.as_duration(),
+        root_authority_within: limits.root_ca_expires_within.as_duration(),
+        within: limits.ca_expires_within.as_duration(),
     };
     let (host, trouble) = (host.as_str(), trouble.as_deref());
     let schedule = schedule_trouble(node);

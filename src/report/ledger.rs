@@ -55,9 +55,7 @@ impl AlarmLedger {
                 *unsaved = Some(now);
                 Update {
                     result,
-                    note: Some(format!(
-                        "{e}; which alarms are in force is forgotten at the next start"
-                    )),
+                    note: Some(format!("{e}; the alarms in force are forgotten at the next start")),
                 }
             }
         }
@@ -87,7 +85,7 @@ mod tests {
             ledger.update(&root, &state, |now| drop(now.told.insert(name.clone(), Vec::new()))).note
         };
         assert!(add("a").is_some_and(|note| {
-            note.ends_with("; which alarms are in force is forgotten at the next start")
+            note.ends_with("; the alarms in force are forgotten at the next start")
         }));
         assert!(add("b").is_some());
         let names = |state: AlarmState| state.told.into_keys().collect::<Vec<_>>();

@@ -65,9 +65,7 @@ impl PassLog {
             now.insert(topic, text);
         }
         for topic in self.0.keys().filter(|topic| !now.contains_key(*topic)) {
-            writer
-                .about(Line::info(Message::Over), topic)
-                .log(format_args!("{topic}: no longer so"));
+            writer.about(Line::info(Message::Over), topic).log(format_args!("{topic}: resolved"));
         }
         self.0 = now;
     }
@@ -89,16 +87,13 @@ impl PassEvents {
     /// Logs an event: an action always, a failure or a deferral when it is new.
     pub fn log(&self, event: &Event<'_>) {
         match event {
-            Event::Completed(subject) => {
-                self.about(Message::RecoveryFinished, subject).log(format_args!(
-                    "{}: its renewal was cut short earlier, and is complete now",
-                    subject.credential
-                ))
-            }
+            Event::Completed(subject) => self
+                .about(Message::RecoveryFinished, subject)
+                .log(format_args!("{}: its interrupted renewal was completed", subject.credential)),
             Event::Dropped(subject) => {
                 self.about(Message::RecoveryDropped, subject).log(format_args!(
-                    "{}: its renewal was cut short earlier, and another program has changed its \
-                     files since: they are left as they are",
+                    "{}: its renewal was interrupted, and another program has changed its files \
+                     since: they are left as they are",
                     subject.credential
                 ))
             }
@@ -289,11 +284,11 @@ fn failure_text(name: impl fmt::Display, reason: impl fmt::Display) -> String {
 }
 
 fn waiting_text(service: &ServiceName, reason: impl fmt::Display) -> String {
-    format!("{service} waits: {reason}")
+    format!("{service}: refresh deferred: {reason}")
 }
 
 fn deferral_text(deferred: &Deferral) -> String {
-    format!("{} {deferred}", deferred.credential)
+    format!("{}: deferred: {deferred}", deferred.credential)
 }
 
 fn failure_message(error: &PassError) -> Message {
@@ -317,7 +312,7 @@ fn deferral_line(deferred: &Deferral, clock: Timestamp) -> Line {
 
 fn refresh_message(refreshed: &Refreshed) -> Message {
     match refreshed {
-        Refreshed::TookIt { .. } | Refreshed::Closed { .. } => Message::ServiceReloaded,
+        Refreshed::Reloaded { .. } | Refreshed::Closed { .. } => Message::ServiceReloaded,
         Refreshed::Restarted { .. } => Message::ServiceRestarted,
     }
 }
@@ -332,7 +327,10 @@ pub(super) fn log_alarms(pass: Option<PassId>, changes: &AlarmChanges) {
         let line = match (event, severity) {
             (AlarmEvent::Cleared(_), _) => {
                 let line = of(Line::info(Message::AlarmCleared)).alarm(alarm);
-                line.log(format_args!("alarm {kind} ({entity}) is cleared: no longer so: {text}"));
+                line.log(format_args!(
+                    "alarm {kind} ({entity}) is cleared, the problem is over: \
+                    {text}"
+                ));
                 continue;
             }
             (_, Severity::Critical | Severity::Major) => Line::error(Message::AlarmRaised),
@@ -357,8 +355,7 @@ pub fn log_configuration_refused(instead: &str, trouble: &str) {
 
 /// Logs that a configuration was read again and is in force.
 pub fn log_configuration_in_force() {
-    Line::info(Message::ConfigurationInForce)
-        .log("the configuration was read again and is in force");
+    Line::info(Message::ConfigurationInForce).log("the configuration was reloaded and is in force");
 }
 
 /// Logs that the daemon has started.
@@ -386,5 +383,5 @@ pub(super) fn log_retry(pass: PassId, why: &str, wait: Duration) {
     let seconds = wait.as_secs();
     Line::warn(Message::PassFailed)
         .pass(pass)
-        .log(format_args!("the pass failed ({why}): it is tried again in {seconds} s"));
+        .log(format_args!("the pass failed ({why}): it is retried in {seconds} s"));
 }

@@ -133,7 +133,7 @@ impl Deliverer {
                 Reaction::Rejected(why) => {
                     let line = Line::error(super::Message::DeliveryFailed).reason(&why);
                     line.log(format_args!(
-                        "{name} does not take an alarm, and is not told of it again: {why}"
+                        "{name} refused an alarm, which is not delivered to it again: {why}"
                     ));
                 }
                 Reaction::Failed(why) => return Err(why),
@@ -205,9 +205,8 @@ pub async fn deliver_once(node: &Node, root: Root, ledger: &AlarmLedger, clock: 
     deliverer.forget_others(&sinks);
     for sink in &sinks {
         let delivered = tokio::time::timeout(ONCE_TIMEOUT, deliverer.deliver(sink)).await;
-        if let Err(why) = delivered
-            .unwrap_or_else(|_| Err(format!("it takes more than {} s", ONCE_TIMEOUT.as_secs())))
-        {
+        let over = || format!("it did not finish within {} s", ONCE_TIMEOUT.as_secs());
+        if let Err(why) = delivered.unwrap_or_else(|_| Err(over())) {
             log_failure(sink, &why, "the next pass tries again");
         }
     }
@@ -232,11 +231,7 @@ async fn serve(sink: Sink, deliverer: Arc<Deliverer>, mut changes: watch::Receiv
                 wait = (wait * 2).min(MAX_RETRY_WAIT);
                 // An unchanged error is logged once.
                 if logged.as_ref() != Some(&why) {
-                    log_failure(
-                        &sink,
-                        &why,
-                        &format!("it is tried again in {} s", pause.as_secs()),
-                    );
+                    log_failure(&sink, &why, &format!("it is retried in {} s", pause.as_secs()));
                     logged = Some(why);
                 }
                 Some(pause)

@@ -11,7 +11,7 @@ use crate::state::file::StateFile;
 use crate::store::lock::Lock;
 use crate::sys::{FileError, Root};
 
-const FILE: StateFile = StateFile::new("status.json", "what the daemon last said is not known");
+const FILE: StateFile = StateFile::new("status.json", "the last status of the daemon is not known");
 
 /// The directory of the status file and of the daemon's lock.
 #[must_use]
@@ -141,7 +141,7 @@ impl PassSummary {
             (self.copied.len(), "copied"),
             (self.refreshed.len(), "refreshed"),
             (self.failed.len() + self.not_refreshed.len(), "failed"),
-            (self.waiting.len() + self.services_waiting.len(), "waiting"),
+            (self.waiting.len() + self.services_waiting.len(), "deferred"),
         ];
         let counts: Vec<_> = counts
             .iter()
@@ -175,7 +175,7 @@ fn held_text(outcome: &RefreshOutcome) -> Option<String> {
 #[must_use]
 pub fn activity(is_in_pass: bool, last: Option<&PassSummary>, next: Option<Timestamp>) -> String {
     if is_in_pass {
-        return "a pass is being made".to_owned();
+        return "a pass is running".to_owned();
     }
     let next = next.map_or_else(|| "no next pass".to_owned(), |next| format!("next pass {next}"));
     match last {

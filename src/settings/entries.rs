@@ -88,6 +88,7 @@ pub(super) struct AuthorityFragment {
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct CredentialFragment {
     name: Option<CredentialName>,
+    #[serde(rename = "ca")]
     authority: Option<AuthorityName>,
     #[serde(default)]
     optional: bool,
@@ -108,7 +109,7 @@ impl OwnAuthority {
         let AuthorityFragment { name, certificate, key } = entry.into_inner();
         let entry_name = name.as_ref().map(ToString::to_string);
         let wrong = |missing| {
-            wrong("authority", entry_name.clone(), origin.clone(), EntryProblem::Missing(missing))
+            wrong("ca", entry_name.clone(), origin.clone(), EntryProblem::Missing(missing))
         };
         Ok(Self {
             name: name.ok_or_else(|| wrong("name"))?,

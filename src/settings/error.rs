@@ -39,8 +39,8 @@ pub enum SettingsError {
     },
     /// A renewed certificate would be due again at once.
     #[error(
-        "{validity} is too short for {due}: a validity that does not clear the renewal threshold \
-         by more than a day would renew for ever"
+        "{validity} is too short for {due}: the validity has to be longer than that by more than \
+         a day, or each pass would renew again"
     )]
     RenewsForEver {
         /// `renewal.validity`.
@@ -78,7 +78,7 @@ pub enum SettingsError {
     },
     /// kubelet would run what lies in the state directory.
     #[error(
-        "{state} lies in {manifests}: kubelet runs whatever lies there; choose a directory that \
+        "{state} is in {manifests}: kubelet runs every file there; choose a directory that \
          nothing else reads"
     )]
     StateAmongManifests {
@@ -172,15 +172,15 @@ pub enum EntryProblem {
     #[error("{0} is missing")]
     Missing(&'static str),
     /// It says nothing about where the credential lives.
-    #[error("where it lives is missing: give certificate and key, or kubeconfig, or bundle")]
+    #[error("its files are missing: give certificate and key, or kubeconfig, or bundle")]
     NoLocation,
     /// It says more than one thing about where the credential lives.
     #[error(
-        "it lives in more than one place: give either certificate and key, or kubeconfig, or bundle"
+        "it has more than one location: give either certificate and key, or kubeconfig, or bundle"
     )]
     ManyLocations,
     /// It says that it is more than one kind of thing.
-    #[error("it is more than one kind of thing: give one of pod, unit, pid_file and command")]
+    #[error("it is more than one kind of service: give one of pod, unit, pid_file and command")]
     ManyKinds,
     /// A key that means nothing here.
     #[error("{key} does not go with {other}")]

@@ -68,6 +68,7 @@ pub(super) struct Fragment {
     metrics: MetricsFragment,
     paths: PathsFragment,
     backups: BackupsFragment,
+    #[serde(rename = "ca")]
     authority: Vec<Spanned<AuthorityFragment>>,
     credential: Vec<Spanned<CredentialFragment>>,
     copy: Vec<Spanned<CopyFragment>>,
@@ -169,10 +170,7 @@ impl Merged {
             self.0.alarm_commands.iter().map(|entry| (entry.name.as_str(), &entry.origin)),
         )?;
         self.0.paths.check()?;
-        unique(
-            "authority",
-            self.0.authorities.iter().map(|entry| (entry.name.as_str(), &entry.origin)),
-        )?;
+        unique("ca", self.0.authorities.iter().map(|entry| (entry.name.as_str(), &entry.origin)))?;
         unique(
             "credential",
             self.0.credentials.iter().map(|entry| (entry.name.as_str(), &entry.origin)),

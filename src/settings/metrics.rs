@@ -73,19 +73,19 @@ pub enum Listen {
 pub enum InvalidListen {
     /// Neither of the two forms.
     #[error(
-        "{0:?} is no place to listen at: use an address of this machine with a port, such as \
+        "{0:?} is not an address to listen at: use an address of this machine with a port, such as \
          \"127.0.0.1:9809\", a socket, such as \"unix:/run/kubecertd/metrics.sock\", or \"off\""
     )]
     Form(String),
     /// It can be reached from outside.
     #[error(
         "{0} can be reached from other machines: only 127.0.0.0/8, [::1] and unix sockets are \
-         listened at, since there is neither encryption nor a password; put a proxy before it, or \
-         use the textfile"
+         allowed, since there is neither encryption nor a password; put a proxy in front of it, \
+         or use the textfile"
     )]
     NotLoopback(SocketAddr),
     /// Port 0, which means any free port.
-    #[error("port 0 is any port that is free: give the one that Prometheus asks at")]
+    #[error("port 0 means any free port: give the one that Prometheus scrapes")]
     NoPort,
     /// No path for a socket.
     #[error("{UNIX} has to be followed by the full path of a socket: {0}")]

@@ -36,7 +36,7 @@ pub enum InvalidCron {
         name: &'static str,
     },
     /// It matches no date, as for 31 February.
-    #[error("the cron expression {0:?} never comes: no year has such a day")]
+    #[error("the cron expression {0:?} never matches: no year has such a day")]
     Never(String),
 }
 

@@ -71,7 +71,7 @@ impl Profile {
         let credentials: Vec<&str> =
             self.credentials.iter().map(|entry| entry.name.as_str()).collect();
         let services: Vec<&str> = self.services.iter().map(|entry| entry.name.as_str()).collect();
-        unique("authority", authorities.iter().copied().zip(&origins.authorities))?;
+        unique("ca", authorities.iter().copied().zip(&origins.authorities))?;
         unique("credential", credentials.iter().copied().zip(&origins.credentials))?;
         unique("service", services.iter().copied().zip(&origins.services))?;
         for (entry, origin) in self.credentials.iter().zip(&origins.credentials) {
@@ -86,7 +86,7 @@ impl Profile {
             let siblings = entry.template.iter().flat_map(|template| &template.servers);
             let siblings = siblings.map(|name| listed("template", name.as_str(), &credentials));
             let authority =
-                entry.authority.iter().map(|name| listed("authority", name.as_str(), &authorities));
+                entry.authority.iter().map(|name| listed("ca", name.as_str(), &authorities));
             let beside =
                 entry.beside.iter().map(|name| listed("beside", name.as_str(), &credentials));
             let trial = entry.trial.iter().filter_map(|trial| trial.service.as_ref());

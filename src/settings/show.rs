@@ -54,7 +54,7 @@ fn alarm_command(entry: &AlarmCommand) -> Vec<String> {
 }
 
 fn authority(entry: &OwnAuthority) -> Vec<String> {
-    let mut lines = header("authority", &entry.origin);
+    let mut lines = header("ca", &entry.origin);
     lines.push(text("name", &entry.name));
     lines.push(text("certificate", &entry.certificate));
     lines.push(text("key", &entry.key));
@@ -64,7 +64,7 @@ fn authority(entry: &OwnAuthority) -> Vec<String> {
 fn credential(entry: &OwnCredential) -> Vec<String> {
     let mut lines = header("credential", &entry.origin);
     lines.push(text("name", &entry.name));
-    lines.extend(entry.authority.as_ref().map(|authority| text("authority", authority)));
+    lines.extend(entry.authority.as_ref().map(|authority| text("ca", authority)));
     lines.push(format!("optional = {}", entry.optional));
     lines.extend(location(&entry.location));
     lines.extend(entry.trial.as_ref().map(trial));

@@ -25,7 +25,7 @@ section! {
         backdate: Period = Period::from_minutes(5),
         /// The kind of key a renewed certificate gets.
         key_algorithm: KeyChoice = KeyChoice::Keep,
-        /// Whether a lost admin.conf is made anew.
+        /// Whether a lost admin.conf is made again.
         make_admin_conf: bool = false,
     }
 }
@@ -46,10 +46,10 @@ section! {
 section! {
     /// The conditions of alarms.
     Alarms, AlarmsFragment, "alarms" {
-        /// An authority expires soon when it expires within this time.
-        authority_expires_within: Period = Period::from_days(30),
-        /// The same for the root authority of Kubernetes, whose rotation takes longer.
-        root_authority_expires_within: Period = Period::from_days(180),
+        /// A CA expires soon when it expires within this time.
+        ca_expires_within: Period = Period::from_days(30),
+        /// The same for the cluster's root CA, whose rotation takes longer.
+        root_ca_expires_within: Period = Period::from_days(180),
     } below {
         fm: FaultManagementFragment,
         command: Vec<Spanned<AlarmCommandFragment>>,

@@ -50,8 +50,8 @@ fn values_are_read_from_their_keys() {
         cron = "0 30 3 * * MON"
         time_zone = "UTC"
         [alarms]
-        authority_expires_within = "60d"
-        root_authority_expires_within = "1d"
+        ca_expires_within = "60d"
+        root_ca_expires_within = "1d"
         [paths]
         state = "/srv/state"
         manifests = "/srv/manifests"
@@ -68,8 +68,8 @@ fn values_are_read_from_their_keys() {
     assert_eq!(*settings.renewal.key_algorithm, KeyChoice::EcdsaP384);
     assert_eq!(settings.schedule.cron.as_str(), "0 30 3 * * MON");
     assert_eq!(settings.schedule.time_zone.to_string(), "UTC");
-    assert_eq!(*settings.alarms.authority_expires_within, Period::from_days(60));
-    assert_eq!(*settings.alarms.root_authority_expires_within, Period::from_days(1));
+    assert_eq!(*settings.alarms.ca_expires_within, Period::from_days(60));
+    assert_eq!(*settings.alarms.root_ca_expires_within, Period::from_days(1));
     assert_eq!(settings.paths.state.to_string(), "/srv/state");
     assert_eq!(settings.paths.manifests.to_string(), "/srv/manifests");
     assert_eq!(settings.profile_file().unwrap().to_string(), "/srv/profiles/site.toml");
@@ -79,7 +79,7 @@ fn values_are_read_from_their_keys() {
 #[test]
 fn later_file_wins_by_key_and_lists_add_up() {
     let own = |name: &str| {
-        format!("[[authority]]\nname = \"{name}\"\ncertificate = \"/a.crt\"\nkey = \"/a.key\"\n")
+        format!("[[ca]]\nname = \"{name}\"\ncertificate = \"/a.crt\"\nkey = \"/a.key\"\n")
     };
     let settings = Settings::from_files(&[
         (
@@ -118,7 +118,7 @@ fn own_credentials_have_one_location() {
     let text = r#"
         [[credential]]
         name = "pair"
-        authority = "ca"
+        ca = "ca"
         certificate = "/a.crt"
         key = "/a.key"
         [[credential]]
@@ -158,20 +158,20 @@ fn refusals_name_place_value_and_expectation() {
             "[renewals]",
             "/etc/kubecertd/kubecertd.toml:1:2: `[renewals]`: unknown field `renewals`, expected \
              one of `profile`, `renewal`, \
-             `schedule`, `alarms`, `metrics`, `paths`, `backups`, `authority`, `credential`, \
+             `schedule`, `alarms`, `metrics`, `paths`, `backups`, `ca`, `credential`, \
              `copy`, `service`; did you mean `renewal`?",
         ),
         (
             "[[credential]]\nname = \"x\"\npath = \"/x\"",
             "/etc/kubecertd/kubecertd.toml:3:1: `path = \"/x\"`: unknown field `path`, expected \
-             one of `name`, `authority`, \
+             one of `name`, `ca`, \
              `optional`, `certificate`, `key`, `kubeconfig`, `user`, `bundle`, `trial`",
         ),
         // Wrong types.
         (
             "[renewal]\nrenew_before = 15",
             "/etc/kubecertd/kubecertd.toml:2:16: `renew_before = 15`: invalid type: integer `15`, \
-             expected a length of time such as \
+             expected a duration such as \
              \"15d\" in quotes",
         ),
         (
@@ -188,7 +188,7 @@ fn refusals_name_place_value_and_expectation() {
         (
             "[renewal]\n  validity = \"1y\"  # a year",
             "/etc/kubecertd/kubecertd.toml:2:14: `validity = \"1y\"  # a year`: \"1y\" is not a \
-             length of time: write whole days, hours, \
+             duration: write whole days, hours, \
              minutes and seconds, such as \"15d\", \"36h\", \"1d12h\", \"5m\" or \"90s\"",
         ),
         (
@@ -243,8 +243,8 @@ fn refusals_name_place_value_and_expectation() {
         ),
         // Entries.
         (
-            "\n[[authority]]\nname = \"x\"\ncertificate = \"/x\"",
-            "/etc/kubecertd/kubecertd.toml:2: [[authority]] \"x\": key is missing",
+            "\n[[ca]]\nname = \"x\"\ncertificate = \"/x\"",
+            "/etc/kubecertd/kubecertd.toml:2: [[ca]] \"x\": key is missing",
         ),
         (
             "[[credential]]\nbundle = \"/x\"",
@@ -252,9 +252,8 @@ fn refusals_name_place_value_and_expectation() {
         ),
         (
             "[[credential]]\nname = \"x\"",
-            "/etc/kubecertd/kubecertd.toml:1: [[credential]] \"x\": where it lives is missing: \
-             give certificate and key, or kubeconfig, or \
-             bundle",
+            "/etc/kubecertd/kubecertd.toml:1: [[credential]] \"x\": its files are missing: give \
+             certificate and key, or kubeconfig, or bundle",
         ),
         (
             "[[credential]]\nname = \"x\"\nkey = \"/x\"",
@@ -262,8 +261,8 @@ fn refusals_name_place_value_and_expectation() {
         ),
         (
             "[[credential]]\nname = \"x\"\nkey = \"/x\"\ncertificate = \"/y\"\nbundle = \"/z\"",
-            "/etc/kubecertd/kubecertd.toml:1: [[credential]] \"x\": it lives in more than one \
-             place: give either certificate and key, or \
+            "/etc/kubecertd/kubecertd.toml:1: [[credential]] \"x\": it has more than one \
+             location: give either certificate and key, or \
              kubeconfig, or bundle",
         ),
         (
@@ -283,9 +282,8 @@ fn refusals_name_place_value_and_expectation() {
         (
             "[renewal]\nvalidity = \"16d\"",
             "renewal.validity = \"16d\" (/etc/kubecertd/kubecertd.toml:2) is too short for \
-             renewal.renew_before = \"15d\" (the default): a \
-             validity that does not clear the renewal threshold by more than a day would renew for \
-             ever",
+             renewal.renew_before = \"15d\" (the default): the validity has to be longer than \
+             that by more than a day, or each pass would renew again",
         ),
         (
             "[renewal]\nbackdate = \"25h\"",
@@ -435,7 +433,7 @@ fn invalid_own_services_and_trials_are_refused() {
     for (keys, problem) in [
         (
             format!("unit = 'a.service'\npod = 'a'\n{uses}"),
-            "it is more than one kind of thing: give one of pod, unit, pid_file and command",
+            "it is more than one kind of service: give one of pod, unit, pid_file and command",
         ),
         (uses.to_owned(), "one of pod, unit, pid_file and command is missing"),
         ("unit = 'a.service'".to_owned(), "uses is missing"),
@@ -698,9 +696,9 @@ fn profile_refusals_name_the_place() {
         ),
         ("format = 1", "x.toml:1:1: `format = 1`: missing field `name`"),
         (
-            "format = 1\nname = \"x\"\n[[credential]]\nname = \"a\"\nauthority = \"b\"\nbundle = \
+            "format = 1\nname = \"x\"\n[[credential]]\nname = \"a\"\nca = \"b\"\nbundle = \
              \"/x\"",
-            "x.toml:3: [[credential]] \"a\": authority = \"b\" names nothing that is listed here",
+            "x.toml:3: [[credential]] \"a\": ca = \"b\" names nothing that is listed here",
         ),
         (
             "format = 1\nname = \"x\"\n[[service]]\nname = \"a\"\nunit = \"a.service\"\nuses = [{ \
@@ -749,7 +747,7 @@ fn toml_like() -> impl Strategy<Value = String> {
         "[backups]",
         "[paths]",
         "[[credential]]",
-        "[[authority]]",
+        "[[ca]]",
         "[x]",
     ]);
     let key = prop::sample::select(vec![
@@ -804,8 +802,7 @@ fn state_directory_is_not_among_manifests() {
     ] {
         let error = Settings::from_files(&[("a.toml", text(state))]).unwrap_err().to_string();
         assert!(
-            error.starts_with("paths.state = ")
-                && error.contains("kubelet runs whatever lies there"),
+            error.starts_with("paths.state = ") && error.contains("kubelet runs every file there"),
             "{error}"
         );
     }

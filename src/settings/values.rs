@@ -17,7 +17,7 @@ pub struct Period(Duration);
 /// The error for a text that is not a length of time.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "{0:?} is not a length of time: write whole days, hours, minutes and seconds, such as \"15d\", \
+    "{0:?} is not a duration: write whole days, hours, minutes and seconds, such as \"15d\", \
      \"36h\", \"1d12h\", \"5m\" or \"90s\""
 )]
 pub struct InvalidPeriod(String);
@@ -243,8 +243,8 @@ macro_rules! written_as_text {
 }
 pub(super) use written_as_text;
 
-written_as_text!(Period, "a length of time such as \"15d\"");
-written_as_text!(Validity, "a length of time such as \"365d\", or \"kubeadm\"");
+written_as_text!(Period, "a duration such as \"15d\"");
+written_as_text!(Validity, "a duration such as \"365d\", or \"kubeadm\"");
 written_as_text!(ProfileName, "the name of a profile");
 
 #[cfg(test)]

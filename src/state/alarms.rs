@@ -12,8 +12,7 @@ use crate::store::StoreError;
 use crate::store::lock::Lock;
 use crate::sys::Root;
 
-const FILE: StateFile =
-    StateFile::new("alarms.json", "which alarms are in force is not remembered");
+const FILE: StateFile = StateFile::new("alarms.json", "the alarms in force are forgotten");
 
 /// The lock for changes: a command, the daemon and the delivery to sinks may change the file at the
 /// same time.
@@ -111,7 +110,7 @@ mod tests {
         std::fs::write(disk.path().join("var/lib/kubecertd/alarms.json"), "{ torn").unwrap();
         let (found, note) = read_alarms(&root, &path());
         assert_eq!(found, AlarmState::default());
-        assert!(note.unwrap().ends_with("; which alarms are in force is not remembered"));
+        assert!(note.unwrap().ends_with("; the alarms in force are forgotten"));
     }
 
     #[test]

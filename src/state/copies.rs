@@ -10,7 +10,7 @@ use super::file::StateFile;
 use crate::model::{AbsolutePath, CredentialName, Digest};
 use crate::sys::{FileError, Root};
 
-const FILE: StateFile = StateFile::new("copies.json", "copies are known by the backups only");
+const FILE: StateFile = StateFile::new("copies.json", "copies are recognised by the backups only");
 
 /// The most certificates that are remembered of a credential: those of decades, or of a month where
 /// a certificate is valid for a day.
@@ -96,6 +96,6 @@ mod tests {
         std::fs::write(disk.path().join("state/copies.json"), "{\"format\": 2}").unwrap();
         let (none, note) = Lineages::read(&root, &state);
         assert_eq!(none, Lineages::default());
-        assert!(note.unwrap().ends_with("; copies are known by the backups only"));
+        assert!(note.unwrap().ends_with("; copies are recognised by the backups only"));
     }
 }

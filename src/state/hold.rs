@@ -6,7 +6,7 @@ use super::file::StateFile;
 use crate::model::{AbsolutePath, Hold, Timestamp};
 use crate::sys::{FileError, Root};
 
-const FILE: StateFile = StateFile::new("hold.json", "nothing is held for it");
+const FILE: StateFile = StateFile::new("hold.json", "the hold is ignored");
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct HoldContent {
@@ -114,7 +114,7 @@ mod tests {
         let (found, note) = read_hold(&node.root, &path());
         assert_eq!(found, None);
         let expected = "/var/lib/kubecertd/hold.json: can't be understood: missing field `until` \
-            at line 1 column 35; nothing is held for it";
+            at line 1 column 35; the hold is ignored";
         assert_eq!(note.as_deref(), Some(expected));
     }
 }

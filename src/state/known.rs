@@ -13,8 +13,8 @@ use crate::sys::{FileError, Root};
 
 const FILE: StateFile = StateFile::new(
     "certificates.json",
-    "a broken credential that others than root can write is not renewed unless a backup or the \
-     profile says whom it is for",
+    "an unusable credential that others than root can write is not renewed unless a backup or the \
+     profile has its subject",
 );
 
 /// The largest certificate that is remembered, in bytes of PEM: a user may have written it, and all

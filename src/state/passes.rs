@@ -6,7 +6,7 @@ use super::file::StateFile;
 use crate::model::{AbsolutePath, Refused, Timestamp};
 use crate::sys::{FileError, Root};
 
-const FILE: StateFile = StateFile::new("state.json", "nothing is remembered");
+const FILE: StateFile = StateFile::new("state.json", "the history of passes is lost");
 
 /// What the daemon remembers of earlier passes. Each field is unknown on a new node, and where the
 /// file was deleted.
@@ -160,10 +160,10 @@ mod tests {
             let note = note.unwrap();
             assert_eq!(memory, PassMemory::default());
             assert!(note.starts_with(&format!("{DIR}/state.json: {problem}")), "{note}");
-            assert!(note.ends_with("; nothing is remembered"), "{note}");
+            assert!(note.ends_with("; the history of passes is lost"), "{note}");
         }
         node.write(&memory()).unwrap();
-        assert_eq!(node.read(), (memory(), None), "it is put right by the next write");
+        assert_eq!(node.read(), (memory(), None), "the next write replaces it");
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
             error.to_string(),
             format!(
                 "{DIR}/.state.json.new: is a symlink, which is not followed here; remove it, or \
-                 put the thing itself in its place"
+                 put the file or directory itself in its place"
             )
         );
         assert_eq!(node.read(), (memory(), None));

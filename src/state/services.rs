@@ -4,7 +4,7 @@ use super::file::StateFile;
 use crate::model::{AbsolutePath, ServiceMemory};
 use crate::sys::{FileError, Root};
 
-const FILE: StateFile = StateFile::new("services.json", "nothing is remembered of services");
+const FILE: StateFile = StateFile::new("services.json", "the history of services is lost");
 
 /// Reads the memory of services. The text is the problem with the file, if there is one.
 #[must_use]
@@ -90,7 +90,7 @@ mod tests {
         std::fs::write(disk.path().join("var/lib/kubecertd/services.json"), "{\"format\": 2}")
             .unwrap();
         let note = "/var/lib/kubecertd/services.json: has format 2, and this version knows format \
-            1; nothing is remembered of services";
+            1; the history of services is lost";
         assert_eq!(
             read_service_memory(&root, &state),
             (ServiceMemory::default(), Some(note.to_owned()))

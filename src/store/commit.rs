@@ -200,8 +200,8 @@ fn without_backup(changes: Vec<Checked>, error: StoreError, commit: &mut Commit)
         changes.into_iter().partition(|change| change.backup != Backup::Required);
     if wanted.iter().any(|change| change.backup == Backup::Wanted) {
         commit.notes.push(format!(
-            "no backup could be made; what has little or no time left is \
-            renewed without one: {error}"
+            "no backup could be made; urgent and expired credentials are renewed without one: \
+             {error}"
         ));
     }
     let error = Arc::new(error);

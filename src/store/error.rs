@@ -12,19 +12,18 @@ pub enum StoreError {
     #[error(transparent)]
     File(#[from] FileError),
     /// Another program replaced a file after it was read.
-    #[error("{}: was changed by another program in the meantime; it is left as it is, and the next \
-        pass looks at it again", .0.display())]
+    #[error("{}: was changed by another program in the meantime; it is left as it is, and the \
+        next pass checks it again", .0.display())]
     Changed(PathBuf),
     /// Two paths of one credential lead to the same file.
-    #[error("{}: both the certificate and the key lead here by different names; use one name for \
+    #[error("{}: the certificate and the key are both symlinks to this file; use one name for \
         both, or two files", .0.display())]
     SameFile(PathBuf),
     /// A path to be swapped is not a symlink to a dated file.
-    #[error("{}: is no symlink to a dated file, so it is not made to lead to another \
-        one", .0.display())]
+    #[error("{}: is no symlink to a dated file, so it is not changed", .0.display())]
     NotALink(PathBuf),
     /// Another process holds the lock.
-    #[error("{}: another kubecertd is at work on this node; try again when it is \
+    #[error("{}: another kubecertd holds the lock on this node; try again when it is \
         done", .lock.display())]
     Busy {
         /// The lock.
@@ -49,7 +48,7 @@ pub enum StoreError {
     NotUtf8(PathBuf),
     /// A change was begun, and the system refused to complete it.
     #[error(
-        "{source}; the change is half made and stays in the journal, and the next pass finishes it"
+        "{source}; the change is incomplete and stays in the journal; the next pass completes it"
     )]
     Unfinished {
         /// The system's error.

@@ -160,7 +160,7 @@ impl EarlierJournal {
     pub(super) fn keep_copy(&self, state: &Dir) -> Option<String> {
         let bytes = encode(&self.intent).ok()?;
         let kept = quarantine_copy(state, NAME, &bytes).ok()?;
-        Some(format!("{}: what it said is kept as {kept}", self.path.display()))
+        Some(format!("{}: its content is kept as {kept}", self.path.display()))
     }
 
     /// Begins the journal of this process with the operations that are still unfinished. It
@@ -173,12 +173,12 @@ impl EarlierJournal {
         let shown = self.path.display();
         let note = match &self.refusal {
             None => None,
-            Some(Refusal::Torn) => Some(format!(
-                "{shown}: was not completely written, or is damaged; it is not followed"
-            )),
+            Some(Refusal::Torn) => {
+                Some(format!("{shown}: was not completely written, or is damaged; it is not used"))
+            }
             Some(Refusal::Foreign(what)) => {
                 let kept = quarantine_entry(state, NAME)?;
-                Some(format!("{shown}: {what}; it is quarantined as {kept} and not followed"))
+                Some(format!("{shown}: {what}; it is quarantined as {kept} and not used"))
             }
         };
         let file = match self.file {
@@ -348,7 +348,7 @@ pub(super) fn decode(bytes: &[u8]) -> Content {
     match serde_json::from_slice::<Vec<Entry>>(body) {
         Ok(intent) if intent.is_empty() => Content::Nothing,
         Ok(intent) => Content::Intent(intent),
-        Err(e) => Content::Foreign(format!("does not say what is to be done: {e}")),
+        Err(e) => Content::Foreign(format!("can't be understood: {e}")),
     }
 }
 

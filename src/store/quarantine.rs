@@ -92,7 +92,7 @@ impl<'s> Quarantine<'s> {
         if self.copied > 0 {
             notes.push(format!(
                 "{} staged files that the journal may have been about are kept in {}: they may \
-                 hold a key; remove them when all is in order",
+                 hold a key; remove them when everything works",
                 self.copied,
                 self.state.path().join(DIR).display()
             ));
@@ -104,7 +104,7 @@ impl<'s> Quarantine<'s> {
             }
             notes.push(format!(
                 "{count} staged files that the journal may have been about stay in {}, as \
-                 {KEPT_PREFIX}...: they may hold a key; remove them when all is in order",
+                 {KEPT_PREFIX}...: they may hold a key; remove them when everything works",
                 path.display()
             ));
         }

@@ -27,7 +27,7 @@ pub(super) fn recover(
 ) -> Result<Vec<Entry>, StoreError> {
     let (intent, refused) = KnownTargets::new(root, targets).split(journal.intent());
     if !refused.is_empty() {
-        recovered.notes.extend(refused.iter().map(|why| format!("{why}; it is not followed")));
+        recovered.notes.extend(refused.iter().map(|why| format!("{why}; it is not used")));
         recovered.notes.extend(journal.keep_copy(state));
     }
     let unfinished = complete(root, &intent, recovered);
@@ -61,8 +61,7 @@ fn complete(root: &Root, intent: &[Entry], recovered: &mut Recovered) -> Vec<Ent
             Ok(false) => recovered.dropped.push(credential),
             Err(e) => {
                 recovered.notes.push(format!(
-                    "{credential}: its replacement was begun earlier \
-                    and still can't be finished: {e}"
+                    "{credential}: its interrupted replacement still can't be completed: {e}"
                 ));
                 unfinished.extend(entries);
             }

@@ -575,7 +575,7 @@ fn journal_with_hostile_link_target_is_not_followed() {
         drop(store);
         let (_store, recovered) = open_linked(&node);
         assert!(
-            recovered.finished.is_empty() && recovered.notes[0].contains("it is not followed"),
+            recovered.finished.is_empty() && recovered.notes[0].contains("it is not used"),
             "{recovered:?}"
         );
         assert_eq!(

@@ -74,7 +74,7 @@ impl<'r> KnownTargets<'r> {
             staged.into_iter().find(|staged| !is_name(name) || !is_staged_name(staged))
         {
             return Some(format!(
-                "the journal would put {staged:?} in the place of {}, which kubecertd never does",
+                "the journal would replace {} by {staged:?}, which kubecertd never does",
                 shown.display()
             ));
         }

@@ -269,7 +269,7 @@ mod tests {
         symlink("/etc/pki", disk.path().join("etc/dir")).unwrap();
         lchown(disk.path().join("etc/dir"), Some(1234), None).unwrap();
         let refusal =
-            |file: &str| format!("{file}: is a symlink that others than root can have set");
+            |file: &str| format!("{file}: is a symlink that others than root may have set");
         for (file, link) in [
             ("/etc/roots", "/etc/roots"),
             ("/roots", "/etc/roots"),

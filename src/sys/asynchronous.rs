@@ -30,7 +30,7 @@ pub fn block_on<F: Future>(work: F) -> io::Result<F::Output> {
     let runtime = RUNTIME.as_ref().map_err(|e| io::Error::new(e.kind(), e.to_string()))?;
     // Whatever the work held is dropped with it.
     catch_unwind(AssertUnwindSafe(|| runtime.block_on(work)))
-        .map_err(|_| io::Error::other("a fault in kubecertd ended it; please report it"))
+        .map_err(|_| io::Error::other("a bug in kubecertd ended it; please report it"))
 }
 
 #[cfg(test)]

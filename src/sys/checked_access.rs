@@ -127,8 +127,8 @@ mod tests {
                 assert_eq!(
                     error,
                     format!(
-                        "{shown}: has mode {bad:04o}, so that others than root can have changed \
-                         it: it is not used; see that all is right there, then chmod go-w {shown}"
+                        "{shown}: has mode {bad:04o}, so others than root may have changed it: it \
+                         is not used; check its content, then chmod go-w {shown}"
                     )
                 );
             }
@@ -294,8 +294,8 @@ mod tests {
             assert!(root.stat(&file).unwrap().is_some(), "{file}");
         }
         for (file, says) in [
-            ("/home/alice/link", "is a symlink that others than root can have set"),
-            ("/tmp/link", "is a symlink that others than root can have set"),
+            ("/home/alice/link", "is a symlink that others than root may have set"),
+            ("/tmp/link", "is a symlink that others than root may have set"),
             ("/home/alice/hard", "has 3 names (hard links)"),
         ] {
             let file = AbsolutePath::new(file).unwrap();

@@ -29,7 +29,8 @@ pub enum FileProblem {
     LinkLoop,
     /// It is a symlink, where none is followed.
     #[error(
-        "is a symlink, which is not followed here; remove it, or put the thing itself in its place"
+        "is a symlink, which is not followed here; remove it, or put the file or directory itself \
+         in its place"
     )]
     Link,
     /// A file system is mounted in a directory that other users own or can write; it may be theirs
@@ -38,7 +39,7 @@ pub enum FileProblem {
     Mount,
     /// It is a symlink of another user, or in a directory that others own or can write.
     #[error(
-        "is a symlink that others than root can have set, which is not followed; put the file or \
+        "is a symlink that others than root may have set, which is not followed; put the file or \
          directory itself in its place"
     )]
     LinkOfOthers,
@@ -50,8 +51,8 @@ pub enum FileProblem {
     ManyNames(u64),
     /// Others than root can have written or replaced it.
     #[error(
-        "{how}, so that others than root can have changed it: it is not used; see that all is \
-         right there, then {remedy}"
+        "{how}, so others than root may have changed it: it is not used; check its content, then \
+         {remedy}"
     )]
     NotTrusted {
         /// Its owner, or its mode.
@@ -60,7 +61,7 @@ pub enum FileProblem {
         remedy: String,
     },
     /// It has an attribute by which even root can't replace it.
-    #[error("is {words} (chattr +{letter}), so that it can't be replaced; to allow it: {remedy}")]
+    #[error("is {words} (chattr +{letter}), so it can't be replaced; to allow it: {remedy}")]
     Fixed {
         /// What the attribute makes it.
         words: &'static str,
@@ -81,7 +82,7 @@ pub enum FileProblem {
     /// The unit of the daemon does not open the directory to it, or the directory was replaced
     /// since the daemon was started.
     #[error(
-        "cannot {action}: {source}; the host may see that otherwise: the unit opens only some \
+        "cannot {action}: {source}; the unit's sandbox may be the reason: it opens only some \
          directories to the daemon, as they were when it started. `kubecertd config check` prints \
          the drop-in that is missing, if one is; else systemctl restart kubecertd"
     )]

@@ -60,7 +60,7 @@ fn invalid_configuration_is_refused_with_file_and_line() {
         (
             "an unknown authority",
             FILE,
-            b"[[credential]]\nname = \"own\"\nauthority = \"cq\"\nbundle = \"/etc/own.pem\"\n",
+            b"[[credential]]\nname = \"own\"\nca = \"cq\"\nbundle = \"/etc/own.pem\"\n",
             &["/etc/kubecertd/kubecertd.toml:1", "own", "cq"],
         ),
     ];

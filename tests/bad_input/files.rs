@@ -59,7 +59,7 @@ fn unreadable_ca_affects_only_its_leaves() {
     check_faults(
         &[UNREADABLE],
         CA_CRT,
-        &Expected { code: PARTIAL, left: SIGNED_BY_CA, reported: &["its authority ca"] },
+        &Expected { code: PARTIAL, left: SIGNED_BY_CA, reported: &["its CA ca"] },
     );
 }
 
@@ -73,7 +73,7 @@ fn invalid_ca_affects_only_its_leaves() {
     check_faults(
         &[NOT_PEM, WRONG],
         CA_CRT,
-        &Expected { code: PARTIAL, left: SIGNED_BY_CA, reported: &["its authority ca"] },
+        &Expected { code: PARTIAL, left: SIGNED_BY_CA, reported: &["its CA ca"] },
     );
 }
 
@@ -82,7 +82,7 @@ fn unreadable_ca_key_affects_only_its_leaves() {
     check_faults(
         &[UNREADABLE],
         CA_KEY,
-        &Expected { code: PARTIAL, left: SIGNED_BY_CA, reported: &["its authority ca"] },
+        &Expected { code: PARTIAL, left: SIGNED_BY_CA, reported: &["its CA ca"] },
     );
 }
 
@@ -97,7 +97,7 @@ fn invalid_ca_key_affects_only_its_leaves() {
     check_faults(
         &[NOT_PEM, WRONG, &WRONG_KEYS[1..]],
         CA_KEY,
-        &Expected { code: PARTIAL, left: SIGNED_BY_CA, reported: &["its authority ca"] },
+        &Expected { code: PARTIAL, left: SIGNED_BY_CA, reported: &["its CA ca"] },
     );
 }
 

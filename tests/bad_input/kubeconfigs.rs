@@ -151,7 +151,7 @@ fn unsupported_kubeconfig_is_refused_with_line() {
                         + "    extra: *key\n"
                 })
             },
-            "admin.conf: line 18: client-key-data cannot be replaced without touching anything \
+            "admin.conf: line 18: client-key-data cannot be replaced without changing anything \
              else: an anchor shares it",
         ),
         (
@@ -159,7 +159,7 @@ fn unsupported_kubeconfig_is_refused_with_line() {
             |path| {
                 edit_text(path, |text| text.replace("client-key-data: ", "client-key-data: !!str "))
             },
-            "admin.conf: line 18: client-key-data cannot be replaced without touching anything \
+            "admin.conf: line 18: client-key-data cannot be replaced without changing anything \
              else: it has a tag",
         ),
         (
@@ -172,7 +172,7 @@ fn unsupported_kubeconfig_is_refused_with_line() {
                         + "\"\n"
                 })
             },
-            "admin.conf: line 18: client-key-data cannot be replaced without touching anything \
+            "admin.conf: line 18: client-key-data cannot be replaced without changing anything \
              else: it is written with escapes",
         ),
         (

@@ -89,8 +89,12 @@ fn missing_or_damaged_file_is_repaired_from_backup() {
         let before = node.certificate(name);
         node.age_all(10);
         damage(&node);
-        Expected { code: SUCCESS, left: &[], reported: &[reason, "serves to issue it anew"] }
-            .assert(case, &node);
+        Expected {
+            code: SUCCESS,
+            left: &[],
+            reported: &[reason, "it is issued again by the backup"],
+        }
+        .assert(case, &node);
         let after = node.certificate(name);
         assert_eq!(
             (after.subject, after.dns_names, after.ip_addresses),
@@ -110,7 +114,7 @@ fn kubeconfig_file_is_repaired_from_backup() {
     Expected {
         code: SUCCESS,
         left: &[],
-        reported: &["pki/scheduler.crt: the file is empty", "serves to issue it anew"],
+        reported: &["pki/scheduler.crt: the file is empty", "it is issued again by the backup"],
     }
     .assert("referenced", &node);
 }

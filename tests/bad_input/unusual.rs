@@ -104,7 +104,7 @@ fn bundle_keeps_order_and_additional_certificates() {
         node.write("etc/proxy.pem", content);
         node.write(
             "etc/kubecertd/kubecertd.toml",
-            "[[credential]]\nname = \"proxy\"\nauthority = \"front-proxy-ca\"\nbundle = \
+            "[[credential]]\nname = \"proxy\"\nca = \"front-proxy-ca\"\nbundle = \
              \"/etc/proxy.pem\"\n",
         );
         Expected { code: SUCCESS, left: &[], reported: &["proxy"] }.assert(case, &node);
@@ -139,7 +139,9 @@ fn pair_in_one_file_keeps_both_halves() {
             let renew = node.run(&["renew"]);
             assert_eq!(renew.code, PARTIAL, "{}", renew.text);
             assert!(
-                renew.text.contains("/etc/kubernetes/pki/apiserver.pem: both"),
+                renew
+                    .text
+                    .contains("/etc/kubernetes/pki/apiserver.pem: the certificate and the key"),
                 "{}",
                 renew.text
             );

@@ -63,7 +63,7 @@ fn copy_with_other_certificate_is_kept_and_reported() {
     // The report says what to do, and that works.
     let check = node.run(&["check"]);
     assert!(
-        check.text.contains("To have it follow again, put what admin.conf holds into it"),
+        check.text.contains("To have it updated again, put the content of admin.conf into it"),
         "{}",
         check.text
     );
@@ -196,17 +196,13 @@ fn copy_of_broken_original_is_not_changed() {
         node.write(ADMIN, broken);
         let check = node.run(&["check"]);
         assert!(
-            check.text.contains("root: follows admin.conf, which can't be copied now: "),
+            check.text.contains("root: is a copy of admin.conf, which can't be copied now: "),
             "{}",
             check.text
         );
         assert!(check.text.contains(reported), "{reported}: {}", check.text);
         node.backdate_files();
         drop(node.run(&["renew", "root"]));
-        assert_eq!(
-            node.text("root/.kube/config"),
-            copy,
-            "what is not its authority's is not spread"
-        );
+        assert_eq!(node.text("root/.kube/config"), copy, "what is not of its CA is not spread");
     }
 }

@@ -49,12 +49,12 @@ fn hostile_object_in_place_of_copy_is_not_followed() {
     let cases: [(&str, &str, Plant); 9] = [
         (
             "a symlink to a file of root's",
-            "is a symlink that others than root can have set",
+            "is a symlink that others than root may have set",
             |_, config| symlink("/root/.kube/config", config).unwrap(),
         ),
         (
             "a symlink to a file of her own",
-            "is a symlink that others than root can have set",
+            "is a symlink that others than root may have set",
             |root, config| {
                 fs::copy(root.join("root/.kube/config"), root.join("home/alice/mine")).unwrap();
                 symlink("/home/alice/mine", config).unwrap();
@@ -62,13 +62,13 @@ fn hostile_object_in_place_of_copy_is_not_followed() {
         ),
         (
             "a directory that is a symlink",
-            "is a symlink that others than root can have set",
+            "is a symlink that others than root may have set",
             |_, config| {
                 fs::remove_dir(config.parent().unwrap()).unwrap();
                 symlink("/root/.kube", config.parent().unwrap()).unwrap();
             },
         ),
-        ("a symlink far up", "is a symlink that others than root can have set", |_, config| {
+        ("a symlink far up", "is a symlink that others than root may have set", |_, config| {
             symlink("../../../../../../etc/shadow", config).unwrap()
         }),
         ("a hard link to a file of root's", "has 2 names (hard links)", |root, config| {
@@ -195,7 +195,7 @@ fn copy_swapped_for_symlink_writes_nothing_elsewhere() {
                     run.code,
                     run.text
                 );
-                updated += usize::from(run.text.contains("1 copy brought up to date"));
+                updated += usize::from(run.text.contains("1 copy updated"));
             }
             done.store(true, Ordering::Relaxed);
         });

@@ -84,8 +84,8 @@ fn copies_of_every_form_are_updated_and_keep_metadata() {
             .count();
         assert!(
             dry.text.contains(&format!(
-                "{count} credentials would be renewed, and 4 copies would \
-                follow; nothing was changed."
+                "{count} credentials would be renewed, and 4 copies \
+                updated; nothing was changed."
             )),
             "{}",
             dry.text
@@ -93,8 +93,7 @@ fn copies_of_every_form_are_updated_and_keep_metadata() {
         let run = node.run(&["renew"]);
         assert_eq!(run.code, 0, "{}", run.text);
         assert!(
-            run.text
-                .contains(&format!("{count} credentials renewed, 4 copies brought up to date.")),
+            run.text.contains(&format!("{count} credentials renewed, 4 copies updated.")),
             "{}",
             run.text
         );
@@ -187,14 +186,10 @@ fn copy_is_updated_after_any_change_of_original() {
         "{}",
         check.text
     );
-    assert!(check.text.contains("1 copy to bring up to date"), "{}", check.text);
+    assert!(check.text.contains("1 copy to update"), "{}", check.text);
     let renew = node.run(&["renew", "admin.conf"]);
     assert_eq!(renew.code, 0, "{}", renew.text);
-    assert!(
-        renew.text.contains("0 credentials renewed, 1 copy brought up to date."),
-        "{}",
-        renew.text
-    );
+    assert!(renew.text.contains("0 credentials renewed, 1 copy updated."), "{}", renew.text);
     assert_eq!(embedded_fingerprint(&node, "root/.kube/config"), admin_fingerprint(&node));
 
     // An older certificate that an operator restores is copied as well.
@@ -284,11 +279,7 @@ fn missing_copy_is_not_created_and_failed_one_isolated() {
     );
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 4, "{}", run.text);
-    assert!(
-        run.text.contains("11 credentials renewed, 1 copy brought up to date, 1 not."),
-        "{}",
-        run.text
-    );
+    assert!(run.text.contains("11 credentials renewed, 1 copy updated, 1 not."), "{}", run.text);
     assert_eq!(
         (embedded_fingerprint(&node, "root/.kube/config"), node.text(&long)),
         (admin_fingerprint(&node), admin)
@@ -331,7 +322,7 @@ fn pair_and_several_users_of_kubeconfig_are_updated() {
     );
     let run = node.run(&["renew", "admin.conf"]);
     assert!(
-        run.code == 0 && run.text.contains("1 credential renewed, 2 copies brought up to date."),
+        run.code == 0 && run.text.contains("1 credential renewed, 2 copies updated."),
         "{}",
         run.text
     );
@@ -434,7 +425,7 @@ fn only_copies_of_root_are_backed_up() {
     for _ in 0..3 {
         write_owned(&node, ALICE_CONFIG, alice_kubeconfig(&old), ALICE_UID, 0o600);
         let run = node.run(&["renew"]);
-        assert!(run.text.contains("1 copy brought up to date"), "{}", run.text);
+        assert!(run.text.contains("1 copy updated"), "{}", run.text);
     }
     assert_eq!(generations(), made);
     let new = node.text("root/.kube/config");
@@ -454,11 +445,7 @@ fn only_copies_of_root_are_backed_up() {
     assert_eq!(node.text("root/.kube/config"), old);
     node.remove("root/.kube/config");
     let run = node.run(&["restore", "root"]);
-    assert!(
-        run.code == 1 && run.text.contains("a copy is not made where there is none"),
-        "{}",
-        run.text
-    );
+    assert!(run.code == 1 && run.text.contains("a missing copy is not made"), "{}", run.text);
 }
 
 #[test]
@@ -510,7 +497,7 @@ fn config_commands_show_copies_and_drop_in() {
     }
     for (wrong, reported) in [
         ("[[copy]]\nkubeconfig = '/x'\n", "[[copy]]: of is missing"),
-        ("[[copy]]\nof = 'admin.conf'\n", "where it lives is missing"),
+        ("[[copy]]\nof = 'admin.conf'\n", "its files are missing"),
         (
             "[[copy]]\nof = 'admin.conf'\nbundle = '/home/*/x.pem'\n",
             "only the path of a kubeconfig may have * for a name",
@@ -521,7 +508,7 @@ fn config_commands_show_copies_and_drop_in() {
         ),
         (
             "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/etc/kubernetes/scheduler.conf'\n",
-            "is where \"scheduler.conf\" lives: a copy is another file",
+            "is a file of \"scheduler.conf\": a copy is another file",
         ),
         (
             "[[copy]]\nname = 'apiserver'\nof = 'admin.conf'\nbundle = '/x.pem'\n",

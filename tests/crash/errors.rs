@@ -99,7 +99,7 @@ fn assert_clean_exit(run: &InjectedRun, case: &str) {
     assert!(run.code.is_some(), "{case}: it was killed, or took too long");
     assert!(run.took < MAX_RUN_TIME, "{case}: took {:?}", run.took);
     assert!(
-        !run.text.contains("panicked") && !run.text.contains("a fault in kubecertd"),
+        !run.text.contains("panicked") && !run.text.contains("a bug in kubecertd"),
         "{case}: {}",
         run.text
     );

@@ -88,7 +88,7 @@ fn run_on_full_disk(copy: &TreeCopy, pages: usize) -> Run {
 }
 
 const RENEWED_WITHOUT_BACKUP: &str =
-    "no backup could be made; what has little or no time left is renewed without one";
+    "no backup could be made; urgent and expired credentials are renewed without one";
 const NOT_RENEWED_WITHOUT_BACKUP: &str = "no backup could be made, so nothing was replaced";
 
 #[test]

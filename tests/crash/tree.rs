@@ -35,9 +35,9 @@ const KUBELET_CLIENT_KEY_TARGET: &str = "srv/keys/kubelet-client.pem";
 const BUNDLE: &str = "etc/proxy/proxy.pem";
 
 /// Own entries: a bundle, and the CA that signs it.
-const CONFIGURATION: &str = "[backups]\nkeep = 3\n[[authority]]\nname = \"proxy-ca\"\ncertificate \
+const CONFIGURATION: &str = "[backups]\nkeep = 3\n[[ca]]\nname = \"proxy-ca\"\ncertificate \
     = \"/etc/proxy/ca.crt\"\nkey = \"/etc/proxy/ca.key\"\n\
-    [[credential]]\nname = \"proxy\"\nauthority = \"proxy-ca\"\nbundle = \
+    [[credential]]\nname = \"proxy\"\nca = \"proxy-ca\"\nbundle = \
     \"/etc/proxy/proxy.pem\"\n";
 
 /// All files of the state directory while the program does not run.

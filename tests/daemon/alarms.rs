@@ -198,17 +198,13 @@ fn damaged_alarm_state_is_reported_and_rebuilt() {
     node.write(&format!("{STATE}/alarms.json"), "{ torn");
     let shown = node.run(&["alarms"]);
     assert!(
-        shown.code == 3 && shown.text.contains("which alarms are in force is not remembered"),
+        shown.code == 3 && shown.text.contains("the alarms in force are forgotten"),
         "{}",
         shown.text
     );
     daemon.request_pass();
     assert_eq!(active_alarms(&node), ["renewal-failed host=cp1"]);
-    assert!(
-        daemon.log().contains("which alarms are in force is not remembered"),
-        "{}",
-        daemon.log()
-    );
+    assert!(daemon.log().contains("the alarms in force are forgotten"), "{}", daemon.log());
 }
 
 /// Writes a script for an alarm command and returns its path.
@@ -280,8 +276,8 @@ fn undelivered_alarm_is_delivered_after_restart() {
         daemon
             .log()
             .contains(
-                "WARN command/works: alarms could not be delivered: it ended with exit code 1; \
-                it is tried again in 60 s",
+                "WARN command/works: alarms could not be delivered: it failed with exit code 1; \
+                it is retried in 60 s",
             )
             .then_some(())
     });

@@ -76,7 +76,7 @@ impl Clock {
             for one in deferred {
                 assert!(
                     one.reason.contains(reason)
-                        && one.reason.contains("nothing is signed until it is right"),
+                        && one.reason.contains("nothing is signed until it is trusted"),
                     "{one}"
                 );
                 assert_eq!(one.urgent_from, None, "it does not become urgent");

@@ -43,7 +43,7 @@ fn invalid_configuration_at_reload_keeps_old_one() {
     daemon.signal("HUP");
     assert_refused(&node, &daemon);
     assert!(
-        daemon.log().contains("ERROR the configuration is refused, and the old one goes on: "),
+        daemon.log().contains("ERROR the configuration is refused, and the old one stays: "),
         "{}",
         daemon.log()
     );
@@ -94,7 +94,7 @@ fn invalid_configuration_at_start_falls_back_to_last_good() {
     assert!(
         daemon
             .log()
-            .contains("ERROR the configuration is refused, and the last good one is in force: "),
+            .contains("ERROR the configuration is refused, and the last valid one is in force: "),
         "{}",
         daemon.log()
     );

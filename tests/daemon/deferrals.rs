@@ -31,18 +31,21 @@ fn hold_defers_due_but_not_urgent_credentials() {
     let last = daemon.wait_for_pass(URGENT);
     assert_eq!(names(&last.renewed), ["admin.conf"]);
     assert_eq!(names(last.waiting.iter().map(|(name, _)| name)), all_but_urgent(&node));
-    let reason =
-        "an operator asked for it (kubecertd hold), until 2100-01-01T00:00:00Z: upgrade on Sunday";
+    let reason = "hold (operator) until 2100-01-01T00:00:00Z: upgrade on Sunday";
     assert!(last.waiting.iter().all(|(_, why)| why == reason), "{last:?}");
     assert_eq!(last.holds, [reason]);
     assert_eq!(valid_longer_than(&node, 300), ["admin.conf"]);
     let shown = node.run(&["status"]);
     assert!(
-        shown.code == 3 && shown.text.contains(&format!("Held, unless it is urgent\n  {reason}\n")),
+        shown.code == 3
+            && shown.text.contains(&format!(
+                "Hold (urgent renewals are made)\n  \
+            {reason}\n"
+            )),
         "{}",
         shown.text
     );
-    assert!(shown.text.contains("waiting   apiserver: "), "{}", shown.text);
+    assert!(shown.text.contains("deferred  apiserver: "), "{}", shown.text);
 
     assert_eq!(node.run(&["hold", "--end"]).code, 0);
     assert!(!node.run(&["status"]).text.contains("Held, unless"), "the hold has been removed");
@@ -75,7 +78,7 @@ fn expired_hold_makes_pass() {
 fn invalid_hold_is_refused() {
     let node = node_with_one_urgent();
     let past = hold(&node, "2026-11-01");
-    assert!(past.code == 2 && past.text.contains("has passed already"), "{}", past.text);
+    assert!(past.code == 2 && past.text.contains("this time has passed"), "{}", past.text);
     assert_eq!(hold(&node, &now().to_string()).code, 2);
     for wrong in [
         &["hold"][..],

@@ -38,7 +38,7 @@ fn impossible_pass_is_retried_with_backoff() {
         shown.text
     );
     assert!(
-        daemon.log().contains("ERROR pass: ") && daemon.log().contains(": it is tried again in "),
+        daemon.log().contains("ERROR pass: ") && daemon.log().contains(": it is retried in "),
         "{}",
         daemon.log()
     );
@@ -86,7 +86,7 @@ fn failed_credential_is_retried_and_others_are_renewed() {
         );
     }
     let own = format!(
-        "[[credential]]\nname = \"own\"\nauthority = \"front-proxy-ca\"\ncertificate = \
+        "[[credential]]\nname = \"own\"\nca = \"front-proxy-ca\"\ncertificate = \
          \"/etc/{long}.crt\"\nkey = \"/etc/{long}.key\"\n"
     );
     node.write(CONFIG, schedule(NEVER) + &own);
@@ -124,9 +124,5 @@ fn unwritable_state_is_reported_and_renewal_works() {
     assert!(daemon.log().contains("WARN /var/lib/kubecertd/state.json: "), "{}", daemon.log());
     node.age("apiserver", 1);
     assert_eq!(names(&daemon.request_pass().renewed), ["apiserver"]);
-    assert!(
-        daemon.log().contains("what this pass should have remembered is forgotten"),
-        "{}",
-        daemon.log()
-    );
+    assert!(daemon.log().contains("the state of this pass was not saved"), "{}", daemon.log());
 }

@@ -61,7 +61,7 @@ fn only_changed_content_makes_pass_after_quiet_time() {
         let content = more.read(&format!("{PKI}/front-proxy-client.{end}"));
         more.write(&format!("etc/own/own.{end}"), content);
     }
-    let own = "[[credential]]\nname = \"own\"\nauthority = \"front-proxy-ca\"\ncertificate = \
+    let own = "[[credential]]\nname = \"own\"\nca = \"front-proxy-ca\"\ncertificate = \
         \"/etc/own/own.crt\"\nkey = \"/etc/own/own.key\"\n";
     more.write(CONFIG, schedule(NEVER) + own);
     reloaded.signal("HUP");

@@ -26,7 +26,7 @@ fn first_start_renews_only_urgent_credentials() {
     assert_eq!(names(&last.renewed), ["admin.conf", "front-proxy-client"]);
     assert_eq!(names(last.waiting.iter().map(|(name, _)| name)), ["apiserver", "etcd/server"]);
     let next = daemon.status().unwrap().next_pass.unwrap();
-    let reason = format!("kubecertd is new on this node and only looks until {next}");
+    let reason = format!("kubecertd is new on this node and only checks until {next}");
     assert!(last.waiting.iter().all(|(_, why)| *why == reason), "{last:?}");
     let waiting: Vec<_> = all_credentials(&node)
         .into_iter()

@@ -29,7 +29,7 @@ pub const CONFIG: &str = "etc/kubecertd/kubecertd.toml";
 pub const STATUS: &str = "run/kubecertd/status.json";
 
 /// The status line during a pass.
-pub const PASS_IN_PROGRESS: &str = "a pass is being made";
+pub const PASS_IN_PROGRESS: &str = "a pass is running";
 
 /// Polls until there is a value, and returns it.
 pub fn wait_for<T>(event: &str, mut poll: impl FnMut() -> Option<T>) -> T {

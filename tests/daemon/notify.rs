@@ -62,7 +62,7 @@ fn status_line_shows_failed_and_deferred_credentials() {
     assert_eq!(node.run(&["hold", "--until", "2100-01-01", "--reason", "a test"]).code, 0);
     let daemon = Daemon::start(&node);
     let rest = all_credentials(&node).len() - 1;
-    let expected = format!(": 1 renewed, 1 failed, {rest} waiting; next pass ");
+    let expected = format!(": 1 renewed, 1 failed, {rest} deferred; next pass ");
     wait_for("the status line of the pass at the start", || {
         let line = daemon.notify_socket.values("STATUS").pop()?;
         line.contains(&expected).then_some(())

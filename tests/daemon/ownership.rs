@@ -46,7 +46,7 @@ impl OpenBy {
     fn error(self, path: &str) -> String {
         match self {
             Self::Owner => format!(
-                "/{path}: belongs to user {OTHER_USER}, so that others than root can have changed \
+                "/{path}: belongs to user {OTHER_USER}, so others than root may have changed \
                  it: it is not used"
             ),
             Self::Mode => format!("/{path}: has mode 0"),

@@ -262,11 +262,7 @@ fn interrupted_transaction_is_completed_at_start() {
     let last = daemon.wait_for_pass("the last pass before the start failed");
     assert!(!last.is_bad(), "{last:?}");
     assert_eq!(all_credentials(&node), whole);
-    assert!(
-        daemon.log().contains("its renewal was cut short earlier, and is complete now"),
-        "{}",
-        daemon.log()
-    );
+    assert!(daemon.log().contains("its interrupted renewal was completed"), "{}", daemon.log());
     assert!(node.dot_files().is_empty(), "{:?}", node.dot_files());
 }
 

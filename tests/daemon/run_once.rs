@@ -55,7 +55,7 @@ fn run_once_exit_codes_equal_renew() {
     for (code, node, text) in [
         (4, part, "super-admin.conf"),
         (1, nothing, "super-admin.conf"),
-        (5, held, "waits: an operator asked for it"),
+        (5, held, "deferred: hold (operator)"),
         (1, no_store, "kubecertd/lock"),
         (78, wrong, "kubecertd.toml:1"),
     ] {
@@ -79,7 +79,7 @@ fn run_once_falls_back_to_last_good_configuration() {
     node.write(CONFIG, "[renewal]\nrenew_before = \"a while\"\n");
     let run = run_once(&node);
     assert!(
-        run.text.contains("the last good one is in force: /etc/kubecertd/kubecertd.toml:2"),
+        run.text.contains("the last valid one is in force: /etc/kubecertd/kubecertd.toml:2"),
         "{}",
         run.text
     );

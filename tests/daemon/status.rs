@@ -60,7 +60,7 @@ fn status_after_kill_is_read_from_credential_files() {
     let shown = node.run(&["status"]);
     assert_eq!(shown.code, 3, "{}", shown.text);
     assert!(
-        shown.text.contains("\n\nkubecertd does not run; it last said something at "),
+        shown.text.contains("\n\nkubecertd does not run; its last status is of "),
         "{}",
         shown.text
     );

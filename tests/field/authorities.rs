@@ -458,7 +458,7 @@ fn answer_of_an_intermediate_without_its_chain_is_refused() {
     let leaf = tiers.answer("apiserver", "");
     let alone = tiers.install("apiserver", &leaf);
     assert_code(&alone, FAILED);
-    let advice = "put the intermediate behind it in the answer";
+    let advice = "append the intermediate to the file";
     assert!(alone.text.contains(advice), "{}", alone.text);
     // An intermediate of the same name and another key.
     let middle = openssl.pem("middle.crt");

@@ -194,7 +194,7 @@ fn own_entry_has_pair_of_kubelets_configuration_renewed() {
         node.write(CONFIG, NAMED);
         put_pair(&node, "etc/kubelet/tls.crt", "etc/kubelet/tls.key", 5);
         let entry = format!(
-            "[[credential]]\nname = \"{name}\"\nauthority = \"ca\"\n\
+            "[[credential]]\nname = \"{name}\"\nca = \"ca\"\n\
              certificate = \"/etc/kubelet/tls.crt\"\nkey = \"/etc/kubelet/tls.key\"\n"
         );
         node.write("etc/kubecertd/kubecertd.toml", entry);
@@ -215,8 +215,7 @@ fn own_entry_has_combined_pem_of_kubelets_configuration_renewed() {
     node.write(file, node.kubelet_pem(5));
     fs::set_permissions(node.path(file), fs::Permissions::from_mode(0o600)).unwrap();
     assert!(shown(&node, SERVING).starts_with(&format!("bundle /{file}, watched, renewed by the")));
-    let entry =
-        format!("[[credential]]\nname = \"tls\"\nauthority = \"ca\"\nbundle = \"/{file}\"\n");
+    let entry = format!("[[credential]]\nname = \"tls\"\nca = \"ca\"\nbundle = \"/{file}\"\n");
     node.write("etc/kubecertd/kubecertd.toml", entry);
     let before = node.read(file);
     let run = node.run(&["renew"]);

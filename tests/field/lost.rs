@@ -369,7 +369,7 @@ fn server_of_the_cluster_is_a_name_of_the_made_certificate() {
 fn unknown_server_of_the_cluster_is_not_left_out() {
     type Lack = (&'static str, fn(&Node));
     let lacks: [Lack; 3] = [
-        ("it is not there", |node| node.remove(ADMIN)),
+        ("it is missing", |node| node.remove(ADMIN)),
         ("it can't be read", |node| node.write(ADMIN, "not what it was")),
         ("others can write it", |node| {
             std::os::unix::fs::chown(node.path(ADMIN), Some(1000), None).unwrap();
@@ -461,7 +461,7 @@ fn credential_that_is_not_described_is_not_made() {
                 let open = fs::Permissions::from_mode(0o777);
                 fs::set_permissions(node.path(PKI), open).unwrap();
             },
-            "/etc/kubernetes/pki has mode 0777, so that others than root could use it",
+            "/etc/kubernetes/pki has mode 0777, so others than root could use it",
         ),
         (
             "etcd/server",
@@ -489,7 +489,7 @@ fn credential_that_is_not_described_is_not_made() {
                      kubeconfig = \"/etc/kubernetes/scheduler.conf\"\n",
                 );
             },
-            "there is no backup of it: make it anew",
+            "there is no backup of it: make it again",
         ),
     ];
     for (name, case, lack, reason) in cases {
@@ -623,6 +623,6 @@ fn kubelet_conf_is_not_made_where_others_can_write() {
     node.backdate_dir("etc/kubernetes");
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 1, "{}", run.text);
-    assert!(run.text.contains("so that others than root could use it"), "{}", run.text);
+    assert!(run.text.contains("so others than root could use it"), "{}", run.text);
     assert!(!node.path(KUBELET_CONF).exists());
 }

@@ -651,7 +651,7 @@ fn own_entries_for_serving_certificates_stay() {
     let node = serving();
     node.write(
         "etc/kubecertd/kubecertd.toml",
-        "[[credential]]\nname = \"own\"\nauthority = \"ca\"\n\
+        "[[credential]]\nname = \"own\"\nca = \"ca\"\n\
          certificate = \"/etc/kubernetes/pki/public.crt\"\n\
          key = \"/etc/kubernetes/pki/public.key\"\n\
          [[copy]]\nof = \"apiserver\"\ncertificate = \"/etc/kubernetes/pki/other.crt\"\n\

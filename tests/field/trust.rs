@@ -188,7 +188,7 @@ fn trust_of_kubeconfigs_keeps_further_cas_and_other_servers() {
     assert_eq!(trusted(&node, &conf("scheduler.conf")), front);
 }
 
-/// What is made anew has no issuer before, and other clients of it have to trust its new one.
+/// What is made again has no issuer before, and other clients of it have to trust its new one.
 #[test]
 fn lost_credential_goes_over_with_the_trust_of_kubeconfigs() {
     let node = Node::fresh(ECDSA);
@@ -214,7 +214,7 @@ fn trust_reaches_a_kubeconfig_whose_other_user_is_renewed() {
     let user = users.replace("name: kubernetes-admin", "name: other");
     node.write(&file, format!("{}\n{user}", text.trim_end()));
     let entry = format!(
-        "[[credential]]\nname = \"other\"\nauthority = \"ca\"\nkubeconfig = \"/{file}\"\nuser = \
+        "[[credential]]\nname = \"other\"\nca = \"ca\"\nkubeconfig = \"/{file}\"\nuser = \
          \"other\"\n"
     );
     node.write("etc/kubecertd/kubecertd.toml", entry);

@@ -124,7 +124,7 @@ fn symlinked_backups_renew_only_urgent_credentials() {
     assert_eq!((run.code, count_renewed(&node)), (4, 2), "{}", run.text);
     assert!(
         run.text.contains(
-            "no backup could be made; what has little or no time left is renewed without one"
+            "no backup could be made; urgent and expired credentials are renewed without one"
         ),
         "{}",
         run.text
@@ -174,7 +174,7 @@ fn user_symlink_to_root_file_is_not_replaced() {
     node.backdate_files();
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 1, "{}", run.text);
-    assert!(run.text.contains("is a symlink that others than root can have set"), "{}", run.text);
+    assert!(run.text.contains("is a symlink that others than root may have set"), "{}", run.text);
     let restore = node.run(&["restore", "apiserver"]);
     assert_eq!(restore.code, 1, "{}", restore.text);
     assert_eq!(node.text("etc/passwd-of-the-host"), "root:x:0:0");

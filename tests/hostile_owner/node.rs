@@ -39,31 +39,31 @@ pub const OWN_DIRS: [&str; 3] = ["etc/kubecertd", STATE, "run/kubecertd"];
 const CONFIGURATION: &str = r#"
 [[credential]]
 name = "pair"
-authority = "ca"
+ca = "ca"
 certificate = "/srv/app/pair.crt"
 key = "/srv/app/private/pair.key"
 [[credential]]
 name = "bundle"
-authority = "ca"
+ca = "ca"
 bundle = "/srv/app/bundle.pem"
 [[credential]]
 name = "client"
-authority = "ca"
+ca = "ca"
 kubeconfig = "/srv/app/client.conf"
 [[credential]]
 name = "referring"
-authority = "ca"
+ca = "ca"
 kubeconfig = "/srv/app/referring.conf"
 [[copy]]
 of = "admin.conf"
 kubeconfig = "/srv/copy/config"
-[[authority]]
+[[ca]]
 name = "away-ca"
 certificate = "/srv/away/ca.crt"
 key = "/srv/away/ca.key"
 [[credential]]
 name = "away"
-authority = "away-ca"
+ca = "away-ca"
 certificate = "/srv/away/away.crt"
 key = "/srv/away/away.key"
 [[service]]

@@ -92,7 +92,7 @@ pub fn signed_requests(node: &mut Node) {
     assert!(pass.renewed.is_empty(), "nothing can be signed here: {pass:?}");
     let alarms = node.exec("kubecertd alarms || true");
     assert!(alarms.contains("kubecertd csr --all makes a request for each"), "{alarms}");
-    assert!(!node.exec("kubecertd status || true").contains("Requests without an answer"));
+    assert!(!node.exec("kubecertd status || true").contains("Open requests"));
 
     node.exec("kubecertd csr --all >/root/requests.pem");
     let requests = node.exec("ls /var/lib/kubecertd/requests");
@@ -105,8 +105,7 @@ pub fn signed_requests(node: &mut Node) {
     assert!(!node.exec("cat /root/requests.pem").contains("PRIVATE KEY"));
     node.exec("sleep 2");
     let status = node.exec("kubecertd status || true");
-    let waiting =
-        status.split("Requests without an answer\n").nth(1).unwrap_or_else(|| panic!("{status}"));
+    let waiting = status.split("Open requests\n").nth(1).unwrap_or_else(|| panic!("{status}"));
     for name in &all {
         let line = waiting
             .lines()
@@ -132,7 +131,7 @@ pub fn signed_requests(node: &mut Node) {
     assert_in_use(node);
     assert_eq!(changed_processes(&before, &processes(node)), RESTARTED_SERVICES);
     let status = node.exec("kubecertd status || true");
-    assert!(!status.contains("Requests without an answer"), "{status}");
+    assert!(!status.contains("Open requests"), "{status}");
     assert_eq!(node.exec("ls /var/lib/kubecertd/requests"), "", "no key is left");
     let shown = node.exec("kubecertd check -o wide || true");
     assert!(!shown.contains("stale") && !shown.contains(" due "), "{shown}");
@@ -211,10 +210,10 @@ pub fn shown_and_verified(node: &mut Node) {
         ("127.0.0.1:6443", 0),
         ("127.0.0.1:10250", 3), // kubelet's self-signed certificate
         ("127.0.0.1:2379", 3),
-        ("127.0.0.1:2379 --authority etcd-ca", 0),
+        ("127.0.0.1:2379 --ca etcd-ca", 0),
         ("/etc/kubernetes/admin.conf", 0),
         ("/etc/kubernetes/kubelet.conf", 0),
-        ("/etc/kubernetes/admin.conf --authority etcd-ca", 3),
+        ("/etc/kubernetes/admin.conf --ca etcd-ca", 3),
     ] {
         let (found, text) = verified(asked);
         assert_eq!(found, code, "{asked}: {text}");

@@ -21,7 +21,7 @@ use super::common;
 pub const WAIT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The status line during a pass.
-pub const PASS_IN_PROGRESS: &str = "a pass is being made";
+pub const PASS_IN_PROGRESS: &str = "a pass is running";
 
 /// Credentials whose renewal restarts no service and is in use soon. Cases that are not about
 /// services use these.

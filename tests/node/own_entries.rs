@@ -299,7 +299,7 @@ pub fn webhook_and_monitoring_client(node: &mut Node) {
     };
     assert_eq!(
         (state("webhook"), state("monitoring")),
-        ("fresh, by what it serves".to_owned(), "fresh, by its last reload request".to_owned())
+        ("fresh (served certificate)".to_owned(), "reload sent, unverified".to_owned())
     );
 
     let status = node.exec("kubecertd status || true");

@@ -21,7 +21,7 @@ pub fn fully_expired_node(node: &mut Node) {
     let since_boot = journal.rsplit("Started kubecertd.service").next().unwrap();
     assert!(since_boot.contains("kubelet-client: renewed until"), "{journal}");
     for service in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
-        let restart = format!("{service}: it was restarted");
+        let restart = format!("{service}: restarted,");
         assert!(!since_boot.contains(&restart), "{service}: {since_boot}");
     }
 }

@@ -108,7 +108,7 @@ pub fn confined_daemon(node: &mut Node) {
 const OUTSIDE_FILES: &str = r#"
 [[credential]]
 name = "own"
-authority = "ca"
+ca = "ca"
 certificate = "/srv/pki/own.crt"
 key = "/srv/pki/own.key"
 [metrics]
@@ -209,7 +209,7 @@ pub fn replaced_directory(node: &mut Node) {
     );
     // No running service uses this one.
     node.age("admin.conf", 10);
-    node.wait_for_log("is not the directory any more that the unit opened to kubecertd");
+    node.wait_for_log("is no longer the directory that the unit opened to kubecertd");
     let pass = node.wait_for("it is renewed", |node| {
         node.status()?.last_pass.filter(|pass| !pass.renewed.is_empty())
     });
@@ -226,7 +226,7 @@ pub fn replaced_directory(node: &mut Node) {
 pub fn removed_kubelet_directory(node: &mut Node) {
     node.install_past_first_pass();
     node.exec("rm -rf /var/lib/kubelet/pki && (systemctl restart kubelet || true)");
-    node.wait_for_log("is not the directory any more that the unit opened to kubecertd");
+    node.wait_for_log("is no longer the directory that the unit opened to kubecertd");
     assert_kubelet_is_back(node);
     assert!(can_write(node, "/var/lib/kubelet/pki") && !can_write(node, "/var/lib/kubelet"));
 

@@ -86,8 +86,11 @@ pub fn refused_certificate(node: &mut Node) {
         "no other renewal is tried for a day: {again:?}"
     );
     assert!(
-        again.waiting.iter().any(|(name, reason)| name.as_str() == "admin.conf"
-            && reason.contains("is tried again after")),
+        again
+            .waiting
+            .iter()
+            .any(|(name, reason)| name.as_str() == "admin.conf"
+                && reason.contains("is retried after")),
         "{again:?}"
     );
 
@@ -126,7 +129,7 @@ pub fn refused_certificate(node: &mut Node) {
         (!pass.failed.is_empty()).then_some(pass)
     });
     assert!(
-        rolled_back.failed[0].1.ends_with("and accepts the one before it, which is back in place"),
+        rolled_back.failed[0].1.ends_with("and accepts the previous one, which was rolled back to"),
         "{rolled_back:?}"
     );
     assert_eq!(node.serial("admin.conf"), old);

@@ -1,4 +1,4 @@
-//! A long expired control-plane node of several is renewed only with `--revive`.
+//! A long expired control-plane node of several is renewed only with `--include-long-expired`.
 
 use crate::common::{ECDSA, Node};
 
@@ -30,7 +30,7 @@ fn long_expired_member_waits_for_flag_and_raises_alarm() {
     assert_eq!(run.code, 5, "{}", run.text);
     assert!(
         run.text.contains("it ended 39 days ago, and etcd has 3 members")
-            && run.text.contains("kubecertd renew --revive"),
+            && run.text.contains("kubecertd renew --include-long-expired"),
         "{}",
         run.text
     );
@@ -47,7 +47,7 @@ fn long_expired_member_waits_for_flag_and_raises_alarm() {
     );
     assert_eq!(node.run(&["renew", "--force"]).code, 5, "--force is not enough");
 
-    let run = node.run(&["renew", "--revive"]);
+    let run = node.run(&["renew", "--include-long-expired"]);
     assert_eq!(run.code, 0, "{}", run.text);
     assert_eq!(node.kubelet_files().len(), 3, "the link, the old one and the new one");
     let alarms = node.run(&["alarms"]);

@@ -40,7 +40,7 @@ fn expired_worker_reports_command_everywhere() {
         let run = node.run(arguments);
         for part in [
             "ca.key is not on this node",
-            "on a controller that has the key",
+            "on a control-plane node that has the key",
             COMMAND,
             "/etc/kubernetes/kubelet.conf",
             "systemctl restart kubelet",
@@ -82,7 +82,7 @@ fn expired_ca_signs_nothing_and_raises_alarm() {
     let alarms = node.run(&["alarms"]);
     assert!(
         alarms.text.contains("CRITICAL expired (500.210) on system.certificate.ca,")
-            && alarms.text.contains("Replace the authority"),
+            && alarms.text.contains("Replace the CA"),
         "{}",
         alarms.text
     );

@@ -40,9 +40,9 @@ mod tests {
         let error = run_words(&["/bin/sh", "-c", "echo one; echo '\u{1b}two' >&2; exit 3"])
             .await
             .unwrap_err();
-        assert_eq!(error.to_string(), "its command /bin/sh ended with exit code 3: one two");
+        assert_eq!(error.to_string(), "its command /bin/sh failed with exit code 3: one two");
         let error = run_words(&["/bin/false"]).await.unwrap_err();
-        assert_eq!(error.to_string(), "its command /bin/false ended with exit code 1");
+        assert_eq!(error.to_string(), "its command /bin/false failed with exit code 1");
     }
 
     #[tokio::test]
@@ -50,7 +50,7 @@ mod tests {
         let error =
             run_words(&["/bin/sh", "-c", "seq 1 2000; exit 1"]).await.unwrap_err().to_string();
         assert!(
-            error.starts_with("its command /bin/sh ended with exit code 1: ...")
+            error.starts_with("its command /bin/sh failed with exit code 1: ...")
                 && error.ends_with(" 1999 2000"),
             "{error}"
         );
@@ -60,6 +60,6 @@ mod tests {
     #[tokio::test]
     async fn slow_command_is_killed() {
         let error = run_words(&["/bin/sleep", "60"]).await.unwrap_err();
-        assert_eq!(error.to_string(), "/bin/sleep was not over after 1 s and was killed");
+        assert_eq!(error.to_string(), "/bin/sleep did not finish within 1 s and was killed");
     }
 }

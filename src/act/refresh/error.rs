@@ -16,19 +16,19 @@ use crate::model::{CredentialName, Evidence, ServiceName};
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
     /// It does not run, so there is nothing to refresh.
-    #[error("it does not run ({0}), and reads what is there when it starts")]
+    #[error("it does not run ({0}); it reads the files on the disk when it starts")]
     NotRunning(String),
     /// It is not known whether it runs.
-    #[error("it is not known whether it runs: {0}; it was left alone")]
+    #[error("it is not known whether it runs: {0}; it was not restarted")]
     NotKnown(String),
     /// There is no manifest, so kubelet would not start a successor.
     #[error(
-        "it has no manifest on this node, so kubelet would not start it again; it was left running"
+        "it has no manifest on this node, so kubelet would not start it again; it was not restarted"
     )]
     NoManifest,
     /// kubelet, which would start the successor, does not run.
     #[error(
-        "kubelet, which starts its successor, is not at work ({0}); it was left running: repair \
+        "kubelet, which would start it again, does not run ({0}); it was not restarted: repair \
          kubelet first"
     )]
     KubeletDown(String),
@@ -41,7 +41,7 @@ pub enum RefreshError {
     /// Its container was stopped, and no other one is there.
     #[error(
         "its container was stopped, and kubelet has not started another one within {} s ({found}): \
-         it waits for up to five minutes after repeated restarts; if that is not it, see \
+         after repeated restarts kubelet waits for up to five minutes; else see \
          `journalctl -u kubelet` and restart kubelet",
         within.as_secs()
     )]
@@ -62,13 +62,13 @@ pub enum RefreshError {
     },
     /// It was restarted or signalled, is healthy, and still uses the old credential.
     #[error(
-        "it was refreshed and still works with an earlier {0}; it is not refreshed again for the \
-         same certificate: restart it by hand"
+        "it was refreshed and still uses an outdated {0}; it is not refreshed again for the same \
+         certificate: restart it by hand"
     )]
     StillStale(StaleList),
     /// It is not known whether it took a credential that it should take by itself.
     #[error(
-        "it is not known whether it took the new certificate: {0}; it was not restarted for that"
+        "it is not known whether it uses the new certificate: {0}; it was not restarted for that"
     )]
     NotSeen(String),
     /// A request to systemd failed.
@@ -78,7 +78,7 @@ pub enum RefreshError {
     #[error("{0} has no main process that a signal could be sent to")]
     NoMainProcess(String),
     /// The unit's main process changed meanwhile.
-    #[error("the main process of {0} ended while it was looked at; no signal was sent")]
+    #[error("the main process of {0} exited before the signal; no signal was sent")]
     MainProcessChanged(String),
     /// A pid file leads to no process.
     #[error("{0}; no signal was sent")]
@@ -93,7 +93,7 @@ pub enum RefreshError {
     #[error(transparent)]
     Command(#[from] OutsideError),
     /// The command failed.
-    #[error("its command {program} ended with {ending}{}", said(output))]
+    #[error("its command {program} failed with {ending}{}", said(output))]
     CommandFailed {
         /// The program.
         program: String,
@@ -106,19 +106,19 @@ pub enum RefreshError {
     #[error(transparent)]
     Sockets(#[from] SocketError),
     /// An essential service that this one needs is not healthy.
-    #[error("it was left alone, because {because} is not healthy after its refresh")]
+    #[error("it was not refreshed, because {because} is not healthy after its refresh")]
     Skipped {
         /// That service.
         because: ServiceName,
     },
     /// The pass was stopped.
     #[error(
-        "kubecertd was stopped before it was seen to work with the new certificate; the next pass \
-         looks again"
+        "kubecertd was stopped before it could verify that the service uses the new certificate; \
+         the next pass checks again"
     )]
     Stopped,
     /// The step names a service that is not in the catalog, which should not happen.
-    #[error("a fault in kubecertd: this service is not in the catalog; please report it")]
+    #[error("a bug in kubecertd: this service is not in the catalog; please report it")]
     NotInCatalog,
 }
 

@@ -26,24 +26,24 @@ impl RefreshOutcome {
     }
 }
 
-/// A service that works with the new credentials.
+/// A service that was refreshed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refreshed {
-    /// It took them by itself.
-    TookIt {
+    /// It reloads the credential by itself.
+    Reloaded {
         /// How long it was waited for.
         after: Duration,
-        /// By what that is known; `None` where it can't be verified.
-        by: Option<Evidence>,
+        /// Whether it uses the new one.
+        uptake: Uptake,
     },
     /// It was restarted, or reloaded in the way of its kind.
     Restarted {
         /// How long all of it took.
         after: Duration,
-        /// How long it was not healthy.
+        /// How long it was not healthy; zero where the process stays the same.
         unready: Duration,
-        /// By what it is known to work with the new credentials; `None` where it can't be verified.
-        by: Option<Evidence>,
+        /// Whether it uses the new one.
+        uptake: Uptake,
         /// Why, where something gentler was tried first.
         instead: Option<String>,
         /// It was unhealthy before, and is for this reason now.
@@ -56,31 +56,44 @@ pub enum Refreshed {
     },
 }
 
+/// Whether a refreshed service uses the new credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uptake {
+    /// It does, by this evidence.
+    Verified(Evidence),
+    /// That can't be verified, for this reason.
+    Unverified(&'static str),
+}
+
 impl fmt::Display for Refreshed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let by = |by: &Option<Evidence>| {
-            by.map_or_else(|| "which can't be verified".to_owned(), |by| format!("known {by}"))
-        };
         match self {
-            Self::TookIt { after, by: evidence } => {
-                write!(
-                    f,
-                    "it took the new certificate by itself within {:.1} s, {}",
-                    after.as_secs_f32(),
-                    by(evidence)
-                )
+            Self::Reloaded { after, uptake: Uptake::Verified(evidence) } => write!(
+                f,
+                "uses the new certificate after {:.1} s, without a restart (verified: {evidence})",
+                after.as_secs_f32()
+            ),
+            Self::Reloaded { uptake: Uptake::Unverified(reason), .. } => {
+                write!(f, "reloads by itself; uptake can't be verified ({reason})")
             }
-            Self::Restarted { after, unready, by: evidence, instead, unhealthy } => {
-                if unready.is_zero() {
-                    write!(f, "it was refreshed, and after {:.1} s ", after.as_secs_f32())?;
-                } else {
-                    write!(
-                        f,
-                        "it was restarted, was not ready for {:.1} s, and ",
-                        unready.as_secs_f32()
-                    )?;
-                }
-                write!(f, "works with the new certificate, {}", by(evidence))?;
+            Self::Restarted { after, unready, uptake, instead, unhealthy } => {
+                match (unready.is_zero(), uptake) {
+                    (false, _) => {
+                        write!(f, "restarted, was not ready for {:.1} s", unready.as_secs_f32())
+                    }
+                    (true, Uptake::Verified(_)) => {
+                        write!(f, "reloaded in {:.1} s", after.as_secs_f32())
+                    }
+                    (true, Uptake::Unverified(_)) => write!(f, "reload sent"),
+                }?;
+                match uptake {
+                    Uptake::Verified(evidence) => {
+                        write!(f, ", uses the new certificate (verified: {evidence})")
+                    }
+                    Uptake::Unverified(reason) => {
+                        write!(f, "; uptake can't be verified ({reason})")
+                    }
+                }?;
                 instead.iter().try_for_each(|reason| write!(f, "; {reason}"))?;
                 unhealthy.iter().try_for_each(|reason| {
                     write!(f, "; it was unhealthy before and still is: {reason}")

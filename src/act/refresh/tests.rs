@@ -291,7 +291,11 @@ async fn self_reloading_service_is_awaited_not_restarted() {
     let caller = Scripted::new(&script);
     let outcome = Setting::new().one(&caller, Remedy::Await, pod("a")).await;
     let result = outcome.result.unwrap();
-    assert!(matches!(result, Refreshed::TookIt { by: Some(Evidence::Serves), .. }), "{result:?}");
+    let verified = Uptake::Verified(Evidence::Serves);
+    assert!(
+        matches!(result, Refreshed::Reloaded { uptake, .. } if uptake == verified),
+        "{result:?}"
+    );
     assert_eq!((outcome.restarted, caller.looks().len(), caller.restarted().len()), (false, 5, 0));
 }
 
@@ -303,7 +307,10 @@ async fn unobservable_uptake_is_accepted_without_evidence() {
         let script = |_: &str, _: usize, _: bool| seen("a", Health::Healthy, freshness.clone());
         let outcome = Setting::new().one(&Scripted::new(&script), Remedy::Await, pod("a")).await;
         let result = outcome.result.unwrap();
-        assert!(matches!(result, Refreshed::TookIt { by: None, .. }), "{result:?}");
+        assert!(
+            matches!(result, Refreshed::Reloaded { uptake: Uptake::Unverified(_), .. }),
+            "{result:?}"
+        );
     }
 }
 
@@ -313,14 +320,17 @@ async fn missed_uptake_is_restarted_and_counted() {
     let script =
         |_: &str, _: usize, restarted: bool| if restarted { fresh("b") } else { stale("a") };
     let outcome = setting.one(&Scripted::new(&script), Remedy::Await, pod("a")).await;
-    let Refreshed::Restarted { instead: Some(reason), by: Some(Evidence::Started), .. } =
-        outcome.result.unwrap()
+    let Refreshed::Restarted {
+        instead: Some(reason),
+        uptake: Uptake::Verified(Evidence::Started),
+        ..
+    } = outcome.result.unwrap()
     else {
         panic!()
     };
     assert_eq!(
         reason,
-        "it had not taken the new the.conf (by the file it sees) by itself within 0.1 s"
+        "it did not reload the new the.conf (file in container) by itself within 0.1 s"
     );
     assert!(outcome.restarted);
     assert_eq!(setting.stops(), [("a".to_owned(), 7)]);
@@ -336,7 +346,7 @@ async fn unknown_uptake_causes_no_restart() {
     assert!(!outcome.restarted && caller.restarted().is_empty());
     assert_eq!(
         error(outcome),
-        "it is not known whether it took the new certificate: the.conf: a proxy is on its port; \
+        "it is not known whether it uses the new certificate: the.conf: a proxy is on its port; \
          it was not restarted for that"
     );
 }
@@ -348,7 +358,7 @@ async fn hanging_look_times_out() {
     caller.hangs.set(true);
     for remedy in [Remedy::Await, Remedy::Restart] {
         let outcome = Setting::new().one(&caller, remedy, pod("a")).await;
-        assert!(error(outcome).contains("it could not be looked at within 0.5 s"));
+        assert!(error(outcome).contains("it could not be observed within 0.5 s"));
     }
 }
 
@@ -398,7 +408,10 @@ async fn service_restarted_meanwhile_is_left_alone() {
     let outcome =
         Setting::with_runtime(NORMAL).refresh(&caller, &[step], &[pod("a")]).await.pop().unwrap();
     assert!(!outcome.restarted && caller.restarted().is_empty());
-    assert_eq!(outcome.result.unwrap(), Refreshed::TookIt { after: Duration::ZERO, by: None });
+    assert_eq!(
+        outcome.result.unwrap(),
+        Refreshed::Reloaded { after: Duration::ZERO, uptake: Uptake::Verified(Evidence::Started) }
+    );
 }
 
 #[tokio::test]
@@ -459,22 +472,22 @@ async fn unknown_service_fails_alone() {
 #[test]
 fn refresh_outcomes_are_described() {
     let second = Duration::from_secs(1);
-    let took = Refreshed::TookIt { after: 2 * second, by: Some(Evidence::Serves) };
+    let took =
+        Refreshed::Reloaded { after: 2 * second, uptake: Uptake::Verified(Evidence::Serves) };
     assert_eq!(
         took.to_string(),
-        "it took the new certificate by itself within 2.0 s, known by what it serves"
+        "uses the new certificate after 2.0 s, without a restart (verified: served certificate)"
     );
     let restarted = Refreshed::Restarted {
         after: 9 * second,
         unready: 8 * second,
-        by: None,
+        uptake: Uptake::Unverified("no served_at"),
         instead: Some("this and that".to_owned()),
         unhealthy: Some("no quorum".to_owned()),
     };
     assert_eq!(
         restarted.to_string(),
-        "it was restarted, was not ready for 8.0 s, and works with the new certificate, which \
-         can't be verified; this and that; it \
-         was unhealthy before and still is: no quorum"
+        "restarted, was not ready for 8.0 s; uptake can't be verified (no served_at); this and \
+         that; it was unhealthy before and still is: no quorum"
     );
 }

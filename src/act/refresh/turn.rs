@@ -9,7 +9,7 @@ use super::connections::{self, Closing};
 use super::error::StaleList;
 use super::how::How;
 use super::wait::{self, Shortfall};
-use super::{RefreshError, Refreshed, Refreshing, ServiceObservation};
+use super::{RefreshError, Refreshed, Refreshing, ServiceObservation, Uptake};
 use crate::drivers::cri::CriError;
 use crate::drivers::systemd::Systemd;
 use crate::model::{Evidence, Health, Presence, RefreshStep, Remedy, Service, ServiceKind};
@@ -47,7 +47,7 @@ impl<'t> Turn<'t> {
     /// Carries out the step. Returns also whether the service was restarted or signalled.
     pub async fn make(mut self) -> (bool, Result<Refreshed, RefreshError>) {
         let result = match self.step.remedy {
-            Remedy::Revive => self.revive().await,
+            Remedy::Start => self.start().await,
             Remedy::Await => self.await_uptake().await,
             Remedy::Restart => self.restart(None).await,
             Remedy::CloseConnections => self.close_connections().await,
@@ -57,7 +57,7 @@ impl<'t> Turn<'t> {
 
     /// Restarts a failed unit, and waits until the service is healthy. Its supervisor may have
     /// started it just now: then only the wait is left.
-    async fn revive(&mut self) -> Result<Refreshed, RefreshError> {
+    async fn start(&mut self) -> Result<Refreshed, RefreshError> {
         let began = Instant::now();
         let seen = wait::look(self.with, self.service)
             .await
@@ -96,11 +96,11 @@ impl<'t> Turn<'t> {
             true => Refreshed::Restarted {
                 after,
                 unready: after,
-                by: None,
+                uptake: Uptake::Verified(Evidence::Started),
                 instead: None,
                 unhealthy: None,
             },
-            false => Refreshed::TookIt { after, by: None },
+            false => Refreshed::Reloaded { after, uptake: Uptake::Verified(Evidence::Started) },
         })
     }
 
@@ -113,10 +113,10 @@ impl<'t> Turn<'t> {
         .await
         {
             Ok(_) if !self.step.closing.is_empty() => self.close_connections().await,
-            Ok(by) => Ok(Refreshed::TookIt { after: began.elapsed(), by }),
+            Ok(by) => Ok(Refreshed::Reloaded { after: began.elapsed(), uptake: self.uptake(by) }),
             Err(Shortfall::Stale(list)) => {
                 self.restart(Some(format!(
-                    "it had not taken the new {list} by itself within {} s",
+                    "it did not reload the new {list} by itself within {} s",
                     limit.as_secs_f32()
                 )))
                 .await
@@ -140,7 +140,10 @@ impl<'t> Turn<'t> {
         let before = self.find().await?;
         if self.is_successor(&before) {
             // It was restarted by others since the decision, so it has read the current files.
-            return Ok(Refreshed::TookIt { after: Duration::ZERO, by: None });
+            return Ok(Refreshed::Reloaded {
+                after: Duration::ZERO,
+                uptake: Uptake::Verified(Evidence::Started),
+            });
         }
         let was_healthy = before.healthy;
         let attempt = self.send_refresh(before).await?;
@@ -155,7 +158,7 @@ impl<'t> Turn<'t> {
                 Ok(Refreshed::Restarted {
                     after: began.elapsed(),
                     unready,
-                    by,
+                    uptake: self.uptake(by),
                     instead,
                     unhealthy: None,
                 })
@@ -166,7 +169,7 @@ impl<'t> Turn<'t> {
                 Ok(Refreshed::Restarted {
                     after,
                     unready: after,
-                    by,
+                    uptake: self.uptake(by),
                     instead,
                     unhealthy: Some(found),
                 })
@@ -303,6 +306,16 @@ impl<'t> Turn<'t> {
         let instance = seen.facts.presence.instance().map(|instance| instance.id.as_str());
         let same_process = instance.is_none() || instance == attempt.before.instance.as_deref();
         wait::fresh(seen, &self.step.credentials, same_process)
+    }
+
+    fn uptake(&self, evidence: Option<Evidence>) -> Uptake {
+        match evidence {
+            Some(evidence) => Uptake::Verified(evidence),
+            None if self.service.uses.iter().all(|one| one.served_at.is_none()) => {
+                Uptake::Unverified("no served_at")
+            }
+            None => Uptake::Unverified("nothing shows which certificate it uses"),
+        }
     }
 }
 

@@ -35,7 +35,7 @@ impl Shortfall {
     pub fn found(self) -> String {
         match self {
             Self::Missing(reason) | Self::Unhealthy(reason) | Self::Unknown(reason) => reason,
-            Self::Stale(list) => format!("it works with an earlier {list}"),
+            Self::Stale(list) => format!("it uses an outdated {list}"),
             Self::Stopped => "kubecertd was stopped".to_owned(),
         }
     }
@@ -79,7 +79,7 @@ pub async fn look(
 ) -> Result<ServiceObservation, Shortfall> {
     let limit = with.limits.look;
     let over = |_| {
-        Shortfall::Missing(format!("it could not be looked at within {} s", limit.as_secs_f32()))
+        Shortfall::Missing(format!("it could not be observed within {} s", limit.as_secs_f32()))
     };
     timeout(limit, with.caller.look(service)).await.map_err(over)
 }
@@ -141,14 +141,14 @@ pub fn fresh(
             .map(|(_, freshness)| freshness)
         {
             Some(Freshness::Fresh(evidence)) => by = by.max(Some(*evidence)),
-            Some(Freshness::Stale(Evidence::Started | Evidence::Told)) if same_process => {
-                unknown = Some(format!("{name}: it does not show what it uses"))
+            Some(Freshness::Stale(Evidence::Started | Evidence::ReloadRequest)) if same_process => {
+                unknown = Some(format!("{name}: nothing shows which certificate it uses"))
             }
             Some(Freshness::Stale(evidence)) => stale.push((name.clone(), *evidence)),
             Some(Freshness::Lingering { .. } | Freshness::ByItself) => {}
             Some(Freshness::NotRunning) => unknown = Some("it does not run".to_owned()),
             Some(Freshness::Unknown(reason)) => unknown = Some(format!("{name}: {reason}")),
-            None => unknown = Some(format!("{name}: nothing was found out about it")),
+            None => unknown = Some(format!("{name}: it was not observed")),
         }
     }
     match unknown {

@@ -153,7 +153,7 @@ impl Wakeup {
                 warn_on_failure(self.scheduler.add(job)).await;
             }
             Err(error) => {
-                warn!(%error, "the scheduler does not take the next time of the schedule")
+                warn!(%error, "the scheduler refuses the next time of the schedule")
             }
         }
         self.at = at;

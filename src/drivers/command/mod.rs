@@ -128,7 +128,7 @@ pub enum CommandError {
     },
     /// It did not exit in time, and was killed with all its children that stayed in its process
     /// group.
-    #[error("{program} was not over after {} s and was killed", limit.as_secs_f32())]
+    #[error("{program} did not finish within {} s and was killed", limit.as_secs_f32())]
     Limit {
         /// The program.
         program: String,

@@ -119,7 +119,7 @@ async fn timeout_terminates_the_program_and_keeps_its_output() {
     let script = "trap 'echo asked; exit' TERM; echo begun; while :; do sleep 0.1; done";
     let began = StdInstant::now();
     let error = run(&sh(script), None, SHORT).await.unwrap_err();
-    assert_eq!(error.to_string(), "sh was not over after 1 s and was killed");
+    assert_eq!(error.to_string(), "sh did not finish within 1 s and was killed");
     let CommandError::Limit { output, .. } = error else { panic!("{error}") };
     let text = output.to_string();
     assert!(text.starts_with("begun\n") && text.ends_with("asked\n"), "{text}");

@@ -44,8 +44,8 @@ pub enum PidFileError {
     },
     /// The number belongs to another process now.
     #[error(
-        "its pid file {path} is older than process {pid}, which must be another one that has its \
-         number now: restart the service, which writes the file anew"
+        "its pid file {path} is older than process {pid}, so this is another process with the \
+         same number: restart the service, which writes the file again"
     )]
     Reused {
         /// The file.

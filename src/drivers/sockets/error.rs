@@ -20,7 +20,7 @@ pub enum SocketError {
     #[error("the kernel's list of TCP sockets changed each time while it was read")]
     Unstable,
     /// The answer is malformed.
-    #[error("the kernel's answer about its TCP sockets makes no sense")]
+    #[error("the kernel's answer about its TCP sockets can't be understood")]
     Malformed,
     /// The kernel refused.
     #[error("the kernel can't be asked about its TCP sockets: {0}")]

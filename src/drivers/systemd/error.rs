@@ -20,7 +20,7 @@ pub enum SystemdError {
     #[error("no answer from systemd within {} s", .0.as_secs_f32())]
     NoAnswer(Duration),
     /// The job did not finish in time. It is not cancelled.
-    #[error("{job} of {unit} was not over after {} s, and may go on", limit.as_secs_f32())]
+    #[error("{job} of {unit} did not finish within {} s, and may continue", limit.as_secs_f32())]
     Unfinished {
         /// The kind of job.
         job: &'static str,

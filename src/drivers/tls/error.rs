@@ -27,23 +27,23 @@ pub enum ProbeError {
     #[error("the connection was refused: nothing listens there")]
     Refused,
     /// The time was over.
-    #[error("{0} did not come about within the time limit")]
+    #[error("{0} was not established within the time limit")]
     TimedOut(Stage),
     /// The other side closed the connection.
-    #[error("the server closed the connection before {0} had come about")]
+    #[error("the server closed the connection before {0} was established")]
     Closed(Stage),
     /// The server does not speak TLS.
-    #[error("what answers there does not speak TLS")]
+    #[error("the server does not speak TLS")]
     NotTls,
     /// The server sent an alert.
-    #[error("the server ended the TLS connection with the alert {0:?}")]
+    #[error("the server closed the TLS connection with the alert {0:?}")]
     Alert(AlertDescription),
     /// The certificate is not accepted for this connection, or the server did not prove that it has
     /// the key.
     #[error("the server's certificate, or its proof of having the key, is not accepted: {0}")]
     NotAccepted(String),
     /// The server's certificate can't be read.
-    #[error("the server's certificate makes no sense: {0}")]
+    #[error("the server's certificate can't be understood: {0}")]
     Unreadable(#[from] ReadError),
     /// Client and server have no common parameters, or one of them violated the protocol.
     #[error("the TLS handshake failed: {0}")]

@@ -40,7 +40,7 @@ pub enum KubeconfigError {
     NotAKubeconfig,
     #[error("line {line}: it is not a kubeconfig: {field} is not {expected:?}")]
     OtherKind { line: u64, field: &'static str, expected: &'static str },
-    #[error("line {line}: there should be a mapping here, with {holding:?} in it")]
+    #[error("line {line}: a mapping with {holding:?} in it is expected here")]
     NotAMapping { line: u64, holding: &'static str },
     #[error("line {line}: {field} is not a list")]
     NotAList { line: u64, field: &'static str },
@@ -130,7 +130,7 @@ pub enum SpliceError {
     Unreadable(#[from] KubeconfigError),
     #[error("the user {user:?} has no embedded {field}: there is nothing to replace")]
     NotEmbedded { user: String, field: &'static str },
-    #[error("line {line}: {field} cannot be replaced without touching anything else: {obstacle}")]
+    #[error("line {line}: {field} cannot be replaced without changing anything else: {obstacle}")]
     Refused { line: u64, field: &'static str, obstacle: Obstacle },
     #[error(
         "line {line}: a line separator that not every YAML reader knows (U+0085, U+2028 or U+2029) \

@@ -590,9 +590,9 @@ fn errors_name_their_line() {
         (HEAD.into(), "it has no users".into()),
         (users("  []\n"), "it has no users".into()),
         (users("  a: b\n"), "line 11: users is not a list".into()),
-        (users("- a\n"), "line 11: there should be a mapping here, with \"name\" in it".into()),
-        (users("- name: u\n  user: x\n"), "line 12: there should be a mapping here, with \
-            \"client-certificate\" in it".into()),
+        (users("- a\n"), "line 11: a mapping with \"name\" in it is expected here".into()),
+        (users("- name: u\n  user: x\n"), "line 12: a mapping with \
+            \"client-certificate\" in it is expected here".into()),
         (users("- name: 5\n"), "line 11: name is not a string (quote it if it looks like a number \
             or a boolean)".into()),
         (

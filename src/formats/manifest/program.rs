@@ -66,7 +66,7 @@ impl Program {
         let doubt = if starts > 1 {
             Some(format!("its script starts {component} at {starts} places"))
         } else if script.reads_more {
-            Some("its script takes words or variables from elsewhere".to_owned())
+            Some("its script uses words or variables that are set elsewhere".to_owned())
         } else {
             None
         };
@@ -291,11 +291,11 @@ mod tests {
             ),
             (
                 "command: [sh, -c, '. /etc/env; etcd']",
-                Some("its script takes words or variables from elsewhere"),
+                Some("its script uses words or variables that are set elsewhere"),
             ),
             (
                 "command: [sh, -c, '. /etc/env; eval exec etcd']",
-                Some("its script takes words or variables from elsewhere"),
+                Some("its script uses words or variables that are set elsewhere"),
             ),
             (
                 "command: [sh, -c, 'exec env $(cat /etc/env) etcd']",

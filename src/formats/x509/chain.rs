@@ -220,7 +220,7 @@ mod tests {
         shown.push(top);
         assert_eq!(lengths(&shown), [6, 6], "the first CA is there twice");
         shown.insert(0, root.certificate.clone());
-        assert_eq!(lengths(&shown), [0; 0], "the last one is not looked at");
+        assert_eq!(lengths(&shown), [0; 0], "the last one is not checked");
     }
 
     #[test]

@@ -43,10 +43,10 @@ pub struct Terms {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IssueError {
     /// The key belongs to another authority.
-    #[error("the authority's private key does not belong to its certificate")]
+    #[error("the CA's private key does not belong to its certificate")]
     KeyDoesNotFit,
     /// A leaf in place of a CA certificate.
-    #[error("the certificate of the authority is no CA certificate, or may not sign certificates")]
+    #[error("the certificate of the CA is no CA certificate, or may not sign certificates")]
     NotAnAuthority,
     /// A kind of key that is not made here.
     #[error("a certificate for a key of the kind {0} is not issued")]
@@ -98,7 +98,7 @@ pub fn reissue(
         ));
     }
     let content = Content {
-        issuer: exactly(&issuer.subject, "the name of the authority")?,
+        issuer: exactly(&issuer.subject, "the name of the CA")?,
         subject: exactly(&old.subject, "the subject")?,
         extensions: extensions(old, issuer, new_key)?,
     };

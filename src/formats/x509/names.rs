@@ -20,8 +20,7 @@ pub enum NamesError {
     NotThere(San, String),
     /// The change has no effect.
     #[error(
-        "it has all of these names already, and none that is to be taken away: there is nothing to \
-         change"
+        "it has all of these names already, and none of those to remove: there is nothing to change"
     )]
     Nothing,
     /// No name would be left.

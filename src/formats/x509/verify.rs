@@ -16,7 +16,7 @@ use crate::model::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
     /// It names another issuer.
-    #[error("the new certificate names {new} as its issuer, and the authority is {authority}")]
+    #[error("the new certificate names {new} as its issuer, and the CA is {authority}")]
     Issuer {
         /// The name in it.
         new: DistinguishedName,
@@ -30,13 +30,13 @@ pub enum VerifyError {
     )]
     Sha1(DistinguishedName),
     /// The authority is no CA certificate.
-    #[error("the certificate of the authority is no CA certificate, or may not sign certificates")]
+    #[error("the certificate of the CA is no CA certificate, or may not sign certificates")]
     NotAnAuthority,
     /// The authority is not valid yet.
-    #[error("the authority is not valid before {0}")]
+    #[error("the CA is not valid before {0}")]
     AuthorityNotYetValid(Timestamp),
     /// It would expire after the authority.
-    #[error("the new certificate ends at {new}, after its authority ({authority})")]
+    #[error("the new certificate expires at {new}, after its CA ({authority})")]
     OutlivesAuthority {
         /// Its expiry.
         new: Timestamp,
@@ -64,7 +64,7 @@ pub enum VerifyError {
         old: DistinguishedName,
     },
     /// The authority's key did not make the signature.
-    #[error("the signature of the new certificate was not made with the key of the authority")]
+    #[error("the signature of the new certificate was not made with the key of the CA")]
     Signature,
     /// It is itself a CA certificate, which webpki does not accept as a leaf.
     #[error("the new certificate is a CA certificate, and can't be used as a server's or client's")]
@@ -76,13 +76,13 @@ pub enum VerifyError {
     )]
     CriticalExtension,
     /// The authority may not sign for these names.
-    #[error("the authority's name constraints don't allow the names in the new certificate")]
+    #[error("the CA's name constraints don't allow the names in the new certificate")]
     NameConstraints,
     /// It lacks a purpose of the old one.
     #[error("the new certificate can't be used for the {0} side of TLS, and the old one could")]
     Usage(&'static str),
     /// It expires no later than the old one.
-    #[error("the new certificate ends at {new}, and the old one not before {old}")]
+    #[error("the new certificate expires at {new}, and the old one not before {old}")]
     NoLonger {
         /// The expiry of the new one.
         new: Timestamp,
@@ -111,7 +111,7 @@ pub enum VerifyError {
     #[error("the extensions of the new certificate are in another order, or some are repeated")]
     ExtensionsReordered,
     /// Its authority key identifier is not that of the authority's key.
-    #[error("the authority key identifier of the new certificate is not the authority's")]
+    #[error("the authority key identifier of the new certificate is not that of the CA")]
     AuthorityKeyIdentifier,
     /// The subject key identifier is missing, added, or the old one.
     #[error(
@@ -278,7 +278,7 @@ impl<'a> Path<'a> {
         let seconds = u64::try_from(now.seconds()).map_err(not_now)?;
         let anchor = CertificateDer::from(issuer.der());
         let anchor = webpki::anchor_from_trusted_cert(&anchor)
-            .map_err(|error| VerifyError::Path(format!("the authority: {error:?}")))?;
+            .map_err(|error| VerifyError::Path(format!("the CA: {error:?}")))?;
         Ok(Self {
             new,
             leaf: CertificateDer::from(new.der()),

@@ -13,8 +13,8 @@ use crate::settings::{Origin, OwnCopy, OwnCredential, OwnService, Settings, Stat
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CatalogError {
     /// The authority that it names is not listed.
-    #[error("{origin}: [[credential]] {credential:?}: authority = {authority:?} is not known; \
-        there are {known}", credential = credential.as_str(), authority = authority.as_str())]
+    #[error("{origin}: [[credential]] {credential:?}: ca = {authority:?} is not known; the CAs \
+        are {known}", credential = credential.as_str(), authority = authority.as_str())]
     UnknownAuthority {
         /// The position of the entry.
         origin: Origin,
@@ -37,7 +37,7 @@ pub enum CatalogError {
         name: CredentialName,
     },
     /// Pods mount the directories of certificates, and would see the backups.
-    #[error("{state} lies in {directory}, where {authority} has its certificate, and which pods \
+    #[error("{state} is in {directory}, which holds the certificate of {authority} and which pods \
         mount: choose a directory that nothing else reads", directory = dir.display())]
     StateAmongCertificates {
         /// `paths.state`.
@@ -48,8 +48,8 @@ pub enum CatalogError {
         authority: AuthorityName,
     },
     /// The same file would be renewed under two names.
-    #[error("{origin}: [[credential]] {credential:?} lives in {file}, and so does {other:?}: leave \
-        one of them out, or give this one the name of the other to take its \
+    #[error("{origin}: [[credential]] {credential:?} is in {file}, and so is {other:?}: leave one \
+        of them out, or give this one the name of the other to take its \
         place", credential = credential.as_str(), other = other.as_str())]
     SharedFile {
         /// The position of the entry.
@@ -82,7 +82,7 @@ pub enum CatalogError {
         name: CredentialName,
     },
     /// A copy would overwrite a credential.
-    #[error("{origin}: [[copy]]: {file} is where {other:?} lives: a copy is another \
+    #[error("{origin}: [[copy]]: {file} is a file of {other:?}: a copy is another \
         file", other = other.as_str())]
     CopyInPlace {
         /// The position of the entry.
@@ -277,7 +277,7 @@ fn check_trial(own: &OwnCredential, services: &[Service]) -> Result<(), CatalogE
         // On another node it may serve something: a static pod that is absent here is no error.
         Some(Service { kind: ServiceKind::StaticPod { .. }, .. }) => return Ok(()),
         Some(service) if service.uses.iter().any(|one| one.served_at.is_some()) => return Ok(()),
-        Some(_) => "of which nothing says where it serves",
+        Some(_) => "and where it serves is not known",
     };
     let (credential, service) = (own.name.clone(), named.clone());
     Err(CatalogError::NoTrial { origin: own.origin.clone(), credential, service, problem })

@@ -49,7 +49,7 @@ impl Manifests {
         let mut found = Vec::new();
         for ((file, _), pod) in files.iter().zip(pods) {
             match pod.unwrap_or_else(|| {
-                Err(ManifestError::Unreadable("a fault in kubecertd; please report it".to_owned()))
+                Err(ManifestError::Unreadable("a bug in kubecertd; please report it".to_owned()))
             }) {
                 Ok(pod) => found.push((file.clone(), pod)),
                 Err(error) => {

@@ -7,7 +7,7 @@ use crate::model::{AbsolutePath, CredentialName, Location};
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Note {
     /// A manifest could not be read.
-    #[error("manifest {file}: {error}; the usual paths are taken for what it would say")]
+    #[error("manifest {file}: {error}; the usual paths are used")]
     Unreadable {
         /// The manifest's file name.
         file: String,
@@ -33,7 +33,7 @@ pub enum Note {
     /// Two pods run the same component.
     #[error(
         "manifest {file}: the pod {pod} runs {component}, as the pod of {kept} does: only the \
-         certificates of the latter are managed; move a left-over manifest elsewhere, or list what \
+         certificates of the latter are managed; move a stale manifest elsewhere, or list what \
          this one uses as [[credential]] and the pod as [[service]] in the configuration"
     )]
     SameComponent {
@@ -93,7 +93,7 @@ pub enum Note {
         problem: String,
     },
     /// A setting names a file that is not on the host.
-    #[error("manifest {file}: {by}={value}: {problem}; the usual path is taken")]
+    #[error("manifest {file}: {by}={value}: {problem}; the usual path is used")]
     NoHostPath {
         /// The manifest's file name.
         file: String,

@@ -589,7 +589,7 @@ fn path_not_on_the_host_is_noted_and_the_default_kept() {
     assert_eq!(
         catalog.notes(),
         ["manifest kube-apiserver.yaml: --proxy-client-cert-file=/opt/f.crt: no hostPath volume \
-             is mounted there; the usual path is taken"]
+             is mounted there; the usual path is used"]
     );
 }
 
@@ -627,14 +627,14 @@ fn certificate_at_its_default_path_keeps_its_default_key() {
     let text = "
         format = 1
         name = 'site'
-        [[authority]]
+        [[ca]]
         name = 'ca'
         certificate = '/etc/kubernetes/pki/ca.crt'
         key = '/etc/kubernetes/private/signer.pem'
         flags = [{ pod = 'kube-apiserver', certificate = 'client-ca-file' }]
         [[credential]]
         name = 'apiserver'
-        authority = 'ca'
+        ca = 'ca'
         certificate = '/etc/kubernetes/pki/apiserver.crt'
         key = '/etc/kubernetes/private/apiserver.pem'
         flags = { pod = 'kube-apiserver', certificate = 'tls-cert-file', key = 'no-such-flag' }
@@ -788,7 +788,7 @@ fn kubelet_configuration_moves_its_serving_certificate() {
     let at = Some("127.0.0.1:10251".to_owned());
     assert_eq!(catalog.served_at("kubelet", "kubelet-serving"), at);
     let own = node.configured(
-        "[[credential]]\nname = \"own\"\nauthority = \"ca\"\n\
+        "[[credential]]\nname = \"own\"\nca = \"ca\"\n\
          certificate = \"/etc/kubelet/tls.crt\"\nkey = \"/etc/kubelet/tls.key\"\n",
     );
     let catalog = own.catalog();

@@ -32,7 +32,7 @@ pub(super) async fn serves(
             Serves::Certificate { fingerprint, serial }
         }
         Ok(Some(text)) => Serves::NotItsOwn(format!(
-            "{address}: {text}, so what is served there says nothing about it"
+            "{address}: {text}, so the served certificate says nothing about it"
         )),
         Err(reason) => {
             Serves::Nothing(format!("{address}: whose socket it is can't be found out: {reason}"))
@@ -51,7 +51,7 @@ fn foreign_owner(
     let reached = reached(peer, &found);
     if reached.is_empty() {
         return Ok(Some(
-            "nothing on this machine listens there: connections are led elsewhere".to_owned(),
+            "nothing on this node listens there: connections are forwarded elsewhere".to_owned(),
         ));
     }
     for listener in reached {
@@ -153,6 +153,10 @@ mod tests {
         assert_eq!(found, expected);
         drop(socket);
         let found = foreign_owner(&root, &running(own), peer).unwrap().unwrap();
-        assert_eq!(found, "nothing on this machine listens there: connections are led elsewhere");
+        assert_eq!(
+            found,
+            "nothing on this node listens there: connections are forwarded \
+            elsewhere"
+        );
     }
 }

@@ -7,8 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// The error text of a task that panicked.
-pub(super) const PANICKED: &str =
-    "a fault in kubecertd kept it from being found out; please report it";
+pub(super) const PANICKED: &str = "a bug in kubecertd prevented the check; please report it";
 
 /// The time limit of blocking calls that have none of their own.
 const BLOCKING_TIMEOUT: Duration = Duration::from_secs(3);

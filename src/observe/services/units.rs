@@ -21,7 +21,7 @@ pub(super) async fn find(look: &Observer, name: &str) -> Result<RunningService, 
         Some(main) => match Process::find(&look.root, main.pid) {
             Ok(Some(process)) => Some(process),
             Ok(None) => {
-                return Err(Presence::Down(format!("its process {} has just ended", main.pid)));
+                return Err(Presence::Down(format!("its process {} has just exited", main.pid)));
             }
             Err(e) => return Err(Presence::Unknown(e.to_string())),
         },

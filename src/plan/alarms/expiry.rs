@@ -63,14 +63,14 @@ fn authority(
     let end = facts.state.certificate(situation.now)?.not_after;
     let within = if facts.authority.root { seen.root_authority_within } else { seen.within };
     let (name, file) = (facts.authority.name.as_str(), &facts.authority.certificate);
-    let repair = "Replace the authority: kubecertd renews what it signs, never the authority \
+    let repair = "Replace the CA: kubecertd renews the certificates that it signed, never the CA \
         itself. Every node and every kubeconfig has to trust the new one first; see \"Manual \
         Rotation of CA Certificates\" in the documentation of Kubernetes.";
     if situation.now > end {
         return Some(expired(
             situation,
             name,
-            format!("{file} ended at {end}, and nothing that it signed is accepted"),
+            format!("{file} expired at {end}, and no certificate that it signed is accepted"),
             repair,
         ));
     }
@@ -79,7 +79,10 @@ fn authority(
             situation,
             name,
             end,
-            format!("{file} ends at {end}, and nothing that it signs outlives it"),
+            format!(
+                "{file} expires at {end}, and no certificate that it signs is valid for \
+                longer"
+            ),
             repair,
         )
     })
@@ -154,7 +157,7 @@ fn credential(
         return Some(expired(
             situation,
             name.as_str(),
-            format!("{file} ended at {end}; {why}"),
+            format!("{file} expired at {end}; {why}"),
             &repair,
         ));
     }
@@ -172,7 +175,7 @@ fn credential(
     };
     let why = memory.failed.get(name).unwrap_or(&why);
     late.then(|| {
-        soon(situation, name.as_str(), end, format!("{file} ends at {end}; {why}"), &repair)
+        soon(situation, name.as_str(), end, format!("{file} expires at {end}; {why}"), &repair)
     })
 }
 
@@ -188,12 +191,12 @@ fn words(renewer: &Renewer) -> (String, String) {
     let (why, repair) = match renewer {
         Renewer::Ours => (
             "it should have been renewed by now",
-            "Run kubecertd renew, and see what it says; kubecertd check shows the state.",
+            "Run kubecertd renew, which prints the reason; kubecertd check shows the state.",
         ),
         Renewer::External => (
-            "the key of its authority is not on this node",
-            "Have it signed where the key of its authority is: kubecertd csr makes the request, \
-             kubecertd install puts the answer in place.",
+            "the key of its CA is not on this node",
+            "Have it signed by its external CA: kubecertd csr makes the request, kubecertd \
+             install installs the certificate.",
         ),
         Renewer::Kubelet => (
             "kubelet should have renewed it by now",
@@ -203,11 +206,10 @@ fn words(renewer: &Renewer) -> (String, String) {
         ),
         Renewer::None => (
             "nothing on this node renews it",
-            "Renew it where it was made, and put it in its place; kubecertd sees that and goes on \
-             watching.",
+            "Renew it where it was made, and install it here; kubecertd keeps watching it.",
         ),
         Renewer::Authority => {
-            ("its authority ends with it", "Replace the authority first; then run kubecertd renew.")
+            ("its CA expires with it", "Replace the CA first; then run kubecertd renew.")
         }
     };
     (why.to_owned(), repair.to_owned())

@@ -301,8 +301,8 @@ fn credential_alarm_depends_on_its_renewer() {
         ("made by kubelet once, soon", &made_once, 29, Some(SOON)),
         ("kubelet's without rotation, comfortable", &without_rotation, 31, None),
         ("kubelet's without rotation, soon", &without_rotation, 29, Some(SOON)),
-        ("ends with its authority", &with_authority, 2, None),
-        ("ended with its authority", &with_authority, -1, Some(EXPIRED)),
+        ("expires with its CA", &with_authority, 2, None),
+        ("ended with its CA", &with_authority, -1, Some(EXPIRED)),
     ];
     for (case, change, left, expected) in table {
         let one = ends_in("apiserver", left, |one| change(one));

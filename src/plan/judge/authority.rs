@@ -20,7 +20,11 @@ pub fn judge_authority(
     let ends_soon = end.filter(|end| now <= *end && *end <= now.plus(warn_before));
     let trouble = authority_reason(facts, condition, now);
     let ends_soon = ends_soon.map(|end| {
-        format!("ends {}: plan its rotation, nothing it signs outlives it", remaining(now, end))
+        format!(
+            "expires {}: plan its rotation, no certificate that it signs is valid for \
+            longer",
+            remaining(now, end)
+        )
     });
     let reasons = [trouble].into_iter().filter(|reason| !reason.is_empty());
     let reason = reasons.chain(ends_soon).chain(warnings(facts)).collect::<Vec<_>>().join("; ");
@@ -85,7 +89,7 @@ fn authority_reason(
         (AuthorityCondition::Usable, _) => String::new(),
         (AuthorityCondition::External, _) => format!(
             "external: {} is not on this node, so nothing is signed here; kubecertd csr makes a \
-             request for who has it",
+             request for its holder",
             authority.key
         ),
         (AuthorityCondition::Expired, _) => {
@@ -114,7 +118,7 @@ pub(super) fn authority_trouble(facts: &AuthorityFacts, now: Timestamp) -> Strin
     if reason.is_empty() {
         String::new()
     } else {
-        format!("its authority {}: {reason}", facts.authority.name)
+        format!("its CA {}: {reason}", facts.authority.name)
     }
 }
 

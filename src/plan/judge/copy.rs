@@ -13,18 +13,18 @@ pub(super) fn judge_copy(facts: &CredentialFacts, of: &CopyOf, now: Timestamp) -
         (Material::Absent, _) if of.found => (
             Condition::Absent,
             Action::Nothing,
-            format!("holds nothing of {original}'s, so it is no copy of it"),
+            format!("holds no certificate of {original}, so it is no copy of it"),
         ),
         (Material::Absent, _) => (
             Condition::Absent,
             Action::Nothing,
-            "not there, and a copy is not made where there is none".to_owned(),
+            "missing, and a missing copy is not made".to_owned(),
         ),
         (Material::Whole(leaf), Some(Ok(fingerprint))) if leaf.fingerprint == *fingerprint => (
             Condition::InStep,
             Action::Nothing,
             format!(
-                "holds what {original} holds, which expires {}",
+                "holds the content of {original}, which expires {}",
                 remaining(now, leaf.not_after)
             ),
         ),
@@ -41,7 +41,7 @@ pub(super) fn judge_copy(facts: &CredentialFacts, of: &CopyOf, now: Timestamp) -
         (Material::Whole(_) | Material::Changed(_), Some(Err(why))) => (
             Condition::Behind,
             Action::Report,
-            format!("follows {original}, which can't be copied now: {why}"),
+            format!("is a copy of {original}, which can't be copied now: {why}"),
         ),
         (Material::Changed(text), _) => {
             (Condition::Changed, Action::Report, format!("{text}; {}", remedy(original)))
@@ -53,7 +53,7 @@ pub(super) fn judge_copy(facts: &CredentialFacts, of: &CopyOf, now: Timestamp) -
         _ => (
             Condition::Unreadable,
             Action::Report,
-            "could not be looked at; it is left as it is".to_owned(),
+            "could not be read; it is left as it is".to_owned(),
         ),
     };
     // Where the original is broken, that is what needs attention.
@@ -64,8 +64,8 @@ pub(super) fn judge_copy(facts: &CredentialFacts, of: &CopyOf, now: Timestamp) -
 
 fn remedy(original: &CredentialName) -> String {
     format!(
-        "it is left as it is. To have it follow again, put what {original} holds into it; else \
-         take it out of the configuration"
+        "it is left as it is. To have it updated again, put the content of {original} into it; \
+         else remove it from the configuration"
     )
 }
 

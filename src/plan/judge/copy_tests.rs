@@ -15,7 +15,7 @@ fn table_of_copies_is_the_one_in_the_docs() {
         ),
         ("holds an earlier one, and its key", copy(held("old"), Ok("new"), false)),
         (
-            "holds an earlier one, while the original is broken or not its authority's",
+            "holds an earlier one, while the original is broken or not of its CA",
             copy(held("old"), Err("broken"), false),
         ),
         (
@@ -47,8 +47,8 @@ fn table_of_copies_is_the_one_in_the_docs() {
         "holds an earlier certificate of admin.conf, which expires in 100 days"
     );
     assert!(rows[4].1.judgement.reason.starts_with(
-        "it is other; it is left as it is. To have it follow again, put what \
-                admin.conf holds into it"
+        "it is other; it is left as it is. To have it updated again, put the content of \
+         admin.conf into it"
     ));
 }
 

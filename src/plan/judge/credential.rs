@@ -13,7 +13,7 @@ use crate::model::{
 };
 use crate::plan::words::{remaining, span};
 
-/// What is done about a credential of ours in this state, with its authority in that state.
+/// What is done about a credential of ours in this state, with its CA in that state.
 /// `basis` tells what it can be issued by where it is lost.
 #[must_use]
 pub fn action(condition: Condition, authority: AuthorityCondition, basis: Basis) -> Action {
@@ -184,10 +184,10 @@ pub(in crate::plan) fn not_known(facts: &CredentialFacts, now: Timestamp) -> Opt
     let known = match identity {
         Identity::OtherSubject(subject) => format!("{name} is known to be for {subject}"),
         Identity::OtherNames => format!("{name} is known with other names or usages"),
-        Identity::Unknown | Identity::Known => format!("nothing says whom {name} is for"),
+        Identity::Unknown | Identity::Known => format!("the subject of {name} is not known"),
     };
     Some(format!(
-        "{through}, so that others than root can have put the certificate there, and {known}: see \
+        "{through}, so others than root may have put the certificate there, and {known}: check \
          that it is the right one, make root the owner of its files and directory, then kubecertd \
          renew {name}"
     ))
@@ -346,7 +346,7 @@ fn reason(
         },
         Action::Renew | Action::Copy => what,
         Action::Repair => format!(
-            "{what}; the backup {} serves to issue it anew",
+            "{what}; it is issued again by the backup {}",
             facts.backup.as_ref().map(|backup| backup.name.as_str()).unwrap_or_default()
         ),
         Action::Make => match &facts.template {
@@ -366,7 +366,7 @@ fn reason(
             format!("{what}; kubelet renews it, not kubecertd")
         }
         Action::Report if facts.credential.authority.is_none() => {
-            format!("{what}; no authority is configured for it, so it is only watched")
+            format!("{what}; no CA is configured for it, so it is only watched")
         }
         Action::Report if is_further_user(facts) => format!(
             "{what}; it is not the user of the current context, so it is only watched: a \
@@ -383,8 +383,8 @@ fn reason(
         Action::Report => format!("{what}; {}", why_not()),
         Action::Error if sha1_by_unknown(facts, authority, condition, now) => format!(
             "{what}; signed with SHA-1 by a key for which that can't be verified (ECDSA on P-384, \
-             or RSA below 2048 bits), and Kubernetes refuses SHA-1 from 1.24 on: have it made anew \
-             by kubeadm certs renew, or by the holder of the CA"
+             or RSA below 2048 bits), and Kubernetes refuses SHA-1 from 1.24 on: have it issued \
+             again by kubeadm certs renew, or by the holder of the CA"
         ),
         Action::Error => format!("{what}; {}", error_advice(facts, &why_not(), policy, now)),
     }
@@ -463,18 +463,18 @@ fn describe_leaf(leaf: &Leaf, condition: Condition, policy: &Policy, now: Timest
              signed with SHA-256; expires {end}"
         ),
         Condition::EndsWithAuthority => {
-            format!("expires {end}, as its authority does: only a new authority helps")
+            format!("expires {end}, as its CA does: replace the CA")
         }
         Condition::ForeignIssuer if leaf.signer == Signer::Renamed => format!(
-            "signed with the key of its authority, and its issuer {} is in other bytes than the \
+            "signed with the key of its CA, and its issuer {} is in other bytes than the \
              subjects there, so that it does not verify; expires {end}",
             leaf.issuer
         ),
         Condition::ForeignIssuer => {
-            format!("issued by {}, does not verify by its authority; expires {end}", leaf.issuer)
+            format!("issued by {}, does not verify by its CA; expires {end}", leaf.issuer)
         }
         Condition::SelfSigned => {
-            format!("signed by its own key, not by its authority; expires {end}")
+            format!("signed by its own key, not by its CA; expires {end}")
         }
         _ => format!("expires {end}"),
     }
@@ -503,23 +503,22 @@ fn error_advice(
     match &facts.material {
         Material::Damaged(_) if facts.credential.location.kubeconfig().is_some() => {
             format!(
-                "there is no backup of it{why_not}: correct the file, or make it anew, for example \
-                 with kubeadm init phase kubeconfig"
+                "there is no backup of it{why_not}: correct the file, or make it again, for \
+                 example with kubeadm init phase kubeconfig"
             )
         }
         Material::Absent | Material::Damaged(_) | Material::CertificateMissing(_) => {
             format!(
-                "there is no backup of it{why_not}: make it anew, for example with kubeadm init \
+                "there is no backup of it{why_not}: make it again, for example with kubeadm init \
                  phase certs or kubeconfig"
             )
         }
         Material::KeyMissing(..) | Material::Mismatched(..)
             if leaf.is_some_and(|leaf| leaf.signer != Signer::Authority) =>
         {
-            "its certificate was not issued by its authority, so it can't be issued anew here"
-                .to_owned()
+            "its certificate was not issued by its CA, so it can't be issued here again".to_owned()
         }
-        _ => "put this right, and it is looked at again in the next pass".to_owned(),
+        _ => "correct this; the next pass checks it again".to_owned(),
     }
 }
 

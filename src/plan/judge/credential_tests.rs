@@ -81,40 +81,40 @@ fn reasons_name_cause_and_remedy() {
         (
             C::Due,
             A::External,
-            "expires in 15 days, within 15 days; its authority ca: external: \
+            "expires in 15 days, within 15 days; its CA ca: external: \
              /etc/kubernetes/pki/ca.key is not on this node, so nothing is signed here; kubecertd \
-             csr makes a request for who has it",
+             csr makes a request for its holder",
         ),
         (
             C::Expired,
             A::Expired,
-            "expired 24 hours ago; its authority ca: /etc/kubernetes/pki/ca.crt expired 24 hours \
+            "expired 24 hours ago; its CA ca: /etc/kubernetes/pki/ca.crt expired 24 hours \
              ago: nothing is signed with it",
         ),
         (
             C::Due,
             A::KeyUnusable,
-            "expires in 15 days, within 15 days; its authority ca: ca.key: is encrypted",
+            "expires in 15 days, within 15 days; its CA ca: ca.key: is encrypted",
         ),
         (
             C::Missing,
             A::Usable,
             "/etc/kubernetes/pki/apiserver.crt does not exist, and kube-apiserver.yaml names it; \
-             there is no backup of it: make it anew, for example with kubeadm init phase certs or \
-             kubeconfig",
+             there is no backup of it: make it again, for example with kubeadm init phase certs \
+             or kubeconfig",
         ),
         (
             C::ForeignIssuer,
             A::Usable,
-            "issued by CN=other, does not verify by its authority; expires in 300 days; it is \
+            "issued by CN=other, does not verify by its CA; expires in 300 days; it is \
              never re-signed",
         ),
         (C::Absent, A::Usable, "not on this node, and not needed"),
         (
             C::Unreadable,
             A::Usable,
-            "apiserver.crt: is a directory, not a file; put this right, and it is looked at again \
-             in the next pass",
+            "apiserver.crt: is a directory, not a file; correct this; the next pass checks it \
+             again",
         ),
     ];
     for (condition, state, text) in cases {
@@ -212,7 +212,7 @@ fn certificate_that_others_can_write_is_issued_for_the_known_subject_only() {
         assert_eq!(judgement.action, expected, "{material:?} {identity:?}");
         let is_refused = material.leaf().is_some() && expected == Action::Error;
         assert_eq!(
-            judgement.reason.contains("/srv/app belongs to user 1234, so that others"),
+            judgement.reason.contains("/srv/app belongs to user 1234, so others"),
             is_refused,
             "{}",
             judgement.reason

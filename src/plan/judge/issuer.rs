@@ -50,8 +50,8 @@ fn shown(certificate: &AuthorityCertificate) -> String {
 
 /// What to do about it, besides waiting until it is urgent.
 pub(super) const ADVICE: &str = "\
-    it is renewed by another CA only when it is urgent: put back the certificate and key of the \
-    first CA, or have all nodes and clients trust the other one, and then issue it anew, for \
+    it is renewed by another CA only when it is urgent: restore the certificate and key of the \
+    first CA, or have all nodes and clients trust the other one, and then issue it again, for \
     example with kubeadm certs renew";
 
 #[cfg(test)]

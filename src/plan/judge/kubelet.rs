@@ -8,7 +8,7 @@ use crate::model::{
     KubeletClient, KubeletPair, Leaf, Location, Material, Need, Renewal, Timestamp,
 };
 
-/// What is done about kubelet's client certificate in this state, with its authority in that state.
+/// What is done about kubelet's client certificate in this state, with its CA in that state.
 /// `known` tells whether it is known which node it is for. `docs/judging.md` is this table in
 /// print; a test holds the two together.
 #[must_use]
@@ -114,7 +114,7 @@ pub(in crate::plan) fn not_by_kubelet(facts: &CredentialFacts) -> Option<(String
                 format!("kubelet does not renew it: {off}"),
                 format!(
                     "set rotateCertificates: true in kubelet's configuration and run systemctl \
-                     restart kubelet; or, where the key of its authority is, run kubecertd renew \
+                     restart kubelet; or, on a node with the key of its CA, run kubecertd renew \
                      {name} --force"
                 ),
             ))
@@ -124,9 +124,9 @@ pub(in crate::plan) fn not_by_kubelet(facts: &CredentialFacts) -> Option<(String
 }
 
 /// What an operator does about a serving certificate that kubelet did not make.
-const WHERE_IT_WAS_MADE: &str = "renew it where it was made, and put certificate and key in their \
-    places; up to Kubernetes 1.30, run systemctl restart kubelet then; an own entry with its \
-    authority has it renewed here";
+const WHERE_IT_WAS_MADE: &str = "renew it where it was made, and install certificate and key \
+    here; up to Kubernetes 1.30, run systemctl restart kubelet then; an own entry with its CA \
+    has it renewed here";
 
 /// Whether kubelet made a serving certificate itself: it is for `NAME@SECONDS` then
 /// (`GenerateSelfSignedCertKey` in client-go).
@@ -143,7 +143,7 @@ fn is_made_by_kubelet(leaf: &Leaf) -> bool {
 pub(in crate::plan) fn by_hand(client: &KubeletClient) -> String {
     let (name, conf) = (client.node.as_deref().unwrap_or("NAME"), &client.kubeconfig);
     format!(
-        "on a controller that has the key, run `kubectl -n kube-system get configmap \
+        "on a control-plane node that has the key, run `kubectl -n kube-system get configmap \
          kubeadm-config -o jsonpath='{{.data.ClusterConfiguration}}' > kubeadm.yaml` and `kubeadm \
          kubeconfig user --config kubeadm.yaml --org system:nodes --client-name system:node:{name} \
          > kubelet.conf` (up to Kubernetes 1.20 `kubeadm alpha kubeconfig user`), copy that file \

@@ -19,11 +19,11 @@ pub fn policy_for(
     life.map_or(*policy, |life| life.policy(parts, policy))
 }
 
-/// The whole life of a certificate that does not expire with its authority.
+/// The whole life of a certificate that does not expire with its CA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::plan) struct OwnLife {
     whole: Duration,
-    /// Whether it begins with its authority, as what is issued by a clock that may be ahead: then
+    /// Whether it begins with its CA, as what is issued by a clock that may be ahead: then
     /// the configured validity is its life.
     begins_with_authority: bool,
 }

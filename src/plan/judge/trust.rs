@@ -25,7 +25,7 @@ pub fn judge_trust(
         }
     };
     if certificates.is_empty() {
-        let reason = "no certificate-authority: it trusts what the system trusts".to_owned();
+        let reason = "no certificate-authority: it trusts the CAs of the system".to_owned();
         return judgement(TrustCondition::None, reason, None);
     }
     let verifying: Vec<_> = certificates.iter().filter(|one| one.verifies).collect();
@@ -48,7 +48,8 @@ pub fn judge_trust(
     let outlived = lasting.is_none_or(|one| one.not_after > last.not_after);
     if last.not_after <= now.plus(within) && (outlived || !is_own) {
         let reason = format!(
-            "{shown} expires {left}, and nothing that it is to verify is trusted then; {}",
+            "{shown} expires {left}, and the certificates that it verifies are not trusted then; \
+             {}",
             remedy(facts)
         );
         return judgement(TrustCondition::ExpiresSoon, reason, end);
@@ -101,12 +102,15 @@ fn remedy(facts: &TrustFacts) -> String {
     match &facts.source {
         TrustSource::Embedded => format!(
             "put the certificates of its CA there (those that kubecertd ca export prints, where it \
-             is {name}), and restart what reads it"
+             is {name}), and restart the programs that use it"
         ),
         TrustSource::File(file) => {
-            format!("put the certificates of its CA into {file}, and restart what reads it")
+            format!(
+                "put the certificates of its CA into {file}, and restart the programs that \
+                use it"
+            )
         }
-        TrustSource::None => "see to its certificate-authority".to_owned(),
+        TrustSource::None => "correct its certificate-authority".to_owned(),
     }
 }
 

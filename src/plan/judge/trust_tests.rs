@@ -69,9 +69,10 @@ fn reasons_name_the_field_and_the_remedy() {
     };
     assert_eq!(
         judged(Ok(vec![ca("kubernetes", 11, true)])),
-        "certificate-authority-data: CN=kubernetes (serial 0A) expires in 11 days, and nothing \
-         that it is to verify is trusted then; put the certificates of its CA there (those that \
-         kubecertd ca export prints, where it is ca), and restart what reads it"
+        "certificate-authority-data: CN=kubernetes (serial 0A) expires in 11 days, and the \
+         certificates that it verifies are not trusted then; put the certificates of its CA there \
+         (those that \
+         kubecertd ca export prints, where it is ca), and restart the programs that use it"
     );
     let untrusted = judged(Ok(vec![ca("old", 300, false)]));
     assert!(untrusted.contains("issued by CN=kubernetes, does not verify by CN=old"));

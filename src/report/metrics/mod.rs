@@ -158,7 +158,7 @@ fn passes(known: &Known) -> Vec<Family> {
     vec![
         one(
             "kubecertd_last_pass_timestamp_seconds",
-            "When the last pass began that came to its end.",
+            "When the last completed pass began.",
             time(known.last_pass),
         ),
         one(
@@ -182,9 +182,14 @@ fn passes(known: &Known) -> Vec<Family> {
             known.passes.samples(&[]).into(),
         ),
         one(
+            "kubecertd_clock_trusted",
+            "Whether the clock was trusted at the last pass. Nothing is signed while it is not \
+             trusted.",
+            known.clock_trusted.map(Value::flag),
+        ),
+        one(
             "kubecertd_clock_believed",
-            "Whether the clock was trusted at the last pass: nothing is signed by one that is \
-             not.",
+            "The earlier name of kubecertd_clock_trusted.",
             known.clock_trusted.map(Value::flag),
         ),
         one(
@@ -194,7 +199,7 @@ fn passes(known: &Known) -> Vec<Family> {
         ),
         one(
             "kubecertd_urgent_before_seconds",
-            "How long before its expiry nothing holds the renewal of a credential back any more.",
+            "How long before its expiry the renewal of a credential is no longer deferred.",
             length(known.policy.map(|policy| policy.urgent_before)),
         ),
     ]
@@ -245,7 +250,7 @@ fn due(known: &Known) -> Family {
         });
     Family::gauge(
         "kubecertd_credential_due",
-        "Whether a credential that is renewed here is due, or broken.",
+        "Whether a credential that is renewed here is due or unusable.",
         samples.collect(),
     )
 }

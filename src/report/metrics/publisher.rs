@@ -235,7 +235,9 @@ impl Writer {
                 Some(trouble) if logged.as_ref() != Some(trouble) => {
                     line::log_note(format_args!("{trouble}; the metrics there are out of date"))
                 }
-                None if logged.is_some() => tracing::info!("{} is written again", self.file),
+                None if logged.is_some() => {
+                    tracing::info!("{}: the metrics are written again", self.file);
+                }
                 _ => {}
             }
             logged = trouble;

@@ -44,5 +44,5 @@ pub(super) struct MessageContext<'c> {
 /// How a program failed, with the last line of its output.
 pub(super) fn failure(ending: Ending, output: &Output) -> String {
     let text = output.last_words().map_or_else(String::new, |text| format!(": {text}"));
-    format!("it ended with {ending}{text}")
+    format!("it failed with {ending}{text}")
 }

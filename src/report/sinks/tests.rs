@@ -171,15 +171,15 @@ fn fault_management_errors_are_distinguished() {
     assert_eq!(answer(255, "Alarm not found\n"), Reaction::Delivered);
     assert_eq!(
         answer(255, "Invalid alarm string\n"),
-        Reaction::Rejected("it ended with exit code 255: Invalid alarm string".to_owned())
+        Reaction::Rejected("it failed with exit code 255: Invalid alarm string".to_owned())
     );
     assert_eq!(
         answer(255, "no connection\n"),
-        Reaction::Failed("it ended with exit code 255: no connection".to_owned())
+        Reaction::Failed("it failed with exit code 255: no connection".to_owned())
     );
     assert_eq!(
         answer(1, "not found"),
-        Reaction::Failed("it ended with exit code 1: not found".to_owned()),
+        Reaction::Failed("it failed with exit code 1: not found".to_owned()),
         "a shell's words, not its"
     );
 }
@@ -295,7 +295,7 @@ async fn alarm_is_delivered_once_across_restart() {
 async fn failed_delivery_is_repeated() {
     let site = Site::new("test -e healthy || { echo no route; exit 3; }; cat >>events");
     site.set(&two());
-    assert_eq!(site.deliver().await, Err("it ended with exit code 3: no route".to_owned()));
+    assert_eq!(site.deliver().await, Err("it failed with exit code 3: no route".to_owned()));
     assert_eq!(site.events(), [""; 0]);
     std::fs::write(site.dir.path().join("healthy"), "").unwrap();
     site.deliver().await.unwrap();
@@ -308,7 +308,7 @@ async fn hanging_command_is_killed_with_its_children() {
     site.set(&two());
     let began = std::time::Instant::now();
     let error = site.deliver().await.unwrap_err();
-    assert!(error.ends_with(" was not over after 1 s and was killed"), "{error}");
+    assert!(error.ends_with(" did not finish within 1 s and was killed"), "{error}");
     assert!(began.elapsed() < Duration::from_secs(8));
     let child = std::fs::read_to_string(site.dir.path().join("child")).unwrap();
     let gone = || !std::path::Path::new("/proc").join(child.trim()).join("fd/0").exists();

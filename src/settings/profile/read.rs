@@ -30,7 +30,7 @@ struct ProfileFragment {
     #[serde(rename = "format")]
     _format: u32,
     name: ProfileName,
-    #[serde(default)]
+    #[serde(default, rename = "ca")]
     authority: Vec<Spanned<AuthorityFragment>>,
     #[serde(default)]
     credential: Vec<Spanned<CredentialFragment>>,
@@ -61,6 +61,7 @@ struct AuthorityFragment {
 struct CredentialFragment {
     name: Option<CredentialName>,
     kubeadm_name: Option<CredentialName>,
+    #[serde(rename = "ca")]
     authority: Option<AuthorityName>,
     renewal: Option<Renewal>,
     certificate: Option<AbsolutePath>,
@@ -147,7 +148,7 @@ trait TableName {
 }
 
 impl TableName for AuthorityFragment {
-    const TABLE: &'static str = "authority";
+    const TABLE: &'static str = "ca";
 }
 
 impl TableName for CredentialFragment {
@@ -189,7 +190,7 @@ fn credential(
         .otherwise
         .map(|other| location(other.certificate, other.key, other.kubeconfig, other.bundle));
     if entry.template.is_some() && entry.authority.is_none() {
-        return Err(wrong(EntryProblem::Missing("authority")));
+        return Err(wrong(EntryProblem::Missing("ca")));
     }
     let template = entry.template.map(|template| template.completed(&entry.subjects));
     Ok(ProfileCredential {

@@ -283,7 +283,7 @@ mod tests {
         for (keys, problem) in [
             (
                 "pod = 'a'\nunit = 'b.service'",
-                "it is more than one kind of thing: give one of pod, unit, pid_file and command",
+                "it is more than one kind of service: give one of pod, unit, pid_file and command",
             ),
             ("pod = 'a'\nrefresh = 'restart'", "refresh does not go with pod"),
             ("unit = 'a.service'\ngrace = '1s'", "grace does not go with unit"),

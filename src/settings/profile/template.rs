@@ -1,4 +1,4 @@
-//! What a profile says of a credential that is made anew where it is lost.
+//! What a profile says of a credential that is made again where it is lost.
 
 use serde::Deserialize;
 

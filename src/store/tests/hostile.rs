@@ -217,7 +217,7 @@ fn journal_renames_only_staged_files_over_managed_files() {
             "/etc/pki",
             "a.crt",
             "planted",
-            "would put \"planted\" in the place of /etc/pki/a.crt, which kubecertd never does",
+            "would replace /etc/pki/a.crt by \"planted\", which kubecertd never does",
         ),
         ("/etc/pki", "a.crt", ".a.crt.kubecertd-1/../planted", "which kubecertd never does"),
         ("/etc/pki", "../shadow", ".../shadow.kubecertd-1", "which kubecertd never does"),
@@ -246,12 +246,11 @@ fn journal_renames_only_staged_files_over_managed_files() {
             "{dir} {name}: {recovered:?}"
         );
         assert!(
-            recovered.notes[0].contains(says)
-                && recovered.notes[0].ends_with("; it is not followed"),
+            recovered.notes[0].contains(says) && recovered.notes[0].ends_with("; it is not used"),
             "{dir} {name}: {recovered:?}"
         );
         assert!(
-            recovered.notes[1].ends_with("what it said is kept as journal.refused"),
+            recovered.notes[1].ends_with("its content is kept as journal.refused"),
             "{recovered:?}"
         );
         for untouched in ["etc/shadow", "etc/pki/other.crt"] {

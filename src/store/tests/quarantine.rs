@@ -49,9 +49,9 @@ fn only_files_that_the_journal_names_are_copied_from_user_directory() {
         recovered.notes[1..],
         [
             "1 staged files that the journal may have been about are kept in \
-             /var/lib/kubecertd/set-aside: they may hold a key; remove them when all is in order",
+             /var/lib/kubecertd/set-aside: they may hold a key; remove them when everything works",
             "300 staged files that the journal may have been about stay in /etc/pki, as \
-             .kept-by-kubecertd...: they may hold a key; remove them when all is in order",
+             .kept-by-kubecertd...: they may hold a key; remove them when everything works",
         ]
     );
     drop(_store);

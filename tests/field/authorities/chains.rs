@@ -103,7 +103,7 @@ fn leaf_is_due_when_the_ca_that_issued_it_ends() {
 fn leaf_that_outlives_its_ca_ends_with_it() {
     let node = Node::fresh(ECDSA);
     node.shorten_authority(&format!("{PKI}/ca"), 10);
-    assert_eq!(state(&node, "apiserver"), "ends with its authority");
+    assert_eq!(state(&node, "apiserver"), "expires with its CA");
     assert_eq!(state(&node, "etcd/server"), "fresh");
 }
 
@@ -186,5 +186,5 @@ fn signature_that_cannot_be_verified_is_not_called_anothers() {
     node.remove(FRONT_CA_KEY);
     openssl.sign_pair(&node, "front-proxy-client", "front", 200, "default");
     let why = reason(&node, "front-proxy-client");
-    assert!(why.starts_with("issued by CN=front, does not verify by its authority"), "{why}");
+    assert!(why.starts_with("issued by CN=front, does not verify by its CA"), "{why}");
 }

@@ -145,7 +145,7 @@ fn kubeconfig_with_a_value_of_another_type_is_kept() {
         let (state, found) = state(&node, "admin.conf");
         assert_eq!(state, "unreadable", "{name}: {found}");
         assert!(found.contains(reason), "{name}: {found}");
-        assert!(found.contains("put this right"), "{name}: {found}");
+        assert!(found.contains("correct this; the next pass checks it again"), "{name}: {found}");
         assert_eq!(node.run(&["renew"]).code, 1, "{name}");
         assert_eq!(node.read(ADMIN), before, "{name}");
     }
@@ -226,7 +226,7 @@ fn immutable_file_is_named_and_nothing_is_half_made() {
         let file = format!("/etc/kubernetes/pki/{file}");
         let file = file.trim_end_matches('/');
         let text = format!(
-            "{file}: is immutable (chattr +i), so that it can't be replaced; to allow it: chattr \
+            "{file}: is immutable (chattr +i), so it can't be replaced; to allow it: chattr \
              -i {file}"
         );
         for run in [&check, &renew, &dry] {

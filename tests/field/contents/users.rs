@@ -25,7 +25,7 @@ fn node_with_token_user() -> Node {
 
 fn configure(node: &Node, user: &str) {
     let entry = format!(
-        "[[credential]]\nname = \"break-glass\"\nauthority = \"ca\"\nkubeconfig = \
+        "[[credential]]\nname = \"break-glass\"\nca = \"ca\"\nkubeconfig = \
          \"/{ADMIN}\"\nuser = \"{user}\"\n"
     );
     node.write("etc/kubecertd/kubecertd.toml", entry);

@@ -29,11 +29,12 @@ async fn container_is_stopped_with_grace_and_successor_awaited() {
     };
     let caller = Scripted::new(&script);
     let outcome = setting.one(&caller, Remedy::Restart, pod("a")).await;
-    let Refreshed::Restarted { after, unready, by, instead, unhealthy } = outcome.result.unwrap()
+    let Refreshed::Restarted { after, unready, uptake, instead, unhealthy } =
+        outcome.result.unwrap()
     else {
         panic!()
     };
-    assert_eq!((by, instead, unhealthy), (Some(Evidence::Serves), None, None));
+    assert_eq!((uptake, instead, unhealthy), (Uptake::Verified(Evidence::Serves), None, None));
     assert!(unready <= after && unready >= 3 * SHORT.pause, "{unready:?} of {after:?}");
     assert_eq!(setting.stops(), [("old".to_owned(), 7)]);
     assert!(outcome.restarted);
@@ -104,9 +105,13 @@ async fn stopped_or_unknown_service_is_left_alone() {
     for (seen, expected) in [
         (
             down("it crashed"),
-            "it does not run (it crashed), and reads what is there when it starts",
+            "it does not run (it crashed); it reads the files on the disk when it starts",
         ),
-        (unknown("no runtime"), "it is not known whether it runs: no runtime; it was left alone"),
+        (
+            unknown("no runtime"),
+            "it is not known whether it runs: no runtime; it was not \
+            restarted",
+        ),
     ] {
         let setting = Setting::with_runtime(NORMAL);
         let script = |_: &str, _: usize, _: bool| seen.clone();
@@ -228,9 +233,11 @@ async fn stale_successor_error_shows_evidence() {
     let setting = Setting::with_runtime(NORMAL);
     let outcome = setting.one(&Scripted::new(&script), Remedy::Restart, pod("a")).await;
     assert!(outcome.restarted);
-    assert!(error(outcome).starts_with(
-        "it was refreshed and still works with an earlier the.conf (by the file it sees); "
-    ));
+    assert!(
+        error(outcome).starts_with(
+            "it was refreshed and still uses an outdated the.conf (file in container); "
+        )
+    );
     assert_eq!(setting.stops().len(), 1, "there is no second restart");
 }
 
@@ -244,7 +251,10 @@ async fn unverifiable_successor_is_accepted_after_limit() {
     let outcome =
         Setting::with_runtime(NORMAL).one(&Scripted::new(&script), Remedy::Restart, pod("a")).await;
     let result = outcome.result.unwrap();
-    assert!(matches!(result, Refreshed::Restarted { by: None, .. }), "{result:?}");
+    assert!(
+        matches!(result, Refreshed::Restarted { uptake: Uptake::Unverified(_), .. }),
+        "{result:?}"
+    );
     assert!(began.elapsed() >= SHORT.proof);
 }
 
@@ -258,7 +268,11 @@ async fn service_unhealthy_before_is_no_failure() {
     let outcome =
         Setting::with_runtime(NORMAL).one(&Scripted::new(&script), Remedy::Restart, pod("a")).await;
     let result = outcome.result.unwrap();
-    let Refreshed::Restarted { by: Some(Evidence::Started), unhealthy: Some(reason), .. } = result
+    let Refreshed::Restarted {
+        uptake: Uptake::Verified(Evidence::Started),
+        unhealthy: Some(reason),
+        ..
+    } = result
     else {
         panic!("{result:?}")
     };

@@ -71,7 +71,11 @@ async fn process_of_pid_file_is_signalled_and_may_stay() {
     assert!(
         matches!(
             result,
-            Refreshed::Restarted { by: Some(Evidence::Serves), unready: Duration::ZERO, .. }
+            Refreshed::Restarted {
+                uptake: Uptake::Verified(Evidence::Serves),
+                unready: Duration::ZERO,
+                ..
+            }
         ),
         "{result:?}"
     );
@@ -92,7 +96,10 @@ async fn start_of_same_process_is_no_evidence() {
         )
         .await;
     let result = outcome.result.unwrap();
-    assert!(matches!(result, Refreshed::Restarted { by: None, .. }), "{result:?}");
+    assert!(
+        matches!(result, Refreshed::Restarted { uptake: Uptake::Unverified(_), .. }),
+        "{result:?}"
+    );
 }
 
 #[tokio::test]
@@ -143,7 +150,10 @@ async fn command_runs_for_unobservable_service() {
     let outcome = Setting::new()
         .one(&Scripted::new(&script), Remedy::Restart, command(&["touch", file.to_str().unwrap()]))
         .await;
-    assert!(matches!(outcome.result.unwrap(), Refreshed::Restarted { by: None, .. }));
+    assert!(matches!(
+        outcome.result.unwrap(),
+        Refreshed::Restarted { uptake: Uptake::Unverified(_), .. }
+    ));
     assert!(file.exists());
 }
 
@@ -153,7 +163,7 @@ async fn failed_command_counts_as_restart() {
     let outcome =
         Setting::new().one(&Scripted::new(&script), Remedy::Restart, command(&["false"])).await;
     assert!(outcome.restarted);
-    assert_eq!(error(outcome), "its command false ended with exit code 1");
+    assert_eq!(error(outcome), "its command false failed with exit code 1");
 }
 
 #[tokio::test]

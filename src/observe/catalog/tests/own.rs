@@ -7,10 +7,10 @@ fn own_entries_come_after_those_of_the_profile() {
     let catalog = TestNode::new()
         .configured(
             r#"
-            authority = [{ name = "site-ca", certificate = "/s/ca.crt", key = "/s/ca.key" }]
+            ca = [{ name = "site-ca", certificate = "/s/ca.crt", key = "/s/ca.key" }]
             [[credential]]
             name = "site"
-            authority = "site-ca"
+            ca = "site-ca"
             certificate = "/s/a.crt"
             key = "/s/a.key"
             [[credential]]
@@ -44,7 +44,7 @@ fn own_entry_replaces_the_profiles_despite_manifests() {
         )
         .configured(
             r#"
-            authority = [{ name = "ca", certificate = "/s/ca.crt", key = "/s/ca.key" }]
+            ca = [{ name = "ca", certificate = "/s/ca.crt", key = "/s/ca.key" }]
             [[credential]]
             name = "etcd/server"
             certificate = "/s/a.crt"
@@ -72,8 +72,8 @@ fn own_entry_replaces_the_profiles_despite_manifests() {
 fn conflicting_own_entries_are_refused() {
     let table = [
         (
-            "\n[[credential]]\nname = \"x\"\nauthority = \"acme\"\nbundle = \"/x\"",
-            "main.toml:2: [[credential]] \"x\": authority = \"acme\" is not known; there are ca, \
+            "\n[[credential]]\nname = \"x\"\nca = \"acme\"\nbundle = \"/x\"",
+            "main.toml:2: [[credential]] \"x\": ca = \"acme\" is not known; the CAs are ca, \
              front-proxy-ca, etcd-ca",
         ),
         (
@@ -85,8 +85,8 @@ fn conflicting_own_entries_are_refused() {
         (
             "[[credential]]\nname = \"x\"\ncertificate = \"/x.crt\"\nkey = \
              \"/etc/kubernetes/pki/apiserver.key\"",
-            "main.toml:1: [[credential]] \"x\" lives in /etc/kubernetes/pki/apiserver.key, and so \
-             does \"apiserver\": leave one of them \
+            "main.toml:1: [[credential]] \"x\" is in /etc/kubernetes/pki/apiserver.key, and so \
+             is \"apiserver\": leave one of them \
              out, or give this one the name of the other to take its place",
         ),
     ];
@@ -101,13 +101,13 @@ fn conflicting_own_entries_are_refused() {
 const OWN_SERVICES: &str = r#"
     [[credential]]
     name = "site"
-    authority = "ca"
+    ca = "ca"
     certificate = "/s/a.crt"
     key = "/s/a.key"
     trial = { service = "site", path = "/x", user = "u" }
     [[credential]]
     name = "client"
-    authority = "ca"
+    ca = "ca"
     kubeconfig = "/s/k.conf"
     trial = { path = "/api" }
     [[service]]
@@ -244,7 +244,7 @@ fn conflicting_own_services_are_refused() {
     assert!(said.contains("is the static pod etcd, and so is \"etcd\""), "{said}");
     let trial = |service: &str| {
         format!(
-            "[[credential]]\nname = \"c\"\nauthority = \"ca\"\nbundle = \"/c\"\ntrial = {{ service \
+            "[[credential]]\nname = \"c\"\nca = \"ca\"\nbundle = \"/c\"\ntrial = {{ service \
              = \"{service}\", path = \"/\" }}"
         )
     };
@@ -256,8 +256,8 @@ fn conflicting_own_services_are_refused() {
     let said = refused(trial("x") + &own);
     assert_eq!(
         said,
-        "main.toml:1: [[credential]] \"c\": trial names the service \"x\", of which nothing says \
-         where it serves"
+        "main.toml:1: [[credential]] \"c\": trial names the service \"x\", and where it serves is \
+         not known"
     );
 }
 
