@@ -38,6 +38,11 @@ undone. Only a certificate with the key that fits it is restored.
   kubecertd restore scheduler.conf            the newest backup of it that is whole
   kubecertd restore --from 20261121T000000Z   all that this backup holds";
 
+const DEMO: &str = "\
+The demo takes about a minute, and needs neither root nor a network. It shows check and renew, \
+and then the daemon: a scheduled pass, an alarm that is raised and cleared, a file that is \
+changed, and status.";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Show every certificate, how long it is valid, and what should be done about it; changes
@@ -74,6 +79,7 @@ pub(super) enum Command {
     },
     /// Build a throw-away control-plane node with certificates in every state, and do the whole job
     /// on it
+    #[command(after_help = DEMO)]
     Demo(DemoOptions),
 }
 
