@@ -13,8 +13,15 @@
 
 mod common;
 
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
 use common::{ECDSA, Node};
 use kubecertd::formats::x509::{PrivateKey, certificates};
+use kubecertd::report::Status;
+use kubecertd::sys::Root;
 
 #[test]
 fn check_exit_code_reports_due_credential() {
@@ -185,9 +192,8 @@ fn locked_store_times_out_as_busy() {
     // The wait is a function of the store, whose tests use a shorter timeout.
     let node = Node::due();
     let state = kubecertd::model::AbsolutePath::new("/var/lib/kubecertd").unwrap();
-    let root = kubecertd::sys::Root::open(node.root()).unwrap();
-    let (store, _) =
-        kubecertd::store::Store::open(&root, &state, std::time::Duration::ZERO, &[]).unwrap();
+    let root = Root::open(node.root()).unwrap();
+    let (store, _) = kubecertd::store::Store::open(&root, &state, Duration::ZERO, &[]).unwrap();
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 75, "{}", run.text);
     assert!(run.text.contains("another kubecertd holds the lock"), "{}", run.text);
@@ -299,9 +305,12 @@ fn ca_near_expiry_renews_leaf_only_once() {
 }
 
 #[test]
-fn demo_shows_every_state_and_removes_its_files() {
+fn demo_shows_every_state_and_daemon_and_removes_its_files() {
     let run = common::kubecertd(&["demo"]);
     assert_eq!(run.code, 0, "{}", run.text);
+    let alarms = |part: &str, change: &str| {
+        part.lines().filter(|line| line.contains(" alarm ") && line.contains(change)).count()
+    };
     for word in [
         "fresh",
         "due",
@@ -323,7 +332,76 @@ fn demo_shows_every_state_and_removes_its_files() {
         .find(|word| word.contains("kubecertd-demo-"))
         .unwrap()
         .trim_end_matches('.');
-    assert!(!std::path::Path::new(dir).exists());
+    assert!(!Path::new(dir).exists());
+
+    let part = |number: usize| {
+        let (begin, end) = (format!("\n{number}. "), format!("\n{}. ", number + 1));
+        let part = run.text.split(&begin).nth(1).unwrap_or_else(|| panic!("{}", run.text));
+        part.split(&end).next().unwrap()
+    };
+    let [started, scheduled, by_ca, changed, status, stopped] = [6, 7, 8, 9, 10, 11].map(part);
+    assert!(started.contains("controller-manager.conf waits: kubecertd is new"), "{started}");
+    assert_eq!(alarms(started, "raised"), 2, "{started}");
+    assert!(!started.contains("renewed until"), "{started}");
+    assert!(scheduled.contains("controller-manager.conf: renewed until "), "{scheduled}");
+    assert!(by_ca.contains("2 alarms in force"), "{by_ca}");
+    assert!(by_ca.contains("installed webhook: valid until "), "{by_ca}");
+    assert!(changed.contains("apiserver: renewed until "), "{changed}");
+    assert_eq!(alarms(changed, "cleared"), 2, "{changed}");
+    for said in ["kubecertd runs since", "renewed   apiserver", "none to renew"] {
+        assert!(status.contains(said), "{said}: {status}");
+    }
+    // Without inotify, a scheduled pass finds the changes.
+    if notify::recommended_watcher(|_: notify::Result<notify::Event>| {}).is_ok() {
+        for file in ["/etc/kubernetes/pki/apiserver.crt", "/etc/webhook/tls.crt"] {
+            assert!(status.contains(file), "{file} changed: {status}");
+        }
+    }
+    assert!(stopped.contains("kubecertd ends"), "{stopped}");
+}
+
+#[test]
+fn interrupted_demo_leaves_no_daemon_and_no_files() {
+    for keep in [false, true] {
+        let temp = tempfile::tempdir().unwrap();
+        let kept = temp.path().join("node");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kubecertd"));
+        command.arg("demo").env("TMPDIR", temp.path());
+        if keep {
+            command.arg("--keep").arg(&kept);
+        }
+        let mut demo = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let node = wait_for(|| Some(temp.path().read_dir().unwrap().next()?.unwrap().path()));
+        let status = wait_for(|| {
+            let status = Status::read(&Root::open(&node).ok()?).0;
+            assert!(demo.try_wait().unwrap().is_none(), "the daemon did not start");
+            status
+        });
+        let daemon = Path::new("/proc").join(status.pid.to_string());
+        assert!(daemon.exists());
+
+        let interrupt = Command::new("kill").arg("-INT").arg(demo.id().to_string()).status();
+        assert!(interrupt.unwrap().success());
+        let mut said = String::new();
+        demo.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(demo.wait().unwrap().code(), Some(1), "{said}");
+        assert!(said.contains("interrupted"), "{said}");
+        assert!(!daemon.exists());
+        assert_eq!(temp.path().read_dir().unwrap().count(), usize::from(keep));
+        assert_eq!(kept.join("etc/kubernetes/pki/ca.crt").exists(), keep);
+    }
+}
+
+/// Polls until there is a value, and returns it.
+fn wait_for<T>(mut poll: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(value) = poll() {
+            return value;
+        }
+        assert!(began.elapsed() < Duration::from_secs(90), "timed out");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]
@@ -366,7 +444,6 @@ fn docs_show_current_status_output() {
 #[test]
 fn status_watch_repeats_until_reader_closes() {
     use std::io::{BufRead as _, BufReader};
-    use std::process::{Command, Stdio};
     let node = Node::due();
     let mut shown = Command::new(env!("CARGO_BIN_EXE_kubecertd"))
         .args(["--root", node.root().to_str().unwrap(), "status", "--watch"])

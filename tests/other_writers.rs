@@ -146,10 +146,10 @@ fn public_certificate_without_its_key_gets_no_key() {
         }
         let before = node.read("srv/app/app.crt");
         let run = node.run(&["renew"]);
-        assert!(run.text.contains("nothing says whom app is for"), "{}", run.text);
+        assert!(run.text.contains("the subject of app is not known"), "{}", run.text);
         assert_eq!(run.code, 4, "{}", run.text);
         let forced = node.run(&["renew", "--force", "app"]);
-        assert!(forced.text.contains("nothing says whom app is for"), "{}", forced.text);
+        assert!(forced.text.contains("the subject of app is not known"), "{}", forced.text);
         assert_eq!(node.read("srv/app/app.crt"), before);
         assert_renewed_but(&node, &["app"]);
     }
@@ -170,7 +170,7 @@ fn users_scheduler_conf_gets_no_key_of_an_administrator() {
     );
     put(&node, scheduler, &stolen);
     let run = node.run(&["renew"]);
-    assert!(run.text.contains("nothing says whom scheduler.conf is for"), "{}", run.text);
+    assert!(run.text.contains("the subject of scheduler.conf is not known"), "{}", run.text);
     assert_eq!(node.text(scheduler), stolen);
     assert_renewed_but(&node, &["scheduler.conf"]);
 }
@@ -222,7 +222,7 @@ fn expired_certificate_of_unknown_subject_is_not_brought_back() {
     give(&node, "srv/app/app.key");
     let before = node.read("srv/app/app.crt");
     let run = node.run(&["renew"]);
-    assert!(run.text.contains("nothing says whom app is for"), "{}", run.text);
+    assert!(run.text.contains("the subject of app is not known"), "{}", run.text);
     assert_eq!(node.read("srv/app/app.crt"), before);
 }
 

@@ -239,7 +239,7 @@ fn invalid_entry_is_refused_with_file_and_line() {
         ),
         (
             format!("unit = 'site.service'\npod = 'site'\n{uses}"),
-            "it is more than one kind of thing",
+            "it is more than one kind of service",
         ),
         (format!("unit = 'site'\n{uses}"), "unit is no service's unit: give its full name"),
         (

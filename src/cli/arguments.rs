@@ -38,6 +38,11 @@ restored.
   kubecertd restore scheduler.conf            restores its newest complete backup
   kubecertd restore --from 20261121T000000Z   restores all of this backup";
 
+const DEMO: &str = "\
+The demo takes about a minute, and needs neither root nor a network. It shows check and renew, \
+and then the daemon: a scheduled pass, an alarm that is raised and cleared, a file that is \
+changed, and status.";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Show every certificate, when it expires, and what should be done about it; changes nothing
@@ -71,6 +76,7 @@ pub(super) enum Command {
     },
     /// Build a throw-away control-plane node with certificates in every state, and do the whole job
     /// on it
+    #[command(after_help = DEMO)]
     Demo(DemoOptions),
 }
 

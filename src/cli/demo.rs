@@ -1,69 +1,107 @@
 //! `kubecertd demo`: creates a throw-away control-plane node with certificates in every state, and
-//! shows the whole work on it.
+//! shows the whole work on it, first by hand and then by the daemon.
+
+mod console;
+mod daemon;
+mod process;
+mod stopped;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::task::spawn_blocking;
 
 use super::arguments::DemoOptions;
-use super::out::{self, HEADING, QUIET, paint};
-use super::{Exit, Failure, check, renew};
-use crate::demo::{self, DemoError, NodePlan};
+use super::{Exit, Failure, check, out, renew};
+use crate::daemon::Signals;
+use crate::demo::{DemoError, DemoNode, NodePlan};
 use crate::observe::{Config, Node};
 use crate::pass::{self, Orders};
 use crate::plan::Request;
-use crate::sys::{Clock, FixedClock, Root, SystemClock};
+use crate::sys::{Clock, FixedClock, Root, SystemClock, block_on};
+use console::Console;
+pub(super) use stopped::DemoStopped;
 
 pub(super) fn run(options: &DemoOptions) -> Result<Exit, Failure> {
-    let dir = options.keep.clone().map_or_else(NodeDir::temporary, NodeDir::kept)?;
-    // One time for the whole demonstration, so that twelve days stay twelve days.
+    let keep = options.keep.clone();
+    block_on(show_until_signal(keep)).map_err(DemoStopped::Runtime)?
+}
+
+/// Shows everything. A signal ends it early, without a process or a temporary directory left.
+async fn show_until_signal(keep: Option<PathBuf>) -> Result<Exit, Failure> {
+    let mut signals = Signals::listen().map_err(DemoStopped::Signals)?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&interrupted);
+    let mut shown = spawn_blocking(move || show(keep, &flag));
+    tokio::select! {
+        biased;
+        _ = signals.next() => {
+            interrupted.store(true, Ordering::Relaxed);
+            let _ = shown.await;
+            Err(DemoStopped::Interrupted.into())
+        }
+        result = &mut shown => result.map_err(|e| DemoStopped::Runtime(e.into()))?,
+    }
+}
+
+fn show(keep: Option<PathBuf>, interrupted: &AtomicBool) -> Result<Exit, Failure> {
+    let dir = keep.map_or_else(NodeDir::temporary, NodeDir::kept)?;
+    // One time for the work by hand, so that twelve days stay twelve days.
     let clock = FixedClock(SystemClock.now());
-    demo::DemoNode::build(dir.path(), clock.now(), &NodePlan::every_state())?;
+    let node = DemoNode::build(dir.path(), clock.now(), &NodePlan::every_state())?;
     out::print(&format!(
         "A throw-away control-plane node, with certificates in every state, is in {}.\n",
         dir.path().display()
     ));
+    let console = Console { dir: dir.path(), interrupted };
+    show_work_by_hand(&console, &clock)?;
+    daemon::show(&console, &node)?;
+    out::print(&dir.closing_text());
+    Ok(Exit::Fine)
+}
+
+fn show_work_by_hand(console: &Console<'_>, clock: &FixedClock) -> Result<(), Failure> {
     let node = || {
         Ok::<_, Failure>(Node::open(
-            Root::open(dir.path()).map_err(Failure::Root)?,
+            Root::open(console.dir).map_err(Failure::Root)?,
             &Config::Usual,
         )?)
     };
+    let step = |title: &str, command: &str| {
+        console.heading(title)?;
+        console.show(&console.line(&[command]));
+        Ok::<_, Failure>(())
+    };
 
-    let (request, stop) = (Request::default(), AtomicBool::new(false));
+    let request = Request::default();
     let orders = Orders {
         request: &request,
-        clock: &clock,
+        clock,
         synchronised: Some(true),
         trigger: crate::plan::Trigger::Asked,
         trust_clock: false,
         reasons: &[],
         remember: None,
-        stop: &stop,
+        stop: console.interrupted,
         progress: &out::progress,
         emit: &|_| {},
     };
-    step("1. What is there?", "check", dir.path());
+    step("1. What is there?", "check")?;
     out::print(&check::table(&node()?, &pass::survey(&node()?, clock.now())));
 
-    step("2. What would be done, and why? Nothing is changed yet.", "renew --dry-run", dir.path());
+    step("2. What would be done, and why? Nothing is changed yet.", "renew --dry-run")?;
     let before = node()?;
     out::print(&renew::preview(&before, &pass::preview(&before, &orders), &request));
 
-    step("3. Do it. What needs an operator does not delay the rest.", "renew", dir.path());
+    step("3. Do it. What needs an operator does not delay the rest.", "renew")?;
     let report = pass::run(&node()?, &orders)?;
     out::print(&renew::show(&node()?, &report, &request));
 
-    step("4. And now?", "check", dir.path());
+    step("4. And now?", "check")?;
     out::print(&check::table(&node()?, &pass::survey(&node()?, clock.now())));
-
-    out::print(&dir.closing_text());
-    Ok(Exit::Fine)
-}
-
-fn step(title: &str, command: &str, dir: &Path) {
-    let command = format!("$ kubecertd --root {} {command}", dir.display());
-    out::print(&format!("\n{}\n{}\n\n", paint(HEADING, title), paint(QUIET, &command)));
+    Ok(())
 }
 
 /// The node's directory; a temporary one is removed when the value is dropped.

@@ -57,6 +57,7 @@ impl From<&Failure> for Exit {
             Failure::Pass(PassError::Store(StoreError::Busy { .. })) => Self::Busy,
             Failure::Pass(_)
             | Failure::Demo(_)
+            | Failure::DemoStopped(_)
             | Failure::Daemon(_)
             | Failure::File(_)
             | Failure::Authority(_) => Self::Failed,

@@ -55,4 +55,7 @@ pub(super) enum Failure {
     /// The demo failed.
     #[error(transparent)]
     Demo(#[from] crate::demo::DemoError),
+    /// The demo stopped early.
+    #[error(transparent)]
+    DemoStopped(#[from] super::demo::DemoStopped),
 }

@@ -32,6 +32,9 @@ pub enum DemoError {
         /// The system's reason.
         source: io::Error,
     },
+    /// A signing request can't be read.
+    #[error("the signing request can't be read: {0}")]
+    Request(String),
     /// A key can't be made.
     #[error(transparent)]
     Key(#[from] KeyError),

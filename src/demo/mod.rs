@@ -32,12 +32,13 @@ use crate::formats::x509::PrivateKey;
 use crate::model::{AuthorityCondition, Condition, Timestamp, days};
 
 use node_dir::{NodeDir, PRIVATE, PUBLIC};
+use node_plan::VALIDITY;
 use parts::Parts;
-use sign::{Authority, Key};
+use sign::{Authority, Key, Leaf};
 use table::{AuthorityEntry, CredentialEntry, CredentialFiles};
 
 /// A node that was created, and the states that it should be found in.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct DemoNode {
     /// Its root directory.
     pub dir: PathBuf,
@@ -46,6 +47,8 @@ pub struct DemoNode {
     pub credentials: Vec<(&'static str, Condition)>,
     /// The authorities by their names, and the state that each should be found in.
     pub authorities: Vec<(&'static str, AuthorityCondition)>,
+    /// The authorities with their keys, those of external CAs included.
+    signers: BTreeMap<&'static str, Authority>,
 }
 
 impl DemoNode {
@@ -71,7 +74,28 @@ impl DemoNode {
             dir: dir.to_owned(),
             credentials: plan.conditions(),
             authorities: plan.authority_conditions(),
+            signers: authorities,
         })
+    }
+
+    /// Signs a request for a credential in the place of its CA, for a year from `now`, and returns
+    /// the certificate as a PEM block.
+    ///
+    /// # Errors
+    /// When the node has no such credential, or the request can't be read.
+    pub fn sign_request(
+        &self,
+        credential: &str,
+        request: &[u8],
+        now: Timestamp,
+    ) -> Result<String, DemoError> {
+        let entry = table::CREDENTIALS
+            .iter()
+            .find(|entry| entry.name == credential)
+            .ok_or_else(|| unknown(credential))?;
+        let signer = self.signers.get(entry.authority).ok_or_else(|| unknown(entry.authority))?;
+        let leaf = Leaf { entry, lifetime: Life::Days(VALIDITY).lifetime(now) };
+        leaf.signed_by(signer, &signer.requested_key(request)?)
     }
 }
 

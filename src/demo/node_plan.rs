@@ -70,7 +70,7 @@ const AUTHORITY_DAYS: i64 = 3_000;
 /// depend on the code under test.
 const RENEW_BEFORE: i64 = 15;
 const URGENT_BEFORE: i64 = 3;
-const VALIDITY: i64 = 365;
+pub(super) const VALIDITY: i64 = 365;
 
 impl NodePlan {
     /// Puts all eleven credentials that kubeadm makes and renews in one state. kubelet's own is

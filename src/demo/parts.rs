@@ -28,11 +28,11 @@ impl Parts {
         let lifetime = life.lifetime(now);
         let not_before = lifetime.not_before;
         let key = Key::generate(algorithm)?;
-        let leaf = Leaf { entry, key: &key, lifetime };
+        let leaf = Leaf { entry, lifetime };
         let certificate = match life {
-            Life::SelfSigned => leaf.self_signed()?,
-            Life::ForeignIssuer => leaf.signed_by(&foreign(algorithm, now)?)?,
-            _ => leaf.signed_by(authority)?,
+            Life::SelfSigned => leaf.self_signed(&key)?,
+            Life::ForeignIssuer => leaf.signed_by(&foreign(algorithm, now)?, &key.pair)?,
+            _ => leaf.signed_by(authority, &key.pair)?,
         };
         let (certificate, key) = match life {
             Life::Absent => (None, None),

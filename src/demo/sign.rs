@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use der::Decode as _;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DistinguishedName,
-    DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
-    SerialNumber, date_time_ymd,
+    DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PublicKeyData,
+    SanType, SerialNumber, SignatureAlgorithm, date_time_ymd,
 };
+use x509_cert::request::CertReq;
 
 use super::DemoError;
 use super::table::{CredentialEntry, Usage};
@@ -17,7 +19,7 @@ use crate::model::{Secret, Timestamp};
 /// A private key, as a file holds it and as `rcgen` signs with it.
 pub(super) struct Key {
     pub(super) pem: Secret,
-    pair: KeyPair,
+    pub(super) pair: KeyPair,
 }
 
 impl Key {
@@ -36,6 +38,7 @@ pub(super) struct Lifetime {
 }
 
 /// An authority with its key.
+#[derive(Debug)]
 pub(super) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     key: Secret,
@@ -60,25 +63,56 @@ impl Authority {
     pub(super) fn key(&self) -> &Secret {
         &self.key
     }
+
+    /// Reads the public key of a request. Its kind is that of the authority's own key, as of every
+    /// key of a node.
+    pub(super) fn requested_key(&self, request: &[u8]) -> Result<RequestedKey, DemoError> {
+        let unreadable = |reason: String| DemoError::Request(reason);
+        let blocks = pem::blocks(request).map_err(|e| unreadable(e.to_string()))?;
+        let block = blocks.first().ok_or_else(|| unreadable("it is empty".to_owned()))?;
+        let request =
+            CertReq::from_der(block.der.expose()).map_err(|e| unreadable(e.to_string()))?;
+        let bits = request.info.public_key.subject_public_key.raw_bytes().to_vec();
+        Ok(RequestedKey { bits, algorithm: self.issuer.key().algorithm() })
+    }
 }
 
-/// A certificate under construction.
+/// The public key of a signing request.
+pub(super) struct RequestedKey {
+    bits: Vec<u8>,
+    algorithm: &'static SignatureAlgorithm,
+}
+
+impl PublicKeyData for RequestedKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.bits
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.algorithm
+    }
+}
+
+/// The content of a certificate under construction.
 pub(super) struct Leaf<'a> {
     pub(super) entry: &'a CredentialEntry,
-    pub(super) key: &'a Key,
     pub(super) lifetime: Lifetime,
 }
 
 impl Leaf<'_> {
     /// Returns the certificate as a PEM block.
-    pub(super) fn signed_by(&self, authority: &Authority) -> Result<String, DemoError> {
-        let certificate = self.params()?.signed_by(&self.key.pair, &authority.issuer)?;
+    pub(super) fn signed_by(
+        &self,
+        authority: &Authority,
+        key: &impl PublicKeyData,
+    ) -> Result<String, DemoError> {
+        let certificate = self.params()?.signed_by(key, &authority.issuer)?;
         Ok(pem::encode("CERTIFICATE", certificate.der()))
     }
 
     /// Returns the certificate as a PEM block.
-    pub(super) fn self_signed(&self) -> Result<String, DemoError> {
-        Ok(pem::encode("CERTIFICATE", self.params()?.self_signed(&self.key.pair)?.der()))
+    pub(super) fn self_signed(&self, key: &Key) -> Result<String, DemoError> {
+        Ok(pem::encode("CERTIFICATE", self.params()?.self_signed(&key.pair)?.der()))
     }
 
     fn params(&self) -> Result<CertificateParams, DemoError> {

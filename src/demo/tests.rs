@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::formats::kubeconfig::{Kubeconfig, PemSource};
-use crate::formats::x509::{Certificate, Extension, KeyAlgorithm, certificates};
+use crate::formats::x509::{self, Certificate, Extension, KeyAlgorithm, certificates};
 use crate::model::{Action, Judgement, days};
 use crate::observe::{self, Config};
 use crate::pass::{Survey, survey};
@@ -333,6 +333,35 @@ fn configuration_lists_the_operators_entries() {
 fn plain_kubeadm_node_has_no_operator_entries() {
     let (dir, _) = built(&NodePlan::everything(Life::Days(200)));
     assert!(!dir.path().join("etc/kubecertd").exists() && !dir.path().join("etc/webhook").exists());
+}
+
+// ---- requests ----
+
+#[test]
+fn request_is_signed_by_external_ca_for_its_key() {
+    let (dir, node) = built(&NodePlan::every_state());
+    let entry = table::CREDENTIALS.iter().find(|entry| entry.name == "webhook").unwrap();
+    let (old, old_key) = pair_of(dir.path(), entry);
+    let new_key = PrivateKey::generate(&KeyAlgorithm::EcdsaP256).unwrap();
+    let request = x509::request(&old, &new_key).unwrap();
+
+    let signed = node.sign_request("webhook", request.as_bytes(), now()).unwrap();
+    let signed = certificates(signed.as_bytes()).unwrap().remove(0);
+    assert!(signed.is_signed_by(&authority_of(dir.path(), "webhook-ca")));
+    assert!(new_key.fits(&signed) && !old_key.fits(&signed));
+    assert_eq!((&signed.subject, shape(&signed)), (&old.subject, shape(&old)));
+    assert_eq!(signed.not_after, now().plus(days(365)));
+}
+
+#[test]
+fn damaged_request_and_unknown_name_are_refused() {
+    let (_dir, node) = built(&NodePlan::every_state());
+    let signed = |name: &str, request: &[u8]| node.sign_request(name, request, now());
+    assert!(matches!(signed("other", b""), Err(DemoError::UnknownName(_))));
+    let no_request = pem::encode("CERTIFICATE REQUEST", b"\x30\x00");
+    for damaged in [b"".as_slice(), no_request.as_bytes()] {
+        assert!(matches!(signed("webhook", damaged), Err(DemoError::Request(_))));
+    }
 }
 
 // ---- refusals ----

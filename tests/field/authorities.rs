@@ -325,7 +325,7 @@ fn leaf_signed_with_sha1_is_renewed_at_once() {
         // An operator's hold defers what is due, and not this.
         assert_code(&node.run(&["hold", "--until", "2099-01-01", "--reason", "test"]), SUCCESS);
         let run = node.run(&["renew"]);
-        assert!(run.text.contains("renewed   front-proxy-client"), "{}", run.text);
+        assert!(run.text.contains("renewed    front-proxy-client"), "{}", run.text);
         let new = node.certificate("front-proxy-client");
         assert!(new.is_signed_by(&openssl.certificate("front.crt")) && !new.has_sha1_signature());
         assert_eq!(state(&node, "front-proxy-client"), "fresh");

@@ -430,7 +430,7 @@ fn static_pod_that_uses_a_file_is_named() {
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 0, "{}", run.text);
     assert!(run.text.contains(named), "{}", run.text);
-    let restart = "The static pod kube-vip uses admin.conf, and is not restarted by kubecertd";
+    let restart = "The static pod kube-vip uses admin.conf, and kubecertd does not restart it";
     assert!(run.text.contains(restart), "{}", run.text);
     for arguments in [&["check"][..], &["check", "-o", "wide"]] {
         let check = node.run(arguments);

@@ -251,7 +251,7 @@ fn ca_file_that_others_can_write_reaches_no_kubeconfig() {
     let before = CONFS.map(|name| node.read(&conf(name)));
     let run = node.run(&["renew"]);
     assert_eq!(CONFS.map(|name| node.read(&conf(name))), before);
-    let note = "others than root can write /etc/kubernetes/pki/ca.crt";
+    let note = "/etc/kubernetes/pki/ca.crt is writable by others than root";
     assert!(run.text.contains(note), "{}", run.text);
 }
 
