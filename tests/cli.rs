@@ -340,7 +340,7 @@ fn demo_shows_every_state_and_daemon_and_removes_its_files() {
         part.split(&end).next().unwrap()
     };
     let [started, scheduled, by_ca, changed, status, stopped] = [6, 7, 8, 9, 10, 11].map(part);
-    assert!(started.contains("controller-manager.conf waits: kubecertd is new"), "{started}");
+    assert!(started.contains("controller-manager.conf: deferred: kubecertd is new"), "{started}");
     assert_eq!(alarms(started, "raised"), 2, "{started}");
     assert!(!started.contains("renewed until"), "{started}");
     assert!(scheduled.contains("controller-manager.conf: renewed until "), "{scheduled}");

@@ -139,7 +139,7 @@ impl NodeDir {
                  you are done.\n"
             )
         } else {
-            "\nThe node is gone again; with --keep DIR it stays.\n".to_owned()
+            "\nThe node was removed; --keep DIR keeps it.\n".to_owned()
         }
     }
 }

@@ -1,4 +1,6 @@
 # Shared settings of the scripts in this directory. Sourced, not run.
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # the scripts use the variables
 
 # The directory of everything that is made once outside of the tree. It may be deleted at any time.
 cache=${NODE_CACHE:-/var/cache/kubecertd-node}
@@ -18,6 +20,7 @@ etcd_tag() { "$@" etcd --version | sed -n 's/^etcd Version: \(.*\)/\1-0/p'; }
 # The mirror that this machine's own packages come from.
 mirror() {
   local site
+  # shellcheck disable=SC2016 # apt-get replaces it
   site=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | head -n 1)
   echo "${site%/}"
 }

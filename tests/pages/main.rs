@@ -14,6 +14,7 @@
 )]
 
 mod configuration;
+mod pictures;
 mod program;
 mod roff;
 

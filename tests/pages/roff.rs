@@ -38,15 +38,9 @@ pub fn format_example<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
 
 /// Replaces the marks of a template by generated text.
 pub fn fill_template(template: &str, made: &[(&str, &str)]) -> String {
-    let newest = include_str!("../../packaging/debian/changelog")
-        .lines()
-        .find(|line| line.starts_with(" -- "))
-        .unwrap();
-    let date =
-        jiff::fmt::rfc2822::parse(newest.split_once(">  ").unwrap().1).unwrap().date().to_string();
-    let known = [("DATE", date.as_str()), ("VERSION", env!("CARGO_PKG_VERSION"))];
+    let version = ("VERSION", env!("CARGO_PKG_VERSION"));
     let mut page = template.to_owned();
-    for (name, text) in known.iter().chain(made) {
+    for (name, text) in made.iter().chain([&version]) {
         let mark = format!("@{name}@");
         assert!(page.contains(&mark), "no {mark} in the template");
         page = page.replace(&mark, text.trim_end());

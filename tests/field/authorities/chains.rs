@@ -178,7 +178,7 @@ fn answer_of_another_ca_is_installed_with_the_trust_of_kubeconfigs() {
 
 /// The key of an external CA may be of a kind that can't be verified here.
 #[test]
-fn signature_that_cannot_be_verified_is_not_called_anothers() {
+fn unverifiable_signature_is_not_called_foreign() {
     let openssl = Openssl::new();
     openssl.ca("front", "front", "-algorithm RSA -pkeyopt rsa_keygen_bits:1024", "");
     let node = Node::due();
