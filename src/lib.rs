@@ -30,3 +30,11 @@ pub mod settings;
 pub mod state;
 pub mod store;
 pub mod sys;
+
+/// What the unit tests share with the integration tests.
+#[cfg(test)]
+#[path = "../tests/common"]
+mod common {
+    pub mod requirements;
+    mod requirements_tests;
+}

@@ -18,6 +18,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::requirements::require;
 use common::{CA_KEY, ECDSA, Node, RSA};
 
 const CA: &str = "etc/kubernetes/pki/ca.crt";
@@ -32,6 +33,7 @@ fn run_shell(node: &Node, script: &str) -> String {
 
 #[test]
 fn ca_show_fingerprints_match_openssl() {
+    require!("openssl");
     for tree in [RSA, ECDSA] {
         let node = Node::fresh(tree);
         let shown = node.run(&["ca", "show"]);
@@ -191,6 +193,7 @@ fn ca_verify_reads_files_of_kubeconfig() {
 
 #[test]
 fn ca_verify_checks_certificate_of_server() {
+    require!("openssl");
     let node = Node::fresh(ECDSA);
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let mut server = Command::new("openssl")

@@ -19,6 +19,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use common::requirements::require;
 use common::{CA_KEY, ECDSA, Node, RSA, STATE, now};
 use kubecertd::formats::x509::{Certificate, Oid};
 
@@ -114,6 +115,7 @@ fn extensions(certificate: &Certificate) -> Vec<(Oid<'static>, bool, Vec<u8>)> {
 
 #[test]
 fn installed_answer_replaces_old_certificate() {
+    require!("openssl");
     for (tree, name, files) in [
         (
             ECDSA,
@@ -180,6 +182,7 @@ fn installed_answer_replaces_old_certificate() {
 
 #[test]
 fn repeated_request_matches_certificate_and_keeps_key() {
+    require!("openssl");
     for tree in [ECDSA, RSA] {
         let ca = ExternalCa::new(tree);
         let request = ca.request_csr("apiserver");
@@ -212,6 +215,7 @@ fn repeated_request_matches_certificate_and_keeps_key() {
 
 #[test]
 fn wrong_answer_is_refused_without_change() {
+    require!("openssl");
     let ca = ExternalCa::new(ECDSA);
     let node = &ca.node;
     let request = ca.request_csr("apiserver");
@@ -284,6 +288,7 @@ fn wrong_answer_is_refused_without_change() {
 
 #[test]
 fn answer_with_additional_extensions_is_installed() {
+    require!("openssl");
     let ca = ExternalCa::new(ECDSA);
     let request = ca.request_csr("apiserver");
     fs::write(

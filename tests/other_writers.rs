@@ -14,6 +14,7 @@ mod common;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 
+use common::requirements::{ROOT, are_met};
 use common::{Node, now};
 use kubecertd::model::days;
 
@@ -30,8 +31,7 @@ const OWN_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
 /// A node on which everything is due, with a directory that belongs to a user and the entries of a
 /// configuration.
 fn node(configuration: &str) -> Option<Node> {
-    if !nix::unistd::geteuid().is_root() {
-        println!("skipped: only root can give files to another user");
+    if !are_met(&[ROOT]) {
         return None;
     }
     let node = Node::due();

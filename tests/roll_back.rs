@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use common::requirements::{MOUNTS, require};
 use common::{ECDSA, Node, STATE};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::pem::PemObject as _;
@@ -187,6 +188,7 @@ const FULL_STATE_DISK: &str = "set -e; cd /var/lib/kubecertd
 
 #[test]
 fn refused_certificate_is_rolled_back_with_full_disk() {
+    require!(MOUNTS, "openssl");
     let node = Node::fresh(ECDSA);
     node.age("admin.conf", 10);
     node.backdate_manifests();

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
+use crate::common::requirements::{ROOT, require};
 use crate::model::{AbsolutePath, CredentialName, Digest, Secret, Timestamp};
 use crate::sys::Root;
 
@@ -131,6 +132,7 @@ fn change_replaces_and_backs_up_all_its_files() {
 
 #[test]
 fn mode_owner_acl_and_attributes_are_preserved() {
+    require!(ROOT);
     let node = Node::new();
     let key = node.at("etc/pki/a.key");
     // u::rw- u:1234:r-- g::r-- m::r-- o::--- in the kernel's own form.

@@ -90,6 +90,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 
     use super::*;
+    use crate::common::requirements::{ROOT, require};
 
     fn disk() -> (tempfile::TempDir, Root) {
         let disk = tempfile::tempdir().unwrap();
@@ -108,10 +109,6 @@ mod tests {
 
     fn mode(disk: &tempfile::TempDir, path: &str, mode: u32) {
         fs::set_permissions(disk.path().join(path), Permissions::from_mode(mode)).unwrap();
-    }
-
-    fn is_root() -> bool {
-        nix::unistd::geteuid().is_root()
     }
 
     #[test]
@@ -137,9 +134,7 @@ mod tests {
 
     #[test]
     fn path_of_another_user_is_refused() {
-        if !is_root() {
-            return;
-        }
+        require!(ROOT);
         for (place, shown) in
             [("etc", "/etc"), ("etc/own", "/etc/own"), ("etc/own/file", "/etc/own/file")]
         {
@@ -153,9 +148,7 @@ mod tests {
 
     #[test]
     fn sticky_directory_is_accepted_and_its_entries_are_checked() {
-        if !is_root() {
-            return;
-        }
+        require!(ROOT);
         let (disk, root) = disk();
         mode(&disk, "etc", 0o1777);
         assert_eq!(read(&root, "/etc/own/file").as_deref(), Ok("text"));
@@ -197,9 +190,7 @@ mod tests {
 
     #[test]
     fn who_can_write_is_known_where_the_end_is_out_of_reach() {
-        if !is_root() {
-            return;
-        }
+        require!(ROOT);
         let (disk, root) = disk();
         fs::create_dir_all(disk.path().join("home/alice")).unwrap();
         chown(disk.path().join("home/alice"), Some(1234), None).unwrap();
@@ -261,9 +252,7 @@ mod tests {
 
     #[test]
     fn file_is_read_through_links_of_root_only() {
-        if !is_root() {
-            return;
-        }
+        require!(ROOT);
         let (disk, root) = disk();
         let at = |path: &str| disk.path().join(path);
         fs::create_dir_all(at("home/alice/deep")).unwrap();

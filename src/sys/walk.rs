@@ -290,6 +290,7 @@ mod tests {
     use std::os::unix::fs::{chown, lchown, symlink};
 
     use super::*;
+    use crate::common::requirements::{ROOT, require};
 
     const ALL: [Ownership; 3] = [Ownership::RootOnly, Ownership::NoSymlinks, Ownership::Any];
 
@@ -369,9 +370,7 @@ mod tests {
 
     #[test]
     fn foreign_link_is_refused_unless_any_owner_will_do() {
-        if !nix::unistd::geteuid().is_root() {
-            return;
-        }
+        require!(ROOT);
         let (disk, root) = disk();
         symlink("/etc/pki", disk.path().join("link")).unwrap();
         lchown(disk.path().join("link"), Some(1234), None).unwrap();
@@ -385,9 +384,7 @@ mod tests {
 
     #[test]
     fn link_of_root_is_refused_below_a_directory_of_another_user() {
-        if !nix::unistd::geteuid().is_root() {
-            return;
-        }
+        require!(ROOT);
         let (disk, root) = disk();
         fs::create_dir_all(disk.path().join("home/alice/deep")).unwrap();
         chown(disk.path().join("home/alice"), Some(1234), None).unwrap();

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use super::common::requirements::{MOUNTS, ROOT, require, skip};
 use super::faults::OTHER_KEY;
 use super::*;
 
@@ -11,17 +12,13 @@ use super::*;
 struct Disk(PathBuf);
 
 impl Disk {
-    /// Mounts a tmpfs. Returns `None`, and prints so, where mounting is not allowed.
-    fn mount(dir: &Path, size: &str) -> Option<Self> {
+    fn mount(dir: &Path, size: &str) -> Self {
         fs::create_dir_all(dir).unwrap();
         let options = format!("size={size},mode=755");
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir).output();
-        if mounted.is_ok_and(|output| output.status.success()) {
-            return Some(Self(dir.to_owned()));
-        }
-        eprintln!("SKIPPED: mounting a tmpfs is not allowed here");
-        None
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir);
+        assert!(mount.status().unwrap().success());
+        Self(dir.to_owned())
     }
 
     fn remount(&self, how: &str) {
@@ -63,8 +60,9 @@ fn assert_only_state_changed(case: &str, before: &Snapshot, after: &Snapshot) {
 
 #[test]
 fn read_only_disk_changes_nothing_until_writable() {
+    require!(MOUNTS);
     let node = Node::empty();
-    let Some(disk) = Disk::mount(node.root(), "4m") else { return };
+    let disk = Disk::mount(node.root(), "4m");
     node.fill(Node::files_due());
     let before = node.snapshot();
     disk.remount("ro");
@@ -84,8 +82,9 @@ fn read_only_disk_changes_nothing_until_writable() {
 
 #[test]
 fn read_only_etc_changes_nothing_until_writable() {
+    require!(MOUNTS);
     let node = Node::empty();
-    let Some(disk) = Disk::mount(&node.path("etc"), "4m") else { return };
+    let disk = Disk::mount(&node.path("etc"), "4m");
     node.fill(Node::files_due());
     let before = node.snapshot();
     disk.remount("ro");
@@ -109,10 +108,11 @@ fn read_only_etc_changes_nothing_until_writable() {
 
 #[test]
 fn full_disk_changes_nothing_until_freed() {
+    require!(MOUNTS);
     // Full before the first run, and full later, when the space of the journal is reserved already.
     for case in ["first", "later"] {
         let node = Node::empty();
-        let Some(disk) = Disk::mount(node.root(), "2m") else { return };
+        let disk = Disk::mount(node.root(), "2m");
         node.fill(Node::files_due());
         if case == "later" {
             assert_eq!(node.run(&["renew"]).code, SUCCESS);
@@ -139,8 +139,9 @@ fn full_disk_changes_nothing_until_freed() {
 
 #[test]
 fn full_backup_disk_renews_only_urgent_intact_credential() {
+    require!(MOUNTS);
     let node = Node::empty();
-    let Some(disk) = Disk::mount(&node.path(STATE), "512k") else { return };
+    let disk = Disk::mount(&node.path(STATE), "512k");
     node.fill(Node::files_due());
     assert_eq!(node.run(&["renew"]).code, SUCCESS);
     node.age_all(10);
@@ -181,10 +182,7 @@ fn full_backup_disk_renews_only_urgent_intact_credential() {
 fn permission_denied_affects_only_one_credential() {
     use std::os::unix::process::CommandExt as _;
     const UNPRIVILEGED_ID: u32 = 65_534;
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: only root can become another user");
-        return;
-    }
+    require!(ROOT);
     let node = Node::due();
     for path in node.snapshot().0.keys() {
         std::os::unix::fs::chown(
@@ -198,12 +196,12 @@ fn permission_denied_affects_only_one_credential() {
         std::os::unix::fs::chown(node.path(file), Some(0), Some(0)).unwrap();
     }
     let before = node.snapshot();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kubecertd"));
+    let program = env!("CARGO_BIN_EXE_kubecertd");
+    let mut command = Command::new(program);
     command.arg("--root").arg(node.root()).arg("renew").uid(UNPRIVILEGED_ID).gid(UNPRIVILEGED_ID);
     let output = match command.output() {
         Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
-            eprintln!("SKIPPED: an unprivileged user can't run the program here");
-            return;
+            return skip(&format!("needs {program} to be executable by every user"));
         }
         output => output.unwrap(),
     };

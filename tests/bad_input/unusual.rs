@@ -7,6 +7,7 @@ use std::process::Command;
 use kubecertd::formats::x509::{Certificate, PrivateKey, reissue};
 
 use super::authorities::read_ca;
+use super::common::requirements::require;
 use super::common::{PKI, RSA, terms_with_days_left};
 use super::faults::*;
 use super::*;
@@ -183,6 +184,7 @@ fn key_shared_by_two_certificates_is_not_replaced() {
 
 #[test]
 fn repeated_multi_valued_or_non_ascii_names_are_kept() {
+    require!("openssl");
     let node = Node::due();
     let dir = tempfile::tempdir().unwrap();
     let openssl = |arguments: &str| openssl(dir.path(), arguments);

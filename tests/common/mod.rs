@@ -4,6 +4,7 @@
 
 pub mod keys;
 pub mod kubelet;
+pub mod requirements;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

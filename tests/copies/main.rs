@@ -23,6 +23,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use common::Node;
+use common::requirements::{MOUNTS, ROOT, require};
 use kubecertd::formats::x509::{Certificate, PrivateKey, certificates};
 use kubecertd::model::Digest;
 
@@ -32,14 +33,6 @@ const ALICE_UID: u32 = 1001;
 
 /// An entry for every kubeconfig in a home directory.
 const HOME_COPIES: &str = "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/home/*/.kube/config'\n";
-
-fn is_root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        println!("SKIPPED: files of others can only be made by root");
-    }
-    root
-}
 
 fn with_configuration(node: Node, configuration: &str) -> Node {
     node.write("etc/kubecertd/kubecertd.toml", configuration);

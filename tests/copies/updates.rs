@@ -13,9 +13,7 @@ fn owner_and_mode(node: &Node, file: &str) -> (u32, u32, u32) {
 
 #[test]
 fn copies_of_every_form_are_updated_and_keep_metadata() {
-    if !is_root() {
-        return;
-    }
+    require!(ROOT, "setfacl", "getfacl");
     for tree in [RSA, ECDSA] {
         let node = Node::fresh(tree);
         node.age_all(10);
@@ -401,9 +399,7 @@ fn root_symlink_to_original_is_kept() {
 /// repeatedly.
 #[test]
 fn only_copies_of_root_are_backed_up() {
-    if !is_root() {
-        return;
-    }
+    require!(ROOT);
     let node = Node::due();
     let old = node.text(ADMIN);
     write_owned(&node, "root/.kube/config", &old, 0, 0o600);
@@ -450,9 +446,7 @@ fn only_copies_of_root_are_backed_up() {
 
 #[test]
 fn config_commands_show_copies_and_drop_in() {
-    if !is_root() {
-        return;
-    }
+    require!(ROOT);
     let node = Node::due();
     let admin = node.text(ADMIN);
     write_owned(&node, ALICE_CONFIG, alice_kubeconfig(&admin), ALICE_UID, 0o600);

@@ -4,6 +4,7 @@
 
 use std::fs;
 
+use crate::common::requirements::{MOUNTS, ROOT, require};
 use crate::common::{Node, STATE, walk};
 use crate::full_disk::run_shell;
 use crate::points::{Point, list_points};
@@ -84,6 +85,7 @@ impl Doubtful {
 
 #[test]
 fn key_in_doubt_survives_kill_and_error_at_every_change() {
+    require!(ROOT, "strace", "taskset");
     for journal in [Journal::Newer, Journal::Damaged, Journal::Moved] {
         let start = Doubtful::new(journal);
         let points = start.points();
@@ -117,6 +119,7 @@ cp -a $state $2/kept; exit $code";
 
 #[test]
 fn key_in_doubt_survives_full_disk() {
+    require!(MOUNTS, "strace", "taskset");
     for journal in [Journal::Newer, Journal::Damaged, Journal::Moved] {
         let start = Doubtful::new(journal);
         let pages: Vec<_> = (0..8).chain([70]).collect();

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::common::requirements::{ROOT, require};
 use crate::points::{Point, list_points};
 use crate::strace::{Call, InjectedRun, inject, record, run_on_each_core};
 use crate::tree::{Tree, TreeCopy};
@@ -72,6 +73,7 @@ fn first_alike() -> impl FnMut(&Call) -> bool {
 
 #[test]
 fn error_at_every_call_is_reported_and_next_pass_succeeds() {
+    require!(ROOT, "strace", "taskset");
     let began = Instant::now();
     let tree = Tree::small();
     let recorded = tree.copy();

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use crate::common::requirements::{MOUNTS, ROOT, require};
 use crate::common::{Run, STATE};
 use crate::strace::{record, run_on_each_core};
 use crate::tree::{Tree, TreeCopy};
@@ -41,6 +42,7 @@ pub fn run_shell(before: &[&str], line: &str, copy: &TreeCopy, argument: usize) 
 /// A limit on file size cuts the write that meets it short, and refuses the next one.
 #[test]
 fn short_writes_are_reported_and_next_pass_succeeds() {
+    require!(ROOT, "strace", "taskset", "prlimit");
     let tree = Tree::small();
     let recorded = copy_with_journal(&tree);
     let calls = record(recorded.node.root(), &["renew"]);
@@ -93,6 +95,7 @@ const NOT_RENEWED_WITHOUT_BACKUP: &str = "no backup could be made, so nothing wa
 
 #[test]
 fn expired_credential_is_renewed_without_backup_on_full_disk() {
+    require!(MOUNTS);
     let tree = Tree::expired();
     let copy = copy_with_journal(&tree);
     let run = run_on_full_disk(&copy, 0);
@@ -107,6 +110,7 @@ fn expired_credential_is_renewed_without_backup_on_full_disk() {
 
 #[test]
 fn disk_full_at_any_page_renews_expired_and_keeps_rest() {
+    require!(MOUNTS);
     let (expired, due) = (Tree::expired(), Tree::plain());
     let pages: Vec<_> = (0..12).collect();
     run_on_each_core(&pages, |pages, _| {

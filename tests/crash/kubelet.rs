@@ -9,6 +9,7 @@ use std::process::Command;
 use kubecertd::formats::x509::{PrivateKey, certificates};
 
 use crate::common::kubelet::{CONF, CURRENT, PKI_DIR};
+use crate::common::requirements::require;
 use crate::common::{ECDSA, Node, now};
 use crate::points::{Point, list_points};
 use crate::strace::{Call, inject, record, run_on_each_core};
@@ -89,6 +90,7 @@ fn assert_reissued(node: &Node, case: &str) {
 
 #[test]
 fn kubelet_repair_survives_kill_at_every_change() {
+    require!("strace", "taskset");
     let tree = tree();
     let recorded = copy_tree(&tree.node);
     let calls = record(recorded.node.root(), &["renew"]);

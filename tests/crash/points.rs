@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use crate::common::requirements::{ROOT, require};
 use crate::common::{Node, STATE};
 use crate::strace::{Call, OPEN_CALLS, READ_CALLS, WRITE_CALLS, inject, record, run_on_each_core};
 use crate::tree::{Tree, TreeCopy};
@@ -61,6 +62,7 @@ fn kill_at_every_point(
 /// two changes.
 #[test]
 fn renewal_survives_kill_at_every_change() {
+    require!(ROOT, "strace", "taskset");
     let tree = Tree::small();
     let mut after_change = true;
     let wanted = |call: &Call| {
@@ -74,6 +76,7 @@ fn renewal_survives_kill_at_every_change() {
 /// smaller test covers them.
 #[test]
 fn full_renewal_survives_kill_at_rename_removal_and_sync() {
+    require!(ROOT, "strace", "taskset");
     let tree = Tree::full();
     let wanted = ["renameat", "unlinkat", "pwrite64", "fdatasync", "fsync"];
     kill_at_every_point(
@@ -87,6 +90,7 @@ fn full_renewal_survives_kill_at_rename_removal_and_sync() {
 /// Begins after the first rename of a transaction, so that there is something to complete.
 #[test]
 fn recovery_survives_kill_at_every_change() {
+    require!(ROOT, "strace", "taskset");
     let tree = Tree::small();
     let begun = || {
         let copy = tree.copy();
@@ -104,6 +108,7 @@ fn recovery_survives_kill_at_every_change() {
 /// Checks that the lists of calls are complete.
 #[test]
 fn renewal_makes_only_listed_calls() {
+    require!(ROOT, "strace", "taskset");
     let copy = Tree::full().copy();
     let calls = record(copy.node.root(), &["renew"]);
     let known = |call: &&Call| {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use crate::common::requirements::{ROOT, require};
 use crate::disk::{Disk, DiskState};
 use crate::strace::{inject, record, run_on_each_core};
 use crate::tree::{Tree, TreeCopy, empty_tree};
@@ -49,6 +50,7 @@ fn cut_power_everywhere(tree: &Tree, start: TreeCopy, journaled: usize, what: &s
 
 #[test]
 fn renewal_survives_power_loss_after_every_change() {
+    require!(ROOT, "strace", "taskset");
     let tree = Tree::plain();
     cut_power_everywhere(&tree, tree.copy(), 0, "a renewal");
 }
@@ -57,12 +59,14 @@ fn renewal_survives_power_loss_after_every_change() {
 /// without removal.
 #[test]
 fn backup_removal_survives_power_loss() {
+    require!(ROOT, "strace", "taskset");
     let tree = Tree::plain().with_one_backup();
     cut_power_everywhere(&tree, tree.copy(), 2, "the removal of a backup");
 }
 
 #[test]
 fn recovery_survives_power_loss_after_every_change() {
+    require!(ROOT, "strace", "taskset");
     let tree = Tree::plain();
     let copy = tree.copy();
     assert_eq!(inject(copy.node.root(), "renameat", 5, "signal=KILL", 0).code, None);

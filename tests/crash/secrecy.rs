@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::common::STATE;
+use crate::common::requirements::{ROOT, require};
 use crate::strace::{Call, record};
 use crate::tree::{ACCESS_ACL, Metadata, Tree, holds_key, target_of};
 
@@ -22,6 +23,7 @@ struct NewFile {
 
 #[test]
 fn key_is_never_readable_by_others() {
+    require!(ROOT, "strace", "taskset");
     let tree = Tree::full();
     let copy = tree.copy();
     let root = copy.node.root();

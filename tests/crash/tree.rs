@@ -14,6 +14,7 @@ use kubecertd::formats::x509::{Certificate, PrivateKey, certificates, verify_ren
 use kubecertd::model::AuthorityName;
 use tempfile::TempDir;
 
+use crate::common::requirements::{ROOT, require};
 use crate::common::{ECDSA, Node, PKI, STATE, fixture, now, walk};
 
 /// The ACL u::rw- g::--- g:4711:r-- m::r-- o::--- as the kernel encodes it.
@@ -461,6 +462,7 @@ fn is_whole(target: &Path, content: &[u8]) -> bool {
 
 #[test]
 fn trees_have_expected_content() {
+    require!(ROOT);
     let (small, full) = (Tree::small(), Tree::full());
     assert_eq!((small.credentials(), small.targets.len()), (3, 4));
     assert_eq!(full.credentials(), 12);

@@ -3,12 +3,13 @@
 use std::os::unix::fs::chown;
 use std::time::{Duration, Instant};
 
+use super::common::requirements::{ROOT, require};
 use super::common::{ECDSA, Node};
 use super::harness::*;
 
 const ADMIN: &str = "etc/kubernetes/admin.conf";
 const ALICE: &str = "home/alice/.kube/config";
-const ROOT: &str = "root/.kube/config";
+const ROOT_COPY: &str = "root/.kube/config";
 const COPIES: &str = "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/root/.kube/config'\n[[copy]]\nof \
     = 'admin.conf'\nkubeconfig = '/home/*/.kube/config'\n";
 
@@ -16,12 +17,9 @@ const COPIES: &str = "[[copy]]\nof = 'admin.conf'\nkubeconfig = '/root/.kube/con
 /// by kubeadm is found, and all copies are updated.
 #[test]
 fn user_change_to_copy_makes_no_pass() {
-    if !nix::unistd::geteuid().is_root() {
-        println!("SKIPPED: files of others can only be made by root");
-        return;
-    }
+    require!(ROOT);
     let node = Node::fresh(ECDSA);
-    for file in [ROOT, ALICE] {
+    for file in [ROOT_COPY, ALICE] {
         node.write(file, node.text(ADMIN));
     }
     for file in ["home/alice", "home/alice/.kube", ALICE] {
@@ -63,7 +61,7 @@ fn user_change_to_copy_makes_no_pass() {
     };
     assert_eq!(last.why, "/etc/kubernetes/admin.conf changed");
     assert_eq!(names(&last.copied), ["home/alice/.kube/config", "root/.kube/config"], "{last:?}");
-    assert_eq!(node.text(ROOT), others.text(ADMIN));
+    assert_eq!(node.text(ROOT_COPY), others.text(ADMIN));
     assert!(
         node.text(ALICE).starts_with(&others.text(ADMIN)) && node.text(ALICE).ends_with("# mine\n")
     );

@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use super::common::requirements::{ROOT, require};
 use super::common::{ECDSA, Node};
 use super::harness::*;
 
@@ -41,6 +42,8 @@ fn measure(pid: u32) -> (usize, usize, i64) {
 
 #[test]
 fn files_threads_and_memory_do_not_grow_with_passes() {
+    // The files of the daemon in /proc belong to root: it is not dumpable.
+    require!(ROOT);
     let node = with_history(Node::fresh(ECDSA), NEVER);
     let daemon = Daemon::start(&node);
     let mut before = (0, 0, 0);

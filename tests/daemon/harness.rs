@@ -11,6 +11,7 @@ use kubecertd::state::PassMemory;
 use kubecertd::sys::Root;
 use nix::fcntl::{Flock, FlockArg};
 
+use super::common::requirements::skip;
 use super::common::{Node, STATE, now};
 use super::notify_socket::NotifySocket;
 
@@ -255,15 +256,9 @@ pub fn can_watch() -> bool {
     let probe = |_| notify::recommended_watcher(|_: notify::Result<notify::Event>| {});
     let all: Result<Vec<_>, _> = (0..8).map(probe).collect();
     if let Err(e) = &all {
-        skip(&format!("inotify can't be used, see fs.inotify.max_user_instances: {e}"));
+        skip(&format!("needs inotify, see fs.inotify.max_user_instances: {e}"));
     }
     all.is_ok()
-}
-
-/// Prints why a test is skipped. In CI that is a failure.
-pub fn skip(reason: &str) {
-    assert!(std::env::var_os("CI").is_none(), "{reason}");
-    println!("SKIPPED: {reason}");
 }
 
 /// Returns the names of credentials, sorted.

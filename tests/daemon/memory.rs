@@ -12,6 +12,7 @@ use kubecertd::formats::kubeconfig::Kubeconfig;
 use kubecertd::formats::pem;
 
 use super::common::keys::Keys;
+use super::common::requirements::{ROOT, require};
 use super::common::{ECDSA, Node, RSA, read_key};
 use super::harness::*;
 
@@ -62,6 +63,8 @@ fn assert_no_key_stays(daemon: &Daemon<'_>, keys: &Keys, when: &str) {
 /// nothing to do.
 #[test]
 fn daemon_memory_holds_no_key_after_pass() {
+    // The files of the daemon in /proc belong to root: it is not dumpable.
+    require!(ROOT);
     for tree in [RSA, ECDSA] {
         let node = with_history(Node::fresh(tree), NEVER);
         node.age_all(10);
@@ -160,6 +163,7 @@ fn key_search_finds_every_form_in_memory() {
 /// runs it.
 #[test]
 fn daemon_memory_is_not_dumped_and_only_root_reads_it() {
+    require!(ROOT);
     let node = with_history(Node::due(), NEVER);
     let daemon = Daemon::start(&node);
     daemon.wait_until_idle();

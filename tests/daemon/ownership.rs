@@ -4,6 +4,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 
+use super::common::requirements::{ROOT, require};
 use super::common::{Node, STATE};
 use super::harness::*;
 
@@ -95,6 +96,7 @@ const CONFIGURATION: [&str; 7] = [
 
 #[test]
 fn configuration_writable_by_others_is_refused() {
+    require!(ROOT);
     assert_eq!(configured().run(&["renew", "--dry-run"]).code, 0);
     for open_by in [OpenBy::Owner, OpenBy::Mode] {
         for path in CONFIGURATION {
@@ -152,6 +154,7 @@ fn docs_show_error_for_writable_configuration() {
 
 #[test]
 fn last_good_configuration_writable_by_others_is_refused() {
+    require!(ROOT);
     for open_by in [OpenBy::Owner, OpenBy::Mode] {
         let node = configured();
         Daemon::start(&node).wait_until_idle();
@@ -168,6 +171,7 @@ fn last_good_configuration_writable_by_others_is_refused() {
 /// restart.
 #[test]
 fn state_writable_by_others_is_ignored() {
+    require!(ROOT);
     let far = "2126-01-01T00:00:00Z";
     let forged = [
         ("hold.json", format!("{{\"format\":1,\"until\":\"{far}\",\"reason\":\"never\"}}")),
@@ -212,6 +216,7 @@ fn state_writable_by_others_is_ignored() {
 
 #[test]
 fn state_directory_writable_by_others_raises_alarm() {
+    require!(ROOT);
     for open_by in [OpenBy::Owner, OpenBy::Mode] {
         for path in [STATE, "var/lib"] {
             let node = with_history(Node::due(), NEVER);
@@ -233,6 +238,7 @@ fn state_directory_writable_by_others_raises_alarm() {
 
 #[test]
 fn backup_writable_by_others_is_not_restored() {
+    require!(ROOT);
     let node = Node::due();
     assert_eq!(node.run(&["renew"]).code, 0);
     let generation = fs::read_dir(node.path(STATE).join("backups"))
@@ -273,6 +279,7 @@ fn backup_writable_by_others_is_not_restored() {
 
 #[test]
 fn journal_writable_by_others_is_not_replayed() {
+    require!(ROOT);
     for open_by in [OpenBy::Owner, OpenBy::Mode] {
         let node = Node::due();
         assert_eq!(node.run(&["renew"]).code, 0);

@@ -3,6 +3,7 @@
 
 use std::process::Command;
 
+use super::common::requirements::{INOTIFY_LIMITS, ROOT, are_met};
 use super::common::{ECDSA, Node};
 use super::harness::*;
 use super::notify_socket::NotifySocket;
@@ -17,12 +18,7 @@ const RESTORED: &str = "all files are watched again";
 
 /// Starts a daemon that can have no inotify instance. `None` where that can't be arranged.
 fn start_limited(node: &Node) -> Option<Daemon<'_>> {
-    if !can_watch() {
-        return None;
-    }
-    let allowed = Command::new("unshare").args(["-Ur", "true"]).output();
-    if !allowed.is_ok_and(|output| output.status.success()) {
-        skip("user namespaces can't be made here");
+    if !can_watch() || !are_met(&[ROOT, "unshare", "nsenter", INOTIFY_LIMITS]) {
         return None;
     }
     let mut command = Command::new("unshare");

@@ -8,6 +8,7 @@ use std::process::Command;
 use kubecertd::formats::x509::{Certificate, PrivateKey, certificates};
 use serde_json::Value;
 
+use super::common::requirements::require;
 use super::common::{CA_CRT, CA_KEY, FRONT_CA_CRT, FRONT_CA_KEY, Node, PKI, Run};
 use super::support::{alarms, json, sign_backdated, trust_in_kubeconfigs};
 
@@ -175,6 +176,7 @@ fn node_with_intermediate(openssl: &Openssl) -> Node {
 
 #[test]
 fn intermediate_as_ca_renews_and_is_noted() {
+    require!("openssl");
     let openssl = Openssl::new();
     let node = node_with_intermediate(&openssl);
     assert_code(&node.run(&["renew"]), SUCCESS);
@@ -197,6 +199,7 @@ fn intermediate_as_ca_renews_and_is_noted() {
 
 #[test]
 fn root_beside_intermediate_is_alarmed_until_it_is_removed() {
+    require!("openssl");
     let openssl = Openssl::new();
     for root_first in [false, true] {
         let node = node_with_intermediate(&openssl);
@@ -218,6 +221,7 @@ fn root_beside_intermediate_is_alarmed_until_it_is_removed() {
 /// While a CA is replaced, the new root may be certified by the old one too.
 #[test]
 fn cross_certified_root_raises_no_alarm() {
+    require!("openssl");
     let openssl = Openssl::new();
     openssl.ca("new", "new", P256, "");
     let node = Node::due();
@@ -235,6 +239,7 @@ fn cross_certified_root_raises_no_alarm() {
 /// The file of the flag counts: it is where clients are accepted.
 #[test]
 fn root_for_other_purposes_than_clients_is_not_alarmed() {
+    require!("openssl");
     let openssl = Openssl::new();
     let node = node_with_intermediate(&openssl);
     node.write(CA_CRT, openssl.pem("kubernetes.crt") + &openssl.pem("root.crt"));
@@ -252,6 +257,7 @@ fn root_for_other_purposes_than_clients_is_not_alarmed() {
 /// Whether a root is among the accepted CAs is not known while their file can't be read.
 #[test]
 fn alarm_about_a_root_stays_while_its_file_cannot_be_read() {
+    require!("openssl");
     let openssl = Openssl::new();
     let node = node_with_intermediate(&openssl);
     let clients = format!("{PKI}/clients.crt");
@@ -277,6 +283,7 @@ fn alarm_about_a_root_stays_while_its_file_cannot_be_read() {
 
 #[test]
 fn no_command_installs_a_ca() {
+    require!("openssl");
     let openssl = Openssl::new();
     openssl.ca("root", "root", P256, "");
     openssl.ca("kubernetes", "root", P256, "");
@@ -292,6 +299,7 @@ fn no_command_installs_a_ca() {
 
 #[test]
 fn root_signed_with_sha1_signs() {
+    require!("openssl");
     for key in [RSA, P256, P384] {
         let openssl = Openssl::new();
         openssl.ca("kubernetes", "kubernetes", key, "-sha1");
@@ -309,6 +317,7 @@ fn root_signed_with_sha1_signs() {
 
 #[test]
 fn leaf_signed_with_sha1_is_renewed_at_once() {
+    require!("openssl");
     for key in [RSA, P256, P521] {
         let openssl = Openssl::new();
         openssl.ca("front", "front", key, "");
@@ -339,6 +348,7 @@ fn leaf_signed_with_sha1_is_renewed_at_once() {
 /// The library has no SHA-1 for P-384.
 #[test]
 fn sha1_that_cannot_be_verified_is_an_error_with_advice() {
+    require!("openssl");
     let openssl = Openssl::new();
     openssl.ca("front", "front", P384, "");
     let node = Node::due();
@@ -358,6 +368,7 @@ fn sha1_that_cannot_be_verified_is_an_error_with_advice() {
 /// Where a user chooses the file, SHA-1 says too little.
 #[test]
 fn sha1_of_a_user_is_renewed_only_for_the_known_subject() {
+    require!("openssl");
     let openssl = Openssl::new();
     openssl.ca("front", "front", P256, "");
     for subject in ["/CN=front-proxy-client", "/CN=other"] {
@@ -425,6 +436,7 @@ impl TieredCa {
 
 #[test]
 fn answer_of_an_intermediate_is_installed_with_its_chain() {
+    require!("openssl");
     let tiers = TieredCa::new();
     let TieredCa { node, openssl } = &tiers;
     let (middle, root) = (openssl.pem("middle.crt"), openssl.pem("root.crt"));
@@ -452,6 +464,7 @@ fn answer_of_an_intermediate_is_installed_with_its_chain() {
 
 #[test]
 fn answer_of_an_intermediate_without_its_chain_is_refused() {
+    require!("openssl");
     let tiers = TieredCa::new();
     let before = tiers.node.read("etc/kubernetes/pki/apiserver.crt");
     let openssl = &tiers.openssl;
@@ -471,6 +484,7 @@ fn answer_of_an_intermediate_without_its_chain_is_refused() {
 
 #[test]
 fn answer_signed_with_sha1_is_refused() {
+    require!("openssl");
     let tiers = TieredCa::new();
     let before = tiers.node.read("etc/kubernetes/pki/apiserver.crt");
     let middle = tiers.openssl.pem("middle.crt");
@@ -487,6 +501,7 @@ fn answer_signed_with_sha1_is_refused() {
 /// The chain that is in place decides, whatever made it.
 #[test]
 fn leaf_below_external_root_is_external_only_with_its_chain() {
+    require!("openssl");
     let tiers = TieredCa::new();
     let TieredCa { node, openssl } = &tiers;
     openssl.sign_pair(node, "apiserver", "middle", 10, "sha256");
@@ -505,6 +520,7 @@ fn leaf_below_external_root_is_external_only_with_its_chain() {
 /// The root's key is here, and the intermediate's is not.
 #[test]
 fn leaf_of_an_intermediate_is_not_signed_by_its_root() {
+    require!("openssl");
     let tiers = TieredCa::new();
     let TieredCa { node, openssl } = &tiers;
     node.write(CA_KEY, openssl.pem("root.key"));
@@ -616,6 +632,7 @@ fn key_of_another_ca_does_not_sign_for_a_users_directory() {
 /// The key fits, and the certificate is another one.
 #[test]
 fn key_of_another_ca_signs_only_for_the_very_same_certificate() {
+    require!("openssl");
     let node = node_with_copied_ca();
     let openssl = Openssl::new();
     openssl.write("kubernetes.key", node.read(CA_KEY));
@@ -639,6 +656,7 @@ fn fitting_signing_key_counts_beside_a_stale_ca_key() {
 
 #[test]
 fn unrelated_ca_crt_is_not_the_ca_of_a_bundle_elsewhere() {
+    require!("openssl");
     let openssl = Openssl::new();
     openssl.ca("other", "other", P256, "");
     let node = Node::due();

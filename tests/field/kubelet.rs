@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::Value;
 
 use crate::common::kubelet::PKI_DIR;
+use crate::common::requirements::require;
 use crate::common::{ECDSA, Node};
 use crate::support;
 
@@ -78,6 +79,7 @@ fn alarms(node: &Node, name: &str) -> Vec<(String, String)> {
 
 #[test]
 fn pair_that_kubelet_made_names_what_to_do() {
+    require!("openssl");
     let node = Node::fresh(ECDSA);
     put_own_pair(&node, 5);
     let (code, advice) = advice(&node, SERVING);
@@ -122,6 +124,7 @@ fn advice_code(node: &Node) -> i32 {
 
 #[test]
 fn configuration_decides_which_certificate_kubelet_serves() {
+    require!("openssl");
     let own = format!("pair /{PKI_DIR}/kubelet.crt, /{PKI_DIR}/kubelet.key, watched, renewed by");
     let bundle = format!("bundle /{PKI_DIR}/kubelet-server-current.pem, renewed by kubelet");
     let named = "pair /etc/kubelet/tls.crt, /etc/kubelet/tls.key, watched, renewed by";
@@ -238,6 +241,7 @@ fn pair_of_api_server_in_kubelets_configuration_is_renewed() {
 
 #[test]
 fn configuration_of_other_users_does_not_count() {
+    require!("openssl");
     let node = Node::fresh(ECDSA);
     put_own_pair(&node, 200);
     put_pair(&node, "etc/kubelet/tls.crt", "etc/kubelet/tls.key", 200);

@@ -10,6 +10,7 @@ use kubecertd::formats::x509::{Certificate, PrivateKey, Terms, certificates, rei
 use kubecertd::model::days;
 
 use crate::common::kubelet::{NODE_NAME, PKI_DIR};
+use crate::common::requirements::require;
 use crate::common::{ECDSA, Node, PKI, RSA, now, terms_with_days_left};
 use crate::support::{embed, embedded, json};
 
@@ -202,6 +203,7 @@ fn lost_credentials_are_made_as_kubeadm_makes_them() {
 
 #[test]
 fn all_lost_credentials_are_made_in_one_pass_and_verify() {
+    require!("openssl");
     let node = Node::fresh(RSA);
     for (name, _) in MADE {
         files(name).iter().for_each(|file| node.remove(file));
@@ -372,7 +374,7 @@ fn unknown_server_of_the_cluster_is_not_left_out() {
         ("it is missing", |node| node.remove(ADMIN)),
         ("it can't be read", |node| node.write(ADMIN, "not what it was")),
         ("others can write it", |node| {
-            std::os::unix::fs::chown(node.path(ADMIN), Some(1000), None).unwrap();
+            fs::set_permissions(node.path(ADMIN), fs::Permissions::from_mode(0o666)).unwrap();
         }),
     ];
     for (lack, set) in lacks {

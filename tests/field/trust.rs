@@ -11,6 +11,7 @@ use kubecertd::formats::x509::{Certificate, PrivateKey, Terms, certificates, rei
 use kubecertd::model::days;
 use serde_json::Value;
 
+use super::common::requirements::require;
 use super::common::{CA_CRT, CA_KEY, ECDSA, Node, RSA, fixture, now, terms_with_days_left};
 use super::support::{self, json};
 
@@ -406,6 +407,7 @@ const CA_EXTENSIONS: &str = "\
 
 #[test]
 fn root_in_other_bytes_signs_nothing() {
+    require!("openssl");
     let node = Node::due();
     node.age("apiserver", 1);
     let identifier = ca_of(&node).0.subject_key_identifier.unwrap();
@@ -463,6 +465,7 @@ fn rcgen_ca(key: &PrivateKey) -> Certificate {
 
 #[test]
 fn served_intermediates_lead_to_the_ca() {
+    require!("openssl");
     let node = Node::fresh(ECDSA);
     let script = "cd $DIR
         printf 'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n' >ca.ext

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{lchown, symlink};
 
+use super::common::requirements::{ROOT, require};
 use super::common::{Node, STATE};
 use super::*;
 
@@ -159,10 +160,7 @@ fn hard_link_of_target_keeps_old_content() {
 
 #[test]
 fn user_symlink_to_root_file_is_not_replaced() {
-    if !nix::unistd::geteuid().is_root() {
-        println!("SKIPPED: files of others can only be made by root");
-        return;
-    }
+    require!(ROOT);
     let node = Node::due();
     // A file that would count as damaged and be repaired from a backup.
     assert_eq!(node.run(&["renew"]).code, 0);

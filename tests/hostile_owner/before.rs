@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use super::common::requirements::{MOUNTS, require};
 use super::common::{CA_KEY, Node, STATE};
 use super::judge::Before;
 use super::node::{COPY, SECRET, SECRET_DIR, TEMPLATE, USER};
 use super::objects::{Given, Object, Place};
 use super::opens::{TRACE, is_own};
-use super::pass::{CANNOT_MOUNT, Pass, limited};
-use super::{Combination, can_run, run_all};
+use super::pass::{Pass, limited};
+use super::{Combination, run_all};
 
 const SERVICE_ACCOUNT_KEY: &str = "etc/kubernetes/pki/sa.key";
 const OTHER_KEY: &str = "etc/kubernetes/pki/front-proxy-client.key";
@@ -33,7 +34,7 @@ impl Combination for Case {
         format!("{}{given} / {object} / before the pass", path.display())
     }
 
-    fn run(&self, _core: usize) -> Option<Vec<String>> {
+    fn run(&self, _core: usize) -> Vec<String> {
         let copy = TEMPLATE.copy();
         let place = Place { node: &copy.node, path: &self.path, given: self.given };
         place.give();
@@ -43,9 +44,6 @@ impl Combination for Case {
         let before = before.with_planted(&copy.node);
         let mount = (self.object == Object::Mount).then_some(&*self.path);
         let pass = run_pass(&copy.node, mount);
-        if pass.is_impossible() {
-            return None;
-        }
         let mut violated = before.judge(&copy.node, &pass, &[]);
         if is_refused(place.taken()) {
             let texts = [&*format!("belongs to user {USER}"), "written by others than root"];
@@ -61,7 +59,7 @@ impl Combination for Case {
         {
             violated.push("the hard link is not refused".to_owned());
         }
-        Some(violated)
+        violated
     }
 }
 
@@ -90,7 +88,7 @@ fn run_pass(node: &Node, mount: Option<&Path>) -> Pass {
     };
     let source = if node.root().join(path).is_dir() { SECRET_DIR } else { SECRET };
     let script = format!(
-        "mount --bind {root}/{source} {root}/{} || exit {CANNOT_MOUNT}
+        "mount --bind {root}/{source} {root}/{} || exit
          exec {program} --root {root} renew",
         path.display()
     );
@@ -164,9 +162,7 @@ fn objects_for(path: &Path) -> Vec<(Given, Object)> {
 
 #[test]
 fn object_before_pass_gains_user_nothing() {
-    if !can_run(&["strace", "taskset", "openssl"]) {
-        return;
-    }
+    require!(MOUNTS, "strace", "taskset", "openssl");
     let opened = &TRACE.opened;
     println!("{} files and directories are opened", opened.len());
     let cases: Vec<_> = opened

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::common::Node;
+use super::common::requirements::{ROOT, require};
 use super::judge::Before;
 use super::node::{SECRET, TEMPLATE};
 use super::objects::{Given, Object, Place, undo_swap};
 use super::opens::Trace;
 use super::pass::{Pass, limited};
-use super::{Combination, can_run, run_all};
+use super::{Combination, run_all};
 
 /// One target of each form: a pair whose files are in two directories, a combined PEM, a kubeconfig
 /// that embeds and one that refers to files, a copy, and a pair of etcd, whose directory often
@@ -79,7 +80,7 @@ impl Combination for Case {
         format!("{target} / {object} / before {} (after {} {})", stop.next, stop.call, stop.number)
     }
 
-    fn run(&self, core: usize) -> Option<Vec<String>> {
+    fn run(&self, core: usize) -> Vec<String> {
         let copy = TEMPLATE.copy();
         let path = self.path();
         let place = Place { node: &copy.node, path, given: Given::Directory };
@@ -105,7 +106,7 @@ impl Combination for Case {
         if stops == 0 {
             violated.push("the pass was not stopped".to_owned());
         }
-        Some(violated)
+        violated
     }
 }
 
@@ -161,9 +162,7 @@ fn stops_in(trace: &Trace, target: &Path) -> Vec<Stop> {
 
 #[test]
 fn object_during_pass_gains_user_nothing() {
-    if !can_run(&["strace", "taskset", "openssl"]) {
-        return;
-    }
+    require!(ROOT, "strace", "taskset", "openssl");
     let mut cases = Vec::new();
     for target in TARGETS {
         let [of_file, of_dir] = [OBJECTS[0], Object::SwappedDir].map(|one| stops(target, one));

@@ -11,8 +11,6 @@ use nix::unistd::Pid;
 const TIME_LIMIT: &str = "120";
 /// The code of `timeout` when it killed a program.
 const KILLED: i32 = 137;
-/// The code of a script that can't mount.
-pub const CANNOT_MOUNT: i32 = 99;
 
 /// A finished pass.
 pub struct Pass {
@@ -54,11 +52,6 @@ impl Pass {
         let code = code(child.wait().unwrap());
         text += &std::fs::read_to_string(errors.path()).unwrap();
         Self { code, text }
-    }
-
-    /// Whether the pass was not made because nothing can be mounted here.
-    pub fn is_impossible(&self) -> bool {
-        self.code == Some(CANNOT_MOUNT) || self.text.starts_with("unshare: ")
     }
 }
 

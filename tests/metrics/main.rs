@@ -1,8 +1,6 @@
 //! Tests of the metrics with their real consumers: Prometheus scrapes the daemon and evaluates the
 //! shipped rules, node_exporter reads the textfile, and promtool checks the rules.
 //!
-//! The programs come from Debian packages. A test is skipped where they are not installed, and
-//! fails in CI.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -11,19 +11,6 @@ use serde_json::Value;
 /// The timeout of every wait for a program.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Whether all these programs are installed. In CI a missing one is a failure.
-pub fn installed(names: &[&str]) -> bool {
-    let is_there = |name: &&str| {
-        std::env::split_paths(&std::env::var_os("PATH").unwrap()).any(|dir| dir.join(name).exists())
-    };
-    let missing: Vec<_> = names.iter().filter(|name| !is_there(name)).collect();
-    assert!(missing.is_empty() || std::env::var_os("CI").is_none(), "not installed: {missing:?}");
-    if !missing.is_empty() {
-        println!("skipped: not installed: {missing:?}");
-    }
-    missing.is_empty()
-}
-
 /// A running program, killed on drop.
 pub struct Program(Child);
 

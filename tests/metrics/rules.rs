@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::programs::installed;
+use super::common::requirements::require;
 
 fn promtool(arguments: &[&str]) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/alerts");
@@ -15,10 +15,9 @@ fn promtool(arguments: &[&str]) {
 
 #[test]
 fn alert_rules_are_valid_and_pass_their_tests() {
-    if installed(&["promtool"]) {
-        promtool(&["check", "rules", "kubecertd.rules.yml"]);
-        promtool(&["test", "rules", "kubecertd.test.yml"]);
-    }
+    require!("promtool");
+    promtool(&["check", "rules", "kubecertd.rules.yml"]);
+    promtool(&["test", "rules", "kubecertd.test.yml"]);
 }
 
 /// Each rule is raised in at least one test.

@@ -4,15 +4,14 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::common::requirements::require;
 use super::common::{ECDSA, Node};
 use super::harness::{CONFIG, Daemon, NEVER, schedule, with_history};
-use super::programs::{Program, fetch_page, free_port, installed, query, wait_for};
+use super::programs::{Program, fetch_page, free_port, query, wait_for};
 
 #[test]
 fn prometheus_and_node_exporter_read_metrics() {
-    if !installed(&["prometheus", "prometheus-node-exporter"]) {
-        return;
-    }
+    require!("prometheus", "prometheus-node-exporter");
     let (port, own, exporter) = (free_port(), free_port(), free_port());
     let node = with_history(Node::fresh(ECDSA), NEVER);
     std::fs::create_dir(node.path("textfile")).unwrap();

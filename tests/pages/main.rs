@@ -13,6 +13,10 @@
     reason = "tests write files of their own, and ask other programs"
 )]
 
+#[path = "../common"]
+mod common {
+    pub mod requirements;
+}
 mod configuration;
 mod pictures;
 mod program;
@@ -23,6 +27,7 @@ use std::process::Command;
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
+use common::requirements::require;
 use kubecertd::cli::Arguments;
 
 const PAGES: [&str; 2] = ["packaging/man/kubecertd.8", "packaging/man/kubecertd.toml.5"];
@@ -50,29 +55,33 @@ fn completions_match_program() {
     }
 }
 
-/// Each shell checks the syntax of its completions.
+/// bash checks the syntax of its completions, and so do the other shells.
 #[test]
-fn shells_parse_completions() {
-    for (shell, path) in
-        [("bash", "kubecertd.bash"), ("zsh", "_kubecertd"), ("fish", "kubecertd.fish")]
-    {
-        if is_installed(shell) {
-            let run = Command::new(shell)
-                .arg("-n")
-                .arg(repository_path("packaging/completions").join(path))
-                .output()
-                .unwrap();
-            assert!(run.status.success() && run.stderr.is_empty(), "{shell}: {run:?}");
-        }
-    }
+fn bash_parses_completions() {
+    parse_completions("bash", "kubecertd.bash");
+}
+
+#[test]
+fn zsh_parses_completions() {
+    require!("zsh");
+    parse_completions("zsh", "_kubecertd");
+}
+
+#[test]
+fn fish_parses_completions() {
+    require!("fish");
+    parse_completions("fish", "kubecertd.fish");
+}
+
+fn parse_completions(shell: &str, file: &str) {
+    let file = repository_path("packaging/completions").join(file);
+    let run = Command::new(shell).arg("-n").arg(file).output().unwrap();
+    assert!(run.status.success() && run.stderr.is_empty(), "{shell}: {run:?}");
 }
 
 #[test]
 fn pages_pass_mandoc_and_are_complete() {
-    if !is_installed("mandoc") {
-        assert!(std::env::var_os("CI").is_none(), "not installed: mandoc");
-        return;
-    }
+    require!("mandoc");
     for page in PAGES {
         let run = Command::new("mandoc")
             .args(["-T", "lint", "-W", "warning"])
@@ -154,10 +163,6 @@ fn render(page: &str) -> String {
         }
     }
     shown
-}
-
-fn is_installed(program: &str) -> bool {
-    std::env::split_paths(&std::env::var_os("PATH").unwrap()).any(|dir| dir.join(program).exists())
 }
 
 /// Asserts that a file equals the generated content; with `UPDATE_PAGES` set, writes it first.

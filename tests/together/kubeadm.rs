@@ -10,6 +10,7 @@ use kubecertd::credentials::{LoadedAuthority, LoadedKey, load_authority};
 use kubecertd::formats::x509::{Certificate, PrivateKey, reissue};
 use kubecertd::sys::{Clock as _, Root, SystemClock};
 
+use super::common::requirements::skip;
 use super::common::{Node, PKI, terms_with_days_left};
 use super::harness::*;
 
@@ -157,8 +158,7 @@ fn find_kubeadm() -> Option<PathBuf> {
 #[test]
 fn real_kubeadm_and_kubecertd_do_not_interfere() {
     let Some(kubeadm) = find_kubeadm() else {
-        println!("SKIPPED: no kubeadm is here; KUBEADM names one");
-        return;
+        return skip("needs kubeadm; KUBEADM may name one");
     };
     let node = Node::due();
     let done = AtomicBool::new(false);

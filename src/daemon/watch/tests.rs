@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::*;
+use crate::common::requirements::{INOTIFY_LIMITS, require, skip};
 use crate::model::{CredentialName, Digest, Secret, Timestamp};
 use crate::store::{Backup, Change, Kind, NewFile, Store};
 
@@ -25,15 +26,10 @@ pub(super) fn can_watch() -> bool {
     match all {
         Ok(_) => true,
         Err(e) => {
-            skip(&format!("{}: {e}", describe(&e)));
+            skip(&format!("needs inotify: {}: {e}", describe(&e)));
             false
         }
     }
-}
-
-fn skip(reason: &str) {
-    assert!(std::env::var_os("CI").is_none(), "{reason}");
-    eprintln!("SKIPPED: {reason}");
 }
 
 struct Node {
@@ -445,12 +441,8 @@ async fn storm_does_not_block_rearming() {
 /// `most` inotify `objects` are allowed.
 fn run_limited(objects: &str, most: u32, test: &str) {
     const SCRIPT: &str = "echo $1 >/proc/sys/user/max_inotify_$0 && shift && exec \"$@\"";
+    require!("unshare", INOTIFY_LIMITS);
     if !can_watch() {
-        return;
-    }
-    let allowed = Command::new("unshare").args(["-Ur", "true"]).output();
-    if !allowed.is_ok_and(|output| output.status.success()) {
-        skip("user namespaces can't be made here");
         return;
     }
     let output = Command::new("unshare")

@@ -7,6 +7,7 @@ use tokio::task::LocalSet;
 
 use super::super::tls::servers::*;
 use super::*;
+use crate::common::requirements::{LOCALHOST, require};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const UNAUTHORIZED: &[u8] = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 12\r\n\r\nUnauthorized";
@@ -132,6 +133,7 @@ async fn long_response_is_truncated() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn server_is_trusted_by_its_authority_and_name() {
+    require!(LOCALHOST);
     let (authority, other) = (Authority::new("one"), Authority::new("another"));
     let (good, expired) = (authority.pair(), authority.pair_until(2001));
     LocalSet::new()

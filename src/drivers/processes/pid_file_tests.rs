@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::super::Signal;
 use super::*;
+use crate::common::requirements::{ROOT, require};
 use crate::sys::SystemClock;
 
 struct Sleeper(Child);
@@ -125,15 +126,6 @@ struct Disk {
 const ALICE: u32 = 61_234;
 const BOB: u32 = 61_235;
 
-/// Checks of owners need processes and files of several users.
-fn is_root() -> bool {
-    let is_root = nix::unistd::geteuid().is_root();
-    if !is_root {
-        eprintln!("SKIPPED: only root can start processes of other users");
-    }
-    is_root
-}
-
 #[allow(clippy::disallowed_methods, reason = "what a user does to a pid file")]
 impl Disk {
     fn new() -> Self {
@@ -180,9 +172,7 @@ impl Disk {
 
 #[test]
 fn pid_file_of_user_names_only_processes_of_that_user() {
-    if !is_root() {
-        return;
-    }
+    require!(ROOT);
     let disk = Disk::new();
     let sleepers = [Sleeper::start(), Sleeper::start_as(ALICE), Sleeper::start_as(BOB)];
     let [roots, alices, bobs] = sleepers.each_ref().map(|sleeper| sleeper.0.id());
@@ -224,9 +214,7 @@ fn pid_file_of_user_names_only_processes_of_that_user() {
 
 #[test]
 fn process_with_one_other_user_is_not_its_owners() {
-    if !is_root() {
-        return;
-    }
+    require!(ROOT);
     let (disk, sleeper) = (Disk::new(), Sleeper::start_as(ALICE));
     let pid = sleeper.0.id();
     disk.describe(pid, "/");
@@ -249,9 +237,7 @@ fn process_with_one_other_user_is_not_its_owners() {
 
 #[test]
 fn pid_file_of_user_may_name_processes_of_its_unit() {
-    if !is_root() {
-        return;
-    }
+    require!(ROOT);
     let (disk, sleeper) = (Disk::new(), Sleeper::start());
     let pid = sleeper.0.id();
     let path = disk.write("run/a.pid", ALICE, pid);
@@ -275,9 +261,7 @@ fn pid_file_of_user_may_name_processes_of_its_unit() {
 #[test]
 #[allow(clippy::disallowed_methods, reason = "what a user does to a pid file")]
 fn linked_pid_file_in_directory_of_user_is_refused() {
-    if !is_root() {
-        return;
-    }
+    require!(ROOT);
     let (disk, sleeper) = (Disk::new(), Sleeper::start_as(ALICE));
     let pid = sleeper.0.id();
     disk.describe(pid, "/");
@@ -306,9 +290,7 @@ fn linked_pid_file_in_directory_of_user_is_refused() {
 
 #[test]
 fn pid_file_swapped_after_the_look_gets_no_signal() {
-    if !is_root() {
-        return;
-    }
+    require!(ROOT);
     let disk = Disk::new();
     let [mut alices, mut roots] = [Sleeper::start_as(ALICE), Sleeper::start()];
     disk.describe(alices.0.id(), "/");

@@ -69,6 +69,7 @@ fn new_backup_is_newest_after_clock_was_ahead() {
 /// Whose files a change replaces, and why they count as writable by others.
 #[test]
 fn backup_of_files_writable_by_others_displaces_none_of_root() {
+    require!(ROOT);
     type Case = (&'static str, fn(&Node));
     let cases: [Case; 5] = [
         ("owned directory", |node| chown(node, "etc/pki", 1234)),
@@ -108,6 +109,7 @@ fn chown(node: &Node, path: &str, owner: u32) {
 
 #[test]
 fn commit_backs_up_files_of_root_and_of_others_apart() {
+    require!(ROOT);
     let node = Node::new();
     fs::create_dir(node.at("etc/theirs")).unwrap();
     node.put("etc/theirs/b.pem", "old", 0o600);

@@ -30,6 +30,7 @@ fn dir_contents(node: &Node) -> Vec<String> {
 
 #[test]
 fn only_files_that_the_journal_names_are_copied_from_user_directory() {
+    require!(ROOT);
     let node = half_renamed_in_user_directory();
     for number in 0..300 {
         node.put(&format!("etc/pki/.a.key.kubecertd-{number:08x}"), "planted", 0o600);
@@ -63,6 +64,7 @@ fn only_files_that_the_journal_names_are_copied_from_user_directory() {
 /// A journal that names more than is copied: 100 small files, or 20 of almost a megabyte.
 #[test]
 fn files_copied_from_user_directory_are_limited() {
+    require!(ROOT);
     for (count, size, copied) in [(100, 10, 64), (20, 1_000_000, 16)] {
         let node = Node::new();
         drop(node.open());
@@ -83,6 +85,7 @@ fn files_copied_from_user_directory_are_limited() {
 /// cause one by a symlink in its place.
 #[test]
 fn refused_entry_copies_no_planted_files() {
+    require!(ROOT);
     let node = Node::new();
     chown(node.at("etc/pki"), Some(1234), None).unwrap();
     let (mut store, _) = node.open();

@@ -22,6 +22,7 @@ impl Openssl {
 /// An intermediate has a second certificate, by a root that is not trusted here.
 #[test]
 fn cross_signed_intermediate_leads_to_the_anchor_in_any_order() {
+    require!("openssl");
     let tiers = TieredCa::new();
     let TieredCa { node, openssl } = &tiers;
     let middle = openssl.pem("middle.crt");
@@ -43,6 +44,7 @@ fn cross_signed_intermediate_leads_to_the_anchor_in_any_order() {
 /// Of two certificates of an intermediate the valid one counts.
 #[test]
 fn valid_intermediate_counts_beside_an_expired_one() {
+    require!("openssl");
     let tiers = TieredCa::new();
     let TieredCa { node, openssl } = &tiers;
     let (middle, expired) = (openssl.pem("middle.crt"), openssl.aged("middle", "root", -1));
@@ -56,6 +58,7 @@ fn valid_intermediate_counts_beside_an_expired_one() {
 
 #[test]
 fn leaf_is_of_no_use_when_its_intermediate_has_expired() {
+    require!("openssl");
     let tiers = TieredCa::new();
     let TieredCa { node, openssl } = &tiers;
     let leaf = tiers.answer("apiserver", "");
@@ -109,6 +112,7 @@ fn leaf_that_outlives_its_ca_ends_with_it() {
 
 #[test]
 fn path_length_of_a_root_allows_no_intermediate() {
+    require!("openssl");
     let tiers = TieredCa::new();
     let TieredCa { node, openssl } = &tiers;
     let leaf = tiers.answer("apiserver", "");
@@ -152,6 +156,7 @@ fn expired_certificate_of_the_ca_hides_no_valid_one() {
 /// While an external CA is replaced, its file holds both.
 #[test]
 fn answer_of_another_ca_is_installed_with_the_trust_of_kubeconfigs() {
+    require!("openssl");
     let tiers = TieredCa::new();
     let TieredCa { node, openssl } = &tiers;
     let old = openssl.pem("root.crt");
@@ -179,6 +184,7 @@ fn answer_of_another_ca_is_installed_with_the_trust_of_kubeconfigs() {
 /// The key of an external CA may be of a kind that can't be verified here.
 #[test]
 fn unverifiable_signature_is_not_called_foreign() {
+    require!("openssl");
     let openssl = Openssl::new();
     openssl.ca("front", "front", "-algorithm RSA -pkeyopt rsa_keygen_bits:1024", "");
     let node = Node::due();

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::common::requirements::require;
 use crate::common::{Node, PKI};
 use crate::support::{json, openssl_leaf};
 
@@ -29,6 +30,7 @@ fn check(node: &Node) -> Value {
 
 #[test]
 fn key_that_can_be_made_is_renewed_in_its_kind() {
+    require!("openssl");
     for (key, kind) in &UNUSUAL[..2] {
         let node = node_with(key, 5);
         assert_eq!(check(&node)["state"], "due", "{kind}");
@@ -42,6 +44,7 @@ fn key_that_can_be_made_is_renewed_in_its_kind() {
 
 #[test]
 fn key_that_cannot_be_made_is_known_before_it_is_due() {
+    require!("openssl");
     for (key, kind) in &UNUSUAL[2..] {
         let node = node_with(key, 300);
         let run = node.run(&["check"]);
@@ -57,6 +60,7 @@ fn key_that_cannot_be_made_is_known_before_it_is_due() {
 
 #[test]
 fn dry_run_is_honest_about_a_key_that_cannot_be_made() {
+    require!("openssl");
     for (key, kind) in &UNUSUAL[2..] {
         let node = node_with(key, 5);
         let found = check(&node);
@@ -79,6 +83,7 @@ fn dry_run_is_honest_about_a_key_that_cannot_be_made() {
 
 #[test]
 fn configured_kind_replaces_a_key_that_cannot_be_made() {
+    require!("openssl");
     for (key, kind) in &UNUSUAL[2..] {
         let node = node_with(key, 5);
         node.write("etc/kubecertd/kubecertd.toml", "[renewal]\nkey_algorithm = \"RSA-2048\"\n");
