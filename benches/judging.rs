@@ -6,6 +6,7 @@ use std::hint::black_box;
 use std::path::Path;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use kubecertd::credentials::ObservedFiles;
 use kubecertd::demo::{self, Life, NodePlan};
 use kubecertd::formats::x509::KeyAlgorithm;
 use kubecertd::observe::{Config, Node, observe};
@@ -59,7 +60,7 @@ fn judging(criterion: &mut Criterion) {
     let dir = tempfile::tempdir().unwrap();
     let node = node_with_pairs(dir.path(), KeyAlgorithm::EcdsaP256);
     let (now, policy) = (SystemClock.now(), policy(&node));
-    let facts = observe(&node.root, &node.catalog, &node.settings.paths.state);
+    let facts = observe(&ObservedFiles::of(&node.root), &node.catalog, &node.settings.paths.state);
     let mut group = criterion.benchmark_group("10,000 credentials");
     group.sample_size(10);
     group.bench_function("judged, from facts", |bencher| {

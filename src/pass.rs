@@ -30,7 +30,7 @@ pub use self::orders::{Orders, ScheduleMemory};
 pub use self::report::Report;
 pub use self::services::{Services, ServicesReport};
 use self::settle::Settling;
-pub use self::survey::{Survey, policy, survey};
+pub use self::survey::{Survey, policy, survey, survey_observed};
 use crate::act::Renewed;
 use crate::credentials::located;
 use crate::model::{AbsolutePath, ClockFacts, ClockTrust, CredentialName, Refused, Replaced};

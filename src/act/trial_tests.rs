@@ -14,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::super::{RenewError, RenewOutcome, Renewal, renew};
 use super::*;
+use crate::credentials::ObservedFiles;
 use crate::drivers::tls::servers::{Authority, Pair, VERSIONS, accept, server};
 use crate::model::{
     AbsolutePath, AuthorityName, Credential, CredentialFacts, Digest, KeyChoice, Need, Timestamp,
@@ -306,7 +307,7 @@ impl Node {
     }
 
     pub fn facts(&self) -> Vec<CredentialFacts> {
-        observe(&self.root, &self.catalog, &path("/state")).credentials
+        observe(&ObservedFiles::of(&self.root), &self.catalog, &path("/state")).credentials
     }
 
     /// Renews both, each tried there.

@@ -6,19 +6,25 @@ use super::arguments::{CheckOptions, Format};
 use super::out::{self, BAD, HEADING, PLAIN, SOON, paint};
 use super::words::{copies, count, date, left, style};
 use super::{Exit, Failure, json, services};
+use crate::credentials::ObservedFiles;
 use crate::model::{
     Action, AuthorityCondition, AuthorityFacts, AuthorityJudgement, Condition, CredentialFacts,
     TrustCondition, TrustFacts, TrustJudgement,
 };
 use crate::observe::{Node, Platform};
 use crate::pass::services::look;
-use crate::pass::{Survey, survey};
+use crate::pass::{Survey, survey_observed};
 use crate::plan::{Judged, with_names};
 use crate::sys::Clock;
 
-pub(super) fn run(node: &Node, options: &CheckOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
+pub(super) fn run(
+    node: &Node,
+    files: &ObservedFiles,
+    options: &CheckOptions,
+    clock: &dyn Clock,
+) -> Result<Exit, Failure> {
     let now = options.at.unwrap_or_else(|| clock.now());
-    let survey = survey(node, now);
+    let survey = survey_observed(node, files, now);
     match options.output {
         Format::Table => out::print(&table(node, &survey)),
         Format::Wide => {

@@ -27,7 +27,7 @@ pub use exit::Exit;
 
 use arguments::{Command, ConfigCommand};
 use failure::Failure;
-use open::{open, open_or_last_good};
+use open::{open, open_observed, open_or_last_good};
 
 use crate::sys::SystemClock;
 
@@ -35,9 +35,8 @@ use crate::sys::SystemClock;
 #[must_use]
 pub fn run(arguments: &Arguments) -> Exit {
     let result = match &arguments.command {
-        Command::Check(options) => {
-            open(arguments).and_then(|node| check::run(&node, options, &SystemClock))
-        }
+        Command::Check(options) => open_observed(arguments)
+            .and_then(|(node, files)| check::run(&node, &files, options, &SystemClock)),
         Command::Renew(options) => {
             open(arguments).and_then(|node| renew::run(&node, options, &SystemClock))
         }

@@ -2,14 +2,20 @@
 
 use super::arguments::Arguments;
 use super::failure::Failure;
+use crate::credentials::ObservedFiles;
 use crate::daemon::last_good;
 use crate::observe::{Config, Node};
 use crate::sys::Root;
 
 pub(super) fn open(arguments: &Arguments) -> Result<Node, Failure> {
+    open_observed(arguments).map(|(node, _)| node)
+}
+
+/// Opens the node, and returns the observation that it has begun.
+pub(super) fn open_observed(arguments: &Arguments) -> Result<(Node, ObservedFiles), Failure> {
     let root = Root::open(&arguments.root).map_err(Failure::Root)?;
     let config = arguments.config.clone().map_or(Config::Usual, Config::Given);
-    Ok(Node::open(root, &config)?)
+    Ok(Node::open_observed(root, &config)?)
 }
 
 /// Opens the node; where the configuration is wrong, with the last good one, and returns the error.

@@ -25,7 +25,12 @@ pub(super) fn print(text: &str) {
 
 /// Does the same, and returns whether it succeeded.
 pub(super) fn try_print(text: &str) -> bool {
-    let mut out = anstream::stdout().lock();
+    let mut out = std::io::stdout().lock();
+    let text = match anstream::AutoStream::choice(&out) {
+        anstream::ColorChoice::Never => anstream::adapter::strip_str(text).to_string(),
+        _ => text.to_owned(),
+    };
+    // In one piece: the stream of the library writes the text around each style by itself.
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 

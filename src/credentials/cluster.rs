@@ -22,7 +22,8 @@ pub struct Cluster {
 #[must_use]
 pub fn cluster(files: &dyn Files, kubeconfig: &AbsolutePath) -> Option<Cluster> {
     let content = files.read(kubeconfig).ok()??;
-    let cluster = Kubeconfig::parse(content.expose()).ok()?.cluster?;
+    let examined = files.examine_kubeconfig(&content);
+    let cluster = examined.as_ref().as_ref().ok()?.content.cluster.as_ref()?;
     let parsed = |content: &Secret| certificates(content.expose()).map_err(|e| e.to_string());
     let (source, certificates) = match &cluster.authority {
         PemSource::Missing => (TrustSource::None, Ok(Vec::new())),
@@ -36,7 +37,7 @@ pub fn cluster(files: &dyn Files, kubeconfig: &AbsolutePath) -> Option<Cluster> 
             Err(reason) => (TrustSource::None, Err(reason)),
         },
     };
-    Some(Cluster { server: cluster.server, source, certificates })
+    Some(Cluster { server: cluster.server.clone(), source, certificates })
 }
 
 /// Returns a kubeconfig that trusts what `signer` signs: with all CA certificates of the signer's

@@ -2,7 +2,7 @@
 
 use super::Files;
 use super::bundle::several_keys;
-use crate::formats::kubeconfig::{self, KubeconfigError, SpliceError, User};
+use crate::formats::kubeconfig::{self, Examined, KubeconfigError, SpliceError, User};
 use crate::formats::x509::{Certificate, KeyError, certificates, key_fits};
 use crate::model::{AbsolutePath, Credential, Location, Secret};
 use crate::sys::FileError;
@@ -138,7 +138,7 @@ pub fn located(files: &dyn Files, credential: &Credential) -> Credential {
     }
     if let Some(path) = credential.location.kubeconfig()
         && let Ok(Some(content)) = files.read(path)
-        && let Ok(Some((user, _))) = user_of(&content, credential.location.user())
+        && let Ok(Some((user, _))) = user_of(files, &content, credential.location.user())
         && let (kubeconfig::PemSource::File(certificate), kubeconfig::PemSource::File(key)) =
             (user.client.certificate, user.client.key)
         && let (Ok(certificate), Ok(key)) =
@@ -227,11 +227,17 @@ fn bundle(files: &dyn Files, path: &AbsolutePath) -> Result<Loaded, FileError> {
 type FoundUser = (User, Option<SpliceError>);
 
 /// Returns the user with this name, or else the current one.
-fn user_of(kubeconfig: &Secret, named: Option<&str>) -> Result<Option<FoundUser>, KubeconfigError> {
-    let text = kubeconfig.expose();
+fn user_of(
+    files: &dyn Files,
+    kubeconfig: &Secret,
+    named: Option<&str>,
+) -> Result<Option<FoundUser>, KubeconfigError> {
     let Some(name) = named else {
-        return kubeconfig::current_user(text).map(Some);
+        let examined = files.examine_kubeconfig(kubeconfig);
+        let Examined { content, obstacle } = examined.as_ref().as_ref().map_err(Clone::clone)?;
+        return Ok(Some((content.user.clone(), obstacle.clone())));
     };
+    let text = kubeconfig.expose();
     let user = kubeconfig::named_user(text, name)?;
     Ok(user.map(|user| (user, kubeconfig::obstacle_for(text, name))))
 }
@@ -243,7 +249,7 @@ fn kubeconfig(
 ) -> Result<Loaded, FileError> {
     let file = source(files, path)?;
     let Some(content) = &file.content else { return Ok(Loaded::Absent) };
-    let (User { name: user, client }, obstacle) = match user_of(content, named) {
+    let (User { name: user, client }, obstacle) = match user_of(files, content, named) {
         Ok(Some(found)) => found,
         Ok(None) => return Ok(Loaded::Absent),
         Err(e) if e.is_about_form() => return Ok(Loaded::Unreadable(format!("{path}: {e}"))),

@@ -13,6 +13,7 @@ mod cluster;
 mod compose;
 mod copy;
 mod load;
+mod observed;
 mod trust;
 
 pub use access::{Server, identity, identity_in, identity_of, server};
@@ -21,13 +22,20 @@ pub use cluster::{Cluster, cluster, trusting};
 pub use compose::{ComposeError, Composed};
 pub use copy::{KnownContent, Lineage, LoadedCopy, Original, load_copy};
 pub use load::{Form, Loaded, SourceFile, Stored, load, located, referenced};
+pub use observed::ObservedFiles;
 pub use trust::{Question, Verdict};
+
+use std::sync::Arc;
 
 use nix::sys::stat::Mode;
 
+use crate::formats::kubeconfig::{Examined, KubeconfigError, examine};
 use crate::model::{AbsolutePath, Secret};
 use crate::store::LARGEST_FILE;
 use crate::sys::{FileError, Root};
+
+/// What was found in a kubeconfig.
+pub type ExaminedKubeconfig = Result<Examined, KubeconfigError>;
 
 /// A place that files are read from: the root directory, or a backup.
 pub trait Files {
@@ -54,6 +62,11 @@ pub trait Files {
         _file: &AbsolutePath,
     ) -> Result<(), String> {
         Ok(())
+    }
+
+    /// Examines a kubeconfig that was read here.
+    fn examine_kubeconfig(&self, content: &Secret) -> Arc<ExaminedKubeconfig> {
+        Arc::new(examine(content.expose()))
     }
 }
 

@@ -363,9 +363,23 @@ impl Pod {
     }
 }
 
-/// Parses the first document. JSON is YAML, so one parser reads both. A repeated key is no error
-/// for kubelet: the last one counts.
+/// Parses the first document. JSON is YAML, so one parser reads both.
 fn first_document(text: &str) -> Result<Manifest, ManifestError> {
+    // A single document without repeated keys, as nearly every manifest is, is parsed three times
+    // faster by itself.
+    let options = serde_saphyr::options! {
+        duplicate_keys: DuplicateKeyPolicy::Error,
+        with_snippet: false,
+    };
+    match serde_saphyr::from_str_with_options(text, options) {
+        Ok(manifest) => Ok(manifest),
+        Err(_) => first_of_several(text),
+    }
+}
+
+/// Parses the first document of any text. A repeated key is no error for kubelet: the last one
+/// counts.
+fn first_of_several(text: &str) -> Result<Manifest, ManifestError> {
     let options = serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::LastWins,
         with_snippet: false,

@@ -32,8 +32,9 @@ use crate::model::{
 };
 use crate::settings::{OwnAuthority, OwnCredential, Profile, ProfileCredential, Settings, Trial};
 pub use checks::CatalogError;
-pub use input::{CatalogInput, ConfigurationReader, KubeconfigUsers, Reference};
+pub use input::{CatalogInput, ConfigurationReader, KubeconfigUsers, ManifestFile, Reference};
 pub use kubelet::{KubeletServing, KubeletSettings};
+pub use manifests::parse_manifests;
 use manifests::{Manifests, stem};
 pub use names::Wanted;
 pub use note::Note;

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 use super::Catalog;
 use super::material::{leaf, unreadable};
 use crate::credentials::{
-    Backup, Lineage, Loaded, LoadedAuthority, LoadedCopy, Original, load, load_copy, located,
+    Backup, Lineage, Loaded, LoadedAuthority, LoadedCopy, ObservedFiles, Original, load, load_copy,
+    located,
 };
 use crate::formats::x509::Certificate;
 use crate::model::{
@@ -15,11 +16,11 @@ use crate::model::{
 };
 use crate::state::Lineages;
 use crate::store::Backups;
-use crate::sys::{Root, on_all_cores};
+use crate::sys::on_all_cores;
 
 /// The originals of all copies.
 pub(super) struct Copies<'c> {
-    root: &'c Root,
+    root: &'c ObservedFiles,
     backups: &'c Backups,
     remembered: Lineages,
     originals: BTreeMap<CredentialName, Compared<'c>>,
@@ -38,7 +39,7 @@ struct Compared<'c> {
 
 impl<'c> Copies<'c> {
     pub(super) fn of(
-        root: &'c Root,
+        root: &'c ObservedFiles,
         catalog: &'c Catalog,
         authorities: &'c BTreeMap<AuthorityName, LoadedAuthority>,
         backups: &'c Backups,
@@ -97,7 +98,7 @@ impl<'c> Copies<'c> {
 
 impl<'c> Compared<'c> {
     fn look(
-        root: &Root,
+        root: &ObservedFiles,
         credential: &'c Credential,
         authority: Option<&'c LoadedAuthority>,
     ) -> Self {
@@ -140,7 +141,7 @@ fn copied(
     Err(why)
 }
 
-fn backed_up(root: &Root, backups: &Backups, credential: &Credential) -> BTreeSet<Digest> {
+fn backed_up(root: &ObservedFiles, backups: &Backups, credential: &Credential) -> BTreeSet<Digest> {
     let now = located(root, credential);
     let held = backups.generations().into_iter().flat_map(|generation| {
         let files = Backup { backups, generation };

@@ -4,14 +4,13 @@
 use std::collections::BTreeSet;
 
 use super::Catalog;
-use crate::credentials::{Backup, Loaded, LoadedAuthority, load};
+use crate::credentials::{Backup, Loaded, LoadedAuthority, ObservedFiles, load};
 use crate::formats::x509::{Certificate, is_for_the_same};
 use crate::model::{
     AbsolutePath, BackupFacts, Credential, CredentialFacts, Identity, Leaf, OtherWriters, Signer,
 };
 use crate::state::KnownCertificates;
 use crate::store::{Backups, Generation};
-use crate::sys::Root;
 
 /// The names under which a server on this node is always asked for.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -19,7 +18,7 @@ const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// What root alone has written about the credentials. They are looked for where their kubeconfigs
 /// refer to ([`crate::credentials::located`]).
 pub(super) struct Evidence<'e> {
-    pub(super) root: &'e Root,
+    pub(super) root: &'e ObservedFiles,
     pub(super) known: &'e KnownCertificates,
     pub(super) backups: &'e Backups,
 }

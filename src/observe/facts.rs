@@ -10,7 +10,9 @@ use super::lost::LostContext;
 use super::material::{material, parser_failed, parts, unreadable};
 use super::relations::relations;
 use super::shared::{refuse_half_shared, refuse_same_key};
-use crate::credentials::{Form, LoadedAuthority, LoadedKey, Stored, load, load_authority, located};
+use crate::credentials::{
+    Form, LoadedAuthority, LoadedKey, ObservedFiles, Stored, load, load_authority, located,
+};
 use crate::formats::x509::Certificate;
 use crate::model::{
     AbsolutePath, Authority, AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityName,
@@ -42,7 +44,7 @@ impl Observation {
 /// Reads everything in the catalog. `state` is the directory of the backups. Uses all cores: most
 /// of the time goes into checking RSA keys, some 0.2 ms each.
 #[must_use]
-pub fn observe(root: &Root, catalog: &Catalog, state: &AbsolutePath) -> Observation {
+pub fn observe(root: &ObservedFiles, catalog: &Catalog, state: &AbsolutePath) -> Observation {
     let fault =
         |authority: &Authority| LoadedAuthority::Unreadable(parser_failed(&authority.certificate));
     let found = on_all_cores(&catalog.authorities, |authority| load_authority(root, authority));
@@ -153,7 +155,7 @@ fn not_replaceable(root: &Root, file: &AbsolutePath) -> Option<String> {
 /// Adds kubelet's credential. Where kubelet.conf embeds a certificate and there is no other one
 /// yet, kubelet uses that.
 fn add_kubelet(
-    root: &Root,
+    root: &ObservedFiles,
     facts: &mut CredentialFacts,
     kubeconfig: &AbsolutePath,
     authority: Option<&LoadedAuthority>,

@@ -6,9 +6,9 @@ mod settings;
 use super::Catalog;
 use super::lost::NO_API_SERVER;
 use super::material::material;
-use crate::credentials::{Loaded, LoadedAuthority, load};
+use crate::credentials::{Files, Loaded, LoadedAuthority, ObservedFiles, load};
 use crate::drivers::processes::{self, Process};
-use crate::formats::kubeconfig::{Kubeconfig, PemSource};
+use crate::formats::kubeconfig::PemSource;
 use crate::formats::x509::{NODE_PREFIX, NODES};
 use crate::model::{
     AbsolutePath, Credential, CredentialFacts, KubeletClient, Leaf, Location, Material,
@@ -32,7 +32,7 @@ const PROCESS: &str = "kubelet";
 
 /// Returns the facts. `own` is the content of the file that kubelet.conf names, or would name.
 pub(super) fn client(
-    root: &Root,
+    root: &ObservedFiles,
     facts: &CredentialFacts,
     kubeconfig: &AbsolutePath,
     authority: Option<&LoadedAuthority>,
@@ -40,17 +40,18 @@ pub(super) fn client(
 ) -> Option<KubeletClient> {
     let CredentialFacts { credential, material: own, .. } = facts;
     let rotation_off = catalog.rotation_off.clone();
-    let text = match root.read(kubeconfig, LARGEST_FILE) {
-        Ok(text) => text,
-        Err(e) if e.is_not_found() => return Some(without_kubeconfig(facts, kubeconfig, catalog)),
+    let text = match Files::read(root, kubeconfig) {
+        Ok(Some(text)) => text,
+        Ok(None) => return Some(without_kubeconfig(facts, kubeconfig, catalog)),
         Err(_) => return None,
     };
-    let parsed = Kubeconfig::parse(text.bytes.expose()).ok()?;
-    let embeds = matches!(parsed.user.client.certificate, PemSource::Embedded(_));
+    let examined = root.examine_kubeconfig(&text);
+    let user = &examined.as_ref().as_ref().ok()?.content.user;
+    let embeds = matches!(user.client.certificate, PemSource::Embedded(_));
     let embedded = embeds.then(|| embedded(root, credential, kubeconfig, authority));
     let leaves = [own.leaf(), embedded.as_ref().and_then(Material::leaf)];
     let nameless = leaves.into_iter().flatten().next().map(|leaf| leaf.subject.clone());
-    let user = parsed.user.name.as_str();
+    let user = user.name.as_str();
     let node = match leaves.into_iter().flatten().find_map(node_of) {
         Some(name) => {
             let mut found = vec![("the old certificate".to_owned(), name)];
@@ -90,7 +91,7 @@ fn without_kubeconfig(
 }
 
 fn embedded(
-    root: &Root,
+    root: &ObservedFiles,
     credential: &Credential,
     kubeconfig: &AbsolutePath,
     authority: Option<&LoadedAuthority>,

@@ -11,15 +11,12 @@ use super::catalog::CatalogTemplate;
 use super::catalog::templates::NODE;
 use super::evidence::node_name;
 use super::servers::{certain_servers, trusts};
-use crate::credentials::{LoadedAuthority, LoadedKey};
-use crate::formats::kubeconfig::Kubeconfig;
+use crate::credentials::{LoadedAuthority, LoadedKey, ObservedFiles};
 use crate::model::{
     AuthorityName, CredentialFacts, CredentialName, KeyChoice, Location, Material, San, Signer,
     Subject, Template, TemplateContent,
 };
 use crate::state::KnownCertificates;
-use crate::store::LARGEST_FILE;
-use crate::sys::Root;
 
 /// Why no kubeconfig can be made.
 pub(super) const NO_API_SERVER: &str =
@@ -27,7 +24,7 @@ pub(super) const NO_API_SERVER: &str =
 
 /// What is known of the node besides the credentials.
 pub(super) struct LostContext<'l> {
-    pub(super) root: &'l Root,
+    pub(super) root: &'l ObservedFiles,
     pub(super) catalog: &'l Catalog,
     pub(super) authorities: &'l BTreeMap<AuthorityName, LoadedAuthority>,
     pub(super) known: &'l KnownCertificates,
@@ -131,8 +128,7 @@ impl LostContext<'_> {
             let facts = all.iter().find(|facts| facts.credential.name == *name)?;
             own_leaf(facts)?;
             let Location::Kubeconfig(file) = &facts.credential.location else { return None };
-            let text = self.root.read(file, LARGEST_FILE).ok()?;
-            let cluster = Kubeconfig::parse(text.bytes.expose()).ok()?.cluster?;
+            let cluster = self.root.kubeconfig(file)?.cluster?;
             if !trusts(self.root, file, &cluster, &signers) {
                 return None;
             }

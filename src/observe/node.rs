@@ -2,16 +2,20 @@
 //! settings and a catalog.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
-use super::catalog::{Catalog, CatalogError, CatalogInput, KubeconfigUsers, Note, Reference};
+use super::catalog::{
+    Catalog, CatalogError, CatalogInput, KubeconfigUsers, Note, Reference, parse_manifests,
+};
 use super::kubelet::{self, FoundSettings};
 use super::services::runtime_socket;
 use super::shared::is_same_file;
-use crate::credentials::{LoadedAuthority, load, load_authority, referenced};
+use crate::credentials::{LoadedAuthority, ObservedFiles, load, load_authority, referenced};
 use crate::formats::kubeadm;
-use crate::formats::kubeconfig::{self, ClientCertificate, Kubeconfig, PemSource};
+use crate::formats::kubeconfig::{self, ClientCertificate, PemSource};
 use crate::formats::x509::certificates;
 use crate::model::{
     AbsolutePath, AuthorityName, Credential, InvalidPath, Renewal, Signer, UnclearManifest,
@@ -101,8 +105,17 @@ impl Node {
     /// When the configuration can't be read or is wrong. An error in a manifest is a note, never an
     /// error.
     pub fn open(root: Root, config: &Config) -> Result<Self, NodeError> {
-        let files = config.read(&root)?;
-        Self::with_files(root, &files)
+        Self::open_observed(root, config).map(|(node, _)| node)
+    }
+
+    /// Does the same, and returns the observation that it has begun.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_observed(root: Root, config: &Config) -> Result<(Self, ObservedFiles), NodeError> {
+        let seen = ObservedFiles::of(&root);
+        let node = Self::observed(root, &seen, &config.read(&seen)?)?;
+        Ok((node, seen))
     }
 
     /// Does the same with configuration files that were read already.
@@ -110,18 +123,28 @@ impl Node {
     /// # Errors
     /// As [`Self::open`].
     pub fn with_files(root: Root, files: &[ConfigFile]) -> Result<Self, NodeError> {
+        let seen = ObservedFiles::of(&root);
+        Self::observed(root, &seen, files)
+    }
+
+    fn observed(root: Root, seen: &ObservedFiles, files: &[ConfigFile]) -> Result<Self, NodeError> {
         let settings = Settings::from_files(files)?;
-        let profile = profile(&root, &settings)?;
         let mut notes = Vec::new();
         let mut unread = Vec::new();
-        let manifests = manifests(&root, &settings.paths.manifests, &mut notes, &mut unread);
-        let references = references(&root, &profile);
-        let FoundSettings { settings: kubelet, notes: kubelet_notes } = kubelet::settings(&root);
+        let (profile, manifests, kubelet) = thread::scope(|scope| {
+            let profile = scope.spawn(|| profile(seen, &settings));
+            let manifests = manifests(seen, &settings.paths.manifests, &mut notes, &mut unread);
+            let (manifests, kubelet) = (parse_manifests(manifests), kubelet::settings(seen));
+            (profile.join().unwrap_or_else(|fault| resume_unwind(fault)), manifests, kubelet)
+        });
+        let profile = profile?;
+        let references = references(seen, &profile);
+        let FoundSettings { settings: kubelet, notes: kubelet_notes } = kubelet;
         notes.extend(kubelet_notes);
-        let exists = |path: &AbsolutePath| root.exists(path);
-        let matching = |pattern: &AbsolutePath| root.matching(pattern);
-        let configuration = |path: &AbsolutePath| configuration(&root, path);
-        let users = |kubeconfig: &AbsolutePath| users(&root, kubeconfig);
+        let exists = |path: &AbsolutePath| seen.exists(path);
+        let matching = |pattern: &AbsolutePath| seen.matching(pattern);
+        let configuration = |path: &AbsolutePath| configuration(seen, path);
+        let users = |kubeconfig: &AbsolutePath| users(seen, kubeconfig);
         let found = CatalogInput {
             manifests: &manifests,
             references: &references,
@@ -129,12 +152,12 @@ impl Node {
             configuration: &configuration,
             users: &users,
             exists: &exists,
-            shares_ca: &|one, other| shares_ca(&root, one, other),
-            same_file: &|one, other| is_same_file(&root, one, other),
+            shares_ca: &|one, other| shares_ca(seen, one, other),
+            same_file: &|one, other| is_same_file(seen, one, other),
             matching: &matching,
         };
         let mut catalog = Catalog::build(&settings, &profile, found)?;
-        adopt_serving(&root, &mut catalog);
+        adopt_serving(seen, &mut catalog);
         let dir = &settings.paths.manifests;
         let (about, others): (Vec<_>, Vec<_>) =
             catalog.notes.iter().partition(|note| note.unclear_manifest().is_some());
@@ -147,8 +170,8 @@ impl Node {
         }
         notes.extend(others.iter().map(ToString::to_string));
         let platform = platform(&exists);
-        let runtime = runtime_socket(&root, kubelet.as_ref());
-        let (validity, note) = validity(&root, &settings);
+        let runtime = runtime_socket(seen, kubelet.as_ref());
+        let (validity, note) = validity(seen, &settings);
         notes.extend(note);
         let manifests = manifests.iter().filter_map(|(name, _)| dir.join(name).ok()).collect();
         Ok(Self { root, settings, catalog, validity, platform, runtime, manifests, unclear, notes })
@@ -327,7 +350,7 @@ fn manifests(
 
 /// Finds the CA of the node that signed a serving certificate which only a flag names: it renews
 /// that one.
-fn adopt_serving(root: &Root, catalog: &mut Catalog) {
+fn adopt_serving(root: &ObservedFiles, catalog: &mut Catalog) {
     if catalog.serving.is_empty() {
         return;
     }
@@ -356,14 +379,10 @@ fn configuration(root: &Root, path: &AbsolutePath) -> Result<String, String> {
 }
 
 /// Returns where the kubeconfigs of the profile have the certificates of their users.
-fn references(root: &Root, profile: &Profile) -> BTreeMap<AbsolutePath, Reference> {
+fn references(root: &ObservedFiles, profile: &Profile) -> BTreeMap<AbsolutePath, Reference> {
     let mut references = BTreeMap::new();
     for path in profile.kubeconfig_references() {
-        let parsed = root
-            .read(path, LARGEST_FILE)
-            .ok()
-            .and_then(|content| Kubeconfig::parse(content.bytes.expose()).ok());
-        let client = parsed.map(|config| config.user.client);
+        let client = root.kubeconfig(path).map(|config| config.user.client);
         references.extend(
             client
                 .and_then(|client| reference(root, path, client))
@@ -389,13 +408,13 @@ fn reference(
 }
 
 /// Returns the users of a kubeconfig; none where it can't be read.
-fn users(root: &Root, path: &AbsolutePath) -> KubeconfigUsers {
-    let Ok(content) = root.read(path, LARGEST_FILE) else { return KubeconfigUsers::default() };
-    let text = content.bytes.expose();
-    if let Ok(config) = Kubeconfig::parse(text) {
+fn users(root: &ObservedFiles, path: &AbsolutePath) -> KubeconfigUsers {
+    if let Some(config) = root.kubeconfig(path) {
         let (current, others) = (Some(config.user.name), config.others_with_certificates);
         return KubeconfigUsers { current, others };
     }
+    let Ok(content) = root.read(path, LARGEST_FILE) else { return KubeconfigUsers::default() };
+    let text = content.bytes.expose();
     let has_one = |user: &kubeconfig::User| user.client.certificate != PemSource::Missing;
     let all = kubeconfig::users(text).unwrap_or_default();
     let others = all.into_iter().filter(has_one).map(|user| user.name).collect();

@@ -2,15 +2,19 @@
 
 use super::Catalog;
 use super::catalog::names::host;
-use crate::credentials::referenced;
-use crate::formats::kubeconfig::{Cluster, Kubeconfig, PemSource};
+use crate::credentials::{ObservedFiles, referenced};
+use crate::formats::kubeconfig::{Cluster, PemSource};
 use crate::formats::x509::{Certificate, certificates};
 use crate::model::{AbsolutePath, CredentialName, Location};
 use crate::store::LARGEST_FILE;
 use crate::sys::Root;
 
 /// Returns the servers in kubeconfigs that use a credential.
-pub(super) fn servers(root: &Root, catalog: &Catalog, credential: &CredentialName) -> Vec<String> {
+pub(super) fn servers(
+    root: &ObservedFiles,
+    catalog: &Catalog,
+    credential: &CredentialName,
+) -> Vec<String> {
     kubeconfigs(catalog, credential)
         .filter_map(|kubeconfig| server(root, catalog, kubeconfig, credential)?)
         .collect()
@@ -21,7 +25,7 @@ pub(super) fn servers(root: &Root, catalog: &Catalog, credential: &CredentialNam
 /// # Errors
 /// When there should be one, and none of them says it.
 pub(super) fn certain_servers(
-    root: &Root,
+    root: &ObservedFiles,
     catalog: &Catalog,
     credential: &CredentialName,
 ) -> Result<Vec<String>, String> {
@@ -67,14 +71,13 @@ fn kubeconfig_file<'c>(
 /// can't be read. It is another one where the kubeconfig does not trust the issuer of the
 /// credential: then a proxy, for example, answers there with its own certificate.
 fn server(
-    root: &Root,
+    root: &ObservedFiles,
     catalog: &Catalog,
     kubeconfig: &CredentialName,
     credential: &CredentialName,
 ) -> Option<Option<String>> {
     let file = kubeconfig_file(catalog, kubeconfig)?;
-    let text = root.read(file, LARGEST_FILE).ok()?;
-    let cluster = Kubeconfig::parse(text.bytes.expose()).ok()?.cluster?;
+    let cluster = root.kubeconfig(file)?.cluster?;
     let credential = catalog.credentials.iter().find(|one| one.name == *credential)?;
     let signer = root.read(&catalog.authority_of(credential)?.certificate, LARGEST_FILE).ok()?;
     let signers = certificates(signer.bytes.expose()).ok()?;

@@ -2,7 +2,7 @@
 //! the certificate that it shows.
 
 use super::Catalog;
-use crate::credentials::{Cluster, Form, cluster};
+use crate::credentials::{Cluster, Form, ObservedFiles, cluster};
 use crate::formats::x509::{Certificate, anchors_of, certificates};
 use crate::model::{AbsolutePath, Authority, Credential, Timestamp, TrustFacts, TrustedCa};
 use crate::sys::{Root, on_all_cores};
@@ -15,7 +15,7 @@ const LOCAL_HOSTS: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 /// at which the parser fails is left out: its credential says so.
 #[must_use]
 pub fn kubeconfig_trust(
-    root: &Root,
+    root: &ObservedFiles,
     catalog: &Catalog,
     listed: &[Certificate],
     now: Timestamp,

@@ -6,21 +6,23 @@
 
 use std::collections::BTreeMap;
 
-use super::Node;
+use super::Catalog;
 use super::servers::servers;
+use crate::credentials::ObservedFiles;
 use crate::model::{CredentialFacts, CredentialName};
 
 /// Returns them for each credential where they are known.
 #[must_use]
 pub fn wanted_names(
-    node: &Node,
+    root: &ObservedFiles,
+    catalog: &Catalog,
     credentials: &[&CredentialFacts],
 ) -> BTreeMap<CredentialName, Vec<String>> {
     let mut all = BTreeMap::new();
-    for (credential, wanted) in &node.catalog.wanted_names {
+    for (credential, wanted) in &catalog.wanted_names {
         let mut names = wanted.names.clone();
         let own = wanted.node_of.iter().filter_map(|kubelet| node_name(credentials, kubelet));
-        for name in servers(&node.root, &node.catalog, credential).into_iter().chain(own) {
+        for name in servers(root, catalog, credential).into_iter().chain(own) {
             if !names.contains(&name) {
                 names.push(name);
             }

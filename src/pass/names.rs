@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use crate::credentials::ObservedFiles;
 use crate::model::{CredentialName, Renewal};
-use crate::observe::{Node, wanted_names};
+use crate::observe::{Catalog, wanted_names};
 use crate::plan::{Judged, lacking};
 
 /// Only for certificates that are renewed here: the names of others can't be changed.
 pub(super) fn names_lacking(
-    node: &Node,
+    root: &ObservedFiles,
+    catalog: &Catalog,
     credentials: &[Judged],
 ) -> BTreeMap<CredentialName, Vec<String>> {
-    let wanted =
-        wanted_names(node, &credentials.iter().map(|judged| &judged.facts).collect::<Vec<_>>());
+    let facts: Vec<_> = credentials.iter().map(|judged| &judged.facts).collect();
+    let wanted = wanted_names(root, catalog, &facts);
     let of = |judged: &Judged| {
         let credential = &judged.facts.credential;
         let has = &judged.facts.material.leaf()?.names;

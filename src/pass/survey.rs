@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::names::names_lacking;
+use crate::credentials::ObservedFiles;
 use crate::model::{
     Action, AuthorityFacts, AuthorityJudgement, CredentialName, Policy, Timestamp, TrustFacts,
     TrustJudgement, Urgency,
@@ -41,8 +42,14 @@ pub fn policy(node: &Node) -> Policy {
 /// Looks at everything and judges it. Changes nothing.
 #[must_use]
 pub fn survey(node: &Node, now: Timestamp) -> Survey {
+    survey_observed(node, &ObservedFiles::of(&node.root), now)
+}
+
+/// Does the same in an observation that has begun.
+#[must_use]
+pub fn survey_observed(node: &Node, files: &ObservedFiles, now: Timestamp) -> Survey {
     let Observation { authorities, credentials, root_anchors } =
-        observe(&node.root, &node.catalog, &node.settings.paths.state);
+        observe(files, &node.catalog, &node.settings.paths.state);
     let policy = policy(node);
     let credentials = credentials.into_iter().map(|mut facts| {
         let named = facts.credential.authority.as_ref();
@@ -56,7 +63,7 @@ pub fn survey(node: &Node, now: Timestamp) -> Survey {
     });
     let credentials: Vec<Judged> = credentials.collect();
     let alarms = &node.settings.alarms;
-    let trust = kubeconfig_trust(&node.root, &node.catalog, &root_anchors, now);
+    let trust = kubeconfig_trust(files, &node.catalog, &root_anchors, now);
     let trust = trust.into_iter().map(|facts| {
         let authority = authorities.iter().find(|found| found.authority.name == facts.authority);
         let within = alarms.root_ca_expires_within.as_duration();
@@ -77,7 +84,7 @@ pub fn survey(node: &Node, now: Timestamp) -> Survey {
         now,
         trust,
         authorities: authorities.collect(),
-        lacking: names_lacking(node, &credentials),
+        lacking: names_lacking(files, &node.catalog, &credentials),
         credentials,
     }
 }

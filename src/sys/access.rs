@@ -132,15 +132,22 @@ impl Root {
     /// When the directory does not exist, symlinks lead in a circle, or others than root can have
     /// put a symlink or a mount there.
     pub fn locate(&self, path: &AbsolutePath) -> Result<Place, FileError> {
+        self.find(path).map(|(place, _)| place)
+    }
+
+    /// The place of a file, and its metadata where it exists.
+    fn find(&self, path: &AbsolutePath) -> Result<(Place, Option<FileStat>), FileError> {
+        let mut stat = None;
         let mut walk = Walk::new(self, path.as_path(), Ownership::NoSymlinks)?;
         let mut named_by = path.as_path().to_owned();
         while let Some(step) = walk.step()? {
+            stat = step.stat;
             if let Some(target) = step.link.filter(|_| step.is_last) {
                 named_by = parent_of(&named_by).join(target);
             }
         }
         let Place { dir, name } = named(walk.into_place(), path)?;
-        Ok(Place { dir: dir.with_path(parent_of(&named_by).to_owned()), name })
+        Ok((Place { dir: dir.with_path(parent_of(&named_by).to_owned()), name }, stat))
     }
 
     /// The first directory on the way to a file, or the file itself, that others than root own or
@@ -171,8 +178,7 @@ impl Root {
     /// # Errors
     /// As [`Self::locate`].
     pub fn stat(&self, path: &AbsolutePath) -> Result<Option<FileStat>, FileError> {
-        let place = self.locate(path)?;
-        place.dir.stat(&place.name)
+        self.find(path).map(|(_, stat)| stat)
     }
 
     pub(super) fn open_at(&self, path: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {

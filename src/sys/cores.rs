@@ -1,7 +1,13 @@
 //! Parallel work on all cores.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// The number of cores. Finding it reads several files of the control group.
+static CORES: LazyLock<usize> =
+    LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
 
 /// Does the work for every item, with as many threads as there are cores; the results are in the
 /// order of the items. The result of an item whose work panics is `None`.
@@ -18,8 +24,8 @@ pub fn on_all_cores<'i, I: Sync, O: Send>(
             done.push((at, catch_unwind(AssertUnwindSafe(|| work(item))).ok()));
         }
     };
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
-    let mut results: Vec<(usize, Option<O>)> = std::thread::scope(|scope| {
+    let workers = CORES.min(items.len());
+    let mut results: Vec<(usize, Option<O>)> = thread::scope(|scope| {
         let threads: Vec<_> = (1..workers).map(|_| scope.spawn(work_off)).collect();
         let own = work_off();
         threads

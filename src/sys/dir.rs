@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
@@ -16,9 +17,9 @@ use super::{FileError, FileProblem};
 const MAX_NAMES: usize = 65_536;
 
 /// An open directory. Names given to its methods are single components, never paths.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Dir {
-    fd: OwnedFd,
+    fd: Arc<OwnedFd>,
     path: PathBuf,
 }
 
@@ -27,7 +28,7 @@ pub type Identity = (u64, u64);
 
 impl Dir {
     pub(super) fn new(fd: OwnedFd, path: PathBuf) -> Self {
-        Self { fd, path }
+        Self { fd: Arc::new(fd), path }
     }
 
     pub(super) fn with_path(self, path: PathBuf) -> Self {

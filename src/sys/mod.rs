@@ -11,6 +11,7 @@ mod cores;
 mod dir;
 mod error;
 mod file_content;
+mod kept;
 mod matching;
 mod ownership;
 mod place;

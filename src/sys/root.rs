@@ -2,17 +2,21 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, Mode};
 
+use super::kept::KeptDirs;
 use super::{Dir, FileError};
 
 /// The root directory, held by a descriptor.
 #[derive(Debug)]
 pub struct Root {
-    pub(super) fd: OwnedFd,
+    pub(super) fd: Arc<OwnedFd>,
     shown: PathBuf,
+    /// The directories below it that are kept open, in [`Self::keeping_dirs`].
+    pub(super) kept: Option<Arc<KeptDirs>>,
 }
 
 impl Root {
@@ -24,7 +28,7 @@ impl Root {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let fd = nix::fcntl::open(dir, flags, Mode::empty())
             .map_err(|e| FileError::from_errno(dir, "open", e))?;
-        Ok(Self { fd, shown: dir.to_owned() })
+        Ok(Self { fd: Arc::new(fd), shown: dir.to_owned(), kept: None })
     }
 
     /// Opens the same root directory once more.
@@ -33,6 +37,14 @@ impl Root {
     /// As [`Self::open`].
     pub fn reopen(&self) -> Result<Self, FileError> {
         Self::open(&self.shown)
+    }
+
+    /// The same root directory for one observation: directories that only root can change are
+    /// opened and examined once, and kept until it is dropped.
+    #[must_use]
+    pub fn keeping_dirs(&self) -> Self {
+        let kept = Arc::new(KeptDirs::new(self.top().ok()));
+        Self { fd: Arc::clone(&self.fd), shown: self.shown.clone(), kept: Some(kept) }
     }
 
     /// The path of the root directory, as the operator named it.
@@ -53,6 +65,9 @@ impl Root {
 
     /// Opens the root directory itself.
     pub(super) fn top(&self) -> Result<Dir, FileError> {
+        if let Some(top) = self.kept.as_ref().and_then(|kept| kept.top()) {
+            return Ok(top);
+        }
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let fd = nix::fcntl::openat(&self.fd, ".", flags, Mode::empty())
             .map_err(|e| FileError::from_errno("/", "open", e))?;

@@ -7,10 +7,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use nix::sys::stat::{FileStat, SFlag};
 
 use super::dir::kind;
+use super::kept::{ExaminedDir, KeptDirs};
 use super::ownership::{Ownership, WritableByOthers, check_root_only, is_ours};
 use super::{Dir, FileError, FileProblem, Place, Root};
 
@@ -43,6 +45,10 @@ pub struct Walk {
     links: usize,
     /// The symlink that the rest of the path comes from, and its target.
     dangling: Option<(PathBuf, PathBuf)>,
+    /// The directories that are kept open for all walks of an observation.
+    kept: Option<Arc<KeptDirs>>,
+    /// The entry that was looked up last, where it is one of them.
+    kept_entry: Option<ExaminedDir>,
 }
 
 /// What the walk does with the entry that was looked up last, if there is more of the path.
@@ -88,6 +94,8 @@ impl Walk {
             ahead: names(path),
             links: 0,
             dangling: None,
+            kept: root.kept.clone(),
+            kept_entry: None,
         })
     }
 
@@ -168,6 +176,13 @@ impl Walk {
 
     fn look_up(&mut self) -> Result<Step<'_>, FileError> {
         let is_last = self.ahead.is_empty();
+        let kept = self.kept.as_ref().filter(|_| !self.exposed);
+        self.kept_entry = kept.and_then(|kept| kept.get(&self.shown()));
+        if let Some(ExaminedDir { stat, .. }) = self.kept_entry {
+            self.next = Next::Enter;
+            let stat = Some(stat);
+            return Ok(Step { dir: &self.dir, name: &self.name, stat, link: None, is_last });
+        }
         let exposed = self.ownership == Ownership::NoSymlinks && self.exposed;
         // Before a question to the mounted file system itself, which may never answer.
         if exposed && self.dir.is_mount(&self.name)? {
@@ -230,17 +245,28 @@ impl Walk {
         if self.above.len() >= MAX_DEPTH {
             return Err(FileError { path: self.path.clone(), problem: FileProblem::TooDeep });
         }
+        if let Some(ExaminedDir { dir, .. }) = self.kept_entry.take() {
+            self.descend(dir, self.exposed);
+            return Ok(());
+        }
         let next = self.dir.open_dir(&self.name)?;
         let stat = next.examine()?;
         if self.ownership == Ownership::RootOnly {
             check_root_only(&stat, next.path())?;
         }
         let found = WritableByOthers::find(&stat, next.path());
-        let exposed = self.exposed;
-        self.exposed |= found.is_some();
+        let exposed = self.exposed || found.is_some();
+        if let Some(kept) = self.kept.as_ref().filter(|_| !exposed) {
+            kept.keep(&ExaminedDir { dir: next.clone(), stat });
+        }
         self.writable = self.writable.take().or(found);
-        self.above.push((std::mem::replace(&mut self.dir, next), exposed));
+        self.descend(next, exposed);
         Ok(())
+    }
+
+    fn descend(&mut self, next: Dir, exposed: bool) {
+        let above = std::mem::replace(&mut self.dir, next);
+        self.above.push((above, std::mem::replace(&mut self.exposed, exposed)));
     }
 
     /// Returns to the directory above; the root directory is above itself.
@@ -366,6 +392,66 @@ mod tests {
             let (dir, name) = walk.position();
             assert_eq!(dir.path().join(name), Path::new(stopped));
         }
+    }
+
+    fn text(root: &Root) -> Result<Vec<u8>, String> {
+        let file = crate::model::AbsolutePath::constant("/etc/pki/file");
+        let read = root.read(&file, 100).map_err(|e| e.to_string());
+        read.map(|content| content.bytes.expose().to_vec())
+    }
+
+    /// Puts another directory in the place of /etc/pki.
+    fn replace_pki(disk: &Path) {
+        fs::rename(disk.join("etc/pki"), disk.join("etc/before")).unwrap();
+        fs::create_dir(disk.join("etc/pki")).unwrap();
+        fs::write(disk.join("etc/pki/file"), "other").unwrap();
+    }
+
+    #[test]
+    fn kept_directory_is_that_of_the_first_walk() {
+        let (disk, root) = disk();
+        let kept = root.keeping_dirs();
+        assert_eq!(text(&kept), Ok(b"text".to_vec()));
+        replace_pki(disk.path());
+        assert_eq!(text(&kept), Ok(b"text".to_vec()));
+        assert_eq!(text(&root), Ok(b"other".to_vec()));
+        assert_eq!(text(&root.keeping_dirs()), Ok(b"other".to_vec()));
+    }
+
+    #[test]
+    fn entry_of_kept_directory_is_looked_up_again() {
+        let (disk, root) = disk();
+        let kept = root.keeping_dirs();
+        assert_eq!(text(&kept), Ok(b"text".to_vec()));
+        fs::remove_file(disk.path().join("etc/pki/file")).unwrap();
+        assert_eq!(text(&kept), Err("/etc/pki/file: does not exist".to_owned()));
+        symlink("../new", disk.path().join("etc/pki/file")).unwrap();
+        fs::write(disk.path().join("etc/new"), "new").unwrap();
+        assert_eq!(text(&kept), Ok(b"new".to_vec()));
+    }
+
+    /// Its owner may put another directory or a symlink there between two walks.
+    #[test]
+    fn directory_that_others_can_write_is_not_kept() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        for exposed in ["etc", "etc/pki"] {
+            let (disk, root) = disk();
+            let kept = root.keeping_dirs();
+            chown(disk.path().join(exposed), Some(1234), None).unwrap();
+            assert_eq!(text(&kept), Ok(b"text".to_vec()));
+            replace_pki(disk.path());
+            assert_eq!(text(&kept), Ok(b"other".to_vec()), "{exposed}");
+        }
+        let (disk, root) = disk();
+        let kept = root.keeping_dirs();
+        chown(disk.path().join("etc"), Some(1234), None).unwrap();
+        assert_eq!(text(&kept), Ok(b"text".to_vec()));
+        fs::rename(disk.path().join("etc/pki"), disk.path().join("etc/before")).unwrap();
+        symlink("before", disk.path().join("etc/pki")).unwrap();
+        let error = text(&kept).unwrap_err();
+        assert!(error.starts_with("/etc/pki: is a symlink that others than root"), "{error}");
     }
 
     #[test]

@@ -29,7 +29,7 @@ fn long_expired_member_waits_for_flag_and_raises_alarm() {
     let run = node.run(&["renew"]);
     assert_eq!(run.code, 5, "{}", run.text);
     assert!(
-        run.text.contains("it ended 39 days ago, and etcd has 3 members")
+        run.text.contains("it expired 39 days ago, and etcd has 3 members")
             && run.text.contains("kubecertd renew --include-long-expired"),
         "{}",
         run.text

@@ -41,15 +41,24 @@ impl Kubeconfig {
     }
 }
 
-/// Returns the current user, and why a renewed certificate could not be written there, which should
-/// be known before one is issued.
+/// A kubeconfig, and whether it can be written.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// Its content.
+    pub content: Kubeconfig,
+    /// Why a renewed certificate of the current user could not be written there, which should be
+    /// known before one is issued.
+    pub obstacle: Option<SpliceError>,
+}
+
+/// Reads a kubeconfig, YAML or JSON, and whether it can be written.
 ///
 /// # Errors
 /// [`KubeconfigError`] says what is wrong and, where it can, in which line.
-pub fn current_user(text: &[u8]) -> Result<(User, Option<SpliceError>), KubeconfigError> {
+pub fn examine(text: &[u8]) -> Result<Examined, KubeconfigError> {
     let text = read::utf8(text)?;
     let root = read::document(text)?;
-    Ok((Kubeconfig::of(&root)?.user, splice::obstacle(text, &root)))
+    Ok(Examined { content: Kubeconfig::of(&root)?, obstacle: splice::obstacle(text, &root) })
 }
 
 /// Returns the user with this name of a kubeconfig, whether or not it is current.

@@ -33,10 +33,11 @@ impl Kubeconfig {
         refuse_twofold(current.entry, CERTIFICATE_DATA, CERTIFICATE_FILE)?;
         refuse_twofold(current.entry, KEY_DATA, KEY_FILE)?;
         refuse_twofold(current_cluster(root)?.entry, AUTHORITY_DATA, AUTHORITY_FILE)?;
-        let user = User { name: current.user.to_owned(), client: client(current.entry)? };
-        let others = users.into_iter().filter(|other| {
-            other.name != user.name && other.client.certificate != PemSource::Missing
-        });
+        let (own, others): (Vec<_>, Vec<_>) =
+            users.into_iter().partition(|user| user.name == current.user);
+        let user = own.into_iter().next().ok_or(KubeconfigError::NoUsers)?;
+        let others =
+            others.into_iter().filter(|other| other.client.certificate != PemSource::Missing);
         let others_with_certificates = others.map(|other| other.name).collect();
         Ok(Self { context: current.context.to_owned(), user, others_with_certificates, cluster })
     }

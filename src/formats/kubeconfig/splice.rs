@@ -187,13 +187,16 @@ impl ValueSpan {
 /// block.
 fn base64_in(text: &str, scalar: &Range<usize>, node: &YamlNode) -> Option<Range<usize>> {
     let whole = text.get(scalar.clone())?;
-    let inner = unquoted(whole.trim())?;
+    let trimmed = whole.trim();
+    let inner = unquoted(trimmed)?;
     let Value::Text(value) = &node.value else { return None };
     let solid = |byte: &u8| !byte.is_ascii_whitespace();
     if !inner.bytes().filter(solid).eq(value.bytes().filter(solid)) {
         return None;
     }
-    let start = scalar.start + whole.find(inner)?;
+    let indentation = whole.len() - whole.trim_start().len();
+    let quote = (trimmed.len() - inner.len()) / 2;
+    let start = scalar.start + indentation + quote;
     Some(start..start + inner.len())
 }
 
@@ -234,6 +237,9 @@ pub(super) fn equal_except_for(
 /// YAML 1.1, and with it Go's parser, breaks lines at three characters that YAML 1.2 does not: a
 /// comment for one may be a key for the other.
 pub(super) fn refuse_ambiguous_lines(text: &str) -> Result<(), SpliceError> {
+    if text.is_ascii() {
+        return Ok(());
+    }
     let Some(place) = text.find(['\u{85}', '\u{2028}', '\u{2029}']) else { return Ok(()) };
     let before = text.get(..place).unwrap_or_default();
     Err(SpliceError::Ambiguous { line: 1 + before.matches('\n').count() as u64 })

@@ -13,16 +13,11 @@ use x509_parser::x509::X509Name;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct DistinguishedName {
     der: Vec<u8>,
-    text: String,
 }
 
 impl DistinguishedName {
     pub(super) fn new(name: &X509Name<'_>) -> Self {
-        let der = name.as_raw().to_vec();
-        // The stricter parser writes RFC 4514 with correct escaping. Where it can't read a name,
-        // the other one's rough text is still better than none.
-        let text = Name::from_der(&der).map_or_else(|_| name.to_string(), |name| name.to_string());
-        Self { der, text: printable(&text) }
+        Self { der: name.as_raw().to_vec() }
     }
 
     /// The DER encoding of the name in the certificate.
@@ -36,6 +31,14 @@ impl DistinguishedName {
     #[must_use]
     pub fn parts(&self) -> Vec<(&'static str, String)> {
         X509Name::from_der(&self.der).map(|(_, name)| parts(&name)).unwrap_or_default()
+    }
+
+    /// The stricter parser writes RFC 4514 with correct escaping. Where it can't read a name, the
+    /// other one's rough text is still better than none.
+    fn text(&self) -> String {
+        let rough = || X509Name::from_der(&self.der).map(|(_, name)| name.to_string());
+        let text = Name::from_der(&self.der).map(|name| name.to_string());
+        printable(&text.or_else(|_| rough()).unwrap_or_default())
     }
 }
 
@@ -58,13 +61,13 @@ fn parts(name: &X509Name<'_>) -> Vec<(&'static str, String)> {
 /// of an outdated string type is shown as `#` and its bytes.
 impl fmt::Display for DistinguishedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.text())
     }
 }
 
 impl fmt::Debug for DistinguishedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DistinguishedName({})", self.text)
+        write!(f, "DistinguishedName({})", self.text())
     }
 }
 

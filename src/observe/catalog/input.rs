@@ -3,16 +3,23 @@
 use std::collections::BTreeMap;
 
 use super::kubelet::KubeletSettings;
+use crate::formats::manifest::{ManifestError, Pod};
 use crate::model::{AbsolutePath, Location};
+
+/// A file of the manifests directory: its name, and the pod that it is for.
+pub type ManifestFile = (String, Result<Pod, ManifestError>);
 
 /// Reads a configuration file that a manifest names; the error is why it can't be used.
 pub type ConfigurationReader<'a> = &'a dyn Fn(&AbsolutePath) -> Result<String, String>;
 
+/// Reads the users of a kubeconfig that have client certificates.
+pub type KubeconfigReader<'a> = &'a (dyn Fn(&AbsolutePath) -> KubeconfigUsers + Sync);
+
 /// The facts that the caller found on the node.
 #[derive(Clone, Copy)]
 pub struct CatalogInput<'a> {
-    /// The files of the manifests directory: name and text. Empty when there is no such directory.
-    pub manifests: &'a [(String, String)],
+    /// The files of the manifests directory. Empty when there is no such directory.
+    pub manifests: &'a [ManifestFile],
     /// For each kubeconfig of [`Profile::kubeconfig_references`]: where its user's certificate is.
     /// Absent for one that has none, or does not exist.
     pub references: &'a BTreeMap<AbsolutePath, Reference>,
@@ -21,7 +28,7 @@ pub struct CatalogInput<'a> {
     /// Reads the configuration files that pods name.
     pub configuration: ConfigurationReader<'a>,
     /// The users of the kubeconfig at a path that have client certificates.
-    pub users: &'a dyn Fn(&AbsolutePath) -> KubeconfigUsers,
+    pub users: KubeconfigReader<'a>,
     /// Whether a file exists at a path.
     pub exists: &'a dyn Fn(&AbsolutePath) -> bool,
     /// Whether two files hold a certificate of the same CA. Where the first one can't be read, that

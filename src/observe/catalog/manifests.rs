@@ -3,11 +3,22 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use super::input::ConfigurationReader;
+use super::input::{ConfigurationReader, ManifestFile};
 use super::note::Note;
 use crate::formats::manifest::{Likeness, ManifestError, Pod, Setting};
 use crate::model::Version;
 use crate::sys::on_all_cores;
+
+/// Parses files of the manifests directory: names and texts. Each is isolated: a fault in the
+/// parser costs that one.
+#[must_use]
+pub fn parse_manifests(files: Vec<(String, String)>) -> Vec<ManifestFile> {
+    let pods = on_all_cores(&files, |(_, text)| Pod::parse(text));
+    let fault =
+        || Err(ManifestError::Unreadable("a fault in kubecertd; please report it".to_owned()));
+    let pods = pods.into_iter().map(|pod| pod.unwrap_or_else(fault)).collect::<Vec<_>>();
+    files.into_iter().map(|(file, _)| file).zip(pods).collect()
+}
 
 /// The manifests of the node.
 pub(super) struct Manifests {
@@ -34,28 +45,23 @@ impl Manifests {
     /// any extension. `components` are the pods of the profile, which may have other names here;
     /// `configuration` reads the configuration files that pods name.
     pub fn read(
-        files: &[(String, String)],
+        files: &[ManifestFile],
         components: &[&str],
         configuration: ConfigurationReader<'_>,
         notes: &mut Vec<Note>,
     ) -> Self {
-        let mut files: Vec<&(String, String)> =
+        let mut files: Vec<&ManifestFile> =
             files.iter().filter(|(file, _)| !file.starts_with('.')).collect();
-        files.sort();
+        files.sort_by(|one, other| one.0.cmp(&other.0));
         let mut manifests =
             Self { pods: Vec::new(), components: BTreeMap::new(), unreadable: Vec::new() };
-        // Parsing takes half the time of observing a healthy node.
-        let pods = on_all_cores(&files, |(_, text)| Pod::parse(text));
         let mut found = Vec::new();
-        for ((file, _), pod) in files.iter().zip(pods) {
-            match pod.unwrap_or_else(|| {
-                Err(ManifestError::Unreadable("a bug in kubecertd; please report it".to_owned()))
-            }) {
-                Ok(pod) => found.push((file.clone(), pod)),
+        for (file, pod) in files.into_iter().cloned() {
+            match pod {
+                Ok(pod) => found.push((file, pod)),
                 Err(error) => {
                     manifests.unreadable.push(file.clone());
-                    let (file, is_component) = (file.clone(), false);
-                    notes.push(Note::Unreadable { file, is_component, error });
+                    notes.push(Note::Unreadable { file, is_component: false, error });
                 }
             }
         }

@@ -111,6 +111,8 @@ fn in_domain(pod: &Pod, named: &NameFlags, template: &ProfileTemplate) -> Vec<St
 
 #[cfg(test)]
 mod tests {
+    use crate::observe::catalog::parse_manifests;
+
     use super::*;
 
     const API: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: kube-apiserver}\nspec:\n  \
@@ -121,7 +123,7 @@ mod tests {
     fn apiserver(manifest: &str) -> Result<Vec<String>, String> {
         let manifest = ("kube-apiserver.yaml".to_owned(), manifest.to_owned());
         let manifests = Manifests::read(
-            &[manifest],
+            &parse_manifests(vec![manifest]),
             &["kube-apiserver"],
             &|_| Err(String::new()),
             &mut Vec::new(),

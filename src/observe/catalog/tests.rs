@@ -82,7 +82,7 @@ impl TestNode {
         let settings = Settings::from_files(&[("main.toml", &self.configuration)]).unwrap();
         let exists = |path: &AbsolutePath| self.files.contains(path);
         let found = CatalogInput {
-            manifests: &self.manifests,
+            manifests: &parse_manifests(self.manifests.clone()),
             references: &self.references,
             kubelet: self.kubelet.as_ref(),
             configuration: &|_| Err("no file".to_owned()),
@@ -642,7 +642,7 @@ fn certificate_at_its_default_path_keeps_its_default_key() {
     let profile = Profile::parse(Path::new("site.toml"), text).unwrap();
     let build = |node: &TestNode| {
         let found = CatalogInput {
-            manifests: &node.manifests,
+            manifests: &parse_manifests(node.manifests.clone()),
             references: &node.references,
             kubelet: None,
             configuration: &|_| Err("no file".to_owned()),

@@ -2,10 +2,12 @@
 //! The user of current-context is the kubeconfig's; the others are watched, and renewed where an
 //! entry of the operator names them.
 
-use super::{Catalog, KubeconfigUsers, Note};
+use super::input::KubeconfigReader;
+use super::{Catalog, Note};
 use crate::model::{
     AbsolutePath, AuthorityName, Credential, CredentialName, Location, Need, Renewal,
 };
+use crate::sys::on_all_cores;
 
 /// The largest number of further users of one kubeconfig that are listed: others than root may be
 /// able to write it.
@@ -21,7 +23,7 @@ struct NamedKubeconfig {
 
 impl Catalog {
     /// Makes an entry that names the current user of a listed kubeconfig that kubeconfig.
-    pub(super) fn find_current_users(&mut self, users: &dyn Fn(&AbsolutePath) -> KubeconfigUsers) {
+    pub(super) fn find_current_users(&mut self, users: KubeconfigReader<'_>) {
         let listed: Vec<_> = self.kubeconfigs().into_iter().map(|one| one.file).collect();
         for credential in &mut self.credentials {
             if let Location::KubeconfigUser { file, user } = &credential.location
@@ -34,9 +36,13 @@ impl Catalog {
     }
 
     /// Adds the users with client certificates that no entry names.
-    pub(super) fn add_users(&mut self, users: &dyn Fn(&AbsolutePath) -> KubeconfigUsers) {
-        for NamedKubeconfig { name, file, authority } in self.kubeconfigs() {
-            let mut others = users(&file).others;
+    pub(super) fn add_users(&mut self, users: KubeconfigReader<'_>) {
+        let kubeconfigs = self.kubeconfigs();
+        // Parsing them takes most of the time of opening a node.
+        let found = on_all_cores(&kubeconfigs, |one| users(&one.file).others);
+        for (kubeconfig, others) in kubeconfigs.into_iter().zip(found) {
+            let NamedKubeconfig { name, file, authority } = kubeconfig;
+            let mut others = others.unwrap_or_default();
             if others.len() > MAX_USERS {
                 others.truncate(MAX_USERS);
                 self.notes.push(Note::TooManyUsers { file: file.clone(), most: MAX_USERS });

@@ -27,8 +27,7 @@ struct Head {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProfileFragment {
-    #[serde(rename = "format")]
-    _format: u32,
+    format: u32,
     name: ProfileName,
     #[serde(default, rename = "ca")]
     authority: Vec<Spanned<AuthorityFragment>>,
@@ -91,8 +90,12 @@ struct LocationFragment {
 /// Reads each entry by itself; whether they fit together is looked at by the caller, who is given
 /// their places for it.
 pub(super) fn profile(source: ConfigSource<'_>) -> Result<(Profile, Origins), SettingsError> {
-    check_format(source)?;
-    let fragment: ProfileFragment = source.parse()?;
+    let parsed: Result<ProfileFragment, _> = source.parse();
+    // A newer format may hold anything, so its error comes before every other.
+    if !parsed.as_ref().is_ok_and(|fragment| fragment.format == FORMAT) {
+        check_format(source)?;
+    }
+    let fragment = parsed?;
     let mut origins = Origins::default();
     let profile = Profile {
         name: fragment.name,
@@ -114,7 +117,6 @@ pub(super) struct Origins {
     pub serving: Vec<Origin>,
 }
 
-/// A newer format may hold anything, so this is looked at before everything else.
 fn check_format(source: ConfigSource<'_>) -> Result<(), SettingsError> {
     let Head { format } = source.parse()?;
     let found = *format.get_ref();
