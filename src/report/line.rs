@@ -173,7 +173,7 @@ pub fn log_note(text: impl fmt::Display) {
     Line::warn(Message::Note).log(text);
 }
 
-/// Logs a fault in kubecertd itself.
+/// Logs a bug in kubecertd itself.
 pub fn log_fault(text: impl fmt::Display) {
     Line::error(Message::Fault).reason(&text).log(&text);
 }

@@ -15,7 +15,7 @@ use crate::sys::on_all_cores;
 pub fn parse_manifests(files: Vec<(String, String)>) -> Vec<ManifestFile> {
     let pods = on_all_cores(&files, |(_, text)| Pod::parse(text));
     let fault =
-        || Err(ManifestError::Unreadable("a fault in kubecertd; please report it".to_owned()));
+        || Err(ManifestError::Unreadable("a bug in kubecertd; please report it".to_owned()));
     let pods = pods.into_iter().map(|pod| pod.unwrap_or_else(fault)).collect::<Vec<_>>();
     files.into_iter().map(|(file, _)| file).zip(pods).collect()
 }
