@@ -357,6 +357,8 @@ fn demo_shows_every_state_and_daemon_and_removes_its_files() {
             assert!(status.contains(file), "{file} changed: {status}");
         }
     }
+    let foreign = status.lines().find(|line| line.starts_with("metrics ")).unwrap();
+    assert!(foreign.ends_with(" days   -"), "another CA signed it: {foreign}");
     assert!(stopped.contains("kubecertd ends"), "{stopped}");
 }
 

@@ -282,6 +282,18 @@ mod tests {
     }
 
     #[test]
+    fn earlier_names_of_flags_still_work() {
+        for earlier in [
+            ["kubecertd", "renew", "--revive"].as_slice(),
+            &["kubecertd", "ca", "show", "--authority", "etcd-ca"],
+            &["kubecertd", "ca", "export", "--authority", "etcd-ca"],
+            &["kubecertd", "ca", "verify", "localhost:6443", "--authority", "etcd-ca"],
+        ] {
+            assert!(Arguments::try_parse_from(earlier).is_ok(), "{earlier:?}");
+        }
+    }
+
+    #[test]
     fn times_are_dates_or_timestamps() {
         assert_eq!(
             parse_time("2027-11-21").map(|t| t.to_string()),

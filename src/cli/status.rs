@@ -181,6 +181,7 @@ fn due(node: &Node, survey: &Survey) -> String {
             Renewal::Ours if judged.judgement.condition == Condition::EndsWithAuthority => {
                 "with its CA".to_owned()
             }
+            Renewal::Ours if is_never_reissued(judged.judgement.condition) => "-".to_owned(),
             Renewal::Ours => date(end.minus(judged.policy(&policy, survey.now).renew_before)),
             Renewal::Kubelet => "by kubelet".to_owned(),
             Renewal::Elsewhere => "elsewhere".to_owned(),
@@ -200,6 +201,11 @@ fn due(node: &Node, survey: &Survey) -> String {
         &["CREDENTIAL", "EXPIRES", "LEFT", "RENEWED FROM"],
         &rows.iter().map(row).collect::<Vec<_>>(),
     )
+}
+
+/// Another CA signed it, or it signed itself.
+fn is_never_reissued(condition: Condition) -> bool {
+    matches!(condition, Condition::ForeignIssuer | Condition::SelfSigned)
 }
 
 fn passes(status: &Status, runs: bool) -> String {

@@ -53,7 +53,9 @@ fn metrics_show_certificates_before_and_results_after_pass() {
         renewed
     );
     assert_eq!(value(&after, "kubecertd_credential_due{name=\"apiserver\"}"), Some("0"));
-    assert_eq!(value(&after, "kubecertd_clock_trusted"), Some("1"));
+    for name in ["kubecertd_clock_trusted", "kubecertd_clock_believed"] {
+        assert_eq!(value(&after, name), Some("1"), "{name}");
+    }
     let certificate = node.certificate("apiserver");
     let apiserver = after
         .lines()
