@@ -329,7 +329,7 @@ fn csr_all_requests_every_external_credential() {
         assert!(node.path(REQUESTS).join(format!("{name}.csr")).exists(), "{name}");
         assert!(
             run.text.contains(&format!(
-                "{name}: the request is /var/lib/kubecertd/requests/{name}.csr too"
+                "{name}: the request is also in /var/lib/kubecertd/requests/{name}.csr"
             )),
             "{}",
             run.text

@@ -240,7 +240,7 @@ fn restore_uses_newest_whole_backup() {
     assert_eq!(refused.code, 1, "{}", refused.text);
     assert!(
         refused.text.contains(
-            "does not hold it whole: /etc/kubernetes/pki/apiserver.key: the key does not fit"
+            "does not hold it completely: /etc/kubernetes/pki/apiserver.key: the key does not fit"
         ),
         "{}",
         refused.text
@@ -265,7 +265,7 @@ fn expired_or_foreign_backup_needs_force() {
     assert_eq!(run.code, 4, "{}", run.text);
     assert!(
         run.text.contains(
-            "expired 2 days ago: nothing accepts it any more; --force restores it anyway"
+            "expired 2 days ago and is not accepted any more; --force restores it anyway"
         ),
         "{}",
         run.text

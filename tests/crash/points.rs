@@ -101,7 +101,7 @@ fn recovery_survives_kill_at_every_change() {
     };
     let left = begun();
     let run = left.node.run(&["renew"]);
-    assert!(run.text.contains("complete now"), "{}", run.text);
+    assert!(run.text.contains("its interrupted renewal was completed"), "{}", run.text);
     kill_at_every_point(&tree, &begun, Call::is_changing, "recovery");
 }
 

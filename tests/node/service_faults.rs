@@ -129,7 +129,7 @@ pub fn refused_certificate(node: &mut Node) {
         (!pass.failed.is_empty()).then_some(pass)
     });
     assert!(
-        rolled_back.failed[0].1.ends_with("and accepts the previous one, which was rolled back to"),
+        rolled_back.failed[0].1.ends_with("and accepts the previous one, which was restored"),
         "{rolled_back:?}"
     );
     assert_eq!(node.serial("admin.conf"), old);
