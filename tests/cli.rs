@@ -339,6 +339,12 @@ fn demo_shows_every_state_and_daemon_and_removes_its_files() {
         let part = run.text.split(&begin).nth(1).unwrap_or_else(|| panic!("{}", run.text));
         part.split(&end).next().unwrap()
     };
+    let date = |number: usize, result: &str| {
+        let mut lines = part(number).lines();
+        let made = lines.find(|line| line.starts_with(result) && line.contains("healthcheck"));
+        made.unwrap().split_whitespace().find(|word| word.starts_with("20")).unwrap().to_owned()
+    };
+    assert_eq!(date(2, "would make"), date(3, "renewed"), "the dry run shows the end");
     let [started, scheduled, by_ca, changed, status, stopped] = [6, 7, 8, 9, 10, 11].map(part);
     assert!(started.contains("controller-manager.conf: deferred: kubecertd is new"), "{started}");
     assert_eq!(alarms(started, "raised"), 2, "{started}");

@@ -24,7 +24,7 @@ function __fish_kubecertd_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c kubecertd -n "__fish_kubecertd_needs_command" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path of the node, absolute symlinks included, resolves inside it; the FILE of --config and the CERT of install are files of this system' -r -F
 complete -c kubecertd -n "__fish_kubecertd_needs_command" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_needs_command" -s h -l help -d 'Print help'
 complete -c kubecertd -n "__fish_kubecertd_needs_command" -s V -l version -d 'Print version'
@@ -39,18 +39,18 @@ complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "ca" -d 'Show or
 complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "csr" -d 'Make a new key and a signing request for an external CA; the key stays on this node'
 complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "install" -d 'Install the certificate that an external CA signed for such a request'
 complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "config" -d 'Check or show the configuration'
-complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "demo" -d 'Build a throw-away control-plane node with certificates in every state, and do the whole job on it'
+complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "demo" -d 'Build a throw-away control-plane node with certificates in many states, and do the whole job on it'
 complete -c kubecertd -n "__fish_kubecertd_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand check" -s o -l output -d 'Output format; json is what kubeadm certs check-expiration -o json prints, with more fields' -r -f -a "table\t'A table'
 wide\t'The table, and the services that use the certificates'
 json\t'For programs'"
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand check" -l at -d 'Judge as of another time: 2027-03-01 or 2027-03-01T12:00:00Z' -r
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand check" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand check" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path of the node, absolute symlinks included, resolves inside it; the FILE of --config and the CERT of install are files of this system' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand check" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l add-san -d 'Add this DNS name or IP address to the new certificate; may be given several times, with one NAME' -r
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l remove-san -d 'Leave this one out' -r
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path of the node, absolute symlinks included, resolves inside it; the FILE of --config and the CERT of install are files of this system' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l dry-run -d 'Show what would be done and why; changes nothing'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l force -d 'Renew also what is not due yet, and defer nothing'
@@ -59,31 +59,31 @@ complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l include-lo
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -l trust-clock -d 'Sign although the clock is not trusted'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand renew" -s h -l help -d 'Print help'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -l from -d 'Use this backup, by the name that --list shows, instead of the newest one that holds the complete credential' -r
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path of the node, absolute symlinks included, resolves inside it; the FILE of --config and the CERT of install are files of this system' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -l list -d 'List the backups, the newest first, with their content; changes nothing'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -l force -d 'Restore also a certificate that is expired, or that the present CA did not sign'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand restore" -s h -l help -d 'Print help'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand run" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand run" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path of the node, absolute symlinks included, resolves inside it; the FILE of --config and the CERT of install are files of this system' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand run" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand run" -l once -d 'Make one pass and exit, for a timer'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand run" -s h -l help -d 'Print help'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand status" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand status" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path of the node, absolute symlinks included, resolves inside it; the FILE of --config and the CERT of install are files of this system' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand status" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand status" -l watch -d 'Show it again every two seconds, until interrupted'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand status" -s h -l help -d 'Print help'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand alarms" -s o -l output -d 'Output format' -r -f -a "list\t'A paragraph for each alarm'
 json\t'For programs'"
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand alarms" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand alarms" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path of the node, absolute symlinks included, resolves inside it; the FILE of --config and the CERT of install are files of this system' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand alarms" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand alarms" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -l until -d 'When the hold is over: 2027-03-01 or 2027-03-01T12:00:00Z' -r
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -l reason -d 'The reason, which is shown with the hold' -r
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path of the node, absolute symlinks included, resolves inside it; the FILE of --config and the CERT of install are files of this system' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -l end -d 'End the hold now'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand hold" -s h -l help -d 'Print help'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and not __fish_seen_subcommand_from show export verify help" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and not __fish_seen_subcommand_from show export verify help" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path of the node, absolute symlinks included, resolves inside it; the FILE of --config and the CERT of install are files of this system' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and not __fish_seen_subcommand_from show export verify help" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and not __fish_seen_subcommand_from show export verify help" -s h -l help -d 'Print help'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and not __fish_seen_subcommand_from show export verify help" -f -a "show" -d 'Show the certificate, its fingerprint, the hash that kubeadm join wants, and how long it is valid'
@@ -91,45 +91,45 @@ complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and not __fish_s
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and not __fish_seen_subcommand_from show export verify help" -f -a "verify" -d 'Check whether a file or a server trusts the CA and is signed by it'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and not __fish_seen_subcommand_from show export verify help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from show" -l ca -d 'Another CA than the cluster\'s root CA, by the name that check shows' -r
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from show" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from show" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path of the node, absolute symlinks included, resolves inside it; the FILE of --config and the CERT of install are files of this system' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from show" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from export" -l ca -d 'Another CA than the cluster\'s root CA, by the name that check shows' -r
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from export" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from export" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path of the node, absolute symlinks included, resolves inside it; the FILE of --config and the CERT of install are files of this system' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from export" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from verify" -l ca -d 'Another CA than the cluster\'s root CA, by the name that check shows' -r
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from verify" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from verify" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path of the node, absolute symlinks included, resolves inside it; the FILE of --config and the CERT of install are files of this system' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from verify" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show the certificate, its fingerprint, the hash that kubeadm join wants, and how long it is valid'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from help" -f -a "export" -d 'Print the certificate as PEM, for other servers that have to trust it; never its key'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Check whether a file or a server trusts the CA and is signed by it'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand ca; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand csr" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand csr" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path of the node, absolute symlinks included, resolves inside it; the FILE of --config and the CERT of install are files of this system' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand csr" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand csr" -l all -d 'Every credential of an external CA'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand csr" -s h -l help -d 'Print help'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand install" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand install" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path of the node, absolute symlinks included, resolves inside it; the FILE of --config and the CERT of install are files of this system' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand install" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand install" -s h -l help -d 'Print help'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path of the node, absolute symlinks included, resolves inside it; the FILE of --config and the CERT of install are files of this system' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -s h -l help -d 'Print help'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -f -a "check" -d 'Say whether the configuration is valid, and if not, where it is wrong'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -f -a "show" -d 'Show every setting in force and where it comes from, and the managed files'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and not __fish_seen_subcommand_from check show help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from check" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from check" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path of the node, absolute symlinks included, resolves inside it; the FILE of --config and the CERT of install are files of this system' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from check" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from show" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from show" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path of the node, absolute symlinks included, resolves inside it; the FILE of --config and the CERT of install are files of this system' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from show" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "check" -d 'Say whether the configuration is valid, and if not, where it is wrong'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show every setting in force and where it comes from, and the managed files'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand demo" -l keep -d 'Build it in this empty directory and leave it there, to be looked at with --root' -r -F
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand demo" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path, absolute symlinks included, resolves inside it' -r -F
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand demo" -l root -d 'Work on another root directory, such as the mounted disk of a node that is off: every path of the node, absolute symlinks included, resolves inside it; the FILE of --config and the CERT of install are files of this system' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand demo" -l config -d 'Read this configuration, and the drop-ins beside it, instead of /etc/kubecertd/kubecertd.toml below the root directory' -r -F
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand demo" -s h -l help -d 'Print help'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "check" -d 'Show every certificate, when it expires, and what should be done about it; changes nothing'
@@ -143,7 +143,7 @@ complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "csr" -d 'Make a new key and a signing request for an external CA; the key stays on this node'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "install" -d 'Install the certificate that an external CA signed for such a request'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "config" -d 'Check or show the configuration'
-complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "demo" -d 'Build a throw-away control-plane node with certificates in every state, and do the whole job on it'
+complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "demo" -d 'Build a throw-away control-plane node with certificates in many states, and do the whole job on it'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and not __fish_seen_subcommand_from check renew restore run status alarms hold ca csr install config demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and __fish_seen_subcommand_from ca" -f -a "show" -d 'Show the certificate, its fingerprint, the hash that kubeadm join wants, and how long it is valid'
 complete -c kubecertd -n "__fish_kubecertd_using_subcommand help; and __fish_seen_subcommand_from ca" -f -a "export" -d 'Print the certificate as PEM, for other servers that have to trust it; never its key'

@@ -10,8 +10,9 @@ use crate::model::{San, Timestamp};
 #[derive(Debug, Parser)]
 #[command(name = "kubecertd", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub struct Arguments {
-    /// Work on another root directory, such as the mounted disk of a node that is off: every path,
-    /// absolute symlinks included, resolves inside it
+    /// Work on another root directory, such as the mounted disk of a node that is off: every path
+    /// of the node, absolute symlinks included, resolves inside it; the FILE of --config and the
+    /// CERT of install are files of this system
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
     /// Read this configuration, and the drop-ins beside it, instead of
@@ -74,7 +75,7 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Build a throw-away control-plane node with certificates in every state, and do the whole job
+    /// Build a throw-away control-plane node with certificates in many states, and do the whole job
     /// on it
     #[command(after_help = DEMO)]
     Demo(DemoOptions),

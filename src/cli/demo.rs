@@ -1,4 +1,4 @@
-//! `kubecertd demo`: creates a throw-away control-plane node with certificates in every state, and
+//! `kubecertd demo`: creates a throw-away control-plane node with certificates in many states, and
 //! shows the whole work on it, first by hand and then by the daemon.
 
 mod console;
@@ -52,7 +52,7 @@ fn show(keep: Option<PathBuf>, interrupted: &AtomicBool) -> Result<Exit, Failure
     let clock = FixedClock(SystemClock.now());
     let node = DemoNode::build(dir.path(), clock.now(), &NodePlan::every_state())?;
     out::print(&format!(
-        "A throw-away control-plane node, with certificates in every state, is in {}.\n",
+        "A throw-away control-plane node, with certificates in many states, is in {}.\n",
         dir.path().display()
     ));
     let console = Console { dir: dir.path(), interrupted };

@@ -111,7 +111,7 @@ pub(super) fn preview(node: &Node, preview: &Preview, request: &Request) -> Stri
     let row = |step: &Step| match (step.action, step.terms) {
         (Action::Copy, _) => line(SOON, "would copy", &step.credential, None, &step.reason),
         (Action::Make, Some(terms)) => {
-            line(SOON, "would make", &step.credential, Some(terms.not_before), &step.reason)
+            line(SOON, "would make", &step.credential, Some(terms.not_after), &step.reason)
         }
         (Action::Repair, Some(terms)) => {
             line(SOON, "would repair", &step.credential, Some(terms.not_after), &step.reason)

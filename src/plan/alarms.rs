@@ -160,7 +160,7 @@ fn pass_failed(situation: &AlarmSituation<'_>) -> Option<Alarm> {
         "kubecertd can't manage the certificates: no pass can be made.",
         situation.trouble?.to_owned(),
         "Remove the cause that the reason names; kubecertd retries by itself, and at once after \
-         systemctl kill -s USR1 kubecertd.",
+         systemctl kill --kill-who main --signal USR1 kubecertd.",
     ))
 }
 

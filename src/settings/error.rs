@@ -255,6 +255,13 @@ fn quoted(excerpt: &str) -> String {
     if excerpt.is_empty() { String::new() } else { format!("`{excerpt}`: ") }
 }
 
+/// Keys that have another name now, and that name.
+const RENAMED: [(&str, &str); 3] = [
+    ("authority", "ca"),
+    ("authority_expires_within", "ca_expires_within"),
+    ("root_authority_expires_within", "root_ca_expires_within"),
+];
+
 /// Adds "did you mean" to serde's message about an unknown key, which quotes that key first and the
 /// known ones after it.
 pub(super) fn with_suggestion(message: &str) -> String {
@@ -266,7 +273,9 @@ pub(super) fn with_suggestion(message: &str) -> String {
             .filter(|(distance, _)| distance * 3 <= wrong.len().max(3)),
         _ => None,
     };
-    match near {
+    let renamed = || RENAMED.iter().find(|(old, _)| message.contains(&format!("`{old}`")));
+    let renamed = renamed().filter(|_| message.starts_with("unknown field"));
+    match renamed.map(|(_, new)| (0, *new)).or(near) {
         Some((_, known)) => format!("{message}; did you mean `{known}`?"),
         None => message.to_owned(),
     }
@@ -293,6 +302,14 @@ fn distance(one: &str, other: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn earlier_name_of_a_key_suggests_its_new_name() {
+        for (old, new) in RENAMED {
+            let message = format!("unknown field `{old}`, expected `root_ca_expires_within`");
+            assert!(with_suggestion(&message).ends_with(&format!("; did you mean `{new}`?")));
+        }
+    }
 
     #[test]
     fn distance_counts_edits() {
