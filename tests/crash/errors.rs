@@ -112,7 +112,7 @@ fn assert_clean_exit(run: &InjectedRun, case: &str) {
 fn assert_whole_or_reported(tree: &Tree, copy: &TreeCopy, run: &InjectedRun, case: &str) {
     let whole = copy.node.usable_credentials();
     assert!(
-        whole.len() == tree.credentials() || run.text.contains("half made"),
+        whole.len() == tree.credentials() || run.text.contains("the change is incomplete"),
         "{case}: {} are whole: {}",
         whole.len(),
         run.text
