@@ -138,7 +138,11 @@ fn objects_for(path: &Path) -> Vec<(Given, Object)> {
     if is_own(parent) {
         return objects;
     }
-    objects.extend([LinkToDir, Fifo, Mount].map(|object| (Directory, object)));
+    objects.extend([LinkToDir, Fifo].map(|object| (Directory, object)));
+    // A mount on a symlink is one on its target.
+    if !is_link {
+        objects.push((Directory, Mount));
+    }
     if is_dir {
         objects.extend([SwappedDir, MovedLinkToDir].map(|object| (Directory, object)));
         return objects;
