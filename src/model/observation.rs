@@ -222,7 +222,7 @@ pub struct Relations {
     /// Whether the file by which clients are accepted can't be read, so that such a root is not
     /// known.
     pub clients_unreadable: bool,
-    /// The the cluster's root CA, where this authority accepts what that one signs.
+    /// The cluster's root CA, where this authority accepts what that one signs.
     pub twin: Option<AuthorityName>,
 }
 

@@ -336,13 +336,9 @@ fn manifests(
                 problem: FileProblem::NotAFile("a directory"),
                 ..
             })) => {}
-            Err(e) => unread.push((
-                name,
-                format!(
-                    "{e}; the content of this manifest is not \
-                known"
-                ),
-            )),
+            Err(e) => {
+                unread.push((name, format!("{e}; the content of this manifest is not known")))
+            }
         }
     }
     found

@@ -70,7 +70,7 @@ fn read(root: &Root, file: &AbsolutePath) -> Option<Vec<Certificate>> {
     certificates(content.expose()).ok()
 }
 
-/// The the cluster's root CA, where the authority accepts what that one signs.
+/// The cluster's root CA, where the authority accepts what that one signs.
 fn twin(
     cluster: &Authority,
     of_cluster: &LoadedAuthority,

@@ -266,17 +266,19 @@ const RENAMED: [(&str, &str); 3] = [
 /// known ones after it.
 pub(super) fn with_suggestion(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
-    let near = match quoted.next() {
-        Some(wrong) if message.starts_with("unknown field") => quoted
-            .map(|known| (distance(wrong, known), known))
-            .min()
-            .filter(|(distance, _)| distance * 3 <= wrong.len().max(3)),
+    let meant = match quoted.next() {
+        Some(wrong) if message.starts_with("unknown field") => {
+            let renamed = RENAMED.iter().find(|(old, _)| *old == wrong).map(|(_, new)| *new);
+            let near = quoted
+                .map(|known| (distance(wrong, known), known))
+                .min()
+                .filter(|(distance, _)| distance * 3 <= wrong.len().max(3));
+            renamed.or(near.map(|(_, known)| known))
+        }
         _ => None,
     };
-    let renamed = || RENAMED.iter().find(|(old, _)| message.contains(&format!("`{old}`")));
-    let renamed = renamed().filter(|_| message.starts_with("unknown field"));
-    match renamed.map(|(_, new)| (0, *new)).or(near) {
-        Some((_, known)) => format!("{message}; did you mean `{known}`?"),
+    match meant {
+        Some(known) => format!("{message}; did you mean `{known}`?"),
         None => message.to_owned(),
     }
 }

@@ -433,9 +433,7 @@ mod tests {
     /// Its owner may put another directory or a symlink there between two walks.
     #[test]
     fn directory_that_others_can_write_is_not_kept() {
-        if !nix::unistd::geteuid().is_root() {
-            return;
-        }
+        require!(ROOT);
         for exposed in ["etc", "etc/pki"] {
             let (disk, root) = disk();
             let kept = root.keeping_dirs();
