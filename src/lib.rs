@@ -1,8 +1,9 @@
 //! kubecertd keeps the certificates of a Kubernetes control-plane node from expiring.
 //!
 //! The modules are layers, and each imports only from the ones below it: `cli`, [`daemon`],
-//! [`report`], [`pass`], [`observe`], [`act`], [`plan`], [`drivers`], [`credentials`], [`state`],
-//! [`store`], [`settings`], [`formats`], [`sys`], and [`model`] at the bottom.
+//! [`report`], [`pass`], [`observe`], [`act`], [`cluster`], [`plan`], [`drivers`],
+//! [`credentials`], [`state`], [`store`], [`settings`], [`formats`], [`sys`], and [`model`] at the
+//! bottom.
 #![cfg_attr(
     test,
     allow(
@@ -16,6 +17,7 @@
 
 pub mod act;
 pub mod cli;
+pub mod cluster;
 pub mod credentials;
 pub mod daemon;
 pub mod demo;

@@ -19,6 +19,7 @@ mod roll_back;
 pub mod services;
 mod settle;
 mod survey;
+mod turns;
 
 use std::time::Duration;
 

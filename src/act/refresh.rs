@@ -51,14 +51,12 @@ pub async fn refresh(
             }
             (Some(service), None) => Turn::new(step, service, with).make().await,
         };
-        if service.is_some_and(|service| service.essential.is_some())
-            && restarted
-            && is_unhealthy(&result)
-        {
+        let healthy = !restarted || !is_unhealthy(&result);
+        if service.is_some_and(|service| service.essential.is_some()) && !healthy {
             unhealthy = Some(step.service.clone());
         }
         let outcome = RefreshOutcome { service: step.service.clone(), restarted, result };
-        with.caller.finished(&outcome);
+        with.caller.finished(&outcome, healthy).await;
         outcomes.push(outcome);
     }
     outcomes

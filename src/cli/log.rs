@@ -18,9 +18,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::report::line::FIELDS;
 
-/// Only warnings of other crates are shown; and tokio_cron_scheduler logs an error when it is
-/// called less often than it could be.
-const LOG_FILTER: &str = "warn,kubecertd=info,tokio_cron_scheduler=off";
+/// Only warnings of other crates are shown. tokio_cron_scheduler logs an error when it is called
+/// less often than it could be, and kube one for each answer that is none: the caller reports it.
+const LOG_FILTER: &str = "warn,kubecertd=info,tokio_cron_scheduler=off,kube_client=off";
 
 /// Starts logging.
 pub(super) fn start() {

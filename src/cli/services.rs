@@ -137,6 +137,7 @@ mod tests {
             kind,
             health: None,
             essential: None,
+            leader_lease: None,
             uses: Vec::new(),
             ages: false,
             configured: false,

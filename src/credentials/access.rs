@@ -75,9 +75,26 @@ pub fn identity_in(
 /// # Errors
 /// When a file is missing, or does not hold a usable certificate and key.
 pub fn identity_of(stored: &Stored) -> Result<ClientIdentity, String> {
+    let (contents, key) = read_back(stored)?;
+    identity_in(stored, &contents, &key)
+}
+
+/// Returns a stored credential as a client of another library takes it: the certificate with the
+/// chain behind it, and the key, in PEM.
+///
+/// # Errors
+/// When a file is missing, or does not hold a usable certificate and key.
+pub fn pem_identity(stored: &Stored) -> Result<(String, Secret), String> {
+    let (contents, key) = read_back(stored)?;
+    let chain = stored.chain_in(&contents).iter().map(Certificate::to_pem).collect();
+    Ok((chain, key.to_pem().map_err(|e| e.to_string())?))
+}
+
+/// Reads what the files of a stored credential hold.
+fn read_back(stored: &Stored) -> Result<(Vec<Secret>, PrivateKey), String> {
     let contents =
         stored.form.sources().map(|source| source.content.clone()).collect::<Option<Vec<Secret>>>();
     let contents = contents.ok_or("one of its files is missing")?;
     let (_, key) = stored.read_back(&contents).map_err(|e| e.to_string())?;
-    identity_in(stored, &contents, &key)
+    Ok((contents, key))
 }

@@ -16,7 +16,7 @@ mod load;
 mod observed;
 mod trust;
 
-pub use access::{Server, identity, identity_in, identity_of, server};
+pub use access::{Server, identity, identity_in, identity_of, pem_identity, server};
 pub use authority::{Above, ChainToAnchor, LoadedAuthority, LoadedKey, load_authority};
 pub use cluster::{Cluster, cluster, trusting};
 pub use compose::{ComposeError, Composed};

@@ -8,8 +8,11 @@ use super::DaemonError;
 use super::schedule::{Schedule, stable_delay};
 use crate::model::AbsolutePath;
 use crate::observe::{Config, ConfigFile, Node, NodeError};
+use crate::plan::etcd_members;
 use crate::report::line;
-use crate::state::{read_last_good_configuration, write_last_good_configuration};
+use crate::state::{
+    read_last_good_configuration, read_service_memory, write_last_good_configuration,
+};
 use crate::sys::{Clock, Root};
 
 /// The options of the daemon.
@@ -79,8 +82,15 @@ fn keep(node: &Node, files: &[ConfigFile]) {
 /// The schedule of this node.
 pub(super) fn node_schedule(node: &Node) -> Schedule {
     let schedule = &node.settings.schedule;
-    let delay = if node.catalog.etcd_members > 1 { own_delay(node) } else { Duration::ZERO };
+    let delay = if has_peers(node) { own_delay(node) } else { Duration::ZERO };
     Schedule::new((*schedule.cron).clone(), (*schedule.time_zone).clone(), delay)
+}
+
+/// Whether other nodes are known to have an etcd or an API server of this cluster: by the manifest,
+/// or by what they last answered.
+fn has_peers(node: &Node) -> bool {
+    let (memory, _) = read_service_memory(&node.root, &node.settings.paths.state);
+    etcd_members(node.catalog.etcd_members, memory.etcd_members) > 1 || memory.other_api_servers > 0
 }
 
 fn own_delay(node: &Node) -> Duration {

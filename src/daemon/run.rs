@@ -280,6 +280,15 @@ impl Daemon {
         self.pass = Some(tokio::spawn(task.run()));
     }
 
+    /// Puts the schedule in force that the node has now: a pass may have found nodes that joined.
+    fn update_schedule(&mut self) {
+        let schedule = node_schedule(&self.node);
+        if schedule != self.schedule {
+            self.schedule = schedule;
+            self.ticker.replace(self.schedule.clone());
+        }
+    }
+
     /// Reports a finished pass, and plans the next one if it is needed.
     fn finish_pass(&mut self, (finished, alarms): PassEnd) {
         self.pass = None;
@@ -297,6 +306,7 @@ impl Daemon {
         if let Some(report) = &report {
             self.changes.accept_written(&self.node, &report.written);
         }
+        self.update_schedule();
         self.plan_retry(&last, report.as_ref());
         self.last = Some(last);
         self.changes.retry_watches(&self.node);
@@ -346,11 +356,10 @@ impl Daemon {
         match LoadedConfiguration::read(&self.options) {
             Ok((configuration, node)) => {
                 self.configuration = configuration;
-                self.schedule = node_schedule(&node);
-                self.ticker.replace(self.schedule.clone());
                 self.reloaded = true;
                 self.changes.switch_node(&self.node, &node);
                 self.node = node;
+                self.update_schedule();
                 self.deadlines.replace_policy(&self.node, self.options.clock.now());
                 self.handle_hint();
                 log::log_configuration_in_force();

@@ -330,12 +330,13 @@ impl Pod {
         AbsolutePath::new(path).ok()
     }
 
-    /// The URL at which kubelet checks the health of the container: the liveness probe's, else the
-    /// readiness probe's.
+    /// The URL at which kubelet checks whether the container serves: the readiness probe's, else
+    /// the liveness probe's. A live one need not serve: /livez of etcd 3.6 says nothing of a lost
+    /// quorum.
     #[must_use]
     pub fn health(&self) -> Option<String> {
         let container = self.container()?;
-        let probes = [&container.liveness_probe, &container.readiness_probe];
+        let probes = [&container.readiness_probe, &container.liveness_probe];
         probes.into_iter().flatten().find_map(|probe| self.url(probe.http_get.as_ref()?))
     }
 

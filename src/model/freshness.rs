@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CredentialName, ServiceName, Timestamp};
+use super::{CredentialName, ServiceName, Timestamp, Urgency};
 
 /// The evidence of which certificate a service uses, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -96,7 +96,15 @@ pub struct RefreshStep {
     /// For the remedies that end in a restart where they do not help: why that one would have to
     /// wait.
     pub restart_waits: Option<String>,
+    /// How urgent it is, by the certificate that the service uses.
+    pub urgency: Urgency,
+}
+
+impl RefreshStep {
     /// Whether the certificate that the service uses has expired: then nothing defers the step, not
     /// even the state of other nodes.
-    pub too_late: bool,
+    #[must_use]
+    pub fn is_too_late(&self) -> bool {
+        self.urgency == Urgency::Expired
+    }
 }

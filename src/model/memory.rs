@@ -27,6 +27,12 @@ pub struct ServiceMemory {
     pub first_requests: BTreeMap<CredentialName, String>,
     /// How many members etcd had when it was last asked.
     pub etcd_members: Option<usize>,
+    /// How many of them come before this node's, by their ids.
+    pub etcd_rank: usize,
+    /// How many API servers other nodes had when they were last listed.
+    pub other_api_servers: usize,
+    /// Since when the Lease for restarts could not be had while one was needed.
+    pub without_lease: Option<Uptime>,
 }
 
 /// When a credential's present content came to be where it is.

@@ -13,6 +13,7 @@ mod digest;
 mod freshness;
 mod judgement;
 mod key;
+mod lease;
 mod memory;
 mod names;
 mod neighbours;
@@ -45,9 +46,10 @@ pub use judgement::{
     TrustCondition, TrustJudgement, Urgency,
 };
 pub use key::{InvalidKeyChoice, KeyChoice};
+pub use lease::LeaseState;
 pub use memory::{Appeared, Earlier, NotedConnections, Replaced, Restarted, ServiceMemory, Told};
 pub use names::{AuthorityName, CredentialName, InvalidName, ServiceName, SinkName};
-pub use neighbours::Neighbours;
+pub use neighbours::{EtcdMembers, Neighbours, Voter};
 pub use observation::{
     AuthorityCertificate, AuthorityFacts, AuthorityKey, AuthorityState, BackupFacts, CopyFacts,
     CredentialFacts, KubeletClient, Leaf, Material, NameParts, OtherRenewer, Relations, RootAbove,

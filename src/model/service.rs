@@ -20,6 +20,9 @@ pub struct Service {
     /// Set where other services depend on it: it is stopped only while its peers on other nodes
     /// carry on, and where it is not healthy afterwards, the services after it are left alone.
     pub essential: Option<Essential>,
+    /// The Lease in `kube-system` by which its instances on several nodes elect a leader; `None`
+    /// where they elect none.
+    pub leader_lease: Option<String>,
     /// The credentials it uses.
     pub uses: Vec<Use>,
     /// Whether it keeps certificates in memory that expire a year after its start, so that it has

@@ -6,7 +6,7 @@
 use super::PassError;
 use crate::act::refresh::RefreshOutcome;
 use crate::act::{CopyError, Renewed};
-use crate::model::{AuthorityName, CredentialName, Deferral};
+use crate::model::{AuthorityName, CredentialName, Deferral, ServiceName};
 
 /// Receives the events of a pass.
 pub type Emit<'e> = &'e (dyn Fn(&Event<'_>) + Sync);
@@ -56,6 +56,13 @@ pub enum Event<'e> {
         subject: Subject<'e>,
         /// What it waits for.
         deferred: &'e Deferral,
+    },
+    /// A service is restarted when another node has done so: one node of the cluster at a time.
+    TurnAwaited {
+        /// The service.
+        service: &'e ServiceName,
+        /// The node that restarts a service now.
+        holder: &'e str,
     },
     /// A step of the refresh of services is over.
     Refreshed(&'e RefreshOutcome),

@@ -14,21 +14,21 @@ use super::event::{Emit, Event};
 use super::memory::Memory;
 use super::orders::Orders;
 use super::survey::{Survey, policy};
+use super::turns::{Turns, note_neighbours};
 use crate::act::make_first_request;
 use crate::act::refresh::{
     BoxFuture, Caller, Limits, RefreshOutcome, Refreshing, ServiceObservation, await_healthy,
     refresh,
 };
 use crate::model::{
-    AbsolutePath, ClockTrust, Constraints, Consumer, Essential, Health, Neighbours, Presence,
-    RefreshStep, Remedy, Replaced, Service, ServiceKind, ServiceMemory, ServiceName, Timestamp,
+    AbsolutePath, ClockTrust, Constraints, Consumer, Essential, Health, Presence, RefreshStep,
+    Remedy, Replaced, Service, ServiceKind, ServiceMemory, ServiceName, Timestamp,
 };
 use crate::observe::{Node, ServicesSeen, neighbours, node_name, service, services};
 use crate::plan::{
     Content, Finding, FirstRequest, Judged, JudgedService, Moment, Refresh, Request, Situation,
-    Trigger, etcd_members, first_requests, forget_restarted, judge_service, may_stop,
-    note_connections, note_contents, note_out_of_sight, note_reloaded, note_replaced,
-    note_restarted, plan_refresh,
+    Trigger, first_requests, forget_restarted, judge_service, note_connections, note_contents,
+    note_out_of_sight, note_reloaded, note_replaced, note_restarted, plan_refresh,
 };
 use crate::sys::{Clock, Root, block_on, uptime};
 
@@ -202,10 +202,15 @@ impl Observer<'_> {
         notes
     }
 
-    async fn make_first_request(self, one: &FirstRequest) -> Result<(), String> {
+    /// The name of this node in the cluster, where it is known.
+    fn node_name(self) -> Option<String> {
         let credentials = self.survey.credentials.iter().map(|judged| &judged.facts);
-        let node = node_name(credentials)
-            .filter(|name| is_node_name(name))
+        node_name(credentials).filter(|name| is_node_name(name))
+    }
+
+    async fn make_first_request(self, one: &FirstRequest) -> Result<(), String> {
+        let node = self
+            .node_name()
             .ok_or("the name of this node is not known, since kubelet's certificate is not")?;
         let kubeconfig =
             self.node.catalog.credentials.iter().find(|entry| entry.name == one.kubeconfig);
@@ -226,9 +231,11 @@ impl Observer<'_> {
         let mut found = self.observe(&mut memory.value, replaced).await;
         let notes = self.make_first_requests(&found, &mut memory.value).await;
         found.notes.extend(notes);
+        note_members(node, &found, &mut memory.value).await;
         found.notes.extend(memory.persist().err());
         let (memory_cell, noted) = (RefCell::new(&mut *memory), RefCell::default());
-        let caller = PassCaller { node, survey, clock, emit, memory: memory_cell, noted };
+        let turns = Turns::new(node, self.node_name(), stop, clock, emit);
+        let caller = PassCaller { node, survey, clock, emit, turns, memory: memory_cell, noted };
         let services = &node.catalog.services;
         let with = Refreshing {
             caller: &caller,
@@ -245,7 +252,7 @@ impl Observer<'_> {
             stop,
         };
         let known: Vec<_> = found.list.iter().map(|judged| judged.facts.service.clone()).collect();
-        let outcomes = refresh(&found.steps, &known, &with).await;
+        let outcomes = caller.turns.keep(refresh(&found.steps, &known, &with)).await;
         caller.forget_not_made(&found.steps, &outcomes);
         caller.note_reloaded(&found.steps, &outcomes);
         let not_written = caller.memory.borrow_mut().persist().err();
@@ -255,7 +262,6 @@ impl Observer<'_> {
             await_healthy(&static_pods_down(&found), POD_START_TIMEOUT, &with).await;
         }
         drop(caller);
-        note_members(node, &found, &mut memory.value).await;
         if kubelet_was_started {
             let again = self.observe(&mut memory.value, &[]).await;
             let notes = [found.notes, again.notes].concat();
@@ -284,7 +290,7 @@ fn static_pods_down(found: &Services) -> Vec<Service> {
 
 fn kubelet_was_started(steps: &[RefreshStep], outcomes: &[RefreshOutcome]) -> bool {
     let is_it = |step: &&RefreshStep| {
-        step.remedy == Remedy::Start || (step.remedy == Remedy::Restart && step.too_late)
+        step.remedy == Remedy::Start || (step.remedy == Remedy::Restart && step.is_too_late())
     };
     let well = |name: &ServiceName| {
         outcomes.iter().any(|outcome| outcome.service == *name && outcome.result.is_ok())
@@ -292,15 +298,15 @@ fn kubelet_was_started(steps: &[RefreshStep], outcomes: &[RefreshOutcome]) -> bo
     steps.first().filter(is_it).is_some_and(|step| well(&step.service))
 }
 
-/// A healthy etcd is asked how many members it has: the manifest of a cluster's first node names
-/// only itself, and after a long absence no member answers.
+/// A healthy etcd is asked for its members: the manifest of a cluster's first node names only
+/// itself, and after a long absence no member answers.
 async fn note_members(node: &Node, found: &Services, memory: &mut ServiceMemory) {
     let is_etcd =
         |judged: &&JudgedService| judged.facts.service.essential == Some(Essential::EtcdMember);
     if found.list.iter().find(is_etcd).is_some_and(|judged| judged.facts.health == Health::Healthy)
-        && let Ok(Neighbours::Members { all, .. }) = neighbours(node, Essential::EtcdMember).await
+        && let Ok(members) = neighbours(node, Essential::EtcdMember).await
     {
-        memory.etcd_members = Some(all);
+        note_neighbours(&members, memory);
     }
 }
 
@@ -346,27 +352,13 @@ struct PassCaller<'a, 'm> {
     survey: &'a Survey,
     clock: &'a dyn Clock,
     emit: Emit<'a>,
+    turns: Turns<'a>,
     memory: RefCell<&'a mut Memory<'m>>,
     /// What was written down as about to be restarted.
     noted: RefCell<Vec<ServiceName>>,
 }
 
 impl PassCaller<'_, '_> {
-    /// An essential service is stopped only while its peers on other nodes carry on, unless what it
-    /// uses has expired.
-    async fn check_peers(&self, step: &RefreshStep) -> Result<(), String> {
-        let service =
-            self.node.catalog.services.iter().find(|service| service.name == step.service);
-        match service.and_then(|service| service.essential).filter(|_| !step.too_late) {
-            Some(essential) => {
-                let found = neighbours(self.node, essential).await;
-                let answered = self.memory.borrow().value.etcd_members;
-                may_stop(&found, etcd_members(self.node.catalog.etcd_members, answered))
-            }
-            None => Ok(()),
-        }
-    }
-
     /// Remembers for which certificates services accepted a request to reload.
     fn note_reloaded(&self, steps: &[RefreshStep], outcomes: &[RefreshOutcome]) {
         let well = |step: &&RefreshStep| {
@@ -411,20 +403,36 @@ impl Caller for PassCaller<'_, '_> {
         })
     }
 
+    fn take_turn<'a>(&'a self, step: &'a RefreshStep) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            match &step.restart_waits {
+                Some(reason) => Err(reason.clone()),
+                None => self.turns.take(step, &self.memory).await,
+            }
+        })
+    }
+
     /// A restart that can't be written down is not made: it might be made again and again.
     fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             if let Some(reason) = &step.restart_waits {
                 return Err(reason.clone());
             }
-            self.check_peers(step).await?;
+            self.turns.check(step, &self.memory).await?;
             self.noted.borrow_mut().push(step.service.clone());
             note_restarted(&mut self.memory.borrow_mut().value, step, self.clock.now());
             self.memory.borrow_mut().persist()
         })
     }
 
-    fn finished(&self, outcome: &RefreshOutcome) {
+    fn finished<'a>(&'a self, outcome: &'a RefreshOutcome, healthy: bool) -> BoxFuture<'a, ()> {
         (self.emit)(&Event::Refreshed(outcome));
+        let services = &self.node.catalog.services;
+        let service = services.iter().find(|service| service.name == outcome.service);
+        Box::pin(async move {
+            if let Some(service) = service {
+                self.turns.end(service, healthy).await;
+            }
+        })
     }
 }

@@ -80,7 +80,7 @@ mod tests {
     use super::super::service_fixtures::{UP, appeared_at, judged, name, now, service};
     use super::super::{judge_service, service_fixtures};
     use super::*;
-    use crate::model::{Presence, ServiceFacts, Takes};
+    use crate::model::{Presence, ServiceFacts, Takes, Urgency};
 
     /// An API server that runs since then.
     fn api_server(started: u64) -> ServiceFacts {
@@ -118,7 +118,7 @@ mod tests {
             reason: String::new(),
             waits: None,
             restart_waits: None,
-            too_late: false,
+            urgency: Urgency::Comfortable,
         }
     }
 

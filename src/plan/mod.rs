@@ -17,6 +17,7 @@ mod names;
 mod neighbours;
 mod planner;
 mod refresh;
+mod restart_lease;
 #[cfg(test)]
 mod service_fixtures;
 mod steps;
@@ -44,8 +45,11 @@ pub use memory::{
     note_reloaded, note_replaced, note_restarted,
 };
 pub use names::{lacking, with_names};
-pub use neighbours::{etcd_members, may_stop};
+pub use neighbours::{MayStop, etcd_members, may_stop};
 pub use planner::plan;
 pub use refresh::{Refresh, Situation, Trigger, plan_refresh};
+pub use restart_lease::{
+    Claim, LEASE_DURATION, NEEDED_BEFORE_STOP, WithoutLease, claim, without_lease,
+};
 pub use steps::{Judged, Plan, Request, Step, Terms};
 pub use words::{remaining, span};

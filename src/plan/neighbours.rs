@@ -1,7 +1,7 @@
 //! Whether an essential service may be stopped for a moment: only where its peers on other nodes
-//! carry on, or there are none.
+//! carry on, or there are none, or nothing is left to lose.
 
-use crate::model::Neighbours;
+use crate::model::{EtcdMembers, Neighbours};
 
 /// How many members etcd has: by its own last answer, which knows those that joined or left since;
 /// else by its manifest, which names those that were there when this node joined.
@@ -11,32 +11,53 @@ pub fn etcd_members(manifest: usize, answered: Option<usize>) -> usize {
     answered.filter(|members| *members > 0).unwrap_or(manifest)
 }
 
-/// Whether a service may be stopped; an `Err` says why not.
+/// Whether an essential service may be stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MayStop {
+    /// Its peers carry on, or there are none, or it does not count.
+    Yes,
+    /// etcd has no quorum at this moment. If that lasts, its members may all be stopped: nothing
+    /// can be lost. A leader election looks like this for a few seconds.
+    NoQuorum,
+    /// Why not, for an operator.
+    No(String),
+}
+
+/// Whether a service may be stopped.
 ///
 /// Where the peers are not known, the number of [`etcd_members`] decides: several mean that the
 /// cluster has other nodes, whose state is unknown. Where there is only this one, a restart does no
 /// harm to a member that does not answer.
-///
-/// # Errors
-/// A text for an operator.
-pub fn may_stop(found: &Result<Neighbours, String>, etcd_members: usize) -> Result<(), String> {
+#[must_use]
+pub fn may_stop(found: &Result<Neighbours, String>, etcd_members: usize) -> MayStop {
     match found {
-        Ok(Neighbours::Members { all, healthy }) if *all > 1 && *healthy < quorum(*all) => {
-            Err(format!(
-                "etcd has {all} members, and of the others {healthy} are healthy: without this one \
-                 there would be fewer than the {} it needs",
-                quorum(*all)
-            ))
-        }
-        Ok(Neighbours::Servers { others, ready: 0 }) if *others > 0 => Err(format!(
+        Ok(Neighbours::Members(members)) => may_stop_member(members),
+        Ok(Neighbours::Servers { others, ready: 0 }) if *others > 0 => MayStop::No(format!(
             "none of the other API servers of the cluster is ready (there are {others})"
         )),
-        Ok(Neighbours::Members { .. } | Neighbours::Servers { .. }) => Ok(()),
-        Err(reason) if etcd_members > 1 => Err(format!(
+        Ok(Neighbours::Servers { .. }) => MayStop::Yes,
+        Err(reason) if etcd_members > 1 => MayStop::No(format!(
             "etcd has {etcd_members} members, and whether the other nodes continue without this \
              one is not known: {reason}"
         )),
-        Err(_) => Ok(()),
+        Err(_) => MayStop::Yes,
+    }
+}
+
+fn may_stop_member(members: &EtcdMembers) -> MayStop {
+    let EtcdMembers { voters, own, healthy_others, .. } = *members;
+    // A learner, or a member that was removed, is no part of the quorum.
+    let Some(own) = own else { return MayStop::Yes };
+    let quorum = quorum(voters);
+    if voters == 1 || healthy_others >= quorum {
+        MayStop::Yes
+    } else if healthy_others + usize::from(own.healthy) < quorum {
+        MayStop::NoQuorum
+    } else {
+        MayStop::No(format!(
+            "etcd has {voters} members that vote, and of the others {healthy_others} are healthy: \
+             without this one there would be fewer than the {quorum} it needs"
+        ))
     }
 }
 
@@ -48,29 +69,56 @@ fn quorum(members: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Voter;
 
-    fn members(all: usize, healthy: usize) -> bool {
-        may_stop(&Ok(Neighbours::Members { all, healthy }), 1).is_ok()
+    fn members(voters: usize, own: Option<bool>, healthy_others: usize) -> MayStop {
+        let own = own.map(|healthy| Voter { healthy });
+        let found = EtcdMembers { voters, rank: 0, own, healthy_others };
+        may_stop(&Ok(Neighbours::Members(found)), 1)
     }
 
     #[test]
     fn member_is_stopped_only_while_quorum_remains() {
-        let may = |all| (0..all).map(|healthy| members(all, healthy)).collect::<Vec<_>>();
+        let may = |voters| {
+            let of = |others| members(voters, Some(true), others) == MayStop::Yes;
+            (0..voters).map(of).collect::<Vec<_>>()
+        };
         assert_eq!(may(1), [true], "it is alone");
         assert_eq!(may(2), [false, false], "of two, one is not more than half");
         assert_eq!(may(3), [false, false, true]);
         assert_eq!(may(5), [false, false, false, true, true]);
+        assert_eq!(
+            members(3, Some(true), 1),
+            MayStop::No(
+                "etcd has 3 members that vote, and of the others 1 are healthy: without this one \
+                 there would be fewer than the 2 it needs"
+                    .to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn member_without_vote_is_stopped_whatever_the_others_do() {
+        assert_eq!(members(2, None, 0), MayStop::Yes);
+        assert_eq!(members(3, None, 1), MayStop::Yes);
+    }
+
+    #[test]
+    fn lost_quorum_differs_from_one_that_would_be_lost() {
+        assert_eq!(members(3, Some(false), 1), MayStop::NoQuorum);
+        assert_eq!(members(3, Some(true), 0), MayStop::NoQuorum);
+        assert_eq!(members(5, Some(true), 1), MayStop::NoQuorum);
+        assert!(matches!(members(5, Some(true), 2), MayStop::No(_)));
+        assert_eq!(members(3, Some(false), 2), MayStop::Yes, "the others have one");
     }
 
     #[test]
     fn api_server_is_stopped_only_with_ready_peer_or_alone() {
         let may = |others, ready| may_stop(&Ok(Neighbours::Servers { others, ready }), 3);
-        assert_eq!(may(0, 0), Ok(()));
-        assert_eq!(may(2, 1), Ok(()));
-        assert_eq!(
-            may(2, 0),
-            Err("none of the other API servers of the cluster is ready (there are 2)".to_owned())
-        );
+        assert_eq!(may(0, 0), MayStop::Yes);
+        assert_eq!(may(2, 1), MayStop::Yes);
+        let reason = "none of the other API servers of the cluster is ready (there are 2)";
+        assert_eq!(may(2, 0), MayStop::No(reason.to_owned()));
     }
 
     #[test]
@@ -82,15 +130,17 @@ mod tests {
     }
 
     #[test]
-    fn unknown_peers_are_judged_by_the_manifest() {
+    fn unknown_peers_are_judged_by_the_known_number() {
         let unknown = || Err("it does not answer".to_owned());
-        assert_eq!(may_stop(&unknown(), 1), Ok(()));
-        assert_eq!(may_stop(&unknown(), 0), Ok(()));
-        let reason = may_stop(&unknown(), 3).unwrap_err();
+        assert_eq!(may_stop(&unknown(), 1), MayStop::Yes);
+        assert_eq!(may_stop(&unknown(), 0), MayStop::Yes);
         assert_eq!(
-            reason,
-            "etcd has 3 members, and whether the other nodes continue without this one is not \
-             known: it does not answer"
+            may_stop(&unknown(), 3),
+            MayStop::No(
+                "etcd has 3 members, and whether the other nodes continue without this one is not \
+                 known: it does not answer"
+                    .to_owned()
+            )
         );
     }
 }

@@ -350,7 +350,7 @@ impl Planner<'_> {
             reason: self.reason(&wants),
             waits,
             restart_waits,
-            too_late: urgency == Urgency::Expired,
+            urgency,
         })
     }
 

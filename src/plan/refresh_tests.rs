@@ -263,7 +263,7 @@ fn stale_service_is_restarted_for_certificate_on_disk() {
         reason: "uses an outdated scheduler.conf (start time)".into(),
         waits: None,
         restart_waits: None,
-        too_late: false,
+        urgency: Urgency::Comfortable,
     };
     assert_eq!(Node::new(vec![stale()]).plan(), Refresh { steps: vec![step], findings: vec![] });
 }
@@ -395,7 +395,7 @@ fn invisible_service_is_refreshed_like_others() {
 
 #[test]
 fn expired_certificate_is_never_deferred() {
-    let too_late = |end| Node::new(vec![stale()]).old_ones_end(end).step().too_late;
+    let too_late = |end| Node::new(vec![stale()]).old_ones_end(end).step().is_too_late();
     assert!(!too_late(now()), "urgent is not too late");
     assert!(too_late(now().minus(Duration::from_secs(1))));
 }

@@ -128,6 +128,7 @@ pub fn service(service: &str, credential: &str, takes: Takes, started: u64) -> S
         kind,
         health: None,
         essential: None,
+        leader_lease: None,
         ages: false,
         configured: false,
         uses,
@@ -184,6 +185,6 @@ pub fn restart_of(
         reason: String::new(),
         waits: None,
         restart_waits: None,
-        too_late: false,
+        urgency: Urgency::Comfortable,
     }
 }

@@ -118,6 +118,10 @@ impl PassEvents {
                 let topic = Topic::Credential(subject.credential.clone());
                 self.log_state(topic, &deferral_text(deferred), &line);
             }
+            Event::TurnAwaited { service, holder } => Line::info(Message::TurnAwaited)
+                .pass(self.pass)
+                .service(service)
+                .log(format_args!("{service}: restarted after {holder} has restarted its own")),
             Event::Refreshed(outcome) => self.log_refresh(outcome),
             Event::Note(note) => Line::warn(Message::Note).pass(self.pass).log(note),
         }

@@ -53,6 +53,8 @@ messages! {
     ServiceNotUpdated = "4a06deaf5d5a49c4b448019d57f8b405";
     /// The restart of a service is deferred.
     ServiceDeferred = "a593612a3986481893810edd10c121a7";
+    /// A service is restarted when another node of the cluster has done so.
+    TurnAwaited = "0f3fb4e1a9a34d0c9f7a2b5d6c81e7f4";
     /// An interrupted renewal was completed.
     RecoveryFinished = "3925f5bc4153447e9eaf2a159bde2d44";
     /// An interrupted renewal was dropped, because another program changed its files since.

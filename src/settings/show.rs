@@ -101,7 +101,7 @@ fn trial(trial: &Trial) -> String {
 }
 
 fn service(OwnService { service, origin }: &OwnService) -> Vec<String> {
-    let ProfileService { name, kind, health, essential, uses, ages_before } = service;
+    let ProfileService { name, kind, health, essential, leader_lease, uses, ages_before } = service;
     let mut lines = header("service", origin);
     lines.push(text("name", name));
     lines.extend(kind_of_service(kind));
@@ -112,6 +112,7 @@ fn service(OwnService { service, origin }: &OwnService) -> Vec<String> {
         };
         text("essential", &word)
     }));
+    lines.extend(leader_lease.as_ref().map(|lease| text("leader_lease", lease)));
     lines.extend(ages_before.map(|version| text("ages_before", &version)));
     lines.extend(health.as_ref().map(|url| text("health", url)));
     lines.push("uses = [".to_owned());

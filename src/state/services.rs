@@ -43,6 +43,7 @@ mod tests {
             ServiceName::new("kube-apiserver").unwrap(),
             CredentialName::new("etcd/server").unwrap(),
         );
+        let at_first = at.clone();
         let earlier = Earlier { fingerprint: "00".to_owned(), not_after: now, until: at.clone() };
         let fingerprint = "01".to_owned();
         let (seen, seen_at, earlier) = (at.clone(), now, vec![earlier]);
@@ -71,6 +72,9 @@ mod tests {
         ServiceMemory {
             told,
             etcd_members: Some(3),
+            etcd_rank: 1,
+            other_api_servers: 2,
+            without_lease: Some(at_first),
             first_requests: BTreeMap::from([(credential.clone(), fingerprint.clone())]),
             appeared: BTreeMap::from([(credential.clone(), appeared)]),
             stopped: BTreeMap::from([(service.clone(), "abc".to_owned())]),

@@ -26,14 +26,19 @@ pub trait Caller {
     /// Observes a service now.
     fn look<'a>(&'a self, service: &'a Service) -> BoxFuture<'a, ServiceObservation>;
 
+    /// Called before the last look at a service that is to be restarted or signalled: waits until
+    /// it is this node's turn. An `Err` says why that may not be.
+    fn take_turn<'a>(&'a self, step: &'a RefreshStep) -> BoxFuture<'a, Result<(), String>>;
+
     /// Asked right before a service is restarted, or signalled in the way of its kind; an `Err`
     /// says why that may not be. After an `Ok` it is done, so this is the moment to write it down;
     /// where nothing came of it,
     /// [`RefreshOutcome::restarted`](super::RefreshOutcome::restarted) says so in the end.
     fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> BoxFuture<'a, Result<(), String>>;
 
-    /// Called when a step is over.
-    fn finished(&self, outcome: &RefreshOutcome);
+    /// Called when a step is over. `healthy` is false where a service was stopped and is not
+    /// healthy, or not known to be.
+    fn finished<'a>(&'a self, outcome: &'a RefreshOutcome, healthy: bool) -> BoxFuture<'a, ()>;
 }
 
 /// The context of a refresh.

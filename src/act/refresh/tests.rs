@@ -14,7 +14,7 @@ use crate::drivers::cri::stand_in::{Behaviour, NORMAL, StandIn};
 use crate::drivers::sockets::established;
 use crate::model::{
     AbsolutePath, BootId, CredentialName, Evidence, Freshness, Health, Holding, Instance, Presence,
-    Remedy, ServiceFacts, ServiceKind, Signal, Takes, Timestamp, UnitRefresh, Uptime, Use,
+    Remedy, ServiceFacts, ServiceKind, Signal, Takes, Timestamp, UnitRefresh, Uptime, Urgency, Use,
 };
 use crate::sys::{Root, SystemClock};
 
@@ -56,6 +56,7 @@ fn service(of: &str, kind: ServiceKind) -> Service {
         kind,
         health: None,
         essential: None,
+        leader_lease: None,
         ages: false,
         configured: false,
         uses,
@@ -84,7 +85,7 @@ fn step(of: &str, remedy: Remedy) -> RefreshStep {
         reason: "because".to_owned(),
         waits: None,
         restart_waits: None,
-        too_late: false,
+        urgency: Urgency::Comfortable,
     }
 }
 
@@ -170,6 +171,10 @@ impl Caller for Scripted<'_> {
         })
     }
 
+    fn take_turn<'a>(&'a self, _: &'a RefreshStep) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             if let Some(reason) = self.refuses {
@@ -180,8 +185,8 @@ impl Caller for Scripted<'_> {
         })
     }
 
-    fn finished(&self, outcome: &RefreshOutcome) {
-        self.finished.borrow_mut().push(outcome.service.to_string());
+    fn finished<'a>(&'a self, outcome: &'a RefreshOutcome, _: bool) -> BoxFuture<'a, ()> {
+        Box::pin(async { self.finished.borrow_mut().push(outcome.service.to_string()) })
     }
 }
 

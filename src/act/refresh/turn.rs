@@ -137,6 +137,7 @@ impl<'t> Turn<'t> {
     }
 
     async fn restart(&mut self, instead: Option<String>) -> Result<Refreshed, RefreshError> {
+        self.with.caller.take_turn(self.step).await.map_err(RefreshError::Held)?;
         let before = self.find().await?;
         if self.is_successor(&before) {
             // It was restarted by others since the decision, so it has read the current files.

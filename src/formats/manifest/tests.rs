@@ -30,9 +30,9 @@ fn with_args(args: &[&str]) -> Pod {
 #[test]
 fn manifests_of_kubeadm_are_read() {
     for (text, name, health) in [
-        (APISERVER_20, "kube-apiserver", "https://10.200.0.1:6443/livez"),
-        (APISERVER_36, "kube-apiserver", "https://10.200.0.1:6443/livez"),
-        (ETCD_36, "etcd", "http://127.0.0.1:2381/livez"),
+        (APISERVER_20, "kube-apiserver", "https://10.200.0.1:6443/readyz"),
+        (APISERVER_36, "kube-apiserver", "https://10.200.0.1:6443/readyz"),
+        (ETCD_36, "etcd", "http://127.0.0.1:2381/readyz"),
     ] {
         let pod = Pod::parse(text).unwrap();
         assert_eq!(pod.name(), name);
@@ -295,11 +295,12 @@ fn probes_become_urls() {
         assert_eq!(pod(&probe(get), host_network).health().as_deref(), url, "{get}");
     }
     assert_eq!(pod(&probe(r#""port": 1"#), r#""hostNetwork": false"#).health(), None);
-    let readiness = concat!(
-        r#""livenessProbe": {"exec": {"command": ["x"]}}, "#,
-        r#""readinessProbe": {"httpGet": {"port": 1}}"#
-    );
-    assert_eq!(pod(readiness, host_network).health().as_deref(), Some("http://127.0.0.1:1/"));
+    for liveness in [r#"{"exec": {"command": ["x"]}}"#, r#"{"httpGet": {"port": 2}}"#] {
+        let both = format!(
+            "\"livenessProbe\": {liveness}, \"readinessProbe\": {{\"httpGet\": {{\"port\": 1}}}}"
+        );
+        assert_eq!(pod(&both, host_network).health().as_deref(), Some("http://127.0.0.1:1/"));
+    }
 }
 
 #[test]

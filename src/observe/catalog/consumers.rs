@@ -82,6 +82,7 @@ fn as_service(consumer: &StaticConsumer) -> Option<Service> {
         },
         health: None,
         essential: None,
+        leader_lease: None,
         ages: false,
         configured: false,
         uses: uses(consumer),

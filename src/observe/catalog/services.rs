@@ -26,7 +26,8 @@ pub(super) fn all(settings: &Settings, profile: &Profile, manifests: &Manifests)
 /// Merges an operator's entry into the profile's. The protection of the cluster stays in any case.
 fn in_place_of(usual: &ProfileService, own: Service, manifests: &Manifests) -> Service {
     let before = own.ages || ages(usual, manifests);
-    Service { essential: own.essential.or(usual.essential), ages: before, ..own }
+    let leader_lease = own.leader_lease.or_else(|| usual.leader_lease.clone());
+    Service { essential: own.essential.or(usual.essential), leader_lease, ages: before, ..own }
 }
 
 /// Builds an operator's service. Its health URL overrides that of the manifest.
@@ -49,6 +50,7 @@ fn one(usual: &ProfileService, manifests: &Manifests) -> Service {
         kind,
         health,
         essential: usual.essential,
+        leader_lease: usual.leader_lease.clone(),
         ages: ages(usual, manifests),
         configured: false,
         uses,

@@ -242,12 +242,12 @@ fn kubeadm_node_has_its_credentials() {
 fn kubeadm_node_has_its_services() {
     for (fixture, etcd_health, scheduler_health) in [
         (FIXTURES[0], "http://127.0.0.1:2381/health", "https://127.0.0.1:10259/healthz"),
-        (FIXTURES[1], "http://127.0.0.1:2381/livez", "https://127.0.0.1:10259/livez"),
+        (FIXTURES[1], "http://127.0.0.1:2381/readyz", "https://127.0.0.1:10259/readyz"),
     ] {
         let catalog = TestNode::fixture(fixture).catalog();
         let expected = [
             ("etcd", etcd_health),
-            ("kube-apiserver", "https://10.200.0.1:6443/livez"),
+            ("kube-apiserver", "https://10.200.0.1:6443/readyz"),
             ("kube-controller-manager", "https://127.0.0.1:10257/healthz"),
             ("kube-scheduler", scheduler_health),
             ("kubelet", "http://127.0.0.1:10248/healthz"),

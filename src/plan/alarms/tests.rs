@@ -505,6 +505,7 @@ fn service(presence: Presence, freshness: Freshness) -> JudgedService {
         kind: ServiceKind::Unit { unit: "a.service".to_owned(), refresh: UnitRefresh::Restart },
         health: None,
         essential: None,
+        leader_lease: None,
         uses: Vec::new(),
         ages: false,
         configured: false,

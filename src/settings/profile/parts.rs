@@ -232,6 +232,8 @@ pub struct ProfileService {
     /// Whether other services need it: it is stopped only where its peers on other nodes are
     /// healthy, and the services after it can't work without it.
     pub essential: Option<Essential>,
+    /// The Lease by which its instances elect a leader, where they do.
+    pub leader_lease: Option<String>,
     /// The credentials it uses.
     pub uses: Vec<ProfileUse>,
     /// The first version of Kubernetes in which certificates that it keeps in memory expire later

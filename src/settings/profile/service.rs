@@ -35,6 +35,7 @@ pub(in crate::settings) struct ServiceFragment {
     command: Option<Vec<String>>,
     limit: Option<Period>,
     essential: Option<Essential>,
+    leader_lease: Option<String>,
     ages_before: Option<Version>,
     health: Option<String>,
     #[serde(default)]
@@ -64,6 +65,7 @@ pub(in crate::settings) fn service(
         kind,
         health: entry.health,
         essential: entry.essential,
+        leader_lease: entry.leader_lease,
         ages_before: entry.ages_before,
         uses: entry.uses,
     })

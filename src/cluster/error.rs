@@ -1,0 +1,107 @@
+//! Why the cluster's API, or the Lease, can't be used.
+
+use std::error::Error as StdError;
+
+use crate::plan::span;
+
+/// The most of a server's text that is shown.
+const SHOWN_CHARS: usize = 200;
+
+/// Why a call to the cluster's API failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClusterError {
+    /// The administrator's kubeconfig is not on this node. kubelet's may not write Leases.
+    #[error(
+        "admin.conf is not on this node, and kubelet's own rights are not enough: \
+         `kubeadm init phase kubeconfig admin` makes it"
+    )]
+    NoAdminConf,
+    /// It can't be used.
+    #[error("{0}")]
+    Kubeconfig(String),
+    /// No API server answers.
+    #[error("no API server answers: {0}")]
+    Away(String),
+    /// An API server answers with an error.
+    #[error("the API server at {server} answers with status {code}: {message}")]
+    Refused {
+        /// The server's URL.
+        server: String,
+        /// The HTTP status.
+        code: u16,
+        /// What it says.
+        message: String,
+    },
+}
+
+impl ClusterError {
+    /// The error of one call to one server.
+    pub(super) fn of_call(server: &str, error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::Refused {
+                server: server.to_owned(),
+                code: status.code,
+                message: shown(&status.message),
+            },
+            other => Self::Away(format!("{server}: {}", shown(&with_sources(&other)))),
+        }
+    }
+
+    /// The HTTP status of the answer, where there was one.
+    pub(super) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Refused { code, .. } => Some(*code),
+            Self::NoAdminConf | Self::Kubeconfig(_) | Self::Away(_) => None,
+        }
+    }
+
+    /// Whether another server may give another answer: one that answers with an error of its own,
+    /// or does not answer.
+    pub(super) fn is_of_server(&self) -> bool {
+        matches!(self, Self::Away(_)) || self.code().is_some_and(|code| code >= 500 || code == 429)
+    }
+}
+
+/// Why the Lease was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LeaseError {
+    /// The API can't be used.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// Another node held it all the time.
+    #[error(
+        "{holder} restarts services, and this node has waited for its turn for {}",
+        span(*waited)
+    )]
+    Busy {
+        /// The holder.
+        holder: String,
+        /// For how long.
+        waited: std::time::Duration,
+    },
+    /// The pass is to end.
+    #[error("kubecertd was stopped while it waited for its turn")]
+    Stopped,
+    /// Another node has taken it since.
+    #[error("this node lost the Lease {0} before it stopped the service")]
+    Lost(String),
+}
+
+/// The error and its causes, in one line.
+fn with_sources(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(SHOWN_CHARS).collect()
+}

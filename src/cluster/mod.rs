@@ -1,0 +1,16 @@
+//! The cluster's API: the Lease under which the nodes restart their services one after the other.
+//!
+//! This is the only room that talks to the API as a client of it ([`kube`]). Every call has a time
+//! limit. A client is made anew for each use from what the kubeconfig holds then, and trusts only
+//! the CA certificates in it: a kubeconfig with another way to log in than a certificate is not
+//! used.
+
+mod api;
+mod error;
+mod lease;
+#[cfg(test)]
+mod tests;
+
+pub use api::ClusterApi;
+pub use error::{ClusterError, LeaseError};
+pub use lease::RestartLease;

@@ -1,0 +1,355 @@
+//! Tests with an API server in this process that keeps Leases as the real one does: a write of an
+//! object that has changed since it was read is refused.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::{LocalSet, spawn_local, yield_now};
+use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+use crate::drivers::tls::servers::{Authority, VERSIONS, server as tls_server};
+use crate::model::{AbsolutePath, Credential, CredentialName, Location, Need, Renewal};
+use crate::sys::{Root, SystemClock};
+
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
+const RESTART: &str = "kubecertd-restart";
+
+/// The objects of a cluster, by their paths.
+#[derive(Default)]
+struct Objects {
+    by_path: RefCell<BTreeMap<String, Value>>,
+    version: Cell<u64>,
+    /// The status of every answer, where it is not left to the objects.
+    refuses: Cell<Option<u16>>,
+}
+
+impl Objects {
+    fn put(&self, path: String, mut object: Value) -> Value {
+        self.version.set(self.version.get() + 1);
+        object["metadata"]["resourceVersion"] = json!(self.version.get().to_string());
+        self.by_path.borrow_mut().insert(path, object.clone());
+        object
+    }
+
+    fn put_lease(&self, name: &str, holder: Option<&str>, seconds: u64) {
+        let spec = json!({"holderIdentity": holder, "leaseDurationSeconds": seconds});
+        let metadata = json!({"name": name, "namespace": "kube-system"});
+        self.put(format!("{LEASES}/{name}"), json!({"metadata": metadata, "spec": spec}));
+    }
+
+    fn holder(&self) -> Option<String> {
+        let objects = self.by_path.borrow();
+        let lease = objects.get(&format!("{LEASES}/{RESTART}"))?;
+        Some(lease["spec"]["holderIdentity"].as_str()?.to_owned())
+    }
+
+    fn answer(&self, method: &Method, path: &str, body: &[u8]) -> (u16, Value) {
+        let failed = |code: u16, reason: &str| {
+            let message = format!("it says {reason}");
+            let status = "Failure";
+            (
+                code,
+                json!({"kind": "Status", "apiVersion": "v1", "status": status, "code": code,
+                "reason": reason, "message": message}),
+            )
+        };
+        if let Some(code) = self.refuses.get() {
+            return failed(code, "Forbidden");
+        }
+        let found = self.by_path.borrow().get(path).cloned();
+        let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
+        match (method.as_str(), found) {
+            ("GET", Some(object)) => (200, object),
+            ("GET" | "PUT", None) => failed(404, "NotFound"),
+            ("PUT", Some(found)) => {
+                let object: Value = serde_json::from_slice(body).unwrap();
+                if version(&object) == version(&found) {
+                    (200, self.put(path.to_owned(), object))
+                } else {
+                    failed(409, "Conflict")
+                }
+            }
+            ("POST", _) => {
+                let object: Value = serde_json::from_slice(body).unwrap();
+                let path = format!("{path}/{}", object["metadata"]["name"].as_str().unwrap());
+                if self.by_path.borrow().contains_key(&path) {
+                    return failed(409, "AlreadyExists");
+                }
+                (201, self.put(path, object))
+            }
+            _ => failed(405, "MethodNotAllowed"),
+        }
+    }
+}
+
+/// A cluster with one API server that runs.
+struct Cluster {
+    objects: Rc<Objects>,
+    url: String,
+    authority: Authority,
+}
+
+impl Cluster {
+    /// Starts it; `others` are the addresses of its other API servers, at port 1.
+    async fn start(others: &[&str]) -> Self {
+        let authority = Authority::new("ca");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let objects = Rc::new(Objects::default());
+        let addresses: Vec<_> = others.iter().map(|ip| json!({"ip": ip})).collect();
+        let subsets = json!([{"addresses": addresses, "ports": [{"port": 1}]}]);
+        let endpoints = json!({"metadata": {"name": "kubernetes"}, "subsets": subsets});
+        objects.put("/api/v1/namespaces/default/endpoints/kubernetes".to_owned(), endpoints);
+        let tls = TlsAcceptor::from(tls_server(&authority.pair(), VERSIONS[1], None));
+        let served = Rc::clone(&objects);
+        spawn_local(async move {
+            loop {
+                let stream = listener.accept().await.unwrap().0;
+                let (tls, objects) = (tls.clone(), Rc::clone(&served));
+                spawn_local(async move {
+                    let Ok(stream) = tls.accept(stream).await else { return };
+                    let respond = service_fn(|request| respond(Rc::clone(&objects), request));
+                    let stream = TokioIo::new(stream);
+                    let _ = http1::Builder::new().serve_connection(stream, respond).await;
+                });
+            }
+        });
+        Self { objects, url, authority }
+    }
+
+    fn credential(&self, dir: &Path, authority: &Authority) -> (Root, Credential) {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures/kubeadm-1.36-ecdsa-p256/etc/kubernetes/admin.conf");
+        let data = BASE64_STANDARD.encode(authority.certificate().to_pem());
+        let line = |line: &str| match line.trim_start().split_once(": ") {
+            Some(("server", _)) => format!("    server: {}", self.url),
+            Some(("certificate-authority-data", _)) => {
+                format!("    certificate-authority-data: {data}")
+            }
+            _ => line.to_owned(),
+        };
+        let text = std::fs::read_to_string(fixture).unwrap();
+        let text = text.lines().map(line).collect::<Vec<_>>().join("\n");
+        std::fs::write(dir.join("admin.conf"), text).unwrap();
+        (Root::open(dir).unwrap(), admin())
+    }
+
+    async fn api(&self) -> Result<ClusterApi, ClusterError> {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, credential) = self.credential(dir.path(), &self.authority);
+        ClusterApi::open(&root, &credential, None).await
+    }
+
+    async fn lease_of(&self, node: &str) -> RestartLease<'static> {
+        RestartLease::new(self.api().await.unwrap(), node.to_owned(), &SystemClock)
+    }
+}
+
+fn admin() -> Credential {
+    Credential {
+        name: CredentialName::new("admin.conf").unwrap(),
+        kubeadm_name: None,
+        location: Location::Kubeconfig(AbsolutePath::constant("/admin.conf")),
+        authority: None,
+        renewal: Renewal::Ours,
+        need: Need::Optional,
+    }
+}
+
+async fn respond(
+    objects: Rc<Objects>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let (status, answer) = objects.answer(&parts.method, parts.uri.path(), &body);
+    let mut response = Response::new(Full::new(Bytes::from(answer.to_string())));
+    *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap();
+    Ok(response)
+}
+
+async fn local<T>(work: impl Future<Output = T>) -> T {
+    LocalSet::new().run_until(work).await
+}
+
+async fn acquire(lease: &RestartLease<'_>, last: bool) -> Result<(), LeaseError> {
+    lease.acquire(last, &AtomicBool::new(false), &|_| ()).await
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn lease_is_taken_and_released() {
+    local(async {
+        let cluster = Cluster::start(&[]).await;
+        let lease = cluster.lease_of("one").await;
+        for _ in 0..2 {
+            acquire(&lease, false).await.unwrap();
+            assert_eq!(cluster.objects.holder().as_deref(), Some("one"));
+            lease.ensure().await.unwrap();
+            lease.renew_if_held().await;
+            assert!(lease.is_held().await);
+            lease.release().await;
+            assert_eq!(cluster.objects.holder(), None);
+            assert!(!lease.is_held().await);
+        }
+        assert_eq!(
+            lease.ensure().await,
+            Err(LeaseError::Lost("kube-system/kubecertd-restart".to_owned()))
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn one_node_at_a_time_holds_the_lease() {
+    local(async {
+        let cluster = Cluster::start(&[]).await;
+        let inside = Cell::new(0);
+        let turn = async |node: &str| {
+            let lease = cluster.lease_of(node).await;
+            for _ in 0..2 {
+                acquire(&lease, false).await.unwrap();
+                inside.set(inside.get() + 1);
+                for _ in 0..20 {
+                    yield_now().await;
+                    assert_eq!(inside.get(), 1, "{node} is not alone");
+                }
+                inside.set(inside.get() - 1);
+                lease.release().await;
+            }
+        };
+        tokio::join!(turn("one"), turn("two"), turn("three"));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn lease_of_dead_node_is_taken_once_it_expired() {
+    local(async {
+        let cluster = Cluster::start(&[]).await;
+        cluster.objects.put_lease(RESTART, Some("dead"), 1);
+        let (lease, holders) = (cluster.lease_of("one").await, RefCell::new(Vec::new()));
+        let waits = |holder: &str| holders.borrow_mut().push(holder.to_owned());
+        lease.acquire(false, &AtomicBool::new(false), &waits).await.unwrap();
+        assert_eq!(*holders.borrow(), ["dead"], "it is waited for first");
+        assert_eq!(cluster.objects.holder().as_deref(), Some("one"));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn lease_that_another_node_took_is_lost() {
+    local(async {
+        let cluster = Cluster::start(&[]).await;
+        let lease = cluster.lease_of("one").await;
+        acquire(&lease, false).await.unwrap();
+        cluster.objects.put_lease(RESTART, Some("two"), 300);
+        lease.renew_if_held().await;
+        assert!(!lease.is_held().await);
+        lease.release().await;
+        assert_eq!(cluster.objects.holder().as_deref(), Some("two"), "it is not given up by one");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn abandoned_lease_holds_others_up() {
+    local(async {
+        let cluster = Cluster::start(&[]).await;
+        let lease = cluster.lease_of("one").await;
+        acquire(&lease, false).await.unwrap();
+        lease.abandon().await;
+        assert_eq!(cluster.objects.holder().as_deref(), Some("one"));
+        let (other, stop) = (cluster.lease_of("two").await, AtomicBool::new(false));
+        let waits = |_: &str| stop.store(true, Ordering::Relaxed);
+        assert_eq!(other.acquire(false, &stop, &waits).await, Err(LeaseError::Stopped));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn leader_lets_waiting_nodes_go_first() {
+    local(async {
+        let cluster = Cluster::start(&[]).await;
+        cluster.objects.put_lease("kube-scheduler", Some("one_6d1f"), 15);
+        let (leader, other) = (cluster.lease_of("one").await, cluster.lease_of("two").await);
+        assert!(leader.is_leader("kube-scheduler", "one").await);
+        assert!(!other.is_leader("kube-scheduler", "two").await);
+        assert!(!leader.is_leader("kube-controller-manager", "one").await, "there is no Lease");
+        let order = RefCell::new(Vec::new());
+        let turn = async |lease: &RestartLease<'_>, last: bool, name: &'static str| {
+            acquire(lease, last).await.unwrap();
+            order.borrow_mut().push(name);
+            lease.release().await;
+        };
+        let later = async {
+            sleep(Duration::from_secs(3)).await;
+            turn(&other, false, "standby").await;
+        };
+        tokio::join!(turn(&leader, true, "leader"), later);
+        assert_eq!(*order.borrow(), ["standby", "leader"]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn next_server_is_asked_where_one_does_not_answer() {
+    local(async {
+        let cluster = Cluster::start(&["127.0.0.1", "127.0.0.2"]).await;
+        let api = cluster.api().await.unwrap();
+        assert_eq!(api.others(), 2);
+        let lease = RestartLease::new(api, "one".to_owned(), &SystemClock);
+        acquire(&lease, false).await.unwrap();
+        assert_eq!(cluster.objects.holder().as_deref(), Some("one"));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn server_of_another_ca_and_refusal_are_reported() {
+    local(async {
+        let cluster = Cluster::start(&[]).await;
+        let dir = tempfile::tempdir().unwrap();
+        let (root, credential) = cluster.credential(dir.path(), &Authority::new("another"));
+        let error = ClusterApi::open(&root, &credential, None).await.err().unwrap();
+        assert!(matches!(&error, ClusterError::Away(reason) if reason.contains("certificate")));
+        cluster.objects.refuses.set(Some(403));
+        let error = cluster.api().await.err().unwrap();
+        let server = &cluster.url;
+        assert_eq!(
+            error.to_string(),
+            format!("the API server at {server} answers with status 403: it says Forbidden")
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn missing_and_broken_kubeconfig_are_reported() {
+    local(async {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let open = async || ClusterApi::open(&root, &admin(), None).await.err().unwrap();
+        assert_eq!(open().await, ClusterError::NoAdminConf);
+        std::fs::write(dir.path().join("admin.conf"), "kind: Config").unwrap();
+        assert_eq!(
+            open().await.to_string(),
+            "/admin.conf can't be used: `kubecertd check` shows the reason"
+        );
+    })
+    .await;
+}

@@ -1,0 +1,106 @@
+//! etcd's members, as this node's member lists them.
+
+use serde::Deserialize;
+
+use super::answer::{REQUEST_TIMEOUT, count, parse_response};
+use crate::credentials::{Loaded, identity_of, load};
+use crate::drivers::http::{Call, Trust, call, get};
+use crate::drivers::tls::ClientIdentity;
+use crate::model::{Credential, Essential, EtcdMembers, TrialAt, Voter};
+use crate::observe::Node;
+use crate::observe::services::together::run_concurrently;
+
+/// The fields of etcd's answer in use, in the JSON form of its own protocol
+/// (`etcdserverpb.MemberListResponse`), in which 64-bit numbers are strings.
+#[derive(Deserialize)]
+struct MemberList {
+    header: Header,
+    members: Vec<Member>,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    /// The member that answers.
+    member_id: String,
+}
+
+#[derive(Deserialize)]
+struct Member {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "clientURLs", default)]
+    client_urls: Vec<String>,
+    #[serde(rename = "isLearner", default)]
+    is_learner: bool,
+}
+
+/// Asks this node's member for the list, and each member that votes for its health.
+///
+/// The list is asked without a quorum (`linearizable` is false where it is left out), so that there
+/// is an answer where the quorum is lost. The own member is found by the id in the answer's header:
+/// its addresses in the list need not be the one by which it is asked here.
+pub(super) async fn members(node: &Node) -> Result<EtcdMembers, String> {
+    let (own, identity) = etcd(node)?;
+    let url = format!("https://{own}/v3/cluster/member/list");
+    // It is on this machine, and gets nothing secret.
+    let asked = Call { url: &url, json: Some("{}"), ..Call::default() };
+    let answer = call(asked, &Trust::AnyCertificate, Some(&identity), REQUEST_TIMEOUT).await;
+    let list: MemberList = parse_response(&url, answer.map_err(|e| format!("{url}: {e}"))?)?;
+    let voters: Vec<Member> = list.members.into_iter().filter(|one| !one.is_learner).collect();
+    let all = voters.len();
+    let own_id = list.header.member_id;
+    let rank = voters.iter().filter(|one| number(&one.id) < number(&own_id)).count();
+    let (own_ones, others): (Vec<Member>, Vec<Member>) =
+        voters.into_iter().partition(|one| one.id == own_id);
+    // A member that has not started yet has no address, and is not healthy.
+    let own_urls = own_ones.first().map(|_| vec![format!("https://{own}")]);
+    let asked = own_urls.into_iter().chain(others.into_iter().map(|one| one.client_urls));
+    let healthy = run_concurrently(asked.map(|urls| is_healthy(urls, identity.clone()))).await;
+    let (own, others) = healthy.split_at(own_ones.len().min(1));
+    let own = own.first().map(|healthy| Voter { healthy: *healthy == Some(true) });
+    Ok(EtcdMembers { voters: all, rank, own, healthy_others: count(others) })
+}
+
+fn number(id: &str) -> Option<u64> {
+    id.parse().ok()
+}
+
+/// Returns the client address of this node's member, and an identity that it accepts.
+fn etcd(node: &Node) -> Result<(String, ClientIdentity), String> {
+    let uses = node
+        .catalog
+        .services
+        .iter()
+        .filter(|service| service.essential == Some(Essential::EtcdMember));
+    let own = uses.flat_map(|service| &service.uses).find_map(|one| one.served_at.clone());
+    let own = own.ok_or("etcd's manifest names no address for clients")?;
+    // The identities of its clients, the API server's first.
+    let its_own = format!("https://{own}/");
+    let of_etcd = |credential: &&Credential| {
+        let at = node.catalog.trials.get(&credential.name);
+        matches!(at, Some(TrialAt::Url { url, .. }) if url.starts_with(&its_own))
+    };
+    let mut found = node.catalog.credentials.iter().filter(of_etcd).filter_map(|credential| {
+        match load(&node.root, credential) {
+            Loaded::Whole(stored) => identity_of(&stored).ok(),
+            _ => None,
+        }
+    });
+    Ok((own, found.next().ok_or("there is no whole certificate here that etcd would know")?))
+}
+
+/// Whether a member that listens at one of these URLs says that it is healthy: it does so only
+/// while it has a leader and reads with a quorum.
+async fn is_healthy(urls: Vec<String>, identity: ClientIdentity) -> bool {
+    for url in &urls {
+        let url = format!("{}/health", url.trim_end_matches('/'));
+        // An impostor learns nothing: it is only counted.
+        if get(&url, &Trust::AnyCertificate, Some(&identity), REQUEST_TIMEOUT)
+            .await
+            .is_ok_and(|answer| answer.status == 200)
+        {
+            return true;
+        }
+    }
+    false
+}

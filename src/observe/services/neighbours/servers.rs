@@ -1,0 +1,96 @@
+//! The cluster's API servers, as the API lists them.
+
+use serde::Deserialize;
+
+use super::answer::{REQUEST_TIMEOUT, count, parse_response};
+use crate::credentials::{Loaded, Server, identity_of, load, server};
+use crate::drivers::http::{Trust, get};
+use crate::model::{Location, Neighbours};
+use crate::observe::Node;
+use crate::observe::services::together::run_concurrently;
+
+/// The default port of an API server.
+const DEFAULT_PORT: u16 = 6443;
+
+/// The fields of an `Endpoints` object in use.
+#[derive(Deserialize)]
+struct Endpoints {
+    #[serde(default)]
+    subsets: Vec<Subset>,
+}
+
+#[derive(Deserialize)]
+struct Subset {
+    #[serde(default)]
+    addresses: Vec<Address>,
+    #[serde(default)]
+    ports: Vec<Port>,
+}
+
+#[derive(Deserialize)]
+struct Address {
+    ip: String,
+}
+
+#[derive(Deserialize)]
+struct Port {
+    port: u16,
+}
+
+/// Returns the API servers. Each keeps its address in the endpoints of the service `kubernetes`
+/// while it runs (with `--endpoint-reconciler-type=lease`, the default: one that exits uncleanly is
+/// removed within 15 s).
+pub(super) async fn servers(node: &Node) -> Result<Neighbours, String> {
+    let (endpoints, trust) = endpoints(node).await?;
+    let own = node.catalog.api_server_address.as_deref();
+    let own = own.ok_or(
+        "the API server's manifest does not say by which address it is known (--advertise-address)",
+    )?;
+    let others = endpoints.subsets.iter().flat_map(|subset| {
+        let port = subset.ports.first().map_or(DEFAULT_PORT, |port| port.port);
+        subset
+            .addresses
+            .iter()
+            .filter(|address| address.ip != own)
+            .map(move |address| url_of(&address.ip, port))
+    });
+    let ready = run_concurrently(others.map(|url| is_ready(url, trust.clone()))).await;
+    Ok(Neighbours::Servers { others: ready.len(), ready: count(&ready) })
+}
+
+pub(super) fn url_of(ip: &str, port: u16) -> String {
+    if ip.contains(':') { format!("https://[{ip}]:{port}") } else { format!("https://{ip}:{port}") }
+}
+
+pub(super) async fn is_ready(url: String, trust: Trust) -> bool {
+    let answer = get(&format!("{url}/readyz"), &trust, None, REQUEST_TIMEOUT).await;
+    // Where anonymous requests are refused, the server runs, and more is not known.
+    answer.is_ok_and(|answer| matches!(answer.status, 200 | 401 | 403))
+}
+
+/// Requests them with the first kubeconfig that the API server accepts.
+async fn endpoints(node: &Node) -> Result<(Endpoints, Trust), String> {
+    let mut reasons = Vec::new();
+    for credential in &node.catalog.credentials {
+        let Location::Kubeconfig(file) = &credential.location else { continue };
+        let Loaded::Whole(stored) = load(&node.root, credential) else { continue };
+        let asked = async {
+            let Server { url, trust } = server(&node.root, file)?;
+            let identity = identity_of(&stored)?;
+            let url = format!("{url}/api/v1/namespaces/default/endpoints/kubernetes");
+            let answer = get(&url, &trust, Some(&identity), REQUEST_TIMEOUT)
+                .await
+                .map_err(|e| format!("{url}: {e}"))?;
+            Ok::<_, String>((parse_response(&url, answer)?, trust))
+        };
+        match asked.await {
+            Ok(found) => return Ok(found),
+            Err(reason) => reasons.push(format!("{}: {reason}", credential.name)),
+        }
+    }
+    Err(if reasons.is_empty() {
+        "there is no kubeconfig here to ask the API with".to_owned()
+    } else {
+        reasons.join("; ")
+    })
+}
