@@ -2,8 +2,6 @@
 
 use std::error::Error as StdError;
 
-use crate::plan::span;
-
 /// The most of a server's text that is shown.
 const SHOWN_CHARS: usize = 200;
 
@@ -62,26 +60,12 @@ impl ClusterError {
     }
 }
 
-/// Why the Lease was not taken.
+/// Why the Lease is not held any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LeaseError {
     /// The API can't be used.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// Another node held it all the time.
-    #[error(
-        "{holder} restarts services, and this node has waited for its turn for {}",
-        span(*waited)
-    )]
-    Busy {
-        /// The holder.
-        holder: String,
-        /// For how long.
-        waited: std::time::Duration,
-    },
-    /// The pass is to end.
-    #[error("kubecertd was stopped while it waited for its turn")]
-    Stopped,
     /// Another node has taken it since.
     #[error("this node lost the Lease {0} before it stopped the service")]
     Lost(String),

@@ -6,8 +6,6 @@
 //! meanwhile keeps it until it expires.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -16,11 +14,11 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::{ClusterApi, ClusterError, LeaseError};
 use crate::model::LeaseState;
-use crate::plan::{Claim, LEASE_DURATION, NEEDED_BEFORE_STOP, claim};
+use crate::plan::{LEASE_DURATION, NEEDED_BEFORE_STOP, TurnAnswer};
 use crate::sys::Clock;
 
 const NAMESPACE: &str = "kube-system";
@@ -29,29 +27,16 @@ const NAME: &str = "kubecertd-restart";
 /// The HTTP status for an object that has changed since it was read, or exists already.
 const CONFLICT: u16 = 409;
 
-/// How often a Lease of another node is looked at.
-const POLL_INTERVAL: Duration = Duration::from_secs(2);
-
-/// How long it is waited for: the turns of several nodes.
-const TURN_TIMEOUT: Duration = Duration::from_secs(900);
-
-/// How long the API may be away while the Lease is waited for: another node may be restarting the
-/// API server that was asked.
-const AWAY_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// How long the Lease has to be free before the node of a leader takes it.
-const LAST_IN_TURN: Duration = Duration::from_secs(10);
-
-/// How long the node of a leader lets others go first.
-const LEADER_TIMEOUT: Duration = Duration::from_secs(300);
-
 /// The Lease, as one pass of this node uses it.
 pub struct RestartLease<'l> {
     api: ClusterApi,
     node: String,
     clock: &'l dyn Clock,
     held: Mutex<Option<Held>>,
+    /// The Lease as it was last read.
+    read: RefCell<Option<Lease>>,
     seen: RefCell<Option<Seen>>,
+    trouble: RefCell<Option<ClusterError>>,
 }
 
 /// The Lease while this node holds it.
@@ -68,72 +53,57 @@ struct Seen {
     since: Instant,
 }
 
-/// What became of an attempt to take it.
-enum Attempt {
-    Taken,
-    /// It could have been taken.
-    Free,
-    /// Another node holds it.
-    Busy {
-        holder: String,
-    },
-}
-
 impl<'l> RestartLease<'l> {
     /// The Lease for this node, with the clients of its API.
     #[must_use]
     pub fn new(api: ClusterApi, node: String, clock: &'l dyn Clock) -> Self {
-        Self { api, node, clock, held: Mutex::new(None), seen: RefCell::new(None) }
+        Self {
+            api,
+            node,
+            clock,
+            held: Mutex::default(),
+            read: RefCell::default(),
+            seen: RefCell::default(),
+            trouble: RefCell::default(),
+        }
     }
 
-    /// Takes the Lease, and waits for its turn while another node holds it. `last` lets other nodes
-    /// that wait go first: it takes it when it has been free for some time. `waits` is called once
-    /// with the name of each node that holds it meanwhile.
-    ///
-    /// # Errors
-    /// When it can't be had: see [`LeaseError`].
-    pub async fn acquire(
-        &self,
-        last: bool,
-        stop: &AtomicBool,
-        waits: &dyn Fn(&str),
-    ) -> Result<(), LeaseError> {
-        let began = Instant::now();
-        let mut answered = began;
-        let mut free_since = None;
-        let mut holders = BTreeSet::new();
-        loop {
-            if stop.load(Ordering::Relaxed) {
-                return Err(LeaseError::Stopped);
+    /// Reads the Lease: how it is, and for how long it has been so.
+    pub async fn look(&self) -> TurnAnswer {
+        match self.read().await {
+            Ok(lease) => {
+                let unchanged = self.unchanged(lease.as_ref());
+                let state = lease.as_ref().map(state);
+                *self.read.borrow_mut() = lease;
+                TurnAnswer::Lease(state, unchanged)
             }
-            let gives_way = last
-                && began.elapsed() < LEADER_TIMEOUT
-                && free_since.is_none_or(|since: Instant| since.elapsed() < LAST_IN_TURN);
-            match self.attempt(gives_way).await {
-                Ok(Attempt::Taken) => return Ok(()),
-                Ok(Attempt::Free) => {
-                    answered = Instant::now();
-                    free_since.get_or_insert(answered);
-                }
-                Ok(Attempt::Busy { holder }) => {
-                    answered = Instant::now();
-                    free_since = None;
-                    if began.elapsed() >= TURN_TIMEOUT {
-                        return Err(LeaseError::Busy { holder, waited: began.elapsed() });
-                    }
-                    if holders.insert(holder.clone()) {
-                        waits(&holder);
-                    }
-                }
-                // Another node was faster.
-                Err(error) if error.code() == Some(CONFLICT) => answered = Instant::now(),
-                Err(error) if !error.is_of_server() || answered.elapsed() >= AWAY_TIMEOUT => {
-                    return Err(error.into());
-                }
-                Err(error) => tracing::debug!(%error, "the Lease can't be asked for"),
-            }
-            sleep(POLL_INTERVAL).await;
+            Err(error) => self.no_api(error),
         }
+    }
+
+    /// Takes the Lease as it was last read.
+    pub async fn take(&self) -> TurnAnswer {
+        let renewed = Instant::now();
+        let read = self.read.borrow_mut().take();
+        match self.write(&self.taken(read)).await {
+            Ok(lease) => {
+                *self.held.lock().await = Some(Held { lease, renewed });
+                TurnAnswer::Taken
+            }
+            Err(error) if error.code() == Some(CONFLICT) => TurnAnswer::Changed,
+            Err(error) => self.no_api(error),
+        }
+    }
+
+    /// Why the API was last of no use.
+    pub fn trouble(&self) -> Option<ClusterError> {
+        self.trouble.borrow().clone()
+    }
+
+    fn no_api(&self, error: ClusterError) -> TurnAnswer {
+        let may_answer = error.is_of_server();
+        *self.trouble.borrow_mut() = Some(error);
+        TurnAnswer::NoApi { may_answer }
     }
 
     /// Makes sure that the Lease is held for long enough for one restart.
@@ -185,21 +155,6 @@ impl<'l> RestartLease<'l> {
     /// other node should stop one.
     pub async fn abandon(&self) {
         self.held.lock().await.take();
-    }
-
-    async fn attempt(&self, only_look: bool) -> Result<Attempt, ClusterError> {
-        let found = self.read().await?;
-        let unchanged = self.unchanged(found.as_ref());
-        let state = found.as_ref().map(state);
-        match claim(state.as_ref(), &self.node, unchanged) {
-            Claim::Wait { holder, .. } => return Ok(Attempt::Busy { holder }),
-            Claim::Take if only_look => return Ok(Attempt::Free),
-            Claim::Take => {}
-        }
-        let renewed = Instant::now();
-        let lease = self.write(&self.taken(found)).await?;
-        *self.held.lock().await = Some(Held { lease, renewed });
-        Ok(Attempt::Taken)
     }
 
     /// How long the Lease has been as it is, by the time at which it was first seen so.

@@ -5,7 +5,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -18,12 +17,15 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::{LocalSet, spawn_local, yield_now};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::drivers::tls::servers::{Authority, VERSIONS, server as tls_server};
-use crate::model::{AbsolutePath, Credential, CredentialName, Location, Need, Renewal};
+use crate::model::{
+    AbsolutePath, Credential, CredentialName, LeaseState, Location, Need, Renewal, Urgency,
+};
+use crate::plan::{Go, Stake, TakeTurn, TurnAnswer, TurnFacts, TurnStep};
 use crate::sys::{Root, SystemClock};
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
@@ -187,8 +189,34 @@ async fn local<T>(work: impl Future<Output = T>) -> T {
     LocalSet::new().run_until(work).await
 }
 
-async fn acquire(lease: &RestartLease<'_>, last: bool) -> Result<(), LeaseError> {
-    lease.acquire(last, &AtomicBool::new(false), &|_| ()).await
+/// Takes the Lease as a node does whose component is the leader, or not. Returns the nodes that it
+/// waited for.
+async fn acquire(lease: &RestartLease<'_>, node: &str, is_leader: bool) -> Vec<String> {
+    let facts = TurnFacts {
+        node,
+        stake: Stake::Leader { is_leader },
+        urgency: Urgency::Due,
+        members: 3,
+        rank: 0,
+        without_lease: Duration::ZERO,
+        is_api_away: false,
+    };
+    let (began, mut holders) = (Instant::now(), Vec::new());
+    let mut turn = TakeTurn::new(facts, began.elapsed());
+    let mut answer = TurnAnswer::Ready;
+    loop {
+        answer = match turn.next(answer, began.elapsed()) {
+            TurnStep::ReadLease => lease.look().await,
+            TurnStep::TakeLease => lease.take().await,
+            TurnStep::Pause(time, holder) => {
+                holders.extend(holder);
+                sleep(time).await;
+                TurnAnswer::Ready
+            }
+            TurnStep::Go(Go::Leased) => return holders,
+            other => panic!("{other:?}"),
+        };
+    }
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -197,7 +225,7 @@ async fn lease_is_taken_and_released() {
         let cluster = Cluster::start(&[]).await;
         let lease = cluster.lease_of("one").await;
         for _ in 0..2 {
-            acquire(&lease, false).await.unwrap();
+            acquire(&lease, "one", false).await;
             assert_eq!(cluster.objects.holder().as_deref(), Some("one"));
             lease.ensure().await.unwrap();
             lease.renew_if_held().await;
@@ -222,7 +250,7 @@ async fn one_node_at_a_time_holds_the_lease() {
         let turn = async |node: &str| {
             let lease = cluster.lease_of(node).await;
             for _ in 0..2 {
-                acquire(&lease, false).await.unwrap();
+                acquire(&lease, node, false).await;
                 inside.set(inside.get() + 1);
                 for _ in 0..20 {
                     yield_now().await;
@@ -242,10 +270,8 @@ async fn lease_of_dead_node_is_taken_once_it_expired() {
     local(async {
         let cluster = Cluster::start(&[]).await;
         cluster.objects.put_lease(RESTART, Some("dead"), 1);
-        let (lease, holders) = (cluster.lease_of("one").await, RefCell::new(Vec::new()));
-        let waits = |holder: &str| holders.borrow_mut().push(holder.to_owned());
-        lease.acquire(false, &AtomicBool::new(false), &waits).await.unwrap();
-        assert_eq!(*holders.borrow(), ["dead"], "it is waited for first");
+        let lease = cluster.lease_of("one").await;
+        assert_eq!(acquire(&lease, "one", false).await, ["dead"], "it is waited for first");
         assert_eq!(cluster.objects.holder().as_deref(), Some("one"));
     })
     .await;
@@ -256,7 +282,7 @@ async fn lease_that_another_node_took_is_lost() {
     local(async {
         let cluster = Cluster::start(&[]).await;
         let lease = cluster.lease_of("one").await;
-        acquire(&lease, false).await.unwrap();
+        acquire(&lease, "one", false).await;
         cluster.objects.put_lease(RESTART, Some("two"), 300);
         lease.renew_if_held().await;
         assert!(!lease.is_held().await);
@@ -271,12 +297,12 @@ async fn abandoned_lease_holds_others_up() {
     local(async {
         let cluster = Cluster::start(&[]).await;
         let lease = cluster.lease_of("one").await;
-        acquire(&lease, false).await.unwrap();
+        acquire(&lease, "one", false).await;
         lease.abandon().await;
         assert_eq!(cluster.objects.holder().as_deref(), Some("one"));
-        let (other, stop) = (cluster.lease_of("two").await, AtomicBool::new(false));
-        let waits = |_: &str| stop.store(true, Ordering::Relaxed);
-        assert_eq!(other.acquire(false, &stop, &waits).await, Err(LeaseError::Stopped));
+        let other = cluster.lease_of("two").await;
+        let state = LeaseState { holder: Some("one".into()), duration: Duration::from_secs(300) };
+        assert_eq!(other.look().await, TurnAnswer::Lease(Some(state), Duration::ZERO));
     })
     .await;
 }
@@ -291,17 +317,17 @@ async fn leader_lets_waiting_nodes_go_first() {
         assert!(!other.is_leader("kube-scheduler", "two").await);
         assert!(!leader.is_leader("kube-controller-manager", "one").await, "there is no Lease");
         let order = RefCell::new(Vec::new());
-        let turn = async |lease: &RestartLease<'_>, last: bool, name: &'static str| {
-            acquire(lease, last).await.unwrap();
-            order.borrow_mut().push(name);
+        let turn = async |lease: &RestartLease<'_>, node: &'static str, is_leader: bool| {
+            acquire(lease, node, is_leader).await;
+            order.borrow_mut().push(node);
             lease.release().await;
         };
         let later = async {
             sleep(Duration::from_secs(3)).await;
-            turn(&other, false, "standby").await;
+            turn(&other, "two", false).await;
         };
-        tokio::join!(turn(&leader, true, "leader"), later);
-        assert_eq!(*order.borrow(), ["standby", "leader"]);
+        tokio::join!(turn(&leader, "one", true), later);
+        assert_eq!(*order.borrow(), ["two", "one"]);
     })
     .await;
 }
@@ -313,7 +339,7 @@ async fn next_server_is_asked_where_one_does_not_answer() {
         let api = cluster.api().await.unwrap();
         assert_eq!(api.others(), 2);
         let lease = RestartLease::new(api, "one".to_owned(), &SystemClock);
-        acquire(&lease, false).await.unwrap();
+        acquire(&lease, "one", false).await;
         assert_eq!(cluster.objects.holder().as_deref(), Some("one"));
     })
     .await;

@@ -2,10 +2,11 @@
 //! control plane.
 //!
 //! It is taken before the last look at the service, and given back when the service is healthy
-//! again. Where the Lease for it can't be had, the urgency decides; the leaders' components, whose
-//! instances on other nodes take over in any case, then go ahead.
+//! again. The decisions are those of [`TakeTurn`] and [`CheckPeers`]; here their questions are
+//! asked.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,10 +16,12 @@ use tokio::time::{Instant, sleep};
 
 use super::event::{Emit, Event};
 use super::memory::Memory;
-use crate::cluster::{ClusterApi, ClusterError, LeaseError, RestartLease};
-use crate::model::{Essential, Neighbours, RefreshStep, Service, ServiceMemory, Uptime};
+use crate::cluster::{ClusterApi, ClusterError, RestartLease};
+use crate::model::{Essential, Neighbours, RefreshStep, Service, ServiceMemory};
 use crate::observe::{Node, host_name, neighbours};
-use crate::plan::{MayStop, WithoutLease, etcd_members, may_stop, without_lease};
+use crate::plan::{
+    CheckPeers, Go, Refusal, Stake, TakeTurn, TurnAnswer, TurnFacts, TurnStep, etcd_members, span,
+};
 use crate::sys::{Clock, uptime};
 
 /// The credential whose user may write Leases. kubelet's may not.
@@ -27,33 +30,28 @@ const ADMIN: &str = "admin.conf";
 /// How often the own Lease is renewed.
 const RENEW_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A lack of etcd's quorum lasts when it is found again and again for so long: longer than a leader
-/// election takes.
-const QUORUM_LOSS: Duration = Duration::from_secs(30);
-
-/// Between two questions about the quorum, and about the end of the pass.
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is looked whether the pass is to end.
+const STOP_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The turns of this node in one pass.
 pub(super) struct Turns<'t> {
     node: &'t Node,
     /// The node's name in the cluster.
-    name: Option<String>,
+    name: String,
     stop: &'t AtomicBool,
     clock: &'t dyn Clock,
     emit: Emit<'t>,
     /// The Lease, or why it can't be had in this pass.
     lease: OnceCell<Result<RestartLease<'t>, ClusterError>>,
+    /// The API was found to be away in this pass.
+    is_api_away: Cell<bool>,
+    /// By what right the present service is restarted.
+    go: Cell<Option<Go>>,
+    /// The nodes that were named as those which are waited for.
+    awaited: RefCell<BTreeSet<String>>,
 }
 
-/// What a restart may cost the cluster.
-#[derive(Clone, Copy)]
-enum Stake<'s> {
-    /// The service may be missed by the whole cluster.
-    Essential(Essential),
-    /// Another instance has to become the leader.
-    Leader(&'s str),
-}
+type PassMemory<'a, 'm> = RefCell<&'a mut Memory<'m>>;
 
 impl<'t> Turns<'t> {
     pub(super) fn new(
@@ -63,7 +61,17 @@ impl<'t> Turns<'t> {
         clock: &'t dyn Clock,
         emit: Emit<'t>,
     ) -> Self {
-        Self { node, name, stop, clock, emit, lease: OnceCell::new() }
+        Self {
+            node,
+            name: name.unwrap_or_else(|| host_name(&node.root)),
+            stop,
+            clock,
+            emit,
+            lease: OnceCell::new(),
+            is_api_away: Cell::new(false),
+            go: Cell::new(None),
+            awaited: RefCell::default(),
+        }
     }
 
     /// Waits until this node may restart the service of a step.
@@ -73,54 +81,81 @@ impl<'t> Turns<'t> {
     pub(super) async fn take(
         &self,
         step: &RefreshStep,
-        memory: &RefCell<&mut Memory<'_>>,
+        memory: &PassMemory<'_, '_>,
     ) -> Result<(), String> {
-        let Some(stake) = self.service(step).and_then(stake) else { return Ok(()) };
-        let has_etcd = self.node.catalog.etcd_members > 0;
-        if has_etcd && !self.has_peers(&memory.borrow().value) {
-            return Ok(());
-        }
-        let Err(error) = self.acquire(step, stake, memory).await else {
-            memory.borrow_mut().value.without_lease = None;
+        self.go.set(None);
+        let Some(service) = self.service(step).filter(|service| is_coordinated(service)) else {
             return Ok(());
         };
-        match (stake, error) {
-            (_, error @ LeaseError::Stopped) => Err(error.to_string()),
-            (_, LeaseError::Cluster(_)) if !self.has_peers(&memory.borrow().value) => Ok(()),
-            (Stake::Leader(_), LeaseError::Cluster(_)) => Ok(()),
-            (Stake::Leader(_), error) => Err(error.to_string()),
-            (Stake::Essential(essential), error) => {
-                self.go_without(step, essential, &error, memory).await
-            }
+        if !self.may_have_peers(memory).await {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let facts = self.facts(step, service, memory).await;
+        let mut turn = TakeTurn::new(facts, Duration::ZERO);
+        let mut answer = TurnAnswer::Ready;
+        loop {
+            answer = match turn.next(answer, began.elapsed()) {
+                TurnStep::ReadLease => self.of_lease(async |lease| lease.look().await).await,
+                TurnStep::TakeLease => self.of_lease(async |lease| lease.take().await).await,
+                TurnStep::FindPeers(essential) => {
+                    self.is_api_away.set(true);
+                    self.note_without_lease(&mut memory.borrow_mut().value);
+                    self.find_peers(essential, memory).await
+                }
+                TurnStep::Pause(time, holder) => {
+                    if let Some(holder) = holder {
+                        self.name_awaited(step, holder);
+                    }
+                    self.pause(time).await?
+                }
+                TurnStep::Go(go) => {
+                    if go == Go::Leased {
+                        memory.borrow_mut().value.without_lease = None;
+                    }
+                    self.go.set(Some(go));
+                    return Ok(());
+                }
+                TurnStep::Refuse(refusal) => return Err(self.refusal(refusal)),
+            };
         }
     }
 
     /// Checks right before a service is stopped that it is this node's turn for long enough still,
-    /// and that the service's peers carry on, unless what it uses has expired.
+    /// and that the service's peers carry on.
     ///
     /// # Errors
     /// Why it may not be stopped, for an operator.
     pub(super) async fn check(
         &self,
         step: &RefreshStep,
-        memory: &RefCell<&mut Memory<'_>>,
+        memory: &PassMemory<'_, '_>,
     ) -> Result<(), String> {
         if let Some(Ok(lease)) = self.lease.get()
-            && lease.is_held().await
+            && self.go.get() == Some(Go::Leased)
         {
             lease.ensure().await.map_err(|e| e.to_string())?;
         }
-        match self.service(step).and_then(stake) {
-            Some(Stake::Essential(essential)) if !step.is_too_late() => {
-                self.check_peers(essential, memory).await
-            }
-            _ => Ok(()),
+        let essential = self.service(step).and_then(|service| service.essential);
+        let members = self.members(&memory.borrow().value);
+        let check = CheckPeers::new(essential, step.urgency, members, self.go.get());
+        let Some(mut check) = check else { return Ok(()) };
+        let began = Instant::now();
+        let mut answer = TurnAnswer::Ready;
+        loop {
+            answer = match check.next(&answer, began.elapsed()) {
+                TurnStep::FindPeers(essential) => self.find_peers(essential, memory).await,
+                TurnStep::Pause(time, _) => self.pause(time).await?,
+                TurnStep::Refuse(refusal) => return Err(self.refusal(refusal)),
+                TurnStep::Go(_) | TurnStep::ReadLease | TurnStep::TakeLease => return Ok(()),
+            };
         }
     }
 
     /// Ends the turn. A member of etcd or an API server that is not healthy keeps it until it
     /// expires.
     pub(super) async fn end(&self, service: &Service, healthy: bool) {
+        self.go.set(None);
         let Some(Ok(lease)) = self.lease.get() else { return };
         if healthy || service.essential.is_none() {
             lease.release().await;
@@ -147,33 +182,67 @@ impl<'t> Turns<'t> {
         }
     }
 
-    /// Whether other nodes are known to have an etcd or an API server of this cluster. An etcd that
-    /// listed its members knows; without one, only the API does.
-    fn has_peers(&self, memory: &ServiceMemory) -> bool {
-        let members = etcd_members(self.node.catalog.etcd_members, memory.etcd_members);
-        members > 1 || memory.other_api_servers > 0
+    /// Whether other nodes may have an etcd or an API server of this cluster. An etcd that listed
+    /// its members knows; without one, only the API does.
+    async fn may_have_peers(&self, memory: &PassMemory<'_, '_>) -> bool {
+        let has_etcd = self.node.catalog.etcd_members > 0;
+        if !has_etcd && let Ok(lease) = self.lease().await {
+            memory.borrow_mut().value.other_api_servers = lease.other_api_servers();
+        }
+        let memory = &memory.borrow().value;
+        self.members(memory) > 1 || memory.other_api_servers > 0
     }
 
-    async fn acquire(
+    fn members(&self, memory: &ServiceMemory) -> usize {
+        etcd_members(self.node.catalog.etcd_members, memory.etcd_members)
+    }
+
+    async fn facts(
         &self,
         step: &RefreshStep,
-        stake: Stake<'_>,
-        memory: &RefCell<&mut Memory<'_>>,
-    ) -> Result<(), LeaseError> {
-        let lease = self.lease.get_or_init(|| self.open()).await.as_ref().map_err(Clone::clone)?;
-        memory.borrow_mut().value.other_api_servers = lease.other_api_servers();
-        if !self.has_peers(&memory.borrow().value) {
-            return Ok(());
+        service: &Service,
+        memory: &PassMemory<'_, '_>,
+    ) -> TurnFacts<'_> {
+        let stake = match (service.essential, &service.leader_lease) {
+            (Some(essential), _) => Stake::Essential(essential),
+            (None, leader) => Stake::Leader { is_leader: self.is_leader(leader.as_deref()).await },
+        };
+        let memory = &memory.borrow().value;
+        TurnFacts {
+            node: &self.name,
+            stake,
+            urgency: step.urgency,
+            members: self.members(memory),
+            rank: memory.etcd_rank,
+            without_lease: self.without_lease(memory),
+            is_api_away: self.is_api_away.get(),
         }
-        let host = host_name(&self.node.root);
-        let last = match stake {
-            Stake::Leader(component) => lease.is_leader(component, &host).await,
-            Stake::Essential(_) => false,
-        };
-        let waits = |holder: &str| {
-            (self.emit)(&Event::TurnAwaited { service: &step.service, holder });
-        };
-        lease.acquire(last, self.stop, &waits).await
+    }
+
+    async fn is_leader(&self, lease: Option<&str>) -> bool {
+        let Some(name) = lease else { return false };
+        match self.lease().await {
+            Ok(lease) => lease.is_leader(name, &host_name(&self.node.root)).await,
+            Err(_) => false,
+        }
+    }
+
+    /// For how long the Lease could not be had while one was needed.
+    fn without_lease(&self, memory: &ServiceMemory) -> Duration {
+        let Ok(now) = uptime(&self.node.root) else { return Duration::ZERO };
+        let since = memory.without_lease.as_ref().filter(|since| since.boot == now.boot);
+        since.map_or(Duration::ZERO, |since| now.since_boot.saturating_sub(since.since_boot))
+    }
+
+    fn note_without_lease(&self, memory: &mut ServiceMemory) {
+        let Ok(now) = uptime(&self.node.root) else { return };
+        if memory.without_lease.as_ref().is_none_or(|since| since.boot != now.boot) {
+            memory.without_lease = Some(now);
+        }
+    }
+
+    async fn lease(&self) -> Result<&RestartLease<'t>, &ClusterError> {
+        self.lease.get_or_init(|| self.open()).await.as_ref()
     }
 
     async fn open(&self) -> Result<RestartLease<'t>, ClusterError> {
@@ -182,98 +251,64 @@ impl<'t> Turns<'t> {
         let admin = admin.ok_or(ClusterError::NoAdminConf)?;
         let own = catalog.api_server_url.as_deref();
         let api = ClusterApi::open(&self.node.root, admin, own).await?;
-        let name = self.name.clone().unwrap_or_else(|| host_name(&self.node.root));
-        Ok(RestartLease::new(api, name, self.clock))
+        Ok(RestartLease::new(api, self.name.clone(), self.clock))
     }
 
-    /// Decides whether an essential service is restarted although the Lease can't be had.
-    async fn go_without(
-        &self,
-        step: &RefreshStep,
-        essential: Essential,
-        error: &LeaseError,
-        memory: &RefCell<&mut Memory<'_>>,
-    ) -> Result<(), String> {
-        let waited = self.note_without(&mut memory.borrow_mut().value);
-        let rank = match essential {
-            Essential::EtcdMember => memory.borrow().value.etcd_rank,
-            // Clients turn to another one as soon as its certificate has expired.
-            Essential::ApiServer => 0,
-        };
-        if self.has_lost_quorum(memory).await {
-            return Ok(());
-        }
-        match without_lease(step.urgency, waited, rank) {
-            WithoutLease::Wait => Err(format!(
-                "the Lease that keeps other nodes from restarting theirs can't be had: {error}"
-            )),
-            WithoutLease::GoAfter(delay) => self.pause(delay).await,
+    async fn of_lease(&self, ask: impl AsyncFn(&RestartLease<'t>) -> TurnAnswer) -> TurnAnswer {
+        match self.lease().await {
+            Ok(lease) => ask(lease).await,
+            // Its servers were asked one after the other.
+            Err(_) => TurnAnswer::NoApi { may_answer: false },
         }
     }
 
-    /// Notes that the Lease could not be had, and returns for how long that has been so.
-    fn note_without(&self, memory: &mut ServiceMemory) -> Duration {
-        let Ok(now) = uptime(&self.node.root) else { return Duration::ZERO };
-        let since = memory.without_lease.take().filter(|since| since.boot == now.boot);
-        let since: Uptime = since.unwrap_or_else(|| now.clone());
-        let waited = now.since_boot.saturating_sub(since.since_boot);
-        memory.without_lease = Some(since);
-        waited
-    }
-
-    async fn check_peers(
-        &self,
-        essential: Essential,
-        memory: &RefCell<&mut Memory<'_>>,
-    ) -> Result<(), String> {
-        match self.may_stop(essential, memory).await {
-            MayStop::Yes => Ok(()),
-            MayStop::No(reason) => Err(reason),
-            MayStop::NoQuorum if self.has_lost_quorum(memory).await => Ok(()),
-            // It is back: the answer is another one now.
-            MayStop::NoQuorum => match self.may_stop(essential, memory).await {
-                MayStop::Yes => Ok(()),
-                MayStop::No(reason) => Err(reason),
-                MayStop::NoQuorum => Err("etcd has had no quorum for a moment".to_owned()),
-            },
-        }
-    }
-
-    /// Whether etcd has no quorum for as long as it is asked.
-    async fn has_lost_quorum(&self, memory: &RefCell<&mut Memory<'_>>) -> bool {
-        let began = Instant::now();
-        loop {
-            if self.may_stop(Essential::EtcdMember, memory).await != MayStop::NoQuorum {
-                return false;
-            }
-            if began.elapsed() >= QUORUM_LOSS {
-                return true;
-            }
-            if self.pause(POLL_INTERVAL).await.is_err() {
-                return false;
-            }
-        }
-    }
-
-    async fn may_stop(&self, essential: Essential, memory: &RefCell<&mut Memory<'_>>) -> MayStop {
+    /// Finds the peers of a service, and remembers how many there are.
+    async fn find_peers(&self, essential: Essential, memory: &PassMemory<'_, '_>) -> TurnAnswer {
         let found = neighbours(self.node, essential).await;
-        let mut memory = memory.borrow_mut();
         if let Ok(found) = &found {
-            note_neighbours(found, &mut memory.value);
+            note_neighbours(found, &mut memory.borrow_mut().value);
         }
-        let manifest = self.node.catalog.etcd_members;
-        may_stop(&found, etcd_members(manifest, memory.value.etcd_members))
+        TurnAnswer::Peers(found)
     }
 
-    async fn pause(&self, time: Duration) -> Result<(), String> {
+    fn name_awaited(&self, step: &RefreshStep, holder: String) {
+        if !self.awaited.borrow().contains(&holder) {
+            (self.emit)(&Event::TurnAwaited { service: &step.service, holder: &holder });
+            self.awaited.borrow_mut().insert(holder);
+        }
+    }
+
+    async fn pause(&self, time: Duration) -> Result<TurnAnswer, String> {
         let end = Instant::now() + time;
         while Instant::now() < end {
             if self.stop.load(Ordering::Relaxed) {
-                return Err(LeaseError::Stopped.to_string());
+                return Err("kubecertd was stopped while it waited for its turn".to_owned());
             }
-            sleep(POLL_INTERVAL.min(end - Instant::now())).await;
+            sleep(STOP_POLL_INTERVAL.min(end - Instant::now())).await;
         }
-        Ok(())
+        Ok(TurnAnswer::Ready)
+    }
+
+    fn refusal(&self, refusal: Refusal) -> String {
+        match refusal {
+            Refusal::Busy { holder, waited } => format!(
+                "{holder} restarts services, and this node has waited for its turn for {}",
+                span(waited)
+            ),
+            Refusal::NoLease => {
+                let trouble = match self.lease.get() {
+                    Some(Ok(lease)) => lease.trouble(),
+                    Some(Err(error)) => Some(error.clone()),
+                    None => None,
+                };
+                let trouble = trouble.map(|error| format!(": {error}")).unwrap_or_default();
+                format!(
+                    "the Lease by which only one node at a time restarts services can't be \
+                     taken{trouble}"
+                )
+            }
+            Refusal::Peers(reason) => reason,
+        }
     }
 
     fn service(&self, step: &RefreshStep) -> Option<&'t Service> {
@@ -292,7 +327,7 @@ pub(super) fn note_neighbours(found: &Neighbours, memory: &mut ServiceMemory) {
     }
 }
 
-fn stake(service: &Service) -> Option<Stake<'_>> {
-    let leader = service.leader_lease.as_deref().map(Stake::Leader);
-    service.essential.map(Stake::Essential).or(leader)
+/// Whether one node of the cluster at a time restarts the service.
+fn is_coordinated(service: &Service) -> bool {
+    service.essential.is_some() || service.leader_lease.is_some()
 }

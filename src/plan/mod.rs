@@ -21,6 +21,7 @@ mod restart_lease;
 #[cfg(test)]
 mod service_fixtures;
 mod steps;
+mod turn;
 mod words;
 
 pub use alarms::{
@@ -45,11 +46,10 @@ pub use memory::{
     note_reloaded, note_replaced, note_restarted,
 };
 pub use names::{lacking, with_names};
-pub use neighbours::{MayStop, etcd_members, may_stop};
+pub use neighbours::etcd_members;
 pub use planner::plan;
 pub use refresh::{Refresh, Situation, Trigger, plan_refresh};
-pub use restart_lease::{
-    Claim, LEASE_DURATION, NEEDED_BEFORE_STOP, WithoutLease, claim, without_lease,
-};
+pub use restart_lease::{LEASE_DURATION, NEEDED_BEFORE_STOP};
 pub use steps::{Judged, Plan, Request, Step, Terms};
+pub use turn::{CheckPeers, Go, Refusal, Stake, TakeTurn, TurnAnswer, TurnFacts, TurnStep};
 pub use words::{remaining, span};
