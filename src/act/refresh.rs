@@ -22,7 +22,7 @@ mod wait;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-pub use self::caller::{BoxFuture, Caller, Limits, Refreshing, ServiceObservation};
+pub use self::caller::{BoxFuture, Caller, Limits, Permission, Refreshing, ServiceObservation};
 pub use self::error::{RefreshError, StaleList};
 pub use self::outcome::{RefreshOutcome, Refreshed, Uptake};
 use self::turn::Turn;

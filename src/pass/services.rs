@@ -17,8 +17,8 @@ use super::survey::{Survey, policy};
 use super::turns::{Turns, note_neighbours};
 use crate::act::make_first_request;
 use crate::act::refresh::{
-    BoxFuture, Caller, Limits, RefreshOutcome, Refreshing, ServiceObservation, await_healthy,
-    refresh,
+    BoxFuture, Caller, Limits, Permission, RefreshError, RefreshOutcome, Refreshing,
+    ServiceObservation, await_healthy, refresh,
 };
 use crate::model::{
     AbsolutePath, ClockTrust, Constraints, Consumer, Essential, Health, Presence, RefreshStep,
@@ -403,25 +403,25 @@ impl Caller for PassCaller<'_, '_> {
         })
     }
 
-    fn take_turn<'a>(&'a self, step: &'a RefreshStep) -> BoxFuture<'a, Result<(), String>> {
+    fn take_turn<'a>(&'a self, step: &'a RefreshStep) -> BoxFuture<'a, Permission> {
         Box::pin(async move {
             match &step.restart_waits {
-                Some(reason) => Err(reason.clone()),
+                Some(reason) => Err(RefreshError::Held(reason.clone())),
                 None => self.turns.take(step, &self.memory).await,
             }
         })
     }
 
     /// A restart that can't be written down is not made: it might be made again and again.
-    fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> BoxFuture<'a, Result<(), String>> {
+    fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> BoxFuture<'a, Permission> {
         Box::pin(async move {
             if let Some(reason) = &step.restart_waits {
-                return Err(reason.clone());
+                return Err(RefreshError::Held(reason.clone()));
             }
             self.turns.check(step, &self.memory).await?;
             self.noted.borrow_mut().push(step.service.clone());
             note_restarted(&mut self.memory.borrow_mut().value, step, self.clock.now());
-            self.memory.borrow_mut().persist()
+            self.memory.borrow_mut().persist().map_err(RefreshError::Held)
         })
     }
 

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use super::event::{Emit, Event};
 use super::memory::Memory;
+use crate::act::refresh::{Permission, RefreshError};
 use crate::cluster::{ClusterApi, ClusterError, RestartLease};
 use crate::model::{Essential, Neighbours, RefreshStep, Service, ServiceMemory};
 use crate::observe::{Node, host_name, neighbours};
@@ -77,12 +78,8 @@ impl<'t> Turns<'t> {
     /// Waits until this node may restart the service of a step.
     ///
     /// # Errors
-    /// Why it may not in this pass, for an operator.
-    pub(super) async fn take(
-        &self,
-        step: &RefreshStep,
-        memory: &PassMemory<'_, '_>,
-    ) -> Result<(), String> {
+    /// [`RefreshError::NotItsTurn`], and where the pass is to end meanwhile.
+    pub(super) async fn take(&self, step: &RefreshStep, memory: &PassMemory<'_, '_>) -> Permission {
         self.go.set(None);
         let Some(service) = self.service(step).filter(|service| is_coordinated(service)) else {
             return Ok(());
@@ -125,16 +122,16 @@ impl<'t> Turns<'t> {
     /// and that the service's peers carry on.
     ///
     /// # Errors
-    /// Why it may not be stopped, for an operator.
+    /// [`RefreshError::NotItsTurn`], and where the pass is to end meanwhile.
     pub(super) async fn check(
         &self,
         step: &RefreshStep,
         memory: &PassMemory<'_, '_>,
-    ) -> Result<(), String> {
+    ) -> Permission {
         if let Some(Ok(lease)) = self.lease.get()
             && self.go.get() == Some(Go::Leased)
         {
-            lease.ensure().await.map_err(|e| e.to_string())?;
+            lease.ensure().await.map_err(|e| RefreshError::NotItsTurn(e.to_string()))?;
         }
         let essential = self.service(step).and_then(|service| service.essential);
         let members = self.members(&memory.borrow().value);
@@ -278,19 +275,19 @@ impl<'t> Turns<'t> {
         }
     }
 
-    async fn pause(&self, time: Duration) -> Result<TurnAnswer, String> {
+    async fn pause(&self, time: Duration) -> Result<TurnAnswer, RefreshError> {
         let end = Instant::now() + time;
         while Instant::now() < end {
             if self.stop.load(Ordering::Relaxed) {
-                return Err("kubecertd was stopped while it waited for its turn".to_owned());
+                return Err(RefreshError::Stopped);
             }
             sleep(STOP_POLL_INTERVAL.min(end - Instant::now())).await;
         }
         Ok(TurnAnswer::Ready)
     }
 
-    fn refusal(&self, refusal: Refusal) -> String {
-        match refusal {
+    fn refusal(&self, refusal: Refusal) -> RefreshError {
+        RefreshError::NotItsTurn(match refusal {
             Refusal::Busy { holder, waited } => format!(
                 "{holder} restarts services, and this node has waited for its turn for {}",
                 span(waited)
@@ -308,7 +305,7 @@ impl<'t> Turns<'t> {
                 )
             }
             Refusal::Peers(reason) => reason,
-        }
+        })
     }
 
     fn service(&self, step: &RefreshStep) -> Option<&'t Service> {

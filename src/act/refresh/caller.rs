@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::error::RefreshError;
 use super::outcome::RefreshOutcome;
 use crate::model::{CredentialName, Freshness, RefreshStep, Service, ServiceFacts};
 use crate::sys::{Clock, Root};
@@ -21,6 +22,9 @@ pub struct ServiceObservation {
 /// A future whose result a [`Caller`] supplies.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
+/// Whether a service may be restarted; an `Err` says why not.
+pub type Permission = Result<(), RefreshError>;
+
 /// The code that ordered the refresh, and answers questions while the refresh runs.
 pub trait Caller {
     /// Observes a service now.
@@ -28,13 +32,13 @@ pub trait Caller {
 
     /// Called before the last look at a service that is to be restarted or signalled: waits until
     /// it is this node's turn. An `Err` says why that may not be.
-    fn take_turn<'a>(&'a self, step: &'a RefreshStep) -> BoxFuture<'a, Result<(), String>>;
+    fn take_turn<'a>(&'a self, step: &'a RefreshStep) -> BoxFuture<'a, Permission>;
 
     /// Asked right before a service is restarted, or signalled in the way of its kind; an `Err`
     /// says why that may not be. After an `Ok` it is done, so this is the moment to write it down;
     /// where nothing came of it,
     /// [`RefreshOutcome::restarted`](super::RefreshOutcome::restarted) says so in the end.
-    fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> BoxFuture<'a, Result<(), String>>;
+    fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> BoxFuture<'a, Permission>;
 
     /// Called when a step is over. `healthy` is false where a service was stopped and is not
     /// healthy, or not known to be.

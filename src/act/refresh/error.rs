@@ -35,6 +35,10 @@ pub enum RefreshError {
     /// The caller refused the restart, for example because of a hold.
     #[error("it was not restarted: {0}")]
     Held(String),
+    /// Another node restarts services, or the peers of the service on other nodes do not carry on
+    /// without it.
+    #[error("it was not restarted: {0}; kubecertd tries again")]
+    NotItsTurn(String),
     /// A request to the container runtime failed.
     #[error(transparent)]
     Runtime(#[from] CriError),

@@ -171,14 +171,14 @@ impl Caller for Scripted<'_> {
         })
     }
 
-    fn take_turn<'a>(&'a self, _: &'a RefreshStep) -> BoxFuture<'a, Result<(), String>> {
+    fn take_turn<'a>(&'a self, _: &'a RefreshStep) -> BoxFuture<'a, Permission> {
         Box::pin(async { Ok(()) })
     }
 
-    fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> BoxFuture<'a, Result<(), String>> {
+    fn may_restart<'a>(&'a self, step: &'a RefreshStep) -> BoxFuture<'a, Permission> {
         Box::pin(async move {
             if let Some(reason) = self.refuses {
-                return Err(reason.to_owned());
+                return Err(RefreshError::Held(reason.to_owned()));
             }
             self.restarted.borrow_mut().push(step.service.to_string());
             Ok(())

@@ -66,7 +66,7 @@ impl<'t> Turn<'t> {
             (Presence::Running(_), _) => {}
             (Presence::Down(_), ServiceKind::Unit { unit, .. }) => {
                 let systemd = Systemd::connect(self.with.limits.call).await?;
-                self.with.caller.may_restart(self.step).await.map_err(RefreshError::Held)?;
+                self.with.caller.may_restart(self.step).await?;
                 let attempt = wait::unless_stopped(
                     self.with.stop,
                     systemd.restart_failed(unit, self.with.limits.job),
@@ -137,7 +137,7 @@ impl<'t> Turn<'t> {
     }
 
     async fn restart(&mut self, instead: Option<String>) -> Result<Refreshed, RefreshError> {
-        self.with.caller.take_turn(self.step).await.map_err(RefreshError::Held)?;
+        self.with.caller.take_turn(self.step).await?;
         let before = self.find().await?;
         if self.is_successor(&before) {
             // It was restarted by others since the decision, so it has read the current files.
@@ -209,7 +209,7 @@ impl<'t> Turn<'t> {
     /// one attempt for a certificate counts as made; a failure that had no effect does not count.
     async fn send_refresh(&mut self, before: Before) -> Result<Attempt, RefreshError> {
         let how = How::prepare(&self.service.kind, before.instance.as_deref(), self.with).await?;
-        self.with.caller.may_restart(self.step).await.map_err(RefreshError::Held)?;
+        self.with.caller.may_restart(self.step).await?;
         let (began, successor) = (Instant::now(), how.ends_it());
         let done = how.carry_out(self.with).await;
         self.restarted = done.as_ref().err().is_none_or(RefreshError::may_have_reached_it);
