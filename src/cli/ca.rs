@@ -127,7 +127,7 @@ fn verify(node: &Node, target: &str, question: Question<'_>) -> Result<Vec<Verdi
     match Files::read(&node.root, &file).map_err(|e| e.to_string())? {
         Some(content) => question.about_file(content.expose(), |name| referred(node, &file, name)),
         None if is_address(target) => {
-            let served = block_on(served(target, PROBE_TIMEOUT))
+            let served = block_on(served(target, None, PROBE_TIMEOUT))
                 .map_err(|e| e.to_string())?
                 .map_err(|e| e.to_string())?;
             Ok(vec![question.about_server(&served.certificate, &served.intermediates)])

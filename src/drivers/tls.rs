@@ -48,8 +48,8 @@ pub struct Served {
 
 /// Returns the certificate that is served at `host:port` (an IPv6 address in brackets).
 ///
-/// A server that demands a client certificate, which it does not get here, aborts the handshake
-/// after it has shown its own: this is a result too. The server name indication is sent for names
+/// A server that demands a client certificate, and gets none, aborts the handshake after it has
+/// shown its own: this is a result too. etcd logs each such connection as rejected. The server name indication is sent for names
 /// only, as all TLS clients do, so a server with several certificates may show different ones for
 /// an address and a name. A hanging resolver is not waited for, but keeps a tokio runtime from
 /// shutting down.
@@ -57,7 +57,11 @@ pub struct Served {
 /// # Errors
 /// When there is no TLS server, or it shows no certificate, or does not prove within the limit that
 /// it has the key.
-pub async fn served(address: &str, limit: Duration) -> Result<Served, ProbeError> {
+pub async fn served(
+    address: &str,
+    identity: Option<&ClientIdentity>,
+    limit: Duration,
+) -> Result<Served, ProbeError> {
     let deadline = Instant::now() + limit;
     let endpoint = Endpoint::parse(address)?;
     let stream = endpoint.connect(deadline).await?;
@@ -65,7 +69,7 @@ pub async fn served(address: &str, limit: Duration) -> Result<Served, ProbeError
         (stream.local_addr().map_err(ProbeError::Io)?, stream.peer_addr().map_err(ProbeError::Io)?);
     let verifier = Arc::new(AnyCertificate::new());
     let config =
-        config(verifier.clone(), None).map_err(|e| ProbeError::Handshake(e.to_string()))?;
+        config(verifier.clone(), identity).map_err(|e| ProbeError::Handshake(e.to_string()))?;
     let result = handshake(config, endpoint.server_name(), stream, deadline).await;
     let failure = match result {
         Ok(stream) => {

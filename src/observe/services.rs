@@ -188,7 +188,7 @@ async fn holds(
 ) -> (Holding, Option<String>) {
     let serves = async {
         match &one.served_at {
-            Some(address) => Some(serving::serves(&look, &running, address).await),
+            Some(address) => Some(serving::serves(&look, &running, &one.credential, address).await),
             None => None,
         }
     };

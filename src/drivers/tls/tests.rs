@@ -12,7 +12,7 @@ use super::*;
 use crate::common::requirements::{LOCALHOST, require};
 
 async fn probe(address: &str) -> Result<Served, ProbeError> {
-    served(address, LIMIT).await
+    served(address, None, LIMIT).await
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -112,7 +112,7 @@ async fn hanging_server_times_out() {
             .await;
             for address in [after_accept, in_the_handshake] {
                 let began = Instant::now();
-                let result = served(&address, Duration::from_millis(100)).await;
+                let result = served(&address, None, Duration::from_millis(100)).await;
                 assert!(
                     matches!(result, Err(ProbeError::TimedOut(Stage::Handshake))),
                     "{result:?}"
@@ -130,7 +130,7 @@ async fn unaccepted_connection_times_out() {
     nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
     let _first = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let result =
-        served(&listener.local_addr().unwrap().to_string(), Duration::from_millis(100)).await;
+        served(&listener.local_addr().unwrap().to_string(), None, Duration::from_millis(100)).await;
     assert!(matches!(result, Err(ProbeError::TimedOut(Stage::Connection))), "{result:?}");
 }
 

@@ -8,19 +8,22 @@ use super::limit::QUERY_TIMEOUT;
 use super::look::{Observer, RunningService};
 use super::refused::explain;
 use super::together::run_blocking;
+use crate::credentials::{Loaded, identity_of, load};
 use crate::drivers::processes::{Process, owners_of};
 use crate::drivers::sockets::{Listener, listeners};
-use crate::drivers::tls::served;
-use crate::model::Serves;
+use crate::drivers::tls::{ClientIdentity, served};
+use crate::model::{CredentialName, Serves};
 use crate::sys::Root;
 
 /// Probes an address, and finds the owner of the socket.
 pub(super) async fn serves(
     look: &Observer,
     running: &Arc<RunningService>,
+    credential: &CredentialName,
     address: &str,
 ) -> Serves {
-    let served = match served(address, QUERY_TIMEOUT).await {
+    let identity = identity(look, credential);
+    let served = match served(address, identity.as_ref(), QUERY_TIMEOUT).await {
         Ok(served) => served,
         Err(e) => return Serves::Nothing(format!("{address}: {e}")),
     };
@@ -38,6 +41,16 @@ pub(super) async fn serves(
             Serves::Nothing(format!("{address}: whose socket it is can't be found out: {reason}"))
         }
     }
+}
+
+/// Returns the credential that is served there as a client's, where it is one for clients too: a
+/// member of etcd admits its peers by it.
+fn identity(look: &Observer, credential: &CredentialName) -> Option<ClientIdentity> {
+    let Loaded::Whole(stored) = load(&*look.root, look.credential(credential)?) else {
+        return None;
+    };
+    let usage = stored.certificate.extended_key_usage.as_ref()?;
+    usage.client_auth.then(|| identity_of(&stored).ok())?
 }
 
 /// Returns another owner of the socket that accepted the connection; `None` where it is the
