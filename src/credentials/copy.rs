@@ -9,7 +9,7 @@ use super::compose::{first, further_certificates, new_file, private_key};
 use super::load::{leaf_of, source};
 use super::{ComposeError, Files, Form, LoadedAuthority, SourceFile, Stored};
 use crate::formats::kubeconfig::{self, SpliceError, User};
-use crate::formats::x509::{Certificate, PrivateKey};
+use crate::formats::x509::{Certificate, ExtendedKeyUsage, PrivateKey};
 use crate::model::{AbsolutePath, CopyOf, Credential, Digest, Location, Secret, Signer};
 use crate::store::{Kind, NewFile};
 use crate::sys::FileError;
@@ -71,16 +71,19 @@ pub enum LoadedCopy {
     Unreadable(String),
     /// It holds something that its original is not known to have held, or not all of it.
     Changed(String),
-    /// It holds what its original holds or held.
+    /// It holds what its original holds or held, or the like.
     Held(Box<KnownContent>),
 }
 
-/// A copy that holds what its original holds or held.
+/// A copy that holds what its original holds or held, or the like.
 #[derive(Debug)]
 pub struct KnownContent {
     /// The files and the certificate. Of several users of a kubeconfig, it is the certificate of
     /// one that does not have the newest.
     pub stored: Stored,
+    /// Whether the original is not known to have held the certificate, which is one for the same
+    /// user all the same: see [`Lineage::is_equivalent`].
+    pub equivalent: bool,
     /// The users of the kubeconfig that are copies.
     users: Vec<String>,
 }
@@ -136,7 +139,7 @@ fn pair(
         }
     };
     let path = certificate.path.clone();
-    Ok(held(found, Form::Pair { certificate, key }, &path))
+    Ok(held(found, Form::Pair { certificate, key }, &path, lineage))
 }
 
 fn bundle(
@@ -150,15 +153,21 @@ fn bundle(
         return Ok(LoadedCopy::Unreadable(text));
     }
     let found = identified(content, content, lineage);
-    Ok(held(found, Form::Bundle(file), path))
+    Ok(held(found, Form::Bundle(file), path, lineage))
 }
 
-fn held(found: Result<Certificate, NotHeld>, form: Form, path: &AbsolutePath) -> LoadedCopy {
+fn held(
+    found: Result<Certificate, NotHeld>,
+    form: Form,
+    path: &AbsolutePath,
+    lineage: &Lineage<'_>,
+) -> LoadedCopy {
     match found {
         Ok(certificate) => {
+            let equivalent = !lineage.knows(&certificate);
             let stored =
                 Stored { form, certificate, further: Vec::new(), user: None, notes: Vec::new() };
-            LoadedCopy::Held(Box::new(KnownContent { stored, users: Vec::new() }))
+            LoadedCopy::Held(Box::new(KnownContent { stored, equivalent, users: Vec::new() }))
         }
         Err(why) => LoadedCopy::Changed(why.text(path)),
     }
@@ -177,7 +186,10 @@ impl NotHeld {
     fn text(self, path: &AbsolutePath) -> String {
         match self {
             Self::Certificate => {
-                format!("{path}: holds no certificate that its original is known to have held")
+                format!(
+                    "{path}: holds no certificate that its original is known to have held, nor \
+                     another one of the same user, CA and usages"
+                )
             }
             Self::Key => format!(
                 "{path}: holds a certificate of its original's without the private key for it"
@@ -191,8 +203,9 @@ fn identified(
     key: &Secret,
     lineage: &Lineage<'_>,
 ) -> Result<Certificate, NotHeld> {
-    let leaf =
-        leaf_of(certificate).filter(|leaf| lineage.knows(leaf)).ok_or(NotHeld::Certificate)?;
+    let leaf = leaf_of(certificate)
+        .filter(|leaf| lineage.knows(leaf) || lineage.is_equivalent(leaf))
+        .ok_or(NotHeld::Certificate)?;
     let fits = PrivateKey::from_pem(key.expose()).is_ok_and(|key| key.fits(&leaf));
     if fits { Ok(leaf) } else { Err(NotHeld::Key) }
 }
@@ -200,6 +213,22 @@ fn identified(
 impl Lineage<'_> {
     fn knows(&self, leaf: &Certificate) -> bool {
         self.current == Some(leaf.fingerprint) || (self.held)(&leaf.fingerprint)
+    }
+
+    /// Whether a certificate that the original is not known to have held is one for the same client
+    /// all the same, such as that of the admin.conf of another control-plane node: of the same CA,
+    /// user, names and usages. Who has its key has all rights of the original's user already.
+    fn is_equivalent(&self, leaf: &Certificate) -> bool {
+        let is_same = |like: &Certificate| {
+            let is_client = |usage: &ExtendedKeyUsage| usage.client_auth && !usage.server_auth;
+            leaf.extended_key_usage.as_ref().is_some_and(is_client)
+                && leaf.extended_key_usage == like.extended_key_usage
+                && leaf.key_usage == like.key_usage
+                && leaf.dns_names == like.dns_names
+                && leaf.ip_addresses == like.ip_addresses
+                && leaf.other_names == like.other_names
+        };
+        self.could_have_held(leaf) && self.like.is_some_and(is_same)
     }
 
     /// Whether an unknown certificate can be an earlier one of the original: it is signed by the
@@ -253,6 +282,7 @@ fn in_kubeconfig(
         .or(found.first())
         .cloned();
     let Some(certificate) = old else { return Ok(LoadedCopy::Absent) };
+    let equivalent = found.iter().any(|leaf| !lineage.knows(leaf));
     let stored = Stored {
         form: Form::Kubeconfig(file),
         certificate,
@@ -260,7 +290,7 @@ fn in_kubeconfig(
         user: None,
         notes: Vec::new(),
     };
-    Ok(LoadedCopy::Held(Box::new(KnownContent { stored, users })))
+    Ok(LoadedCopy::Held(Box::new(KnownContent { stored, equivalent, users })))
 }
 
 /// The certificate of the original that a user has; `None` for a user that is not a copy.

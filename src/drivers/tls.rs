@@ -49,10 +49,10 @@ pub struct Served {
 /// Returns the certificate that is served at `host:port` (an IPv6 address in brackets).
 ///
 /// A server that demands a client certificate, and gets none, aborts the handshake after it has
-/// shown its own: this is a result too. etcd logs each such connection as rejected. The server name indication is sent for names
-/// only, as all TLS clients do, so a server with several certificates may show different ones for
-/// an address and a name. A hanging resolver is not waited for, but keeps a tokio runtime from
-/// shutting down.
+/// shown its own: this is a result too. etcd logs each such connection as rejected. The server
+/// name indication is sent for names only, as all TLS clients do, so a server with several
+/// certificates may show different ones for an address and a name. A hanging resolver is not
+/// waited for, but keeps a tokio runtime from shutting down.
 ///
 /// # Errors
 /// When there is no TLS server, or it shows no certificate, or does not prove within the limit that

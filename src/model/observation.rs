@@ -53,6 +53,9 @@ pub struct BackupFacts {
 pub struct CopyFacts {
     /// The certificate that the copy is to have: SHA-256 of it. Else why none can be copied now.
     pub original: Result<Digest, String>,
+    /// Whether the original is not known to have held what the copy holds, which is a certificate
+    /// of the same user, CA and usages all the same.
+    pub equivalent: bool,
 }
 
 /// What is found of kubelet's way to its own client certificate.

@@ -72,17 +72,21 @@ impl<'c> Copies<'c> {
             .map_err(Clone::clone);
         let held = |fingerprint: &Digest| self.held(original, fingerprint);
         let lineage = original.lineage(&held);
+        let mut equivalent = false;
         let material = match load_copy(self.root, credential, of, &lineage) {
             LoadedCopy::Absent => Material::Absent,
             LoadedCopy::Unreadable(text) => Material::Unreadable(text),
             LoadedCopy::Changed(text) => Material::Changed(text),
-            LoadedCopy::Held(held) => Material::Whole(leaf(&held.stored, original.authority)),
+            LoadedCopy::Held(held) => {
+                equivalent = held.equivalent;
+                Material::Whole(leaf(&held.stored, original.authority))
+            }
         };
         let files = credential.location.files().cloned().collect();
         CredentialFacts {
             material,
             files,
-            copy: Some(CopyFacts { original: current }),
+            copy: Some(CopyFacts { original: current, equivalent }),
             ..unreadable(credential)
         }
     }

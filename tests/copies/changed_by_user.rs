@@ -50,13 +50,14 @@ const UNKNOWN_CERTIFICATE: &str = "holds no certificate that its original is kno
 fn copy_with_other_certificate_is_kept_and_reported() {
     let others = Node::fresh(ECDSA);
     assert_eq!(others.run(&["renew", "--force"]).code, 0);
+    let scheduler = "etc/kubernetes/scheduler.conf";
     let (node, output) = renewed_after(|node| {
-        node.write("root/.kube/config", others.text(ADMIN));
+        node.write("root/.kube/config", others.text(scheduler));
         node.write("srv/a.crt", others.text("etc/kubernetes/pki/apiserver.crt"));
         node.write("srv/a.key", others.text("etc/kubernetes/pki/apiserver.key"));
     });
     assert!(output.contains(UNKNOWN_CERTIFICATE), "{output}");
-    assert_eq!(node.text("root/.kube/config"), others.text(ADMIN));
+    assert_eq!(node.text("root/.kube/config"), others.text(scheduler));
     assert_eq!(node.text("srv/a.crt"), others.text("etc/kubernetes/pki/apiserver.crt"));
     assert_left_alone(&node, "root", UNKNOWN_CERTIFICATE);
     assert_left_alone(&node, "pair", UNKNOWN_CERTIFICATE);
@@ -147,9 +148,9 @@ fn wildcard_path_matches_only_plausible_copies() {
         "home/dave/.kube/config",
         "apiVersion: v1\nkind: Config\nusers: [{name: d, user: {token: t}}]\n",
     );
-    // A kubeconfig with an earlier certificate that neither state nor backups know.
+    // A kubeconfig with an expired certificate that neither state nor backups know.
     let forgotten = Node::fresh(ECDSA);
-    forgotten.age("admin.conf", 40);
+    forgotten.age("admin.conf", -40);
     node.write("home/erin/.kube/config", forgotten.text(ADMIN));
     let node = with_configuration(node, HOME_COPIES);
     let kept = ["bob", "carol", "dave", "erin"]
@@ -205,4 +206,32 @@ fn copy_of_broken_original_is_not_changed() {
         drop(node.run(&["renew", "root"]));
         assert_eq!(node.text("root/.kube/config"), copy, "what is not of its CA is not spread");
     }
+}
+
+/// The admin.conf of another control-plane node: of the same user and CA, with another key.
+#[test]
+fn copy_from_another_node_is_updated_while_it_is_valid() {
+    let others = Node::fresh(ECDSA);
+    assert_eq!(others.run(&["renew", "--force"]).code, 0);
+    let (node, output) = renewed_after(|node| node.write("root/.kube/config", others.text(ADMIN)));
+    assert!(!output.contains(UNKNOWN_CERTIFICATE), "{output}");
+    assert_eq!(node.text("root/.kube/config"), node.text(ADMIN));
+
+    let expired = Node::fresh(ECDSA);
+    expired.age("admin.conf", -1);
+    node.write("root/.kube/config", expired.text(ADMIN));
+    assert_eq!(node.run(&["renew"]).code, 0);
+    assert_eq!(node.text("root/.kube/config"), expired.text(ADMIN));
+    assert_left_alone(
+        &node,
+        "root",
+        "holds an expired certificate that admin.conf is not known to have held",
+    );
+
+    // The certificate alone proves nothing.
+    let without_key = others.text(ADMIN).replace("client-key-data: ", "client-key-data: AAAA");
+    node.write("root/.kube/config", &without_key);
+    assert_eq!(node.run(&["renew"]).code, 0);
+    assert_eq!(node.text("root/.kube/config"), without_key);
+    assert_left_alone(&node, "root", "without the private key for it");
 }

@@ -208,6 +208,8 @@ fn earlier_certificate_is_known_from_state_or_backups() {
         (vec!["copies.json", "backups"], false),
     ] {
         let node = Node::due();
+        // A valid one would be known as that of the same user.
+        node.age("admin.conf", -1);
         let old = node.text(ADMIN);
         let node = with_configuration(
             node,

@@ -172,7 +172,8 @@ fn copy(material: Material) -> Judged {
     ends_in("copy", -5, |one| {
         one.facts.credential.renewal =
             Renewal::Copy(CopyOf { original: name("apiserver"), found: false });
-        one.facts.copy = Some(CopyFacts { original: Ok(Digest::of(b"the newest")) });
+        one.facts.copy =
+            Some(CopyFacts { original: Ok(Digest::of(b"the newest")), equivalent: false });
         if let Some(leaf) = material.leaf() {
             one.facts.material = Material::Whole(leaf.clone());
         } else {

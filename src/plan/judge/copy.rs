@@ -28,6 +28,25 @@ pub(super) fn judge_copy(facts: &CredentialFacts, of: &CopyOf, now: Timestamp) -
                 remaining(now, leaf.not_after)
             ),
         ),
+        // It gives no rights any more, so it is no proof that its owner may have the next key.
+        (Material::Whole(leaf), Some(Ok(_))) if is_equivalent(facts) && now > leaf.not_after => (
+            Condition::Changed,
+            Action::Report,
+            format!(
+                "{}holds an expired certificate that {original} is not known to have held; {}",
+                facts.files.first().map(|path| format!("{path}: ")).unwrap_or_default(),
+                remedy(original)
+            ),
+        ),
+        (Material::Whole(leaf), Some(Ok(_))) if is_equivalent(facts) => (
+            Condition::Behind,
+            Action::Copy,
+            format!(
+                "holds another certificate of the same user, CA and usages as {original}, which \
+                 expires {}",
+                remaining(now, leaf.not_after)
+            ),
+        ),
         (Material::Whole(leaf), Some(Ok(_))) => {
             let end = remaining(now, leaf.not_after);
             let expires = if now > leaf.not_after { "expired" } else { "expires" };
@@ -60,6 +79,10 @@ pub(super) fn judge_copy(facts: &CredentialFacts, of: &CopyOf, now: Timestamp) -
     let attention =
         matches!(condition, Condition::Changed | Condition::Unreadable) || action == Action::Copy;
     Judgement { condition, action, reason, attention }
+}
+
+fn is_equivalent(facts: &CredentialFacts) -> bool {
+    facts.copy.as_ref().is_some_and(|copy| copy.equivalent)
 }
 
 fn remedy(original: &CredentialName) -> String {

@@ -1,5 +1,17 @@
-use super::super::fixtures::{copied_leaf, copy};
+use super::super::fixtures::{copied_leaf, copy, now};
 use super::*;
+use crate::model::Renewal;
+use crate::plan::Judged;
+
+fn equivalent(days: i64) -> Judged {
+    let mut facts = copy(Material::Whole(copied_leaf("other", days)), Ok("new"), false).facts;
+    if let Some(copy) = &mut facts.copy {
+        copy.equivalent = true;
+    }
+    let Renewal::Copy(of) = facts.credential.renewal.clone() else { panic!("it is no copy") };
+    let judgement = judge_copy(&facts, &of, now());
+    Judged { facts, authority: None, judgement }
+}
 
 #[test]
 fn table_of_copies_is_the_one_in_the_docs() {
@@ -14,6 +26,8 @@ fn table_of_copies_is_the_one_in_the_docs() {
             copy(held("new"), Ok("new"), false),
         ),
         ("holds an earlier one, and its key", copy(held("old"), Ok("new"), false)),
+        ("holds a valid one of the same user, CA and usages, and its key", equivalent(100)),
+        ("holds an expired one of these, and no earlier one of the original", equivalent(-1)),
         (
             "holds an earlier one, while the original is broken or not of its CA",
             copy(held("old"), Err("broken"), false),
@@ -39,14 +53,14 @@ fn table_of_copies_is_the_one_in_the_docs() {
     let attention: Vec<bool> = rows.iter().map(|(_, judged)| judged.judgement.attention).collect();
     assert_eq!(
         attention,
-        [false, false, true, false, true, true],
+        [false, false, true, true, true, false, true, true],
         "a broken original is reported there"
     );
     assert_eq!(
         rows[2].1.judgement.reason,
         "holds an earlier certificate of admin.conf, which expires in 100 days"
     );
-    assert!(rows[4].1.judgement.reason.starts_with(
+    assert!(rows[6].1.judgement.reason.starts_with(
         "it is other; it is left as it is. To have it updated again, put the content of \
          admin.conf into it"
     ));

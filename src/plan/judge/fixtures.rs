@@ -238,7 +238,7 @@ pub(in crate::plan) fn copy(
         renewal: Renewal::Copy(of),
         need: Need::Optional,
     };
-    let copy = Some(CopyFacts { original });
+    let copy = Some(CopyFacts { original, equivalent: false });
     let facts = CredentialFacts {
         credential,
         material,
