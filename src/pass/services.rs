@@ -27,8 +27,8 @@ use crate::model::{
 use crate::observe::{Node, ServicesSeen, neighbours, node_name, service, services};
 use crate::plan::{
     Content, Finding, FirstRequest, Judged, JudgedService, Moment, Refresh, Request, Situation,
-    Trigger, first_requests, forget_restarted, judge_service, note_connections, note_contents,
-    note_out_of_sight, note_reloaded, note_replaced, note_restarted, plan_refresh,
+    Trigger, etcd_members, first_requests, forget_restarted, judge_service, note_connections,
+    note_contents, note_out_of_sight, note_reloaded, note_replaced, note_restarted, plan_refresh,
 };
 use crate::sys::{Clock, Root, block_on, uptime};
 
@@ -268,6 +268,7 @@ impl Observer<'_> {
             // Deferred steps stay deferred.
             found = Services { steps: found.steps, notes, ..again };
         }
+        found.notes.extend(waits_for_members(node, &found, &memory.value));
         found.notes.extend(memory.persist().err());
         ServicesReport { found, outcomes }
     }
@@ -308,6 +309,25 @@ async fn note_members(node: &Node, found: &Services, memory: &mut ServiceMemory)
     {
         note_neighbours(&members, memory);
     }
+}
+
+/// After a long absence of all nodes a member that runs again waits for the others, whose
+/// certificates an operator may have to have renewed there.
+fn waits_for_members(node: &Node, found: &Services, memory: &ServiceMemory) -> Option<String> {
+    let members = etcd_members(node.catalog.etcd_members, memory.etcd_members);
+    let waits = found.list.iter().any(|judged| {
+        let facts = &judged.facts;
+        facts.service.essential == Some(Essential::EtcdMember)
+            && matches!(facts.presence, Presence::Running(_))
+            && matches!(facts.health, Health::Unhealthy(_))
+    });
+    (waits && members > 1).then(|| {
+        format!(
+            "etcd runs and is not healthy: it works again when more than half of its {members} \
+             members do; on a control-plane node that was off for long run kubecertd renew \
+             --include-long-expired, too"
+        )
+    })
 }
 
 /// Remembers since when each certificate is where it is.

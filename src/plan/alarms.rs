@@ -68,7 +68,11 @@ pub fn alarms(situation: &AlarmSituation<'_>, memory: &AlarmMemory) -> AlarmAsse
                 .iter()
                 .filter_map(|(facts, judgement)| external(situation, seen, facts, judgement)),
         );
-        assessment.alarms.extend(long_expired(situation, seen));
+        let long_expired = long_expired(situation, seen);
+        if let Some(first) = &long_expired {
+            assessment.alarms.iter_mut().for_each(|alarm| refer_to(first, alarm));
+        }
+        assessment.alarms.extend(long_expired);
         assessment.alarms.extend(held(situation, seen, memory));
         assessment.alarms.extend(kubeconfig_trust(situation, seen));
     }
@@ -291,10 +295,21 @@ fn long_expired(situation: &AlarmSituation<'_>, seen: &AlarmInputs<'_>) -> Optio
         "On this control-plane node of several, credentials that expired more than 30 days ago \
          are renewed only on request.",
         reason,
-        "Check on another control-plane node whether this one still belongs to the cluster \
-         (kubectl get nodes; etcdctl member list): if so, run kubecertd renew \
-         --include-long-expired here; if not, kubeadm reset.",
+        "Where another control-plane node works, check there whether this one still belongs to \
+         the cluster (kubectl get nodes; etcdctl member list): if so, run kubecertd renew \
+         --include-long-expired here; if not, kubeadm reset. Where none works, because all of them \
+         were off, run kubecertd renew --include-long-expired on each: etcd works again when more \
+         than half of its members do.",
     ))
+}
+
+/// Has an alarm about certificates that are renewed only on request refer to the alarm that says
+/// what to do.
+fn refer_to(first: &Alarm, alarm: &mut Alarm) {
+    let is_about_them = alarm.about.iter().all(|one| first.about.contains(one));
+    if is_about_them && matches!(alarm.kind, AlarmKind::Expired | AlarmKind::ExpiringSoon) {
+        alarm.repair = format!("See the alarm {}, which says what to do.", first.kind);
+    }
 }
 
 /// A deferred renewal is alarmed in time for an operator to act: a day before it is urgent, or when

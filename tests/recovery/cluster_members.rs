@@ -45,6 +45,13 @@ fn long_expired_member_waits_for_flag_and_raises_alarm() {
         "{}",
         alarms.text
     );
+    let at = |text: &str| alarms.text.find(text).unwrap_or_else(|| panic!("{}", alarms.text));
+    assert!(at("MAJOR not-revived") < at("CRITICAL expired"), "{}", alarms.text);
+    let (others, commands) = (
+        alarms.text.matches("See the alarm not-revived, which says what to do.").count(),
+        alarms.text.matches("CRITICAL expired").count(),
+    );
+    assert_eq!(others, commands, "only one says what to do: {}", alarms.text);
     assert_eq!(node.run(&["renew", "--force"]).code, 5, "--force is not enough");
 
     let run = node.run(&["renew", "--include-long-expired"]);

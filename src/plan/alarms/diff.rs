@@ -3,12 +3,12 @@
 use std::cmp::Reverse;
 
 use super::situation::AlarmAssessment;
-use crate::model::{Alarm, AlarmEvent};
+use crate::model::{Alarm, AlarmEvent, AlarmKind, Severity};
 
 /// The alarms that are in force from now on, and the events since the last pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diff {
-    /// The alarms, the worst first.
+    /// The alarms, the worst first, after one about certificates that expired long ago.
     pub in_force: Vec<Alarm>,
     /// The events, in the same order; cleared alarms come last.
     pub events: Vec<AlarmEvent>,
@@ -41,10 +41,14 @@ pub fn diff(before: &[Alarm], now: AlarmAssessment) -> Diff {
         in_force.push(alarm);
     }
     in_force.extend(kept);
-    in_force.sort_by(|a, b| {
-        b.kind.severity().cmp(&a.kind.severity()).then_with(|| a.key().cmp(&b.key()))
-    });
-    events.sort_by_key(|event| Reverse(event.alarm().kind.severity()));
+    in_force.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.key().cmp(&b.key())));
+    events.sort_by_key(|event| rank(event.alarm()));
     events.extend(over.into_iter().cloned().map(AlarmEvent::Cleared));
     Diff { in_force, events }
+}
+
+/// The order of alarms: the worst first, after the one whose command has to come before anything
+/// else.
+fn rank(alarm: &Alarm) -> (bool, Reverse<Severity>) {
+    (alarm.kind != AlarmKind::LongExpired, Reverse(alarm.kind.severity()))
 }
