@@ -25,7 +25,7 @@ use x509_cert::serial_number::SerialNumber;
 use x509_cert::time::{Time, Validity};
 
 use super::check::Key;
-use super::{Certificate, DistinguishedName, Extension, PrivateKey, Signature};
+use super::{Certificate, DistinguishedName, Extension, KeyAlgorithm, PrivateKey, Signature};
 use crate::model::Timestamp;
 
 /// The new fields of a renewed certificate, besides its key.
@@ -83,14 +83,26 @@ pub fn reissue(
     new_key: &PrivateKey,
     terms: &Terms,
 ) -> Result<Vec<u8>, IssueError> {
+    reissue_for(old, issuer, issuer_key, new_key.public_key_der(), terms)
+}
+
+/// Does the same for a public key (a DER SubjectPublicKeyInfo) whose private half is elsewhere.
+pub(super) fn reissue_for(
+    old: &Certificate,
+    issuer: &Certificate,
+    issuer_key: &PrivateKey,
+    public_key: &[u8],
+    terms: &Terms,
+) -> Result<Vec<u8>, IssueError> {
     if !issuer.is_authority || !issuer.may_sign {
         return Err(IssueError::NotAnAuthority);
     }
     if !issuer_key.fits(issuer) {
         return Err(IssueError::KeyDoesNotFit);
     }
-    if !new_key.algorithm().can_be_made() {
-        return Err(IssueError::KeyAlgorithm(new_key.algorithm().to_string()));
+    let algorithm = KeyAlgorithm::of_public_key(public_key);
+    if !algorithm.can_be_made() {
+        return Err(IssueError::KeyAlgorithm(algorithm.to_string()));
     }
     if old.has_unique_identifiers {
         return Err(IssueError::NotReproducible(
@@ -100,9 +112,9 @@ pub fn reissue(
     let content = Content {
         issuer: exactly(&issuer.subject, "the name of the CA")?,
         subject: exactly(&old.subject, "the subject")?,
-        extensions: extensions(old, issuer, new_key)?,
+        extensions: extensions(old, issuer, public_key)?,
     };
-    content.signed(terms, new_key.public_key_der(), issuer_key)
+    content.signed(terms, public_key, issuer_key)
 }
 
 /// Returns a serial number that no certificate had before: 127 random bits, and never zero.
@@ -181,15 +193,15 @@ pub(super) fn exactly(name: &DistinguishedName, what: &str) -> Result<Name, Issu
 fn extensions(
     old: &Certificate,
     issuer: &Certificate,
-    new_key: &PrivateKey,
+    public_key: &[u8],
 ) -> Result<Vec<x509_cert::ext::Extension>, IssueError> {
     let authority =
         issuer.subject_key_identifier.as_deref().map(authority_key_identifier).transpose()?;
-    let keeps_key = new_key.public_key_der() == old.public_key_der();
+    let keeps_key = public_key == old.public_key_der();
     let mut extensions = Vec::with_capacity(old.extensions.len() + 1);
     for extension in &old.extensions {
         if extension.is_subject_key_identifier() && !keeps_key {
-            extensions.push(with_value(extension, &subject_key_identifier(new_key)?)?);
+            extensions.push(with_value(extension, &subject_key_identifier(public_key)?)?);
         } else if !extension.is_authority_key_identifier() {
             extensions.push(with_value(extension, &extension.value)?);
         } else if let Some(identifier) = &authority {
@@ -230,8 +242,8 @@ fn authority_key_identifier(issuer: &[u8]) -> Result<Vec<u8>, IssueError> {
 }
 
 /// SHA-1 is what RFC 5280 names. It identifies the key and protects nothing.
-pub(super) fn subject_key_identifier(key: &PrivateKey) -> Result<Vec<u8>, IssueError> {
-    let bits = Key::parse(key.public_key_der())
+pub(super) fn subject_key_identifier(public_key: &[u8]) -> Result<Vec<u8>, IssueError> {
+    let bits = Key::parse(public_key)
         .ok_or_else(|| IssueError::Library("unreadable public key".to_owned()))?
         .bits;
     let identifier =

@@ -16,11 +16,12 @@ pub const NODES: &str = "system:nodes";
 /// # Errors
 /// When the library fails, which should not happen.
 pub fn kubelet_template(node: &str) -> Result<Certificate, IssueError> {
-    let subject = Subject {
-        common_name: format!("{NODE_PREFIX}{node}"),
-        organization: Some(NODES.to_owned()),
-    };
-    template(&subject, &[Usage::Client], &[])
+    template(&kubelet_subject(node), &[Usage::Client], &[])
+}
+
+/// The subject of kubelet's certificate on this node.
+pub(super) fn kubelet_subject(node: &str) -> Subject {
+    Subject { common_name: format!("{NODE_PREFIX}{node}"), organization: Some(NODES.to_owned()) }
 }
 
 #[cfg(test)]

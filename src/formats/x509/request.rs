@@ -46,7 +46,7 @@ fn extensions(
 ) -> Result<Vec<x509_cert::ext::Extension>, IssueError> {
     let asked = old.extensions.iter().filter(|extension| !extension.is_authority_key_identifier());
     let asked = asked.map(|extension: &Extension| match extension.is_subject_key_identifier() {
-        true => with_value(extension, &subject_key_identifier(new_key)?),
+        true => with_value(extension, &subject_key_identifier(new_key.public_key_der())?),
         false => with_value(extension, &extension.value),
     });
     asked.collect()

@@ -31,9 +31,15 @@ pub fn template(
     usages: &[Usage],
     names: &[San],
 ) -> Result<Certificate, IssueError> {
+    unsigned(encoded(subject, Tag::PrintableString)?, extensions(usages, names)?)
+}
+
+/// Returns a certificate to re-issue from, with this subject and these extensions.
+pub(super) fn unsigned(
+    subject: Name,
+    extensions: Vec<Extension>,
+) -> Result<Certificate, IssueError> {
     let key = PrivateKey::generate(&KeyAlgorithm::EcdsaP256).map_err(library)?;
-    let subject = encoded(subject)?;
-    let extensions = extensions(usages, names)?;
     let content = Content { issuer: subject.clone(), subject, extensions };
     let (not_before, not_after) = (Timestamp::from_seconds(0), Timestamp::from_seconds(1));
     let terms = Terms { serial: [1; 16], not_before, not_after };
@@ -42,11 +48,11 @@ pub fn template(
 }
 
 /// Encodes the group before the name, each in an RDN of its own, in the order and form of Go.
-fn encoded(subject: &Subject) -> Result<Name, IssueError> {
+pub(super) fn encoded(subject: &Subject, form: Tag) -> Result<Name, IssueError> {
     let mut name = RdnSequence::default();
     let group = subject.organization.iter().map(|group| (O, group));
     for (oid, text) in group.chain([(CN, &subject.common_name)]) {
-        let value = Any::new(Tag::PrintableString, text.as_bytes()).map_err(library)?;
+        let value = Any::new(form, text.as_bytes()).map_err(library)?;
         let mut part = RelativeDistinguishedName::default();
         part.insert(AttributeTypeAndValue { oid, value }).map_err(library)?;
         name.push(part);
@@ -57,7 +63,7 @@ fn encoded(subject: &Subject) -> Result<Name, IssueError> {
 
 /// Returns the extensions in Go's order. The authority key identifier is only a place: re-issuing
 /// puts that of the issuer there, or leaves it out.
-fn extensions(usages: &[Usage], names: &[San]) -> Result<Vec<Extension>, IssueError> {
+pub(super) fn extensions(usages: &[Usage], names: &[San]) -> Result<Vec<Extension>, IssueError> {
     let usage = KeyUsage(KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment)
         .to_der()
         .map_err(library)?;
