@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use common::host::at_the_root_of;
 use common::requirements::{MOUNTS, require};
 use common::{ECDSA, Node, STATE};
 use rustls::client::danger::HandshakeSignatureValid;
@@ -152,29 +153,6 @@ fn succeeded(output: &Output) -> String {
     let text = String::from_utf8_lossy(&[&*output.stdout, &*output.stderr].concat()).into_owned();
     assert!(output.status.success(), "{text}");
     text
-}
-
-/// Runs a line of shell with the node's root directory as `/`, so that kubecertd asks the servers
-/// of this machine.
-fn at_the_root_of(node: &Node, line: &str) -> Output {
-    for dir in ["dev", "proc", "usr"] {
-        std::fs::create_dir_all(node.path(dir)).unwrap();
-    }
-    for link in ["bin", "lib", "lib64"] {
-        let _ = std::os::unix::fs::symlink(format!("usr/{link}"), node.path(link));
-    }
-    std::fs::copy(env!("CARGO_BIN_EXE_kubecertd"), node.path("kubecertd")).unwrap();
-    let enter =
-        "set -e; mount --rbind /proc $0/proc; mount --rbind /dev $0/dev; mount --bind /usr $0/usr
-        exec chroot $0 sh -c \"$1\"";
-    let mut shell = Command::new("unshare");
-    shell
-        .args(["--mount", "sh", "-c", enter])
-        .arg(node.root())
-        .arg(line)
-        .env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin")
-        .output()
-        .unwrap()
 }
 
 /// The state directory is a full disk, with a journal that was preallocated and backups elsewhere.

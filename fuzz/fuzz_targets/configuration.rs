@@ -12,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
     match Settings::from_files(&[(Path::new("kubecertd.toml"), text)]) {
         Ok(settings) => {
             let _ = format!("{settings:?}");
-            let _ = Profile::load(&settings, None);
+            let _ = Profile::load(&settings, &settings.profile, None);
             // Used as a drop-in over itself the text gives the same settings, or a list has a name
             // twice.
             let files = [(Path::new("kubecertd.toml"), text), (Path::new("again.toml"), text)];

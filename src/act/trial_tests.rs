@@ -271,6 +271,7 @@ impl Node {
             clients: None,
             clients_may: None,
             root: true,
+            key_elsewhere: false,
             need: Need::Configured,
         };
         let pair = Location::Pair { certificate: path("/one.crt"), key: path("/one.key") };

@@ -44,9 +44,12 @@ pub(super) fn show(node: &Node) -> Exit {
         "\n{}",
         paint(HEADING, "# What this node has, as the manifests and the settings say")
     );
+    let reason = node.profile_reason.iter().map(|reason| format!(": {reason}"));
+    let _ = writeln!(text, "# profile {}{}", node.profile, reason.collect::<String>());
     for authority in &node.catalog.authorities {
-        let _ =
-            writeln!(text, "# CA {}: {}, {}", authority.name, authority.certificate, authority.key);
+        let key =
+            if authority.key_elsewhere { String::new() } else { format!(", {}", authority.key) };
+        let _ = writeln!(text, "# CA {}: {}{key}", authority.name, authority.certificate);
     }
     for credential in &node.catalog.credentials {
         let files: Vec<_> = credential.location.files().map(ToString::to_string).collect();

@@ -228,6 +228,8 @@ pub struct Authority {
     /// Whether it is the root of the whole cluster: replacing it takes longest, so its expiry is
     /// alarmed earlier.
     pub root: bool,
+    /// Whether nodes of this kind have no key of it.
+    pub key_elsewhere: bool,
     /// Whether this node needs it, and how that is known.
     pub need: Need,
 }

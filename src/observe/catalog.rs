@@ -34,8 +34,9 @@ use crate::settings::{OwnAuthority, OwnCredential, Profile, ProfileCredential, S
 pub use checks::CatalogError;
 pub use input::{CatalogInput, ConfigurationReader, KubeconfigUsers, ManifestFile, Reference};
 pub use kubelet::{KubeletServing, KubeletSettings};
+use manifests::Manifests;
 pub use manifests::parse_manifests;
-use manifests::{Manifests, stem};
+pub(in crate::observe) use manifests::stem;
 pub use names::Wanted;
 pub use note::Note;
 use own::take;
@@ -198,6 +199,7 @@ impl Catalog {
         };
         let mut listed: BTreeSet<_> =
             catalog.credentials.iter().map(|credential| credential.name.clone()).collect();
+        catalog.leave_out_absent(profile, found.exists);
         catalog.find_current_users(found.users);
         catalog.join_shared(found);
         catalog.add_serving(settings, profile, &manifests, found);
@@ -207,6 +209,23 @@ impl Catalog {
         checks::uses(settings, &listed, &catalog.credentials)?;
         catalog.find_consumers(&manifests);
         Ok(catalog)
+    }
+
+    /// Leaves out the credentials that the profile lists only where they exist.
+    fn leave_out_absent(&mut self, profile: &Profile, exists: &dyn Fn(&AbsolutePath) -> bool) {
+        let usual = |one: &Credential| profile.credentials.iter().find(|it| it.name == one.name);
+        let is_absent = |one: &Credential| {
+            usual(one).is_some_and(|usual| usual.if_present)
+                && one.need == Need::Optional
+                && !one.location.files().any(exists)
+        };
+        let (absent, listed): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.credentials).into_iter().partition(is_absent);
+        self.credentials = listed;
+        let is_listed = |name: &CredentialName| !absent.iter().any(|one| one.name == *name);
+        for service in &mut self.services {
+            service.uses.retain(|one| is_listed(&one.credential));
+        }
     }
 
     /// Joins credentials for which two flags name the same files, also through links: the
@@ -249,6 +268,7 @@ fn authorities(settings: &Settings, profile: &Profile, places: &mut Places<'_>) 
         all.push(match take(&mut own, |entry| entry.name == usual.name) {
             Some(entry) => Authority {
                 root: usual.root,
+                key_elsewhere: usual.key_elsewhere,
                 clients_may: usual.clients_may.clone(),
                 ..own_authority(entry)
             },
@@ -286,6 +306,7 @@ fn own_authority(entry: &OwnAuthority) -> Authority {
         clients: None,
         clients_may: None,
         root: false,
+        key_elsewhere: false,
         need: Need::Configured,
     }
 }

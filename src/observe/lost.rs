@@ -20,7 +20,7 @@ use crate::state::KnownCertificates;
 
 /// Why no kubeconfig can be made.
 pub(super) const NO_API_SERVER: &str =
-    "the address of the API server is not known: its manifest has no --advertise-address";
+    "the address of the API server is not known: no manifest here has --advertise-address";
 
 /// What is known of the node besides the credentials.
 pub(super) struct LostContext<'l> {

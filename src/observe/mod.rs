@@ -12,6 +12,7 @@ mod kubelet;
 mod lost;
 mod material;
 mod node;
+mod profile;
 mod relations;
 mod renewers;
 mod servers;

@@ -11,6 +11,7 @@ use super::catalog::{
     Catalog, CatalogError, CatalogInput, KubeconfigUsers, Note, Reference, parse_manifests,
 };
 use super::kubelet::{self, FoundSettings};
+use super::profile::{Candidates, ChosenProfile, FoundManifests};
 use super::services::runtime_socket;
 use super::shared::is_same_file;
 use crate::credentials::{LoadedAuthority, ObservedFiles, load, load_authority, referenced};
@@ -20,7 +21,7 @@ use crate::formats::x509::certificates;
 use crate::model::{
     AbsolutePath, AuthorityName, Credential, InvalidPath, Renewal, Signer, UnclearManifest,
 };
-use crate::settings::{Profile, Settings, SettingsError, Validity, drop_ins};
+use crate::settings::{Profile, ProfileName, Settings, SettingsError, Validity, drop_ins};
 use crate::store::LARGEST_FILE;
 use crate::sys::{FileContent, FileError, FileProblem, Root};
 
@@ -40,6 +41,10 @@ pub struct Node {
     pub root: Root,
     /// The configuration.
     pub settings: Settings,
+    /// The name of the profile in use.
+    pub profile: ProfileName,
+    /// Why that one is in use; `None` where the configuration names it.
+    pub profile_reason: Option<String>,
     /// The catalog of the node.
     pub catalog: Catalog,
     /// How long a renewed certificate is valid, unless its authority ends earlier.
@@ -128,16 +133,22 @@ impl Node {
     }
 
     fn observed(root: Root, seen: &ObservedFiles, files: &[ConfigFile]) -> Result<Self, NodeError> {
-        let settings = Settings::from_files(files)?;
+        let mut settings = Settings::from_files(files)?;
         let mut notes = Vec::new();
         let mut unread = Vec::new();
-        let (profile, manifests, kubelet) = thread::scope(|scope| {
-            let profile = scope.spawn(|| profile(seen, &settings));
+        let (profiles, manifests, kubelet) = thread::scope(|scope| {
+            let profiles =
+                scope.spawn(|| Candidates::load(&settings, |name| profile(seen, &settings, name)));
             let manifests = manifests(seen, &settings.paths.manifests, &mut notes, &mut unread);
-            let (manifests, kubelet) = (parse_manifests(manifests), kubelet::settings(seen));
-            (profile.join().unwrap_or_else(|fault| resume_unwind(fault)), manifests, kubelet)
+            let (manifests, kubelet) = (manifests.map(parse_manifests), kubelet::settings(seen));
+            (profiles.join().unwrap_or_else(|fault| resume_unwind(fault)), manifests, kubelet)
         });
-        let profile = profile?;
+        let unknown = manifests.is_none();
+        let manifests = manifests.unwrap_or_default();
+        let found = FoundManifests { read: &manifests, unread: &unread, unknown };
+        let ChosenProfile { profile, reason, note } = profiles?.choose(seen, &settings, found);
+        notes.extend(note);
+        settings.copies.retain(|own| !profile.elsewhere.contains(&own.of));
         let references = references(seen, &profile);
         let FoundSettings { settings: kubelet, notes: kubelet_notes } = kubelet;
         notes.extend(kubelet_notes);
@@ -174,7 +185,19 @@ impl Node {
         let (validity, note) = validity(seen, &settings);
         notes.extend(note);
         let manifests = manifests.iter().filter_map(|(name, _)| dir.join(name).ok()).collect();
-        Ok(Self { root, settings, catalog, validity, platform, runtime, manifests, unclear, notes })
+        Ok(Self {
+            root,
+            settings,
+            profile: profile.name,
+            profile_reason: reason,
+            catalog,
+            validity,
+            platform,
+            runtime,
+            manifests,
+            unclear,
+            notes,
+        })
     }
 }
 
@@ -289,33 +312,34 @@ fn as_text(path: &AbsolutePath, content: &FileContent) -> Result<String, NodeErr
         .map_err(|_| NodeError::NotText(path.as_path().to_owned()))
 }
 
-fn profile(root: &Root, settings: &Settings) -> Result<Profile, NodeError> {
+fn profile(root: &Root, settings: &Settings, name: &ProfileName) -> Result<Profile, NodeError> {
     let file = settings
-        .profile_file()
-        .map_err(|source| NodeError::Path { path: settings.profile.to_string().into(), source })?;
+        .profile_file(name)
+        .map_err(|source| NodeError::Path { path: name.to_string().into(), source })?;
     let own = match own_text(root, &file) {
         Ok(text) => Some(text),
         Err(NodeError::File(e)) if e.is_not_found() => None,
         Err(e) => return Err(e),
     };
-    Ok(Profile::load(settings, own.as_deref())?)
+    Ok(Profile::load(settings, name, own.as_deref())?)
 }
 
-/// The names and texts of the manifests. `unread` gets those that can't be read, with the reason.
+/// The names and texts of the manifests; `None` where the directory can't be read. `unread` gets
+/// those that can't be read, with the reason.
 fn manifests(
     root: &Root,
     dir: &AbsolutePath,
     notes: &mut Vec<String>,
     unread: &mut Vec<(String, String)>,
-) -> Vec<(String, String)> {
+) -> Option<Vec<(String, String)>> {
     let names = match root.open_dir(dir.as_path()).and_then(|dir| dir.names()) {
         Ok(names) => names,
-        Err(e) if e.is_not_found() => return Vec::new(),
+        Err(e) if e.is_not_found() => return Some(Vec::new()),
         Err(e) => {
             notes.push(format!(
                 "{e}; the usual paths are taken instead of the ones that the manifests say"
             ));
-            return Vec::new();
+            return None;
         }
     };
     // kubelet ignores hidden files and reads every other, with any extension.
@@ -341,7 +365,7 @@ fn manifests(
             }
         }
     }
-    found
+    Some(found)
 }
 
 /// Finds the CA of the node that signed a serving certificate which only a flag names: it renews

@@ -81,6 +81,7 @@ fn ends_in(ends: u64) -> Judged {
             clients: None,
             clients_may: None,
             root: true,
+            key_elsewhere: false,
             need: Need::Configured,
         },
         state: AuthorityState::Present { anchors: only(certificate), key: AuthorityKey::Usable },

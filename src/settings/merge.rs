@@ -81,7 +81,7 @@ struct Merged(Settings);
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            profile: Setting::default_value("profile", ProfileName::kubeadm()),
+            profile: Setting::default_value("profile", ProfileName::auto()),
             renewal: Renewal::default(),
             schedule: Schedule::default(),
             alarms: Alarms::default(),

@@ -21,37 +21,52 @@ use super::Settings;
 use super::error::{EntryProblem, SettingsError};
 use super::fragment::{unique, wrong};
 use super::source::ConfigSource;
+use super::values::ProfileName;
 use crate::model::{AbsolutePath, InvalidPath};
 
 /// The profiles that come with this program.
 const KUBEADM: &str = include_str!("../../config/profiles/kubeadm.toml");
+const WORKER: &str = include_str!("../../config/profiles/worker.toml");
 
 impl Profile {
-    /// The profile that the settings name: the text of [`Settings::profile_file`] when there is
-    /// such a file, else the one in this program.
+    /// The profile of this name: the text of [`Settings::profile_file`] when there is such a file,
+    /// else the one in this program.
     ///
     /// # Errors
     /// [`SettingsError`], when there is no such profile, or for the first thing that is
     /// wrong in it.
-    pub fn load(settings: &Settings, own: Option<&str>) -> Result<Self, SettingsError> {
-        let file = settings.paths.profiles.as_path().join(format!("{}.toml", *settings.profile));
-        match (own, settings.profile.as_str()) {
+    pub fn load(
+        settings: &Settings,
+        name: &ProfileName,
+        own: Option<&str>,
+    ) -> Result<Self, SettingsError> {
+        let file = settings.paths.profiles.as_path().join(format!("{name}.toml"));
+        match (own, name.as_str()) {
             (Some(text), _) => Self::parse(&file, text),
             (None, "kubeadm") => Self::kubeadm(),
+            (None, "worker") => Self::worker(),
             (None, _) => Err(SettingsError::UnknownProfile {
                 stated: settings.profile.stated(),
-                known: "kubeadm",
+                known: "kubeadm and worker",
                 place: file,
             }),
         }
     }
 
-    /// The profile of a node made by kubeadm.
+    /// The profile of a control-plane node made by kubeadm.
     ///
     /// # Errors
     /// None that the tests of this program let pass: the text is part of it.
     pub fn kubeadm() -> Result<Self, SettingsError> {
         Self::parse(Path::new("the built-in profile kubeadm.toml"), KUBEADM)
+    }
+
+    /// The profile of a worker node made by kubeadm.
+    ///
+    /// # Errors
+    /// As [`Self::kubeadm`].
+    pub fn worker() -> Result<Self, SettingsError> {
+        Self::parse(Path::new("the built-in profile worker.toml"), WORKER)
     }
 
     /// Reads a profile.
@@ -130,7 +145,7 @@ impl Settings {
     ///
     /// # Errors
     /// None in practice: a directory's path and a profile's name make a path.
-    pub fn profile_file(&self) -> Result<AbsolutePath, InvalidPath> {
-        self.paths.profiles.join(format!("{}.toml", *self.profile))
+    pub fn profile_file(&self, name: &ProfileName) -> Result<AbsolutePath, InvalidPath> {
+        self.paths.profiles.join(format!("{name}.toml"))
     }
 }

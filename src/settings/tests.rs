@@ -72,7 +72,10 @@ fn values_are_read_from_their_keys() {
     assert_eq!(*settings.alarms.root_ca_expires_within, Period::from_days(1));
     assert_eq!(settings.paths.state.to_string(), "/srv/state");
     assert_eq!(settings.paths.manifests.to_string(), "/srv/manifests");
-    assert_eq!(settings.profile_file().unwrap().to_string(), "/srv/profiles/site.toml");
+    assert_eq!(
+        settings.profile_file(&settings.profile).unwrap().to_string(),
+        "/srv/profiles/site.toml"
+    );
     assert_eq!(settings.backups.keep.get(), 1000);
 }
 
@@ -675,13 +678,17 @@ fn kubeadm_profile_lists_kubeadm_files() {
 #[test]
 fn profile_file_replaces_built_in_profile() {
     let own = "format = 1\nname = \"site\"\n";
-    assert_eq!(Profile::load(&Settings::default(), Some(own)).unwrap().name.as_str(), "site");
-    assert_eq!(Profile::load(&Settings::default(), None).unwrap().name.as_str(), "kubeadm");
-    let error = Profile::load(&read("profile = \"site\"").unwrap(), None).unwrap_err().to_string();
+    let (settings, kubeadm) = (read("profile = \"site\"").unwrap(), ProfileName::kubeadm());
+    let load = |name: &ProfileName, own| Profile::load(&settings, name, own);
+    assert_eq!(load(&kubeadm, Some(own)).unwrap().name.as_str(), "site");
+    for built_in in [kubeadm, ProfileName::worker()] {
+        assert_eq!(load(&built_in, None).unwrap().name, built_in);
+    }
+    let error = load(&settings.profile, None).unwrap_err().to_string();
     assert_eq!(
         error,
         "profile = \"site\" (/etc/kubecertd/kubecertd.toml:1): there is no such profile: this \
-         kubecertd brings kubeadm; another one is \
+         kubecertd brings kubeadm and worker; another one is \
          read from /etc/kubecertd/profiles/site.toml"
     );
 }

@@ -132,10 +132,22 @@ pub struct ProfileName(String);
 pub struct InvalidProfileName(String);
 
 impl ProfileName {
-    /// The profile of a node made by kubeadm.
+    /// The profile of a control-plane node made by kubeadm.
     #[must_use]
     pub fn kubeadm() -> Self {
         Self("kubeadm".to_owned())
+    }
+
+    /// The profile of a worker node made by kubeadm.
+    #[must_use]
+    pub fn worker() -> Self {
+        Self("worker".to_owned())
+    }
+
+    /// The one of the two that the files of the node show.
+    #[must_use]
+    pub fn auto() -> Self {
+        Self("auto".to_owned())
     }
 
     /// The name as text.

@@ -59,6 +59,12 @@ impl KnownCertificates {
         certificates(known.certificate.as_bytes()).ok()?.into_iter().next()
     }
 
+    /// Whether a credential is known to have had a certificate.
+    #[must_use]
+    pub fn knows(&self, credential: &CredentialName) -> bool {
+        self.known.contains_key(credential)
+    }
+
     /// When a certificate was last issued for a credential here.
     #[must_use]
     pub fn issued(&self, credential: &CredentialName) -> Option<Timestamp> {

@@ -5,11 +5,11 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 
 use kubecertd::formats::x509::{
-    Certificate, KeyAlgorithm, PrivateKey, certificates, kubelet_template, reissue,
+    Certificate, KeyAlgorithm, PrivateKey, certificates, kubelet_template, reissue, template,
 };
-use kubecertd::model::{AbsolutePath, Credential, Location};
+use kubecertd::model::{AbsolutePath, Credential, Location, Subject, Usage};
 
-use super::{Node, PKI, terms_with_days_left};
+use super::{CA_CRT, CA_KEY, ECDSA, Node, PKI, terms_with_days_left};
 
 /// The directory of kubelet's certificates.
 pub const PKI_DIR: &str = "var/lib/kubelet/pki";
@@ -20,12 +20,70 @@ pub const CONF: &str = "etc/kubernetes/kubelet.conf";
 /// The name of the node in the fixtures.
 pub const NODE_NAME: &str = "cp1";
 
+/// kubelet's configuration as kubeadm join writes it, as far as it is about certificates.
+const KUBELET_CONFIG: &str = "apiVersion: kubelet.config.k8s.io/v1beta1
+authentication:
+  x509:
+    clientCAFile: /etc/kubernetes/pki/ca.crt
+kind: KubeletConfiguration
+rotateCertificates: true
+staticPodPath: /etc/kubernetes/manifests
+";
+
+/// kubelet's unit and kubeadm's drop-in for it, in one file.
+const KUBELET_UNIT: &str = "[Service]
+Environment=\"KUBELET_KUBECONFIG_ARGS=\
+    --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf \
+    --kubeconfig=/etc/kubernetes/kubelet.conf\"
+Environment=\"KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml\"
+EnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env
+ExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS
+";
+
 impl Node {
+    /// Makes a worker node as kubeadm join leaves it, in the cluster of the fixture. `days_left` is
+    /// that of kubelet's client certificate.
+    pub fn worker(tree: &str, name: &str, days_left: i64) -> Self {
+        let cluster = Self::fresh(tree);
+        let node = Self::empty();
+        node.write(CA_CRT, cluster.read(CA_CRT));
+        node.add_kubelet_pem(cluster.kubelet_pem_for(name, days_left));
+        node.write(CONF, cluster.text(CONF).replace("system:node:cp1", "default-auth"));
+        node.link_kubelet_conf();
+        fs::create_dir(node.path("etc/kubernetes/manifests")).unwrap();
+        node.write("var/lib/kubelet/config.yaml", KUBELET_CONFIG);
+        node.write("var/lib/kubelet/kubeadm-flags.env", "KUBELET_KUBEADM_ARGS=\"--v=2\"\n");
+        node.write("usr/lib/systemd/system/kubelet.service", KUBELET_UNIT);
+        let private = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(node.path(CONF), private).unwrap();
+        node
+    }
+
+    /// Adds a pair such as kubelet makes itself.
+    pub fn add_kubelet_serving(&self) {
+        // As kubelet names it: by the second of its making.
+        let common_name = "w1@1795219200".to_owned();
+        let subject = Subject { common_name, organization: None };
+        let template = template(&subject, &[Usage::Server], &[]).unwrap();
+        let key = PrivateKey::generate(&KeyAlgorithm::EcdsaP256).unwrap();
+        let terms = terms_with_days_left(300);
+        let issuer = certificates(&Self::fresh(ECDSA).read(CA_CRT)).unwrap().remove(0);
+        let issuer_key = PrivateKey::from_pem(&Self::fresh(ECDSA).read(CA_KEY)).unwrap();
+        let der = reissue(&template, &issuer, &issuer_key, &key, &terms).unwrap();
+        let certificate = Certificate::from_der(&der).unwrap();
+        self.write(&format!("{PKI_DIR}/kubelet.crt"), certificate.to_pem());
+        self.write(&format!("{PKI_DIR}/kubelet.key"), key.to_pem().unwrap().expose());
+    }
+
     /// Writes a PEM file as kubelet receives it from the cluster, with `days_left` days left, and
     /// the link to it. kubelet.conf is not changed.
     pub fn add_kubelet_certificate(&self, days_left: i64) {
+        self.add_kubelet_pem(self.kubelet_pem(days_left));
+    }
+
+    fn add_kubelet_pem(&self, content: String) {
         let pem = format!("{PKI_DIR}/kubelet-client-2025-10-01-12-00-00.pem");
-        self.write(&pem, self.kubelet_pem(days_left));
+        self.write(&pem, content);
         fs::set_permissions(self.path(&pem), fs::Permissions::from_mode(0o600)).unwrap();
         let _ = fs::remove_file(self.path(CURRENT));
         symlink(format!("/{pem}"), self.path(CURRENT)).unwrap();
@@ -33,11 +91,15 @@ impl Node {
 
     /// Returns a certificate and key of kubelet, signed by the cluster's CA.
     pub fn kubelet_pem(&self, days_left: i64) -> String {
+        self.kubelet_pem_for(NODE_NAME, days_left)
+    }
+
+    fn kubelet_pem_for(&self, node: &str, days_left: i64) -> String {
         let issuer = certificates(&self.read(&format!("{PKI}/ca.crt"))).unwrap().remove(0);
         let issuer_key = PrivateKey::from_pem(&self.read(&format!("{PKI}/ca.key"))).unwrap();
         let key = PrivateKey::generate(&KeyAlgorithm::EcdsaP256).unwrap();
         let der = reissue(
-            &kubelet_template(NODE_NAME).unwrap(),
+            &kubelet_template(node).unwrap(),
             &issuer,
             &issuer_key,
             &key,

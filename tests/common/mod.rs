@@ -2,6 +2,7 @@
 //! it, and runs of the real program on it. Assertions are in the tests.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod host;
 pub mod keys;
 pub mod kubelet;
 pub mod requirements;

@@ -197,7 +197,7 @@ impl Manifests {
 }
 
 /// The name of a file without its extensions.
-pub(super) fn stem(file: &str) -> &str {
+pub(in crate::observe) fn stem(file: &str) -> &str {
     file.split('.').next().unwrap_or(file)
 }
 

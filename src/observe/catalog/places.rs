@@ -73,6 +73,7 @@ impl<'a> Places<'a> {
             clients,
             clients_may: usual.clients_may.clone(),
             root: usual.root,
+            key_elsewhere: usual.key_elsewhere,
             need,
         }
     }

@@ -46,6 +46,9 @@ fn another_root_is_not_queried() {
 fn service_without_manifest_is_absent_on_any_root() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("etc/kubernetes/manifests")).unwrap();
+    // Of a control-plane node.
+    fs::create_dir_all(dir.path().join("etc/kubernetes/pki")).unwrap();
+    fs::write(dir.path().join("etc/kubernetes/pki/ca.key"), "").unwrap();
     let node = Node::open(Root::open(dir.path()).unwrap(), &Config::Usual).unwrap();
     let seen = now(&node);
     let absent = seen.services.iter().filter(|facts| facts.presence == Presence::Absent);

@@ -43,6 +43,7 @@ fn authority(name: &str, left: i64, key: AuthorityKey) -> AuthorityFacts {
         clients: None,
         clients_may: None,
         root: name == "ca",
+        key_elsewhere: false,
         need: Need::Configured,
     };
     let state = AuthorityState::Present { anchors: only(certificate), key };

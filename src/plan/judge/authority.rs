@@ -18,7 +18,9 @@ pub fn judge_authority(
     let condition = authority_condition(&facts.state, now);
     let end = facts.state.certificate(now).map(|certificate| certificate.not_after);
     let ends_soon = end.filter(|end| now <= *end && *end <= now.plus(warn_before));
-    let trouble = authority_reason(facts, condition, now);
+    // That the key is not on a worker needs no word.
+    let is_usual = condition == AuthorityCondition::External && facts.authority.key_elsewhere;
+    let trouble = if is_usual { String::new() } else { authority_reason(facts, condition, now) };
     let ends_soon = ends_soon.map(|end| {
         format!(
             "expires {}: plan its rotation, no certificate that it signs is valid for \

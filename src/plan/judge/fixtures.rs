@@ -95,6 +95,7 @@ pub(in crate::plan) fn authority(state: AuthorityState) -> AuthorityFacts {
         clients: None,
         clients_may: None,
         root: true,
+        key_elsewhere: false,
         need: Need::Manifest("kube-apiserver.yaml".into()),
     };
     AuthorityFacts { authority, state, relations: Relations::default() }

@@ -25,6 +25,9 @@ pub struct Profile {
     pub serving: Vec<ProfileServing>,
     /// Files that are no credential and that no renewal replaces.
     pub protected: Vec<ProtectedFile>,
+    /// Credentials that only other nodes of the cluster have: copies of them in the configuration,
+    /// which may be the same on all nodes, are left out.
+    pub elsewhere: Vec<CredentialName>,
 }
 
 /// Serving certificates of a static pod that are there only where a flag names them. Any CA of the
@@ -97,6 +100,8 @@ pub struct ProfileAuthority {
     /// What a client with a certificate of it may do, where that is not for each client of the
     /// cluster.
     pub clients_may: Option<String>,
+    /// Whether nodes of this kind have no key of it.
+    pub key_elsewhere: bool,
 }
 
 /// The flags of a static pod that name an authority's files.
@@ -160,6 +165,8 @@ pub struct ProfileCredential {
     pub subjects: Vec<String>,
     /// What it is made from where it is lost.
     pub template: Option<ProfileTemplate>,
+    /// Whether it is listed only where its files exist.
+    pub if_present: bool,
 }
 
 /// The flags of a static pod that say for which names and addresses a certificate has to be valid.

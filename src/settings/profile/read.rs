@@ -39,6 +39,8 @@ struct ProfileFragment {
     serving: Vec<Spanned<ProfileServing>>,
     #[serde(default)]
     protected: Vec<ProtectedFile>,
+    #[serde(default)]
+    elsewhere: Vec<CredentialName>,
 }
 
 #[derive(Deserialize)]
@@ -53,6 +55,8 @@ struct AuthorityFragment {
     flags: Vec<AuthorityFlags>,
     key_flags: Option<KeyFlags>,
     clients_may: Option<String>,
+    #[serde(default)]
+    key_elsewhere: bool,
 }
 
 #[derive(Deserialize)]
@@ -76,6 +80,8 @@ struct CredentialFragment {
     #[serde(default)]
     subjects: Vec<String>,
     template: Option<ProfileTemplate>,
+    #[serde(default)]
+    if_present: bool,
 }
 
 #[derive(Deserialize)]
@@ -104,6 +110,7 @@ pub(super) fn profile(source: ConfigSource<'_>) -> Result<(Profile, Origins), Se
         services: collect(fragment.service, source, &mut origins.services, service)?,
         serving: collect(fragment.serving, source, &mut origins.serving, |one, _| Ok(one))?,
         protected: fragment.protected,
+        elsewhere: fragment.elsewhere,
     };
     Ok((profile, origins))
 }
@@ -179,6 +186,7 @@ fn authority(
         flags: entry.flags,
         key_flags: entry.key_flags,
         clients_may: entry.clients_may,
+        key_elsewhere: entry.key_elsewhere,
     })
 }
 
@@ -210,5 +218,6 @@ fn credential(
         names: entry.names,
         subjects: entry.subjects,
         template: template.transpose().map_err(wrong)?,
+        if_present: entry.if_present,
     })
 }
