@@ -18,6 +18,7 @@ pub mod restore;
 mod roll_back;
 pub mod services;
 mod settle;
+pub mod sign;
 mod survey;
 mod turns;
 

@@ -52,6 +52,9 @@ _kubecertd() {
             kubecertd,run)
                 cmd="kubecertd__subcmd__run"
                 ;;
+            kubecertd,sign)
+                cmd="kubecertd__subcmd__sign"
+                ;;
             kubecertd,status)
                 cmd="kubecertd__subcmd__status"
                 ;;
@@ -133,6 +136,9 @@ _kubecertd() {
             kubecertd__subcmd__help,run)
                 cmd="kubecertd__subcmd__help__subcmd__run"
                 ;;
+            kubecertd__subcmd__help,sign)
+                cmd="kubecertd__subcmd__help__subcmd__sign"
+                ;;
             kubecertd__subcmd__help,status)
                 cmd="kubecertd__subcmd__help__subcmd__status"
                 ;;
@@ -158,7 +164,7 @@ _kubecertd() {
 
     case "${cmd}" in
         kubecertd)
-            opts="-h -V --root --config --help --version check renew restore run status alarms hold ca csr install config demo help"
+            opts="-h -V --root --config --help --version check renew restore run status alarms hold ca csr install sign config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -584,7 +590,7 @@ _kubecertd() {
             return 0
             ;;
         kubecertd__subcmd__help)
-            opts="check renew restore run status alarms hold ca csr install config demo help"
+            opts="check renew restore run status alarms hold ca csr install sign config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -835,6 +841,20 @@ _kubecertd() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        kubecertd__subcmd__help__subcmd__sign)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         kubecertd__subcmd__help__subcmd__status)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -964,6 +984,32 @@ _kubecertd() {
                 return 0
             fi
             case "${prev}" in
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kubecertd__subcmd__sign)
+            opts="-h --node --root --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

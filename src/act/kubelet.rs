@@ -2,27 +2,31 @@
 //! new pem beside the old ones, and the link swapped to it, as kubelet does it; and kubelet.conf
 //! pointed to the link where it embeds an old certificate instead.
 
-use super::job::{Job, RenewError};
+use super::job::RenewError;
 use crate::credentials::{ComposeError, Files, Form, LoadedAuthority, SourceFile, Stored, load};
 use crate::formats::kubeconfig::{self, Kubeconfig};
 use crate::formats::x509::{Certificate, NODE_PREFIX, NODES, kubelet_template};
-use crate::model::{AbsolutePath, Credential, Digest, KubeletClient, Location, Signer, Timestamp};
+use crate::model::{
+    AbsolutePath, Credential, CredentialFacts, Digest, KubeletClient, Location, Signer, Timestamp,
+};
 use crate::store::{Kind, NewFile, NewLink};
 use crate::sys::{FileError, Root, local_stamp};
 
-/// Returns the certificate to renew: the old one where it can be read and this cluster's authority
-/// signed it, else a template for this node.
-pub(super) fn original(
+/// Returns the certificate to renew or to request: the old one where it can be read and this
+/// cluster's authority signed it, else a template for this node.
+///
+/// # Errors
+/// When it is not known which node it is for, or the files are not those of the facts any more.
+pub fn original(
     root: &Root,
-    job: &Job,
+    facts: &CredentialFacts,
     client: &KubeletClient,
     authority: &LoadedAuthority,
 ) -> Result<Stored, RenewError> {
-    let credential = &job.facts.credential;
+    let credential = &facts.credential;
     let own = load(root, credential).stored();
     let found = own.as_ref().map(|stored| stored.certificate.fingerprint);
-    if client.embedded.is_none() && found != job.facts.material.leaf().map(|leaf| leaf.fingerprint)
-    {
+    if client.embedded.is_none() && found != facts.material.leaf().map(|leaf| leaf.fingerprint) {
         return Err(RenewError::Changed);
     }
     let embedded = || {
@@ -94,22 +98,26 @@ fn link(root: &Root, path: &AbsolutePath) -> Result<Option<Option<std::path::Pat
 }
 
 /// The files and the link that are replaced.
-pub(super) struct Replacing {
-    pub(super) files: Vec<NewFile>,
-    pub(super) link: Option<NewLink>,
+pub struct Replacing {
+    /// The files.
+    pub files: Vec<NewFile>,
+    /// The link.
+    pub link: Option<NewLink>,
 }
 
 /// The files that change: for a link the new pem, else the file itself; and kubelet.conf where it
 /// has to be pointed there.
-pub(super) fn files(
+///
+/// # Errors
+/// When a file can't be read, or kubelet.conf can't be written.
+pub fn files(
     root: &Root,
-    job: &Job,
+    location: &Location,
     client: &KubeletClient,
     authority: &LoadedAuthority,
     mut files: Vec<NewFile>,
     now: Timestamp,
 ) -> Result<Replacing, RenewError> {
-    let location = &job.facts.credential.location;
     let path = location.certificate_file();
     let mut new_link = None;
     if let (Some(old), Location::Bundle(_)) = (link(root, path)?, location) {

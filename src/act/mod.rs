@@ -5,7 +5,7 @@ mod back;
 mod copy;
 mod first_request;
 mod job;
-mod kubelet;
+pub mod kubelet;
 mod lost;
 pub mod refresh;
 mod renew;

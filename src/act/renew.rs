@@ -236,7 +236,7 @@ fn prepare<'j>(
     let kubelets = job.facts.kubelet.as_ref();
     let template = job.facts.template.as_ref().and_then(|template| template.as_ref().ok());
     let mut stored = match (kubelets, template) {
-        (Some(client), _) => kubelet::original(root, job, client, authority)?,
+        (Some(client), _) => kubelet::original(root, &job.facts, client, authority)?,
         (None, Some(template)) => lost::original(root, job, template)?,
         (None, None) => original(root, backups, job)?,
     };
@@ -292,8 +292,9 @@ fn prepare<'j>(
     }
     let mut link = None;
     if let Some(client) = kubelets {
+        let location = &job.facts.credential.location;
         kubelet::Replacing { files, link } =
-            kubelet::files(root, job, client, authority, files, renewal.now)?;
+            kubelet::files(root, location, client, authority, files, renewal.now)?;
     }
     // Where only root could write when it was judged, the evidence for files of others was not
     // asked for.

@@ -6,13 +6,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::{San, Timestamp};
 
-/// Keeps the certificates of a Kubernetes control-plane node from expiring.
+/// Keeps the certificates of a Kubernetes node from expiring.
 #[derive(Debug, Parser)]
 #[command(name = "kubecertd", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub struct Arguments {
     /// Work on another root directory, such as the mounted disk of a node that is off: every path
-    /// of the node, absolute symlinks included, resolves inside it; the FILE of --config and the
-    /// CERT of install are files of this system
+    /// of the node, absolute symlinks included, resolves inside it; the FILE of --config, the
+    /// CERT of install and the REQUEST of sign are files of this system
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
     /// Read this configuration, and the drop-ins beside it, instead of
@@ -70,6 +70,8 @@ pub(super) enum Command {
     Csr(CsrOptions),
     /// Install the certificate that an external CA signed for such a request
     Install(InstallOptions),
+    /// Sign such a request of another node's kubelet with the root CA of the cluster
+    Sign(SignOptions),
     /// Check or show the configuration
     Config {
         #[command(subcommand)]
@@ -106,6 +108,17 @@ pub(super) struct InstallOptions {
     /// The signed certificate, in PEM
     #[arg(value_name = "CERT")]
     pub certificate: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SignOptions {
+    /// The Node whose kubelet made the request, by the name that kubectl get nodes shows; the
+    /// cluster has to have it
+    #[arg(long, value_name = "NAME")]
+    pub node: String,
+    /// The request, in PEM; without it, it is read from standard input
+    #[arg(value_name = "REQUEST")]
+    pub request: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

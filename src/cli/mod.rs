@@ -19,6 +19,7 @@ mod request;
 mod restore;
 mod run;
 mod services;
+mod sign;
 mod status;
 mod words;
 
@@ -52,9 +53,14 @@ pub fn run(arguments: &Arguments) -> Exit {
         Command::Ca { command } => {
             open(arguments).and_then(|node| ca::run(&node, command, &SystemClock))
         }
-        Command::Csr(options) => open(arguments).and_then(|node| request::csr(&node, options)),
+        Command::Csr(options) => {
+            open(arguments).and_then(|node| request::csr(&node, options, &SystemClock))
+        }
         Command::Install(options) => {
             open(arguments).and_then(|node| request::install(&node, options, &SystemClock))
+        }
+        Command::Sign(options) => {
+            open(arguments).and_then(|node| sign::run(&node, options, &SystemClock))
         }
         Command::Config { command: ConfigCommand::Check } => {
             open(arguments).and_then(|node| config::check(&node))

@@ -22,7 +22,7 @@ const MAX_CERTIFICATE_BYTES: u64 = 1 << 20;
 
 /// Writes the requests to standard output and notes to standard error: `kubecertd csr apiserver >
 /// apiserver.csr`.
-pub(super) fn csr(node: &Node, options: &CsrOptions) -> Result<Exit, Failure> {
+pub(super) fn csr(node: &Node, options: &CsrOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
     let names: Vec<CredentialName> = if options.all {
         externally_signed(node)
     } else {
@@ -30,13 +30,14 @@ pub(super) fn csr(node: &Node, options: &CsrOptions) -> Result<Exit, Failure> {
     };
     if names.is_empty() {
         let text = if options.all {
-            "there is nothing to request: the key of every CA is on this node"
+            "there is nothing to request: no credential that kubecertd renews here has an external \
+             CA"
         } else {
             "name a credential: kubecertd csr NAME, or --all for every credential of an external CA"
         };
         return Err(Failure::Request(text.to_owned()));
     }
-    let made = requests(node, &names)?;
+    let made = requests(node, &names, clock.now())?;
     let mut failed = 0;
     for (name, result) in &made {
         match result {

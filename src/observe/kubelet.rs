@@ -109,7 +109,7 @@ fn node_of(leaf: &Leaf) -> Option<String> {
     let name = subject
         .iter()
         .find_map(|(kind, value)| value.strip_prefix(NODE_PREFIX).filter(|_| *kind == "CN"))?;
-    Some(name.to_owned()).filter(|name| one_of_them && is_node(name))
+    Some(name.to_owned()).filter(|name| one_of_them && is_node_name(name))
 }
 
 /// A name of this node, and where it is from.
@@ -131,7 +131,7 @@ fn elsewhere(
         read_root_only(root, kubeconfig).map_err(not_known)?;
         found.push(name);
     }
-    if found.is_empty() || found.iter().any(|(_, name)| !is_node(name)) {
+    if found.is_empty() || found.iter().any(|(_, name)| !is_node_name(name)) {
         let certificate = match nameless {
             Some(subject) => format!("the old certificate names no node (it is for {subject})"),
             None => "there is no old certificate that can be read".to_owned(),
@@ -227,7 +227,8 @@ fn hostname_override(text: &str) -> Option<String> {
 }
 
 /// Whether Kubernetes allows this name for a node (RFC 1123).
-fn is_node(name: &str) -> bool {
+#[must_use]
+pub fn is_node_name(name: &str) -> bool {
     let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let label = |label: &str| {
         label.starts_with(edge)
@@ -263,9 +264,11 @@ mod tests {
 
     #[test]
     fn name_of_no_node_is_none() {
-        assert!(is_node("cp1") && is_node("cp-1.example.com") && is_node("10.0.0.1"));
+        assert!(
+            is_node_name("cp1") && is_node_name("cp-1.example.com") && is_node_name("10.0.0.1")
+        );
         for name in ["", "Cp1", "-cp1", "cp1-", "a..b", "a b", "a:b", "a/b"] {
-            assert!(!is_node(name), "{name:?}");
+            assert!(!is_node_name(name), "{name:?}");
         }
     }
 

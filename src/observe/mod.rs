@@ -4,6 +4,7 @@
 //! Nothing here decides on an action, and nothing here changes anything.
 
 pub mod catalog;
+mod cluster_node;
 mod conditions;
 mod copies;
 mod evidence;
@@ -22,9 +23,11 @@ mod trust;
 mod wanted;
 
 pub use catalog::Catalog;
+pub use cluster_node::{NodeNotFound, check_cluster_node};
 pub use conditions::{Conditions, conditions};
 pub use evidence::node_name;
 pub use facts::{Observation, observe};
+pub use kubelet::is_node_name;
 pub use node::{Config, ConfigFile, Node, NodeError, Platform, USUAL_CONFIG, host_name};
 pub use renewers::other_renewers;
 pub use services::{ServicesSeen, neighbours, one as service, services};

@@ -8,18 +8,27 @@
 use std::path::PathBuf;
 
 use super::{LOCK_TIMEOUT, PassError, files};
-use crate::act::{self, NewIssuer, Refusal, trust_besides, trust_in_renewals};
+use crate::act::kubelet::{self, Replacing};
+use crate::act::{self, NewIssuer, Refusal, RenewError, trust_besides, trust_in_renewals};
 use crate::credentials::{
-    ChainToAnchor, ComposeError, Loaded, LoadedAuthority, LoadedKey, Stored, load, load_authority,
+    ChainToAnchor, ComposeError, Loaded, LoadedAuthority, LoadedKey, ObservedFiles, Stored, load,
+    load_authority,
 };
 use crate::formats::x509::{
     Certificate, IssueError, KeyError, PrivateKey, ReadError, VerifyError, certificates, request,
     verify_answer,
 };
-use crate::model::{Authority, Credential, CredentialName, Renewal, Secret, Signer, Timestamp};
-use crate::observe::{Node, Platform};
-use crate::state::{forget_request, keep_request, requested_key};
+use crate::model::{
+    Authority, Credential, CredentialFacts, CredentialName, KubeletClient, Renewal, Replaced,
+    Secret, Signer, Timestamp,
+};
+use crate::observe::{Node, Platform, observe};
+use crate::plan::{Moment, not_known, note_replaced};
+use crate::state::{
+    forget_request, keep_request, read_service_memory, requested_key, write_service_memory,
+};
 use crate::store::{self, Change, Generation, Recovered, Store, StoreError};
+use crate::sys::uptime;
 
 /// A signing request that waits for its certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +75,12 @@ pub enum RequestError {
     /// There is no certificate to take names and usages from.
     #[error("there is no certificate to take the names and usages from: {0}")]
     NoCertificate(String),
+    /// It is kubelet's, and not known to be for this node.
+    #[error("{0}")]
+    NotKnown(String),
+    /// It is kubelet's, and can't be requested or put in place.
+    #[error(transparent)]
+    Kubelet(#[from] RenewError),
     /// No key waits for a signed certificate.
     #[error(
         "there is no request for it on this node: kubecertd csr makes one; a certificate for a \
@@ -121,11 +136,16 @@ pub enum RequestError {
 ///
 /// # Errors
 /// When it could not begin; what goes wrong with single credentials is in the results.
-pub fn requests(node: &Node, names: &[CredentialName]) -> Result<Vec<Outcome>, PassError> {
+pub fn requests(
+    node: &Node,
+    names: &[CredentialName],
+    now: Timestamp,
+) -> Result<Vec<Outcome>, PassError> {
     let (store, _) = open(node)?;
     let asked =
         node.catalog.credentials.iter().filter(|credential| names.contains(&credential.name));
-    Ok(asked.map(|credential| (credential.name.clone(), make(node, &store, credential))).collect())
+    let outcome = |one: &Credential| (one.name.clone(), make(node, &store, one, now));
+    Ok(asked.map(outcome).collect())
 }
 
 /// The credentials with an external CA, without those for which kubelet makes requests by itself.
@@ -157,9 +177,10 @@ fn make(
     node: &Node,
     store: &Store<'_>,
     credential: &Credential,
+    now: Timestamp,
 ) -> Result<Requested, RequestError> {
     let (authority, loaded) = authority(node, credential)?;
-    let stored = stored(load(&node.root, credential))?;
+    let Original { stored, .. } = original(node, credential, &loaded, now)?;
     let signer = loaded.above(&stored.certificate, &stored.further).signer;
     // An intermediate below the authority may be elsewhere while the authority's own key is here.
     let signs_here = matches!(loaded, LoadedAuthority::Present { key: LoadedKey::Usable(_), .. });
@@ -187,6 +208,55 @@ fn authority<'n>(
 ) -> Result<(&'n Authority, LoadedAuthority), RequestError> {
     let authority = node.catalog.authority_of(credential).ok_or(RequestError::NoAuthority)?;
     Ok((authority, load_authority(&node.root, authority)))
+}
+
+/// What a signed certificate takes the place of.
+struct Original {
+    stored: Stored,
+    /// Whether it can be used.
+    works: bool,
+    /// How kubelet comes to it, where it is kubelet's own.
+    kubelet: Option<KubeletClient>,
+}
+
+fn original(
+    node: &Node,
+    credential: &Credential,
+    authority: &LoadedAuthority,
+    now: Timestamp,
+) -> Result<Original, RequestError> {
+    if credential.renewal == Renewal::Kubelet
+        && let Some((facts, client)) = kubelet_facts(node, credential)
+    {
+        return kubelets(node, &facts, client, authority, now);
+    }
+    let old = load(&node.root, credential);
+    let works = matches!(old, Loaded::Whole(_));
+    Ok(Original { stored: stored(old)?, works, kubelet: None })
+}
+
+fn kubelet_facts(node: &Node, credential: &Credential) -> Option<(CredentialFacts, KubeletClient)> {
+    let files = ObservedFiles::of(&node.root);
+    let observed = observe(&files, &node.catalog, &node.settings.paths.state);
+    let facts = observed.credentials.into_iter().find(|one| one.credential == *credential)?;
+    let client = facts.kubelet.clone()?;
+    Some((facts, client))
+}
+
+/// kubelet's own client certificate. Where it is unusable, it is requested for the node that the
+/// other files of kubelet name.
+fn kubelets(
+    node: &Node,
+    facts: &CredentialFacts,
+    client: KubeletClient,
+    authority: &LoadedAuthority,
+    now: Timestamp,
+) -> Result<Original, RequestError> {
+    if let Some(reason) = not_known(facts, now).or_else(|| client.obstacle().cloned()) {
+        return Err(RequestError::NotKnown(reason));
+    }
+    let stored = kubelet::original(&node.root, facts, &client, authority)?;
+    Ok(Original { stored, works: false, kubelet: Some(client) })
 }
 
 fn stored(loaded: Loaded) -> Result<Stored, RequestError> {
@@ -238,9 +308,7 @@ fn put(
     let (authority, loaded) = authority(node, credential)?;
     let answer: Vec<_> = answer.collect();
     let path = path_to_anchor(&certificate, &answer, authority, &loaded, now)?;
-    let old = load(&node.root, credential);
-    let works = matches!(old, Loaded::Whole(_));
-    let stored = stored(old)?;
+    let Original { stored, works, kubelet } = original(node, credential, &loaded, now)?;
     // Before anything is written, and once more against what was written.
     let (chain, anchor) = &path;
     verify_answer(&certificate, chain, &stored.certificate, anchor, now)?;
@@ -248,10 +316,16 @@ fn put(
         [] => stored.compose(&certificate, &key.to_pem()?)?.files,
         chain => stored.compose_chain(&certificate, chain, &key.to_pem()?)?.files,
     };
+    let Replacing { files, link } = match &kubelet {
+        Some(client) => {
+            kubelet::files(&node.root, &credential.location, client, &loaded, files, now)?
+        }
+        None => Replacing { files, link: None },
+    };
     let mut change = Change {
         credential: credential.name.clone(),
         files,
-        link: None,
+        link,
         backup: store::Backup::Required,
     };
     let before = loaded.chain_to_anchor(&stored.certificate, &stored.further, now);
@@ -262,7 +336,10 @@ fn put(
         credentials: vec![credential.name.clone()],
     };
     let is_other = before.is_none_or(|(_, before)| !before.is_of_same_ca(anchor));
-    let issuers: Vec<_> = is_other.then_some(issuer).into_iter().collect();
+    // No CA has signed a template.
+    let was_signed =
+        kubelet.is_none() || loaded.signer_of(&stored.certificate) == Signer::Authority;
+    let issuers: Vec<_> = (is_other && was_signed).then_some(issuer).into_iter().collect();
     let kubeconfigs = node.catalog.kubeconfig_files();
     let mut trusts = trust_in_renewals(&node.root, &issuers, &mut [&mut change], &kubeconfigs);
     let change = store.stage(change)?.check(|contents| check(&stored, &path, contents, now))?;
@@ -285,6 +362,9 @@ fn put(
     }
     let backup = commit.backups.into_iter().next();
     notes.extend(commit.notes);
+    if kubelet.is_some() {
+        notes.extend(remember(node, credential, &certificate, now));
+    }
     if let Err(e) = forget_request(store, &credential.name) {
         notes.push(format!("{e}; the certificate is installed, and the request is closed"));
     }
@@ -295,6 +375,30 @@ fn put(
         recovered,
         notes,
     })
+}
+
+/// Notes that kubelet's certificate was put in place here, for which kubelet is restarted.
+fn remember(
+    node: &Node,
+    credential: &Credential,
+    certificate: &Certificate,
+    now: Timestamp,
+) -> Option<String> {
+    if !node.root.is_host() {
+        return None;
+    }
+    let replaced = Replaced {
+        credential: credential.name.clone(),
+        fingerprint: certificate.fingerprint,
+        not_after: certificate.not_after,
+    };
+    let state = &node.settings.paths.state;
+    let noted = uptime(&node.root).and_then(|uptime| {
+        let (mut memory, _) = read_service_memory(&node.root, state);
+        note_replaced(&mut memory, &replaced, &Moment { uptime, at: now });
+        write_service_memory(&node.root, state, &memory)
+    });
+    noted.err().map(|e| format!("{e}; kubelet is not restarted: run systemctl restart kubelet"))
 }
 
 /// Shows the certificate to its server, as a renewed one is shown. On the disk of another machine

@@ -39,7 +39,8 @@ pub use finding::Finding;
 pub use first_request::{FirstRequest, first_requests};
 pub use freshness::{JudgedService, judge_service};
 pub use judge::{
-    Basis, action, judge, judge_authority, judge_trust, key_note, kubelet_action, policy_for,
+    Basis, action, judge, judge_authority, judge_trust, key_note, kubelet_action, not_known,
+    policy_for,
 };
 pub use memory::{
     Content, Moment, forget_restarted, note_connections, note_contents, note_out_of_sight,
@@ -47,7 +48,7 @@ pub use memory::{
 };
 pub use names::{lacking, with_names};
 pub use neighbours::etcd_members;
-pub use planner::plan;
+pub use planner::{plan, terms};
 pub use refresh::{Refresh, Situation, Trigger, plan_refresh};
 pub use restart_lease::{LEASE_DURATION, NEEDED_BEFORE_STOP};
 pub use steps::{Judged, Plan, Request, Step, Terms};

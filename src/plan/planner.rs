@@ -87,7 +87,8 @@ fn shorter(judged: &Judged, request: &Request, policy: &Policy, now: Timestamp) 
 
 /// Valid from a little before now, so that clients whose clocks are behind accept it, but never
 /// from before its authority is; until the configured validity or the authority's end.
-fn terms(authority: &AuthorityFacts, policy: &Policy, now: Timestamp) -> Option<Terms> {
+#[must_use]
+pub fn terms(authority: &AuthorityFacts, policy: &Policy, now: Timestamp) -> Option<Terms> {
     let certificate = authority.state.certificate(now)?;
     let not_before = now.minus(policy.backdate).max(certificate.not_before);
     Some(Terms { not_before, not_after: new_end(policy, certificate.not_after, now) })

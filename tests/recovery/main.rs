@@ -16,5 +16,5 @@
 mod common;
 
 mod cluster_members;
+mod expired_ca;
 mod kubelet;
-mod without_ca_key;

@@ -12,4 +12,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod api;
 mod profile;
+mod refused;
+mod request;

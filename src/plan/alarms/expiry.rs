@@ -201,8 +201,8 @@ fn words(renewer: &Renewer) -> (String, String) {
         Renewer::Kubelet => (
             "kubelet should have renewed it by now",
             "See why kubelet does not: journalctl -u kubelet, kubectl get csr, and \
-             rotateCertificates in its configuration; where the certificate has expired already, \
-             kubelet needs a new bootstrap kubeconfig.",
+             rotateCertificates in its configuration. Once the certificate has expired, kubelet \
+             can't renew it any more.",
         ),
         Renewer::None => (
             "nothing on this node renews it",
@@ -222,7 +222,7 @@ fn expired_kubelet(judged: &Judged, renewer: &Renewer) -> Option<(String, String
     let reason = judged.judgement.reason.clone();
     Some(match judged.judgement.action {
         Action::Renew => (reason, words(&Renewer::Ours).1),
-        _ => (reason, capitalised(&by_hand(client))),
+        _ => (reason, capitalised(&by_hand(&judged.facts.credential.name, client))),
     })
 }
 

@@ -162,7 +162,8 @@ fn sha1_by_unknown(
 /// Why nothing is issued for a certificate that others than root can have put where it is: nothing
 /// says whom the credential is for. A certificate that is valid and has its key shows at least that
 /// its owner has it.
-pub(in crate::plan) fn not_known(facts: &CredentialFacts, now: Timestamp) -> Option<String> {
+#[must_use]
+pub fn not_known(facts: &CredentialFacts, now: Timestamp) -> Option<String> {
     let OtherWriters { through, identity, .. } = facts.other_writers.as_ref()?;
     let is_shown = match &facts.material {
         // A signature with SHA-1 proves too little against a user who chooses the file.

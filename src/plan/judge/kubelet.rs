@@ -2,10 +2,10 @@
 //! has expired, since it authenticates with the old certificate when it requests a new one. Only
 //! then it is issued here.
 
-use super::authority::authority_trouble;
+use super::authority::{authority_condition, authority_trouble};
 use crate::model::{
-    Action, AuthorityCondition, AuthorityFacts, Condition, Credential, CredentialFacts,
-    KubeletClient, KubeletPair, Leaf, Location, Material, Need, Renewal, Timestamp,
+    Action, Authority, AuthorityCondition, AuthorityFacts, Condition, Credential, CredentialFacts,
+    CredentialName, KubeletClient, KubeletPair, Leaf, Location, Material, Need, Renewal, Timestamp,
 };
 
 /// What is done about kubelet's client certificate in this state, with its CA in that state.
@@ -66,14 +66,19 @@ pub(super) fn left_to_others(
     now: Timestamp,
 ) -> Option<String> {
     let client = kubelet_repaired_here(facts)?;
-    match authority
-        .map(|authority| authority_trouble(authority, now))
-        .filter(|trouble| !trouble.is_empty())
-    {
-        None => client.obstacle().cloned(),
-        Some(trouble) => {
-            Some(format!("kubelet can't renew it any more; {trouble}; {}", by_hand(client)))
+    let trouble = authority.map(|authority| match authority_condition(&authority.state, now) {
+        AuthorityCondition::External => {
+            let Authority { name, key, .. } = &authority.authority;
+            format!("{key}, the key of its CA {name}, is not on this node")
         }
+        _ => authority_trouble(authority, now),
+    });
+    match trouble.filter(|trouble| !trouble.is_empty()) {
+        None => client.obstacle().cloned(),
+        Some(trouble) => Some(format!(
+            "kubelet can't renew it any more; {trouble}; {}",
+            by_hand(&facts.credential.name, client)
+        )),
     }
 }
 
@@ -139,8 +144,24 @@ fn is_made_by_kubelet(leaf: &Leaf) -> bool {
     })
 }
 
-/// What an operator does where the key of the authority is not here.
-pub(in crate::plan) fn by_hand(client: &KubeletClient) -> String {
+/// What an operator does where the key of the authority is not here: the commands, and on which
+/// node each one is run.
+pub(in crate::plan) fn by_hand(name: &CredentialName, client: &KubeletClient) -> String {
+    if client.lost.is_some() {
+        return new_kubeconfig(client);
+    }
+    match &client.node {
+        Ok(node) => format!(
+            "run `kubecertd csr {name} > {node}.csr` here and copy the file to a control-plane \
+             node that has the key; run `kubecertd sign --node {node} {node}.csr > {node}.crt` \
+             there and copy that file here; then run `kubecertd install {name} {node}.crt` here"
+        ),
+        Err(reason) => reason.clone(),
+    }
+}
+
+/// A kubeconfig with a certificate of its own, where kubelet has none.
+fn new_kubeconfig(client: &KubeletClient) -> String {
     let (name, conf) = (client.node.as_deref().unwrap_or("NAME"), &client.kubeconfig);
     format!(
         "on a control-plane node that has the key, run `kubectl -n kube-system get configmap \

@@ -13,8 +13,8 @@ mod short_life;
 mod trust;
 
 pub use authority::judge_authority;
-pub use credential::{Basis, action, judge, key_note};
-pub(super) use credential::{key_not_made, new_end, not_known};
+pub use credential::{Basis, action, judge, key_note, not_known};
+pub(super) use credential::{key_not_made, new_end};
 pub(super) use issuer::change_of_issuer;
 pub use kubelet::kubelet_action;
 pub(super) use kubelet::{by_hand, kubelet_repaired_here, not_by_kubelet};

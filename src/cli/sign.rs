@@ -1,0 +1,58 @@
+//! `kubecertd sign`: kubelet's client certificate for another node of the cluster.
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read};
+use std::path::Path;
+
+use super::arguments::SignOptions;
+use super::out;
+use super::words::date;
+use super::{Exit, Failure};
+use crate::observe::Node;
+use crate::pass::sign::sign;
+use crate::sys::Clock;
+
+/// The largest size of a request.
+const MAX_REQUEST_BYTES: u64 = 1 << 16;
+
+/// Writes the certificate to standard output and a note to standard error.
+pub(super) fn run(node: &Node, options: &SignOptions, clock: &dyn Clock) -> Result<Exit, Failure> {
+    let request = read(options.request.as_deref())?;
+    match sign(node, &options.node, &request, clock.now()) {
+        Ok(certificate) => {
+            out::print_note(&format!(
+                "{}: valid until {}, serial {}; copy it there, and run kubecertd install \
+                 kubelet-client FILE on that node",
+                certificate.subject,
+                date(certificate.not_after),
+                certificate.serial
+            ));
+            out::print(&certificate.to_pem());
+            Ok(Exit::Fine)
+        }
+        Err(e) => {
+            out::print_error(&e.to_string());
+            Ok(Exit::Failed)
+        }
+    }
+}
+
+/// Reads the request from the path on this machine, independent of `--root`.
+fn read(path: Option<&Path>) -> Result<Vec<u8>, Failure> {
+    let name = path.map_or("standard input".into(), Path::to_string_lossy);
+    let failed = |e: io::Error| Failure::Request(format!("{name}: {e}"));
+    let source: Box<dyn Read> = match path {
+        Some(path) => Box::new(File::open(path).map_err(failed)?),
+        None if io::stdin().is_terminal() => {
+            let text = "name the file of the request: kubecertd sign --node NAME REQUEST";
+            return Err(Failure::Request(text.to_owned()));
+        }
+        None => Box::new(io::stdin()),
+    };
+    let mut bytes = Vec::new();
+    source.take(MAX_REQUEST_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_REQUEST_BYTES {
+        return Err(Failure::Request(format!("{name}: is larger than {MAX_REQUEST_BYTES} bytes")));
+    }
+    Ok(bytes)
+}
