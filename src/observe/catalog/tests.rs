@@ -959,7 +959,7 @@ fn broken_manifest_is_noted_and_affects_nothing_else() {
     };
     assert_eq!(apiserver.kind, kind);
     assert_eq!(catalog.served_at("kube-apiserver", "apiserver").as_deref(), Some("127.0.0.1:6443"));
-    assert_eq!(apiserver.health.as_deref(), Some("https://127.0.0.1:6443/livez"));
+    assert_eq!(apiserver.health.as_deref(), Some("https://127.0.0.1:6443/readyz"));
     let [note] = &catalog.notes()[..] else { panic!("{:?}", catalog.notes) };
     assert!(
         note.starts_with("manifest kube-apiserver.yaml: it can't be read as a pod: "),
