@@ -49,10 +49,10 @@ fn probes_by_port_name_give_health_urls() {
     let current = services(&node);
     let address = "10.200.0.1";
     let expected = [
-        at("etcd", "http://127.0.0.1:2381/livez", &["127.0.0.1:2379", &format!("{address}:2380")]),
-        at("kube-apiserver", &format!("https://{address}:6443/livez"), &["10.200.0.1:6443"]),
+        at("etcd", "http://127.0.0.1:2381/readyz", &["127.0.0.1:2379", &format!("{address}:2380")]),
+        at("kube-apiserver", &format!("https://{address}:6443/readyz"), &["10.200.0.1:6443"]),
         at("kube-controller-manager", "https://127.0.0.1:10257/healthz", &[]),
-        at("kube-scheduler", "https://127.0.0.1:10259/livez", &[]),
+        at("kube-scheduler", "https://127.0.0.1:10259/readyz", &[]),
     ];
     assert_eq!(current, expected);
     let earlier: Vec<_> = services(&Node::fresh(RSA)).into_iter().map(|one| one.1).collect();
