@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use kubecertd::credentials::{Loaded, Server, identity_of, load, server};
 use kubecertd::drivers::http::{Trust, get};
 use kubecertd::drivers::tls::ClientIdentity;
+use kubecertd::formats::x509::certificates;
 use kubecertd::model::{AbsolutePath, Credential, CredentialName, Location, Need, Renewal};
 use kubecertd::sys::Root;
 
@@ -29,6 +30,9 @@ const TRIAL: Duration = Duration::from_secs(60);
 /// does to the one in use.
 const KUBECONFIG: &str = "/as-made/kubernetes/admin.conf";
 
+/// The certificates of etcd as kubeadm made them.
+const ETCD_PKI: &str = "as-made/kubernetes/pki/etcd";
+
 /// A single object: unlike a list, the API server always reads it from etcd.
 const OBJECT: &str = "/api/v1/namespaces/kube-system";
 
@@ -45,6 +49,8 @@ pub struct Figures {
     pub failed: usize,
     /// The longest time between two responses.
     pub longest_gap: Duration,
+    /// From the first failed request to the next response, each time.
+    pub outages: Vec<(Instant, Instant)>,
     /// What went wrong first.
     reason: Option<String>,
 }
@@ -72,14 +78,29 @@ impl Meter {
         assert_eq!(figures.failed, 0, "machine too slow: without kubecertd {figures}");
     }
 
-    /// Starts to send requests.
+    /// Starts to send requests to the server that admin.conf names.
     pub fn start(node: &Node) -> Self {
+        Self::of(Client::administrator(node), REQUEST_INTERVAL)
+    }
+
+    /// Starts to send requests to this API server.
+    pub fn at_apiserver(node: &Node, address: &str, interval: Duration) -> Self {
+        let client = Client::administrator(node);
+        Self::of(Client { server: format!("https://{address}"), ..client }, interval)
+    }
+
+    /// Starts to ask a member of etcd for its health, which it says only with a quorum.
+    pub fn at_etcd(node: &Node, interval: Duration) -> Self {
+        Self::of(Client::of_etcd(node), interval)
+    }
+
+    fn of(client: Client, interval: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, client) = (Arc::clone(&stop), Client::of(node));
+        let stopped = Arc::clone(&stop);
         let client = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(client.send_requests(&stopped))
+            runtime.block_on(client.send_requests(&stopped, interval))
         });
         Self { stop, client }
     }
@@ -91,33 +112,46 @@ impl Meter {
     }
 }
 
-/// The administrator.
-struct Client {
-    url: String,
+/// A client of a server, and what it asks for.
+pub struct Client {
+    server: String,
     trust: Trust,
     identity: ClientIdentity,
+    path: &'static str,
+    /// A part of every good response.
+    expected: &'static str,
 }
 
 impl Client {
-    fn of(node: &Node) -> Self {
+    /// The administrator, at the server that admin.conf names.
+    pub fn administrator(node: &Node) -> Self {
         let root = Root::open(node.root()).unwrap();
         let file = AbsolutePath::constant(KUBECONFIG);
         let Server { url, trust } = server(&root, &file).unwrap();
-        let credential = Credential {
-            name: CredentialName::new("administrator").unwrap(),
-            kubeadm_name: None,
-            location: Location::Kubeconfig(file),
-            authority: None,
-            renewal: Renewal::Ours,
-            need: Need::Configured,
-        };
-        let Loaded::Whole(stored) = load(&root, &credential) else { panic!("{KUBECONFIG}") };
-        let identity = identity_of(&stored).unwrap();
-        Self { url: format!("{url}{OBJECT}"), trust, identity }
+        let identity = identity(&root, Location::Kubeconfig(file));
+        Self { server: url, trust, identity, path: OBJECT, expected: "\"kube-system\"" }
     }
 
-    async fn send_requests(self, stop: &AtomicBool) -> Figures {
-        let (mut figures, mut answered) = (Figures::default(), Instant::now());
+    fn of_etcd(node: &Node) -> Self {
+        let root = Root::open(node.root()).unwrap();
+        let ca = certificates(&node.read(&format!("{ETCD_PKI}/ca.crt"))).unwrap();
+        let file = |name: &str| {
+            AbsolutePath::new(format!("/{ETCD_PKI}/healthcheck-client.{name}")).unwrap()
+        };
+        Self {
+            server: format!("https://{}:2379", node.address()),
+            trust: Trust::Authorities(ca),
+            identity: identity(
+                &root,
+                Location::Pair { certificate: file("crt"), key: file("key") },
+            ),
+            path: "/health",
+            expected: "\"health\":\"true\"",
+        }
+    }
+
+    async fn send_requests(self, stop: &AtomicBool, interval: Duration) -> Figures {
+        let (mut figures, mut answered, mut failing) = (Figures::default(), Instant::now(), None);
         while !stop.load(Ordering::Relaxed) {
             let began = Instant::now();
             figures.requests += 1;
@@ -125,26 +159,49 @@ impl Client {
                 Ok(()) => {
                     figures.longest_gap = figures.longest_gap.max(answered.elapsed());
                     answered = Instant::now();
+                    figures.outages.extend(failing.take().map(|since| (since, answered)));
                 }
                 Err(reason) => {
                     figures.failed += 1;
                     figures.reason.get_or_insert(reason);
+                    failing.get_or_insert(began);
                 }
             }
-            tokio::time::sleep(REQUEST_INTERVAL.saturating_sub(began.elapsed())).await;
+            tokio::time::sleep(interval.saturating_sub(began.elapsed())).await;
         }
         figures.longest_gap = figures.longest_gap.max(answered.elapsed());
+        figures.outages.extend(failing.map(|since| (since, Instant::now())));
         figures
     }
 
     async fn request(&self) -> Result<(), String> {
-        let answer = get(&self.url, &self.trust, Some(&self.identity), REQUEST_TIMEOUT).await;
+        let body = self.read(self.path).await?;
+        if body.contains(self.expected) { Ok(()) } else { Err(body) }
+    }
+
+    /// Reads an object. An `Err` is a text.
+    pub async fn read(&self, path: &str) -> Result<String, String> {
+        let url = format!("{}{path}", self.server);
+        let answer = get(&url, &self.trust, Some(&self.identity), REQUEST_TIMEOUT).await;
         let answer = answer.map_err(|e| e.to_string())?;
         let body = String::from_utf8_lossy(&answer.body);
-        if answer.status == 200 && body.contains("\"kube-system\"") {
-            Ok(())
+        if answer.status == 200 {
+            Ok(body.into_owned())
         } else {
             Err(format!("status {}: {body}", answer.status))
         }
     }
+}
+
+fn identity(root: &Root, location: Location) -> ClientIdentity {
+    let credential = Credential {
+        name: CredentialName::new("meter").unwrap(),
+        kubeadm_name: None,
+        location,
+        authority: None,
+        renewal: Renewal::Ours,
+        need: Need::Configured,
+    };
+    let Loaded::Whole(stored) = load(root, &credential) else { panic!("{credential:?}") };
+    identity_of(&stored).unwrap()
 }

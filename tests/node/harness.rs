@@ -1,9 +1,10 @@
 //! A control-plane node under test: commands run on it, its certificates are aged, kubecertd is
 //! installed, its power is cut.
 //!
-//! There is one node for each algorithm of keys, one for the daily work, and one for faults. Each
-//! stays up from case to case and is restored to the state of `kubeadm init` before a case. The
-//! script `machine` beside this file makes, boots and kills a node.
+//! There is one node for each algorithm of keys, one for the daily work, and one for faults; and
+//! those of the [cluster](super::cluster). Each stays up from case to case and is restored to the
+//! state of `kubeadm init` before a case. The script `machine` beside this file makes, boots and
+//! kills a node.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,12 @@ pub const CREDENTIALS_WITHOUT_RESTART: [&str; 7] = [
     "etcd/server",
     "front-proxy-client",
 ];
+
+/// Prints the process id of etcd's container.
+const ETCD_PID: &str = "pgrep --full '^etcd --advertise'";
+
+/// The copy of etcd's certificates that etcd sees, in its container.
+const FROZEN: &str = "tmp/frozen";
 
 /// The kind of a node.
 #[derive(Clone, Copy)]
@@ -77,14 +84,16 @@ impl Node {
         };
         if !disk(name).join("as-made").exists() {
             machine(&["up", name, address, algorithm]);
-            let node = Self::running(name);
-            node.exec(
-                "mkdir /as-made && cp -a /etc/kubernetes /as-made/ && cp -a \
-                /var/lib/kubelet/pki /as-made/kubelet-pki",
-            );
         } else if try_machine(&["pid", name]).is_none() {
             machine(&["boot", name]);
         }
+        let node = Self::restored(name);
+        node.wait_for("it is Ready", |node| node.is_ready().then_some(()));
+        node
+    }
+
+    /// A running node, with the state of `kubeadm init` or `join` restored.
+    pub fn restored(name: &'static str) -> Self {
         let mut node = Self::running(name);
         node.restore_initial_state();
         let shown = node.exec("journalctl --sync; journalctl --lines 0 --show-cursor");
@@ -122,7 +131,6 @@ impl Node {
              /as-made/kubelet-pki/ $pki/)\" ]; then systemctl restart kubelet; fi
              systemctl daemon-reload",
         );
-        self.wait_for("it is Ready", |node| node.is_ready().then_some(()));
     }
 
     /// Runs a shell command on it and returns the standard output. Panics where the command fails.
@@ -313,12 +321,54 @@ impl Node {
     /// Calls `inspect` with the disk of the dead node, boots it, and waits until containers can
     /// start, but not until it is Ready.
     pub fn power_cut(&mut self, inspect: impl FnOnce(&common::Node)) {
+        self.cut_power();
+        inspect(&common::Node::at(disk(self.name)));
+        self.boot();
+    }
+
+    /// Kills all its processes at once. Until [`Self::boot`] it is off.
+    pub fn cut_power(&self) {
         // The script would take some milliseconds to start. All processes die with pid 1.
         kill(self.pid, Signal::SIGKILL).unwrap();
         machine(&["cut", self.name]);
-        inspect(&common::Node::at(disk(self.name)));
+    }
+
+    /// Boots the node, and waits until containers can start.
+    pub fn boot(&mut self) {
         machine(&["boot", self.name]);
         *self = Self { cursor: std::mem::take(&mut self.cursor), ..Self::running(self.name) };
+    }
+
+    /// Cuts the node off the network of all nodes.
+    pub fn partition(&self) {
+        machine(&["disconnect", self.name]);
+    }
+
+    /// Connects it again.
+    pub fn reconnect(&self) {
+        machine(&["connect", self.name]);
+    }
+
+    /// Lets etcd see a copy of its certificates from now on, so that it can't reload changed ones
+    /// and has to be restarted for them.
+    ///
+    /// The copy is mounted over the directory in the container alone. The container of a restarted
+    /// etcd has no such mount.
+    pub fn freeze_etcd_certificates(&self) {
+        self.exec(&format!(
+            "set -e; pid=$({ETCD_PID}); cd /proc/$pid/root
+             cp -a etc/kubernetes/pki/etcd {FROZEN}
+             mount --namespace $pid --bind /{FROZEN} /etc/kubernetes/pki/etcd"
+        ));
+    }
+
+    /// Lets an etcd that still runs see its certificates again.
+    pub fn unfreeze_etcd_certificates(&self) {
+        self.exec(&format!(
+            "set -e; pid=$({ETCD_PID}); cd /proc/$pid/root
+             [ -e {FROZEN} ] || exit 0
+             umount --namespace $pid /etc/kubernetes/pki/etcd; rm -r {FROZEN}"
+        ));
     }
 
     /// Its address, which this machine can reach.

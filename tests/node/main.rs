@@ -16,11 +16,14 @@
 )]
 
 mod availability;
+mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
 mod harness;
+mod leaders;
 mod probes;
 
+mod cluster_cases;
 mod copies;
 mod deferrals;
 mod disk_errors;
@@ -46,6 +49,21 @@ macro_rules! cases {
                 #[ignore = "needs a control-plane node: tests/node/run"]
                 fn $name() {
                     $case(&mut crate::harness::Node::prepare(crate::harness::NodeKind::$kind));
+                }
+            )*
+        }
+    };
+}
+
+/// Defines the module of the cases of the cluster.
+macro_rules! cluster_cases {
+    ($($name:ident = $case:path;)*) => {
+        mod ha {
+            $(
+                #[test]
+                #[ignore = "needs a cluster: tests/node/run"]
+                fn $name() {
+                    $case(&mut crate::cluster::Cluster::prepare());
                 }
             )*
         }
@@ -122,4 +140,10 @@ nodes! {
         stopped_kubelet_delays_first_request = crate::service_faults::stopped_kubelet;
         services_unhealthy_after_restart_are_restarted_once = crate::service_faults::unhealthy;
     }
+}
+
+cluster_cases! {
+    everything_due_on_three_nodes = crate::cluster_cases::everything_due;
+    etcd_restarts_one_member_at_a_time = crate::cluster_cases::etcd_restarts;
+    etcd_waits_while_a_member_is_down = crate::cluster_cases::etcd_waits;
 }

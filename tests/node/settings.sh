@@ -17,6 +17,21 @@ nodes=$cache/nodes
 # etcd_tag COMMAND...: prints the tag of etcd's image; the command runs etcd on the node.
 etcd_tag() { "$@" etcd --version | sed -n 's/^etcd Version: \(.*\)/\1-0/p'; }
 
+# minor_version COMMAND...: prints the 20 of v1.20.2; the command runs kubeadm on the node.
+minor_version() { "$@" kubeadm version -o short | cut -d . -f 2; }
+
+# kubeadm_api COMMAND...: prints the version of the configuration that this kubeadm reads.
+kubeadm_api() {
+  local minor
+  minor=$(minor_version "$@")
+  if ((minor > 30)); then echo v1beta4; elif ((minor > 21)); then echo v1beta3; else
+    echo v1beta2
+  fi
+}
+
+# The token that the nodes of the cluster join with.
+bootstrap_token=abcdef.0123456789abcdef
+
 # The mirror that this machine's own packages come from.
 mirror() {
   local site

@@ -1,0 +1,166 @@
+//! A cluster under test: the control-plane nodes ha1, ha2 and ha3 behind a load balancer, and the
+//! worker w1. The script `cluster` beside this file makes and starts it.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::availability::{Figures, Meter};
+use super::harness::{Node, schedule_in};
+use super::packages;
+use super::services::print_figure;
+
+/// The control-plane nodes.
+pub const CONTROL_PLANE: [&str; 3] = ["ha1", "ha2", "ha3"];
+
+/// Between two requests of one meter. There are several, and all nodes are on this machine.
+const REQUEST_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long requests are sent while nothing happens, before a measurement.
+const TRIAL: Duration = Duration::from_secs(20);
+
+/// A running cluster.
+pub struct Cluster {
+    nodes: [Node; 4],
+}
+
+impl Cluster {
+    /// Makes or starts the cluster where necessary, and restores the state of `kubeadm init` and
+    /// `kubeadm join` on all nodes.
+    pub fn prepare() -> Self {
+        cluster("up");
+        let nodes = ["ha1", "ha2", "ha3", "w1"].map(Node::restored);
+        for node in nodes.iter().filter(|node| CONTROL_PLANE.contains(&node.name())) {
+            node.unfreeze_etcd_certificates();
+        }
+        // kubelet's backoff for restarted containers can reach minutes.
+        nodes.iter().for_each(|node| drop(node.exec("systemctl restart kubelet")));
+        cluster("ready");
+        Self { nodes }
+    }
+
+    /// One of its nodes.
+    pub fn node(&self, name: &str) -> &Node {
+        self.nodes.iter().find(|node| node.name() == name).unwrap()
+    }
+
+    /// One of its nodes, to boot it.
+    pub fn node_mut(&mut self, name: &str) -> &mut Node {
+        self.nodes.iter_mut().find(|node| node.name() == name).unwrap()
+    }
+
+    /// The control-plane nodes.
+    pub fn control_plane(&self) -> [&Node; 3] {
+        CONTROL_PLANE.map(|name| self.node(name))
+    }
+
+    /// Does something on these nodes at the same time, and returns the results in their order.
+    pub fn on_all<T: Send>(nodes: &[&Node], action: impl Fn(&Node) -> T + Sync) -> Vec<T> {
+        std::thread::scope(|scope| {
+            let action = &action;
+            let threads: Vec<_> =
+                nodes.iter().map(|node| scope.spawn(move || action(node))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        })
+    }
+
+    /// Waits until all nodes are Ready, and all services of the control plane and all members of
+    /// etcd healthy.
+    pub fn wait_until_ready(&self) {
+        cluster("ready");
+    }
+
+    /// The control-plane node of the leader of kube-controller-manager or kube-scheduler.
+    pub fn leader(&self, service: &str) -> &Node {
+        let holder = self.node("ha1").kubectl(&format!(
+            "--namespace kube-system get lease {service} -o jsonpath='{{.spec.holderIdentity}}'"
+        ));
+        self.node(holder.split('_').next().unwrap())
+    }
+
+    /// Installs the package of kubecertd on these nodes. Their first scheduled pass begins in the
+    /// same second, in this many seconds; until then kubecertd makes no change.
+    pub fn install(&self, nodes: &[&Node], seconds: u64) {
+        let packages: Vec<_> = nodes.iter().map(|node| packages::package(node, "0.1.0")).collect();
+        let schedule = format!("{}spread = \"0s\"\n", schedule_in(seconds));
+        nodes.iter().for_each(|node| node.write(DROP_IN, &schedule));
+        Self::on_all(nodes, |node| {
+            node.exec(&format!("dpkg --install {}", packages[0]));
+            let pass = node.wait_for_pass("first start on this node");
+            assert!(pass.renewed.is_empty() && pass.failed.is_empty(), "{pass:?}");
+        });
+    }
+
+    /// Starts to send requests to the load balancer and to each API server.
+    pub fn meter(&self) -> Meters {
+        let first = self.node("ha1");
+        let balancer = ("load balancer", Meter::at_apiserver(first, BALANCER, REQUEST_INTERVAL));
+        let servers = self.control_plane().map(|node| {
+            let address = format!("{}:6443", node.address());
+            (node.name(), Meter::at_apiserver(first, &address, REQUEST_INTERVAL))
+        });
+        Meters([balancer].into_iter().chain(servers).collect())
+    }
+
+    /// Starts to ask the members of etcd for their health.
+    pub fn etcd_meter(&self) -> Meters {
+        Meters(
+            self.control_plane()
+                .map(|node| (node.name(), Meter::at_etcd(node, REQUEST_INTERVAL)))
+                .into_iter()
+                .collect(),
+        )
+    }
+
+    /// Sends requests while nothing happens: see [`Meter::try_machine`].
+    pub fn try_machine(&self) {
+        let meters = self.meter();
+        std::thread::sleep(TRIAL);
+        for (server, figures) in meters.stop() {
+            assert_eq!(figures.failed, 0, "machine too slow: without kubecertd {server} {figures}");
+        }
+    }
+}
+
+const BALANCER: &str = "10.210.0.10:6443";
+
+const DROP_IN: &str = "etc/kubecertd/kubecertd.d/schedule.toml";
+
+/// Meters of several servers.
+pub struct Meters(Vec<(&'static str, Meter)>);
+
+impl Meters {
+    /// Stops all, and returns the results with the names of the servers.
+    pub fn stop(self) -> Vec<(&'static str, Figures)> {
+        self.0.into_iter().map(|(server, meter)| (server, meter.stop())).collect()
+    }
+
+    /// Stops all, prints the figures, and returns them.
+    pub fn print(self, what: &str) -> Vec<(&'static str, Figures)> {
+        let all = self.stop();
+        for (server, figures) in &all {
+            print_figure(&format!("{what}, {server}: {figures}"));
+        }
+        all
+    }
+}
+
+/// The longest time in which two of these servers failed at once.
+pub fn longest_overlap(all: &[(&'static str, Figures)]) -> Duration {
+    let mut longest = Duration::ZERO;
+    for (index, (_, one)) in all.iter().enumerate() {
+        for (_, other) in &all[index + 1..] {
+            for (a, b) in one.outages.iter().flat_map(|a| other.outages.iter().map(move |b| (a, b)))
+            {
+                longest = longest.max(a.1.min(b.1).saturating_duration_since(a.0.max(b.0)));
+            }
+        }
+    }
+    longest
+}
+
+fn cluster(verb: &str) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node/cluster");
+    let output = Command::new(script).arg(verb).output().unwrap();
+    assert!(output.status.success(), "cluster {verb}: {}", String::from_utf8_lossy(&output.stderr));
+}
